@@ -29,21 +29,21 @@ class PendingLpi {
                 GuestMemory memory = vm.addMemory(RAM, 0x6_0000);
                 Vcpu vcpu = vm.createVcpu(FIRST);
                 VgicV3 vgic = vm.createVgicV3();
-                Its its = vm.createIts();
+                Its translator = vm.createIts();
                 EventFd event = EventFd.create(kernel)) {
             vcpu.initialize();
             vgic.setInterrupts(128); // SPIs 32–127
             vgic.setDistributor(0x800_0000);
             vgic.addRedistributors(0, 0x80a_0000, 1); // a region for one vCPU
             vgic.init();
-            its.setAddress(ITS);
-            its.init();
-            configureAsGuest(vgic, its, memory.mapping());
+            translator.setAddress(ITS);
+            translator.init();
+            configureAsGuest(vgic, translator, memory.mapping());
 
             Gsi gsi = vm.routes().add(MsiMessage.toIts(ITS, 0x10, 1));
             try (Irqfd irqfd = vm.assignIrqfd(event, gsi)) {
                 event.signal();
-                its.saveTables(); // what a VMM saves: the tables, then the pending bits
+                translator.saveTables(); // what a VMM saves: the tables, then the pending bits
                 vgic.savePendingTables();
                 int pending = memory.mapping().getByte(0x2_0000 + LPI / 8) >> LPI % 8 & 1;
                 System.out.println(irqfd.gsi() + " made LPI " + LPI + " pending: " + (pending == 1));
@@ -51,16 +51,17 @@ class PendingLpi {
         }
     }
 
-    /** The guest's driver does this; a VMM writes the same registers when it restores a VM, then calls restoreTables. */
-    static void configureAsGuest(VgicV3 vgic, Its its, Mapping memory) {
+    /** The part of the guest's driver. A VMM that restores a VM writes the same registers, then calls restoreTables. */
+    static void configureAsGuest(VgicV3 vgic, Its translator, Mapping memory) {
         memory.putByte(0x1_0000 + LPI - 8192, (byte) 0xa1); // enabled
         vgic.writeRedistributor(FIRST, 0x70, (int) RAM + 0x1_0000 | 15); // GICR_PROPBASER, 16 bits of INTID
         vgic.writeRedistributor(FIRST, 0x78, (int) RAM + 0x2_0000); // GICR_PENDBASER
         vgic.writeRedistributor(FIRST, 0, 1); // GICR_CTLR: LPIs are on
-        its.writeRegister(0x80, 1L << 63 | RAM); // GITS_CBASER
-        its.writeRegister(0x100, its.readRegister(0x100) | 1L << 63 | RAM + 0x3_0000); // GITS_BASER0, devices
-        its.writeRegister(0x108, its.readRegister(0x108) | 1L << 63 | RAM + 0x4_0000); // GITS_BASER1, collections
-        its.writeRegister(0, 1); // GITS_CTLR: on
+        translator.writeRegister(0x80, 1L << 63 | RAM); // GITS_CBASER
+        // GITS_BASER0 has the devices, GITS_BASER1 the collections.
+        translator.writeRegister(0x100, translator.readRegister(0x100) | 1L << 63 | RAM + 0x3_0000);
+        translator.writeRegister(0x108, translator.readRegister(0x108) | 1L << 63 | RAM + 0x4_0000);
+        translator.writeRegister(0, 1); // GITS_CTLR: on
         long[][] commands = {
             ItsCommand.mapDevice(0x10, 5, RAM + 0x5_0000),
             ItsCommand.mapCollection(0, FIRST.number()),
@@ -71,6 +72,6 @@ class PendingLpi {
             memory.put(end, ItsCommand.bytes(command));
             end += ItsCommand.SIZE;
         }
-        its.writeRegister(0x88, end); // GITS_CWRITER
+        translator.writeRegister(0x88, end); // GITS_CWRITER
     }
 }

@@ -29,7 +29,6 @@ module io.kvmirq {
     exports io.kvmirq.backend;
     exports io.kvmirq.explain;
     exports io.kvmirq.fake;
-    exports io.kvmirq.fake.rules;
     exports io.kvmirq.forward;
     exports io.kvmirq.host;
     exports io.kvmirq.kernel;

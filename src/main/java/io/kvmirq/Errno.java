@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq;
 
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
 
 /**
  * An error number that the kernel returned. A number without a name here is kept and printed as a number.
@@ -73,51 +76,22 @@ public record Errno(int number) {
     /** Address in use. */
     public static final Errno EADDRINUSE = new Errno(98);
 
-    private static final Map<Integer, String> NAMES = Map.ofEntries(
-            Map.entry(1, "EPERM"),
-            Map.entry(2, "ENOENT"),
-            Map.entry(3, "ESRCH"),
-            Map.entry(4, "EINTR"),
-            Map.entry(5, "EIO"),
-            Map.entry(6, "ENXIO"),
-            Map.entry(7, "E2BIG"),
-            Map.entry(8, "ENOEXEC"),
-            Map.entry(9, "EBADF"),
-            Map.entry(10, "ECHILD"),
-            Map.entry(11, "EAGAIN"),
-            Map.entry(12, "ENOMEM"),
-            Map.entry(13, "EACCES"),
-            Map.entry(14, "EFAULT"),
-            Map.entry(15, "ENOTBLK"),
-            Map.entry(16, "EBUSY"),
-            Map.entry(17, "EEXIST"),
-            Map.entry(18, "EXDEV"),
-            Map.entry(19, "ENODEV"),
-            Map.entry(20, "ENOTDIR"),
-            Map.entry(21, "EISDIR"),
-            Map.entry(22, "EINVAL"),
-            Map.entry(23, "ENFILE"),
-            Map.entry(24, "EMFILE"),
-            Map.entry(25, "ENOTTY"),
-            Map.entry(26, "ETXTBSY"),
-            Map.entry(27, "EFBIG"),
-            Map.entry(28, "ENOSPC"),
-            Map.entry(29, "ESPIPE"),
-            Map.entry(30, "EROFS"),
-            Map.entry(31, "EMLINK"),
-            Map.entry(32, "EPIPE"),
-            Map.entry(33, "EDOM"),
-            Map.entry(34, "ERANGE"),
-            Map.entry(35, "EDEADLK"),
-            Map.entry(36, "ENAMETOOLONG"),
-            Map.entry(37, "ENOLCK"),
-            Map.entry(38, "ENOSYS"),
-            Map.entry(40, "ELOOP"),
+    /** The names of 1 to 40, in order. */
+    private static final List<String> FIRST_NAMES = List.of(
+            ("EPERM ENOENT ESRCH EINTR EIO ENXIO E2BIG ENOEXEC EBADF ECHILD EAGAIN ENOMEM EACCES EFAULT ENOTBLK EBUSY"
+                            + " EEXIST EXDEV ENODEV ENOTDIR EISDIR EINVAL ENFILE EMFILE ENOTTY ETXTBSY EFBIG ENOSPC"
+                            + " ESPIPE EROFS EMLINK EPIPE EDOM ERANGE EDEADLK ENAMETOOLONG ENOLCK ENOSYS ENOTEMPTY"
+                            + " ELOOP")
+                    .split(" ", -1));
+
+    private static final Map<Integer, String> LATER_NAMES = Map.ofEntries(
             Map.entry(61, "ENODATA"),
             Map.entry(71, "EPROTO"),
             Map.entry(75, "EOVERFLOW"),
             Map.entry(77, "EBADFD"),
+            Map.entry(90, "EMSGSIZE"),
             Map.entry(95, "EOPNOTSUPP"),
+            Map.entry(98, "EADDRINUSE"),
             Map.entry(110, "ETIMEDOUT"));
 
     /** Second names of the same numbers. Messages use the first. */
@@ -143,18 +117,18 @@ public record Errno(int number) {
     /** Finds an errno by the name that {@link #toString} prints, or by a second name such as EWOULDBLOCK. */
     public static Optional<Errno> of(String name) {
         String own = ALIASES.getOrDefault(name, name);
-        return NAMES.entrySet().stream()
-                .filter(entry -> entry.getValue().equals(own))
-                .findFirst()
-                .map(entry -> new Errno(entry.getKey()))
-                .or(() -> name.matches("errno [1-9]\\d{0,2}|errno [1-3]\\d{3}")
-                        ? Optional.of(new Errno(Integer.parseInt(name.substring("errno ".length()))))
-                        : Optional.empty());
+        if (name.matches("errno [1-9]\\d{0,2}|errno [1-3]\\d{3}")) {
+            return Optional.of(new Errno(Integer.parseInt(name.substring("errno ".length()))));
+        }
+        return Stream.concat(IntStream.rangeClosed(1, FIRST_NAMES.size()).boxed(), LATER_NAMES.keySet().stream())
+                .map(Errno::new)
+                .filter(errno -> errno.toString().equals(own))
+                .findFirst();
     }
 
     /**
-     * Reads an errno that a person typed: a name in either case ({@code EBUSY}, {@code ebusy}), a number, or the negative
-     * number that a call returns. {@code -1} is EPERM, as in the kernel.
+     * Reads an errno that a person typed: a name in either case ({@code EBUSY}, {@code ebusy}), a number, or the
+     * negative number that a call returns. {@code -1} is EPERM, as in the kernel.
      *
      * @return the number, 0 for success, or empty if the text is neither a known name nor a number from -4095 to 4095
      */
@@ -174,7 +148,8 @@ public record Errno(int number) {
     /** The name, such as {@code EBUSY}, or {@code errno 4094} for a number without a name. */
     @Override
     public String toString() {
-        String name = NAMES.get(number);
-        return name == null ? "errno " + number : name;
+        return number <= FIRST_NAMES.size()
+                ? FIRST_NAMES.get(number - 1)
+                : LATER_NAMES.getOrDefault(number, "errno " + number);
     }
 }

@@ -2,8 +2,8 @@
 package io.kvmirq;
 
 /**
- * An interrupt vector of a guest, 8 bits wide. Vectors 0–31 belong to exceptions, and a LAPIC reports an error instead of
- * delivering 0–15 (Intel SDM vol. 3, 11.5.2). Devices use 32–255.
+ * An interrupt vector of a guest, 8 bits wide. Vectors 0–31 belong to exceptions, and a LAPIC reports an error instead
+ * of delivering 0–15 (Intel SDM vol. 3, 11.5.2). Devices use 32–255.
  *
  * @param number 0–255
  */

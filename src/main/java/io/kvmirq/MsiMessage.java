@@ -50,19 +50,19 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
     }
 
     /**
-     * Makes a message to an ARM ITS: {@code eventId} written to its register GITS_TRANSLATER. The guest maps device and
-     * event to an interrupt (LPI) and a vCPU.
+     * Makes a message to an ARM ITS: it writes {@code eventId} to the register GITS_TRANSLATER. The guest's
+     * commands to the ITS give the event of the device an interrupt (LPI) and a vCPU.
      *
-     * @param its the guest physical address of the ITS, a multiple of 64 KiB below 2^52
+     * @param address the guest physical address of the ITS, a multiple of 64 KiB below 2^52
      * @throws IllegalArgumentException for another address
      */
-    public static MsiMessage toIts(long its, int deviceId, int eventId) {
-        if (its % ITS_PAGE != 0 || its >>> ITS_ADDRESS_BITS != 0) {
-            throw new IllegalArgumentException("an ITS at 0x" + Long.toHexString(its)
+    public static MsiMessage toIts(long address, int deviceId, int eventId) {
+        if (address % ITS_PAGE != 0 || address >>> ITS_ADDRESS_BITS != 0) {
+            throw new IllegalArgumentException("an ITS at 0x" + Long.toHexString(address)
                     + " is not possible: expected its first address, a multiple of 0x" + Long.toHexString(ITS_PAGE)
                     + " below 2^" + ITS_ADDRESS_BITS);
         }
-        return new MsiMessage(its + GITS_TRANSLATER, eventId, OptionalInt.of(deviceId));
+        return new MsiMessage(address + GITS_TRANSLATER, eventId, OptionalInt.of(deviceId));
     }
 
     private static long x86Address(VcpuId vcpu) {

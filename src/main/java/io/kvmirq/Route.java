@@ -4,24 +4,25 @@ package io.kvmirq;
 /**
  * One entry of KVM's GSI routing table: the destination of an interrupt that is raised on {@link #gsi()}.
  *
- * <p>A GSI has either one MSI route, or irqchip routes to different chips; on arm64 it has one route. Source: {@code struct kvm_irq_routing_entry},
- * {@code setup_routing_entry()} in virt/kvm/irqchip.c.
+ * <p>A GSI has either one MSI route, or irqchip routes to different chips; on arm64 it has one route.
+ *
+ * <p>Source: {@code struct kvm_irq_routing_entry}, {@code setup_routing_entry()} in virt/kvm/irqchip.c.
  */
 public sealed interface Route {
     /** The GSI that the entry is for. */
     Gsi gsi();
 
     /**
-     * A route by message: to a LAPIC, past PIC and IOAPIC, or on arm64 to an ITS. A message to an ITS without a device id,
-     * or to one that the guest has not enabled, is lost at each signal, and the kernel tells no one.
+     * A route by message: to a LAPIC, past PIC and IOAPIC, or on arm64 to an ITS. A message to an ITS without a device
+     * id, or to one that the guest has not enabled, is lost at each signal, and the kernel tells no one.
      *
      * @param message the address and data that KVM delivers
      */
     record Msi(Gsi gsi, MsiMessage message) implements Route {}
 
     /**
-     * A route to a pin of an interrupt controller in the kernel: of x86's full irqchip, or of the VGIC. Pin p of the VGIC
-     * raises SPI p + 32; a signal to a pin beyond the VGIC's SPIs is lost.
+     * A route to a pin of an interrupt controller in the kernel: of x86's full irqchip, or of the VGIC. Pin p of the
+     * VGIC raises SPI p + 32; a signal to a pin beyond the VGIC's SPIs is lost.
      *
      * @param chip the controller
      * @param pin 0–7 on a PIC, 0–23 on the IOAPIC, 0–987 on the VGIC

@@ -9,6 +9,10 @@ package io.kvmirq;
 public record VcpuId(int number) {
     /** {@code KVM_MAX_VCPU_IDS} of a default x86 kernel, less one. */
     public static final int MAX = 4095;
+    /** The most vCPUs of an arm64 VM with a GICv2, {@code VGIC_V2_MAX_CPUS}. */
+    public static final int MOST_OF_GICV2 = 8;
+    /** The most vCPUs of an arm64 VM with a GICv3, {@code VGIC_V3_MAX_CPUS}. */
+    public static final int MOST_OF_GICV3 = 512;
 
     public VcpuId {
         if (number < 0 || number > MAX) {

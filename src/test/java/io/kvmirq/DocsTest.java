@@ -5,9 +5,14 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.platform.engine.discovery.DiscoverySelectors.selectClass;
 
 import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.Page;
+import io.kvmirq.testing.Page.Block;
+import io.kvmirq.testing.RealKvm;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.PrintStream;
 import java.io.StringWriter;
+import java.lang.reflect.Method;
 import java.net.URL;
 import java.net.URLClassLoader;
 import java.nio.charset.StandardCharsets;
@@ -15,86 +20,340 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.function.Predicate;
 import java.util.regex.MatchResult;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import javax.tools.JavaCompiler;
 import javax.tools.ToolProvider;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.platform.launcher.core.LauncherConfig;
 import org.junit.platform.launcher.core.LauncherDiscoveryRequestBuilder;
 import org.junit.platform.launcher.core.LauncherFactory;
 import org.junit.platform.launcher.listeners.SummaryGeneratingListener;
 
-/** Every Java block of the pages in src/docs is a test class: it compiles, and its tests pass. */
+/**
+ * README, CONTRIBUTING and the pages of src/docs: their links lead somewhere, the names in them exist, and a block of
+ * Java is an example that prints what is shown, a test class that passes, or an excerpt of a source. {@code ReadmeIT}
+ * runs the commands.
+ */
 class DocsTest {
-    private static final Pattern BLOCK = Pattern.compile("```java\n(.*?)```", Pattern.DOTALL);
+    /** The kinds of blocks that a test runs, here or in {@code ReadmeIT}. */
+    private static final Set<String> KINDS =
+            Set.of("java", "java kvm", "text", "text packages", "sh", "sh kvm", "console", "console kvm");
+
     private static final Pattern CLASS = Pattern.compile("^class (\\w+)", Pattern.MULTILINE);
+    private static final Pattern LINK = Pattern.compile("\\[[^]]+]\\(([^)#]*)(?:#([^)]*))?\\)");
+    private static final Pattern SPAN = Pattern.compile("`([^`]+)`");
+    private static final Pattern TARGET = Pattern.compile("(?m)(?:^|`)make ([a-z-]+)([^`\n]*)");
+    private static final Path EXAMPLES = Machine.root().resolve("src/examples");
+
+    /** Where a path may begin that a page names. */
+    private static final List<Path> ROOTS = Stream.of("", "src/main/java/io/kvmirq", "src/test/java/io/kvmirq")
+            .map(Machine.root()::resolve)
+            .toList();
+
+    /** Between the launcher and the command, and not for users. */
+    private static final List<String> OF_THE_LAUNCHER =
+            List.of("kvmirq.terminal", "kvmirq.columns", "kvmirq.progress", "kvmirq.lc_all");
+
+    private static final List<String> OF_THE_COMMAND = List.of("info.picocli:", "me.tongfei:");
 
     @TempDir
     @SuppressWarnings("NullAway.Init")
-    private Path temporary;
+    private static Path classes;
 
-    @Test
-    void everyBlockCompilesAndItsTestsPass() throws Exception {
-        List<String> names = new ArrayList<>();
+    /** An example and what it prints. */
+    private record Example(Block code, Block output) {
+        @Override
+        public String toString() {
+            return nameOf(code);
+        }
+    }
+
+    @BeforeAll
+    static void compile() throws IOException {
         List<String> arguments = new ArrayList<>(
-                List.of("-proc:none", "-cp", System.getProperty("java.class.path"), "-d", temporary.toString()));
-        for (String block : blocks()) {
-            String name =
-                    CLASS.matcher(block).results().findFirst().orElseThrow().group(1);
-            names.add(name);
-            arguments.add(
-                    Files.writeString(temporary.resolve(name + ".java"), block).toString());
+                List.of("-proc:none", "-cp", System.getProperty("java.class.path"), "-d", classes.toString()));
+        Set<String> names = new TreeSet<>();
+        for (Block block : javaBlocks(DocsTest::isClass)) {
+            assertThat(names.add(nameOf(block))).as(block.where()).isTrue();
+            arguments.add(Files.writeString(classes.resolve(nameOf(block) + ".java"), block.text())
+                    .toString());
         }
-        assertThat(names).doesNotHaveDuplicates().hasSizeGreaterThan(2);
-        compile(arguments);
-        SummaryGeneratingListener summary = run(names);
-        StringWriter failures = new StringWriter();
-        summary.getSummary()
-                .getFailures()
-                .forEach(failure -> failures.write(
-                        failure.getTestIdentifier().getDisplayName() + ": " + failure.getException() + "\n"));
-        assertThat(failures.toString()).isEmpty();
-        assertThat(summary.getSummary().getTestsSucceededCount()).isGreaterThanOrEqualTo(names.size());
-    }
-
-    private static List<String> blocks() throws IOException {
-        List<String> blocks = new ArrayList<>();
-        try (Stream<Path> pages = Files.list(Machine.root().resolve("src/docs"))) {
-            for (Path page : pages.filter(page -> page.toString().endsWith(".md"))
-                    .sorted()
-                    .toList()) {
-                BLOCK.matcher(Files.readString(page))
-                        .results()
-                        .map((MatchResult found) -> found.group(1))
-                        .forEach(blocks::add);
-            }
-        }
-        return blocks;
-    }
-
-    private static void compile(List<String> arguments) {
         JavaCompiler compiler = ToolProvider.getSystemJavaCompiler();
         ByteArrayOutputStream said = new ByteArrayOutputStream();
         int result = compiler.run(null, said, said, arguments.toArray(String[]::new));
         assertThat(result).as(said.toString(StandardCharsets.UTF_8)).isZero();
     }
 
-    private SummaryGeneratingListener run(List<String> names) throws IOException, ClassNotFoundException {
+    private static List<Block> javaBlocks(Predicate<Block> wanted) throws IOException {
+        return Stream.concat(Page.blocks("java"), Page.blocks("java kvm"))
+                .filter(wanted)
+                .toList();
+    }
+
+    private static boolean isClass(Block block) {
+        return CLASS.matcher(block.text()).find();
+    }
+
+    private static boolean isExample(Block block) {
+        return isClass(block) && block.text().contains("static void main(");
+    }
+
+    private static String nameOf(Block block) {
+        return CLASS.matcher(block.text()).results().findFirst().orElseThrow().group(1);
+    }
+
+    @Test
+    void everyBlockIsOfAKindThatIsRun() throws IOException {
+        assertThat(Page.allBlocks())
+                .allSatisfy(block -> assertThat(KINDS).as(block.where()).contains(block.kind()));
+    }
+
+    /** An output that no example precedes would be compared with nothing. */
+    @Test
+    void everyOutputFollowsItsExample() throws IOException {
+        Set<Block> outputs = examples("").map(Example::output).collect(Collectors.toSet());
+        outputs.addAll(examples(" kvm").map(Example::output).toList());
+        assertThat(Page.blocks("text").collect(Collectors.toSet())).isEqualTo(outputs);
+    }
+
+    /** The examples that need real KVM, or those that do not. */
+    private static Stream<Example> examples(String need) throws IOException {
+        List<Block> all = Page.allBlocks();
+        return all.stream()
+                .filter(block -> block.kind().equals("java" + need) && isExample(block))
+                .map(block -> new Example(block, all.get(all.indexOf(block) + 1)));
+    }
+
+    private static Stream<Example> examplesOnTheFake() throws IOException {
+        return examples("");
+    }
+
+    private static Stream<Example> examplesOnKvm() throws IOException {
+        return examples(" kvm");
+    }
+
+    @ParameterizedTest
+    @MethodSource("examplesOnTheFake")
+    void examplePrintsWhatIsShown(Example example) throws Exception {
+        Block.assertShown(example.output().text(), printed(example));
+    }
+
+    @ParameterizedTest
+    @MethodSource("examplesOnKvm")
+    @RealKvm(fullIrqchip = true)
+    void examplePrintsWhatIsShownOnKvm(Example example) throws Exception {
+        Block.assertShown(example.output().text(), printed(example));
+    }
+
+    private static String printed(Example example) throws Exception {
+        PrintStream before = System.out;
+        ByteArrayOutputStream printed = new ByteArrayOutputStream();
+        try (URLClassLoader loader = loader()) {
+            Method main = loader.loadClass(nameOf(example.code())).getDeclaredMethod("main", String[].class);
+            main.setAccessible(true);
+            System.setOut(new PrintStream(printed, true, StandardCharsets.UTF_8));
+            main.invoke(null, (Object) new String[0]);
+        } finally {
+            System.setOut(before);
+        }
+        return printed.toString(StandardCharsets.UTF_8);
+    }
+
+    private static URLClassLoader loader() throws IOException {
+        return new URLClassLoader(new URL[] {classes.toUri().toURL()});
+    }
+
+    /** A page shows all of the file, except the licence. */
+    @Test
+    void everyExampleIsAFileThatRuns() throws IOException {
+        List<String> shown =
+                javaBlocks(DocsTest::isExample).stream().map(Block::text).toList();
+        List<String> files = new ArrayList<>();
+        try (Stream<Path> examples = Files.list(EXAMPLES)) {
+            for (Path example : examples.toList()) {
+                files.add(Files.readString(example).replaceFirst("^/\\*.*\\*/\n", ""));
+            }
+        }
+        assertThat(shown).containsExactlyInAnyOrderElementsOf(files);
+    }
+
+    @Test
+    void everyTestShownPasses() throws Exception {
+        List<Block> tests = javaBlocks(block -> isClass(block) && !isExample(block));
+        assertThat(tests).hasSizeGreaterThan(2);
         SummaryGeneratingListener summary = new SummaryGeneratingListener();
-        try (URLClassLoader loader =
-                new URLClassLoader(new URL[] {temporary.toUri().toURL()})) {
+        try (URLClassLoader loader = loader()) {
             LauncherDiscoveryRequestBuilder request = LauncherDiscoveryRequestBuilder.request();
-            for (String name : names) {
-                request.selectors(selectClass(loader.loadClass(name)));
+            for (Block test : tests) {
+                request.selectors(selectClass(loader.loadClass(nameOf(test))));
             }
             LauncherFactory.create(LauncherConfig.builder()
                             .enableTestExecutionListenerAutoRegistration(false)
                             .build())
                     .execute(request.build(), summary);
         }
-        return summary;
+        StringWriter failures = new StringWriter();
+        summary.getSummary()
+                .getFailures()
+                .forEach(failure -> failures.write(
+                        failure.getTestIdentifier().getDisplayName() + ": " + failure.getException() + "\n"));
+        assertThat(failures.toString()).isEmpty();
+        assertThat(summary.getSummary().getTestsSucceededCount()).isGreaterThanOrEqualTo(tests.size());
+    }
+
+    /** An empty line of an excerpt stands for lines that are left out. */
+    @Test
+    void everyExcerptIsInASource() throws IOException {
+        String sources = unindented(String.join("", texts("src/main/java", ".java"))
+                + String.join("", texts("src/test/java/io/kvmirq/contract", ".java")));
+        for (Block block : javaBlocks(block -> !isClass(block))) {
+            for (String excerpt : block.text().split("\n\n")) {
+                assertThat(sources.contains(unindented(excerpt.strip())))
+                        .as(block.where() + "\n" + excerpt)
+                        .isTrue();
+            }
+        }
+    }
+
+    private static String unindented(String java) {
+        return java.replaceAll("\\s+", " ");
+    }
+
+    /** The files of a directory, and of those in it, with names that end so. */
+    private static List<String> texts(String directory, String end) throws IOException {
+        List<String> texts = new ArrayList<>();
+        try (Stream<Path> files = Files.walk(Machine.root().resolve(directory))) {
+            for (Path file : files.filter(path -> path.toString().endsWith(end) && Files.isRegularFile(path))
+                    .toList()) {
+                texts.add(Files.readString(file));
+            }
+        }
+        return texts;
+    }
+
+    @ParameterizedTest
+    @MethodSource("pages")
+    void everyLinkLeadsToAFileAndAHeading(Page page) throws IOException {
+        for (MatchResult link :
+                LINK.matcher(String.join("\n", page.text())).results().toList()) {
+            Path file = page.file().getParent().resolve(link.group(1)).normalize();
+            Path target = link.group(1).isEmpty() ? page.file() : file;
+            assertThat(target).as(link.group()).exists();
+            if (link.group(2) != null) {
+                assertThat(Page.all())
+                        .as(link.group())
+                        .anyMatch(other ->
+                                other.file().equals(target) && other.anchors().contains(link.group(2)));
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("pages")
+    void everyPathNamedExists(Page page) {
+        Pattern path = Pattern.compile("(src|native|scripts|\\.ci)/[\\w./-]+|[\\w./-]+\\.(java|c|h|map|md)");
+        assertThat(SPAN.matcher(String.join("\n", page.text()))
+                        .results()
+                        .map(span -> span.group(1).split(" ", -1)[0])
+                        .filter(path.asMatchPredicate())
+                        .filter(name -> ROOTS.stream().noneMatch(root -> Files.exists(root.resolve(name)))))
+                .as("paths that do not exist")
+                .isEmpty();
+    }
+
+    private static Stream<Page> pages() throws IOException {
+        return Page.all().stream();
+    }
+
+    @ParameterizedTest
+    @MethodSource("pages")
+    void everyTargetNamedExists(Page page) throws IOException {
+        String makefile = Files.readString(Machine.root().resolve("Makefile"));
+        String read = makefile + String.join("", texts("scripts", ""));
+        String whole = String.join("\n", page.text())
+                + page.blocks().stream().map(Block::text).collect(Collectors.joining());
+        for (MatchResult target : TARGET.matcher(whole).results().toList()) {
+            assertThat(makefile).containsPattern("(?m)^" + target.group(1) + ":");
+            Pattern.compile("\\b([A-Z]+)=").matcher(target.group(2)).results().forEach(variable -> assertThat(read)
+                    .containsPattern("\\b" + variable.group(1) + "\\b"));
+        }
+    }
+
+    @Test
+    void picturedPackagesAreAllThereAre() throws IOException {
+        String picture = Page.blocks("text packages").map(Block::text).collect(Collectors.joining());
+        try (Stream<Path> files = Files.list(Machine.root().resolve("src/main/java/io/kvmirq"))) {
+            assertThat(files.filter(Files::isDirectory)
+                            .map(directory -> directory.getFileName().toString())
+                            .filter(name -> !picture.matches("(?s).*\\b" + name + "\\b.*")))
+                    .as("packages that the picture leaves out")
+                    .isEmpty();
+        }
+    }
+
+    /** Coordinates with the version that the pom gives them; what only the command needs is in its jar. */
+    @Test
+    void optionalDependenciesAreThoseOfThePom() throws IOException {
+        String pom = Files.readString(Machine.root().resolve("pom.xml"));
+        Matcher dependency = Pattern.compile("<groupId>([^<]*)</groupId>\\s*<artifactId>([^<]*)</artifactId>"
+                        + "\\s*<version>\\$\\{([^}]*)}</version>\\s*<optional>true</optional>")
+                .matcher(pom);
+        List<String> optional = new ArrayList<>();
+        while (dependency.find()) {
+            Matcher version =
+                    Pattern.compile("<" + dependency.group(3) + ">([^<]*)<").matcher(pom);
+            assertThat(version.find()).isTrue();
+            optional.add(dependency.group(1) + ":" + dependency.group(2) + ":" + version.group(1));
+        }
+        optional.removeIf(coordinates -> OF_THE_COMMAND.stream().anyMatch(coordinates::startsWith));
+        assertThat(allText()
+                        .lines()
+                        .filter(line -> line.matches("\\| `[^`:]+:[^`:]+:[^`]+` .*"))
+                        .map(line -> line.split("`", -1)[1]))
+                .containsExactlyInAnyOrderElementsOf(optional);
+    }
+
+    private static String allText() throws IOException {
+        return Page.all().stream().flatMap(page -> page.text().stream()).collect(Collectors.joining("\n"));
+    }
+
+    @Test
+    void propertiesAndLoggerAreNamed() throws IOException {
+        Pattern name = Pattern.compile("\"(kvmirq\\.[a-z._]+)\"");
+        Set<String> properties = new TreeSet<>();
+        Set<String> loggers = new TreeSet<>();
+        for (String source : texts("src/main", ".java")) {
+            if (Stream.of(
+                            "System.getProperty",
+                            "Integer.getInteger",
+                            "Boolean.getBoolean",
+                            " PROPERTY = ",
+                            " PROFILE = ")
+                    .anyMatch(source::contains)) {
+                name.matcher(source).results().map(found -> found.group(1)).forEach(properties::add);
+            }
+            Pattern.compile("getLogger\\(\"([^\"]*)\"")
+                    .matcher(source)
+                    .results()
+                    .map(found -> found.group(1))
+                    .forEach(loggers::add);
+        }
+        properties.removeAll(OF_THE_LAUNCHER);
+        String text = allText();
+        assertThat(properties).contains("kvmirq.backend", "kvmirq.cache").allSatisfy(property -> assertThat(text)
+                .contains("| `" + property + "`"));
+        assertThat(loggers).isNotEmpty().allSatisfy(logger -> assertThat(text)
+                .contains("`System.Logger` named `" + logger + "`"));
     }
 }

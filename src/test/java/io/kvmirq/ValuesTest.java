@@ -4,6 +4,7 @@ package io.kvmirq;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.lang.reflect.Field;
 import java.util.Comparator;
 import java.util.List;
 import java.util.OptionalInt;
@@ -106,6 +107,15 @@ class ValuesTest {
         assertThat(Errno.of("ENOTSUP")).contains(new Errno(95));
         assertThat(new Errno(4000)).hasToString("errno 4000");
         assertThatThrownBy(() -> Errno.ofResult(3)).isInstanceOf(IllegalArgumentException.class);
+    }
+
+    @Test
+    void everyErrnoWithAConstantHasItsName() throws IllegalAccessException {
+        for (Field constant : Errno.class.getFields()) {
+            Errno errno = (Errno) constant.get(null);
+            assertThat(errno).hasToString(constant.getName());
+            assertThat(Errno.of(constant.getName())).contains(errno);
+        }
     }
 
     @Test

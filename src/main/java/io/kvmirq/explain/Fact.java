@@ -7,7 +7,7 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
 
-/** What may be known of the state in which a call failed. Two of one kind exclude each other. */
+/** A condition that may be known of the state in which a call failed. Two of one kind exclude each other. */
 public enum Fact {
     NO_IRQCHIP("none", Kind.IRQCHIP, "the VM has no in-kernel irqchip"),
     SPLIT_IRQCHIP("split", Kind.IRQCHIP, "the VM has the split irqchip"),
@@ -89,7 +89,7 @@ public enum Fact {
     }
 
     /**
-     * What a machine's names for itself tell.
+     * The facts that a machine's own names for its kernel and its architecture tell.
      *
      * @param release such as {@code 6.18.44} or {@code 6.1.0-13-amd64}
      * @param architecture as Java or uname have it

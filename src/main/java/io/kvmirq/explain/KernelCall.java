@@ -8,7 +8,7 @@ import java.util.Optional;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
-/** What can be asked of the kernel: as kvmirq's messages name it, as users type it, and the kernel's own names. */
+/** A request to the kernel: its name in kvmirq's messages, which users type too, and the kernel's own names. */
 public enum KernelCall {
     OPEN("open"),
     EVENTFD_CREATE("eventfd create", "eventfd2"),
@@ -190,7 +190,7 @@ public enum KernelCall {
         };
     }
 
-    /** What the call itself tells of the state. */
+    /** The facts that the call itself tells. */
     List<Fact> implied() {
         return switch (this) {
             case IRQFD_LEVEL -> List.of(Fact.LEVEL);

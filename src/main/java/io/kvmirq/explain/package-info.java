@@ -1,29 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * From an errno to its cause. A call, the known facts and the errno give the causes that remain, likeliest first, each
- * with what to look at next.
+ * The table of answers: how the kernel answers, why, how that is known, and what to look at next. Exceptions, the
+ * command {@code kvmirq errno}, the fake kernel and the grades in the summary of a test run all read this table. Each
+ * refusal of the kernel is one row of it.
  *
- * <p>A {@link io.kvmirq.explain.Cause} is one reason for one errno of one {@link io.kvmirq.explain.KernelCall}. Text, errno
- * and source of a refusal stand here and nowhere else. One enum per area lists the causes: {@link
- * io.kvmirq.explain.FileCause}, {@link io.kvmirq.explain.VmCause}, {@link io.kvmirq.explain.IrqfdCause}, {@link
- * io.kvmirq.explain.InterruptCause}, {@link io.kvmirq.explain.VfioCause}, {@link io.kvmirq.explain.ArmCause}, {@link
- * io.kvmirq.explain.VgicCause}. Within a call
- * and an errno the order of the constants is the order of likelihood.
+ * <p>A row is an {@link io.kvmirq.explain.Answer}, a constant of the enum of its area:
  *
- * <p>A rule of the fake kernel that refuses a call names its cause, and takes errno, text and source from it:
- * {@code MEMORY_OVERLAP(MEASURED, VmCause.MEMORY_OVERLAP)}. A rule names several causes when the same refusal is explained
- * differently per call or per state; all of them have one errno. Several rules may name one cause. A cause without a rule is
- * an answer that the fake never gives.
+ * <pre>{@code
+ * NAME(refusal(GRADE, CALL, ERRNO, "cause", "what to look at next", "source").needs(FACT)),
+ * }</pre>
  *
- * <p>To add a refusal: add the constant to the enum of its area, before the less likely causes of the same errno; then add the
- * rule. The contract suite provokes each rule, and a test checks that the errno of each refused call leads to a cause of
- * that rule.
+ * <p>Within a call and an errno the rows are in the order of likelihood. The other forms of a row:
  *
- * <p>A {@link io.kvmirq.explain.Fact} says what is known of the state. {@code needs} lists facts without which a cause is
- * impossible; of two facts that exclude each other one is enough. {@code certainWhen} lists such facts and adds that the cause is
- * certain once they are known: an error message then names it alone. {@code unless} lists facts that rule a cause out.
- * {@link io.kvmirq.explain.Causes} filters and ranks: certain first, then by how many of the needed facts are known, then
- * in the order of the tables.
+ * <ul>
+ *   <li>{@code .also(CALL)}: the same cause in another call;
+ *   <li>{@code success(GRADE, CALL, ...)}: the result is 0, and the call did less than its caller may think;
+ *   <li>{@code like(GRADE, ROW.row)}: another check of the kernel that refuses for the cause of that row, with its own
+ *       evidence;
+ *   <li>{@code .or(ROW.row)}: the other row explains the same refusal in another call or state;
+ *   <li>{@code behaviour(GRADE, "text", "source")}: a decision of the kernel that refuses nothing. An older version's
+ *       other decision is a row of its own, whose name ends in {@code _BEFORE}.
+ * </ul>
+ *
+ * <p>The {@link io.kvmirq.explain.Grade} is the evidence. MEASURED means on 6.18, and for KVM on x86-64, unless the row
+ * names another kernel. LAB means Debian's kernels in QEMU: on arm64 these are 6.1 and 6.12 with a GICv3, so that a
+ * change is dated between the two, and 6.1, 6.12 and 7.2 with a GICv2. SOURCE means Linux 7.1, or the commit that
+ * changed the answer. The rows with evidence are the rules of the fake kernel; UNTESTED rows only explain.
+ *
+ * <p>To add a refusal: add the row to the enum of its area, before the less likely causes of the same errno; let the
+ * fake refuse by it; provoke it in the contract suite. A test checks that the errno of each refused call leads to its
+ * row.
+ *
+ * <p>A {@link io.kvmirq.explain.Fact} is a known condition of the state. {@code needs} lists facts without which a
+ * cause is impossible; of two facts that exclude each other one is enough. {@code certainWhen} lists such facts, and
+ * the cause is certain once they are known: an error message then names it alone. {@code unless} lists facts that rule
+ * a cause out. {@link io.kvmirq.explain.Answers} filters and ranks the causes: certain ones first, then by the number
+ * of needed facts that are known, then in the order of the tables.
  */
 @NullMarked
 package io.kvmirq.explain;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.fake.arm64.GicHardware;
 import io.kvmirq.fake.file.Build;
 import io.kvmirq.fake.file.FakeFile;
@@ -12,8 +14,6 @@ import io.kvmirq.fake.file.IrqHardware;
 import io.kvmirq.fake.file.UserMemory;
 import io.kvmirq.fake.file.Work;
 import io.kvmirq.fake.posting.PostingMachine;
-import io.kvmirq.fake.rules.FileRule;
-import io.kvmirq.fake.rules.KernelRule;
 import org.jspecify.annotations.Nullable;
 
 /** The state of one kernel, and the descriptors and memory of the calling process. */
@@ -36,12 +36,12 @@ record FakeHost(
     }
 
     @Override
-    public void note(KernelRule rule) {
+    public void note(Answer rule) {
         rules.note(rule);
     }
 
     @Override
-    public int refuse(KernelRule rule) {
+    public int refuse(Answer rule) {
         return rules.refuse(rule);
     }
 
@@ -64,9 +64,9 @@ record FakeHost(
     int install(FakeFile file, int lowest) {
         int fd = files.install(file, lowest);
         if (fd < 0) {
-            return refuse(FileRule.FD_TABLE_FULL);
+            return refuse(FileAnswer.FD_TABLE_FULL);
         }
-        note(FileRule.FD_LOWEST);
+        note(FileAnswer.FD_LOWEST);
         return fd;
     }
 

@@ -7,13 +7,13 @@ import io.kvmirq.backend.HostFiles;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.backend.libc.LibcBackend;
+import io.kvmirq.explain.Answer;
 import io.kvmirq.fake.arm64.ArmGuest;
 import io.kvmirq.fake.arm64.ArmKvmFile;
 import io.kvmirq.fake.arm64.ArmVmFile;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.StandardFile;
 import io.kvmirq.fake.posting.PostingMachine;
-import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.fake.vfio.DeviceFiles;
 import io.kvmirq.fake.vfio.VfioHost;
 import io.kvmirq.fake.x86.X86KvmFile;
@@ -315,7 +315,7 @@ public final class FakeKernel extends SystemCalls {
     }
 
     /** The rules that determined the answers so far. */
-    public Set<KernelRule> rulesUsed() {
+    public Set<Answer> rulesUsed() {
         time.enter();
         try (time) {
             return host.rules().used();

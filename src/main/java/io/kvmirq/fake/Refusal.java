@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
-import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.explain.Answer;
 import java.util.List;
 
 /**
@@ -11,4 +11,4 @@ import java.util.List;
  * @param request of an ioctl; 0 for others
  * @param facts the facts of the VM, as labels of {@code io.kvmirq.explain.Fact}
  */
-record Refusal(KernelRule rule, String call, long request, List<String> facts) {}
+record Refusal(Answer rule, String call, long request, List<String> facts) {}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
-import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.Answers;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
@@ -17,20 +18,20 @@ import org.jspecify.annotations.Nullable;
  * kernel's lock.
  */
 final class Rulebook {
-    private final Set<KernelRule> used = new HashSet<>();
-    private final Map<KernelRule, List<Refusal>> refused = new LinkedHashMap<>();
+    private final Set<Answer> used = new HashSet<>();
+    private final Map<Answer, List<Refusal>> refused = new LinkedHashMap<>();
     /** The rule that refused the current call. */
-    private @Nullable KernelRule last;
+    private @Nullable Answer last;
 
     /** The result of a call that a rule refuses. */
-    int refuse(KernelRule rule) {
+    int refuse(Answer rule) {
         note(rule);
         last = rule;
-        return rule.refusal();
+        return rule.result();
     }
 
     /** Records that an answer depended on a rule. */
-    void note(KernelRule rule) {
+    void note(Answer rule) {
         used.add(rule);
     }
 
@@ -41,7 +42,7 @@ final class Rulebook {
 
     /** Ends a failed call and records the rule that refused it, if one did. */
     void failed(String call, long request, List<String> facts) {
-        KernelRule rule = last;
+        Answer rule = last;
         last = null;
         if (rule == null) {
             return;
@@ -62,7 +63,7 @@ final class Rulebook {
         return refused.values().stream().flatMap(List::stream).toList();
     }
 
-    Set<KernelRule> used() {
-        return KernelRule.all().filter(used::contains).collect(Collectors.toCollection(LinkedHashSet::new));
+    Set<Answer> used() {
+        return Answers.rules().filter(used::contains).collect(Collectors.toCollection(LinkedHashSet::new));
     }
 }

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
+import io.kvmirq.NotModelledException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.fake.file.EpollFile;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.FileTable;
 import io.kvmirq.fake.file.UserMemory;
-import io.kvmirq.fake.rules.FileRule;
-import io.kvmirq.fake.rules.KernelRule;
-import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -61,7 +61,7 @@ abstract class SystemCalls implements Libc {
         return answered(call, 0, fd, result);
     }
 
-    private int refuse(KernelRule rule) {
+    private int refuse(Answer rule) {
         return host.refuse(rule);
     }
 
@@ -77,7 +77,7 @@ abstract class SystemCalls implements Libc {
 
     private int openLocked(long path) {
         String name = memory.text(path, LONGEST_PATH);
-        return name == null ? refuse(FileRule.FAULT) : open(name);
+        return name == null ? refuse(FileAnswer.FAULT) : open(name);
     }
 
     /** Opens a path. Returns a descriptor or a negative errno. */
@@ -93,7 +93,7 @@ abstract class SystemCalls implements Libc {
 
     private int eventfdLocked(int count, int flags) {
         if ((flags & ~(Uapi.EFD_SEMAPHORE | Uapi.O_NONBLOCK | Uapi.O_CLOEXEC)) != 0) {
-            return refuse(FileRule.EVENTFD_FLAGS);
+            return refuse(FileAnswer.EVENTFD_FLAGS);
         }
         boolean semaphore = (flags & Uapi.EFD_SEMAPHORE) != 0;
         boolean blocking = (flags & Uapi.O_NONBLOCK) == 0;
@@ -106,7 +106,7 @@ abstract class SystemCalls implements Libc {
         try (time) {
             FakeFile file = files.remove(fd);
             if (file == null) {
-                return (int) answered("close", fd, refuse(FileRule.FD_NOT_OPEN));
+                return (int) answered("close", fd, refuse(FileAnswer.FD_NOT_OPEN));
             }
             file.closed();
             time.changed();
@@ -120,20 +120,20 @@ abstract class SystemCalls implements Libc {
         try (time) {
             FakeFile file = files.get(fd);
             return (int) answered(
-                    "fcntl", fd, file == null ? refuse(FileRule.FD_NOT_OPEN) : fcntlLocked(file, command, argument));
+                    "fcntl", fd, file == null ? refuse(FileAnswer.FD_NOT_OPEN) : fcntlLocked(file, command, argument));
         }
     }
 
     private int fcntlLocked(FakeFile file, int command, int argument) {
         return switch (command) {
             case Uapi.F_GETFD -> {
-                host.note(FileRule.FD_CLOSED_ON_EXEC);
+                host.note(FileAnswer.FD_CLOSED_ON_EXEC);
                 yield Uapi.FD_CLOEXEC;
             }
             case Uapi.F_GETFL -> file.statusFlags();
             case Uapi.F_DUPFD_CLOEXEC ->
                 argument < 0 || argument >= files.limit()
-                        ? refuse(FileRule.FD_DUP_LIMIT)
+                        ? refuse(FileAnswer.FD_DUP_LIMIT)
                         : host.install(file, argument);
             default -> throw new NotModelledException("fcntl " + command);
         };
@@ -146,7 +146,7 @@ abstract class SystemCalls implements Libc {
         begin();
         try (time) {
             FakeFile file = files.get(fd);
-            return answered("read", fd, file == null ? refuse(FileRule.FD_NOT_OPEN) : file.read(to, length));
+            return answered("read", fd, file == null ? refuse(FileAnswer.FD_NOT_OPEN) : file.read(to, length));
         }
     }
 
@@ -155,7 +155,7 @@ abstract class SystemCalls implements Libc {
         begin();
         try (time) {
             FakeFile file = files.get(fd);
-            return answered("write", fd, file == null ? refuse(FileRule.FD_NOT_OPEN) : file.write(from, length));
+            return answered("write", fd, file == null ? refuse(FileAnswer.FD_NOT_OPEN) : file.write(from, length));
         }
     }
 
@@ -182,9 +182,9 @@ abstract class SystemCalls implements Libc {
     /** The refusal of a negative offset, or of a missing file, in this order; else 0. */
     private int refusePlace(@Nullable FakeFile file, long offset) {
         if (offset < 0) {
-            return refuse(FileRule.NEGATIVE_OFFSET);
+            return refuse(FileAnswer.NEGATIVE_OFFSET);
         }
-        return file == null ? refuse(FileRule.FD_NOT_OPEN) : 0;
+        return file == null ? refuse(FileAnswer.FD_NOT_OPEN) : 0;
     }
 
     @Override
@@ -195,14 +195,14 @@ abstract class SystemCalls implements Libc {
             return answered(
                     "preadv2",
                     fd,
-                    file == null ? refuse(FileRule.FD_NOT_OPEN) : preadv2Locked(file, vectors, count, offset, flags));
+                    file == null ? refuse(FileAnswer.FD_NOT_OPEN) : preadv2Locked(file, vectors, count, offset, flags));
         }
     }
 
     private long preadv2Locked(FakeFile file, long vectors, int count, long offset, int flags) {
         ByteBuffer vector = memory.copyIn(vectors, Uapi.Iovec.SIZE);
         if (vector == null) {
-            return refuse(FileRule.FAULT);
+            return refuse(FileAnswer.FAULT);
         }
         if (count != 1 || offset != -1 || flags != Uapi.RWF_NOWAIT) {
             throw new NotModelledException("preadv2, except RWF_NOWAIT on one eventfd");
@@ -210,13 +210,13 @@ abstract class SystemCalls implements Libc {
         long length = vector.getLong(Uapi.Iovec.IOV_LEN);
         long to = vector.getLong(Uapi.Iovec.IOV_BASE);
         if (!(file instanceof EventFile event)) {
-            return refuse(FileRule.NOT_AN_EVENTFD_NOWAIT);
+            return refuse(FileAnswer.NOT_AN_EVENTFD_NOWAIT);
         }
         if (length == 0) {
-            host.note(FileRule.EVENTFD_NOWAIT_NOTHING);
+            host.note(FileAnswer.EVENTFD_NOWAIT_NOTHING);
             return 0;
         }
-        return length < Long.BYTES ? refuse(FileRule.EVENTFD_LENGTH) : event.readNow(to);
+        return length < Long.BYTES ? refuse(FileAnswer.EVENTFD_LENGTH) : event.readNow(to);
     }
 
     @Override
@@ -224,7 +224,7 @@ abstract class SystemCalls implements Libc {
         begin();
         try (time) {
             FakeFile file = files.get(fd);
-            int result = file == null ? refuse(FileRule.FD_NOT_OPEN) : ioctlLocked(file, request, argument);
+            int result = file == null ? refuse(FileAnswer.FD_NOT_OPEN) : ioctlLocked(file, request, argument);
             answered("ioctl", request, fd, result);
             // The ioctl may have raised an interrupt for a halted vCPU.
             time.changed();
@@ -240,7 +240,7 @@ abstract class SystemCalls implements Libc {
             });
         }
         return file.isOfOneProcess() && file.isForeign() != host.isForeign()
-                ? refuse(FileRule.FOREIGN_PROCESS)
+                ? refuse(FileAnswer.FOREIGN_PROCESS)
                 : file.ioctl(request, argument);
     }
 
@@ -259,7 +259,7 @@ abstract class SystemCalls implements Libc {
         ByteBuffer polled = count == 0 ? NOTHING : memory.at(fds, bytes);
         ByteBuffer limit = timeout == 0 ? null : memory.copyIn(timeout, Uapi.Timespec.SIZE);
         if (polled == null || timeout != 0 && limit == null) {
-            return refuse(FileRule.FAULT);
+            return refuse(FileAnswer.FAULT);
         }
         long nanos = limit == null
                 ? Long.MAX_VALUE
@@ -275,7 +275,7 @@ abstract class SystemCalls implements Libc {
         begin();
         try (time) {
             boolean known = (flags & ~Uapi.EPOLL_CLOEXEC) == 0;
-            int fd = known ? host.install(new EpollFile(host)) : refuse(FileRule.EPOLL_FLAGS);
+            int fd = known ? host.install(new EpollFile(host)) : refuse(FileAnswer.EPOLL_FLAGS);
             return (int) answered("epoll_create1", -1, fd);
         }
     }
@@ -308,7 +308,7 @@ abstract class SystemCalls implements Libc {
 
     private long mmapLocked(long length, int flags, int fd, long offset) {
         if (length <= 0) {
-            return refuse(FileRule.MAP_LENGTH);
+            return refuse(FileAnswer.MAP_LENGTH);
         }
         int whole = Math.toIntExact((length + PAGE - 1) / PAGE * PAGE);
         if ((flags & Uapi.MAP_ANONYMOUS) != 0) {
@@ -316,11 +316,11 @@ abstract class SystemCalls implements Libc {
         }
         FakeFile file = files.get(fd);
         if (file == null) {
-            return refuse(FileRule.FD_NOT_OPEN);
+            return refuse(FileAnswer.FD_NOT_OPEN);
         }
         ByteBuffer shared = file.shared().orElse(null);
         if (shared == null) {
-            return refuse(FileRule.MAP_NOT_A_VCPU);
+            return refuse(FileAnswer.MAP_NOT_A_VCPU);
         }
         if (offset != 0 || whole > shared.capacity()) {
             throw new NotModelledException("mapping a vCPU but from its first page to its last");
@@ -333,7 +333,7 @@ abstract class SystemCalls implements Libc {
         begin();
         try (time) {
             if (address % PAGE != 0 || length <= 0) {
-                return (int) answered("munmap", -1, refuse(FileRule.UNMAP_ALIGNMENT));
+                return (int) answered("munmap", -1, refuse(FileAnswer.UNMAP_ALIGNMENT));
             }
             memory.unmap(address, (length + PAGE - 1) / PAGE * PAGE);
             return 0;

@@ -6,18 +6,19 @@
  * and bytes, as the kernel does, so all code above it is the code that runs on real KVM. It maps paths to files; {@code
  * SystemCalls} finds the file of a descriptor and calls it.
  *
- * <p>The areas are packages; each uses only the packages listed before it: {@code rules} (each decision, with errno,
- * grade and source), {@code file} (descriptors, memory, time, eventfds, and {@code Host}, the interface of a file to
- * its kernel), {@code posting} (processors, remapping units and vCPUs of x86 hosts that post), {@code kvm} (the requests common to all architectures), {@code x86} (chips, vCPUs, and the real-mode
- * instructions of the self-test's guest) and {@code arm64} (VGIC and ITS; it runs no guest). {@code x86} and {@code
- * arm64} do not use each other. {@code vfio} (devices, their groups, containers and iommufds) uses {@code rules} and {@code
- * file} only, and {@code kvm} does not use {@code posting}. Each kind of open file is a {@code FakeFile} and has a table of the requests it
+ * <p>Each decision is an {@link io.kvmirq.explain.Answer}, with errno, grade and source. The areas are packages; each
+ * uses only the packages listed before it: {@code file} (descriptors, memory, time, eventfds, and {@code Host}, the
+ * interface of a file to its kernel), {@code posting} (processors, remapping units and vCPUs of x86 hosts that post),
+ * {@code kvm} (the requests common to all architectures), {@code x86} (chips, vCPUs, and the real-mode instructions of
+ * the self-test's guest) and {@code arm64} (VGIC and ITS; it runs no guest). {@code x86} and {@code arm64} do not use
+ * each other. {@code vfio} (devices, their groups, containers and iommufds) uses {@code file} only, and {@code kvm}
+ * does not use {@code posting}. Each kind of open file is a {@code FakeFile} and has a table of the requests it
  * answers.
  *
  * <p>The fake has one lock, and no thread and no clock of its own. The real kernel does some work asynchronously
  * (detaching an irqfd when its eventfd is closed, injecting through a worker). Here that work is done when the call
  * returns, an order that the real kernel allows. A call that is not modelled throws {@link
- * io.kvmirq.fake.rules.NotModelledException} with its name; the fake never guesses.
+ * io.kvmirq.NotModelledException} with its name; the fake never guesses.
  *
  * <p>The contract suite runs on the fake and on the real kernel. Where they differ, the fake is wrong.
  */

@@ -16,29 +16,29 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The forwarding that was proposed for KVM-VFIO in 2014 and never merged: the attributes FORWARD_IRQ and UNFORWARD_IRQ of
- * the group KVM_DEV_VFIO_DEVICE. The handler of a forwarded line only signals, and the guest's EOI ends the interrupt of
- * the host. Thread-safe.
+ * The forwarding that was proposed for KVM-VFIO in 2014 and never merged: the attributes FORWARD_IRQ and UNFORWARD_IRQ
+ * of the group KVM_DEV_VFIO_DEVICE. The handler of a forwarded line only signals, and the guest's EOI ends the
+ * interrupt of the host. Thread-safe.
  *
  * <p>No header has the numbers and the layout; they are inferred. Another series of 2025 proposes the same numbers for
- * another purpose (TDI_BIND), so {@link #probe} cannot tell that a kernel has this ABI. Use it only on a kernel that you
- * patched yourself: {@link #named} is that statement.
+ * another purpose (TDI_BIND), so {@link #probe} cannot tell that a kernel has this ABI. Use it only on a kernel that
+ * you patched yourself: {@link #named} is that statement.
  *
  * <p>Call {@link #forward} before the line is armed, and {@link #unforward} at any time. On an architecture without
- * forwarding the kernel answers 0 and changes nothing, and no call tells the difference. A test with the device does: serve
- * it and let it interrupt again, without an unmask. A forwarded line signals again, and any other stays masked.
+ * forwarding the kernel answers 0 and changes nothing, and no call tells the difference. A test with the device does:
+ * serve it and let it interrupt again, without an unmask. A forwarded line signals again, and any other stays masked.
  *
  * <p>Source: "[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control", December 2014, and its review.
  */
 public final class Abi2014 {
-    /** What a kernel says of the group. */
+    /** A kernel's answer to a question for the group. */
     public enum Probe {
         /** ENXIO, as of every merged kernel. */
         ABSENT("the kernel does not have KVM_DEV_VFIO_DEVICE: use an irqfd on the eventfd of the interrupt"),
         /** It has attributes 1 and 2 of group 2. */
-        AMBIGUOUS(
-                "the kernel has attributes 1 and 2 of group 2, which may be FORWARD_IRQ and UNFORWARD_IRQ of 2014 or TDI_BIND"
-                        + " and TDI_UNBIND of 2025: name the ABI of 2014 only if you know which patches the kernel has");
+        AMBIGUOUS("the kernel has attributes 1 and 2 of group 2, which may be FORWARD_IRQ and UNFORWARD_IRQ of 2014 or"
+                + " TDI_BIND and TDI_UNBIND of 2025: name the ABI of 2014 only if you know which patches the"
+                + " kernel has");
 
         private final String text;
 
@@ -46,7 +46,7 @@ public final class Abi2014 {
             this.text = text;
         }
 
-        /** What it means, in one sentence. */
+        /** The meaning, in one sentence. */
         public String text() {
             return text;
         }
@@ -128,8 +128,8 @@ public final class Abi2014 {
     }
 
     /**
-     * Forwards a line to a GSI. The device's file stays open until {@link #unforward}, also if the device is closed before.
-     * The line still needs an eventfd and an irqfd on the GSI.
+     * Forwards a line to a GSI. The device's file stays open until {@link #unforward}, also if the device is closed
+     * before. The line still needs an eventfd and an irqfd on the GSI.
      *
      * @throws io.kvmirq.KernelException EINVAL if the line is forwarded already, or the device has no line that can be;
      *     EBUSY if the line has its eventfd already; ENXIO on every kernel without the patches
@@ -148,8 +148,8 @@ public final class Abi2014 {
     }
 
     /**
-     * Ends the forwarding of a line, also while its interrupt waits for the guest's EOI: the handler masks from then on.
-     * Closing the {@link KvmVfio} ends all. Idempotent, never fails.
+     * Ends the forwarding of a line, also while its interrupt waits for the guest's EOI: the handler masks from then
+     * on. Closing the {@link KvmVfio} ends all. Idempotent, never fails.
      */
     public void unforward(LineIrq irq) {
         synchronized (kvmVfio) {

@@ -18,7 +18,9 @@ import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.util.Set;
 
-/** The calls on KVM-VFIO devices. On leases, so that what was added can be removed whatever has been closed meanwhile. */
+/**
+ * The calls on KVM-VFIO devices. On leases, so that what was added can be removed whatever has been closed meanwhile.
+ */
 final class ForwardCalls extends Calls {
     ForwardCalls(Kernel kernel) {
         super(kernel);

@@ -13,11 +13,10 @@ import io.kvmirq.vfio.Armed;
 import io.kvmirq.vfio.DeviceIrq;
 import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.VfioDevice;
-import java.util.Collection;
 import java.util.List;
 import java.util.Optional;
 
-/** What is looked at before anything is touched. */
+/** The checks that come before the first change. */
 record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
     /** @throws IllegalArgumentException if the interrupt is of another device handle */
     void requireOpen(DeviceIrq irq) {
@@ -33,34 +32,32 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
         }
     }
 
-    /** @throws KernelException EINVAL for a duplicate */
-    static void requireNew(DeviceIrq irq, Optional<ForwardedIrq> before) {
-        before.ifPresent(ours -> {
+    /**
+     * @param irqs the forwarded interrupts of the device
+     * @throws KernelException EINVAL for a duplicate
+     * @throws IllegalStateException if another kind of the device's interrupts is forwarded
+     */
+    void requireNew(DeviceIrq irq, ForwardedIrqs irqs) {
+        ForwardedIrq before = irqs.of(irq);
+        if (before != null) {
             throw new KernelException(
                     "forward",
                     irq.toString(),
                     Errno.EINVAL,
-                    "it is forwarded already, " + ours + ": reroute it, or close that first");
+                    "it is forwarded already, " + before + ": reroute it, or close that first");
+        }
+        irqs.ofAnotherKind(irq).ifPresent(ours -> {
+            throw new IllegalStateException(irq + " cannot be forwarded while " + ours
+                    + " is forwarded: a device uses one kind at a time, close those first");
         });
     }
 
-    /** @throws IllegalStateException if another kind of the device's interrupts is forwarded */
-    static void requireOneKind(DeviceIrq irq, Collection<ForwardedIrq> forwarded) {
-        IrqKind kind = irq.info().kind();
-        forwarded.stream()
-                .filter(ours -> kind != ours.irq().info().kind() && kind != IrqKind.PLATFORM)
-                .findFirst()
-                .ifPresent(ours -> {
-                    throw new IllegalStateException(irq + " cannot be forwarded while " + ours
-                            + " is forwarded: a device uses one kind at a time, close those first");
-                });
-    }
-
     /**
+     * @param wired whether vectors are forwarded that another program wired: then the kernel need not be asked again
      * @return whether another program has this kind of interrupts enabled
      * @throws KernelException EBUSY if it has a trigger that is not ours, and is not to be taken over or cannot be
      */
-    boolean isEnabledElsewhere(DeviceIrq irq, boolean takesOver) {
+    boolean isEnabledElsewhere(DeviceIrq irq, boolean takesOver, boolean wired) {
         IrqKind kind = irq.info().kind();
         Optional<Armed> inTheWay = irq.inTheWay();
         Optional<Armed> other = inTheWay.filter(armed -> !triggers.isOurs(armed));
@@ -78,6 +75,9 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
         }
         if (inTheWay.isPresent() || device.access() != VfioDevice.Access.ADOPTED) {
             return false;
+        }
+        if (takesOver && wired) {
+            return true;
         }
         Optional<IrqKind> enabled = irq.enabledKind();
         if (enabled.isPresent() && enabled.get() != kind) {

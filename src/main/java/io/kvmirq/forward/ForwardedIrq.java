@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.forward;
 
+import io.kvmirq.EventFdId;
 import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.arch.intx.DirectEoiDecision;
 import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.mirror.DeliveryPath;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.mirror.PredictedIrq;
@@ -13,8 +17,11 @@ import io.kvmirq.vfio.Armed;
 import io.kvmirq.vfio.ArmedIrq;
 import io.kvmirq.vfio.ArmedVectors;
 import io.kvmirq.vfio.DeviceIrq;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /**
  * An interrupt of a device that is forwarded to a guest. Closing it ends that: nothing of it is left in the kernel, in
@@ -22,14 +29,71 @@ import java.util.Optional;
  */
 public abstract sealed class ForwardedIrq implements AutoCloseable permits ForwardedMessage, ForwardedLine {
     private final Forwarding forwarding;
-    private volatile boolean closed;
+    /** An interrupt that moved to user space keeps its irqfd, masked, and with it its GSI. */
+    private volatile @Nullable Irqfd irqfd;
+    // Read without a lock: an injector or a guest's EOI may look while another thread waits for it
+    private volatile State state;
+
+    private enum Phase {
+        OPEN,
+        MASKED,
+        /** Masked, and before that KVM was known not to post it. */
+        MASKED_UNPOSTED,
+        CLOSED
+    }
+
+    /**
+     * The state of a forwarded interrupt.
+     *
+     * @param relay injects the interrupt; null if an irqfd does
+     */
+    private record State(Phase phase, @Nullable RelayedIrq relay) {
+        private static final State KERNEL = new State(Phase.OPEN, null);
+
+        boolean isMasked() {
+            return phase == Phase.MASKED || phase == Phase.MASKED_UNPOSTED;
+        }
+
+        DeliveryPath delivery() {
+            return isMasked() ? DeliveryPath.MASKED : relay == null ? DeliveryPath.KERNEL : DeliveryPath.USERSPACE;
+        }
+    }
 
     ForwardedIrq(Forwarding forwarding) {
         this.forwarding = forwarding;
+        this.state = State.KERNEL;
+    }
+
+    /** The guest's half of a new interrupt: one of the two. */
+    final void begin(@Nullable Irqfd assigned, @Nullable RelayedIrq relay) {
+        irqfd = assigned;
+        state = relay == null ? state : new State(Phase.OPEN, relay);
     }
 
     final Forwarding forwarding() {
         return forwarding;
+    }
+
+    /** Another irqfd has taken the eventfd. */
+    final void replace(Irqfd other) {
+        irqfd = other;
+    }
+
+    final @Nullable Irqfd irqfd() {
+        return irqfd;
+    }
+
+    /** The irqfd of an interrupt that is not relayed. */
+    final Irqfd assigned() {
+        return Objects.requireNonNull(irqfd, "neither irqfd nor relay");
+    }
+
+    final @Nullable RelayedIrq relay() {
+        return state.relay();
+    }
+
+    final boolean isRelayed() {
+        return state.relay() != null;
     }
 
     /** The interrupt of the device. */
@@ -45,52 +109,100 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     public abstract Optional<Gsi> gsi();
 
     /** How the interrupt reaches the guest now; while it is masked, how it did before. */
-    public abstract Mechanism mechanism();
+    public final Mechanism mechanism() {
+        return isRelayed() ? Mechanism.USERSPACE : inKernel();
+    }
+
+    /** How the kernel delivers it. */
+    abstract Mechanism inKernel();
+
+    /** Whether KVM is known not to post the interrupt; while it is masked, whether it was. */
+    final boolean isUnposted() {
+        Phase phase = state.phase();
+        return phase == Phase.OPEN ? predicted() instanceof Posting.NotPosted : phase == Phase.MASKED_UNPOSTED;
+    }
 
     /**
-     * The decision that allowed direct EOI: the reasons that an assertion outweighs, and what breaks. Empty for an interrupt
-     * without direct EOI, also after {@link #moveTo} ended it.
+     * The decision that allowed direct EOI: the reasons that an assertion outweighs, and what breaks. Empty for an
+     * interrupt without direct EOI, also after {@link #moveTo} ended it.
      */
     public Optional<DirectEoiDecision> directEoi() {
         return Optional.empty();
     }
 
     /**
-     * Whether hardware delivers the interrupt to the guest, by what was set up and what is known of the host; and if not,
-     * why. It is predicted, not observed. While the interrupt is masked, nothing posts it.
+     * Whether hardware delivers the interrupt to the guest, by what was set up and what is known of the host; and if
+     * not, why. It is predicted, not observed. While the interrupt is masked, nothing posts it.
      */
     public final Posting predicted() {
-        if (irq().device().fd().isClosed()) {
-            return new Posting.NotPosted(irq().device().name() + " is closed", "open it again, and forward it again");
-        }
-        if (isMasked()) {
-            return new Posting.NotPosted("it is masked", "unmask it");
-        }
-        if (mechanism() == Mechanism.USERSPACE) {
-            return new Posting.NotPosted("this process injects it", "move it to bypass");
-        }
-        return mirrored();
-    }
-
-    /** What the mirror says. */
-    final Posting mirrored() {
         return forwarding
                 .mirror()
-                .now()
-                .of(event().id())
+                .irq(event().id())
                 .map(PredictedIrq::posting)
                 .orElseGet(() -> new Posting.Unknown(irq() + " is not forwarded any more"));
     }
 
+    // The mirror
+
+    private void tell(List<? extends Event> events) {
+        forwarding.mirror().apply(events);
+    }
+
+    /** Whether the irqfd is assigned changed, while the device's half stays. */
+    private void become(Phase phase, @Nullable RelayedIrq relay) {
+        state = phase == Phase.OPEN && relay == null ? State.KERNEL : new State(phase, relay);
+        tellDelivery();
+    }
+
+    final void tellDelivery() {
+        List<Event> events = new ArrayList<>();
+        events.add(new Event.DeliveryChanged(event().id(), state.delivery()));
+        gsi().ifPresent(gsi ->
+                events.add(state.delivery() == DeliveryPath.KERNEL ? irqfdIsThere(gsi) : irqfdIsGone(gsi)));
+        tell(events);
+    }
+
+    private Event irqfdIsThere(Gsi gsi) {
+        return new Event.ConsumerAdded(event().id(), gsi, notified());
+    }
+
+    private Event irqfdIsGone(Gsi gsi) {
+        return new Event.ConsumerRemoved(event().id(), gsi);
+    }
+
+    final void tellIrqfdIsGone() {
+        gsi().ifPresent(gsi -> tell(List.of(irqfdIsGone(gsi))));
+    }
+
+    /** The eventfd that the guest's EOI signals. */
+    Optional<EventFdId> notified() {
+        return Optional.empty();
+    }
+
+    /** The events that tell a mirror of the route that this has. */
+    List<Event> routed() {
+        return List.of();
+    }
+
     /** The events that tell a mirror of this when it begins. */
-    abstract List<Event> begun();
+    List<Event> begun() {
+        List<Event> events = new ArrayList<>(routed());
+        if (irqfd != null) {
+            gsi().ifPresent(gsi -> events.add(irqfdIsThere(gsi)));
+        }
+        events.add(new Event.ProducerAdded(event().id(), producer()));
+        if (isRelayed()) {
+            events.add(new Event.DeliveryChanged(event().id(), state.delivery()));
+        }
+        return events;
+    }
 
     /** The events that tell a mirror of its end. */
-    abstract List<Event> ended();
-
-    /** The irqfd comes or goes while the device's half stays. */
-    final void tell(Event event) {
-        forwarding.mirror().apply(event);
+    List<Event> ended() {
+        List<Event> events = new ArrayList<>();
+        events.add(new Event.ProducerRemoved(event().id(), producer()));
+        gsi().ifPresent(gsi -> events.add(irqfdIsGone(gsi)));
+        return events;
     }
 
     final Producer producer() {
@@ -106,18 +218,43 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return new Producer(irq.device().name(), kind, irq.number());
     }
 
+    // Masks
+
     /** Whether {@link #mask} holds it back. */
-    public abstract boolean isMasked();
+    public final boolean isMasked() {
+        return state.isMasked();
+    }
 
     /**
-     * Holds interrupts back from the guest, until {@link #unmask}. None is lost: a message stays in the eventfd, where many
-     * become one, and a line stays asserted by the device. On GICv4, which tells no one whether a vLPI was pending, the guest
-     * may get one interrupt more. The route stays. When this returns, the guest gets no more.
+     * Holds interrupts back from the guest, until {@link #unmask}. None is lost: a message stays in the eventfd, where
+     * many become one, and a line stays asserted by the device. On GICv4, which tells no one whether a vLPI was
+     * pending, the guest may get one interrupt more. The route stays. When this returns, the guest gets no more.
      * Masking twice is masking once.
      *
      * @throws IllegalStateException after {@link #close}
      */
-    public abstract void mask();
+    public final synchronized void mask() {
+        requireOpen();
+        if (!isMasked()) {
+            Phase phase = isUnposted() ? Phase.MASKED_UNPOSTED : Phase.MASKED;
+            holdBack();
+            become(phase, relay());
+        }
+    }
+
+    /** The end of a vLPI drops its pending bit, which nobody can read before: it is signalled again. */
+    final void holdBack() {
+        boolean vlpi = predicted() instanceof Posting.Posted && forwarding.vm().isArm64();
+        RelayedIrq relay = relay();
+        if (relay != null) {
+            relay.mask();
+        } else {
+            assigned().mask();
+        }
+        if (vlpi) {
+            TearDown.quietly(event()::signal);
+        }
+    }
 
     /**
      * Lets interrupts through again; at once, if there was one meanwhile.
@@ -126,11 +263,41 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      *     masked
      * @throws IllegalStateException after {@link #close}
      */
-    public abstract void unmask();
+    public final synchronized void unmask() {
+        requireOpen();
+        if (isMasked()) {
+            resume();
+        }
+    }
+
+    private void resume() {
+        RelayedIrq relay = relay();
+        if (relay != null) {
+            relay.unmask();
+        } else {
+            assigned().unmask();
+        }
+        become(Phase.OPEN, relay);
+    }
+
+    /** Ends {@link #holdBack}. If that fails, the interrupt is masked: none is lost, and an unmask tries again. */
+    final @Nullable RuntimeException resumed(@Nullable RuntimeException cause) {
+        try {
+            resume();
+            return cause;
+        } catch (RuntimeException e) {
+            become(Phase.MASKED, relay());
+            if (cause == null) {
+                return e;
+            }
+            cause.addSuppressed(e);
+            return cause;
+        }
+    }
 
     /**
-     * Sends the interrupt to another vector or vCPU from now on. No interrupt is lost: it arrives by the old message or by
-     * the new one. The same message again makes no call.
+     * Sends the interrupt to another vector or vCPU from now on. No interrupt is lost: it arrives by the old message or
+     * by the new one. The same message again makes no call.
      *
      * @throws UnsupportedOperationException for a line, which has a pin: change the routes of its GSI
      * @throws io.kvmirq.KernelException EINVAL if KVM refuses the message; it arrives as before
@@ -138,22 +305,88 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      */
     public abstract void reroute(MsiMessage message);
 
+    // Moves: the eventfd stays, and the next taker of the eventfd gets what waits in it
+
     /**
-     * Changes how the interrupt reaches the guest: from the kernel into this process, or back. No interrupt is lost: what was
-     * signalled and not delivered stays in the eventfd, and is delivered by the other one. A mask stays. To where it is
-     * already, nothing happens.
+     * Changes how the interrupt reaches the guest: from the kernel into this process, or back. No interrupt is lost:
+     * what was signalled and not delivered stays in the eventfd, and is delivered by the other one. A mask stays. To
+     * where it is already, nothing happens.
      *
-     * @param to for a message {@link Mechanism#USERSPACE}, or {@link Mechanism#BYPASS} and {@link Mechanism#IRQFD}, which are
-     *     one; for a line {@link Mechanism#USERSPACE} or {@link Mechanism#RESAMPLE} (an edge: IRQFD)
+     * @param to for a message {@link Mechanism#USERSPACE}, or {@link Mechanism#BYPASS} and {@link Mechanism#IRQFD},
+     *     which are one; for a line {@link Mechanism#USERSPACE} or {@link Mechanism#RESAMPLE} (an edge: IRQFD)
      * @throws UnsupportedOperationException for another one
      * @throws io.kvmirq.KernelException as {@link Forwarding#forward}; the interrupt arrives as before
      * @throws IllegalStateException without {@link Forwarding.Builder#userspace}; after {@link #close}
      */
     public abstract void moveTo(Mechanism to);
 
+    /** A relay of this process takes the eventfd. */
+    abstract RelayedIrq relayed(Userspace userspace, boolean masked);
+
+    /** An irqfd for an interrupt that began in this process, masked. */
+    abstract Irqfd maskedIrqfd();
+
+    /** The device's half of {@link #moveToUserspace}, while the irqfd is masked. */
+    void leaveKernel(Undo undo) {}
+
+    /** The device's half of {@link #moveToKernel}, while the relay is masked. */
+    void enterKernel() {}
+
+    /** After a move, or an attempt: the device signals again if it still asserts its interrupt. */
+    void moved() {}
+
+    final void moveToUserspace() {
+        if (isRelayed()) {
+            return;
+        }
+        Userspace userspace = forwarding.userspace(irq());
+        boolean masked = isMasked();
+        if (!masked) {
+            holdBack();
+        }
+        RelayedIrq relay;
+        try (Undo undo = new Undo()) {
+            undo.add(this::moved);
+            leaveKernel(undo);
+            relay = relayed(userspace, masked);
+            undo.keep();
+        } catch (RuntimeException e) {
+            throw masked ? e : Objects.requireNonNull(resumed(e));
+        }
+        become(state.phase(), relay);
+        moved();
+    }
+
+    final void moveToKernel() {
+        RelayedIrq relay = relay();
+        if (relay == null) {
+            return;
+        }
+        boolean masked = isMasked();
+        relay.mask();
+        try (Undo undo = new Undo()) {
+            undo.add(this::moved);
+            Irqfd kept = irqfd;
+            Irqfd assigned = kept == null ? maskedIrqfd() : kept;
+            irqfd = assigned;
+            if (!masked) {
+                assigned.unmask();
+                undo.add(assigned::mask);
+            }
+            enterKernel();
+            undo.keep();
+        } catch (RuntimeException e) {
+            throw masked ? e : Objects.requireNonNull(resumed(e));
+        }
+        relay.close();
+        tell(routed());
+        become(masked ? Phase.MASKED : Phase.OPEN, null);
+        moved();
+    }
+
     /**
-     * Tells a level-triggered line that is injected by this process of the guest's end of interrupt: the line goes low, and a
-     * device that still asserts its own interrupts again. In the kernel KVM sees it, and this does nothing.
+     * Tells a level-triggered line that is injected by this process of the guest's end of interrupt: the line goes low,
+     * and a device that still asserts its own interrupts again. In the kernel KVM sees it, and this does nothing.
      *
      * @throws UnsupportedOperationException for a message
      * @throws IllegalStateException after {@link #close}
@@ -178,22 +411,36 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
     }
 
+    // The end
+
     final void requireOpen() {
-        if (closed) {
+        if (state.phase() == Phase.CLOSED) {
             throw new IllegalStateException(irq() + " is not forwarded any more: forward it again");
         }
     }
 
     /** @return false if it was closed before */
     final synchronized boolean end() {
-        boolean first = !closed;
-        closed = true;
+        boolean first = state.phase() != Phase.CLOSED;
+        state = new State(Phase.CLOSED, relay());
         return first;
     }
 
+    /** Ends the guest's half. Never fails. */
+    final void closeGuestHalf() {
+        RelayedIrq relay = relay();
+        if (relay != null) {
+            relay.close();
+        }
+        Irqfd ended = irqfd;
+        if (ended != null) {
+            ended.close();
+        }
+    }
+
     /**
-     * Ends the forwarding of this interrupt: when it returns the guest gets no more, also of what was held back. Idempotent,
-     * never fails.
+     * Ends the forwarding of this interrupt: when it returns the guest gets no more, also of what was held back.
+     * Idempotent, never fails.
      */
     @Override
     public final void close() {

@@ -2,6 +2,7 @@
 package io.kvmirq.forward;
 
 import io.kvmirq.Errno;
+import io.kvmirq.EventFdId;
 import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
@@ -15,33 +16,26 @@ import io.kvmirq.vfio.Armed;
 import io.kvmirq.vfio.ArmedLine;
 import io.kvmirq.vfio.LineIrq;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 
 /**
- * A line: INTx of a PCI device, or an interrupt of a platform device. Each signal masks a level-triggered line until the
- * guest's EOI.
+ * A line: INTx of a PCI device, or an interrupt of a platform device. Each signal masks a level-triggered line until
+ * the guest's EOI.
  */
 final class ForwardedLine extends ForwardedIrq {
     private final Vm vm;
     private final LineIrq irq;
     private final Gsi gsi;
     private final EventFd event;
-    /** What the guest's EOI signals; empty for an edge. */
+    /** The eventfd that the guest's EOI signals; empty for an edge. */
     private final Optional<EventFd> resample;
-
-    /** Of these two, one is there. */
-    private Optional<Irqfd> irqfd = Optional.empty();
-
-    // Read without a lock: an injector or a guest's EOI may look while another thread waits for it
-    private volatile Optional<RelayedIrq> relay = Optional.empty();
     /** Of a line with direct EOI. */
     private volatile Optional<DirectEoi> direct;
 
     private final ArmedLine armed;
-    /** Whether the user armed the line, and closes what he armed. */
+    /** Whether the user armed the line, and closes it. */
     private final boolean ofUser;
-
-    private volatile boolean masked;
 
     /**
      * @param takesOver whether another one may have the line enabled
@@ -64,17 +58,19 @@ final class ForwardedLine extends ForwardedIrq {
             event = undo.add(EventFd.create(vm.kernel()));
             resample = level ? Optional.of(undo.add(EventFd.create(vm.kernel()))) : Optional.empty();
             try {
-                irqfd = Optional.of(undo.add(assigned(false)));
+                Irqfd irqfd = undo.add(maskedIrqfd());
+                irqfd.unmask();
                 if (level) {
                     checks.requirePin(gsi, irq);
                 }
+                begin(irqfd, null);
             } catch (KernelException e) {
                 if (forwarding.userspace().isEmpty()
                         || direct.isPresent()
                         || !e.errno().equals(Errno.EINVAL)) {
                     throw e;
                 }
-                relay = Optional.of(undo.add(relayed(forwarding.userspace().get(), false)));
+                begin(null, undo.add(relayed(forwarding.userspace().get(), false)));
             }
             direct.ifPresent(with -> {
                 with.abi().forward(irq, gsi);
@@ -92,8 +88,8 @@ final class ForwardedLine extends ForwardedIrq {
             if (takesOver && level) {
                 armed.stopUnmaskBy();
             }
-            if (irqfd.isPresent() && direct.isEmpty()) {
-                resample.ifPresent(armed::unmaskBy);
+            if (!isRelayed()) {
+                resample().ifPresent(armed::unmaskBy);
             }
             if (takesOver && level) {
                 armed.unmask(); // its former eventfd may have the signal that masked it
@@ -102,18 +98,21 @@ final class ForwardedLine extends ForwardedIrq {
         }
     }
 
-    private Irqfd assigned(boolean isMasked) {
-        Optional<EventFd> notified = resample.filter(ofLevel -> direct.isEmpty());
-        if (isMasked) {
-            return Irqfd.masked(vm, event, notified, gsi);
-        }
-        return notified.isPresent() ? vm.assignLevelIrqfd(event, notified.get(), gsi) : vm.assignIrqfd(event, gsi);
+    /** The eventfd by which the guest's EOI unmasks the line. */
+    private Optional<EventFd> resample() {
+        return direct.isPresent() ? Optional.empty() : resample;
     }
 
-    private RelayedIrq relayed(Userspace userspace, boolean isMasked) {
+    @Override
+    Irqfd maskedIrqfd() {
+        return Irqfd.masked(vm, event, resample(), gsi);
+    }
+
+    @Override
+    RelayedIrq relayed(Userspace userspace, boolean masked) {
         return resample.isPresent()
-                ? new RelayedLine(userspace, event, isMasked, gsi, this::unmaskDevice)
-                : RelayedEdge.line(userspace, event, isMasked, gsi);
+                ? new RelayedLine(userspace, event, masked, gsi, this::unmaskDevice)
+                : RelayedEdge.line(userspace, event, masked, gsi);
     }
 
     private void unmaskDevice() {
@@ -136,48 +135,17 @@ final class ForwardedLine extends ForwardedIrq {
     }
 
     @Override
-    public Mechanism mechanism() {
-        if (relay.isPresent()) {
-            return Mechanism.USERSPACE;
-        }
-        return direct.isPresent() ? Mechanism.DIRECT_EOI : ofKernel();
-    }
-
-    @Override
     public Optional<DirectEoiDecision> directEoi() {
         return direct.map(DirectEoi::decision);
     }
 
-    private Mechanism ofKernel() {
+    @Override
+    Mechanism inKernel() {
+        return direct.isPresent() ? Mechanism.DIRECT_EOI : withoutDirectEoi();
+    }
+
+    private Mechanism withoutDirectEoi() {
         return resample.isPresent() ? Mechanism.RESAMPLE : Mechanism.IRQFD;
-    }
-
-    @Override
-    public boolean isMasked() {
-        return masked;
-    }
-
-    /** Deassigning signals the resample eventfd, so that a device that still asserts its line signals again. */
-    @Override
-    public synchronized void mask() {
-        requireOpen();
-        if (!masked) {
-            irqfd.ifPresent(Irqfd::mask);
-            relay.ifPresent(RelayedIrq::mask);
-            masked = true;
-            tellIrqfdIsGone();
-        }
-    }
-
-    @Override
-    public synchronized void unmask() {
-        requireOpen();
-        if (masked) {
-            irqfd.ifPresent(Irqfd::unmask);
-            relay.ifPresent(RelayedIrq::unmask);
-            masked = false;
-            tellIrqfdIsThere();
-        }
     }
 
     @Override
@@ -189,7 +157,7 @@ final class ForwardedLine extends ForwardedIrq {
     @Override
     public void endOfInterrupt() {
         requireOpen();
-        if (relay.isPresent() && relay.get() instanceof RelayedLine line) {
+        if (relay() instanceof RelayedLine line) {
             line.endOfInterrupt();
         }
     }
@@ -202,137 +170,82 @@ final class ForwardedLine extends ForwardedIrq {
         if (to == mechanism()) {
             return;
         }
-        if (direct.isPresent() && to == ofKernel()) {
+        if (direct.isPresent() && to == withoutDirectEoi()) {
             endDirectEoi();
         } else if (direct.isEmpty() && to == Mechanism.USERSPACE) {
             moveToUserspace();
-        } else if (to == ofKernel()) {
+        } else if (to == withoutDirectEoi()) {
             moveToKernel();
         } else {
             throw new UnsupportedOperationException(irq + " is a line and cannot be moved from "
                     + mechanism().label() + " to " + to.label() + ": expected "
-                    + ofKernel().label()
+                    + withoutDirectEoi().label()
                     + (direct.isPresent() ? "" : " or userspace"));
         }
     }
 
-    private void moveToUserspace() {
-        Userspace userspace = forwarding().userspace(irq);
-        Irqfd before = irqfd.orElseThrow();
-        try (Undo undo = new Undo()) {
-            undo.add(this::unmaskLevelDevice);
-            undo.add(() -> resume(before));
-            before.mask();
-            if (resample.isPresent()) {
-                armed.mask();
-                undo.add(() -> TearDown.quietly(() -> armed.unmaskBy(resample.get())));
-                armed.stopUnmaskBy();
-            }
-            relay = Optional.of(relayed(userspace, masked));
-            undo.keep();
-        }
-        before.close();
-        irqfd = Optional.empty();
-        tellIrqfdIsGone();
-        unmaskLevelDevice();
+    @Override
+    void leaveKernel(Undo undo) {
+        resample.ifPresent(notified -> {
+            armed.mask();
+            undo.add(() -> TearDown.quietly(() -> armed.unmaskBy(notified)));
+            armed.stopUnmaskBy();
+        });
     }
 
-    /** An irqfd that cannot be resumed stays masked: the line holds what the device asserts, and an unmask tries again. */
-    private void resume(Irqfd before) {
-        if (!masked) {
-            try {
-                before.unmask();
-            } catch (RuntimeException e) {
-                masked = true;
-            }
+    @Override
+    void enterKernel() {
+        resample.ifPresent(armed::unmaskBy);
+    }
+
+    @Override
+    void moved() {
+        if (resample.isPresent()) {
+            unmaskDevice();
         }
     }
 
     /** The handler of a live line changes: from then on it masks, and the guest's EOI unmasks. */
     private void endDirectEoi() {
         Abi2014 abi = direct.orElseThrow().abi();
-        Irqfd before = irqfd.orElseThrow();
+        Irqfd before = assigned();
+        boolean masked = isMasked();
+        if (!masked) {
+            holdBack();
+        }
+        Irqfd next;
         try (Undo undo = new Undo()) {
-            undo.add(() -> resume(before));
-            before.mask();
-            Irqfd next = undo.add(Irqfd.masked(vm, event, resample, gsi));
+            next = undo.add(Irqfd.masked(vm, event, resample, gsi));
             resample.ifPresent(armed::unmaskBy);
             undo.add(() -> TearDown.quietly(armed::stopUnmaskBy));
             if (!masked) {
                 next.unmask();
             }
-            irqfd = Optional.of(next);
             undo.keep();
+        } catch (RuntimeException e) {
+            throw masked ? e : Objects.requireNonNull(resumed(e));
         }
+        replace(next);
         abi.unforward(irq);
         direct = Optional.empty();
         before.close();
-        tellIrqfdIsGone();
-        tell(new Event.LineUnforwarded(event.id()));
-        if (!masked) {
-            tellIrqfdIsThere();
-        }
-        unmaskLevelDevice();
-    }
-
-    private void moveToKernel() {
-        RelayedIrq before = relay.orElseThrow();
-        try (Undo undo = new Undo()) {
-            undo.add(this::unmaskLevelDevice);
-            before.mask();
-            if (!masked) {
-                undo.add(before::unmask);
-            }
-            Irqfd next = undo.add(assigned(masked));
-            if (resample.isPresent()) {
-                armed.unmaskBy(resample.get());
-            }
-            irqfd = Optional.of(next);
-            undo.keep();
-        }
-        before.close();
-        relay = Optional.empty();
-        if (!masked) {
-            tellIrqfdIsThere();
-        }
-        unmaskLevelDevice();
-    }
-
-    private void unmaskLevelDevice() {
-        if (resample.isPresent()) {
-            unmaskDevice();
-        }
+        forwarding().mirror().apply(new Event.LineUnforwarded(event.id()));
+        tellDelivery();
+        moved();
     }
 
     // The mirror
 
-    private Event irqfdIsThere() {
-        return new Event.ConsumerAdded(
-                event.id(), gsi, resample.filter(ofLevel -> direct.isEmpty()).map(EventFd::id));
-    }
-
-    private void tellIrqfdIsThere() {
-        if (irqfd.isPresent()) {
-            tell(irqfdIsThere());
-        }
-    }
-
-    private void tellIrqfdIsGone() {
-        tell(new Event.ConsumerRemoved(event.id(), gsi));
+    @Override
+    Optional<EventFdId> notified() {
+        return resample().map(EventFd::id);
     }
 
     @Override
     List<Event> begun() {
-        Event device = new Event.ProducerAdded(event.id(), producer());
-        if (direct.isPresent()) {
-            return List.of(irqfdIsThere(), device, new Event.LineForwarded(event.id()));
-        }
-        return irqfd.isPresent() ? List.of(irqfdIsThere(), device) : List.of(device);
-    }
-
-    @Override
-    List<Event> ended() {
-        return List.of(new Event.ProducerRemoved(event.id(), producer()), new Event.ConsumerRemoved(event.id(), gsi));
+        List<Event> events = super.begun();
+        direct.ifPresent(with -> events.add(new Event.LineForwarded(event.id())));
+        return events;
     }
 
     // The end
@@ -346,8 +259,7 @@ final class ForwardedLine extends ForwardedIrq {
             armed.close();
         }
         direct.ifPresent(with -> with.abi().unforward(irq));
-        relay.ifPresent(RelayedIrq::close);
-        irqfd.ifPresent(Irqfd::close);
+        closeGuestHalf();
         resample.ifPresent(EventFd::close);
         event.close();
     }

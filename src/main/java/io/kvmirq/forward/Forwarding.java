@@ -4,6 +4,7 @@ package io.kvmirq.forward;
 import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
 import io.kvmirq.arch.intx.DirectEoiDecision;
 import io.kvmirq.arch.intx.DirectEoiPolicy;
 import io.kvmirq.arch.intx.NotDirect;
@@ -11,6 +12,9 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.kvm.VmListener;
+import io.kvmirq.mirror.DeliveryPath;
+import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.vfio.DeviceIrq;
@@ -20,14 +24,14 @@ import io.kvmirq.vfio.MessageIrq;
 import io.kvmirq.vfio.MessageIrqs;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
+import java.util.BitSet;
 import java.util.List;
-import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.function.IntFunction;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 
 /**
  * Interrupts of one device in one guest. Thread-safe.
@@ -40,10 +44,9 @@ import java.util.stream.IntStream;
  * }
  * }</pre>
  *
- * <p>A batch makes one call of KVM_SET_GSI_ROUTING and one of VFIO_DEVICE_SET_IRQS, and none if nothing changes. The order
- * loses no interrupt: routes, irqfds, and the device last; back in reverse. A batch that fails leaves everything as it was, except triggers
- * that it took over.
- * The end never fails, whatever was closed before.
+ * <p>A batch makes one call of KVM_SET_GSI_ROUTING and one of VFIO_DEVICE_SET_IRQS, and none if nothing changes. The
+ * order loses no interrupt: routes, irqfds, and the device last; back in reverse. A batch that fails leaves everything
+ * as it was, except triggers that it took over. The end never fails, whatever was closed before.
  *
  * <p>Locks: this has one for what is set up and torn down, and each {@link ForwardedIrq} has its own, taken after it.
  */
@@ -57,11 +60,24 @@ public final class Forwarding implements AutoCloseable {
     private final Triggers triggers = new Triggers();
     private final ForwardChecks checks;
     private final GuestSide guest;
-    private final Map<DeviceIrq, ForwardedIrq> irqs = new LinkedHashMap<>();
-    /** {@link #irqs} as they are, to be looked at without the lock. */
-    private volatile List<ForwardedIrq> now = List.of();
+    private final ForwardedIrqs irqs = new ForwardedIrqs();
+    /** The numbers of the vectors whose eventfds their owner wired. */
+    private final BitSet wired = new BitSet();
 
     private boolean closed;
+
+    private final VmListener vmListener = new VmListener() {
+        @Override
+        public void vcpuAdded(VcpuId vcpu) {
+            mirror.apply(new Event.VcpuAdded(vcpu));
+        }
+
+        @Override
+        public void apicIdsWidened() {
+            mirror.apply(new Event.ApicIdsWidened());
+        }
+    };
+    private final Runnable closeListener = this::deviceClosed;
 
     private Forwarding(Builder told) {
         this.vm = told.vm;
@@ -74,6 +90,8 @@ public final class Forwarding implements AutoCloseable {
             throw new IllegalArgumentException(
                     vm + " and " + device.name() + " belong to two kernels: open both from one Kernel");
         }
+        vm.addListener(vmListener);
+        device.addCloseListener(closeListener);
         warnings().forEach(warning -> LOGGER.log(System.Logger.Level.WARNING, warning));
     }
 
@@ -91,7 +109,7 @@ public final class Forwarding implements AutoCloseable {
         return new Builder(vm, device);
     }
 
-    /** What a forwarding is given. */
+    /** The parts of a forwarding. */
     public static final class Builder {
         private final Vm vm;
         private final VfioDevice device;
@@ -105,16 +123,19 @@ public final class Forwarding implements AutoCloseable {
             this.device = device;
         }
 
-        /** Tells this mirror of each step, and predicts by it. All devices of a VM share one. */
+        /**
+         * Tells this mirror of each step and of the VM's vCPUs, and predicts by it. All devices of a VM share one. Of
+         * an adopted VM not all vCPUs are known: tell the mirror of them.
+         */
         public Builder mirror(Mirror told) {
             mirror = told;
             return this;
         }
 
         /**
-         * Lets this process inject what no irqfd can take: all interrupts of an x86 VM without irqchip in the kernel, lines
-         * where it is split, and those that are moved to it. A line may interrupt before {@link Forwarding#forward} returns:
-         * its injector has to remember an end of interrupt that comes as early.
+         * Lets this process inject what no irqfd can take: all interrupts of an x86 VM without irqchip in the kernel,
+         * lines where it is split, and those that are moved to it. A line may interrupt before {@link
+         * Forwarding#forward} returns: its injector has to remember an end of interrupt that comes as early.
          */
         public Builder userspace(Userspace relay) {
             userspace = Optional.of(relay);
@@ -137,12 +158,20 @@ public final class Forwarding implements AutoCloseable {
         return userspace;
     }
 
+    Vm vm() {
+        return vm;
+    }
+
+    VfioDevice device() {
+        return device;
+    }
+
     /** The predicted state of all that this was told to predict. */
     public Mirror mirror() {
         return mirror;
     }
 
-    /** What is not as it should be, although interrupts work: a sentence each. They are logged as WARNING, too. */
+    /** Defects of the set-up with which interrupts still work, a sentence each. They are logged as WARNING, too. */
     public List<String> warnings() {
         if (device.isHeld() || device.access() == VfioDevice.Access.ADOPTED) {
             return List.of();
@@ -178,9 +207,9 @@ public final class Forwarding implements AutoCloseable {
      * Forwards vectors, each to a new GSI: one call of KVM_SET_GSI_ROUTING, one of VFIO_DEVICE_SET_IRQS.
      *
      * @param messages by place in {@code which}, from 0; called before anything is checked, without a lock
-     * @throws KernelException EINVAL if a vector is forwarded already; EBUSY if the device has a trigger that is not ours:
-     *     {@link #takeOver}; EMFILE if there are too few descriptors; EINVAL without irqchip in the kernel; what the
-     *     kernel refuses else
+     * @throws KernelException EINVAL if a vector is forwarded already; EBUSY if the device has a trigger that is not
+     *     ours: {@link #takeOver}; EMFILE if there are too few descriptors; EINVAL without irqchip in the kernel; what
+     *     the kernel refuses else
      * @throws io.kvmirq.kvm.RoutesExhaustedException if the VM has too few GSIs or routes left
      * @throws io.kvmirq.vfio.VectorsExhaustedException if the host has too few vectors; it says how many there are
      * @throws IllegalStateException if the kernel cannot add vectors to those that are enabled; after {@link #close}
@@ -190,19 +219,19 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards vectors although another program, or the device's user, has given them triggers: those are replaced, in one
-     * call, and not given back. MSI-X keeps messages meanwhile; MSI may lose one. Signals that are in the former eventfds
-     * stay there. Close what you armed after the forwarding: its end disables all vectors. If the eventfds are known, {@link #takeOver(MessageIrqs, List, IntFunction)} loses nothing. Else as
-     * {@link #forwardAll}.
+     * Forwards vectors although another program, or the device's user, has given them triggers: those are replaced, in
+     * one call, and not given back. MSI-X keeps messages meanwhile; MSI may lose one. Signals that are in the former
+     * eventfds stay there. Close what you armed after the forwarding: its end disables all vectors. If the eventfds are
+     * known, {@link #takeOver(MessageIrqs, List, IntFunction)} loses nothing. Else as {@link #forwardAll}.
      */
     public List<ForwardedIrq> takeOver(MessageIrqs which, IntFunction<MsiMessage> messages) {
         return forward(new Batch(which, messages, Optional.empty(), Optional.empty(), true));
     }
 
     /**
-     * Forwards vectors of a device that is wired already, by the eventfds that they signal now. VFIO is not called: nothing
-     * is lost, and what waits in the eventfds arrives. When this ends the triggers stay, and are their owner's to end.
-     * Else as {@link #forwardAll}.
+     * Forwards vectors of a device that is wired already, by the eventfds that they signal now. VFIO is not called:
+     * nothing is lost, and what waits in the eventfds arrives. When this ends the triggers stay, and are their owner's
+     * to end. Else as {@link #forwardAll}.
      *
      * @param wired the eventfd of each vector. That it is the right one no kernel can tell
      */
@@ -214,7 +243,7 @@ public final class Forwarding implements AutoCloseable {
         return forward(new Batch(which, messages, Optional.empty(), Optional.of(wired), true));
     }
 
-    /** What is forwarded at once. */
+    /** Vectors that are forwarded in one call. */
     private record Batch(
             MessageIrqs which,
             IntFunction<MsiMessage> messages,
@@ -234,7 +263,7 @@ public final class Forwarding implements AutoCloseable {
     private List<ForwardedIrq> forward(Batch batch, List<MsiMessage> messages) {
         MessageIrqs which = batch.which;
         which.forEach(this::requireForwardable);
-        boolean enabledElsewhere = checks.isEnabledElsewhere(which.get(0), batch.takesOver);
+        boolean enabledElsewhere = checks.isEnabledElsewhere(which.get(0), batch.takesOver, !wired.isEmpty());
         triggers.requireRoom(which);
         boolean routed =
                 batch.gsis.map(gsis -> checks.areRouted(gsis, messages)).orElse(false);
@@ -243,17 +272,18 @@ public final class Forwarding implements AutoCloseable {
         }
         try (Undo undo = new Undo()) {
             List<EventFd> events = batch.wired.orElseGet(() -> guest.events(which.size(), undo));
-            List<ForwardedMessage> forwarded = new ArrayList<>();
-            List<GuestHalf> halves = guest.halves(events, messages, batch.gsis, !routed, undo);
+            GuestSide.Halves halves = guest.halves(events, messages, batch.gsis, !routed, undo);
             if (batch.wired.isEmpty()) {
                 triggers.arm(which, events, enabledElsewhere);
             }
+            List<ForwardedIrq> forwarded = new ArrayList<>();
             for (int i = 0; i < which.size(); i++) {
-                forwarded.add(new ForwardedMessage(
-                        this, vm, which.get(i), events.get(i), batch.wired.isEmpty(), messages.get(i), halves.get(i)));
+                MessageIrq irq = which.get(i);
+                forwarded.add(
+                        new ForwardedMessage(this, irq, messages.get(i), halves.irqfd(i), halves.relay(i), routed));
+                wired.set(irq.number(), batch.wired.isPresent());
             }
-            forwarded.forEach(irq -> irqs.put(irq.irq(), irq));
-            now = List.copyOf(irqs.values());
+            forwarded.forEach(irqs::add);
             mirror.apply(forwarded.stream().flatMap(irq -> irq.begun().stream()).toList());
             undo.keep();
             return List.copyOf(forwarded);
@@ -261,11 +291,11 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards a line to the pin that a GSI's routes name. The line masks itself with each interrupt, and the guest's EOI
-     * unmasks it; an edge of a platform device just arrives.
+     * Forwards a line to the pin that a GSI's routes name. The line masks itself with each interrupt, and the guest's
+     * EOI unmasks it; an edge of a platform device just arrives.
      *
-     * @throws KernelException EINVAL if it is forwarded already, and without the full irqchip in the kernel; EBUSY if the
-     *     line has a trigger that is not ours, or the host's line must be exclusive and is not
+     * @throws KernelException EINVAL if it is forwarded already, and without the full irqchip in the kernel; EBUSY if
+     *     the line has a trigger that is not ours, or the host's line must be exclusive and is not
      * @throws IllegalStateException while messages of the device are forwarded; after {@link #close}
      */
     public ForwardedIrq forward(LineIrq irq, Gsi gsi) {
@@ -273,8 +303,8 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards a line although another program, or the device's user, has given it a trigger: that is replaced, as is the
-     * eventfd that unmasks it, and not given back. Nothing is lost: the line stays asserted. Else as {@link
+     * Forwards a line although another program, or the device's user, has given it a trigger: that is replaced, as is
+     * the eventfd that unmasks it, and not given back. Nothing is lost: the line stays asserted. Else as {@link
      * #forward(LineIrq, Gsi)}.
      */
     public ForwardedIrq takeOver(LineIrq irq, Gsi gsi) {
@@ -282,12 +312,12 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards a line with direct EOI: the guest's EOI ends the interrupt of the host, which does not mask it. It needs a kernel
-     * that the caller names as having the ABI of 2014, and a platform on which it harms no other device.
+     * Forwards a line with direct EOI: the guest's EOI ends the interrupt of the host, which does not mask it. It needs
+     * a kernel that the caller names as having the ABI of 2014, and a platform on which it harms no other device.
      *
-     * @param policy what this process cannot know of the line: its other handlers, whether it is shareable, and what the
-     *     administrator asserts. The kind of the device, whether the interrupt is a level and whether the architecture maps
-     *     the EOI are taken from the interrupt and the VM, whatever the policy says
+     * @param policy what this process cannot know of the line: its other handlers, whether it is shareable, and what
+     *     the administrator asserts. The kind of the device, whether the interrupt is a level and whether the
+     *     architecture maps the EOI are taken from the interrupt and the VM, whatever the policy says
      * @return a line whose {@link ForwardedIrq#directEoi} is the decision, with what it breaks
      * @throws IllegalStateException if direct EOI is refused: the message says why
      * @throws KernelException ENXIO on every kernel without that ABI; else as {@link #forward(LineIrq, Gsi)}
@@ -311,13 +341,12 @@ public final class Forwarding implements AutoCloseable {
 
     private synchronized ForwardedIrq forward(LineIrq irq, Gsi gsi, boolean takesOver, Optional<DirectEoi> direct) {
         requireForwardable(irq);
-        checks.isEnabledElsewhere(irq, takesOver);
+        checks.isEnabledElsewhere(irq, takesOver, false);
         if (userspace.isEmpty()) {
             checks.requireRoute(gsi, irq);
         }
         ForwardedIrq line = new ForwardedLine(this, checks, irq, gsi, takesOver, direct);
-        irqs.put(irq, line);
-        now = List.copyOf(irqs.values());
+        irqs.add(line);
         mirror.apply(line.begun());
         return line;
     }
@@ -327,15 +356,21 @@ public final class Forwarding implements AutoCloseable {
             throw new IllegalStateException("the forwarding of " + device.name() + " is closed: make another");
         }
         checks.requireOpen(irq);
-        ForwardChecks.requireNew(irq, Optional.ofNullable(irqs.get(irq)));
-        ForwardChecks.requireOneKind(irq, irqs.values());
+        checks.requireNew(irq, irqs);
     }
 
     // Look
 
-    /** The interrupts that are forwarded now, in the order in which they were. */
+    /** The interrupts that are forwarded now, in the order of their numbers. */
     public List<ForwardedIrq> irqs() {
-        return now;
+        return irqs.all();
+    }
+
+    /** VFIO has ended all interrupts of the device. */
+    private void deviceClosed() {
+        mirror.apply(irqs().stream()
+                .map(irq -> new Event.DeliveryChanged(irq.event().id(), DeliveryPath.CLOSED))
+                .toList());
     }
 
     // End
@@ -343,8 +378,7 @@ public final class Forwarding implements AutoCloseable {
     /** Ends one. The device first, the route last. */
     synchronized void unforward(ForwardedIrq irq) {
         if (irq.end()) {
-            irqs.remove(irq.irq());
-            now = List.copyOf(irqs.values());
+            irqs.remove(irq);
             tearDown(List.of(irq));
         }
     }
@@ -358,19 +392,16 @@ public final class Forwarding implements AutoCloseable {
                 line.tearDown();
             }
         }
-        triggers.disarm(messages.stream()
-                .filter(ForwardedMessage::isTriggeredByUs)
-                .map(ForwardedMessage::irq)
-                .toList());
-        messages.forEach(ForwardedMessage::closeEvent); // the end of its file ends an irqfd, and costs less
-        Irqfd.closeAll(messages.stream()
-                .flatMap(message -> message.half().irqfd().stream())
-                .toList());
-        messages.forEach(message -> message.half().close());
+        List<ForwardedMessage> ours =
+                messages.stream().filter(one -> !wired.get(one.irq().number())).toList();
+        triggers.disarm(ours.stream().map(ForwardedMessage::irq).toList());
+        ours.forEach(one -> one.event().close()); // the end of its file ends an irqfd, and costs less
+        Irqfd.closeAll(
+                messages.stream().flatMap(one -> Stream.ofNullable(one.irqfd())).toList());
+        messages.forEach(ForwardedIrq::closeGuestHalf);
         messages.forEach(ForwardedMessage::restoreRoute);
-        guest.unroute(messages.stream()
-                .flatMap(message -> message.ownRoute().stream())
-                .toList());
+        guest.unroute(messages.stream().flatMap(one -> one.ownRoute().stream()).toList());
+        messages.forEach(one -> wired.clear(one.irq().number()));
         mirror.apply(ended.stream().flatMap(irq -> irq.ended().stream()).toList());
     }
 
@@ -381,11 +412,12 @@ public final class Forwarding implements AutoCloseable {
     @Override
     public synchronized void close() {
         closed = true;
-        List<ForwardedIrq> all = now;
-        irqs.clear();
-        now = List.of();
+        List<ForwardedIrq> all = irqs.all();
+        all.forEach(irqs::remove);
         all.forEach(ForwardedIrq::end);
         tearDown(all);
+        vm.removeListener(vmListener);
+        device.removeCloseListener(closeListener);
     }
 
     @Override

@@ -12,7 +12,7 @@ import io.kvmirq.kvm.Vm;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 
 /** The guest's side of a batch of messages: eventfds, routes and irqfds, or relays in this process. */
 record GuestSide(ForwardChecks checks, Optional<Userspace> userspace) {
@@ -39,13 +39,26 @@ record GuestSide(ForwardChecks checks, Optional<Userspace> userspace) {
         return events;
     }
 
+    /** The guest's halves of a batch: irqfds, or relays. The other list is empty. */
+    record Halves(List<Irqfd> irqfds, List<RelayedEdge> relays) {
+        @Nullable
+        Irqfd irqfd(int i) {
+            return irqfds.isEmpty() ? null : irqfds.get(i);
+        }
+
+        @Nullable
+        RelayedEdge relay(int i) {
+            return relays.isEmpty() ? null : relays.get(i);
+        }
+    }
+
     /**
      * In the kernel if it can, else in this process if it was told how: one commit of routes, then an irqfd each.
      *
      * @param gsis of the caller's choice; empty to allocate them
      * @param routes whether the GSIs get their routes here
      */
-    List<GuestHalf> halves(
+    Halves halves(
             List<EventFd> events, List<MsiMessage> messages, Optional<List<Gsi>> gsis, boolean routes, Undo undo) {
         try (Undo inKernel = new Undo()) {
             List<Gsi> routed = routes ? route(gsis, messages) : gsis.orElseThrow();
@@ -54,20 +67,18 @@ record GuestSide(ForwardChecks checks, Optional<Userspace> userspace) {
             }
             List<Irqfd> irqfds = vm().assignIrqfds(events, routed);
             inKernel.add(() -> Irqfd.closeAll(irqfds));
-            List<GuestHalf> halves = irqfds.stream()
-                    .map(irqfd -> GuestHalf.inKernel(irqfd, routes))
-                    .toList();
             inKernel.moveTo(undo);
-            return halves;
+            return new Halves(irqfds, List.of());
         } catch (KernelException e) {
             if (userspace.isEmpty() || !e.errno().equals(Errno.EINVAL) || checks.takesIrqfds()) {
                 throw e;
             }
         }
-        return IntStream.range(0, events.size())
-                .mapToObj(i -> GuestHalf.inUserspace(
-                        undo.add(RelayedEdge.message(userspace.get(), events.get(i), false, messages.get(i)))))
-                .toList();
+        List<RelayedEdge> relays = new ArrayList<>();
+        for (int i = 0; i < events.size(); i++) {
+            relays.add(undo.add(RelayedEdge.message(userspace.get(), events.get(i), false, messages.get(i))));
+        }
+        return new Halves(List.of(), relays);
     }
 
     private List<Gsi> route(Optional<List<Gsi>> gsis, List<MsiMessage> messages) {

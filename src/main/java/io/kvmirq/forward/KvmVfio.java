@@ -14,9 +14,9 @@ import java.util.List;
 import java.util.Set;
 
 /**
- * The KVM-VFIO device of a VM: it tells KVM which files of VFIO the guest uses, and VFIO which VM opens a device. A VM has
- * one. Interrupts reach a guest without it; devices whose driver needs the VM, and coherency of DMA, do not work without
- * it. Thread-safe.
+ * The KVM-VFIO device of a VM: it tells KVM which files of VFIO the guest uses, and VFIO which VM opens a device. A VM
+ * has one. Interrupts reach a guest without it; devices whose driver needs the VM, and coherency of DMA, do not work
+ * without it. Thread-safe.
  *
  * <p>Add a file before its device is opened, and remove it before the file is closed: the kernel finds it by its
  * descriptor. {@code VfioDevice.open(kernel, name, kvmVfio)} keeps both orders.
@@ -26,7 +26,7 @@ import java.util.Set;
 public final class KvmVfio implements FileHolder, AutoCloseable {
     private final ForwardCalls calls;
     private final Fd fd;
-    /** What ends when this closes: files that were added, and interrupts that were forwarded. */
+    /** Files that were added and interrupts that were forwarded: they end when this closes. */
     private final Set<Hold> holds = new LinkedHashSet<>();
 
     private final Abi2014 abi2014;
@@ -37,7 +37,9 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
         this.abi2014 = new Abi2014(this, calls, holds);
     }
 
-    /** @throws io.kvmirq.KernelException EBUSY when the VM has one: {@link #adopt} that; ENODEV on a kernel without it */
+    /**
+     * @throws io.kvmirq.KernelException EBUSY when the VM has one: {@link #adopt} that; ENODEV on a kernel without it
+     */
     public static KvmVfio create(Vm vm) {
         return new KvmVfio(vm.createDevice(KvmDevice.Type.VFIO).fd());
     }
@@ -92,8 +94,8 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
     /**
      * Adds the file of a group or a device.
      *
-     * @throws io.kvmirq.KernelException EEXIST when the file was added already; EINVAL if it is no file of VFIO, or a device
-     *     file before 6.6
+     * @throws io.kvmirq.KernelException EEXIST when the file was added already; EINVAL if it is no file of VFIO, or a
+     *     device file before 6.6
      * @throws IllegalStateException while a device is open through the file: it would not learn of the VM
      */
     @Override

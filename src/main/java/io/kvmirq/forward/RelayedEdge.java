@@ -6,25 +6,24 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.EventLoop;
 
-/** A message, or an edge of a line: whatever was signalled since the last time is one interrupt, as of an irqfd. */
+/** A message, or an edge of a line: all signals since the last time are one interrupt, as of an irqfd. */
 final class RelayedEdge extends RelayedIrq {
     private final Userspace.Injector injector;
     /** Changed while the registration is paused, or before it is made. */
     private volatile Runnable injection;
 
     private final EventLoop.Registration registration;
-    private boolean masked;
 
     private RelayedEdge(Userspace userspace, EventFd event, boolean masked, Runnable injection) {
-        this.masked = masked;
+        super(event);
         this.injector = userspace.injector();
         this.injection = injection;
-        this.registration = registered(userspace, event, masked);
+        this.registration = registered(userspace, masked);
     }
 
     static RelayedEdge message(Userspace userspace, EventFd event, boolean masked, MsiMessage message) {
-        Userspace.Injector injector = userspace.injector();
-        return new RelayedEdge(userspace, event, masked, () -> injector.message(message));
+        return new RelayedEdge(
+                userspace, event, masked, () -> userspace.injector().message(message));
     }
 
     static RelayedEdge line(Userspace userspace, EventFd event, boolean masked, Gsi gsi) {
@@ -38,28 +37,21 @@ final class RelayedEdge extends RelayedIrq {
     @Override
     void signalled() {
         injection.run();
-        countInjection();
     }
 
     @Override
-    synchronized void mask() {
+    void mask() {
         registration.pause();
-        masked = true;
     }
 
     @Override
-    synchronized void unmask() {
+    void unmask() {
         registration.resume();
-        masked = false;
     }
 
-    /** When it returns, the former message is not injected any more; nothing is lost meanwhile. */
-    synchronized void reroute(MsiMessage message) {
-        registration.pause();
+    /** Injects another message from now on. Only while it is masked. */
+    void reroute(MsiMessage message) {
         injection = () -> injector.message(message);
-        if (!masked) {
-            registration.resume();
-        }
     }
 
     @Override

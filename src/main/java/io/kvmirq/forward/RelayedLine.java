@@ -36,10 +36,11 @@ final class RelayedLine extends RelayedIrq {
 
     /** @param unmaskDevice lets the device's line signal again, at once if the device asserts it */
     RelayedLine(Userspace userspace, EventFd event, boolean masked, Gsi gsi, Runnable unmaskDevice) {
+        super(event);
         this.injector = userspace.injector();
         this.gsi = gsi;
         this.unmaskDevice = unmaskDevice;
-        this.registration = registered(userspace, event, masked);
+        this.registration = registered(userspace, masked);
     }
 
     @Override
@@ -129,7 +130,6 @@ final class RelayedLine extends RelayedIrq {
         try {
             injector.line(gsi, true);
             failures = 0;
-            countInjection();
         } catch (RuntimeException e) {
             asserted = false;
             if (failures++ < MOST_FAILURES) {

@@ -24,7 +24,7 @@ final class Triggers {
         USER
     }
 
-    /** What forwardings of this process have enabled, so that none takes over another's. */
+    /** The vectors that forwardings of this process have enabled, so that no forwarding takes over another's. */
     private static final Set<Armed> FORWARDED =
             Collections.synchronizedSet(Collections.newSetFromMap(new WeakHashMap<>()));
 
@@ -87,7 +87,10 @@ final class Triggers {
         armed.ifPresent(FORWARDED::add);
     }
 
-    /** These vectors trigger nothing any more: by one call if they are all, else one for those that are consecutive. Never fails. */
+    /**
+     * These vectors trigger nothing any more: by one call if they are all, else one for those that are consecutive.
+     * Never fails.
+     */
     void disarm(List<MessageIrq> irqs) {
         if (irqs.isEmpty()) {
             return;

@@ -8,9 +8,8 @@ import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kvm.Vm;
 
 /**
- * What a VMM gives to {@link Forwarding} so that interrupts can be relayed by this process where no irqfd can take
- * them: a loop that takes the eventfds of the device, and the way into the guest. The VMM runs the loop in a thread of
- * its own.
+ * The relay of interrupts by this process, where no irqfd can take them. A VMM gives it to {@link Forwarding}: a loop
+ * that takes the eventfds of the device, and the way into the guest. The VMM runs the loop in a thread of its own.
  *
  * @param loop takes the signals; only while the VMM runs it, interrupts arrive
  * @param injector raises what was signalled

@@ -15,7 +15,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * What the files of a host say of its kernel, its IOMMUs and its PCI devices. Each method reads the files again, so
+ * The facts of a host's kernel, IOMMUs and PCI devices, as its files show them. Each method reads the files again, so
  * an object is never out of date. Thread-safe.
  *
  * <p>Source: Documentation/ABI/testing/sysfs-bus-pci, sysfs-kernel-iommu_groups and sysfs-class-iommu in Linux.
@@ -27,7 +27,7 @@ public final class HostFacts {
     private static final Pattern RELEASE = Pattern.compile("(\\d{1,4})\\.(\\d{1,4}).*", Pattern.DOTALL);
 
     private static final String GICV4_PARAMETER = "kvm-arm.vgic_v4_enable=";
-    /** {@code kstrtobool()} looks at no more than this. */
+    /** The letters that {@code kstrtobool()} reads. */
     private static final Pattern TRUE = Pattern.compile("[yYtT1]|[oO][nN]");
 
     private final HostFiles tree;
@@ -64,8 +64,8 @@ public final class HostFacts {
     }
 
     /**
-     * What an x86 host says of posting. Empty if a fact that decides cannot be read: {@link #unreadableOfPosting} says
-     * which.
+     * The facts of an x86 host that decide posting. Empty if one of them cannot be read: {@link #unreadableOfPosting}
+     * says which.
      */
     public Optional<PostingHost> posting() {
         return new PostingFacts(this, tree).host();
@@ -88,9 +88,10 @@ public final class HostFacts {
     }
 
     /**
-     * Whether KVM on arm64 uses GICv4. It does not unless kvm-arm.vgic_v4_enable is set on the kernel's command line, or if
-     * no interrupt goes through a GICv3. A row of a vPE's doorbell proves that it does; such rows exist only while a VM does.
-     * Empty if the parameter is set and no VM shows a vPE, since the hardware need not have a GICv4.
+     * Whether KVM on arm64 uses GICv4. The doorbell of a vPE in {@code /proc/interrupts} proves it; such rows exist
+     * only while a VM does. KVM does not use GICv4 if kvm-arm.vgic_v4_enable is not set on the kernel's command line,
+     * or if no interrupt goes through a GICv3. Empty if the parameter is set and no VM shows a vPE: the hardware may
+     * have no GICv4.
      */
     public Optional<Boolean> gicv4() {
         Optional<HostInterrupts> interrupts = interrupts();
@@ -124,7 +125,7 @@ public final class HostFacts {
                 .isPresent();
     }
 
-    /** What this process may do with a file in {@code /dev/vfio}. Empty if the tree has no {@code /dev}. */
+    /** The access of this process to a file in {@code /dev/vfio}. Empty if the tree has no {@code /dev}. */
     public Optional<HostFiles.Access> access(String vfioFile) {
         return tree.list("dev").isEmpty() ? Optional.empty() : Optional.of(tree.access("dev/vfio/" + vfioFile));
     }

@@ -4,7 +4,7 @@ package io.kvmirq.host;
 import java.util.OptionalInt;
 
 /**
- * What the configuration space of a PCI function says of its interrupts.
+ * The interrupts of a PCI function, as its configuration space describes them.
  *
  * <p>Source: PCI Local Bus Specification 3.0, 6.1 and 6.8; include/uapi/linux/pci_regs.h.
  */
@@ -12,7 +12,7 @@ public final class PciCapabilities {
     /** The size of the conventional configuration space, in bytes. All capabilities that are read are in it. */
     public static final int BYTES = 256;
 
-    /** What sysfs shows to a process without CAP_SYS_ADMIN, in bytes. */
+    /** The bytes that sysfs shows to a process without CAP_SYS_ADMIN. */
     public static final int PUBLIC_BYTES = 64;
 
     private static final int STATUS = 6;
@@ -91,7 +91,7 @@ public final class PciCapabilities {
         return at(offset) | at(offset + 1) << Byte.SIZE;
     }
 
-    /** What is not there reads as 0. */
+    /** A byte that is not there reads as 0. */
     private int at(int offset) {
         return offset < bytes.length ? bytes[offset] & 0xff : 0;
     }

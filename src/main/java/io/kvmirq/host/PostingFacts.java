@@ -42,7 +42,7 @@ final class PostingFacts {
         this.tree = tree;
     }
 
-    /** What could not be read, a sentence each, after {@link #host}. */
+    /** The facts that could not be read, a sentence each, after {@link #host}. */
     List<String> unreadable() {
         return unreadable;
     }

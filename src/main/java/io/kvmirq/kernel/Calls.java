@@ -4,7 +4,7 @@ package io.kvmirq.kernel;
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
 import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.explain.Causes;
+import io.kvmirq.explain.Answers;
 import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.KernelCall;
 import java.nio.ByteBuffer;
@@ -19,9 +19,9 @@ import java.util.function.Supplier;
  * Base of the calls that a package makes on its files: here a handle becomes a number for the length of one call, and
  * {@code -errno} a {@link KernelException} of one sentence.
  *
- * <p>Each package that calls the kernel has one package-private subclass per kind of file. All methods are protected, so
- * users of the library do not see them. Every method refuses handles of another kernel with
- * {@link IllegalArgumentException} and closed ones with {@link ClosedHandleException}, before the kernel is called.
+ * <p>Each package that calls the kernel has one package-private subclass per kind of file. All methods are protected,
+ * so users of the library do not see them. Every method refuses handles of another kernel with {@link
+ * IllegalArgumentException} and closed ones with {@link ClosedHandleException}, before the kernel is called.
  * Thread-safe.
  */
 public class Calls {
@@ -47,19 +47,19 @@ public class Calls {
     }
 
     /**
-     * What the kernel says of itself. The first call for this kernel asks {@code file}, the KVM device or a VM; later ones
-     * make no call. So a process that has a VM's descriptor needs no KVM device.
+     * The facts of this kernel. The first use asks {@code file}, the KVM device or a VM; later uses make no call. So a
+     * process that has a VM's descriptor needs no KVM device.
      */
     protected final KernelFacts facts(Fd file) {
         return kernel.facts(file);
     }
 
-    /** Eight bytes of this thread for what one call returns, until {@link #done}. */
+    /** Eight bytes of this thread for the result of one call, until {@link #done}. */
     protected final ByteBuffer scratch() {
         return kernel.scratch();
     }
 
-    /** Ends the use of what {@link #scratch} gave. */
+    /** Ends the use of the bytes of {@link #scratch}. */
     protected final void done(ByteBuffer scratch) {
         kernel.done(scratch);
     }
@@ -84,7 +84,7 @@ public class Calls {
         Errno errno = Errno.ofResult(result);
         Set<Fact> facts = EnumSet.copyOf(kernel.knownFacts());
         facts.addAll(known);
-        return new KernelException(call.label(), operands.get(), errno, Causes.sentence(call, errno, facts));
+        return new KernelException(call.label(), operands.get(), errno, Answers.sentence(call, errno, facts));
     }
 
     // Handles
@@ -93,8 +93,8 @@ public class Calls {
         requireOurs(fd.kernel(), fd);
     }
 
-    private void requireOurs(Kernel its, Object handle) {
-        if (its != kernel) {
+    private void requireOurs(Kernel owner, Object handle) {
+        if (owner != kernel) {
             throw new IllegalArgumentException(
                     handle + " belongs to another Kernel: handles of two kernels do not mix, open both from one");
         }
@@ -116,10 +116,9 @@ public class Calls {
     }
 
     /**
-     * Makes one call on {@code fd}, which does not wait for anything that a user would want to end by a signal. When a
-     * signal ends it all the same, nothing was done and it is made again: {@code KVM_CREATE_VM} answers EINTR whenever a
-     * signal is pending, such as a profiler's ({@code mm_take_all_locks()} in mm/mmap.c). Where nothing may be allocated,
-     * use {@link #begin} and {@link #end}.
+     * Makes one call on {@code fd}. For calls that do not wait. The call is repeated after EINTR, when it has done
+     * nothing: {@code KVM_CREATE_VM} answers EINTR whenever a signal is pending, such as a profiler's
+     * ({@code mm_take_all_locks()} in mm/mmap.c). Where nothing may be allocated, use {@link #begin} and {@link #end}.
      */
     protected final int on(Fd fd, IntUnaryOperator call) {
         int raw = begin(fd);
@@ -134,21 +133,34 @@ public class Calls {
         }
     }
 
-    /** A lease on an eventfd, which is refused now and not when its number is needed. */
-    protected final Fd.Lease leased(EventFd event) {
-        requireOurs(event.fd());
-        return event.fd().leaseWithin();
+    /**
+     * Keeps a file open until {@link #release}, whatever becomes of its handle. As {@link Fd#lease}, without an object, for
+     * a holder that makes no duplicate.
+     */
+    protected final Fd held(Fd fd) {
+        begin(fd);
+        return fd;
+    }
+
+    /** Ends {@link #held}. */
+    protected static void release(Fd held) {
+        held.exit();
+    }
+
+    /** The number of a held file. */
+    protected static int number(Fd held) {
+        return held.number();
     }
 
     /**
-     * Whether the end of this lease closes the kernel's file: its handle is closed, nothing else uses it, and its number
+     * Whether {@link #release} closes the kernel's file: its handle is closed, nothing else uses it, and its number
      * never left the library, so that there is no duplicate. Once true it stays true.
      */
-    protected static boolean holdsLastFile(Fd.Lease lease) {
-        return lease.fd().isLastUseOfPrivateFile();
+    protected static boolean holdsLastFile(Fd held) {
+        return held.isLastUseOfPrivateFile();
     }
 
-    /** The number of a leased descriptor, which stays open whatever becomes of its handle. */
+    /** The number of a leased descriptor. The descriptor stays open even if its handle is closed. */
     protected final int number(Fd.Lease lease) {
         requireOurs(lease.fd());
         return lease.number();
@@ -163,8 +175,10 @@ public class Calls {
      * A handle for a descriptor made elsewhere.
      *
      * @param expected for the message
-     * @param kinds what the file may be, labels of the interface table
-     * @throws IllegalArgumentException if {@code number} is negative, or if /proc says that it is not open or something else
+     * @param kinds the kinds of file that it may be, as labels of {@code UapiTable.FileKind}
+     * @throws IllegalArgumentException if {@code number} is negative, or if /proc says that it is not open, or is open
+     *     on
+     *     another kind of file
      */
     protected final Fd adopted(String kind, int number, Ownership ownership, String expected, String... kinds) {
         if (number >= 0 && kernel.isReal()) {
@@ -173,7 +187,7 @@ public class Calls {
         return Fd.adopt(kernel, kind, number, ownership);
     }
 
-    /** Whether the eventfd was made elsewhere, so that it may be a descriptor of something else. */
+    /** Whether the eventfd was made elsewhere. It may then be a descriptor of another kind of file. */
     protected static boolean isAdopted(EventFd event) {
         return event.isAdopted();
     }
@@ -184,11 +198,12 @@ public class Calls {
     }
 
     /**
-     * Makes one call that uses the mapping on the other side, and keeps it mapped meanwhile.
+     * Makes one call in which the kernel uses the mapping, and keeps the memory mapped meanwhile.
      *
      * @param offset bytes, a multiple of 4
-     * @return what the call left at {@code offset}, also if the mapping's owner was closed during the call; or the call's
-     *     {@code -errno}
+     * @return the int that the call left at {@code offset}, even if the mapping's owner was closed during the call; or
+     *     the
+     *     call's {@code -errno}
      */
     protected static int after(Mapping mapping, IntSupplier call, int offset) {
         return mapping.after(call, offset);

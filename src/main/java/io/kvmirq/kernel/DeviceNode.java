@@ -3,7 +3,7 @@ package io.kvmirq.kernel;
 
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
-import io.kvmirq.explain.Causes;
+import io.kvmirq.explain.Answers;
 import io.kvmirq.explain.KernelCall;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -13,7 +13,7 @@ import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.Set;
 
-/** What can be said of a device node before any native code is loaded; opening it has the last word. */
+/** Checks a device node before any native code is loaded. Opening it may fail all the same. */
 final class DeviceNode {
     private static final Set<PosixFilePermission> GROUP_MAY =
             Set.of(PosixFilePermission.GROUP_READ, PosixFilePermission.GROUP_WRITE);
@@ -27,7 +27,7 @@ final class DeviceNode {
                     KernelCall.OPEN.label(),
                     node.toString(),
                     Errno.ENOENT,
-                    Causes.sentence(KernelCall.OPEN, Errno.ENOENT, Set.of()));
+                    Answers.sentence(KernelCall.OPEN, Errno.ENOENT, Set.of()));
         }
         if (!Files.isReadable(node) || !Files.isWritable(node)) {
             throw new KernelException(KernelCall.OPEN.label(), node.toString(), Errno.EACCES, whoMay(node));
@@ -46,7 +46,7 @@ final class DeviceNode {
                     + ": run as that user, or let a group in with"
                     + " chgrp kvm " + node + " && chmod 660 " + node;
         } catch (IOException e) {
-            return Causes.sentence(KernelCall.OPEN, Errno.EACCES, Set.of());
+            return Answers.sentence(KernelCall.OPEN, Errno.EACCES, Set.of());
         }
     }
 }

@@ -16,12 +16,13 @@ import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A kernel counter that signals: eventfd(2). Signalling it is what a device does; an irqfd turns the signal into a guest
- * interrupt, an ioeventfd is signalled by a guest's write.
+ * A kernel counter that signals: eventfd(2). A device signals it, and an irqfd turns the signal into a guest interrupt.
+ * A guest's write signals an ioeventfd.
  *
- * <p>Thread-safe. {@link #signal}, {@link #drain} and {@link #await} allocate nothing on a platform thread. {@code signal}
- * and {@code drain} never block, except {@code signal} on an adopted eventfd without O_NONBLOCK whose count is full; they
- * may run on virtual threads. {@code await} blocks, does not end on {@link Thread#interrupt}, and refuses virtual threads.
+ * <p>Thread-safe. {@link #signal}, {@link #drain} and {@link #await} allocate nothing on a platform thread. {@code
+ * signal} and {@code drain} never block, except {@code signal} on an adopted eventfd without O_NONBLOCK whose count is
+ * full; they may run on virtual threads. {@code await} blocks, does not end on {@link Thread#interrupt}, and refuses
+ * virtual threads.
  *
  * <p>Source: fs/eventfd.c.
  */
@@ -73,14 +74,14 @@ public final class EventFd implements AutoCloseable {
      * An eventfd made elsewhere. Its O_NONBLOCK flag belongs to the file, which others share: it is not changed.
      *
      * @param number an open eventfd of this process
-     * @throws IllegalArgumentException if {@code number} is negative, or if /proc says that it is not open or something
-     *     else, such as a regular file, whose bytes {@link #signal} would overwrite
+     * @throws IllegalArgumentException if {@code number} is negative, or if /proc says that it is not open, or is open
+     *     on
+     *     another kind of file, such as a regular file, whose bytes {@link #signal} would overwrite
      */
     public static EventFd adopt(Kernel kernel, int number, Ownership ownership) {
-        if (number >= 0 && kernel.isReal()) {
-            OpenFile.require(number, "an eventfd, made by eventfd(2)", FileKind.EVENTFD.label());
-        }
-        return new EventFd(Fd.adopt(kernel, "eventfd", number, ownership), true);
+        String expected = "an eventfd, made by eventfd(2)";
+        return new EventFd(
+                kernel.calls().adopted("eventfd", number, ownership, expected, FileKind.EVENTFD.label()), true);
     }
 
     boolean isAdopted() {
@@ -92,8 +93,8 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Its identity in this process, which is not reused and is not the kernel's number. An eventfd that is adopted twice has
-     * two.
+     * The identity of this eventfd in this process. It is not reused, and it is not the kernel's number. An eventfd
+     * that is adopted twice has two.
      */
     public EventFdId id() {
         return id;
@@ -107,7 +108,8 @@ public final class EventFd implements AutoCloseable {
     /**
      * Adds 1.
      *
-     * @throws io.kvmirq.KernelException EAGAIN when the count is 2^64 - 2 (an adopted eventfd without O_NONBLOCK blocks)
+     * @throws io.kvmirq.KernelException EAGAIN when the count is 2^64 - 2 (an adopted eventfd without O_NONBLOCK
+     *     blocks)
      * @throws ClosedHandleException after {@link #close}
      */
     public void signal() {
@@ -141,7 +143,7 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Takes what was signalled since the last time, without waiting.
+     * Takes the signals since the last time, without waiting.
      *
      * @return the count, unsigned; 0 when nothing was signalled
      * @throws io.kvmirq.KernelException EINVAL if an adopted descriptor is not an eventfd
@@ -186,8 +188,13 @@ public final class EventFd implements AutoCloseable {
      * @throws IllegalStateException on a virtual thread
      */
     public boolean await(Duration timeout) {
+        return await(nanos(timeout));
+    }
+
+    /** A timeout in nanoseconds: 0 for a negative one, {@code Long.MAX_VALUE} for one that is too long for a long. */
+    static long nanos(Duration timeout) {
         boolean representable = timeout.compareTo(LONGEST) < 0;
-        return await(timeout.isNegative() ? 0 : representable ? timeout.toNanos() : Long.MAX_VALUE);
+        return timeout.isNegative() ? 0 : representable ? timeout.toNanos() : Long.MAX_VALUE;
     }
 
     /**
@@ -201,7 +208,7 @@ public final class EventFd implements AutoCloseable {
         try {
             Fd waker = waker(null);
             if (waker == null) {
-                // Nothing to wait for needs nothing to wake by.
+                // No wait, so no descriptor to end a wait by.
                 if (await(raw, NO_WAKE, 0)) {
                     return true;
                 }
@@ -255,7 +262,7 @@ public final class EventFd implements AutoCloseable {
         return wake;
     }
 
-    /** Without the lock: whoever makes a descriptor reports forgotten handles, to the user's logger. */
+    /** Called without the lock: making a descriptor reports forgotten handles to the user's logger. */
     private Fd makeWaker() {
         Fd made = make(kernel, kernel.backend().eventfdCreate(), "");
         boolean used = false;
@@ -271,8 +278,8 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * Ends every {@link #await} and refuses new calls; the descriptor goes with the last lease on it, such as an irqfd's.
-     * Idempotent, never fails.
+     * Ends every {@link #await} and refuses new calls; the descriptor goes with the last lease on it, such as an
+     * irqfd's. Idempotent, never fails.
      */
     @Override
     public synchronized void close() {

@@ -34,13 +34,12 @@ import org.jspecify.annotations.Nullable;
  */
 public final class EventLoop implements AutoCloseable {
     private static final long WAKE = -1;
-    private static final Duration LONGEST = Duration.ofNanos(Long.MAX_VALUE);
 
     private final Kernel kernel;
     private final EpollSet set;
     /** Signalled by {@link #close} and never drained. */
     private final EventFd wake;
-    /** Of {@link #set} and {@link #wake}: the last out, of {@link #close} and the dispatcher, closes them. */
+    /** Uses of {@link #set} and {@link #wake}: {@link #close} or the dispatcher, whichever ends last, closes both. */
     private final UseCount uses = new UseCount();
 
     private final ByteBuffer count = Buffers.allocate(Long.BYTES);
@@ -51,7 +50,9 @@ public final class EventLoop implements AutoCloseable {
     private final ReentrantLock lock = new ReentrantLock();
 
     private final Condition handled = lock.newCondition();
-    /** Threads that wait for a handler's end. They count up, then look; the dispatcher ends the run, then looks here. */
+    /**
+     * Threads that wait for a handler's end. They count up, then read; the dispatcher ends the run, then reads this.
+     */
     private final AtomicInteger waiting = new AtomicInteger();
 
     private final Slots<Registration> registrations = new Slots<>();
@@ -77,7 +78,7 @@ public final class EventLoop implements AutoCloseable {
         return new EventLoop(kernel);
     }
 
-    /** What is done with the signals of an eventfd. */
+    /** Takes the signals of an eventfd. */
     @FunctionalInterface
     public interface Handler {
         /** @param count signals since the last time, unsigned, not 0; of a semaphore always 1 */
@@ -108,8 +109,9 @@ public final class EventLoop implements AutoCloseable {
             if (closed) {
                 throw new ClosedHandleException(toString());
             }
-            Fd.Lease lease = undo.add(kernel.calls().leased(event));
-            Registration made = new Registration(event, lease, handler, registrations.next(), paused);
+            Fd held = kernel.calls().held(event.fd());
+            undo.add(held::exit);
+            Registration made = new Registration(event, handler, registrations.next(), paused);
             registrations.put(made.number, made); // before the kernel may report it
             undo.add(() -> registrations.remove(made.number));
             set.add(event.fd(), made.number, paused);
@@ -131,7 +133,8 @@ public final class EventLoop implements AutoCloseable {
     /**
      * Calls handlers until {@link #close}; returns at once if the loop is closed already.
      *
-     * @throws IllegalStateException on a virtual thread; if another thread is in {@code run} or {@link #poll}; from a handler
+     * @throws IllegalStateException on a virtual thread; if another thread is in {@code run} or {@link #poll}; from a
+     *     handler
      */
     public void run() {
         if (begin("EventLoop.run")) {
@@ -155,8 +158,7 @@ public final class EventLoop implements AutoCloseable {
      * @throws IllegalStateException as {@link #run}
      */
     public int poll(Duration timeout) {
-        boolean representable = timeout.compareTo(LONGEST) < 0;
-        return poll(timeout.isNegative() ? 0 : representable ? timeout.toNanos() : Long.MAX_VALUE);
+        return poll(EventFd.nanos(timeout));
     }
 
     /**
@@ -266,16 +268,14 @@ public final class EventLoop implements AutoCloseable {
         private static final int CLOSED = 4;
 
         private final EventFd event;
-        private final Fd.Lease lease;
         private final Handler handler;
         private final long number;
         /** The bits above. A run begins only when none is set. */
         private final AtomicInteger state;
 
-        private Registration(EventFd event, Fd.Lease lease, Handler handler, long number, boolean paused) {
+        private Registration(EventFd event, Handler handler, long number, boolean paused) {
             this.state = new AtomicInteger(paused ? PAUSED : 0);
             this.event = event;
-            this.lease = lease;
             this.handler = handler;
             this.number = number;
         }
@@ -309,7 +309,7 @@ public final class EventLoop implements AutoCloseable {
 
         private long drained() {
             try {
-                return event.drain(lease.number(), count);
+                return event.drain(event.fd().number(), count);
             } catch (RuntimeException e) {
                 pause(); // or the kernel would report it for ever
                 kernel.logger().log(Level.ERROR, event + " cannot be read; its registration is paused", e);
@@ -354,19 +354,20 @@ public final class EventLoop implements AutoCloseable {
             }
         }
 
-        /**
-         * As {@link #pause}, for good: the eventfd may be registered again. Idempotent, never fails.
-         */
+        /** As {@link #pause}, for good: the eventfd may be registered again. Idempotent, never fails. */
         @Override
         public void close() {
             lock.lock();
             try {
-                if ((set(CLOSED) & CLOSED) == 0) {
+                boolean first = (set(CLOSED) & CLOSED) == 0;
+                if (first) {
                     set.remove(event.fd());
                 }
                 awaitHandler();
                 registrations.remove(number);
-                lease.close();
+                if (first) {
+                    event.fd().exit();
+                }
             } finally {
                 lock.unlock();
             }

@@ -3,7 +3,7 @@ package io.kvmirq.kernel;
 
 /**
  * One open file descriptor, closed by the object that owns it. Thread-safe: it may be closed while other threads are in
- * calls on it; then the last call or lease out closes, and new ones are refused.
+ * calls on it. Then new calls are refused, and the end of the last call or lease closes the descriptor.
  */
 public final class Fd {
     private final Kernel kernel;
@@ -12,7 +12,7 @@ public final class Fd {
     private final Ownership ownership;
     private final UseCount uses = new UseCount();
     private final Handles.Entry entry;
-    /** Whether the number was known outside of the library, so that the file may have other descriptors. */
+    /** Whether the number was known outside of the library. The file may then have other descriptors. */
     private volatile boolean shared;
 
     Fd(Kernel kernel, String kind, int number, Ownership ownership) {
@@ -70,19 +70,13 @@ public final class Fd {
     }
 
     /**
-     * A use that lasts until the lease is closed, whatever becomes of the handle.
+     * A use that lasts until the lease is closed, even if the handle is closed earlier.
      *
      * @throws ClosedHandleException after the handle was closed
      */
     public Lease lease() {
-        Lease lease = leaseWithin();
-        shared = true;
-        return lease;
-    }
-
-    /** As {@link #lease}, for a holder that makes no duplicate. */
-    Lease leaseWithin() {
         enter();
+        shared = true;
         return new Lease(this);
     }
 
@@ -129,7 +123,10 @@ public final class Fd {
         return uses.isClosed();
     }
 
-    /** Refuses new calls and returns without waiting; the last call or lease in flight closes, else this. Idempotent. */
+    /**
+     * Refuses new calls and returns without waiting. Closes the descriptor, or leaves that to the last call or lease in
+     * flight. Idempotent.
+     */
     void close() {
         entry.closed();
         if (uses.close()) {

@@ -14,7 +14,7 @@ final class Handles {
     private static final int NO_NUMBER = -1;
 
     private final System.Logger logger;
-    /** The newest of the open ones, which are linked: a VM may have thousands. Under the lock of this. */
+    /** The newest open handle; each links to the next older one, as a VM may have thousands. Guarded by this. */
     private @Nullable Entry newest;
 
     private final ReferenceQueue<Object> collected = new ReferenceQueue<>();
@@ -79,12 +79,12 @@ final class Handles {
         return first;
     }
 
-    /** Registers a new handle, and reports those the collector has found unreleased since the last one. */
+    /** Registers a new handle, and reports handles that were collected without being closed. */
     Entry register(Object handle, String name) {
         return register(handle, name, NO_NUMBER);
     }
 
-    /** As above, for a descriptor: its name is made when it is asked for. */
+    /** Registers a new descriptor. Its name is made only when it is needed. */
     Entry register(Object handle, String kind, int number) {
         reportForgotten();
         return add(new Entry(handle, kind, number));

@@ -21,7 +21,7 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A way to the kernel: the binding that everything made from it goes through. The KVM device is opened with the first VM.
+ * A kernel, reached through one binding by everything that is made from it. The KVM device is opened with the first VM.
  * Thread-safe.
  *
  * <pre>{@code
@@ -34,18 +34,18 @@ public final class Kernel implements AutoCloseable {
     public static final Path DEVICE = Path.of("/dev/kvm");
 
     private static final int API_VERSION = 12;
-    /** What is known of every call that a typed handle makes. */
+    /** The facts of every call that a typed handle makes. */
     private static final Set<Fact> TYPED = Set.of(Fact.TYPED_CALL);
 
     private final KernelBackend backend;
     private final Path node;
-    /** Whether to look at the node first: what keeps it from opening is then said better than by an errno. */
+    /** Whether to look at the node before it is opened, to say more than an errno says. */
     private final boolean looksFirst;
 
     private final System.Logger logger = System.getLogger("io.kvmirq");
     private final Handles handles = new Handles(logger);
     private final Calls calls = new Calls(this);
-    /** For the count an eventfd gives. */
+    /** For the count of an eventfd. */
     private final ThreadLocal<ByteBuffer> scratch = ThreadLocal.withInitial(() -> Buffers.allocate(Long.BYTES));
 
     private final Pool<ByteBuffer> scratchOfVirtualThreads = new Pool<>(() -> Buffers.allocate(Long.BYTES));
@@ -63,8 +63,8 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * Through the binding that {@value Backends#PROPERTY}, then {@value Backends#ENVIRONMENT} name, else the best one
-     * that works. Opens no device.
+     * The kernel through the binding that {@value Backends#PROPERTY} or else {@value Backends#ENVIRONMENT} names, or
+     * through the first binding that works. Opens no device.
      *
      * @throws io.kvmirq.backend.BackendUnavailableException when no binding works, with the cause for each
      */
@@ -73,7 +73,7 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * Through the binding of that name, or {@value Backends#AUTO}. Opens no device.
+     * The kernel through the binding of that name, or {@value Backends#AUTO}. Opens no device.
      *
      * @throws io.kvmirq.backend.BackendUnavailableException as {@link #open()}
      */
@@ -81,7 +81,7 @@ public final class Kernel implements AutoCloseable {
         return new Kernel(Backends.ofThisMachine().open(backend), DEVICE, !backend.equals(Backends.FAKE));
     }
 
-    /** Over a given binding and node of the KVM device. Opens no device. */
+    /** The kernel through a given binding and node of the KVM device. Opens no device. */
     public static Kernel over(KernelBackend backend, Path device) {
         return new Kernel(backend, device, false);
     }
@@ -158,13 +158,13 @@ public final class Kernel implements AutoCloseable {
         return text(backend.description());
     }
 
-    /** A mock that was told nothing answers null. */
+    /** An unstubbed mock answers null. */
     private static String text(@Nullable String given) {
         return given == null ? "" : given;
     }
 
     /**
-     * What the kernel says of itself. The first call asks the KVM device, and opens it, unless a VM was asked before.
+     * The facts of this kernel. The first use asks the KVM device, and opens it, unless a VM was asked before.
      *
      * @throws io.kvmirq.KernelException as {@link #device}; EPERM when a system call filter refuses KVM_CHECK_EXTENSION
      */
@@ -201,7 +201,7 @@ public final class Kernel implements AutoCloseable {
                 () -> "capability=" + number);
     }
 
-    /** What is known of it when a call fails. Makes no call: the one that failed may be the one that asks. */
+    /** The facts that explain a failed call. Makes no call, because the failed call may be the one that asks. */
     Set<Fact> knownFacts() {
         Set<Fact> all = EnumSet.copyOf(TYPED);
         if (isReal()) {
@@ -233,21 +233,21 @@ public final class Kernel implements AutoCloseable {
         return CurrentThread.isVirtual() ? scratchOfVirtualThreads.take() : scratch.get();
     }
 
-    /** Ends the use of what {@link #scratch} gave. */
+    /** Ends the use of the bytes of {@link #scratch}. */
     void done(ByteBuffer used) {
         if (CurrentThread.isVirtual()) {
             scratchOfVirtualThreads.giveBack(used);
         }
     }
 
-    /** The handles that were made from it and are open, the KVM device too: to see in a test that none is left. */
+    /** The open handles that were made from this kernel, the KVM device included. A test sees that none is left. */
     public List<String> openHandles() {
         return handles.stillOpen();
     }
 
     /**
-     * Refuses new calls on the KVM device. Handles made from it stay open, are their owners' to close, and are reported
-     * if they have not been.
+     * Refuses new calls on the KVM device. Handles made from it stay open until their owners close them. Those that
+     * were forgotten are reported.
      */
     @Override
     public void close() {

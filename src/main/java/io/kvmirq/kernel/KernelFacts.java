@@ -4,7 +4,7 @@ package io.kvmirq.kernel;
 import java.util.OptionalInt;
 
 /**
- * What a kernel says of itself. A fake kernel answers for the machine that it imitates.
+ * The facts of a kernel: architecture and guest address size. A fake kernel answers for the machine that it imitates.
  *
  * @param architecture of the guests that this KVM runs
  * @param guestAddressBits the largest size of a guest's physical addresses in bits, on arm64

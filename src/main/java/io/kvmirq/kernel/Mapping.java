@@ -14,8 +14,8 @@ import java.util.function.IntSupplier;
 import java.util.function.LongConsumer;
 
 /**
- * Memory mapped from the kernel, reached by offset only: its address and its buffer never leave, so nothing can touch it
- * once it is unmapped. Only its {@link Owner} unmaps it. Offsets outside of it are refused with
+ * Memory mapped from the kernel. It is reached by offset only: address and buffer never leave this class, so nothing
+ * touches the memory after it is unmapped. Only the {@link Owner} unmaps it. Offsets outside of it are refused with
  * {@link IndexOutOfBoundsException}, accesses after it was unmapped with {@link ClosedHandleException}. Thread-safe;
  * {@code int} accesses are volatile, since a guest or the kernel is on the other side.
  */
@@ -40,8 +40,8 @@ public final class Mapping {
     }
 
     /**
-     * The right to unmap a {@link Mapping}. It stays with the object that knows when the guest has let go of the memory;
-     * users of that object get the mapping alone. Thread-safe.
+     * The right to unmap a {@link Mapping}. It stays with the object that knows when the guest has let go of the
+     * memory; users of that object get the mapping alone. Thread-safe.
      */
     public static final class Owner implements AutoCloseable {
         private final Mapping mapping;
@@ -50,7 +50,7 @@ public final class Mapping {
             this.mapping = mapping;
         }
 
-        /** The memory, to be given to anyone. */
+        /** The memory; its users cannot unmap it. */
         public Mapping mapping() {
             return mapping;
         }
@@ -77,7 +77,7 @@ public final class Mapping {
         return map(kernel, "memory", length, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1);
     }
 
-    /** What {@code fd} shares with this process, from its start. */
+    /** The memory that {@code fd} shares with this process, from the start of the file. */
     public static Owner of(Fd fd, int length) {
         int raw = fd.enter();
         try {

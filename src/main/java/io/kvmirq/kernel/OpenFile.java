@@ -8,17 +8,17 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.List;
 
-/** What a descriptor of this process is open on; source: proc_pid_fd(5). */
+/** The file that a descriptor of this process is open on; source: proc_pid_fd(5). */
 final class OpenFile {
     private static final Path DESCRIPTORS = Path.of("/proc/self/fd");
 
     private OpenFile() {}
 
     /**
-     * Asks nothing where /proc cannot be read, as in some jails. A file by a path that is of no known kind may be any, as
-     * where the nodes of devices have other names.
+     * Checks that a descriptor is open on a file of one of these kinds. Passes where /proc cannot be read, as in some
+     * jails. A file with a path of no known kind passes too, except as an eventfd: device nodes may have other names.
      *
-     * @param expected what it should be, for the message
+     * @param expected the kind for the message
      * @throws IllegalArgumentException if {@code number} is open on something else, or not open
      */
     static void require(int number, String expected, String... kinds) {
@@ -38,7 +38,7 @@ final class OpenFile {
                         "fd " + number + " is not open in this process: expected " + expected, e);
             }
         } catch (IOException e) {
-            // Cannot be told: what the kernel answers to the first call has to do.
+            // The kind cannot be read. The kernel checks it at the first call.
         }
     }
 }

@@ -6,8 +6,8 @@ import java.util.Deque;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Closes what was added, last first, unless told to keep it: the undoing of a set-up of many steps, in one visible place.
- * Not thread-safe.
+ * Undoes a set-up of many steps in one visible place: closes the added steps, last first, unless {@link #keep} is
+ * called. Not thread-safe.
  */
 public final class Undo implements AutoCloseable {
     private final Deque<AutoCloseable> added = new ArrayDeque<>(4);
@@ -18,14 +18,14 @@ public final class Undo implements AutoCloseable {
         return step;
     }
 
-    /** Leaves the undoing of all this to {@code outer}, in the same order. */
+    /** Moves all steps to {@code outer}, in the same order. */
     public void moveTo(Undo outer) {
         while (!added.isEmpty()) {
             outer.added.push(added.pollLast());
         }
     }
 
-    /** All of it succeeded: nothing is undone. */
+    /** The set-up succeeded: nothing is undone. */
     public void keep() {
         added.clear();
     }

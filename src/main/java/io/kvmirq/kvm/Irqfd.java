@@ -19,13 +19,9 @@ import org.jspecify.annotations.Nullable;
  */
 public final class Irqfd implements AutoCloseable {
     private final Vm vm;
-    private final IrqfdCalls calls;
     private final EventFd event;
-    private final Optional<EventFd> resample;
+    private final @Nullable EventFd resample;
     private final Gsi gsi;
-    private final Fd.Lease vmLease;
-    private final Fd.Lease eventLease;
-    private final Optional<Fd.Lease> resampleLease;
 
     private enum State {
         ASSIGNED,
@@ -38,32 +34,41 @@ public final class Irqfd implements AutoCloseable {
     private State state = State.MASKED;
 
     /** @param undo empty before and after, and undoes the steps of one that fails */
-    private Irqfd(Undo undo, Vm vm, EventFd event, Optional<EventFd> resample, Gsi gsi, boolean masked) {
+    private Irqfd(Undo undo, Vm vm, EventFd event, @Nullable EventFd resample, Gsi gsi, boolean masked) {
         this.vm = vm;
-        this.calls = vm.calls().irqfds();
         this.event = event;
         this.resample = resample;
         this.gsi = gsi;
         vm.routes().hold(gsi);
         undo.add(() -> vm.routes().release(gsi));
-        this.vmLease = undo.add(vm.fd().lease());
-        this.eventLease = undo.add(calls.lease(event));
-        this.resampleLease =
-                resample.isPresent() ? Optional.of(undo.add(calls.lease(resample.get()))) : Optional.empty();
+        hold(vm.fd(), undo);
+        hold(event.fd(), undo);
+        if (resample != null) {
+            hold(resample.fd(), undo);
+        }
         if (!masked) {
             unmask();
         }
         undo.keep();
     }
 
-    private static Irqfd make(Vm vm, EventFd event, Optional<EventFd> resample, Gsi gsi, boolean masked) {
+    private void hold(Fd file, Undo undo) {
+        calls().hold(file);
+        undo.add(() -> calls().letGo(file));
+    }
+
+    private IrqfdCalls calls() {
+        return vm.calls().irqfds();
+    }
+
+    private static Irqfd make(Vm vm, EventFd event, @Nullable EventFd resample, Gsi gsi, boolean masked) {
         try (Undo undo = new Undo()) {
             return new Irqfd(undo, vm, event, resample, gsi, masked);
         }
     }
 
     static Irqfd edge(Vm vm, EventFd event, Gsi gsi) {
-        return make(vm, event, Optional.empty(), gsi, false);
+        return make(vm, event, null, gsi, false);
     }
 
     /** All, or none. */
@@ -76,7 +81,7 @@ public final class Irqfd implements AutoCloseable {
         try (Undo all = new Undo();
                 Undo one = new Undo()) {
             for (int i = 0; i < events.size(); i++) {
-                made.add(all.add(new Irqfd(one, vm, events.get(i), Optional.empty(), gsis.get(i), false)));
+                made.add(all.add(new Irqfd(one, vm, events.get(i), null, gsis.get(i), false)));
             }
             all.keep();
         }
@@ -85,18 +90,18 @@ public final class Irqfd implements AutoCloseable {
 
     static Irqfd level(Vm vm, EventFd event, EventFd resample, Gsi gsi) {
         requireApart(event, resample);
-        return make(vm, event, Optional.of(resample), gsi, false);
+        return make(vm, event, resample, gsi, false);
     }
 
     /**
-     * An irqfd that is masked from its beginning: KVM does not know of it before {@link #unmask}. What was signalled before
-     * stays in the eventfd until then.
+     * An irqfd that is masked from its beginning: KVM does not know of it before {@link #unmask}. What was signalled
+     * before stays in the eventfd until then.
      *
      * @param resample for a level interrupt, as {@link Vm#assignLevelIrqfd}
      */
     public static Irqfd masked(Vm vm, EventFd event, Optional<EventFd> resample, Gsi gsi) {
         resample.ifPresent(notified -> requireApart(event, notified));
-        return make(vm, event, resample, gsi, true);
+        return make(vm, event, resample.orElse(null), gsi, true);
     }
 
     private static void requireApart(EventFd event, EventFd resample) {
@@ -118,17 +123,19 @@ public final class Irqfd implements AutoCloseable {
     }
 
     /**
-     * Holds interrupts back: signals stay in the eventfd. A level interrupt that is asserted is taken off the line and its
-     * resample eventfd signalled, so that a device still asserting it signals again. Masking twice is masking once.
+     * Holds interrupts back: signals stay in the eventfd. A level interrupt that is asserted is taken off the line and
+     * its resample eventfd signalled, so that a device still asserting it signals again. Masking twice is masking once.
      *
      * @throws IllegalStateException after {@link #close}
      */
     public synchronized void mask() {
         requireOpen();
         if (state == State.ASSIGNED) {
-            calls.deassign(vmLease, eventLease, gsi);
+            calls().deassign(event, gsi);
             state = State.MASKED;
-            resampleLease.ifPresent(calls::signal);
+            if (resample != null) {
+                calls().signal(resample);
+            }
         }
     }
 
@@ -141,11 +148,7 @@ public final class Irqfd implements AutoCloseable {
     public synchronized void unmask() {
         requireOpen();
         if (state == State.MASKED) {
-            if (resampleLease.isPresent()) {
-                calls.assignLevel(vmLease, event, eventLease, resampleLease.get(), gsi);
-            } else {
-                calls.assign(vmLease, event, eventLease, gsi);
-            }
+            calls().assign(event, resample, gsi);
             state = State.ASSIGNED;
         }
     }
@@ -158,12 +161,13 @@ public final class Irqfd implements AutoCloseable {
 
     /**
      * Closes many irqfds, of one VM or of several: when it returns none of them is left in the kernel. Where the {@link
-     * EventFd} was closed before, and the kernel's file of it has no other holder, the file's end takes the irqfd with it:
-     * close the eventfds first, and the cost of all is a fraction of closing each irqfd. One that was adopted or leased by
-     * {@link EventFd#fd} may have a duplicate, and one that something else leases is in use: those irqfds are deassigned each.
+     * EventFd} was closed before, and the kernel's file of it has no other holder, the file's end takes the irqfd with
+     * it: close the eventfds first, and the cost of all is a fraction of closing each irqfd. One that was adopted or
+     * leased by {@link EventFd#fd} may have a duplicate, and one that something else leases is in use: those irqfds are
+     * deassigned each.
      *
-     * <p>If another thread is starting a child process at this moment, the child holds the files until its exec, and the
-     * irqfds stay as long; no signal can come by then. Idempotent, never fails.
+     * <p>If another thread is starting a child process at this moment, the child holds the files until its exec, and
+     * the irqfds stay as long; no signal can come by then. Idempotent, never fails.
      */
     public static void closeAll(Collection<Irqfd> irqfds) {
         @Nullable Irqfd kept = null;
@@ -183,13 +187,13 @@ public final class Irqfd implements AutoCloseable {
     }
 
     private synchronized boolean isEndedByItsFile() {
-        return state == State.ASSIGNED && calls.isLastHold(eventLease);
+        return state == State.ASSIGNED && calls().isLastHold(event);
     }
 
     /** Leaves the rest to {@link #close}. */
     private synchronized void endByFile() {
         if (isEndedByItsFile()) {
-            eventLease.close();
+            calls().letGo(event.fd());
             state = State.ENDED;
         }
     }
@@ -197,8 +201,8 @@ public final class Irqfd implements AutoCloseable {
     /**
      * Deassigns: when it returns no further interrupt comes from this eventfd. Idempotent, and nothing is thrown.
      *
-     * <p>Called from another process than the one that made the VM, the kernel returns EIO and the irqfd stays until the
-     * VM or the eventfd is closed in every process. The GSI is free for other irqfds all the same.
+     * <p>Called from another process than the one that made the VM, the kernel returns EIO and the irqfd stays until
+     * the VM or the eventfd is closed in every process. The GSI is free for other irqfds all the same.
      */
     @Override
     public synchronized void close() {
@@ -206,18 +210,21 @@ public final class Irqfd implements AutoCloseable {
             return;
         }
         if (state == State.ASSIGNED) {
-            calls.deassign(vmLease, eventLease, gsi);
+            calls().deassign(event, gsi);
+        }
+        vm.routes().release(gsi);
+        if (resample != null) {
+            calls().letGo(resample.fd());
+        }
+        if (state != State.ENDED) {
+            calls().letGo(event.fd());
         }
         state = State.CLOSED;
-        vm.routes().release(gsi);
-        resampleLease.ifPresent(Fd.Lease::close);
-        eventLease.close();
-        vmLease.close();
+        calls().letGo(vm.fd());
     }
 
     @Override
     public String toString() {
-        return "irqfd " + event + " → " + gsi
-                + resample.map(notified -> ", resample " + notified).orElse("");
+        return "irqfd " + event + " → " + gsi + (resample == null ? "" : ", resample " + resample);
     }
 }

@@ -7,9 +7,9 @@ import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Calls;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
-import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
-/** The calls for irqfds of one VM. On leases, so that what was assigned can be deassigned whatever was closed meanwhile. */
+/** The calls for irqfds of one VM. On held files: what was assigned can be deassigned whatever was closed meanwhile. */
 final class IrqfdCalls extends Calls {
     private final VmCalls vm;
 
@@ -18,54 +18,48 @@ final class IrqfdCalls extends Calls {
         this.vm = vm;
     }
 
-    /** For the registration, which the kernel ends itself when the eventfd's last file is closed. */
-    Fd.Lease lease(EventFd event) {
-        return leased(event);
+    void hold(Fd file) {
+        held(file);
     }
 
-    /** Whether the eventfd's file goes when this lease is closed, and the irqfd with it. */
-    boolean isLastHold(Fd.Lease event) {
-        return holdsLastFile(event);
+    void letGo(Fd file) {
+        release(file);
     }
 
-    void assign(Fd.Lease vmLease, EventFd event, Fd.Lease eventLease, Gsi gsi) {
-        int result = backend().irqfdAssign(number(vmLease), number(eventLease), gsi.number());
+    /** Whether the eventfd's file goes when it is let go, and the irqfd with it. */
+    boolean isLastHold(EventFd event) {
+        return holdsLastFile(event.fd());
+    }
+
+    /** @param resample null for an edge */
+    void assign(EventFd event, @Nullable EventFd resample, Gsi gsi) {
+        int raw = number(vm.vm());
+        int result = resample == null
+                ? backend().irqfdAssign(raw, number(event.fd()), gsi.number())
+                : backend().irqfdAssignLevel(raw, number(event.fd()), number(resample.fd()), gsi.number());
         if (result < 0) {
+            Fact trigger = resample == null ? Fact.EDGE : Fact.LEVEL;
             throw failure(
                     result,
-                    KernelCall.IRQFD,
-                    known(event, Fact.EDGE),
-                    () -> VmCalls.operands(vmLease, eventLease) + " gsi=" + gsi.number());
-        }
-    }
-
-    void assignLevel(Fd.Lease vmLease, EventFd event, Fd.Lease eventLease, Fd.Lease resample, Gsi gsi) {
-        int result = backend().irqfdAssignLevel(number(vmLease), number(eventLease), number(resample), gsi.number());
-        if (result < 0) {
-            throw failure(
-                    result,
-                    KernelCall.IRQFD_LEVEL,
-                    known(event, Fact.LEVEL),
-                    () -> VmCalls.operands(vmLease, eventLease) + " resamplefd=" + resample.number() + " gsi="
+                    resample == null ? KernelCall.IRQFD : KernelCall.IRQFD_LEVEL,
+                    isAdopted(event) ? vm.known(trigger) : vm.known(trigger, Fact.OWN_EVENTFD),
+                    () -> "vm=" + raw + " eventfd=" + number(event.fd())
+                            + (resample == null ? "" : " resamplefd=" + number(resample.fd())) + " gsi="
                             + gsi.number());
         }
     }
 
-    private Set<Fact> known(EventFd event, Fact trigger) {
-        return isAdopted(event) ? vm.known(trigger) : vm.known(trigger, Fact.OWN_EVENTFD);
-    }
-
     /**
-     * When it returns, no interrupt of this irqfd is in flight, and the kernel has finished every irqfd of the host whose
-     * eventfd was closed before: the kernel accepts any open eventfd. The result is not looked at. Called from another
-     * process than the one that made the VM the kernel returns EIO, and the irqfd stays.
+     * When it returns, no interrupt of this irqfd is in flight, and the kernel has finished every irqfd of the host
+     * whose eventfd was closed before: the kernel accepts any open eventfd. The result is not looked at. Called from
+     * another process than the one that made the VM the kernel returns EIO, and the irqfd stays.
      */
-    void deassign(Fd.Lease vmLease, Fd.Lease event, Gsi gsi) {
-        backend().irqfdDeassign(number(vmLease), number(event), gsi.number());
+    void deassign(EventFd event, Gsi gsi) {
+        backend().irqfdDeassign(number(vm.vm()), number(event.fd()), gsi.number());
     }
 
     /** Signals an eventfd whose handle may have been closed. */
-    void signal(Fd.Lease event) {
-        backend().eventfdSignal(number(event), 1);
+    void signal(EventFd event) {
+        backend().eventfdSignal(number(event.fd()), 1);
     }
 }

@@ -8,8 +8,8 @@ import java.util.OptionalLong;
 
 /**
  * An interrupt translation service (ITS) of an arm64 VM with a {@link VgicV3}: it takes a device's messages, see {@code
- * MsiMessage.toIts}, once the guest has enabled it. It lives as long as the VM: {@link #close} closes its descriptor only.
- * Thread-safe.
+ * MsiMessage.toIts}, once the guest has enabled it. It lives as long as the VM: {@link #close} closes its descriptor
+ * only. Thread-safe.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic-its.rst.
  */
@@ -22,11 +22,8 @@ public final class Its extends KvmDevice {
 
     private static final long IDENTIFICATION = 0xffd0;
 
-    private final VgicCalls calls;
-
     Its(Vm vm, Fd fd) {
-        super(vm.calls(), fd);
-        this.calls = vm.vgicCalls();
+        super(vm, fd);
     }
 
     /**
@@ -37,8 +34,7 @@ public final class Its extends KvmDevice {
      */
     public void setAddress(long address) {
         Vgic.requireAligned("ITS", address, PAGE);
-        calls.setAttribute(
-                fd(),
+        set(
                 KernelCall.ITS_ADDRESS,
                 UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR,
                 UapiArm64.KVM_VGIC_ITS_ADDR_TYPE,
@@ -52,7 +48,7 @@ public final class Its extends KvmDevice {
      * @throws io.kvmirq.KernelException EIO from another process than the one that created the VM
      */
     public OptionalLong address() {
-        return calls.place(fd(), UapiArm64.KVM_VGIC_ITS_ADDR_TYPE);
+        return place(UapiArm64.KVM_VGIC_ITS_ADDR_TYPE);
     }
 
     /**
@@ -67,8 +63,8 @@ public final class Its extends KvmDevice {
     /**
      * Writes devices, events and collections to the tables in guest memory, to save the VM.
      *
-     * @throws io.kvmirq.KernelException EBUSY while a vCPU runs; EACCES on a physical GICv4 without GICv4.1; EFAULT when
-     *     the guest's tables lie outside its memory
+     * @throws io.kvmirq.KernelException EBUSY while a vCPU runs; EACCES on a physical GICv4 without GICv4.1; EFAULT
+     *     when the guest's tables lie outside its memory
      */
     public void saveTables() {
         control(UapiArm64.KVM_DEV_ARM_ITS_SAVE_TABLES, "save tables");
@@ -78,8 +74,8 @@ public final class Its extends KvmDevice {
      * Reads the tables back. Set the registers before. After EEXIST nothing is mapped, but the kernel may still deliver
      * an event that it delivered before, because it remembers where to.
      *
-     * @throws io.kvmirq.KernelException EBUSY while a vCPU runs; EEXIST when the ITS has collections already, see {@link
-     *     #reset}; EINVAL for tables that contradict themselves; EFAULT as {@link #saveTables}
+     * @throws io.kvmirq.KernelException EBUSY while a vCPU runs; EEXIST when the ITS has collections already, see
+     *     {@link #reset}; EINVAL for tables that contradict themselves; EFAULT as {@link #saveTables}
      */
     public void restoreTables() {
         control(UapiArm64.KVM_DEV_ARM_ITS_RESTORE_TABLES, "restore tables");
@@ -95,28 +91,22 @@ public final class Its extends KvmDevice {
     }
 
     private void control(int attribute, String what) {
-        calls.setAttribute(
-                fd(),
-                KernelCall.ITS_CONTROL,
-                UapiArm64.KVM_DEV_ARM_VGIC_GRP_CTRL,
-                attribute,
-                VgicCalls.value(0),
-                () -> what);
+        int group = UapiArm64.KVM_DEV_ARM_VGIC_GRP_CTRL;
+        set(KernelCall.ITS_CONTROL, group, attribute, VgicCalls.value(0), () -> what);
     }
 
     /**
      * Reads a register, as a VMM does to save it.
      *
-     * @param offset bytes: 0 (GITS_CTLR), 4 (GITS_IIDR), 8 (GITS_TYPER), 0x80 (GITS_CBASER), ...; a multiple of 8, or of
-     *     4 below 8 and from 0xffd0 on
-     * @throws io.kvmirq.KernelException ENXIO before {@link #setAddress} or for an offset without register; EBUSY while a
-     *     vCPU runs
+     * @param offset bytes: 0 (GITS_CTLR), 4 (GITS_IIDR), 8 (GITS_TYPER), 0x80 (GITS_CBASER), ...; a multiple of 8, or
+     *     of 4 below 8 and from 0xffd0 on
+     * @throws io.kvmirq.KernelException ENXIO before {@link #setAddress} or for an offset without register; EBUSY while
+     *     a vCPU runs
      * @throws IllegalArgumentException for an offset within a register
      */
     public long readRegister(long offset) {
         requireOffset(offset);
-        return calls.getAttribute(
-                        fd(),
+        return get(
                         KernelCall.ITS_REGISTER,
                         UapiArm64.KVM_DEV_ARM_VGIC_GRP_ITS_REGS,
                         offset,
@@ -129,13 +119,12 @@ public final class Its extends KvmDevice {
      * Writes a register, as a VMM does to restore it.
      *
      * @param offset as for {@link #readRegister}
-     * @throws io.kvmirq.KernelException as {@link #readRegister}; EBUSY for GITS_CREADR while the ITS is enabled; EINVAL
-     *     for GITS_CREADR beyond the ring of commands, or GITS_IIDR with a version that the kernel does not have
+     * @throws io.kvmirq.KernelException as {@link #readRegister}; EBUSY for GITS_CREADR while the ITS is enabled;
+     *     EINVAL for GITS_CREADR beyond the ring of commands, or GITS_IIDR with a version that the kernel does not have
      */
     public void writeRegister(long offset, long value) {
         requireOffset(offset);
-        calls.setAttribute(
-                fd(),
+        set(
                 offset == IIDR
                         ? KernelCall.ITS_IIDR
                         : offset == CREADR ? KernelCall.ITS_CREADR : KernelCall.ITS_REGISTER,

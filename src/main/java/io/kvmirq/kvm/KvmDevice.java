@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
+import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Fd;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiArm64;
+import java.nio.ByteBuffer;
+import java.util.OptionalLong;
+import java.util.function.Supplier;
 
 /** An in-kernel device of a VM, from {@code KVM_CREATE_DEVICE}. Thread-safe. */
 public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
@@ -27,12 +33,41 @@ public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
         }
     }
 
-    private final VmCalls calls;
+    /** VGIC_ADDR_UNDEF. */
+    private static final long NOWHERE = -1;
+
+    private final Vm vm;
     private final Fd fd;
 
-    KvmDevice(VmCalls calls, Fd fd) {
-        this.calls = calls;
+    KvmDevice(Vm vm, Fd fd) {
+        this.vm = vm;
         this.fd = fd;
+    }
+
+    final Vm vm() {
+        return vm;
+    }
+
+    final void set(KernelCall call, int group, long attribute, ByteBuffer value, Supplier<String> operands) {
+        vm.vgicCalls().attribute(Uapi.KVM_SET_DEVICE_ATTR, fd, call, group, attribute, value, operands);
+    }
+
+    /** @return {@code value}, with the bytes that the kernel wrote at its beginning */
+    final ByteBuffer get(KernelCall call, int group, long attribute, ByteBuffer value, Supplier<String> operands) {
+        vm.vgicCalls().attribute(Uapi.KVM_GET_DEVICE_ATTR, fd, call, group, attribute, value, operands);
+        return value;
+    }
+
+    /** The address of a part of a VGIC or ITS; empty until it is set. */
+    final OptionalLong place(int type) {
+        long address = get(
+                        KernelCall.ATTRIBUTE_GET,
+                        UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR,
+                        type,
+                        VgicCalls.value(0L),
+                        () -> "address type=" + type)
+                .getLong(0);
+        return address == NOWHERE ? OptionalLong.empty() : OptionalLong.of(address);
     }
 
     /** The descriptor of the device. */
@@ -42,13 +77,13 @@ public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
 
     /** Whether this kernel knows the attribute; sets nothing. */
     public final boolean hasAttribute(int group, long attribute) {
-        return calls.hasAttribute(fd, group, attribute);
+        return vm.calls().hasAttribute(fd, group, attribute);
     }
 
     /** Idempotent, never fails. */
     @Override
     public final void close() {
-        calls.closeDevice(fd);
+        vm.calls().closeDevice(fd);
     }
 
     @Override

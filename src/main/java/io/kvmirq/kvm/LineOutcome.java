@@ -2,7 +2,7 @@
 package io.kvmirq.kvm;
 
 /**
- * What became of a change of a line; the sum over the routes of its GSI. Source: {@code kvm_set_irq()} in
+ * The outcome of a change of a line; the sum over the routes of its GSI. Source: {@code kvm_set_irq()} in
  * virt/kvm/irqchip.c.
  */
 public sealed interface LineOutcome {

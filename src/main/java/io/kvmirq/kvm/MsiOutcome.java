@@ -2,7 +2,7 @@
 package io.kvmirq.kvm;
 
 /**
- * What became of an MSI. Source: {@code kvm_send_userspace_msi()} in virt/kvm/irqchip.c,
+ * The outcome of an MSI. Source: {@code kvm_send_userspace_msi()} in virt/kvm/irqchip.c,
  * {@code kvm_irq_delivery_to_apic()} in arch/x86/kvm/.
  */
 public sealed interface MsiOutcome {
@@ -24,8 +24,8 @@ public sealed interface MsiOutcome {
     record NotAccepted() implements MsiOutcome {}
 
     /**
-     * KVM said EPERM, its -1 for no destination: the VM has no vCPU yet, or a broadcast or hashed destination matched none.
-     * The EPERM of a system call filter is a {@link io.kvmirq.KernelException}.
+     * KVM said EPERM, its -1 for no destination: the VM has no vCPU yet, or a broadcast or hashed destination matched
+     * none. The EPERM of a system call filter is a {@link io.kvmirq.KernelException}.
      */
     record NoDestinationMatched() implements MsiOutcome {}
 

@@ -23,32 +23,32 @@ final class RouteRecords {
         }
     }
 
-    void add(Route route) {
+    /** @return the offset of a new record, zero except for its GSI and its type */
+    private int add(int gsi, int type) {
         int at = count * KernelBackend.ROUTE_SIZE;
         for (int i = 0; i < KernelBackend.ROUTE_SIZE; i += Long.BYTES) {
             records.putLong(at + i, 0);
         }
-        encode(route, at);
+        records.putInt(at + KernelBackend.ROUTE_GSI, gsi);
+        records.putInt(at + KernelBackend.ROUTE_TYPE, type);
         count++;
+        return at;
     }
 
-    private void encode(Route route, int at) {
-        records.putInt(at + KernelBackend.ROUTE_GSI, route.gsi().number());
-        if (route instanceof Route.Msi msi) {
-            MsiMessage message = msi.message();
-            records.putInt(at + KernelBackend.ROUTE_TYPE, KernelBackend.ROUTE_TYPE_MSI);
-            records.putInt(at + KernelBackend.ROUTE_DATA, message.data());
-            records.putLong(at + KernelBackend.ROUTE_ADDRESS, message.address());
-            if (message.deviceId().isPresent()) {
-                records.putInt(at + KernelBackend.ROUTE_FLAGS, KernelBackend.ROUTE_FLAG_DEVID);
-                records.putInt(
-                        at + KernelBackend.ROUTE_DEVID, message.deviceId().getAsInt());
-            }
-        } else if (route instanceof Route.Pin pin) {
-            records.putInt(at + KernelBackend.ROUTE_TYPE, KernelBackend.ROUTE_TYPE_IRQCHIP);
-            records.putInt(at + KernelBackend.ROUTE_CHIP, pin.chip().id());
-            records.putInt(at + KernelBackend.ROUTE_PIN, pin.pin());
+    void add(int gsi, MsiMessage message) {
+        int at = add(gsi, KernelBackend.ROUTE_TYPE_MSI);
+        records.putInt(at + KernelBackend.ROUTE_DATA, message.data());
+        records.putLong(at + KernelBackend.ROUTE_ADDRESS, message.address());
+        if (message.deviceId().isPresent()) {
+            records.putInt(at + KernelBackend.ROUTE_FLAGS, KernelBackend.ROUTE_FLAG_DEVID);
+            records.putInt(at + KernelBackend.ROUTE_DEVID, message.deviceId().getAsInt());
         }
+    }
+
+    void add(Route.Pin pin) {
+        int at = add(pin.gsi().number(), KernelBackend.ROUTE_TYPE_IRQCHIP);
+        records.putInt(at + KernelBackend.ROUTE_CHIP, pin.chip().id());
+        records.putInt(at + KernelBackend.ROUTE_PIN, pin.pin());
     }
 
     ByteBuffer records() {

@@ -5,22 +5,22 @@ import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import java.util.ArrayList;
-import java.util.Collection;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicIntegerArray;
 import java.util.function.Function;
 import java.util.function.Supplier;
-import java.util.stream.Stream;
+import java.util.stream.IntStream;
 
 /**
  * A VM's GSI routes. The kernel replaces the whole table in each call, and a call costs more the more routes there are.
- * Make changes that belong together in one {@link #change}: it makes one call, or none if nothing differs, and fails as a
- * whole. Routes that another program set on an adopted VM are unknown here, and the next change removes them.
+ * Make changes that belong together in one {@link #change}: it makes one call, or none if nothing differs, and fails as
+ * a whole. Routes that another program set on an adopted VM are unknown here, and the next change removes them.
  *
- * <p>{@link #add} takes the lowest GSI that has no route and no {@link Irqfd}, and is not the GSI of a pin. Thread-safe. The
- * table has one lock. It is held during KVM_SET_GSI_ROUTING, and not while a function given to {@link #change} runs.
+ * <p>{@link #add} takes the lowest GSI that has no route and no {@link Irqfd}, and is not the GSI of a pin.
+ * Thread-safe. The table has one lock. It is held during KVM_SET_GSI_ROUTING, and not while a function given to {@link
+ * #change} runs.
  *
  * <p>Source: {@code kvm_set_irq_routing()} in virt/kvm/irqchip.c.
  */
@@ -29,8 +29,8 @@ public final class RouteTable {
     public static final int CAPACITY = 4096;
 
     private final VmCalls calls;
-    /** The routes of each GSI, up to the last that has any. As last committed; replaced as a whole and not changed. */
-    private List<List<Route>> table = new ArrayList<>();
+    /** As last committed; replaced as a whole and not changed. */
+    private Routes table = new Routes();
 
     private final RouteRecords records = new RouteRecords();
     /** By GSI: how many irqfds are on it. */
@@ -45,7 +45,7 @@ public final class RouteTable {
         this.firstFree = firstFree.number();
         now.forEach(route -> {
             requireOurs(route);
-            put(table, route);
+            table.put(route);
         });
     }
 
@@ -60,41 +60,16 @@ public final class RouteTable {
         }
     }
 
-    private static List<Route> entries(List<List<Route>> table, int gsi) {
-        return gsi < table.size() ? table.get(gsi) : List.of();
-    }
-
-    private static void put(List<List<Route>> table, Route route) {
-        int gsi = route.gsi().number();
-        while (table.size() <= gsi) {
-            table.add(List.of());
-        }
-        List<Route> there = table.get(gsi);
-        table.set(
-                gsi,
-                there.isEmpty()
-                        ? List.of(route)
-                        : Stream.concat(there.stream(), Stream.of(route)).toList());
-    }
-
-    private static int size(List<List<Route>> table) {
-        int size = 0;
-        for (List<Route> routes : table) {
-            size += routes.size();
-        }
-        return size;
-    }
-
     /**
      * Creates the irqchip and sets the table to the routes that the kernel then has.
      *
      * @param createIrqchip gives these routes. The first free GSI is the one after the last of them
      */
     synchronized void becomeDefaults(Supplier<List<Route.Pin>> createIrqchip) {
-        List<List<Route>> defaults = new ArrayList<>();
-        createIrqchip.get().forEach(route -> put(defaults, route));
+        Routes defaults = new Routes();
+        createIrqchip.get().forEach(defaults::put);
         table = defaults;
-        firstFree = defaults.size();
+        firstFree = defaults.gsisOfPins();
     }
 
     /** PIC and IOAPIC; source: {@code default_routing} in arch/x86/kvm/irq.c. */
@@ -114,7 +89,7 @@ public final class RouteTable {
     /** Creates a split irqchip and empties the table. {@link #add} leaves the GSIs below {@code pins} out. */
     synchronized void leaveToPins(int pins, Runnable createIrqchip) {
         createIrqchip.run();
-        table = new ArrayList<>();
+        table = new Routes();
         firstFree = pins;
     }
 
@@ -131,8 +106,8 @@ public final class RouteTable {
      * Changes the table in one step.
      *
      * @param change edits a copy of the table. If it throws, the table stays as it was. It may run several times, each
-     *     time with a new copy, because another thread changed the table first: it must have no other effect. A slow function may run again as
-     *     long as other threads change the table without a pause
+     *     time with a new copy, because another thread changed the table first: it must have no other effect. A slow
+     *     function may run again as long as other threads change the table without a pause
      * @return what {@code change} returned
      * @throws RoutesExhaustedException if the table has {@value #CAPACITY} entries, or no GSI is free
      * @throws IllegalStateException from within another change of this table
@@ -182,13 +157,8 @@ public final class RouteTable {
         if (edit.original != table) {
             return false;
         }
-        if (!edit.copy.equals(table)) {
-            records.begin(edit.size);
-            for (List<Route> routes : edit.copy) {
-                for (Route route : routes) {
-                    records.add(route);
-                }
-            }
+        if (!edit.copy.isSame(table)) {
+            edit.copy.encode(records);
             calls.setRoutes(records);
             commits++;
             table = edit.copy;
@@ -207,8 +177,8 @@ public final class RouteTable {
     }
 
     /**
-     * Removes all routes of {@code gsi}, in a change of its own. A signal of an irqfd that is still on this GSI is lost,
-     * unless the route is back before the kernel injects it.
+     * Removes all routes of {@code gsi}, in a change of its own. A signal of an irqfd that is still on this GSI is
+     * lost, unless the route is back before the kernel injects it.
      */
     public void remove(Gsi gsi) {
         change(edit -> edit.remove(gsi));
@@ -216,7 +186,10 @@ public final class RouteTable {
 
     /** The routes as last committed, by GSI. */
     public synchronized List<Route> routes() {
-        return table.stream().flatMap(Collection::stream).toList();
+        return IntStream.rangeClosed(0, Gsi.MAX)
+                .boxed()
+                .flatMap(gsi -> table.of(gsi).stream())
+                .toList();
     }
 
     /**
@@ -225,26 +198,24 @@ public final class RouteTable {
      * @throws RoutesExhaustedException if the table has too few free GSIs or entries left
      */
     public synchronized void requireFree(int messages) {
-        int gsis = 0;
-        for (int gsi = firstFree; gsi <= Gsi.MAX; gsi++) {
-            if (isFree(table, gsi)) {
-                gsis++;
-            }
+        int room = CAPACITY - table.size();
+        int free = 0;
+        for (int gsi = firstFree; gsi <= Gsi.MAX && free < room && free < messages; gsi++) {
+            free += isFree(table, gsi) ? 1 : 0;
         }
-        int free = Math.min(gsis, CAPACITY - size(table));
         if (free < messages) {
             throw new RoutesExhaustedException(messages + " messages need a GSI each, and " + calls.vm() + " has "
                     + free + " left: ask for fewer, or remove routes first");
         }
     }
 
-    private boolean isFree(List<List<Route>> in, int gsi) {
-        return held.get(gsi) == 0 && entries(in, gsi).isEmpty();
+    private boolean isFree(Routes in, int gsi) {
+        return held.get(gsi) == 0 && !in.has(gsi);
     }
 
     /** The routes of one GSI, as last committed. */
     public synchronized List<Route> of(Gsi gsi) {
-        return entries(table, gsi.number());
+        return table.of(gsi.number());
     }
 
     /** Whether an {@link Irqfd} of this VM is on {@code gsi}. */
@@ -262,32 +233,33 @@ public final class RouteTable {
         return "routes of " + calls.vm();
     }
 
-    /** A copy of the table that a change edits. Valid until the function given to {@link #change} returns. Not thread-safe. */
+    /**
+     * A copy of the table that a change edits. Valid until the function given to {@link #change} returns. Not
+     * thread-safe.
+     */
     public final class Edit {
-        private final List<List<Route>> original;
-        private final List<List<Route>> copy;
+        private final Routes original;
+        private final Routes copy;
         private final int first;
-        private int size;
         private int search;
         private boolean ended;
 
-        private Edit(List<List<Route>> original, int first) {
+        private Edit(Routes original, int first) {
             this.original = original;
-            this.copy = new ArrayList<>(original);
+            this.copy = original.copy();
             this.first = first;
             this.search = first;
-            this.size = size(original);
         }
 
         /**
-         * Routes the lowest free GSI to {@code message}. Another thread that names the same GSI by hand at this moment, as
-         * in {@code Vm.assignIrqfd}, gets it too.
+         * Routes the lowest free GSI to {@code message}. Another thread that names the same GSI by hand at this moment,
+         * as in {@code Vm.assignIrqfd}, gets it too.
          */
         public Gsi add(MsiMessage message) {
             requireOpen();
             Gsi gsi = free();
             requireRoom(1);
-            put(new Route.Msi(gsi, message));
+            copy.put(new Route.Msi(gsi, message));
             return gsi;
         }
 
@@ -296,7 +268,7 @@ public final class RouteTable {
             requireOpen();
             remove(gsi);
             requireRoom(1);
-            put(new Route.Msi(gsi, message));
+            copy.put(new Route.Msi(gsi, message));
             return this;
         }
 
@@ -309,35 +281,24 @@ public final class RouteTable {
         public Edit add(Route.Pin route) {
             requireOpen();
             requireOurs(route);
-            for (Route there : entries(copy, route.gsi().number())) {
+            for (Route there : copy.of(route.gsi().number())) {
                 if (!(there instanceof Route.Pin pin) || pin.chip() == route.chip()) {
                     throw new IllegalArgumentException(route.gsi() + " already has " + there + ": a GSI takes one MSI"
                             + " route, or pins of different chips; remove it first");
                 }
             }
             requireRoom(1);
-            put(route);
+            copy.put(route);
             return this;
         }
 
         /** Removes all routes of {@code gsi}. Does nothing if it has none. */
         public Edit remove(Gsi gsi) {
             requireOpen();
-            List<Route> removed = entries(copy, gsi.number());
-            if (!removed.isEmpty()) {
-                size -= removed.size();
+            if (copy.remove(gsi.number())) {
                 search = Math.min(search, Math.max(first, gsi.number()));
-                copy.set(gsi.number(), List.of());
-                while (!copy.isEmpty() && copy.get(copy.size() - 1).isEmpty()) {
-                    copy.remove(copy.size() - 1);
-                }
             }
             return this;
-        }
-
-        private void put(Route route) {
-            RouteTable.put(copy, route);
-            size++;
         }
 
         private Gsi free() {
@@ -352,9 +313,9 @@ public final class RouteTable {
         }
 
         private void requireRoom(int more) {
-            if (size + more > CAPACITY) {
-                throw new RoutesExhaustedException("the routing table of " + calls.vm() + " is full: " + size + " of "
-                        + CAPACITY + " entries are used; remove a route first");
+            if (copy.size() + more > CAPACITY) {
+                throw new RoutesExhaustedException("the routing table of " + calls.vm() + " is full: " + copy.size()
+                        + " of " + CAPACITY + " entries are used; remove a route first");
             }
         }
 

@@ -11,8 +11,8 @@ import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
 
 /**
- * A virtual CPU, as far as a self-test needs one. On arm64 call {@link #initialize} first; its guest cannot be started from
- * here.
+ * A virtual CPU, as far as a self-test needs one. On arm64 call {@link #initialize} first; its guest cannot be started
+ * from here.
  *
  * <p>Its calls come from the platform thread that created it: the kernel serialises them on one mutex, so any other
  * thread would block for as long as the guest runs. Only {@link #close} may come from elsewhere.
@@ -60,7 +60,7 @@ public final class Vcpu implements AutoCloseable {
         }
     }
 
-    /** What a vCPU of arm64 has; source: {@code KVM_ARM_VCPU_*} in arch/arm64/include/uapi/asm/kvm.h. */
+    /** Features of an arm64 vCPU; source: {@code KVM_ARM_VCPU_*} in arch/arm64/include/uapi/asm/kvm.h. */
     public enum Feature {
         /** It is off until another vCPU turns it on. */
         POWER_OFF(UapiArm64.KVM_ARM_VCPU_POWER_OFF),
@@ -140,11 +140,11 @@ public final class Vcpu implements AutoCloseable {
     /**
      * Runs the guest until it exits; blocks.
      *
-     * @throws io.kvmirq.KernelException EIO from another process; EFAULT when the guest's memory is gone;
-     *     EAGAIN on an application processor that still waits for INIT and SIPI; on arm64 ENOEXEC before
-     *     {@link #initialize}, EBUSY before the {@link Vgic#init} of a GICv3, ENXIO when an address of the VGIC is not set,
-     *     EINVAL when its addresses overlap. When the VGIC refuses the first run, newer kernels, and stable
-     *     ones with that fix, mark the VM dead: later calls fail with EIO. Older kernels destroy the VGIC instead
+     * @throws io.kvmirq.KernelException EIO from another process; EFAULT when the guest's memory is gone; EAGAIN on an
+     *     application processor that still waits for INIT and SIPI; on arm64 ENOEXEC before {@link #initialize}, EBUSY
+     *     before the {@link Vgic#init} of a GICv3, ENXIO when an address of the VGIC is not set, EINVAL when its
+     *     addresses overlap. When the VGIC refuses the first run, newer kernels, and stable ones with that fix, mark
+     *     the VM dead: later calls fail with EIO. Older kernels destroy the VGIC instead
      * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 that was created here
      */
     public Exit run() {

@@ -18,8 +18,6 @@ import java.util.Set;
  * <p>Source: {@code kvm_vcpu_ioctl()} in virt/kvm/kvm_main.c, {@code struct kvm_run} in linux/kvm.h.
  */
 final class VcpuCalls extends Calls {
-    private static final int HIGH_ID = 512;
-
     private final VmCalls vm;
     private final Fd fd;
     private final Mapping.Owner run;
@@ -43,7 +41,7 @@ final class VcpuCalls extends Calls {
     }
 
     private Set<Fact> known(VcpuId id) {
-        return vm.known(id.number() < HIGH_ID ? Fact.LOW_VCPU_ID : Fact.HIGH_VCPU_ID);
+        return vm.known(id.number() < VcpuId.MOST_OF_GICV3 ? Fact.LOW_VCPU_ID : Fact.HIGH_VCPU_ID);
     }
 
     VmCalls vm() {

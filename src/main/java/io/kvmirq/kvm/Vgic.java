@@ -17,8 +17,9 @@ import java.util.OptionalLong;
  * The virtual interrupt controller (VGIC) of an arm64 VM. A VM has at most one, and it lives as long as the VM: {@link
  * #close} closes its descriptor only.
  *
- * <p>Order: number of interrupts, vCPUs, {@link #init}, then irqfds and lines. Addresses may be set before or after init,
- * and before the first vCPU runs. Thread-safe; changes of single interrupts are not atomic against a running guest.
+ * <p>Order: number of interrupts, vCPUs, {@link #init}, then irqfds and lines. Addresses may be set before or after
+ * init, and before the first vCPU runs. Thread-safe; changes of single interrupts are not atomic against a running
+ * guest.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic.rst and arm-vgic-v3.rst.
  */
@@ -32,7 +33,6 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     private static final int CONFIGURATIONS = 0xc00;
     private static final int PER_CONFIGURATION = 16;
 
-    private final Vm vm;
     /** Bytes that the distributor occupies; its address is a multiple. */
     private final int size;
     /** KVM_VGIC_V*_ADDR_TYPE_DIST. */
@@ -44,15 +44,10 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
 
     /** @param initialized whether a VMM does it, so that the routes are what the VMM said */
     Vgic(Vm vm, Fd fd, int size, int distributorType, boolean initialized) {
-        super(vm.calls(), fd);
-        this.vm = vm;
+        super(vm, fd);
         this.size = size;
         this.distributorType = distributorType;
         this.initialized = initialized;
-    }
-
-    final VgicCalls vgicCalls() {
-        return vm.vgicCalls();
     }
 
     /** @throws IllegalArgumentException if {@code address} is negative or not a multiple of {@code step} bytes */
@@ -64,15 +59,13 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
         }
     }
 
-    final void place(KernelCall call, String what, int attribute, long word) {
-        vgicCalls()
-                .setAttribute(
-                        fd(),
-                        call,
-                        UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR,
-                        attribute,
-                        VgicCalls.value(word),
-                        () -> what + "=0x" + Long.toHexString(word));
+    final void place(KernelCall call, String what, int type, long word) {
+        set(
+                call,
+                UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR,
+                type,
+                VgicCalls.value(word),
+                () -> what + "=0x" + Long.toHexString(word));
     }
 
     /**
@@ -93,7 +86,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
      * @throws io.kvmirq.KernelException EIO from another process than the one that created the VM
      */
     public OptionalLong distributor() {
-        return vgicCalls().place(fd(), distributorType);
+        return place(distributorType);
     }
 
     /**
@@ -102,14 +95,8 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
      * @throws io.kvmirq.KernelException ENOMEM
      */
     public int interrupts() {
-        return vgicCalls()
-                .getAttribute(
-                        fd(),
-                        KernelCall.VGIC_INTERRUPTS,
-                        UapiArm64.KVM_DEV_ARM_VGIC_GRP_NR_IRQS,
-                        0,
-                        VgicCalls.value(0),
-                        () -> "interrupts")
+        int group = UapiArm64.KVM_DEV_ARM_VGIC_GRP_NR_IRQS;
+        return get(KernelCall.VGIC_INTERRUPTS, group, 0, VgicCalls.value(0), () -> "interrupts")
                 .getInt(0);
     }
 
@@ -124,19 +111,13 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
             throw new IllegalArgumentException(count + " interrupts are not possible: expected " + FEWEST_INTERRUPTS
                     + "–" + MOST_INTERRUPTS + ", a multiple of " + STEP + ", with the 32 private ones");
         }
-        vgicCalls()
-                .setAttribute(
-                        fd(),
-                        KernelCall.VGIC_INTERRUPTS,
-                        UapiArm64.KVM_DEV_ARM_VGIC_GRP_NR_IRQS,
-                        0,
-                        VgicCalls.value(count),
-                        () -> "interrupts=" + count);
+        int group = UapiArm64.KVM_DEV_ARM_VGIC_GRP_NR_IRQS;
+        set(KernelCall.VGIC_INTERRUPTS, group, 0, VgicCalls.value(count), () -> "interrupts=" + count);
     }
 
     /**
-     * Makes the VGIC ready, with 256 interrupts if no other number was set. From now on the VM takes irqfds and lines, no
-     * further vCPU, and GSI n has its default route: pin n, which raises SPI n + 32. A second call changes nothing.
+     * Makes the VGIC ready, with 256 interrupts if no other number was set. From now on the VM takes irqfds and lines,
+     * no further vCPU, and GSI n has its default route: pin n, which raises SPI n + 32. A second call changes nothing.
      *
      * @throws io.kvmirq.KernelException EBUSY while another thread creates a vCPU; ENOMEM
      */
@@ -145,23 +126,17 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
             control(UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT, "init");
             return;
         }
-        vm.routes().becomeDefaults(() -> {
+        vm().routes().becomeDefaults(() -> {
             control(UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT, "init");
             return defaultRoutes(interrupts() - Spi.FIRST);
         });
         initialized = true;
-        vgicCalls().awaitInit(false);
+        vm().vgicCalls().awaitInit(false);
     }
 
     final void control(int attribute, String what) {
-        vgicCalls()
-                .setAttribute(
-                        fd(),
-                        KernelCall.VGIC_CONTROL,
-                        UapiArm64.KVM_DEV_ARM_VGIC_GRP_CTRL,
-                        attribute,
-                        VgicCalls.value(0),
-                        () -> what);
+        int group = UapiArm64.KVM_DEV_ARM_VGIC_GRP_CTRL;
+        set(KernelCall.VGIC_CONTROL, group, attribute, VgicCalls.value(0), () -> what);
     }
 
     /** Source: {@code kvm_vgic_setup_default_irq_routing()} in vgic-irqfd.c. */
@@ -176,8 +151,8 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     // Registers
 
     /**
-     * Reads a register of the distributor, as a VMM does to save it; some differ from what the guest reads. With a GICv2
-     * the registers of private interrupts are those of vCPU 0, see {@link VgicV2#readDistributor(VcpuId, int)}.
+     * Reads a register of the distributor, as a VMM does to save it; some differ from what the guest reads. With a
+     * GICv2 the registers of private interrupts are those of vCPU 0, see {@link VgicV2#readDistributor(VcpuId, int)}.
      *
      * @param offset bytes, a multiple of 4, below 0x10000 (GICv3) or 0x1000 (GICv2). Where no register is, 0 is read
      * @throws io.kvmirq.KernelException EBUSY before {@link #init} or while a vCPU runs; EINVAL without vCPU
@@ -236,26 +211,16 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
 
     /** The value of an attribute: 4 bytes, 8 in the group of system registers. */
     final ByteBuffer read(KernelCall call, int group, long attribute) {
-        return vgicCalls()
-                .getAttribute(
-                        fd(),
-                        call,
-                        group,
-                        attribute,
-                        VgicCalls.value(0L),
-                        () -> "get group=" + group + " attribute=0x" + Long.toHexString(attribute));
+        return get(call, group, attribute, VgicCalls.value(0L), () -> operands("get", group, attribute));
     }
 
     /** @param hex of the value, for the message */
     final void write(KernelCall call, int group, long attribute, ByteBuffer value, String hex) {
-        vgicCalls()
-                .setAttribute(
-                        fd(),
-                        call,
-                        group,
-                        attribute,
-                        value,
-                        () -> "set group=" + group + " attribute=0x" + Long.toHexString(attribute) + " value=0x" + hex);
+        set(call, group, attribute, value, () -> operands("set", group, attribute) + " value=0x" + hex);
+    }
+
+    private static String operands(String access, int group, long attribute) {
+        return access + " group=" + group + " attribute=0x" + Long.toHexString(attribute);
     }
 
     /**
@@ -269,7 +234,8 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     }
 
     /**
-     * Makes an SPI edge-triggered, as every SPI is at first: a rising line is latched until the guest takes the interrupt.
+     * Makes an SPI edge-triggered, as every SPI is at first: a rising line is latched until the guest takes the
+     * interrupt.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
      * @throws IllegalArgumentException for an SPI beyond {@link #interrupts}

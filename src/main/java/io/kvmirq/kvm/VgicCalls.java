@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
-import io.kvmirq.Errno;
-import io.kvmirq.KernelException;
 import io.kvmirq.Ppi;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
@@ -14,7 +12,6 @@ import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
-import java.util.OptionalLong;
 import java.util.function.Supplier;
 
 /**
@@ -25,8 +22,6 @@ import java.util.function.Supplier;
 final class VgicCalls extends Calls {
     private static final int VCPU_MASK = 0xff;
     private static final int VCPU_BITS = 8;
-    /** VGIC_ADDR_UNDEF. */
-    private static final long NOWHERE = -1;
 
     private final VmCalls vm;
     /** Whether the VM has a GICv2 that was made here and not initialised. */
@@ -44,8 +39,8 @@ final class VgicCalls extends Calls {
     }
 
     /**
-     * The kernel initialises a GICv2 by itself in calls that need one, and then sets the default routes, unseen from here.
-     * A GICv3 it leaves alone. Source: {@code vgic_lazy_init()}; {@code vgic_v2_attr_regs_access()}; {@code
+     * The kernel initialises a GICv2 by itself in calls that need one, and then sets the default routes, unseen from
+     * here. A GICv3 it leaves alone. Source: {@code vgic_lazy_init()}; {@code vgic_v2_attr_regs_access()}; {@code
      * vgic_v2_map_resources()}.
      *
      * @throws IllegalStateException if the kernel would initialise the GICv2
@@ -59,19 +54,7 @@ final class VgicCalls extends Calls {
 
     // Attributes; a value has 8 bytes, or 4 where the kernel reads and writes no more
 
-    void setAttribute(
-            Fd device, KernelCall call, int group, long attribute, ByteBuffer value, Supplier<String> operands) {
-        attribute(Uapi.KVM_SET_DEVICE_ATTR, device, call, group, attribute, value, operands);
-    }
-
-    /** @return {@code value}, with what the kernel wrote at its beginning */
-    ByteBuffer getAttribute(
-            Fd device, KernelCall call, int group, long attribute, ByteBuffer value, Supplier<String> operands) {
-        attribute(Uapi.KVM_GET_DEVICE_ATTR, device, call, group, attribute, value, operands);
-        return value;
-    }
-
-    private void attribute(
+    void attribute(
             long request,
             Fd device,
             KernelCall call,
@@ -97,38 +80,6 @@ final class VgicCalls extends Calls {
         }
     }
 
-    /** The address of a part; empty until it is set. */
-    OptionalLong place(Fd device, int type) {
-        long address = getAttribute(
-                        device,
-                        KernelCall.ATTRIBUTE_GET,
-                        UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR,
-                        type,
-                        value(0L),
-                        () -> "address type=" + type)
-                .getLong(0);
-        return address == NOWHERE ? OptionalLong.empty() : OptionalLong.of(address);
-    }
-
-    /** The word of a region of redistributors; empty where no region has that index. */
-    OptionalLong region(Fd device, int index) {
-        try {
-            return OptionalLong.of(getAttribute(
-                            device,
-                            KernelCall.ATTRIBUTE_GET,
-                            UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR,
-                            UapiArm64.KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION,
-                            value((long) index),
-                            () -> "region=" + index)
-                    .getLong(0));
-        } catch (KernelException e) {
-            if (e.errno().equals(Errno.ENOENT)) {
-                return OptionalLong.empty();
-            }
-            throw e;
-        }
-    }
-
     static ByteBuffer value(long value) {
         return Buffers.allocate(Long.BYTES).putLong(0, value);
     }
@@ -146,42 +97,35 @@ final class VgicCalls extends Calls {
     // Lines; allocates nothing when the kernel agrees
 
     void setSpi(Spi spi, boolean high) {
-        requireInit();
         int word = UapiArm64.KVM_ARM_IRQ_TYPE_SPI << UapiArm64.KVM_ARM_IRQ_TYPE_SHIFT | spi.number();
-        int raw = begin(vm.vm());
-        try {
-            int result = backend().lineSet(raw, word, level(high));
-            if (result < 0) {
-                throw failure(
-                        result, KernelCall.LINE, vm.known(), () -> "vm=" + raw + " " + spi + " level=" + level(high));
-            }
-        } finally {
-            end(vm.vm());
+        int result = setLine(word, high);
+        if (result < 0) {
+            throw failure(result, KernelCall.LINE, vm.known(), () -> operands(spi.toString(), high));
         }
     }
 
     void setPpi(VcpuId vcpu, Ppi ppi, boolean high) {
-        requireInit();
         int word = vcpu.number() >> VCPU_BITS << UapiArm64.KVM_ARM_IRQ_VCPU2_SHIFT
                 | UapiArm64.KVM_ARM_IRQ_TYPE_PPI << UapiArm64.KVM_ARM_IRQ_TYPE_SHIFT
                 | (vcpu.number() & VCPU_MASK) << UapiArm64.KVM_ARM_IRQ_VCPU_SHIFT
                 | ppi.number();
+        int result = setLine(word, high);
+        if (result < 0) {
+            throw failure(result, KernelCall.PPI_LINE, vm.known(), () -> operands(vcpu + " " + ppi, high));
+        }
+    }
+
+    private int setLine(int word, boolean high) {
+        requireInit();
         int raw = begin(vm.vm());
         try {
-            int result = backend().lineSet(raw, word, level(high));
-            if (result < 0) {
-                throw failure(
-                        result,
-                        KernelCall.PPI_LINE,
-                        vm.known(),
-                        () -> "vm=" + raw + " " + vcpu + " " + ppi + " level=" + level(high));
-            }
+            return backend().lineSet(raw, word, high ? 1 : 0);
         } finally {
             end(vm.vm());
         }
     }
 
-    private static int level(boolean high) {
-        return high ? 1 : 0;
+    private String operands(String line, boolean high) {
+        return "vm=" + number(vm.vm()) + " " + line + " level=" + (high ? 1 : 0);
     }
 }

@@ -10,9 +10,9 @@ import java.util.OptionalLong;
 /**
  * A GICv2 for up to 8 vCPUs, on a host whose GIC can run one.
  *
- * <p>Call {@link #init} before lines, registers and the first {@link Vcpu#run}. Otherwise the kernel initialises a GICv2 by
- * itself and sets the default routes, which {@link Vm#routes} would not know. Lines, registers and runs are refused
- * before.
+ * <p>Call {@link #init} before lines, registers and the first {@link Vcpu#run}. Otherwise the kernel initialises a
+ * GICv2 by itself and sets the default routes, which {@link Vm#routes} would not know. Lines, registers and runs are
+ * refused before.
  *
  * <p>A host with a GICv2 gives its VMs a GICv2, 8 vCPUs and no ITS. Many hosts with a GICv3 run no GICv2: creating one
  * fails with ENODEV there. The fake has one in profiles with {@code gicv2}.
@@ -56,15 +56,15 @@ public final class VgicV2 extends Vgic {
      * @throws io.kvmirq.KernelException EIO from another process than the one that created the VM
      */
     public OptionalLong cpuInterface() {
-        return vgicCalls().place(fd(), UapiArm64.KVM_VGIC_V2_ADDR_TYPE_CPU);
+        return place(UapiArm64.KVM_VGIC_V2_ADDR_TYPE_CPU);
     }
 
     // Registers of a vCPU
 
     /**
      * Reads a register of the distributor as one vCPU has it: those of interrupts 0–31 exist once for each vCPU.
-     * GICD_ISPENDR has what is latched and the high lines of level-triggered interrupts. GICD_ITARGETSR of an SPI has a bit
-     * for each vCPU, by its place in the order of creation.
+     * GICD_ISPENDR has what is latched and the high lines of level-triggered interrupts. GICD_ITARGETSR of an SPI has a
+     * bit for each vCPU, by its place in the order of creation.
      *
      * @param vcpu its id; kernels before 6.7 take it for the vCPU's place in the order of creation, unless a stable
      *     release fixed that, as in Debian's 6.1
@@ -79,9 +79,9 @@ public final class VgicV2 extends Vgic {
     }
 
     /**
-     * Writes a register of the distributor as one vCPU has it. GICD_IGROUPR keeps its value only after GICD_IIDR was written
-     * as it was read. GICD_SGIR sends an SGI of that vCPU. Restore GICD_ISPENDR before GICD_CPENDSGIR and GICD_SPENDSGIR:
-     * an SGI that it makes pending has the vCPU itself as a source.
+     * Writes a register of the distributor as one vCPU has it. GICD_IGROUPR keeps its value only after GICD_IIDR was
+     * written as it was read. GICD_SGIR sends an SGI of that vCPU. Restore GICD_ISPENDR before GICD_CPENDSGIR and
+     * GICD_SPENDSGIR: an SGI that it makes pending has the vCPU itself as a source.
      *
      * @param vcpu as for {@link #readDistributor(VcpuId, int)}
      * @param offset as for {@link #readDistributor(VcpuId, int)}. Where no register is, the kernel ignores the value
@@ -92,8 +92,8 @@ public final class VgicV2 extends Vgic {
     }
 
     /**
-     * Reads a register of a vCPU's CPU interface, as a VMM does to save it. Its GICC_PMR has bits 7:3 of the guest's in bits
-     * 4:0, as GICH_VMCR.VMPriMask: 0x1f is what the guest sees as 0xf8.
+     * Reads a register of a vCPU's CPU interface, as a VMM does to save it. Its GICC_PMR has bits 7:3 of the guest's in
+     * bits 4:0, as GICH_VMCR.VMPriMask: 0x1f is what the guest sees as 0xf8.
      *
      * @param vcpu as for {@link #readDistributor(VcpuId, int)}
      * @param offset bytes, a multiple of 4, below 0x2000: 0 (GICC_CTLR), 4 (GICC_PMR), 8 (GICC_BPR), 0x1c (GICC_ABPR),

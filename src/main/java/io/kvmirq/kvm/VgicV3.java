@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
+import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
 import io.kvmirq.Ppi;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
@@ -9,13 +11,13 @@ import io.kvmirq.kernel.Fd;
 import io.kvmirq.uapi.UapiArm64;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.OptionalLong;
 
 /**
- * A GICv3: one distributor, one redistributor for each vCPU. Message-signalled interrupts need an {@link Its} beside it.
+ * A GICv3: one distributor, one redistributor for each vCPU. Message-signalled interrupts need an {@link Its} beside
+ * it.
  *
- * <p>The pending state of an edge is its latch, that of a level is its line or its latch. The kernel tells the two apart:
- * {@link #isLatched} and {@link #isHigh}.
+ * <p>The pending state of an edge is its latch, that of a level is its line or its latch. The kernel tells the two
+ * apart: {@link #isLatched} and {@link #isHigh}.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic-v3.rst.
  */
@@ -96,30 +98,42 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * The regions of redistributors, in the order of their indexes, as the kernel has them: by {@link #setRedistributors} or
-     * {@link #addRedistributors}. One call for each region.
+     * The regions of redistributors, in the order of their indexes, as the kernel has them: by {@link
+     * #setRedistributors} or {@link #addRedistributors}. One call for each region.
      *
      * @throws io.kvmirq.KernelException EIO from another process than the one that created the VM
      */
     public List<RedistributorRegion> redistributors() {
         List<RedistributorRegion> regions = new ArrayList<>();
-        while (regions.size() <= LAST_REGION) {
-            int index = regions.size();
-            OptionalLong word = vgicCalls().region(fd(), index);
-            if (word.isEmpty()) {
-                break;
+        try {
+            while (regions.size() <= LAST_REGION) {
+                long region = region(regions.size());
+                regions.add(new RedistributorRegion(region & REGION_BASE, (int) (region >>> COUNT_SHIFT)));
             }
-            long region = word.getAsLong();
-            regions.add(new RedistributorRegion(region & REGION_BASE, (int) (region >>> COUNT_SHIFT)));
+        } catch (KernelException e) {
+            if (!e.errno().equals(Errno.ENOENT)) {
+                throw e;
+            }
         }
         return regions;
+    }
+
+    /** @throws KernelException ENOENT if no region has this index */
+    private long region(long index) {
+        return get(
+                        KernelCall.ATTRIBUTE_GET,
+                        UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR,
+                        UapiArm64.KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION,
+                        VgicCalls.value(index),
+                        () -> "region=" + index)
+                .getLong(0);
     }
 
     /**
      * Writes the pending state of all message-signalled interrupts to the tables in guest memory, to save the VM.
      *
-     * @throws io.kvmirq.KernelException ENXIO before {@link #init}; EBUSY while a vCPU runs; EFAULT when the guest's tables
-     *     lie outside its memory
+     * @throws io.kvmirq.KernelException ENXIO before {@link #init}; EBUSY while a vCPU runs; EFAULT when the guest's
+     *     tables lie outside its memory
      */
     public void savePendingTables() {
         control(UapiArm64.KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES, "save pending tables");
@@ -132,8 +146,8 @@ public final class VgicV3 extends Vgic {
      * VMM has changed MPIDR_EL1.
      *
      * @param offset bytes, a multiple of 4, below {@value #REDISTRIBUTOR_SIZE}. Where no register is, 0 is read
-     * @throws io.kvmirq.KernelException EBUSY before {@link #init} or while a vCPU runs; EINVAL for a vCPU that does not
-     *     exist or is not initialised
+     * @throws io.kvmirq.KernelException EBUSY before {@link #init} or while a vCPU runs; EINVAL for a vCPU that does
+     *     not exist or is not initialised
      * @throws IllegalArgumentException for another offset
      */
     public int readRedistributor(VcpuId vcpu, int offset) {

@@ -16,18 +16,24 @@ import io.kvmirq.kernel.Ownership;
 import java.util.List;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.concurrent.CopyOnWriteArrayList;
 
 /**
  * A virtual machine: made here, or made elsewhere and adopted. Thread-safe.
  *
- * <p>What is registered with a VM (irqfds, ioeventfds, memory) leases it: {@link #close} takes effect when the last of them
- * is closed. A vCPU does not.
+ * <p>What is registered with a VM (irqfds, ioeventfds, memory) leases it: {@link #close} takes effect when the last of
+ * them is closed. A vCPU does not.
  */
 public final class Vm implements AutoCloseable {
     private final VmCalls calls;
     private final VgicCalls vgicCalls;
     private final RouteTable routes;
     private final MemorySlots slots;
+    /** In the order of creation. */
+    private final List<VcpuId> vcpus = new CopyOnWriteArrayList<>();
+
+    private volatile boolean apicIdsWidened;
+    private final List<VmListener> listeners = new CopyOnWriteArrayList<>();
 
     private Vm(VmCalls calls, List<Route> routesNow, Gsi firstFree) {
         this.calls = calls;
@@ -64,8 +70,8 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * A VM that a VMM in this process made; KVM answers EIO to any other process. It needs no node of the KVM device: the
-     * kernel's architecture, which some calls depend on, is asked of the VM, once.
+     * A VM that a VMM in this process made; KVM answers EIO to any other process. It needs no node of the KVM device:
+     * the kernel's architecture, which some calls depend on, is asked of the VM, once.
      *
      * @param number the VM's descriptor
      * @param routesNow the GSI routes it has. The kernel has no call to read them, and each change replaces all: routes
@@ -138,8 +144,8 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Makes vCPUs with ids above 255 reachable by messages; without it the kernel ignores the high bits of a destination
-     * and delivers to the vCPU that the low 8 name.
+     * Makes vCPUs with ids above 255 reachable by messages; without it the kernel ignores the high bits of a
+     * destination and delivers to the vCPU that the low 8 name.
      *
      * @throws io.kvmirq.KernelException EINVAL on a kernel without it
      * @throws UnsupportedOperationException on arm64
@@ -147,6 +153,8 @@ public final class Vm implements AutoCloseable {
     public void use32BitApicIds() {
         calls.refuseOnArm64("an APIC id", "a message to an ITS names no vCPU");
         calls.use32BitApicIds();
+        apicIdsWidened = true;
+        listeners.forEach(VmListener::apicIdsWidened);
     }
 
     /**
@@ -175,10 +183,7 @@ public final class Vm implements AutoCloseable {
      */
     public VgicV2 createVgicV2() {
         calls.requireArm64("a VGIC");
-        VgicV2 vgic = VgicV2.made(this, calls.createDevice(KvmDevice.Type.VGIC_V2.number()));
-        calls.learn(Fact.VGIC);
-        calls.learn(Fact.GICV2);
-        return vgic;
+        return learned(Fact.GICV2, VgicV2.made(this, calls.createDevice(KvmDevice.Type.VGIC_V2.number())));
     }
 
     /**
@@ -189,15 +194,12 @@ public final class Vm implements AutoCloseable {
      */
     public VgicV3 createVgicV3() {
         calls.requireArm64("a VGIC");
-        VgicV3 vgic = VgicV3.made(this, calls.createDevice(KvmDevice.Type.VGIC_V3.number()));
-        calls.learn(Fact.VGIC);
-        calls.learn(Fact.GICV3);
-        return vgic;
+        return learned(Fact.GICV3, VgicV3.made(this, calls.createDevice(KvmDevice.Type.VGIC_V3.number())));
     }
 
     /**
-     * An ITS (arm64), which takes messages of devices. A VM may have several. Create it before GICR_PROPBASER is restored:
-     * creating an ITS resets it.
+     * An ITS (arm64), which takes messages of devices. A VM may have several. Create it before GICR_PROPBASER is
+     * restored: creating an ITS resets it.
      *
      * @throws io.kvmirq.KernelException ENODEV on a host with a GICv2
      * @throws UnsupportedOperationException if the kernel is not arm64
@@ -215,23 +217,23 @@ public final class Vm implements AutoCloseable {
      * @throws UnsupportedOperationException if the kernel is not arm64
      */
     public VgicV2 adoptVgicV2(int number, Ownership ownership) {
-        VgicV2 vgic = VgicV2.adopted(this, adoptDevice("a VGIC", number, ownership));
-        calls.learn(Fact.VGIC);
-        calls.learn(Fact.GICV2);
-        return vgic;
+        return learned(Fact.GICV2, VgicV2.adopted(this, adoptDevice("a VGIC", number, ownership)));
     }
 
     /** A GICv3, as {@link #adoptVgicV2}. */
     public VgicV3 adoptVgicV3(int number, Ownership ownership) {
-        VgicV3 vgic = VgicV3.adopted(this, adoptDevice("a VGIC", number, ownership));
-        calls.learn(Fact.VGIC);
-        calls.learn(Fact.GICV3);
-        return vgic;
+        return learned(Fact.GICV3, VgicV3.adopted(this, adoptDevice("a VGIC", number, ownership)));
     }
 
     /** An ITS, as {@link #adoptVgicV2}. It has no part in the routes. */
     public Its adoptIts(int number, Ownership ownership) {
         return new Its(this, adoptDevice("an ITS", number, ownership));
+    }
+
+    private <V extends Vgic> V learned(Fact version, V vgic) {
+        calls.learn(Fact.VGIC);
+        calls.learn(version);
+        return vgic;
     }
 
     private Fd adoptDevice(String what, int number, Ownership ownership) {
@@ -248,7 +250,8 @@ public final class Vm implements AutoCloseable {
 
     /**
      * Makes each signal of {@code event} raise {@code gsi} once, edge-triggered, in the kernel. If {@code event} was
-     * signalled before, one interrupt is raised now. Route {@code gsi} first: without a route signals are lost for ever.
+     * signalled before, one interrupt is raised now. Route {@code gsi} first: without a route signals are lost for
+     * ever.
      *
      * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; EAGAIN before an ARM VGIC is initialised;
      *     EBUSY when {@code event} feeds a GSI already, since 6.17 also one of another VM
@@ -258,7 +261,8 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * As {@link #assignIrqfd}, for each eventfd and the GSI at its place: all, or none. {@link Irqfd#closeAll} ends many.
+     * As {@link #assignIrqfd}, for each eventfd and the GSI at its place: all, or none. {@link Irqfd#closeAll} ends
+     * many.
      */
     public List<Irqfd> assignIrqfds(List<EventFd> events, List<Gsi> gsis) {
         return Irqfd.edges(this, events, gsis);
@@ -280,8 +284,8 @@ public final class Vm implements AutoCloseable {
      * MsiMessage#toIts}; {@link MsiOutcome#NOT_ACCEPTED} then means an event that the guest has not mapped.
      *
      * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; EPERM when a system call filter refuses the
-     *     call; on arm64 ENODEV without ITS, EINVAL without device id or at an address without ITS, EBUSY before the guest
-     *     has enabled the ITS
+     *     call; on arm64 ENODEV without ITS, EINVAL without device id or at an address without ITS, EBUSY before the
+     *     guest has enabled the ITS
      */
     public MsiOutcome signal(MsiMessage message) {
         int result = calls.signalMsi(message);
@@ -292,11 +296,11 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Drives a line of the PIC or the IOAPIC from user space. On arm64 use {@link #setSpi}. Irqfds drive the same pins as other sources; a pin is high while any source is.
-     * Allocates nothing.
+     * Drives a line of the PIC or the IOAPIC from user space. On arm64 use {@link #setSpi}. Irqfds drive the same pins
+     * as other sources; a pin is high while any source is. Allocates nothing.
      *
-     * @throws io.kvmirq.KernelException ENXIO without in-kernel irqchip; of an adopted VM EPERM when a system call filter
-     *     refuses KVM_CHECK_EXTENSION
+     * @throws io.kvmirq.KernelException ENXIO without in-kernel irqchip; of an adopted VM EPERM when a system call
+     *     filter refuses KVM_CHECK_EXTENSION
      * @throws UnsupportedOperationException on arm64, where lines have no GSI
      */
     public LineOutcome setLine(Gsi gsi, boolean high) {
@@ -306,10 +310,11 @@ public final class Vm implements AutoCloseable {
 
     /**
      * Drives the line of an SPI from user space (arm64); GSI routes have no part in it. An edge-triggered SPI latches a
-     * rise. A level-triggered one is pending while its line is high, and the last value counts, whichever source gave it.
-     * Allocates nothing.
+     * rise. A level-triggered one is pending while its line is high, and the last value counts, whichever source gave
+     * it. Allocates nothing.
      *
-     * @throws io.kvmirq.KernelException ENXIO without VGIC; EBUSY before {@link Vgic#init}; EINVAL beyond the VGIC's SPIs
+     * @throws io.kvmirq.KernelException ENXIO without VGIC; EBUSY before {@link Vgic#init}; EINVAL beyond the VGIC's
+     *     SPIs
      * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 that was created here
      * @throws UnsupportedOperationException if the kernel is not arm64
      */
@@ -334,8 +339,8 @@ public final class Vm implements AutoCloseable {
     // Interrupts out
 
     /**
-     * Signals {@code event} when the guest writes to {@code address}, without leaving the kernel. An address, length and
-     * data taken once cannot be taken again.
+     * Signals {@code event} when the guest writes to {@code address}, without leaving the kernel. An address, length
+     * and data taken once cannot be taken again.
      *
      * @throws io.kvmirq.KernelException EINVAL for a range that wraps; EEXIST when another one takes the same writes;
      *     ENOSPC when the VM's bus is full
@@ -354,7 +359,7 @@ public final class Vm implements AutoCloseable {
     /** @throws io.kvmirq.KernelException ENODEV when this kernel has none; EBUSY when the VM has its one already */
     public KvmDevice createDevice(KvmDevice.Type type) {
         return switch (type) {
-            case VFIO -> new KvmDevice(calls, calls.createDevice(type.number()));
+            case VFIO -> new KvmDevice(this, calls.createDevice(type.number()));
             case VGIC_V2 -> createVgicV2();
             case VGIC_V3 -> createVgicV3();
             case ITS -> createIts();
@@ -366,12 +371,42 @@ public final class Vm implements AutoCloseable {
     /**
      * A vCPU of the calling thread, the only one that may use it.
      *
-     * @throws io.kvmirq.KernelException EINVAL for an id beyond the limit (on arm64 511, with a GICv2 7), or when addresses
-     *     of the VGIC overlap or end beyond the VM's; EEXIST for an id that exists; EBUSY after {@link Vgic#init}
+     * @throws io.kvmirq.KernelException EINVAL for an id beyond the limit (on arm64 511, with a GICv2 7), or when
+     *     addresses of the VGIC overlap or end beyond the VM's; EEXIST for an id that exists; EBUSY after {@link
+     *     Vgic#init}
      * @throws IllegalStateException on a virtual thread
      */
     public Vcpu createVcpu(VcpuId id) {
-        return new Vcpu(this, id);
+        Vcpu vcpu = new Vcpu(this, id);
+        vcpus.add(id);
+        if (knowsVcpus()) {
+            listeners.forEach(listener -> listener.vcpuAdded(id));
+        }
+        return vcpu;
+    }
+
+    /** The VMM of an adopted VM may have made others. */
+    private boolean knowsVcpus() {
+        return calls.known().contains(Fact.OWN);
+    }
+
+    /**
+     * Tells of the vCPUs, of those that exist and of those to come. Of an adopted VM no vCPU is told, since not all are
+     * known.
+     */
+    public void addListener(VmListener listener) {
+        listeners.add(listener);
+        if (apicIdsWidened) {
+            listener.apicIdsWidened();
+        }
+        if (knowsVcpus()) {
+            vcpus.forEach(listener::vcpuAdded);
+        }
+    }
+
+    /** Ends {@link #addListener}. */
+    public void removeListener(VmListener listener) {
+        listeners.remove(listener);
     }
 
     /**

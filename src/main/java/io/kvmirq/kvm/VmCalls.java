@@ -10,7 +10,7 @@ import io.kvmirq.Route;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.explain.Fact;
-import io.kvmirq.explain.InterruptCause;
+import io.kvmirq.explain.InterruptAnswer;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Calls;
 import io.kvmirq.kernel.Fd;
@@ -211,39 +211,23 @@ final class VmCalls extends Calls {
     // ioeventfd: on leases, so that what was assigned can be deassigned whatever has been closed meanwhile
 
     void assignIoEventFd(Fd.Lease vm, Fd.Lease event, IoAddress to) {
-        int result = backend()
-                .ioeventfdAssign(
-                        number(vm),
-                        number(event),
-                        to.address(),
-                        to.length(),
-                        flags(to),
-                        to.data().orElse(0));
+        long data = to.data().orElse(0);
         check(
-                result,
+                backend().ioeventfdAssign(number(vm), number(event), to.address(), to.length(), flags(to), data),
                 KernelCall.IOEVENTFD,
                 known,
-                () -> operands(vm, event) + " address=0x" + Long.toHexString(to.address()) + " length=" + to.length());
+                () -> "vm=" + vm.number() + " eventfd=" + event.number() + " address=0x"
+                        + Long.toHexString(to.address()) + " length=" + to.length());
     }
 
     void deassignIoEventFd(Fd.Lease vm, Fd.Lease event, IoAddress to) {
-        backend()
-                .ioeventfdDeassign(
-                        number(vm),
-                        number(event),
-                        to.address(),
-                        to.length(),
-                        flags(to),
-                        to.data().orElse(0));
+        long data = to.data().orElse(0);
+        backend().ioeventfdDeassign(number(vm), number(event), to.address(), to.length(), flags(to), data);
     }
 
     private static int flags(IoAddress to) {
         return (to instanceof IoAddress.Port ? KernelBackend.IOEVENTFD_PIO : 0)
                 | (to.data().isPresent() ? KernelBackend.IOEVENTFD_DATAMATCH : 0);
-    }
-
-    static String operands(Fd.Lease vm, Fd.Lease event) {
-        return "vm=" + vm.number() + " eventfd=" + event.number();
     }
 
     // Injection; allocates nothing when the kernel agrees
@@ -275,7 +259,7 @@ final class VmCalls extends Calls {
                         KernelCall.MSI.label(),
                         "vm=" + raw + " " + message,
                         Errno.EPERM,
-                        InterruptCause.MSI_FILTERED.text());
+                        InterruptAnswer.MSI_FILTERED.text());
             }
             return result;
         } finally {
@@ -319,14 +303,10 @@ final class VmCalls extends Calls {
     }
 
     private Set<Fact> knownOfDevice(int type) {
-        Set<Fact> facts = EnumSet.noneOf(Fact.class);
-        facts.addAll(known);
-        if (type == KvmDevice.Type.VFIO.number()) {
-            facts.add(Fact.KVM_VFIO);
-        } else if (type != KvmDevice.Type.ITS.number()) {
-            facts.add(Fact.VGIC_DEVICE);
+        if (type == KvmDevice.Type.ITS.number()) {
+            return known;
         }
-        return facts;
+        return known(type == KvmDevice.Type.VFIO.number() ? Fact.KVM_VFIO : Fact.VGIC_DEVICE);
     }
 
     boolean hasAttribute(Fd device, int group, long attribute) {

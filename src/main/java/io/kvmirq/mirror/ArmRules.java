@@ -42,7 +42,7 @@ final class ArmRules {
         if (message.deviceId().isEmpty()) {
             return Optional.of(refused(VlpiObstacle.NO_DEVICE_ID));
         }
-        if (vm.itses().get(message.address()) == null && !vm.itses().isEmpty()) {
+        if (vm.lacksIts(message.address())) {
             return Optional.of(refused(VlpiObstacle.NO_ITS));
         }
         Mapping mapping = vm.mapping(message);
@@ -54,7 +54,7 @@ final class ArmRules {
         if (mapping.lpi() == 0) {
             return Optional.of(UNMAPPED);
         }
-        if (vm.vlpis().get(mapping.lpi()) != null && host.kernel() == VlpiKernel.BY_HOST_IRQ) {
+        if (vm.owner(mapping.lpi()) != null && host.kernel() == VlpiKernel.BY_HOST_IRQ) {
             return Optional.of(refused(VlpiObstacle.TAKEN));
         }
         return host.gicv4().isPresent()
@@ -62,59 +62,59 @@ final class ArmRules {
                 : Optional.of(new Posting.Unknown("the host does not show whether KVM uses GICv4"));
     }
 
-    /** What keeps the LPI from being a vLPI after its mapping changed while the ends met. */
-    static Posting unmapped(Ends its) {
-        return its.obstacle().isEmpty()
+    /** The reason why the LPI is no vLPI after its mapping changed while the ends met. */
+    static Posting unmapped(Ends ends) {
+        return ends.obstacle().isEmpty()
                 ? LOST
-                : its.obstacle().get() instanceof Posting.Unknown
+                : ends.obstacle().get() instanceof Posting.Unknown
                         ? UNMAPPED
-                        : its.obstacle().get();
+                        : ends.obstacle().get();
     }
 
     /** Before 6.16 KVM does not connect an irqfd whose event has no LPI: what comes later does not concern it. */
-    static boolean isConnected(MirrorHost.Arm64 host, Ends its) {
-        return its.isPaired()
-                && !(host.kernel() == VlpiKernel.BY_ROUTE && its.obstacle().equals(Optional.of(UNMAPPED)));
+    static boolean isConnected(MirrorHost.Arm64 host, Ends ends) {
+        return ends.isPaired()
+                && !(host.kernel() == VlpiKernel.BY_ROUTE && ends.obstacle().equals(Optional.of(UNMAPPED)));
     }
 
-    static Verdict of(MirrorHost.Arm64 host, ArmVm vm, Ends its, Optional<Producer> producer, List<Route> routes) {
+    static Verdict of(MirrorHost.Arm64 host, ArmVm vm, Ends ends, Optional<Producer> producer, List<Route> routes) {
         MsiMessage message = ArmVm.message(routes);
         Mapping mapping = vm.mapping(message);
         long aim = message == null || message.deviceId().isEmpty()
                 ? Verdict.ANY
                 : ArmVm.key(message.deviceId().getAsInt(), message.data());
-        boolean known = producer.equals(its.producer());
-        Mapping sent = known ? vm.sent().get(its.event().number()) : null;
+        boolean known = producer.equals(ends.producer());
+        Mapping sent = known ? vm.sent(ends.event()) : null;
         if (sent != null) {
-            Optional<String> note = sent.equals(mapping) && its.isPaired() ? Optional.empty() : Optional.of(STALE);
+            Optional<String> note = sent.equals(mapping) && ends.isPaired() ? Optional.empty() : Optional.of(STALE);
             Posting posted = new Posting.Posted(new Posting.ToLpi(sent.lpi(), sent.vcpu()), note);
             return new Verdict(posted, Optional.of(sent.vcpu()), Optional.empty(), Optional.empty(), aim);
         }
         Optional<PredictedListRegister> listed = mapping != null && mapping.lpi() != 0
                 ? Optional.of(new PredictedListRegister(mapping.lpi(), Eoi.NONE))
-                : spi(its, routes);
+                : spi(ends, routes);
         Posting posting = !host.gicv4().orElse(true)
                 ? refused(VlpiObstacle.NO_GICV4)
                 : producer.filter(one -> one.kind().isMessage()).isEmpty()
                         ? row(PostingObstacle.NO_PRODUCER)
-                        : its.consumer().isEmpty()
+                        : ends.consumer().isEmpty()
                                 ? row(PostingObstacle.NO_CONSUMER)
                                 : known
-                                        ? its.obstacle().orElseGet(() -> lost(vm, mapping))
+                                        ? ends.obstacle().orElseGet(() -> lost(vm, mapping))
                                         : row(PostingObstacle.EVENTFD_TAKEN);
         return new Verdict(posting, Optional.empty(), Optional.empty(), listed, aim);
     }
 
     /** Only old kernels let another host interrupt take an LPI. */
     private static Posting lost(ArmVm vm, @Nullable Mapping mapping) {
-        return mapping != null && vm.vlpis().get(mapping.lpi()) != null ? refused(VlpiObstacle.TAKEN) : LOST;
+        return mapping != null && vm.owner(mapping.lpi()) != null ? refused(VlpiObstacle.TAKEN) : LOST;
     }
 
     private static Optional<PredictedListRegister> spi(Ends ends, List<Route> routes) {
         boolean level = ends.consumer().flatMap(Consumer::resample).isPresent();
-        Eoi eoi = ends.direct() ? Eoi.PHYSICAL : level ? Eoi.MAINTENANCE : Eoi.NONE;
         return routes.size() == 1 && routes.get(0) instanceof Route.Pin pin && pin.chip() == Route.Chip.VGIC
-                ? Optional.of(new PredictedListRegister(Spi.FIRST + pin.pin(), eoi))
+                ? Optional.of(new PredictedListRegister(
+                        Spi.FIRST + pin.pin(), ends.direct() ? Eoi.PHYSICAL : level ? Eoi.MAINTENANCE : Eoi.NONE))
                 : Optional.empty();
     }
 

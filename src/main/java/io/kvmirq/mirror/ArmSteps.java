@@ -1,41 +1,43 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.mirror;
 
+import io.kvmirq.kernel.Mapping;
+
 import io.kvmirq.EventFdId;
 import io.kvmirq.arch.gic.VlpiKernel;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
-/** The steps of arm64 that change which LPIs are vLPIs. KVM makes a vLPI when the two ends of an interrupt meet, only then. */
+/**
+ * The steps of arm64 that change which LPIs are vLPIs. KVM makes a vLPI when the two ends of an interrupt meet, only
+ * then.
+ */
 record ArmSteps(State state, MirrorHost.Arm64 host) {
-    private ArmVm.@Nullable Mapping mapping(Ends its) {
-        return state.arm.mapping(ArmVm.message(state.routes(its)));
+    private ArmVm.@Nullable Mapping mapping(Ends ends) {
+        return state.arm.mapping(ArmVm.message(state.routes(ends)));
     }
 
     /** The routes of an irqfd are about to change. An old kernel leaves the LPI of the old route a vLPI. */
-    Ends reroute(Ends its) {
-        if (!ArmRules.isConnected(host, its)) {
-            return its;
+    Ends reroute(Ends ends) {
+        if (!ArmRules.isConnected(host, ends)) {
+            return ends;
         }
         if (host.kernel() == VlpiKernel.BY_HOST_IRQ) {
-            state.arm = state.arm.withoutHostIrq(its.event());
+            state.arm.endHostIrq(ends.event());
         }
-        return its.obstructed(Optional.of(ArmRules.LOST));
+        return ends.obstructed(Optional.of(ArmRules.LOST));
     }
 
     /** The LPI of a guest's event changes. */
     void map(long its, long key, ArmVm.Mapping now) {
         long doorbell = ArmVm.doorbell(its);
         EventFdId owner = state.arm.owner(doorbell, key);
-        state.arm = state.arm.with(doorbell, key, now);
-        LongMap<EventFdId> there = state.aimed.get(key);
-        if (there != null) {
-            there.forEach(event -> {
-                Ends one = state.at(event);
-                boolean vlpi = state.arm.sent().get(event.number()) != null;
-                state.predict(one.isPaired() && !vlpi ? one.obstructed(Optional.of(ArmRules.unmapped(one))) : one);
-            });
-        }
+        state.arm.map(doorbell, key, now);
+        state.aimedAt(key).forEach(event -> {
+            Ends one = state.at(event);
+            boolean vlpi = state.arm.sent(event) != null;
+            state.predict(one.isPaired() && !vlpi ? one.obstructed(Optional.of(ArmRules.unmapped(one))) : one);
+        });
         if (owner != null) {
             state.predict(state.at(owner));
         }
@@ -48,7 +50,7 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
             part(before);
         }
         if (now.producer().isEmpty()) {
-            state.arm = state.arm.withoutHostIrq(now.event());
+            state.arm.endHostIrq(now.event());
         }
         if (!now.isPaired()) {
             return now.obstructed(Optional.empty());
@@ -57,26 +59,26 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
     }
 
     /** Before 6.16 KVM ends the vLPI of the present route, whose ever it is, and no other. */
-    private void part(Ends its) {
+    private void part(Ends ends) {
         if (host.kernel() == VlpiKernel.BY_HOST_IRQ) {
-            state.arm = state.arm.withoutHostIrq(its.event());
+            state.arm.endHostIrq(ends.event());
             return;
         }
-        ArmVm.Mapping present = mapping(its);
+        ArmVm.Mapping present = mapping(ends);
         if (present != null) {
-            EventFdId owner = state.arm.vlpis().get(present.lpi());
-            state.arm = state.arm.withoutVlpi(present.lpi());
-            predictOther(owner, its.event());
+            EventFdId owner = state.arm.owner(present.lpi());
+            state.arm.endVlpi(present.lpi());
+            predictOther(owner, ends.event());
         }
     }
 
-    private Optional<Posting> join(Ends its) {
-        Optional<Posting> why = ArmRules.obstacle(host, state.arm, state.routes(its));
-        ArmVm.Mapping mapping = mapping(its);
+    private Optional<Posting> join(Ends ends) {
+        Optional<Posting> why = ArmRules.obstacle(host, state.arm, state.routes(ends));
+        ArmVm.Mapping mapping = mapping(ends);
         if (why.isEmpty() && mapping != null) {
-            EventFdId owner = state.arm.vlpis().get(mapping.lpi());
-            state.arm = state.arm.withVlpi(mapping, its.event());
-            predictOther(owner, its.event());
+            EventFdId owner = state.arm.owner(mapping.lpi());
+            state.arm.makeVlpi(mapping, ends.event());
+            predictOther(owner, ends.event());
         }
         return why;
     }

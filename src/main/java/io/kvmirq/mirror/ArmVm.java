@@ -5,19 +5,22 @@ import io.kvmirq.EventFdId;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
-/**
- * What a guest's ITSs hold, as far as events said, and which LPIs are vLPIs. Immutable.
- *
- * @param itses by doorbell address, then by {@link #key}: the mappings
- * @param vlpis by LPI: the eventfd whose host interrupt KVM takes it for a vLPI of
- * @param sent by eventfd: where hardware sends the message of its host interrupt. Before Linux 6.16 a change of the route
- *     leaves it as it was
- */
-record ArmVm(LongMap<LongMap<Mapping>> itses, LongMap<EventFdId> vlpis, LongMap<Mapping> sent) {
-    static final ArmVm EMPTY = new ArmVm(LongMap.empty(), LongMap.empty(), LongMap.empty());
+/** The mappings that a guest's ITSs hold, as far as events said, and which LPIs are vLPIs. Under the mirror's lock. */
+final class ArmVm {
+    /** By doorbell address, then by {@link #key}. */
+    private final Map<Long, Map<Long, Mapping>> itses = new HashMap<>();
+    /** By LPI: the eventfd whose host interrupt KVM takes it for a vLPI of. */
+    private final Map<Integer, EventFdId> vlpis = new HashMap<>();
+    /**
+     * By eventfd: where hardware sends the message of its host interrupt. Before Linux 6.16 a change of the route
+     * leaves it as it was.
+     */
+    private final Map<EventFdId, Mapping> sent = new HashMap<>();
 
     /** The LPI of a guest's event; LPI 0 if the event has none. */
     record Mapping(int lpi, VcpuId vcpu) {
@@ -39,60 +42,84 @@ record ArmVm(LongMap<LongMap<Mapping>> itses, LongMap<EventFdId> vlpis, LongMap<
         return routes.size() == 1 && routes.get(0) instanceof Route.Msi msi ? msi.message() : null;
     }
 
+    /** Whether ITSs are known and none of them has this doorbell. */
+    boolean lacksIts(long doorbell) {
+        return !itses.isEmpty() && !itses.containsKey(doorbell);
+    }
+
+    private @Nullable Mapping mapping(long doorbell, long key) {
+        Map<Long, Mapping> mappings = itses.get(doorbell);
+        return mappings == null ? null : mappings.get(key);
+    }
+
     /** The mapping of a message; null if no event told it. */
     @Nullable
     Mapping mapping(@Nullable MsiMessage message) {
-        if (message == null || message.deviceId().isEmpty()) {
-            return null;
-        }
-        LongMap<Mapping> its = itses.get(message.address());
-        return its == null ? null : its.get(key(message.deviceId().getAsInt(), message.data()));
+        return message == null || message.deviceId().isEmpty()
+                ? null
+                : mapping(message.address(), key(message.deviceId().getAsInt(), message.data()));
+    }
+
+    /** The eventfd whose host interrupt this LPI is a vLPI of; null if it is none. */
+    @Nullable
+    EventFdId owner(int lpi) {
+        return vlpis.get(lpi);
     }
 
     /** The eventfd whose host interrupt the LPI of a guest's event is a vLPI of; null if it is none. */
     @Nullable
     EventFdId owner(long doorbell, long key) {
-        LongMap<Mapping> its = itses.get(doorbell);
-        Mapping mapping = its == null ? null : its.get(key);
-        return mapping == null ? null : vlpis.get(mapping.lpi());
+        Mapping mapping = mapping(doorbell, key);
+        return mapping == null ? null : owner(mapping.lpi());
     }
 
-    ArmVm withIts(long doorbell) {
-        return itses.get(doorbell) == null ? new ArmVm(itses.with(doorbell, LongMap.empty()), vlpis, sent) : this;
+    /** Where hardware sends the message of a host interrupt; null if to no vLPI. */
+    @Nullable
+    Mapping sent(EventFdId event) {
+        return sent.get(event);
+    }
+
+    void addIts(long doorbell) {
+        itses.putIfAbsent(doorbell, new HashMap<>());
     }
 
     /** The guest's event has this LPI now. A vLPI that it had before ends, unless only the vCPU differs. */
-    ArmVm with(long doorbell, long key, Mapping now) {
-        LongMap<Mapping> its = itses.get(doorbell);
-        LongMap<Mapping> known = its == null ? LongMap.empty() : its;
-        Mapping before = known.get(key);
-        ArmVm changed = new ArmVm(itses.with(doorbell, known.with(key, now)), vlpis, sent);
-        if (before == null || before.lpi() != now.lpi()) {
-            return before == null ? changed : changed.withoutVlpi(before.lpi());
+    void map(long doorbell, long key, Mapping now) {
+        addIts(doorbell);
+        Mapping before = itses.get(doorbell).put(key, now);
+        if (before == null) {
+            return;
         }
-        EventFdId owner = vlpis.get(now.lpi());
-        return owner != null && before.equals(sent.get(owner.number())) ? changed.withVlpi(now, owner) : changed;
+        if (before.lpi() != now.lpi()) {
+            endVlpi(before.lpi());
+            return;
+        }
+        EventFdId owner = owner(now.lpi());
+        if (owner != null && before.equals(sent(owner))) {
+            makeVlpi(now, owner);
+        }
     }
 
-    ArmVm withVlpi(Mapping mapping, EventFdId event) {
-        ArmVm free = withoutVlpi(mapping.lpi());
-        return new ArmVm(itses, free.vlpis.with(mapping.lpi(), event), free.sent.with(event.number(), mapping));
+    void makeVlpi(Mapping mapping, EventFdId event) {
+        endVlpi(mapping.lpi());
+        vlpis.put(mapping.lpi(), event);
+        sent.put(event, mapping);
     }
 
     /** Nothing is sent to the LPI any more. */
-    ArmVm withoutVlpi(int lpi) {
-        EventFdId owner = vlpis.get(lpi);
-        if (owner == null) {
-            return this;
+    void endVlpi(int lpi) {
+        EventFdId owner = vlpis.remove(lpi);
+        Mapping target = owner == null ? null : sent(owner);
+        if (target != null && target.lpi() == lpi) {
+            sent.remove(owner);
         }
-        Mapping target = sent.get(owner.number());
-        boolean ends = target != null && target.lpi() == lpi;
-        return new ArmVm(itses, vlpis.without(lpi), ends ? sent.without(owner.number()) : sent);
     }
 
     /** The host interrupt is gone. */
-    ArmVm withoutHostIrq(EventFdId event) {
-        Mapping target = sent.get(event.number());
-        return target == null ? this : withoutVlpi(target.lpi());
+    void endHostIrq(EventFdId event) {
+        Mapping target = sent(event);
+        if (target != null) {
+            endVlpi(target.lpi());
+        }
     }
 }

@@ -7,12 +7,14 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * What meets at one eventfd.
+ * The ends of interrupts that meet at one eventfd.
  *
  * @param producer the message that irqbypass knows
  * @param others lines, and messages that irqbypass refused, in the order in which they came
  * @param direct whether the line has direct EOI
- * @param obstacle what an earlier step left behind that keeps the interrupt from being posted. arm64: why KVM made no vLPI
+ * @param delivery of the interrupt
+ * @param obstacle what an earlier step left behind that keeps the interrupt from being posted. arm64: why KVM made no
+ *     vLPI
  * @param irq the prediction; empty while nothing is predicted yet
  * @param rest a prediction for each of the others that {@code irq} is not about
  * @param aim of the verdict
@@ -23,6 +25,7 @@ record Ends(
         List<Producer> others,
         Optional<Consumer> consumer,
         boolean direct,
+        DeliveryPath delivery,
         Optional<Posting> obstacle,
         Optional<PredictedIrq> irq,
         List<PredictedIrq> rest,
@@ -34,6 +37,7 @@ record Ends(
                 List.of(),
                 Optional.empty(),
                 false,
+                DeliveryPath.KERNEL,
                 Optional.empty(),
                 Optional.empty(),
                 List.of(),
@@ -46,7 +50,7 @@ record Ends(
 
     /** Whether irqbypass joins the two ends. */
     boolean isPaired() {
-        return producer.isPresent() && consumer.isPresent();
+        return producer.isPresent() && consumer.isPresent() && delivery != DeliveryPath.CLOSED;
     }
 
     boolean has(Producer one) {
@@ -82,15 +86,21 @@ record Ends(
         return with(producer, others, consumer, directEoi);
     }
 
+    Ends with(DeliveryPath changed) {
+        DeliveryPath next = delivery == DeliveryPath.CLOSED ? delivery : changed;
+        return new Ends(event, producer, others, consumer, direct, next, obstacle, irq, rest, aim);
+    }
+
     Ends obstructed(Optional<Posting> why) {
-        return new Ends(event, producer, others, consumer, direct, why, irq, rest, aim);
+        return new Ends(event, producer, others, consumer, direct, delivery, why, irq, rest, aim);
     }
 
     private Ends with(Optional<Producer> first, List<Producer> more, Optional<Consumer> guest, boolean directEoi) {
-        return new Ends(event, first, more, guest, directEoi, obstacle, irq, rest, aim);
+        return new Ends(event, first, more, guest, directEoi, delivery, obstacle, irq, rest, aim);
     }
 
-    Ends predicted(PredictedIrq main, List<PredictedIrq> further, long itsAim) {
-        return new Ends(event, producer, others, consumer, direct, obstacle, Optional.of(main), further, itsAim);
+    Ends predicted(PredictedIrq main, List<PredictedIrq> further, long aimed) {
+        return new Ends(
+                event, producer, others, consumer, direct, delivery, obstacle, Optional.of(main), further, aimed);
     }
 }

@@ -16,10 +16,11 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * A step of the control plane that succeeded. Immutable. An event that changes nothing is ignored, so tear-down may report
- * steps twice.
+ * A step of the control plane that succeeded. Immutable. An event that changes nothing is ignored, so tear-down may
+ * report steps twice.
  *
- * <p>A mask that takes the irqfd away and keeps the route is {@link ConsumerRemoved}; the unmask is {@link ConsumerAdded}.
+ * <p>A mask that takes the irqfd away and keeps the route is {@link ConsumerRemoved} with {@link DeliveryChanged}; the
+ * unmask is {@link ConsumerAdded} with another one.
  */
 public sealed interface Event {
     /** The interrupt controllers that KVM emulates. */
@@ -32,11 +33,7 @@ public sealed interface Event {
         VGIC
     }
 
-    /**
-     * The VM has an irqchip. {@link ConsumerAdded} implies this: KVM refuses an irqfd without one.
-     *
-     * @param kind full, split or VGIC
-     */
+    /** The VM has an irqchip. {@link ConsumerAdded} implies this: KVM refuses an irqfd without one. */
     record IrqchipCreated(Irqchip kind) implements Event {}
 
     /** x86: the VM uses 32-bit APIC ids from now on (KVM_X2APIC_API_USE_32BIT_IDS). */
@@ -49,18 +46,14 @@ public sealed interface Event {
      */
     record VcpuAdded(VcpuId vcpu) implements Event {}
 
-    /**
-     * A vCPU is gone.
-     *
-     * @param vcpu the vCPU
-     */
+    /** A vCPU is gone. */
     record VcpuRemoved(VcpuId vcpu) implements Event {}
 
     /**
      * The routing table changed.
      *
-     * @param changed the GSIs whose routes changed, each with all routes that it has now. No routes: the GSI has none any
-     *     more. GSIs that keep their routes may be left out, so that the fold costs what changed
+     * @param changed the GSIs whose routes changed, each with all routes that it has now. No routes: the GSI has none
+     *     any more. GSIs that keep their routes may be left out, so that the fold costs what changed
      */
     record RoutesCommitted(Map<Gsi, List<Route>> changed) implements Event {
         /** Copies the map. */
@@ -81,11 +74,9 @@ public sealed interface Event {
     }
 
     /**
-     * An irqfd listens to an eventfd. A second irqfd of the VM on the same eventfd replaces the first in the mirror: the
-     * kernel refuses it while the first exists.
+     * An irqfd listens to an eventfd. A second irqfd of the VM on the same eventfd replaces the first in the mirror:
+     * the kernel refuses it while the first exists.
      *
-     * @param event the eventfd
-     * @param gsi the GSI that the irqfd raises
      * @param resample the eventfd that the guest's EOI signals, for a level-triggered interrupt
      */
     record ConsumerAdded(EventFdId event, Gsi gsi, Optional<EventFdId> resample) implements Event {
@@ -95,43 +86,41 @@ public sealed interface Event {
         }
     }
 
-    /**
-     * An irqfd is gone.
-     *
-     * @param event the eventfd
-     * @param gsi the GSI that the irqfd raised
-     */
+    /** An irqfd is gone. */
     record ConsumerRemoved(EventFdId event, Gsi gsi) implements Event {}
 
     /**
      * VFIO signals an eventfd for an interrupt of a device. The first message on an eventfd is its producer. The kernel
      * refuses another message on the same eventfd for bypass, also after the first is gone, until it is added again.
-     *
-     * @param event the eventfd
-     * @param producer the interrupt of the device
      */
     record ProducerAdded(EventFdId event, Producer producer) implements Event {}
 
     /**
-     * VFIO no longer signals an eventfd for an interrupt of a device. An interrupt that gets another eventfd is removed and
-     * added.
-     *
-     * @param event the eventfd
-     * @param producer the interrupt of the device
+     * VFIO no longer signals an eventfd for an interrupt of a device. An interrupt that gets another eventfd is removed
+     * and added.
      */
     record ProducerRemoved(EventFdId event, Producer producer) implements Event {}
 
     /**
-     * A device entered or left a domain of VFIO. Without this event it is in one, since VFIO enables no interrupt before.
+     * The delivery of a device's interrupt changed. Without this event it is {@link DeliveryPath#KERNEL}. Nothing
+     * follows {@link DeliveryPath#CLOSED}.
      *
-     * @param device the device
+     * @param event the eventfd that VFIO signals
+     * @param delivery from now on
+     */
+    record DeliveryChanged(EventFdId event, DeliveryPath delivery) implements Event {}
+
+    /**
+     * A device entered or left a domain of VFIO. Without this event it is in one, since VFIO enables no interrupt
+     * before.
+     *
      * @param unmanaged whether the domain is of type UNMANAGED; it counts on AMD only
      */
     record DomainChanged(DeviceName device, boolean unmanaged) implements Event {}
 
     /**
-     * x86: the reasons that inhibit APIC virtualization changed. On AMD a vCPU follows when it next enters the guest; the
-     * mirror predicts the state after that.
+     * x86: the reasons that inhibit APIC virtualization changed. On AMD a vCPU follows when it next enters the guest;
+     * the mirror predicts the state after that.
      *
      * @param reasons all that hold now
      */
@@ -143,68 +132,40 @@ public sealed interface Event {
     }
 
     /**
-     * A vCPU is loaded on a CPU of the host. Without this event and the next two the mirror says nothing of what follows a
-     * vCPU's schedule: IsRun, Destination, PID.SN, PID.NV and PID.NDST.
+     * A vCPU is loaded on a CPU of the host. Without this event and the next two the mirror says nothing of what
+     * follows a vCPU's schedule: IsRun, Destination, PID.SN, PID.NV and PID.NDST.
      *
-     * @param vcpu the vCPU
      * @param cpu the physical APIC id of the CPU, {@code apicid} in {@code /proc/cpuinfo}
      */
     record VcpuLoaded(VcpuId vcpu, int cpu) implements Event {}
 
     /**
-     * A vCPU is not loaded any more: it is preempted, or its thread is in user space. It does not change a vCPU that sleeps:
-     * one that is woken is as it was until it is loaded.
-     *
-     * @param vcpu the vCPU
+     * A vCPU is not loaded any more: it is preempted, or its thread is in user space. It does not change a vCPU that
+     * sleeps: one that is woken is as it was until it is loaded.
      */
     record VcpuPreempted(VcpuId vcpu) implements Event {}
 
-    /**
-     * A vCPU sleeps until an interrupt wakes it.
-     *
-     * @param vcpu the vCPU
-     */
+    /** A vCPU sleeps until an interrupt wakes it. */
     record VcpuBlocked(VcpuId vcpu) implements Event {}
 
-    /**
-     * arm64: the VM has an ITS.
-     *
-     * @param its its guest physical address
-     */
+    /** arm64: the VM has an ITS. */
     record ItsAdded(long its) implements Event {}
 
     /**
-     * arm64: a guest maps an event of a device to an LPI, or moves it to another vCPU. A VMM learns this only if it reads
-     * the tables of the ITS.
+     * arm64: a guest maps an event of a device to an LPI, or moves it to another vCPU. A VMM learns this only if it
+     * reads the tables of the ITS.
      *
-     * @param its the guest physical address of the ITS
-     * @param device the device id
-     * @param event the event id
      * @param lpi 8192 or more
      * @param vcpu the vCPU of the LPI's collection
      */
     record EventMapped(long its, int device, int event, int lpi, VcpuId vcpu) implements Event {}
 
-    /**
-     * arm64: a guest's event of a device has no LPI.
-     *
-     * @param its the guest physical address of the ITS
-     * @param device the device id
-     * @param event the event id
-     */
+    /** arm64: a guest's event of a device has no LPI. */
     record EventUnmapped(long its, int device, int event) implements Event {}
 
-    /**
-     * The line of a device has direct EOI from now on.
-     *
-     * @param event the eventfd that VFIO signals for the line
-     */
+    /** The line of a device has direct EOI from now on. */
     record LineForwarded(EventFdId event) implements Event {}
 
-    /**
-     * The line of a device is masked automatically again.
-     *
-     * @param event the eventfd that VFIO signals for the line
-     */
+    /** The line of a device is masked automatically again. */
     record LineUnforwarded(EventFdId event) implements Event {}
 }

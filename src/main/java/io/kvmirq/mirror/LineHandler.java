@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.mirror;
 
-/** What VFIO does when the line of a device interrupts the host. */
+/** VFIO's handler of a device's line that interrupts the host. */
 public enum LineHandler {
     /** VFIO masks the line and signals. The guest's EOI unmasks the line through the resample eventfd. */
     AUTO_MASK,

@@ -6,7 +6,7 @@ import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.gic.VlpiKernel;
 import java.util.Optional;
 
-/** What is known of the host that a mirror predicts for. Immutable. */
+/** The known facts of the host that a mirror predicts for. Immutable. */
 public sealed interface MirrorHost {
     /** An x86 host. */
     static MirrorHost x86(PostingHost host) {

@@ -57,7 +57,6 @@ public sealed interface Posting {
     /**
      * A vector of a vCPU, on x86.
      *
-     * @param vcpu the vCPU
      * @param vector the vector in the guest
      */
     record ToVcpu(VcpuId vcpu, InterruptVector vector) implements Target {

@@ -9,16 +9,17 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * What is predicted of one interrupt. Immutable.
+ * The prediction for one interrupt. Immutable.
  *
  * @param event the eventfd that joins the two ends
  * @param producer the device's end; empty if no event named one
  * @param consumer the guest's end; empty if no irqfd listens
  * @param routes the routes of the irqfd's GSI
  * @param posting whether hardware delivers the interrupt
- * @param vcpu the vCPU whose list has the interrupt: hardware posts to it, or would if AVIC were not inhibited. An interrupt is
- *     on one list at most
- * @param irte the remapping entry of the device's message; empty for a line, without remapping, and on a host that is not known
+ * @param vcpu the vCPU whose list has the interrupt: hardware posts to it, or would if AVIC were not inhibited. An
+ *     interrupt is on one list at most
+ * @param irte the remapping entry of the device's message; empty for a line, without remapping, and on a host that is
+ *     not known
  * @param listRegister arm64: the list register; empty if hardware delivers the interrupt, or the INTID is not known
  * @param handler what VFIO does when the line interrupts; empty for messages, and for a platform interrupt without a
  *     resample eventfd, which may be an edge
@@ -33,6 +34,11 @@ public record PredictedIrq(
         Optional<PredictedIrte> irte,
         Optional<PredictedListRegister> listRegister,
         Optional<LineHandler> handler) {
+    PredictedIrq with(PredictedIrte entry) {
+        return new PredictedIrq(
+                event, producer, consumer, routes, posting, vcpu, Optional.of(entry), listRegister, handler);
+    }
+
     /** The GSI of the irqfd. */
     public Optional<Gsi> gsi() {
         return consumer.map(Consumer::gsi);

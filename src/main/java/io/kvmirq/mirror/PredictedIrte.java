@@ -11,9 +11,9 @@ import java.util.Optional;
 import java.util.OptionalInt;
 
 /**
- * The predicted form of a remapping entry, and those of its bits that a VMM can know. The other bits are the host's: its
- * vector and destination in a remapped entry, the address of a descriptor or a backing page, the id of the VM in a GATag, the
- * source. Immutable.
+ * The predicted form of a remapping entry, and those of its bits that a VMM can know. The other bits are the host's:
+ * its vector and destination in a remapped entry, the address of a descriptor or a backing page, the id of the VM in a
+ * GATag, the source. Immutable.
  */
 public sealed interface PredictedIrte {
     /** Bits 63:0 that are known. */
@@ -98,8 +98,8 @@ public sealed interface PredictedIrte {
      * @param vector the vector in the guest
      * @param isRun whether the vCPU runs; empty if no event said
      * @param gaLogIntr whether a request for a vCPU that does not run writes to the GA log; empty if not known
-     * @param destination the physical APIC id of the CPU that runs the vCPU. Empty if it does not run: the field then keeps an
-     *     old value
+     * @param destination the physical APIC id of the CPU that runs the vCPU. Empty if it does not run: the field then
+     *     keeps an old value
      */
     record AmdGuest(
             VcpuId vcpu,

@@ -9,6 +9,7 @@ import java.util.OptionalInt;
  *
  * @param nv PID.NV: 0xf2, or 0xf1 while the vCPU sleeps
  * @param sn PID.SN: whether the vCPU is preempted
- * @param cpu the physical APIC id of the CPU that PID.NDST names; empty if the vCPU does not run, since it may wake elsewhere
+ * @param cpu the physical APIC id of the CPU that PID.NDST names; empty if the vCPU does not run, since it may wake
+ *     elsewhere
  */
 public record PredictedPid(int nv, boolean sn, OptionalInt cpu) {}

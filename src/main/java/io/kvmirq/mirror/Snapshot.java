@@ -6,52 +6,57 @@ import io.kvmirq.EventFdId;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.Apic;
 import io.kvmirq.mirror.VcpuRun.Stage;
-import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.stream.Stream;
 
-/** What a mirror predicted at one moment. Immutable. */
+/** A mirror's predictions at one moment. Immutable. */
 public final class Snapshot {
-    private final State state;
+    private final Map<EventFdId, Ends> ends;
+    private final Map<VcpuId, VcpuRun> runs;
+    private final boolean descriptors;
 
-    Snapshot(State state) {
-        this.state = state;
-    }
-
-    State state() {
-        return state;
+    /** @param descriptors whether KVM keeps the descriptors of the vCPUs up to date */
+    Snapshot(Map<EventFdId, Ends> ends, Map<VcpuId, VcpuRun> runs, boolean descriptors) {
+        this.ends = ends;
+        this.runs = runs;
+        this.descriptors = descriptors;
     }
 
     /**
-     * The interrupt of an eventfd. If several interrupts of devices share the eventfd, it is the one that irqbypass knows, or
-     * else the first. Does not allocate.
+     * The interrupt of an eventfd. If several interrupts of devices share the eventfd, it is the one that irqbypass
+     * knows, or else the first. Does not allocate.
      */
     public Optional<PredictedIrq> of(EventFdId event) {
-        Ends ends = state.ends.get(event.number());
-        return ends == null ? Optional.empty() : ends.irq();
+        Ends found = ends.get(event);
+        return found == null ? Optional.empty() : found.irq();
     }
 
     /**
-     * All interrupts, in the order of their eventfds' numbers, unsigned. An eventfd that several interrupts of devices share
-     * comes once for each of them.
+     * All interrupts, in the order of their eventfds' numbers, unsigned. An eventfd that several interrupts of devices
+     * share comes once for each of them.
      */
     public List<PredictedIrq> irqs() {
-        List<PredictedIrq> all = new ArrayList<>();
-        state.ends.forEach(ends -> {
-            ends.irq().ifPresent(all::add);
-            all.addAll(ends.rest());
-        });
-        return List.copyOf(all);
+        return sorted().flatMap(one -> Stream.concat(one.irq().stream(), one.rest().stream()))
+                .toList();
     }
 
     /**
-     * The interrupts on the list of a vCPU, in the order of their eventfds' numbers: those that hardware posts to it, or would
-     * if AVIC were not inhibited.
+     * The interrupts on the list of a vCPU, in the order of their eventfds' numbers: those that hardware posts to it,
+     * or would if AVIC were not inhibited.
      */
     public List<PredictedIrq> byVcpu(VcpuId vcpu) {
-        LongMap<PredictedIrq> list = state.lists.get(vcpu.number());
-        return list == null ? List.of() : List.copyOf(list.values());
+        return sorted().flatMap(one -> one.irq().stream())
+                .filter(irq -> irq.vcpu().equals(Optional.of(vcpu)))
+                .toList();
+    }
+
+    private Stream<Ends> sorted() {
+        return ends.values().stream()
+                .sorted((one, other) ->
+                        Long.compareUnsigned(one.event().number(), other.event().number()));
     }
 
     /** The line of a device: INTx, or the first platform interrupt that is level-triggered. */
@@ -65,13 +70,13 @@ public final class Snapshot {
     }
 
     /**
-     * The descriptor of a vCPU on an Intel host. Empty on other hosts, if no event said how the vCPU is scheduled, while no
-     * interrupt of the VM is posted, and if none was when the vCPU stopped: KVM may then leave the descriptor as it was. A
-     * vCPU that sleeps while its guest has disabled interrupts looks preempted.
+     * The descriptor of a vCPU on an Intel host. Empty on other hosts, if no event said how the vCPU is scheduled,
+     * while no interrupt of the VM is posted, and if none was when the vCPU stopped: KVM may then leave the descriptor
+     * as it was. A vCPU that sleeps while its guest has disabled interrupts looks preempted.
      */
     public Optional<PredictedPid> pid(VcpuId vcpu) {
-        VcpuRun run = state.runs.get(vcpu.number());
-        if (run == null || !run.descriptor() || !state.hasDescriptors()) {
+        VcpuRun run = runs.get(vcpu);
+        if (run == null || !run.descriptor() || !descriptors) {
             return Optional.empty();
         }
         return Optional.of(new PredictedPid(

@@ -15,74 +15,81 @@ import io.kvmirq.arch.apic.model.PostingIrq;
 import io.kvmirq.arch.apic.model.PostingVm;
 import io.kvmirq.mirror.VcpuRun.Stage;
 import java.util.ArrayList;
+import java.util.Collection;
+import java.util.Comparator;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.TreeSet;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.UnaryOperator;
-import org.jspecify.annotations.Nullable;
+import java.util.stream.Stream;
 
 /**
- * Everything that a mirror knows and predicts. A copy is folded over one event and then never changes again: all that it
- * refers to is immutable.
+ * Everything that a mirror knows and predicts. It changes with each event, under the mirror's lock; {@link #at} needs
+ * none.
  */
 final class State {
     /** xAPIC ids end below the broadcast. A vCPU with a higher number needs x2APIC mode to be reached. */
     private static final int LAST_XAPIC_ID = 0xfe;
 
     private final MirrorHost host;
-    LongMap<Ends> ends = LongMap.empty();
-    /** By GSI. */
-    private LongMap<List<Route>> routes = LongMap.empty();
-    /** By GSI: the eventfds whose irqfd raises it. */
-    private LongMap<LongMap<EventFdId>> listeners = LongMap.empty();
+    private final Map<EventFdId, Ends> ends = new ConcurrentHashMap<>();
+    final Map<VcpuId, VcpuRun> runs = new HashMap<>();
+    private final Map<Gsi, Target> targets = new HashMap<>();
     /** By {@link Verdict#aim}: the eventfds. */
-    LongMap<LongMap<EventFdId>> aimed = LongMap.empty();
-    /** By vCPU: what is on its list, by eventfd. */
-    LongMap<LongMap<PredictedIrq>> lists = LongMap.empty();
+    private final Map<Long, Set<EventFdId>> aimed = new HashMap<>();
+    /** How many interrupts are on the list of a vCPU. */
+    private int listed;
 
-    LongMap<VcpuId> vcpus = LongMap.empty();
-    LongMap<VcpuRun> runs = LongMap.empty();
+    final Set<VcpuId> vcpus = new TreeSet<>(Comparator.comparingInt(VcpuId::number));
     PostingVm vm = new PostingVm(false, false, new Destinations<>(List.of(), false, true, true), Set.of());
-    ArmVm arm = ArmVm.EMPTY;
+    final ArmVm arm = new ArmVm();
     /** Devices that are in no domain of type UNMANAGED. */
-    private Set<DeviceName> outside = Set.of();
+    private final Set<DeviceName> outside = new HashSet<>();
+
+    /** A GSI: its routes, and the eventfds whose irqfd raises it. */
+    private record Target(List<Route> routes, List<EventFdId> listeners) {
+        static final Target NONE = new Target(List.of(), List.of());
+
+        Target with(EventFdId event) {
+            List<EventFdId> more = new ArrayList<>(without(event).listeners);
+            more.add(event);
+            return new Target(routes, List.copyOf(more));
+        }
+
+        Target without(EventFdId event) {
+            List<EventFdId> rest = new ArrayList<>(listeners);
+            rest.remove(event);
+            return new Target(routes, List.copyOf(rest));
+        }
+    }
 
     State(MirrorHost host) {
         this.host = host;
     }
 
-    private State(State other) {
-        this.host = other.host;
-        this.ends = other.ends;
-        this.routes = other.routes;
-        this.listeners = other.listeners;
-        this.aimed = other.aimed;
-        this.lists = other.lists;
-        this.vcpus = other.vcpus;
-        this.runs = other.runs;
-        this.vm = other.vm;
-        this.arm = other.arm;
-        this.outside = other.outside;
+    Snapshot snapshot() {
+        return new Snapshot(new HashMap<>(ends), new HashMap<>(runs), hasDescriptors());
     }
 
-    /** The state after some events. This one stays as it is. */
-    State after(List<? extends Event> events) {
-        State next = new State(this);
-        events.forEach(next::fold);
-        return next;
-    }
-
-    private void fold(Event event) {
+    void fold(Event event) {
         if (event instanceof Event.IrqchipCreated) {
             irqchip();
         } else if (event instanceof Event.ApicIdsWidened) {
             widen();
         } else if (event instanceof Event.VcpuAdded added) {
-            vcpus(added.vcpu(), vcpus.with(added.vcpu().number(), added.vcpu()));
+            if (vcpus.add(added.vcpu())) {
+                vcpus(added.vcpu(), vcpus.size() == 1);
+            }
         } else if (event instanceof Event.VcpuRemoved removed) {
-            runs = runs.without(removed.vcpu().number());
-            vcpus(removed.vcpu(), vcpus.without(removed.vcpu().number()));
+            runs.remove(removed.vcpu());
+            if (vcpus.remove(removed.vcpu())) {
+                vcpus(removed.vcpu(), vcpus.isEmpty());
+            }
         } else if (event instanceof Event.RoutesCommitted committed) {
             committed.changed().forEach(this::route);
         } else if (event instanceof Event.ConsumerAdded added) {
@@ -91,14 +98,17 @@ final class State {
         } else if (event instanceof Event.ConsumerRemoved removed) {
             if (at(removed.event())
                     .consumer()
-                    .filter(its -> its.gsi().equals(removed.gsi()))
+                    .filter(irqfd -> irqfd.gsi().equals(removed.gsi()))
                     .isPresent()) {
                 listen(removed.event(), Optional.empty());
             }
         } else if (event instanceof Event.ProducerAdded added) {
-            change(added.event(), its -> its.has(added.producer()) ? its : its.with(added.producer()));
+            change(added.event(), one -> one.has(added.producer()) ? one : one.with(added.producer()));
         } else if (event instanceof Event.ProducerRemoved removed) {
-            change(removed.event(), its -> its.has(removed.producer()) ? its.without(removed.producer()) : its);
+            change(removed.event(), one -> one.has(removed.producer()) ? one.without(removed.producer()) : one);
+        } else if (event instanceof Event.DeliveryChanged changed) {
+            Ends before = at(changed.event());
+            settle(before, before.with(changed.delivery()));
         } else if (event instanceof Event.DomainChanged changed) {
             domain(changed.device(), changed.unmanaged());
         } else if (event instanceof Event.Inhibited inhibited) {
@@ -110,16 +120,16 @@ final class State {
         } else if (event instanceof Event.VcpuBlocked blocked) {
             run(blocked.vcpu(), new VcpuRun(Stage.BLOCKED, 0, hasDescriptors()));
         } else if (event instanceof Event.ItsAdded added) {
-            arm = arm.withIts(ArmVm.doorbell(added.its()));
+            arm.addIts(ArmVm.doorbell(added.its()));
         } else if (event instanceof Event.EventMapped mapped) {
             ArmVm.Mapping mapping = new ArmVm.Mapping(mapped.lpi(), mapped.vcpu());
             map(mapped.its(), mapped.device(), mapped.event(), mapping);
         } else if (event instanceof Event.EventUnmapped unmapped) {
             map(unmapped.its(), unmapped.device(), unmapped.event(), ArmVm.Mapping.NONE);
         } else if (event instanceof Event.LineForwarded forwarded) {
-            change(forwarded.event(), its -> its.with(true));
+            change(forwarded.event(), one -> one.with(true));
         } else if (event instanceof Event.LineUnforwarded unforwarded) {
-            change(unforwarded.event(), its -> its.with(false));
+            change(unforwarded.event(), one -> one.with(false));
         }
     }
 
@@ -134,7 +144,7 @@ final class State {
     }
 
     private Destinations<LapicIds> destinations(boolean apicIds32Bit) {
-        return new Destinations<>(vcpus.values().stream().map(State::lapic).toList(), apicIds32Bit, true, true);
+        return new Destinations<>(vcpus.stream().map(State::lapic).toList(), apicIds32Bit, true, true);
     }
 
     private static LapicIds lapic(VcpuId vcpu) {
@@ -144,7 +154,7 @@ final class State {
     /** Up to 6.16 the entries do not say that their vCPUs run, until those are loaded again. */
     private void inhibit(Set<InhibitReason> reasons) {
         if (writesOnce() && reasons.isEmpty() && !vm.inhibits().isEmpty()) {
-            runs = LongMap.empty();
+            runs.clear();
         }
         become(vm.withInhibits(reasons));
     }
@@ -156,31 +166,32 @@ final class State {
                 && x86.avic().equals(Optional.of(AvicKernel.UP_TO_6_16));
     }
 
-    private Ends written(Ends its) {
-        return its.obstructed(
-                writesOnce() && !vm.inhibits().isEmpty() ? Optional.of(X86Rules.WRITTEN_ONCE) : Optional.empty());
+    /** KVM writes the entry. On arm64 the obstacle is another one, and stays. */
+    private Ends written(Ends one) {
+        return host instanceof MirrorHost.Arm64
+                ? one
+                : one.obstructed(
+                        writesOnce() && !vm.inhibits().isEmpty()
+                                ? Optional.of(X86Rules.WRITTEN_ONCE)
+                                : Optional.empty());
     }
 
     /** Something that decides of all interrupts. */
     private void become(PostingVm changed) {
         if (!changed.equals(vm)) {
             vm = changed;
-            ends.forEach(this::predict);
+            ends.values().forEach(this::predict);
         }
     }
 
-    private void vcpus(VcpuId one, LongMap<VcpuId> changed) {
-        boolean noneKnown = vcpus.isEmpty() || changed.isEmpty();
-        if ((changed.get(one.number()) == null) == (vcpus.get(one.number()) == null)) {
-            return;
-        }
-        vcpus = changed;
+    /** @param all whether the first vCPU came, or the last one went: then no destination was known, or is */
+    private void vcpus(VcpuId one, boolean all) {
         vm = new PostingVm(vm.lapicsInKernel(), vm.apicIds32Bit(), destinations(vm.apicIds32Bit()), vm.inhibits());
-        if (noneKnown) {
-            ends.forEach(this::predict);
+        if (all) {
+            ends.values().forEach(this::predict);
         } else {
-            predict(aimed.get(one.number()));
-            predict(aimed.get(Verdict.ANY));
+            predict(aimedAt(one.number()));
+            predict(aimedAt(Verdict.ANY));
         }
     }
 
@@ -191,135 +202,150 @@ final class State {
     }
 
     private void route(Gsi gsi, List<Route> now) {
-        List<Route> before = routes.get(gsi.number());
-        if (now.equals(before == null ? List.of() : before)) {
+        Target target = target(gsi);
+        if (now.equals(target.routes())) {
             return;
         }
-        LongMap<EventFdId> there = listeners.get(gsi.number());
-        if (there != null) {
-            there.forEach(event -> {
-                Ends its = at(event);
-                Ends changed =
-                        host instanceof MirrorHost.Arm64 arm64 ? new ArmSteps(this, arm64).reroute(its) : written(its);
-                ends = ends.with(event.number(), changed);
-            });
+        for (EventFdId event : target.listeners()) {
+            Ends one = at(event);
+            Ends changed =
+                    host instanceof MirrorHost.Arm64 arm64 ? new ArmSteps(this, arm64).reroute(one) : written(one);
+            ends.put(event, changed);
         }
-        routes = now.isEmpty() ? routes.without(gsi.number()) : routes.with(gsi.number(), now);
-        predict(there);
+        put(gsi, new Target(now, target.listeners()));
+        predict(target.listeners());
+    }
+
+    private void put(Gsi gsi, Target target) {
+        if (target.equals(Target.NONE)) {
+            targets.remove(gsi);
+        } else {
+            targets.put(gsi, target);
+        }
     }
 
     private void domain(DeviceName device, boolean unmanaged) {
-        Set<DeviceName> changed = new HashSet<>(outside);
-        if (unmanaged ? changed.remove(device) : changed.add(device)) {
-            outside = Set.copyOf(changed);
-            ends.forEach(this::predict);
+        if (unmanaged ? outside.remove(device) : outside.add(device)) {
+            ends.values().forEach(this::predict);
         }
     }
 
     /** On AMD the entries on the vCPU's list follow it. A sleeper that is woken changes nothing before it is loaded. */
     private void run(VcpuId vcpu, VcpuRun run) {
-        VcpuRun before = runs.get(vcpu.number());
+        VcpuRun before = runs.get(vcpu);
         if (before != null && before.stage() == Stage.BLOCKED && run.stage() == Stage.PREEMPTED) {
             return;
         }
-        runs = runs.with(vcpu.number(), run);
-        LongMap<PredictedIrq> list = lists.get(vcpu.number());
-        if (list != null && host instanceof MirrorHost.X86 x86) {
-            list.forEach(irq -> {
-                if (irq.irte().orElse(null) instanceof PredictedIrte.AmdGuest entry) {
-                    replace(irq, X86Rules.running(entry, x86.avic(), run));
-                }
-            });
+        runs.put(vcpu, run);
+        if (host instanceof MirrorHost.X86 x86) {
+            Stream.of(aimedAt(vcpu.number()), aimedAt(Verdict.ANY))
+                    .flatMap(Collection::stream)
+                    .flatMap(event -> at(event).irq().stream())
+                    .filter(irq -> irq.vcpu().equals(Optional.of(vcpu)))
+                    .forEach(irq -> {
+                        if (irq.irte().orElse(null) instanceof PredictedIrte.AmdGuest entry) {
+                            replace(irq, X86Rules.running(entry, x86.avic(), run));
+                        }
+                    });
         }
     }
 
     private void replace(PredictedIrq irq, PredictedIrte entry) {
-        PredictedIrq changed = new PredictedIrq(
-                irq.event(),
-                irq.producer(),
-                irq.consumer(),
-                irq.routes(),
-                irq.posting(),
-                irq.vcpu(),
-                Optional.of(entry),
-                irq.listRegister(),
-                irq.handler());
-        Ends its = at(irq.event());
-        publish(its.predicted(changed, its.rest(), its.aim()));
+        Ends one = at(irq.event());
+        publish(one.predicted(irq.with(entry), one.rest(), one.aim()));
     }
 
     Ends at(EventFdId event) {
-        Ends its = ends.get(event.number());
-        return its == null ? Ends.none(event) : its;
+        Ends known = ends.get(event);
+        return known == null ? Ends.none(event) : known;
     }
 
     private void listen(EventFdId event, Optional<Consumer> consumer) {
         at(event)
                 .consumer()
-                .ifPresent(old -> listeners = without(listeners, old.gsi().number(), event));
-        consumer.ifPresent(its -> listeners = with(listeners, its.gsi().number(), event, event));
-        change(event, its -> its.with(consumer));
+                .map(Consumer::gsi)
+                .ifPresent(gsi -> put(gsi, target(gsi).without(event)));
+        consumer.map(Consumer::gsi).ifPresent(gsi -> put(gsi, target(gsi).with(event)));
+        change(event, one -> one.with(consumer));
+    }
+
+    private Target target(Gsi gsi) {
+        return targets.getOrDefault(gsi, Target.NONE);
     }
 
     private void change(EventFdId event, UnaryOperator<Ends> step) {
         Ends before = at(event);
-        Ends now = step.apply(before);
-        now = host instanceof MirrorHost.Arm64 arm64 ? new ArmSteps(this, arm64).meet(before, now) : written(now);
+        settle(before, written(step.apply(before)));
+    }
+
+    private void settle(Ends before, Ends changed) {
+        Ends now = host instanceof MirrorHost.Arm64 arm64 ? new ArmSteps(this, arm64).meet(before, changed) : changed;
         if (!now.isEmpty()) {
             predict(now);
         } else if (!before.isEmpty()) {
-            withdraw(event);
-            ends = ends.without(event.number());
+            withdraw(now.event());
+            ends.remove(now.event());
         }
     }
 
-    private void predict(@Nullable LongMap<EventFdId> events) {
-        if (events != null) {
-            events.forEach(event -> predict(at(event)));
-        }
+    /** The eventfds whose verdict names this destination, as they are now. */
+    List<EventFdId> aimedAt(long aim) {
+        return List.copyOf(aimed.getOrDefault(aim, Set.of()));
     }
 
-    void predict(Ends its) {
-        Optional<Producer> first = its.producer().or(() -> its.others().stream().findFirst());
-        Verdict verdict = verdict(its, first);
+    private void predict(List<EventFdId> events) {
+        events.forEach(event -> predict(at(event)));
+    }
+
+    void predict(Ends met) {
+        Optional<Producer> first = met.producer().or(() -> met.others().stream().findFirst());
+        Verdict verdict = verdict(met, first);
         List<PredictedIrq> rest = new ArrayList<>();
-        for (Producer other : its.others()) {
+        for (Producer other : met.others()) {
             if (!first.equals(Optional.of(other))) {
-                rest.add(irq(its, Optional.of(other), verdict(its, Optional.of(other))));
+                rest.add(irq(met, Optional.of(other), verdict(met, Optional.of(other))));
             }
         }
-        publish(its.predicted(irq(its, first, verdict), List.copyOf(rest), verdict.aim()));
+        publish(met.predicted(irq(met, first, verdict), List.copyOf(rest), verdict.aim()));
     }
 
-    List<Route> routes(Ends its) {
-        return its.consumer()
-                .map(consumer -> routes.get(consumer.gsi().number()))
-                .orElse(List.of());
+    List<Route> routes(Ends met) {
+        return met.consumer().map(consumer -> target(consumer.gsi()).routes()).orElse(List.of());
     }
 
-    private PredictedIrq irq(Ends its, Optional<Producer> producer, Verdict verdict) {
+    private PredictedIrq irq(Ends met, Optional<Producer> producer, Verdict verdict) {
         return new PredictedIrq(
-                its.event(),
+                met.event(),
                 producer,
-                its.consumer(),
-                routes(its),
+                met.consumer(),
+                routes(met),
                 verdict.posting(),
                 verdict.vcpu(),
                 verdict.irte(),
                 verdict.listRegister(),
-                producer.flatMap(one -> handler(its, one)));
+                producer.flatMap(one -> handler(met, one)));
     }
 
-    private static Optional<LineHandler> handler(Ends its, Producer producer) {
+    private static Optional<LineHandler> handler(Ends met, Producer producer) {
         boolean line = producer.kind() == Producer.Kind.INTX
                 || producer.kind() == Producer.Kind.PLATFORM
-                        && (its.direct()
-                                || its.consumer().flatMap(Consumer::resample).isPresent());
-        return line ? Optional.of(its.direct() ? LineHandler.DIRECT_EOI : LineHandler.AUTO_MASK) : Optional.empty();
+                        && (met.direct()
+                                || met.consumer().flatMap(Consumer::resample).isPresent());
+        return line ? Optional.of(met.direct() ? LineHandler.DIRECT_EOI : LineHandler.AUTO_MASK) : Optional.empty();
     }
 
-    private Verdict verdict(Ends its, Optional<Producer> producer) {
-        Verdict verdict = ofHost(its, producer);
+    private Verdict verdict(Ends met, Optional<Producer> producer) {
+        if (producer.isPresent() && met.delivery() == DeliveryPath.CLOSED) {
+            return Verdict.of(new Posting.NotPosted(
+                    producer.get().device() + " is closed", "open it again, and forward it again"));
+        }
+        Verdict verdict = ofHost(met, producer);
+        if (met.delivery() == DeliveryPath.MASKED) {
+            return verdict.with(new Posting.NotPosted("it is masked", "unmask it"));
+        }
+        if (met.delivery() == DeliveryPath.USERSPACE) {
+            return verdict.with(new Posting.NotPosted("this process injects it", "move it to bypass"));
+        }
         return producer.filter(one -> !one.kind().isMessage())
                 .map(one -> verdict.with(line(one.kind())))
                 .orElse(verdict);
@@ -335,60 +361,48 @@ final class State {
                         "nothing to do: such an interrupt is always delivered by KVM");
     }
 
-    private Verdict ofHost(Ends its, Optional<Producer> producer) {
+    private Verdict ofHost(Ends met, Optional<Producer> producer) {
         if (host instanceof MirrorHost.X86 x86) {
             boolean message = producer.filter(one -> one.kind().isMessage()).isPresent();
             return X86Rules.of(
                     x86,
                     this,
-                    its.obstacle(),
+                    met.obstacle(),
                     new PostingIrq(
                             message,
-                            its.consumer().isPresent(),
-                            !message || producer.equals(its.producer()),
-                            routes(its),
+                            met.consumer().isPresent(),
+                            !message || producer.equals(met.producer()),
+                            routes(met),
                             producer.filter(one -> outside.contains(one.device()))
                                     .isEmpty()));
         }
         if (host instanceof MirrorHost.Arm64 arm64) {
-            return ArmRules.of(arm64, arm, its, producer, routes(its));
+            return ArmRules.of(arm64, arm, met, producer, routes(met));
         }
         return Verdict.of(new Posting.Unknown(((MirrorHost.Unknown) host).reason()));
     }
 
     /** Moves the eventfd from its old places in the indexes to the new ones, and replaces what is known of it. */
-    private void publish(Ends its) {
-        withdraw(its.event());
-        long number = its.event().number();
-        aimed = with(aimed, its.aim(), its.event(), its.event());
-        its.irq().ifPresent(irq -> irq.vcpu().ifPresent(vcpu -> lists = with(lists, vcpu.number(), its.event(), irq)));
-        ends = ends.with(number, its);
+    private void publish(Ends met) {
+        withdraw(met.event());
+        aimed.computeIfAbsent(met.aim(), aim -> new HashSet<>()).add(met.event());
+        listed += met.irq().flatMap(PredictedIrq::vcpu).isPresent() ? 1 : 0;
+        ends.put(met.event(), met);
     }
 
     private void withdraw(EventFdId event) {
-        Ends old = ends.get(event.number());
-        if (old != null) {
-            aimed = without(aimed, old.aim(), event);
-            old.irq().flatMap(PredictedIrq::vcpu).ifPresent(vcpu -> lists = without(lists, vcpu.number(), event));
+        Ends old = ends.get(event);
+        Set<EventFdId> there = old == null ? null : aimed.get(old.aim());
+        if (old != null && there != null && there.remove(event)) {
+            if (there.isEmpty()) {
+                aimed.remove(old.aim());
+            }
+            listed -= old.irq().flatMap(PredictedIrq::vcpu).isPresent() ? 1 : 0;
         }
     }
 
     /** Whether KVM keeps the descriptors of the vCPUs up to date. */
-    boolean hasDescriptors() {
-        return host instanceof MirrorHost.X86 x86 && x86.host().vendor() == Vendor.INTEL && !lists.isEmpty();
-    }
-
-    private static <V> LongMap<LongMap<V>> with(LongMap<LongMap<V>> index, long key, EventFdId event, V value) {
-        LongMap<V> there = index.get(key);
-        return index.with(key, (there == null ? LongMap.<V>empty() : there).with(event.number(), value));
-    }
-
-    private static <V> LongMap<LongMap<V>> without(LongMap<LongMap<V>> index, long key, EventFdId event) {
-        LongMap<V> there = index.get(key);
-        if (there == null) {
-            return index;
-        }
-        LongMap<V> rest = there.without(event.number());
-        return rest.isEmpty() ? index.without(key) : index.with(key, rest);
+    private boolean hasDescriptors() {
+        return host instanceof MirrorHost.X86 x86 && x86.host().vendor() == Vendor.INTEL && listed > 0;
     }
 }

@@ -5,10 +5,10 @@ import io.kvmirq.VcpuId;
 import java.util.Optional;
 
 /**
- * What a rule of a host predicts of one interrupt.
+ * The prediction of a host's rules for one interrupt.
  *
- * @param aim what the message names: on x86 the physical destination, on arm64 the device id and event id. An event that
- *     concerns it changes the verdict
+ * @param aim what the message names: on x86 the physical destination, on arm64 the device id and event id. An event
+ *     that concerns it changes the verdict
  */
 record Verdict(
         Posting posting,

@@ -75,7 +75,7 @@ final class X86Rules {
                         new PredictedIrte.AmdGuest(
                                 vcpu.get(), posted.vector(), Optional.empty(), Optional.empty(), OptionalInt.empty()),
                         host.avic(),
-                        state.runs.get(vcpu.get().number()));
+                        state.runs.get(vcpu.get()));
         return new Verdict(
                 new Posting.Posted(new Posting.ToVcpu(vcpu.get(), posted.vector()), note(posted)),
                 vcpu,

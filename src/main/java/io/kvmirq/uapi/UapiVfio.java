@@ -205,6 +205,12 @@ public final class UapiVfio {
 
     @Fact.NotAFlag public static final int VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE = 2;
 
+    @Fact.NotAFlag public static final int VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY = 3;
+
+    @Fact.NotAFlag public static final int VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP = 4;
+
+    @Fact.NotAFlag public static final int VFIO_DEVICE_FEATURE_LOW_POWER_EXIT = 5;
+
     @Fact.NotAFlag public static final int VFIO_DEVICE_FEATURE_DMA_LOGGING_START = 6;
 
     @Fact.NotAFlag public static final int VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT = 8;

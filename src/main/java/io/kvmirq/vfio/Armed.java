@@ -7,33 +7,32 @@ import io.kvmirq.kernel.Undo;
 import io.kvmirq.uapi.UapiVfio;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Collections;
-import java.util.HashSet;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Interrupts of one kind that a device may raise, each with its eventfd, which it leases. Closing disarms all of them; so
- * does closing the device. Thread-safe.
+ * Interrupts of one kind that a device may raise, each with its eventfd, which it holds open. Closing disarms all of
+ * them; so does closing the device. Thread-safe.
  *
- * <p>A change that the kernel refuses detaches interrupts that had an eventfd; the change then gives them back what they
- * had, and says so with {@link VectorsDisturbedException}.
+ * <p>A change that the kernel refuses detaches interrupts that had an eventfd; the change then gives them back what
+ * they had, and says so with {@link VectorsDisturbedException}.
  */
 public abstract sealed class Armed implements AutoCloseable permits ArmedVectors, ArmedIrq {
     static final int TRIGGER = UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER;
 
     private final Interrupts irqs;
     private final int index;
-    private final Fd.@Nullable Lease[] leases;
+    private final @Nullable Fd[] files;
     private boolean closed;
 
     Armed(Interrupts irqs, int index) {
         this.irqs = irqs;
         this.index = index;
-        this.leases = new Fd.Lease[irqs.info(index).count()];
+        this.files = new Fd[irqs.info(index).count()];
     }
 
     final Interrupts irqs() {
@@ -50,7 +49,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
 
     final String named(int first, int count) {
         String label = info().kind().label();
-        return leases.length == 1 ? label : label + " " + first + (count == 1 ? "" : "–" + (first + count - 1));
+        return files.length == 1 ? label : label + " " + first + (count == 1 ? "" : "–" + (first + count - 1));
     }
 
     final void requireOpen() {
@@ -84,45 +83,55 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
 
     // Changes
 
-    private List<Optional<Fd.Lease>> leased(int first, List<Optional<EventFd>> events, Undo undo) {
-        List<Optional<Fd.Lease>> leased = new ArrayList<>();
-        for (Optional<EventFd> event : events) {
-            leased.add(event.map(one -> undo.add(irqs.lease(one))));
+    private @Nullable Fd[] held(int first, List<Optional<EventFd>> events, Undo undo) {
+        @Nullable Fd[] held = new Fd[events.size()];
+        undo.add(() -> Arrays.stream(held).forEach(irqs::letGo));
+        for (int i = 0; i < held.length; i++) {
+            held[i] = events.get(i).map(irqs::hold).orElse(null);
         }
-        requireDistinct(first, descriptors(leased));
-        return leased;
+        requireDistinct(first, numbers(held));
+        return held;
     }
 
     /** KVM bypasses one interrupt for each eventfd, and only logs that it refuses another one. */
-    private void requireDistinct(int first, List<Integer> next) {
-        Set<Integer> seen = new HashSet<>();
-        for (int i = 0; i < leases.length; i++) {
-            boolean changes = i >= first && i < first + next.size();
-            int number = changes ? next.get(i - first) : number(leases[i]);
-            if (number != Interrupts.NO_EVENTFD && !seen.add(number)) {
-                throw new IllegalArgumentException("eventfd " + number + " cannot be of two interrupts of " + this
-                        + ", the second " + i + ": use one eventfd for each, or detach the other one first");
+    private void requireDistinct(int first, int[] next) {
+        Map<Integer, Integer> seen = new HashMap<>();
+        for (int i = 0; i < next.length; i++) {
+            if (next[i] != Interrupts.NO_EVENTFD && seen.put(next[i], first + i) != null) {
+                throw notDistinct(next[i], first + i);
+            }
+        }
+        for (int i = 0; i < files.length; i++) {
+            boolean changes = i >= first && i < first + next.length;
+            Integer other = changes ? null : seen.get(irqs.number(files[i]));
+            if (other != null) {
+                throw notDistinct(irqs.number(files[i]), Math.max(i, other));
             }
         }
     }
 
-    private static int number(Fd.@Nullable Lease lease) {
-        return lease == null ? Interrupts.NO_EVENTFD : lease.number();
+    private IllegalArgumentException notDistinct(int number, int second) {
+        return new IllegalArgumentException("eventfd " + number + " cannot be of two interrupts of " + this
+                + ", the second " + second + ": use one eventfd for each, or detach the other one first");
+    }
+
+    private int[] numbers(@Nullable Fd[] held) {
+        return Arrays.stream(held).mapToInt(irqs::number).toArray();
     }
 
     /** The descriptors of a range as it is. */
-    final List<Integer> numbers(int first, int count) {
-        return Arrays.stream(leases, first, first + count).map(Armed::number).toList();
+    final int[] numbers(int first, int count) {
+        return numbers(Arrays.copyOfRange(files, first, first + count));
     }
 
     /** Enables the index with these eventfds; nothing is enabled if it fails. */
     final void enable(int first, List<Optional<EventFd>> events) {
         synchronized (irqs) {
             try (Undo undo = new Undo()) {
-                List<Optional<Fd.Lease>> leased = leased(first, events, undo);
+                @Nullable Fd[] held = held(first, events, undo);
                 irqs.begin(index, this);
                 undo.add(() -> irqs.end(index));
-                int result = irqs.trigger(index, first, descriptors(leased));
+                int result = irqs.trigger(index, first, numbers(held));
                 if (result < 0 && irqs.isAdopted()) {
                     throw new VectorsDisturbedException(
                             refused(result, TRIGGER, first, events.size()),
@@ -131,25 +140,16 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
                             List.of());
                 }
                 check(result, TRIGGER, first, events.size());
-                store(first, leased);
+                store(first, held);
                 undo.keep();
             }
         }
     }
 
-    private static List<Integer> descriptors(List<Optional<Fd.Lease>> leased) {
-        return leased.stream()
-                .map(lease -> lease.map(Fd.Lease::number).orElse(Interrupts.NO_EVENTFD))
-                .toList();
-    }
-
-    private void store(int first, List<Optional<Fd.Lease>> leased) {
-        for (int i = 0; i < leased.size(); i++) {
-            Fd.@Nullable Lease before = leases[first + i];
-            leases[first + i] = leased.get(i).orElse(null);
-            if (before != null) {
-                before.close();
-            }
+    private void store(int first, @Nullable Fd... held) {
+        for (int i = 0; i < held.length; i++) {
+            irqs.letGo(files[first + i]);
+            files[first + i] = held[i];
         }
     }
 
@@ -157,19 +157,19 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
     final void change(int first, List<Optional<EventFd>> events) {
         requireOpen();
         try (Undo undo = new Undo()) {
-            List<Optional<Fd.Lease>> leased = leased(first, events, undo);
-            int result = irqs.trigger(index, first, descriptors(leased));
+            @Nullable Fd[] held = held(first, events, undo);
+            int result = irqs.trigger(index, first, numbers(held));
             if (result != 0) {
                 throw rearmed(first, events.size(), refused(result, TRIGGER, first, events.size()));
             }
-            store(first, leased);
+            store(first, held);
             undo.keep();
         }
     }
 
     /**
-     * Disables the index and enables it again with more. If the kernel refuses that, the index gets back what it had. The
-     * caller holds the lock.
+     * Disables the index and enables it again with more. If the kernel refuses that, the index gets back what it had.
+     * The caller holds the lock.
      *
      * @param total how many vectors it has then
      * @param before how many it has now
@@ -177,18 +177,15 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
     final void replaceAll(int first, List<EventFd> events, int total, int before) {
         requireOpen();
         try (Undo undo = new Undo()) {
-            List<Optional<Fd.Lease>> leased =
-                    leased(first, events.stream().map(Optional::of).toList(), undo);
-            List<Integer> all = new ArrayList<>(numbers(0, total));
-            for (int i = 0; i < leased.size(); i++) {
-                all.set(first + i, descriptors(leased).get(i));
-            }
+            @Nullable Fd[] held = held(first, events.stream().map(Optional::of).toList(), undo);
+            int[] all = numbers(0, total);
+            System.arraycopy(numbers(held), 0, all, first, held.length);
             irqs.disable(index);
             int result = irqs.trigger(index, 0, all);
             if (result != 0) {
                 throw enabledAgain(before, refused(result, TRIGGER, first, events.size()));
             }
-            store(first, leased);
+            store(first, held);
             undo.keep();
         }
     }
@@ -208,39 +205,32 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
             }
         }
         for (int i : lost) {
-            irqs.trigger(index, i, List.of(Interrupts.NO_EVENTFD)); // a line may still have its former one
-            store(i, List.of(Optional.empty()));
+            irqs.trigger(index, i, Interrupts.NO_EVENTFD); // a line may still have its former one
+            store(i, new Fd[1]);
         }
-        return new VectorsDisturbedException(
-                cause,
-                info().kind().label() + " " + interrupted + " of " + irqs + " had no eventfd for a moment"
-                        + (lost.isEmpty()
-                                ? " and have their former ones again"
-                                : ", of which " + lost + " could not be armed again: arm them"),
-                interrupted,
-                lost);
+        return disturbed(cause, interrupted, lost);
     }
 
     /** Undoes a refused {@link #replaceAll}; if the kernel refuses that too, all are disarmed. */
     private RuntimeException enabledAgain(int count, RuntimeException cause) {
         List<Integer> interrupted = set(0, count);
-        boolean lost = irqs.trigger(index, 0, numbers(0, count)) != 0;
-        if (lost) {
-            close();
-            return new VectorsDisturbedException(
-                    cause,
-                    "the former vectors were refused too, so " + this + " is disarmed",
-                    interrupted,
-                    interrupted);
+        if (irqs.trigger(index, 0, numbers(0, count)) == 0) {
+            return disturbed(cause, interrupted, List.of());
         }
-        return interrupted.isEmpty()
-                ? cause
-                : new VectorsDisturbedException(
-                        cause,
-                        info().kind().label() + " " + interrupted + " of " + irqs
-                                + " had no eventfd for a moment and have their former ones again",
-                        interrupted,
-                        List.of());
+        close();
+        String lost = "the former vectors were refused too, so " + this + " is disarmed";
+        return new VectorsDisturbedException(cause, lost, interrupted, interrupted);
+    }
+
+    private RuntimeException disturbed(RuntimeException cause, List<Integer> interrupted, List<Integer> lost) {
+        if (interrupted.isEmpty()) {
+            return cause;
+        }
+        String what = info().kind().label() + " " + interrupted + " of " + irqs + " had no eventfd for a moment"
+                + (lost.isEmpty()
+                        ? " and have their former ones again"
+                        : ", of which " + lost + " could not be armed again: arm them");
+        return new VectorsDisturbedException(cause, what, interrupted, lost);
     }
 
     /** Those of a range that have an eventfd. */
@@ -253,7 +243,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
 
     /** Whether an interrupt has an eventfd. */
     final boolean hasEvent(int number) {
-        return leases[number] != null;
+        return files[number] != null;
     }
 
     /** Disarms all of them: no signal comes later. Idempotent, never fails. */
@@ -268,13 +258,13 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
      */
     final void leave() {
         end(() -> {
-            for (int i = 0; i < leases.length; i++) {
+            for (int i = 0; i < files.length; i++) {
                 int first = i;
-                while (i < leases.length && hasEvent(i)) {
+                while (i < files.length && hasEvent(i)) {
                     i++;
                 }
                 if (i > first) {
-                    irqs.trigger(index, first, Collections.nCopies(i - first, Interrupts.NO_EVENTFD));
+                    irqs.trigger(index, first, numbers(new Fd[i - first]));
                 }
             }
         });
@@ -289,12 +279,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
             disarming();
             disarm.run();
             irqs.end(index);
-            for (Fd.@Nullable Lease lease : leases) {
-                if (lease != null) {
-                    lease.close();
-                }
-            }
-            Arrays.fill(leases, null);
+            store(0, new Fd[files.length]);
         }
     }
 

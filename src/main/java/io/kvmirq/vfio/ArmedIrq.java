@@ -44,8 +44,8 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
 
     /**
      * Takes its eventfd; {@link #set} gives it another one. Until then calls that could signal it are refused: kernels
-     * before the fixes of CVE-2024-26812 and CVE-2024-26813 use the eventfd that is not there. Eventfds that mask and unmask
-     * a line wait until then.
+     * before the fixes of CVE-2024-26812 and CVE-2024-26813 use the eventfd that is not there. Eventfds that mask and
+     * unmask a line wait until then.
      */
     public final void detach() {
         synchronized (irqs()) {
@@ -71,8 +71,8 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
     void resume() {}
 
     /**
-     * Signals its eventfd as the device would, also that of a masked PCI line. The interrupt of a platform device runs its
-     * handler: a level-triggered one is masked, and signals only if it was not.
+     * Signals its eventfd as the device would, also that of a masked PCI line. The interrupt of a platform device runs
+     * its handler: a level-triggered one is masked, and signals only if it was not.
      *
      * @throws IllegalStateException after {@link #detach}
      */

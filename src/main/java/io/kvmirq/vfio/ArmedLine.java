@@ -12,16 +12,16 @@ import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * INTx or an interrupt of a platform device, enabled. A level-triggered line masks itself with each signal; after the guest
- * has served the device, unmask it, by a call or by an eventfd such as the resample eventfd of an irqfd. A device that
- * still asserts its line then signals again. Thread-safe.
+ * INTx or an interrupt of a platform device, enabled. A level-triggered line masks itself with each signal; after the
+ * guest has served the device, unmask it, by a call or by an eventfd such as the resample eventfd of an irqfd. A device
+ * that still asserts its line then signals again. Thread-safe.
  */
 public final class ArmedLine extends ArmedIrq {
     private static final int MASK = UapiVfio.VFIO_IRQ_SET_ACTION_MASK;
     private static final int UNMASK = UapiVfio.VFIO_IRQ_SET_ACTION_UNMASK;
 
     /** The eventfds that act on the line, by action. */
-    private final Map<Integer, Fd.Lease> acting = new TreeMap<>();
+    private final Map<Integer, Fd> acting = new TreeMap<>();
 
     private ArmedLine(Interrupts irqs, int index) {
         super(irqs, index);
@@ -82,14 +82,14 @@ public final class ArmedLine extends ArmedIrq {
     }
 
     /**
-     * Unmasks the line with each signal of {@code event}, in the kernel; at once if it was signalled before. It replaces the
-     * one set before; a signal of that one meanwhile counts. The eventfd is leased: if its last file were closed, the line
-     * would stay masked for ever.
+     * Unmasks the line with each signal of {@code event}, in the kernel; at once if it was signalled before. It
+     * replaces the one set before; a signal of that one meanwhile counts. The eventfd is leased: if its last file were
+     * closed, the line would stay masked for ever.
      *
-     * @throws io.kvmirq.KernelException EBUSY when another program set one; EINVAL if an adopted eventfd is something else.
-     *     The one set before stays
-     * @throws IllegalStateException after {@link #detach}; or if the kernel refuses this one and then the one set before,
-     *     so that none is set
+     * @throws io.kvmirq.KernelException EBUSY when another program set one; EINVAL if an adopted eventfd is something
+     *     else. The one set before stays
+     * @throws IllegalStateException after {@link #detach}; or if the kernel refuses this one and then the one set
+     *     before, so that none is set
      * @throws IllegalArgumentException for the eventfd that the line signals
      */
     public void unmaskBy(EventFd event) {
@@ -131,25 +131,26 @@ public final class ArmedLine extends ArmedIrq {
         synchronized (irqs()) {
             requireEvent();
             try (Undo undo = new Undo()) {
-                Fd.Lease lease = undo.add(irqs().lease(event));
-                requireApart(lease, numbers(0, 1).get(0));
-                Fd.@Nullable Lease before = acting.get(action);
+                Fd next = irqs().hold(event);
+                undo.add(() -> irqs().letGo(next));
+                requireApart(event, numbers(0, 1)[0]);
+                @Nullable Fd before = acting.get(action);
                 if (before != null) {
                     check(irqs().actBy(action, index(), Interrupts.NO_EVENTFD), action, 0, 1);
                 }
-                int result = irqs().actBy(action, index(), lease.number());
+                int result = irqs().actBy(action, index(), irqs().number(next));
                 if (result != 0) {
                     RuntimeException cause = refused(result, action, 0, 1);
-                    if (before != null && irqs().actBy(action, index(), before.number()) != 0) {
+                    if (before != null && irqs().actBy(action, index(), irqs().number(before)) != 0) {
                         throw lost(action, "the former eventfd could not be set again either", cause);
                     }
                     throw cause;
                 }
-                acting.put(action, lease);
+                acting.put(action, next);
                 undo.keep();
                 if (before != null) {
                     boolean missed = irqs().isSignalled(before);
-                    before.close();
+                    irqs().letGo(before);
                     if (missed) {
                         act(action);
                     }
@@ -159,27 +160,28 @@ public final class ArmedLine extends ArmedIrq {
     }
 
     private RuntimeException lost(int action, String why, RuntimeException cause) {
-        Fd.@Nullable Lease lease = acting.remove(action);
-        if (lease != null) {
-            lease.close();
-        }
+        irqs().letGo(acting.remove(action));
         String does = action == MASK ? "masks" : "unmasks";
         return new IllegalStateException(
                 cause.getMessage() + "; " + why + ": no eventfd " + does + " the line now", cause);
     }
 
-    private void requireApart(Fd.Lease lease, int other) {
-        if (lease.number() == other) {
-            throw new IllegalArgumentException("eventfd " + other + " cannot be both the interrupt of " + this
-                    + " and what masks or unmasks it: each signal would raise the next one for ever; use two eventfds");
+    private void requireApart(EventFd event, int other) {
+        Fd asked = irqs().hold(event);
+        try {
+            if (irqs().number(asked) == other) {
+                throw new IllegalArgumentException("eventfd " + other + " cannot be both the interrupt of " + this
+                        + " and what masks or unmasks it: each signal would raise the next one for ever; use two"
+                        + " eventfds");
+            }
+        } finally {
+            irqs().letGo(asked);
         }
     }
 
     @Override
     void requireApart(EventFd event) {
-        try (Fd.Lease asked = irqs().lease(event)) {
-            acting.values().forEach(lease -> requireApart(asked, lease.number()));
-        }
+        acting.values().forEach(file -> requireApart(event, irqs().number(file)));
     }
 
     @Override
@@ -189,9 +191,9 @@ public final class ArmedLine extends ArmedIrq {
 
     @Override
     void resume() {
-        for (Map.Entry<Integer, Fd.Lease> one : List.copyOf(acting.entrySet())) {
+        for (Map.Entry<Integer, Fd> one : List.copyOf(acting.entrySet())) {
             int action = one.getKey();
-            int result = irqs().actBy(action, index(), one.getValue().number());
+            int result = irqs().actBy(action, index(), irqs().number(one.getValue()));
             if (result != 0) {
                 throw lost(action, "the line has its eventfd", refused(result, action, 0, 1));
             }
@@ -206,17 +208,14 @@ public final class ArmedLine extends ArmedIrq {
         synchronized (irqs()) {
             requireOpen();
             check(irqs().actBy(action, index(), Interrupts.NO_EVENTFD), action, 0, 1);
-            Fd.@Nullable Lease before = acting.remove(action);
-            if (before != null) {
-                before.close();
-            }
+            irqs().letGo(acting.remove(action));
         }
     }
 
     @Override
     void disarming() {
         suspend();
-        acting.values().forEach(Fd.Lease::close);
+        acting.values().forEach(irqs()::letGo);
         acting.clear();
     }
 }

@@ -8,8 +8,8 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * MSI or MSI-X of a device, enabled. A vector without an eventfd is silent: an MSI-X message waits in the device, an MSI is
- * lost. Vectors are numbered as in the device's table. Thread-safe.
+ * MSI or MSI-X of a device, enabled. A vector without an eventfd is silent: an MSI-X message waits in the device, an
+ * MSI is lost. Vectors are numbered as in the device's table. Thread-safe.
  *
  * <p>Source: {@code vfio_msi_set_block()} in drivers/vfio/pci/vfio_pci_intrs.c.
  */
@@ -93,10 +93,11 @@ public final class ArmedVectors extends Armed {
     /**
      * Gives consecutive vectors their eventfds where that needs more vectors than are enabled and the kernel adds none
      * ({@link IrqInfo#noResize}). It disables all vectors and enables them again with the new ones. Interrupts that the
-     * device raises in between may be lost, of every vector. Where vectors can be added this is {@link #set(int, List)}.
+     * device raises in between may be lost, of every vector. Where vectors can be added this is {@link #set(int,
+     * List)}.
      *
-     * @throws VectorsDisturbedException when the host has too few vectors, or the kernel refuses: the former vectors are
-     *     armed again; the cause is a {@link VectorsExhaustedException} or {@link io.kvmirq.KernelException}
+     * @throws VectorsDisturbedException when the host has too few vectors, or the kernel refuses: the former vectors
+     *     are armed again; the cause is a {@link VectorsExhaustedException} or {@link io.kvmirq.KernelException}
      */
     public void growLosingInterrupts(int first, List<EventFd> events) {
         synchronized (irqs()) {

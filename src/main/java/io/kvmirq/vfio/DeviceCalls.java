@@ -5,11 +5,10 @@ import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.explain.Cause;
+import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.KernelCall;
-import io.kvmirq.explain.VfioCause;
-import io.kvmirq.explain.VfioDeviceCause;
+import io.kvmirq.explain.VfioIrqAnswer;
 import io.kvmirq.kernel.Calls;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
@@ -37,15 +36,23 @@ final class DeviceCalls extends Calls {
         return device;
     }
 
-    Fd.Lease lease(EventFd event) {
-        return leased(event);
+    Fd hold(EventFd event) {
+        return held(event.fd());
     }
 
-    /** Whether a leased eventfd has a count; that is left. A signal that ends the call says yes. */
-    boolean isSignalled(Fd.Lease event) {
+    void letGo(Fd event) {
+        release(event);
+    }
+
+    /** The number of a held eventfd. */
+    int numberOf(Fd event) {
+        return number(event);
+    }
+
+    /** Whether a held eventfd has a count; that is left. A signal that ends the call says yes. */
+    boolean isSignalled(Fd event) {
         int ready = backend().fdWait(number(event), -1, 0);
-        return ready == EINTR
-                || check(ready, KernelCall.EVENTFD_WAIT, Set.of(), () -> "eventfd=" + event.number()) != 0;
+        return ready == EINTR || check(ready, KernelCall.EVENTFD_WAIT, Set.of(), () -> "eventfd=" + number(event)) != 0;
     }
 
     void closeDevice() {
@@ -96,7 +103,7 @@ final class DeviceCalls extends Calls {
         return on(device, raw -> backend().vfioIrqsSet(raw, flags, index, start, count, set));
     }
 
-    /** What a result of {@link #setIrqs} other than 0 means. */
+    /** The exception for a result of {@link #setIrqs} other than 0. */
     RuntimeException refused(int result, int flags, IrqInfo irq, String range) {
         if (result > 0) {
             return new VectorsExhaustedException(device + " " + range, result);
@@ -108,7 +115,7 @@ final class DeviceCalls extends Calls {
                     default -> "";
                 };
         if (result == -Errno.EBUSY.number()) {
-            Cause cause = busy(irq.kind(), action.isEmpty());
+            Answer cause = busy(irq.kind(), action.isEmpty());
             return new KernelException(
                     KernelCall.SET_IRQS.label(), device + " " + range + action, Errno.EBUSY, cause.text());
         }
@@ -116,11 +123,11 @@ final class DeviceCalls extends Calls {
     }
 
     /** Why an interrupt is busy when it is armed, or gets an eventfd that masks or unmasks it. */
-    static Cause busy(IrqKind kind, boolean arming) {
+    static Answer busy(IrqKind kind, boolean arming) {
         if (kind == IrqKind.PLATFORM) {
-            return arming ? VfioDeviceCause.PLATFORM_SHARED : VfioDeviceCause.PLATFORM_EVENTFD;
+            return arming ? VfioIrqAnswer.PLATFORM_SHARED : VfioIrqAnswer.VFIO_PLATFORM_EVENTFD;
         }
-        return arming ? VfioCause.SET_IRQS_SHARED : VfioCause.SET_IRQS_UNMASK_EVENTFD;
+        return arming ? VfioIrqAnswer.VFIO_IRQS_SHARED : VfioIrqAnswer.VFIO_IRQS_UNMASK_EVENTFD;
     }
 
     private static Set<Fact> facts(IrqKind kind) {

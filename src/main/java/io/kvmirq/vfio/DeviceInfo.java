@@ -4,7 +4,7 @@ package io.kvmirq.vfio;
 import java.util.List;
 
 /**
- * What VFIO says of a device.
+ * VFIO's description of a device.
  *
  * @param bus of the driver that serves it
  * @param resettable whether {@link VfioDevice#reset} works

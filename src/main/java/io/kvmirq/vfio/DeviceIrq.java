@@ -33,21 +33,24 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
         return info().kind() == IrqKind.PLATFORM ? index : number;
     }
 
-    /** What was armed through this device's handle and is in the way of arming this interrupt: its own kind, or one of INTx, MSI and MSI-X. */
+    /**
+     * The interrupts that were armed through this device's handle and keep this one from being armed: those of its own
+     * kind, or of another one of INTx, MSI and MSI-X.
+     */
     public final Optional<Armed> inTheWay() {
         return device.interrupts().inTheWay(index);
     }
 
     /**
-     * Which kind of the device's INTx, MSI and MSI-X is enabled now, by whatever program has the device open. Changes nothing.
-     * Which interrupts of the kind have eventfds is not told by any kernel.
+     * Which kind of the device's INTx, MSI and MSI-X is enabled now, by whatever program has the device open. Changes
+     * nothing. Which interrupts of the kind have eventfds is not told by any kernel.
      *
      * @return empty if none is; always empty for a platform device and for an error or request interrupt, of which the
      *     kernel does not tell
      * @throws io.kvmirq.KernelException as the kernel refuses the question
      */
     public final Optional<IrqKind> enabledKind() {
-        return info().kind().excludesOthers() ? device.interrupts().enabledKind() : Optional.empty();
+        return info().kind().excludesOthers() ? device.interrupts().enabledKind(index) : Optional.empty();
     }
 
     final int index() {

@@ -7,8 +7,8 @@ import java.util.HashSet;
 import java.util.Set;
 
 /**
- * The addresses that devices use for DMA, as the IOMMU translates them: a container of type 1, or an address space of an
- * iommufd. Several devices may share one. Thread-safe.
+ * The addresses that devices use for DMA, as the IOMMU translates them: a container of type 1, or an address space of
+ * an iommufd. Several devices may share one. Thread-safe.
  */
 public abstract sealed class DmaSpace implements AutoCloseable permits VfioContainer, Ioas {
     private final VfioCalls calls;
@@ -37,8 +37,8 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
      * Lets devices read and write memory. The kernel pins its pages.
      *
      * @param iova the address that devices use, a multiple of the page size
-     * @throws io.kvmirq.KernelException EEXIST when a part of the range is mapped; EINVAL misaligned, in a range that the
-     *     IOMMU reserves, or in a container without a device; ENOMEM beyond RLIMIT_MEMLOCK
+     * @throws io.kvmirq.KernelException EEXIST when a part of the range is mapped; EINVAL misaligned, in a range that
+     *     the IOMMU reserves, or in a container without a device; ENOMEM beyond RLIMIT_MEMLOCK
      */
     public final DmaMapping map(long iova, Mapping memory) {
         return map(this, iova, memory, true);
@@ -95,7 +95,9 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
 
     abstract void unmap(Fd.Lease lease, long iova, long length);
 
-    /** Refuses new mappings. Devices in it keep it, and mappings keep it until they are closed. Idempotent, never fails. */
+    /**
+     * Refuses new mappings. Devices in it keep it, and mappings keep it until they are closed. Idempotent, never fails.
+     */
     @Override
     public final void close() {
         synchronized (mappings) {

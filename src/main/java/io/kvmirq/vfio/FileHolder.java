@@ -2,8 +2,8 @@
 package io.kvmirq.vfio;
 
 /**
- * What must know the file of a device before the device is opened: KVM, through its KVM-VFIO device. The bus driver takes
- * the VM from there when the device opens; a file added later has no effect on that device.
+ * KVM, through its KVM-VFIO device: it must be given the file of a device before the device is opened. The bus driver
+ * takes the VM from there when the device opens; a file added later has no effect on that device.
  */
 public interface FileHolder {
     /**

@@ -5,14 +5,14 @@ import io.kvmirq.DeviceName;
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.explain.Cause;
+import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.KernelCall;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Collectors;
 
-/** What sysfs says of a device: where VFIO has it, and why VFIO cannot open it. */
+/** A device in sysfs: its files of VFIO, and the reasons why VFIO cannot open it. */
 record HostDevice(HostFiles files, DeviceName name) {
     private static final String GROUPS = "sys/kernel/iommu_groups/";
 
@@ -100,11 +100,11 @@ record HostDevice(HostFiles files, DeviceName name) {
      *
      * @param unseen what the reason is if no driver of the host has a device of the group
      */
-    Optional<String> notPermitted(Cause... unseen) {
+    Optional<String> notPermitted(Answer... unseen) {
         return groupIfAny().flatMap(group -> notPermitted(group, unseen));
     }
 
-    private Optional<String> notPermitted(int group, Cause... unseen) {
+    private Optional<String> notPermitted(int group, Answer... unseen) {
         String directory = GROUPS + group + "/devices";
         List<String> members = files.list(directory);
         String others = members.stream()
@@ -116,7 +116,7 @@ record HostDevice(HostFiles files, DeviceName name) {
         }
         return Optional.of(
                 others.isEmpty()
-                        ? Arrays.stream(unseen).map(Cause::text).collect(Collectors.joining(", or "))
+                        ? Arrays.stream(unseen).map(Answer::text).collect(Collectors.joining(", or "))
                         : "drivers of the host have devices of the same group, " + group + ": " + others
                                 + "; bind each one to vfio-" + name.busName() + " or to no driver");
     }

@@ -12,6 +12,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
+import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 
 /** Which interrupts of a device are armed. Its monitor is the lock of all of them. */
 final class Interrupts {
@@ -60,7 +62,7 @@ final class Interrupts {
         armed.remove(index);
     }
 
-    /** What is in the way of arming an index. */
+    /** The armed interrupts that keep an index from being armed. */
     synchronized Optional<Armed> inTheWay(int index) {
         return armed.entrySet().stream()
                 .filter(other -> other.getKey() == index
@@ -82,28 +84,40 @@ final class Interrupts {
     }
 
     /**
-     * A lease on an eventfd.
+     * Holds an eventfd open.
      *
      * @throws IllegalArgumentException if it belongs to another kernel
      */
-    Fd.Lease lease(EventFd event) {
-        return calls.lease(event);
+    Fd hold(EventFd event) {
+        return calls.hold(event);
     }
 
-    boolean isSignalled(Fd.Lease event) {
+    /** Ends {@link #hold}. Does nothing for none. */
+    void letGo(@Nullable Fd event) {
+        if (event != null) {
+            calls.letGo(event);
+        }
+    }
+
+    /** The descriptor of a held eventfd; {@link #NO_EVENTFD} for none. */
+    int number(@Nullable Fd event) {
+        return event == null ? NO_EVENTFD : calls.numberOf(event);
+    }
+
+    boolean isSignalled(Fd event) {
         return calls.isSignalled(event);
     }
 
     // Calls. The result is as that of DeviceCalls.setIrqs, and each one counts
 
     /** Gives interrupts of an index from {@code start} their eventfds. */
-    synchronized int trigger(int index, int start, List<Integer> numbers) {
-        ByteBuffer set = Buffers.allocate(KernelBackend.VFIO_IRQS_HEADER_SIZE + numbers.size() * Integer.BYTES);
-        for (int i = 0; i < numbers.size(); i++) {
-            set.putInt(KernelBackend.VFIO_IRQS_HEADER_SIZE + i * Integer.BYTES, numbers.get(i));
+    synchronized int trigger(int index, int start, int... numbers) {
+        ByteBuffer set = Buffers.allocate(KernelBackend.VFIO_IRQS_HEADER_SIZE + numbers.length * Integer.BYTES);
+        for (int i = 0; i < numbers.length; i++) {
+            set.putInt(KernelBackend.VFIO_IRQS_HEADER_SIZE + i * Integer.BYTES, numbers[i]);
         }
         int flags = UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER | UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD;
-        return setIrqs(flags, index, start, numbers.size(), set);
+        return setIrqs(flags, index, start, numbers.length, set);
     }
 
     private int setIrqs(int flags, int index, int start, int count, ByteBuffer set) {
@@ -131,14 +145,20 @@ final class Interrupts {
         return setIrqs(action | UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD, index, 0, 1, small);
     }
 
-    /** The kind of INTx, MSI and MSI-X that the kernel has enabled, by whatever program. */
-    synchronized Optional<IrqKind> enabledKind() {
-        for (int index = 0; index < info.irqs().size(); index++) {
-            if (info(index).kind().excludesOthers() && info(index).count() > 0 && isEnabled(index)) {
-                return Optional.of(info(index).kind());
-            }
-        }
-        return Optional.empty();
+    /**
+     * The kind of INTx, MSI and MSI-X that the kernel has enabled, by whatever program.
+     *
+     * @param likely the index that is asked first: the kernel enables one at a time
+     */
+    synchronized Optional<IrqKind> enabledKind(int likely) {
+        return IntStream.concat(
+                        IntStream.of(likely),
+                        IntStream.range(0, info.irqs().size()).filter(index -> index != likely))
+                .filter(index ->
+                        info(index).kind().excludesOthers() && info(index).count() > 0)
+                .filter(this::isEnabled)
+                .mapToObj(index -> info(index).kind())
+                .findFirst();
     }
 
     /**

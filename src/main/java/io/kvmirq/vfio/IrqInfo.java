@@ -4,7 +4,7 @@ package io.kvmirq.vfio;
 import io.kvmirq.uapi.UapiVfio;
 
 /**
- * What VFIO says of the interrupts of one index.
+ * VFIO's description of the interrupts of one index.
  *
  * @param count how many there are; 0 if the device has none of this kind
  * @param flags VFIO_IRQ_INFO_*, a bit each

@@ -32,9 +32,10 @@ public final class MessageIrqs extends AbstractList<MessageIrq> {
     }
 
     /**
-     * Enables MSI or MSI-X and makes each vector signal an eventfd, in one call. Lower vectors without an eventfd can get one
-     * later. The host allocates all vectors up to the last one here, also where vectors can be added: to allocate few, arm
-     * vector 0 alone, by {@link #armSome} if it needs no eventfd, and then call {@link ArmedVectors#set(int, List)}.
+     * Enables MSI or MSI-X and makes each vector signal an eventfd, in one call. Lower vectors without an eventfd can
+     * get one later. The host allocates all vectors up to the last one here, also where vectors can be added: to
+     * allocate few, arm vector 0 alone, by {@link #armSome} if it needs no eventfd, and then call {@link
+     * ArmedVectors#set(int, List)}.
      *
      * @param events a different one for each vector
      * @throws VectorsExhaustedException when the host has fewer vectors; nothing is enabled

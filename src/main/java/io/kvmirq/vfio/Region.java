@@ -3,7 +3,8 @@ package io.kvmirq.vfio;
 
 /**
  * A region of a device, such as a BAR or the configuration space. Each access is one pread(2) or pwrite(2) of the
- * register's size: four bytes here; one, two or four in {@link PciConfig}. So the driver in the kernel makes one access to the device; there is no mapping. Thread-safe.
+ * register's size: four bytes here; one, two or four in {@link PciConfig}. So the driver in the kernel makes one access
+ * to the device; there is no mapping. Thread-safe.
  */
 public final class Region {
     private final DeviceCalls calls;

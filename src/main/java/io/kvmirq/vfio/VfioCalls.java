@@ -53,6 +53,10 @@ final class VfioCalls extends Calls {
                 .orElseGet(() -> failure(result, call, Set.<Fact>of(), () -> operands));
     }
 
+    private KernelException notPermitted(int result, KernelCall call, String operands, Supplier<Optional<String>> why) {
+        return failure(result, call, operands, result == -Errno.EPERM.number() ? why : Optional::empty);
+    }
+
     // Files
 
     /** @param device whose file it is, if it is a device's */
@@ -107,19 +111,19 @@ final class VfioCalls extends Calls {
     void setContainer(Fd group, Fd container, Supplier<Optional<String>> whyNotPermitted) {
         int result = withNumber(group, container, UapiVfio.VFIO_GROUP_SET_CONTAINER);
         if (result < 0) {
-            throw failure(
-                    result,
-                    KernelCall.VFIO_CONTAINER,
-                    group + " " + container,
-                    () -> result == -Errno.EPERM.number() ? whyNotPermitted.get() : Optional.empty());
+            throw notPermitted(result, KernelCall.VFIO_CONTAINER, group + " " + container, whyNotPermitted);
         }
+    }
+
+    private int ioctl(Fd file, long request, ByteBuffer argument) {
+        return on(file, raw -> backend().libc().ioctl(raw, request, argument));
     }
 
     private int withNumber(Fd on, Fd argument, long request) {
         int number = begin(argument);
         try {
             ByteBuffer pointed = Buffers.allocate(Integer.BYTES).putInt(0, number);
-            return on(on, raw -> backend().libc().ioctl(raw, request, pointed));
+            return ioctl(on, request, pointed);
         } finally {
             end(argument);
         }
@@ -140,7 +144,7 @@ final class VfioCalls extends Calls {
 
     Fd openDevice(Fd group, DeviceName name, Supplier<Optional<String>> why) {
         ByteBuffer text = Buffers.cString(name.toString());
-        int raw = on(group, number -> backend().libc().ioctl(number, UapiVfio.VFIO_GROUP_GET_DEVICE_FD, text));
+        int raw = ioctl(group, UapiVfio.VFIO_GROUP_GET_DEVICE_FD, text);
         if (raw < 0) {
             boolean absent = raw == -Errno.ENODEV.number();
             throw failure(
@@ -157,13 +161,9 @@ final class VfioCalls extends Calls {
             ByteBuffer bind = Buffers.allocate(VfioDeviceBindIommufd.SIZE)
                     .putInt(VfioDeviceBindIommufd.ARGSZ, BIND_SIZE)
                     .putInt(VfioDeviceBindIommufd.IOMMUFD, number);
-            int result = on(device, raw -> backend().libc().ioctl(raw, UapiVfio.VFIO_DEVICE_BIND_IOMMUFD, bind));
+            int result = ioctl(device, UapiVfio.VFIO_DEVICE_BIND_IOMMUFD, bind);
             if (result < 0) {
-                throw failure(
-                        result,
-                        KernelCall.VFIO_BIND,
-                        device + " " + iommufd,
-                        () -> result == -Errno.EPERM.number() ? whyNotPermitted.get() : Optional.empty());
+                throw notPermitted(result, KernelCall.VFIO_BIND, device + " " + iommufd, whyNotPermitted);
             }
         } finally {
             end(iommufd);
@@ -175,7 +175,7 @@ final class VfioCalls extends Calls {
                 .putInt(VfioDeviceAttachIommufdPt.ARGSZ, ATTACH_SIZE)
                 .putInt(VfioDeviceAttachIommufdPt.PT_ID, space);
         check(
-                on(device, raw -> backend().libc().ioctl(raw, UapiVfio.VFIO_DEVICE_ATTACH_IOMMUFD_PT, attach)),
+                ioctl(device, UapiVfio.VFIO_DEVICE_ATTACH_IOMMUFD_PT, attach),
                 KernelCall.VFIO_ATTACH,
                 Set.of(),
                 () -> device + " ioas=" + space);
@@ -184,11 +184,7 @@ final class VfioCalls extends Calls {
     int createSpace(Fd iommufd) {
         ByteBuffer space =
                 Buffers.allocate(IommuIoasAlloc.SIZE).putInt(IommuIoasAlloc.LENGTH_OF_ARGUMENT, IommuIoasAlloc.SIZE);
-        check(
-                on(iommufd, raw -> backend().libc().ioctl(raw, UapiIommufd.IOMMU_IOAS_ALLOC, space)),
-                KernelCall.IOAS_CREATE,
-                Set.of(),
-                iommufd::toString);
+        check(ioctl(iommufd, UapiIommufd.IOMMU_IOAS_ALLOC, space), KernelCall.IOAS_CREATE, Set.of(), iommufd::toString);
         return space.getInt(IommuIoasAlloc.OUT_IOAS_ID);
     }
 
@@ -209,18 +205,29 @@ final class VfioCalls extends Calls {
                         UapiVfio.VFIO_DMA_MAP_FLAG_READ | (writable ? UapiVfio.VFIO_DMA_MAP_FLAG_WRITE : 0))
                 .putLong(VfioIommuType1DmaMap.IOVA, iova)
                 .putLong(VfioIommuType1DmaMap.LENGTH, memory.length());
+        int address = VfioIommuType1DmaMap.VADDR;
+        map(container, KernelCall.VFIO_MAP, UapiVfio.VFIO_IOMMU_MAP_DMA, map, address, memory, range(iova, memory));
+    }
+
+    private void map(
+            Fd.Lease file,
+            KernelCall call,
+            long request,
+            ByteBuffer map,
+            int addressAt,
+            Mapping memory,
+            Supplier<String> operands) {
         withAddress(
                 memory,
                 address -> check(
-                        backend()
-                                .libc()
-                                .ioctl(
-                                        number(container),
-                                        UapiVfio.VFIO_IOMMU_MAP_DMA,
-                                        map.putLong(VfioIommuType1DmaMap.VADDR, address)),
-                        KernelCall.VFIO_MAP,
-                        Set.<Fact>of(),
-                        () -> range(iova, memory.length())));
+                        backend().libc().ioctl(number(file), request, map.putLong(addressAt, address)),
+                        call,
+                        Set.of(),
+                        operands));
+    }
+
+    private static Supplier<String> range(long iova, Mapping memory) {
+        return () -> "iova=0x" + Long.toHexString(iova) + " size=0x" + Long.toHexString(memory.length());
     }
 
     void unmapInContainer(Fd.Lease container, long iova, long length) {
@@ -242,18 +249,9 @@ final class VfioCalls extends Calls {
                 .putInt(IommuIoasMap.IOAS_ID, space)
                 .putLong(IommuIoasMap.LENGTH, memory.length())
                 .putLong(IommuIoasMap.IOVA, iova);
-        withAddress(
-                memory,
-                address -> check(
-                        backend()
-                                .libc()
-                                .ioctl(
-                                        number(iommufd),
-                                        UapiIommufd.IOMMU_IOAS_MAP,
-                                        map.putLong(IommuIoasMap.USER_VA, address)),
-                        KernelCall.IOAS_MAP,
-                        Set.<Fact>of(),
-                        () -> "ioas=" + space + " " + range(iova, memory.length())));
+        Supplier<String> operands =
+                () -> "ioas=" + space + " " + range(iova, memory).get();
+        map(iommufd, KernelCall.IOAS_MAP, UapiIommufd.IOMMU_IOAS_MAP, map, IommuIoasMap.USER_VA, memory, operands);
     }
 
     void unmapInSpace(Fd.Lease iommufd, int space, long iova, long length) {
@@ -263,9 +261,5 @@ final class VfioCalls extends Calls {
                 .putLong(IommuIoasUnmap.IOVA, iova)
                 .putLong(IommuIoasUnmap.LENGTH, length);
         backend().libc().ioctl(number(iommufd), UapiIommufd.IOMMU_IOAS_UNMAP, unmap);
-    }
-
-    private static String range(long iova, long length) {
-        return "iova=0x" + Long.toHexString(iova) + " size=0x" + Long.toHexString(length);
     }
 }

@@ -4,9 +4,10 @@ package io.kvmirq.vfio;
 import io.kvmirq.DeviceName;
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
-import io.kvmirq.explain.Causes;
+import io.kvmirq.explain.Answers;
+import io.kvmirq.explain.IommufdAnswer;
 import io.kvmirq.explain.KernelCall;
-import io.kvmirq.explain.VfioFileCause;
+import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
@@ -15,8 +16,8 @@ import java.util.Optional;
 import java.util.Set;
 
 /**
- * A device's own file, {@code /dev/vfio/devices/vfioN}, before it is bound to an iommufd. Kernels have it since 6.6 with
- * CONFIG_VFIO_DEVICE_CDEV; Debian's do not. Thread-safe.
+ * A device's own file, {@code /dev/vfio/devices/vfioN}, before it is bound to an iommufd. Kernels have it since 6.6
+ * with CONFIG_VFIO_DEVICE_CDEV; Debian's do not. Thread-safe.
  *
  * <p>Source: drivers/vfio/device_cdev.c.
  */
@@ -34,8 +35,8 @@ public final class VfioCdev extends VfioFile {
     /**
      * Opens the device file of a device. sysfs tells which one it is.
      *
-     * @throws KernelException ENOENT when the device is not bound to a VFIO driver, or the kernel has no such files; EACCES;
-     *     ENODEV when it was removed
+     * @throws KernelException ENOENT when the device is not bound to a VFIO driver, or the kernel has no such files;
+     *     EACCES; ENODEV when it was removed
      */
     public static VfioCdev open(Kernel kernel, DeviceName name) {
         VfioCalls calls = new VfioCalls(kernel);
@@ -46,7 +47,7 @@ public final class VfioCdev extends VfioFile {
                         name.toString(),
                         Errno.ENOENT,
                         device.notBound()
-                                .orElseGet(() -> Causes.sentence(KernelCall.VFIO_CDEV, Errno.ENOENT, Set.of()))));
+                                .orElseGet(() -> Answers.sentence(KernelCall.VFIO_CDEV, Errno.ENOENT, Set.of()))));
         return new VfioCdev(
                 calls,
                 calls.open(KernelCall.VFIO_CDEV, "vfio device " + name, DIRECTORY + file, Optional.of(device)),
@@ -71,8 +72,8 @@ public final class VfioCdev extends VfioFile {
     }
 
     /**
-     * Binds the file to the iommufd and attaches the device to the address space. From then on the file is the device's:
-     * {@link VfioDevice#close} closes it. After a failure close this: a file cannot be bound twice.
+     * Binds the file to the iommufd and attaches the device to the address space. From then on the file is the
+     * device's: {@link VfioDevice#close} closes it. After a failure close this: a file cannot be bound twice.
      *
      * @throws KernelException EPERM when drivers of the host have other devices of the group, which the message names;
      *     EBUSY when the group is open; EINVAL when the file is bound already
@@ -89,7 +90,7 @@ public final class VfioCdev extends VfioFile {
             calls().bind(
                             fd(),
                             space.iommufd(),
-                            () -> device.notPermitted(VfioFileCause.BIND_NO_REMAPPING, VfioFileCause.BIND_ELSEWHERE));
+                            () -> device.notPermitted(VfioAnswer.BIND_NO_REMAPPING, IommufdAnswer.BIND_ELSEWHERE));
             use(); // the driver has taken the VM
             calls().attach(fd(), space.number());
             VfioDevice made = VfioDevice.opened(fd(), name, VfioDevice.Access.CDEV);

@@ -13,6 +13,7 @@ import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.CopyOnWriteArrayList;
 
 /**
  * A device of the host in the hands of this process. Thread-safe.
@@ -45,8 +46,10 @@ public final class VfioDevice implements AutoCloseable {
     private final DeviceCalls calls;
     private final DeviceInfo info;
     private final Interrupts interrupts;
-    /** What was opened only for this device, with which it goes. */
+    /** Handles that were opened only for this device, and close with it. */
     private final Undo parts = new Undo();
+
+    private final List<Runnable> listeners = new CopyOnWriteArrayList<>();
 
     private Optional<FileHolder.Hold> hold = Optional.empty();
     private Optional<DmaSpace> space = Optional.empty();
@@ -61,8 +64,8 @@ public final class VfioDevice implements AutoCloseable {
 
     /**
      * Opens a device with a DMA space of its own: through its device file and an iommufd where the host has one, else
-     * through its group and a container; {@link #access} says which. KVM does not learn of the device: its interrupts work;
-     * mediated devices and non-coherent DMA need {@link #open(Kernel, DeviceName, FileHolder)}.
+     * through its group and a container; {@link #access} says which. KVM does not learn of the device: its interrupts
+     * work; mediated devices and non-coherent DMA need {@link #open(Kernel, DeviceName, FileHolder)}.
      *
      * <p>A group is open once in the whole host: open its devices through one {@link VfioFile}, by {@link
      * VfioFile#openDevice}.
@@ -104,6 +107,16 @@ public final class VfioDevice implements AutoCloseable {
         parts.add(step);
     }
 
+    /** Has a step run whenever {@link #close} has closed the device: in its thread, with no lock held. */
+    public void addCloseListener(Runnable step) {
+        listeners.add(step);
+    }
+
+    /** Ends {@link #addCloseListener}. */
+    public void removeCloseListener(Runnable step) {
+        listeners.remove(step);
+    }
+
     /** @param fd closed with the device; stays open if this throws */
     static VfioDevice opened(Fd fd, DeviceName name, Access access) {
         return new VfioDevice(name, access, new DeviceCalls(fd));
@@ -111,9 +124,9 @@ public final class VfioDevice implements AutoCloseable {
 
     /**
      * A device that was opened elsewhere. The kernel has one set of interrupts for a device, whichever descriptor armed
-     * them, and does not tell which ones have eventfds. Arming here replaces eventfds of another program; closing what was
-     * armed disables the whole index for that program too; a refused arming may have detached its eventfds, and says so with
-     * {@link VectorsDisturbedException}.
+     * them, and does not tell which ones have eventfds. Arming here replaces eventfds of another program; closing what
+     * was armed disables the whole index for that program too; a refused arming may have detached its eventfds, and
+     * says so with {@link VectorsDisturbedException}.
      *
      * @param number the descriptor of the device
      * @param name for messages
@@ -156,7 +169,7 @@ public final class VfioDevice implements AutoCloseable {
         return access;
     }
 
-    /** What VFIO says of it, asked when it was opened. */
+    /** VFIO's description of it, asked when it was opened. */
     public DeviceInfo info() {
         return info;
     }
@@ -176,7 +189,10 @@ public final class VfioDevice implements AutoCloseable {
                 this + " was not opened with a DMA space of its own: use the one that it was opened in"));
     }
 
-    /** Whether KVM was given the device's file before the device opened. False for an adopted device, of which it is not known. */
+    /**
+     * Whether KVM was given the device's file before the device opened. False for an adopted device, of which it is not
+     * known.
+     */
     public boolean isHeld() {
         return hold.isPresent();
     }
@@ -328,8 +344,8 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Disarms all interrupts, takes the device's file from KVM if {@link #open} gave it, and closes the device and what was
-     * opened with it. Idempotent, never fails.
+     * Disarms all interrupts, takes the device's file from KVM if {@link #open} gave it, and closes the device and what
+     * was opened with it. Idempotent, never fails.
      */
     @Override
     public void close() {
@@ -339,6 +355,7 @@ public final class VfioDevice implements AutoCloseable {
             calls.closeDevice();
             parts.close();
         }
+        listeners.forEach(Runnable::run);
     }
 
     @Override

@@ -23,11 +23,11 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
     }
 
     /**
-     * Opens the file of a device: its device file where the host has one, else its group. A host may show the device file in
-     * sysfs and keep its node or {@code /dev/iommu} from this user: that is the group, too.
+     * Opens the file of a device: its device file where the host has one, else its group. A host may show the device
+     * file in sysfs and keep its node or {@code /dev/iommu} from this user: that is the group, too.
      *
-     * @throws KernelException as {@link VfioGroup#open(Kernel, DeviceName)} and {@link VfioCdev#open}. If both were tried, it
-     *     is of the group, and the one of the device file is suppressed
+     * @throws KernelException as {@link VfioGroup#open(Kernel, DeviceName)} and {@link VfioCdev#open}. If both were
+     *     tried, it is of the group, and the one of the device file is suppressed
      */
     public static VfioFile open(Kernel kernel, DeviceName name) {
         VfioCalls calls = new VfioCalls(kernel);
@@ -66,8 +66,8 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
     }
 
     /**
-     * Whether a device is open through this file: then it is too late to give the file to KVM. The monitor of this object is
-     * held while a device opens, so the answer stays true for a caller that holds it.
+     * Whether a device is open through this file: then it is too late to give the file to KVM. The monitor of this
+     * object is held while a device opens, so the answer stays true for a caller that holds it.
      */
     public final synchronized boolean isUsed() {
         return devices > 0;
@@ -82,8 +82,8 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
     }
 
     /**
-     * New DMA addresses of the kind that goes with this file: a container for a group, an address space of an iommufd for
-     * a device file.
+     * New DMA addresses of the kind that goes with this file: a container for a group, an address space of an iommufd
+     * for a device file.
      *
      * @throws KernelException as {@link VfioContainer#create} and {@link Ioas#create}
      */

@@ -3,7 +3,7 @@ package io.kvmirq.vfio;
 
 import io.kvmirq.DeviceName;
 import io.kvmirq.explain.KernelCall;
-import io.kvmirq.explain.VfioCause;
+import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
@@ -13,8 +13,8 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
- * An IOMMU group of the host, {@code /dev/vfio/N}. A group is open once in the whole host, so several devices of one group
- * are opened through one object. Its devices keep the group; it may be closed before them. Thread-safe.
+ * An IOMMU group of the host, {@code /dev/vfio/N}. A group is open once in the whole host, so several devices of one
+ * group are opened through one object. Its devices keep the group; it may be closed before them. Thread-safe.
  *
  * <p>Source: drivers/vfio/group.c.
  */
@@ -36,8 +36,8 @@ public final class VfioGroup extends VfioFile {
     }
 
     /**
-     * Whether the kernel gives a group to no user while this driver is bound to one of its devices. Drivers that leave DMA
-     * to the user do not block: those of VFIO, pci-stub and pcieport.
+     * Whether the kernel gives a group to no user while this driver is bound to one of its devices. Drivers that leave
+     * DMA to the user do not block: those of VFIO, pci-stub and pcieport.
      *
      * <p>Source: {@code driver_managed_dma} in {@code struct pci_driver} since Linux 5.19.
      */
@@ -95,7 +95,7 @@ public final class VfioGroup extends VfioFile {
         HostDevice device = calls().device(name);
         try (Undo undo = new Undo()) {
             if (container == null) {
-                in.attach(this, () -> device.notPermitted(VfioCause.GROUP_NO_REMAPPING));
+                in.attach(this, () -> device.notPermitted(VfioAnswer.GROUP_NO_REMAPPING));
                 undo.add(() -> calls().unsetContainer(fd()));
             }
             VfioDevice opened = open(device, undo);

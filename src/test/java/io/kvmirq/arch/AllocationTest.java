@@ -35,7 +35,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
-/** What is done for each interrupt, or for each entry of a table, leaves nothing to collect. */
+/** Work for each interrupt, or for each entry of a table, allocates nothing. */
 class AllocationTest {
     private static final int WARM_UP = 20_000;
     private static final int COUNTED = 1_000;
@@ -44,7 +44,7 @@ class AllocationTest {
 
     private final SharedWords words = SharedWords.of(new long[IRR + PiDescriptor.PIR_WORDS]);
 
-    /** Repeats the count: the JVM itself may allocate once on this thread, an operation that allocates does each time. */
+    /** Counts repeatedly: the JVM may allocate once on this thread, an operation that allocates does so each time. */
     private void assertAllocatesNothing(IntUnaryOperator operation) {
         ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
         long answers = 0;

@@ -24,8 +24,8 @@ import javax.tools.StandardJavaFileManager;
 import javax.tools.ToolProvider;
 
 /**
- * Changes the production code, one place at a time, and searches it: the search has to find each change that can lose an
- * interrupt. Run by scripts/races mutants.
+ * Changes the production code, one place at a time, and searches it: the search has to find each change that can lose
+ * an interrupt. Run by scripts/races mutants.
  */
 final class Mutants {
     private static final Path ROOT =

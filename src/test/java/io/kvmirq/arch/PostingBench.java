@@ -24,8 +24,8 @@ import java.util.Locale;
 import java.util.Map;
 
 /**
- * What posting and entries cost beside the same accesses by C11 atomics and the same shifts: in one process, in batches
- * of half a millisecond that take turns. It reports and asserts no time; {@code scripts/bench-posting} runs it.
+ * The cost of posting and of entries beside the same accesses by C11 atomics and the same shifts: in one process, in
+ * batches of half a millisecond that take turns. It reports and asserts no time; {@code scripts/bench-posting} runs it.
  *
  * <p>One kind of words a process, as programs have it.
  *
@@ -64,7 +64,7 @@ final class PostingBench {
         ENCODE_RECORD("encode from records", Double.NaN);
 
         private final String title;
-        /** What Java over C should not exceed, if anything: records are for those who look at single entries. */
+        /** The ratio of Java to C that should not be exceeded, if any: records are for users of single entries. */
         private final double goal;
 
         Op(String title, double goal) {

@@ -15,8 +15,8 @@ import java.util.Map;
 import java.util.OptionalDouble;
 
 /**
- * The cost of a call through one binding beside the same call in C: in one process, on the same descriptors, in batches
- * of a millisecond that take turns. It reports and asserts no time; {@code scripts/bench-calls} runs it.
+ * The cost of a call of one binding beside the same call in C: in one process, on the same descriptors, in batches of a
+ * millisecond that take turns. It reports and asserts no time; {@code scripts/bench-calls} runs it.
  *
  * <p>One binding a process, as programs have it: a second one would make the JVM's compiled calls among them slower.
  *
@@ -54,7 +54,7 @@ final class CallsBench {
             this.failing = failing;
         }
 
-        /** The most that Java should add to C. */
+        /** The ratio of Java to C that should not be exceeded. */
         OptionalDouble goal(String binding) {
             if (failing) {
                 return binding.equals("jni") ? OptionalDouble.of(1.3) : OptionalDouble.empty();

@@ -14,7 +14,7 @@ import java.util.List;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
-/** The symbols that {@code libkvmirq.so.1} exports, and its needs of the machine. */
+/** The symbols that {@code libkvmirq.so.1} offers to programs, and its requirements on the machine. */
 class ExportsTest {
     private static final Path LIBRARY = Machine.root().resolve("target/native/libkvmirq.so");
 

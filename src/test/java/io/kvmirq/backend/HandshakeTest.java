@@ -69,9 +69,7 @@ class HandshakeTest {
         return Program.output(command).strip();
     }
 
-    /**
-     * The other JVM: opens the library twice, makes a call through it each time and prints the outcomes that differ.
-     */
+    /** The other JVM: opens the library twice, makes a call through it each time and prints outcomes that differ. */
     static final class Opener {
         private Opener() {}
 

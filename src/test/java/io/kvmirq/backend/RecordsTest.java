@@ -12,10 +12,7 @@ import java.util.Locale;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/**
- * The records that Java and C share, defined once on each side: the constants of {@link KernelBackend} and of
- * native/kvmirq.h.
- */
+/** The constants that Java and C share: those of {@link KernelBackend} and of native/kvmirq.h. */
 class RecordsTest {
     @TempDir
     @SuppressWarnings("NullAway.Init")

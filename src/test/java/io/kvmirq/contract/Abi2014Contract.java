@@ -17,23 +17,11 @@ import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** The forwarding of 2014 on a kernel without its patches: it is asked for, and never set. */
 @Contract
-class Abi2014Contract {
-    private final World world;
-
-    Abi2014Contract(World world) {
-        this.world = world;
-    }
-
-    @AfterEach
-    void close() {
-        world.closeAll();
-    }
-
+class Abi2014Contract extends KernelSuite {
     @Test
     void probeIsAbsentAndSetsNothing() throws IOException {
         int device = world.own(world.kernel().deviceCreate(world.fullVm(), Uapi.KVM_DEV_TYPE_VFIO));

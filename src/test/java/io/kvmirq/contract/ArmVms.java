@@ -21,6 +21,7 @@ import org.junit.jupiter.api.AfterEach;
 /** The typed objects of arm64 on the kernel of a world, all closed after a test. */
 abstract class ArmVms {
     static final VcpuId FIRST = new VcpuId(0);
+    static final VcpuId SECOND = new VcpuId(1);
     static final long DISTRIBUTOR = 0x800_0000L;
     static final long ITS = 0x808_0000L;
     static final long REDISTRIBUTORS = 0x80a_0000L;
@@ -60,6 +61,13 @@ abstract class ArmVms {
         VgicV3 vgic = vgic(vm);
         vgic.init();
         return vgic;
+    }
+
+    /** Not initialised; the VM has two vCPUs, which are. */
+    VgicV3 vgicOfTwo(Vm vm) {
+        vcpu(vm, 0).initialize();
+        vcpu(vm, 1).initialize();
+        return made.add(vm.createVgicV3());
     }
 
     /** Makes a GICv2 without a descriptor. */

@@ -6,15 +6,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
-import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** PIC, IOAPIC and LAPIC as what is asked of them shows: arch/x86/kvm/i8259.c, ioapic.c, lapic.c. */
 @Contract
-class ChipContract {
+class ChipContract extends KernelSuite {
     private static final int MASTER = 0;
     private static final int SLAVE = 1;
     private static final int PIC_IRR = 1;
@@ -23,19 +21,6 @@ class ChipContract {
     private static final int NMI = 0x400;
     private static final long BROADCAST = MSI_ADDRESS | 0xff << 12;
     private static final long TO_ONE = 8;
-
-    private final World world;
-    private final KernelBackend kernel;
-
-    ChipContract(World world) {
-        this.world = world;
-        this.kernel = world.kernel();
-    }
-
-    @AfterEach
-    void close() {
-        world.closeAll();
-    }
 
     private ByteBuffer chip(int vm, int chip) {
         ByteBuffer structure = Buffers.allocate(Uapi.KvmIrqchip.SIZE).putInt(Uapi.KvmIrqchip.CHIP_ID, chip);

@@ -6,29 +6,14 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
-import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** KVM_CREATE_DEVICE and the KVM-VFIO device: virt/kvm/kvm_main.c, virt/kvm/vfio.c. */
 @Contract
-class DeviceContract {
-    private final World world;
-    private final KernelBackend kernel;
-
-    DeviceContract(World world) {
-        this.world = world;
-        this.kernel = world.kernel();
-    }
-
-    @AfterEach
-    void close() {
-        world.closeAll();
-    }
-
+class DeviceContract extends KernelSuite {
     private static final int FILE_GROUP = 1;
 
     private int device(int vm) {

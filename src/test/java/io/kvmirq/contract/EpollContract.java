@@ -7,7 +7,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.backend.Libc;
 import io.kvmirq.uapi.Epoll;
 import io.kvmirq.uapi.Uapi;
 import java.lang.ref.Reference;
@@ -15,12 +14,11 @@ import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** epoll(7), as far as an event loop over eventfds needs it: fs/eventpoll.c. */
 @Contract
-class EpollContract {
+class EpollContract extends KernelSuite {
     private static final long NOWHERE = 8;
     /** The lowest address of the kernel's half. */
     private static final long OF_THE_KERNEL = 0xffff800000000000L;
@@ -32,21 +30,6 @@ class EpollContract {
     private static final int EDGE = Epoll.EPOLLET;
     private static final int ONCE = Epoll.EPOLLONESHOT;
     private static final int NO_OPERATION = 4;
-
-    private final World world;
-    private final KernelBackend kernel;
-    private final Libc libc;
-
-    EpollContract(World world) {
-        this.world = world;
-        this.kernel = world.kernel();
-        this.libc = kernel.libc();
-    }
-
-    @AfterEach
-    void close() {
-        world.closeAll();
-    }
 
     private int control(int set, int operation, int fd, int events, long data) {
         ByteBuffer event =
@@ -72,7 +55,7 @@ class EpollContract {
 
     private record Event(long data, int events) {}
 
-    /** What is ready now. */
+    /** The events that are ready now. */
     private List<Event> ready(int set, int most) {
         return wait(set, most, 0);
     }

@@ -10,28 +10,21 @@ import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
 /** eventfd(2): fs/eventfd.c. */
 @Contract
-class EventFdContract {
-    private final World world;
-    private final KernelBackend kernel;
+class EventFdContract extends KernelSuite {
+    private int fd;
 
-    EventFdContract(World world) {
-        this.world = world;
-        this.kernel = world.kernel();
-    }
-
-    @AfterEach
-    void close() {
-        world.closeAll();
+    @BeforeEach
+    void setUp() {
+        fd = world.eventfd();
     }
 
     @Test
     void signalsAddUpAndOneDrainTakesThemAll() {
-        int fd = world.eventfd();
         assertOk(kernel.eventfdSignal(fd, 1));
         assertOk(kernel.eventfdSignal(fd, 41));
         assertThat(world.drain(fd)).isEqualTo(42);
@@ -49,7 +42,6 @@ class EventFdContract {
 
     @Test
     void countLooksLikeAnErrnoAndIsNone() {
-        int fd = world.eventfd();
         assertOk(kernel.eventfdSignal(fd, -2));
         assertThat(world.drain(fd)).isEqualTo(-2);
     }
@@ -57,7 +49,6 @@ class EventFdContract {
     /** As the kernel writes it, whatever order the buffer was left in. */
     @Test
     void countIsInNativeOrderInAnyBuffer() {
-        int fd = world.eventfd();
         ByteBuffer foreign = ByteBuffer.allocateDirect(8).order(ByteOrder.BIG_ENDIAN);
         assertOk(kernel.eventfdSignal(fd, 5));
         assertOk(kernel.eventfdDrain(fd, foreign));
@@ -69,7 +60,6 @@ class EventFdContract {
 
     @Test
     void countEndsBelowAllOnes() {
-        int fd = world.eventfd();
         assertErrno(Errno.EINVAL, kernel.eventfdSignal(fd, -1));
         assertOk(kernel.eventfdSignal(fd, -2));
         assertErrno(Errno.EAGAIN, kernel.eventfdSignal(fd, 1));
@@ -77,14 +67,12 @@ class EventFdContract {
 
     @Test
     void signalOfZeroIsNothing() {
-        int fd = world.eventfd();
         assertOk(kernel.eventfdSignal(fd, 0));
         assertErrno(Errno.EAGAIN, kernel.eventfdDrain(fd, Buffers.allocate(8)));
     }
 
     @Test
     void duplicateIsTheSameCounter() {
-        int fd = world.eventfd();
         int duplicate = world.own(kernel.fdDup(fd));
         assertOk(kernel.eventfdSignal(duplicate, 5));
         assertThat(world.drain(fd)).isEqualTo(5);
@@ -92,7 +80,6 @@ class EventFdContract {
 
     @Test
     void shortReadsAndWritesAreRefused() {
-        int fd = world.eventfd();
         assertErrno(Errno.EINVAL, kernel.libc().write(fd, Buffers.allocate(4)));
         assertErrno(Errno.EINVAL, kernel.libc().read(fd, Buffers.allocate(4)));
     }
@@ -116,7 +103,6 @@ class EventFdContract {
 
     @Test
     void waitSaysWhichIsReady() {
-        int fd = world.eventfd();
         int wake = world.eventfd();
         assertThat(kernel.fdWait(fd, wake, 0)).isZero();
         assertOk(kernel.eventfdSignal(fd, 1));
@@ -144,7 +130,6 @@ class EventFdContract {
 
     @Test
     void descriptorIsNonblockingClosedOnExecAndForBothDirections() {
-        int fd = world.eventfd();
         assertThat(kernel.libc().fcntl(fd, Uapi.F_GETFL, 0)).isEqualTo(Uapi.O_RDWR | Uapi.O_NONBLOCK);
         assertThat(kernel.libc().fcntl(fd, Uapi.F_GETFD, 0)).isEqualTo(Uapi.FD_CLOEXEC);
         int semaphore = world.own(kernel.eventfdCreateSemaphore());
@@ -162,7 +147,6 @@ class EventFdContract {
 
     @Test
     void duplicateSharesTheModeAndIsClosedOnExec() {
-        int fd = world.eventfd();
         int duplicate = world.own(kernel.fdDup(fd));
         assertThat(kernel.libc().fcntl(duplicate, Uapi.F_GETFD, 0)).isEqualTo(Uapi.FD_CLOEXEC);
         assertOk(kernel.libc().ioctl(duplicate, 0x5421, Buffers.allocate(4)));
@@ -186,7 +170,6 @@ class EventFdContract {
 
     @Test
     void manySignalsOfOneAreOneDrain() {
-        int fd = world.eventfd();
         for (int i = 0; i < 100; i++) {
             assertOk(kernel.eventfdSignal(fd, 1));
         }
@@ -208,7 +191,6 @@ class EventFdContract {
 
     @Test
     void readsAndWritesTakeEightBytes() {
-        int fd = world.eventfd();
         assertThat(kernel.libc().write(fd, Buffers.allocate(8).putLong(0, 3))).isEqualTo(8);
         ByteBuffer longer = Buffers.allocate(16);
         assertThat(kernel.libc().read(fd, longer)).isEqualTo(8);
@@ -218,7 +200,6 @@ class EventFdContract {
 
     @Test
     void lengthIsCheckedBeforeTheValueAndTheValueBeforeTheRoom() {
-        int fd = world.eventfd();
         assertOk(kernel.eventfdSignal(fd, -2));
         assertErrno(Errno.EINVAL, kernel.libc().write(fd, Buffers.allocate(4)));
         assertErrno(Errno.EINVAL, kernel.eventfdSignal(fd, -1));
@@ -228,7 +209,6 @@ class EventFdContract {
 
     @Test
     void refusedSignalLeavesTheCount() {
-        int fd = world.eventfd();
         assertOk(kernel.eventfdSignal(fd, 5));
         assertErrno(Errno.EAGAIN, kernel.eventfdSignal(fd, -2));
         assertErrno(Errno.EINVAL, kernel.eventfdSignal(fd, -1));
@@ -237,7 +217,6 @@ class EventFdContract {
 
     @Test
     void fullCounterTakesZeroAndAfterADrainAnything() {
-        int fd = world.eventfd();
         assertOk(kernel.eventfdSignal(fd, -2));
         assertOk(kernel.eventfdSignal(fd, 0));
         assertThat(world.drain(fd)).isEqualTo(-2);
@@ -256,7 +235,6 @@ class EventFdContract {
 
     @Test
     void thereIsNoPlaceToSeekTo() {
-        int fd = world.eventfd();
         assertOk(kernel.eventfdSignal(fd, 1));
         assertErrno(Errno.ESPIPE, kernel.libc().pread(fd, Buffers.allocate(8), 0));
         assertErrno(Errno.ESPIPE, kernel.libc().pwrite(fd, Buffers.allocate(8), 0));
@@ -270,7 +248,6 @@ class EventFdContract {
 
     @Test
     void duplicateKeepsTheCountWhenTheFirstIsClosed() {
-        int fd = world.eventfd();
         int duplicate = world.own(kernel.fdDup(fd));
         assertOk(kernel.eventfdSignal(fd, 9));
         world.close(fd);
@@ -279,7 +256,6 @@ class EventFdContract {
 
     @Test
     void drainedOneIsNotReadyAndASemaphoreIsUntilItsLast() {
-        int fd = world.eventfd();
         int semaphore = world.own(kernel.eventfdCreateSemaphore());
         assertOk(kernel.eventfdSignal(fd, 2));
         assertOk(kernel.eventfdSignal(semaphore, 2));
@@ -292,7 +268,6 @@ class EventFdContract {
 
     @Test
     void requestsOnOneAreNotForATypewriter() {
-        int fd = world.eventfd();
         assertErrno(Errno.ENOTTY, kernel.irqfdAssign(fd, fd, 0));
         assertErrno(Errno.ENOTTY, kernel.capabilityCheck(fd, Uapi.KVM_CAP_IRQFD));
         assertErrno(Errno.ENOTTY, kernel.vmCreate(fd, 0));

@@ -7,32 +7,17 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.backend.Libc;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** Addresses that are none: the kernel says EFAULT, at its place in the order of checks. */
 @Contract
-class FaultContract {
+class FaultContract extends KernelSuite {
     /** In the page that is never mapped. */
     private static final long NOWHERE = 8;
-
-    private final World world;
-    private final Libc libc;
-
-    FaultContract(World world) {
-        this.world = world;
-        this.libc = world.kernel().libc();
-    }
-
-    @AfterEach
-    void close() {
-        world.closeAll();
-    }
 
     @Test
     void structuresAreCopiedBeforeAnythingIsChecked() {

@@ -6,30 +6,15 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
-import io.kvmirq.backend.Libc;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
-/** What files of each kind answer to what is not theirs: fs/ioctl.c, fs/read_write.c, arch/x86/kvm/x86.c. */
+/** The answers of each kind of file to requests of another: fs/ioctl.c, fs/read_write.c, arch/x86/kvm/x86.c. */
 @Contract
-class FilesContract {
+class FilesContract extends KernelSuite {
     private static final long NOWHERE = 8;
     private static final long FIONBIO = 0x5421;
-
-    private final World world;
-    private final Libc libc;
-
-    FilesContract(World world) {
-        this.world = world;
-        this.libc = world.kernel().libc();
-    }
-
-    @AfterEach
-    void close() {
-        world.closeAll();
-    }
 
     private int attribute(int fd, long request, int group, long attribute) {
         ByteBuffer value = Buffers.allocate(Long.BYTES);

@@ -357,7 +357,7 @@ class ForwardContract {
                 + " of them while masked or rerouted, 0 lost");
     }
 
-    /** What the host counted of a vector. */
+    /** The host's counter of a vector. */
     private static long counted(int vector) throws IOException {
         for (String row : Files.readAllLines(Path.of("/proc/interrupts"))) {
             if (row.contains("vfio-msix[" + vector + "]")) {

@@ -72,7 +72,7 @@ interface ForwardGuest {
     /** With a GICv3 and an ITS. */
     final class Arm implements ForwardGuest {
         private final Vm vm;
-        private final GuestIts its;
+        private final GuestIts service;
         private final BitSet pending = new BitSet();
 
         private Arm(Vm vm, Undo made) {
@@ -80,9 +80,9 @@ interface ForwardGuest {
             for (int i = 0; i < 2; i++) {
                 made.add(vm.createVcpu(new VcpuId(i))).initialize();
             }
-            its = new GuestIts(vm, 2, made);
+            service = new GuestIts(vm, 2, made);
             for (int event = 0; event < GuestIts.EVENTS / 2; event++) {
-                its.map(event);
+                service.map(event);
             }
         }
 
@@ -98,7 +98,7 @@ interface ForwardGuest {
 
         @Override
         public boolean arrived(int choice) {
-            its.take(pending::set);
+            service.take(pending::set);
             boolean arrived = pending.get(choice);
             pending.clear(choice);
             return arrived;

@@ -20,27 +20,15 @@ import io.kvmirq.vfio.VfioDevice;
 import java.io.IOException;
 import java.util.List;
 import java.util.Random;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** The host after a process that forwards was killed before any of its kernel calls. */
 @VfioContract
-class ForwardKillContract {
+class ForwardKillContract extends VfioSuite {
     /** The status of a process that SIGKILL ended. */
     private static final int KILLED = 128 + 9;
 
     private static final int MOST_CALLS = 150;
-
-    private final VfioWorld vfio;
-
-    ForwardKillContract(VfioWorld vfio) {
-        this.vfio = vfio;
-    }
-
-    @AfterEach
-    void close() {
-        vfio.closeAll();
-    }
 
     @Test
     void devicesAreForwardedAtOnceAfterEachKill() throws IOException, InterruptedException {

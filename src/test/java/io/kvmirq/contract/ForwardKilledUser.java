@@ -20,8 +20,8 @@ import java.util.Random;
 import java.util.concurrent.locks.LockSupport;
 
 /**
- * {@code main}: a process that forwards two devices and changes that at random, until it kills itself by SIGKILL before a
- * kernel call of the library.
+ * {@code main}: a process that forwards two devices and changes that at random, until it kills itself by SIGKILL before
+ * a kernel call of the library.
  */
 final class ForwardKilledUser {
     static final int VECTORS = 5;

@@ -21,12 +21,11 @@ import io.kvmirq.vfio.IrqKind;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Optional;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** The self-test of forwarding, on the devices of the lab: every interrupt arrives and nothing is left. */
 @VfioContract
-class ForwardSelftestContract {
+class ForwardSelftestContract extends VfioSuite {
     private static final ForwardSelftest.Journal SILENT = new ForwardSelftest.Journal() {
         @Override
         public void begin(ForwardPlan plan) {}
@@ -34,17 +33,6 @@ class ForwardSelftestContract {
         @Override
         public void answered(ForwardAnswer answer) {}
     };
-
-    private final VfioWorld vfio;
-
-    ForwardSelftestContract(VfioWorld vfio) {
-        this.vfio = vfio;
-    }
-
-    @AfterEach
-    void close() {
-        vfio.closeAll();
-    }
 
     private ForwardResult run(TestDevice device, Choice choice) {
         PciAddress address = PciAddress.parse(vfio.place(device).address());
@@ -82,7 +70,7 @@ class ForwardSelftestContract {
         assertThat(result.answers()).extracting(ForwardAnswer::mechanism).containsExactly(Mechanism.RESAMPLE);
     }
 
-    /** What it prints of a real device is kept in the log. */
+    /** Its output for a real device is kept in the log. */
     @Test
     void commandShowsEachWay() throws Exception {
         String address = vfio.place(E1000E).address();

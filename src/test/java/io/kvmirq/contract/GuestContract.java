@@ -6,39 +6,24 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
-import io.kvmirq.backend.Libc;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.selftest.Heard;
 import io.kvmirq.selftest.Irqchip;
-import io.kvmirq.selftest.Journal;
 import io.kvmirq.selftest.Result;
 import io.kvmirq.selftest.Scenario;
 import io.kvmirq.selftest.Selftest;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.List;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
-/** What a vCPU that runs answers: KVM_RUN in arch/x86/kvm/x86.c, and the guest of the self-test. */
+/** The answers of a vCPU that runs: KVM_RUN in arch/x86/kvm/x86.c, and the guest of the self-test. */
 @Contract
-class GuestContract {
+class GuestContract extends KernelSuite {
     private static final int PAGE = 4096;
     private static final int ROUND_TRIPS = 20;
-
-    private final World world;
-    private final Libc libc;
-
-    GuestContract(World world) {
-        this.world = world;
-        this.libc = world.kernel().libc();
-    }
-
-    @AfterEach
-    void close() {
-        world.closeAll();
-    }
 
     /** Interrupts reach the guest, its EOI reaches the resamplefd, its answer the ioeventfd. */
     @ParameterizedTest
@@ -46,8 +31,7 @@ class GuestContract {
     void guestAnswersInEveryScenario(Scenario scenario) {
         world.assumeFullIrqchip();
         try (Kernel kernel = Kernel.over(world.kernel(), Kernel.DEVICE)) {
-            List<Result> results =
-                    new Selftest(kernel, Irqchip.FULL, ROUND_TRIPS, new Journal() {}).run(List.of(scenario));
+            List<Result> results = new Selftest(kernel, Irqchip.FULL, ROUND_TRIPS, new Heard()).run(List.of(scenario));
             assertThat(results).singleElement().satisfies(result -> {
                 assertThat(result.failure()).isEmpty();
                 assertThat(result.sent()).isPositive().isEqualTo(result.answered());

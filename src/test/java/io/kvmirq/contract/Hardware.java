@@ -6,9 +6,10 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.fake.FakePciDevice;
+import io.kvmirq.fake.FakePlatformDevice;
 
-/** What a device does of its own accord. */
-interface Hardware {
+/** The actions of a device's hardware. */
+public interface Hardware {
     /** Sends the message of a vector. */
     void send(int vector);
 
@@ -21,8 +22,8 @@ interface Hardware {
     default void start() {}
 
     /**
-     * Whether it must be reset before its interrupts are disabled. QEMU's e1000e counts 128 us from each message, and QEMU
-     * aborts if MSI-X is off at their end; a reset stops that.
+     * Whether it must be reset before its interrupts are disabled. QEMU's e1000e counts 128 us from each message, and
+     * QEMU aborts if MSI-X is off at their end; a reset stops that.
      */
     default boolean isCounting() {
         return false;
@@ -44,6 +45,26 @@ interface Hardware {
             @Override
             public void serve() {
                 device.serve();
+            }
+        };
+    }
+
+    /** A platform device of a fake kernel: a level at index 0, and edges at other indexes. */
+    static Hardware of(FakePlatformDevice device) {
+        return new Hardware() {
+            @Override
+            public void send(int index) {
+                device.pulse(index);
+            }
+
+            @Override
+            public void request() {
+                device.requestService(0);
+            }
+
+            @Override
+            public void serve() {
+                device.serve(0);
             }
         };
     }

@@ -9,25 +9,11 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** KVM_SIGNAL_MSI and KVM_IRQ_LINE: virt/kvm/irqchip.c, arch/x86/kvm/irq.c. */
 @Contract
-class InjectContract {
-    private final World world;
-    private final KernelBackend kernel;
-
-    InjectContract(World world) {
-        this.world = world;
-        this.kernel = world.kernel();
-    }
-
-    @AfterEach
-    void close() {
-        world.closeAll();
-    }
-
+class InjectContract extends KernelSuite {
     private int signal(int vm, long address, int vector) {
         return kernel.msiSignal(vm, address, vector, 0, 0);
     }

@@ -9,28 +9,24 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
-import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
 /** KVM_IOEVENTFD: virt/kvm/eventfd.c. */
 @Contract
-class IoEventFdContract {
-    private final World world;
-    private final KernelBackend kernel;
-
-    IoEventFdContract(World world) {
-        this.world = world;
-        this.kernel = world.kernel();
-    }
-
-    @AfterEach
-    void close() {
-        world.closeAll();
-    }
-
+class IoEventFdContract extends KernelSuite {
     private static final int PIO = KernelBackend.IOEVENTFD_PIO;
     private static final int MATCH = KernelBackend.IOEVENTFD_DATAMATCH;
     private static final long PORT = 0x80;
+
+    private int vm;
+    private int fd;
+
+    @BeforeEach
+    void setUp() {
+        vm = world.bareVm();
+        fd = world.eventfd();
+    }
 
     private int assign(int vm, int fd, int length, int flags, long data) {
         return kernel.ioeventfdAssign(vm, fd, PORT, length, flags, data);
@@ -42,8 +38,6 @@ class IoEventFdContract {
 
     @Test
     void argumentsAreChecked() {
-        int vm = world.bareVm();
-        int fd = world.eventfd();
         assertErrno(Errno.EINVAL, assign(vm, -1, 3, PIO, 0));
         assertErrno(Errno.EINVAL, assign(vm, fd, 1, 0x20, 0));
         assertErrno(Errno.EINVAL, assign(vm, fd, 0, PIO | MATCH, 0));
@@ -54,8 +48,6 @@ class IoEventFdContract {
 
     @Test
     void sameWritesCannotBeTakenTwice() {
-        int vm = world.bareVm();
-        int fd = world.eventfd();
         assertOk(assign(vm, fd, 1, PIO, 0));
         assertErrno(Errno.EEXIST, assign(vm, fd, 1, PIO, 0));
         assertErrno(Errno.EEXIST, assign(vm, world.eventfd(), 1, PIO, 0));
@@ -67,7 +59,6 @@ class IoEventFdContract {
 
     @Test
     void differentDataAreDifferentWrites() {
-        int vm = world.bareVm();
         assertOk(assign(vm, world.eventfd(), 1, PIO | MATCH, 1));
         assertOk(assign(vm, world.eventfd(), 1, PIO | MATCH, 2));
         assertErrno(Errno.EEXIST, assign(vm, world.eventfd(), 1, PIO | MATCH, 2));
@@ -75,8 +66,6 @@ class IoEventFdContract {
 
     @Test
     void deassignMustNameExactlyWhatWasAssigned() {
-        int vm = world.bareVm();
-        int fd = world.eventfd();
         assertErrno(Errno.ENOENT, deassign(vm, fd, 1, PIO, 0));
         assertOk(assign(vm, fd, 1, PIO | MATCH, 7));
         assertErrno(Errno.ENOENT, deassign(vm, fd, 1, PIO, 7));
@@ -90,8 +79,6 @@ class IoEventFdContract {
 
     @Test
     void closingTheEventfdRemovesNothing() {
-        int vm = world.bareVm();
-        int fd = world.eventfd();
         assertOk(assign(vm, fd, 1, PIO, 0));
         world.close(fd);
         assertErrno(Errno.EEXIST, assign(vm, world.eventfd(), 1, PIO, 0));
@@ -99,17 +86,15 @@ class IoEventFdContract {
 
     @Test
     void sameEventfdMayBeIrqfdToo() {
-        int vm = world.fullVm();
+        int full = world.fullVm();
         int fd = world.eventfd();
-        assertOk(kernel.irqfdAssign(vm, fd, 10));
-        assertOk(assign(vm, fd, 1, PIO, 0));
+        assertOk(kernel.irqfdAssign(full, fd, 10));
+        assertOk(assign(full, fd, 1, PIO, 0));
     }
 
     /** Flag 8, which is s390's: it is taken and nothing ever writes there. */
     @Test
     void channelsAreABusOfTheirOwn() {
-        int vm = world.bareVm();
-        int fd = world.eventfd();
         assertOk(assign(vm, fd, 1, 0, 0));
         assertOk(assign(vm, fd, 1, 8, 0));
         assertErrno(Errno.EEXIST, assign(vm, fd, 1, 8, 0));
@@ -136,7 +121,6 @@ class IoEventFdContract {
 
     @Test
     void everyArgumentIsCheckedBeforeTheDescriptor() {
-        int vm = world.bareVm();
         for (int length : new int[] {3, 5, 6, 7, 9, 16, -1}) {
             assertErrno(Errno.EINVAL, raw(vm, -1, PORT, length, PIO));
         }
@@ -149,7 +133,6 @@ class IoEventFdContract {
 
     @Test
     void descriptorIsCheckedBeforeTheCollision() {
-        int vm = world.bareVm();
         assertOk(raw(vm, world.eventfd(), PORT, 1, PIO));
         assertErrno(Errno.EBADF, raw(vm, -1, PORT, 1, PIO));
         assertErrno(Errno.EINVAL, raw(vm, world.epollFd(), PORT, 1, PIO));
@@ -158,7 +141,6 @@ class IoEventFdContract {
 
     @Test
     void lastAddressMayBeTakenAsLongAsNothingWraps() {
-        int vm = world.bareVm();
         assertOk(raw(vm, world.eventfd(), -8, 4, 0));
         assertOk(raw(vm, world.eventfd(), -1, 0, 0));
         assertErrno(Errno.EINVAL, raw(vm, world.eventfd(), -8, 8, 0));
@@ -166,8 +148,6 @@ class IoEventFdContract {
 
     @Test
     void flagWithoutANameIsTakenAndPaddingIgnored() {
-        int vm = world.bareVm();
-        int fd = world.eventfd();
         assertOk(raw(vm, fd, PORT, 1, FAST));
         assertErrno(Errno.EEXIST, raw(vm, fd, PORT, 1, 0));
         assertOk(raw(vm, fd, PORT, 1, DEASSIGN));
@@ -175,8 +155,6 @@ class IoEventFdContract {
 
     @Test
     void deassignChecksTheDescriptorAndNothingElse() {
-        int vm = world.bareVm();
-        int fd = world.eventfd();
         assertErrno(Errno.EBADF, raw(vm, -1, PORT, 3, DEASSIGN | PIO));
         assertErrno(Errno.EINVAL, raw(vm, world.epollFd(), PORT, 3, DEASSIGN | PIO));
         assertErrno(Errno.ENOENT, raw(vm, fd, PORT, 3, DEASSIGN | PIO));
@@ -191,8 +169,6 @@ class IoEventFdContract {
 
     @Test
     void channelIsLeftByItsOwnFlag() {
-        int vm = world.bareVm();
-        int fd = world.eventfd();
         assertOk(raw(vm, fd, 1, 8, CHANNEL));
         assertErrno(Errno.ENOENT, raw(vm, fd, 1, 8, DEASSIGN));
         assertOk(raw(vm, fd, 1, 8, DEASSIGN | CHANNEL));
@@ -200,8 +176,6 @@ class IoEventFdContract {
 
     @Test
     void duplicateIsTheSameEventfd() {
-        int vm = world.bareVm();
-        int fd = world.eventfd();
         assertOk(assign(vm, fd, 1, PIO, 0));
         assertOk(deassign(vm, world.own(kernel.fdDup(fd)), 1, PIO, 0));
         assertOk(assign(vm, fd, 1, PIO, 0));
@@ -211,7 +185,6 @@ class IoEventFdContract {
 
     @Test
     void anyLengthCollidesWithEveryLength() {
-        int vm = world.bareVm();
         assertOk(assign(vm, world.eventfd(), 0, PIO, 0));
         for (int length : new int[] {0, 1, 2, 4, 8}) {
             assertErrno(Errno.EEXIST, assign(vm, world.eventfd(), length, PIO, 0));
@@ -222,7 +195,6 @@ class IoEventFdContract {
 
     @Test
     void everyLengthCollidesWithAnyLength() {
-        int vm = world.bareVm();
         for (int length : new int[] {1, 2, 4, 8}) {
             assertOk(assign(vm, world.eventfd(), length, PIO | MATCH, 7));
         }
@@ -231,7 +203,6 @@ class IoEventFdContract {
 
     @Test
     void matchingAndAnyDataCollideEitherWay() {
-        int vm = world.bareVm();
         assertOk(assign(vm, world.eventfd(), 2, PIO | MATCH, 7));
         assertErrno(Errno.EEXIST, assign(vm, world.eventfd(), 2, PIO, 0));
         assertOk(assign(vm, world.eventfd(), 4, PIO, 0));
@@ -239,7 +210,6 @@ class IoEventFdContract {
 
     @Test
     void overlappingAddressesDoNotCollide() {
-        int vm = world.bareVm();
         assertOk(kernel.ioeventfdAssign(vm, world.eventfd(), 0xfe000000L, 8, 0, 0));
         assertOk(kernel.ioeventfdAssign(vm, world.eventfd(), 0xfe000004L, 4, 0, 0));
         assertOk(kernel.ioeventfdAssign(vm, world.eventfd(), 0xfe000004L, 8, 0, 0));
@@ -247,15 +217,12 @@ class IoEventFdContract {
 
     @Test
     void vmsDoNotCollide() {
-        int fd = world.eventfd();
         assertOk(assign(world.bareVm(), fd, 1, PIO, 0));
         assertOk(assign(world.bareVm(), fd, 1, PIO, 0));
     }
 
     @Test
     void failedAssignLeavesTheEventfdFree() {
-        int vm = world.bareVm();
-        int fd = world.eventfd();
         assertOk(assign(vm, world.eventfd(), 1, PIO, 0));
         assertErrno(Errno.EEXIST, assign(vm, fd, 1, PIO, 0));
         assertErrno(Errno.ENOENT, deassign(vm, fd, 1, PIO, 0));
@@ -265,8 +232,6 @@ class IoEventFdContract {
     /** As rust-vmm's and crosvm's tests have it. */
     @Test
     void everyLengthComesAndGoesOnBothBuses() {
-        int vm = world.bareVm();
-        int fd = world.eventfd();
         for (int bus : new int[] {PIO, 0}) {
             assertErrno(Errno.ENOENT, deassign(vm, fd, 0, bus, 0));
             assertOk(assign(vm, fd, 0, bus, 0));
@@ -282,8 +247,6 @@ class IoEventFdContract {
 
     @Test
     void busTakesMoreThanAThousand() {
-        int vm = world.bareVm();
-        int fd = world.eventfd();
         for (int i = 0; i < 1500; i++) {
             assertOk(assign(vm, fd, 4, PIO | MATCH, i));
         }
@@ -296,65 +259,56 @@ class IoEventFdContract {
 
     @Test
     void matchingWriteSignalsAndAnotherReachesTheVmm() {
-        int vm = world.bareVm();
-        int event = world.eventfd();
-        assertOk(assign(vm, event, 1, PIO | MATCH, 7));
+        assertOk(assign(vm, fd, 1, PIO | MATCH, 7));
         RealModeGuest guest = new RealModeGuest(world, vm, WRITES);
         guest.runTo(0x80);
         assertThat(guest.written()).isEqualTo(8);
-        assertThat(world.drain(event)).isEqualTo(1);
+        assertThat(world.drain(fd)).isEqualTo(1);
     }
 
     @Test
     void writeOfAnotherLengthReachesTheVmm() {
-        int vm = world.bareVm();
-        int event = world.eventfd();
-        assertOk(assign(vm, event, 2, PIO, 0));
-        assertOk(kernel.ioeventfdAssign(vm, event, PORT, 1, 0, 0));
+        assertOk(assign(vm, fd, 2, PIO, 0));
+        assertOk(kernel.ioeventfdAssign(vm, fd, PORT, 1, 0, 0));
         RealModeGuest guest = new RealModeGuest(world, vm, WRITES);
         guest.runTo(0x80);
         assertThat(guest.written()).isEqualTo(7);
-        assertThat(world.drain(event)).isZero();
+        assertThat(world.drain(fd)).isZero();
     }
 
     @Test
     void anyLengthTakesTheByteAndEachMatchItsOwn() {
-        int vm = world.bareVm();
-        int event = world.eventfd();
         int seven = world.eventfd();
         int eight = world.eventfd();
-        assertOk(kernel.ioeventfdAssign(vm, event, 0x82, 0, PIO, 0));
+        assertOk(kernel.ioeventfdAssign(vm, fd, 0x82, 0, PIO, 0));
         assertOk(assign(vm, seven, 1, PIO | MATCH, 7));
         assertOk(assign(vm, eight, 1, PIO | MATCH, 8));
         RealModeGuest guest = new RealModeGuest(world, vm, WRITES.replace("f4", "e682e681"));
         guest.runTo(0x81);
-        assertThat(world.drain(event)).isEqualTo(1);
+        assertThat(world.drain(fd)).isEqualTo(1);
         assertThat(world.drain(seven)).isEqualTo(1);
         assertThat(world.drain(eight)).isEqualTo(1);
     }
 
     @Test
     void removedOneLetsTheWriteThrough() {
-        int vm = world.bareVm();
-        int event = world.eventfd();
-        assertOk(assign(vm, event, 1, PIO, 0));
-        assertOk(deassign(vm, event, 1, PIO, 0));
+        assertOk(assign(vm, fd, 1, PIO, 0));
+        assertOk(deassign(vm, fd, 1, PIO, 0));
         new RealModeGuest(world, vm, WRITES).runTo(0x80);
-        assertThat(world.drain(event)).isZero();
+        assertThat(world.drain(fd)).isZero();
     }
 
     /** The write ends in the kernel, from one eventfd straight into an interrupt. */
     @Test
     void writeToAnEventfdThatIsAnIrqfdInterrupts() {
-        int vm = world.fullVm();
-        int event = world.eventfd();
-        assertOk(world.routeToVector(vm, 30));
-        assertOk(kernel.irqfdAssign(vm, event, 30));
-        assertOk(assign(vm, event, 1, PIO | MATCH, 7));
-        RealModeGuest guest = new RealModeGuest(world, vm, RealModeGuest.LAPIC_ON + WRITES);
+        int full = world.fullVm();
+        assertOk(world.routeToVector(full, 30));
+        assertOk(kernel.irqfdAssign(full, fd, 30));
+        assertOk(assign(full, fd, 1, PIO | MATCH, 7));
+        RealModeGuest guest = new RealModeGuest(world, full, RealModeGuest.LAPIC_ON + WRITES);
         guest.runTo(0x80);
         eventually("the vector is requested", () -> world.requested(guest.vcpu(), VECTOR));
-        assertThat(world.drain(event)).isZero();
+        assertThat(world.drain(fd)).isZero();
     }
 
     /** A guest that writes 0x11223344 as 1, 2 and 4 bytes, then to port 0x81. */
@@ -362,35 +316,30 @@ class IoEventFdContract {
 
     @Test
     void everyWidthOfAPortIsItsOwn() {
-        int vm = world.bareVm();
         int[] events = {world.eventfd(), world.eventfd(), world.eventfd()};
         long[] data = {0x44, 0x3344, 0x11223344};
         for (int i = 0; i < events.length; i++) {
             assertOk(assign(vm, events[i], 1 << i, PIO | MATCH, data[i]));
         }
         new RealModeGuest(world, vm, WIDTHS).runTo(0x81);
-        for (int event : events) {
-            assertThat(world.drain(event)).isEqualTo(1);
+        for (int one : events) {
+            assertThat(world.drain(one)).isEqualTo(1);
         }
     }
 
     @Test
     void anyLengthTakesEveryWidth() {
-        int vm = world.bareVm();
-        int event = world.eventfd();
-        assertOk(assign(vm, event, 0, PIO, 0));
+        assertOk(assign(vm, fd, 0, PIO, 0));
         new RealModeGuest(world, vm, WIDTHS).runTo(0x81);
-        assertThat(world.drain(event)).isEqualTo(3);
+        assertThat(world.drain(fd)).isEqualTo(3);
     }
 
-    /** What is compared is what was written, with nothing above it. */
+    /** The written bytes are compared, with zeros above them. */
     @Test
     void matchWiderThanItsLengthIsNeverMet() {
-        int vm = world.bareVm();
-        int event = world.eventfd();
-        assertOk(assign(vm, event, 1, PIO | MATCH, 0x11223344));
+        assertOk(assign(vm, fd, 1, PIO | MATCH, 0x11223344));
         new RealModeGuest(world, vm, WIDTHS).runTo(0x80);
-        assertThat(world.drain(event)).isZero();
+        assertThat(world.drain(fd)).isZero();
     }
 
     /** A guest that writes 0x11223344 as 1, 2 and 4 bytes to 0xf800, then to port 0x81. */
@@ -407,34 +356,28 @@ class IoEventFdContract {
 
     @Test
     void matchingWriteToNoMemorySignals() {
-        int vm = world.bareVm();
-        int event = world.eventfd();
-        assertOk(kernel.ioeventfdAssign(vm, event, RealModeGuest.NO_MEMORY, 2, MATCH, 0x3344));
+        assertOk(kernel.ioeventfdAssign(vm, fd, RealModeGuest.NO_MEMORY, 2, MATCH, 0x3344));
         RealModeGuest guest = new RealModeGuest(world, vm, MEMORY_WIDTHS);
         guest.runToMmio(RealModeGuest.NO_MEMORY, 1, 0x44);
-        assertThat(world.drain(event)).isZero();
+        assertThat(world.drain(fd)).isZero();
         guest.runToMmio(RealModeGuest.NO_MEMORY, 4, 0x11223344);
-        assertThat(world.drain(event)).isEqualTo(1);
+        assertThat(world.drain(fd)).isEqualTo(1);
         guest.runTo(0x81);
     }
 
     @Test
     void anyLengthTakesEveryWriteToNoMemory() {
-        int vm = world.bareVm();
-        int event = world.eventfd();
-        assertOk(kernel.ioeventfdAssign(vm, event, RealModeGuest.NO_MEMORY, 0, 0, 0));
+        assertOk(kernel.ioeventfdAssign(vm, fd, RealModeGuest.NO_MEMORY, 0, 0, 0));
         new RealModeGuest(world, vm, MEMORY_WIDTHS).runTo(0x81);
-        assertThat(world.drain(event)).isEqualTo(3);
+        assertThat(world.drain(fd)).isEqualTo(3);
     }
 
     /** The bus of flag 8 is not written to, nor is that of ports. */
     @Test
     void otherBusesHearNothingOfMemory() {
-        int vm = world.bareVm();
-        int event = world.eventfd();
-        assertOk(kernel.ioeventfdAssign(vm, event, RealModeGuest.NO_MEMORY, 1, PIO, 0));
-        assertOk(kernel.ioeventfdAssign(vm, event, RealModeGuest.NO_MEMORY, 1, CHANNEL, 0));
+        assertOk(kernel.ioeventfdAssign(vm, fd, RealModeGuest.NO_MEMORY, 1, PIO, 0));
+        assertOk(kernel.ioeventfdAssign(vm, fd, RealModeGuest.NO_MEMORY, 1, CHANNEL, 0));
         new RealModeGuest(world, vm, MEMORY_WIDTHS).runToMmio(RealModeGuest.NO_MEMORY, 1, 0x44);
-        assertThat(world.drain(event)).isZero();
+        assertThat(world.drain(fd)).isZero();
     }
 }

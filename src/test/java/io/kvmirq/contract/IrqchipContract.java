@@ -9,25 +9,11 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** Irqchips, and what may be enabled of them: arch/x86/kvm/x86.c, irq.c. */
 @Contract
-class IrqchipContract {
-    private final World world;
-    private final KernelBackend kernel;
-
-    IrqchipContract(World world) {
-        this.world = world;
-        this.kernel = world.kernel();
-    }
-
-    @AfterEach
-    void close() {
-        world.closeAll();
-    }
-
+class IrqchipContract extends KernelSuite {
     @Test
     void secondIrqchipExists() {
         int full = world.fullVm();
@@ -168,7 +154,7 @@ class IrqchipContract {
 
     // KVM_CAP_X2APIC_API
 
-    /** What bits there are is the kernel's version: 2 until 6.18, then 4, of which one needs the split irqchip. */
+    /** The number of bits depends on the version: 2 until 6.18, then 4, of which one needs the split irqchip. */
     @Test
     void x2apicBitsAreThoseTheVmSays() {
         int full = world.fullVm();

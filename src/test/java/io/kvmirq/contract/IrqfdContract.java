@@ -8,25 +8,11 @@ import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.uapi.Uapi;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** KVM_IRQFD: virt/kvm/eventfd.c. */
 @Contract
-class IrqfdContract {
-    private final World world;
-    private final KernelBackend kernel;
-
-    IrqfdContract(World world) {
-        this.world = world;
-        this.kernel = world.kernel();
-    }
-
-    @AfterEach
-    void close() {
-        world.closeAll();
-    }
-
+class IrqfdContract extends KernelSuite {
     @Test
     void needsAnIrqchipBeforeAnythingElse() {
         world.assumeX86();
@@ -180,7 +166,7 @@ class IrqfdContract {
         assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, keeper, 31));
     }
 
-    /** What is left of it shows in the level of a pin that only this irqfd held high. */
+    /** The level of a pin that only this irqfd held high shows whether the irqfd is left. */
     @Test
     void closingTheLastDescriptorDetachesTheIrqfd() {
         int vm = world.fullVm();

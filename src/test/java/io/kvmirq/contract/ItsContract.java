@@ -29,8 +29,8 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
 /**
- * An ITS that the VMM sets up as a guest's driver does, through the registers and tables by which a guest is restored: no
- * guest runs. Source: Documentation/virt/kvm/devices/arm-vgic-its.rst, arch/arm64/kvm/vgic/vgic-its.c.
+ * An ITS that the VMM sets up as a guest's driver does, through the registers and tables by which a guest is restored:
+ * no guest runs. Source: Documentation/virt/kvm/devices/arm-vgic-its.rst, arch/arm64/kvm/vgic/vgic-its.c.
  */
 @ArmContract
 class ItsContract extends ArmVms {
@@ -54,7 +54,7 @@ class ItsContract extends ArmVms {
 
     private Vm vm;
     private VgicV3 vgic;
-    private Its its;
+    private Its service;
     private Mapping memory;
     private int end;
 
@@ -77,9 +77,9 @@ class ItsContract extends ArmVms {
         vgic.setDistributor(DISTRIBUTOR);
         vgic.setRedistributors(REDISTRIBUTORS);
         vgic.init();
-        its = made.add(vm.createIts());
-        its.setAddress(ITS);
-        its.init();
+        service = made.add(vm.createIts());
+        service.setAddress(ITS);
+        service.init();
         memory = made.add(vm.addMemory(MEMORY, SIZE)).mapping();
         for (VcpuId vcpu : vcpus) {
             write(vcpu, RedistributorRegister.GICR_PROPBASER, MEMORY + PROPERTIES | 15);
@@ -90,10 +90,10 @@ class ItsContract extends ArmVms {
     }
 
     private void enable() {
-        its.writeRegister(CBASER, VALID | MEMORY + RING);
-        its.writeRegister(BASER_DEVICES, VALID | MEMORY + DEVICES);
-        its.writeRegister(BASER_COLLECTIONS, VALID | MEMORY + COLLECTIONS);
-        its.writeRegister(CTLR, ENABLE);
+        service.writeRegister(CBASER, VALID | MEMORY + RING);
+        service.writeRegister(BASER_DEVICES, VALID | MEMORY + DEVICES);
+        service.writeRegister(BASER_COLLECTIONS, VALID | MEMORY + COLLECTIONS);
+        service.writeRegister(CTLR, ENABLE);
         end = 0;
     }
 
@@ -114,7 +114,7 @@ class ItsContract extends ArmVms {
     private void send(long... words) {
         memory.put(RING + end, ItsCommand.bytes(words));
         end += ItsCommand.SIZE;
-        its.writeRegister(CWRITER, end);
+        service.writeRegister(CWRITER, end);
     }
 
     private void map() {
@@ -169,7 +169,7 @@ class ItsContract extends ArmVms {
         vgic.writeRedistributor(FIRST, RedistributorRegister.GICR_CTLR.offset(), 0);
         refused(Errno.EBUSY, () -> vm.signal(message(DEVICE, EVENT)));
         vgic.writeRedistributor(FIRST, RedistributorRegister.GICR_CTLR.offset(), ENABLE);
-        its.writeRegister(CTLR, 0);
+        service.writeRegister(CTLR, 0);
         refused(Errno.EBUSY, () -> vm.signal(message(DEVICE, EVENT)));
         assertThat(isPending()).isFalse();
     }
@@ -177,27 +177,27 @@ class ItsContract extends ArmVms {
     @Test
     void commandsAreTakenInOrder() {
         map();
-        assertThat(its.readRegister(CREADR)).isEqualTo(3 * ItsCommand.SIZE);
-        assertThat(its.readRegister(CTLR)).isEqualTo(1L << 31 | ENABLE);
-        assertThat(its.readRegister(TYPER)).isEqualTo(0x1ef71);
-        assertThat(its.readRegister(IIDR)).isEqualTo(0x4b00043bL);
+        assertThat(service.readRegister(CREADR)).isEqualTo(3 * ItsCommand.SIZE);
+        assertThat(service.readRegister(CTLR)).isEqualTo(1L << 31 | ENABLE);
+        assertThat(service.readRegister(TYPER)).isEqualTo(0x1ef71);
+        assertThat(service.readRegister(IIDR)).isEqualTo(0x4b00043bL);
     }
 
     @Test
     void savedTablesAreRestored() {
         map();
         vm.signal(message(DEVICE, EVENT));
-        its.saveTables();
+        service.saveTables();
         assertThat(isPending()).isTrue();
         assertThat(memory.getLong(DEVICES + DEVICE * Long.BYTES)).isEqualTo(VALID | MEMORY + EVENTS >>> 8 << 5 | 4);
         assertThat(memory.getLong(EVENTS + EVENT * Long.BYTES)).isEqualTo((long) LPI << 16 | COLLECTION);
         assertThat(memory.getLong(COLLECTIONS)).isEqualTo(VALID | COLLECTION);
-        its.reset();
+        service.reset();
         enable();
         assertThat(vm.signal(message(DEVICE, EVENT))).isEqualTo(MsiOutcome.NOT_ACCEPTED);
-        its.reset();
+        service.reset();
         enable();
-        its.restoreTables();
+        service.restoreTables();
         assertThat(isPending()).as("as it was saved").isTrue();
         assertThat(vm.signal(message(DEVICE, EVENT))).isEqualTo(MsiOutcome.delivered(1));
     }
@@ -206,36 +206,36 @@ class ItsContract extends ArmVms {
     @Test
     void tablesAreRestoredOnce() {
         map();
-        its.saveTables();
-        its.reset();
+        service.saveTables();
+        service.reset();
         enable();
-        its.restoreTables();
-        refused(Errno.EEXIST, its::restoreTables);
+        service.restoreTables();
+        refused(Errno.EEXIST, service::restoreTables);
         assertThat(vm.signal(message(DEVICE, EVENT))).as("nothing is left").isEqualTo(MsiOutcome.NOT_ACCEPTED);
     }
 
     @Test
     void resetForgetsWhatWasMapped() {
         map();
-        its.reset();
-        assertThat(its.readRegister(CTLR) & ENABLE).isZero();
-        assertThat(its.readRegister(CBASER)).isZero();
+        service.reset();
+        assertThat(service.readRegister(CTLR) & ENABLE).isZero();
+        assertThat(service.readRegister(CBASER)).isZero();
         refused(Errno.EBUSY, () -> vm.signal(message(DEVICE, EVENT)));
     }
 
     @Test
     void commandsWaitUntilTheItsIsEnabled() {
-        its.writeRegister(CTLR, 0);
+        service.writeRegister(CTLR, 0);
         map();
-        assertThat(its.readRegister(CREADR)).isZero();
-        its.writeRegister(CTLR, ENABLE);
-        assertThat(its.readRegister(CREADR)).isEqualTo(3 * ItsCommand.SIZE);
+        assertThat(service.readRegister(CREADR)).isZero();
+        service.writeRegister(CTLR, ENABLE);
+        assertThat(service.readRegister(CREADR)).isEqualTo(3 * ItsCommand.SIZE);
     }
 
     @Test
     void discardClearsWhatWasSaved() {
         map();
-        its.saveTables();
+        service.saveTables();
         send(ItsCommand.DISCARD.ofEvent(DEVICE, EVENT));
         assertThat(memory.getLong(EVENTS + EVENT * Long.BYTES)).isZero();
     }
@@ -283,22 +283,22 @@ class ItsContract extends ArmVms {
 
     @Test
     void registersOfTheRingAreChecked() {
-        assertThat(refused(Errno.EBUSY, () -> its.writeRegister(CREADR, 0)))
+        assertThat(refused(Errno.EBUSY, () -> service.writeRegister(CREADR, 0)))
                 .contains("GITS_CREADR cannot be set while the ITS is enabled");
-        its.writeRegister(CTLR, 0);
-        assertThat(refused(Errno.EINVAL, () -> its.writeRegister(CREADR, 0x1000)))
+        service.writeRegister(CTLR, 0);
+        assertThat(refused(Errno.EINVAL, () -> service.writeRegister(CREADR, 0x1000)))
                 .endsWith("EINVAL (GITS_CREADR is beyond the ring of commands)");
-        assertThat(refused(Errno.EINVAL, () -> its.writeRegister(IIDR, 1 << 12)))
+        assertThat(refused(Errno.EINVAL, () -> service.writeRegister(IIDR, 1 << 12)))
                 .endsWith("EINVAL (GITS_IIDR names a version of the tables that this kernel does not have)");
     }
 
     @Test
     void collectionOfAVcpuThatDoesNotExistIsRefused() {
         map();
-        its.reset();
+        service.reset();
         enable();
         put(COLLECTIONS, VALID | 7L << 16 | COLLECTION);
-        refused(Errno.EINVAL, its::restoreTables);
+        refused(Errno.EINVAL, service::restoreTables);
     }
 
     @Test

@@ -13,9 +13,9 @@ import java.util.Optional;
 import java.util.stream.Stream;
 
 /**
- * The remapping entries of the running kernel, read from its memory. The offsets are those of Debian's 6.1 and 6.12, from
- * their BTF: {@code struct amd_iommu_pci_seg}, {@code irq_remap_table}, {@code dmar_drhd_unit}, {@code intel_iommu}, {@code
- * ir_table}.
+ * The remapping entries of the running kernel, read from its memory. The offsets are those of Debian's 6.1 and 6.12,
+ * from their BTF: {@code struct amd_iommu_pci_seg}, {@code irq_remap_table}, {@code dmar_drhd_unit}, {@code
+ * intel_iommu}, {@code ir_table}.
  */
 final class KernelIrtes {
     /** An entry of 128 bits. */

@@ -9,25 +9,11 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
-/** What outlives what: files, the references they hold, and registrations: virt/kvm/kvm_main.c, eventfd.c. */
+/** Lifetimes of files, of the references they hold, and of registrations: virt/kvm/kvm_main.c, eventfd.c. */
 @Contract
-class LifetimesContract {
-    private final World world;
-    private final KernelBackend kernel;
-
-    LifetimesContract(World world) {
-        this.world = world;
-        this.kernel = world.kernel();
-    }
-
-    @AfterEach
-    void close() {
-        world.closeAll();
-    }
-
+class LifetimesContract extends KernelSuite {
     private static final int PIO = KernelBackend.IOEVENTFD_PIO;
     private static final long PORT = 0x80;
     private static final String WRITES = "66b807000000e680e681";
@@ -206,8 +192,7 @@ class LifetimesContract {
         world.close(resample);
         assertOk(kernel.eventfdSignal(event, 1));
         eventually("pin 5 is high", () -> world.ioapicLine(vm, 5));
-        guest.runTo(RealModeGuest.IN_SERVICE);
-        guest.runTo(RealModeGuest.ENDED);
+        guest.answer();
         assertThat(world.ioapicLine(vm, 5)).isFalse();
     }
 

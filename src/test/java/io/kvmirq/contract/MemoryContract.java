@@ -6,27 +6,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
-import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.uapi.Uapi;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** Memory slots: virt/kvm/kvm_main.c. */
 @Contract
-class MemoryContract {
-    private final World world;
-    private final KernelBackend kernel;
-
-    MemoryContract(World world) {
-        this.world = world;
-        this.kernel = world.kernel();
-    }
-
-    @AfterEach
-    void close() {
-        world.closeAll();
-    }
-
+class MemoryContract extends KernelSuite {
     private int setMemory(int vm, int slot, long guest, long size, long user) {
         return setMemory(vm, slot, 0, guest, size, user);
     }

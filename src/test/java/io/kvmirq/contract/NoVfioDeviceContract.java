@@ -10,25 +10,11 @@ import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiVfio;
 import java.nio.ByteBuffer;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** The VFIO primitives on files of another kind. Each kind answers a request that it does not know in its own way. */
 @Contract
-class NoVfioDeviceContract {
-    private final World world;
-    private final KernelBackend kernel;
-
-    NoVfioDeviceContract(World world) {
-        this.world = world;
-        this.kernel = world.kernel();
-    }
-
-    @AfterEach
-    void close() {
-        world.closeAll();
-    }
-
+class NoVfioDeviceContract extends KernelSuite {
     private void assertRefused(Errno expected, int file) {
         ByteBuffer info = Buffers.allocate(KernelBackend.VFIO_IRQ_SIZE).putLong(0, -1);
         assertErrno(expected, kernel.vfioIrqInfo(file, UapiVfio.VFIO_PCI_MSI_IRQ_INDEX, info));

@@ -16,28 +16,14 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.LinkedHashMap;
 import java.util.Map;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** A buffer's byte order and origin are Java's: the kernel sees and writes the same bytes through every binding. */
 @Contract
-class OddBuffersContract {
+class OddBuffersContract extends KernelSuite {
     private static final int GSI = 30;
     private static final long COUNT = 0x0102030405060708L;
     private static final int EVENTFDS = UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD | UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER;
-
-    private final World world;
-    private final KernelBackend kernel;
-
-    OddBuffersContract(World world) {
-        this.world = world;
-        this.kernel = world.kernel();
-    }
-
-    @AfterEach
-    void close() {
-        world.closeAll();
-    }
 
     /** Buffers of these bytes that the kernel may write into, by what is odd about them. */
     private static Map<String, ByteBuffer> writable(ByteBuffer bytes) {
@@ -68,7 +54,7 @@ class OddBuffersContract {
         return Buffers.allocate(before + length + after).put(before, bytes, 0, length);
     }
 
-    /** What the kernel wrote there. */
+    /** The bytes that the kernel wrote there. */
     private static ByteBuffer content(ByteBuffer odd, int length) {
         return ByteBuffer.allocate(length).order(ByteOrder.nativeOrder()).put(0, odd, 0, length);
     }

@@ -35,8 +35,8 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /**
- * What the mirror predicts, against the remapping entries in the memory of a real kernel: posted entries in flavour avic of
- * the lab, remapped ones in amd and intel.
+ * The mirror's predictions, against the remapping entries in the memory of a real kernel: posted entries in flavour
+ * avic of the lab, remapped ones in amd and intel.
  */
 @Tag("contract")
 @Tag(RealKvm.TAG)
@@ -58,7 +58,7 @@ class PredictedEntriesContract {
     }
 
     /**
-     * The lab switches the virtual APIC mode on behind the back of the kernel's files, and gives a processor of AMD a VT-d
+     * The lab switches the virtual APIC mode on without the kernel's files, and gives a processor of AMD a VT-d
      * that cannot post.
      */
     private static MirrorHost host(KernelIrtes kernel) throws IOException {

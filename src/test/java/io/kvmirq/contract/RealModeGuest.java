@@ -114,6 +114,12 @@ final class RealModeGuest {
         assertThat(run.getShort(Uapi.KvmRun.IO_PORT) & 0xffff).as("port").isEqualTo(port);
     }
 
+    /** Runs until the interrupt that is on its way was taken, and until the guest has ended it. */
+    void answer() {
+        runTo(IN_SERVICE);
+        runTo(ENDED);
+    }
+
     /** Runs until the guest writes {@code length} bytes where there is no memory. */
     void runToMmio(long address, int length, long data) {
         run(Uapi.KVM_EXIT_MMIO);

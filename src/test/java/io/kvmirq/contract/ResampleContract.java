@@ -6,34 +6,19 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
-import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** Level interrupts that are looked at again when the guest has ended them: irqfd_resampler in virt/kvm/eventfd.c. */
 @Contract
-class ResampleContract {
+class ResampleContract extends KernelSuite {
     private static final int GSI = 5;
     /** IOAPIC_SUCCESSIVE_IRQ_MAX_COUNT of ioapic.c. */
     private static final int STORM = 10_000;
 
     private static final int RESAMPLE = Uapi.KVM_IRQFD_FLAG_RESAMPLE;
     private static final int DEASSIGN = Uapi.KVM_IRQFD_FLAG_DEASSIGN;
-
-    private final World world;
-    private final KernelBackend kernel;
-
-    ResampleContract(World world) {
-        this.world = world;
-        this.kernel = world.kernel();
-    }
-
-    @AfterEach
-    void close() {
-        world.closeAll();
-    }
 
     private int level(int vm, int resample) {
         int event = world.eventfd();
@@ -234,8 +219,8 @@ class ResampleContract {
     }
 
     /**
-     * The level interrupt of crosvm's broadcast_eoi. The host module kvm_pvm ends an interrupt when it injects it into a
-     * real-mode guest: what is in service is asked, not supposed.
+     * The level interrupt of crosvm's broadcast_eoi. The host module kvm_pvm ends an interrupt when it injects it into
+     * a real-mode guest: what is in service is asked, not supposed.
      */
     @Test
     void resamplefdIsSilentUntilTheInterruptEndsThenFiresOnceAndTheLineDrops() {
@@ -266,8 +251,7 @@ class ResampleContract {
         int event = level(vm, resample);
         for (int i = 0; i < 3; i++) {
             raise(vm, event);
-            guest.runTo(RealModeGuest.IN_SERVICE);
-            guest.runTo(RealModeGuest.ENDED);
+            guest.answer();
             assertThat(world.drain(resample)).isEqualTo(1);
         }
     }
@@ -300,8 +284,7 @@ class ResampleContract {
         level(vm, shared);
         level(vm, own);
         raise(vm, event);
-        guest.runTo(RealModeGuest.IN_SERVICE);
-        guest.runTo(RealModeGuest.ENDED);
+        guest.answer();
         assertThat(world.drain(own)).isEqualTo(1);
         assertThat(world.drain(shared)).isEqualTo(2);
     }
@@ -314,8 +297,7 @@ class ResampleContract {
         level(vm, resample);
         assertOk(kernel.lineSet(vm, GSI, 1));
         assertOk(kernel.lineSet(vm, GSI, 0));
-        guest.runTo(RealModeGuest.IN_SERVICE);
-        guest.runTo(RealModeGuest.ENDED);
+        guest.answer();
         assertThat(world.drain(resample)).isEqualTo(1);
     }
 
@@ -326,18 +308,17 @@ class ResampleContract {
         RealModeGuest guest = RealModeGuest.answering(world, vm);
         level(vm, resample);
         assertOk(kernel.lineSet(vm, GSI, 1));
-        guest.runTo(RealModeGuest.IN_SERVICE);
-        guest.runTo(RealModeGuest.ENDED);
+        guest.answer();
         assertThat(world.drain(resample)).isEqualTo(1);
         assertThat(world.redirection(vm, GSI) & REMOTE_IRR).isNotZero();
         assertOk(kernel.lineSet(vm, GSI, 0));
-        guest.runTo(RealModeGuest.IN_SERVICE);
-        guest.runTo(RealModeGuest.ENDED);
+        guest.answer();
         assertThat(world.drain(resample)).isEqualTo(1);
     }
 
     /**
-     * The delay is a hundredth of a second: a thread that is held up longer than that misses it, and looks at the next one.
+     * The delay is a hundredth of a second: a thread that is held up longer than that misses it, and looks at the next
+     * one.
      */
     @Test
     void pinThatIsHighAtEachEndIsDelayedOnceInTenThousand() {
@@ -370,8 +351,7 @@ class ResampleContract {
         assertOk(kernel.irqfdAssign(vm, event, GSI));
         assertOk(kernel.eventfdSignal(event, 1));
         eventually("the vector is requested", () -> world.requested(guest.vcpu(), VECTOR));
-        guest.runTo(RealModeGuest.IN_SERVICE);
-        guest.runTo(RealModeGuest.ENDED);
+        guest.answer();
         assertThat(world.drain(event)).isZero();
         assertThat(world.ioapicLine(vm, GSI)).isFalse();
     }
@@ -384,8 +364,7 @@ class ResampleContract {
         RealModeGuest guest = RealModeGuest.answering(world, vm);
         assertOk(kernel.irqfdAssignLevel(vm, world.eventfd(), others, 6));
         raise(vm, level(vm, resample));
-        guest.runTo(RealModeGuest.IN_SERVICE);
-        guest.runTo(RealModeGuest.ENDED);
+        guest.answer();
         assertThat(world.drain(resample)).isEqualTo(1);
         assertThat(world.drain(others)).isZero();
     }
@@ -412,8 +391,7 @@ class ResampleContract {
     private void pulse(int vm, RealModeGuest guest) {
         assertOk(kernel.lineSet(vm, GSI, 1));
         assertOk(kernel.lineSet(vm, GSI, 0));
-        guest.runTo(RealModeGuest.IN_SERVICE);
-        guest.runTo(RealModeGuest.ENDED);
+        guest.answer();
     }
 
     @Test
@@ -424,8 +402,7 @@ class ResampleContract {
         int event = level(vm, resample);
         raise(vm, event);
         assertOk(kernel.irqfdDeassign(vm, event, GSI));
-        guest.runTo(RealModeGuest.IN_SERVICE);
-        guest.runTo(RealModeGuest.ENDED);
+        guest.answer();
         assertThat(world.drain(resample)).isZero();
         assertThat(world.ioapicLine(vm, GSI)).isFalse();
     }
@@ -438,8 +415,7 @@ class ResampleContract {
         assertOk(kernel.eventfdSignal(resample, -2));
         RealModeGuest guest = RealModeGuest.answering(world, vm);
         raise(vm, level(vm, resample));
-        guest.runTo(RealModeGuest.IN_SERVICE);
-        guest.runTo(RealModeGuest.ENDED);
+        guest.answer();
         assertErrno(Errno.EAGAIN, kernel.eventfdSignal(resample, 1));
         assertErrno(Errno.EAGAIN, kernel.eventfdSignal(resample, 0));
         assertThat(polled(resample)).isEqualTo(Uapi.POLLIN | Uapi.POLLERR);
@@ -456,8 +432,7 @@ class ResampleContract {
         assertOk(kernel.irqfdAssignLevel(vm, event, event, GSI));
         raise(vm, event);
         for (int i = 0; i < 3; i++) {
-            guest.runTo(RealModeGuest.IN_SERVICE);
-            guest.runTo(RealModeGuest.ENDED);
+            guest.answer();
             eventually("the pin is high again", () -> world.ioapicLine(vm, GSI));
         }
         assertOk(kernel.irqfdDeassign(vm, event, GSI));
@@ -472,8 +447,7 @@ class ResampleContract {
         assertOk(kernel.irqfdAssign(vm, resample, 6));
         world.redirect(vm, 6, 0x40);
         raise(vm, level(vm, resample));
-        guest.runTo(RealModeGuest.IN_SERVICE);
-        guest.runTo(RealModeGuest.ENDED);
+        guest.answer();
         assertOk(kernel.irqfdDeassign(vm, resample, 6));
         assertThat(world.requested(guest.vcpu(), 0x40)).isTrue();
         assertThat(world.drain(resample)).isZero();

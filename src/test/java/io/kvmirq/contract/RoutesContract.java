@@ -9,25 +9,11 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** KVM_SET_GSI_ROUTING: virt/kvm/irqchip.c. */
 @Contract
-class RoutesContract {
-    private final World world;
-    private final KernelBackend kernel;
-
-    RoutesContract(World world) {
-        this.world = world;
-        this.kernel = world.kernel();
-    }
-
-    @AfterEach
-    void close() {
-        world.closeAll();
-    }
-
+class RoutesContract extends KernelSuite {
     private MsiRoute msi(int gsi) {
         return new MsiRoute(gsi, MSI_ADDRESS, VECTOR, 0);
     }

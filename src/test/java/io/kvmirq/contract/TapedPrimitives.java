@@ -48,7 +48,7 @@ final class TapedPrimitives {
         }
     }
 
-    /** What has a kernel call of its own: all that answers with a result. */
+    /** Primitives with a kernel call of their own: all that answer with a result. */
     static Set<String> primitives() {
         return Arrays.stream(KernelBackend.class.getDeclaredMethods())
                 .filter(method -> method.getReturnType() == int.class)

@@ -58,7 +58,8 @@ public enum TestDevice {
 
     /** Adds a device of this shape. */
     public FakePciDevice addTo(FakeKernel fake, Place place) {
-        return shape.apply(fake.pciDevice(place.address(), place.group())).add();
+        return shape.apply(fake.pciDevice(place.address(), place.group()).ids(vendor, device))
+                .add();
     }
 
     /** The place on this machine; empty unless vfio-pci is bound to the device. */

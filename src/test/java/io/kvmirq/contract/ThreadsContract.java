@@ -23,25 +23,11 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.IntSupplier;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** Calls from several threads at once: each call is whole, and of those that exclude each other one wins. */
 @Contract
-class ThreadsContract {
-    private final World world;
-    private final KernelBackend kernel;
-
-    ThreadsContract(World world) {
-        this.world = world;
-        this.kernel = world.kernel();
-    }
-
-    @AfterEach
-    void close() {
-        world.closeAll();
-    }
-
+class ThreadsContract extends KernelSuite {
     private static final int ROUNDS = 200;
     /** Beyond what the JVM opens, so that a number closed here is nobody else's. */
     private static final int HIGH = 5000;
@@ -73,7 +59,7 @@ class ThreadsContract {
         }
     }
 
-    /** What {@code threads} threads get that make the same call at the same time. */
+    /** The results of {@code threads} threads that make the same call at the same time. */
     private static List<Integer> race(int threads, IntSupplier call) {
         List<Integer> results = Collections.synchronizedList(new ArrayList<>());
         together(Collections.nCopies(threads, () -> results.add(call.getAsInt())));
@@ -243,7 +229,7 @@ class ThreadsContract {
     // As the kernel's own irqfd_test has it
 
     /**
-     * One thread assigns an eventfd to a GSI of one VM, then to another and to another VM, and makes a new one each round.
+     * One thread assigns an eventfd to a GSI of one VM, then to others of another VM, and makes a new one each round.
      * A second thread does as it likes with the same number and other GSIs of both VMs.
      */
     @Test
@@ -316,8 +302,7 @@ class ThreadsContract {
         for (int i = 0; i < 20; i++) {
             together(List.of(
                     () -> {
-                        guest.runTo(RealModeGuest.IN_SERVICE);
-                        guest.runTo(RealModeGuest.ENDED);
+                        guest.answer();
                     },
                     () -> assertOk(kernel.eventfdSignal(event, 1))));
         }

@@ -6,28 +6,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
-import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
-/** What a vCPU is asked without being run far: arch/x86/kvm/x86.c, lapic.c. */
+/** The requests of a vCPU that runs little or not at all: arch/x86/kvm/x86.c, lapic.c. */
 @Contract
-class VcpuContract {
-    private final World world;
-    private final KernelBackend kernel;
-
-    VcpuContract(World world) {
-        this.world = world;
-        this.kernel = world.kernel();
-    }
-
-    @AfterEach
-    void close() {
-        world.closeAll();
-    }
-
+class VcpuContract extends KernelSuite {
     @Test
     void secondVcpuOfAnIdExists() {
         int vm = world.bareVm();

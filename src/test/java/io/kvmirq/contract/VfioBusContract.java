@@ -9,58 +9,33 @@ import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceFeature;
-import io.kvmirq.uapi.UapiVfio.VfioPciHotReset;
 import io.kvmirq.uapi.UapiVfio.VfioPciHotResetInfo;
 import java.nio.ByteBuffer;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** The reset of a bus and the features of a device, where there are none: drivers/vfio/pci/vfio_pci_core.c. */
 @VfioContract
-class VfioBusContract {
+class VfioBusContract extends VfioSuite {
     private static final int PROBE = UapiVfio.VFIO_DEVICE_FEATURE_PROBE;
     private static final int GET = UapiVfio.VFIO_DEVICE_FEATURE_GET;
     private static final int SET = UapiVfio.VFIO_DEVICE_FEATURE_SET;
     private static final int LOW_POWER_ENTRY = 3;
-
-    private final VfioWorld vfio;
-
-    VfioBusContract(VfioWorld vfio) {
-        this.vfio = vfio;
-    }
-
-    @AfterEach
-    void close() {
-        vfio.closeAll();
-    }
 
     private int info(int device, int argsz) {
         ByteBuffer info = Buffers.allocate(64).putInt(VfioPciHotResetInfo.ARGSZ, argsz);
         return vfio.ioctl(device, UapiVfio.VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, info);
     }
 
-    private int reset(int device, int flags, int... groups) {
-        int argsz = VfioPciHotReset.SIZE + groups.length * Integer.BYTES;
-        ByteBuffer reset = Buffers.allocate(argsz)
-                .putInt(VfioPciHotReset.ARGSZ, argsz)
-                .putInt(VfioPciHotReset.FLAGS, flags)
-                .putInt(VfioPciHotReset.COUNT, groups.length);
-        for (int i = 0; i < groups.length; i++) {
-            reset.putInt(VfioPciHotReset.GROUP_FDS + i * Integer.BYTES, groups[i]);
-        }
-        return vfio.ioctl(device, UapiVfio.VFIO_DEVICE_PCI_HOT_RESET, reset);
-    }
-
     @Test
     void rootBusHasNoHotReset() {
-        int device = vfio.device(EDU).fd;
-        assertErrno(Errno.EFAULT, vfio.ioctl(device, UapiVfio.VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, 0));
-        assertErrno(Errno.EINVAL, info(device, VfioPciHotResetInfo.SIZE - 1));
-        assertErrno(Errno.ENODEV, info(device, 64));
-        assertErrno(Errno.EFAULT, vfio.ioctl(device, UapiVfio.VFIO_DEVICE_PCI_HOT_RESET, 0));
-        assertErrno(Errno.EINVAL, reset(device, 1, -1));
-        assertErrno(vfio.isSince(6, 6) ? Errno.EINVAL : Errno.ENODEV, reset(device, 0));
-        assertErrno(Errno.ENODEV, reset(device, 0, -1));
+        VfioDevice device = vfio.device(EDU);
+        assertErrno(Errno.EFAULT, vfio.ioctl(device.fd, UapiVfio.VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, 0));
+        assertErrno(Errno.EINVAL, info(device.fd, VfioPciHotResetInfo.SIZE - 1));
+        assertErrno(Errno.ENODEV, info(device.fd, 64));
+        assertErrno(Errno.EFAULT, vfio.ioctl(device.fd, UapiVfio.VFIO_DEVICE_PCI_HOT_RESET, 0));
+        assertErrno(Errno.EINVAL, device.hotReset(1, -1));
+        assertErrno(vfio.isSince(6, 6) ? Errno.EINVAL : Errno.ENODEV, device.hotReset(0));
+        assertErrno(Errno.ENODEV, device.hotReset(0, -1));
     }
 
     private int feature(int device, int argsz, int flags) {

@@ -8,40 +8,42 @@ import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.uapi.UapiVfio;
+import io.kvmirq.uapi.UapiVfio.VfioIrqInfo;
 import io.kvmirq.uapi.UapiVfio.VfioIrqSet;
+import io.kvmirq.uapi.UapiVfio.VfioPciHotReset;
 import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
 
 /** A device that was opened, and the descriptors through which it was. For one thread. */
-final class VfioDevice {
-    static final int INTX = UapiVfio.VFIO_PCI_INTX_IRQ_INDEX;
-    static final int MSI = UapiVfio.VFIO_PCI_MSI_IRQ_INDEX;
-    static final int MSIX = UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX;
-    static final int ERR = UapiVfio.VFIO_PCI_ERR_IRQ_INDEX;
-    static final int REQ = UapiVfio.VFIO_PCI_REQ_IRQ_INDEX;
-    static final int NONE = UapiVfio.VFIO_IRQ_SET_DATA_NONE;
-    static final int BOOL = UapiVfio.VFIO_IRQ_SET_DATA_BOOL;
-    static final int EVENTFD = UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD;
-    static final int MASK = UapiVfio.VFIO_IRQ_SET_ACTION_MASK;
-    static final int UNMASK = UapiVfio.VFIO_IRQ_SET_ACTION_UNMASK;
-    static final int TRIGGER = UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER;
+public final class VfioDevice {
+    public static final int INTX = UapiVfio.VFIO_PCI_INTX_IRQ_INDEX;
+    public static final int MSI = UapiVfio.VFIO_PCI_MSI_IRQ_INDEX;
+    public static final int MSIX = UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX;
+    public static final int ERR = UapiVfio.VFIO_PCI_ERR_IRQ_INDEX;
+    public static final int REQ = UapiVfio.VFIO_PCI_REQ_IRQ_INDEX;
+    public static final int NONE = UapiVfio.VFIO_IRQ_SET_DATA_NONE;
+    public static final int BOOL = UapiVfio.VFIO_IRQ_SET_DATA_BOOL;
+    public static final int EVENTFD = UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD;
+    public static final int MASK = UapiVfio.VFIO_IRQ_SET_ACTION_MASK;
+    public static final int UNMASK = UapiVfio.VFIO_IRQ_SET_ACTION_UNMASK;
+    public static final int TRIGGER = UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER;
 
-    static final int COMMAND = 4;
-    static final int STATUS = 6;
-    static final int MASTER = 4;
-    static final int DIS_INTX = 1 << 10;
+    public static final int COMMAND = 4;
+    public static final int STATUS = 6;
+    public static final int MASTER = 4;
+    public static final int DIS_INTX = 1 << 10;
     /** STATUS: the device requests service. */
-    static final int INTX_PENDING = 1 << 3;
+    public static final int INTX_PENDING = 1 << 3;
     /** I/O space, memory space, bus master. */
     private static final int ALL_ON = 7;
 
     private final VfioWorld world;
-    final int container;
-    final int group;
-    final int fd;
-    final Hardware hardware;
+    public final int container;
+    public final int group;
+    public final int fd;
+    public final Hardware hardware;
 
     VfioDevice(VfioWorld world, int container, int group, int fd, Hardware hardware) {
         this.world = world;
@@ -52,7 +54,7 @@ final class VfioDevice {
     }
 
     /** Closes it and lets go of its group, so that it can be opened again. */
-    void close() {
+    public void close() {
         world.world.close(fd);
         world.world.close(group);
         world.world.close(container);
@@ -61,7 +63,7 @@ final class VfioDevice {
     // Interrupts
 
     /** VFIO_DEVICE_SET_IRQS by the typed primitive, with a descriptor or a number of 4 bytes each. */
-    int setIrqs(int flags, int index, int start, int count, int... fds) {
+    public int setIrqs(int flags, int index, int start, int count, int... fds) {
         int header = KernelBackend.VFIO_IRQS_HEADER_SIZE;
         ByteBuffer set = Buffers.allocate(header + fds.length * Integer.BYTES);
         for (int i = 0; i < fds.length; i++) {
@@ -71,7 +73,7 @@ final class VfioDevice {
     }
 
     /** VFIO_DEVICE_SET_IRQS with any argsz, which the kernel believes. */
-    int raw(int argsz, int flags, int index, int start, int count, int... data) {
+    public int raw(int argsz, int flags, int index, int start, int count, int... data) {
         ByteBuffer set = Buffers.allocate(VfioIrqSet.SIZE + data.length * Integer.BYTES)
                 .putInt(VfioIrqSet.ARGSZ, argsz)
                 .putInt(VfioIrqSet.FLAGS, flags)
@@ -85,7 +87,7 @@ final class VfioDevice {
     }
 
     /** With a byte for each interrupt. */
-    int bytes(int action, int index, int start, int... values) {
+    public int bytes(int action, int index, int start, int... values) {
         int header = KernelBackend.VFIO_IRQS_HEADER_SIZE;
         ByteBuffer set = Buffers.allocate(header + values.length);
         for (int i = 0; i < values.length; i++) {
@@ -95,28 +97,28 @@ final class VfioDevice {
     }
 
     /** An action on the one interrupt of INTx. */
-    int intx(int action) {
+    public int intx(int action) {
         return setIrqs(action | NONE, INTX, 0, 1);
     }
 
-    int unmaskBy(int event) {
+    public int unmaskBy(int event) {
         return setIrqs(UNMASK | EVENTFD, INTX, 0, 1, event);
     }
 
-    int arm(int index, int start, int... fds) {
+    public int arm(int index, int start, int... fds) {
         return setIrqs(TRIGGER | EVENTFD, index, start, fds.length, fds);
     }
 
-    int loopback(int index, int start, int count) {
+    public int loopback(int index, int start, int count) {
         return setIrqs(TRIGGER | NONE, index, start, count);
     }
 
-    int disable(int index) {
+    public int disable(int index) {
         return setIrqs(TRIGGER | NONE, index, 0, 0);
     }
 
     /** Which of the vectors have an eventfd, by their loopback. */
-    List<Integer> armed(int index, int... events) {
+    public List<Integer> armed(int index, int... events) {
         assertOk(loopback(index, 0, events.length));
         List<Integer> armed = new ArrayList<>();
         for (int i = 0; i < events.length; i++) {
@@ -128,7 +130,7 @@ final class VfioDevice {
     }
 
     /** Flags and count, or the name of an errno. */
-    String irqInfo(int index) {
+    public String irqInfo(int index) {
         ByteBuffer info = Buffers.allocate(KernelBackend.VFIO_IRQ_SIZE);
         int result = world.kernel().vfioIrqInfo(fd, index, info);
         return result < 0
@@ -136,10 +138,33 @@ final class VfioDevice {
                 : info.getInt(KernelBackend.VFIO_IRQ_FLAGS) + " " + info.getInt(KernelBackend.VFIO_IRQ_COUNT);
     }
 
+    /** VFIO_DEVICE_GET_IRQ_INFO with any argsz. */
+    public int irqInfo(int argsz, int index) {
+        return world.ioctl(
+                fd,
+                UapiVfio.VFIO_DEVICE_GET_IRQ_INFO,
+                Buffers.allocate(VfioIrqInfo.SIZE)
+                        .putInt(VfioIrqInfo.ARGSZ, argsz)
+                        .putInt(VfioIrqInfo.INDEX, index));
+    }
+
+    /** VFIO_DEVICE_PCI_HOT_RESET with the groups of the bus. */
+    public int hotReset(int flags, int... groups) {
+        int argsz = VfioPciHotReset.SIZE + groups.length * Integer.BYTES;
+        ByteBuffer reset = Buffers.allocate(argsz)
+                .putInt(VfioPciHotReset.ARGSZ, argsz)
+                .putInt(VfioPciHotReset.FLAGS, flags)
+                .putInt(VfioPciHotReset.COUNT, groups.length);
+        for (int i = 0; i < groups.length; i++) {
+            reset.putInt(VfioPciHotReset.GROUP_FDS + i * Integer.BYTES, groups[i]);
+        }
+        return world.ioctl(fd, UapiVfio.VFIO_DEVICE_PCI_HOT_RESET, reset);
+    }
+
     // Regions
 
     /** VFIO_DEVICE_GET_REGION_INFO. */
-    int region(int argsz, int index, ByteBuffer info) {
+    public int region(int argsz, int index, ByteBuffer info) {
         info.putInt(VfioRegionInfo.ARGSZ, argsz).putInt(VfioRegionInfo.INDEX, index);
         return world.ioctl(fd, UapiVfio.VFIO_DEVICE_GET_REGION_INFO, info);
     }
@@ -150,19 +175,19 @@ final class VfioDevice {
         return info.getLong(VfioRegionInfo.OFFSET);
     }
 
-    int readConfig(int at) {
+    public int readConfig(int at) {
         ByteBuffer value = Buffers.allocate(Short.BYTES);
         assertThat(world.libc().pread(fd, value, config() + at)).isEqualTo(Short.BYTES);
         return value.getShort(0) & 0xffff;
     }
 
-    void writeCommand(int command) {
+    public void writeCommand(int command) {
         ByteBuffer value = Buffers.allocate(Short.BYTES).putShort(0, (short) command);
         assertThat(world.libc().pwrite(fd, value, config() + COMMAND)).isEqualTo(Short.BYTES);
     }
 
     /** Lets the device answer and send messages. */
-    void start() {
+    public void start() {
         writeCommand(ALL_ON);
         hardware.start();
     }

@@ -8,22 +8,18 @@ import static io.kvmirq.contract.World.assertOk;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
-import io.kvmirq.backend.Buffers;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaMap;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaUnmap;
-import java.nio.ByteBuffer;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** The mappings of a container: drivers/vfio/vfio_iommu_type1.c. */
 @VfioContract
-class VfioDmaContract {
+class VfioDmaContract extends VfioSuite {
     private static final int READ_WRITE = UapiVfio.VFIO_DMA_MAP_FLAG_READ | UapiVfio.VFIO_DMA_MAP_FLAG_WRITE;
     private static final int ALL = UapiVfio.VFIO_DMA_UNMAP_FLAG_ALL;
     private static final int DIRTY = UapiVfio.VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP;
     private static final int MAP_SIZE = VfioIommuType1DmaMap.SIZE;
-    private static final int UNMAP_SIZE = VfioIommuType1DmaUnmap.SIZE;
     /** The last page. */
     private static final long TOP = -PAGE;
     /** Where messages go on x86, and the window for them on arm64. */
@@ -31,18 +27,8 @@ class VfioDmaContract {
 
     private static final long ARM64_MESSAGES = 0x8000000L;
 
-    private final VfioWorld vfio;
     private int container;
     private long memory;
-
-    VfioDmaContract(VfioWorld vfio) {
-        this.vfio = vfio;
-    }
-
-    @AfterEach
-    void close() {
-        vfio.closeAll();
-    }
 
     private void attach() {
         attach(UapiVfio.VFIO_TYPE1v2_IOMMU);
@@ -57,34 +43,15 @@ class VfioDmaContract {
     }
 
     private int map(int argsz, int flags, long vaddr, long iova, long size) {
-        return vfio.ioctl(
-                container,
-                UapiVfio.VFIO_IOMMU_MAP_DMA,
-                Buffers.allocate(MAP_SIZE)
-                        .putInt(VfioIommuType1DmaMap.ARGSZ, argsz)
-                        .putInt(VfioIommuType1DmaMap.FLAGS, flags)
-                        .putLong(VfioIommuType1DmaMap.VADDR, vaddr)
-                        .putLong(VfioIommuType1DmaMap.IOVA, iova)
-                        .putLong(VfioIommuType1DmaMap.LENGTH, size));
+        return vfio.mapDma(container, argsz, flags, vaddr, iova, size);
     }
 
     private int map(long iova, long size) {
-        return map(MAP_SIZE, READ_WRITE, memory, iova, size);
-    }
-
-    /** How much was unmapped, or a negative errno. */
-    private long unmap(int argsz, int flags, long iova, long size) {
-        ByteBuffer unmap = Buffers.allocate(UNMAP_SIZE)
-                .putInt(VfioIommuType1DmaUnmap.ARGSZ, argsz)
-                .putInt(VfioIommuType1DmaUnmap.FLAGS, flags)
-                .putLong(VfioIommuType1DmaUnmap.IOVA, iova)
-                .putLong(VfioIommuType1DmaUnmap.LENGTH, size);
-        int result = vfio.ioctl(container, UapiVfio.VFIO_IOMMU_UNMAP_DMA, unmap);
-        return result < 0 ? result : unmap.getLong(VfioIommuType1DmaUnmap.LENGTH);
+        return vfio.mapDma(container, memory, iova, size);
     }
 
     private long unmap(int flags, long iova, long size) {
-        return unmap(UNMAP_SIZE, flags, iova, size);
+        return vfio.unmapDma(container, flags, iova, size);
     }
 
     private Errno wrapped() {
@@ -154,7 +121,7 @@ class VfioDmaContract {
     void structureAndRangeOfAnUnmappingAreChecked() {
         attach();
         assertErrno(Errno.EFAULT, vfio.ioctl(container, UapiVfio.VFIO_IOMMU_UNMAP_DMA, 0));
-        assertErrno(Errno.EINVAL, unmap(UNMAP_SIZE - 1, 0, 0, PAGE));
+        assertErrno(Errno.EINVAL, vfio.unmapDma(container, VfioIommuType1DmaUnmap.SIZE - 1, 0, 0, PAGE));
         assertErrno(Errno.EINVAL, unmap(8, 0, PAGE));
         assertErrno(Errno.EINVAL, unmap(DIRTY | ALL, 0, 0));
         assertErrno(Errno.EINVAL, unmap(0, 1, PAGE));

@@ -13,33 +13,17 @@ import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.uapi.UapiVfio;
 import java.util.stream.IntStream;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** Containers and groups of VFIO: drivers/vfio/container.c and group.c. */
 @VfioContract
-class VfioGroupContract {
+class VfioGroupContract extends VfioSuite {
     private static final int VIABLE = UapiVfio.VFIO_GROUP_FLAGS_VIABLE;
     private static final int ATTACHED = UapiVfio.VFIO_GROUP_FLAGS_CONTAINER_SET;
     private static final int TYPE1 = UapiVfio.VFIO_TYPE1_IOMMU;
     private static final int TYPE1V2 = UapiVfio.VFIO_TYPE1v2_IOMMU;
     /** VFIO_SPAPR_TCE_IOMMU: of another architecture. */
     private static final int OTHER_TYPE = 2;
-
-    private final VfioWorld vfio;
-
-    VfioGroupContract(VfioWorld vfio) {
-        this.vfio = vfio;
-    }
-
-    @AfterEach
-    void close() {
-        vfio.closeAll();
-    }
-
-    private void closeFile(int fd) {
-        vfio.world.close(fd);
-    }
 
     // Containers
 

@@ -7,11 +7,10 @@ import static io.kvmirq.contract.VfioDevice.*;
 import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.contract.World.MsiRoute;
 import io.kvmirq.contract.World.PinRoute;
 import io.kvmirq.uapi.Uapi;
-import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedClass;
@@ -21,28 +20,20 @@ import org.junit.jupiter.params.provider.MethodSource;
 @Tag("contract")
 @ParameterizedClass(name = "{0}")
 @MethodSource("io.kvmirq.contract.VfioWorld#x86")
-class VfioGuestContract {
+class VfioGuestContract extends VfioSuite {
     private static final int VECTORS = 5;
     private static final int GSI = 24;
     private static final int PIN = 10;
 
-    private final VfioWorld vfio;
-    private final World world;
-    private final KernelBackend kernel;
+    private int vm;
 
-    VfioGuestContract(VfioWorld vfio) {
-        this.vfio = vfio;
-        this.world = vfio.world;
-        this.kernel = vfio.kernel();
-    }
-
-    @AfterEach
-    void close() {
-        vfio.closeAll();
+    @BeforeEach
+    void setUp() {
+        vm = world.fullVm();
     }
 
     /** Opens a device whose group KVM knows, as a VMM does it: the KVM-VFIO device first. */
-    private VfioDevice deviceOf(int vm, TestDevice which) {
+    private VfioDevice deviceOf(TestDevice which) {
         int group = vfio.group(which);
         int container = vfio.attach(group);
         int files = world.own(kernel.deviceCreate(vm, Uapi.KVM_DEV_TYPE_VFIO));
@@ -53,7 +44,7 @@ class VfioGuestContract {
     }
 
     /** Routes each of as many GSIs as there are eventfds to a vector. */
-    private void route(int vm, int first, int... events) {
+    private void route(int first, int... events) {
         MsiRoute[] routes = new MsiRoute[events.length];
         for (int i = 0; i < events.length; i++) {
             routes[i] = new MsiRoute(GSI + i, MSI_ADDRESS, first + i, 0);
@@ -61,23 +52,28 @@ class VfioGuestContract {
         assertOk(world.setMsiRoutes(vm, routes));
     }
 
-    private void assign(int vm, int... events) {
+    private void assign(int... events) {
         for (int i = 0; i < events.length; i++) {
             assertOk(kernel.irqfdAssign(vm, events[i], GSI + i));
         }
+    }
+
+    /** Routes as many GSIs to vectors from {@code first} on, and arms as many messages that signal them. */
+    private int[] feed(VfioDevice device, int index, int first, int count) {
+        int[] events = vfio.events(count);
+        route(first, events);
+        assertOk(device.arm(index, 0, events));
+        assign(events);
+        return events;
     }
 
     // Messages, to a vCPU that does not run: its IRR shows what came
 
     @Test
     void everyMessageRequestsTheVectorOfItsRoute() {
-        int vm = world.fullVm();
         int vcpu = world.vcpuWithLapic(vm);
-        VfioDevice device = deviceOf(vm, E1000E);
-        int[] events = vfio.events(VECTORS);
-        route(vm, 0x41, events);
-        assertOk(device.arm(MSIX, 0, events));
-        assign(vm, events);
+        VfioDevice device = deviceOf(E1000E);
+        int[] events = feed(device, MSIX, 0x41, VECTORS);
         for (int i = 0; i < VECTORS; i++) {
             int vector = 0x41 + i;
             assertThat(world.requested(vcpu, vector)).isFalse();
@@ -89,27 +85,19 @@ class VfioGuestContract {
 
     @Test
     void loopbackRequestsTheVector() {
-        int vm = world.fullVm();
         int vcpu = world.vcpuWithLapic(vm);
-        VfioDevice device = deviceOf(vm, EDU);
-        int event = world.eventfd();
-        route(vm, 0x41, event);
-        assertOk(device.arm(MSI, 0, event));
-        assign(vm, event);
+        VfioDevice device = deviceOf(EDU);
+        feed(device, MSI, 0x41, 1);
         assertOk(device.loopback(MSI, 0, 1));
         eventually("the vector is requested", () -> world.requested(vcpu, 0x41));
     }
 
     @Test
     void messageFollowsANewRoute() {
-        int vm = world.fullVm();
         int vcpu = world.vcpuWithLapic(vm);
-        VfioDevice device = deviceOf(vm, E1000E);
-        int[] events = vfio.events(VECTORS);
-        route(vm, 0x41, events);
-        assertOk(device.arm(MSIX, 0, events));
-        assign(vm, events);
-        route(vm, 0x61, events);
+        VfioDevice device = deviceOf(E1000E);
+        int[] events = feed(device, MSIX, 0x41, VECTORS);
+        route(0x61, events);
         device.hardware.send(0);
         eventually("the new vector is requested", () -> world.requested(vcpu, 0x61));
         assertThat(world.requested(vcpu, 0x41)).isFalse();
@@ -118,19 +106,15 @@ class VfioGuestContract {
     /** Masking: the eventfd counts while it feeds no GSI, and assigning it again delivers what it counted. */
     @Test
     void messageOfADeassignedVectorWaitsInItsEventfd() {
-        int vm = world.fullVm();
         int vcpu = world.vcpuWithLapic(vm);
-        VfioDevice device = deviceOf(vm, E1000E);
-        int[] events = vfio.events(1);
-        route(vm, 0x41, events);
-        assertOk(device.arm(MSIX, 0, events));
-        assign(vm, events);
+        VfioDevice device = deviceOf(E1000E);
+        int[] events = feed(device, MSIX, 0x41, 1);
         assertOk(kernel.irqfdDeassign(vm, events[0], GSI));
         device.hardware.send(0);
         device.hardware.send(0);
         eventually("both messages are counted", () -> hasCounted(events[0], 2));
         assertThat(world.requested(vcpu, 0x41)).isFalse();
-        assign(vm, events);
+        assign(events);
         eventually("the vector is requested", () -> world.requested(vcpu, 0x41));
     }
 
@@ -145,12 +129,11 @@ class VfioGuestContract {
 
     @Test
     void irqfdMayComeBeforeTheVectorIsArmed() {
-        int vm = world.fullVm();
         int vcpu = world.vcpuWithLapic(vm);
-        VfioDevice device = deviceOf(vm, EDU);
+        VfioDevice device = deviceOf(EDU);
         int event = world.eventfd();
-        route(vm, 0x41, event);
-        assign(vm, event);
+        route(0x41, event);
+        assign(event);
         assertOk(device.arm(MSI, 0, event));
         device.hardware.send(0);
         eventually("the vector is requested", () -> world.requested(vcpu, 0x41));
@@ -160,13 +143,9 @@ class VfioGuestContract {
 
     @Test
     void closingTheVmLeavesTheVectorArmed() {
-        int vm = world.fullVm();
         VfioDevice device = vfio.device(EDU);
         device.start();
-        int event = world.eventfd();
-        route(vm, 0x41, event);
-        assertOk(device.arm(MSI, 0, event));
-        assign(vm, event);
+        int event = feed(device, MSI, 0x41, 1)[0];
         world.close(vm);
         device.hardware.send(0);
         assertThat(vfio.await(event)).isEqualTo(1);
@@ -176,41 +155,31 @@ class VfioGuestContract {
 
     @Test
     void guestHandlesTheMessageOfADevice() {
-        int vm = world.fullVm();
         RealModeGuest guest = RealModeGuest.answering(world, vm);
-        VfioDevice device = deviceOf(vm, E1000E);
-        int[] events = vfio.events(2);
-        route(vm, VECTOR, events);
-        assertOk(device.arm(MSIX, 0, events));
-        assign(vm, events);
+        VfioDevice device = deviceOf(E1000E);
+        feed(device, MSIX, VECTOR, 2);
         for (int i = 0; i < 3; i++) {
             device.hardware.send(0);
             eventually("the vector is requested", () -> world.requested(guest.vcpu(), VECTOR));
-            guest.runTo(RealModeGuest.IN_SERVICE);
-            guest.runTo(RealModeGuest.ENDED);
+            guest.answer();
         }
     }
 
     @Test
     void guestHandlesTheMessageOfEdu() {
-        int vm = world.fullVm();
         RealModeGuest guest = RealModeGuest.answering(world, vm);
-        VfioDevice device = deviceOf(vm, EDU);
-        int event = world.eventfd();
-        route(vm, VECTOR, event);
-        assertOk(device.arm(MSI, 0, event));
-        assign(vm, event);
+        VfioDevice device = deviceOf(EDU);
+        feed(device, MSI, VECTOR, 1);
         device.hardware.send(0);
         eventually("the vector is requested", () -> world.requested(guest.vcpu(), VECTOR));
-        guest.runTo(RealModeGuest.IN_SERVICE);
-        guest.runTo(RealModeGuest.ENDED);
+        guest.answer();
     }
 
     /** INTx of edu through a level GSI whose resamplefd unmasks it, in QEMU's order: unmask eventfd after the irqfd. */
-    private VfioDevice levelDevice(int vm, int event, int resample) {
+    private VfioDevice levelDevice(int event, int resample) {
         assertOk(world.setPinRoutes(vm, new PinRoute(PIN, IOAPIC, PIN, 0)));
         world.redirect(vm, PIN, LEVEL | VECTOR);
-        VfioDevice device = deviceOf(vm, EDU);
+        VfioDevice device = deviceOf(EDU);
         assertOk(device.arm(INTX, 0, event));
         assertOk(kernel.irqfdAssignLevel(vm, event, resample, PIN));
         assertOk(device.unmaskBy(resample));
@@ -219,11 +188,10 @@ class VfioGuestContract {
 
     @Test
     void intxRaisesThePinAndTheGuestsEoiUnmasksIt() {
-        int vm = world.fullVm();
         int event = world.eventfd();
         int resample = world.eventfd();
         RealModeGuest guest = RealModeGuest.answering(world, vm);
-        VfioDevice device = levelDevice(vm, event, resample);
+        VfioDevice device = levelDevice(event, resample);
         device.hardware.request();
         eventually("the pin is high", () -> world.ioapicLine(vm, PIN));
         guest.runTo(RealModeGuest.IN_SERVICE);
@@ -240,16 +208,14 @@ class VfioGuestContract {
     /** Level held: EOI, resamplefd, unmask and the next interrupt follow one another until the device is served. */
     @Test
     void intxComesAgainAfterEachEoiUntilTheDeviceIsServed() {
-        int vm = world.fullVm();
         int event = world.eventfd();
         int resample = world.eventfd();
         RealModeGuest guest = RealModeGuest.answering(world, vm);
-        VfioDevice device = levelDevice(vm, event, resample);
+        VfioDevice device = levelDevice(event, resample);
         device.hardware.request();
         for (int i = 0; i < 3; i++) {
             eventually("the pin is high", () -> world.ioapicLine(vm, PIN));
-            guest.runTo(RealModeGuest.IN_SERVICE);
-            guest.runTo(RealModeGuest.ENDED);
+            guest.answer();
         }
         eventually("the pin is high", () -> world.ioapicLine(vm, PIN));
         guest.runTo(RealModeGuest.IN_SERVICE);
@@ -263,11 +229,10 @@ class VfioGuestContract {
 
     @Test
     void deassigningTheResamplingIrqfdLowersThePin() {
-        int vm = world.fullVm();
         int event = world.eventfd();
         int resample = world.eventfd();
         world.vcpuWithLapic(vm);
-        VfioDevice device = levelDevice(vm, event, resample);
+        VfioDevice device = levelDevice(event, resample);
         device.hardware.request();
         eventually("the pin is high", () -> world.ioapicLine(vm, PIN));
         assertOk(kernel.irqfdDeassign(vm, event, PIN));

@@ -15,28 +15,18 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
-import io.kvmirq.uapi.UapiVfio.VfioIrqInfo;
 import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
 import java.nio.ByteBuffer;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
-/** What a VFIO device says of itself, and its reset: drivers/vfio/pci/vfio_pci_core.c. */
+/** The information about a VFIO device, and its reset: drivers/vfio/pci/vfio_pci_core.c. */
 @VfioContract
-class VfioInfoContract {
+class VfioInfoContract extends VfioSuite {
     private static final int CONFIG = UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX;
+    /** Of a graphics card. */
+    private static final int VGA = CONFIG + 1;
+
     private static final int READ_WRITE = UapiVfio.VFIO_REGION_INFO_FLAG_READ | UapiVfio.VFIO_REGION_INFO_FLAG_WRITE;
-
-    private final VfioWorld vfio;
-
-    VfioInfoContract(VfioWorld vfio) {
-        this.vfio = vfio;
-    }
-
-    @AfterEach
-    void close() {
-        vfio.closeAll();
-    }
 
     // The device
 
@@ -119,23 +109,14 @@ class VfioInfoContract {
     void interruptInfoNeedsItsSizeAndAnIndex() {
         VfioDevice device = vfio.device(E1000E);
         assertErrno(Errno.EFAULT, vfio.ioctl(device.fd, UapiVfio.VFIO_DEVICE_GET_IRQ_INFO, 0));
-        assertErrno(Errno.EINVAL, rawInfo(device, 15, INTX));
-        assertErrno(Errno.EINVAL, rawInfo(device, 16, 5));
-        assertErrno(Errno.EINVAL, rawInfo(device, 16, -1));
-        assertOk(rawInfo(device, 16, REQ));
-        assertOk(rawInfo(device, 4096, REQ));
+        assertErrno(Errno.EINVAL, device.irqInfo(15, INTX));
+        assertErrno(Errno.EINVAL, device.irqInfo(16, 5));
+        assertErrno(Errno.EINVAL, device.irqInfo(16, -1));
+        assertOk(device.irqInfo(16, REQ));
+        assertOk(device.irqInfo(4096, REQ));
         ByteBuffer record = Buffers.allocate(KernelBackend.VFIO_IRQ_SIZE).putLong(0, -1);
         assertErrno(Errno.EINVAL, vfio.kernel().vfioIrqInfo(device.fd, 5, record));
         assertThat(record.getLong(0)).as("record after an error").isEqualTo(-1);
-    }
-
-    private int rawInfo(VfioDevice device, int argsz, int index) {
-        return vfio.ioctl(
-                device.fd,
-                UapiVfio.VFIO_DEVICE_GET_IRQ_INFO,
-                Buffers.allocate(VfioIrqInfo.SIZE)
-                        .putInt(VfioIrqInfo.ARGSZ, argsz)
-                        .putInt(VfioIrqInfo.INDEX, index));
     }
 
     // Regions
@@ -161,6 +142,7 @@ class VfioInfoContract {
         ByteBuffer info = Buffers.allocate(VfioRegionInfo.SIZE);
         assertErrno(Errno.EINVAL, device.region(31, CONFIG, info));
         assertErrno(Errno.EINVAL, device.region(32, -1, info));
+        assertErrno(Errno.EINVAL, device.region(32, VGA, info));
         assertErrno(Errno.EINVAL, device.region(32, UapiVfio.VFIO_PCI_NUM_REGIONS, info));
     }
 

@@ -11,26 +11,15 @@ import static io.kvmirq.contract.World.eventually;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
-import org.junit.jupiter.api.AfterEach;
+import io.kvmirq.fake.FakePciDevice;
 import org.junit.jupiter.api.Test;
 
 /**
- * INTx of a VFIO device: {@code vfio_intx_*()} in drivers/vfio/pci/vfio_pci_intrs.c. That no interrupt comes is shown by
- * what the eventfd counts together with the loopback that follows.
+ * INTx of a VFIO device: {@code vfio_intx_*()} in drivers/vfio/pci/vfio_pci_intrs.c. That no interrupt comes is shown
+ * by what the eventfd counts together with the loopback that follows.
  */
 @VfioContract
-class VfioIntxContract {
-    private final VfioWorld vfio;
-
-    VfioIntxContract(VfioWorld vfio) {
-        this.vfio = vfio;
-    }
-
-    @AfterEach
-    void close() {
-        vfio.closeAll();
-    }
-
+class VfioIntxContract extends VfioSuite {
     /** A device whose INTx signals an eventfd. */
     private VfioDevice armed(int event) {
         VfioDevice device = vfio.device(EDU);
@@ -327,17 +316,16 @@ class VfioIntxContract {
     @Test
     void deviceWithoutDisIntxNeedsItsLineAlone() {
         VfioWorld alone = vfio.fakeAlone("QEMU's devices all have DisINTx");
-        Hardware hardware = Hardware.of(alone.fake()
-                .pciDevice("0000:00:1e.0", 8)
+        String address = "0000:00:1e.0";
+        FakePciDevice hardware = alone.fake()
+                .pciDevice(address, 8)
                 .intxWithoutDisIntx()
                 .onSharedLine()
-                .add());
-        int group = alone.world.own(alone.open("/dev/vfio/8"));
-        int container = alone.attach(group);
-        int fd = alone.world.own(alone.deviceFd(group, "0000:00:1e.0"));
-        VfioDevice device = new VfioDevice(alone, container, group, fd, hardware);
+                .add();
+        VfioDevice device = alone.device(hardware, 8, address);
         assertErrno(Errno.EBADF, device.arm(INTX, 0, NOT_OPEN));
         assertErrno(Errno.EBUSY, device.arm(INTX, 0, alone.world.eventfd()));
+        assertErrno(Errno.EBUSY, device.arm(INTX, 0, -1));
         assertErrno(Errno.EINVAL, device.intx(MASK));
     }
 }

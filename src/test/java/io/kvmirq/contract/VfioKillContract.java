@@ -17,23 +17,11 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** The host after a process with VFIO devices and a VM was killed. */
 @VfioContract
-class VfioKillContract {
-    private final VfioWorld vfio;
-
-    VfioKillContract(VfioWorld vfio) {
-        this.vfio = vfio;
-    }
-
-    @AfterEach
-    void close() {
-        vfio.closeAll();
-    }
-
+class VfioKillContract extends VfioSuite {
     /** Starts a program of ours that uses the same kernel. */
     static Process user(VfioWorld vfio, Class<?> program, String... arguments) throws IOException {
         List<String> command = new ArrayList<>(

@@ -10,31 +10,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.Errno;
-import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.uapi.Uapi;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** Real VFIO files and the KVM-VFIO device: virt/kvm/vfio.c. */
 @VfioContract
-class VfioKvmContract {
-    private final VfioWorld vfio;
-    private final KernelBackend kernel;
-
-    VfioKvmContract(VfioWorld vfio) {
-        this.vfio = vfio;
-        this.kernel = vfio.kernel();
-    }
-
-    @AfterEach
-    void close() {
-        vfio.closeAll();
-    }
-
-    private void closeFile(int fd) {
-        vfio.world.close(fd);
-    }
-
+class VfioKvmContract extends VfioSuite {
     private int kvmVfio() {
         return vfio.world.own(kernel.deviceCreate(vfio.world.bareVm(), Uapi.KVM_DEV_TYPE_VFIO));
     }

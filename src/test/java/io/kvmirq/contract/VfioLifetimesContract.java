@@ -10,31 +10,12 @@ import static io.kvmirq.contract.World.eventually;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
-import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.uapi.UapiVfio;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
-/** What VFIO keeps alive, and what goes with the last close of its files. */
+/** The objects that VFIO keeps alive, and those that end with the last close of its files. */
 @VfioContract
-class VfioLifetimesContract {
-    private final VfioWorld vfio;
-    private final KernelBackend kernel;
-
-    VfioLifetimesContract(VfioWorld vfio) {
-        this.vfio = vfio;
-        this.kernel = vfio.kernel();
-    }
-
-    @AfterEach
-    void close() {
-        vfio.closeAll();
-    }
-
-    private void closeFile(int fd) {
-        vfio.world.close(fd);
-    }
-
+class VfioLifetimesContract extends VfioSuite {
     // Devices
 
     @Test
@@ -138,7 +119,7 @@ class VfioLifetimesContract {
 
     // Eventfds
 
-    /** VFIO holds the eventfd's counter and not its file, so the device goes on signalling a counter without a reader. */
+    /** VFIO holds the eventfd's counter and not its file, so the device still signals a counter without a reader. */
     @Test
     void closedEventfdStaysArmed() {
         VfioDevice device = vfio.device(EDU);

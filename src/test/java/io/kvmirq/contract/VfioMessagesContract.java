@@ -15,26 +15,14 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import io.kvmirq.Errno;
 import java.util.Arrays;
 import java.util.stream.IntStream;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** MSI and MSI-X of a VFIO device: {@code vfio_msi_*()} in drivers/vfio/pci/vfio_pci_intrs.c. */
 @VfioContract
-class VfioMessagesContract {
+class VfioMessagesContract extends VfioSuite {
     private static final int ALL = 5;
-
-    private final VfioWorld vfio;
-
-    VfioMessagesContract(VfioWorld vfio) {
-        this.vfio = vfio;
-    }
-
-    @AfterEach
-    void close() {
-        vfio.closeAll();
-    }
 
     // Enabling and disabling
 
@@ -241,7 +229,7 @@ class VfioMessagesContract {
 
     // Shortage
 
-    /** What the table of AMD's IOMMU holds for one device. */
+    /** The number of entries for one device in the table of AMD's IOMMU. */
     private static final int HOST_HAS = 512;
 
     private static final int MORE = 1000;

@@ -15,24 +15,12 @@ import io.kvmirq.host.VfioOutlook;
 import io.kvmirq.vfio.IrqKind;
 import java.util.List;
 import java.util.stream.Collectors;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 
-/** What {@link VfioOutlook} derives from the files of a host is what VFIO answers there. */
+/** The answers that {@link VfioOutlook} derives from the files of a host are those of VFIO there. */
 @VfioContract
-class VfioOutlookContract {
-    private final VfioWorld vfio;
-
-    VfioOutlookContract(VfioWorld vfio) {
-        this.vfio = vfio;
-    }
-
-    @AfterEach
-    void close() {
-        vfio.closeAll();
-    }
-
+class VfioOutlookContract extends VfioSuite {
     private HostFacts host() {
         return new HostFacts(vfio.world.kernel().libc().hostFiles());
     }

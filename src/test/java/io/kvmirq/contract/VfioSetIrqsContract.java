@@ -11,27 +11,16 @@ import static io.kvmirq.contract.World.assertOk;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
+import io.kvmirq.fake.FakePciDevice;
 import io.kvmirq.uapi.UapiVfio;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** The checks of VFIO_DEVICE_SET_IRQS for all indexes, and the error and the request interrupt. */
 @VfioContract
-class VfioSetIrqsContract {
+class VfioSetIrqsContract extends VfioSuite {
     private static final int HEADER = 20;
-
-    private final VfioWorld vfio;
-
-    VfioSetIrqsContract(VfioWorld vfio) {
-        this.vfio = vfio;
-    }
-
-    @AfterEach
-    void close() {
-        vfio.closeAll();
-    }
 
     // Each call breaks the next rule too
 
@@ -181,9 +170,14 @@ class VfioSetIrqsContract {
         int[] events = alone.events(2);
         assertOk(device.arm(ERR, 0, events[0]));
         assertOk(device.arm(REQ, 0, events[1]));
-        alone.hardware(E1000E).reportError();
-        alone.hardware(E1000E).askBack();
+        FakePciDevice hardware = alone.hardware(E1000E);
+        assertThat(hardware.reportError()).isTrue();
+        assertThat(hardware.askBack()).isTrue();
         assertThat(alone.take(events[0])).isEqualTo(1);
         assertThat(alone.take(events[1])).isEqualTo(1);
+        assertOk(device.disable(ERR));
+        assertOk(device.disable(REQ));
+        assertThat(hardware.reportError()).isFalse();
+        assertThat(hardware.askBack()).isFalse();
     }
 }

@@ -10,10 +10,13 @@ import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakePciDevice;
+import io.kvmirq.fake.FakePlatformDevice;
 import io.kvmirq.testing.RulesSeen;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioGroupStatus;
+import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaMap;
+import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaUnmap;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.EnumMap;
@@ -22,42 +25,51 @@ import java.util.Map;
 import java.util.stream.Stream;
 
 /** A {@link World} whose kernel has the {@link TestDevice}s. For one thread. */
-public final class VfioWorld {
+public final class VfioWorld implements AutoCloseable {
     /** A descriptor that is never open. */
-    static final int NOT_OPEN = 100_000;
+    public static final int NOT_OPEN = 100_000;
 
-    final World world;
+    public final World world;
     private final Map<TestDevice, FakePciDevice> fakes = new EnumMap<>(TestDevice.class);
     private final List<VfioDevice> devices = new ArrayList<>();
     private final List<VfioWorld> fakesAlone = new ArrayList<>();
 
-    private VfioWorld(World world) {
+    private VfioWorld(World world, TestDevice... devices) {
         this.world = world;
         world.fake().ifPresent(fake -> {
-            for (TestDevice device : TestDevice.values()) {
+            for (TestDevice device : devices) {
                 fakes.put(device, device.addTo(fake, device.onFake()));
             }
         });
     }
 
+    private static VfioWorld withAllDevices(World world) {
+        return new VfioWorld(world, TestDevice.values());
+    }
+
     /** The kernels to ask, of both architectures. */
     static Stream<VfioWorld> all() {
-        return World.ofBothArchitectures().map(VfioWorld::new);
+        return World.ofBothArchitectures().map(VfioWorld::withAllDevices);
     }
 
     /** The kernels to ask whose devices may have files of their own. */
     static Stream<VfioWorld> withDeviceFiles() {
-        return World.withDeviceFiles().map(VfioWorld::new);
+        return World.withDeviceFiles().map(VfioWorld::withAllDevices);
     }
 
     /** The kernels to ask that run guests of x86. */
     static Stream<VfioWorld> x86() {
-        return World.all().map(VfioWorld::new);
+        return World.all().map(VfioWorld::withAllDevices);
     }
 
     /** The kernels to ask of arm64. */
     static Stream<VfioWorld> arm64() {
-        return World.arm64().map(VfioWorld::new);
+        return World.arm64().map(VfioWorld::withAllDevices);
+    }
+
+    /** A fake kernel that has these devices only, for what no lab can do: no real kernel is asked the same. */
+    public static VfioWorld ofFake(String profile, TestDevice... devices) {
+        return new VfioWorld(World.fake(profile), devices);
     }
 
     @Override
@@ -65,11 +77,11 @@ public final class VfioWorld {
         return world.toString();
     }
 
-    KernelBackend kernel() {
+    public KernelBackend kernel() {
         return world.kernel();
     }
 
-    Libc libc() {
+    public Libc libc() {
         return world.kernel().libc();
     }
 
@@ -83,17 +95,19 @@ public final class VfioWorld {
     }
 
     void closeAll() {
-        closeFiles();
+        close();
         if (TestDevice.areHere()) {
             world.noteRules();
-        } else {
-            world.fake().ifPresent(RulesSeen::addRefusals);
         }
-        fakesAlone.forEach(alone -> {
-            alone.closeFiles();
-            alone.world.fake().ifPresent(RulesSeen::addRefusals);
-        });
+        fakesAlone.forEach(VfioWorld::close);
         fakesAlone.clear();
+    }
+
+    /** Closes all files. The refusals of a fake must be explained, whether or not a real kernel was asked the same. */
+    @Override
+    public void close() {
+        closeFiles();
+        world.fake().ifPresent(RulesSeen::addRefusals);
     }
 
     private void closeFiles() {
@@ -109,28 +123,28 @@ public final class VfioWorld {
      */
     VfioWorld fakeAlone(String what) {
         assumeTrue(world.fake().isPresent(), () -> "needs a fake kernel: " + what);
-        VfioWorld alone = new VfioWorld(world.anotherFake());
+        VfioWorld alone = withAllDevices(world.anotherFake());
         fakesAlone.add(alone);
         return alone;
     }
 
     /** The kernel, which must be a fake. */
-    FakeKernel fake() {
+    public FakeKernel fake() {
         return world.fake().orElseThrow();
     }
 
-    /** What a device of a fake kernel does. */
-    FakePciDevice hardware(TestDevice device) {
+    /** The hardware of a device of a fake kernel. */
+    public FakePciDevice hardware(TestDevice device) {
         FakePciDevice hardware = fakes.get(device);
         if (hardware == null) {
-            throw new IllegalStateException(this + " is no fake");
+            throw new IllegalStateException(this + " is no fake with this device");
         }
         return hardware;
     }
 
     /** Skips, with the reason, where this kernel has no such device. */
     TestDevice.Place place(TestDevice device) {
-        if (!fakes.isEmpty()) {
+        if (world.fake().isPresent()) {
             return device.onFake();
         }
         world.kernel();
@@ -140,24 +154,24 @@ public final class VfioWorld {
 
     // Containers and groups
 
-    int open(String path) {
+    public int open(String path) {
         return libc().open(Buffers.cString(path), Uapi.O_RDWR | Uapi.O_CLOEXEC);
     }
 
-    static ByteBuffer number(int value) {
+    public static ByteBuffer number(int value) {
         return Buffers.allocate(Integer.BYTES).putInt(0, value);
     }
 
-    int ioctl(int fd, long request, ByteBuffer structure) {
+    public int ioctl(int fd, long request, ByteBuffer structure) {
         return libc().ioctl(fd, request, libc().addressOf(structure));
     }
 
-    int ioctl(int fd, long request, long value) {
+    public int ioctl(int fd, long request, long value) {
         return libc().ioctl(fd, request, value);
     }
 
     /** /dev/vfio/vfio. */
-    int container() {
+    public int container() {
         return world.own(open("/dev/vfio/vfio"));
     }
 
@@ -165,36 +179,36 @@ public final class VfioWorld {
         return "/dev/vfio/" + place(device).group();
     }
 
-    int group(TestDevice device) {
+    public int group(TestDevice device) {
         String path = groupPath(device);
         return world.own(open(path));
     }
 
-    int setContainer(int group, int container) {
+    public int setContainer(int group, int container) {
         return ioctl(group, UapiVfio.VFIO_GROUP_SET_CONTAINER, number(container));
     }
 
-    int unsetContainer(int group) {
+    public int unsetContainer(int group) {
         return ioctl(group, UapiVfio.VFIO_GROUP_UNSET_CONTAINER, 0);
     }
 
-    int setIommu(int container, int type) {
+    public int setIommu(int container, int type) {
         return ioctl(container, UapiVfio.VFIO_SET_IOMMU, type);
     }
 
-    int status(int group) {
+    public int status(int group) {
         ByteBuffer status = Buffers.allocate(VfioGroupStatus.SIZE).putInt(VfioGroupStatus.ARGSZ, VfioGroupStatus.SIZE);
         assertOk(ioctl(group, UapiVfio.VFIO_GROUP_GET_STATUS, status));
         return status.getInt(VfioGroupStatus.FLAGS);
     }
 
     /** VFIO_GROUP_GET_DEVICE_FD; a new descriptor is the caller's to close. */
-    int deviceFd(int group, String name) {
+    public int deviceFd(int group, String name) {
         return ioctl(group, UapiVfio.VFIO_GROUP_GET_DEVICE_FD, Buffers.cString(name));
     }
 
     /** Attaches a group to a new container with the IOMMU driver of type 1, version 2. */
-    int attach(int group) {
+    public int attach(int group) {
         int container = container();
         assertThat(setContainer(group, container)).isZero();
         assertThat(setIommu(container, UapiVfio.VFIO_TYPE1v2_IOMMU)).isZero();
@@ -202,18 +216,39 @@ public final class VfioWorld {
     }
 
     /** Opens a device through its group and a container of its own. */
-    VfioDevice device(TestDevice device) {
+    public VfioDevice device(TestDevice device) {
         int group = group(device);
         int container = attach(group);
         return device(device, container, group);
     }
 
     /** Opens a device of a group that is attached. */
-    VfioDevice device(TestDevice device, int container, int group) {
+    public VfioDevice device(TestDevice device, int container, int group) {
         int fd = world.own(deviceFd(group, place(device).address()));
         VfioDevice opened = new VfioDevice(this, container, group, fd, hardwareOf(device, fd));
         devices.add(opened);
         return opened;
+    }
+
+    /** Opens a device that a test added to a fake kernel, through its group and a container of its own. */
+    public VfioDevice device(FakePciDevice hardware, int number, String address) {
+        return device(Hardware.of(hardware), number, address);
+    }
+
+    /** Opens a device of a platform that a test added to a fake kernel; its line is at index 0. */
+    public VfioDevice device(FakePlatformDevice hardware, int number, String name) {
+        return device(Hardware.of(hardware), number, name);
+    }
+
+    private VfioDevice device(Hardware hardware, int number, String name) {
+        int group = world.own(open("/dev/vfio/" + number));
+        int container = attach(group);
+        return new VfioDevice(this, container, group, world.own(deviceFd(group, name)), hardware);
+    }
+
+    /** A device whose own file is bound to an iommufd. */
+    public VfioDevice bound(FakePciDevice hardware, int fd, int iommufd) {
+        return new VfioDevice(this, iommufd, -1, fd, Hardware.of(hardware));
     }
 
     /** A device whose own file is bound to an iommufd. */
@@ -221,17 +256,53 @@ public final class VfioWorld {
         return new VfioDevice(this, iommufd, -1, fd, hardwareOf(device, fd));
     }
 
-    /** What the device does that is open as this descriptor. */
+    /** The hardware of the device that is open as this descriptor. */
     Hardware hardwareOf(TestDevice device, int fd) {
-        if (!fakes.isEmpty()) {
+        if (world.fake().isPresent()) {
             return Hardware.of(hardware(device));
         }
         return device == TestDevice.E1000E ? Hardware.e1000e(libc(), fd) : Hardware.edu(libc(), fd);
     }
 
+    // Mappings
+
+    /** VFIO_IOMMU_MAP_DMA. */
+    public int mapDma(int container, int argsz, int flags, long vaddr, long iova, long size) {
+        return ioctl(
+                container,
+                UapiVfio.VFIO_IOMMU_MAP_DMA,
+                Buffers.allocate(VfioIommuType1DmaMap.SIZE)
+                        .putInt(VfioIommuType1DmaMap.ARGSZ, argsz)
+                        .putInt(VfioIommuType1DmaMap.FLAGS, flags)
+                        .putLong(VfioIommuType1DmaMap.VADDR, vaddr)
+                        .putLong(VfioIommuType1DmaMap.IOVA, iova)
+                        .putLong(VfioIommuType1DmaMap.LENGTH, size));
+    }
+
+    /** Maps memory for reads and writes of the devices. */
+    public int mapDma(int container, long vaddr, long iova, long size) {
+        int flags = UapiVfio.VFIO_DMA_MAP_FLAG_READ | UapiVfio.VFIO_DMA_MAP_FLAG_WRITE;
+        return mapDma(container, VfioIommuType1DmaMap.SIZE, flags, vaddr, iova, size);
+    }
+
+    /** VFIO_IOMMU_UNMAP_DMA. Returns the number of bytes that were unmapped, or a negative errno. */
+    public long unmapDma(int container, int argsz, int flags, long iova, long size) {
+        ByteBuffer unmap = Buffers.allocate(VfioIommuType1DmaUnmap.SIZE)
+                .putInt(VfioIommuType1DmaUnmap.ARGSZ, argsz)
+                .putInt(VfioIommuType1DmaUnmap.FLAGS, flags)
+                .putLong(VfioIommuType1DmaUnmap.IOVA, iova)
+                .putLong(VfioIommuType1DmaUnmap.LENGTH, size);
+        int result = ioctl(container, UapiVfio.VFIO_IOMMU_UNMAP_DMA, unmap);
+        return result < 0 ? result : unmap.getLong(VfioIommuType1DmaUnmap.LENGTH);
+    }
+
+    public long unmapDma(int container, int flags, long iova, long size) {
+        return unmapDma(container, VfioIommuType1DmaUnmap.SIZE, flags, iova, size);
+    }
+
     // Eventfds
 
-    int[] events(int count) {
+    public int[] events(int count) {
         int[] events = new int[count];
         for (int i = 0; i < count; i++) {
             events[i] = world.eventfd();
@@ -240,11 +311,11 @@ public final class VfioWorld {
     }
 
     /** The count of an eventfd, taken; 0 if there was none. */
-    long take(int event) {
+    public long take(int event) {
         return world.drain(event);
     }
 
-    void signal(int event) {
+    public void signal(int event) {
         assertOk(kernel().eventfdSignal(event, 1));
     }
 

@@ -157,16 +157,16 @@ class VgicContract extends ArmVms {
     void addressesAreReadBack() {
         Vm vm = vm();
         VgicV3 vgic = vgic(vm);
-        Its its = made.add(vm.createIts());
+        Its service = made.add(vm.createIts());
         assertThat(vgic.distributor()).isEmpty();
         assertThat(vgic.redistributors()).isEmpty();
-        assertThat(its.address()).isEmpty();
+        assertThat(service.address()).isEmpty();
         vgic.setDistributor(DISTRIBUTOR);
         vgic.setRedistributors(REDISTRIBUTORS);
-        its.setAddress(ITS);
+        service.setAddress(ITS);
         assertThat(vgic.distributor()).hasValue(DISTRIBUTOR);
         assertThat(vgic.redistributors()).containsExactly(new VgicV3.RedistributorRegion(REDISTRIBUTORS, 0));
-        assertThat(its.address()).hasValue(ITS);
+        assertThat(service.address()).hasValue(ITS);
     }
 
     @Test
@@ -373,20 +373,20 @@ class VgicContract extends ArmVms {
     void itsHasItsAddressOnceAndRegistersFromThen() {
         Vm vm = vm();
         vgic(vm);
-        Its its = made.add(vm.createIts());
-        assertThatThrownBy(() -> its.setAddress(ITS + 0x1000)).isInstanceOf(IllegalArgumentException.class);
-        assertThat(refused(Errno.ENXIO, () -> its.readRegister(0)))
+        Its service = made.add(vm.createIts());
+        assertThatThrownBy(() -> service.setAddress(ITS + 0x1000)).isInstanceOf(IllegalArgumentException.class);
+        assertThat(refused(Errno.ENXIO, () -> service.readRegister(0)))
                 .contains("no such register, or the ITS has no place yet");
-        its.setAddress(ITS);
-        refused(Errno.EEXIST, () -> its.setAddress(ITS));
+        service.setAddress(ITS);
+        refused(Errno.EEXIST, () -> service.setAddress(ITS));
         long quiescent = 1L << 31;
-        assertThat(its.readRegister(0)).isEqualTo(quiescent);
-        assertThatThrownBy(() -> its.readRegister(2))
+        assertThat(service.readRegister(0)).isEqualTo(quiescent);
+        assertThatThrownBy(() -> service.readRegister(2))
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessage("ITS register offset 0x2 is not possible: expected a multiple of 4");
-        assertThatThrownBy(() -> its.writeRegister(0x84, 0)).hasMessageEndingWith("expected a multiple of 8");
-        assertThatThrownBy(() -> its.readRegister(-8)).isInstanceOf(IllegalArgumentException.class);
-        refused(Errno.ENXIO, () -> its.readRegister(0x8000));
-        its.init();
+        assertThatThrownBy(() -> service.writeRegister(0x84, 0)).hasMessageEndingWith("expected a multiple of 8");
+        assertThatThrownBy(() -> service.readRegister(-8)).isInstanceOf(IllegalArgumentException.class);
+        refused(Errno.ENXIO, () -> service.readRegister(0x8000));
+        service.init();
     }
 }

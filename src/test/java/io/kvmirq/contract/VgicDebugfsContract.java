@@ -18,7 +18,7 @@ import java.util.stream.IntStream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
-/** What debugfs of a real kernel says of a VGIC and an ITS is what was set up. */
+/** The files of debugfs on a real kernel show the VGIC and the ITS as they were set up. */
 @ArmContract
 class VgicDebugfsContract extends ArmVms {
     private static final int VCPUS = 2;

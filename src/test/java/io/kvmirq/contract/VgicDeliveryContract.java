@@ -39,6 +39,8 @@ class VgicDeliveryContract extends ArmVms {
     private static final Ppi PRIVATE = new Ppi(23);
     private static final MsiMessage MESSAGE = MsiMessage.toIts(ITS, 0x10, 1);
 
+    private final Vm vm = vm();
+
     VgicDeliveryContract(World world) {
         super(world);
     }
@@ -55,7 +57,6 @@ class VgicDeliveryContract extends ArmVms {
 
     @Test
     void initRoutesEachGsiToItsPin() {
-        Vm vm = vm();
         VgicV3 vgic = vgic(vm);
         vgic.setInterrupts(96);
         vgic.init();
@@ -73,7 +74,6 @@ class VgicDeliveryContract extends ArmVms {
     /** A change replaces the whole table: the default routes stay because they are known. */
     @Test
     void changeKeepsTheDefaultRoutes() {
-        Vm vm = vm();
         VgicV3 vgic = ready(vm);
         Gsi added = new Gsi(300);
         vm.routes().change(edit -> edit.add(Route.Pin.to(added, OTHER)));
@@ -89,7 +89,6 @@ class VgicDeliveryContract extends ArmVms {
 
     @Test
     void chipsOfX86AreRefusedBeforeTheKernel() {
-        Vm vm = vm();
         ready(vm);
         assertThatThrownBy(
                         () -> vm.routes().change(edit -> edit.add(new Route.Pin(new Gsi(300), Route.Chip.IOAPIC, 5))))
@@ -104,7 +103,6 @@ class VgicDeliveryContract extends ArmVms {
 
     @Test
     void signalOfAnIrqfdLatchesTheSpiOfItsPin() {
-        Vm vm = vm();
         VgicV3 vgic = ready(vm);
         EventFd event = event();
         assign(vm, event, gsi(EDGE));
@@ -121,7 +119,6 @@ class VgicDeliveryContract extends ArmVms {
 
     @Test
     void fallingLineOfAnEdgeIsNothing() {
-        Vm vm = vm();
         VgicV3 vgic = ready(vm);
         vm.setSpi(EDGE, false);
         assertThat(vgic.isLatched(EDGE)).isFalse();
@@ -133,7 +130,6 @@ class VgicDeliveryContract extends ArmVms {
 
     @Test
     void deassignedIrqfdKeepsItsSignals() {
-        Vm vm = vm();
         VgicV3 vgic = ready(vm);
         EventFd event = event();
         Irqfd irqfd = assign(vm, event, gsi(EDGE));
@@ -145,7 +141,6 @@ class VgicDeliveryContract extends ArmVms {
 
     @Test
     void signalWithoutRouteOrPinIsLost() {
-        Vm vm = vm();
         VgicV3 vgic = ready(vm);
         EventFd event = event();
         vm.routes().change(edit -> edit.add(new Route.Pin(new Gsi(300), Route.Chip.VGIC, 900)));
@@ -162,7 +157,6 @@ class VgicDeliveryContract extends ArmVms {
 
     @Test
     void changedRouteTakesTheNextSignal() {
-        Vm vm = vm();
         VgicV3 vgic = ready(vm);
         EventFd event = event();
         Gsi gsi = new Gsi(300);
@@ -180,7 +174,7 @@ class VgicDeliveryContract extends ArmVms {
     /** The latches of 32 interrupts are one register. */
     @Test
     void latchOfAnSpiLeavesItsNeighbours() {
-        VgicV3 vgic = ready(vm());
+        VgicV3 vgic = ready(vm);
         vgic.setLatched(EDGE, true);
         vgic.setLatched(OTHER, true);
         assertThat(vgic.isLatched(EDGE)).isTrue();
@@ -192,7 +186,6 @@ class VgicDeliveryContract extends ArmVms {
     /** The configurations of 16 interrupts are one register. */
     @Test
     void configurationOfAnSpiLeavesItsNeighbours() {
-        Vm vm = vm();
         VgicV3 vgic = ready(vm);
         vgic.makeLevel(LEVEL);
         vm.setSpi(EDGE, true);
@@ -208,7 +201,6 @@ class VgicDeliveryContract extends ArmVms {
 
     @Test
     void ppiStaysLevelTriggered() {
-        Vm vm = vm();
         VgicV3 vgic = ready(vm);
         int configuration = PRIVATE_FRAME + GICD_ICFGR.offset() + Integer.BYTES;
         vgic.writeRedistributor(FIRST, configuration, 0xaaaa_aaaa);
@@ -223,7 +215,6 @@ class VgicDeliveryContract extends ArmVms {
 
     @Test
     void lineOfALevelIsHighAndNotLatched() {
-        Vm vm = vm();
         VgicV3 vgic = ready(vm);
         vgic.makeLevel(LEVEL);
         vm.setSpi(LEVEL, true);
@@ -238,7 +229,6 @@ class VgicDeliveryContract extends ArmVms {
 
     @Test
     void resamplingIrqfdHoldsTheLineUntilItIsDeassigned() {
-        Vm vm = vm();
         VgicV3 vgic = ready(vm);
         vgic.makeLevel(LEVEL);
         EventFd event = event();
@@ -256,7 +246,6 @@ class VgicDeliveryContract extends ArmVms {
     /** Without resampling no end of interrupt is seen, and nobody lowers what an irqfd has raised. */
     @Test
     void lineOfAPlainIrqfdStaysHigh() {
-        Vm vm = vm();
         VgicV3 vgic = ready(vm);
         vgic.makeLevel(LEVEL);
         EventFd event = event();
@@ -271,7 +260,6 @@ class VgicDeliveryContract extends ArmVms {
 
     @Test
     void ppiIsOfOneVcpu() {
-        Vm vm = vm();
         VgicV3 vgic;
         VcpuId second = new VcpuId(1);
         vcpu(vm, 0).initialize();
@@ -290,7 +278,6 @@ class VgicDeliveryContract extends ArmVms {
     /** Lines are restored whatever the interrupts are; a high line of an edge latches nothing. */
     @Test
     void linesAreSavedAndRestored() {
-        Vm vm = vm();
         vcpu(vm, 0).initialize();
         VgicV3 vgic = made.add(vm.createVgicV3());
         vgic.init();
@@ -315,7 +302,6 @@ class VgicDeliveryContract extends ArmVms {
 
     @Test
     void linesNeedAVgic() {
-        Vm vm = vm();
         vcpu(vm, 0);
         assertThat(refused(Errno.ENXIO, () -> vm.setSpi(EDGE, true))).endsWith("ENXIO (the VM has no VGIC)");
         refused(Errno.ENXIO, () -> vm.setPpi(FIRST, PRIVATE, true));
@@ -325,17 +311,16 @@ class VgicDeliveryContract extends ArmVms {
 
     @Test
     void messageNeedsVgicThenItsThenDevice() {
-        Vm vm = vm();
         MsiMessage withoutDevice = new MsiMessage(MESSAGE.address(), MESSAGE.data());
         assertThat(refused(Errno.EINVAL, () -> vm.signal(MESSAGE))).endsWith("EINVAL (the VM has no VGIC)");
         ready(vm);
         assertThat(refused(Errno.ENODEV, () -> vm.signal(MESSAGE))).endsWith("ENODEV (the VM has no ITS)");
         refused(Errno.ENODEV, () -> vm.signal(withoutDevice));
-        Its its = made.add(vm.createIts());
+        Its service = made.add(vm.createIts());
         assertThat(refused(Errno.EINVAL, () -> vm.signal(withoutDevice)))
                 .endsWith("EINVAL (an ITS needs the device: VALID_DEVID is missing)");
         assertThat(refused(Errno.EINVAL, () -> vm.signal(MESSAGE))).contains("no ITS is at that address");
-        its.setAddress(ITS);
+        service.setAddress(ITS);
         assertThat(refused(Errno.EINVAL, () -> vm.signal(MsiMessage.toIts(0x909_0000L, 0x10, 1))))
                 .contains("no ITS is at that address");
         refused(Errno.EINVAL, () -> vm.signal(withoutDevice));
@@ -344,7 +329,6 @@ class VgicDeliveryContract extends ArmVms {
     /** Whatever the device: the ITS looks it up once the guest has turned it on. */
     @Test
     void messageToAnItsThatIsOffIsBusy() {
-        Vm vm = vm();
         ready(vm);
         made.add(vm.createIts()).setAddress(ITS);
         for (int device : new int[] {0, 0x10, -1}) {
@@ -355,7 +339,6 @@ class VgicDeliveryContract extends ArmVms {
 
     @Test
     void routedMessageToAnItsThatIsOffIsLost() {
-        Vm vm = vm();
         ready(vm);
         made.add(vm.createIts()).setAddress(ITS);
         Gsi gsi = vm.routes().add(MESSAGE);
@@ -370,17 +353,18 @@ class VgicDeliveryContract extends ArmVms {
     @Test
     void deviceIdIsPartOfTheMessage() {
         assertThat(MESSAGE).isEqualTo(new MsiMessage(ITS + 0x1_0040, 1, OptionalInt.of(0x10)));
-        int vm = world.own(world.kernel().vmCreate(world.kvm(), 0));
+        int number = world.own(world.kernel().vmCreate(world.kvm(), 0));
         ByteBuffer route = records(1)
                 .putInt(KernelBackend.ROUTE_GSI, 5)
                 .putInt(KernelBackend.ROUTE_TYPE, KernelBackend.ROUTE_TYPE_MSI)
                 .putInt(KernelBackend.ROUTE_FLAGS, KernelBackend.ROUTE_FLAG_DEVID)
                 .putLong(KernelBackend.ROUTE_ADDRESS, MESSAGE.address())
                 .putInt(KernelBackend.ROUTE_DEVID, 0x10);
-        assertOk(world.kernel().routesSet(vm, route, 1));
+        assertOk(world.kernel().routesSet(number, route, 1));
         route.putInt(KernelBackend.ROUTE_FLAGS, KernelBackend.ROUTE_FLAG_DEVID << 1);
-        assertErrno(Errno.EINVAL, world.kernel().routesSet(vm, route, 1));
-        assertErrno(Errno.EINVAL, world.kernel().msiSignal(vm, MESSAGE.address(), 1, Uapi.KVM_MSI_VALID_DEVID, 0x10));
+        assertErrno(Errno.EINVAL, world.kernel().routesSet(number, route, 1));
+        assertErrno(
+                Errno.EINVAL, world.kernel().msiSignal(number, MESSAGE.address(), 1, Uapi.KVM_MSI_VALID_DEVID, 0x10));
     }
 
     // Ranges
@@ -388,7 +372,7 @@ class VgicDeliveryContract extends ArmVms {
     /** The kernel ignores writes of registers and bits that it does not have, and reads them as 0. */
     @Test
     void spiBeyondTheVgicIsRefused() {
-        VgicV3 vgic = ready(vm());
+        VgicV3 vgic = ready(vm);
         Spi beyond = new Spi(500);
         String sentence = "spi 500 is beyond this VGIC: expected 32–255, call setInterrupts before init for more";
         assertThatThrownBy(() -> vgic.makeLevel(beyond)).hasMessage(sentence);
@@ -404,7 +388,7 @@ class VgicDeliveryContract extends ArmVms {
 
     @Test
     void offsetOfNoRegisterIsRefused() {
-        VgicV3 vgic = ready(vm());
+        VgicV3 vgic = ready(vm);
         assertThatThrownBy(() -> vgic.readRedistributor(FIRST, -4))
                 .hasMessage("redistributor offset 0xfffffffc is not possible: expected a multiple of 4 below 0x20000");
         assertThatThrownBy(() -> vgic.writeRedistributor(FIRST, VgicV3.REDISTRIBUTOR_SIZE, 0))
@@ -422,11 +406,11 @@ class VgicDeliveryContract extends ArmVms {
     void adoptedVgicAndItsAreRead() {
         Vm mine = vm();
         VgicV3 vgic = ready(mine);
-        Its its = made.add(mine.createIts());
-        its.setAddress(ITS);
+        Its service = made.add(mine.createIts());
+        service.setAddress(ITS);
         try (var vm = mine.fd().lease();
                 var ofVgic = vgic.fd().lease();
-                var ofIts = its.fd().lease()) {
+                var ofIts = service.fd().lease()) {
             Route kept = new Route.Msi(new Gsi(224), MESSAGE);
             Vm adopted = made.add(Vm.adopt(kernel, vm.number(), Ownership.BORROWED, List.of(kept), new Gsi(224)));
             try (VgicV3 theirs = adopted.adoptVgicV3(ofVgic.number(), Ownership.BORROWED);
@@ -436,7 +420,7 @@ class VgicDeliveryContract extends ArmVms {
                 adopted.setSpi(EDGE, true);
                 assertThat(theirs.isLatched(EDGE)).isTrue();
                 assertThatThrownBy(() -> theirs.makeLevel(new Spi(500))).hasMessageContaining("expected 32–255");
-                assertThat(theirIts.readRegister(8)).isEqualTo(its.readRegister(8));
+                assertThat(theirIts.readRegister(8)).isEqualTo(service.readRegister(8));
             }
             assertThat(adopted.routes().routes()).containsExactly(kept);
             assertThat(vgic.isLatched(EDGE)).isTrue();

@@ -15,33 +15,22 @@ import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.GuestGic;
 import io.kvmirq.uapi.UapiArm64;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
 /** The registers of a VGICv3 as a VMM saves and restores them: arch/arm64/kvm/vgic/vgic-mmio-v3.c, vgic-mmio.c. */
 @ArmContract
 class VgicRegistersContract extends ArmVms {
-    private static final VcpuId SECOND = new VcpuId(1);
     private static final Spi SPI = new Spi(42);
     /** GICD_CTLR of a disabled distributor: affinity routing, one security state. */
     private static final int DISABLED = 0x50;
     /** Of GICR_TYPER. */
     private static final int LAST = 0x10;
 
-    private Vm vm;
-    private VgicV3 vgic;
+    private final Vm vm = vm();
+    private final VgicV3 vgic = vgicOfTwo(vm);
 
-    @SuppressWarnings("NullAway.Init")
     VgicRegistersContract(World world) {
         super(world);
-    }
-
-    @BeforeEach
-    void setUp() {
-        vm = vm();
-        vcpu(vm, 0).initialize();
-        vcpu(vm, 1).initialize();
-        vgic = made.add(vm.createVgicV3());
         vgic.setRedistributors(REDISTRIBUTORS);
         vgic.init();
     }

@@ -14,16 +14,14 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import java.util.EnumSet;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
 /**
- * The system registers of a VGICv3's CPU interfaces as a VMM saves and restores them: arch/arm64/kvm/vgic-sys-reg-v3.c. What
- * the host has is read from ICC_CTLR_EL1.
+ * The system registers of a VGICv3's CPU interfaces as a VMM saves and restores them: arch/arm64/kvm/vgic-sys-reg-v3.c.
+ * The features of the host are read from ICC_CTLR_EL1.
  */
 @ArmContract
 class VgicSystemRegistersContract extends ArmVms {
-    private static final VcpuId SECOND = new VcpuId(1);
     private static final VcpuId MISSING = new VcpuId(2);
     /** ICC_IAR1_EL1, which nobody saves. */
     private static final int ACKNOWLEDGE = VgicV3.systemRegister(3, 0, 12, 12, 0);
@@ -43,20 +41,10 @@ class VgicSystemRegistersContract extends ArmVms {
 
     private static final long NOWHERE = 8;
 
-    private Vm vm;
-    private VgicV3 vgic;
+    private final VgicV3 vgic = vgicOfTwo(vm());
 
-    @SuppressWarnings("NullAway.Init")
     VgicSystemRegistersContract(World world) {
         super(world);
-    }
-
-    @BeforeEach
-    void setUp() {
-        vm = vm();
-        vcpu(vm, 0).initialize();
-        vcpu(vm, 1).initialize();
-        vgic = made.add(vm.createVgicV3());
         vgic.init();
     }
 

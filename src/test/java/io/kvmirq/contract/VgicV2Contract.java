@@ -28,9 +28,10 @@ import org.junit.jupiter.api.Test;
 class VgicV2Contract extends GicV2Vms {
     private static final Spi SPI = new Spi(42);
     private static final Ppi PRIVATE = new Ppi(23);
-    private static final VcpuId SECOND = new VcpuId(1);
     private static final int SPI_WORD = UapiArm64.KVM_ARM_IRQ_TYPE_SPI << UapiArm64.KVM_ARM_IRQ_TYPE_SHIFT;
     private static final MsiMessage MESSAGE = MsiMessage.toIts(ITS, 0x10, 1);
+
+    private final Vm vm = vm();
 
     VgicV2Contract(World world) {
         super(world);
@@ -44,7 +45,6 @@ class VgicV2Contract extends GicV2Vms {
 
     @Test
     void hostWithAGicV2HasNoGicV3AndNoIts() {
-        Vm vm = vm();
         assumeTrue(!vm.supports(KvmDevice.Type.VGIC_V3), "needs a host with a GICv2: a GICv3 may run both");
         assertThat(vm.supports(KvmDevice.Type.VGIC_V2)).isTrue();
         assertThat(vm.supports(KvmDevice.Type.ITS)).isFalse();
@@ -54,7 +54,6 @@ class VgicV2Contract extends GicV2Vms {
 
     @Test
     void vgicIsTheOnlyOneAndStaysWhenItIsClosed() {
-        Vm vm = vm();
         VgicV2 vgic = made.add(vm.createVgicV2());
         assertThat(refused(Errno.EEXIST, vm::createVgicV2)).contains("the VM has a VGIC, and closing its descriptor");
         vgic.close();
@@ -65,7 +64,6 @@ class VgicV2Contract extends GicV2Vms {
     /** It has no descriptor, so only its lines and irqfds can be used. */
     @Test
     void irqchipIsAGicV2() {
-        Vm vm = vm();
         vcpu(vm, 0).initialize();
         assertOk(createIrqchip(vm));
         assertErrno(Errno.EEXIST, createIrqchip(vm));
@@ -75,7 +73,6 @@ class VgicV2Contract extends GicV2Vms {
 
     @Test
     void gicV2Serves8Vcpus() {
-        Vm vm = vm();
         made.add(vm.createVgicV2());
         assertThat(refused(Errno.EINVAL, () -> vcpu(vm, 8)))
                 .contains("EINVAL (with a GICv2 in the VM or the host: a ninth vCPU, or an id above 7")
@@ -94,7 +91,6 @@ class VgicV2Contract extends GicV2Vms {
     /** A VM of such a host has 8 vCPUs at most, with and without a GICv2. */
     @Test
     void hostWithAGicV2Has8VcpusInAVm() {
-        Vm vm = vm();
         assumeTrue(!vm.supports(KvmDevice.Type.VGIC_V3), "needs a host with a GICv2: a GICv3 serves more vCPUs");
         assertThat(world.kernel().capabilityCheck(world.kvm(), Uapi.KVM_CAP_MAX_VCPUS))
                 .isEqualTo(8);
@@ -109,7 +105,7 @@ class VgicV2Contract extends GicV2Vms {
 
     @Test
     void addressIsSetOnceAndReadBack() {
-        VgicV2 vgic = made.add(vm().createVgicV2());
+        VgicV2 vgic = made.add(vm.createVgicV2());
         assertThat(vgic.distributor()).isEmpty();
         assertThat(vgic.cpuInterface()).isEmpty();
         vgic.setDistributor(DISTRIBUTOR + 0x1000);
@@ -123,7 +119,7 @@ class VgicV2Contract extends GicV2Vms {
 
     @Test
     void addressIsAPageOfTheVm() {
-        VgicV2 vgic = made.add(vm().createVgicV2());
+        VgicV2 vgic = made.add(vm.createVgicV2());
         for (int place : new int[] {UapiArm64.KVM_VGIC_V2_ADDR_TYPE_DIST, UapiArm64.KVM_VGIC_V2_ADDR_TYPE_CPU}) {
             assertErrno(Errno.EINVAL, set(vgic, UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR, place, 0x800_0800));
             assertErrno(Errno.EINVAL, set(vgic, UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR, place, -0x1000));
@@ -138,7 +134,7 @@ class VgicV2Contract extends GicV2Vms {
     /** The first run finds the overlap, see {@link VgicV2GuestContract}. */
     @Test
     void overlapIsNotRefusedAtOnce() {
-        VgicV2 vgic = readyGicV2(vm(), 1);
+        VgicV2 vgic = readyGicV2(vm, 1);
         vgic.setDistributor(CPU_INTERFACE + 0x1000);
         vgic.setCpuInterface(CPU_INTERFACE);
     }
@@ -147,7 +143,7 @@ class VgicV2Contract extends GicV2Vms {
 
     @Test
     void attributesOfAGicV3AreMissing() {
-        VgicV2 vgic = readyGicV2(vm(), 1);
+        VgicV2 vgic = readyGicV2(vm, 1);
         int address = UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR;
         for (int place = UapiArm64.KVM_VGIC_V3_ADDR_TYPE_DIST;
                 place <= UapiArm64.KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION + 1;
@@ -175,7 +171,7 @@ class VgicV2Contract extends GicV2Vms {
 
     @Test
     void attributesOfAGicV2AreThere() {
-        VgicV2 vgic = readyGicV2(vm(), 1);
+        VgicV2 vgic = readyGicV2(vm, 1);
         assertOk(has(vgic, UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR, UapiArm64.KVM_VGIC_V2_ADDR_TYPE_DIST));
         assertOk(has(vgic, UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR, UapiArm64.KVM_VGIC_V2_ADDR_TYPE_CPU));
         assertOk(has(vgic, UapiArm64.KVM_DEV_ARM_VGIC_GRP_NR_IRQS, 0));
@@ -199,7 +195,7 @@ class VgicV2Contract extends GicV2Vms {
 
     @Test
     void registersNeedTheirVcpu() {
-        VgicV2 vgic = readyGicV2(vm(), 1);
+        VgicV2 vgic = readyGicV2(vm, 1);
         assertThat(refused(Errno.EINVAL, () -> vgic.readDistributor(SECOND, ENABLED)))
                 .contains("no vCPU has that affinity, or with a GICv2 that id");
         refused(Errno.EINVAL, () -> vgic.writeCpuInterface(SECOND, 0, 1));
@@ -211,7 +207,6 @@ class VgicV2Contract extends GicV2Vms {
 
     @Test
     void numberOfInterruptsIsSetOnce() {
-        Vm vm = vm();
         VgicV2 vgic = gicV2(vm, 1);
         assertThat(vgic.interrupts()).isEqualTo(32);
         vgic.setInterrupts(96);
@@ -229,7 +224,6 @@ class VgicV2Contract extends GicV2Vms {
 
     @Test
     void initChooses256Interrupts() {
-        Vm vm = vm();
         VgicV2 vgic = readyGicV2(vm, 1);
         assertThat(vgic.interrupts()).isEqualTo(256);
         refused(Errno.EBUSY, () -> vgic.setInterrupts(256));
@@ -241,7 +235,6 @@ class VgicV2Contract extends GicV2Vms {
     /** The first line or register initialises a GICv2. An irqfd does not. */
     @Test
     void lineInitialises() {
-        Vm vm = vm();
         VgicV2 vgic = gicV2(vm, 1);
         assertThat(refused(Errno.EAGAIN, () -> vm.assignIrqfd(event(), new Gsi(5))))
                 .contains("the interrupt controller is not initialised yet");
@@ -253,7 +246,6 @@ class VgicV2Contract extends GicV2Vms {
 
     @Test
     void lineThatDoesNotExistInitialisesAsWell() {
-        Vm vm = vm();
         VgicV2 vgic = gicV2(vm, 1);
         assertErrno(Errno.EINVAL, line(vm, SPI_WORD | 300, 1));
         assertThat(vgic.interrupts()).isEqualTo(256);
@@ -261,7 +253,7 @@ class VgicV2Contract extends GicV2Vms {
 
     @Test
     void registerInitialises() {
-        VgicV2 vgic = gicV2(vm(), 1);
+        VgicV2 vgic = gicV2(vm, 1);
         assertOk(get(vgic, UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS, ENABLED));
         assertThat(vgic.interrupts()).isEqualTo(256);
         VgicV2 other = gicV2(vm(), 1);
@@ -277,7 +269,6 @@ class VgicV2Contract extends GicV2Vms {
 
     @Test
     void lineOfAnSpiIsLatched() {
-        Vm vm = vm();
         VgicV2 vgic = readyGicV2(vm, 1);
         vm.setSpi(SPI, true);
         vm.setSpi(SPI, false);
@@ -289,7 +280,6 @@ class VgicV2Contract extends GicV2Vms {
     /** The pending state of a GICv2 has the lines of levels, which that of a GICv3 has not. */
     @Test
     void lineOfALevelIsPendingWhileItIsHigh() {
-        Vm vm = vm();
         VgicV2 vgic = readyGicV2(vm, 1);
         vgic.makeLevel(SPI);
         vm.setSpi(SPI, true);
@@ -302,7 +292,6 @@ class VgicV2Contract extends GicV2Vms {
 
     @Test
     void ppiIsOfOneVcpu() {
-        Vm vm = vm();
         VgicV2 vgic = readyGicV2(vm, 2);
         vm.setPpi(SECOND, PRIVATE, true);
         assertThat(vgic.readDistributor(SECOND, PENDING)).isEqualTo(1 << PRIVATE.number());
@@ -314,7 +303,6 @@ class VgicV2Contract extends GicV2Vms {
 
     @Test
     void signalOfAnIrqfdLatchesTheSpiOfItsPin() {
-        Vm vm = vm();
         VgicV2 vgic = readyGicV2(vm, 1);
         EventFd event = event();
         made.add(vm.assignIrqfd(event, new Gsi(SPI.pin())));
@@ -325,7 +313,6 @@ class VgicV2Contract extends GicV2Vms {
 
     @Test
     void resamplingIrqfdHoldsTheLineUntilItIsDeassigned() {
-        Vm vm = vm();
         VgicV2 vgic = readyGicV2(vm, 1);
         vgic.makeLevel(SPI);
         EventFd event = event();
@@ -340,7 +327,6 @@ class VgicV2Contract extends GicV2Vms {
 
     @Test
     void messageNeedsAnIts() {
-        Vm vm = vm();
         assertThat(refused(Errno.EINVAL, () -> vm.signal(MESSAGE))).endsWith("EINVAL (the VM has no VGIC)");
         VgicV2 vgic = readyGicV2(vm, 1);
         assertThat(refused(Errno.ENODEV, () -> vm.signal(MESSAGE))).endsWith("ENODEV (the VM has no ITS)");
@@ -358,7 +344,6 @@ class VgicV2Contract extends GicV2Vms {
     /** Linux 6.1 took the id for the vCPU's place in the order of creation, until its maintainers fixed that. */
     @Test
     void registersAreNamedByTheIdOfTheVcpu() {
-        Vm vm = vm();
         Vcpu high = vcpu(vm, 5);
         high.initialize();
         VgicV2 vgic = made.add(vm.createVgicV2());

@@ -128,7 +128,7 @@ class VgicV2GuestContract extends GicV2Vms {
         assertThat(vgic.readDistributor(PENDING)).isZero();
     }
 
-    /** The kernel shows what the guest wrote: the priority mask in bits 4:0, the binary points as the hardware has them. */
+    /** The kernel shows the guest's values: the priority mask in bits 4:0, the binary points as in hardware. */
     @Test
     void cpuInterfaceIsReadAsTheGuestLeftIt() {
         ArmGuest guest = guest();

@@ -13,13 +13,11 @@ import io.kvmirq.kvm.VgicV2;
 import io.kvmirq.kvm.Vm;
 import java.util.Map;
 import java.util.TreeMap;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
 /** The registers of a VGICv2 as a VMM saves and restores them: arch/arm64/kvm/vgic/vgic-mmio-v2.c, vgic-mmio.c. */
 @GicV2Contract
 class VgicV2RegistersContract extends GicV2Vms {
-    private static final VcpuId SECOND = new VcpuId(1);
     private static final Spi SPI = new Spi(42);
     private static final int SGIS = 0xffff;
     /** GICD_SGIR. */
@@ -36,18 +34,11 @@ class VgicV2RegistersContract extends GicV2Vms {
     private static final int GICC_APR = 0xd0;
     private static final int GICC_IIDR = 0xfc;
 
-    private Vm vm;
-    private VgicV2 vgic;
+    private final Vm vm = vm();
+    private final VgicV2 vgic = readyGicV2(vm, 2);
 
-    @SuppressWarnings("NullAway.Init")
     VgicV2RegistersContract(World world) {
         super(world);
-    }
-
-    @BeforeEach
-    void setUp() {
-        vm = vm();
-        vgic = readyGicV2(vm, 2);
     }
 
     private int read(VcpuId vcpu, DistributorRegister register) {
@@ -288,7 +279,7 @@ class VgicV2RegistersContract extends GicV2Vms {
         return !clears;
     }
 
-    /** GICD_ISPENDR before GICD_SPENDSGIR: it adds the vCPU itself as the source of its SGIs, which is then one too many. */
+    /** GICD_ISPENDR before GICD_SPENDSGIR adds the vCPU itself as a source of its SGIs: one too many. */
     @Test
     void stateIsSavedAndRestored() {
         vgic.writeDistributor(GICD_CTLR.offset(), 1);

@@ -6,29 +6,14 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
-import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** The KVM device and VMs: virt/kvm/kvm_main.c, arch/x86/kvm/x86.c. */
 @Contract
-class VmContract {
-    private final World world;
-    private final KernelBackend kernel;
-
-    VmContract(World world) {
-        this.world = world;
-        this.kernel = world.kernel();
-    }
-
-    @AfterEach
-    void close() {
-        world.closeAll();
-    }
-
+class VmContract extends KernelSuite {
     @Test
     void deviceSpeaksVersion12() {
         assertThat(kernel.kvmVersion(world.kvm())).isEqualTo(12);

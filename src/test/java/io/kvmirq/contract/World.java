@@ -57,8 +57,8 @@ public final class World {
     static final String FAKE = "fake";
 
     /**
-     * The kernels to ask: {@code -Dkvmirq.test.backends}, separated by spaces, else the real one by all that work on this
-     * JVM, and the fake in each profile.
+     * The kernels to ask: {@code -Dkvmirq.test.backends}, separated by spaces, else the real one by all that work on
+     * this JVM, and the fake in each profile.
      */
     static Stream<World> all() {
         return kernels(Machine.kvmFlaw(), Profile.labels());
@@ -69,7 +69,7 @@ public final class World {
         return kernels(Machine.arm64Flaw(), List.of("6.1,arm64", "6.12,arm64", "7.1,arm64"));
     }
 
-    /** As {@link #arm64}, where the host of the real one must run a GICv2. Of the fake those profiles whose host has one. */
+    /** As {@link #arm64}, where the host of the real one must run a GICv2. The fakes have hosts with one. */
     static Stream<World> gicV2() {
         return kernels(Machine.gicV2Flaw(), GICV2_PROFILES);
     }
@@ -111,7 +111,7 @@ public final class World {
         return fake(release);
     }
 
-    private static World fake(String profile) {
+    static World fake(String profile) {
         return new World(
                 FAKE + "-" + profile, profile, new FakeKernel(Profile.of(profile)).backend(), Optional.empty());
     }
@@ -126,7 +126,7 @@ public final class World {
     }
 
     /** Skips, with the reason, where this world's kernel cannot be used. */
-    KernelBackend kernel() {
+    public KernelBackend kernel() {
         assumeTrue(flaw.isEmpty(), () -> flaw.orElse(""));
         return kernel;
     }
@@ -137,13 +137,13 @@ public final class World {
     }
 
     /** Keeps a new descriptor to be closed. */
-    int own(int result) {
+    public int own(int result) {
         assertThat(result).as("a new descriptor").isNotNegative();
         open.add(result);
         return result;
     }
 
-    void close(int fd) {
+    public void close(int fd) {
         open.remove((Integer) fd);
         assertOk(kernel.fdClose(fd));
     }
@@ -181,7 +181,7 @@ public final class World {
     }
 
     /** Fresh memory, or a file's, unmapped after the test. */
-    long map(long length, int fd) {
+    public long map(long length, int fd) {
         int flags = fd < 0 ? Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS : Uapi.MAP_SHARED;
         long address = kernel.libc().mmap(length, Uapi.PROT_READ | Uapi.PROT_WRITE, flags, fd, 0);
         assertOk(address);
@@ -207,11 +207,11 @@ public final class World {
         return own(kernel.kvmOpen(Buffers.cString("/dev/kvm")));
     }
 
-    int bareVm() {
+    public int bareVm() {
         return own(kernel.vmCreate(kvm(), 0));
     }
 
-    int fullVm() {
+    public int fullVm() {
         int vm = bareVm();
         createFullIrqchip(vm);
         return vm;
@@ -238,7 +238,7 @@ public final class World {
         return vm;
     }
 
-    int eventfd() {
+    public int eventfd() {
         return own(kernel.eventfdCreate());
     }
 
@@ -247,12 +247,12 @@ public final class World {
         return own(kernel.libc().epollCreate(0));
     }
 
-    /** Skips, with the reason, where this world's kernel is of another architecture: the suites of arm64 are its own. */
+    /** Skips, with the reason, where this world's kernel is of another architecture: arm64 has suites of its own. */
     void assumeX86() {
         assumeTrue(!kernel.isReal() || Machine.isX86(), "needs KVM on x86-64, and this one is arm64");
     }
 
-    int vcpu(int vm, int id) {
+    public int vcpu(int vm, int id) {
         return own(kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, id));
     }
 
@@ -309,7 +309,7 @@ public final class World {
         assertOk(kernel.irqchipSet(vm, IOAPIC, state));
     }
 
-    /** What KVM_IRQ_LINE_STATUS says came of it. */
+    /** Sets a line. Returns the status of KVM_IRQ_LINE_STATUS. */
     int status(int vm, int gsi, int level) {
         ByteBuffer status = Buffers.allocate(Integer.BYTES);
         assertOk(kernel.lineSetStatus(vm, gsi, level, status));
@@ -398,11 +398,11 @@ public final class World {
         return count.getLong(0);
     }
 
-    static void assertOk(long result) {
+    public static void assertOk(long result) {
         assertThat(result).as("result").isNotNegative();
     }
 
-    static void assertErrno(Errno expected, long result) {
+    public static void assertErrno(Errno expected, long result) {
         assertThat(result).as("result, expected " + expected).isEqualTo(-expected.number());
     }
 }

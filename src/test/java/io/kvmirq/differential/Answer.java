@@ -4,7 +4,7 @@ package io.kvmirq.differential;
 import io.kvmirq.Errno;
 import java.nio.ByteBuffer;
 
-/** What a kernel said: a result or {@code -errno}, and the bytes it wrote that matter. */
+/** The answer of a kernel: a result or {@code -errno}, and the bytes it wrote that matter. */
 record Answer(long result, ByteBuffer output) {
     private static final ByteBuffer NOTHING = ByteBuffer.allocate(0);
     private static final int MAX_ERRNO = 4095;

@@ -9,7 +9,7 @@ import java.util.TreeMap;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
-/** What has been called, and what came of it on the real kernel. */
+/** The calls that were made, and their outcomes on the real kernel. */
 final class Coverage {
     /** One in so many. */
     private static final long LEAST = 100;
@@ -37,7 +37,7 @@ final class Coverage {
                 .sum();
     }
 
-    /** Operations with less than one in a hundred calls, and outcomes with less than one in a hundred of their operation's. */
+    /** Operations with less than 1 % of the calls, and outcomes with less than 1 % of their operation's calls. */
     List<String> rare() {
         return Arrays.stream(Operation.values())
                 .filter(operation -> operation.isSearched() && !operation.isVfio())

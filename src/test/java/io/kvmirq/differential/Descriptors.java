@@ -15,7 +15,7 @@ final class Descriptors {
     private static final int FIRST = 1000;
     private static final int NEVER_OPENED = 5000;
 
-    /** What an open file is. */
+    /** The kind of an open file. */
     enum Kind {
         KVM,
         VM,

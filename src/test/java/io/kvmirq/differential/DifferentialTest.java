@@ -10,6 +10,7 @@ import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 
@@ -47,7 +48,7 @@ class DifferentialTest {
         }
     }
 
-    /** What the search found is pasted as calls of this. */
+    /** A sequence that the search found is pasted as calls of this method. */
     private static void agree(Call... calls) {
         Machine.assumeX86();
         try (Differential differential = Differential.ofThisMachine()) {
@@ -55,13 +56,18 @@ class DifferentialTest {
         }
     }
 
+    /** The same after calls that make VM 1001 with the full irqchip. */
+    private static void agreeOnFullVm(Call... calls) {
+        agree(Stream.concat(
+                        Stream.of(call(OPEN, 1000, 0), call(CREATE_VM, 1001, 1000, 0), call(CREATE_IRQCHIP, 1001)),
+                        Stream.of(calls))
+                .toArray(Call[]::new));
+    }
+
     /** Signals are settled by barriers, and stale numbers stay stale. */
     @Test
     void closedEventfdIsDetachedOnBoth() {
-        agree(
-                call(OPEN, 1000, 0),
-                call(CREATE_VM, 1001, 1000, 0),
-                call(CREATE_IRQCHIP, 1001),
+        agreeOnFullVm(
                 call(EVENTFD, 1002, 0, 0),
                 call(EVENTFD, 1003, 0, 0),
                 call(IRQFD, 1001, 1002, 5, 2, 1003),
@@ -75,10 +81,7 @@ class DifferentialTest {
     /** It made a resampler of its own before it was found busy. */
     @Test
     void resamplingIrqfdThatIsBusyLowersTheLineItNeverRaised() {
-        agree(
-                call(OPEN, 1000, 0),
-                call(CREATE_VM, 1001, 1000, 0),
-                call(CREATE_IRQCHIP, 1001),
+        agreeOnFullVm(
                 call(EVENTFD, 1002, 0, 0),
                 call(IRQFD, 1001, 1002, 0, 0, 0),
                 call(SET_IRQCHIP, 1001, 2, 16, 0xff),
@@ -89,10 +92,7 @@ class DifferentialTest {
 
     @Test
     void guestThatSignalsFullEventfdMakesPollCallItAnError() {
-        agree(
-                call(OPEN, 1000, 0),
-                call(CREATE_VM, 1001, 1000, 0),
-                call(CREATE_IRQCHIP, 1001),
+        agreeOnFullVm(
                 call(CREATE_VCPU, 1002, 1001, 0),
                 call(EVENTFD, 1003, 0, 0),
                 call(IOEVENTFD, 1001, 1003, GuestRun.NOTIFY, 0, 2, 0),
@@ -105,10 +105,7 @@ class DifferentialTest {
     /** A level is taken again and again; its resamplefd hears of each end. */
     @Test
     void guestEndsLevelInterruptAndResamplefdHears() {
-        agree(
-                call(OPEN, 1000, 0),
-                call(CREATE_VM, 1001, 1000, 0),
-                call(CREATE_IRQCHIP, 1001),
+        agreeOnFullVm(
                 call(CREATE_VCPU, 1002, 1001, 0),
                 call(SET_LAPIC, 1002, 0xf0, 0x1ff),
                 call(SET_IRQCHIP, 1001, 2, 24 + 8 * 5, 0x8041),
@@ -153,10 +150,7 @@ class DifferentialTest {
     /** Both of one bit: priority picks by the vector, and a bit nobody has is a lost interrupt. */
     @Test
     void logicalDestinationsOfOneFormatGoByTheMap() {
-        agree(
-                call(OPEN, 1000, 0),
-                call(CREATE_VM, 1001, 1000, 0),
-                call(CREATE_IRQCHIP, 1001),
+        agreeOnFullVm(
                 call(CREATE_VCPU, 1002, 1001, 0),
                 call(CREATE_VCPU, 1003, 1001, 1),
                 call(SET_LAPIC, 1002, 0xf0, 0x1ff),

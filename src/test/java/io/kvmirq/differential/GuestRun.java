@@ -13,16 +13,16 @@ import java.util.HexFormat;
  * A guest in real mode that takes what waits in its LAPIC, one interrupt an exit, and never halts: every loop of it
  * leaves by OUT. Its memory is one piece for all VMs of a side, mapped at guest address 0.
  *
- * <p>Guest-physical memory: 0x0000 interrupt table, 0x1000 the code, 0x2000 + 4 * v interrupts taken on vector v, 0x8000
- * stack. Handlers find their vector in CS, as that of {@code guest.S} does. The PIC is kept out by masking LINT0: where it
- * interrupts the guest is another matter.
+ * <p>Guest-physical memory: 0x0000 interrupt table, 0x1000 the code, 0x2000 + 4 * v interrupts taken on vector v,
+ * 0x8000 stack. Handlers find their vector in CS, as that of {@code guest.S} does. The PIC is kept out by masking
+ * LINT0: where it interrupts the guest is another matter.
  *
- * <p>What an EOI makes KVM do, an exit or an NMI, may come some instructions later, but before the guest is entered again.
- * So every EOI is followed by an exit that is not recorded.
+ * <p>What an EOI makes KVM do, an exit or an NMI, may come some instructions later, but before the guest is entered
+ * again. So every EOI is followed by an exit that is not recorded.
  *
  * <p>The guest ends what is in service before it takes anything, and leaves for no other reason while something is. For
- * the KVM this was written on (6.18, kvm_pvm: real mode is emulated) ends an interrupt as it delivers it, and the guest's
- * EOI ends whatever else is in service; the source (lapic.c, {@code apic_set_eoi()}) and so the fake end one.
+ * the KVM this was written on (6.18, kvm_pvm: real mode is emulated) ends an interrupt as it delivers it, and the
+ * guest's EOI ends whatever else is in service; the source (lapic.c, {@code apic_set_eoi()}) and so the fake end one.
  */
 final class GuestRun {
     /** Ports: handled (the vector), NMI, nothing to do, ended what was in service, the one that ioeventfds may take. */

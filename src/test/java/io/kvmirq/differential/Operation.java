@@ -7,7 +7,7 @@ import java.util.EnumSet;
 import java.util.List;
 import java.util.Set;
 
-/** What can be called, with the names of its arguments; {@code to} is the number a new descriptor gets. */
+/** The calls, with the names of their arguments; {@code to} is the number that a new descriptor gets. */
 enum Operation {
     OPEN("to", "path"),
     CLOSE("fd"),
@@ -74,7 +74,7 @@ enum Operation {
     /** Where the data of {@link #SET_IRQS} begins. */
     static final int DATA_AT = 6;
 
-    /** What only KVM on x86 has, or what runs or needs a vCPU, whose calls on arm64 are not modelled. */
+    /** Calls of KVM on x86 only, or of a vCPU, whose calls on arm64 are not modelled. */
     private static final Set<Operation> OF_X86 = EnumSet.of(
             CREATE_IRQCHIP,
             SPLIT_IRQCHIP,
@@ -118,7 +118,7 @@ enum Operation {
         return this == OPEN_CONTAINER || this == OPEN_GROUP || this == GET_DEVICE;
     }
 
-    /** What argument {@code index} is. */
+    /** The kind of argument {@code index}. */
     String parameter(int index) {
         if (this == SET_IRQS && index >= DATA_AT) {
             return "file";
@@ -127,7 +127,7 @@ enum Operation {
         return parameters.get(known);
     }
 
-    /** What came of a call: a word for a result that tells more than {@code ok}, else the errno's name. */
+    /** The outcome of a call: a word for a result that tells more than {@code ok}, else the errno's name. */
     String outcome(Answer answer) {
         if (answer.isError()) {
             return answer.text();

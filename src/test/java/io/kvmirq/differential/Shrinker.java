@@ -154,7 +154,7 @@ final class Shrinker {
         return new Call(call.operation(), List.copyOf(arguments));
     }
 
-    /** What comes after the call that diverges says nothing. */
+    /** Calls after the one that diverges say nothing. */
     private List<Call> upTo(List<Call> calls) {
         for (int length = 1; length < calls.size(); length++) {
             if (run.apply(calls.subList(0, length)).isPresent()) {

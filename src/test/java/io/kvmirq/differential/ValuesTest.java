@@ -15,7 +15,7 @@ class ValuesTest {
     /** Of some dozens each comes, many times. */
     private static final int DRAWS = 5000;
 
-    /** What the fake refuses by name would end a search. */
+    /** A call that the fake refuses by name would end a search. */
     @Test
     void everyRequestDrawnIsModelled() {
         KernelBackend fake = new FakeKernel(Profile.V7_1).backend();

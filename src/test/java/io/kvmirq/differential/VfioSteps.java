@@ -30,7 +30,7 @@ final class VfioSteps {
     private static final int ALL_UNMAP = UapiVfio.VFIO_DMA_UNMAP_FLAG_ALL;
     private static final int MOST_VECTORS = 4;
 
-    /** What a file answers without looking at the argument, or by looking at an address that is none. */
+    /** Requests that a file answers without its argument, or with an argument at a bad address. */
     private static final long[] REQUESTS = {
         UapiVfio.VFIO_GET_API_VERSION,
         UapiVfio.VFIO_GROUP_GET_STATUS,

@@ -2,25 +2,25 @@
 /**
  * A search for calls that the fake kernel answers otherwise than the real one.
  *
- * <p>A {@code Generator} draws a sequence of calls from a seed: valid, invalid, with stale descriptors and descriptors of
- * the wrong kind, on two VMs and several eventfds, and at its end calls that show what can be observed. Two {@code Side}s
- * make the same calls, one on this machine's kernel, one on a fresh fake; {@code Differential} compares result and bytes
- * written call by call. A difference is made small by {@code Shrinker} and printed as a test.
+ * <p>A {@code Generator} draws a sequence of calls from a seed: valid, invalid, with stale descriptors and descriptors
+ * of the wrong kind, on two VMs and several eventfds, and at its end calls that show what can be observed. Two {@code
+ * Side}s make the same calls, one on this machine's kernel, one on a fresh fake; {@code Differential} compares result
+ * and bytes written call by call. A difference is made small by {@code Shrinker} and printed as a test.
  *
- * <p>Where the lab's devices are bound to vfio-pci, containers, groups and devices of VFIO are among the calls, with eventfds
- * that feed GSIs too. The devices send nothing: a loopback signals what they would.
+ * <p>Where the lab's devices are bound to vfio-pci, containers, groups and devices of VFIO are among the calls, with
+ * eventfds that feed GSIs too. The devices send nothing: a loopback signals what they would.
  *
  * <p>Guests run too ({@code GuestRun}): what they take, in which order, what it ends and whom it signals is compared.
  *
- * <p>Descriptors are the same numbers on both sides: each creating call names a number never used before in its sequence,
- * from 1000 on, and the new descriptor is moved there with F_DUPFD. So a stale number stays stale, and none of the JVM's
- * own is ever hit.
+ * <p>Descriptors are the same numbers on both sides: each creating call names a number never used before in its
+ * sequence, from 1000 on, and the new descriptor is moved there with F_DUPFD. So a stale number stays stale, and none
+ * of the JVM's own is ever hit.
  *
- * <p>What the real kernel does in a worker is awaited by calls of the sequence itself, never by asking again. A step is a
- * call with its barrier. A signal to an eventfd that may feed a GSI, and assigning one that may be signalled, are followed
- * by deassigning it, which waits for its injection; closing is followed by deassigning a pair nobody uses, which waits for
- * all detaching. Steps can be left out without making another one race: a barrier never relies on what an earlier step
- * did.
+ * <p>What the real kernel does in a worker is awaited by calls of the sequence itself, never by asking again. A step is
+ * a call with its barrier. A signal to an eventfd that may feed a GSI, and assigning one that may be signalled, are
+ * followed by deassigning it, which waits for its injection; closing is followed by deassigning a pair nobody uses,
+ * which waits for all detaching. Steps can be left out without making another one race: a barrier never relies on what
+ * an earlier step did.
  */
 @NullMarked
 package io.kvmirq.differential;

@@ -2,51 +2,60 @@
 package io.kvmirq.explain;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
-import io.kvmirq.fake.rules.KernelRule;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Set;
-import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 class CausesTest {
-    /** A rule takes its errno from its first cause; the others must agree. */
+    /** The rows of one refusal differ in the call or the state, not in the answer. */
     @Test
-    void causesOfOneRuleHaveOneErrno() {
-        assertThat(KernelRule.all())
-                .allSatisfy(
-                        rule -> assertThat(rule.causes()).as(rule.name()).allSatisfy(cause -> assertThat(cause.errno())
-                                .isEqualTo(rule.errno().map(Errno::number).orElse(0))));
+    void rowsOfOneRefusalHaveOneErrno() {
+        assertThat(Answers.all()).allSatisfy(answer -> assertThat(answer.row().others())
+                .as(answer.name())
+                .allSatisfy(other -> assertThat(other.errno()).isEqualTo(answer.errno())));
     }
 
-    /** The summary of a run lists rules by name, without their table. */
+    /** The summary of a run and the explainer name answers without their enum. */
     @Test
-    void namesOfRulesAreUnique() {
-        assertThat(KernelRule.all().map(KernelRule::name))
+    void namesAreUnique() {
+        assertThat(Answers.all().map(Answer::name))
                 .doesNotHaveDuplicates()
+                .hasSizeGreaterThan(400)
                 .contains("FD_NOT_OPEN", "KVM_VM_TYPE", "ARM_VM_TYPE", "VFIO_IRQS_INDEX");
     }
 
+    /** A row that only explains is no rule: its refusal, if the fake makes it, has one. */
     @Test
-    void namesAreUnique() {
-        assertThat(Causes.all().map(Cause::name)).doesNotHaveDuplicates().hasSizeGreaterThan(150);
+    void rulesAreTheRowsWithEvidence() {
+        assertThat(Answers.rules())
+                .hasSizeGreaterThan(390)
+                .doesNotContain(FileAnswer.VM_DEAD, FileAnswer.NOT_READABLE_WRITE)
+                .contains(FileAnswer.NOT_READABLE, FileAnswer.FD_LOWEST, VfioIrqAnswer.VFIO_IRQS_HEADER);
+        assertThat(FileAnswer.NOT_READABLE.result()).isEqualTo(-22);
+        assertThatThrownBy(FileAnswer.FD_LOWEST::result).hasMessage("FD_LOWEST refuses nothing");
     }
 
     @Test
     void rowsAreClauses() {
-        assertThat(Causes.all()).allSatisfy(cause -> {
-            assertThat(cause.text()).isNotBlank().doesNotEndWith(".").doesNotContain("  ");
-            assertThat(cause.check()).isNotBlank().doesNotEndWith(".");
-            assertThat(cause.source()).isNotBlank();
+        assertThat(Answers.all()).allSatisfy(answer -> {
+            assertThat(answer.text()).isNotBlank().doesNotEndWith(".").doesNotContain("  ");
+            assertThat(answer.check().isBlank())
+                    .as(answer.name())
+                    .isEqualTo(answer.row().calls().isEmpty() && answer.errno() == 0);
+            assertThat(answer.check()).doesNotEndWith(".");
+            assertThat(answer.source()).isNotBlank();
         });
-        assertThat(Causes.all()
-                        .collect(Collectors.groupingBy(cause -> List.of(cause.call(), cause.errno(), cause.text()))))
+        assertThat(Answers.all().flatMap(answer -> answer.row().calls().stream()
+                        .map(call -> List.of(call, answer.errno(), answer.text()))))
                 .as("the same said twice")
-                .allSatisfy((what, rows) -> assertThat(rows).hasSize(1));
+                .doesNotHaveDuplicates();
     }
 
     /** As an expert would answer: the first cause. */
@@ -92,34 +101,39 @@ class CausesTest {
                 "vcpu create          | 22 | arm64 vcpu-id-low | with a GICv2 in the VM or the host"
             })
     void firstCauseIsTheRightOne(String call, int errno, String facts, String expected) {
+        List<Answer> causes = causes(call, errno, facts);
+        assertThat(causes).isNotEmpty();
+        assertThat(causes.get(0).text()).contains(expected);
+    }
+
+    /** @param facts their labels; null for none */
+    private static List<Answer> causes(String call, int errno, @Nullable String facts) {
         Set<Fact> known = EnumSet.noneOf(Fact.class);
         if (facts != null) {
             for (String fact : facts.split(" ", -1)) {
                 known.add(Fact.of(fact).orElseThrow());
             }
         }
-        List<Cause> causes = Causes.of(KernelCall.of(call).orElseThrow(), errno, known);
-        assertThat(causes).isNotEmpty();
-        assertThat(causes.get(0).text()).contains(expected);
+        return Answers.of(KernelCall.of(call).orElseThrow(), errno, known);
     }
 
-    /** What is certain is said alone, what is not with the next likeliest. */
+    /** A certain cause is named alone, an uncertain one with the next likeliest. */
     @Test
     void sentenceNamesOneCauseWhenItIsCertain() {
         Set<Fact> split = EnumSet.of(Fact.X86, Fact.SPLIT_IRQCHIP);
-        assertThat(Causes.sentence(KernelCall.IRQFD_LEVEL, Errno.EINVAL, split))
+        assertThat(Answers.sentence(KernelCall.IRQFD_LEVEL, Errno.EINVAL, split))
                 .isEqualTo("resampling needs the full in-kernel irqchip, which sees the guest's EOI");
-        assertThat(Causes.sentence(KernelCall.IRQFD_LEVEL, Errno.EINVAL, EnumSet.of(Fact.X86)))
+        assertThat(Answers.sentence(KernelCall.IRQFD_LEVEL, Errno.EINVAL, EnumSet.of(Fact.X86)))
                 .contains("resampling needs the full", ", or ");
-        assertThat(Causes.sentence(KernelCall.MEMORY, Errno.EINVAL, EnumSet.of(Fact.MISALIGNED)))
+        assertThat(Answers.sentence(KernelCall.MEMORY, Errno.EINVAL, EnumSet.of(Fact.MISALIGNED)))
                 .isEqualTo("address or size is not a multiple of the page size");
     }
 
     /** CTRL_INIT takes no lock of a vCPU; only SAVE_PENDING_TABLES does. */
     @Test
     void busyVgicIsToldApartByItsControl() {
-        assertThat(Causes.of(KernelCall.VGIC_CONTROL, Errno.EBUSY.number(), EnumSet.of(Fact.ARM64)))
-                .extracting(Cause::name)
+        assertThat(Answers.of(KernelCall.VGIC_CONTROL, Errno.EBUSY.number(), EnumSet.of(Fact.ARM64)))
+                .extracting(Answer::name)
                 .containsExactly("VGIC_INIT_CREATING", "VGIC_SAVE_RUNNING");
     }
 
@@ -127,32 +141,32 @@ class CausesTest {
     @Test
     void lineOfATypedCallIsNotOfAnUnknownKind() {
         Set<Fact> known = EnumSet.of(Fact.ARM64, Fact.VGIC, Fact.OLD, Fact.TYPED_CALL);
-        assertThat(Causes.sentence(KernelCall.LINE, Errno.EINVAL, known))
+        assertThat(Answers.sentence(KernelCall.LINE, Errno.EINVAL, known))
                 .isEqualTo("no such vCPU or interrupt: PPIs are 16-31, SPIs 32 to the VGIC's last");
-        assertThat(Causes.sentence(KernelCall.PPI_LINE, Errno.EINVAL, known))
+        assertThat(Answers.sentence(KernelCall.PPI_LINE, Errno.EINVAL, known))
                 .contains("no such vCPU or interrupt", "the id of the vCPU found by index")
                 .doesNotContain("bits 31:24");
-        assertThat(Causes.of(KernelCall.LINE, Errno.EINVAL.number(), EnumSet.of(Fact.ARM64)))
-                .extracting(Cause::name)
+        assertThat(Answers.of(KernelCall.LINE, Errno.EINVAL.number(), EnumSet.of(Fact.ARM64)))
+                .extracting(Answer::name)
                 .contains("ARM_LINE_KIND", "ARM_LINE_NUMBER", "ARM_LINE_VCPU_TWICE");
     }
 
     @Test
     void whatIsKnownRulesCausesOut() {
-        assertThat(Causes.of(KernelCall.IRQFD, Errno.EINVAL.number(), EnumSet.of(Fact.FULL_IRQCHIP)))
+        assertThat(Answers.of(KernelCall.IRQFD, Errno.EINVAL.number(), EnumSet.of(Fact.FULL_IRQCHIP)))
                 .noneMatch(cause -> cause.name().matches("IRQFD_(NEEDS|RESAMPLE).*"));
-        assertThat(Causes.of(KernelCall.IRQFD, Errno.EAGAIN.number(), EnumSet.of(Fact.X86)))
+        assertThat(Answers.of(KernelCall.IRQFD, Errno.EAGAIN.number(), EnumSet.of(Fact.X86)))
                 .isEmpty();
     }
 
     /** An iommufd has no part in a device's interrupts. */
     @Test
     void requestsOfContainersAreNotMeantByOthers() {
-        assertThat(Causes.of(KernelCall.SET_IRQS, Errno.ENODEV.number(), Set.of()))
+        assertThat(Answers.of(KernelCall.SET_IRQS, Errno.ENODEV.number(), Set.of()))
                 .noneMatch(cause -> cause.text().contains("iommufd"));
     }
 
-    /** What a real kernel says it for stays, whatever else is known. */
+    /** Causes that a real kernel was seen to have stay, whatever else is known. */
     @ParameterizedTest
     @CsvSource(
             delimiter = '|',
@@ -170,20 +184,12 @@ class CausesTest {
                 "vcpu init      | 22 | since-6.17 arm64  | ARM_VCPU_FEATURES_BEFORE"
             })
     void trueCausesStay(String call, int errno, String facts, String cause) {
-        Set<Fact> known = EnumSet.noneOf(Fact.class);
-        if (facts != null) {
-            for (String fact : facts.split(" ", -1)) {
-                known.add(Fact.of(fact).orElseThrow());
-            }
-        }
-        assertThat(Causes.of(KernelCall.of(call).orElseThrow(), errno, known))
-                .extracting(Cause::name)
-                .contains(cause);
+        assertThat(causes(call, errno, facts)).extracting(Answer::name).contains(cause);
     }
 
     @Test
     void needsThatExcludeEachOtherAreAlternatives() {
-        assertThat(IrqfdCause.IRQFD_RESAMPLE_NEEDS_FULL.conditions())
+        assertThat(IrqfdAnswer.IRQFD_RESAMPLE_NEEDS_FULL.conditions())
                 .containsExactly(
                         "an x86-64 host",
                         "a level interrupt, with a resamplefd",

@@ -21,7 +21,7 @@ public interface Cpu {
 
     void fence();
 
-    /** What the actor does from here on, for the listing of an order; of use where an operation chooses. */
+    /** Names what the actor does from here on, for the listing of an order: of use where an operation chooses. */
     void does(String what);
 
     /** A number from 0 to {@code n} - 1. The explorer tries each. */

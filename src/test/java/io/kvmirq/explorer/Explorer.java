@@ -50,8 +50,8 @@ public final class Explorer {
         }
 
         /**
-         * The lock under which the word is always read and written, or -1. Such accesses are no steps: no other actor can
-         * tell when they happen. Taking the lock and giving it back are.
+         * The lock under which the word is always read and written, or -1. Such accesses are no steps: no other actor
+         * can tell when they happen. Taking the lock and giving it back are.
          */
         default int lockOf(int word) {
             return -1;

@@ -186,8 +186,8 @@ final class Run implements Cpu {
     }
 
     /**
-     * Whether no other actor can tell when the access happens. A locked access to such a word is no barrier here, so that
-     * a model must not rely on it for other words.
+     * Whether no other actor can tell when the access happens. A locked access to such a word is no barrier here, so
+     * that a model must not rely on it for other words.
      */
     private boolean isUnseen(int word) {
         int lock = words.lock[word];

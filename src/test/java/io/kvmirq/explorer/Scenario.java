@@ -10,7 +10,7 @@ public interface Scenario<V> {
     /** The scenario in a few words. */
     String text();
 
-    /** What is searched of a variant. */
+    /** The space that is searched for a variant. */
     Space space(V variant);
 
     /** Counts all orders. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.explorer;
 
-/** What can be searched: the actors, and the memory they begin with. */
+/** A space to search: the actors, and the memory they begin with. */
 public interface Space {
     Explorer explorer(Memory memory);
 

@@ -181,8 +181,8 @@ public final class Verdicts<V extends Enum<V> & Variant<S>, S extends Enum<S> & 
     }
 
     /**
-     * The shortest order that loses or waits: of each variant in the first scenario in which one is expected, of ours in
-     * each. Uses all processors.
+     * The shortest order that loses or waits: of each variant in the first scenario in which one is expected, of ours
+     * in each. Uses all processors.
      */
     public String shortestOrders() {
         List<Cell<V, S>> told = new ArrayList<>();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.explorer;
 
-/** What a model says of each word, in tables. */
+/** The properties of each word of a model, in tables. */
 final class Words {
     final boolean[] constant;
     /** The lock of each word, or -1. */

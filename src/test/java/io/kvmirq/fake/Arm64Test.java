@@ -5,11 +5,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
+import io.kvmirq.NotModelledException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.fake.rules.Grade;
-import io.kvmirq.fake.rules.KernelRule;
-import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.Answers;
+import io.kvmirq.explain.Grade;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RulesSeen;
 import io.kvmirq.uapi.Uapi;
@@ -68,14 +69,14 @@ class Arm64Test {
 
     @Test
     void rulesOfTheLabAreInItsRows() throws IOException {
-        Set<KernelRule> used = new HashSet<>();
+        Set<Answer> used = new HashSet<>();
         for (String version : List.of("6.1", "6.12")) {
             FakeKernel kernel = new FakeKernel(Profile.of(version + ",arm64"));
             performed(kernel, recorded(version));
             used.addAll(kernel.rulesUsed());
         }
         assertThat(used)
-                .containsAll(KernelRule.all()
+                .containsAll(Answers.rules()
                         .filter(rule -> rule.grade() == Grade.LAB && rule.name().matches("(ARM|VGIC|ITS)_.*"))
                         .toList());
     }
@@ -149,7 +150,7 @@ class Arm64Test {
         assertThat(run.getInt(Uapi.KvmRun.EXIT_REASON)).isZero();
     }
 
-    /** What only x86 knows is unknown here; what the code of all architectures knows is refused by name. */
+    /** Requests of x86 only are unknown here; requests of all architectures are refused by name. */
     @Test
     void requestsOfX86AreUnknown() {
         FakeKernel kernel = new FakeKernel(Profile.of("6.12,arm64"));

@@ -3,11 +3,11 @@ package io.kvmirq.fake;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.explain.IrqfdAnswer;
 import io.kvmirq.fake.file.Bypass;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.IrqHardware;
 import io.kvmirq.fake.file.Producer;
-import io.kvmirq.fake.rules.KvmRule;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -60,7 +60,7 @@ class BypassTest {
         bypass.remove(other);
         bypass.remove(second);
         assertThat(calls).containsExactly("other + 2", "other - 2");
-        assertThat(host.rules().used()).containsExactly(KvmRule.BYPASS_CONNECTS);
+        assertThat(host.rules().used()).containsExactly(IrqfdAnswer.BYPASS_CONNECTS);
     }
 
     @Test
@@ -72,7 +72,7 @@ class BypassTest {
         bypass.remove(second);
         bypass.remove(other);
         assertThat(calls).containsExactly("irqfd + 1");
-        assertThat(host.rules().used()).containsExactly(KvmRule.BYPASS_CONNECTS, KvmRule.BYPASS_BUSY);
+        assertThat(host.rules().used()).containsExactly(IrqfdAnswer.BYPASS_CONNECTS, IrqfdAnswer.BYPASS_BUSY);
     }
 
     /** As of Linux: the one that came first stays, and the next may connect to it. */

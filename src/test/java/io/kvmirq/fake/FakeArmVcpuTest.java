@@ -27,7 +27,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
-/** What the played guest of arm64 takes, by the registers that a VMM or a driver has written. */
+/** The interrupts that the played guest of arm64 takes, by the registers that a VMM or a driver has written. */
 class FakeArmVcpuTest {
     private static final VcpuId FIRST = new VcpuId(0);
     private static final VcpuId SECOND = new VcpuId(1);
@@ -39,7 +39,7 @@ class FakeArmVcpuTest {
     private static final Set<DistributorRegister> CLEARING =
             EnumSet.of(DistributorRegister.GICD_ICENABLER, DistributorRegister.GICD_ICACTIVER);
 
-    /** What the host has, ICC_CTLR_EL1 first. */
+    /** The registers of the host, ICC_CTLR_EL1 first. */
     private static final List<CpuInterfaceRegister> SAVED = List.of(
             CpuInterfaceRegister.ICC_CTLR_EL1,
             CpuInterfaceRegister.ICC_SRE_EL1,
@@ -283,7 +283,7 @@ class FakeArmVcpuTest {
         assertThat(first.acknowledge()).isEqualTo(SPI.number());
     }
 
-    /** That of an edge is cleared when the guest takes the interrupt: ArmGuestContract sees the same of a real kernel. */
+    /** The latch of an edge is cleared when the guest takes the interrupt, as ArmGuestContract sees on a real kernel. */
     @Test
     void latchOfALevelIsClearedAtItsEnd() {
         vgic.makeLevel(SPI);
@@ -362,23 +362,23 @@ class FakeArmVcpuTest {
     void lpiNeedsDistributorAndRedistributor() {
         Vm other = made.add(Vm.create(kernel));
         made.add(other.createVcpu(FIRST)).initialize();
-        GuestIts its = new GuestIts(other, 1, made);
+        GuestIts service = new GuestIts(other, 1, made);
         FakeArmVcpu guest = guest(other, FIRST);
         int control = RedistributorRegister.GICR_CTLR.offset();
-        its.map(3);
+        service.map(3);
         other.signal(GuestIts.message(3));
         int mask = CpuInterfaceRegister.ICC_PMR_EL1.id();
-        its.vgic().writeSystemRegister(FIRST, mask, 0xa0);
+        service.vgic().writeSystemRegister(FIRST, mask, 0xa0);
         assertThat(guest.acknowledge()).as("masked").isEqualTo(NONE);
-        its.vgic().writeSystemRegister(FIRST, mask, 0xa8);
-        its.vgic().writeRedistributor(FIRST, control, 0);
+        service.vgic().writeSystemRegister(FIRST, mask, 0xa8);
+        service.vgic().writeRedistributor(FIRST, control, 0);
         assertThat(guest.acknowledge()).isEqualTo(NONE);
-        its.vgic().writeRedistributor(FIRST, control, 1);
+        service.vgic().writeRedistributor(FIRST, control, 1);
         other.signal(GuestIts.message(3));
         assertThat(guest.acknowledge()).isEqualTo(InterruptId.FIRST_LPI + 3);
         other.signal(GuestIts.message(3));
-        GuestGic.disable(its.vgic());
-        GuestGic.enable(its.vgic());
+        GuestGic.disable(service.vgic());
+        GuestGic.enable(service.vgic());
         assertThat(guest.acknowledge()).as("queued all the time").isEqualTo(InterruptId.FIRST_LPI + 3);
     }
 
@@ -387,18 +387,18 @@ class FakeArmVcpuTest {
     void lpiWithoutDistributorWaitsForItsNextMessage() {
         Vm other = made.add(Vm.create(kernel));
         made.add(other.createVcpu(FIRST)).initialize();
-        GuestIts its = new GuestIts(other, 1, made);
+        GuestIts service = new GuestIts(other, 1, made);
         FakeArmVcpu guest = guest(other, FIRST);
-        its.map(3);
-        GuestGic.disable(its.vgic());
+        service.map(3);
+        GuestGic.disable(service.vgic());
         other.signal(GuestIts.message(3));
-        GuestGic.enable(its.vgic());
+        GuestGic.enable(service.vgic());
         assertThat(guest.acknowledge()).isEqualTo(NONE);
         assertThat(guest.isPending(InterruptId.FIRST_LPI + 3)).isTrue();
         other.signal(GuestIts.message(3));
-        GuestGic.disable(its.vgic());
+        GuestGic.disable(service.vgic());
         assertThat(guest.acknowledge()).isEqualTo(NONE);
-        GuestGic.enable(its.vgic());
+        GuestGic.enable(service.vgic());
         assertThat(guest.acknowledge()).as("the guest entered without").isEqualTo(NONE);
         other.signal(GuestIts.message(3));
         assertThat(guest.acknowledge()).isEqualTo(InterruptId.FIRST_LPI + 3);

@@ -17,7 +17,7 @@ import java.util.Locale;
 import java.util.function.LongSupplier;
 
 /**
- * What the fake costs beside the real kernel: a signal that a route takes to a LAPIC against an eventfd nobody listens
+ * The cost of the fake beside the real kernel: a signal that a route takes to a LAPIC against an eventfd nobody listens
  * to, and a VM with 4096 routes and irqfds against the same one. In one process, rounds that take turns, medians. It
  * reports and asserts no time; {@code scripts/bench-fake} runs it.
  */

@@ -6,11 +6,11 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.NotModelledException;
 import io.kvmirq.Ppi;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
-import io.kvmirq.fake.rules.ArmRule;
-import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.explain.VgicAnswer;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
@@ -21,7 +21,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
-/** What the played guest of a VM with a GICv2 takes; VgicV2GuestContract sees a real guest do the same. */
+/** The interrupts that the played guest of a GICv2 takes; VgicV2GuestContract sees a real guest do the same. */
 class FakeGicV2Test {
     private static final VcpuId FIRST = new VcpuId(0);
     private static final VcpuId SECOND = new VcpuId(1);
@@ -215,13 +215,13 @@ class FakeGicV2Test {
         assertThat(guest(FIRST).acknowledge()).isEqualTo(SPI.number());
         assertThat(guest(FIRST).end(SPI.number())).isTrue();
         assertThat(fake.rulesUsed())
-                .contains(ArmRule.GICV2_MASK)
-                .doesNotContain(ArmRule.VGIC_MASK, ArmRule.VGIC_LEVEL_LATCH);
+                .contains(VgicAnswer.GICV2_MASK)
+                .doesNotContain(VgicAnswer.VGIC_MASK, VgicAnswer.VGIC_LEVEL_LATCH);
         vgic.makeLevel(SPI);
         vm.setSpi(SPI, true);
         assertThat(guest(FIRST).acknowledge()).isEqualTo(SPI.number());
         assertThat(guest(FIRST).end(SPI.number())).isTrue();
-        assertThat(fake.rulesUsed()).contains(ArmRule.VGIC_LEVEL_LATCH);
+        assertThat(fake.rulesUsed()).contains(VgicAnswer.VGIC_LEVEL_LATCH);
     }
 
     @Test

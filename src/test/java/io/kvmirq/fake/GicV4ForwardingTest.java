@@ -6,7 +6,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.gic.VlpiKernel;
-import io.kvmirq.fake.rules.ArmRule;
+import io.kvmirq.explain.VgicAnswer;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.mirror.Event;
@@ -18,7 +18,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-/** What {@link Forwarding} does with the hardware of an arm64 host: a random use of one vector. */
+/** The effect of {@link Forwarding} on the hardware of an arm64 host: a random use of one vector. */
 class GicV4ForwardingTest {
     private static final int NONE = 1023;
     private static final int STEPS = 2000;
@@ -144,7 +144,7 @@ class GicV4ForwardingTest {
         assertThat(posted > 0).isEqualTo(profile.endsWith("gicv4"));
         System.out.println(profile + ": sent " + use.sent + ", taken " + use.taken + ", posted in " + posted + " of "
                 + STEPS + " steps");
-        assertThat(use.world.fake.rulesUsed()).doesNotContain(ArmRule.VLPI_WARNS);
+        assertThat(use.world.fake.rulesUsed()).doesNotContain(VgicAnswer.VLPI_WARNS);
     }
 
     @Test
@@ -157,6 +157,6 @@ class GicV4ForwardingTest {
         assertThat(world.vcpus.get(1).acknowledge())
                 .as("the vCPU of the new route")
                 .isEqualTo(NONE);
-        assertThat(world.fake.rulesUsed()).contains(ArmRule.VLPI_WARNS);
+        assertThat(world.fake.rulesUsed()).contains(VgicAnswer.VLPI_WARNS);
     }
 }

@@ -9,7 +9,7 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.gic.model.CpuInterfaceRegister;
 import io.kvmirq.arch.gic.model.RedistributorRegister;
-import io.kvmirq.fake.rules.ArmRule;
+import io.kvmirq.explain.VgicAnswer;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.testing.GuestGic;
@@ -35,9 +35,10 @@ class GicV4Test {
         }
     }
 
+    private Arm arm = new Arm("gicv4");
+
     @Test
     void messageIsPendingInTheVpeAndTheHostsCounterStandsStill() {
-        Arm arm = new Arm("gicv4");
         arm.forward();
         assertThat(arm.vcpu().hostIrq(LPI)).as("HW").hasValue(32);
         assertThat(arm.hardware.sendMessage(0)).as("the host's handler").isFalse();
@@ -46,13 +47,12 @@ class GicV4Test {
         assertThat(arm.vcpu().isPending(LPI)).isTrue();
         assertThat(arm.vcpu().acknowledge()).isEqualTo(LPI);
         assertThat(arm.vcpu().acknowledge()).isEqualTo(NONE);
-        assertThat(arm.fake.rulesUsed()).contains(ArmRule.VLPI_MADE);
+        assertThat(arm.fake.rulesUsed()).contains(VgicAnswer.VLPI_MADE);
     }
 
     /** Hardware knows neither: they are KVM's. The CPU interface is hardware's. */
     @Test
     void vlpiPassesADisabledDistributorAndRedistributor() {
-        Arm arm = new Arm("gicv4");
         arm.forward();
         VcpuId first = new VcpuId(0);
         GuestGic.disable(arm.vgic);
@@ -66,7 +66,6 @@ class GicV4Test {
 
     @Test
     void eachVectorReachesTheVcpuOfItsCollection() {
-        Arm arm = new Arm("gicv4");
         arm.forward();
         arm.forward(1, message(1));
         arm.hardware.sendMessage(1);
@@ -80,7 +79,6 @@ class GicV4Test {
     /** Who comes second connects. */
     @Test
     void irqfdMayComeBeforeTheVector() {
-        Arm arm = new Arm("gicv4");
         arm.armed.close();
         arm.forward();
         assertThat(arm.vcpu().hostIrq(LPI)).isEmpty();
@@ -91,13 +89,13 @@ class GicV4Test {
     @ParameterizedTest
     @ValueSource(strings = {"gicv3", "6.12,arm64", "6.1,gicv3"})
     void withoutGicV4EveryMessageInterruptsTheHost(String profile) {
-        Arm arm = new Arm(profile);
-        arm.forward();
-        assertThat(arm.vcpu().hostIrq(LPI)).isEmpty();
-        assertThat(arm.hardware.sendMessage(0)).isTrue();
-        assertThat(arm.counts()).containsExactly(1, 0);
-        assertThat(arm.vcpu().acknowledge()).isEqualTo(LPI);
-        assertThatThrownBy(arm.vcpu()::load)
+        Arm host = new Arm(profile);
+        host.forward();
+        assertThat(host.vcpu().hostIrq(LPI)).isEmpty();
+        assertThat(host.hardware.sendMessage(0)).isTrue();
+        assertThat(host.counts()).containsExactly(1, 0);
+        assertThat(host.vcpu().acknowledge()).isEqualTo(LPI);
+        assertThatThrownBy(host.vcpu()::load)
                 .hasMessage("vCPU 0 has no vPE: the host has no GICv4, use a profile with gicv4");
     }
 
@@ -112,32 +110,30 @@ class GicV4Test {
     @ParameterizedTest
     @MethodSource("unusable")
     void routeThatNamesNoLpiMakesNoVlpi(MsiMessage message) {
-        Arm arm = new Arm("gicv4");
         arm.forward(0, message);
         assertThat(arm.vcpu().hostIrq(LPI)).isEmpty();
         assertThat(arm.hardware.sendMessage(0)).isTrue();
         assertThat(arm.counts()).containsExactly(1, 0);
-        assertThat(arm.fake.rulesUsed()).contains(ArmRule.VLPI_NOT_MADE);
+        assertThat(arm.fake.rulesUsed()).contains(VgicAnswer.VLPI_NOT_MADE);
     }
 
     @ParameterizedTest
     @ValueSource(strings = {"gicv4", "6.12,gicv4"})
     void eventThatIsMappedLateIsAVlpiAfterTheIrqfdIsAssignedAgain(String profile) {
-        Arm arm = new Arm(profile);
-        arm.discard(0);
-        Irqfd irqfd = arm.forward();
-        arm.mapEvent(0, LPI, 0);
-        assertThat(arm.hardware.sendMessage(0)).isTrue();
-        assertThat(arm.vcpu().acknowledge()).as("delivered by KVM").isEqualTo(LPI);
+        Arm host = new Arm(profile);
+        host.discard(0);
+        Irqfd irqfd = host.forward();
+        host.mapEvent(0, LPI, 0);
+        assertThat(host.hardware.sendMessage(0)).isTrue();
+        assertThat(host.vcpu().acknowledge()).as("delivered by KVM").isEqualTo(LPI);
         irqfd.mask();
         irqfd.unmask();
-        assertThat(arm.hardware.sendMessage(0)).isFalse();
-        assertThat(arm.vcpu().acknowledge()).isEqualTo(LPI);
+        assertThat(host.hardware.sendMessage(0)).isFalse();
+        assertThat(host.vcpu().acknowledge()).isEqualTo(LPI);
     }
 
     @Test
     void signalOfTheEventfdReachesTheVpeToo() {
-        Arm arm = new Arm("gicv4");
         arm.forward();
         arm.armed.trigger(0);
         assertThat(arm.vcpu().hostIrq(LPI)).isPresent();
@@ -146,7 +142,6 @@ class GicV4Test {
 
     @Test
     void messageOfAMaskedIrqfdWaitsInItsEventfd() {
-        Arm arm = new Arm("gicv4");
         Irqfd irqfd = arm.forward();
         irqfd.mask();
         assertThat(arm.hardware.sendMessage(0)).isTrue();
@@ -160,7 +155,6 @@ class GicV4Test {
 
     @Test
     void changedRouteEndsTheVlpiUntilTheIrqfdIsAssignedAgain() {
-        Arm arm = new Arm("gicv4");
         Irqfd irqfd = arm.forward();
         arm.vm.routes().replace(irqfd.gsi(), message(1));
         assertThat(arm.vcpu().hostIrq(LPI)).isEmpty();
@@ -172,12 +166,13 @@ class GicV4Test {
         assertThat(arm.vcpu().hostIrq(SECOND)).isPresent();
         assertThat(arm.hardware.sendMessage(0)).isFalse();
         assertThat(arm.vcpus.get(1).acknowledge()).isEqualTo(SECOND);
-        assertThat(arm.fake.rulesUsed()).contains(ArmRule.VLPI_ENDS_WITH_ROUTE).doesNotContain(ArmRule.VLPI_WARNS);
+        assertThat(arm.fake.rulesUsed())
+                .contains(VgicAnswer.VLPI_ENDS_WITH_ROUTE)
+                .doesNotContain(VgicAnswer.VLPI_WARNS);
     }
 
     @Test
     void equalRouteKeepsTheVlpi() {
-        Arm arm = new Arm("gicv4");
         arm.forward();
         arm.vm.routes().add(message(5));
         assertThat(arm.vcpu().hostIrq(LPI)).isPresent();
@@ -185,35 +180,34 @@ class GicV4Test {
 
     @Test
     void changedRouteLeavesTheOldVlpiOnAnOldKernel() {
-        Arm arm = new Arm("6.12,gicv4");
-        Irqfd irqfd = arm.forward();
-        arm.vm.routes().replace(irqfd.gsi(), message(1));
-        assertThat(arm.vcpu().hostIrq(LPI)).as("HW of the old LPI").isPresent();
-        arm.hardware.sendMessage(0);
-        assertThat(arm.vcpus.get(1).acknowledge()).as("the new route").isEqualTo(NONE);
-        assertThat(arm.vcpu().acknowledge()).as("the old route").isEqualTo(LPI);
-        assertThat(arm.fake.rulesUsed()).contains(ArmRule.VLPI_STAYS_BEFORE, ArmRule.VLPI_WARNS);
+        Arm host = new Arm("6.12,gicv4");
+        Irqfd irqfd = host.forward();
+        host.vm.routes().replace(irqfd.gsi(), message(1));
+        assertThat(host.vcpu().hostIrq(LPI)).as("HW of the old LPI").isPresent();
+        host.hardware.sendMessage(0);
+        assertThat(host.vcpus.get(1).acknowledge()).as("the new route").isEqualTo(NONE);
+        assertThat(host.vcpu().acknowledge()).as("the old route").isEqualTo(LPI);
+        assertThat(host.fake.rulesUsed()).contains(VgicAnswer.VLPI_STAYS_BEFORE, VgicAnswer.VLPI_WARNS);
     }
 
     @ParameterizedTest
     @ValueSource(strings = {"gicv4", "6.12,gicv4", "6.1,gicv4"})
     void deassignBeforeTheRouteChangesGivesNoWarning(String profile) {
-        Arm arm = new Arm(profile);
-        Irqfd irqfd = arm.forward();
+        Arm host = new Arm(profile);
+        Irqfd irqfd = host.forward();
         irqfd.mask();
-        arm.vm.routes().replace(irqfd.gsi(), message(1));
+        host.vm.routes().replace(irqfd.gsi(), message(1));
         irqfd.unmask();
-        assertThat(arm.hardware.sendMessage(0)).isFalse();
-        assertThat(arm.vcpus.get(1).acknowledge()).isEqualTo(SECOND);
+        assertThat(host.hardware.sendMessage(0)).isFalse();
+        assertThat(host.vcpus.get(1).acknowledge()).isEqualTo(SECOND);
         irqfd.close();
-        assertThat(arm.fake.rulesUsed()).doesNotContain(ArmRule.VLPI_WARNS);
+        assertThat(host.fake.rulesUsed()).doesNotContain(VgicAnswer.VLPI_WARNS);
     }
 
     // The end
 
     @Test
     void vlpiEndsWithTheIrqfdTheVectorAndTheVm() {
-        Arm arm = new Arm("gicv4");
         arm.forward().close();
         assertThat(arm.vcpu().hostIrq(LPI)).isEmpty();
         assertThat(arm.hardware.sendMessage(0)).isTrue();
@@ -230,18 +224,18 @@ class GicV4Test {
     /** GICv4.0: KVM cannot read the pending bit. */
     @Test
     void tablesWithAVlpiCannotBeSaved() {
-        Arm arm = new Arm("gicv4");
         Irqfd irqfd = arm.forward();
-        assertThatThrownBy(arm.its::saveTables).hasMessageContaining("EACCES").hasMessageContaining("GICv4.0");
+        assertThatThrownBy(arm.service::saveTables)
+                .hasMessageContaining("EACCES")
+                .hasMessageContaining("GICv4.0");
         irqfd.mask();
-        arm.its.saveTables();
+        arm.service.saveTables();
     }
 
     // Residency
 
     @Test
     void residentVpeTakesMessagesWithoutAnInterrupt() {
-        Arm arm = new Arm("gicv4");
         arm.forward();
         assertThat(arm.vcpu().isResident()).isFalse();
         arm.vcpu().load();
@@ -253,7 +247,6 @@ class GicV4Test {
 
     @Test
     void doorbellWakesAVcpuThatBlocks() {
-        Arm arm = new Arm("gicv4");
         arm.forward();
         arm.vcpu().load();
         assertThat(arm.vcpu().block()).isTrue();
@@ -270,7 +263,6 @@ class GicV4Test {
     @Test
     void hostShowsWhetherKvmUsesGicV4() {
         assertThat(new HostFacts(new Arm("gicv3").fake.hostFiles()).gicv4()).hasValue(false);
-        Arm arm = new Arm("gicv4");
         assertThat(new HostFacts(arm.fake.hostFiles()).gicv4()).hasValue(true);
         arm.fake.close(arm.vmNumber());
         assertThat(new HostFacts(arm.fake.hostFiles()).gicv4()).isEmpty();
@@ -278,7 +270,6 @@ class GicV4Test {
 
     @Test
     void doorbellsAreCounted() {
-        Arm arm = new Arm("gicv4");
         arm.forward();
         for (int i = 0; i < 3; i++) {
             arm.vcpu().load();
@@ -292,7 +283,6 @@ class GicV4Test {
 
     @Test
     void messageOfAPreemptedVcpuWaitsInTheTable() {
-        Arm arm = new Arm("gicv4");
         arm.forward();
         arm.vcpu().load();
         arm.vcpu().preempt();

@@ -48,7 +48,7 @@ class GicV4World {
     final Vm vm;
     final VfioDevice device;
     final VgicV3 vgic;
-    final io.kvmirq.kvm.Its its;
+    final io.kvmirq.kvm.Its service;
     final List<FakeArmVcpu> vcpus = new ArrayList<>();
     final List<EventFd> events = new ArrayList<>();
     private final Mapping memory;
@@ -66,9 +66,9 @@ class GicV4World {
         vgic.setRedistributors(0x80a_0000L);
         vgic.init();
         GuestGic.enable(vgic);
-        its = vm.createIts();
-        its.setAddress(ITS);
-        its.init();
+        service = vm.createIts();
+        service.setAddress(ITS);
+        service.init();
         memory = vm.addMemory(MEMORY, SIZE).mapping();
         memory.putByte(PROPERTIES + LPI - 8192, (byte) 0xa1);
         memory.putByte(PROPERTIES + SECOND - 8192, (byte) 0xa1);
@@ -78,10 +78,10 @@ class GicV4World {
             write(vgic, id, RedistributorRegister.GICR_PENDBASER, MEMORY + PENDING + 0x1_0000L * id.number());
             vgic.writeRedistributor(id, RedistributorRegister.GICR_CTLR.offset(), 1);
         }
-        its.writeRegister(Its.CBASER, Its.VALID | MEMORY + RING);
-        its.writeRegister(Its.BASER_DEVICES, Its.VALID | MEMORY + DEVICES);
-        its.writeRegister(Its.BASER_COLLECTIONS, Its.VALID | MEMORY + COLLECTIONS);
-        its.writeRegister(Its.CTLR, Its.ENABLED);
+        service.writeRegister(Its.CBASER, Its.VALID | MEMORY + RING);
+        service.writeRegister(Its.BASER_DEVICES, Its.VALID | MEMORY + DEVICES);
+        service.writeRegister(Its.BASER_COLLECTIONS, Its.VALID | MEMORY + COLLECTIONS);
+        service.writeRegister(Its.CTLR, Its.ENABLED);
         send(ItsCommand.mapDevice(DEVICE, 5, MEMORY + EVENTS));
         send(ItsCommand.mapCollection(0, 0));
         send(ItsCommand.mapCollection(1, 1));
@@ -102,7 +102,7 @@ class GicV4World {
     private void send(long... words) {
         memory.put(RING + end, ItsCommand.bytes(words));
         end += ItsCommand.SIZE;
-        its.writeRegister(Its.CWRITER, end);
+        service.writeRegister(Its.CWRITER, end);
     }
 
     int vmNumber() {

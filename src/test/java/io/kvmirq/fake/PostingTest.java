@@ -14,10 +14,14 @@ import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.PostingHost.Feature;
 import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.vfio.ArmedVectors;
+import java.nio.ByteBuffer;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -312,8 +316,13 @@ class PostingTest {
             EventFd event = setup.event();
             setup.irqfd(event, setup.routeTo(0));
             int number = event.fd().lease().number();
-            VfioUser user = new VfioUser(setup.fake);
-            assertThat(user.arm(setup.device.fd().lease().number(), VfioUser.MSIX, 0, number, number))
+            int header = KernelBackend.VFIO_IRQS_HEADER_SIZE;
+            ByteBuffer set = Buffers.allocate(header + 2 * Integer.BYTES)
+                    .putInt(header, number)
+                    .putInt(header + Integer.BYTES, number);
+            int device = setup.device.fd().lease().number();
+            int arm = UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER | UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD;
+            assertThat(setup.fake.backend().vfioIrqsSet(device, arm, UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX, 0, 2, set))
                     .isZero();
             assertThat(setup.hardware.irte(0).isPosted()).isTrue();
             assertThat(setup.hardware.irte(1).form()).isEqualTo(FakeIrte.Form.REMAPPED);

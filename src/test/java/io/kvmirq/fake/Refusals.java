@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
-import io.kvmirq.fake.rules.FileRule;
-import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.FileAnswer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
 
-/** What fakes have refused, for tests of other packages. */
+/** The calls that fakes have refused, for tests of other packages. */
 public final class Refusals {
     /**
      * A call that was refused.
@@ -15,7 +15,7 @@ public final class Refusals {
      * @param request of an ioctl; 0 for others
      * @param facts what was known of kernel and VM, by the labels of {@code io.kvmirq.explain.Fact}
      */
-    public record Refused(KernelRule rule, String call, long request, List<String> facts) {}
+    public record Refused(Answer rule, String call, long request, List<String> facts) {}
 
     private Refusals() {}
 
@@ -32,7 +32,7 @@ public final class Refusals {
         if (profile.build().irqfdHostWide() == profile.build().isSince(6, 17)) {
             facts.add(profile.build().isSince(6, 17) ? "since-6.17" : "before-6.17");
         }
-        if (refusal.rule() == FileRule.FOREIGN_PROCESS) {
+        if (refusal.rule() == FileAnswer.FOREIGN_PROCESS) {
             facts.add("foreign");
         }
         return List.copyOf(facts);

@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
-import static io.kvmirq.fake.VfioUser.refused;
+import static io.kvmirq.contract.World.assertErrno;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.fake.rules.KvmRule;
+import io.kvmirq.contract.VfioDevice;
+import io.kvmirq.contract.VfioWorld;
+import io.kvmirq.explain.InterruptAnswer;
+import io.kvmirq.kernel.Undo;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.Uapi.KvmArchForwardedIrq;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
-import java.util.ArrayList;
-import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -24,29 +25,28 @@ class VfioForwardingTest {
     private static final long UNFORWARD = Uapi.KVM_DEV_VFIO_DEVICE_UNFORWARD_IRQ;
     private static final int GSI = 10;
 
-    private final List<Guest> guests = new ArrayList<>();
+    private final Undo made = new Undo();
 
     @AfterEach
-    void explain() {
-        guests.forEach(guest -> guest.user.close());
+    void close() {
+        made.close();
     }
 
     /** A VM with a KVM-VFIO device, and an open device with two lines. */
     private final class Guest {
-        final VfioUser user;
+        final VfioWorld user;
         final FakePlatformDevice hardware;
         final int vfio;
-        final int device;
+        final VfioDevice device;
 
         Guest(String profile) {
-            user = new VfioUser(profile);
-            guests.add(this);
-            hardware = user.kernel.platformDevice(DEVICE, 1).level().level().add();
-            KernelBackend fake = user.kernel.backend();
-            int vm = fake.vmCreate(fake.kvmOpen(Buffers.cString("/dev/kvm")), 0);
+            user = made.add(VfioWorld.ofFake(profile));
+            hardware = user.fake().platformDevice(DEVICE, 1).level().level().add();
+            KernelBackend fake = user.kernel();
+            int vm = user.world.bareVm();
             vfio = fake.deviceCreate(vm, Uapi.KVM_DEV_TYPE_VFIO);
-            if (user.kernel.profile().isArm64()) {
-                assertThat(fake.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 0)).isPositive();
+            if (user.fake().profile().isArm64()) {
+                user.world.vcpu(vm, 0);
                 int vgic = fake.deviceCreate(vm, UapiArm64.KVM_DEV_TYPE_ARM_VGIC_V3);
                 assertThat(attribute(
                                 vgic,
@@ -56,7 +56,7 @@ class VfioForwardingTest {
                                 0))
                         .isZero();
             }
-            device = user.device(1, DEVICE);
+            device = user.device(hardware, 1, DEVICE);
         }
 
         int attribute(int fd, long request, int group, long number, long address) {
@@ -74,7 +74,11 @@ class VfioForwardingTest {
                     .putInt(KvmArchForwardedIrq.SUBINDEX, subindex)
                     .putInt(KvmArchForwardedIrq.GSI, gsi);
             return attribute(
-                    vfio, Uapi.KVM_SET_DEVICE_ATTR, Uapi.KVM_DEV_VFIO_DEVICE, number, user.kernel.addressOf(irq));
+                    vfio,
+                    Uapi.KVM_SET_DEVICE_ATTR,
+                    Uapi.KVM_DEV_VFIO_DEVICE,
+                    number,
+                    user.fake().addressOf(irq));
         }
 
         int has(int group, long number) {
@@ -87,50 +91,46 @@ class VfioForwardingTest {
         Guest guest = new Guest("historic");
         assertThat(guest.has(2, FORWARD)).isZero();
         assertThat(guest.has(2, UNFORWARD)).isZero();
-        assertThat(guest.has(2, 0)).isEqualTo(refused(Errno.ENXIO));
-        assertThat(guest.has(2, 3)).isEqualTo(refused(Errno.ENXIO));
-        assertThat(guest.has(3, FORWARD)).isEqualTo(refused(Errno.ENXIO));
-        assertThat(new Guest("6.1,arm64").has(2, FORWARD)).isEqualTo(refused(Errno.ENXIO));
+        assertErrno(Errno.ENXIO, guest.has(2, 0));
+        assertErrno(Errno.ENXIO, guest.has(2, 3));
+        assertErrno(Errno.ENXIO, guest.has(3, FORWARD));
+        assertErrno(Errno.ENXIO, new Guest("6.1,arm64").has(2, FORWARD));
     }
 
     @Test
     void checksAreInOrder() {
         Guest guest = new Guest("historic");
-        assertThat(guest.attribute(guest.vfio, Uapi.KVM_SET_DEVICE_ATTR, 2, 3, 0))
-                .isEqualTo(refused(Errno.ENXIO));
-        assertThat(guest.attribute(guest.vfio, Uapi.KVM_SET_DEVICE_ATTR, 2, FORWARD, 0))
-                .isEqualTo(refused(Errno.EFAULT));
-        int event = guest.user.event();
+        assertErrno(Errno.ENXIO, guest.attribute(guest.vfio, Uapi.KVM_SET_DEVICE_ATTR, 2, 3, 0));
+        assertErrno(Errno.EFAULT, guest.attribute(guest.vfio, Uapi.KVM_SET_DEVICE_ATTR, 2, FORWARD, 0));
+        int event = guest.user.world.eventfd();
         for (int fd : new int[] {-1, event, guest.vfio}) {
-            assertThat(guest.set(FORWARD, fd, 0, 0, GSI)).isEqualTo(refused(Errno.EINVAL));
-            assertThat(guest.set(UNFORWARD, fd, 0, 0, GSI)).isEqualTo(refused(Errno.EINVAL));
+            assertErrno(Errno.EINVAL, guest.set(FORWARD, fd, 0, 0, GSI));
+            assertErrno(Errno.EINVAL, guest.set(UNFORWARD, fd, 0, 0, GSI));
         }
-        assertThat(guest.set(FORWARD, guest.device, 2, 0, GSI)).isEqualTo(refused(Errno.EINVAL));
-        assertThat(guest.set(FORWARD, guest.device, 0, 1, GSI)).isEqualTo(refused(Errno.EINVAL));
-        assertThat(guest.user.arm(guest.device, 0, 0, event)).isZero();
-        assertThat(guest.set(FORWARD, guest.device, 0, 0, -1)).isEqualTo(refused(Errno.EBUSY));
-        assertThat(guest.user.disable(guest.device, 0)).isZero();
-        assertThat(guest.set(FORWARD, guest.device, 0, 0, -1)).isEqualTo(refused(Errno.EINVAL));
-        assertThat(guest.set(FORWARD, guest.device, 0, 0, GSI)).isZero();
-        assertThat(guest.user.arm(guest.device, 0, 0, event)).isZero();
-        assertThat(guest.set(FORWARD, guest.device, 0, 0, GSI))
-                .as("forwarded already comes before signalled")
-                .isEqualTo(refused(Errno.EINVAL));
-        assertThat(guest.set(FORWARD, guest.device, 1, 0, GSI))
-                .as("the SPI of another line")
-                .isEqualTo(refused(Errno.EINVAL));
+        assertErrno(Errno.EINVAL, guest.set(FORWARD, guest.device.fd, 2, 0, GSI));
+        assertErrno(Errno.EINVAL, guest.set(FORWARD, guest.device.fd, 0, 1, GSI));
+        assertThat(guest.device.arm(0, 0, event)).isZero();
+        assertErrno(Errno.EBUSY, guest.set(FORWARD, guest.device.fd, 0, 0, -1));
+        assertThat(guest.device.disable(0)).isZero();
+        assertErrno(Errno.EINVAL, guest.set(FORWARD, guest.device.fd, 0, 0, -1));
+        assertThat(guest.set(FORWARD, guest.device.fd, 0, 0, GSI)).isZero();
+        assertThat(guest.device.arm(0, 0, event)).isZero();
+        assertErrno(
+                Errno.EINVAL,
+                guest.set(FORWARD, guest.device.fd, 0, 0, GSI)); // forwarded already comes before signalled
+        assertErrno(Errno.EINVAL, guest.set(FORWARD, guest.device.fd, 1, 0, GSI)); // the SPI of another line
     }
 
     /** Device, index and subindex name it. */
     @Test
     void unforwardDoesNotLookAtTheGsi() {
         Guest guest = new Guest("historic");
-        assertThat(guest.set(UNFORWARD, guest.device, 0, 0, GSI)).isEqualTo(refused(Errno.EINVAL));
-        assertThat(guest.set(FORWARD, guest.device, 0, 0, GSI)).isZero();
-        assertThat(guest.set(UNFORWARD, guest.device, 1, 0, GSI)).isEqualTo(refused(Errno.EINVAL));
-        assertThat(guest.set(UNFORWARD, guest.device, 0, 0, GSI + 1)).isZero();
-        assertThat(guest.set(UNFORWARD, guest.device, 0, 0, GSI)).isEqualTo(refused(Errno.EINVAL));
-        assertThat(guest.set(FORWARD, guest.device, 1, 0, GSI))
+        assertErrno(Errno.EINVAL, guest.set(UNFORWARD, guest.device.fd, 0, 0, GSI));
+        assertThat(guest.set(FORWARD, guest.device.fd, 0, 0, GSI)).isZero();
+        assertErrno(Errno.EINVAL, guest.set(UNFORWARD, guest.device.fd, 1, 0, GSI));
+        assertThat(guest.set(UNFORWARD, guest.device.fd, 0, 0, GSI + 1)).isZero();
+        assertErrno(Errno.EINVAL, guest.set(UNFORWARD, guest.device.fd, 0, 0, GSI));
+        assertThat(guest.set(FORWARD, guest.device.fd, 1, 0, GSI))
                 .as("the SPI is free")
                 .isZero();
     }
@@ -138,21 +138,21 @@ class VfioForwardingTest {
     @Test
     void stubTakesEveryInterruptOnce() {
         Guest guest = new Guest("6.1,historic");
-        assertThat(guest.set(FORWARD, guest.device, 99, 7, -1)).isZero();
-        assertThat(guest.set(FORWARD, guest.device, 99, 7, -1)).isEqualTo(refused(Errno.EINVAL));
-        assertThat(guest.user.kernel.rulesUsed()).contains(KvmRule.FORWARD_STUB);
-        assertThat(guest.set(UNFORWARD, guest.device, 99, 7, -1)).isZero();
+        assertThat(guest.set(FORWARD, guest.device.fd, 99, 7, -1)).isZero();
+        assertErrno(Errno.EINVAL, guest.set(FORWARD, guest.device.fd, 99, 7, -1));
+        assertThat(guest.user.fake().rulesUsed()).contains(InterruptAnswer.FORWARD_STUB);
+        assertThat(guest.set(UNFORWARD, guest.device.fd, 99, 7, -1)).isZero();
     }
 
     /** The file of the device may be closed: the kernel has the device. */
     @Test
     void closeOfKvmVfioUnforwardsAll() {
         Guest guest = new Guest("historic");
-        assertThat(guest.set(FORWARD, guest.device, 0, 0, GSI)).isZero();
-        assertThat(guest.set(FORWARD, guest.device, 1, 0, GSI + 1)).isZero();
-        guest.user.kernel.close(guest.device);
+        assertThat(guest.set(FORWARD, guest.device.fd, 0, 0, GSI)).isZero();
+        assertThat(guest.set(FORWARD, guest.device.fd, 1, 0, GSI + 1)).isZero();
+        guest.user.fake().close(guest.device.fd);
         assertThat(guest.hardware.remove()).isFalse();
-        guest.user.kernel.close(guest.vfio);
+        guest.user.fake().close(guest.vfio);
         assertThat(guest.hardware.remove()).isTrue();
     }
 }

@@ -27,9 +27,9 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * The mirror's predictions of vLPIs beside the fake's GICv4, through random schedules of irqfds, routes and the guest's
- * commands. It shows that our own parts are consistent, and nothing more: a rule that both share agrees with itself. The
- * evidence for the rules is what stock kernels did in the lab. Kernels before 6.16 leave vLPIs behind when a route changes,
- * which the mirror and the fake follow in different detail: they are not compared.
+ * commands. It shows that our own parts are consistent, and nothing more: a rule that both share agrees with itself.
+ * The evidence for the rules is what stock kernels did in the lab. Kernels before 6.16 leave vLPIs behind when a route
+ * changes, which the mirror and the fake follow in different detail: they are not compared.
  */
 class VlpiAgreementTest {
     private static final int SCHEDULES = 20;

@@ -20,11 +20,11 @@ import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.gic.ListRegister;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.explain.InterruptAnswer;
 import io.kvmirq.fake.FakeArmVcpu;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakePlatformDevice;
 import io.kvmirq.fake.Profile;
-import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
@@ -274,7 +274,7 @@ class Abi2014Test {
         host.hardware.serve(0);
         host.hardware.requestService(0);
         assertThat(event.drain()).as("the line masked itself").isZero();
-        assertThat(host.fake.rulesUsed()).contains(KvmRule.FORWARD_STUB);
+        assertThat(host.fake.rulesUsed()).contains(InterruptAnswer.FORWARD_STUB);
         host.abi.unforward(host.irq);
     }
 
@@ -322,7 +322,7 @@ class Abi2014Test {
         arm.hardware.requestService(0);
         assertThat(arm.guest.acknowledge()).isEqualTo(ID);
         arm.abi.unforward(arm.irq);
-        assertThat(arm.fake.rulesUsed()).contains(KvmRule.UNFORWARD_LIVE);
+        assertThat(arm.fake.rulesUsed()).contains(InterruptAnswer.UNFORWARD_LIVE);
         arm.guest.end(ID);
         assertThat(arm.guest.acknowledge()).as("the line was still high").isEqualTo(ID);
         assertThat(ListRegister.HW.isSet(arm.guest.listRegister(ID))).isFalse();
@@ -361,7 +361,7 @@ class Abi2014Test {
         assertThat(ListRegister.HW.isSet(arm.guest.listRegister(ID))).isTrue();
     }
 
-    /** What a tear-down closes, in each order. */
+    /** The handles that a tear-down closes, in each order. */
     @Test
     void anyOrderOfClosesLeavesTheLineRight() {
         for (List<Integer> order : orders(List.of(0, 1, 2, 3))) {
@@ -396,7 +396,9 @@ class Abi2014Test {
         assertThat(event.drain()).as("the handler masked").isZero();
     }
 
-    /** At any point of any use: no interrupt stays active, the device is free, and its line works for the next process. */
+    /**
+     * At any point of any use: no interrupt stays active, the device is free, and its line works for the next process.
+     */
     @Test
     void processKilledAtAnyPointLeavesTheLineRight() {
         for (int seed = 0; seed < 200; seed++) {

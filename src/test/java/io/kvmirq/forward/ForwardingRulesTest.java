@@ -200,7 +200,7 @@ class ForwardingRulesTest {
         }
     }
 
-    /** What waited in the eventfd arrives. */
+    /** A signal that waited in the eventfd arrives. */
     @Test
     void takeOverOfAWiredDeviceCallsNoVfioAndLosesNothing() {
         try (EventFd wired = EventFd.create(world.kernel);
@@ -392,7 +392,10 @@ class ForwardingRulesTest {
         assertThat(world.hardware.sendMessage(0)).isFalse();
     }
 
-    /** The guest has a line's interrupt in service when its forwarding ends. The line is not stuck: the next user gets it. */
+    /**
+     * The guest has a line's interrupt in service when its forwarding ends. The line is not stuck: the next user gets
+     * it.
+     */
     @Test
     void liveLineEndsAndIsNotStuck() {
         ForwardedIrq line = forwarding.forward(device.intx(), PIN);

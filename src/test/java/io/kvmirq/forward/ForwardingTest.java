@@ -18,7 +18,7 @@ import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
-/** What forwarding does, counted and seen at the guest's LAPICs. */
+/** Forwarding: its calls are counted, and its interrupts are seen at the guest's LAPICs. */
 class ForwardingTest {
     private final ForwardWorld world = new ForwardWorld("6.12");
     private final Forwarding forwarding = Forwarding.of(world.vm, world.device);
@@ -84,7 +84,10 @@ class ForwardingTest {
         assertThat(world.faults.calls()).isEmpty();
     }
 
-    /** A signal is never without eventfd, irqfd and route. The end of its eventfd's file ends an irqfd; the last is waited for. */
+    /**
+     * A signal is never without eventfd, irqfd and route. The end of its eventfd's file ends an irqfd; the last is
+     * waited for.
+     */
     @Test
     void orderIsRoutesIrqfdsDeviceAndBack() {
         world.faults.listen();
@@ -207,7 +210,8 @@ class ForwardingTest {
         assertThatThrownBy(this::four)
                 .isInstanceOf(RoutesExhaustedException.class)
                 .hasMessageMatching(
-                        "4 messages need a GSI each, and vm \\(fd \\d+\\) has 3 left: ask for fewer, or remove routes first");
+                        "4 messages need a GSI each, and vm \\(fd \\d+\\) has 3 left: ask for fewer, or remove routes"
+                                + " first");
         assertThat(world.faults.calls()).isEmpty();
     }
 

@@ -21,7 +21,7 @@ class HandWay implements Way {
     private final @Nullable Part[] parts;
     private final ArmedVectors armed;
 
-    /** What makes one forwarded interrupt. */
+    /** The parts of one forwarded interrupt. */
     static final class Part {
         EventFd event;
         Irqfd irqfd;

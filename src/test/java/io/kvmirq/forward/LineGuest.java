@@ -19,6 +19,8 @@ interface LineGuest {
 
     Vm vm();
 
-    /** Takes the interrupt of the line, if there is one, runs the handler and ends it. Returns whether there was one. */
+    /**
+     * Takes the interrupt of the line, if there is one, runs the handler and ends it. Returns whether there was one.
+     */
     boolean take(Runnable handler);
 }

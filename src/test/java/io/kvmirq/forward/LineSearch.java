@@ -15,14 +15,14 @@ import java.util.List;
 import java.util.Random;
 
 /**
- * Random operations on a forwarded INTx, while the device requests service and the guest serves it before each kernel call.
- * The line is stuck if the device requests service, the line is not masked and the guest gets no interrupt.
+ * Random operations on a forwarded INTx, while the device requests service and the guest serves it before each kernel
+ * call. The line is stuck if the device requests service, the line is not masked and the guest gets no interrupt.
  */
 final class LineSearch implements AutoCloseable {
     private static final int STEPS = 100;
     private static final int MOST_INTERRUPTS = 8;
 
-    /** What a search saw. */
+    /** The events of a search. */
     static final class Figures {
         long requests;
         long interrupts;
@@ -103,7 +103,7 @@ final class LineSearch implements AutoCloseable {
         }
     }
 
-    /** What device and guest do meanwhile. */
+    /** The actions of device and guest meanwhile. */
     private void act() {
         if (!requests && random.nextInt(3) == 0) {
             hardware.requestService();

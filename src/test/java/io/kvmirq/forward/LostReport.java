@@ -5,7 +5,10 @@ import io.kvmirq.forward.LostSearch.Figures;
 import java.util.ArrayList;
 import java.util.List;
 
-/** {@code main}: how many messages to send, divided among the profiles; a line for each search, then those that lose some. */
+/**
+ * {@code main}: how many messages to send, divided among the profiles; a line for each search, then those that lose
+ * some.
+ */
 final class LostReport {
     private LostReport() {}
 

@@ -20,9 +20,8 @@ import java.util.stream.IntStream;
 
 /**
  * Random operations on forwarded vectors, while the device sends messages before each kernel call of each operation. A
- * message is lost if its vector is unmasked in the end, and it was requested of no vCPU after the message. Many messages may
- * become one interrupt. The device sends nothing
- * while its vectors are off.
+ * message is lost if its vector is unmasked in the end, and it was requested of no vCPU after the message. Many
+ * messages may become one interrupt. The device sends nothing while its vectors are off.
  */
 final class LostSearch implements AutoCloseable {
     static final int VECTORS = 8;
@@ -36,7 +35,7 @@ final class LostSearch implements AutoCloseable {
         Way make(Vm vm, VfioDevice device, int vectors);
     }
 
-    /** What a search saw. */
+    /** The events of a search. */
     static final class Figures {
         long sequences;
         long steps;
@@ -150,8 +149,8 @@ final class LostSearch implements AutoCloseable {
     }
 
     /**
-     * Sends one message before each call of each operation, and after its last; each time with a new kernel, on an interrupt
-     * that is masked and on one that is not.
+     * Sends one message before each call of each operation, and after its last; each time with a new kernel, on an
+     * interrupt that is masked and on one that is not.
      */
     static Figures windows(String profile, Maker maker) {
         Figures figures = new Figures();

@@ -21,7 +21,6 @@ import io.kvmirq.mirror.PredictedPid;
 import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.HashSet;
-import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
 import java.util.Random;
@@ -31,9 +30,9 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * The mirror's predictions beside the hardware of the fake, through random schedules of forwarding, masking, rerouting,
- * vCPU moves and interrupts. This shows that our own parts are consistent, and nothing more: the mirror and the fake share
- * the rules of {@code io.kvmirq.arch}, so a wrong rule agrees with itself. The evidence for the rules is what stock kernels
- * did in the lab.
+ * vCPU moves and interrupts. This shows that our own parts are consistent, and nothing more: the mirror and the fake
+ * share the rules of {@code io.kvmirq.arch}, so a wrong rule agrees with itself. The evidence for the rules is what
+ * stock kernels did in the lab.
  */
 class MirrorAgreementTest {
     private static final int SCHEDULES = 15;
@@ -41,7 +40,7 @@ class MirrorAgreementTest {
     /** The physical APIC ids of the fake's processors. */
     private static final int[] APIC_IDS = {0, 2, 4, 6};
 
-    /** What a program makes of the host's files. */
+    /** The host, as a program reads it from the host's files. */
     private static MirrorHost host(ForwardWorld world) {
         HostFacts facts = new HostFacts(world.fake.hostFiles());
         assertThat(facts.unreadableOfPosting()).isEmpty();
@@ -64,7 +63,6 @@ class MirrorAgreementTest {
             this.forms = forms;
             this.mirror = Mirror.of(host(world));
             mirror.apply(new Event.IrqchipCreated(Event.Irqchip.FULL));
-            mirror.apply(List.of(new Event.VcpuAdded(new VcpuId(0)), new Event.VcpuAdded(new VcpuId(1))));
             if (profile.contains("inhibited")) {
                 mirror.apply(new Event.Inhibited(EnumSet.of(InhibitReason.HYPERV)));
             }

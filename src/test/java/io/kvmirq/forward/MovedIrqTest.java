@@ -24,7 +24,9 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** Interrupts that this process injects, and those that move between it and the kernel. The test is the loop's thread. */
+/**
+ * Interrupts that this process injects, and those that move between it and the kernel. The test is the loop's thread.
+ */
 class MovedIrqTest {
     private final ForwardWorld world = new ForwardWorld("6.12");
     private final EventLoop loop = EventLoop.create(world.kernel);
@@ -85,7 +87,7 @@ class MovedIrqTest {
         }
     }
 
-    /** What KVM refuses for another reason is not hidden by a relay. */
+    /** A relay does not hide a refusal that has another reason. */
     @Test
     void refusedMessageIsNotRelayed() {
         try (Forwarding forwarding = forwarding(world.vm, own)) {
@@ -98,7 +100,7 @@ class MovedIrqTest {
         }
     }
 
-    /** What waits in the eventfd is taken by whoever takes it next. */
+    /** A signal that waits in the eventfd is delivered by the next taker of the eventfd. */
     @ParameterizedTest
     @ValueSource(booleans = {true, false})
     void messageMovesAndBackWithWhatWaits(boolean masked) {

@@ -15,7 +15,7 @@ enum NaiveOrder implements LostSearch.Maker {
     /** KVM_SET_GSI_ROUTING replaces the whole table, so that one call is enough. */
     REROUTE_IN_TWO_COMMITS("reroute by removing the route, then adding it", RerouteInTwoCommits::new, true),
     REROUTE_BY_SETTING_UP_AGAIN("tear down and set up in place of a reroute", RerouteBySettingUpAgain::new, true),
-    /** What the former eventfd counted stays there. */
+    /** The signals that the former eventfd counted stay there. */
     UNMASK_WITH_A_FRESH_EVENTFD("unmask with a fresh eventfd", UnmaskWithAFreshEventFd::new, true),
     READ_WHILE_MASKED("read the eventfd of a masked interrupt, and not write it back", ReadWhileMasked::new, true),
     DEVICE_BEFORE_IRQFD_BEFORE_ROUTE("the device first, then the irqfd, then the route", DeviceFirst::new, true),
@@ -24,14 +24,14 @@ enum NaiveOrder implements LostSearch.Maker {
     BACK_FROM_USER_SPACE_BY_EMPTYING(
             "back from user space by emptying the eventfd before the irqfd", BackByEmptying::new, true),
     /**
-     * Loses nothing: until the device is armed nothing signals the eventfd, and that comes last. It loses what waits in an
-     * eventfd that is wired already.
+     * Loses nothing: until the device is armed nothing signals the eventfd, and that comes last. It loses what waits in
+     * an eventfd that is wired already.
      */
     IRQFD_BEFORE_ROUTE("the irqfd before the route, the device last", IrqfdBeforeRoute::new, false),
     /**
-     * Loses nothing: while the irqfd is there it takes each signal before a read can, and what comes after it stays for the
-     * next read. But it sends an interrupt twice: what an irqfd found in the eventfd when it was assigned stays there until
-     * it is deassigned, and the read takes that.
+     * Loses nothing: while the irqfd is there it takes each signal before a read can, and what comes after it stays for
+     * the next read. But it sends an interrupt twice: what an irqfd found in the eventfd when it was assigned stays
+     * there until it is deassigned, and the read takes that.
      */
     READ_BEFORE_DEASSIGN("read the eventfd, then deassign the irqfd", ReadBeforeDeassign::new, false);
 

@@ -7,15 +7,21 @@ import static io.kvmirq.forward.ForwardWorld.to;
 import static io.kvmirq.forward.ForwardWorld.vector;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.gic.VlpiKernel;
+import io.kvmirq.kernel.EventLoop;
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.Ownership;
+import io.kvmirq.kvm.Vm;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.mirror.Posting;
+import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -23,7 +29,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/** What forwarding says of posting, and that it told the mirror each step. */
+/** Forwarding predicts posting, and tells the mirror each step. */
 class PredictedPostingTest {
     private final ForwardWorld world = new ForwardWorld("6.12");
 
@@ -88,6 +94,63 @@ class PredictedPostingTest {
             assertThat(irq.predicted()).isEqualTo(new Posting.NotPosted("it is masked", "unmask it"));
             assertThat(irq.mechanism()).isEqualTo(Mechanism.BYPASS);
             irq.unmask();
+            assertThat(irq.predicted()).isInstanceOf(Posting.Posted.class);
+        }
+    }
+
+    @Test
+    void relayedInterruptIsNotPosted() {
+        try (EventLoop loop = EventLoop.create(world.kernel);
+                Forwarding forwarding = Forwarding.builder(world.vm, world.device)
+                        .mirror(Mirror.of(MirrorHost.x86(PostingHost.of(Vendor.INTEL))))
+                        .userspace(Userspace.into(world.vm, loop))
+                        .build()) {
+            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
+            Posting.NotPosted relayed = new Posting.NotPosted("this process injects it", "move it to bypass");
+            irq.moveTo(Mechanism.USERSPACE);
+            assertThat(irq.predicted()).isEqualTo(relayed);
+            irq.mask();
+            assertThat(reason(irq)).isEqualTo("it is masked");
+            irq.unmask();
+            assertThat(irq.predicted()).isEqualTo(relayed);
+            irq.moveTo(Mechanism.BYPASS);
+            assertThat(irq.predicted()).isInstanceOf(Posting.Posted.class);
+        }
+    }
+
+    /** A user tells the mirror of no vCPU: neither of those before the forwarding, nor of those after. */
+    @Test
+    void vmTellsTheMirrorOfItsVcpus() {
+        try (Forwarding forwarding = on(MirrorHost.x86(PostingHost.of(Vendor.INTEL)))) {
+            ForwardedIrq first = forwarding.forward(world.device.msix().get(0), to(1, 0x31));
+            ForwardedIrq third = forwarding.forward(world.device.msix().get(1), to(2, 0x32));
+            assertThat(first.predicted()).isInstanceOf(Posting.Posted.class);
+            assertThat(reason(third)).startsWith(PostingObstacle.NOT_ONE_VCPU.text());
+            world.vm.createVcpu(new VcpuId(2)).close();
+            assertThat(third.predicted()).isInstanceOf(Posting.Posted.class);
+            ForwardedIrq wide = forwarding.forward(world.device.msix().get(2), to(0x102, 0x33));
+            assertThat(((Posting.Posted) wide.predicted()).what())
+                    .as("without 32-bit ids the high bits do not count")
+                    .isEqualTo(new Posting.ToVcpu(new VcpuId(2), vector(0x33)));
+            world.vm.use32BitApicIds();
+            assertThat(reason(wide)).startsWith(PostingObstacle.NOT_ONE_VCPU.text());
+        }
+        try (Forwarding forwarding = on(MirrorHost.x86(PostingHost.of(Vendor.INTEL)))) {
+            ForwardedIrq wide = forwarding.forward(world.device.msix().get(2), to(0x102, 0x33));
+            assertThat(reason(wide)).startsWith(PostingObstacle.NOT_ONE_VCPU.text());
+        }
+    }
+
+    /** Its VMM may have made vCPUs that are not known here. */
+    @Test
+    void adoptedVmTellsOfNoVcpu() {
+        Mirror mirror = Mirror.of(MirrorHost.x86(PostingHost.of(Vendor.INTEL)));
+        try (Fd.Lease number = world.vm.fd().lease();
+                Vm adopted = Vm.adopt(world.kernel, number.number(), Ownership.BORROWED, List.of(), new Gsi(24));
+                Forwarding forwarding =
+                        Forwarding.builder(adopted, world.device).mirror(mirror).build()) {
+            adopted.createVcpu(new VcpuId(2)).close();
+            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), to(1, 0x31));
             assertThat(irq.predicted()).isInstanceOf(Posting.Posted.class);
         }
     }

@@ -33,7 +33,7 @@ interface SearchGuest extends AutoCloseable {
 
     MsiMessage message(int irq, int choice);
 
-    /** What was requested. */
+    /** The requested vectors. */
     interface Taken {
         void taken(int irq, int choice);
     }
@@ -42,14 +42,14 @@ interface SearchGuest extends AutoCloseable {
     void take(Taken taken);
 
     /**
-     * Whether its vCPUs must take each interrupt at once. A vLPI of GICv4.0 that is pending when its irqfd is deassigned is
-     * lost: KVM cannot read it.
+     * Whether its vCPUs must take each interrupt at once. A vLPI of GICv4.0 that is pending when its irqfd is
+     * deassigned is lost: KVM cannot read it.
      */
     default boolean takesAtOnce() {
         return false;
     }
 
-    /** What is wrong with it: nothing, whatever happened. */
+    /** The broken rules: none, whatever happened. */
     default List<String> flaws() {
         return List.of();
     }

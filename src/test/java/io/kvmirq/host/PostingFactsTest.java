@@ -23,7 +23,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-/** What a host's files say of posting. */
+/** Posting, as a host's files show it. */
 class PostingFactsTest {
     private static final String INTEL_CAP = "sys/class/iommu/dmar0/intel-iommu/cap";
     private static final String AMD_FEATURES = "sys/class/iommu/ivhd0/amd-iommu/features";

@@ -17,15 +17,15 @@ import java.util.Objects;
 import java.util.TreeMap;
 
 /**
- * The files of a host, from a resource. Each line is a path and {@code = text}, {@code -> target of a link}, {@code | line
- * of a longer text} or {@code : length and first bytes in hex}. Lines that begin with {@code observed} are what VFIO
- * reported of a device there: kind, count, flags.
+ * The files of a host, from a resource. Each line is a path and {@code = text}, {@code -> target of a link}, {@code |
+ * line of a longer text} or {@code : length and first bytes in hex}. Lines that begin with {@code observed} are what
+ * VFIO reported of a device there: kind, count, flags.
  */
 public final class RecordedHost {
     /** The hosts that are recorded. */
     public static final List<String> NAMES = List.of("amd-6.1", "intel-6.1", "amd-6.12", "arm64-6.12", "amd-7.1");
 
-    /** What VFIO reported. Without a count it answered EINVAL. */
+    /** The answer of VFIO for an index. Without a count it was EINVAL. */
     public record Observed(PciAddress address, String kind, int count, int flags) {}
 
     private final Map<String, byte[]> files = new TreeMap<>();
@@ -95,7 +95,7 @@ public final class RecordedHost {
         return this;
     }
 
-    /** What VFIO reported there. */
+    /** The answers of VFIO on that host. */
     public List<Observed> observed() {
         return observed;
     }

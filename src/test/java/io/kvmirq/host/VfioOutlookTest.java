@@ -15,7 +15,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/** What is derived from the files of recorded hosts, against what VFIO answered on them. */
+/** Compares the outlook from the files of recorded hosts with the answers of VFIO on these hosts. */
 class VfioOutlookTest {
     private static final PciAddress NETWORK = PciAddress.parse("0000:00:02.0");
     private static final String NETWORK_FILES = "sys/bus/pci/devices/0000:00:02.0/";

@@ -83,7 +83,7 @@ class EventFdCallsTest {
         }
     }
 
-    /** What makes a descriptor may call the user's logger: no lock is held meanwhile. */
+    /** Making a descriptor may call the user's logger, so no lock is held meanwhile. */
     @Test
     void eventfdMayBeClosedWhileItsWakeDescriptorIsMade() {
         EventFd[] event = new EventFd[1];

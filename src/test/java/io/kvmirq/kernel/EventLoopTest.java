@@ -57,7 +57,9 @@ class EventLoopTest {
         }
     }
 
-    /** One round of the loop with another thread that acts before its nth call of the kernel, until it ends or waits. */
+    /**
+     * One round of the loop with another thread that acts before its nth call of the kernel, until it ends or waits.
+     */
     private final class Interleaving {
         private final EventFd event = EventFd.create(fake);
         private final EventLoop loop = EventLoop.create(fake);
@@ -146,7 +148,10 @@ class EventLoopTest {
         assertThat(step).as("calls of a round").isGreaterThan(4);
     }
 
-    /** Signals, pauses and handlers at random: a handler never runs while it is paused, and every signal is delivered once. */
+    /**
+     * Signals, pauses and handlers at random: a handler never runs while it is paused, and every signal is delivered
+     * once.
+     */
     @ParameterizedTest
     @EnumSource
     void nothingIsLostBetweenSignalsPausesAndHandlers(Kernels on) throws Exception {

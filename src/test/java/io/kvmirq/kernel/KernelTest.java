@@ -95,7 +95,7 @@ class KernelTest {
         verify(mock).fdClose(3);
     }
 
-    /** What makes a descriptor may call the user's logger: no lock is held meanwhile. */
+    /** Making a descriptor may call the user's logger, so no lock is held meanwhile. */
     @Test
     void kernelMayBeClosedWhileItsDeviceIsOpened() {
         KernelBackend mock = mock(KernelBackend.class);

@@ -9,7 +9,7 @@ import org.junit.jupiter.api.Test;
 
 /** Every interleaving of users and closers: released once, by nobody while in use, and refused after. */
 class UseCountTest {
-    /** What the world looks like in one interleaving; replayed from the start for each. */
+    /** The state of one interleaving; each interleaving is replayed from the start. */
     private static final class Run {
         private final UseCount uses = new UseCount();
         private int inside;

@@ -17,7 +17,7 @@ import java.util.List;
 import java.util.Locale;
 
 /**
- * What it costs to attach the vectors of a device to a VM, and to detach them: eventfds stand in for the device. Each
+ * The cost of attaching the vectors of a device to a VM, and of detaching them: eventfds stand in for the device. Each
  * comparison takes turns in one process, each time on a new VM. It reports and asserts no time; {@code
  * scripts/bench-attach} runs it.
  *

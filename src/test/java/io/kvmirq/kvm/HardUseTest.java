@@ -45,7 +45,10 @@ class HardUseTest {
     private static final int START = 0x1000;
     private static final int WRITTEN_AT = 0x20000;
     private static final byte WRITTEN = 0x5a;
-    /** {@code mov ax, 0x2000; mov es, ax}; for ever {@code xor di, di; mov cx, 0xffff; mov al, 0x5a; rep stosb; out 0x80}. */
+    /**
+     * {@code mov ax, 0x2000; mov es, ax}; for ever {@code xor di, di; mov cx, 0xffff; mov al, 0x5a; rep stosb; out
+     * 0x80}.
+     */
     private static final byte[] WRITER = HexFormat.of().parseHex("b800208ec0" + "31ffb9ffffb05af3aae680ebf3");
 
     private static final int CANARIES = 4;
@@ -157,7 +160,7 @@ class HardUseTest {
         }
     }
 
-    /** What is mapped next may lie where the guest's memory was. */
+    /** The next mapping may lie where the guest's memory was. */
     private void takeMemoryFromARunningGuest(Kernel kernel) throws Exception {
         try (Vm vm = Vm.create(kernel);
                 GuestMemory code = vm.addMemory(0, SEGMENT);

@@ -59,7 +59,7 @@ class MessagesTest {
         }
     }
 
-    /** What a VMM made of an adopted VM is not known: its message has more than one cause. */
+    /** The set-up of an adopted VM is not known, so a refusal has more than one cause. */
     @Test
     void adoptedVmGuesses() {
         try (Fd.Lease lease = vm.fd().lease();

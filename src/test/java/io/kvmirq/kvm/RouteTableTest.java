@@ -78,7 +78,7 @@ class RouteTableTest {
         assertThat(routes.add(MESSAGE)).isEqualTo(FIRST);
     }
 
-    /** What the kernel refused is not in the table that the next change writes. */
+    /** A refused route is not in the table that the next change writes. */
     @Test
     void refusedTableIsForgotten() {
         when(backend.routesSet(eq(VM), any(), anyInt())).thenReturn(-Errno.EINVAL.number(), 0);
@@ -94,7 +94,7 @@ class RouteTableTest {
         order.verifyNoMoreInteractions();
     }
 
-    /** What a VMM does in its change may wait for another thread, which takes down an irqfd. */
+    /** A VMM's change may wait for another thread, which takes down an irqfd. */
     @Test
     void noLockIsHeldWhileTheUsersChangeRuns() {
         Irqfd irqfd = mocked.vm.assignIrqfd(EventFd.create(mocked.kernel), FIRST);

@@ -39,7 +39,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
-/** What the contract cannot see on a fake without GICv2 and tables: the attributes that calls become; and x86. */
+/** The attributes that calls become, which the contract cannot see on a fake without GICv2 and tables; and x86. */
 class VgicTest {
     private static final int INTERRUPTS = 64;
 
@@ -247,12 +247,12 @@ class VgicTest {
     @Test
     void tablesAndReset() {
         vm.createVgicV3().savePendingTables();
-        Its its = vm.createIts();
-        its.saveTables();
-        its.restoreTables();
-        its.reset();
-        its.writeRegister(0x80, 0x8765_4321_0000_0001L);
-        assertThat(its.readRegister(8)).isEqualTo(0x1234_5678_9abc_def0L);
+        Its service = vm.createIts();
+        service.saveTables();
+        service.restoreTables();
+        service.reset();
+        service.writeRegister(0x80, 0x8765_4321_0000_0001L);
+        assertThat(service.readRegister(8)).isEqualTo(0x1234_5678_9abc_def0L);
         assertThat(calls)
                 .containsExactly(
                         "set 4:0x3:0x0",

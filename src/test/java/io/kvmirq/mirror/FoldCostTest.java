@@ -114,6 +114,8 @@ class FoldCostTest {
     }
 
     private int isPosted(int i) {
-        return mirror.now().of(names[i % VECTORS]).orElseThrow().posting() instanceof Posting.Posted ? 1 : 0;
+        EventFdId name = names[i % VECTORS];
+        boolean posted = mirror.now().of(name).orElseThrow().posting() instanceof Posting.Posted;
+        return posted && mirror.irq(name).orElseThrow().posting() instanceof Posting.Posted ? 1 : 0;
     }
 }

@@ -104,7 +104,56 @@ class MirrorTest {
         assertThat(mirror.now().byVcpu(vcpu(1))).containsExactly(irq(mirror, 0));
     }
 
-    /** What makes one row of the table hold: another host, or more events. */
+    private static Event delivery(DeliveryPath delivery) {
+        return new Event.DeliveryChanged(fd(0), delivery);
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void onlyAnIrqfdIsPosted(Vendor vendor) {
+        Mirror mirror = mirror(vendor);
+        mirror.apply(delivery(DeliveryPath.MASKED));
+        assertThat(irq(mirror, 0).posting()).isEqualTo(new Posting.NotPosted("it is masked", "unmask it"));
+        mirror.apply(delivery(DeliveryPath.USERSPACE));
+        assertThat(irq(mirror, 0).posting())
+                .isEqualTo(new Posting.NotPosted("this process injects it", "move it to bypass"));
+        mirror.apply(delivery(DeliveryPath.KERNEL));
+        assertThat(irq(mirror, 0).posting()).isEqualTo(postedTo(1, 0x41));
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void closedDeviceInterruptsNeverAgain(Vendor vendor) {
+        Mirror mirror = mirror(vendor);
+        mirror.apply(List.of(delivery(DeliveryPath.CLOSED), delivery(DeliveryPath.KERNEL), consumer(0)));
+        assertThat(irq(mirror, 0).posting().text())
+                .isEqualTo("not posted: 0000:3b:00.0 is closed (open it again, and forward it again)");
+        assertThat(mirror.now().byVcpu(vcpu(1))).isEmpty();
+        mirror.apply(List.of(
+                new Event.ProducerRemoved(fd(0), msix(0)), new Event.ConsumerRemoved(fd(0), gsi(0)), producer(0)));
+        assertThat(irq(mirror, 0).posting().text()).doesNotContain("is closed");
+    }
+
+    @Test
+    void interruptsComeInTheOrderOfTheirEventFdsUnsigned() {
+        Mirror mirror = mirror(Vendor.INTEL);
+        for (int number : new int[] {-1, 7, Integer.MIN_VALUE, 3}) {
+            mirror.apply(new Event.ProducerAdded(new EventFdId(number), msix(1)));
+        }
+        assertThat(mirror.now().irqs().stream().map(irq -> irq.event().number()))
+                .containsExactly(0L, 3L, 7L, (long) Integer.MIN_VALUE, -1L);
+        assertThat(mirror.irq(fd(3))).isEqualTo(mirror.now().of(fd(3))).isPresent();
+    }
+
+    /** An eventfd that nothing meets at has no delivery. */
+    @Test
+    void deliveryOfAnUnknownEventFdIsIgnored() {
+        Mirror mirror = mirror(Vendor.INTEL);
+        mirror.apply(new Event.DeliveryChanged(fd(9), DeliveryPath.MASKED));
+        assertThat(mirror.now().of(fd(9))).isEmpty();
+    }
+
+    /** A mirror for which one row of the table holds, by another host or by more events. */
     private static Mirror spoilt(PostingObstacle row, Vendor vendor) {
         PostingHost host = PostingHost.of(vendor);
         List<Event> events = postedVector();

@@ -20,7 +20,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
-/** What a mirror says of LPIs that GICv4 may deliver. */
+/** Predictions for LPIs that GICv4 may deliver. */
 class VlpiPredictionTest {
     private static final long ITS = 0x808_0000L;
     private static final int DEVICE = 0x10;

@@ -8,7 +8,6 @@ import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.recording.Faults;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
@@ -18,20 +17,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /** The self-test of arm64, where interrupts are seen in the pending state of the VGIC. */
 class PendingScenariosTest {
-    private final List<String> steps = new ArrayList<>();
-
-    private final Journal journal = new Journal() {
-        @Override
-        public void begin(Scenario scenario) {}
-
-        @Override
-        public void step(String done, String answer) {
-            steps.add(done + ": " + answer);
-        }
-
-        @Override
-        public void end(Result result) {}
-    };
+    private final Heard journal = new Heard();
 
     private Result run(Faults faults, Irqchip irqchip, Scenario scenario) {
         FakeKernel fake = new FakeKernel(Profile.of("6.12,arm64"));
@@ -55,8 +41,10 @@ class PendingScenariosTest {
                 assertThat(result.latency()).isEmpty();
             });
         }
-        assertThat(steps).filteredOn(step -> step.contains("seen pending")).hasSizeGreaterThan(6);
-        assertThat(steps)
+        assertThat(journal.steps())
+                .filteredOn(step -> step.contains("seen pending"))
+                .hasSizeGreaterThan(6);
+        assertThat(journal.steps())
                 .contains("the guest's EOI, which signals the resamplefd: not tried: no guest runs")
                 .contains("msi 0x8090040/0x1 device 0x10 while the ITS is off: EBUSY, as expected")
                 .contains("signal the eventfd: seen pending: LPI 8200 in the pending table");
@@ -83,20 +71,21 @@ class PendingScenariosTest {
         assertThat(result.passed()).isFalse();
         assertThat(result.lost()).isPositive();
         assertThat(result.failure()).isEqualTo(Optional.of("sent 2 interrupts, 1 arrived"));
-        assertThat(steps).contains("assign again: NOT seen pending", "signal: seen pending");
+        assertThat(journal.steps()).contains("assign again: NOT seen pending", "signal: seen pending");
     }
 
     /** Signals that go nowhere are in the answer of their step too. */
     @Test
     void everyStepSaysWhatItSaw() {
         run(new Faults().shorten("lineSet", 1, 0), Irqchip.VGIC, Scenario.GUESTLESS);
-        assertThat(steps).contains("raise ppi 23 of vcpu 0: NOT seen pending");
+        assertThat(journal.steps()).contains("raise ppi 23 of vcpu 0: NOT seen pending");
         run(new Faults().shorten("eventfdSignal", 1, 0), Irqchip.VGIC, Scenario.LEVEL);
-        assertThat(steps).contains("assert: NOT seen pending", "assign and assert again: seen pending: line high");
+        assertThat(journal.steps())
+                .contains("assert: NOT seen pending", "assign and assert again: seen pending: line high");
         run(new Faults().shorten("eventfdSignal", 3, 0), Irqchip.VGIC, Scenario.MANY);
-        assertThat(steps).contains("raise all 64 at once: 63 of 64 seen pending");
+        assertThat(journal.steps()).contains("raise all 64 at once: 63 of 64 seen pending");
         run(new Faults().shorten("eventfdSignal", 1, 0), Irqchip.VGIC, Scenario.EDGE);
-        assertThat(steps).contains("raise it 20 times, clear its latch each time: 0 seen pending");
+        assertThat(journal.steps()).contains("raise it 20 times, clear its latch each time: 0 seen pending");
     }
 
     /** On a host with a GICv2 no VM gets a GICv3. */
@@ -114,7 +103,7 @@ class PendingScenariosTest {
                         assertThat(result.sent()).isPositive().isEqualTo(result.answered());
                     });
         }
-        assertThat(steps)
+        assertThat(journal.steps())
                 .contains("vcpu 0, never run; a GICv2 with 256 interrupts: initialised")
                 .contains("raise ppi 23 of vcpu 0: seen pending: line high")
                 .contains("a message to an ITS: not tried: this host has none");

@@ -21,9 +21,9 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * What a round trip of the edge scenario costs through Java, beside the same loop in C: in one process, on one VM and on
- * the same eventfds, in short batches that take turns. It reports and asserts no time; {@code scripts/bench-selftest}
- * runs it.
+ * The cost of a round trip of the edge scenario through Java, beside the same loop in C: in one process, on one VM and
+ * on the same eventfds, in short batches that take turns. It reports and asserts no time; {@code
+ * scripts/bench-selftest} runs it.
  *
  * <p>The other half is {@code src/test/native/twin.c}, method for method.
  */

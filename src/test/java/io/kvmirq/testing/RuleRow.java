@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.testing;
 
-import io.kvmirq.fake.rules.Grade;
+import io.kvmirq.explain.Grade;
 import java.util.List;
 import java.util.Locale;
 

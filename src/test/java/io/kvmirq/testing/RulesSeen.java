@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.testing;
 
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.Answers;
+import io.kvmirq.explain.Grade;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Refusals;
-import io.kvmirq.fake.rules.Grade;
-import io.kvmirq.fake.rules.KernelRule;
 import java.util.HashSet;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -12,7 +13,7 @@ import java.util.Set;
 
 /** The fake kernel's rules that tests leaned on which ask a real kernel the same. Thread-safe. */
 public final class RulesSeen {
-    private static final Set<KernelRule> SEEN = new HashSet<>();
+    private static final Set<Answer> SEEN = new HashSet<>();
 
     private static final Set<Refusals.Refused> REFUSALS = new LinkedHashSet<>();
 
@@ -45,7 +46,7 @@ public final class RulesSeen {
         if (SEEN.isEmpty()) {
             return List.of();
         }
-        return KernelRule.all()
+        return Answers.rules()
                 .map(rule -> new RuleRow(run, rule.name(), rule.grade(), SEEN.contains(rule), rule.text()))
                 .toList();
     }

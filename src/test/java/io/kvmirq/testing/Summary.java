@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.testing;
 
-import io.kvmirq.fake.rules.Grade;
+import io.kvmirq.explain.Grade;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
@@ -183,6 +183,7 @@ final class Summary {
         Set<String> seen =
                 rules.stream().filter(RuleRow::seen).map(RuleRow::rule).collect(Collectors.toSet());
         String grades = Arrays.stream(Grade.values())
+                .filter(grade -> grade != Grade.UNTESTED)
                 .map(grade -> {
                     List<RuleRow> graded =
                             all.stream().filter(rule -> rule.grade() == grade).toList();

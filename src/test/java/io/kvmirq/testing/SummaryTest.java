@@ -5,7 +5,7 @@ import static java.util.Objects.requireNonNull;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
-import io.kvmirq.fake.rules.Grade;
+import io.kvmirq.explain.Grade;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.PrintWriter;

@@ -18,7 +18,7 @@ import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
-/** What kernel headers define, as the preprocessor leaves them. */
+/** The definitions of kernel headers, as the preprocessor leaves them. */
 final class Headers {
     static final String INCLUDES = "#define _GNU_SOURCE\n"
             + Stream.of(

@@ -37,9 +37,10 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /**
- * The numbers of {@link Uapi} and {@link UapiTable} against the C compiler and against vectors made from the kernel's own
- * headers. A fact is named as C would ask for it: {@code KVM_IRQFD}, {@code sizeof struct kvm_irqfd}, {@code offsetof
- * struct kvm_irqfd.gsi}, {@code sizeof struct kvm_irqfd.gsi}. What is {@link Fact.Inferred} has no header to compare with.
+ * The numbers of {@link Uapi} and {@link UapiTable} against the C compiler and against vectors made from the kernel's
+ * own headers. A fact is named as C would ask for it: {@code KVM_IRQFD}, {@code sizeof struct kvm_irqfd}, {@code
+ * offsetof struct kvm_irqfd.gsi}, {@code sizeof struct kvm_irqfd.gsi}. What is {@link Fact.Inferred} has no header to
+ * compare with.
  */
 class UapiTest {
     /** Constants of structures that are no field of theirs: a size, and registers in an array, of Intel's making. */
@@ -53,7 +54,7 @@ class UapiTest {
     /** Fewer requests than any headers have. */
     private static final int MANY = 80;
 
-    /** What of the project's shared vectors is of use here. */
+    /** The part of the project's shared vectors that is of use here. */
     private static final Path VECTORS = Machine.root().resolve("src/test/resources/uapi.json");
 
     @TempDir
@@ -261,7 +262,7 @@ class UapiTest {
             Pattern.compile("(?:__u64|unsigned long long|unsigned long|void \\*|__u8 \\*|__u32 \\*)\\s*(\\*?\\s*\\w*"
                     + "(?:addr|ptr|bitmap|user_va|vaddr|iovas|ranges|uaddr|blob)\\w*|\\*\\s*\\w+|data)\\s*;");
 
-    /** What looks like an address of the process and is a guest's, a number, or in what no tape holds. */
+    /** Fields that look like an address of the process: a guest's address, a number, or a field of no tape. */
     private static final Set<String> NO_ADDRESSES = Set.of(
             "kvm_userspace_memory_region.guest_phys_addr",
             "kvm_userspace_memory_region2.guest_phys_addr",

@@ -58,11 +58,6 @@ abstract class TestDevice {
         return Stream.of(fake("6.1"), fake("6.12"), fake("7.1"), fake("7.1,cdev"), new E1000e());
     }
 
-    /** Of these, the real one. */
-    static Stream<TestDevice> realMessages() {
-        return Stream.of(new E1000e());
-    }
-
     /** With INTx. */
     static Stream<TestDevice> lines() {
         return Stream.of(fake("6.1"), fake("6.12"), fake("7.1"), fake("6.12,cdev"), new Edu());
@@ -217,11 +212,16 @@ abstract class TestDevice {
         }
     }
 
+    /** The files of the device's host. */
+    HostFiles hostFiles() {
+        return this instanceof Fake of ? of.fake.hostFiles() : HostFiles.of(Path.of("/"));
+    }
+
     /** Whether the kernel has files of VFIO devices. */
     boolean hasDeviceFiles() {
         return this instanceof Fake
                 ? label.endsWith("cdev")
-                : !HostFiles.of(Path.of("/")).list("dev/vfio/devices").isEmpty();
+                : !hostFiles().list("dev/vfio/devices").isEmpty();
     }
 
     /** Whether the kernel of this device adds vectors to enabled ones; since 6.5 where the IOMMU's driver can. */

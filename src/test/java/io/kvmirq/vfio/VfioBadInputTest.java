@@ -18,7 +18,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-/** What cannot be opened says why in one sentence, and nothing of it stays open. */
+/** A device that cannot be opened is refused with one sentence, and no file of it stays open. */
 class VfioBadInputTest {
     private final TestDevice.Fake hardware = TestDevice.fake("6.12");
     private final Kernel kernel = hardware.kernel();

@@ -15,7 +15,7 @@ import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
 
-/** What an armed object says of itself is what the kernel does, also without eventfds and after a failure. */
+/** An armed object tells what the kernel does, also without eventfds and after a failure. */
 class VfioDisarmedTest {
     private TestDevice.Fake hardware = TestDevice.fake("6.12");
     private final Faults faults = new Faults();

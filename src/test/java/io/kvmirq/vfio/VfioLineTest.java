@@ -6,225 +6,207 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kernel.Undo;
 import java.time.Duration;
 import java.util.List;
 import org.assertj.core.api.ThrowableAssert;
 import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** INTx of a device by the typed calls: the same on the fake and on a real device. */
+@ParameterizedClass(name = "{0}")
+@MethodSource("io.kvmirq.vfio.TestDevice#lines")
 class VfioLineTest {
     private static final Duration LONG = Duration.ofSeconds(20);
 
     private final Undo undo = new Undo();
+    private final TestDevice hardware;
+    private final Kernel kernel;
+    private final VfioDevice device;
+    private final EventFd event;
+    private final ArmedLine line;
+
+    VfioLineTest(TestDevice hardware) {
+        this.hardware = hardware;
+        hardware.address();
+        this.kernel = undo.add(hardware.kernel());
+        this.device = undo.add(VfioDevice.open(kernel, hardware.address()));
+        hardware.prepare(device);
+        this.event = event();
+        this.line = device.intx().arm(event);
+    }
 
     @AfterEach
     void close() {
         undo.close();
     }
 
-    /** A device whose INTx is armed. */
-    private final class Setup {
-        final Kernel kernel;
-        final VfioDevice device;
-        final EventFd event;
-        final ArmedLine line;
+    private EventFd event() {
+        return undo.add(EventFd.create(kernel));
+    }
 
-        Setup(TestDevice hardware) {
-            hardware.address();
-            this.kernel = undo.add(hardware.kernel());
-            this.device = undo.add(VfioDevice.open(kernel, hardware.address()));
-            hardware.prepare(device);
-            this.event = event();
-            this.line = device.intx().arm(event);
-        }
-
-        EventFd event() {
-            return undo.add(EventFd.create(kernel));
-        }
-
-        void arrives() {
-            assertThat(event.await(LONG)).isTrue();
-            assertThat(event.drain()).isEqualTo(1);
-        }
+    private void arrives() {
+        assertThat(event.await(LONG)).isTrue();
+        assertThat(event.drain()).isEqualTo(1);
     }
 
     /** A device that asserts its line signals once, and again only after an unmask. */
-    @ParameterizedTest
-    @MethodSource("io.kvmirq.vfio.TestDevice#lines")
-    void lineMasksItselfUntilItIsUnmasked(TestDevice hardware) {
-        Setup setup = new Setup(hardware);
-        hardware.request(setup.device);
-        setup.arrives();
-        assertThat(setup.event.drain()).isZero();
-        setup.line.unmask();
-        setup.arrives();
-        setup.line.unmaskIf(false);
-        assertThat(setup.event.drain()).isZero();
-        setup.line.unmaskIf(true);
-        setup.arrives();
-        hardware.serve(setup.device);
-        setup.line.unmask();
-        assertThat(setup.event.drain()).isZero();
-        setup.line.trigger();
-        setup.arrives();
+    @Test
+    void lineMasksItselfUntilItIsUnmasked() {
+        hardware.request(device);
+        arrives();
+        assertThat(event.drain()).isZero();
+        line.unmask();
+        arrives();
+        line.unmaskIf(false);
+        assertThat(event.drain()).isZero();
+        line.unmaskIf(true);
+        arrives();
+        hardware.serve(device);
+        line.unmask();
+        assertThat(event.drain()).isZero();
+        line.trigger();
+        arrives();
     }
 
-    @ParameterizedTest
-    @MethodSource("io.kvmirq.vfio.TestDevice#lines")
-    void maskHoldsTheLineBack(TestDevice hardware) {
-        Setup setup = new Setup(hardware);
-        setup.line.mask();
-        setup.line.mask();
-        hardware.request(setup.device);
-        assertThat(setup.event.drain()).isZero();
-        setup.line.unmask();
-        setup.arrives();
-        hardware.serve(setup.device);
-        setup.line.unmask();
-        setup.line.maskIf(false);
-        hardware.request(setup.device);
-        setup.arrives();
-        hardware.serve(setup.device);
-        setup.line.unmask();
-        setup.line.maskIf(true);
-        hardware.request(setup.device);
-        assertThat(setup.event.drain()).isZero();
-        hardware.serve(setup.device);
+    @Test
+    void maskHoldsTheLineBack() {
+        line.mask();
+        line.mask();
+        hardware.request(device);
+        assertThat(event.drain()).isZero();
+        line.unmask();
+        arrives();
+        hardware.serve(device);
+        line.unmask();
+        line.maskIf(false);
+        hardware.request(device);
+        arrives();
+        hardware.serve(device);
+        line.unmask();
+        line.maskIf(true);
+        hardware.request(device);
+        assertThat(event.drain()).isZero();
+        hardware.serve(device);
     }
 
     /** As an irqfd's resample eventfd does after the guest's EOI. */
-    @ParameterizedTest
-    @MethodSource("io.kvmirq.vfio.TestDevice#lines")
-    void eventFdUnmasks(TestDevice hardware) {
-        Setup setup = new Setup(hardware);
-        EventFd first = setup.event();
-        EventFd second = setup.event();
-        setup.line.unmaskBy(first);
-        setup.line.unmaskBy(second);
-        hardware.request(setup.device);
-        setup.arrives();
+    @Test
+    void eventFdUnmasks() {
+        EventFd first = event();
+        EventFd second = event();
+        line.unmaskBy(first);
+        line.unmaskBy(second);
+        hardware.request(device);
+        arrives();
         second.signal();
-        setup.arrives();
-        setup.line.stopUnmaskBy();
-        setup.line.stopUnmaskBy();
+        arrives();
+        line.stopUnmaskBy();
+        line.stopUnmaskBy();
         second.signal();
-        assertThat(setup.event.drain()).isZero();
-        hardware.serve(setup.device);
-        setup.line.unmask();
+        assertThat(event.drain()).isZero();
+        hardware.serve(device);
+        line.unmask();
     }
 
     /** The eventfd's last file would take the registration along and leave the line masked. */
-    @ParameterizedTest
-    @MethodSource("io.kvmirq.vfio.TestDevice#lines")
-    void unmaskEventFdIsLeased(TestDevice hardware) {
-        Setup setup = new Setup(hardware);
-        EventFd unmask = EventFd.create(setup.kernel);
-        setup.line.unmaskBy(unmask);
+    @Test
+    void unmaskEventFdIsLeased() {
+        EventFd unmask = EventFd.create(kernel);
+        line.unmaskBy(unmask);
         var lease = unmask.fd().lease();
-        try (EventFd same = EventFd.adopt(setup.kernel, lease.number(), io.kvmirq.kernel.Ownership.BORROWED)) {
+        try (EventFd same = EventFd.adopt(kernel, lease.number(), Ownership.BORROWED)) {
             lease.close();
             unmask.close();
-            hardware.request(setup.device);
-            setup.arrives();
+            hardware.request(device);
+            arrives();
             same.signal();
-            setup.arrives();
+            arrives();
         }
-        hardware.serve(setup.device);
+        hardware.serve(device);
     }
 
-    @ParameterizedTest
-    @MethodSource("io.kvmirq.vfio.TestDevice#lines")
-    void detachedLineIsArmedAgain(TestDevice hardware) {
-        Setup setup = new Setup(hardware);
-        EventFd next = setup.event();
-        setup.line.detach();
-        setup.line.set(next);
-        hardware.request(setup.device);
+    @Test
+    void detachedLineIsArmedAgain() {
+        EventFd next = event();
+        line.detach();
+        line.set(next);
+        hardware.request(device);
         assertThat(next.await(LONG)).isTrue();
-        assertThat(setup.event.drain()).isZero();
-        hardware.serve(setup.device);
+        assertThat(event.drain()).isZero();
+        hardware.serve(device);
     }
 
     /** The kernel masks a line that has no eventfd, and a new eventfd leaves the mask. */
-    @ParameterizedTest
-    @MethodSource("io.kvmirq.vfio.TestDevice#lines")
-    void interruptOfADetachedLineIsSignalledToTheNextEventFd(TestDevice hardware) {
-        Setup setup = new Setup(hardware);
-        EventFd next = setup.event();
-        EventFd unmask = setup.event();
-        setup.line.unmaskBy(unmask);
-        setup.line.detach();
-        setup.line.detach();
-        hardware.request(setup.device);
+    @Test
+    void interruptOfADetachedLineIsSignalledToTheNextEventFd() {
+        EventFd next = event();
+        EventFd unmask = event();
+        line.unmaskBy(unmask);
+        line.detach();
+        line.detach();
+        hardware.request(device);
         unmask.signal();
-        setup.line.set(next);
+        line.set(next);
         assertThat(next.await(LONG)).isTrue();
         next.drain();
-        assertThat(setup.event.drain()).isZero();
+        assertThat(event.drain()).isZero();
         unmask.signal();
         assertThat(next.await(LONG)).isTrue();
-        hardware.serve(setup.device);
+        hardware.serve(device);
     }
 
     /** Kernels before the fix of CVE-2024-26812 signal the eventfd that is not there. */
-    @ParameterizedTest
-    @MethodSource("io.kvmirq.vfio.TestDevice#lines")
-    void detachedLineIsNotSignalledByACall(TestDevice hardware) {
-        Setup setup = new Setup(hardware);
-        EventFd other = setup.event();
-        setup.line.detach();
+    @Test
+    void detachedLineIsNotSignalledByACall() {
+        EventFd other = event();
+        line.detach();
         for (ThrowableAssert.ThrowingCallable call : List.<ThrowableAssert.ThrowingCallable>of(
-                setup.line::trigger,
-                () -> setup.line.triggerIf(true),
-                setup.line::unmask,
-                () -> setup.line.unmaskIf(true),
-                () -> setup.line.unmaskBy(other))) {
+                line::trigger,
+                () -> line.triggerIf(true),
+                line::unmask,
+                () -> line.unmaskIf(true),
+                () -> line.unmaskBy(other))) {
             assertThatThrownBy(call)
                     .isInstanceOf(IllegalStateException.class)
                     .hasMessageContaining("has no eventfd: call set first");
         }
-        setup.line.mask();
-        setup.line.stopUnmaskBy();
+        line.mask();
+        line.stopUnmaskBy();
     }
 
     /** Each signal would raise the next one, for ever. */
-    @ParameterizedTest
-    @MethodSource("io.kvmirq.vfio.TestDevice#lines")
-    void lineDoesNotUnmaskItself(TestDevice hardware) {
-        Setup setup = new Setup(hardware);
-        EventFd unmask = setup.event();
-        assertThatThrownBy(() -> setup.line.unmaskBy(setup.event))
+    @Test
+    void lineDoesNotUnmaskItself() {
+        EventFd unmask = event();
+        assertThatThrownBy(() -> line.unmaskBy(event))
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessageContaining("cannot be both the interrupt of");
-        setup.line.unmaskBy(unmask);
-        assertThatThrownBy(() -> setup.line.set(unmask)).isInstanceOf(IllegalArgumentException.class);
+        line.unmaskBy(unmask);
+        assertThatThrownBy(() -> line.set(unmask)).isInstanceOf(IllegalArgumentException.class);
     }
 
-    @ParameterizedTest
-    @MethodSource("io.kvmirq.vfio.TestDevice#lines")
-    void lineOfPciIsNotMaskedByAnEventFd(TestDevice hardware) {
-        Setup setup = new Setup(hardware);
-        EventFd event = setup.event();
-        assertThatThrownBy(() -> setup.line.maskBy(event))
+    @Test
+    void lineOfPciIsNotMaskedByAnEventFd() {
+        EventFd mask = event();
+        assertThatThrownBy(() -> line.maskBy(mask))
                 .isInstanceOf(UnsupportedOperationException.class)
                 .hasMessageContaining("cannot be masked by an eventfd, only unmasked: call mask()");
     }
 
-    @ParameterizedTest
-    @MethodSource("io.kvmirq.vfio.TestDevice#lines")
-    void disarmedLineRefusesByName(TestDevice hardware) {
-        Setup setup = new Setup(hardware);
-        setup.line.close();
-        setup.line.close();
-        assertThatThrownBy(setup.line::mask)
+    @Test
+    void disarmedLineRefusesByName() {
+        line.close();
+        line.close();
+        assertThatThrownBy(line::mask)
                 .hasMessageContaining("armed INTx of vfio device " + hardware.address())
                 .hasMessageContaining("is disarmed: arm it again");
-        try (ArmedLine again = setup.device.intx().arm(setup.event)) {
+        try (ArmedLine again = device.intx().arm(event)) {
             again.trigger();
-            setup.arrives();
+            arrives();
         }
     }
 }

@@ -18,84 +18,70 @@ import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.Machine;
-import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** MSI-X of a device by the typed calls: the same on the fake and on a real device. */
+@ParameterizedClass(name = "{0}")
+@MethodSource("io.kvmirq.vfio.TestDevice#messages")
 class VfioMessagesTest {
     private static final Duration LONG = Duration.ofSeconds(20);
 
     private final Undo undo = new Undo();
+    private final TestDevice hardware;
+    private final Kernel kernel;
+    private VfioDevice device;
+
+    VfioMessagesTest(TestDevice hardware) {
+        this.hardware = hardware;
+        hardware.address();
+        this.kernel = undo.add(hardware.kernel());
+        this.device = undo.add(VfioDevice.open(kernel, hardware.address()));
+        hardware.prepare(device);
+    }
 
     @AfterEach
     void close() {
         undo.close();
     }
 
-    /** The kernel of a device that is there. */
-    private Kernel kernelOf(TestDevice hardware) {
-        hardware.address();
-        return undo.add(hardware.kernel());
+    /** The next opening of a device that was closed. */
+    private void use(VfioDevice opened) {
+        device = undo.add(opened);
+        hardware.prepare(device);
     }
 
-    /** A device that is opened and ready, and eventfds. */
-    private final class Setup {
-        final TestDevice hardware;
-        final Kernel kernel;
-        final VfioDevice device;
-
-        Setup(TestDevice hardware) {
-            this(hardware, kernelOf(hardware));
-        }
-
-        Setup(TestDevice hardware, Kernel kernel) {
-            this(hardware, kernel, VfioDevice.open(kernel, hardware.address()));
-        }
-
-        Setup(TestDevice hardware, Kernel kernel, VfioDevice device) {
-            this.hardware = hardware;
-            this.kernel = kernel;
-            this.device = undo.add(device);
-            hardware.prepare(device);
-        }
-
-        /** Disarmed after the device was settled. */
-        ArmedVectors arm(MessageIrqs irqs, List<EventFd> events) {
-            ArmedVectors armed = undo.add(irqs.arm(events));
-            undo.add(() -> hardware.settle(device));
-            return armed;
-        }
-
-        EventFd event() {
-            return undo.add(EventFd.create(kernel));
-        }
-
-        List<EventFd> events(int count) {
-            return Stream.generate(this::event).limit(count).toList();
-        }
-
-        /** The device sends a message, which arrives. */
-        void arrives(int vector, EventFd event) {
-            hardware.send(device, vector);
-            assertThat(event.await(LONG)).isTrue();
-            assertThat(event.drain()).isPositive();
-        }
+    /** Disarmed after the device was settled. */
+    private ArmedVectors arm(MessageIrqs irqs, List<EventFd> events) {
+        ArmedVectors armed = undo.add(irqs.arm(events));
+        undo.add(() -> hardware.settle(device));
+        return armed;
     }
 
-    @ParameterizedTest
-    @MethodSource("io.kvmirq.vfio.TestDevice#messages")
-    void deviceTellsWhatItHas(TestDevice hardware) {
-        Setup setup = new Setup(hardware);
-        DeviceInfo info = setup.device.info();
+    private EventFd event() {
+        return undo.add(EventFd.create(kernel));
+    }
+
+    private List<EventFd> events(int count) {
+        return Stream.generate(this::event).limit(count).toList();
+    }
+
+    /** The device sends a message, which arrives. */
+    private void arrives(int vector, EventFd event) {
+        hardware.send(device, vector);
+        assertThat(event.await(LONG)).isTrue();
+        assertThat(event.drain()).isPositive();
+    }
+
+    @Test
+    void deviceTellsWhatItHas() {
+        DeviceInfo info = device.info();
         assertThat(info.bus()).isEqualTo(DeviceInfo.Bus.PCI);
         assertThat(info.irqs())
                 .extracting(IrqInfo::kind)
@@ -104,22 +90,20 @@ class VfioMessagesTest {
         IrqInfo line = info.irqs().get(0);
         assertThat(line.maskable() && line.automasked()).isTrue();
         assertThat(info.irqs().get(2).noResize()).isIn(!hardware.mayAddVectors(), true);
-        assertThat(setup.device.config().size()).isEqualTo(4096);
-        assertThat(setup.device.access())
+        assertThat(device.config().size()).isEqualTo(4096);
+        assertThat(device.access())
                 .isEqualTo(hardware.hasDeviceFiles() ? VfioDevice.Access.CDEV : VfioDevice.Access.GROUP);
-        assertThat(setup.device.msix(3, 1).get(0)).hasToString("MSI-X 3 of " + hardware.address());
-        assertThat(setup.device.intx()).hasToString("INTx of " + hardware.address());
+        assertThat(device.msix(3, 1).get(0)).hasToString("MSI-X 3 of " + hardware.address());
+        assertThat(device.intx()).hasToString("INTx of " + hardware.address());
     }
 
-    @ParameterizedTest
-    @MethodSource("io.kvmirq.vfio.TestDevice#messages")
-    void eachVectorSignalsItsEventFd(TestDevice hardware) {
-        Setup setup = new Setup(hardware);
-        List<EventFd> events = setup.events(VECTORS);
-        ArmedVectors armed = setup.arm(setup.device.msix(), events);
+    @Test
+    void eachVectorSignalsItsEventFd() {
+        List<EventFd> events = events(VECTORS);
+        ArmedVectors armed = arm(device.msix(), events);
         assertThat(armed.enabled()).isEqualTo(VECTORS);
         for (int i = 0; i < VECTORS; i++) {
-            setup.arrives(i, events.get(i));
+            arrives(i, events.get(i));
         }
         if (hardware instanceof TestDevice.Fake) { // QEMU's e1000e may repeat a message 128 us later
             assertThat(events).allSatisfy(event -> assertThat(event.drain()).isZero());
@@ -128,29 +112,24 @@ class VfioMessagesTest {
 
     @Test
     void hostIrqIsThatOfTheVector() {
-        try (Kernel kernel = TestDevice.fake("6.12").kernel();
-                VfioDevice device = VfioDevice.open(kernel, TestDevice.FAKE)) {
-            HostIrqs irqs = new HostInterrupts("""
-                                CPU0
-                     27:          0  IR-PCI-MSI 32768-edge      vfio-msix[0](0000:00:02.0)
-                     28:          0  IR-PCI-MSI 32769-edge      vfio-msix[1](0000:00:02.0)
-                     29:          0  IR-PCI-MSI 32769-edge      vfio-msix[2](0000:00:03.0)
-                    """);
-            assertThat(device.msix(0, 3).stream().map(irqs::of))
-                    .containsExactly(Optional.of(new HostIrq(27)), Optional.of(new HostIrq(28)), Optional.empty());
-            assertThat(irqs.of(device.intx())).isEmpty();
-        }
+        HostIrqs irqs = new HostInterrupts("""
+                        CPU0
+             27:          0  IR-PCI-MSI 32768-edge      vfio-msix[0](%1$s)
+             28:          0  IR-PCI-MSI 32769-edge      vfio-msix[1](%1$s)
+             29:          0  IR-PCI-MSI 32769-edge      vfio-msix[2](0000:ff:1f.7)
+            """.formatted(hardware.address()));
+        assertThat(device.msix(0, 3).stream().map(irqs::of))
+                .containsExactly(Optional.of(new HostIrq(27)), Optional.of(new HostIrq(28)), Optional.empty());
+        assertThat(irqs.of(device.intx())).isEmpty();
     }
 
     /** Linux names the handler of each vector that has an eventfd. */
-    @ParameterizedTest
-    @MethodSource("io.kvmirq.vfio.TestDevice#realMessages")
-    void armedVectorsHaveHostIrqs(TestDevice hardware) throws IOException {
-        Setup setup = new Setup(hardware);
-        setup.arm(setup.device.msix(), setup.events(VECTORS)).detach(1);
-        HostIrqs irqs = new HostInterrupts(Files.readString(Path.of("/proc/interrupts")));
-        List<Optional<HostIrq>> found =
-                setup.device.msix().stream().map(irqs::of).toList();
+    @Test
+    void armedVectorsHaveHostIrqs() {
+        arm(device.msix(), events(VECTORS)).detach(1);
+        HostIrqs irqs =
+                new HostInterrupts(hardware.hostFiles().text("proc/interrupts").orElseThrow());
+        List<Optional<HostIrq>> found = device.msix().stream().map(irqs::of).toList();
         assertThat(found.get(1)).isEmpty();
         assertThat(found.stream().flatMap(Optional::stream))
                 .hasSize(VECTORS - 1)
@@ -158,10 +137,8 @@ class VfioMessagesTest {
     }
 
     /** Device, VFIO, eventfd, irqfd, route, LAPIC: no thread of ours is on the way. */
-    @ParameterizedTest
-    @MethodSource("io.kvmirq.vfio.TestDevice#messages")
-    void messageReachesAVcpu(TestDevice hardware) {
-        Kernel kernel = kernelOf(hardware);
+    @Test
+    void messageReachesAVcpu() {
         if (kernel.isReal()) {
             Machine.irqchipFlaw().ifPresent(flaw -> assumeTrue(false, flaw));
         }
@@ -170,13 +147,14 @@ class VfioMessagesTest {
         Vcpu vcpu = undo.add(vm.createVcpu(new VcpuId(0)));
         vcpu.enableLapic();
         KvmVfio kvmVfio = undo.add(KvmVfio.create(vm));
-        Setup setup = new Setup(hardware, kernel, VfioDevice.open(kernel, hardware.address(), kvmVfio));
-        EventFd event = setup.event();
+        device.close();
+        use(VfioDevice.open(kernel, hardware.address(), kvmVfio));
+        EventFd event = event();
         InterruptVector vector = new InterruptVector(0x31);
         undo.add(vm.assignIrqfd(event, vm.routes().add(MsiMessage.to(new VcpuId(0), vector))));
-        setup.arm(setup.device.msix(3, 1), List.of(event));
+        arm(device.msix(3, 1), List.of(event));
         assertThat(vcpu.isRequested(vector)).isFalse();
-        hardware.send(setup.device, 3);
+        hardware.send(device, 3);
         long deadline = System.nanoTime() + LONG.toNanos();
         while (!vcpu.isRequested(vector) && System.nanoTime() < deadline) {
             Thread.onSpinWait();
@@ -185,12 +163,10 @@ class VfioMessagesTest {
         kvmVfio.close();
     }
 
-    @ParameterizedTest
-    @MethodSource("io.kvmirq.vfio.TestDevice#messages")
-    void loopbackSignalsWhatIsChosen(TestDevice hardware) {
-        Setup setup = new Setup(hardware);
-        List<EventFd> events = setup.events(VECTORS);
-        ArmedVectors armed = setup.arm(setup.device.msix(), events);
+    @Test
+    void loopbackSignalsWhatIsChosen() {
+        List<EventFd> events = events(VECTORS);
+        ArmedVectors armed = arm(device.msix(), events);
         armed.triggerIf(1, true, false, true);
         assertThat(events).extracting(EventFd::drain).containsExactly(0L, 1L, 0L, 1L, 0L);
         armed.trigger(0, VECTORS);
@@ -202,42 +178,36 @@ class VfioMessagesTest {
     }
 
     /** The MSI-X table keeps the message of a vector that is masked because it has no eventfd. */
-    @ParameterizedTest
-    @MethodSource("io.kvmirq.vfio.TestDevice#messages")
-    void detachedVectorKeepsItsMessageForTheNextEventFd(TestDevice hardware) {
-        Setup setup = new Setup(hardware);
-        List<EventFd> events = setup.events(2);
-        EventFd next = setup.event();
-        ArmedVectors armed = setup.arm(setup.device.msix(0, 2), events);
+    @Test
+    void detachedVectorKeepsItsMessageForTheNextEventFd() {
+        List<EventFd> events = events(2);
+        EventFd next = event();
+        ArmedVectors armed = arm(device.msix(0, 2), events);
         armed.detach(0);
         assertThat(armed.isSet(0)).isFalse();
-        hardware.send(setup.device, 0);
-        setup.arrives(1, events.get(1));
+        hardware.send(device, 0);
+        arrives(1, events.get(1));
         armed.set(0, next);
         assertThat(next.await(LONG)).isTrue();
         assertThat(events.get(0).drain()).isZero();
     }
 
-    @ParameterizedTest
-    @MethodSource("io.kvmirq.vfio.TestDevice#messages")
-    void replacedEventFdIsLetGo(TestDevice hardware) {
-        Setup setup = new Setup(hardware);
-        EventFd first = setup.event();
-        EventFd second = setup.event();
-        ArmedVectors armed = setup.arm(setup.device.msix(0, 1), List.of(first));
+    @Test
+    void replacedEventFdIsLetGo() {
+        EventFd first = event();
+        EventFd second = event();
+        ArmedVectors armed = arm(device.msix(0, 1), List.of(first));
         armed.set(0, second);
-        setup.arrives(0, second);
+        arrives(0, second);
         assertThat(first.drain()).isZero();
     }
 
     /** Before 6.5, and where the IOMMU's driver cannot, vectors beyond the enabled ones need all to be disabled. */
-    @ParameterizedTest
-    @MethodSource("io.kvmirq.vfio.TestDevice#messages")
-    void moreVectorsComeByConsentOrAreAdded(TestDevice hardware) {
-        Setup setup = new Setup(hardware);
-        List<EventFd> events = setup.events(4);
-        boolean fixed = setup.device.msix().get(0).info().noResize();
-        ArmedVectors armed = setup.arm(setup.device.msix(0, 2), events.subList(0, 2));
+    @Test
+    void moreVectorsComeByConsentOrAreAdded() {
+        List<EventFd> events = events(4);
+        boolean fixed = device.msix().get(0).info().noResize();
+        ArmedVectors armed = arm(device.msix(0, 2), events.subList(0, 2));
         if (fixed) {
             assertThatThrownBy(() -> armed.set(3, events.get(3)))
                     .isInstanceOf(IllegalStateException.class)
@@ -250,20 +220,17 @@ class VfioMessagesTest {
         }
         assertThat(armed.enabled()).isEqualTo(4);
         for (int i = 0; i < 4; i++) {
-            setup.arrives(i, events.get(i));
+            arrives(i, events.get(i));
         }
     }
 
-    @ParameterizedTest
-    @MethodSource("io.kvmirq.vfio.TestDevice#messages")
-    void oneKindIsArmedAtATime(TestDevice hardware) {
-        Setup setup = new Setup(hardware);
-        EventFd event = setup.event();
-        ArmedVectors armed = setup.device.msix(0, 1).arm(List.of(event));
+    @Test
+    void oneKindIsArmedAtATime() {
+        EventFd event = event();
+        ArmedVectors armed = device.msix(0, 1).arm(List.of(event));
         for (Runnable other : List.<Runnable>of(
-                () -> setup.device.intx().arm(event),
-                () -> setup.device.msi(0, 1).arm(List.of(event)),
-                () -> setup.device.msix(1, 1).arm(List.of(event)))) {
+                () -> device.intx().arm(event), () -> device.msi(0, 1).arm(List.of(event)), () -> device.msix(1, 1)
+                        .arm(List.of(event)))) {
             assertThatThrownBy(other::run)
                     .isInstanceOf(IllegalStateException.class)
                     .hasMessageContaining("cannot be armed while MSI-X is armed: close armed MSI-X of vfio device "
@@ -271,20 +238,18 @@ class VfioMessagesTest {
         }
         armed.close();
         armed.close();
-        setup.device.msi(0, 1).arm(List.of(event)).close();
-        setup.device.intx().arm(event).close();
+        device.msi(0, 1).arm(List.of(event)).close();
+        device.intx().arm(event).close();
     }
 
-    @ParameterizedTest
-    @MethodSource("io.kvmirq.vfio.TestDevice#messages")
-    void noticesAreArmedBesideMessages(TestDevice hardware) {
-        Setup setup = new Setup(hardware);
-        EventFd message = setup.event();
-        EventFd asked = setup.event();
-        EventFd failed = setup.event();
-        try (ArmedVectors armed = setup.device.msix(0, 1).arm(List.of(message));
-                ArmedIrq request = setup.device.req().arm(asked);
-                ArmedIrq error = setup.device.err().arm(failed)) {
+    @Test
+    void noticesAreArmedBesideMessages() {
+        EventFd message = event();
+        EventFd asked = event();
+        EventFd failed = event();
+        try (ArmedVectors armed = device.msix(0, 1).arm(List.of(message));
+                ArmedIrq request = device.req().arm(asked);
+                ArmedIrq error = device.err().arm(failed)) {
             request.trigger();
             request.triggerIf(false);
             request.triggerIf(true);
@@ -302,65 +267,55 @@ class VfioMessagesTest {
     }
 
     /** Closing the device disarms; what was armed, and its eventfds, are closed afterwards without effect. */
-    @ParameterizedTest
-    @MethodSource("io.kvmirq.vfio.TestDevice#messages")
-    void handlesAreClosedInAnyOrder(TestDevice hardware) {
-        Setup setup = new Setup(hardware);
-        EventFd event = EventFd.create(setup.kernel);
-        ArmedVectors armed = setup.device.msix(0, 1).arm(List.of(event));
+    @Test
+    void handlesAreClosedInAnyOrder() {
+        EventFd event = EventFd.create(kernel);
+        ArmedVectors armed = device.msix(0, 1).arm(List.of(event));
         event.close();
-        setup.device.close();
-        setup.device.close();
+        device.close();
+        device.close();
         armed.close();
         assertThatThrownBy(() -> armed.trigger(0)).hasMessageContaining("is disarmed: arm it again");
-        assertThatThrownBy(() -> setup.device.msix(0, 1).arm(List.of(setup.event())))
+        assertThatThrownBy(() -> device.msix(0, 1).arm(List.of(event())))
                 .hasMessageContaining("is closed: open it again");
-        Setup again = new Setup(hardware, setup.kernel);
-        EventFd fresh = again.event();
-        again.arm(again.device.msix(0, 1), List.of(fresh));
-        again.arrives(0, fresh);
+        use(VfioDevice.open(kernel, hardware.address()));
+        EventFd fresh = event();
+        arm(device.msix(0, 1), List.of(fresh));
+        arrives(0, fresh);
     }
 
-    @ParameterizedTest
-    @MethodSource("io.kvmirq.vfio.TestDevice#messages")
-    void resetLeavesWhatIsArmed(TestDevice hardware) {
-        Setup setup = new Setup(hardware);
-        assertThat(setup.device.info().resettable()).isTrue();
-        EventFd event = setup.event();
-        ArmedVectors armed = setup.arm(setup.device.msix(0, 1), List.of(event));
-        setup.device.reset();
+    @Test
+    void resetLeavesWhatIsArmed() {
+        assertThat(device.info().resettable()).isTrue();
+        EventFd event = event();
+        ArmedVectors armed = arm(device.msix(0, 1), List.of(event));
+        device.reset();
         armed.trigger(0);
         assertThat(event.drain()).isEqualTo(1);
     }
 
-    @ParameterizedTest
-    @MethodSource("io.kvmirq.vfio.TestDevice#messages")
-    void vectorBeyondTheTableIsRefused(TestDevice hardware) {
-        Setup setup = new Setup(hardware);
-        assertThatThrownBy(() -> setup.device.msix(3, 3))
+    @Test
+    void vectorBeyondTheTableIsRefused() {
+        assertThatThrownBy(() -> device.msix(3, 3))
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessageStartingWith("MSI-X 3–5 of vfio device " + hardware.address())
                 .hasMessageEndingWith(" do not exist: the device has MSI-X 0–4");
-        assertThatThrownBy(() -> setup.device.msix(5, 1)).hasMessageStartingWith("MSI-X 5 of vfio device ");
-        assertThatThrownBy(() -> setup.device.msix(1, 0)).hasMessage("0 vectors of MSI-X: expected at least 1");
-        assertThatThrownBy(() -> setup.device.msix(1, Integer.MAX_VALUE))
-                .hasMessageStartingWith("MSI-X 1–2147483647 of ");
-        assertThatThrownBy(() -> setup.device.platformIrq(0))
-                .hasMessageContaining("a PCI device has INTx, MSI and MSI-X");
-        assertThatThrownBy(() -> setup.device.msix(0, 2).arm(setup.events(1)))
+        assertThatThrownBy(() -> device.msix(5, 1)).hasMessageStartingWith("MSI-X 5 of vfio device ");
+        assertThatThrownBy(() -> device.msix(1, 0)).hasMessage("0 vectors of MSI-X: expected at least 1");
+        assertThatThrownBy(() -> device.msix(1, Integer.MAX_VALUE)).hasMessageStartingWith("MSI-X 1–2147483647 of ");
+        assertThatThrownBy(() -> device.platformIrq(0)).hasMessageContaining("a PCI device has INTx, MSI and MSI-X");
+        assertThatThrownBy(() -> device.msix(0, 2).arm(events(1)))
                 .hasMessage("1 eventfds for 2 vectors: expected one for each");
     }
 
     /** A vector is allocated before it gets its eventfd. */
-    @ParameterizedTest
-    @MethodSource("io.kvmirq.vfio.TestDevice#messages")
-    void vectorsAreEnabledBeforeTheyHaveEventFds(TestDevice hardware) {
-        Setup setup = new Setup(hardware);
-        EventFd event = setup.event();
-        ArmedVectors armed = undo.add(setup.device.msix(0, 2).armSome(List.of(Optional.empty(), Optional.empty())));
-        undo.add(() -> hardware.settle(setup.device));
+    @Test
+    void vectorsAreEnabledBeforeTheyHaveEventFds() {
+        EventFd event = event();
+        ArmedVectors armed = undo.add(device.msix(0, 2).armSome(List.of(Optional.empty(), Optional.empty())));
+        undo.add(() -> hardware.settle(device));
         assertThat(armed.isSet(1)).isFalse();
         armed.set(1, event);
-        setup.arrives(1, event);
+        arrives(1, event);
     }
 }

@@ -24,7 +24,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** What is said of a refusal is what the host shows, and never takes the place of the refusal. */
+/** The sentence of a refusal tells what the host shows, and never replaces the refusal. */
 class VfioSentencesTest {
     private static final String DEVICES = "sys/bus/pci/devices";
     private static final String DEVICE = DEVICES + "/" + TestDevice.FAKE;

@@ -18,7 +18,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** What remains of a VFIO_DEVICE_SET_IRQS that the kernel does not do as asked. */
+/** The state after a VFIO_DEVICE_SET_IRQS that fails or is done in part. */
 class VfioUndoTest {
     private final TestDevice.Fake hardware = TestDevice.fake("6.12");
     private final Faults faults = new Faults();
@@ -100,7 +100,7 @@ class VfioUndoTest {
         }
     }
 
-    /** What the kernel refuses to arm again is told, and not armed. */
+    /** A vector that the kernel refuses to arm again is named, and is not armed. */
     @Test
     void whatCannotBeArmedAgainIsLost() {
         VfioDevice device = open();

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.devices;
 
+import io.kvmirq.NotModelledException;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
-import io.kvmirq.fake.rules.NotModelledException;
 import java.util.List;
 
 /** The host of a fake kernel, with devices as examples. */

@@ -7,8 +7,8 @@ import io.kvmirq.Errno;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Terminal;
-import io.kvmirq.explain.Cause;
-import io.kvmirq.explain.Causes;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.Answers;
 import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.KernelCall;
 import java.io.IOException;
@@ -117,7 +117,7 @@ public final class ErrnoCommand implements Command {
             terminal.complain(e.getMessage() + ". See kvmirq errno --help");
             return ExitCode.USAGE;
         }
-        List<Cause> causes = Causes.of(question.call(), question.errno(), question.known());
+        List<Answer> causes = Answers.of(question.call(), question.errno(), question.known());
         if (arguments.hasMatchedOption("--json")) {
             write(question, causes, terminal);
         } else {
@@ -159,7 +159,7 @@ public final class ErrnoCommand implements Command {
         return number.getAsInt();
     }
 
-    private static void print(Question question, List<Cause> causes, Terminal terminal) {
+    private static void print(Question question, List<Answer> causes, Terminal terminal) {
         String known = question.known().stream().map(Fact::text).collect(Collectors.joining(", "));
         terminal.out()
                 .println(terminal.bold(question.call().label() + ": " + question.errnoName())
@@ -168,7 +168,7 @@ public final class ErrnoCommand implements Command {
             terminal.out().println("  no cause is known; see the documentation of the kernel");
         }
         for (int i = 0; i < causes.size(); i++) {
-            Cause cause = causes.get(i);
+            Answer cause = causes.get(i);
             terminal.out().println("  " + (i + 1) + "  " + cause.text());
             if (!cause.conditions().isEmpty()) {
                 terminal.out().println("     if:    " + String.join(", and ", cause.conditions()));
@@ -177,7 +177,7 @@ public final class ErrnoCommand implements Command {
         }
     }
 
-    private static void write(Question question, List<Cause> causes, Terminal terminal) {
+    private static void write(Question question, List<Answer> causes, Terminal terminal) {
         try (JsonGenerator json =
                 new JsonFactory().createGenerator(terminal.out()).disable(JsonGenerator.Feature.AUTO_CLOSE_TARGET)) {
             json.writeStartObject();
@@ -185,7 +185,7 @@ public final class ErrnoCommand implements Command {
             json.writeStringField("call", question.call().label());
             json.writeStringField("errno", question.errnoName());
             json.writeArrayFieldStart("causes");
-            for (Cause cause : causes) {
+            for (Answer cause : causes) {
                 json.writeStartObject();
                 json.writeStringField("cause", cause.text());
                 json.writeArrayFieldStart("if");

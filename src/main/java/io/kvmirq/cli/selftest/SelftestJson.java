@@ -4,9 +4,9 @@ package io.kvmirq.cli.selftest;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.KernelReport;
 import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.Grade;
 import io.kvmirq.fake.FakeKernel;
-import io.kvmirq.fake.rules.Grade;
-import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.selftest.Irqchip;
 import io.kvmirq.selftest.Result;
 import java.util.List;
@@ -29,7 +29,7 @@ final class SelftestJson {
                     "inferredRules",
                     one.rulesUsed().stream()
                             .filter(rule -> rule.grade() == Grade.INFERRED)
-                            .map(KernelRule::name)
+                            .map(Answer::name)
                             .toList()));
             json.objects("scenarios", results, SelftestJson::write);
         });

@@ -3,10 +3,10 @@ package io.kvmirq.cli.selftest;
 
 import io.kvmirq.cli.frame.KernelReport;
 import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.Grade;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
-import io.kvmirq.fake.rules.Grade;
-import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.selftest.Irqchip;
 import io.kvmirq.selftest.Journal;
@@ -82,13 +82,12 @@ final class TextJournal implements Journal {
     }
 
     /** The rules used, by grade: they tell how much a pass on the fake proves. */
-    private static String rulesUsed(Set<KernelRule> rules) {
+    private static String rulesUsed(Set<Answer> rules) {
         List<String> inferred = rules.stream()
                 .filter(rule -> rule.grade() == Grade.INFERRED)
-                .map(KernelRule::text)
+                .map(Answer::text)
                 .toList();
-        Map<Grade, Long> counts =
-                rules.stream().collect(Collectors.groupingBy(KernelRule::grade, Collectors.counting()));
+        Map<Grade, Long> counts = rules.stream().collect(Collectors.groupingBy(Answer::grade, Collectors.counting()));
         String surer = Arrays.stream(Grade.values())
                 .filter(grade -> grade != Grade.INFERRED && counts.containsKey(grade))
                 .map(grade -> counts.get(grade) + " " + grade.label()

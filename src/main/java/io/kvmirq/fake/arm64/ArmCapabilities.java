@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.VcpuId;
+import io.kvmirq.explain.ArmAnswer;
+import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Hardware;
 import io.kvmirq.fake.file.Host;
-import io.kvmirq.fake.rules.ArmRule;
-import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import java.util.Map;
@@ -14,10 +15,6 @@ import java.util.Map;
  * {@code kvm_vm_ioctl_check_extension()} in arch/arm64/kvm/arm.c.
  */
 final class ArmCapabilities {
-    /** VGIC_V3_MAX_CPUS. */
-    static final int MAX_VCPUS = 512;
-    /** VGIC_V2_MAX_CPUS. */
-    static final int MAX_VCPUS_OF_GICV2 = 8;
     /** KVM_USER_MEM_SLOTS. */
     static final int SLOTS = 32767;
 
@@ -50,20 +47,20 @@ final class ArmCapabilities {
 
     static int check(Host host, long capability) {
         if (capability == Uapi.KVM_CAP_MSI_DEVID) {
-            return host.refuse(ArmRule.ARM_MSI_DEVID_OF_VM);
+            return host.refuse(ArmAnswer.ARM_MSI_DEVID_OF_VM);
         }
         if (capability == UapiArm64.KVM_CAP_ARM_VM_IPA_SIZE) {
             return addressBits(host);
         }
         if (capability == Uapi.KVM_CAP_MAX_VCPUS || capability == Uapi.KVM_CAP_MAX_VCPU_ID) {
-            return isGicV2(host) ? MAX_VCPUS_OF_GICV2 : MAX_VCPUS;
+            return isGicV2(host) ? VcpuId.MOST_OF_GICV2 : VcpuId.MOST_OF_GICV3;
         }
         if (capability == Uapi.KVM_CAP_USER_MEMORY2) {
             return host.build().isSince(6, 8) ? 1 : 0;
         }
         Integer value = VALUES.get(capability);
         if (value == null) {
-            host.note(KvmRule.CAPABILITY_UNKNOWN);
+            host.note(VmAnswer.CAPABILITY_UNKNOWN);
             return 0;
         }
         return value;

@@ -8,8 +8,8 @@ import io.kvmirq.arch.gic.model.GuestCpuInterface;
 import io.kvmirq.arch.gic.model.InterruptState;
 import io.kvmirq.arch.gic.model.VirtualInterface;
 import io.kvmirq.arch.gic.model.Vpe;
+import io.kvmirq.explain.VgicAnswer;
 import io.kvmirq.fake.file.HostLine;
-import io.kvmirq.fake.rules.ArmRule;
 import java.util.OptionalInt;
 import java.util.SortedMap;
 import java.util.TreeMap;
@@ -49,7 +49,7 @@ public final class ArmGuest {
      * has the source of an SGI in bits 12:10. With AckCtl 0 the answer is 1022 instead of an interrupt of group 1.
      */
     public int acknowledge() {
-        vm.note(vgic.isGicV2() ? ArmRule.GICV2_MASK : ArmRule.VGIC_MASK);
+        vm.note(vgic.isGicV2() ? VgicAnswer.GICV2_MASK : VgicAnswer.VGIC_MASK);
         enter();
         int best = -1;
         for (int i = 0; i < REGISTERS && vgic.delivery().isEnabled(); i++) {
@@ -111,7 +111,7 @@ public final class ArmGuest {
         int id = (int) ListRegister.VIRTUAL_ID.of(registers.listRegister(register));
         vgic.delivery().active(vcpu).clear(id);
         if (distributor.is(InterruptState.LEVEL, vcpu, id)) {
-            vm.note(ArmRule.VGIC_LEVEL_LATCH);
+            vm.note(VgicAnswer.VGIC_LEVEL_LATCH);
         }
         long word = ListRegister.ACTIVE.put(registers.listRegister(register), 0);
         boolean hardware = ListRegister.HW.isSet(word);
@@ -217,7 +217,7 @@ public final class ArmGuest {
     private void enter() {
         loadActive();
         if (!vgic.delivery().isEnabled()) {
-            vm.note(ArmRule.VGIC_CONTROL);
+            vm.note(VgicAnswer.VGIC_CONTROL);
             vgic.delivery().forget(vcpu);
             vm.lpis().forget(vcpu);
             return;

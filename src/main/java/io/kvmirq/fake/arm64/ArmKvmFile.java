@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.explain.ArmAnswer;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.fake.kvm.KvmFile;
-import io.kvmirq.fake.rules.ArmRule;
 import io.kvmirq.uapi.UapiArm64;
 
 /** /dev/kvm of an arm64 host; source: {@code kvm_init_ipa_range()} in arch/arm64/kvm/mmu.c. */
@@ -37,7 +37,7 @@ public final class ArmKvmFile extends KvmFile {
         long bits = type == 0 ? DEFAULT_ADDRESS_BITS : type;
         boolean other = (type & ~UapiArm64.KVM_VM_TYPE_ARM_IPA_SIZE_MASK) != 0;
         if (other || bits < FEWEST_ADDRESS_BITS || bits > ArmCapabilities.addressBits(host)) {
-            return host.refuse(ArmRule.ARM_VM_TYPE);
+            return host.refuse(ArmAnswer.ARM_VM_TYPE);
         }
         return host.install(new ArmVmFile(new ArmVm(host, (int) bits)));
     }

@@ -2,8 +2,8 @@
 package io.kvmirq.fake.arm64;
 
 import io.kvmirq.arch.gic.InterruptId;
+import io.kvmirq.explain.ArmAnswer;
 import io.kvmirq.fake.file.Host;
-import io.kvmirq.fake.rules.ArmRule;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
@@ -41,34 +41,34 @@ final class ArmLines {
             case UapiArm64.KVM_ARM_IRQ_TYPE_CPU -> setPin(vcpu, number);
             case UapiArm64.KVM_ARM_IRQ_TYPE_PPI -> setPrivate(vcpu, number, up);
             case UapiArm64.KVM_ARM_IRQ_TYPE_SPI -> setShared(number, up);
-            default -> host.refuse(ArmRule.ARM_LINE_KIND);
+            default -> host.refuse(ArmAnswer.ARM_LINE_KIND);
         };
     }
 
     /** Sets the IRQ or FIQ input of a vCPU, for an interrupt controller in the VMM. */
     private int setPin(int which, int number) {
         if (vm.vgic().isPresent()) {
-            return host.refuse(ArmRule.ARM_LINE_HAS_VGIC);
+            return host.refuse(ArmAnswer.ARM_LINE_HAS_VGIC);
         }
-        return vcpu(which).isEmpty() || number > LAST_PIN_OF_CPU ? host.refuse(ArmRule.ARM_LINE_NUMBER) : 0;
+        return vcpu(which).isEmpty() || number > LAST_PIN_OF_CPU ? host.refuse(ArmAnswer.ARM_LINE_NUMBER) : 0;
     }
 
     private int setPrivate(int which, int number, boolean up) {
         FakeVgic vgic = vm.vgic().orElse(null);
         if (vgic == null) {
-            return host.refuse(ArmRule.ARM_LINE_NEEDS_VGIC);
+            return host.refuse(ArmAnswer.ARM_LINE_NEEDS_VGIC);
         }
         ArmVcpu vcpu = vcpu(which).orElse(null);
         if (vcpu == null || number < InterruptId.FIRST_PPI || number >= InterruptId.FIRST_SPI) {
-            return host.refuse(ArmRule.ARM_LINE_NUMBER);
+            return host.refuse(ArmAnswer.ARM_LINE_NUMBER);
         }
         if (!vgic.initializeByUse()) {
-            return host.refuse(ArmRule.ARM_LINE_BEFORE_INIT);
+            return host.refuse(ArmAnswer.ARM_LINE_BEFORE_INIT);
         }
         // 6.1 takes the id of this vCPU as an index and looks up a vCPU once more.
         ArmVcpu meant = vcpu(byId ? which : vcpu.id()).orElse(null);
         if (meant == null) {
-            return host.refuse(ArmRule.ARM_LINE_VCPU_TWICE);
+            return host.refuse(ArmAnswer.ARM_LINE_VCPU_TWICE);
         }
         vgic.inject(vm.vcpus().indexOf(meant), number, up);
         return 0;
@@ -79,7 +79,7 @@ final class ArmLines {
         if (byId) {
             return vm.vcpu(which);
         }
-        host.note(ArmRule.ARM_LINE_VCPU_BY_INDEX);
+        host.note(ArmAnswer.ARM_LINE_VCPU_BY_INDEX);
         List<ArmVcpu> vcpus = vm.vcpus();
         return which < vcpus.size() ? Optional.of(vcpus.get(which)) : Optional.empty();
     }
@@ -87,16 +87,16 @@ final class ArmLines {
     private int setShared(int number, boolean up) {
         FakeVgic vgic = vm.vgic().orElse(null);
         if (vgic == null) {
-            return host.refuse(ArmRule.ARM_LINE_NEEDS_VGIC);
+            return host.refuse(ArmAnswer.ARM_LINE_NEEDS_VGIC);
         }
         if (number < InterruptId.FIRST_SPI) {
-            return host.refuse(ArmRule.ARM_LINE_NUMBER);
+            return host.refuse(ArmAnswer.ARM_LINE_NUMBER);
         }
         if (!vgic.initializeByUse()) {
-            return host.refuse(ArmRule.ARM_LINE_BEFORE_INIT);
+            return host.refuse(ArmAnswer.ARM_LINE_BEFORE_INIT);
         }
         if (!vgic.isShared(number)) {
-            return host.refuse(ArmRule.ARM_LINE_NUMBER);
+            return host.refuse(ArmAnswer.ARM_LINE_NUMBER);
         }
         vgic.inject(0, number, up);
         return 0;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
-import io.kvmirq.fake.rules.ArmRule;
-import io.kvmirq.fake.rules.KernelRule;
-import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.ArmAnswer;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
 import java.util.Optional;
@@ -51,9 +51,9 @@ final class ArmVcpu {
     }
 
     /** @return the rule that refuses KVM_ARM_VCPU_INIT; empty for none */
-    Optional<KernelRule> init(ByteBuffer init) {
+    Optional<Answer> init(ByteBuffer init) {
         if (init.getInt(UapiArm64.KvmVcpuInit.TARGET) != UapiArm64.KVM_ARM_TARGET_GENERIC_V8) {
-            return Optional.of(ArmRule.ARM_VCPU_TARGET);
+            return Optional.of(ArmAnswer.ARM_VCPU_TARGET);
         }
         int wanted = init.getInt(UapiArm64.KvmVcpuInit.FEATURES);
         boolean unknown = wanted >>> FEATURES != 0;
@@ -64,7 +64,7 @@ final class ArmVcpu {
         if ((known & ~MODELLED) != 0) {
             throw new NotModelledException("the features of a vCPU on arm64, except power-off and PSCI 0.2");
         }
-        Optional<KernelRule> refused = vm.host().build().isSince(6, 12)
+        Optional<Answer> refused = vm.host().build().isSince(6, 12)
                 ? refuseOfVm(known & ~POWER_OFF, unknown)
                 : refuseOfVcpu(known, unknown);
         initialized |= refused.isEmpty();
@@ -72,19 +72,19 @@ final class ArmVcpu {
     }
 
     /** On 6.12 all vCPUs of a VM must have the same features; KVM_ARM_VCPU_POWER_OFF does not count. */
-    private Optional<KernelRule> refuseOfVm(int wanted, boolean unknown) {
+    private Optional<Answer> refuseOfVm(int wanted, boolean unknown) {
         if (unknown) {
-            return Optional.of(ArmRule.ARM_VCPU_FEATURE);
+            return Optional.of(ArmAnswer.ARM_VCPU_FEATURE);
         }
-        return vm.configure(wanted) ? Optional.empty() : Optional.of(ArmRule.ARM_VCPU_FEATURES_OF_VM);
+        return vm.configure(wanted) ? Optional.empty() : Optional.of(ArmAnswer.ARM_VCPU_FEATURES_OF_VM);
     }
 
     /** On 6.1 each vCPU has its own features, checked bit by bit. */
-    private Optional<KernelRule> refuseOfVcpu(int wanted, boolean unknown) {
+    private Optional<Answer> refuseOfVcpu(int wanted, boolean unknown) {
         if (initialized && wanted != features) {
-            return Optional.of(ArmRule.ARM_VCPU_FEATURES_BEFORE);
+            return Optional.of(ArmAnswer.ARM_VCPU_FEATURES_BEFORE);
         }
         features |= wanted;
-        return unknown ? Optional.of(ArmRule.ARM_VCPU_FEATURE) : Optional.empty();
+        return unknown ? Optional.of(ArmAnswer.ARM_VCPU_FEATURE) : Optional.empty();
     }
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.ArmAnswer;
+import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.fake.kvm.Attribute;
 import io.kvmirq.fake.kvm.VcpuFile;
-import io.kvmirq.fake.rules.ArmRule;
-import io.kvmirq.fake.rules.KvmRule;
-import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
@@ -20,7 +20,7 @@ final class ArmVcpuFile extends VcpuFile {
     private static final int ATTRIBUTE_GROUPS = 3;
 
     private static final Requests<ArmVcpuFile> REQUESTS = new Requests<ArmVcpuFile>(
-                    KvmRule.VCPU_UNKNOWN_REQUEST, ArmRequests.OF_VCPU::get)
+                    VmAnswer.VCPU_UNKNOWN_REQUEST, ArmRequests::ofVcpu)
             .value(Uapi.KVM_RUN, ArmVcpuFile::run)
             .in(UapiArm64.KVM_ARM_VCPU_INIT, (file, init) -> file.host.refuse(file.vcpu.init(init)))
             .value(
@@ -50,14 +50,14 @@ final class ArmVcpuFile extends VcpuFile {
 
     private int run(long argument) {
         if (argument != 0) {
-            return host.refuse(KvmRule.VCPU_RUN_ARGUMENT);
+            return host.refuse(VmAnswer.VCPU_RUN_ARGUMENT);
         }
         throw new NotModelledException("KVM_RUN on arm64");
     }
 
     private int registers(String name, long address, int size) {
         if (!vcpu.isInitialized()) {
-            return host.refuse(ArmRule.ARM_VCPU_NOT_INITIALIZED);
+            return host.refuse(ArmAnswer.ARM_VCPU_NOT_INITIALIZED);
         }
         return host.copied(address, size, ignored -> {
             throw new NotModelledException(name);
@@ -69,6 +69,6 @@ final class ArmVcpuFile extends VcpuFile {
         if (group >= 0 && group < ATTRIBUTE_GROUPS) {
             throw new NotModelledException("the attributes of a vCPU on arm64");
         }
-        return host.refuse(ArmRule.ARM_VCPU_ATTRIBUTE);
+        return host.refuse(ArmAnswer.ARM_VCPU_ATTRIBUTE);
     }
 }

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.NotModelledException;
 import io.kvmirq.Spi;
 import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.model.Lpis;
 import io.kvmirq.arch.gic.model.VlpiMapping;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.ArmAnswer;
+import io.kvmirq.explain.InterruptAnswer;
+import io.kvmirq.explain.VgicAnswer;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.HostLine;
 import io.kvmirq.fake.file.Producer;
@@ -12,10 +17,6 @@ import io.kvmirq.fake.kvm.FakeIrqfd;
 import io.kvmirq.fake.kvm.FakeRoutes;
 import io.kvmirq.fake.kvm.MemorySlots;
 import io.kvmirq.fake.kvm.VmInterrupts;
-import io.kvmirq.fake.rules.ArmRule;
-import io.kvmirq.fake.rules.KernelRule;
-import io.kvmirq.fake.rules.KvmRule;
-import io.kvmirq.fake.rules.NotModelledException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -48,7 +49,7 @@ final class ArmVm extends VmInterrupts {
         super(host);
         this.addressBits = addressBits;
         this.memory = new MemorySlots(
-                host, new MemorySlots.Limits(ArmCapabilities.SLOTS, 1, addressBits, ArmRule.ARM_MEMORY_BEYOND));
+                host, new MemorySlots.Limits(ArmCapabilities.SLOTS, 1, addressBits, ArmAnswer.ARM_MEMORY_BEYOND));
         this.lpis = new Lpis(this::vcpuOfTarget, new ArmRam(host, memory), this::delivers);
         this.vlpis = new Vlpis(this, lpis);
         if (host.hardware() instanceof GicHardware gic) {
@@ -58,7 +59,7 @@ final class ArmVm extends VmInterrupts {
 
     /** Before 6.7 the target of a collection is the index of a vCPU, since then its id. */
     private OptionalInt vcpuOfTarget(int target) {
-        note(ArmRule.ITS_TARGET);
+        note(VgicAnswer.ITS_TARGET);
         if (!host().build().isSince(6, 7)) {
             return target >= 0 && target < vcpus.size() ? OptionalInt.of(target) : OptionalInt.empty();
         }
@@ -196,12 +197,12 @@ final class ArmVm extends VmInterrupts {
 
     /** The GSI is a pin of the VGIC: routes came to arm64 later. */
     @Override
-    protected Optional<KernelRule> forward(HostLine line, int gsi) {
+    protected Optional<Answer> forward(HostLine line, int gsi) {
         int spi = gsi + InterruptId.FIRST_SPI;
         boolean free =
                 vgic.filter(one -> one.isInitialized() && one.isShared(spi)).isPresent() && !mapped.containsKey(spi);
         if (!free) {
-            return Optional.of(KvmRule.FORWARD_NO_LINE);
+            return Optional.of(InterruptAnswer.FORWARD_NO_LINE);
         }
         mapped.put(spi, line);
         line.forward();
@@ -242,21 +243,21 @@ final class ArmVm extends VmInterrupts {
     // Targets of routes
 
     @Override
-    protected Optional<KernelRule> refusesIrqfd(boolean resample) {
+    protected Optional<Answer> refusesIrqfd(boolean resample) {
         boolean initialized = vgic.filter(FakeVgic::isInitialized).isPresent();
-        return initialized ? Optional.empty() : Optional.of(ArmRule.ARM_IRQFD_BEFORE_INIT);
+        return initialized ? Optional.empty() : Optional.of(ArmAnswer.ARM_IRQFD_BEFORE_INIT);
     }
 
     @Override
-    protected Optional<KernelRule> refusesRoutes() {
-        note(ArmRule.ARM_ROUTES_WITHOUT_VGIC);
+    protected Optional<Answer> refusesRoutes() {
+        note(ArmAnswer.ARM_ROUTES_WITHOUT_VGIC);
         return Optional.empty();
     }
 
     @Override
-    public Optional<KernelRule> refusesPin(int chip, int pin) {
+    public Optional<Answer> refusesPin(int chip, int pin) {
         boolean exists = chip == 0 && pin >= 0 && pin < PINS;
-        return exists ? Optional.empty() : Optional.of(ArmRule.ARM_ROUTE_PIN);
+        return exists ? Optional.empty() : Optional.of(ArmAnswer.ARM_ROUTE_PIN);
     }
 
     @Override
@@ -271,22 +272,22 @@ final class ArmVm extends VmInterrupts {
      */
     int send(ArmMessage message) {
         if (!hasIts()) {
-            return host().refuse(ArmRule.ARM_MSI_NEEDS_ITS);
+            return host().refuse(ArmAnswer.ARM_MSI_NEEDS_ITS);
         }
         if (message.device().isEmpty()) {
-            return host().refuse(ArmRule.ARM_MSI_NEEDS_DEVICE);
+            return host().refuse(ArmAnswer.ARM_MSI_NEEDS_DEVICE);
         }
         FakeIts its = its(message.doorbell()).orElse(null);
         if (its == null) {
-            return host().refuse(ArmRule.ARM_MSI_DOORBELL);
+            return host().refuse(ArmAnswer.ARM_MSI_DOORBELL);
         }
         return switch (its.its().message(message.device().getAsInt(), message.event())) {
             case PENDING -> 1;
             case UNMAPPED -> {
-                note(ArmRule.ARM_MSI_UNMAPPED);
+                note(ArmAnswer.ARM_MSI_UNMAPPED);
                 yield 0;
             }
-            case DISABLED -> host().refuse(ArmRule.ARM_MSI_ITS_OFF);
+            case DISABLED -> host().refuse(ArmAnswer.ARM_MSI_ITS_OFF);
         };
     }
 
@@ -299,7 +300,7 @@ final class ArmVm extends VmInterrupts {
             ArmMessage message = (ArmMessage) target.message();
             if (message != null) {
                 if (level && send(message) <= 0) {
-                    note(ArmRule.ARM_MESSAGE_LOST);
+                    note(ArmAnswer.ARM_MESSAGE_LOST);
                 }
             } else {
                 drive(target.pin(), level);
@@ -310,7 +311,7 @@ final class ArmVm extends VmInterrupts {
     private void drive(int pin, boolean level) {
         int number = pin + InterruptId.FIRST_SPI;
         if (vgic.filter(one -> one.isShared(number)).isEmpty()) {
-            note(ArmRule.ARM_PIN_NOWHERE);
+            note(ArmAnswer.ARM_PIN_NOWHERE);
             return;
         }
         vgic.ifPresent(one -> one.inject(0, number, level));
@@ -323,7 +324,7 @@ final class ArmVm extends VmInterrupts {
         if (targets.length == 0 || targets[0].message() != null) {
             return false;
         }
-        note(ArmRule.ARM_IRQFD_STAYS_UP);
+        note(ArmAnswer.ARM_IRQFD_STAYS_UP);
         drive(targets[0].pin(), true);
         return true;
     }

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.NotModelledException;
+import io.kvmirq.VcpuId;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.ArmAnswer;
+import io.kvmirq.explain.InterruptAnswer;
+import io.kvmirq.explain.VgicAnswer;
+import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.fake.kvm.Attribute;
 import io.kvmirq.fake.kvm.FakeRoutes;
 import io.kvmirq.fake.kvm.VmFile;
-import io.kvmirq.fake.rules.ArmRule;
-import io.kvmirq.fake.rules.KernelRule;
-import io.kvmirq.fake.rules.KvmRule;
-import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
@@ -24,7 +27,7 @@ public final class ArmVmFile extends VmFile {
     private static final Set<Integer> CAPABILITIES = Set.of(168, 177, 182, 192, 205, 217, 223, 225, 228);
 
     private static final Requests<ArmVmFile> REQUESTS = VmFile.<ArmVmFile>requests(
-                    ArmRule.ARM_VM_UNKNOWN_REQUEST, ArmRequests.OF_VM::get)
+                    ArmAnswer.ARM_VM_UNKNOWN_REQUEST, ArmRequests::ofVm)
             .value(Uapi.KVM_CHECK_EXTENSION, ArmVmFile::check)
             .value(Uapi.KVM_CREATE_VCPU, ArmVmFile::createVcpu)
             .value(Uapi.KVM_CREATE_IRQCHIP, (vm, argument) -> vm.createIrqchip())
@@ -75,7 +78,7 @@ public final class ArmVmFile extends VmFile {
         if (Attribute.of(attribute).group() == SMCCC) {
             throw new NotModelledException("filters of a guest's SMCCC calls");
         }
-        return host.refuse(ArmRule.ARM_VM_ATTRIBUTE);
+        return host.refuse(ArmAnswer.ARM_VM_ATTRIBUTE);
     }
 
     private int enable(ByteBuffer capability) {
@@ -84,7 +87,7 @@ public final class ArmVmFile extends VmFile {
             throw new NotModelledException("enabling capability " + number);
         }
         boolean flags = capability.getInt(Uapi.KvmEnableCap.FLAGS) != 0;
-        return host.refuse(flags ? ArmRule.ARM_CAP_FLAGS : ArmRule.ARM_CAP_UNKNOWN);
+        return host.refuse(flags ? ArmAnswer.ARM_CAP_FLAGS : ArmAnswer.ARM_CAP_UNKNOWN);
     }
 
     private static int preferredTarget(ByteBuffer target) {
@@ -95,30 +98,30 @@ public final class ArmVmFile extends VmFile {
     private int createVcpu(long argument) {
         long id = argument;
         if (!host.build().isSince(6, 12)) {
-            host.note(ArmRule.ARM_VCPU_ID_TRUNCATED);
+            host.note(ArmAnswer.ARM_VCPU_ID_TRUNCATED);
             id = Integer.toUnsignedLong((int) argument);
         }
-        if (id < 0 || id >= ArmCapabilities.MAX_VCPUS) {
-            return host.refuse(ArmRule.ARM_VCPU_ID);
+        if (id < 0 || id >= VcpuId.MOST_OF_GICV3) {
+            return host.refuse(ArmAnswer.ARM_VCPU_ID);
         }
         boolean gicv2 = ArmCapabilities.isGicV2(host);
-        if (gicv2 && vm.vcpus().size() == ArmCapabilities.MAX_VCPUS_OF_GICV2) {
-            return host.refuse(ArmRule.GICV2_VCPUS);
+        if (gicv2 && vm.vcpus().size() == VcpuId.MOST_OF_GICV2) {
+            return host.refuse(VgicAnswer.GICV2_VCPUS);
         }
         Optional<FakeVgic> vgic = vm.vgic();
         if (vgic.filter(FakeVgic::isInitialized).isPresent()) {
-            return host.refuse(ArmRule.ARM_VCPU_AFTER_INIT);
+            return host.refuse(ArmAnswer.ARM_VCPU_AFTER_INIT);
         }
-        if (gicv2 && id >= ArmCapabilities.MAX_VCPUS_OF_GICV2) {
-            return host.refuse(ArmRule.GICV2_VCPUS);
+        if (gicv2 && id >= VcpuId.MOST_OF_GICV2) {
+            return host.refuse(VgicAnswer.GICV2_VCPUS);
         }
         ArmVcpu vcpu = new ArmVcpu(vm, (int) id);
-        Optional<KernelRule> noPlace = vgic.flatMap(one -> one.places().take(vcpu));
+        Optional<Answer> noPlace = vgic.flatMap(one -> one.places().take(vcpu));
         if (noPlace.isPresent()) {
             return host.refuse(noPlace);
         }
         if (vm.vcpu((int) id).isPresent()) {
-            return host.refuse(KvmRule.VCPU_EXISTS);
+            return host.refuse(VmAnswer.VCPU_EXISTS);
         }
         int fd = host.install(new ArmVcpuFile(host, vcpu));
         if (fd >= 0) {
@@ -130,10 +133,10 @@ public final class ArmVmFile extends VmFile {
     /** Makes a GICv2 without a descriptor. */
     private int createIrqchip() {
         if (!ArmCapabilities.isGicV2(host)) {
-            return host.refuse(ArmRule.ARM_NO_GICV2);
+            return host.refuse(ArmAnswer.ARM_NO_GICV2);
         }
         if (vm.vgic().isPresent()) {
-            return host.refuse(ArmRule.GICV2_SECOND);
+            return host.refuse(VgicAnswer.GICV2_SECOND);
         }
         vm.createVgic();
         return 0;
@@ -145,18 +148,18 @@ public final class ArmVmFile extends VmFile {
         int refused = lines.set(line);
         if (refused == 0) {
             // The kernel writes no status; it copies the unchanged structure back.
-            host.note(ArmRule.ARM_LINE_NO_STATUS);
+            host.note(ArmAnswer.ARM_LINE_NO_STATUS);
         }
         return refused;
     }
 
     private int signalMsi(ByteBuffer msi) {
         if (vm.vgic().isEmpty()) {
-            return host.refuse(ArmRule.ARM_MSI_NEEDS_VGIC);
+            return host.refuse(ArmAnswer.ARM_MSI_NEEDS_VGIC);
         }
         int flags = msi.getInt(Uapi.KvmMsi.FLAGS);
         if ((flags & ~Uapi.KVM_MSI_VALID_DEVID) != 0) {
-            return host.refuse(KvmRule.MSI_FLAGS);
+            return host.refuse(InterruptAnswer.MSI_FLAGS);
         }
         long doorbell = FakeRoutes.address(msi.getInt(Uapi.KvmMsi.ADDRESS_LO), msi.getInt(Uapi.KvmMsi.ADDRESS_HI));
         OptionalInt device = (flags & Uapi.KVM_MSI_VALID_DEVID) == 0
@@ -168,8 +171,8 @@ public final class ArmVmFile extends VmFile {
     // Devices
 
     @Override
-    protected KernelRule unknownDevice() {
-        return ArmRule.ARM_DEVICE_TYPE;
+    protected Answer unknownDevice() {
+        return ArmAnswer.ARM_DEVICE_TYPE;
     }
 
     @Override
@@ -185,7 +188,7 @@ public final class ArmVmFile extends VmFile {
             return host.install(new ItsFile(host, vm.createIts()));
         }
         if (vm.vgic().isPresent()) {
-            return host.refuse(ArmRule.VGIC_SECOND);
+            return host.refuse(VgicAnswer.VGIC_SECOND);
         }
         FakeVgic vgic = vm.createVgic();
         return host.install(vgic.isGicV2() ? new GicV2File(host, vgic) : new VgicFile(host, vgic));

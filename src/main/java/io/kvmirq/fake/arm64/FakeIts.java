@@ -2,7 +2,7 @@
 package io.kvmirq.fake.arm64;
 
 import io.kvmirq.arch.gic.model.Its;
-import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.explain.Answer;
 import java.util.Optional;
 
 /** An in-kernel ITS at its address; source: arch/arm64/kvm/vgic/vgic-its.c. */
@@ -35,8 +35,8 @@ final class FakeIts {
     }
 
     /** @return the rule that refuses this base address; empty for none. Two ITSs may have the same one. */
-    Optional<KernelRule> place(long to) {
-        Optional<KernelRule> refused = VgicPlaces.check(vm, base, to, Its.SIZE);
+    Optional<Answer> place(long to) {
+        Optional<Answer> refused = VgicPlaces.check(vm, base, to, Its.SIZE);
         if (refused.isEmpty()) {
             base = to;
         }

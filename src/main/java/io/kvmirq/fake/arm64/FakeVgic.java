@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.VcpuId;
 import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.ListRegister;
 import io.kvmirq.arch.gic.model.Distributor;
 import io.kvmirq.arch.gic.model.InterruptState;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.VgicAnswer;
 import io.kvmirq.fake.kvm.FakeRoutes;
-import io.kvmirq.fake.rules.ArmRule;
-import io.kvmirq.fake.rules.KernelRule;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -39,7 +40,7 @@ final class FakeVgic {
         this.vm = vm;
         this.gicv2 = gicv2;
         this.places = new VgicPlaces(vm);
-        for (int i = 0; i < ArmCapabilities.MAX_VCPUS_OF_GICV2; i++) {
+        for (int i = 0; i < VcpuId.MOST_OF_GICV2; i++) {
             gicV2Interfaces.add(new GicV2CpuInterface(vm));
         }
     }
@@ -71,14 +72,14 @@ final class FakeVgic {
     }
 
     /** @return the rule that refuses this number of interrupts; empty for none */
-    Optional<KernelRule> setInterrupts(int count) {
+    Optional<Answer> setInterrupts(int count) {
         if (Integer.compareUnsigned(count, FEWEST) < 0
                 || Integer.compareUnsigned(count, MOST) > 0
                 || count % InterruptId.FIRST_SPI != 0) {
-            return Optional.of(ArmRule.VGIC_INTERRUPTS);
+            return Optional.of(VgicAnswer.VGIC_INTERRUPTS);
         }
         if (shared != 0) {
-            return Optional.of(ArmRule.VGIC_INTERRUPTS_SET);
+            return Optional.of(VgicAnswer.VGIC_INTERRUPTS_SET);
         }
         shared = count - InterruptId.FIRST_SPI;
         return Optional.empty();
@@ -91,7 +92,7 @@ final class FakeVgic {
      */
     boolean initializeByUse() {
         if (gicv2 && !isInitialized()) {
-            vm.note(ArmRule.GICV2_INITIALIZED_BY_USE);
+            vm.note(VgicAnswer.GICV2_INITIALIZED_BY_USE);
             initialize();
         }
         return isInitialized();
@@ -105,7 +106,7 @@ final class FakeVgic {
         if (shared == 0) {
             shared = DEFAULT_SHARED;
         }
-        vm.note(ArmRule.VGIC_DEFAULT_ROUTES);
+        vm.note(VgicAnswer.VGIC_DEFAULT_ROUTES);
         FakeRoutes routes = new FakeRoutes();
         for (int gsi = 0; gsi < shared; gsi++) {
             routes.add(gsi, FakeRoutes.Target.pin(0, gsi));
@@ -114,7 +115,7 @@ final class FakeVgic {
         // Without a vCPU nobody can reach an interrupt; the model wants one.
         // Any of 8 bits may be written as the source of an SGI.
         Distributor made = gicv2
-                ? Distributor.gicv2(ArmCapabilities.MAX_VCPUS_OF_GICV2, shared, vcpu -> {})
+                ? Distributor.gicv2(VcpuId.MOST_OF_GICV2, shared, vcpu -> {})
                 : Distributor.gicv3(Math.max(1, vm.vcpus().size()), shared, vcpu -> {});
         distributor = Optional.of(made);
         delivery = Optional.of(new VgicDelivery(vm, made));
@@ -159,7 +160,7 @@ final class FakeVgic {
         boolean level = distributor().is(InterruptState.LEVEL, vcpu, number);
         boolean rises = up && !(level && distributor().is(InterruptState.LINE, vcpu, number));
         if (level || up) {
-            vm.note(level ? ArmRule.VGIC_LEVEL : ArmRule.VGIC_EDGE);
+            vm.note(level ? VgicAnswer.VGIC_LEVEL : VgicAnswer.VGIC_EDGE);
         }
         if (up) {
             distributor().raise(vcpu, number);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.NotModelledException;
 import io.kvmirq.arch.gic.ListRegister;
-import io.kvmirq.fake.rules.ArmRule;
-import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.explain.VgicAnswer;
 
 /**
  * The registers of a vCPU's CPU interface of a GICv2, as the VMM saves and restores them. Linux keeps them in the form
@@ -83,7 +83,7 @@ final class GicV2CpuInterface {
 
     /** Writes to missing and to read-only registers are ignored. */
     void write(int offset, int value) {
-        vm.note(ArmRule.GICV2_CPU_INTERFACE);
+        vm.note(VgicAnswer.GICV2_CPU_INTERFACE);
         switch (offset) {
             case CONTROL -> control = value & CONTROL_BITS;
             case PRIORITY_MASK -> priorityMask = value & PRIORITY_MASK_BITS;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.explain.FileAnswer;
+import io.kvmirq.explain.VgicAnswer;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.Attribute;
-import io.kvmirq.fake.rules.ArmRule;
-import io.kvmirq.fake.rules.FileRule;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
 import java.util.Optional;
@@ -32,7 +32,7 @@ final class GicV2File extends VgicDeviceFile {
     @Override
     protected int has(Attribute attribute) {
         if (isRegister(attribute) && vcpu(attribute).isEmpty()) {
-            return host.refuse(ArmRule.VGIC_NO_VCPU);
+            return host.refuse(VgicAnswer.VGIC_NO_VCPU);
         }
         int offset = (int) attribute.number();
         boolean has =
@@ -47,7 +47,7 @@ final class GicV2File extends VgicDeviceFile {
                     case UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_REGS -> GicV2CpuInterface.exists(vgic.vm(), offset);
                     default -> false;
                 };
-        return has ? 0 : host.refuse(ArmRule.VGIC_ATTRIBUTE);
+        return has ? 0 : host.refuse(VgicAnswer.VGIC_ATTRIBUTE);
     }
 
     @Override
@@ -63,7 +63,7 @@ final class GicV2File extends VgicDeviceFile {
         }
         return attribute.number() == UapiArm64.KVM_VGIC_V2_ADDR_TYPE_CPU
                 ? put(attribute, vgic.places().cpuInterface(), Long.BYTES)
-                : host.refuse(ArmRule.VGIC_ATTRIBUTE);
+                : host.refuse(VgicAnswer.VGIC_ATTRIBUTE);
     }
 
     @Override
@@ -82,18 +82,18 @@ final class GicV2File extends VgicDeviceFile {
         }
         return type == UapiArm64.KVM_VGIC_V2_ADDR_TYPE_CPU
                 ? host.refuse(vgic.places().setCpuInterface(to))
-                : host.refuse(ArmRule.VGIC_ATTRIBUTE);
+                : host.refuse(VgicAnswer.VGIC_ATTRIBUTE);
     }
 
     /** The kernel looks up the vCPU first, then copies the value in, then initializes the GICv2. */
     private int register(Attribute attribute, boolean get) {
         ArmVcpu vcpu = vcpu(attribute).orElse(null);
         if (vcpu == null) {
-            return host.refuse(ArmRule.VGIC_NO_VCPU);
+            return host.refuse(VgicAnswer.VGIC_NO_VCPU);
         }
         ByteBuffer next = get ? value(0) : host.memory().copyIn(attribute.address(), Integer.BYTES);
         if (next == null) {
-            return host.refuse(FileRule.FAULT);
+            return host.refuse(FileAnswer.FAULT);
         }
         vgic.initializeByUse();
         int index = vgic.vm().vcpus().indexOf(vcpu);

@@ -6,8 +6,8 @@ import io.kvmirq.arch.gic.model.Distributor;
 import io.kvmirq.arch.gic.model.DistributorRegister;
 import io.kvmirq.arch.gic.model.InterruptState;
 import io.kvmirq.arch.gic.model.RegisterFields;
-import io.kvmirq.fake.rules.ArmRule;
-import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.VgicAnswer;
 import java.util.Optional;
 
 /**
@@ -69,7 +69,7 @@ final class GicV2Registers {
                 (int) (RegisterFields.TYPER_LINES.with((vgic.interrupts() >> 5) - 1)
                         | RegisterFields.TYPER_CPUS.with(vgic.vm().vcpus().size() - 1));
             case GICD_ISPENDR, GICD_ICPENDR -> {
-                vgic.vm().note(ArmRule.GICV2_PENDING);
+                vgic.vm().note(VgicAnswer.GICV2_PENDING);
                 yield vgic.distributor().pending(vcpu, register.interrupt(offset));
             }
             case GICD_ITARGETSR -> targets(vcpu, register.interrupt(offset));
@@ -83,7 +83,7 @@ final class GicV2Registers {
      * @param vcpu its index
      * @return the rule that refuses the value; empty for none
      */
-    Optional<KernelRule> write(int vcpu, int offset, int value) {
+    Optional<Answer> write(int vcpu, int offset, int value) {
         if (offset == SEND) {
             send(vcpu, value);
             return Optional.empty();
@@ -100,12 +100,12 @@ final class GicV2Registers {
             case GICD_CTLR -> vgic.delivery().enable((value & 1) != 0);
             case GICD_TYPER -> {}
             case GICD_IIDR -> {
-                Optional<KernelRule> refused = VgicRegisters.identify(value, read(vcpu, offset));
+                Optional<Answer> refused = VgicRegisters.identify(value, read(vcpu, offset));
                 groupsWritable |= refused.isEmpty();
                 return refused;
             }
             case GICD_IGROUPR -> {
-                vgic.vm().note(ArmRule.GICV2_GROUPS);
+                vgic.vm().note(VgicAnswer.GICV2_GROUPS);
                 if (groupsWritable) {
                     common.write(register, vcpu, offset, value);
                 }
@@ -121,7 +121,7 @@ final class GicV2Registers {
     // Pending interrupts
 
     private void setPending(int vcpu, int first, int bits) {
-        vgic.vm().note(ArmRule.GICV2_PENDING);
+        vgic.vm().note(VgicAnswer.GICV2_PENDING);
         int sgis = InterruptId.isPrivate(first) ? bits & SGIS : 0;
         for (int rest = sgis; rest != 0; rest &= rest - 1) {
             int sgi = Integer.numberOfTrailingZeros(rest);
@@ -132,7 +132,7 @@ final class GicV2Registers {
     }
 
     private void clearPending(int vcpu, int first, int bits) {
-        vgic.vm().note(ArmRule.GICV2_PENDING);
+        vgic.vm().note(VgicAnswer.GICV2_PENDING);
         int sgis = InterruptId.isPrivate(first) ? bits & SGIS : 0;
         for (int rest = sgis; rest != 0; rest &= rest - 1) {
             vgic.distributor().setSources(vcpu, Integer.numberOfTrailingZeros(rest), 0);
@@ -201,7 +201,7 @@ final class GicV2Registers {
     }
 
     private int ownTarget(int vcpu) {
-        vgic.vm().note(ArmRule.GICV2_OWN_TARGET);
+        vgic.vm().note(VgicAnswer.GICV2_OWN_TARGET);
         return 1
                 << (vgic.vm().host().build().isSince(6, 14)
                         ? vgic.vm().vcpus().get(vcpu).id()

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.NotModelledException;
 import io.kvmirq.arch.gic.model.Its;
 import io.kvmirq.arch.gic.model.ItsRegister;
+import io.kvmirq.explain.FileAnswer;
+import io.kvmirq.explain.VgicAnswer;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.Attribute;
 import io.kvmirq.fake.kvm.KvmDeviceFile;
-import io.kvmirq.fake.rules.ArmRule;
-import io.kvmirq.fake.rules.FileRule;
-import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -44,21 +44,21 @@ final class ItsFile extends KvmDeviceFile {
                 };
         boolean misaligned = attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_ITS_REGS && !isAligned(number);
         if (misaligned) {
-            return host.refuse(ArmRule.ITS_REGISTER_ALIGNMENT);
+            return host.refuse(VgicAnswer.ITS_REGISTER_ALIGNMENT);
         }
-        return has ? 0 : host.refuse(ArmRule.ITS_ATTRIBUTE);
+        return has ? 0 : host.refuse(VgicAnswer.ITS_ATTRIBUTE);
     }
 
     @Override
     protected int get(Attribute attribute) {
         return switch (attribute.group()) {
             case UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR ->
-                isPlace(attribute) ? put(attribute, its.base()) : host.refuse(ArmRule.ITS_PLACE_TYPE);
+                isPlace(attribute) ? put(attribute, its.base()) : host.refuse(VgicAnswer.ITS_PLACE_TYPE);
             case UapiArm64.KVM_DEV_ARM_VGIC_GRP_ITS_REGS -> {
                 int refused = refuseRegister(attribute.number());
                 yield refused < 0 ? refused : put(attribute, its.its().read(modelled(attribute)));
             }
-            default -> host.refuse(ArmRule.ITS_ATTRIBUTE);
+            default -> host.refuse(VgicAnswer.ITS_ATTRIBUTE);
         };
     }
 
@@ -71,14 +71,14 @@ final class ItsFile extends KvmDeviceFile {
 
     private int write(int offset, long value) {
         if (offset == Its.CWRITER || offset == Its.CTLR) {
-            host.note(ArmRule.ITS_COMMANDS);
+            host.note(VgicAnswer.ITS_COMMANDS);
         }
         return its.its()
                 .write(offset, value)
                 .map(refusal -> switch (refusal) {
-                    case VERSION -> host.refuse(ArmRule.ITS_VERSION);
-                    case ENABLED -> host.refuse(ArmRule.ITS_READER_ENABLED);
-                    case BEYOND_RING -> host.refuse(ArmRule.ITS_READER_BEYOND);
+                    case VERSION -> host.refuse(VgicAnswer.ITS_VERSION);
+                    case ENABLED -> host.refuse(VgicAnswer.ITS_READER_ENABLED);
+                    case BEYOND_RING -> host.refuse(VgicAnswer.ITS_READER_BEYOND);
                 })
                 .orElse(0);
     }
@@ -95,14 +95,14 @@ final class ItsFile extends KvmDeviceFile {
             case UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR ->
                 isPlace(attribute)
                         ? host.copied(attribute.address(), Long.BYTES, this::place)
-                        : host.refuse(ArmRule.ITS_PLACE_TYPE);
+                        : host.refuse(VgicAnswer.ITS_PLACE_TYPE);
             case UapiArm64.KVM_DEV_ARM_VGIC_GRP_CTRL -> control(attribute.number());
             case UapiArm64.KVM_DEV_ARM_VGIC_GRP_ITS_REGS ->
                 host.copied(attribute.address(), Long.BYTES, value -> {
                     int refused = refuseRegister(attribute.number());
                     return refused < 0 ? refused : write(modelled(attribute), value.getLong(0));
                 });
-            default -> host.refuse(ArmRule.ITS_ATTRIBUTE);
+            default -> host.refuse(VgicAnswer.ITS_ATTRIBUTE);
         };
     }
 
@@ -121,20 +121,20 @@ final class ItsFile extends KvmDeviceFile {
             its.its().reset();
         } else if (number != UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT) {
             if (host.build().isSince(6, 17)) {
-                return host.refuse(ArmRule.ITS_CONTROL_UNKNOWN);
+                return host.refuse(VgicAnswer.ITS_CONTROL_UNKNOWN);
             }
-            host.note(ArmRule.ITS_CONTROL_IGNORED);
+            host.note(VgicAnswer.ITS_CONTROL_IGNORED);
         }
         return 0;
     }
 
     private int tables(Optional<Its.TableFault> fault) {
-        host.note(ArmRule.ITS_TABLES);
+        host.note(VgicAnswer.ITS_TABLES);
         return fault.map(why -> switch (why) {
-                    case NO_MEMORY -> host.refuse(FileRule.FAULT);
-                    case CONTRADICTION -> host.refuse(ArmRule.ITS_TABLES_CONTRADICT);
-                    case EXISTS -> host.refuse(ArmRule.ITS_COLLECTION_EXISTS);
-                    case VLPI -> host.refuse(ArmRule.ITS_TABLES_VLPI);
+                    case NO_MEMORY -> host.refuse(FileAnswer.FAULT);
+                    case CONTRADICTION -> host.refuse(VgicAnswer.ITS_TABLES_CONTRADICT);
+                    case EXISTS -> host.refuse(VgicAnswer.ITS_COLLECTION_EXISTS);
+                    case VLPI -> host.refuse(VgicAnswer.ITS_TABLES_VLPI);
                     case LOST_COLLECTION ->
                         throw new NotModelledException("saving an event whose collection was unmapped: Linux faults");
                 })
@@ -149,8 +149,8 @@ final class ItsFile extends KvmDeviceFile {
 
     private int refuseRegister(long offset) {
         if (!isAligned(offset)) {
-            return host.refuse(ArmRule.ITS_REGISTER_ALIGNMENT);
+            return host.refuse(VgicAnswer.ITS_REGISTER_ALIGNMENT);
         }
-        return its.hasPlace() && ItsRegister.at(offset).isPresent() ? 0 : host.refuse(ArmRule.ITS_NO_REGISTER);
+        return its.hasPlace() && ItsRegister.at(offset).isPresent() ? 0 : host.refuse(VgicAnswer.ITS_NO_REGISTER);
     }
 }

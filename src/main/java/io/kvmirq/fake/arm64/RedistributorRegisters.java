@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.NotModelledException;
 import io.kvmirq.arch.gic.model.DistributorRegister;
 import io.kvmirq.arch.gic.model.Lpis;
 import io.kvmirq.arch.gic.model.RedistributorRegister;
 import io.kvmirq.arch.gic.model.RegisterFields;
-import io.kvmirq.fake.rules.ArmRule;
-import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.explain.VgicAnswer;
 import java.util.Optional;
 
 /**
@@ -90,7 +90,7 @@ final class RedistributorRegisters {
         switch (register) {
             case GICR_CTLR -> {
                 if (vgic.vm().hasIts()) {
-                    vgic.vm().note(ArmRule.VGIC_LPI_TABLES);
+                    vgic.vm().note(VgicAnswer.VGIC_LPI_TABLES);
                     lpis.enable(vcpu, RegisterFields.GICR_ENABLE_LPIS.isSet(value));
                 }
             }

@@ -6,7 +6,7 @@ import io.kvmirq.arch.gic.ListRegister;
 import io.kvmirq.arch.gic.model.Distributor;
 import io.kvmirq.arch.gic.model.InterruptState;
 import io.kvmirq.arch.gic.model.VirtualInterface;
-import io.kvmirq.fake.rules.ArmRule;
+import io.kvmirq.explain.VgicAnswer;
 import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.List;
@@ -109,7 +109,7 @@ final class VgicDelivery {
     /** An active interrupt stays queued. */
     private void miss(int vcpu, int id) {
         if (isWanting(vcpu, id) && !isActive(vcpu, id)) {
-            vm.note(ArmRule.VGIC_QUEUED_ONCE);
+            vm.note(VgicAnswer.VGIC_QUEUED_ONCE);
             missed(vcpu, id).set(id);
         }
     }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.explain.VgicAnswer;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.Attribute;
 import io.kvmirq.fake.kvm.KvmDeviceFile;
-import io.kvmirq.fake.rules.ArmRule;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -34,7 +34,7 @@ abstract class VgicDeviceFile extends KvmDeviceFile {
         boolean init = attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_CTRL
                 && attribute.number() == UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT;
         if (get || !init) {
-            return host.refuse(ArmRule.VGIC_ATTRIBUTE);
+            return host.refuse(VgicAnswer.VGIC_ATTRIBUTE);
         }
         vgic.initialize();
         return 0;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.NotModelledException;
 import io.kvmirq.arch.gic.model.CpuInterfaceRegister;
 import io.kvmirq.arch.gic.model.DistributorRegister;
+import io.kvmirq.explain.FileAnswer;
+import io.kvmirq.explain.VgicAnswer;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.Attribute;
-import io.kvmirq.fake.rules.ArmRule;
-import io.kvmirq.fake.rules.FileRule;
-import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
 import java.util.Optional;
@@ -83,7 +83,7 @@ final class VgicFile extends VgicDeviceFile {
                 || (attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_REDIST_REGS
                                 || attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS)
                         && vcpu(attribute).isEmpty();
-        return has ? 0 : host.refuse(ofNobody ? ArmRule.VGIC_NO_VCPU : ArmRule.VGIC_ATTRIBUTE);
+        return has ? 0 : host.refuse(ofNobody ? VgicAnswer.VGIC_NO_VCPU : VgicAnswer.VGIC_ATTRIBUTE);
     }
 
     private int access(Attribute attribute, boolean get) {
@@ -108,7 +108,7 @@ final class VgicFile extends VgicDeviceFile {
     private int setPlace(Attribute attribute) {
         ByteBuffer to = host.memory().copyIn(attribute.address(), Long.BYTES);
         if (to == null) {
-            return host.refuse(FileRule.FAULT);
+            return host.refuse(FileAnswer.FAULT);
         }
         VgicPlaces places = vgic.places();
         long word = to.getLong(0);
@@ -119,11 +119,11 @@ final class VgicFile extends VgicDeviceFile {
             return host.refuse(places.addRegion(0, word, 0));
         }
         if (attribute.number() != UapiArm64.KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION) {
-            return host.refuse(ArmRule.VGIC_ATTRIBUTE);
+            return host.refuse(VgicAnswer.VGIC_ATTRIBUTE);
         }
         int count = (int) (word >>> REGION_COUNT_SHIFT);
         return count == 0 || (word & REGION_FLAGS) != 0
-                ? host.refuse(ArmRule.VGIC_REGION_WORD)
+                ? host.refuse(VgicAnswer.VGIC_REGION_WORD)
                 : host.refuse(places.addRegion((int) (word & REGION_INDEX), word & REGION_BASE, count));
     }
 
@@ -136,22 +136,22 @@ final class VgicFile extends VgicDeviceFile {
             return put(attribute, places.redistributors(), Long.BYTES);
         }
         if (attribute.number() != UapiArm64.KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION) {
-            return host.refuse(ArmRule.VGIC_ATTRIBUTE);
+            return host.refuse(VgicAnswer.VGIC_ATTRIBUTE);
         }
         return host.copied(
                 attribute.address(), Long.BYTES, asked -> places.region((int) (asked.getLong(0) & REGION_INDEX))
                         .map(region -> put(attribute, region.word(), Long.BYTES))
-                        .orElseGet(() -> host.refuse(ArmRule.VGIC_NO_REGION)));
+                        .orElseGet(() -> host.refuse(VgicAnswer.VGIC_NO_REGION)));
     }
 
     // Control
 
     private int savePending() {
         if (!vgic.isInitialized()) {
-            return host.refuse(ArmRule.VGIC_SAVE_BEFORE_INIT);
+            return host.refuse(VgicAnswer.VGIC_SAVE_BEFORE_INIT);
         }
-        host.note(ArmRule.VGIC_LPI_TABLES);
-        return vgic.vm().lpis().savePending() ? 0 : host.refuse(ArmRule.VGIC_SAVE_MEMORY);
+        host.note(VgicAnswer.VGIC_LPI_TABLES);
+        return vgic.vm().lpis().savePending() ? 0 : host.refuse(VgicAnswer.VGIC_SAVE_MEMORY);
     }
 
     // Registers
@@ -172,16 +172,16 @@ final class VgicFile extends VgicDeviceFile {
     private int register(Attribute attribute, boolean get) {
         ArmVcpu vcpu = vcpu(attribute).orElse(null);
         if (vcpu == null) {
-            return host.refuse(ArmRule.VGIC_NO_VCPU);
+            return host.refuse(VgicAnswer.VGIC_NO_VCPU);
         }
         boolean ofSystem = attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS;
         ByteBuffer next = get || ofSystem ? value(0) : host.memory().copyIn(attribute.address(), Integer.BYTES);
         if (next == null) {
-            return host.refuse(FileRule.FAULT);
+            return host.refuse(FileAnswer.FAULT);
         }
         if (!vgic.isInitialized()) {
             refuseEarly(attribute);
-            return host.refuse(ArmRule.VGIC_REGISTER_BEFORE_INIT);
+            return host.refuse(VgicAnswer.VGIC_REGISTER_BEFORE_INIT);
         }
         if (attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO) {
             return level(attribute, vcpu, get, next.getInt(0));
@@ -210,18 +210,18 @@ final class VgicFile extends VgicDeviceFile {
         Optional<CpuInterfaceRegister> register = systemRegister(attribute);
         ByteBuffer next = get ? value(0) : host.memory().copyIn(attribute.address(), Long.BYTES);
         if (next == null) {
-            return host.refuse(FileRule.FAULT);
+            return host.refuse(FileAnswer.FAULT);
         }
         if (register.isEmpty()) {
-            return host.refuse(ArmRule.VGIC_NO_SYSTEM_REGISTER);
+            return host.refuse(VgicAnswer.VGIC_NO_SYSTEM_REGISTER);
         }
         if (get) {
             OptionalLong value = of.read(register.get());
             return value.isPresent()
                     ? put(attribute, value.getAsLong(), Long.BYTES)
-                    : host.refuse(ArmRule.VGIC_SYSTEM_REGISTER_VALUE);
+                    : host.refuse(VgicAnswer.VGIC_SYSTEM_REGISTER_VALUE);
         }
-        return of.write(register.get(), next.getLong(0)) ? 0 : host.refuse(ArmRule.VGIC_SYSTEM_REGISTER_VALUE);
+        return of.write(register.get(), next.getLong(0)) ? 0 : host.refuse(VgicAnswer.VGIC_SYSTEM_REGISTER_VALUE);
     }
 
     /** Since 6.17 the identification registers of the distributor are accessible before init. */
@@ -238,7 +238,7 @@ final class VgicFile extends VgicDeviceFile {
     private int level(Attribute attribute, ArmVcpu vcpu, boolean get, int next) {
         int first = (int) (attribute.number() & NUMBERS);
         if (!asksForLevel(attribute) || first % Integer.SIZE != 0) {
-            return host.refuse(ArmRule.VGIC_LEVEL_INFO);
+            return host.refuse(VgicAnswer.VGIC_LEVEL_INFO);
         }
         if (get) {
             return put(attribute, registers.lines(vgic.vm().vcpus().indexOf(vcpu), first), Integer.BYTES);

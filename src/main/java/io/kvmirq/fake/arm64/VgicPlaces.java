@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
-import io.kvmirq.fake.rules.ArmRule;
-import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.VgicAnswer;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -19,9 +19,8 @@ final class VgicPlaces {
 
     private static final long PAGE = 0x1_0000;
     private static final long PAGE_OF_GICV2 = 0x1000;
-    private static final long DISTRIBUTOR_SIZE = PAGE;
     private static final long CPU_INTERFACE_SIZE = 2 * PAGE_OF_GICV2;
-    private static final long REDISTRIBUTOR_SIZE = 2 * PAGE;
+    private static final long REPAGE = 2 * PAGE;
 
     /**
      * A region of consecutive redistributors.
@@ -72,40 +71,41 @@ final class VgicPlaces {
      * @param now the present address, or {@link #NOWHERE}
      * @return the rule that refuses it; empty for none
      */
-    static Optional<KernelRule> check(ArmVm vm, long now, long to, long size) {
+    static Optional<Answer> check(ArmVm vm, long now, long to, long size) {
         return check(vm, now, to, size, PAGE);
     }
 
-    private static Optional<KernelRule> check(ArmVm vm, long now, long to, long size, long page) {
+    private static Optional<Answer> check(ArmVm vm, long now, long to, long size, long page) {
         if (now != NOWHERE) {
-            return Optional.of(ArmRule.VGIC_PLACE_SET);
+            return Optional.of(VgicAnswer.VGIC_PLACE_SET);
         }
         if (to % page != 0 || Long.compareUnsigned(to + size, to) < 0) {
-            return Optional.of(ArmRule.VGIC_PLACE_ALIGNMENT);
+            return Optional.of(VgicAnswer.VGIC_PLACE_ALIGNMENT);
         }
         boolean beyond = to >>> vm.addressBits() != 0 || to + size > 1L << vm.addressBits();
-        return beyond ? Optional.of(ArmRule.VGIC_PLACE_BEYOND) : Optional.empty();
+        return beyond ? Optional.of(VgicAnswer.VGIC_PLACE_BEYOND) : Optional.empty();
     }
 
-    Optional<KernelRule> setDistributor(long to) {
-        Optional<KernelRule> refused = check(vm, distributor, to, DISTRIBUTOR_SIZE);
+    Optional<Answer> setDistributor(long to) {
+        return setDistributor(to, PAGE);
+    }
+
+    /** An overlap with the CPU interface is found when a vCPU runs. */
+    Optional<Answer> setDistributorOfGicV2(long to) {
+        return setDistributor(to, PAGE_OF_GICV2);
+    }
+
+    /** @param page the size of the distributor, and its alignment */
+    private Optional<Answer> setDistributor(long to, long page) {
+        Optional<Answer> refused = check(vm, distributor, to, page, page);
         if (refused.isEmpty()) {
             distributor = to;
         }
         return refused;
     }
 
-    /** The distributor of a GICv2. An overlap with its CPU interface is found when a vCPU runs. */
-    Optional<KernelRule> setDistributorOfGicV2(long to) {
-        Optional<KernelRule> refused = check(vm, distributor, to, PAGE_OF_GICV2, PAGE_OF_GICV2);
-        if (refused.isEmpty()) {
-            distributor = to;
-        }
-        return refused;
-    }
-
-    Optional<KernelRule> setCpuInterface(long to) {
-        Optional<KernelRule> refused = check(vm, cpuInterface, to, CPU_INTERFACE_SIZE, PAGE_OF_GICV2);
+    Optional<Answer> setCpuInterface(long to) {
+        Optional<Answer> refused = check(vm, cpuInterface, to, CPU_INTERFACE_SIZE, PAGE_OF_GICV2);
         if (refused.isEmpty()) {
             cpuInterface = to;
         }
@@ -117,14 +117,14 @@ final class VgicPlaces {
     }
 
     /** @param count 0 for a single region for all vCPUs, which has index 0 */
-    Optional<KernelRule> addRegion(int index, long base, int count) {
+    Optional<Answer> addRegion(int index, long base, int count) {
         long size = size(count);
-        Optional<KernelRule> refused = refuseIndex(index, count);
+        Optional<Answer> refused = refuseIndex(index, count);
         if (Long.compareUnsigned(base + size, base) < 0) {
-            refused = Optional.of(ArmRule.VGIC_PLACE_ALIGNMENT);
+            refused = Optional.of(VgicAnswer.VGIC_PLACE_ALIGNMENT);
         }
         if (refused.isEmpty() && (count == 0 && hitsDistributor(base, size) || hitsRegion(base, size))) {
-            refused = Optional.of(ArmRule.VGIC_REGION_OVERLAP);
+            refused = Optional.of(VgicAnswer.VGIC_REGION_OVERLAP);
         }
         if (refused.isEmpty()) {
             refused = check(vm, NOWHERE, base, size);
@@ -137,21 +137,21 @@ final class VgicPlaces {
         return takeAll();
     }
 
-    private Optional<KernelRule> refuseIndex(int index, int count) {
+    private Optional<Answer> refuseIndex(int index, int count) {
         if (regions.isEmpty()) {
-            return index == 0 ? Optional.empty() : Optional.of(ArmRule.VGIC_REGION_INDEX);
+            return index == 0 ? Optional.empty() : Optional.of(VgicAnswer.VGIC_REGION_INDEX);
         }
         Region last = regions.get(regions.size() - 1);
         if (count == 0) {
-            return Optional.of(last.count == 0 ? ArmRule.VGIC_PLACE_SET : ArmRule.VGIC_REGION_INDEX);
+            return Optional.of(last.count == 0 ? VgicAnswer.VGIC_PLACE_SET : VgicAnswer.VGIC_REGION_INDEX);
         }
-        return index == last.index + 1 ? Optional.empty() : Optional.of(ArmRule.VGIC_REGION_INDEX);
+        return index == last.index + 1 ? Optional.empty() : Optional.of(VgicAnswer.VGIC_REGION_INDEX);
     }
 
     /** Gives each vCPU without a redistributor one. If that fails, the region added last is removed. */
-    private Optional<KernelRule> takeAll() {
+    private Optional<Answer> takeAll() {
         for (ArmVcpu vcpu : vm.vcpus()) {
-            Optional<KernelRule> refused = take(vcpu);
+            Optional<Answer> refused = take(vcpu);
             if (refused.isPresent()) {
                 regions.remove(regions.size() - 1);
                 taken.remove(taken.size() - 1);
@@ -165,11 +165,11 @@ final class VgicPlaces {
      * Gives a vCPU a free redistributor. Without a free one the vCPU has none for now, which is no error. A single region
      * grows with the number of vCPUs, so the places are checked again. Source: {@code vgic_register_redist_iodev()}.
      */
-    Optional<KernelRule> take(ArmVcpu vcpu) {
+    Optional<Answer> take(ArmVcpu vcpu) {
         for (int i = 0; i < regions.size() && !slots.containsKey(vcpu); i++) {
             int count = regions.get(i).count;
             if (count == 0 || taken.get(i) < count) {
-                Optional<KernelRule> refused = refuseGrown();
+                Optional<Answer> refused = refuseGrown();
                 if (refused.isPresent()) {
                     return refused;
                 }
@@ -197,22 +197,22 @@ final class VgicPlaces {
     }
 
     /** Source: {@code vgic_v3_check_base()} in vgic-v3.c. */
-    private Optional<KernelRule> refuseGrown() {
+    private Optional<Answer> refuseGrown() {
         boolean beyond = regions.stream()
                 .anyMatch(one -> check(vm, NOWHERE, one.base, size(one.count)).isPresent());
         if (beyond) {
-            return Optional.of(ArmRule.VGIC_REGION_GROWN);
+            return Optional.of(VgicAnswer.VGIC_REGION_GROWN);
         }
-        boolean overlaps = distributor != NOWHERE && hitsRegion(distributor, DISTRIBUTOR_SIZE);
-        return overlaps ? Optional.of(ArmRule.VGIC_REGION_OVERLAP) : Optional.empty();
+        boolean overlaps = distributor != NOWHERE && hitsRegion(distributor, PAGE);
+        return overlaps ? Optional.of(VgicAnswer.VGIC_REGION_OVERLAP) : Optional.empty();
     }
 
     private long size(int count) {
-        return REDISTRIBUTOR_SIZE * (count == 0 ? vm.vcpus().size() : count);
+        return REPAGE * (count == 0 ? vm.vcpus().size() : count);
     }
 
     private boolean hitsDistributor(long base, long size) {
-        return distributor != NOWHERE && base + size > distributor && base < distributor + DISTRIBUTOR_SIZE;
+        return distributor != NOWHERE && base + size > distributor && base < distributor + PAGE;
     }
 
     private boolean hitsRegion(long base, long size) {

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.NotModelledException;
 import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.model.Distributor;
 import io.kvmirq.arch.gic.model.DistributorRegister;
 import io.kvmirq.arch.gic.model.InterruptState;
 import io.kvmirq.arch.gic.model.RegisterFields;
-import io.kvmirq.fake.rules.ArmRule;
-import io.kvmirq.fake.rules.KernelRule;
-import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.VgicAnswer;
 import java.util.Optional;
 
 /**
@@ -65,7 +65,7 @@ final class VgicRegisters {
             case GICD_IGROUPR -> word(InterruptState.GROUP1, vcpu, register.interrupt(offset));
             case GICD_ISENABLER, GICD_ICENABLER -> word(InterruptState.ENABLED, vcpu, register.interrupt(offset));
             case GICD_ISPENDR -> {
-                vgic.vm().note(ArmRule.VGIC_PENDING_IS_LATCHED);
+                vgic.vm().note(VgicAnswer.VGIC_PENDING_IS_LATCHED);
                 yield word(InterruptState.LATCH, vcpu, register.interrupt(offset));
             }
             case GICD_ISACTIVER, GICD_ICACTIVER -> vgic.delivery().activeWord(vcpu, register.interrupt(offset));
@@ -82,7 +82,7 @@ final class VgicRegisters {
      *
      * @return the rule that refuses the value; empty for none
      */
-    Optional<KernelRule> write(int offset, int value) {
+    Optional<Answer> write(int offset, int value) {
         DistributorRegister register = at(offset).orElse(null);
         if (register == null || isPrivate(register, offset)) {
             return Optional.empty();
@@ -95,7 +95,7 @@ final class VgicRegisters {
     }
 
     /** A VMM restores the identification to tell which kernel the state is of. Linux compares it with its own. */
-    static Optional<KernelRule> identify(int value, int own) {
+    static Optional<Answer> identify(int value, int own) {
         int difference = value ^ own;
         if (difference == 0) {
             return Optional.empty();
@@ -103,7 +103,7 @@ final class VgicRegisters {
         if (own != 0 && (difference & ~(int) RegisterFields.IIDR_REVISION.mask()) == 0) {
             throw new NotModelledException("an older revision in GICD_IIDR: patched kernels take it, others ignore it");
         }
-        return Optional.of(ArmRule.VGIC_IDENTIFICATION);
+        return Optional.of(VgicAnswer.VGIC_IDENTIFICATION);
     }
 
     /**
@@ -127,7 +127,7 @@ final class VgicRegisters {
             case GICD_ICENABLER ->
                 vgic.distributor().clear(InterruptState.ENABLED, vcpu, register.interrupt(offset), value);
             case GICD_ISPENDR -> {
-                vgic.vm().note(ArmRule.VGIC_PENDING_IS_LATCHED);
+                vgic.vm().note(VgicAnswer.VGIC_PENDING_IS_LATCHED);
                 replace(InterruptState.LATCH, vcpu, register.interrupt(offset), value);
                 vgic.delivery().queue(vcpu, register.interrupt(offset), value);
             }

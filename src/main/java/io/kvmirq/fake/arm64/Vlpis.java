@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.NotModelledException;
 import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.VlpiKernel;
 import io.kvmirq.arch.gic.VlpiObstacle;
@@ -11,12 +12,11 @@ import io.kvmirq.arch.gic.model.VlpiMapping.Route;
 import io.kvmirq.arch.gic.model.Vpe;
 import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.explain.VgicAnswer;
 import io.kvmirq.fake.file.Build;
 import io.kvmirq.fake.file.Hardware;
 import io.kvmirq.fake.file.Producer;
 import io.kvmirq.fake.kvm.FakeIrqfd;
-import io.kvmirq.fake.rules.ArmRule;
-import io.kvmirq.fake.rules.NotModelledException;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -100,9 +100,9 @@ final class Vlpis {
     boolean connect(FakeIrqfd irqfd, Producer producer, Route route) {
         VlpiMapping mapping = new VlpiMapping(kernel, gicv4, lpis, vpes(), producer.number());
         Optional<VlpiObstacle> refused = mapping.register(route);
-        vm.note(refused.isEmpty() ? ArmRule.VLPI_MADE : ArmRule.VLPI_NOT_MADE);
+        vm.note(refused.isEmpty() ? VgicAnswer.VLPI_MADE : VgicAnswer.VLPI_NOT_MADE);
         if (refused.filter(VlpiObstacle.UNMAPPED::equals).isPresent() && kernel == VlpiKernel.BY_ROUTE) {
-            vm.note(ArmRule.VLPI_NOT_CONNECTED_BEFORE);
+            vm.note(VgicAnswer.VLPI_NOT_CONNECTED_BEFORE);
             return false;
         }
         if (producer.entry() instanceof GicHardware.Event event) {
@@ -114,7 +114,7 @@ final class Vlpis {
 
     void reroute(FakeIrqfd irqfd, Route route) {
         note(Objects.requireNonNull(mappings.get(irqfd)).changeRoute(route));
-        vm.note(kernel == VlpiKernel.BY_HOST_IRQ ? ArmRule.VLPI_ENDS_WITH_ROUTE : ArmRule.VLPI_STAYS_BEFORE);
+        vm.note(kernel == VlpiKernel.BY_HOST_IRQ ? VgicAnswer.VLPI_ENDS_WITH_ROUTE : VgicAnswer.VLPI_STAYS_BEFORE);
     }
 
     void disconnect(FakeIrqfd irqfd) {
@@ -123,7 +123,7 @@ final class Vlpis {
 
     private void note(Outcome outcome) {
         if (outcome != Outcome.CLEAN) {
-            vm.note(ArmRule.VLPI_WARNS);
+            vm.note(VgicAnswer.VLPI_WARNS);
         }
     }
 }

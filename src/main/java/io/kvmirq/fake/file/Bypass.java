@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
-import io.kvmirq.fake.rules.KvmRule;
+import io.kvmirq.explain.IrqfdAnswer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -33,7 +33,7 @@ public final class Bypass {
 
     public void add(Producer added) {
         if (producer != null) {
-            host.note(KvmRule.BYPASS_BUSY);
+            host.note(IrqfdAnswer.BYPASS_BUSY);
         } else if (consumer == null || connect(added, consumer)) {
             producer = added;
         }
@@ -41,14 +41,14 @@ public final class Bypass {
 
     public void add(Consumer added) {
         if (consumer != null) {
-            host.note(KvmRule.BYPASS_BUSY);
+            host.note(IrqfdAnswer.BYPASS_BUSY);
         } else if (producer == null || connect(producer, added)) {
             consumer = added;
         }
     }
 
     private boolean connect(Producer of, Consumer to) {
-        host.note(KvmRule.BYPASS_CONNECTS);
+        host.note(IrqfdAnswer.BYPASS_CONNECTS);
         return to.connect(of);
     }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
-import io.kvmirq.fake.rules.FileRule;
-import io.kvmirq.fake.rules.KernelRule;
-import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.uapi.Epoll;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -73,7 +73,7 @@ public final class EpollFile extends FakeFile {
 
         @Override
         public void closed() {
-            host.note(FileRule.EPOLL_LAST_CLOSE);
+            host.note(FileAnswer.EPOLL_LAST_CLOSE);
             remove(this);
         }
     }
@@ -112,17 +112,17 @@ public final class EpollFile extends FakeFile {
         FakeFile set = host.file(epoll);
         FakeFile file = host.file(fd);
         if (set == null || file == null) {
-            return host.refuse(FileRule.FD_NOT_OPEN);
+            return host.refuse(FileAnswer.FD_NOT_OPEN);
         }
         if (!file.hasPoll()) {
-            return host.refuse(FileRule.EPOLL_NO_POLL);
+            return host.refuse(FileAnswer.EPOLL_NO_POLL);
         }
         if (set == file) {
-            return host.refuse(FileRule.EPOLL_ITSELF);
+            return host.refuse(FileAnswer.EPOLL_ITSELF);
         }
         return set instanceof EpollFile one
                 ? one.control(operation, file, fd, event)
-                : host.refuse(FileRule.EPOLL_NOT_A_SET);
+                : host.refuse(FileAnswer.EPOLL_NOT_A_SET);
     }
 
     private int control(int operation, FakeFile file, int fd, ByteBuffer event) {
@@ -131,7 +131,7 @@ public final class EpollFile extends FakeFile {
         }
         if (operation == Epoll.EPOLL_CTL_ADD && file instanceof EpollFile nested) {
             if (nested.holds(this)) {
-                return host.refuse(FileRule.EPOLL_LOOP);
+                return host.refuse(FileAnswer.EPOLL_LOOP);
             }
             if (isWatched() || nested.entries.stream().anyMatch(entry -> entry.file instanceof EpollFile)) {
                 throw new NotModelledException("epoll sets in an epoll set in another");
@@ -141,16 +141,16 @@ public final class EpollFile extends FakeFile {
                 entries.stream().filter(entry -> entry.isOf(file, fd)).findFirst();
         return switch (operation) {
             case Epoll.EPOLL_CTL_ADD ->
-                known.isPresent() ? host.refuse(FileRule.EPOLL_EXISTS) : add(new Entry(file, fd), event);
+                known.isPresent() ? host.refuse(FileAnswer.EPOLL_EXISTS) : add(new Entry(file, fd), event);
             case Epoll.EPOLL_CTL_DEL -> {
                 known.ifPresent(this::remove);
-                yield known.isPresent() ? 0 : host.refuse(FileRule.EPOLL_ABSENT);
+                yield known.isPresent() ? 0 : host.refuse(FileAnswer.EPOLL_ABSENT);
             }
             case Epoll.EPOLL_CTL_MOD -> {
                 known.ifPresent(entry -> entry.set(event));
-                yield known.isPresent() ? 0 : host.refuse(FileRule.EPOLL_ABSENT);
+                yield known.isPresent() ? 0 : host.refuse(FileAnswer.EPOLL_ABSENT);
             }
-            default -> host.refuse(FileRule.EPOLL_OPERATION);
+            default -> host.refuse(FileAnswer.EPOLL_OPERATION);
         };
     }
 
@@ -172,30 +172,30 @@ public final class EpollFile extends FakeFile {
      * @param timeoutMillis negative: wait without limit
      */
     public static int await(Host host, int epoll, long events, int most, int timeoutMillis) {
-        Optional<KernelRule> flaw = flawOfRoom(events, most);
+        Optional<Answer> flaw = flawOfRoom(events, most);
         if (flaw.isPresent() && !host.build().isSince(6, 15)) {
-            host.note(FileRule.EPOLL_ROOM_FIRST_BEFORE);
+            host.note(FileAnswer.EPOLL_ROOM_FIRST_BEFORE);
             return host.refuse(flaw);
         }
         FakeFile file = host.file(epoll);
         if (file == null) {
-            return host.refuse(FileRule.FD_NOT_OPEN);
+            return host.refuse(FileAnswer.FD_NOT_OPEN);
         }
         if (flaw.isPresent()) {
             return host.refuse(flaw);
         }
         return file instanceof EpollFile set
                 ? set.await(events, most, timeoutMillis)
-                : host.refuse(FileRule.EPOLL_NOT_A_SET);
+                : host.refuse(FileAnswer.EPOLL_NOT_A_SET);
     }
 
-    private static Optional<KernelRule> flawOfRoom(long events, int most) {
+    private static Optional<Answer> flawOfRoom(long events, int most) {
         if (most <= 0 || most > MOST_EVENTS) {
-            return Optional.of(FileRule.EPOLL_ROOM);
+            return Optional.of(FileAnswer.EPOLL_ROOM);
         }
         long end = events + (long) most * Epoll.SIZE;
         if (events < 0 || end < 0) {
-            return Optional.of(FileRule.EPOLL_KERNEL_ADDRESS);
+            return Optional.of(FileAnswer.EPOLL_KERNEL_ADDRESS);
         }
         if (end > LOWER_HALF) {
             throw new NotModelledException("addresses above the lower half of 48 bits");
@@ -236,7 +236,7 @@ public final class EpollFile extends FakeFile {
             next += fault ? 0 : 1;
         }
         ready.addAll(0, scanned.subList(next, scanned.size()));
-        return fault && sent == 0 ? host.refuse(FileRule.FAULT) : sent;
+        return fault && sent == 0 ? host.refuse(FileAnswer.FAULT) : sent;
     }
 
     private boolean put(long address, int readiness, long data) {
@@ -249,12 +249,12 @@ public final class EpollFile extends FakeFile {
 
     private void reported(Entry entry) {
         if ((entry.events & Epoll.EPOLLONESHOT) != 0) {
-            host.note(FileRule.EPOLL_ONE_SHOT);
+            host.note(FileAnswer.EPOLL_ONE_SHOT);
             entry.events &= PRIVATE;
         } else if ((entry.events & Epoll.EPOLLET) != 0) {
-            host.note(FileRule.EPOLL_EDGE);
+            host.note(FileAnswer.EPOLL_EDGE);
         } else {
-            host.note(FileRule.EPOLL_LEVEL);
+            host.note(FileAnswer.EPOLL_LEVEL);
             ready.add(entry);
         }
     }
@@ -282,11 +282,11 @@ public final class EpollFile extends FakeFile {
     @Override
     public int ioctl(long request, long argument) {
         if (!host.build().isSince(6, 9)) {
-            return host.refuse(FileRule.EPOLL_UNKNOWN_IOCTL_BEFORE);
+            return host.refuse(FileAnswer.EPOLL_UNKNOWN_IOCTL_BEFORE);
         }
         if (request == EPIOCSPARAMS || request == EPIOCGPARAMS) {
             throw new NotModelledException(request == EPIOCSPARAMS ? "EPIOCSPARAMS" : "EPIOCGPARAMS");
         }
-        return host.refuse(FileRule.EPOLL_UNKNOWN_IOCTL);
+        return host.refuse(FileAnswer.EPOLL_UNKNOWN_IOCTL);
     }
 }

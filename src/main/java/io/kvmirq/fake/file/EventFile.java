@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
-import io.kvmirq.fake.rules.FileRule;
-import io.kvmirq.fake.rules.KvmRule;
-import io.kvmirq.fake.rules.NotModelledException;
-import io.kvmirq.fake.rules.VfioRule;
+import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.FileAnswer;
+import io.kvmirq.explain.IrqfdAnswer;
+import io.kvmirq.explain.VfioIrqAnswer;
 import io.kvmirq.uapi.Epoll;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
@@ -40,21 +40,21 @@ public final class EventFile extends FakeFile {
     @Override
     public long write(long from, long length) {
         if (length < Long.BYTES) {
-            return host.refuse(FileRule.EVENTFD_LENGTH);
+            return host.refuse(FileAnswer.EVENTFD_LENGTH);
         }
         if (length > Long.BYTES) {
             if (host.build().isSince(6, 9)) {
-                return host.refuse(FileRule.EVENTFD_LONG_WRITE);
+                return host.refuse(FileAnswer.EVENTFD_LONG_WRITE);
             }
-            host.note(FileRule.EVENTFD_LONG_WRITE_TAKEN);
+            host.note(FileAnswer.EVENTFD_LONG_WRITE_TAKEN);
         }
         ByteBuffer memory = host.memory().at(from, Long.BYTES);
         if (memory == null) {
-            return host.refuse(FileRule.FAULT);
+            return host.refuse(FileAnswer.FAULT);
         }
         long add = memory.getLong(host.memory().offset(from));
         if (add == FULL) {
-            return host.refuse(FileRule.EVENTFD_ALL_ONES);
+            return host.refuse(FileAnswer.EVENTFD_ALL_ONES);
         }
         if (Long.compareUnsigned(FULL - count, add) <= 0) {
             return full();
@@ -67,24 +67,24 @@ public final class EventFile extends FakeFile {
         if (blocking) {
             throw new NotModelledException("a write that blocks because an eventfd is full");
         }
-        return host.refuse(FileRule.EVENTFD_FULL);
+        return host.refuse(FileAnswer.EVENTFD_FULL);
     }
 
     /** Signals as the kernel does for an ioeventfd or a resamplefd; the count saturates. */
     public void signal(long add) {
         if (Long.compareUnsigned(FULL - count, add) <= 0) {
-            host.note(FileRule.EVENTFD_SATURATES);
+            host.note(FileAnswer.EVENTFD_SATURATES);
             count = FULL;
         } else {
             count += add;
         }
         if (!irqfds.isEmpty()) {
-            host.note(irqfds.size() > 1 ? KvmRule.IRQFD_FIRST_TAKES : KvmRule.IRQFD_CONSUMES);
+            host.note(irqfds.size() > 1 ? IrqfdAnswer.IRQFD_FIRST_TAKES : IrqfdAnswer.IRQFD_CONSUMES);
             take();
             irqfds.get(0).raise();
         } else {
             if (!readers.isEmpty()) {
-                host.note(VfioRule.VFIO_UNMASK_READS);
+                host.note(VfioIrqAnswer.VFIO_UNMASK_READS);
                 take();
                 for (int i = 0; i < readers.size(); i++) {
                     readers.get(i).signalled();
@@ -98,7 +98,7 @@ public final class EventFile extends FakeFile {
     /** @return the amount taken from the count: all of it, or 1 with EFD_SEMAPHORE */
     private long take() {
         if (semaphore) {
-            host.note(FileRule.EVENTFD_SEMAPHORE);
+            host.note(FileAnswer.EVENTFD_SEMAPHORE);
         }
         long taken = semaphore && count != 0 ? 1 : count;
         count -= taken;
@@ -108,7 +108,7 @@ public final class EventFile extends FakeFile {
     @Override
     public long read(long to, long length) {
         if (length < Long.BYTES) {
-            return host.refuse(FileRule.EVENTFD_LENGTH);
+            return host.refuse(FileAnswer.EVENTFD_LENGTH);
         }
         if (count == 0 && blocking) {
             throw new NotModelledException("a read that blocks because an eventfd is empty");
@@ -119,14 +119,14 @@ public final class EventFile extends FakeFile {
     /** Reads with RWF_NOWAIT: never blocks. */
     public long readNow(long to) {
         if (count == 0) {
-            return host.refuse(FileRule.EVENTFD_EMPTY);
+            return host.refuse(FileAnswer.EVENTFD_EMPTY);
         }
         long taken = take();
         wake(Epoll.EPOLLOUT);
         host.time().changed();
         ByteBuffer memory = host.memory().at(to, Long.BYTES);
         if (memory == null) {
-            return host.refuse(FileRule.FAULT);
+            return host.refuse(FileAnswer.FAULT);
         }
         memory.putLong(host.memory().offset(to), taken);
         return Long.BYTES;
@@ -163,7 +163,7 @@ public final class EventFile extends FakeFile {
     public void attach(EventWaiter attached) {
         irqfds.add(attached);
         if (count != 0) {
-            host.note(KvmRule.IRQFD_PRE_SIGNALLED);
+            host.note(IrqfdAnswer.IRQFD_PRE_SIGNALLED);
             attached.raiseLate();
         }
     }
@@ -171,7 +171,7 @@ public final class EventFile extends FakeFile {
     /** Removes a priority waiter, which reads the count. */
     public void detach(EventWaiter detached) {
         if (irqfds.remove(detached) && count != 0) {
-            host.note(KvmRule.IRQFD_DETACH_DRAINS);
+            host.note(IrqfdAnswer.IRQFD_DETACH_DRAINS);
             take();
             wake(Epoll.EPOLLOUT);
         }
@@ -187,7 +187,7 @@ public final class EventFile extends FakeFile {
     /** Removes a reader, which reads the count once more. */
     public void detach(EventReader detached) {
         if (readers.remove(detached) && count != 0) {
-            host.note(VfioRule.VFIO_UNMASK_DETACH_DRAINS);
+            host.note(VfioIrqAnswer.VFIO_UNMASK_DETACH_DRAINS);
             take();
             wake(Epoll.EPOLLOUT);
         }
@@ -197,7 +197,7 @@ public final class EventFile extends FakeFile {
     protected void released() {
         List.copyOf(readers).forEach(EventReader::released);
         for (EventWaiter irqfd : waiters()) {
-            host.note(KvmRule.IRQFD_GONE_WITH_EVENTFD);
+            host.note(IrqfdAnswer.IRQFD_GONE_WITH_EVENTFD);
             host.work().shutDown(irqfd);
         }
     }

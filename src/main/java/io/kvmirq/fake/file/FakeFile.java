@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
-import io.kvmirq.fake.rules.FileRule;
-import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.uapi.Epoll;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
@@ -29,7 +29,7 @@ public abstract class FakeFile {
     /** Drops a reference; the last one releases the file. */
     public final void closed() {
         if (--descriptors == 0) {
-            host.note(FileRule.FD_LAST_CLOSE);
+            host.note(FileAnswer.FD_LAST_CLOSE);
             List.copyOf(watchers).forEach(Watcher::closed);
             released();
         }
@@ -65,7 +65,7 @@ public abstract class FakeFile {
 
     /** Answers ioctl(2); {@code argument} is a value or an address. */
     public int ioctl(long request, long argument) {
-        return host.refuse(FileRule.UNKNOWN_IOCTL_OF_FILE);
+        return host.refuse(FileAnswer.UNKNOWN_IOCTL_OF_FILE);
     }
 
     /** The memory that mmap maps; empty if the file has none. */
@@ -77,19 +77,19 @@ public abstract class FakeFile {
     public void setBlocking(boolean on) {}
 
     public long read(long to, long length) {
-        return host.refuse(FileRule.NOT_READABLE);
+        return host.refuse(FileAnswer.NOT_READABLE);
     }
 
     public long write(long from, long length) {
-        return host.refuse(FileRule.NOT_READABLE);
+        return host.refuse(FileAnswer.NOT_READABLE);
     }
 
     public long pread(long to, long length, long offset) {
-        return host.refuse(FileRule.NO_OFFSET);
+        return host.refuse(FileAnswer.NO_OFFSET);
     }
 
     public long pwrite(long from, long length, long offset) {
-        return host.refuse(FileRule.NO_OFFSET);
+        return host.refuse(FileAnswer.NO_OFFSET);
     }
 
     /** F_GETFL. */

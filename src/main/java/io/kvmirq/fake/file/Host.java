@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
-import io.kvmirq.fake.rules.FileRule;
-import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.FileAnswer;
 import java.nio.ByteBuffer;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
@@ -21,13 +21,13 @@ public interface Host {
     IrqHardware hardware();
 
     /** Records that an answer depends on a rule. */
-    void note(KernelRule rule);
+    void note(Answer rule);
 
     /** @return the result of a call that {@code rule} refuses */
-    int refuse(KernelRule rule);
+    int refuse(Answer rule);
 
     /** @return the result of a call that {@code rule} refuses; 0 for no rule */
-    default int refuse(Optional<KernelRule> rule) {
+    default int refuse(Optional<Answer> rule) {
         return rule.isPresent() ? refuse(rule.get()) : 0;
     }
 
@@ -46,7 +46,7 @@ public interface Host {
 
     /** Copies to the caller's memory. Returns 0 or -EFAULT. */
     default int copyOut(long address, ByteBuffer from, int length) {
-        return memory().copyOut(address, from, length) ? 0 : refuse(FileRule.FAULT);
+        return memory().copyOut(address, from, length) ? 0 : refuse(FileAnswer.FAULT);
     }
 
     /** Handles a structure copied from the caller's memory. */
@@ -57,6 +57,6 @@ public interface Host {
     /** Copies a structure in before any check of it. Returns -EFAULT or the result of {@code call}. */
     default int copied(long address, int size, OnStructure call) {
         ByteBuffer structure = memory().copyIn(address, size);
-        return structure == null ? refuse(FileRule.FAULT) : call.apply(structure);
+        return structure == null ? refuse(FileAnswer.FAULT) : call.apply(structure);
     }
 }

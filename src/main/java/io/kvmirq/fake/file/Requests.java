@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
-import io.kvmirq.fake.rules.FileRule;
-import io.kvmirq.fake.rules.KernelRule;
-import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.FileAnswer;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
@@ -39,7 +39,7 @@ public final class Requests<F extends FakeFile> {
         int answer(F file, ByteBuffer header, long address);
     }
 
-    private final KernelRule unknown;
+    private final Answer unknown;
     private final LongFunction<@Nullable String> notModelled;
     private final List<OnValue<F>> answers = new ArrayList<>();
     private long[] numbers = {};
@@ -51,7 +51,7 @@ public final class Requests<F extends FakeFile> {
      * @param notModelled the name of a request that real kernels implement and the fake does not; null for any other
      *     number
      */
-    public Requests(KernelRule unknown, LongFunction<@Nullable String> notModelled) {
+    public Requests(Answer unknown, LongFunction<@Nullable String> notModelled) {
         this.unknown = unknown;
         this.notModelled = notModelled;
     }
@@ -76,7 +76,7 @@ public final class Requests<F extends FakeFile> {
     public Requests<F> inHeader(long request, OnHeader<F> answer) {
         return value(request, (file, address) -> {
             ByteBuffer structure = file.host.memory().copyIn(address, size(request));
-            return structure == null ? file.host.refuse(FileRule.FAULT) : answer.answer(file, structure, address);
+            return structure == null ? file.host.refuse(FileAnswer.FAULT) : answer.answer(file, structure, address);
         });
     }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
-import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.NotModelledException;
 
 /** Standard input, output or error. The descriptor is open; its operations are not modelled. */
 public final class StandardFile extends FakeFile {

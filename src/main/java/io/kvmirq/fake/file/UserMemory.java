@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
-import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.NotModelledException;
 import java.lang.ref.WeakReference;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;

@@ -3,11 +3,11 @@ package io.kvmirq.fake.kvm;
 
 import io.kvmirq.arch.intx.model.PinSources;
 import io.kvmirq.arch.intx.model.Signal;
+import io.kvmirq.explain.IrqfdAnswer;
 import io.kvmirq.fake.file.Bypass;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.EventWaiter;
 import io.kvmirq.fake.file.Producer;
-import io.kvmirq.fake.rules.KvmRule;
 import java.util.Optional;
 
 /** An eventfd that raises a GSI; source: virt/kvm/eventfd.c. */
@@ -78,7 +78,7 @@ public final class FakeIrqfd implements EventWaiter, Signal, Bypass.Consumer {
     @Override
     public void inject() {
         if (resample.isPresent()) {
-            vm.note(KvmRule.RESAMPLE_SOURCE);
+            vm.note(IrqfdAnswer.RESAMPLE_SOURCE);
             vm.resampler(gsi).raise();
         } else {
             vm.drive(gsi, PinSources.USERSPACE, true);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.kvm;
 
-import io.kvmirq.fake.rules.KernelRule;
-import io.kvmirq.fake.rules.KvmRule;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.InterruptAnswer;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
@@ -46,10 +46,10 @@ public final class FakeRoutes {
     /** The routes that an architecture accepts. */
     public interface Entries {
         /** @return the rule that refuses a pin; empty for none */
-        Optional<KernelRule> refusesPin(int chip, int pin);
+        Optional<Answer> refusesPin(int chip, int pin);
 
         /** @return the rule that refuses a message; empty for none */
-        default Optional<KernelRule> refusesMessage(Object message) {
+        default Optional<Answer> refusesMessage(Object message) {
             return Optional.empty();
         }
 
@@ -82,14 +82,14 @@ public final class FakeRoutes {
         }
 
         /** @return the rule that refuses the table; empty for none. All GSIs are checked before the other fields. */
-        Optional<KernelRule> read(ByteBuffer entries, int count) {
+        Optional<Answer> read(ByteBuffer entries, int count) {
             for (int i = 0; i < count; i++) {
                 if (Integer.compareUnsigned(gsi(entries, i * Uapi.KvmIrqRoutingEntry.SIZE), MAX_GSI) >= 0) {
-                    return Optional.of(KvmRule.ROUTE_GSI);
+                    return Optional.of(InterruptAnswer.ROUTE_GSI);
                 }
             }
             for (int i = 0; i < count; i++) {
-                Optional<KernelRule> refused = add(entries, i * Uapi.KvmIrqRoutingEntry.SIZE);
+                Optional<Answer> refused = add(entries, i * Uapi.KvmIrqRoutingEntry.SIZE);
                 if (refused.isPresent()) {
                     return refused;
                 }
@@ -101,11 +101,11 @@ public final class FakeRoutes {
             return entries.getInt(at + Uapi.KvmIrqRoutingEntry.GSI);
         }
 
-        private Optional<KernelRule> add(ByteBuffer entries, int at) {
+        private Optional<Answer> add(ByteBuffer entries, int at) {
             int type = entries.getInt(at + Uapi.KvmIrqRoutingEntry.TYPE);
             int known = type == Uapi.KVM_IRQ_ROUTING_MSI ? Uapi.KVM_MSI_VALID_DEVID : 0;
             if ((entries.getInt(at + Uapi.KvmIrqRoutingEntry.FLAGS) & ~known) != 0) {
-                return Optional.of(KvmRule.ROUTE_FLAGS);
+                return Optional.of(InterruptAnswer.ROUTE_FLAGS);
             }
             return switch (type) {
                 case Uapi.KVM_IRQ_ROUTING_MSI -> message(entries, at);
@@ -113,12 +113,12 @@ public final class FakeRoutes {
                 case HV_SINT ->
                     allowed.hasSynthetic()
                             ? place(gsi(entries, at), Target.pin(SINT, 0))
-                            : Optional.of(KvmRule.ROUTE_TYPE);
-                default -> Optional.of(KvmRule.ROUTE_TYPE);
+                            : Optional.of(InterruptAnswer.ROUTE_TYPE);
+                default -> Optional.of(InterruptAnswer.ROUTE_TYPE);
             };
         }
 
-        private Optional<KernelRule> message(ByteBuffer entries, int at) {
+        private Optional<Answer> message(ByteBuffer entries, int at) {
             boolean hasDevice = (entries.getInt(at + Uapi.KvmIrqRoutingEntry.FLAGS) & Uapi.KVM_MSI_VALID_DEVID) != 0;
             Object message = allowed.message(
                     address(
@@ -128,21 +128,21 @@ public final class FakeRoutes {
                     hasDevice
                             ? OptionalInt.of(entries.getInt(at + Uapi.KvmIrqRoutingEntry.U_MSI_DEVID))
                             : OptionalInt.empty());
-            Optional<KernelRule> refused = allowed.refusesMessage(message);
+            Optional<Answer> refused = allowed.refusesMessage(message);
             return refused.isPresent() ? refused : place(gsi(entries, at), new Target(message, 0, 0));
         }
 
-        private Optional<KernelRule> pin(ByteBuffer entries, int at) {
+        private Optional<Answer> pin(ByteBuffer entries, int at) {
             int chip = entries.getInt(at + Uapi.KvmIrqRoutingEntry.U_IRQCHIP_IRQCHIP);
             int pin = entries.getInt(at + Uapi.KvmIrqRoutingEntry.U_IRQCHIP_PIN);
-            Optional<KernelRule> refused = allowed.refusesPin(chip, pin);
+            Optional<Answer> refused = allowed.refusesPin(chip, pin);
             return refused.isPresent() ? refused : place(gsi(entries, at), Target.pin(chip, pin));
         }
 
-        private Optional<KernelRule> place(int gsi, Target target) {
+        private Optional<Answer> place(int gsi, Target target) {
             for (Target other : routes.of(gsi)) {
                 if (other.conflicts(target)) {
-                    return Optional.of(KvmRule.ROUTE_CONFLICT);
+                    return Optional.of(InterruptAnswer.ROUTE_CONFLICT);
                 }
             }
             routes.add(gsi, target);

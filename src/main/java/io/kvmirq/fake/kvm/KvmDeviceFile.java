@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.kvm;
 
+import io.kvmirq.explain.InterruptAnswer;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Requests;
-import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.uapi.Uapi;
 
 /** A device of a VM, with attributes; source: {@code kvm_device_ioctl()} in virt/kvm/kvm_main.c. */
@@ -23,7 +23,7 @@ public abstract class KvmDeviceFile extends FakeFile {
     }
 
     private static Requests<KvmDeviceFile> requests() {
-        return new Requests<KvmDeviceFile>(KvmRule.DEVICE_UNKNOWN_REQUEST, number -> null)
+        return new Requests<KvmDeviceFile>(InterruptAnswer.DEVICE_UNKNOWN_REQUEST, number -> null)
                 .in(Uapi.KVM_SET_DEVICE_ATTR, (device, structure) -> device.set(Attribute.of(structure)))
                 .in(Uapi.KVM_HAS_DEVICE_ATTR, (device, structure) -> device.has(Attribute.of(structure)));
     }
@@ -37,7 +37,7 @@ public abstract class KvmDeviceFile extends FakeFile {
     @Override
     public final int ioctl(long request, long argument) {
         if (!readable && request == Uapi.KVM_GET_DEVICE_ATTR) {
-            return host.refuse(KvmRule.DEVICE_NO_GETTER);
+            return host.refuse(InterruptAnswer.DEVICE_NO_GETTER);
         }
         return (readable ? READABLE : SETTABLE).answer(this, request, argument);
     }
@@ -48,6 +48,6 @@ public abstract class KvmDeviceFile extends FakeFile {
 
     /** KVM_GET_DEVICE_ATTR of a readable device. */
     protected int get(Attribute attribute) {
-        return host.refuse(KvmRule.DEVICE_NO_GETTER);
+        return host.refuse(InterruptAnswer.DEVICE_NO_GETTER);
     }
 }

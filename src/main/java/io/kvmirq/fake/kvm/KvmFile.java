@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.kvm;
 
+import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Requests;
-import io.kvmirq.fake.rules.FileRule;
-import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.uapi.Uapi;
 import java.util.function.LongFunction;
 import org.jspecify.annotations.Nullable;
@@ -22,7 +21,7 @@ public abstract class KvmFile extends FakeFile {
 
     /** The requests of every architecture. */
     protected static <F extends KvmFile> Requests<F> requests(LongFunction<@Nullable String> notModelled) {
-        return new Requests<F>(KvmRule.KVM_UNKNOWN_REQUEST, notModelled)
+        return new Requests<F>(FileAnswer.KVM_UNKNOWN_REQUEST, notModelled)
                 .value(Uapi.KVM_GET_API_VERSION, (kvm, argument) -> kvm.number(Uapi.KVM_API_VERSION, argument))
                 .value(Uapi.KVM_GET_VCPU_MMAP_SIZE, (kvm, argument) -> kvm.number(kvm.runSize(), argument))
                 .value(Uapi.KVM_CHECK_EXTENSION, KvmFile::check)
@@ -34,7 +33,7 @@ public abstract class KvmFile extends FakeFile {
     }
 
     final int number(int value, long argument) {
-        return argument == 0 ? value : host.refuse(KvmRule.KVM_ARGUMENT);
+        return argument == 0 ? value : host.refuse(FileAnswer.KVM_ARGUMENT);
     }
 
     /** KVM_CHECK_EXTENSION. */
@@ -45,17 +44,17 @@ public abstract class KvmFile extends FakeFile {
 
     /** The kernel reserves the descriptor before it checks the type. */
     private int createVm(long type) {
-        return host.isFull() ? host.refuse(FileRule.FD_TABLE_FULL) : createVmOf(type);
+        return host.isFull() ? host.refuse(FileAnswer.FD_TABLE_FULL) : createVmOf(type);
     }
 
     /** A file opened by path accepts an offset, but /dev/kvm has no read operation. */
     @Override
     public long pread(long to, long length, long offset) {
-        return host.refuse(FileRule.NOT_READABLE);
+        return host.refuse(FileAnswer.NOT_READABLE);
     }
 
     @Override
     public long pwrite(long from, long length, long offset) {
-        return host.refuse(FileRule.NOT_READABLE);
+        return host.refuse(FileAnswer.NOT_READABLE);
     }
 }

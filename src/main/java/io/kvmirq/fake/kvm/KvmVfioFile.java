@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.kvm;
 
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.InterruptAnswer;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.HostLine;
 import io.kvmirq.fake.file.VfioLines;
-import io.kvmirq.fake.rules.KernelRule;
-import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.Uapi.KvmArchForwardedIrq;
 import java.nio.ByteBuffer;
@@ -42,7 +42,7 @@ final class KvmVfioFile extends KvmDeviceFile {
         boolean known = attribute.group() == Uapi.KVM_DEV_VFIO_FILE
                 && (attribute.number() == Uapi.KVM_DEV_VFIO_FILE_ADD
                         || attribute.number() == Uapi.KVM_DEV_VFIO_FILE_DEL);
-        return known || isForwarding(attribute) ? 0 : host.refuse(KvmRule.VFIO_ATTRIBUTE);
+        return known || isForwarding(attribute) ? 0 : host.refuse(InterruptAnswer.VFIO_ATTRIBUTE);
     }
 
     private boolean isForwarding(Attribute attribute) {
@@ -72,17 +72,17 @@ final class KvmVfioFile extends KvmDeviceFile {
     private int setFile(boolean add, int fd) {
         FakeFile file = host.file(fd);
         if (file == null) {
-            return host.refuse(KvmRule.VFIO_FILE_FD);
+            return host.refuse(InterruptAnswer.VFIO_FILE_FD);
         }
         return add ? add(file) : delete(file);
     }
 
     private int add(FakeFile file) {
         if (!file.isVfio()) {
-            return host.refuse(KvmRule.VFIO_NOT_A_VFIO_FILE);
+            return host.refuse(InterruptAnswer.VFIO_NOT_A_VFIO_FILE);
         }
         if (files.contains(file)) {
-            return host.refuse(KvmRule.VFIO_FILE_TWICE);
+            return host.refuse(InterruptAnswer.VFIO_FILE_TWICE);
         }
         files.add(file);
         file.opened();
@@ -91,7 +91,7 @@ final class KvmVfioFile extends KvmDeviceFile {
 
     private int delete(FakeFile file) {
         if (!files.remove(file)) {
-            return host.refuse(KvmRule.VFIO_FILE_UNKNOWN);
+            return host.refuse(InterruptAnswer.VFIO_FILE_UNKNOWN);
         }
         file.closed();
         return 0;
@@ -103,7 +103,7 @@ final class KvmVfioFile extends KvmDeviceFile {
         FakeFile file = host.file(given.getInt(KvmArchForwardedIrq.FD));
         Optional<VfioLines> device = file == null ? Optional.empty() : file.device();
         if (device.isEmpty()) {
-            return host.refuse(KvmRule.FORWARD_NOT_A_DEVICE);
+            return host.refuse(InterruptAnswer.FORWARD_NOT_A_DEVICE);
         }
         Irq irq = new Irq(
                 device.get(), given.getInt(KvmArchForwardedIrq.INDEX), given.getInt(KvmArchForwardedIrq.SUBINDEX));
@@ -112,12 +112,12 @@ final class KvmVfioFile extends KvmDeviceFile {
 
     private int forward(Irq irq, int gsi) {
         if (forwarded.containsKey(irq)) {
-            return host.refuse(KvmRule.FORWARD_TWICE);
+            return host.refuse(InterruptAnswer.FORWARD_TWICE);
         }
         if (!vm.forwards()) {
-            host.note(KvmRule.FORWARD_STUB);
+            host.note(InterruptAnswer.FORWARD_STUB);
         } else {
-            Optional<KernelRule> refused = forwardLine(irq, gsi);
+            Optional<Answer> refused = forwardLine(irq, gsi);
             if (refused.isPresent()) {
                 return host.refuse(refused);
             }
@@ -128,17 +128,17 @@ final class KvmVfioFile extends KvmDeviceFile {
     }
 
     /** From here on VFIO's numbers are gone: the architecture gets the VM, the interrupt of the host and the GSI. */
-    private Optional<KernelRule> forwardLine(Irq irq, int gsi) {
+    private Optional<Answer> forwardLine(Irq irq, int gsi) {
         Optional<HostLine> line = irq.device().line(irq.index(), irq.subindex());
         if (line.isEmpty()) {
-            return Optional.of(KvmRule.FORWARD_NO_LINE);
+            return Optional.of(InterruptAnswer.FORWARD_NO_LINE);
         }
-        return line.get().isSignalled() ? Optional.of(KvmRule.FORWARD_SIGNALLED) : vm.forward(line.get(), gsi);
+        return line.get().isSignalled() ? Optional.of(InterruptAnswer.FORWARD_SIGNALLED) : vm.forward(line.get(), gsi);
     }
 
     private int unforward(Irq irq) {
         if (!forwarded.containsKey(irq)) {
-            return host.refuse(KvmRule.FORWARD_UNKNOWN);
+            return host.refuse(InterruptAnswer.FORWARD_UNKNOWN);
         }
         end(irq);
         return 0;
@@ -146,7 +146,7 @@ final class KvmVfioFile extends KvmDeviceFile {
 
     /** Cannot fail, whatever the state of the interrupt is. */
     private void end(Irq irq) {
-        host.note(KvmRule.UNFORWARD_LIVE);
+        host.note(InterruptAnswer.UNFORWARD_LIVE);
         Integer gsi = forwarded.remove(irq);
         if (gsi != null && vm.forwards()) {
             irq.device().line(irq.index(), irq.subindex()).ifPresent(line -> vm.unforward(line, gsi));

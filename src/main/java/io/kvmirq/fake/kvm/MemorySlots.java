@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.kvm;
 
+import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Host;
-import io.kvmirq.fake.rules.KernelRule;
-import io.kvmirq.fake.rules.KvmRule;
-import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.Map;
@@ -42,7 +42,7 @@ public final class MemorySlots {
      * @param addressBits the size of a guest physical address in bits
      * @param beyond the rule that refuses higher addresses
      */
-    public record Limits(int slots, int spaces, int addressBits, KernelRule beyond) {}
+    public record Limits(int slots, int spaces, int addressBits, Answer beyond) {}
 
     private final Host host;
     private final Limits limits;
@@ -78,39 +78,39 @@ public final class MemorySlots {
                 region.getLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR),
                 region.getInt(Uapi.KvmUserspaceMemoryRegion.FLAGS));
         if ((next.flags & ~known) != 0) {
-            return host.refuse(KvmRule.MEMORY_FLAGS);
+            return host.refuse(VmAnswer.MEMORY_FLAGS);
         }
         if ((next.size | next.guest | next.user) % PAGE != 0 || next.user < 0) {
-            return host.refuse(KvmRule.MEMORY_ALIGNMENT);
+            return host.refuse(VmAnswer.MEMORY_ALIGNMENT);
         }
         boolean wraps = Long.compareUnsigned(next.guest + next.size, next.guest) < 0;
         if (space(id) >= limits.spaces || (id & 0xffff) >= limits.slots || wraps || next.size >>> 12 > MOST_PAGES) {
-            return host.refuse(KvmRule.MEMORY_SLOT);
+            return host.refuse(VmAnswer.MEMORY_SLOT);
         }
         if (space(id) > 0) {
-            host.note(KvmRule.MEMORY_SPACES);
+            host.note(VmAnswer.MEMORY_SPACES);
         }
         return replace(id, next, slots.get(id), memfd);
     }
 
     private int replace(int id, Slot next, @Nullable Slot now, int memfd) {
         if (next.size == 0) {
-            return slots.remove(id) == null ? host.refuse(KvmRule.MEMORY_ABSENT) : 0;
+            return slots.remove(id) == null ? host.refuse(VmAnswer.MEMORY_ABSENT) : 0;
         }
         boolean changed = now != null && (now.isOtherThan(next) || next.isOfFile());
         if (changed) {
-            return host.refuse(KvmRule.MEMORY_CHANGED);
+            return host.refuse(VmAnswer.MEMORY_CHANGED);
         }
         boolean overlaps = slots.entrySet().stream()
                 .anyMatch(other -> other.getKey() != id
                         && space(other.getKey()) == space(id)
                         && other.getValue().overlaps(next));
         if (overlaps) {
-            return host.refuse(KvmRule.MEMORY_OVERLAP);
+            return host.refuse(VmAnswer.MEMORY_OVERLAP);
         }
         if (next.isOfFile()) {
             // The fake creates no guest_memfd, so the file cannot be one.
-            return host.refuse(host.file(memfd) == null ? KvmRule.MEMORY_MEMFD : KvmRule.MEMORY_NOT_A_MEMFD);
+            return host.refuse(host.file(memfd) == null ? VmAnswer.MEMORY_MEMFD : VmAnswer.MEMORY_NOT_A_MEMFD);
         }
         if (next.guest + next.size - 1 >>> limits.addressBits != 0) {
             return host.refuse(limits.beyond);

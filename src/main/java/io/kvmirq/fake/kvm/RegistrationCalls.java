@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.kvm;
 
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.InterruptAnswer;
+import io.kvmirq.explain.IrqfdAnswer;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
-import io.kvmirq.fake.rules.KernelRule;
-import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.Objects;
@@ -30,16 +31,16 @@ final class RegistrationCalls {
 
     /** @param argument the caller's address of the header, which the entries follow */
     int setRouting(ByteBuffer header, long argument) {
-        Optional<KernelRule> none = vm.refusesRoutes();
+        Optional<Answer> none = vm.refusesRoutes();
         if (none.isPresent()) {
             return host.refuse(none.get());
         }
         int count = header.getInt(Uapi.KvmIrqRouting.NR);
         if (count < 0 || count > FakeRoutes.MAX_ROUTES) {
-            return host.refuse(KvmRule.ROUTES_TOO_MANY);
+            return host.refuse(InterruptAnswer.ROUTES_TOO_MANY);
         }
         if (header.getInt(Uapi.KvmIrqRouting.FLAGS) != 0) {
-            return host.refuse(KvmRule.ROUTES_FLAGS);
+            return host.refuse(InterruptAnswer.ROUTES_FLAGS);
         }
         return host.copied(
                 argument + Uapi.KvmIrqRouting.SIZE,
@@ -49,8 +50,8 @@ final class RegistrationCalls {
 
     private int replaceRoutes(ByteBuffer entries, int count) {
         FakeRoutes.Reader reader = new FakeRoutes.Reader(vm);
-        Optional<KernelRule> refused = reader.read(entries, count);
-        host.note(KvmRule.ROUTES_REPLACED);
+        Optional<Answer> refused = reader.read(entries, count);
+        host.note(InterruptAnswer.ROUTES_REPLACED);
         if (refused.isEmpty()) {
             vm.setRoutes(reader.routes());
         }
@@ -62,7 +63,7 @@ final class RegistrationCalls {
     int irqfd(ByteBuffer irqfd) {
         int flags = irqfd.getInt(Uapi.KvmIrqfd.FLAGS);
         if ((flags & ~(Uapi.KVM_IRQFD_FLAG_DEASSIGN | Uapi.KVM_IRQFD_FLAG_RESAMPLE)) != 0) {
-            return host.refuse(KvmRule.IRQFD_FLAGS);
+            return host.refuse(IrqfdAnswer.IRQFD_FLAGS);
         }
         int gsi = irqfd.getInt(Uapi.KvmIrqfd.GSI);
         int fd = irqfd.getInt(Uapi.KvmIrqfd.FD);
@@ -74,7 +75,7 @@ final class RegistrationCalls {
             return refused;
         }
         boolean resample = (flags & Uapi.KVM_IRQFD_FLAG_RESAMPLE) != 0;
-        Optional<KernelRule> any = vm.refusesIrqfd(resample);
+        Optional<Answer> any = vm.refusesIrqfd(resample);
         return any.isPresent()
                 ? host.refuse(any.get())
                 : assign(fd, gsi, resample, irqfd.getInt(Uapi.KvmIrqfd.RESAMPLEFD));
@@ -91,7 +92,7 @@ final class RegistrationCalls {
         EventFile event = eventfd(fd);
         FakeIrqfd irqfd = new FakeIrqfd(vm, event, gsi, resample ? Optional.of(eventfd(resampleFd)) : Optional.empty());
         vm.joinResampler(irqfd);
-        Optional<KernelRule> busy = vm.refusesBusy(event);
+        Optional<Answer> busy = vm.refusesBusy(event);
         if (busy.isPresent()) {
             vm.leaveResampler(irqfd);
             return host.refuse(busy.get());
@@ -101,10 +102,10 @@ final class RegistrationCalls {
     }
 
     private int refuseIrqfd(int fd) {
-        return refuseEventfd(fd, KvmRule.IRQFD_FD, KvmRule.IRQFD_NOT_AN_EVENTFD);
+        return refuseEventfd(fd, IrqfdAnswer.IRQFD_FD, IrqfdAnswer.IRQFD_NOT_AN_EVENTFD);
     }
 
-    private int refuseEventfd(int fd, KernelRule open, KernelRule eventfd) {
+    private int refuseEventfd(int fd, Answer open, Answer eventfd) {
         FakeFile file = host.file(fd);
         if (file == null) {
             return host.refuse(open);
@@ -130,10 +131,10 @@ final class RegistrationCalls {
             boolean lengthKnown = length == 0 || length == 1 || length == 2 || length == 4 || length == 8;
             boolean wraps = Long.compareUnsigned(address + length, address) < 0;
             if (!lengthKnown || wraps || (flags & ~IOEVENTFD_FLAGS) != 0 || length == 0 && match) {
-                return host.refuse(KvmRule.IOEVENTFD_ARGUMENTS);
+                return host.refuse(IrqfdAnswer.IOEVENTFD_ARGUMENTS);
             }
         }
-        int refused = refuseEventfd(fd, KvmRule.IOEVENTFD_FD, KvmRule.IOEVENTFD_NOT_AN_EVENTFD);
+        int refused = refuseEventfd(fd, IrqfdAnswer.IOEVENTFD_FD, IrqfdAnswer.IOEVENTFD_NOT_AN_EVENTFD);
         if (refused < 0) {
             return refused;
         }
@@ -145,10 +146,10 @@ final class RegistrationCalls {
                 !match,
                 match ? argument.getLong(Uapi.KvmIoeventfd.DATAMATCH) : 0);
         if (!assign) {
-            return vm.ioEventFds().remove(one) ? 0 : host.refuse(KvmRule.IOEVENTFD_NONE);
+            return vm.ioEventFds().remove(one) ? 0 : host.refuse(IrqfdAnswer.IOEVENTFD_NONE);
         }
         if (vm.ioEventFds().stream().anyMatch(one::collides)) {
-            return host.refuse(KvmRule.IOEVENTFD_COLLIDES);
+            return host.refuse(IrqfdAnswer.IOEVENTFD_COLLIDES);
         }
         vm.ioEventFds().add(one);
         return 0;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.kvm;
 
+import io.kvmirq.explain.FileAnswer;
+import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
-import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -40,7 +41,7 @@ public final class StatsFile extends FakeFile {
 
     @Override
     public long pread(long to, long length, long offset) {
-        host.note(KvmRule.STATS_NONE);
+        host.note(VmAnswer.STATS_NONE);
         int size = (int) Math.max(0, Math.min(length, END - offset));
         if (size == 0) {
             return 0;
@@ -51,7 +52,7 @@ public final class StatsFile extends FakeFile {
 
     @Override
     public long write(long from, long length) {
-        return host.refuse(KvmRule.STATS_READ_ONLY);
+        return host.refuse(FileAnswer.STATS_READ_ONLY);
     }
 
     @Override

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.kvm;
 
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.InterruptAnswer;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Requests;
-import io.kvmirq.fake.rules.KernelRule;
-import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.function.LongFunction;
@@ -26,7 +26,7 @@ public abstract class VmFile extends FakeFile {
 
     /** The requests that are common to all architectures. */
     protected static <F extends VmFile> Requests<F> requests(
-            KernelRule unknown, LongFunction<@Nullable String> notModelled) {
+            Answer unknown, LongFunction<@Nullable String> notModelled) {
         return new Requests<F>(unknown, notModelled)
                 .in(Uapi.KVM_SET_USER_MEMORY_REGION, (vm, region) -> vm.memory().set(region))
                 .inHeader(Uapi.KVM_SET_GSI_ROUTING, (vm, header, address) -> vm.registrations()
@@ -55,7 +55,7 @@ public abstract class VmFile extends FakeFile {
     }
 
     /** The rule that refuses an unknown device type. */
-    protected abstract KernelRule unknownDevice();
+    protected abstract Answer unknownDevice();
 
     /** Whether this architecture has a device type. KVM-VFIO is handled here. */
     protected boolean hasDevice(int type) {
@@ -73,7 +73,7 @@ public abstract class VmFile extends FakeFile {
             return host.refuse(unknownDevice());
         }
         if ((create.getInt(Uapi.KvmCreateDevice.FLAGS) & Uapi.KVM_CREATE_DEVICE_TEST) != 0) {
-            host.note(KvmRule.DEVICE_TEST);
+            host.note(InterruptAnswer.DEVICE_TEST);
             return 0;
         }
         int fd = type == Uapi.KVM_DEV_TYPE_VFIO ? createVfio() : createDevice(type);
@@ -86,7 +86,7 @@ public abstract class VmFile extends FakeFile {
 
     private int createVfio() {
         if (vfio) {
-            return host.refuse(KvmRule.DEVICE_SECOND);
+            return host.refuse(InterruptAnswer.DEVICE_SECOND);
         }
         int fd = host.install(new KvmVfioFile(interrupts, () -> vfio = false));
         vfio = fd >= 0;

@@ -3,12 +3,12 @@ package io.kvmirq.fake.kvm;
 
 import io.kvmirq.arch.intx.model.PinSources;
 import io.kvmirq.arch.intx.model.Resampler;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.IrqfdAnswer;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.HostLine;
 import io.kvmirq.fake.file.Producer;
-import io.kvmirq.fake.rules.KernelRule;
-import io.kvmirq.fake.rules.KvmRule;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashSet;
@@ -41,17 +41,17 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
         return host;
     }
 
-    public final void note(KernelRule rule) {
+    public final void note(Answer rule) {
         host.note(rule);
     }
 
     // Decisions of the architecture
 
     /** @return the rule that refuses every irqfd; empty for none */
-    protected abstract Optional<KernelRule> refusesIrqfd(boolean resample);
+    protected abstract Optional<Answer> refusesIrqfd(boolean resample);
 
     /** @return the rule that refuses every route table; empty for none */
-    protected abstract Optional<KernelRule> refusesRoutes();
+    protected abstract Optional<Answer> refusesRoutes();
 
     /** Drives the targets of a GSI. */
     protected abstract void drive(int gsi, int source, boolean level);
@@ -73,7 +73,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
      *
      * @return the rule that refuses; empty for none
      */
-    protected Optional<KernelRule> forward(HostLine line, int gsi) {
+    protected Optional<Answer> forward(HostLine line, int gsi) {
         return Optional.empty();
     }
 
@@ -158,7 +158,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
     /** The last irqfd that leaves a resampler lowers the line, also if it is the first and was refused as busy. */
     final void leaveResampler(FakeIrqfd irqfd) {
         if (irqfd.resample().isPresent() && resampler(irqfd.gsi()).remove(irqfd)) {
-            note(KvmRule.RESAMPLE_LAST_LOWERS);
+            note(IrqfdAnswer.RESAMPLE_LAST_LOWERS);
             resamplers.remove(irqfd.gsi());
             resamplersChanged();
         }
@@ -170,11 +170,11 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
     }
 
     /** @return the rule that refuses an irqfd on {@code event}; empty for none */
-    final Optional<KernelRule> refusesBusy(EventFile event) {
+    final Optional<Answer> refusesBusy(EventFile event) {
         if (host.build().irqfdHostWide()) {
-            return event.waiters().isEmpty() ? Optional.empty() : Optional.of(KvmRule.IRQFD_BUSY_HOST);
+            return event.waiters().isEmpty() ? Optional.empty() : Optional.of(IrqfdAnswer.IRQFD_BUSY_HOST);
         }
-        return irqfdsOn(event).findFirst().map(busy -> KvmRule.IRQFD_BUSY_VM);
+        return irqfdsOn(event).findFirst().map(busy -> IrqfdAnswer.IRQFD_BUSY_VM);
     }
 
     /** A snapshot of this VM's irqfds on an eventfd. */
@@ -186,7 +186,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
     }
 
     final void deassign(EventFile event, int gsi) {
-        note(KvmRule.IRQFD_DEASSIGN);
+        note(IrqfdAnswer.IRQFD_DEASSIGN);
         irqfdsOn(event).filter(irqfd -> irqfd.gsi() == gsi).forEach(FakeIrqfd::shutDown);
         host.work().finishShutDowns();
     }
@@ -209,7 +209,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
     /** Called at the close of the VM's last descriptor: removes all irqfds, even if vCPUs are still open. */
     final void close() {
         if (!irqfds.isEmpty()) {
-            note(KvmRule.IRQFD_GONE_WITH_VM);
+            note(IrqfdAnswer.IRQFD_GONE_WITH_VM);
             List.copyOf(irqfds).forEach(FakeIrqfd::shutDown);
         }
         host.work().finishShutDowns();

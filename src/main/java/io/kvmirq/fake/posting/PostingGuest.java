@@ -2,9 +2,9 @@
 package io.kvmirq.fake.posting;
 
 import io.kvmirq.InterruptVector;
+import io.kvmirq.NotModelledException;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.IrteUpdate;
-import io.kvmirq.fake.rules.NotModelledException;
 import java.util.ArrayList;
 import java.util.List;
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.posting;
 
+import io.kvmirq.NotModelledException;
 import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
 import io.kvmirq.fake.file.Build;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.IrqHardware;
-import io.kvmirq.fake.rules.NotModelledException;
 import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.HashMap;

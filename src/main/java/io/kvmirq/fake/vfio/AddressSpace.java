@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
+import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.FileAnswer;
+import io.kvmirq.explain.IommufdAnswer;
 import io.kvmirq.fake.file.Host;
-import io.kvmirq.fake.rules.FileRule;
-import io.kvmirq.fake.rules.KernelRule;
-import io.kvmirq.fake.rules.NotModelledException;
-import io.kvmirq.fake.rules.VfioRule;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -55,15 +55,15 @@ final class AddressSpace extends IommuObject {
     }
 
     /** The refusal of the first device that is to be attached. */
-    Optional<KernelRule> refusesDevice() {
+    Optional<Answer> refusesDevice() {
         boolean unfit = areas.values().stream()
                 .anyMatch(area -> area.overlaps(DmaMappings.messages(host), DmaMappings.messagesLast(host))
                         || ((area.first | area.last + 1 | area.vaddr) & PAGE_MASK) != 0);
         if (unfit) {
-            return Optional.of(VfioRule.IOMMUFD_ATTACH_MAPPED);
+            return Optional.of(IommufdAnswer.IOMMUFD_ATTACH_MAPPED);
         }
         return areas.values().stream().anyMatch(area -> isAbsent(area.vaddr, area.last - area.first + 1))
-                ? Optional.of(FileRule.FAULT)
+                ? Optional.of(FileAnswer.FAULT)
                 : Optional.empty();
     }
 
@@ -73,43 +73,43 @@ final class AddressSpace extends IommuObject {
 
     /** Maps memory. Returns 0 or a negative errno. */
     int map(long iova, long vaddr, long length) {
-        Optional<KernelRule> refused = refuses(iova, vaddr, length);
+        Optional<Answer> refused = refuses(iova, vaddr, length);
         if (refused.isPresent()) {
             return host.refuse(refused);
         }
         if (isInUse()) {
             DmaMappings.checkWidth(iova + length - 1);
             if (isAbsent(vaddr, length)) {
-                return host.refuse(FileRule.FAULT);
+                return host.refuse(FileAnswer.FAULT);
             }
         }
         areas.put(iova, new Area(iova, iova + length - 1, vaddr));
         return 0;
     }
 
-    private Optional<KernelRule> refuses(long iova, long vaddr, long length) {
+    private Optional<Answer> refuses(long iova, long vaddr, long length) {
         if (length == 0 || Long.compareUnsigned(length, LONGEST) > 0) {
-            return Optional.of(VfioRule.IOMMUFD_MAP_RANGE);
+            return Optional.of(IommufdAnswer.IOMMUFD_MAP_RANGE);
         }
         long last = iova + length - 1;
         if (Long.compareUnsigned(vaddr + length, vaddr) < 0) {
-            return Optional.of(VfioRule.IOMMUFD_MAP_WRAPS);
+            return Optional.of(IommufdAnswer.IOMMUFD_MAP_WRAPS);
         }
         boolean inUse = isInUse();
         if (inUse && ((length | iova) & PAGE_MASK) != 0) {
-            return Optional.of(VfioRule.IOMMUFD_MAP_RANGE);
+            return Optional.of(IommufdAnswer.IOMMUFD_MAP_RANGE);
         }
         if (Long.compareUnsigned(last, iova) < 0) {
-            return Optional.of(VfioRule.IOMMUFD_MAP_WRAPS);
+            return Optional.of(IommufdAnswer.IOMMUFD_MAP_WRAPS);
         }
         boolean reserved = new Area(iova, last, 0).overlaps(DmaMappings.messages(host), DmaMappings.messagesLast(host));
         if (inUse && reserved) {
-            return Optional.of(VfioRule.IOMMUFD_MAP_RANGE);
+            return Optional.of(IommufdAnswer.IOMMUFD_MAP_RANGE);
         }
         if (at(last).filter(area -> area.overlaps(iova, last)).isPresent()) {
-            return Optional.of(VfioRule.IOMMUFD_MAP_EXISTS);
+            return Optional.of(IommufdAnswer.IOMMUFD_MAP_EXISTS);
         }
-        return inUse && (vaddr & PAGE_MASK) != 0 ? Optional.of(VfioRule.IOMMUFD_MAP_RANGE) : Optional.empty();
+        return inUse && (vaddr & PAGE_MASK) != 0 ? Optional.of(IommufdAnswer.IOMMUFD_MAP_RANGE) : Optional.empty();
     }
 
     /** The last mapping that begins at or before an address. */
@@ -122,7 +122,7 @@ final class AddressSpace extends IommuObject {
      *
      * @param bytes how much, also if the rest was refused
      */
-    record Unmapped(long bytes, Optional<KernelRule> refused) {}
+    record Unmapped(long bytes, Optional<Answer> refused) {}
 
     Unmapped unmapAll() {
         return unmapRange(0, -1);
@@ -132,10 +132,10 @@ final class AddressSpace extends IommuObject {
     Unmapped unmap(long iova, long length) {
         long last = iova + length - 1;
         if (length == 0) {
-            return new Unmapped(0, Optional.of(VfioRule.IOMMUFD_UNMAP_EMPTY));
+            return new Unmapped(0, Optional.of(IommufdAnswer.IOMMUFD_UNMAP_EMPTY));
         }
         return Long.compareUnsigned(last, iova) < 0
-                ? new Unmapped(0, Optional.of(VfioRule.IOMMUFD_UNMAP_WRAPS))
+                ? new Unmapped(0, Optional.of(IommufdAnswer.IOMMUFD_UNMAP_WRAPS))
                 : unmapRange(iova, last);
     }
 
@@ -144,7 +144,7 @@ final class AddressSpace extends IommuObject {
         for (Area area : List.copyOf(areas.values())) {
             if (area.overlaps(first, last)) {
                 if (Long.compareUnsigned(area.first, first) < 0 || Long.compareUnsigned(area.last, last) > 0) {
-                    return new Unmapped(bytes, Optional.of(VfioRule.IOMMUFD_UNMAP_RANGE));
+                    return new Unmapped(bytes, Optional.of(IommufdAnswer.IOMMUFD_UNMAP_RANGE));
                 }
                 areas.remove(area.first);
                 bytes += area.last - area.first + 1;

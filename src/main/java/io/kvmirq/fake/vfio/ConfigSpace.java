@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
-import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.NotModelledException;
 
 /**
  * The configuration space that VFIO shows, by byte. A write reaches COMMAND only. Source:

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
+import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Requests;
-import io.kvmirq.fake.rules.NotModelledException;
-import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiVfio;
 import java.util.ArrayList;
 import java.util.List;
@@ -24,10 +24,10 @@ final class ContainerFile extends FakeFile {
     private static final int UPDATE_VADDR = 10;
 
     private static final Requests<ContainerFile> WITHOUT_IOMMU =
-            requests(new Requests<>(VfioRule.VFIO_CONTAINER_WITHOUT_IOMMU, number -> null));
+            requests(new Requests<>(VfioAnswer.VFIO_CONTAINER_WITHOUT_IOMMU, number -> null));
 
     private static final Requests<ContainerFile> WITH_IOMMU = requests(
-                    new Requests<>(VfioRule.VFIO_UNKNOWN_REQUEST, ContainerFile::notModelled))
+                    new Requests<>(VfioAnswer.VFIO_UNKNOWN_REQUEST, ContainerFile::notModelled))
             .value(UapiVfio.VFIO_IOMMU_MAP_DMA, (file, address) -> file.dma().map(address))
             .value(UapiVfio.VFIO_IOMMU_UNMAP_DMA, (file, address) -> file.dma().unmap(address));
 
@@ -80,7 +80,7 @@ final class ContainerFile extends FakeFile {
     }
 
     private int checkExtension(long extension) {
-        host.note(VfioRule.VFIO_EXTENSIONS);
+        host.note(VfioAnswer.VFIO_EXTENSIONS);
         if (extension == COHERENT && dma != null) {
             throw new NotModelledException("VFIO_DMA_CC_IOMMU: whether the IOMMU enforces coherency");
         }
@@ -98,7 +98,7 @@ final class ContainerFile extends FakeFile {
 
     private int setIommu(long type) {
         if (groups.isEmpty() || dma != null) {
-            return host.refuse(VfioRule.VFIO_IOMMU_STATE);
+            return host.refuse(VfioAnswer.VFIO_IOMMU_STATE);
         }
         if (type == NESTING && hasNesting()) {
             throw new NotModelledException("VFIO_TYPE1_NESTING_IOMMU");
@@ -107,7 +107,7 @@ final class ContainerFile extends FakeFile {
             if (type == UNMAP_ALL) {
                 throw new NotModelledException("VFIO_SET_IOMMU of an extension that is no type");
             }
-            return host.refuse(VfioRule.VFIO_IOMMU_TYPE);
+            return host.refuse(VfioAnswer.VFIO_IOMMU_TYPE);
         }
         dma = new DmaMappings(host, type == UapiVfio.VFIO_TYPE1v2_IOMMU);
         return 0;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
+import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.IommufdAnswer;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.VfioLines;
-import io.kvmirq.fake.rules.NotModelledException;
-import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceAttachIommufdPt;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceBindIommufd;
@@ -51,7 +51,7 @@ final class DeviceFile extends FakeFile {
             return bind(argument);
         }
         if (!granted) {
-            return host.refuse(VfioRule.VFIO_NOT_BOUND);
+            return host.refuse(IommufdAnswer.VFIO_NOT_BOUND);
         }
         if (group == null && request == UapiVfio.VFIO_DEVICE_ATTACH_IOMMUFD_PT) {
             return attach(argument);
@@ -77,12 +77,12 @@ final class DeviceFile extends FakeFile {
 
     @Override
     public long pread(long to, long length, long offset) {
-        return granted ? device.read(to, length, offset) : host.refuse(VfioRule.VFIO_NOT_BOUND);
+        return granted ? device.read(to, length, offset) : host.refuse(IommufdAnswer.VFIO_NOT_BOUND);
     }
 
     @Override
     public long pwrite(long from, long length, long offset) {
-        return granted ? device.write(from, length, offset) : host.refuse(VfioRule.VFIO_NOT_BOUND);
+        return granted ? device.write(from, length, offset) : host.refuse(IommufdAnswer.VFIO_NOT_BOUND);
     }
 
     @Override
@@ -113,13 +113,13 @@ final class DeviceFile extends FakeFile {
         int size = hasToken() ? VfioDeviceBindIommufd.SIZE : BIND_LEAST;
         if (hasToken()) {
             return IommuRequests.sized(
-                    host, address, BIND_LEAST, size, VfioRule.VFIO_BIND_ARGUMENTS, bind -> bind(address, bind));
+                    host, address, BIND_LEAST, size, IommufdAnswer.VFIO_BIND_ARGUMENTS, bind -> bind(address, bind));
         }
         return host.copied(
                 address,
                 size,
                 bind -> Integer.compareUnsigned(bind.getInt(VfioDeviceBindIommufd.ARGSZ), size) < 0
-                        ? host.refuse(VfioRule.VFIO_BIND_ARGUMENTS)
+                        ? host.refuse(IommufdAnswer.VFIO_BIND_ARGUMENTS)
                         : bind(address, bind));
     }
 
@@ -128,28 +128,28 @@ final class DeviceFile extends FakeFile {
         int fd = bind.getInt(VfioDeviceBindIommufd.IOMMUFD);
         int known = hasToken() ? UapiVfio.VFIO_DEVICE_BIND_FLAG_TOKEN : 0;
         if ((flags & ~known) != 0 || fd < 0) {
-            return host.refuse(VfioRule.VFIO_BIND_ARGUMENTS);
+            return host.refuse(IommufdAnswer.VFIO_BIND_ARGUMENTS);
         }
         if (group != null) {
-            return host.refuse(VfioRule.VFIO_BIND_OF_GROUP);
+            return host.refuse(IommufdAnswer.VFIO_BIND_OF_GROUP);
         }
         if (device.group().isOpen()) {
-            return host.refuse(VfioRule.VFIO_BIND_GROUP_OPEN);
+            return host.refuse(IommufdAnswer.VFIO_BIND_GROUP_OPEN);
         }
         if (granted) {
-            return host.refuse(VfioRule.VFIO_BIND_TWICE);
+            return host.refuse(IommufdAnswer.VFIO_BIND_TWICE);
         }
         if (flags != 0) {
             return host.copied(
                     bind.getLong(VfioDeviceBindIommufd.TOKEN_UUID_PTR),
                     TOKEN_SIZE,
-                    token -> host.refuse(VfioRule.VFIO_BIND_TOKEN));
+                    token -> host.refuse(IommufdAnswer.VFIO_BIND_TOKEN));
         }
         FakeFile file = host.file(fd);
         if (!(file instanceof IommuFile iommufd)) {
-            return host.refuse(file == null ? VfioRule.VFIO_BIND_FD : VfioRule.VFIO_BIND_NOT_AN_IOMMUFD);
+            return host.refuse(file == null ? IommufdAnswer.VFIO_BIND_FD : IommufdAnswer.VFIO_BIND_NOT_AN_IOMMUFD);
         }
-        return device.isOpen() ? host.refuse(VfioRule.VFIO_BIND_TWICE) : bind(address, bind, iommufd);
+        return device.isOpen() ? host.refuse(IommufdAnswer.VFIO_BIND_TWICE) : bind(address, bind, iommufd);
     }
 
     private int bind(long address, ByteBuffer bind, IommuFile iommufd) {
@@ -180,16 +180,16 @@ final class DeviceFile extends FakeFile {
         int flags = given.getInt(VfioDeviceAttachIommufdPt.FLAGS);
         int known = hasPasid() ? UapiVfio.VFIO_DEVICE_ATTACH_PASID : 0;
         if (argsz < least || (flags & ~known) != 0) {
-            return host.refuse(VfioRule.VFIO_ATTACH_ARGUMENTS);
+            return host.refuse(IommufdAnswer.VFIO_ATTACH_ARGUMENTS);
         }
         if (flags == 0) {
             return 0;
         }
         if (!device.hasPasid()) {
-            return host.refuse(VfioRule.VFIO_ATTACH_PASID);
+            return host.refuse(IommufdAnswer.VFIO_ATTACH_PASID);
         }
         if (argsz < whole) {
-            return host.refuse(VfioRule.VFIO_ATTACH_ARGUMENTS);
+            return host.refuse(IommufdAnswer.VFIO_ATTACH_ARGUMENTS);
         }
         throw new NotModelledException(name + " with a PASID");
     }

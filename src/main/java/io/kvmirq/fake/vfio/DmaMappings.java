@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
+import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.FileAnswer;
+import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.fake.file.Host;
-import io.kvmirq.fake.rules.FileRule;
-import io.kvmirq.fake.rules.KernelRule;
-import io.kvmirq.fake.rules.NotModelledException;
-import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaMap;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaUnmap;
@@ -81,7 +81,7 @@ final class DmaMappings {
     private int map(ByteBuffer map) {
         int flags = map.getInt(VfioIommuType1DmaMap.FLAGS);
         if (isShort(map, VfioIommuType1DmaMap.SIZE) || (flags & ~MAP_FLAGS) != 0) {
-            return host.refuse(VfioRule.VFIO_MAP_ARGUMENTS);
+            return host.refuse(VfioAnswer.VFIO_MAP_ARGUMENTS);
         }
         if ((flags & UapiVfio.VFIO_DMA_MAP_FLAG_VADDR) != 0) {
             throw new NotModelledException("VFIO_IOMMU_MAP_DMA with VFIO_DMA_MAP_FLAG_VADDR");
@@ -89,7 +89,7 @@ final class DmaMappings {
         long vaddr = map.getLong(VfioIommuType1DmaMap.VADDR);
         long iova = map.getLong(VfioIommuType1DmaMap.IOVA);
         long size = map.getLong(VfioIommuType1DmaMap.LENGTH);
-        Optional<KernelRule> refused = refusesRange(iova, vaddr, size, flags);
+        Optional<Answer> refused = refusesRange(iova, vaddr, size, flags);
         return refused.isPresent() ? host.refuse(refused) : map(iova, vaddr, size);
     }
 
@@ -105,31 +105,31 @@ final class DmaMappings {
         return host.build().isSince(6, 18);
     }
 
-    private Optional<KernelRule> refusesRange(long iova, long vaddr, long size, int flags) {
+    private Optional<Answer> refusesRange(long iova, long vaddr, long size, int flags) {
         boolean wraps = size != 0 && (wraps(iova, size) || wraps(vaddr, size));
         if (checksWrapFirst() && size != 0 && wraps) {
-            return Optional.of(VfioRule.VFIO_MAP_WRAPS);
+            return Optional.of(VfioAnswer.VFIO_MAP_WRAPS);
         }
         if (size == 0 || flags == 0 || ((size | iova | vaddr) & PAGE_MASK) != 0) {
-            return Optional.of(VfioRule.VFIO_MAP_RANGE);
+            return Optional.of(VfioAnswer.VFIO_MAP_RANGE);
         }
-        return wraps ? Optional.of(VfioRule.VFIO_MAP_WRAPS_BEFORE) : Optional.empty();
+        return wraps ? Optional.of(VfioAnswer.VFIO_MAP_WRAPS_BEFORE) : Optional.empty();
     }
 
     private int map(long iova, long vaddr, long size) {
         long last = iova + size - 1;
         if (at(last).filter(mapping -> mapping.overlaps(iova, last)).isPresent()) {
-            return host.refuse(VfioRule.VFIO_MAP_EXISTS);
+            return host.refuse(VfioAnswer.VFIO_MAP_EXISTS);
         }
         if (mappings.size() == MOST) {
-            return host.refuse(VfioRule.VFIO_MAP_LIMIT);
+            return host.refuse(VfioAnswer.VFIO_MAP_LIMIT);
         }
         if (new Mapping(iova, last).overlaps(messages(host), messagesLast(host))) {
-            return host.refuse(VfioRule.VFIO_MAP_RESERVED);
+            return host.refuse(VfioAnswer.VFIO_MAP_RESERVED);
         }
         checkWidth(last);
         if (host.memory().at(vaddr, size) == null) {
-            return host.refuse(FileRule.FAULT);
+            return host.refuse(FileAnswer.FAULT);
         }
         mappings.put(iova, new Mapping(iova, last));
         return 0;
@@ -153,7 +153,7 @@ final class DmaMappings {
         if (isShort(unmap, VfioIommuType1DmaUnmap.SIZE)
                 || (flags & ~UNMAP_FLAGS) != 0
                 || dirty && flags != UapiVfio.VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) {
-            return host.refuse(VfioRule.VFIO_UNMAP_ARGUMENTS);
+            return host.refuse(VfioAnswer.VFIO_UNMAP_ARGUMENTS);
         }
         if (dirty || (flags & UapiVfio.VFIO_DMA_UNMAP_FLAG_VADDR) != 0) {
             throw new NotModelledException("VFIO_IOMMU_UNMAP_DMA with flags 0x" + Integer.toHexString(flags));
@@ -163,14 +163,14 @@ final class DmaMappings {
         boolean all = (flags & UapiVfio.VFIO_DMA_UNMAP_FLAG_ALL) != 0;
         boolean wraps = !all && size != 0 && wraps(iova, size);
         if ((iova & PAGE_MASK) != 0 || (all ? iova != 0 || size != 0 : size == 0 || (size & PAGE_MASK) != 0)) {
-            return host.refuse(VfioRule.VFIO_UNMAP_RANGE);
+            return host.refuse(VfioAnswer.VFIO_UNMAP_RANGE);
         }
         if (wraps) {
-            return host.refuse(checksWrapFirst() ? VfioRule.VFIO_UNMAP_WRAPS : VfioRule.VFIO_UNMAP_WRAPS_BEFORE);
+            return host.refuse(checksWrapFirst() ? VfioAnswer.VFIO_UNMAP_WRAPS : VfioAnswer.VFIO_UNMAP_WRAPS_BEFORE);
         }
         long last = all ? -1 : iova + size - 1;
         if (v2 && !all && splits(iova, last)) {
-            return host.refuse(VfioRule.VFIO_UNMAP_SPLITS);
+            return host.refuse(VfioAnswer.VFIO_UNMAP_SPLITS);
         }
         unmap.putLong(VfioIommuType1DmaUnmap.LENGTH, remove(iova, last));
         return 0;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
+import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.fake.file.Host;
-import io.kvmirq.fake.rules.NotModelledException;
-import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceFeature;
 
@@ -26,7 +26,7 @@ record FeatureRequest(Host host, int flags, long room) {
             if (argsz < VfioDeviceFeature.SIZE
                     || (flags & ~known) != 0
                     || !probe && (flags & OPERATIONS) == OPERATIONS) {
-                return host.refuse(VfioRule.VFIO_FEATURE_ARGUMENTS);
+                return host.refuse(VfioAnswer.VFIO_FEATURE_ARGUMENTS);
             }
             return device.feature(new FeatureRequest(host, flags, argsz - VfioDeviceFeature.SIZE));
         });
@@ -38,7 +38,7 @@ record FeatureRequest(Host host, int flags, long room) {
 
     /** The device has no such feature. */
     int refuseUnknown() {
-        return host.refuse(VfioRule.VFIO_FEATURE_UNKNOWN);
+        return host.refuse(VfioAnswer.VFIO_FEATURE_UNKNOWN);
     }
 
     /**
@@ -49,13 +49,13 @@ record FeatureRequest(Host host, int flags, long room) {
     int settable(String name, int size) {
         int operations = flags & OPERATIONS;
         if ((operations & UapiVfio.VFIO_DEVICE_FEATURE_GET) != 0) {
-            return host.refuse(VfioRule.VFIO_FEATURE_OPERATION);
+            return host.refuse(VfioAnswer.VFIO_FEATURE_OPERATION);
         }
         if ((flags & UapiVfio.VFIO_DEVICE_FEATURE_PROBE) != 0) {
             return 0;
         }
         if (operations == 0 || room < size) {
-            return host.refuse(VfioRule.VFIO_FEATURE_OPERATION);
+            return host.refuse(VfioAnswer.VFIO_FEATURE_OPERATION);
         }
         throw new NotModelledException("VFIO_DEVICE_FEATURE_SET of " + name);
     }

@@ -2,10 +2,10 @@
 package io.kvmirq.fake.vfio;
 
 import io.kvmirq.arch.intx.model.VfioIntx;
+import io.kvmirq.explain.VfioIrqAnswer;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.HostLine;
-import io.kvmirq.fake.rules.VfioRule;
 import org.jspecify.annotations.Nullable;
 
 /** INTx of a PCI device or a platform device's interrupt, as KVM-VFIO of the historic profile forwards it. */
@@ -52,7 +52,7 @@ final class ForwardableLine implements HostLine {
 
     @Override
     public void forward() {
-        host.note(VfioRule.VFIO_INTX_DIRECT);
+        host.note(VfioIrqAnswer.VFIO_INTX_DIRECT);
         intx.chooseDirect(() -> {
             EventFile to = trigger;
             if (to != null) {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
+import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.FileAnswer;
+import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Requests;
-import io.kvmirq.fake.rules.FileRule;
-import io.kvmirq.fake.rules.NotModelledException;
-import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioGroupStatus;
 import java.nio.ByteBuffer;
@@ -17,7 +17,7 @@ final class GroupFile extends FakeFile {
     private static final int LONGEST_NAME = 4096;
 
     private static final Requests<GroupFile> REQUESTS = new Requests<GroupFile>(
-                    VfioRule.VFIO_UNKNOWN_REQUEST, number -> null)
+                    VfioAnswer.VFIO_UNKNOWN_REQUEST, number -> null)
             .value(UapiVfio.VFIO_GROUP_GET_STATUS, GroupFile::status)
             .value(UapiVfio.VFIO_GROUP_SET_CONTAINER, GroupFile::setContainer)
             .value(UapiVfio.VFIO_GROUP_UNSET_CONTAINER, (file, none) -> file.unsetContainer())
@@ -50,10 +50,10 @@ final class GroupFile extends FakeFile {
     private int status(long address) {
         return host.copied(address, VfioGroupStatus.SIZE, status -> {
             if (Integer.compareUnsigned(status.getInt(VfioGroupStatus.ARGSZ), VfioGroupStatus.SIZE) < 0) {
-                return host.refuse(VfioRule.VFIO_INFO_ARGUMENTS);
+                return host.refuse(VfioAnswer.VFIO_INFO_ARGUMENTS);
             }
             if (group.devices().isEmpty()) {
-                return host.refuse(VfioRule.VFIO_GROUP_GONE);
+                return host.refuse(VfioAnswer.VFIO_GROUP_GONE);
             }
             boolean attached = group.hasIommu();
             int viable = attached || group.isViable() ? UapiVfio.VFIO_GROUP_FLAGS_VIABLE : 0;
@@ -69,13 +69,13 @@ final class GroupFile extends FakeFile {
     private int setContainer(ByteBuffer descriptor) {
         FakeFile file = host.file(descriptor.getInt(UapiVfio.VfioContainer.FD));
         if (file == null) {
-            return host.refuse(VfioRule.VFIO_CONTAINER_FD);
+            return host.refuse(VfioAnswer.VFIO_CONTAINER_FD);
         }
         if (group.hasIommu()) {
-            return host.refuse(VfioRule.VFIO_CONTAINER_SET);
+            return host.refuse(VfioAnswer.VFIO_CONTAINER_SET);
         }
         if (group.devices().isEmpty()) {
-            return host.refuse(VfioRule.VFIO_GROUP_GONE);
+            return host.refuse(VfioAnswer.VFIO_GROUP_GONE);
         }
         if (file instanceof IommuFile iommufd) {
             iommufd.createCompatible();
@@ -84,10 +84,12 @@ final class GroupFile extends FakeFile {
         }
         if (!(file instanceof ContainerFile container)) {
             return host.refuse(
-                    host.build().isSince(6, 2) ? VfioRule.VFIO_NOT_A_CONTAINER : VfioRule.VFIO_NOT_A_CONTAINER_BEFORE);
+                    host.build().isSince(6, 2)
+                            ? VfioAnswer.VFIO_NOT_A_CONTAINER
+                            : VfioAnswer.VFIO_NOT_A_CONTAINER_BEFORE);
         }
         if (!group.isViable()) {
-            return host.refuse(VfioRule.VFIO_GROUP_NOT_VIABLE);
+            return host.refuse(VfioAnswer.VFIO_GROUP_NOT_VIABLE);
         }
         group.attach(container);
         return 0;
@@ -95,10 +97,10 @@ final class GroupFile extends FakeFile {
 
     private int unsetContainer() {
         if (!group.hasIommu()) {
-            return host.refuse(VfioRule.VFIO_NO_CONTAINER);
+            return host.refuse(VfioAnswer.VFIO_NO_CONTAINER);
         }
         if (group.container() != null && group.isUsed()) {
-            return host.refuse(VfioRule.VFIO_CONTAINER_IN_USE);
+            return host.refuse(VfioAnswer.VFIO_CONTAINER_IN_USE);
         }
         group.detach();
         return 0;
@@ -107,7 +109,7 @@ final class GroupFile extends FakeFile {
     private int device(long address) {
         String name = host.memory().text(address, LONGEST_NAME);
         if (name == null) {
-            return host.refuse(FileRule.FAULT);
+            return host.refuse(FileAnswer.FAULT);
         }
         if (name.indexOf(' ') >= 0
                 && group.find(name.substring(0, name.indexOf(' '))).isPresent()) {
@@ -115,10 +117,10 @@ final class GroupFile extends FakeFile {
         }
         Optional<VfioDevice> device = group.find(name);
         if (device.isEmpty()) {
-            return host.refuse(VfioRule.VFIO_DEVICE_NAME);
+            return host.refuse(VfioAnswer.VFIO_DEVICE_NAME);
         }
         if (host.isFull()) {
-            return host.refuse(FileRule.FD_TABLE_FULL);
+            return host.refuse(FileAnswer.FD_TABLE_FULL);
         }
         Optional<IommuFile> iommufd = group.iommufd();
         if (iommufd.isPresent()) {
@@ -127,7 +129,7 @@ final class GroupFile extends FakeFile {
         }
         ContainerFile container = group.container();
         return container == null || !container.hasIommu()
-                ? host.refuse(VfioRule.VFIO_DEVICE_NO_IOMMU)
+                ? host.refuse(VfioAnswer.VFIO_DEVICE_NO_IOMMU)
                 : host.install(new DeviceFile(host, device.get(), this));
     }
 

@@ -2,9 +2,9 @@
 package io.kvmirq.fake.vfio;
 
 import io.kvmirq.PciAddress;
+import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
-import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioPciDependentDevice;
 import io.kvmirq.uapi.UapiVfio.VfioPciHotReset;
@@ -48,17 +48,17 @@ final class HotReset {
         return host.copied(address, VfioPciHotResetInfo.SIZE, info -> {
             long argsz = Integer.toUnsignedLong(info.getInt(VfioPciHotResetInfo.ARGSZ));
             if (argsz < VfioPciHotResetInfo.SIZE) {
-                return host.refuse(VfioRule.VFIO_HOT_RESET_ARGUMENTS);
+                return host.refuse(VfioAnswer.VFIO_HOT_RESET_ARGUMENTS);
             }
             if (isImpossible()) {
-                return host.refuse(VfioRule.VFIO_HOT_RESET_ROOT_BUS);
+                return host.refuse(VfioAnswer.VFIO_HOT_RESET_ROOT_BUS);
             }
             List<PciFunction> affected = affected();
             long room = (argsz - VfioPciHotResetInfo.SIZE) / VfioPciDependentDevice.SIZE;
             info.putInt(VfioPciHotResetInfo.FLAGS, 0).putInt(VfioPciHotResetInfo.COUNT, affected.size());
             if (room < affected.size()) {
                 int refused = host.copyOut(address, info, VfioPciHotResetInfo.SIZE);
-                return refused < 0 ? refused : host.refuse(VfioRule.VFIO_HOT_RESET_ROOM);
+                return refused < 0 ? refused : host.refuse(VfioAnswer.VFIO_HOT_RESET_ROOM);
             }
             for (int i = 0; i < affected.size(); i++) {
                 long at = address + VfioPciHotResetInfo.SIZE + (long) i * VfioPciDependentDevice.SIZE;
@@ -107,16 +107,16 @@ final class HotReset {
             if (Integer.compareUnsigned(argsz, VfioPciHotReset.SIZE) < 0
                     || reset.getInt(VfioPciHotReset.FLAGS) != 0
                     || (count == 0) != file.isCdev() && host.build().isSince(6, 6)) {
-                return host.refuse(VfioRule.VFIO_HOT_RESET_ARGUMENTS);
+                return host.refuse(VfioAnswer.VFIO_HOT_RESET_ARGUMENTS);
             }
             if (isImpossible()) {
-                return host.refuse(VfioRule.VFIO_HOT_RESET_ROOT_BUS);
+                return host.refuse(VfioAnswer.VFIO_HOT_RESET_ROOT_BUS);
             }
             if (file.isCdev()) {
                 return reset(one -> id(one.function()) >= OWNED);
             }
             if (count == 0 || Integer.compareUnsigned(count, affected().size()) > 0) {
-                return host.refuse(VfioRule.VFIO_HOT_RESET_ARGUMENTS);
+                return host.refuse(VfioAnswer.VFIO_HOT_RESET_ARGUMENTS);
             }
             return host.copied(address + VfioPciHotReset.GROUP_FDS, count * Integer.BYTES, this::resetGroups);
         });
@@ -127,10 +127,10 @@ final class HotReset {
         for (int at = 0; at < descriptors.capacity(); at += Integer.BYTES) {
             FakeFile file = host.file(descriptors.getInt(at));
             if (file == null) {
-                return host.refuse(VfioRule.VFIO_HOT_RESET_FD);
+                return host.refuse(VfioAnswer.VFIO_HOT_RESET_FD);
             }
             if (!(file instanceof GroupFile group)) {
-                return host.refuse(VfioRule.VFIO_HOT_RESET_NOT_A_GROUP);
+                return host.refuse(VfioAnswer.VFIO_HOT_RESET_NOT_A_GROUP);
             }
             groups.add(group.group());
         }
@@ -140,7 +140,7 @@ final class HotReset {
     private int reset(Predicate<VfioPci> isOwned) {
         List<VfioPci> bound = vfio.boundAmong(affected());
         if (bound.size() < affected().size() || !bound.stream().allMatch(isOwned)) {
-            return host.refuse(VfioRule.VFIO_HOT_RESET_OWNER);
+            return host.refuse(VfioAnswer.VFIO_HOT_RESET_OWNER);
         }
         bound.forEach(VfioPci::reset);
         return 0;

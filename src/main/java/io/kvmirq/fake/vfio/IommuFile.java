@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.IommufdAnswer;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
-import io.kvmirq.fake.rules.KernelRule;
-import io.kvmirq.fake.rules.VfioRule;
 import java.util.List;
 import java.util.Map;
 import java.util.NavigableMap;
@@ -60,10 +60,10 @@ final class IommuFile extends FakeFile {
     int destroy(int id) {
         IommuObject object = objects.get(id);
         if (object == null) {
-            return host.refuse(VfioRule.IOMMUFD_NO_OBJECT);
+            return host.refuse(IommufdAnswer.IOMMUFD_NO_OBJECT);
         }
         if (object.isUsed()) {
-            return host.refuse(VfioRule.IOMMUFD_OBJECT_USED);
+            return host.refuse(IommufdAnswer.IOMMUFD_OBJECT_USED);
         }
         remove(object);
         return 0;
@@ -110,10 +110,10 @@ final class IommuFile extends FakeFile {
     }
 
     /** The refusal of a device that is to be bound: a driver of the host, or another iommufd, owns its group. */
-    Optional<KernelRule> refuses(VfioDevice device) {
+    Optional<Answer> refuses(VfioDevice device) {
         return device.group().isViable() && device.group().mayOwn(this)
                 ? Optional.empty()
-                : Optional.of(VfioRule.IOMMUFD_BIND_OWNER);
+                : Optional.of(IommufdAnswer.IOMMUFD_BIND_OWNER);
     }
 
     /** Binds a device, which holds this file open until {@link #unbind}. */
@@ -136,14 +136,14 @@ final class IommuFile extends FakeFile {
     int attach(BoundDevice bound, int id) {
         IommuObject object = objects.get(id);
         if (object == null) {
-            return host.refuse(VfioRule.IOMMUFD_NO_OBJECT);
+            return host.refuse(IommufdAnswer.IOMMUFD_NO_OBJECT);
         }
         if (object instanceof PageTable table) {
             return attach(bound, table);
         }
         return object instanceof AddressSpace space
                 ? attach(bound, space)
-                : host.refuse(VfioRule.IOMMUFD_ATTACH_INCOMPATIBLE);
+                : host.refuse(IommufdAnswer.IOMMUFD_ATTACH_INCOMPATIBLE);
     }
 
     private int attach(BoundDevice bound, AddressSpace space) {
@@ -170,9 +170,9 @@ final class IommuFile extends FakeFile {
 
     private int attach(BoundDevice bound, PageTable table) {
         if (!mayAttach(bound, table)) {
-            return host.refuse(VfioRule.IOMMUFD_ATTACH_INCOMPATIBLE);
+            return host.refuse(IommufdAnswer.IOMMUFD_ATTACH_INCOMPATIBLE);
         }
-        Optional<KernelRule> refused =
+        Optional<Answer> refused =
                 table.isUsed() ? Optional.empty() : table.space().refusesDevice();
         if (refused.isPresent()) {
             return host.refuse(refused);

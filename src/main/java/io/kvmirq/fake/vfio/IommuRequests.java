@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
+import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.FileAnswer;
+import io.kvmirq.explain.IommufdAnswer;
+import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Requests;
-import io.kvmirq.fake.rules.FileRule;
-import io.kvmirq.fake.rules.NotModelledException;
-import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiIommufd;
 import io.kvmirq.uapi.UapiIommufd.IommuDestroy;
 import io.kvmirq.uapi.UapiIommufd.IommuIoasAlloc;
@@ -42,7 +44,7 @@ final class IommuRequests {
     private static final int UNMAP_ALL = 9;
 
     private static final Requests<IommuFile> OWN = new Requests<IommuFile>(
-                    VfioRule.VFIO_UNKNOWN_REQUEST, IommuRequests::notModelled)
+                    VfioAnswer.VFIO_UNKNOWN_REQUEST, IommuRequests::notModelled)
             .value(
                     UapiIommufd.IOMMU_DESTROY,
                     command(IommuDestroy.SIZE, (file, destroy, none) -> file.destroy(destroy.getInt(IommuDestroy.ID))))
@@ -53,7 +55,7 @@ final class IommuRequests {
             .value(UapiIommufd.IOMMU_VFIO_IOAS, command(IommuVfioIoas.SIZE, IommuRequests::compatible));
 
     private static final Requests<IommuFile> OF_CONTAINERS = new Requests<IommuFile>(
-                    VfioRule.VFIO_UNKNOWN_REQUEST,
+                    VfioAnswer.VFIO_UNKNOWN_REQUEST,
                     number -> number == UapiVfio.VFIO_IOMMU_GET_INFO ? "VFIO_IOMMU_GET_INFO of an iommufd" : null)
             .value(UapiVfio.VFIO_GET_API_VERSION, (file, none) -> UapiVfio.VFIO_API_VERSION)
             .value(UapiVfio.VFIO_CHECK_EXTENSION, IommuRequests::checkExtension)
@@ -88,7 +90,7 @@ final class IommuRequests {
                 address,
                 size,
                 size,
-                VfioRule.IOMMUFD_SIZE,
+                IommufdAnswer.IOMMUFD_SIZE,
                 structure -> command.answer(file, structure, address));
     }
 
@@ -97,7 +99,7 @@ final class IommuRequests {
      *
      * @param least the size below which {@code tooShort} refuses the structure
      */
-    static int sized(Host host, long address, int least, int size, VfioRule tooShort, Host.OnStructure call) {
+    static int sized(Host host, long address, int least, int size, Answer tooShort, Host.OnStructure call) {
         return host.copied(address, Integer.BYTES, first -> {
             long given = Integer.toUnsignedLong(first.getInt(0));
             if (given < least) {
@@ -106,12 +108,12 @@ final class IommuRequests {
             if (given > size) {
                 ByteBuffer rest = host.memory().at(address + size, given - size);
                 if (rest == null) {
-                    return host.refuse(FileRule.FAULT);
+                    return host.refuse(FileAnswer.FAULT);
                 }
                 int at = host.memory().offset(address + size);
                 for (int i = 0; i < given - size; i++) {
                     if (rest.get(at + i) != 0) {
-                        return host.refuse(VfioRule.IOMMUFD_TRAILING);
+                        return host.refuse(IommufdAnswer.IOMMUFD_TRAILING);
                     }
                 }
             }
@@ -129,7 +131,7 @@ final class IommuRequests {
     private static int alloc(IommuFile file, ByteBuffer alloc, long address) {
         Host host = file.host();
         if (alloc.getInt(IommuIoasAlloc.FLAGS) != 0) {
-            return host.refuse(VfioRule.IOMMUFD_FLAGS);
+            return host.refuse(IommufdAnswer.IOMMUFD_FLAGS);
         }
         AddressSpace space = new AddressSpace(host);
         int id = file.add(space);
@@ -146,14 +148,14 @@ final class IommuRequests {
 
     private static int onSpace(IommuFile file, int id, OnSpace call) {
         Optional<AddressSpace> space = file.space(id);
-        return space.isEmpty() ? file.host().refuse(VfioRule.IOMMUFD_NO_OBJECT) : call.apply(space.get());
+        return space.isEmpty() ? file.host().refuse(IommufdAnswer.IOMMUFD_NO_OBJECT) : call.apply(space.get());
     }
 
     /** No device is attached: one range, of all addresses. */
     private static int ranges(IommuFile file, ByteBuffer ranges, long address) {
         Host host = file.host();
         if (ranges.getInt(MAP_RESERVED) != 0) {
-            return host.refuse(VfioRule.IOMMUFD_FLAGS);
+            return host.refuse(IommufdAnswer.IOMMUFD_FLAGS);
         }
         return onSpace(file, ranges.getInt(IommuIoasIovaRanges.IOAS_ID), space -> {
             space.checkUnattached();
@@ -168,7 +170,7 @@ final class IommuRequests {
             }
             ranges.putInt(IommuIoasIovaRanges.NUM_IOVAS, 1).putLong(IommuIoasIovaRanges.OUT_IOVA_ALIGNMENT, 1);
             int refused = host.copyOut(address, ranges, IommuIoasIovaRanges.SIZE);
-            return refused < 0 || room ? refused : host.refuse(VfioRule.IOMMUFD_RANGES_ROOM);
+            return refused < 0 || room ? refused : host.refuse(IommufdAnswer.IOMMUFD_RANGES_ROOM);
         });
     }
 
@@ -176,15 +178,15 @@ final class IommuRequests {
         Host host = file.host();
         int flags = map.getInt(IommuIoasMap.FLAGS);
         if ((flags & ~MAP_FLAGS) != 0 || map.getInt(MAP_RESERVED) != 0) {
-            return host.refuse(VfioRule.IOMMUFD_FLAGS);
+            return host.refuse(IommufdAnswer.IOMMUFD_FLAGS);
         }
         long iova = map.getLong(IommuIoasMap.IOVA);
         long length = map.getLong(IommuIoasMap.LENGTH);
         if (iova == -1 || length == -1) {
-            return host.refuse(VfioRule.IOMMUFD_MAP_WRAPS);
+            return host.refuse(IommufdAnswer.IOMMUFD_MAP_WRAPS);
         }
         if ((flags & ~UapiIommufd.IOMMU_IOAS_MAP_FIXED_IOVA) == 0) {
-            return host.refuse(VfioRule.IOMMUFD_MAP_RANGE);
+            return host.refuse(IommufdAnswer.IOMMUFD_MAP_RANGE);
         }
         return onSpace(file, map.getInt(IommuIoasMap.IOAS_ID), space -> {
             if ((flags & UapiIommufd.IOMMU_IOAS_MAP_FIXED_IOVA) == 0) {
@@ -202,14 +204,14 @@ final class IommuRequests {
         return onSpace(file, unmap.getInt(IommuIoasUnmap.IOAS_ID), space -> {
             boolean all = iova == 0 && length == -1;
             if (!all && (iova == -1 || length == -1)) {
-                return host.refuse(VfioRule.IOMMUFD_UNMAP_WRAPS);
+                return host.refuse(IommufdAnswer.IOMMUFD_UNMAP_WRAPS);
             }
             AddressSpace.Unmapped unmapped = all ? space.unmapAll() : space.unmap(iova, length);
             if (unmapped.refused().isPresent()) {
                 return host.refuse(unmapped.refused());
             }
             return !all && unmapped.bytes() == 0
-                    ? host.refuse(VfioRule.IOMMUFD_UNMAP_RANGE)
+                    ? host.refuse(IommufdAnswer.IOMMUFD_UNMAP_RANGE)
                     : host.copyOut(
                             address, unmap.putLong(IommuIoasUnmap.LENGTH, unmapped.bytes()), IommuIoasUnmap.SIZE);
         });
@@ -219,7 +221,7 @@ final class IommuRequests {
     private static int compatible(IommuFile file, ByteBuffer request, long address) {
         Host host = file.host();
         if (request.getShort(IommuVfioIoas.OP + Short.BYTES) != 0) {
-            return host.refuse(VfioRule.IOMMUFD_FLAGS);
+            return host.refuse(IommufdAnswer.IOMMUFD_FLAGS);
         }
         return switch (request.getShort(IommuVfioIoas.OP)) {
             case UapiIommufd.IOMMU_VFIO_IOAS_GET ->
@@ -236,7 +238,7 @@ final class IommuRequests {
                 file.setCompatible(null);
                 yield 0;
             }
-            default -> host.refuse(VfioRule.IOMMUFD_FLAGS);
+            default -> host.refuse(IommufdAnswer.IOMMUFD_FLAGS);
         };
     }
 
@@ -244,11 +246,11 @@ final class IommuRequests {
 
     private static int onCompatible(IommuFile file, OnSpace call) {
         Optional<AddressSpace> space = file.compatible();
-        return space.isEmpty() ? file.host().refuse(VfioRule.IOMMUFD_NO_COMPATIBLE) : call.apply(space.get());
+        return space.isEmpty() ? file.host().refuse(IommufdAnswer.IOMMUFD_NO_COMPATIBLE) : call.apply(space.get());
     }
 
     private static int checkExtension(IommuFile file, long extension) {
-        file.host().note(VfioRule.VFIO_EXTENSIONS);
+        file.host().note(VfioAnswer.VFIO_EXTENSIONS);
         if (extension == COHERENT) {
             return onCompatible(file, space -> {
                 throw new NotModelledException("VFIO_DMA_CC_IOMMU: whether the IOMMU enforces coherency");
@@ -263,7 +265,7 @@ final class IommuRequests {
 
     private static int setIommu(IommuFile file, long type) {
         if (!isType1(type)) {
-            return file.host().refuse(VfioRule.IOMMUFD_TYPE);
+            return file.host().refuse(IommufdAnswer.IOMMUFD_TYPE);
         }
         return onCompatible(file, space -> {
             if (type == UapiVfio.VFIO_TYPE1_IOMMU) {
@@ -279,7 +281,7 @@ final class IommuRequests {
             int known = UapiVfio.VFIO_DMA_MAP_FLAG_READ | UapiVfio.VFIO_DMA_MAP_FLAG_WRITE;
             if (Integer.compareUnsigned(map.getInt(VfioIommuType1DmaMap.ARGSZ), VfioIommuType1DmaMap.SIZE) < 0
                     || (map.getInt(VfioIommuType1DmaMap.FLAGS) & ~known) != 0) {
-                return host.refuse(VfioRule.VFIO_MAP_ARGUMENTS);
+                return host.refuse(VfioAnswer.VFIO_MAP_ARGUMENTS);
             }
             return onCompatible(
                     file,
@@ -297,17 +299,17 @@ final class IommuRequests {
             boolean all = (flags & UapiVfio.VFIO_DMA_UNMAP_FLAG_ALL) != 0;
             if (Integer.compareUnsigned(unmap.getInt(VfioIommuType1DmaUnmap.ARGSZ), VfioIommuType1DmaUnmap.SIZE) < 0
                     || (flags & ~UapiVfio.VFIO_DMA_UNMAP_FLAG_ALL) != 0) {
-                return host.refuse(VfioRule.VFIO_UNMAP_ARGUMENTS);
+                return host.refuse(VfioAnswer.VFIO_UNMAP_ARGUMENTS);
             }
             long iova = unmap.getLong(VfioIommuType1DmaUnmap.IOVA);
             long length = unmap.getLong(VfioIommuType1DmaUnmap.LENGTH);
             return onCompatible(file, space -> {
                 if (all && (iova != 0 || length != 0)) {
-                    return host.refuse(VfioRule.VFIO_UNMAP_RANGE);
+                    return host.refuse(VfioAnswer.VFIO_UNMAP_RANGE);
                 }
                 AddressSpace.Unmapped unmapped = all ? space.unmapAll() : space.unmap(iova, length);
                 if (unmapped.bytes() == 0) {
-                    host.note(VfioRule.IOMMUFD_UNMAP_NOTHING);
+                    host.note(IommufdAnswer.IOMMUFD_UNMAP_NOTHING);
                 }
                 unmap.putLong(VfioIommuType1DmaUnmap.LENGTH, unmapped.bytes());
                 int refused = host.copyOut(address, unmap, VfioIommuType1DmaUnmap.SIZE);

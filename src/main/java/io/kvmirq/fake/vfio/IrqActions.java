@@ -2,10 +2,10 @@
 package io.kvmirq.fake.vfio;
 
 import io.kvmirq.arch.intx.model.InterruptMode;
+import io.kvmirq.explain.VfioIrqAnswer;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
-import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiVfio;
 
 /** VFIO_DEVICE_SET_IRQS; source: {@code vfio_pci_set_irqs_ioctl()} in drivers/vfio/pci/vfio_pci_intrs.c. */
@@ -28,20 +28,20 @@ final class IrqActions {
         if (file instanceof EventFile event) {
             return call.apply(event);
         }
-        return host.refuse(file == null ? VfioRule.VFIO_IRQS_FD : VfioRule.VFIO_IRQS_NOT_AN_EVENTFD);
+        return host.refuse(file == null ? VfioIrqAnswer.VFIO_IRQS_FD : VfioIrqAnswer.VFIO_IRQS_NOT_AN_EVENTFD);
     }
 
     int apply(IrqSet set) {
         boolean mask = set.action() == UapiVfio.VFIO_IRQ_SET_ACTION_MASK;
         boolean unmask = set.action() == UapiVfio.VFIO_IRQ_SET_ACTION_UNMASK;
         if (!mask && !unmask && set.action() != UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER) {
-            return host.refuse(VfioRule.VFIO_IRQS_ACTION);
+            return host.refuse(VfioIrqAnswer.VFIO_IRQS_ACTION);
         }
         return switch (set.index()) {
             case UapiVfio.VFIO_PCI_INTX_IRQ_INDEX -> mask || unmask ? maskIntx(set, mask) : triggerIntx(set);
             case UapiVfio.VFIO_PCI_MSI_IRQ_INDEX, UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX ->
-                mask || unmask ? host.refuse(VfioRule.VFIO_IRQS_MSI_MASK) : triggerMessages(set);
-            default -> mask || unmask ? host.refuse(VfioRule.VFIO_IRQS_ERR_REQ) : triggerSingle(set);
+                mask || unmask ? host.refuse(VfioIrqAnswer.VFIO_IRQS_MSI_MASK) : triggerMessages(set);
+            default -> mask || unmask ? host.refuse(VfioIrqAnswer.VFIO_IRQS_ERR_REQ) : triggerSingle(set);
         };
     }
 
@@ -49,13 +49,13 @@ final class IrqActions {
 
     private int maskIntx(IrqSet set, boolean mask) {
         if (device.mode() != InterruptMode.INTX) {
-            return host.refuse(VfioRule.VFIO_IRQS_INACTIVE);
+            return host.refuse(VfioIrqAnswer.VFIO_IRQS_INACTIVE);
         }
         if (set.count() != 1) {
-            return host.refuse(VfioRule.VFIO_IRQS_COUNT);
+            return host.refuse(VfioIrqAnswer.VFIO_IRQS_COUNT);
         }
         if (set.isEventfd()) {
-            return mask ? host.refuse(VfioRule.VFIO_IRQS_INTX_MASK_EVENTFD) : setUnmask(set.fd(0));
+            return mask ? host.refuse(VfioIrqAnswer.VFIO_IRQS_INTX_MASK_EVENTFD) : setUnmask(set.fd(0));
         }
         if (set.isChosen(0) && mask) {
             device.intx().mask();
@@ -71,7 +71,8 @@ final class IrqActions {
             device.unmask().clear();
             return 0;
         }
-        return onEvent(fd, event -> device.unmask().set(event) ? 0 : host.refuse(VfioRule.VFIO_IRQS_UNMASK_EVENTFD));
+        return onEvent(
+                fd, event -> device.unmask().set(event) ? 0 : host.refuse(VfioIrqAnswer.VFIO_IRQS_UNMASK_EVENTFD));
     }
 
     private int triggerIntx(IrqSet set) {
@@ -84,13 +85,13 @@ final class IrqActions {
             return 0;
         }
         if (!on && device.mode() != InterruptMode.NONE) {
-            return host.refuse(VfioRule.VFIO_IRQS_OTHER_MODE);
+            return host.refuse(VfioIrqAnswer.VFIO_IRQS_OTHER_MODE);
         }
         if (!on && !set.isEventfd()) {
-            return host.refuse(VfioRule.VFIO_IRQS_INACTIVE);
+            return host.refuse(VfioIrqAnswer.VFIO_IRQS_INACTIVE);
         }
         if (set.count() != 1) {
-            return host.refuse(VfioRule.VFIO_IRQS_COUNT);
+            return host.refuse(VfioIrqAnswer.VFIO_IRQS_COUNT);
         }
         if (set.isEventfd()) {
             return set.fd(0) < 0 ? triggerNothing(on) : onEvent(set.fd(0), event -> trigger(on, event));
@@ -108,7 +109,7 @@ final class IrqActions {
             return 0;
         }
         if (!device.intx().enable(() -> event.signal(1))) {
-            return host.refuse(VfioRule.VFIO_IRQS_SHARED);
+            return host.refuse(VfioIrqAnswer.VFIO_IRQS_SHARED);
         }
         device.setTrigger(event);
         device.settle();
@@ -117,9 +118,9 @@ final class IrqActions {
 
     /** INTx is or becomes enabled, and its interrupts go nowhere. */
     private int triggerNothing(boolean on) {
-        host.note(VfioRule.VFIO_INTX_WITHOUT_TRIGGER);
+        host.note(VfioIrqAnswer.VFIO_INTX_WITHOUT_TRIGGER);
         if (!on && !device.intx().enable(() -> {})) {
-            return host.refuse(VfioRule.VFIO_IRQS_SHARED);
+            return host.refuse(VfioIrqAnswer.VFIO_IRQS_SHARED);
         }
         device.intx().detach();
         device.setTrigger(null);
@@ -137,12 +138,12 @@ final class IrqActions {
             return 0;
         }
         if (!on && device.mode() != InterruptMode.NONE) {
-            return host.refuse(VfioRule.VFIO_IRQS_OTHER_MODE);
+            return host.refuse(VfioIrqAnswer.VFIO_IRQS_OTHER_MODE);
         }
         if (set.isEventfd()) {
             return device.vectors().set(mode, set);
         }
-        return on ? device.vectors().loopback(set) : host.refuse(VfioRule.VFIO_IRQS_INACTIVE);
+        return on ? device.vectors().loopback(set) : host.refuse(VfioIrqAnswer.VFIO_IRQS_INACTIVE);
     }
 
     // The error and the request interrupt
@@ -151,7 +152,7 @@ final class IrqActions {
         EventFile event = device.single(set.index());
         if (set.isNone()) {
             if (event == null) {
-                return host.refuse(VfioRule.VFIO_IRQS_INACTIVE);
+                return host.refuse(VfioIrqAnswer.VFIO_IRQS_INACTIVE);
             }
             if (set.count() == 0) {
                 device.setSingle(set.index(), null);
@@ -161,7 +162,7 @@ final class IrqActions {
             return 0;
         }
         if (set.count() == 0) {
-            return host.refuse(VfioRule.VFIO_IRQS_COUNT);
+            return host.refuse(VfioIrqAnswer.VFIO_IRQS_COUNT);
         }
         if (set.isEventfd()) {
             return setSingle(set.index(), set.fd(0));
@@ -179,9 +180,9 @@ final class IrqActions {
         }
         if (fd < 0) {
             if (host.build().isSince(6, 12)) {
-                return host.refuse(VfioRule.VFIO_IRQS_SINGLE_FD);
+                return host.refuse(VfioIrqAnswer.VFIO_IRQS_SINGLE_FD);
             }
-            host.note(VfioRule.VFIO_IRQS_SINGLE_FD_BEFORE);
+            host.note(VfioIrqAnswer.VFIO_IRQS_SINGLE_FD_BEFORE);
             return 0;
         }
         return onEvent(fd, event -> {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.VfioIrqAnswer;
 import io.kvmirq.fake.file.Host;
-import io.kvmirq.fake.rules.KernelRule;
-import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioIrqSet;
 import java.nio.ByteBuffer;
@@ -31,7 +31,7 @@ record IrqSet(int index, int start, int count, int flags, ByteBuffer data) {
      */
     static int read(Host host, int indexes, IntUnaryOperator interrupts, long address, OnSet call) {
         return host.copied(address, VfioIrqSet.SIZE, header -> {
-            Optional<KernelRule> refused = refuses(indexes, interrupts, header);
+            Optional<Answer> refused = refuses(indexes, interrupts, header);
             if (refused.isPresent()) {
                 return host.refuse(refused);
             }
@@ -52,26 +52,26 @@ record IrqSet(int index, int start, int count, int flags, ByteBuffer data) {
                 data);
     }
 
-    private static Optional<KernelRule> refuses(int indexes, IntUnaryOperator counts, ByteBuffer header) {
+    private static Optional<Answer> refuses(int indexes, IntUnaryOperator counts, ByteBuffer header) {
         long argsz = Integer.toUnsignedLong(header.getInt(VfioIrqSet.ARGSZ));
         int index = header.getInt(VfioIrqSet.INDEX);
         long start = Integer.toUnsignedLong(header.getInt(VfioIrqSet.START));
         long count = Integer.toUnsignedLong(header.getInt(VfioIrqSet.COUNT));
         int flags = header.getInt(VfioIrqSet.FLAGS);
         if (Integer.compareUnsigned(index, indexes) >= 0) {
-            return Optional.of(VfioRule.VFIO_IRQS_INDEX);
+            return Optional.of(VfioIrqAnswer.VFIO_IRQS_INDEX);
         }
         int known = UapiVfio.VFIO_IRQ_SET_DATA_TYPE_MASK | UapiVfio.VFIO_IRQ_SET_ACTION_TYPE_MASK;
         if (argsz < VfioIrqSet.SIZE || count >= MAX_U32 - start || (flags & ~known) != 0) {
-            return Optional.of(VfioRule.VFIO_IRQS_HEADER);
+            return Optional.of(VfioIrqAnswer.VFIO_IRQS_HEADER);
         }
         int interrupts = counts.applyAsInt(index);
         if (start >= interrupts || start + count > interrupts) {
-            return Optional.of(VfioRule.VFIO_IRQS_RANGE);
+            return Optional.of(VfioIrqAnswer.VFIO_IRQS_RANGE);
         }
         int width = width(flags);
         return width < 0 || argsz - VfioIrqSet.SIZE < count * width
-                ? Optional.of(VfioRule.VFIO_IRQS_DATA)
+                ? Optional.of(VfioIrqAnswer.VFIO_IRQS_DATA)
                 : Optional.empty();
     }
 

@@ -2,12 +2,12 @@
 package io.kvmirq.fake.vfio;
 
 import io.kvmirq.arch.intx.model.InterruptMode;
+import io.kvmirq.explain.VfioIrqAnswer;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.IrqHardware;
 import io.kvmirq.fake.file.Producer;
-import io.kvmirq.fake.rules.VfioRule;
 import java.util.BitSet;
 import java.util.NavigableMap;
 import java.util.Objects;
@@ -67,14 +67,14 @@ final class MessageVectors {
 
     private int enable(InterruptMode mode, int count) {
         if (count == 0) {
-            return host.refuse(VfioRule.VFIO_IRQS_NO_VECTOR);
+            return host.refuse(VfioIrqAnswer.VFIO_IRQS_NO_VECTOR);
         }
         int free = ofHost.free();
         if (free == 0) {
-            return host.refuse(VfioRule.VFIO_IRQS_NO_SPACE);
+            return host.refuse(VfioIrqAnswer.VFIO_IRQS_NO_SPACE);
         }
         if (free < count) {
-            host.note(VfioRule.VFIO_IRQS_SHORT);
+            host.note(VfioIrqAnswer.VFIO_IRQS_SHORT);
             return mode == InterruptMode.MSIX ? free : 1;
         }
         for (int vector = 0; vector < count; vector++) {
@@ -88,12 +88,12 @@ final class MessageVectors {
         int start = set.start();
         boolean inOneCheck = !host.build().isSince(6, 5);
         if (inOneCheck && (start >= irqs.size() || start + set.count() > irqs.size())) {
-            return host.refuse(VfioRule.VFIO_IRQS_ALLOCATED);
+            return host.refuse(VfioIrqAnswer.VFIO_IRQS_ALLOCATED);
         }
         for (int i = 0; i < set.count(); i++) {
             int result = set(start + i, set.fd(i));
             if (result < 0) {
-                host.note(VfioRule.VFIO_IRQS_UNWOUND);
+                host.note(VfioIrqAnswer.VFIO_IRQS_UNWOUND);
                 for (int detached = start; detached <= start + i; detached++) {
                     detach(detached);
                 }
@@ -111,20 +111,20 @@ final class MessageVectors {
         }
         if (!irqs.containsKey(vector)) {
             if (!isDynamic(host, device.mode())) {
-                return host.refuse(VfioRule.VFIO_IRQS_ALLOCATED);
+                return host.refuse(VfioIrqAnswer.VFIO_IRQS_ALLOCATED);
             }
             if (ofHost.free() == 0) {
-                return host.refuse(VfioRule.VFIO_IRQS_NO_SPACE);
+                return host.refuse(VfioIrqAnswer.VFIO_IRQS_NO_SPACE);
             }
             allocate(vector);
         }
         FakeFile file = host.file(fd);
         if (!(file instanceof EventFile event)) {
-            return host.refuse(file == null ? VfioRule.VFIO_IRQS_FD : VfioRule.VFIO_IRQS_NOT_AN_EVENTFD);
+            return host.refuse(file == null ? VfioIrqAnswer.VFIO_IRQS_FD : VfioIrqAnswer.VFIO_IRQS_NOT_AN_EVENTFD);
         }
         triggers[vector] = event;
         if (pending.get(vector)) {
-            host.note(VfioRule.VFIO_MSIX_PENDING);
+            host.note(VfioIrqAnswer.VFIO_MSIX_PENDING);
             pending.clear(vector);
             raise(vector, event);
         }
@@ -179,7 +179,7 @@ final class MessageVectors {
     /** Signals the eventfds of {@code set} as if the device had sent the messages. */
     int loopback(IrqSet set) {
         if (!host.build().isSince(6, 5) && set.start() + set.count() > irqs.size()) {
-            return host.refuse(VfioRule.VFIO_IRQS_ALLOCATED);
+            return host.refuse(VfioIrqAnswer.VFIO_IRQS_ALLOCATED);
         }
         for (int i = 0; i < set.count(); i++) {
             EventFile event = triggers[set.start() + i];

@@ -3,8 +3,8 @@ package io.kvmirq.fake.vfio;
 
 import io.kvmirq.arch.intx.model.LineController;
 import io.kvmirq.arch.intx.model.PhysicalLine;
+import io.kvmirq.explain.VfioIrqAnswer;
 import io.kvmirq.fake.file.Host;
-import io.kvmirq.fake.rules.VfioRule;
 import java.time.Duration;
 
 /**
@@ -87,7 +87,7 @@ final class PciLine {
     private void poll() {
         polled = false;
         if (physical.poll()) {
-            host.note(VfioRule.HOST_LINE_POLLED);
+            host.note(VfioIrqAnswer.HOST_LINE_POLLED);
             polled = true;
             host.time().after(POLL_INTERVAL, this::poll);
         }

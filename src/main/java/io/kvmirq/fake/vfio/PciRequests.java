@@ -2,11 +2,12 @@
 package io.kvmirq.fake.vfio;
 
 import io.kvmirq.arch.intx.model.InterruptMode;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.FileAnswer;
+import io.kvmirq.explain.VfioAnswer;
+import io.kvmirq.explain.VfioIrqAnswer;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Requests;
-import io.kvmirq.fake.rules.FileRule;
-import io.kvmirq.fake.rules.KernelRule;
-import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
 import io.kvmirq.uapi.UapiVfio.VfioIrqInfo;
@@ -32,7 +33,7 @@ final class PciRequests {
         this.host = host;
         this.device = device;
         HotReset hotReset = new HotReset(host, device, vfio);
-        this.requests = new Requests<DeviceFile>(VfioRule.VFIO_UNKNOWN_REQUEST, number -> null)
+        this.requests = new Requests<DeviceFile>(VfioAnswer.VFIO_UNKNOWN_REQUEST, number -> null)
                 .value(UapiVfio.VFIO_DEVICE_GET_INFO, (file, address) -> info(address))
                 .value(UapiVfio.VFIO_DEVICE_GET_REGION_INFO, (file, address) -> regionInfo(address))
                 .value(UapiVfio.VFIO_DEVICE_GET_IRQ_INFO, (file, address) -> irqInfo(address))
@@ -65,7 +66,7 @@ final class PciRequests {
             boolean config = index == UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX;
             if (Integer.compareUnsigned(info.getInt(VfioRegionInfo.ARGSZ), VfioRegionInfo.SIZE) < 0
                     || !config && Integer.compareUnsigned(index, ROM_REGION) > 0) {
-                return host.refuse(VfioRule.VFIO_INFO_ARGUMENTS);
+                return host.refuse(VfioAnswer.VFIO_INFO_ARGUMENTS);
             }
             int readWrite = UapiVfio.VFIO_REGION_INFO_FLAG_READ | UapiVfio.VFIO_REGION_INFO_FLAG_WRITE;
             info.putInt(VfioRegionInfo.FLAGS, config ? readWrite : 0)
@@ -85,7 +86,7 @@ final class PciRequests {
             if (Integer.compareUnsigned(info.getInt(VfioIrqInfo.ARGSZ), VfioIrqInfo.SIZE) < 0
                     || Integer.compareUnsigned(index, UapiVfio.VFIO_PCI_NUM_IRQS) >= 0
                     || index == UapiVfio.VFIO_PCI_ERR_IRQ_INDEX && device.interrupts(index) == 0) {
-                return host.refuse(VfioRule.VFIO_IRQ_INFO_ARGUMENTS);
+                return host.refuse(VfioIrqAnswer.VFIO_IRQ_INFO_ARGUMENTS);
             }
             info.putInt(VfioIrqInfo.FLAGS, irqFlags(index)).putInt(VfioIrqInfo.COUNT, device.interrupts(index));
             return host.copyOut(address, info, VfioIrqInfo.SIZE);
@@ -93,7 +94,7 @@ final class PciRequests {
     }
 
     private int irqFlags(int index) {
-        host.note(VfioRule.VFIO_IRQ_FLAGS);
+        host.note(VfioIrqAnswer.VFIO_IRQ_FLAGS);
         if (index == UapiVfio.VFIO_PCI_INTX_IRQ_INDEX) {
             return UapiVfio.VFIO_IRQ_INFO_EVENTFD | UapiVfio.VFIO_IRQ_INFO_MASKABLE | UapiVfio.VFIO_IRQ_INFO_AUTOMASKED;
         }
@@ -113,7 +114,7 @@ final class PciRequests {
 
     private int reset() {
         if (!device.resets()) {
-            return host.refuse(VfioRule.VFIO_RESET_IMPOSSIBLE);
+            return host.refuse(VfioAnswer.VFIO_RESET_IMPOSSIBLE);
         }
         device.reset();
         return 0;
@@ -121,17 +122,17 @@ final class PciRequests {
 
     /** Whatever is wrong with the arguments, and with a range outside of the BARs, which have no bytes. */
     private int ioEventFd(long address) {
-        return host.copied(address, IOEVENTFD_LEAST, given -> host.refuse(VfioRule.VFIO_IOEVENTFD_RANGE));
+        return host.copied(address, IOEVENTFD_LEAST, given -> host.refuse(VfioAnswer.VFIO_IOEVENTFD_RANGE));
     }
 
     // Regions: configuration space is the only one that is not empty
 
-    private Optional<KernelRule> refuses(long length, long offset) {
+    private Optional<Answer> refuses(long length, long offset) {
         if (offset >>> REGION_SHIFT != UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX) {
-            return Optional.of(VfioRule.VFIO_REGION_EMPTY);
+            return Optional.of(VfioAnswer.VFIO_REGION_EMPTY);
         }
         return at(offset) + length > device.config().size()
-                ? Optional.of(VfioRule.VFIO_CONFIG_RANGE)
+                ? Optional.of(VfioAnswer.VFIO_CONFIG_RANGE)
                 : Optional.empty();
     }
 
@@ -140,7 +141,7 @@ final class PciRequests {
     }
 
     long read(long to, long length, long offset) {
-        Optional<KernelRule> outside = refuses(length, offset);
+        Optional<Answer> outside = refuses(length, offset);
         if (length == 0 || outside.isPresent()) {
             return length == 0 ? 0 : host.refuse(outside);
         }
@@ -154,13 +155,13 @@ final class PciRequests {
     }
 
     long write(long from, long length, long offset) {
-        Optional<KernelRule> outside = refuses(length, offset);
+        Optional<Answer> outside = refuses(length, offset);
         if (length == 0 || outside.isPresent()) {
             return length == 0 ? 0 : host.refuse(outside);
         }
         ByteBuffer value = host.memory().copyIn(from, (int) length);
         if (value == null) {
-            return host.refuse(FileRule.FAULT);
+            return host.refuse(FileAnswer.FAULT);
         }
         int low = value.get(0) & 0xff;
         device.config().write((int) at(offset), (int) length, length == 1 ? low : value.getShort(0) & 0xffff);

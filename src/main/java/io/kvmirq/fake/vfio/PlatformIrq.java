@@ -5,9 +5,9 @@ import io.kvmirq.arch.intx.model.IntxDevice;
 import io.kvmirq.arch.intx.model.LineController;
 import io.kvmirq.arch.intx.model.PhysicalLine;
 import io.kvmirq.arch.intx.model.VfioIntx;
+import io.kvmirq.explain.VfioIrqAnswer;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.Host;
-import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiVfio;
 
 /**
@@ -81,7 +81,7 @@ final class PlatformIrq {
         forwardable.setTrigger(event);
         intx.trigger(() -> event.signal(1));
         if (latched) {
-            host.note(VfioRule.VFIO_PLATFORM_EDGE_LATCHED);
+            host.note(VfioIrqAnswer.VFIO_PLATFORM_EDGE_LATCHED);
             latched = false;
             event.signal(1);
         }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.IommufdAnswer;
+import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.VfioLines;
-import io.kvmirq.fake.rules.KernelRule;
-import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
 import java.nio.ByteBuffer;
@@ -85,7 +86,7 @@ public abstract sealed class VfioDevice implements VfioLines permits VfioPci, Vf
      */
     public final boolean remove() {
         if (!removing) {
-            host.note(VfioRule.VFIO_REMOVE_WAITS);
+            host.note(VfioAnswer.VFIO_REMOVE_WAITS);
         }
         removing = true;
         askBack();
@@ -109,7 +110,7 @@ public abstract sealed class VfioDevice implements VfioLines permits VfioPci, Vf
 
     /** Binds the device to an iommufd. Returns 0 or a negative errno. */
     final int bind(IommuFile iommufd) {
-        Optional<KernelRule> refused = iommufd.refuses(this);
+        Optional<Answer> refused = iommufd.refuses(this);
         if (refused.isPresent()) {
             return host.refuse(refused);
         }
@@ -125,8 +126,9 @@ public abstract sealed class VfioDevice implements VfioLines permits VfioPci, Vf
             return refused;
         }
         Optional<AddressSpace> space = iommufd.compatible();
-        refused =
-                space.isEmpty() ? host.refuse(VfioRule.IOMMUFD_NO_COMPATIBLE) : device.attach(iommufd.id(space.get()));
+        refused = space.isEmpty()
+                ? host.refuse(IommufdAnswer.IOMMUFD_NO_COMPATIBLE)
+                : device.attach(iommufd.id(space.get()));
         if (refused < 0) {
             unbind();
         }
@@ -184,7 +186,7 @@ public abstract sealed class VfioDevice implements VfioLines permits VfioPci, Vf
         return host.copied(address, INFO_LEAST, given -> {
             long argsz = Integer.toUnsignedLong(given.getInt(VfioDeviceInfo.ARGSZ));
             if (argsz < INFO_LEAST) {
-                return host.refuse(VfioRule.VFIO_INFO_ARGUMENTS);
+                return host.refuse(VfioAnswer.VFIO_INFO_ARGUMENTS);
             }
             ByteBuffer info = ByteBuffer.allocate(VfioDeviceInfo.SIZE)
                     .order(given.order())

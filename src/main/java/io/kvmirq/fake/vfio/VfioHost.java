@@ -4,9 +4,9 @@ package io.kvmirq.fake.vfio;
 import io.kvmirq.PciAddress;
 import io.kvmirq.arch.intx.model.InterruptMode;
 import io.kvmirq.arch.intx.model.LineController;
+import io.kvmirq.explain.FileAnswer;
+import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.fake.file.Host;
-import io.kvmirq.fake.rules.FileRule;
-import io.kvmirq.fake.rules.VfioRule;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -198,7 +198,7 @@ public final class VfioHost {
                     .filter(one -> path.equals(DIRECTORY + "devices/vfio" + one.index()))
                     .findFirst();
             if (device.isPresent() && host.isFull()) {
-                return host.refuse(FileRule.FD_TABLE_FULL);
+                return host.refuse(FileAnswer.FD_TABLE_FULL);
             }
             if (device.isPresent()) {
                 return host.install(new DeviceFile(host, device.get(), null));
@@ -214,16 +214,16 @@ public final class VfioHost {
                 }
             }
         }
-        return host.refuse(FileRule.NO_SUCH_FILE);
+        return host.refuse(FileAnswer.NO_SUCH_FILE);
     }
 
     /** The descriptor comes first, as in {@code do_sys_openat2()}. */
     private int open(VfioGroup group) {
         if (host.isFull()) {
-            return host.refuse(FileRule.FD_TABLE_FULL);
+            return host.refuse(FileAnswer.FD_TABLE_FULL);
         }
         return group.hasCdev() || group.isOpen()
-                ? host.refuse(VfioRule.VFIO_GROUP_BUSY)
+                ? host.refuse(VfioAnswer.VFIO_GROUP_BUSY)
                 : host.install(new GroupFile(host, group));
     }
 }

@@ -4,11 +4,12 @@ package io.kvmirq.fake.vfio;
 import io.kvmirq.arch.intx.model.InterruptMode;
 import io.kvmirq.arch.intx.model.IntxDevice;
 import io.kvmirq.arch.intx.model.VfioIntx;
+import io.kvmirq.explain.VfioAnswer;
+import io.kvmirq.explain.VfioIrqAnswer;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.HostLine;
 import io.kvmirq.fake.file.IrqHardware;
-import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiVfio;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
@@ -18,11 +19,6 @@ import org.jspecify.annotations.Nullable;
  * drivers/vfio/pci/vfio_pci_core.c.
  */
 public final class VfioPci extends VfioDevice {
-    /** VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY, _ENTRY_WITH_WAKEUP and _EXIT of vfio.h. */
-    private static final int LOW_POWER_ENTRY = 3;
-
-    private static final int LOW_POWER_ENTRY_WITH_WAKEUP = 4;
-    private static final int LOW_POWER_EXIT = 5;
     /** The size of struct vfio_device_low_power_entry_with_wakeup. */
     private static final int WAKEUP_SIZE = 8;
 
@@ -125,7 +121,7 @@ public final class VfioPci extends VfioDevice {
      */
     @Override
     void disable() {
-        host.note(VfioRule.VFIO_LAST_CLOSE);
+        host.note(VfioAnswer.VFIO_LAST_CLOSE);
         config.clear();
         unmask.clear();
         vectors.disable();
@@ -135,7 +131,7 @@ public final class VfioPci extends VfioDevice {
             reset();
         }
         if (function.disIntx() && !function.express()) {
-            host.note(VfioRule.VFIO_CLOSE_DISINTX);
+            host.note(VfioIrqAnswer.VFIO_CLOSE_DISINTX);
             device.disable(false);
         }
         settle();
@@ -184,10 +180,12 @@ public final class VfioPci extends VfioDevice {
     @Override
     int feature(FeatureRequest request) {
         return switch (request.feature()) {
-            case LOW_POWER_ENTRY -> request.settable("VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY", 0);
-            case LOW_POWER_ENTRY_WITH_WAKEUP ->
+            case UapiVfio.VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY ->
+                request.settable("VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY", 0);
+            case UapiVfio.VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP ->
                 request.settable("VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP", WAKEUP_SIZE);
-            case LOW_POWER_EXIT -> request.settable("VFIO_DEVICE_FEATURE_LOW_POWER_EXIT", 0);
+            case UapiVfio.VFIO_DEVICE_FEATURE_LOW_POWER_EXIT ->
+                request.settable("VFIO_DEVICE_FEATURE_LOW_POWER_EXIT", 0);
             default -> request.refuseUnknown();
         };
     }
@@ -213,7 +211,7 @@ public final class VfioPci extends VfioDevice {
     public boolean send(int vector) {
         checkVector(vector);
         if (!config.isMaster()) {
-            host.note(VfioRule.VFIO_BUS_MASTER);
+            host.note(VfioAnswer.VFIO_BUS_MASTER);
             return false;
         }
         return vectors.send(vector);

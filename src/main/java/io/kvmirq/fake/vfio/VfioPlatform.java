@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
+import io.kvmirq.explain.VfioAnswer;
+import io.kvmirq.explain.VfioIrqAnswer;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.HostLine;
 import io.kvmirq.fake.file.Requests;
-import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
 import io.kvmirq.uapi.UapiVfio.VfioIrqInfo;
@@ -25,7 +26,7 @@ public final class VfioPlatform extends VfioDevice {
     private final List<PlatformIrq> irqs;
     private final boolean resets;
     private final Requests<DeviceFile> requests = new Requests<DeviceFile>(
-                    VfioRule.VFIO_UNKNOWN_REQUEST, number -> null)
+                    VfioAnswer.VFIO_UNKNOWN_REQUEST, number -> null)
             .value(UapiVfio.VFIO_DEVICE_GET_INFO, (file, address) -> info(address))
             .value(UapiVfio.VFIO_DEVICE_GET_REGION_INFO, (file, address) -> regionInfo(address))
             .value(UapiVfio.VFIO_DEVICE_GET_IRQ_INFO, (file, address) -> irqInfo(address))
@@ -109,12 +110,12 @@ public final class VfioPlatform extends VfioDevice {
 
     @Override
     long read(long to, long length, long offset) {
-        return host.refuse(VfioRule.VFIO_PLATFORM_REGION);
+        return host.refuse(VfioAnswer.VFIO_PLATFORM_REGION);
     }
 
     @Override
     long write(long from, long length, long offset) {
-        return host.refuse(VfioRule.VFIO_PLATFORM_REGION);
+        return host.refuse(VfioAnswer.VFIO_PLATFORM_REGION);
     }
 
     private int info(long address) {
@@ -122,7 +123,7 @@ public final class VfioPlatform extends VfioDevice {
     }
 
     private int regionInfo(long address) {
-        return host.copied(address, VfioRegionInfo.SIZE, info -> host.refuse(VfioRule.VFIO_INFO_ARGUMENTS));
+        return host.copied(address, VfioRegionInfo.SIZE, info -> host.refuse(VfioAnswer.VFIO_INFO_ARGUMENTS));
     }
 
     private int irqInfo(long address) {
@@ -130,7 +131,7 @@ public final class VfioPlatform extends VfioDevice {
             int index = info.getInt(VfioIrqInfo.INDEX);
             if (Integer.compareUnsigned(info.getInt(VfioIrqInfo.ARGSZ), VfioIrqInfo.SIZE) < 0
                     || Integer.compareUnsigned(index, irqs.size()) >= 0) {
-                return host.refuse(VfioRule.VFIO_IRQ_INFO_ARGUMENTS);
+                return host.refuse(VfioIrqAnswer.VFIO_IRQ_INFO_ARGUMENTS);
             }
             info.putInt(VfioIrqInfo.FLAGS, irqs.get(index).flags()).putInt(VfioIrqInfo.COUNT, 1);
             return host.copyOut(address, info, VfioIrqInfo.SIZE);
@@ -139,7 +140,7 @@ public final class VfioPlatform extends VfioDevice {
 
     private int reset() {
         if (!resets) {
-            return host.refuse(VfioRule.VFIO_RESET_IMPOSSIBLE);
+            return host.refuse(VfioAnswer.VFIO_RESET_IMPOSSIBLE);
         }
         irqs.forEach(PlatformIrq::serve);
         return 0;
@@ -156,7 +157,7 @@ public final class VfioPlatform extends VfioDevice {
             case UapiVfio.VFIO_IRQ_SET_ACTION_MASK -> mask(irq, set, irq.masker(), irq::mask);
             case UapiVfio.VFIO_IRQ_SET_ACTION_UNMASK -> mask(irq, set, irq.unmasker(), irq::unmask);
             case UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER -> trigger(irq, set);
-            default -> host.refuse(VfioRule.VFIO_IRQS_ACTION);
+            default -> host.refuse(VfioIrqAnswer.VFIO_IRQS_ACTION);
         };
     }
 
@@ -166,17 +167,18 @@ public final class VfioPlatform extends VfioDevice {
 
     private int mask(PlatformIrq irq, IrqSet set, EventAction byEvent, Runnable action) {
         if (!isOne(set)) {
-            return host.refuse(VfioRule.VFIO_PLATFORM_ONE);
+            return host.refuse(VfioIrqAnswer.VFIO_PLATFORM_ONE);
         }
         if (!irq.isLevel()) {
-            return host.refuse(VfioRule.VFIO_PLATFORM_EDGE);
+            return host.refuse(VfioIrqAnswer.VFIO_PLATFORM_EDGE);
         }
         if (set.isEventfd()) {
             if (set.fd(0) < 0) {
                 byEvent.clear();
                 return 0;
             }
-            return onEvent(set.fd(0), event -> byEvent.set(event) ? 0 : host.refuse(VfioRule.VFIO_PLATFORM_EVENTFD));
+            return onEvent(
+                    set.fd(0), event -> byEvent.set(event) ? 0 : host.refuse(VfioIrqAnswer.VFIO_PLATFORM_EVENTFD));
         }
         if (set.isChosen(0)) {
             action.run();
@@ -193,7 +195,7 @@ public final class VfioPlatform extends VfioDevice {
         if (file instanceof EventFile event) {
             return call.apply(event);
         }
-        return host.refuse(file == null ? VfioRule.VFIO_IRQS_FD : VfioRule.VFIO_IRQS_NOT_AN_EVENTFD);
+        return host.refuse(file == null ? VfioIrqAnswer.VFIO_IRQS_FD : VfioIrqAnswer.VFIO_IRQS_NOT_AN_EVENTFD);
     }
 
     /** The old eventfd is gone before the new one is looked at. */
@@ -203,7 +205,7 @@ public final class VfioPlatform extends VfioDevice {
             return 0;
         }
         if (!isOne(set)) {
-            return host.refuse(VfioRule.VFIO_PLATFORM_ONE);
+            return host.refuse(VfioIrqAnswer.VFIO_PLATFORM_ONE);
         }
         if (set.isEventfd()) {
             irq.detach();

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
+import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.IrqfdAnswer;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.FakeIoEventFd;
-import io.kvmirq.fake.rules.KvmRule;
-import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.Optional;
@@ -71,7 +71,7 @@ final class CpuBus {
         if (taker.isEmpty()) {
             return false;
         }
-        host.note(KvmRule.IOEVENTFD_TAKES);
+        host.note(IrqfdAnswer.IOEVENTFD_TAKES);
         taker.get().event().signal(1);
         return true;
     }

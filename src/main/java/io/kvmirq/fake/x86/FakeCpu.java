@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
+import io.kvmirq.NotModelledException;
 import io.kvmirq.arch.apic.LapicPage;
+import io.kvmirq.explain.ChipAnswer;
+import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.MemorySlots;
 import io.kvmirq.fake.posting.PostingVcpu;
-import io.kvmirq.fake.rules.KvmRule;
-import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.Optional;
@@ -84,7 +85,7 @@ final class FakeCpu {
     /** KVM_RUN, with the kernel's lock held. */
     int run() {
         if (shared.get(Uapi.KvmRun.IMMEDIATE_EXIT) != 0) {
-            return host.refuse(KvmRule.VCPU_IMMEDIATE_EXIT);
+            return host.refuse(VmAnswer.VCPU_IMMEDIATE_EXIT);
         }
         PostingVcpu hardware = lapic.map(FakeLapic::hardware).orElse(null);
         while (true) {
@@ -112,7 +113,7 @@ final class FakeCpu {
     private boolean exitsForEoi() {
         int vector = lapic.map(apic -> apic.eoiExitBitmap().takeEoiExit()).orElse(-1);
         if (vector >= 0) {
-            host.note(KvmRule.EOI_TOLD_TO_VMM);
+            host.note(ChipAnswer.EOI_TOLD_TO_VMM);
             shared.putInt(Uapi.KvmRun.EXIT_REASON, Uapi.KVM_EXIT_IOAPIC_EOI).put(Uapi.KvmRun.EOI_VECTOR, (byte) vector);
         }
         return vector >= 0;
@@ -127,13 +128,13 @@ final class FakeCpu {
         }
         lapic.get().scanIfWanted();
         if (lapic.get().events().takeNmi()) {
-            host.note(KvmRule.NMI_TWO_KEPT);
+            host.note(ChipAnswer.NMI_TWO_KEPT);
             enter(NMI_VECTOR);
             return true;
         }
         int vector = lapic.get().takeRequest(interruptsOn);
         if (vector >= 0) {
-            host.note(KvmRule.LAPIC_PRIORITY);
+            host.note(ChipAnswer.LAPIC_PRIORITY);
             enter(vector);
         }
         return vector >= 0;
@@ -255,7 +256,7 @@ final class FakeCpu {
     /** @return whether HLT exits to the VMM, which it does without an in-kernel LAPIC */
     private boolean halt() {
         if (lapic.isEmpty()) {
-            host.note(KvmRule.VCPU_HALT_LEAVES);
+            host.note(VmAnswer.VCPU_HALT_LEAVES);
             shared.putInt(Uapi.KvmRun.EXIT_REASON, Uapi.KVM_EXIT_HLT);
             return true;
         }

@@ -4,7 +4,7 @@ package io.kvmirq.fake.x86;
 import io.kvmirq.arch.apic.IoapicEntry;
 import io.kvmirq.arch.apic.model.ApicMessage;
 import io.kvmirq.arch.intx.model.PinSources;
-import io.kvmirq.fake.rules.KvmRule;
+import io.kvmirq.explain.ChipAnswer;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -73,7 +73,7 @@ final class FakeIoapic {
             return 1;
         }
         if (pin == CLOCK && wanted && clockPending > 0) {
-            vm.note(KvmRule.IOAPIC_CLOCK);
+            vm.note(ChipAnswer.IOAPIC_CLOCK);
             return 0;
         }
         boolean before = (irr & bit) != 0;
@@ -81,7 +81,7 @@ final class FakeIoapic {
         if (!IoapicEntry.LEVEL.isSet(redirections[pin])) {
             delivered &= ~bit;
             if (before) {
-                vm.note(KvmRule.IOAPIC_EDGE);
+                vm.note(ChipAnswer.IOAPIC_EDGE);
                 return 0;
             }
         }
@@ -92,7 +92,7 @@ final class FakeIoapic {
         long entry = redirections[pin];
         boolean level = IoapicEntry.LEVEL.isSet(entry);
         if (IoapicEntry.MASKED.isSet(entry) || level && IoapicEntry.REMOTE_IRR.isSet(entry)) {
-            vm.note(KvmRule.IOAPIC_MASKED);
+            vm.note(ChipAnswer.IOAPIC_MASKED);
             return -1;
         }
         if (!level) {
@@ -107,7 +107,7 @@ final class FakeIoapic {
             taken = vm.lapics().deliver(interrupts[pin]);
         }
         if (taken != 0 && level) {
-            vm.note(KvmRule.IOAPIC_LEVEL);
+            vm.note(ChipAnswer.IOAPIC_LEVEL);
             redirections[pin] |= IoapicEntry.REMOTE_IRR.mask();
         }
         return taken;
@@ -170,7 +170,7 @@ final class FakeIoapic {
             service(pin, false);
             return;
         }
-        vm.note(KvmRule.IOAPIC_STORM);
+        vm.note(ChipAnswer.IOAPIC_STORM);
         ends[pin] = 0;
         if (!delays) {
             delays = true;

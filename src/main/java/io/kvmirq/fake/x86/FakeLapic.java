@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
+import io.kvmirq.NotModelledException;
 import io.kvmirq.arch.apic.DeliveryMode;
 import io.kvmirq.arch.apic.LapicPage;
 import io.kvmirq.arch.apic.model.ApicMessage;
 import io.kvmirq.arch.apic.model.LocalApic;
+import io.kvmirq.explain.ChipAnswer;
+import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.posting.PostingVcpu;
 import io.kvmirq.fake.posting.VirtualLapic;
-import io.kvmirq.fake.rules.KvmRule;
-import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -132,10 +133,10 @@ final class FakeLapic implements LocalApic, VirtualLapic {
      * it updates its cache of ISR.
      */
     int restore(ByteBuffer state) {
-        vm.note(KvmRule.LAPIC_RESTORED);
+        vm.note(ChipAnswer.LAPIC_RESTORED);
         if (x2apic && all.has32BitIds() && state.getInt(LapicPage.ID_AT) != vcpuId) {
             setSpurious(state.getInt(LapicPage.SVR_AT));
-            return vm.host().refuse(KvmRule.LAPIC_X2APIC_ID);
+            return vm.host().refuse(VmAnswer.LAPIC_X2APIC_ID);
         }
         if (hardware != null) {
             hardware.discard();
@@ -156,7 +157,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         if (vm.host().build().isSince(6, 12)) {
             putX2apicIds(vcpuId);
         } else {
-            vm.note(KvmRule.LAPIC_X2APIC_ID_BEFORE);
+            vm.note(VmAnswer.LAPIC_X2APIC_ID_BEFORE);
             putX2apicIds(all.has32BitIds() ? saved : saved >>> XAPIC_ID);
         }
     }
@@ -259,7 +260,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
                 if (!enabled()) {
                     return false;
                 }
-                vm.note(KvmRule.LAPIC_ACCEPTS);
+                vm.note(ChipAnswer.LAPIC_ACCEPTS);
                 levels.set(interrupt.vector(), interrupt.level());
                 requested.set(interrupt.vector(), true);
                 taker.accept(this);
@@ -291,7 +292,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
     boolean takeInit() {
         boolean taken = events.takeInit();
         if (taken) {
-            vm.note(KvmRule.INIT_RESETS_LAPIC);
+            vm.note(ChipAnswer.INIT_RESETS_LAPIC);
             reset();
             updatePriority();
             all.recalculateApicMap();
@@ -333,7 +334,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         if (vector < 0) {
             return;
         }
-        vm.note(KvmRule.LAPIC_EOI);
+        vm.note(ChipAnswer.LAPIC_EOI);
         if (served.has(vector)) {
             served.set(vector, false);
             inService--;

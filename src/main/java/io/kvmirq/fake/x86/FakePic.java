@@ -2,7 +2,7 @@
 package io.kvmirq.fake.x86;
 
 import io.kvmirq.arch.intx.model.PinSources;
-import io.kvmirq.fake.rules.KvmRule;
+import io.kvmirq.explain.ChipAnswer;
 import java.nio.ByteBuffer;
 
 /** The input lines of one of the two in-kernel PICs; source: arch/x86/kvm/i8259.c. */
@@ -44,7 +44,7 @@ final class FakePic {
     }
 
     private int drive(int pin, boolean high) {
-        vm.note(KvmRule.PIC_EDGE);
+        vm.note(ChipAnswer.PIC_EDGE);
         int result = 1;
         boolean rising = high && !get(LAST_IRR, pin);
         if (get(ELCR, pin) ? high : rising) {
@@ -60,7 +60,7 @@ final class FakePic {
     /** Pulses the cascade pin of the master if the slave requests an interrupt. */
     void cascade(FakePic slave) {
         if (slave.isAsking()) {
-            vm.note(KvmRule.PIC_CASCADE);
+            vm.note(ChipAnswer.PIC_CASCADE);
             drive(CASCADE, true);
             drive(CASCADE, false);
         }

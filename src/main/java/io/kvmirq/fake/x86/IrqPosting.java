@@ -4,13 +4,13 @@ package io.kvmirq.fake.x86;
 import io.kvmirq.KernelException;
 import io.kvmirq.arch.apic.model.ApicMessage;
 import io.kvmirq.arch.apic.model.PostedIrqfd;
+import io.kvmirq.explain.IrqfdAnswer;
 import io.kvmirq.fake.file.Producer;
 import io.kvmirq.fake.kvm.FakeIrqfd;
 import io.kvmirq.fake.posting.PostingGuest;
 import io.kvmirq.fake.posting.PostingMachine;
 import io.kvmirq.fake.posting.PostingVcpu;
 import io.kvmirq.fake.posting.UnitEntry;
-import io.kvmirq.fake.rules.KvmRule;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.Objects;
@@ -65,14 +65,14 @@ final class IrqPosting {
         } catch (KernelException e) {
             return false;
         }
-        vm.note(posted.vcpu().isPresent() ? KvmRule.IRTE_POSTED : KvmRule.IRTE_NOT_POSTED);
+        vm.note(posted.vcpu().isPresent() ? IrqfdAnswer.IRTE_POSTED : IrqfdAnswer.IRTE_NOT_POSTED);
         return true;
     }
 
     void disconnect(FakeIrqfd irqfd) {
         PostedIrqfd posted = irqfds.remove(irqfd);
         if (posted != null) {
-            vm.note(KvmRule.IRTE_RESTORED);
+            vm.note(IrqfdAnswer.IRTE_RESTORED);
             posted.unpost();
             guest.stopBypass();
         }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
+import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.FakeRoutes;
-import io.kvmirq.fake.rules.KvmRule;
-import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.Set;
@@ -36,13 +36,13 @@ final class IrqchipCalls {
 
     int create() {
         if (vm.irqchip() != X86Vm.Irqchip.NONE) {
-            return host.refuse(KvmRule.IRQCHIP_EXISTS);
+            return host.refuse(VmAnswer.IRQCHIP_EXISTS);
         }
         if (!host.build().fullIrqchip()) {
-            return host.refuse(KvmRule.IRQCHIP_NOT_BUILT_IN);
+            return host.refuse(VmAnswer.IRQCHIP_NOT_BUILT_IN);
         }
         if (!vcpus.isEmpty()) {
-            return host.refuse(KvmRule.IRQCHIP_AFTER_VCPU);
+            return host.refuse(VmAnswer.IRQCHIP_AFTER_VCPU);
         }
         vm.createFullIrqchip();
         return 0;
@@ -50,7 +50,7 @@ final class IrqchipCalls {
 
     int enable(ByteBuffer capability) {
         if (capability.getInt(Uapi.KvmEnableCap.FLAGS) != 0) {
-            return host.refuse(KvmRule.CAP_FLAGS);
+            return host.refuse(VmAnswer.CAP_FLAGS);
         }
         long argument = capability.getLong(Uapi.KvmEnableCap.ARGS);
         return switch (capability.getInt(Uapi.KvmEnableCap.CAP)) {
@@ -64,15 +64,15 @@ final class IrqchipCalls {
         if (ENABLED_ELSEWHERE.contains(capability)) {
             throw new NotModelledException("KVM_ENABLE_CAP of capability " + capability);
         }
-        return host.refuse(KvmRule.CAP_UNKNOWN);
+        return host.refuse(VmAnswer.CAP_UNKNOWN);
     }
 
     private int enableSplit(long pins) {
         if (pins < 0 || pins > FakeRoutes.MAX_GSI) {
-            return host.refuse(KvmRule.SPLIT_PINS);
+            return host.refuse(VmAnswer.SPLIT_PINS);
         }
         if (vm.irqchip() != X86Vm.Irqchip.NONE || !vcpus.isEmpty()) {
-            return host.refuse(KvmRule.SPLIT_EXISTS);
+            return host.refuse(VmAnswer.SPLIT_EXISTS);
         }
         vm.createSplitIrqchip((int) pins);
         return 0;
@@ -81,13 +81,13 @@ final class IrqchipCalls {
     private int enableX2apic(long bits) {
         boolean suppress = (bits & Uapi.KVM_X2APIC_ENABLE_SUPPRESS_EOI_BROADCAST) != 0;
         if ((bits & ~(long) X86Capabilities.x2apicBits(host.build())) != 0) {
-            return host.refuse((bits & ~0xfL) != 0 ? KvmRule.X2APIC_BITS : KvmRule.X2APIC_TWO_BITS_BEFORE);
+            return host.refuse((bits & ~0xfL) != 0 ? VmAnswer.X2APIC_BITS : VmAnswer.X2APIC_TWO_BITS_BEFORE);
         }
         if (suppress && (bits & Uapi.KVM_X2APIC_DISABLE_SUPPRESS_EOI_BROADCAST) != 0) {
-            return host.refuse(KvmRule.X2APIC_BOTH_SUPPRESS);
+            return host.refuse(VmAnswer.X2APIC_BOTH_SUPPRESS);
         }
         if (suppress && vm.irqchip() != X86Vm.Irqchip.SPLIT) {
-            return host.refuse(KvmRule.X2APIC_SUPPRESS_SPLIT);
+            return host.refuse(VmAnswer.X2APIC_SUPPRESS_SPLIT);
         }
         if ((bits & Uapi.KVM_X2APIC_API_USE_32BIT_IDS) != 0) {
             vm.lapics().use32BitIds();
@@ -122,7 +122,7 @@ final class IrqchipCalls {
         } else if (refused == 0) {
             vm.ioapic().restore(chip, Uapi.KvmIrqchip.CHIP);
         }
-        if (refused != KvmRule.CHIP_NEEDS_FULL.refusal()) {
+        if (refused != VmAnswer.CHIP_NEEDS_FULL.result()) {
             vm.cascade();
         }
         return refused;
@@ -130,22 +130,22 @@ final class IrqchipCalls {
 
     private int refuseChip(ByteBuffer chip) {
         if (vm.irqchip() != X86Vm.Irqchip.FULL) {
-            return host.refuse(KvmRule.CHIP_NEEDS_FULL);
+            return host.refuse(VmAnswer.CHIP_NEEDS_FULL);
         }
         int id = chip.getInt(Uapi.KvmIrqchip.CHIP_ID);
-        return id < 0 || id > 2 ? host.refuse(KvmRule.CHIP_UNKNOWN) : 0;
+        return id < 0 || id > 2 ? host.refuse(VmAnswer.CHIP_UNKNOWN) : 0;
     }
 
     /** KVM_CREATE_PIT2. A guest write to the PIT is not modelled, see {@link CpuBus}. */
     int createPit() {
         if (vm.hasPit()) {
-            return host.refuse(KvmRule.PIT_EXISTS);
+            return host.refuse(VmAnswer.PIT_EXISTS);
         }
         if (vm.irqchip() != X86Vm.Irqchip.FULL) {
             if (host.build().isSince(6, 12)) {
-                return host.refuse(KvmRule.PIT_NEEDS_PIC);
+                return host.refuse(VmAnswer.PIT_NEEDS_PIC);
             }
-            host.note(KvmRule.PIT_WITHOUT_PIC_BEFORE);
+            host.note(VmAnswer.PIT_WITHOUT_PIC_BEFORE);
         }
         vm.createPit();
         return 0;
@@ -153,11 +153,11 @@ final class IrqchipCalls {
 
     int setBootVcpu(long id) {
         if (!vcpus.isEmpty()) {
-            return host.refuse(KvmRule.BOOT_VCPU_AFTER_VCPU);
+            return host.refuse(VmAnswer.BOOT_VCPU_AFTER_VCPU);
         }
         if (Long.compareUnsigned(id, X86Capabilities.vcpuIds(host.build())) > 0
                 && host.build().isSince(6, 11)) {
-            return host.refuse(KvmRule.BOOT_VCPU_ID);
+            return host.refuse(VmAnswer.BOOT_VCPU_ID);
         }
         vm.bootVcpu((int) id);
         return 0;

@@ -6,7 +6,7 @@ import io.kvmirq.arch.apic.model.ApicMap;
 import io.kvmirq.arch.apic.model.ApicMessage;
 import io.kvmirq.arch.apic.model.Destinations;
 import io.kvmirq.arch.apic.model.PostingVm;
-import io.kvmirq.fake.rules.KvmRule;
+import io.kvmirq.explain.InterruptAnswer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -97,7 +97,7 @@ final class Lapics {
             return deliverAsking(interrupt, destination, taker);
         }
         if (!interrupt.logical()) {
-            vm.note(KvmRule.MSI_BY_MAP);
+            vm.note(InterruptAnswer.MSI_BY_MAP);
             FakeLapic lapic = looked.physical(destination);
             return lapic != null && lapic.accept(interrupt, interrupt.mode(), taker) ? 1 : 0;
         }
@@ -117,7 +117,7 @@ final class Lapics {
     /** Whether the map holds no logical destinations: before 6.3 also if no LAPIC has a logical id. */
     private boolean isLeftOpen(ApicMap<FakeLapic> looked) {
         if (looked.logical() == ApicMap.Logical.NOBODY && !vm.host().build().isSince(6, 3)) {
-            vm.note(KvmRule.MSI_LOGICAL_NOBODY_BEFORE);
+            vm.note(InterruptAnswer.MSI_LOGICAL_NOBODY_BEFORE);
             return true;
         }
         return looked.logical() == ApicMap.Logical.AMBIGUOUS;
@@ -126,7 +126,7 @@ final class Lapics {
     /** With lowest priority the vector selects one bit of the destination, even a bit that no LAPIC has. */
     private int deliverLogical(
             ApicMessage interrupt, int destination, ApicMap<FakeLapic> looked, Consumer<FakeLapic> taker) {
-        vm.note(KvmRule.MSI_LOGICAL);
+        vm.note(InterruptAnswer.MSI_LOGICAL);
         int bits = looked.bits(destination);
         if (interrupt.isLowestPriority() && bits != 0) {
             bits = ApicMap.byVector(bits, interrupt.vector());
@@ -144,7 +144,7 @@ final class Lapics {
         // The kernel turns a lowest-priority physical broadcast into a fixed interrupt.
         DeliveryMode mode = broadcast && interrupt.isLowestPriority() ? DeliveryMode.FIXED : interrupt.mode();
         if (broadcast) {
-            vm.note(KvmRule.MSI_BROADCAST);
+            vm.note(InterruptAnswer.MSI_BROADCAST);
         }
         if (interrupt.redirectionHint() || mode == DeliveryMode.LOWEST_PRIORITY) {
             return deliverToOne(interrupt, destination, mode, taker);
@@ -178,7 +178,7 @@ final class Lapics {
     void recalculateApicMap() {
         boolean firstHasId = !vm.host().build().isSince(6, 3);
         if (firstHasId) {
-            vm.note(KvmRule.MSI_MAP_FIRST_BEFORE);
+            vm.note(InterruptAnswer.MSI_MAP_FIRST_BEFORE);
         }
         map = ApicMap.of(lapics, ids32Bit, firstHasId);
         wantScan();

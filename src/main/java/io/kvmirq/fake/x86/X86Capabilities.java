@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
+import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Build;
 import io.kvmirq.fake.file.Host;
-import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.uapi.Uapi;
 import java.util.HashMap;
 import java.util.Map;
@@ -73,7 +73,7 @@ final class X86Capabilities {
         }
         if (capability == Uapi.KVM_CAP_DEVICE_CTRL && !build.isSince(6, 5)) {
             // KVM_CREATE_DEVICE works nevertheless.
-            host.note(KvmRule.DEVICE_CAPABILITY_BEFORE);
+            host.note(VmAnswer.DEVICE_CAPABILITY_BEFORE);
             return 0;
         }
         if (capability == Uapi.KVM_CAP_HYPERV_SYNIC && build.isDebian()) {
@@ -90,7 +90,7 @@ final class X86Capabilities {
         }
         Integer value = isYounger(build, capability) ? null : VALUES.get(capability);
         if (value == null) {
-            host.note(KvmRule.CAPABILITY_UNKNOWN);
+            host.note(VmAnswer.CAPABILITY_UNKNOWN);
             return 0;
         }
         return value;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
+import io.kvmirq.explain.InterruptAnswer;
+import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.fake.kvm.Attribute;
 import io.kvmirq.fake.kvm.KvmFile;
-import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable;
 import java.nio.ByteBuffer;
@@ -56,13 +57,13 @@ public final class X86KvmFile extends KvmFile {
 
     @Override
     protected int createVmOf(long type) {
-        return type == 0 ? host.install(new X86VmFile(host)) : host.refuse(KvmRule.KVM_VM_TYPE);
+        return type == 0 ? host.install(new X86VmFile(host)) : host.refuse(VmAnswer.KVM_VM_TYPE);
     }
 
     /** The system has one attribute, the XCR0 bits allowed to guests. The fake's CPU has no XCR0. */
     private int hasAttribute(ByteBuffer structure) {
         Attribute attribute = Attribute.of(structure);
-        return attribute.group() == 0 && attribute.number() == 0 ? 0 : host.refuse(KvmRule.KVM_ATTRIBUTE);
+        return attribute.group() == 0 && attribute.number() == 0 ? 0 : host.refuse(InterruptAnswer.KVM_ATTRIBUTE);
     }
 
     private int getAttribute(ByteBuffer structure) {
@@ -75,7 +76,7 @@ public final class X86KvmFile extends KvmFile {
     /** KVM_GET_SUPPORTED_CPUID returns one leaf with the x2APIC bit. The fake's CPU uses no other. */
     private int supportedCpuid(ByteBuffer header, long address) {
         if (header.getInt(Uapi.KvmCpuid2.NENT) == 0) {
-            return host.refuse(KvmRule.KVM_CPUID_ROOM);
+            return host.refuse(VmAnswer.KVM_CPUID_ROOM);
         }
         int length = Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuid2.ENTRY_SIZE;
         ByteBuffer leaf = ByteBuffer.allocate(length)

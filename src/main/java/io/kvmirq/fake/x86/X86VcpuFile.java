@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
+import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.InterruptAnswer;
+import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.fake.kvm.Attribute;
 import io.kvmirq.fake.kvm.MemorySlots;
 import io.kvmirq.fake.kvm.StatsFile;
 import io.kvmirq.fake.kvm.VcpuFile;
 import io.kvmirq.fake.posting.PostingVcpu;
-import io.kvmirq.fake.rules.KvmRule;
-import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable;
 import java.nio.ByteBuffer;
@@ -27,7 +28,7 @@ final class X86VcpuFile extends VcpuFile {
     private static final int TYPE_SHIFT = 8;
 
     private static final Requests<X86VcpuFile> REQUESTS = new Requests<X86VcpuFile>(
-                    KvmRule.VCPU_UNKNOWN_REQUEST, number -> X86KvmFile.notModelled(UapiTable.FileKind.VCPU, number))
+                    VmAnswer.VCPU_UNKNOWN_REQUEST, number -> X86KvmFile.notModelled(UapiTable.FileKind.VCPU, number))
             .value(Uapi.KVM_RUN, X86VcpuFile::run)
             .value(Uapi.KVM_NMI, (vcpu, argument) -> vcpu.cpu.requestNmi())
             .value(Uapi.KVM_GET_STATS_FD, X86VcpuFile::openStats)
@@ -80,10 +81,10 @@ final class X86VcpuFile extends VcpuFile {
     @Override
     public int ioctl(long request, long argument) {
         if ((request >>> TYPE_SHIFT & 0xff) != Uapi.KVMIO) {
-            return host.refuse(KvmRule.VCPU_UNKNOWN_REQUEST);
+            return host.refuse(VmAnswer.VCPU_UNKNOWN_REQUEST);
         }
         while (running) {
-            host.note(KvmRule.VCPU_ONE_CALL);
+            host.note(VmAnswer.VCPU_ONE_CALL);
             host.time().awaitChange();
         }
         return REQUESTS.answer(this, request, argument);
@@ -91,7 +92,7 @@ final class X86VcpuFile extends VcpuFile {
 
     private int run(long argument) {
         if (argument != 0) {
-            return host.refuse(KvmRule.VCPU_RUN_ARGUMENT);
+            return host.refuse(VmAnswer.VCPU_RUN_ARGUMENT);
         }
         if (state != Uapi.KVM_MP_STATE_RUNNABLE && shared.get(Uapi.KvmRun.IMMEDIATE_EXIT) == 0) {
             throw new NotModelledException("running a vCPU that waits for its start-up");
@@ -137,22 +138,22 @@ final class X86VcpuFile extends VcpuFile {
         if (capability.getInt(Uapi.KvmEnableCap.FLAGS) == 0 && ENABLED_ELSEWHERE.contains(number)) {
             throw new NotModelledException("KVM_ENABLE_CAP of capability " + number + " on a vCPU");
         }
-        return host.refuse(KvmRule.VCPU_CAP);
+        return host.refuse(VmAnswer.VCPU_CAP);
     }
 
     /** KVM_SET_CPUID2. The fake uses one bit of the CPUID, x2APIC. */
     private int setCpuid(ByteBuffer header, long address) {
         int leafCount = header.getInt(Uapi.KvmCpuid2.NENT);
         if (Integer.compareUnsigned(leafCount, X86KvmFile.MOST_LEAVES) > 0) {
-            return host.refuse(KvmRule.VCPU_CPUID_LEAVES);
+            return host.refuse(VmAnswer.VCPU_CPUID_LEAVES);
         }
         return host.copied(address + Uapi.KvmCpuid2.SIZE, leafCount * Uapi.KvmCpuid2.ENTRY_SIZE, this::setCpuidLeaves);
     }
 
     private int setCpuidLeaves(ByteBuffer leaves) {
         if (hasRun) {
-            host.note(KvmRule.VCPU_CPUID_AFTER_RUN);
-            return leaves.equals(cpuid) ? 0 : host.refuse(KvmRule.VCPU_CPUID_OTHER);
+            host.note(VmAnswer.VCPU_CPUID_AFTER_RUN);
+            return leaves.equals(cpuid) ? 0 : host.refuse(VmAnswer.VCPU_CPUID_OTHER);
         }
         cpuid = leaves;
         boolean x2apic = false;
@@ -183,7 +184,7 @@ final class X86VcpuFile extends VcpuFile {
 
     private int getState(ByteBuffer value) {
         acceptEvents();
-        host.note(KvmRule.VCPU_STATE_FIRST);
+        host.note(VmAnswer.VCPU_STATE_FIRST);
         boolean halts = state == Uapi.KVM_MP_STATE_RUNNABLE && cpu.isHalted();
         value.putInt(Uapi.KvmMpState.MP_STATE, halts ? Uapi.KVM_MP_STATE_HALTED : state);
         return 0;
@@ -193,10 +194,10 @@ final class X86VcpuFile extends VcpuFile {
         boolean known = next >= Uapi.KVM_MP_STATE_RUNNABLE && next <= Uapi.KVM_MP_STATE_SIPI_RECEIVED
                 || next == Uapi.KVM_MP_STATE_AP_RESET_HOLD;
         if (!known) {
-            return host.refuse(KvmRule.VCPU_STATE_UNKNOWN);
+            return host.refuse(VmAnswer.VCPU_STATE_UNKNOWN);
         }
         if (next != Uapi.KVM_MP_STATE_RUNNABLE && lapic.isEmpty()) {
-            return host.refuse(KvmRule.VCPU_STATE_WITHOUT_LAPIC);
+            return host.refuse(VmAnswer.VCPU_STATE_WITHOUT_LAPIC);
         }
         cpu.setHalted(next == Uapi.KVM_MP_STATE_HALTED);
         switch (next) {
@@ -212,13 +213,13 @@ final class X86VcpuFile extends VcpuFile {
 
     private int interrupt(int vector) {
         if (vector < 0 || vector > LAST_VECTOR) {
-            return host.refuse(KvmRule.VCPU_INTERRUPT_VECTOR);
+            return host.refuse(VmAnswer.VCPU_INTERRUPT_VECTOR);
         }
         if (irqchip == X86Vm.Irqchip.FULL) {
-            return host.refuse(KvmRule.VCPU_INTERRUPT_PIC);
+            return host.refuse(VmAnswer.VCPU_INTERRUPT_PIC);
         }
         if (irqchip == X86Vm.Irqchip.SPLIT && external >= 0) {
-            return host.refuse(KvmRule.VCPU_INTERRUPT_PENDING);
+            return host.refuse(VmAnswer.VCPU_INTERRUPT_PENDING);
         }
         external = vector;
         return 0;
@@ -228,7 +229,7 @@ final class X86VcpuFile extends VcpuFile {
 
     private int hasAttribute(ByteBuffer structure) {
         Attribute attribute = Attribute.of(structure);
-        return attribute.group() == 0 && attribute.number() == 0 ? 0 : host.refuse(KvmRule.VCPU_ATTRIBUTE);
+        return attribute.group() == 0 && attribute.number() == 0 ? 0 : host.refuse(InterruptAnswer.VCPU_ATTRIBUTE);
     }
 
     private int getAttribute(ByteBuffer structure) {
@@ -250,10 +251,10 @@ final class X86VcpuFile extends VcpuFile {
 
     private int getLapic(ByteBuffer to) {
         if (lapic.isEmpty()) {
-            return host.refuse(KvmRule.LAPIC_NONE);
+            return host.refuse(VmAnswer.LAPIC_NONE);
         }
         if (lapic.get().hasOtherId()) {
-            return host.refuse(KvmRule.LAPIC_X2APIC_ID);
+            return host.refuse(VmAnswer.LAPIC_X2APIC_ID);
         }
         lapic.get().save(to);
         return 0;
@@ -261,7 +262,7 @@ final class X86VcpuFile extends VcpuFile {
 
     private int setLapic(long address) {
         return lapic.isEmpty()
-                ? host.refuse(KvmRule.LAPIC_NONE)
+                ? host.refuse(VmAnswer.LAPIC_NONE)
                 : host.copied(address, FakeLapic.SIZE, lapic.get()::restore);
     }
 }

@@ -4,14 +4,16 @@ package io.kvmirq.fake.x86;
 import io.kvmirq.arch.apic.CompatibilityMsi;
 import io.kvmirq.arch.apic.model.ApicMessage;
 import io.kvmirq.arch.intx.model.PinSources;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.InterruptAnswer;
+import io.kvmirq.explain.IrqfdAnswer;
+import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Producer;
 import io.kvmirq.fake.kvm.FakeIrqfd;
 import io.kvmirq.fake.kvm.FakeRoutes;
 import io.kvmirq.fake.kvm.VmInterrupts;
 import io.kvmirq.fake.posting.PostingMachine;
-import io.kvmirq.fake.rules.KernelRule;
-import io.kvmirq.fake.rules.KvmRule;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -105,29 +107,31 @@ final class X86Vm extends VmInterrupts {
     }
 
     @Override
-    protected Optional<KernelRule> refusesIrqfd(boolean resample) {
+    protected Optional<Answer> refusesIrqfd(boolean resample) {
         if (irqchip == Irqchip.NONE) {
-            return Optional.of(KvmRule.IRQFD_NEEDS_IRQCHIP);
+            return Optional.of(IrqfdAnswer.IRQFD_NEEDS_IRQCHIP);
         }
-        return resample && irqchip != Irqchip.FULL ? Optional.of(KvmRule.IRQFD_RESAMPLE_NEEDS_FULL) : Optional.empty();
+        return resample && irqchip != Irqchip.FULL
+                ? Optional.of(IrqfdAnswer.IRQFD_RESAMPLE_NEEDS_FULL)
+                : Optional.empty();
     }
 
     @Override
-    protected Optional<KernelRule> refusesRoutes() {
-        return irqchip == Irqchip.NONE ? Optional.of(KvmRule.ROUTES_NEED_IRQCHIP) : Optional.empty();
+    protected Optional<Answer> refusesRoutes() {
+        return irqchip == Irqchip.NONE ? Optional.of(InterruptAnswer.ROUTES_NEED_IRQCHIP) : Optional.empty();
     }
 
     @Override
-    public Optional<KernelRule> refusesPin(int chip, int pin) {
+    public Optional<Answer> refusesPin(int chip, int pin) {
         int pins = chip == IOAPIC ? FakeIoapic.PINS : FakePic.PINS;
         boolean exists = irqchip == Irqchip.FULL && chip >= 0 && chip <= IOAPIC && pin >= 0 && pin < pins;
-        return exists ? Optional.empty() : Optional.of(KvmRule.ROUTE_PIN);
+        return exists ? Optional.empty() : Optional.of(InterruptAnswer.ROUTE_PIN);
     }
 
     @Override
-    public Optional<KernelRule> refusesMessage(Object message) {
+    public Optional<Answer> refusesMessage(Object message) {
         return ((ApicMessage) message).isInvalid(lapics.has32BitIds())
-                ? Optional.of(KvmRule.ROUTE_HIGH_ADDRESS)
+                ? Optional.of(InterruptAnswer.ROUTE_HIGH_ADDRESS)
                 : Optional.empty();
     }
 
@@ -247,7 +251,7 @@ final class X86Vm extends VmInterrupts {
             return sum;
         }
         FakeRoutes.Target[] targets = routes().of(gsi);
-        note(targets.length == 0 ? KvmRule.LINE_UNROUTED : KvmRule.LINE_STATUS_SUM);
+        note(targets.length == 0 ? InterruptAnswer.LINE_UNROUTED : InterruptAnswer.LINE_STATUS_SUM);
         for (FakeRoutes.Target target : targets) {
             int result = drive(target, source, level, wanted);
             if (result >= 0) {
@@ -269,7 +273,7 @@ final class X86Vm extends VmInterrupts {
                 yield result;
             }
             case FakeRoutes.SINT -> {
-                note(KvmRule.ROUTE_SYNTHETIC);
+                note(InterruptAnswer.ROUTE_SYNTHETIC);
                 yield -1;
             }
             default -> ioapic.set(target.pin(), source, level, wanted);
@@ -282,7 +286,7 @@ final class X86Vm extends VmInterrupts {
             ioapic.scan(lapic);
         }
         if (irqchip == Irqchip.SPLIT) {
-            note(KvmRule.SPLIT_PINS_KEPT);
+            note(VmAnswer.SPLIT_PINS_KEPT);
         }
         for (int gsi = 0; gsi < reservedPins; gsi++) {
             for (FakeRoutes.Target target : routes().of(gsi)) {
@@ -321,7 +325,7 @@ final class X86Vm extends VmInterrupts {
     void acknowledged(int pin) {
         int gsi = routes().gsiOfPin(IOAPIC, pin);
         if (gsi >= 0 && isResampledGsi(gsi)) {
-            note(KvmRule.RESAMPLE_ON_EOI);
+            note(IrqfdAnswer.RESAMPLE_ON_EOI);
             resampler(gsi).acknowledge();
         }
     }

@@ -3,14 +3,16 @@ package io.kvmirq.fake.x86;
 
 import io.kvmirq.arch.apic.model.ApicMessage;
 import io.kvmirq.arch.intx.model.PinSources;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.FileAnswer;
+import io.kvmirq.explain.InterruptAnswer;
+import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.fake.kvm.FakeRoutes;
 import io.kvmirq.fake.kvm.MemorySlots;
 import io.kvmirq.fake.kvm.StatsFile;
 import io.kvmirq.fake.kvm.VmFile;
-import io.kvmirq.fake.rules.KernelRule;
-import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable;
 import java.nio.ByteBuffer;
@@ -30,7 +32,7 @@ final class X86VmFile extends VmFile {
     private static final int ADDRESS_BITS = 52;
 
     private static final Requests<X86VmFile> REQUESTS = VmFile.<X86VmFile>requests(
-                    KvmRule.VM_UNKNOWN_REQUEST, number -> X86KvmFile.notModelled(UapiTable.FileKind.VM, number))
+                    FileAnswer.VM_UNKNOWN_REQUEST, number -> X86KvmFile.notModelled(UapiTable.FileKind.VM, number))
             .value(Uapi.KVM_CHECK_EXTENSION, X86VmFile::check)
             .value(Uapi.KVM_CREATE_VCPU, X86VmFile::createVcpu)
             .value(Uapi.KVM_CREATE_IRQCHIP, (vm, argument) -> vm.chips.create())
@@ -62,7 +64,7 @@ final class X86VmFile extends VmFile {
 
     private static MemorySlots.Limits limits(Host host) {
         int spaces = X86Capabilities.addressSpaces(host.build());
-        return new MemorySlots.Limits(SLOTS, spaces, ADDRESS_BITS, KvmRule.MEMORY_BEYOND);
+        return new MemorySlots.Limits(SLOTS, spaces, ADDRESS_BITS, VmAnswer.MEMORY_BEYOND);
     }
 
     @Override
@@ -81,18 +83,18 @@ final class X86VmFile extends VmFile {
     }
 
     private int setTss(long address) {
-        return Long.compareUnsigned(address, LAST_TSS_ADDRESS) > 0 ? host.refuse(KvmRule.VM_TSS_ADDRESS) : 0;
+        return Long.compareUnsigned(address, LAST_TSS_ADDRESS) > 0 ? host.refuse(VmAnswer.VM_TSS_ADDRESS) : 0;
     }
 
     private int setMemory2(long address) {
         return host.build().isSince(6, 8)
                 ? host.copied(address, Uapi.KvmUserspaceMemoryRegion2.SIZE, memory()::set2)
-                : host.refuse(KvmRule.VM_UNKNOWN_REQUEST);
+                : host.refuse(FileAnswer.VM_UNKNOWN_REQUEST);
     }
 
     @Override
-    protected KernelRule unknownDevice() {
-        return KvmRule.DEVICE_TYPE;
+    protected Answer unknownDevice() {
+        return InterruptAnswer.DEVICE_TYPE;
     }
 
     // vCPUs
@@ -100,16 +102,16 @@ final class X86VmFile extends VmFile {
     private int createVcpu(long argument) {
         long id = argument;
         if (argument >>> 32 != 0 && !host.build().isSince(6, 11)) {
-            host.note(KvmRule.VCPU_ID_HALF_BEFORE);
+            host.note(VmAnswer.VCPU_ID_HALF_BEFORE);
             id = argument & 0xffff_ffffL;
         }
         if (id < 0 || id >= X86Capabilities.vcpuIds(host.build())) {
-            return host.refuse(KvmRule.VCPU_ID);
+            return host.refuse(VmAnswer.VCPU_ID);
         }
         if (!vcpus.add((int) id)) {
             // The kernel notices the duplicate id only after it recalculated the APIC map for the new vCPU.
             vm.lapics().recalculateApicMap();
-            return host.refuse(KvmRule.VCPU_EXISTS);
+            return host.refuse(VmAnswer.VCPU_EXISTS);
         }
         Optional<FakeLapic> lapic = vm.irqchip() == X86Vm.Irqchip.NONE
                 ? Optional.empty()
@@ -126,25 +128,25 @@ final class X86VmFile extends VmFile {
 
     private int signalMsi(ByteBuffer msi) {
         if (vm.irqchip() == X86Vm.Irqchip.NONE) {
-            return host.refuse(KvmRule.MSI_NEEDS_IRQCHIP);
+            return host.refuse(InterruptAnswer.MSI_NEEDS_IRQCHIP);
         }
         if ((msi.getInt(Uapi.KvmMsi.FLAGS) & ~Uapi.KVM_MSI_VALID_DEVID) != 0) {
-            return host.refuse(KvmRule.MSI_FLAGS);
+            return host.refuse(InterruptAnswer.MSI_FLAGS);
         }
         ApicMessage interrupt = vm.message(
                 FakeRoutes.address(msi.getInt(Uapi.KvmMsi.ADDRESS_LO), msi.getInt(Uapi.KvmMsi.ADDRESS_HI)),
                 msi.getInt(Uapi.KvmMsi.DATA),
                 OptionalInt.empty());
         if (interrupt.isInvalid(vm.lapics().has32BitIds())) {
-            return host.refuse(KvmRule.MSI_HIGH_ADDRESS);
+            return host.refuse(InterruptAnswer.MSI_HIGH_ADDRESS);
         }
         int taken = vm.lapics().deliver(interrupt);
-        return taken < 0 ? host.refuse(KvmRule.MSI_NOBODY) : taken;
+        return taken < 0 ? host.refuse(InterruptAnswer.MSI_NOBODY) : taken;
     }
 
     private int setLine(ByteBuffer line, boolean status) {
         if (vm.irqchip() == X86Vm.Irqchip.NONE) {
-            return host.refuse(KvmRule.LINE_NEEDS_IRQCHIP);
+            return host.refuse(InterruptAnswer.LINE_NEEDS_IRQCHIP);
         }
         boolean level = line.getInt(Uapi.KvmIrqLevel.LEVEL) != 0;
         int result = vm.setIrq(line.getInt(Uapi.KvmIrqLevel.IRQ), PinSources.USERSPACE, level, status);

@@ -74,7 +74,7 @@ class PiDescriptorTest {
         assertThat(copied).containsExactlyInAnyOrderElementsOf(Transition.shared(Golden.SHARED));
     }
 
-    /** All eight cases of ON, SN and URG, as the manual's rule has them: notify if ON is 0 and (URG is 1 or SN is 0). */
+    /** All eight cases of ON, SN and URG. The manual's rule: notify if ON is 0 and (URG is 1 or SN is 0). */
     @ParameterizedTest
     @ValueSource(ints = {0, 1, 2, 3, 4, 5, 6, 7})
     void notificationIsDueUnlessOutstandingOrSuppressed(int flags) {

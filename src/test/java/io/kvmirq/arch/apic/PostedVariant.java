@@ -6,44 +6,29 @@ import io.kvmirq.arch.vcpu.VcpuThread;
 import io.kvmirq.explorer.Cpu;
 import io.kvmirq.explorer.ExploredWords;
 import io.kvmirq.explorer.Variant;
+import java.util.List;
 
 /**
  * Ours, the historic ones of the thread of January 2019, and ours with one ordering dropped. Each is ours but for what
  * is overridden here.
  */
 public enum PostedVariant implements Variant<PostedScenario> {
-    ON_ONLY("sync tests ON only, the bug of 2019") {
+    ON_ONLY("sync tests ON only, the bug of 2019", Unrepaired::new),
+    PIR_ONLY("sync tests PIR only, as first posted", (words, base) -> new Unrepaired(words, base) {
         @Override
-        PiDescriptor over(SharedWords words, int base) {
-            return new Unrepaired(words, base);
+        public boolean sync(SharedWords irr, int at) {
+            return hasRequests() && acknowledge(irr, at);
         }
-    },
-    PIR_ONLY("sync tests PIR only, as first posted") {
+    }),
+    PIR_OR_ON("sync tests PIR or ON", (words, base) -> new Unrepaired(words, base) {
         @Override
-        PiDescriptor over(SharedWords words, int base) {
-            return new Unrepaired(words, base) {
-                @Override
-                public boolean sync(SharedWords irr, int at) {
-                    return hasRequests() && acknowledge(irr, at);
-                }
-            };
+        public boolean sync(SharedWords irr, int at) {
+            return (isOn() || hasRequests()) && acknowledge(irr, at);
         }
-    },
-    PIR_OR_ON("sync tests PIR or ON") {
-        @Override
-        PiDescriptor over(SharedWords words, int base) {
-            return new Unrepaired(words, base) {
-                @Override
-                public boolean sync(SharedWords irr, int at) {
-                    return (isOn() || hasRequests()) && acknowledge(irr, at);
-                }
-            };
-        }
-    },
-    ON_SN_STORE("one 16-bit store clears SN and sets ON, the counter-proposal") {
-        @Override
-        PiDescriptor over(SharedWords words, int base) {
-            return new Unrepaired(words, base) {
+    }),
+    ON_SN_STORE(
+            "one 16-bit store clears SN and sets ON, the counter-proposal",
+            (words, base) -> new Unrepaired(words, base) {
                 @Override
                 boolean clearSuppress() {
                     cpu(words).store(control, PostedInterruptDescriptor.ON.mask(), 0xffff);
@@ -54,13 +39,10 @@ public enum PostedVariant implements Variant<PostedScenario> {
                 long loaded(long old, long ndst) {
                     return PostedInterruptDescriptor.ON.put(super.loaded(old, ndst), 1);
                 }
-            };
-        }
-    },
-    ON_SN_STORE_AS_QUOTED("the counter-proposal as it was quoted: the store writes ON's bit number, which is 0") {
-        @Override
-        PiDescriptor over(SharedWords words, int base) {
-            return new Unrepaired(words, base) {
+            }),
+    ON_SN_STORE_AS_QUOTED(
+            "the counter-proposal as it was quoted: the store writes ON's bit number, which is 0",
+            (words, base) -> new Unrepaired(words, base) {
                 @Override
                 boolean clearSuppress() {
                     cpu(words).store(control, 0, 0xffff);
@@ -71,43 +53,30 @@ public enum PostedVariant implements Variant<PostedScenario> {
                 long loaded(long old, long ndst) {
                     return PostedInterruptDescriptor.ON.put(super.loaded(old, ndst), 0);
                 }
-            };
-        }
-    },
-    CHECK_THEN_CLEAR("ON set if PIR is not empty, then SN cleared") {
+            }),
+    CHECK_THEN_CLEAR("ON set if PIR is not empty, then SN cleared", (words, base) -> new Unrepaired(words, base) {
         @Override
-        PiDescriptor over(SharedWords words, int base) {
-            return new Unrepaired(words, base) {
-                @Override
-                public void load(long ndst) {
-                    check();
-                    super.load(ndst);
-                }
+        public void load(long ndst) {
+            check();
+            super.load(ndst);
+        }
 
-                @Override
-                public void resume() {
-                    check();
-                    super.resume();
-                }
+        @Override
+        public void resume() {
+            check();
+            super.resume();
+        }
 
-                private void check() {
-                    if (hasRequests()) {
-                        setOn();
-                    }
-                }
-            };
+        private void check() {
+            if (hasRequests()) {
+                setOn();
+            }
         }
-    },
-    TODAY("SN cleared, then ON set if PIR is not empty: ours") {
-        @Override
-        PiDescriptor over(SharedWords words, int base) {
-            return new PiDescriptor(words, base);
-        }
-    },
-    WITH_BARRIERS("ours with the barriers that the kernel writes down beside its locked accesses") {
-        @Override
-        PiDescriptor over(SharedWords words, int base) {
-            return new PiDescriptor(words, base) {
+    }),
+    TODAY("SN cleared, then ON set if PIR is not empty: ours"),
+    WITH_BARRIERS(
+            "ours with the barriers that the kernel writes down beside its locked accesses",
+            (words, base) -> new PiDescriptor(words, base) {
                 @Override
                 boolean clearSuppress() {
                     boolean was = super.clearSuppress();
@@ -133,113 +102,69 @@ public enum PostedVariant implements Variant<PostedScenario> {
                     words.fence();
                     return first;
                 }
-            };
-        }
-    },
-    TEST_FIRST("the sender looks whether the PIR bit is set before it sets it") {
-        @Override
-        PiDescriptor over(SharedWords words, int base) {
-            return new PiDescriptor(words, base) {
+            }),
+    TEST_FIRST(
+            "the sender looks whether the PIR bit is set before it sets it",
+            (words, base) -> new PiDescriptor(words, base) {
                 @Override
                 public boolean deliver(int vector) {
                     return (words.get(pir(vector)) & bit(vector)) == 0 && super.deliver(vector);
                 }
-            };
-        }
-    },
-    PLAIN_PIR("the sender's PIR bit by load and store") {
+            }),
+    PLAIN_PIR("the sender's PIR bit by load and store", (words, base) -> new PiDescriptor(words, base) {
         @Override
-        PiDescriptor over(SharedWords words, int base) {
-            return new PiDescriptor(words, base) {
-                @Override
-                public boolean deliver(int vector) {
-                    int word = pir(vector);
-                    long old = words.get(word);
-                    words.set(word, old | bit(vector));
-                    return (old & bit(vector)) == 0 && setOn();
-                }
-            };
+        public boolean deliver(int vector) {
+            int word = pir(vector);
+            long old = words.get(word);
+            words.set(word, old | bit(vector));
+            return (old & bit(vector)) == 0 && setOn();
         }
-    },
-    ON_BEFORE_PIR("the sender sets ON before the PIR bit") {
+    }),
+    ON_BEFORE_PIR("the sender sets ON before the PIR bit", (words, base) -> new PiDescriptor(words, base) {
         @Override
-        PiDescriptor over(SharedWords words, int base) {
-            return new PiDescriptor(words, base) {
-                @Override
-                public boolean deliver(int vector) {
-                    boolean first = setOn();
-                    return (words.or(pir(vector), bit(vector)) & bit(vector)) == 0 && first;
-                }
-            };
+        public boolean deliver(int vector) {
+            boolean first = setOn();
+            return (words.or(pir(vector), bit(vector)) & bit(vector)) == 0 && first;
         }
-    },
-    HARVEST_FIRST("sync takes PIR before it clears ON") {
+    }),
+    HARVEST_FIRST("sync takes PIR before it clears ON", (words, base) -> new PiDescriptor(words, base) {
         @Override
-        PiDescriptor over(SharedWords words, int base) {
-            return new PiDescriptor(words, base) {
-                @Override
-                boolean take(long seen, SharedWords irr, int at) {
-                    boolean any = harvest(irr, at);
-                    clearOn(seen);
-                    return any;
-                }
-            };
+        boolean take(long seen, SharedWords irr, int at) {
+            boolean any = harvest(irr, at);
+            clearOn(seen);
+            return any;
         }
-    },
-    PLAIN_PUT("preemption sets SN by load and store") {
+    }),
+    PLAIN_PUT("preemption sets SN by load and store", (words, base) -> new PiDescriptor(words, base) {
         @Override
-        PiDescriptor over(SharedWords words, int base) {
-            return new PiDescriptor(words, base) {
-                @Override
-                public void put() {
-                    storeFlags(words, control, words.get(control) | PostedInterruptDescriptor.SN.mask());
-                }
-            };
+        public void put() {
+            storeFlags(words, control, words.get(control) | PostedInterruptDescriptor.SN.mask());
         }
-    },
-    PLAIN_ON("ON by load and store") {
+    }),
+    PLAIN_ON("ON by load and store", (words, base) -> new PiDescriptor(words, base) {
         @Override
-        PiDescriptor over(SharedWords words, int base) {
-            return new PiDescriptor(words, base) {
-                @Override
-                boolean setOn() {
-                    long old = words.get(control);
-                    storeFlags(words, control, old | PostedInterruptDescriptor.ON.mask());
-                    return !PostedInterruptDescriptor.ON.isSet(old);
-                }
-            };
+        boolean setOn() {
+            long old = words.get(control);
+            storeFlags(words, control, old | PostedInterruptDescriptor.ON.mask());
+            return !PostedInterruptDescriptor.ON.isSet(old);
         }
-    },
-    PLAIN_CLEAR_ON("sync clears ON by load and store") {
+    }),
+    PLAIN_CLEAR_ON("sync clears ON by load and store", (words, base) -> new PiDescriptor(words, base) {
         @Override
-        PiDescriptor over(SharedWords words, int base) {
-            return new PiDescriptor(words, base) {
-                @Override
-                void clearOn(long seen) {
-                    storeFlags(words, control, words.get(control) & ~PostedInterruptDescriptor.ON.mask());
-                }
-            };
+        void clearOn(long seen) {
+            storeFlags(words, control, words.get(control) & ~PostedInterruptDescriptor.ON.mask());
         }
-    },
-    PLAIN_CLEAR_SN("load clears SN by load and store, without a barrier") {
-        @Override
-        PiDescriptor over(SharedWords words, int base) {
-            return new PiDescriptor(words, base) {
+    }),
+    PLAIN_CLEAR_SN(
+            "load clears SN by load and store, without a barrier", (words, base) -> new PiDescriptor(words, base) {
                 @Override
                 boolean clearSuppress() {
                     long old = words.get(control);
                     storeFlags(words, control, old & ~PostedInterruptDescriptor.SN.mask());
                     return PostedInterruptDescriptor.SN.isSet(old);
                 }
-            };
-        }
-    },
+            }),
     NO_MODE_BARRIER("no barrier between the mode and sync") {
-        @Override
-        PiDescriptor over(SharedWords words, int base) {
-            return TODAY.over(words, base);
-        }
-
         @Override
         ExploredWords words(int size) {
             return new ExploredWords(size) {
@@ -248,17 +173,10 @@ public enum PostedVariant implements Variant<PostedScenario> {
             };
         }
     },
-    NO_INVALIDATION("a changed entry is not invalidated, and the unit goes on with its copy") {
-        @Override
-        public boolean concerns(PostedScenario scenario) {
-            return scenario == PostedScenario.THROUGH_THE_UNIT;
-        }
-
-        @Override
-        PiDescriptor over(SharedWords words, int base) {
-            return TODAY.over(words, base);
-        }
-
+    NO_INVALIDATION(
+            "a changed entry is not invalidated, and the unit goes on with its copy",
+            PiDescriptor::new,
+            PostedScenario.THROUGH_THE_UNIT) {
         @Override
         ExploredWords words(int size) {
             return new ExploredWords(size) {
@@ -271,17 +189,10 @@ public enum PostedVariant implements Variant<PostedScenario> {
             };
         }
     },
-    TORN_ENTRY("a posted entry is written by two accesses of 64 bits") {
-        @Override
-        public boolean concerns(PostedScenario scenario) {
-            return scenario == PostedScenario.THROUGH_THE_UNIT;
-        }
-
-        @Override
-        PiDescriptor over(SharedWords words, int base) {
-            return TODAY.over(words, base);
-        }
-
+    TORN_ENTRY(
+            "a posted entry is written by two accesses of 64 bits",
+            PiDescriptor::new,
+            PostedScenario.THROUGH_THE_UNIT) {
         @Override
         ExploredWords words(int size) {
             return new ExploredWords(size) {
@@ -293,39 +204,20 @@ public enum PostedVariant implements Variant<PostedScenario> {
             };
         }
     },
-    PENDING_BY_ON("a vCPU that spins looks at ON only before it yields") {
-        @Override
-        public boolean concerns(PostedScenario scenario) {
-            return scenario == PostedScenario.YIELD;
-        }
-
-        @Override
-        PiDescriptor over(SharedWords words, int base) {
-            return new PiDescriptor(words, base) {
+    PENDING_BY_ON(
+            "a vCPU that spins looks at ON only before it yields",
+            (words, base) -> new PiDescriptor(words, base) {
                 @Override
                 public boolean hasPending() {
                     return isOn();
                 }
-            };
-        }
-    },
-    NO_UNBLOCK("the first bypass does not end the sleep of those not on a list") {
-        @Override
-        public boolean concerns(PostedScenario scenario) {
-            return scenario == PostedScenario.START_OF_BYPASS;
-        }
-
-        @Override
-        PiDescriptor over(SharedWords words, int base) {
-            return TODAY.over(words, base);
-        }
-    },
+            },
+            PostedScenario.YIELD),
+    NO_UNBLOCK(
+            "the first bypass does not end the sleep of those not on a list",
+            PiDescriptor::new,
+            PostedScenario.START_OF_BYPASS),
     PLAIN_SLEEP("sleep announced by a plain store") {
-        @Override
-        PiDescriptor over(SharedWords words, int base) {
-            return TODAY.over(words, base);
-        }
-
         @Override
         ExploredWords words(int size) {
             return new ExploredWords(size) {
@@ -351,10 +243,33 @@ public enum PostedVariant implements Variant<PostedScenario> {
         void restoreOn() {}
     }
 
+    /** A descriptor at a place of memory. */
+    private interface Descriptors {
+        PiDescriptor over(SharedWords words, int base);
+    }
+
     private final String text;
 
+    @SuppressWarnings("ImmutableEnumChecker") // No lambda of these has a state.
+    private final Descriptors descriptors;
+
+    @SuppressWarnings("ImmutableEnumChecker") // made by List.of
+    private final List<PostedScenario> only;
+
     PostedVariant(String text) {
+        this(text, PiDescriptor::new);
+    }
+
+    /** @param only the scenarios in which it differs; none for all */
+    PostedVariant(String text, Descriptors descriptors, PostedScenario... only) {
         this.text = text;
+        this.descriptors = descriptors;
+        this.only = List.of(only);
+    }
+
+    @Override
+    public boolean concerns(PostedScenario scenario) {
+        return only.isEmpty() || only.contains(scenario);
     }
 
     @Override
@@ -362,7 +277,9 @@ public enum PostedVariant implements Variant<PostedScenario> {
         return text;
     }
 
-    abstract PiDescriptor over(SharedWords words, int base);
+    PiDescriptor over(SharedWords words, int base) {
+        return descriptors.over(words, base);
+    }
 
     ExploredWords words(int size) {
         return new ExploredWords(size);

@@ -33,7 +33,7 @@ final class PostedVmSpace extends PostedWords implements Space {
     private static final int CHANGED = 1;
     private static final int BLOCKED = 2;
 
-    /** What the vCPU may do outside the guest. */
+    /** The operations of the vCPU outside the guest. */
     private enum Step {
         NOTHING(""), // fewer operations; first, so that the shortest orders are without idle steps
         ENTER("enter"),
@@ -356,8 +356,9 @@ final class PostedVmSpace extends PostedWords implements Space {
     }
 
     /**
-     * A vCPU that sleeps and could be woken has no request left, in PIR or in the IRR; a guest that runs has none in PIR,
-     * and sees by RVI what is in its IRR; a preempted vCPU that waits for a yield has none in PIR. Every vector was taken, or is in the IRR.
+     * A vCPU that sleeps and could be woken has no request left, in PIR or in the IRR. A guest that runs has none in
+     * PIR, and sees by RVI what is in its IRR. A preempted vCPU that waits for a yield has none in PIR. Every vector
+     * was taken, or is in the IRR.
      */
     @Override
     public Optional<String> lost(long[] memory) {

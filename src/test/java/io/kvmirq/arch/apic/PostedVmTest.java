@@ -36,7 +36,7 @@ class PostedVmTest {
         return of.thread().last().map(HostCpu::number).orElse(-1);
     }
 
-    /** A vCPU whose descriptor holds what the transition begins with, on the CPU of its NDST, whose number is another. */
+    /** A vCPU whose descriptor holds the words before the transition, on the CPU of its NDST, numbered otherwise. */
     private static PostedVm start(Transition transition, boolean x2apic) {
         Host host = new Host(
                 LongStream.range(0, CPUS).map(number -> CPUS - 1 - number).toArray());
@@ -295,7 +295,7 @@ class PostedVmTest {
         assertThat(vm.listing(0)).as("nothing is bypassed").isEmpty();
     }
 
-    /** {@code vmx_vcpu_pi_put} of a preempted vCPU sets SN also while it blocks; its load clears SN and sees the request. */
+    /** Preemption sets SN also while the vCPU blocks (vmx_vcpu_pi_put); its load clears SN and sees the request. */
     @Test
     void vcpuPreemptedWhileItBlocksIsOnNoListAndLosesNothing() {
         vm.startBypass();

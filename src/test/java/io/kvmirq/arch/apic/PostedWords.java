@@ -10,13 +10,13 @@ import io.kvmirq.explorer.Explorer;
 import io.kvmirq.explorer.Explorer.Access;
 import java.util.stream.LongStream;
 
-/** The words of a VM with one vCPU or two, of its host and of a remapping table, and what a search may rely on in them. */
+/** The words of a VM with one vCPU or two, of its host and of a remapping table, and their invariants for a search. */
 abstract class PostedWords implements Explorer.Model {
     static final int SLEEPER = 1;
 
     /**
-     * What the search keeps for itself: whether the vCPU sleeps with interrupts off, whether it was yielded to, and whether
-     * the entry was changed or a request of its device blocked.
+     * The state of the search itself: whether the vCPU sleeps with interrupts off, whether it was yielded to, and
+     * whether the entry was changed or a request of its device blocked.
      */
     private static final int MARKS = 3;
 

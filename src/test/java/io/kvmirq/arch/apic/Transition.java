@@ -14,7 +14,7 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * What one step does to a descriptor's words, told from the kernel's routines and the manuals.
+ * The effect of one step on a descriptor's words, told from the kernel's routines and the manuals.
  *
  * @param values the step's arguments and effects, as they are spelt
  */

@@ -33,7 +33,7 @@ class DirectEoiPolicyTest {
         return new DirectEoiPolicy(holding, handlers ? 1 : 0).decide();
     }
 
-    /** What can hold together: a shared line is shareable, and an exclusive request is not. */
+    /** The facts that can hold together: a shared line is shareable, and an exclusive request is not. */
     private static boolean isPossible(Set<NotDirect> reasons) {
         boolean shareable = reasons.contains(NotDirect.SHAREABLE);
         return reasons.contains(NotDirect.REFUSED) ? !shareable : shareable || !reasons.contains(NotDirect.SHARED);

@@ -424,7 +424,7 @@ class VcpuThreadTest {
         assertThat(entryAgainstKick(memory, false, Look.ENTERING).loses()).isEqualTo(memory == Memory.STORE_BUFFERS);
     }
 
-    /** As a VGIC fills its list registers. A kick alone loses between the preparation and guest mode, a request does not. */
+    /** As a VGIC fills its list registers. Between the preparation and guest mode a kick alone loses, a request not. */
     @ParameterizedTest
     @EnumSource(Memory.class)
     void requestBeforeAKickIsSeenByThePreparation(Memory memory) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.gic.model;
 
+import io.kvmirq.VcpuId;
 import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.gic.InterruptId;
 import java.util.function.IntConsumer;
@@ -20,8 +21,6 @@ public class Distributor {
     public static final int WORD = 32;
 
     private static final int MOST_SHARED = InterruptId.FIRST_SPECIAL - InterruptId.FIRST_SPI;
-    private static final int MOST_VCPUS_OF_GICV2 = 8;
-    private static final int MOST_VCPUS = 512;
     private static final int NONE = -1;
     private static final int SGIS = (1 << InterruptId.FIRST_PPI) - 1;
 
@@ -48,7 +47,7 @@ public class Distributor {
     }
 
     static void checkSize(int vcpus, int shared, boolean hasSources) {
-        int most = hasSources ? MOST_VCPUS_OF_GICV2 : MOST_VCPUS;
+        int most = hasSources ? VcpuId.MOST_OF_GICV2 : VcpuId.MOST_OF_GICV3;
         if (vcpus < 1 || vcpus > most) {
             throw new IllegalArgumentException(
                     vcpus + " vCPUs make no " + (hasSources ? "GICv2" : "GICv3") + ": expected 1–" + most);

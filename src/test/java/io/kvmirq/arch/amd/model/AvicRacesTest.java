@@ -13,7 +13,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 
 @Tag("search")
 class AvicRacesTest {
-    /** What the thread of 2016 is about: the device is masked while the guest moves its interrupt. */
+    /** The case of the thread of 2016: the device is masked while the guest moves its interrupt. */
     @ParameterizedTest
     @EnumSource(
             value = AvicVariant.class,

@@ -31,7 +31,7 @@ final class AvicSpace implements Space, Explorer.Model {
     static final int VECTOR = 0x31;
     /** The pending words of a processor are one: the interrupt of the log is beside the doorbell. */
     private static final int LOG_VECTOR = 1;
-    /** What the search keeps for itself: which updates are done, and whether a list was found corrupt. */
+    /** The state of the search itself: which updates are done, and whether a list was found corrupt. */
     private static final int MARKS = 2;
 
     private static final String[] STEPS = {"", "enter", "preempt", "block"};

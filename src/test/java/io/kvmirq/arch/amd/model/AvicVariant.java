@@ -8,14 +8,13 @@ import io.kvmirq.arch.amd.AvicTables;
 import io.kvmirq.explorer.Variant;
 
 /**
- * Ours, those of the thread of August 2016, the kernels up to 6.16, and ours with one order or lock dropped. Each is ours
- * but for what is overridden here.
+ * Ours, those of the thread of August 2016, the kernels up to 6.16, and ours with one order or lock dropped. Each is
+ * ours but for what is overridden here.
  */
 public enum AvicVariant implements Variant<AvicScenario> {
-    EMBEDDED_NODE("2016, as posted: the node is in the entry's data and is added without leaving the old list") {
-        @Override
-        AvicIrqfd irqfd(AvicVm vm, GaUnit unit) {
-            return new Unlocked(vm, unit) {
+    EMBEDDED_NODE(
+            "2016, as posted: the node is in the entry's data and is added without leaving the old list",
+            (vm, unit) -> new Unlocked(vm, unit) {
                 @Override
                 boolean moveThenWrite(AvicVcpu vcpu, int vector, boolean fits) {
                     write(vcpu, vector);
@@ -32,27 +31,21 @@ public enum AvicVariant implements Variant<AvicScenario> {
                     }
                     return true;
                 }
-            };
-        }
-
+            }) {
         @Override
         boolean isLinked() {
             return true;
         }
     },
-    WRAPPERS("2016, before that: a node of its own in each list, the old one stays") {
-        @Override
-        AvicIrqfd irqfd(AvicVm vm, GaUnit unit) {
-            return new AvicIrqfd(vm, 0, unit, AvicSpace.ENTRY) {
+    WRAPPERS(
+            "2016, before that: a node of its own in each list, the old one stays",
+            (vm, unit) -> new AvicIrqfd(vm, 0, unit, AvicSpace.ENTRY) {
                 @Override
                 void unlink() {}
-            };
-        }
-    },
-    REFUSE_SECOND_ADD("2016, the remark taken literally: an entry that is on a list is not added again") {
-        @Override
-        AvicIrqfd irqfd(AvicVm vm, GaUnit unit) {
-            return new AvicIrqfd(vm, 0, unit, AvicSpace.ENTRY) {
+            }),
+    REFUSE_SECOND_ADD(
+            "2016, the remark taken literally: an entry that is on a list is not added again",
+            (vm, unit) -> new AvicIrqfd(vm, 0, unit, AvicSpace.ENTRY) {
                 @Override
                 void unlink() {}
 
@@ -62,13 +55,10 @@ public enum AvicVariant implements Variant<AvicScenario> {
                         super.link(vcpu);
                     }
                 }
-            };
-        }
-    },
-    TWO_LOCKS("the question whether the entry is on a list, and the insertion, under two locks; no lock of irqfds") {
-        @Override
-        AvicIrqfd irqfd(AvicVm vm, GaUnit unit) {
-            return new Unlocked(vm, unit) {
+            }),
+    TWO_LOCKS(
+            "the question whether the entry is on a list, and the insertion, under two locks; no lock of irqfds",
+            (vm, unit) -> new Unlocked(vm, unit) {
                 @Override
                 boolean moveThenWrite(AvicVcpu vcpu, int vector, boolean fits) {
                     unlink();
@@ -83,24 +73,16 @@ public enum AvicVariant implements Variant<AvicScenario> {
                     }
                     return true;
                 }
-            };
-        }
-
+            }) {
         @Override
         boolean isLinked() {
             return true;
         }
     },
-    NO_MEDIATOR("two updates of one irqfd at once: no lock of irqfds") {
-        @Override
-        AvicIrqfd irqfd(AvicVm vm, GaUnit unit) {
-            return new Unlocked(vm, unit);
-        }
-    },
-    OUTSIDE_LOCK("the entry is written before the lock of the new list is taken") {
-        @Override
-        AvicIrqfd irqfd(AvicVm vm, GaUnit unit) {
-            return new AvicIrqfd(vm, 0, unit, AvicSpace.ENTRY) {
+    NO_MEDIATOR("two updates of one irqfd at once: no lock of irqfds", Unlocked::new),
+    OUTSIDE_LOCK(
+            "the entry is written before the lock of the new list is taken",
+            (vm, unit) -> new AvicIrqfd(vm, 0, unit, AvicSpace.ENTRY) {
                 @Override
                 boolean moveThenWrite(AvicVcpu vcpu, int vector, boolean fits) {
                     unlink();
@@ -117,9 +99,7 @@ public enum AvicVariant implements Variant<AvicScenario> {
                     vcpu.list().unlock();
                     return true;
                 }
-            };
-        }
-
+            }) {
         @Override
         boolean readsShadowLocked() {
             return false;
@@ -157,10 +137,9 @@ public enum AvicVariant implements Variant<AvicScenario> {
         }
     },
     TODAY("Linux 6.17 and later: the entry leaves the old list, then is written: ours"),
-    KICK_PREVIOUS("ours, and the previous vCPU is woken and kicked when the entry is written: a repair to propose") {
-        @Override
-        AvicIrqfd irqfd(AvicVm vm, GaUnit unit) {
-            return new AvicIrqfd(vm, 0, unit, AvicSpace.ENTRY) {
+    KICK_PREVIOUS(
+            "ours, and the previous vCPU is woken and kicked when the entry is written: a repair to propose",
+            (vm, unit) -> new AvicIrqfd(vm, 0, unit, AvicSpace.ENTRY) {
                 @Override
                 public void post(AvicVcpu vcpu, InterruptVector vector) {
                     int previous = vcpu().orElse(-1);
@@ -180,9 +159,7 @@ public enum AvicVariant implements Variant<AvicScenario> {
                         vm.vcpu(previous).thread().kick();
                     }
                 }
-            };
-        }
-    };
+            });
 
     private static class Unlocked extends AvicIrqfd {
         private Unlocked(AvicVm vm, GaUnit unit) {
@@ -218,10 +195,23 @@ public enum AvicVariant implements Variant<AvicScenario> {
         }
     }
 
+    /** The irqfd of a VM. */
+    private interface Irqfds {
+        AvicIrqfd of(AvicVm vm, GaUnit unit);
+    }
+
     private final String text;
 
+    @SuppressWarnings("ImmutableEnumChecker") // No lambda of these has a state.
+    private final Irqfds irqfds;
+
     AvicVariant(String text) {
+        this(text, (vm, unit) -> new AvicIrqfd(vm, 0, unit, AvicSpace.ENTRY));
+    }
+
+    AvicVariant(String text, Irqfds irqfds) {
         this.text = text;
+        this.irqfds = irqfds;
     }
 
     @Override
@@ -234,7 +224,7 @@ public enum AvicVariant implements Variant<AvicScenario> {
     }
 
     AvicIrqfd irqfd(AvicVm vm, GaUnit unit) {
-        return new AvicIrqfd(vm, 0, unit, AvicSpace.ENTRY);
+        return irqfds.of(vm, unit);
     }
 
     GaUnit unit(AvicHost avic, SharedWords words, int base, GaUnit.Setup setup, boolean cachesLog) {
@@ -255,7 +245,7 @@ public enum AvicVariant implements Variant<AvicScenario> {
             return IrList::new;
         }
         int[] made = {0};
-        return (words, base, irqfds) -> links.new Linked(words, base, irqfds, made[0]++);
+        return (words, base, most) -> links.new Linked(words, base, most, made[0]++);
     }
 
     boolean isOurs() {

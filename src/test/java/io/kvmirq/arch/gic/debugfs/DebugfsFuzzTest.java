@@ -10,8 +10,8 @@ import java.nio.charset.StandardCharsets;
 import java.util.function.Function;
 
 /**
- * Any text is read, or refused by one sentence. What was read is the same after it is written as the kernel prints it and
- * read again.
+ * Any text is read, or refused by one sentence. What was read is the same after it is written as the kernel prints it
+ * and read again.
  *
  * <p>As a test it runs over the inputs kept; {@code make fuzz} seeks others.
  */

@@ -24,7 +24,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** The files of debugfs on a VGIC: of real hosts (Linux 6.1 and 7.2, GICv4 and GICv3), and as the source prints them. */
+/** The files of debugfs on a VGIC: of real hosts (Linux 6.1 and 7.2, GICv4 and GICv3), and as the source has them. */
 class DebugfsTest {
     private static final Path SAMPLES = Path.of(System.getProperty("kvmirq.basedir", ""), "../shared/lab/samples");
 

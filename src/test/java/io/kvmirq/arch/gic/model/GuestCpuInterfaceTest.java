@@ -10,7 +10,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-/** What a guest acknowledges and ends: priorities, masks and groups. */
+/** The interrupts that a guest acknowledges and ends: priorities, masks and groups. */
 class GuestCpuInterfaceTest extends VgicSetUp {
     GuestCpuInterfaceTest() {
         super(2);

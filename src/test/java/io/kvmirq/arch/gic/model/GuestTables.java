@@ -51,17 +51,17 @@ final class GuestTables implements GuestRam {
     }
 
     /** Enables LPIs at each vCPU, and the ITS. */
-    void enable(Lpis lpis, int vcpus, Its its) {
+    void enable(Lpis lpis, int vcpus, Its service) {
         for (int vcpu = 0; vcpu < vcpus; vcpu++) {
             lpis.setPropertyBase(vcpu, PROPERTIES | 15);
             lpis.setPendingBase(vcpu, PENDING + vcpu * 0x1_0000L);
             lpis.enable(vcpu, true);
         }
         end = 0;
-        its.write(Its.CBASER, Its.VALID | RING);
-        its.write(Its.BASER_DEVICES, Its.VALID | DEVICES);
-        its.write(Its.BASER_COLLECTIONS, Its.VALID | COLLECTIONS);
-        its.write(Its.CTLR, Its.ENABLED);
+        service.write(Its.CBASER, Its.VALID | RING);
+        service.write(Its.BASER_DEVICES, Its.VALID | DEVICES);
+        service.write(Its.BASER_COLLECTIONS, Its.VALID | COLLECTIONS);
+        service.write(Its.CTLR, Its.ENABLED);
     }
 
     /** A value in a field of a command. */
@@ -71,21 +71,21 @@ final class GuestTables implements GuestRam {
         return new With(field, value);
     }
 
-    void command(Its its, ItsCommand command, With... fields) {
+    void command(Its service, ItsCommand command, With... fields) {
         long[] words = new long[ItsCommand.SIZE / Long.BYTES];
         words[0] = ItsCommand.NUMBER.with(command.number());
         for (With one : fields) {
             words[one.field().word()] = one.field().put(words[one.field().word()], one.value());
         }
-        command(its, words);
+        command(service, words);
     }
 
-    void command(Its its, long[] words) {
+    void command(Its service, long[] words) {
         for (int i = 0; i < words.length; i++) {
             memory.putLong(RING + end + i * Long.BYTES, words[i]);
         }
         end = (end + ItsCommand.SIZE) % RING_SIZE;
-        its.write(Its.CWRITER, end);
+        service.write(Its.CWRITER, end);
     }
 
     /** The address of a device's table of up to 32 events. */
@@ -93,20 +93,20 @@ final class GuestTables implements GuestRam {
         return 0x9_0000 + (device & 0xff) * 0x100;
     }
 
-    void mapDevice(Its its, int device, int bits) {
-        command(its, ItsCommand.mapDevice(device, bits, events(device)));
+    void mapDevice(Its service, int device, int bits) {
+        command(service, ItsCommand.mapDevice(device, bits, events(device)));
     }
 
-    void mapCollection(Its its, int collection, int vcpu, boolean valid) {
+    void mapCollection(Its service, int collection, int vcpu, boolean valid) {
         command(
-                its,
+                service,
                 ItsCommand.MAPC,
                 with(ItsCommand.COLLECTION, collection),
                 with(ItsCommand.TARGET, vcpu),
                 with(ItsCommand.VALID, valid ? 1 : 0));
     }
 
-    void mapEvent(Its its, int device, int event, int lpi, int collection) {
-        command(its, ItsCommand.mapEvent(device, event, lpi, collection));
+    void mapEvent(Its service, int device, int event, int lpi, int collection) {
+        command(service, ItsCommand.mapEvent(device, event, lpi, collection));
     }
 }

@@ -24,15 +24,15 @@ class ItsImageTest extends ItsSetUp {
     private static final int HIGH_DEVICE = 8192 + DEVICE + 1;
 
     private void setTable(int offset, long value) {
-        its.write(Its.CTLR, 0);
-        its.write(offset, value);
-        its.write(Its.CTLR, Its.ENABLED);
+        service.write(Its.CTLR, 0);
+        service.write(offset, value);
+        service.write(Its.CTLR, Its.ENABLED);
     }
 
     /** The same tables, and nothing mapped, as after a start of the VMM. */
     private void restart() {
-        its.reset();
-        ram.enable(lpis, VCPUS, its);
+        service.reset();
+        ram.enable(lpis, VCPUS, service);
     }
 
     private void useTwoLevels() {
@@ -47,7 +47,7 @@ class ItsImageTest extends ItsSetUp {
         mapEvent(DEVICE, 7, LPI + 7, COLLECTION);
         mapDevice(DEVICE + 5, 2);
         mapEvent(DEVICE + 5, 3, LPI + 3, 40);
-        assertThat(its.save()).isEmpty();
+        assertThat(service.save()).isEmpty();
         assertThat(memory.getLong(DEVICES + DEVICE * 8))
                 .isEqualTo(1L << 63 | 5L << 49 | GuestTables.events(DEVICE) >> 3 | 4);
         assertThat(memory.getLong(GuestTables.events(DEVICE) + 8))
@@ -68,37 +68,37 @@ class ItsImageTest extends ItsSetUp {
     @Test
     void failedRestoreLeavesNothing() {
         map();
-        its.save();
-        assertThat(its.restore()).contains(Its.TableFault.EXISTS);
-        assertThat(its.message(DEVICE, 1)).isEqualTo(Its.Outcome.UNMAPPED);
-        its.reset();
-        ram.enable(lpis, VCPUS, its);
+        service.save();
+        assertThat(service.restore()).contains(Its.TableFault.EXISTS);
+        assertThat(service.message(DEVICE, 1)).isEqualTo(Its.Outcome.UNMAPPED);
+        service.reset();
+        ram.enable(lpis, VCPUS, service);
         memory.putLong(GuestTables.events(DEVICE) + 16, (long) LPI << 16 | 9); // a collection that is not
         memory.putLong(GuestTables.events(DEVICE) + 8, 1L << 48 | (long) LPI << 16 | COLLECTION);
-        assertThat(its.restore()).contains(Its.TableFault.CONTRADICTION);
+        assertThat(service.restore()).contains(Its.TableFault.CONTRADICTION);
         mapCollection(COLLECTION, 1, true);
-        assertThat(its.lpi(DEVICE, 1)).as("the device is unmapped").isEmpty();
+        assertThat(service.lpi(DEVICE, 1)).as("the device is unmapped").isEmpty();
         assertThat(lpis.vcpu(LPI)).isEmpty();
     }
 
     @Test
     void collectionBeyondItsTableIsNotRestored() {
         memory.putLong(COLLECTIONS, 1L << 63 | 0x2000);
-        assertThat(its.restore()).contains(Its.TableFault.CONTRADICTION);
+        assertThat(service.restore()).contains(Its.TableFault.CONTRADICTION);
     }
 
     @Test
     void eventWithoutACollectionIsNotSaved() {
         map();
         mapCollection(COLLECTION, 1, false);
-        assertThat(its.save()).contains(Its.TableFault.LOST_COLLECTION);
+        assertThat(service.save()).contains(Its.TableFault.LOST_COLLECTION);
     }
 
     /** A restore after it must not bring them back. */
     @Test
     void discardAndUnmapClearWhatWasSaved() {
         map();
-        its.save();
+        service.save();
         onEvent(ItsCommand.DISCARD, 1);
         assertThat(memory.getLong(GuestTables.events(DEVICE) + 8)).isZero();
         command(ItsCommand.MAPD, with(ItsCommand.DEVICE, DEVICE));
@@ -111,26 +111,26 @@ class ItsImageTest extends ItsSetUp {
         map();
         mapDevice(HIGH_DEVICE, 5);
         mapEvent(HIGH_DEVICE, 0, 8192, COLLECTION);
-        assertThat(its.save()).isEmpty();
+        assertThat(service.save()).isEmpty();
         assertThat(memory.getLong(LOW_DEVICES + DEVICE * 8) >>> 49 & 0x3fff)
                 .as("the next device is 8193 further")
                 .isEqualTo(8193);
         restart();
         useTwoLevels();
-        assertThat(its.restore()).isEmpty();
-        assertThat(its.lpi(DEVICE, 1)).hasValue(LPI);
-        assertThat(its.lpi(HIGH_DEVICE, 0)).hasValue(8192);
+        assertThat(service.restore()).isEmpty();
+        assertThat(service.lpi(DEVICE, 1)).hasValue(LPI);
+        assertThat(service.lpi(HIGH_DEVICE, 0)).hasValue(8192);
     }
 
     @Test
     void faultInAPageOfTheSecondLevelEndsTheRestore() {
         useTwoLevels();
         map();
-        its.save();
+        service.save();
         restart();
         useTwoLevels();
         memory.putLong(GuestTables.events(DEVICE) + 8, 8191L << 16 | COLLECTION); // no LPI
-        assertThat(its.restore()).contains(Its.TableFault.CONTRADICTION);
+        assertThat(service.restore()).contains(Its.TableFault.CONTRADICTION);
     }
 
     /** Page 8 of the second level is of devices from 65536 on. */
@@ -140,62 +140,62 @@ class ItsImageTest extends ItsSetUp {
         memory.putLong(DEVICES + 8 * 8, Its.VALID | HIGH_DEVICES);
         memory.putLong(HIGH_DEVICES, Its.VALID);
         memory.putLong(DEVICES + 8, 0);
-        assertThat(its.restore()).contains(Its.TableFault.CONTRADICTION);
+        assertThat(service.restore()).contains(Its.TableFault.CONTRADICTION);
     }
 
     @ParameterizedTest
     @ValueSource(longs = {0, INDIRECT})
     void tableWithoutDevicesIsReadToItsEndAndNotFurther(long levels) {
         mapCollection(COLLECTION, 1, true);
-        its.save();
+        service.save();
         restart();
         setTable(Its.BASER_DEVICES, Its.VALID | levels | DEVICES);
         memory.putLong(
                 GuestTables.RING, Its.VALID); // what a level after the table would be, at the address of its entry
-        assertThat(its.restore()).isEmpty();
+        assertThat(service.restore()).isEmpty();
     }
 
     @Test
     void devicesKeepTheirEvents() {
         map();
-        its.save();
+        service.save();
         restart();
-        assertThat(its.restore()).isEmpty();
+        assertThat(service.restore()).isEmpty();
         mapEvent(DEVICE, 31, LPI + 31, COLLECTION);
-        assertThat(its.lpi(DEVICE, 31)).as("5 bits of events").hasValue(LPI + 31);
+        assertThat(service.lpi(DEVICE, 31)).as("5 bits of events").hasValue(LPI + 31);
         mapEvent(DEVICE, 32, LPI + 32, COLLECTION);
-        assertThat(its.lpi(DEVICE, 32)).isEmpty();
+        assertThat(service.lpi(DEVICE, 32)).isEmpty();
     }
 
     @Test
     void eventsBeyondTheDeviceAreNotRead() {
         mapDevice(DEVICE, 1);
-        its.save();
+        service.save();
         restart();
         memory.putLong(GuestTables.events(DEVICE) + 16, (long) LPI << 16 | COLLECTION);
-        assertThat(its.restore()).isEmpty();
+        assertThat(service.restore()).isEmpty();
     }
 
-    /** What is before the fault is unmapped, too. */
+    /** Events before the fault are unmapped, too. */
     @Test
     void faultOfALaterDeviceUnmapsTheEarlier() {
         map();
         mapDevice(DEVICE + 1, 5);
         mapEvent(DEVICE + 1, 0, LPI + 1, COLLECTION);
-        its.save();
+        service.save();
         restart();
         memory.putLong(GuestTables.events(DEVICE + 1), (long) LPI + 1 << 16 | 9); // a collection that is not
-        assertThat(its.restore()).contains(Its.TableFault.CONTRADICTION);
+        assertThat(service.restore()).contains(Its.TableFault.CONTRADICTION);
         assertThat(lpis.vcpu(LPI)).isEmpty();
         assertThat(lpis.vcpu(LPI + 1)).isEmpty();
-        assertThat(its.save()).isEmpty();
+        assertThat(service.save()).isEmpty();
         assertThat(memory.getLong(COLLECTIONS)).as("no collection is left").isZero();
     }
 
     @Test
     void collectionOfAVcpuThatDoesNotExistIsNotRestored() {
         memory.putLong(COLLECTIONS, Its.VALID | (long) VCPUS << 16 | COLLECTION);
-        assertThat(its.restore()).contains(Its.TableFault.CONTRADICTION);
+        assertThat(service.restore()).contains(Its.TableFault.CONTRADICTION);
     }
 
     /** 8192 collections fill 64 KiB: nothing is written or read after them. */
@@ -206,17 +206,17 @@ class ItsImageTest extends ItsSetUp {
         }
         long next = Its.VALID | COLLECTION;
         memory.putLong(COLLECTIONS + PAGE, next);
-        assertThat(its.save()).isEmpty();
+        assertThat(service.save()).isEmpty();
         assertThat(memory.getLong(COLLECTIONS + PAGE)).isEqualTo(next);
         restart();
-        assertThat(its.restore()).isEmpty();
+        assertThat(service.restore()).isEmpty();
     }
 
     @Test
     void collectionsEndWithAnEntryThatIsNotValid() {
         mapCollection(COLLECTION, 1, true);
         memory.putLong(COLLECTIONS + 8, -1);
-        assertThat(its.save()).isEmpty();
+        assertThat(service.save()).isEmpty();
         assertThat(memory.getLong(COLLECTIONS + 8)).isZero();
     }
 
@@ -226,37 +226,37 @@ class ItsImageTest extends ItsSetUp {
     void tableThatCannotBeWrittenIsNotSaved(int address) {
         map();
         ram.readOnly = address;
-        assertThat(its.save()).contains(Its.TableFault.NO_MEMORY);
+        assertThat(service.save()).contains(Its.TableFault.NO_MEMORY);
     }
 
     @Test
     void deviceWhoseTableHasNoPlaceForItIsNotSaved() {
         map();
         setTable(Its.BASER_DEVICES, Its.VALID | INDIRECT | DEVICES);
-        assertThat(its.save()).contains(Its.TableFault.CONTRADICTION);
+        assertThat(service.save()).contains(Its.TableFault.CONTRADICTION);
     }
 
     @ParameterizedTest
     @CsvSource({"0x100, 0", "0x100, 0x4000000000000000", "0x108, 0"})
     void tableOutsideMemoryIsNotRestored(String register, String levels) {
         setTable(Integer.decode(register), Its.VALID | Long.decode(levels) | SIZE);
-        assertThat(its.restore()).contains(Its.TableFault.NO_MEMORY);
+        assertThat(service.restore()).contains(Its.TableFault.NO_MEMORY);
         mapDevice(DEVICE, 5);
         mapCollection(COLLECTION, 1, true);
         mapEvent(DEVICE, 1, LPI, COLLECTION);
-        assertThat(its.lpi(DEVICE, 1)).isEmpty();
+        assertThat(service.lpi(DEVICE, 1)).isEmpty();
     }
 
     @Test
     void eventWhoseLpiHasNoPropertiesIsNotRestored() {
         map();
-        its.save();
+        service.save();
         restart();
         for (int vcpu = 0; vcpu < VCPUS; vcpu++) {
             lpis.enable(vcpu, false);
             lpis.setPropertyBase(vcpu, SIZE | 15);
         }
-        assertThat(its.restore()).contains(Its.TableFault.NO_MEMORY);
+        assertThat(service.restore()).contains(Its.TableFault.NO_MEMORY);
     }
 
     /** An event that is not mapped names no collection, and ends none. */
@@ -270,7 +270,7 @@ class ItsImageTest extends ItsSetUp {
         }
         mapEvent(DEVICE, 1, LPI, COLLECTION);
         mapEvent(DEVICE, 2, LPI, COLLECTION + 1);
-        assertThat(its.save()).isEmpty();
+        assertThat(service.save()).isEmpty();
         assertThat(memory.getLong(COLLECTIONS)).isEqualTo(Its.VALID | 1 << 16 | COLLECTION);
         assertThat(memory.getLong(COLLECTIONS + 8)).isZero();
     }

@@ -19,27 +19,27 @@ abstract class ItsSetUp {
     final ByteBuffer memory = ram.memory;
     final Lpis lpis = new Lpis(
             target -> target >= 0 && target < VCPUS ? OptionalInt.of(target) : OptionalInt.empty(), ram, () -> true);
-    final Its its = new Its(lpis);
+    final Its service = new Its(lpis);
 
     @BeforeEach
     void enable() {
-        ram.enable(lpis, VCPUS, its);
+        ram.enable(lpis, VCPUS, service);
     }
 
     void command(ItsCommand command, GuestTables.With... fields) {
-        ram.command(its, command, fields);
+        ram.command(service, command, fields);
     }
 
     void mapDevice(int device, int bits) {
-        ram.mapDevice(its, device, bits);
+        ram.mapDevice(service, device, bits);
     }
 
     void mapCollection(int collection, int vcpu, boolean valid) {
-        ram.mapCollection(its, collection, vcpu, valid);
+        ram.mapCollection(service, collection, vcpu, valid);
     }
 
     void mapEvent(int device, int event, int lpi, int collection) {
-        ram.mapEvent(its, device, event, lpi, collection);
+        ram.mapEvent(service, device, event, lpi, collection);
     }
 
     void onEvent(ItsCommand command, int event) {

@@ -18,32 +18,41 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /** An ITS with its ring and its tables in a memory of 1 MiB. */
 class ItsTest extends ItsSetUp {
+    /** Writes a register while the ITS is disabled, and enables the ITS again. */
+    private void writeDisabled(int register, long... values) {
+        service.write(Its.CTLR, 0);
+        for (long value : values) {
+            service.write(register, value);
+        }
+        service.write(Its.CTLR, Its.ENABLED);
+    }
+
     @Test
     void messageMakesTheLpiPending() {
         map();
         assertThat(lpis.vcpu(LPI)).hasValue(1);
         assertThat(lpis.isPending(LPI)).isFalse();
-        assertThat(its.lpi(DEVICE, 1)).hasValue(LPI);
-        assertThat(its.message(DEVICE, 1)).isEqualTo(Its.Outcome.PENDING);
+        assertThat(service.lpi(DEVICE, 1)).hasValue(LPI);
+        assertThat(service.message(DEVICE, 1)).isEqualTo(Its.Outcome.PENDING);
         assertThat(lpis.isPending(LPI)).isTrue();
     }
 
     @Test
     void unknownMessagesAreDropped() {
         map();
-        assertThat(its.message(DEVICE + 1, 1)).isEqualTo(Its.Outcome.UNMAPPED);
-        assertThat(its.message(DEVICE, 2)).isEqualTo(Its.Outcome.UNMAPPED);
-        assertThat(its.lpi(DEVICE, 2)).isEmpty();
+        assertThat(service.message(DEVICE + 1, 1)).isEqualTo(Its.Outcome.UNMAPPED);
+        assertThat(service.message(DEVICE, 2)).isEqualTo(Its.Outcome.UNMAPPED);
+        assertThat(service.lpi(DEVICE, 2)).isEmpty();
     }
 
     @Test
     void disabledItsOrRedistributorIsBusy() {
         map();
         lpis.enable(1, false);
-        assertThat(its.message(DEVICE, 1)).isEqualTo(Its.Outcome.DISABLED);
+        assertThat(service.message(DEVICE, 1)).isEqualTo(Its.Outcome.DISABLED);
         lpis.enable(1, true);
-        its.write(Its.CTLR, 0);
-        assertThat(its.message(DEVICE, 1)).isEqualTo(Its.Outcome.DISABLED);
+        service.write(Its.CTLR, 0);
+        assertThat(service.message(DEVICE, 1)).isEqualTo(Its.Outcome.DISABLED);
         assertThat(lpis.isPending(LPI)).isFalse();
     }
 
@@ -57,21 +66,19 @@ class ItsTest extends ItsSetUp {
     @ParameterizedTest
     @ValueSource(ints = {Its.CBASER, Its.BASER_DEVICES, Its.BASER_COLLECTIONS})
     void itsIsNotEnabledWithoutOneOfItsTables(int register) {
-        its.write(Its.CTLR, 0);
-        its.write(register, 0);
-        its.write(Its.CTLR, Its.ENABLED);
-        assertThat(its.read(Its.CTLR) & Its.ENABLED).isZero();
+        writeDisabled(register, 0);
+        assertThat(service.read(Its.CTLR) & Its.ENABLED).isZero();
     }
 
     @Test
     void commandsWaitWhileTheItsIsDisabled() {
-        its.write(Its.CTLR, 0);
+        service.write(Its.CTLR, 0);
         mapDevice(DEVICE, 5);
-        assertThat(its.read(Its.CTLR)).isZero();
-        assertThat(its.read(Its.CREADR)).isZero();
-        its.write(Its.CTLR, Its.ENABLED);
-        assertThat(its.read(Its.CREADR)).isEqualTo(ItsCommand.SIZE);
-        assertThat(its.read(Its.CTLR)).isEqualTo(1L << 31 | Its.ENABLED);
+        assertThat(service.read(Its.CTLR)).isZero();
+        assertThat(service.read(Its.CREADR)).isZero();
+        service.write(Its.CTLR, Its.ENABLED);
+        assertThat(service.read(Its.CREADR)).isEqualTo(ItsCommand.SIZE);
+        assertThat(service.read(Its.CTLR)).isEqualTo(1L << 31 | Its.ENABLED);
     }
 
     @Test
@@ -79,11 +86,11 @@ class ItsTest extends ItsSetUp {
         for (int i = 0; i < 0x1000 / ItsCommand.SIZE; i++) {
             command(ItsCommand.SYNC);
         }
-        assertThat(its.read(Its.CREADR)).isZero();
+        assertThat(service.read(Its.CREADR)).isZero();
         map();
-        assertThat(its.message(DEVICE, 1)).isEqualTo(Its.Outcome.PENDING);
-        its.write(Its.CWRITER, 0x1000);
-        assertThat(its.read(Its.CWRITER)).isEqualTo(ram.end());
+        assertThat(service.message(DEVICE, 1)).isEqualTo(Its.Outcome.PENDING);
+        service.write(Its.CWRITER, 0x1000);
+        assertThat(service.read(Its.CWRITER)).isEqualTo(ram.end());
     }
 
     @Test
@@ -119,9 +126,9 @@ class ItsTest extends ItsSetUp {
     void unmappedCollectionTakesNoMessages() {
         map();
         mapCollection(COLLECTION, 1, false);
-        assertThat(its.message(DEVICE, 1)).isEqualTo(Its.Outcome.UNMAPPED);
+        assertThat(service.message(DEVICE, 1)).isEqualTo(Its.Outcome.UNMAPPED);
         mapCollection(COLLECTION, 1, true);
-        assertThat(its.message(DEVICE, 1))
+        assertThat(service.message(DEVICE, 1))
                 .as("the event has forgotten its collection")
                 .isEqualTo(Its.Outcome.UNMAPPED);
     }
@@ -131,18 +138,18 @@ class ItsTest extends ItsSetUp {
         mapDevice(DEVICE, 5);
         mapEvent(DEVICE, 1, LPI, COLLECTION);
         assertThat(lpis.vcpu(LPI)).isEmpty();
-        assertThat(its.message(DEVICE, 1)).isEqualTo(Its.Outcome.UNMAPPED);
+        assertThat(service.message(DEVICE, 1)).isEqualTo(Its.Outcome.UNMAPPED);
         mapCollection(COLLECTION, 0, true);
-        assertThat(its.message(DEVICE, 1)).isEqualTo(Its.Outcome.PENDING);
+        assertThat(service.message(DEVICE, 1)).isEqualTo(Its.Outcome.PENDING);
         assertThat(lpis.vcpu(LPI)).hasValue(0);
     }
 
     @Test
     void discardForgetsTheEventAndTheLpi() {
         map();
-        its.message(DEVICE, 1);
+        service.message(DEVICE, 1);
         onEvent(ItsCommand.DISCARD, 1);
-        assertThat(its.message(DEVICE, 1)).isEqualTo(Its.Outcome.UNMAPPED);
+        assertThat(service.message(DEVICE, 1)).isEqualTo(Its.Outcome.UNMAPPED);
         assertThat(lpis.isPending(LPI)).isFalse();
         assertThat(lpis.vcpu(LPI)).isEmpty();
     }
@@ -151,9 +158,9 @@ class ItsTest extends ItsSetUp {
     void mappedTwiceKeepsTheFirstLpi() {
         map();
         mapEvent(DEVICE, 1, LPI + 1, COLLECTION);
-        assertThat(its.lpi(DEVICE, 1)).hasValue(LPI);
+        assertThat(service.lpi(DEVICE, 1)).hasValue(LPI);
         mapDevice(DEVICE, 5);
-        assertThat(its.lpi(DEVICE, 1)).as("MAPD forgets the events").isEmpty();
+        assertThat(service.lpi(DEVICE, 1)).as("MAPD forgets the events").isEmpty();
         assertThat(lpis.vcpu(LPI)).as("and their LPIs").isEmpty();
     }
 
@@ -161,7 +168,7 @@ class ItsTest extends ItsSetUp {
     void unmappedDeviceHasNoEvents() {
         map();
         command(ItsCommand.MAPD, with(ItsCommand.DEVICE, DEVICE));
-        assertThat(its.lpi(DEVICE, 1)).isEmpty();
+        assertThat(service.lpi(DEVICE, 1)).isEmpty();
         assertThat(lpis.vcpu(LPI)).isEmpty();
     }
 
@@ -171,13 +178,11 @@ class ItsTest extends ItsSetUp {
         mapDevice(DEVICE, 5);
         mapCollection(0x2000, 1, true);
         mapEvent(DEVICE, 1, LPI, 0x2000);
-        assertThat(its.lpi(DEVICE, 1)).isEmpty();
+        assertThat(service.lpi(DEVICE, 1)).isEmpty();
         mapCollection(0x1fff, 1, true);
-        its.write(Its.CTLR, 0);
-        its.write(Its.BASER_COLLECTIONS, Its.VALID | SIZE);
-        its.write(Its.CTLR, Its.ENABLED);
+        writeDisabled(Its.BASER_COLLECTIONS, Its.VALID | SIZE);
         mapEvent(DEVICE, 1, LPI, 0x1fff);
-        assertThat(its.lpi(DEVICE, 1)).hasValue(LPI);
+        assertThat(service.lpi(DEVICE, 1)).hasValue(LPI);
     }
 
     @Test
@@ -198,7 +203,7 @@ class ItsTest extends ItsSetUp {
                 with(ItsCommand.DEVICE, DEVICE),
                 with(ItsCommand.EVENT, 9000),
                 with(ItsCommand.COLLECTION, COLLECTION));
-        assertThat(its.lpi(DEVICE, 9000)).hasValue(9000);
+        assertThat(service.lpi(DEVICE, 9000)).hasValue(9000);
     }
 
     @Test
@@ -209,52 +214,50 @@ class ItsTest extends ItsSetUp {
         mapCollection(COLLECTION, 1, true);
         for (int device : new int[] {0x1_0000, 0x2000, DEVICE}) {
             mapEvent(device, 1, LPI, COLLECTION);
-            assertThat(its.lpi(device, 1)).isEmpty();
+            assertThat(service.lpi(device, 1)).isEmpty();
         }
         mapDevice(DEVICE, 5);
         mapEvent(DEVICE, 32, LPI, COLLECTION);
-        assertThat(its.lpi(DEVICE, 32)).isEmpty();
+        assertThat(service.lpi(DEVICE, 32)).isEmpty();
         mapEvent(DEVICE, 31, LPI, COLLECTION);
-        assertThat(its.lpi(DEVICE, 31)).hasValue(LPI);
+        assertThat(service.lpi(DEVICE, 31)).hasValue(LPI);
     }
 
     @Test
     void tableOfTwoLevelsHasToBeValid() {
-        its.write(Its.CTLR, 0);
-        its.write(Its.BASER_DEVICES, Its.VALID | 1L << 62 | DEVICES);
-        its.write(Its.CTLR, Its.ENABLED);
+        writeDisabled(Its.BASER_DEVICES, Its.VALID | 1L << 62 | DEVICES);
         map();
-        assertThat(its.lpi(DEVICE, 1)).isEmpty();
+        assertThat(service.lpi(DEVICE, 1)).isEmpty();
         memory.putLong(DEVICES, Its.VALID | 0x8_0000);
         map();
-        assertThat(its.lpi(DEVICE, 1)).hasValue(LPI);
-        assertThat(its.read(Its.BASER_COLLECTIONS) & 1L << 62).isZero();
+        assertThat(service.lpi(DEVICE, 1)).hasValue(LPI);
+        assertThat(service.read(Its.BASER_COLLECTIONS) & 1L << 62).isZero();
     }
 
     @Test
     void registersReadAsKvmSanitizesThem() {
-        assertThat(its.read(Its.TYPER)).isEqualTo(0x1ef71);
-        assertThat(its.read(Its.IIDR)).isEqualTo(0x4b00043bL);
-        assertThat(its.read(Its.CBASER)).isEqualTo(Its.VALID | 3L << 59 | RING);
-        its.write(Its.CBASER, 0);
-        assertThat(its.read(Its.CBASER)).as("read-only while enabled").isEqualTo(Its.VALID | 3L << 59 | RING);
-        assertThat(its.read(Its.BASER_DEVICES))
+        assertThat(service.read(Its.TYPER)).isEqualTo(0x1ef71);
+        assertThat(service.read(Its.IIDR)).isEqualTo(0x4b00043bL);
+        assertThat(service.read(Its.CBASER)).isEqualTo(Its.VALID | 3L << 59 | RING);
+        service.write(Its.CBASER, 0);
+        assertThat(service.read(Its.CBASER)).as("read-only while enabled").isEqualTo(Its.VALID | 3L << 59 | RING);
+        assertThat(service.read(Its.BASER_DEVICES))
                 .isEqualTo(Its.VALID | 3L << 59 | 1L << 56 | 7L << 48 | DEVICES | 2 << 8);
-        assertThat(its.read(Its.BASER_COLLECTIONS))
+        assertThat(service.read(Its.BASER_COLLECTIONS))
                 .isEqualTo(Its.VALID | 3L << 59 | 4L << 56 | 7L << 48 | COLLECTIONS | 2 << 8);
-        assertThat(its.read(0x110)).isZero();
+        assertThat(service.read(0x110)).isZero();
         assertThat(lpis.propertyBase()).isEqualTo(PROPERTIES | 15 | 3 << 7);
     }
 
     @Test
     void eventWhoseEntryIsNotMemoryIsNotMapped() {
         mapCollection(COLLECTION, 1, true);
-        ram.command(its, ItsCommand.mapDevice(DEVICE, 5, SIZE - 0x100));
+        ram.command(service, ItsCommand.mapDevice(DEVICE, 5, SIZE - 0x100));
         mapEvent(DEVICE, 31, LPI, COLLECTION);
-        assertThat(its.lpi(DEVICE, 31)).hasValue(LPI);
-        ram.command(its, ItsCommand.mapDevice(DEVICE, 5, SIZE));
+        assertThat(service.lpi(DEVICE, 31)).hasValue(LPI);
+        ram.command(service, ItsCommand.mapDevice(DEVICE, 5, SIZE));
         mapEvent(DEVICE, 0, LPI, COLLECTION);
-        assertThat(its.lpi(DEVICE, 0)).isEmpty();
+        assertThat(service.lpi(DEVICE, 0)).isEmpty();
     }
 
     @Test
@@ -278,87 +281,77 @@ class ItsTest extends ItsSetUp {
     })
     void tablesThatContradictThemselvesAreRefused(String at, String value, Its.TableFault fault) {
         map();
-        its.save();
-        its.reset();
+        service.save();
+        service.reset();
         memory.putLong(Integer.decode(at), Long.parseUnsignedLong(value.substring(2), 16));
-        ram.enable(lpis, VCPUS, its);
-        assertThat(its.restore()).contains(fault);
-        assertThat(its.lpi(DEVICE, 1)).isEmpty();
+        ram.enable(lpis, VCPUS, service);
+        assertThat(service.restore()).contains(fault);
+        assertThat(service.lpi(DEVICE, 1)).isEmpty();
     }
 
     @Test
     void tablesOfTwoLevelsAreSavedAndRestored() {
-        its.write(Its.CTLR, 0);
-        its.write(Its.BASER_DEVICES, Its.VALID | 1L << 62 | DEVICES);
-        its.write(Its.CTLR, Its.ENABLED);
+        writeDisabled(Its.BASER_DEVICES, Its.VALID | 1L << 62 | DEVICES);
         memory.putLong(DEVICES + 8, Its.VALID | 0x8_0000);
         mapDevice(0x2003, 5);
         mapCollection(COLLECTION, 1, true);
         mapEvent(0x2003, 1, LPI, COLLECTION);
-        assertThat(its.save()).isEmpty();
+        assertThat(service.save()).isEmpty();
         assertThat(memory.getLong(0x8_0000 + 3 * 8)).isEqualTo(1L << 63 | GuestTables.events(0x2003) >> 3 | 4);
-        long devices = its.read(Its.BASER_DEVICES);
-        its.reset();
-        ram.enable(lpis, VCPUS, its);
-        its.write(Its.CTLR, 0);
-        its.write(Its.BASER_DEVICES, devices);
-        its.write(Its.CTLR, Its.ENABLED);
-        assertThat(its.restore()).isEmpty();
-        assertThat(its.lpi(0x2003, 1)).hasValue(LPI);
+        long devices = service.read(Its.BASER_DEVICES);
+        service.reset();
+        ram.enable(lpis, VCPUS, service);
+        writeDisabled(Its.BASER_DEVICES, devices);
+        assertThat(service.restore()).isEmpty();
+        assertThat(service.lpi(0x2003, 1)).hasValue(LPI);
     }
 
     @Test
     void resetItsIsEmpty() {
         map();
-        its.reset();
-        assertThat(its.read(Its.CTLR)).isEqualTo(1L << 31);
-        assertThat(its.read(Its.CBASER)).isZero();
-        assertThat(its.read(Its.BASER_DEVICES) & Its.VALID).isZero();
-        assertThat(its.read(Its.BASER_COLLECTIONS) & Its.VALID).isZero();
+        service.reset();
+        assertThat(service.read(Its.CTLR)).isEqualTo(1L << 31);
+        assertThat(service.read(Its.CBASER)).isZero();
+        assertThat(service.read(Its.BASER_DEVICES) & Its.VALID).isZero();
+        assertThat(service.read(Its.BASER_COLLECTIONS) & Its.VALID).isZero();
         assertThat(lpis.vcpu(LPI)).isEmpty();
     }
 
     @Test
     void vmmIsRefusedWhereAGuestWouldBeIgnored() {
-        assertThat(its.write(Its.CREADR, 0)).contains(Its.Refusal.ENABLED);
-        its.write(Its.CTLR, 0);
-        assertThat(its.write(Its.CREADR, 0x1000)).contains(Its.Refusal.BEYOND_RING);
-        assertThat(its.write(Its.CREADR, 0x20)).isEmpty();
-        assertThat(its.write(Its.IIDR, 1 << 12)).contains(Its.Refusal.VERSION);
-        assertThat(its.write(Its.IIDR, 0)).isEmpty();
+        assertThat(service.write(Its.CREADR, 0)).contains(Its.Refusal.ENABLED);
+        service.write(Its.CTLR, 0);
+        assertThat(service.write(Its.CREADR, 0x1000)).contains(Its.Refusal.BEYOND_RING);
+        assertThat(service.write(Its.CREADR, 0x20)).isEmpty();
+        assertThat(service.write(Its.IIDR, 1 << 12)).contains(Its.Refusal.VERSION);
+        assertThat(service.write(Its.IIDR, 0)).isEmpty();
     }
 
     @Test
     void invalidTableForgetsEverything() {
         map();
-        its.write(Its.CTLR, 0);
-        its.write(Its.BASER_DEVICES, 0);
-        its.write(Its.BASER_DEVICES, Its.VALID | DEVICES);
-        its.write(Its.CTLR, Its.ENABLED);
-        assertThat(its.lpi(DEVICE, 1)).isEmpty();
+        writeDisabled(Its.BASER_DEVICES, 0, Its.VALID | DEVICES);
+        assertThat(service.lpi(DEVICE, 1)).isEmpty();
         assertThat(lpis.vcpu(LPI)).isEmpty();
     }
 
     @Test
     void tableThatStaysValidForgetsNothing() {
         map();
-        its.write(Its.CTLR, 0);
-        its.write(Its.BASER_DEVICES, Its.VALID | DEVICES);
-        its.write(Its.BASER_COLLECTIONS, Its.VALID | COLLECTIONS);
-        its.write(Its.CTLR, Its.ENABLED);
-        assertThat(its.lpi(DEVICE, 1)).hasValue(LPI);
+        service.write(Its.CTLR, 0);
+        service.write(Its.BASER_DEVICES, Its.VALID | DEVICES);
+        service.write(Its.BASER_COLLECTIONS, Its.VALID | COLLECTIONS);
+        service.write(Its.CTLR, Its.ENABLED);
+        assertThat(service.lpi(DEVICE, 1)).hasValue(LPI);
     }
 
     @Test
     void invalidTableOfCollectionsForgetsThem() {
         map();
-        its.write(Its.CTLR, 0);
-        its.write(Its.BASER_COLLECTIONS, 0);
-        its.write(Its.BASER_COLLECTIONS, Its.VALID | COLLECTIONS);
-        its.write(Its.CTLR, Its.ENABLED);
-        assertThat(its.lpi(DEVICE, 1)).isEmpty();
-        assertThat(its.lpiOfEvent(DEVICE, 1)).as("the event stays").hasValue(LPI);
-        assertThat(its.save()).contains(Its.TableFault.LOST_COLLECTION);
+        writeDisabled(Its.BASER_COLLECTIONS, 0, Its.VALID | COLLECTIONS);
+        assertThat(service.lpi(DEVICE, 1)).isEmpty();
+        assertThat(service.lpiOfEvent(DEVICE, 1)).as("the event stays").hasValue(LPI);
+        assertThat(service.save()).contains(Its.TableFault.LOST_COLLECTION);
     }
 
     @Test

@@ -51,7 +51,7 @@ class LpisTest extends ItsSetUp {
         lpis.setPendingBase(1, SIZE);
         lpis.enable(1, true);
         map();
-        assertThat(its.lpi(DEVICE, 1)).isEmpty();
+        assertThat(service.lpi(DEVICE, 1)).isEmpty();
         assertThat(lpis.vcpu(LPI)).isEmpty();
     }
 
@@ -80,10 +80,10 @@ class LpisTest extends ItsSetUp {
         memory.put(at, (byte) (1 << LPI % 8));
         ram.readOnly = at;
         map();
-        assertThat(its.lpi(DEVICE, 1)).isEmpty();
+        assertThat(service.lpi(DEVICE, 1)).isEmpty();
         memory.put(at, (byte) 0);
         map();
-        its.message(DEVICE, 1);
+        service.message(DEVICE, 1);
         assertThat(lpis.savePending()).isFalse();
         ram.readOnly = -1;
         assertThat(lpis.savePending()).isTrue();
@@ -106,7 +106,7 @@ class LpisTest extends ItsSetUp {
             lpis.setPropertyBase(vcpu, SIZE | 15);
         }
         map();
-        assertThat(its.lpi(DEVICE, 1)).isEmpty();
+        assertThat(service.lpi(DEVICE, 1)).isEmpty();
     }
 
     /** GICR_PROPBASER.IDbits is one less than the bits. */
@@ -121,7 +121,7 @@ class LpisTest extends ItsSetUp {
         mapDevice(DEVICE, 5);
         mapCollection(COLLECTION, 1, true);
         mapEvent(DEVICE, 1, lpi, COLLECTION);
-        assertThat(its.lpi(DEVICE, 1).isPresent()).isEqualTo(isMapped);
+        assertThat(service.lpi(DEVICE, 1).isPresent()).isEqualTo(isMapped);
     }
 
     @ParameterizedTest
@@ -130,14 +130,14 @@ class LpisTest extends ItsSetUp {
         mapDevice(DEVICE, 5);
         mapCollection(COLLECTION, 1, true);
         mapEvent(DEVICE, 1, lpi, COLLECTION);
-        assertThat(its.lpi(DEVICE, 1)).isEmpty();
+        assertThat(service.lpi(DEVICE, 1)).isEmpty();
     }
 
     @Test
     void twoEventsMayBeOneLpi() {
         map();
         mapEvent(DEVICE, 2, LPI, COLLECTION);
-        its.message(DEVICE, 2);
+        service.message(DEVICE, 2);
         onEvent(ItsCommand.DISCARD, 1);
         assertThat(lpis.isPending(LPI)).isTrue();
     }

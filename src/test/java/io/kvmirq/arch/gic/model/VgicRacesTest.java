@@ -19,8 +19,8 @@ class VgicRacesTest {
     }
 
     /**
-     * What the review of 2012 found: a guest that sleeps then is not woken, and a guest that runs waits until its flag is set
-     * again. Only an entry that looks at pending interrupts without the flag makes that a round.
+     * The bug that the review of 2012 found: a guest that sleeps then is not woken, and a guest that runs waits until
+     * its flag is set again. Only an entry that looks at pending interrupts without the flag makes that a round.
      */
     @Test
     void lateMaintenanceInterruptLosesALevelWithInterruptsOnAndNoneWithInterruptsOff() {
@@ -51,7 +51,7 @@ class VgicRacesTest {
         assertThat(found.why()).isEqualTo("SGI 1 of vcpu 2 is lost");
     }
 
-    /** The limit: nothing tells the handler for which vCPU the interrupt was raised. A level-sensitive one comes again. */
+    /** The limit: the handler cannot tell for which vCPU the interrupt was raised. A level comes again. */
     @Test
     void interruptOnTheWrongVcpuIsLostOnlyIfItIsRaisedOnce() {
         assertThat(found(VgicVariant.OURS, VgicScenario.WRONG_VCPU)).isEqualTo(".");

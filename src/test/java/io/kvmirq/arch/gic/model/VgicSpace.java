@@ -19,10 +19,10 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * Two vCPUs, what interrupts them, and the CPUs that take maintenance interrupts, in every order. vCPU 0 begins in its guest
- * on CPU 0. vCPU 1 begins asleep. A third vCPU only sends.
+ * Two vCPUs, their interrupts, and the CPUs that take maintenance interrupts, in every order. vCPU 0 begins in its
+ * guest on CPU 0. vCPU 1 begins asleep. A third vCPU only sends.
  *
- * <p>A guest takes the distributor's lock for what its hardware does with list registers, so that these accesses are no steps:
+ * <p>A guest takes the distributor's lock when its hardware uses list registers, so that these accesses are no steps:
  * nothing else accesses the list registers of a guest that runs.
  */
 final class VgicSpace implements Explorer.Model, Space {
@@ -43,9 +43,9 @@ final class VgicSpace implements Explorer.Model, Space {
     private final ExploredWords words;
     private final VgicVm vm;
     private final Distributor gic;
-    /** What guests have taken. */
+    /** The interrupts that guests have taken. */
     private final int taken;
-    /** What was sent. */
+    /** The interrupts that were sent. */
     private final int sent;
 
     private final long[] start;
@@ -192,7 +192,7 @@ final class VgicSpace implements Explorer.Model, Space {
         code.run();
     }
 
-    /** A thread that sleeps waits. Unless maintenance interrupts are late, its CPU takes one before the thread goes on. */
+    /** A sleeping thread waits. Unless maintenance interrupts are late, its CPU takes one before the thread goes on. */
     private Operation operation(int vcpu, String name, Runnable code) {
         VcpuThread thread = thread(vcpu);
         HostCpu cpu = vm.host().cpu(vcpu);

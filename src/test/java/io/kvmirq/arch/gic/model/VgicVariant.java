@@ -33,10 +33,9 @@ public enum VgicVariant implements Variant<VgicScenario> {
             here.interruptsOff();
         }
     },
-    SET_TWICE("the flag is set once more after the lock is given back: the review calls it harmless") {
-        @Override
-        VirtualInterface registers(Distributor gic, int vcpu, int registers, SharedWords words, int base) {
-            return new VirtualInterface(gic, vcpu, registers, words, base) {
+    SET_TWICE(
+            "the flag is set once more after the lock is given back: the review calls it harmless",
+            (gic, vcpu, count, words, base) -> new VirtualInterface(gic, vcpu, count, words, base) {
                 @Override
                 public void syncFromCpu() {
                     super.syncFromCpu();
@@ -44,13 +43,10 @@ public enum VgicVariant implements Variant<VgicScenario> {
                         gic.setFlag(vcpu, true);
                     }
                 }
-            };
-        }
-    },
-    COLLAPSED("the sources of an SGI are collapsed into one interrupt, as the review asked") {
-        @Override
-        VirtualInterface registers(Distributor gic, int vcpu, int registers, SharedWords words, int base) {
-            return new VirtualInterface(gic, vcpu, registers, words, base) {
+            }),
+    COLLAPSED(
+            "the sources of an SGI are collapsed into one interrupt, as the review asked",
+            (gic, vcpu, count, words, base) -> new VirtualInterface(gic, vcpu, count, words, base) {
                 @Override
                 boolean queueSources(int sgi) {
                     int source = Integer.numberOfTrailingZeros(gic.banks().sources(vcpu, sgi));
@@ -60,13 +56,10 @@ public enum VgicVariant implements Variant<VgicScenario> {
                     }
                     return queued;
                 }
-            };
-        }
-    },
-    FIRST_SOURCE("an SGI is pending until its first source is queued") {
-        @Override
-        VirtualInterface registers(Distributor gic, int vcpu, int registers, SharedWords words, int base) {
-            return new VirtualInterface(gic, vcpu, registers, words, base) {
+            }),
+    FIRST_SOURCE(
+            "an SGI is pending until its first source is queued",
+            (gic, vcpu, count, words, base) -> new VirtualInterface(gic, vcpu, count, words, base) {
                 @Override
                 boolean queueSources(int sgi) {
                     int before = gic.banks().sources(vcpu, sgi);
@@ -76,13 +69,10 @@ public enum VgicVariant implements Variant<VgicScenario> {
                     }
                     return all;
                 }
-            };
-        }
-    },
-    ANY_SOURCE("an SGI is added to a list register that holds it from another source") {
-        @Override
-        VirtualInterface registers(Distributor gic, int vcpu, int registers, SharedWords words, int base) {
-            return new VirtualInterface(gic, vcpu, registers, words, base) {
+            }),
+    ANY_SOURCE(
+            "an SGI is added to a list register that holds it from another source",
+            (gic, vcpu, count, words, base) -> new VirtualInterface(gic, vcpu, count, words, base) {
                 @Override
                 int find(int id, int source) {
                     for (int other = 0; other < gic.vcpus(); other++) {
@@ -93,25 +83,18 @@ public enum VgicVariant implements Variant<VgicScenario> {
                     }
                     return -1;
                 }
-            };
-        }
-    },
-    NO_EOI("the end of a level raises no maintenance interrupt") {
-        @Override
-        VirtualInterface registers(Distributor gic, int vcpu, int registers, SharedWords words, int base) {
-            return new VirtualInterface(gic, vcpu, registers, words, base) {
+            }),
+    NO_EOI(
+            "the end of a level raises no maintenance interrupt",
+            (gic, vcpu, count, words, base) -> new VirtualInterface(gic, vcpu, count, words, base) {
                 @Override
                 long withEnd(int id, long word) {
                     return word;
                 }
-            };
-        }
-    },
+            }),
     SPENT_IS_EMPTY(
-            "an exit frees a list register that waits for its maintenance interrupt, and its line is not looked at") {
-        @Override
-        VirtualInterface registers(Distributor gic, int vcpu, int registers, SharedWords words, int base) {
-            return new VirtualInterface(gic, vcpu, registers, words, base) {
+            "an exit frees a list register that waits for its maintenance interrupt, and its line is not looked at",
+            (gic, vcpu, count, words, base) -> new VirtualInterface(gic, vcpu, count, words, base) {
                 @Override
                 public void syncFromCpu() {
                     gic.lock();
@@ -123,32 +106,26 @@ public enum VgicVariant implements Variant<VgicScenario> {
                     gic.unlock();
                     super.syncFromCpu();
                 }
-            };
-        }
-    },
-    NO_UNDERFLOW("UIE is not set when a list register is missing") {
-        @Override
-        VirtualInterface registers(Distributor gic, int vcpu, int registers, SharedWords words, int base) {
-            return new VirtualInterface(gic, vcpu, registers, words, base) {
+            }),
+    NO_UNDERFLOW(
+            "UIE is not set when a list register is missing",
+            (gic, vcpu, count, words, base) -> new VirtualInterface(gic, vcpu, count, words, base) {
                 @Override
                 void settle(boolean all) {
                     if (all) {
                         super.settle(true);
                     }
                 }
-            };
-        }
-    },
+            }),
     KICK_ONLY("a sender kicks and makes no request: a vCPU on its way into the guest has filled its list registers") {
         @Override
         void kick(VgicVcpu vcpu) {
             vcpu.thread().kick();
         }
     },
-    QUIET_END("the end of a level that was routed to another vCPU kicks nothing") {
-        @Override
-        VirtualInterface registers(Distributor gic, int vcpu, int registers, SharedWords words, int base) {
-            return new VirtualInterface(gic, vcpu, registers, words, base) {
+    QUIET_END(
+            "the end of a level that was routed to another vCPU kicks nothing",
+            (gic, vcpu, count, words, base) -> new VirtualInterface(gic, vcpu, count, words, base) {
                 @Override
                 public void maintain() {
                     gic.lock();
@@ -162,13 +139,10 @@ public enum VgicVariant implements Variant<VgicScenario> {
                     words.set(at(CONTROL), HypervisorControl.UNDERFLOW.put(control(), 0));
                     gic.unlock();
                 }
-            };
-        }
-    },
-    CLEARED_UNLOCKED("ours, but the flag is cleared after the lock is given back") {
-        @Override
-        VirtualInterface registers(Distributor gic, int vcpu, int registers, SharedWords words, int base) {
-            return new VirtualInterface(gic, vcpu, registers, words, base) {
+            }),
+    CLEARED_UNLOCKED(
+            "ours, but the flag is cleared after the lock is given back",
+            (gic, vcpu, count, words, base) -> new VirtualInterface(gic, vcpu, count, words, base) {
                 @Override
                 public void syncToCpu() {
                     gic.lock();
@@ -179,9 +153,7 @@ public enum VgicVariant implements Variant<VgicScenario> {
                         gic.setFlag(vcpu, false);
                     }
                 }
-            };
-        }
-    },
+            }),
     OURS("ours: both under the lock, with interrupts off"),
     AT_EXIT("ours, and each exit looks at EISR itself, as KVM did from 2013: no handler is needed") {
         @Override
@@ -191,19 +163,28 @@ public enum VgicVariant implements Variant<VgicScenario> {
         }
     };
 
+    /** The virtual interface of a vCPU with a number of list registers. */
+    private interface Interfaces {
+        VirtualInterface of(Distributor gic, int vcpu, int registers, SharedWords words, int base);
+    }
+
     private final String text;
 
+    @SuppressWarnings("ImmutableEnumChecker") // No lambda of these has a state.
+    private final Interfaces interfaces;
+
     VgicVariant(String text) {
+        this(text, VirtualInterface::new);
+    }
+
+    VgicVariant(String text, Interfaces interfaces) {
         this.text = text;
+        this.interfaces = interfaces;
     }
 
     @Override
     public String text() {
         return text;
-    }
-
-    VirtualInterface registers(Distributor gic, int vcpu, int registers, SharedWords words, int base) {
-        return new VirtualInterface(gic, vcpu, registers, words, base);
     }
 
     void prepare(VirtualInterface registers, HostCpu here) {
@@ -232,7 +213,7 @@ public enum VgicVariant implements Variant<VgicScenario> {
         return new VgicVm.Parts() {
             @Override
             public VirtualInterface registers(Distributor gic, int vcpu, int registers, SharedWords words, int base) {
-                return VgicVariant.this.registers(gic, vcpu, registers, words, base);
+                return interfaces.of(gic, vcpu, registers, words, base);
             }
 
             @Override

@@ -15,8 +15,8 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /**
- * Random devices, senders and guests: every pending interrupt is delivered, no level is stuck, and each SGI arrives once from
- * each source.
+ * Random devices, senders and guests: every pending interrupt is delivered, no level is stuck, and each SGI arrives
+ * once from each source.
  */
 class VgicWorkloadTest {
     private static final int WORKLOADS = Integer.getInteger("kvmirq.vgic.workloads", 100_000);

@@ -48,7 +48,7 @@ class VirtualInterfaceTest extends VgicSetUp {
         assertThat(only.guest().acknowledge()).isEqualTo(33);
     }
 
-    /** What waits for its end is not what the underflow interrupt is for. */
+    /** The underflow interrupt is not for an interrupt that waits for its end. */
     @Test
     void waitingEdgeDoesNotHideAMissingListRegister() {
         registers.setListRegister(0, HW | 33L << 10 | ACTIVE_BIT | 33);

@@ -37,19 +37,19 @@ class VlpiTest {
     private final GuestTables ram = new GuestTables();
     private final Lpis lpis = new Lpis(
             target -> target >= 0 && target < VCPUS ? OptionalInt.of(target) : OptionalInt.empty(), ram, () -> true);
-    private final Its its = new Its(lpis);
+    private final Its service = new Its(lpis);
 
     @BeforeEach
     void map() {
-        ram.enable(lpis, VCPUS, its);
+        ram.enable(lpis, VCPUS, service);
         for (int lpi = LPI; lpi < LPI + 3; lpi++) {
             ram.memory.put(GuestTables.PROPERTIES + vlpi(lpi), (byte) 0xa1);
         }
-        ram.mapDevice(its, DEVICE, 5);
-        ram.mapCollection(its, 0, 0, true);
-        ram.mapCollection(its, 1, 1, true);
-        ram.mapEvent(its, DEVICE, 0, LPI, 0);
-        ram.mapEvent(its, DEVICE, 1, LPI + 1, 1);
+        ram.mapDevice(service, DEVICE, 5);
+        ram.mapCollection(service, 0, 0, true);
+        ram.mapCollection(service, 1, 1, true);
+        ram.mapEvent(service, DEVICE, 0, LPI, 0);
+        ram.mapEvent(service, DEVICE, 1, LPI + 1, 1);
     }
 
     private List<Vpe> vpes(Vpe.Version version) {
@@ -68,7 +68,7 @@ class VlpiTest {
     }
 
     private Route route(int event) {
-        return new Route(Optional.of(its), OptionalInt.of(DEVICE), event);
+        return new Route(Optional.of(service), OptionalInt.of(DEVICE), event);
     }
 
     private VlpiMapping mapping(VlpiKernel kernel, List<Vpe> vpes) {
@@ -81,7 +81,7 @@ class VlpiTest {
 
     private void moveToSecondVcpu() {
         ram.command(
-                its,
+                service,
                 ItsCommand.MOVI,
                 with(ItsCommand.DEVICE, DEVICE),
                 with(ItsCommand.EVENT, 0),
@@ -95,7 +95,7 @@ class VlpiTest {
     @Test
     void registeredIrqfdMakesAVlpi() {
         VlpiMapping mapping = mapping(VlpiKernel.BY_ROUTE);
-        its.message(DEVICE, 0);
+        service.message(DEVICE, 0);
         assertThat(mapping.register(route(0))).isEmpty();
         assertThat(mapping.isForwarded()).isTrue();
         assertThat(lpis.hostIrq(LPI)).hasValue(HOST_IRQ);
@@ -136,7 +136,9 @@ class VlpiTest {
     @Test
     void hostIrqFindsItsVlpiSince616() {
         List<Runnable> changes = List.of(
-                () -> its.write(Its.CTLR, 0), () -> lpis.enable(0, false), () -> ram.mapCollection(its, 0, 0, false));
+                () -> service.write(Its.CTLR, 0),
+                () -> lpis.enable(0, false),
+                () -> ram.mapCollection(service, 0, 0, false));
         for (Runnable change : changes) {
             VlpiMapping mapping = mapping(VlpiKernel.BY_HOST_IRQ);
             mapping.register(route(0));
@@ -144,7 +146,7 @@ class VlpiTest {
             assertThat(mapping.isForwarded()).isTrue();
             assertThat(mapping.unregister()).isEqualTo(Outcome.CLEAN);
             assertThat(lpis.hostIrq(LPI)).isEmpty();
-            its.write(Its.CTLR, Its.ENABLED);
+            service.write(Its.CTLR, Its.ENABLED);
             lpis.enable(0, true);
         }
     }
@@ -190,7 +192,7 @@ class VlpiTest {
     void eventThatTheGuestMapsLateIsNoVlpi() {
         VlpiMapping mapping = mapping(VlpiKernel.BY_ROUTE);
         assertThat(mapping.register(route(2))).contains(VlpiObstacle.UNMAPPED);
-        ram.mapEvent(its, DEVICE, 2, LPI + 2, 0);
+        ram.mapEvent(service, DEVICE, 2, LPI + 2, 0);
         assertThat(mapping.isForwarded()).isFalse();
         assertThat(mapping.unregister()).isEqualTo(Outcome.WARNS);
     }
@@ -199,23 +201,23 @@ class VlpiTest {
     void discardedEventIsNotForwardedWhenItIsMappedAgain() {
         VlpiMapping mapping = mapping(VlpiKernel.BY_HOST_IRQ);
         mapping.register(route(0));
-        ram.command(its, ItsCommand.DISCARD, with(ItsCommand.DEVICE, DEVICE), with(ItsCommand.EVENT, 0));
+        ram.command(service, ItsCommand.DISCARD, with(ItsCommand.DEVICE, DEVICE), with(ItsCommand.EVENT, 0));
         assertThat(mapping.isForwarded()).isFalse();
-        ram.mapEvent(its, DEVICE, 0, LPI, 0);
+        ram.mapEvent(service, DEVICE, 0, LPI, 0);
         assertThat(mapping.isForwarded()).isFalse();
     }
 
     @Test
     void commandsReachTheHardware() {
         mapping(VlpiKernel.BY_HOST_IRQ).register(route(0));
-        ram.command(its, ItsCommand.INT, with(ItsCommand.DEVICE, DEVICE), with(ItsCommand.EVENT, 0));
+        ram.command(service, ItsCommand.INT, with(ItsCommand.DEVICE, DEVICE), with(ItsCommand.EVENT, 0));
         assertThat(vpes.get(0).isPending(vlpi(LPI))).isTrue();
         moveToSecondVcpu();
         assertThat(vpes.get(0).hasPending()).isFalse();
         assertThat(vpes.get(1).isPending(vlpi(LPI))).isTrue();
-        ram.command(its, ItsCommand.MOVALL, with(ItsCommand.TARGET, 1), with(ItsCommand.SECOND_TARGET, 0));
+        ram.command(service, ItsCommand.MOVALL, with(ItsCommand.TARGET, 1), with(ItsCommand.SECOND_TARGET, 0));
         assertThat(vpes.get(0).isPending(vlpi(LPI))).isTrue();
-        ram.command(its, ItsCommand.CLEAR, with(ItsCommand.DEVICE, DEVICE), with(ItsCommand.EVENT, 0));
+        ram.command(service, ItsCommand.CLEAR, with(ItsCommand.DEVICE, DEVICE), with(ItsCommand.EVENT, 0));
         assertThat(lpis.isPending(LPI)).isFalse();
     }
 
@@ -316,10 +318,10 @@ class VlpiTest {
     @Test
     void propertyReachesTheHardware() {
         mapping(VlpiKernel.BY_HOST_IRQ).register(route(0));
-        its.message(DEVICE, 0);
+        service.message(DEVICE, 0);
         assertThat(vpes.get(0).hasPending()).isTrue();
         ram.memory.put(GuestTables.PROPERTIES + vlpi(LPI), (byte) 0xa0);
-        ram.command(its, ItsCommand.INV.ofEvent(DEVICE, 0));
+        ram.command(service, ItsCommand.INV.ofEvent(DEVICE, 0));
         assertThat(vpes.get(0).hasPending()).as("disabled").isFalse();
         assertThat(vpes.get(0).isPending(vlpi(LPI))).isTrue();
     }
@@ -329,9 +331,9 @@ class VlpiTest {
     @EnumSource
     void tablesAreSavedIfKvmCanReadTheHardware(Vpe.Version version) {
         mapping(VlpiKernel.BY_HOST_IRQ, vpes(version)).register(route(0));
-        its.message(DEVICE, 0);
+        service.message(DEVICE, 0);
         boolean readable = version == Vpe.Version.V4_1;
-        assertThat(its.save()).isEqualTo(readable ? Optional.empty() : Optional.of(Its.TableFault.VLPI));
+        assertThat(service.save()).isEqualTo(readable ? Optional.empty() : Optional.of(Its.TableFault.VLPI));
         assertThat(lpis.savePending()).isTrue();
         int bits = ram.memory.get(GuestTables.PENDING + LPI / 8);
         assertThat((bits >>> LPI % 8 & 1) != 0).isEqualTo(readable);
@@ -415,9 +417,9 @@ class VlpiTest {
         List<Vpe> later = vpes(Vpe.Version.V4_1);
         mapping(VlpiKernel.BY_HOST_IRQ, later).register(route(0));
         lpis.receive(HOST_IRQ);
-        ram.command(its, ItsCommand.DISCARD, with(ItsCommand.DEVICE, DEVICE), with(ItsCommand.EVENT, 0));
+        ram.command(service, ItsCommand.DISCARD, with(ItsCommand.DEVICE, DEVICE), with(ItsCommand.EVENT, 0));
         assertThat(later.get(0).isPending(vlpi(LPI))).isFalse();
-        ram.mapEvent(its, DEVICE, 0, LPI, 0);
+        ram.mapEvent(service, DEVICE, 0, LPI, 0);
         assertThat(lpis.isPending(LPI)).isFalse();
     }
 
@@ -425,7 +427,7 @@ class VlpiTest {
 
     @Test
     void guestTakesNoLpiWhileItsLpisAreDisabled() {
-        its.message(DEVICE, 0);
+        service.message(DEVICE, 0);
         lpis.enable(0, false);
         assertThat(lpis.isPending(LPI)).isTrue();
         assertThat(lpis.take(0, priority -> true)).isEmpty();
@@ -444,11 +446,11 @@ class VlpiTest {
     @Test
     void guestTakesEnabledLpisByPriority() {
         ram.memory.put(GuestTables.PROPERTIES + vlpi(LPI + 2), (byte) 0x11);
-        ram.mapEvent(its, DEVICE, 2, LPI + 2, 0);
-        ram.mapEvent(its, DEVICE, 3, LPI + 3, 0);
-        its.message(DEVICE, 0);
-        its.message(DEVICE, 2);
-        its.message(DEVICE, 3);
+        ram.mapEvent(service, DEVICE, 2, LPI + 2, 0);
+        ram.mapEvent(service, DEVICE, 3, LPI + 3, 0);
+        service.message(DEVICE, 0);
+        service.message(DEVICE, 2);
+        service.message(DEVICE, 3);
         assertThat(lpis.isPending(LPI + 3)).as("its property is 0").isTrue();
         assertThat(lpis.take(0, priority -> true)).hasValue(LPI + 2);
         assertThat(lpis.take(0, priority -> true)).hasValue(LPI);

@@ -138,8 +138,8 @@ class GuestLineTest {
     }
 
     /**
-     * The last one lowers the source before another is added, whose interrupt would be lowered. An EOI lowers the source and
-     * signals before an irqfd is removed and another is added.
+     * The last one lowers the source before another is added, whose interrupt would be lowered. An EOI lowers the
+     * source and signals before an irqfd is removed and another is added.
      */
     @Test
     void sourceIsLoweredAndSignalledUnderTheLockOfTheResampler() {

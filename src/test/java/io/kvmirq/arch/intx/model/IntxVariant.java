@@ -32,17 +32,7 @@ import java.util.Optional;
 public enum IntxVariant implements Variant<IntxScenario> {
     SIGNAL_FIRST(
             "the handler signals, then masks",
-            ONE,
-            USER,
-            DISINTX,
-            CONTROLLER,
-            MESSAGES,
-            CONTROLLER_MESSAGES,
-            TRIGGER,
-            PLATFORM) {
-        @Override
-        VfioIntx vfio(IntxDevice device, SharedWords words, int base) {
-            return new VfioIntx(device, false, words, base) {
+            (device, words, base) -> new VfioIntx(device, false, words, base) {
                 @Override
                 Taken handle() {
                     if (!device.isRequesting() || isMasked()) {
@@ -52,9 +42,15 @@ public enum IntxVariant implements Variant<IntxScenario> {
                     maskAlone();
                     return Taken.HANDLED;
                 }
-            };
-        }
-
+            },
+            ONE,
+            USER,
+            DISINTX,
+            CONTROLLER,
+            MESSAGES,
+            CONTROLLER_MESSAGES,
+            TRIGGER,
+            PLATFORM) {
         @Override
         boolean readsMaskedLocked() {
             return false;
@@ -62,32 +58,21 @@ public enum IntxVariant implements Variant<IntxScenario> {
     },
     NO_SECOND_SIGNAL(
             "an unmask that finds the device requesting leaves it masked and does not signal",
-            ONE,
-            USER,
-            DISINTX,
-            MESSAGES,
-            SWITCH) {
-        @Override
-        VfioIntx vfio(IntxDevice device, SharedWords words, int base) {
-            return new VfioIntx(device, false, words, base) {
+            (device, words, base) -> new VfioIntx(device, false, words, base) {
                 @Override
                 boolean unmaskLocked() {
                     super.unmaskLocked();
                     return false;
                 }
-            };
-        }
-    },
-    NO_LOOK(
-            "an unmask clears DisINTx of a device that requests, and does not signal",
+            },
             ONE,
             USER,
             DISINTX,
             MESSAGES,
-            SWITCH) {
-        @Override
-        VfioIntx vfio(IntxDevice device, SharedWords words, int base) {
-            return new VfioIntx(device, false, words, base) {
+            SWITCH),
+    NO_LOOK(
+            "an unmask clears DisINTx of a device that requests, and does not signal",
+            (device, words, base) -> new VfioIntx(device, false, words, base) {
                 @Override
                 boolean unmaskLocked() {
                     boolean masks = device.isDisabled();
@@ -97,9 +82,12 @@ public enum IntxVariant implements Variant<IntxScenario> {
                     }
                     return false;
                 }
-            };
-        }
-    },
+            },
+            ONE,
+            USER,
+            DISINTX,
+            MESSAGES,
+            SWITCH),
     RESAMPLE_FIRST(
             "the EOI signals the resamplefd, then lowers the source",
             ONE,
@@ -143,10 +131,9 @@ public enum IntxVariant implements Variant<IntxScenario> {
             return false;
         }
     },
-    CHOSEN_OUTSIDE("the EOI acts as the choice says then; the handler is chosen before the lock is taken", SWITCH) {
-        @Override
-        VfioIntx vfio(IntxDevice device, SharedWords words, int base) {
-            return new FollowsChoice(device, words, base) {
+    CHOSEN_OUTSIDE(
+            "the EOI acts as the choice says then; the handler is chosen before the lock is taken",
+            (device, words, base) -> new FollowsChoice(device, words, base) {
                 @Override
                 Taken handle() {
                     boolean direct = isDirect();
@@ -162,20 +149,17 @@ public enum IntxVariant implements Variant<IntxScenario> {
                     }
                     return forwards ? Taken.FORWARDED : mine ? Taken.HANDLED : Taken.NONE;
                 }
-            };
-        }
-
+            },
+            SWITCH) {
         @Override
         boolean followsChoice() {
             return true;
         }
     },
-    CHOSEN_INSIDE("the same; the handler is chosen under the lock, and while nothing is in flight", SWITCH) {
-        @Override
-        VfioIntx vfio(IntxDevice device, SharedWords words, int base) {
-            return new FollowsChoice(device, words, base);
-        }
-
+    CHOSEN_INSIDE(
+            "the same; the handler is chosen under the lock, and while nothing is in flight",
+            FollowsChoice::new,
+            SWITCH) {
         @Override
         boolean followsChoice() {
             return true;
@@ -183,15 +167,7 @@ public enum IntxVariant implements Variant<IntxScenario> {
     },
     POSTED_2017(
             "the direct handler as posted in 2017: an interrupt stays active, also if the guest is not signalled",
-            SHARED,
-            GONE,
-            SWITCH,
-            DIRECT,
-            DIRECT_DISINTX,
-            DIRECT_MESSAGES) {
-        @Override
-        VfioIntx vfio(IntxDevice device, SharedWords words, int base) {
-            return new VfioIntx(device, false, words, base) {
+            (device, words, base) -> new VfioIntx(device, false, words, base) {
                 @Override
                 Taken handle() {
                     if (!isDirect()) {
@@ -204,9 +180,13 @@ public enum IntxVariant implements Variant<IntxScenario> {
                     words.unlock(at(LOCK));
                     return Taken.FORWARDED;
                 }
-            };
-        }
-
+            },
+            SHARED,
+            GONE,
+            SWITCH,
+            DIRECT,
+            DIRECT_DISINTX,
+            DIRECT_MESSAGES) {
         @Override
         boolean isDirectWhenShared() {
             return true;
@@ -229,60 +209,54 @@ public enum IntxVariant implements Variant<IntxScenario> {
             };
         }
     },
-    LEFT_ACTIVE("the close of a device with direct EOI does not deactivate", GONE, SWITCH_CLOSE, DESTROYED) {
-        @Override
-        VfioIntx vfio(IntxDevice device, SharedWords words, int base) {
-            return new VfioIntx(device, false, words, base) {
+    LEFT_ACTIVE(
+            "the close of a device with direct EOI does not deactivate",
+            (device, words, base) -> new VfioIntx(device, false, words, base) {
                 @Override
                 public void endForwarded() {}
-            };
-        }
-    },
-    FOLLOWED_AT_CLOSE("the same, unless the handler is that of direct EOI at the close", SWITCH_CLOSE) {
-        @Override
-        VfioIntx vfio(IntxDevice device, SharedWords words, int base) {
-            return new VfioIntx(device, false, words, base) {
+            },
+            GONE,
+            SWITCH_CLOSE,
+            DESTROYED),
+    FOLLOWED_AT_CLOSE(
+            "the same, unless the handler is that of direct EOI at the close",
+            (device, words, base) -> new VfioIntx(device, false, words, base) {
                 @Override
                 public void endForwarded() {
                     if (isDirect()) {
                         super.endForwarded();
                     }
                 }
-            };
-        }
-    },
-    CLOSED_FIRST("the close sets DisINTx, then detaches the unmask eventfd", GONE_RUNNING) {
-        @Override
-        VfioIntx vfio(IntxDevice device, SharedWords words, int base) {
-            return new VfioIntx(device, false, words, base) {
+            },
+            SWITCH_CLOSE),
+    CLOSED_FIRST(
+            "the close sets DisINTx, then detaches the unmask eventfd",
+            (device, words, base) -> new VfioIntx(device, false, words, base) {
                 @Override
                 public void close() {
                     device.disable(true);
                     disable();
                 }
-            };
-        }
-    },
-    CHOSEN_UNLOCKED("the automatic mask is chosen without the lock", SWITCH, SWITCH_CLOSE) {
-        @Override
-        VfioIntx vfio(IntxDevice device, SharedWords words, int base) {
-            return new VfioIntx(device, false, words, base) {
+            },
+            GONE_RUNNING),
+    CHOSEN_UNLOCKED(
+            "the automatic mask is chosen without the lock",
+            (device, words, base) -> new VfioIntx(device, false, words, base) {
                 @Override
                 public void chooseAutoMask() {
                     words.set(at(DIRECT), 0);
                 }
-            };
-        }
-    },
-    NO_WAIT("a trigger is replaced or removed while the handler runs", TRIGGER, PLATFORM_TRIGGER) {
-        @Override
-        VfioIntx vfio(IntxDevice device, SharedWords words, int base) {
-            return new VfioIntx(device, false, words, base) {
+            },
+            SWITCH,
+            SWITCH_CLOSE),
+    NO_WAIT(
+            "a trigger is replaced or removed while the handler runs",
+            (device, words, base) -> new VfioIntx(device, false, words, base) {
                 @Override
                 void awaitSignals() {}
-            };
-        }
-    },
+            },
+            TRIGGER,
+            PLATFORM_TRIGGER),
     WAITS_FOR_ALL("the EOI deactivates when all devices that forwarded the interrupt have ended it", TWO_DIRECT) {
         @Override
         boolean waitsForAll() {
@@ -295,10 +269,9 @@ public enum IntxVariant implements Variant<IntxScenario> {
             return true;
         }
     },
-    LINUX_7_1("Linux 7.1: without DisINTx a late handler disables the line again", CONTROLLER) {
-        @Override
-        VfioIntx vfio(IntxDevice device, SharedWords words, int base) {
-            return new VfioIntx(device, false, words, base) {
+    LINUX_7_1(
+            "Linux 7.1: without DisINTx a late handler disables the line again",
+            (device, words, base) -> new VfioIntx(device, false, words, base) {
                 @Override
                 boolean maskForGuest() {
                     if (masksAtDevice() || !isMasked()) {
@@ -307,9 +280,8 @@ public enum IntxVariant implements Variant<IntxScenario> {
                     device.line().disable();
                     return true;
                 }
-            };
-        }
-    },
+            },
+            CONTROLLER),
     OURS("ours");
 
     /** Refuses a choice while an interrupt is in flight. */
@@ -348,13 +320,26 @@ public enum IntxVariant implements Variant<IntxScenario> {
         }
     }
 
+    /** A device's INTx in VFIO. */
+    private interface Lines {
+        VfioIntx of(IntxDevice device, SharedWords words, int base);
+    }
+
     private final String text;
+
+    @SuppressWarnings("ImmutableEnumChecker") // No lambda of these has a state.
+    private final Lines lines;
 
     @SuppressWarnings("ImmutableEnumChecker") // made by List.of
     private final List<IntxScenario> concerned;
 
     IntxVariant(String text, IntxScenario... concerned) {
+        this(text, (device, words, base) -> new VfioIntx(device, false, words, base), concerned);
+    }
+
+    IntxVariant(String text, Lines lines, IntxScenario... concerned) {
         this.text = text;
+        this.lines = lines;
         this.concerned = List.of(concerned);
     }
 
@@ -369,7 +354,7 @@ public enum IntxVariant implements Variant<IntxScenario> {
     }
 
     VfioIntx vfio(IntxDevice device, SharedWords words, int base) {
-        return new VfioIntx(device, false, words, base);
+        return lines.of(device, words, base);
     }
 
     GuestLine guest(IntxVcpu vcpu, VfioIntx device, LineEvent resamplefd, SharedWords words, int base) {

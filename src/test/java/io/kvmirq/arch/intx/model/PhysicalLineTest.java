@@ -23,6 +23,12 @@ class PhysicalLineTest {
     });
     private final int second = line.add(() -> Taken.NONE);
 
+    private void take(int interrupts) {
+        for (int i = 0; i < interrupts; i++) {
+            line.take();
+        }
+    }
+
     @Test
     void interruptsWhileADeviceAssertsIt() {
         assertThat(line.request(first, true, true)).isTrue();
@@ -179,13 +185,9 @@ class PhysicalLineTest {
         line.request(first, true, true);
         device.request();
         answer = Taken.HANDLED;
-        for (int i = 0; i < 1_000; i++) {
-            line.take();
-        }
+        take(1_000);
         answer = Taken.NONE;
-        for (int i = 0; i < 99_999; i++) {
-            line.take();
-        }
+        take(99_999);
         assertThat(line.isStuck()).isFalse();
         line.take();
         assertThat(line.isStuck()).isTrue();
@@ -195,9 +197,7 @@ class PhysicalLineTest {
     void nextRequestEnablesALineThatNoHandlerCaredFor() {
         line.request(first, true, true);
         device.request();
-        for (int i = 0; i < 100_000; i++) {
-            line.take();
-        }
+        take(100_000);
         assertThat(line.isStuck()).isTrue();
         assertThat(line.request(second, false, true)).isFalse();
         assertThat(line.isStuck()).isTrue();
@@ -216,17 +216,13 @@ class PhysicalLineTest {
         line.request(first, false, true);
         device.request();
         assertThat(line.poll()).isFalse();
-        for (int i = 0; i < 100_000; i++) {
-            line.take();
-        }
+        take(100_000);
         assertThat(line.isStuck()).isTrue();
         assertThat(line.poll()).isFalse();
         line.free(first);
         assertThat(line.poll()).isFalse();
         line.request(first, true, true);
-        for (int i = 0; i < 100_000; i++) {
-            line.take();
-        }
+        take(100_000);
         runs = 0;
         assertThat(line.poll()).isTrue();
         assertThat(runs).isEqualTo(1);
@@ -238,13 +234,9 @@ class PhysicalLineTest {
     void nextHandlerIsGivenAllInterruptsAnew() {
         line.request(first, true, true);
         device.request();
-        for (int i = 0; i < 99_999; i++) {
-            line.take();
-        }
+        take(99_999);
         line.request(second, true, true);
-        for (int i = 0; i < 99_999; i++) {
-            line.take();
-        }
+        take(99_999);
         assertThat(line.isStuck()).isFalse();
         line.take();
         assertThat(line.isStuck()).isTrue();

@@ -204,7 +204,7 @@ class SharedLineTest {
     }
 
     /**
-     * A's handler is gone and A still asserts: no handler claims the interrupts, and B's line is disabled with it. A timer
+     * A's handler is gone and A still asserts: no handler claims the interrupts, and B's line is disabled too. A timer
      * polls the handlers ten times a second, which serves B at each poll.
      */
     @Test

@@ -107,7 +107,7 @@ class VfioIntxDirectTest {
         assertThat(one.line.isActive()).isFalse();
     }
 
-    /** What counts is how the interrupt was forwarded, not which handler is chosen at the end. */
+    /** The way in which the interrupt was forwarded counts, not the handler that is chosen at the end. */
     @Test
     void disablingDeactivatesWhatWasForwardedBeforeAnotherChoice() {
         OneDevice one = new OneDevice(Kind.PLATFORM).enabled();

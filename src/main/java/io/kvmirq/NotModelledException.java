@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.fake.rules;
+package io.kvmirq;
 
 /** A call needs a feature that the fake kernel does not model. The message names the feature. */
 public final class NotModelledException extends UnsupportedOperationException {

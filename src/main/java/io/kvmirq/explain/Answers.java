@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.explain;
+
+import io.kvmirq.Errno;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.EnumSet;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+
+/** Looks answers up in the table: all of them, or the causes of one. Nothing here asks the kernel anything. */
+public final class Answers {
+    private static final int MOST_IN_A_SENTENCE = 3;
+
+    private Answers() {}
+
+    /** Every row of every area, likeliest first within a call and errno. */
+    public static Stream<Answer> all() {
+        return Stream.<Answer[]>of(
+                        VmAnswer.values(),
+                        IrqfdAnswer.values(),
+                        InterruptAnswer.values(),
+                        ChipAnswer.values(),
+                        VfioAnswer.values(),
+                        VfioIrqAnswer.values(),
+                        IommufdAnswer.values(),
+                        FileAnswer.values(),
+                        ArmAnswer.values(),
+                        VgicAnswer.values())
+                .flatMap(Arrays::stream);
+    }
+
+    /** The rules of the fake kernel: the rows by which it answers. */
+    public static Stream<Answer> rules() {
+        return all().filter(answer -> answer.grade() != Grade.UNTESTED);
+    }
+
+    /**
+     * The possible causes of an answer, likeliest first; empty if none is known.
+     *
+     * @param errno its number; 0 for success
+     */
+    public static List<Answer> of(KernelCall call, int errno, Set<Fact> known) {
+        Set<Fact> facts = facts(call, known);
+        List<KernelCall> calls = new ArrayList<>(List.of(call, call.kind()));
+        calls.addAll(call.alsoMeant());
+        calls.add(KernelCall.ANY_IOCTL);
+        Set<String> said = new HashSet<>();
+        return all().filter(answer -> answer.errno() == errno)
+                .filter(answer -> answer.row().calls().stream().anyMatch(calls::contains))
+                .filter(answer -> answer.row().isPossible(facts))
+                .sorted(Comparator.comparing((Answer answer) -> !answer.row().isCertain(facts))
+                        .thenComparing(answer -> -answer.row().support(facts))
+                        .thenComparing(answer -> nearest(calls, answer)))
+                .filter(answer -> said.add(answer.text() + " " + answer.conditions()))
+                .toList();
+    }
+
+    /** The place of the first call that has the answer. */
+    private static int nearest(List<KernelCall> calls, Answer answer) {
+        int place = 0;
+        while (!answer.row().calls().contains(calls.get(place))) {
+            place++;
+        }
+        return place;
+    }
+
+    private static Set<Fact> facts(KernelCall call, Set<Fact> known) {
+        Set<Fact> facts = EnumSet.noneOf(Fact.class);
+        facts.addAll(known);
+        facts.addAll(call.implied());
+        return facts;
+    }
+
+    /**
+     * The likeliest as one clause, for a message: one that is certain alone, else the first few. Empty when nothing is
+     * known.
+     */
+    public static String sentence(KernelCall call, Errno errno, Set<Fact> known) {
+        List<Answer> causes = of(call, errno.number(), known);
+        List<Answer> own = causes.stream()
+                .filter(cause -> cause.row().calls().contains(call.kind())
+                        || cause.row().calls().contains(call))
+                .toList();
+        List<Answer> told = own.isEmpty() ? causes : own;
+        boolean certain = !told.isEmpty() && told.get(0).row().isCertain(facts(call, known));
+        return told.stream()
+                .map(Answer::text)
+                .distinct()
+                .limit(certain ? 1 : MOST_IN_A_SENTENCE)
+                .collect(Collectors.joining(", or "));
+    }
+}

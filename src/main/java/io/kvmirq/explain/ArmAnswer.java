@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.explain;
+
+import static io.kvmirq.Errno.*;
+import static io.kvmirq.explain.Fact.*;
+import static io.kvmirq.explain.Grade.*;
+import static io.kvmirq.explain.KernelCall.*;
+import static io.kvmirq.explain.KernelCall.MSI;
+import static io.kvmirq.explain.Row.behaviour;
+import static io.kvmirq.explain.Row.like;
+import static io.kvmirq.explain.Row.refusal;
+import static io.kvmirq.explain.Row.success;
+import static io.kvmirq.explain.Text.*;
+
+/** Answers of KVM on arm64 that are not about its VGIC: arch/arm64/kvm. */
+public enum ArmAnswer implements Answer {
+    // spotless:off: a table; within a call and an errno the likeliest row is the first
+
+    // VMs
+    ARM_VM_TYPE(refusal(LAB, VM_CREATE, EINVAL,
+        "the type is the size of guest addresses, 32 bits to what the host has (0 for 40)",
+        "KVM_CAP_ARM_VM_IPA_SIZE", "arm64 mmu.c kvm_init_ipa_range()").needs(ARM64)),
+    ARM_MSI_DEVID_OF_VM(refusal(LAB, CAPABILITY, EINVAL,
+        "whether messages need a device id is asked of a VM, not of /dev/kvm",
+        "the descriptor", "arm.c KVM_CAP_MSI_DEVID").needs(ARM64)),
+    ARM_VM_UNKNOWN_REQUEST(refusal(LAB, ANY_IOCTL, EINVAL,
+        "a VM on arm64 does not know the request (on x86 it would say ENOTTY)",
+        "whether the request is x86's", "arm.c kvm_arch_vm_ioctl()").needs(ARM64)),
+    ARM_CAP_UNKNOWN(refusal(LAB, CAP_ENABLE, EINVAL, "the capability is not one to enable on arm64",
+        "KVM_CHECK_EXTENSION of it", "arm.c kvm_vm_ioctl_enable_cap()").needs(ARM64)),
+    ARM_CAP_FLAGS(like(LAB, VmAnswer.CAP_FLAGS.row())),
+    ARM_NO_GICV2(refusal(LAB, IRQCHIP_CREATE, ENODEV, "KVM_CREATE_IRQCHIP makes a GICv2, which this host does not have",
+        "KVM_CREATE_DEVICE with KVM_DEV_TYPE_ARM_VGIC_V3 instead", "vgic-init.c kvm_vgic_create()").needs(ARM64)),
+    ARM_DEVICE_TYPE(refusal(LAB, DEVICE_CREATE, ENODEV, "the host's GIC has no such VGIC: many GICv3 hosts run no"
+        + " GICv2 guests, and GICv2 hosts no GICv3 and no ITS", "the type, and dmesg: 'disabling GICv2 emulation' is"
+        + " of a GICv3 that runs no GICv2 guests", "kvm_main.c kvm_ioctl_create_device()").needs(ARM64)),
+    ARM_MEMORY_BEYOND(refusal(LAB, MEMORY, EFAULT, "the slot ends beyond the VM's addresses",
+        "the size given to KVM_CREATE_VM", "arm64 mmu.c kvm_arch_prepare_memory_region()").needs(ARM64)),
+
+    // vCPUs
+    ARM_VCPU_ID(refusal(LAB, VCPU_CREATE, EINVAL, "a vCPU id of 512 or more", "KVM_CAP_MAX_VCPUS",
+        "kvm_main.c kvm_vm_ioctl_create_vcpu()").certainWhen(ARM64, HIGH_VCPU_ID)),
+    ARM_VCPU_AFTER_INIT(refusal(LAB, VCPU_CREATE, EBUSY, "the VGIC is initialised already",
+        "create all vCPUs before KVM_DEV_ARM_VGIC_CTRL_INIT", "arm.c kvm_arch_vcpu_precreate()").needs(ARM64)),
+    ARM_VCPU_ID_TRUNCATED(behaviour(LAB, "on 6.1 the upper 32 bits of a vCPU id are ignored",
+        "kvm_main.c kvm_vm_ioctl_create_vcpu()")),
+    ARM_VCPU_TARGET(refusal(LAB, VCPU_INIT, EINVAL, "the target is not the one KVM_ARM_PREFERRED_TARGET gives",
+        "kvm_vcpu_init.target", "arm.c kvm_vcpu_set_target()").needs(ARM64)),
+    ARM_VCPU_FEATURE(refusal(LAB, VCPU_INIT, ENOENT, "a feature this kernel or host does not have",
+        "the bits of kvm_vcpu_init.features", "arm.c kvm_vcpu_init_check_features()").needs(ARM64)),
+    ARM_VCPU_FEATURES_OF_VM(refusal(LAB, VCPU_INIT, EINVAL, "other features than the first vCPU of the VM has",
+        "the bits of all vCPUs: only power-off may differ", "arm.c kvm_vcpu_init_changed()").needs(ARM64)),
+    ARM_VCPU_FEATURES_BEFORE(refusal(LAB, VCPU_INIT, EINVAL, "other features than this vCPU was initialised with",
+        "the bits of the first KVM_ARM_VCPU_INIT", "arm.c kvm_vcpu_set_target()").needs(ARM64)),
+    ARM_VCPU_NOT_INITIALIZED(refusal(LAB, ANY_IOCTL, ENOEXEC, "the vCPU was not initialised",
+        "KVM_ARM_VCPU_INIT before registers and KVM_RUN", "arm.c kvm_arch_vcpu_ioctl()").needs(ARM64)),
+    ARM_VCPU_ATTRIBUTE(refusal(LAB, ATTRIBUTE, ENXIO, "an attribute a VM or vCPU on arm64 does not have",
+        "group and attr", "arm64 guest.c kvm_arm_vcpu_arch_has_attr(), arm.c kvm_vm_has_attr()").needs(ARM64)),
+    ARM_VM_ATTRIBUTE(like(LAB, ARM_VCPU_ATTRIBUTE.row)),
+
+    // Routes and irqfds
+    ARM_ROUTE_PIN(refusal(LAB, ROUTES, EINVAL, "the only chip is 0, with pins 0-987, which are SPIs from 32 on",
+        ENTRIES, "vgic-irqfd.c kvm_set_routing_entry()").needs(ARM64)),
+    ARM_ROUTES_WITHOUT_VGIC(behaviour(LAB, "routes can be set without a VGIC",
+        "kvm_main.c kvm_arch_can_set_irq_routing()")),
+    ARM_PIN_NOWHERE(behaviour(LAB, "a signal to a pin beyond the VGIC's interrupts is lost without an error",
+        "vgic-irqfd.c vgic_irqfd_set_irq()")),
+    ARM_MESSAGE_LOST(behaviour(LAB, "a routed message is lost without an ITS that is enabled",
+        "vgic-irqfd.c kvm_set_msi()")),
+    ARM_IRQFD_BEFORE_INIT(refusal(LAB, IRQFD, EAGAIN, "the interrupt controller is not initialised yet",
+        "KVM_DEV_ARM_VGIC_CTRL_INIT before the first irqfd", "vgic-init.c kvm_arch_intc_initialized()").needs(ARM64)),
+    ARM_IRQFD_STAYS_UP(behaviour(LAB, "an irqfd's signal raises a pin and does not lower it",
+        "vgic-irqfd.c kvm_arch_set_irq_inatomic()")),
+
+    // Lines and messages
+    ARM_LINE_KIND(refusal(LAB, LINE, EINVAL, "bits 27:24 name neither CPU (0), SPI (1) nor PPI (2)",
+        "kvm_irq_level.irq: type in bits 27:24, vCPU in 23:16, number in 15:0",
+        "arm.c kvm_vm_ioctl_irq_line()").needs(ARM64).unless(TYPED_CALL)),
+    ARM_LINE_HAS_VGIC(refusal(LAB, LINE, ENXIO, "a CPU's own pins are the VMM's only without VGIC", "use an SPI or PPI",
+        "arm.c kvm_vm_ioctl_irq_line()").needs(ARM64, VGIC)),
+    ARM_LINE_NEEDS_VGIC(refusal(LAB, LINE, ENXIO, "the VM has no VGIC", "create one before driving SPIs and PPIs",
+        "arm.c kvm_vm_ioctl_irq_line()").certainWhen(ARM64, NO_IRQCHIP)),
+    ARM_LINE_NUMBER(refusal(LAB, LINE, EINVAL, "no such vCPU or interrupt: PPIs are 16-31, SPIs 32 to the VGIC's last",
+        "vCPU and number in the word", "arm.c kvm_vm_ioctl_irq_line()").needs(ARM64)),
+    ARM_LINE_BEFORE_INIT(refusal(LAB, LINE, EBUSY, "the VGIC is not initialised yet",
+        "KVM_DEV_ARM_VGIC_CTRL_INIT first", "vgic-init.c vgic_lazy_init()").needs(ARM64)),
+    ARM_LINE_VCPU_TWICE(refusal(LAB, PPI_LINE, EINVAL,
+        "on 6.1 the id of the vCPU found by index is taken as an index again",
+        "vCPU ids that are 0, 1, 2 and so on", "vgic.c kvm_vgic_inject_irq()").needs(ARM64, OLD)),
+    ARM_LINE_VCPU_BY_INDEX(behaviour(LAB, "on 6.1 the line names a vCPU by creation order",
+        "arm.c kvm_vm_ioctl_irq_line()")),
+    ARM_LINE_NO_STATUS(behaviour(LAB, "KVM_IRQ_LINE_STATUS returns its argument unchanged",
+        "kvm_main.c KVM_IRQ_LINE_STATUS")),
+    ARM_MSI_UNMAPPED(success(SOURCE, MSI, "0 means that the guest has not mapped this device and event",
+        "the device id and the data, which is the event id, against MAPD, MAPTI and MAPC of the guest's ITS",
+        "vgic-its.c vgic_its_inject_msi()").needs(ARM64)),
+    ARM_MSI_NEEDS_VGIC(refusal(LAB, MSI, EINVAL, "the VM has no VGIC", "create VGIC and ITS first",
+        "irqchip.c kvm_send_userspace_msi()").certainWhen(ARM64, NO_IRQCHIP)),
+    ARM_MSI_NEEDS_ITS(refusal(LAB, MSI, ENODEV, "the VM has no ITS",
+        "create KVM_DEV_TYPE_ARM_VGIC_ITS and initialise it", "vgic-irqfd.c kvm_set_msi()").needs(ARM64)),
+    ARM_MSI_NEEDS_DEVICE(refusal(LAB, MSI, EINVAL, "an ITS needs the device: VALID_DEVID is missing", "flags and devid",
+        "vgic-its.c vgic_msi_to_its()").certainWhen(ARM64, VGIC, NO_DEVICE_ID)),
+    ARM_MSI_DOORBELL(refusal(LAB, MSI, EINVAL, "no ITS is at that address",
+        "the doorbell: the ITS's address plus 0x10040",
+        "vgic-its.c __vgic_doorbell_to_its()").needs(ARM64, VGIC, DEVICE_ID)),
+    ARM_MSI_ITS_OFF(refusal(LAB, MSI, EBUSY, "the guest has not turned the ITS on",
+        "GITS_CTLR.Enabled; the ITS takes messages once the guest's driver has enabled it",
+        "vgic-its.c vgic_its_resolve_lpi()").needs(ARM64));
+    // spotless:on
+
+    @SuppressWarnings("ImmutableEnumChecker") // a record of values
+    private final Row row;
+
+    ArmAnswer(Row row) {
+        this.row = row;
+    }
+
+    @Override
+    public Row row() {
+        return row;
+    }
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.explain;
+
+import static io.kvmirq.explain.Grade.*;
+import static io.kvmirq.explain.Row.behaviour;
+
+/** Behaviours of the interrupt controllers of x86: PIC, IOAPIC and LAPIC. */
+public enum ChipAnswer implements Answer {
+    // spotless:off: a table; within a call and an errno the likeliest row is the first
+
+    PIC_EDGE(behaviour(MEASURED, "an edge is coalesced if its IRR bit is set; a masked pin returns -1",
+        "i8259.c pic_set_irq1()")),
+    PIC_CASCADE(behaviour(MEASURED, "a request of the slave pulses pin 2 of the master", "i8259.c pic_update_irq()")),
+    IOAPIC_EDGE(behaviour(MEASURED, "an edge is coalesced if its IRR bit is set", "ioapic.c ioapic_set_irq()")),
+    IOAPIC_LEVEL(behaviour(MEASURED, "a level is delivered once until its EOI clears remote IRR",
+        "ioapic.c ioapic_service()")),
+    IOAPIC_MASKED(behaviour(MEASURED, "a masked pin, or a level with remote IRR set, returns -1",
+        "ioapic.c ioapic_service()")),
+    IOAPIC_STORM(behaviour(MEASURED,
+        "after 10 000 EOIs in a row that found the pin high, the next interrupt comes a hundredth of a second later",
+        "ioapic.c kvm_ioapic_update_eoi_one()")),
+    IOAPIC_CLOCK(behaviour(MEASURED, "a clock tick is coalesced until the EOI of the tick before",
+        "ioapic.c rtc_irq_eoi()")),
+    LAPIC_ACCEPTS(behaviour(MEASURED, "an enabled LAPIC accepts a vector into IRR, also if its bit is set already",
+        "lapic.c __apic_accept_irq()")),
+    LAPIC_EOI(behaviour(MEASURED,
+        "an EOI clears the highest vector in ISR; it is forwarded if a pin of the IOAPIC waits for it",
+        "lapic.c apic_set_eoi()")),
+    LAPIC_PRIORITY(behaviour(MEASURED,
+        "a vector is delivered if its class is above the task priority and the vectors in ISR",
+        "lapic.c apic_has_interrupt_for_ppr()")),
+    NMI_TWO_KEPT(behaviour(MEASURED, "two NMIs at once are kept, or one while an NMI is handled",
+        "x86.c process_nmi()")),
+    INIT_RESETS_LAPIC(behaviour(MEASURED, "INIT is pending until the vCPU processes its events, then resets the LAPIC",
+        "lapic.c kvm_apic_accept_events()")),
+    EOI_TOLD_TO_VMM(behaviour(MEASURED,
+        "with the split irqchip, the EOI of a level interrupt routed from a reserved pin exits to the VMM",
+        "lapic.c kvm_ioapic_send_eoi()")),
+    LAPIC_RESTORED(behaviour(MEASURED, "KVM_SET_LAPIC ignores version and processor priority",
+        "lapic.c kvm_apic_set_state()"));
+    // spotless:on
+
+    @SuppressWarnings("ImmutableEnumChecker") // a record of values
+    private final Row row;
+
+    ChipAnswer(Row row) {
+        this.row = row;
+    }
+
+    @Override
+    public Row row() {
+        return row;
+    }
+}

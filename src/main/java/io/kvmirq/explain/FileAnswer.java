@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.explain;
+
+import static io.kvmirq.Errno.*;
+import static io.kvmirq.explain.Fact.*;
+import static io.kvmirq.explain.Grade.*;
+import static io.kvmirq.explain.KernelCall.*;
+import static io.kvmirq.explain.Row.behaviour;
+import static io.kvmirq.explain.Row.like;
+import static io.kvmirq.explain.Row.refusal;
+import static io.kvmirq.explain.Text.*;
+
+/** Answers about descriptors, memory of the process, eventfds, epoll sets and the device node, and to any request. */
+public enum FileAnswer implements Answer {
+    // spotless:off: a table; within a call and an errno the likeliest row is the first
+
+    // Any request
+    FOREIGN_PROCESS(refusal(MEASURED, ANY_IOCTL, EIO, "the VM belongs to another process, and KVM serves only the one"
+        + " that created it", "compare with the creating process: after fork or over a socket a VM descriptor only"
+        + " keeps the VM alive", "kvm_main.c kvm->mm").certainWhen(FOREIGN)),
+    VM_DEAD(refusal(UNTESTED, ANY_IOCTL, EIO, "KVM has marked the VM dead", "dmesg, which shows why KVM gave it up",
+        "kvm_main.c kvm->vm_dead").needs(OWN)),
+    FD_NOT_OPEN(refusal(MEASURED, ANY_IOCTL, EBADF, "a descriptor is not open", FDS, "fs/file.c fdget()")),
+    FAULT(refusal(MEASURED, ANY_IOCTL, EFAULT, "the structure, or what it points to, is not in this process's memory",
+        "the address, and whether the request number has the size of the structure",
+        "copy_from_user(), copy_to_user()")),
+    VM_UNKNOWN_REQUEST(refusal(MEASURED, ANY_IOCTL, ENOTTY,
+        "the request is for another kind of file than this one, or this kernel does not have it",
+        KINDS, "x86.c kvm_arch_vm_ioctl(), kvm_main.c kvm_device_ioctl(), fs/ioctl.c, fs/eventpoll.c")),
+    UNKNOWN_IOCTL_OF_FILE(like(MEASURED, VM_UNKNOWN_REQUEST.row)),
+    EPOLL_UNKNOWN_IOCTL_BEFORE(like(LAB, VM_UNKNOWN_REQUEST.row)),
+    KVM_UNKNOWN_REQUEST(refusal(MEASURED, ANY_IOCTL, EINVAL, "the request is for another kind of file than this one:"
+        + " /dev/kvm, a vCPU and (since 6.9) an epoll set say EINVAL to what they do not know, never ENOTTY",
+        KINDS, "kvm_main.c kvm_dev_ioctl(), kvm_main.c kvm_vcpu_ioctl(), fs/eventpoll.c")),
+    EPOLL_UNKNOWN_IOCTL(like(MEASURED, KVM_UNKNOWN_REQUEST.row)),
+
+    // Descriptors and mappings
+    FD_TABLE_FULL(refusal(SOURCE, ANY_IOCTL, EMFILE, "this process has no descriptor left: raise RLIMIT_NOFILE",
+        "ls /proc/PID/fd | wc -l against ulimit -n", "fs/file.c alloc_fd()")),
+    FD_DUP_LIMIT(refusal(MEASURED, DUP, EINVAL, "the lowest number asked for is beyond RLIMIT_NOFILE",
+        "the number against ulimit -n", "fs/fcntl.c do_fcntl()")),
+    MAP_LENGTH(refusal(SOURCE, MMAP, EINVAL, "a mapping has at least one page and begins at a page",
+        "length, address and offset", "mm/mmap.c do_mmap()")),
+    MAP_NOT_A_VCPU(refusal(MEASURED, MMAP, ENODEV, "only a vCPU's descriptor can be mapped", FDS,
+        "mm/mmap.c do_mmap()")),
+    UNMAP_ALIGNMENT(refusal(MEASURED, MUNMAP, EINVAL, "address off a page, or a length of 0", "address and length",
+        "mm/mmap.c do_munmap()")),
+    FD_LOWEST(behaviour(MEASURED, "a new descriptor is the lowest free one", "fs/file.c alloc_fd()")),
+    FD_LAST_CLOSE(behaviour(MEASURED, "a file is released when its last descriptor is closed",
+        "fs/file_table.c fput()")),
+    FD_CLOSED_ON_EXEC(behaviour(MEASURED, "every descriptor that a Libc creates is closed on exec",
+        "O_CLOEXEC of each call")),
+
+    // The device node
+    NO_SUCH_FILE(refusal(MEASURED, OPEN, ENOENT,
+        "no KVM here: load kvm_intel or kvm_amd, or enable virtualisation in firmware", LOAD, "fs/namei.c")),
+    OPEN_PERMISSION(refusal(UNTESTED, OPEN, EACCES,
+        "this user may not open it: join the group that owns it, usually kvm",
+        "ls -l the node, and id", "fs/namei.c may_open()")),
+    OPEN_FORBIDDEN(refusal(UNTESTED, OPEN, EPERM, "a container or LSM rule forbids it: pass the device in",
+        "the container's device list, and the audit log", "security/device_cgroup.c")),
+    OPEN_NO_DRIVER_ENXIO(refusal(UNTESTED, OPEN, ENXIO, NO_DRIVER, LOAD, "fs/char_dev.c chrdev_open()")),
+    OPEN_NO_DRIVER_ENODEV(refusal(UNTESTED, OPEN, ENODEV, NO_DRIVER, LOAD, "fs/char_dev.c chrdev_open()")),
+    VERSION_NOT_KVM(refusal(UNTESTED, KVM_VERSION, ENOTTY, "the node is not a KVM device",
+        "ls -l the node: KVM's is character device 10:232", "fs/ioctl.c")),
+    KVM_ARGUMENT(refusal(MEASURED, KVM_VERSION, EINVAL, "these two take no argument",
+        "pass 0 as the third argument of ioctl", "kvm_main.c kvm_dev_ioctl()").unless(TYPED_CALL)),
+
+    // eventfds
+    NOT_AN_EVENTFD_NOWAIT(refusal(MEASURED, EVENTFD_READ, EINVAL, "the descriptor is not an eventfd", FDS,
+        "fs/read_write.c").unless(OWN_EVENTFD)),
+    NOT_READABLE(refusal(MEASURED, EVENTFD_READ, EINVAL, "the descriptor is a file that cannot be read", FDS,
+        "fs/read_write.c").unless(OWN_EVENTFD)),
+    NOT_READABLE_WRITE(refusal(UNTESTED, EVENTFD_WRITE, EINVAL, "the descriptor is not an eventfd", FDS,
+        "fs/read_write.c").unless(OWN_EVENTFD).or(NOT_READABLE.row)),
+    EVENTFD_ALL_ONES(refusal(MEASURED, EVENTFD_WRITE, EINVAL, "2^64-1 cannot be added",
+        "the value written; 1 is enough for an interrupt", "fs/eventfd.c eventfd_write()")),
+    NEGATIVE_OFFSET(refusal(MEASURED, EVENTFD_READ, EINVAL, "an offset below 0", "the offset passed to pread or pwrite",
+        "fs/read_write.c ksys_pread64(), ksys_pwrite64()").also(EVENTFD_WRITE).unless(TYPED_CALL)),
+    NO_OFFSET(refusal(MEASURED, EVENTFD_READ, ESPIPE, "the file has no places: pread and pwrite are not for it",
+        "read or write instead",
+        "fs/read_write.c ksys_pread64(), ksys_pwrite64()").also(EVENTFD_WRITE).unless(TYPED_CALL)),
+    STATS_READ_ONLY(refusal(MEASURED, EVENTFD_WRITE, EBADF,
+        "the descriptor is open for reading only, such as that of statistics",
+        "/proc/PID/fdinfo of it", "kvm_main.c kvm_vm_ioctl_get_stats_fd()").unless(OWN_EVENTFD)),
+    EVENTFD_FLAGS(refusal(MEASURED, EVENTFD_CREATE, EINVAL,
+        "flags other than EFD_CLOEXEC, EFD_NONBLOCK and EFD_SEMAPHORE",
+        "the flags", "fs/eventfd.c do_eventfd()").unless(TYPED_CALL)),
+    EVENTFD_LENGTH(refusal(MEASURED, EVENTFD_WRITE, EINVAL, "a write has 8 bytes, a read at least 8",
+        "the length passed to read or write", "fs/eventfd.c").also(EVENTFD_READ).unless(TYPED_CALL)),
+    EVENTFD_LONG_WRITE(refusal(MEASURED, EVENTFD_WRITE, EINVAL, "since 6.9 a write of more than 8 bytes is refused",
+        "the length passed to write", "fs/eventfd.c eventfd_write()").unless(TYPED_CALL)),
+    EVENTFD_FULL(refusal(MEASURED, EVENTFD_WRITE, EAGAIN, "the count would pass 2^64-2: no reader drains it",
+        "which thread drains it; eventfd-count in /proc/PID/fdinfo", "fs/eventfd.c eventfd_write()")),
+    EVENTFD_EMPTY(refusal(MEASURED, EVENTFD_READ, EAGAIN,
+        "the count is 0: nothing was signalled, or an irqfd has taken it",
+        "whether the eventfd is assigned: the kernel drains those of irqfds", "fs/eventfd.c eventfd_read()")),
+    EVENTFD_LONG_WRITE_TAKEN(behaviour(LAB, "before 6.9 a write of more than 8 bytes writes 8",
+        "fs/eventfd.c eventfd_write()")),
+    EVENTFD_SEMAPHORE(behaviour(MEASURED, "a read of a semaphore takes 1 from the count",
+        "fs/eventfd.c eventfd_ctx_do_read()")),
+    EVENTFD_SATURATES(behaviour(MEASURED,
+        "a signal from the kernel saturates the count at 2^64-1; poll then reports EPOLLERR",
+        "fs/eventfd.c eventfd_signal_mask()")),
+    EVENTFD_NOWAIT_NOTHING(behaviour(MEASURED, "preadv2() of 0 bytes returns 0 without reading the eventfd",
+        "fs/read_write.c")),
+
+    // epoll sets
+    EPOLL_FLAGS(refusal(MEASURED, EPOLL_CREATE, EINVAL, "flags other than EPOLL_CLOEXEC", "the flags",
+        "fs/eventpoll.c do_epoll_create()")),
+    EPOLL_NO_POLL(refusal(MEASURED, EPOLL_CTL, EPERM,
+        "the file cannot be waited for: a VM, a vCPU and /dev/kvm have no poll operation",
+        KINDS, "fs/eventpoll.c do_epoll_ctl()")),
+    EPOLL_EXISTS(refusal(MEASURED, EPOLL_CTL, EEXIST, "the set already holds this file under this descriptor",
+        "EPOLL_CTL_MOD changes what an entry waits for", "fs/eventpoll.c do_epoll_ctl()")),
+    EPOLL_ABSENT(refusal(MEASURED, EPOLL_CTL, ENOENT, "the set does not hold this file under this descriptor: it was"
+        + " never added, or the last descriptor of the file was closed, which removes the entry",
+        "tfd: lines in /proc/PID/fdinfo of the set", "fs/eventpoll.c do_epoll_ctl()")),
+    EPOLL_LOOP(refusal(MEASURED, EPOLL_CTL, ELOOP, "the file is an epoll set that holds this one",
+        "tfd: lines in /proc/PID/fdinfo of both sets", "fs/eventpoll.c ep_loop_check()")),
+    EPOLL_NOT_A_SET(refusal(MEASURED, EPOLL_CTL, EINVAL, "epfd is not an epoll set", FDS,
+        "fs/eventpoll.c is_file_epoll()").also(EPOLL_WAIT)),
+    EPOLL_ITSELF(refusal(MEASURED, EPOLL_CTL, EINVAL, "an epoll set cannot hold itself", FDS,
+        "fs/eventpoll.c do_epoll_ctl()")),
+    EPOLL_OPERATION(refusal(MEASURED, EPOLL_CTL, EINVAL,
+        "the operation is not EPOLL_CTL_ADD, EPOLL_CTL_MOD or EPOLL_CTL_DEL",
+        "the operation", "fs/eventpoll.c do_epoll_ctl()")),
+    EPOLL_ROOM(refusal(MEASURED, EPOLL_WAIT, EINVAL, "room for no event, or for more than 2 GiB of events",
+        "the number of events", "fs/eventpoll.c ep_check_params()")),
+    EPOLL_WAIT_FAULT(refusal(UNTESTED, EPOLL_WAIT, EFAULT,
+        "the first event that is ready cannot be written to this process's memory",
+        "the address of the events", "fs/eventpoll.c ep_send_events()").or(FAULT.row)),
+    EPOLL_KERNEL_ADDRESS(refusal(MEASURED, EPOLL_WAIT, EFAULT,
+        "the room for events reaches into the kernel's addresses",
+        "the address and the number of events", "fs/eventpoll.c ep_check_params()")),
+    EPOLL_ROOM_FIRST_BEFORE(behaviour(SOURCE, "before 6.15 maxevents and address are checked before epfd",
+        "fs/eventpoll.c do_epoll_wait()")),
+    EPOLL_LEVEL(behaviour(MEASURED, "without EPOLLET every wait reports a ready entry",
+        "fs/eventpoll.c ep_send_events()")),
+    EPOLL_EDGE(behaviour(MEASURED, "with EPOLLET an entry is reported once for each wake-up",
+        "fs/eventpoll.c ep_send_events()")),
+    EPOLL_ONE_SHOT(behaviour(MEASURED, "with EPOLLONESHOT an entry is reported once, then not until it is modified",
+        "fs/eventpoll.c ep_send_events()")),
+    EPOLL_LAST_CLOSE(behaviour(MEASURED,
+        "closing the last descriptor of a file removes its entries; closing the one used to add it does not",
+        "fs/eventpoll.c eventpoll_release_file()"));
+    // spotless:on
+
+    @SuppressWarnings("ImmutableEnumChecker") // a record of values
+    private final Row row;
+
+    FileAnswer(Row row) {
+        this.row = row;
+    }
+
+    @Override
+    public Row row() {
+        return row;
+    }
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.explain;
+
+import io.kvmirq.Errno;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+
+/**
+ * The cells of an {@link Answer}.
+ *
+ * @param grade the evidence
+ * @param calls the calls that are answered so; empty for a behaviour, and for a row that is {@link #like} another one
+ * @param errno its number; 0 for an answer that is no refusal
+ * @param text the cause or the behaviour, one clause that begins in lower case
+ * @param check the next thing to look at or to do, one clause; empty for a behaviour
+ * @param source file and function of the kernel
+ * @param needs conditions without which it is not the cause; of two that exclude each other, one must hold
+ * @param certain whether it is the cause as soon as all needed conditions are known to hold
+ * @param excluding conditions that rule it out
+ * @param others rows of the same refusal, which explain it in other calls or states
+ */
+public record Row(
+        Grade grade,
+        List<KernelCall> calls,
+        int errno,
+        String text,
+        String check,
+        String source,
+        List<Fact> needs,
+        boolean certain,
+        List<Fact> excluding,
+        List<Row> others) {
+
+    static Row refusal(Grade grade, KernelCall call, Errno errno, String text, String check, String source) {
+        return new Row(grade, List.of(call), errno.number(), text, check, source);
+    }
+
+    /** A call that succeeds and does less than its caller may think. */
+    static Row success(Grade grade, KernelCall call, String text, String check, String source) {
+        return new Row(grade, List.of(call), 0, text, check, source);
+    }
+
+    /** A decision of the kernel that refuses nothing. */
+    static Row behaviour(Grade grade, String text, String source) {
+        return new Row(grade, List.of(), 0, text, "", source);
+    }
+
+    /** Another check of the kernel that refuses for the cause of that row, with its own evidence. */
+    static Row like(Grade grade, Row row) {
+        return new Row(grade, List.of(), row.errno, row.text, row.check, row.source).or(row);
+    }
+
+    private Row(Grade grade, List<KernelCall> calls, int errno, String text, String check, String source) {
+        this(grade, calls, errno, text, check, source, List.of(), false, List.of(), List.of());
+    }
+
+    /** The same cause in these calls, too. */
+    Row also(KernelCall... more) {
+        List<KernelCall> all = Stream.concat(calls.stream(), Stream.of(more)).toList();
+        return new Row(grade, all, errno, text, check, source, needs, certain, excluding, others);
+    }
+
+    /** The cause is possible only if these hold. */
+    Row needs(Fact... facts) {
+        return new Row(grade, calls, errno, text, check, source, List.of(facts), certain, excluding, others);
+    }
+
+    /** The cause is possible only if these hold, and certain if they do. */
+    Row certainWhen(Fact... facts) {
+        return new Row(grade, calls, errno, text, check, source, List.of(facts), true, excluding, others);
+    }
+
+    /** The cause is impossible if one of these holds. */
+    Row unless(Fact... facts) {
+        return new Row(grade, calls, errno, text, check, source, needs, certain, List.of(facts), others);
+    }
+
+    /** The other row explains the same refusal in another call or state. */
+    Row or(Row other) {
+        List<Row> all = Stream.concat(others.stream(), Stream.of(other)).toList();
+        return new Row(grade, calls, errno, text, check, source, needs, certain, excluding, all);
+    }
+
+    /** Whether the known facts allow the cause. */
+    boolean isPossible(Set<Fact> known) {
+        return excluding.stream().noneMatch(known::contains)
+                && known.stream()
+                        .noneMatch(
+                                fact -> !needs.contains(fact) && needs.stream().anyMatch(fact::excludes));
+    }
+
+    /** Whether the known facts leave no other cause. */
+    boolean isCertain(Set<Fact> known) {
+        return certain
+                && needs.stream().allMatch(need -> needs.stream()
+                        .anyMatch(other -> known.contains(other) && (other == need || other.excludes(need))));
+    }
+
+    /** The number of needed conditions that are known to hold. */
+    int support(Set<Fact> known) {
+        Set<Fact> supported = EnumSet.noneOf(Fact.class);
+        supported.addAll(needs);
+        supported.retainAll(known);
+        return supported.size();
+    }
+
+    /** The needed conditions, in words; all must hold. */
+    List<String> conditions() {
+        return needs.stream()
+                .map(need -> needs.stream()
+                        .filter(other -> other == need || other.excludes(need))
+                        .map(Fact::text)
+                        .collect(Collectors.joining(", or ")))
+                .distinct()
+                .toList();
+    }
+}

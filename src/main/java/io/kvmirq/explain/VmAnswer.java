@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.explain;
+
+import static io.kvmirq.Errno.*;
+import static io.kvmirq.explain.Fact.*;
+import static io.kvmirq.explain.Grade.*;
+import static io.kvmirq.explain.KernelCall.*;
+import static io.kvmirq.explain.KernelCall.SPLIT_IRQCHIP;
+import static io.kvmirq.explain.Row.behaviour;
+import static io.kvmirq.explain.Row.like;
+import static io.kvmirq.explain.Row.refusal;
+import static io.kvmirq.explain.Text.*;
+
+/** Answers to requests that make a VM: the system, irqchips, vCPUs, memory. */
+public enum VmAnswer implements Answer {
+    // spotless:off: a table; within a call and an errno the likeliest row is the first
+
+    // /dev/kvm
+    VM_HYPERVISOR(refusal(UNTESTED, VM_CREATE, EBUSY,
+        "another hypervisor holds the CPU's virtualisation: stop it, or unload its module",
+        "lsmod | grep -e vbox -e vmmon", "virt/kvm/kvm_main.c kvm_create_vm() hardware_enable_all()").also(OPEN)),
+    KVM_VM_TYPE(refusal(MEASURED, VM_CREATE, EINVAL, "this kernel has no VM of that type",
+        "KVM_CAP_VM_TYPES; 0 is the default type of x86", "x86.c kvm_arch_init_vm()").unless(TYPED_CALL)),
+    VCPU_CPUID_OTHER(refusal(MEASURED, CPUID_SET, EINVAL, "the vCPU has run, and this is another CPUID",
+        "set it before the first KVM_RUN", "cpuid.c kvm_set_cpuid()")),
+    VCPU_CPUID_LEAVES(refusal(MEASURED, CPUID_SET, E2BIG, "a vCPU has at most 256 CPUID leaves", "nent",
+        "cpuid.c kvm_vcpu_ioctl_set_cpuid2()")),
+    KVM_CPUID_ROOM(refusal(MEASURED, CPUID, E2BIG, "nent has no room for the leaves",
+        "a larger nent: 100 is enough today", "cpuid.c kvm_dev_ioctl_get_cpuid()")),
+    VCPU_CPUID_AFTER_RUN(behaviour(MEASURED, "after the first KVM_RUN, KVM_SET_CPUID2 only compares",
+        "cpuid.c kvm_set_cpuid()")),
+
+    // Capabilities
+    CAP_FLAGS(refusal(MEASURED, CAP_ENABLE, EINVAL, "KVM_ENABLE_CAP has no flags", "kvm_enable_cap.flags, which is 0",
+        "x86.c kvm_vm_ioctl_enable_cap(), arm.c kvm_vm_ioctl_enable_cap()").unless(TYPED_CALL)),
+    CAP_UNKNOWN(refusal(MEASURED, CAP_ENABLE, EINVAL, "the capability is not one to enable, or not on a VM",
+        "KVM_CHECK_EXTENSION of it", "x86.c kvm_vm_ioctl_enable_cap()")),
+    VCPU_CAP(refusal(MEASURED, CAP_ENABLE, EINVAL, "the capability is not one of a vCPU",
+        "whether it is to be enabled on the VM", "x86.c kvm_vcpu_ioctl_enable_cap()")),
+    X2APIC_TWO_BITS_BEFORE(refusal(LAB, X2APIC, EINVAL, "this kernel knows bits 0 and 1 only", X2APIC_FLAGS,
+        "x86.c KVM_X2APIC_API_VALID_FLAGS")),
+    X2APIC_BITS(refusal(MEASURED, X2APIC, EINVAL, "bits this kernel does not know", X2APIC_FLAGS,
+        "x86.c KVM_X2APIC_API_VALID_FLAGS")),
+    X2APIC_BOTH_SUPPRESS(refusal(MEASURED, X2APIC, EINVAL, "EOI broadcasts cannot be suppressed and not suppressed",
+        "bits 2 and 3: one of them", "x86.c KVM_CAP_X2APIC_API")),
+    X2APIC_SUPPRESS_SPLIT(refusal(MEASURED, X2APIC, EINVAL, "suppressing EOI broadcasts needs the split irqchip",
+        "bit 2, and which irqchip the VM has", "x86.c KVM_CAP_X2APIC_API").needs(NO_IRQCHIP, FULL_IRQCHIP)),
+    CAPABILITY_UNKNOWN(behaviour(MEASURED, "an unknown capability returns 0, not an error",
+        "kvm_main.c kvm_vm_ioctl_check_extension()")),
+    DEVICE_CAPABILITY_BEFORE(behaviour(LAB,
+        "before 6.5 KVM_CREATE_DEVICE works on x86, but KVM_CAP_DEVICE_CTRL returns 0",
+        "kvm_main.c kvm_vm_ioctl_check_extension_generic()")),
+
+    // Interrupt controllers and timer
+    IRQCHIP_EXISTS(refusal(MEASURED, IRQCHIP_CREATE, EEXIST, "this VM already has an irqchip, full or split",
+        "which code made it: the VMM may have, before the VM was adopted", "x86.c KVM_CREATE_IRQCHIP")),
+    IRQCHIP_AFTER_VCPU(refusal(MEASURED, IRQCHIP_CREATE, EINVAL, "vCPUs exist already: create the irqchip first", ORDER,
+        "x86.c KVM_CREATE_IRQCHIP").certainWhen(VCPUS)),
+    IRQCHIP_NOT_BUILT_IN(refusal(SOURCE, IRQCHIP_CREATE, ENOTTY,
+        "this kernel has no in-kernel irqchip except the split one", "CONFIG_KVM_IOAPIC in the kernel's configuration;"
+        + " the split irqchip needs none", "x86.c KVM_CREATE_IRQCHIP").needs(X86, NEW)),
+    SPLIT_EXISTS(refusal(MEASURED, SPLIT_IRQCHIP, EEXIST,
+        "this VM already has an irqchip or vCPUs: make the split irqchip first", ORDER, "x86.c KVM_CAP_SPLIT_IRQCHIP")),
+    SPLIT_PINS(refusal(MEASURED, SPLIT_IRQCHIP, EINVAL, "more than 4096 pins", "args[0]",
+        "x86.c KVM_CAP_SPLIT_IRQCHIP")),
+    CHIP_NEEDS_FULL(refusal(MEASURED, IRQCHIP_STATE, ENXIO, "this VM has no full in-kernel irqchip",
+        "which irqchip was made: with the split one PIC and IOAPIC are the VMM's", "x86.c KVM_GET_IRQCHIP")),
+    CHIP_UNKNOWN(refusal(MEASURED, IRQCHIP_STATE, EINVAL, "chips are 0 (PIC master), 1 (slave) and 2 (IOAPIC)",
+        "chip_id", "irq.c kvm_vm_ioctl_get_irqchip()").unless(TYPED_CALL)),
+    SPLIT_PINS_KEPT(behaviour(MEASURED, "the pin count is kept in 8 bits: 4096 becomes 0",
+        "kvm_host.h nr_reserved_ioapic_pins")),
+    PIT_EXISTS(refusal(MEASURED, PIT_CREATE, EEXIST, "the VM has a timer already", "who made it",
+        "x86.c KVM_CREATE_PIT2")),
+    PIT_NEEDS_PIC(refusal(MEASURED, PIT_CREATE, ENOENT, "the timer needs the PICs of the full irqchip",
+        "which irqchip the VM has", "x86.c KVM_CREATE_PIT2")),
+    PIT_WITHOUT_PIC_BEFORE(behaviour(LAB, "on 6.1 KVM_CREATE_PIT2 needs no in-kernel PIC", "x86.c KVM_CREATE_PIT2")),
+    VM_TSS_ADDRESS(refusal(MEASURED, TSS, EINVAL, "three pages from the address must lie below 4 GiB",
+        "the address: 0xfffbd000 is QEMU's", "x86.c kvm_vm_ioctl_set_tss_addr()")),
+    BOOT_VCPU_AFTER_VCPU(refusal(MEASURED, BOOT_VCPU, EBUSY,
+        "the VM has vCPUs already: the boot vCPU is chosen before the first",
+        "the order of set-up", "x86.c KVM_SET_BOOT_CPU_ID")),
+    BOOT_VCPU_ID(refusal(MEASURED, BOOT_VCPU, EINVAL, "an id beyond what a vCPU may have", "KVM_CAP_MAX_VCPU_ID",
+        "x86.c KVM_SET_BOOT_CPU_ID")),
+
+    // vCPUs
+    VCPU_EXISTS(refusal(MEASURED, VCPU_CREATE, EEXIST, "this VM already has a vCPU of that id", "the ids made so far",
+        "kvm_main.c kvm_vm_ioctl_create_vcpu()")),
+    VCPU_ID(refusal(MEASURED, VCPU_CREATE, EINVAL, "the id is beyond this VM's limit, or it has all its vCPUs",
+        "KVM_CAP_MAX_VCPU_ID and KVM_CAP_MAX_VCPUS", "kvm_main.c kvm_vm_ioctl_create_vcpu()")),
+    VCPU_ID_HALF_BEFORE(behaviour(LAB, "before 6.11 the upper 32 bits of a vCPU id are ignored",
+        "kvm_main.c kvm_vm_ioctl_create_vcpu()")),
+    VCPU_UNKNOWN_REQUEST(like(MEASURED, FileAnswer.KVM_UNKNOWN_REQUEST.row())),
+    VCPU_STATE_WITHOUT_LAPIC(refusal(MEASURED, VCPU_STATE, EINVAL, "without in-kernel LAPIC a vCPU is always runnable",
+        "which irqchip the VM has", "x86.c kvm_arch_vcpu_ioctl_set_mpstate()").certainWhen(NO_IRQCHIP)),
+    VCPU_STATE_UNKNOWN(refusal(MEASURED, VCPU_STATE, EINVAL, "x86 has no such state", "kvm_mp_state.mp_state",
+        "x86.c kvm_arch_vcpu_ioctl_set_mpstate()")),
+    VCPU_STATE_FIRST(behaviour(MEASURED,
+        "the boot vCPU starts runnable; with in-kernel LAPICs the other vCPUs wait for INIT",
+        "x86.c kvm_arch_vcpu_create()")),
+    LAPIC_X2APIC_ID(refusal(MEASURED, LAPIC_GET, EINVAL, "in x2APIC mode with 32-bit APIC ids the id is the vCPU's",
+        "bytes 0x20-0x23 of the registers", "lapic.c kvm_apic_state_fixup()")),
+    LAPIC_NONE(refusal(MEASURED, LAPIC_GET, EINVAL, "this VM has no in-kernel irqchip: create one before the vCPU",
+        ORDER, "x86.c KVM_GET_LAPIC").certainWhen(NO_IRQCHIP)),
+    LAPIC_X2APIC_ID_BEFORE(behaviour(LAB, "on 6.1 KVM_SET_LAPIC in x2APIC mode accepts any id",
+        "lapic.c kvm_apic_state_fixup()")),
+    VCPU_IMMEDIATE_EXIT(refusal(MEASURED, VCPU_RUN, EINTR, "immediate_exit is set, or a signal came",
+        "kvm_run.immediate_exit; it is the VMM's way out and no failure", "x86.c kvm_arch_vcpu_ioctl_run()")),
+    RUN_WAITING(refusal(UNTESTED, VCPU_RUN, EAGAIN, "the vCPU is an application processor (AP), which waits for INIT"
+        + " and SIPI", "call KVM_RUN again until both have come, or start it with KVM_SET_MP_STATE"
+        + " (KVM_MP_STATE_RUNNABLE)", "x86.c kvm_arch_vcpu_ioctl_run()").needs(X86)),
+    VCPU_RUN_ARGUMENT(refusal(MEASURED, VCPU_RUN, EINVAL, "KVM_RUN takes no argument", "pass 0",
+        "kvm_main.c kvm_vcpu_ioctl()").unless(TYPED_CALL)),
+    RUN_MEMORY(refusal(UNTESTED, VCPU_RUN, EFAULT, "the guest touched memory that this process has unmapped",
+        "the memory slots against /proc/PID/maps", "x86.c vcpu_run(), kvm_main.c hva_to_pfn()")),
+    VCPU_HALT_LEAVES(behaviour(MEASURED, "without an in-kernel LAPIC, HLT exits to the VMM",
+        "x86.c kvm_emulate_halt()")),
+    VCPU_ONE_CALL(behaviour(MEASURED, "a vCPU ioctl waits until KVM_RUN returns, also during HLT",
+        "kvm_main.c kvm_vcpu_ioctl()")),
+    VCPU_INTERRUPT_PIC(refusal(MEASURED, INTERRUPT, ENXIO,
+        "the full in-kernel irqchip delivers interrupts, the VMM must not",
+        "use KVM_IRQ_LINE, KVM_SIGNAL_MSI or an irqfd", "x86.c kvm_vcpu_ioctl_interrupt()").certainWhen(FULL_IRQCHIP)),
+    VCPU_INTERRUPT_PENDING(refusal(MEASURED, INTERRUPT, EEXIST, "an interrupt is pending already",
+        "kvm_run.ready_for_interrupt_injection", "x86.c kvm_vcpu_ioctl_interrupt()").needs(Fact.SPLIT_IRQCHIP)),
+    VCPU_INTERRUPT_VECTOR(refusal(MEASURED, INTERRUPT, EINVAL, "the vector is 256 or more", "kvm_interrupt.irq",
+        "x86.c kvm_vcpu_ioctl_interrupt()")),
+
+    // Memory slots and statistics
+    MEMORY_OVERLAP(refusal(MEASURED, MEMORY, EEXIST, "it overlaps memory the guest already has", SLOT,
+        "kvm_main.c kvm_check_memslot_overlap()")),
+    MEMORY_ALIGNMENT(refusal(MEASURED, MEMORY, EINVAL, "address or size is not a multiple of the page size", SLOT,
+        "kvm_main.c kvm_set_memory_region()").certainWhen(MISALIGNED)),
+    MEMORY_CHANGED(refusal(MEASURED, MEMORY, EINVAL, "the slot has other memory already",
+        "delete the slot first (size 0); moving it and logging may change in place",
+        "kvm_main.c kvm_set_memory_region()")),
+    MEMORY_ABSENT(refusal(MEASURED, MEMORY, EINVAL, "there is no slot to delete", SLOT,
+        "kvm_main.c kvm_set_memory_region()").unless(TYPED_CALL)),
+    MEMORY_SLOT(refusal(MEASURED, MEMORY, EINVAL,
+        "the slot's number is beyond KVM_CAP_NR_MEMSLOTS, or it has too many pages",
+        SLOT, "kvm_main.c kvm_set_memory_region()")),
+    MEMORY_MEMFD(refusal(MEASURED, MEMORY, EBADF, "the guest_memfd is not open",
+        "kvm_userspace_memory_region2.guest_memfd", "guest_memfd.c kvm_gmem_bind()").unless(TYPED_CALL)),
+    MEMORY_NOT_A_MEMFD(refusal(MEASURED, MEMORY, EINVAL, "the guest_memfd is another kind of file, or another VM's",
+        "kvm_userspace_memory_region2.guest_memfd", "guest_memfd.c kvm_gmem_bind()").unless(TYPED_CALL)),
+    MEMORY_FLAGS(refusal(MEASURED, MEMORY, EINVAL, "flags this kernel does not know", "flags",
+        "kvm_main.c check_memory_region_flags()").unless(TYPED_CALL)),
+    MEMORY_BEYOND(refusal(INFERRED, MEMORY, EINVAL, "it ends beyond the processor's physical addresses",
+        "address sizes in /proc/cpuinfo", "x86.c kvm_arch_prepare_memory_region()")),
+    MEMORY_SPACES(behaviour(LAB,
+        "with System Management Mode built in, slots from 65536 on belong to the address space of that mode",
+        "kvm_main.c kvm_set_memory_region()")),
+    STATS_NONE(behaviour(INFERRED, "the fake keeps no statistics: the file lists no descriptors", "binary_stats.c"));
+    // spotless:on
+
+    @SuppressWarnings("ImmutableEnumChecker") // a record of values
+    private final Row row;
+
+    VmAnswer(Row row) {
+        this.row = row;
+    }
+
+    @Override
+    public Row row() {
+        return row;
+    }
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.VcpuId;
+
+/**
+ * Is told of a VM's vCPUs. It is called in the thread that changes the VM, with no lock held, and may be told twice.
+ */
+public interface VmListener {
+    /** A vCPU exists. A VM keeps it as long as the VM lives, also after {@link Vcpu#close}. */
+    void vcpuAdded(VcpuId vcpu);
+
+    /** APIC ids have 32 bits from now on: {@link Vm#use32BitApicIds}. */
+    void apicIdsWidened();
+}

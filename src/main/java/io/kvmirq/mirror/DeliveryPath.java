@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.mirror;
+
+/** How the forwarding of a device's interrupt delivers it. */
+public enum DeliveryPath {
+    /** By an irqfd: the only delivery that hardware can take over. */
+    KERNEL,
+    /** Not at all, until it is unmasked. */
+    MASKED,
+    /** A program takes the eventfd and injects the interrupt. */
+    USERSPACE,
+    /** Never again: the device's file is closed. */
+    CLOSED
+}
