@@ -10,6 +10,7 @@ import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Hex;
+import io.kvmirq.cli.frame.KernelChoice;
 import io.kvmirq.cli.frame.KernelReport;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.cli.tapes.Taping;
@@ -192,10 +193,10 @@ public final class ForwardCommand implements Command {
 
     private static Target target(Optional<String> profile) {
         String backend = Backends.selection();
-        if (profile.isEmpty() && !Backends.ofThisMachine().names().contains(backend)) {
-            throw new IllegalArgumentException("-D" + Backends.PROPERTY + " or $" + Backends.ENVIRONMENT + ": '"
-                    + backend + "' is not one of "
-                    + String.join(", ", Backends.ofThisMachine().names()));
+        if (profile.isEmpty()) {
+            KernelChoice.refused(backend, Backends.ofThisMachine()).ifPresent(refusal -> {
+                throw new IllegalArgumentException(refusal);
+            });
         }
         if (profile.isEmpty() && !backend.equals(Backends.FAKE)) {
             return new Target(Kernel.open(backend), () -> HostFiles.of(Path.of("/")), Set.of());
