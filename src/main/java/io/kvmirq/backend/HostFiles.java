@@ -8,14 +8,14 @@ import java.util.Map;
 import java.util.Optional;
 
 /**
- * The files of a host, read only. Paths are relative to its root: {@code sys/bus/pci/devices}. A file that does not exist
- * or cannot be read is absent. Thread-safe.
+ * The files of a host, read only. Paths are relative to its root: {@code sys/bus/pci/devices}. A file that does not
+ * exist or cannot be read is absent. Thread-safe.
  */
 public interface HostFiles {
     /** The most that is read of a text file, in bytes. */
     int LONGEST_TEXT = 1 << 25;
 
-    /** What this process may do with a file. */
+    /** The access of this process to a file. */
     enum Access {
         /** There is no such file. */
         ABSENT,
@@ -37,7 +37,10 @@ public interface HostFiles {
     /** Whether this process may read and write a file. The file is not opened. */
     Access access(String path);
 
-    /** The text of a file, without the line end that closes it. Archives may pad a file of sysfs with zeros: it ends there. */
+    /**
+     * The text of a file, without the line end that closes it. Archives may pad a file of sysfs with zeros: it ends
+     * there.
+     */
     default Optional<String> text(String path) {
         return bytes(path, LONGEST_TEXT).map(bytes -> {
             String text = new String(bytes, StandardCharsets.UTF_8);

@@ -216,13 +216,13 @@ public interface KernelBackend {
     /**
      * VFIO_DEVICE_SET_IRQS on {@code count} interrupts of an index, from {@code start}; both are unsigned.
      *
-     * <p>A failed check changes nothing. If the kernel fails at one vector, it detaches the eventfds of all vectors from
-     * {@code start} to that one, even those that an earlier call attached.
+     * <p>A failed check changes nothing. If the kernel fails at one vector, it detaches the eventfds of all vectors
+     * from {@code start} to that one, even those that an earlier call attached.
      *
      * @param flags one {@code VFIO_IRQ_SET_DATA_*} and one {@code VFIO_IRQ_SET_ACTION_*}
      * @param set {@link #VFIO_IRQS_HEADER_SIZE} bytes, then the data in native order: {@code count} bytes (BOOL),
-     *     {@code count} descriptors of 4 bytes, -1 for none (EVENTFD), or nothing (NONE). The call writes the header into
-     *     it, so no other thread may use it meanwhile.
+     *     {@code count} descriptors of 4 bytes, -1 for none (EVENTFD), or nothing (NONE). The call writes the header
+     *     into it, so no other thread may use it meanwhile.
      * @return 0. A positive number: the kernel enabled nothing, and this many vectors are available. -EINVAL: no such
      *     index, range or data type, or another mode of the device is active. -ENOTTY: this index lacks the action.
      *     -EBADF, -EINVAL: a descriptor is not open or no eventfd. -EBUSY: an unmask eventfd is already set, or the

@@ -2,12 +2,12 @@
 /**
  * The command {@code kvmirq}: parses the command line, makes one call, prints, and sets the exit code.
  *
- * <p>Results go to stdout, diagnostics to stderr, one sentence each. Exit codes: 0 nothing failed, 1 something failed, 2
- * usage error, 3 could not run. {@link io.kvmirq.cli.Main} answers {@code --version} before any parser is loaded. No
+ * <p>Results go to stdout, diagnostics to stderr, one sentence each. Exit codes: 0 nothing failed, 1 something failed,
+ * 2 usage error, 3 could not run. {@link io.kvmirq.cli.Main} answers {@code --version} before any parser is loaded. No
  * command loads native code before its arguments have been checked.
  *
- * <p><b>Why picocli.</b> The table shows median wall time in ms from start to exit of {@code selftest --count 10 --json},
- * parsed only, over 25 interleaved starts on JDK 17 with two cores. A class that prints hello takes 32 ms.
+ * <p><b>Why picocli.</b> The table shows median wall time in ms from start to exit of {@code selftest --count 10
+ * --json}, parsed only, over 25 interleaved starts on JDK 17 with two cores. A class that prints hello takes 32 ms.
  *
  * <pre>
  *                                     parse  --help  commands  completion  man pages  last release
@@ -22,9 +22,9 @@
  * </pre>
  *
  * <p>Only picocli has sub-commands, completion, manual pages and good messages; with the other libraries most of that
- * would be our own code. Picocli costs 80 ms for each start; the commands themselves take longer. To keep this cost low,
- * {@link io.kvmirq.cli.frame.Command} builds only the options of the named command, without reflection. {@code --version} does
- * not load picocli, because scripts call it often.
+ * would be our own code. Picocli costs 80 ms for each start; the commands themselves take longer. To keep this cost
+ * low, {@link io.kvmirq.cli.frame.Command} builds only the options of the named command, without reflection. {@code
+ * --version} does not load picocli, because scripts call it often.
  */
 @NullMarked
 package io.kvmirq.cli;

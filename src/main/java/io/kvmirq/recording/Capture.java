@@ -6,7 +6,7 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import org.jspecify.annotations.Nullable;
 
-/** What is copied of one call while it is made: one object for each thread. */
+/** The bytes of one call while it is made. Each thread has one object. */
 final class Capture {
     /** Of what is read or written, as with counts of eventfds. */
     static final int MOST_DATA = 4096;
@@ -62,7 +62,7 @@ final class Capture {
         return memory.copy(number(from), length, to);
     }
 
-    /** What the kernel will read. */
+    /** Copies the bytes that the kernel will read. */
     void load(@Nullable Object from, long length) {
         int wanted = (int) Math.max(0, Math.min(length, MOST_DATA));
         load(from, length, wanted);
@@ -96,7 +96,7 @@ final class Capture {
         }
     }
 
-    /** What the kernel wrote. */
+    /** Copies the bytes that the kernel wrote. */
     void store(@Nullable Object from, long length) {
         int wanted = (int) Math.min(length, MOST_DATA);
         if (wanted > 0 && copy(from, wanted, out)) {
@@ -105,7 +105,7 @@ final class Capture {
         }
     }
 
-    /** What the kernel made of what it read; nothing where it left that as it was. */
+    /** Copies the structure after the call, if the kernel changed it. */
     void storeChanged(@Nullable Object from) {
         if (inLength > 0 && copy(from, inLength, out)) {
             in.limit(inLength);

@@ -31,7 +31,7 @@ final class FaultNames {
 
     private static final int NEAR = 3;
 
-    /** What each typed primitive asks the kernel for: seen by making each once, on no kernel. */
+    /** The kernel calls of each typed primitive, found by calling each once without a kernel. */
     private static final Map<String, Set<String>> KERNELS = kernels();
 
     private static final Set<String> ALL = Stream.of(

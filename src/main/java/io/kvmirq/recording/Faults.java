@@ -15,12 +15,13 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Makes chosen calls fail, on the fake as on a real kernel, by one proxy around a {@link Libc} or a backend. Thread-safe.
+ * Makes chosen calls fail, on the fake as on a real kernel, by one proxy around a {@link Libc} or a backend.
+ * Thread-safe.
  *
- * <p>A call is named by its function ({@code eventfd}, {@code mmap}), an ioctl also by its request ({@code KVM_IRQFD}), a
- * typed primitive by its method ({@code irqfdAssign}) or as the kernel's; {@link #ANY} names all. Calls are counted by each name from 1, since
- * the rule about it was made. A call made to fail does not reach the kernel, except tear-down ({@code close}, {@code
- * munmap}): Linux closes also where it says EINTR.
+ * <p>A call is named by its function ({@code eventfd}, {@code mmap}), an ioctl also by its request ({@code KVM_IRQFD}),
+ * a typed primitive by its method ({@code irqfdAssign}) or as the kernel's; {@link #ANY} names all. Calls are counted
+ * by each name from 1, since the rule about it was made. A call made to fail does not reach the kernel, except
+ * tear-down ({@code close}, {@code munmap}): Linux closes also where it says EINTR.
  *
  * <pre>{@code
  * Faults faults = new Faults().fail("KVM_CREATE_VCPU", 2, Errno.ENOMEM).failEvery("ppoll", Errno.EINTR);
@@ -40,7 +41,7 @@ public final class Faults {
     private final List<String> calls = new ArrayList<>();
     private boolean listening;
 
-    /** What happens to the nth call of a name, or to each. */
+    /** A rule about the nth call of a name, or about each. */
     private static final class Fault {
         private final String call;
         private final int nth;
@@ -109,7 +110,9 @@ public final class Faults {
         return add(call, requireNth(nth), 0, Optional.of(before));
     }
 
-    /** The rules no call has matched until now, such as {@code KVM_IRQFD 2}: there was no second, or none came this way. */
+    /**
+     * The rules no call has matched until now, such as {@code KVM_IRQFD 2}: there was no second, or none came this way.
+     */
     public synchronized List<String> unused() {
         return rules.stream().filter(rule -> !rule.used).map(Fault::toString).toList();
     }

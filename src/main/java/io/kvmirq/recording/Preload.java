@@ -21,14 +21,14 @@ import java.util.TreeMap;
 import java.util.stream.Stream;
 
 /**
- * Recording another program through {@code libkvmirqtape.so}: what it is told, and its tape made fit to be kept. The library
- * appends the bytes that it sees, addresses of the program included.
+ * Recording another program through {@code libkvmirqtape.so}: what it is told, and its tape made fit to be kept. The
+ * library appends the bytes that it sees, addresses of the program included.
  */
 public final class Preload {
     private Preload() {}
 
     /**
-     * What a program is started with, beside {@code LD_PRELOAD}.
+     * The environment of the program, beside {@code LD_PRELOAD}.
      *
      * @param tape where its calls are appended
      */
@@ -36,7 +36,7 @@ public final class Preload {
         return Map.of("KVMIRQ_TAPE", tape.toString(), "KVMIRQ_TAPE_LENGTHS", lengths());
     }
 
-    /** What {@code native/tape_argument.c} cannot know of the number of a request. */
+    /** The lengths of arguments that the number of a request does not give to {@code native/tape_argument.c}. */
     static String lengths() {
         Map<Long, String> words = new TreeMap<>();
         Stream.of(UapiTable.REQUESTS, UapiTable.ARM64).flatMap(List::stream).forEach(request -> word(request)
@@ -82,8 +82,8 @@ public final class Preload {
      *
      * @param to closed
      * @return the number of calls
-     * @throws TapeException for what is no line of a tape, or a last line that is cut; the lines before it are written, and
-     *     no end
+     * @throws TapeException for what is no line of a tape, or a last line that is cut; the lines before it are written,
+     *     and no end
      */
     public static long finish(Path raw, OutputStream to) throws IOException {
         long calls = 0;

@@ -14,8 +14,8 @@ import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What lies at addresses that calls pass, read so that a wrong one is no crash: in buffers and mappings that are known,
- * else through {@code /proc/self/mem}, which fails where the kernel would. Thread-safe.
+ * The memory at addresses that calls pass. A wrong address is no crash: known buffers are read directly, and
+ * other memory through {@code /proc/self/mem}, which fails where the kernel would. Thread-safe.
  */
 final class ProcessMemory {
     private static final int NONE = -1;

@@ -11,7 +11,10 @@ import java.util.Map;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
-/** What the descriptors of this process are, while it is recorded. For one thread at a time; lookups allocate nothing. */
+/**
+ * The files behind the descriptors of this process, while it is recorded. For one thread at a time; lookups allocate
+ * nothing.
+ */
 final class RecordedFiles {
     private static final int MOST = 1 << 20;
 

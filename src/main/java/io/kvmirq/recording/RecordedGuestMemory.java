@@ -11,8 +11,8 @@ import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Finds what a program writes into the memory of its guests: it compares the memory with a copy when a vCPU begins to run.
- * It reads by system calls, which fail without a crash if a mapping is gone. For one thread at a time.
+ * Finds what a program writes into the memory of its guests: it compares the memory with a copy when a vCPU begins to
+ * run. It reads by system calls, which fail without a crash if a mapping is gone. For one thread at a time.
  */
 final class RecordedGuestMemory {
     /** The number of bytes of all guests together that are recorded; a larger memory is not. */
@@ -57,7 +57,9 @@ final class RecordedGuestMemory {
         size -= removed == null ? 0 : removed.seen.capacity();
     }
 
-    /** A vCPU begins to run. With a second vCPU the recorder cannot tell which one wrote, and marks all memory unknown. */
+    /**
+     * A vCPU begins to run. With a second vCPU the recorder cannot tell which one wrote, and marks all memory unknown.
+     */
     void begins(String vcpu) {
         vcpus.add(vcpu);
         unknown |= vcpus.size() > 1;

@@ -19,7 +19,7 @@ final class RecordedIoctls implements Masking.Process {
     private final ProcessMemory memory;
     private final RecordedGuestMemory guests;
     private final Masking masking = new Masking(this);
-    /** What each vCPU shares with its VMM. */
+    /** The memory that each vCPU shares with its VMM. */
     private final Map<String, Run> runs = new HashMap<>();
 
     private record Run(String mapping, long address) {}
@@ -94,7 +94,7 @@ final class RecordedIoctls implements Masking.Process {
         lines.writer.endLine();
     }
 
-    /** What the program wrote into guests: a vCPU is about to run, or an ITS to read its commands. */
+    /** Writes the lines of guest memory that the program changed: a vCPU or an ITS is about to read it. */
     private void writeMemory(Capture capture) {
         guests.changes((mapping, offset, bytes, length) -> {
             lines.begin(capture, "memory", mapping);

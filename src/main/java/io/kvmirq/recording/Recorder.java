@@ -15,13 +15,13 @@ import java.nio.ByteBuffer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Writes a tape of every call that goes through a {@link Libc}, by one proxy around it. A call goes on when its line cannot
- * be written: {@link #close} says so.
+ * Writes a tape of every call that goes through a {@link Libc}, by one proxy around it. If a line cannot be written,
+ * the call is made all the same, and {@link #close} throws.
  *
- * <p>Thread-safe. Calls that do not block are made one at a time, so that their lines are in the order in which the kernel
- * saw them; those that may wait (polls, reads, a vCPU's) have their lines where they ended, KVM_RUN also where it began. So
- * has a write to an eventfd without O_NONBLOCK that finds no room for its count, or to what was opened unrecorded: it and the
- * read that makes room end together, and their lines are in either order.
+ * <p>Thread-safe. Calls that do not block are made one at a time, so their lines are in the order in which the kernel
+ * saw them. Calls that may wait (polls, reads, those of a vCPU) have their lines where they ended; KVM_RUN has a line
+ * where it began, too. A write may wait if its eventfd lacks O_NONBLOCK and has no room for the count, or if its file
+ * was opened before the recording. A blocked write and the read that unblocks it may be recorded in either order.
  *
  * <pre>{@code
  * try (Recorder recorder = Recorder.of(backend, Files.newOutputStream(file));
@@ -59,8 +59,8 @@ public final class Recorder implements Closeable {
     }
 
     /**
-     * Of any binding. Its typed calls are then encoded by {@link LibcBackend} and go through its raw door, where they are
-     * seen: the same bytes, as the tapes of all bindings are held to be.
+     * Of any binding. Its typed calls are then encoded by {@link LibcBackend} and go through its raw door, where they
+     * are seen: the same bytes, as the tapes of all bindings are held to be.
      *
      * @param out closed with the recorder
      */
@@ -68,12 +68,12 @@ public final class Recorder implements Closeable {
         return new Recorder(backend.libc(), backend.name(), backend.description(), out);
     }
 
-    /** What to call so as to be recorded. */
+    /** The system calls that are recorded. */
     public Libc libc() {
         return recorded;
     }
 
-    /** What to call so as to be recorded. */
+    /** The backend whose calls are recorded. */
     public KernelBackend backend() {
         return backend;
     }
@@ -125,7 +125,7 @@ public final class Recorder implements Closeable {
     }
 
     /**
-     * Makes the lines so far reach their place.
+     * Writes all lines so far on.
      *
      * @throws IOException if any of them could not be written
      */
@@ -133,7 +133,7 @@ public final class Recorder implements Closeable {
         calls.flush();
     }
 
-    /** Calls are passed on as before, unrecorded. */
+    /** Ends the tape. Later calls are passed on unrecorded. */
     @Override
     public void close() throws IOException {
         calls.close();

@@ -18,13 +18,16 @@ import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Writes the lines of a tape as JSON, without Jackson. What the recorder calls allocates only when the buffer grows. For
- * one thread at a time; the recorder holds a lock.
+ * Writes the lines of a tape as JSON, without Jackson. What the recorder calls allocates only when the buffer grows.
+ * For one thread at a time; the recorder holds a lock.
  */
 public final class TapeWriter extends JsonLines {
     private long calls;
     private boolean closed;
-    /** The place of each name on the current line: an offset in {@code in}, {@link Masking#IN_DATA} or {@link Masking#IN_VALUE}. */
+    /**
+     * The place of each name on the current line: an offset in {@code in}, {@link Masking#IN_DATA} or {@link
+     * Masking#IN_VALUE}.
+     */
     private final int[] namedAt = new int[Arguments.MOST_FDS];
 
     private final String[] nameOf = new String[Arguments.MOST_FDS];
@@ -36,8 +39,8 @@ public final class TapeWriter extends JsonLines {
     }
 
     /**
-     * Writes one line and numbers calls from 1. After an I/O error it drops lines; {@link #flush} and {@link #close} throw
-     * the first error.
+     * Writes one line and numbers calls from 1. After an I/O error it drops lines; {@link #flush} and {@link #close}
+     * throw the first error.
      */
     public void write(TapeLine line) {
         if (line instanceof TapeLine.Header header) {

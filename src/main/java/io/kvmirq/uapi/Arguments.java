@@ -164,8 +164,8 @@ public final class Arguments {
     }
 
     /**
-     * Where addresses of the process are, 8 bytes each. On a file that is not known they are those of every request with
-     * this number.
+     * Where addresses of the process are, 8 bytes each. On a file that is not known they are those of every request
+     * with this number.
      */
     public static int addresses(Long request, FileKind kind, ByteBuffer bytes, int length, int[] to) {
         @Nullable Request known = UapiTable.find(request, kind);

@@ -9,8 +9,8 @@ import java.nio.ByteBuffer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Names the descriptors in the bytes of a call, and makes them and all addresses 0, so that equal calls give equal bytes.
- * Both recorders of tapes use it. A buffer of length -1 is absent. Allocates nothing. For one thread at a time.
+ * Names the descriptors in the bytes of a call, and makes them and all addresses 0, so that equal calls give equal
+ * bytes. Both recorders of tapes use it. A buffer of length -1 is absent. Allocates nothing. For one thread at a time.
  */
 public final class Masking {
     /** The place of a name that belongs to the bytes of {@code data}. */

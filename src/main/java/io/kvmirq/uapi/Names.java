@@ -12,7 +12,7 @@ public final class Names {
     public static final Map<Integer, String> EVENTFD =
             Map.of(Uapi.EFD_SEMAPHORE, "SEMAPHORE", Uapi.O_NONBLOCK, "NONBLOCK", Uapi.O_CLOEXEC, "CLOEXEC");
 
-    /** What a terminal could take for a command, or that hides other text. */
+    /** Characters that a terminal could take for a command, or that hide other text. */
     private static final Pattern UNPRINTABLE = Pattern.compile("[\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]");
 
     private Names() {}

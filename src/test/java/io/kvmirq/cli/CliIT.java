@@ -341,7 +341,7 @@ class CliIT {
         assertThat(ended.out()).contains("through " + backend, "6 of 6 scenarios passed");
     }
 
-    /** What other bindings unpack lies in our private directory, whole, and is mended when it is not what it was. */
+    /** The files that other bindings unpack lie in our private directory, whole, and are mended when they changed. */
     @Test
     @RealKvm
     void otherBindingsUnpackIntoThePrivateDirectory() throws Exception {

@@ -18,7 +18,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-/** What a recorder keeps of the argument of an ioctl: addresses of the process are not on the tape. */
+/** The bytes of an ioctl's argument that a recorder keeps: addresses of the process are not on the tape. */
 class ArgumentsTest {
     private static final int NOT_OPEN = 99;
     private static final Pattern IN = Pattern.compile("\"in\":\"([0-9a-f]*)\"");

@@ -40,8 +40,8 @@ import org.junit.jupiter.params.provider.MethodSource;
 
 /**
  * Every step of every operation that makes more than one call fails in turn: what the kernel has is then what it had
- * before, the operation says so and succeeds when it is tried again, and nothing is left at the end. So does every step of
- * taking down what it made, which never throws.
+ * before, the operation says so and succeeds when it is tried again, and nothing is left at the end. So does every step
+ * of taking down what it made, which never throws.
  */
 class FaultWalkTest {
     private static final Gsi GSI = new Gsi(5);
@@ -51,7 +51,7 @@ class FaultWalkTest {
     @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
-    /** What an operation starts from. */
+    /** The start of an operation. */
     private record Start(KernelBackend backend, Kernel kernel, Vm vm, EventFd event, EventFd other) {
         static Start of(World world, Undo undo) {
             Kernel kernel = world.kernel;

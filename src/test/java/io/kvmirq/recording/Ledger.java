@@ -9,7 +9,7 @@ import java.util.Map;
 import java.util.TreeMap;
 import java.util.TreeSet;
 
-/** What a kernel has after the calls of a tape: what is open, mapped and registered. */
+/** The state of a kernel after the calls of a tape: files that are open, mapped and registered. */
 final class Ledger {
     private final Map<String, Integer> open = new TreeMap<>();
     /** By what identifies them, such as {@code vm#1 irqfd eventfd#2 gsi 24}. */

@@ -22,8 +22,8 @@ import java.util.Locale;
 import java.util.function.ToIntFunction;
 
 /**
- * What recording adds to a call: the same calls through one binding, recorded and not, in batches that take turns; medians.
- * It reports and asserts no time; {@code scripts/bench-recording} runs it.
+ * The cost that recording adds to a call: the same calls through one binding, recorded and not, in batches that take
+ * turns; medians. It reports and asserts no time; {@code scripts/bench-recording} runs it.
  */
 final class RecorderBench {
     private static final int ROUNDS = 101;

@@ -172,7 +172,7 @@ class RecorderTest {
         assertThat(String.join("", written).lines()).hasSize(1001).last().isEqualTo("{\"end\":true,\"calls\":1000}");
     }
 
-    /** What is unmapped past the recorder must not be touched; a second vCPU makes memory unknown. */
+    /** Memory that is unmapped past the recorder must not be touched. A second vCPU makes memory unknown. */
     @Test
     void memoryThatIsGoneOrOfTwoVcpusIsUnknown() {
         Libc libc = Backends.ofThisMachine().open("jni").libc();

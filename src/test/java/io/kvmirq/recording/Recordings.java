@@ -33,7 +33,7 @@ public final class Recordings {
         return new FakeKernel(profile).backend();
     }
 
-    /** What {@code program} calls through {@code backend}. */
+    /** Records the calls of {@code program} through {@code backend}. */
     public static Path of(Path file, KernelBackend backend, Consumer<Kernel> program) {
         try (Recorder recorder = Recorder.of(backend, Files.newOutputStream(file));
                 Kernel kernel = Kernel.over(recorder.backend(), Kernel.DEVICE)) {

@@ -30,8 +30,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /**
- * The start of QEMU 7.2 with two VFIO devices, e1000e and nvme, up to its first KVM_RUN. {@code kvmirq tape -o} recorded it
- * on Debian's kernel 6.1 in the lab.
+ * The start of QEMU 7.2 with two VFIO devices, e1000e and nvme, up to its first KVM_RUN. {@code kvmirq tape -o}
+ * recorded it on Debian's kernel 6.1 in the lab.
  */
 class VfioTapeTest {
     @TempDir

@@ -37,7 +37,8 @@ public final class LibraryCache {
     private static final int ATTEMPTS = 3;
 
     /**
-     * Locked before any file lock, which belongs to the process. A literal is one object for all class loaders of a JVM.
+     * Locked before any file lock, which belongs to the process. A literal is one object for all class loaders of a
+     * JVM.
      */
     private static final Object MONITOR = "io.kvmirq.backend.library.LibraryCache";
 
@@ -85,8 +86,8 @@ public final class LibraryCache {
     }
 
     /**
-     * A directory private to this user, into which another binding unpacks its own library. Some bindings fail for the rest
-     * of the process if their library cannot be loaded, so a directory that is mounted noexec is refused here.
+     * A directory private to this user, into which another binding unpacks its own library. Some bindings fail for the
+     * rest of the process if their library cannot be loaded, so a directory that is mounted noexec is refused here.
      *
      * @throws BackendUnavailableException if there is none and it cannot be created
      */

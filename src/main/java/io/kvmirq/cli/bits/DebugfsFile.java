@@ -22,7 +22,8 @@ final class DebugfsFile {
     private DebugfsFile() {}
 
     /**
-     * Prints what a file says. A file that cannot be read, is not of its kind, or lacks SPIs prints one sentence to stderr.
+     * Prints what a file says. A file that cannot be read, is not of its kind, or lacks SPIs prints one sentence to
+     * stderr.
      *
      * @param words the kind and the file, which may be {@code -} for standard input
      * @return the exit code

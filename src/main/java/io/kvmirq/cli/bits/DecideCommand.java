@@ -145,7 +145,7 @@ public final class DecideCommand implements Command {
         }
     }
 
-    /** What was asked. */
+    /** The question of a user. */
     private record Question(MsiMessage message, List<Vendor> vendors, PostingVm vm, int vcpus) {}
 
     @Override
@@ -233,7 +233,7 @@ public final class DecideCommand implements Command {
                 : meant.stream().map(lapic -> "vcpu " + lapic.vcpuId()).collect(Collectors.joining(", "));
     }
 
-    /** What breaks the format of a message: KVM takes it, and a device or a LAPIC does something else. */
+    /** The violations of the message format. KVM accepts them; a device or a LAPIC does something else. */
     private static List<String> remarks(Question question) {
         CompatibilityMsi message = new CompatibilityMsi(
                 question.message().address(), question.message().data());

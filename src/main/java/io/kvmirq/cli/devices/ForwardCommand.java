@@ -10,6 +10,7 @@ import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Hex;
+import io.kvmirq.cli.frame.KernelChoice;
 import io.kvmirq.cli.frame.KernelReport;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.cli.tapes.Taping;
@@ -192,10 +193,10 @@ public final class ForwardCommand implements Command {
 
     private static Target target(Optional<String> profile) {
         String backend = Backends.selection();
-        if (profile.isEmpty() && !Backends.ofThisMachine().names().contains(backend)) {
-            throw new IllegalArgumentException("-D" + Backends.PROPERTY + " or $" + Backends.ENVIRONMENT + ": '"
-                    + backend + "' is not one of "
-                    + String.join(", ", Backends.ofThisMachine().names()));
+        if (profile.isEmpty()) {
+            KernelChoice.refused(backend, Backends.ofThisMachine()).ifPresent(refusal -> {
+                throw new IllegalArgumentException(refusal);
+            });
         }
         if (profile.isEmpty() && !backend.equals(Backends.FAKE)) {
             return new Target(Kernel.open(backend), () -> HostFiles.of(Path.of("/")), Set.of());
@@ -221,7 +222,7 @@ public final class ForwardCommand implements Command {
                 .or(() -> missing(outlook, choice).map(missing -> address + " has " + missing));
     }
 
-    /** What was chosen and the device does not have, as far as this user may know before it is opened. */
+    /** The chosen interrupts that the device lacks, as far as this user may know before it is opened. */
     private static Optional<String> missing(VfioOutlook outlook, ForwardSelftest.Choice choice) {
         Optional<IrqKind> kind = choice.kind().or(() -> KINDS.stream()
                 .filter(one -> inDevice(outlook, one).orElse(1) > 0)
@@ -249,7 +250,7 @@ public final class ForwardCommand implements Command {
                 .orElseThrow();
     }
 
-    /** What is known of the host that may post. */
+    /** The known facts about the host that may post. */
     private static MirrorHost mirrorHost(Kernel kernel, HostFacts host) {
         if (kernel.facts().architecture() == KernelFacts.Architecture.ARM64) {
             return host.vlpiKernel()

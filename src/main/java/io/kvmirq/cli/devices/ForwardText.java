@@ -62,9 +62,10 @@ final class ForwardText implements ForwardSelftest.Journal {
         }
         String name = answer.kind().label() + (answer.kind() == IrqKind.INTX ? "" : " " + answer.vector());
         String gsi = answer.gsi().map(Gsi::toString).orElse("user space");
-        kernel.line("  " + padded(name, 10) + " → " + padded(answer.event(), 16) + " → " + padded(gsi, 8) + " → "
-                + padded(answer.target(), 11) + "  " + arrived(answer) + "  "
-                + padded(answer.mechanism().label(), 8) + "  " + posting(answer.predicted()));
+        kernel.line("  " + KernelReport.padded(name, 10) + " → " + KernelReport.padded(answer.event(), 16) + " → "
+                + KernelReport.padded(gsi, 8) + " → "
+                + KernelReport.padded(answer.target(), 11) + "  " + arrived(answer) + "  "
+                + KernelReport.padded(answer.mechanism().label(), 8) + "  " + posting(answer.predicted()));
     }
 
     /** In a word or two; {@link #end} gives the reason, once for all vectors that have it. */
@@ -126,9 +127,5 @@ final class ForwardText implements ForwardSelftest.Journal {
                 + (guestRuns ? " answered" : " seen pending, no guest ran") + ", "
                 + (left.isEmpty() ? "nothing is left" : "something is left") + ": "
                 + (result.passed() && left.isEmpty() ? terminal.good("PASS") : terminal.bad("FAIL")));
-    }
-
-    private static String padded(String text, int width) {
-        return text + " ".repeat(Math.max(0, width - text.codePointCount(0, text.length())));
     }
 }

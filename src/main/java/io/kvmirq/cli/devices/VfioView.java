@@ -14,7 +14,7 @@ import java.util.Set;
 import java.util.regex.Pattern;
 
 /**
- * What {@code kvmirq vfio} shows of a device.
+ * A device as {@code kvmirq vfio} shows it.
  *
  * @param device the device
  * @param outlook how VFIO will answer
@@ -38,8 +38,8 @@ record VfioView(PciDevice device, VfioOutlook outlook, List<HostInterrupts.Armed
     }
 
     /**
-     * The commands that bind it to vfio-pci. None where its probe would fail and leave the device without a driver. They
-     * hold no text from files, so a shell may run them.
+     * The commands that bind it to vfio-pci. None where its probe would fail and leave the device without a driver.
+     * They hold no text from files, so a shell may run them.
      */
     List<String> bind(HostFacts host) {
         List<String> commands = new ArrayList<>();
@@ -59,8 +59,8 @@ record VfioView(PciDevice device, VfioOutlook outlook, List<HostInterrupts.Armed
     }
 
     /**
-     * The commands that give it back to the host's driver, now or after those of {@link #bind}. An override that the host
-     * set before stays or is set again; none if its name is more than a word of a shell.
+     * The commands that give it back to the host's driver, now or after those of {@link #bind}. An override that the
+     * host set before stays or is set again; none if its name is more than a word of a shell.
      */
     List<String> giveBack(HostFacts host) {
         Optional<String> before = device.override().filter(name -> !VfioGroup.isDriver(name));

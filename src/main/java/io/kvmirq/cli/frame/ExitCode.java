@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.frame;
 
-/** What the command's exit codes mean. */
+/** The exit codes of the command. */
 public final class ExitCode {
     public static final int OK = 0;
     public static final int FAILED = 1;

@@ -3,6 +3,8 @@ package io.kvmirq.cli.frame;
 
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.fake.Profile;
+import java.util.List;
+import java.util.Optional;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.TypeConversionException;
 
@@ -16,8 +18,21 @@ public final class KernelChoice {
             if (backends.names().contains(text)) {
                 return text;
             }
-            throw new TypeConversionException("'" + text + "' is not one of " + String.join(", ", backends.names()));
+            throw new TypeConversionException(notOneOf(text, backends.names()));
         };
+    }
+
+    /** A value of an option that is not one of those that are known. */
+    public static String notOneOf(String text, List<String> known) {
+        return "'" + text + "' is not one of " + String.join(", ", known);
+    }
+
+    /** The reason why the backend that the environment selects is refused; empty for a known one. */
+    public static Optional<String> refused(String backend, Backends backends) {
+        return backends.names().contains(backend)
+                ? Optional.empty()
+                : Optional.of("-D" + Backends.PROPERTY + " or $" + Backends.ENVIRONMENT + ": "
+                        + notOneOf(backend, backends.names()));
     }
 
     /** The label of a profile of the fake kernel. */

@@ -17,6 +17,11 @@ public final class KernelReport {
         terminal.out().println(kernel.isReal() ? text : "FAKE " + text);
     }
 
+    /** Text with spaces to a width, counted in characters as a terminal shows them. */
+    public static String padded(String text, int width) {
+        return text + " ".repeat(Math.max(0, width - text.codePointCount(0, text.length())));
+    }
+
     private String release() {
         return kernel.isReal() ? System.getProperty("os.version") : kernel.backendDescription();
     }

@@ -10,8 +10,8 @@ import java.util.function.Function;
 
 /**
  * The conflicts of a line that is requested exclusively, found in review in 2017, in steps. They are played with an
- * exclusive line, as direct EOI needs it, and with the shared line of the automatic mask. The last one falls back from the
- * first to the second.
+ * exclusive line, as direct EOI needs it, and with the shared line of the automatic mask. The last one falls back from
+ * the first to the second.
  *
  * <p>Source: the thread "[PATCH 05/10] VFIO: pci: Introduce direct EOI INTx interrupt handler" of May 2017.
  */

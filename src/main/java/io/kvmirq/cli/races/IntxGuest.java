@@ -10,7 +10,9 @@ import io.kvmirq.arch.intx.model.VfioIntx;
 import io.kvmirq.arch.vcpu.Host;
 import java.util.Optional;
 
-/** A PCI device on a physical line, and its driver in a VM of one vCPU. The driver serves the device at each interrupt. */
+/**
+ * A PCI device on a physical line, and its driver in a VM of one vCPU. The driver serves the device at each interrupt.
+ */
 final class IntxGuest {
     private final PhysicalLine physical;
     private final IntxDevice device;

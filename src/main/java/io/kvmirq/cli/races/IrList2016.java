@@ -18,8 +18,8 @@ import java.util.Locale;
  * The entry on the lists of two vCPUs, a bug found in review in 2016, in steps. They are played with and without the
  * repair; the rest is Linux 6.17 and later.
  *
- * <p>Source: the thread "[PART2 PATCH v6 12/12] svm: Implements update_pi_irte hook to setup posted interrupt" of August
- * 2016.
+ * <p>Source: the thread "[PART2 PATCH v6 12/12] svm: Implements update_pi_irte hook to setup posted interrupt" of
+ * August 2016.
  */
 final class IrList2016 {
     private IrList2016() {}

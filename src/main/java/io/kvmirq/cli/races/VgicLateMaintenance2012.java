@@ -10,8 +10,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * The late maintenance interrupt of a VGIC, a race found in review in 2012, in steps. They are played with and without the
- * repair.
+ * The late maintenance interrupt of a VGIC, a race found in review in 2012, in steps. They are played with and without
+ * the repair.
  *
  * <p>Source: the thread "[PATCH v4 07/13] ARM: KVM: VGIC virtual CPU interface management" of December 2012.
  */
@@ -38,7 +38,7 @@ final class VgicLateMaintenance2012 {
             setState(2);
         }
 
-        /** What hardware does with the list register while the guest runs. */
+        /** Changes the list register as hardware does while the guest runs. */
         private void setState(long state) {
             registers.setListRegister(0, ListRegister.STATE.put(registers.listRegister(0), state));
         }

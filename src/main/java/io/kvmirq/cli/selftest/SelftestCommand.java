@@ -26,7 +26,6 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
-import java.util.stream.Collectors;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
@@ -142,22 +141,24 @@ public final class SelftestCommand implements Command {
 
     private static ITypeConverter<Irqchip> irqchip() {
         return text -> Irqchip.of(text)
-                .orElseThrow(() -> new TypeConversionException("'" + text + "' is not one of "
-                        + Arrays.stream(Irqchip.values()).map(Irqchip::label).collect(Collectors.joining(", "))));
+                .orElseThrow(() -> new TypeConversionException(KernelChoice.notOneOf(
+                        text,
+                        Arrays.stream(Irqchip.values()).map(Irqchip::label).toList())));
     }
 
     private static ITypeConverter<Scenario> scenario() {
         return text -> Scenario.of(text)
-                .orElseThrow(() -> new TypeConversionException("'" + text + "' is not one of "
-                        + Arrays.stream(Scenario.values()).map(Scenario::label).collect(Collectors.joining(", "))));
+                .orElseThrow(() -> new TypeConversionException(KernelChoice.notOneOf(
+                        text,
+                        Arrays.stream(Scenario.values()).map(Scenario::label).toList())));
     }
 
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
         String backend = arguments.matchedOptionValue("--backend", Backends.selection());
-        if (!backends.names().contains(backend)) {
-            terminal.complain("-D" + Backends.PROPERTY + " or $" + Backends.ENVIRONMENT + ": '" + backend
-                    + "' is not one of " + String.join(", ", backends.names()));
+        Optional<String> refused = KernelChoice.refused(backend, backends);
+        if (refused.isPresent()) {
+            terminal.complain(refused.get());
             return ExitCode.USAGE;
         }
         Optional<String> profile = Optional.ofNullable(arguments.matchedOptionValue("--profile", null));

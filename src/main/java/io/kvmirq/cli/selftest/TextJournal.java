@@ -46,12 +46,12 @@ final class TextJournal implements Journal {
                     + (kernel.isReal() ? " (" + Terminal.printable(kernel.backendDescription()) + ")" : ""));
         }
         report.line("");
-        report.line(terminal.bold(padded(scenario.label(), 11)) + scenario.way(irqchip));
+        report.line(terminal.bold(KernelReport.padded(scenario.label(), 11)) + scenario.way(irqchip));
     }
 
     @Override
     public void step(String done, String answer) {
-        report.line("  " + padded(done, ANSWER_COLUMN) + " " + answer);
+        report.line("  " + KernelReport.padded(done, ANSWER_COLUMN) + " " + answer);
     }
 
     @Override
@@ -106,9 +106,5 @@ final class TextJournal implements Journal {
 
     private static String micros(long nanos) {
         return nanos / 1000 + "." + nanos % 1000 / 100;
-    }
-
-    private static String padded(String text, int width) {
-        return text + " ".repeat(Math.max(0, width - text.codePointCount(0, text.length())));
     }
 }

@@ -22,8 +22,8 @@ import java.util.concurrent.locks.LockSupport;
 import java.util.stream.Stream;
 
 /**
- * A program that runs with the recorder. From the constructor to {@link #close}, a signal that ends this command stops the
- * program first and waits until its calls are printed. For one thread.
+ * A program that runs with the recorder. From the constructor to {@link #close}, a signal that ends this command stops
+ * the program first and waits until its calls are printed. For one thread.
  */
 final class TapedProgram implements AutoCloseable {
     private static final String PRELOAD = "LD_PRELOAD";
@@ -62,8 +62,8 @@ final class TapedProgram implements AutoCloseable {
     }
 
     /**
-     * Runs the program and writes its tape. What the recorder appends has addresses of the program in it: it is no tape to be
-     * kept.
+     * Runs the program and writes its tape. What the recorder appends has addresses of the program in it: it is no tape
+     * to be kept.
      *
      * @param raw to which the recorder appends
      * @return the exit code
@@ -173,8 +173,8 @@ final class TapedProgram implements AutoCloseable {
     }
 
     /**
-     * The shutdown hook. It stops the recorded program, which may not have received the signal, and waits until its calls
-     * are printed.
+     * The shutdown hook. It stops the recorded program, which may not have received the signal, and waits until its
+     * calls are printed.
      */
     private static final class Ending extends Thread {
         private final CountDownLatch shown = new CountDownLatch(1);

@@ -12,8 +12,8 @@ import java.nio.file.Path;
 import java.util.Optional;
 
 /**
- * Records the kernel calls of a self-test if {@code --record} is given. The file is replaced after the kernel was opened, so
- * a kernel that cannot be opened costs no earlier tape. A shutdown hook completes the tape.
+ * Records the kernel calls of a self-test if {@code --record} is given. The file is replaced after the kernel was
+ * opened, so a kernel that cannot be opened costs no earlier tape. A shutdown hook completes the tape.
  */
 public final class Taping implements AutoCloseable {
     private final Optional<Path> tape;

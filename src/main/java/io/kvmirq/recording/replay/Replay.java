@@ -26,12 +26,12 @@ import java.util.Optional;
 import java.util.concurrent.TimeoutException;
 
 /**
- * Makes the calls of a tape again, on any {@link Libc}, and compares the answers: results and errnos, counts of eventfds,
- * what is ready, the status of a line, why a guest left. What depends on the processor (CPUID, registers, the state of
- * chips) is not compared, nor are capabilities that have nothing to do with interrupts.
+ * Makes the calls of a tape again, on any {@link Libc}, and compares the answers: results and errnos, counts of
+ * eventfds, what is ready, the status of a line, why a guest left. What depends on the processor (CPUID, registers, the
+ * state of chips) is not compared, nor are capabilities that have nothing to do with interrupts.
  *
- * <p>What a kernel without a model of it can be spared, and what points to memory that the tape does not hold, is passed
- * over: {@link #remarks} tells how often.
+ * <p>What a kernel without a model of it can be spared, and what points to memory that the tape does not hold, is
+ * passed over: {@link #remarks} tells how often.
  *
  * <p>Calls are made one after another in the order of the tape, whatever thread they came from; but a guest runs on a
  * thread of its own from where its KVM_RUN began to where it ended. What the tape saw happen is waited for, up to
@@ -163,7 +163,7 @@ public final class Replay implements Closeable {
                 : new Stopped(done - passed.all(), done, "?", CHANGED + " from " + valid + " calls to " + done);
     }
 
-    /** What else there is to say of a tape that was replayed, whatever the outcome: sentences. */
+    /** Further sentences about the replayed tape, whatever the outcome. */
     public List<String> remarks() {
         List<String> remarks = new ArrayList<>();
         passed.remark().ifPresent(remarks::add);
@@ -203,7 +203,7 @@ public final class Replay implements Closeable {
         }
     }
 
-    /** What another answer says nothing about. */
+    /** Refuses a call whose answer says nothing about interrupts. */
     private static void requireKnown(TapeLine.Call call) {
         if (call.request() == Uapi.KVM_ENABLE_CAP && call.in().isPresent()) {
             int capability = call.in().get().getInt(Uapi.KvmEnableCap.CAP);
@@ -259,7 +259,7 @@ public final class Replay implements Closeable {
         return written.isEmpty() ? String.valueOf(result) : result + " (" + written + ")";
     }
 
-    /** What the kernel wrote, as far as it must be the same; empty where nothing of it must. */
+    /** The bytes that the kernel wrote and that must be the same; empty if none must. */
     private static String written(TapeLine.Call call, Optional<ByteBuffer> out) {
         if (out.isEmpty()) {
             return "";

@@ -15,8 +15,8 @@ import java.util.Optional;
 import java.util.Set;
 
 /**
- * What a tape must be for any of it to be replayed; it may come from an untrusted source. Each line of it once, in order: memory is
- * bounded. For one thread.
+ * The rules that a whole tape must obey before a call of it is replayed. It may come from an untrusted source. Each
+ * line of it once, in order: memory is bounded. For one thread.
  */
 final class ReplayRules {
     /** Guests that run at a time, each on a thread. */

@@ -23,7 +23,7 @@ import org.jspecify.annotations.Nullable;
 
 /** Makes the calls of a tape again, on what stands for the files they were made on. For one thread. */
 final class ReplayedCalls {
-    /** What a call answered, as a line of a tape would have it; {@code out} is good until the next call. */
+    /** The answer of a call, as on a line of a tape; {@code out} is valid until the next call. */
     record Answer(long result, ByteBuffer out) {}
 
     private static final int MOST_DATA = 4096;
@@ -35,7 +35,7 @@ final class ReplayedCalls {
     /** Whole names: what only begins so may lead anywhere. */
     private static final Pattern DEVICES =
             Pattern.compile("/dev/kvm|/dev/iommu|/dev/vfio/(vfio|[0-9]{1,10}|devices/vfio[0-9]{1,10})");
-    /** What memory of a guest is mapped with. */
+    /** The protection of a guest's memory. */
     private static final int PROTECTION = Uapi.PROT_READ | Uapi.PROT_WRITE;
 
     private static final int MAP_FLAGS = Uapi.MAP_SHARED | Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS;
@@ -153,7 +153,7 @@ final class ReplayedCalls {
         return libc.read(fd, unreadable ? 0 : address, length(call));
     }
 
-    /** What raises it may do so in a worker of the kernel, or in a guest; a read that blocks must not block for ever. */
+    /** A worker of the kernel or a guest may signal the eventfd later. A read must not block for ever. */
     private void awaitReadable(int fd) {
         pollfd(0, fd);
         libc.ppoll(address, 1, timeout(TimeUnit.SECONDS.toNanos(Runs.PATIENCE_SECONDS)));
@@ -304,7 +304,7 @@ final class ReplayedCalls {
         }
     }
 
-    /** What an attribute's address points to: recorded, or zeros. */
+    /** The value of an attribute: as recorded, or zeros. */
     private long data(TapeLine.Call call) {
         argument.putLong(DATA_AT, 0);
         call.data().ifPresent(bytes -> argument.put(DATA_AT, bytes, 0, Math.min(bytes.limit(), MOST_DATA)));

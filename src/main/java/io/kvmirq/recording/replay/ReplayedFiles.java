@@ -17,7 +17,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 
-/** What a replay has open, by the names of the tape. For one thread. */
+/** The open files of a replay, by their names on the tape. For one thread. */
 final class ReplayedFiles {
     /** A number that no file has: beyond what a process may open. */
     static final int NO_FD = 1 << 20;
@@ -67,7 +67,7 @@ final class ReplayedFiles {
         return descriptors;
     }
 
-    /** What a call is made on; a number that was not open is not open here. */
+    /** The descriptor of a call. A number that was not open is not open here. */
     int subject(String name) {
         return name.startsWith("closed(fd ") ? NO_FD : find(name).orElseThrow(() -> foreign(name));
     }
@@ -160,7 +160,7 @@ final class ReplayedFiles {
         return mapping.address + offset;
     }
 
-    /** What a vCPU shares with its VMM. */
+    /** The memory that a vCPU shares with its VMM. */
     Optional<ByteBuffer> run(String vcpu) {
         return Optional.ofNullable(runs.get(vcpu));
     }

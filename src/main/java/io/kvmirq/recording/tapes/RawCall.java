@@ -16,8 +16,8 @@ import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A call as {@code libkvmirqtape.so} appends it: with numbers for files. The fields are those of {@link TapeLine.Call}, and
- * {@code file} is what {@code fd} was open on, or what was opened.
+ * A call as {@code libkvmirqtape.so} appends it: with numbers for files. The fields are those of {@link TapeLine.Call},
+ * and {@code file} is what {@code fd} was open on, or what was opened.
  */
 record RawCall(
         int pid,

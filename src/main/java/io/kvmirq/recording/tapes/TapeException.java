@@ -3,7 +3,7 @@ package io.kvmirq.recording.tapes;
 
 import io.kvmirq.uapi.Names;
 
-/** What was read is not a tape, or not a whole one; the message names line and field. */
+/** The input is not a tape, or not a whole one. The message names line and field. */
 public final class TapeException extends RuntimeException {
     private static final long serialVersionUID = 1;
 

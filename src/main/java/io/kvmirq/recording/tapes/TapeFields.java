@@ -119,7 +119,7 @@ final class TapeFields implements Closeable {
         return name == null ? "" : ", in field " + name;
     }
 
-    /** What a descriptor was open on; null where nothing was. */
+    /** The file that the descriptor was open on. Absent for a descriptor that was not open. */
     Optional<String> file() {
         return Optional.ofNullable(fields.get("file")).map(String::valueOf);
     }
@@ -132,7 +132,7 @@ final class TapeFields implements Closeable {
         return Boolean.TRUE.equals(fields.get(name));
     }
 
-    /** What numbers in the line's bytes mean. */
+    /** The names of numbers in the bytes of the line. */
     Map<String, String> names() {
         return Map.copyOf(names);
     }

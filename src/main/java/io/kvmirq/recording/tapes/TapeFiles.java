@@ -16,8 +16,8 @@ public final class TapeFiles {
     private TapeFiles() {}
 
     /**
-     * A new file for its owner alone: a tape may hold the memory of guests. An earlier regular file of this user is removed.
-     * Nothing else is touched, and a symbolic link is not followed. An interrupted thread can write.
+     * A new file for its owner alone: a tape may hold the memory of guests. An earlier regular file of this user is
+     * removed. Nothing else is touched, and a symbolic link is not followed. An interrupted thread can write.
      *
      * @throws IOException if something else is there, such as a link, a FIFO, a device or a file of another user
      */

@@ -23,8 +23,8 @@ public sealed interface TapeLine {
      *
      * @param number from 1, in the order of the tape
      * @param call the function's name; {@code memory} for what the program wrote into a mapping since the last run
-     * @param on the file or mapping it was called on, such as {@code vm#1}; {@code closed(fd 99)} for none that is known;
-     *     empty where calls have none
+     * @param on the file or mapping it was called on, such as {@code vm#1}; {@code closed(fd 99)} for none that is
+     *     known; empty where calls have none
      * @param path of what was opened, if that is known
      * @param request of an ioctl or fcntl, else 0
      * @param value the argument that is no pointer, else 0

@@ -11,11 +11,11 @@ import java.util.Set;
 
 /**
  * Reads a tape line by line; memory grows neither with its length nor with that of a line. Fields it does not know are
- * passed over. A call that {@code libkvmirqtape.so} appended gets names for its descriptors, and its addresses become 0. For
- * one thread.
+ * passed over. A call that {@code libkvmirqtape.so} appended gets names for its descriptors, and its addresses become
+ * 0. For one thread.
  *
- * <p>If several processes append to one tape and the line of one is cut, as by a full disk or RLIMIT_FSIZE, {@link #next}
- * fails at that line and the later lines of the others cannot be read.
+ * <p>If several processes append to one tape and the line of one is cut, as by a full disk or RLIMIT_FSIZE, {@link
+ * #next} fails at that line and the later lines of the others cannot be read.
  */
 public final class TapeReader implements Closeable {
     private static final Set<String> CALLS = Set.of(

@@ -109,7 +109,7 @@ public final class TapeText {
         };
     }
 
-    /** What was added or taken, rather than the 8 bytes that it fills. */
+    /** Shows the count that was added or taken, rather than its 8 bytes. */
     private static String count(TapeLine.Call call, Optional<ByteBuffer> bytes) {
         String verb = call.on() + " " + call.call();
         Optional<String> count = bytes.filter(eight -> eight.limit() == Long.BYTES)

@@ -27,7 +27,7 @@ class DecodeCommandIT {
     @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
-    /** What is between words and violations, as the golden set has it. */
+    /** The lines between words and violations, as the golden set has them. */
     private static String fields(String line) {
         return line.replaceAll(".*\"fields\":\\{([^}]*)}.*", "$1").replace(",\"level_assert\":\"0x1\"", "");
     }

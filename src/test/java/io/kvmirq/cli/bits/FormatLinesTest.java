@@ -44,7 +44,10 @@ class FormatLinesTest {
                 .endsWith(",\"violations\":[],\"remarks\":[\"an LPI has no active state\"]}\n");
     }
 
-    /** Bits 19:10 of a list register are the physical id, or the source and the EOI request: a line has the one that is meant. */
+    /**
+     * Bits 19:10 of a list register are the physical id, or the source and the EOI request: a line has the one that is
+     * meant.
+     */
     @Test
     void lineHasTheFieldsThatAnotherFieldSelects() throws IOException {
         String hardware = run(DECODE, "{\"kind\":\"gic.lr\",\"words\":[\"9a006c1b\"]}");
@@ -54,7 +57,7 @@ class FormatLinesTest {
         assertThat(run(ENCODE, hardware + software)).isEqualTo(hardware + software);
     }
 
-    /** What is decoded can be encoded as it is, and comes out the same. */
+    /** A decoded line can be encoded as it is, and gives the same words. */
     @Test
     void goldenLinesComeBack() throws IOException {
         String decoded = run(DECODE, Files.readString(Golden.COPY));

@@ -17,7 +17,10 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 
-/** Whatever is decoded: an answer, or one sentence. As a test it runs over the inputs kept; {@code make fuzz} seeks others. */
+/**
+ * Whatever is decoded: an answer, or one sentence. As a test it runs over the inputs kept; {@code make fuzz} seeks
+ * others.
+ */
 class FormatsFuzzTest {
     private static final String DURATION = "60s";
 
@@ -33,7 +36,7 @@ class FormatsFuzzTest {
         assertThat(String.valueOf(e.getMessage()).chars()).noneMatch(Character::isISOControl);
     }
 
-    /** What is typed after decode. */
+    /** The words that are typed after decode. */
     @FuzzTest(maxDuration = DURATION)
     void typed(FuzzedDataProvider data) {
         String kind = data.consumeBoolean() ? data.pickValue(Formats.ALL).kind() : data.consumeString(40);

@@ -32,7 +32,7 @@ class IrList2016Test {
         assertThat(side.isLost()).isNotEqualTo(repaired);
     }
 
-    /** What is told is what the search finds: the entry changes as in the shortest losing order. */
+    /** The steps are those of the search: the entry changes as in the shortest losing order. */
     @Test
     void stepsAreTheShortestLosingOrder() {
         Exploration found = AvicScenario.MOVE_TO_SLEEPER.explore(AvicVariant.WRAPPERS, Memory.SEQUENTIAL);

@@ -38,7 +38,7 @@ class LostInterrupt2019Test {
         assertThat(side.isRequested()).isEqualTo(!repaired);
     }
 
-    /** What is told is what the search finds: the accesses of the shortest losing order are those of the steps. */
+    /** The steps are those of the search: they make the accesses of the shortest losing order. */
     @Test
     void stepsAreTheShortestLosingOrder() {
         Exploration found = PostedScenario.DEVICE.explore(PostedVariant.ON_ONLY, Memory.SEQUENTIAL);

@@ -30,7 +30,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-/** What is no tape, not a whole one, or edited: one sentence with line and field, and no call made. */
+/** A file that is no tape, not a whole one, or edited: one sentence with line and field, and no call is made. */
 class ReplayBadInputTest {
     private static final String HEADER = "{'header':{'pid':1,'program':'p','arch':'x86_64','order':'little',"
             + "'kernel':'6.18','backend':'fake'}}\n";
