@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.mirror;
 
-
 import io.kvmirq.EventFdId;
 import io.kvmirq.arch.gic.VlpiKernel;
 import java.util.Optional;

@@ -14,7 +14,7 @@ import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /** The lines of ioctls, and of what programs write into guests. */
-final class RecordedIoctls implements Masking.Process {
+final class RecordedIoctls implements Masking.Holder {
     private final CallLines lines;
     private final ProcessMemory memory;
     private final RecordedGuestMemory guests;

@@ -20,7 +20,7 @@ public final class Masking {
     public static final int IN_VALUE = -2;
 
     /** The files and the memory of the process that makes the call. */
-    public interface Process {
+    public interface Holder {
         /** The name of an open file; null for a file that no call made or named. */
         @Nullable
         String file(int fd);
@@ -36,13 +36,13 @@ public final class Masking {
     }
 
     private final int[] places = new int[Arguments.MOST_FDS];
-    private final Process process;
+    private final Holder process;
     private ByteBuffer in = ByteBuffer.allocate(0);
     private int inLength;
     private ByteBuffer out = in;
     private int outLength;
 
-    public Masking(Process process) {
+    public Masking(Holder process) {
         this.process = process;
     }
 

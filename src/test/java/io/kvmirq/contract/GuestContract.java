@@ -9,7 +9,6 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.selftest.Heard;
 import io.kvmirq.selftest.Irqchip;
-import io.kvmirq.selftest.Journal;
 import io.kvmirq.selftest.Result;
 import io.kvmirq.selftest.Scenario;
 import io.kvmirq.selftest.Selftest;

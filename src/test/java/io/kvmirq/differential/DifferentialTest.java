@@ -12,10 +12,12 @@ import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /** A slice of the search; {@code make differential} runs more. */
 @RealKvm
+@Tag("long")
 class DifferentialTest {
     /** How many seeds; the default takes some seconds. */
     private static final long SEEDS = Long.getLong("kvmirq.differential.seeds", 300);

@@ -12,6 +12,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.platform.engine.discovery.ClassNameFilter;
 import org.junit.platform.launcher.Launcher;
@@ -21,6 +22,7 @@ import org.junit.platform.launcher.core.LauncherFactory;
 import org.junit.platform.launcher.listeners.SummaryGeneratingListener;
 
 /** For each errno that contracts and VFIO tests provoke on the fake, the explainer names the rule that refused. */
+@Tag("long")
 class ProvokedErrnosTest {
     @Test
     void everyErrnoTheContractProvokesIsExplainedByItsCause() {

@@ -7,12 +7,14 @@ import io.kvmirq.forward.LostSearch.Figures;
 import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** No interrupt is lost while it is held back, sent elsewhere, ended and taken over; and the orders that lose some. */
+@Tag("long")
 class LostInterruptTest {
     private static final int MESSAGES = 5_000;
 

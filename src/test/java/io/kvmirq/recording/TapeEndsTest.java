@@ -24,9 +24,7 @@ class TapeEndsTest {
         Machine.assumeProgram("cc");
         Path root = Machine.root();
         program = temporary.resolve("tapeends").toString();
-        Machine.assumeSucceeds(
-                "cc",
-                "-std=c11",
+        Machine.compile("-std=c11",
                 "-D_GNU_SOURCE",
                 "-I" + root.resolve("native"),
                 "-o",

@@ -10,12 +10,14 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.recording.Faults;
 import java.util.List;
 import java.util.Optional;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** The self-test of arm64, where interrupts are seen in the pending state of the VGIC. */
+@Tag("long")
 class PendingScenariosTest {
     private final Heard journal = new Heard();
 

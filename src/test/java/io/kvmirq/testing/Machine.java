@@ -21,6 +21,7 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -141,6 +142,18 @@ public final class Machine {
         Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
         String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         assumeTrue(process.waitFor() == 0, () -> String.join(" ", command) + " fails here: " + said.strip());
+    }
+
+    /** Skips where there is no C compiler; what it does not compile is a failure. */
+    public static void compile(String... arguments) throws IOException, InterruptedException {
+        assumeProgram("cc");
+        List<String> command = new ArrayList<>(List.of("cc"));
+        command.addAll(List.of(arguments));
+        Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
+        String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        if (process.waitFor() != 0) {
+            throw new AssertionError(String.join(" ", command) + " fails: " + said.strip());
+        }
     }
 
     public static void assumeKvmClosedToOthers() throws IOException {

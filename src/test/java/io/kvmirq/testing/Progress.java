@@ -13,6 +13,9 @@ import org.junit.platform.launcher.TestIdentifier;
  * ends for too long, it prints the stacks of all threads and ends the process: rows that are written stay in the summary.
  */
 final class Progress implements TestExecutionListener {
+    /** How often a long class says where it is. */
+    private static final long BEAT = TimeUnit.SECONDS.toNanos(60);
+
     private final PrintStream out;
     private final long limit;
 
@@ -20,6 +23,7 @@ final class Progress implements TestExecutionListener {
     private long latest = System.nanoTime();
     private String current = "no test yet";
     private boolean running;
+    private long spoken = System.nanoTime();
 
     // Of the thread that runs the tests.
     private String type = "";
@@ -70,7 +74,11 @@ final class Progress implements TestExecutionListener {
             if (running && left <= 0) {
                 return current;
             }
-            TimeUnit.NANOSECONDS.timedWait(this, running ? left : limit);
+            TimeUnit.NANOSECONDS.timedWait(this, Math.min(running ? left : limit, BEAT));
+            if (running && System.nanoTime() - spoken >= BEAT) {
+                spoken = System.nanoTime();
+                out.println("    at " + current);
+            }
         }
     }
 
@@ -97,6 +105,9 @@ final class Progress implements TestExecutionListener {
     private synchronized void advance(String name, boolean runs) {
         latest = System.nanoTime();
         current = name;
+        if (!runs || !running) {
+            spoken = latest;
+        }
         running = runs;
         notifyAll();
     }

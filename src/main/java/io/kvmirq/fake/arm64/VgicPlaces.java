@@ -19,7 +19,6 @@ final class VgicPlaces {
 
     static final long PAGE = 0x1_0000;
     static final long PAGE_OF_GICV2 = 0x1000;
-    private static final long DISTRIBUTOR_SIZE = PAGE;
     private static final long CPU_INTERFACE_SIZE = 2 * PAGE_OF_GICV2;
     private static final long REPAGE = 2 * PAGE;
 

@@ -41,7 +41,7 @@ record RawCall(
     }
 
     /** The naming of one call. */
-    private static final class Naming implements Masking.Process {
+    private static final class Naming implements Masking.Holder {
         private static final ByteBuffer NONE = ByteBuffer.allocate(0);
 
         private final RawCall raw;

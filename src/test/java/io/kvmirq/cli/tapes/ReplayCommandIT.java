@@ -111,7 +111,7 @@ class ReplayCommandIT {
         Machine.assumeProgram("cc");
         Path program = temporary.resolve("taped");
         Path source = Machine.root().resolve("src/test/native/taped.c");
-        Machine.assumeSucceeds("cc", "-o", program.toString(), source.toString());
+        Machine.compile("-o", program.toString(), source.toString());
         run("tape", "-o", tape(), "--", program.toString());
         assertThat(Files.readAllLines(Path.of(tape())))
                 .allMatch(line -> line.startsWith("{"))

@@ -136,7 +136,7 @@ class TapeCommandIT {
         Machine.assumeProgram("cc");
         Path source = Files.writeString(temporary.resolve("leaves.c"), "#include <sys/stat.h>\n" + LEAVES_ONE_RUNNING);
         String program = temporary.resolve("leaves").toString();
-        Machine.assumeSucceeds("cc", "-o", program, source.toString());
+        Machine.compile("-o", program, source.toString());
         Path tape = temporary.resolve("left");
         Path go = temporary.resolve("go");
         Path done = temporary.resolve("done");
@@ -170,7 +170,7 @@ class TapeCommandIT {
         Machine.assumeProgram("cc");
         Path source = Files.writeString(temporary.resolve("empty.c"), "int main(void) { return 4; }\n");
         String program = temporary.resolve("static").toString();
-        Machine.assumeSucceeds("cc", "-static", "-o", program, source.toString());
+        Machine.compile("-static", "-o", program, source.toString());
         Cli.Ended ended = Cli.run("tape", "--", program);
         assertThat(ended.exitCode()).isEqualTo(4);
         assertThat(ended.err().strip())
@@ -206,7 +206,7 @@ class TapeCommandIT {
         Machine.assumeProgram("cc");
         Path source = Files.writeString(temporary.resolve("told.c"), UNTIL_TOLD);
         String program = temporary.resolve("told").toString();
-        Machine.assumeSucceeds("cc", "-o", program, source.toString());
+        Machine.compile("-o", program, source.toString());
         Path tape = temporary.resolve("kept");
         Cli cli = Cli.jvm("-Djava.io.tmpdir=" + temporary);
         Process process =
@@ -256,7 +256,7 @@ class TapeCommandIT {
         Machine.assumeProgram("cc");
         Path source = Files.writeString(temporary.resolve("waits.c"), UNTIL_THE_FILE_IS_THERE);
         String program = temporary.resolve("waits").toString();
-        Machine.assumeSucceeds("cc", "-o", program, source.toString());
+        Machine.compile("-o", program, source.toString());
         Path go = temporary.resolve("go");
         Process process = Cli.launcher().start("tape", "--", program, go.toString());
         try (BufferedReader reader =
