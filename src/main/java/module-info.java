@@ -27,7 +27,6 @@ module io.kvmirq {
     exports io.kvmirq.arch.vcpu;
     exports io.kvmirq.arch.vtd;
     exports io.kvmirq.backend;
-    exports io.kvmirq.explain;
     exports io.kvmirq.fake;
     exports io.kvmirq.forward;
     exports io.kvmirq.host;

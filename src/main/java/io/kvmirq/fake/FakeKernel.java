@@ -25,6 +25,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -282,9 +283,9 @@ public final class FakeKernel extends SystemCalls {
         return time.locked(() -> time.waiting());
     }
 
-    /** The rules that determined the answers so far. */
-    public Set<Answer> rulesUsed() {
-        return time.locked(() -> host.rules().used());
+    /** The rules that determined the answers so far, by name, as {@code kvmirq errno} shows them. */
+    public Set<String> rulesUsed() {
+        return time.locked(() -> host.rules().used().stream().map(Answer::name).collect(Collectors.toSet()));
     }
 
     /** The calls that rules have refused so far, without duplicates. */

@@ -24,6 +24,7 @@ import java.util.function.Supplier;
  * IllegalArgumentException} and closed ones with {@link ClosedHandleException}, before the kernel is called.
  * Thread-safe.
  */
+@SuppressWarnings("exports") // Only packages of this module extend it.
 public class Calls {
     private static final int EINTR = -Errno.EINTR.number();
     /** More than any profiler can interrupt; a filter of system calls may answer EINTR for ever. */

@@ -42,8 +42,8 @@
  *   <li>{@link io.kvmirq.kernel}, {@link io.kvmirq.kvm}, {@link io.kvmirq.vfio} and {@link io.kvmirq.forward}: the kernel,
  *       its VMs and devices, and the interrupts forwarded between them, for authors of a VMM.
  *   <li>{@link io.kvmirq.mirror} and {@link io.kvmirq.host}: the predicted state, and the state that files of a host show.
- *   <li>{@link io.kvmirq.explain}: causes of an errno.
- *   <li>{@link io.kvmirq.fake}, {@link io.kvmirq.recording} and its packages: the fake kernel, tapes and
+ *   <li>{@link io.kvmirq.fake}, {@link io.kvmirq.recording}, {@link io.kvmirq.recording.tapes} and
+ *       {@link io.kvmirq.recording.replay}: the fake kernel, tapes and
  *       faults, for authors of tests.
  *   <li>{@link io.kvmirq.arch}, {@link io.kvmirq.arch.apic}, {@link io.kvmirq.arch.amd}, {@link io.kvmirq.arch.vtd} and
  *       {@link io.kvmirq.arch.gic}: bit formats; {@link io.kvmirq.arch.intx}: the policy of direct EOI; {@link

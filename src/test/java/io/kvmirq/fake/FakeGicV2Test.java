@@ -214,14 +214,14 @@ class FakeGicV2Test {
         vm.setSpi(SPI, true);
         assertThat(guest(FIRST).acknowledge()).isEqualTo(SPI.number());
         assertThat(guest(FIRST).end(SPI.number())).isTrue();
-        assertThat(fake.rulesUsed())
+        assertThat(Refusals.rules(fake))
                 .contains(VgicAnswer.GICV2_MASK)
                 .doesNotContain(VgicAnswer.VGIC_MASK, VgicAnswer.VGIC_LEVEL_LATCH);
         vgic.makeLevel(SPI);
         vm.setSpi(SPI, true);
         assertThat(guest(FIRST).acknowledge()).isEqualTo(SPI.number());
         assertThat(guest(FIRST).end(SPI.number())).isTrue();
-        assertThat(fake.rulesUsed()).contains(VgicAnswer.VGIC_LEVEL_LATCH);
+        assertThat(Refusals.rules(fake)).contains(VgicAnswer.VGIC_LEVEL_LATCH);
     }
 
     @Test

@@ -199,7 +199,7 @@ class FakeKernelTest {
         assertThat(fake.vmCreate(kvm, 0)).isNotNegative();
         kernel.callAsForeignProcess(false);
         assertThat(fake.irqchipCreate(vm)).isZero();
-        assertThat(kernel.rulesUsed()).contains(FileAnswer.FOREIGN_PROCESS);
+        assertThat(Refusals.rules(kernel)).contains(FileAnswer.FOREIGN_PROCESS);
     }
 
     /** A full table is seen before the type of the VM. */

@@ -144,7 +144,7 @@ class GicV4ForwardingTest {
         assertThat(posted > 0).isEqualTo(profile.endsWith("gicv4"));
         System.out.println(profile + ": sent " + use.sent + ", taken " + use.taken + ", posted in " + posted + " of "
                 + STEPS + " steps");
-        assertThat(use.world.fake.rulesUsed()).doesNotContain(VgicAnswer.VLPI_WARNS);
+        assertThat(Refusals.rules(use.world.fake)).doesNotContain(VgicAnswer.VLPI_WARNS);
     }
 
     @Test
@@ -157,6 +157,6 @@ class GicV4ForwardingTest {
         assertThat(world.vcpus.get(1).acknowledge())
                 .as("the vCPU of the new route")
                 .isEqualTo(NONE);
-        assertThat(world.fake.rulesUsed()).contains(VgicAnswer.VLPI_WARNS);
+        assertThat(Refusals.rules(world.fake)).contains(VgicAnswer.VLPI_WARNS);
     }
 }

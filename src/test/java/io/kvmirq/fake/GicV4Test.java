@@ -47,7 +47,7 @@ class GicV4Test {
         assertThat(arm.vcpu().isPending(LPI)).isTrue();
         assertThat(arm.vcpu().acknowledge()).isEqualTo(LPI);
         assertThat(arm.vcpu().acknowledge()).isEqualTo(NONE);
-        assertThat(arm.fake.rulesUsed()).contains(VgicAnswer.VLPI_MADE);
+        assertThat(Refusals.rules(arm.fake)).contains(VgicAnswer.VLPI_MADE);
     }
 
     /** Hardware knows neither: they are KVM's. The CPU interface is hardware's. */
@@ -114,7 +114,7 @@ class GicV4Test {
         assertThat(arm.vcpu().hostIrq(LPI)).isEmpty();
         assertThat(arm.hardware.sendMessage(0)).isTrue();
         assertThat(arm.counts()).containsExactly(1, 0);
-        assertThat(arm.fake.rulesUsed()).contains(VgicAnswer.VLPI_NOT_MADE);
+        assertThat(Refusals.rules(arm.fake)).contains(VgicAnswer.VLPI_NOT_MADE);
     }
 
     @ParameterizedTest
@@ -166,7 +166,7 @@ class GicV4Test {
         assertThat(arm.vcpu().hostIrq(SECOND)).isPresent();
         assertThat(arm.hardware.sendMessage(0)).isFalse();
         assertThat(arm.vcpus.get(1).acknowledge()).isEqualTo(SECOND);
-        assertThat(arm.fake.rulesUsed())
+        assertThat(Refusals.rules(arm.fake))
                 .contains(VgicAnswer.VLPI_ENDS_WITH_ROUTE)
                 .doesNotContain(VgicAnswer.VLPI_WARNS);
     }
@@ -187,7 +187,7 @@ class GicV4Test {
         host.hardware.sendMessage(0);
         assertThat(host.vcpus.get(1).acknowledge()).as("the new route").isEqualTo(NONE);
         assertThat(host.vcpu().acknowledge()).as("the old route").isEqualTo(LPI);
-        assertThat(host.fake.rulesUsed()).contains(VgicAnswer.VLPI_STAYS_BEFORE, VgicAnswer.VLPI_WARNS);
+        assertThat(Refusals.rules(host.fake)).contains(VgicAnswer.VLPI_STAYS_BEFORE, VgicAnswer.VLPI_WARNS);
     }
 
     @ParameterizedTest
@@ -201,7 +201,7 @@ class GicV4Test {
         assertThat(host.hardware.sendMessage(0)).isFalse();
         assertThat(host.vcpus.get(1).acknowledge()).isEqualTo(SECOND);
         irqfd.close();
-        assertThat(host.fake.rulesUsed()).doesNotContain(VgicAnswer.VLPI_WARNS);
+        assertThat(Refusals.rules(host.fake)).doesNotContain(VgicAnswer.VLPI_WARNS);
     }
 
     // The end

@@ -2,9 +2,11 @@
 package io.kvmirq.fake;
 
 import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.Answers;
 import io.kvmirq.explain.FileAnswer;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import java.util.stream.Stream;
 
 /** The calls that fakes have refused, for tests of other packages. */
@@ -18,6 +20,11 @@ public final class Refusals {
     public record Refused(Answer rule, String call, long request, List<String> facts) {}
 
     private Refusals() {}
+
+    /** The rules that a fake has used. */
+    public static Set<Answer> rules(FakeKernel fake) {
+        return Answers.rules(fake.rulesUsed());
+    }
 
     public static Stream<Refused> of(FakeKernel fake) {
         return fake.refusals().stream()

@@ -25,6 +25,7 @@ import io.kvmirq.fake.FakeArmVcpu;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakePlatformDevice;
 import io.kvmirq.fake.Profile;
+import io.kvmirq.fake.Refusals;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
@@ -274,7 +275,7 @@ class Abi2014Test {
         host.hardware.serve(0);
         host.hardware.requestService(0);
         assertThat(event.drain()).as("the line masked itself").isZero();
-        assertThat(host.fake.rulesUsed()).contains(InterruptAnswer.FORWARD_STUB);
+        assertThat(Refusals.rules(host.fake)).contains(InterruptAnswer.FORWARD_STUB);
         host.abi.unforward(host.irq);
     }
 
@@ -322,7 +323,7 @@ class Abi2014Test {
         arm.hardware.requestService(0);
         assertThat(arm.guest.acknowledge()).isEqualTo(ID);
         arm.abi.unforward(arm.irq);
-        assertThat(arm.fake.rulesUsed()).contains(InterruptAnswer.UNFORWARD_LIVE);
+        assertThat(Refusals.rules(arm.fake)).contains(InterruptAnswer.UNFORWARD_LIVE);
         arm.guest.end(ID);
         assertThat(arm.guest.acknowledge()).as("the line was still high").isEqualTo(ID);
         assertThat(ListRegister.HW.isSet(arm.guest.listRegister(ID))).isFalse();

@@ -24,7 +24,8 @@ class TapeEndsTest {
         Machine.assumeProgram("cc");
         Path root = Machine.root();
         program = temporary.resolve("tapeends").toString();
-        Machine.compile("-std=c11",
+        Machine.compile(
+                "-std=c11",
                 "-D_GNU_SOURCE",
                 "-I" + root.resolve("native"),
                 "-o",

@@ -21,13 +21,13 @@ public final class RulesSeen {
 
     /** Of a fake that was asked what a real kernel was asked in the same run. */
     public static synchronized void add(FakeKernel fake) {
-        SEEN.addAll(fake.rulesUsed());
+        SEEN.addAll(Refusals.rules(fake));
         addRefusals(fake);
     }
 
     /** Of a fake that was compared with what a kernel of the lab once answered: nothing was measured here. */
     public static synchronized void addRecorded(FakeKernel fake) {
-        fake.rulesUsed().stream().filter(rule -> rule.grade() == Grade.LAB).forEach(SEEN::add);
+        Refusals.rules(fake).stream().filter(rule -> rule.grade() == Grade.LAB).forEach(SEEN::add);
         addRefusals(fake);
     }
 

@@ -5,6 +5,7 @@ import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.KernelReport;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.Answers;
 import io.kvmirq.explain.Grade;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.selftest.Irqchip;
@@ -27,7 +28,7 @@ final class SelftestJson {
             }
             fake.ifPresent(one -> json.texts(
                     "inferredRules",
-                    one.rulesUsed().stream()
+                    Answers.rules(one.rulesUsed()).stream()
                             .filter(rule -> rule.grade() == Grade.INFERRED)
                             .map(Answer::name)
                             .toList()));

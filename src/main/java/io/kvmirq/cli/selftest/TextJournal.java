@@ -4,6 +4,7 @@ package io.kvmirq.cli.selftest;
 import io.kvmirq.cli.frame.KernelReport;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.Answers;
 import io.kvmirq.explain.Grade;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
@@ -78,7 +79,7 @@ final class TextJournal implements Journal {
                 + (skipped == 0 ? "" : ", " + skipped + " skipped")
                 + (irqchip.runsGuest() ? "" : " in the pending state, no guest ran,") + " on the "
                 + (kernel.isReal() ? "real kernel" : report.name()));
-        fake.ifPresent(kernel -> report.line(rulesUsed(kernel.rulesUsed())));
+        fake.ifPresent(kernel -> report.line(rulesUsed(Answers.rules(kernel.rulesUsed()))));
     }
 
     /** The rules used, by grade: they tell how much a pass on the fake proves. */
