@@ -59,7 +59,7 @@ class SummaryTest {
     }
 
     private void passed(String run, String kernel) throws IOException {
-        test(run, kernel, TestRow.Status.PASSED, "io.kvmirq.SomeTest.passes", "", "");
+        test(run, kernel, TestRow.Status.PASSED, Verdict.SEARCH + ".passes", "", "");
     }
 
     private void skipped(String run, String reason) throws IOException {
@@ -172,6 +172,43 @@ class SummaryTest {
     private void measuredRules() throws IOException {
         rule("baseline", "EVENTFD_FULL", Grade.MEASURED, true);
         rule("baseline", "EVENTFD_EMPTY", Grade.MEASURED, false);
+    }
+
+    @Test
+    void withoutRandomCallsAnUnmeasuredRuleIsOnlySaid() throws IOException {
+        test("baseline", TestRow.REAL_KVM, TestRow.Status.PASSED, "io.kvmirq.SomeTest.passes", "", "");
+        measuredRules();
+        assertThat(print(HERE).failures()).isEmpty();
+        assertThat(print(HERE).lines())
+                .contains("not measured in this run: EVENTFD_EMPTY, which may need make test's random calls");
+    }
+
+    @Test
+    void slowestClassesAreNamed() throws IOException {
+        passed("baseline", TestRow.REAL_KVM);
+        StringBuilder seconds = new StringBuilder();
+        for (int i = 0; i < 12; i++) {
+            seconds.append("baseline\tio.kvmirq.C")
+                    .append(i)
+                    .append("Test\t")
+                    .append(i)
+                    .append(".5\n");
+        }
+        Files.writeString(directory.resolve("baseline@7.seconds"), seconds);
+        assertThat(print(HERE).lines())
+                .containsSequence(
+                        "slowest classes, seconds:", "   11.5  C11Test (baseline)", "   10.5  C10Test (baseline)")
+                .contains("    2.5  C2Test (baseline)")
+                .doesNotContain("    1.5  C1Test (baseline)");
+    }
+
+    @Test
+    void filesOfProcessesThatShareARunAreMerged() throws IOException {
+        passed("baseline@1", TestRow.REAL_KVM);
+        Files.move(directory.resolve("baseline@1.tsv"), directory.resolve("baseline@2.tsv"));
+        Files.writeString(directory.resolve("baseline@2.rules"), "A\tmeasured\tunseen\ttext\n");
+        Files.writeString(directory.resolve("baseline@3.rules"), "A\tmeasured\tseen\ttext\n");
+        assertThat(print(HERE).failures()).as("another process saw it").isEmpty();
     }
 
     @Test
