@@ -41,7 +41,9 @@ class ForwardKillContract extends VfioSuite {
             Process user = VfioKillContract.user(
                     vfio, ForwardKilledUser.class, Integer.toString(seed), Integer.toString(call));
             try {
-                assertThat(user.waitFor()).as("status, seed " + seed).isEqualTo(KILLED);
+                assertThat(VfioKillContract.status(user))
+                        .as("status, seed " + seed)
+                        .isEqualTo(KILLED);
             } finally {
                 user.destroyForcibly();
             }

@@ -12,20 +12,30 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import io.kvmirq.Errno;
 import java.io.BufferedReader;
 import java.io.IOException;
+import java.lang.management.ManagementFactory;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 
 /** The host after a process with VFIO devices and a VM was killed. */
 @VfioContract
 class VfioKillContract extends VfioSuite {
     /** Starts a program of ours that uses the same kernel. */
+    private static final long LONGEST_SECONDS = 120;
+
+    private static final long STACKS_SECONDS = 10;
+
     static Process user(VfioWorld vfio, Class<?> program, String... arguments) throws IOException {
         List<String> command = new ArrayList<>(
                 List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString()));
+        // The archive of classes and the compiler of this JVM: in the lab a JVM starts twice as fast with them.
+        ManagementFactory.getRuntimeMXBean().getInputArguments().stream()
+                .filter(option -> option.startsWith("-XX:"))
+                .forEach(command::add);
         for (String property : new String[] {"kvmirq.library", "jna.library.path"}) {
             String value = System.getProperty(property);
             if (value != null) {
@@ -38,6 +48,20 @@ class VfioKillContract extends VfioSuite {
         return new ProcessBuilder(command)
                 .redirectError(ProcessBuilder.Redirect.INHERIT)
                 .start();
+    }
+
+    /** Waits for the end of a user, and returns its status. A user that does not end shows its stacks. */
+    static int status(Process user) throws IOException, InterruptedException {
+        if (!user.waitFor(LONGEST_SECONDS, TimeUnit.SECONDS)) {
+            new ProcessBuilder("kill", "-QUIT", Long.toString(user.pid()))
+                    .start()
+                    .waitFor();
+            user.waitFor(STACKS_SECONDS, TimeUnit.SECONDS);
+            byte[] said = user.getInputStream()
+                    .readNBytes(Math.max(user.getInputStream().available(), 0));
+            throw new AssertionError("the user did not end; it said:\n" + new String(said, StandardCharsets.UTF_8));
+        }
+        return user.exitValue();
     }
 
     /** The lines of the host's interrupts that belong to VFIO. */
