@@ -9,8 +9,8 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 class TestsTest {
-    private static final List<String> ALL = List.of(
-            "io.kvmirq.kvm.IrqfdTest", "io.kvmirq.contract.IrqfdContract", "io.kvmirq.testing.TestsTest");
+    private static final List<String> ALL =
+            List.of("io.kvmirq.kvm.IrqfdTest", "io.kvmirq.contract.IrqfdContract", "io.kvmirq.testing.TestsTest");
 
     @ParameterizedTest
     @CsvSource({
