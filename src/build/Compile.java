@@ -41,6 +41,7 @@ import org.objectweb.asm.Opcodes;
  * the same sources again.
  */
 final class Compile {
+    private static final Path STATES = Path.of("target/build");
     private static final String PACKAGE = "io/kvmirq/";
     private static final Pattern OUR_TYPE = Pattern.compile(PACKAGE + "[\\w/]+");
 
@@ -99,29 +100,43 @@ final class Compile {
     }
 
     /**
-     * Compiles a unit: {@code NAME SOURCES CLASSES RESOURCES UNITS OPTION...}. RESOURCES is copied to CLASSES and may be
-     * missing; UNITS are the names of the units that it uses, with a comma between two, or {@code -}.
+     * Compiles units one after the other, with {@code --} before each: {@code NAME SOURCES CLASSES RESOURCES UNITS
+     * OPTION...}. RESOURCES is copied to CLASSES and may be missing; UNITS are the names of the units that it uses, with a
+     * comma between two, or {@code -}.
      */
     public static void main(String[] arguments) throws IOException {
-        Path states = Path.of("target/build");
-        Files.createDirectories(states);
-        Path classes = Path.of(arguments[2]);
-        List<String> options = new ArrayList<>(List.of(arguments).subList(5, arguments.length));
-        Compile unit = new Compile(Path.of(arguments[1]), classes, states.resolve(arguments[0] + ".state"), options);
-        for (String used : arguments[4].split(",")) {
-            unit.after.seen.putAll(State.read(states.resolve(used + ".state")).types);
+        Files.createDirectories(STATES);
+        List<String> rest = List.of(arguments);
+        while (!rest.isEmpty()) {
+            List<String> after = rest.subList(1, rest.size());
+            int next = after.indexOf("--");
+            if (!compile(next < 0 ? after : after.subList(0, next))) {
+                System.exit(1);
+            }
+            rest = next < 0 ? List.of() : after.subList(next, after.size());
         }
-        copy(Path.of(arguments[3]), classes);
+    }
+
+    private static boolean compile(List<String> arguments) throws IOException {
+        Path classes = Path.of(arguments.get(2));
+        List<String> options = arguments.subList(5, arguments.size());
+        Compile unit =
+                new Compile(Path.of(arguments.get(1)), classes, STATES.resolve(arguments.get(0) + ".state"), options);
+        for (String used : arguments.get(4).split(",")) {
+            unit.after.seen.putAll(State.read(STATES.resolve(used + ".state")).types);
+        }
+        copy(Path.of(arguments.get(3)), classes);
         if (!unit.compile()) {
-            System.exit(1);
+            return false;
         }
         if (!unit.after.equals(unit.before)) {
             unit.after.write(unit.stateFile);
         }
         if (!unit.compiled.isEmpty()) {
             System.out.println("compiled " + unit.compiled.size() + " of " + (unit.after.hashes.size() - 1)
-                    + " sources of " + arguments[1]);
+                    + " sources of " + arguments.get(1));
         }
+        return true;
     }
 
     private static void copy(Path resources, Path classes) throws IOException {
