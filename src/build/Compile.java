@@ -42,8 +42,7 @@ import org.objectweb.asm.Opcodes;
  */
 final class Compile {
     private static final Path STATES = Path.of("target/build");
-    private static final String PACKAGE = "io/kvmirq/";
-    private static final Pattern OUR_TYPE = Pattern.compile(PACKAGE + "[\\w/]+");
+    private static final Pattern OUR_TYPE = Pattern.compile("io/kvmirq/[\\w/]+");
 
     /** Above this share of a unit's sources, one compilation of all is faster than rounds. */
     private static final double MOST = 0.4;
@@ -53,7 +52,8 @@ final class Compile {
     private final Path stateFile;
     private final List<String> options;
     private final State before;
-    private final State after = new State(new TreeMap<>(), new TreeMap<>(), new TreeMap<>());
+    private final State after = State.empty();
+    private final List<Path> usedClasses = new ArrayList<>();
     private final Set<String> compiled = new TreeSet<>();
 
     /**
@@ -62,20 +62,25 @@ final class Compile {
      * @param hashes of the sources by path, and of the options by the empty path
      * @param types of this unit: the hash of the declarations that other sources can see, by name of the outermost type
      * @param seen the same of the units before it
+     * @param resources the copied files
      */
-    private record State(Map<String, String> hashes, Map<String, String> types, Map<String, String> seen) {
+    private record State(
+            Map<String, String> hashes, Map<String, String> types, Map<String, String> seen, Set<String> resources) {
+        static State empty() {
+            return new State(new TreeMap<>(), new TreeMap<>(), new TreeMap<>(), new TreeSet<>());
+        }
+
         static State read(Path file) throws IOException {
-            State state = new State(new TreeMap<>(), new TreeMap<>(), new TreeMap<>());
+            State state = empty();
             if (Files.exists(file)) {
                 for (String line : Files.readAllLines(file)) {
                     String[] cells = line.split("\t", -1);
-                    Map<String, String> map =
-                            switch (cells[0]) {
-                                case "source" -> state.hashes;
-                                case "type" -> state.types;
-                                default -> state.seen;
-                            };
-                    map.put(cells[1], cells[2]);
+                    switch (cells[0]) {
+                        case "source" -> state.hashes.put(cells[1], cells[2]);
+                        case "type" -> state.types.put(cells[1], cells[2]);
+                        case "resource" -> state.resources.add(cells[1]);
+                        default -> state.seen.put(cells[1], cells[2]);
+                    }
                 }
             }
             return state;
@@ -86,6 +91,7 @@ final class Compile {
             hashes.forEach((path, hash) -> lines.add("source\t" + path + "\t" + hash));
             types.forEach((type, hash) -> lines.add("type\t" + type + "\t" + hash));
             seen.forEach((type, hash) -> lines.add("seen\t" + type + "\t" + hash));
+            resources.forEach(resource -> lines.add("resource\t" + resource));
             Path written = Files.write(file.resolveSibling(file.getFileName() + ".new"), lines);
             Files.move(written, file, StandardCopyOption.REPLACE_EXISTING);
         }
@@ -96,13 +102,18 @@ final class Compile {
         this.classes = classes;
         this.stateFile = stateFile;
         this.options = options;
-        before = Files.isDirectory(classes) ? State.read(stateFile) : new State(Map.of(), Map.of(), Map.of());
+        before = Files.isDirectory(classes) ? State.read(stateFile) : State.empty();
+        if (!Files.exists(stateFile)) {
+            for (Path stale : files(classes, ".class")) {
+                Files.delete(stale);
+            }
+        }
     }
 
     /**
-     * Compiles units one after the other, with {@code --} before each: {@code NAME SOURCES CLASSES RESOURCES UNITS
-     * OPTION...}. RESOURCES is copied to CLASSES and may be missing; UNITS are the names of the units that it uses, with a
-     * comma between two, or {@code -}.
+     * Compiles units one after the other, with {@code --} before each: {@code NAME SOURCES CLASSES RESOURCES USED
+     * OPTION...}. RESOURCES is copied to CLASSES and may be missing; USED is the unit that this one uses and its classes,
+     * {@code NAME=CLASSES}, or {@code -}.
      */
     public static void main(String[] arguments) throws IOException {
         Files.createDirectories(STATES);
@@ -122,10 +133,12 @@ final class Compile {
         List<String> options = arguments.subList(5, arguments.size());
         Compile unit =
                 new Compile(Path.of(arguments.get(1)), classes, STATES.resolve(arguments.get(0) + ".state"), options);
-        for (String used : arguments.get(4).split(",")) {
-            unit.after.seen.putAll(State.read(STATES.resolve(used + ".state")).types);
+        if (!arguments.get(4).equals("-")) {
+            String[] used = arguments.get(4).split("=");
+            unit.after.seen.putAll(State.read(STATES.resolve(used[0] + ".state")).types);
+            unit.usedClasses.add(Path.of(used[1]));
         }
-        copy(Path.of(arguments.get(3)), classes);
+        unit.copy(Path.of(arguments.get(3)));
         if (!unit.compile()) {
             return false;
         }
@@ -139,12 +152,18 @@ final class Compile {
         return true;
     }
 
-    private static void copy(Path resources, Path classes) throws IOException {
+    private void copy(Path resources) throws IOException {
         for (Path file : files(resources, "")) {
             Path copy = classes.resolve(resources.relativize(file));
+            after.resources.add(resources.relativize(file).toString());
             if (!Files.exists(copy) || Files.mismatch(file, copy) >= 0) {
                 Files.createDirectories(copy.getParent());
                 Files.copy(file, copy, StandardCopyOption.REPLACE_EXISTING);
+            }
+        }
+        for (String gone : before.resources) {
+            if (!after.resources.contains(gone)) {
+                Files.deleteIfExists(classes.resolve(gone));
             }
         }
     }
@@ -159,24 +178,27 @@ final class Compile {
         Set<String> changedTypes = differences(before.seen, after.seen);
         Set<String> todo = differences(before.hashes, after.hashes);
         boolean everything = todo.remove("") || todo.contains("module-info.java");
-        for (String source : todo) {
-            String type = source.replaceFirst("\\.java$", "");
-            deleteClasses(type);
-            if (!all.contains(source)) {
+        for (String type : before.types.keySet()) {
+            if (!type.equals(CONSTANTS) && !all.contains(type + ".java")) {
                 changedTypes.add(type);
-                if (!constants(before.types.getOrDefault(type, ".")).isEmpty()) {
-                    changedTypes.add(CONSTANTS);
-                }
+                todo.addAll(naming(type, all));
+                everything |= !constants(before.types.get(type)).isEmpty();
+                todo.add(type + ".java");
             }
+        }
+        todo.addAll(everything || changedTypes.contains(CONSTANTS) ? all : dependents(changedTypes, all));
+        forget(todo);
+        for (String source : todo) {
+            deleteClasses(source.replaceFirst("\\.java$", ""));
         }
         after.types.putAll(before.types);
         after.types.keySet().removeIf(type -> !type.equals(CONSTANTS) && !all.contains(type + ".java"));
         todo.retainAll(all);
-        todo.addAll(everything || changedTypes.contains(CONSTANTS) ? all : dependents(changedTypes, all));
         while (!todo.isEmpty()) {
             if (todo.size() > MOST * all.size()) {
                 todo = new TreeSet<>(all);
             }
+            forget(todo);
             if (!javac(todo)) {
                 return false;
             }
@@ -186,6 +208,25 @@ final class Compile {
             todo.removeAll(compiled);
         }
         return true;
+    }
+
+    /** Sources whose classes are about to change: they are compiled again if this run fails, also after a revert. */
+    private void forget(Set<String> todo) throws IOException {
+        if (before.hashes.keySet().removeAll(todo)) {
+            before.write(stateFile);
+        }
+    }
+
+    /** The sources that name a type, if only in a comment: a removed type is an error there. */
+    private Set<String> naming(String type, Set<String> all) throws IOException {
+        Pattern name = Pattern.compile("\\b" + type.substring(type.lastIndexOf('/') + 1) + "\\b");
+        Set<String> naming = new TreeSet<>();
+        for (String source : all) {
+            if (name.matcher(Files.readString(sources.resolve(source))).find()) {
+                naming.add(source);
+            }
+        }
+        return naming;
     }
 
     private void deleteClasses(String type) throws IOException {
@@ -307,14 +348,13 @@ final class Compile {
         Map<String, Set<String>> named = new HashMap<>();
         Map<String, Set<String>> parents = new HashMap<>();
         for (Path file : files(classes, ".class")) {
-            String path = classes.relativize(file).toString();
-            if (path.startsWith(PACKAGE)) {
-                ClassReader reader = new ClassReader(Files.readAllBytes(file));
-                names(reader, named.computeIfAbsent(outermost(path), type -> new HashSet<>()));
-                Set<String> above = parents.computeIfAbsent(outermost(path), type -> new HashSet<>());
-                Stream.concat(Stream.of(reader.getSuperName()), Stream.of(reader.getInterfaces()))
-                        .map(Compile::outermost)
-                        .forEach(above::add);
+            ClassReader reader = new ClassReader(Files.readAllBytes(file));
+            names(reader, named.computeIfAbsent(outermost(reader.getClassName()), type -> new HashSet<>()));
+            addParents(reader, parents);
+        }
+        for (Path used : usedClasses) {
+            for (Path file : files(used, ".class")) {
+                addParents(new ClassReader(Files.readAllBytes(file)), parents);
             }
         }
         Set<String> changed = new HashSet<>(types);
@@ -333,6 +373,14 @@ final class Compile {
             }
         });
         return dependents;
+    }
+
+    private static void addParents(ClassReader reader, Map<String, Set<String>> parents) {
+        Set<String> above = parents.computeIfAbsent(outermost(reader.getClassName()), type -> new HashSet<>());
+        if (reader.getSuperName() != null) {
+            above.add(outermost(reader.getSuperName()));
+        }
+        Stream.of(reader.getInterfaces()).map(Compile::outermost).forEach(above::add);
     }
 
     /** Adds our types that a constant pool names, in any of its texts. */
@@ -384,7 +432,7 @@ final class Compile {
         }
         try (Stream<Path> files = Files.walk(directory)) {
             return files.filter(file -> file.toString().endsWith(suffix) && Files.isRegularFile(file))
-                    .filter(file -> !file.toString().contains("META-INF/versions"))
+                    .filter(file -> !directory.relativize(file).toString().contains("META-INF/versions"))
                     .toList();
         } catch (IOException e) {
             throw new UncheckedIOException(e);

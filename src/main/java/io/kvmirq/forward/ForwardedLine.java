@@ -57,13 +57,14 @@ final class ForwardedLine extends ForwardedIrq {
         try (Undo undo = new Undo()) {
             event = undo.add(EventFd.create(vm.kernel()));
             resample = level ? Optional.of(undo.add(EventFd.create(vm.kernel()))) : Optional.empty();
-            try {
-                Irqfd irqfd = undo.add(maskedIrqfd());
+            try (Undo inKernel = new Undo()) {
+                Irqfd irqfd = inKernel.add(maskedIrqfd());
                 irqfd.unmask();
                 if (level) {
                     checks.requirePin(gsi, irq);
                 }
                 begin(irqfd, null);
+                inKernel.moveTo(undo);
             } catch (KernelException e) {
                 if (forwarding.userspace().isEmpty()
                         || direct.isPresent()

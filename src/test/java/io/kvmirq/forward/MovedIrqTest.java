@@ -190,6 +190,7 @@ class MovedIrqTest {
 
     @Test
     void lineOfASplitIrqchipIsInjectedByThisProcess() {
+        List<String> before = world.kernel.openHandles();
         try (Vm split = Vm.create(world.kernel);
                 Forwarding forwarding = forwarding(split, own)) {
             split.createSplitIrqchip(24);
@@ -207,6 +208,7 @@ class MovedIrqTest {
             loop.poll(0);
             assertThat(injected).hasSize(5);
         }
+        assertThat(world.kernel.openHandles()).isEqualTo(before);
     }
 
     /** The device asserts its line all the time: it is high on the other side too, and not stuck. */

@@ -112,6 +112,10 @@ final class Progress implements TestExecutionListener {
         notifyAll();
     }
 
+    boolean anyFailed() {
+        return anyFailed;
+    }
+
     /** Whether a test ran and none failed. */
     boolean succeeded() {
         return ran > 0 && !anyFailed;

@@ -6,6 +6,7 @@ import static org.junit.platform.engine.discovery.DiscoverySelectors.selectMetho
 
 import java.io.IOException;
 import java.io.PrintStream;
+import java.net.URI;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
@@ -100,7 +101,8 @@ final class Tests {
                 progress.end();
             }
         }
-        return progress.succeeded();
+        // Another process may have taken all classes.
+        return queue == null ? progress.succeeded() : !progress.anyFailed();
     }
 
     private static boolean claim(Path file) throws IOException {
@@ -114,8 +116,8 @@ final class Tests {
 
     /** The test classes beside this one, by name. */
     private static List<String> all() throws IOException {
-        Path classes = Path.of(
-                Tests.class.getProtectionDomain().getCodeSource().getLocation().getPath());
+        Path classes = Path.of(URI.create(
+                Tests.class.getProtectionDomain().getCodeSource().getLocation().toString()));
         try (Stream<Path> files = Files.walk(classes)) {
             return files.filter(file ->
                             TEST_CLASS.matcher(file.getFileName().toString()).matches())
