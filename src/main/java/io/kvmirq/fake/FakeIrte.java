@@ -14,7 +14,6 @@ import java.util.Optional;
  * @param words the entry as {@code kvmirq decode} takes it; empty if there is none, or if the profile names no hardware
  */
 public record FakeIrte(Form form, Optional<VcpuId> vcpu, Optional<InterruptVector> guestVector, String words) {
-    /** The form of an entry. */
     public enum Form {
         /** The vector has no interrupt of the host. */
         NONE,
@@ -24,7 +23,6 @@ public record FakeIrte(Form form, Optional<VcpuId> vcpu, Optional<InterruptVecto
         POSTED
     }
 
-    /** Whether the entry posts. */
     public boolean isPosted() {
         return form == Form.POSTED;
     }

@@ -143,12 +143,10 @@ public final class FakeVcpu {
 
     // What is seen
 
-    /** The id in its VM. */
     public VcpuId id() {
         return vcpu.id();
     }
 
-    /** Where it is. */
     public State state() {
         return time.locked(() -> {
             if (vcpu.isInGuest()) {

@@ -25,7 +25,6 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
     public enum Kind {
         /** The interrupt pin. */
         INTX(0),
-        /** MSI. */
         MSI(1),
         /** MSI-X. */
         MSIX(2),
@@ -40,7 +39,6 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
             this.index = index;
         }
 
-        /** The index that VFIO gives it. */
         public int index() {
             return index;
         }
@@ -63,7 +61,6 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
             this.bit = bit;
         }
 
-        /** The bit that VFIO sets for it. */
         public int bit() {
             return bit;
         }
@@ -80,9 +77,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
 
     /** Why VFIO refuses a device. */
     public enum Obstacle {
-        /** The function is a bridge. */
         BRIDGE,
-        /** No IOMMU is in use. */
         NO_IOMMU,
         /** The function is behind no IOMMU. */
         NO_GROUP,

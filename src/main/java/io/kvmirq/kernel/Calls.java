@@ -148,7 +148,6 @@ public class Calls {
         held.exit();
     }
 
-    /** The number of a held file. */
     protected static int number(Fd held) {
         return held.number();
     }
