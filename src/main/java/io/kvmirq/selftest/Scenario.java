@@ -49,7 +49,6 @@ public enum Scenario {
         return irqchip.runsGuest() ? way : wayWithoutGuest;
     }
 
-    /** Whether the scenario uses a pin of the in-kernel IOAPIC. */
     boolean needsPins() {
         return this == LEVEL;
     }

@@ -50,7 +50,6 @@ final class TapePrinter {
         out.flush();
     }
 
-    /** The number of lines printed. */
     long lines() {
         return lines;
     }

@@ -47,7 +47,6 @@ public final class IntxDevice {
         line.connect(this);
     }
 
-    /** Notes that VFIO has the device. */
     void claim() {
         if (!claimed.compareAndSet(false, true)) {
             throw new IllegalStateException("the device has a VfioIntx already: use that one");
