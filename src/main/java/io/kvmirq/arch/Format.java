@@ -87,7 +87,6 @@ public final class Format {
      * @param kind the name by which a user asks for it
      * @param title the structure in a few words
      * @param wordBits 32 or 64
-     * @param wordCount the number of words
      */
     public static FormatBuilder builder(String kind, String title, int wordBits, int wordCount) {
         return new FormatBuilder(kind, title, wordBits, wordCount);

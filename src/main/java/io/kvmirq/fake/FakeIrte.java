@@ -8,7 +8,6 @@ import java.util.Optional;
 /**
  * The entry of the host's remapping unit for a message of a device.
  *
- * @param form the form of the entry
  * @param vcpu the vCPU that the entry posts to
  * @param guestVector the vector in the guest, if the entry posts
  * @param words the entry as {@code kvmirq decode} takes it; empty if there is none, or if the profile names no hardware

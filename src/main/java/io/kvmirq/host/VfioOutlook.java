@@ -69,9 +69,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
     /**
      * The interrupts of an index.
      *
-     * @param kind the kind
      * @param count the number of interrupts. Empty if the configuration space could not be read
-     * @param flags the flags
      */
     public record Irqs(Kind kind, OptionalInt count, Set<Flag> flags) {}
 

@@ -16,7 +16,6 @@ import java.util.stream.Stream;
  * DirectEoiPolicy.shared(1).assertSafe().decide();
  * }</pre>
  *
- * @param traits the traits that hold
  * @param otherHandlers how many other handlers have the line
  */
 public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {

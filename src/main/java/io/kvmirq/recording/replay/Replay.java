@@ -52,7 +52,6 @@ public final class Replay implements Closeable {
     /**
      * A call answered otherwise: the first one, and none after it was made.
      *
-     * @param number of the call
      * @param call as the tape has it, answer included
      * @param open files by name
      */

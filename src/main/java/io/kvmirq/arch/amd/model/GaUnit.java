@@ -82,7 +82,6 @@ public class GaUnit {
     /**
      * The sizes and the features of a unit.
      *
-     * @param entries of the table
      * @param logEntries of the GA log, 2 or more; Linux uses 512. One of them stays free
      * @param logVector of the GA log's interrupt, sent to CPU 0
      * @param vapic whether guest mode is on: GAM of the control register

@@ -34,7 +34,6 @@ public interface LocalApic {
     /**
      * Whether a destination means this LAPIC, asked alone.
      *
-     * @param logical whether the destination is logical
      * @param quirk whether 0xff means every LAPIC in x2APIC mode too; KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK ends this
      */
     default boolean isFor(int destination, boolean logical, boolean quirk) {

@@ -27,7 +27,6 @@ final class ItsTables {
      *
      * @param eventBits how wide its event ids are
      * @param table the guest physical address of its table of events, which is written when the ITS is saved
-     * @param events by id
      */
     record Device(int eventBits, long table, Map<Integer, Event> events) {
         private long place(int event) {
