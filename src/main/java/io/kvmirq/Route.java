@@ -9,7 +9,6 @@ package io.kvmirq;
  * <p>Source: {@code struct kvm_irq_routing_entry}, {@code setup_routing_entry()} in virt/kvm/irqchip.c.
  */
 public sealed interface Route {
-    /** The GSI that the entry is for. */
     Gsi gsi();
 
     /**
@@ -24,7 +23,6 @@ public sealed interface Route {
      * A route to a pin of an interrupt controller in the kernel: of x86's full irqchip, or of the VGIC. Pin p of the
      * VGIC raises SPI p + 32; a signal to a pin beyond the VGIC's SPIs is lost.
      *
-     * @param chip the controller
      * @param pin 0–7 on a PIC, 0–23 on the IOAPIC, 0–987 on the VGIC
      */
     record Pin(Gsi gsi, Chip chip, int pin) implements Route {

@@ -36,7 +36,6 @@ public record Description(
         /**
          * Checks a value.
          *
-         * @param value the value of the field
          * @param bits the whole structure, as returned by {@link Format#bits}
          * @return what is wrong; empty if the manual allows the value
          */

@@ -87,7 +87,6 @@ public final class Format {
      * @param kind the name by which a user asks for it
      * @param title the structure in a few words
      * @param wordBits 32 or 64
-     * @param wordCount the number of words
      */
     public static FormatBuilder builder(String kind, String title, int wordBits, int wordCount) {
         return new FormatBuilder(kind, title, wordBits, wordCount);
@@ -108,7 +107,6 @@ public final class Format {
         return wordBits;
     }
 
-    /** The number of words. */
     public int wordCount() {
         return wordCount;
     }
@@ -205,7 +203,6 @@ public final class Format {
         return wordNames;
     }
 
-    /** The kind and the words in hex. */
     public String text(long... words) {
         return Arrays.stream(words)
                 .mapToObj(word -> " 0x" + Long.toHexString(word))

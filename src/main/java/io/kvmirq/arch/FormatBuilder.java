@@ -71,7 +71,6 @@ public final class FormatBuilder {
         return this;
     }
 
-    /** Makes the format. */
     public Format build() {
         return new Format(this);
     }

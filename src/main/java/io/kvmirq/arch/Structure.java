@@ -5,7 +5,6 @@ import java.util.List;
 
 /** The words of one structure. Any bits are accepted. Fields are read by their constants. */
 public interface Structure {
-    /** The description of the structure. */
     Format format();
 
     /** The structure in 64-bit words, a copy. */
@@ -16,7 +15,6 @@ public interface Structure {
         return field.value(bits());
     }
 
-    /** Whether any bit of a field of this structure is set. */
     default boolean is(BitField field) {
         return field.isSet(bits()[field.word()]);
     }

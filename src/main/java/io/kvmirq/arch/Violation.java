@@ -5,7 +5,6 @@ package io.kvmirq.arch;
  * A rule of the hardware's manual that bits from elsewhere break. Violations are listed and never thrown: what was read
  * from a machine is data.
  *
- * @param name the name of the field
  * @param text the value and what was expected
  */
 public record Violation(String name, String text) {

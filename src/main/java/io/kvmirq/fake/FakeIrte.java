@@ -8,13 +8,11 @@ import java.util.Optional;
 /**
  * The entry of the host's remapping unit for a message of a device.
  *
- * @param form the form of the entry
  * @param vcpu the vCPU that the entry posts to
  * @param guestVector the vector in the guest, if the entry posts
  * @param words the entry as {@code kvmirq decode} takes it; empty if there is none, or if the profile names no hardware
  */
 public record FakeIrte(Form form, Optional<VcpuId> vcpu, Optional<InterruptVector> guestVector, String words) {
-    /** The form of an entry. */
     public enum Form {
         /** The vector has no interrupt of the host. */
         NONE,
@@ -24,7 +22,6 @@ public record FakeIrte(Form form, Optional<VcpuId> vcpu, Optional<InterruptVecto
         POSTED
     }
 
-    /** Whether the entry posts. */
     public boolean isPosted() {
         return form == Form.POSTED;
     }

@@ -27,7 +27,6 @@ public final class FakeVcpu {
         PREEMPTED,
         /** On a processor, outside the guest. */
         LOADED,
-        /** On a processor, in the guest. */
         IN_GUEST,
         /** On no processor; its guest has halted and sleeps. */
         BLOCKED
@@ -143,12 +142,10 @@ public final class FakeVcpu {
 
     // What is seen
 
-    /** The id in its VM. */
     public VcpuId id() {
         return vcpu.id();
     }
 
-    /** Where it is. */
     public State state() {
         return time.locked(() -> {
             if (vcpu.isInGuest()) {

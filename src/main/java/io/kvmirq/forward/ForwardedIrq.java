@@ -83,7 +83,6 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return irqfd;
     }
 
-    /** The irqfd of an interrupt that is not relayed. */
     final Irqfd assigned() {
         return Objects.requireNonNull(irqfd, "neither irqfd nor relay");
     }
@@ -96,7 +95,6 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return state.relay() != null;
     }
 
-    /** The interrupt of the device. */
     public abstract DeviceIrq irq();
 
     /**

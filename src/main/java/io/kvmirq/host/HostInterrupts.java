@@ -26,7 +26,6 @@ public final class HostInterrupts implements HostIrqs {
     /**
      * An irq with a handler of VFIO: the vector has an eventfd.
      *
-     * @param irq the host irq
      * @param address the device
      * @param kind INTx, MSI or MSI-X
      * @param vector the vector of MSI or MSI-X; 0 for INTx

@@ -11,14 +11,9 @@ import java.util.OptionalInt;
 /**
  * A PCI function, as sysfs shows it.
  *
- * @param address its address
- * @param vendor the vendor id
- * @param device the device id
  * @param classCode base class, subclass and programming interface, 24 bits
  * @param driver the name of the driver that is bound to it
  * @param override the only driver that may bind to it, set in {@code driver_override}
- * @param group its IOMMU group
- * @param others the other members of the group
  * @param cdev the name of its file in {@code /dev/vfio/devices}. The kernel has such files if it has iommufd
  * @param config its configuration space
  * @param irq the host irq of its interrupt pin; 0 if it has none. While MSI is enabled, the irq of MSI
@@ -57,7 +52,6 @@ public record PciDevice(
         }
     }
 
-    /** Whether a driver of VFIO is bound to it. */
     public boolean isBoundToVfio() {
         return driver.filter(VfioGroup::isDriver).isPresent();
     }

@@ -25,7 +25,6 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
     public enum Kind {
         /** The interrupt pin. */
         INTX(0),
-        /** MSI. */
         MSI(1),
         /** MSI-X. */
         MSIX(2),
@@ -40,7 +39,6 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
             this.index = index;
         }
 
-        /** The index that VFIO gives it. */
         public int index() {
             return index;
         }
@@ -63,7 +61,6 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
             this.bit = bit;
         }
 
-        /** The bit that VFIO sets for it. */
         public int bit() {
             return bit;
         }
@@ -72,17 +69,13 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
     /**
      * The interrupts of an index.
      *
-     * @param kind the kind
      * @param count the number of interrupts. Empty if the configuration space could not be read
-     * @param flags the flags
      */
     public record Irqs(Kind kind, OptionalInt count, Set<Flag> flags) {}
 
     /** Why VFIO refuses a device. */
     public enum Obstacle {
-        /** The function is a bridge. */
         BRIDGE,
-        /** No IOMMU is in use. */
         NO_IOMMU,
         /** The function is behind no IOMMU. */
         NO_GROUP,

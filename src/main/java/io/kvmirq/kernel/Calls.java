@@ -32,17 +32,14 @@ public class Calls {
 
     private final Kernel kernel;
 
-    /** Makes calls on handles of this kernel. */
     protected Calls(Kernel kernel) {
         this.kernel = kernel;
     }
 
-    /** The kernel whose handles the calls take. */
     protected final Kernel kernel() {
         return kernel;
     }
 
-    /** The binding that makes the calls. */
     protected final KernelBackend backend() {
         return kernel.backend();
     }
@@ -148,7 +145,6 @@ public class Calls {
         held.exit();
     }
 
-    /** The number of a held file. */
     protected static int number(Fd held) {
         return held.number();
     }
@@ -167,7 +163,6 @@ public class Calls {
         return lease.number();
     }
 
-    /** A handle for a descriptor that a call has just made. */
     protected final Fd made(String kind, int raw) {
         return new Fd(kernel, kind, raw, Ownership.OWNED);
     }

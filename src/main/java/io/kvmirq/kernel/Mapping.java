@@ -253,7 +253,6 @@ public final class Mapping {
         }
     }
 
-    /** The address for one kernel call. */
     void withAddress(LongConsumer call) {
         enter();
         try {

@@ -117,7 +117,6 @@ public final class Irqfd implements AutoCloseable {
         return event;
     }
 
-    /** The GSI that it raises. */
     public Gsi gsi() {
         return gsi;
     }

@@ -70,7 +70,6 @@ public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
         return address == NOWHERE ? OptionalLong.empty() : OptionalLong.of(address);
     }
 
-    /** The descriptor of the device. */
     public final Fd fd() {
         return fd;
     }

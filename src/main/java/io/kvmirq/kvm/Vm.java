@@ -98,7 +98,6 @@ public final class Vm implements AutoCloseable {
         return slots;
     }
 
-    /** The kernel that the VM belongs to. */
     public Kernel kernel() {
         return calls.vm().kernel();
     }

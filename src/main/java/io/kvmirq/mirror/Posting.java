@@ -54,11 +54,7 @@ public sealed interface Posting {
     /** Where hardware delivers an interrupt. */
     sealed interface Target {}
 
-    /**
-     * A vector of a vCPU, on x86.
-     *
-     * @param vector the vector in the guest
-     */
+    /** A vector of a vCPU, on x86. */
     record ToVcpu(VcpuId vcpu, InterruptVector vector) implements Target {
         @Override
         public String toString() {

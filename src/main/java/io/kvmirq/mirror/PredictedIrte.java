@@ -59,7 +59,6 @@ public sealed interface PredictedIrte {
      * VT-d: the entry posts to the descriptor of a vCPU. KVM never sets URG.
      *
      * @param vcpu the vCPU
-     * @param vector the vector in the guest
      */
     record VtdPosted(VcpuId vcpu, InterruptVector vector) implements PredictedIrte {
         @Override
@@ -95,7 +94,6 @@ public sealed interface PredictedIrte {
      * AMD: the entry is in guest mode.
      *
      * @param vcpu the vCPU whose list has the entry
-     * @param vector the vector in the guest
      * @param isRun whether the vCPU runs; empty if no event said
      * @param gaLogIntr whether a request for a vCPU that does not run writes to the GA log; empty if not known
      * @param destination the physical APIC id of the CPU that runs the vCPU. Empty if it does not run: the field then

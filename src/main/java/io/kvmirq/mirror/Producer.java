@@ -6,8 +6,6 @@ import io.kvmirq.DeviceName;
 /**
  * The device's end of an interrupt: a vector, or a line, whose trigger is an eventfd.
  *
- * @param device the device
- * @param kind the kind of interrupt
  * @param number the vector of MSI or MSI-X, the number of a platform interrupt, 0 for INTx
  */
 public record Producer(DeviceName device, Kind kind, int number) {

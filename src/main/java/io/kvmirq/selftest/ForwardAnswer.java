@@ -16,7 +16,6 @@ import java.util.Optional;
  * @param gsi the GSI that the irqfd raised
  * @param target the guest's name for it, such as {@code vector 0x30} or {@code LPI 8192}
  * @param arrived how often the guest took it, or whether it was seen pending. 1 is right
- * @param mechanism how it was forwarded
  * @param predicted whether hardware would deliver it to the guest if the device sent it
  */
 public record ForwardAnswer(

@@ -7,7 +7,6 @@ import java.util.Optional;
 /**
  * How the self-test of a device's interrupts ended.
  *
- * @param plan what was to be forwarded
  * @param answers the vectors that were triggered, in order
  * @param failure why it ended early; empty if it did not
  * @param left handles that are still open after the end

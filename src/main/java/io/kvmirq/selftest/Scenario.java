@@ -23,7 +23,6 @@ public enum Scenario {
     MASK(
             "irqfd deassigned, signalled, assigned: arrives once",
             "irqfd deassigned, signalled, assigned: SPI pending, no guest runs"),
-    /** The route changes while interrupts flow. */
     REROUTE(
             "MSI route changes between two vectors while events flow",
             "route changes between two SPIs while events flow, no guest runs"),
@@ -50,7 +49,6 @@ public enum Scenario {
         return irqchip.runsGuest() ? way : wayWithoutGuest;
     }
 
-    /** Whether the scenario uses a pin of the in-kernel IOAPIC. */
     boolean needsPins() {
         return this == LEVEL;
     }

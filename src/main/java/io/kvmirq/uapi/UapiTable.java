@@ -91,11 +91,9 @@ public final class UapiTable {
         /** A descriptor that the kernel made. */
         NEW_FD,
         GSI,
-        /** Bits with names. */
         FLAGS,
         /** One of a few numbers with names. */
         ONE_OF,
-        /** An address of the process. */
         ADDRESS,
         /** The length of the whole argument in bytes, as argsz of VFIO. */
         LENGTH,
@@ -175,11 +173,9 @@ public final class UapiTable {
      * An ioctl on one kind of file.
      *
      * @param argument the structure it points to; absent when the argument is a value, or memory not described here
-     * @param text whether it points to text
      * @param makes the kind of file whose descriptor is the result; {@link FileKind#NONE} when it makes none
      * @param values of the argument by name, where that is a value
      * @param writes whether the kernel may write what the argument points to
-     * @param reads whether the kernel reads it
      * @param interrupts whether a replay must make this request; it may skip others that the fake does not model
      * @param leadsOn whether the memory that the argument points to holds another address that no field describes
      * @param arm64 whether it is for arm64 alone

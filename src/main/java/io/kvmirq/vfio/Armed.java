@@ -58,7 +58,6 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         }
     }
 
-    /** The kind of interrupts. */
     public final IrqKind kind() {
         return info().kind();
     }

@@ -18,7 +18,6 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
         this.number = number;
     }
 
-    /** The device. */
     public final VfioDevice device() {
         return device;
     }

@@ -76,7 +76,6 @@ public final class LapicPage {
     public static final BitField DIRECTED_EOI =
             BitField.flag("directed_eoi", 24, "", "EOIs are broadcast", "EOI broadcasts can be suppressed");
 
-    /** LDR in x2APIC mode: the cluster. */
     public static final BitField CLUSTER = new BitField("cluster", 16, 16, always("", "x2APIC cluster"));
 
     /** LDR in x2APIC mode: the members of the cluster, a set. */
@@ -88,10 +87,8 @@ public final class LapicPage {
     /** DFR of the cluster model: a logical id is a cluster of 4 bits and a set of four LAPICs. */
     public static final int DFR_CLUSTER = 0x0fff_ffff;
 
-    /** SVR: software enable. */
     public static final BitField ENABLED = BitField.flag("enabled", 8, "", "disabled by software", "enabled");
 
-    /** Local vector table: delivery mode. */
     public static final BitField LVT_MODE = new BitField("delivery_mode", 8, 3, DeliveryMode.description());
 
     /** Local vector table: the source sends nothing. */

@@ -16,17 +16,14 @@ import io.kvmirq.arch.Structure;
  * @param word 64 bits
  */
 public record PidPointer(long word) implements Structure {
-    /** V, bit 0: the entry points to a descriptor. */
     public static final BitField VALID = BitField.flag("valid", 0, "V", "points nowhere", "valid");
 
     private static final BitField RESERVED_1 =
             BitField.reserved("rsvd_1_5", 1, 5).ordinarily(0);
 
-    /** The physical address of a {@link PostedInterruptDescriptor}, bits 63:6. */
     public static final BitField ADDRESS = new BitField(
             "pid_phys", 6, 58, always("PID", "descriptor address").shifted(PostedInterruptDescriptor.BOUNDARY_BITS));
 
-    /** Kind {@code pid.pointer}. */
     public static final Format FORMAT = Format.builder("pid.pointer", "entry of the PID-pointer table", 64, 1)
             .fields(VALID, RESERVED_1, ADDRESS)
             .looked(bits -> VALID.isSet(bits[0]))

@@ -42,7 +42,6 @@ public final class PostedVcpu {
         this.thread = new VcpuThread(vm.host(), index, words, base + THREAD, new Posting());
     }
 
-    /** The index in the VM. */
     public int index() {
         return index;
     }
@@ -218,7 +217,6 @@ public final class PostedVcpu {
         return broken;
     }
 
-    /** Posting at the steps of the thread. */
     private final class Posting implements VcpuHooks {
         /** {@code vmx_vcpu_pi_load}. */
         @Override

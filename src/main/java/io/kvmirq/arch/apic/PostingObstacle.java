@@ -117,7 +117,6 @@ public enum PostingObstacle {
         this.remedy = remedy;
     }
 
-    /** The obstacle. */
     public String text() {
         return text;
     }
@@ -132,7 +131,6 @@ public enum PostingObstacle {
         return seen;
     }
 
-    /** The remedy. */
     public String remedy() {
         return remedy;
     }

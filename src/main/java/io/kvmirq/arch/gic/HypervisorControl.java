@@ -17,13 +17,10 @@ public final class HypervisorControl {
     public static final BitField ENABLED =
             BitField.flag("en", 0, "En", "no interrupt reaches the guest", "interrupts reach the guest");
 
-    /** UIE: a maintenance interrupt while at most one list register holds an interrupt. */
     public static final BitField UNDERFLOW = enable("uie", 1, "UIE", "at most one list register holds an interrupt");
 
-    /** LRENPIE: a maintenance interrupt while EOICount is not 0. */
     public static final BitField NOT_PRESENT = enable("lrenpie", 2, "LRENPIE", "EOICount is not 0");
 
-    /** NPIE: a maintenance interrupt while no list register is pending. */
     public static final BitField NO_PENDING = enable("npie", 3, "NPIE", "no list register is pending");
 
     /** VGrp0EIE: a maintenance interrupt while the guest has group 0 enabled. */
@@ -48,13 +45,11 @@ public final class HypervisorControl {
                     (value, bits) ->
                             value + (value == 1 ? " interrupt" : " interrupts") + " ended that no list register held"));
 
-    /** Kind {@code gic.hcr}. */
     public static final Format GICH = Format.builder("gic.hcr", "GICv2 hypervisor control, GICH_HCR", 32, 1)
             .fields(enables())
             .fields(BitField.reserved("rsvd_8_26", 8, 19).ordinarily(0), END_COUNT)
             .build();
 
-    /** Kind {@code gic.ich_hcr}. */
     public static final Format ICH = Format.builder("gic.ich_hcr", "GICv3 hypervisor control, ICH_HCR", 64, 1)
             .fields(enables())
             .fields(

@@ -27,7 +27,6 @@ public enum VlpiObstacle {
         return text;
     }
 
-    /** The remedy. */
     public String remedy() {
         return remedy;
     }

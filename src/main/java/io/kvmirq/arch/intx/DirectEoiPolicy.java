@@ -16,15 +16,12 @@ import java.util.stream.Stream;
  * DirectEoiPolicy.shared(1).assertSafe().decide();
  * }</pre>
  *
- * @param traits the traits that hold
  * @param otherHandlers how many other handlers have the line
  */
 public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
-    /** A trait of the interrupt. */
     public enum Trait {
         /** A platform device; otherwise a PCI device, whose line other devices may share. */
         PLATFORM_DEVICE,
-        /** The interrupt is level-triggered. */
         LEVEL,
         /** The guest's EOI deactivates the physical interrupt, as with a list register that has HW set. */
         EOI_DEACTIVATES,

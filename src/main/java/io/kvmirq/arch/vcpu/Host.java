@@ -14,7 +14,6 @@ import java.util.function.Consumer;
  * vCPUs before other threads use the host; after that it is safe for use by any number of threads.
  */
 public final class Host {
-    /** The number of vectors of a CPU. */
     static final int VECTORS = 256;
 
     private final List<HostCpu> cpus = new ArrayList<>();
@@ -64,7 +63,6 @@ public final class Host {
         }
     }
 
-    /** The number of words of a host. */
     public static int words(int cpus) {
         return cpus * HostCpu.WORDS;
     }

@@ -30,7 +30,6 @@ public final class RemappingTable {
         /**
          * An entry was written.
          *
-         * @param index of the entry
          * @param low bits 63:0
          * @param high bits 127:64
          * @param atOnce whether one access of 128 bits wrote both words, as if the old or the new entry posts.
@@ -119,7 +118,6 @@ public final class RemappingTable {
         return extended;
     }
 
-    /** The entry in memory. */
     public Irte entry(int index) {
         checkIndex(index);
         return entry(memory, at(index));

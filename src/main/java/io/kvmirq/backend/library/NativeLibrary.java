@@ -124,7 +124,6 @@ public final class NativeLibrary {
      */
     public interface Opening<T> {
         /**
-         * @param file the library's path
          * @param refused one message for each file that was found earlier and could not be used
          * @throws BackendUnavailableException if this file cannot be used either; the search goes on
          */

@@ -68,25 +68,17 @@ public final class DecideCommand implements Command {
                                 + " message is not posted. For x86 only: on arm64, kvmirq decode vgic-state shows what is"
                                 + " forwarded.")
                 .footer("", "Example: kvmirq decide --vendor amd --msi 0xfee01000/0x41 --vcpus 4");
-        spec.addOption(OptionSpec.builder("--msi")
-                .paramLabel("ADDRESS/DATA")
-                .type(String.class)
+        spec.addOption(Command.option("--msi", "ADDRESS/DATA", String.class)
                 .description("The message, two hex numbers.")
                 .build());
-        spec.addOption(OptionSpec.builder("--vendor")
-                .paramLabel("VENDOR")
-                .type(String.class)
+        spec.addOption(Command.option("--vendor", "VENDOR", String.class)
                 .completionCandidates(labels(Vendor.values()))
                 .description("intel or amd. Without it, both are shown.")
                 .build());
-        spec.addOption(OptionSpec.builder("--vcpus")
-                .paramLabel("N")
-                .type(Integer.class)
+        spec.addOption(Command.option("--vcpus", "N", Integer.class)
                 .description("The number of vCPUs of the VM, 1-4096; 1 if it is not given.")
                 .build());
-        spec.addOption(OptionSpec.builder("--apic")
-                .paramLabel("MODE")
-                .type(String.class)
+        spec.addOption(Command.option("--apic", "MODE", String.class)
                 .completionCandidates(labels(Mode.values()))
                 .description(
                         "How the guest uses its LAPICs: flat, cluster or x2apic. Without it, flat for up to 8 vCPUs,"
@@ -98,9 +90,7 @@ public final class DecideCommand implements Command {
         spec.addOption(OptionSpec.builder("--no-vector-hashing")
                 .description("The module kvm was loaded with vector_hashing=N.")
                 .build());
-        spec.addOption(OptionSpec.builder("--inhibit")
-                .paramLabel("REASON")
-                .type(List.class)
+        spec.addOption(Command.option("--inhibit", "REASON", List.class)
                 .auxiliaryTypes(String.class)
                 .completionCandidates(labels(InhibitReason.values()))
                 .description("APIC virtualization is inhibited: a name as the tracepoint prints it, such as pit_reinj.")
@@ -108,9 +98,7 @@ public final class DecideCommand implements Command {
         spec.addOption(OptionSpec.builder("--reasons")
                 .description("Only list all possible reasons, in the order in which KVM finds them.")
                 .build());
-        spec.addOption(OptionSpec.builder("--json")
-                .description("Print one JSON document instead of text.")
-                .build());
+        spec.addOption(Command.json());
     }
 
     /** Takes objects: for an enum the verifier would load its class at each start of the command line. */
@@ -145,7 +133,6 @@ public final class DecideCommand implements Command {
         }
     }
 
-    /** The question of a user. */
     private record Question(MsiMessage message, List<Vendor> vendors, PostingVm vm, int vcpus) {}
 
     @Override

@@ -12,7 +12,6 @@ import java.util.Collections;
 import java.util.List;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
-import picocli.CommandLine.Model.PositionalParamSpec;
 import picocli.CommandLine.ParseResult;
 
 /** {@code kvmirq decode}: prints the fields of a hardware structure. Asks no kernel. */
@@ -67,13 +66,8 @@ public final class DecodeCommand implements Command {
                                 + " command.")
                 .footer(footer.toArray(String[]::new));
         spec.addPositional(Formats.parameter(Formats.ALL, DebugfsFile.KINDS));
-        spec.addPositional(PositionalParamSpec.builder()
-                .index("1..*")
-                .arity("0..*")
+        spec.addPositional(Command.parameters("1..*", "0..*", "HEX|FILE")
                 .hideParamSyntax(true)
-                .paramLabel("HEX|FILE")
-                .type(List.class)
-                .auxiliaryTypes(String.class)
                 .description("The words of the structure, or the file of debugfs.")
                 .build());
         spec.addOption(OptionSpec.builder(HIGH_FIRST)

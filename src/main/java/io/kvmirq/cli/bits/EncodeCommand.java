@@ -13,7 +13,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.Model.PositionalParamSpec;
 import picocli.CommandLine.ParseResult;
 
 /** {@code kvmirq encode}: prints the words of a hardware structure from named values. Asks no kernel. */
@@ -48,12 +47,7 @@ public final class EncodeCommand implements Command {
                                 + " do not change the exit code then. The first bad line stops the command.")
                 .footer(footer.toArray(String[]::new));
         spec.addPositional(Formats.parameter(Formats.ENCODABLE, List.of()));
-        spec.addPositional(PositionalParamSpec.builder()
-                .index("1..*")
-                .arity("0..*")
-                .paramLabel("FIELD=HEX")
-                .type(List.class)
-                .auxiliaryTypes(String.class)
+        spec.addPositional(Command.parameters("1..*", "0..*", "FIELD=HEX")
                 .description("The fields of the structure.")
                 .build());
         spec.addOption(BatchFile.option());

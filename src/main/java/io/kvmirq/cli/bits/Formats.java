@@ -23,6 +23,7 @@ import io.kvmirq.arch.vtd.PostedIrte;
 import io.kvmirq.arch.vtd.RemappableMsi;
 import io.kvmirq.arch.vtd.RemappedIrte;
 import io.kvmirq.arch.vtd.UnitCapabilities;
+import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.Hex;
 import java.util.List;
 import java.util.Locale;
@@ -135,19 +136,14 @@ final class Formats {
      * @param files kinds that are no formats
      */
     static PositionalParamSpec parameter(List<Format> formats, List<String> files) {
-        return PositionalParamSpec.builder()
-                .index("0")
-                .arity("0..1")
+        return Command.parameter("0", "0..1", "KIND")
                 .hideParamSyntax(true)
-                .paramLabel("KIND")
-                .type(String.class)
                 .completionCandidates(Stream.concat(formats.stream().map(Format::kind), files.stream())
                         .toList())
                 .description("A kind. With --batch a FILE; standard input if FILE is missing or is -.")
                 .build();
     }
 
-    /** One line for each format: kind, title and words. */
     static List<String> lines(List<Format> formats) {
         return formats.stream()
                 .map(format -> String.format(

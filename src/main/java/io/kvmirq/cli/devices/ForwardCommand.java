@@ -85,29 +85,21 @@ public final class ForwardCommand implements Command {
         spec.addOption(OptionSpec.builder("--selftest")
                 .description("Run the test. Without it nothing is done: the command has no other use today.")
                 .build());
-        spec.addOption(OptionSpec.builder("--kind")
-                .paramLabel("KIND")
-                .type(String.class)
+        spec.addOption(Command.option("--kind", "KIND", String.class)
                 .completionCandidates(KINDS.stream().map(ForwardCommand::label).toList())
                 .description("The kind of interrupts: msix, msi or intx (default: the first of these that the device"
                         + " has).")
                 .build());
-        spec.addOption(OptionSpec.builder("--vectors")
-                .paramLabel("N[-M]")
-                .type(String.class)
+        spec.addOption(Command.option("--vectors", "N[-M]", String.class)
                 .description("Test only vector N, or vectors N to M (default: all). They are forwarded 192 at a time,"
                         + " which is how many vectors the guest has for devices.")
                 .build());
-        spec.addOption(OptionSpec.builder("--fake")
-                .paramLabel("PROFILE")
-                .type(String.class)
+        spec.addOption(Command.option("--fake", "PROFILE", String.class)
                 .completionCandidates(FakeDevices.profiles())
                 .description("Run it on a fake kernel and its device 0000:3b:00.0 instead, such as 6.12, amd-avic or"
                         + " gicv3. Each line is marked FAKE.")
                 .build());
-        spec.addOption(OptionSpec.builder("--json")
-                .description("Print one JSON document instead of text.")
-                .build());
+        spec.addOption(Command.json());
     }
 
     private static String label(IrqKind kind) {

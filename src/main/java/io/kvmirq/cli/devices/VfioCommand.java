@@ -14,8 +14,6 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.Model.OptionSpec;
-import picocli.CommandLine.Model.PositionalParamSpec;
 import picocli.CommandLine.ParseResult;
 
 /** {@code kvmirq vfio}: shows a PCI device as VFIO will see it. Opens no device and writes nothing. */
@@ -47,27 +45,17 @@ public final class VfioCommand implements Command {
                         "sys/class/iommu, proc/version and proc/interrupts. Absent files are not shown.",
                         "",
                         "Example: kvmirq vfio 0000:3b:00.0");
-        spec.addPositional(PositionalParamSpec.builder()
-                .index("0")
-                .arity("0..1")
-                .paramLabel("BDF")
-                .type(String.class)
+        spec.addPositional(Command.parameter("0", "0..1", "BDF")
                 .description("The address of the device, as lspci prints it.")
                 .build());
-        spec.addOption(OptionSpec.builder("--fake")
-                .paramLabel("PROFILE")
-                .type(String.class)
+        spec.addOption(Command.option("--fake", "PROFILE", String.class)
                 .completionCandidates(FakeDevices.profiles())
                 .description("Show the devices of a fake kernel instead, such as 6.1 or 7.1.")
                 .build());
-        spec.addOption(OptionSpec.builder("--root")
-                .paramLabel("DIR")
-                .type(Path.class)
+        spec.addOption(Command.option("--root", "DIR", Path.class)
                 .description("Read a copy of another machine's files instead; see below.")
                 .build());
-        spec.addOption(OptionSpec.builder("--json")
-                .description("Print one JSON document instead of text.")
-                .build());
+        spec.addOption(Command.json());
     }
 
     @Override

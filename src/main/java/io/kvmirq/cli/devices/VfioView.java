@@ -16,9 +16,7 @@ import java.util.regex.Pattern;
 /**
  * A device as {@code kvmirq vfio} shows it.
  *
- * @param device the device
  * @param outlook how VFIO will answer
- * @param armed the irqs that VFIO has armed
  */
 record VfioView(PciDevice device, VfioOutlook outlook, List<HostInterrupts.ArmedVector> armed) {
     private static final Set<VfioOutlook.Obstacle> IN_VAIN =

@@ -3,6 +3,8 @@ package io.kvmirq.cli.frame;
 
 import java.util.List;
 import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Model.OptionSpec;
+import picocli.CommandLine.Model.PositionalParamSpec;
 import picocli.CommandLine.ParseResult;
 
 /** One sub-command. */
@@ -20,6 +22,31 @@ public interface Command {
         return arguments.matchedPositionalsSet().stream()
                 .flatMap(parameter -> parameter.stringValues().stream())
                 .toList();
+    }
+
+    /** An option with a value. */
+    static OptionSpec.Builder option(String name, String value, Class<?> type) {
+        return OptionSpec.builder(name).paramLabel(value).type(type);
+    }
+
+    static OptionSpec json() {
+        return OptionSpec.builder("--json")
+                .description("Print one JSON document instead of text.")
+                .build();
+    }
+
+    /** A positional argument of one word. */
+    static PositionalParamSpec.Builder parameter(String index, String arity, String label) {
+        return PositionalParamSpec.builder()
+                .index(index)
+                .arity(arity)
+                .paramLabel(label)
+                .type(String.class);
+    }
+
+    /** Positional arguments that form a list of words. */
+    static PositionalParamSpec.Builder parameters(String index, String arity, String label) {
+        return parameter(index, arity, label).type(List.class).auxiliaryTypes(String.class);
     }
 
     /** @return the exit code */

@@ -16,7 +16,6 @@ import picocli.AutoComplete;
 import picocli.CommandLine;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
-import picocli.CommandLine.Model.PositionalParamSpec;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ParseResult;
 import picocli.CommandLine.UnmatchedArgumentException;
@@ -151,12 +150,7 @@ public final class Commands {
         root.addSubcommand(COMPLETION, completion);
         CommandSpec files = CommandSpec.create().name(FILES);
         files.usageMessage().hidden(true).description("Write manual pages and completions.");
-        files.addPositional(PositionalParamSpec.builder()
-                .index("0")
-                .arity("1")
-                .paramLabel("DIRECTORY")
-                .type(String.class)
-                .build());
+        files.addPositional(Command.parameter("0", "1", "DIRECTORY").build());
         root.addSubcommand(FILES, files);
         return root;
     }
@@ -165,11 +159,7 @@ public final class Commands {
         CommandSpec spec = CommandSpec.create().name(HELP);
         spec.usageMessage().description("Print the help of a command.");
         spec.addOption(help());
-        spec.addPositional(PositionalParamSpec.builder()
-                .index("0")
-                .arity("0..1")
-                .paramLabel("COMMAND")
-                .type(String.class)
+        spec.addPositional(Command.parameter("0", "0..1", "COMMAND")
                 .completionCandidates(commands.stream().map(Command::name).toList())
                 .description("The command. Without it, the help of kvmirq is printed.")
                 .build());

@@ -102,7 +102,6 @@ public final class Json {
         return with(to::writeEndObject);
     }
 
-    /** An array of objects. */
     public <T> Json objects(String name, Iterable<T> all, BiConsumer<Json, T> members) {
         return array(name, all, one -> {
             to.writeStartObject();
@@ -111,7 +110,6 @@ public final class Json {
         });
     }
 
-    /** One element of an array. */
     @FunctionalInterface
     private interface Element<T> {
         void write(T value) throws IOException;

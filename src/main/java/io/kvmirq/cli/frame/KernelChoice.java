@@ -6,14 +6,28 @@ import io.kvmirq.fake.Profile;
 import java.util.List;
 import java.util.Optional;
 import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.TypeConversionException;
 
 /** The values of {@code --backend} and {@code --profile}, checked when they are parsed. */
 public final class KernelChoice {
     private KernelChoice() {}
 
-    /** The name of a binding. */
-    public static ITypeConverter<String> backend(Backends backends) {
+    /** The option {@code --backend}: the name of a binding. */
+    public static OptionSpec.Builder backendOption(Backends backends) {
+        return Command.option("--backend", "BACKEND", String.class)
+                .converters(backend(backends))
+                .completionCandidates(backends.names());
+    }
+
+    /** The option {@code --profile}: the label of a profile of the fake kernel. */
+    public static OptionSpec.Builder profileOption() {
+        return Command.option("--profile", "PROFILE", String.class)
+                .converters(profile())
+                .completionCandidates(Profile.names());
+    }
+
+    private static ITypeConverter<String> backend(Backends backends) {
         return text -> {
             if (backends.names().contains(text)) {
                 return text;
@@ -35,8 +49,7 @@ public final class KernelChoice {
                         + notOneOf(backend, backends.names()));
     }
 
-    /** The label of a profile of the fake kernel. */
-    public static ITypeConverter<String> profile() {
+    private static ITypeConverter<String> profile() {
         return text -> {
             try {
                 return Profile.of(text).label();

@@ -8,7 +8,6 @@ import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
 import java.util.List;
 import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParseResult;
 
 /** {@code kvmirq backends}: shows which bindings to the kernel work here, and why the others do not. */
@@ -28,9 +27,7 @@ public final class BackendsCommand implements Command {
         spec.usageMessage()
                 .description("Tries every binding and prints where it was loaded from, or why it cannot be used. 'auto'"
                         + " takes the first binding that works. Exit code 1 when none works.");
-        spec.addOption(OptionSpec.builder("--json")
-                .description("Print one JSON document instead of text.")
-                .build());
+        spec.addOption(Command.json());
     }
 
     @Override

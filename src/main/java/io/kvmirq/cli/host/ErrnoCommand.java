@@ -21,8 +21,6 @@ import java.util.OptionalInt;
 import java.util.Set;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.Model.OptionSpec;
-import picocli.CommandLine.Model.PositionalParamSpec;
 import picocli.CommandLine.ParseResult;
 
 /** {@code kvmirq errno}: explains the errno of a call and says what to check next. Asks no kernel. */
@@ -45,36 +43,21 @@ public final class ErrnoCommand implements Command {
                                 + " ERRNO is a name or a number; 0 asks about an unexpected success. Known conditions rule"
                                 + " out causes. Asks no kernel. Exit code 1 when no cause is known.")
                 .footer(footer());
-        spec.addPositional(PositionalParamSpec.builder()
-                .index("0")
-                .arity("0..1")
+        spec.addPositional(Command.parameter("0", "0..1", "CALL")
                 .hideParamSyntax(true)
-                .paramLabel("CALL")
-                .type(String.class)
                 .completionCandidates(typedCalls())
                 .description("A call; see below.")
                 .build());
-        spec.addPositional(PositionalParamSpec.builder()
-                .index("1")
-                .arity("0..1")
+        spec.addPositional(Command.parameter("1", "0..1", "ERRNO")
                 .hideParamSyntax(true)
-                .paramLabel("ERRNO")
-                .type(String.class)
                 .description("The errno of the call, such as EBUSY or 16.")
                 .build());
-        spec.addPositional(PositionalParamSpec.builder()
-                .index("2..*")
-                .arity("0..*")
-                .paramLabel("KNOWN")
-                .type(List.class)
-                .auxiliaryTypes(String.class)
+        spec.addPositional(Command.parameters("2..*", "0..*", "KNOWN")
                 .completionCandidates(
                         Arrays.stream(Fact.values()).map(Fact::label).toList())
                 .description("A known condition; see below.")
                 .build());
-        spec.addOption(OptionSpec.builder("--json")
-                .description("Print one JSON document instead of text.")
-                .build());
+        spec.addOption(Command.json());
     }
 
     private static String[] footer() {

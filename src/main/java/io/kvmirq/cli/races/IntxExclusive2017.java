@@ -93,7 +93,6 @@ final class IntxExclusive2017 {
      * A conflict, on a line of its own.
      *
      * @param end who needs interrupts at the end
-     * @param ends their devices
      */
     record Conflict(String what, String end, Function<Side, List<IntxGuest>> ends, List<Race.Step<Side>> steps) {
         /** A side after all steps. */

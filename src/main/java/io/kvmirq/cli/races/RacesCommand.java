@@ -9,7 +9,6 @@ import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
 import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.Model.PositionalParamSpec;
 import picocli.CommandLine.ParseResult;
 
 /** {@code kvmirq races}: plays interrupts that kernels lost, step by step. Asks no kernel. */
@@ -27,7 +26,6 @@ public final class RacesCommand implements Command {
             return ALL.stream().map(Race::name).toList();
         }
 
-        /** One line for each race: its name and its summary. */
         private static List<String> lines() {
             int width = names().stream().mapToInt(String::length).max().orElse(0);
             return ALL.stream()
@@ -54,11 +52,7 @@ public final class RacesCommand implements Command {
                 .footer(Stream.concat(
                                 Stream.of("", "Races:"), Races.lines().stream().map(line -> "  " + line))
                         .toArray(String[]::new));
-        spec.addPositional(PositionalParamSpec.builder()
-                .index("0")
-                .arity("0..1")
-                .paramLabel("RACE")
-                .type(String.class)
+        spec.addPositional(Command.parameter("0", "0..1", "RACE")
                 .completionCandidates(Races.names())
                 .description("The race to play.")
                 .build());

@@ -28,7 +28,6 @@ import java.util.List;
 import java.util.Optional;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParseResult;
 import picocli.CommandLine.TypeConversionException;
 
@@ -59,25 +58,19 @@ public final class SelftestCommand implements Command {
                                 + " never used unless you ask for it. Exit code 1 when a scenario fails or all are"
                                 + " skipped, 3 when KVM cannot be used.")
                 .footer(scenarios());
-        spec.addOption(OptionSpec.builder("--count")
-                .paramLabel("N")
-                .type(Integer.class)
+        spec.addOption(Command.option("--count", "N", Integer.class)
                 .converters(count())
                 .defaultValue(String.valueOf(DEFAULT_COUNT))
                 .description("Round trips of edge, level and reroute, 1–" + MAX_COUNT + " (default ${DEFAULT-VALUE}).")
                 .build());
-        spec.addOption(OptionSpec.builder("--scenario")
-                .paramLabel("SCENARIO")
-                .type(List.class)
+        spec.addOption(Command.option("--scenario", "SCENARIO", List.class)
                 .auxiliaryTypes(Scenario.class)
                 .converters(scenario())
                 .completionCandidates(
                         Arrays.stream(Scenario.values()).map(Scenario::label).toList())
                 .description("Run only this scenario. Repeat the option for several.")
                 .build());
-        spec.addOption(OptionSpec.builder("--irqchip")
-                .paramLabel("KIND")
-                .type(Irqchip.class)
+        spec.addOption(Command.option("--irqchip", "KIND", Irqchip.class)
                 .converters(irqchip())
                 .completionCandidates(
                         Arrays.stream(Irqchip.values()).map(Irqchip::label).toList())
@@ -85,33 +78,21 @@ public final class SelftestCommand implements Command {
                         "Interrupt controllers in the kernel: full (PIC, IOAPIC and LAPICs; the default if the kernel"
                                 + " has them) or split (LAPICs only, as in many VMMs); on arm64 vgic (a GICv3 or GICv2).")
                 .build());
-        spec.addOption(OptionSpec.builder("--backend")
-                .paramLabel("BACKEND")
-                .type(String.class)
-                .converters(KernelChoice.backend(backends))
-                .completionCandidates(backends.names())
+        spec.addOption(KernelChoice.backendOption(backends)
                 .description("Binding to the kernel: " + String.join(", ", backends.names()) + " (default: -D"
                         + Backends.PROPERTY + ", $"
                         + Backends.ENVIRONMENT + ", auto).")
                 .build());
-        spec.addOption(OptionSpec.builder("--profile")
-                .paramLabel("PROFILE")
-                .type(String.class)
-                .converters(KernelChoice.profile())
-                .completionCandidates(Profile.names())
+        spec.addOption(KernelChoice.profileOption()
                 .description("Kernel that the fake imitates, with --backend fake: " + Profile.expected() + ".")
                 .build());
-        spec.addOption(OptionSpec.builder("--record")
-                .paramLabel("FILE")
-                .type(Path.class)
+        spec.addOption(Command.option("--record", "FILE", Path.class)
                 .description(
                         "Write a tape of all kernel calls and of all writes to guest memory to FILE. An earlier file"
                                 + " of yours is replaced by one for you alone. Print it with kvmirq tape --show, repeat it"
                                 + " with kvmirq replay.")
                 .build());
-        spec.addOption(OptionSpec.builder("--json")
-                .description("Print one JSON document instead of text.")
-                .build());
+        spec.addOption(Command.json());
     }
 
     private static String[] scenarios() {

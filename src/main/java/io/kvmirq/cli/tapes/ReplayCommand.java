@@ -18,7 +18,6 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Optional;
 import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.Model.PositionalParamSpec;
 import picocli.CommandLine.ParseResult;
 
@@ -55,20 +54,12 @@ public final class ReplayCommand implements Command {
                                 + " your rights: use it only for tapes that you trust.",
                         "",
                         "FILE is from 'kvmirq selftest --record', 'kvmirq tape -o', or io.kvmirq.recording.Recorder.");
-        spec.addOption(OptionSpec.builder("--backend")
-                .paramLabel("BACKEND")
-                .type(String.class)
-                .converters(KernelChoice.backend(backends))
-                .completionCandidates(backends.names())
+        spec.addOption(KernelChoice.backendOption(backends)
                 .defaultValue(Backends.FAKE)
                 .description("Binding to the kernel: " + String.join(", ", backends.names())
                         + " (default ${DEFAULT-VALUE}).")
                 .build());
-        spec.addOption(OptionSpec.builder("--profile")
-                .paramLabel("PROFILE")
-                .type(String.class)
-                .converters(KernelChoice.profile())
-                .completionCandidates(Profile.names())
+        spec.addOption(KernelChoice.profileOption()
                 .description("Kernel that the fake imitates: " + Profile.expected() + " (default: -D"
                         + FakeProvider.PROFILE + ", then the kernel of the tape, or the next older one).")
                 .build());

@@ -57,9 +57,7 @@ public final class TapeCommand implements Command {
                         + " replaced by one for you alone. --show and kvmirq replay read FILE. Processes that CMD"
                         + " leaves running are recorded too: the command ends when they end, or at Ctrl-C.")
                 .build());
-        spec.addOption(OptionSpec.builder("--show")
-                .paramLabel("FILE")
-                .type(Path.class)
+        spec.addOption(Command.option("--show", "FILE", Path.class)
                 .description("Print the tape in FILE and run nothing. Exit code 1 when FILE is not a complete tape.")
                 .build());
         spec.addPositional(PositionalParamSpec.builder()

@@ -38,7 +38,6 @@ final class ArmVm extends VmInterrupts {
     private final Vlpis vlpis;
     private final List<ArmVcpu> vcpus = new ArrayList<>();
     private final List<FakeIts> itss = new ArrayList<>();
-    /** The interrupts of the host that are mapped to SPIs of the guest. */
     private final Map<Integer, HostLine> mapped = new TreeMap<>();
 
     private Optional<FakeVgic> vgic = Optional.empty();
@@ -215,12 +214,10 @@ final class ArmVm extends VmInterrupts {
         line.unforward();
     }
 
-    /** The interrupts of the host that are mapped to SPIs. */
     Map<Integer, HostLine> mapped() {
         return mapped;
     }
 
-    /** The interrupt of the host that is mapped to an SPI. */
     Optional<HostLine> mapped(int spi) {
         return Optional.ofNullable(mapped.get(spi));
     }

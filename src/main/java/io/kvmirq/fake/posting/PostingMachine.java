@@ -44,7 +44,6 @@ public abstract class PostingMachine implements IrqHardware {
         this.time = time;
     }
 
-    /** The hardware of a host. */
     public static IrqHardware of(Build build, FakeTime time) {
         return switch (build.hardware()) {
             case REMAPPING, GICV2, GICV3, GICV4 -> IrqHardware.TO_HOST;
@@ -69,7 +68,6 @@ public abstract class PostingMachine implements IrqHardware {
         return guests;
     }
 
-    /** The vCPU to which hardware posts at an address. */
     final Optional<VcpuId> vcpuAt(long address) {
         for (PostingGuest guest : guests) {
             for (int i = 0; i < VCPUS; i++) {

@@ -11,7 +11,6 @@ public abstract class UnitEntry implements IrqHardware.Entry {
     /**
      * The content of an entry.
      *
-     * @param posted whether it posts
      * @param vcpu the vCPU that it posts to
      * @param vector the guest's vector, if it posts
      * @param words the entry, as {@code kvmirq decode} takes it
@@ -30,7 +29,6 @@ public abstract class UnitEntry implements IrqHardware.Entry {
         return index;
     }
 
-    /** The entry as it is now. */
     public abstract View view();
 
     @Override

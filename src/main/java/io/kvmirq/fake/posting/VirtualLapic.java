@@ -3,13 +3,11 @@ package io.kvmirq.fake.posting;
 
 /** The LAPIC of a vCPU, to which its hardware brings requests. */
 public interface VirtualLapic {
-    /** The id of the vCPU. */
     int vcpuId();
 
     /** Hardware has set a vector in the IRR. */
     void request(int vector);
 
-    /** Whether a vector is in the IRR. */
     boolean isRequested(int vector);
 
     /** Whether a guest with interrupts on has a vector to take. */

@@ -10,7 +10,6 @@ import io.kvmirq.uapi.UapiVfio.VfioDeviceFeature;
 /**
  * A VFIO_DEVICE_FEATURE that passed the checks of {@code vfio_ioctl_device_feature()}.
  *
- * @param flags what is to be done with the feature
  * @param room the bytes that the caller has for the feature's structure
  */
 record FeatureRequest(Host host, int flags, long room) {
@@ -41,11 +40,7 @@ record FeatureRequest(Host host, int flags, long room) {
         return host.refuse(VfioAnswer.VFIO_FEATURE_UNKNOWN);
     }
 
-    /**
-     * A feature that can only be set, as in {@code vfio_check_feature()}.
-     *
-     * @param size of its structure
-     */
+    /** A feature that can only be set, as in {@code vfio_check_feature()}. */
     int settable(String name, int size) {
         int operations = flags & OPERATIONS;
         if ((operations & UapiVfio.VFIO_DEVICE_FEATURE_GET) != 0) {

@@ -21,6 +21,7 @@ import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaMap;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaUnmap;
 import java.nio.ByteBuffer;
 import java.util.Optional;
+import java.util.function.ToIntFunction;
 import org.jspecify.annotations.Nullable;
 
 /** The requests of an iommufd, and those of containers; source: drivers/iommu/iommufd/main.c, ioas.c, vfio_compat.c. */
@@ -143,13 +144,9 @@ final class IommuRequests {
         return refused;
     }
 
-    private interface OnSpace {
-        int apply(AddressSpace space);
-    }
-
-    private static int onSpace(IommuFile file, int id, OnSpace call) {
+    private static int onSpace(IommuFile file, int id, ToIntFunction<AddressSpace> call) {
         Optional<AddressSpace> space = file.space(id);
-        return space.isEmpty() ? file.host().refuse(IommufdAnswer.IOMMUFD_NO_OBJECT) : call.apply(space.get());
+        return space.isEmpty() ? file.host().refuse(IommufdAnswer.IOMMUFD_NO_OBJECT) : call.applyAsInt(space.get());
     }
 
     /** No device is attached: one range, of all addresses. */
@@ -245,9 +242,9 @@ final class IommuRequests {
 
     // Requests of containers
 
-    private static int onCompatible(IommuFile file, OnSpace call) {
+    private static int onCompatible(IommuFile file, ToIntFunction<AddressSpace> call) {
         Optional<AddressSpace> space = file.compatible();
-        return space.isEmpty() ? file.host().refuse(IommufdAnswer.IOMMUFD_NO_COMPATIBLE) : call.apply(space.get());
+        return space.isEmpty() ? file.host().refuse(IommufdAnswer.IOMMUFD_NO_COMPATIBLE) : call.applyAsInt(space.get());
     }
 
     private static int checkExtension(IommuFile file, long extension) {

@@ -4,7 +4,6 @@ package io.kvmirq.fake.vfio;
 import io.kvmirq.arch.intx.model.InterruptMode;
 import io.kvmirq.explain.VfioIrqAnswer;
 import io.kvmirq.fake.file.EventFile;
-import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.uapi.UapiVfio;
 
@@ -16,19 +15,6 @@ final class IrqActions {
     IrqActions(Host host, VfioPci device) {
         this.host = host;
         this.device = device;
-    }
-
-    /** Handles the eventfd of a descriptor. */
-    private interface OnEvent {
-        int apply(EventFile event);
-    }
-
-    private int onEvent(int fd, OnEvent call) {
-        FakeFile file = host.file(fd);
-        if (file instanceof EventFile event) {
-            return call.apply(event);
-        }
-        return host.refuse(file == null ? VfioIrqAnswer.VFIO_IRQS_FD : VfioIrqAnswer.VFIO_IRQS_NOT_AN_EVENTFD);
     }
 
     int apply(IrqSet set) {
@@ -71,8 +57,10 @@ final class IrqActions {
             device.unmask().clear();
             return 0;
         }
-        return onEvent(
-                fd, event -> device.unmask().set(event) ? 0 : host.refuse(VfioIrqAnswer.VFIO_IRQS_UNMASK_EVENTFD));
+        return IrqSet.onEvent(
+                host,
+                fd,
+                event -> device.unmask().set(event) ? 0 : host.refuse(VfioIrqAnswer.VFIO_IRQS_UNMASK_EVENTFD));
     }
 
     private int triggerIntx(IrqSet set) {
@@ -94,7 +82,7 @@ final class IrqActions {
             return host.refuse(VfioIrqAnswer.VFIO_IRQS_COUNT);
         }
         if (set.isEventfd()) {
-            return set.fd(0) < 0 ? triggerNothing(on) : onEvent(set.fd(0), event -> trigger(on, event));
+            return set.fd(0) < 0 ? triggerNothing(on) : IrqSet.onEvent(host, set.fd(0), event -> trigger(on, event));
         }
         if (set.isChosen(0)) {
             device.intx().loopback();
@@ -185,7 +173,7 @@ final class IrqActions {
             host.note(VfioIrqAnswer.VFIO_IRQS_SINGLE_FD_BEFORE);
             return 0;
         }
-        return onEvent(fd, event -> {
+        return IrqSet.onEvent(host, fd, event -> {
             device.setSingle(index, event);
             return 0;
         });

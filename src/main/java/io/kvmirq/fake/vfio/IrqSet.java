@@ -3,12 +3,15 @@ package io.kvmirq.fake.vfio;
 
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.VfioIrqAnswer;
+import io.kvmirq.fake.file.EventFile;
+import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioIrqSet;
 import java.nio.ByteBuffer;
 import java.util.Optional;
 import java.util.function.IntUnaryOperator;
+import java.util.function.ToIntFunction;
 
 /**
  * A {@code struct vfio_irq_set} that passed the checks of {@code vfio_set_irqs_validate_and_prepare()}.
@@ -18,18 +21,13 @@ import java.util.function.IntUnaryOperator;
 record IrqSet(int index, int start, int count, int flags, ByteBuffer data) {
     private static final long MAX_U32 = 0xffff_ffffL;
 
-    /** Handles a structure. */
-    interface OnSet {
-        int apply(IrqSet set);
-    }
-
     /**
      * Reads and checks a structure and its data. Returns a negative errno, or the result of {@code call}.
      *
      * @param indexes how many indexes there are
      * @param interrupts the number of interrupts of an index
      */
-    static int read(Host host, int indexes, IntUnaryOperator interrupts, long address, OnSet call) {
+    static int read(Host host, int indexes, IntUnaryOperator interrupts, long address, ToIntFunction<IrqSet> call) {
         return host.copied(address, VfioIrqSet.SIZE, header -> {
             Optional<Answer> refused = refuses(indexes, interrupts, header);
             if (refused.isPresent()) {
@@ -38,9 +36,18 @@ record IrqSet(int index, int start, int count, int flags, ByteBuffer data) {
             int count = header.getInt(VfioIrqSet.COUNT);
             int bytes = count * width(header.getInt(VfioIrqSet.FLAGS));
             return bytes == 0
-                    ? call.apply(of(header, ByteBuffer.allocate(0)))
-                    : host.copied(address + VfioIrqSet.DATA, bytes, data -> call.apply(of(header, data)));
+                    ? call.applyAsInt(of(header, ByteBuffer.allocate(0)))
+                    : host.copied(address + VfioIrqSet.DATA, bytes, data -> call.applyAsInt(of(header, data)));
         });
+    }
+
+    /** Handles the eventfd of a descriptor. */
+    static int onEvent(Host host, int fd, ToIntFunction<EventFile> call) {
+        FakeFile file = host.file(fd);
+        if (file instanceof EventFile event) {
+            return call.applyAsInt(event);
+        }
+        return host.refuse(file == null ? VfioIrqAnswer.VFIO_IRQS_FD : VfioIrqAnswer.VFIO_IRQS_NOT_AN_EVENTFD);
     }
 
     private static IrqSet of(ByteBuffer header, ByteBuffer data) {

@@ -8,7 +8,6 @@ import java.nio.ByteOrder;
 /**
  * The identity and the capabilities of a PCI device.
  *
- * @param address its place
  * @param group the number of its IOMMU group
  * @param ids the vendor and the device id, in the lower and the upper half
  * @param intx whether it has an interrupt pin
@@ -16,8 +15,6 @@ import java.nio.ByteOrder;
  * @param sharesLine whether a driver of the host has the same interrupt line
  * @param msi the number of MSI vectors; 0 without the capability
  * @param msix the number of MSI-X vectors; 0 without the capability
- * @param express whether it is a PCI Express device
- * @param resets whether it has a function reset
  */
 public record PciFunction(
         PciAddress address,

@@ -102,10 +102,8 @@ public abstract sealed class VfioDevice implements VfioLines permits VfioPci, Vf
         return gone;
     }
 
-    /** The device is gone. */
     void removed() {}
 
-    /** The bus in sysfs. */
     abstract String bus();
 
     /** Binds the device to an iommufd. Returns 0 or a negative errno. */
@@ -146,7 +144,6 @@ public abstract sealed class VfioDevice implements VfioLines permits VfioPci, Vf
         return files > 0;
     }
 
-    /** Opens a file of the device. */
     final void open() {
         files++;
         if (files == 1) {
@@ -154,7 +151,6 @@ public abstract sealed class VfioDevice implements VfioLines permits VfioPci, Vf
         }
     }
 
-    /** Releases a file of the device. */
     final void close() {
         files--;
         if (files == 0) {
@@ -201,6 +197,5 @@ public abstract sealed class VfioDevice implements VfioLines permits VfioPci, Vf
     /** Whether the bus driver attaches PASIDs. */
     abstract boolean hasPasid();
 
-    /** Whether VFIO_DEVICE_RESET works. */
     abstract boolean resets();
 }

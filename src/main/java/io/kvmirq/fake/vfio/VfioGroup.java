@@ -34,7 +34,6 @@ final class VfioGroup {
         return number;
     }
 
-    /** The devices that a bus driver of VFIO is bound to. */
     List<VfioDevice> devices() {
         return devices;
     }
@@ -110,7 +109,6 @@ final class VfioGroup {
         return container != null || iommufd != null;
     }
 
-    /** Whether devices of the group may be bound to an iommufd. */
     boolean mayOwn(IommuFile file) {
         return bound == 0 || owner == file;
     }

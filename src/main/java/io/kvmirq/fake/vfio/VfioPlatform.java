@@ -3,8 +3,6 @@ package io.kvmirq.fake.vfio;
 
 import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.explain.VfioIrqAnswer;
-import io.kvmirq.fake.file.EventFile;
-import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.HostLine;
 import io.kvmirq.fake.file.Requests;
@@ -177,25 +175,15 @@ public final class VfioPlatform extends VfioDevice {
                 byEvent.clear();
                 return 0;
             }
-            return onEvent(
-                    set.fd(0), event -> byEvent.set(event) ? 0 : host.refuse(VfioIrqAnswer.VFIO_PLATFORM_EVENTFD));
+            return IrqSet.onEvent(
+                    host,
+                    set.fd(0),
+                    event -> byEvent.set(event) ? 0 : host.refuse(VfioIrqAnswer.VFIO_PLATFORM_EVENTFD));
         }
         if (set.isChosen(0)) {
             action.run();
         }
         return 0;
-    }
-
-    private interface OnEvent {
-        int apply(EventFile event);
-    }
-
-    private int onEvent(int fd, OnEvent call) {
-        FakeFile file = host.file(fd);
-        if (file instanceof EventFile event) {
-            return call.apply(event);
-        }
-        return host.refuse(file == null ? VfioIrqAnswer.VFIO_IRQS_FD : VfioIrqAnswer.VFIO_IRQS_NOT_AN_EVENTFD);
     }
 
     /** The old eventfd is gone before the new one is looked at. */
@@ -211,7 +199,7 @@ public final class VfioPlatform extends VfioDevice {
             irq.unwire();
             return set.fd(0) < 0
                     ? 0
-                    : onEvent(set.fd(0), event -> {
+                    : IrqSet.onEvent(host, set.fd(0), event -> {
                         irq.wire(event);
                         return 0;
                     });

@@ -40,9 +40,7 @@ import java.util.concurrent.TimeoutException;
  * <p>For one thread, once.
  */
 public final class Replay implements Closeable {
-    /**
-     * How a replay ended.
-     */
+    /** How a replay ended. */
     public sealed interface Outcome {
         /** Calls that answered as on the tape. */
         long calls();
@@ -54,7 +52,6 @@ public final class Replay implements Closeable {
     /**
      * A call answered otherwise: the first one, and none after it was made.
      *
-     * @param number of the call
      * @param call as the tape has it, answer included
      * @param open files by name
      */

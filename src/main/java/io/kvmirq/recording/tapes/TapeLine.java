@@ -12,7 +12,6 @@ public sealed interface TapeLine {
      * A program was started, or replaced itself by another.
      *
      * @param architecture as uname has it
-     * @param kernel its release
      * @param program the path of its file
      * @param backend what recorded: {@code preload}, or the binding's name
      */

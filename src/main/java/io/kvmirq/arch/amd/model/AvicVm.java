@@ -88,7 +88,6 @@ public final class AvicVm {
         return words;
     }
 
-    /** The host. */
     public AvicHost avic() {
         return avic;
     }

@@ -60,7 +60,6 @@ public class GaUnit {
     static final int UNMANAGED = 10;
 
     static final int ENTRY_WORDS = 11;
-
     private static final int LOW_BITS = 24;
     private static final int PAGE_BITS = 12;
 
@@ -83,7 +82,6 @@ public class GaUnit {
     /**
      * The sizes and the features of a unit.
      *
-     * @param entries of the table
      * @param logEntries of the GA log, 2 or more; Linux uses 512. One of them stays free
      * @param logVector of the GA log's interrupt, sent to CPU 0
      * @param vapic whether guest mode is on: GAM of the control register
@@ -106,7 +104,6 @@ public class GaUnit {
         this(avic, SharedWords.of(new long[words(setup)]), 0, setup, GaLogRing::new);
     }
 
-    /** Makes the GA log. */
     interface Logs {
         GaLogRing at(AvicHost avic, SharedWords words, int base, Setup setup);
     }

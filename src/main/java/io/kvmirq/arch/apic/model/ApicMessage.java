@@ -12,9 +12,7 @@ import io.kvmirq.arch.apic.IoapicEntry;
  *
  * @param destination32 the destination where APIC ids have 32 bits; its low 8 bits are the destination elsewhere
  * @param reserved whether a message has bits where 32-bit APIC ids have none
- * @param logical whether the destination is logical
  * @param redirectionHint whether one LAPIC of a logical destination takes the interrupt, whatever the mode
- * @param mode the delivery mode
  * @param vector 0–255
  * @param level whether the interrupt is level-triggered
  */
@@ -32,7 +30,6 @@ public record ApicMessage(
     /** The destination that means every LAPIC in x2APIC mode. */
     public static final int X2APIC_BROADCAST = -1;
 
-    /** A message of compatibility format. */
     public static ApicMessage of(CompatibilityMsi message) {
         return new ApicMessage(
                 (int) message.destination(),

@@ -8,7 +8,6 @@ import io.kvmirq.arch.apic.LapicPage;
  * An enabled LAPIC with the ids that an operating system gives it.
  *
  * @param vcpuId the id of the vCPU
- * @param id the APIC id
  * @param isX2apic whether the LAPIC is in x2APIC mode
  * @param logicalId the register LDR
  * @param logicalFormat the register DFR

@@ -18,7 +18,6 @@ public interface LocalApic {
     /** Whether software has switched the LAPIC on (SVR bit 8). */
     boolean enabled();
 
-    /** Whether the LAPIC is in x2APIC mode. */
     boolean isX2apic();
 
     /** The register LDR: in xAPIC mode the logical id is in bits [31:24]. */
@@ -35,7 +34,6 @@ public interface LocalApic {
     /**
      * Whether a destination means this LAPIC, asked alone.
      *
-     * @param logical whether the destination is logical
      * @param quirk whether 0xff means every LAPIC in x2APIC mode too; KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK ends this
      */
     default boolean isFor(int destination, boolean logical, boolean quirk) {

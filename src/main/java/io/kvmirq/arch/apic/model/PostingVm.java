@@ -11,7 +11,6 @@ import java.util.Set;
  *
  * @param lapicsInKernel whether the VM has an irqchip in the kernel, full or split
  * @param apicIds32Bit whether the VM uses 32-bit APIC ids (KVM_X2APIC_API_USE_32BIT_IDS)
- * @param destinations the LAPICs
  * @param inhibits why APIC virtualization is inhibited now, of the VM and of the vCPU meant together
  */
 public record PostingVm(

@@ -47,7 +47,6 @@ public record ItsState(List<Device> devices) {
      * @param id the INTID of the LPI
      * @param hardwareId the INTID of the physical interrupt; 0 for a vLPI
      * @param target the vCPU's id; empty if the collection has no vCPU, so that messages are dropped
-     * @param collection the id of the collection
      * @param isVlpi whether GICv4 delivers it
      */
     public record Translation(

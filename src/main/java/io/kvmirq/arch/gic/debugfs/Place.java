@@ -4,7 +4,6 @@ package io.kvmirq.arch.gic.debugfs;
 /**
  * A line of a debugfs file, for the sentence about what is wrong with it.
  *
- * @param file the name of the file
  * @param line the number of the line, from 1
  */
 record Place(String file, int line, String text) {

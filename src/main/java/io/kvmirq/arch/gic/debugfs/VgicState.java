@@ -13,9 +13,8 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * The state of a VM's VGIC as debugfs prints it, in {@code kvm/TID-FD/vgic-state}: TID is the
- * thread that created the VM, FD its descriptor. Reading that file makes the kernel take
- * a lock that the VM's set-up also takes. Immutable.
+ * The state of a VM's VGIC as debugfs prints it, in {@code kvm/TID-FD/vgic-state}: TID is the thread that created the
+ * VM, FD its descriptor. Reading that file makes the kernel take a lock that the VM's set-up also takes. Immutable.
  *
  * <p>Source: arch/arm64/kvm/vgic/vgic-debug.c, {@code print_dist_state()} and {@code print_irq_state()}.
  *
@@ -65,14 +64,11 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
      * One interrupt.
      *
      * @param owner the vCPU that has this SGI or PPI, as the table's head names it; empty for SPIs and LPIs
-     * @param id the INTID
      * @param target the vCPU that it is routed to; empty if there is none. Since Linux 6.7 vCPUs are given by index,
      *     before by id.
      * @param pendingLatch whether an edge, a message or the guest made it pending. Of an SGI that hardware delivers,
      *     the hardware's pending bit.
-     * @param lineHigh whether its line is high
      * @param active whether the guest has acknowledged it and not ended it
-     * @param enabled whether the guest has enabled it
      * @param hardware whether hardware delivers it or ends it: see {@link #delivery}
      * @param level whether it is level-triggered; otherwise edge-triggered
      * @param group 0 or 1

@@ -234,7 +234,6 @@ public final class Its {
 
     /** The fate of a message. */
     public enum Outcome {
-        /** The LPI is pending. */
         PENDING,
         /** The event is not mapped: the guest has blocked the message. */
         UNMAPPED,

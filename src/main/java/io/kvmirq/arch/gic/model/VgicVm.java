@@ -102,12 +102,10 @@ public final class VgicVm {
         return Distributor.words(vcpus, shared) + vcpus * VgicVcpu.words(registers);
     }
 
-    /** The host. */
     public Host host() {
         return host;
     }
 
-    /** The distributor. */
     public Distributor distributor() {
         return distributor;
     }

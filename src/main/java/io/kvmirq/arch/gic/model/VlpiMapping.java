@@ -31,7 +31,6 @@ public final class VlpiMapping {
      *
      * @param its the ITS at the doorbell address; empty if there is none
      * @param device the device id; empty if the VMM gave none
-     * @param event the event id
      */
     public record Route(Optional<Its> its, OptionalInt device, int event) {}
 

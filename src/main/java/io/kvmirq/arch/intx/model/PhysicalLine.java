@@ -134,7 +134,6 @@ public final class PhysicalLine {
     /**
      * Removes a handler. The next one that is added gets its number. No other thread may use the line.
      *
-     * @param handler the number of the handler
      * @throws IllegalArgumentException if there is no such handler
      * @throws IllegalStateException if the handler has the line
      */
@@ -149,7 +148,6 @@ public final class PhysicalLine {
      * Requests the line for a handler ({@code request_irq}). A shared request enables a line again that was disabled
      * because no handler claimed its interrupts.
      *
-     * @param handler the number of the handler
      * @param shared whether the handler shares the line ({@code IRQF_SHARED})
      * @param enabled whether the line is enabled, if this is its first handler; otherwise it stays disabled until
      *     {@link #enable} ({@code IRQF_NO_AUTOEN})
@@ -186,7 +184,6 @@ public final class PhysicalLine {
     /**
      * Gives the line back for a handler ({@code free_irq}). Waits until no handler runs.
      *
-     * @param handler the number of the handler
      * @throws IllegalArgumentException if there is no such handler
      * @throws IllegalStateException if the handler does not have the line
      */
