@@ -24,7 +24,6 @@ class DecodeCommandIT {
     private static final int MANY = 100_000;
 
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     /** The lines between words and violations, as the golden set has them. */

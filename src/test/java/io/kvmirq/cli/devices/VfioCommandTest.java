@@ -20,7 +20,6 @@ import org.junit.jupiter.params.provider.CsvSource;
 /** Recorded hosts, and what the command prints of them, letter by letter. */
 class VfioCommandTest {
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     private Cli.Ended of(RecordedHost host, String... arguments) throws IOException {

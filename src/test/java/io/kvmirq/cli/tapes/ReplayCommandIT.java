@@ -19,7 +19,6 @@ import org.junit.jupiter.params.provider.EnumSource;
 
 class ReplayCommandIT {
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     private String tape() {

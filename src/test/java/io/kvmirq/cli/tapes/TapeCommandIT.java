@@ -26,7 +26,6 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 class TapeCommandIT {
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     /** The exit code of taped.c. */
