@@ -55,6 +55,7 @@ class FakeArmVcpuTest {
 
     @AutoClose
     private final Undo made = new Undo();
+
     private final Kernel kernel = made.add(Kernel.over(fake.backend(), Kernel.DEVICE));
     private Vm vm;
     private VgicV3 vgic;

@@ -45,6 +45,7 @@ class FakeGicV2Test {
 
     @AutoClose
     private final Undo made = new Undo();
+
     private FakeKernel fake;
     private Vm vm;
     private VgicV2 vgic;

@@ -30,6 +30,7 @@ import org.junit.jupiter.api.Test;
 class VfioArm64Test {
     @AutoClose
     private final Undo made = new Undo();
+
     private final VfioWorld vfio = made.add(VfioWorld.ofFake("6.12,arm64", TestDevice.E1000E));
     private final FakePciDevice hardware = vfio.hardware(TestDevice.E1000E);
     private final VfioDevice device = vfio.device(TestDevice.E1000E);

@@ -20,6 +20,7 @@ import org.junit.jupiter.api.Test;
 class VfioDeviceTest {
     @AutoClose
     private final VfioWorld vfio = VfioWorld.ofFake("6.18", NVME);
+
     private final VfioDevice device = vfio.device(NVME);
 
     @Test

@@ -24,6 +24,7 @@ class VfioDmaTest {
 
     @AutoClose
     private final VfioWorld vfio = VfioWorld.ofFake("7.1", TestDevice.EDU);
+
     private final int container = vfio.attach(vfio.group(TestDevice.EDU));
     private final long memory = vfio.world.map(2 * PAGE, -1);
 

@@ -22,6 +22,7 @@ class VfioGroupTest {
 
     @AutoClose
     private final VfioWorld vfio = VfioWorld.ofFake("6.12");
+
     private final FakeKernel kernel = vfio.fake();
 
     private int group() {

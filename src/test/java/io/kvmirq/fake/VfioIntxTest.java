@@ -20,6 +20,7 @@ class VfioIntxTest {
 
     @AutoClose
     private final VfioWorld vfio = VfioWorld.ofFake("6.18");
+
     private final int event = vfio.world.eventfd();
 
     private FakePciDevice.Builder builder() {

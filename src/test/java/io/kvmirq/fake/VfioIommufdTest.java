@@ -31,6 +31,7 @@ class VfioIommufdTest {
 
     @AutoClose
     private final VfioWorld vfio = VfioWorld.ofFake("7.1,cdev");
+
     private final VfioFiles files = new VfioFiles(vfio);
     private final int iommufd = files.iommufd();
     private final long memory = vfio.world.map(4 * PAGE, -1);

@@ -30,6 +30,7 @@ class VfioPlatformTest {
 
     @AutoClose
     private final VfioWorld vfio;
+
     private final FakePlatformDevice hardware;
     private final VfioDevice device;
     private final int event;

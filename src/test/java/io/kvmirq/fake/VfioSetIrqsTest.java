@@ -25,6 +25,7 @@ class VfioSetIrqsTest {
 
     @AutoClose
     private final VfioWorld vfio = VfioWorld.ofFake("6.18");
+
     private final FakePciDevice hardware =
             vfio.fake().pciDevice(ADDRESS, GROUP).msi(4).msix(8).add();
     private final VfioDevice device = vfio.device(hardware, GROUP, ADDRESS);

@@ -30,6 +30,7 @@ class SharedDirectEoiTest {
 
     @AutoClose
     private final SharedLineWorld world = new SharedLineWorld("historic", false);
+
     private final SharedLineWorld.Owner a = world.new Owner(DIS_INTX);
     private final SharedLineWorld.Owner b = world.new Owner(DIS_INTX);
 

@@ -24,6 +24,7 @@ class VfioLineTest {
 
     @AutoClose
     private final Undo undo = new Undo();
+
     private final TestDevice hardware;
     private final Kernel kernel;
     private final VfioDevice device;

@@ -35,6 +35,7 @@ class VfioMessagesTest {
 
     @AutoClose
     private final Undo undo = new Undo();
+
     private final TestDevice hardware;
     private final Kernel kernel;
     private VfioDevice device;

@@ -21,15 +21,13 @@ class GuestCpuInterfaceTest extends VgicSetUp {
         gic.setPriority(0, 32, 0x50);
         gic.setPriority(0, 33, 0x48);
         gic.raise(0, 32);
-        gic.raise(0, 33);
-        enter();
+        raiseAndEnter(33);
         assertThat(guest.acknowledge()).isEqualTo(33);
         assertThat(guest.acknowledge()).as("not above the active one").isEqualTo(GuestCpuInterface.SPURIOUS);
         guest.end(33);
         assertThat(guest.acknowledge()).isEqualTo(32);
         vcpu.thread().exit();
-        gic.raise(0, 33);
-        enter();
+        raiseAndEnter(33);
         assertThat(guest.acknowledge()).as("preempts").isEqualTo(33);
     }
 
@@ -52,12 +50,9 @@ class GuestCpuInterfaceTest extends VgicSetUp {
 
     @Test
     void activeInterruptOfEqualPriorityHoldsOthersBack() {
-        gic.raise(0, 32);
-        enter();
-        guest.acknowledge();
+        raiseAndAcknowledge(32);
         gic.raise(0, 33);
-        vcpu.thread().exit();
-        enter();
+        exitAndEnter();
         assertThat(guest.acknowledge()).isEqualTo(GuestCpuInterface.SPURIOUS);
     }
 
@@ -77,8 +72,7 @@ class GuestCpuInterfaceTest extends VgicSetUp {
     void disabledGroupIsNotTaken() {
         gic.set(InterruptState.GROUP1, 0, 32, 2);
         gic.raise(0, 32);
-        gic.raise(0, 33);
-        enter();
+        raiseAndEnter(33);
         assertThat(registers.listRegister(0)).isEqualTo(32 | PENDING);
         assertThat(registers.listRegister(1)).isEqualTo(33 | PENDING | 1L << 30);
         registers.setMachineControl(0xf8000000L);

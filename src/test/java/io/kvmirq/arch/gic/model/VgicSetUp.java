@@ -52,6 +52,21 @@ abstract class VgicSetUp {
         assertThat(vcpu.thread().enter()).isTrue();
     }
 
+    void raiseAndEnter(int interrupt) {
+        gic.raise(0, interrupt);
+        enter();
+    }
+
+    void exitAndEnter() {
+        vcpu.thread().exit();
+        enter();
+    }
+
+    void raiseAndAcknowledge(int interrupt) {
+        raiseAndEnter(interrupt);
+        guest.acknowledge();
+    }
+
     void exitAndMaintain() {
         vcpu.thread().exit();
         host.cpu(0).takeInterrupt();

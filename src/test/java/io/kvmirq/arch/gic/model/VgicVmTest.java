@@ -19,8 +19,7 @@ class VgicVmTest extends VgicSetUp {
     @Test
     void edgeIsQueuedTakenAndReleased() {
         gic.setPriority(0, 33, 0xa7);
-        gic.raise(0, 33);
-        enter();
+        raiseAndEnter(33);
         assertThat(registers.listRegister(0)).isEqualTo(33 | 0x14L << 23 | PENDING);
         assertThat(gic.pending(0, 32)).isZero();
         assertThat(vcpu.hasInterrupt()).isFalse();
@@ -43,12 +42,9 @@ class VgicVmTest extends VgicSetUp {
 
     @Test
     void secondEdgeIsAddedToTheListRegisterOfTheFirst() {
+        raiseAndAcknowledge(32);
         gic.raise(0, 32);
-        enter();
-        guest.acknowledge();
-        gic.raise(0, 32);
-        vcpu.thread().exit();
-        enter();
+        exitAndEnter();
         assertThat(registers.listRegister(0)).isEqualTo(32 | PENDING | ACTIVE_BIT);
         assertThat(registers.listRegister(1)).isZero();
         assertThat(guest.acknowledge()).as("active").isEqualTo(GuestCpuInterface.SPURIOUS);
@@ -83,8 +79,7 @@ class VgicVmTest extends VgicSetUp {
 
     @Test
     void endOfALevelLooksAtTheLine() {
-        gic.raise(0, 34);
-        enter();
+        raiseAndEnter(34);
         assertThat(registers.listRegister(0)).isEqualTo(34 | PENDING | EOI);
         assertThat(guest.acknowledge()).isEqualTo(34);
         guest.end(34);
@@ -112,13 +107,10 @@ class VgicVmTest extends VgicSetUp {
     /** Only one list register holds a level, whatever its line does meanwhile. */
     @Test
     void levelThatFallsAndRisesInServiceIsTakenAgain() {
-        gic.raise(0, 34);
-        enter();
-        guest.acknowledge();
+        raiseAndAcknowledge(34);
         gic.lower(0, 34);
         gic.raise(0, 34);
-        vcpu.thread().exit();
-        enter();
+        exitAndEnter();
         assertThat(registers.listRegister(0)).isEqualTo(34 | ACTIVE_BIT | EOI);
         assertThat(registers.listRegister(1)).isZero();
         guest.end(34);
@@ -130,13 +122,10 @@ class VgicVmTest extends VgicSetUp {
     /** An interrupt that became level-triggered in service is asked for its end from then on. */
     @Test
     void modeMayChangeInService() {
-        gic.raise(0, 32);
-        enter();
-        guest.acknowledge();
+        raiseAndAcknowledge(32);
         gic.set(LEVEL, 0, 32, 1);
         gic.raise(0, 32);
-        vcpu.thread().exit();
-        enter();
+        exitAndEnter();
         assertThat(registers.listRegister(0)).isEqualTo(32 | PENDING | ACTIVE_BIT | EOI);
         gic.clear(LEVEL, 0, 32, 1);
         guest.end(32);
@@ -144,8 +133,7 @@ class VgicVmTest extends VgicSetUp {
         guest.end(32);
         assertThat(registers.ended()).isEqualTo(1);
         exitAndMaintain();
-        gic.raise(0, 32);
-        enter();
+        raiseAndEnter(32);
         assertThat(guest.acknowledge()).isEqualTo(32);
     }
 
@@ -162,8 +150,7 @@ class VgicVmTest extends VgicSetUp {
         guest.end(5 | 1 << 10);
         assertThat(registers.listRegister(0)).as("another source was ended").isEqualTo(5 | ACTIVE_BIT);
         gic.send(1, 0, 5);
-        vcpu.thread().exit();
-        enter();
+        exitAndEnter();
         assertThat(gic.sources(0, 5)).as("added to register 1").isZero();
         guest.end(5);
         assertThat(guest.acknowledge()).isEqualTo(5 | 1 << 10);
@@ -176,8 +163,7 @@ class VgicVmTest extends VgicSetUp {
         gic.send(1, 0, 3);
         gic.raise(0, 20);
         gic.raise(0, 32);
-        gic.raise(0, 34);
-        enter();
+        raiseAndEnter(34);
         assertThat(registers.listRegister(0)).isEqualTo(3 | 1 << 10 | PENDING);
         assertThat(registers.listRegister(1)).isEqualTo(20 | PENDING | EOI);
         assertThat(gic.pending(0, 32)).isEqualTo(5);
@@ -202,8 +188,7 @@ class VgicVmTest extends VgicSetUp {
         gic.raise(0, 32);
         gic.raise(1, 20);
         gic.clear(ENABLED, 0, 32, 8);
-        gic.raise(0, 35);
-        enter();
+        raiseAndEnter(35);
         assertThat(registers.empty()).isEqualTo(3);
         assertThat(vm.vcpu(1).thread().enter()).isTrue();
         assertThat(vm.vcpu(1).registers().listRegister(0)).isEqualTo(20 | PENDING | EOI);
@@ -213,9 +198,7 @@ class VgicVmTest extends VgicSetUp {
     /** A level that was routed elsewhere while it was in service goes to its new vCPU at its end. */
     @Test
     void endOfAMovedLevelKicksItsNewVcpu() {
-        gic.raise(0, 34);
-        enter();
-        guest.acknowledge();
+        raiseAndAcknowledge(34);
         gic.setTarget(34, 1);
         assertThat(vm.vcpu(1).thread().block(true)).isTrue();
         guest.end(34);
@@ -243,9 +226,7 @@ class VgicVmTest extends VgicSetUp {
 
     @Test
     void maintenanceInterruptMayBeHeldBack() {
-        gic.raise(0, 34);
-        enter();
-        guest.acknowledge();
+        raiseAndAcknowledge(34);
         vm.holdMaintenance();
         guest.end(34);
         exitAndMaintain();
@@ -266,9 +247,7 @@ class VgicVmTest extends VgicSetUp {
     /** The limit: the handler serves the vCPU that is on the CPU. The other one waits until it is loaded again. */
     @Test
     void lateMaintenanceInterruptFindsTheWrongVcpu() {
-        gic.raise(0, 34);
-        enter();
-        guest.acknowledge();
+        raiseAndAcknowledge(34);
         vm.holdMaintenance();
         guest.end(34);
         vcpu.thread().exit();
@@ -292,9 +271,7 @@ class VgicVmTest extends VgicSetUp {
 
     @Test
     void maintenanceInterruptMakesItsGuestExitFirst() {
-        gic.raise(0, 34);
-        enter();
-        guest.acknowledge();
+        raiseAndAcknowledge(34);
         guest.end(34);
         host.cpu(0).takeInterrupt();
         assertThat(vcpu.thread().isInGuestMode()).as("told to exit").isFalse();
