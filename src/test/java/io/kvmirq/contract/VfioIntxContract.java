@@ -10,6 +10,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.fake.FakePciDevice;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
 /**
@@ -18,6 +19,13 @@ import org.junit.jupiter.api.Test;
  */
 @VfioContract
 class VfioIntxContract extends VfioSuite {
+    private int event;
+
+    @BeforeEach
+    void setUp() {
+        event = world.eventfd();
+    }
+
     /** A device whose INTx signals an eventfd. */
     private VfioDevice armed(int event) {
         VfioDevice device = vfio.device(EDU);
@@ -73,7 +81,6 @@ class VfioIntxContract extends VfioSuite {
     @Test
     void messagesNeedIntxDisabledFirst() {
         VfioDevice device = vfio.device(E1000E);
-        int event = world.eventfd();
         assertOk(device.arm(INTX, 0, event));
         assertErrno(Errno.EINVAL, device.arm(MSI, 0, event));
         assertErrno(Errno.EINVAL, device.arm(MSIX, 0, NOT_OPEN));
@@ -86,7 +93,6 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void loopbackSignalsByNoneAndByAByteThatIsNotZero() {
-        int event = world.eventfd();
         VfioDevice device = armed(event);
         assertOk(device.intx(TRIGGER));
         assertOk(device.bytes(TRIGGER, INTX, 0, 1));
@@ -96,7 +102,6 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void requestOfTheDeviceIsSignalledOnceAndAutoMasked() {
-        int event = world.eventfd();
         VfioDevice device = armed(event);
         device.hardware.request();
         assertThat(vfio.await(event)).isEqualTo(1);
@@ -107,7 +112,6 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void unmaskingWhileTheDeviceRequestsSignalsAgain() {
-        int event = world.eventfd();
         VfioDevice device = armed(event);
         device.hardware.request();
         assertThat(vfio.await(event)).isEqualTo(1);
@@ -118,7 +122,6 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void unmaskingAfterTheDeviceWasServedIsQuiet() {
-        int event = world.eventfd();
         VfioDevice device = armed(event);
         device.hardware.request();
         assertThat(vfio.await(event)).isEqualTo(1);
@@ -132,7 +135,6 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void maskOfTheUserHoldsTheRequestUntilItUnmasks() {
-        int event = world.eventfd();
         VfioDevice device = armed(event);
         assertOk(device.intx(MASK));
         assertOk(device.intx(MASK));
@@ -147,7 +149,6 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void maskByAByteOfZeroMasksNothing() {
-        int event = world.eventfd();
         VfioDevice device = armed(event);
         assertOk(device.bytes(MASK, INTX, 0, 0));
         device.hardware.request();
@@ -157,7 +158,6 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void statusShowsTheRequestWhileItIsMasked() {
-        int event = world.eventfd();
         VfioDevice device = armed(event);
         assertThat(device.readConfig(STATUS) & INTX_PENDING).isZero();
         device.hardware.request();
@@ -184,7 +184,6 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void disableRemovesTheUnmaskEventfd() {
-        int event = world.eventfd();
         VfioDevice device = armed(event);
         assertOk(device.unmaskBy(world.eventfd()));
         assertOk(device.disable(INTX));
@@ -194,7 +193,6 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void unmaskEventfdUnmasksAndIsConsumed() {
-        int event = world.eventfd();
         int unmask = world.eventfd();
         VfioDevice device = armed(event);
         assertOk(device.unmaskBy(unmask));
@@ -212,7 +210,6 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void unmaskEventfdThatIsSignalledAlreadyUnmasksAtOnceAndKeepsItsCount() {
-        int event = world.eventfd();
         int unmask = world.eventfd();
         VfioDevice device = armed(event);
         device.hardware.request();
@@ -269,7 +266,6 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void failureToSwapKeepsTheTrigger() {
-        int event = world.eventfd();
         VfioDevice device = armed(event);
         assertErrno(Errno.EBADF, device.arm(INTX, 0, NOT_OPEN));
         assertErrno(Errno.EINVAL, device.arm(INTX, 0, device.fd));
@@ -279,7 +275,6 @@ class VfioIntxContract extends VfioSuite {
     /** The fixes of CVE-2024-26812, which Debian's 6.1 and 6.12 have. */
     @Test
     void minusOneKeepsIntxActiveWithoutATrigger() {
-        int event = world.eventfd();
         VfioDevice device = armed(event);
         assertOk(device.arm(INTX, 0, -1));
         assertOk(device.intx(TRIGGER));
@@ -296,7 +291,6 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void disIntxOfTheGuestHoldsEverySignal() {
-        int event = world.eventfd();
         VfioDevice device = armed(event);
         device.writeCommand(device.readConfig(COMMAND) | DIS_INTX);
         device.hardware.request();
