@@ -12,8 +12,7 @@ import org.junit.jupiter.api.Test;
 class RacesCommandIT {
     @Test
     void listsWhatItCanPlay() throws Exception {
-        Cli.Ended ended = Cli.run("races");
-        assertThat(ended.exitCode()).isZero();
+        Cli.Ended ended = Cli.run("races").exited(0);
         assertThat(ended.out())
                 .startsWith("lost-interrupt-2019  ")
                 .contains(
@@ -33,8 +32,7 @@ class RacesCommandIT {
 
     /** The demonstration succeeds, with these lines among its own, and ends none with a space. */
     private static Cli.Ended plays(String race, String... shown) throws Exception {
-        Cli.Ended ended = Cli.run("races", race);
-        assertThat(ended.exitCode()).as(ended.err()).isZero();
+        Cli.Ended ended = Cli.run("races", race).exited(0);
         assertThat(lines(ended)).containsSubsequence(shown);
         assertThat(ended.out().lines()).noneMatch(line -> line.endsWith(" "));
         return ended;
@@ -132,8 +130,7 @@ class RacesCommandIT {
 
     @Test
     void unknownRaceIsRefused() throws Exception {
-        Cli.Ended ended = Cli.run("races", "lost-interrupt-2016");
-        assertThat(ended.exitCode()).isEqualTo(ExitCode.USAGE);
+        Cli.Ended ended = Cli.run("races", "lost-interrupt-2016").exited(ExitCode.USAGE);
         assertThat(ended.out()).isEmpty();
         assertThat(ended.err())
                 .isEqualTo("kvmirq: race 'lost-interrupt-2016' is unknown: expected one of lost-interrupt-2019,"
