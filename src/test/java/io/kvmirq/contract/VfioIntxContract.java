@@ -34,6 +34,11 @@ class VfioIntxContract extends VfioSuite {
         return device;
     }
 
+    private void interrupt(VfioDevice device) {
+        device.hardware.request();
+        assertThat(vfio.await(event)).isEqualTo(1);
+    }
+
     /** Counts the one loopback and no other signal. */
     private void assertQuiet(VfioDevice device, int event) {
         assertThat(vfio.take(event)).isZero();
@@ -103,8 +108,7 @@ class VfioIntxContract extends VfioSuite {
     @Test
     void requestOfTheDeviceIsSignalledOnceAndAutoMasked() {
         VfioDevice device = armed(event);
-        device.hardware.request();
-        assertThat(vfio.await(event)).isEqualTo(1);
+        interrupt(device);
         device.hardware.request();
         assertQuiet(device, event);
         device.hardware.serve();
@@ -113,8 +117,7 @@ class VfioIntxContract extends VfioSuite {
     @Test
     void unmaskingWhileTheDeviceRequestsSignalsAgain() {
         VfioDevice device = armed(event);
-        device.hardware.request();
-        assertThat(vfio.await(event)).isEqualTo(1);
+        interrupt(device);
         assertOk(device.intx(UNMASK));
         assertThat(vfio.await(event)).as("still requested").isEqualTo(1);
         device.hardware.serve();
@@ -123,13 +126,11 @@ class VfioIntxContract extends VfioSuite {
     @Test
     void unmaskingAfterTheDeviceWasServedIsQuiet() {
         VfioDevice device = armed(event);
-        device.hardware.request();
-        assertThat(vfio.await(event)).isEqualTo(1);
+        interrupt(device);
         device.hardware.serve();
         assertOk(device.intx(UNMASK));
         assertQuiet(device, event);
-        device.hardware.request();
-        assertThat(vfio.await(event)).isEqualTo(1);
+        interrupt(device);
         device.hardware.serve();
     }
 
@@ -151,8 +152,7 @@ class VfioIntxContract extends VfioSuite {
     void maskByAByteOfZeroMasksNothing() {
         VfioDevice device = armed(event);
         assertOk(device.bytes(MASK, INTX, 0, 0));
-        device.hardware.request();
-        assertThat(vfio.await(event)).isEqualTo(1);
+        interrupt(device);
         device.hardware.serve();
     }
 
@@ -160,8 +160,7 @@ class VfioIntxContract extends VfioSuite {
     void statusShowsTheRequestWhileItIsMasked() {
         VfioDevice device = armed(event);
         assertThat(device.readConfig(STATUS) & INTX_PENDING).isZero();
-        device.hardware.request();
-        assertThat(vfio.await(event)).isEqualTo(1);
+        interrupt(device);
         assertThat(device.readConfig(STATUS) & INTX_PENDING).isEqualTo(INTX_PENDING);
         device.hardware.serve();
         assertThat(device.readConfig(STATUS) & INTX_PENDING).isZero();
@@ -196,15 +195,13 @@ class VfioIntxContract extends VfioSuite {
         int unmask = world.eventfd();
         VfioDevice device = armed(event);
         assertOk(device.unmaskBy(unmask));
-        device.hardware.request();
-        assertThat(vfio.await(event)).isEqualTo(1);
+        interrupt(device);
         vfio.signal(unmask);
         assertThat(vfio.await(event)).isEqualTo(1);
         eventually("the signal is consumed", () -> vfio.take(unmask) == 0);
         device.hardware.serve();
         vfio.signal(unmask);
-        device.hardware.request();
-        assertThat(vfio.await(event)).isEqualTo(1);
+        interrupt(device);
         device.hardware.serve();
     }
 
@@ -212,8 +209,7 @@ class VfioIntxContract extends VfioSuite {
     void unmaskEventfdThatIsSignalledAlreadyUnmasksAtOnceAndKeepsItsCount() {
         int unmask = world.eventfd();
         VfioDevice device = armed(event);
-        device.hardware.request();
-        assertThat(vfio.await(event)).isEqualTo(1);
+        interrupt(device);
         vfio.signal(unmask);
         assertOk(device.unmaskBy(unmask));
         assertThat(vfio.await(event)).isEqualTo(1);
