@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.gic.model;
 
+import static io.kvmirq.arch.Refusals.assertIllegalArgument;
 import static io.kvmirq.arch.gic.model.InterruptState.ACTIVE;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
@@ -96,8 +97,8 @@ class GuestCpuInterfaceTest extends VgicSetUp {
     @Test
     void activeCannotBeWritten() {
         String sentence = "ACTIVE cannot be written: it follows from the list registers at each exit";
-        assertRefused(() -> gic.set(ACTIVE, 0, 32, 4), sentence);
-        assertRefused(() -> gic.clear(ACTIVE, 0, 32, 4), sentence);
+        assertIllegalArgument(() -> gic.set(ACTIVE, 0, 32, 4), sentence);
+        assertIllegalArgument(() -> gic.clear(ACTIVE, 0, 32, 4), sentence);
     }
 
     @Test
