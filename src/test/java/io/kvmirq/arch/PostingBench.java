@@ -22,6 +22,7 @@ import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.function.LongSupplier;
 
 /**
  * The cost of posting and of entries beside the same accesses by C11 atomics and the same shifts: in one process, in
@@ -285,13 +286,13 @@ final class PostingBench {
             case DELIVER_AND_SYNC -> deliverAndSync(count);
             case EIGHT_AND_SYNC -> deliverEightAndSync(count);
             case POST -> post(count);
-            case DECODE -> decode(count);
-            case SCAN -> scan(count);
-            case SCAN_AMD -> scanAmd(count);
-            case DECODE_RECORD -> decodeRecords(count);
-            case ENCODE_ALL -> encodeAll(count);
-            case ENCODE -> encode(count);
-            case ENCODE_RECORD -> encodeRecords(count);
+            case DECODE -> passes(count, ENTRIES, () -> decode(table));
+            case SCAN -> passes(count, ENTRIES, () -> scan(table));
+            case SCAN_AMD -> passes(count, AMD_ENTRIES, () -> scanAmd(amdTable));
+            case DECODE_RECORD -> passes(count, ENTRIES, () -> decodeRecords(table));
+            case ENCODE_ALL -> passes(count, ENTRIES, () -> encodeAll(fields, encoded));
+            case ENCODE -> passes(count, ENTRIES, () -> encode(sources, encoded));
+            case ENCODE_RECORD -> passes(count, ENTRIES, () -> encodeRecords(sources, encoded));
         };
     }
 
@@ -349,10 +350,11 @@ final class PostingBench {
         return wrong;
     }
 
-    private long decode(int count) {
+    /** The sum of passes over a whole table, as many as make the count. */
+    private static long passes(int count, int entries, LongSupplier pass) {
         long sum = 0;
-        for (int i = 0; i < count; i += ENTRIES) {
-            sum += decode(table);
+        for (int i = 0; i < count; i += entries) {
+            sum += pass.getAsLong();
         }
         return sum;
     }
@@ -385,14 +387,6 @@ final class PostingBench {
                 + RemappedIrte.DESTINATION.of(low);
     }
 
-    private long scan(int count) {
-        long sum = 0;
-        for (int i = 0; i < count; i += ENTRIES) {
-            sum += scan(table);
-        }
-        return sum;
-    }
-
     private static long scan(long[] table) {
         long sum = 0;
         for (int i = 0; i < table.length; i += 2) {
@@ -404,14 +398,6 @@ final class PostingBench {
             sum += Irte.VECTOR.of(low)
                     + Irte.SOURCE_ID.of(high)
                     + (Irte.POSTED.isSet(low) ? Irte.descriptorAddress(low, high) : RemappedIrte.DESTINATION.of(low));
-        }
-        return sum;
-    }
-
-    private long scanAmd(int count) {
-        long sum = 0;
-        for (int i = 0; i < count; i += AMD_ENTRIES) {
-            sum += scanAmd(amdTable);
         }
         return sum;
     }
@@ -440,14 +426,6 @@ final class PostingBench {
         return sum + LegacyIrte.INT_TYPE.of(low) + LegacyIrte.RQ_EOI.of(low) + LegacyIrte.LOGICAL.of(low);
     }
 
-    private long decodeRecords(int count) {
-        long sum = 0;
-        for (int i = 0; i < count; i += ENTRIES) {
-            sum += decodeRecords(table);
-        }
-        return sum;
-    }
-
     private static long decodeRecords(long[] table) {
         long sum = 0;
         for (int i = 0; i < table.length; i += 2) {
@@ -460,14 +438,6 @@ final class PostingBench {
             } else if (irte instanceof RemappedIrte remapped) {
                 sum += remapped.vector().number() + remapped.source().id() + remapped.destination();
             }
-        }
-        return sum;
-    }
-
-    private long encodeAll(int count) {
-        long sum = 0;
-        for (int i = 0; i < count; i += ENTRIES) {
-            sum += encodeAll(fields, encoded);
         }
         return sum;
     }
@@ -494,14 +464,6 @@ final class PostingBench {
         return sum;
     }
 
-    private long encode(int count) {
-        long sum = 0;
-        for (int i = 0; i < count; i += ENTRIES) {
-            sum += encode(sources, encoded);
-        }
-        return sum;
-    }
-
     private static long encode(long[] sources, long[] encoded) {
         long sum = 0;
         for (int i = 0; i < ENTRIES; i++) {
@@ -510,14 +472,6 @@ final class PostingBench {
             encoded[2 * i] = low;
             encoded[2 * i + 1] = high;
             sum += low ^ high;
-        }
-        return sum;
-    }
-
-    private long encodeRecords(int count) {
-        long sum = 0;
-        for (int i = 0; i < count; i += ENTRIES) {
-            sum += encodeRecords(sources, encoded);
         }
         return sum;
     }

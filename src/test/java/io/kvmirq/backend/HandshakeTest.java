@@ -26,7 +26,6 @@ class HandshakeTest {
     private static final String RELEASES = ": use the library and the jar of one release";
 
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     @BeforeEach

@@ -14,7 +14,6 @@ import org.junit.jupiter.api.io.TempDir;
 
 class HostFilesTest {
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     @Test

@@ -15,7 +15,6 @@ import org.junit.jupiter.api.io.TempDir;
 /** The constants that Java and C share: those of {@link KernelBackend} and of native/kvmirq.h. */
 class RecordsTest {
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     private static String inC(String constant) {

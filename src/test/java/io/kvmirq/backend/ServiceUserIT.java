@@ -27,7 +27,6 @@ class ServiceUserIT {
     private static final String NO_HOME = "HOME=/nonexistent";
 
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     private Path tmp = Path.of("");

@@ -23,7 +23,13 @@ import java.util.concurrent.TimeUnit;
 /** The command: {@link #run} in this process, {@link #launcher} and {@link #jvm} as a process of its own. */
 public final class Cli {
     /** How the command ended. */
-    public record Ended(int exitCode, String out, String err) {}
+    public record Ended(int exitCode, String out, String err) {
+        /** Asserts the exit code; what was printed tells why it is another. */
+        public Ended exited(int expected) {
+            assertThat(exitCode).as(out + err).isEqualTo(expected);
+            return this;
+        }
+    }
 
     /** Exit codes of a process that a signal ended: 128 and its number. */
     public static final int ENDED_BY_SIGINT = 128 + 2;

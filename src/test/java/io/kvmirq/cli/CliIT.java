@@ -38,7 +38,6 @@ class CliIT {
     private static final String ESCAPE = "\033";
 
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     // Parsing

@@ -26,7 +26,6 @@ class InstallIT {
         """;
 
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     private List<String> installed(String script) throws Exception {

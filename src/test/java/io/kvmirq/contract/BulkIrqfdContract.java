@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
-import static io.kvmirq.contract.World.assertErrno;
-import static io.kvmirq.contract.World.assertOk;
-import static io.kvmirq.contract.World.eventually;
+import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 

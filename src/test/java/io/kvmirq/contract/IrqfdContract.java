@@ -31,6 +31,14 @@ class IrqfdContract extends KernelSuite {
     }
 
     @Test
+    void missingIrqchipComesBeforeBothDescriptors() {
+        world.assumeX86();
+        int vm = world.bareVm();
+        assertErrno(Errno.EINVAL, world.irqfd(vm, -1, 5, RESAMPLE, -1));
+        assertErrno(Errno.EINVAL, world.irqfd(world.splitVm(), -1, 5, RESAMPLE, -1));
+    }
+
+    @Test
     void oneEventfdFeedsOneGsi() {
         int vm = world.fullVm();
         assertOk(kernel.irqfdAssign(vm, event, 10));
@@ -219,6 +227,7 @@ class IrqfdContract extends KernelSuite {
     // The order of checks
 
     private static final int DEASSIGN = Uapi.KVM_IRQFD_FLAG_DEASSIGN;
+    private static final int RESAMPLE = Uapi.KVM_IRQFD_FLAG_RESAMPLE;
     private static final int UNKNOWN_FLAG = 4;
 
     @Test

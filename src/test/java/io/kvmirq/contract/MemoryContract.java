@@ -7,16 +7,24 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.uapi.Uapi;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
 /** Memory slots: virt/kvm/kvm_main.c. */
 @Contract
 class MemoryContract extends KernelSuite {
-    private int setMemory(int vm, int slot, long guest, long size, long user) {
-        return setMemory(vm, slot, 0, guest, size, user);
+    private int vm;
+
+    @BeforeEach
+    void setUp() {
+        vm = world.bareVm();
     }
 
-    private int setMemory(int vm, int slot, int flags, long guest, long size, long user) {
+    private int setMemory(int slot, long guest, long size, long user) {
+        return setMemory(slot, 0, guest, size, user);
+    }
+
+    private int setMemory(int slot, int flags, long guest, long size, long user) {
         return libc.ioctl(
                 vm,
                 Uapi.KVM_SET_USER_MEMORY_REGION,
@@ -30,16 +38,15 @@ class MemoryContract extends KernelSuite {
 
     @Test
     void memoryIsCheckedInOrder() {
-        int vm = world.bareVm();
         long address = libc.mmap(8192, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
         try {
-            assertErrno(Errno.EINVAL, setMemory(vm, 0, 1, 4096, address));
-            assertErrno(Errno.EINVAL, setMemory(vm, 0, 0, 4095, address));
-            assertErrno(Errno.EINVAL, setMemory(vm, 0, 0, 0, address));
-            assertOk(setMemory(vm, 0, 0, 8192, address));
-            assertErrno(Errno.EEXIST, setMemory(vm, 1, 4096, 4096, address));
-            assertErrno(Errno.EINVAL, setMemory(vm, 0, 0, 4096, address));
-            assertOk(setMemory(vm, 0, 0, 0, 0));
+            assertErrno(Errno.EINVAL, setMemory(0, 1, 4096, address));
+            assertErrno(Errno.EINVAL, setMemory(0, 0, 4095, address));
+            assertErrno(Errno.EINVAL, setMemory(0, 0, 0, address));
+            assertOk(setMemory(0, 0, 8192, address));
+            assertErrno(Errno.EEXIST, setMemory(1, 4096, 4096, address));
+            assertErrno(Errno.EINVAL, setMemory(0, 0, 4096, address));
+            assertOk(setMemory(0, 0, 0, 0));
         } finally {
             assertOk(libc.munmap(address, 8192));
         }
@@ -48,12 +55,11 @@ class MemoryContract extends KernelSuite {
     @Test
     void kernelKeepsTheLastSlotsForItself() {
         world.assumeX86();
-        int vm = world.bareVm();
         long address = libc.mmap(4096, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
         assertOk(address > 0 ? 0 : address);
         try {
-            assertErrno(Errno.EINVAL, setMemory(vm, 32764, 0, 4096, address));
-            assertOk(setMemory(vm, 32763, 0, 4096, address));
+            assertErrno(Errno.EINVAL, setMemory(32764, 0, 4096, address));
+            assertOk(setMemory(32763, 0, 4096, address));
         } finally {
             assertOk(libc.munmap(address, 4096));
         }
@@ -61,76 +67,68 @@ class MemoryContract extends KernelSuite {
 
     @Test
     void flagsComeFirstAndThoseOfTheSecondFormAreUnknownToTheFirst() {
-        int vm = world.bareVm();
-        assertErrno(Errno.EINVAL, setMemory(vm, 0, Uapi.KVM_MEM_GUEST_MEMFD, 0, PAGE, world.map(PAGE, -1)));
-        assertErrno(Errno.EINVAL, setMemory(vm, 0, 8, 0, PAGE, world.map(PAGE, -1)));
-        assertOk(setMemory(vm, 0, Uapi.KVM_MEM_LOG_DIRTY_PAGES | Uapi.KVM_MEM_READONLY, 0, PAGE, world.map(PAGE, -1)));
+        assertErrno(Errno.EINVAL, setMemory(0, Uapi.KVM_MEM_GUEST_MEMFD, 0, PAGE, world.map(PAGE, -1)));
+        assertErrno(Errno.EINVAL, setMemory(0, 8, 0, PAGE, world.map(PAGE, -1)));
+        assertOk(setMemory(0, Uapi.KVM_MEM_LOG_DIRTY_PAGES | Uapi.KVM_MEM_READONLY, 0, PAGE, world.map(PAGE, -1)));
     }
 
     @Test
     void addressesAreWholePagesOfUserMemory() {
-        int vm = world.bareVm();
         long address = world.map(2 * PAGE, -1);
-        assertErrno(Errno.EINVAL, setMemory(vm, 0, 0, PAGE, address + 8));
-        assertErrno(Errno.EINVAL, setMemory(vm, 0, 0, PAGE, 0xffff_8000_0000_0000L));
-        assertErrno(Errno.EINVAL, setMemory(vm, 0, PAGE + 1, PAGE, address));
-        assertErrno(Errno.EINVAL, setMemory(vm, 0, 0, 1, address));
+        assertErrno(Errno.EINVAL, setMemory(0, 0, PAGE, address + 8));
+        assertErrno(Errno.EINVAL, setMemory(0, 0, PAGE, 0xffff_8000_0000_0000L));
+        assertErrno(Errno.EINVAL, setMemory(0, PAGE + 1, PAGE, address));
+        assertErrno(Errno.EINVAL, setMemory(0, 0, 1, address));
     }
 
     @Test
     void guestAddressesDoNotWrap() {
-        int vm = world.bareVm();
-        assertErrno(Errno.EINVAL, setMemory(vm, 0, -PAGE, 2 * PAGE, world.map(2 * PAGE, -1)));
+        assertErrno(Errno.EINVAL, setMemory(0, -PAGE, 2 * PAGE, world.map(2 * PAGE, -1)));
     }
 
     @Test
     void addressSpacesOfTheHighHalfAreNone() {
-        int vm = world.bareVm();
-        assertErrno(Errno.EINVAL, setMemory(vm, 7 << 16, 0, PAGE, world.map(PAGE, -1)));
+        assertErrno(Errno.EINVAL, setMemory(7 << 16, 0, PAGE, world.map(PAGE, -1)));
     }
 
     @Test
     void sameSlotAgainIsNothingNew() {
-        int vm = world.bareVm();
         long address = world.map(PAGE, -1);
-        assertOk(setMemory(vm, 0, 0, PAGE, address));
-        assertOk(setMemory(vm, 0, 0, PAGE, address));
+        assertOk(setMemory(0, 0, PAGE, address));
+        assertOk(setMemory(0, 0, PAGE, address));
     }
 
     @Test
     void slotMayMoveAndLogButNotChangeOtherwise() {
-        int vm = world.bareVm();
         long address = world.map(4 * PAGE, -1);
-        assertOk(setMemory(vm, 0, 0, PAGE, address));
-        assertErrno(Errno.EINVAL, setMemory(vm, 0, 0, 2 * PAGE, address));
-        assertErrno(Errno.EINVAL, setMemory(vm, 0, 0, PAGE, address + PAGE));
-        assertErrno(Errno.EINVAL, setMemory(vm, 0, Uapi.KVM_MEM_READONLY, 0, PAGE, address));
-        assertOk(setMemory(vm, 0, 16 * PAGE, PAGE, address));
-        assertOk(setMemory(vm, 0, Uapi.KVM_MEM_LOG_DIRTY_PAGES, 16 * PAGE, PAGE, address));
-        assertOk(setMemory(vm, 1, 0, PAGE, address + PAGE));
+        assertOk(setMemory(0, 0, PAGE, address));
+        assertErrno(Errno.EINVAL, setMemory(0, 0, 2 * PAGE, address));
+        assertErrno(Errno.EINVAL, setMemory(0, 0, PAGE, address + PAGE));
+        assertErrno(Errno.EINVAL, setMemory(0, Uapi.KVM_MEM_READONLY, 0, PAGE, address));
+        assertOk(setMemory(0, 16 * PAGE, PAGE, address));
+        assertOk(setMemory(0, Uapi.KVM_MEM_LOG_DIRTY_PAGES, 16 * PAGE, PAGE, address));
+        assertOk(setMemory(1, 0, PAGE, address + PAGE));
     }
 
     @Test
     void changedSlotIsRefusedBeforeTheOverlap() {
-        int vm = world.bareVm();
         long address = world.map(4 * PAGE, -1);
-        assertOk(setMemory(vm, 0, 0, PAGE, address));
-        assertOk(setMemory(vm, 1, PAGE, PAGE, address + PAGE));
-        assertErrno(Errno.EINVAL, setMemory(vm, 0, 0, 2 * PAGE, address));
-        assertErrno(Errno.EEXIST, setMemory(vm, 0, PAGE, PAGE, address));
+        assertOk(setMemory(0, 0, PAGE, address));
+        assertOk(setMemory(1, PAGE, PAGE, address + PAGE));
+        assertErrno(Errno.EINVAL, setMemory(0, 0, 2 * PAGE, address));
+        assertErrno(Errno.EEXIST, setMemory(0, PAGE, PAGE, address));
     }
 
     @Test
     void oneUserPageMayBeSeveralGuestPages() {
-        int vm = world.bareVm();
         long address = world.map(PAGE, -1);
-        assertOk(setMemory(vm, 0, 0, PAGE, address));
-        assertOk(setMemory(vm, 1, PAGE, PAGE, address));
+        assertOk(setMemory(0, 0, PAGE, address));
+        assertOk(setMemory(1, PAGE, PAGE, address));
     }
 
     // The second form, since 6.8
 
-    private int setMemory2(int vm, int flags, int memfd, long user) {
+    private int setMemory2(int flags, int memfd, long user) {
         return libc.ioctl(
                 vm,
                 Uapi.KVM_SET_USER_MEMORY_REGION2,
@@ -147,7 +145,7 @@ class MemoryContract extends KernelSuite {
         assertThat(kernel.capabilityCheck(world.kvm(), Uapi.KVM_CAP_USER_MEMORY2))
                 .isEqualTo(since ? 1 : 0);
         if (!since) {
-            assertErrno(Errno.ENOTTY, setMemory2(world.bareVm(), 0, -1, 0));
+            assertErrno(Errno.ENOTTY, setMemory2(0, -1, 0));
         }
         return since;
     }
@@ -158,11 +156,10 @@ class MemoryContract extends KernelSuite {
         if (!hasSecondForm()) {
             return;
         }
-        int vm = world.bareVm();
         long address = world.map(PAGE, -1);
-        assertOk(setMemory2(vm, 0, -1, address));
-        assertErrno(Errno.EEXIST, setMemory(vm, 1, 0, PAGE, address));
-        assertErrno(Errno.EINVAL, setMemory2(vm, 8, -1, address));
+        assertOk(setMemory2(0, -1, address));
+        assertErrno(Errno.EEXIST, setMemory(1, 0, PAGE, address));
+        assertErrno(Errno.EINVAL, setMemory2(8, -1, address));
         assertErrno(Errno.EFAULT, libc.ioctl(vm, Uapi.KVM_SET_USER_MEMORY_REGION2, 8));
     }
 
@@ -173,25 +170,23 @@ class MemoryContract extends KernelSuite {
         if (!hasSecondForm()) {
             return;
         }
-        int vm = world.bareVm();
         long address = world.map(PAGE, -1);
         boolean has = kernel.capabilityCheck(vm, Uapi.KVM_CAP_GUEST_MEMFD) != 0;
-        assertErrno(has ? Errno.EBADF : Errno.EINVAL, setMemory2(vm, Uapi.KVM_MEM_GUEST_MEMFD, -1, address));
-        assertErrno(Errno.EINVAL, setMemory2(vm, Uapi.KVM_MEM_GUEST_MEMFD, world.eventfd(), address));
+        assertErrno(has ? Errno.EBADF : Errno.EINVAL, setMemory2(Uapi.KVM_MEM_GUEST_MEMFD, -1, address));
+        assertErrno(Errno.EINVAL, setMemory2(Uapi.KVM_MEM_GUEST_MEMFD, world.eventfd(), address));
     }
 
     /** KVM_CAP_MULTI_ADDRESS_SPACE: a kernel with System Management Mode has two, each with slots of its own. */
     @Test
     void slotsAreOfAsManyAddressSpacesAsTheCapabilitySays() {
-        int vm = world.bareVm();
         int spaces = Math.max(1, kernel.capabilityCheck(vm, 118));
         long address = libc.mmap(4096, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
         try {
             for (int space = 0; space < spaces; space++) {
-                assertOk(setMemory(vm, space << 16, 0, 4096, address));
-                assertErrno(Errno.EEXIST, setMemory(vm, space << 16 | 1, 0, 4096, address));
+                assertOk(setMemory(space << 16, 0, 4096, address));
+                assertErrno(Errno.EEXIST, setMemory(space << 16 | 1, 0, 4096, address));
             }
-            assertErrno(Errno.EINVAL, setMemory(vm, spaces << 16, 0, 4096, address));
+            assertErrno(Errno.EINVAL, setMemory(spaces << 16, 0, 4096, address));
         } finally {
             assertOk(libc.munmap(address, 4096));
         }

@@ -8,6 +8,7 @@ import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
 /** Level interrupts that are looked at again when the guest has ended them: irqfd_resampler in virt/kvm/eventfd.c. */
@@ -20,13 +21,22 @@ class ResampleContract extends KernelSuite {
     private static final int RESAMPLE = Uapi.KVM_IRQFD_FLAG_RESAMPLE;
     private static final int DEASSIGN = Uapi.KVM_IRQFD_FLAG_DEASSIGN;
 
-    private int level(int vm, int resample) {
+    private int vm;
+    private int resample;
+
+    @BeforeEach
+    void setUp() {
+        vm = world.fullVm();
+        resample = world.eventfd();
+    }
+
+    private int level(int resample) {
         int event = world.eventfd();
         assertOk(kernel.irqfdAssignLevel(vm, event, resample, GSI));
         return event;
     }
 
-    private void raise(int vm, int event) {
+    private void raise(int event) {
         assertOk(kernel.eventfdSignal(event, 1));
         eventually("the pin is high", () -> world.ioapicLine(vm, GSI));
     }
@@ -34,30 +44,19 @@ class ResampleContract extends KernelSuite {
     // The order of checks
 
     @Test
-    void missingIrqchipComesBeforeBothDescriptors() {
-        world.assumeX86();
-        int vm = world.bareVm();
-        assertErrno(Errno.EINVAL, world.irqfd(vm, -1, GSI, RESAMPLE, -1));
-        assertErrno(Errno.EINVAL, world.irqfd(world.splitVm(), -1, GSI, RESAMPLE, -1));
-    }
-
-    @Test
     void eventfdIsCheckedBeforeTheResamplefd() {
-        int vm = world.fullVm();
         assertErrno(Errno.EBADF, world.irqfd(vm, -1, GSI, RESAMPLE, world.epollFd()));
         assertErrno(Errno.EINVAL, world.irqfd(vm, world.epollFd(), GSI, RESAMPLE, -1));
     }
 
     @Test
     void resamplefdMustBeAnEventfd() {
-        int vm = world.fullVm();
         assertErrno(Errno.EBADF, world.irqfd(vm, world.eventfd(), GSI, RESAMPLE, -1));
         assertErrno(Errno.EINVAL, world.irqfd(vm, world.eventfd(), GSI, RESAMPLE, world.epollFd()));
     }
 
     @Test
     void resamplefdIsCheckedBeforeTheEventfdIsBusy() {
-        int vm = world.fullVm();
         int event = world.eventfd();
         assertOk(kernel.irqfdAssign(vm, event, 10));
         assertErrno(Errno.EBADF, world.irqfd(vm, event, GSI, RESAMPLE, -1));
@@ -68,7 +67,6 @@ class ResampleContract extends KernelSuite {
     /** As crosvm shows that the field is read at all. */
     @Test
     void impossibleResamplefdIsRefusedWhereAGoodOneWasTaken() {
-        int vm = world.fullVm();
         int event = world.eventfd();
         assertOk(kernel.irqfdAssignLevel(vm, event, world.eventfd(), 4));
         assertOk(kernel.irqfdDeassign(vm, event, 4));
@@ -77,7 +75,6 @@ class ResampleContract extends KernelSuite {
 
     @Test
     void resamplefdIsReadOnlyWithTheFlag() {
-        int vm = world.fullVm();
         assertOk(world.irqfd(vm, world.eventfd(), GSI, 0, -1));
         assertOk(world.irqfd(vm, world.eventfd(), GSI, DEASSIGN, -1));
         assertOk(world.irqfd(vm, world.eventfd(), GSI, DEASSIGN | RESAMPLE, -1));
@@ -87,7 +84,6 @@ class ResampleContract extends KernelSuite {
 
     @Test
     void unroutedGsiIsTaken() {
-        int vm = world.fullVm();
         assertOk(kernel.irqfdAssignLevel(vm, world.eventfd(), world.eventfd(), 100));
         assertOk(kernel.irqfdAssignLevel(vm, world.eventfd(), world.eventfd(), -1));
     }
@@ -95,7 +91,6 @@ class ResampleContract extends KernelSuite {
     /** A loop: the end of the interrupt raises it again. The kernel does not care. */
     @Test
     void eventfdMayBeItsOwnResamplefd() {
-        int vm = world.fullVm();
         int event = world.eventfd();
         assertOk(kernel.irqfdAssignLevel(vm, event, event, GSI));
         assertOk(kernel.irqfdDeassign(vm, event, GSI));
@@ -103,15 +98,13 @@ class ResampleContract extends KernelSuite {
 
     @Test
     void levelAndPlainIrqfdsShareAGsi() {
-        int vm = world.fullVm();
-        level(vm, world.eventfd());
+        level(world.eventfd());
         assertOk(kernel.irqfdAssign(vm, world.eventfd(), GSI));
     }
 
     @Test
     void deassignNeedsNotSayResampleAndMayOnAPlainIrqfd() {
-        int vm = world.fullVm();
-        int leveled = level(vm, world.eventfd());
+        int leveled = level(world.eventfd());
         assertOk(world.irqfd(vm, leveled, GSI, DEASSIGN, 0));
         assertOk(kernel.irqfdAssign(vm, leveled, GSI));
         assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, leveled, GSI));
@@ -123,17 +116,14 @@ class ResampleContract extends KernelSuite {
 
     @Test
     void signalRaisesTheLineAndNothingTellsTheDevice() {
-        int vm = world.fullVm();
-        int resample = world.eventfd();
-        int event = level(vm, resample);
-        raise(vm, event);
+        int event = level(resample);
+        raise(event);
         assertThat(world.drain(event)).isZero();
         assertThat(world.drain(resample)).isZero();
     }
 
     @Test
     void preSignalledEventfdRaisesTheLine() {
-        int vm = world.fullVm();
         int event = world.eventfd();
         assertOk(kernel.eventfdSignal(event, 2));
         assertOk(kernel.irqfdAssignLevel(vm, event, world.eventfd(), GSI));
@@ -144,8 +134,7 @@ class ResampleContract extends KernelSuite {
     /** Userspace and resampling irqfds are different sources of one line. */
     @Test
     void userspaceCannotLowerWhatAnIrqfdRaised() {
-        int vm = world.fullVm();
-        raise(vm, level(vm, world.eventfd()));
+        raise(level(world.eventfd()));
         assertOk(kernel.lineSet(vm, GSI, 1));
         assertOk(kernel.lineSet(vm, GSI, 0));
         assertThat(world.ioapicLine(vm, GSI)).isTrue();
@@ -153,10 +142,8 @@ class ResampleContract extends KernelSuite {
 
     @Test
     void deassignOfTheLastLowersTheLineAndTellsNobody() {
-        int vm = world.fullVm();
-        int resample = world.eventfd();
-        int event = level(vm, resample);
-        raise(vm, event);
+        int event = level(resample);
+        raise(event);
         assertOk(kernel.irqfdDeassign(vm, event, GSI));
         assertThat(world.ioapicLine(vm, GSI)).isFalse();
         assertThat(world.drain(resample)).isZero();
@@ -164,9 +151,8 @@ class ResampleContract extends KernelSuite {
 
     @Test
     void deassignOfTheLastLeavesWhatUserspaceRaised() {
-        int vm = world.fullVm();
-        int event = level(vm, world.eventfd());
-        raise(vm, event);
+        int event = level(world.eventfd());
+        raise(event);
         assertOk(kernel.lineSet(vm, GSI, 1));
         assertOk(kernel.irqfdDeassign(vm, event, GSI));
         assertThat(world.ioapicLine(vm, GSI)).isTrue();
@@ -176,10 +162,9 @@ class ResampleContract extends KernelSuite {
 
     @Test
     void deassignWithAnotherLeftKeepsTheLine() {
-        int vm = world.fullVm();
-        int one = level(vm, world.eventfd());
-        int other = level(vm, world.eventfd());
-        raise(vm, one);
+        int one = level(world.eventfd());
+        int other = level(world.eventfd());
+        raise(one);
         assertOk(kernel.irqfdDeassign(vm, one, GSI));
         assertThat(world.ioapicLine(vm, GSI)).isTrue();
         assertOk(kernel.irqfdDeassign(vm, other, GSI));
@@ -188,9 +173,8 @@ class ResampleContract extends KernelSuite {
 
     @Test
     void plainIrqfdLeavesTheLineAsItIs() {
-        int vm = world.fullVm();
         int plain = world.eventfd();
-        raise(vm, level(vm, world.eventfd()));
+        raise(level(world.eventfd()));
         assertOk(kernel.irqfdAssign(vm, plain, GSI));
         assertOk(kernel.eventfdSignal(plain, 1));
         assertOk(kernel.irqfdDeassign(vm, plain, GSI));
@@ -200,22 +184,19 @@ class ResampleContract extends KernelSuite {
     /** The irqfd holds what the resamplefd counts, not the descriptor. */
     @Test
     void closedResamplefdLeavesTheIrqfd() {
-        int vm = world.fullVm();
-        int resample = world.eventfd();
-        int event = level(vm, resample);
+        int event = level(resample);
         world.close(resample);
         assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, event, 10));
-        raise(vm, event);
+        raise(event);
     }
 
     // The end of the interrupt
 
     /** Pins of the IOAPIC alone: the PICs would interrupt the guest too. */
-    private int guested() {
-        int vm = world.fullVm();
+    private RealModeGuest guested() {
         assertOk(world.setPinRoutes(vm, new PinRoute(GSI, IOAPIC, GSI, 0), new PinRoute(6, IOAPIC, 6, 0)));
         world.redirect(vm, GSI, LEVEL | VECTOR);
-        return vm;
+        return RealModeGuest.answering(world, vm);
     }
 
     /**
@@ -224,10 +205,8 @@ class ResampleContract extends KernelSuite {
      */
     @Test
     void resamplefdIsSilentUntilTheInterruptEndsThenFiresOnceAndTheLineDrops() {
-        int vm = guested();
-        int resample = world.eventfd();
-        RealModeGuest guest = RealModeGuest.answering(world, vm);
-        raise(vm, level(vm, resample));
+        RealModeGuest guest = guested();
+        raise(level(resample));
         assertThat(world.requested(guest.vcpu(), VECTOR)).isTrue();
         assertThat(world.redirection(vm, GSI) & REMOTE_IRR).isNotZero();
         assertThat(world.drain(resample)).isZero();
@@ -245,12 +224,10 @@ class ResampleContract extends KernelSuite {
 
     @Test
     void deviceThatStillWantsItGetsTheNextInterrupt() {
-        int vm = guested();
-        int resample = world.eventfd();
-        RealModeGuest guest = RealModeGuest.answering(world, vm);
-        int event = level(vm, resample);
+        RealModeGuest guest = guested();
+        int event = level(resample);
         for (int i = 0; i < 3; i++) {
-            raise(vm, event);
+            raise(event);
             guest.answer();
             assertThat(world.drain(resample)).isEqualTo(1);
         }
@@ -258,17 +235,15 @@ class ResampleContract extends KernelSuite {
 
     @Test
     void signalsBeforeTheEndAreOneInterrupt() {
-        int vm = guested();
-        int resample = world.eventfd();
-        RealModeGuest guest = RealModeGuest.answering(world, vm);
-        int event = level(vm, resample);
+        RealModeGuest guest = guested();
+        int event = level(resample);
         assertOk(kernel.eventfdSignal(event, 1));
         assertOk(kernel.eventfdSignal(event, 5));
-        raise(vm, event);
+        raise(event);
         guest.runTo(RealModeGuest.IN_SERVICE);
         // Deassigning another eventfd waits for all workers of irqfds that go, not of this one: a second one of it
         // does.
-        int other = level(vm, world.eventfd());
+        int other = level(world.eventfd());
         assertOk(kernel.irqfdDeassign(vm, other, GSI));
         guest.runTo(RealModeGuest.ENDED);
         assertThat(world.drain(resample)).isEqualTo(1);
@@ -276,14 +251,13 @@ class ResampleContract extends KernelSuite {
 
     @Test
     void everyResamplefdOfTheGsiFires() {
-        int vm = guested();
         int shared = world.eventfd();
         int own = world.eventfd();
-        RealModeGuest guest = RealModeGuest.answering(world, vm);
-        int event = level(vm, shared);
-        level(vm, shared);
-        level(vm, own);
-        raise(vm, event);
+        RealModeGuest guest = guested();
+        int event = level(shared);
+        level(shared);
+        level(own);
+        raise(event);
         guest.answer();
         assertThat(world.drain(own)).isEqualTo(1);
         assertThat(world.drain(shared)).isEqualTo(2);
@@ -291,10 +265,8 @@ class ResampleContract extends KernelSuite {
 
     @Test
     void resamplefdFiresWhoeverRaisedTheLine() {
-        int vm = guested();
-        int resample = world.eventfd();
-        RealModeGuest guest = RealModeGuest.answering(world, vm);
-        level(vm, resample);
+        RealModeGuest guest = guested();
+        level(resample);
         assertOk(kernel.lineSet(vm, GSI, 1));
         assertOk(kernel.lineSet(vm, GSI, 0));
         guest.answer();
@@ -303,10 +275,8 @@ class ResampleContract extends KernelSuite {
 
     @Test
     void lineThatUserspaceHoldsInterruptsAgainAtTheEnd() {
-        int vm = guested();
-        int resample = world.eventfd();
-        RealModeGuest guest = RealModeGuest.answering(world, vm);
-        level(vm, resample);
+        RealModeGuest guest = guested();
+        level(resample);
         assertOk(kernel.lineSet(vm, GSI, 1));
         guest.answer();
         assertThat(world.drain(resample)).isEqualTo(1);
@@ -322,22 +292,21 @@ class ResampleContract extends KernelSuite {
      */
     @Test
     void pinThatIsHighAtEachEndIsDelayedOnceInTenThousand() {
-        int vm = guested();
-        RealModeGuest guest = RealModeGuest.answering(world, vm);
+        RealModeGuest guest = guested();
         assertOk(kernel.lineSet(vm, GSI, 1));
         boolean delayed = false;
         for (int i = 1; !delayed && i <= 5 * STORM; i++) {
             guest.runTo(RealModeGuest.IN_SERVICE);
-            delayed = isDelayed(vm, guest, i);
+            delayed = isDelayed(guest, i);
             guest.runTo(RealModeGuest.ENDED);
-            delayed |= isDelayed(vm, guest, i);
+            delayed |= isDelayed(guest, i);
         }
         assertThat(delayed).isTrue();
         guest.runTo(RealModeGuest.IN_SERVICE);
     }
 
     /** Whether the interrupt has ended and the pin, which is high, has not sent the next one. */
-    private boolean isDelayed(int vm, RealModeGuest guest, int interrupts) {
+    private boolean isDelayed(RealModeGuest guest, int interrupts) {
         return interrupts % STORM == 0
                 && (world.redirection(vm, GSI) & REMOTE_IRR) == 0
                 && !world.requested(guest.vcpu(), VECTOR);
@@ -345,9 +314,8 @@ class ResampleContract extends KernelSuite {
 
     @Test
     void plainIrqfdsNeverHearOfTheEnd() {
-        int vm = guested();
         int event = world.eventfd();
-        RealModeGuest guest = RealModeGuest.answering(world, vm);
+        RealModeGuest guest = guested();
         assertOk(kernel.irqfdAssign(vm, event, GSI));
         assertOk(kernel.eventfdSignal(event, 1));
         eventually("the vector is requested", () -> world.requested(guest.vcpu(), VECTOR));
@@ -358,12 +326,10 @@ class ResampleContract extends KernelSuite {
 
     @Test
     void resamplefdOfAnotherGsiIsSilent() {
-        int vm = guested();
-        int resample = world.eventfd();
         int others = world.eventfd();
-        RealModeGuest guest = RealModeGuest.answering(world, vm);
+        RealModeGuest guest = guested();
         assertOk(kernel.irqfdAssignLevel(vm, world.eventfd(), others, 6));
-        raise(vm, level(vm, resample));
+        raise(level(resample));
         guest.answer();
         assertThat(world.drain(resample)).isEqualTo(1);
         assertThat(world.drain(others)).isZero();
@@ -372,23 +338,22 @@ class ResampleContract extends KernelSuite {
     /** Of two GSIs that feed one pin, the later one of the table hears of its end. */
     @Test
     void pinBelongsToTheLastRouteOfTheTable() {
-        int vm = guested();
         int lower = world.eventfd();
         int higher = world.eventfd();
-        RealModeGuest guest = RealModeGuest.answering(world, vm);
+        RealModeGuest guest = guested();
         assertOk(kernel.irqfdAssignLevel(vm, world.eventfd(), lower, GSI));
         assertOk(kernel.irqfdAssignLevel(vm, world.eventfd(), higher, 30));
         assertOk(world.setPinRoutes(vm, new PinRoute(GSI, IOAPIC, GSI, 0), new PinRoute(30, IOAPIC, GSI, 0)));
-        pulse(vm, guest);
+        pulse(guest);
         assertThat(world.drain(lower)).isZero();
         assertThat(world.drain(higher)).isEqualTo(1);
         assertOk(world.setPinRoutes(vm, new PinRoute(30, IOAPIC, GSI, 0), new PinRoute(GSI, IOAPIC, GSI, 0)));
-        pulse(vm, guest);
+        pulse(guest);
         assertThat(world.drain(lower)).isEqualTo(1);
         assertThat(world.drain(higher)).isZero();
     }
 
-    private void pulse(int vm, RealModeGuest guest) {
+    private void pulse(RealModeGuest guest) {
         assertOk(kernel.lineSet(vm, GSI, 1));
         assertOk(kernel.lineSet(vm, GSI, 0));
         guest.answer();
@@ -396,11 +361,9 @@ class ResampleContract extends KernelSuite {
 
     @Test
     void deassignedIrqfdHearsNothing() {
-        int vm = guested();
-        int resample = world.eventfd();
-        RealModeGuest guest = RealModeGuest.answering(world, vm);
-        int event = level(vm, resample);
-        raise(vm, event);
+        RealModeGuest guest = guested();
+        int event = level(resample);
+        raise(event);
         assertOk(kernel.irqfdDeassign(vm, event, GSI));
         guest.answer();
         assertThat(world.drain(resample)).isZero();
@@ -410,11 +373,9 @@ class ResampleContract extends KernelSuite {
     /** The kernel's own signals may fill a counter to the top, where a write may not. */
     @Test
     void notificationFillsTheCounterToTheTop() {
-        int vm = guested();
-        int resample = world.eventfd();
         assertOk(kernel.eventfdSignal(resample, -2));
-        RealModeGuest guest = RealModeGuest.answering(world, vm);
-        raise(vm, level(vm, resample));
+        RealModeGuest guest = guested();
+        raise(level(resample));
         guest.answer();
         assertErrno(Errno.EAGAIN, kernel.eventfdSignal(resample, 1));
         assertErrno(Errno.EAGAIN, kernel.eventfdSignal(resample, 0));
@@ -426,11 +387,10 @@ class ResampleContract extends KernelSuite {
     /** The loop, once around and ended by the deassign. */
     @Test
     void eventfdThatIsItsOwnResamplefdInterruptsAgainAtEachEnd() {
-        int vm = guested();
         int event = world.eventfd();
-        RealModeGuest guest = RealModeGuest.answering(world, vm);
+        RealModeGuest guest = guested();
         assertOk(kernel.irqfdAssignLevel(vm, event, event, GSI));
-        raise(vm, event);
+        raise(event);
         for (int i = 0; i < 3; i++) {
             guest.answer();
             eventually("the pin is high again", () -> world.ioapicLine(vm, GSI));
@@ -441,12 +401,10 @@ class ResampleContract extends KernelSuite {
 
     @Test
     void irqfdThatTheEndNotifiesIsRaisedByIt() {
-        int vm = guested();
-        int resample = world.eventfd();
-        RealModeGuest guest = RealModeGuest.answering(world, vm);
+        RealModeGuest guest = guested();
         assertOk(kernel.irqfdAssign(vm, resample, 6));
         world.redirect(vm, 6, 0x40);
-        raise(vm, level(vm, resample));
+        raise(level(resample));
         guest.answer();
         assertOk(kernel.irqfdDeassign(vm, resample, 6));
         assertThat(world.requested(guest.vcpu(), 0x40)).isTrue();

@@ -26,7 +26,6 @@ class TapeIT {
     private static final int FFM_SINCE = 22;
 
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     @Test

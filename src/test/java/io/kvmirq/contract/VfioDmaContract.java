@@ -2,9 +2,7 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.TestDevice.EDU;
-import static io.kvmirq.contract.World.PAGE;
-import static io.kvmirq.contract.World.assertErrno;
-import static io.kvmirq.contract.World.assertOk;
+import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;

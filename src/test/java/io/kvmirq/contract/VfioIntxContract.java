@@ -5,13 +5,12 @@ import static io.kvmirq.contract.TestDevice.E1000E;
 import static io.kvmirq.contract.TestDevice.EDU;
 import static io.kvmirq.contract.VfioDevice.*;
 import static io.kvmirq.contract.VfioWorld.NOT_OPEN;
-import static io.kvmirq.contract.World.assertErrno;
-import static io.kvmirq.contract.World.assertOk;
-import static io.kvmirq.contract.World.eventually;
+import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.fake.FakePciDevice;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
 /**
@@ -20,12 +19,24 @@ import org.junit.jupiter.api.Test;
  */
 @VfioContract
 class VfioIntxContract extends VfioSuite {
+    private int event;
+
+    @BeforeEach
+    void setUp() {
+        event = world.eventfd();
+    }
+
     /** A device whose INTx signals an eventfd. */
     private VfioDevice armed(int event) {
         VfioDevice device = vfio.device(EDU);
         device.start();
         assertOk(device.arm(INTX, 0, event));
         return device;
+    }
+
+    private void interrupt(VfioDevice device) {
+        device.hardware.request();
+        assertThat(vfio.await(event)).isEqualTo(1);
     }
 
     /** Counts the one loopback and no other signal. */
@@ -75,7 +86,6 @@ class VfioIntxContract extends VfioSuite {
     @Test
     void messagesNeedIntxDisabledFirst() {
         VfioDevice device = vfio.device(E1000E);
-        int event = world.eventfd();
         assertOk(device.arm(INTX, 0, event));
         assertErrno(Errno.EINVAL, device.arm(MSI, 0, event));
         assertErrno(Errno.EINVAL, device.arm(MSIX, 0, NOT_OPEN));
@@ -88,7 +98,6 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void loopbackSignalsByNoneAndByAByteThatIsNotZero() {
-        int event = world.eventfd();
         VfioDevice device = armed(event);
         assertOk(device.intx(TRIGGER));
         assertOk(device.bytes(TRIGGER, INTX, 0, 1));
@@ -98,10 +107,8 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void requestOfTheDeviceIsSignalledOnceAndAutoMasked() {
-        int event = world.eventfd();
         VfioDevice device = armed(event);
-        device.hardware.request();
-        assertThat(vfio.await(event)).isEqualTo(1);
+        interrupt(device);
         device.hardware.request();
         assertQuiet(device, event);
         device.hardware.serve();
@@ -109,10 +116,8 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void unmaskingWhileTheDeviceRequestsSignalsAgain() {
-        int event = world.eventfd();
         VfioDevice device = armed(event);
-        device.hardware.request();
-        assertThat(vfio.await(event)).isEqualTo(1);
+        interrupt(device);
         assertOk(device.intx(UNMASK));
         assertThat(vfio.await(event)).as("still requested").isEqualTo(1);
         device.hardware.serve();
@@ -120,21 +125,17 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void unmaskingAfterTheDeviceWasServedIsQuiet() {
-        int event = world.eventfd();
         VfioDevice device = armed(event);
-        device.hardware.request();
-        assertThat(vfio.await(event)).isEqualTo(1);
+        interrupt(device);
         device.hardware.serve();
         assertOk(device.intx(UNMASK));
         assertQuiet(device, event);
-        device.hardware.request();
-        assertThat(vfio.await(event)).isEqualTo(1);
+        interrupt(device);
         device.hardware.serve();
     }
 
     @Test
     void maskOfTheUserHoldsTheRequestUntilItUnmasks() {
-        int event = world.eventfd();
         VfioDevice device = armed(event);
         assertOk(device.intx(MASK));
         assertOk(device.intx(MASK));
@@ -149,21 +150,17 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void maskByAByteOfZeroMasksNothing() {
-        int event = world.eventfd();
         VfioDevice device = armed(event);
         assertOk(device.bytes(MASK, INTX, 0, 0));
-        device.hardware.request();
-        assertThat(vfio.await(event)).isEqualTo(1);
+        interrupt(device);
         device.hardware.serve();
     }
 
     @Test
     void statusShowsTheRequestWhileItIsMasked() {
-        int event = world.eventfd();
         VfioDevice device = armed(event);
         assertThat(device.readConfig(STATUS) & INTX_PENDING).isZero();
-        device.hardware.request();
-        assertThat(vfio.await(event)).isEqualTo(1);
+        interrupt(device);
         assertThat(device.readConfig(STATUS) & INTX_PENDING).isEqualTo(INTX_PENDING);
         device.hardware.serve();
         assertThat(device.readConfig(STATUS) & INTX_PENDING).isZero();
@@ -186,7 +183,6 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void disableRemovesTheUnmaskEventfd() {
-        int event = world.eventfd();
         VfioDevice device = armed(event);
         assertOk(device.unmaskBy(world.eventfd()));
         assertOk(device.disable(INTX));
@@ -196,29 +192,24 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void unmaskEventfdUnmasksAndIsConsumed() {
-        int event = world.eventfd();
         int unmask = world.eventfd();
         VfioDevice device = armed(event);
         assertOk(device.unmaskBy(unmask));
-        device.hardware.request();
-        assertThat(vfio.await(event)).isEqualTo(1);
+        interrupt(device);
         vfio.signal(unmask);
         assertThat(vfio.await(event)).isEqualTo(1);
         eventually("the signal is consumed", () -> vfio.take(unmask) == 0);
         device.hardware.serve();
         vfio.signal(unmask);
-        device.hardware.request();
-        assertThat(vfio.await(event)).isEqualTo(1);
+        interrupt(device);
         device.hardware.serve();
     }
 
     @Test
     void unmaskEventfdThatIsSignalledAlreadyUnmasksAtOnceAndKeepsItsCount() {
-        int event = world.eventfd();
         int unmask = world.eventfd();
         VfioDevice device = armed(event);
-        device.hardware.request();
-        assertThat(vfio.await(event)).isEqualTo(1);
+        interrupt(device);
         vfio.signal(unmask);
         assertOk(device.unmaskBy(unmask));
         assertThat(vfio.await(event)).isEqualTo(1);
@@ -271,7 +262,6 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void failureToSwapKeepsTheTrigger() {
-        int event = world.eventfd();
         VfioDevice device = armed(event);
         assertErrno(Errno.EBADF, device.arm(INTX, 0, NOT_OPEN));
         assertErrno(Errno.EINVAL, device.arm(INTX, 0, device.fd));
@@ -281,7 +271,6 @@ class VfioIntxContract extends VfioSuite {
     /** The fixes of CVE-2024-26812, which Debian's 6.1 and 6.12 have. */
     @Test
     void minusOneKeepsIntxActiveWithoutATrigger() {
-        int event = world.eventfd();
         VfioDevice device = armed(event);
         assertOk(device.arm(INTX, 0, -1));
         assertOk(device.intx(TRIGGER));
@@ -298,7 +287,6 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void disIntxOfTheGuestHoldsEverySignal() {
-        int event = world.eventfd();
         VfioDevice device = armed(event);
         device.writeCommand(device.readConfig(COMMAND) | DIS_INTX);
         device.hardware.request();

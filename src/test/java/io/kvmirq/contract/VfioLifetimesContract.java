@@ -4,9 +4,7 @@ package io.kvmirq.contract;
 import static io.kvmirq.contract.TestDevice.E1000E;
 import static io.kvmirq.contract.TestDevice.EDU;
 import static io.kvmirq.contract.VfioDevice.*;
-import static io.kvmirq.contract.World.assertErrno;
-import static io.kvmirq.contract.World.assertOk;
-import static io.kvmirq.contract.World.eventually;
+import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;

@@ -23,7 +23,7 @@ import io.kvmirq.testing.GuestIts;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Set;
-import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
@@ -52,7 +52,10 @@ class FakeArmVcpuTest {
             CpuInterfaceRegister.ICC_IGRPEN1_EL1);
 
     private final FakeKernel fake = new FakeKernel(Profile.of("6.12,arm64"));
+
+    @AutoClose
     private final Undo made = new Undo();
+
     private final Kernel kernel = made.add(Kernel.over(fake.backend(), Kernel.DEVICE));
     private Vm vm;
     private VgicV3 vgic;
@@ -76,11 +79,6 @@ class FakeArmVcpuTest {
         GuestGic.enable(vgic, SECOND);
         first = guest(vm, FIRST);
         second = guest(vm, SECOND);
-    }
-
-    @AfterEach
-    void close() {
-        made.close();
     }
 
     private FakeArmVcpu guest(Vm of, VcpuId id) {

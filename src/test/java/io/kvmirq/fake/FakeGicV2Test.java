@@ -17,7 +17,7 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.VgicV2;
 import io.kvmirq.kvm.Vm;
-import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
@@ -43,7 +43,9 @@ class FakeGicV2Test {
     private static final int GICC_PMR = 4;
     private static final int GICC_DIR = 0x1000;
 
+    @AutoClose
     private final Undo made = new Undo();
+
     private FakeKernel fake;
     private Vm vm;
     private VgicV2 vgic;
@@ -70,11 +72,6 @@ class FakeGicV2Test {
             vgic.writeCpuInterface(vcpu, GICC_PMR, 0x1f);
             vgic.writeCpuInterface(vcpu, GICC_CTLR, 1);
         }
-    }
-
-    @AfterEach
-    void close() {
-        made.close();
     }
 
     private FakeArmVcpu guest(VcpuId id) {

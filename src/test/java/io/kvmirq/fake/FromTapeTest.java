@@ -23,7 +23,6 @@ import org.junit.jupiter.api.io.TempDir;
 
 class FromTapeTest {
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     /** A VMM's start-up: two VMs, and an eventfd that feeds a GSI of the first. */

@@ -23,12 +23,14 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.GuestIts;
 import java.util.ArrayList;
 import java.util.List;
-import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
 
 /** A PCI device of an arm64 host, and its messages on their way to the VGIC. */
 class VfioArm64Test {
+    @AutoClose
     private final Undo made = new Undo();
+
     private final VfioWorld vfio = made.add(VfioWorld.ofFake("6.12,arm64", TestDevice.E1000E));
     private final FakePciDevice hardware = vfio.hardware(TestDevice.E1000E);
     private final VfioDevice device = vfio.device(TestDevice.E1000E);
@@ -36,11 +38,6 @@ class VfioArm64Test {
     private final Kernel kernel = made.add(Kernel.over(vfio.kernel(), Kernel.DEVICE));
     private final EventFd event = made.add(EventFd.adopt(kernel, number, Ownership.BORROWED));
     private final Vm vm = made.add(Vm.create(kernel));
-
-    @AfterEach
-    void close() {
-        made.close();
-    }
 
     @Test
     void messageMakesTheLpiPending() {

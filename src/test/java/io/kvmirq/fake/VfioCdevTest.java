@@ -22,7 +22,7 @@ import io.kvmirq.uapi.UapiVfio.VfioPciHotResetInfo;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
-import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -32,12 +32,8 @@ class VfioCdevTest {
     private static final String NAME = "0000:00:02.0";
     private static final String CDEV = "/dev/vfio/devices/vfio0";
 
+    @AutoClose
     private final Undo made = new Undo();
-
-    @AfterEach
-    void close() {
-        made.close();
-    }
 
     private VfioWorld fake(String profile) {
         return made.add(VfioWorld.ofFake(profile));

@@ -13,18 +13,15 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.contract.VfioDevice;
 import io.kvmirq.contract.VfioWorld;
 import io.kvmirq.uapi.UapiVfio;
-import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
 
 /** The configuration space of a fake device, and its requests that need more than the fake models. */
 class VfioDeviceTest {
+    @AutoClose
     private final VfioWorld vfio = VfioWorld.ofFake("6.18", NVME);
-    private final VfioDevice device = vfio.device(NVME);
 
-    @AfterEach
-    void close() {
-        vfio.close();
-    }
+    private final VfioDevice device = vfio.device(NVME);
 
     @Test
     void requestsOfADeviceFileAndOfABarAreRefused() {

@@ -14,7 +14,7 @@ import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaMap;
 import java.nio.ByteBuffer;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
-import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
 
 /** The mappings of a container: the order of two checks, the limit, and requests that the fake does not model. */
@@ -22,14 +22,11 @@ class VfioDmaTest {
     private static final int PAGE = 4096;
     private static final long LAST_PAGE = -PAGE;
 
+    @AutoClose
     private final VfioWorld vfio = VfioWorld.ofFake("7.1", TestDevice.EDU);
+
     private final int container = vfio.attach(vfio.group(TestDevice.EDU));
     private final long memory = vfio.world.map(2 * PAGE, -1);
-
-    @AfterEach
-    void close() {
-        vfio.close();
-    }
 
     private int map(int flags, long vaddr, long iova, long size) {
         return vfio.mapDma(container, VfioIommuType1DmaMap.SIZE, flags, vaddr, iova, size);

@@ -15,7 +15,7 @@ import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.Uapi.KvmArchForwardedIrq;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
-import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
 
 /** KVM_DEV_VFIO_DEVICE of 2014 by raw calls: its checks in order. */
@@ -25,12 +25,8 @@ class VfioForwardingTest {
     private static final long UNFORWARD = Uapi.KVM_DEV_VFIO_DEVICE_UNFORWARD_IRQ;
     private static final int GSI = 10;
 
+    @AutoClose
     private final Undo made = new Undo();
-
-    @AfterEach
-    void close() {
-        made.close();
-    }
 
     /** A VM with a KVM-VFIO device, and an open device with two lines. */
     private final class Guest {

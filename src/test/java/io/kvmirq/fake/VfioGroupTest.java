@@ -12,7 +12,7 @@ import io.kvmirq.NotModelledException;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.contract.VfioWorld;
 import java.util.Optional;
-import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
 
 /** Containers and groups of VFIO on hosts that the lab does not have. */
@@ -20,13 +20,10 @@ class VfioGroupTest {
     private static final String NAME = "0000:00:02.0";
     private static final String OTHER = "0000:00:03.0";
 
+    @AutoClose
     private final VfioWorld vfio = VfioWorld.ofFake("6.12");
-    private final FakeKernel kernel = vfio.fake();
 
-    @AfterEach
-    void close() {
-        vfio.close();
-    }
+    private final FakeKernel kernel = vfio.fake();
 
     private int group() {
         return vfio.open("/dev/vfio/1");

@@ -10,7 +10,7 @@ import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 import io.kvmirq.Errno;
 import io.kvmirq.contract.VfioDevice;
 import io.kvmirq.contract.VfioWorld;
-import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
 
 /** INTx of a VFIO device, of devices and in orders that the lab does not have. */
@@ -18,13 +18,10 @@ class VfioIntxTest {
     private static final String ADDRESS = "0000:00:1e.0";
     private static final int GROUP = 8;
 
+    @AutoClose
     private final VfioWorld vfio = VfioWorld.ofFake("6.18");
-    private final int event = vfio.world.eventfd();
 
-    @AfterEach
-    void close() {
-        vfio.close();
-    }
+    private final int event = vfio.world.eventfd();
 
     private FakePciDevice.Builder builder() {
         return vfio.fake().pciDevice(ADDRESS, GROUP);

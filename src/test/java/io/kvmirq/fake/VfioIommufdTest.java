@@ -19,7 +19,7 @@ import io.kvmirq.uapi.UapiIommufd.IommuVfioIoas;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaUnmap;
 import java.nio.ByteBuffer;
-import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
 
 /** An iommufd: its objects, its mappings, and what it answers in the place of a container. */
@@ -29,15 +29,12 @@ class VfioIommufdTest {
     private static final int PAGE = 4096;
     private static final String NAME = "0000:00:02.0";
 
+    @AutoClose
     private final VfioWorld vfio = VfioWorld.ofFake("7.1,cdev");
+
     private final VfioFiles files = new VfioFiles(vfio);
     private final int iommufd = files.iommufd();
     private final long memory = vfio.world.map(4 * PAGE, -1);
-
-    @AfterEach
-    void close() {
-        vfio.close();
-    }
 
     private int map(int space, int flags, long iova, long vaddr, long length) {
         return vfio.ioctl(

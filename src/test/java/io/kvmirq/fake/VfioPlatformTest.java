@@ -15,7 +15,7 @@ import io.kvmirq.contract.VfioWorld;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
 import java.nio.ByteBuffer;
-import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -28,7 +28,9 @@ class VfioPlatformTest {
     private static final int LEVEL = 0;
     private static final int EDGE = 1;
 
+    @AutoClose
     private final VfioWorld vfio;
+
     private final FakePlatformDevice hardware;
     private final VfioDevice device;
     private final int event;
@@ -38,11 +40,6 @@ class VfioPlatformTest {
         hardware = vfio.fake().platformDevice(NAME, 3).level().edge().add();
         device = vfio.device(hardware, 3, NAME);
         event = vfio.world.eventfd();
-    }
-
-    @AfterEach
-    void close() {
-        vfio.close();
     }
 
     private int act(int action, int index) {

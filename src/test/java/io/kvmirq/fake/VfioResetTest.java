@@ -19,7 +19,7 @@ import io.kvmirq.uapi.UapiVfio.VfioDeviceFeature;
 import io.kvmirq.uapi.UapiVfio.VfioPciDependentDevice;
 import io.kvmirq.uapi.UapiVfio.VfioPciHotResetInfo;
 import java.nio.ByteBuffer;
-import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -29,12 +29,8 @@ class VfioResetTest {
     private static final String FIRST = "0000:3b:00.0";
     private static final String SECOND = "0000:3b:00.1";
 
+    @AutoClose
     private final Undo made = new Undo();
-
-    @AfterEach
-    void close() {
-        made.close();
-    }
 
     private VfioWorld fake(String profile) {
         return made.add(VfioWorld.ofFake(profile));

@@ -13,7 +13,7 @@ import io.kvmirq.contract.VfioDevice;
 import io.kvmirq.contract.VfioWorld;
 import io.kvmirq.uapi.UapiVfio.VfioIrqSet;
 import java.util.Arrays;
-import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -23,16 +23,13 @@ class VfioSetIrqsTest {
     private static final String ADDRESS = "0000:00:1e.0";
     private static final int GROUP = 8;
 
+    @AutoClose
     private final VfioWorld vfio = VfioWorld.ofFake("6.18");
+
     private final FakePciDevice hardware =
             vfio.fake().pciDevice(ADDRESS, GROUP).msi(4).msix(8).add();
     private final VfioDevice device = vfio.device(hardware, GROUP, ADDRESS);
     private final int[] events = vfio.events(4);
-
-    @AfterEach
-    void close() {
-        vfio.close();
-    }
 
     @Test
     void dataThatIsNotThereIsAFault() {

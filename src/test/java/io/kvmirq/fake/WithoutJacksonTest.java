@@ -19,7 +19,6 @@ import org.junit.jupiter.api.io.TempDir;
 /** The library on a class path of its own: its only optional dependency for tapes is missing. */
 class WithoutJacksonTest {
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     @Test

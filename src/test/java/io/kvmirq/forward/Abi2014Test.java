@@ -110,6 +110,8 @@ class Abi2014Test {
         }
     }
 
+    private final Arm arm = new Arm();
+
     private static String refused(Errno expected, ThrowingCallable call) {
         KernelException refusal = catchThrowableOfType(KernelException.class, call);
         assertThat(refusal).as("refusal, expected " + expected).isNotNull();
@@ -162,7 +164,6 @@ class Abi2014Test {
 
     @Test
     void secondForwardOfAnInterruptIsEinval() {
-        Arm arm = new Arm();
         arm.abi.forward(arm.irq, GSI);
         assertThat(refused(Errno.EINVAL, () -> arm.abi.forward(arm.irq, GSI))).contains("forwarded already");
         assertThat(refused(Errno.EINVAL, () -> arm.abi.forward(arm.irq, OTHER)))
@@ -173,7 +174,6 @@ class Abi2014Test {
 
     @Test
     void forwardOfALineThatIsSignalledIsEbusy() {
-        Arm arm = new Arm();
         ArmedLine armed = arm.irq.arm(arm.event);
         assertThat(refused(Errno.EBUSY, () -> arm.abi.forward(arm.irq, GSI)))
                 .contains("VFIO signals an eventfd for this interrupt already");
@@ -183,7 +183,6 @@ class Abi2014Test {
 
     @Test
     void gsiThatIsNoSpiIsEinval() {
-        Arm arm = new Arm();
         refused(Errno.EINVAL, () -> arm.abi.forward(arm.irq, new Gsi(4095)));
         arm.abi.forward(arm.irq, GSI);
     }
@@ -192,7 +191,6 @@ class Abi2014Test {
 
     @Test
     void guestsEoiEndsTheInterruptOfTheHost() {
-        Arm arm = new Arm();
         arm.forwarded();
         arm.hardware.requestService(0);
         long register = arm.guest.listRegister(ID);
@@ -216,7 +214,6 @@ class Abi2014Test {
     /** The architecture gets the VM, the interrupt of the host and the GSI: F1, F2, F11. */
     @Test
     void eachLineIsMappedToItsOwnInterruptOfTheHost() {
-        Arm arm = new Arm();
         arm.abi.forward(arm.device.platformIrq(1), GSI);
         arm.device.platformIrq(1).arm(arm.event);
         arm.hardware.requestService(1);
@@ -228,7 +225,6 @@ class Abi2014Test {
     /** Without forwarding: the guest's EOI unmasks through the resamplefd. */
     @Test
     void guestsEoiUnmasksALineThatIsResampled() {
-        Arm arm = new Arm();
         EventFd trigger = EventFd.create(arm.kernel);
         EventFd resample = EventFd.create(arm.kernel);
         arm.vm.assignLevelIrqfd(trigger, resample, OTHER);
@@ -248,7 +244,6 @@ class Abi2014Test {
 
     @Test
     void lineThatIsNotForwardedMasksItself() {
-        Arm arm = new Arm();
         ArmedLine armed = arm.irq.arm(arm.event);
         arm.hardware.requestService(0);
         assertThat(ListRegister.HW.isSet(arm.guest.listRegister(ID))).isFalse();
@@ -283,7 +278,6 @@ class Abi2014Test {
 
     @Test
     void referenceIsHeldFromForwardToUnforward() {
-        Arm arm = new Arm();
         arm.abi.forward(arm.irq, GSI);
         arm.device.close();
         assertThat(arm.hardware.remove()).isFalse();
@@ -293,7 +287,6 @@ class Abi2014Test {
 
     @Test
     void refusedForwardHoldsNothing() {
-        Arm arm = new Arm();
         refused(Errno.EINVAL, () -> arm.abi.forward(arm.irq, new Gsi(4095)));
         arm.device.close();
         assertThat(arm.hardware.remove()).isTrue();
@@ -303,7 +296,6 @@ class Abi2014Test {
 
     @Test
     void unforwardNeverFails() {
-        Arm arm = new Arm();
         arm.abi.unforward(arm.irq);
         arm.forwarded();
         arm.abi.unforward(arm.irq);
@@ -318,7 +310,6 @@ class Abi2014Test {
 
     @Test
     void activeInterruptIsUnforwarded() {
-        Arm arm = new Arm();
         ArmedLine armed = arm.forwarded();
         arm.hardware.requestService(0);
         assertThat(arm.guest.acknowledge()).isEqualTo(ID);
@@ -339,7 +330,6 @@ class Abi2014Test {
     /** The list register names the interrupt of the host that the guest's EOI ends. */
     @Test
     void guestsEoiEndsNoInterruptThatWasMappedLater() {
-        Arm arm = new Arm();
         arm.forwarded();
         arm.hardware.requestService(0);
         assertThat(arm.guest.acknowledge()).isEqualTo(ID);
@@ -354,7 +344,6 @@ class Abi2014Test {
 
     @Test
     void lineIsForwardedAgain() {
-        Arm arm = new Arm();
         arm.forwarded().close();
         arm.abi.unforward(arm.irq);
         arm.forwarded();
@@ -381,7 +370,6 @@ class Abi2014Test {
     /** The end of a process closes its files, in any order. */
     @Test
     void killedProcessLeavesTheLineRight() {
-        Arm arm = new Arm();
         arm.forwarded();
         arm.hardware.requestService(0);
         for (int fd = 3; fd < 30; fd++) {

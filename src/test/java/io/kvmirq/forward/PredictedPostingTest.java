@@ -23,7 +23,7 @@ import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.mirror.Posting;
 import java.util.List;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -31,12 +31,8 @@ import org.junit.jupiter.params.provider.MethodSource;
 
 /** Forwarding predicts posting, and tells the mirror each step. */
 class PredictedPostingTest {
+    @AutoClose
     private final ForwardWorld world = new ForwardWorld("6.12");
-
-    @AfterEach
-    void close() {
-        world.close();
-    }
 
     private Forwarding on(MirrorHost host) {
         return Forwarding.builder(world.vm, world.device)

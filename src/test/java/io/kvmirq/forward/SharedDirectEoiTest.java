@@ -14,7 +14,7 @@ import io.kvmirq.arch.intx.NotDirect;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.vfio.ArmedLine;
 import java.util.List;
-import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -28,14 +28,11 @@ class SharedDirectEoiTest {
 
     private static final DirectEoiPolicy EXCLUSIVE = DirectEoiPolicy.exclusive();
 
+    @AutoClose
     private final SharedLineWorld world = new SharedLineWorld("historic", false);
+
     private final SharedLineWorld.Owner a = world.new Owner(DIS_INTX);
     private final SharedLineWorld.Owner b = world.new Owner(DIS_INTX);
-
-    @AfterEach
-    void close() {
-        world.close();
-    }
 
     private static ForwardedIrq forwardDirect(SharedLineWorld.Owner owner, DirectEoiPolicy policy) {
         return owner.forwarding.forwardDirect(owner.device.intx(), LineGuest.PIN, Abi2014.named(owner.kvmVfio), policy);

@@ -11,7 +11,6 @@ import org.junit.jupiter.api.io.TempDir;
 
 class HostFactsTest {
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     @Test

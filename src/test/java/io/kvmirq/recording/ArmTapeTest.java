@@ -34,7 +34,6 @@ class ArmTapeTest {
     private static final Profile ARM64 = Profile.of("6.12,arm64");
 
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     private Path file() {

@@ -33,7 +33,6 @@ class EveryRequestTest {
     private static final String DEVICE = "0000:00:1f.0";
 
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     /** A request by its number, as the recorders find it on a file that is not open. */

@@ -48,7 +48,6 @@ class FaultWalkTest {
     private static final MsiMessage MESSAGE = MsiMessage.to(new VcpuId(0), new InterruptVector(0x31));
 
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     /** The start of an operation. */

@@ -42,7 +42,6 @@ class RecorderTest {
     private static final int PRIVATE = Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS;
 
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     private Path file() {

@@ -14,7 +14,6 @@ import org.junit.jupiter.api.io.TempDir;
 /** The recorder's tape when a write to it fails, from tapeends.c. */
 class TapeEndsTest {
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     private String program = "";

@@ -35,7 +35,6 @@ import org.junit.jupiter.api.io.TempDir;
  */
 class VfioTapeTest {
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     private Path tape() {

@@ -58,7 +58,6 @@ class UapiTest {
     private static final Path VECTORS = Machine.root().resolve("src/test/resources/uapi.json");
 
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     // What we say

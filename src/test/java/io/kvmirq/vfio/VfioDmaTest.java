@@ -12,7 +12,7 @@ import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.recording.Faults;
 import java.util.List;
-import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -23,12 +23,8 @@ class VfioDmaTest {
     private static final int SIZE = 0x10000;
     private static final long IOVA = 0x1000_0000;
 
+    @AutoClose
     private final Undo undo = new Undo();
-
-    @AfterEach
-    void close() {
-        undo.close();
-    }
 
     private Kernel kernel(TestDevice hardware) {
         hardware.address();

@@ -11,7 +11,7 @@ import io.kvmirq.kernel.Undo;
 import java.time.Duration;
 import java.util.List;
 import org.assertj.core.api.ThrowableAssert;
-import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -22,7 +22,9 @@ import org.junit.jupiter.params.provider.MethodSource;
 class VfioLineTest {
     private static final Duration LONG = Duration.ofSeconds(20);
 
+    @AutoClose
     private final Undo undo = new Undo();
+
     private final TestDevice hardware;
     private final Kernel kernel;
     private final VfioDevice device;
@@ -37,11 +39,6 @@ class VfioLineTest {
         hardware.prepare(device);
         this.event = event();
         this.line = device.intx().arm(event);
-    }
-
-    @AfterEach
-    void close() {
-        undo.close();
     }
 
     private EventFd event() {

@@ -22,7 +22,7 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -33,7 +33,9 @@ import org.junit.jupiter.params.provider.MethodSource;
 class VfioMessagesTest {
     private static final Duration LONG = Duration.ofSeconds(20);
 
+    @AutoClose
     private final Undo undo = new Undo();
+
     private final TestDevice hardware;
     private final Kernel kernel;
     private VfioDevice device;
@@ -44,11 +46,6 @@ class VfioMessagesTest {
         this.kernel = undo.add(hardware.kernel());
         this.device = undo.add(VfioDevice.open(kernel, hardware.address()));
         hardware.prepare(device);
-    }
-
-    @AfterEach
-    void close() {
-        undo.close();
     }
 
     /** The next opening of a device that was closed. */

@@ -13,7 +13,7 @@ import io.kvmirq.kernel.Undo;
 import io.kvmirq.uapi.UapiVfio;
 import java.util.List;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -21,12 +21,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 class VfioPlatformTest {
     private static final PlatformName NAME = new PlatformName("fff51000.ethernet");
 
+    @AutoClose
     private final Undo undo = new Undo();
-
-    @AfterEach
-    void close() {
-        undo.close();
-    }
 
     /** A device with a level and an edge. */
     private final class Setup {

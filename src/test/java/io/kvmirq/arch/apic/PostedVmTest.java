@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.apic;
 
+import static io.kvmirq.arch.Refusals.assertIllegalState;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -368,9 +369,7 @@ class PostedVmTest {
         for (Runnable call :
                 List.<Runnable>of(vcpu.thread()::enter, vcpu.thread()::exit, vcpu.thread()::preempt, () -> vcpu.thread()
                         .block(true))) {
-            assertThatThrownBy(call::run)
-                    .isInstanceOf(IllegalStateException.class)
-                    .hasMessage("vCPU 0 is not loaded: load it onto a processor first");
+            assertIllegalState(call::run, "vCPU 0 is not loaded: load it onto a processor first");
         }
         assertThat(vcpu.thread().isAsleep()).isFalse();
     }
@@ -385,9 +384,7 @@ class PostedVmTest {
                 () -> vcpu.thread().block(true),
                 () -> vcpu.thread().load(1),
                 () -> vcpu.thread().load(2))) {
-            assertThatThrownBy(call::run)
-                    .isInstanceOf(IllegalStateException.class)
-                    .hasMessage("vCPU 0 is in guest mode: it has to exit first");
+            assertIllegalState(call::run, "vCPU 0 is in guest mode: it has to exit first");
         }
         assertThat(number(vcpu)).isEqualTo(1);
         vcpu.thread().exit();
@@ -435,9 +432,7 @@ class PostedVmTest {
 
     @Test
     void bypassThatHasNotBegunDoesNotEnd() {
-        assertThatThrownBy(vm::stopBypass)
-                .isInstanceOf(IllegalStateException.class)
-                .hasMessage("no bypass has begun that could end: startBypass comes first");
+        assertIllegalState(vm::stopBypass, "no bypass has begun that could end: startBypass comes first");
         vcpu.thread().load(1);
         vm.startBypass();
         assertThat(vcpu.thread().block(true)).isTrue();

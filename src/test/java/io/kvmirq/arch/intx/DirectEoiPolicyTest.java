@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.intx;
 
+import static io.kvmirq.arch.Refusals.assertIllegalArgument;
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
 import io.kvmirq.arch.intx.DirectEoiPolicy.Trait;
 import java.util.ArrayList;
@@ -139,8 +139,6 @@ class DirectEoiPolicyTest {
 
     @Test
     void negativeNumberOfHandlersIsRefused() {
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> DirectEoiPolicy.shared(-1))
-                .withMessage("-1 other handlers cannot be: expected 0 or more");
+        assertIllegalArgument(() -> DirectEoiPolicy.shared(-1), "-1 other handlers cannot be: expected 0 or more");
     }
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.vcpu;
 
+import static io.kvmirq.arch.Refusals.assertIllegalState;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -176,9 +177,7 @@ class VcpuThreadTest {
     void blockBeginsOnceAndEndsOnceBeforeTheGuestIsEntered() {
         thread.load(0);
         for (Runnable step : List.<Runnable>of(thread::unblock, () -> thread.sleep(true))) {
-            assertThatThrownBy(step::run)
-                    .isInstanceOf(IllegalStateException.class)
-                    .hasMessage("vCPU 3 does not block: startBlock comes first");
+            assertIllegalState(step::run, "vCPU 3 does not block: startBlock comes first");
         }
         thread.startBlock();
         for (Runnable step : List.<Runnable>of(thread::enter, thread::startBlock, () -> thread.block(true))) {
@@ -240,9 +239,7 @@ class VcpuThreadTest {
         thread.load(1);
         thread.enter();
         other.load(1);
-        assertThatThrownBy(other::exit)
-                .isInstanceOf(IllegalStateException.class)
-                .hasMessage("vCPU 4 is not in guest mode: it has to enter first");
+        assertIllegalState(other::exit, "vCPU 4 is not in guest mode: it has to enter first");
         assertThat(thread.isGuestOf(host.cpu(1))).isTrue();
         thread.kick();
         thread.exit();
@@ -256,9 +253,7 @@ class VcpuThreadTest {
         thread.load(1);
         thread.enter();
         other.load(1);
-        assertThatThrownBy(other::enter)
-                .isInstanceOf(IllegalStateException.class)
-                .hasMessage("processor 1 runs another guest: vCPU 4 can enter when that one has exited");
+        assertIllegalState(other::enter, "processor 1 runs another guest: vCPU 4 can enter when that one has exited");
         assertThat(thread.isGuestOf(host.cpu(1))).isTrue();
         assertThat(other.isInGuestMode()).isFalse();
         thread.exit();

@@ -19,7 +19,6 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** The application may use JNA and jnr-ffi too: kvmirq leaves them as they are. */
 class ForeignPropertiesTest {
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     @ParameterizedTest

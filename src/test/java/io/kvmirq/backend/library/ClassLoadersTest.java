@@ -27,7 +27,6 @@ import org.junit.jupiter.api.io.TempDir;
 /** Several class loaders with kvmirq in one JVM, as in an application server or after a reload. */
 class ClassLoadersTest {
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     @BeforeEach

@@ -30,7 +30,6 @@ import org.junit.jupiter.api.io.TempDir;
 
 class NativeLibraryTest {
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     private final byte[] content = {1, 2, 3, 4, 5};

@@ -22,8 +22,7 @@ class DecideCommandIT {
 
     @Test
     void postableMessageIsShownWithTheEntryOfEachVendor() throws Exception {
-        Cli.Ended ended = decide("--msi", "0xfee01000/0x41", "--vcpus", "4");
-        assertThat(ended.exitCode()).as(ended.err()).isZero();
+        Cli.Ended ended = decide("--msi", "0xfee01000/0x41", "--vcpus", "4").exited(0);
         assertThat(ended.out())
                 .contains(
                         "physical destination 0x1, fixed, vector 0x41",
@@ -36,8 +35,7 @@ class DecideCommandIT {
                 .findFirst()
                 .orElseThrow()
                 .replaceAll(".*(irte.vtd.posted \\S+ \\S+).*", "$1");
-        Cli.Ended decoded = Cli.jvm().execute(("decode " + words).split(" "));
-        assertThat(decoded.exitCode()).as(decoded.err()).isZero();
+        Cli.Ended decoded = Cli.jvm().execute(("decode " + words).split(" ")).exited(0);
         assertThat(decoded.out()).contains("0x41").doesNotContain("violation:");
     }
 
@@ -51,8 +49,7 @@ class DecideCommandIT {
         "0xfee03004/0x41, 'logical destination 0x3 means vCPUs 0, 1'"
     })
     void otherMessagesAreToldWithTheirReason(String msi, String detail) throws Exception {
-        Cli.Ended ended = decide("--msi", msi, "--vcpus", "4");
-        assertThat(ended.exitCode()).isEqualTo(ExitCode.FAILED);
+        Cli.Ended ended = decide("--msi", msi, "--vcpus", "4").exited(ExitCode.FAILED);
         assertThat(ended.out()).contains("intel: not posted", "amd: not posted", "here:    " + detail, "see:", "do:");
     }
 
@@ -72,8 +69,7 @@ class DecideCommandIT {
 
     @Test
     void reasonsAreListedInTheirOrder() throws Exception {
-        Cli.Ended ended = decide("--reasons");
-        assertThat(ended.exitCode()).isZero();
+        Cli.Ended ended = decide("--reasons").exited(0);
         assertThat(ended.out().lines().filter(line -> !line.startsWith(" ")))
                 .hasSize(PostingObstacle.values().length)
                 .first()
@@ -100,8 +96,7 @@ class DecideCommandIT {
                 "--reasons --json | --reasons lists all possible reasons: expected no other option"
             })
     void badInputIsOneSentence(String arguments, String sentence) throws Exception {
-        Cli.Ended ended = decide(arguments.split(" "));
-        assertThat(ended.exitCode()).isEqualTo(ExitCode.USAGE);
+        Cli.Ended ended = decide(arguments.split(" ")).exited(ExitCode.USAGE);
         assertThat(ended.err()).startsWith("kvmirq: " + sentence).hasLineCount(1);
     }
 }

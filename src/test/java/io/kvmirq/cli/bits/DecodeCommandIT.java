@@ -24,7 +24,6 @@ class DecodeCommandIT {
     private static final int MANY = 100_000;
 
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     /** The lines between words and violations, as the golden set has them. */
@@ -84,8 +83,8 @@ class DecodeCommandIT {
 
     @Test
     void everyFieldIsALineNextToTheManual() throws Exception {
-        Cli.Ended ended = Cli.run("decode", "pid", "0", "2", "0", "0", "2500F10001", "0", "0", "0");
-        assertThat(ended.exitCode()).isZero();
+        Cli.Ended ended = Cli.run("decode", "pid", "0", "2", "0", "0", "2500F10001", "0", "0", "0")
+                .exited(0);
         assertThat(ended.out().lines().map(line -> line.strip().replaceAll(" +", " ")))
                 .hasSize(19)
                 .contains(
@@ -108,8 +107,7 @@ class DecodeCommandIT {
 
     @Test
     void violationIsPrintedAndExitCode1() throws Exception {
-        Cli.Ended ended = Cli.run("decode", "irte.amd.legacy32", "ff300281");
-        assertThat(ended.exitCode()).isEqualTo(ExitCode.FAILED);
+        Cli.Ended ended = Cli.run("decode", "irte.amd.legacy32", "ff300281").exited(ExitCode.FAILED);
         assertThat(ended.out()).contains("violation  rsvd_2: reserved bits 31:24 are 0xff and not 0");
     }
 
@@ -125,8 +123,8 @@ class DecodeCommandIT {
 
     @Test
     void encodedViolationIsPrintedAndExitCode1() throws Exception {
-        Cli.Ended ended = Cli.run(("encode irte.amd.legacy32 " + fieldsOfViolation()).split(" ", -1));
-        assertThat(ended.exitCode()).as(ended.err()).isEqualTo(ExitCode.FAILED);
+        Cli.Ended ended = Cli.run(("encode irte.amd.legacy32 " + fieldsOfViolation()).split(" ", -1))
+                .exited(ExitCode.FAILED);
         assertThat(ended.out())
                 .isEqualTo("0xff300281\nviolation  rsvd_1: reserved bit 7 is 0x1 and not 0\n"
                         + "violation  rsvd_2: reserved bits 31:24 are 0xff and not 0\n");
@@ -210,8 +208,7 @@ class DecodeCommandIT {
     void badLineIsExitCode2AndTheOnesBeforeAreWritten() throws IOException, InterruptedException {
         Path file = Files.writeString(
                 temporary.resolve("lines"), "{\"kind\":\"gatag\",\"words\":[\"1\"]}\n{\"kind\":\"gatag\"}\n");
-        Cli.Ended ended = Cli.run("decode", "--batch", file.toString());
-        assertThat(ended.exitCode()).isEqualTo(ExitCode.USAGE);
+        Cli.Ended ended = Cli.run("decode", "--batch", file.toString()).exited(ExitCode.USAGE);
         assertThat(ended.err().strip())
                 .isEqualTo("kvmirq: line 2: 'words' is missing: expected an array of 1 word of 32 bits."
                         + " See kvmirq decode --help");
@@ -220,16 +217,13 @@ class DecodeCommandIT {
 
     @Test
     void fileThatCannotBeReadIsExitCode3() throws Exception {
-        Cli.Ended missing = Cli.run("decode", "--batch", "/nonexistent/file");
-        assertThat(missing.exitCode()).isEqualTo(ExitCode.COULD_NOT_RUN);
+        Cli.Ended missing = Cli.run("decode", "--batch", "/nonexistent/file").exited(ExitCode.COULD_NOT_RUN);
         assertThat(missing.err().strip()).isEqualTo("kvmirq: cannot read /nonexistent/file: no such file");
-        Cli.Ended directory = Cli.run("encode", "--batch", temporary.toString());
-        assertThat(directory.exitCode()).isEqualTo(ExitCode.COULD_NOT_RUN);
+        Cli.Ended directory = Cli.run("encode", "--batch", temporary.toString()).exited(ExitCode.COULD_NOT_RUN);
         assertThat(directory.err())
                 .isEqualTo("kvmirq: cannot read " + temporary + ": it is a directory; name a file in it\n");
         String file = "/sys/kernel/debug/kvm/1-2/vgic-state";
-        Cli.Ended ended = Cli.run("decode", "vgic-state", file);
-        assertThat(ended.exitCode()).isEqualTo(ExitCode.COULD_NOT_RUN);
+        Cli.Ended ended = Cli.run("decode", "vgic-state", file).exited(ExitCode.COULD_NOT_RUN);
         assertThat(ended.err())
                 .matches("kvmirq: cannot read " + file + ": (no such file|permission denied); debugfs must be mounted,"
                         + " only root may read it, and kvm/TID-FD is there while the VM runs\n");
@@ -237,8 +231,8 @@ class DecodeCommandIT {
 
     @Test
     void whatIsAllowedAndStrangeIsRemarkedOn() throws Exception {
-        Cli.Ended swapped = Cli.run("decode", "irte.vtd.remapped", "43b00", "400220009");
-        assertThat(swapped.exitCode()).isZero();
+        Cli.Ended swapped =
+                Cli.run("decode", "irte.vtd.remapped", "43b00", "400220009").exited(0);
         assertThat(swapped.out()).contains("no violations\nremark  P is 0: hardware reads nothing else");
         assertThat(Cli.run("decode", "irte.vtd.remapped", "400220009", "43b00").out())
                 .doesNotContain("remark");
@@ -262,8 +256,7 @@ class DecodeCommandIT {
     @Test
     void fileOfDebugfsTellsWhatIsForwarded() throws Exception {
         Path file = Machine.root().resolve("src/test/resources/io/kvmirq/arch/gic/vgic-state-gicv4.txt");
-        Cli.Ended ended = Cli.run("decode", "vgic-state", file.toString());
-        assertThat(ended.exitCode()).as(ended.err()).isZero();
+        Cli.Ended ended = Cli.run("decode", "vgic-state", file.toString()).exited(0);
         assertThat(ended.out().lines().map(line -> line.strip().replaceAll(" +", " ")))
                 .startsWith("GICv3, enabled: 64 SPIs, 47 LPIs")
                 .contains(
@@ -276,8 +269,7 @@ class DecodeCommandIT {
     @Test
     void fileOfAnotherKindIsRefused() throws Exception {
         String file = Machine.root().resolve("README.md").toString();
-        Cli.Ended ended = Cli.run("decode", "vgic-its-state", file);
-        assertThat(ended.exitCode()).isEqualTo(ExitCode.COULD_NOT_RUN);
+        Cli.Ended ended = Cli.run("decode", "vgic-its-state", file).exited(ExitCode.COULD_NOT_RUN);
         assertThat(ended.out()).isEmpty();
         assertThat(ended.err())
                 .isEqualTo("kvmirq: cannot read " + file + ": line 1 of vgic-its-state is '# kvmirq: see and wire the"
@@ -287,13 +279,12 @@ class DecodeCommandIT {
 
     @Test
     void jsonOfWordsIsALineOfABatch() throws Exception {
-        Cli.Ended ended = Cli.run("decode", "--json", "gatag", "0x1003");
-        assertThat(ended.exitCode()).as(ended.err()).isZero();
+        Cli.Ended ended = Cli.run("decode", "--json", "gatag", "0x1003").exited(0);
         assertThat(ended.out())
                 .isEqualTo("{\"kind\":\"gatag\",\"words\":[\"0x00001003\"],"
                         + "\"fields\":{\"vm_id\":\"0x1\",\"vcpu_idx\":\"0x3\"},\"violations\":[],\"remarks\":[]}\n");
-        Cli.Ended bad = Cli.run("decode", "irte.amd.legacy32", "ff300281", "--json");
-        assertThat(bad.exitCode()).isEqualTo(ExitCode.FAILED);
+        Cli.Ended bad =
+                Cli.run("decode", "irte.amd.legacy32", "ff300281", "--json").exited(ExitCode.FAILED);
         assertThat(bad.out()).contains("\"violations\":[\"rsvd_1: ");
     }
 }

@@ -44,8 +44,7 @@ class ForwardCommandTest {
             strings = {"6.1", "6.18,split", "7.1,cdev", "vtd-posting", "amd-avic", "avic-inhibited", "gicv4", "historic"
             })
     void everyVectorOfEveryProfileArrives(String profile) {
-        Cli.Ended printed = run("--selftest --fake " + profile + NIC);
-        assertThat(printed.exitCode()).as(printed.out() + printed.err()).isZero();
+        Cli.Ended printed = run("--selftest --fake " + profile + NIC).exited(0);
         assertThat(printed.out()).contains("64 of 64 interrupts", "nothing is left: PASS");
         assertThat(printed.out().lines()).allMatch(line -> line.startsWith("FAKE "));
     }
@@ -84,8 +83,7 @@ class ForwardCommandTest {
                         + " ITS, which takes the messages of devices",
             })
     void refusalIsOneSentence(String arguments, int exitCode, String sentence) {
-        Cli.Ended printed = run(arguments);
-        assertThat(printed.exitCode()).isEqualTo(exitCode);
+        Cli.Ended printed = run(arguments).exited(exitCode);
         assertThat(printed.err()).startsWith("kvmirq: " + sentence).hasLineCount(1);
         assertThat(printed.out()).isEmpty();
     }

@@ -20,7 +20,6 @@ import org.junit.jupiter.params.provider.CsvSource;
 /** Recorded hosts, and what the command prints of them, letter by letter. */
 class VfioCommandTest {
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     private Cli.Ended of(RecordedHost host, String... arguments) throws IOException {
@@ -48,8 +47,8 @@ class VfioCommandTest {
 
     @Test
     void jsonIsAsRecorded() throws IOException {
-        Cli.Ended printed = of(RecordedHost.of("intel-6.1"), "0000:00:01.0", "--json");
-        assertThat(printed.exitCode()).isZero();
+        Cli.Ended printed =
+                of(RecordedHost.of("intel-6.1"), "0000:00:01.0", "--json").exited(0);
         assertThat(printed.out()).isEqualTo(Cli.golden(VfioCommandTest.class, "vfio-intel-6.1.json"));
         assertThat(Cli.run("vfio", "--root", temporary.toString(), "--json").out())
                 .startsWith("{\"schema\":\"kvmirq.vfio/1\",\"kernel\":\"6.1.0-56-amd64\",\"iommus\":[\"dmar0\"],")
@@ -62,8 +61,7 @@ class VfioCommandTest {
         RecordedHost host = RecordedHost.of("amd-6.1")
                 .remove("sys/bus/pci/devices/0000:00:02.0/driver")
                 .link("sys/bus/pci/devices/0000:00:02.0/driver", "x/\033[2J;reboot");
-        Cli.Ended printed = of(host, "0000:00:02.0");
-        assertThat(printed.exitCode()).isEqualTo(ExitCode.FAILED);
+        Cli.Ended printed = of(host, "0000:00:02.0").exited(ExitCode.FAILED);
         assertThat(printed.out()).contains("?[2J;reboot").doesNotContain("\033");
         assertThat(printed.out().substring(printed.out().indexOf("to bind it:")))
                 .doesNotContain("reboot")
@@ -74,8 +72,7 @@ class VfioCommandTest {
     @Test
     void bridgeGetsNoCommands() throws IOException {
         RecordedHost host = RecordedHost.of("amd-6.1").put("sys/bus/pci/devices/0000:00:05.0/class", "0x060100\n");
-        Cli.Ended printed = of(host, "0000:00:05.0");
-        assertThat(printed.exitCode()).isEqualTo(ExitCode.FAILED);
+        Cli.Ended printed = of(host, "0000:00:05.0").exited(ExitCode.FAILED);
         assertThat(printed.out()).contains("0000:00:05.0 is a bridge").doesNotContain("echo");
         assertThat(Cli.run("vfio", "--root", temporary.toString(), "0000:00:05.0", "--json")
                         .out())
@@ -135,8 +132,7 @@ class VfioCommandTest {
                         + " See kvmirq vfio --help"
             })
     void wrongArgumentsAreOneSentence(String arguments, int exitCode, String sentence) {
-        Cli.Ended printed = Cli.run(arguments.strip().split(" ", -1));
-        assertThat(printed.exitCode()).isEqualTo(exitCode);
+        Cli.Ended printed = Cli.run(arguments.strip().split(" ", -1)).exited(exitCode);
         assertThat(printed.err()).startsWith(sentence).hasLineCount(1);
         assertThat(printed.out()).isEmpty();
     }
@@ -147,8 +143,7 @@ class VfioCommandTest {
             assertThat(Cli.run("vfio", "--fake", profile).out())
                     .contains("0000:3b:00.0", "usable", "0000:3d:00.0", "group-not-viable", "not-bound");
         }
-        Cli.Ended printed = Cli.run("vfio", "--fake", "6.12", "0000:3d:00.0");
-        assertThat(printed.exitCode()).isEqualTo(ExitCode.FAILED);
+        Cli.Ended printed = Cli.run("vfio", "--fake", "6.12", "0000:3d:00.0").exited(ExitCode.FAILED);
         assertThat(printed.out()).contains("0000:3d:00.1 (driver-of-host)", "Linux 6.12.0-fake");
     }
 }

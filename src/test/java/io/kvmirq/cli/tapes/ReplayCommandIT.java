@@ -19,7 +19,6 @@ import org.junit.jupiter.params.provider.EnumSource;
 
 class ReplayCommandIT {
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     private String tape() {
@@ -37,12 +36,10 @@ class ReplayCommandIT {
         assertThat(run("selftest", "--scenario", scenario.label(), "--count", "3", "--record", tape())
                         .exitCode())
                 .isZero();
-        Cli.Ended onFake = run("replay", tape());
-        assertThat(onFake.exitCode()).as(onFake.out() + onFake.err()).isZero();
+        Cli.Ended onFake = run("replay", tape()).exited(0);
         assertThat(onFake.out())
                 .containsPattern(" calls replayed on fake kernel [67][.0-9]+, all answered as on the tape\n$");
-        Cli.Ended onReal = run("replay", tape(), "--backend", "auto");
-        assertThat(onReal.exitCode()).as(onReal.out() + onReal.err()).isZero();
+        Cli.Ended onReal = run("replay", tape(), "--backend", "auto").exited(0);
     }
 
     /** The tape needs KVM, and there is none: no call was compared. */
@@ -51,8 +48,10 @@ class ReplayCommandIT {
         String hide = Machine.root() + "/scripts/without-kvm";
         Machine.assumeSucceeds(hide, "true");
         run("selftest", "--backend", "fake", "--scenario", "guestless", "--record", tape());
-        Cli.Ended ended = Cli.launcher().under(hide).execute("replay", tape(), "--backend", "auto");
-        assertThat(ended.exitCode()).isEqualTo(ExitCode.COULD_NOT_RUN);
+        Cli.Ended ended = Cli.launcher()
+                .under(hide)
+                .execute("replay", tape(), "--backend", "auto")
+                .exited(ExitCode.COULD_NOT_RUN);
         assertThat(ended.out()).isEmpty();
         assertThat(ended.err())
                 .isEqualTo(
@@ -63,8 +62,7 @@ class ReplayCommandIT {
     @Test
     void splitKernelDivergesWhereTheFullIrqchipIsMade() throws Exception {
         run("selftest", "--backend", "fake", "--scenario", "guestless", "--record", tape());
-        Cli.Ended ended = run("replay", tape(), "--profile", "6.18,split");
-        assertThat(ended.exitCode()).isEqualTo(ExitCode.FAILED);
+        Cli.Ended ended = run("replay", tape(), "--profile", "6.18,split").exited(ExitCode.FAILED);
         assertThat(ended.out().lines().toList())
                 .containsExactly(
                         "diverged at call 6 on fake kernel 6.18,split",
@@ -89,15 +87,13 @@ class ReplayCommandIT {
                 "2",
                 "--record",
                 tape());
-        Cli.Ended ended = run("replay", tape());
-        assertThat(ended.exitCode()).as(ended.out() + ended.err()).isZero();
+        Cli.Ended ended = run("replay", tape()).exited(0);
         assertThat(ended.out())
                 .contains(" calls replayed on fake kernel 6.12,arm64,gicv4, all answered as on the tape\n");
         assertThat(run("replay", tape(), "--profile", "6.18").out()).startsWith("diverged at call ");
         Path later = Path.of(tape());
         Files.writeString(later, Files.readString(later).replaceFirst("6[.]12,arm64,gicv4", "9.9,arm64"));
-        Cli.Ended unknown = run("replay", tape());
-        assertThat(unknown.exitCode()).isEqualTo(ExitCode.COULD_NOT_RUN);
+        Cli.Ended unknown = run("replay", tape()).exited(ExitCode.COULD_NOT_RUN);
         assertThat(unknown.out()).isEmpty();
         assertThat(unknown.err())
                 .startsWith("kvmirq: " + later + ": the tape was recorded on a fake kernel: profile '9.9,arm64' is"
@@ -116,8 +112,7 @@ class ReplayCommandIT {
         assertThat(Files.readAllLines(Path.of(tape())))
                 .allMatch(line -> line.startsWith("{"))
                 .anyMatch(line -> line.contains("\"on\":\"vm#1\",\"name\":\"KVM_IRQFD\",\"request\":1075883638"));
-        Cli.Ended ended = run("replay", tape());
-        assertThat(ended.exitCode()).as(ended.out()).isEqualTo(ExitCode.COULD_NOT_RUN);
+        Cli.Ended ended = run("replay", tape()).exited(ExitCode.COULD_NOT_RUN);
         assertThat(ended.err().strip())
                 .isEqualTo(
                         "kvmirq: call 23: eventfd#4 write 5 = 8: a replay cannot have eventfd#4, which no call on the"
@@ -137,8 +132,7 @@ class ReplayCommandIT {
                         + " reads it twice"
             })
     void whatCannotBeReplayedIsSaidInOneSentence(String arguments, int code, String sentence) throws Exception {
-        Cli.Ended ended = run(arguments.split(" ", -1));
-        assertThat(ended.exitCode()).isEqualTo(code);
+        Cli.Ended ended = run(arguments.split(" ", -1)).exited(code);
         assertThat(ended.out()).isEmpty();
         assertThat(List.of(ended.err().strip())).containsExactly(sentence);
     }

@@ -26,7 +26,6 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 class TapeCommandIT {
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     /** The exit code of taped.c. */
@@ -45,8 +44,7 @@ class TapeCommandIT {
     @Test
     @RealKvm(fullIrqchip = true)
     void callsOfAProgramAreReadable() throws Exception {
-        Cli.Ended ended = Cli.run("tape", "--", compiled("taped"));
-        assertThat(ended.exitCode()).as(ended.out() + ended.err()).isEqualTo(TAPED_EXITS_WITH);
+        Cli.Ended ended = Cli.run("tape", "--", compiled("taped")).exited(TAPED_EXITS_WITH);
         List<String> lines = ended.out().lines().toList();
         assertThat(lines.get(0)).startsWith("# " + temporary + "/taped as process ");
         assertThat(lines.get(lines.size() - 1)).endsWith("] eventfd#4 write 5 = 8");
@@ -92,12 +90,11 @@ class TapeCommandIT {
                         "--scenario",
                         "edge",
                         "--count",
-                        "3");
-        assertThat(ended.exitCode()).as(ended.err()).isZero();
+                        "3")
+                .exited(0);
         assertThat(ended.out()).contains("sent 3, answered 3, lost 0").doesNotContain("KVM_IRQFD");
         assertThat(Files.getPosixFilePermissions(tape)).isEqualTo(PosixFilePermissions.fromString("rw-------"));
-        Cli.Ended shown = Cli.run("tape", "--show", tape.toString());
-        assertThat(shown.exitCode()).isZero();
+        Cli.Ended shown = Cli.run("tape", "--show", tape.toString()).exited(0);
         assertThat(shown.out().lines())
                 .containsSubsequence(
                         "open /dev/kvm = kvm#1",
@@ -159,8 +156,8 @@ class TapeCommandIT {
     @Test
     void mistypedCommandCostsNoEarlierTape() throws Exception {
         Path tape = Files.writeString(temporary.resolve("earlier.tape"), "earlier");
-        Cli.Ended ended = Cli.run("tape", "-o", tape.toString(), "--", "/nonexistent/program");
-        assertThat(ended.exitCode()).isEqualTo(ExitCode.COULD_NOT_RUN);
+        Cli.Ended ended = Cli.run("tape", "-o", tape.toString(), "--", "/nonexistent/program")
+                .exited(ExitCode.COULD_NOT_RUN);
         assertThat(ended.err()).contains("cannot run /nonexistent/program: not found");
         assertThat(tape).hasContent("earlier");
     }
@@ -171,8 +168,7 @@ class TapeCommandIT {
         Path source = Files.writeString(temporary.resolve("empty.c"), "int main(void) { return 4; }\n");
         String program = temporary.resolve("static").toString();
         Machine.compile("-static", "-o", program, source.toString());
-        Cli.Ended ended = Cli.run("tape", "--", program);
-        assertThat(ended.exitCode()).isEqualTo(4);
+        Cli.Ended ended = Cli.run("tape", "--", program).exited(4);
         assertThat(ended.err().strip())
                 .isEqualTo("kvmirq: nothing was recorded: " + program
                         + " did not load the recorder; is it statically linked, or set-user-id?");
@@ -311,8 +307,8 @@ class TapeCommandIT {
         Path built = Machine.root().resolve("target/native/libkvmirqtape.so");
         assumeTrue(Files.exists(built), "needs " + built);
         Path tape = temporary.resolve("tape");
-        Cli.Ended ended = Cli.run("tape", "-o", tape.toString(), "--", compiled("tapedraw"));
-        assertThat(ended.exitCode()).as(ended.err()).isZero();
+        Cli.Ended ended = Cli.run("tape", "-o", tape.toString(), "--", compiled("tapedraw"))
+                .exited(0);
         List<String> lines = Files.readAllLines(tape);
         assertThat(lines).hasSize(12);
         assertThat(lines).noneMatch(line -> line.contains("8877665544332211") || line.contains("1234605616436508552"));
@@ -375,8 +371,7 @@ class TapeCommandIT {
                 temporary.resolve("cut.tape"),
                 "{\"pid\":1,\"tid\":1,\"call\":\"open\",\"fd\":-1,\"file\":\"/dev/kvm\",\"result\":3}\n"
                         + "{\"pid\":1,\"call\":\"io");
-        Cli.Ended ended = Cli.run("tape", "--show", tape.toString());
-        assertThat(ended.exitCode()).isEqualTo(ExitCode.FAILED);
+        Cli.Ended ended = Cli.run("tape", "--show", tape.toString()).exited(ExitCode.FAILED);
         assertThat(ended.out().strip()).isEqualTo("open /dev/kvm = kvm#1");
         assertThat(ended.err().strip()).isEqualTo("kvmirq: tape line 2: the tape ends within the line, in field call");
     }

@@ -22,7 +22,6 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** Programs whose calls cannot all be recorded run as they would without the recorder. */
 class TapeLimitsIT {
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     private String program = "";

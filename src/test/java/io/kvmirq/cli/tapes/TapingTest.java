@@ -21,7 +21,6 @@ import org.junit.jupiter.api.io.TempDir;
 
 class TapingTest {
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     private Path file() {

@@ -37,7 +37,6 @@ class ReplayBadInputTest {
     private static final String OPEN = call(1, "'call':'open','path':'/dev/kvm','made':'kvm#1','result':0");
 
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     /** Counts what is asked of it. */

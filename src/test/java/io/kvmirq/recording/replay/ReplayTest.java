@@ -23,7 +23,6 @@ import org.junit.jupiter.params.provider.EnumSource;
 
 class ReplayTest {
     @TempDir
-    @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
     private Path file() {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.amd.model;
 
+import static io.kvmirq.arch.Refusals.assertIllegalArgument;
+import static io.kvmirq.arch.Refusals.assertIllegalState;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
@@ -167,9 +169,7 @@ class AvicVmTest {
         assertThat(GaIrte.IS_RUN.isSet(unit.low(3))).isTrue();
         vm.irqfd(69).unpost();
         assertThat(vm.brokenRules()).isEmpty();
-        assertThatIllegalStateException()
-                .isThrownBy(() -> vm.irqfd(unit, 3))
-                .withMessage("the VM has 70 irqfds: make it for more");
+        assertIllegalState(() -> vm.irqfd(unit, 3), "the VM has 70 irqfds: make it for more");
     }
 
     @Test
@@ -255,12 +255,12 @@ class AvicVmTest {
         thread.exit();
         assertThatIllegalStateException().isThrownBy(() -> vcpu.end(0xff)).withMessageContaining("does not run");
         thread.enter();
-        assertThatIllegalStateException()
-                .isThrownBy(() -> vcpu.end(0x40))
-                .withMessage("vector 64 of vCPU 0 is not in service: the guest ends an interrupt after it took it");
-        assertThatIllegalStateException()
-                .isThrownBy(() -> vcpu.end(VECTOR))
-                .withMessage("vector 65 of vCPU 0 cannot end now: an EOI ends the highest vector in service, 255");
+        assertIllegalState(
+                () -> vcpu.end(0x40),
+                "vector 64 of vCPU 0 is not in service: the guest ends an interrupt after it took it");
+        assertIllegalState(
+                () -> vcpu.end(VECTOR),
+                "vector 65 of vCPU 0 cannot end now: an EOI ends the highest vector in service, 255");
         vcpu.end(0xff);
         vcpu.end(VECTOR);
         assertThat(vcpu.isInService(0xff)).isFalse();
@@ -405,9 +405,7 @@ class AvicVmTest {
         AvicHost small = new AvicHost(host, AvicKernel.FROM_6_17, true, 3);
         List<AvicVm> vms = List.of(small(small), small(small), small(small));
         assertThat(vms).extracting(AvicVm::id).containsExactly(1, 2, 3);
-        assertThatIllegalStateException()
-                .isThrownBy(() -> small(small))
-                .withMessage("all 3 ids of VMs are in use: destroy a VM first");
+        assertIllegalState(() -> small(small), "all 3 ids of VMs are in use: destroy a VM first");
         vms.get(1).destroy();
         assertThat(small(small).id()).isEqualTo(2);
         assertThat(small.vcpu(GaTag.VM.with(3))).containsSame(vms.get(2).vcpu(0));
@@ -422,22 +420,20 @@ class AvicVmTest {
 
     @Test
     void backingPagesOfTwoVmsDoNotOverlap() {
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> new AvicVm(avic, 1, 1, PAGE + 4096))
-                .withMessage("the backing pages overlap those of VM 1: give each VM pages of its own");
+        assertIllegalArgument(
+                () -> new AvicVm(avic, 1, 1, PAGE + 4096),
+                "the backing pages overlap those of VM 1: give each VM pages of its own");
         assertThat(new AvicVm(avic, 1, 1, PAGE + 2 * 4096).id()).isEqualTo(2);
     }
 
     /** Neither changes anything: the entry is posted to its own vCPU afterwards. */
     @Test
     void entryAndVcpuOfOthersAreRefused() throws IOException {
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> vm.irqfd(unit, 4))
-                .withMessage("entry 4 does not exist: expected 0–3, as the table was made");
+        assertIllegalArgument(() -> vm.irqfd(unit, 4), "entry 4 does not exist: expected 0–3, as the table was made");
         AvicVcpu foreign = new AvicVm(avic, 1, 1, PAGE + 2 * 4096).vcpu(0);
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> irqfd.post(foreign, new InterruptVector(VECTOR)))
-                .withMessage("vCPU 0 belongs to another VM: expected one of the irqfd's VM");
+        assertIllegalArgument(
+                () -> irqfd.post(foreign, new InterruptVector(VECTOR)),
+                "vCPU 0 belongs to another VM: expected one of the irqfd's VM");
         post(0);
         assertEntry("amdga-vap-02");
     }
@@ -504,16 +500,14 @@ class AvicVmTest {
     @ParameterizedTest
     @ValueSource(ints = {0, 4097})
     void numberOfVcpusIsChecked(int vcpus) {
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> new AvicVm(avic, vcpus, 1, PAGE))
-                .withMessage(vcpus + " vCPUs make no VM with AVIC: expected 1–4096");
+        assertIllegalArgument(
+                () -> new AvicVm(avic, vcpus, 1, PAGE), vcpus + " vCPUs make no VM with AVIC: expected 1–4096");
     }
 
     @Test
     void addressesAndIdsAreChecked() {
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> new AvicVm(avic, 1, 1, PAGE + 8))
-                .withMessage("page 0x123456008: expected a 4096-byte boundary");
+        assertIllegalArgument(
+                () -> new AvicVm(avic, 1, 1, PAGE + 8), "page 0x123456008: expected a 4096-byte boundary");
         assertThatIllegalArgumentException().isThrownBy(() -> new AvicVm(avic, 1, 1, 1L << 52));
         assertThatIllegalArgumentException()
                 .isThrownBy(() -> new AvicHost(new Host(0x1000), AvicKernel.FROM_6_17, true));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.amd.model;
 
+import static io.kvmirq.arch.Refusals.assertIllegalArgument;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
@@ -143,17 +144,14 @@ class GaUnitTest {
 
     @Test
     void argumentsAreChecked() {
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> unit.request(2))
-                .withMessage("entry 2 does not exist: expected 0–1, as the table was made");
+        assertIllegalArgument(() -> unit.request(2), "entry 2 does not exist: expected 0–1, as the table was made");
         assertThatIllegalArgumentException().isThrownBy(() -> unit.low(-1));
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> unit.set(0, 0x381, 0x22, 0, true))
-                .withMessage("entry 0 is in guest mode: expected bit 7 to be 0");
+        assertIllegalArgument(
+                () -> unit.set(0, 0x381, 0x22, 0, true), "entry 0 is in guest mode: expected bit 7 to be 0");
         assertThatIllegalArgumentException().isThrownBy(() -> unit.set(0, 1, 0, 0x10000, true));
         AvicHost avic = new AvicHost(new Host(0), AvicKernel.FROM_6_17, true);
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> new GaUnit(avic, new GaUnit.Setup(1, 1, LOG_VECTOR, true, true)))
-                .withMessage("a GA log of 1 entries holds none: expected 2 or more");
+        assertIllegalArgument(
+                () -> new GaUnit(avic, new GaUnit.Setup(1, 1, LOG_VECTOR, true, true)),
+                "a GA log of 1 entries holds none: expected 2 or more");
     }
 }

@@ -39,12 +39,6 @@ final class Links {
         words.set(base + 2 * (int) id + which, value);
     }
 
-    /** {@code !list_empty(&ir->node)}. */
-    boolean isOnAList(int irqfd) {
-        int node = vcpus + irqfd;
-        return get(node, NEXT) != node;
-    }
-
     /** The list of a vCPU. */
     final class Linked extends SharedSet {
         private final int vcpu;

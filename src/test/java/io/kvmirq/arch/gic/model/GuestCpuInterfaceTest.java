@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.gic.model;
 
+import static io.kvmirq.arch.Refusals.assertIllegalArgument;
 import static io.kvmirq.arch.gic.model.InterruptState.ACTIVE;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
@@ -21,15 +22,13 @@ class GuestCpuInterfaceTest extends VgicSetUp {
         gic.setPriority(0, 32, 0x50);
         gic.setPriority(0, 33, 0x48);
         gic.raise(0, 32);
-        gic.raise(0, 33);
-        enter();
+        raiseAndEnter(33);
         assertThat(guest.acknowledge()).isEqualTo(33);
         assertThat(guest.acknowledge()).as("not above the active one").isEqualTo(GuestCpuInterface.SPURIOUS);
         guest.end(33);
         assertThat(guest.acknowledge()).isEqualTo(32);
         vcpu.thread().exit();
-        gic.raise(0, 33);
-        enter();
+        raiseAndEnter(33);
         assertThat(guest.acknowledge()).as("preempts").isEqualTo(33);
     }
 
@@ -52,12 +51,9 @@ class GuestCpuInterfaceTest extends VgicSetUp {
 
     @Test
     void activeInterruptOfEqualPriorityHoldsOthersBack() {
-        gic.raise(0, 32);
-        enter();
-        guest.acknowledge();
+        raiseAndAcknowledge(32);
         gic.raise(0, 33);
-        vcpu.thread().exit();
-        enter();
+        exitAndEnter();
         assertThat(guest.acknowledge()).isEqualTo(GuestCpuInterface.SPURIOUS);
     }
 
@@ -77,8 +73,7 @@ class GuestCpuInterfaceTest extends VgicSetUp {
     void disabledGroupIsNotTaken() {
         gic.set(InterruptState.GROUP1, 0, 32, 2);
         gic.raise(0, 32);
-        gic.raise(0, 33);
-        enter();
+        raiseAndEnter(33);
         assertThat(registers.listRegister(0)).isEqualTo(32 | PENDING);
         assertThat(registers.listRegister(1)).isEqualTo(33 | PENDING | 1L << 30);
         registers.setMachineControl(0xf8000000L);
@@ -102,8 +97,8 @@ class GuestCpuInterfaceTest extends VgicSetUp {
     @Test
     void activeCannotBeWritten() {
         String sentence = "ACTIVE cannot be written: it follows from the list registers at each exit";
-        assertRefused(() -> gic.set(ACTIVE, 0, 32, 4), sentence);
-        assertRefused(() -> gic.clear(ACTIVE, 0, 32, 4), sentence);
+        assertIllegalArgument(() -> gic.set(ACTIVE, 0, 32, 4), sentence);
+        assertIllegalArgument(() -> gic.clear(ACTIVE, 0, 32, 4), sentence);
     }
 
     @Test

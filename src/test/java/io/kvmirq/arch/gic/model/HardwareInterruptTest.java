@@ -27,8 +27,7 @@ class HardwareInterruptTest extends VgicSetUp {
     @Test
     void activeHardwareInterruptIsNotMadePending() {
         registers.setListRegister(0, HW | 27L << 10 | ACTIVE_BIT | 27);
-        gic.raise(0, 27);
-        enter();
+        raiseAndEnter(27);
         assertThat(registers.listRegister(0)).isEqualTo(HW | 27L << 10 | ACTIVE_BIT | 27);
         assertThat(gic.pending(0, 0)).isEqualTo(1 << 27);
         guest.end(27);
@@ -42,8 +41,7 @@ class HardwareInterruptTest extends VgicSetUp {
     @Test
     void levelOfAHardwareInterruptIsTakenAgain() {
         registers.setListRegister(0, HW | 27L << 10 | PENDING | 27);
-        gic.raise(0, 27);
-        enter();
+        raiseAndEnter(27);
         assertThat(guest.acknowledge()).isEqualTo(27);
         guest.end(27);
         vcpu.thread().exit();
@@ -53,8 +51,7 @@ class HardwareInterruptTest extends VgicSetUp {
         gic.lower(0, 27);
         guest.end(27);
         exitAndMaintain();
-        gic.raise(0, 27);
-        enter();
+        raiseAndEnter(27);
         assertThat(guest.acknowledge()).isEqualTo(27);
     }
 
@@ -62,21 +59,18 @@ class HardwareInterruptTest extends VgicSetUp {
     @Test
     void levelOfAnActiveHardwareInterruptNeedsNoListRegister() {
         registers.setListRegister(0, HW | 27L << 10 | ACTIVE_BIT | 27);
-        gic.raise(0, 27);
-        enter();
+        raiseAndEnter(27);
         assertThat(HypervisorControl.UNDERFLOW.isSet(registers.control())).isFalse();
         vcpu.thread().exit();
         registers.setListRegister(0, HW | 33L << 10 | ACTIVE_BIT | 33);
-        gic.raise(0, 33);
-        enter();
+        raiseAndEnter(33);
         assertThat(registers.listRegister(0)).as("an edge").isEqualTo(HW | 33L << 10 | ACTIVE_BIT | 33);
         assertThat(gic.pending(0, 32)).isEqualTo(2);
     }
 
     @Test
     void levelThatIsReplacedInItsListRegisterIsDeliverableAgain() {
-        gic.raise(0, 34);
-        enter();
+        raiseAndEnter(34);
         vcpu.thread().exit();
         registers.setListRegister(0, 0);
         assertThat(vcpu.hasInterrupt()).isTrue();
@@ -101,9 +95,7 @@ class HardwareInterruptTest extends VgicSetUp {
     @Test
     void endOfAMovedHardwareLevelKicksItsNewVcpu() {
         registers.setListRegister(0, HW | 34L << 10 | PENDING | 34);
-        gic.raise(0, 34);
-        enter();
-        guest.acknowledge();
+        raiseAndAcknowledge(34);
         gic.setTarget(34, 1);
         assertThat(vm.vcpu(1).thread().block(true)).isTrue();
         guest.end(34);
@@ -114,8 +106,7 @@ class HardwareInterruptTest extends VgicSetUp {
     @Test
     void pendingHardwareInterruptTakesNoEoiBit() {
         registers.setListRegister(0, HW | 27L << 10 | PENDING | 27);
-        gic.raise(0, 27);
-        enter();
+        raiseAndEnter(27);
         assertThat(registers.listRegister(0)).isEqualTo(HW | 27L << 10 | PENDING | 27);
         assertThat(registers.listRegister(1)).isZero();
     }

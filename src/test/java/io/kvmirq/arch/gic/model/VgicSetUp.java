@@ -4,12 +4,10 @@ package io.kvmirq.arch.gic.model;
 import static io.kvmirq.arch.gic.model.InterruptState.ENABLED;
 import static io.kvmirq.arch.gic.model.InterruptState.LEVEL;
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.arch.vcpu.Host;
 import java.util.ArrayList;
 import java.util.List;
-import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.BeforeEach;
 
 /** vCPU 0 is loaded on CPU 0, vCPU 1 on CPU 1. SPIs 32 and 33 are edge-triggered, 34 and 35 level-triggered. */
@@ -52,6 +50,21 @@ abstract class VgicSetUp {
         assertThat(vcpu.thread().enter()).isTrue();
     }
 
+    void raiseAndEnter(int interrupt) {
+        gic.raise(0, interrupt);
+        enter();
+    }
+
+    void exitAndEnter() {
+        vcpu.thread().exit();
+        enter();
+    }
+
+    void raiseAndAcknowledge(int interrupt) {
+        raiseAndEnter(interrupt);
+        guest.acknowledge();
+    }
+
     void exitAndMaintain() {
         vcpu.thread().exit();
         host.cpu(0).takeInterrupt();
@@ -59,9 +72,5 @@ abstract class VgicSetUp {
 
     boolean guestSleeps() {
         return vcpu.thread().block(true);
-    }
-
-    static void assertRefused(ThrowingCallable call, String sentence) {
-        assertThatThrownBy(call).isInstanceOf(IllegalArgumentException.class).hasMessage(sentence);
     }
 }

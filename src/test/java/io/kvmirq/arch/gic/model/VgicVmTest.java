@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.gic.model;
 
+import static io.kvmirq.arch.Refusals.assertIllegalArgument;
 import static io.kvmirq.arch.gic.model.InterruptState.ACTIVE;
 import static io.kvmirq.arch.gic.model.InterruptState.ENABLED;
 import static io.kvmirq.arch.gic.model.InterruptState.LEVEL;
@@ -19,8 +20,7 @@ class VgicVmTest extends VgicSetUp {
     @Test
     void edgeIsQueuedTakenAndReleased() {
         gic.setPriority(0, 33, 0xa7);
-        gic.raise(0, 33);
-        enter();
+        raiseAndEnter(33);
         assertThat(registers.listRegister(0)).isEqualTo(33 | 0x14L << 23 | PENDING);
         assertThat(gic.pending(0, 32)).isZero();
         assertThat(vcpu.hasInterrupt()).isFalse();
@@ -43,12 +43,9 @@ class VgicVmTest extends VgicSetUp {
 
     @Test
     void secondEdgeIsAddedToTheListRegisterOfTheFirst() {
+        raiseAndAcknowledge(32);
         gic.raise(0, 32);
-        enter();
-        guest.acknowledge();
-        gic.raise(0, 32);
-        vcpu.thread().exit();
-        enter();
+        exitAndEnter();
         assertThat(registers.listRegister(0)).isEqualTo(32 | PENDING | ACTIVE_BIT);
         assertThat(registers.listRegister(1)).isZero();
         assertThat(guest.acknowledge()).as("active").isEqualTo(GuestCpuInterface.SPURIOUS);
@@ -83,8 +80,7 @@ class VgicVmTest extends VgicSetUp {
 
     @Test
     void endOfALevelLooksAtTheLine() {
-        gic.raise(0, 34);
-        enter();
+        raiseAndEnter(34);
         assertThat(registers.listRegister(0)).isEqualTo(34 | PENDING | EOI);
         assertThat(guest.acknowledge()).isEqualTo(34);
         guest.end(34);
@@ -112,13 +108,10 @@ class VgicVmTest extends VgicSetUp {
     /** Only one list register holds a level, whatever its line does meanwhile. */
     @Test
     void levelThatFallsAndRisesInServiceIsTakenAgain() {
-        gic.raise(0, 34);
-        enter();
-        guest.acknowledge();
+        raiseAndAcknowledge(34);
         gic.lower(0, 34);
         gic.raise(0, 34);
-        vcpu.thread().exit();
-        enter();
+        exitAndEnter();
         assertThat(registers.listRegister(0)).isEqualTo(34 | ACTIVE_BIT | EOI);
         assertThat(registers.listRegister(1)).isZero();
         guest.end(34);
@@ -130,13 +123,10 @@ class VgicVmTest extends VgicSetUp {
     /** An interrupt that became level-triggered in service is asked for its end from then on. */
     @Test
     void modeMayChangeInService() {
-        gic.raise(0, 32);
-        enter();
-        guest.acknowledge();
+        raiseAndAcknowledge(32);
         gic.set(LEVEL, 0, 32, 1);
         gic.raise(0, 32);
-        vcpu.thread().exit();
-        enter();
+        exitAndEnter();
         assertThat(registers.listRegister(0)).isEqualTo(32 | PENDING | ACTIVE_BIT | EOI);
         gic.clear(LEVEL, 0, 32, 1);
         guest.end(32);
@@ -144,8 +134,7 @@ class VgicVmTest extends VgicSetUp {
         guest.end(32);
         assertThat(registers.ended()).isEqualTo(1);
         exitAndMaintain();
-        gic.raise(0, 32);
-        enter();
+        raiseAndEnter(32);
         assertThat(guest.acknowledge()).isEqualTo(32);
     }
 
@@ -162,8 +151,7 @@ class VgicVmTest extends VgicSetUp {
         guest.end(5 | 1 << 10);
         assertThat(registers.listRegister(0)).as("another source was ended").isEqualTo(5 | ACTIVE_BIT);
         gic.send(1, 0, 5);
-        vcpu.thread().exit();
-        enter();
+        exitAndEnter();
         assertThat(gic.sources(0, 5)).as("added to register 1").isZero();
         guest.end(5);
         assertThat(guest.acknowledge()).isEqualTo(5 | 1 << 10);
@@ -176,8 +164,7 @@ class VgicVmTest extends VgicSetUp {
         gic.send(1, 0, 3);
         gic.raise(0, 20);
         gic.raise(0, 32);
-        gic.raise(0, 34);
-        enter();
+        raiseAndEnter(34);
         assertThat(registers.listRegister(0)).isEqualTo(3 | 1 << 10 | PENDING);
         assertThat(registers.listRegister(1)).isEqualTo(20 | PENDING | EOI);
         assertThat(gic.pending(0, 32)).isEqualTo(5);
@@ -202,8 +189,7 @@ class VgicVmTest extends VgicSetUp {
         gic.raise(0, 32);
         gic.raise(1, 20);
         gic.clear(ENABLED, 0, 32, 8);
-        gic.raise(0, 35);
-        enter();
+        raiseAndEnter(35);
         assertThat(registers.empty()).isEqualTo(3);
         assertThat(vm.vcpu(1).thread().enter()).isTrue();
         assertThat(vm.vcpu(1).registers().listRegister(0)).isEqualTo(20 | PENDING | EOI);
@@ -213,9 +199,7 @@ class VgicVmTest extends VgicSetUp {
     /** A level that was routed elsewhere while it was in service goes to its new vCPU at its end. */
     @Test
     void endOfAMovedLevelKicksItsNewVcpu() {
-        gic.raise(0, 34);
-        enter();
-        guest.acknowledge();
+        raiseAndAcknowledge(34);
         gic.setTarget(34, 1);
         assertThat(vm.vcpu(1).thread().block(true)).isTrue();
         guest.end(34);
@@ -243,9 +227,7 @@ class VgicVmTest extends VgicSetUp {
 
     @Test
     void maintenanceInterruptMayBeHeldBack() {
-        gic.raise(0, 34);
-        enter();
-        guest.acknowledge();
+        raiseAndAcknowledge(34);
         vm.holdMaintenance();
         guest.end(34);
         exitAndMaintain();
@@ -266,9 +248,7 @@ class VgicVmTest extends VgicSetUp {
     /** The limit: the handler serves the vCPU that is on the CPU. The other one waits until it is loaded again. */
     @Test
     void lateMaintenanceInterruptFindsTheWrongVcpu() {
-        gic.raise(0, 34);
-        enter();
-        guest.acknowledge();
+        raiseAndAcknowledge(34);
         vm.holdMaintenance();
         guest.end(34);
         vcpu.thread().exit();
@@ -292,9 +272,7 @@ class VgicVmTest extends VgicSetUp {
 
     @Test
     void maintenanceInterruptMakesItsGuestExitFirst() {
-        gic.raise(0, 34);
-        enter();
-        guest.acknowledge();
+        raiseAndAcknowledge(34);
         guest.end(34);
         host.cpu(0).takeInterrupt();
         assertThat(vcpu.thread().isInGuestMode()).as("told to exit").isFalse();
@@ -306,33 +284,35 @@ class VgicVmTest extends VgicSetUp {
 
     @Test
     void whatHardwareForbidsIsRefusedInOneSentence() {
-        assertRefused(
+        assertIllegalArgument(
                 () -> registers.setListRegister(0, HW | 3 << 28 | 27L << 10 | 27),
                 "list register 0 cannot be 0xb0006c1b: state: pending and active while hw is 1: the distributor keeps"
                         + " the pending state of a hardware interrupt, expected 0–2");
-        assertRefused(
+        assertIllegalArgument(
                 () -> registers.setListRegister(0, PENDING | 1023),
                 "list register 0 cannot be 0x100003ff: virtualid: id 1023 is special: expected an interrupt, 0–1019");
-        assertRefused(() -> registers.setListRegister(0, PENDING | 64), "interrupt 64 does not exist: expected 0–63");
-        assertRefused(() -> registers.setListRegister(2, 0), "list register 2 does not exist: expected 0–1");
-        assertRefused(() -> registers.listRegister(-1), "list register -1 does not exist: expected 0–1");
-        assertRefused(
+        assertIllegalArgument(
+                () -> registers.setListRegister(0, PENDING | 64), "interrupt 64 does not exist: expected 0–63");
+        assertIllegalArgument(() -> registers.setListRegister(2, 0), "list register 2 does not exist: expected 0–1");
+        assertIllegalArgument(() -> registers.listRegister(-1), "list register -1 does not exist: expected 0–1");
+        assertIllegalArgument(
                 () -> registers.setListRegister(0, 1L << 32), "word 1 of gic.lr is 0x100000000: expected 32 bits");
         registers.setListRegister(0, PENDING | 32);
         registers.setListRegister(0, ACTIVE_BIT | 32);
-        assertRefused(
+        assertIllegalArgument(
                 () -> registers.setListRegister(1, PENDING | 32),
                 "SPI 32 is in list register 0 already: expected it in one");
         registers.setListRegister(0, 0);
         registers.setListRegister(1, PENDING | 32);
-        assertRefused(
+        assertIllegalArgument(
                 () -> registers.setMachineControl(0x20),
                 "GICH_VMCR cannot be 0x20: rsvd_5_8: reserved bits 8:5 are 0x1 and not 0");
-        assertRefused(() -> new VgicVm(host, 2, 32, 0, deactivated::add), "0 list registers: expected 1–64");
-        assertRefused(() -> new VgicVm(host, 2, 32, 65, deactivated::add), "65 list registers: expected 1–64");
-        assertRefused(() -> new VgicVm(host, 9, 32, 4, deactivated::add), "9 vCPUs make no GICv2: expected 1–8");
-        assertRefused(() -> VirtualInterface.of(gic, 2, 4), "vCPU 2 does not exist: expected 0–1");
-        assertRefused(() -> VirtualInterface.of(gic, 0, 0), "0 list registers: expected 1–64");
+        assertIllegalArgument(() -> new VgicVm(host, 2, 32, 0, deactivated::add), "0 list registers: expected 1–64");
+        assertIllegalArgument(() -> new VgicVm(host, 2, 32, 65, deactivated::add), "65 list registers: expected 1–64");
+        assertIllegalArgument(
+                () -> new VgicVm(host, 9, 32, 4, deactivated::add), "9 vCPUs make no GICv2: expected 1–8");
+        assertIllegalArgument(() -> VirtualInterface.of(gic, 2, 4), "vCPU 2 does not exist: expected 0–1");
+        assertIllegalArgument(() -> VirtualInterface.of(gic, 0, 0), "0 list registers: expected 1–64");
         assertThat(new VgicVm(host, 8, 988, 64, deactivated::add)
                         .vcpu(7)
                         .registers()

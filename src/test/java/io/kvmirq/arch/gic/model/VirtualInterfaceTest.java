@@ -54,12 +54,10 @@ class VirtualInterfaceTest extends VgicSetUp {
         registers.setListRegister(0, HW | 33L << 10 | ACTIVE_BIT | 33);
         registers.setListRegister(1, ACTIVE_BIT | 20);
         registers.setListRegister(2, ACTIVE_BIT | 21);
-        gic.raise(0, 33);
-        enter();
+        raiseAndEnter(33);
         assertThat(underflows(registers)).isFalse();
         vcpu.thread().exit();
-        gic.raise(0, 32);
-        enter();
+        raiseAndEnter(32);
         assertThat(underflows(registers)).isTrue();
     }
 
@@ -73,8 +71,7 @@ class VirtualInterfaceTest extends VgicSetUp {
         assertThat(gic.sources(0, 5)).isEqualTo(1);
         assertThat(registers.listRegister(1)).isEqualTo(PENDING | 1 << 10 | 5);
         guest.end(5);
-        vcpu.thread().exit();
-        enter();
+        exitAndEnter();
         assertThat(gic.sources(0, 5)).isZero();
     }
 
@@ -82,9 +79,7 @@ class VirtualInterfaceTest extends VgicSetUp {
 
     @Test
     void edgeThatIsRoutedElsewhereStaysUntilItsEnd() {
-        gic.raise(0, 32);
-        enter();
-        guest.acknowledge();
+        raiseAndAcknowledge(32);
         gic.setTarget(32, 1);
         assertThat(gic.target(32)).isEqualTo(1);
         gic.raise(0, 32);
@@ -92,8 +87,7 @@ class VirtualInterfaceTest extends VgicSetUp {
         assertThat(other.hasInterrupt()).isFalse();
         assertThat(other.thread().enter()).isTrue();
         assertThat(other.registers().empty()).isEqualTo(7);
-        vcpu.thread().exit();
-        enter();
+        exitAndEnter();
         assertThat(registers.listRegister(0)).isEqualTo(PENDING | ACTIVE_BIT | 32);
         assertThat(gic.word(ACTIVE, 0, 32)).isEqualTo(1);
         guest.end(32);
@@ -186,8 +180,7 @@ class VirtualInterfaceTest extends VgicSetUp {
         enter();
         assertThat(registers.listRegister(0)).isEqualTo(PENDING | EOI | 34);
         assertThat(guest.acknowledge()).isEqualTo(34);
-        vcpu.thread().exit();
-        enter();
+        exitAndEnter();
         assertThat(registers.listRegister(0)).isEqualTo(ACTIVE_BIT | EOI | 34);
     }
 
@@ -195,8 +188,7 @@ class VirtualInterfaceTest extends VgicSetUp {
     @Test
     void writtenEdgeIsQueuedAgain() {
         registers.setListRegister(0, ACTIVE_BIT | 32);
-        gic.raise(0, 32);
-        enter();
+        raiseAndEnter(32);
         assertThat(registers.listRegister(0)).isEqualTo(PENDING | ACTIVE_BIT | 32);
         assertThat(gic.pending(0, 32)).isZero();
     }
@@ -205,8 +197,7 @@ class VirtualInterfaceTest extends VgicSetUp {
 
     @Test
     void endOfAPendingInterruptIsCountedOnly() {
-        gic.raise(0, 32);
-        enter();
+        raiseAndEnter(32);
         guest.end(32);
         assertThat(registers.listRegister(0)).isEqualTo(PENDING | 32);
         assertThat(HypervisorControl.END_COUNT.of(registers.control())).isEqualTo(1);
@@ -250,9 +241,7 @@ class VirtualInterfaceTest extends VgicSetUp {
     /** It does not move with the vCPU, which may raise another one elsewhere. */
     @Test
     void heldMaintenanceInterruptStaysOnItsCpu() {
-        gic.raise(0, 34);
-        enter();
-        guest.acknowledge();
+        raiseAndAcknowledge(34);
         vm.holdMaintenance();
         guest.end(34);
         vcpu.thread().exit();

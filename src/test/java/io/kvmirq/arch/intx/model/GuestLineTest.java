@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.intx.model;
 
+import static io.kvmirq.arch.Refusals.assertIllegalArgument;
+import static io.kvmirq.arch.Refusals.assertIllegalState;
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 
 import io.kvmirq.arch.vcpu.Host;
@@ -312,38 +313,29 @@ class GuestLineTest {
     @ParameterizedTest
     @ValueSource(ints = {-1, GuestLine.PHYSICAL, 64})
     void refusedSourceGivesTheLockBack(int source) {
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> line.set(source, true))
-                .withMessage("source " + source + " is not for callers: expected 0, 1 or 3–63");
+        assertIllegalArgument(
+                () -> line.set(source, true), "source " + source + " is not for callers: expected 0, 1 or 3–63");
         line.set(PinSources.USERSPACE, true);
         assertThat(line.isHigh()).isTrue();
     }
 
     @Test
     void negativeNumberOfPinsIsRefused() {
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> new PinSources(-1))
-                .withMessage("-1 pins cannot be: expected 0 or more");
+        assertIllegalArgument(() -> new PinSources(-1), "-1 pins cannot be: expected 0 or more");
     }
 
     @Test
     void directEoiNeedsAPhysicalLine() {
-        assertThatIllegalStateException()
-                .isThrownBy(line::signalMapped)
-                .withMessage("line 5 has no device: give it one for direct EOI");
+        assertIllegalState(line::signalMapped, "line 5 has no device: give it one for direct EOI");
     }
 
     @ParameterizedTest
     @ValueSource(ints = {-1, 64})
     void lineNumberOutOfRangeIsRefused(int number) {
         String sentence = "line " + number + " is out of range: expected 0–63";
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> GuestLine.of(vcpu, number, Optional.empty()))
-                .withMessage(sentence);
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> vcpu.isInService(number))
-                .withMessage(sentence);
-        assertThatIllegalArgumentException().isThrownBy(() -> vcpu.end(number)).withMessage(sentence);
+        assertIllegalArgument(() -> GuestLine.of(vcpu, number, Optional.empty()), sentence);
+        assertIllegalArgument(() -> vcpu.isInService(number), sentence);
+        assertIllegalArgument(() -> vcpu.end(number), sentence);
     }
 
     @ParameterizedTest
@@ -357,9 +349,8 @@ class GuestLineTest {
 
     @Test
     void lineNumberIsUsedOnce() {
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> GuestLine.of(vcpu, LINE, Optional.empty()))
-                .withMessage("vCPU 0 has a line 5 already: use another number");
+        assertIllegalArgument(
+                () -> GuestLine.of(vcpu, LINE, Optional.empty()), "vCPU 0 has a line 5 already: use another number");
     }
 
     /** Neither a guest that has exited nor one whose thread was preempted or sleeps. */
@@ -369,9 +360,7 @@ class GuestLineTest {
         take();
         line.set(PinSources.USERSPACE, false);
         vcpu.thread().exit();
-        assertThatIllegalStateException()
-                .isThrownBy(() -> vcpu.end(LINE))
-                .withMessage("the guest of vCPU 0 does not run: the vCPU has to enter first");
+        assertIllegalState(() -> vcpu.end(LINE), "the guest of vCPU 0 does not run: the vCPU has to enter first");
         vcpu.thread().preempt();
         assertThatIllegalStateException().isThrownBy(() -> vcpu.end(LINE));
         assertThat(vcpu.isInService(LINE)).isTrue();
@@ -384,12 +373,10 @@ class GuestLineTest {
     @Test
     void onlyAnInterruptInServiceEnds() {
         take();
-        assertThatIllegalStateException()
-                .isThrownBy(() -> vcpu.end(LINE))
-                .withMessage("line 5 of vCPU 0 is not in service: the guest ends an interrupt after it took it");
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> vcpu.end(LINE + 10))
-                .withMessage("vCPU 0 has no line 15: connect one first");
+        assertIllegalState(
+                () -> vcpu.end(LINE),
+                "line 5 of vCPU 0 is not in service: the guest ends an interrupt after it took it");
+        assertIllegalArgument(() -> vcpu.end(LINE + 10), "vCPU 0 has no line 15: connect one first");
     }
 
     @ParameterizedTest
@@ -397,18 +384,15 @@ class GuestLineTest {
     void pinOutOfRangeIsRefused(int pin) {
         PinSources pins = new PinSources(24);
         String sentence = "pin " + pin + " is out of range: expected 0–23";
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> pins.set(pin, 0, true))
-                .withMessage(sentence);
-        assertThatIllegalArgumentException().isThrownBy(() -> pins.isHigh(pin)).withMessage(sentence);
+        assertIllegalArgument(() -> pins.set(pin, 0, true), sentence);
+        assertIllegalArgument(() -> pins.isHigh(pin), sentence);
     }
 
     @ParameterizedTest
     @ValueSource(ints = {-1, 64})
     void sourceOutOfRangeIsRefused(int source) {
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> new PinSources(1).set(0, source, true))
-                .withMessage("source " + source + " is out of range: expected 0–63");
+        assertIllegalArgument(
+                () -> new PinSources(1).set(0, source, true), "source " + source + " is out of range: expected 0–63");
     }
 
     @Test

@@ -30,6 +30,11 @@ final class OneDevice {
         signals++;
     }
 
+    void interrupt() {
+        device.request();
+        line.take();
+    }
+
     boolean isMaskedInHardware() {
         return device.isDisabled() || line.isDisabled();
     }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.intx.model;
 
+import static io.kvmirq.arch.Refusals.assertIllegalArgument;
+import static io.kvmirq.arch.Refusals.assertIllegalState;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
-import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 
 import io.kvmirq.arch.intx.model.IntxDevice.Kind;
 import io.kvmirq.arch.intx.model.PhysicalLine.Taken;
@@ -101,9 +102,7 @@ class PhysicalLineTest {
         assertThat(line.isInterrupting()).isFalse();
         line.enable();
         assertThat(line.isInterrupting()).isTrue();
-        assertThatIllegalStateException()
-                .isThrownBy(line::enable)
-                .withMessage("the line is enabled already: disable it first");
+        assertIllegalState(line::enable, "the line is enabled already: disable it first");
         assertThat(line.isDisabled()).isFalse();
     }
 
@@ -246,33 +245,25 @@ class PhysicalLineTest {
     void lineWithoutADeviceIsNotRequested() {
         PhysicalLine empty = new PhysicalLine(LineController.GIC);
         int handler = empty.add(() -> Taken.NONE);
-        assertThatIllegalStateException()
-                .isThrownBy(() -> empty.request(handler, true, true))
-                .withMessage("the line has no device: connect one before a handler requests the line");
+        assertIllegalState(
+                () -> empty.request(handler, true, true),
+                "the line has no device: connect one before a handler requests the line");
     }
 
     @ParameterizedTest
     @CsvSource({"-1", "2"})
     void unknownHandlerIsRefused(int handler) {
         String sentence = "handler " + handler + " does not exist: expected a number that add returned";
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> line.request(handler, true, true))
-                .withMessage(sentence);
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> line.free(handler))
-                .withMessage(sentence);
+        assertIllegalArgument(() -> line.request(handler, true, true), sentence);
+        assertIllegalArgument(() -> line.free(handler), sentence);
     }
 
     @ParameterizedTest
     @CsvSource({"true", "false"})
     void handlerRequestsAndFreesOnce(boolean shared) {
-        assertThatIllegalStateException()
-                .isThrownBy(() -> line.free(first))
-                .withMessage("handler 0 does not have the line: request it first");
+        assertIllegalState(() -> line.free(first), "handler 0 does not have the line: request it first");
         line.request(first, shared, true);
-        assertThatIllegalStateException()
-                .isThrownBy(() -> line.request(first, shared, true))
-                .withMessage("handler 0 has the line already: free it first");
+        assertIllegalState(() -> line.request(first, shared, true), "handler 0 has the line already: free it first");
         line.free(first);
         assertThat(line.request(first, shared, true)).isTrue();
     }
@@ -282,18 +273,14 @@ class PhysicalLineTest {
         for (int i = 2; i < Long.SIZE; i++) {
             assertThat(line.add(() -> Taken.NONE)).isEqualTo(i);
         }
-        assertThatIllegalStateException()
-                .isThrownBy(() -> line.add(() -> Taken.NONE))
-                .withMessage("the line has 64 handlers already: use another line");
+        assertIllegalState(() -> line.add(() -> Taken.NONE), "the line has 64 handlers already: use another line");
         assertThat(line.request(63, true, true)).isTrue();
     }
 
     @Test
     void removedHandlerGivesItsNumberBack() {
         line.request(first, true, true);
-        assertThatIllegalStateException()
-                .isThrownBy(() -> line.remove(first))
-                .withMessage("handler 0 has the line: free it first");
+        assertIllegalState(() -> line.remove(first), "handler 0 has the line: free it first");
         line.free(first);
         line.remove(first);
         assertThatIllegalArgumentException().isThrownBy(() -> line.request(first, true, true));
@@ -310,9 +297,9 @@ class PhysicalLineTest {
     void platformDeviceSharesNoLineWithPci(Kind kind) {
         PhysicalLine platform = new PhysicalLine(LineController.GIC);
         new IntxDevice(platform, Kind.PLATFORM);
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> new IntxDevice(platform, kind))
-                .withMessage("a device of kind " + kind
+        assertIllegalArgument(
+                () -> new IntxDevice(platform, kind),
+                "a device of kind " + kind
                         + " cannot share the line with one of kind PLATFORM: give platform devices a line of"
                         + " their own");
         assertThatIllegalArgumentException().isThrownBy(() -> new IntxDevice(line, Kind.PLATFORM));
@@ -323,9 +310,9 @@ class PhysicalLineTest {
     void onlyPci23HasDisIntx(Kind kind) {
         IntxDevice old = new IntxDevice(new PhysicalLine(LineController.GIC), kind);
         assertThat(old.isDisabled()).isFalse();
-        assertThatIllegalStateException()
-                .isThrownBy(() -> old.disable(true))
-                .withMessage("a device of kind " + kind
+        assertIllegalState(
+                () -> old.disable(true),
+                "a device of kind " + kind
                         + " has no DisINTx: expected PCI_2_3; mask the line at the interrupt controller");
     }
 }

@@ -35,14 +35,12 @@ class VfioIntxDirectTest {
     @Test
     void directEoiIsChosenWhileTheDeviceIsMasked() {
         OneDevice one = new OneDevice(Kind.PCI_2_3).enabled();
-        one.device.request();
-        one.line.take();
+        one.interrupt();
         LineEvent mapped = new LineEvent();
         one.vfio.chooseDirect(mapped);
         one.device.serve();
         one.vfio.unmask();
-        one.device.request();
-        one.line.take();
+        one.interrupt();
         assertThat(one.signals).isEqualTo(1);
         assertThat(mapped.isSignalled()).isTrue();
     }
@@ -55,8 +53,7 @@ class VfioIntxDirectTest {
         one.vfio.close();
         assertThat(one.vfio.isDirect()).isFalse();
         one.enabled();
-        one.device.request();
-        one.line.take();
+        one.interrupt();
         assertThat(one.signals).isEqualTo(1);
         assertThat(ofOldVm.isSignalled()).isFalse();
         assertThat(one.line.isActive()).isFalse();
@@ -76,8 +73,7 @@ class VfioIntxDirectTest {
         OneDevice one = new OneDevice(Kind.PCI_2_3).enabled();
         one.vfio.chooseDirect(one::signal);
         one.vfio.unwire();
-        one.device.request();
-        one.line.take();
+        one.interrupt();
         assertThat(one.line.isActive()).isFalse();
         assertThat(one.vfio.isMasked()).isTrue();
     }
@@ -101,8 +97,7 @@ class VfioIntxDirectTest {
     void disablingDirectEoiDeactivatesTheInterrupt() {
         OneDevice one = new OneDevice(Kind.PLATFORM).enabled();
         one.vfio.chooseDirect(one::signal);
-        one.device.request();
-        one.line.take();
+        one.interrupt();
         one.vfio.disable();
         assertThat(one.line.isActive()).isFalse();
     }
@@ -112,8 +107,7 @@ class VfioIntxDirectTest {
     void disablingDeactivatesWhatWasForwardedBeforeAnotherChoice() {
         OneDevice one = new OneDevice(Kind.PLATFORM).enabled();
         one.vfio.chooseDirect(one::signal);
-        one.device.request();
-        one.line.take();
+        one.interrupt();
         one.vfio.chooseAutoMask();
         one.vfio.disable();
         assertThat(one.line.isActive()).isFalse();

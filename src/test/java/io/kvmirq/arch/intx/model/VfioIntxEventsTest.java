@@ -72,8 +72,7 @@ class VfioIntxEventsTest {
         OneDevice one = new OneDevice(Kind.PCI_2_3).enabled();
         LineEvent unmask = new LineEvent();
         one.vfio.setUnmaskEvent(unmask);
-        one.device.request();
-        one.line.take();
+        one.interrupt();
         one.vfio.mask();
         one.device.serve();
         unmask.signal();

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.intx.model;
 
+import static io.kvmirq.arch.Refusals.assertIllegalArgument;
+import static io.kvmirq.arch.Refusals.assertIllegalState;
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 
 import io.kvmirq.arch.intx.model.IntxDevice.Kind;
@@ -116,9 +117,7 @@ class VfioIntxModesTest {
     @Test
     void removedDeviceLeavesItsLine() {
         OneDevice one = new OneDevice(Kind.PCI_2_3).enabled();
-        assertThatIllegalStateException()
-                .isThrownBy(one.vfio::remove)
-                .withMessage("the device is in mode INTX: expected NONE; disable that mode first");
+        assertIllegalState(one.vfio::remove, "the device is in mode INTX: expected NONE; disable that mode first");
         one.vfio.disable();
         one.device.request();
         assertThat(one.line.isHigh()).isTrue();
@@ -182,20 +181,17 @@ class VfioIntxModesTest {
     @Test
     void oneModeAtATime() {
         OneDevice one = new OneDevice(Kind.PCI_2_3);
-        assertThatIllegalStateException()
-                .isThrownBy(one.vfio::disable)
-                .withMessage("the device is in mode NONE: expected INTX; enable it first");
+        assertIllegalState(one.vfio::disable, "the device is in mode NONE: expected INTX; enable it first");
         assertThatIllegalStateException().isThrownBy(one.vfio::loopback);
-        assertThatIllegalStateException()
-                .isThrownBy(() -> one.vfio.trigger(one::signal))
-                .withMessage("the device is in mode NONE: expected INTX; enable it first");
+        assertIllegalState(
+                () -> one.vfio.trigger(one::signal), "the device is in mode NONE: expected INTX; enable it first");
         assertThatIllegalStateException().isThrownBy(one.vfio::unwire);
         assertThatIllegalStateException().isThrownBy(() -> one.vfio.setUnmaskEvent(new LineEvent()));
         assertThatIllegalStateException().isThrownBy(one.vfio::disableMessages);
         one.vfio.enableMessages(InterruptMode.MSI);
-        assertThatIllegalStateException()
-                .isThrownBy(() -> one.vfio.enable(one::signal))
-                .withMessage("the device is in mode MSI: expected NONE; disable that mode first");
+        assertIllegalState(
+                () -> one.vfio.enable(one::signal),
+                "the device is in mode MSI: expected NONE; disable that mode first");
         assertThatIllegalStateException().isThrownBy(() -> one.vfio.enableMessages(InterruptMode.MSIX));
         one.vfio.disableMessages();
         one.vfio.enableMessages(InterruptMode.MSIX);
@@ -208,16 +204,14 @@ class VfioIntxModesTest {
     @ParameterizedTest
     @EnumSource(names = {"NONE", "INTX"})
     void otherModesHaveNoMessages(InterruptMode mode) {
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> new OneDevice(Kind.PCI_2_3).vfio.enableMessages(mode))
-                .withMessage("mode " + mode + " has no messages: expected MSI or MSIX");
+        assertIllegalArgument(
+                () -> new OneDevice(Kind.PCI_2_3).vfio.enableMessages(mode),
+                "mode " + mode + " has no messages: expected MSI or MSIX");
     }
 
     @Test
     void deviceHasOneVfio() {
         OneDevice one = new OneDevice(Kind.PCI_2_3);
-        assertThatIllegalStateException()
-                .isThrownBy(() -> VfioIntx.of(one.device, false))
-                .withMessage("the device has a VfioIntx already: use that one");
+        assertIllegalState(() -> VfioIntx.of(one.device, false), "the device has a VfioIntx already: use that one");
     }
 }

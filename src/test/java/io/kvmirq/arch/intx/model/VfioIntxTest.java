@@ -32,8 +32,7 @@ class VfioIntxTest {
     @EnumSource
     void unmaskOfAQuietDeviceUnmasks(Kind kind) {
         OneDevice one = new OneDevice(kind).enabled();
-        one.device.request();
-        one.line.take();
+        one.interrupt();
         one.device.serve();
         one.vfio.unmask();
         assertThat(one.vfio.isMasked()).isFalse();
@@ -48,8 +47,7 @@ class VfioIntxTest {
     @EnumSource
     void unmaskOfARequestingDeviceSignalsAgain(Kind kind) {
         OneDevice one = new OneDevice(kind).enabled();
-        one.device.request();
-        one.line.take();
+        one.interrupt();
         one.vfio.unmask();
         boolean atDevice = kind == Kind.PCI_2_3;
         assertThat(one.signals).isEqualTo(atDevice ? 2 : 1);
@@ -116,8 +114,7 @@ class VfioIntxTest {
     @EnumSource(names = "PLATFORM", mode = EnumSource.Mode.EXCLUDE)
     void clearingDisIntxUnmasksWhatWasResampledMeanwhile(Kind kind) {
         OneDevice one = new OneDevice(kind).enabled();
-        one.device.request();
-        one.line.take();
+        one.interrupt();
         one.vfio.writeDisIntx(true);
         one.device.serve();
         one.vfio.unmask();
@@ -177,8 +174,7 @@ class VfioIntxTest {
     @Test
     void nointxmaskMasksAtTheController() {
         OneDevice one = new OneDevice(Kind.PCI_2_3, true).enabled();
-        one.device.request();
-        one.line.take();
+        one.interrupt();
         assertThat(one.line.isDisabled()).isTrue();
         assertThat(one.device.isDisabled()).isFalse();
     }
