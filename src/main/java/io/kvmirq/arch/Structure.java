@@ -15,6 +15,7 @@ public interface Structure {
         return field.value(bits());
     }
 
+    /** Whether any bit of a field of this structure is set. */
     default boolean is(BitField field) {
         return field.isSet(bits()[field.word()]);
     }

@@ -46,6 +46,7 @@ public final class Main {
         }
     }
 
+    /** Runs a command on this terminal and returns its exit code. */
     static int run(String[] arguments, Terminal terminal) {
         return new Commands(List.of(
                         new SelftestCommand(),

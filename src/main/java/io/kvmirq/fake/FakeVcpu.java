@@ -27,6 +27,7 @@ public final class FakeVcpu {
         PREEMPTED,
         /** On a processor, outside the guest. */
         LOADED,
+        /** On a processor, in the guest. */
         IN_GUEST,
         /** On no processor; its guest has halted and sleeps. */
         BLOCKED

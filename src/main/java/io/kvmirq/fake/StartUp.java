@@ -24,6 +24,7 @@ final class StartUp {
 
     private StartUp() {}
 
+    /** The profile of the kernel that answered on the tape. */
     static Profile profile(Path tape) throws IOException {
         try (TapeReader reader = TapeReader.of(new BufferedInputStream(Files.newInputStream(tape)))) {
             Optional<TapeLine> first = reader.next();

@@ -83,6 +83,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return irqfd;
     }
 
+    /** The irqfd of an interrupt that is not relayed. */
     final Irqfd assigned() {
         return Objects.requireNonNull(irqfd, "neither irqfd nor relay");
     }

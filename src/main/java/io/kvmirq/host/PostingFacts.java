@@ -126,6 +126,7 @@ final class PostingFacts {
         return cx16 ? units("dmar", "intel-iommu/cap", PostingFacts::posts) : Optional.of(false);
     }
 
+    /** Whether every unit has a capability. */
     private Optional<Boolean> units(String prefix, String file, Function<String, Optional<Boolean>> has) {
         List<String> names =
                 facts.iommus().stream().filter(name -> name.startsWith(prefix)).toList();

@@ -32,14 +32,17 @@ public class Calls {
 
     private final Kernel kernel;
 
+    /** Makes calls on handles of this kernel. */
     protected Calls(Kernel kernel) {
         this.kernel = kernel;
     }
 
+    /** The kernel whose handles the calls take. */
     protected final Kernel kernel() {
         return kernel;
     }
 
+    /** The binding that makes the calls. */
     protected final KernelBackend backend() {
         return kernel.backend();
     }
@@ -163,6 +166,7 @@ public class Calls {
         return lease.number();
     }
 
+    /** A handle for a descriptor that a call has just made. */
     protected final Fd made(String kind, int raw) {
         return new Fd(kernel, kind, raw, Ownership.OWNED);
     }

@@ -105,6 +105,7 @@ final class FaultNames {
                 && !method.getName().equals("hashCode");
     }
 
+    /** The kernel's names for a typed primitive. */
     static Set<String> ofKernel(String primitive) {
         return KERNELS.getOrDefault(primitive, Set.of());
     }

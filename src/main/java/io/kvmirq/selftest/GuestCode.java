@@ -44,6 +44,7 @@ final class GuestCode {
         memory.putInt(number * Integer.BYTES, number << 16 | (HANDLER - number * 16));
     }
 
+    /** The number of interrupts that the handler counted for a vector. */
     static int handled(Mapping memory, InterruptVector vector) {
         return memory.getInt(COUNTS + vector.number() * Integer.BYTES);
     }

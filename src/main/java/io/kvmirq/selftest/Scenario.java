@@ -49,6 +49,7 @@ public enum Scenario {
         return irqchip.runsGuest() ? way : wayWithoutGuest;
     }
 
+    /** Whether the scenario uses a pin of the in-kernel IOAPIC. */
     boolean needsPins() {
         return this == LEVEL;
     }

@@ -44,6 +44,7 @@ final class DeviceCalls extends Calls {
         release(event);
     }
 
+    /** The number of a held eventfd. */
     int numberOf(Fd event) {
         return number(event);
     }

@@ -60,6 +60,7 @@ record HostDevice(HostFiles files, DeviceName name) {
 
     // What explains a refusal: empty where sysfs does not tell, and never another refusal
 
+    /** Why a file of the device is absent. */
     Optional<String> notThere(String file) {
         return notBound().or(() -> driver().map(driver -> {
             Optional<String> without =

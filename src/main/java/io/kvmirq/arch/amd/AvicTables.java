@@ -32,6 +32,7 @@ public final class AvicTables {
             .looked(bits -> PHYSICAL_VALID.isSet(bits[0]))
             .build();
 
+    /** Logical: the physical APIC id of the vCPU. */
     public static final BitField GUEST_ID =
             new BitField("guest_physical_id", 0, 8, always("GuestPhysicalId", "APIC id"));
 

@@ -23,6 +23,7 @@ public final class GaIrte {
     public static final BitField GA_LOG_INTR =
             BitField.flag("ga_log_intr", 2, "GALogIntr", "no GA log entry", "GA log entry if the vCPU does not run");
 
+    /** Guest mode: the vCPU runs. */
     public static final BitField IS_RUN = BitField.flag("is_run", 6, "IsRun", "vCPU does not run", "vCPU runs");
 
     public static final BitField GUEST_MODE = BitField.flag("guest_mode", 7, "GuestMode", "remapped", "guest");
@@ -43,6 +44,7 @@ public final class GaIrte {
 
     public static final BitField VECTOR = new BitField("vector", 64, 8, always("Vector", "guest vector"));
 
+    /** Bits 51:12 of the address of the vCPU's backing page. */
     public static final BitField ROOT =
             new BitField("ga_root_ptr", 76, 40, always("GARootPtr", "backing page address 51:12"));
 

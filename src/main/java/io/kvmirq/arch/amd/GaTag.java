@@ -14,8 +14,10 @@ public final class GaTag {
     public static final BitField VM = new BitField("vm_id", 12, 20, always("", "VM"));
     public static final BitField VCPU = new BitField("vcpu_idx", 0, 12, always("", "index of the vCPU, not its id"));
 
+    /** The id of the VM, in Linux 6.1. */
     public static final BitField VM_6_1 = new BitField("vm_id", 9, 23, always("", "VM"));
 
+    /** The id of the vCPU, in Linux 6.1. */
     public static final BitField VCPU_6_1 = new BitField("vcpu_id", 0, 9, always("", "id of the vCPU"));
 
     public static final Format FORMAT_6_1 = Format.builder("gatag.6.1", "GATag as Linux 6.1 divides it", 32, 1)

@@ -11,6 +11,7 @@ import io.kvmirq.arch.Format;
 public final class LegacyIrte {
     public static final BitField VALID = BitField.flag("valid", 0, "RemapEn", "not in use", "in use");
 
+    /** Faults of this entry are not recorded. */
     public static final BitField NO_FAULT =
             BitField.flag("no_fault", 1, "SupIOPF", "faults recorded", "faults not recorded");
 
@@ -23,6 +24,7 @@ public final class LegacyIrte {
 
     public static final BitField RQ_EOI = BitField.flag("rq_eoi", 5, "RqEoi", "no EOI asked for", "EOI asked for");
 
+    /** The destination is a logical id. */
     public static final BitField LOGICAL = BitField.flag("dm", 6, "DM", "physical", "logical");
 
     public static final BitField DESTINATION = new BitField("destination", 8, 8, always("Destination", "APIC id"));

@@ -76,6 +76,7 @@ public final class LapicPage {
     public static final BitField DIRECTED_EOI =
             BitField.flag("directed_eoi", 24, "", "EOIs are broadcast", "EOI broadcasts can be suppressed");
 
+    /** LDR in x2APIC mode: the cluster. */
     public static final BitField CLUSTER = new BitField("cluster", 16, 16, always("", "x2APIC cluster"));
 
     /** LDR in x2APIC mode: the members of the cluster, a set. */
@@ -89,6 +90,7 @@ public final class LapicPage {
 
     public static final BitField ENABLED = BitField.flag("enabled", 8, "", "disabled by software", "enabled");
 
+    /** Local vector table: delivery mode. */
     public static final BitField LVT_MODE = new BitField("delivery_mode", 8, 3, DeliveryMode.description());
 
     /** Local vector table: the source sends nothing. */

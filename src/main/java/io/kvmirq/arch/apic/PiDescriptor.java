@@ -135,6 +135,7 @@ public class PiDescriptor {
         return 0;
     }
 
+    /** Whether any of four words is not 0. */
     static boolean hasAny(SharedWords words, int base) {
         for (int i = 0; i < PIR_WORDS; i++) {
             if (words.get(base + i) != 0) {

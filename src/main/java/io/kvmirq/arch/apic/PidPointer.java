@@ -16,6 +16,7 @@ import io.kvmirq.arch.Structure;
  * @param word 64 bits
  */
 public record PidPointer(long word) implements Structure {
+    /** V, bit 0: the entry points to a descriptor. */
     public static final BitField VALID = BitField.flag("valid", 0, "V", "points nowhere", "valid");
 
     private static final BitField RESERVED_1 =

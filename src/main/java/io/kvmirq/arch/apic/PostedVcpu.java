@@ -217,6 +217,7 @@ public final class PostedVcpu {
         return broken;
     }
 
+    /** Posting at the steps of the thread. */
     private final class Posting implements VcpuHooks {
         /** {@code vmx_vcpu_pi_load}. */
         @Override

@@ -17,10 +17,13 @@ public final class HypervisorControl {
     public static final BitField ENABLED =
             BitField.flag("en", 0, "En", "no interrupt reaches the guest", "interrupts reach the guest");
 
+    /** UIE: a maintenance interrupt while at most one list register holds an interrupt. */
     public static final BitField UNDERFLOW = enable("uie", 1, "UIE", "at most one list register holds an interrupt");
 
+    /** LRENPIE: a maintenance interrupt while EOICount is not 0. */
     public static final BitField NOT_PRESENT = enable("lrenpie", 2, "LRENPIE", "EOICount is not 0");
 
+    /** NPIE: a maintenance interrupt while no list register is pending. */
     public static final BitField NO_PENDING = enable("npie", 3, "NPIE", "no list register is pending");
 
     /** VGrp0EIE: a maintenance interrupt while the guest has group 0 enabled. */

@@ -11,6 +11,7 @@ public enum Breakage {
      * and the first fails at its next reboot.
      */
     LATER_REBOOT("a VM that switched to MSI frees the line; another takes it, and the first fails at its next reboot"),
+    /** On a PCI line that is requested exclusively: a VM with two devices on it cannot start. */
     TWO_DEVICES("a VM with two devices on the line cannot start: the second device fails with EBUSY"),
     VM_GONE("if the VM ends before its EOI, the host has to deactivate the interrupt, or the line stays silent");
 

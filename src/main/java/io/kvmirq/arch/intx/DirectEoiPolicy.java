@@ -22,6 +22,7 @@ public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
     public enum Trait {
         /** A platform device; otherwise a PCI device, whose line other devices may share. */
         PLATFORM_DEVICE,
+        /** The interrupt is level-triggered. */
         LEVEL,
         /** The guest's EOI deactivates the physical interrupt, as with a list register that has HW set. */
         EOI_DEACTIVATES,

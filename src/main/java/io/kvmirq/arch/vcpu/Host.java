@@ -14,6 +14,7 @@ import java.util.function.Consumer;
  * vCPUs before other threads use the host; after that it is safe for use by any number of threads.
  */
 public final class Host {
+    /** The number of vectors of a CPU. */
     static final int VECTORS = 256;
 
     private final List<HostCpu> cpus = new ArrayList<>();

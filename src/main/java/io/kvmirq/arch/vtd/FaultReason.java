@@ -17,6 +17,7 @@ public enum FaultReason {
     COMPATIBILITY_BLOCKED(0x25, "the request is in compatibility format, which is not let through"),
     /** The source of the entry does not accept the requester. */
     WRONG_SOURCE(0x26, "the entry is not for this requester"),
+    /** The unit cannot read or write the descriptor. */
     DESCRIPTOR_UNREADABLE(0x27, "the posted-interrupt descriptor cannot be read or written"),
     RESERVED_IN_DESCRIPTOR(0x28, "reserved bits of the posted-interrupt descriptor are set");
 

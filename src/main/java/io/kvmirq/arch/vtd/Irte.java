@@ -30,6 +30,7 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
     /** P, bit 0: the entry is in use. Otherwise hardware reads nothing else in it. */
     BitField PRESENT = BitField.flag("present", 0, "P", "not present", "present");
 
+    /** FPD, bit 1: faults of this entry are not recorded. */
     BitField FAULT_DISABLED = BitField.flag("fpd", 1, "FPD", "faults recorded", "faults not recorded");
 
     BitField AVAILABLE = new BitField("avail", 8, 4, always("AVAIL", "for software"));

@@ -22,6 +22,7 @@ import java.util.Optional;
  * @param data 32 bits
  */
 public record RemappableMsi(int address, int data) implements Structure {
+    /** SHV, address bit 3: the subhandle is added to the handle. */
     public static final BitField SHV = BitField.flag("shv", 3, "SHV", "entry = handle", "entry = handle + subhandle");
 
     public static final BitField REMAPPABLE = CompatibilityMsi.format(1, "it is of compatibility format");

@@ -21,8 +21,10 @@ import java.util.Optional;
  * @param high bits 127:64
  */
 public record RemappedIrte(long low, long high) implements Irte {
+    /** DM, bit 2: the destination is a logical id. */
     public static final BitField LOGICAL = BitField.flag("dst_mode", 2, "DM", "physical", "logical");
 
+    /** RH, bit 3: one CPU of the destination takes the interrupt. */
     public static final BitField HINT =
             BitField.flag("redir_hint", 3, "RH", "all of the destination", "one of the destination");
 

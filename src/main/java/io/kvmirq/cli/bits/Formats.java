@@ -144,6 +144,7 @@ final class Formats {
                 .build();
     }
 
+    /** One line for each format: kind, title and words. */
     static List<String> lines(List<Format> formats) {
         return formats.stream()
                 .map(format -> String.format(

@@ -179,6 +179,7 @@ final class IntxStarvation2017 {
         return new Race.Finding(false, "yes", what, lines(List.of(), ((DirectEoiDecision.Allowed) decision).breaks()));
     }
 
+    /** The reasons against direct EOI, and what breaks with it. */
     private static String lines(List<NotDirect> reasons, List<Breakage> breaks) {
         return Stream.concat(
                         reasons.stream().map(reason -> "against: " + reason.text()),

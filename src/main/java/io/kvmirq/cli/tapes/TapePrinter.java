@@ -50,6 +50,7 @@ final class TapePrinter {
         out.flush();
     }
 
+    /** The number of lines printed. */
     long lines() {
         return lines;
     }

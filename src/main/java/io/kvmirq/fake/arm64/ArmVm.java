@@ -38,6 +38,7 @@ final class ArmVm extends VmInterrupts {
     private final Vlpis vlpis;
     private final List<ArmVcpu> vcpus = new ArrayList<>();
     private final List<FakeIts> itss = new ArrayList<>();
+    /** The interrupts of the host that are mapped to SPIs of the guest. */
     private final Map<Integer, HostLine> mapped = new TreeMap<>();
 
     private Optional<FakeVgic> vgic = Optional.empty();
@@ -214,6 +215,7 @@ final class ArmVm extends VmInterrupts {
         line.unforward();
     }
 
+    /** The interrupts of the host that are mapped to SPIs. */
     Map<Integer, HostLine> mapped() {
         return mapped;
     }

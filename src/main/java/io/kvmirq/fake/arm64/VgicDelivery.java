@@ -24,6 +24,7 @@ import java.util.stream.IntStream;
  * arch/arm64/kvm/vgic/vgic.c.
  */
 final class VgicDelivery {
+    /** The number of list registers of a vCPU. */
     static final int LIST_REGISTERS = 16;
 
     private static final int AFFINITY = 0xff_ffff;

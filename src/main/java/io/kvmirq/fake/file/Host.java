@@ -20,6 +20,7 @@ public interface Host {
     /** The hardware that takes the messages of devices. */
     IrqHardware hardware();
 
+    /** Records that an answer depends on a rule. */
     void note(Answer rule);
 
     /** @return the result of a call that {@code rule} refuses */

@@ -19,6 +19,7 @@ public abstract class KvmFile extends FakeFile {
         this.runSize = runSize;
     }
 
+    /** The requests of every architecture. */
     protected static <F extends KvmFile> Requests<F> requests(LongFunction<@Nullable String> notModelled) {
         return new Requests<F>(FileAnswer.KVM_UNKNOWN_REQUEST, notModelled)
                 .value(Uapi.KVM_GET_API_VERSION, (kvm, argument) -> kvm.number(Uapi.KVM_API_VERSION, argument))
@@ -38,6 +39,7 @@ public abstract class KvmFile extends FakeFile {
     /** KVM_CHECK_EXTENSION. */
     protected abstract int check(long capability);
 
+    /** Creates a VM of a type and its descriptor, or refuses the type. */
     protected abstract int createVmOf(long type);
 
     /** The kernel reserves the descriptor before it checks the type. */

@@ -24,6 +24,7 @@ public abstract class VmFile extends FakeFile {
         this.memory = memory;
     }
 
+    /** The requests that are common to all architectures. */
     protected static <F extends VmFile> Requests<F> requests(
             Answer unknown, LongFunction<@Nullable String> notModelled) {
         return new Requests<F>(unknown, notModelled)
@@ -53,6 +54,7 @@ public abstract class VmFile extends FakeFile {
         return true;
     }
 
+    /** The rule that refuses an unknown device type. */
     protected abstract Answer unknownDevice();
 
     /** Whether this architecture has a device type. KVM-VFIO is handled here. */

@@ -130,6 +130,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
         return resamplers.containsKey(gsi);
     }
 
+    /** The resampling irqfds of a GSI. */
     protected final Resampler resampler(int gsi) {
         return resamplers.computeIfAbsent(gsi, of -> new Resampler(high -> drive(of, PinSources.RESAMPLE, high)));
     }

@@ -88,6 +88,7 @@ public abstract class PostingGuest {
         return vcpus.get(index).id();
     }
 
+    /** The address at which hardware posts to a vCPU. */
     abstract long address(int index);
 
     /** The last descriptor of the VM is closed; nothing is posted to it. */

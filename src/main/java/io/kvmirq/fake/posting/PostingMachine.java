@@ -68,6 +68,7 @@ public abstract class PostingMachine implements IrqHardware {
         return guests;
     }
 
+    /** The vCPU to which hardware posts at an address. */
     final Optional<VcpuId> vcpuAt(long address) {
         for (PostingGuest guest : guests) {
             for (int i = 0; i < VCPUS; i++) {

@@ -104,6 +104,7 @@ public final class DeviceFiles {
         text(path + "/dev", MAJOR + ":" + device.index());
     }
 
+    /** A device, the driver that is bound to it, and its group. */
     void addMember(VfioGroup group, String bus, String name, String driver) {
         String device = "sys/bus/" + bus + "/devices/" + name;
         links.put(device + "/iommu_group", "../../../kernel/iommu_groups/" + group.number());

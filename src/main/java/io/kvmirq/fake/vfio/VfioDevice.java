@@ -151,6 +151,7 @@ public abstract sealed class VfioDevice implements VfioLines permits VfioPci, Vf
         }
     }
 
+    /** Releases a file of the device. */
     final void close() {
         files--;
         if (files == 0) {

@@ -34,6 +34,7 @@ final class VfioGroup {
         return number;
     }
 
+    /** The devices that a bus driver of VFIO is bound to. */
     List<VfioDevice> devices() {
         return devices;
     }
@@ -109,6 +110,7 @@ final class VfioGroup {
         return container != null || iommufd != null;
     }
 
+    /** Whether devices of the group may be bound to an iommufd. */
     boolean mayOwn(IommuFile file) {
         return bound == 0 || owner == file;
     }

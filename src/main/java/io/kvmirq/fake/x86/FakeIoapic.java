@@ -28,6 +28,7 @@ final class FakeIoapic {
 
     private final X86Vm vm;
     private final long[] redirections = new long[PINS];
+    /** The message of each redirection entry. */
     private final ApicMessage[] interrupts = new ApicMessage[PINS];
 
     private final PinSources sources = new PinSources(PINS);

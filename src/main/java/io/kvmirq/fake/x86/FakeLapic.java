@@ -279,6 +279,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         return true;
     }
 
+    /** Whether a vector is requested or in service. */
     boolean isPending(int vector) {
         return requested.has(vector) || served.has(vector);
     }

@@ -28,6 +28,7 @@ final class ReplayedFiles {
     private static final int MOST_MAPPINGS = 4096;
     private static final long PAGE = 4096;
 
+    /** Memory that a call mapped. */
     record Mapping(long address, long length, ByteBuffer bytes, String on) {
         boolean anonymous() {
             return on.isEmpty();

@@ -20,5 +20,6 @@ public interface GuestRam {
      */
     boolean write(long address, ByteBuffer from);
 
+    /** Whether there is memory at a guest physical address. */
     boolean isVisible(long address);
 }

@@ -47,6 +47,7 @@ public final class IntxDevice {
         line.connect(this);
     }
 
+    /** Notes that VFIO has the device. */
     void claim() {
         if (!claimed.compareAndSet(false, true)) {
             throw new IllegalStateException("the device has a VfioIntx already: use that one");
