@@ -43,6 +43,7 @@ public final class KernelException extends RuntimeException {
         return operands;
     }
 
+    /** The errno that the kernel returned. */
     public Errno errno() {
         return new Errno(errno);
     }

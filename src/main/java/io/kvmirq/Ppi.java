@@ -11,7 +11,7 @@ package io.kvmirq;
 public record Ppi(int number) {
     /** The lowest PPI; lower INTIDs are SGIs, which only software raises. */
     public static final int FIRST = 16;
-
+    /** The highest PPI. */
     public static final int LAST = 31;
 
     public Ppi {

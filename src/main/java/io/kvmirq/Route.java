@@ -9,6 +9,7 @@ package io.kvmirq;
  * <p>Source: {@code struct kvm_irq_routing_entry}, {@code setup_routing_entry()} in virt/kvm/irqchip.c.
  */
 public sealed interface Route {
+    /** The GSI that the entry is for. */
     Gsi gsi();
 
     /**

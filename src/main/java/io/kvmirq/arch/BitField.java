@@ -26,6 +26,7 @@ public record BitField(String name, int low, int width, Description description)
         this(name, low, width, Description.NONE);
     }
 
+    /** A field of one bit. */
     public static BitField bit(String name, int low, Description description) {
         return new BitField(name, low, 1, description);
     }
@@ -70,6 +71,7 @@ public record BitField(String name, int low, int width, Description description)
         return -1L >>> (Long.SIZE - width);
     }
 
+    /** The bits of the field in its word. */
     public long mask() {
         return max() << low;
     }

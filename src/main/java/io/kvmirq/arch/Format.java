@@ -107,6 +107,7 @@ public final class Format {
         return wordBits;
     }
 
+    /** The number of words. */
     public int wordCount() {
         return wordCount;
     }
@@ -203,6 +204,7 @@ public final class Format {
         return wordNames;
     }
 
+    /** The kind and the words in hex. */
     public String text(long... words) {
         return Arrays.stream(words)
                 .mapToObj(word -> " 0x" + Long.toHexString(word))

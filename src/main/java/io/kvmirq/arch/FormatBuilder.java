@@ -71,6 +71,7 @@ public final class FormatBuilder {
         return this;
     }
 
+    /** Makes the format. */
     public Format build() {
         return new Format(this);
     }

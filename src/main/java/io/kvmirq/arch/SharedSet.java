@@ -55,6 +55,7 @@ public class SharedSet {
         words.and(word(number), ~(1L << number));
     }
 
+    /** Whether a number is in the set. */
     public boolean has(int number) {
         return (words.get(word(number)) & 1L << number) != 0;
     }

@@ -17,10 +17,12 @@ public abstract class SharedWords {
     /** For words of another kind, such as those of a test. */
     protected SharedWords() {}
 
+    /** The words of an array. */
     public static SharedWords of(long[] words) {
         return new OfArray(words);
     }
 
+    /** The number of words. */
     public abstract int size();
 
     /** Reads a word. */

@@ -5,6 +5,7 @@ import java.util.List;
 
 /** The words of one structure. Any bits are accepted. Fields are read by their constants. */
 public interface Structure {
+    /** The description of the structure. */
     Format format();
 
     /** The structure in 64-bit words, a copy. */

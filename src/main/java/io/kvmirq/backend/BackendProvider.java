@@ -6,6 +6,7 @@ package io.kvmirq.backend;
  * fake kernel is one, because its package depends on this one.
  */
 public interface BackendProvider {
+    /** The name that selects the backend. */
     String name();
 
     /** @throws BackendUnavailableException if the backend cannot be used as configured */

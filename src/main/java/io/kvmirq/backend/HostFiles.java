@@ -15,6 +15,7 @@ public interface HostFiles {
     /** The most that is read of a text file, in bytes. */
     int LONGEST_TEXT = 1 << 25;
 
+    /** The access of this process to a file. */
     enum Access {
         /** There is no such file. */
         ABSENT,

@@ -128,7 +128,7 @@ public interface KernelBackend {
 
     /** The route ends at a pin of an interrupt chip. */
     int ROUTE_TYPE_IRQCHIP = 1;
-
+    /** The route is a message. */
     int ROUTE_TYPE_MSI = 2;
     /** The record has a device id. */
     int ROUTE_FLAG_DEVID = 1;

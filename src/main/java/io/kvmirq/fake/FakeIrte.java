@@ -13,6 +13,7 @@ import java.util.Optional;
  * @param words the entry as {@code kvmirq decode} takes it; empty if there is none, or if the profile names no hardware
  */
 public record FakeIrte(Form form, Optional<VcpuId> vcpu, Optional<InterruptVector> guestVector, String words) {
+    /** The form of an entry. */
     public enum Form {
         /** The vector has no interrupt of the host. */
         NONE,
@@ -22,6 +23,7 @@ public record FakeIrte(Form form, Optional<VcpuId> vcpu, Optional<InterruptVecto
         POSTED
     }
 
+    /** Whether the entry posts. */
     public boolean isPosted() {
         return form == Form.POSTED;
     }

@@ -143,10 +143,12 @@ public final class FakeVcpu {
 
     // What is seen
 
+    /** The id in its VM. */
     public VcpuId id() {
         return vcpu.id();
     }
 
+    /** Where it is. */
     public State state() {
         return time.locked(() -> {
             if (vcpu.isInGuest()) {

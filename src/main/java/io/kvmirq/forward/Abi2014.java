@@ -35,6 +35,7 @@ public final class Abi2014 {
     public enum Probe {
         /** ENXIO, as of every merged kernel. */
         ABSENT("the kernel does not have KVM_DEV_VFIO_DEVICE: use an irqfd on the eventfd of the interrupt"),
+        /** It has attributes 1 and 2 of group 2. */
         AMBIGUOUS("the kernel has attributes 1 and 2 of group 2, which may be FORWARD_IRQ and UNFORWARD_IRQ of 2014 or"
                 + " TDI_BIND and TDI_UNBIND of 2025: name the ABI of 2014 only if you know which patches the"
                 + " kernel has");

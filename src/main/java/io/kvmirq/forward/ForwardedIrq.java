@@ -96,6 +96,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return state.relay() != null;
     }
 
+    /** The interrupt of the device. */
     public abstract DeviceIrq irq();
 
     /**

@@ -109,6 +109,7 @@ public final class Forwarding implements AutoCloseable {
         return new Builder(vm, device);
     }
 
+    /** The parts of a forwarding. */
     public static final class Builder {
         private final Vm vm;
         private final VfioDevice device;

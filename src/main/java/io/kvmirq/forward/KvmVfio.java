@@ -62,6 +62,7 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
         return abi2014;
     }
 
+    /** A file that was added. */
     private final class Added implements Hold {
         private final Fd.Lease device;
         private final Fd.Lease file;

@@ -18,7 +18,9 @@ public enum Mechanism {
     RESAMPLE("resample"),
     /** A thread of this process takes the eventfd and injects: for a VMM without irqchip in the kernel. */
     USERSPACE("userspace"),
-    /** The guest's EOI ends the interrupt of the host. Only the ABI of 2014 can, which no released kernel has. */
+    /**
+     * The guest's EOI ends the interrupt of the host. Only the ABI of 2014 can, which no released kernel has.
+     */
     DIRECT_EOI("direct EOI");
 
     private final String label;

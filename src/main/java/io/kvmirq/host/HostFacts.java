@@ -25,12 +25,14 @@ public final class HostFacts {
     private static final String GROUPS = "sys/kernel/iommu_groups/";
     private static final Pattern VERSION = Pattern.compile("Linux version (\\S+)");
     private static final Pattern RELEASE = Pattern.compile("(\\d{1,4})\\.(\\d{1,4}).*", Pattern.DOTALL);
+
     private static final String GICV4_PARAMETER = "kvm-arm.vgic_v4_enable=";
     /** The letters that {@code kstrtobool()} reads. */
     private static final Pattern TRUE = Pattern.compile("[yYtT1]|[oO][nN]");
 
     private final HostFiles tree;
 
+    /** Takes the files of a host. */
     public HostFacts(HostFiles tree) {
         this.tree = tree;
     }

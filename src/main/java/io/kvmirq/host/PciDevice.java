@@ -52,6 +52,7 @@ public record PciDevice(
         }
     }
 
+    /** Whether a driver of VFIO is bound to it. */
     public boolean isBoundToVfio() {
         return driver.filter(VfioGroup::isDriver).isPresent();
     }

@@ -25,6 +25,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
     public enum Kind {
         /** The interrupt pin. */
         INTX(0),
+        /** MSI. */
         MSI(1),
         /** MSI-X. */
         MSIX(2),
@@ -39,6 +40,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
             this.index = index;
         }
 
+        /** The index that VFIO gives it. */
         public int index() {
             return index;
         }
@@ -61,6 +63,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
             this.bit = bit;
         }
 
+        /** The bit that VFIO sets for it. */
         public int bit() {
             return bit;
         }
@@ -75,7 +78,9 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
 
     /** Why VFIO refuses a device. */
     public enum Obstacle {
+        /** The function is a bridge. */
         BRIDGE,
+        /** No IOMMU is in use. */
         NO_IOMMU,
         /** The function is behind no IOMMU. */
         NO_GROUP,

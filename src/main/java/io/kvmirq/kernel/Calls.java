@@ -148,6 +148,7 @@ public class Calls {
         held.exit();
     }
 
+    /** The number of a held file. */
     protected static int number(Fd held) {
         return held.number();
     }

@@ -30,7 +30,9 @@ import org.jspecify.annotations.Nullable;
  * }</pre>
  */
 public final class Kernel implements AutoCloseable {
+    /** The device node of KVM. */
     public static final Path DEVICE = Path.of("/dev/kvm");
+
     private static final int API_VERSION = 12;
     /** The facts of every call that a typed handle makes. */
     private static final Set<Fact> TYPED = Set.of(Fact.TYPED_CALL);

@@ -253,6 +253,7 @@ public final class Mapping {
         }
     }
 
+    /** The address for one kernel call. */
     void withAddress(LongConsumer call) {
         enter();
         try {

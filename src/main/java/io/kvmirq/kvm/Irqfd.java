@@ -117,6 +117,7 @@ public final class Irqfd implements AutoCloseable {
         return event;
     }
 
+    /** The GSI that it raises. */
     public Gsi gsi() {
         return gsi;
     }

@@ -70,6 +70,7 @@ public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
         return address == NOWHERE ? OptionalLong.empty() : OptionalLong.of(address);
     }
 
+    /** The descriptor of the device. */
     public final Fd fd() {
         return fd;
     }

@@ -8,7 +8,7 @@ package io.kvmirq.kvm;
 public sealed interface MsiOutcome {
     /** No vCPU took it. */
     MsiOutcome NOT_ACCEPTED = new NotAccepted();
-
+    /** No destination matched. */
     MsiOutcome NO_DESTINATION_MATCHED = new NoDestinationMatched();
 
     /**

@@ -98,6 +98,7 @@ public final class Vm implements AutoCloseable {
         return slots;
     }
 
+    /** The kernel that the VM belongs to. */
     public Kernel kernel() {
         return calls.vm().kernel();
     }

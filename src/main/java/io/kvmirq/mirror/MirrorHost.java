@@ -8,6 +8,7 @@ import java.util.Optional;
 
 /** The known facts of the host that a mirror predicts for. Immutable. */
 public sealed interface MirrorHost {
+    /** An x86 host. */
     static MirrorHost x86(PostingHost host) {
         return new X86(host, Optional.empty());
     }
@@ -17,6 +18,7 @@ public sealed interface MirrorHost {
         return new X86(host, Optional.of(kernel));
     }
 
+    /** An arm64 host. */
     static MirrorHost arm64(boolean gicv4, VlpiKernel kernel) {
         return new Arm64(Optional.of(gicv4), kernel);
     }

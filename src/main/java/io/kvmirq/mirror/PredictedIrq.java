@@ -39,6 +39,7 @@ public record PredictedIrq(
                 event, producer, consumer, routes, posting, vcpu, Optional.of(entry), listRegister, handler);
     }
 
+    /** The GSI of the irqfd. */
     public Optional<Gsi> gsi() {
         return consumer.map(Consumer::gsi);
     }

@@ -2,15 +2,16 @@
 /**
  * Predictions for a VM's device interrupts, from the steps that set them up.
  *
- * <p>A {@link Mirror} takes one {@link Event} for each step of the control plane: a vCPU was added, routes were
- * committed, an irqfd was assigned, a vector of a device got an eventfd. It folds each event into an {@link Snapshot},
- * which is immutable. An eventfd joins the two ends of an interrupt, as in the kernel's irqbypass: the {@link Producer}
- * is a vector of a device, the {@link Consumer} is an irqfd. For each eventfd the snapshot has a {@link PredictedIrq}.
+ * <p>A {@link io.kvmirq.mirror.Mirror} takes one {@link io.kvmirq.mirror.Event} for each step of the control plane: a
+ * vCPU was added, routes were committed, an irqfd was assigned, a vector of a device got an eventfd. It folds each
+ * event into an {@link io.kvmirq.mirror.Snapshot}, which is immutable. An eventfd joins the two ends of an interrupt,
+ * as in the kernel's irqbypass: the {@link io.kvmirq.mirror.Producer} is a vector of a device, the {@link
+ * io.kvmirq.mirror.Consumer} is an irqfd. For each eventfd the snapshot has a {@link io.kvmirq.mirror.PredictedIrq}.
  *
  * <p>A prediction is no observation, and it has types of its own. The mirror reads no file, calls no kernel and never
  * asks a model for its state. It decides by the rules of {@link io.kvmirq.arch}, for the hardware that its {@link
- * MirrorHost} describes. What a VMM cannot know is absent from a prediction: the address of a descriptor, the id that
- * KVM gave the VM, the logical ids that a guest gives its LAPICs.
+ * io.kvmirq.mirror.MirrorHost} describes. What a VMM cannot know is absent from a prediction: the address of a
+ * descriptor, the id that KVM gave the VM, the logical ids that a guest gives its LAPICs.
  *
  * <p>An event costs what it changes: predictions that stay are shared with the snapshot before. The first look at the
  * state after an event copies a reference for each interrupt. A look at one interrupt copies nothing.

@@ -95,6 +95,7 @@ public final class Faults {
         return add(call, requireNth(nth), -errno.number(), Optional.empty());
     }
 
+    /** Every call fails. */
     public Faults failEvery(String call, Errno errno) {
         return add(call, EVERY, -errno.number(), Optional.empty());
     }

@@ -5,10 +5,10 @@
  * <p>Three packages:
  *
  * <ul>
- *   <li>This one records. {@link Recorder} writes the calls of a Java program that go through a {@code Libc}. {@code
- *       libkvmirqtape.so} ({@code native/tape.c}), preloaded into any dynamically linked program, appends what it sees:
- *       bytes, lengths and descriptor numbers. {@link Preload} tells it the lengths that it needs and finishes what it
- *       wrote. {@link Faults} makes calls fail.
+ *   <li>This one records. {@link io.kvmirq.recording.Recorder} writes the calls of a Java program that go through a
+ *       {@code Libc}. {@code libkvmirqtape.so} ({@code native/tape.c}), preloaded into any dynamically linked program,
+ *       appends what it sees: bytes, lengths and descriptor numbers. {@link io.kvmirq.recording.Preload} tells it the
+ *       lengths that it needs and finishes what it wrote. {@link io.kvmirq.recording.Faults} makes calls fail.
  *   <li>{@link io.kvmirq.recording.tapes} reads and shows: {@link io.kvmirq.recording.tapes.TapeReader}, {@link
  *       io.kvmirq.recording.tapes.TapeText}.
  *   <li>{@link io.kvmirq.recording.replay} makes the calls of a tape again: {@link io.kvmirq.recording.replay.Replay}.
@@ -40,9 +40,9 @@
  * A call that {@code libkvmirqtape.so} appended has no {@code seq}. It has {@code fd}, a number, and {@code file}, what
  * that was open on, in place of {@code on} and {@code path}; its {@code errno} is a number; its bytes have descriptors
  * and addresses as the program has them. {@code TapeReader} gives names to the descriptors and makes the addresses 0,
- * by the same {@link io.kvmirq.uapi.Masking} as the recorder. Descriptor numbers are reused, so a number alone does not
- * identify a file: what was open before the tape began, or came over a socket, gets its name when a call is made on it.
- * A close stands where it began: its number may be another file before it ends.
+ * by the same {@link io.kvmirq.uapi.Masking} as the recorder. Descriptor numbers are reused, so a number alone does
+ * not identify a file: what was open before the tape began, or came over a socket, gets its name when a call is made on
+ * it. A close stands where it began: its number may be another file before it ends.
  *
  * <p>KVM_RUN has two lines, the first with {@code begins}. Before it, a line {@code memory} for each part of a guest's
  * memory that the program wrote since it last ran: {@code on} the mapping, at offset {@code value}, the bytes in {@code

@@ -49,6 +49,7 @@ abstract sealed class ForwardTarget implements AutoCloseable permits GuestTarget
     /** Whether a guest takes the interrupts. */
     abstract boolean runsGuest();
 
+    /** The message for a vector of the device. */
     abstract MsiMessage message(int vector);
 
     /** The guest's name of it. */
@@ -59,6 +60,7 @@ abstract sealed class ForwardTarget implements AutoCloseable permits GuestTarget
 
     abstract String lineName();
 
+    /** Starts the guest. */
     abstract void start();
 
     /**

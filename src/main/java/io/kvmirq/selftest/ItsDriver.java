@@ -33,6 +33,7 @@ final class ItsDriver {
     private static final int COLLECTIONS = 0x3_0000;
     private static final int COMMANDS = 0x4_0000;
     private static final int EVENTS = 0x5_0000;
+
     private static final int COMMAND_PAGES = 16;
     private static final int NUMBER_BITS = 14;
     /** Enabled, with priority 0xa0. */
@@ -79,6 +80,7 @@ final class ItsDriver {
         send(ItsCommand.mapDevice(device, EVENT_BITS, base + EVENTS));
     }
 
+    /** Maps an event of the device to an LPI. */
     void mapEvent(int device, int event, int lpi) {
         memory.putByte(PROPERTIES + lpi - InterruptId.FIRST_LPI, PROPERTY);
         send(ItsCommand.mapEvent(device, event, lpi, 0));

@@ -18,6 +18,7 @@ record PendingState(Vgic vgic) {
         return vgic instanceof VgicV3 v3 ? v3.isLatched(spi) : isPending(spi.number());
     }
 
+    /** Clears the latch. */
     void clear(Spi spi) {
         if (vgic instanceof VgicV3 v3) {
             v3.setLatched(spi, false);

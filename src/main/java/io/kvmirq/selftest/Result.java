@@ -7,7 +7,8 @@ import java.util.Optional;
  * How a scenario ended.
  *
  * @param sent the number of interrupts that should arrive
- * @param answered how many of them the guest handled; without a guest, how many were pending in the LAPIC or the VGIC
+ * @param answered how many of them the guest handled; without a guest, how many were pending in the LAPIC
+ *     or the VGIC
  * @param latency of a round trip; empty if the scenario does not measure it
  * @param failure what is wrong; empty if the scenario passed or was skipped
  * @param skipped why this machine cannot run the scenario; empty if it ran

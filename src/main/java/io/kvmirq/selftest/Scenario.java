@@ -23,6 +23,7 @@ public enum Scenario {
     MASK(
             "irqfd deassigned, signalled, assigned: arrives once",
             "irqfd deassigned, signalled, assigned: SPI pending, no guest runs"),
+    /** The route changes while interrupts flow. */
     REROUTE(
             "MSI route changes between two vectors while events flow",
             "route changes between two SPIs while events flow, no guest runs"),

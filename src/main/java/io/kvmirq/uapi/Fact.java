@@ -18,6 +18,7 @@ final class Fact {
     @Retention(RetentionPolicy.RUNTIME)
     @Target(ElementType.FIELD)
     @interface Ioctl {
+        /** The kinds of file it is made on. */
         FileKind[] on() default {};
 
         /** The same, where nothing else is to be said. */

@@ -91,9 +91,11 @@ public final class UapiTable {
         /** A descriptor that the kernel made. */
         NEW_FD,
         GSI,
+        /** Bits with names. */
         FLAGS,
         /** One of a few numbers with names. */
         ONE_OF,
+        /** An address of the process. */
         ADDRESS,
         /** The length of the whole argument in bytes, as argsz of VFIO. */
         LENGTH,

@@ -58,6 +58,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         }
     }
 
+    /** The kind of interrupts. */
     public final IrqKind kind() {
         return info().kind();
     }

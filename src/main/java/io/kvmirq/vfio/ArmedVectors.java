@@ -111,6 +111,7 @@ public final class ArmedVectors extends Armed {
         }
     }
 
+    /** Whether a vector has an eventfd. */
     public boolean isSet(int vector) {
         synchronized (irqs()) {
             VfioDevice.requireVectors(info(), vector, 1, irqs());

@@ -18,6 +18,7 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
         this.number = number;
     }
 
+    /** The device. */
     public final VfioDevice device() {
         return device;
     }

@@ -12,6 +12,7 @@ import io.kvmirq.arch.Format;
 public final class DeviceTableEntry {
     private static final int LONGEST_TABLE = 11;
 
+    /** The interrupt fields are valid. */
     public static final BitField INTERRUPTS_VALID =
             BitField.flag("iv", 0, "IV", "interrupts pass unmapped", "what follows is valid");
 
@@ -29,6 +30,7 @@ public final class DeviceTableEntry {
     public static final BitField IGNORE_FAULTS = BitField.flag("ig", 5, "IG", "faults recorded", "faults not recorded")
             .ordinarily(0);
 
+    /** The address of the device's table. */
     public static final BitField TABLE = new BitField(
             "table_phys", 6, 46, always("IntTabRoot", "table address").shifted(6));
 
@@ -40,6 +42,7 @@ public final class DeviceTableEntry {
             oneOf("IntCtl", "block", "forward unmapped", "remap")
                     .forbidding(value -> value == 3, value -> "IntCtl 3 is reserved: expected 0–2"));
 
+    /** Kind {@code amd.dte.data2}. */
     public static final Format FORMAT = Format.builder("amd.dte.data2", "AMD DTE, bits 191:128", 64, 1)
             .fields(INTERRUPTS_VALID, TABLE_LENGTH, TABLE, CONTROL, IGNORE_FAULTS)
             .fields(BitField.reserved("rsvd_52_55", 52, 4).ordinarily(0))

@@ -26,8 +26,10 @@ public final class GaIrte {
     /** Guest mode: the vCPU runs. */
     public static final BitField IS_RUN = BitField.flag("is_run", 6, "IsRun", "vCPU does not run", "vCPU runs");
 
+    /** The entry is in guest mode. */
     public static final BitField GUEST_MODE = BitField.flag("guest_mode", 7, "GuestMode", "remapped", "guest");
 
+    /** Destination bits 23:0. */
     public static final BitField DESTINATION_LOW =
             new BitField("destination_lo", 8, 24, always("Destination", "APIC id 23:0"));
 
@@ -42,6 +44,7 @@ public final class GaIrte {
                             "VM " + GaTag.VM.of(value) + ", vCPU " + GaTag.VCPU.of(value) + " on Linux 7.1; VM "
                                     + GaTag.VM_6_1.of(value) + ", vCPU " + GaTag.VCPU_6_1.of(value) + " on 6.1"));
 
+    /** The vector, of the guest in guest mode. */
     public static final BitField VECTOR = new BitField("vector", 64, 8, always("Vector", "guest vector"));
 
     /** Bits 51:12 of the address of the vCPU's backing page. */
@@ -57,6 +60,7 @@ public final class GaIrte {
                     .shifted(PAGE_BITS)
                     .derived());
 
+    /** Destination bits 31:24. */
     public static final BitField DESTINATION_HIGH =
             new BitField("destination_hi", 120, 8, always("Destination", "APIC id 31:24"));
 
@@ -67,6 +71,7 @@ public final class GaIrte {
             DESTINATION_HIGH,
             always("", "APIC id").derived());
 
+    /** Kind {@code irte.amd.ga.remap}: {@code fields_remap}. */
     public static final Format REMAPPED = format("irte.amd.ga.remap", "AMD IRTE of 128 bits, remapped")
             .fields(INT_TYPE, RQ_EOI, LOGICAL)
             .fields(GUEST_MODE.as(GUEST_MODE.description().expecting(0, "the entry is of guest form")))
@@ -75,6 +80,7 @@ public final class GaIrte {
             .fields(highHalf(BitField.reserved(ROOT.name(), ROOT.low(), ROOT.width())))
             .build();
 
+    /** Kind {@code irte.amd.ga.vapic}: {@code fields_vapic}. */
     public static final Format GUEST = format("irte.amd.ga.vapic", "AMD IRTE of 128 bits, guest")
             .fields(GA_LOG_INTR, BitField.reserved("rsvd1", 3, 3), IS_RUN)
             .fields(GUEST_MODE.as(GUEST_MODE.description().expecting(1, "the entry is of remapped form")))

@@ -13,6 +13,7 @@ public final class GaLog {
     /** Entry: the GATag of the remapping entry, see {@link GaTag}. */
     public static final BitField TAG = new BitField("ga_tag", 0, 32, always("GATag", ""));
 
+    /** Entry: the requester id of the device. */
     public static final BitField DEVICE =
             new BitField("devid", 32, 16, saying("DeviceID", (value, bits) -> "requester " + Meaning.requester(value)));
 
@@ -28,6 +29,7 @@ public final class GaLog {
             .fields(TAG, DEVICE, new BitField("rsvd_48_59", 48, 12, always("R", "reserved, not looked at")), TYPE)
             .build();
 
+    /** Base register: the address of the log. */
     public static final BitField BASE =
             new BitField("base", 12, 40, always("GALogBase", "address").shifted(12));
 

@@ -11,7 +11,10 @@ import io.kvmirq.arch.Format;
  * 7.1, 23 and 9 in Linux 6.1. Only the version tells which.
  */
 public final class GaTag {
+    /** The id of the VM. */
     public static final BitField VM = new BitField("vm_id", 12, 20, always("", "VM"));
+
+    /** The index of the vCPU. */
     public static final BitField VCPU = new BitField("vcpu_idx", 0, 12, always("", "index of the vCPU, not its id"));
 
     /** The id of the VM, in Linux 6.1. */
@@ -20,10 +23,12 @@ public final class GaTag {
     /** The id of the vCPU, in Linux 6.1. */
     public static final BitField VCPU_6_1 = new BitField("vcpu_id", 0, 9, always("", "id of the vCPU"));
 
+    /** Kind {@code gatag.6.1}. */
     public static final Format FORMAT_6_1 = Format.builder("gatag.6.1", "GATag as Linux 6.1 divides it", 32, 1)
             .fields(VM_6_1, VCPU_6_1)
             .build();
 
+    /** Kind {@code gatag}. */
     public static final Format FORMAT = Format.builder("gatag", "GATag as Linux 7.1 divides it", 32, 1)
             .fields(VM, VCPU)
             .build();

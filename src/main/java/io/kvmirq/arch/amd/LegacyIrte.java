@@ -9,12 +9,14 @@ import io.kvmirq.arch.Format;
 
 /** A remapping entry of 32 bits: {@code union irte}. Its first fields are also those of {@link GaIrte}. */
 public final class LegacyIrte {
+    /** The entry is in use. */
     public static final BitField VALID = BitField.flag("valid", 0, "RemapEn", "not in use", "in use");
 
     /** Faults of this entry are not recorded. */
     public static final BitField NO_FAULT =
             BitField.flag("no_fault", 1, "SupIOPF", "faults recorded", "faults not recorded");
 
+    /** The interrupt type: fixed or arbitrated. */
     public static final BitField INT_TYPE = new BitField(
             "int_type",
             2,
@@ -22,14 +24,19 @@ public final class LegacyIrte {
             oneOf("IntType", "fixed", "arbitrated")
                     .forbidding(value -> value > 1, value -> "interrupt type " + value + " is reserved in an entry"));
 
+    /** An EOI is requested. */
     public static final BitField RQ_EOI = BitField.flag("rq_eoi", 5, "RqEoi", "no EOI asked for", "EOI asked for");
 
     /** The destination is a logical id. */
     public static final BitField LOGICAL = BitField.flag("dm", 6, "DM", "physical", "logical");
 
+    /** The destination, an APIC id of 8 bits. */
     public static final BitField DESTINATION = new BitField("destination", 8, 8, always("Destination", "APIC id"));
+
+    /** The vector of the host. */
     public static final BitField VECTOR = new BitField("vector", 16, 8, always("Vector", "host vector"));
 
+    /** Kind {@code irte.amd.legacy32}. */
     public static final Format FORMAT = Format.builder("irte.amd.legacy32", "AMD IRTE of 32 bits", 32, 1)
             .fields(VALID, NO_FAULT, INT_TYPE, RQ_EOI, LOGICAL, BitField.reserved("rsvd_1", 7, 1))
             .fields(DESTINATION, VECTOR, BitField.reserved("rsvd_2", 24, 8))

@@ -46,12 +46,15 @@ public record CompatibilityMsi(long address, int data) implements Structure {
             7,
             always("XID", "destination 14:8 where a hypervisor offers it").ordinarily(0));
 
+    /** Destination bits 7:0. */
     public static final BitField DESTINATION_LOW = new BitField("dest8", 12, 8, always("DID", "destination, 8 bits"));
 
+    /** The interrupt window. */
     public static final BitField BASE_ADDRESS = new BitField(
                     "base", 20, 12, always("BASE", "interrupt window").expecting(BASE, "a write there is no interrupt"))
             .ordinarily(BASE);
 
+    /** Address bits 39:32, reserved. */
     public static final BitField RESERVED_32 =
             BitField.reserved("rsvd_32_39", 32, 8).ordinarily(0);
 
@@ -65,6 +68,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
             DESTINATION_HIGH,
             always("DID", "destination where KVM_X2APIC_API_USE_32BIT_IDS is on"));
 
+    /** Delivery mode. */
     public static final BitField MODE = new BitField("delivery_mode", 72, 3, DeliveryMode.description());
 
     /** Vector of the guest or of the host. */
@@ -86,6 +90,7 @@ public record CompatibilityMsi(long address, int data) implements Structure {
     private static final BitField RESERVED_80 =
             BitField.reserved("rsvd_80_95", 80, 16).ordinarily(0);
 
+    /** Kind {@code msi.compat}. */
     public static final Format FORMAT = Format.builder("msi.compat", "MSI of compatibility format", 32, 3)
             .wordNames("address", "high address", "data")
             .fields(DESTINATION_LOW, DESTINATION, VECTOR, LOGICAL, HINT, MODE, LEVEL)
@@ -120,10 +125,12 @@ public record CompatibilityMsi(long address, int data) implements Structure {
         return DESTINATION.of(address, address);
     }
 
+    /** The vector. */
     public InterruptVector vector() {
         return new InterruptVector((int) VECTOR.of(data));
     }
 
+    /** The delivery mode. */
     public DeliveryMode mode() {
         return DeliveryMode.of((int) MODE.of(data));
     }

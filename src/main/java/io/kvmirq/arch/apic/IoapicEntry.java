@@ -48,8 +48,10 @@ public final class IoapicEntry {
                     "virt_destid_8_14", 49, 7, always("XID", "destination 14:8 where a hypervisor offers it"))
             .ordinarily(0);
 
+    /** Destination, 8 bits. */
     public static final BitField DESTINATION = new BitField("destid_0_7", 56, 8, always("DEST", "destination, 8 bits"));
 
+    /** The entry is in remappable form. */
     public static final BitField REMAPPABLE =
             BitField.flag("format", 48, "IF", "compatibility format", "remappable format");
 
@@ -63,12 +65,14 @@ public final class IoapicEntry {
     private static final BitField RESERVED_17 =
             BitField.reserved("rsvd_17_47", 17, 31).ordinarily(0);
 
+    /** Kind {@code ioapic.rte}. */
     public static final Format COMPATIBLE = Format.builder("ioapic.rte", "IOAPIC entry, compatibility form", 64, 1)
             .fields(VECTOR, MODE, LOGICAL, ACTIVE_LOW, LEVEL, MASKED, DESTINATION)
             .fields(SEND_PENDING, REMOTE_IRR, RESERVED_17, EXTENDED)
             .fields(as(0, "it is of remappable format"))
             .build();
 
+    /** Kind {@code ioapic.rte.remap}. */
     public static final Format REMAPPED = Format.builder("ioapic.rte.remap", "IOAPIC entry, remappable form", 64, 1)
             .fields(HANDLE, VECTOR.as(always("V", "vector that an EOI names")), ACTIVE_LOW, LEVEL, MASKED)
             .fields(SEND_PENDING, REMOTE_IRR)

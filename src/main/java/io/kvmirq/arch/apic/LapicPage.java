@@ -88,6 +88,7 @@ public final class LapicPage {
     /** DFR of the cluster model: a logical id is a cluster of 4 bits and a set of four LAPICs. */
     public static final int DFR_CLUSTER = 0x0fff_ffff;
 
+    /** SVR: software enable. */
     public static final BitField ENABLED = BitField.flag("enabled", 8, "", "disabled by software", "enabled");
 
     /** Local vector table: delivery mode. */

@@ -22,9 +22,11 @@ public record PidPointer(long word) implements Structure {
     private static final BitField RESERVED_1 =
             BitField.reserved("rsvd_1_5", 1, 5).ordinarily(0);
 
+    /** The physical address of a {@link PostedInterruptDescriptor}, bits 63:6. */
     public static final BitField ADDRESS = new BitField(
             "pid_phys", 6, 58, always("PID", "descriptor address").shifted(PostedInterruptDescriptor.BOUNDARY_BITS));
 
+    /** Kind {@code pid.pointer}. */
     public static final Format FORMAT = Format.builder("pid.pointer", "entry of the PID-pointer table", 64, 1)
             .fields(VALID, RESERVED_1, ADDRESS)
             .looked(bits -> VALID.isSet(bits[0]))

@@ -46,6 +46,7 @@ public record PostedInterruptDescriptor(
     /** Suppress notification, bit 257. An urgent request notifies all the same. */
     public static final BitField SN = BitField.flag("sn", 257, "SN", "notifications sent", "notifications suppressed");
 
+    /** Notification vector, bits 279:272. */
     public static final BitField NV =
             new BitField("nv", 272, 8, Description.saying("NV", (value, bits) -> notification((int) value)));
 
@@ -56,6 +57,7 @@ public record PostedInterruptDescriptor(
     /** The place of an 8-bit APIC id in NDST. */
     private static final BitField XAPIC_ID = new BitField("xapic id", 8, 8);
 
+    /** Kind {@code pid}. */
     public static final Format FORMAT = Format.builder("pid", "posted-interrupt descriptor", 64, 8)
             .fields(pir(0), pir(1), pir(2), pir(3), ON, SN)
             .fields(BitField.reserved("rsvd_258_271", 258, 14), NV, BitField.reserved("rsvd_280_287", 280, 8), NDST)

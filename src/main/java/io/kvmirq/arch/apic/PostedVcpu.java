@@ -42,6 +42,7 @@ public final class PostedVcpu {
         this.thread = new VcpuThread(vm.host(), index, words, base + THREAD, new Posting());
     }
 
+    /** The index in the VM. */
     public int index() {
         return index;
     }

@@ -73,6 +73,7 @@ public final class PostedVm {
         return vcpus * PostedVcpu.WORDS + cpus * WakeupList.words(vcpus) + 1;
     }
 
+    /** The host. */
     public Host host() {
         return host;
     }

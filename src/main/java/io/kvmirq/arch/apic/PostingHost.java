@@ -42,6 +42,7 @@ public record PostingHost(Vendor vendor, String commandLine, Set<Feature> featur
         return new PostingHost(vendor, line, features);
     }
 
+    /** The same host without a feature. */
     public PostingHost without(Feature feature) {
         Set<Feature> fewer = new HashSet<>(features);
         fewer.remove(feature);

@@ -117,6 +117,7 @@ public enum PostingObstacle {
         this.remedy = remedy;
     }
 
+    /** The obstacle. */
     public String text() {
         return text;
     }
@@ -131,6 +132,7 @@ public enum PostingObstacle {
         return seen;
     }
 
+    /** The remedy. */
     public String remedy() {
         return remedy;
     }

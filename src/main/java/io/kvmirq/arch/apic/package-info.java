@@ -3,10 +3,10 @@
  * The local APIC's side of x86 interrupts: messages in compatibility format, the layouts of IOAPIC entries and LAPIC
  * registers, the posted-interrupt descriptor (PID), and what Linux does to it.
  *
- * <p>A sender sets the bit of the vector in PIR and then sets ON in the {@link PiDescriptor}. The sender that changes
- * ON from 0 to 1 has to notify the vCPU. A receiver clears ON and then takes PIR. So each request is taken, or ON is
- * set after it. SN is the exception: while SN is set, a unit sets PIR without ON. The vCPU that clears SN sets ON for
- * the requests that it finds.
+ * <p>A sender sets the bit of the vector in PIR and then sets ON in the {@link io.kvmirq.arch.apic.PiDescriptor}. The
+ * sender that changes ON from 0 to 1 has to notify the vCPU. A receiver clears ON and then takes PIR. So each request
+ * is taken, or ON is set after it. SN is the exception: while SN is set, a unit sets PIR without ON. The vCPU that
+ * clears SN sets ON for the requests that it finds.
  *
  * <p>The model of posting leaves out parts of Linux 7.1:
  *
@@ -23,8 +23,8 @@
  * takes its requests when {@code KVM_RUN} loads it. A re-entry on the fast path is {@link
  * io.kvmirq.arch.vcpu.VcpuThread#reenter}: the mode stays guest mode, and requests are synced again.
  *
- * <p>Records are immutable. {@link PiDescriptor}, {@link PostedVcpu} and {@link PostedVm} are safe for use by many
- * threads.
+ * <p>Records are immutable. {@link io.kvmirq.arch.apic.PiDescriptor}, {@link io.kvmirq.arch.apic.PostedVcpu} and {@link
+ * io.kvmirq.arch.apic.PostedVm} are safe for use by many threads.
  */
 @NullMarked
 package io.kvmirq.arch.apic;

@@ -35,6 +35,7 @@ public final class IchListRegister {
 
     private static final BitField LOW = middle("rsvd_32_40", 32, 9);
 
+    /** EOI: the end of this software interrupt raises a maintenance interrupt. */
     public static final BitField EOI = BitField.bit(
             "eoi",
             41,
@@ -64,6 +65,7 @@ public final class IchListRegister {
     public static final BitField NMI = BitField.flag("nmi", 59, "NMI", "maskable", "non-maskable, with FEAT_GICv3_NMI")
             .ordinarily(0);
 
+    /** Group: a group 1 interrupt. */
     public static final BitField GROUP1 = BitField.flag("group", 60, "Group", "group 0", "group 1");
 
     /** State: pending, active, both or neither. */
@@ -80,6 +82,7 @@ public final class IchListRegister {
     private static final BitField LOW_RESERVED = BitField.reserved("rsvd_45_47", 45, 3);
     private static final BitField HIGH_RESERVED = BitField.reserved("rsvd_56_58", 56, 3);
 
+    /** Kind {@code gic.ich_lr}. */
     public static final Format FORMAT = Format.builder("gic.ich_lr", "GICv3 list register, ICH_LR", 64, 1)
             .fields(VIRTUAL_ID)
             .fieldsIf(HW, 0, LOW, EOI, HIGH)

@@ -25,6 +25,7 @@ public final class InterruptId {
 
     private InterruptId() {}
 
+    /** Whether the id is an SGI. */
     public static boolean isSgi(long id) {
         return Long.compareUnsigned(id, FIRST_PPI) < 0;
     }

@@ -40,14 +40,22 @@ public enum ItsCommand {
     /** The size of a command in bytes. */
     public static final int SIZE = 32;
 
+    /** The number of a command. */
     public static final BitField NUMBER = new BitField("command", 0, 8);
+
+    /** The device id. */
     public static final BitField DEVICE = new BitField("device_id", 32, 32);
 
     /** MAPD: the width of the device's event ids, minus 1. */
     public static final BitField EVENT_BITS = new BitField("size", 64, 5);
 
+    /** The event id. */
     public static final BitField EVENT = new BitField("event_id", 64, 32);
+
+    /** MAPTI: the INTID of the LPI. */
     public static final BitField LPI = new BitField("intid", 96, 32);
+
+    /** The collection id. */
     public static final BitField COLLECTION = new BitField("icid", 128, 16);
 
     /** MAPD: bits 51:8 of the address of the device's table of events. */

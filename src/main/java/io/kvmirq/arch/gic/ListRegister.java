@@ -18,6 +18,7 @@ import java.util.Optional;
  * <p>Source: ARM IHI 0048, "GICH_LRn".
  */
 public final class ListRegister {
+    /** HW: a hardware interrupt. Its end by the guest deactivates the physical interrupt. */
     public static final BitField HW = BitField.flag(
             "hw",
             31,
@@ -35,6 +36,7 @@ public final class ListRegister {
                             InterruptId::isNone,
                             value -> "id " + value + " is special: expected an interrupt, 0–1019"));
 
+    /** CPUID: the source of a software SGI. */
     public static final BitField SOURCE = new BitField(
             "cpuid",
             10,
@@ -57,6 +59,7 @@ public final class ListRegister {
                                     + " and not 0: they are part of physicalid only if hw is 1")
                     .ordinarily(0));
 
+    /** EOI: the end of this software interrupt raises a maintenance interrupt. */
     public static final BitField EOI = BitField.bit(
             "eoi",
             19,
@@ -90,11 +93,18 @@ public final class ListRegister {
                                     + " keeps the pending state of a hardware interrupt, expected 0–2")
                             : Optional.empty()));
 
+    /** The pending bit of {@link #STATE}. */
     public static final BitField PENDING = new BitField("pending", 28, 1);
+
+    /** The active bit of {@link #STATE}. */
     public static final BitField ACTIVE = new BitField("active", 29, 1);
+
+    /** Grp1: a group 1 interrupt. */
     public static final BitField GROUP1 = BitField.flag("grp1", 30, "Grp1", "group 0", "group 1");
+
     private static final BitField RESERVED = BitField.reserved("rsvd_20_22", 20, 3);
 
+    /** Kind {@code gic.lr}. */
     public static final Format FORMAT = Format.builder("gic.lr", "GICv2 list register, GICH_LR", 32, 1)
             .fields(VIRTUAL_ID)
             .fieldsIf(HW, 0, SOURCE, MIDDLE, EOI)

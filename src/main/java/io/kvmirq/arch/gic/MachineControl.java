@@ -14,19 +14,24 @@ import io.kvmirq.arch.Format;
  * <p>Source: ARM IHI 0048, "GICH_VMCR"; ARM IHI 0069, "ICH_VMCR_EL2".
  */
 public final class MachineControl {
+    /** The enable of group 0. */
     public static final BitField GROUP0 = group("vmgrp0en", 0, "VMGrp0En", "group 0");
+    /** The enable of group 1. */
     public static final BitField GROUP1 = group("vmgrp1en", 1, "VMGrp1En", "group 1");
 
+    /** AckCtl: a read of IAR takes group 1 too. */
     public static final BitField ACK_CONTROL = BitField.flag(
             "vmackctl", 2, "VMAckCtl", "a read of IAR takes group 0 only", "a read of IAR takes both groups");
 
     private static final BitField FIQ =
             BitField.flag("vmfiqen", 3, "VMFIQEn", "group 0 signals IRQs", "group 0 signals FIQs");
+    /** CBPR: group 1 uses the binary point of group 0. */
     public static final BitField COMMON = BitField.flag(
             "vmcbpr", 4, "VMCBPR", "each group has its binary point", "group 1 uses the binary point of group 0");
 
     private static final BitField LOW_RESERVED =
             BitField.reserved("rsvd_5_8", 5, 4).ordinarily(0);
+    /** EOImode: an end drops the priority only. */
     public static final BitField END_MODE = BitField.flag(
             "vem", 9, "VEM", "an end drops the priority and deactivates", "an end drops the priority only");
 
@@ -36,10 +41,15 @@ public final class MachineControl {
 
     private static final BitField MIDDLE_RESERVED =
             BitField.reserved("rsvd_10_17", 10, 8).ordinarily(0);
+    /** The binary point of group 1. */
     public static final BitField GROUP1_POINT = point("vmabp", 18, "VMABP", "group 1");
+    /** The binary point of group 0. */
     public static final BitField GROUP0_POINT = point("vmbp", 21, "VMBP", "group 0");
+
+    /** VMPriMask of a GICv2, bits 7:3. */
     public static final BitField MASK = new BitField("vmprimask", 27, 5, mask("VMPriMask", 3));
 
+    /** Kind {@code gic.vmcr}. */
     public static final Format GICH = Format.builder("gic.vmcr", "GICv2 VM control, GICH_VMCR", 32, 1)
             .fields(GROUP0, GROUP1, ACK_CONTROL, FIQ, COMMON, LOW_RESERVED, END_MODE, MIDDLE_RESERVED)
             .fields(
@@ -53,6 +63,7 @@ public final class MachineControl {
     /** VPMR of ICH_VMCR: priorities below it reach the guest. */
     public static final BitField ICH_MASK = new BitField("vpmr", 24, 8, mask("VPMR", 0));
 
+    /** Kind {@code gic.ich_vmcr}. */
     public static final Format ICH = Format.builder("gic.ich_vmcr", "GICv3 VM control, ICH_VMCR", 64, 1)
             .fields(
                     group("veng0", 0, "VENG0", "group 0"),

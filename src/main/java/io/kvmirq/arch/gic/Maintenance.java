@@ -15,18 +15,21 @@ import io.kvmirq.arch.Meaning;
  * <p>Source: ARM IHI 0048, "GICH_MISR", "GICH_EISR0", "GICH_ELRSR0"; ARM IHI 0069, "ICH_MISR_EL2" and others.
  */
 public final class Maintenance {
+    /** EOI: EISR is not 0. */
     public static final BitField END = cause("eoi", 0, "EOI", "an interrupt with EOI was ended: see EISR");
 
     /** U: at most one list register holds an interrupt, and HCR.UIE is set. */
     public static final BitField UNDERFLOW =
             cause("u", 1, "U", "underflow: at most one list register holds an interrupt");
 
+    /** Kind {@code gic.misr}. */
     public static final Format STATUS = Format.builder(
                     "gic.misr", "GICv2 maintenance interrupt status, GICH_MISR", 32, 1)
             .fields(causes())
             .fields(BitField.reserved("rsvd_8_31", 8, 24).ordinarily(0))
             .build();
 
+    /** Kind {@code gic.ich_misr}. */
     public static final Format ICH_STATUS = Format.builder(
                     "gic.ich_misr", "GICv3 maintenance interrupt status, ICH_MISR", 64, 1)
             .fields(causes())

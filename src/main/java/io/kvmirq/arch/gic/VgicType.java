@@ -20,6 +20,7 @@ public final class VgicType {
     private static final Description LIST_REGISTERS =
             saying("ListRegs", (value, bits) -> value + 1 + (value == 0 ? " list register" : " list registers"));
 
+    /** PRIbits: priority bits minus 1. */
     private static final BitField PRIORITY = new BitField(
             "pribits",
             29,
@@ -27,6 +28,7 @@ public final class VgicType {
             saying("PRIbits", (value, bits) -> value + 1 + " priority bits")
                     .forbidding(value -> value + 1 < FEWEST_BITS, value -> value + 1 + " priority bits: expected 5–8"));
 
+    /** PREbits: preemption bits minus 1. */
     private static final BitField PREEMPTION = new BitField(
             "prebits",
             26,
@@ -37,11 +39,13 @@ public final class VgicType {
                                     + " priority bits: expected no more")
                             : Optional.empty()));
 
+    /** Kind {@code gic.vtr}. */
     public static final Format GICH = Format.builder("gic.vtr", "GICv2 VGIC type, GICH_VTR", 32, 1)
             .fields(new BitField("listregs", 0, 6, LIST_REGISTERS))
             .fields(BitField.reserved("rsvd_6_25", 6, 20).ordinarily(0), PREEMPTION, PRIORITY)
             .build();
 
+    /** Kind {@code gic.ich_vtr}. */
     public static final Format ICH = Format.builder("gic.ich_vtr", "GICv3 VGIC type, ICH_VTR", 64, 1)
             .fields(
                     new BitField(

@@ -27,6 +27,7 @@ public enum VlpiObstacle {
         return text;
     }
 
+    /** The remedy. */
     public String remedy() {
         return remedy;
     }

@@ -19,6 +19,7 @@ import java.util.stream.Stream;
  * @param otherHandlers how many other handlers have the line
  */
 public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
+    /** A trait of the interrupt. */
     public enum Trait {
         /** A platform device; otherwise a PCI device, whose line other devices may share. */
         PLATFORM_DEVICE,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Whether a device's level-triggered interrupt may be ended by the guest's EOI itself: {@link DirectEoiPolicy} and its
- * {@link DirectEoiDecision}.
+ * Whether a device's level-triggered interrupt may be ended by the guest's EOI itself: {@link
+ * io.kvmirq.arch.intx.DirectEoiPolicy} and its {@link io.kvmirq.arch.intx.DirectEoiDecision}.
  *
  * <p>Source: the thread "[PATCH 05/10] VFIO: pci: Introduce direct EOI INTx interrupt handler" of May 2017.
  */

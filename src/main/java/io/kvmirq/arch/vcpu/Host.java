@@ -64,6 +64,7 @@ public final class Host {
         }
     }
 
+    /** The number of words of a host. */
     public static int words(int cpus) {
         return cpus * HostCpu.WORDS;
     }

@@ -64,6 +64,7 @@ public final class HostCpu {
         return at(PENDING + vector / Long.SIZE);
     }
 
+    /** Whether an interrupt is on its way. */
     public boolean isInterrupted() {
         for (int word = PENDING; word < INTERRUPTS_OFF; word++) {
             if (words.get(at(word)) != 0) {

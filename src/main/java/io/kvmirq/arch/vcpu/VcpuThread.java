@@ -24,7 +24,10 @@ public final class VcpuThread {
     /** The CPU that the thread is on or was on last, -1 before the first load. */
     public static final int CPU = 1;
 
+    /** Whether the thread sleeps. */
     public static final int ASLEEP = 2;
+
+    /** Whether the thread is on a CPU. */
     public static final int LOADED = 3;
 
     /** Whether the vCPU blocks. */
@@ -33,7 +36,9 @@ public final class VcpuThread {
     /** Whether {@link #request} was called since the last preparation. */
     public static final int REQUEST = 5;
 
+    /** The number of words of a thread. */
     public static final int WORDS = 6;
+
     private static final long OUTSIDE_GUEST_MODE = 0;
     private static final long IN_GUEST_MODE = 1;
     private static final long EXITING_GUEST_MODE = 2;
@@ -309,6 +314,7 @@ public final class VcpuThread {
         return cpu != NONE && isGuestOf(host.cpu(cpu));
     }
 
+    /** Whether the thread is on a CPU. */
     public boolean isLoaded() {
         return words.get(at(LOADED)) != 0;
     }

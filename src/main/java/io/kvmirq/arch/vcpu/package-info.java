@@ -2,10 +2,10 @@
 /**
  * The thread of a vCPU on the CPUs of a host, for any interrupt hardware.
  *
- * <p>A {@link Host} has CPUs, each with a number and the id that interrupt hardware knows it by. A CPU takes interrupts
- * of any vector; handlers say what each does. A {@link VcpuThread} is loaded on a CPU, enters and exits the guest, is
- * preempted, blocks, is woken and kicked. At each of these the thread calls its {@link VcpuHooks}: there posting, AVIC
- * or a VGIC does its part.
+ * <p>A {@link io.kvmirq.arch.vcpu.Host} has CPUs, each with a number and the id that interrupt hardware knows it by. A
+ * CPU takes interrupts of any vector; handlers say what each does. A {@link io.kvmirq.arch.vcpu.VcpuThread} is loaded
+ * on a CPU, enters and exits the guest, is preempted, blocks, is woken and kicked. At each of these the thread calls
+ * its {@link io.kvmirq.arch.vcpu.VcpuHooks}: there posting, AVIC or a VGIC does its part.
  *
  * <p>Two barriers belong to the thread. It announces guest mode, then a full barrier, then calls {@code entering} and
  * reads the request word: a sender makes its request and then reads the mode, so that the sender sees guest mode or the

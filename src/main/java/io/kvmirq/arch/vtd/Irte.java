@@ -33,6 +33,7 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
     /** FPD, bit 1: faults of this entry are not recorded. */
     BitField FAULT_DISABLED = BitField.flag("fpd", 1, "FPD", "faults recorded", "faults not recorded");
 
+    /** AVAIL, bits 11:8, for software. */
     BitField AVAILABLE = new BitField("avail", 8, 4, always("AVAIL", "for software"));
 
     /** IM, bit 15: the entry posts to a descriptor. Otherwise it remaps. */

@@ -23,11 +23,13 @@ public record PostedIrte(long low, long high) implements Irte {
     public static final BitField URGENT =
             BitField.flag("urgent", 14, "URG", "heeds SN", "urgent: notifies whatever SN is");
 
+    /** PDAL, bits 63:38: bits 31:6 of the descriptor's address. */
     public static final BitField ADDRESS_LOW = new BitField("pda_l", 38, 26, always("PDAL", "descriptor address 31:6"));
 
     /** The low word holds bits 31:6 of the address, shifted up by this. The high word holds bits 63:32 in place. */
     static final int ADDRESS_LOW_SHIFT = ADDRESS_LOW.low() - PostedInterruptDescriptor.BOUNDARY_BITS;
 
+    /** PDAH, bits 127:96: bits 63:32 of the descriptor's address. */
     public static final BitField ADDRESS_HIGH =
             new BitField("pda_h", 96, 32, always("PDAH", "descriptor address 63:32"));
 
@@ -40,6 +42,7 @@ public record PostedIrte(long low, long high) implements Irte {
                     .shifted(PostedInterruptDescriptor.BOUNDARY_BITS)
                     .derived());
 
+    /** Kind {@code irte.vtd.posted}. */
     public static final Format FORMAT = Irte.format(
                     "irte.vtd.posted",
                     "VT-d IRTE, posted form",

@@ -25,12 +25,14 @@ public record RemappableMsi(int address, int data) implements Structure {
     /** SHV, address bit 3: the subhandle is added to the handle. */
     public static final BitField SHV = BitField.flag("shv", 3, "SHV", "entry = handle", "entry = handle + subhandle");
 
+    /** The message has this format. */
     public static final BitField REMAPPABLE = CompatibilityMsi.format(1, "it is of compatibility format");
 
     /** The handle: bits 14:0 are address bits 19:5, bit 15 is address bit 2. */
     public static final SplitField HANDLE = new SplitField(
             "index", new BitField("index", 5, 15), new BitField("index_15", 2, 1), always("HANDLE", "handle 15, 14:0"));
 
+    /** The subhandle, data bits 15:0. */
     public static final BitField SUBHANDLE =
             new BitField("subhandle", 32, 16, always("SUBHANDLE", "added to the handle if SHV is 1"));
 
@@ -46,6 +48,7 @@ public record RemappableMsi(int address, int data) implements Structure {
                             : Optional.empty())
                     .ordinarily(0));
 
+    /** Kind {@code msi.vtd.remappable}. */
     public static final Format FORMAT = Format.builder("msi.vtd.remappable", "VT-d MSI of remappable format", 32, 2)
             .wordNames("address", "data")
             .fields(HANDLE, SUBHANDLE, SHV, REMAPPABLE, CompatibilityMsi.BASE_ADDRESS.required())

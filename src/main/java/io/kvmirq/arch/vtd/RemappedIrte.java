@@ -28,7 +28,10 @@ public record RemappedIrte(long low, long high) implements Irte {
     public static final BitField HINT =
             BitField.flag("redir_hint", 3, "RH", "all of the destination", "one of the destination");
 
+    /** TM, bit 4: level-triggered. */
     public static final BitField LEVEL = BitField.flag("trigger_mode", 4, "TM", "edge", "level");
+
+    /** DLM, bits 7:5: the delivery mode. */
     public static final BitField MODE = new BitField("dlvry_mode", 5, 3, DeliveryMode.description());
 
     /** Bits 14:12, reserved. The kernel's definition puts IM, bit 15, into the same field. */
@@ -54,6 +57,7 @@ public record RemappedIrte(long low, long high) implements Irte {
             32,
             Description.saying("DST", (value, bits) -> destinationText(value, LOGICAL.isSet(bits[0]))));
 
+    /** Kind {@code irte.vtd.remapped}. */
     public static final Format FORMAT = Irte.format(
                     "irte.vtd.remapped",
                     "VT-d IRTE, remapped form",
@@ -91,6 +95,7 @@ public record RemappedIrte(long low, long high) implements Irte {
         return DESTINATION.of(low);
     }
 
+    /** The delivery mode. */
     public DeliveryMode mode() {
         return DeliveryMode.of((int) MODE.of(low));
     }

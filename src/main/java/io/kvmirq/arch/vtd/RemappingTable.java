@@ -118,6 +118,7 @@ public final class RemappingTable {
         return extended;
     }
 
+    /** The entry in memory. */
     public Irte entry(int index) {
         checkIndex(index);
         return entry(memory, at(index));

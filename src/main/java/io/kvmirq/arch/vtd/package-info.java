@@ -2,9 +2,9 @@
 /**
  * Interrupt remapping by Intel's IOMMU (VT-d): the message that names an entry of the remapping table, the entry in its
  * remapped and its posted form, the table, and the capabilities of a unit. Use records for single entries. For scans of
- * a table use the fields of {@link Irte} on the words; they allocate nothing.
+ * a table use the fields of {@link io.kvmirq.arch.vtd.Irte} on the words; they allocate nothing.
  *
- * <p>Everything but {@link RemappingTable} is immutable and safe for use by any number of threads.
+ * <p>Everything but {@link io.kvmirq.arch.vtd.RemappingTable} is immutable and safe for use by any number of threads.
  */
 @NullMarked
 package io.kvmirq.arch.vtd;

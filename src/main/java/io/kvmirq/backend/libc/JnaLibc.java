@@ -50,6 +50,7 @@ public final class JnaLibc extends ForeignLibc {
         return "JNA " + Native.VERSION;
     }
 
+    /** The functions that JNA links. */
     private static final class Functions implements LibcFunctions {
         @Override
         public native int open(long path, int flags, int mode);

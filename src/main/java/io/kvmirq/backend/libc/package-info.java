@@ -2,8 +2,9 @@
 /**
  * The bindings without C code of kvmirq: the structure layouts are in Java.
  *
- * <p>{@link io.kvmirq.uapi.Uapi} holds request numbers and layouts. {@link LibcBackend} encodes the primitives of the
- * interrupt path from it, over any {@link io.kvmirq.backend.Libc}: {@link JnaLibc}, {@link JnrLibc} and {@link FfmLibc}
+ * <p>{@link io.kvmirq.uapi.Uapi} holds request numbers and layouts. {@link io.kvmirq.backend.libc.LibcBackend} encodes
+ * the primitives of the interrupt path from it, over any {@link io.kvmirq.backend.Libc}: {@link
+ * io.kvmirq.backend.libc.JnaLibc}, {@link io.kvmirq.backend.libc.JnrLibc} and {@link io.kvmirq.backend.libc.FfmLibc}
  * call libc; the fake kernel answers without libc. On every binding, structures for raw calls (vCPU, memory, LAPIC) are
  * encoded from {@code Uapi} too.
  *

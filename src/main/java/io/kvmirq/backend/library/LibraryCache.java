@@ -275,6 +275,7 @@ public final class LibraryCache {
         return out;
     }
 
+    /** Loads a library from a file. */
     interface Loading {
         void load(Path copy);
     }

@@ -3,7 +3,8 @@
  * Finds the native libraries of kvmirq and of other bindings, unpacks them into a private directory and loads them. Not
  * exported: users name a binding, not a library.
  *
- * <p>{@link NativeLibrary} finds {@code libkvmirq.so}, and never loads a file that another user could write.
+ * <p>{@link io.kvmirq.backend.library.NativeLibrary} finds {@code libkvmirq.so}, and never loads a file that another
+ * user could write.
  */
 @NullMarked
 package io.kvmirq.backend.library;

@@ -133,6 +133,7 @@ public final class DecideCommand implements Command {
         }
     }
 
+    /** The question of a user. */
     private record Question(MsiMessage message, List<Vendor> vendors, PostingVm vm, int vcpus) {}
 
     @Override

@@ -31,7 +31,9 @@ import java.util.Optional;
 final class FormatLines {
     /** The member of a line to convert. The others, except {@code kind}, are ignored. */
     enum Direction {
+        /** From {@code words}. */
         DECODE("words"),
+        /** From {@code fields}. */
         ENCODE("fields");
 
         private final String source;

@@ -102,6 +102,7 @@ public final class Json {
         return with(to::writeEndObject);
     }
 
+    /** An array of objects. */
     public <T> Json objects(String name, Iterable<T> all, BiConsumer<Json, T> members) {
         return array(name, all, one -> {
             to.writeStartObject();
@@ -110,6 +111,7 @@ public final class Json {
         });
     }
 
+    /** One element of an array. */
     @FunctionalInterface
     private interface Element<T> {
         void write(T value) throws IOException;

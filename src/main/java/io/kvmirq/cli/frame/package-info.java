@@ -2,8 +2,8 @@
 /**
  * The frame of all commands: parses the command line, reports errors, and prints.
  *
- * <p>A new command implements {@link Command}, in the package of its family, and is named in {@code
- * io.kvmirq.cli.Main}.
+ * <p>A new command implements {@link io.kvmirq.cli.frame.Command}, in the package of its family, and is named in
+ * {@code io.kvmirq.cli.Main}.
  */
 @NullMarked
 package io.kvmirq.cli.frame;

@@ -25,8 +25,10 @@ record Race(
         String right,
         String columns,
         Supplier<List<Part>> parts) {
+    /** A part of a demonstration. */
     sealed interface Part {}
 
+    /** Lines of text. */
     record Text(String text) implements Part {}
 
     /** The last sentence. */

@@ -16,6 +16,7 @@ import java.util.Optional;
 
 /** Prints a tape, one line for each call. For one thread. */
 final class TapePrinter {
+    /** Opens a tape. */
     interface Opening {
         InputStream open() throws IOException;
     }

@@ -220,6 +220,7 @@ final class ArmVm extends VmInterrupts {
         return mapped;
     }
 
+    /** The interrupt of the host that is mapped to an SPI. */
     Optional<HostLine> mapped(int spi) {
         return Optional.ofNullable(mapped.get(spi));
     }

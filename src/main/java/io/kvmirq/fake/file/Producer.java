@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
-/** An interrupt of the host that a device raises by a message. At an eventfd it is the producer of irqbypass. */
+/**
+ * An interrupt of the host that a device raises by a message. At an eventfd it is the producer of irqbypass.
+ */
 public final class Producer {
     private final int number;
     private final IrqHardware.Entry entry;

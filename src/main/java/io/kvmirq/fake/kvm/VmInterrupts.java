@@ -53,6 +53,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
     /** @return the rule that refuses every route table; empty for none */
     protected abstract Optional<Answer> refusesRoutes();
 
+    /** Drives the targets of a GSI. */
     protected abstract void drive(int gsi, int source, boolean level);
 
     /**
@@ -126,6 +127,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
 
     // Registrations
 
+    /** Whether a GSI has a resampling irqfd. */
     protected final boolean isResampledGsi(int gsi) {
         return resamplers.containsKey(gsi);
     }

@@ -44,6 +44,7 @@ public abstract class PostingMachine implements IrqHardware {
         this.time = time;
     }
 
+    /** The hardware of a host. */
     public static IrqHardware of(Build build, FakeTime time) {
         return switch (build.hardware()) {
             case REMAPPING, GICV2, GICV3, GICV4 -> IrqHardware.TO_HOST;

@@ -29,6 +29,7 @@ public abstract class UnitEntry implements IrqHardware.Entry {
         return index;
     }
 
+    /** The entry as it is now. */
     public abstract View view();
 
     @Override

@@ -21,6 +21,7 @@ final class PciLine {
     private final int physicalId;
     private int drivers;
     private long count;
+    /** Whether a timer polls the line. */
     private boolean polled;
 
     /**

@@ -102,8 +102,10 @@ public abstract sealed class VfioDevice implements VfioLines permits VfioPci, Vf
         return gone;
     }
 
+    /** The device is gone. */
     void removed() {}
 
+    /** The bus in sysfs. */
     abstract String bus();
 
     /** Binds the device to an iommufd. Returns 0 or a negative errno. */
@@ -144,6 +146,7 @@ public abstract sealed class VfioDevice implements VfioLines permits VfioPci, Vf
         return files > 0;
     }
 
+    /** Opens a file of the device. */
     final void open() {
         files++;
         if (files == 1) {
@@ -198,5 +201,6 @@ public abstract sealed class VfioDevice implements VfioLines permits VfioPci, Vf
     /** Whether the bus driver attaches PASIDs. */
     abstract boolean hasPasid();
 
+    /** Whether VFIO_DEVICE_RESET works. */
     abstract boolean resets();
 }

@@ -84,6 +84,7 @@ public final class VfioPci extends VfioDevice {
         return config;
     }
 
+    /** The number of interrupts of an index. */
     int interrupts(int index) {
         return switch (index) {
             case UapiVfio.VFIO_PCI_INTX_IRQ_INDEX -> function.intx() ? 1 : 0;

@@ -40,7 +40,9 @@ import java.util.concurrent.TimeoutException;
  * <p>For one thread, once.
  */
 public final class Replay implements Closeable {
-    /** How a replay ended. */
+    /**
+     * How a replay ended.
+     */
     public sealed interface Outcome {
         /** Calls that answered as on the tape. */
         long calls();

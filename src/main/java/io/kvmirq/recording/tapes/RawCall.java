@@ -40,6 +40,7 @@ record RawCall(
         return new Naming(raw, files).call(number);
     }
 
+    /** The naming of one call. */
     private static final class Naming implements Masking.Holder {
         private static final ByteBuffer NONE = ByteBuffer.allocate(0);
 

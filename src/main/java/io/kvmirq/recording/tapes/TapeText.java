@@ -12,7 +12,10 @@ import java.nio.charset.StandardCharsets;
 import java.util.Optional;
 import java.util.StringJoiner;
 
-/** A tape as text, a line for each call: {@code vm#1 KVM_IRQFD fd=eventfd#3 gsi=24 = EBUSY}. For one thread. */
+/**
+ * A tape as text, a line for each call: {@code vm#1 KVM_IRQFD fd=eventfd#3 gsi=24 = EBUSY}. For one
+ * thread.
+ */
 public final class TapeText {
     /** Routes of one table that are listed. */
     public static final int ROUTE_LIMIT = 16;

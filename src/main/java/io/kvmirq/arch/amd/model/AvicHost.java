@@ -51,6 +51,7 @@ public final class AvicHost {
         host.handle(DOORBELL, this::rung);
     }
 
+    /** The host. */
     public Host host() {
         return host;
     }

@@ -26,6 +26,7 @@ import java.util.Optional;
  */
 public final class AvicVcpu {
     static final int VECTOR_WORDS = 4;
+
     static final int IRR = 0;
     static final int ISR = IRR + VECTOR_WORDS;
     /** KVM's copy of the entry, with GALogIntr: {@code avic_physical_id_entry}. */
@@ -87,6 +88,7 @@ public final class AvicVcpu {
         return list;
     }
 
+    /** The index in the VM. */
     public int index() {
         return index;
     }
@@ -285,6 +287,7 @@ public final class AvicVcpu {
         list.unlock();
     }
 
+    /** AVIC at the steps of the thread. */
     private final class Steps implements VcpuHooks {
         /** {@code avic_vcpu_load}. */
         @Override

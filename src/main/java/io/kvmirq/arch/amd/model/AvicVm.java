@@ -88,6 +88,7 @@ public final class AvicVm {
         return words;
     }
 
+    /** The host. */
     public AvicHost avic() {
         return avic;
     }

@@ -60,6 +60,7 @@ public class GaUnit {
     static final int UNMANAGED = 10;
 
     static final int ENTRY_WORDS = 11;
+
     private static final int LOW_BITS = 24;
     private static final int PAGE_BITS = 12;
 
@@ -104,6 +105,7 @@ public class GaUnit {
         this(avic, SharedWords.of(new long[words(setup)]), 0, setup, GaLogRing::new);
     }
 
+    /** Makes the GA log. */
     interface Logs {
         GaLogRing at(AvicHost avic, SharedWords words, int base, Setup setup);
     }

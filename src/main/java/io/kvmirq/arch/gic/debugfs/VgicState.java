@@ -13,8 +13,9 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * The state of a VM's VGIC as debugfs prints it, in {@code kvm/TID-FD/vgic-state}: TID is the thread that created the
- * VM, FD its descriptor. Reading that file makes the kernel take a lock that the VM's set-up also takes. Immutable.
+ * The state of a VM's VGIC as debugfs prints it, in {@code kvm/TID-FD/vgic-state}: TID is the
+ * thread that created the VM, FD its descriptor. Reading that file makes the kernel take
+ * a lock that the VM's set-up also takes. Immutable.
  *
  * <p>Source: arch/arm64/kvm/vgic/vgic-debug.c, {@code print_dist_state()} and {@code print_irq_state()}.
  *

@@ -234,6 +234,7 @@ public final class Its {
 
     /** The fate of a message. */
     public enum Outcome {
+        /** The LPI is pending. */
         PENDING,
         /** The event is not mapped: the guest has blocked the message. */
         UNMAPPED,

@@ -23,6 +23,7 @@ public final class Lpis {
 
     private static final int PROPERTY_ENABLED = 1;
     private static final int PROPERTY_PRIORITY = 0xfc;
+
     private static final OptionalInt NONE = OptionalInt.empty();
 
     private final IntFunction<OptionalInt> vcpus;
@@ -325,6 +326,7 @@ public final class Lpis {
         return Optional.ofNullable(lpis.get(id)).map(lpi -> lpi.vcpu).orElse(NONE);
     }
 
+    /** Whether an LPI exists and is pending. */
     public boolean isPending(int id) {
         Lpi lpi = lpis.get(id);
         return lpi != null && lpi.isPending(id);

@@ -41,12 +41,14 @@ public final class RegisterFields {
     /** PIDR2: a GICv3, by Arm. */
     public static final int PIDR2_GICV3 = 0x3b;
 
+    /** GICR_CTLR.EnableLPIs. */
     public static final BitField GICR_ENABLE_LPIS = new BitField("enablelpis", 0, 1);
     /** GICR_CTLR.CES: LPIs can be disabled again. KVM reads 1 since Linux 5.19. */
     public static final BitField GICR_CAN_DISABLE_LPIS = new BitField("ces", 1, 1);
     /** GICR_CTLR.IR: LPIs can be invalidated by register. KVM reads 1 since Linux 5.19. */
     public static final BitField GICR_INVALIDATES = new BitField("ir", 2, 1);
 
+    /** GICR_TYPER.PLPIS: there is an ITS. */
     public static final BitField GICR_TYPER_LPIS = new BitField("plpis", 0, 1);
     /** GICR_TYPER.Last: no redistributor follows in this region, and no region follows without a gap. */
     public static final BitField GICR_TYPER_LAST = new BitField("last", 4, 1);

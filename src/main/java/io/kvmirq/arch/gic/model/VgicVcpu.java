@@ -48,6 +48,7 @@ public final class VgicVcpu {
         return base + word;
     }
 
+    /** The index in the VM. */
     public int index() {
         return index;
     }
@@ -124,6 +125,7 @@ public final class VgicVcpu {
         }
     }
 
+    /** The VGIC at the steps of the thread. */
     private final class Steps implements VcpuHooks {
         @Override
         public void load(HostCpu here, Optional<HostCpu> last) {

@@ -102,10 +102,12 @@ public final class VgicVm {
         return Distributor.words(vcpus, shared) + vcpus * VgicVcpu.words(registers);
     }
 
+    /** The host. */
     public Host host() {
         return host;
     }
 
+    /** The distributor. */
     public Distributor distributor() {
         return distributor;
     }

@@ -17,6 +17,7 @@ import java.util.Optional;
  * drivers/irqchip/irq-gic-v4.c; {@code its_vpe_deschedule()} and {@code its_vpe_4_1_deschedule()} in irq-gic-v3-its.c.
  */
 public final class Vpe implements VcpuHooks {
+    /** The versions of the hardware. */
     public enum Version {
         /**
          * The doorbell is an LPI that KVM enables before the vPE leaves its redistributor, and that disables itself.
@@ -77,6 +78,7 @@ public final class Vpe implements VcpuHooks {
         return (vlpis + Long.SIZE - 1) / Long.SIZE;
     }
 
+    /** The version of the hardware. */
     public Version version() {
         return version;
     }

@@ -25,7 +25,9 @@ public class GuestLine {
     /** Whether that interrupt is mapped to the physical one. */
     static final int MAPPED = 4;
 
+    /** Whether the VM is gone. */
     static final int GONE = 5;
+
     static final int WORDS = 6;
 
     /** The source of interrupts whose EOI deactivates the physical interrupt. */

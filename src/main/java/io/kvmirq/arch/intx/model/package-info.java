@@ -3,9 +3,10 @@
  * Level-triggered interrupts of devices that VFIO gives to a guest: the line, the handler, and the guest's EOI. Not
  * exported: the model changes with any version.
  *
- * <p>An {@link IntxDevice} asserts a {@link PhysicalLine}, which any number of devices and up to 64 handlers share. A
- * handler of {@link VfioIntx} signals the guest. A {@link GuestLine} is the pin of the guest's interrupt controller. An
- * {@link IntxVcpu} takes its interrupt and ends it.
+ * <p>An {@link io.kvmirq.arch.intx.model.IntxDevice} asserts a {@link io.kvmirq.arch.intx.model.PhysicalLine}, which
+ * any number of devices and up to 64 handlers share. A handler of {@link io.kvmirq.arch.intx.model.VfioIntx} signals
+ * the guest. A {@link io.kvmirq.arch.intx.model.GuestLine} is the pin of the guest's interrupt controller. An {@link
+ * io.kvmirq.arch.intx.model.IntxVcpu} takes its interrupt and ends it.
  *
  * <p>The line stays asserted until the guest has served the device. So something has to keep the host quiet until then.
  * There are two ways:
@@ -22,8 +23,8 @@
  * before the resamplefd is signalled: a device that asserts again raises the source anew. An EOI opens the pin after
  * both, and looks at the sources then.
  *
- * <p>The fake kernel's x86 delivery is a model of its own: it shares {@link PinSources} and {@link Resampler} only. The
- * remote IRR of its IOAPIC is in the fake.
+ * <p>The fake kernel's x86 delivery is a model of its own: it shares {@link io.kvmirq.arch.intx.model.PinSources} and
+ * {@link io.kvmirq.arch.intx.model.Resampler} only. The remote IRR of its IOAPIC is in the fake.
  *
  * <p>The state is in {@link io.kvmirq.arch.SharedWords}, so that tests can play any order of accesses. All classes are
  * safe for use by any number of threads after set-up, except that only its own thread calls the methods of a vCPU that
