@@ -7,7 +7,7 @@ help: ## list the targets
 run: ## build, then watch interrupts reach a guest on this machine's KVM, or on the fake kernel without KVM
 	@scripts/run
 
-try: ## compile what changed and run tests at once: T="IrqfdTest Vfio*Contract CliIT.helpListsCommands", T=--rerun-failed; without T list them
+try: ## compile what changed and run the tests T at once; without T list them
 	@scripts/try $(T)
 
 test: ## run all tests that this machine can run; ends with a table of what ran on which kernel

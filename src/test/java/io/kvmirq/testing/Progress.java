@@ -4,9 +4,11 @@ package io.kvmirq.testing;
 import java.io.PrintStream;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
 import org.junit.platform.engine.TestExecutionResult;
 import org.junit.platform.launcher.TestExecutionListener;
 import org.junit.platform.launcher.TestIdentifier;
+import org.junit.platform.launcher.TestPlan;
 
 /**
  * Prints how far the tests are: a line for each class with its seconds, and each failure at once. When no test starts or
@@ -33,6 +35,7 @@ final class Progress implements TestExecutionListener {
     private int skipped;
     private int ran;
     private boolean anyFailed;
+    private @Nullable TestPlan plan;
 
     Progress(PrintStream out, int seconds) {
         this.out = out;
@@ -77,7 +80,7 @@ final class Progress implements TestExecutionListener {
             TimeUnit.NANOSECONDS.timedWait(this, Math.min(running ? left : limit, BEAT));
             if (running && System.nanoTime() - spoken >= BEAT) {
                 spoken = System.nanoTime();
-                out.println("    at " + current);
+                out.println("   still at " + current);
             }
         }
     }
@@ -122,6 +125,11 @@ final class Progress implements TestExecutionListener {
     }
 
     @Override
+    public void testPlanExecutionStarted(TestPlan started) {
+        plan = started;
+    }
+
+    @Override
     public void executionStarted(TestIdentifier test) {
         advance(SummaryListener.name(test), true);
     }
@@ -150,7 +158,9 @@ final class Progress implements TestExecutionListener {
                 failed++;
                 ran++;
                 anyFailed = true;
-                out.println("FAILED " + SummaryListener.name(test) + " " + test.getDisplayName());
+                String world = SummaryListener.world(plan, test);
+                out.println("FAILED " + SummaryListener.name(test) + " " + test.getDisplayName()
+                        + (world.isEmpty() ? "" : " on " + world));
                 result.getThrowable().ifPresent(this::print);
             }
         }

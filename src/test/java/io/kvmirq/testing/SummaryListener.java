@@ -71,7 +71,7 @@ public final class SummaryListener implements TestExecutionListener {
     }
 
     private void row(TestIdentifier test, TestRow.Status status, String reason) {
-        String world = world(test);
+        String world = world(plan, test);
         String kernel =
                 world.startsWith("fake") ? "fake" : world.isEmpty() && !onRealKvm(test) ? "none" : TestRow.REAL_KVM;
         String jdk = System.getProperty("java.specification.version");
@@ -106,12 +106,14 @@ public final class SummaryListener implements TestExecutionListener {
     }
 
     /** Through what a contract test asks the kernel: the name of its class's invocation; empty for other tests. */
-    private String world(TestIdentifier test) {
+    static String world(@Nullable TestPlan plan, TestIdentifier test) {
         boolean invocation = test.getUniqueIdObject().getLastSegment().getType().equals("class-template-invocation");
         if (invocation) {
             return test.getDisplayName().replaceAll("^\\[\\d+] ", "");
         }
-        return plan == null ? "" : plan.getParent(test).map(this::world).orElse("");
+        return plan == null
+                ? ""
+                : plan.getParent(test).map(parent -> world(plan, parent)).orElse("");
     }
 
     private boolean onRealKvm(TestIdentifier test) {

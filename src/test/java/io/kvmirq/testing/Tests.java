@@ -59,6 +59,8 @@ final class Tests {
         }
         List<Selected> selected = select(names, all());
         if (list) {
+            out.println(selected.size() + " classes; make try T=IrqfdTest runs one, T='Vfio*Contract' several,"
+                    + " T=IrqfdTest.METHOD a method");
             selected.forEach(test -> out.println(test.name()));
         }
         for (String name : names) {
