@@ -54,22 +54,27 @@ final class Tests {
         List<String> names = new ArrayList<>(List.of(arguments));
         boolean list = names.remove("--list");
         @Nullable String queue = System.getProperty("kvmirq.test.queue");
-        if (queue != null && Files.exists(Path.of(queue, "order"))) {
-            names.addAll(Files.readAllLines(Path.of(queue, "order")));
+        if (queue != null) {
+            // Names of classes, each of which exists.
+            List<Selected> order = Files.readAllLines(Path.of(queue, "order")).stream()
+                    .map(type -> new Selected(type, ""))
+                    .toList();
+            System.exit(run(order, queue, out) ? 0 : FAILED);
         }
-        List<Selected> selected = select(names, all());
+        List<String> all = all();
+        List<Selected> selected = select(names, all);
         if (list) {
             out.println(selected.size() + " classes; make try T=IrqfdTest runs one, T='Vfio*Contract' several,"
                     + " T=IrqfdTest.METHOD a method");
             selected.forEach(test -> out.println(test.name()));
         }
         for (String name : names) {
-            if (select(List.of(name), all()).isEmpty()) {
+            if (select(List.of(name), all).isEmpty()) {
                 out.println("no test class or method is named '" + name + "'; without a name all classes are listed");
                 System.exit(NO_SUCH_TEST);
             }
         }
-        System.exit(list || run(selected, queue, out) ? 0 : FAILED);
+        System.exit(list || run(selected, null, out) ? 0 : FAILED);
     }
 
     /**
