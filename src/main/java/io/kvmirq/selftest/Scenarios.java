@@ -17,6 +17,7 @@ import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
 
 /** Runs each {@link Scenario}. For one thread; each method runs once. */
@@ -25,6 +26,7 @@ final class Scenarios {
     private static final InterruptVector OTHER_VECTOR = new InterruptVector(0x32);
     static final int MANY = 64;
     private static final int FIRST_OF_MANY = 0x40;
+    private static final long POLL_NANOS = 20_000;
     static final int SIGNALS_WHILE_MASKED = 3;
     /** The minimum number of route changes, even if {@code count} is smaller. */
     static final int CHANGES = 10;
@@ -290,7 +292,7 @@ final class Scenarios {
             if (System.nanoTime() - start > Device.PATIENCE.toNanos()) {
                 return false;
             }
-            Thread.onSpinWait();
+            LockSupport.parkNanos(POLL_NANOS);
         }
         return true;
     }

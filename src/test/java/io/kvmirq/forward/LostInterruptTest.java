@@ -14,7 +14,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** No interrupt is lost while it is held back, sent elsewhere, ended and taken over; and the orders that lose some. */
-@Tag("long")
+@Tag("search")
 class LostInterruptTest {
     private static final int MESSAGES = 5_000;
 

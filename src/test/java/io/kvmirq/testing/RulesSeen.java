@@ -3,19 +3,26 @@ package io.kvmirq.testing;
 
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.Answers;
+import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.Grade;
+import io.kvmirq.explain.KernelCall;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Refusals;
+import io.kvmirq.uapi.UapiTable;
 import java.util.HashSet;
-import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
-/** The fake kernel's rules that tests leaned on which ask a real kernel the same. Thread-safe. */
+/**
+ * The fake kernel's rules that tests leaned on which ask a real kernel the same. A refusal that {@code kvmirq errno} does
+ * not explain fails the test that met it. Thread-safe.
+ */
 public final class RulesSeen {
     private static final Set<Answer> SEEN = new HashSet<>();
 
-    private static final Set<Refusals.Refused> REFUSALS = new LinkedHashSet<>();
+    private static final Set<Refusals.Refused> EXPLAINED = new HashSet<>();
 
     private RulesSeen() {}
 
@@ -33,12 +40,37 @@ public final class RulesSeen {
 
     /** Of a fake that was asked what no kernel of this run answers: its refusals are explained all the same. */
     public static synchronized void addRefusals(FakeKernel fake) {
-        Refusals.of(fake).forEach(REFUSALS::add);
+        Refusals.of(fake).filter(EXPLAINED::add).forEach(RulesSeen::requireExplained);
     }
 
-    /** The calls that rules have refused. */
-    public static synchronized Set<Refusals.Refused> refusals() {
-        return Set.copyOf(REFUSALS);
+    /** The explainer names the rule that refused, whether or not the facts are given. */
+    private static void requireExplained(Refusals.Refused refused) {
+        Set<Fact> facts = refused.facts().stream()
+                .map(label -> Fact.of(label).orElseThrow())
+                .collect(Collectors.toSet());
+        for (Set<Fact> known : List.of(Set.<Fact>of(), facts)) {
+            if (calls(refused).stream()
+                    .flatMap(call -> Answers.of(call, refused.rule().errno(), known).stream())
+                    .noneMatch(cause -> explains(cause, refused.rule()))) {
+                throw new AssertionError("not explained by its rule, with the facts " + known + ": " + refused);
+            }
+        }
+    }
+
+    private static boolean explains(Answer cause, Answer rule) {
+        return cause == rule
+                || cause.row().others().contains(rule.row())
+                || rule.row().others().contains(cause.row());
+    }
+
+    /** Several: one number is a request to a VFIO device, and another one to a container. */
+    private static List<KernelCall> calls(Refusals.Refused refused) {
+        Stream<String> names = refused.request() == 0
+                ? Stream.of(refused.call())
+                : UapiTable.find(refused.request()).stream().map(UapiTable.Request::name);
+        List<KernelCall> calls =
+                names.flatMap(name -> KernelCall.of(name).stream()).toList();
+        return calls.isEmpty() ? List.of(KernelCall.ANY_IOCTL) : calls;
     }
 
     /** A row for each rule. Empty where no test has asked the fake anything. */

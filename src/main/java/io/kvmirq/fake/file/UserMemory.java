@@ -16,30 +16,39 @@ public final class UserMemory {
     private static final long FIRST = 0x7000_0000_0000L;
     private static final long PAGE = 4096;
 
+    private static final int CAPACITY = 16;
+
     private long next = FIRST;
     private int count;
-    private long[] bases = new long[16];
-    private @Nullable Region[] regions = new Region[16];
+    private long[] bases = new long[CAPACITY];
+    private @Nullable Region[] regions = new Region[CAPACITY];
+    /** Finds a buffer by its identity: the place of its region and 1, from the hash on up to a 0. */
+    private int[] places = new int[2 * CAPACITY];
 
     /** A caller's buffer, referenced weakly, or a mapping, referenced strongly. */
-    private static final class Region {
-        private final WeakReference<ByteBuffer> buffer;
+    private static final class Region extends WeakReference<ByteBuffer> {
+        private final int hash;
         private final @Nullable ByteBuffer kept;
 
         Region(ByteBuffer buffer, boolean keep) {
-            this.buffer = new WeakReference<>(buffer);
+            super(buffer);
+            hash = System.identityHashCode(buffer);
             this.kept = keep ? buffer : null;
         }
     }
 
     @SuppressWarnings("ReferenceEquality") // the same memory, not the same bytes
     public long addressOf(ByteBuffer buffer) {
-        for (int i = 0; i < count; i++) {
-            if (regions[i].buffer.get() == buffer) {
-                return bases[i];
+        for (int i = slot(System.identityHashCode(buffer)); places[i] != 0; i = slot(i + 1)) {
+            if (regions[places[i] - 1].get() == buffer) {
+                return bases[places[i] - 1];
             }
         }
         return add(buffer, false);
+    }
+
+    private int slot(int hash) {
+        return hash & places.length - 1;
     }
 
     public long map(ByteBuffer memory) {
@@ -47,31 +56,48 @@ public final class UserMemory {
     }
 
     private long add(ByteBuffer buffer, boolean keep) {
-        purge();
         if (count == bases.length) {
-            bases = Arrays.copyOf(bases, 2 * count);
-            regions = Arrays.copyOf(regions, 2 * count);
+            purge();
         }
         long base = next;
         bases[count] = base;
-        regions[count] = new Region(buffer, keep);
+        Region region = new Region(buffer, keep);
+        regions[count] = region;
         count++;
+        index(region, count);
         // At least one unmapped page separates two regions, so that an overrun of one fails with EFAULT.
         next += (buffer.capacity() / PAGE + 2) * PAGE;
         return base;
     }
 
+    private void index(Region region, int place) {
+        int i = slot(region.hash);
+        while (places[i] != 0) {
+            i = slot(i + 1);
+        }
+        places[i] = place;
+    }
+
+    /** Forgets collected buffers; doubles the room where more than half are left. */
     private void purge() {
-        int to = 0;
+        int left = 0;
         for (int i = 0; i < count; i++) {
-            if (regions[i].buffer.get() != null) {
-                bases[to] = bases[i];
-                regions[to] = regions[i];
-                to++;
+            if (regions[i].get() != null) {
+                bases[left] = bases[i];
+                regions[left] = regions[i];
+                left++;
             }
         }
-        Arrays.fill(regions, to, count, null);
-        count = to;
+        Arrays.fill(regions, left, count, null);
+        count = left;
+        if (left > bases.length / 2) {
+            bases = Arrays.copyOf(bases, 2 * bases.length);
+            regions = Arrays.copyOf(regions, bases.length);
+        }
+        places = new int[2 * bases.length];
+        for (int i = 0; i < left; i++) {
+            index(regions[i], i + 1);
+        }
     }
 
     /** Unmaps a whole mapping. Does nothing if the address is not in a mapping. */
@@ -84,10 +110,8 @@ public final class UserMemory {
         if (bases[at] != address || mapped.capacity() != length) {
             throw new NotModelledException("unmapping a part of what was mapped");
         }
-        System.arraycopy(bases, at + 1, bases, at, count - at - 1);
-        System.arraycopy(regions, at + 1, regions, at, count - at - 1);
-        count--;
-        regions[count] = null;
+        regions[at] = new Region(mapped, false);
+        regions[at].clear();
     }
 
     /** The memory that holds all {@code length} bytes at {@code address}, in native order; null if there is none. */
@@ -97,7 +121,7 @@ public final class UserMemory {
         if (found < 0) {
             return null;
         }
-        ByteBuffer buffer = regions[found].buffer.get();
+        ByteBuffer buffer = regions[found].get();
         if (buffer == null || address - bases[found] + length > buffer.capacity()) {
             return null;
         }

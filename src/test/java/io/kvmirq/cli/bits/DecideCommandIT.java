@@ -17,7 +17,7 @@ class DecideCommandIT {
         String[] all = new String[arguments.length + 1];
         all[0] = "decide";
         System.arraycopy(arguments, 0, all, 1, arguments.length);
-        return Cli.jvm().execute(all);
+        return Cli.run(all);
     }
 
     @Test
@@ -35,7 +35,7 @@ class DecideCommandIT {
                 .findFirst()
                 .orElseThrow()
                 .replaceAll(".*(irte.vtd.posted \\S+ \\S+).*", "$1");
-        Cli.Ended decoded = Cli.jvm().execute(("decode " + words).split(" ")).exited(0);
+        Cli.Ended decoded = Cli.run(("decode " + words).split(" ")).exited(0);
         assertThat(decoded.out()).contains("0x41").doesNotContain("violation:");
     }
 
