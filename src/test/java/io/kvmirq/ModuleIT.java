@@ -10,7 +10,6 @@ import io.kvmirq.testing.Program;
 import io.kvmirq.testing.RealKvm;
 import java.io.File;
 import java.io.IOException;
-import java.net.URISyntaxException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -19,6 +18,7 @@ import java.util.List;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -28,7 +28,7 @@ import picocli.CommandLine;
 /** The library as the module {@code io.kvmirq}, on each JDK that this machine has. */
 class ModuleIT {
     private static final String MODULE = "module user { requires io.kvmirq; }";
-    private static final String ON_THE_FAKE = """
+    private static final String MAIN = """
             package user;
             import io.kvmirq.fake.FakeKernel;
             import io.kvmirq.fake.Profile;
@@ -36,27 +36,33 @@ class ModuleIT {
             import io.kvmirq.kvm.Vm;
             public class Main {
                 public static void main(String[] arguments) {
-                    FakeKernel fake = new FakeKernel(Profile.of("6.18"));
-                    try (Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE); Vm vm = Vm.create(kernel)) {
+                    try (Kernel kernel = kernel(arguments[0]); Vm vm = Vm.create(kernel)) {
                         vm.createIrqchip();
                         System.out.println("made in " + Main.class.getModule());
                     }
                 }
-            }
-            """;
-    private static final String ON_KVM = """
-            package user;
-            import io.kvmirq.kernel.Kernel;
-            import io.kvmirq.kvm.Vm;
-            public class Main {
-                public static void main(String[] arguments) {
-                    try (Kernel kernel = Kernel.open("jni"); Vm vm = Vm.create(kernel)) {
-                        vm.createIrqchip();
-                        System.out.println("made in " + Main.class.getModule());
-                    }
+
+                private static Kernel kernel(String backend) {
+                    return backend.equals("fake")
+                            ? Kernel.over(new FakeKernel(Profile.of("6.18")).backend(), Kernel.DEVICE)
+                            : Kernel.open(backend);
                 }
             }
             """;
+
+    @TempDir
+    static Path modules;
+
+    /** The user's module in the class files of each JDK, by the name of its directory. */
+    @BeforeAll
+    static void compile() throws Exception {
+        for (Path jdk : jdks()) {
+            Process javac = javac(jdk, Files.createDirectory(modules.resolve(jdk.getFileName())), MAIN);
+            String said = new String(javac.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+            assertThat(javac.waitFor()).as(said).isZero();
+            assertThat(said).isEmpty();
+        }
+    }
 
     @TempDir
     Path directory;
@@ -78,9 +84,8 @@ class ModuleIT {
         }
     }
 
-    private static String pathOf(Class<?> type) throws URISyntaxException {
-        return Path.of(type.getProtectionDomain().getCodeSource().getLocation().toURI())
-                .toString();
+    private static String pathOf(Class<?> type) {
+        return type.getProtectionDomain().getCodeSource().getLocation().getPath();
     }
 
     @ParameterizedTest
@@ -116,16 +121,14 @@ class ModuleIT {
     @ParameterizedTest
     @MethodSource("jdks")
     void aModuleWorksOnTheFake(Path jdk) throws Exception {
-        compile(jdk, ON_THE_FAKE);
-        assertThat(run(jdk)).isEqualTo("made in module user\n");
+        assertThat(Program.output(user(jdk, "fake"))).isEqualTo("made in module user\n");
     }
 
     @ParameterizedTest
     @MethodSource("jdks")
     @RealKvm(fullIrqchip = true)
     void aModuleWorksOnKvm(Path jdk) throws Exception {
-        compile(jdk, ON_KVM);
-        assertThat(run(jdk)).isEqualTo("made in module user\n");
+        assertThat(Program.output(user(jdk, "jni"))).isEqualTo("made in module user\n");
     }
 
     @ParameterizedTest
@@ -133,16 +136,10 @@ class ModuleIT {
     void deniedNativeAccessNamesTheModule(String backend) throws Exception {
         Path jdk = jdks().get(jdks().size() - 1);
         assumeTrue(Runtime.Version.parse(version(jdk)).feature() >= 24, "needs Java 24, which can deny native access");
-        compile(jdk, ON_KVM.replace("\"jni\"", '"' + backend + '"'));
-        Process java = new ProcessBuilder(
-                        jdk.resolve("bin/java").toString(),
-                        "--module-path",
-                        library() + File.pathSeparator + directory.resolve("classes"),
-                        "--illegal-native-access=deny",
-                        "-m",
-                        "user/user.Main")
-                .redirectErrorStream(true)
-                .start();
+        List<String> command = user(jdk, backend);
+        command.add(1, "--illegal-native-access=deny");
+        command.removeIf(option -> option.startsWith("--enable-native-access"));
+        Process java = new ProcessBuilder(command).redirectErrorStream(true).start();
         assertThat(new String(java.getInputStream().readAllBytes(), StandardCharsets.UTF_8))
                 .contains("backend " + backend + " cannot be used: native access is denied: start Java with"
                         + " --enable-native-access=io.kvmirq\n");
@@ -152,32 +149,29 @@ class ModuleIT {
     @ParameterizedTest
     @MethodSource("jdks")
     void whatIsNotForUsersIsNotVisible(Path jdk) throws Exception {
-        for (String hidden : List.of(
-                "uapi.Uapi",
-                "backend.jni.JniBackend",
-                "backend.library.NativeLibrary",
-                "backend.libc.LibcBackend",
-                "cli.Main")) {
-            Process javac =
-                    javac(jdk, "package user; class Main { Class<?> hidden = io.kvmirq." + hidden + ".class; }");
-            String said = new String(javac.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-            assertThat(javac.waitFor()).as(hidden).isNotZero();
-            assertThat(said).contains("does not export it");
-        }
-    }
-
-    private void compile(Path jdk, String source) throws Exception {
-        Process javac = javac(jdk, source);
+        List<String> hidden = List.of(
+                "io.kvmirq.uapi",
+                "io.kvmirq.backend.jni",
+                "io.kvmirq.backend.library",
+                "io.kvmirq.backend.libc",
+                "io.kvmirq.cli");
+        Process javac = javac(
+                jdk,
+                directory,
+                "package user; class Main { io.kvmirq.uapi.Uapi a; io.kvmirq.backend.jni.JniBackend b;"
+                        + " io.kvmirq.backend.library.NativeLibrary c; io.kvmirq.backend.libc.LibcBackend d;"
+                        + " io.kvmirq.cli.Main e; }");
         String said = new String(javac.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-        assertThat(javac.waitFor()).as(said).isZero();
-        assertThat(said).isEmpty();
+        assertThat(javac.waitFor()).isNotZero();
+        assertThat(hidden).allSatisfy(name -> assertThat(said)
+                .contains("package " + name + " is not visible")
+                .contains(name + " is declared in module io.kvmirq, which does not export it"));
     }
 
-    private Process javac(Path jdk, String source) throws Exception {
-        Path main = Files.createDirectories(directory.resolve("source/user")).resolve("Main.java");
-        Files.writeString(main, source);
-        Path module = directory.resolve("source/module-info.java");
-        Files.writeString(module, MODULE);
+    /** Compiles a user's module; its classes are below the directory. */
+    private static Process javac(Path jdk, Path directory, String source) throws IOException {
+        Path module = Files.writeString(directory.resolve("module-info.java"), MODULE);
+        Path main = Files.writeString(directory.resolve("Main.java"), source);
         return new ProcessBuilder(
                         jdk.resolve("bin/javac").toString(),
                         "--module-path",
@@ -190,16 +184,19 @@ class ModuleIT {
                 .start();
     }
 
-    private String run(Path jdk) throws Exception {
+    /** The command that runs the user's module over a backend. */
+    private static List<String> user(Path jdk, String backend) throws IOException {
         List<String> command = new ArrayList<>(List.of(
                 jdk.resolve("bin/java").toString(),
                 "--module-path",
-                library() + File.pathSeparator + directory.resolve("classes")));
+                library()
+                        + File.pathSeparator
+                        + modules.resolve(jdk.getFileName()).resolve("classes")));
         if (hasNativeAccess(jdk)) {
             command.add("--enable-native-access=io.kvmirq");
         }
-        command.addAll(List.of("-m", "user/user.Main"));
-        return Program.output(command);
+        command.addAll(List.of("-m", "user/user.Main", backend));
+        return command;
     }
 
     /** Java 17 knows the option only together with an incubator module, and warns. */

@@ -57,7 +57,15 @@ class HandshakeTest {
 
     private String opened(String... places) throws IOException, InterruptedException {
         String home = System.getProperty("java.home");
-        Program.output(List.of("make", "-s", "-C", temporary.toString(), "CFLAGS=-O0", "JAVA_HOME=" + home));
+        Program.output(List.of(
+                "make",
+                "-s",
+                "-C",
+                temporary.toString(),
+                "CFLAGS=-O0",
+                "WHOLE=",
+                "JAVA_HOME=" + home,
+                "build/libkvmirq.so"));
         List<String> command =
                 new ArrayList<>(List.of(Path.of(home, "bin/java").toString(), "--enable-native-access=ALL-UNNAMED"));
         command.addAll(List.of(places));

@@ -44,9 +44,14 @@ public final class Cli {
      * environment, start-up and installed layout.
      */
     public static Ended run(String... arguments) {
+        return run(Terminal.DEFAULT_COLUMNS, arguments);
+    }
+
+    /** As {@link #run(String...)}, with help of that many columns. */
+    static Ended run(int columns, String... arguments) {
         ByteArrayOutputStream out = new ByteArrayOutputStream();
         ByteArrayOutputStream err = new ByteArrayOutputStream();
-        Terminal terminal = new Terminal(utf8(out), utf8(err), false, Terminal.DEFAULT_COLUMNS, 0);
+        Terminal terminal = new Terminal(utf8(out), utf8(err), false, columns, 0);
         int code = Main.run(arguments, terminal);
         return new Ended(code, out.toString(StandardCharsets.UTF_8), err.toString(StandardCharsets.UTF_8));
     }
@@ -86,6 +91,8 @@ public final class Cli {
         Cli cli = new Cli();
         cli.before.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
         cli.before.add("--enable-native-access=ALL-UNNAMED");
+        // Such a JVM is short.
+        cli.before.addAll(List.of("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"));
         cli.before.addAll(List.of(options));
         return cli;
     }

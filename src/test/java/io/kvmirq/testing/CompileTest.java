@@ -9,6 +9,8 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -17,6 +19,23 @@ class CompileTest {
     @TempDir
     @SuppressWarnings("NullAway.Init")
     private Path tree;
+
+    @TempDir
+    @SuppressWarnings("NullAway.Init")
+    private static Path compiled;
+
+    /** Both units, compiled, of which each test has a copy. */
+    @BeforeAll
+    static void compileBoth() throws IOException, InterruptedException {
+        CompileTest test = new CompileTest();
+        test.tree = compiled;
+        test.start();
+    }
+
+    @BeforeEach
+    void copy() throws IOException, InterruptedException {
+        Program.output(List.of("cp", "-a", compiled + "/.", tree.toString()));
+    }
 
     private void write(String unit, String type, String body) throws IOException {
         Path file = tree.resolve(unit + "/io/kvmirq/" + type + ".java");
@@ -34,6 +53,7 @@ class CompileTest {
         }
         Process process = new ProcessBuilder(
                         newest.resolve("bin/java").toString(),
+                        "-XX:TieredStopAtLevel=1",
                         "-cp",
                         tool + ":" + System.getProperty("java.class.path"),
                         "Compile",
@@ -77,7 +97,6 @@ class CompileTest {
 
     @Test
     void onlyADeclarationReachesOthers() throws Exception {
-        start();
         write("a", "Other", "/** {@link Sub}. */ public class Other { int code() { return 2; } }");
         assertThat(compile()).isEqualTo("1 of 5 of a");
         write(
@@ -96,7 +115,6 @@ class CompileTest {
 
     @Test
     void failureThatIsTakenBackIsCompiledAgain() throws Exception {
-        start();
         write("a", "Fourth", "public class Fourth { int broken }");
         assertThat(compile()).isEqualTo("failed");
         write("a", "Fourth", "public class Fourth {}");
@@ -106,7 +124,6 @@ class CompileTest {
 
     @Test
     void removedTypeIsMissedWhereverItIsNamed() throws Exception {
-        start();
         Files.delete(tree.resolve("a/io/kvmirq/Sub.java"));
         assertThat(compile()).isEqualTo("failed");
         assertThat(tree.resolve("out/a/io/kvmirq/Sub.class")).doesNotExist();
