@@ -2,26 +2,22 @@
 package io.kvmirq.selftest;
 
 import io.kvmirq.kernel.EventFd;
-import java.time.Duration;
 
 /**
  * Imitates a device: it signals one eventfd to raise an interrupt and reads the guest's answer from another eventfd. It
  * counts both. For one thread. {@link #roundTrip} allocates nothing.
  */
 final class Device {
-    /** The time after which an interrupt counts as lost. */
-    static final Duration PATIENCE = Duration.ofSeconds(5);
-
-    private static final long PATIENCE_NANOS = PATIENCE.toNanos();
-
     private final EventFd interrupt;
     private final EventFd answer;
+    private final long patienceNanos;
     private long sent;
     private long answered;
 
-    Device(EventFd interrupt, EventFd answer) {
+    Device(EventFd interrupt, EventFd answer, Patience patience) {
         this.interrupt = interrupt;
         this.answer = answer;
+        patienceNanos = patience.time().toNanos();
     }
 
     /** Raises the interrupt and does not wait for the answer. */
@@ -32,7 +28,7 @@ final class Device {
 
     /** @return whether the guest answered */
     boolean awaitAnswer() {
-        if (!answer.await(PATIENCE_NANOS)) {
+        if (!answer.await(patienceNanos)) {
             return false;
         }
         answered += answer.drain();

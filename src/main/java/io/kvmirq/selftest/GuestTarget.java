@@ -93,14 +93,14 @@ final class GuestTarget extends ForwardTarget {
         int before = guest.handled(vector);
         trigger.run();
         long start = System.nanoTime();
-        long left = Device.PATIENCE.toNanos();
+        long left = Patience.USUAL.time().toNanos();
         do {
             if (left <= 0 || !answer.await(left)) {
                 break;
             }
             answer.drain();
             guest.requireAlive();
-            left = Device.PATIENCE.toNanos() - (System.nanoTime() - start);
+            left = Patience.USUAL.time().toNanos() - (System.nanoTime() - start);
         } while (guest.handled(vector) == before && !stopped);
         guest.requireAlive();
         return (long) guest.handled(vector) - before;

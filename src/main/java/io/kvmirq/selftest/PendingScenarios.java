@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.selftest;
 
-import static io.kvmirq.selftest.Scenarios.eventually;
 import static io.kvmirq.selftest.Scenarios.require;
 
 import io.kvmirq.Errno;
@@ -53,13 +52,16 @@ final class PendingScenarios {
     private final Kernel kernel;
     private final int count;
     private final Journal journal;
+    private final Patience patience;
     private final Tally tally;
     private final BooleanSupplier stopped;
 
-    PendingScenarios(Kernel kernel, int count, Journal journal, Tally tally, BooleanSupplier stopped) {
+    PendingScenarios(
+            Kernel kernel, int count, Journal journal, Patience patience, Tally tally, BooleanSupplier stopped) {
         this.kernel = kernel;
         this.count = count;
         this.journal = journal;
+        this.patience = patience;
         this.tally = tally;
         this.stopped = stopped;
     }
@@ -101,8 +103,8 @@ final class PendingScenarios {
         return new Gsi(spi.pin());
     }
 
-    private static boolean isTaken(PendingState state, Spi spi) {
-        if (!eventually(() -> state.isLatched(spi))) {
+    private boolean isTaken(PendingState state, Spi spi) {
+        if (!patience.eventually(() -> state.isLatched(spi))) {
             return false;
         }
         state.clear(spi);
@@ -135,7 +137,7 @@ final class PendingScenarios {
                 Irqfd irqfd = vm.assignLevelIrqfd(interrupt, resample, gsi(ONE))) {
             journal.step(irqfd + " → " + ONE + ", level", "assigned");
             interrupt.signal();
-            boolean high = eventually(() -> state.isHigh(ONE));
+            boolean high = patience.eventually(() -> state.isHigh(ONE));
             require(!(vgic instanceof VgicV3 v3 && v3.isLatched(ONE)), "a level interrupt was latched");
             require(resample.drain() == 0, "the resamplefd was signalled before an EOI");
             journal.step("assert", answer(high, ": line high, resamplefd silent"));
@@ -146,7 +148,8 @@ final class PendingScenarios {
             journal.step("deassign the irqfd", "line low, resamplefd signalled");
             irqfd.unmask();
             interrupt.signal();
-            journal.step("assign and assert again", answer(eventually(() -> state.isHigh(ONE)), ": line high"));
+            journal.step(
+                    "assign and assert again", answer(patience.eventually(() -> state.isHigh(ONE)), ": line high"));
         }
         require(!state.isHigh(ONE), "the line stayed high after the end of its irqfd");
     }
@@ -168,7 +171,7 @@ final class PendingScenarios {
             interrupts.forEach(EventFd::signal);
             int seen = 0;
             for (Spi spi : spis) {
-                seen += eventually(() -> state.isLatched(spi)) ? 1 : 0;
+                seen += patience.eventually(() -> state.isLatched(spi)) ? 1 : 0;
             }
             tally.count(Scenarios.MANY, seen);
             journal.step("raise all " + Scenarios.MANY + " at once", seen + " of " + Scenarios.MANY + " seen pending");
@@ -216,7 +219,7 @@ final class PendingScenarios {
                     rerouter.requireHealthy();
                     interrupt.signal();
                     sent++;
-                    if (!eventually(() -> state.isLatched(ONE) || state.isLatched(OTHER))) {
+                    if (!patience.eventually(() -> state.isLatched(ONE) || state.isLatched(OTHER))) {
                         break;
                     }
                     boolean onFirst = state.isLatched(ONE);
@@ -264,7 +267,7 @@ final class PendingScenarios {
                 journal.step(irqfd + " → " + MESSAGE, "assigned");
                 require(!driver.isPending(LPI), "LPI " + LPI + " was pending before it was raised");
                 interrupt.signal();
-                boolean pending = eventually(() -> driver.isPending(LPI));
+                boolean pending = patience.eventually(() -> driver.isPending(LPI));
                 journal.step("signal the eventfd", answer(pending, ": LPI " + LPI + " in the pending table"));
             }
         }

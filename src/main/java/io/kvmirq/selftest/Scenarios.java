@@ -17,8 +17,6 @@ import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.locks.LockSupport;
-import java.util.function.BooleanSupplier;
 
 /** Runs each {@link Scenario}. For one thread; each method runs once. */
 final class Scenarios {
@@ -26,7 +24,6 @@ final class Scenarios {
     private static final InterruptVector OTHER_VECTOR = new InterruptVector(0x32);
     static final int MANY = 64;
     private static final int FIRST_OF_MANY = 0x40;
-    private static final long POLL_NANOS = 20_000;
     static final int SIGNALS_WHILE_MASKED = 3;
     /** The minimum number of route changes, even if {@code count} is smaller. */
     static final int CHANGES = 10;
@@ -38,13 +35,15 @@ final class Scenarios {
     private final Irqchip irqchip;
     private final int count;
     private final Journal journal;
+    private final Patience patience;
     private final Tally tally;
 
-    Scenarios(Kernel kernel, Irqchip irqchip, int count, Journal journal, Tally tally) {
+    Scenarios(Kernel kernel, Irqchip irqchip, int count, Journal journal, Patience patience, Tally tally) {
         this.kernel = kernel;
         this.irqchip = irqchip;
         this.count = count;
         this.journal = journal;
+        this.patience = patience;
         this.tally = tally;
     }
 
@@ -59,7 +58,7 @@ final class Scenarios {
             journal.step("ioeventfd port 0x80 → " + ioEventFd.event(), "assigned");
             boot(guest);
             guest.release();
-            flow(new Device(interrupt, answer));
+            flow(new Device(interrupt, answer, patience));
             requireHandled(guest, VECTOR, count);
         }
     }
@@ -98,7 +97,7 @@ final class Scenarios {
             journal.step(irqfd.toString(), "assigned");
             journal.step("ioeventfd port 0x80 → " + ioEventFd.event(), "assigned");
             boot(guest);
-            Device device = new Device(interrupt, answer);
+            Device device = new Device(interrupt, answer, patience);
             device.raise();
             requireHeldUntilEoi(vm, resample);
             guest.release();
@@ -115,7 +114,7 @@ final class Scenarios {
     }
 
     private void requireHeldUntilEoi(Vm vm, EventFd resample) {
-        require(eventually(() -> vm.ioapic().isRemoteIrrSet(LEVEL_PIN)), "no LAPIC took the interrupt");
+        require(patience.eventually(() -> vm.ioapic().isRemoteIrrSet(LEVEL_PIN)), "no LAPIC took the interrupt");
         require(vm.ioapic().isHigh(LEVEL_PIN), "the line is not high before the guest's EOI");
         require(resample.drain() == 0, "the resamplefd was signalled before the guest's EOI");
         journal.step("assert while the guest has interrupts off", "line high, Remote IRR set, resamplefd silent");
@@ -137,8 +136,8 @@ final class Scenarios {
         journal.step("assert again at each EOI, " + count + " times", "resamplefd signalled " + ended + " times");
     }
 
-    private static long awaitResample(EventFd resample) {
-        require(resample.await(Device.PATIENCE), "the guest's EOI did not signal the resamplefd");
+    private long awaitResample(EventFd resample) {
+        require(resample.await(patience.time()), "the guest's EOI did not signal the resamplefd");
         return resample.drain();
     }
 
@@ -165,7 +164,7 @@ final class Scenarios {
                                 IoAddress.port(
                                         GuestCode.PORT_ANSWER, 1, vectors.get(i).number()),
                                 answer));
-                devices.add(new Device(interrupt, answer));
+                devices.add(new Device(interrupt, answer, patience));
             }
             journal.step("64 irqfds, 64 ioeventfds on port 0x80 by value", "assigned");
             boot(guest);
@@ -196,7 +195,7 @@ final class Scenarios {
             journal.step("deassign the irqfd", "masked, the route stays");
             interrupt.signal(SIGNALS_WHILE_MASKED);
             journal.step("signal " + SIGNALS_WHILE_MASKED + " times", "kept in the eventfd");
-            Device device = new Device(interrupt, answer);
+            Device device = new Device(interrupt, answer, patience);
             irqfd.unmask();
             tally.count(1, device.awaitAnswer() ? device.answered() : 0);
             requireHandled(guest, VECTOR, 1);
@@ -235,7 +234,7 @@ final class Scenarios {
             journal.step(irqfd + ", ioeventfd → " + ioEventFd.event(), "assigned");
             boot(guest);
             guest.release();
-            Device device = new Device(interrupt, answer);
+            Device device = new Device(interrupt, answer, patience);
             RouteTable routes = guest.vm().routes();
             try (Rerouter rerouter = new Rerouter(
                     () -> routes.replace(gsi, MsiMessage.to(Guest.VCPU, OTHER_VECTOR)),
@@ -278,23 +277,11 @@ final class Scenarios {
                     journal.step(irqfd + " → " + MsiMessage.to(Guest.VCPU, VECTOR), "assigned");
                     require(!vcpu.isRequested(VECTOR), VECTOR + " was in the IRR before it was raised");
                     interrupt.signal();
-                    tally.count(1, eventually(() -> vcpu.isRequested(VECTOR)) ? 1 : 0);
+                    tally.count(1, patience.eventually(() -> vcpu.isRequested(VECTOR)) ? 1 : 0);
                     journal.step("signal the eventfd", VECTOR + " is set in the LAPIC's IRR");
                 }
             }
         }
-    }
-
-    /** Polls a condition until it holds or the time is over. A kernel worker may make it true without an event. */
-    static boolean eventually(BooleanSupplier holds) {
-        long start = System.nanoTime();
-        while (!holds.getAsBoolean()) {
-            if (System.nanoTime() - start > Device.PATIENCE.toNanos()) {
-                return false;
-            }
-            LockSupport.parkNanos(POLL_NANOS);
-        }
-        return true;
     }
 
     private void boot(Guest guest) {

@@ -20,11 +20,16 @@ public final class Selftest {
     private final Irqchip irqchip;
     private final int count;
     private final Journal journal;
+    private final Patience patience;
     private final AtomicReference<@Nullable Guest> running = new AtomicReference<>();
     private volatile boolean stopped;
 
     /** @param count the round trips of each scenario that repeats them, at least 1 */
     public Selftest(Kernel kernel, Irqchip irqchip, int count, Journal journal) {
+        this(kernel, irqchip, count, journal, Patience.USUAL);
+    }
+
+    Selftest(Kernel kernel, Irqchip irqchip, int count, Journal journal, Patience patience) {
         if (count < 1) {
             throw new IllegalArgumentException("count " + count + " is out of range: expected at least 1 round trip");
         }
@@ -32,6 +37,7 @@ public final class Selftest {
         this.irqchip = irqchip;
         this.count = count;
         this.journal = journal;
+        this.patience = patience;
     }
 
     /** Runs the scenarios in order. A failure does not end the run; only {@link #stop} does. */
@@ -58,9 +64,9 @@ public final class Selftest {
         Optional<String> failure = Optional.empty();
         Optional<String> skipped = Optional.empty();
         try {
-            Scenarios scenarios = new Scenarios(kernel, irqchip, count, journal, tally);
+            Scenarios scenarios = new Scenarios(kernel, irqchip, count, journal, patience, tally);
             if (!irqchip.runsGuest()) {
-                skipped = new PendingScenarios(kernel, count, journal, tally, () -> stopped).run(scenario);
+                skipped = new PendingScenarios(kernel, count, journal, patience, tally, () -> stopped).run(scenario);
             } else if (scenario == Scenario.GUESTLESS) {
                 scenarios.guestless();
             } else {

@@ -115,7 +115,7 @@ final class VgicTarget extends ForwardTarget {
     private long arrivals(BooleanSupplier pending, Runnable trigger) {
         Scenarios.require(!pending.getAsBoolean(), "it was pending before it was triggered");
         trigger.run();
-        return Scenarios.eventually(() -> stopped || pending.getAsBoolean()) && !stopped ? 1 : 0;
+        return Patience.USUAL.eventually(() -> stopped || pending.getAsBoolean()) && !stopped ? 1 : 0;
     }
 
     @Override

@@ -8,23 +8,25 @@ import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.recording.Faults;
+import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** The self-test of arm64, where interrupts are seen in the pending state of the VGIC. */
-@Tag("long")
 class PendingScenariosTest {
+    /** Enough for the fake, which loses what is lost at once. */
+    private static final Patience SHORT = new Patience(Duration.ofMillis(200));
+
     private final Heard journal = new Heard();
 
     private Result run(Faults faults, Irqchip irqchip, Scenario scenario) {
         FakeKernel fake = new FakeKernel(Profile.of("6.12,arm64"));
         try (Kernel kernel = Kernel.over(faults.over(fake.backend()), Kernel.DEVICE)) {
-            return new Selftest(kernel, irqchip, 20, journal)
+            return new Selftest(kernel, irqchip, 20, journal, SHORT)
                     .run(List.of(scenario))
                     .get(0);
         }

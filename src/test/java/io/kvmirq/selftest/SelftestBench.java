@@ -59,7 +59,7 @@ final class SelftestBench {
     private SelftestBench(PrintStream out, Guest guest, EventFd interrupt, EventFd answer, EventFd wake) {
         this.out = out;
         this.guest = guest;
-        this.device = new Device(interrupt, answer);
+        this.device = new Device(interrupt, answer, Patience.USUAL);
         this.interrupt = numberOf(interrupt);
         this.answer = numberOf(answer);
         this.wake = numberOf(wake);

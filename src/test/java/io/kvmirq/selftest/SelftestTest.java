@@ -17,6 +17,7 @@ import io.kvmirq.recording.Faults;
 import io.kvmirq.testing.Allocations;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
@@ -107,7 +108,7 @@ class SelftestTest {
                         .shorten("routesSet", 1, 0)
                         .over(Backends.ofThisMachine().open("jni")),
                 Kernel.DEVICE);
-        Result result = new Selftest(losing, Irqchip.FULL, 3, new Heard())
+        Result result = new Selftest(losing, Irqchip.FULL, 3, new Heard(), new Patience(Duration.ofMillis(500)))
                 .run(List.of(Scenario.GUESTLESS))
                 .get(0);
         assertThat(result.passed()).isFalse();
@@ -219,7 +220,7 @@ class SelftestTest {
                             guest.vm().assignIoEventFd(IoAddress.port(GuestCode.PORT_ANSWER, 1), answer)) {
                 guest.boot();
                 guest.release();
-                Device device = new Device(irqfd.event(), ioEventFd.event());
+                Device device = new Device(irqfd.event(), ioEventFd.event(), Patience.USUAL);
                 Tally tally = new Tally();
                 flow(device, tally, 5000);
                 assertThat(Allocations.leastOf(() -> flow(device, tally, 5000))).isLessThan(1000);
