@@ -9,7 +9,10 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
@@ -32,8 +35,13 @@ final class KernelIrtes {
     private static final int AMD_ENTRIES = 512;
     private static final int INTEL_ENTRIES = 1 << 16;
     private static final int SID = 0xffff;
+    private static final String AMD_MODE = "amd_iommu_guest_ir";
+    private static final String AMD_SEGMENTS = "amd_iommu_pci_seg_list";
+    private static final String INTEL_UNITS = "dmar_drhd_units";
+    private static final Set<String> SYMBOLS = Set.of(AMD_MODE, AMD_SEGMENTS, INTEL_UNITS);
 
     private final FileChannel memory;
+    private final Map<String, Long> symbols = symbols();
     private final List<Segment> segments = new ArrayList<>();
     private final boolean later;
 
@@ -83,19 +91,27 @@ final class KernelIrtes {
         return at(address, Long.BYTES).getLong(0);
     }
 
-    private static Optional<Long> symbol(String name) throws IOException {
+    private Optional<Long> symbol(String name) {
+        return Optional.ofNullable(symbols.get(name));
+    }
+
+    /** There are more than a hundred thousand. */
+    private static Map<String, Long> symbols() throws IOException {
         try (Stream<String> lines = Files.lines(Path.of("/proc/kallsyms"))) {
-            return lines.map(line -> line.split("\\s+", 4))
-                    .filter(parts -> parts[2].equals(name))
-                    .map(parts -> Long.parseUnsignedLong(parts[0], 16))
-                    .findFirst();
+            return lines.filter(line -> SYMBOLS.stream().anyMatch(line::endsWith))
+                    .map(line -> line.split(" ", 3))
+                    .filter(parts -> SYMBOLS.contains(parts[2]))
+                    .collect(Collectors.toMap(
+                            parts -> parts[2],
+                            parts -> Long.parseUnsignedLong(parts[0], 16),
+                            (first, second) -> first));
         }
     }
 
     /** Whether AMD's IOMMU is in guest mode: {@code AMD_IOMMU_GUEST_IR_VAPIC}. */
     boolean isVapic() throws IOException {
-        Optional<Long> mode = symbol("amd_iommu_guest_ir");
-        Optional<Long> list = symbol("amd_iommu_pci_seg_list");
+        Optional<Long> mode = symbol(AMD_MODE);
+        Optional<Long> list = symbol(AMD_SEGMENTS);
         boolean present = list.isPresent() && word(list.get()) != list.get();
         return present && mode.isPresent() && at(mode.get(), Integer.BYTES).getInt(0) == 2;
     }
@@ -103,7 +119,7 @@ final class KernelIrtes {
     /** The present entries of a device. */
     List<Entry> of(int requester) throws IOException {
         List<Entry> found = new ArrayList<>();
-        Optional<Long> amd = symbol("amd_iommu_pci_seg_list");
+        Optional<Long> amd = symbol(AMD_SEGMENTS);
         if (amd.isPresent()) {
             for (long seg = word(amd.get()); seg != amd.get() && seg != 0; seg = word(seg)) {
                 long table = word(word(seg + 0x38) + (long) requester * Long.BYTES);
@@ -112,7 +128,7 @@ final class KernelIrtes {
                 }
             }
         }
-        Optional<Long> intel = symbol("dmar_drhd_units");
+        Optional<Long> intel = symbol(INTEL_UNITS);
         if (intel.isPresent()) {
             for (long unit = word(intel.get()); unit != intel.get() && unit != 0; unit = word(unit)) {
                 long iommu = word(unit + (later ? 0x38 : 0x30));
