@@ -5,7 +5,8 @@ import java.util.List;
 
 /**
  * A run of bits in a structure. Bit n of the structure is bit n mod 64 of its 64-bit word n / 64, least significant bit
- * first. A field lies in one word. Values are unsigned. In a static final field it is as fast as a shift and a mask.
+ * first. A field lies in one word. Values are unsigned. In a static final field it is as fast as a shift and a mask. A
+ * parameter {@code word} is the word of index {@link #word()}.
  *
  * @param name the name in the kernel's definition
  * @param low the number of the lowest bit in the structure
@@ -76,20 +77,12 @@ public record BitField(String name, int low, int width, Description description)
         return max() << low;
     }
 
-    /**
-     * Reads the field.
-     *
-     * @param word the word of index {@link #word()}
-     */
+    /** Reads the field. */
     public long of(long word) {
         return word >>> low & max();
     }
 
-    /**
-     * Whether any bit of the field is set.
-     *
-     * @param word the word of index {@link #word()}
-     */
+    /** Whether any bit of the field is set. */
     public boolean isSet(long word) {
         return (word & mask()) != 0;
     }
@@ -115,7 +108,6 @@ public record BitField(String name, int low, int width, Description description)
     /**
      * Replaces the field in a word.
      *
-     * @param word the word of index {@link #word()}
      * @return the changed word
      * @throws IllegalArgumentException if the value does not fit
      */

@@ -36,7 +36,6 @@ public record Description(
         /**
          * Checks a value.
          *
-         * @param bits the whole structure, as returned by {@link Format#bits}
          * @return what is wrong; empty if the manual allows the value
          */
         Optional<String> fault(long value, long[] bits);

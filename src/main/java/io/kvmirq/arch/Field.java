@@ -5,7 +5,8 @@ import java.util.List;
 
 /**
  * One field of a structure: its name, its bits, and its {@link Description}. A {@link BitField} is one run of bits, a
- * {@link SplitField} is a number in two runs. Values are unsigned, up to 64 bits. Immutable.
+ * {@link SplitField} is a number in two runs. Values are unsigned, up to 64 bits. Immutable. A parameter {@code bits}
+ * is the whole structure, as returned by {@link Format#bits}.
  */
 public sealed interface Field permits BitField, SplitField {
     /** How a field takes part when a structure is written as named values and made from them. */
@@ -40,11 +41,7 @@ public sealed interface Field permits BitField, SplitField {
                 && !description().isComputed();
     }
 
-    /**
-     * The value in a structure.
-     *
-     * @param bits the whole structure, as returned by {@link Format#bits}
-     */
+    /** The value in a structure. */
     default long value(long[] bits) {
         long value = 0;
         int at = description().shift();
@@ -55,11 +52,7 @@ public sealed interface Field permits BitField, SplitField {
         return description().computed().applyAsLong(value);
     }
 
-    /**
-     * The meaning of the value, for people.
-     *
-     * @param bits the whole structure, as returned by {@link Format#bits}
-     */
+    /** The meaning of the value, for people. */
     default String meaning(long[] bits) {
         return description().meaning().of(value(bits), bits);
     }
@@ -67,7 +60,6 @@ public sealed interface Field permits BitField, SplitField {
     /**
      * Replaces the value in a structure.
      *
-     * @param bits the whole structure, as returned by {@link Format#bits}
      * @throws IllegalArgumentException if the value does not fit, or has low bits that the structure does not keep
      */
     default void put(long[] bits, long value) {

@@ -11,8 +11,6 @@ public interface Meaning {
     /**
      * The meaning of one value.
      *
-     * @param value of the field, unsigned
-     * @param bits the whole structure, as returned by {@link Format#bits}
      * @return a few words; empty if the value needs none
      */
     String of(long value, long[] bits);

@@ -6,9 +6,9 @@ import java.lang.invoke.VarHandle;
 
 /**
  * 64-bit words that threads, or a process and a device, share without a lock. All threads see all accesses in program
- * order, except that {@link #set} is a release store. A method that returns the old value is one locked
- * read-modify-write, also if it changes nothing. A word that does not exist is an IndexOutOfBoundsException. No method
- * allocates.
+ * order, except that {@link #set} is a release store. {@link #or}, {@link #and} and {@link #swap} return the old value;
+ * they and {@link #replace} are one locked read-modify-write, also if they change nothing. A word that does not exist
+ * is an IndexOutOfBoundsException. No method allocates.
  *
  * <p>Safe for use by any number of threads. Models in any package work on such words; a test extends this class to play
  * the accesses in any order.
@@ -31,25 +31,13 @@ public abstract class SharedWords {
     /** Writes a word. Release store: later reads may be reordered before it, unless a fence is between. */
     public abstract void set(int word, long value);
 
-    /**
-     * Sets the bits of {@code bits}.
-     *
-     * @return the old value
-     */
+    /** Sets the bits of {@code bits}. */
     public abstract long or(int word, long bits);
 
-    /**
-     * Clears the bits that are not in {@code bits}.
-     *
-     * @return the old value
-     */
+    /** Clears the bits that are not in {@code bits}. */
     public abstract long and(int word, long bits);
 
-    /**
-     * Writes a word.
-     *
-     * @return the old value
-     */
+    /** Writes a word. */
     public abstract long swap(int word, long value);
 
     /**

@@ -7,7 +7,8 @@ import java.util.OptionalInt;
 
 /**
  * A vCPU of a fake kernel on arm64. No code of a guest runs: the methods do what a guest does with its interrupts.
- * Thread-safe.
+ * Thread-safe. The thread and the vPE of the vCPU are modelled on a host with GICv4: the methods about them throw
+ * IllegalStateException on any other.
  */
 public final class FakeArmVcpu {
     private final FakeTime time;
@@ -67,7 +68,7 @@ public final class FakeArmVcpu {
     /**
      * The thread of the vCPU comes to a CPU of its own. The vCPU blocks no more, and its vPE is resident.
      *
-     * @throws IllegalStateException on a host without GICv4, or if the thread sleeps
+     * @throws IllegalStateException if the thread sleeps
      */
     public void load() {
         time.changing(guest::load);
@@ -76,7 +77,7 @@ public final class FakeArmVcpu {
     /**
      * The host takes the CPU away. The vPE is not resident, and no doorbell rings.
      *
-     * @throws IllegalStateException on a host without GICv4, or if the thread has no CPU
+     * @throws IllegalStateException if the thread has no CPU
      */
     public void preempt() {
         time.changing(guest::preempt);
@@ -86,26 +87,18 @@ public final class FakeArmVcpu {
      * The guest waits for an interrupt. The vPE is not resident, and a vLPI rings its doorbell, which ends the sleep.
      *
      * @return whether the thread sleeps; false if an interrupt is pending
-     * @throws IllegalStateException on a host without GICv4, or if the thread has no CPU
+     * @throws IllegalStateException if the thread has no CPU
      */
     public boolean block() {
         return time.changing(guest::block);
     }
 
-    /**
-     * Whether the thread sleeps.
-     *
-     * @throws IllegalStateException on a host without GICv4
-     */
+    /** Whether the thread sleeps. */
     public boolean isAsleep() {
         return time.changing(guest::isAsleep);
     }
 
-    /**
-     * Whether the vPE is resident: hardware delivers vLPIs to the guest without KVM.
-     *
-     * @throws IllegalStateException on a host without GICv4
-     */
+    /** Whether the vPE is resident: hardware delivers vLPIs to the guest without KVM. */
     public boolean isResident() {
         return time.changing(guest::isResident);
     }

@@ -31,6 +31,10 @@ import org.jspecify.annotations.Nullable;
 /**
  * A kernel with KVM for one process, in Java: descriptors, memory, {@code /dev/kvm} and its VMs. Thread-safe. It runs
  * one call at a time, in the order of arrival; a waiting call lets other calls run.
+ *
+ * <p>A method that takes a tape needs {@code com.fasterxml.jackson.core:jackson-core}, and throws {@link
+ * io.kvmirq.recording.tapes.TapeException} if the file is not a tape, and an IOException, or an UncheckedIOException of
+ * it, if the file cannot be read.
  */
 public final class FakeKernel extends SystemCalls {
     private static final int STANDARD_FILES = 3;
@@ -90,12 +94,10 @@ public final class FakeKernel extends SystemCalls {
     /**
      * Makes a kernel and replays the calls on a tape, so a test can begin after a start-up that was recorded once.
      * Close the recorder before the recorded program closes its objects: then the tape leaves them open. A guest that
-     * was running at the end of the tape is running. Needs {@code com.fasterxml.jackson.core:jackson-core}.
+     * was running at the end of the tape is running.
      *
      * @param tape of {@code io.kvmirq.recording.Recorder}, {@code kvmirq selftest --record} or {@code kvmirq tape -o}
      * @throws IllegalArgumentException naming the first call that this kernel answers differently, or does not model
-     * @throws io.kvmirq.recording.tapes.TapeException if the file is not a tape
-     * @throws java.io.UncheckedIOException if the file cannot be read
      */
     public static FakeKernel from(Path tape, Profile profile) {
         FakeKernel kernel = new FakeKernel(profile);
@@ -121,11 +123,8 @@ public final class FakeKernel extends SystemCalls {
      * The profile on which a tape can be replayed, from its first line. A tape of a fake kernel names its profile. For
      * a tape of a real kernel it is the newest version that is not newer than the kernel, or 6.1 for an older kernel,
      * with {@code arm64} if the kernel is one, and with {@code gicv2} if the tape's calls create a GICv2 or find 8
-     * vCPUs at most, and create no GICv3. A file without such a line has 6.18. Needs {@code
-     * com.fasterxml.jackson.core:jackson-core}.
+     * vCPUs at most, and create no GICv3. A file without such a line has 6.18.
      *
-     * @throws io.kvmirq.recording.tapes.TapeException if the file is not a tape
-     * @throws IOException if the file cannot be read
      * @throws IllegalArgumentException if a fake kernel recorded the tape and its profile is unknown here
      */
     public static Profile profileOf(Path tape) throws IOException {
@@ -202,10 +201,8 @@ public final class FakeKernel extends SystemCalls {
 
     /**
      * Adds the PCI devices that a tape's program opened through VFIO. The tape tells how many interrupts they have at
-     * least. Needs {@code com.fasterxml.jackson.core:jackson-core}.
+     * least.
      *
-     * @throws io.kvmirq.recording.tapes.TapeException if the file is not a tape
-     * @throws IOException if the file cannot be read
      * @throws IllegalArgumentException if this kernel has such a device already
      */
     public void addDevicesOf(Path tape) throws IOException {
@@ -288,7 +285,6 @@ public final class FakeKernel extends SystemCalls {
         return time.locked(() -> host.rules().used().stream().map(Answer::name).collect(Collectors.toSet()));
     }
 
-    /** The calls that rules have refused so far, without duplicates. */
     List<Refusal> refusals() {
         return time.locked(() -> host.rules().refused());
     }

@@ -8,7 +8,8 @@ import java.util.List;
 
 /**
  * A platform device of a fake kernel's host, for a user through VFIO: one interrupt for each index, and no registers.
- * The methods do what the hardware does. Thread-safe.
+ * The methods do what the hardware does. Thread-safe. A method throws IllegalArgumentException if the index has no
+ * interrupt of that kind.
  */
 public final class FakePlatformDevice {
     private final FakeTime time;
@@ -62,29 +63,17 @@ public final class FakePlatformDevice {
         }
     }
 
-    /**
-     * The device raises the line of a level-triggered interrupt, until {@link #serve}.
-     *
-     * @throws IllegalArgumentException if the index has no level-triggered interrupt
-     */
+    /** The device raises the line of a level-triggered interrupt, until {@link #serve}. */
     public void requestService(int index) {
         time.changing(() -> device.request(index));
     }
 
-    /**
-     * The driver in the guest serves the device, which lowers the line.
-     *
-     * @throws IllegalArgumentException if the index has no level-triggered interrupt
-     */
+    /** The driver in the guest serves the device, which lowers the line. */
     public void serve(int index) {
         time.changing(() -> device.serve(index));
     }
 
-    /**
-     * The device pulses the line of an edge-triggered interrupt. Returns whether an eventfd was signalled.
-     *
-     * @throws IllegalArgumentException if the index has no edge-triggered interrupt
-     */
+    /** The device pulses the line of an edge-triggered interrupt. Returns whether an eventfd was signalled. */
     public boolean pulse(int index) {
         return time.changing(() -> device.pulse(index));
     }

@@ -19,6 +19,7 @@ import java.util.function.Supplier;
  * the one that is loaded. Thread-safe.
  *
  * <p>The methods that move it throw IllegalStateException while a thread is in {@code KVM_RUN}, which moves it itself.
+ * {@link #acknowledge}, {@link #end} and {@link #takeInterrupt} also throw it while the vCPU is not in the guest.
  */
 public final class FakeVcpu {
     /** Where a vCPU is. */
@@ -96,7 +97,6 @@ public final class FakeVcpu {
      * Its guest, with interrupts on, takes its next vector. The vector is in service until {@link #end}.
      *
      * @return empty if the guest has none that it can take
-     * @throws IllegalStateException if it is not in the guest
      */
     public Optional<InterruptVector> acknowledge() {
         return served(vcpu::acknowledge);
@@ -105,8 +105,6 @@ public final class FakeVcpu {
     /**
      * Its guest writes the EOI register: it ends the highest vector that is in service, if there is one. The end of a
      * level-triggered pin of the IOAPIC signals the resamplefds of its GSI.
-     *
-     * @throws IllegalStateException if it is not in the guest
      */
     public void end() {
         served(() -> {
@@ -119,7 +117,6 @@ public final class FakeVcpu {
      * Its guest, with interrupts on, takes its next vector and ends it.
      *
      * @return empty if the guest has none that it can take
-     * @throws IllegalStateException if it is not in the guest
      */
     public Optional<InterruptVector> takeInterrupt() {
         return served(() -> {

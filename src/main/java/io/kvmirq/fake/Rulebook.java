@@ -23,14 +23,12 @@ final class Rulebook {
     /** The rule that refused the current call. */
     private @Nullable Answer last;
 
-    /** The result of a call that a rule refuses. */
     int refuse(Answer rule) {
         note(rule);
         last = rule;
         return rule.result();
     }
 
-    /** Records that an answer depended on a rule. */
     void note(Answer rule) {
         used.add(rule);
     }

@@ -44,7 +44,6 @@ abstract class SystemCalls implements Libc {
         this.files = host.files();
     }
 
-    /** Begins a call: takes the lock. */
     private void begin() {
         time.enter();
         host.rules().begin();

@@ -13,7 +13,7 @@ import io.kvmirq.arch.SharedWords;
  * A live posted-interrupt descriptor. Senders set PIR and ON; the vCPU's thread and the CPU clear them; none takes a
  * lock. Every change of a bit is one locked read-modify-write, also if the bit has the value already. A sender that
  * only tests the bit would not be ordered against the receiver: the receiver could take the bit and read the sender's
- * data before that data is visible.
+ * data before that data is visible. A vector is 0–255.
  *
  * <p>Safe for use by any number of threads; only the vCPU's own thread calls {@link #load}, {@link #resume}, {@link
  * #put} and {@link #block}. Only {@link #snapshot} allocates. Source: Intel SDM vol. 3, "Posted-Interrupt Processing";
@@ -59,7 +59,6 @@ public class PiDescriptor {
      * The partner is the read of PIR in {@link #load} and {@link #resume}: they see this PIR bit, or this method sees
      * SN clear.
      *
-     * @param vector 0–255
      * @param urgent URG of the IRTE: the request notifies although SN is set
      * @return 0 if no notification is due; otherwise the control word, whose NV and NDST name vector and destination
      */
@@ -81,7 +80,6 @@ public class PiDescriptor {
      * Software requests a vector. It sets the PIR bit, then ON. Both are full barriers. The caller reads the vCPU's
      * mode after ON; the partner is the barrier between the mode and {@link #sync}.
      *
-     * @param vector 0–255
      * @return whether this call set ON; then the caller notifies or wakes the vCPU
      */
     public boolean deliver(int vector) {

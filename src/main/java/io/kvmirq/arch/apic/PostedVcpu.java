@@ -12,7 +12,7 @@ import java.util.Optional;
 /**
  * A vCPU whose interrupts can be posted: its thread, its descriptor and its IRR. Senders call {@link #deliver} and
  * {@link #post} at any time. At each step of its {@link #thread} the vCPU changes its descriptor and the wake-up lists
- * together.
+ * together. A vector is 0–255.
  *
  * <p>Safe for use by one thread of its own and any number of senders.
  */
@@ -78,11 +78,7 @@ public final class PostedVcpu {
         WOKEN
     }
 
-    /**
-     * Requests a vector from software ({@code vmx_deliver_interrupt}).
-     *
-     * @param vector 0–255
-     */
+    /** Requests a vector from software ({@code vmx_deliver_interrupt}). */
     public Delivery deliver(int vector) {
         if (!pid.deliver(vector)) {
             return Delivery.PENDING;
@@ -99,8 +95,6 @@ public final class PostedVcpu {
      * Requests a vector from the vCPU's own thread, as for an IPI that the guest sends to itself. No notification is
      * sent: {@link VcpuThread#reenter} or the next {@link VcpuThread#enter} syncs ({@code
      * kvm_vcpu_trigger_posted_interrupt}).
-     *
-     * @param vector 0–255
      */
     public Delivery deliverFromItself(int vector) {
         return pid.deliver(vector) ? Delivery.OWN : Delivery.PENDING;
@@ -109,7 +103,6 @@ public final class PostedVcpu {
     /**
      * A unit requests a vector through a posted IRTE, and notifies the CPU of NDST if a notification is due.
      *
-     * @param vector 0–255
      * @param urgent URG of the IRTE
      * @return whether it notified
      */
@@ -184,11 +177,7 @@ public final class PostedVcpu {
         }
     }
 
-    /**
-     * Whether the IRR holds a vector.
-     *
-     * @param vector 0–255
-     */
+    /** Whether the IRR holds a vector. */
     public boolean isInIrr(int vector) {
         PiDescriptor.checkVector(vector);
         return (words.get(irr + vector / Long.SIZE) & 1L << vector) != 0;
@@ -218,7 +207,6 @@ public final class PostedVcpu {
         return broken;
     }
 
-    /** Posting at the steps of the thread. */
     private final class Posting implements VcpuHooks {
         /** {@code vmx_vcpu_pi_load}. */
         @Override

@@ -42,7 +42,6 @@ public final class PostedVm {
         this(host, SharedWords.of(new long[words(host.cpus().size(), vcpus)]), vcpus, x2apic, PiDescriptor::over);
     }
 
-    /** Makes the descriptor of a vCPU. */
     interface Descriptors {
         PiDescriptor at(SharedWords words, int base);
     }

@@ -8,97 +8,86 @@ package io.kvmirq.arch.apic;
  * <p>Source: {@code kvm_pi_update_irte()} in arch/x86/kvm/irq.c and its callers, Linux 7.1.
  */
 public enum PostingObstacle {
-    /** Row 1. */
     NO_REMAPPING(
             "the host does not remap interrupts",
             "irq_remapping_prepare(), at boot",
             "/proc/interrupts has no chip whose name begins with IR-",
             "enable the IOMMU in firmware; remove intremap=off and nointremap from the kernel's command line"),
-    /** Row 2. */
     SWITCHED_OFF(
             "the kernel's command line switches posting off",
             "irq_remapping_cap(), from intremap=nopost or intremap=off; AMD hosts heed it too",
             "/proc/cmdline",
             "remove intremap=nopost from the kernel's command line"),
-    /** Row 3, Intel. */
+    /** Intel. */
     UNIT_CANNOT_POST(
             "a remapping unit cannot post, or the processor has no cx16",
             "set_irq_posting_cap(), which asks all units",
             "bit 59 of /sys/class/iommu/dmar*/intel-iommu/cap; cx16 in /proc/cpuinfo",
             "none on this hardware; on an emulated IOMMU this is usual"),
-    /** Row 3a, AMD. */
+    /** AMD. */
     NO_VIRTUAL_APIC(
             "the IOMMU does not use its virtual APIC mode",
             "enable_iommus_vapic(), from EFR bit 21 (GAM), GASup, SNP without SNPAVIC, and amd_iommu_intr=legacy",
             "dmesg has no line \"AMD-Vi: Virtual APIC enabled\"; features of /sys/class/iommu/ivhd*/amd-iommu",
             "remove amd_iommu_intr=legacy; otherwise none on this hardware"),
-    /** Row 4. */
     NO_APIC_VIRTUALIZATION(
             "KVM does not virtualize the APIC",
             "vmx hardware_setup() or avic_want_avic_enabled(), when the module is loaded",
             "/sys/module/kvm_intel/parameters/enable_apicv or /sys/module/kvm_amd/parameters/avic",
             "load the module with enable_apicv=1, or avic=1 (and npt=1)"),
-    /** Row 5; the parameter exists since Linux 6.16. */
+    /** The parameter exists since Linux 6.16. */
     DEVICES_NOT_POSTED(
             "KVM posts no interrupts of devices",
             "kvm_x86_vendor_init(), when the module is loaded",
             "/sys/module/kvm_intel/parameters/enable_device_posted_irqs, or that of kvm_amd, is N",
             "load the module with enable_device_posted_irqs=1"),
-    /** Row 6. */
     NO_LAPIC_IN_KERNEL(
             "the VM has no LAPICs in the kernel",
             "kvm_arch_irqfd_allowed(): KVM_IRQFD fails with EINVAL",
             "the errno of KVM_IRQFD",
             "create the irqchip, full or split, in the kernel"),
-    /** Row 7. */
     NO_PRODUCER(
             "no driver offers the interrupt as a producer: it is INTx, emulated, or a vector that VFIO has not enabled",
             "vfio_msi_set_vector_signal() and vhost-vDPA register producers, nothing else does",
             "/proc/interrupts has no vfio-msi[N](BDF) or vfio-msix[N](BDF) for it",
             "let the guest use MSI or MSI-X, and enable the vector through VFIO"),
-    /** Row 8. */
     NO_CONSUMER(
             "no irqfd listens to the eventfd: the VMM delivers the interrupt itself",
             "kvm_irqfd_assign() registers the consumer",
             "/proc/PID/fdinfo of the VMM shows the eventfd-id",
             "assign an irqfd (QEMU: without x-no-kvm-msix=on, with an irqchip in the kernel)"),
-    /** Row 9. */
     EVENTFD_TAKEN(
             "the eventfd has another producer or consumer",
             "irq_bypass_register_producer(), EBUSY",
             "dmesg: irq bypass producer|consumer (eventfd ...) registration fails: -16",
             "give each vector an eventfd of its own"),
-    /** Row 10. */
     NOT_ONE_MESSAGE(
             "the GSI has no route, a route to a pin, or several routes",
             "irqfd_update() and kvm_arch_irq_bypass_add_producer()",
             "the tracepoint kvm_set_irq shows a pin where kvm_msi_set_irq would show a message",
             "set one MSI route for the GSI; while the guest masks the vector, a VMM may have none"),
-    /** Row 11. */
     NOT_DECODED(
             "KVM cannot decode the message: with 32-bit APIC ids, address bits [39:32] have to be 0",
             "kvm_set_routing_entry()",
             "KVM_SET_GSI_ROUTING fails with EINVAL",
             "put destination bits [31:8] into address bits [63:40]"),
-    /** Row 12. */
     MODE_NOT_POSTABLE(
             "the delivery mode is not fixed or lowest priority",
             "kvm_irq_is_postable()",
             "the tracepoint kvm_msi_set_irq shows the mode",
             "none: SMI, NMI, INIT and ExtINT are delivered by software"),
-    /** Row 13. */
     NOT_ONE_VCPU(
             "the message means no vCPU, or more than one",
             "kvm_intr_is_single_vcpu()",
             "the tracepoint kvm_msi_set_irq shows dst; in the guest, /proc/irq/N/effective_affinity",
             "let the guest direct the vector to one vCPU, as irqbalance does"),
-    /** Row 14, AMD. */
+    /** AMD. */
     DOMAIN_NOT_UNMANAGED(
             "the device is not in a domain of VFIO",
             "amd_ir_set_vcpu_affinity(), EINVAL: the domain has to be of type UNMANAGED",
             "the driver is vfio-pci and a container or IOAS is open; iommu_group/type does not show it",
             "attach the group to a container, or the device to an IOAS"),
-    /** Row 15, AMD. */
+    /** AMD. */
     INHIBITED(
             "APIC virtualization is inhibited, so the entry is remapped; the tracepoint says \"enabled\" nevertheless",
             "avic_pi_update_irte() and avic_refresh_apicv_exec_ctrl()",

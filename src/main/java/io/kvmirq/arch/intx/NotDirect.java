@@ -6,28 +6,23 @@ import java.util.function.Predicate;
 
 /** Why an interrupt may not have direct EOI, in the order in which {@link DirectEoiPolicy} looks. */
 public enum NotDirect {
-    /** The interrupt is an edge. */
     NOT_LEVEL(
             "the interrupt is not level-triggered: the host ends it at once, and there is no EOI to wait for",
             false,
             policy -> !policy.traits().contains(Trait.LEVEL)),
-    /** The guest's EOI does not deactivate the physical interrupt. */
     EOI_DOES_NOT_DEACTIVATE(
             "the guest's EOI does not deactivate the physical interrupt: the line would interrupt the host again at"
                     + " once",
             false,
             policy -> !policy.traits().contains(Trait.EOI_DEACTIVATES)),
-    /** Other handlers have the line, and the request does not share it. */
     REFUSED(
             "the line has handlers: an exclusive request gets EBUSY",
             false,
             policy -> policy.otherHandlers() > 0 && !policy.traits().contains(Trait.SHAREABLE)),
-    /** Other handlers have the line, and the request shares it. */
     SHARED(
             "other handlers have the line: their devices would wait for this guest's EOI",
             true,
             policy -> policy.otherHandlers() > 0 && policy.traits().contains(Trait.SHAREABLE)),
-    /** Other handlers may request the line. */
     SHAREABLE(
             "the line is requested as shareable: a device that comes later would wait for this guest's EOI",
             true,

@@ -11,10 +11,9 @@ import java.util.function.Consumer;
 
 /**
  * The CPUs of a host, and the handlers of the interrupts they take. Any number of VMs share a host. Add handlers and
- * vCPUs before other threads use the host; after that it is safe for use by any number of threads.
+ * vCPUs before other threads use the host; after that it is safe for use by any number of threads. A vector is 0–255.
  */
 public final class Host {
-    /** The number of vectors of a CPU. */
     static final int VECTORS = 256;
 
     private final List<HostCpu> cpus = new ArrayList<>();
@@ -96,8 +95,6 @@ public final class Host {
     /**
      * Interrupt hardware sends an interrupt: {@link HostCpu#interrupt} of the CPU with this id. It is lost if no CPU
      * has the id. Does not allocate.
-     *
-     * @param vector 0–255
      */
     public void interrupt(long id, int vector) {
         int found = Arrays.binarySearch(ids, id);
@@ -109,7 +106,6 @@ public final class Host {
     /**
      * Adds a handler. It runs on the CPU that takes the vector, with interrupts off. All handlers of a vector run.
      *
-     * @param vector 0–255
      * @throws IllegalArgumentException if the vector is out of range
      */
     public void handle(int vector, Consumer<HostCpu> handler) {

@@ -51,8 +51,6 @@ public final class HostCpu {
     /**
      * Sends an interrupt. It is on its way until the CPU takes it; a second one until then is the same. A vector
      * without a handler does nothing.
-     *
-     * @param vector 0–255
      */
     public void interrupt(int vector) {
         if (host.handles(vector)) {

@@ -277,7 +277,6 @@ public final class VcpuThread {
     /**
      * Sends an interrupt to the CPU that the thread is on or was on last. Does not allocate.
      *
-     * @param vector 0–255
      * @throws IllegalStateException before the first load
      */
     public void interrupt(int vector) {

@@ -7,23 +7,14 @@ package io.kvmirq.arch.vtd;
  * <p>Source: VT-d specification, "Interrupt Translation Faults". Not verified: that FPD suppresses 0x27 and 0x28 too.
  */
 public enum FaultReason {
-    /** A reserved bit of the message is set. */
     RESERVED_IN_REQUEST(0x20, "reserved bits of the request are set"),
-    /** The index is larger than the table. */
     BEYOND_TABLE(0x21, "the request names an entry that the table does not have"),
-    /** P of the entry is 0. */
     NOT_PRESENT(0x22, "the entry is not present"),
-    /** The unit cannot read the table. */
     TABLE_UNREADABLE(0x23, "the table cannot be read"),
-    /** A reserved bit of the entry is set, or a field has a reserved value. */
     RESERVED_IN_ENTRY(0x24, "reserved bits of the entry are set, or a field has a reserved value"),
-    /** The message is in compatibility format, and the unit blocks these. */
     COMPATIBILITY_BLOCKED(0x25, "the request is in compatibility format, which is not let through"),
-    /** The source of the entry does not accept the requester. */
     WRONG_SOURCE(0x26, "the entry is not for this requester"),
-    /** The unit cannot read or write the descriptor. */
     DESCRIPTOR_UNREADABLE(0x27, "the posted-interrupt descriptor cannot be read or written"),
-    /** A reserved bit of the descriptor is set. */
     RESERVED_IN_DESCRIPTOR(0x28, "reserved bits of the posted-interrupt descriptor are set");
 
     private final int number;

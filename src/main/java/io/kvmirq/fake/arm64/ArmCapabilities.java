@@ -66,7 +66,6 @@ final class ArmCapabilities {
         return value;
     }
 
-    /** Whether the host has a GICv2, and its VMs too. */
     static boolean isGicV2(Host host) {
         return host.build().hardware() == Hardware.GICV2;
     }

@@ -101,7 +101,6 @@ public final class ArmGuest {
         return ListRegister.PRIORITY.of(registers.listRegister(register));
     }
 
-    /** Ends an active interrupt. Returns whether it was active. */
     public boolean end(int answer) {
         loadActive();
         OptionalInt active = vgic.delivery().activeRegister(vcpu, word -> answer(word) == answer);
@@ -132,12 +131,10 @@ public final class ArmGuest {
 
     // vLPIs
 
-    /** The host interrupt that an LPI is a vLPI of; empty if KVM delivers the LPI. */
     public OptionalInt hostIrq(int lpi) {
         return vm.lpis().hostIrq(lpi);
     }
 
-    /** Whether an LPI is pending, at KVM or in the table of the vPE. */
     public boolean isPending(int lpi) {
         return vm.lpis().isPending(lpi);
     }
@@ -149,7 +146,6 @@ public final class ArmGuest {
                         "vCPU " + vcpu + " has no vPE: the host has no GICv4, use a profile with gicv4"));
     }
 
-    /** The thread of the vCPU comes to its CPU, and blocks no more. */
     public void load() {
         vpe().thread().load(vcpu);
         if (vpe().thread().isBlocking()) {
@@ -157,23 +153,19 @@ public final class ArmGuest {
         }
     }
 
-    /** The thread leaves its CPU and does not sleep. */
     public void preempt() {
         vpe().thread().preempt();
     }
 
-    /** The guest waits for an interrupt. Returns whether the thread sleeps. */
     public boolean block() {
         vpe().thread().block(true);
         return isAsleep();
     }
 
-    /** Whether the thread sleeps. */
     public boolean isAsleep() {
         return vpe().thread().isAsleep();
     }
 
-    /** Whether hardware delivers to the guest without KVM. */
     public boolean isResident() {
         return vpe().isResident();
     }
@@ -184,7 +176,6 @@ public final class ArmGuest {
                 .isPresent();
     }
 
-    /** The list register, as of a GICv2, that holds an interrupt; 0 if none does. */
     public long listRegister(int id) {
         enter();
         long held = 0;

@@ -148,7 +148,6 @@ final class ArmVm extends VmInterrupts {
         return !isClosed() && lpis.receive(hostIrq);
     }
 
-    /** Whether its file is closed. */
     boolean isGone() {
         return isClosed();
     }
@@ -215,12 +214,10 @@ final class ArmVm extends VmInterrupts {
         line.unforward();
     }
 
-    /** The interrupts of the host that are mapped to SPIs. */
     Map<Integer, HostLine> mapped() {
         return mapped;
     }
 
-    /** The interrupt of the host that is mapped to an SPI. */
     Optional<HostLine> mapped(int spi) {
         return Optional.ofNullable(mapped.get(spi));
     }

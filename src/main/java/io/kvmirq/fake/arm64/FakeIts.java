@@ -16,7 +16,6 @@ final class FakeIts {
         this.service = new Its(vm.lpis());
     }
 
-    /** Its registers and translations. */
     Its its() {
         return service;
     }

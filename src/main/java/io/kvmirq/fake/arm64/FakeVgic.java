@@ -49,7 +49,6 @@ final class FakeVgic {
         return vm;
     }
 
-    /** Whether the guest sees a GICv2. */
     boolean isGicV2() {
         return gicv2;
     }
@@ -62,7 +61,6 @@ final class FakeVgic {
         return distributor.isPresent();
     }
 
-    /** The number of interrupts, private and shared. */
     int interrupts() {
         return InterruptId.FIRST_SPI + shared;
     }
@@ -137,7 +135,6 @@ final class FakeVgic {
         return interfaces.get(vcpu);
     }
 
-    /** The CPU interface of a vCPU, of a GICv2. */
     GicV2CpuInterface gicV2Interface(int vcpu) {
         return gicV2Interfaces.get(vcpu);
     }
@@ -155,7 +152,6 @@ final class FakeVgic {
         return !gicv2 || gicV2Interfaces.get(vcpu).acknowledges(register);
     }
 
-    /** Sets the line of an SPI, or of a PPI of a vCPU. */
     void inject(int vcpu, int number, boolean up) {
         boolean level = distributor().is(InterruptState.LEVEL, vcpu, number);
         boolean rises = up && !(level && distributor().is(InterruptState.LINE, vcpu, number));

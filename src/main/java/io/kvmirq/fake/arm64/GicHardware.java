@@ -45,7 +45,6 @@ public final class GicHardware implements IrqHardware {
                 rows.toString());
     }
 
-    /** The event of one message. */
     static final class Event implements Entry {
         private @Nullable ArmVm vm;
         private int hostIrq;

@@ -24,7 +24,6 @@ import java.util.stream.IntStream;
  * arch/arm64/kvm/vgic/vgic.c.
  */
 final class VgicDelivery {
-    /** The number of list registers of a vCPU. */
     static final int LIST_REGISTERS = 16;
 
     private static final int AFFINITY = 0xff_ffff;
@@ -160,7 +159,6 @@ final class VgicDelivery {
 
     // Active interrupts
 
-    /** The interrupts that the guest of a vCPU has active. */
     BitSet active(int vcpu) {
         return active.get(vcpu);
     }

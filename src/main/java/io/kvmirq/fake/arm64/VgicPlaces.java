@@ -34,14 +34,13 @@ final class VgicPlaces {
         }
     }
 
-    /** The redistributor of a vCPU. */
     private record Slot(Region region, int number) {}
 
     private final ArmVm vm;
     private final List<Region> regions = new ArrayList<>();
     /** How many redistributors of each region belong to a vCPU. */
     private final List<Integer> taken = new ArrayList<>();
-    /** The redistributors of vCPUs. */
+
     private final Map<ArmVcpu, Slot> slots = new HashMap<>();
 
     private long distributor = NOWHERE;

@@ -23,7 +23,6 @@ public record Build(
         Hardware hardware) {
     private static final int NEWEST_OF_6 = 18;
 
-    /** Whether the kernel is of that version or newer. */
     public boolean isSince(int sinceMajor, int sinceMinor) {
         return major > sinceMajor || major == sinceMajor && minor >= sinceMinor;
     }

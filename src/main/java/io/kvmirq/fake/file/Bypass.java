@@ -10,7 +10,6 @@ import org.jspecify.annotations.Nullable;
  * reports none.
  */
 public final class Bypass {
-    /** The consumer that takes a producer's interrupts. */
     public interface Consumer {
         /**
          * A producer is there.

@@ -32,7 +32,6 @@ public final class EventFile extends FakeFile {
         this.bypass = new Bypass(host);
     }
 
-    /** Where the producer and the consumer of its interrupts meet. */
     public Bypass bypass() {
         return bypass;
     }
@@ -155,7 +154,6 @@ public final class EventFile extends FakeFile {
         blocking = on;
     }
 
-    /** The irqfds that wait now. */
     public List<EventWaiter> waiters() {
         return List.copyOf(irqfds);
     }

@@ -35,10 +35,8 @@ public abstract class FakeFile {
         }
     }
 
-    /** Called when the last reference is gone. */
     protected void released() {}
 
-    /** Whether the other process created the file. */
     public final boolean isForeign() {
         return foreign;
     }

@@ -17,10 +17,8 @@ public interface Host {
 
     Work work();
 
-    /** The hardware that takes the messages of devices. */
     IrqHardware hardware();
 
-    /** Records that an answer depends on a rule. */
     void note(Answer rule);
 
     /** @return the result of a call that {@code rule} refuses */
@@ -31,17 +29,14 @@ public interface Host {
         return rule.isPresent() ? refuse(rule.get()) : 0;
     }
 
-    /** The file of a descriptor; null if it is not open. */
     @Nullable
     FakeFile file(int fd);
 
     /** Whether every descriptor up to the limit is open. */
     boolean isFull();
 
-    /** Gives a file the lowest free descriptor. */
     int install(FakeFile file);
 
-    /** Whether the current call comes from the other process. */
     boolean isForeign();
 
     /** Copies to the caller's memory. Returns 0 or -EFAULT. */
@@ -49,7 +44,6 @@ public interface Host {
         return memory().copyOut(address, from, length) ? 0 : refuse(FileAnswer.FAULT);
     }
 
-    /** Handles a structure copied from the caller's memory. */
     interface OnStructure {
         int apply(ByteBuffer structure);
     }

@@ -16,7 +16,6 @@ public final class FakeIrqfd implements EventWaiter, Signal, Bypass.Consumer {
     private final EventFile event;
     private final int gsi;
     private final Optional<EventFile> resample;
-    /** The interrupt of a device that it is connected to. */
     private Optional<Producer> producer = Optional.empty();
 
     FakeIrqfd(VmInterrupts vm, EventFile event, int gsi, Optional<EventFile> resample) {

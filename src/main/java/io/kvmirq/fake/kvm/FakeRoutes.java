@@ -66,7 +66,6 @@ public final class FakeRoutes {
         }
     }
 
-    /** Reads entries into an empty table. */
     static final class Reader {
         private static final int HV_SINT = 4;
 
@@ -150,7 +149,6 @@ public final class FakeRoutes {
         }
     }
 
-    /** The address of a message, from its two halves. */
     public static long address(int low, int high) {
         return (long) high << Integer.SIZE | Integer.toUnsignedLong(low);
     }

@@ -19,7 +19,6 @@ public abstract class KvmFile extends FakeFile {
         this.runSize = runSize;
     }
 
-    /** The requests of every architecture. */
     protected static <F extends KvmFile> Requests<F> requests(LongFunction<@Nullable String> notModelled) {
         return new Requests<F>(FileAnswer.KVM_UNKNOWN_REQUEST, notModelled)
                 .value(Uapi.KVM_GET_API_VERSION, (kvm, argument) -> kvm.number(Uapi.KVM_API_VERSION, argument))

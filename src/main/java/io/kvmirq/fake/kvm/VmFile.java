@@ -24,7 +24,6 @@ public abstract class VmFile extends FakeFile {
         this.memory = memory;
     }
 
-    /** The requests that are common to all architectures. */
     protected static <F extends VmFile> Requests<F> requests(
             Answer unknown, LongFunction<@Nullable String> notModelled) {
         return new Requests<F>(unknown, notModelled)

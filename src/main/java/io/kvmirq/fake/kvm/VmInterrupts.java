@@ -53,7 +53,6 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
     /** @return the rule that refuses every route table; empty for none */
     protected abstract Optional<Answer> refusesRoutes();
 
-    /** Drives the targets of a GSI. */
     protected abstract void drive(int gsi, int source, boolean level);
 
     /**
@@ -80,7 +79,6 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
     /** Ends {@link #forward}, also while the interrupt is active. */
     protected void unforward(HostLine line, int gsi) {}
 
-    /** Called after the route table was replaced. */
     protected void routesChanged() {}
 
     /** Called when a GSI gets its first resampling irqfd or loses its last. */
@@ -127,12 +125,10 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
 
     // Registrations
 
-    /** Whether a GSI has a resampling irqfd. */
     protected final boolean isResampledGsi(int gsi) {
         return resamplers.containsKey(gsi);
     }
 
-    /** The resampling irqfds of a GSI. */
     protected final Resampler resampler(int gsi) {
         return resamplers.computeIfAbsent(gsi, of -> new Resampler(high -> drive(of, PinSources.RESAMPLE, high)));
     }

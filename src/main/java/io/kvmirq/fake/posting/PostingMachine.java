@@ -44,7 +44,6 @@ public abstract class PostingMachine implements IrqHardware {
         this.time = time;
     }
 
-    /** The hardware of a host. */
     public static IrqHardware of(Build build, FakeTime time) {
         return switch (build.hardware()) {
             case REMAPPING, GICV2, GICV3, GICV4 -> IrqHardware.TO_HOST;
@@ -56,7 +55,6 @@ public abstract class PostingMachine implements IrqHardware {
     /** Whether KVM posts interrupts of devices ({@code kvm_arch_has_irq_bypass()}). */
     public abstract boolean posts();
 
-    /** A VM is created. */
     public final PostingGuest newGuest() {
         PostingGuest guest = makeGuest();
         guests.add(guest);

@@ -88,7 +88,6 @@ public abstract class PostingVcpu {
         return thread.isLoaded();
     }
 
-    /** The processor that it is on or was on last; empty before the first. */
     public final OptionalInt cpu() {
         Optional<HostCpu> last = thread.last();
         return last.isPresent() ? OptionalInt.of(last.get().number()) : OptionalInt.empty();
@@ -98,18 +97,13 @@ public abstract class PostingVcpu {
         return thread.isLoaded() && cpu().orElse(-1) == cpu;
     }
 
-    /** Whether a vector is requested, in the IRR or before it. */
     public final boolean isRequested(int vector) {
         return isPosted(vector) || lapic.isRequested(vector);
     }
 
     // Steps
 
-    /**
-     * It comes to a processor, awake and outside the guest. Another vCPU that is there is preempted.
-     *
-     * @throws IllegalArgumentException if the host has no such processor
-     */
+    /** It comes to a processor, awake and outside the guest. Another vCPU that is there is preempted. */
     public final void load(int cpu) {
         host.cpus().cpu(cpu);
         exit();
@@ -230,13 +224,11 @@ public abstract class PostingVcpu {
         }
     }
 
-    /** The guest takes its next vector. Returns -1 if there is none. */
     public final int acknowledge() {
         drain();
         return lapic.acknowledge();
     }
 
-    /** The guest ends the highest vector that is in service. */
     public final void end() {
         lapic.endOfInterrupt();
     }

@@ -29,7 +29,6 @@ public abstract class UnitEntry implements IrqHardware.Entry {
         return index;
     }
 
-    /** The entry as it is now. */
     public abstract View view();
 
     @Override

@@ -3,7 +3,6 @@ package io.kvmirq.fake.posting;
 
 /** The LAPIC of a vCPU, to which its hardware brings requests. */
 public interface VirtualLapic {
-    /** The id of the vCPU. */
     int vcpuId();
 
     /** Hardware has set a vector in the IRR. */

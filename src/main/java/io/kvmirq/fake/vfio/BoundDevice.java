@@ -25,12 +25,10 @@ final class BoundDevice extends IommuObject {
         return device;
     }
 
-    /** The number of this object. */
     int id() {
         return iommufd.id(this);
     }
 
-    /** The page table that the device is attached to; null for none. */
     @Nullable
     PageTable table() {
         return table;
@@ -54,7 +52,6 @@ final class BoundDevice extends IommuObject {
         iommufd.unbind(this);
     }
 
-    /** The number of its page table; empty if it is attached to none. */
     OptionalInt tableId() {
         return table == null ? OptionalInt.empty() : OptionalInt.of(iommufd.id(table));
     }

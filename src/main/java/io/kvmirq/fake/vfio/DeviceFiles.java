@@ -47,13 +47,11 @@ public final class DeviceFiles {
         text("sys/bus/pci/drivers/vfio-pci/new_id", "");
     }
 
-    /** The content of each file, by path. */
     public Map<String, byte[]> files() {
         files.put(INTERRUPTS, interrupts.toString().getBytes(StandardCharsets.UTF_8));
         return files;
     }
 
-    /** The target of each symbolic link, by path. */
     public Map<String, String> links() {
         return links;
     }

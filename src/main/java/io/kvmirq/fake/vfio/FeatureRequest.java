@@ -35,7 +35,6 @@ record FeatureRequest(Host host, int flags, long room) {
         return flags & UapiVfio.VFIO_DEVICE_FEATURE_MASK;
     }
 
-    /** The device has no such feature. */
     int refuseUnknown() {
         return host.refuse(VfioAnswer.VFIO_FEATURE_UNKNOWN);
     }

@@ -29,13 +29,11 @@ final class ForwardableLine implements HostLine {
         this.settle = settle;
     }
 
-    /** The eventfd that the interrupt signals; null for none. */
     @Nullable
     EventFile trigger() {
         return trigger;
     }
 
-    /** Sets the eventfd that the interrupt signals. */
     void setTrigger(@Nullable EventFile event) {
         trigger = event;
     }

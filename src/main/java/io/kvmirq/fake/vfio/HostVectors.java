@@ -22,14 +22,12 @@ final class HostVectors {
         free = vectors;
     }
 
-    /** The number of a new line. */
     int line() {
         int number = numbers.nextClearBit(FIRST_LINE);
         numbers.set(number);
         return number;
     }
 
-    /** Allocates one. */
     Producer allocate(IrqHardware.Entry entry) {
         free--;
         int number = numbers.nextClearBit(FIRST);

@@ -97,7 +97,6 @@ final class IommuFile extends FakeFile {
 
     // Devices
 
-    /** Whether a device of the group is bound to this file. */
     boolean hasGroup(VfioGroup group) {
         return devices(group).findAny().isPresent();
     }

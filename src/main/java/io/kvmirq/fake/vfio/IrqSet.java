@@ -41,7 +41,6 @@ record IrqSet(int index, int start, int count, int flags, ByteBuffer data) {
         });
     }
 
-    /** Handles the eventfd of a descriptor. */
     static int onEvent(Host host, int fd, ToIntFunction<EventFile> call) {
         FakeFile file = host.file(fd);
         if (file instanceof EventFile event) {

@@ -206,7 +206,6 @@ final class MessageVectors {
         return false;
     }
 
-    /** Shows the interrupts of the host. */
     void show(DeviceFiles files) {
         String mode = device.mode() == InterruptMode.MSIX ? "msix" : "msi";
         irqs.forEach((vector, irq) -> files.addIrq(device.name(), mode, vector, irq, triggers[vector] != null));

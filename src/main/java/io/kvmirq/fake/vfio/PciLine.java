@@ -49,7 +49,6 @@ final class PciLine {
         return physicalId;
     }
 
-    /** How many drivers of the host have a handler. */
     int drivers() {
         return drivers;
     }

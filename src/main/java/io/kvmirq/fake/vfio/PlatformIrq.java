@@ -44,7 +44,6 @@ final class PlatformIrq {
                 | (level ? UapiVfio.VFIO_IRQ_INFO_MASKABLE | UapiVfio.VFIO_IRQ_INFO_AUTOMASKED : 0);
     }
 
-    /** The interrupt, as KVM-VFIO sees it. */
     ForwardableLine forwardable() {
         return forwardable;
     }

@@ -25,7 +25,6 @@ public abstract sealed class VfioDevice implements VfioLines permits VfioPci, Vf
     private final VfioGroup group;
     private final int index;
     private @Nullable BoundDevice bound;
-    /** Open files through which the device is open. */
     private int files;
     /** All open files, also those that are not bound yet, and forwarded interrupts. */
     private int held;
@@ -102,7 +101,6 @@ public abstract sealed class VfioDevice implements VfioLines permits VfioPci, Vf
         return gone;
     }
 
-    /** The device is gone. */
     void removed() {}
 
     /** The bus in sysfs. */
@@ -146,7 +144,6 @@ public abstract sealed class VfioDevice implements VfioLines permits VfioPci, Vf
         return files > 0;
     }
 
-    /** Opens a file of the device. */
     final void open() {
         files++;
         if (files == 1) {
@@ -154,7 +151,6 @@ public abstract sealed class VfioDevice implements VfioLines permits VfioPci, Vf
         }
     }
 
-    /** Releases a file of the device. */
     final void close() {
         files--;
         if (files == 0) {

@@ -29,7 +29,6 @@ public final class VfioHost {
 
     private boolean nointxmask;
 
-    /** A host without devices. */
     public VfioHost(Host host) {
         this.host = host;
     }
@@ -38,7 +37,6 @@ public final class VfioHost {
      * Adds a device that vfio-pci is bound to.
      *
      * @param neighbour the device whose interrupt line it gets; without one it gets a line of its own
-     * @throws IllegalArgumentException if a device has the address already
      */
     public VfioPci add(PciFunction function, Optional<VfioPci> neighbour) {
         checkNew(function.address());
@@ -55,11 +53,7 @@ public final class VfioHost {
         return pin ? new PciLine(host, controller, vectors.line(), nextLine++) : new PciLine(host, controller, 0, 0);
     }
 
-    /**
-     * Adds a device that a driver of the host is bound to. Its group is not viable.
-     *
-     * @throws IllegalArgumentException if a device has the address already
-     */
+    /** Adds a device that a driver of the host is bound to. Its group is not viable. */
     public void addToHost(PciFunction function) {
         checkNew(function.address());
         group(function.group()).ofHost().add(function);
@@ -106,7 +100,6 @@ public final class VfioHost {
      * Adds a device that vfio-platform is bound to.
      *
      * @param levels for each index, whether its interrupt is a level
-     * @throws IllegalArgumentException if a device has the name already
      */
     public VfioPlatform add(String name, int group, List<Boolean> levels, boolean resets) {
         if (devices().anyMatch(device -> device.name().equals(name))) {
@@ -131,16 +124,11 @@ public final class VfioHost {
         return added;
     }
 
-    /** Sets how many vectors MSI and MSI-X may still allocate on the host. */
     public void limitVectors(int free) {
         vectors.setFree(free);
     }
 
-    /**
-     * Sets the module parameter of vfio-pci, for devices that are added later.
-     *
-     * @throws IllegalStateException if vfio-pci has a device already
-     */
+    /** Sets the module parameter of vfio-pci, for devices that are added later. */
     public void setNointxmask(boolean on) {
         if (pci().findAny().isPresent()) {
             throw new IllegalStateException(

@@ -67,7 +67,6 @@ public final class VfioPci extends VfioDevice {
         return line;
     }
 
-    /** Sets the eventfd that INTx signals. */
     void setTrigger(@Nullable EventFile event) {
         forwardable.setTrigger(event);
     }
@@ -84,7 +83,6 @@ public final class VfioPci extends VfioDevice {
         return config;
     }
 
-    /** The number of interrupts of an index. */
     int interrupts(int index) {
         return switch (index) {
             case UapiVfio.VFIO_PCI_INTX_IRQ_INDEX -> function.intx() ? 1 : 0;
@@ -150,7 +148,6 @@ public final class VfioPci extends VfioDevice {
         vectors.forgetPending();
     }
 
-    /** The CPUs take the interrupts of the line until it is quiet. */
     void settle() {
         line.settle();
     }
@@ -206,7 +203,6 @@ public final class VfioPci extends VfioDevice {
      * The device sends the message of a vector of MSI or MSI-X, whichever is enabled.
      *
      * @return whether an eventfd was signalled
-     * @throws IllegalArgumentException if neither MSI nor MSI-X has such a vector
      */
     public boolean send(int vector) {
         checkVector(vector);
@@ -217,11 +213,7 @@ public final class VfioPci extends VfioDevice {
         return vectors.send(vector);
     }
 
-    /**
-     * The way of a vector's messages through the host's hardware; empty if it has no interrupt of the host.
-     *
-     * @throws IllegalArgumentException if neither MSI nor MSI-X has such a vector
-     */
+    /** The way of a vector's messages through the host's hardware; empty if it has no interrupt of the host. */
     public Optional<IrqHardware.Entry> entry(int vector) {
         checkVector(vector);
         return vectors.entry(vector);
@@ -234,11 +226,7 @@ public final class VfioPci extends VfioDevice {
         }
     }
 
-    /**
-     * The device requests service through its interrupt pin, until {@link #serve}.
-     *
-     * @throws IllegalStateException if it has no pin
-     */
+    /** The device requests service through its interrupt pin, until {@link #serve}. */
     public void request() {
         if (!hasPin()) {
             throw new IllegalStateException(function.address() + " has no interrupt pin: add the device with INTx");
@@ -247,12 +235,10 @@ public final class VfioPci extends VfioDevice {
         settle();
     }
 
-    /** Whether the device has an interrupt pin. */
     public boolean hasPin() {
         return function.intx();
     }
 
-    /** The driver in the guest served the device. */
     public void serve() {
         device.serve();
     }
@@ -282,7 +268,6 @@ public final class VfioPci extends VfioDevice {
                 : Optional.empty();
     }
 
-    /** How the device interrupts. */
     InterruptMode mode() {
         return intx.mode();
     }

@@ -220,16 +220,11 @@ public final class VfioPlatform extends VfioDevice {
         return irqs.get(index);
     }
 
-    /**
-     * The device raises the line of a level interrupt, until {@link #serve}.
-     *
-     * @throws IllegalArgumentException if there is no such interrupt
-     */
+    /** The device raises the line of a level interrupt, until {@link #serve}. */
     public void request(int index) {
         irq(index, true).request();
     }
 
-    /** The device lowers the line of a level interrupt. */
     public void serve(int index) {
         irq(index, true).serve();
     }
@@ -238,7 +233,6 @@ public final class VfioPlatform extends VfioDevice {
      * The device pulses the line of an edge interrupt.
      *
      * @return whether an eventfd was signalled
-     * @throws IllegalArgumentException if there is no such interrupt
      */
     public boolean pulse(int index) {
         return irq(index, false).pulse();

@@ -51,7 +51,6 @@ public final class AvicHost {
         host.handle(DOORBELL, this::rung);
     }
 
-    /** The host. */
     public Host host() {
         return host;
     }

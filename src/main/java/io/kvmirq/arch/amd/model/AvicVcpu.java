@@ -20,7 +20,7 @@ import java.util.Optional;
 /**
  * A vCPU with AVIC: its thread, the IRR and ISR of its backing page, its entry of the physical table, and the irqfds
  * that are posted to it. At each step of its {@link #thread} the vCPU changes its entry and the remapping entries
- * together.
+ * together. A vector is 0–255.
  *
  * <p>Safe for use by one thread of its own and any number of others.
  */
@@ -88,22 +88,18 @@ public final class AvicVcpu {
         return list;
     }
 
-    /** The index in the VM. */
     public int index() {
         return index;
     }
 
-    /** The thread of this vCPU. */
     public VcpuThread thread() {
         return thread;
     }
 
-    /** The GATag of entries that are posted to this vCPU. */
     public long gaTag() {
         return GaTag.VM.with(vm.id()) | GaTag.VCPU.with(index);
     }
 
-    /** The physical address of the backing page. */
     public long page() {
         return page;
     }
@@ -113,7 +109,6 @@ public final class AvicVcpu {
         return words.get(at(TABLE));
     }
 
-    /** KVM's own copy of the entry, which also has GALogIntr. */
     public long shadowEntry() {
         return words.get(at(SHADOW));
     }
@@ -127,11 +122,7 @@ public final class AvicVcpu {
         return alwaysLogs;
     }
 
-    /**
-     * A unit, or KVM, sets a vector in the IRR. This is one locked access. Does not allocate.
-     *
-     * @param vector 0–255
-     */
+    /** A unit, or KVM, sets a vector in the IRR. This is one locked access. Does not allocate. */
     void request(int vector) {
         words.or(at(IRR + vector / Long.SIZE), 1L << vector);
     }
@@ -139,8 +130,6 @@ public final class AvicVcpu {
     /**
      * Requests a vector from software, as the irqfd of a remapped interrupt does ({@code
      * svm_complete_interrupt_delivery}). Does not allocate.
-     *
-     * @param vector 0–255
      */
     public void deliver(int vector) {
         checkVector(vector);
@@ -179,11 +168,7 @@ public final class AvicVcpu {
         }
     }
 
-    /**
-     * Whether the guest has taken a vector and not ended it.
-     *
-     * @param vector 0–255
-     */
+    /** Whether the guest has taken a vector and not ended it. */
     public boolean isInService(int vector) {
         checkVector(vector);
         return (words.get(at(ISR + vector / Long.SIZE)) >>> vector & 1) != 0;
@@ -192,7 +177,6 @@ public final class AvicVcpu {
     /**
      * The guest ends a vector (EOI). The EOI register ends the highest vector that is in service.
      *
-     * @param vector 0–255
      * @throws IllegalStateException if the guest does not run, or the vector is not the highest one in service
      */
     public void end(int vector) {
@@ -221,17 +205,12 @@ public final class AvicVcpu {
         return vector;
     }
 
-    /**
-     * Whether the IRR holds a vector.
-     *
-     * @param vector 0–255
-     */
+    /** Whether the IRR holds a vector. */
     public boolean isRequested(int vector) {
         checkVector(vector);
         return (words.get(at(IRR + vector / Long.SIZE)) >>> vector & 1) != 0;
     }
 
-    /** Whether the IRR holds a vector that the guest has not taken. */
     public boolean hasInterrupt() {
         for (int i = 0; i < VECTOR_WORDS; i++) {
             if (words.get(at(IRR + i)) != 0) {
@@ -287,7 +266,6 @@ public final class AvicVcpu {
         list.unlock();
     }
 
-    /** AVIC at the steps of the thread. */
     private final class Steps implements VcpuHooks {
         /** {@code avic_vcpu_load}. */
         @Override

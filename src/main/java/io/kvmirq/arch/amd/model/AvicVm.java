@@ -36,7 +36,6 @@ public final class AvicVm {
     private final int id;
     private int made;
 
-    /** Makes the list of a vCPU. */
     interface Lists {
         SharedSet at(SharedWords words, int base, int irqfds);
     }
@@ -88,7 +87,6 @@ public final class AvicVm {
         return words;
     }
 
-    /** The host. */
     public AvicHost avic() {
         return avic;
     }
@@ -98,16 +96,11 @@ public final class AvicVm {
         return id;
     }
 
-    /** The number of vCPUs. */
     public int vcpus() {
         return vcpus.length;
     }
 
-    /**
-     * A vCPU by its index.
-     *
-     * @throws IndexOutOfBoundsException if there is none
-     */
+    /** A vCPU by its index. */
     public AvicVcpu vcpu(int index) {
         return vcpus[index];
     }

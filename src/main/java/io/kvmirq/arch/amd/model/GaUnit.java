@@ -64,7 +64,6 @@ public class GaUnit {
     private static final int LOW_BITS = 24;
     private static final int PAGE_BITS = 12;
 
-    /** The answer of the unit to a request. */
     public enum Outcome {
         /** The entry is not valid, or its page is none. */
         BLOCKED,
@@ -105,7 +104,6 @@ public class GaUnit {
         this(avic, SharedWords.of(new long[words(setup)]), 0, setup, GaLogRing::new);
     }
 
-    /** Makes the GA log. */
     interface Logs {
         GaLogRing at(AvicHost avic, SharedWords words, int base, Setup setup);
     }
@@ -195,7 +193,6 @@ public class GaUnit {
         return get(checked(entry), HIGH);
     }
 
-    /** Whether guest mode is on. */
     boolean isVapic() {
         return setup.vapic();
     }
@@ -289,7 +286,6 @@ public class GaUnit {
      * The unit handles a request of a device.
      *
      * @param entry the index in the device's message
-     * @throws IllegalArgumentException if there is no such entry
      */
     public Outcome request(int entry) {
         checked(entry);

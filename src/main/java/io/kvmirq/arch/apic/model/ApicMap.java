@@ -100,7 +100,6 @@ public final class ApicMap<A extends LocalApic> {
         }
     }
 
-    /** How logical destinations are understood. */
     public Logical logical() {
         return logical;
     }

@@ -30,7 +30,6 @@ public record ApicMessage(
     /** The destination that means every LAPIC in x2APIC mode. */
     public static final int X2APIC_BROADCAST = -1;
 
-    /** A message of compatibility format. */
     public static ApicMessage of(CompatibilityMsi message) {
         return new ApicMessage(
                 (int) message.destination(),

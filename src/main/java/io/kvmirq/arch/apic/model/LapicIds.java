@@ -53,12 +53,10 @@ public record LapicIds(int vcpuId, int id, boolean isX2apic, int logicalId, int 
         return new LapicIds(vcpu, vcpu, true, logical, LapicPage.DFR_FLAT, 0);
     }
 
-    /** The same LAPIC with another APIC id. */
     public LapicIds withId(int other) {
         return new LapicIds(vcpuId, other, isX2apic, logicalId, logicalFormat, arbitrationPriority);
     }
 
-    /** The same LAPIC, taken so often by priority. */
     public LapicIds withPriority(int priority) {
         return new LapicIds(vcpuId, id, isX2apic, logicalId, logicalFormat, priority);
     }

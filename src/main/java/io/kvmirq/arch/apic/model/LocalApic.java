@@ -18,7 +18,6 @@ public interface LocalApic {
     /** Whether software has switched the LAPIC on (SVR bit 8). */
     boolean enabled();
 
-    /** Whether the LAPIC is in x2APIC mode. */
     boolean isX2apic();
 
     /** The register LDR: in xAPIC mode the logical id is in bits [31:24]. */

@@ -18,7 +18,6 @@ public final class PostedIrqfd {
     private final IrteUpdate irte;
     private Optional<VcpuId> vcpu = Optional.empty();
 
-    /** An irqfd that is posted to no vCPU. */
     public PostedIrqfd(IrteUpdate irte) {
         this.irte = irte;
     }

@@ -34,7 +34,6 @@ public record PostingVm(
                 true, apicIds32Bit, new Destinations<>(List.copyOf(lapics), apicIds32Bit, true, true), Set.of());
     }
 
-    /** The same VM, inhibited. */
     public PostingVm withInhibits(Set<InhibitReason> reasons) {
         return new PostingVm(lapicsInKernel, apicIds32Bit, destinations, reasons);
     }

@@ -37,7 +37,6 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
     private static final int LOWEST_PRIORITY = 255;
     private static final int MOST_SOURCES = 0xff;
 
-    /** The kinds of interrupt, by INTID. */
     public enum Kind {
         /** INTID 0–15, sent by a vCPU. */
         SGI(0, InterruptId.FIRST_PPI - 1),
@@ -117,7 +116,6 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
         }
     }
 
-    /** How an interrupt comes to the guest. */
     public enum Delivery {
         /** KVM writes it to a list register. */
         SOFTWARE,
@@ -133,7 +131,6 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
         interrupts = List.copyOf(interrupts);
     }
 
-    /** How many interrupts of a kind the file has. */
     public int count(Kind kind) {
         return (int) interrupts.stream()
                 .filter(interrupt -> interrupt.kind() == kind)
@@ -164,7 +161,6 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
         return count(Kind.LPI) == lpis.orElse(0);
     }
 
-    /** The LPIs that GICv4 delivers. */
     public List<Interrupt> vlpis() {
         return interrupts.stream()
                 .filter(interrupt -> interrupt.delivery() == Delivery.VLPI)

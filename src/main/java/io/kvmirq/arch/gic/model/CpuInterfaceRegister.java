@@ -6,7 +6,8 @@ import java.util.Optional;
 
 /**
  * The system registers of a GICv3's CPU interface that a VMM saves and restores. A field that {@link
- * MachineControl#ICH} has too is that field, moved to bit 0 of its register, except in {@link #ICC_CTLR_EL1}.
+ * MachineControl#ICH} has too is that field, moved to bit 0 of its register, except in {@link #ICC_CTLR_EL1}. Of the
+ * active priorities of a group, R0 has all with 5 bits of priority; with 6 bits there is R1 too, with 7 also R2 and R3.
  *
  * <p>Source: ARM IHI 0069, "AArch64 System register descriptions"; {@code gic_v3_icc_reg_descs} in
  * arch/arm64/kvm/vgic-sys-reg-v3.c.
@@ -16,21 +17,13 @@ public enum CpuInterfaceRegister {
     ICC_PMR_EL1(4, 6, 0),
     /** The binary point of group 0. */
     ICC_BPR0_EL1(12, 8, 3),
-    /** Active priorities of group 0, with 5 bits of priority all of them. */
     ICC_AP0R0_EL1(12, 8, 4),
-    /** With 6 bits of priority or more. */
     ICC_AP0R1_EL1(12, 8, 5),
-    /** With 7 bits of priority. */
     ICC_AP0R2_EL1(12, 8, 6),
-    /** With 7 bits of priority. */
     ICC_AP0R3_EL1(12, 8, 7),
-    /** Active priorities of group 1, with 5 bits of priority all of them. */
     ICC_AP1R0_EL1(12, 9, 0),
-    /** With 6 bits of priority or more. */
     ICC_AP1R1_EL1(12, 9, 1),
-    /** With 7 bits of priority. */
     ICC_AP1R2_EL1(12, 9, 2),
-    /** With 7 bits of priority. */
     ICC_AP1R3_EL1(12, 9, 3),
     /** The binary point of group 1. */
     ICC_BPR1_EL1(12, 12, 3),
@@ -38,9 +31,7 @@ public enum CpuInterfaceRegister {
     ICC_CTLR_EL1(12, 12, 4),
     /** Whether the CPU interface has system registers. */
     ICC_SRE_EL1(12, 12, 5),
-    /** Enables group 0. */
     ICC_IGRPEN0_EL1(12, 12, 6),
-    /** Enables group 1. */
     ICC_IGRPEN1_EL1(12, 12, 7);
 
     private static final int OP0 = 3;
@@ -56,7 +47,6 @@ public enum CpuInterfaceRegister {
         return id;
     }
 
-    /** The register with an {@link #id}; empty if there is none. */
     public static Optional<CpuInterfaceRegister> of(int id) {
         for (CpuInterfaceRegister register : values()) {
             if (register.id == id) {

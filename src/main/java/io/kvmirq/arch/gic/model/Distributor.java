@@ -8,7 +8,9 @@ import java.util.function.IntConsumer;
 
 /**
  * The distributor of a VM's VGIC: the state of every interrupt, under one lock. Each vCPU has its own SGIs and PPIs,
- * ids 0–31. SPIs, from id 32 on, belong to the VM. A method that takes a vCPU and the id of an SPI ignores the vCPU.
+ * ids 0–31. SPIs, from id 32 on, belong to the VM. A method that takes a vCPU and the id of an SPI ignores the vCPU. A
+ * {@code first} id is a multiple of 32. A method throws IllegalArgumentException if there is no such vCPU or interrupt,
+ * if the interrupt is not of the kind that the method takes, or if another number is out of range.
  *
  * <p>If an interrupt becomes deliverable to a vCPU, the distributor sets the flag of the vCPU and calls the {@code
  * kick} it was made with, after it gave the lock back. The distributor as a whole is enabled.
@@ -63,21 +65,13 @@ public class Distributor {
      * @param vcpus 1–8
      * @param shared the number of SPIs, 0–988
      * @param kick takes the index of a vCPU to which an interrupt became deliverable
-     * @throws IllegalArgumentException if a number is out of range
      */
     public static Distributor gicv2(int vcpus, int shared, IntConsumer kick) {
         checkSize(vcpus, shared, true);
         return new Distributor(SharedWords.of(new long[words(vcpus, shared)]), 0, vcpus, shared, true, kick);
     }
 
-    /**
-     * The distributor of a GICv3. An SGI has no source.
-     *
-     * @param vcpus 1–512
-     * @param shared the number of SPIs, 0–988
-     * @param kick takes the index of a vCPU to which an interrupt became deliverable
-     * @throws IllegalArgumentException if a number is out of range
-     */
+    /** As {@link #gicv2}, for 1–512 vCPUs. An SGI has no source. */
     public static Distributor gicv3(int vcpus, int shared, IntConsumer kick) {
         checkSize(vcpus, shared, false);
         return new Distributor(SharedWords.of(new long[words(vcpus, shared)]), 0, vcpus, shared, false, kick);
@@ -91,7 +85,6 @@ public class Distributor {
         return base + word;
     }
 
-    /** The number of vCPUs. */
     public int vcpus() {
         return vcpus;
     }
@@ -101,17 +94,11 @@ public class Distributor {
         return banks.interrupts();
     }
 
-    /** Whether an SGI has sources: those of two vCPUs are two interrupts. */
     public boolean hasSources() {
         return hasSources;
     }
 
-    /**
-     * Reads 32 interrupts, a bit each, the first in bit 0.
-     *
-     * @param first the first id, a multiple of 32
-     * @throws IllegalArgumentException if there is no such vCPU or interrupt
-     */
+    /** Reads 32 interrupts, a bit each, the first in bit 0. */
     public int word(InterruptState what, int vcpu, int first) {
         checkFirst(vcpu, first);
         lock();
@@ -120,11 +107,7 @@ public class Distributor {
         return word;
     }
 
-    /**
-     * Reads one interrupt.
-     *
-     * @throws IllegalArgumentException if there is no such vCPU or interrupt
-     */
+    /** Reads one interrupt. */
     public boolean is(InterruptState what, int vcpu, int id) {
         banks.check(vcpu, id);
         lock();
@@ -133,12 +116,7 @@ public class Distributor {
         return is;
     }
 
-    /**
-     * Reads which of 32 interrupts are pending: latched, or level-triggered with a high line.
-     *
-     * @param first the first id, a multiple of 32
-     * @throws IllegalArgumentException if there is no such vCPU or interrupt
-     */
+    /** Reads which of 32 interrupts are pending: latched, or level-triggered with a high line. */
     public int pending(int vcpu, int first) {
         checkFirst(vcpu, first);
         lock();
@@ -149,25 +127,16 @@ public class Distributor {
 
     /**
      * Sets bits of up to 32 interrupts, one interrupt at a time. Ignored are bits of interrupts that do not exist, the
-     * LEVEL of SGIs, and the LATCH of a GICv2's SGIs: each of them has a source, so use {@link #send}.
+     * LEVEL of SGIs, and the LATCH of a GICv2's SGIs: each of them has a source, so use {@link #send}. {@link
+     * InterruptState#ACTIVE} cannot be written.
      *
-     * @param first the first id, a multiple of 32
      * @param bits a 1 for each interrupt to change
-     * @throws IllegalArgumentException if there is no such vCPU or interrupt, or the state is {@link
-     *     InterruptState#ACTIVE}
      */
     public void set(InterruptState what, int vcpu, int first, int bits) {
         change(what, vcpu, first, bits, true);
     }
 
-    /**
-     * Clears bits of up to 32 interrupts, one interrupt at a time. The same bits are ignored as by {@link #set}.
-     *
-     * @param first the first id, a multiple of 32
-     * @param bits a 1 for each interrupt to change
-     * @throws IllegalArgumentException if there is no such vCPU or interrupt, or the state is {@link
-     *     InterruptState#ACTIVE}
-     */
+    /** Clears bits of up to 32 interrupts, one interrupt at a time. The same bits are ignored as by {@link #set}. */
     public void clear(InterruptState what, int vcpu, int first, int bits) {
         change(what, vcpu, first, bits, false);
     }
@@ -196,7 +165,6 @@ public class Distributor {
      * Sets the priority.
      *
      * @param priority 0–255, the lowest first
-     * @throws IllegalArgumentException if there is no such vCPU or interrupt, or the priority is out of range
      */
     public void setPriority(int vcpu, int id, int priority) {
         banks.check(vcpu, id);
@@ -208,11 +176,7 @@ public class Distributor {
         unlock();
     }
 
-    /**
-     * The priority, 0–255.
-     *
-     * @throws IllegalArgumentException if there is no such vCPU or interrupt
-     */
+    /** The priority, 0–255. */
     public int priority(int vcpu, int id) {
         banks.check(vcpu, id);
         lock();
@@ -225,8 +189,6 @@ public class Distributor {
      * Routes an SPI to a vCPU. At first it goes to vCPU 0. KVM of 2012 takes the lowest vCPU of a GICv2's target mask.
      * An SPI in a list register stays with the vCPU of the list register until it leaves it ({@code
      * vgic_target_oracle()}).
-     *
-     * @throws IllegalArgumentException if there is no such vCPU or SPI
      */
     public void setTarget(int id, int vcpu) {
         checkShared(id);
@@ -238,11 +200,7 @@ public class Distributor {
         kick(wanting);
     }
 
-    /**
-     * The vCPU that an SPI is routed to.
-     *
-     * @throws IllegalArgumentException if there is no such SPI
-     */
+    /** The vCPU that an SPI is routed to. */
     public int target(int id) {
         checkShared(id);
         lock();
@@ -269,8 +227,6 @@ public class Distributor {
     /**
      * The line of a PPI or SPI rises: an edge-triggered interrupt is latched at each call. A level-triggered one is
      * pending while its line is high.
-     *
-     * @throws IllegalArgumentException if there is no such vCPU or interrupt, or it is an SGI
      */
     public void raise(int vcpu, int id) {
         checkLine(vcpu, id);
@@ -281,11 +237,7 @@ public class Distributor {
         kick(wanting);
     }
 
-    /**
-     * The line of a PPI or SPI falls. It does nothing to an edge-triggered interrupt.
-     *
-     * @throws IllegalArgumentException if there is no such vCPU or interrupt, or it is an SGI
-     */
+    /** The line of a PPI or SPI falls. It does nothing to an edge-triggered interrupt. */
     public void lower(int vcpu, int id) {
         checkLine(vcpu, id);
         lock();
@@ -306,7 +258,6 @@ public class Distributor {
      * A vCPU sends an SGI. Until it is queued, a second one of the same source is the same.
      *
      * @param from the source; a GICv3 does not keep it
-     * @throws IllegalArgumentException if there is no such vCPU or SGI
      */
     public void send(int from, int to, int sgi) {
         banks.checkVcpu(from);
@@ -322,11 +273,7 @@ public class Distributor {
         kick(wanting);
     }
 
-    /**
-     * The sources of a vCPU's SGI that are not queued yet, a bit each. A GICv3 has none.
-     *
-     * @throws IllegalArgumentException if there is no such vCPU or SGI
-     */
+    /** The sources of a vCPU's SGI that are not queued yet, a bit each. A GICv3 has none. */
     public int sources(int vcpu, int sgi) {
         checkSgi(vcpu, sgi);
         lock();
@@ -339,7 +286,6 @@ public class Distributor {
      * A VMM restores the sources of a vCPU's SGI, which is pending while it has one. Of a GICv2.
      *
      * @param sources a bit for each vCPU, 0–255
-     * @throws IllegalArgumentException if there is no such vCPU or SGI
      */
     public void setSources(int vcpu, int sgi, int sources) {
         checkSgi(vcpu, sgi);
@@ -359,7 +305,6 @@ public class Distributor {
 
     // Delivery. The lock is held where nothing else is said.
 
-    /** The state of the interrupts. */
     Banks banks() {
         return banks;
     }
@@ -419,11 +364,7 @@ public class Distributor {
         words.set(at(FLAGS + vcpu), to ? 1 : 0);
     }
 
-    /**
-     * Whether an interrupt may be deliverable to the vCPU. Takes no lock.
-     *
-     * @throws IllegalArgumentException if there is no such vCPU
-     */
+    /** Whether an interrupt may be deliverable to the vCPU. Takes no lock. */
     public boolean isFlagged(int vcpu) {
         banks.checkVcpu(vcpu);
         return words.get(at(FLAGS + vcpu)) != 0;

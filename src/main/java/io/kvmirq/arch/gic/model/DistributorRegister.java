@@ -5,7 +5,8 @@ import java.util.Optional;
 
 /**
  * The registers of a GICv3 distributor: where each stands, and how many bits it has of each interrupt. A GICv2 has the
- * same up to GICD_ICFGR, except GICD_STATUSR.
+ * same up to GICD_ICFGR, except GICD_STATUSR. A 1 written to a register IS... sets the bit of its interrupt, to IC...
+ * clears it.
  *
  * <p>Source: ARM IHI 0069, "The GIC Distributor register map"; {@code vgic_v3_dist_registers} in
  * arch/arm64/kvm/vgic/vgic-mmio-v3.c.
@@ -13,39 +14,25 @@ import java.util.Optional;
 public enum DistributorRegister {
     /** Control: see {@link RegisterFields}. */
     GICD_CTLR(0x0, 4, 0),
-    /** The type. */
     GICD_TYPER(0x4, 4, 0),
-    /** The implementer. */
     GICD_IIDR(0x8, 4, 0),
-    /** More of the type. */
     GICD_TYPER2(0xc, 4, 0),
-    /** Errors of accesses. */
     GICD_STATUSR(0x10, 4, 0),
-    /** Group. */
     GICD_IGROUPR(0x80, 1),
-    /** Enabled: a 1 written enables. */
     GICD_ISENABLER(0x100, 1),
-    /** Enabled: a 1 written disables. */
     GICD_ICENABLER(0x180, 1),
-    /** Pending: a 1 written makes pending. */
     GICD_ISPENDR(0x200, 1),
-    /** Pending: a 1 written makes not pending. */
     GICD_ICPENDR(0x280, 1),
-    /** Active: a 1 written makes active. */
     GICD_ISACTIVER(0x300, 1),
-    /** Active: a 1 written makes not active. */
     GICD_ICACTIVER(0x380, 1),
-    /** Priority. */
     GICD_IPRIORITYR(0x400, 8),
     /** Target CPUs of a GICv2. */
     GICD_ITARGETSR(0x800, 8),
     /** Edge or level: the upper of two bits is set for edge. */
     GICD_ICFGR(0xc00, 2),
-    /** Group modifier. */
     GICD_IGRPMODR(0xd00, 1),
     /** Target CPU of a GICv3, by affinity. */
     GICD_IROUTER(0x6000, 64),
-    /** Identification. */
     GICD_IDREGS(0xffd0, 48, 0);
 
     private static final int INTERRUPTS = 1024;
@@ -82,12 +69,10 @@ public enum DistributorRegister {
         return Optional.empty();
     }
 
-    /** In bytes from the start of the distributor. */
     public int offset() {
         return offset;
     }
 
-    /** Whether the register has bits of each interrupt. */
     public boolean isPerInterrupt() {
         return bits != 0;
     }

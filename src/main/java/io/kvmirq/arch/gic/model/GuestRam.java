@@ -20,6 +20,5 @@ public interface GuestRam {
      */
     boolean write(long address, ByteBuffer from);
 
-    /** Whether there is memory at a guest physical address. */
     boolean isVisible(long address);
 }

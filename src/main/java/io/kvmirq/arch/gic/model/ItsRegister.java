@@ -9,21 +9,14 @@ import java.util.Optional;
  * <p>Source: ARM IHI 0069, "The ITS register map"; {@code its_registers} in arch/arm64/kvm/vgic/vgic-its.c.
  */
 public enum ItsRegister {
-    /** Control. */
     GITS_CTLR(Its.CTLR, 4),
-    /** The implementer, and the version of the tables. */
     GITS_IIDR(Its.IIDR, 4),
-    /** The type. */
     GITS_TYPER(Its.TYPER, 8),
-    /** The ring of commands. */
     GITS_CBASER(Its.CBASER, 8),
-    /** The offset after the last command. */
     GITS_CWRITER(Its.CWRITER, 8),
-    /** The offset of the next command. */
     GITS_CREADR(Its.CREADR, 8),
     /** Eight tables, of which KVM has two. */
     GITS_BASER(Its.BASER_DEVICES, 64),
-    /** Identification. */
     GITS_IDREGS(0xffd0, 48);
 
     private final int offset;

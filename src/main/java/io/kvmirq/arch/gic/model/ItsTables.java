@@ -17,7 +17,6 @@ import java.util.TreeMap;
  * <p>Source: {@code vgic_its_cmd_handle_*()} in arch/arm64/kvm/vgic/vgic-its.c.
  */
 final class ItsTables {
-    /** No collection has this id. */
     static final int NO_COLLECTION = -1;
 
     /** An event that is mapped. The LPI has no target if the collection is not mapped to a vCPU. */
@@ -30,7 +29,6 @@ final class ItsTables {
      * @param table the guest physical address of its table of events, which is written when the ITS is saved
      */
     record Device(int eventBits, long table, Map<Integer, Event> events) {
-        /** The address of an event's entry in the table. */
         private long place(int event) {
             return table + Integer.toUnsignedLong(event) * ItsTable.ENTRY;
         }
@@ -69,7 +67,6 @@ final class ItsTables {
                 : OptionalInt.empty();
     }
 
-    /** The devices by id. */
     Map<Integer, Device> devices() {
         return Collections.unmodifiableMap(devices);
     }

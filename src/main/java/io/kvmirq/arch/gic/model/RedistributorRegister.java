@@ -14,13 +14,10 @@ import java.util.Optional;
 public enum RedistributorRegister {
     /** Control: bit 0 enables LPIs. */
     GICR_CTLR(0x0, 4),
-    /** The implementer. */
     GICR_IIDR(0x4, 4),
     /** The type, 64 bits: the vCPU, and what it supports. */
     GICR_TYPER(0x8, 8),
-    /** Errors of accesses. */
     GICR_STATUSR(0x10, 4),
-    /** Power. */
     GICR_WAKER(0x14, 4),
     /** 64 bits: the table of LPI properties. */
     GICR_PROPBASER(0x70, 8),
@@ -32,7 +29,6 @@ public enum RedistributorRegister {
     GICR_INVALLR(0xb0, 8),
     /** Whether an invalidation is under way. */
     GICR_SYNCR(0xc0, 4),
-    /** Identification. */
     GICR_IDREGS(0xffd0, 48),
     /** In the frame of SGIs and PPIs: accesses that are not secure. */
     GICR_NSACR(0x1_0e00, 4);
@@ -76,7 +72,6 @@ public enum RedistributorRegister {
                         register != DistributorRegister.GICD_ITARGETSR && register != DistributorRegister.GICD_IROUTER);
     }
 
-    /** In bytes from the start of the redistributor. */
     public int offset() {
         return offset;
     }

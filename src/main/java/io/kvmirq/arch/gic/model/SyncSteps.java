@@ -9,7 +9,6 @@ public final class SyncSteps {
     private final VirtualInterface registers;
     private boolean all;
 
-    /** The steps for these list registers. */
     public SyncSteps(VirtualInterface registers) {
         this.registers = registers;
     }

@@ -48,22 +48,18 @@ public final class VgicVcpu {
         return base + word;
     }
 
-    /** The index in the VM. */
     public int index() {
         return index;
     }
 
-    /** The thread of this vCPU. */
     public VcpuThread thread() {
         return thread;
     }
 
-    /** The list registers, and the registers about them. */
     public VirtualInterface registers() {
         return registers;
     }
 
-    /** The guest's side: it takes and ends interrupts. */
     public GuestCpuInterface guest() {
         return guest;
     }
@@ -108,7 +104,6 @@ public final class VgicVcpu {
         }
     }
 
-    /** An interrupt is deliverable to this vCPU. */
     void kick() {
         // The thread queues it before it announces guest mode, so that a kick alone may come too late.
         thread.request();
@@ -125,7 +120,6 @@ public final class VgicVcpu {
         }
     }
 
-    /** The VGIC at the steps of the thread. */
     private final class Steps implements VcpuHooks {
         @Override
         public void load(HostCpu here, Optional<HostCpu> last) {

@@ -102,26 +102,19 @@ public final class VgicVm {
         return Distributor.words(vcpus, shared) + vcpus * VgicVcpu.words(registers);
     }
 
-    /** The host. */
     public Host host() {
         return host;
     }
 
-    /** The distributor. */
     public Distributor distributor() {
         return distributor;
     }
 
-    /** The number of vCPUs. */
     public int vcpus() {
         return vcpus.length;
     }
 
-    /**
-     * A vCPU by its index.
-     *
-     * @throws IndexOutOfBoundsException if there is none
-     */
+    /** A vCPU by its index. */
     public VgicVcpu vcpu(int index) {
         return vcpus[index];
     }

@@ -93,7 +93,6 @@ public class VirtualInterface {
         return base + word;
     }
 
-    /** The number of list registers. */
     public int registers() {
         return registers;
     }

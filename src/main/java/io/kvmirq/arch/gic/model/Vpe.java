@@ -11,13 +11,13 @@ import java.util.Optional;
 /**
  * A vCPU as GICv4 knows it (vPE): its table of pending vLPIs, whether a redistributor has it resident, and its
  * doorbell. A resident vPE takes vLPIs without KVM. Otherwise they stay in the table; if the vCPU blocks, the doorbell,
- * an interrupt of the host, wakes it. Safe for use by any number of threads.
+ * an interrupt of the host, wakes it. Safe for use by any number of threads. A vLPI is a number below the
+ * constructor's.
  *
  * <p>Source: arch/arm64/kvm/vgic/vgic-v4.c; {@code its_make_vpe_resident()} and {@code its_make_vpe_non_resident()} in
  * drivers/irqchip/irq-gic-v4.c; {@code its_vpe_deschedule()} and {@code its_vpe_4_1_deschedule()} in irq-gic-v3-its.c.
  */
 public final class Vpe implements VcpuHooks {
-    /** The versions of the hardware. */
     public enum Version {
         /**
          * The doorbell is an LPI that KVM enables before the vPE leaves its redistributor, and that disables itself.
@@ -78,12 +78,10 @@ public final class Vpe implements VcpuHooks {
         return (vlpis + Long.SIZE - 1) / Long.SIZE;
     }
 
-    /** The version of the hardware. */
     public Version version() {
         return version;
     }
 
-    /** The vCPU's thread. */
     public VcpuThread thread() {
         return thread;
     }
@@ -115,20 +113,12 @@ public final class Vpe implements VcpuHooks {
     /**
      * A vLPI becomes pending, or not pending. A doorbell rings if it is enabled, and the vPE is not resident and wants
      * one.
-     *
-     * @param vlpi a number below the constructor's
-     * @throws IllegalArgumentException if the number is out of range
      */
     public void setPending(int vlpi, boolean pending) {
         change(vlpi, pendingWord(vlpi), pending);
     }
 
-    /**
-     * A vLPI is enabled or disabled, as its property says. One that is pending rings as if it became pending now.
-     *
-     * @param vlpi a number below the constructor's
-     * @throws IllegalArgumentException if the number is out of range
-     */
+    /** A vLPI is enabled or disabled, as its property says. One that is pending rings as if it became pending now. */
     public void setEnabled(int vlpi, boolean enabled) {
         change(vlpi, enabledWord(vlpi), enabled);
     }
@@ -172,7 +162,6 @@ public final class Vpe implements VcpuHooks {
         thread.last().orElse(host.cpu(0)).interrupt(doorbell);
     }
 
-    /** Whether a vLPI is pending. */
     public boolean isPending(int vlpi) {
         check(vlpi);
         return (words.get(pendingWord(vlpi)) >>> vlpi & 1) != 0;
@@ -190,7 +179,6 @@ public final class Vpe implements VcpuHooks {
 
     // KVM
 
-    /** The doorbell's handler. */
     private void ring() {
         words.lock(at(LOCK));
         put(PENDING_LAST, true);

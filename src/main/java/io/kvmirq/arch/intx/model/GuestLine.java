@@ -68,7 +68,6 @@ public class GuestLine {
         return base + word;
     }
 
-    /** The resampling irqfds of the pin's GSI. */
     public Resampler resampler() {
         return resampler;
     }
@@ -91,7 +90,6 @@ public class GuestLine {
         words.or(at(RAISED), 1L << PHYSICAL);
     }
 
-    /** Whether the worker has something to do. */
     public boolean isRaised() {
         return words.get(at(RAISED)) != 0;
     }
@@ -165,7 +163,6 @@ public class GuestLine {
         return sources.isHigh(0);
     }
 
-    /** The guest's EOI. */
     void ended() {
         acknowledge();
         words.lock(at(LOCK));

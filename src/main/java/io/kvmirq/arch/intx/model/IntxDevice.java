@@ -9,7 +9,6 @@ import java.util.concurrent.atomic.AtomicBoolean;
  * MSI-X is enabled. Each change is one access, except where a method says so. Safe for use by any number of threads.
  */
 public final class IntxDevice {
-    /** The abilities of a device. */
     public enum Kind {
         /** PCI 2.3 and later: has STATUS.INTx and COMMAND.DisINTx. */
         PCI_2_3,
@@ -60,12 +59,10 @@ public final class IntxDevice {
         return at;
     }
 
-    /** The line. */
     public PhysicalLine line() {
         return line;
     }
 
-    /** The abilities of the device. */
     public Kind kind() {
         return kind;
     }
@@ -80,12 +77,10 @@ public final class IntxDevice {
         words.and(at, ~INTX);
     }
 
-    /** Whether the device requests service. */
     public boolean isRequesting() {
         return isRequesting(words.get(at));
     }
 
-    /** Whether the device asserts the line. */
     public boolean isAsserting() {
         return (words.get(at) & (INTX | DIS_INTX | MESSAGES)) == INTX;
     }

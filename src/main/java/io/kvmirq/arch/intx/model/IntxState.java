@@ -59,7 +59,6 @@ abstract class IntxState {
         return atDevice;
     }
 
-    /** How the device interrupts. */
     public InterruptMode mode() {
         return MODES[(int) words.get(at(MODE))];
     }
@@ -69,7 +68,6 @@ abstract class IntxState {
         return words.get(at(MASKED)) != 0;
     }
 
-    /** Whether the handler is that of direct EOI. */
     public boolean isDirect() {
         return words.get(at(DIRECT)) != 0;
     }
@@ -146,11 +144,7 @@ abstract class IntxState {
         }
     }
 
-    /**
-     * Disables MSI or MSI-X. DisINTx is clear afterwards, also if a user or the guest set it: so does Linux.
-     *
-     * @throws IllegalStateException if the device is in neither mode
-     */
+    /** Disables MSI or MSI-X. DisINTx is clear afterwards, also if a user or the guest set it: so does Linux. */
     public void disableMessages() {
         words.lock(at(GATE));
         try {
@@ -171,11 +165,7 @@ abstract class IntxState {
         }
     }
 
-    /**
-     * Replaces the trigger. The mask stays as it is. The old trigger is signalled no more when this returns.
-     *
-     * @throws IllegalStateException if the mode is not INTx
-     */
+    /** Replaces the trigger. The mask stays as it is. The old trigger is signalled no more when this returns. */
     public void trigger(Signal eventfd) {
         words.lock(at(GATE));
         try {
@@ -194,8 +184,6 @@ abstract class IntxState {
     /**
      * Removes the trigger, which is signalled no more when this returns. INTx stays enabled, and its interrupts go
      * nowhere. The line of a platform device is disabled until there is a trigger again.
-     *
-     * @throws IllegalStateException if the mode is not INTx
      */
     public void unwire() {
         words.lock(at(GATE));

@@ -68,7 +68,6 @@ public final class IntxVcpu {
         }
     }
 
-    /** The thread of this vCPU. */
     public VcpuThread thread() {
         return thread;
     }
@@ -85,11 +84,7 @@ public final class IntxVcpu {
         return words.get(at(IRR)) != 0;
     }
 
-    /**
-     * Whether the guest has taken the interrupt of a line and not ended it.
-     *
-     * @throws IllegalArgumentException if the number is not 0–63
-     */
+    /** Whether the guest has taken the interrupt of a line and not ended it. */
     public boolean isInService(int number) {
         checkNumber(number);
         return (words.get(at(ISR)) >>> number & 1) != 0;
@@ -98,7 +93,6 @@ public final class IntxVcpu {
     /**
      * The guest ends the interrupt of a line (EOI). Does not allocate.
      *
-     * @throws IllegalArgumentException if the vCPU has no such line
      * @throws IllegalStateException if the guest does not run, or the interrupt is not in service
      */
     public void end(int number) {

@@ -24,7 +24,6 @@ public final class LineEvent implements Signal {
     private final int base;
     private volatile @Nullable Signal listener;
 
-    /** An eventfd without a listener and without a signal. */
     public LineEvent() {
         this(SharedWords.of(new long[WORDS]), 0);
     }
@@ -57,7 +56,6 @@ public final class LineEvent implements Signal {
         }
     }
 
-    /** Whether a signal waits for a listener. */
     public boolean isSignalled() {
         return words.get(at(SIGNALLED)) != 0;
     }

@@ -8,7 +8,8 @@ import java.util.concurrent.CopyOnWriteArrayList;
 /**
  * A level-triggered line of the host's interrupt controller: the devices that assert it, the handlers that share it,
  * its disable depth and its active state. Connect devices and add handlers before other threads use the line. After
- * that it is safe for use by any number of threads.
+ * that it is safe for use by any number of threads. A method throws IllegalArgumentException for a handler that does
+ * not exist.
  *
  * <p>A disabled line is masked at once, as vfio-pci asks for without DisINTx ({@code IRQ_DISABLE_UNLAZY}). Linux masks
  * the lines of platform devices lazily, at their next interrupt.
@@ -38,7 +39,6 @@ public final class PhysicalLine {
 
     static final int WORDS = 10;
 
-    /** The answer of a handler. */
     public enum Taken {
         /** The interrupt is of another device: {@code IRQ_NONE}. */
         NONE,
@@ -48,7 +48,6 @@ public final class PhysicalLine {
         DIRECT
     }
 
-    /** A handler of the line. */
     @FunctionalInterface
     public interface Handler {
         /**
@@ -73,7 +72,6 @@ public final class PhysicalLine {
     private final List<IntxDevice> devices = new CopyOnWriteArrayList<>();
     private final List<Handler> handlers = new CopyOnWriteArrayList<>();
 
-    /** A line without devices and handlers. */
     public PhysicalLine(LineController controller) {
         this(controller, SharedWords.of(new long[WORDS]), 0, PERIOD, MAX_UNHANDLED);
     }
@@ -90,7 +88,6 @@ public final class PhysicalLine {
         return base + word;
     }
 
-    /** The controller. */
     public LineController controller() {
         return controller;
     }
@@ -134,7 +131,6 @@ public final class PhysicalLine {
     /**
      * Removes a handler. The next one that is added gets its number. No other thread may use the line.
      *
-     * @throws IllegalArgumentException if there is no such handler
      * @throws IllegalStateException if the handler has the line
      */
     public void remove(int handler) {
@@ -153,7 +149,6 @@ public final class PhysicalLine {
      *     {@link #enable} ({@code IRQF_NO_AUTOEN})
      * @return whether the line is granted; false is EBUSY: another handler has the line, and one of the two does not
      *     share it
-     * @throws IllegalArgumentException if there is no such handler
      * @throws IllegalStateException if the line has no device, or the handler has the line already
      */
     public boolean request(int handler, boolean shared, boolean enabled) {
@@ -184,7 +179,6 @@ public final class PhysicalLine {
     /**
      * Gives the line back for a handler ({@code free_irq}). Waits until no handler runs.
      *
-     * @throws IllegalArgumentException if there is no such handler
      * @throws IllegalStateException if the handler does not have the line
      */
     public void free(int handler) {

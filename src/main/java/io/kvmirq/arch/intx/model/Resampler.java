@@ -23,17 +23,14 @@ public final class Resampler {
     private final Line line;
     private volatile Signal[] resamplefds = NONE;
 
-    /** A GSI without resampling irqfds. */
     public Resampler(Line line) {
         this.line = line;
     }
 
-    /** Whether there is no resampling irqfd. */
     public boolean isEmpty() {
         return resamplefds.length == 0;
     }
 
-    /** Adds a resampling irqfd. */
     public synchronized void add(Signal resamplefd) {
         Signal[] more = Arrays.copyOf(resamplefds, resamplefds.length + 1);
         more[more.length - 1] = resamplefd;

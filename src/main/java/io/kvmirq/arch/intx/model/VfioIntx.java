@@ -6,7 +6,8 @@ import io.kvmirq.arch.intx.model.PhysicalLine.Taken;
 
 /**
  * VFIO's state of a device's INTx, or of the level-triggered interrupt of a platform device, and its two handlers. One
- * bool says whether the device is masked: a user and the automatic mask set it alike.
+ * bool says whether the device is masked: a user and the automatic mask set it alike. A method throws
+ * IllegalStateException if the device is not in the mode that it changes.
  *
  * <p>Rules that differ from the sources:
  *
@@ -51,7 +52,6 @@ public class VfioIntx extends IntxState {
      * Enables INTx with a trigger. A device that is masked by DisINTx shares the line, any other needs it for itself.
      *
      * @return whether the line was granted; false is EBUSY, and the mode stays none
-     * @throws IllegalStateException if the device is in another mode
      */
     public boolean enable(Signal eventfd) {
         return enable(eventfd, masksAtDevice());
@@ -89,8 +89,6 @@ public class VfioIntx extends IntxState {
      * Disables INTx, and removes the trigger and the unmask eventfd. A running handler ends before. An interrupt that
      * waits for the guest's EOI is deactivated, unless another device on the line waits for its own guest's EOI. A late
      * EOI does nothing. The choice between direct EOI and the automatic mask stays.
-     *
-     * @throws IllegalStateException if the mode is not INTx
      */
     public void disable() {
         words.lock(at(GATE));
@@ -163,7 +161,6 @@ public class VfioIntx extends IntxState {
      * Sets the eventfd that unmasks: each signal does as {@link #unmask}. A signal from before does so at once.
      *
      * @return whether it was set; false is EBUSY: there is one already
-     * @throws IllegalStateException if the mode is not INTx
      */
     public boolean setUnmaskEvent(LineEvent event) {
         words.lock(at(GATE));
@@ -241,8 +238,6 @@ public class VfioIntx extends IntxState {
     /**
      * Signals the trigger as if the device had interrupted. A platform device is masked first, also with direct EOI:
      * its line is not active, so that no EOI can deactivate it. Nothing is signalled if it is masked already.
-     *
-     * @throws IllegalStateException if the mode is not INTx
      */
     public void loopback() {
         words.lock(at(GATE));
