@@ -33,6 +33,8 @@ abstract class IntxState {
     final PhysicalLine line;
     final SharedWords words;
     private final int base;
+    final WordLock gate;
+    final WordLock lock;
     private final boolean atDevice;
     /** A new trigger takes the place that is not signalled. Written under GATE, while no thread signals that place. */
     private final @Nullable Signal[] triggers = new Signal[3];
@@ -47,6 +49,8 @@ abstract class IntxState {
         this.line = device.line();
         this.words = words;
         this.base = base;
+        this.gate = new WordLock(words, at(GATE));
+        this.lock = new WordLock(words, at(LOCK));
         this.atDevice = device.kind() == IntxDevice.Kind.PCI_2_3 && !nointxmask;
     }
 
@@ -85,11 +89,9 @@ abstract class IntxState {
      * that is enabled opens the device too.
      */
     public void open() {
-        words.lock(at(GATE));
-        try {
+        gate.take();
+        try (gate) {
             openLocked();
-        } finally {
-            words.unlock(at(GATE));
         }
     }
 
@@ -133,28 +135,24 @@ abstract class IntxState {
         if (isPlatform()) {
             throw new IllegalStateException("a platform device has no messages: enable its line instead");
         }
-        words.lock(at(GATE));
-        try {
+        gate.take();
+        try (gate) {
             check(InterruptMode.NONE);
             openLocked();
             device.enableMessages();
             setMode(mode);
-        } finally {
-            words.unlock(at(GATE));
         }
     }
 
     /** Disables MSI or MSI-X. DisINTx is clear afterwards, also if a user or the guest set it: so does Linux. */
     public void disableMessages() {
-        words.lock(at(GATE));
-        try {
+        gate.take();
+        try (gate) {
             if (mode() != InterruptMode.MSIX) {
                 check(InterruptMode.MSI);
             }
             device.disableMessages();
             setMode(InterruptMode.NONE);
-        } finally {
-            words.unlock(at(GATE));
         }
     }
 
@@ -167,8 +165,8 @@ abstract class IntxState {
 
     /** Replaces the trigger. The mask stays as it is. The old trigger is signalled no more when this returns. */
     public void trigger(Signal eventfd) {
-        words.lock(at(GATE));
-        try {
+        gate.take();
+        try (gate) {
             check(InterruptMode.INTX);
             boolean first = !hasTrigger();
             setTrigger(eventfd);
@@ -176,8 +174,6 @@ abstract class IntxState {
                 line.enable();
             }
             awaitSignals();
-        } finally {
-            words.unlock(at(GATE));
         }
     }
 
@@ -186,8 +182,8 @@ abstract class IntxState {
      * nowhere. The line of a platform device is disabled until there is a trigger again.
      */
     public void unwire() {
-        words.lock(at(GATE));
-        try {
+        gate.take();
+        try (gate) {
             check(InterruptMode.INTX);
             if (hasTrigger() && isPlatform()) {
                 line.disable();
@@ -196,8 +192,6 @@ abstract class IntxState {
             }
             words.set(at(TRIGGER), 0);
             awaitSignals();
-        } finally {
-            words.unlock(at(GATE));
         }
     }
 
@@ -234,11 +228,9 @@ abstract class IntxState {
 
     /** Removes the eventfd that unmasks, if there is one. An unmask that runs ends before. */
     public void clearUnmaskEvent() {
-        words.lock(at(GATE));
-        try {
+        gate.take();
+        try (gate) {
             removeUnmaskEvent();
-        } finally {
-            words.unlock(at(GATE));
         }
     }
 

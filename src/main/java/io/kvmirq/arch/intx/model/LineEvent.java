@@ -22,6 +22,7 @@ public final class LineEvent implements Signal {
 
     private final SharedWords words;
     private final int base;
+    private final WordLock passing;
     private volatile @Nullable Signal listener;
 
     public LineEvent() {
@@ -31,6 +32,7 @@ public final class LineEvent implements Signal {
     LineEvent(SharedWords words, int base) {
         this.words = words;
         this.base = base;
+        this.passing = new WordLock(words, at(PASSING));
     }
 
     int at(int word) {
@@ -45,14 +47,12 @@ public final class LineEvent implements Signal {
     }
 
     private void pass() {
-        words.lock(at(PASSING));
-        try {
+        passing.take();
+        try (passing) {
             Signal to = listener;
             if (to != null && words.get(at(LISTENED)) != 0 && words.swap(at(SIGNALLED), 0) != 0) {
                 to.signal();
             }
-        } finally {
-            words.unlock(at(PASSING));
         }
     }
 

@@ -67,6 +67,7 @@ public final class PhysicalLine {
     private final LineController controller;
     private final SharedWords words;
     private final int base;
+    private final WordLock running;
     private final int period;
     private final int maxUnhandled;
     private final List<IntxDevice> devices = new CopyOnWriteArrayList<>();
@@ -80,6 +81,7 @@ public final class PhysicalLine {
         this.controller = controller;
         this.words = words;
         this.base = base;
+        this.running = new WordLock(words, at(RUNNING));
         this.period = period;
         this.maxUnhandled = maxUnhandled;
     }
@@ -298,8 +300,8 @@ public final class PhysicalLine {
      * @return whether there was an interrupt
      */
     public boolean take() {
-        words.lock(at(RUNNING));
-        try {
+        running.take();
+        try (running) {
             words.lock(at(LOCK));
             boolean interrupts = isInterrupting();
             long requested = words.get(at(REQUESTED));
@@ -312,8 +314,6 @@ public final class PhysicalLine {
                 run(requested, true);
             }
             return interrupts;
-        } finally {
-            words.unlock(at(RUNNING));
         }
     }
 
@@ -326,8 +326,8 @@ public final class PhysicalLine {
      * @return whether the handlers ran: the line is stuck, and shared
      */
     public boolean poll() {
-        words.lock(at(RUNNING));
-        try {
+        running.take();
+        try (running) {
             words.lock(at(LOCK));
             long requested = words.get(at(REQUESTED));
             boolean polls = isStuck() && requested != 0 && words.get(at(EXCLUSIVE)) == 0;
@@ -336,8 +336,6 @@ public final class PhysicalLine {
                 run(requested, false);
             }
             return polls;
-        } finally {
-            words.unlock(at(RUNNING));
         }
     }
 

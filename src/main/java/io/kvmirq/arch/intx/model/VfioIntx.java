@@ -63,8 +63,8 @@ public class VfioIntx extends IntxState {
     }
 
     private boolean enable(Signal eventfd, boolean shared) {
-        words.lock(at(GATE));
-        try {
+        gate.take();
+        try (gate) {
             check(InterruptMode.NONE);
             openLocked();
             boolean masked = isPlatform() ? isMasked() : isVirtuallyDisabled();
@@ -80,8 +80,6 @@ public class VfioIntx extends IntxState {
                 setMode(InterruptMode.NONE);
             }
             return granted;
-        } finally {
-            words.unlock(at(GATE));
         }
     }
 
@@ -91,13 +89,11 @@ public class VfioIntx extends IntxState {
      * EOI does nothing. The choice between direct EOI and the automatic mask stays.
      */
     public void disable() {
-        words.lock(at(GATE));
-        try {
+        gate.take();
+        try (gate) {
             check(InterruptMode.INTX);
             removeUnmaskEvent();
             freeLine();
-        } finally {
-            words.unlock(at(GATE));
         }
     }
 
@@ -124,11 +120,9 @@ public class VfioIntx extends IntxState {
      * nothing, since no user has the device.
      */
     public void close() {
-        words.lock(at(GATE));
-        try {
+        gate.take();
+        try (gate) {
             closeDevice();
-        } finally {
-            words.unlock(at(GATE));
         }
     }
 
@@ -163,8 +157,8 @@ public class VfioIntx extends IntxState {
      * @return whether it was set; false is EBUSY: there is one already
      */
     public boolean setUnmaskEvent(LineEvent event) {
-        words.lock(at(GATE));
-        try {
+        gate.take();
+        try (gate) {
             check(InterruptMode.INTX);
             boolean free = words.get(at(UNMASK)) == 0;
             if (free) {
@@ -173,8 +167,6 @@ public class VfioIntx extends IntxState {
                 event.listen(this::unmaskAndSignal);
             }
             return free;
-        } finally {
-            words.unlock(at(GATE));
         }
     }
 
@@ -204,8 +196,8 @@ public class VfioIntx extends IntxState {
 
     Taken handle() {
         Taken taken;
-        words.lock(at(LOCK));
-        try {
+        lock.take();
+        try (lock) {
             if (isDirect() && !isMasked() && reaches()) {
                 // Under the lock: the guest is signalled, also if it writes DisINTx next.
                 signalMapped();
@@ -213,8 +205,6 @@ public class VfioIntx extends IntxState {
             } else {
                 taken = maskForGuest() ? Taken.HANDLED : Taken.NONE;
             }
-        } finally {
-            words.unlock(at(LOCK));
         }
         if (taken == Taken.HANDLED) {
             signal();
@@ -240,44 +230,36 @@ public class VfioIntx extends IntxState {
      * its line is not active, so that no EOI can deactivate it. Nothing is signalled if it is masked already.
      */
     public void loopback() {
-        words.lock(at(GATE));
-        try {
+        gate.take();
+        try (gate) {
             check(InterruptMode.INTX);
             if (!isPlatform() || maskForGuestAlone()) {
                 signal();
             }
-        } finally {
-            words.unlock(at(GATE));
         }
     }
 
     private boolean maskForGuestAlone() {
-        words.lock(at(LOCK));
-        try {
+        lock.take();
+        try (lock) {
             return maskForGuest();
-        } finally {
-            words.unlock(at(LOCK));
         }
     }
 
     /** Masks the device. In another mode DisINTx follows; a platform device starts masked. Does not allocate. */
     public void mask() {
-        words.lock(at(GATE));
-        try {
+        gate.take();
+        try (gate) {
             if (!isClosed()) {
                 maskAlone();
             }
-        } finally {
-            words.unlock(at(GATE));
         }
     }
 
     void maskAlone() {
-        words.lock(at(LOCK));
-        try {
+        lock.take();
+        try (lock) {
             maskLocked();
-        } finally {
-            words.unlock(at(LOCK));
         }
     }
 
@@ -303,23 +285,19 @@ public class VfioIntx extends IntxState {
      * it stays masked and the trigger is signalled again. In another mode DisINTx follows. Does not allocate.
      */
     public void unmask() {
-        words.lock(at(GATE));
-        try {
+        gate.take();
+        try (gate) {
             if (!isClosed()) {
                 unmaskAndSignal();
             }
-        } finally {
-            words.unlock(at(GATE));
         }
     }
 
     private void unmaskAndSignal() {
         boolean again;
-        words.lock(at(LOCK));
-        try {
+        lock.take();
+        try (lock) {
             again = unmaskLocked();
-        } finally {
-            words.unlock(at(LOCK));
         }
         if (again) {
             signal();
@@ -359,19 +337,17 @@ public class VfioIntx extends IntxState {
         if (isPlatform()) {
             throw new IllegalStateException("a platform device has no DisINTx: mask it instead");
         }
-        words.lock(at(GATE));
-        try {
+        gate.take();
+        try (gate) {
             if (!isClosed() && writeDisIntxAlone(disabled)) {
                 signal();
             }
-        } finally {
-            words.unlock(at(GATE));
         }
     }
 
     private boolean writeDisIntxAlone(boolean disabled) {
-        words.lock(at(LOCK));
-        try {
+        lock.take();
+        try (lock) {
             boolean before = isVirtuallyDisabled();
             words.set(at(VIRTUAL_DISINTX), disabled ? 1 : 0);
             boolean again = false;
@@ -381,8 +357,6 @@ public class VfioIntx extends IntxState {
                 again = unmaskLocked();
             }
             return again;
-        } finally {
-            words.unlock(at(LOCK));
         }
     }
 }
