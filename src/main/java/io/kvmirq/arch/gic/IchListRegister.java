@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.gic;
 
-import static io.kvmirq.arch.Description.always;
-import static io.kvmirq.arch.Description.oneOf;
 import static io.kvmirq.arch.Description.saying;
 
 import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Format;
-import java.util.Optional;
 
 /**
  * The fields of a list register of a GICv3 and later, ICH_LR: see {@link ListRegister}.
@@ -19,8 +16,7 @@ public final class IchListRegister {
     private static final int FEWEST_PRIORITY_BITS = 5;
 
     /** HW: a hardware interrupt. Its end by the guest deactivates the physical interrupt. */
-    public static final BitField HW = BitField.flag(
-            "hw", 61, "HW", ListRegister.HW.meaning(new long[] {0}), ListRegister.HW.meaning(new long[] {-1}));
+    public static final BitField HW = BitField.bit("hw", 61, ListRegister.HW.description());
 
     /** vINTID: the interrupt that the guest sees. For a guest with a GICv2, bits 12:10 are the source of an SGI. */
     public static final BitField VIRTUAL_ID = new BitField(
@@ -33,29 +29,19 @@ public final class IchListRegister {
                             value -> "id " + value + " is special or reserved: expected 0–1019, 1056–1119,"
                                     + " 4096–5119 or an LPI from 8192"));
 
-    private static final BitField LOW = middle("rsvd_32_40", 32, 9);
+    private static final BitField LOW = ListRegister.middle("rsvd_32_40", 32, 9, "pintid");
 
     /** EOI: the end of this software interrupt raises a maintenance interrupt. */
-    public static final BitField EOI = BitField.bit(
-            "eoi",
-            41,
-            oneOf("EOI", "no maintenance interrupt", "end raises a maintenance interrupt")
-                    .ordinarily(0));
+    public static final BitField EOI = BitField.bit("eoi", 41, ListRegister.EOI.description());
 
-    private static final BitField HIGH = middle("rsvd_42_44", 42, 3);
+    private static final BitField HIGH = ListRegister.middle("rsvd_42_44", 42, 3, "pintid");
 
     /** pINTID: the physical interrupt of a hardware interrupt, the bits around {@link #EOI}. */
     public static final BitField PHYSICAL_ID = new BitField(
             "pintid",
             32,
             13,
-            saying("pINTID", (value, bits) -> InterruptId.text(value))
-                    .forbidding(
-                            value -> InterruptId.isSgi(value) || InterruptId.isNone(value),
-                            value -> "id " + value
-                                    + (InterruptId.isSgi(value) ? " is an SGI" : " is special or reserved")
-                                    + ": expected a physical PPI or SPI, 16–1019, 1056–1119 or 4096–5119")
-                    .derived());
+            ListRegister.physical("pINTID", "special or reserved", "16–1019, 1056–1119 or 4096–5119"));
 
     /** Priority, the lowest value first. */
     public static final BitField PRIORITY = new BitField(
@@ -69,15 +55,7 @@ public final class IchListRegister {
     public static final BitField GROUP1 = BitField.flag("group", 60, "Group", "group 0", "group 1");
 
     /** State: pending, active, both or neither. */
-    public static final BitField STATE = new BitField(
-            "state",
-            62,
-            2,
-            oneOf("State", "inactive", "pending", "active", "pending and active")
-                    .checked((value, bits) -> HW.isSet(bits[0]) && value == 3
-                            ? Optional.of("pending and active while hw is 1: the distributor"
-                                    + " keeps the pending state of a hardware interrupt, expected 0–2")
-                            : Optional.empty()));
+    public static final BitField STATE = new BitField("state", 62, 2, ListRegister.state(HW));
 
     private static final BitField LOW_RESERVED = BitField.reserved("rsvd_45_47", 45, 3);
     private static final BitField HIGH_RESERVED = BitField.reserved("rsvd_56_58", 56, 3);
@@ -93,9 +71,7 @@ public final class IchListRegister {
                     || isSpent(bits[0])
                     || LOW_RESERVED.isSet(bits[0])
                     || HIGH_RESERVED.isSet(bits[0]))
-            .remark(
-                    bits -> isSpent(bits[0]),
-                    "the guest ended the interrupt: EISR shows the register until software clears EOI, ELRSR does not")
+            .remark(bits -> isSpent(bits[0]), ListRegister.SPENT)
             .remark(
                     bits -> STATE.of(bits[0]) > 1 && VIRTUAL_ID.of(bits[0]) >= InterruptId.FIRST_LPI,
                     "an LPI has no active state")
@@ -108,20 +84,6 @@ public final class IchListRegister {
 
     private static boolean isSpent(long word) {
         return !STATE.isSet(word) && EOI.isSet(word) && !HW.isSet(word);
-    }
-
-    private static BitField middle(String name, int low, int width) {
-        return new BitField(
-                name,
-                low,
-                width,
-                always("R", "reserved")
-                        .forbidding(
-                                value -> value != 0,
-                                value -> "reserved bits " + (low + width - 1) + ":" + low + " are 0x"
-                                        + Long.toHexString(value)
-                                        + " and not 0: they are part of pintid only if hw is 1")
-                        .ordinarily(0));
     }
 
     private static boolean isSourcedSgi(long id) {

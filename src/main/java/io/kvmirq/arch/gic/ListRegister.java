@@ -6,6 +6,7 @@ import static io.kvmirq.arch.Description.oneOf;
 import static io.kvmirq.arch.Description.saying;
 
 import io.kvmirq.arch.BitField;
+import io.kvmirq.arch.Description;
 import io.kvmirq.arch.Format;
 import java.util.Optional;
 
@@ -48,16 +49,7 @@ public final class ListRegister {
                                     + ": only an SGI has a source"))
                     .ordinarily(0));
 
-    private static final BitField MIDDLE = new BitField(
-            "rsvd_13_18",
-            13,
-            6,
-            always("R", "reserved")
-                    .forbidding(
-                            value -> value != 0,
-                            value -> "reserved bits 18:13 are 0x" + Long.toHexString(value)
-                                    + " and not 0: they are part of physicalid only if hw is 1")
-                    .ordinarily(0));
+    private static final BitField MIDDLE = middle("rsvd_13_18", 13, 6, "physicalid");
 
     /** EOI: the end of this software interrupt raises a maintenance interrupt. */
     public static final BitField EOI = BitField.bit(
@@ -67,31 +59,15 @@ public final class ListRegister {
                     .ordinarily(0));
 
     /** PhysicalID: the physical interrupt of a hardware interrupt, the bits of {@link #SOURCE} to {@link #EOI}. */
-    public static final BitField PHYSICAL_ID = new BitField(
-            "physicalid",
-            10,
-            10,
-            saying("PhysicalID", (value, bits) -> InterruptId.text(value))
-                    .forbidding(
-                            value -> InterruptId.isSgi(value) || InterruptId.isNone(value),
-                            value -> "id " + value + (InterruptId.isSgi(value) ? " is an SGI" : " is special")
-                                    + ": expected a physical PPI or SPI, 16–1019")
-                    .derived());
+    public static final BitField PHYSICAL_ID =
+            new BitField("physicalid", 10, 10, physical("PhysicalID", "special", "16–1019"));
 
     /** Priority bits 7:3, the lowest value first. */
     public static final BitField PRIORITY = new BitField(
             "priority", 23, 5, saying("Priority", (value, bits) -> "priority 0x" + Long.toHexString(value << 3)));
 
     /** State: pending, active, both or neither. An interrupt in neither state is not there. */
-    public static final BitField STATE = new BitField(
-            "state",
-            28,
-            2,
-            oneOf("State", "inactive", "pending", "active", "pending and active")
-                    .checked((value, bits) -> HW.isSet(bits[0]) && value == 3
-                            ? Optional.of("pending and active while hw is 1: the distributor"
-                                    + " keeps the pending state of a hardware interrupt, expected 0–2")
-                            : Optional.empty()));
+    public static final BitField STATE = new BitField("state", 28, 2, state(HW));
 
     /** The pending bit of {@link #STATE}. */
     public static final BitField PENDING = new BitField("pending", 28, 1);
@@ -104,6 +80,9 @@ public final class ListRegister {
 
     private static final BitField RESERVED = BitField.reserved("rsvd_20_22", 20, 3);
 
+    static final String SPENT =
+            "the guest ended the interrupt: EISR shows the register until software clears EOI, ELRSR does not";
+
     /** Kind {@code gic.lr}. */
     public static final Format FORMAT = Format.builder("gic.lr", "GICv2 list register, GICH_LR", 32, 1)
             .fields(VIRTUAL_ID)
@@ -112,12 +91,41 @@ public final class ListRegister {
             .fields(RESERVED.ordinarily(0))
             .fields(PRIORITY, STATE, GROUP1, HW)
             .looked(bits -> STATE.isSet(bits[0]) || isSpent(bits[0]) || RESERVED.isSet(bits[0]))
-            .remark(
-                    bits -> isSpent(bits[0]),
-                    "the guest ended the interrupt: EISR shows the register until software clears EOI, ELRSR does not")
+            .remark(bits -> isSpent(bits[0]), SPENT)
             .build();
 
     private ListRegister() {}
+
+    static BitField middle(String name, int low, int width, String physical) {
+        return new BitField(
+                name,
+                low,
+                width,
+                always("R", "reserved")
+                        .forbidding(
+                                value -> value != 0,
+                                value -> "reserved bits " + (low + width - 1) + ":" + low + " are 0x"
+                                        + Long.toHexString(value) + " and not 0: they are part of " + physical
+                                        + " only if hw is 1")
+                        .ordinarily(0));
+    }
+
+    static Description state(BitField hw) {
+        return oneOf("State", "inactive", "pending", "active", "pending and active")
+                .checked((value, bits) -> hw.isSet(bits[0]) && value == 3
+                        ? Optional.of("pending and active while hw is 1: the distributor"
+                                + " keeps the pending state of a hardware interrupt, expected 0–2")
+                        : Optional.empty());
+    }
+
+    static Description physical(String label, String none, String expected) {
+        return saying(label, (value, bits) -> InterruptId.text(value))
+                .forbidding(
+                        value -> InterruptId.isSgi(value) || InterruptId.isNone(value),
+                        value -> "id " + value + " is " + (InterruptId.isSgi(value) ? "an SGI" : none)
+                                + ": expected a physical PPI or SPI, " + expected)
+                .derived();
+    }
 
     private static boolean isSgi(long[] bits) {
         return InterruptId.isSgi(VIRTUAL_ID.of(bits[0]));

@@ -285,25 +285,17 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
                 flags.charAt(6) - '0',
                 place.number(row.group(5), DECIMAL),
                 place.unsigned(row.group(6), HEX),
-                sources(place, row.group(7)),
-                priority(place, row.group(8)),
+                upTo(MOST_SOURCES, place, row.group(7), HEX, "sources of 0–ff"),
+                upTo(LOWEST_PRIORITY, place, row.group(8), DECIMAL, "a priority of 0–255"),
                 index(place, row.group(9)));
     }
 
-    private static int sources(Place place, String digits) {
-        int sources = place.number(digits, HEX);
-        if (sources > MOST_SOURCES) {
-            throw place.unexpected("sources of 0–ff and not " + digits);
+    private static int upTo(int most, Place place, String digits, int radix, String expected) {
+        int number = place.number(digits, radix);
+        if (number > most) {
+            throw place.unexpected(expected + " and not " + digits);
         }
-        return sources;
-    }
-
-    private static int priority(Place place, String digits) {
-        int priority = place.number(digits, DECIMAL);
-        if (priority > LOWEST_PRIORITY) {
-            throw place.unexpected("a priority of 0\u2013255 and not " + digits);
-        }
-        return priority;
+        return number;
     }
 
     private static OptionalInt index(Place place, String digits) {

@@ -2,6 +2,7 @@
 package io.kvmirq.arch.gic.model;
 
 import io.kvmirq.arch.gic.MachineControl;
+import java.util.Arrays;
 import java.util.Optional;
 
 /**
@@ -48,11 +49,6 @@ public enum CpuInterfaceRegister {
     }
 
     public static Optional<CpuInterfaceRegister> of(int id) {
-        for (CpuInterfaceRegister register : values()) {
-            if (register.id == id) {
-                return Optional.of(register);
-            }
-        }
-        return Optional.empty();
+        return Arrays.stream(values()).filter(register -> register.id == id).findFirst();
     }
 }

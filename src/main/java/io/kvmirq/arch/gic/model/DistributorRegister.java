@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.gic.model;
 
+import java.util.Arrays;
 import java.util.Optional;
 
 /**
@@ -59,14 +60,10 @@ public enum DistributorRegister {
      * @return empty if the offset is not word-aligned, in a gap, or beyond the last interrupt
      */
     public static Optional<DistributorRegister> at(int at, int interrupts) {
-        for (DistributorRegister register : values()) {
-            if (at >= register.offset && at < register.offset + register.length) {
-                boolean exists =
-                        at % Integer.BYTES == 0 && (!register.isPerInterrupt() || register.interrupt(at) < interrupts);
-                return exists ? Optional.of(register) : Optional.empty();
-            }
-        }
-        return Optional.empty();
+        return Arrays.stream(values())
+                .filter(one -> at % Integer.BYTES == 0 && at >= one.offset && at < one.offset + one.length)
+                .filter(one -> !one.isPerInterrupt() || one.interrupt(at) < interrupts)
+                .findFirst();
     }
 
     public int offset() {

@@ -267,7 +267,9 @@ public final class Its {
 
     /** The LPI of an event, whether messages reach it or not; empty if the guest has not mapped the event. */
     OptionalInt lpiOfEvent(int device, int event) {
-        return tables.lpiOfEvent(device, event);
+        return tables.event(device, event)
+                .map(mapped -> OptionalInt.of(mapped.lpi()))
+                .orElse(OptionalInt.empty());
     }
 
     // Commands

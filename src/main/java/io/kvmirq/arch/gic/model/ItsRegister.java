@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.gic.model;
 
+import java.util.Arrays;
 import java.util.Optional;
 
 /**
@@ -34,12 +35,9 @@ public enum ItsRegister {
      * @return empty if the offset is in a gap
      */
     public static Optional<ItsRegister> at(long at) {
-        for (ItsRegister register : values()) {
-            if (at >= register.offset && at < register.offset + register.length) {
-                return Optional.of(register);
-            }
-        }
-        return Optional.empty();
+        return Arrays.stream(values())
+                .filter(register -> at >= register.offset && at < register.offset + register.length)
+                .findFirst();
     }
 
     /**

@@ -43,7 +43,7 @@ final class ItsTables {
         this.lpis = lpis;
     }
 
-    private Optional<Event> event(int device, int event) {
+    Optional<Event> event(int device, int event) {
         return Optional.ofNullable(devices.get(device))
                 .map(mapped -> mapped.events().get(event));
     }
@@ -52,11 +52,6 @@ final class ItsTables {
     private OptionalInt vcpu(int collection) {
         OptionalInt target = collections.getOrDefault(collection, OptionalInt.empty());
         return target.isPresent() ? lpis.index(target.getAsInt()) : target;
-    }
-
-    /** The LPI of an event, also while it gets no messages; empty if the event is not mapped. */
-    OptionalInt lpiOfEvent(int device, int event) {
-        return event(device, event).map(mapped -> OptionalInt.of(mapped.lpi())).orElse(OptionalInt.empty());
     }
 
     /** The LPI that a message becomes; empty if its event is not mapped, or its collection has no vCPU. */

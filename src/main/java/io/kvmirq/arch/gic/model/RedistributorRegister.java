@@ -2,6 +2,7 @@
 package io.kvmirq.arch.gic.model;
 
 import io.kvmirq.arch.gic.InterruptId;
+import java.util.Arrays;
 import java.util.Optional;
 
 /**
@@ -51,12 +52,9 @@ public enum RedistributorRegister {
      * @return empty if the offset is not a multiple of 4, or between registers
      */
     public static Optional<RedistributorRegister> at(int at) {
-        for (RedistributorRegister register : values()) {
-            if (at % Integer.BYTES == 0 && at >= register.offset && at < register.offset + register.length) {
-                return Optional.of(register);
-            }
-        }
-        return Optional.empty();
+        return Arrays.stream(values())
+                .filter(one -> at % Integer.BYTES == 0 && at >= one.offset && at < one.offset + one.length)
+                .findFirst();
     }
 
     /**
