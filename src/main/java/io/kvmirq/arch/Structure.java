@@ -3,7 +3,10 @@ package io.kvmirq.arch;
 
 import java.util.List;
 
-/** The words of one structure. Any bits are accepted. Fields are read by their constants. */
+/**
+ * The words of one structure. Any bits are accepted. Fields are read by their constants. {@link Object#toString} gives
+ * the kind and the words, as {@code kvmirq decode} takes them.
+ */
 public interface Structure {
     /** The description of the structure. */
     Format format();

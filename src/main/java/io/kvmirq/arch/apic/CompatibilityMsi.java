@@ -135,7 +135,6 @@ public record CompatibilityMsi(long address, int data) implements Structure {
         return DeliveryMode.of((int) MODE.of(data));
     }
 
-    /** The kind and the words, as {@code kvmirq decode} takes them. */
     @Override
     public String toString() {
         return FORMAT.text(FORMAT.words(bits()));

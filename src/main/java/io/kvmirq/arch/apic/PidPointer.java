@@ -42,7 +42,6 @@ public record PidPointer(long word) implements Structure {
         return new long[] {word};
     }
 
-    /** The kind and the word, as {@code kvmirq decode} takes them. */
     @Override
     public String toString() {
         return FORMAT.text(word);

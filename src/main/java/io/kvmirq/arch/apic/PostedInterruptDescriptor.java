@@ -169,7 +169,6 @@ public record PostedInterruptDescriptor(
         return (bits()[vector.number() / Long.SIZE] >>> vector.number() & 1) != 0;
     }
 
-    /** The kind and the words, as {@code kvmirq decode} takes them. */
     @Override
     public String toString() {
         return FORMAT.text(bits());

@@ -13,9 +13,9 @@ import java.util.Optional;
  * blocks, it may be preempted and loaded any number of times. After a sleep, a wake and a load, the thread calls {@link
  * #unblock} before it enters the guest.
  *
- * <p>A method throws IllegalStateException in the wrong state: exit outside guest mode; load, enter, preempt and the
- * methods of blocking in guest mode; enter and startBlock while the vCPU blocks; all except load if the thread is not
- * loaded.
+ * <p>A method throws IllegalStateException in the wrong state: exit and reenter outside guest mode; load, enter,
+ * preempt and the methods of blocking in guest mode; enter and startBlock while the vCPU blocks; sleep and unblock
+ * while it does not; all except load if the thread is not loaded.
  */
 public final class VcpuThread {
     /** Outside the guest, in the guest, or told to exit by a kick. */
@@ -143,7 +143,6 @@ public final class VcpuThread {
      *
      * @param fastPath what the thread does
      * @return whether the guest runs on; otherwise it has exited
-     * @throws IllegalStateException if the vCPU is not in guest mode
      */
     public boolean reenter(Runnable fastPath) {
         HostCpu cpu = hereInGuest();
@@ -166,11 +165,7 @@ public final class VcpuThread {
         hooks.exited(cpu);
     }
 
-    /**
-     * The guest exits.
-     *
-     * @throws IllegalStateException if the vCPU is not in guest mode
-     */
+    /** The guest exits. */
     public void exit() {
         HostCpu cpu = hereInGuest();
         cpu.interruptsOff();
@@ -212,7 +207,6 @@ public final class VcpuThread {
      * @param interruptible whether the guest has interrupts enabled, so that an interrupt would end the sleep
      * @return whether the thread sleeps now, until {@link #isAsleep} is false; otherwise it has an interrupt or was
      *     woken
-     * @throws IllegalStateException if the vCPU does not block
      */
     public boolean sleep(boolean interruptible) {
         HostCpu cpu = hereBlocking();
@@ -235,11 +229,7 @@ public final class VcpuThread {
         return asleep;
     }
 
-    /**
-     * The vCPU blocks no more. The thread calls this when it is loaded after its sleep.
-     *
-     * @throws IllegalStateException if the vCPU does not block
-     */
+    /** The vCPU blocks no more. The thread calls this when it is loaded after its sleep. */
     public void unblock() {
         HostCpu cpu = hereBlocking();
         words.set(at(BLOCKING), 0);

@@ -89,7 +89,6 @@ public record RemappableMsi(int address, int data) implements Structure {
         return SHV.isSet(word()) ? handle + (int) SUBHANDLE.of(word()) : handle;
     }
 
-    /** The kind and the words, as {@code kvmirq decode} takes them. */
     @Override
     public String toString() {
         return FORMAT.text(FORMAT.words(bits()));

@@ -135,7 +135,6 @@ public record RemappedIrte(long low, long high) implements Irte {
         return FORMAT;
     }
 
-    /** The kind and the words, as {@code kvmirq decode} takes them. */
     @Override
     public String toString() {
         return FORMAT.text(low, high);

@@ -124,7 +124,6 @@ public record UnitCapabilities(long cap, long ecap) implements Structure {
         return new long[] {cap, ecap};
     }
 
-    /** The kind and the words, as {@code kvmirq decode} takes them. */
     @Override
     public String toString() {
         return FORMAT.text(cap, ecap);

@@ -147,9 +147,13 @@ public final class AvicVcpu {
 
     /** The guest takes the vectors of its IRR, all at once: priorities are not modelled. */
     void takeInterrupts() {
+        move(IRR, words, at(ISR));
+    }
+
+    private void move(int set, SharedWords to, int at) {
         for (int i = 0; i < VECTOR_WORDS; i++) {
-            if (words.get(at(IRR + i)) != 0) {
-                words.or(at(ISR + i), words.swap(at(IRR + i), 0));
+            if (words.get(at(set + i)) != 0) {
+                to.or(at + i, words.swap(at(set + i), 0));
             }
         }
     }
@@ -161,11 +165,7 @@ public final class AvicVcpu {
      */
     public void takeInterrupts(SharedWords taken, int at) {
         takeInterrupts();
-        for (int i = 0; i < VECTOR_WORDS; i++) {
-            if (words.get(at(ISR + i)) != 0) {
-                taken.or(at + i, words.swap(at(ISR + i), 0));
-            }
-        }
+        move(ISR, taken, at);
     }
 
     /** Whether the guest has taken a vector and not ended it. */

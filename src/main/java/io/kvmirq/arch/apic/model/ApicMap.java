@@ -43,7 +43,6 @@ public final class ApicMap<A extends LocalApic> {
     /**
      * Makes the map.
      *
-     * @param apicIds32Bit whether the VM uses 32-bit APIC ids (KVM_X2APIC_API_USE_32BIT_IDS)
      * @param firstHasId whether the first of two LAPICs with one id keeps it, as before Linux 6.3
      * @return empty if two LAPICs have one id, without 32-bit ids and without {@code firstHasId}
      */
@@ -104,11 +103,7 @@ public final class ApicMap<A extends LocalApic> {
         return logical;
     }
 
-    /**
-     * Whether a destination means every LAPIC.
-     *
-     * @param quirk whether 0xff does so in x2APIC mode too
-     */
+    /** Whether a destination means every LAPIC, with the quirk as in {@link Destinations}. */
     public boolean isBroadcast(int destination, boolean quirk) {
         return quirk
                 ? destination == ApicMessage.BROADCAST

@@ -31,11 +31,7 @@ public interface LocalApic {
         return 0;
     }
 
-    /**
-     * Whether a destination means this LAPIC, asked alone.
-     *
-     * @param quirk whether 0xff means every LAPIC in x2APIC mode too; KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK ends this
-     */
+    /** Whether a destination means this LAPIC, asked alone, with the quirk as in {@link Destinations}. */
     default boolean isFor(int destination, boolean logical, boolean quirk) {
         boolean everybody = isX2apic()
                 ? destination == ApicMessage.X2APIC_BROADCAST || quirk && destination == ApicMessage.BROADCAST

@@ -27,7 +27,6 @@ public record PostingVm(
      * begin.
      *
      * @param lapics in the order of the vCPUs' indices
-     * @param apicIds32Bit whether the VM uses 32-bit APIC ids
      */
     public static PostingVm of(List<? extends LocalApic> lapics, boolean apicIds32Bit) {
         return new PostingVm(
