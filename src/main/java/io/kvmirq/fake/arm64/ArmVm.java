@@ -148,10 +148,6 @@ final class ArmVm extends VmInterrupts {
         return !isClosed() && lpis.receive(hostIrq);
     }
 
-    boolean isGone() {
-        return isClosed();
-    }
-
     /** How often the doorbell of each vPE rang. vPEs exist while the VM has an ITS and an initialized VGIC. */
     int[] doorbells() {
         boolean has =

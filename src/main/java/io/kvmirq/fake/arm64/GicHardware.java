@@ -21,7 +21,7 @@ public final class GicHardware implements IrqHardware {
     }
 
     void add(ArmVm vm) {
-        vms.removeIf(ArmVm::isGone);
+        vms.removeIf(ArmVm::isClosed);
         vms.add(vm);
     }
 

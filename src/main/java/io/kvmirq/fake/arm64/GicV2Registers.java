@@ -57,7 +57,8 @@ final class GicV2Registers {
     /** @param vcpu its index. Missing registers read as 0 */
     int read(int vcpu, int offset) {
         if (isOfSources(offset)) {
-            return sources(vcpu, offset % DistributorRegister.GICD_STATUSR.offset());
+            int first = offset % DistributorRegister.GICD_STATUSR.offset();
+            return VgicRegisters.bytes(i -> vgic.distributor().sources(vcpu, first + i));
         }
         DistributorRegister register = at(offset).orElse(null);
         if (register == null) {
@@ -72,7 +73,11 @@ final class GicV2Registers {
                 vgic.vm().note(VgicAnswer.GICV2_PENDING);
                 yield vgic.distributor().pending(vcpu, register.interrupt(offset));
             }
-            case GICD_ITARGETSR -> targets(vcpu, register.interrupt(offset));
+            case GICD_ITARGETSR -> {
+                int first = register.interrupt(offset);
+                yield VgicRegisters.bytes(
+                        i -> InterruptId.isPrivate(first) ? ownTarget(vcpu) : targets[first + i] & 0xff);
+            }
             default -> common.read(register, vcpu, offset);
         };
     }
@@ -142,14 +147,6 @@ final class GicV2Registers {
 
     // SGIs
 
-    private int sources(int vcpu, int first) {
-        int word = 0;
-        for (int i = 0; i < Integer.BYTES; i++) {
-            word |= vgic.distributor().sources(vcpu, first + i) << i * Byte.SIZE;
-        }
-        return word;
-    }
-
     private void addSources(int vcpu, int sgi, int sources) {
         int all = vgic.distributor().sources(vcpu, sgi) | sources;
         if (all != 0) {
@@ -190,15 +187,6 @@ final class GicV2Registers {
     }
 
     // Targets
-
-    private int targets(int vcpu, int first) {
-        int word = 0;
-        for (int i = 0; i < Integer.BYTES; i++) {
-            int one = InterruptId.isPrivate(first) ? ownTarget(vcpu) : targets[first + i];
-            word |= (one & 0xff) << i * Byte.SIZE;
-        }
-        return word;
-    }
 
     private int ownTarget(int vcpu) {
         vgic.vm().note(VgicAnswer.GICV2_OWN_TARGET);

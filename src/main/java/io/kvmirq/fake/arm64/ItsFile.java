@@ -11,7 +11,6 @@ import io.kvmirq.fake.kvm.Attribute;
 import io.kvmirq.fake.kvm.KvmDeviceFile;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.util.Optional;
 
 /** An ITS's descriptor; source: {@code kvm_arm_vgic_its_ops} in arch/arm64/kvm/vgic/vgic-its.c. */
@@ -53,10 +52,12 @@ final class ItsFile extends KvmDeviceFile {
     protected int get(Attribute attribute) {
         return switch (attribute.group()) {
             case UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR ->
-                isPlace(attribute) ? put(attribute, service.base()) : host.refuse(VgicAnswer.ITS_PLACE_TYPE);
+                isPlace(attribute)
+                        ? put(attribute, service.base(), Long.BYTES)
+                        : host.refuse(VgicAnswer.ITS_PLACE_TYPE);
             case UapiArm64.KVM_DEV_ARM_VGIC_GRP_ITS_REGS -> {
                 int refused = refuseRegister(attribute.number());
-                yield refused < 0 ? refused : put(attribute, service.its().read(modelled(attribute)));
+                yield refused < 0 ? refused : put(attribute, service.its().read(modelled(attribute)), Long.BYTES);
             }
             default -> host.refuse(VgicAnswer.ITS_ATTRIBUTE);
         };
@@ -81,12 +82,6 @@ final class ItsFile extends KvmDeviceFile {
                     case BEYOND_RING -> host.refuse(VgicAnswer.ITS_READER_BEYOND);
                 })
                 .orElse(0);
-    }
-
-    private int put(Attribute attribute, long value) {
-        ByteBuffer out =
-                ByteBuffer.allocate(Long.BYTES).order(ByteOrder.nativeOrder()).putLong(0, value);
-        return host.copyOut(attribute.address(), out, Long.BYTES);
     }
 
     @Override

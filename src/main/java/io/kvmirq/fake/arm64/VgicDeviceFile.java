@@ -6,8 +6,6 @@ import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.Attribute;
 import io.kvmirq.fake.kvm.KvmDeviceFile;
 import io.kvmirq.uapi.UapiArm64;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 
 /** The common part of a VGIC's descriptors; source: {@code vgic_set_common_attr()} in vgic-kvm-device.c. */
 abstract class VgicDeviceFile extends KvmDeviceFile {
@@ -16,14 +14,6 @@ abstract class VgicDeviceFile extends KvmDeviceFile {
     VgicDeviceFile(Host host, FakeVgic vgic) {
         super(host, true);
         this.vgic = vgic;
-    }
-
-    static ByteBuffer value(long value) {
-        return ByteBuffer.allocate(Long.BYTES).order(ByteOrder.nativeOrder()).putLong(0, value);
-    }
-
-    final int put(Attribute attribute, long value, int size) {
-        return host.copyOut(attribute.address(), value(value), size);
     }
 
     /** The number of interrupts, and init. */

@@ -10,6 +10,7 @@ import io.kvmirq.arch.gic.model.RegisterFields;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.VgicAnswer;
 import java.util.Optional;
+import java.util.function.IntUnaryOperator;
 
 /**
  * The distributor's registers as the VMM saves and restores them. A guest sees some of them differently. Source: {@code
@@ -69,7 +70,7 @@ final class VgicRegisters {
                 yield word(InterruptState.LATCH, vcpu, register.interrupt(offset));
             }
             case GICD_ISACTIVER, GICD_ICACTIVER -> vgic.delivery().activeWord(vcpu, register.interrupt(offset));
-            case GICD_IPRIORITYR -> priorities(vcpu, register.interrupt(offset));
+            case GICD_IPRIORITYR -> bytes(i -> vgic.distributor().priority(vcpu, register.interrupt(offset) + i));
             case GICD_ICFGR -> edges(vcpu, register.interrupt(offset));
             case GICD_IROUTER -> isUpperHalf(offset) ? 0 : vgic.delivery().affinity(register.interrupt(offset));
             case GICD_IDREGS -> offset == RegisterFields.PIDR2 ? RegisterFields.PIDR2_GICV3 : 0;
@@ -179,10 +180,11 @@ final class VgicRegisters {
         vgic.distributor().clear(what, vcpu, first, ~bits);
     }
 
-    private int priorities(int vcpu, int first) {
+    /** @return a word of four bytes, the first in bits 7:0 */
+    static int bytes(IntUnaryOperator each) {
         int word = 0;
         for (int i = 0; i < Integer.BYTES; i++) {
-            word |= vgic.distributor().priority(vcpu, first + i) << i * Byte.SIZE;
+            word |= each.applyAsInt(i) << i * Byte.SIZE;
         }
         return word;
     }

@@ -24,9 +24,4 @@ public enum Hardware {
     public boolean isX86() {
         return this != GICV2 && this != GICV3 && this != GICV4;
     }
-
-    /** Whether the host is AMD's. */
-    public boolean isAmd() {
-        return this == AMD_AVIC || this == AVIC_INHIBITED;
-    }
 }

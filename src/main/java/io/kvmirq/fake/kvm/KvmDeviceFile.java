@@ -6,6 +6,8 @@ import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 
 /** A device of a VM, with attributes; source: {@code kvm_device_ioctl()} in virt/kvm/kvm_main.c. */
 public abstract class KvmDeviceFile extends FakeFile {
@@ -40,6 +42,14 @@ public abstract class KvmDeviceFile extends FakeFile {
             return host.refuse(InterruptAnswer.DEVICE_NO_GETTER);
         }
         return (readable ? READABLE : SETTABLE).answer(this, request, argument);
+    }
+
+    protected static ByteBuffer value(long value) {
+        return ByteBuffer.allocate(Long.BYTES).order(ByteOrder.nativeOrder()).putLong(0, value);
+    }
+
+    protected final int put(Attribute attribute, long value, int size) {
+        return host.copyOut(attribute.address(), value(value), size);
     }
 
     protected abstract int has(Attribute attribute);

@@ -198,7 +198,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
                 .findFirst();
     }
 
-    protected final boolean isClosed() {
+    public final boolean isClosed() {
         return closed;
     }
 

@@ -103,7 +103,6 @@ public abstract class PostingVcpu {
 
     // Steps
 
-    /** It comes to a processor, awake and outside the guest. Another vCPU that is there is preempted. */
     public final void load(int cpu) {
         host.cpus().cpu(cpu);
         exit();
@@ -151,7 +150,7 @@ public abstract class PostingVcpu {
         }
     }
 
-    /** It leaves its processor and could run. A sleeper sleeps on. */
+    /** A sleeper sleeps on. */
     public final void preempt() {
         if (thread.isLoaded()) {
             exit();
@@ -160,12 +159,7 @@ public abstract class PostingVcpu {
         }
     }
 
-    /**
-     * Its guest halts.
-     *
-     * @param interruptible whether the guest has interrupts on
-     * @return whether it sleeps
-     */
+    /** @param interruptible whether the guest has interrupts on */
     public final boolean block(boolean interruptible) {
         exit();
         load();

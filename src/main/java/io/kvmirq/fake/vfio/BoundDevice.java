@@ -38,20 +38,6 @@ final class BoundDevice extends IommuObject {
         table = to;
     }
 
-    /** Attaches the device, or moves it and its group. Returns 0 or a negative errno. */
-    int attach(int object) {
-        return iommufd.attach(this, object);
-    }
-
-    void detach() {
-        iommufd.detach(this);
-    }
-
-    /** The last file of the device was released. */
-    void unbind() {
-        iommufd.unbind(this);
-    }
-
     OptionalInt tableId() {
         return table == null ? OptionalInt.empty() : OptionalInt.of(iommufd.id(table));
     }

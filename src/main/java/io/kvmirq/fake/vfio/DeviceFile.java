@@ -202,14 +202,14 @@ final class DeviceFile extends FakeFile {
             if (refused < 0 || bound == null) {
                 return refused;
             }
-            refused = bound.attach(attach.getInt(VfioDeviceAttachIommufdPt.PT_ID));
+            refused = bound.iommufd().attach(bound, attach.getInt(VfioDeviceAttachIommufdPt.PT_ID));
             if (refused < 0) {
                 return refused;
             }
             bound.tableId().ifPresent(id -> attach.putInt(VfioDeviceAttachIommufdPt.PT_ID, id));
             refused = host.copyOut(address, attach, ATTACH_LEAST);
             if (refused < 0) {
-                bound.detach();
+                bound.iommufd().detach(bound);
             }
             return refused;
         });
@@ -221,7 +221,7 @@ final class DeviceFile extends FakeFile {
                     detach, DETACH_LEAST, VfioDeviceDetachIommufdPt.SIZE, "VFIO_DEVICE_DETACH_IOMMUFD_PT");
             BoundDevice bound = device.bound();
             if (refused == 0 && bound != null) {
-                bound.detach();
+                bound.iommufd().detach(bound);
             }
             return refused;
         });

@@ -4,7 +4,6 @@ package io.kvmirq.fake.vfio;
 import io.kvmirq.arch.intx.model.InterruptMode;
 import io.kvmirq.explain.VfioIrqAnswer;
 import io.kvmirq.fake.file.EventFile;
-import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.IrqHardware;
 import io.kvmirq.fake.file.Producer;
@@ -118,18 +117,16 @@ final class MessageVectors {
             }
             allocate(vector);
         }
-        FakeFile file = host.file(fd);
-        if (!(file instanceof EventFile event)) {
-            return host.refuse(file == null ? VfioIrqAnswer.VFIO_IRQS_FD : VfioIrqAnswer.VFIO_IRQS_NOT_AN_EVENTFD);
-        }
-        triggers[vector] = event;
-        if (pending.get(vector)) {
-            host.note(VfioIrqAnswer.VFIO_MSIX_PENDING);
-            pending.clear(vector);
-            raise(vector, event);
-        }
-        event.bypass().add(irq(vector));
-        return 0;
+        return IrqSet.onEvent(host, fd, event -> {
+            triggers[vector] = event;
+            if (pending.get(vector)) {
+                host.note(VfioIrqAnswer.VFIO_MSIX_PENDING);
+                pending.clear(vector);
+                raise(vector, event);
+            }
+            event.bypass().add(irq(vector));
+            return 0;
+        });
     }
 
     Optional<IrqHardware.Entry> entry(int vector) {

@@ -71,18 +71,8 @@ public abstract sealed class VfioDevice implements VfioLines permits VfioPci, Vf
         remove(removing);
     }
 
-    /**
-     * The host asks the user to release the device.
-     *
-     * @return whether an eventfd was signalled
-     */
     public abstract boolean askBack();
 
-    /**
-     * The host asks for the device, and removes it as soon as no file of it is open. Until then all is as before.
-     *
-     * @return whether the device is gone
-     */
     public final boolean remove() {
         if (!removing) {
             host.note(VfioAnswer.VFIO_REMOVE_WAITS);
@@ -126,7 +116,7 @@ public abstract sealed class VfioDevice implements VfioLines permits VfioPci, Vf
         Optional<AddressSpace> space = iommufd.compatible();
         refused = space.isEmpty()
                 ? host.refuse(IommufdAnswer.IOMMUFD_NO_COMPATIBLE)
-                : device.attach(iommufd.id(space.get()));
+                : iommufd.attach(device, iommufd.id(space.get()));
         if (refused < 0) {
             unbind();
         }
@@ -135,7 +125,7 @@ public abstract sealed class VfioDevice implements VfioLines permits VfioPci, Vf
 
     private void unbind() {
         if (bound != null) {
-            bound.unbind();
+            bound.iommufd().unbind(bound);
             bound = null;
         }
     }

@@ -128,7 +128,6 @@ public final class VfioHost {
         vectors.setFree(free);
     }
 
-    /** Sets the module parameter of vfio-pci, for devices that are added later. */
     public void setNointxmask(boolean on) {
         if (pci().findAny().isPresent()) {
             throw new IllegalStateException(

@@ -199,11 +199,6 @@ public final class VfioPci extends VfioDevice {
 
     // What the device does
 
-    /**
-     * The device sends the message of a vector of MSI or MSI-X, whichever is enabled.
-     *
-     * @return whether an eventfd was signalled
-     */
     public boolean send(int vector) {
         checkVector(vector);
         if (!config.isMaster()) {
@@ -226,7 +221,6 @@ public final class VfioPci extends VfioDevice {
         }
     }
 
-    /** The device requests service through its interrupt pin, until {@link #serve}. */
     public void request() {
         if (!hasPin()) {
             throw new IllegalStateException(function.address() + " has no interrupt pin: add the device with INTx");
@@ -243,7 +237,6 @@ public final class VfioPci extends VfioDevice {
         device.serve();
     }
 
-    /** The device reports an error that it cannot correct. Returns whether an eventfd was signalled. */
     public boolean fail() {
         return signal(UapiVfio.VFIO_PCI_ERR_IRQ_INDEX);
     }

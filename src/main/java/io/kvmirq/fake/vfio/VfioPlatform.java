@@ -220,7 +220,6 @@ public final class VfioPlatform extends VfioDevice {
         return irqs.get(index);
     }
 
-    /** The device raises the line of a level interrupt, until {@link #serve}. */
     public void request(int index) {
         irq(index, true).request();
     }
@@ -229,11 +228,6 @@ public final class VfioPlatform extends VfioDevice {
         irq(index, true).serve();
     }
 
-    /**
-     * The device pulses the line of an edge interrupt.
-     *
-     * @return whether an eventfd was signalled
-     */
     public boolean pulse(int index) {
         return irq(index, false).pulse();
     }

@@ -37,12 +37,8 @@ public final class X86KvmFile extends KvmFile {
 
     /** The name of a request that x86 implements; null for any other number. */
     static @Nullable String notModelled(UapiTable.FileKind kind, long request) {
-        for (UapiTable.Request known : UapiTable.REQUESTS) {
-            if (known.kind() == kind && known.number() == request) {
-                return known.name();
-            }
-        }
-        return null;
+        UapiTable.Request known = UapiTable.find(request, kind);
+        return known != null && known.kind() == kind ? known.name() : null;
     }
 
     @Override
