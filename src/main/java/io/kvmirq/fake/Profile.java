@@ -85,14 +85,9 @@ public final class Profile {
         private final String label;
         private final Optional<Hardware> hardware;
 
-        Switch(String label) {
+        Switch(String label, Hardware... hardware) {
             this.label = label;
-            this.hardware = Optional.empty();
-        }
-
-        Switch(String label, Hardware hardware) {
-            this.label = label;
-            this.hardware = Optional.of(hardware);
+            this.hardware = Arrays.stream(hardware).findFirst();
         }
 
         /** Whether it needs no version. */
@@ -140,8 +135,8 @@ public final class Profile {
         Set<Switch> switches = EnumSet.noneOf(Switch.class);
         for (String part : parts.subList(named.isPresent() ? 1 : 0, parts.size())) {
             switches.add(switchOf(part)
-                    .orElseThrow(() -> new IllegalArgumentException(
-                            "profile '" + text + "': switch '" + part + "' is unknown, expected " + switches())));
+                    .orElseThrow(() -> new IllegalArgumentException("profile '" + text + "': switch '" + part
+                            + "' is unknown, expected " + labels(one -> true))));
         }
         if (named.isEmpty() && switches.stream().noneMatch(Switch::standsAlone)) {
             throw unknown(text);
@@ -195,10 +190,6 @@ public final class Profile {
                 .filter(which)
                 .map(one -> one.label)
                 .collect(Collectors.joining(", "));
-    }
-
-    private static String switches() {
-        return labels(one -> true);
     }
 
     /** How a profile is written, for messages and help. */

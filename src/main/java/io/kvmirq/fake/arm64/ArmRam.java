@@ -7,15 +7,7 @@ import io.kvmirq.fake.kvm.MemorySlots;
 import java.nio.ByteBuffer;
 
 /** The guest's memory as KVM reads it for an ITS; source: {@code kvm_read_guest()} in virt/kvm/kvm_main.c. */
-final class ArmRam implements GuestRam {
-    private final Host host;
-    private final MemorySlots slots;
-
-    ArmRam(Host host, MemorySlots slots) {
-        this.host = host;
-        this.slots = slots;
-    }
-
+record ArmRam(Host host, MemorySlots slots) implements GuestRam {
     /** Byte by byte, because a structure may lie across two slots. */
     @Override
     public boolean read(long address, ByteBuffer to) {

@@ -69,7 +69,6 @@ final class FakeVgic {
         return number >= InterruptId.FIRST_SPI && number < interrupts();
     }
 
-    /** @return the rule that refuses this number of interrupts; empty for none */
     Optional<Answer> setInterrupts(int count) {
         if (Integer.compareUnsigned(count, FEWEST) < 0
                 || Integer.compareUnsigned(count, MOST) > 0

@@ -82,12 +82,7 @@ final class GicV2Registers {
         };
     }
 
-    /**
-     * Writes to missing registers are ignored.
-     *
-     * @param vcpu its index
-     * @return the rule that refuses the value; empty for none
-     */
+    /** Writes to missing registers are ignored. */
     Optional<Answer> write(int vcpu, int offset, int value) {
         if (offset == SEND) {
             send(vcpu, value);

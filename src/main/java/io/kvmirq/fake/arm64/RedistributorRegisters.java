@@ -13,15 +13,7 @@ import java.util.Optional;
  * The registers of a vCPU's redistributor as the VMM saves and restores them, in words of 32 bits. Source: {@code
  * vgic_v3_rd_registers} in arch/arm64/kvm/vgic/vgic-mmio-v3.c.
  */
-final class RedistributorRegisters {
-    private final FakeVgic vgic;
-    private final VgicRegisters distributor;
-
-    RedistributorRegisters(FakeVgic vgic, VgicRegisters distributor) {
-        this.vgic = vgic;
-        this.distributor = distributor;
-    }
-
+record RedistributorRegisters(FakeVgic vgic, VgicRegisters distributor) {
     /**
      * Whether KVM_HAS_DEVICE_ATTR finds a register. It does not find GICR_STATUSR, which stands out of order in the
      * table that {@code vgic_find_mmio_region()} searches by halves.

@@ -68,7 +68,6 @@ final class VgicPlaces {
      * Whether {@code size} bytes may be at {@code to}.
      *
      * @param now the present address, or {@link #NOWHERE}
-     * @return the rule that refuses it; empty for none
      */
     static Optional<Answer> check(ArmVm vm, long now, long to, long size) {
         return check(vm, now, to, size, PAGE);

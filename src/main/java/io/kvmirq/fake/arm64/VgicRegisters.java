@@ -16,7 +16,7 @@ import java.util.function.IntUnaryOperator;
  * The distributor's registers as the VMM saves and restores them. A guest sees some of them differently. Source: {@code
  * vgic_v3_dist_registers} in arch/arm64/kvm/vgic/vgic-mmio-v3.c, vgic-mmio.c; GIC architecture, 12.9.
  */
-final class VgicRegisters {
+record VgicRegisters(FakeVgic vgic) {
     /** The number of interrupt id bits minus 1, with LPIs and without. */
     private static final int NUMBER_BITS_ITS = 15;
 
@@ -25,12 +25,6 @@ final class VgicRegisters {
     private static final int PRIORITY = 0xf8;
 
     private static final int ALL = -1;
-
-    private final FakeVgic vgic;
-
-    VgicRegisters(FakeVgic vgic) {
-        this.vgic = vgic;
-    }
 
     private Optional<DistributorRegister> at(int offset) {
         return DistributorRegister.at(offset, vgic.interrupts());
@@ -49,11 +43,7 @@ final class VgicRegisters {
         return read(register, 0, offset);
     }
 
-    /**
-     * Reads a word.
-     *
-     * @param offset within the register, as the distributor has it
-     */
+    /** @param offset within the register, as the distributor has it */
     int read(DistributorRegister register, int vcpu, int offset) {
         return switch (register) {
             case GICD_CTLR ->
@@ -78,11 +68,7 @@ final class VgicRegisters {
         };
     }
 
-    /**
-     * Writes to missing registers and to those of private interrupts are ignored.
-     *
-     * @return the rule that refuses the value; empty for none
-     */
+    /** Writes to missing registers and to those of private interrupts are ignored. */
     Optional<Answer> write(int offset, int value) {
         DistributorRegister register = at(offset).orElse(null);
         if (register == null || isPrivate(register, offset)) {
@@ -107,11 +93,6 @@ final class VgicRegisters {
         return Optional.of(VgicAnswer.VGIC_IDENTIFICATION);
     }
 
-    /**
-     * Writes a word.
-     *
-     * @param offset within the register, as the distributor has it
-     */
     void write(DistributorRegister register, int vcpu, int offset, int value) {
         switch (register) {
             case GICD_CTLR -> {

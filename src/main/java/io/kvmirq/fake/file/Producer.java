@@ -9,11 +9,7 @@ public final class Producer {
     private final IrqHardware.Entry entry;
     private long count;
 
-    /**
-     * An interrupt that was not raised yet.
-     *
-     * @param number of the host irq
-     */
+    /** @param number of the host irq */
     public Producer(int number, IrqHardware.Entry entry) {
         this.number = number;
         this.entry = entry;
@@ -32,11 +28,6 @@ public final class Producer {
         return count;
     }
 
-    /**
-     * The device sends its message.
-     *
-     * @return whether the host is interrupted; else a guest has the interrupt
-     */
     public boolean raise() {
         boolean interrupts = entry.request();
         count += interrupts ? 1 : 0;

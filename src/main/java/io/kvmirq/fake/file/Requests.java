@@ -101,11 +101,6 @@ public final class Requests<F extends FakeFile> {
         return (int) (request >>> SIZE_SHIFT) & SIZE_MASK;
     }
 
-    /**
-     * Answers a request.
-     *
-     * @throws NotModelledException for a request that real kernels implement and the fake does not
-     */
     public int answer(F file, long request, long argument) {
         int at = Arrays.binarySearch(numbers, request);
         return at < 0 ? refuse(file, request) : answers.get(at).answer(file, argument);

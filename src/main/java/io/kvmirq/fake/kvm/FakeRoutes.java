@@ -45,10 +45,8 @@ public final class FakeRoutes {
 
     /** The routes that an architecture accepts. */
     public interface Entries {
-        /** @return the rule that refuses a pin; empty for none */
         Optional<Answer> refusesPin(int chip, int pin);
 
-        /** @return the rule that refuses a message; empty for none */
         default Optional<Answer> refusesMessage(Object message) {
             return Optional.empty();
         }

@@ -13,7 +13,6 @@ import org.jspecify.annotations.Nullable;
 public abstract class KvmFile extends FakeFile {
     private final int runSize;
 
-    /** @param runSize the bytes that a vCPU shares by mmap */
     protected KvmFile(Host host, int runSize) {
         super(host);
         this.runSize = runSize;

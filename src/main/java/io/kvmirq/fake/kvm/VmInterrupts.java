@@ -67,11 +67,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
         return false;
     }
 
-    /**
-     * Maps an interrupt of the host to a GSI: the guest's EOI ends it from now on.
-     *
-     * @return the rule that refuses; empty for none
-     */
+    /** Maps an interrupt of the host to a GSI: the guest's EOI ends it from now on. */
     protected Optional<Answer> forward(HostLine line, int gsi) {
         return Optional.empty();
     }
@@ -165,7 +161,6 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
         leaveResampler(irqfd);
     }
 
-    /** @return the rule that refuses an irqfd on {@code event}; empty for none */
     final Optional<Answer> refusesBusy(EventFile event) {
         if (host.build().irqfdHostWide()) {
             return event.waiters().isEmpty() ? Optional.empty() : Optional.of(IrqfdAnswer.IRQFD_BUSY_HOST);

@@ -26,11 +26,6 @@ public abstract class PostingGuest {
         return host.posts();
     }
 
-    /**
-     * A vCPU is created.
-     *
-     * @throws NotModelledException if the VM has too many
-     */
     public final PostingVcpu add(VirtualLapic lapic) {
         if (vcpus.size() == PostingMachine.VCPUS) {
             throw new NotModelledException("more than " + PostingMachine.VCPUS

@@ -8,13 +8,7 @@ import java.util.Optional;
 
 /** An entry of the remapping table of a host that posts. */
 public abstract class UnitEntry implements IrqHardware.Entry {
-    /**
-     * The content of an entry.
-     *
-     * @param vcpu the vCPU that it posts to
-     * @param vector the guest's vector, if it posts
-     * @param words the entry, as {@code kvmirq decode} takes it
-     */
+    /** As {@code FakeIrte} shows it. */
     public record View(boolean posted, Optional<VcpuId> vcpu, Optional<InterruptVector> vector, String words) {}
 
     private final PostingMachine host;

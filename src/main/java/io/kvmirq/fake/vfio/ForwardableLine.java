@@ -16,12 +16,7 @@ final class ForwardableLine implements HostLine {
     private final Runnable settle;
     private @Nullable EventFile trigger;
 
-    /**
-     * An interrupt that signals no eventfd.
-     *
-     * @param physicalId its INTID at a GIC
-     * @param settle lets the CPUs take the interrupts of the line until it is quiet
-     */
+    /** @param settle lets the CPUs take the interrupts of the line until it is quiet */
     ForwardableLine(Host host, int physicalId, VfioIntx intx, Runnable settle) {
         this.host = host;
         this.physicalId = physicalId;

@@ -19,22 +19,12 @@ import java.util.function.Predicate;
  * The reset of a PCI bus. A device on a root bus has none, as no bridge resets it. Source: {@code
  * vfio_pci_ioctl_pci_hot_reset()} in drivers/vfio/pci/vfio_pci_core.c.
  */
-final class HotReset {
+record HotReset(Host host, VfioPci device, VfioHost vfio) {
     private static final int ROOT_BUS = 0;
     /** VFIO_PCI_DEVID_OWNED and VFIO_PCI_DEVID_NOT_OWNED of vfio.h. */
     private static final int OWNED = 0;
 
     private static final int NOT_OWNED = -1;
-
-    private final Host host;
-    private final VfioPci device;
-    private final VfioHost vfio;
-
-    HotReset(Host host, VfioPci device, VfioHost vfio) {
-        this.host = host;
-        this.device = device;
-        this.vfio = vfio;
-    }
 
     private boolean isImpossible() {
         return device.function().address().bus() == ROOT_BUS;

@@ -8,15 +8,7 @@ import io.kvmirq.fake.file.Host;
 import io.kvmirq.uapi.UapiVfio;
 
 /** VFIO_DEVICE_SET_IRQS; source: {@code vfio_pci_set_irqs_ioctl()} in drivers/vfio/pci/vfio_pci_intrs.c. */
-final class IrqActions {
-    private final Host host;
-    private final VfioPci device;
-
-    IrqActions(Host host, VfioPci device) {
-        this.host = host;
-        this.device = device;
-    }
-
+record IrqActions(Host host, VfioPci device) {
     int apply(IrqSet set) {
         boolean mask = set.action() == UapiVfio.VFIO_IRQ_SET_ACTION_MASK;
         boolean unmask = set.action() == UapiVfio.VFIO_IRQ_SET_ACTION_UNMASK;

@@ -187,11 +187,7 @@ final class MessageVectors {
         return 0;
     }
 
-    /**
-     * The device sends a message. An MSI-X vector without an eventfd is masked.
-     *
-     * @return whether an eventfd was signalled
-     */
+    /** An MSI-X vector without an eventfd is masked. */
     boolean send(int vector) {
         EventFile event = triggers[vector];
         if (event != null) {

@@ -24,12 +24,6 @@ final class PciLine {
     /** Whether a timer polls the line. */
     private boolean polled;
 
-    /**
-     * A line without devices.
-     *
-     * @param irq its number on the host
-     * @param physicalId its INTID at a GIC
-     */
     PciLine(Host host, LineController controller, int irq, int physicalId) {
         this.host = host;
         this.physical = new PhysicalLine(controller);

@@ -70,14 +70,10 @@ final class PciRequests {
             }
             int readWrite = UapiVfio.VFIO_REGION_INFO_FLAG_READ | UapiVfio.VFIO_REGION_INFO_FLAG_WRITE;
             info.putInt(VfioRegionInfo.FLAGS, config ? readWrite : 0)
-                    .putLong(VfioRegionInfo.LENGTH, config ? configSize() : 0)
+                    .putLong(VfioRegionInfo.LENGTH, config ? device.config().size() : 0)
                     .putLong(VfioRegionInfo.OFFSET, (long) index << REGION_SHIFT);
             return host.copyOut(address, info, VfioRegionInfo.SIZE);
         });
-    }
-
-    private int configSize() {
-        return device.config().size();
     }
 
     private int irqInfo(long address) {

@@ -132,7 +132,6 @@ final class PlatformIrq {
         device.serve();
     }
 
-    /** @return whether an eventfd was signalled */
     boolean pulse() {
         boolean signalled = signalEdge();
         latched = !signalled;

@@ -96,11 +96,7 @@ public final class VfioHost {
         return vectors;
     }
 
-    /**
-     * Adds a device that vfio-platform is bound to.
-     *
-     * @param levels for each index, whether its interrupt is a level
-     */
+    /** Adds a device that vfio-platform is bound to. */
     public VfioPlatform add(String name, int group, List<Boolean> levels, boolean resets) {
         if (devices().anyMatch(device -> device.name().equals(name))) {
             throw new IllegalArgumentException("a device has the name " + name + " already: use another one");

@@ -5,16 +5,8 @@ import io.kvmirq.arch.apic.LapicPage;
 import java.nio.ByteBuffer;
 
 /** One of a LAPIC's 256-bit registers (IRR, ISR, TMR): 32 bits in every 16 bytes. */
-final class VectorSet {
+record VectorSet(ByteBuffer registers, int first) {
     private static final int VECTORS = 256;
-
-    private final ByteBuffer registers;
-    private final int first;
-
-    VectorSet(ByteBuffer registers, int first) {
-        this.registers = registers;
-        this.first = first;
-    }
 
     private int word(int vector) {
         return first + vector / Integer.SIZE * LapicPage.STRIDE;

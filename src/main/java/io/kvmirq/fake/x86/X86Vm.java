@@ -323,10 +323,9 @@ final class X86Vm extends VmInterrupts {
 
     /** The EOI of an IOAPIC pin: lowers the resampling line of its GSI and signals the resamplefds. */
     void acknowledged(int pin) {
-        int gsi = routes().gsiOfPin(IOAPIC, pin);
-        if (gsi >= 0 && isResampledGsi(gsi)) {
+        if (isResampled(pin)) {
             note(IrqfdAnswer.RESAMPLE_ON_EOI);
-            resampler(gsi).acknowledge();
+            resampler(routes().gsiOfPin(IOAPIC, pin)).acknowledge();
         }
     }
 }

@@ -108,9 +108,7 @@ public final class AvicVm {
     /**
      * An irqfd whose producer is a device's interrupt: not posted yet.
      *
-     * @param unit the unit of the device
      * @param entry the entry of the host irq in the unit's table
-     * @throws IllegalArgumentException if the table has no such entry
      * @throws IllegalStateException if the VM has as many irqfds as it was made for
      */
     public AvicIrqfd irqfd(GaUnit unit, int entry) {

@@ -95,11 +95,7 @@ public class GaUnit {
     private final Setup setup;
     private final GaLogRing log;
 
-    /**
-     * A unit in words of its own. No entry is valid.
-     *
-     * @throws IllegalArgumentException if the log or the vector cannot be
-     */
+    /** A unit in words of its own. No entry is valid. */
     public GaUnit(AvicHost avic, Setup setup) {
         this(avic, SharedWords.of(new long[words(setup)]), 0, setup, GaLogRing::new);
     }
@@ -161,8 +157,6 @@ public class GaUnit {
     /**
      * Puts an entry into use, in remapped form.
      *
-     * @param low bits 63:0
-     * @param high bits 127:64
      * @param requester the id of the device, 16 bits
      * @param unmanaged whether the device's domain is of the type UNMANAGED, as VFIO makes it
      * @throws IllegalArgumentException if there is no such entry, or it is in guest mode

@@ -24,7 +24,6 @@ public sealed interface PostingDecision {
     /**
      * The hardware posts the interrupt.
      *
-     * @param vcpu the vCPU
      * @param inhibits Intel only: why APIC virtualization is inhibited. The entry stays posted, and software takes the
      *     vector to the guest at the next entry
      */

@@ -7,7 +7,7 @@ import java.util.Optional;
 /**
  * The registers of a GICv3 distributor: where each stands, and how many bits it has of each interrupt. A GICv2 has the
  * same up to GICD_ICFGR, except GICD_STATUSR. A 1 written to a register IS... sets the bit of its interrupt, to IC...
- * clears it.
+ * clears it. An offset is in bytes from the start of the distributor.
  *
  * <p>Source: ARM IHI 0069, "The GIC Distributor register map"; {@code vgic_v3_dist_registers} in
  * arch/arm64/kvm/vgic/vgic-mmio-v3.c.
@@ -55,7 +55,6 @@ public enum DistributorRegister {
     /**
      * The register at an offset.
      *
-     * @param at in bytes from the start of the distributor
      * @param interrupts how many interrupts the distributor has, private ones included
      * @return empty if the offset is not word-aligned, in a gap, or beyond the last interrupt
      */
@@ -74,12 +73,7 @@ public enum DistributorRegister {
         return bits != 0;
     }
 
-    /**
-     * The first interrupt that the word at an offset describes.
-     *
-     * @param at in bytes from the start of the distributor, within this register
-     * @throws IllegalStateException if the register is not per interrupt
-     */
+    /** The first interrupt that the word at an offset describes. */
     public int interrupt(int at) {
         if (!isPerInterrupt()) {
             throw new IllegalStateException(this + " has no bits of an interrupt: ask isPerInterrupt first");

@@ -45,7 +45,6 @@ public final class GuestCpuInterface {
      * unless its priority is higher than those of all active ones and than the guest's mask.
      *
      * @return the id in bits 9:0 and the source of an SGI in bits 12:10, or {@link #SPURIOUS}
-     * @throws IllegalStateException if the guest does not run
      */
     public int acknowledge() {
         vcpu.checkInGuest();
@@ -76,7 +75,6 @@ public final class GuestCpuInterface {
      * counted in EOICount. The end of a special id, such as {@link #SPURIOUS}, does nothing.
      *
      * @param answer what {@link #acknowledge} returned
-     * @throws IllegalStateException if the guest does not run
      */
     public void end(int answer) {
         vcpu.checkInGuest();

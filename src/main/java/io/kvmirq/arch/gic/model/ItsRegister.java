@@ -5,7 +5,7 @@ import java.util.Arrays;
 import java.util.Optional;
 
 /**
- * The registers of an ITS.
+ * The registers of an ITS. An offset is in bytes from the start of the ITS.
  *
  * <p>Source: ARM IHI 0069, "The ITS register map"; {@code its_registers} in arch/arm64/kvm/vgic/vgic-its.c.
  */
@@ -31,7 +31,6 @@ public enum ItsRegister {
     /**
      * The register at an offset.
      *
-     * @param at in bytes from the start of the ITS
      * @return empty if the offset is in a gap
      */
     public static Optional<ItsRegister> at(long at) {
@@ -40,11 +39,7 @@ public enum ItsRegister {
                 .findFirst();
     }
 
-    /**
-     * The bytes of an access at an offset: 4 or 8. In a gap they are those of the registers around it.
-     *
-     * @param at in bytes from the start of the ITS
-     */
+    /** The bytes of an access at an offset: 4 or 8. In a gap they are those of the registers around it. */
     public static int width(long at) {
         boolean narrow =
                 Long.compareUnsigned(at, GITS_TYPER.offset) < 0 || Long.compareUnsigned(at, GITS_IDREGS.offset) >= 0;

@@ -7,7 +7,8 @@ import java.util.Optional;
 
 /**
  * The registers of a GICv3 redistributor that are not per interrupt. Those of SGIs and PPIs are in its second frame,
- * from {@link #PRIVATE_FRAME} on, at the offsets of {@link DistributorRegister}.
+ * from {@link #PRIVATE_FRAME} on, at the offsets of {@link DistributorRegister}. An offset is in bytes from the start
+ * of the redistributor.
  *
  * <p>Source: ARM IHI 0069, "The GIC Redistributor register map"; {@code vgic_v3_rd_registers} in
  * arch/arm64/kvm/vgic/vgic-mmio-v3.c.
@@ -48,7 +49,6 @@ public enum RedistributorRegister {
     /**
      * The register that has a 32-bit word.
      *
-     * @param at in bytes from the start of the redistributor
      * @return empty if the offset is not a multiple of 4, or between registers
      */
     public static Optional<RedistributorRegister> at(int at) {
@@ -60,7 +60,6 @@ public enum RedistributorRegister {
     /**
      * The register of SGIs and PPIs that has a 32-bit word.
      *
-     * @param at in bytes from the start of the redistributor
      * @return empty if the offset is not a multiple of 4, or of no such register
      */
     public static Optional<DistributorRegister> ofPrivate(int at) {

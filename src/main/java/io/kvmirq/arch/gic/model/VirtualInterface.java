@@ -67,12 +67,7 @@ public class VirtualInterface {
                 at(MACHINE), MachineControl.GROUP0.mask() | MachineControl.GROUP1.mask() | MachineControl.MASK.mask());
     }
 
-    /**
-     * An interface in words of its own, for a vCPU without a thread.
-     *
-     * @param registers the number of list registers, 1–64
-     * @throws IllegalArgumentException if a number is out of range
-     */
+    /** An interface in words of its own, for a vCPU without a thread. */
     public static VirtualInterface of(Distributor gic, int vcpu, int registers) {
         gic.banks().checkVcpu(vcpu);
         return new VirtualInterface(gic, vcpu, registers, SharedWords.of(new long[words(registers)]), 0);
@@ -97,11 +92,7 @@ public class VirtualInterface {
         return registers;
     }
 
-    /**
-     * A list register, 32 bits: see {@link ListRegister}.
-     *
-     * @throws IllegalArgumentException if there is none
-     */
+    /** A list register, 32 bits: see {@link ListRegister}. */
     public long listRegister(int number) {
         checkRegister(number);
         return words.get(at(REGISTERS + number));
@@ -119,7 +110,6 @@ public class VirtualInterface {
      * not wake it. A level-triggered interrupt in it is not queued again until it leaves the register, at its end or by
      * another write.
      *
-     * @param word 32 bits
      * @throws IllegalArgumentException if there is no such register or interrupt, or no vCPU that is the source of the
      *     SGI; if the manual forbids the word; or if another register, of any vCPU, holds the interrupt
      */
@@ -187,7 +177,6 @@ public class VirtualInterface {
      * Writes GICH_VMCR, as the guest's writes to its CPU interface do. At first both groups are enabled and the mask
      * lets all priorities pass but the lowest.
      *
-     * @param word 32 bits
      * @throws IllegalArgumentException if the manual forbids the word
      */
     public void setMachineControl(long word) {

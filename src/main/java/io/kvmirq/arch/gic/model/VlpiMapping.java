@@ -9,7 +9,8 @@ import java.util.OptionalInt;
 
 /**
  * An irqfd whose eventfd a device's MSI also signals, on a host with GICv4: whether the guest's LPI is a vLPI, which
- * hardware delivers. Not thread-safe: KVM holds its locks for all of this.
+ * hardware delivers. Not thread-safe: KVM holds its locks for all of this. An irqfd that is registered twice, or
+ * changed while it is not registered, is an IllegalStateException.
  *
  * <p>Source: {@code kvm_vgic_v4_set_forwarding()} and {@code kvm_vgic_v4_unset_forwarding()} in
  * arch/arm64/kvm/vgic/vgic-v4.c; {@code kvm_arch_irqfd_route_changed()} and {@code kvm_arch_update_irqfd_routing()} in
@@ -62,7 +63,6 @@ public final class VlpiMapping {
      * The irqfd is registered and meets the device's interrupt.
      *
      * @return why the LPI is no vLPI; empty if it is one
-     * @throws IllegalStateException if it is registered already
      */
     public Optional<VlpiObstacle> register(Route to) {
         if (route.isPresent()) {
@@ -104,8 +104,6 @@ public final class VlpiMapping {
     /**
      * The route of the irqfd changes. Neither kernel makes a vLPI of the new one: for that the irqfd or the device's
      * eventfd is registered again. A route that is equal changes nothing.
-     *
-     * @throws IllegalStateException if the irqfd is not registered
      */
     public Outcome changeRoute(Route to) {
         Route from = registered();
@@ -119,11 +117,7 @@ public final class VlpiMapping {
         return leftBehind();
     }
 
-    /**
-     * The irqfd is unregistered: the LPI of its present route is no vLPI from then on.
-     *
-     * @throws IllegalStateException if the irqfd is not registered
-     */
+    /** The irqfd is unregistered: the LPI of its present route is no vLPI from then on. */
     public Outcome unregister() {
         Route from = registered();
         boolean warns = false;

@@ -44,7 +44,6 @@ public class GuestLine {
     /**
      * A pin that is low.
      *
-     * @param vcpu takes the interrupts
      * @param number the number of the line at the vCPU, 0–63
      * @param device the device whose physical interrupts the guest's EOI deactivates; empty without direct EOI
      * @throws IllegalArgumentException if the vCPU has a line of this number, or the number is out of range

@@ -94,11 +94,7 @@ public final class IntxDevice {
         return (state & INTX) != 0;
     }
 
-    /**
-     * Writes COMMAND.DisINTx ({@code pci_intx}).
-     *
-     * @throws IllegalStateException if the device has no such bit
-     */
+    /** Writes COMMAND.DisINTx ({@code pci_intx}). */
     public void disable(boolean disabled) {
         checkDisIntx();
         if (disabled) {

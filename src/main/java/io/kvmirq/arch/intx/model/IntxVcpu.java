@@ -33,11 +33,7 @@ public final class IntxVcpu {
     private final VcpuThread thread;
     private final @Nullable GuestLine[] lines = new GuestLine[LINES];
 
-    /**
-     * A vCPU that is not loaded.
-     *
-     * @param index its index in the VM, for error sentences
-     */
+    /** A vCPU that is not loaded. */
     public IntxVcpu(Host host, int index) {
         this(host, index, SharedWords.of(new long[WORDS]), 0);
     }

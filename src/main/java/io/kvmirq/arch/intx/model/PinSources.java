@@ -57,11 +57,7 @@ public final class PinSources {
         return high || (before & ~bit) != 0;
     }
 
-    /**
-     * Whether a pin is high.
-     *
-     * @throws IllegalArgumentException if there is no such pin
-     */
+    /** Whether a pin is high. */
     public boolean isHigh(int pin) {
         return words.get(at(pin)) != 0;
     }
