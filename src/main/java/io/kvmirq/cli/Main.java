@@ -46,7 +46,6 @@ public final class Main {
         }
     }
 
-    /** Runs a command on this terminal and returns its exit code. */
     static int run(String[] arguments, Terminal terminal) {
         return new Commands(List.of(
                         new SelftestCommand(),

@@ -14,7 +14,6 @@ public interface Answer {
     /** The calls, the errno, the evidence and the sentences of this answer. */
     Row row();
 
-    /** The evidence that the kernel answers so. */
     default Grade grade() {
         return row().grade();
     }

@@ -39,7 +39,6 @@ public final class Answers {
         return all().filter(answer -> answer.grade() != Grade.UNTESTED);
     }
 
-    /** The rules with these names. */
     public static Set<Answer> rules(Set<String> names) {
         return rules().filter(rule -> names.contains(rule.name())).collect(Collectors.toSet());
     }

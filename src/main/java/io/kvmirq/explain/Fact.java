@@ -67,12 +67,10 @@ public enum Fact {
         this.text = text;
     }
 
-    /** As typed by users. */
     public String label() {
         return label;
     }
 
-    /** In words. */
     public String text() {
         return text;
     }
@@ -82,7 +80,6 @@ public enum Fact {
         return this != other && kind == other.kind;
     }
 
-    /** Finds a fact by its label. */
     public static Optional<Fact> of(String label) {
         String lower = label.toLowerCase(Locale.ROOT);
         return Arrays.stream(values()).filter(fact -> fact.label.equals(lower)).findFirst();

@@ -16,7 +16,6 @@ public enum Grade {
     /** The row only explains: the fake kernel never answers by it, so that no test compares it with a real kernel. */
     UNTESTED;
 
-    /** The name in lower case. */
     public String label() {
         return name().toLowerCase(Locale.ROOT);
     }

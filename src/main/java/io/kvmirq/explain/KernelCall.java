@@ -148,7 +148,6 @@ public enum KernelCall {
         this.otherNames = List.of(otherNames);
     }
 
-    /** As messages name it. */
     public String label() {
         return label;
     }
@@ -190,7 +189,6 @@ public enum KernelCall {
         };
     }
 
-    /** The facts that the call itself tells. */
     List<Fact> implied() {
         return switch (this) {
             case IRQFD_LEVEL -> List.of(Fact.LEVEL);

@@ -84,7 +84,6 @@ public record Row(
         return new Row(grade, calls, errno, text, check, source, needs, certain, excluding, all);
     }
 
-    /** Whether the known facts allow the cause. */
     boolean isPossible(Set<Fact> known) {
         return excluding.stream().noneMatch(known::contains)
                 && known.stream()
@@ -92,7 +91,6 @@ public record Row(
                                 fact -> !needs.contains(fact) && needs.stream().anyMatch(fact::excludes));
     }
 
-    /** Whether the known facts leave no other cause. */
     boolean isCertain(Set<Fact> known) {
         return certain
                 && needs.stream().allMatch(need -> needs.stream()
@@ -107,7 +105,6 @@ public record Row(
         return supported.size();
     }
 
-    /** The needed conditions, in words; all must hold. */
     List<String> conditions() {
         return needs.stream()
                 .map(need -> needs.stream()

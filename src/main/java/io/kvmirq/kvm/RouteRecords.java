@@ -14,7 +14,6 @@ final class RouteRecords {
     private ByteBuffer records = Buffers.allocate(FIRST_CAPACITY * KernelBackend.ROUTE_SIZE);
     private int count;
 
-    /** Begins a new table of so many routes. */
     void begin(int routes) {
         count = 0;
         int bytes = routes * KernelBackend.ROUTE_SIZE;

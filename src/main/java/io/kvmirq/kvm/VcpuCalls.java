@@ -57,7 +57,6 @@ final class VcpuCalls extends Calls {
         return run.mapping();
     }
 
-    /** A request of the vCPU that takes a structure. */
     void ioctl(KernelCall call, long request, ByteBuffer argument) {
         ioctl(fd, call, request, argument);
     }

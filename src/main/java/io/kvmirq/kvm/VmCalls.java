@@ -144,7 +144,6 @@ final class VmCalls extends Calls {
                 () -> "capability=" + capability);
     }
 
-    /** How many memory slots a VM has; they are numbered from 0. */
     int memorySlots() {
         return capability(Uapi.KVM_CAP_NR_MEMSLOTS);
     }

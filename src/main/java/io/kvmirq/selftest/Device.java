@@ -26,7 +26,6 @@ final class Device {
         sent++;
     }
 
-    /** @return whether the guest answered */
     boolean awaitAnswer() {
         if (!answer.await(patienceNanos)) {
             return false;
@@ -35,7 +34,6 @@ final class Device {
         return true;
     }
 
-    /** @return whether the guest answered */
     boolean roundTrip() {
         raise();
         return awaitAnswer();

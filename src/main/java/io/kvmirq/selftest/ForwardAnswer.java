@@ -27,7 +27,6 @@ public record ForwardAnswer(
         long arrived,
         Mechanism mechanism,
         Posting predicted) {
-    /** Whether it arrived exactly once. */
     public boolean passed() {
         return arrived == 1;
     }

@@ -18,12 +18,10 @@ public record ForwardResult(
         left = List.copyOf(left);
     }
 
-    /** How many vectors arrived exactly once. */
     public long answered() {
         return answers.stream().filter(ForwardAnswer::passed).count();
     }
 
-    /** Whether every vector arrived exactly once and nothing is left. */
     public boolean passed() {
         return failure.isEmpty() && left.isEmpty() && answered() == plan.count();
     }

@@ -179,7 +179,6 @@ public final class ForwardSelftest {
                 .sum();
     }
 
-    /** @throws IllegalArgumentException if the device does not have them */
     private static MessageIrqs vectors(VfioDevice device, IrqKind kind, int first, int count) {
         return kind == IrqKind.MSIX ? device.msix(first, count) : device.msi(first, count);
     }

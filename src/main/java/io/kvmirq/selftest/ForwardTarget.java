@@ -46,13 +46,10 @@ abstract sealed class ForwardTarget implements AutoCloseable permits GuestTarget
 
     abstract Vm vm();
 
-    /** Whether a guest takes the interrupts. */
     abstract boolean runsGuest();
 
-    /** The message for a vector of the device. */
     abstract MsiMessage message(int vector);
 
-    /** The guest's name of it. */
     abstract String name(int vector);
 
     /** Prepares a level-triggered pin, and gives its GSI. */
@@ -60,7 +57,6 @@ abstract sealed class ForwardTarget implements AutoCloseable permits GuestTarget
 
     abstract String lineName();
 
-    /** Starts the guest. */
     abstract void start();
 
     /**
@@ -76,7 +72,6 @@ abstract sealed class ForwardTarget implements AutoCloseable permits GuestTarget
     /** Ends waiting; any thread may call it. */
     abstract void stop();
 
-    /** Idempotent, never fails. */
     @Override
     public abstract void close();
 }

@@ -76,7 +76,6 @@ final class Guest implements AutoCloseable {
         requireAlive();
     }
 
-    /** Lets the booted guest take interrupts. */
     void release() {
         released.countDown();
     }
@@ -89,7 +88,6 @@ final class Guest implements AutoCloseable {
         }
     }
 
-    /** Waits until the vCPU has ended on its own. */
     void join() throws InterruptedException {
         thread.join();
     }

@@ -21,7 +21,6 @@ public enum Irqchip {
 
     private static final int IOAPIC_PINS = 24;
 
-    /** The name that users type, in lower case. */
     public String label() {
         return name().toLowerCase(Locale.ROOT);
     }
@@ -53,12 +52,10 @@ public enum Irqchip {
         }
     }
 
-    /** Whether a guest takes the interrupts. */
     public boolean runsGuest() {
         return this != VGIC;
     }
 
-    /** For a guest. */
     void create(Vm vm) {
         switch (this) {
             case FULL -> vm.createIrqchip();

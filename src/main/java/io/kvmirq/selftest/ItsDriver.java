@@ -58,7 +58,6 @@ final class ItsDriver {
         this.memory = memory.mapping();
     }
 
-    /** Enables the vCPU's LPIs and the ITS. */
     void enable(VcpuId vcpu) {
         writeWide(vcpu, RedistributorRegister.GICR_PROPBASER, base + PROPERTIES | NUMBER_BITS - 1);
         writeWide(vcpu, RedistributorRegister.GICR_PENDBASER, base + PENDING);
@@ -80,7 +79,6 @@ final class ItsDriver {
         send(ItsCommand.mapDevice(device, EVENT_BITS, base + EVENTS));
     }
 
-    /** Maps an event of the device to an LPI. */
     void mapEvent(int device, int event, int lpi) {
         memory.putByte(PROPERTIES + lpi - InterruptId.FIRST_LPI, PROPERTY);
         send(ItsCommand.mapEvent(device, event, lpi, 0));

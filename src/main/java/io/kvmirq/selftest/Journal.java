@@ -6,7 +6,6 @@ package io.kvmirq.selftest;
  * the test makes the calls.
  */
 public interface Journal {
-    /** A scenario begins. */
     default void begin(Scenario scenario) {}
 
     /** A step is done, and the kernel or the guest has answered. */

@@ -13,12 +13,10 @@ import io.kvmirq.kvm.VgicV3;
  * of an edge, or the line or latch of a level.
  */
 record PendingState(Vgic vgic) {
-    /** Whether the latch of an edge is set. */
     boolean isLatched(Spi spi) {
         return vgic instanceof VgicV3 v3 ? v3.isLatched(spi) : isPending(spi.number());
     }
 
-    /** Clears the latch. */
     void clear(Spi spi) {
         if (vgic instanceof VgicV3 v3) {
             v3.setLatched(spi, false);
@@ -28,7 +26,6 @@ record PendingState(Vgic vgic) {
         }
     }
 
-    /** Whether the line of a level is high. */
     boolean isHigh(Spi spi) {
         return vgic instanceof VgicV3 v3 ? v3.isHigh(spi) : isPending(spi.number());
     }

@@ -34,7 +34,6 @@ final class Rerouter implements AutoCloseable {
         }
     }
 
-    /** The number of route changes so far. */
     long changes() {
         return changes;
     }

@@ -40,12 +40,10 @@ public enum Scenario {
         this.wayWithoutGuest = wayWithoutGuest;
     }
 
-    /** The path of the interrupt on x86, in words. */
     public String way() {
         return way;
     }
 
-    /** The path of the interrupt with this irqchip, in words. */
     public String way(Irqchip irqchip) {
         return irqchip.runsGuest() ? way : wayWithoutGuest;
     }
@@ -55,7 +53,6 @@ public enum Scenario {
         return this == LEVEL;
     }
 
-    /** The name in lower case, as users type it and JSON shows it. */
     public String label() {
         return name().toLowerCase(Locale.ROOT);
     }

@@ -63,7 +63,6 @@ final class Scenarios {
         }
     }
 
-    /** {@code count} timed round trips. */
     private void flow(Device device) {
         for (int i = 0; i < count; i++) {
             long start = System.nanoTime();

@@ -56,7 +56,6 @@ public final class Arguments {
         return known == null ? null : known.argument().orElse(null);
     }
 
-    /** Whether the argument is a number, and no address. */
     public static boolean isValue(long request, @Nullable Request known) {
         return known == null ? isKvm(request) && size(request, null) == 0 : known.isValue();
     }
@@ -67,7 +66,6 @@ public final class Arguments {
         return address ? 0 : argument;
     }
 
-    /** Whether the kernel may write into it. */
     public static boolean isWritten(long request, @Nullable Request known) {
         return known == null ? (request >>> 31 & 1) == 1 || isVfio(request) : known.writes();
     }
@@ -131,7 +129,6 @@ public final class Arguments {
         return null;
     }
 
-    /** Whether a field is there. */
     public static boolean holds(UapiTable.When when, ByteBuffer bytes, int length) {
         return when.at() < 0 || when.at() + Integer.BYTES <= length && when.holds(bytes.getInt(when.at()));
     }

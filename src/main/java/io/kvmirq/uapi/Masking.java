@@ -25,7 +25,6 @@ public final class Masking {
         @Nullable
         String file(int fd);
 
-        /** Gives a new file its name. */
         String made(int fd, FileKind kind);
 
         /** The mapping at an address that becomes a guest's memory, and the offset in it; empty if none is known. */
@@ -54,7 +53,6 @@ public final class Masking {
         outLength = afterLength;
     }
 
-    /** An array of {@code struct pollfd}. */
     public void poll() {
         for (int at = 0; at + Uapi.Pollfd.SIZE <= inLength; at += Uapi.Pollfd.SIZE) {
             nameDescriptor(at);

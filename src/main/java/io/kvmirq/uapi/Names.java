@@ -46,7 +46,6 @@ public final class Names {
         return "0x" + Long.toHexString(value);
     }
 
-    /** Why a guest left. */
     public static String exit(ByteBuffer run) {
         int reason = run.getInt(Uapi.KvmRun.EXIT_REASON);
         if (reason != Uapi.KVM_EXIT_IO) {

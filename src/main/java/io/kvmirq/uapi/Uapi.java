@@ -171,13 +171,8 @@ public final class Uapi {
         @U64 @Address(lengthAt = MEMORY_SIZE, guest = true) int USERSPACE_ADDR = 24;
     }
 
-    public interface KvmUserspaceMemoryRegion2 {
+    public interface KvmUserspaceMemoryRegion2 extends KvmUserspaceMemoryRegion {
         int SIZE = 160;
-        @U32 int SLOT = 0;
-        @U32 @Flags("KVM_MEM_") int FLAGS = 4;
-        @U64 int GUEST_PHYS_ADDR = 8;
-        @U64 int MEMORY_SIZE = 16;
-        @U64 @Address(lengthAt = MEMORY_SIZE, guest = true) int USERSPACE_ADDR = 24;
         @U64 @When(KVM_MEM_GUEST_MEMFD) int GUEST_MEMFD_OFFSET = 32;
         @U32 @Fd @When(KVM_MEM_GUEST_MEMFD) int GUEST_MEMFD = 40;
     }

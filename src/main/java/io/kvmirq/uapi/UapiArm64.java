@@ -61,9 +61,7 @@ public final class UapiArm64 {
     // arch/arm64/include/uapi/asm/kvm.h: vCPUs
 
     public static final int KVM_ARM_TARGET_GENERIC_V8 = 5;
-    /** A bit of the features. */
     public static final int KVM_ARM_VCPU_POWER_OFF = 0;
-    /** A bit of the features. */
     public static final int KVM_ARM_VCPU_PSCI_0_2 = 2;
 
     /** arch/arm64/include/uapi/asm/kvm.h: the target and seven words of features. */

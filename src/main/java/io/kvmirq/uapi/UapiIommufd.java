@@ -9,7 +9,6 @@ import io.kvmirq.uapi.Fact.Address;
 import io.kvmirq.uapi.Fact.Fd;
 import io.kvmirq.uapi.Fact.Flags;
 import io.kvmirq.uapi.Fact.Ioctl;
-import io.kvmirq.uapi.Fact.Length;
 import io.kvmirq.uapi.Fact.NewFd;
 import io.kvmirq.uapi.Fact.OneOf;
 import io.kvmirq.uapi.Fact.Out;
@@ -74,30 +73,26 @@ public final class UapiIommufd {
     public static final int IOMMU_HWPT_FAULT_ID_VALID = 4;
     public static final int IOMMU_HWPT_ALLOC_PASID = 8;
 
-    public interface IommuDestroy {
+    public interface IommuDestroy extends Fact.SizeFirst {
         int SIZE = 8;
-        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
         @U32 int ID = 4;
     }
 
-    public interface IommuIoasAlloc {
+    public interface IommuIoasAlloc extends Fact.SizeFirst {
         int SIZE = 12;
-        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
         @U32 @Flags int FLAGS = 4;
         @U32 @Out int OUT_IOAS_ID = 8;
     }
 
-    public interface IommuIoasAllowIovas {
+    public interface IommuIoasAllowIovas extends Fact.SizeFirst {
         int SIZE = 24;
-        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
         @U32 int IOAS_ID = 4;
         @U32 int NUM_IOVAS = 8;
         @U64 @Address int ALLOWED_IOVAS = 16;
     }
 
-    public interface IommuIoasCopy {
+    public interface IommuIoasCopy extends Fact.SizeFirst {
         int SIZE = 40;
-        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
         @U32 @Flags("IOMMU_IOAS_MAP_") int FLAGS = 4;
         @U32 int DST_IOAS_ID = 8;
         @U32 int SRC_IOAS_ID = 12;
@@ -106,18 +101,16 @@ public final class UapiIommufd {
         @U64 int SRC_IOVA = 32;
     }
 
-    public interface IommuIoasIovaRanges {
+    public interface IommuIoasIovaRanges extends Fact.SizeFirst {
         int SIZE = 32;
-        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
         @U32 int IOAS_ID = 4;
         @U32 int NUM_IOVAS = 8;
         @U64 @Address int ALLOWED_IOVAS = 16;
         @U64 @Out int OUT_IOVA_ALIGNMENT = 24;
     }
 
-    public interface IommuIoasMap {
+    public interface IommuIoasMap extends Fact.SizeFirst {
         int SIZE = 40;
-        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
         @U32 @Flags("IOMMU_IOAS_MAP_") int FLAGS = 4;
         @U32 int IOAS_ID = 8;
         @U64 @Address(lengthAt = IommuIoasMap.LENGTH) int USER_VA = 16;
@@ -125,9 +118,8 @@ public final class UapiIommufd {
         @U64 int IOVA = 32;
     }
 
-    public interface IommuIoasMapFile {
+    public interface IommuIoasMapFile extends Fact.SizeFirst {
         int SIZE = 40;
-        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
         @U32 @Flags("IOMMU_IOAS_MAP_") int FLAGS = 4;
         @U32 int IOAS_ID = 8;
         @U32 @Fd int FD = 12;
@@ -136,33 +128,29 @@ public final class UapiIommufd {
         @U64 int IOVA = 32;
     }
 
-    public interface IommuIoasUnmap {
+    public interface IommuIoasUnmap extends Fact.SizeFirst {
         int SIZE = 24;
-        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
         @U32 int IOAS_ID = 4;
         @U64 int IOVA = 8;
         @U64 int LENGTH = 16;
     }
 
-    public interface IommuOption {
+    public interface IommuOption extends Fact.SizeFirst {
         int SIZE = 24;
-        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
         @U32 int OPTION_ID = 4;
         @U16 @OneOf("IOMMU_OPTION_OP_") int OP = 8;
         @U32 int OBJECT_ID = 12;
         @U64 int VAL64 = 16;
     }
 
-    public interface IommuVfioIoas {
+    public interface IommuVfioIoas extends Fact.SizeFirst {
         int SIZE = 12;
-        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
         @U32 int IOAS_ID = 4;
         @U16 @OneOf("IOMMU_VFIO_IOAS_") int OP = 8;
     }
 
-    public interface IommuHwptAlloc {
+    public interface IommuHwptAlloc extends Fact.SizeFirst {
         int SIZE = 48;
-        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
         @U32 @Flags("IOMMU_HWPT_") int FLAGS = 4;
         @U32 int DEV_ID = 8;
         @U32 int PT_ID = 12;
@@ -173,9 +161,8 @@ public final class UapiIommufd {
         @U32 @When(IOMMU_HWPT_FAULT_ID_VALID) int FAULT_ID = 40;
     }
 
-    public interface IommuHwInfo {
+    public interface IommuHwInfo extends Fact.SizeFirst {
         int SIZE = 40;
-        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
         @U32 @Flags int FLAGS = 4;
         @U32 int DEV_ID = 8;
         @U32 int DATA_LEN = 12;
@@ -184,16 +171,14 @@ public final class UapiIommufd {
         @U64 @Out int OUT_CAPABILITIES = 32;
     }
 
-    public interface IommuHwptSetDirtyTracking {
+    public interface IommuHwptSetDirtyTracking extends Fact.SizeFirst {
         int SIZE = 16;
-        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
         @U32 @Flags int FLAGS = 4;
         @U32 int HWPT_ID = 8;
     }
 
-    public interface IommuHwptGetDirtyBitmap {
+    public interface IommuHwptGetDirtyBitmap extends Fact.SizeFirst {
         int SIZE = 48;
-        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
         @U32 int HWPT_ID = 4;
         @U32 @Flags int FLAGS = 8;
         @U64 int IOVA = 16;
@@ -202,9 +187,8 @@ public final class UapiIommufd {
         @U64 @Address int DATA = 40;
     }
 
-    public interface IommuHwptInvalidate {
+    public interface IommuHwptInvalidate extends Fact.SizeFirst {
         int SIZE = 32;
-        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
         @U32 int HWPT_ID = 4;
         @U64 @Address int DATA_UPTR = 8;
         @U32 int DATA_TYPE = 16;
@@ -212,17 +196,15 @@ public final class UapiIommufd {
         @U32 int ENTRY_NUM = 24;
     }
 
-    public interface IommuFaultAlloc {
+    public interface IommuFaultAlloc extends Fact.SizeFirst {
         int SIZE = 16;
-        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
         @U32 @Flags int FLAGS = 4;
         @U32 @Out int OUT_FAULT_ID = 8;
         @U32 @NewFd(FAULT_QUEUE) int OUT_FAULT_FD = 12;
     }
 
-    public interface IommuViommuAlloc {
+    public interface IommuViommuAlloc extends Fact.SizeFirst {
         int SIZE = 40;
-        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
         @U32 @Flags int FLAGS = 4;
         @U32 int TYPE = 8;
         @U32 int DEV_ID = 12;
@@ -232,23 +214,20 @@ public final class UapiIommufd {
         @U64 @Address(lengthAt = DATA_LEN) int DATA_UPTR = 32;
     }
 
-    public interface IommuVdeviceAlloc {
+    public interface IommuVdeviceAlloc extends Fact.SizeFirst {
         int SIZE = 24;
-        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
         @U32 int VIOMMU_ID = 4;
         @U32 int DEV_ID = 8;
         @U32 @Out int OUT_VDEVICE_ID = 12;
         @U64 int VIRT_ID = 16;
     }
 
-    public interface IommuIoasChangeProcess {
+    public interface IommuIoasChangeProcess extends Fact.SizeFirst {
         int SIZE = 8;
-        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
     }
 
-    public interface IommuVeventqAlloc {
+    public interface IommuVeventqAlloc extends Fact.SizeFirst {
         int SIZE = 32;
-        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
         @U32 @Flags int FLAGS = 4;
         @U32 int VIOMMU_ID = 8;
         @U32 int TYPE = 12;
@@ -257,9 +236,8 @@ public final class UapiIommufd {
         @U32 @NewFd(EVENT_QUEUE) int OUT_VEVENTQ_FD = 24;
     }
 
-    public interface IommuHwQueueAlloc {
+    public interface IommuHwQueueAlloc extends Fact.SizeFirst {
         int SIZE = 40;
-        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
         @U32 @Flags int FLAGS = 4;
         @U32 int VIOMMU_ID = 8;
         @U32 int TYPE = 12;

@@ -132,7 +132,7 @@ final class UapiReader {
         if (known != null) {
             return known;
         }
-        Field[] members = type.getDeclaredFields();
+        Field[] members = type.getFields();
         int flags = Arrays.stream(members)
                 .filter(member -> member.isAnnotationPresent(Fact.Flags.class))
                 .map(member -> (int) value(member))
@@ -143,7 +143,7 @@ final class UapiReader {
                 .map(member -> field(member, flags))
                 .sorted(Comparator.comparingInt(UapiTable.Field::offset))
                 .toList();
-        int size = Arrays.stream(members)
+        int size = Arrays.stream(type.getDeclaredFields())
                 .filter(member -> member.getName().equals("SIZE"))
                 .mapToInt(member -> (int) value(member))
                 .findFirst()

@@ -37,7 +37,6 @@ public final class UapiTable {
         GUEST_MEMFD("guest-memory", "anon_inode:[kvm-gmem]"),
         /** No file: memory that a call mapped. */
         MEMORY("memory"),
-        /** No file that is known. */
         NONE("");
 
         private static final FileKind[] KINDS = values();
@@ -83,23 +82,16 @@ public final class UapiTable {
         }
     }
 
-    /** The meaning of the number in a field. */
+    /** The meaning of the number in a field: that of the annotation of this name in {@link Fact}. */
     public enum Role {
         NUMBER,
-        /** A descriptor that the caller passes. */
         FD,
-        /** A descriptor that the kernel made. */
         NEW_FD,
         GSI,
-        /** Bits with names. */
         FLAGS,
-        /** One of a few numbers with names. */
         ONE_OF,
-        /** An address of the process. */
         ADDRESS,
-        /** The length of the whole argument in bytes, as argsz of VFIO. */
         LENGTH,
-        /** How many elements follow the structure. */
         COUNT
     }
 
@@ -195,7 +187,6 @@ public final class UapiTable {
             boolean interrupts,
             boolean leadsOn,
             boolean arm64) {
-        /** Whether the argument is a value, and no address. */
         public boolean isValue() {
             return argument.isEmpty() && !text && (number >>> 16 & 0x3fff) == 0;
         }
@@ -203,7 +194,6 @@ public final class UapiTable {
 
     private static final UapiReader READER = new UapiReader();
 
-    /** Every structure of these classes. */
     public static final List<Struct> STRUCTS = List.copyOf(READER.structs());
 
     private static final List<Request> ALL = READER.requests();
@@ -212,7 +202,6 @@ public final class UapiTable {
     public static final List<Request> REQUESTS =
             ALL.stream().filter(request -> !request.arm64).toList();
 
-    /** Every ioctl that is for arm64 alone. */
     public static final List<Request> ARM64 =
             ALL.stream().filter(Request::arm64).toList();
 
@@ -224,7 +213,6 @@ public final class UapiTable {
                 .add(request));
     }
 
-    /** The constants whose names begin with KVM_CAP_. */
     private static final Map<Integer, String> CAPABILITIES = new LinkedHashMap<>(READER.names("KVM_CAP_", true));
 
     /** All requests with this number, on any kind of file and architecture. Does not allocate. */

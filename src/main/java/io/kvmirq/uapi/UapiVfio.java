@@ -12,7 +12,6 @@ import io.kvmirq.uapi.Fact.Each;
 import io.kvmirq.uapi.Fact.Fd;
 import io.kvmirq.uapi.Fact.Flags;
 import io.kvmirq.uapi.Fact.Ioctl;
-import io.kvmirq.uapi.Fact.Length;
 import io.kvmirq.uapi.Fact.Out;
 import io.kvmirq.uapi.Fact.Path;
 import io.kvmirq.uapi.Fact.U16;
@@ -68,17 +67,15 @@ public final class UapiVfio {
     public static final int VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP = 2;
     public static final int VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP = 4;
 
-    public interface VfioIommuType1Info {
+    public interface VfioIommuType1Info extends Fact.Argsz {
         int SIZE = 24;
-        @U32 @Length int ARGSZ = 0;
         @U32 @Out @Flags("VFIO_IOMMU_INFO_") int FLAGS = 4;
         @U64 @Out int IOVA_PGSIZES = 8;
         @U32 @Out int CAP_OFFSET = 16;
     }
 
-    public interface VfioIommuType1DmaMap {
+    public interface VfioIommuType1DmaMap extends Fact.Argsz {
         int SIZE = 32;
-        @U32 @Length int ARGSZ = 0;
         @U32 @Flags("VFIO_DMA_MAP_FLAG_") int FLAGS = 4;
         @U64 @Address(lengthAt = VfioIommuType1DmaMap.LENGTH) int VADDR = 8;
         @U64 int IOVA = 16;
@@ -86,9 +83,8 @@ public final class UapiVfio {
     }
 
     /** include/uapi/linux/vfio.h; a struct vfio_bitmap follows under its flag. */
-    public interface VfioIommuType1DmaUnmap {
+    public interface VfioIommuType1DmaUnmap extends Fact.Argsz {
         int SIZE = 24;
-        @U32 @Length int ARGSZ = 0;
         @U32 @Flags("VFIO_DMA_UNMAP_FLAG_") int FLAGS = 4;
         @U64 int IOVA = 8;
         @U64 @Path("size") int LENGTH = 16;
@@ -96,9 +92,8 @@ public final class UapiVfio {
     }
 
     /** include/uapi/linux/vfio.h; a struct vfio_iommu_type1_dirty_bitmap_get follows under its flag. */
-    public interface VfioIommuType1DirtyBitmap {
+    public interface VfioIommuType1DirtyBitmap extends Fact.Argsz {
         int SIZE = 8;
-        @U32 @Length int ARGSZ = 0;
         @U32 @Flags("VFIO_IOMMU_DIRTY_PAGES_FLAG_") int FLAGS = 4;
         @U64 @Path("data.bitmap.data") @Address(lengthAt = 32) int BITMAP_DATA = 40;
     }
@@ -116,9 +111,8 @@ public final class UapiVfio {
     public static final int VFIO_GROUP_FLAGS_VIABLE = 1;
     public static final int VFIO_GROUP_FLAGS_CONTAINER_SET = 2;
 
-    public interface VfioGroupStatus {
+    public interface VfioGroupStatus extends Fact.Argsz {
         int SIZE = 8;
-        @U32 @Length int ARGSZ = 0;
         @U32 @Out @Flags("VFIO_GROUP_FLAGS_") int FLAGS = 4;
     }
 
@@ -219,18 +213,16 @@ public final class UapiVfio {
     public static final int VFIO_DEVICE_IOEVENTFD_32 = 4;
     public static final int VFIO_DEVICE_IOEVENTFD_64 = 8;
 
-    public interface VfioDeviceInfo {
+    public interface VfioDeviceInfo extends Fact.Argsz {
         int SIZE = 24;
-        @U32 @Length int ARGSZ = 0;
         @U32 @Out @Flags("VFIO_DEVICE_FLAGS_") int FLAGS = 4;
         @U32 @Out int NUM_REGIONS = 8;
         @U32 @Out int NUM_IRQS = 12;
         @U32 @Out int CAP_OFFSET = 16;
     }
 
-    public interface VfioRegionInfo {
+    public interface VfioRegionInfo extends Fact.Argsz {
         int SIZE = 32;
-        @U32 @Length int ARGSZ = 0;
         @U32 @Out @Flags("VFIO_REGION_INFO_FLAG_") int FLAGS = 4;
         @U32 int INDEX = 8;
         @U32 @Out int CAP_OFFSET = 12;
@@ -238,18 +230,16 @@ public final class UapiVfio {
         @U64 @Out int OFFSET = 24;
     }
 
-    public interface VfioIrqInfo {
+    public interface VfioIrqInfo extends Fact.Argsz {
         int SIZE = 16;
-        @U32 @Length int ARGSZ = 0;
         @U32 @Out @Flags("VFIO_IRQ_INFO_") int FLAGS = 4;
         @U32 int INDEX = 8;
         @U32 @Out int COUNT = 12;
     }
 
     /** include/uapi/linux/vfio.h: data follows: a byte for each interrupt, or a descriptor, which is -1 for none. */
-    public interface VfioIrqSet {
+    public interface VfioIrqSet extends Fact.Argsz {
         int SIZE = 20;
-        @U32 @Length int ARGSZ = 0;
         @U32 @Flags("VFIO_IRQ_SET_") int FLAGS = 4;
         @U32 int INDEX = 8;
         @U32 int START = 12;
@@ -258,9 +248,8 @@ public final class UapiVfio {
     }
 
     /** include/uapi/linux/vfio.h: devices of 8 bytes follow. */
-    public interface VfioPciHotResetInfo {
+    public interface VfioPciHotResetInfo extends Fact.Argsz {
         int SIZE = 12;
-        @U32 @Length int ARGSZ = 0;
         @U32 @Out @Flags("VFIO_PCI_HOT_RESET_FLAG_") int FLAGS = 4;
         @U32 @Out int COUNT = 8;
     }
@@ -274,17 +263,15 @@ public final class UapiVfio {
     }
 
     /** include/uapi/linux/vfio.h: descriptors of groups, or of devices, follow. */
-    public interface VfioPciHotReset {
+    public interface VfioPciHotReset extends Fact.Argsz {
         int SIZE = 12;
-        @U32 @Length int ARGSZ = 0;
         @U32 @Flags int FLAGS = 4;
         @U32 int COUNT = 8;
         @U32 @Fd @Each(4) int GROUP_FDS = 12;
     }
 
-    public interface VfioDeviceGfxPlaneInfo {
+    public interface VfioDeviceGfxPlaneInfo extends Fact.Argsz {
         int SIZE = 64;
-        @U32 @Length int ARGSZ = 0;
         @U32 @Flags int FLAGS = 4;
     }
 
@@ -295,9 +282,8 @@ public final class UapiVfio {
         @U32 int ID = 0;
     }
 
-    public interface VfioDeviceIoeventfd {
+    public interface VfioDeviceIoeventfd extends Fact.Argsz {
         int SIZE = 32;
-        @U32 @Length int ARGSZ = 0;
         @U32 @Flags("VFIO_DEVICE_IOEVENTFD_") int FLAGS = 4;
         @U64 int OFFSET = 8;
         @U64 int DATA = 16;
@@ -305,9 +291,8 @@ public final class UapiVfio {
     }
 
     /** include/uapi/linux/vfio.h: the low bits of the flags name a feature, whose structure follows. */
-    public interface VfioDeviceFeature {
+    public interface VfioDeviceFeature extends Fact.Argsz {
         int SIZE = 8;
-        @U32 @Length int ARGSZ = 0;
         @U32 @Flags("VFIO_DEVICE_FEATURE_") int FLAGS = 4;
         @U64 @Path("data") @Address @When(value = VFIO_DEVICE_FEATURE_DMA_LOGGING_START, mask = VFIO_DEVICE_FEATURE_MASK)
         int RANGES = 24;
@@ -318,9 +303,8 @@ public final class UapiVfio {
     }
 
     /** include/uapi/linux/vfio.h; 16 bytes before 6.17. */
-    public interface VfioDeviceBindIommufd {
+    public interface VfioDeviceBindIommufd extends Fact.Argsz {
         int SIZE = 24;
-        @U32 @Length int ARGSZ = 0;
         @U32 @Flags("VFIO_DEVICE_BIND_FLAG_") int FLAGS = 4;
         @U32 @Fd int IOMMUFD = 8;
         @U32 @Out int OUT_DEVID = 12;
@@ -328,18 +312,16 @@ public final class UapiVfio {
     }
 
     /** include/uapi/linux/vfio.h; 12 bytes before 6.15. */
-    public interface VfioDeviceAttachIommufdPt {
+    public interface VfioDeviceAttachIommufdPt extends Fact.Argsz {
         int SIZE = 16;
-        @U32 @Length int ARGSZ = 0;
         @U32 @Flags("VFIO_DEVICE_ATTACH_") int FLAGS = 4;
         @U32 int PT_ID = 8;
         @U32 @When(VFIO_DEVICE_ATTACH_PASID) int PASID = 12;
     }
 
     /** include/uapi/linux/vfio.h; 8 bytes before 6.15. */
-    public interface VfioDeviceDetachIommufdPt {
+    public interface VfioDeviceDetachIommufdPt extends Fact.Argsz {
         int SIZE = 12;
-        @U32 @Length int ARGSZ = 0;
         @U32 @Flags("VFIO_DEVICE_DETACH_") int FLAGS = 4;
         @U32 @When(VFIO_DEVICE_DETACH_PASID) int PASID = 8;
     }
@@ -348,9 +330,8 @@ public final class UapiVfio {
 
     @Ioctl(on = NONE, argument = VfioPrecopyInfo.class) public static final long VFIO_MIG_GET_PRECOPY_INFO = VFIO + 21;
 
-    public interface VfioPrecopyInfo {
+    public interface VfioPrecopyInfo extends Fact.Argsz {
         int SIZE = 24;
-        @U32 @Length int ARGSZ = 0;
         @U32 @Out @Flags int FLAGS = 4;
         @U64 @Out int INITIAL_BYTES = 8;
         @U64 @Out int DIRTY_BYTES = 16;

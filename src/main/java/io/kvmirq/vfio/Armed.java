@@ -241,7 +241,6 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
                 .toList();
     }
 
-    /** Whether an interrupt has an eventfd. */
     final boolean hasEvent(int number) {
         return files[number] != null;
     }

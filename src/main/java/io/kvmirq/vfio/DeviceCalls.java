@@ -18,7 +18,6 @@ import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
 import java.nio.ByteBuffer;
 import java.util.Set;
 
-/** The calls on one VFIO device. Thread-safe. */
 final class DeviceCalls extends Calls {
     private static final int EINVAL = -Errno.EINVAL.number();
     private static final int EINTR = -Errno.EINTR.number();
@@ -44,7 +43,6 @@ final class DeviceCalls extends Calls {
         release(event);
     }
 
-    /** The number of a held eventfd. */
     int numberOf(Fd event) {
         return number(event);
     }

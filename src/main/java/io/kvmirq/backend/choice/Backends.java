@@ -36,7 +36,6 @@ public final class Backends {
     /** A binding to try; {@code load} throws {@link BackendUnavailableException} if it cannot be used. */
     public record Candidate(String name, Supplier<KernelBackend> load) {}
 
-    /** All bindings, in the order in which {@value #AUTO} tries them. */
     public static Backends ofThisMachine() {
         return new Backends(List.of(
                 new Candidate("jni", new Known("jni")),

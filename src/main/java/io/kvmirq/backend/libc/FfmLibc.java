@@ -20,7 +20,6 @@ public final class FfmLibc {
                                 + " and carries no FFM binding; build it" + " with a newer one");
     }
 
-    /** The name of the library, for messages. */
     public static String description() {
         return "java.lang.foreign";
     }

@@ -12,7 +12,6 @@ abstract class ForeignLibc implements Libc {
         this.functions = functions;
     }
 
-    /** The errno of the last call of this thread. */
     abstract int errno();
 
     final int result(int result) {

@@ -11,7 +11,6 @@ import java.util.Map;
 final class ForeignProperties implements AutoCloseable {
     private final Map<String, String> ours = new HashMap<>();
 
-    /** Sets a property unless it is set. */
     void set(String name, String value) {
         if (System.getProperties().putIfAbsent(name, value) == null) {
             ours.put(name, value);

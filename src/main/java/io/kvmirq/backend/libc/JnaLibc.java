@@ -45,12 +45,10 @@ public final class JnaLibc extends ForeignLibc {
         }
     }
 
-    /** The library and its version, for messages. */
     public static String description() {
         return "JNA " + Native.VERSION;
     }
 
-    /** The functions that JNA links. */
     private static final class Functions implements LibcFunctions {
         @Override
         public native int open(long path, int flags, int mode);

@@ -74,7 +74,6 @@ public final class JnrLibc extends ForeignLibc {
         }
     }
 
-    /** The name of the library, for messages. */
     public static String description() {
         return "jnr-ffi";
     }

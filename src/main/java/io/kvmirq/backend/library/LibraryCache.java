@@ -275,7 +275,6 @@ public final class LibraryCache {
         return out;
     }
 
-    /** Loads a library from a file. */
     interface Loading {
         void load(Path copy);
     }

@@ -130,7 +130,6 @@ public final class NativeLibrary {
         T open(Path file, List<String> refused);
     }
 
-    /** Returns the file without loading it. */
     private static final class Finding implements Opening<Path> {
         @Override
         public Path open(Path file, List<String> refused) {
@@ -138,7 +137,6 @@ public final class NativeLibrary {
         }
     }
 
-    /** Loads the file first. */
     private final class Loading<T> implements Opening<T> {
         private final Opening<T> opening;
 

@@ -97,7 +97,6 @@ public final class Trust {
         return false;
     }
 
-    /** The effective user id of this process. */
     public static int thisUser() {
         try {
             return userOf(Path.of("/proc/self"));

@@ -118,7 +118,6 @@ public final class DecideCommand implements Command {
                         + String.join(", ", labels(type.getEnumConstants()))));
     }
 
-    /** How a guest sets its LAPICs up. */
     private enum Mode {
         FLAT,
         CLUSTER,
@@ -133,7 +132,6 @@ public final class DecideCommand implements Command {
         }
     }
 
-    /** The question of a user. */
     private record Question(MsiMessage message, List<Vendor> vendors, PostingVm vm, int vcpus) {}
 
     @Override

@@ -31,9 +31,7 @@ import java.util.Optional;
 final class FormatLines {
     /** The member of a line to convert. The others, except {@code kind}, are ignored. */
     enum Direction {
-        /** From {@code words}. */
         DECODE("words"),
-        /** From {@code fields}. */
         ENCODE("fields");
 
         private final String source;
@@ -61,7 +59,6 @@ final class FormatLines {
         this.direction = direction;
     }
 
-    /** The members of a line that were read. */
     private record Line(Optional<String> kind, Optional<List<String>> words, Optional<Map<String, String>> fields) {}
 
     /**

@@ -16,7 +16,6 @@ import java.util.List;
 final class InputFile {
     private InputFile() {}
 
-    /** The use of an input. */
     @FunctionalInterface
     interface Use {
         /** @throws IllegalArgumentException if the input is not as expected */

@@ -80,7 +80,6 @@ final class LineReader {
         return number;
     }
 
-    /** The current line, decoded as UTF-8. */
     String text() {
         return new String(line, 0, length, StandardCharsets.UTF_8);
     }

@@ -11,7 +11,6 @@ import java.util.List;
 final class FakeDevices {
     private FakeDevices() {}
 
-    /** The profiles that have a name of their own. */
     static List<String> profiles() {
         return Profile.names();
     }

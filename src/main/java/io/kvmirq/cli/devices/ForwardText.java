@@ -92,7 +92,6 @@ final class ForwardText implements ForwardSelftest.Journal {
                 "predicted for " + (having.size() == 1 && which.size() > 1 ? "all" : named(which)) + ": " + reason));
     }
 
-    /** Runs of consecutive vectors. */
     private static String named(List<ForwardAnswer> answers) {
         if (answers.get(0).kind() == IrqKind.INTX) {
             return IrqKind.INTX.label();

@@ -11,7 +11,6 @@ import picocli.CommandLine.ParseResult;
 public interface Command {
     String name();
 
-    /** One line for the list of commands. */
     String summary();
 
     /** Adds options, parameters and long help; called only for the command that was named. */
@@ -24,7 +23,6 @@ public interface Command {
                 .toList();
     }
 
-    /** An option with a value. */
     static OptionSpec.Builder option(String name, String value, Class<?> type) {
         return OptionSpec.builder(name).paramLabel(value).type(type);
     }
@@ -35,7 +33,6 @@ public interface Command {
                 .build();
     }
 
-    /** A positional argument of one word. */
     static PositionalParamSpec.Builder parameter(String index, String arity, String label) {
         return PositionalParamSpec.builder()
                 .index(index)
@@ -49,6 +46,5 @@ public interface Command {
         return parameter(index, arity, label).type(List.class).auxiliaryTypes(String.class);
     }
 
-    /** @return the exit code */
     int run(ParseResult arguments, Terminal terminal);
 }

@@ -12,7 +12,6 @@ import java.util.Optional;
 
 /** One sentence: why a file cannot be read or written, and what to do next. */
 public final class FileSentence {
-    /** Where debugfs is mounted. */
     public static final String DEBUGFS = "/sys/kernel/debug";
 
     /** The texts of the C library for ENOSPC and EDQUOT. */

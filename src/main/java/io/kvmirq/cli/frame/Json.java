@@ -14,7 +14,6 @@ import java.util.function.Consumer;
 
 /** Writes records as JSON in ASCII, one document a line. A value that is absent is null. For one thread. */
 public final class Json {
-    /** One call of the generator. */
     @FunctionalInterface
     private interface Part {
         void write() throws IOException;
@@ -59,7 +58,6 @@ public final class Json {
         with(to::writeEndObject).with(() -> to.writeRaw('\n'));
     }
 
-    /** Writes all documents on. */
     public void flush() {
         with(to::flush);
     }
@@ -102,7 +100,6 @@ public final class Json {
         return with(to::writeEndObject);
     }
 
-    /** An array of objects. */
     public <T> Json objects(String name, Iterable<T> all, BiConsumer<Json, T> members) {
         return array(name, all, one -> {
             to.writeStartObject();
@@ -111,7 +108,6 @@ public final class Json {
         });
     }
 
-    /** One element of an array. */
     @FunctionalInterface
     private interface Element<T> {
         void write(T value) throws IOException;

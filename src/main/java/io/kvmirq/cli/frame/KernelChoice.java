@@ -13,14 +13,12 @@ import picocli.CommandLine.TypeConversionException;
 public final class KernelChoice {
     private KernelChoice() {}
 
-    /** The option {@code --backend}: the name of a binding. */
     public static OptionSpec.Builder backendOption(Backends backends) {
         return Command.option("--backend", "BACKEND", String.class)
                 .converters(backend(backends))
                 .completionCandidates(backends.names());
     }
 
-    /** The option {@code --profile}: the label of a profile of the fake kernel. */
     public static OptionSpec.Builder profileOption() {
         return Command.option("--profile", "PROFILE", String.class)
                 .converters(profile())

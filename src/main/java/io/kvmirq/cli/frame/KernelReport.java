@@ -31,12 +31,10 @@ public final class KernelReport {
         return (kernel.isReal() ? "real kernel " : "fake kernel ") + release();
     }
 
-    /** The name, and for a real kernel the binding. */
     public String nameAndBinding() {
         return name() + (kernel.isReal() ? " through " + kernel.backendName() : "");
     }
 
-    /** Writes the members that say which kernel it was. */
     public void write(Json json) {
         json.text("kernel", kernel.isReal() ? "real" : "fake")
                 .text("kernelRelease", release())

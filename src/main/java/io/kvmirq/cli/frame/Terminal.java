@@ -27,7 +27,6 @@ public record Terminal(PrintStream out, PrintStream err, boolean colour, int col
     /** Set by the launcher if stderr is a terminal: its width. */
     public static final String PROGRESS = "kvmirq.progress";
 
-    /** The width if stdout is not a terminal. */
     public static final int DEFAULT_COLUMNS = 80;
 
     public static Terminal ofProcess(Stdout stdout, Map<String, String> environment) {

@@ -14,7 +14,6 @@ public final class Version {
                 + System.getProperty("os.arch") + ")";
     }
 
-    /** Name and version, without ABI, Java and kernel. */
     public static String name() {
         return "kvmirq " + number();
     }

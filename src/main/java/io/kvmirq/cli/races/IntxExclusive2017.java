@@ -95,14 +95,12 @@ final class IntxExclusive2017 {
      * @param end who needs interrupts at the end
      */
     record Conflict(String what, String end, Function<Side, List<IntxGuest>> ends, List<Race.Step<Side>> steps) {
-        /** A side after all steps. */
         Side played(boolean exclusive) {
             Side side = new Side(this, exclusive);
             steps.forEach(step -> step.on(side));
             return side;
         }
 
-        /** How many devices have to be served at the end. */
         int devices() {
             return ends.apply(new Side(this, false)).size();
         }

@@ -23,7 +23,6 @@ final class IntxGuest {
     private final LineEvent resamplefd = new LineEvent();
     private int served;
 
-    /** A VM with one device. */
     IntxGuest(PhysicalLine physical) {
         this(physical, new IntxVcpu(new Host(0), 0), 0);
         vcpu.thread().load(0);
@@ -52,7 +51,6 @@ final class IntxGuest {
         return vfio;
     }
 
-    /** How many requests the driver served. */
     int served() {
         return served;
     }

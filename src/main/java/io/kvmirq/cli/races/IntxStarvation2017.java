@@ -21,7 +21,6 @@ import java.util.stream.Stream;
 final class IntxStarvation2017 {
     private IntxStarvation2017() {}
 
-    /** How often B requests. */
     static final int ROUNDS = 1_000;
 
     /** A line that devices A and B share, each of a VM. */

@@ -24,7 +24,6 @@ import java.util.Locale;
 final class IrList2016 {
     private IrList2016() {}
 
-    /** The vector that is lost. */
     static final int VECTOR = 0x41;
 
     private static final int LOG_VECTOR = 0x30;

@@ -18,7 +18,6 @@ import java.util.List;
 final class LostInterrupt2019 {
     private LostInterrupt2019() {}
 
-    /** The vector that is lost. */
     static final int VECTOR = 0x41;
 
     /** One kernel: the descriptor of a loaded vCPU with an empty PIR, and the IRR of the vCPU. */

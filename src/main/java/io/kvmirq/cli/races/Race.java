@@ -25,13 +25,10 @@ record Race(
         String right,
         String columns,
         Supplier<List<Part>> parts) {
-    /** A part of a demonstration. */
     sealed interface Part {}
 
-    /** Lines of text. */
     record Text(String text) implements Part {}
 
-    /** The last sentence. */
     record End(String sentence) implements Part {}
 
     /** A row of the table that no step makes. */
@@ -62,7 +59,6 @@ record Race(
         }
     }
 
-    /** A model that steps change. */
     interface Side {
         /** The values under {@link Race#columns}, with the space after them. */
         String state();
@@ -71,7 +67,6 @@ record Race(
         Outcome outcome();
     }
 
-    /** How a side ends. */
     record Outcome(boolean lost, String text) {}
 
     /**

@@ -26,7 +26,6 @@ public final class RacesCommand implements Command {
             return ALL.stream().map(Race::name).toList();
         }
 
-        /** One line for each race: its name and its summary. */
         private static List<String> lines() {
             int width = names().stream().mapToInt(String::length).max().orElse(0);
             return ALL.stream()

@@ -184,7 +184,6 @@ public final class SelftestCommand implements Command {
         return new Target(Kernel.over(taping.over(fake.backend()), Kernel.DEVICE), Optional.of(fake));
     }
 
-    /** The kernel under test. */
     private record Target(Kernel kernel, Optional<FakeKernel> fake) implements AutoCloseable {
         @Override
         public void close() {

@@ -16,7 +16,6 @@ import java.util.Optional;
 
 /** Prints a tape, one line for each call. For one thread. */
 final class TapePrinter {
-    /** Opens a tape. */
     interface Opening {
         InputStream open() throws IOException;
     }
@@ -51,7 +50,6 @@ final class TapePrinter {
         out.flush();
     }
 
-    /** The number of lines printed. */
     long lines() {
         return lines;
     }

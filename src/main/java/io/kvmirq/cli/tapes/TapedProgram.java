@@ -35,7 +35,6 @@ final class TapedProgram implements AutoCloseable {
     /** Limit for the program to end after SIGTERM, and again for its calls to be printed. */
     private static final long PATIENCE_SECONDS = 10;
 
-    /** The interval between two checks whether a process still writes. */
     private static final long LOOK_MILLIS = 100;
 
     private final List<String> command;
