@@ -82,7 +82,7 @@ final class ForwardedLine extends ForwardedIrq {
             if (users.isPresent()) {
                 armed = (ArmedLine) users.get();
                 armed.set(event);
-                undo.add(() -> TearDown.quietly(armed::detach));
+                undo.add(() -> TearDown.quietly(armed::unwire));
             } else {
                 armed = undo.add(irq.arm(event));
             }
@@ -255,7 +255,7 @@ final class ForwardedLine extends ForwardedIrq {
     synchronized void tearDown() {
         if (ofUser) {
             TearDown.quietly(armed::stopUnmaskBy);
-            TearDown.quietly(armed::detach);
+            TearDown.quietly(armed::unwire);
         } else {
             armed.close();
         }

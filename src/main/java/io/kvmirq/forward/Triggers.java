@@ -106,7 +106,7 @@ final class Triggers {
         } else if (count == 0 && owner == Owner.OTHER_PROGRAM) {
             now.closeLeavingOthers();
         } else {
-            detach(now, irqs.stream().map(MessageIrq::number).sorted().toList());
+            unwire(now, irqs.stream().map(MessageIrq::number).sorted().toList());
         }
         if (count == 0) {
             FORWARDED.remove(now);
@@ -115,13 +115,13 @@ final class Triggers {
         }
     }
 
-    private static void detach(ArmedVectors now, List<Integer> vectors) {
+    private static void unwire(ArmedVectors now, List<Integer> vectors) {
         int first = 0;
         for (int i = 1; i <= vectors.size(); i++) {
             if (i == vectors.size() || vectors.get(i) != vectors.get(i - 1) + 1) {
                 int from = vectors.get(first);
                 int many = i - first;
-                TearDown.quietly(() -> now.detach(from, many));
+                TearDown.quietly(() -> now.unwire(from, many));
                 first = i;
             }
         }

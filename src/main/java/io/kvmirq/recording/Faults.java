@@ -193,7 +193,7 @@ public final class Faults {
         return type == int.class ? (Object) (int) rule.get().answer : (Object) rule.get().answer;
     }
 
-    private static @Nullable Object invoke(Object target, Method method, @Nullable Object @Nullable [] arguments)
+    static @Nullable Object invoke(Object target, Method method, @Nullable Object @Nullable [] arguments)
             throws Throwable {
         try {
             return method.invoke(target, arguments);

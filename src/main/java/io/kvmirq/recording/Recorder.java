@@ -8,7 +8,6 @@ import io.kvmirq.recording.tapes.TapeLine;
 import java.io.Closeable;
 import java.io.IOException;
 import java.io.OutputStream;
-import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
 import java.nio.ByteBuffer;
@@ -80,14 +79,14 @@ public final class Recorder implements Closeable {
 
     private @Nullable Object call(Method method, @Nullable Object @Nullable [] arguments) throws Throwable {
         if (arguments == null || arguments.length == 0) {
-            return invoke(method, arguments);
+            return Faults.invoke(libc, method, arguments);
         }
         switch (method.getName()) {
             case "view", "equals" -> {
-                return invoke(method, arguments);
+                return Faults.invoke(libc, method, arguments);
             }
             case "addressOf" -> {
-                @Nullable Object address = invoke(method, arguments);
+                @Nullable Object address = Faults.invoke(libc, method, arguments);
                 if (address instanceof Long number && arguments[0] instanceof ByteBuffer buffer) {
                     calls.memory().known(number, buffer);
                 }
@@ -109,19 +108,11 @@ public final class Recorder implements Closeable {
 
     private @Nullable Object recorded(Method method, @Nullable Object[] arguments) throws Throwable {
         Capture capture = calls.begin(method.getName(), arguments);
-        @Nullable Object result = invoke(method, arguments);
+        @Nullable Object result = Faults.invoke(libc, method, arguments);
         if (result instanceof Number number) {
             calls.end(capture, arguments, number.longValue());
         }
         return result;
-    }
-
-    private @Nullable Object invoke(Method method, @Nullable Object @Nullable [] arguments) throws Throwable {
-        try {
-            return method.invoke(libc, arguments);
-        } catch (InvocationTargetException e) {
-            throw e.getCause() == null ? e : e.getCause();
-        }
     }
 
     /**

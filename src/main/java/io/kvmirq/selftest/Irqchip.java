@@ -6,9 +6,7 @@ import io.kvmirq.KernelException;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.KernelFacts;
 import io.kvmirq.kvm.Vm;
-import java.util.Arrays;
 import java.util.Locale;
-import java.util.Optional;
 
 /** The interrupt controllers that KVM emulates for a self-test's VM. */
 public enum Irqchip {
@@ -23,12 +21,6 @@ public enum Irqchip {
 
     public String label() {
         return name().toLowerCase(Locale.ROOT);
-    }
-
-    public static Optional<Irqchip> of(String label) {
-        return Arrays.stream(values())
-                .filter(irqchip -> irqchip.label().equals(label))
-                .findFirst();
     }
 
     /**

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.selftest;
 
-import java.util.Arrays;
 import java.util.Locale;
-import java.util.Optional;
 
 /** The scenarios of the self-test. */
 public enum Scenario {
@@ -55,11 +53,5 @@ public enum Scenario {
 
     public String label() {
         return name().toLowerCase(Locale.ROOT);
-    }
-
-    public static Optional<Scenario> of(String label) {
-        return Arrays.stream(values())
-                .filter(scenario -> scenario.label().equals(label))
-                .findFirst();
     }
 }

@@ -18,7 +18,7 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
     }
 
     /**
-     * Gives it another eventfd. A line keeps its mask, except after {@link #detach}: then it is unmasked, because an
+     * Gives it another eventfd. A line keeps its mask, except after {@link #unwire}: then it is unmasked, because an
      * interrupt may have masked it and signalled nothing.
      *
      * @throws VectorsDisturbedException if the kernel refuses; it has its former eventfd again
@@ -27,7 +27,7 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
         synchronized (irqs()) {
             requireOpen();
             requireApart(event);
-            boolean detached = !hasEvent(0);
+            boolean unwired = !hasEvent(0);
             try {
                 change(0, List.of(Optional.of(event)));
             } catch (VectorsDisturbedException e) {
@@ -36,7 +36,7 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
                 }
                 throw e;
             }
-            if (detached) {
+            if (unwired) {
                 resume();
             }
         }
@@ -47,7 +47,7 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
      * before the fixes of CVE-2024-26812 and CVE-2024-26813 use the eventfd that is not there. Eventfds that mask and
      * unmask a line wait until then.
      */
-    public final void detach() {
+    public final void unwire() {
         synchronized (irqs()) {
             requireOpen();
             suspend();
@@ -74,7 +74,7 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
      * Signals its eventfd as the device would, also that of a masked PCI line. The interrupt of a platform device runs
      * its handler: a level-triggered one is masked, and signals only if it was not.
      *
-     * @throws IllegalStateException after {@link #detach}
+     * @throws IllegalStateException after {@link #unwire}
      */
     public final void trigger() {
         synchronized (irqs()) {

@@ -62,7 +62,7 @@ public final class ArmedLine extends ArmedIrq {
     /**
      * Lets the line signal again; at once if the device asserts it.
      *
-     * @throws IllegalStateException after {@link #detach}
+     * @throws IllegalStateException after {@link #unwire}
      */
     public void unmask() {
         requireMaskable();
@@ -88,7 +88,7 @@ public final class ArmedLine extends ArmedIrq {
      *
      * @throws io.kvmirq.KernelException EBUSY when another program set one; EINVAL if an adopted eventfd is something
      *     else. The one set before stays
-     * @throws IllegalStateException after {@link #detach}; or if the kernel refuses this one and then the one set
+     * @throws IllegalStateException after {@link #unwire}; or if the kernel refuses this one and then the one set
      *     before, so that none is set
      * @throws IllegalArgumentException for the eventfd that the line signals
      */

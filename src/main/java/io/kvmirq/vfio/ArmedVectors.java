@@ -77,12 +77,12 @@ public final class ArmedVectors extends Armed {
      *
      * @throws io.kvmirq.KernelException if the kernel refuses; the vector then keeps its eventfd
      */
-    public void detach(int vector) {
-        detach(vector, 1);
+    public void unwire(int vector) {
+        unwire(vector, 1);
     }
 
-    /** Takes the eventfds from consecutive vectors in one call. Else as {@link #detach(int)}. */
-    public void detach(int first, int count) {
+    /** Takes the eventfds from consecutive vectors in one call. Else as {@link #unwire(int)}. */
+    public void unwire(int first, int count) {
         synchronized (irqs()) {
             require(first, count);
             change(first, Collections.nCopies(count, Optional.empty()));

@@ -213,7 +213,7 @@ class GicV4Test {
         assertThat(arm.hardware.sendMessage(0)).isTrue();
         arm = new Arm("gicv4");
         arm.forward();
-        arm.armed.detach(0);
+        arm.armed.unwire(0);
         assertThat(arm.vcpu().hostIrq(LPI)).isEmpty();
         arm = new Arm("gicv4");
         arm.forward();

@@ -43,7 +43,7 @@ class HandWay implements Way {
         List<EventFd> events = new ArrayList<>();
         IntStream.range(0, vectors).forEach(i -> events.add(EventFd.create(vm.kernel())));
         this.armed = device.msix(0, vectors).arm(events);
-        armed.detach(0, vectors);
+        armed.unwire(0, vectors);
         events.forEach(EventFd::close);
     }
 
@@ -65,8 +65,8 @@ class HandWay implements Way {
         armed.set(irq, event);
     }
 
-    final void detach(int irq) {
-        armed.detach(irq);
+    final void unwire(int irq) {
+        armed.unwire(irq);
     }
 
     private Part part(int irq) {
@@ -80,7 +80,7 @@ class HandWay implements Way {
     }
 
     void end(int irq, Part part) {
-        detach(irq);
+        unwire(irq);
         part.irqfd.close();
         vm.routes().remove(part.gsi);
         part.event.close();

@@ -187,7 +187,7 @@ enum NaiveOrder implements LostSearch.Maker {
         void end(int irq, Part part) {
             vm.routes().remove(part.gsi);
             part.irqfd.close();
-            detach(irq);
+            unwire(irq);
             part.event.close();
         }
     }

@@ -45,7 +45,7 @@ class VfioDisarmedTest {
         hardware = TestDevice.fake("6.1");
         kernel = Kernel.over(faults.over(hardware.fake.backend()), Kernel.DEVICE);
         ArmedVectors armed = open().msix(0, 1).arm(List.of(event()));
-        armed.detach(0);
+        armed.unwire(0);
         EventFd next = event();
         faults.fail("vfioIrqsSet", 2, Errno.ENOMEM).fail("vfioIrqsSet", 3, Errno.ENOMEM);
         VectorsDisturbedException failed = catchThrowableOfType(
@@ -112,7 +112,7 @@ class VfioDisarmedTest {
         ArmedVectors armed = device.msix(0, 1).arm(List.of(event));
         assertThatThrownBy(() -> armed.set(1, event)).isInstanceOf(IllegalArgumentException.class);
         armed.set(0, event);
-        armed.detach(0);
+        armed.unwire(0);
         armed.set(1, event);
     }
 

@@ -129,7 +129,7 @@ class VfioLineTest {
     @Test
     void detachedLineIsArmedAgain() {
         EventFd next = event();
-        line.detach();
+        line.unwire();
         line.set(next);
         hardware.request(device);
         assertThat(next.await(LONG)).isTrue();
@@ -143,8 +143,8 @@ class VfioLineTest {
         EventFd next = event();
         EventFd unmask = event();
         line.unmaskBy(unmask);
-        line.detach();
-        line.detach();
+        line.unwire();
+        line.unwire();
         hardware.request(device);
         unmask.signal();
         line.set(next);
@@ -160,7 +160,7 @@ class VfioLineTest {
     @Test
     void detachedLineIsNotSignalledByACall() {
         EventFd other = event();
-        line.detach();
+        line.unwire();
         for (ThrowableAssert.ThrowingCallable call : List.<ThrowableAssert.ThrowingCallable>of(
                 line::trigger,
                 () -> line.triggerIf(true),

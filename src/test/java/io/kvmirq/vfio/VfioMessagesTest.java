@@ -123,7 +123,7 @@ class VfioMessagesTest {
     /** Linux names the handler of each vector that has an eventfd. */
     @Test
     void armedVectorsHaveHostIrqs() {
-        arm(device.msix(), events(VECTORS)).detach(1);
+        arm(device.msix(), events(VECTORS)).unwire(1);
         HostIrqs irqs =
                 new HostInterrupts(hardware.hostFiles().text("proc/interrupts").orElseThrow());
         List<Optional<HostIrq>> found = device.msix().stream().map(irqs::of).toList();
@@ -169,7 +169,7 @@ class VfioMessagesTest {
         armed.trigger(0, VECTORS);
         armed.trigger(4);
         assertThat(events).extracting(EventFd::drain).containsExactly(1L, 1L, 1L, 1L, 2L);
-        armed.detach(2);
+        armed.unwire(2);
         armed.trigger(0, VECTORS);
         assertThat(events).extracting(EventFd::drain).containsExactly(1L, 1L, 0L, 1L, 1L);
     }
@@ -180,7 +180,7 @@ class VfioMessagesTest {
         List<EventFd> events = events(2);
         EventFd next = event();
         ArmedVectors armed = arm(device.msix(0, 2), events);
-        armed.detach(0);
+        armed.unwire(0);
         assertThat(armed.isSet(0)).isFalse();
         hardware.send(device, 0);
         arrives(1, events.get(1));
@@ -255,7 +255,7 @@ class VfioMessagesTest {
             assertThat(failed.drain()).isEqualTo(1);
             armed.trigger(0);
             assertThat(message.drain()).isEqualTo(1);
-            request.detach();
+            request.unwire();
             assertThatThrownBy(request::trigger).hasMessageContaining("has no eventfd: call set first");
             request.set(asked);
             request.trigger();

@@ -57,7 +57,7 @@ class VfioPlatformLineTest {
         ArmedLine line = irq.arm(event);
         hardware.requestService(0);
         assertThat(event.drain()).isEqualTo(1);
-        line.detach();
+        line.unwire();
         line.set(next);
         assertThat(next.drain()).isEqualTo(1);
     }

@@ -80,7 +80,7 @@ class VfioUndoTest {
         List<EventFd> others = events(3);
         try (ArmedVectors armed = device.msix().arm(events);
                 EventFd wrong = noEventFd()) {
-            armed.detach(1);
+            armed.unwire(1);
             VectorsDisturbedException failed = catchThrowableOfType(
                     VectorsDisturbedException.class,
                     () -> armed.set(0, List.of(others.get(0), others.get(1), wrong, others.get(2))));
@@ -126,7 +126,7 @@ class VfioUndoTest {
         VfioDevice device = open();
         try (ArmedVectors armed = device.msix(0, 2).arm(events(2));
                 EventFd wrong = noEventFd()) {
-            armed.detach(1);
+            armed.unwire(1);
             assertThatThrownBy(() -> armed.set(1, wrong)).isInstanceOf(KernelException.class);
         }
     }

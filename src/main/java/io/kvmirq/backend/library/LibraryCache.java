@@ -16,6 +16,7 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.Arrays;
+import java.util.function.Consumer;
 import java.util.zip.CRC32C;
 import org.jspecify.annotations.Nullable;
 
@@ -275,17 +276,13 @@ public final class LibraryCache {
         return out;
     }
 
-    interface Loading {
-        void load(Path copy);
-    }
-
     /**
      * Copies a library to a file with a unique name, loads the copy, and removes the file, which is not needed after
      * that.
      *
      * @throws BackendUnavailableException if the directory cannot be created or is not private to this user
      */
-    void loadCopy(byte[] content, Loading loading) throws IOException {
+    void loadCopy(byte[] content, Consumer<Path> loading) throws IOException {
         synchronized (MONITOR) {
             Path place = makePrivate();
             removeAbandoned(place);
@@ -293,7 +290,7 @@ public final class LibraryCache {
                 Path copy = Files.createTempFile(place, TEMPORARY, ".tmp");
                 try (FileOutputStream out = locked(copy)) {
                     out.write(content);
-                    loading.load(copy);
+                    loading.accept(copy);
                     return;
                 } catch (NoSuchFileException e) {
                     // Before we locked our file, another process removed it as abandoned: try again.

@@ -53,12 +53,11 @@ final class DebugfsJson {
     }
 
     private static void write(Json json, ItsState.Translation one) {
-        json.number("event", one.event()).number("lpi", one.id()).number("hardwareId", one.hardwareId());
-        if (one.target().isPresent()) {
-            json.number("target", one.target().getAsLong());
-        } else {
-            json.none("target");
-        }
-        json.number("collection", one.collection()).flag("forwarded", one.isVlpi());
+        json.number("event", one.event())
+                .number("lpi", one.id())
+                .number("hardwareId", one.hardwareId())
+                .number("target", one.target())
+                .number("collection", one.collection())
+                .flag("forwarded", one.isVlpi());
     }
 }

@@ -72,14 +72,14 @@ public final class DecideCommand implements Command {
                 .description("The message, two hex numbers.")
                 .build());
         spec.addOption(Command.option("--vendor", "VENDOR", String.class)
-                .completionCandidates(labels(Vendor.values()))
+                .completionCandidates(Command.labels(Vendor.values()))
                 .description("intel or amd. Without it, both are shown.")
                 .build());
         spec.addOption(Command.option("--vcpus", "N", Integer.class)
                 .description("The number of vCPUs of the VM, 1-4096; 1 if it is not given.")
                 .build());
         spec.addOption(Command.option("--apic", "MODE", String.class)
-                .completionCandidates(labels(Mode.values()))
+                .completionCandidates(Command.labels(Mode.values()))
                 .description(
                         "How the guest uses its LAPICs: flat, cluster or x2apic. Without it, flat for up to 8 vCPUs,"
                                 + " else x2apic.")
@@ -92,7 +92,7 @@ public final class DecideCommand implements Command {
                 .build());
         spec.addOption(Command.option("--inhibit", "REASON", List.class)
                 .auxiliaryTypes(String.class)
-                .completionCandidates(labels(InhibitReason.values()))
+                .completionCandidates(Command.labels(InhibitReason.values()))
                 .description("APIC virtualization is inhibited: a name as the tracepoint prints it, such as pit_reinj.")
                 .build());
         spec.addOption(OptionSpec.builder("--reasons")
@@ -101,21 +101,12 @@ public final class DecideCommand implements Command {
         spec.addOption(Command.json());
     }
 
-    /** Takes objects: for an enum the verifier would load its class at each start of the command line. */
-    private static List<String> labels(Object[] all) {
-        return Arrays.stream(all).map(DecideCommand::label).toList();
-    }
-
-    private static String label(Object one) {
-        return one.toString().toLowerCase(Locale.ROOT);
-    }
-
     private static <E extends Enum<E>> E named(Class<E> type, String what, String text) {
         return Arrays.stream(type.getEnumConstants())
-                .filter(one -> label(one).equals(text.toLowerCase(Locale.ROOT)))
+                .filter(one -> Command.label(one).equals(text.toLowerCase(Locale.ROOT)))
                 .findFirst()
                 .orElseThrow(() -> new IllegalArgumentException(what + " " + Hex.quoted(text) + " is unknown: expected "
-                        + String.join(", ", labels(type.getEnumConstants()))));
+                        + String.join(", ", Command.labels(type.getEnumConstants()))));
     }
 
     private enum Mode {
@@ -185,13 +176,13 @@ public final class DecideCommand implements Command {
         if (vcpus < 1 || vcpus > VcpuId.MAX + 1) {
             throw new IllegalArgumentException("--vcpus is " + vcpus + ": expected 1-" + (VcpuId.MAX + 1));
         }
-        String usual = label(vcpus > FLAT_VCPUS ? Mode.X2APIC : Mode.FLAT);
+        String usual = Command.label(vcpus > FLAT_VCPUS ? Mode.X2APIC : Mode.FLAT);
         Mode mode = named(Mode.class, "--apic", arguments.matchedOptionValue("--apic", usual));
         boolean ids32Bit = arguments.hasMatchedOption("--32-bit-ids");
         int most = mode == Mode.CLUSTER ? CLUSTER_VCPUS : mode == Mode.FLAT ? ApicMessage.BROADCAST : VcpuId.MAX + 1;
         if (vcpus > most) {
-            throw new IllegalArgumentException("--vcpus is " + vcpus + " with --apic " + label(mode) + ": expected 1-"
-                    + most + ", or --apic x2apic");
+            throw new IllegalArgumentException("--vcpus is " + vcpus + " with --apic " + Command.label(mode)
+                    + ": expected 1-" + most + ", or --apic x2apic");
         }
         List<LocalApic> lapics = IntStream.range(0, vcpus).mapToObj(mode::lapic).toList();
         Set<InhibitReason> inhibits = EnumSet.noneOf(InhibitReason.class);
@@ -242,8 +233,8 @@ public final class DecideCommand implements Command {
             Vendor vendor = question.vendors().get(i);
             if (decisions.get(i) instanceof PostingDecision.Posted posted) {
                 terminal.out()
-                        .println(label(vendor) + ": " + terminal.good("posted") + " to " + posted.vcpu() + ", vector "
-                                + Hex.of(posted.vector().number()));
+                        .println(Command.label(vendor) + ": " + terminal.good("posted") + " to " + posted.vcpu()
+                                + ", vector " + Hex.of(posted.vector().number()));
                 terminal.out().println("  entry    " + entry(vendor, posted));
                 terminal.out().println("           with an example of an address; kvmirq decode shows each field");
                 posted.inhibits().forEach(reason -> terminal.out()
@@ -251,7 +242,8 @@ public final class DecideCommand implements Command {
                                 + "; the entry stays posted, and software takes the vector to the guest"));
             } else if (decisions.get(i) instanceof PostingDecision.Unposted unposted) {
                 PostingObstacle reason = unposted.reason();
-                terminal.out().println(label(vendor) + ": " + terminal.bad("not posted") + ": " + reason.text());
+                terminal.out()
+                        .println(Command.label(vendor) + ": " + terminal.bad("not posted") + ": " + reason.text());
                 terminal.out().println("  here:    " + unposted.detail());
                 terminal.out().println("  decided: " + reason.decidedBy());
                 terminal.out().println("  see:     " + reason.seen());
@@ -279,7 +271,7 @@ public final class DecideCommand implements Command {
 
     private static void printReasons(Terminal terminal) {
         for (PostingObstacle reason : PostingObstacle.values()) {
-            terminal.out().println(terminal.bold(label(reason)) + ": " + reason.text());
+            terminal.out().println(terminal.bold(Command.label(reason)) + ": " + reason.text());
             terminal.out().println("  decided: " + reason.decidedBy());
             terminal.out().println("  see:     " + reason.seen());
             terminal.out().println("  do:      " + reason.remedy());
@@ -298,7 +290,7 @@ public final class DecideCommand implements Command {
             for (int i = 0; i < decisions.size(); i++) {
                 Vendor vendor = question.vendors().get(i);
                 PostingDecision decision = decisions.get(i);
-                json.object(label(vendor), one -> write(vendor, decision, one));
+                json.object(Command.label(vendor), one -> write(vendor, decision, one));
             }
         });
     }
@@ -311,7 +303,7 @@ public final class DecideCommand implements Command {
                     .text("entryWithExampleAddress", entry(vendor, posted));
         } else if (decision instanceof PostingDecision.Unposted unposted) {
             json.flag("posted", false)
-                    .text("reason", label(unposted.reason()))
+                    .text("reason", Command.label(unposted.reason()))
                     .text("text", unposted.reason().text())
                     .text("detail", unposted.detail())
                     .text("decided", unposted.reason().decidedBy())

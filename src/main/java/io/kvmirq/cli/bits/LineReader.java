@@ -8,12 +8,6 @@ import java.util.Arrays;
 
 /** Reads lines of limited length into one buffer. For one thread. */
 final class LineReader {
-    /** Runs before each read of the input, which may block. */
-    @FunctionalInterface
-    interface BeforeWaiting {
-        void run() throws IOException;
-    }
-
     private static final int CHUNK = 1 << 16;
 
     private final InputStream in;
@@ -34,10 +28,11 @@ final class LineReader {
     /**
      * Reads the next line. The last line needs no newline.
      *
+     * @param before runs before each read of the input, which may block
      * @return false at the end of the input
      * @throws IllegalArgumentException if the line is too long
      */
-    boolean next(BeforeWaiting before) throws IOException {
+    boolean next(Runnable before) throws IOException {
         length = 0;
         number++;
         while (true) {
@@ -57,7 +52,7 @@ final class LineReader {
         }
     }
 
-    private boolean fill(BeforeWaiting before) throws IOException {
+    private boolean fill(Runnable before) throws IOException {
         before.run();
         chunkAt = 0;
         chunkEnd = Math.max(0, in.read(chunk));

@@ -5,15 +5,10 @@ import io.kvmirq.NotModelledException;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
-import java.util.List;
 
 /** The host of a fake kernel, with devices as examples. */
 final class FakeDevices {
     private FakeDevices() {}
-
-    static List<String> profiles() {
-        return Profile.names();
-    }
 
     /**
      * A kernel with a device that VFIO can use, and one that it would refuse.

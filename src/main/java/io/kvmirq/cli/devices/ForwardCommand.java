@@ -16,6 +16,7 @@ import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.cli.tapes.Taping;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakeProvider;
+import io.kvmirq.fake.Profile;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.PciDevice;
 import io.kvmirq.host.VfioOutlook;
@@ -33,7 +34,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
-import java.util.Locale;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
@@ -42,7 +42,6 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
-import picocli.CommandLine.Model.PositionalParamSpec;
 import picocli.CommandLine.ParseResult;
 
 /** {@code kvmirq forward BDF --selftest}: forwards a device's interrupts into a throw-away VM, and triggers each. */
@@ -74,19 +73,15 @@ public final class ForwardCommand implements Command {
                         + " seen pending in the VGIC. Exit code 1 when an interrupt was lost or something is left,"
                         + " 3 when the test could not run.")
                 .footer("", "Example: kvmirq forward 0000:3b:00.0 --selftest");
-        spec.addPositional(PositionalParamSpec.builder()
-                .index("0")
-                .arity("1")
+        spec.addPositional(Command.parameter("0", "1", "BDF")
                 .required(true)
-                .paramLabel("BDF")
-                .type(String.class)
                 .description("The address of the device, as lspci prints it.")
                 .build());
         spec.addOption(OptionSpec.builder("--selftest")
                 .description("Run the test. Without it nothing is done: the command has no other use today.")
                 .build());
         spec.addOption(Command.option("--kind", "KIND", String.class)
-                .completionCandidates(KINDS.stream().map(ForwardCommand::label).toList())
+                .completionCandidates(Command.labels(KINDS.toArray()))
                 .description("The kind of interrupts: msix, msi or intx (default: the first of these that the device"
                         + " has).")
                 .build());
@@ -95,15 +90,11 @@ public final class ForwardCommand implements Command {
                         + " which is how many vectors the guest has for devices.")
                 .build());
         spec.addOption(Command.option("--fake", "PROFILE", String.class)
-                .completionCandidates(FakeDevices.profiles())
+                .completionCandidates(Profile.names())
                 .description("Run it on a fake kernel and its device 0000:3b:00.0 instead, such as 6.12, amd-avic or"
                         + " gicv3. Each line is marked FAKE.")
                 .build());
         spec.addOption(Command.json());
-    }
-
-    private static String label(IrqKind kind) {
-        return kind.name().toLowerCase(Locale.ROOT);
     }
 
     /** The kernel, and the files of its host; those of a fake are as they were when they were taken. */
@@ -163,7 +154,7 @@ public final class ForwardCommand implements Command {
 
     private static ForwardSelftest.Choice choice(Optional<String> kind, Optional<String> vectors) {
         Optional<IrqKind> asked = kind.map(text -> KINDS.stream()
-                .filter(one -> label(one).equals(text))
+                .filter(one -> Command.label(one).equals(text))
                 .findFirst()
                 .orElseThrow(() -> new IllegalArgumentException(
                         "--kind is " + Hex.quoted(text) + ": expected msix, msi or intx")));

@@ -7,6 +7,7 @@ import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.fake.Profile;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.PciDevice;
 import java.nio.file.Files;
@@ -49,7 +50,7 @@ public final class VfioCommand implements Command {
                 .description("The address of the device, as lspci prints it.")
                 .build());
         spec.addOption(Command.option("--fake", "PROFILE", String.class)
-                .completionCandidates(FakeDevices.profiles())
+                .completionCandidates(Profile.names())
                 .description("Show the devices of a fake kernel instead, such as 6.1 or 7.1.")
                 .build());
         spec.addOption(Command.option("--root", "DIR", Path.class)

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.frame;
 
+import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.Model.PositionalParamSpec;
@@ -21,6 +23,15 @@ public interface Command {
         return arguments.matchedPositionalsSet().stream()
                 .flatMap(parameter -> parameter.stringValues().stream())
                 .toList();
+    }
+
+    /** Takes an object: for an enum the verifier would load its class at each start of the command line. */
+    static String label(Object one) {
+        return one.toString().toLowerCase(Locale.ROOT);
+    }
+
+    static List<String> labels(Object[] all) {
+        return Arrays.stream(all).map(Command::label).toList();
     }
 
     static OptionSpec.Builder option(String name, String value, Class<?> type) {

@@ -9,6 +9,7 @@ import java.io.PrintStream;
 import java.io.UncheckedIOException;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.OptionalLong;
 import java.util.function.BiConsumer;
 import java.util.function.Consumer;
 
@@ -76,6 +77,10 @@ public final class Json {
 
     public Json number(String name, OptionalInt number) {
         return number.isPresent() ? number(name, number.getAsInt()) : none(name);
+    }
+
+    public Json number(String name, OptionalLong number) {
+        return number.isPresent() ? number(name, number.getAsLong()) : none(name);
     }
 
     public Json flag(String name, boolean flag) {

@@ -1,18 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.host;
 
-import com.fasterxml.jackson.core.JsonFactory;
-import com.fasterxml.jackson.core.JsonGenerator;
 import io.kvmirq.Errno;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.Answers;
 import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.KernelCall;
-import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.EnumSet;
@@ -161,31 +158,13 @@ public final class ErrnoCommand implements Command {
     }
 
     private static void write(Question question, List<Answer> causes, Terminal terminal) {
-        try (JsonGenerator json =
-                new JsonFactory().createGenerator(terminal.out()).disable(JsonGenerator.Feature.AUTO_CLOSE_TARGET)) {
-            json.writeStartObject();
-            json.writeStringField("schema", "kvmirq.errno/1");
-            json.writeStringField("call", question.call().label());
-            json.writeStringField("errno", question.errnoName());
-            json.writeArrayFieldStart("causes");
-            for (Answer cause : causes) {
-                json.writeStartObject();
-                json.writeStringField("cause", cause.text());
-                json.writeArrayFieldStart("if");
-                for (String condition : cause.conditions()) {
-                    json.writeString(condition);
-                }
-                json.writeEndArray();
-                json.writeStringField("check", cause.check());
-                json.writeStringField("name", cause.name());
-                json.writeStringField("source", cause.source());
-                json.writeEndObject();
-            }
-            json.writeEndArray();
-            json.writeEndObject();
-            json.writeRaw('\n');
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
+        Json.print(terminal, "kvmirq.errno/1", json -> json.text(
+                        "call", question.call().label())
+                .text("errno", question.errnoName())
+                .objects("causes", causes, (one, cause) -> one.text("cause", cause.text())
+                        .texts("if", cause.conditions())
+                        .text("check", cause.check())
+                        .text("name", cause.name())
+                        .text("source", cause.source())));
     }
 }

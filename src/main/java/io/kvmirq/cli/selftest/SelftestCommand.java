@@ -65,15 +65,13 @@ public final class SelftestCommand implements Command {
                 .build());
         spec.addOption(Command.option("--scenario", "SCENARIO", List.class)
                 .auxiliaryTypes(Scenario.class)
-                .converters(scenario())
-                .completionCandidates(
-                        Arrays.stream(Scenario.values()).map(Scenario::label).toList())
+                .converters(oneOf(Scenario.values()))
+                .completionCandidates(Command.labels(Scenario.values()))
                 .description("Run only this scenario. Repeat the option for several.")
                 .build());
         spec.addOption(Command.option("--irqchip", "KIND", Irqchip.class)
-                .converters(irqchip())
-                .completionCandidates(
-                        Arrays.stream(Irqchip.values()).map(Irqchip::label).toList())
+                .converters(oneOf(Irqchip.values()))
+                .completionCandidates(Command.labels(Irqchip.values()))
                 .description(
                         "Interrupt controllers in the kernel: full (PIC, IOAPIC and LAPICs; the default if the kernel"
                                 + " has them) or split (LAPICs only, as in many VMMs); on arm64 vgic (a GICv3 or GICv2).")
@@ -120,18 +118,11 @@ public final class SelftestCommand implements Command {
         };
     }
 
-    private static ITypeConverter<Irqchip> irqchip() {
-        return text -> Irqchip.of(text)
-                .orElseThrow(() -> new TypeConversionException(KernelChoice.notOneOf(
-                        text,
-                        Arrays.stream(Irqchip.values()).map(Irqchip::label).toList())));
-    }
-
-    private static ITypeConverter<Scenario> scenario() {
-        return text -> Scenario.of(text)
-                .orElseThrow(() -> new TypeConversionException(KernelChoice.notOneOf(
-                        text,
-                        Arrays.stream(Scenario.values()).map(Scenario::label).toList())));
+    private static <E> ITypeConverter<E> oneOf(E[] all) {
+        return text -> Arrays.stream(all)
+                .filter(one -> Command.label(one).equals(text))
+                .findFirst()
+                .orElseThrow(() -> new TypeConversionException(KernelChoice.notOneOf(text, Command.labels(all))));
     }
 
     @Override

@@ -125,8 +125,22 @@ public final class FfmLibc implements Libc {
         }
     }
 
-    private static int errnoIn(Captured captured) {
-        return (int) Functions.ERRNO.get(captured.state, 0L);
+    /** A call that saves its errno in {@code state}. */
+    private interface Call {
+        long make(MemorySegment state) throws Throwable;
+    }
+
+    /** The JIT inlines it into each caller, so that the lambda is not allocated. */
+    private long call(Call call) {
+        Captured captured = captures.get();
+        try {
+            long result = call.make(captured.state);
+            return result == -1 ? -(int) Functions.ERRNO.get(captured.state, 0L) : result;
+        } catch (Throwable e) {
+            throw unexpected(e);
+        } finally {
+            captures.done(captured);
+        }
     }
 
     private static RuntimeException unexpected(Throwable e) {
@@ -138,210 +152,82 @@ public final class FfmLibc implements Libc {
 
     @Override
     public int open(long path, int flags, int mode) {
-        Captured captured = captures.get();
-        try {
-            int result = (int) Functions.OPEN.invokeExact(captured.state, path, flags | Uapi.O_CLOEXEC, mode);
-            return result == -1 ? -errnoIn(captured) : result;
-        } catch (Throwable e) {
-            throw unexpected(e);
-        } finally {
-            captures.done(captured);
-        }
+        return (int) call(state -> (int) Functions.OPEN.invokeExact(state, path, flags | Uapi.O_CLOEXEC, mode));
     }
 
     @Override
     public int close(int fd) {
-        Captured captured = captures.get();
-        try {
-            int result = (int) Functions.CLOSE.invokeExact(captured.state, fd);
-            return result == -1 ? -errnoIn(captured) : result;
-        } catch (Throwable e) {
-            throw unexpected(e);
-        } finally {
-            captures.done(captured);
-        }
+        return (int) call(state -> (int) Functions.CLOSE.invokeExact(state, fd));
     }
 
     @Override
     public int fcntl(int fd, int command, int argument) {
-        Captured captured = captures.get();
-        try {
-            int result = (int) Functions.FCNTL.invokeExact(captured.state, fd, command, argument);
-            return result == -1 ? -errnoIn(captured) : result;
-        } catch (Throwable e) {
-            throw unexpected(e);
-        } finally {
-            captures.done(captured);
-        }
+        return (int) call(state -> (int) Functions.FCNTL.invokeExact(state, fd, command, argument));
     }
 
     @Override
     public long read(int fd, long to, long length) {
-        Captured captured = captures.get();
-        try {
-            long result = (long) Functions.READ.invokeExact(captured.state, fd, to, length);
-            return result == -1 ? -errnoIn(captured) : result;
-        } catch (Throwable e) {
-            throw unexpected(e);
-        } finally {
-            captures.done(captured);
-        }
+        return call(state -> (long) Functions.READ.invokeExact(state, fd, to, length));
     }
 
     @Override
     public long write(int fd, long from, long length) {
-        Captured captured = captures.get();
-        try {
-            long result = (long) Functions.WRITE.invokeExact(captured.state, fd, from, length);
-            return result == -1 ? -errnoIn(captured) : result;
-        } catch (Throwable e) {
-            throw unexpected(e);
-        } finally {
-            captures.done(captured);
-        }
+        return call(state -> (long) Functions.WRITE.invokeExact(state, fd, from, length));
     }
 
     @Override
     public long pread(int fd, long to, long length, long offset) {
-        Captured captured = captures.get();
-        try {
-            long result = (long) Functions.PREAD.invokeExact(captured.state, fd, to, length, offset);
-            return result == -1 ? -errnoIn(captured) : result;
-        } catch (Throwable e) {
-            throw unexpected(e);
-        } finally {
-            captures.done(captured);
-        }
+        return call(state -> (long) Functions.PREAD.invokeExact(state, fd, to, length, offset));
     }
 
     @Override
     public long pwrite(int fd, long from, long length, long offset) {
-        Captured captured = captures.get();
-        try {
-            long result = (long) Functions.PWRITE.invokeExact(captured.state, fd, from, length, offset);
-            return result == -1 ? -errnoIn(captured) : result;
-        } catch (Throwable e) {
-            throw unexpected(e);
-        } finally {
-            captures.done(captured);
-        }
+        return call(state -> (long) Functions.PWRITE.invokeExact(state, fd, from, length, offset));
     }
 
     @Override
     public long preadv2(int fd, long vectors, int count, long offset, int flags) {
-        Captured captured = captures.get();
-        try {
-            long result = (long) Functions.PREADV2.invokeExact(captured.state, fd, vectors, count, offset, flags);
-            return result == -1 ? -errnoIn(captured) : result;
-        } catch (Throwable e) {
-            throw unexpected(e);
-        } finally {
-            captures.done(captured);
-        }
+        return call(state -> (long) Functions.PREADV2.invokeExact(state, fd, vectors, count, offset, flags));
     }
 
     @Override
     public int ioctl(int fd, long request, long argument) {
-        Captured captured = captures.get();
-        try {
-            int result = (int) Functions.IOCTL.invokeExact(captured.state, fd, request, argument);
-            return result == -1 ? -errnoIn(captured) : result;
-        } catch (Throwable e) {
-            throw unexpected(e);
-        } finally {
-            captures.done(captured);
-        }
+        return (int) call(state -> (int) Functions.IOCTL.invokeExact(state, fd, request, argument));
     }
 
     @Override
     public long mmap(long length, int protection, int flags, int fd, long offset) {
-        Captured captured = captures.get();
-        try {
-            long result = (long) Functions.MMAP.invokeExact(captured.state, 0L, length, protection, flags, fd, offset);
-            return result == -1 ? -errnoIn(captured) : result;
-        } catch (Throwable e) {
-            throw unexpected(e);
-        } finally {
-            captures.done(captured);
-        }
+        return call(state -> (long) Functions.MMAP.invokeExact(state, 0L, length, protection, flags, fd, offset));
     }
 
     @Override
     public int munmap(long address, long length) {
-        Captured captured = captures.get();
-        try {
-            int result = (int) Functions.MUNMAP.invokeExact(captured.state, address, length);
-            return result == -1 ? -errnoIn(captured) : result;
-        } catch (Throwable e) {
-            throw unexpected(e);
-        } finally {
-            captures.done(captured);
-        }
+        return (int) call(state -> (int) Functions.MUNMAP.invokeExact(state, address, length));
     }
 
     @Override
     public int ppoll(long fds, long count, long timeout) {
-        Captured captured = captures.get();
-        try {
-            int result = (int) Functions.PPOLL.invokeExact(captured.state, fds, count, timeout, 0L);
-            return result == -1 ? -errnoIn(captured) : result;
-        } catch (Throwable e) {
-            throw unexpected(e);
-        } finally {
-            captures.done(captured);
-        }
+        return (int) call(state -> (int) Functions.PPOLL.invokeExact(state, fds, count, timeout, 0L));
     }
 
     @Override
     public int eventfd(int count, int flags) {
-        Captured captured = captures.get();
-        try {
-            int result = (int) Functions.EVENTFD.invokeExact(captured.state, count, flags | Uapi.O_CLOEXEC);
-            return result == -1 ? -errnoIn(captured) : result;
-        } catch (Throwable e) {
-            throw unexpected(e);
-        } finally {
-            captures.done(captured);
-        }
+        return (int) call(state -> (int) Functions.EVENTFD.invokeExact(state, count, flags | Uapi.O_CLOEXEC));
     }
 
     @Override
     public int epollCreate(int flags) {
-        Captured captured = captures.get();
-        try {
-            int result = (int) Functions.EPOLL_CREATE1.invokeExact(captured.state, flags | Uapi.EPOLL_CLOEXEC);
-            return result == -1 ? -errnoIn(captured) : result;
-        } catch (Throwable e) {
-            throw unexpected(e);
-        } finally {
-            captures.done(captured);
-        }
+        return (int) call(state -> (int) Functions.EPOLL_CREATE1.invokeExact(state, flags | Uapi.EPOLL_CLOEXEC));
     }
 
     @Override
     public int epollCtl(int epoll, int operation, int fd, long event) {
-        Captured captured = captures.get();
-        try {
-            int result = (int) Functions.EPOLL_CTL.invokeExact(captured.state, epoll, operation, fd, event);
-            return result == -1 ? -errnoIn(captured) : result;
-        } catch (Throwable e) {
-            throw unexpected(e);
-        } finally {
-            captures.done(captured);
-        }
+        return (int) call(state -> (int) Functions.EPOLL_CTL.invokeExact(state, epoll, operation, fd, event));
     }
 
     @Override
     public int epollWait(int epoll, long events, int max, int timeoutMillis) {
-        Captured captured = captures.get();
-        try {
-            int result = (int) Functions.EPOLL_WAIT.invokeExact(captured.state, epoll, events, max, timeoutMillis);
-            return result == -1 ? -errnoIn(captured) : result;
-        } catch (Throwable e) {
-            throw unexpected(e);
-        } finally {
-            captures.done(captured);
-        }
+        return (int) call(state -> (int) Functions.EPOLL_WAIT.invokeExact(state, epoll, events, max, timeoutMillis));
     }
 
     @Override
