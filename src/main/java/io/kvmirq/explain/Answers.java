@@ -76,7 +76,9 @@ public final class Answers {
     private static Set<Fact> facts(KernelCall call, Set<Fact> known) {
         Set<Fact> facts = EnumSet.noneOf(Fact.class);
         facts.addAll(known);
-        facts.addAll(call.implied());
+        if (call == KernelCall.IRQFD_LEVEL) {
+            facts.add(Fact.LEVEL);
+        }
         return facts;
     }
 

@@ -188,11 +188,4 @@ public enum KernelCall {
             default -> List.of();
         };
     }
-
-    List<Fact> implied() {
-        return switch (this) {
-            case IRQFD_LEVEL -> List.of(Fact.LEVEL);
-            default -> List.of();
-        };
-    }
 }

@@ -187,7 +187,8 @@ public final class HostFacts {
                 group,
                 group.isEmpty() ? List.of() : others(group.getAsInt(), address),
                 cdev(path + "vfio-dev"),
-                config(path),
+                PciCapabilities.of(
+                        tree.bytes(path + "config", PciCapabilities.BYTES).orElse(new byte[0])),
                 tree.text(path + "irq")
                         .filter(text -> text.matches("\\d{1,10}"))
                         .map(Long::parseLong)
@@ -207,11 +208,6 @@ public final class HostFacts {
         return tree.list(path).stream()
                 .filter(name -> tree.text(path + "/" + name + "/dev").isPresent())
                 .findFirst();
-    }
-
-    private PciCapabilities config(String path) {
-        return PciCapabilities.of(
-                tree.bytes(path + "config", PciCapabilities.BYTES).orElse(new byte[0]));
     }
 
     private List<PciDevice.Member> others(int group, PciAddress address) {

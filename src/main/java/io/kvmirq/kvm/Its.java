@@ -57,7 +57,7 @@ public final class Its extends KvmDevice {
      * @throws io.kvmirq.KernelException ENXIO on a kernel that knows no such control
      */
     public void init() {
-        control(UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT, "init");
+        control(KernelCall.ITS_CONTROL, UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT, "init");
     }
 
     /**
@@ -67,7 +67,7 @@ public final class Its extends KvmDevice {
      *     when the guest's tables lie outside its memory
      */
     public void saveTables() {
-        control(UapiArm64.KVM_DEV_ARM_ITS_SAVE_TABLES, "save tables");
+        control(KernelCall.ITS_CONTROL, UapiArm64.KVM_DEV_ARM_ITS_SAVE_TABLES, "save tables");
     }
 
     /**
@@ -78,7 +78,7 @@ public final class Its extends KvmDevice {
      *     {@link #reset}; EINVAL for tables that contradict themselves; EFAULT as {@link #saveTables}
      */
     public void restoreTables() {
-        control(UapiArm64.KVM_DEV_ARM_ITS_RESTORE_TABLES, "restore tables");
+        control(KernelCall.ITS_CONTROL, UapiArm64.KVM_DEV_ARM_ITS_RESTORE_TABLES, "restore tables");
     }
 
     /**
@@ -87,12 +87,7 @@ public final class Its extends KvmDevice {
      * @throws io.kvmirq.KernelException EBUSY while a vCPU runs
      */
     public void reset() {
-        control(UapiArm64.KVM_DEV_ARM_ITS_CTRL_RESET, "reset");
-    }
-
-    private void control(int attribute, String what) {
-        int group = UapiArm64.KVM_DEV_ARM_VGIC_GRP_CTRL;
-        set(KernelCall.ITS_CONTROL, group, attribute, VgicCalls.value(0), () -> what);
+        control(KernelCall.ITS_CONTROL, UapiArm64.KVM_DEV_ARM_ITS_CTRL_RESET, "reset");
     }
 
     /**

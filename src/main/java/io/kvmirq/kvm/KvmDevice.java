@@ -52,6 +52,10 @@ public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
         vm.vgicCalls().attribute(Uapi.KVM_SET_DEVICE_ATTR, fd, call, group, attribute, value, operands);
     }
 
+    final void control(KernelCall call, int attribute, String what) {
+        set(call, UapiArm64.KVM_DEV_ARM_VGIC_GRP_CTRL, attribute, VgicCalls.value(0), () -> what);
+    }
+
     /** @return {@code value}, with the bytes that the kernel wrote at its beginning */
     final ByteBuffer get(KernelCall call, int group, long attribute, ByteBuffer value, Supplier<String> operands) {
         vm.vgicCalls().attribute(Uapi.KVM_GET_DEVICE_ATTR, fd, call, group, attribute, value, operands);

@@ -123,20 +123,15 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
      */
     public synchronized void init() {
         if (initialized) {
-            control(UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT, "init");
+            control(KernelCall.VGIC_CONTROL, UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT, "init");
             return;
         }
         vm().routes().becomeDefaults(() -> {
-            control(UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT, "init");
+            control(KernelCall.VGIC_CONTROL, UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT, "init");
             return defaultRoutes(interrupts() - Spi.FIRST);
         });
         initialized = true;
         vm().vgicCalls().awaitInit(false);
-    }
-
-    final void control(int attribute, String what) {
-        int group = UapiArm64.KVM_DEV_ARM_VGIC_GRP_CTRL;
-        set(KernelCall.VGIC_CONTROL, group, attribute, VgicCalls.value(0), () -> what);
     }
 
     /** Source: {@code kvm_vgic_setup_default_irq_routing()} in vgic-irqfd.c. */

@@ -25,18 +25,11 @@ public final class VgicV2 extends Vgic {
     /** The attribute has 8 bits for a vCPU. */
     private static final int LAST_VCPU = 255;
 
-    private VgicV2(Vm vm, Fd fd, boolean initialized) {
+    VgicV2(Vm vm, Fd fd, boolean initialized) {
         super(vm, fd, PAGE, UapiArm64.KVM_VGIC_V2_ADDR_TYPE_DIST, initialized);
-    }
-
-    static VgicV2 made(Vm vm, Fd fd) {
-        VgicV2 vgic = new VgicV2(vm, fd, false);
-        vm.vgicCalls().awaitInit(true);
-        return vgic;
-    }
-
-    static VgicV2 adopted(Vm vm, Fd fd) {
-        return new VgicV2(vm, fd, true);
+        if (!initialized) {
+            vm.vgicCalls().awaitInit(true);
+        }
     }
 
     /**

@@ -42,16 +42,8 @@ public final class VgicV3 extends Vgic {
      */
     public record RedistributorRegion(long address, int count) {}
 
-    private VgicV3(Vm vm, Fd fd, boolean initialized) {
+    VgicV3(Vm vm, Fd fd, boolean initialized) {
         super(vm, fd, PAGE, UapiArm64.KVM_VGIC_V3_ADDR_TYPE_DIST, initialized);
-    }
-
-    static VgicV3 made(Vm vm, Fd fd) {
-        return new VgicV3(vm, fd, false);
-    }
-
-    static VgicV3 adopted(Vm vm, Fd fd) {
-        return new VgicV3(vm, fd, true);
     }
 
     /**
@@ -136,7 +128,7 @@ public final class VgicV3 extends Vgic {
      *     tables lie outside its memory
      */
     public void savePendingTables() {
-        control(UapiArm64.KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES, "save pending tables");
+        control(KernelCall.VGIC_CONTROL, UapiArm64.KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES, "save pending tables");
     }
 
     // Registers

@@ -183,7 +183,7 @@ public final class Vm implements AutoCloseable {
      */
     public VgicV2 createVgicV2() {
         calls.requireArm64("a VGIC");
-        return learned(Fact.GICV2, VgicV2.made(this, calls.createDevice(KvmDevice.Type.VGIC_V2.number())));
+        return learned(Fact.GICV2, new VgicV2(this, calls.createDevice(KvmDevice.Type.VGIC_V2.number()), false));
     }
 
     /**
@@ -194,7 +194,7 @@ public final class Vm implements AutoCloseable {
      */
     public VgicV3 createVgicV3() {
         calls.requireArm64("a VGIC");
-        return learned(Fact.GICV3, VgicV3.made(this, calls.createDevice(KvmDevice.Type.VGIC_V3.number())));
+        return learned(Fact.GICV3, new VgicV3(this, calls.createDevice(KvmDevice.Type.VGIC_V3.number()), false));
     }
 
     /**
@@ -217,12 +217,12 @@ public final class Vm implements AutoCloseable {
      * @throws UnsupportedOperationException if the kernel is not arm64
      */
     public VgicV2 adoptVgicV2(int number, Ownership ownership) {
-        return learned(Fact.GICV2, VgicV2.adopted(this, adoptDevice("a VGIC", number, ownership)));
+        return learned(Fact.GICV2, new VgicV2(this, adoptDevice("a VGIC", number, ownership), true));
     }
 
     /** A GICv3, as {@link #adoptVgicV2}. */
     public VgicV3 adoptVgicV3(int number, Ownership ownership) {
-        return learned(Fact.GICV3, VgicV3.adopted(this, adoptDevice("a VGIC", number, ownership)));
+        return learned(Fact.GICV3, new VgicV3(this, adoptDevice("a VGIC", number, ownership), true));
     }
 
     /** An ITS, as {@link #adoptVgicV2}. It has no part in the routes. */

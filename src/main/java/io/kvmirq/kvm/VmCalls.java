@@ -22,6 +22,8 @@ import java.nio.ByteBuffer;
 import java.util.EnumSet;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.function.IntUnaryOperator;
+import java.util.function.Supplier;
 
 /**
  * KVM's calls on one VM and its devices, and what is known of the VM when one of them fails. Setup throws
@@ -136,12 +138,13 @@ final class VmCalls extends Calls {
 
     // VM
 
+    private int ask(KernelCall call, Supplier<String> operands, IntUnaryOperator made) {
+        return check(on(vm, made), call, known, operands);
+    }
+
     private int capability(int capability) {
-        return check(
-                on(vm, raw -> backend().capabilityCheck(raw, capability)),
-                KernelCall.CAPABILITY,
-                known,
-                () -> "capability=" + capability);
+        return ask(KernelCall.CAPABILITY, () -> "capability=" + capability, raw -> backend()
+                .capabilityCheck(raw, capability));
     }
 
     int memorySlots() {
@@ -153,44 +156,32 @@ final class VmCalls extends Calls {
     }
 
     void createIrqchip() {
-        check(on(vm, backend()::irqchipCreate), KernelCall.IRQCHIP_CREATE, known, vm::toString);
+        ask(KernelCall.IRQCHIP_CREATE, vm::toString, backend()::irqchipCreate);
         learn(Fact.FULL_IRQCHIP);
     }
 
     void createSplitIrqchip(int pins) {
-        check(
-                on(vm, raw -> backend().irqchipCreateSplit(raw, pins)),
-                KernelCall.SPLIT_IRQCHIP,
-                known,
-                () -> vm + " pins=" + pins);
+        ask(KernelCall.SPLIT_IRQCHIP, () -> vm + " pins=" + pins, raw -> backend()
+                .irqchipCreateSplit(raw, pins));
         learn(Fact.SPLIT_IRQCHIP);
     }
 
     /** MSI destinations have 32 bits, as {@code MsiMessage} encodes them. */
     void use32BitApicIds() {
-        check(
-                on(vm, raw -> backend().x2apicEnable(raw, Uapi.KVM_X2APIC_API_USE_32BIT_IDS)),
-                KernelCall.X2APIC,
-                known,
-                vm::toString);
+        long bits = Uapi.KVM_X2APIC_API_USE_32BIT_IDS;
+        ask(KernelCall.X2APIC, vm::toString, raw -> backend().x2apicEnable(raw, bits));
     }
 
     IoapicState getIoapic() {
         IoapicState state = new IoapicState();
-        check(
-                on(vm, raw -> backend().irqchipGet(raw, Route.Chip.IOAPIC.id(), state.bytes())),
-                KernelCall.IOAPIC_GET,
-                known,
-                vm::toString);
+        int chip = Route.Chip.IOAPIC.id();
+        ask(KernelCall.IOAPIC_GET, vm::toString, raw -> backend().irqchipGet(raw, chip, state.bytes()));
         return state;
     }
 
     void setIoapic(IoapicState state) {
-        check(
-                on(vm, raw -> backend().irqchipSet(raw, Route.Chip.IOAPIC.id(), state.bytes())),
-                KernelCall.IOAPIC_SET,
-                known,
-                vm::toString);
+        int chip = Route.Chip.IOAPIC.id();
+        ask(KernelCall.IOAPIC_SET, vm::toString, raw -> backend().irqchipSet(raw, chip, state.bytes()));
     }
 
     /** Replaces the whole table, or nothing of it. */

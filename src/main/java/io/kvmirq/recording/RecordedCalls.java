@@ -215,39 +215,34 @@ final class RecordedCalls {
                             .forEach(ioctls::unmapped);
                 }
             }
-            case "epollCreate", "epollCtl", "epollWait" -> epoll(capture, arguments, result);
-            case "preadv2" -> readVector(capture, arguments, result);
-            default -> transfer(capture, arguments, result);
-        }
-    }
-
-    private void epoll(Capture capture, @Nullable Object[] arguments, long result) {
-        int first = (int) Capture.number(arguments[0]);
-        switch (capture.call) {
             case "epollCreate" -> {
                 lines.begin(capture, "epoll_create", "");
-                writer.arguments(0, "", 0, first);
+                writer.arguments(0, "", 0, Capture.number(arguments[0]));
                 lines.end(result, FileKind.EPOLL);
             }
-            case "epollCtl" -> {
-                lines.begin(capture, "epoll_ctl", first);
-                long fd = Capture.number(arguments[2]);
-                @Nullable String name = files.find((int) fd);
-                if (name != null) {
-                    writer.name(Masking.IN_VALUE, name);
-                }
-                writer.arguments(Capture.number(arguments[1]), "", name == null ? fd : 0, 0);
-                lines.structures(capture, null);
-                lines.end(result);
-            }
-            default -> {
-                lines.begin(capture, "epoll_wait", first);
+            case "epollCtl" -> epollControl(capture, arguments, result);
+            case "epollWait" -> {
+                lines.begin(capture, "epoll_wait", (int) Capture.number(arguments[0]));
                 writer.arguments(0, "", Capture.number(arguments[3]), Capture.number(arguments[2]));
                 capture.store(arguments[1], result * EPOLL_EVENT);
                 lines.structures(capture, null);
                 lines.end(result);
             }
+            case "preadv2" -> readVector(capture, arguments, result);
+            default -> transfer(capture, arguments, result);
         }
+    }
+
+    private void epollControl(Capture capture, @Nullable Object[] arguments, long result) {
+        lines.begin(capture, "epoll_ctl", (int) Capture.number(arguments[0]));
+        long fd = Capture.number(arguments[2]);
+        @Nullable String name = files.find((int) fd);
+        if (name != null) {
+            writer.name(Masking.IN_VALUE, name);
+        }
+        writer.arguments(Capture.number(arguments[1]), "", name == null ? fd : 0, 0);
+        lines.structures(capture, null);
+        lines.end(result);
     }
 
     private void readVector(Capture capture, @Nullable Object[] arguments, long result) {

@@ -95,14 +95,7 @@ public final class UapiTable {
         COUNT
     }
 
-    /**
-     * A condition on another field of 4 bytes.
-     *
-     * @param at the offset of that field, or -1 for a condition that always holds
-     * @param mask the bits of that field that are compared
-     * @param value the value that these bits are compared with
-     * @param not whether the condition holds if the bits differ from the value
-     */
+    /** A {@link Fact.When}. The offset is -1 for a condition that always holds. */
     public record When(int at, int mask, int value, boolean not) {
         static final When ALWAYS = new When(-1, 0, 0, false);
 
@@ -112,13 +105,7 @@ public final class UapiTable {
         }
     }
 
-    /**
-     * The memory that an address points to.
-     *
-     * @param lengthAt the offset of the field with the length in bytes, or -1
-     * @param bytes the most bytes that a tape keeps, 0 for none
-     * @param guest whether the address points to memory of a guest
-     */
+    /** The memory that a {@link Fact.Address} points to. */
     public record Target(int lengthAt, int bytes, boolean guest) {
         static final Target NONE = new Target(-1, 0, false);
     }
@@ -127,13 +114,8 @@ public final class UapiTable {
      * A field.
      *
      * @param path as C names it within the structure, such as {@code u.msi.data}
-     * @param offset in bytes
-     * @param size in bytes
-     * @param out whether the kernel writes it
-     * @param when the condition under which the structure has this field
      * @param each the distance in bytes to the next copy of this field, up to the end of the argument; 0 without copies
      * @param element the size in bytes of one counted element; 0 if the field counts nothing
-     * @param elements the structure of a counted element, if it is described
      * @param makes the kind of file of the new descriptor in this field; NONE for other fields
      * @param names of its bits or values
      */
@@ -164,15 +146,11 @@ public final class UapiTable {
     }
 
     /**
-     * An ioctl on one kind of file.
+     * A {@link Fact.Ioctl} on one kind of file.
      *
-     * @param argument the structure it points to; absent when the argument is a value, or memory not described here
-     * @param makes the kind of file whose descriptor is the result; {@link FileKind#NONE} when it makes none
-     * @param values of the argument by name, where that is a value
+     * @param argument absent when the argument is a value, or memory not described here
+     * @param text whether the argument is a {@link Fact.Text}
      * @param writes whether the kernel may write what the argument points to
-     * @param interrupts whether a replay must make this request; it may skip others that the fake does not model
-     * @param leadsOn whether the memory that the argument points to holds another address that no field describes
-     * @param arm64 whether it is for arm64 alone
      */
     public record Request(
             FileKind kind,

@@ -85,9 +85,9 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
 
     private @Nullable Fd[] held(int first, List<Optional<EventFd>> events, Undo undo) {
         @Nullable Fd[] held = new Fd[events.size()];
-        undo.add(() -> Arrays.stream(held).forEach(irqs::letGo));
+        undo.add(() -> Arrays.stream(held).forEach(irqs.calls()::letGo));
         for (int i = 0; i < held.length; i++) {
-            held[i] = events.get(i).map(irqs::hold).orElse(null);
+            held[i] = events.get(i).map(irqs.calls()::hold).orElse(null);
         }
         requireDistinct(first, numbers(held));
         return held;
@@ -103,9 +103,9 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         }
         for (int i = 0; i < files.length; i++) {
             boolean changes = i >= first && i < first + next.length;
-            Integer other = changes ? null : seen.get(irqs.number(files[i]));
+            Integer other = changes ? null : seen.get(irqs.calls().numberOf(files[i]));
             if (other != null) {
-                throw notDistinct(irqs.number(files[i]), Math.max(i, other));
+                throw notDistinct(irqs.calls().numberOf(files[i]), Math.max(i, other));
             }
         }
     }
@@ -116,7 +116,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
     }
 
     private int[] numbers(@Nullable Fd[] held) {
-        return Arrays.stream(held).mapToInt(irqs::number).toArray();
+        return Arrays.stream(held).mapToInt(irqs.calls()::numberOf).toArray();
     }
 
     /** The descriptors of a range as it is. */
@@ -148,7 +148,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
 
     private void store(int first, @Nullable Fd... held) {
         for (int i = 0; i < held.length; i++) {
-            irqs.letGo(files[first + i]);
+            irqs.calls().letGo(files[first + i]);
             files[first + i] = held[i];
         }
     }

@@ -131,17 +131,18 @@ public final class ArmedLine extends ArmedIrq {
         synchronized (irqs()) {
             requireEvent();
             try (Undo undo = new Undo()) {
-                Fd next = irqs().hold(event);
-                undo.add(() -> irqs().letGo(next));
+                Fd next = irqs().calls().hold(event);
+                undo.add(() -> irqs().calls().letGo(next));
                 requireApart(event, numbers(0, 1)[0]);
                 @Nullable Fd before = acting.get(action);
                 if (before != null) {
                     check(irqs().actBy(action, index(), Interrupts.NO_EVENTFD), action, 0, 1);
                 }
-                int result = irqs().actBy(action, index(), irqs().number(next));
+                int result = irqs().actBy(action, index(), irqs().calls().numberOf(next));
                 if (result != 0) {
                     RuntimeException cause = refused(result, action, 0, 1);
-                    if (before != null && irqs().actBy(action, index(), irqs().number(before)) != 0) {
+                    if (before != null
+                            && irqs().actBy(action, index(), irqs().calls().numberOf(before)) != 0) {
                         throw lost(action, "the former eventfd could not be set again either", cause);
                     }
                     throw cause;
@@ -149,8 +150,8 @@ public final class ArmedLine extends ArmedIrq {
                 acting.put(action, next);
                 undo.keep();
                 if (before != null) {
-                    boolean missed = irqs().isSignalled(before);
-                    irqs().letGo(before);
+                    boolean missed = irqs().calls().isSignalled(before);
+                    irqs().calls().letGo(before);
                     if (missed) {
                         act(action);
                     }
@@ -160,28 +161,28 @@ public final class ArmedLine extends ArmedIrq {
     }
 
     private RuntimeException lost(int action, String why, RuntimeException cause) {
-        irqs().letGo(acting.remove(action));
+        irqs().calls().letGo(acting.remove(action));
         String does = action == MASK ? "masks" : "unmasks";
         return new IllegalStateException(
                 cause.getMessage() + "; " + why + ": no eventfd " + does + " the line now", cause);
     }
 
     private void requireApart(EventFd event, int other) {
-        Fd asked = irqs().hold(event);
+        Fd asked = irqs().calls().hold(event);
         try {
-            if (irqs().number(asked) == other) {
+            if (irqs().calls().numberOf(asked) == other) {
                 throw new IllegalArgumentException("eventfd " + other + " cannot be both the interrupt of " + this
                         + " and what masks or unmasks it: each signal would raise the next one for ever; use two"
                         + " eventfds");
             }
         } finally {
-            irqs().letGo(asked);
+            irqs().calls().letGo(asked);
         }
     }
 
     @Override
     void requireApart(EventFd event) {
-        acting.values().forEach(file -> requireApart(event, irqs().number(file)));
+        acting.values().forEach(file -> requireApart(event, irqs().calls().numberOf(file)));
     }
 
     @Override
@@ -193,7 +194,7 @@ public final class ArmedLine extends ArmedIrq {
     void resume() {
         for (Map.Entry<Integer, Fd> one : List.copyOf(acting.entrySet())) {
             int action = one.getKey();
-            int result = irqs().actBy(action, index(), irqs().number(one.getValue()));
+            int result = irqs().actBy(action, index(), irqs().calls().numberOf(one.getValue()));
             if (result != 0) {
                 throw lost(action, "the line has its eventfd", refused(result, action, 0, 1));
             }
@@ -208,14 +209,14 @@ public final class ArmedLine extends ArmedIrq {
         synchronized (irqs()) {
             requireOpen();
             check(irqs().actBy(action, index(), Interrupts.NO_EVENTFD), action, 0, 1);
-            irqs().letGo(acting.remove(action));
+            irqs().calls().letGo(acting.remove(action));
         }
     }
 
     @Override
     void disarming() {
         suspend();
-        acting.values().forEach(irqs()::letGo);
+        acting.values().forEach(irqs().calls()::letGo);
         acting.clear();
     }
 }

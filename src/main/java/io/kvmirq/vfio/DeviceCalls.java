@@ -17,6 +17,7 @@ import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
 import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
 import java.nio.ByteBuffer;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 final class DeviceCalls extends Calls {
     private static final int EINVAL = -Errno.EINVAL.number();
@@ -39,12 +40,16 @@ final class DeviceCalls extends Calls {
         return held(event.fd());
     }
 
-    void letGo(Fd event) {
-        release(event);
+    /** Ends {@link #hold}. Does nothing for none. */
+    void letGo(@Nullable Fd event) {
+        if (event != null) {
+            release(event);
+        }
     }
 
-    int numberOf(Fd event) {
-        return number(event);
+    /** The descriptor of a held eventfd; {@link Interrupts#NO_EVENTFD} for none. */
+    int numberOf(@Nullable Fd event) {
+        return event == null ? Interrupts.NO_EVENTFD : number(event);
     }
 
     /** Whether a held eventfd has a count; that is left. A signal that ends the call says yes. */

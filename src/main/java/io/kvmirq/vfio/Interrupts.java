@@ -4,8 +4,6 @@ package io.kvmirq.vfio;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.kernel.EventFd;
-import io.kvmirq.kernel.Fd;
 import io.kvmirq.uapi.UapiVfio;
 import java.nio.ByteBuffer;
 import java.util.List;
@@ -13,7 +11,6 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
 import java.util.stream.IntStream;
-import org.jspecify.annotations.Nullable;
 
 /** Which interrupts of a device are armed. Its monitor is the lock of all of them. */
 final class Interrupts {
@@ -83,29 +80,8 @@ final class Interrupts {
         List.copyOf(armed.values()).forEach(Armed::close);
     }
 
-    /**
-     * Holds an eventfd open.
-     *
-     * @throws IllegalArgumentException if it belongs to another kernel
-     */
-    Fd hold(EventFd event) {
-        return calls.hold(event);
-    }
-
-    /** Ends {@link #hold}. Does nothing for none. */
-    void letGo(@Nullable Fd event) {
-        if (event != null) {
-            calls.letGo(event);
-        }
-    }
-
-    /** The descriptor of a held eventfd; {@link #NO_EVENTFD} for none. */
-    int number(@Nullable Fd event) {
-        return event == null ? NO_EVENTFD : calls.numberOf(event);
-    }
-
-    boolean isSignalled(Fd event) {
-        return calls.isSignalled(event);
+    DeviceCalls calls() {
+        return calls;
     }
 
     // Calls. The result is as that of DeviceCalls.setIrqs, and each one counts

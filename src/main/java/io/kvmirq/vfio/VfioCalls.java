@@ -72,13 +72,7 @@ final class VfioCalls extends Calls {
         return made(kind, raw);
     }
 
-    Fd adoptDevice(DeviceName name, int number, Ownership ownership) {
-        String expected = "a VFIO device, from VFIO_GROUP_GET_DEVICE_FD or /dev/vfio/devices";
-        return adopted("vfio device " + name, number, ownership, expected, FileKind.VFIO_DEVICE.label());
-    }
-
-    Fd adoptDeviceFile(DeviceName name, int number, Ownership ownership) {
-        String expected = "the file of a VFIO device, /dev/vfio/devices/vfioN";
+    Fd adoptDevice(DeviceName name, int number, Ownership ownership, String expected) {
         return adopted("vfio device " + name, number, ownership, expected, FileKind.VFIO_DEVICE.label());
     }
 
@@ -109,24 +103,20 @@ final class VfioCalls extends Calls {
     // Containers and groups
 
     void setContainer(Fd group, Fd container, Supplier<Optional<String>> whyNotPermitted) {
-        int result = withNumber(group, container, UapiVfio.VFIO_GROUP_SET_CONTAINER);
-        if (result < 0) {
-            throw notPermitted(result, KernelCall.VFIO_CONTAINER, group + " " + container, whyNotPermitted);
+        int number = begin(container);
+        try {
+            ByteBuffer pointed = Buffers.allocate(Integer.BYTES).putInt(0, number);
+            int result = ioctl(group, UapiVfio.VFIO_GROUP_SET_CONTAINER, pointed);
+            if (result < 0) {
+                throw notPermitted(result, KernelCall.VFIO_CONTAINER, group + " " + container, whyNotPermitted);
+            }
+        } finally {
+            end(container);
         }
     }
 
     private int ioctl(Fd file, long request, ByteBuffer argument) {
         return on(file, raw -> backend().libc().ioctl(raw, request, argument));
-    }
-
-    private int withNumber(Fd on, Fd argument, long request) {
-        int number = begin(argument);
-        try {
-            ByteBuffer pointed = Buffers.allocate(Integer.BYTES).putInt(0, number);
-            return ioctl(on, request, pointed);
-        } finally {
-            end(argument);
-        }
     }
 
     void unsetContainer(Fd group) {

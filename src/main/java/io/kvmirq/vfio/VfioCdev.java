@@ -63,7 +63,10 @@ public final class VfioCdev extends VfioFile {
      */
     public static VfioCdev adopt(Kernel kernel, DeviceName name, int number, Ownership ownership) {
         VfioCalls calls = new VfioCalls(kernel);
-        return new VfioCdev(calls, calls.adoptDeviceFile(name, number, ownership), name);
+        return new VfioCdev(
+                calls,
+                calls.adoptDevice(name, number, ownership, "the file of a VFIO device, /dev/vfio/devices/vfioN"),
+                name);
     }
 
     @Override

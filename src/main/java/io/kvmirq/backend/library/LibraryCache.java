@@ -129,7 +129,7 @@ public final class LibraryCache {
 
     private Path holdAlone(byte[] content) throws IOException {
         Path place = makePrivate();
-        removeAbandoned(place);
+        removeAbandoned(place, TEMPORARY, ".tmp");
         Path file = place.resolve(nameOf(content));
         for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
             if (Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS) && Arrays.equals(read(file), content)) {
@@ -219,29 +219,30 @@ public final class LibraryCache {
         }
     }
 
-    private static void removeAbandoned(Path directory) throws IOException {
+    /** Removes this user's files with such names whose writers, which lock them, have ended. */
+    public static void removeAbandoned(Path directory, String prefix, String suffix) {
         String @Nullable [] names = directory.toFile().list();
-        if (names == null) {
-            throw new IOException("cannot list " + directory);
-        }
-        for (String name : names) {
-            if (name.startsWith(TEMPORARY) && name.endsWith(".tmp")) {
+        for (String name : names == null ? new String[0] : names) {
+            if (name.startsWith(prefix) && name.endsWith(suffix)) {
                 removeIfAbandoned(directory.resolve(name));
             }
         }
     }
 
-    private static void removeIfAbandoned(Path leftover) throws IOException {
-        // Skip a FIFO: opening it for writing would wait for a reader.
-        if (!Files.isRegularFile(leftover, LinkOption.NOFOLLOW_LINKS)) {
-            return;
-        }
-        try (FileChannel channel = FileChannel.open(leftover, StandardOpenOption.WRITE);
-                @Nullable FileLock lock = channel.tryLock()) {
-            if (lock != null) {
-                Files.deleteIfExists(leftover);
+    private static void removeIfAbandoned(Path leftover) {
+        try {
+            // Skip a FIFO: opening it for writing would wait for a reader.
+            if (!Files.isRegularFile(leftover, LinkOption.NOFOLLOW_LINKS)
+                    || Trust.userOf(leftover) != Trust.thisUser()) {
+                return;
             }
-        } catch (NoSuchFileException | OverlappingFileLockException e) {
+            try (FileChannel channel = FileChannel.open(leftover, StandardOpenOption.WRITE, LinkOption.NOFOLLOW_LINKS);
+                    @Nullable FileLock lock = channel.tryLock()) {
+                if (lock != null) {
+                    Files.deleteIfExists(leftover);
+                }
+            }
+        } catch (IOException | OverlappingFileLockException e) {
             // The writer is alive: it renamed the file or holds the lock.
         }
     }
@@ -285,7 +286,7 @@ public final class LibraryCache {
     void loadCopy(byte[] content, Consumer<Path> loading) throws IOException {
         synchronized (MONITOR) {
             Path place = makePrivate();
-            removeAbandoned(place);
+            removeAbandoned(place, TEMPORARY, ".tmp");
             for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
                 Path copy = Files.createTempFile(place, TEMPORARY, ".tmp");
                 try (FileOutputStream out = locked(copy)) {

@@ -26,7 +26,6 @@ final class DebugfsFile {
      * stderr.
      *
      * @param words the kind and the file, which may be {@code -} for standard input
-     * @return the exit code
      * @throws IllegalArgumentException unless there are two words
      */
     static int run(List<String> words, boolean json, Terminal terminal) {

@@ -16,7 +16,6 @@ final class FormatText {
 
     private record Row(String position, String label, String name, String value, String meaning) {}
 
-    /** @return the violations of the manual */
     static List<Violation> print(Format format, long[] words, Terminal terminal) {
         PrintStream out = terminal.out();
         long[] bits = format.bits(words);
@@ -48,7 +47,6 @@ final class FormatText {
         return violations;
     }
 
-    /** @return the violations of the manual */
     static List<Violation> printViolations(Format format, long[] bits, Terminal terminal) {
         List<Violation> violations = format.violations(bits);
         for (Violation violation : violations) {

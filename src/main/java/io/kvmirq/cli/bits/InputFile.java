@@ -26,7 +26,6 @@ final class InputFile {
      * Reads a file or standard input.
      *
      * @param files one file, or none for standard input
-     * @return the exit code
      * @throws IllegalArgumentException for more than one file, and as {@code use} throws
      */
     static int read(List<String> files, Terminal terminal, Use use) {

@@ -65,7 +65,6 @@ final class TapedProgram implements AutoCloseable {
      * to be kept.
      *
      * @param raw to which the recorder appends
-     * @return the exit code
      */
     int runAndFinish(Path raw, Path file) {
         Process program = start(raw);
@@ -97,7 +96,6 @@ final class TapedProgram implements AutoCloseable {
      * Runs the program and prints each line of its tape when it is written.
      *
      * @param raw to which the recorder appends
-     * @return the exit code
      */
     int runAndPrint(Path raw) {
         Process program = start(raw);

@@ -1,19 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.tapes;
 
-import io.kvmirq.backend.library.Trust;
+import io.kvmirq.backend.library.LibraryCache;
 import io.kvmirq.cli.frame.FileSentence;
 import java.io.File;
 import java.io.FileOutputStream;
 import java.io.IOException;
-import java.nio.channels.FileChannel;
-import java.nio.channels.FileLock;
 import java.nio.file.Files;
-import java.nio.file.LinkOption;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
-import java.util.Optional;
-import org.jspecify.annotations.Nullable;
 
 /**
  * The file to which the recorder appends while a program runs. Its command holds a lock on it: the next command removes
@@ -36,7 +30,7 @@ final class TemporaryTape implements AutoCloseable {
         try {
             // As /proc shows it of the processes that write.
             directory = directory.toRealPath();
-            removeAbandoned(directory);
+            LibraryCache.removeAbandoned(directory, PREFIX, SUFFIX);
             while (true) {
                 Path file = Files.createTempFile(directory, PREFIX, SUFFIX);
                 // For a stop whose printing takes too long to reach close().
@@ -51,33 +45,6 @@ final class TemporaryTape implements AutoCloseable {
         } catch (IOException e) {
             throw new TapeFileException(
                     "cannot make a temporary file in " + FileSentence.shown(directory) + ": " + e, e);
-        }
-    }
-
-    private static void removeAbandoned(Path directory) throws IOException {
-        String[] names = Optional.ofNullable(directory.toFile().list()).orElse(new String[0]);
-        for (String name : names) {
-            if (name.startsWith(PREFIX) && name.endsWith(SUFFIX)) {
-                removeIfAbandoned(directory.resolve(name));
-            }
-        }
-    }
-
-    private static void removeIfAbandoned(Path leftover) {
-        try {
-            // Opening a FIFO for writing waits for a reader.
-            if (!Files.isRegularFile(leftover, LinkOption.NOFOLLOW_LINKS)
-                    || Trust.userOf(leftover) != Trust.thisUser()) {
-                return;
-            }
-            try (FileChannel channel = FileChannel.open(leftover, StandardOpenOption.WRITE, LinkOption.NOFOLLOW_LINKS);
-                    @Nullable FileLock lock = channel.tryLock()) {
-                if (lock != null) {
-                    Files.deleteIfExists(leftover);
-                }
-            }
-        } catch (IOException e) {
-            // It is gone, or stays for another command.
         }
     }
 

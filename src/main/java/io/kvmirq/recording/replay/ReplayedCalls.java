@@ -93,7 +93,7 @@ final class ReplayedCalls {
             case "preadv2" -> readVector(call);
             case "ppoll" -> poll(call);
             case "mmap" -> map(call);
-            case "munmap" -> unmap(call);
+            case "munmap" -> files.unmap(call.on());
             case "memory" -> fill(call);
             case "ioctl" -> ioctl(call);
             default -> throw new CannotReplayException(call.call());
@@ -239,10 +239,6 @@ final class ReplayedCalls {
             files.mapped(call.made().get(), call.on(), mapped, call.value());
         }
         return 0;
-    }
-
-    private long unmap(TapeLine.Call call) {
-        return files.unmap(call.on());
     }
 
     private long fill(TapeLine.Call call) {

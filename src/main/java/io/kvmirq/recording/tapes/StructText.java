@@ -22,6 +22,8 @@ import org.jspecify.annotations.Nullable;
 final class StructText {
     private static final int MAX_RAW = 32;
     private static final Field CHIP = field("kvm_irqchip", Uapi.KvmIrqchip.CHIP_ID);
+    private static final Map<Integer, String> MESSAGE_FLAGS =
+            field("kvm_msi", Uapi.KvmMsi.FLAGS).names();
 
     private final int routeLimit;
 
@@ -43,15 +45,7 @@ final class StructText {
             return " (" + bytes.limit() + " bytes of struct " + struct.tag() + ", which has " + struct.size() + ")";
         }
         return switch (struct.tag()) {
-            case "kvm_msi" ->
-                message(
-                        bytes,
-                        Uapi.KvmMsi.ADDRESS_LO,
-                        Uapi.KvmMsi.ADDRESS_HI,
-                        Uapi.KvmMsi.DATA,
-                        field("kvm_msi", Uapi.KvmMsi.FLAGS),
-                        Uapi.KvmMsi.FLAGS,
-                        Uapi.KvmMsi.DEVID);
+            case "kvm_msi" -> " " + message(bytes, Uapi.KvmMsi.ADDRESS_LO, Uapi.KvmMsi.FLAGS, Uapi.KvmMsi.DEVID);
             case "kvm_irq_routing" -> routes(bytes);
             case "kvm_irqchip" -> " " + chip(bytes.getInt(Uapi.KvmIrqchip.CHIP_ID));
             case "kvm_device_attr" -> attribute(call, bytes);
@@ -77,13 +71,13 @@ final class StructText {
 
     // Messages and routes
 
-    private static String message(
-            ByteBuffer bytes, int low, int high, int data, Field flagsField, int flagsAt, int device) {
-        long address = (long) bytes.getInt(high) << 32 | unsigned(bytes, low);
+    /** @param low where the address begins; its high half and the data follow */
+    private static String message(ByteBuffer bytes, int low, int flagsAt, int device) {
+        long address = (long) bytes.getInt(low + 4) << 32 | unsigned(bytes, low);
         long flags = unsigned(bytes, flagsAt);
         String devid = (flags & Uapi.KVM_MSI_VALID_DEVID) == 0 ? "" : " devid=" + Names.hex(unsigned(bytes, device));
-        return " msi " + Names.hex(address) + "/" + Names.hex(unsigned(bytes, data))
-                + Names.flags(flags, flagsField.names()) + devid;
+        return "msi " + Names.hex(address) + "/" + Names.hex(unsigned(bytes, low + 8))
+                + Names.flags(flags, MESSAGE_FLAGS) + devid;
     }
 
     /** Messages first, because the many pins are seldom of interest. */
@@ -112,7 +106,6 @@ final class StructText {
 
     private static String route(ByteBuffer bytes, int at) {
         String gsi = Integer.toUnsignedString(bytes.getInt(at + Uapi.KvmIrqRoutingEntry.GSI)) + "→";
-        Field flags = field("kvm_irq_routing_entry", Uapi.KvmIrqRoutingEntry.FLAGS);
         int type = bytes.getInt(at + Uapi.KvmIrqRoutingEntry.TYPE);
         if (type == Uapi.KVM_IRQ_ROUTING_IRQCHIP) {
             return gsi + chip(bytes.getInt(at + Uapi.KvmIrqRoutingEntry.U_IRQCHIP_IRQCHIP)) + ":"
@@ -122,14 +115,10 @@ final class StructText {
         if (isMessage(bytes, at)) {
             return gsi
                     + message(
-                                    bytes,
-                                    at + Uapi.KvmIrqRoutingEntry.U_MSI_ADDRESS_LO,
-                                    at + Uapi.KvmIrqRoutingEntry.U_MSI_ADDRESS_HI,
-                                    at + Uapi.KvmIrqRoutingEntry.U_MSI_DATA,
-                                    flags,
-                                    at + Uapi.KvmIrqRoutingEntry.FLAGS,
-                                    at + Uapi.KvmIrqRoutingEntry.U_MSI_DEVID)
-                            .strip();
+                            bytes,
+                            at + Uapi.KvmIrqRoutingEntry.U_MSI_ADDRESS_LO,
+                            at + Uapi.KvmIrqRoutingEntry.FLAGS,
+                            at + Uapi.KvmIrqRoutingEntry.U_MSI_DEVID);
         }
         return gsi + "type " + type;
     }

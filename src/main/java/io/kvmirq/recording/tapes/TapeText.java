@@ -52,8 +52,9 @@ public final class TapeText {
         return process
                 + switch (call.call()) {
                     case "ioctl" -> ioctl(call);
-                    case "open", "openat" -> open(call);
-                    case "eventfd" -> eventfd(call);
+                    case "open", "openat" -> call.call() + " " + call.path().orElse("?") + result(call);
+                    case "eventfd" ->
+                        "eventfd " + call.value() + Names.flags(call.flags(), Names.EVENTFD) + result(call);
                     case "fcntl", "dup", "dup2", "dup3" -> duplicate(call);
                     case "read", "preadv2" -> count(call, call.out());
                     case "write" -> count(call, call.in());
@@ -77,14 +78,6 @@ public final class TapeText {
                         + call.made()
                                 .or(() -> call.errno().map(Errno::toString))
                                 .orElseGet(() -> String.valueOf(call.result()));
-    }
-
-    private static String open(TapeLine.Call call) {
-        return call.call() + " " + call.path().orElse("?") + result(call);
-    }
-
-    private static String eventfd(TapeLine.Call call) {
-        return "eventfd " + call.value() + Names.flags(call.flags(), Names.EVENTFD) + result(call);
     }
 
     private static String duplicate(TapeLine.Call call) {
@@ -203,15 +196,13 @@ public final class TapeText {
         }
         if (call.request() == Uapi.KVM_IRQ_LINE_STATUS && call.result() >= 0) {
             return result(call)
-                    + after(call, Uapi.KvmIrqLevel.SIZE)
+                    // What the kernel left as it was is on the tape once.
+                    + call.out()
+                            .or(call::in)
+                            .filter(bytes -> bytes.limit() >= Uapi.KvmIrqLevel.SIZE)
                             .map(bytes -> " status=" + bytes.getInt(Uapi.KvmIrqLevel.IRQ))
                             .orElse("");
         }
         return result(call);
-    }
-
-    /** The whole structure after the call; what the kernel left as it was is on the tape once. */
-    private static Optional<ByteBuffer> after(TapeLine.Call call, int size) {
-        return call.out().or(call::in).filter(bytes -> bytes.limit() >= size);
     }
 }
