@@ -12,13 +12,7 @@ import java.util.Optional;
 import java.util.stream.Stream;
 
 /** The files below a directory. A copy may come from anybody: nothing outside the directory is read. */
-final class DirectoryFiles implements HostFiles {
-    private final Path root;
-
-    DirectoryFiles(Path root) {
-        this.root = root;
-    }
-
+record DirectoryFiles(Path root) implements HostFiles {
     /** The file itself, after all links. Absent if it is outside the root. */
     private Optional<Path> resolved(String path) {
         try {

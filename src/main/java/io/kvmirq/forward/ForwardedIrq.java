@@ -113,7 +113,6 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return isRelayed() ? Mechanism.USERSPACE : inKernel();
     }
 
-    /** How the kernel delivers it. */
     abstract Mechanism inKernel();
 
     /** Whether KVM is known not to post the interrupt; while it is masked, whether it was. */

@@ -62,7 +62,6 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
         return abi2014;
     }
 
-    /** A file that was added. */
     private final class Added implements Hold {
         private final Fd.Lease device;
         private final Fd.Lease file;

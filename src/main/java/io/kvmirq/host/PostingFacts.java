@@ -30,8 +30,6 @@ final class PostingFacts {
     private static final int SNP_AVIC_SHIFT = 5;
 
     private static final long SNP_AVIC_MASK = 7;
-    private static final int EFR_FIRST_MAJOR = 6;
-    private static final int EFR_FIRST_MINOR = 7;
 
     private final HostFacts facts;
     private final HostFiles tree;
@@ -99,7 +97,6 @@ final class PostingFacts {
     private static Optional<String> field(String processor, String name) {
         return processor
                 .lines()
-                .filter(line -> line.startsWith(name))
                 .filter(line -> line.indexOf(':') >= 0
                         && line.substring(0, line.indexOf(':')).strip().equals(name))
                 .map(line -> line.substring(line.indexOf(':') + 1).strip())
@@ -126,7 +123,6 @@ final class PostingFacts {
         return cx16 ? units("dmar", "intel-iommu/cap", PostingFacts::posts) : Optional.of(false);
     }
 
-    /** Whether every unit has a capability. */
     private Optional<Boolean> units(String prefix, String file, Function<String, Optional<Boolean>> has) {
         List<String> names =
                 facts.iommus().stream().filter(name -> name.startsWith(prefix)).toList();
@@ -157,7 +153,7 @@ final class PostingFacts {
     /** EFR and EFR2. Kernels before 6.7 print EFR2 first. */
     private Optional<Boolean> hasGuestApic(String features) {
         String[] parts = features.split(":", -1);
-        Optional<Boolean> inOrder = facts.isSince(EFR_FIRST_MAJOR, EFR_FIRST_MINOR);
+        Optional<Boolean> inOrder = facts.isSince(6, 7);
         if (parts.length != 2 || inOrder.isEmpty()) {
             return Optional.empty();
         }

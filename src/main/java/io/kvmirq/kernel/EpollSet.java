@@ -30,7 +30,6 @@ final class EpollSet {
     private final ByteBuffer entry = Buffers.allocate(Epoll.SIZE);
     private final ByteBuffer reported = Buffers.allocate(BATCH * Epoll.SIZE);
 
-    /** @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM */
     EpollSet(Kernel kernel) {
         this.calls = kernel.calls();
         this.libc = kernel.backend().libc();

@@ -233,7 +233,6 @@ public final class Kernel implements AutoCloseable {
         return CurrentThread.isVirtual() ? scratchOfVirtualThreads.take() : scratch.get();
     }
 
-    /** Ends the use of the bytes of {@link #scratch}. */
     void done(ByteBuffer used) {
         if (CurrentThread.isVirtual()) {
             scratchOfVirtualThreads.giveBack(used);

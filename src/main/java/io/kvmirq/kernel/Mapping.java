@@ -132,6 +132,11 @@ public final class Mapping {
         }
     }
 
+    private void enter(int offset, int bytes) {
+        require(offset, bytes);
+        enter();
+    }
+
     private void enter() {
         if (!uses.enter()) {
             throw new ClosedHandleException("mapping of " + name);
@@ -188,8 +193,7 @@ public final class Mapping {
 
     /** Reads a byte. */
     public byte getByte(int offset) {
-        require(offset, Byte.BYTES);
-        enter();
+        enter(offset, Byte.BYTES);
         try {
             return bytes.get(offset);
         } finally {
@@ -199,8 +203,7 @@ public final class Mapping {
 
     /** Reads two bytes in native order. */
     public short getShort(int offset) {
-        require(offset, Short.BYTES);
-        enter();
+        enter(offset, Short.BYTES);
         try {
             return bytes.getShort(offset);
         } finally {
@@ -210,8 +213,7 @@ public final class Mapping {
 
     /** Reads eight bytes in native order. */
     public long getLong(int offset) {
-        require(offset, Long.BYTES);
-        enter();
+        enter(offset, Long.BYTES);
         try {
             return bytes.getLong(offset);
         } finally {
@@ -221,8 +223,7 @@ public final class Mapping {
 
     /** Plain store; visible to a guest that enters afterwards. */
     public void putByte(int offset, byte value) {
-        require(offset, Byte.BYTES);
-        enter();
+        enter(offset, Byte.BYTES);
         try {
             bytes.put(offset, value);
         } finally {
@@ -232,8 +233,7 @@ public final class Mapping {
 
     /** Copies bytes into the mapping; no order among them is promised. */
     public void put(int offset, byte[] content) {
-        require(offset, content.length);
-        enter();
+        enter(offset, content.length);
         try {
             bytes.put(offset, content);
         } finally {
@@ -241,7 +241,6 @@ public final class Mapping {
         }
     }
 
-    /** See {@link Calls#after}. */
     int after(IntSupplier call, int offset) {
         requireAligned(offset);
         enter();
@@ -253,7 +252,6 @@ public final class Mapping {
         }
     }
 
-    /** The address for one kernel call. */
     void withAddress(LongConsumer call) {
         enter();
         try {

@@ -97,7 +97,6 @@ final class Routes {
         return messages.equals(other.messages) && pins.equals(other.pins);
     }
 
-    /** All, by GSI. */
     void encode(RouteRecords records) {
         records.begin(size);
         int gsis = Math.max(messages.size(), pins.size());

@@ -61,7 +61,6 @@ final class VcpuCalls extends Calls {
         ioctl(fd, call, request, argument);
     }
 
-    /** A request of the vCPU, its VM, or the KVM device. */
     void ioctl(Fd file, KernelCall call, long request, ByteBuffer argument) {
         check(on(file, raw -> backend().libc().ioctl(raw, request, argument)), call, vm.known(), file::toString);
     }

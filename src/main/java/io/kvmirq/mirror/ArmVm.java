@@ -27,12 +27,10 @@ final class ArmVm {
         static final Mapping NONE = new Mapping(0, new VcpuId(0));
     }
 
-    /** The device id and the event id in one. */
     static long key(int device, int event) {
         return (long) device << Integer.SIZE | Integer.toUnsignedLong(event);
     }
 
-    /** The address that devices write to. */
     static long doorbell(long its) {
         return MsiMessage.toIts(its, 0, 0).address();
     }
@@ -115,7 +113,6 @@ final class ArmVm {
         }
     }
 
-    /** The host interrupt is gone. */
     void endHostIrq(EventFdId event) {
         Mapping target = sent(event);
         if (target != null) {

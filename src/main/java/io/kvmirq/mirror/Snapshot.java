@@ -18,7 +18,6 @@ public final class Snapshot {
     private final Map<VcpuId, VcpuRun> runs;
     private final boolean descriptors;
 
-    /** @param descriptors whether KVM keeps the descriptors of the vCPUs up to date */
     Snapshot(Map<EventFdId, Ends> ends, Map<VcpuId, VcpuRun> runs, boolean descriptors) {
         this.ends = ends;
         this.runs = runs;

@@ -24,6 +24,10 @@ record Verdict(
     }
 
     static Verdict of(Posting posting) {
-        return new Verdict(posting, Optional.empty(), Optional.empty(), Optional.empty(), ANY);
+        return of(posting, ANY);
+    }
+
+    static Verdict of(Posting posting, long aim) {
+        return new Verdict(posting, Optional.empty(), Optional.empty(), Optional.empty(), aim);
     }
 }

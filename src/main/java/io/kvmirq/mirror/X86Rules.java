@@ -58,12 +58,7 @@ final class X86Rules {
             return new Verdict(notPosted(unposted), listed ? vcpu : Optional.empty(), entry, Optional.empty(), aim);
         }
         if (vcpu.isEmpty()) {
-            return new Verdict(
-                    new Posting.Unknown(unknown(message.get())),
-                    Optional.empty(),
-                    Optional.empty(),
-                    Optional.empty(),
-                    aim);
+            return Verdict.of(new Posting.Unknown(unknown(message.get())), aim);
         }
         if (obstacle.isPresent()) {
             return new Verdict(obstacle.get(), Optional.empty(), Optional.of(remapped(host)), Optional.empty(), aim);

@@ -7,17 +7,7 @@ import io.kvmirq.uapi.UapiTable.FileKind;
 import org.jspecify.annotations.Nullable;
 
 /** A line for a call, with names for what its numbers mean. For whoever holds the writer's lock. */
-final class CallLines {
-    final TapeWriter writer;
-    final RecordedFiles files;
-    private final int pid;
-
-    CallLines(TapeWriter writer, RecordedFiles files, int pid) {
-        this.writer = writer;
-        this.files = files;
-        this.pid = pid;
-    }
-
+record CallLines(TapeWriter writer, RecordedFiles files, int pid) {
     void begin(Capture capture, String call, String on) {
         writer.begin(pid, capture.tid, call, on);
     }

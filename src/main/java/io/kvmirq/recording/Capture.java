@@ -50,7 +50,6 @@ final class Capture {
         return argument instanceof Number number ? number.longValue() : 0;
     }
 
-    /** From a buffer, or an address. */
     boolean copy(@Nullable Object from, int length, ByteBuffer to) {
         if (from instanceof ByteBuffer buffer) {
             if (buffer.limit() < length) {

@@ -26,7 +26,6 @@ import org.jspecify.annotations.Nullable;
 
 /** The names of calls in a rule of {@link Faults}. */
 final class FaultNames {
-    /** Names every call that answers with a result. */
     static final String ANY = "any";
 
     private static final int NEAR = 3;

@@ -67,7 +67,6 @@ final class ProcessMemory {
         }
     }
 
-    /** @param name of the mapping */
     void mapped(long address, long length, String name) {
         if (length <= Integer.MAX_VALUE) {
             add(new Region(address, length, libc.view(address, length), name));

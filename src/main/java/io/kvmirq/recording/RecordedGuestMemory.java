@@ -22,7 +22,6 @@ final class RecordedGuestMemory {
 
     private record Shadow(long address, ByteBuffer now, ByteBuffer seen) {}
 
-    /** Is told of bytes that changed. */
     interface Change {
         /** @param length 0 if the contents of the mapping are unknown from now on */
         void at(String mapping, int offset, ByteBuffer bytes, int length);

@@ -45,7 +45,7 @@ final class RecordedIoctls implements Masking.Holder {
     void before(Capture capture, @Nullable Object[] arguments) {
         long request = request(arguments);
         if (request == Uapi.KVM_RUN) {
-            synchronized (lines.writer) {
+            synchronized (lines.writer()) {
                 beginRun(capture, fd(arguments));
             }
             return;
@@ -69,38 +69,40 @@ final class RecordedIoctls implements Masking.Holder {
             capture.dataLength = value;
         }
         if (value > 0 && !Arguments.isDescriptor(known)) {
-            synchronized (lines.writer) {
+            synchronized (lines.writer()) {
                 writeMemory(capture);
             }
         }
     }
 
     private @Nullable Request known(@Nullable Object[] arguments) {
-        return arguments[1] instanceof Long number ? UapiTable.find(number, lines.files.type(fd(arguments))) : null;
+        return arguments[1] instanceof Long number
+                ? UapiTable.find(number, lines.files().type(fd(arguments)))
+                : null;
     }
 
     /** Memory of guests, then that it begins: it may block until other calls have been made. */
     private void beginRun(Capture capture, int fd) {
-        String on = lines.files.subject(fd);
+        String on = lines.files().subject(fd);
         guests.begins(on);
         writeMemory(capture);
         boolean known = copyRun(on);
         lines.begin(capture, "ioctl", on);
-        lines.writer.arguments(Uapi.KVM_RUN, "KVM_RUN", 0, 0);
+        lines.writer().arguments(Uapi.KVM_RUN, "KVM_RUN", 0, 0);
         if (known) {
-            lines.writer.bytes("in", run, Uapi.KvmRun.IMMEDIATE_EXIT + 1);
+            lines.writer().bytes("in", run, Uapi.KvmRun.IMMEDIATE_EXIT + 1);
         }
-        lines.writer.flag("begins");
-        lines.writer.endLine();
+        lines.writer().flag("begins");
+        lines.writer().endLine();
     }
 
     /** Writes the lines of guest memory that the program changed: a vCPU or an ITS is about to read it. */
     private void writeMemory(Capture capture) {
         guests.changes((mapping, offset, bytes, length) -> {
             lines.begin(capture, "memory", mapping);
-            lines.writer.arguments(0, "", offset, 0);
+            lines.writer().arguments(0, "", offset, 0);
             if (length > 0) {
-                lines.writer.bytes("in", bytes, length);
+                lines.writer().bytes("in", bytes, length);
             }
             lines.end(0);
         });
@@ -113,7 +115,7 @@ final class RecordedIoctls implements Masking.Holder {
         lines.begin(capture, "ioctl", fd(arguments));
         @Nullable Request known = known(arguments);
         long value = Arguments.value(request, known, Capture.number(arguments[2]));
-        lines.writer.arguments(request, known == null ? "" : known.name(), value, 0);
+        lines.writer().arguments(request, known == null ? "" : known.name(), value, 0);
         if (request == Uapi.KVM_RUN) {
             endRun(fd(arguments), result);
             return;
@@ -123,7 +125,7 @@ final class RecordedIoctls implements Masking.Holder {
         }
         masking.over(capture.in, capture.inLength, capture.out, capture.outLength);
         String made = arguments[1] instanceof Long number
-                ? masking.ioctl(number, lines.files.type(fd(arguments)), capture.data, capture.dataLength, result)
+                ? masking.ioctl(number, lines.files().type(fd(arguments)), capture.data, capture.dataLength, result)
                 : "";
         lines.structures(capture, known == null ? null : known.argument().orElse(null));
         if (made.isEmpty()) {
@@ -133,7 +135,6 @@ final class RecordedIoctls implements Masking.Holder {
         }
     }
 
-    /** Names the descriptors of a poll. */
     void maskPoll(Capture capture) {
         masking.over(capture.in, capture.inLength, capture.out, capture.outLength);
         masking.poll();
@@ -141,12 +142,12 @@ final class RecordedIoctls implements Masking.Holder {
 
     @Override
     public @Nullable String file(int fd) {
-        return lines.files.find(fd);
+        return lines.files().find(fd);
     }
 
     @Override
     public String made(int fd, FileKind kind) {
-        return lines.files.made(fd, kind);
+        return lines.files().made(fd, kind);
     }
 
     @Override
@@ -158,12 +159,12 @@ final class RecordedIoctls implements Masking.Holder {
 
     @Override
     public void named(int place, String name) {
-        lines.writer.name(place, name);
+        lines.writer().name(place, name);
     }
 
     private void endRun(int fd, long result) {
-        if (result >= 0 && copyRun(lines.files.subject(fd))) {
-            lines.writer.bytes("out", run, Arguments.RUN_EXIT);
+        if (result >= 0 && copyRun(lines.files().subject(fd))) {
+            lines.writer().bytes("out", run, Arguments.RUN_EXIT);
         }
         guests.ran();
         lines.end(result);

@@ -30,7 +30,7 @@ import java.util.function.BooleanSupplier;
  * Runs each {@link Scenario} on a VGIC whose vCPU never runs: an interrupt has arrived when it is in the pending state.
  * The VGIC is a GICv3, or a GICv2 on a host that gives a VM no GICv3. For one thread.
  */
-final class PendingScenarios {
+record PendingScenarios(Kernel kernel, int count, Journal journal, Patience patience, Tally tally, BooleanSupplier stopped) {
     private static final Spi ONE = new Spi(42);
     private static final Spi OTHER = new Spi(44);
     private static final Spi FIRST_OF_MANY = new Spi(64);
@@ -48,23 +48,6 @@ final class PendingScenarios {
     static final long RAM = 0x4000_0000L;
 
     static final String NO_VGIC = "this host gives a VM neither a GICv3 nor a GICv2, which the scenarios need";
-
-    private final Kernel kernel;
-    private final int count;
-    private final Journal journal;
-    private final Patience patience;
-    private final Tally tally;
-    private final BooleanSupplier stopped;
-
-    PendingScenarios(
-            Kernel kernel, int count, Journal journal, Patience patience, Tally tally, BooleanSupplier stopped) {
-        this.kernel = kernel;
-        this.count = count;
-        this.journal = journal;
-        this.patience = patience;
-        this.tally = tally;
-        this.stopped = stopped;
-    }
 
     /** @return why this host cannot run any scenario; empty if it ran */
     Optional<String> run(Scenario scenario) {

@@ -19,7 +19,7 @@ import java.util.ArrayList;
 import java.util.List;
 
 /** Runs each {@link Scenario}. For one thread; each method runs once. */
-final class Scenarios {
+record Scenarios(Kernel kernel, Irqchip irqchip, int count, Journal journal, Patience patience, Tally tally) {
     private static final InterruptVector VECTOR = new InterruptVector(0x31);
     private static final InterruptVector OTHER_VECTOR = new InterruptVector(0x32);
     static final int MANY = 64;
@@ -30,22 +30,6 @@ final class Scenarios {
 
     static final Route.Pin LEVEL_PIN = new Route.Pin(new Gsi(5), Route.Chip.IOAPIC, 5);
     static final IoAddress ANY_ANSWER = IoAddress.port(GuestCode.PORT_ANSWER, 1);
-
-    private final Kernel kernel;
-    private final Irqchip irqchip;
-    private final int count;
-    private final Journal journal;
-    private final Patience patience;
-    private final Tally tally;
-
-    Scenarios(Kernel kernel, Irqchip irqchip, int count, Journal journal, Patience patience, Tally tally) {
-        this.kernel = kernel;
-        this.irqchip = irqchip;
-        this.count = count;
-        this.journal = journal;
-        this.patience = patience;
-        this.tally = tally;
-    }
 
     void edge(Guest guest) {
         Gsi gsi = guest.route(VECTOR);

@@ -119,7 +119,6 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         return Arrays.stream(held).mapToInt(irqs.calls()::numberOf).toArray();
     }
 
-    /** The descriptors of a range as it is. */
     final int[] numbers(int first, int count) {
         return numbers(Arrays.copyOfRange(files, first, first + count));
     }

@@ -67,7 +67,6 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
     /** While it has no eventfd, no other one may act on it. */
     void suspend() {}
 
-    /** Ends {@link #suspend}. */
     void resume() {}
 
     /**

@@ -106,7 +106,6 @@ final class DeviceCalls extends Calls {
         return on(device, raw -> backend().vfioIrqsSet(raw, flags, index, start, count, set));
     }
 
-    /** The exception for a result of {@link #setIrqs} other than 0. */
     RuntimeException refused(int result, int flags, IrqInfo irq, String range) {
         if (result > 0) {
             return new VectorsExhaustedException(device + " " + range, result);
@@ -164,7 +163,6 @@ final class DeviceCalls extends Calls {
         }
     }
 
-    /** Writes 1, 2 or 4 bytes in one access. */
     void write(long offset, int width, int value) {
         ByteBuffer from = scratch();
         try {

@@ -8,17 +8,9 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 
 /** Writes and reads the count of an eventfd: 8 bytes, and a {@code struct iovec} for preadv2(2). */
-final class EventCount {
+record EventCount(Libc libc, PerThread<Scratch> scratches) {
     private static final int VECTOR = Long.BYTES;
     private static final int EINVAL = -Errno.EINVAL.number();
-
-    private final Libc libc;
-    private final PerThread<Scratch> scratches;
-
-    EventCount(Libc libc, PerThread<Scratch> scratches) {
-        this.libc = libc;
-        this.scratches = scratches;
-    }
 
     int signal(int fd, long count) {
         Scratch scratch = scratches.get();

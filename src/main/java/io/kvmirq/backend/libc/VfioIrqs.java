@@ -10,15 +10,7 @@ import io.kvmirq.uapi.UapiVfio.VfioIrqSet;
 import java.nio.ByteBuffer;
 
 /** Encodes {@code struct vfio_irq_info} in the scratch and {@code struct vfio_irq_set} in the caller's buffer. */
-final class VfioIrqs {
-    private final Libc libc;
-    private final PerThread<Scratch> scratches;
-
-    VfioIrqs(Libc libc, PerThread<Scratch> scratches) {
-        this.libc = libc;
-        this.scratches = scratches;
-    }
-
+record VfioIrqs(Libc libc, PerThread<Scratch> scratches) {
     int info(int device, int index, ByteBuffer info) {
         ByteBuffer to = Buffers.writable(info, KernelBackend.VFIO_IRQ_SIZE);
         Scratch scratch = scratches.get();

@@ -11,10 +11,8 @@ final class BatchFile {
 
     private BatchFile() {}
 
-    static OptionSpec option() {
-        return OptionSpec.builder(OPTION)
-                .description("Read and write lines of JSON.")
-                .build();
+    static OptionSpec.Builder option() {
+        return OptionSpec.builder(OPTION).description("Read and write lines of JSON.");
     }
 
     /** Decodes or encodes lines of JSON: see {@link InputFile#read}. */

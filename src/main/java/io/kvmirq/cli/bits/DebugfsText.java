@@ -14,13 +14,7 @@ import java.util.OptionalInt;
 import java.util.stream.Collectors;
 
 /** Prints what a debugfs file of a VGIC or an ITS says: what is not idle, and what GICv4 delivers. */
-final class DebugfsText {
-    private final Terminal terminal;
-
-    DebugfsText(Terminal terminal) {
-        this.terminal = terminal;
-    }
-
+record DebugfsText(Terminal terminal) {
     void print(VgicState state) {
         String spis = state.spis() == 0 ? "" : ": " + state.spis() + " SPIs";
         if (!state.isInitialized()) {

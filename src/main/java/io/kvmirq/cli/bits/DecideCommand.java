@@ -34,7 +34,6 @@ import java.util.Locale;
 import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParseResult;
 
@@ -59,8 +58,9 @@ public final class DecideCommand implements Command {
     }
 
     @Override
-    public void describe(CommandSpec spec) {
-        spec.usageMessage()
+    public void describe(Usage usage) {
+        usage.spec()
+                .usageMessage()
                 .description(
                         "Takes the message that a guest wrote into its MSI or MSI-X table, and decides as KVM does on"
                                 + " a host where everything else is in order: which vCPUs are meant, whether the IOMMU"
@@ -68,37 +68,28 @@ public final class DecideCommand implements Command {
                                 + " message is not posted. For x86 only: on arm64, kvmirq decode vgic-state shows what is"
                                 + " forwarded.")
                 .footer("", "Example: kvmirq decide --vendor amd --msi 0xfee01000/0x41 --vcpus 4");
-        spec.addOption(Command.option("--msi", "ADDRESS/DATA", String.class)
-                .description("The message, two hex numbers.")
-                .build());
-        spec.addOption(Command.option("--vendor", "VENDOR", String.class)
+        usage.add(Command.option("--msi", "ADDRESS/DATA", String.class).description("The message, two hex numbers."));
+        usage.add(Command.option("--vendor", "VENDOR", String.class)
                 .completionCandidates(Command.labels(Vendor.values()))
-                .description("intel or amd. Without it, both are shown.")
-                .build());
-        spec.addOption(Command.option("--vcpus", "N", Integer.class)
-                .description("The number of vCPUs of the VM, 1-4096; 1 if it is not given.")
-                .build());
-        spec.addOption(Command.option("--apic", "MODE", String.class)
+                .description("intel or amd. Without it, both are shown."));
+        usage.add(Command.option("--vcpus", "N", Integer.class)
+                .description("The number of vCPUs of the VM, 1-4096; 1 if it is not given."));
+        usage.add(Command.option("--apic", "MODE", String.class)
                 .completionCandidates(Command.labels(Mode.values()))
                 .description(
                         "How the guest uses its LAPICs: flat, cluster or x2apic. Without it, flat for up to 8 vCPUs,"
-                                + " else x2apic.")
-                .build());
-        spec.addOption(OptionSpec.builder("--32-bit-ids")
-                .description("The VMM has enabled KVM_X2APIC_API_USE_32BIT_IDS.")
-                .build());
-        spec.addOption(OptionSpec.builder("--no-vector-hashing")
-                .description("The module kvm was loaded with vector_hashing=N.")
-                .build());
-        spec.addOption(Command.option("--inhibit", "REASON", List.class)
+                                + " else x2apic."));
+        usage.add(OptionSpec.builder("--32-bit-ids").description("The VMM has enabled KVM_X2APIC_API_USE_32BIT_IDS."));
+        usage.add(OptionSpec.builder("--no-vector-hashing")
+                .description("The module kvm was loaded with vector_hashing=N."));
+        usage.add(Command.option("--inhibit", "REASON", List.class)
                 .auxiliaryTypes(String.class)
                 .completionCandidates(Command.labels(InhibitReason.values()))
-                .description("APIC virtualization is inhibited: a name as the tracepoint prints it, such as pit_reinj.")
-                .build());
-        spec.addOption(OptionSpec.builder("--reasons")
-                .description("Only list all possible reasons, in the order in which KVM finds them.")
-                .build());
-        spec.addOption(Command.json());
+                .description(
+                        "APIC virtualization is inhibited: a name as the tracepoint prints it, such as pit_reinj."));
+        usage.add(OptionSpec.builder("--reasons")
+                .description("Only list all possible reasons, in the order in which KVM finds them."));
+        usage.add(Command.json());
     }
 
     private static <E extends Enum<E>> E named(Class<E> type, String what, String text) {

@@ -10,7 +10,6 @@ import io.kvmirq.cli.frame.Terminal;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParseResult;
 
@@ -30,7 +29,7 @@ public final class DecodeCommand implements Command {
     }
 
     @Override
-    public void describe(CommandSpec spec) {
+    public void describe(Usage usage) {
         List<String> footer = new ArrayList<>(List.of("", "Kinds:"));
         footer.addAll(Formats.lines(Formats.ALL));
         footer.addAll(List.of(
@@ -43,7 +42,8 @@ public final class DecodeCommand implements Command {
                 "Examples:",
                 "  kvmirq decode irte.vtd.posted 0x28ab000000318001 0x0000000100043b01",
                 "  kvmirq decode vgic-state " + FileSentence.DEBUGFS + "/kvm/1234-11/vgic-state"));
-        spec.usageMessage()
+        usage.spec()
+                .usageMessage()
                 .customSynopsis(
                         "kvmirq decode [--high-first] [--json] KIND HEX...",
                         "       kvmirq decode [--json] " + String.join("|", DebugfsFile.KINDS) + " FILE",
@@ -65,18 +65,15 @@ public final class DecodeCommand implements Command {
                                 + " remarks. Violations do not change the exit code then. The first bad line stops the"
                                 + " command.")
                 .footer(footer.toArray(String[]::new));
-        spec.addPositional(Formats.parameter(Formats.ALL, DebugfsFile.KINDS));
-        spec.addPositional(Command.parameters("1..*", "0..*", "HEX|FILE")
+        usage.add(Formats.parameter(Formats.ALL, DebugfsFile.KINDS));
+        usage.add(Command.parameters("1..*", "0..*", "HEX|FILE")
                 .hideParamSyntax(true)
-                .description("The words of the structure, or the file of debugfs.")
-                .build());
-        spec.addOption(OptionSpec.builder(HIGH_FIRST)
-                .description("Take the words highest address first, as ir_translation_struct prints them.")
-                .build());
-        spec.addOption(OptionSpec.builder(JSON)
-                .description("Print one JSON document: of words as a line of --batch, of a file with all interrupts.")
-                .build());
-        spec.addOption(BatchFile.option());
+                .description("The words of the structure, or the file of debugfs."));
+        usage.add(OptionSpec.builder(HIGH_FIRST)
+                .description("Take the words highest address first, as ir_translation_struct prints them."));
+        usage.add(OptionSpec.builder(JSON)
+                .description("Print one JSON document: of words as a line of --batch, of a file with all interrupts."));
+        usage.add(BatchFile.option());
     }
 
     @Override

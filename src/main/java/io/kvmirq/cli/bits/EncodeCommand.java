@@ -12,7 +12,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Collectors;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParseResult;
 
 /** {@code kvmirq encode}: prints the words of a hardware structure from named values. Asks no kernel. */
@@ -28,11 +27,12 @@ public final class EncodeCommand implements Command {
     }
 
     @Override
-    public void describe(CommandSpec spec) {
+    public void describe(Usage usage) {
         List<String> footer = new ArrayList<>(List.of("", "Kinds:"));
         footer.addAll(Formats.lines(Formats.ENCODABLE));
         footer.addAll(List.of("", "Example: kvmirq encode gatag vm_id=1 vcpu_idx=3"));
-        spec.usageMessage()
+        usage.spec()
+                .usageMessage()
                 .description(
                         "Prints the words of a structure from the values of its fields, lowest address first. Then"
                                 + " prints each violation of the manual. Exit code 1 if there is one. Values are hex, with"
@@ -46,11 +46,9 @@ public final class EncodeCommand implements Command {
                                 + " standard input and writes each line with its words, violations and remarks. Violations"
                                 + " do not change the exit code then. The first bad line stops the command.")
                 .footer(footer.toArray(String[]::new));
-        spec.addPositional(Formats.parameter(Formats.ENCODABLE, List.of()));
-        spec.addPositional(Command.parameters("1..*", "0..*", "FIELD=HEX")
-                .description("The fields of the structure.")
-                .build());
-        spec.addOption(BatchFile.option());
+        usage.add(Formats.parameter(Formats.ENCODABLE, List.of()));
+        usage.add(Command.parameters("1..*", "0..*", "FIELD=HEX").description("The fields of the structure."));
+        usage.add(BatchFile.option());
     }
 
     @Override

@@ -135,13 +135,12 @@ final class Formats {
      *
      * @param files kinds that are no formats
      */
-    static PositionalParamSpec parameter(List<Format> formats, List<String> files) {
+    static PositionalParamSpec.Builder parameter(List<Format> formats, List<String> files) {
         return Command.parameter("0", "0..1", "KIND")
                 .hideParamSyntax(true)
                 .completionCandidates(Stream.concat(formats.stream().map(Format::kind), files.stream())
                         .toList())
-                .description("A kind. With --batch a FILE; standard input if FILE is missing or is -.")
-                .build();
+                .description("A kind. With --batch a FILE; standard input if FILE is missing or is -.");
     }
 
     /** One line for each format: kind, title and words. */

@@ -40,7 +40,6 @@ import java.util.Set;
 import java.util.function.Supplier;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParseResult;
 
@@ -60,8 +59,9 @@ public final class ForwardCommand implements Command {
     }
 
     @Override
-    public void describe(CommandSpec spec) {
-        spec.usageMessage()
+    public void describe(Usage usage) {
+        usage.spec()
+                .usageMessage()
                 .description("Forwards the interrupts of a PCI device that is bound to vfio-pci into a throw-away VM,"
                         + " triggers each once, and prints the way it took: eventfd, GSI, the guest's vector,"
                         + " whether the guest answered, and by which mechanism. The kernel triggers them"
@@ -73,28 +73,23 @@ public final class ForwardCommand implements Command {
                         + " seen pending in the VGIC. Exit code 1 when an interrupt was lost or something is left,"
                         + " 3 when the test could not run.")
                 .footer("", "Example: kvmirq forward 0000:3b:00.0 --selftest");
-        spec.addPositional(Command.parameter("0", "1", "BDF")
+        usage.add(Command.parameter("0", "1", "BDF")
                 .required(true)
-                .description("The address of the device, as lspci prints it.")
-                .build());
-        spec.addOption(OptionSpec.builder("--selftest")
-                .description("Run the test. Without it nothing is done: the command has no other use today.")
-                .build());
-        spec.addOption(Command.option("--kind", "KIND", String.class)
+                .description("The address of the device, as lspci prints it."));
+        usage.add(OptionSpec.builder("--selftest")
+                .description("Run the test. Without it nothing is done: the command has no other use today."));
+        usage.add(Command.option("--kind", "KIND", String.class)
                 .completionCandidates(Command.labels(KINDS.toArray()))
                 .description("The kind of interrupts: msix, msi or intx (default: the first of these that the device"
-                        + " has).")
-                .build());
-        spec.addOption(Command.option("--vectors", "N[-M]", String.class)
+                        + " has)."));
+        usage.add(Command.option("--vectors", "N[-M]", String.class)
                 .description("Test only vector N, or vectors N to M (default: all). They are forwarded 192 at a time,"
-                        + " which is how many vectors the guest has for devices.")
-                .build());
-        spec.addOption(Command.option("--fake", "PROFILE", String.class)
+                        + " which is how many vectors the guest has for devices."));
+        usage.add(Command.option("--fake", "PROFILE", String.class)
                 .completionCandidates(Profile.names())
                 .description("Run it on a fake kernel and its device 0000:3b:00.0 instead, such as 6.12, amd-avic or"
-                        + " gicv3. Each line is marked FAKE.")
-                .build());
-        spec.addOption(Command.json());
+                        + " gicv3. Each line is marked FAKE."));
+        usage.add(Command.json());
     }
 
     /** The kernel, and the files of its host; those of a fake are as they were when they were taken. */

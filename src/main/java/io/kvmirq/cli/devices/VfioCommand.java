@@ -14,7 +14,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParseResult;
 
 /** {@code kvmirq vfio}: shows a PCI device as VFIO will see it. Opens no device and writes nothing. */
@@ -30,8 +29,9 @@ public final class VfioCommand implements Command {
     }
 
     @Override
-    public void describe(CommandSpec spec) {
-        spec.usageMessage()
+    public void describe(Usage usage) {
+        usage.spec()
+                .usageMessage()
                 .description(
                         "Reads sysfs and /proc and prints the driver of the device, its IOMMU group, the interrupts"
                                 + " that VFIO will report, why VFIO would refuse the device, and the commands that bind it"
@@ -46,17 +46,13 @@ public final class VfioCommand implements Command {
                         "sys/class/iommu, proc/version and proc/interrupts. Absent files are not shown.",
                         "",
                         "Example: kvmirq vfio 0000:3b:00.0");
-        spec.addPositional(Command.parameter("0", "0..1", "BDF")
-                .description("The address of the device, as lspci prints it.")
-                .build());
-        spec.addOption(Command.option("--fake", "PROFILE", String.class)
+        usage.add(Command.parameter("0", "0..1", "BDF").description("The address of the device, as lspci prints it."));
+        usage.add(Command.option("--fake", "PROFILE", String.class)
                 .completionCandidates(Profile.names())
-                .description("Show the devices of a fake kernel instead, such as 6.1 or 7.1.")
-                .build());
-        spec.addOption(Command.option("--root", "DIR", Path.class)
-                .description("Read a copy of another machine's files instead; see below.")
-                .build());
-        spec.addOption(Command.json());
+                .description("Show the devices of a fake kernel instead, such as 6.1 or 7.1."));
+        usage.add(Command.option("--root", "DIR", Path.class)
+                .description("Read a copy of another machine's files instead; see below."));
+        usage.add(Command.json());
     }
 
     @Override

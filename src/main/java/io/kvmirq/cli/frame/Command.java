@@ -15,8 +15,19 @@ public interface Command {
 
     String summary();
 
-    /** Adds options, parameters and long help; called only for the command that was named. */
-    void describe(CommandSpec spec);
+    /** The options, parameters and long help of a command. */
+    record Usage(CommandSpec spec) {
+        public void add(OptionSpec.Builder option) {
+            spec.addOption(option.build());
+        }
+
+        public void add(PositionalParamSpec.Builder parameter) {
+            spec.addPositional(parameter.build());
+        }
+    }
+
+    /** Called only for the command that was named. */
+    void describe(Usage usage);
 
     /** All positional arguments as typed, in order. */
     static List<String> words(ParseResult arguments) {
@@ -38,10 +49,8 @@ public interface Command {
         return OptionSpec.builder(name).paramLabel(value).type(type);
     }
 
-    static OptionSpec json() {
-        return OptionSpec.builder("--json")
-                .description("Print one JSON document instead of text.")
-                .build();
+    static OptionSpec.Builder json() {
+        return OptionSpec.builder("--json").description("Print one JSON document instead of text.");
     }
 
     static PositionalParamSpec.Builder parameter(String index, String arity, String label) {

@@ -21,7 +21,7 @@ import picocli.CommandLine.ParseResult;
 import picocli.CommandLine.UnmatchedArgumentException;
 
 /** Parses the command line, runs the named command and reports usage errors. */
-public final class Commands {
+public record Commands(List<Command> commands) {
     private static final String COMPLETION = "generate-completion";
     private static final String HELP = "help";
 
@@ -30,12 +30,6 @@ public final class Commands {
 
     /** Smallest width at which options and descriptions fit side by side. */
     private static final int LEAST_COLUMNS = 55;
-
-    private final List<Command> commands;
-
-    public Commands(List<Command> commands) {
-        this.commands = commands;
-    }
 
     public int run(String[] given, Terminal terminal) {
         String[] arguments = withHelpAsOption(given);
@@ -139,7 +133,7 @@ public final class Commands {
             spec.usageMessage().description(command.summary());
             if (wanted.test(command)) {
                 spec.addOption(help());
-                command.describe(spec);
+                command.describe(new Command.Usage(spec));
             }
             root.addSubcommand(command.name(), spec);
         }

@@ -4,15 +4,7 @@ package io.kvmirq.cli.frame;
 import io.kvmirq.kernel.Kernel;
 
 /** Reports on a kernel, as text or in JSON. Marks every line about a fake kernel. */
-public final class KernelReport {
-    private final Kernel kernel;
-    private final Terminal terminal;
-
-    public KernelReport(Kernel kernel, Terminal terminal) {
-        this.kernel = kernel;
-        this.terminal = terminal;
-    }
-
+public record KernelReport(Kernel kernel, Terminal terminal) {
     public void line(String text) {
         terminal.out().println(kernel.isReal() ? text : "FAKE " + text);
     }

@@ -7,7 +7,6 @@ import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
 import java.util.List;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParseResult;
 
 /** {@code kvmirq backends}: shows which bindings to the kernel work here, and why the others do not. */
@@ -23,11 +22,12 @@ public final class BackendsCommand implements Command {
     }
 
     @Override
-    public void describe(CommandSpec spec) {
-        spec.usageMessage()
+    public void describe(Usage usage) {
+        usage.spec()
+                .usageMessage()
                 .description("Tries every binding and prints where it was loaded from, or why it cannot be used. 'auto'"
                         + " takes the first binding that works. Exit code 1 when none works.");
-        spec.addOption(Command.json());
+        usage.add(Command.json());
     }
 
     @Override

@@ -17,7 +17,6 @@ import java.util.List;
 import java.util.OptionalInt;
 import java.util.Set;
 import java.util.stream.Collectors;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParseResult;
 
 /** {@code kvmirq errno}: explains the errno of a call and says what to check next. Asks no kernel. */
@@ -33,28 +32,26 @@ public final class ErrnoCommand implements Command {
     }
 
     @Override
-    public void describe(CommandSpec spec) {
-        spec.usageMessage()
+    public void describe(Usage usage) {
+        usage.spec()
+                .usageMessage()
                 .description(
                         "Prints why the kernel answers CALL with ERRNO, likeliest cause first, and what to check next."
                                 + " ERRNO is a name or a number; 0 asks about an unexpected success. Known conditions rule"
                                 + " out causes. Asks no kernel. Exit code 1 when no cause is known.")
                 .footer(footer());
-        spec.addPositional(Command.parameter("0", "0..1", "CALL")
+        usage.add(Command.parameter("0", "0..1", "CALL")
                 .hideParamSyntax(true)
                 .completionCandidates(typedCalls())
-                .description("A call; see below.")
-                .build());
-        spec.addPositional(Command.parameter("1", "0..1", "ERRNO")
+                .description("A call; see below."));
+        usage.add(Command.parameter("1", "0..1", "ERRNO")
                 .hideParamSyntax(true)
-                .description("The errno of the call, such as EBUSY or 16.")
-                .build());
-        spec.addPositional(Command.parameters("2..*", "0..*", "KNOWN")
+                .description("The errno of the call, such as EBUSY or 16."));
+        usage.add(Command.parameters("2..*", "0..*", "KNOWN")
                 .completionCandidates(
                         Arrays.stream(Fact.values()).map(Fact::label).toList())
-                .description("A known condition; see below.")
-                .build());
-        spec.addOption(Command.json());
+                .description("A known condition; see below."));
+        usage.add(Command.json());
     }
 
     private static String[] footer() {

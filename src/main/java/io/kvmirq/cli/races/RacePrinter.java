@@ -4,15 +4,9 @@ package io.kvmirq.cli.races;
 import io.kvmirq.cli.frame.Terminal;
 
 /** Plays a race and prints it: text, a table of steps with two columns, and findings. Lines do not end in spaces. */
-final class RacePrinter {
+record RacePrinter(Terminal terminal) {
     private static final int COLUMN = 40;
     private static final String ROW = "  %-7s %-38s %-" + COLUMN + "s %s";
-
-    private final Terminal terminal;
-
-    RacePrinter(Terminal terminal) {
-        this.terminal = terminal;
-    }
 
     void play(Race race) {
         terminal.out().println(terminal.bold(race.name()) + "   " + race.summary());

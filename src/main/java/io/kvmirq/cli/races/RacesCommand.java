@@ -8,7 +8,6 @@ import io.kvmirq.cli.frame.Terminal;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParseResult;
 
 /** {@code kvmirq races}: plays interrupts that kernels lost, step by step. Asks no kernel. */
@@ -45,17 +44,17 @@ public final class RacesCommand implements Command {
     }
 
     @Override
-    public void describe(CommandSpec spec) {
-        spec.usageMessage()
+    public void describe(Usage usage) {
+        usage.spec()
+                .usageMessage()
                 .description("Lists the historic races, or plays one step by step, without and with the repair."
                         + " Asks no kernel.")
                 .footer(Stream.concat(
                                 Stream.of("", "Races:"), Races.lines().stream().map(line -> "  " + line))
                         .toArray(String[]::new));
-        spec.addPositional(Command.parameter("0", "0..1", "RACE")
+        usage.add(Command.parameter("0", "0..1", "RACE")
                 .completionCandidates(Races.names())
-                .description("The race to play.")
-                .build());
+                .description("The race to play."));
     }
 
     @Override

@@ -27,7 +27,6 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import picocli.CommandLine.ITypeConverter;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParseResult;
 import picocli.CommandLine.TypeConversionException;
 
@@ -48,8 +47,9 @@ public final class SelftestCommand implements Command {
     }
 
     @Override
-    public void describe(CommandSpec spec) {
-        spec.usageMessage()
+    public void describe(Usage usage) {
+        usage.spec()
+                .usageMessage()
                 .description(
                         "Starts a throw-away VM with one vCPU for each scenario, raises interrupts as a device does,"
                                 + " and prints the answers of the kernel and the guest. Needs access to /dev/kvm, but not"
@@ -58,39 +58,35 @@ public final class SelftestCommand implements Command {
                                 + " never used unless you ask for it. Exit code 1 when a scenario fails or all are"
                                 + " skipped, 3 when KVM cannot be used.")
                 .footer(scenarios());
-        spec.addOption(Command.option("--count", "N", Integer.class)
+        usage.add(Command.option("--count", "N", Integer.class)
                 .converters(count())
                 .defaultValue(String.valueOf(DEFAULT_COUNT))
-                .description("Round trips of edge, level and reroute, 1–" + MAX_COUNT + " (default ${DEFAULT-VALUE}).")
-                .build());
-        spec.addOption(Command.option("--scenario", "SCENARIO", List.class)
+                .description(
+                        "Round trips of edge, level and reroute, 1–" + MAX_COUNT + " (default ${DEFAULT-VALUE})."));
+        usage.add(Command.option("--scenario", "SCENARIO", List.class)
                 .auxiliaryTypes(Scenario.class)
                 .converters(oneOf(Scenario.values()))
                 .completionCandidates(Command.labels(Scenario.values()))
-                .description("Run only this scenario. Repeat the option for several.")
-                .build());
-        spec.addOption(Command.option("--irqchip", "KIND", Irqchip.class)
-                .converters(oneOf(Irqchip.values()))
-                .completionCandidates(Command.labels(Irqchip.values()))
-                .description(
-                        "Interrupt controllers in the kernel: full (PIC, IOAPIC and LAPICs; the default if the kernel"
-                                + " has them) or split (LAPICs only, as in many VMMs); on arm64 vgic (a GICv3 or GICv2).")
-                .build());
-        spec.addOption(KernelChoice.backendOption(backends)
+                .description("Run only this scenario. Repeat the option for several."));
+        usage.add(
+                Command.option("--irqchip", "KIND", Irqchip.class)
+                        .converters(oneOf(Irqchip.values()))
+                        .completionCandidates(Command.labels(Irqchip.values()))
+                        .description(
+                                "Interrupt controllers in the kernel: full (PIC, IOAPIC and LAPICs; the default if the kernel"
+                                        + " has them) or split (LAPICs only, as in many VMMs); on arm64 vgic (a GICv3 or GICv2)."));
+        usage.add(KernelChoice.backendOption(backends)
                 .description("Binding to the kernel: " + String.join(", ", backends.names()) + " (default: -D"
                         + Backends.PROPERTY + ", $"
-                        + Backends.ENVIRONMENT + ", auto).")
-                .build());
-        spec.addOption(KernelChoice.profileOption()
-                .description("Kernel that the fake imitates, with --backend fake: " + Profile.expected() + ".")
-                .build());
-        spec.addOption(Command.option("--record", "FILE", Path.class)
+                        + Backends.ENVIRONMENT + ", auto)."));
+        usage.add(KernelChoice.profileOption()
+                .description("Kernel that the fake imitates, with --backend fake: " + Profile.expected() + "."));
+        usage.add(Command.option("--record", "FILE", Path.class)
                 .description(
                         "Write a tape of all kernel calls and of all writes to guest memory to FILE. An earlier file"
                                 + " of yours is replaced by one for you alone. Print it with kvmirq tape --show, repeat it"
-                                + " with kvmirq replay.")
-                .build());
-        spec.addOption(Command.json());
+                                + " with kvmirq replay."));
+        usage.add(Command.json());
     }
 
     private static String[] scenarios() {

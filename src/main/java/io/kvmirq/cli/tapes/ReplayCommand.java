@@ -17,7 +17,6 @@ import io.kvmirq.recording.tapes.TapeException;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Optional;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.PositionalParamSpec;
 import picocli.CommandLine.ParseResult;
 
@@ -36,8 +35,9 @@ public final class ReplayCommand implements Command {
     }
 
     @Override
-    public void describe(CommandSpec spec) {
-        spec.usageMessage()
+    public void describe(Usage usage) {
+        usage.spec()
+                .usageMessage()
                 .description(
                         "Repeats the calls on the tape in FILE, in their order, on a fake kernel, or with --backend on"
                                 + " this machine's kernel. It compares results, errnos, counts of eventfds, ready"
@@ -54,22 +54,19 @@ public final class ReplayCommand implements Command {
                                 + " your rights: use it only for tapes that you trust.",
                         "",
                         "FILE is from 'kvmirq selftest --record', 'kvmirq tape -o', or io.kvmirq.recording.Recorder.");
-        spec.addOption(KernelChoice.backendOption(backends)
+        usage.add(KernelChoice.backendOption(backends)
                 .defaultValue(Backends.FAKE)
                 .description("Binding to the kernel: " + String.join(", ", backends.names())
-                        + " (default ${DEFAULT-VALUE}).")
-                .build());
-        spec.addOption(KernelChoice.profileOption()
+                        + " (default ${DEFAULT-VALUE})."));
+        usage.add(KernelChoice.profileOption()
                 .description("Kernel that the fake imitates: " + Profile.expected() + " (default: -D"
-                        + FakeProvider.PROFILE + ", then the kernel of the tape, or the next older one).")
-                .build());
-        spec.addPositional(PositionalParamSpec.builder()
+                        + FakeProvider.PROFILE + ", then the kernel of the tape, or the next older one)."));
+        usage.add(PositionalParamSpec.builder()
                 .paramLabel("FILE")
                 .type(Path.class)
                 .required(true)
                 .arity("1")
-                .description("The tape.")
-                .build());
+                .description("The tape."));
     }
 
     @Override

@@ -13,7 +13,6 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import picocli.CommandLine;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.Model.PositionalParamSpec;
 import picocli.CommandLine.ParameterException;
@@ -32,8 +31,9 @@ public final class TapeCommand implements Command {
     }
 
     @Override
-    public void describe(CommandSpec spec) {
-        spec.usageMessage()
+    public void describe(Usage usage) {
+        usage.spec()
+                .usageMessage()
                 .description(
                         "Runs CMD and prints its calls as they are made, one line each, mixed with the output of CMD."
                                 + " A descriptor is shown as the file it is open on, such as vm#1 or eventfd#3. The exit"
@@ -49,24 +49,21 @@ public final class TapeCommand implements Command {
                                 + " without /proc. A seccomp allow-list may kill CMD for a system call of the recorder. A"
                                 + " signal handler of CMD needs 8 KB of stack. When a full disk or a limit on file sizes"
                                 + " cuts the line of one of several processes, the lines after it cannot be read.");
-        spec.parser().stopAtPositional(true);
-        spec.addOption(OptionSpec.builder("-o", "--output")
+        usage.spec().parser().stopAtPositional(true);
+        usage.add(OptionSpec.builder("-o", "--output")
                 .paramLabel("FILE")
                 .type(Path.class)
                 .description("Write the tape to FILE as lines of JSON and print nothing. An earlier file of yours is"
                         + " replaced by one for you alone. --show and kvmirq replay read FILE. Processes that CMD"
-                        + " leaves running are recorded too: the command ends when they end, or at Ctrl-C.")
-                .build());
-        spec.addOption(Command.option("--show", "FILE", Path.class)
-                .description("Print the tape in FILE and run nothing. Exit code 1 when FILE is not a complete tape.")
-                .build());
-        spec.addPositional(PositionalParamSpec.builder()
+                        + " leaves running are recorded too: the command ends when they end, or at Ctrl-C."));
+        usage.add(Command.option("--show", "FILE", Path.class)
+                .description("Print the tape in FILE and run nothing. Exit code 1 when FILE is not a complete tape."));
+        usage.add(PositionalParamSpec.builder()
                 .paramLabel("CMD")
                 .type(List.class)
                 .auxiliaryTypes(String.class)
                 .arity("0..*")
-                .description("The program to run and its arguments. Write -- before it.")
-                .build());
+                .description("The program to run and its arguments. Write -- before it."));
     }
 
     @Override

@@ -124,7 +124,6 @@ public final class Replay implements Closeable {
         return TapeReader.of(new BufferedInputStream(Files.newInputStream(tape), 1 << 16));
     }
 
-    /** @return how many calls */
     private long validate(TapeReader reader) throws IOException {
         ReplayRules rules = new ReplayRules(reader);
         Optional<TapeLine> line = reader.next();

@@ -24,7 +24,6 @@ final class ReplayPassed {
     private final Map<String, Long> counts = new TreeMap<>();
     private long all;
 
-    /** How many. */
     long all() {
         return all;
     }
@@ -41,7 +40,6 @@ final class ReplayPassed {
                 Long::sum);
     }
 
-    /** A sentence, if there were any. */
     Optional<String> remark() {
         return counts.isEmpty()
                 ? Optional.empty()

@@ -29,7 +29,6 @@ final class ReplayRules {
     private int descriptors;
     private boolean begun;
 
-    /** @param reader whose lines are asked about */
     ReplayRules(TapeReader reader) {
         this.reader = reader;
     }

@@ -35,7 +35,7 @@ final class ReplayedCalls {
     /** Whole names: what only begins so may lead anywhere. */
     private static final Pattern DEVICES =
             Pattern.compile("/dev/kvm|/dev/iommu|/dev/vfio/(vfio|[0-9]{1,10}|devices/vfio[0-9]{1,10})");
-    /** The protection of a guest's memory. */
+
     private static final int PROTECTION = Uapi.PROT_READ | Uapi.PROT_WRITE;
 
     private static final int MAP_FLAGS = Uapi.MAP_SHARED | Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS;

@@ -28,7 +28,6 @@ final class ReplayedFiles {
     private static final int MOST_MAPPINGS = 4096;
     private static final long PAGE = 4096;
 
-    /** Memory that a call mapped. */
     record Mapping(long address, long length, ByteBuffer bytes, String on) {
         boolean anonymous() {
             return on.isEmpty();
@@ -160,7 +159,6 @@ final class ReplayedFiles {
         return mapping.address + offset;
     }
 
-    /** The memory that a vCPU shares with its VMM. */
     Optional<ByteBuffer> run(String vcpu) {
         return Optional.ofNullable(runs.get(vcpu));
     }

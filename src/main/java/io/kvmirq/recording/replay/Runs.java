@@ -44,7 +44,6 @@ final class Runs {
         }
     }
 
-    /** @throws TimeoutException when it does not end */
     int end(String vcpu) throws TimeoutException {
         CompletableFuture<Integer> end = running.remove(vcpu);
         if (end == null) {

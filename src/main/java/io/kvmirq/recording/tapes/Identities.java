@@ -23,7 +23,6 @@ final class Identities {
     private final Map<FileKind, Integer> last = new EnumMap<>(FileKind.class);
     private int descriptors;
 
-    /** A call made this descriptor. */
     String created(int pid, int fd, FileKind type) {
         Identity identity = new Identity(type, last.merge(type, 1, Integer::sum));
         put(pid, fd, identity);
@@ -71,7 +70,6 @@ final class Identities {
         }
     }
 
-    /** How many descriptors are open, of all processes. */
     int descriptors() {
         return descriptors;
     }

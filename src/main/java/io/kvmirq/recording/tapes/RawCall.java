@@ -40,7 +40,6 @@ record RawCall(
         return new Naming(raw, files).call(number);
     }
 
-    /** The naming of one call. */
     private static final class Naming implements Masking.Holder {
         private static final ByteBuffer NONE = ByteBuffer.allocate(0);
 
@@ -113,7 +112,6 @@ record RawCall(
             made = files.of(raw.pid, raw.fd);
         }
 
-        /** Masks copies of the bytes. */
         private void masked(Function<Masking, String> call) {
             in = in.map(Naming::copy);
             out = out.map(Naming::copy);

@@ -19,17 +19,11 @@ import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /** The structure an ioctl points to, in words, each with a space before it. */
-final class StructText {
+record StructText(int routeLimit) {
     private static final int MAX_RAW = 32;
     private static final Field CHIP = field("kvm_irqchip", Uapi.KvmIrqchip.CHIP_ID);
     private static final Map<Integer, String> MESSAGE_FLAGS =
             field("kvm_msi", Uapi.KvmMsi.FLAGS).names();
-
-    private final int routeLimit;
-
-    StructText(int routeLimit) {
-        this.routeLimit = routeLimit;
-    }
 
     private static Field field(String tag, int offset) {
         return UapiTable.struct(tag).fields().stream()
