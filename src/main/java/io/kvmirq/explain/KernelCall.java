@@ -2,6 +2,7 @@
 package io.kvmirq.explain;
 
 import java.util.Arrays;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
@@ -117,19 +118,9 @@ public enum KernelCall {
     VFIO_IOEVENTFD("vfio ioeventfd", "VFIO_DEVICE_IOEVENTFD");
 
     /** Attributes that are calls of their own here. */
-    private static final List<KernelCall> ATTRIBUTES = List.of(
-            VGIC_ADDRESS,
-            VGIC_REGION,
-            VGIC_INTERRUPTS,
-            VGIC_CONTROL,
-            VGIC_REGISTER,
-            VGIC_SYSTEM_REGISTER,
-            ITS_ADDRESS,
-            ITS_CONTROL,
-            ITS_REGISTER,
-            ITS_IIDR,
-            ITS_CREADR,
-            KVM_VFIO_FORWARD);
+    private static final List<KernelCall> ATTRIBUTES = Stream.concat(
+                    EnumSet.range(VGIC_ADDRESS, ITS_CREADR).stream(), Stream.of(KVM_VFIO_FORWARD))
+            .toList();
 
     private final String label;
     private final @Nullable KernelCall kind;

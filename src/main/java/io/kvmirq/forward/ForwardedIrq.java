@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.forward;
 
-import io.kvmirq.EventFdId;
 import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.arch.intx.DirectEoiDecision;
@@ -12,12 +11,10 @@ import io.kvmirq.mirror.DeliveryPath;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.mirror.PredictedIrq;
-import io.kvmirq.mirror.Producer;
 import io.kvmirq.vfio.Armed;
 import io.kvmirq.vfio.ArmedIrq;
 import io.kvmirq.vfio.ArmedVectors;
 import io.kvmirq.vfio.DeviceIrq;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
@@ -153,69 +150,12 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         tellDelivery();
     }
 
-    /** Tells the mirror the delivery, and whether the irqfd is assigned. */
     final void tellDelivery() {
-        List<Event> events = new ArrayList<>();
-        events.add(new Event.DeliveryChanged(event().id(), state.delivery()));
-        gsi().ifPresent(gsi ->
-                events.add(state.delivery() == DeliveryPath.KERNEL ? irqfdIsThere(gsi) : irqfdIsGone(gsi)));
-        tell(events);
-    }
-
-    private Event irqfdIsThere(Gsi gsi) {
-        return new Event.ConsumerAdded(event().id(), gsi, notified());
-    }
-
-    private Event irqfdIsGone(Gsi gsi) {
-        return new Event.ConsumerRemoved(event().id(), gsi);
+        tell(ForwardedEvents.delivery(this, state.delivery()));
     }
 
     final void tellIrqfdIsGone() {
-        gsi().ifPresent(gsi -> tell(List.of(irqfdIsGone(gsi))));
-    }
-
-    /** The eventfd that the guest's EOI signals. */
-    Optional<EventFdId> notified() {
-        return Optional.empty();
-    }
-
-    /** The events that tell a mirror of the route that this has. */
-    List<Event> routed() {
-        return List.of();
-    }
-
-    /** The events that tell a mirror of this when it begins. */
-    List<Event> begun() {
-        List<Event> events = new ArrayList<>(routed());
-        if (irqfd != null) {
-            gsi().ifPresent(gsi -> events.add(irqfdIsThere(gsi)));
-        }
-        events.add(new Event.ProducerAdded(event().id(), producer()));
-        if (isRelayed()) {
-            events.add(new Event.DeliveryChanged(event().id(), state.delivery()));
-        }
-        return events;
-    }
-
-    /** The events that tell a mirror of its end. */
-    List<Event> ended() {
-        List<Event> events = new ArrayList<>();
-        events.add(new Event.ProducerRemoved(event().id(), producer()));
-        gsi().ifPresent(gsi -> events.add(irqfdIsGone(gsi)));
-        return events;
-    }
-
-    final Producer producer() {
-        DeviceIrq irq = irq();
-        Producer.Kind kind =
-                switch (irq.info().kind()) {
-                    case INTX -> Producer.Kind.INTX;
-                    case MSI -> Producer.Kind.MSI;
-                    case MSIX -> Producer.Kind.MSI_X;
-                    case PLATFORM -> Producer.Kind.PLATFORM;
-                    case ERROR, REQUEST -> throw new IllegalArgumentException(irq + " is of the host, not of a guest");
-                };
-        return new Producer(irq.device().name(), kind, irq.number());
+        gsi().ifPresent(gsi -> tell(List.of(ForwardedEvents.irqfdIsGone(this, gsi))));
     }
 
     // Masks
@@ -379,7 +319,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
             throw masked ? e : Objects.requireNonNull(resumed(e));
         }
         relay.close();
-        tell(routed());
+        tell(ForwardedEvents.routed(this));
         become(masked ? Phase.MASKED : Phase.OPEN, null);
         moved();
     }

@@ -2,7 +2,6 @@
 package io.kvmirq.forward;
 
 import io.kvmirq.Errno;
-import io.kvmirq.EventFdId;
 import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
@@ -15,7 +14,6 @@ import io.kvmirq.mirror.Event;
 import io.kvmirq.vfio.Armed;
 import io.kvmirq.vfio.ArmedLine;
 import io.kvmirq.vfio.LineIrq;
-import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 
@@ -100,7 +98,7 @@ final class ForwardedLine extends ForwardedIrq {
     }
 
     /** The eventfd by which the guest's EOI unmasks the line. */
-    private Optional<EventFd> resample() {
+    Optional<EventFd> resample() {
         return direct.isPresent() ? Optional.empty() : resample;
     }
 
@@ -233,20 +231,6 @@ final class ForwardedLine extends ForwardedIrq {
         forwarding().mirror().apply(new Event.LineUnforwarded(event.id()));
         tellDelivery();
         moved();
-    }
-
-    // The mirror
-
-    @Override
-    Optional<EventFdId> notified() {
-        return resample().map(EventFd::id);
-    }
-
-    @Override
-    List<Event> begun() {
-        List<Event> events = super.begun();
-        direct.ifPresent(with -> events.add(new Event.LineForwarded(event.id())));
-        return events;
     }
 
     // The end

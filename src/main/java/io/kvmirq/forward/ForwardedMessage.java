@@ -12,7 +12,6 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.MessageIrq;
-import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
@@ -42,6 +41,10 @@ final class ForwardedMessage extends ForwardedIrq {
         this.number = irq.number();
         this.message = message;
         this.callers = isRouted ? message : null;
+    }
+
+    MsiMessage message() {
+        return message;
     }
 
     private Vm vm() {
@@ -142,21 +145,6 @@ final class ForwardedMessage extends ForwardedIrq {
     public void endOfInterrupt() {
         throw new UnsupportedOperationException(
                 irq() + " is a message: it has no line that its end of interrupt lowers");
-    }
-
-    // The mirror
-
-    @Override
-    List<Event> routed() {
-        return gsi().map(gsi -> List.<Event>of(Event.RoutesCommitted.of(new Route.Msi(gsi, message))))
-                .orElse(List.of());
-    }
-
-    @Override
-    List<Event> ended() {
-        List<Event> events = super.ended();
-        ownRoute().map(Event.RoutesCommitted::without).ifPresent(events::add);
-        return events;
     }
 
     // The end

@@ -284,7 +284,9 @@ public final class Forwarding implements AutoCloseable {
                 wired.set(irq.number(), batch.wired.isPresent());
             }
             forwarded.forEach(irqs::add);
-            mirror.apply(forwarded.stream().flatMap(irq -> irq.begun().stream()).toList());
+            mirror.apply(forwarded.stream()
+                    .flatMap(irq -> ForwardedEvents.begun(irq).stream())
+                    .toList());
             undo.keep();
             return List.copyOf(forwarded);
         }
@@ -347,7 +349,7 @@ public final class Forwarding implements AutoCloseable {
         }
         ForwardedIrq line = new ForwardedLine(this, checks, irq, gsi, takesOver, direct);
         irqs.add(line);
-        mirror.apply(line.begun());
+        mirror.apply(ForwardedEvents.begun(line));
         return line;
     }
 
@@ -402,7 +404,9 @@ public final class Forwarding implements AutoCloseable {
         messages.forEach(ForwardedMessage::restoreRoute);
         guest.unroute(messages.stream().flatMap(one -> one.ownRoute().stream()).toList());
         messages.forEach(one -> wired.clear(one.irq().number()));
-        mirror.apply(ended.stream().flatMap(irq -> irq.ended().stream()).toList());
+        mirror.apply(ended.stream()
+                .flatMap(irq -> ForwardedEvents.ended(irq).stream())
+                .toList());
     }
 
     /**

@@ -35,6 +35,11 @@ public final class Irqfd implements AutoCloseable {
 
     /** @param undo empty before and after, and undoes the steps of one that fails */
     private Irqfd(Undo undo, Vm vm, EventFd event, @Nullable EventFd resample, Gsi gsi, boolean masked) {
+        if (event == resample) {
+            throw new IllegalArgumentException(
+                    event + " cannot be both the interrupt and its resample notification: each"
+                            + " EOI would raise the next interrupt for ever; use two eventfds");
+        }
         this.vm = vm;
         this.event = event;
         this.resample = resample;
@@ -61,14 +66,10 @@ public final class Irqfd implements AutoCloseable {
         return vm.calls().irqfds();
     }
 
-    private static Irqfd make(Vm vm, EventFd event, @Nullable EventFd resample, Gsi gsi, boolean masked) {
+    static Irqfd make(Vm vm, EventFd event, @Nullable EventFd resample, Gsi gsi, boolean masked) {
         try (Undo undo = new Undo()) {
             return new Irqfd(undo, vm, event, resample, gsi, masked);
         }
-    }
-
-    static Irqfd edge(Vm vm, EventFd event, Gsi gsi) {
-        return make(vm, event, null, gsi, false);
     }
 
     /** All, or none. */
@@ -88,11 +89,6 @@ public final class Irqfd implements AutoCloseable {
         return List.copyOf(made);
     }
 
-    static Irqfd level(Vm vm, EventFd event, EventFd resample, Gsi gsi) {
-        requireApart(event, resample);
-        return make(vm, event, resample, gsi, false);
-    }
-
     /**
      * An irqfd that is masked from its beginning: KVM does not know of it before {@link #unmask}. What was signalled
      * before stays in the eventfd until then.
@@ -100,16 +96,7 @@ public final class Irqfd implements AutoCloseable {
      * @param resample for a level interrupt, as {@link Vm#assignLevelIrqfd}
      */
     public static Irqfd masked(Vm vm, EventFd event, Optional<EventFd> resample, Gsi gsi) {
-        resample.ifPresent(notified -> requireApart(event, notified));
         return make(vm, event, resample.orElse(null), gsi, true);
-    }
-
-    private static void requireApart(EventFd event, EventFd resample) {
-        if (event == resample) {
-            throw new IllegalArgumentException(
-                    event + " cannot be both the interrupt and its resample notification: each"
-                            + " EOI would raise the next interrupt for ever; use two eventfds");
-        }
     }
 
     /** The eventfd that raises the interrupt. */

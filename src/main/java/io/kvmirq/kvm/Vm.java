@@ -257,7 +257,7 @@ public final class Vm implements AutoCloseable {
      *     EBUSY when {@code event} feeds a GSI already, since 6.17 also one of another VM
      */
     public Irqfd assignIrqfd(EventFd event, Gsi gsi) {
-        return Irqfd.edge(this, event, gsi);
+        return Irqfd.make(this, event, null, gsi, false);
     }
 
     /**
@@ -276,7 +276,7 @@ public final class Vm implements AutoCloseable {
      * @throws IllegalArgumentException if both are one eventfd, which would raise itself for ever
      */
     public Irqfd assignLevelIrqfd(EventFd event, EventFd resample, Gsi gsi) {
-        return Irqfd.level(this, event, resample, gsi);
+        return Irqfd.make(this, event, resample, gsi, false);
     }
 
     /**

@@ -54,10 +54,7 @@ public final class VfioGroup extends VfioFile {
     public static VfioGroup open(Kernel kernel, DeviceName name) {
         VfioCalls calls = new VfioCalls(kernel);
         HostDevice device = calls.device(name);
-        return open(calls, device.group(), device);
-    }
-
-    private static VfioGroup open(VfioCalls calls, int number, HostDevice device) {
+        int number = device.group();
         return new VfioGroup(
                 calls,
                 calls.open(KernelCall.VFIO_GROUP, "vfio group " + number, "/dev/vfio/" + number, Optional.of(device)),

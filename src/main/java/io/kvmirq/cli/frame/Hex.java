@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.frame;
 
+import java.util.HexFormat;
+
 /** Parses and prints unsigned hex numbers, and prints input of users safely. */
 public final class Hex {
     private static final int BITS_OF_A_DIGIT = 4;
@@ -18,26 +20,15 @@ public final class Hex {
     public static long parse(String text, String what, int bits) {
         int start = text.startsWith("0x") || text.startsWith("0X") ? 2 : 0;
         int digits = text.length() - start;
-        long value = 0;
         boolean good = digits > 0 && digits <= bits / BITS_OF_A_DIGIT;
         for (int i = start; good && i < text.length(); i++) {
-            int digit = digit(text.charAt(i));
-            good = digit >= 0;
-            value = value << BITS_OF_A_DIGIT | digit & 0xf;
+            good = HexFormat.isHexDigit(text.charAt(i));
         }
         if (!good) {
             throw new IllegalArgumentException(what + " is " + quoted(text) + ": expected 1 to "
                     + bits / BITS_OF_A_DIGIT + " hex digits, with or without 0x");
         }
-        return value;
-    }
-
-    private static int digit(char c) {
-        if (c >= '0' && c <= '9') {
-            return c - '0';
-        }
-        char lower = (char) (c | 0x20);
-        return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+        return Long.parseUnsignedLong(text, start, text.length(), 16);
     }
 
     /** 0x and the digits, without leading zeros. */
@@ -47,8 +38,7 @@ public final class Hex {
 
     /** 0x and the digits, with leading zeros for a number of {@code bits}. */
     public static String padded(long value, int bits) {
-        String digits = Long.toHexString(value);
-        return "0x" + "0".repeat(bits / BITS_OF_A_DIGIT - digits.length()) + digits;
+        return "0x" + HexFormat.of().toHexDigits(value, bits / BITS_OF_A_DIGIT);
     }
 
     /** {@link #printable} text in quotes. */

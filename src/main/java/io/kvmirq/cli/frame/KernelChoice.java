@@ -5,7 +5,6 @@ import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.fake.Profile;
 import java.util.List;
 import java.util.Optional;
-import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.TypeConversionException;
 
@@ -15,23 +14,25 @@ public final class KernelChoice {
 
     public static OptionSpec.Builder backendOption(Backends backends) {
         return Command.option("--backend", "BACKEND", String.class)
-                .converters(backend(backends))
+                .converters(text -> {
+                    if (backends.names().contains(text)) {
+                        return text;
+                    }
+                    throw new TypeConversionException(notOneOf(text, backends.names()));
+                })
                 .completionCandidates(backends.names());
     }
 
     public static OptionSpec.Builder profileOption() {
         return Command.option("--profile", "PROFILE", String.class)
-                .converters(profile())
+                .converters(text -> {
+                    try {
+                        return Profile.of(text).label();
+                    } catch (IllegalArgumentException e) {
+                        throw new TypeConversionException(e.getMessage());
+                    }
+                })
                 .completionCandidates(Profile.names());
-    }
-
-    private static ITypeConverter<String> backend(Backends backends) {
-        return text -> {
-            if (backends.names().contains(text)) {
-                return text;
-            }
-            throw new TypeConversionException(notOneOf(text, backends.names()));
-        };
     }
 
     /** A value of an option that is not one of those that are known. */
@@ -45,15 +46,5 @@ public final class KernelChoice {
                 ? Optional.empty()
                 : Optional.of("-D" + Backends.PROPERTY + " or $" + Backends.ENVIRONMENT + ": "
                         + notOneOf(backend, backends.names()));
-    }
-
-    private static ITypeConverter<String> profile() {
-        return text -> {
-            try {
-                return Profile.of(text).label();
-            } catch (IllegalArgumentException e) {
-                throw new TypeConversionException(e.getMessage());
-            }
-        };
     }
 }

@@ -70,12 +70,8 @@ public final class ErrnoCommand implements Command {
 
     private static List<String> typedCalls() {
         return Arrays.stream(KernelCall.values())
-                .map(call -> typed(call.label()))
+                .map(call -> call.label().replace(' ', '-'))
                 .toList();
-    }
-
-    private static String typed(String label) {
-        return label.replace(' ', '-');
     }
 
     private record Question(KernelCall call, int errno, Set<Fact> known) {

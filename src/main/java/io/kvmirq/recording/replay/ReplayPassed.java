@@ -61,7 +61,7 @@ final class ReplayPassed {
         if (Arguments.isKvm(call.request())
                 && call.request() != Uapi.KVM_SET_GSI_ROUTING
                 && succeeded(call)
-                && lacksElements(call)) {
+                && lacksElements(call, request)) {
             return true;
         }
         if (request.leadsOn()) {
@@ -86,16 +86,10 @@ final class ReplayPassed {
         return asked && !recorded && succeeded(call);
     }
 
-    private static boolean lacksElements(TapeLine.Call call) {
-        int length = call.in().map(ByteBuffer::limit).orElse(0);
-        int head = Arguments.headLength(call.request(), Arguments.of(call.request(), call.on()));
-        return head > 0
-                && length == head
-                && Arguments.length(
-                                call.request(),
-                                Arguments.of(call.request(), call.on()),
-                                call.in().orElseThrow())
-                        > length;
+    private static boolean lacksElements(TapeLine.Call call, Request request) {
+        ByteBuffer in = call.in().orElseThrow();
+        int head = Arguments.headLength(call.request(), request);
+        return head > 0 && in.limit() == head && Arguments.length(call.request(), request, in) > head;
     }
 
     /** Whether a kernel without a model of it can be spared it. */

@@ -7,12 +7,14 @@ import io.kvmirq.uapi.Arguments;
 import io.kvmirq.uapi.Names;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable.FileKind;
+import io.kvmirq.uapi.UapiTable.Request;
 import java.nio.ByteBuffer;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The rules that a whole tape must obey before a call of it is replayed. It may come from an untrusted source. Each
@@ -59,16 +61,13 @@ final class ReplayRules {
     }
 
     private void requireWhole(TapeLine.Call call) {
-        if (call.in().isEmpty()
-                || call.cut()
-                || Arguments.isValue(call.request(), Arguments.of(call.request(), call.on()))) {
+        @Nullable Request known = Arguments.of(call.request(), call.on());
+        if (call.in().isEmpty() || call.cut() || Arguments.isValue(call.request(), known)) {
             return;
         }
         ByteBuffer in = call.in().get();
-        int head = Arguments.headLength(call.request(), Arguments.of(call.request(), call.on()));
-        long wanted = in.limit() < head
-                ? head
-                : Arguments.length(call.request(), Arguments.of(call.request(), call.on()), in);
+        int head = Arguments.headLength(call.request(), known);
+        long wanted = in.limit() < head ? head : Arguments.length(call.request(), known, in);
         // libkvmirqtape.so records elements of routing tables only.
         boolean headAlone = head > 0 && in.limit() == head && call.request() != Uapi.KVM_SET_GSI_ROUTING;
         if (in.limit() != wanted && !headAlone || wanted > Arguments.MOST) {

@@ -8,6 +8,7 @@ import io.kvmirq.uapi.UapiTable.FileKind;
 import java.nio.ByteBuffer;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.Deque;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -166,20 +167,12 @@ final class ReplayedFiles {
     /** The names of what is open, those with several descriptors with how many. */
     List<String> names() {
         List<String> names = new ArrayList<>();
-        Map<String, Deque<Integer>> sorted = new TreeMap<>(ReplayedFiles::inOrder);
+        Map<String, Deque<Integer>> sorted =
+                new TreeMap<>(Comparator.comparing((String name) -> name.substring(0, name.indexOf('#')))
+                        .thenComparingInt(name -> Integer.parseInt(name.substring(name.indexOf('#') + 1))));
         sorted.putAll(open);
         sorted.forEach((name, numbers) -> names.add(numbers.size() == 1 ? name : name + " x" + numbers.size()));
         return names;
-    }
-
-    private static int inOrder(String one, String other) {
-        int ones = one.indexOf('#');
-        int others = other.indexOf('#');
-        int byKind = one.substring(0, ones).compareTo(other.substring(0, others));
-        return byKind != 0
-                ? byKind
-                : Integer.compare(
-                        Integer.parseInt(one.substring(ones + 1)), Integer.parseInt(other.substring(others + 1)));
     }
 
     /** @param running whether a guest still runs, with its memory */
