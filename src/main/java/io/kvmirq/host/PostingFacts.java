@@ -120,7 +120,9 @@ final class PostingFacts {
         boolean cx16 = field(processor, "flags").stream()
                 .flatMap(SPACES::splitAsStream)
                 .anyMatch("cx16"::equals);
-        return cx16 ? units("dmar", "intel-iommu/cap", PostingFacts::posts) : Optional.of(false);
+        return cx16
+                ? units("dmar", "intel-iommu/cap", text -> hex(text).map(UnitCapabilities.POSTING::isSet))
+                : Optional.of(false);
     }
 
     private Optional<Boolean> units(String prefix, String file, Function<String, Optional<Boolean>> has) {
@@ -140,10 +142,6 @@ final class PostingFacts {
         return answers.contains(false)
                 ? Optional.of(false)
                 : answers.size() == names.size() ? Optional.of(true) : Optional.empty();
-    }
-
-    private static Optional<Boolean> posts(String capabilities) {
-        return hex(capabilities).map(UnitCapabilities.POSTING::isSet);
     }
 
     private static Optional<Long> hex(String text) {

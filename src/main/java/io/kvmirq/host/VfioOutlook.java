@@ -127,8 +127,9 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
     private static List<Irqs> irqs(HostFacts host, PciDevice device) {
         PciCapabilities config = device.config();
         OptionalInt msix = ifComplete(config, config::msixVectors);
+        // Since 6.5, and on x86 only: the ITS of Linux 6.12 still allocates all vectors at once.
         // pci_msix_can_alloc_dyn() says no without the capability.
-        boolean grows = growsMsix(host) && msix.orElse(1) != 0;
+        boolean grows = host.isSince(6, 5).orElse(false) && !isArm(host) && msix.orElse(1) != 0;
         return List.of(
                 new Irqs(Kind.INTX, intx(host, device), EnumSet.of(Flag.EVENTFD, Flag.MASKABLE, Flag.AUTOMASKED)),
                 fixed(Kind.MSI, ifComplete(config, config::msiVectors)),
@@ -171,11 +172,6 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
                         || id == 0x1581
                         || id >= 0x1583 && id <= 0x158b
                         || id >= 0x37d0 && id <= 0x37d2);
-    }
-
-    /** Since 6.5, and on x86 only: the ITS of Linux 6.12 still allocates all vectors at once. */
-    private static boolean growsMsix(HostFacts host) {
-        return host.isSince(6, 5).orElse(false) && !isArm(host);
     }
 
     private static boolean isArm(HostFacts host) {

@@ -62,15 +62,12 @@ public final class Preload {
             return Optional.empty();
         }
         return Optional.of(hex(struct.size())
-                + count.map(field -> "+" + hex(field.element()) + at("@", field.offset()))
+                + count.map(field ->
+                                "+" + hex(field.element()) + (field.offset() == 0 ? "" : "@" + hex(field.offset())))
                         .orElse("")
                 + pointee.map(field -> "," + hex(field.offset()) + "*"
                                 + hex(field.target().bytes()))
                         .orElse(""));
-    }
-
-    private static String at(String mark, int offset) {
-        return offset == 0 ? "" : mark + hex(offset);
     }
 
     private static String hex(int number) {

@@ -195,14 +195,13 @@ public final class ForwardSelftest {
                 forward(round, target, irq -> note(irq, target.name(irq.irq().number()), arrivals(irq, target)));
             } else {
                 List<Long> seen = new ArrayList<>();
-                forward(round, target, irq -> seen.add(isHopeless(seen) ? 0 : arrivals(irq, target)));
+                forward(round, target, irq -> {
+                    boolean hopeless = Collections.frequency(seen, 0L) >= MOST_LOST;
+                    seen.add(hopeless ? 0 : arrivals(irq, target));
+                });
                 forward(round, target, irq -> note(irq, target.name(irq.irq().number()), seen.remove(0)));
             }
         }
-    }
-
-    private static boolean isHopeless(List<Long> seen) {
-        return Collections.frequency(seen, 0L) >= MOST_LOST;
     }
 
     private long arrivals(ForwardedIrq irq, ForwardTarget target) {

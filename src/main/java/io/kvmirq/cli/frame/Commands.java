@@ -137,7 +137,14 @@ public record Commands(List<Command> commands) {
             }
             root.addSubcommand(command.name(), spec);
         }
-        root.addSubcommand(HELP, helpCommand());
+        CommandSpec help = CommandSpec.create().name(HELP);
+        help.usageMessage().description("Print the help of a command.");
+        help.addOption(help());
+        help.addPositional(Command.parameter("0", "0..1", "COMMAND")
+                .completionCandidates(commands.stream().map(Command::name).toList())
+                .description("The command. Without it, the help of kvmirq is printed.")
+                .build());
+        root.addSubcommand(HELP, help);
         CommandSpec completion = CommandSpec.create().name(COMPLETION);
         completion.usageMessage().description("Print a completion script for bash and zsh.");
         completion.addOption(help());
@@ -147,17 +154,6 @@ public record Commands(List<Command> commands) {
         files.addPositional(Command.parameter("0", "1", "DIRECTORY").build());
         root.addSubcommand(FILES, files);
         return root;
-    }
-
-    private CommandSpec helpCommand() {
-        CommandSpec spec = CommandSpec.create().name(HELP);
-        spec.usageMessage().description("Print the help of a command.");
-        spec.addOption(help());
-        spec.addPositional(Command.parameter("0", "0..1", "COMMAND")
-                .completionCandidates(commands.stream().map(Command::name).toList())
-                .description("The command. Without it, the help of kvmirq is printed.")
-                .build());
-        return spec;
     }
 
     private static OptionSpec help() {

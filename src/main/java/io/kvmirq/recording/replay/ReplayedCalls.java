@@ -86,7 +86,10 @@ final class ReplayedCalls {
             case "epoll_ctl" -> epollControl(call);
             case "epoll_wait" -> epollWait(call);
             case "close" -> close(call.on());
-            case "fcntl" -> libc.fcntl(files.subject(call.on()), command(call), (int) call.value());
+            case "fcntl" -> {
+                long command = call.request() == 0 ? Uapi.F_DUPFD_CLOEXEC : call.request();
+                yield libc.fcntl(files.subject(call.on()), (int) command, (int) call.value());
+            }
             case "dup", "dup2", "dup3" -> duplicate(call);
             case "read" -> read(call);
             case "write" -> write(call);
@@ -105,10 +108,6 @@ final class ReplayedCalls {
                 .filter(known -> !libc.isReal() || DEVICES.matcher(known).matches())
                 .orElseThrow(() -> new CannotReplayException("a file that is no device of KVM, VFIO or iommufd"));
         return libc.open(Buffers.cString(path), (int) call.flags() & OPEN_FLAGS);
-    }
-
-    private static int command(TapeLine.Call call) {
-        return (int) (call.request() == 0 ? Uapi.F_DUPFD_CLOEXEC : call.request());
     }
 
     private long duplicate(TapeLine.Call call) {
