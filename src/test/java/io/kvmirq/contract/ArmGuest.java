@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
@@ -86,9 +87,7 @@ final class ArmGuest {
     ArmGuest(World world, int vm, String code) {
         libc = world.kernel().libc();
         long memory = world.map(World.PAGE, -1);
-        ByteBuffer region = Buffers.allocate(Uapi.KvmUserspaceMemoryRegion.SIZE)
-                .putLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE, World.PAGE)
-                .putLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR, memory);
+        ByteBuffer region = Structs.of("kvm_userspace_memory_region", 0, 0, 0, World.PAGE, memory);
         assertOk(libc.ioctl(vm, Uapi.KVM_SET_USER_MEMORY_REGION, region));
         libc.view(memory, World.PAGE).put(0, HexFormat.of().parseHex(code));
         vcpu = world.vcpu(vm, 0);

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.Test;
@@ -174,9 +175,8 @@ class ChipContract extends KernelSuite {
         assertOk(world.setMsiRoutes(vm, new MsiRoute(30, 1L << 32 | MSI_ADDRESS, VECTOR, 0)));
         assertThat(world.status(vm, 30, 1)).isEqualTo(1);
         world.forget(vcpu);
-        ByteBuffer capability = Buffers.allocate(Uapi.KvmEnableCap.SIZE)
-                .putInt(Uapi.KvmEnableCap.CAP, Uapi.KVM_CAP_X2APIC_API)
-                .putLong(Uapi.KvmEnableCap.ARGS, Uapi.KVM_X2APIC_API_USE_32BIT_IDS);
+        ByteBuffer capability =
+                Structs.of("kvm_enable_cap", Uapi.KVM_CAP_X2APIC_API, 0, Uapi.KVM_X2APIC_API_USE_32BIT_IDS);
         assertOk(libc.ioctl(vm, Uapi.KVM_ENABLE_CAP, capability));
         assertThat(world.status(vm, 30, 1)).isEqualTo(-1);
         assertThat(world.requested(vcpu, VECTOR)).isFalse();

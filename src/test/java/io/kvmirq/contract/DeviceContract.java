@@ -5,8 +5,8 @@ import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
-import io.kvmirq.backend.Buffers;
 import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.Test;
@@ -78,10 +78,7 @@ class DeviceContract extends KernelSuite {
     private static final int UNTOUCHED = 0x5a5a5a5a;
 
     private ByteBuffer create(int type, int flags) {
-        return Buffers.allocate(Uapi.KvmCreateDevice.SIZE)
-                .putInt(Uapi.KvmCreateDevice.TYPE, type)
-                .putInt(Uapi.KvmCreateDevice.FD, UNTOUCHED)
-                .putInt(Uapi.KvmCreateDevice.FLAGS, flags);
+        return Structs.of("kvm_create_device", type, UNTOUCHED, flags);
     }
 
     @Test
@@ -138,14 +135,7 @@ class DeviceContract extends KernelSuite {
     private static final long NOWHERE = 8;
 
     private int attribute(int fd, long request, int group, long attribute, long address) {
-        return libc.ioctl(
-                fd,
-                request,
-                Buffers.allocate(Uapi.KvmDeviceAttr.SIZE)
-                        .putInt(Uapi.KvmDeviceAttr.FLAGS, -1)
-                        .putInt(Uapi.KvmDeviceAttr.GROUP, group)
-                        .putLong(Uapi.KvmDeviceAttr.ATTR, attribute)
-                        .putLong(Uapi.KvmDeviceAttr.ADDR, address));
+        return libc.ioctl(fd, request, Structs.of("kvm_device_attr", -1, group, attribute, address));
     }
 
     @Test

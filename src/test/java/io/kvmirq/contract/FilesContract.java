@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.Test;
@@ -18,10 +19,7 @@ class FilesContract extends KernelSuite {
 
     private int attribute(int fd, long request, int group, long attribute) {
         ByteBuffer value = Buffers.allocate(Long.BYTES);
-        ByteBuffer structure = Buffers.allocate(Uapi.KvmDeviceAttr.SIZE)
-                .putInt(Uapi.KvmDeviceAttr.GROUP, group)
-                .putLong(Uapi.KvmDeviceAttr.ATTR, attribute)
-                .putLong(Uapi.KvmDeviceAttr.ADDR, libc.addressOf(value));
+        ByteBuffer structure = Structs.of("kvm_device_attr", 0, group, attribute, libc.addressOf(value));
         int result = libc.ioctl(fd, request, structure);
         value.clear();
         return result;
@@ -82,20 +80,9 @@ class FilesContract extends KernelSuite {
     @Test
     void filesWithoutPollAreAlwaysReady() {
         int vm = world.bareVm();
-        assertThat(ready(vm)).isEqualTo(1);
-        assertThat(ready(world.vcpu(vm, 0))).isEqualTo(1);
-        assertThat(ready(world.epollFd())).isZero();
-    }
-
-    private int ready(int fd) {
-        ByteBuffer polled = Buffers.allocate(Uapi.Pollfd.SIZE)
-                .putInt(Uapi.Pollfd.FD, fd)
-                .putShort(Uapi.Pollfd.EVENTS, (short) Uapi.POLLIN);
-        ByteBuffer limit = Buffers.allocate(Uapi.Timespec.SIZE);
-        int result = libc.ppoll(libc.addressOf(polled), 1, libc.addressOf(limit));
-        polled.clear();
-        limit.clear();
-        return result;
+        assertThat(world.polled(vm)).isPositive();
+        assertThat(world.polled(world.vcpu(vm, 0))).isPositive();
+        assertThat(world.polled(world.epollFd())).isZero();
     }
 
     @Test

@@ -5,6 +5,7 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kvm.VgicV2;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
@@ -45,12 +46,9 @@ abstract class GicV2Vms extends ArmVms {
     /** A request about an attribute, as the kernel answers it. */
     int attribute(Fd device, long request, int group, long attribute, long value) {
         ByteBuffer memory = Buffers.allocate(Long.BYTES).putLong(0, value);
-        ByteBuffer structure = Buffers.allocate(Uapi.KvmDeviceAttr.SIZE)
-                .putInt(Uapi.KvmDeviceAttr.GROUP, group)
-                .putLong(Uapi.KvmDeviceAttr.ATTR, attribute)
-                .putLong(Uapi.KvmDeviceAttr.ADDR, world.kernel().libc().addressOf(memory));
+        long address = world.kernel().libc().addressOf(memory);
         try {
-            return ioctl(device, request, structure);
+            return ioctl(device, request, Structs.of("kvm_device_attr", 0, group, attribute, address));
         } finally {
             Reference.reachabilityFence(memory);
         }
@@ -70,9 +68,6 @@ abstract class GicV2Vms extends ArmVms {
 
     /** Sets a line, also of a GICv2 that is not initialised. */
     int line(Vm vm, int word, int level) {
-        ByteBuffer line = Buffers.allocate(Uapi.KvmIrqLevel.SIZE)
-                .putInt(Uapi.KvmIrqLevel.IRQ, word)
-                .putInt(Uapi.KvmIrqLevel.LEVEL, level);
-        return ioctl(vm.fd(), Uapi.KVM_IRQ_LINE, line);
+        return ioctl(vm.fd(), Uapi.KVM_IRQ_LINE, Structs.of("kvm_irq_level", word, level));
     }
 }

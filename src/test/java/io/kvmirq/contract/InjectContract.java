@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.Test;
@@ -149,9 +150,7 @@ class InjectContract extends KernelSuite {
     @Test
     void plainLineNeverWritesBack() {
         int vm = world.fullVm();
-        ByteBuffer line = Buffers.allocate(Uapi.KvmIrqLevel.SIZE)
-                .putInt(Uapi.KvmIrqLevel.IRQ, 100)
-                .putInt(Uapi.KvmIrqLevel.LEVEL, 1);
+        ByteBuffer line = Structs.of("kvm_irq_level", 100, 1);
         assertOk(libc.ioctl(vm, Uapi.KVM_IRQ_LINE, line));
         assertThat(line.getInt(Uapi.KvmIrqLevel.IRQ)).isEqualTo(100);
         assertOk(libc.ioctl(vm, Uapi.KVM_IRQ_LINE_STATUS, line));

@@ -5,8 +5,8 @@ import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
-import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.BeforeEach;
@@ -108,11 +108,7 @@ class IoEventFdContract extends KernelSuite {
     private static final int FAST = 0x10;
 
     private int raw(int vm, int fd, long address, int length, int flags) {
-        ByteBuffer structure = Buffers.allocate(Uapi.KvmIoeventfd.SIZE)
-                .putLong(Uapi.KvmIoeventfd.ADDR, address)
-                .putInt(Uapi.KvmIoeventfd.LEN, length)
-                .putInt(Uapi.KvmIoeventfd.FD, fd)
-                .putInt(Uapi.KvmIoeventfd.FLAGS, flags);
+        ByteBuffer structure = Structs.of("kvm_ioeventfd", 0, address, length, fd, flags);
         for (int i = Uapi.KvmIoeventfd.FLAGS + Integer.BYTES; i < structure.capacity(); i++) {
             structure.put(i, (byte) 0xa5);
         }

@@ -5,7 +5,7 @@ import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
-import io.kvmirq.backend.Buffers;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -28,12 +28,7 @@ class MemoryContract extends KernelSuite {
         return libc.ioctl(
                 vm,
                 Uapi.KVM_SET_USER_MEMORY_REGION,
-                Buffers.allocate(Uapi.KvmUserspaceMemoryRegion.SIZE)
-                        .putInt(Uapi.KvmUserspaceMemoryRegion.SLOT, slot)
-                        .putInt(Uapi.KvmUserspaceMemoryRegion.FLAGS, flags)
-                        .putLong(Uapi.KvmUserspaceMemoryRegion.GUEST_PHYS_ADDR, guest)
-                        .putLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE, size)
-                        .putLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR, user));
+                Structs.of("kvm_userspace_memory_region", slot, flags, guest, size, user));
     }
 
     @Test
@@ -132,11 +127,7 @@ class MemoryContract extends KernelSuite {
         return libc.ioctl(
                 vm,
                 Uapi.KVM_SET_USER_MEMORY_REGION2,
-                Buffers.allocate(Uapi.KvmUserspaceMemoryRegion2.SIZE)
-                        .putInt(Uapi.KvmUserspaceMemoryRegion.FLAGS, flags)
-                        .putLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE, PAGE)
-                        .putLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR, user)
-                        .putInt(Uapi.KvmUserspaceMemoryRegion2.GUEST_MEMFD, memfd));
+                Structs.of("kvm_userspace_memory_region2", 0, flags, 0, PAGE, user, 0, memfd));
     }
 
     /** Since 6.8; before, the request is unknown. */

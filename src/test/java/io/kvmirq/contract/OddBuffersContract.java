@@ -8,6 +8,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioIrqSet;
@@ -62,11 +63,7 @@ class OddBuffersContract extends KernelSuite {
     void routesAreReadInNativeOrder() {
         int vm = world.fullVm();
         int vcpu = world.vcpuWithLapic(vm);
-        ByteBuffer route = records(1)
-                .putInt(KernelBackend.ROUTE_GSI, GSI)
-                .putInt(KernelBackend.ROUTE_TYPE, KernelBackend.ROUTE_TYPE_MSI)
-                .putInt(KernelBackend.ROUTE_DATA, VECTOR)
-                .putLong(KernelBackend.ROUTE_ADDRESS, MSI_ADDRESS);
+        ByteBuffer route = message(records(1), 0, GSI, MSI_ADDRESS, VECTOR, 0, 0);
         readable(route).forEach((name, odd) -> {
             assertOk(kernel.routesSet(vm, records(0), 0));
             world.forget(vcpu);
@@ -147,13 +144,8 @@ class OddBuffersContract extends KernelSuite {
     @Test
     void headersOfSetIrqsAreWrittenInNativeOrder() {
         int noDevice = world.eventfd();
-        ByteBuffer expected = Buffers.allocate(2 * Long.BYTES + 3 * Integer.BYTES)
-                .putInt(VfioIrqSet.ARGSZ, 28)
-                .putInt(VfioIrqSet.FLAGS, EVENTFDS)
-                .putInt(VfioIrqSet.INDEX, UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX)
-                .putInt(VfioIrqSet.START, 5)
-                .putInt(VfioIrqSet.COUNT, 2)
-                .putInt(VfioIrqSet.DATA, noDevice)
+        ByteBuffer expected = Buffers.allocate(28);
+        Structs.put(expected, 0, "vfio_irq_set", 28, EVENTFDS, UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX, 5, 2, noDevice)
                 .putInt(VfioIrqSet.DATA + Integer.BYTES, -1);
         ByteBuffer data = copy(expected, 0, 0).putLong(0, -1).putLong(8, -1).putInt(16, -1);
         writable(data).forEach((name, odd) -> {

@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.HexFormat;
@@ -50,9 +51,7 @@ final class RealModeGuest {
         world.assumeX86();
         libc = world.kernel().libc();
         long memory = world.map(MEMORY, -1);
-        ByteBuffer region = Buffers.allocate(Uapi.KvmUserspaceMemoryRegion.SIZE)
-                .putLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE, MEMORY)
-                .putLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR, memory);
+        ByteBuffer region = Structs.of("kvm_userspace_memory_region", 0, 0, 0, MEMORY, memory);
         assertOk(libc.ioctl(vm, Uapi.KVM_SET_USER_MEMORY_REGION, region));
         ByteBuffer guest = libc.view(memory, MEMORY);
         guest.put(START, HexFormat.of().parseHex(code));

@@ -5,9 +5,7 @@ import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
-import io.kvmirq.backend.Buffers;
 import io.kvmirq.uapi.Uapi;
-import java.nio.ByteBuffer;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
@@ -379,9 +377,9 @@ class ResampleContract extends KernelSuite {
         guest.answer();
         assertErrno(Errno.EAGAIN, kernel.eventfdSignal(resample, 1));
         assertErrno(Errno.EAGAIN, kernel.eventfdSignal(resample, 0));
-        assertThat(polled(resample)).isEqualTo(Uapi.POLLIN | Uapi.POLLERR);
+        assertThat(world.polled(resample)).isEqualTo(Uapi.POLLIN | Uapi.POLLERR);
         assertThat(world.drain(resample)).isEqualTo(-1);
-        assertThat(polled(resample)).isZero();
+        assertThat(world.polled(resample)).isZero();
     }
 
     /** The loop, once around and ended by the deassign. */
@@ -409,16 +407,5 @@ class ResampleContract extends KernelSuite {
         assertOk(kernel.irqfdDeassign(vm, resample, 6));
         assertThat(world.requested(guest.vcpu(), 0x40)).isTrue();
         assertThat(world.drain(resample)).isZero();
-    }
-
-    private int polled(int fd) {
-        ByteBuffer polled = Buffers.allocate(Uapi.Pollfd.SIZE)
-                .putInt(Uapi.Pollfd.FD, fd)
-                .putShort(Uapi.Pollfd.EVENTS, (short) Uapi.POLLIN);
-        ByteBuffer limit = Buffers.allocate(Uapi.Timespec.SIZE);
-        assertOk(libc.ppoll(libc.addressOf(polled), 1, libc.addressOf(limit)));
-        int events = polled.getShort(Uapi.Pollfd.REVENTS);
-        limit.clear();
-        return events;
     }
 }

@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.Test;
@@ -119,10 +120,7 @@ class RoutesContract extends KernelSuite {
 
     private int entry(int vm, int gsi, int type, int flags) {
         ByteBuffer table = Buffers.allocate(Uapi.KvmIrqRouting.SIZE + Uapi.KvmIrqRoutingEntry.SIZE);
-        int at = header(table, 1, 0);
-        table.putInt(at + Uapi.KvmIrqRoutingEntry.GSI, gsi)
-                .putInt(at + Uapi.KvmIrqRoutingEntry.TYPE, type)
-                .putInt(at + Uapi.KvmIrqRoutingEntry.FLAGS, flags);
+        Structs.put(table, header(table, 1, 0), "kvm_irq_routing_entry", gsi, type, flags);
         return libc.ioctl(vm, Uapi.KVM_SET_GSI_ROUTING, table);
     }
 

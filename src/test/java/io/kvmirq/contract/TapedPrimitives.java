@@ -103,32 +103,14 @@ final class TapedPrimitives {
     private void routes() {
         kernel.routesSet(VM, World.records(0), 0);
         ByteBuffer two = World.records(2);
-        pin(two, 0, 4, 2, 4);
-        message(two, 1, 24, 0xfee01000L, 0x4041, 0, 0);
+        World.pin(two, 0, 4, 2, 4);
+        World.message(two, 1, 24, 0xfee01000L, 0x4041, 0, 0);
         kernel.routesSet(VM, two, 2);
         ByteBuffer many = World.records(300);
         for (int i = 0; i < 300; i++) {
-            message(many, i, i, 0x1234_5678_fee0_0000L + i, 0x80000000 | i, KernelBackend.ROUTE_FLAG_DEVID, -i);
+            World.message(many, i, i, 0x1234_5678_fee0_0000L + i, 0x80000000 | i, KernelBackend.ROUTE_FLAG_DEVID, -i);
         }
         kernel.routesSet(VM, many, 300);
-    }
-
-    private static void pin(ByteBuffer records, int index, int gsi, int chip, int pin) {
-        int at = index * KernelBackend.ROUTE_SIZE;
-        records.putInt(at + KernelBackend.ROUTE_GSI, gsi)
-                .putInt(at + KernelBackend.ROUTE_TYPE, KernelBackend.ROUTE_TYPE_IRQCHIP)
-                .putInt(at + KernelBackend.ROUTE_CHIP, chip)
-                .putInt(at + KernelBackend.ROUTE_PIN, pin);
-    }
-
-    private static void message(ByteBuffer records, int index, int gsi, long address, int data, int flags, int devid) {
-        int at = index * KernelBackend.ROUTE_SIZE;
-        records.putInt(at + KernelBackend.ROUTE_GSI, gsi)
-                .putInt(at + KernelBackend.ROUTE_TYPE, KernelBackend.ROUTE_TYPE_MSI)
-                .putInt(at + KernelBackend.ROUTE_FLAGS, flags)
-                .putInt(at + KernelBackend.ROUTE_DATA, data)
-                .putLong(at + KernelBackend.ROUTE_ADDRESS, address)
-                .putInt(at + KernelBackend.ROUTE_DEVID, devid);
     }
 
     private void wiring() {

@@ -7,8 +7,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.UapiVfio;
-import io.kvmirq.uapi.UapiVfio.VfioIrqInfo;
 import io.kvmirq.uapi.UapiVfio.VfioIrqSet;
 import io.kvmirq.uapi.UapiVfio.VfioPciHotReset;
 import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
@@ -74,12 +74,8 @@ public final class VfioDevice {
 
     /** VFIO_DEVICE_SET_IRQS with any argsz, which the kernel believes. */
     public int raw(int argsz, int flags, int index, int start, int count, int... data) {
-        ByteBuffer set = Buffers.allocate(VfioIrqSet.SIZE + data.length * Integer.BYTES)
-                .putInt(VfioIrqSet.ARGSZ, argsz)
-                .putInt(VfioIrqSet.FLAGS, flags)
-                .putInt(VfioIrqSet.INDEX, index)
-                .putInt(VfioIrqSet.START, start)
-                .putInt(VfioIrqSet.COUNT, count);
+        ByteBuffer set = Buffers.allocate(VfioIrqSet.SIZE + data.length * Integer.BYTES);
+        Structs.put(set, 0, "vfio_irq_set", argsz, flags, index, start, count);
         for (int i = 0; i < data.length; i++) {
             set.putInt(VfioIrqSet.DATA + i * Integer.BYTES, data[i]);
         }
@@ -140,21 +136,13 @@ public final class VfioDevice {
 
     /** VFIO_DEVICE_GET_IRQ_INFO with any argsz. */
     public int irqInfo(int argsz, int index) {
-        return world.ioctl(
-                fd,
-                UapiVfio.VFIO_DEVICE_GET_IRQ_INFO,
-                Buffers.allocate(VfioIrqInfo.SIZE)
-                        .putInt(VfioIrqInfo.ARGSZ, argsz)
-                        .putInt(VfioIrqInfo.INDEX, index));
+        return world.ioctl(fd, UapiVfio.VFIO_DEVICE_GET_IRQ_INFO, Structs.of("vfio_irq_info", argsz, 0, index));
     }
 
     /** VFIO_DEVICE_PCI_HOT_RESET with the groups of the bus. */
     public int hotReset(int flags, int... groups) {
         int argsz = VfioPciHotReset.SIZE + groups.length * Integer.BYTES;
-        ByteBuffer reset = Buffers.allocate(argsz)
-                .putInt(VfioPciHotReset.ARGSZ, argsz)
-                .putInt(VfioPciHotReset.FLAGS, flags)
-                .putInt(VfioPciHotReset.COUNT, groups.length);
+        ByteBuffer reset = Structs.put(Buffers.allocate(argsz), 0, "vfio_pci_hot_reset", argsz, flags, groups.length);
         for (int i = 0; i < groups.length; i++) {
             reset.putInt(VfioPciHotReset.GROUP_FDS + i * Integer.BYTES, groups[i]);
         }

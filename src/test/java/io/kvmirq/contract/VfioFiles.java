@@ -4,6 +4,7 @@ package io.kvmirq.contract;
 import static io.kvmirq.contract.World.assertOk;
 
 import io.kvmirq.backend.Buffers;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.UapiIommufd;
 import io.kvmirq.uapi.UapiIommufd.IommuIoasAlloc;
 import io.kvmirq.uapi.UapiVfio;
@@ -31,17 +32,13 @@ public record VfioFiles(VfioWorld vfio) {
 
     /** The structure of VFIO_DEVICE_BIND_IOMMUFD, with room for fields that are not known. */
     public static ByteBuffer bind(int argsz, int flags, int iommufd) {
-        return Buffers.allocate(VfioDeviceBindIommufd.SIZE + Long.BYTES)
-                .putInt(VfioDeviceBindIommufd.ARGSZ, argsz)
-                .putInt(VfioDeviceBindIommufd.FLAGS, flags)
-                .putInt(VfioDeviceBindIommufd.IOMMUFD, iommufd);
+        ByteBuffer room = Buffers.allocate(VfioDeviceBindIommufd.SIZE + Long.BYTES);
+        return Structs.put(room, 0, "vfio_device_bind_iommufd", argsz, flags, iommufd);
     }
 
     /** VFIO_DEVICE_ATTACH_IOMMUFD_PT. Returns the number of the page table, or a negative errno. */
     public int attach(int device, int to) {
-        ByteBuffer attach = Buffers.allocate(VfioDeviceAttachIommufdPt.SIZE)
-                .putInt(VfioDeviceAttachIommufdPt.ARGSZ, ATTACH_SIZE)
-                .putInt(VfioDeviceAttachIommufdPt.PT_ID, to);
+        ByteBuffer attach = Structs.of("vfio_device_attach_iommufd_pt", ATTACH_SIZE, 0, to);
         int result = vfio.ioctl(device, UapiVfio.VFIO_DEVICE_ATTACH_IOMMUFD_PT, attach);
         return result < 0 ? result : attach.getInt(VfioDeviceAttachIommufdPt.PT_ID);
     }

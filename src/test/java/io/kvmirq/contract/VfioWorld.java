@@ -12,6 +12,7 @@ import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakePciDevice;
 import io.kvmirq.fake.FakePlatformDevice;
 import io.kvmirq.testing.RulesSeen;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioGroupStatus;
@@ -271,12 +272,7 @@ public final class VfioWorld implements AutoCloseable {
         return ioctl(
                 container,
                 UapiVfio.VFIO_IOMMU_MAP_DMA,
-                Buffers.allocate(VfioIommuType1DmaMap.SIZE)
-                        .putInt(VfioIommuType1DmaMap.ARGSZ, argsz)
-                        .putInt(VfioIommuType1DmaMap.FLAGS, flags)
-                        .putLong(VfioIommuType1DmaMap.VADDR, vaddr)
-                        .putLong(VfioIommuType1DmaMap.IOVA, iova)
-                        .putLong(VfioIommuType1DmaMap.LENGTH, size));
+                Structs.of("vfio_iommu_type1_dma_map", argsz, flags, vaddr, iova, size));
     }
 
     /** Maps memory for reads and writes of the devices. */
@@ -287,11 +283,7 @@ public final class VfioWorld implements AutoCloseable {
 
     /** VFIO_IOMMU_UNMAP_DMA. Returns the number of bytes that were unmapped, or a negative errno. */
     public long unmapDma(int container, int argsz, int flags, long iova, long size) {
-        ByteBuffer unmap = Buffers.allocate(VfioIommuType1DmaUnmap.SIZE)
-                .putInt(VfioIommuType1DmaUnmap.ARGSZ, argsz)
-                .putInt(VfioIommuType1DmaUnmap.FLAGS, flags)
-                .putLong(VfioIommuType1DmaUnmap.IOVA, iova)
-                .putLong(VfioIommuType1DmaUnmap.LENGTH, size);
+        ByteBuffer unmap = Structs.of("vfio_iommu_type1_dma_unmap", argsz, flags, iova, size);
         int result = ioctl(container, UapiVfio.VFIO_IOMMU_UNMAP_DMA, unmap);
         return result < 0 ? result : unmap.getLong(VfioIommuType1DmaUnmap.LENGTH);
     }

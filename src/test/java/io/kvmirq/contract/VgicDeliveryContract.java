@@ -354,12 +354,7 @@ class VgicDeliveryContract extends ArmVms {
     void deviceIdIsPartOfTheMessage() {
         assertThat(MESSAGE).isEqualTo(new MsiMessage(ITS + 0x1_0040, 1, OptionalInt.of(0x10)));
         int number = world.own(world.kernel().vmCreate(world.kvm(), 0));
-        ByteBuffer route = records(1)
-                .putInt(KernelBackend.ROUTE_GSI, 5)
-                .putInt(KernelBackend.ROUTE_TYPE, KernelBackend.ROUTE_TYPE_MSI)
-                .putInt(KernelBackend.ROUTE_FLAGS, KernelBackend.ROUTE_FLAG_DEVID)
-                .putLong(KernelBackend.ROUTE_ADDRESS, MESSAGE.address())
-                .putInt(KernelBackend.ROUTE_DEVID, 0x10);
+        ByteBuffer route = World.message(records(1), 0, 5, MESSAGE.address(), 0, KernelBackend.ROUTE_FLAG_DEVID, 0x10);
         assertOk(world.kernel().routesSet(number, route, 1));
         route.putInt(KernelBackend.ROUTE_FLAGS, KernelBackend.ROUTE_FLAG_DEVID << 1);
         assertErrno(Errno.EINVAL, world.kernel().routesSet(number, route, 1));

@@ -8,11 +8,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.Errno;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.gic.model.CpuInterfaceRegister;
-import io.kvmirq.backend.Buffers;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
+import java.nio.ByteBuffer;
 import java.util.EnumSet;
 import org.junit.jupiter.api.Test;
 
@@ -203,15 +204,9 @@ class VgicSystemRegistersContract extends ArmVms {
     /** The value is at an address that is none. */
     private int access(VgicV3 of, long request, long attribute) {
         try (var device = of.fd().lease()) {
-            return world.kernel()
-                    .libc()
-                    .ioctl(
-                            device.number(),
-                            request,
-                            Buffers.allocate(Uapi.KvmDeviceAttr.SIZE)
-                                    .putInt(Uapi.KvmDeviceAttr.GROUP, UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS)
-                                    .putLong(Uapi.KvmDeviceAttr.ATTR, attribute)
-                                    .putLong(Uapi.KvmDeviceAttr.ADDR, NOWHERE));
+            int group = UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS;
+            ByteBuffer structure = Structs.of("kvm_device_attr", 0, group, attribute, NOWHERE);
+            return world.kernel().libc().ioctl(device.number(), request, structure);
         }
     }
 

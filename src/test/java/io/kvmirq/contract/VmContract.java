@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
@@ -184,13 +185,7 @@ class VmContract extends KernelSuite {
     // Capabilities to enable
 
     private int enable(int vm, int capability, int flags, long argument) {
-        return libc.ioctl(
-                vm,
-                Uapi.KVM_ENABLE_CAP,
-                Buffers.allocate(Uapi.KvmEnableCap.SIZE)
-                        .putInt(Uapi.KvmEnableCap.CAP, capability)
-                        .putInt(Uapi.KvmEnableCap.FLAGS, flags)
-                        .putLong(Uapi.KvmEnableCap.ARGS, argument));
+        return libc.ioctl(vm, Uapi.KVM_ENABLE_CAP, Structs.of("kvm_enable_cap", capability, flags, argument));
     }
 
     @Test

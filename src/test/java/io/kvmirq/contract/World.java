@@ -7,11 +7,13 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RulesSeen;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
@@ -318,11 +320,7 @@ public final class World {
 
     /** KVM_IRQFD with all its fields, the padding filled. */
     int irqfd(int vm, int fd, int gsi, int flags, int resample) {
-        ByteBuffer structure = Buffers.allocate(Uapi.KvmIrqfd.SIZE)
-                .putInt(Uapi.KvmIrqfd.FD, fd)
-                .putInt(Uapi.KvmIrqfd.GSI, gsi)
-                .putInt(Uapi.KvmIrqfd.FLAGS, flags)
-                .putInt(Uapi.KvmIrqfd.RESAMPLEFD, resample);
+        ByteBuffer structure = Structs.of("kvm_irqfd", fd, gsi, flags, resample);
         for (int i = Uapi.KvmIrqfd.RESAMPLEFD + Integer.BYTES; i < structure.capacity(); i++) {
             structure.put(i, (byte) 0xa5);
         }
@@ -354,12 +352,7 @@ public final class World {
     int setMsiRoutes(int vm, MsiRoute... routes) {
         ByteBuffer records = records(routes.length);
         for (int i = 0; i < routes.length; i++) {
-            int at = i * KernelBackend.ROUTE_SIZE;
-            records.putInt(at + KernelBackend.ROUTE_GSI, routes[i].gsi)
-                    .putInt(at + KernelBackend.ROUTE_TYPE, KernelBackend.ROUTE_TYPE_MSI)
-                    .putInt(at + KernelBackend.ROUTE_FLAGS, routes[i].flags)
-                    .putInt(at + KernelBackend.ROUTE_DATA, routes[i].data)
-                    .putLong(at + KernelBackend.ROUTE_ADDRESS, routes[i].address);
+            message(records, i, routes[i].gsi, routes[i].address, routes[i].data, routes[i].flags, 0);
         }
         return kernel.routesSet(vm, records, routes.length);
     }
@@ -369,18 +362,32 @@ public final class World {
     int setPinRoutes(int vm, PinRoute... routes) {
         ByteBuffer records = records(routes.length);
         for (int i = 0; i < routes.length; i++) {
-            int at = i * KernelBackend.ROUTE_SIZE;
-            records.putInt(at + KernelBackend.ROUTE_GSI, routes[i].gsi)
-                    .putInt(at + KernelBackend.ROUTE_TYPE, KernelBackend.ROUTE_TYPE_IRQCHIP)
-                    .putInt(at + KernelBackend.ROUTE_FLAGS, routes[i].flags)
-                    .putInt(at + KernelBackend.ROUTE_CHIP, routes[i].chip)
-                    .putInt(at + KernelBackend.ROUTE_PIN, routes[i].pin);
+            pin(records, i, routes[i].gsi, routes[i].chip, routes[i].pin)
+                    .putInt(i * KernelBackend.ROUTE_SIZE + KernelBackend.ROUTE_FLAGS, routes[i].flags);
         }
         return kernel.routesSet(vm, records, routes.length);
     }
 
     static ByteBuffer records(int count) {
         return Buffers.allocate(Math.max(1, count) * KernelBackend.ROUTE_SIZE);
+    }
+
+    static ByteBuffer pin(ByteBuffer records, int index, int gsi, int chip, int pin) {
+        int at = index * KernelBackend.ROUTE_SIZE;
+        return records.putInt(at + KernelBackend.ROUTE_GSI, gsi)
+                .putInt(at + KernelBackend.ROUTE_TYPE, KernelBackend.ROUTE_TYPE_IRQCHIP)
+                .putInt(at + KernelBackend.ROUTE_CHIP, chip)
+                .putInt(at + KernelBackend.ROUTE_PIN, pin);
+    }
+
+    static ByteBuffer message(ByteBuffer records, int index, int gsi, long address, int data, int flags, int devid) {
+        int at = index * KernelBackend.ROUTE_SIZE;
+        return records.putInt(at + KernelBackend.ROUTE_GSI, gsi)
+                .putInt(at + KernelBackend.ROUTE_TYPE, KernelBackend.ROUTE_TYPE_MSI)
+                .putInt(at + KernelBackend.ROUTE_FLAGS, flags)
+                .putInt(at + KernelBackend.ROUTE_DATA, data)
+                .putLong(at + KernelBackend.ROUTE_ADDRESS, address)
+                .putInt(at + KernelBackend.ROUTE_DEVID, devid);
     }
 
     int routeToVector(int vm, int gsi) {
@@ -396,6 +403,17 @@ public final class World {
         }
         assertOk(result);
         return count.getLong(0);
+    }
+
+    /** The events that poll() finds at once. */
+    int polled(int fd) {
+        ByteBuffer polled = Structs.of("pollfd", fd, Uapi.POLLIN);
+        ByteBuffer limit = Buffers.allocate(Uapi.Timespec.SIZE);
+        Libc libc = kernel.libc();
+        assertOk(libc.ppoll(libc.addressOf(polled), 1, libc.addressOf(limit)));
+        int events = polled.getShort(Uapi.Pollfd.REVENTS);
+        limit.clear();
+        return events;
     }
 
     public static void assertOk(long result) {

@@ -5,13 +5,16 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.contract.TestDevice.Place;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Epoll;
 import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiTable;
 import java.nio.ByteBuffer;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeSet;
+import java.util.stream.IntStream;
 
 /** One of the kernels compared, and what has been opened on it. For one thread. */
 final class Side implements AutoCloseable {
@@ -122,38 +125,20 @@ final class Side implements AutoCloseable {
     private Answer structure(int fd, Call call) {
         return switch (call.operation()) {
             case IRQFD -> {
-                zeroed(Uapi.KvmIrqfd.SIZE)
-                        .putInt(Uapi.KvmIrqfd.FD, call.intAt(1))
-                        .putInt(Uapi.KvmIrqfd.GSI, call.intAt(2))
-                        .putInt(Uapi.KvmIrqfd.FLAGS, call.intAt(3))
-                        .putInt(Uapi.KvmIrqfd.RESAMPLEFD, call.intAt(4));
+                fill("kvm_irqfd", call.at(1), call.at(2), call.at(3), call.at(4));
                 yield ask(fd, Uapi.KVM_IRQFD, 0);
             }
             case IOEVENTFD -> {
-                zeroed(Uapi.KvmIoeventfd.SIZE)
-                        .putInt(Uapi.KvmIoeventfd.FD, call.intAt(1))
-                        .putLong(Uapi.KvmIoeventfd.ADDR, call.at(2))
-                        .putInt(Uapi.KvmIoeventfd.LEN, call.intAt(3))
-                        .putInt(Uapi.KvmIoeventfd.FLAGS, call.intAt(4))
-                        .putLong(Uapi.KvmIoeventfd.DATAMATCH, call.at(5));
+                fill("kvm_ioeventfd", call.at(5), call.at(2), call.at(3), call.at(1), call.at(4));
                 yield ask(fd, Uapi.KVM_IOEVENTFD, 0);
             }
             case SIGNAL_MSI -> {
-                zeroed(Uapi.KvmMsi.SIZE)
-                        .putInt(Uapi.KvmMsi.ADDRESS_LO, call.intAt(1))
-                        .putInt(Uapi.KvmMsi.ADDRESS_HI, call.intAt(2))
-                        .putInt(Uapi.KvmMsi.DATA, call.intAt(3))
-                        .putInt(Uapi.KvmMsi.FLAGS, call.intAt(4));
+                fill("kvm_msi", call.at(1), call.at(2), call.at(3), call.at(4));
                 yield ask(fd, Uapi.KVM_SIGNAL_MSI, 0);
             }
             case MEMORY -> {
                 long user = call.at(5) == NOWHERE ? NOWHERE : arena + call.at(5);
-                zeroed(Uapi.KvmUserspaceMemoryRegion.SIZE)
-                        .putInt(Uapi.KvmUserspaceMemoryRegion.SLOT, call.intAt(1))
-                        .putInt(Uapi.KvmUserspaceMemoryRegion.FLAGS, call.intAt(2))
-                        .putLong(Uapi.KvmUserspaceMemoryRegion.GUEST_PHYS_ADDR, call.at(3))
-                        .putLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE, call.at(4))
-                        .putLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR, user);
+                fill("kvm_userspace_memory_region", call.at(1), call.at(2), call.at(3), call.at(4), user);
                 yield ask(fd, Uapi.KVM_SET_USER_MEMORY_REGION, 0);
             }
             default -> throw new IllegalArgumentException(call.toString());
@@ -191,10 +176,7 @@ final class Side implements AutoCloseable {
     }
 
     private Answer createDevice(int to, Call call) {
-        zeroed(Uapi.KvmCreateDevice.SIZE)
-                .putInt(Uapi.KvmCreateDevice.TYPE, call.intAt(2))
-                .putInt(Uapi.KvmCreateDevice.FD, -1)
-                .putInt(Uapi.KvmCreateDevice.FLAGS, call.intAt(3));
+        fill("kvm_create_device", call.at(2), -1, call.at(3));
         int result = libc.ioctl(call.intAt(1), Uapi.KVM_CREATE_DEVICE, address);
         int fd = memory.getInt(Uapi.KvmCreateDevice.FD);
         return result < 0 || fd < 0 ? Answer.of(result) : opened(to, fd);
@@ -222,15 +204,16 @@ final class Side implements AutoCloseable {
         return memory;
     }
 
+    private void fill(String tag, long... values) {
+        Structs.put(zeroed(UapiTable.struct(tag).size()), 0, tag, values);
+    }
+
     private Answer ask(int fd, long request, int output) {
         return Answer.of(libc.ioctl(fd, request, address), memory, output);
     }
 
     private Answer enable(int fd, int capability, int flags, long argument) {
-        zeroed(Uapi.KvmEnableCap.SIZE)
-                .putInt(Uapi.KvmEnableCap.CAP, capability)
-                .putInt(Uapi.KvmEnableCap.FLAGS, flags)
-                .putLong(Uapi.KvmEnableCap.ARGS, argument);
+        fill("kvm_enable_cap", capability, flags, argument);
         return ask(fd, Uapi.KVM_ENABLE_CAP, 0);
     }
 
@@ -238,12 +221,10 @@ final class Side implements AutoCloseable {
         routes.putInt(Uapi.KvmIrqRouting.NR, call.intAt(1)).putInt(Uapi.KvmIrqRouting.FLAGS, call.intAt(2));
         int at = Uapi.KvmIrqRouting.SIZE;
         for (int i = Operation.ROUTE_AT; i < call.arguments().size(); i += Operation.ROUTE_SIZE) {
-            routes.putInt(at + Uapi.KvmIrqRoutingEntry.GSI, call.intAt(i))
-                    .putInt(at + Uapi.KvmIrqRoutingEntry.TYPE, call.intAt(i + 1))
-                    .putInt(at + Uapi.KvmIrqRoutingEntry.FLAGS, call.intAt(i + 2))
-                    .putInt(at + Uapi.KvmIrqRoutingEntry.U_MSI_ADDRESS_LO, call.intAt(i + 3))
-                    .putInt(at + Uapi.KvmIrqRoutingEntry.U_MSI_ADDRESS_HI, call.intAt(i + 4))
-                    .putInt(at + Uapi.KvmIrqRoutingEntry.U_MSI_DATA, call.intAt(i + 5));
+            long[] fields = IntStream.range(i, i + Operation.ROUTE_SIZE)
+                    .mapToLong(call::at)
+                    .toArray();
+            Structs.put(routes, at, "kvm_irq_routing_entry", fields);
             at += Uapi.KvmIrqRoutingEntry.SIZE;
         }
         Answer answer = Answer.of(libc.ioctl(fd, Uapi.KVM_SET_GSI_ROUTING, routesAddress));
@@ -254,9 +235,7 @@ final class Side implements AutoCloseable {
     }
 
     private Answer line(int fd, long request, Call call) {
-        zeroed(Uapi.KvmIrqLevel.SIZE)
-                .putInt(Uapi.KvmIrqLevel.IRQ, call.intAt(1))
-                .putInt(Uapi.KvmIrqLevel.LEVEL, call.intAt(2));
+        fill("kvm_irq_level", call.at(1), call.at(2));
         return ask(fd, request, Uapi.KvmIrqLevel.SIZE);
     }
 
@@ -285,11 +264,8 @@ final class Side implements AutoCloseable {
 
     private Answer attribute(int fd, long request, Call call) {
         long value = call.at(3) == NOWHERE ? NOWHERE : address + Uapi.KvmDeviceAttr.SIZE;
-        zeroed(Uapi.KvmDeviceAttr.SIZE)
-                .putInt(Uapi.KvmDeviceAttr.GROUP, call.intAt(1))
-                .putLong(Uapi.KvmDeviceAttr.ATTR, call.at(2))
-                .putLong(Uapi.KvmDeviceAttr.ADDR, value)
-                .putInt(Uapi.KvmDeviceAttr.SIZE, call.intAt(3));
+        fill("kvm_device_attr", 0, call.at(1), call.at(2), value);
+        memory.putInt(Uapi.KvmDeviceAttr.SIZE, call.intAt(3));
         return ask(fd, request, 0);
     }
 }

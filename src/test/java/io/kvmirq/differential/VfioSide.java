@@ -5,6 +5,7 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.contract.TestDevice;
 import io.kvmirq.contract.TestDevice.Place;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaMap;
@@ -97,11 +98,8 @@ final class VfioSide {
         boolean eventfds = (flags & UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD) != 0;
         int width = eventfds ? Integer.BYTES : 1;
         int numbers = call.arguments().size() - Operation.DATA_AT;
-        memory.putInt(VfioIrqSet.ARGSZ, VfioIrqSet.SIZE + numbers * width + call.intAt(5))
-                .putInt(VfioIrqSet.FLAGS, flags)
-                .putInt(VfioIrqSet.INDEX, call.intAt(1))
-                .putInt(VfioIrqSet.START, call.intAt(3))
-                .putInt(VfioIrqSet.COUNT, call.intAt(4));
+        int argsz = VfioIrqSet.SIZE + numbers * width + call.intAt(5);
+        Structs.put(memory, 0, "vfio_irq_set", argsz, flags, call.at(1), call.at(3), call.at(4));
         for (int i = 0; i < numbers; i++) {
             int at = VfioIrqSet.DATA + i * width;
             if (eventfds) {
@@ -115,19 +113,14 @@ final class VfioSide {
 
     private Answer map(int fd, Call call) {
         long user = call.at(4) == Side.NOWHERE ? Side.NOWHERE : arena + call.at(4);
-        memory.putInt(VfioIommuType1DmaMap.ARGSZ, VfioIommuType1DmaMap.SIZE)
-                .putInt(VfioIommuType1DmaMap.FLAGS, call.intAt(1))
-                .putLong(VfioIommuType1DmaMap.VADDR, user)
-                .putLong(VfioIommuType1DmaMap.IOVA, call.at(2))
-                .putLong(VfioIommuType1DmaMap.LENGTH, call.at(3));
+        int size = VfioIommuType1DmaMap.SIZE;
+        Structs.put(memory, 0, "vfio_iommu_type1_dma_map", size, call.at(1), user, call.at(2), call.at(3));
         return ask(fd, UapiVfio.VFIO_IOMMU_MAP_DMA, 0);
     }
 
     private Answer unmap(int fd, Call call) {
-        memory.putInt(VfioIommuType1DmaUnmap.ARGSZ, VfioIommuType1DmaUnmap.SIZE)
-                .putInt(VfioIommuType1DmaUnmap.FLAGS, call.intAt(1))
-                .putLong(VfioIommuType1DmaUnmap.IOVA, call.at(2))
-                .putLong(VfioIommuType1DmaUnmap.LENGTH, call.at(3));
+        int size = VfioIommuType1DmaUnmap.SIZE;
+        Structs.put(memory, 0, "vfio_iommu_type1_dma_unmap", size, call.at(1), call.at(2), call.at(3));
         return ask(fd, UapiVfio.VFIO_IOMMU_UNMAP_DMA, VfioIommuType1DmaUnmap.SIZE);
     }
 }

@@ -3,6 +3,7 @@ package io.kvmirq.fake;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
@@ -129,10 +130,7 @@ final class ArmRows {
     }
 
     private String device(String[] row) {
-        ByteBuffer create = Buffers.allocate(Uapi.KvmCreateDevice.SIZE)
-                .putInt(Uapi.KvmCreateDevice.TYPE, narrow(row[3]))
-                .putInt(Uapi.KvmCreateDevice.FD, -1)
-                .putInt(Uapi.KvmCreateDevice.FLAGS, narrow(row[4]));
+        ByteBuffer create = Structs.of("kvm_create_device", number(row[3]), -1, number(row[4]));
         int done = ioctl(row[2], Uapi.KVM_CREATE_DEVICE, create);
         int fd = create.getInt(Uapi.KvmCreateDevice.FD);
         return done == 0 && fd != -1 ? opened(row[1], fd) : result(done);
@@ -144,10 +142,8 @@ final class ArmRows {
         if (row.length > 4 && !nowhere) {
             value.putLong(0, number(row[4]));
         }
-        ByteBuffer attribute = Buffers.allocate(Uapi.KvmDeviceAttr.SIZE)
-                .putInt(Uapi.KvmDeviceAttr.GROUP, narrow(row[2]))
-                .putLong(Uapi.KvmDeviceAttr.ATTR, number(row[3]))
-                .putLong(Uapi.KvmDeviceAttr.ADDR, nowhere ? 0 : kernel.addressOf(value));
+        long address = nowhere ? 0 : kernel.addressOf(value);
+        ByteBuffer attribute = Structs.of("kvm_device_attr", 0, number(row[2]), number(row[3]), address);
         long request =
                 switch (row[0]) {
                     case "set" -> Uapi.KVM_SET_DEVICE_ATTR;
@@ -160,19 +156,12 @@ final class ArmRows {
 
     private String registration(String[] row) {
         if (row[0].equals("irqfd")) {
-            ByteBuffer irqfd = Buffers.allocate(Uapi.KvmIrqfd.SIZE)
-                    .putInt(Uapi.KvmIrqfd.FD, descriptor(row[2]))
-                    .putInt(Uapi.KvmIrqfd.GSI, narrow(row[3]))
-                    .putInt(Uapi.KvmIrqfd.FLAGS, narrow(row[4]))
-                    .putInt(Uapi.KvmIrqfd.RESAMPLEFD, row.length > 5 ? descriptor(row[5]) : 0);
+            int resample = row.length > 5 ? descriptor(row[5]) : 0;
+            ByteBuffer irqfd = Structs.of("kvm_irqfd", descriptor(row[2]), number(row[3]), number(row[4]), resample);
             return result(ioctl(row[1], Uapi.KVM_IRQFD, irqfd));
         }
-        ByteBuffer ioeventfd = Buffers.allocate(Uapi.KvmIoeventfd.SIZE)
-                .putInt(Uapi.KvmIoeventfd.FD, descriptor(row[2]))
-                .putLong(Uapi.KvmIoeventfd.ADDR, number(row[3]))
-                .putInt(Uapi.KvmIoeventfd.LEN, narrow(row[4]))
-                .putInt(Uapi.KvmIoeventfd.FLAGS, narrow(row[5]))
-                .putLong(Uapi.KvmIoeventfd.DATAMATCH, number(row[6]));
+        ByteBuffer ioeventfd = Structs.of(
+                "kvm_ioeventfd", number(row[6]), number(row[3]), number(row[4]), descriptor(row[2]), number(row[5]));
         return result(ioctl(row[1], Uapi.KVM_IOEVENTFD, ioeventfd));
     }
 
@@ -202,35 +191,24 @@ final class ArmRows {
 
     private String interrupt(String[] row) {
         if (row[0].equals("msi")) {
-            ByteBuffer msi = Buffers.allocate(Uapi.KvmMsi.SIZE)
-                    .putLong(Uapi.KvmMsi.ADDRESS_LO, number(row[2]))
-                    .putInt(Uapi.KvmMsi.DATA, narrow(row[3]))
-                    .putInt(Uapi.KvmMsi.FLAGS, narrow(row[4]))
-                    .putInt(Uapi.KvmMsi.DEVID, narrow(row[5]));
+            long address = number(row[2]);
+            ByteBuffer msi = Structs.of(
+                    "kvm_msi", address, address >>> Integer.SIZE, number(row[3]), number(row[4]), number(row[5]));
             return result(ioctl(row[1], Uapi.KVM_SIGNAL_MSI, msi));
         }
         boolean status = row[0].equals("status");
-        ByteBuffer level = Buffers.allocate(Uapi.KvmIrqLevel.SIZE)
-                .putInt(Uapi.KvmIrqLevel.IRQ, narrow(row[2]))
-                .putInt(Uapi.KvmIrqLevel.LEVEL, narrow(row[3]));
+        ByteBuffer level = Structs.of("kvm_irq_level", number(row[2]), number(row[3]));
         int done = ioctl(row[1], status ? Uapi.KVM_IRQ_LINE_STATUS : Uapi.KVM_IRQ_LINE, level);
         return done == 0 && status ? "0x" + Integer.toHexString(level.getInt(Uapi.KvmIrqLevel.IRQ)) : result(done);
     }
 
     private String structure(String[] row) {
         if (row[0].equals("enable")) {
-            ByteBuffer capability = Buffers.allocate(Uapi.KvmEnableCap.SIZE)
-                    .putInt(Uapi.KvmEnableCap.CAP, narrow(row[2]))
-                    .putInt(Uapi.KvmEnableCap.FLAGS, narrow(row[3]))
-                    .putLong(Uapi.KvmEnableCap.ARGS, number(row[4]));
+            ByteBuffer capability = Structs.of("kvm_enable_cap", number(row[2]), number(row[3]), number(row[4]));
             return result(ioctl(row[1], Uapi.KVM_ENABLE_CAP, capability));
         }
-        ByteBuffer region = Buffers.allocate(Uapi.KvmUserspaceMemoryRegion.SIZE)
-                .putInt(Uapi.KvmUserspaceMemoryRegion.SLOT, narrow(row[2]))
-                .putInt(Uapi.KvmUserspaceMemoryRegion.FLAGS, narrow(row[3]))
-                .putLong(Uapi.KvmUserspaceMemoryRegion.GUEST_PHYS_ADDR, number(row[4]))
-                .putLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE, number(row[5]))
-                .putLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR, memory);
+        ByteBuffer region = Structs.of(
+                "kvm_userspace_memory_region", number(row[2]), number(row[3]), number(row[4]), number(row[5]), memory);
         return result(ioctl(row[1], Uapi.KVM_SET_USER_MEMORY_REGION, region));
     }
 }

@@ -7,9 +7,9 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
 import io.kvmirq.NotModelledException;
-import io.kvmirq.backend.Buffers;
 import io.kvmirq.contract.TestDevice;
 import io.kvmirq.contract.VfioWorld;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaMap;
 import java.nio.ByteBuffer;
@@ -43,11 +43,8 @@ class VfioDmaTest {
 
     @Test
     void containerHasAMostOfMappings() {
-        ByteBuffer map = Buffers.allocate(VfioIommuType1DmaMap.SIZE)
-                .putInt(VfioIommuType1DmaMap.ARGSZ, VfioIommuType1DmaMap.SIZE)
-                .putInt(VfioIommuType1DmaMap.FLAGS, UapiVfio.VFIO_DMA_MAP_FLAG_READ)
-                .putLong(VfioIommuType1DmaMap.VADDR, memory)
-                .putLong(VfioIommuType1DmaMap.LENGTH, PAGE);
+        int flags = UapiVfio.VFIO_DMA_MAP_FLAG_READ;
+        ByteBuffer map = Structs.of("vfio_iommu_type1_dma_map", VfioIommuType1DmaMap.SIZE, flags, memory, 0, PAGE);
         long address = vfio.fake().addressOf(map);
         for (int i = 0; i < 65535; i++) {
             map.putLong(VfioIommuType1DmaMap.IOVA, (1L << 32) + (long) i * PAGE);

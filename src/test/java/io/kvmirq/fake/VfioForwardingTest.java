@@ -5,14 +5,13 @@ import static io.kvmirq.contract.World.assertErrno;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
-import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.contract.VfioDevice;
 import io.kvmirq.contract.VfioWorld;
 import io.kvmirq.explain.InterruptAnswer;
 import io.kvmirq.kernel.Undo;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
-import io.kvmirq.uapi.Uapi.KvmArchForwardedIrq;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.AutoClose;
@@ -56,19 +55,11 @@ class VfioForwardingTest {
         }
 
         int attribute(int fd, long request, int group, long number, long address) {
-            ByteBuffer attribute = Buffers.allocate(Uapi.KvmDeviceAttr.SIZE)
-                    .putInt(Uapi.KvmDeviceAttr.GROUP, group)
-                    .putLong(Uapi.KvmDeviceAttr.ATTR, number)
-                    .putLong(Uapi.KvmDeviceAttr.ADDR, address);
-            return host.ioctl(fd, request, attribute);
+            return host.ioctl(fd, request, Structs.of("kvm_device_attr", 0, group, number, address));
         }
 
         int set(long number, int fd, int index, int subindex, int gsi) {
-            ByteBuffer irq = Buffers.allocate(KvmArchForwardedIrq.SIZE)
-                    .putInt(KvmArchForwardedIrq.FD, fd)
-                    .putInt(KvmArchForwardedIrq.INDEX, index)
-                    .putInt(KvmArchForwardedIrq.SUBINDEX, subindex)
-                    .putInt(KvmArchForwardedIrq.GSI, gsi);
+            ByteBuffer irq = Structs.of("kvm_arch_forwarded_irq", fd, index, subindex, gsi);
             return attribute(
                     vfio,
                     Uapi.KVM_SET_DEVICE_ATTR,

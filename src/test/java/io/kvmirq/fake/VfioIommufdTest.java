@@ -11,6 +11,7 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.contract.VfioDevice;
 import io.kvmirq.contract.VfioFiles;
 import io.kvmirq.contract.VfioWorld;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.UapiIommufd;
 import io.kvmirq.uapi.UapiIommufd.IommuIoasIovaRanges;
 import io.kvmirq.uapi.UapiIommufd.IommuIoasMap;
@@ -40,22 +41,12 @@ class VfioIommufdTest {
         return vfio.ioctl(
                 iommufd,
                 UapiIommufd.IOMMU_IOAS_MAP,
-                Buffers.allocate(IommuIoasMap.SIZE)
-                        .putInt(0, IommuIoasMap.SIZE)
-                        .putInt(IommuIoasMap.FLAGS, flags)
-                        .putInt(IommuIoasMap.IOAS_ID, space)
-                        .putLong(IommuIoasMap.USER_VA, vaddr)
-                        .putLong(IommuIoasMap.LENGTH, length)
-                        .putLong(IommuIoasMap.IOVA, iova));
+                Structs.of("iommu_ioas_map", IommuIoasMap.SIZE, flags, space, vaddr, length, iova));
     }
 
     /** Returns how much was unmapped, or a negative errno. */
     private long unmap(int space, long iova, long length) {
-        ByteBuffer unmap = Buffers.allocate(IommuIoasUnmap.SIZE)
-                .putInt(0, IommuIoasUnmap.SIZE)
-                .putInt(IommuIoasUnmap.IOAS_ID, space)
-                .putLong(IommuIoasUnmap.IOVA, iova)
-                .putLong(IommuIoasUnmap.LENGTH, length);
+        ByteBuffer unmap = Structs.of("iommu_ioas_unmap", IommuIoasUnmap.SIZE, space, iova, length);
         int result = vfio.ioctl(iommufd, UapiIommufd.IOMMU_IOAS_UNMAP, unmap);
         return result < 0 ? result : unmap.getLong(IommuIoasUnmap.LENGTH);
     }
@@ -134,9 +125,7 @@ class VfioIommufdTest {
     void allAddressesAreFreeBeforeADeviceIsAttached() {
         int space = files.space(iommufd);
         ByteBuffer range = Buffers.allocate(16);
-        ByteBuffer ranges = Buffers.allocate(IommuIoasIovaRanges.SIZE)
-                .putInt(0, IommuIoasIovaRanges.SIZE)
-                .putInt(IommuIoasIovaRanges.IOAS_ID, space);
+        ByteBuffer ranges = Structs.of("iommu_ioas_iova_ranges", IommuIoasIovaRanges.SIZE, space);
         assertErrno(Errno.EMSGSIZE, vfio.ioctl(iommufd, UapiIommufd.IOMMU_IOAS_IOVA_RANGES, ranges));
         assertThat(ranges.getInt(IommuIoasIovaRanges.NUM_IOVAS)).isEqualTo(1);
         ranges.putLong(IommuIoasIovaRanges.ALLOWED_IOVAS, vfio.fake().addressOf(range));
@@ -147,13 +136,8 @@ class VfioIommufdTest {
     }
 
     private int setCompatible(int operation, int space) {
-        return vfio.ioctl(
-                iommufd,
-                UapiIommufd.IOMMU_VFIO_IOAS,
-                Buffers.allocate(IommuVfioIoas.SIZE)
-                        .putInt(0, IommuVfioIoas.SIZE)
-                        .putInt(IommuVfioIoas.IOAS_ID, space)
-                        .putShort(IommuVfioIoas.OP, (short) operation));
+        ByteBuffer structure = Structs.of("iommu_vfio_ioas", IommuVfioIoas.SIZE, space, operation);
+        return vfio.ioctl(iommufd, UapiIommufd.IOMMU_VFIO_IOAS, structure);
     }
 
     @Test
@@ -192,10 +176,8 @@ class VfioIommufdTest {
         for (int page : new int[] {1, 2}) {
             assertThat(vfio.mapDma(iommufd, memory, (long) page * PAGE, PAGE)).isZero();
         }
-        ByteBuffer half = Buffers.allocate(VfioIommuType1DmaUnmap.SIZE)
-                .putInt(VfioIommuType1DmaUnmap.ARGSZ, VfioIommuType1DmaUnmap.SIZE)
-                .putLong(VfioIommuType1DmaUnmap.IOVA, PAGE)
-                .putLong(VfioIommuType1DmaUnmap.LENGTH, PAGE + PAGE / 2);
+        ByteBuffer half =
+                Structs.of("vfio_iommu_type1_dma_unmap", VfioIommuType1DmaUnmap.SIZE, 0, PAGE, PAGE + PAGE / 2);
         assertErrno(Errno.ENOENT, vfio.ioctl(iommufd, UapiVfio.VFIO_IOMMU_UNMAP_DMA, half));
         assertThat(half.getLong(VfioIommuType1DmaUnmap.LENGTH))
                 .as("what was unmapped before")

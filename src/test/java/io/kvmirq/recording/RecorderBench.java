@@ -10,6 +10,7 @@ import io.kvmirq.backend.libc.LibcBackend;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.recording.replay.Replay;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import java.io.IOException;
 import java.io.PrintStream;
@@ -118,9 +119,7 @@ final class RecorderBench {
         int kvm = recorded.kvmOpen(Buffers.cString("/dev/kvm"));
         long memory =
                 libc.mmap(1 << 16, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
-        ByteBuffer region = Buffers.allocate(Uapi.KvmUserspaceMemoryRegion.SIZE)
-                .putLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE, 1 << 16)
-                .putLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR, memory);
+        ByteBuffer region = Structs.of("kvm_userspace_memory_region", 0, 0, 0, 1 << 16, memory);
         answers += libc.ioctl(vm, Uapi.KVM_SET_USER_MEMORY_REGION, region);
         int vcpu = libc.ioctl(vm, Uapi.KVM_CREATE_VCPU, 0);
         int size = libc.ioctl(kvm, Uapi.KVM_GET_VCPU_MMAP_SIZE, 0);

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.testing;
+
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.uapi.UapiTable;
+import java.nio.ByteBuffer;
+import java.util.TreeMap;
+import java.util.stream.Collectors;
+
+/** The kernel's structures, filled as by an initialiser of C: values in the order of the fields, the others 0. */
+public final class Structs {
+    private Structs() {}
+
+    /** @param tag as C has it, without {@code struct} */
+    public static ByteBuffer of(String tag, long... values) {
+        return put(Buffers.allocate(UapiTable.struct(tag).size()), 0, tag, values);
+    }
+
+    /** Fills a structure at a place of memory. Of fields that share their bytes one counts. */
+    public static ByteBuffer put(ByteBuffer memory, int at, String tag, long... values) {
+        int[] next = {0};
+        UapiTable.struct(tag).fields().stream()
+                .collect(Collectors.toMap(UapiTable.Field::offset, UapiTable.Field::size, Math::max, TreeMap::new))
+                .forEach((offset, size) -> {
+                    if (next[0] < values.length) {
+                        put(memory, at + offset, size, values[next[0]++]);
+                    }
+                });
+        if (next[0] < values.length) {
+            throw new IllegalArgumentException(values.length + " values for " + tag + ": it has " + next[0]);
+        }
+        return memory;
+    }
+
+    private static void put(ByteBuffer memory, int at, int size, long value) {
+        switch (size) {
+            case Byte.BYTES -> memory.put(at, (byte) value);
+            case Short.BYTES -> memory.putShort(at, (short) value);
+            case Integer.BYTES -> memory.putInt(at, (int) value);
+            default -> memory.putLong(at, value);
+        }
+    }
+}
