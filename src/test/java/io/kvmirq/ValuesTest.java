@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq;
 
+import static io.kvmirq.testing.Refusals.assertIllegalArgument;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -15,9 +16,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 class ValuesTest {
     @Test
     void gsiOutOfRangeIsOneSentence() {
-        assertThatThrownBy(() -> new Gsi(4096))
-                .isInstanceOf(IllegalArgumentException.class)
-                .hasMessage("GSI 4096 is out of range: expected 0–4095, the size of KVM's routing table");
+        assertIllegalArgument(
+                () -> new Gsi(4096), "GSI 4096 is out of range: expected 0–4095, the size of KVM's routing table");
         assertThatThrownBy(() -> new Gsi(-1)).hasMessageContaining("GSI -1 is out of range");
     }
 

@@ -2,11 +2,7 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
-import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.catchThrowableOfType;
 
-import io.kvmirq.Errno;
-import io.kvmirq.KernelException;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
 import io.kvmirq.kernel.EventFd;
@@ -15,7 +11,6 @@ import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
-import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.AfterEach;
 
 /** The typed objects of arm64 on the kernel of a world, all closed after a test. */
@@ -83,13 +78,5 @@ abstract class ArmVms {
 
     static void latched(VgicV3 vgic, Spi spi) {
         eventually(spi + " is latched", () -> vgic.isLatched(spi));
-    }
-
-    /** @return the sentence */
-    static String refused(Errno expected, ThrowingCallable call) {
-        KernelException refusal = catchThrowableOfType(KernelException.class, call);
-        assertThat(refusal).as("refusal, expected " + expected).isNotNull();
-        assertThat(refusal.errno()).as(refusal.getMessage()).isEqualTo(expected);
-        return String.valueOf(refusal.getMessage());
     }
 }

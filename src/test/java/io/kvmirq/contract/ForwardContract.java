@@ -4,15 +4,14 @@ package io.kvmirq.contract;
 import static io.kvmirq.contract.TestDevice.E1000E;
 import static io.kvmirq.contract.TestDevice.EDU;
 import static io.kvmirq.contract.World.eventually;
+import static io.kvmirq.testing.Refusals.refused;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatCode;
-import static org.assertj.core.api.Assertions.catchThrowableOfType;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
-import io.kvmirq.KernelException;
 import io.kvmirq.PciAddress;
 import io.kvmirq.Route;
 import io.kvmirq.arch.gic.debugfs.ItsState;
@@ -123,12 +122,6 @@ class ForwardContract {
         }
     }
 
-    private static Errno refused(Runnable step) {
-        KernelException refusal = catchThrowableOfType(KernelException.class, step::run);
-        assertThat(refusal).isNotNull();
-        return refusal.errno();
-    }
-
     @Test
     void everyVectorArrivesAndABatchIsOneCallOfEachKind() {
         Pair pair = messages();
@@ -198,8 +191,7 @@ class ForwardContract {
     void duplicateIsRefusedAndNothingChanges() {
         Pair pair = messages();
         pair.all();
-        assertThat(refused(() -> pair.forwarding.forward(pair.device.msix().get(4), pair.guest.message(30))))
-                .isEqualTo(Errno.EINVAL);
+        refused(Errno.EINVAL, () -> pair.forwarding.forward(pair.device.msix().get(4), pair.guest.message(30)));
         pair.hardware.send(4);
         pair.arrives(4);
     }
@@ -216,8 +208,7 @@ class ForwardContract {
         int second = world.own(world.kernel().fdDup(number(pair.device.fd())));
         VfioDevice adopted = made.add(VfioDevice.adopt(kernel, pair.device.name(), second, Ownership.BORROWED));
         try (Forwarding forwarding = Forwarding.of(pair.guest.vm(), adopted)) {
-            assertThat(refused(() -> forwarding.forward(adopted.msix().get(0), pair.guest.message(0))))
-                    .isEqualTo(Errno.EBUSY);
+            refused(Errno.EBUSY, () -> forwarding.forward(adopted.msix().get(0), pair.guest.message(0)));
             pair.hardware.send(1);
             eventually("the message waits", () -> events.get(1).await(0));
             forwarding.takeOver(adopted.msix(0, VECTORS), events, pair.guest::message);

@@ -2,8 +2,8 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
+import static io.kvmirq.testing.Refusals.assertIllegalArgument;
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
@@ -170,9 +170,9 @@ class OddBuffersContract extends KernelSuite {
     }
 
     private void assertTooShort(ByteBuffer set, int flags, int count, long needed) {
-        assertThatThrownBy(() -> kernel.vfioIrqsSet(1001, flags, 2, 0, count, set))
-                .isInstanceOf(IllegalArgumentException.class)
-                .hasMessage("buffer has 28 bytes: this call needs at least " + needed);
+        assertIllegalArgument(
+                () -> kernel.vfioIrqsSet(1001, flags, 2, 0, count, set),
+                "buffer has 28 bytes: this call needs at least " + needed);
     }
 
     @Test
@@ -226,9 +226,9 @@ class OddBuffersContract extends KernelSuite {
     void viewBeyondWhatABufferHoldsIsRefused() {
         long address = world.map(PAGE, -1);
         for (long length : new long[] {1L << 31, (1L << 32) + 8, Long.MAX_VALUE, -1, Long.MIN_VALUE}) {
-            assertThatThrownBy(() -> libc.view(address, length))
-                    .isInstanceOf(IllegalArgumentException.class)
-                    .hasMessage("a view of " + length + " bytes is out of range: a buffer holds 0 to 2147483647");
+            assertIllegalArgument(
+                    () -> libc.view(address, length),
+                    "a view of " + length + " bytes is out of range: a buffer holds 0 to 2147483647");
         }
         assertThat(libc.view(address, 16).order()).isEqualTo(ByteOrder.nativeOrder());
         assertThat(libc.view(address, 16).capacity()).isEqualTo(16);

@@ -2,6 +2,8 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.assertErrno;
+import static io.kvmirq.testing.Refusals.assertIllegalArgument;
+import static io.kvmirq.testing.Refusals.refused;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -133,11 +135,10 @@ class VgicContract extends ArmVms {
     @Test
     void addressThatIsMisalignedIsRefusedBeforeTheKernel() {
         VgicV3 vgic = vgic(vm());
-        assertThatThrownBy(() -> vgic.setDistributor(DISTRIBUTOR + 0x1000))
-                .isInstanceOf(IllegalArgumentException.class)
-                .hasMessage(
-                        "distributor 0x8001000 is not possible: expected a guest physical address that is a multiple"
-                                + " of 0x10000");
+        assertIllegalArgument(
+                () -> vgic.setDistributor(DISTRIBUTOR + 0x1000),
+                "distributor 0x8001000 is not possible: expected a guest physical address that is a multiple"
+                        + " of 0x10000");
         assertThatThrownBy(() -> vgic.setDistributor(-0x1_0000)).isInstanceOf(IllegalArgumentException.class);
         assertThatThrownBy(() -> vgic.setRedistributors(1)).isInstanceOf(IllegalArgumentException.class);
         vgic.setDistributor(DISTRIBUTOR);
@@ -279,9 +280,9 @@ class VgicContract extends ArmVms {
     void numberOfInterruptsThatCannotBeIsRefusedBeforeTheKernel() {
         VgicV3 vgic = vgic(vm());
         for (int count : new int[] {-64, 32, 63, 65, 993, 1024}) {
-            assertThatThrownBy(() -> vgic.setInterrupts(count))
-                    .isInstanceOf(IllegalArgumentException.class)
-                    .hasMessage(count
+            assertIllegalArgument(
+                    () -> vgic.setInterrupts(count),
+                    count
                             + " interrupts are not possible: expected 64–992, a multiple of 32, with the 32"
                             + " private ones");
         }
@@ -381,9 +382,8 @@ class VgicContract extends ArmVms {
         refused(Errno.EEXIST, () -> service.setAddress(ITS));
         long quiescent = 1L << 31;
         assertThat(service.readRegister(0)).isEqualTo(quiescent);
-        assertThatThrownBy(() -> service.readRegister(2))
-                .isInstanceOf(IllegalArgumentException.class)
-                .hasMessage("ITS register offset 0x2 is not possible: expected a multiple of 4");
+        assertIllegalArgument(
+                () -> service.readRegister(2), "ITS register offset 0x2 is not possible: expected a multiple of 4");
         assertThatThrownBy(() -> service.writeRegister(0x84, 0)).hasMessageEndingWith("expected a multiple of 8");
         assertThatThrownBy(() -> service.readRegister(-8)).isInstanceOf(IllegalArgumentException.class);
         refused(Errno.ENXIO, () -> service.readRegister(0x8000));

@@ -3,6 +3,7 @@ package io.kvmirq.contract;
 
 import static io.kvmirq.arch.gic.model.DistributorRegister.*;
 import static io.kvmirq.arch.gic.model.RedistributorRegister.*;
+import static io.kvmirq.testing.Refusals.refused;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;

@@ -42,7 +42,9 @@ public final class Explorer {
         }
 
         /** Names an access for a listing. */
-        String describe(Access access);
+        default String describe(Access access) {
+            return "";
+        }
 
         /** Whether only {@code actor} ever writes the word, so that its own reads of it are no steps. */
         default boolean owns(int actor, int word) {

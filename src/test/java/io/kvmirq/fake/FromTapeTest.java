@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
+import static io.kvmirq.testing.Refusals.assertIllegalArgument;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
@@ -69,9 +70,8 @@ class FromTapeTest {
     @Test
     void fileThatTheTapeDidNotLeaveOpenIsNotFound() throws IOException {
         FakeKernel fake = FakeKernel.from(startUp(false));
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> fake.descriptor("vcpu#1"))
-                .withMessage("the tape left no vcpu#1 open, but [eventfd#1, kvm#1, vm#1, vm#2]");
+        assertIllegalArgument(
+                () -> fake.descriptor("vcpu#1"), "the tape left no vcpu#1 open, but [eventfd#1, kvm#1, vm#1, vm#2]");
     }
 
     @Test

@@ -2,8 +2,8 @@
 package io.kvmirq.fake;
 
 import static io.kvmirq.fake.PostingSetup.VECTOR;
+import static io.kvmirq.testing.Refusals.assertIllegalState;
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
@@ -94,9 +94,9 @@ class PostingRunTest {
                 try {
                     FakeVcpu.State seen = setup.vcpu(0).state();
                     assertThat(setup.vcpu(0).wakeupList()).isNotEmpty();
-                    assertThatThrownBy(() -> setup.vcpu(0).preempt())
-                            .isInstanceOf(IllegalStateException.class)
-                            .hasMessage("vcpu 0 is in KVM_RUN, which moves it: expected no thread to run it");
+                    assertIllegalState(
+                            () -> setup.vcpu(0).preempt(),
+                            "vcpu 0 is in KVM_RUN, which moves it: expected no thread to run it");
                     return seen;
                 } finally {
                     setup.hardware.sendMessage(0);

@@ -3,6 +3,7 @@ package io.kvmirq.fake;
 
 import static io.kvmirq.contract.World.assertErrno;
 import static io.kvmirq.contract.World.assertOk;
+import static io.kvmirq.testing.Refusals.assertIllegalArgument;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
@@ -45,15 +46,12 @@ class VfioGroupTest {
     @Test
     void devicesThatCannotBeAreRefused() {
         kernel.pciDevice(NAME, 1).add();
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> kernel.pciDevice(NAME, 2).add())
-                .withMessage("a device has the address 0000:00:02.0 already: use another one");
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> kernel.pciDevice(OTHER, 1).msi(3))
-                .withMessage("3 vectors of MSI: expected 1, 2, 4, 8, 16 or 32");
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> kernel.pciDevice(OTHER, 1).msix(2049))
-                .withMessage("2049 vectors of MSI-X: expected 1 to 2048");
+        assertIllegalArgument(
+                () -> kernel.pciDevice(NAME, 2).add(),
+                "a device has the address 0000:00:02.0 already: use another one");
+        assertIllegalArgument(
+                () -> kernel.pciDevice(OTHER, 1).msi(3), "3 vectors of MSI: expected 1, 2, 4, 8, 16 or 32");
+        assertIllegalArgument(() -> kernel.pciDevice(OTHER, 1).msix(2049), "2049 vectors of MSI-X: expected 1 to 2048");
         assertThatIllegalArgumentException()
                 .isThrownBy(() -> kernel.pciDevice("nvme0", 1))
                 .withMessageStartingWith("'nvme0' is not a PCI address");

@@ -13,11 +13,11 @@ import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.contract.VfioDevice;
 import io.kvmirq.contract.VfioFiles;
 import io.kvmirq.contract.VfioWorld;
+import io.kvmirq.testing.Orders;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioGroupStatus;
 import java.nio.ByteBuffer;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -148,26 +148,9 @@ class VfioLifetimesTest {
         }
     }
 
-    private static List<List<String>> orders(List<String> names) {
-        if (names.isEmpty()) {
-            return List.of(List.of());
-        }
-        List<List<String>> orders = new ArrayList<>();
-        for (String first : names) {
-            List<String> others = new ArrayList<>(names);
-            others.remove(first);
-            for (List<String> rest : orders(others)) {
-                List<String> order = new ArrayList<>(List.of(first));
-                order.addAll(rest);
-                orders.add(order);
-            }
-        }
-        return orders;
-    }
-
     private static void killInEachOrder(boolean cdev) {
         List<String> names = List.copyOf(new Program(cdev).files.keySet());
-        List<List<String>> orders = orders(names);
+        List<List<String>> orders = Orders.of(names);
         assertThat(orders).hasSizeGreaterThan(100);
         for (List<String> order : orders) {
             try (Program program = new Program(cdev)) {

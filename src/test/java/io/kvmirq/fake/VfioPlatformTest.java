@@ -5,8 +5,8 @@ import static io.kvmirq.contract.VfioDevice.*;
 import static io.kvmirq.contract.VfioWorld.NOT_OPEN;
 import static io.kvmirq.contract.World.assertErrno;
 import static io.kvmirq.contract.World.assertOk;
+import static io.kvmirq.testing.Refusals.assertIllegalArgument;
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
@@ -146,9 +146,9 @@ class VfioPlatformTest {
         assertThat(hardware.pulse(EDGE)).isTrue();
         assertOk(act(TRIGGER, EDGE));
         assertThat(vfio.take(event)).isEqualTo(3);
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> hardware.pulse(LEVEL))
-                .withMessage("interrupt 0 of fff51000.ethernet is no edge: add the device with one at this index");
+        assertIllegalArgument(
+                () -> hardware.pulse(LEVEL),
+                "interrupt 0 of fff51000.ethernet is no edge: add the device with one at this index");
     }
 
     @Test

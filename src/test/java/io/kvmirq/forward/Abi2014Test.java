@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.forward;
 
+import static io.kvmirq.testing.Refusals.refused;
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.catchThrowableOfType;
 import static org.mockito.ArgumentMatchers.anyInt;
 import static org.mockito.ArgumentMatchers.anyLong;
 import static org.mockito.ArgumentMatchers.eq;
@@ -33,6 +33,7 @@ import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.GuestGic;
+import io.kvmirq.testing.Orders;
 import io.kvmirq.vfio.ArmedLine;
 import io.kvmirq.vfio.LineIrq;
 import io.kvmirq.vfio.VfioDevice;
@@ -41,7 +42,6 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Random;
 import java.util.stream.IntStream;
-import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.Test;
 import org.mockito.AdditionalAnswers;
 
@@ -111,13 +111,6 @@ class Abi2014Test {
     }
 
     private final Arm arm = new Arm();
-
-    private static String refused(Errno expected, ThrowingCallable call) {
-        KernelException refusal = catchThrowableOfType(KernelException.class, call);
-        assertThat(refusal).as("refusal, expected " + expected).isNotNull();
-        assertThat(refusal.errno()).as(refusal.getMessage()).isEqualTo(expected);
-        return String.valueOf(refusal.getMessage());
-    }
 
     // The probe
 
@@ -354,7 +347,7 @@ class Abi2014Test {
     /** The handles that a tear-down closes, in each order. */
     @Test
     void anyOrderOfClosesLeavesTheLineRight() {
-        for (List<Integer> order : orders(List.of(0, 1, 2, 3))) {
+        for (List<Integer> order : Orders.of(List.of(0, 1, 2, 3))) {
             Arm arm = new Arm();
             arm.forwarded();
             arm.hardware.requestService(0);
@@ -444,22 +437,5 @@ class Abi2014Test {
         } catch (Exception e) {
             throw new AssertionError("a tear-down failed", e);
         }
-    }
-
-    private static List<List<Integer>> orders(List<Integer> of) {
-        if (of.isEmpty()) {
-            return List.of(List.of());
-        }
-        List<List<Integer>> orders = new ArrayList<>();
-        for (Integer first : of) {
-            List<Integer> rest = new ArrayList<>(of);
-            rest.remove(first);
-            for (List<Integer> order : orders(rest)) {
-                List<Integer> all = new ArrayList<>(List.of(first));
-                all.addAll(order);
-                orders.add(all);
-            }
-        }
-        return orders;
     }
 }

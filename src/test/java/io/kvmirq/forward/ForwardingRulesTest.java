@@ -5,6 +5,7 @@ import static io.kvmirq.forward.ForwardWorld.NIC;
 import static io.kvmirq.forward.ForwardWorld.PIN;
 import static io.kvmirq.forward.ForwardWorld.message;
 import static io.kvmirq.forward.ForwardWorld.vector;
+import static io.kvmirq.testing.Refusals.refused;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatCode;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
@@ -19,12 +20,12 @@ import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.Orders;
 import io.kvmirq.vfio.ArmedLine;
 import io.kvmirq.vfio.ArmedVectors;
 import io.kvmirq.vfio.VfioDevice;
 import java.lang.reflect.Method;
 import java.lang.reflect.Parameter;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
@@ -52,12 +53,6 @@ class ForwardingRulesTest {
         assertThat(world.lowestFreeDescriptor()).isEqualTo(world.firstFreeDescriptor);
     }
 
-    private KernelException refused(Runnable step) {
-        KernelException refusal = catchThrowableOfType(KernelException.class, step::run);
-        assertThat(refusal).isNotNull();
-        return refusal;
-    }
-
     // Errors
 
     /** The errno is the one of the call that failed, and so is its name. */
@@ -70,7 +65,8 @@ class ForwardingRulesTest {
     })
     void errorsComeFromWhereTheyArise(String call, String errno, String name) {
         world.faults.fail(call, 1, Errno.of(errno).orElseThrow());
-        KernelException refusal = refused(() -> forwarding.forward(device.msix().get(0), message(0x30)));
+        KernelException refusal = catchThrowableOfType(
+                KernelException.class, () -> forwarding.forward(device.msix().get(0), message(0x30)));
         assertThat(refusal.errno()).isEqualTo(Errno.of(errno).orElseThrow());
         assertThat(refusal.call()).isEqualTo(name);
         assertThat(forwarding.irqs()).isEmpty();
@@ -80,20 +76,16 @@ class ForwardingRulesTest {
     void duplicateIsEinval() {
         forwarding.forwardAll(device.msix(0, 3), i -> message(0x30 + i));
         world.faults.listen();
-        KernelException refusal = refused(() -> forwarding.forwardAll(device.msix(2, 2), i -> message(0x40 + i)));
-        assertThat(refusal.errno()).isEqualTo(Errno.EINVAL);
-        assertThat(refusal)
-                .hasMessage(
-                        "forward MSI-X 2 of 0000:3b:00.0: EINVAL (it is forwarded already, MSI-X 2 of 0000:3b:00.0 →"
-                                + " gsi 26 (bypass): reroute it, or close that first)");
+        assertThat(refused(Errno.EINVAL, () -> forwarding.forwardAll(device.msix(2, 2), i -> message(0x40 + i))))
+                .isEqualTo("forward MSI-X 2 of 0000:3b:00.0: EINVAL (it is forwarded already, MSI-X 2 of 0000:3b:00.0 →"
+                        + " gsi 26 (bypass): reroute it, or close that first)");
         assertThat(world.faults.calls()).isEmpty();
     }
 
     @Test
     void duplicateOfALineIsEinval() {
         forwarding.forward(device.intx(), PIN);
-        assertThat(refused(() -> forwarding.forward(device.intx(), PIN)).errno())
-                .isEqualTo(Errno.EINVAL);
+        refused(Errno.EINVAL, () -> forwarding.forward(device.intx(), PIN));
     }
 
     /** Of the same process: what was armed through the device's handle. */
@@ -102,11 +94,9 @@ class ForwardingRulesTest {
         try (EventFd theirs = EventFd.create(world.kernel);
                 ArmedVectors armed = device.msix(0, 1).arm(List.of(theirs))) {
             world.faults.listen();
-            KernelException refusal =
-                    refused(() -> forwarding.forward(device.msix().get(0), message(0x30)));
-            assertThat(refusal.errno()).isEqualTo(Errno.EBUSY);
-            assertThat(refusal)
-                    .hasMessageEndingWith("EBUSY (it has a trigger that is not ours, of this process, " + armed
+            assertThat(refused(
+                            Errno.EBUSY, () -> forwarding.forward(device.msix().get(0), message(0x30))))
+                    .endsWith("EBUSY (it has a trigger that is not ours, of this process, " + armed
                             + ": end that, or take it over)");
             assertThat(world.faults.calls()).isEmpty();
         }
@@ -121,9 +111,8 @@ class ForwardingRulesTest {
                 ArmedVectors armed = device.msix(0, 2).arm(List.of(theirs, EventFd.create(world.kernel)));
                 VfioDevice adopted = VfioDevice.adopt(world.kernel, NIC, number.number(), Ownership.BORROWED);
                 Forwarding second = Forwarding.of(world.vm, adopted)) {
-            assertThat(refused(() -> second.forward(adopted.msix().get(0), message(0x30))))
-                    .hasMessageContaining("EBUSY")
-                    .hasMessageContaining("of another program");
+            assertThat(refused(Errno.EBUSY, () -> second.forward(adopted.msix().get(0), message(0x30))))
+                    .contains("of another program");
             world.hardware.sendMessage(0);
             assertThat(theirs.drain()).isEqualTo(1);
             assertThat(armed.enabled()).isEqualTo(2);
@@ -137,8 +126,7 @@ class ForwardingRulesTest {
                 ArmedLine armed = device.intx().arm(theirs);
                 VfioDevice adopted = VfioDevice.adopt(world.kernel, NIC, number.number(), Ownership.BORROWED);
                 Forwarding second = Forwarding.of(world.vm, adopted)) {
-            assertThat(refused(() -> second.forward(adopted.intx(), PIN)).errno())
-                    .isEqualTo(Errno.EBUSY);
+            refused(Errno.EBUSY, () -> second.forward(adopted.intx(), PIN));
             armed.trigger();
             assertThat(theirs.drain()).isEqualTo(1);
         }
@@ -250,11 +238,8 @@ class ForwardingRulesTest {
     void triggerOfAnotherKindIsNotTakenOver() {
         try (EventFd theirs = EventFd.create(world.kernel);
                 ArmedVectors msi = device.msi(0, 1).arm(List.of(theirs))) {
-            assertThat(refused(() -> forwarding.takeOver(device.msix(0, 1), i -> message(0x30)))
-                            .errno())
-                    .isEqualTo(Errno.EBUSY);
-            assertThat(refused(() -> forwarding.takeOver(device.intx(), PIN)).errno())
-                    .isEqualTo(Errno.EBUSY);
+            refused(Errno.EBUSY, () -> forwarding.takeOver(device.msix(0, 1), i -> message(0x30)));
+            refused(Errno.EBUSY, () -> forwarding.takeOver(device.intx(), PIN));
             assertThat(msi.isSet(0)).isTrue();
         }
     }
@@ -266,9 +251,8 @@ class ForwardingRulesTest {
                 ArmedVectors armed = device.msix(0, 1).arm(List.of(theirs));
                 VfioDevice adopted = VfioDevice.adopt(world.kernel, NIC, number.number(), Ownership.BORROWED);
                 Forwarding second = Forwarding.of(world.vm, adopted)) {
-            assertThat(refused(() -> second.takeOver(adopted.intx(), PIN)))
-                    .hasMessageContaining(
-                            "EBUSY (it has a trigger that is not ours, of another program, which uses MSI-X");
+            assertThat(refused(Errno.EBUSY, () -> second.takeOver(adopted.intx(), PIN)))
+                    .contains("EBUSY (it has a trigger that is not ours, of another program, which uses MSI-X");
             assertThat(armed.isSet(0)).isTrue();
         }
     }
@@ -277,9 +261,7 @@ class ForwardingRulesTest {
     void vectorsOfAnotherForwardingAreNotTakenOver() {
         forwarding.forwardAll(device.msix(0, 2), i -> message(0x30 + i));
         try (Forwarding second = Forwarding.of(world.vm, device)) {
-            assertThat(refused(() -> second.takeOver(device.msix(1, 1), i -> message(0x40)))
-                            .errno())
-                    .isEqualTo(Errno.EBUSY);
+            refused(Errno.EBUSY, () -> second.takeOver(device.msix(1, 1), i -> message(0x40)));
         }
     }
 
@@ -310,35 +292,15 @@ class ForwardingRulesTest {
 
     // Tear-down
 
-    private static List<List<String>> permutations(List<String> all) {
-        if (all.isEmpty()) {
-            return List.of(List.of());
-        }
-        List<List<String>> found = new ArrayList<>();
-        for (String first : all) {
-            List<String> others = new ArrayList<>(all);
-            others.remove(first);
-            permutations(others).forEach(rest -> {
-                List<String> one = new ArrayList<>(List.of(first));
-                one.addAll(rest);
-                found.add(one);
-            });
-        }
-        return found;
-    }
-
     static Stream<List<String>> orders() {
-        return permutations(List.of("irq", "forwarding", "device", "vm", "kernel")).stream();
+        return Orders.of(List.of("irq", "forwarding", "device", "vm", "kernel")).stream();
     }
 
-    @ParameterizedTest
-    @MethodSource("orders")
-    void tearDownWorksInAnyOrder(List<String> order) {
-        List<ForwardedIrq> irqs = forwarding.forwardAll(device.msix(0, 3), i -> message(0x30 + i));
+    private void closeAll(List<String> order, ForwardedIrq irq) {
         for (String one : order) {
             AutoCloseable handle =
                     switch (one) {
-                        case "irq" -> irqs.get(1);
+                        case "irq" -> irq;
                         case "forwarding" -> forwarding;
                         case "device" -> device;
                         case "vm" -> world.vm;
@@ -346,6 +308,13 @@ class ForwardingRulesTest {
                     };
             assertThatCode(handle::close).as(one).doesNotThrowAnyException();
         }
+    }
+
+    @ParameterizedTest
+    @MethodSource("orders")
+    void tearDownWorksInAnyOrder(List<String> order) {
+        List<ForwardedIrq> irqs = forwarding.forwardAll(device.msix(0, 3), i -> message(0x30 + i));
+        closeAll(order, irqs.get(1));
         assertThat(world.hardware.sendMessage(0)).isFalse();
     }
 
@@ -354,17 +323,7 @@ class ForwardingRulesTest {
     void tearDownOfALineWorksInAnyOrder(List<String> order) {
         ForwardedIrq line = forwarding.forward(device.intx(), PIN);
         world.hardware.requestService();
-        for (String one : order) {
-            AutoCloseable handle =
-                    switch (one) {
-                        case "irq" -> line;
-                        case "forwarding" -> forwarding;
-                        case "device" -> device;
-                        case "vm" -> world.vm;
-                        default -> world.kernel;
-                    };
-            assertThatCode(handle::close).as(one).doesNotThrowAnyException();
-        }
+        closeAll(order, line);
     }
 
     /** Whatever the kernel refuses on the way down, the next step is taken. */
@@ -507,8 +466,8 @@ class ForwardingRulesTest {
     void vmWithoutIrqchipIsExplained() {
         try (Vm bare = Vm.create(world.kernel);
                 Forwarding second = Forwarding.of(bare, device)) {
-            KernelException refusal = refused(() -> second.forward(device.msix().get(0), message(0x30)));
-            assertThat(refusal).hasMessageStartingWith("routes set vm=").hasMessageContaining("EINVAL");
+            assertThat(refused(Errno.EINVAL, () -> second.forward(device.msix().get(0), message(0x30))))
+                    .startsWith("routes set vm=");
             assertThat(second.irqs()).isEmpty();
         }
     }
@@ -519,9 +478,8 @@ class ForwardingRulesTest {
                 Forwarding second = Forwarding.of(split, device)) {
             split.createSplitIrqchip(24);
             split.routes().change(edit -> edit.replace(PIN, message(0x30)));
-            assertThat(refused(() -> second.forward(device.intx(), PIN)))
-                    .hasMessageContaining("EINVAL (")
-                    .hasMessageContaining("needs the full in-kernel irqchip");
+            assertThat(refused(Errno.EINVAL, () -> second.forward(device.intx(), PIN)))
+                    .contains("needs the full in-kernel irqchip");
         }
     }
 

@@ -5,6 +5,7 @@ import static io.kvmirq.forward.ForwardWorld.PIN;
 import static io.kvmirq.forward.ForwardWorld.message;
 import static io.kvmirq.forward.ForwardWorld.to;
 import static io.kvmirq.forward.ForwardWorld.vector;
+import static io.kvmirq.testing.Refusals.assertIllegalState;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -146,9 +147,8 @@ class ForwardingTest {
         send(0);
         assertThat(world.first.isRequested(vector(0x30))).isTrue();
         assertThat(forwarding.irqs()).containsExactly(irqs.get(0), irqs.get(2), irqs.get(3));
-        assertThatThrownBy(() -> irqs.get(1).mask())
-                .isInstanceOf(IllegalStateException.class)
-                .hasMessage("MSI-X 1 of 0000:3b:00.0 is not forwarded any more: forward it again");
+        assertIllegalState(
+                () -> irqs.get(1).mask(), "MSI-X 1 of 0000:3b:00.0 is not forwarded any more: forward it again");
         forwarding.forward(world.device.msix().get(1), message(0x41));
         send(1);
         assertThat(world.first.isRequested(vector(0x41))).isTrue();

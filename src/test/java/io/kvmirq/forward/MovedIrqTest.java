@@ -4,6 +4,7 @@ package io.kvmirq.forward;
 import static io.kvmirq.forward.ForwardWorld.PIN;
 import static io.kvmirq.forward.ForwardWorld.message;
 import static io.kvmirq.forward.ForwardWorld.vector;
+import static io.kvmirq.testing.Refusals.assertIllegalState;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -177,9 +178,9 @@ class MovedIrqTest {
     void moveWithoutALoopIsExplained() {
         try (Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
-            assertThatThrownBy(() -> irq.moveTo(Mechanism.USERSPACE))
-                    .isInstanceOf(IllegalStateException.class)
-                    .hasMessage("MSI-X 0 of 0000:3b:00.0 cannot be relayed by this process: give"
+            assertIllegalState(
+                    () -> irq.moveTo(Mechanism.USERSPACE),
+                    "MSI-X 0 of 0000:3b:00.0 cannot be relayed by this process: give"
                             + " Forwarding.builder(vm, device).userspace an event loop");
             assertThatThrownBy(() -> irq.moveTo(Mechanism.RESAMPLE))
                     .isInstanceOf(UnsupportedOperationException.class)

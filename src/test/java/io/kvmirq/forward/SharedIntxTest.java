@@ -3,15 +3,14 @@ package io.kvmirq.forward;
 
 import static io.kvmirq.forward.SharedLineWorld.DIS_INTX;
 import static io.kvmirq.forward.SharedLineWorld.NO_DIS_INTX;
+import static io.kvmirq.testing.Refusals.refused;
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 
 import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
-import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.fake.FakeKernel;
@@ -22,7 +21,6 @@ import io.kvmirq.vfio.ArmedVectors;
 import io.kvmirq.vfio.VfioDevice;
 import java.time.Duration;
 import java.util.List;
-import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -33,11 +31,6 @@ class SharedIntxTest {
     private static final String PROFILE = "vtd-posting";
 
     private static final int ROUNDS = 100;
-
-    private static void assertBusy(ThrowingCallable call) {
-        assertThatExceptionOfType(KernelException.class).isThrownBy(call).satisfies(e -> assertThat(e.errno())
-                .isEqualTo(Errno.EBUSY));
-    }
 
     // Sharing with DisINTx
 
@@ -227,11 +220,11 @@ class SharedIntxTest {
             SharedLineWorld.Owner a = exclusive(world, nointxmask);
             SharedLineWorld.Owner b = exclusive(world, nointxmask);
             ForwardedIrq first = a.forward();
-            assertBusy(b::forward);
+            refused(Errno.EBUSY, b::forward);
             assertServed(a);
             first.close();
             b.forward();
-            assertBusy(a::forward);
+            refused(Errno.EBUSY, a::forward);
             assertServed(b);
         }
     }
@@ -247,7 +240,7 @@ class SharedIntxTest {
                     a.device.msi(0, 1).get(0), MsiMessage.to(new VcpuId(0), new InterruptVector(0x61)));
             b.forward();
             message.close();
-            assertBusy(a::forward);
+            refused(Errno.EBUSY, a::forward);
             assertServed(b);
         }
     }
@@ -261,7 +254,7 @@ class SharedIntxTest {
             try (VfioDevice second = VfioDevice.open(world.kernel, SharedLineWorld.address(1), a.kvmVfio);
                     Forwarding forwarding = Forwarding.of(a.guest.vm(), second)) {
                 a.forward();
-                assertBusy(() -> forwarding.forward(second.intx(), new Gsi(LineGuest.PIN.number() + 1)));
+                refused(Errno.EBUSY, () -> forwarding.forward(second.intx(), new Gsi(LineGuest.PIN.number() + 1)));
                 assertServed(a);
             }
         }
@@ -274,10 +267,10 @@ class SharedIntxTest {
             SharedLineWorld.Owner shares = world.new Owner(DIS_INTX);
             SharedLineWorld.Owner alone = world.new Owner(NO_DIS_INTX);
             ForwardedIrq first = alone.forward();
-            assertBusy(shares::forward);
+            refused(Errno.EBUSY, shares::forward);
             first.close();
             shares.forward();
-            assertBusy(alone::forward);
+            refused(Errno.EBUSY, alone::forward);
             assertServed(shares);
         }
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kernel;
 
+import static io.kvmirq.testing.Refusals.assertIllegalArgument;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
@@ -131,9 +132,9 @@ class EventFdTest {
 
     @Test
     void adoptingNothingIsRefused() {
-        assertThatThrownBy(() -> EventFd.adopt(kernel, -1, Ownership.OWNED))
-                .isInstanceOf(IllegalArgumentException.class)
-                .hasMessage("fd -1 cannot be adopted: expected an open descriptor, >= 0");
+        assertIllegalArgument(
+                () -> EventFd.adopt(kernel, -1, Ownership.OWNED),
+                "fd -1 cannot be adopted: expected an open descriptor, >= 0");
     }
 
     /** Its first eight bytes would be the count of a signal. */
@@ -143,10 +144,9 @@ class EventFdTest {
         Path file = Files.write(directory.resolve("file"), content);
         int number = kernel.backend().libc().open(Buffers.cString(file.toString()), Uapi.O_RDWR);
         try {
-            assertThatThrownBy(
-                            () -> EventFd.adopt(kernel, number, Ownership.OWNED).signal())
-                    .isInstanceOf(IllegalArgumentException.class)
-                    .hasMessage("fd " + number + " is open on " + file + ": expected an eventfd, made by eventfd(2)");
+            assertIllegalArgument(
+                    () -> EventFd.adopt(kernel, number, Ownership.OWNED).signal(),
+                    "fd " + number + " is open on " + file + ": expected an eventfd, made by eventfd(2)");
         } finally {
             kernel.backend().fdClose(number);
         }

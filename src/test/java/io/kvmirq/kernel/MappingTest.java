@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kernel;
 
+import static io.kvmirq.testing.Refusals.assertIllegalArgument;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -47,9 +48,7 @@ class MappingTest {
         try (Kernel kernel = Kernel.open();
                 Mapping.Owner owner = Mapping.anonymous(kernel, 4096)) {
             Mapping mapping = owner.mapping();
-            assertThatThrownBy(() -> mapping.getInt(2))
-                    .isInstanceOf(IllegalArgumentException.class)
-                    .hasMessage("offset 2 is not a multiple of 4, as a volatile int needs");
+            assertIllegalArgument(() -> mapping.getInt(2), "offset 2 is not a multiple of 4, as a volatile int needs");
             assertThatThrownBy(() -> mapping.putInt(7, 0)).isInstanceOf(IllegalArgumentException.class);
         }
     }

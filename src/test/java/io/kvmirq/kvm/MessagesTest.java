@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
+import static io.kvmirq.testing.Refusals.assertIllegalArgument;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Gsi;
@@ -93,9 +94,9 @@ class MessagesTest {
     @Test
     void descriptorThatIsNoEventfdSaysSo() {
         try (Fd.Lease lease = vm.fd().lease()) {
-            assertThatThrownBy(() -> EventFd.adopt(kernel, lease.number(), Ownership.BORROWED))
-                    .isInstanceOf(IllegalArgumentException.class)
-                    .hasMessage("fd " + lease.number() + " is open on anon_inode:kvm-vm: expected an eventfd, made by"
+            assertIllegalArgument(
+                    () -> EventFd.adopt(kernel, lease.number(), Ownership.BORROWED),
+                    "fd " + lease.number() + " is open on anon_inode:kvm-vm: expected an eventfd, made by"
                             + " eventfd(2)");
         }
     }

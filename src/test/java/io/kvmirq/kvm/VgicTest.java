@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
+import static io.kvmirq.testing.Refusals.assertIllegalState;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.mockito.ArgumentMatchers.any;
@@ -155,10 +156,9 @@ class VgicTest {
                 () -> vgic.readCpuInterface(new VcpuId(1), 4),
                 vcpu::run,
                 () -> vgic.makeLevel(spi))) {
-            assertThatThrownBy(early)
-                    .isInstanceOf(IllegalStateException.class)
-                    .hasMessage("this GICv2 is not initialised: call init first, else the kernel does, and resets the"
-                            + " routes");
+            assertIllegalState(
+                    early,
+                    "this GICv2 is not initialised: call init first, else the kernel does, and resets the" + " routes");
         }
         assertThat(calls).isEmpty();
         vgic.init();

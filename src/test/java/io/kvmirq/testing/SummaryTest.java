@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.testing;
 
+import static io.kvmirq.testing.Refusals.assertIllegalArgument;
 import static java.util.Objects.requireNonNull;
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
 import io.kvmirq.explain.Grade;
 import java.io.IOException;
@@ -446,12 +446,10 @@ class SummaryTest {
 
     @Test
     void tornRowIsRefused() {
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> TestRow.parse("baseline\t17\tfake\tpas"))
-                .withMessage("a row has 4 cells, expected 7: baseline\t17\tfake\tpas");
-        assertThatIllegalArgumentException()
-                .isThrownBy(() -> RuleRow.parse("baseline", "EVENTFD"))
-                .withMessage("a rule has 1 cells, expected 4: EVENTFD");
+        assertIllegalArgument(
+                () -> TestRow.parse("baseline\t17\tfake\tpas"),
+                "a row has 4 cells, expected 7: baseline\t17\tfake\tpas");
+        assertIllegalArgument(() -> RuleRow.parse("baseline", "EVENTFD"), "a rule has 1 cells, expected 4: EVENTFD");
     }
 
     // The scripts

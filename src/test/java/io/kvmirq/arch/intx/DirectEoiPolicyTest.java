@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.intx;
 
-import static io.kvmirq.arch.Refusals.assertIllegalArgument;
+import static io.kvmirq.testing.Refusals.assertIllegalArgument;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.arch.intx.DirectEoiPolicy.Trait;

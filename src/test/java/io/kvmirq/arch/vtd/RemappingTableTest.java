@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.vtd;
 
+import static io.kvmirq.testing.Refusals.assertIllegalState;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -133,9 +134,7 @@ class RemappingTableTest {
         assertThat(seen).as("low word first").containsExactly("5: 0000000000000000 0000000000000000", "5: invalidated");
         assertThat(table.isPostedToVcpu(INDEX)).isFalse();
         assertThat(request(table)).isEqualTo(blocked(FaultReason.NOT_PRESENT));
-        assertThatThrownBy(() -> table.post(INDEX, DESCRIPTOR, GUEST))
-                .isInstanceOf(IllegalStateException.class)
-                .hasMessage("entry 5 is not in use: set it first");
+        assertIllegalState(() -> table.post(INDEX, DESCRIPTOR, GUEST), "entry 5 is not in use: set it first");
     }
 
     @ParameterizedTest
@@ -193,9 +192,9 @@ class RemappingTableTest {
         RemappingTable old = table(new UnitCapabilities(0, 0x1a), true);
         old.set(INDEX, new RemappedIrte(LOW, HIGH));
         seen.clear();
-        assertThatThrownBy(() -> old.post(INDEX, DESCRIPTOR, GUEST))
-                .isInstanceOf(IllegalStateException.class)
-                .hasMessage("entry 5 cannot post: the unit has no PI, CAP bit 59; leave it remapped");
+        assertIllegalState(
+                () -> old.post(INDEX, DESCRIPTOR, GUEST),
+                "entry 5 cannot post: the unit has no PI, CAP bit 59; leave it remapped");
         assertThat(seen).isEmpty();
         assertThat(old.isPostedToVcpu(INDEX)).isFalse();
         assertThat(request(old)).isInstanceOf(RemappingOutcome.Remapped.class);

@@ -36,6 +36,9 @@ class ReplayBadInputTest {
             + "'kernel':'6.18','backend':'fake'}}\n";
     private static final String OPEN = call(1, "'call':'open','path':'/dev/kvm','made':'kvm#1','result':0");
 
+    /** The beginning of a tape of a VM. */
+    private static final String VM = HEADER + OPEN + ioctl(2, "kvm#1", Uapi.KVM_CREATE_VM, ",'made':'vm#1'");
+
     @TempDir
     private Path temporary;
 
@@ -52,7 +55,11 @@ class ReplayBadInputTest {
     }
 
     private Replay.Outcome replay(String tape) throws IOException {
-        return replay(Files.writeString(temporary.resolve("tape"), tape.replace('\'', '"')));
+        return replay(tape(tape));
+    }
+
+    private Path tape(String tape) throws IOException {
+        return Files.writeString(temporary.resolve("tape"), tape.replace('\'', '"'));
     }
 
     @ParameterizedTest
@@ -148,10 +155,7 @@ class ReplayBadInputTest {
                 3,
                 "'call':'ioctl','on':'vm#1','request':" + Uapi.KVM_GET_CLOCK + ",'in':'" + "00".repeat(48)
                         + "','result':-1,'errno':'EFAULT'");
-        Replay.Outcome outcome = replay(HEADER
-                + OPEN
-                + call(2, "'call':'ioctl','on':'kvm#1','request':" + Uapi.KVM_CREATE_VM + ",'made':'vm#1','result':0")
-                + dirtyLog);
+        Replay.Outcome outcome = replay(VM + dirtyLog);
         assertThat(outcome)
                 .hasToString("call 3: vm#1 KVM_GET_CLOCK [" + "00".repeat(32)
                         + "…] = EFAULT: the fake kernel does not model KVM_GET_CLOCK; 2 calls before it were replayed");
@@ -202,9 +206,7 @@ class ReplayBadInputTest {
             boolean second = bytes == Uapi.KvmUserspaceMemoryRegion2.SIZE;
             ByteBuffer region = ByteBuffer.allocate(bytes).order(ByteOrder.nativeOrder());
             region.putLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE, size);
-            Replay.Outcome outcome = replay(HEADER
-                    + OPEN
-                    + ioctl(2, "kvm#1", Uapi.KVM_CREATE_VM, ",'made':'vm#1'")
+            Replay.Outcome outcome = replay(VM
                     + call(3, "'call':'mmap','value':4096,'request':3,'flags':34,'made':'memory#1','result':0")
                     + ioctl(
                             4,
@@ -225,17 +227,12 @@ class ReplayBadInputTest {
 
     @Test
     void whatHasNothingToDoWithInterruptsIsPassedOver() throws IOException {
-        Path file = Files.writeString(
-                temporary.resolve("tape"),
-                (HEADER
-                                + OPEN
-                                + ioctl(2, "kvm#1", Uapi.KVM_CREATE_VM, ",'made':'vm#1'")
-                                + ioctl(3, "vm#1", Uapi.KVM_ENABLE_CAP, enableCap(Uapi.KVM_CAP_MAX_VCPU_ID))
-                                + ioctl(4, "vm#1", Uapi.KVM_GET_CLOCK, ",'in':'" + "00".repeat(48) + "'")
-                                + ioctl(5, "vm#1", Uapi.KVM_ENABLE_CAP, enableCap(188))
-                                + ioctl(6, "vm#1", Uapi.KVM_X86_SET_MSR_FILTER, ",'in':'" + "00".repeat(392) + "'")
-                                + ioctl(7, "vm#1", 0x4010ae42L, ",'in':'" + "00".repeat(16) + "'"))
-                        .replace('\'', '"'));
+        Path file = tape(VM
+                + ioctl(3, "vm#1", Uapi.KVM_ENABLE_CAP, enableCap(Uapi.KVM_CAP_MAX_VCPU_ID))
+                + ioctl(4, "vm#1", Uapi.KVM_GET_CLOCK, ",'in':'" + "00".repeat(48) + "'")
+                + ioctl(5, "vm#1", Uapi.KVM_ENABLE_CAP, enableCap(188))
+                + ioctl(6, "vm#1", Uapi.KVM_X86_SET_MSR_FILTER, ",'in':'" + "00".repeat(392) + "'")
+                + ioctl(7, "vm#1", 0x4010ae42L, ",'in':'" + "00".repeat(16) + "'"));
         Replay replay = new Replay(watch.over(new FakeKernel(Profile.V6_18)));
         assertThat(replay.run(file)).isEqualTo(new Replay.Same(2));
         assertThat(replay.remarks())
@@ -248,20 +245,17 @@ class ReplayBadInputTest {
     /** As libkvmirqtape.so records them: a list's length asked for, and elements that are not on the tape. */
     @Test
     void listsAreAskedTheirLengthAndElementsMayLack() throws IOException {
-        Path file = Files.writeString(
-                temporary.resolve("tape"),
-                (HEADER
-                                + OPEN
-                                + call(
-                                        2,
-                                        "'call':'ioctl','on':'kvm#1','request':3221532162,'in':'00000000','result':-1,"
-                                                + "'errno':'E2BIG'")
-                                + ioctl(3, "kvm#1", 0xc008ae88L, ",'in':'0100000000000000'")
-                                + call(
-                                        4,
-                                        "'call':'ioctl','on':'kvm#1','request':3221794309,'in':'0100000000000000',"
-                                                + "'result':-1,'errno':'E2BIG'"))
-                        .replace('\'', '"'));
+        Path file = tape(HEADER
+                + OPEN
+                + call(
+                        2,
+                        "'call':'ioctl','on':'kvm#1','request':3221532162,'in':'00000000','result':-1,"
+                                + "'errno':'E2BIG'")
+                + ioctl(3, "kvm#1", 0xc008ae88L, ",'in':'0100000000000000'")
+                + call(
+                        4,
+                        "'call':'ioctl','on':'kvm#1','request':3221794309,'in':'0100000000000000',"
+                                + "'result':-1,'errno':'E2BIG'"));
         Replay replay = new Replay(watch.over(new FakeKernel(Profile.V6_18)));
         assertThat(replay.run(file)).isEqualTo(new Replay.Same(1));
         assertThat(replay.remarks())
@@ -271,9 +265,7 @@ class ReplayBadInputTest {
 
     @Test
     void mappingOfAVcpuThatLacksItsProtectionIsMade() throws IOException {
-        assertThat(replay(HEADER
-                        + OPEN
-                        + ioctl(2, "kvm#1", Uapi.KVM_CREATE_VM, ",'made':'vm#1'")
+        assertThat(replay(VM
                         + ioctl(3, "vm#1", Uapi.KVM_CREATE_VCPU, ",'value':0,'made':'vcpu#1'")
                         + call(4, "'call':'mmap','on':'vcpu#1','value':12288,'flags':1,'result':0")))
                 .isEqualTo(new Replay.Same(4));
@@ -281,10 +273,7 @@ class ReplayBadInputTest {
 
     @Test
     void capabilityOfInterruptsIsNotPassedOver() throws IOException {
-        assertThat(replay(HEADER
-                        + OPEN
-                        + ioctl(2, "kvm#1", Uapi.KVM_CREATE_VM, ",'made':'vm#1'")
-                        + ioctl(3, "vm#1", Uapi.KVM_ENABLE_CAP, enableCap(Uapi.KVM_CAP_IRQFD))))
+        assertThat(replay(VM + ioctl(3, "vm#1", Uapi.KVM_ENABLE_CAP, enableCap(Uapi.KVM_CAP_IRQFD))))
                 .isNotInstanceOf(Replay.Same.class);
     }
 
@@ -352,8 +341,7 @@ class ReplayBadInputTest {
     @Test
     void fileThatChangesIsNoSuccess() throws IOException {
         String call = call(2, "'call':'eventfd','value':0,'made':'eventfd#1','result':0");
-        Path file = Files.writeString(
-                temporary.resolve("tape"), (HEADER + OPEN + " ".repeat(1 << 20) + call).replace('\'', '"'));
+        Path file = tape(HEADER + OPEN + " ".repeat(1 << 20) + call);
         FakeKernel fake = new FakeKernel(Profile.V6_18);
         Libc cutting = (Libc) Proxy.newProxyInstance(
                 Libc.class.getClassLoader(), new Class<?>[] {Libc.class}, (proxy, method, arguments) -> {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.amd.model;
 
-import static io.kvmirq.arch.Refusals.assertIllegalArgument;
-import static io.kvmirq.arch.Refusals.assertIllegalState;
+import static io.kvmirq.testing.Refusals.assertIllegalArgument;
+import static io.kvmirq.testing.Refusals.assertIllegalState;
+import static io.kvmirq.testing.Refusals.refused;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
@@ -354,11 +355,9 @@ class AvicVmTest {
     void deviceOfAnotherDomainIsRefused(AvicKernel kernel) throws IOException {
         on(kernel, true, UNIT);
         unit.set(2, 0x901, 0x77, 0x4100, false);
-        assertThatThrownBy(() -> post(0))
-                .isInstanceOfSatisfying(
-                        KernelException.class, e -> assertThat(e.errno()).isEqualTo(Errno.EINVAL))
-                .hasMessageContaining("entry=2 vcpu=0")
-                .hasMessageContaining("the domain of the device is not UNMANAGED");
+        assertThat(refused(Errno.EINVAL, () -> post(0)))
+                .contains("entry=2 vcpu=0")
+                .contains("the domain of the device is not UNMANAGED");
         assertEntry("amdga-rem-07");
     }
 

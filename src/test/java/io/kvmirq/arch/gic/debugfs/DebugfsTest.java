@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.gic.debugfs;
 
+import static io.kvmirq.testing.Refusals.assertIllegalArgument;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
@@ -189,9 +190,7 @@ class DebugfsTest {
                         + " expected a row such as 'LPI 8257 0 0001101 0 0 0 160 -1'"
             })
     void badTextIsNamed(String lines, String sentence) {
-        assertThatThrownBy(() -> VgicState.parse(lines.replace(",", "\n")))
-                .isInstanceOf(IllegalArgumentException.class)
-                .hasMessage(sentence);
+        assertIllegalArgument(() -> VgicState.parse(lines.replace(",", "\n")), sentence);
     }
 
     @Test
@@ -234,9 +233,9 @@ class DebugfsTest {
             })
     void translationThatCannotBeIsRefused(String rows, int line, String text, String expected) {
         String file = "Device ID: 0x8, Event ID Range: [0 - 31]\n" + rows.replace(';', '\n') + "\n";
-        assertThatThrownBy(() -> ItsState.parse(file))
-                .isInstanceOf(IllegalArgumentException.class)
-                .hasMessage("line " + line + " of vgic-its-state is '" + text + "': expected " + expected);
+        assertIllegalArgument(
+                () -> ItsState.parse(file),
+                "line " + line + " of vgic-its-state is '" + text + "': expected " + expected);
     }
 
     @Test

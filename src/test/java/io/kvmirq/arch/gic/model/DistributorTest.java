@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.gic.model;
 
-import static io.kvmirq.arch.Refusals.assertIllegalArgument;
 import static io.kvmirq.arch.gic.model.InterruptState.ACTIVE;
 import static io.kvmirq.arch.gic.model.InterruptState.ENABLED;
 import static io.kvmirq.arch.gic.model.InterruptState.GROUP1;
 import static io.kvmirq.arch.gic.model.InterruptState.LATCH;
 import static io.kvmirq.arch.gic.model.InterruptState.LEVEL;
 import static io.kvmirq.arch.gic.model.InterruptState.LINE;
+import static io.kvmirq.testing.Refusals.assertIllegalArgument;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.gic.model;
 
-import static io.kvmirq.arch.Refusals.assertIllegalArgument;
 import static io.kvmirq.arch.gic.model.InterruptState.ACTIVE;
+import static io.kvmirq.testing.Refusals.assertIllegalArgument;
+import static io.kvmirq.testing.Refusals.assertIllegalState;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -114,9 +115,7 @@ class GuestCpuInterfaceTest extends VgicSetUp {
 
     @Test
     void guestThatDoesNotRunTakesNothing() {
-        assertThatThrownBy(guest::acknowledge)
-                .isInstanceOf(IllegalStateException.class)
-                .hasMessage("the guest of vCPU 0 does not run: the vCPU has to enter first");
+        assertIllegalState(guest::acknowledge, "the guest of vCPU 0 does not run: the vCPU has to enter first");
         vcpu.thread().preempt();
         assertThatThrownBy(() -> guest.end(1)).isInstanceOf(IllegalStateException.class);
         vcpu.thread().load(0);

@@ -4,6 +4,7 @@ package io.kvmirq.arch.gic.model;
 import static io.kvmirq.arch.gic.model.InterruptState.ACTIVE;
 import static io.kvmirq.arch.gic.model.InterruptState.ENABLED;
 import static io.kvmirq.arch.gic.model.InterruptState.LEVEL;
+import static io.kvmirq.testing.Refusals.assertIllegalArgument;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -117,9 +118,9 @@ class VirtualInterfaceTest extends VgicSetUp {
     @Test
     void spiIsWrittenToOneListRegisterOfTheVm() {
         registers.setListRegister(1, PENDING | 32);
-        assertThatThrownBy(() -> other.registers().setListRegister(0, PENDING | 32))
-                .isInstanceOf(IllegalArgumentException.class)
-                .hasMessage("SPI 32 is in a list register of vCPU 0 already: expected it in one");
+        assertIllegalArgument(
+                () -> other.registers().setListRegister(0, PENDING | 32),
+                "SPI 32 is in a list register of vCPU 0 already: expected it in one");
         registers.setListRegister(1, PENDING | 33);
         other.registers().setListRegister(0, PENDING | 32);
         registers.setListRegister(0, PENDING | 27);
@@ -157,9 +158,7 @@ class VirtualInterfaceTest extends VgicSetUp {
                         + " PPI or SPI, 16–1019"
             })
     void impossibleListRegisterIsRefused(String word, String sentence) {
-        assertThatThrownBy(() -> registers.setListRegister(0, Long.decode(word)))
-                .isInstanceOf(IllegalArgumentException.class)
-                .hasMessage(sentence);
+        assertIllegalArgument(() -> registers.setListRegister(0, Long.decode(word)), sentence);
         assertThat(registers.listRegister(0)).isZero();
     }
 

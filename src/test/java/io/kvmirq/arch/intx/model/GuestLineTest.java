@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.intx.model;
 
-import static io.kvmirq.arch.Refusals.assertIllegalArgument;
-import static io.kvmirq.arch.Refusals.assertIllegalState;
+import static io.kvmirq.testing.Refusals.assertIllegalArgument;
+import static io.kvmirq.testing.Refusals.assertIllegalState;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.intx.model;
 
+import static io.kvmirq.testing.Refusals.assertIllegalState;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
-import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 
 import io.kvmirq.arch.intx.model.IntxDevice.Kind;
 import org.junit.jupiter.api.Test;
@@ -149,9 +149,9 @@ class VfioIntxDirectTest {
     @Test
     void ioapicHasNoDirectEoi() {
         VfioIntx vfio = VfioIntx.of(new IntxDevice(new PhysicalLine(LineController.IOAPIC), Kind.PCI_2_3), false);
-        assertThatIllegalStateException()
-                .isThrownBy(() -> vfio.chooseDirect(() -> {}))
-                .withMessage("an IOAPIC ends an interrupt when the handlers return: direct EOI needs a line of a GIC");
+        assertIllegalState(
+                () -> vfio.chooseDirect(() -> {}),
+                "an IOAPIC ends an interrupt when the handlers return: direct EOI needs a line of a GIC");
         assertThat(vfio.isDirect()).isFalse();
     }
 }

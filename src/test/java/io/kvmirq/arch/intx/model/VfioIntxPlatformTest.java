@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.intx.model;
 
+import static io.kvmirq.testing.Refusals.assertIllegalState;
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 
 import io.kvmirq.arch.intx.model.IntxDevice.Kind;
 import org.junit.jupiter.api.Test;
@@ -36,9 +36,9 @@ class VfioIntxPlatformTest {
 
     @Test
     void platformDeviceHasNoMessages() {
-        assertThatIllegalStateException()
-                .isThrownBy(() -> new OneDevice(Kind.PLATFORM).vfio.enableMessages(InterruptMode.MSI))
-                .withMessage("a platform device has no messages: enable its line instead");
+        assertIllegalState(
+                () -> new OneDevice(Kind.PLATFORM).vfio.enableMessages(InterruptMode.MSI),
+                "a platform device has no messages: enable its line instead");
     }
 
     @Test
@@ -78,8 +78,8 @@ class VfioIntxPlatformTest {
 
     @Test
     void platformDeviceHasNoDisIntx() {
-        assertThatIllegalStateException()
-                .isThrownBy(() -> new OneDevice(Kind.PLATFORM).vfio.writeDisIntx(true))
-                .withMessage("a platform device has no DisINTx: mask it instead");
+        assertIllegalState(
+                () -> new OneDevice(Kind.PLATFORM).vfio.writeDisIntx(true),
+                "a platform device has no DisINTx: mask it instead");
     }
 }
