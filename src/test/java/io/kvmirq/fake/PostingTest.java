@@ -18,11 +18,13 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.vfio.ArmedVectors;
 import java.nio.ByteBuffer;
 import java.util.List;
+import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -33,50 +35,51 @@ class PostingTest {
     private static final VcpuId FIRST = new VcpuId(0);
     private static final VcpuId SECOND = new VcpuId(1);
 
+    @AutoClose
+    private final Undo undo = new Undo();
+
     @ParameterizedTest
     @ValueSource(strings = {"vtd-posting", "6.12,vtd-posting", "amd-avic", "6.12,amd-avic", "7.1,split,amd-avic"})
     void messageToOneVcpuIsPostedInAnyOrderOfIrqfdAndVector(String profile) {
         for (boolean irqfdFirst : List.of(true, false)) {
-            try (PostingSetup setup = new PostingSetup(profile)) {
-                EventFd event = setup.event();
-                Gsi gsi = setup.routeTo(1);
-                assertThat(setup.hardware.irte(0).form()).isEqualTo(FakeIrte.Form.NONE);
-                if (irqfdFirst) {
-                    setup.irqfd(event, gsi);
-                    setup.arm(event);
-                } else {
-                    setup.arm(event);
-                    assertThat(setup.hardware.irte(0).form()).isEqualTo(FakeIrte.Form.REMAPPED);
-                    setup.irqfd(event, gsi);
-                }
-                FakeIrte irte = setup.hardware.irte(0);
-                assertThat(irte.isPosted()).isTrue();
-                assertThat(irte.vcpu()).hasValue(SECOND);
-                assertThat(irte.guestVector()).hasValue(VECTOR);
-                assertThat(irte.words()).startsWith("irte.");
-                assertThat(setup.hardware.sendMessage(0)).isFalse();
-                assertThat(setup.vcpu(1).isRequested(VECTOR)).isTrue();
-                assertThat(setup.vcpu(0).isRequested(VECTOR)).isFalse();
-                assertThat(setup.vcpus.get(1).isRequested(VECTOR)).isTrue();
-                assertThat(setup.interrupts(0)).isZero();
-                assertThat(event.drain()).isZero();
-                assertThat(setup.brokenRules()).isEmpty();
+            PostingSetup setup = undo.add(new PostingSetup(profile));
+            EventFd event = setup.event();
+            Gsi gsi = setup.routeTo(1);
+            assertThat(setup.hardware.irte(0).form()).isEqualTo(FakeIrte.Form.NONE);
+            if (irqfdFirst) {
+                setup.irqfd(event, gsi);
+                setup.arm(event);
+            } else {
+                setup.arm(event);
+                assertThat(setup.hardware.irte(0).form()).isEqualTo(FakeIrte.Form.REMAPPED);
+                setup.irqfd(event, gsi);
             }
+            FakeIrte irte = setup.hardware.irte(0);
+            assertThat(irte.isPosted()).isTrue();
+            assertThat(irte.vcpu()).hasValue(SECOND);
+            assertThat(irte.guestVector()).hasValue(VECTOR);
+            assertThat(irte.words()).startsWith("irte.");
+            assertThat(setup.hardware.sendMessage(0)).isFalse();
+            assertThat(setup.vcpu(1).isRequested(VECTOR)).isTrue();
+            assertThat(setup.vcpu(0).isRequested(VECTOR)).isFalse();
+            assertThat(setup.vcpus.get(1).isRequested(VECTOR)).isTrue();
+            assertThat(setup.interrupts(0)).isZero();
+            assertThat(event.drain()).isZero();
+            assertThat(setup.brokenRules()).isEmpty();
         }
     }
 
     @ParameterizedTest
     @ValueSource(strings = {"6.18", "vtd", "avic-inhibited", "6.12,avic-inhibited"})
     void hostThatDoesNotPostIsInterruptedAndTheIrqfdDelivers(String profile) {
-        try (PostingSetup setup = new PostingSetup(profile)) {
-            EventFd event = setup.event();
-            setup.irqfd(event, setup.routeTo(1));
-            setup.arm(event);
-            assertThat(setup.hardware.irte(0).form()).isEqualTo(FakeIrte.Form.REMAPPED);
-            assertThat(setup.hardware.sendMessage(0)).isTrue();
-            assertThat(setup.vcpus.get(1).isRequested(VECTOR)).isTrue();
-            assertThat(setup.interrupts(0)).isEqualTo(1);
-        }
+        PostingSetup setup = undo.add(new PostingSetup(profile));
+        EventFd event = setup.event();
+        setup.irqfd(event, setup.routeTo(1));
+        setup.arm(event);
+        assertThat(setup.hardware.irte(0).form()).isEqualTo(FakeIrte.Form.REMAPPED);
+        assertThat(setup.hardware.sendMessage(0)).isTrue();
+        assertThat(setup.vcpus.get(1).isRequested(VECTOR)).isTrue();
+        assertThat(setup.interrupts(0)).isEqualTo(1);
     }
 
     /** A broadcast, an NMI, a vCPU that is not there and a fixed message to two vCPUs. */
@@ -86,46 +89,44 @@ class PostingTest {
         "amd-avic, 0xfeeff000, 0x41", "amd-avic, 0xfee01000, 0x441", "amd-avic, 0xfee07000, 0x41"
     })
     void messageThatKvmDoesNotPostIsRemapped(String profile, String address, String data) {
-        try (PostingSetup setup = new PostingSetup(profile)) {
-            EventFd event = setup.event();
-            MsiMessage message = new MsiMessage(Long.decode(address), Integer.decode(data));
-            Gsi gsi = setup.vm.routes().add(message);
-            setup.irqfd(event, gsi);
-            setup.arm(event);
-            assertThat(setup.hardware.irte(0).form()).isEqualTo(FakeIrte.Form.REMAPPED);
-            assertThat(setup.hardware.sendMessage(0)).isTrue();
+        PostingSetup setup = undo.add(new PostingSetup(profile));
+        EventFd event = setup.event();
+        MsiMessage message = new MsiMessage(Long.decode(address), Integer.decode(data));
+        Gsi gsi = setup.vm.routes().add(message);
+        setup.irqfd(event, gsi);
+        setup.arm(event);
+        assertThat(setup.hardware.irte(0).form()).isEqualTo(FakeIrte.Form.REMAPPED);
+        assertThat(setup.hardware.sendMessage(0)).isTrue();
 
-            setup.vm.routes().replace(gsi, MsiMessage.to(FIRST, VECTOR));
-            assertThat(setup.hardware.irte(0).vcpu()).hasValue(FIRST);
-            setup.vm.routes().replace(gsi, message);
-            assertThat(setup.hardware.irte(0).form()).isEqualTo(FakeIrte.Form.REMAPPED);
-            setup.vm.routes().replace(gsi, MsiMessage.to(FIRST, VECTOR));
-            setup.vm.routes().remove(gsi);
-            assertThat(setup.hardware.irte(0).form()).isEqualTo(FakeIrte.Form.REMAPPED);
-            assertThat(setup.brokenRules()).isEmpty();
-        }
+        setup.vm.routes().replace(gsi, MsiMessage.to(FIRST, VECTOR));
+        assertThat(setup.hardware.irte(0).vcpu()).hasValue(FIRST);
+        setup.vm.routes().replace(gsi, message);
+        assertThat(setup.hardware.irte(0).form()).isEqualTo(FakeIrte.Form.REMAPPED);
+        setup.vm.routes().replace(gsi, MsiMessage.to(FIRST, VECTOR));
+        setup.vm.routes().remove(gsi);
+        assertThat(setup.hardware.irte(0).form()).isEqualTo(FakeIrte.Form.REMAPPED);
+        assertThat(setup.brokenRules()).isEmpty();
     }
 
     @ParameterizedTest
     @ValueSource(strings = {"vtd-posting", "amd-avic"})
     void pinLineAndVectorWithoutIrqfdAreNotPosted(String profile) {
-        try (PostingSetup setup = new PostingSetup(profile)) {
-            EventFd event = setup.event();
-            EventFd alone = setup.event();
-            Irqfd irqfd = setup.irqfd(event, new Gsi(4));
-            ArmedVectors armed = undone(setup, event, alone);
-            assertThat(setup.hardware.irte(0).form()).isEqualTo(FakeIrte.Form.REMAPPED);
-            assertThat(setup.hardware.irte(1).form()).isEqualTo(FakeIrte.Form.REMAPPED);
-            assertThat(setup.hardware.sendMessage(1)).isTrue();
-            assertThat(alone.drain()).isEqualTo(1);
-            irqfd.close();
-            armed.close();
-            setup.irqfd(event, setup.routeTo(0));
-            setup.undo.add(setup.device.intx().arm(event));
-            setup.hardware.requestService();
-            assertThat(setup.vcpus.get(0).isRequested(VECTOR)).isTrue();
-            assertThat(setup.hardware.irte(0).form()).isEqualTo(FakeIrte.Form.NONE);
-        }
+        PostingSetup setup = undo.add(new PostingSetup(profile));
+        EventFd event = setup.event();
+        EventFd alone = setup.event();
+        Irqfd irqfd = setup.irqfd(event, new Gsi(4));
+        ArmedVectors armed = undone(setup, event, alone);
+        assertThat(setup.hardware.irte(0).form()).isEqualTo(FakeIrte.Form.REMAPPED);
+        assertThat(setup.hardware.irte(1).form()).isEqualTo(FakeIrte.Form.REMAPPED);
+        assertThat(setup.hardware.sendMessage(1)).isTrue();
+        assertThat(alone.drain()).isEqualTo(1);
+        irqfd.close();
+        armed.close();
+        setup.irqfd(event, setup.routeTo(0));
+        setup.undo.add(setup.device.intx().arm(event));
+        setup.hardware.requestService();
+        assertThat(setup.vcpus.get(0).isRequested(VECTOR)).isTrue();
+        assertThat(setup.hardware.irte(0).form()).isEqualTo(FakeIrte.Form.NONE);
     }
 
     private static ArmedVectors undone(PostingSetup setup, EventFd... events) {
@@ -136,68 +137,65 @@ class PostingTest {
     @ParameterizedTest
     @ValueSource(strings = {"amd-avic", "6.12,amd-avic"})
     void changedDestinationMovesTheEntryToTheOtherList(String profile) {
-        try (PostingSetup setup = new PostingSetup(profile)) {
-            EventFd event = setup.event();
-            Gsi gsi = setup.routeTo(0);
-            setup.irqfd(event, gsi);
-            setup.arm(event);
-            setup.vcpu(0).load(0);
-            setup.vcpu(1).load(2);
-            assertThat(setup.vcpu(0).listed()).hasValue(1);
-            assertThat(setup.vcpu(1).listed()).hasValue(0);
-            setup.vm.routes().replace(gsi, MsiMessage.to(SECOND, VECTOR));
-            assertThat(setup.vcpu(0).listed()).hasValue(0);
-            assertThat(setup.vcpu(1).listed()).hasValue(1);
-            String words = setup.hardware.irte(0).words();
-            setup.vcpu(0).preempt();
-            setup.vcpu(0).load(3);
-            assertThat(setup.hardware.irte(0).words()).isEqualTo(words);
-            assertThat(setup.brokenRules()).isEmpty();
-            setup.hardware.sendMessage(0);
-            assertThat(setup.vcpu(0).isRequested(VECTOR)).isFalse();
-            assertThat(setup.vcpu(1).isRequested(VECTOR)).isTrue();
-        }
+        PostingSetup setup = undo.add(new PostingSetup(profile));
+        EventFd event = setup.event();
+        Gsi gsi = setup.routeTo(0);
+        setup.irqfd(event, gsi);
+        setup.arm(event);
+        setup.vcpu(0).load(0);
+        setup.vcpu(1).load(2);
+        assertThat(setup.vcpu(0).listed()).hasValue(1);
+        assertThat(setup.vcpu(1).listed()).hasValue(0);
+        setup.vm.routes().replace(gsi, MsiMessage.to(SECOND, VECTOR));
+        assertThat(setup.vcpu(0).listed()).hasValue(0);
+        assertThat(setup.vcpu(1).listed()).hasValue(1);
+        String words = setup.hardware.irte(0).words();
+        setup.vcpu(0).preempt();
+        setup.vcpu(0).load(3);
+        assertThat(setup.hardware.irte(0).words()).isEqualTo(words);
+        assertThat(setup.brokenRules()).isEmpty();
+        setup.hardware.sendMessage(0);
+        assertThat(setup.vcpu(0).isRequested(VECTOR)).isFalse();
+        assertThat(setup.vcpu(1).isRequested(VECTOR)).isTrue();
     }
 
     /** The bug of 2019: while SN is set, the unit sets PIR and not ON. */
     @Test
     void preemptedVcpuOfIntelTakesTheInterruptWhenItIsLoaded() {
-        try (PostingSetup setup = posted("vtd-posting")) {
-            FakeVcpu vcpu = setup.vcpu(0);
-            vcpu.load(1);
-            vcpu.preempt();
-            setup.hardware.sendMessage(0);
-            PostedInterruptDescriptor preempted = vcpu.descriptor().orElseThrow();
-            assertThat(preempted.isRequested(VECTOR)).isTrue();
-            assertThat(PostedInterruptDescriptor.SN.isSet(preempted.control())).isTrue();
-            assertThat(PostedInterruptDescriptor.ON.isSet(preempted.control())).isFalse();
-            vcpu.load(2);
-            PostedInterruptDescriptor loaded = vcpu.descriptor().orElseThrow();
-            assertThat(PostedInterruptDescriptor.SN.isSet(loaded.control())).isFalse();
-            assertThat(PostedInterruptDescriptor.ON.isSet(loaded.control())).isTrue();
-            vcpu.enterGuest();
-            assertThat(vcpu.takeInterrupt()).hasValue(VECTOR);
-            assertThat(vcpu.takeInterrupt()).isEmpty();
-            assertThat(setup.interrupts(0)).isZero();
-        }
+        PostingSetup setup = undo.add(posted("vtd-posting"));
+        FakeVcpu vcpu = setup.vcpu(0);
+        vcpu.load(1);
+        vcpu.preempt();
+        setup.hardware.sendMessage(0);
+        PostedInterruptDescriptor preempted = vcpu.descriptor().orElseThrow();
+        assertThat(preempted.isRequested(VECTOR)).isTrue();
+        assertThat(PostedInterruptDescriptor.SN.isSet(preempted.control())).isTrue();
+        assertThat(PostedInterruptDescriptor.ON.isSet(preempted.control())).isFalse();
+        vcpu.load(2);
+        PostedInterruptDescriptor loaded = vcpu.descriptor().orElseThrow();
+        assertThat(PostedInterruptDescriptor.SN.isSet(loaded.control())).isFalse();
+        assertThat(PostedInterruptDescriptor.ON.isSet(loaded.control())).isTrue();
+        vcpu.enterGuest();
+        assertThat(vcpu.takeInterrupt()).hasValue(VECTOR);
+        assertThat(vcpu.takeInterrupt()).isEmpty();
+        assertThat(setup.interrupts(0)).isZero();
     }
 
     @ParameterizedTest
     @ValueSource(strings = {"amd-avic", "6.12,amd-avic"})
     void preemptedVcpuOfAmdTakesTheInterruptWhenItIsLoaded(String profile) {
-        try (PostingSetup setup = posted(profile)) {
-            FakeVcpu vcpu = setup.vcpu(0);
-            vcpu.load(1);
-            assertThat(isRunning(vcpu)).isTrue();
-            vcpu.preempt();
-            assertThat(isRunning(vcpu)).isFalse();
-            setup.hardware.sendMessage(0);
-            assertThat(vcpu.isRequested(VECTOR)).isTrue();
-            assertThat(vcpu.state()).isEqualTo(FakeVcpu.State.PREEMPTED);
-            vcpu.enterGuest();
-            assertThat(vcpu.takeInterrupt()).hasValue(VECTOR);
-            assertThat(setup.interrupts(0)).isZero();
-        }
+        PostingSetup setup = undo.add(posted(profile));
+        FakeVcpu vcpu = setup.vcpu(0);
+        vcpu.load(1);
+        assertThat(isRunning(vcpu)).isTrue();
+        vcpu.preempt();
+        assertThat(isRunning(vcpu)).isFalse();
+        setup.hardware.sendMessage(0);
+        assertThat(vcpu.isRequested(VECTOR)).isTrue();
+        assertThat(vcpu.state()).isEqualTo(FakeVcpu.State.PREEMPTED);
+        vcpu.enterGuest();
+        assertThat(vcpu.takeInterrupt()).hasValue(VECTOR);
+        assertThat(setup.interrupts(0)).isZero();
     }
 
     private static boolean isRunning(FakeVcpu vcpu) {
@@ -207,55 +205,52 @@ class PostingTest {
     @ParameterizedTest
     @ValueSource(strings = {"vtd-posting", "amd-avic", "6.12,amd-avic"})
     void guestThatRunsTakesTheInterruptWithoutTheHost(String profile) {
-        try (PostingSetup setup = posted(profile)) {
-            FakeVcpu vcpu = setup.vcpu(0);
-            vcpu.load(3);
-            vcpu.enterGuest();
-            assertThat(vcpu.state()).isEqualTo(FakeVcpu.State.IN_GUEST);
-            assertThat(vcpu.cpu()).hasValue(3);
-            setup.hardware.sendMessage(0);
-            assertThat(vcpu.takeInterrupt()).hasValue(VECTOR);
-            assertThat(setup.interrupts(0)).isZero();
-        }
+        PostingSetup setup = undo.add(posted(profile));
+        FakeVcpu vcpu = setup.vcpu(0);
+        vcpu.load(3);
+        vcpu.enterGuest();
+        assertThat(vcpu.state()).isEqualTo(FakeVcpu.State.IN_GUEST);
+        assertThat(vcpu.cpu()).hasValue(3);
+        setup.hardware.sendMessage(0);
+        assertThat(vcpu.takeInterrupt()).hasValue(VECTOR);
+        assertThat(setup.interrupts(0)).isZero();
     }
 
     /** By the wake-up vector and the list of the processor; by the GA log and the GATag. */
     @ParameterizedTest
     @ValueSource(strings = {"vtd-posting", "amd-avic", "6.12,amd-avic"})
     void blockedVcpuIsWoken(String profile) {
-        try (PostingSetup setup = posted(profile)) {
-            FakeVcpu other = setup.vcpu(1);
-            other.load(2);
-            assertThat(other.block()).isTrue();
-            FakeVcpu vcpu = setup.vcpu(0);
-            vcpu.load(2);
-            assertThat(vcpu.block()).isTrue();
-            assertThat(vcpu.state()).isEqualTo(FakeVcpu.State.BLOCKED);
-            if (profile.equals("vtd-posting")) {
-                assertThat(vcpu.wakeupList()).hasValue(2);
-                assertThat(PostedInterruptDescriptor.NV.of(
-                                vcpu.descriptor().orElseThrow().control()))
-                        .isEqualTo(0xf1);
-            }
-            setup.hardware.sendMessage(0);
-            assertThat(vcpu.state()).isEqualTo(FakeVcpu.State.PREEMPTED);
-            assertThat(other.state()).isEqualTo(FakeVcpu.State.BLOCKED);
-            vcpu.enterGuest();
-            assertThat(vcpu.takeInterrupt()).hasValue(VECTOR);
-            assertThat(vcpu.wakeupList()).isEmpty();
-            assertThat(setup.brokenRules()).isEmpty();
+        PostingSetup setup = undo.add(posted(profile));
+        FakeVcpu other = setup.vcpu(1);
+        other.load(2);
+        assertThat(other.block()).isTrue();
+        FakeVcpu vcpu = setup.vcpu(0);
+        vcpu.load(2);
+        assertThat(vcpu.block()).isTrue();
+        assertThat(vcpu.state()).isEqualTo(FakeVcpu.State.BLOCKED);
+        if (profile.equals("vtd-posting")) {
+            assertThat(vcpu.wakeupList()).hasValue(2);
+            assertThat(PostedInterruptDescriptor.NV.of(
+                            vcpu.descriptor().orElseThrow().control()))
+                    .isEqualTo(0xf1);
         }
+        setup.hardware.sendMessage(0);
+        assertThat(vcpu.state()).isEqualTo(FakeVcpu.State.PREEMPTED);
+        assertThat(other.state()).isEqualTo(FakeVcpu.State.BLOCKED);
+        vcpu.enterGuest();
+        assertThat(vcpu.takeInterrupt()).hasValue(VECTOR);
+        assertThat(vcpu.wakeupList()).isEmpty();
+        assertThat(setup.brokenRules()).isEmpty();
     }
 
     @ParameterizedTest
     @ValueSource(strings = {"vtd-posting", "amd-avic"})
     void vcpuWithARequestDoesNotSleep(String profile) {
-        try (PostingSetup setup = posted(profile)) {
-            setup.vcpu(0).load(0);
-            setup.hardware.sendMessage(0);
-            assertThat(setup.vcpu(0).block()).isFalse();
-            assertThat(setup.vcpu(0).state()).isNotEqualTo(FakeVcpu.State.BLOCKED);
-        }
+        PostingSetup setup = undo.add(posted(profile));
+        setup.vcpu(0).load(0);
+        setup.hardware.sendMessage(0);
+        assertThat(setup.vcpu(0).block()).isFalse();
+        assertThat(setup.vcpu(0).state()).isNotEqualTo(FakeVcpu.State.BLOCKED);
     }
 
     /** Vector 0 to vCPU 0. */
@@ -312,36 +307,33 @@ class PostingTest {
     @ParameterizedTest
     @ValueSource(strings = {"vtd-posting", "amd-avic"})
     void secondVectorOfOneEventfdIsNotPosted(String profile) {
-        try (PostingSetup setup = new PostingSetup(profile)) {
-            EventFd event = setup.event();
-            setup.irqfd(event, setup.routeTo(0));
-            int number = event.fd().lease().number();
-            int header = KernelBackend.VFIO_IRQS_HEADER_SIZE;
-            ByteBuffer set = Buffers.allocate(header + 2 * Integer.BYTES)
-                    .putInt(header, number)
-                    .putInt(header + Integer.BYTES, number);
-            int device = setup.device.fd().lease().number();
-            int arm = UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER | UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD;
-            assertThat(setup.fake.backend().vfioIrqsSet(device, arm, UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX, 0, 2, set))
-                    .isZero();
-            assertThat(setup.hardware.irte(0).isPosted()).isTrue();
-            assertThat(setup.hardware.irte(1).form()).isEqualTo(FakeIrte.Form.REMAPPED);
-            assertThat(setup.hardware.sendMessage(1)).isTrue();
-            assertThat(setup.vcpus.get(0).isRequested(VECTOR)).isTrue();
-        }
+        PostingSetup setup = undo.add(new PostingSetup(profile));
+        EventFd event = setup.event();
+        setup.irqfd(event, setup.routeTo(0));
+        int number = event.fd().lease().number();
+        int header = KernelBackend.VFIO_IRQS_HEADER_SIZE;
+        ByteBuffer set = Buffers.allocate(header + 2 * Integer.BYTES)
+                .putInt(header, number)
+                .putInt(header + Integer.BYTES, number);
+        int device = setup.device.fd().lease().number();
+        int arm = UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER | UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD;
+        assertThat(setup.fake.backend().vfioIrqsSet(device, arm, UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX, 0, 2, set))
+                .isZero();
+        assertThat(setup.hardware.irte(0).isPosted()).isTrue();
+        assertThat(setup.hardware.irte(1).form()).isEqualTo(FakeIrte.Form.REMAPPED);
+        assertThat(setup.hardware.sendMessage(1)).isTrue();
+        assertThat(setup.vcpus.get(0).isRequested(VECTOR)).isTrue();
     }
 
     /** KVM_SET_LAPIC replaces all requests, also those that are on their way. */
     @ParameterizedTest
     @ValueSource(strings = {"vtd-posting", "amd-avic"})
     void restoredLapicHasNoOtherRequests(String profile) {
-        try (PostingSetup setup = posted(profile)) {
-            setup.hardware.sendMessage(0);
-            setup.vcpus.get(0).enableLapic();
-            assertThat(setup.vcpus.get(0).isRequested(VECTOR)).isTrue();
-            assertThat(setup.vcpus.get(0).isRequested(new InterruptVector(0x42)))
-                    .isFalse();
-        }
+        PostingSetup setup = undo.add(posted(profile));
+        setup.hardware.sendMessage(0);
+        setup.vcpus.get(0).enableLapic();
+        assertThat(setup.vcpus.get(0).isRequested(VECTOR)).isTrue();
+        assertThat(setup.vcpus.get(0).isRequested(new InterruptVector(0x42))).isFalse();
     }
 
     /** Inhibits are not of the host: an inhibited AVIC looks like one that works. */

@@ -32,7 +32,11 @@ class MovedIrqTest {
     private final ForwardWorld world = new ForwardWorld("6.12");
     private final EventLoop loop = EventLoop.create(world.kernel);
     private final List<String> injected = new ArrayList<>();
-    private final Userspace own = Userspace.of(loop, new Userspace.Injector() {
+    private final Userspace own = Userspace.of(loop, new Notes());
+    private final Forwarding forwarding = forwarding(world.vm, Userspace.into(world.vm, loop));
+
+    /** Notes what it is to inject. */
+    private class Notes implements Userspace.Injector {
         @Override
         public void message(MsiMessage message) {
             injected.add(message.toString());
@@ -42,10 +46,11 @@ class MovedIrqTest {
         public void line(Gsi gsi, boolean high) {
             injected.add(gsi + (high ? " high" : " low"));
         }
-    });
+    }
 
     @AfterEach
     void close() {
+        forwarding.close();
         loop.close();
         world.close();
         assertThat(world.lowestFreeDescriptor()).isEqualTo(world.firstFreeDescriptor);
@@ -105,41 +110,37 @@ class MovedIrqTest {
     @ParameterizedTest
     @ValueSource(booleans = {true, false})
     void messageMovesAndBackWithWhatWaits(boolean masked) {
-        try (Forwarding forwarding = forwarding(world.vm, Userspace.into(world.vm, loop))) {
-            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
-            if (masked) {
-                irq.mask();
-            }
-            irq.moveTo(Mechanism.USERSPACE);
-            assertThat(irq.mechanism()).isEqualTo(Mechanism.USERSPACE);
-            send(0);
-            assertThat(isRequested(0x30)).isFalse();
-            irq.moveTo(Mechanism.IRQFD);
-            assertThat(irq.mechanism()).isEqualTo(Mechanism.BYPASS);
-            assertThat(isRequested(0x30)).isEqualTo(!masked);
-            if (masked) {
-                irq.unmask();
-            }
-            assertThat(isRequested(0x30)).isTrue();
+        ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
+        if (masked) {
+            irq.mask();
         }
+        irq.moveTo(Mechanism.USERSPACE);
+        assertThat(irq.mechanism()).isEqualTo(Mechanism.USERSPACE);
+        send(0);
+        assertThat(isRequested(0x30)).isFalse();
+        irq.moveTo(Mechanism.IRQFD);
+        assertThat(irq.mechanism()).isEqualTo(Mechanism.BYPASS);
+        assertThat(isRequested(0x30)).isEqualTo(!masked);
+        if (masked) {
+            irq.unmask();
+        }
+        assertThat(isRequested(0x30)).isTrue();
     }
 
     @ParameterizedTest
     @ValueSource(booleans = {true, false})
     void messageThatWaitsInTheKernelIsTakenByThisProcess(boolean moved) {
-        try (Forwarding forwarding = forwarding(world.vm, Userspace.into(world.vm, loop))) {
-            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
-            irq.mask();
-            send(0);
-            if (moved) {
-                irq.moveTo(Mechanism.USERSPACE);
-                loop.poll(0);
-                assertThat(isRequested(0x30)).isFalse();
-            }
-            irq.unmask();
+        ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
+        irq.mask();
+        send(0);
+        if (moved) {
+            irq.moveTo(Mechanism.USERSPACE);
             loop.poll(0);
-            assertThat(isRequested(0x30)).isTrue();
+            assertThat(isRequested(0x30)).isFalse();
         }
+        irq.unmask();
+        loop.poll(0);
+        assertThat(isRequested(0x30)).isTrue();
     }
 
     @Test
@@ -162,16 +163,14 @@ class MovedIrqTest {
 
     @Test
     void refusedMoveLeavesTheInterruptWhereItWas() {
-        try (Forwarding forwarding = forwarding(world.vm, Userspace.into(world.vm, loop))) {
-            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
-            irq.moveTo(Mechanism.USERSPACE);
-            world.faults.fail("irqfdAssign", 1, Errno.ENOMEM);
-            assertThatThrownBy(() -> irq.moveTo(Mechanism.IRQFD)).hasMessageContaining("ENOMEM");
-            send(0);
-            loop.poll(0);
-            assertThat(isRequested(0x30)).isTrue();
-            assertThat(irq.mechanism()).isEqualTo(Mechanism.USERSPACE);
-        }
+        ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
+        irq.moveTo(Mechanism.USERSPACE);
+        world.faults.fail("irqfdAssign", 1, Errno.ENOMEM);
+        assertThatThrownBy(() -> irq.moveTo(Mechanism.IRQFD)).hasMessageContaining("ENOMEM");
+        send(0);
+        loop.poll(0);
+        assertThat(isRequested(0x30)).isTrue();
+        assertThat(irq.mechanism()).isEqualTo(Mechanism.USERSPACE);
     }
 
     @Test
@@ -215,24 +214,22 @@ class MovedIrqTest {
     /** The device asserts its line all the time: it is high on the other side too, and not stuck. */
     @Test
     void assertedLineMovesAndBack() {
-        try (Forwarding forwarding = forwarding(world.vm, Userspace.into(world.vm, loop))) {
-            ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
-            world.hardware.requestService();
-            assertThat(isHigh()).isTrue();
-            line.moveTo(Mechanism.USERSPACE);
-            assertThat(isHigh()).isFalse();
-            loop.poll(0);
-            assertThat(isHigh()).isTrue();
-            line.moveTo(Mechanism.RESAMPLE);
-            assertThat(isHigh()).isTrue();
-            world.hardware.serve();
-            line.mask();
-            assertThat(isHigh()).isFalse();
-            line.unmask();
-            assertThat(isHigh()).isFalse();
-            world.hardware.requestService();
-            assertThat(isHigh()).isTrue();
-        }
+        ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
+        world.hardware.requestService();
+        assertThat(isHigh()).isTrue();
+        line.moveTo(Mechanism.USERSPACE);
+        assertThat(isHigh()).isFalse();
+        loop.poll(0);
+        assertThat(isHigh()).isTrue();
+        line.moveTo(Mechanism.RESAMPLE);
+        assertThat(isHigh()).isTrue();
+        world.hardware.serve();
+        line.mask();
+        assertThat(isHigh()).isFalse();
+        line.unmask();
+        assertThat(isHigh()).isFalse();
+        world.hardware.requestService();
+        assertThat(isHigh()).isTrue();
     }
 
     /** A VMM tells the end of an interrupt with a lock held that its injector needs. */
@@ -241,12 +238,7 @@ class MovedIrqTest {
     void endOfInterruptWaitsForNobody() throws InterruptedException {
         CountDownLatch lowering = new CountDownLatch(1);
         CountDownLatch ended = new CountDownLatch(1);
-        Userspace slow = Userspace.of(loop, new Userspace.Injector() {
-            @Override
-            public void message(MsiMessage message) {
-                injected.add(message.toString());
-            }
-
+        Userspace slow = Userspace.of(loop, new Notes() {
             @Override
             public void line(Gsi gsi, boolean high) {
                 if (!high) {
@@ -285,18 +277,13 @@ class MovedIrqTest {
     @Test
     void lineIsTriedAgainAfterItsInjectorFailed() {
         AtomicInteger failures = new AtomicInteger(2);
-        Userspace shaky = Userspace.of(loop, new Userspace.Injector() {
-            @Override
-            public void message(MsiMessage message) {
-                injected.add(message.toString());
-            }
-
+        Userspace shaky = Userspace.of(loop, new Notes() {
             @Override
             public void line(Gsi gsi, boolean high) {
                 if (failures.getAndDecrement() > 0) {
                     throw new IllegalStateException("not now");
                 }
-                injected.add(gsi + (high ? " high" : " low"));
+                super.line(gsi, high);
             }
         });
         try (Vm split = Vm.create(world.kernel);
@@ -315,42 +302,36 @@ class MovedIrqTest {
     @ParameterizedTest
     @ValueSource(ints = {1, 2})
     void refusedMoveOfALineLeavesItWhereItWas(int call) {
-        try (Forwarding forwarding = forwarding(world.vm, Userspace.into(world.vm, loop))) {
-            ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
-            world.faults.fail("vfioIrqsSet", call, Errno.ENOMEM);
-            assertThatThrownBy(() -> line.moveTo(Mechanism.USERSPACE)).hasMessageContaining("ENOMEM");
-            world.faults.clear();
-            assertThat(line.mechanism()).isEqualTo(Mechanism.RESAMPLE);
-            world.hardware.requestService();
-            assertThat(isHigh()).isTrue();
-        }
+        ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
+        world.faults.fail("vfioIrqsSet", call, Errno.ENOMEM);
+        assertThatThrownBy(() -> line.moveTo(Mechanism.USERSPACE)).hasMessageContaining("ENOMEM");
+        world.faults.clear();
+        assertThat(line.mechanism()).isEqualTo(Mechanism.RESAMPLE);
+        world.hardware.requestService();
+        assertThat(isHigh()).isTrue();
     }
 
     /** The signal was taken by the irqfd that is undone: the device signals again. */
     @Test
     void refusedMoveBackLosesNoSignal() {
-        try (Forwarding forwarding = forwarding(world.vm, Userspace.into(world.vm, loop))) {
-            ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
-            line.moveTo(Mechanism.USERSPACE);
-            world.hardware.requestService();
-            world.faults.fail("vfioIrqsSet", 1, Errno.ENOMEM);
-            assertThatThrownBy(() -> line.moveTo(Mechanism.RESAMPLE)).hasMessageContaining("ENOMEM");
-            world.faults.clear();
-            loop.poll(0);
-            assertThat(isHigh()).isTrue();
-        }
+        ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
+        line.moveTo(Mechanism.USERSPACE);
+        world.hardware.requestService();
+        world.faults.fail("vfioIrqsSet", 1, Errno.ENOMEM);
+        assertThatThrownBy(() -> line.moveTo(Mechanism.RESAMPLE)).hasMessageContaining("ENOMEM");
+        world.faults.clear();
+        loop.poll(0);
+        assertThat(isHigh()).isTrue();
     }
 
     /** Another forwarding to the GSI of a relayed message would lose its route with it. */
     @Test
     void gsiOfARelayedMessageIsInUse() {
-        try (Forwarding forwarding = forwarding(world.vm, Userspace.into(world.vm, loop))) {
-            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
-            irq.moveTo(Mechanism.USERSPACE);
-            assertThatThrownBy(() -> forwarding.forward(
-                            world.device.msix().get(1), irq.gsi().orElseThrow(), message(0x30)))
-                    .isInstanceOf(IllegalArgumentException.class)
-                    .hasMessageContaining("is in use");
-        }
+        ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
+        irq.moveTo(Mechanism.USERSPACE);
+        assertThatThrownBy(() ->
+                        forwarding.forward(world.device.msix().get(1), irq.gsi().orElseThrow(), message(0x30)))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining("is in use");
     }
 }

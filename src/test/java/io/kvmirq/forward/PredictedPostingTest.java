@@ -17,6 +17,7 @@ import io.kvmirq.arch.gic.VlpiKernel;
 import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Ownership;
+import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
@@ -34,10 +35,13 @@ class PredictedPostingTest {
     @AutoClose
     private final ForwardWorld world = new ForwardWorld("6.12");
 
+    @AutoClose
+    private final Undo made = new Undo();
+
     private Forwarding on(MirrorHost host) {
-        return Forwarding.builder(world.vm, world.device)
+        return made.add(Forwarding.builder(world.vm, world.device)
                 .mirror(Mirror.of(host))
-                .build();
+                .build());
     }
 
     private static String reason(ForwardedIrq irq) {
@@ -47,51 +51,47 @@ class PredictedPostingTest {
     @ParameterizedTest
     @EnumSource(Vendor.class)
     void messageToOneVcpuIsPosted(Vendor vendor) {
-        try (Forwarding forwarding = on(MirrorHost.x86(PostingHost.of(vendor)))) {
-            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), to(1, 0x31));
-            assertThat(((Posting.Posted) irq.predicted()).what())
-                    .isEqualTo(new Posting.ToVcpu(new VcpuId(1), vector(0x31)));
-            assertThat(irq.mechanism()).isEqualTo(Mechanism.BYPASS);
-            irq.reroute(to(0, 0x32));
-            assertThat(((Posting.Posted) irq.predicted()).what())
-                    .isEqualTo(new Posting.ToVcpu(new VcpuId(0), vector(0x32)));
-        }
+        Forwarding forwarding = on(MirrorHost.x86(PostingHost.of(vendor)));
+        ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), to(1, 0x31));
+        assertThat(((Posting.Posted) irq.predicted()).what())
+                .isEqualTo(new Posting.ToVcpu(new VcpuId(1), vector(0x31)));
+        assertThat(irq.mechanism()).isEqualTo(Mechanism.BYPASS);
+        irq.reroute(to(0, 0x32));
+        assertThat(((Posting.Posted) irq.predicted()).what())
+                .isEqualTo(new Posting.ToVcpu(new VcpuId(0), vector(0x32)));
     }
 
     @Test
     void messageThatIsNotPostedSaysWhy() {
-        try (Forwarding forwarding = on(MirrorHost.x86(PostingHost.of(Vendor.INTEL)))) {
-            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), MsiMessage.nmiTo(new VcpuId(0)));
-            assertThat(irq.mechanism()).isEqualTo(Mechanism.IRQFD);
-            assertThat(reason(irq)).contains("the delivery mode is");
-            irq.reroute(message(0x30));
-            assertThat(irq.mechanism()).isEqualTo(Mechanism.BYPASS);
-        }
+        Forwarding forwarding = on(MirrorHost.x86(PostingHost.of(Vendor.INTEL)));
+        ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), MsiMessage.nmiTo(new VcpuId(0)));
+        assertThat(irq.mechanism()).isEqualTo(Mechanism.IRQFD);
+        assertThat(reason(irq)).contains("the delivery mode is");
+        irq.reroute(message(0x30));
+        assertThat(irq.mechanism()).isEqualTo(Mechanism.BYPASS);
     }
 
     @Test
     void hostThatPostsNothingSaysWhy() {
         PostingHost host = PostingHost.of(Vendor.INTEL).withCommandLine("quiet intremap=nopost");
-        try (Forwarding forwarding = on(MirrorHost.x86(host))) {
-            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
-            assertThat(irq.mechanism()).isEqualTo(Mechanism.IRQFD);
-            assertThat(irq.predicted())
-                    .isEqualTo(new Posting.NotPosted(
-                            PostingObstacle.SWITCHED_OFF.text(), PostingObstacle.SWITCHED_OFF.remedy()));
-        }
+        Forwarding forwarding = on(MirrorHost.x86(host));
+        ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
+        assertThat(irq.mechanism()).isEqualTo(Mechanism.IRQFD);
+        assertThat(irq.predicted())
+                .isEqualTo(new Posting.NotPosted(
+                        PostingObstacle.SWITCHED_OFF.text(), PostingObstacle.SWITCHED_OFF.remedy()));
     }
 
     /** The mechanism stays, and nothing is posted meanwhile. */
     @Test
     void maskedInterruptIsNotPosted() {
-        try (Forwarding forwarding = on(MirrorHost.x86(PostingHost.of(Vendor.AMD)))) {
-            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
-            irq.mask();
-            assertThat(irq.predicted()).isEqualTo(new Posting.NotPosted("it is masked", "unmask it"));
-            assertThat(irq.mechanism()).isEqualTo(Mechanism.BYPASS);
-            irq.unmask();
-            assertThat(irq.predicted()).isInstanceOf(Posting.Posted.class);
-        }
+        Forwarding forwarding = on(MirrorHost.x86(PostingHost.of(Vendor.AMD)));
+        ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
+        irq.mask();
+        assertThat(irq.predicted()).isEqualTo(new Posting.NotPosted("it is masked", "unmask it"));
+        assertThat(irq.mechanism()).isEqualTo(Mechanism.BYPASS);
+        irq.unmask();
+        assertThat(irq.predicted()).isInstanceOf(Posting.Posted.class);
     }
 
     @Test
@@ -117,24 +117,23 @@ class PredictedPostingTest {
     /** A user tells the mirror of no vCPU: neither of those before the forwarding, nor of those after. */
     @Test
     void vmTellsTheMirrorOfItsVcpus() {
-        try (Forwarding forwarding = on(MirrorHost.x86(PostingHost.of(Vendor.INTEL)))) {
-            ForwardedIrq first = forwarding.forward(world.device.msix().get(0), to(1, 0x31));
-            ForwardedIrq third = forwarding.forward(world.device.msix().get(1), to(2, 0x32));
-            assertThat(first.predicted()).isInstanceOf(Posting.Posted.class);
-            assertThat(reason(third)).startsWith(PostingObstacle.NOT_ONE_VCPU.text());
-            world.vm.createVcpu(new VcpuId(2)).close();
-            assertThat(third.predicted()).isInstanceOf(Posting.Posted.class);
-            ForwardedIrq wide = forwarding.forward(world.device.msix().get(2), to(0x102, 0x33));
-            assertThat(((Posting.Posted) wide.predicted()).what())
-                    .as("without 32-bit ids the high bits do not count")
-                    .isEqualTo(new Posting.ToVcpu(new VcpuId(2), vector(0x33)));
-            world.vm.use32BitApicIds();
-            assertThat(reason(wide)).startsWith(PostingObstacle.NOT_ONE_VCPU.text());
-        }
-        try (Forwarding forwarding = on(MirrorHost.x86(PostingHost.of(Vendor.INTEL)))) {
-            ForwardedIrq wide = forwarding.forward(world.device.msix().get(2), to(0x102, 0x33));
-            assertThat(reason(wide)).startsWith(PostingObstacle.NOT_ONE_VCPU.text());
-        }
+        Forwarding forwarding = on(MirrorHost.x86(PostingHost.of(Vendor.INTEL)));
+        ForwardedIrq first = forwarding.forward(world.device.msix().get(0), to(1, 0x31));
+        ForwardedIrq third = forwarding.forward(world.device.msix().get(1), to(2, 0x32));
+        assertThat(first.predicted()).isInstanceOf(Posting.Posted.class);
+        assertThat(reason(third)).startsWith(PostingObstacle.NOT_ONE_VCPU.text());
+        world.vm.createVcpu(new VcpuId(2)).close();
+        assertThat(third.predicted()).isInstanceOf(Posting.Posted.class);
+        ForwardedIrq wide = forwarding.forward(world.device.msix().get(2), to(0x102, 0x33));
+        assertThat(((Posting.Posted) wide.predicted()).what())
+                .as("without 32-bit ids the high bits do not count")
+                .isEqualTo(new Posting.ToVcpu(new VcpuId(2), vector(0x33)));
+        world.vm.use32BitApicIds();
+        assertThat(reason(wide)).startsWith(PostingObstacle.NOT_ONE_VCPU.text());
+        forwarding.close();
+        Forwarding next = on(MirrorHost.x86(PostingHost.of(Vendor.INTEL)));
+        wide = next.forward(world.device.msix().get(2), to(0x102, 0x33));
+        assertThat(reason(wide)).startsWith(PostingObstacle.NOT_ONE_VCPU.text());
     }
 
     /** Its VMM may have made vCPUs that are not known here. */
@@ -162,10 +161,9 @@ class PredictedPostingTest {
     @ParameterizedTest
     @MethodSource("hosts")
     void lineIsNotPosted(MirrorHost host) {
-        try (Forwarding forwarding = on(host)) {
-            ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
-            assertThat(reason(line)).isEqualTo("hardware posts messages only, and INTx is a line");
-        }
+        Forwarding forwarding = on(host);
+        ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
+        assertThat(reason(line)).isEqualTo("hardware posts messages only, and INTx is a line");
     }
 
     /** Nobody told what the host can do: the kernel posts if it can. */

@@ -7,27 +7,28 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.KernelException;
 import io.kvmirq.testing.RealKvm;
+import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
 
 @RealKvm
 class MappingTest {
+    @AutoClose
+    private final Kernel kernel = Kernel.open();
+
     @Test
     void unmappedMemoryIsRefusedNotTouched() {
-        try (Kernel kernel = Kernel.open()) {
-            Mapping.Owner owner = Mapping.anonymous(kernel, 4096);
-            Mapping mapping = owner.mapping();
-            mapping.putInt(8, 0x12345678);
-            assertThat(mapping.getInt(8)).isEqualTo(0x12345678);
-            owner.close();
-            owner.close();
-            assertThatThrownBy(() -> mapping.getInt(8)).isInstanceOf(ClosedHandleException.class);
-        }
+        Mapping.Owner owner = Mapping.anonymous(kernel, 4096);
+        Mapping mapping = owner.mapping();
+        mapping.putInt(8, 0x12345678);
+        assertThat(mapping.getInt(8)).isEqualTo(0x12345678);
+        owner.close();
+        owner.close();
+        assertThatThrownBy(() -> mapping.getInt(8)).isInstanceOf(ClosedHandleException.class);
     }
 
     @Test
     void outsideOfItIsRefused() {
-        try (Kernel kernel = Kernel.open();
-                Mapping.Owner owner = Mapping.anonymous(kernel, 4096)) {
+        try (Mapping.Owner owner = Mapping.anonymous(kernel, 4096)) {
             Mapping mapping = owner.mapping();
             String beyond = " is outside of the mapping of memory, which has 4096 bytes";
             assertThatThrownBy(() -> mapping.getInt(4096))
@@ -45,8 +46,7 @@ class MappingTest {
 
     @Test
     void intOffItsAlignmentIsRefused() {
-        try (Kernel kernel = Kernel.open();
-                Mapping.Owner owner = Mapping.anonymous(kernel, 4096)) {
+        try (Mapping.Owner owner = Mapping.anonymous(kernel, 4096)) {
             Mapping mapping = owner.mapping();
             assertIllegalArgument(() -> mapping.getInt(2), "offset 2 is not a multiple of 4, as a volatile int needs");
             assertThatThrownBy(() -> mapping.putInt(7, 0)).isInstanceOf(IllegalArgumentException.class);
@@ -55,10 +55,8 @@ class MappingTest {
 
     @Test
     void emptyMappingIsTheKernelsToRefuse() {
-        try (Kernel kernel = Kernel.open()) {
-            assertThatThrownBy(() -> Mapping.anonymous(kernel, 0))
-                    .isInstanceOf(KernelException.class)
-                    .hasMessageStartingWith("mmap memory length=0: EINVAL (a mapping has at least one page");
-        }
+        assertThatThrownBy(() -> Mapping.anonymous(kernel, 0))
+                .isInstanceOf(KernelException.class)
+                .hasMessageStartingWith("mmap memory length=0: EINVAL (a mapping has at least one page");
     }
 }

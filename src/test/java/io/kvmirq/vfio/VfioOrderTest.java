@@ -23,36 +23,32 @@ class VfioOrderTest {
     private final Faults faults = new Faults();
     private final Kernel kernel = Kernel.over(faults.over(hardware.fake.backend()), Kernel.DEVICE);
     private final Vm vm = Vm.create(kernel);
+    private final KvmVfio kvmVfio = KvmVfio.create(vm);
 
     /** The driver takes the VM from its file when the device opens: later is too late. */
     @Test
     void fileIsAddedBeforeTheDeviceOpens() {
-        try (KvmVfio kvmVfio = KvmVfio.create(vm)) {
-            faults.listen();
-            VfioDevice.open(kernel, TestDevice.FAKE, kvmVfio).close();
-            assertThat(faults.calls()).containsSubsequence("deviceVfioAdd", "VFIO_GROUP_GET_DEVICE_FD");
-        }
+        faults.listen();
+        VfioDevice.open(kernel, TestDevice.FAKE, kvmVfio).close();
+        assertThat(faults.calls()).containsSubsequence("deviceVfioAdd", "VFIO_GROUP_GET_DEVICE_FD");
     }
 
     /** A closed file cannot be removed any more, and what KVM holds stays open. */
     @Test
     void fileIsRemovedBeforeItIsClosed() {
-        try (KvmVfio kvmVfio = KvmVfio.create(vm)) {
-            VfioDevice device = VfioDevice.open(kernel, TestDevice.FAKE, kvmVfio);
-            ArmedVectors armed = device.msix(0, 1).arm(List.of(EventFd.create(kernel)));
-            faults.listen();
-            device.close();
-            assertThat(faults.calls())
-                    .startsWith("vfioIrqsSet", "deviceVfioRemove", "fdClose")
-                    .doesNotContain("VFIO_GROUP_UNSET_CONTAINER");
-            armed.close();
-        }
+        VfioDevice device = VfioDevice.open(kernel, TestDevice.FAKE, kvmVfio);
+        ArmedVectors armed = device.msix(0, 1).arm(List.of(EventFd.create(kernel)));
+        faults.listen();
+        device.close();
+        assertThat(faults.calls())
+                .startsWith("vfioIrqsSet", "deviceVfioRemove", "fdClose")
+                .doesNotContain("VFIO_GROUP_UNSET_CONTAINER");
+        armed.close();
     }
 
     /** Whichever is closed first, the file is removed from KVM while both are open. */
     @Test
     void stepsAreTakenBackInAnyOrder() {
-        KvmVfio kvmVfio = KvmVfio.create(vm);
         VfioGroup group = VfioGroup.open(kernel, TestDevice.FAKE);
         FileHolder.Hold hold = kvmVfio.hold(group);
         VfioContainer container = group.createSpace();
@@ -71,8 +67,7 @@ class VfioOrderTest {
 
     @Test
     void fileOfAnOpenDeviceIsRefused() {
-        try (KvmVfio kvmVfio = KvmVfio.create(vm);
-                VfioGroup group = VfioGroup.open(kernel, TestDevice.FAKE);
+        try (VfioGroup group = VfioGroup.open(kernel, TestDevice.FAKE);
                 VfioContainer container = group.createSpace();
                 VfioDevice device = group.openDevice(TestDevice.FAKE, container)) {
             assertThat(device.access()).isEqualTo(VfioDevice.Access.GROUP);
@@ -85,28 +80,27 @@ class VfioOrderTest {
 
     @Test
     void fileAddedTwiceAndSecondKvmVfioAreExplained() {
-        try (KvmVfio kvmVfio = KvmVfio.create(vm);
-                VfioGroup group = VfioGroup.open(kernel, TestDevice.FAKE)) {
+        try (VfioGroup group = VfioGroup.open(kernel, TestDevice.FAKE)) {
             kvmVfio.hold(group);
             assertThatThrownBy(() -> kvmVfio.hold(group))
                     .hasMessageStartingWith("kvm-vfio add ")
                     .hasMessageContaining("EEXIST (this file was added already)");
             assertThatThrownBy(() -> KvmVfio.create(vm)).hasMessageContaining("EBUSY (this VM already has one)");
         }
+        kvmVfio.close();
         KvmVfio.create(vm).close();
     }
 
     /** KVM-VFIO of the VMM stays the VMM's: what was added to it is removed. */
     @Test
     void adoptedKvmVfioIsLeftAsItWas() {
-        try (KvmVfio ofVmm = KvmVfio.create(vm);
-                VfioGroup group = VfioGroup.open(kernel, TestDevice.FAKE)) {
-            Fd.Lease lease = ofVmm.fd().lease();
+        try (VfioGroup group = VfioGroup.open(kernel, TestDevice.FAKE)) {
+            Fd.Lease lease = kvmVfio.fd().lease();
             KvmVfio adopted = KvmVfio.adopt(kernel, lease.number(), Ownership.BORROWED);
             adopted.hold(group);
             adopted.close();
             adopted.close();
-            ofVmm.hold(group).close();
+            kvmVfio.hold(group).close();
             lease.close();
         }
     }
@@ -114,28 +108,25 @@ class VfioOrderTest {
     /** A device that cannot be opened leaves KVM without its file. */
     @Test
     void refusedDeviceIsTakenFromKvm() {
-        try (KvmVfio kvmVfio = KvmVfio.create(vm)) {
-            faults.fail("VFIO_GROUP_GET_DEVICE_FD", 1, Errno.ENOMEM);
-            faults.listen();
-            assertThatThrownBy(() -> VfioDevice.open(kernel, TestDevice.FAKE, kvmVfio))
-                    .isInstanceOf(KernelException.class);
-            assertThat(faults.calls())
-                    .containsSubsequence(
-                            "VFIO_GROUP_SET_CONTAINER",
-                            "VFIO_GROUP_GET_DEVICE_FD",
-                            "VFIO_GROUP_UNSET_CONTAINER",
-                            "fdClose",
-                            "deviceVfioRemove",
-                            "fdClose");
-            VfioDevice.open(kernel, TestDevice.FAKE, kvmVfio).close();
-        }
+        faults.fail("VFIO_GROUP_GET_DEVICE_FD", 1, Errno.ENOMEM);
+        faults.listen();
+        assertThatThrownBy(() -> VfioDevice.open(kernel, TestDevice.FAKE, kvmVfio))
+                .isInstanceOf(KernelException.class);
+        assertThat(faults.calls())
+                .containsSubsequence(
+                        "VFIO_GROUP_SET_CONTAINER",
+                        "VFIO_GROUP_GET_DEVICE_FD",
+                        "VFIO_GROUP_UNSET_CONTAINER",
+                        "fdClose",
+                        "deviceVfioRemove",
+                        "fdClose");
+        VfioDevice.open(kernel, TestDevice.FAKE, kvmVfio).close();
     }
 
     /** When the next device opens, it learns of the VM. */
     @Test
     void fileWhoseDevicesAreClosedIsAdded() {
-        try (KvmVfio kvmVfio = KvmVfio.create(vm);
-                VfioGroup group = VfioGroup.open(kernel, TestDevice.FAKE);
+        try (VfioGroup group = VfioGroup.open(kernel, TestDevice.FAKE);
                 VfioContainer container = group.createSpace()) {
             VfioDevice first = group.openDevice(TestDevice.FAKE, container);
             VfioDevice second = group.openDevice(TestDevice.FAKE, container);
@@ -152,8 +143,7 @@ class VfioOrderTest {
     @Test
     void fileIsCheckedAndAddedUnderItsLock() {
         AtomicBoolean locked = new AtomicBoolean();
-        try (KvmVfio kvmVfio = KvmVfio.create(vm);
-                VfioGroup group = VfioGroup.open(kernel, TestDevice.FAKE)) {
+        try (VfioGroup group = VfioGroup.open(kernel, TestDevice.FAKE)) {
             faults.delay("deviceVfioAdd", 1, () -> locked.set(Thread.holdsLock(group)));
             kvmVfio.hold(group);
             assertThat(locked).isTrue();
