@@ -52,70 +52,63 @@ class ChipContract extends KernelSuite {
 
     @Test
     void slaveRaisesTheCascadePinOfTheMaster() {
-        int vm = world.fullVm();
-        world.status(vm, 8, 1);
-        assertThat(chip(vm, MASTER).get(Uapi.KvmIrqchip.CHIP + PIC_IRR) & CASCADE)
+        world.status(vm(), 8, 1);
+        assertThat(chip(vm(), MASTER).get(Uapi.KvmIrqchip.CHIP + PIC_IRR) & CASCADE)
                 .isNotZero();
     }
 
     @Test
     void restoringAnyChipAsksTheSlaveAgain() {
-        int vm = world.fullVm();
-        world.status(vm, 8, 1);
-        ByteBuffer quiet = chip(vm, MASTER).put(Uapi.KvmIrqchip.CHIP + PIC_IRR, (byte) 0);
-        assertOk(libc.ioctl(vm, Uapi.KVM_SET_IRQCHIP, quiet));
-        assertThat(chip(vm, MASTER).get(Uapi.KvmIrqchip.CHIP + PIC_IRR) & CASCADE)
+        world.status(vm(), 8, 1);
+        ByteBuffer quiet = chip(vm(), MASTER).put(Uapi.KvmIrqchip.CHIP + PIC_IRR, (byte) 0);
+        assertOk(libc.ioctl(vm(), Uapi.KVM_SET_IRQCHIP, quiet));
+        assertThat(chip(vm(), MASTER).get(Uapi.KvmIrqchip.CHIP + PIC_IRR) & CASCADE)
                 .isNotZero();
-        assertThat(chip(vm, SLAVE).get(Uapi.KvmIrqchip.CHIP + PIC_IRR)).isEqualTo((byte) 1);
+        assertThat(chip(vm(), SLAVE).get(Uapi.KvmIrqchip.CHIP + PIC_IRR)).isEqualTo((byte) 1);
     }
 
     // IOAPIC
 
     @Test
     void registersTheGuestSelectsAreKept() {
-        int vm = world.fullVm();
-        putIoapic(vm, 8, 0x0300_0000_0010L);
-        assertThat(chip(vm, IOAPIC).getLong(Uapi.KvmIrqchip.CHIP + 8)).isEqualTo(0x0300_0000_0010L);
+        putIoapic(vm(), 8, 0x0300_0000_0010L);
+        assertThat(chip(vm(), IOAPIC).getLong(Uapi.KvmIrqchip.CHIP + 8)).isEqualTo(0x0300_0000_0010L);
     }
 
     @Test
     void polarityIsIgnored() {
-        int vm = world.fullVm();
-        world.redirect(vm, 20, 1L << 16 | 1L << 13);
-        world.status(vm, 20, 1);
-        assertThat(world.ioapicLine(vm, 20)).isTrue();
+        world.redirect(vm(), 20, 1L << 16 | 1L << 13);
+        world.status(vm(), 20, 1);
+        assertThat(world.ioapicLine(vm(), 20)).isTrue();
     }
 
     @Test
     void edgeThatIsOutDoesNotShow() {
-        int vm = world.fullVm();
-        int vcpu = world.vcpuWithLapic(vm);
-        world.redirect(vm, 20, VECTOR);
-        assertThat(world.status(vm, 20, 1)).isEqualTo(1);
+        int vcpu = world.vcpuWithLapic(vm());
+        world.redirect(vm(), 20, VECTOR);
+        assertThat(world.status(vm(), 20, 1)).isEqualTo(1);
         assertThat(world.requested(vcpu, VECTOR)).isTrue();
-        assertThat(world.ioapicLine(vm, 20)).isFalse();
+        assertThat(world.ioapicLine(vm(), 20)).isFalse();
     }
 
     @Test
     void tickIsCoalescedUntilItsEndIfTheCallerWantsToKnow() {
-        int vm = world.fullVm();
-        int vcpu = world.vcpuWithLapic(vm);
-        assertOk(world.setPinRoutes(vm, new PinRoute(CLOCK, IOAPIC, CLOCK, 0)));
-        world.redirect(vm, CLOCK, VECTOR);
-        assertThat(world.status(vm, CLOCK, 1)).isEqualTo(1);
-        assertThat(world.status(vm, CLOCK, 0)).isEqualTo(1);
-        assertThat(world.status(vm, CLOCK, 1)).isZero();
+        int vcpu = world.vcpuWithLapic(vm());
+        assertOk(world.setPinRoutes(vm(), new PinRoute(CLOCK, IOAPIC, CLOCK, 0)));
+        world.redirect(vm(), CLOCK, VECTOR);
+        assertThat(world.status(vm(), CLOCK, 1)).isEqualTo(1);
+        assertThat(world.status(vm(), CLOCK, 0)).isEqualTo(1);
+        assertThat(world.status(vm(), CLOCK, 1)).isZero();
         world.forget(vcpu);
-        assertThat(world.status(vm, CLOCK, 1)).isEqualTo(1);
+        assertThat(world.status(vm(), CLOCK, 1)).isEqualTo(1);
     }
 
     // LAPIC
 
     @Test
     void firstVcpuTakesThePicsInterrupts() {
-        int vm = world.fullVm();
-        assertThat(world.lapic(world.vcpu(vm, 0)).getInt(0x350)).isEqualTo(0x700);
-        assertThat(world.lapic(world.vcpu(vm, 1)).getInt(0x350)).isEqualTo(0x10000);
+        assertThat(world.lapic(world.vcpu(vm(), 0)).getInt(0x350)).isEqualTo(0x700);
+        assertThat(world.lapic(world.vcpu(vm(), 1)).getInt(0x350)).isEqualTo(0x10000);
     }
 
     @Test
@@ -129,56 +122,51 @@ class ChipContract extends KernelSuite {
 
     @Test
     void newVcpuIsNotFoundByItsIdUntilTheKernelLooksAgain() {
-        int vm = world.fullVm();
-        int vcpu = world.vcpu(vm, 0);
-        assertThat(signal(vm, MSI_ADDRESS, NMI)).isZero();
-        assertThat(signal(vm, BROADCAST, NMI)).isEqualTo(1);
+        int vcpu = world.vcpu(vm(), 0);
+        assertThat(signal(vm(), MSI_ADDRESS, NMI)).isZero();
+        assertThat(signal(vm(), BROADCAST, NMI)).isEqualTo(1);
         look(vcpu);
-        assertThat(signal(vm, MSI_ADDRESS, NMI)).isEqualTo(1);
+        assertThat(signal(vm(), MSI_ADDRESS, NMI)).isEqualTo(1);
     }
 
     @Test
     void refusedDuplicateMakesTheKernelLookAgain() {
-        int vm = world.fullVm();
-        world.vcpu(vm, 0);
-        assertErrno(Errno.EEXIST, libc.ioctl(vm, Uapi.KVM_CREATE_VCPU, 0));
-        assertThat(signal(vm, MSI_ADDRESS, NMI)).isEqualTo(1);
+        world.vcpu(vm(), 0);
+        assertErrno(Errno.EEXIST, libc.ioctl(vm(), Uapi.KVM_CREATE_VCPU, 0));
+        assertThat(signal(vm(), MSI_ADDRESS, NMI)).isEqualTo(1);
     }
 
     /** Since 6.3; before, the first has it alone, and nobody is asked. */
     @Test
     void everybodyWithAnIdIsAskedWhenTwoHaveTheSame() {
-        int vm = world.fullVm();
-        world.vcpuWithLapic(vm);
-        setId(world.vcpu(vm, 1), 0);
+        world.vcpuWithLapic(vm());
+        setId(world.vcpu(vm(), 1), 0);
         boolean all = world.isSince(6, 3);
-        assertThat(signal(vm, MSI_ADDRESS, NMI)).isEqualTo(all ? 2 : 1);
-        assertThat(signal(vm, MSI_ADDRESS | 1 << 12, VECTOR)).isEqualTo(all ? -Errno.EPERM.number() : 0);
+        assertThat(signal(vm(), MSI_ADDRESS, NMI)).isEqualTo(all ? 2 : 1);
+        assertThat(signal(vm(), MSI_ADDRESS | 1 << 12, VECTOR)).isEqualTo(all ? -Errno.EPERM.number() : 0);
     }
 
     @Test
     void broadcastIsForAllOrWithTheHintForOneThatListens() {
-        int vm = world.fullVm();
-        int vcpu = world.vcpu(vm, 1);
-        assertErrno(Errno.EPERM, signal(vm, BROADCAST | TO_ONE, VECTOR));
-        world.vcpuWithLapic(vm);
-        assertThat(signal(vm, BROADCAST, VECTOR | 0x100)).isEqualTo(1);
-        assertThat(signal(vm, BROADCAST, NMI)).isEqualTo(2);
-        assertThat(signal(vm, BROADCAST | TO_ONE, 0x40)).isEqualTo(1);
+        int vcpu = world.vcpu(vm(), 1);
+        assertErrno(Errno.EPERM, signal(vm(), BROADCAST | TO_ONE, VECTOR));
+        world.vcpuWithLapic(vm());
+        assertThat(signal(vm(), BROADCAST, VECTOR | 0x100)).isEqualTo(1);
+        assertThat(signal(vm(), BROADCAST, NMI)).isEqualTo(2);
+        assertThat(signal(vm(), BROADCAST | TO_ONE, 0x40)).isEqualTo(1);
         assertThat(world.requested(vcpu, 0x40)).isFalse();
     }
 
     @Test
     void routeFromBeforeTheLongerIdsIsCheckedWhenItIsUsed() {
-        int vm = world.fullVm();
-        int vcpu = world.vcpuWithLapic(vm);
-        assertOk(world.setMsiRoutes(vm, new MsiRoute(30, 1L << 32 | MSI_ADDRESS, VECTOR, 0)));
-        assertThat(world.status(vm, 30, 1)).isEqualTo(1);
+        int vcpu = world.vcpuWithLapic(vm());
+        assertOk(world.setMsiRoutes(vm(), new MsiRoute(30, 1L << 32 | MSI_ADDRESS, VECTOR, 0)));
+        assertThat(world.status(vm(), 30, 1)).isEqualTo(1);
         world.forget(vcpu);
         ByteBuffer capability =
                 Structs.of("kvm_enable_cap", Uapi.KVM_CAP_X2APIC_API, 0, Uapi.KVM_X2APIC_API_USE_32BIT_IDS);
-        assertOk(libc.ioctl(vm, Uapi.KVM_ENABLE_CAP, capability));
-        assertThat(world.status(vm, 30, 1)).isEqualTo(-1);
+        assertOk(libc.ioctl(vm(), Uapi.KVM_ENABLE_CAP, capability));
+        assertThat(world.status(vm(), 30, 1)).isEqualTo(-1);
         assertThat(world.requested(vcpu, VECTOR)).isFalse();
     }
 }

@@ -32,20 +32,18 @@ class DeviceContract extends KernelSuite {
 
     @Test
     void unknownTypesDoNotExist() {
-        int vm = world.fullVm();
         for (int type : new int[] {0, 6, 7, 99}) {
-            assertErrno(Errno.ENODEV, kernel.deviceTest(vm, type));
-            assertErrno(Errno.ENODEV, kernel.deviceCreate(vm, type));
+            assertErrno(Errno.ENODEV, kernel.deviceTest(vm(), type));
+            assertErrno(Errno.ENODEV, kernel.deviceCreate(vm(), type));
         }
     }
 
     @Test
     void vmHasOneVfioDevice() {
-        int vm = world.fullVm();
-        int first = device(vm);
-        assertErrno(Errno.EBUSY, kernel.deviceCreate(vm, Uapi.KVM_DEV_TYPE_VFIO));
+        int first = device(vm());
+        assertErrno(Errno.EBUSY, kernel.deviceCreate(vm(), Uapi.KVM_DEV_TYPE_VFIO));
         world.close(first);
-        device(vm);
+        device(vm());
     }
 
     @Test

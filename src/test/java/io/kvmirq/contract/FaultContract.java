@@ -43,13 +43,12 @@ class FaultContract extends KernelSuite {
 
     @Test
     void missingSetterBeatsTheAddressAndMissingLapicToo() {
-        int vm = world.fullVm();
-        int device = world.own(kernel.deviceCreate(vm, Uapi.KVM_DEV_TYPE_VFIO));
+        int device = world.own(kernel.deviceCreate(vm(), Uapi.KVM_DEV_TYPE_VFIO));
         assertErrno(Errno.EPERM, libc.ioctl(device, Uapi.KVM_GET_DEVICE_ATTR, NOWHERE));
         assertErrno(Errno.EFAULT, libc.ioctl(device, Uapi.KVM_SET_DEVICE_ATTR, NOWHERE));
         int withoutLapic = world.vcpu(world.bareVm(), 0);
         assertErrno(Errno.EINVAL, libc.ioctl(withoutLapic, Uapi.KVM_SET_LAPIC, NOWHERE));
-        assertErrno(Errno.EFAULT, libc.ioctl(world.vcpu(vm, 0), Uapi.KVM_SET_LAPIC, NOWHERE));
+        assertErrno(Errno.EFAULT, libc.ioctl(world.vcpu(vm(), 0), Uapi.KVM_SET_LAPIC, NOWHERE));
     }
 
     @Test

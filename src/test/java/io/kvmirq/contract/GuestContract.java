@@ -61,8 +61,7 @@ class GuestContract extends KernelSuite {
     /** A vCPU has one set of leaves, 256 at most, and keeps it once it has run. */
     @Test
     void cpuidIsSetBeforeTheFirstRunOrNotChanged() {
-        int vm = world.fullVm();
-        int vcpu = RealModeGuest.answering(world, vm).vcpu();
+        int vcpu = RealModeGuest.answering(world, vm()).vcpu();
         long address = world.map(3 * PAGE, -1);
         ByteBuffer leaves = libc.view(address, 3 * PAGE);
         for (int tooMany : new int[] {257, -1}) {
@@ -71,7 +70,7 @@ class GuestContract extends KernelSuite {
         }
         leaves.putInt(Uapi.KvmCpuid2.NENT, 1);
         assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_SET_CPUID2, address));
-        assertOk(libc.ioctl(world.vcpu(vm, 1), Uapi.KVM_SET_CPUID2, address));
+        assertOk(libc.ioctl(world.vcpu(vm(), 1), Uapi.KVM_SET_CPUID2, address));
     }
 
     @Test

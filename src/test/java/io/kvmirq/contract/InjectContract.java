@@ -36,24 +36,21 @@ class InjectContract extends KernelSuite {
 
     @Test
     void messageToADisabledLapicIsNotAccepted() {
-        int vm = world.fullVm();
-        world.vcpu(vm, 0);
-        assertThat(signal(vm, MSI_ADDRESS, VECTOR)).isZero();
+        world.vcpu(vm(), 0);
+        assertThat(signal(vm(), MSI_ADDRESS, VECTOR)).isZero();
     }
 
     @Test
     void messageToNobodyIsNotAccepted() {
-        int vm = world.fullVm();
-        world.vcpuWithLapic(vm);
-        assertThat(signal(vm, MSI_ADDRESS | 7 << 12, VECTOR)).isZero();
+        world.vcpuWithLapic(vm());
+        assertThat(signal(vm(), MSI_ADDRESS | 7 << 12, VECTOR)).isZero();
     }
 
     @Test
     void messageIsDeliveredAndCoalescingIsNotReported() {
-        int vm = world.fullVm();
-        int vcpu = world.vcpuWithLapic(vm);
-        assertThat(signal(vm, MSI_ADDRESS, VECTOR)).isEqualTo(1);
-        assertThat(signal(vm, MSI_ADDRESS, VECTOR)).isEqualTo(1);
+        int vcpu = world.vcpuWithLapic(vm());
+        assertThat(signal(vm(), MSI_ADDRESS, VECTOR)).isEqualTo(1);
+        assertThat(signal(vm(), MSI_ADDRESS, VECTOR)).isEqualTo(1);
         assertThat(world.requested(vcpu, VECTOR)).isTrue();
         world.forget(vcpu);
         assertThat(world.requested(vcpu, VECTOR)).isFalse();
@@ -68,10 +65,9 @@ class InjectContract extends KernelSuite {
 
     @Test
     void lineWithoutRouteIsIgnoredAndOnlyTheStatusSaysSo() {
-        int vm = world.fullVm();
         ByteBuffer status = Buffers.allocate(4);
-        assertOk(kernel.lineSet(vm, 100, 1));
-        assertThat(kernel.lineSetStatus(vm, 100, 1, status)).isZero();
+        assertOk(kernel.lineSet(vm(), 100, 1));
+        assertThat(kernel.lineSetStatus(vm(), 100, 1, status)).isZero();
         assertThat(status.getInt(0)).isEqualTo(-1);
     }
 
@@ -96,22 +92,20 @@ class InjectContract extends KernelSuite {
 
     @Test
     void deviceOfAMessageIsIgnored() {
-        int vm = world.fullVm();
-        world.vcpuWithLapic(vm);
-        assertThat(kernel.msiSignal(vm, MSI_ADDRESS, VECTOR, Uapi.KVM_MSI_VALID_DEVID, 1234))
+        world.vcpuWithLapic(vm());
+        assertThat(kernel.msiSignal(vm(), MSI_ADDRESS, VECTOR, Uapi.KVM_MSI_VALID_DEVID, 1234))
                 .isEqualTo(1);
-        assertThat(kernel.msiSignal(vm, MSI_ADDRESS, VECTOR, 0, 1234)).isEqualTo(1);
+        assertThat(kernel.msiSignal(vm(), MSI_ADDRESS, VECTOR, 0, 1234)).isEqualTo(1);
     }
 
     @Test
     void vectorsBelowSixteenAndAddressesElsewhereAreNotChecked() {
-        int vm = world.fullVm();
-        int vcpu = world.vcpuWithLapic(vm);
-        assertThat(signal(vm, MSI_ADDRESS, 3)).isEqualTo(1);
+        int vcpu = world.vcpuWithLapic(vm());
+        assertThat(signal(vm(), MSI_ADDRESS, 3)).isEqualTo(1);
         assertThat(world.requested(vcpu, 3)).isTrue();
-        assertThat(signal(vm, 0, VECTOR)).isEqualTo(1);
+        assertThat(signal(vm(), 0, VECTOR)).isEqualTo(1);
         assertThat(world.requested(vcpu, VECTOR)).isTrue();
-        assertThat(signal(vm, 0x1234_5000L, VECTOR)).isZero();
+        assertThat(signal(vm(), 0x1234_5000L, VECTOR)).isZero();
     }
 
     @Test
@@ -129,9 +123,8 @@ class InjectContract extends KernelSuite {
 
     @Test
     void levelBitOfAMessageShowsInTheLapic() {
-        int vm = world.fullVm();
-        int vcpu = world.vcpuWithLapic(vm);
-        assertThat(signal(vm, MSI_ADDRESS, 0xc000 | VECTOR)).isEqualTo(1);
+        int vcpu = world.vcpuWithLapic(vm());
+        assertThat(signal(vm(), MSI_ADDRESS, 0xc000 | VECTOR)).isEqualTo(1);
         assertThat(world.lapic(vcpu).getInt(0x180 + VECTOR / 32 * 16) >>> VECTOR % 32 & 1)
                 .isEqualTo(1);
     }
@@ -140,20 +133,18 @@ class InjectContract extends KernelSuite {
 
     @Test
     void levelsComeAndGo() {
-        int vm = world.fullVm();
         for (int level : new int[] {1, 0, 1, 1, 0, 0, 7}) {
-            assertOk(kernel.lineSet(vm, 4, level));
+            assertOk(kernel.lineSet(vm(), 4, level));
         }
-        assertThat(world.ioapicLine(vm, 4)).isTrue();
+        assertThat(world.ioapicLine(vm(), 4)).isTrue();
     }
 
     @Test
     void plainLineNeverWritesBack() {
-        int vm = world.fullVm();
         ByteBuffer line = Structs.of("kvm_irq_level", 100, 1);
-        assertOk(libc.ioctl(vm, Uapi.KVM_IRQ_LINE, line));
+        assertOk(libc.ioctl(vm(), Uapi.KVM_IRQ_LINE, line));
         assertThat(line.getInt(Uapi.KvmIrqLevel.IRQ)).isEqualTo(100);
-        assertOk(libc.ioctl(vm, Uapi.KVM_IRQ_LINE_STATUS, line));
+        assertOk(libc.ioctl(vm(), Uapi.KVM_IRQ_LINE_STATUS, line));
         assertThat(line.getInt(Uapi.KvmIrqLevel.IRQ)).isEqualTo(-1);
         assertThat(line.getInt(Uapi.KvmIrqLevel.LEVEL)).isEqualTo(1);
     }
@@ -161,64 +152,58 @@ class InjectContract extends KernelSuite {
     /** Of a new VM: the IOAPIC masks all pins, the PICs none. */
     @Test
     void statusIsTheSumOverThePinsThatListened() {
-        int vm = world.fullVm();
-        assertThat(world.status(vm, 4, 1)).isEqualTo(1);
-        assertThat(world.status(vm, 4, 1)).isEqualTo(1);
-        assertThat(world.status(vm, 4, 0)).isEqualTo(2);
-        assertThat(world.status(vm, 4, 1)).isZero();
+        assertThat(world.status(vm(), 4, 1)).isEqualTo(1);
+        assertThat(world.status(vm(), 4, 1)).isEqualTo(1);
+        assertThat(world.status(vm(), 4, 0)).isEqualTo(2);
+        assertThat(world.status(vm(), 4, 1)).isZero();
     }
 
     @Test
     void maskedPinOfTheIoapicAloneIsNobody() {
-        int vm = world.fullVm();
-        assertThat(world.status(vm, 20, 1)).isEqualTo(-1);
-        assertThat(world.status(vm, 20, 0)).isEqualTo(1);
-        assertThat(world.status(vm, 20, 0)).isEqualTo(1);
+        assertThat(world.status(vm(), 20, 1)).isEqualTo(-1);
+        assertThat(world.status(vm(), 20, 0)).isEqualTo(1);
+        assertThat(world.status(vm(), 20, 0)).isEqualTo(1);
     }
 
     @Test
     void edgeIsDeliveredOnceUntilItFell() {
-        int vm = world.fullVm();
-        int vcpu = world.vcpuWithLapic(vm);
-        world.redirect(vm, 20, VECTOR);
-        assertThat(world.status(vm, 20, 1)).isEqualTo(1);
+        int vcpu = world.vcpuWithLapic(vm());
+        world.redirect(vm(), 20, VECTOR);
+        assertThat(world.status(vm(), 20, 1)).isEqualTo(1);
         world.forget(vcpu);
-        assertThat(world.status(vm, 20, 1)).isZero();
+        assertThat(world.status(vm(), 20, 1)).isZero();
         assertThat(world.requested(vcpu, VECTOR)).isFalse();
-        assertThat(world.status(vm, 20, 0)).isEqualTo(1);
-        assertThat(world.status(vm, 20, 1)).isEqualTo(1);
+        assertThat(world.status(vm(), 20, 0)).isEqualTo(1);
+        assertThat(world.status(vm(), 20, 1)).isEqualTo(1);
         assertThat(world.requested(vcpu, VECTOR)).isTrue();
     }
 
     @Test
     void levelIsDeliveredOnceUntilItsEnd() {
-        int vm = world.fullVm();
-        int vcpu = world.vcpuWithLapic(vm);
-        world.redirect(vm, 20, LEVEL | VECTOR);
-        assertThat(world.status(vm, 20, 1)).isEqualTo(1);
-        assertThat(world.redirection(vm, 20)).isEqualTo(LEVEL | REMOTE_IRR | VECTOR);
+        int vcpu = world.vcpuWithLapic(vm());
+        world.redirect(vm(), 20, LEVEL | VECTOR);
+        assertThat(world.status(vm(), 20, 1)).isEqualTo(1);
+        assertThat(world.redirection(vm(), 20)).isEqualTo(LEVEL | REMOTE_IRR | VECTOR);
         world.forget(vcpu);
-        assertThat(world.status(vm, 20, 1)).isEqualTo(-1);
-        assertThat(world.status(vm, 20, 0)).isEqualTo(1);
-        assertThat(world.status(vm, 20, 1)).isEqualTo(-1);
+        assertThat(world.status(vm(), 20, 1)).isEqualTo(-1);
+        assertThat(world.status(vm(), 20, 0)).isEqualTo(1);
+        assertThat(world.status(vm(), 20, 1)).isEqualTo(-1);
         assertThat(world.requested(vcpu, VECTOR)).isFalse();
     }
 
     @Test
     void levelAndPicAddUp() {
-        int vm = world.fullVm();
-        world.vcpuWithLapic(vm);
-        world.redirect(vm, 5, LEVEL | VECTOR);
-        assertThat(world.status(vm, 5, 1)).isEqualTo(2);
-        assertThat(world.status(vm, 5, 1)).isEqualTo(1);
-        assertThat(world.status(vm, 5, 0)).isEqualTo(2);
+        world.vcpuWithLapic(vm());
+        world.redirect(vm(), 5, LEVEL | VECTOR);
+        assertThat(world.status(vm(), 5, 1)).isEqualTo(2);
+        assertThat(world.status(vm(), 5, 1)).isEqualTo(1);
+        assertThat(world.status(vm(), 5, 0)).isEqualTo(2);
     }
 
     @Test
     void pinToNobodyHasNoStatus() {
-        int vm = world.fullVm();
-        world.redirect(vm, 20, VECTOR);
-        assertThat(world.status(vm, 20, 1)).isEqualTo(-1);
+        world.redirect(vm(), 20, VECTOR);
+        assertThat(world.status(vm(), 20, 1)).isEqualTo(-1);
     }
 
     @Test
@@ -234,10 +219,9 @@ class InjectContract extends KernelSuite {
 
     @Test
     void gsisFarOutAreUnroutedToo() {
-        int vm = world.fullVm();
         for (int gsi : new int[] {24, 4095, 4096, -1}) {
-            assertOk(kernel.lineSet(vm, gsi, 1));
-            assertThat(world.status(vm, gsi, 1)).isEqualTo(-1);
+            assertOk(kernel.lineSet(vm(), gsi, 1));
+            assertThat(world.status(vm(), gsi, 1)).isEqualTo(-1);
         }
     }
 
@@ -249,12 +233,11 @@ class InjectContract extends KernelSuite {
 
     @Test
     void longIdsReachVcpusBeyond255() {
-        int vm = world.fullVm();
-        assertOk(kernel.x2apicEnable(vm, Uapi.KVM_X2APIC_API_USE_32BIT_IDS));
-        int vcpu = world.vcpuWithLapic(vm, 256);
-        assertThat(signal(vm, 0x100L << 32 | MSI_ADDRESS, VECTOR)).isEqualTo(1);
+        assertOk(kernel.x2apicEnable(vm(), Uapi.KVM_X2APIC_API_USE_32BIT_IDS));
+        int vcpu = world.vcpuWithLapic(vm(), 256);
+        assertThat(signal(vm(), 0x100L << 32 | MSI_ADDRESS, VECTOR)).isEqualTo(1);
         assertThat(world.requested(vcpu, VECTOR)).isTrue();
-        assertThat(signal(vm, 0x200L << 32 | MSI_ADDRESS, VECTOR)).isZero();
+        assertThat(signal(vm(), 0x200L << 32 | MSI_ADDRESS, VECTOR)).isZero();
     }
 
     // The PICs
@@ -272,19 +255,17 @@ class InjectContract extends KernelSuite {
 
     @Test
     void maskedPinsOfBothChipsAreNobody() {
-        int vm = world.fullVm();
-        pic(vm, IMR, 1 << 5);
-        assertThat(world.status(vm, 5, 1)).isEqualTo(-1);
-        assertThat(world.status(vm, 5, 0)).isEqualTo(1);
+        pic(vm(), IMR, 1 << 5);
+        assertThat(world.status(vm(), 5, 1)).isEqualTo(-1);
+        assertThat(world.status(vm(), 5, 0)).isEqualTo(1);
     }
 
     @Test
     void levelOfAPicIsCoalescedWhileItIsRequested() {
-        int vm = world.fullVm();
-        pic(vm, ELCR, 1 << 5);
-        assertThat(world.status(vm, 5, 1)).isEqualTo(1);
-        assertThat(world.status(vm, 5, 1)).isZero();
-        assertThat(world.status(vm, 5, 0)).isEqualTo(2);
-        assertThat(world.status(vm, 5, 1)).isEqualTo(1);
+        pic(vm(), ELCR, 1 << 5);
+        assertThat(world.status(vm(), 5, 1)).isEqualTo(1);
+        assertThat(world.status(vm(), 5, 1)).isZero();
+        assertThat(world.status(vm(), 5, 0)).isEqualTo(2);
+        assertThat(world.status(vm(), 5, 1)).isEqualTo(1);
     }
 }

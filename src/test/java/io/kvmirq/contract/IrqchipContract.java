@@ -52,14 +52,13 @@ class IrqchipContract extends KernelSuite {
 
     @Test
     void chipStateComesBackAsWritten() {
-        int vm = world.fullVm();
         ByteBuffer state = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
-        assertOk(kernel.irqchipGet(vm, 2, state));
+        assertOk(kernel.irqchipGet(vm(), 2, state));
         int pin7 = Uapi.KvmIoapicState.REDIRTBL + 7 * 8;
         state.putLong(pin7, 0x8042);
-        assertOk(kernel.irqchipSet(vm, 2, state));
+        assertOk(kernel.irqchipSet(vm(), 2, state));
         ByteBuffer again = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
-        assertOk(kernel.irqchipGet(vm, 2, again));
+        assertOk(kernel.irqchipGet(vm(), 2, again));
         assertThat(again.getLong(pin7)).isEqualTo(0x8042);
     }
 
@@ -132,23 +131,21 @@ class IrqchipContract extends KernelSuite {
 
     @Test
     void everyChipComesBackAsItWas() {
-        int vm = world.fullVm();
         for (int chip = 0; chip <= IOAPIC; chip++) {
             ByteBuffer state = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
             ByteBuffer again = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
-            assertOk(kernel.irqchipGet(vm, chip, state));
-            assertOk(kernel.irqchipSet(vm, chip, state));
-            assertOk(kernel.irqchipGet(vm, chip, again));
+            assertOk(kernel.irqchipGet(vm(), chip, state));
+            assertOk(kernel.irqchipSet(vm(), chip, state));
+            assertOk(kernel.irqchipGet(vm(), chip, again));
             assertThat(again).isEqualTo(state);
         }
     }
 
     @Test
     void newIoapicIsMaskedAndLow() {
-        int vm = world.fullVm();
         for (int pin = 0; pin < 24; pin++) {
-            assertThat(world.redirection(vm, pin)).isEqualTo(MASKED);
-            assertThat(world.ioapicLine(vm, pin)).isFalse();
+            assertThat(world.redirection(vm(), pin)).isEqualTo(MASKED);
+            assertThat(world.ioapicLine(vm(), pin)).isFalse();
         }
     }
 
@@ -182,11 +179,10 @@ class IrqchipContract extends KernelSuite {
 
     @Test
     void longIdsStayOnceEnabledAndMayComeAfterVcpus() {
-        int vm = world.fullVm();
-        world.vcpu(vm, 0);
-        assertOk(kernel.x2apicEnable(vm, Uapi.KVM_X2APIC_API_USE_32BIT_IDS));
-        assertOk(kernel.x2apicEnable(vm, 0));
-        assertErrno(Errno.EINVAL, world.setMsiRoutes(vm, new MsiRoute(0, 1L << 32 | MSI_ADDRESS, VECTOR, 0)));
+        world.vcpu(vm(), 0);
+        assertOk(kernel.x2apicEnable(vm(), Uapi.KVM_X2APIC_API_USE_32BIT_IDS));
+        assertOk(kernel.x2apicEnable(vm(), 0));
+        assertErrno(Errno.EINVAL, world.setMsiRoutes(vm(), new MsiRoute(0, 1L << 32 | MSI_ADDRESS, VECTOR, 0)));
     }
 
     @Test
@@ -206,40 +202,36 @@ class IrqchipContract extends KernelSuite {
     /** 6.1 needs no PICs for it, 6.12 does. */
     @Test
     void timerIsCopiedThenUniqueThenInNeedOfThePics() {
-        int vm = world.fullVm();
         assertErrno(Errno.EFAULT, libc.ioctl(world.bareVm(), Uapi.KVM_CREATE_PIT2, NOWHERE));
         int withoutPics = world.isSince(6, 12) ? -Errno.ENOENT.number() : 0;
         assertThat(pit(world.bareVm())).isEqualTo(withoutPics);
         assertThat(pit(world.splitVm())).isEqualTo(withoutPics);
-        assertOk(pit(vm));
-        assertErrno(Errno.EEXIST, pit(vm));
-        assertErrno(Errno.EFAULT, libc.ioctl(vm, Uapi.KVM_CREATE_PIT2, NOWHERE));
+        assertOk(pit(vm()));
+        assertErrno(Errno.EEXIST, pit(vm()));
+        assertErrno(Errno.EFAULT, libc.ioctl(vm(), Uapi.KVM_CREATE_PIT2, NOWHERE));
     }
 
     @Test
     void timerMayComeAfterVcpus() {
-        int vm = world.fullVm();
-        world.vcpu(vm, 0);
-        assertOk(pit(vm));
+        world.vcpu(vm(), 0);
+        assertOk(pit(vm()));
     }
 
     @Test
     void bootVcpuIsChosenBeforeThereIsAny() {
-        int vm = world.fullVm();
-        assertOk(libc.ioctl(vm, Uapi.KVM_SET_BOOT_CPU_ID, 1));
-        assertOk(libc.ioctl(vm, Uapi.KVM_SET_BOOT_CPU_ID, 4096));
-        world.vcpu(vm, 0);
-        assertErrno(Errno.EBUSY, libc.ioctl(vm, Uapi.KVM_SET_BOOT_CPU_ID, 0));
-        assertErrno(Errno.EBUSY, libc.ioctl(vm, Uapi.KVM_SET_BOOT_CPU_ID, 1 << 20));
+        assertOk(libc.ioctl(vm(), Uapi.KVM_SET_BOOT_CPU_ID, 1));
+        assertOk(libc.ioctl(vm(), Uapi.KVM_SET_BOOT_CPU_ID, 4096));
+        world.vcpu(vm(), 0);
+        assertErrno(Errno.EBUSY, libc.ioctl(vm(), Uapi.KVM_SET_BOOT_CPU_ID, 0));
+        assertErrno(Errno.EBUSY, libc.ioctl(vm(), Uapi.KVM_SET_BOOT_CPU_ID, 1 << 20));
     }
 
     /** Since 6.11; before, any number is taken. */
     @Test
     void bootVcpuIsOneThatCanBe() {
-        int vm = world.fullVm();
-        int tooMany = kernel.capabilityCheck(vm, Uapi.KVM_CAP_MAX_VCPU_ID) + 1;
+        int tooMany = kernel.capabilityCheck(vm(), Uapi.KVM_CAP_MAX_VCPU_ID) + 1;
         int expected = world.isSince(6, 11) ? -Errno.EINVAL.number() : 0;
-        assertThat(libc.ioctl(vm, Uapi.KVM_SET_BOOT_CPU_ID, tooMany)).isEqualTo(expected);
-        assertThat(libc.ioctl(vm, Uapi.KVM_SET_BOOT_CPU_ID, -1)).isEqualTo(expected);
+        assertThat(libc.ioctl(vm(), Uapi.KVM_SET_BOOT_CPU_ID, tooMany)).isEqualTo(expected);
+        assertThat(libc.ioctl(vm(), Uapi.KVM_SET_BOOT_CPU_ID, -1)).isEqualTo(expected);
     }
 }

@@ -21,6 +21,12 @@ class IrqfdContract extends KernelSuite {
         event = world.eventfd();
     }
 
+    /** A vCPU that takes the vector of GSI 30. */
+    private int routedVcpu() {
+        assertOk(world.routeToVector(vm(), 30));
+        return world.vcpuWithLapic(vm());
+    }
+
     @Test
     void needsAnIrqchipBeforeAnythingElse() {
         world.assumeX86();
@@ -40,55 +46,49 @@ class IrqfdContract extends KernelSuite {
 
     @Test
     void oneEventfdFeedsOneGsi() {
-        int vm = world.fullVm();
-        assertOk(kernel.irqfdAssign(vm, event, 10));
-        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, event, 10));
-        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, event, 11));
-        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, world.own(kernel.fdDup(event)), 11));
-        assertOk(kernel.irqfdDeassign(vm, event, 10));
-        assertOk(kernel.irqfdAssign(vm, event, 11));
+        assertOk(kernel.irqfdAssign(vm(), event, 10));
+        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm(), event, 10));
+        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm(), event, 11));
+        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm(), world.own(kernel.fdDup(event)), 11));
+        assertOk(kernel.irqfdDeassign(vm(), event, 10));
+        assertOk(kernel.irqfdAssign(vm(), event, 11));
     }
 
     @Test
     void manyEventfdsFeedOneGsi() {
-        int vm = world.fullVm();
-        assertOk(kernel.irqfdAssign(vm, world.eventfd(), 10));
-        assertOk(kernel.irqfdAssign(vm, world.eventfd(), 10));
+        assertOk(kernel.irqfdAssign(vm(), world.eventfd(), 10));
+        assertOk(kernel.irqfdAssign(vm(), world.eventfd(), 10));
     }
 
     @Test
     void deassignNeverFailsForAnEventfd() {
-        int vm = world.fullVm();
-        assertOk(kernel.irqfdDeassign(vm, event, 10));
-        assertOk(kernel.irqfdAssign(vm, event, 10));
-        assertOk(kernel.irqfdDeassign(vm, event, 11));
-        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, event, 10));
-        assertOk(kernel.irqfdDeassign(vm, event, 10));
-        assertOk(kernel.irqfdDeassign(vm, event, 10));
-        assertErrno(Errno.EBADF, kernel.irqfdDeassign(vm, -1, 10));
-        assertErrno(Errno.EINVAL, kernel.irqfdDeassign(vm, world.epollFd(), 10));
+        assertOk(kernel.irqfdDeassign(vm(), event, 10));
+        assertOk(kernel.irqfdAssign(vm(), event, 10));
+        assertOk(kernel.irqfdDeassign(vm(), event, 11));
+        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm(), event, 10));
+        assertOk(kernel.irqfdDeassign(vm(), event, 10));
+        assertOk(kernel.irqfdDeassign(vm(), event, 10));
+        assertErrno(Errno.EBADF, kernel.irqfdDeassign(vm(), -1, 10));
+        assertErrno(Errno.EINVAL, kernel.irqfdDeassign(vm(), world.epollFd(), 10));
     }
 
     @Test
     void descriptorsMustBeEventfds() {
-        int vm = world.fullVm();
-        assertErrno(Errno.EBADF, kernel.irqfdAssign(vm, -1, 10));
-        assertErrno(Errno.EINVAL, kernel.irqfdAssign(vm, world.epollFd(), 10));
+        assertErrno(Errno.EBADF, kernel.irqfdAssign(vm(), -1, 10));
+        assertErrno(Errno.EINVAL, kernel.irqfdAssign(vm(), world.epollFd(), 10));
     }
 
     @Test
     void failedAssignLeavesTheEventfdFree() {
-        int vm = world.fullVm();
-        assertErrno(Errno.EBADF, kernel.irqfdAssignLevel(vm, event, -1, 10));
-        assertErrno(Errno.EINVAL, kernel.irqfdAssignLevel(vm, event, world.epollFd(), 10));
-        assertOk(kernel.irqfdAssign(vm, event, 10));
+        assertErrno(Errno.EBADF, kernel.irqfdAssignLevel(vm(), event, -1, 10));
+        assertErrno(Errno.EINVAL, kernel.irqfdAssignLevel(vm(), event, world.epollFd(), 10));
+        assertOk(kernel.irqfdAssign(vm(), event, 10));
     }
 
     @Test
     void gsiIsNeverChecked() {
-        int vm = world.fullVm();
-        assertOk(kernel.irqfdAssign(vm, event, -1));
-        assertOk(kernel.irqfdDeassign(vm, event, -1));
+        assertOk(kernel.irqfdAssign(vm(), event, -1));
+        assertOk(kernel.irqfdDeassign(vm(), event, -1));
     }
 
     @Test
@@ -100,20 +100,17 @@ class IrqfdContract extends KernelSuite {
 
     @Test
     void levelIrqfdsShareAGsiAndAResamplefd() {
-        int vm = world.fullVm();
         int resample = world.eventfd();
-        assertOk(kernel.irqfdAssignLevel(vm, event, resample, 5));
-        assertOk(kernel.irqfdAssignLevel(vm, world.eventfd(), resample, 5));
-        assertOk(kernel.irqfdDeassign(vm, event, 5));
-        assertOk(kernel.irqfdAssign(vm, event, 5));
+        assertOk(kernel.irqfdAssignLevel(vm(), event, resample, 5));
+        assertOk(kernel.irqfdAssignLevel(vm(), world.eventfd(), resample, 5));
+        assertOk(kernel.irqfdDeassign(vm(), event, 5));
+        assertOk(kernel.irqfdAssign(vm(), event, 5));
     }
 
     @Test
     void signalReachesTheLapicAndIsConsumed() {
-        int vm = world.fullVm();
-        int vcpu = world.vcpuWithLapic(vm);
-        assertOk(world.routeToVector(vm, 30));
-        assertOk(kernel.irqfdAssign(vm, event, 30));
+        int vcpu = routedVcpu();
+        assertOk(kernel.irqfdAssign(vm(), event, 30));
         assertOk(kernel.eventfdSignal(event, 5));
         eventually("the vector is requested", () -> world.requested(vcpu, VECTOR));
         assertThat(world.drain(event)).isZero();
@@ -121,19 +118,18 @@ class IrqfdContract extends KernelSuite {
 
     @Test
     void signalWithoutRouteIsLostForEver() {
-        int vm = world.fullVm();
-        int vcpu = world.vcpuWithLapic(vm);
+        int vcpu = world.vcpuWithLapic(vm());
         int marker = world.eventfd();
-        assertOk(world.setMsiRoutes(vm));
-        assertOk(kernel.irqfdAssign(vm, event, 30));
-        assertOk(kernel.irqfdAssign(vm, marker, 31));
+        assertOk(world.setMsiRoutes(vm()));
+        assertOk(kernel.irqfdAssign(vm(), event, 30));
+        assertOk(kernel.irqfdAssign(vm(), marker, 31));
         assertOk(kernel.eventfdSignal(event, 1));
         assertThat(world.drain(event)).isZero();
         // A worker looks the route up: deassigning waits for it, so that it cannot find the one set next.
-        assertOk(kernel.irqfdDeassign(vm, event, 30));
-        assertOk(kernel.irqfdAssign(vm, event, 30));
+        assertOk(kernel.irqfdDeassign(vm(), event, 30));
+        assertOk(kernel.irqfdAssign(vm(), event, 30));
         assertOk(world.setMsiRoutes(
-                vm, new MsiRoute(30, MSI_ADDRESS, VECTOR, 0), new MsiRoute(31, MSI_ADDRESS, 0x40, 0)));
+                vm(), new MsiRoute(30, MSI_ADDRESS, VECTOR, 0), new MsiRoute(31, MSI_ADDRESS, 0x40, 0)));
         assertOk(kernel.eventfdSignal(marker, 1));
         eventually("the marker is requested", () -> world.requested(vcpu, 0x40));
         assertThat(world.requested(vcpu, VECTOR)).isFalse();
@@ -141,62 +137,54 @@ class IrqfdContract extends KernelSuite {
 
     @Test
     void preSignalledEventfdInjectsOnceAndKeepsItsCount() {
-        int vm = world.fullVm();
-        int vcpu = world.vcpuWithLapic(vm);
-        assertOk(world.routeToVector(vm, 30));
+        int vcpu = routedVcpu();
         assertOk(kernel.eventfdSignal(event, 3));
-        assertOk(kernel.irqfdAssign(vm, event, 30));
+        assertOk(kernel.irqfdAssign(vm(), event, 30));
         eventually("the vector is requested", () -> world.requested(vcpu, VECTOR));
         assertThat(world.drain(event)).isEqualTo(3);
     }
 
     @Test
     void signalWhileDeassignedArrivesAtTheNextAssign() {
-        int vm = world.fullVm();
-        int vcpu = world.vcpuWithLapic(vm);
-        assertOk(world.routeToVector(vm, 30));
-        assertOk(kernel.irqfdAssign(vm, event, 30));
-        assertOk(kernel.irqfdDeassign(vm, event, 30));
+        int vcpu = routedVcpu();
+        assertOk(kernel.irqfdAssign(vm(), event, 30));
+        assertOk(kernel.irqfdDeassign(vm(), event, 30));
         assertOk(kernel.eventfdSignal(event, 1));
         assertThat(world.requested(vcpu, VECTOR)).isFalse();
-        assertOk(kernel.irqfdAssign(vm, event, 30));
+        assertOk(kernel.irqfdAssign(vm(), event, 30));
         eventually("the vector is requested", () -> world.requested(vcpu, VECTOR));
     }
 
     @Test
     void irqfdLivesAsLongAsAnyDescriptorOfItsEventfd() {
-        int vm = world.fullVm();
         int keeper = world.own(kernel.fdDup(event));
-        assertOk(kernel.irqfdAssign(vm, event, 30));
+        assertOk(kernel.irqfdAssign(vm(), event, 30));
         world.close(event);
-        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, keeper, 31));
+        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm(), keeper, 31));
     }
 
     /** The level of a pin that only this irqfd held high shows whether the irqfd is left. */
     @Test
     void closingTheLastDescriptorDetachesTheIrqfd() {
-        int vm = world.fullVm();
-        assertOk(kernel.irqfdAssignLevel(vm, event, world.eventfd(), 5));
+        assertOk(kernel.irqfdAssignLevel(vm(), event, world.eventfd(), 5));
         assertOk(kernel.eventfdSignal(event, 1));
-        eventually("pin 5 is high", () -> world.ioapicLine(vm, 5));
+        eventually("pin 5 is high", () -> world.ioapicLine(vm(), 5));
         world.close(event);
-        eventually("pin 5 is low again", () -> !world.ioapicLine(vm, 5));
+        eventually("pin 5 is low again", () -> !world.ioapicLine(vm(), 5));
     }
 
     @Test
     void closingTheVmFreesItsEventfds() {
-        int vm = world.fullVm();
-        assertOk(kernel.irqfdAssign(vm, event, 30));
-        world.close(vm);
+        assertOk(kernel.irqfdAssign(vm(), event, 30));
+        world.close(vm());
         assertOk(kernel.irqfdAssign(world.fullVm(), event, 30));
     }
 
     @Test
     void vcpuDoesNotKeepIrqfdsOfAClosedVm() {
-        int vm = world.fullVm();
-        world.vcpu(vm, 0);
-        assertOk(kernel.irqfdAssign(vm, event, 30));
-        world.close(vm);
+        world.vcpu(vm(), 0);
+        assertOk(kernel.irqfdAssign(vm(), event, 30));
+        world.close(vm());
         assertOk(kernel.irqfdAssign(world.fullVm(), event, 30));
     }
 
@@ -233,12 +221,11 @@ class IrqfdContract extends KernelSuite {
     @Test
     void flagsAreCheckedBeforeAnythingElse() {
         int bare = world.bareVm();
-        int vm = world.fullVm();
         assertErrno(Errno.EINVAL, world.irqfd(bare, -1, 10, UNKNOWN_FLAG, 0));
-        assertErrno(Errno.EINVAL, world.irqfd(vm, -1, 10, UNKNOWN_FLAG, 0));
-        assertErrno(Errno.EINVAL, world.irqfd(vm, -1, 10, UNKNOWN_FLAG | DEASSIGN, 0));
-        assertErrno(Errno.EINVAL, world.irqfd(vm, world.eventfd(), 10, 1 << 31, 0));
-        assertErrno(Errno.EBADF, world.irqfd(vm, -1, 10, DEASSIGN, 0));
+        assertErrno(Errno.EINVAL, world.irqfd(vm(), -1, 10, UNKNOWN_FLAG, 0));
+        assertErrno(Errno.EINVAL, world.irqfd(vm(), -1, 10, UNKNOWN_FLAG | DEASSIGN, 0));
+        assertErrno(Errno.EINVAL, world.irqfd(vm(), world.eventfd(), 10, 1 << 31, 0));
+        assertErrno(Errno.EBADF, world.irqfd(vm(), -1, 10, DEASSIGN, 0));
     }
 
     @Test
@@ -251,21 +238,18 @@ class IrqfdContract extends KernelSuite {
 
     @Test
     void paddingIsIgnored() {
-        int vm = world.fullVm();
-        assertOk(world.irqfd(vm, event, 10, 0, 1 << 20));
-        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, event, 10));
-        assertOk(world.irqfd(vm, event, 10, DEASSIGN, 1 << 20));
-        assertOk(kernel.irqfdAssign(vm, event, 10));
+        assertOk(world.irqfd(vm(), event, 10, 0, 1 << 20));
+        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm(), event, 10));
+        assertOk(world.irqfd(vm(), event, 10, DEASSIGN, 1 << 20));
+        assertOk(kernel.irqfdAssign(vm(), event, 10));
     }
 
     @Test
     void failedAssignOfABusyEventfdLeavesTheFirst() {
-        int vm = world.fullVm();
-        int vcpu = world.vcpuWithLapic(vm);
-        assertOk(world.routeToVector(vm, 30));
-        assertOk(kernel.irqfdAssign(vm, event, 30));
-        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, event, 31));
-        assertOk(kernel.irqfdDeassign(vm, event, 31));
+        int vcpu = routedVcpu();
+        assertOk(kernel.irqfdAssign(vm(), event, 30));
+        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm(), event, 31));
+        assertOk(kernel.irqfdDeassign(vm(), event, 31));
         assertOk(kernel.eventfdSignal(event, 1));
         eventually("the vector is requested", () -> world.requested(vcpu, VECTOR));
     }
@@ -274,56 +258,52 @@ class IrqfdContract extends KernelSuite {
 
     @Test
     void duplicateIsTheSameEventfd() {
-        int vm = world.fullVm();
         int duplicate = world.own(kernel.fdDup(event));
-        assertOk(kernel.irqfdAssign(vm, event, 10));
-        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, duplicate, 10));
-        assertOk(kernel.irqfdDeassign(vm, duplicate, 10));
-        assertOk(kernel.irqfdAssign(vm, event, 10));
+        assertOk(kernel.irqfdAssign(vm(), event, 10));
+        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm(), duplicate, 10));
+        assertOk(kernel.irqfdDeassign(vm(), duplicate, 10));
+        assertOk(kernel.irqfdAssign(vm(), event, 10));
     }
 
     /** As crosvm's and rust-vmm's tests have it. */
     @Test
     void threeEventfdsOverTwoGsisComeAndGo() {
-        int vm = world.fullVm();
         int[] events = {world.eventfd(), world.eventfd(), world.eventfd()};
         int[] gsis = {4, 8, 4};
         for (int i = 0; i < events.length; i++) {
-            assertOk(kernel.irqfdAssign(vm, events[i], gsis[i]));
+            assertOk(kernel.irqfdAssign(vm(), events[i], gsis[i]));
         }
-        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, events[2], 4));
-        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, events[2], 5));
+        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm(), events[2], 4));
+        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm(), events[2], 5));
         for (int i = 0; i < events.length; i++) {
-            assertOk(kernel.irqfdDeassign(vm, events[i], gsis[i]));
-            assertOk(kernel.irqfdDeassign(vm, events[i], gsis[i]));
+            assertOk(kernel.irqfdDeassign(vm(), events[i], gsis[i]));
+            assertOk(kernel.irqfdDeassign(vm(), events[i], gsis[i]));
         }
         for (int event : events) {
-            assertOk(kernel.irqfdAssign(vm, event, 5));
+            assertOk(kernel.irqfdAssign(vm(), event, 5));
         }
     }
 
     /** As the kernel's own irqfd_test has it. */
     @Test
     void deassignOfGsisNeverAssignedSucceedsInEitherVm() {
-        int vm = world.fullVm();
         int other = world.fullVm();
-        assertOk(kernel.irqfdAssign(vm, event, 10));
+        assertOk(kernel.irqfdAssign(vm(), event, 10));
         for (int gsi = 11; gsi <= 14; gsi++) {
-            assertOk(kernel.irqfdDeassign(vm, event, gsi));
+            assertOk(kernel.irqfdDeassign(vm(), event, gsi));
             assertOk(kernel.irqfdDeassign(other, event, gsi));
         }
         assertOk(kernel.irqfdDeassign(other, event, 10));
-        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, event, 11));
-        assertOk(kernel.irqfdDeassign(vm, event, 10));
+        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm(), event, 11));
+        assertOk(kernel.irqfdDeassign(vm(), event, 10));
         assertOk(kernel.irqfdAssign(other, event, 11));
     }
 
     @Test
     void gsisWithoutRouteAreTakenEverywhere() {
-        int vm = world.fullVm();
         for (int gsi : new int[] {100, 4095, 4096, 5000}) {
             int event = world.eventfd();
-            assertOk(kernel.irqfdAssign(vm, event, gsi));
+            assertOk(kernel.irqfdAssign(vm(), event, gsi));
             assertOk(kernel.eventfdSignal(event, 1));
             assertThat(world.drain(event)).isZero();
         }
@@ -333,12 +313,11 @@ class IrqfdContract extends KernelSuite {
 
     @Test
     void readerAndWaiterSeeNothingWhileAssigned() {
-        int vm = world.fullVm();
-        assertOk(kernel.irqfdAssign(vm, event, 30));
+        assertOk(kernel.irqfdAssign(vm(), event, 30));
         assertOk(kernel.eventfdSignal(event, 7));
         assertThat(kernel.fdWait(event, -1, 0)).isZero();
         assertErrno(Errno.EAGAIN, kernel.eventfdDrain(event, Buffers.allocate(8)));
-        assertOk(kernel.irqfdDeassign(vm, event, 30));
+        assertOk(kernel.irqfdDeassign(vm(), event, 30));
         assertOk(kernel.eventfdSignal(event, 3));
         assertThat(kernel.fdWait(event, -1, 0)).isEqualTo(KernelBackend.READY_FD);
         assertThat(world.drain(event)).isEqualTo(3);
@@ -346,11 +325,10 @@ class IrqfdContract extends KernelSuite {
 
     @Test
     void semaphoreIsTakenOneAtATimeByTheKernelToo() {
-        int vm = world.fullVm();
         int event = world.own(kernel.eventfdCreateSemaphore());
-        assertOk(kernel.irqfdAssign(vm, event, 30));
+        assertOk(kernel.irqfdAssign(vm(), event, 30));
         assertOk(kernel.eventfdSignal(event, 5));
-        assertOk(kernel.irqfdDeassign(vm, event, 30));
+        assertOk(kernel.irqfdDeassign(vm(), event, 30));
         int left = 0;
         while (world.drain(event) == 1) {
             left++;
@@ -361,27 +339,23 @@ class IrqfdContract extends KernelSuite {
 
     @Test
     void countFromBeforeIsDrainedByTheDeassignAndNotInjectedAgain() {
-        int vm = world.fullVm();
-        int vcpu = world.vcpuWithLapic(vm);
-        assertOk(world.routeToVector(vm, 30));
+        int vcpu = routedVcpu();
         assertOk(kernel.eventfdSignal(event, 3));
-        assertOk(kernel.irqfdAssign(vm, event, 30));
+        assertOk(kernel.irqfdAssign(vm(), event, 30));
         eventually("the vector is requested", () -> world.requested(vcpu, VECTOR));
-        assertOk(kernel.irqfdDeassign(vm, event, 30));
+        assertOk(kernel.irqfdDeassign(vm(), event, 30));
         assertThat(world.drain(event)).isZero();
         world.forget(vcpu);
-        assertOk(kernel.irqfdAssign(vm, event, 30));
-        assertOk(kernel.irqfdDeassign(vm, event, 30));
+        assertOk(kernel.irqfdAssign(vm(), event, 30));
+        assertOk(kernel.irqfdDeassign(vm(), event, 30));
         assertThat(world.requested(vcpu, VECTOR)).isFalse();
     }
 
     @Test
     void countFromBeforeGoesWithTheNextSignal() {
-        int vm = world.fullVm();
-        int vcpu = world.vcpuWithLapic(vm);
-        assertOk(world.routeToVector(vm, 30));
+        int vcpu = routedVcpu();
         assertOk(kernel.eventfdSignal(event, 3));
-        assertOk(kernel.irqfdAssign(vm, event, 30));
+        assertOk(kernel.irqfdAssign(vm(), event, 30));
         eventually("the vector is requested", () -> world.requested(vcpu, VECTOR));
         world.forget(vcpu);
         assertOk(kernel.eventfdSignal(event, 1));
@@ -393,14 +367,13 @@ class IrqfdContract extends KernelSuite {
 
     @Test
     void manySignalsThatNobodyTookAreOneInterrupt() {
-        int vm = world.fullVm();
-        assertOk(world.routeToVector(vm, 30));
-        RealModeGuest guest = RealModeGuest.answering(world, vm);
-        assertOk(kernel.irqfdAssign(vm, event, 30));
+        assertOk(world.routeToVector(vm(), 30));
+        RealModeGuest guest = RealModeGuest.answering(world, vm());
+        assertOk(kernel.irqfdAssign(vm(), event, 30));
         for (int i = 0; i < 1000; i++) {
             assertOk(kernel.eventfdSignal(event, 1));
         }
-        assertOk(kernel.irqfdDeassign(vm, event, 30));
+        assertOk(kernel.irqfdDeassign(vm(), event, 30));
         guest.runTo(RealModeGuest.IN_SERVICE);
         assertThat(world.requested(guest.vcpu(), VECTOR)).isFalse();
         guest.runTo(RealModeGuest.ENDED);
@@ -409,12 +382,11 @@ class IrqfdContract extends KernelSuite {
 
     @Test
     void eachEventfdOfAGsiInjects() {
-        int vm = world.fullVm();
-        int vcpu = world.vcpuWithLapic(vm);
+        int vcpu = world.vcpuWithLapic(vm());
         int[] events = {world.eventfd(), world.eventfd()};
-        assertOk(world.routeToVector(vm, 30));
+        assertOk(world.routeToVector(vm(), 30));
         for (int event : events) {
-            assertOk(kernel.irqfdAssign(vm, event, 30));
+            assertOk(kernel.irqfdAssign(vm(), event, 30));
         }
         for (int event : events) {
             world.forget(vcpu);
@@ -425,11 +397,9 @@ class IrqfdContract extends KernelSuite {
 
     @Test
     void changedRouteCountsForIrqfdsThatAreThere() {
-        int vm = world.fullVm();
-        int vcpu = world.vcpuWithLapic(vm);
-        assertOk(world.routeToVector(vm, 30));
-        assertOk(kernel.irqfdAssign(vm, event, 30));
-        assertOk(world.setMsiRoutes(vm, new MsiRoute(30, MSI_ADDRESS, 0x40, 0)));
+        int vcpu = routedVcpu();
+        assertOk(kernel.irqfdAssign(vm(), event, 30));
+        assertOk(world.setMsiRoutes(vm(), new MsiRoute(30, MSI_ADDRESS, 0x40, 0)));
         assertOk(kernel.eventfdSignal(event, 1));
         eventually("the new vector is requested", () -> world.requested(vcpu, 0x40));
         assertThat(world.requested(vcpu, VECTOR)).isFalse();
@@ -437,36 +407,33 @@ class IrqfdContract extends KernelSuite {
 
     @Test
     void routeThatComesAfterTheAssignCounts() {
-        int vm = world.fullVm();
-        int vcpu = world.vcpuWithLapic(vm);
-        assertOk(kernel.irqfdAssign(vm, event, 30));
-        assertOk(world.routeToVector(vm, 30));
+        int vcpu = world.vcpuWithLapic(vm());
+        assertOk(kernel.irqfdAssign(vm(), event, 30));
+        assertOk(world.routeToVector(vm(), 30));
         assertOk(kernel.eventfdSignal(event, 1));
         eventually("the vector is requested", () -> world.requested(vcpu, VECTOR));
     }
 
     @Test
     void pinIsPulsed() {
-        int vm = world.fullVm();
-        int vcpu = world.vcpuWithLapic(vm);
-        world.redirect(vm, 20, VECTOR);
-        assertOk(kernel.irqfdAssign(vm, event, 20));
+        int vcpu = world.vcpuWithLapic(vm());
+        world.redirect(vm(), 20, VECTOR);
+        assertOk(kernel.irqfdAssign(vm(), event, 20));
         assertOk(kernel.eventfdSignal(event, 1));
-        assertOk(kernel.irqfdDeassign(vm, event, 20));
+        assertOk(kernel.irqfdDeassign(vm(), event, 20));
         assertThat(world.requested(vcpu, VECTOR)).isTrue();
-        assertThat(world.ioapicLine(vm, 20)).isFalse();
+        assertThat(world.ioapicLine(vm(), 20)).isFalse();
     }
 
     /** Source 0 is userspace's and that of plain irqfds: the end of the pulse lowers what userspace raised. */
     @Test
     void plainIrqfdAndUserspaceAreOneSource() {
-        int vm = world.fullVm();
-        assertOk(kernel.lineSet(vm, 20, 1));
-        assertThat(world.ioapicLine(vm, 20)).isTrue();
-        assertOk(kernel.irqfdAssign(vm, event, 20));
+        assertOk(kernel.lineSet(vm(), 20, 1));
+        assertThat(world.ioapicLine(vm(), 20)).isTrue();
+        assertOk(kernel.irqfdAssign(vm(), event, 20));
         assertOk(kernel.eventfdSignal(event, 1));
-        assertOk(kernel.irqfdDeassign(vm, event, 20));
-        assertThat(world.ioapicLine(vm, 20)).isFalse();
+        assertOk(kernel.irqfdDeassign(vm(), event, 20));
+        assertThat(world.ioapicLine(vm(), 20)).isFalse();
     }
 
     @Test

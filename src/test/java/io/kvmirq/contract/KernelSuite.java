@@ -15,8 +15,16 @@ abstract class KernelSuite {
     KernelBackend kernel;
     Libc libc;
 
+    private int vm = -1;
+
     @SuppressWarnings("NullAway.Init")
     KernelSuite() {}
+
+    /** The test's VM with the full irqchip, made when it is first asked for. */
+    int vm() {
+        vm = vm < 0 ? world.fullVm() : vm;
+        return vm;
+    }
 
     /** Skips, with the reason, where this world's kernel cannot be used. */
     @BeforeEach

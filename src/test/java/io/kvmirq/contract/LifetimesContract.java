@@ -29,11 +29,10 @@ class LifetimesContract extends KernelSuite {
 
     @Test
     void anyDescriptorOfTheVmKeepsItsIrqfds() {
-        int vm = world.fullVm();
-        int duplicate = world.own(kernel.fdDup(vm));
+        int duplicate = world.own(kernel.fdDup(vm()));
         int event = world.eventfd();
-        assertOk(kernel.irqfdAssign(vm, event, 30));
-        world.close(vm);
+        assertOk(kernel.irqfdAssign(vm(), event, 30));
+        world.close(vm());
         assertErrno(Errno.EBUSY, kernel.irqfdAssign(duplicate, event, 31));
         world.close(duplicate);
         assertFree(event);
@@ -41,49 +40,45 @@ class LifetimesContract extends KernelSuite {
 
     @Test
     void whatWasMadeFromAVmDoesNotKeepItsIrqfds() {
-        int vm = world.fullVm();
-        world.vcpu(vm, 0);
-        world.own(kernel.deviceCreate(vm, Uapi.KVM_DEV_TYPE_VFIO));
-        world.own(libc.ioctl(vm, Uapi.KVM_GET_STATS_FD, 0));
+        world.vcpu(vm(), 0);
+        world.own(kernel.deviceCreate(vm(), Uapi.KVM_DEV_TYPE_VFIO));
+        world.own(libc.ioctl(vm(), Uapi.KVM_GET_STATS_FD, 0));
         int event = world.eventfd();
         int leveled = world.eventfd();
-        assertOk(kernel.irqfdAssign(vm, event, 30));
-        assertOk(kernel.irqfdAssignLevel(vm, leveled, world.eventfd(), 5));
-        world.close(vm);
+        assertOk(kernel.irqfdAssign(vm(), event, 30));
+        assertOk(kernel.irqfdAssignLevel(vm(), leveled, world.eventfd(), 5));
+        world.close(vm());
         assertFree(event);
         assertFree(leveled);
     }
 
     @Test
     void signalsAfterTheVmIsClosedStayInTheCounter() {
-        int vm = world.fullVm();
-        world.vcpu(vm, 0);
+        world.vcpu(vm(), 0);
         int event = world.eventfd();
-        assertOk(world.routeToVector(vm, 30));
-        assertOk(kernel.irqfdAssign(vm, event, 30));
-        world.close(vm);
+        assertOk(world.routeToVector(vm(), 30));
+        assertOk(kernel.irqfdAssign(vm(), event, 30));
+        world.close(vm());
         assertOk(kernel.eventfdSignal(event, 4));
         assertThat(world.drain(event)).isEqualTo(4);
     }
 
     @Test
     void closingTheVmTellsNoResamplefd() {
-        int vm = world.fullVm();
         int event = world.eventfd();
         int resample = world.eventfd();
-        assertOk(kernel.irqfdAssignLevel(vm, event, resample, 5));
+        assertOk(kernel.irqfdAssignLevel(vm(), event, resample, 5));
         assertOk(kernel.eventfdSignal(event, 1));
-        eventually("pin 5 is high", () -> world.ioapicLine(vm, 5));
-        world.close(vm);
+        eventually("pin 5 is high", () -> world.ioapicLine(vm(), 5));
+        world.close(vm());
         assertThat(world.drain(resample)).isZero();
     }
 
     @Test
     void vcpuOutlivesTheFileOfItsVm() {
-        int vm = world.fullVm();
-        int vcpu = world.vcpuWithLapic(vm);
-        assertThat(kernel.msiSignal(vm, MSI_ADDRESS, VECTOR, 0, 0)).isEqualTo(1);
-        world.close(vm);
+        int vcpu = world.vcpuWithLapic(vm());
+        assertThat(kernel.msiSignal(vm(), MSI_ADDRESS, VECTOR, 0, 0)).isEqualTo(1);
+        world.close(vm());
         assertThat(world.requested(vcpu, VECTOR)).isTrue();
         world.forget(vcpu);
         assertThat(world.requested(vcpu, VECTOR)).isFalse();
@@ -145,83 +140,77 @@ class LifetimesContract extends KernelSuite {
 
     @Test
     void memoryOfAVcpuOutlivesItsDescriptors() {
-        int vm = world.fullVm();
-        int vcpu = world.vcpu(vm, 0);
+        int vcpu = world.vcpu(vm(), 0);
         ByteBuffer run = libc.view(world.map(3 * PAGE, vcpu), PAGE);
         world.close(vcpu);
-        world.close(vm);
+        world.close(vm());
         run.put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
         assertThat(run.get(Uapi.KvmRun.IMMEDIATE_EXIT)).isEqualTo((byte) 1);
     }
 
     @Test
     void closedVcpuIsStillThereForMessages() {
-        int vm = world.fullVm();
-        world.close(world.vcpuWithLapic(vm));
-        assertThat(kernel.msiSignal(vm, MSI_ADDRESS, VECTOR, 0, 0)).isEqualTo(1);
+        world.close(world.vcpuWithLapic(vm()));
+        assertThat(kernel.msiSignal(vm(), MSI_ADDRESS, VECTOR, 0, 0)).isEqualTo(1);
     }
 
     // irqfds
 
     @Test
     void closedEventfdGoesWithWhatItCounted() {
-        int vm = world.fullVm();
-        int vcpu = world.vcpuWithLapic(vm);
+        int vcpu = world.vcpuWithLapic(vm());
         int event = world.eventfd();
-        assertOk(world.routeToVector(vm, 30));
-        assertOk(kernel.irqfdAssign(vm, event, 30));
+        assertOk(world.routeToVector(vm(), 30));
+        assertOk(kernel.irqfdAssign(vm(), event, 30));
         world.close(event);
         int next = world.eventfd();
         assertOk(kernel.eventfdSignal(next, 1));
         // Any deassign waits until irqfds that go are gone.
-        assertOk(kernel.irqfdDeassign(vm, next, 30));
+        assertOk(kernel.irqfdDeassign(vm(), next, 30));
         assertThat(world.requested(vcpu, VECTOR)).isFalse();
-        assertOk(kernel.irqfdAssign(vm, next, 30));
+        assertOk(kernel.irqfdAssign(vm(), next, 30));
         eventually("the vector is requested", () -> world.requested(vcpu, VECTOR));
     }
 
     @Test
     void resamplefdStaysCountedByTheIrqfdAlone() {
-        int vm = world.fullVm();
-        assertOk(world.setPinRoutes(vm, new PinRoute(5, IOAPIC, 5, 0)));
-        world.redirect(vm, 5, LEVEL | VECTOR);
+        assertOk(world.setPinRoutes(vm(), new PinRoute(5, IOAPIC, 5, 0)));
+        world.redirect(vm(), 5, LEVEL | VECTOR);
         int event = world.eventfd();
         int resample = world.eventfd();
-        RealModeGuest guest = RealModeGuest.answering(world, vm);
-        assertOk(kernel.irqfdAssignLevel(vm, event, resample, 5));
+        RealModeGuest guest = RealModeGuest.answering(world, vm());
+        assertOk(kernel.irqfdAssignLevel(vm(), event, resample, 5));
         world.close(resample);
         assertOk(kernel.eventfdSignal(event, 1));
-        eventually("pin 5 is high", () -> world.ioapicLine(vm, 5));
+        eventually("pin 5 is high", () -> world.ioapicLine(vm(), 5));
         guest.answer();
-        assertThat(world.ioapicLine(vm, 5)).isFalse();
+        assertThat(world.ioapicLine(vm(), 5)).isFalse();
     }
 
     @Test
     void duplicateDeassignsWhatAClosedDescriptorAssigned() {
-        int vm = world.fullVm();
         int event = world.eventfd();
         int duplicate = world.own(kernel.fdDup(event));
-        assertOk(kernel.irqfdAssign(vm, event, 30));
+        assertOk(kernel.irqfdAssign(vm(), event, 30));
         world.close(event);
-        assertOk(kernel.irqfdDeassign(vm, duplicate, 30));
-        assertOk(kernel.irqfdAssign(vm, duplicate, 31));
+        assertOk(kernel.irqfdDeassign(vm(), duplicate, 30));
+        assertOk(kernel.irqfdAssign(vm(), duplicate, 31));
     }
 
     @Test
     void closedEventfdLeavesTheLineToTheOtherResamplingIrqfd() {
-        int vm = world.fullVm();
         int one = world.eventfd();
         int other = world.eventfd();
-        assertOk(kernel.irqfdAssignLevel(vm, one, world.eventfd(), 5));
-        assertOk(kernel.irqfdAssignLevel(vm, other, world.eventfd(), 5));
+        assertOk(kernel.irqfdAssignLevel(vm(), one, world.eventfd(), 5));
+        assertOk(kernel.irqfdAssignLevel(vm(), other, world.eventfd(), 5));
         assertOk(kernel.eventfdSignal(one, 1));
-        eventually("pin 5 is high", () -> world.ioapicLine(vm, 5));
+        eventually("pin 5 is high", () -> world.ioapicLine(vm(), 5));
         world.close(one);
-        assertOk(kernel.irqfdDeassign(vm, world.eventfd(), 5));
-        assertThat(world.ioapicLine(vm, 5)).isTrue();
-        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, other, 6));
-        assertOk(kernel.irqfdDeassign(vm, other, 5));
-        assertThat(world.ioapicLine(vm, 5)).isFalse();
+        assertOk(kernel.irqfdDeassign(vm(), world.eventfd(), 5));
+        assertThat(world.ioapicLine(vm(), 5)).isTrue();
+        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm(), other, 6));
+        assertOk(kernel.irqfdDeassign(vm(), other, 5));
+        assertThat(world.ioapicLine(vm(), 5)).isFalse();
     }
 
     // ioeventfds

@@ -61,26 +61,24 @@ class OddBuffersContract extends KernelSuite {
 
     @Test
     void routesAreReadInNativeOrder() {
-        int vm = world.fullVm();
-        int vcpu = world.vcpuWithLapic(vm);
+        int vcpu = world.vcpuWithLapic(vm());
         ByteBuffer route = message(records(1), 0, GSI, MSI_ADDRESS, VECTOR, 0, 0);
         readable(route).forEach((name, odd) -> {
-            assertOk(kernel.routesSet(vm, records(0), 0));
+            assertOk(kernel.routesSet(vm(), records(0), 0));
             world.forget(vcpu);
-            assertThat(kernel.routesSet(vm, odd, 1)).as(name).isZero();
-            assertThat(world.status(vm, GSI, 1)).as(name).isPositive();
+            assertThat(kernel.routesSet(vm(), odd, 1)).as(name).isZero();
+            assertThat(world.status(vm(), GSI, 1)).as(name).isPositive();
             assertThat(world.requested(vcpu, VECTOR)).as(name).isTrue();
         });
     }
 
     @Test
     void routingTableOfTheRawDoorIsReadInNativeOrder() {
-        int vm = world.fullVm();
         ByteBuffer table = Buffers.allocate(Uapi.KvmIrqRouting.SIZE + Uapi.KvmIrqRoutingEntry.SIZE)
                 .putInt(Uapi.KvmIrqRouting.NR, 1)
                 .putInt(Uapi.KvmIrqRouting.SIZE + Uapi.KvmIrqRoutingEntry.GSI, GSI)
                 .putInt(Uapi.KvmIrqRouting.SIZE + Uapi.KvmIrqRoutingEntry.TYPE, Uapi.KVM_IRQ_ROUTING_MSI);
-        readable(table).forEach((name, odd) -> assertThat(libc.ioctl(vm, Uapi.KVM_SET_GSI_ROUTING, odd))
+        readable(table).forEach((name, odd) -> assertThat(libc.ioctl(vm(), Uapi.KVM_SET_GSI_ROUTING, odd))
                 .as(name)
                 .isZero());
     }
@@ -88,13 +86,12 @@ class OddBuffersContract extends KernelSuite {
     /** More than any table holds, in memory that nobody has touched: the first record has no type. */
     @Test
     void hugeTableWithoutTypesIsRefused() {
-        int vm = world.fullVm();
         int count = 50_000_000;
         long length = (long) count * KernelBackend.ROUTE_SIZE;
         if (kernel.isReal()) {
             long untouched = libc.mmap(length, Uapi.PROT_READ, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
             assertOk(untouched);
-            assertErrno(Errno.EINVAL, kernel.routesSet(vm, libc.view(untouched, length), count));
+            assertErrno(Errno.EINVAL, kernel.routesSet(vm(), libc.view(untouched, length), count));
             assertOk(libc.munmap(untouched, length));
         }
         int many = 5000;
@@ -102,31 +99,29 @@ class OddBuffersContract extends KernelSuite {
         for (int i = 0; i < many; i++) {
             typed.putInt(i * KernelBackend.ROUTE_SIZE + KernelBackend.ROUTE_TYPE, KernelBackend.ROUTE_TYPE_MSI);
         }
-        readable(typed).forEach((name, odd) -> assertErrno(Errno.EINVAL, kernel.routesSet(vm, odd, many)));
+        readable(typed).forEach((name, odd) -> assertErrno(Errno.EINVAL, kernel.routesSet(vm(), odd, many)));
     }
 
     @Test
     void chipStateIsTheSameBytes() {
-        int vm = world.fullVm();
-        world.redirect(vm, 5, 0x0100_0000_0000_8031L);
+        world.redirect(vm(), 5, 0x0100_0000_0000_8031L);
         ByteBuffer plain = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
-        assertOk(kernel.irqchipGet(vm, IOAPIC, plain));
+        assertOk(kernel.irqchipGet(vm(), IOAPIC, plain));
         writable(Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE)).forEach((name, odd) -> {
-            assertOk(kernel.irqchipGet(vm, IOAPIC, odd));
+            assertOk(kernel.irqchipGet(vm(), IOAPIC, odd));
             assertThat(content(odd, KernelBackend.IRQCHIP_STATE_SIZE))
                     .as(name)
                     .isEqualTo(content(plain, KernelBackend.IRQCHIP_STATE_SIZE));
         });
         readable(plain).forEach((name, odd) -> {
-            world.redirect(vm, 5, MASKED);
-            assertOk(kernel.irqchipSet(vm, IOAPIC, odd));
-            assertThat(world.redirection(vm, 5)).as(name).isEqualTo(0x0100_0000_0000_8031L);
+            world.redirect(vm(), 5, MASKED);
+            assertOk(kernel.irqchipSet(vm(), IOAPIC, odd));
+            assertThat(world.redirection(vm(), 5)).as(name).isEqualTo(0x0100_0000_0000_8031L);
         });
     }
 
     @Test
     void countsAndStatusesAreWrittenInNativeOrder() {
-        int vm = world.fullVm();
         int event = world.eventfd();
         writable(Buffers.allocate(Long.BYTES)).forEach((name, odd) -> {
             assertOk(kernel.eventfdSignal(event, COUNT));
@@ -135,7 +130,7 @@ class OddBuffersContract extends KernelSuite {
             assertOk(kernel.eventfdSignal(event, COUNT + 1));
             assertOk(kernel.eventfdDrainForeign(event, odd));
             assertThat(content(odd, Long.BYTES).getLong(0)).as(name).isEqualTo(COUNT + 1);
-            assertOk(kernel.lineSetStatus(vm, 100, 1, odd));
+            assertOk(kernel.lineSetStatus(vm(), 100, 1, odd));
             assertThat(content(odd, Integer.BYTES).getInt(0)).as(name).isEqualTo(-1);
         });
     }

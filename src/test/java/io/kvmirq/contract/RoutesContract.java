@@ -28,16 +28,15 @@ class RoutesContract extends KernelSuite {
 
     @Test
     void holdFourThousandAndNinetySix() {
-        int vm = world.fullVm();
         MsiRoute[] routes = new MsiRoute[4096];
         for (int i = 0; i < routes.length; i++) {
             routes[i] = msi(i);
         }
-        assertOk(world.setMsiRoutes(vm, routes));
-        assertErrno(Errno.EINVAL, world.setMsiRoutes(vm, msi(4096)));
-        assertErrno(Errno.EINVAL, world.setPinRoutes(vm, pins(4097)));
-        assertOk(world.setPinRoutes(vm, pins(4096)));
-        assertOk(world.setMsiRoutes(vm));
+        assertOk(world.setMsiRoutes(vm(), routes));
+        assertErrno(Errno.EINVAL, world.setMsiRoutes(vm(), msi(4096)));
+        assertErrno(Errno.EINVAL, world.setPinRoutes(vm(), pins(4097)));
+        assertOk(world.setPinRoutes(vm(), pins(4096)));
+        assertOk(world.setMsiRoutes(vm()));
     }
 
     /** As many entries as asked for, three chips to a GSI, so that their number is all that can be wrong. */
@@ -51,49 +50,45 @@ class RoutesContract extends KernelSuite {
 
     @Test
     void gsiTakesOneMessageOrPinsOfDifferentChips() {
-        int vm = world.fullVm();
-        assertErrno(Errno.EINVAL, world.setMsiRoutes(vm, msi(30), msi(30)));
-        assertOk(world.setPinRoutes(vm, new PinRoute(3, IOAPIC, 3, 0), new PinRoute(3, 0, 3, 0)));
-        assertErrno(Errno.EINVAL, world.setPinRoutes(vm, new PinRoute(3, IOAPIC, 3, 0), new PinRoute(3, IOAPIC, 4, 0)));
-        assertOk(world.setPinRoutes(vm, new PinRoute(3, IOAPIC, 3, 0), new PinRoute(4, IOAPIC, 3, 0)));
+        assertErrno(Errno.EINVAL, world.setMsiRoutes(vm(), msi(30), msi(30)));
+        assertOk(world.setPinRoutes(vm(), new PinRoute(3, IOAPIC, 3, 0), new PinRoute(3, 0, 3, 0)));
+        assertErrno(
+                Errno.EINVAL, world.setPinRoutes(vm(), new PinRoute(3, IOAPIC, 3, 0), new PinRoute(3, IOAPIC, 4, 0)));
+        assertOk(world.setPinRoutes(vm(), new PinRoute(3, IOAPIC, 3, 0), new PinRoute(4, IOAPIC, 3, 0)));
     }
 
     @Test
     void pinsAndChipsExist() {
-        int vm = world.fullVm();
-        assertErrno(Errno.EINVAL, world.setPinRoutes(vm, new PinRoute(0, IOAPIC, 24, 0)));
-        assertErrno(Errno.EINVAL, world.setPinRoutes(vm, new PinRoute(0, 0, 8, 0)));
-        assertErrno(Errno.EINVAL, world.setPinRoutes(vm, new PinRoute(0, 1, 8, 0)));
-        assertErrno(Errno.EINVAL, world.setPinRoutes(vm, new PinRoute(0, 3, 0, 0)));
+        assertErrno(Errno.EINVAL, world.setPinRoutes(vm(), new PinRoute(0, IOAPIC, 24, 0)));
+        assertErrno(Errno.EINVAL, world.setPinRoutes(vm(), new PinRoute(0, 0, 8, 0)));
+        assertErrno(Errno.EINVAL, world.setPinRoutes(vm(), new PinRoute(0, 1, 8, 0)));
+        assertErrno(Errno.EINVAL, world.setPinRoutes(vm(), new PinRoute(0, 3, 0, 0)));
         assertErrno(Errno.EINVAL, world.setPinRoutes(world.splitVm(), new PinRoute(0, IOAPIC, 0, 0)));
     }
 
     @Test
     void flagsAreChecked() {
-        int vm = world.fullVm();
-        assertErrno(Errno.EINVAL, world.setMsiRoutes(vm, new MsiRoute(0, MSI_ADDRESS, VECTOR, 2)));
-        assertOk(world.setMsiRoutes(vm, new MsiRoute(0, MSI_ADDRESS, VECTOR, KernelBackend.ROUTE_FLAG_DEVID)));
-        assertErrno(Errno.EINVAL, world.setPinRoutes(vm, new PinRoute(0, IOAPIC, 0, 1)));
+        assertErrno(Errno.EINVAL, world.setMsiRoutes(vm(), new MsiRoute(0, MSI_ADDRESS, VECTOR, 2)));
+        assertOk(world.setMsiRoutes(vm(), new MsiRoute(0, MSI_ADDRESS, VECTOR, KernelBackend.ROUTE_FLAG_DEVID)));
+        assertErrno(Errno.EINVAL, world.setPinRoutes(vm(), new PinRoute(0, IOAPIC, 0, 1)));
     }
 
     @Test
     void highAddressIsCheckedOnceApicIdsAreLong() {
-        int vm = world.fullVm();
         MsiRoute odd = new MsiRoute(0, 0x1_0000_0000L | MSI_ADDRESS, VECTOR, 0);
-        assertOk(world.setMsiRoutes(vm, odd));
-        assertOk(kernel.x2apicEnable(vm, 1));
-        assertErrno(Errno.EINVAL, world.setMsiRoutes(vm, odd));
-        assertOk(world.setMsiRoutes(vm, new MsiRoute(0, 0x100_0000_0000L | MSI_ADDRESS, VECTOR, 0)));
+        assertOk(world.setMsiRoutes(vm(), odd));
+        assertOk(kernel.x2apicEnable(vm(), 1));
+        assertErrno(Errno.EINVAL, world.setMsiRoutes(vm(), odd));
+        assertOk(world.setMsiRoutes(vm(), new MsiRoute(0, 0x100_0000_0000L | MSI_ADDRESS, VECTOR, 0)));
     }
 
     @Test
     void refusedTableLeavesTheOldOne() {
-        int vm = world.fullVm();
-        int vcpu = world.vcpuWithLapic(vm);
+        int vcpu = world.vcpuWithLapic(vm());
         int event = world.eventfd();
-        assertOk(world.routeToVector(vm, 30));
-        assertOk(kernel.irqfdAssign(vm, event, 30));
-        assertErrno(Errno.EINVAL, world.setMsiRoutes(vm, new MsiRoute(30, MSI_ADDRESS, 0x77, 0), msi(4096)));
+        assertOk(world.routeToVector(vm(), 30));
+        assertOk(kernel.irqfdAssign(vm(), event, 30));
+        assertErrno(Errno.EINVAL, world.setMsiRoutes(vm(), new MsiRoute(30, MSI_ADDRESS, 0x77, 0), msi(4096)));
         assertOk(kernel.eventfdSignal(event, 1));
         eventually("the old route delivers", () -> world.requested(vcpu, VECTOR));
         assertThat(world.requested(vcpu, 0x77)).isFalse();
@@ -101,13 +96,12 @@ class RoutesContract extends KernelSuite {
 
     @Test
     void emptyTableClearsTheDefaultRoutes() {
-        int vm = world.fullVm();
         ByteBuffer status = Buffers.allocate(4);
-        assertOk(kernel.lineSetStatus(vm, 4, 1, status));
+        assertOk(kernel.lineSetStatus(vm(), 4, 1, status));
         assertThat(status.getInt(0)).isPositive();
-        assertOk(kernel.lineSetStatus(vm, 4, 0, status));
-        assertOk(world.setMsiRoutes(vm));
-        assertOk(kernel.lineSetStatus(vm, 4, 1, status));
+        assertOk(kernel.lineSetStatus(vm(), 4, 0, status));
+        assertOk(world.setMsiRoutes(vm()));
+        assertOk(kernel.lineSetStatus(vm(), 4, 1, status));
         assertThat(status.getInt(0)).isEqualTo(-1);
     }
 
@@ -134,14 +128,13 @@ class RoutesContract extends KernelSuite {
 
     @Test
     void headerIsCheckedBeforeTheEntriesAreCopied() {
-        int vm = world.fullVm();
         assertErrno(Errno.EINVAL, unreadable(world.bareVm(), 1, 0));
-        assertErrno(Errno.EINVAL, unreadable(vm, 4097, 0));
-        assertErrno(Errno.EINVAL, unreadable(vm, -1, 0));
-        assertErrno(Errno.EINVAL, unreadable(vm, 1, 1));
-        assertErrno(Errno.EFAULT, unreadable(vm, 1, 0));
-        assertErrno(Errno.EFAULT, unreadable(vm, 4096, 0));
-        assertOk(unreadable(vm, 0, 0));
+        assertErrno(Errno.EINVAL, unreadable(vm(), 4097, 0));
+        assertErrno(Errno.EINVAL, unreadable(vm(), -1, 0));
+        assertErrno(Errno.EINVAL, unreadable(vm(), 1, 1));
+        assertErrno(Errno.EFAULT, unreadable(vm(), 1, 0));
+        assertErrno(Errno.EFAULT, unreadable(vm(), 4096, 0));
+        assertOk(unreadable(vm(), 0, 0));
     }
 
     @Test
@@ -152,35 +145,33 @@ class RoutesContract extends KernelSuite {
     /** Types that a kernel may have built in or not: what it says it has, it takes. */
     @Test
     void typesAreThoseOfX86() {
-        int vm = world.fullVm();
-        assertErrno(Errno.EINVAL, entry(vm, 0, 0, 0));
-        assertErrno(Errno.EINVAL, entry(vm, 0, Uapi.KVM_IRQ_ROUTING_S390_ADAPTER, 0));
-        assertErrno(Errno.EINVAL, entry(vm, 0, 6, 0));
-        if (kernel.capabilityCheck(vm, Uapi.KVM_CAP_HYPERV_SYNIC) == 0) {
-            assertErrno(Errno.EINVAL, entry(vm, 0, Uapi.KVM_IRQ_ROUTING_HV_SINT, 0));
+        assertErrno(Errno.EINVAL, entry(vm(), 0, 0, 0));
+        assertErrno(Errno.EINVAL, entry(vm(), 0, Uapi.KVM_IRQ_ROUTING_S390_ADAPTER, 0));
+        assertErrno(Errno.EINVAL, entry(vm(), 0, 6, 0));
+        if (kernel.capabilityCheck(vm(), Uapi.KVM_CAP_HYPERV_SYNIC) == 0) {
+            assertErrno(Errno.EINVAL, entry(vm(), 0, Uapi.KVM_IRQ_ROUTING_HV_SINT, 0));
         } else {
-            assertOk(entry(vm, 0, Uapi.KVM_IRQ_ROUTING_HV_SINT, 0));
+            assertOk(entry(vm(), 0, Uapi.KVM_IRQ_ROUTING_HV_SINT, 0));
         }
-        if (kernel.capabilityCheck(vm, Uapi.KVM_CAP_XEN_HVM) == 0) {
-            assertErrno(Errno.EINVAL, entry(vm, 0, Uapi.KVM_IRQ_ROUTING_XEN_EVTCHN, 0));
+        if (kernel.capabilityCheck(vm(), Uapi.KVM_CAP_XEN_HVM) == 0) {
+            assertErrno(Errno.EINVAL, entry(vm(), 0, Uapi.KVM_IRQ_ROUTING_XEN_EVTCHN, 0));
         }
-        assertErrno(Errno.EINVAL, entry(vm, 4096, Uapi.KVM_IRQ_ROUTING_MSI, 0));
-        assertErrno(Errno.EINVAL, entry(vm, 0, Uapi.KVM_IRQ_ROUTING_MSI, 2));
-        assertErrno(Errno.EINVAL, entry(vm, 0, Uapi.KVM_IRQ_ROUTING_IRQCHIP, 1));
-        assertOk(entry(vm, 0, Uapi.KVM_IRQ_ROUTING_MSI, Uapi.KVM_MSI_VALID_DEVID));
-        assertOk(entry(vm, 4095, Uapi.KVM_IRQ_ROUTING_IRQCHIP, 0));
+        assertErrno(Errno.EINVAL, entry(vm(), 4096, Uapi.KVM_IRQ_ROUTING_MSI, 0));
+        assertErrno(Errno.EINVAL, entry(vm(), 0, Uapi.KVM_IRQ_ROUTING_MSI, 2));
+        assertErrno(Errno.EINVAL, entry(vm(), 0, Uapi.KVM_IRQ_ROUTING_IRQCHIP, 1));
+        assertOk(entry(vm(), 0, Uapi.KVM_IRQ_ROUTING_MSI, Uapi.KVM_MSI_VALID_DEVID));
+        assertOk(entry(vm(), 4095, Uapi.KVM_IRQ_ROUTING_IRQCHIP, 0));
     }
 
     @Test
     void paddingAndWhatFollowsAMessageAreIgnored() {
-        int vm = world.fullVm();
         ByteBuffer table = Buffers.allocate(Uapi.KvmIrqRouting.SIZE + Uapi.KvmIrqRoutingEntry.SIZE);
         int at = header(table, 1, 0);
         for (int i = at + Uapi.KvmIrqRoutingEntry.FLAGS + Integer.BYTES; i < table.capacity(); i++) {
             table.put(i, (byte) 0xa5);
         }
         table.putInt(at + Uapi.KvmIrqRoutingEntry.TYPE, Uapi.KVM_IRQ_ROUTING_MSI);
-        assertOk(libc.ioctl(vm, Uapi.KVM_SET_GSI_ROUTING, table));
+        assertOk(libc.ioctl(vm(), Uapi.KVM_SET_GSI_ROUTING, table));
     }
 
     @Test
@@ -195,47 +186,42 @@ class RoutesContract extends KernelSuite {
 
     @Test
     void lastPinsOfEachChipExist() {
-        int vm = world.fullVm();
         assertOk(world.setPinRoutes(
-                vm, new PinRoute(0, 0, 7, 0), new PinRoute(0, 1, 7, 0), new PinRoute(0, IOAPIC, 23, 0)));
-        assertErrno(Errno.EINVAL, world.setPinRoutes(vm, new PinRoute(0, -1, 0, 0)));
-        assertErrno(Errno.EINVAL, world.setPinRoutes(vm, new PinRoute(0, IOAPIC, -1, 0)));
+                vm(), new PinRoute(0, 0, 7, 0), new PinRoute(0, 1, 7, 0), new PinRoute(0, IOAPIC, 23, 0)));
+        assertErrno(Errno.EINVAL, world.setPinRoutes(vm(), new PinRoute(0, -1, 0, 0)));
+        assertErrno(Errno.EINVAL, world.setPinRoutes(vm(), new PinRoute(0, IOAPIC, -1, 0)));
     }
 
     @Test
     void addressOfAMessageIsNotLookedAt() {
-        int vm = world.fullVm();
-        assertOk(world.setMsiRoutes(vm, new MsiRoute(0, 0, 0, 0), new MsiRoute(1, 0x1234_5678L, -1, 0)));
+        assertOk(world.setMsiRoutes(vm(), new MsiRoute(0, 0, 0, 0), new MsiRoute(1, 0x1234_5678L, -1, 0)));
     }
 
     @Test
     void gsiMayChangeFromPinsToAMessageAndBack() {
-        int vm = world.fullVm();
-        int vcpu = world.vcpuWithLapic(vm);
-        assertOk(world.routeToVector(vm, 4));
-        assertThat(world.status(vm, 4, 1)).isEqualTo(1);
+        int vcpu = world.vcpuWithLapic(vm());
+        assertOk(world.routeToVector(vm(), 4));
+        assertThat(world.status(vm(), 4, 1)).isEqualTo(1);
         assertThat(world.requested(vcpu, VECTOR)).isTrue();
-        assertThat(world.ioapicLine(vm, 4)).isFalse();
-        assertOk(world.setPinRoutes(vm, new PinRoute(4, IOAPIC, 4, 0)));
-        assertOk(kernel.lineSet(vm, 4, 1));
-        assertThat(world.ioapicLine(vm, 4)).isTrue();
+        assertThat(world.ioapicLine(vm(), 4)).isFalse();
+        assertOk(world.setPinRoutes(vm(), new PinRoute(4, IOAPIC, 4, 0)));
+        assertOk(kernel.lineSet(vm(), 4, 1));
+        assertThat(world.ioapicLine(vm(), 4)).isTrue();
     }
 
     @Test
     void pinStaysHighWhenItsRouteGoes() {
-        int vm = world.fullVm();
-        assertOk(kernel.lineSet(vm, 20, 1));
-        assertOk(world.setMsiRoutes(vm));
-        assertThat(world.status(vm, 20, 0)).isEqualTo(-1);
-        assertThat(world.ioapicLine(vm, 20)).isTrue();
+        assertOk(kernel.lineSet(vm(), 20, 1));
+        assertOk(world.setMsiRoutes(vm()));
+        assertThat(world.status(vm(), 20, 0)).isEqualTo(-1);
+        assertThat(world.ioapicLine(vm(), 20)).isTrue();
     }
 
     @Test
     void refusedEntryAnywhereRefusesTheTable() {
-        int vm = world.fullVm();
-        assertErrno(Errno.EINVAL, world.setMsiRoutes(vm, msi(30), msi(31), msi(30)));
-        assertThat(world.status(vm, 30, 1)).isEqualTo(-1);
-        assertOk(kernel.lineSet(vm, 20, 1));
-        assertThat(world.ioapicLine(vm, 20)).isTrue();
+        assertErrno(Errno.EINVAL, world.setMsiRoutes(vm(), msi(30), msi(31), msi(30)));
+        assertThat(world.status(vm(), 30, 1)).isEqualTo(-1);
+        assertOk(kernel.lineSet(vm(), 20, 1));
+        assertThat(world.ioapicLine(vm(), 20)).isTrue();
     }
 }

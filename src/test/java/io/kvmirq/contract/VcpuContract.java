@@ -33,9 +33,8 @@ class VcpuContract extends KernelSuite {
     /** The vCPU lives as long as its VM. */
     @Test
     void closedVcpuStillHasItsId() {
-        int vm = world.fullVm();
-        world.close(world.vcpu(vm, 0));
-        assertErrno(Errno.EEXIST, libc.ioctl(vm, Uapi.KVM_CREATE_VCPU, 0));
+        world.close(world.vcpu(vm(), 0));
+        assertErrno(Errno.EEXIST, libc.ioctl(vm(), Uapi.KVM_CREATE_VCPU, 0));
     }
 
     // LAPIC
@@ -174,10 +173,9 @@ class VcpuContract extends KernelSuite {
 
     @Test
     void bootVcpuIsTheOneChosen() {
-        int vm = world.fullVm();
-        assertOk(libc.ioctl(vm, Uapi.KVM_SET_BOOT_CPU_ID, 1));
-        int other = world.vcpu(vm, 0);
-        int boot = world.vcpu(vm, 1);
+        assertOk(libc.ioctl(vm(), Uapi.KVM_SET_BOOT_CPU_ID, 1));
+        int other = world.vcpu(vm(), 0);
+        int boot = world.vcpu(vm(), 1);
         assertThat(state(other)).isEqualTo(Uapi.KVM_MP_STATE_UNINITIALIZED);
         assertThat(state(boot)).isEqualTo(Uapi.KVM_MP_STATE_RUNNABLE);
         assertThat(world.lapic(other).getInt(LINT0)).isEqualTo(0x10000);

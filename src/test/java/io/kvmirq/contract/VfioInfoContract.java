@@ -75,12 +75,11 @@ class VfioInfoContract extends VfioSuite {
 
     @Test
     void interruptsOfE1000e() {
-        VfioDevice device = vfio.device(E1000E);
-        assertThat(device.irqInfo(INTX)).isEqualTo("7 1");
-        assertThat(device.irqInfo(MSI)).isEqualTo("9 1");
-        assertThat(device.irqInfo(MSIX)).isEqualTo(msixFlags() + " 5");
-        assertThat(device.irqInfo(ERR)).isEqualTo("9 1");
-        assertThat(device.irqInfo(REQ)).isEqualTo("9 1");
+        assertThat(e1000e().irqInfo(INTX)).isEqualTo("7 1");
+        assertThat(e1000e().irqInfo(MSI)).isEqualTo("9 1");
+        assertThat(e1000e().irqInfo(MSIX)).isEqualTo(msixFlags() + " 5");
+        assertThat(e1000e().irqInfo(ERR)).isEqualTo("9 1");
+        assertThat(e1000e().irqInfo(REQ)).isEqualTo("9 1");
     }
 
     /** Since 6.5 each vector is allocated when it gets its eventfd, except on arm64. */
@@ -107,15 +106,14 @@ class VfioInfoContract extends VfioSuite {
 
     @Test
     void interruptInfoNeedsItsSizeAndAnIndex() {
-        VfioDevice device = vfio.device(E1000E);
-        assertErrno(Errno.EFAULT, vfio.ioctl(device.fd, UapiVfio.VFIO_DEVICE_GET_IRQ_INFO, 0));
-        assertErrno(Errno.EINVAL, device.irqInfo(15, INTX));
-        assertErrno(Errno.EINVAL, device.irqInfo(16, 5));
-        assertErrno(Errno.EINVAL, device.irqInfo(16, -1));
-        assertOk(device.irqInfo(16, REQ));
-        assertOk(device.irqInfo(4096, REQ));
+        assertErrno(Errno.EFAULT, vfio.ioctl(e1000e().fd, UapiVfio.VFIO_DEVICE_GET_IRQ_INFO, 0));
+        assertErrno(Errno.EINVAL, e1000e().irqInfo(15, INTX));
+        assertErrno(Errno.EINVAL, e1000e().irqInfo(16, 5));
+        assertErrno(Errno.EINVAL, e1000e().irqInfo(16, -1));
+        assertOk(e1000e().irqInfo(16, REQ));
+        assertOk(e1000e().irqInfo(4096, REQ));
         ByteBuffer record = Buffers.allocate(KernelBackend.VFIO_IRQ_SIZE).putLong(0, -1);
-        assertErrno(Errno.EINVAL, kernel.vfioIrqInfo(device.fd, 5, record));
+        assertErrno(Errno.EINVAL, kernel.vfioIrqInfo(e1000e().fd, 5, record));
         assertThat(record.getLong(0)).as("record after an error").isEqualTo(-1);
     }
 
@@ -196,13 +194,12 @@ class VfioInfoContract extends VfioSuite {
 
     @Test
     void resetKeepsInterruptsArmed() {
-        VfioDevice device = vfio.device(E1000E);
         int[] events = vfio.events(5);
-        assertOk(device.arm(MSIX, 0, events));
-        assertThat(kernel.vfioReset(device.fd)).isZero();
-        assertThat(device.armed(MSIX, events)).containsExactly(0, 1, 2, 3, 4);
-        device.start();
-        device.hardware.send(2);
+        assertOk(e1000e().arm(MSIX, 0, events));
+        assertThat(kernel.vfioReset(e1000e().fd)).isZero();
+        assertThat(e1000e().armed(MSIX, events)).containsExactly(0, 1, 2, 3, 4);
+        e1000e().start();
+        e1000e().hardware.send(2);
         assertThat(vfio.await(events[2]))
                 .as("QEMU's e1000e may repeat a message")
                 .isPositive();

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
-import static io.kvmirq.contract.TestDevice.E1000E;
 import static io.kvmirq.contract.TestDevice.EDU;
 import static io.kvmirq.contract.VfioDevice.*;
 import static io.kvmirq.contract.VfioWorld.NOT_OPEN;
@@ -85,13 +84,12 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void messagesNeedIntxDisabledFirst() {
-        VfioDevice device = vfio.device(E1000E);
-        assertOk(device.arm(INTX, 0, event));
-        assertErrno(Errno.EINVAL, device.arm(MSI, 0, event));
-        assertErrno(Errno.EINVAL, device.arm(MSIX, 0, NOT_OPEN));
-        assertOk(device.disable(INTX));
-        assertOk(device.arm(MSIX, 0, event));
-        assertErrno(Errno.EINVAL, device.arm(INTX, 0, event));
+        assertOk(e1000e().arm(INTX, 0, event));
+        assertErrno(Errno.EINVAL, e1000e().arm(MSI, 0, event));
+        assertErrno(Errno.EINVAL, e1000e().arm(MSIX, 0, NOT_OPEN));
+        assertOk(e1000e().disable(INTX));
+        assertOk(e1000e().arm(MSIX, 0, event));
+        assertErrno(Errno.EINVAL, e1000e().arm(INTX, 0, event));
     }
 
     // Loopback and the device's own request

@@ -18,13 +18,12 @@ class VfioLifetimesContract extends VfioSuite {
 
     @Test
     void lastCloseOfADeviceDisablesItsInterrupts() {
-        VfioDevice device = vfio.device(E1000E);
         int event = world.eventfd();
-        assertOk(device.arm(MSIX, 0, event));
-        assertOk(device.arm(ERR, 0, event));
-        assertOk(device.arm(REQ, 0, event));
-        closeFile(device.fd);
-        VfioDevice again = vfio.device(E1000E, device.container, device.group);
+        assertOk(e1000e().arm(MSIX, 0, event));
+        assertOk(e1000e().arm(ERR, 0, event));
+        assertOk(e1000e().arm(REQ, 0, event));
+        closeFile(e1000e().fd);
+        VfioDevice again = vfio.device(E1000E, e1000e().container, e1000e().group);
         assertErrno(Errno.EINVAL, again.disable(MSIX));
         assertErrno(Errno.EINVAL, again.disable(ERR));
         assertErrno(Errno.EINVAL, again.disable(REQ));

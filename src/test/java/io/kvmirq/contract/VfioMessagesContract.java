@@ -30,17 +30,16 @@ class VfioMessagesContract extends VfioSuite {
     @ParameterizedTest
     @ValueSource(ints = {MSI, MSIX})
     void everyVectorIsEnabledEmptySignalledOnceAndDisabled(int index) {
-        VfioDevice device = vfio.device(E1000E);
         int[] events = vfio.events(index == MSI ? 1 : ALL);
-        assertOk(device.arm(index, 0, events));
+        assertOk(e1000e().arm(index, 0, events));
         for (int event : events) {
             assertThat(vfio.take(event)).as("after enabling").isZero();
         }
         for (int i = 0; i < events.length; i++) {
-            assertOk(device.loopback(index, i, 1));
+            assertOk(e1000e().loopback(index, i, 1));
             assertThat(vfio.take(events[i])).isEqualTo(1);
         }
-        assertOk(device.disable(index));
+        assertOk(e1000e().disable(index));
     }
 
     @Test
@@ -56,49 +55,45 @@ class VfioMessagesContract extends VfioSuite {
     @ParameterizedTest
     @ValueSource(ints = {MSI, MSIX})
     void disablingTwiceIsInvalid(int index) {
-        VfioDevice device = vfio.device(E1000E);
-        assertErrno(Errno.EINVAL, device.disable(index));
-        assertErrno(Errno.EINVAL, device.loopback(index, 0, 1));
-        assertErrno(Errno.EINVAL, device.bytes(TRIGGER, index, 0, 1));
-        assertOk(device.arm(index, 0, world.eventfd()));
-        assertOk(device.disable(index));
-        assertErrno(Errno.EINVAL, device.disable(index));
+        assertErrno(Errno.EINVAL, e1000e().disable(index));
+        assertErrno(Errno.EINVAL, e1000e().loopback(index, 0, 1));
+        assertErrno(Errno.EINVAL, e1000e().bytes(TRIGGER, index, 0, 1));
+        assertOk(e1000e().arm(index, 0, world.eventfd()));
+        assertOk(e1000e().disable(index));
+        assertErrno(Errno.EINVAL, e1000e().disable(index));
     }
 
     @Test
     void noneWithACountIsALoopbackAndDisablesNothing() {
-        VfioDevice device = vfio.device(E1000E);
         int[] events = vfio.events(2);
-        assertOk(device.arm(MSIX, 0, events));
-        assertOk(device.loopback(MSIX, 0, 2));
+        assertOk(e1000e().arm(MSIX, 0, events));
+        assertOk(e1000e().loopback(MSIX, 0, 2));
         assertThat(vfio.take(events[0])).isEqualTo(1);
-        assertThat(device.armed(MSIX, events)).containsExactly(0, 1);
+        assertThat(e1000e().armed(MSIX, events)).containsExactly(0, 1);
     }
 
     @Test
     void modesExcludeEachOther() {
-        VfioDevice device = vfio.device(E1000E);
         int event = world.eventfd();
-        assertOk(device.arm(MSIX, 0, event));
-        assertErrno(Errno.EINVAL, device.arm(MSI, 0, event));
-        assertErrno(Errno.EINVAL, device.arm(MSI, 0, NOT_OPEN));
-        assertErrno(Errno.EINVAL, device.arm(INTX, 0, event));
-        assertErrno(Errno.EINVAL, device.disable(MSI));
-        assertOk(device.disable(MSIX));
-        assertOk(device.arm(MSI, 0, event));
-        assertErrno(Errno.EINVAL, device.arm(MSIX, 0, event));
+        assertOk(e1000e().arm(MSIX, 0, event));
+        assertErrno(Errno.EINVAL, e1000e().arm(MSI, 0, event));
+        assertErrno(Errno.EINVAL, e1000e().arm(MSI, 0, NOT_OPEN));
+        assertErrno(Errno.EINVAL, e1000e().arm(INTX, 0, event));
+        assertErrno(Errno.EINVAL, e1000e().disable(MSI));
+        assertOk(e1000e().disable(MSIX));
+        assertOk(e1000e().arm(MSI, 0, event));
+        assertErrno(Errno.EINVAL, e1000e().arm(MSIX, 0, event));
     }
 
     @Test
     void enablingNoVectorIsOutOfRange() {
-        VfioDevice device = vfio.device(E1000E);
-        assertErrno(Errno.ERANGE, device.setIrqs(TRIGGER | EVENTFD, MSIX, 0, 0));
+        assertErrno(Errno.ERANGE, e1000e().setIrqs(TRIGGER | EVENTFD, MSIX, 0, 0));
         if (vfio.isSince(6, 5)) {
-            assertOk(device.setIrqs(TRIGGER | EVENTFD, MSIX, 3, 0));
-            assertOk(device.disable(MSIX));
+            assertOk(e1000e().setIrqs(TRIGGER | EVENTFD, MSIX, 3, 0));
+            assertOk(e1000e().disable(MSIX));
         } else {
-            assertErrno(Errno.EINVAL, device.setIrqs(TRIGGER | EVENTFD, MSIX, 3, 0));
-            assertErrno(Errno.EINVAL, device.disable(MSIX));
+            assertErrno(Errno.EINVAL, e1000e().setIrqs(TRIGGER | EVENTFD, MSIX, 3, 0));
+            assertErrno(Errno.EINVAL, e1000e().disable(MSIX));
         }
     }
 
@@ -106,38 +101,34 @@ class VfioMessagesContract extends VfioSuite {
 
     @Test
     void bytesChooseVectors() {
-        VfioDevice device = vfio.device(E1000E);
         int[] events = vfio.events(ALL);
-        assertOk(device.arm(MSIX, 0, events));
-        assertOk(device.bytes(TRIGGER, MSIX, 0, 0, 1, 0, 1, 0));
+        assertOk(e1000e().arm(MSIX, 0, events));
+        assertOk(e1000e().bytes(TRIGGER, MSIX, 0, 0, 1, 0, 1, 0));
         assertThat(IntStream.of(events).mapToLong(vfio::take)).containsExactly(0L, 1L, 0L, 1L, 0L);
     }
 
     @Test
     void vectorIsDetachedByMinusOneAndTheOthersStay() {
-        VfioDevice device = vfio.device(E1000E);
         int[] events = vfio.events(3);
-        assertOk(device.arm(MSIX, 0, events));
-        assertOk(device.arm(MSIX, 1, -1));
-        assertThat(device.armed(MSIX, events)).containsExactly(0, 2);
-        assertOk(device.arm(MSIX, 1, events[1]));
-        assertThat(device.armed(MSIX, events)).containsExactly(0, 1, 2);
+        assertOk(e1000e().arm(MSIX, 0, events));
+        assertOk(e1000e().arm(MSIX, 1, -1));
+        assertThat(e1000e().armed(MSIX, events)).containsExactly(0, 2);
+        assertOk(e1000e().arm(MSIX, 1, events[1]));
+        assertThat(e1000e().armed(MSIX, events)).containsExactly(0, 1, 2);
     }
 
     @Test
     void vectorsMayBeEnabledWithoutAnEventfd() {
-        VfioDevice device = vfio.device(E1000E);
         int[] events = vfio.events(3);
-        assertOk(device.arm(MSIX, 0, -1, events[1], -1));
-        assertThat(device.armed(MSIX, events)).containsExactly(1);
+        assertOk(e1000e().arm(MSIX, 0, -1, events[1], -1));
+        assertThat(e1000e().armed(MSIX, events)).containsExactly(1);
     }
 
     @Test
     void oneEventfdMayTakeSeveralVectors() {
-        VfioDevice device = vfio.device(E1000E);
         int event = world.eventfd();
-        assertOk(device.arm(MSIX, 0, event, event));
-        assertOk(device.loopback(MSIX, 0, 2));
+        assertOk(e1000e().arm(MSIX, 0, event, event));
+        assertOk(e1000e().loopback(MSIX, 0, 2));
         assertThat(vfio.take(event)).isEqualTo(2);
     }
 
@@ -145,86 +136,80 @@ class VfioMessagesContract extends VfioSuite {
 
     @Test
     void failureToEnableLeavesNoModeActive() {
-        VfioDevice device = vfio.device(E1000E);
-        assertErrno(Errno.EBADF, device.arm(MSIX, 0, world.eventfd(), NOT_OPEN));
-        assertErrno(Errno.EINVAL, device.disable(MSIX));
-        assertOk(device.arm(MSI, 0, world.eventfd()));
+        assertErrno(Errno.EBADF, e1000e().arm(MSIX, 0, world.eventfd(), NOT_OPEN));
+        assertErrno(Errno.EINVAL, e1000e().disable(MSIX));
+        assertOk(e1000e().arm(MSI, 0, world.eventfd()));
     }
 
     /** Also those that were armed before the call: whoever undoes a failure must arm them again. */
     @Test
     void failureDetachesFromStartThroughTheOneThatFailed() {
-        VfioDevice device = vfio.device(E1000E);
         int[] events = vfio.events(ALL);
-        assertOk(device.arm(MSIX, 0, events));
-        assertErrno(Errno.EBADF, device.arm(MSIX, 1, events[1], NOT_OPEN, events[3]));
-        assertThat(device.armed(MSIX, events)).containsExactly(0, 3, 4);
-        assertErrno(Errno.EINVAL, device.arm(MSIX, 4, device.fd));
-        assertThat(device.armed(MSIX, events)).containsExactly(0, 3);
-        assertOk(device.arm(MSIX, 0, events));
-        assertThat(device.armed(MSIX, events)).containsExactly(0, 1, 2, 3, 4);
+        assertOk(e1000e().arm(MSIX, 0, events));
+        assertErrno(Errno.EBADF, e1000e().arm(MSIX, 1, events[1], NOT_OPEN, events[3]));
+        assertThat(e1000e().armed(MSIX, events)).containsExactly(0, 3, 4);
+        assertErrno(Errno.EINVAL, e1000e().arm(MSIX, 4, e1000e().fd));
+        assertThat(e1000e().armed(MSIX, events)).containsExactly(0, 3);
+        assertOk(e1000e().arm(MSIX, 0, events));
+        assertThat(e1000e().armed(MSIX, events)).containsExactly(0, 1, 2, 3, 4);
     }
 
     @Test
     void vectorBeyondTheTableIsInvalidAndDetachesNothing() {
-        VfioDevice device = vfio.device(E1000E);
         int[] events = vfio.events(ALL);
-        assertOk(device.arm(MSIX, 0, events));
+        assertOk(e1000e().arm(MSIX, 0, events));
         int[] tooMany = vfio.events(ALL + 1);
-        assertErrno(Errno.EINVAL, device.arm(MSIX, 0, tooMany));
-        assertErrno(Errno.EINVAL, device.arm(MSIX, ALL, tooMany[0]));
-        assertErrno(Errno.EINVAL, device.loopback(MSIX, ALL, 1));
-        assertThat(device.armed(MSIX, events)).containsExactly(0, 1, 2, 3, 4);
+        assertErrno(Errno.EINVAL, e1000e().arm(MSIX, 0, tooMany));
+        assertErrno(Errno.EINVAL, e1000e().arm(MSIX, ALL, tooMany[0]));
+        assertErrno(Errno.EINVAL, e1000e().loopback(MSIX, ALL, 1));
+        assertThat(e1000e().armed(MSIX, events)).containsExactly(0, 1, 2, 3, 4);
     }
 
     // Growth
 
     @Test
     void vectorsOfMsixGrowOneByOneSince65() {
-        VfioDevice device = vfio.device(E1000E);
         int[] events = vfio.events(ALL);
-        assertOk(device.arm(MSIX, 0, events[0]));
+        assertOk(e1000e().arm(MSIX, 0, events[0]));
         if (vfio.growsMsix()) {
-            assertOk(device.arm(MSIX, 4, events[4]));
-            assertThat(device.armed(MSIX, events)).containsExactly(0, 4);
-            assertOk(device.arm(MSIX, 2, -1));
+            assertOk(e1000e().arm(MSIX, 4, events[4]));
+            assertThat(e1000e().armed(MSIX, events)).containsExactly(0, 4);
+            assertOk(e1000e().arm(MSIX, 2, -1));
         } else if (vfio.isSince(6, 5)) {
-            assertErrno(Errno.EINVAL, device.arm(MSIX, 4, events[4]));
-            assertOk(device.arm(MSIX, 2, -1));
-            assertThat(device.armed(MSIX, events)).containsExactly(0);
+            assertErrno(Errno.EINVAL, e1000e().arm(MSIX, 4, events[4]));
+            assertOk(e1000e().arm(MSIX, 2, -1));
+            assertThat(e1000e().armed(MSIX, events)).containsExactly(0);
         } else {
-            assertErrno(Errno.EINVAL, device.arm(MSIX, 4, events[4]));
-            assertErrno(Errno.EINVAL, device.arm(MSIX, 2, -1));
-            assertErrno(Errno.EINVAL, device.loopback(MSIX, 0, ALL));
-            assertThat(device.armed(MSIX, events[0])).containsExactly(0);
+            assertErrno(Errno.EINVAL, e1000e().arm(MSIX, 4, events[4]));
+            assertErrno(Errno.EINVAL, e1000e().arm(MSIX, 2, -1));
+            assertErrno(Errno.EINVAL, e1000e().loopback(MSIX, 0, ALL));
+            assertThat(e1000e().armed(MSIX, events[0])).containsExactly(0);
         }
     }
 
     @Test
     void rangeThatReachesPastTheEnabledVectorsDetachesNoneBefore65() {
-        VfioDevice device = vfio.device(E1000E);
         int[] events = vfio.events(3);
-        assertOk(device.arm(MSIX, 0, events[0], events[1]));
+        assertOk(e1000e().arm(MSIX, 0, events[0], events[1]));
         if (vfio.growsMsix()) {
-            assertOk(device.arm(MSIX, 1, events[1], events[2]));
-            assertThat(device.armed(MSIX, events)).containsExactly(0, 1, 2);
+            assertOk(e1000e().arm(MSIX, 1, events[1], events[2]));
+            assertThat(e1000e().armed(MSIX, events)).containsExactly(0, 1, 2);
         } else if (vfio.isSince(6, 5)) {
-            assertErrno(Errno.EINVAL, device.arm(MSIX, 1, events[1], events[2]));
-            assertThat(device.armed(MSIX, events)).containsExactly(0);
+            assertErrno(Errno.EINVAL, e1000e().arm(MSIX, 1, events[1], events[2]));
+            assertThat(e1000e().armed(MSIX, events)).containsExactly(0);
         } else {
-            assertErrno(Errno.EINVAL, device.arm(MSIX, 1, events[1], events[2]));
-            assertThat(device.armed(MSIX, events[0], events[1])).containsExactly(0, 1);
+            assertErrno(Errno.EINVAL, e1000e().arm(MSIX, 1, events[1], events[2]));
+            assertThat(e1000e().armed(MSIX, events[0], events[1])).containsExactly(0, 1);
         }
     }
 
     @Test
     void growthByDisablingAndEnablingAgainIsPossibleInAllKernels() {
-        VfioDevice device = vfio.device(E1000E);
         int[] events = vfio.events(ALL);
-        assertOk(device.arm(MSIX, 0, events[0], events[1]));
-        assertOk(device.disable(MSIX));
-        assertOk(device.arm(MSIX, 0, events));
-        assertThat(device.armed(MSIX, events)).containsExactly(0, 1, 2, 3, 4);
+        assertOk(e1000e().arm(MSIX, 0, events[0], events[1]));
+        assertOk(e1000e().disable(MSIX));
+        assertOk(e1000e().arm(MSIX, 0, events));
+        assertThat(e1000e().armed(MSIX, events)).containsExactly(0, 1, 2, 3, 4);
     }
 
     // Shortage
@@ -282,13 +267,12 @@ class VfioMessagesContract extends VfioSuite {
     /** QEMU's e1000e may repeat a message 128 us later: messages are counted with edu. */
     @Test
     void everyMessageOfE1000eReachesItsEventfd() {
-        VfioDevice device = vfio.device(E1000E);
-        device.start();
+        e1000e().start();
         int[] events = vfio.events(ALL);
-        assertOk(device.arm(MSIX, 0, events));
+        assertOk(e1000e().arm(MSIX, 0, events));
         for (int vector = 0; vector < ALL; vector++) {
             assertThat(vfio.take(events[vector])).as("before its message").isZero();
-            device.hardware.send(vector);
+            e1000e().hardware.send(vector);
             assertThat(vfio.await(events[vector])).isPositive();
         }
     }
@@ -321,16 +305,15 @@ class VfioMessagesContract extends VfioSuite {
     /** QEMU's e1000e may repeat a message 128 us later. */
     @Test
     void messageOfAVectorWithoutAnEventfdWaitsUntilItGetsOne() {
-        VfioDevice device = vfio.device(E1000E);
-        device.start();
+        e1000e().start();
         int[] events = vfio.events(2);
-        assertOk(device.arm(MSIX, 0, events));
-        assertOk(device.arm(MSIX, 0, -1));
-        device.hardware.send(0);
-        device.hardware.send(1);
+        assertOk(e1000e().arm(MSIX, 0, events));
+        assertOk(e1000e().arm(MSIX, 0, -1));
+        e1000e().hardware.send(0);
+        e1000e().hardware.send(1);
         assertThat(vfio.await(events[1])).isPositive();
         assertThat(vfio.take(events[0])).isZero();
-        assertOk(device.arm(MSIX, 0, events[0]));
+        assertOk(e1000e().arm(MSIX, 0, events[0]));
         assertThat(vfio.await(events[0])).isPositive();
     }
 }

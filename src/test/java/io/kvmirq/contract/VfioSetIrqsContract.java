@@ -26,64 +26,57 @@ class VfioSetIrqsContract extends VfioSuite {
 
     @Test
     void headerIsCheckedInOrder() {
-        VfioDevice device = vfio.device(E1000E);
-        assertErrno(Errno.EFAULT, vfio.ioctl(device.fd, UapiVfio.VFIO_DEVICE_SET_IRQS, 0));
+        assertErrno(Errno.EFAULT, vfio.ioctl(e1000e().fd, UapiVfio.VFIO_DEVICE_SET_IRQS, 0));
         int noAction = NONE;
-        assertErrno(Errno.EINVAL, device.raw(HEADER - 1, noAction, INTX, 0, 1));
-        assertErrno(Errno.EINVAL, device.raw(HEADER, noAction, 5, 0, 1));
-        assertErrno(Errno.EINVAL, device.raw(HEADER, noAction, -1, 0, 1));
-        assertErrno(Errno.EINVAL, device.raw(HEADER, noAction, INTX, 1, -2));
-        assertErrno(Errno.EINVAL, device.raw(HEADER, noAction | 64, INTX, 0, 1));
+        assertErrno(Errno.EINVAL, e1000e().raw(HEADER - 1, noAction, INTX, 0, 1));
+        assertErrno(Errno.EINVAL, e1000e().raw(HEADER, noAction, 5, 0, 1));
+        assertErrno(Errno.EINVAL, e1000e().raw(HEADER, noAction, -1, 0, 1));
+        assertErrno(Errno.EINVAL, e1000e().raw(HEADER, noAction, INTX, 1, -2));
+        assertErrno(Errno.EINVAL, e1000e().raw(HEADER, noAction | 64, INTX, 0, 1));
     }
 
     @Test
     void rangeEndsWithTheInterruptsOfTheIndex() {
-        VfioDevice device = vfio.device(E1000E);
         int noAction = NONE;
-        assertErrno(Errno.EINVAL, device.raw(HEADER, noAction, INTX, 1, 0));
-        assertErrno(Errno.EINVAL, device.raw(HEADER, noAction, MSIX, 5, 1));
-        assertErrno(Errno.EINVAL, device.raw(HEADER, noAction, MSIX, 1, 5));
-        assertErrno(Errno.ENOTTY, device.raw(HEADER, noAction, MSIX, 1, 4));
+        assertErrno(Errno.EINVAL, e1000e().raw(HEADER, noAction, INTX, 1, 0));
+        assertErrno(Errno.EINVAL, e1000e().raw(HEADER, noAction, MSIX, 5, 1));
+        assertErrno(Errno.EINVAL, e1000e().raw(HEADER, noAction, MSIX, 1, 5));
+        assertErrno(Errno.ENOTTY, e1000e().raw(HEADER, noAction, MSIX, 1, 4));
     }
 
     @Test
     void dataIsOfOneKindAndFitsBeforeTheActionIsLookedAt() {
-        VfioDevice device = vfio.device(E1000E);
-        assertErrno(Errno.EINVAL, device.raw(HEADER, 0, INTX, 0, 1));
-        assertErrno(Errno.EINVAL, device.raw(HEADER, NONE | BOOL, INTX, 0, 1));
-        assertErrno(Errno.EINVAL, device.raw(HEADER, BOOL, INTX, 0, 1));
-        assertErrno(Errno.EINVAL, device.raw(HEADER + 3, EVENTFD, INTX, 0, 1));
-        assertErrno(Errno.ENOTTY, device.raw(HEADER + 4, EVENTFD, INTX, 0, 1, -1));
+        assertErrno(Errno.EINVAL, e1000e().raw(HEADER, 0, INTX, 0, 1));
+        assertErrno(Errno.EINVAL, e1000e().raw(HEADER, NONE | BOOL, INTX, 0, 1));
+        assertErrno(Errno.EINVAL, e1000e().raw(HEADER, BOOL, INTX, 0, 1));
+        assertErrno(Errno.EINVAL, e1000e().raw(HEADER + 3, EVENTFD, INTX, 0, 1));
+        assertErrno(Errno.ENOTTY, e1000e().raw(HEADER + 4, EVENTFD, INTX, 0, 1, -1));
     }
 
     @Test
     void argszMayExceedTheData() {
-        VfioDevice device = vfio.device(E1000E);
-        assertErrno(Errno.ENOTTY, device.raw(1 << 30, NONE, MSIX, 0, 5));
-        assertErrno(Errno.ENOTTY, device.raw(-1, NONE, MSIX, 0, 5));
+        assertErrno(Errno.ENOTTY, e1000e().raw(1 << 30, NONE, MSIX, 0, 5));
+        assertErrno(Errno.ENOTTY, e1000e().raw(-1, NONE, MSIX, 0, 5));
     }
 
     @Test
     void exactlyOneActionIsKnown() {
-        VfioDevice device = vfio.device(E1000E);
-        assertErrno(Errno.ENOTTY, device.setIrqs(NONE, INTX, 0, 1));
-        assertErrno(Errno.ENOTTY, device.setIrqs(MASK | TRIGGER | NONE, INTX, 0, 1));
-        assertErrno(Errno.ENOTTY, device.setIrqs(MASK | UNMASK | NONE, MSIX, 0, 1));
+        assertErrno(Errno.ENOTTY, e1000e().setIrqs(NONE, INTX, 0, 1));
+        assertErrno(Errno.ENOTTY, e1000e().setIrqs(MASK | TRIGGER | NONE, INTX, 0, 1));
+        assertErrno(Errno.ENOTTY, e1000e().setIrqs(MASK | UNMASK | NONE, MSIX, 0, 1));
     }
 
     @Test
     void onlyIntxIsMasked() {
-        VfioDevice device = vfio.device(E1000E);
         for (int index : new int[] {MSI, MSIX, ERR, REQ}) {
-            assertErrno(Errno.ENOTTY, device.setIrqs(MASK | NONE, index, 0, 1));
-            assertErrno(Errno.ENOTTY, device.setIrqs(UNMASK | NONE, index, 0, 1));
+            assertErrno(Errno.ENOTTY, e1000e().setIrqs(MASK | NONE, index, 0, 1));
+            assertErrno(Errno.ENOTTY, e1000e().setIrqs(UNMASK | NONE, index, 0, 1));
         }
     }
 
     @Test
     void maskingNothingOfMsixIsUnknownToo() {
-        VfioDevice device = vfio.device(E1000E);
-        assertErrno(Errno.ENOTTY, device.setIrqs(MASK | NONE, MSIX, 0, 0));
+        assertErrno(Errno.ENOTTY, e1000e().setIrqs(MASK | NONE, MSIX, 0, 0));
     }
 
     @Test
@@ -101,64 +94,59 @@ class VfioSetIrqsContract extends VfioSuite {
     @ParameterizedTest
     @ValueSource(ints = {ERR, REQ})
     void singleInterruptIsCheckedInOrder(int index) {
-        VfioDevice device = vfio.device(E1000E);
-        assertErrno(Errno.EINVAL, device.setIrqs(TRIGGER | NONE, index, 0, 1));
-        assertErrno(Errno.EINVAL, device.setIrqs(TRIGGER | NONE, index, 0, 0));
-        assertErrno(Errno.EINVAL, device.raw(HEADER, TRIGGER | BOOL, index, 0, 0));
-        assertOk(device.bytes(TRIGGER, index, 0, 1));
-        assertErrno(Errno.EINVAL, device.raw(HEADER, TRIGGER | EVENTFD, index, 0, 0));
-        assertErrno(Errno.EBADF, device.arm(index, 0, NOT_OPEN));
-        assertErrno(Errno.EINVAL, device.arm(index, 0, device.fd));
-        assertErrno(Errno.EINVAL, device.arm(index, 1, NOT_OPEN));
+        assertErrno(Errno.EINVAL, e1000e().setIrqs(TRIGGER | NONE, index, 0, 1));
+        assertErrno(Errno.EINVAL, e1000e().setIrqs(TRIGGER | NONE, index, 0, 0));
+        assertErrno(Errno.EINVAL, e1000e().raw(HEADER, TRIGGER | BOOL, index, 0, 0));
+        assertOk(e1000e().bytes(TRIGGER, index, 0, 1));
+        assertErrno(Errno.EINVAL, e1000e().raw(HEADER, TRIGGER | EVENTFD, index, 0, 0));
+        assertErrno(Errno.EBADF, e1000e().arm(index, 0, NOT_OPEN));
+        assertErrno(Errno.EINVAL, e1000e().arm(index, 0, e1000e().fd));
+        assertErrno(Errno.EINVAL, e1000e().arm(index, 1, NOT_OPEN));
     }
 
     @ParameterizedTest
     @ValueSource(ints = {ERR, REQ})
     void singleInterruptIsSignalledByLoopback(int index) {
-        VfioDevice device = vfio.device(E1000E);
         int event = world.eventfd();
-        assertOk(device.arm(index, 0, event));
-        assertErrno(Errno.EBADF, device.arm(index, 0, NOT_OPEN));
-        assertOk(device.loopback(index, 0, 1));
-        assertOk(device.bytes(TRIGGER, index, 0, 1));
-        assertOk(device.bytes(TRIGGER, index, 0, 0));
+        assertOk(e1000e().arm(index, 0, event));
+        assertErrno(Errno.EBADF, e1000e().arm(index, 0, NOT_OPEN));
+        assertOk(e1000e().loopback(index, 0, 1));
+        assertOk(e1000e().bytes(TRIGGER, index, 0, 1));
+        assertOk(e1000e().bytes(TRIGGER, index, 0, 0));
         assertThat(vfio.take(event)).as("the failure left it set").isEqualTo(2);
     }
 
     @ParameterizedTest
     @ValueSource(ints = {ERR, REQ})
     void singleInterruptIsRemovedByMinusOneOrNothing(int index) {
-        VfioDevice device = vfio.device(E1000E);
         int event = world.eventfd();
-        assertOk(device.arm(index, 0, -1));
-        assertOk(device.arm(index, 0, event));
-        assertOk(device.arm(index, 0, -1));
-        assertErrno(Errno.EINVAL, device.disable(index));
-        assertOk(device.arm(index, 0, event));
-        assertOk(device.disable(index));
-        assertErrno(Errno.EINVAL, device.disable(index));
+        assertOk(e1000e().arm(index, 0, -1));
+        assertOk(e1000e().arm(index, 0, event));
+        assertOk(e1000e().arm(index, 0, -1));
+        assertErrno(Errno.EINVAL, e1000e().disable(index));
+        assertOk(e1000e().arm(index, 0, event));
+        assertOk(e1000e().disable(index));
+        assertErrno(Errno.EINVAL, e1000e().disable(index));
     }
 
     @Test
     void descriptorBelowMinusOneIsRefusedSince612() {
-        VfioDevice device = vfio.device(E1000E);
         if (vfio.isSince(6, 12)) {
-            assertErrno(Errno.EINVAL, device.arm(REQ, 0, -2));
+            assertErrno(Errno.EINVAL, e1000e().arm(REQ, 0, -2));
         } else {
-            assertOk(device.arm(REQ, 0, -2));
+            assertOk(e1000e().arm(REQ, 0, -2));
         }
     }
 
     @Test
     void interruptsOfTheDeviceDoNotShareAModeWithErrorAndRequest() {
-        VfioDevice device = vfio.device(E1000E);
         int[] events = vfio.events(3);
-        assertOk(device.arm(ERR, 0, events[0]));
-        assertOk(device.arm(REQ, 0, events[1]));
-        assertOk(device.arm(MSIX, 0, events[2]));
-        assertOk(device.disable(MSIX));
-        assertOk(device.loopback(ERR, 0, 1));
-        assertOk(device.loopback(REQ, 0, 1));
+        assertOk(e1000e().arm(ERR, 0, events[0]));
+        assertOk(e1000e().arm(REQ, 0, events[1]));
+        assertOk(e1000e().arm(MSIX, 0, events[2]));
+        assertOk(e1000e().disable(MSIX));
+        assertOk(e1000e().loopback(ERR, 0, 1));
+        assertOk(e1000e().loopback(REQ, 0, 1));
         assertThat(vfio.take(events[0])).isEqualTo(1);
         assertThat(vfio.take(events[1])).isEqualTo(1);
     }

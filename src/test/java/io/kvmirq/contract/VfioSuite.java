@@ -2,6 +2,7 @@
 package io.kvmirq.contract;
 
 import io.kvmirq.backend.KernelBackend;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.params.Parameter;
@@ -14,8 +15,18 @@ abstract class VfioSuite {
     World world;
     KernelBackend kernel;
 
+    private @Nullable VfioDevice e1000e;
+
     @SuppressWarnings("NullAway.Init")
     VfioSuite() {}
+
+    /** The test's e1000e, opened when it is first asked for. */
+    VfioDevice e1000e() {
+        if (e1000e == null) {
+            e1000e = vfio.device(TestDevice.E1000E);
+        }
+        return e1000e;
+    }
 
     /** Skips, with the reason, where this world's kernel cannot be used. */
     @BeforeEach

@@ -26,6 +26,8 @@ import org.junit.jupiter.api.Test;
 class VgicContract extends ArmVms {
     private static final Spi BEYOND_DEFAULT = new Spi(256);
 
+    private final Vm vm = vm();
+
     VgicContract(World world) {
         super(world);
     }
@@ -55,7 +57,6 @@ class VgicContract extends ArmVms {
 
     @Test
     void vcpuIsInitializedWithTheFeaturesOfTheFirst() {
-        Vm vm = vm();
         Vcpu first = vcpu(vm, 0);
         first.initialize(Vcpu.Feature.PSCI_0_2);
         first.initialize(Vcpu.Feature.PSCI_0_2);
@@ -68,14 +69,12 @@ class VgicContract extends ArmVms {
 
     @Test
     void vcpuIdOf512IsTooHigh() {
-        Vm vm = vm();
         vgic(vm);
         assertThat(refused(Errno.EINVAL, () -> vcpu(vm, 512))).endsWith(" id=512: EINVAL (a vCPU id of 512 or more)");
     }
 
     @Test
     void callsOfX86AreRefusedBeforeTheKernel() {
-        Vm vm = vm();
         assertThatThrownBy(vm::createIrqchip)
                 .isInstanceOf(UnsupportedOperationException.class)
                 .hasMessage(
@@ -93,7 +92,6 @@ class VgicContract extends ArmVms {
 
     @Test
     void vgicIsTheOnlyOneAndStaysWhenItIsClosed() {
-        Vm vm = vm();
         assertThat(vm.supports(KvmDevice.Type.VGIC_V3)).isTrue();
         assertThat(vm.supports(KvmDevice.Type.ITS)).isTrue();
         VgicV3 vgic = vgic(vm);
@@ -104,7 +102,6 @@ class VgicContract extends ArmVms {
 
     @Test
     void hostSaysWhetherItHasAGicV2() {
-        Vm vm = vm();
         if (vm.supports(KvmDevice.Type.VGIC_V2)) {
             made.add(vm.createVgicV2()).setCpuInterface(0x801_0000L);
         } else {
@@ -115,7 +112,6 @@ class VgicContract extends ArmVms {
     /** KVM_CREATE_IRQCHIP makes a GICv2. The kernel looks for one of the host before it looks for a VGIC of the VM. */
     @Test
     void irqchipIsRefusedWhereAGicV3Is() {
-        Vm vm = vm();
         vgic(vm);
         assertErrno(vm.supports(KvmDevice.Type.VGIC_V2) ? Errno.EEXIST : Errno.ENODEV, createIrqchip(vm));
     }
@@ -124,7 +120,7 @@ class VgicContract extends ArmVms {
 
     @Test
     void addressIsSetOnce() {
-        VgicV3 vgic = vgic(vm());
+        VgicV3 vgic = vgic(vm);
         vgic.setDistributor(DISTRIBUTOR);
         assertThat(refused(Errno.EEXIST, () -> vgic.setDistributor(DISTRIBUTOR)))
                 .contains("this place was set already");
@@ -134,7 +130,7 @@ class VgicContract extends ArmVms {
 
     @Test
     void addressThatIsMisalignedIsRefusedBeforeTheKernel() {
-        VgicV3 vgic = vgic(vm());
+        VgicV3 vgic = vgic(vm);
         assertIllegalArgument(
                 () -> vgic.setDistributor(DISTRIBUTOR + 0x1000),
                 "distributor 0x8001000 is not possible: expected a guest physical address that is a multiple"
@@ -146,7 +142,6 @@ class VgicContract extends ArmVms {
 
     @Test
     void addressBeyondTheVmIsTooBig() {
-        Vm vm = vm();
         VgicV3 vgic = vgic(vm);
         refused(Errno.E2BIG, () -> vgic.setDistributor(BEYOND));
         refused(Errno.E2BIG, () -> vgic.setRedistributors(BEYOND));
@@ -156,7 +151,6 @@ class VgicContract extends ArmVms {
 
     @Test
     void addressesAreReadBack() {
-        Vm vm = vm();
         VgicV3 vgic = vgic(vm);
         Its service = made.add(vm.createIts());
         assertThat(vgic.distributor()).isEmpty();
@@ -172,7 +166,7 @@ class VgicContract extends ArmVms {
 
     @Test
     void regionsAreReadBackInTheirOrder() {
-        VgicV3 vgic = vgic(vm());
+        VgicV3 vgic = vgic(vm);
         vgic.addRedistributors(0, REDISTRIBUTORS, 2);
         vgic.addRedistributors(1, 0xff_ffe0_0000L, 3);
         assertThat(vgic.redistributors())
@@ -184,7 +178,7 @@ class VgicContract extends ArmVms {
     /** The kernel takes the region, although no vCPU will ever have a redistributor there. */
     @Test
     void regionIsAcceptedAfterRedistributorsOfAllVcpus() {
-        VgicV3 vgic = vgic(vm());
+        VgicV3 vgic = vgic(vm);
         vgic.setRedistributors(REDISTRIBUTORS);
         vgic.addRedistributors(1, 0x900_0000L, 2);
         assertThat(vgic.redistributors()).hasSize(2);
@@ -192,7 +186,7 @@ class VgicContract extends ArmVms {
 
     @Test
     void redistributorsMayNotOverlapTheDistributor() {
-        VgicV3 vgic = vgic(vm());
+        VgicV3 vgic = vgic(vm);
         vgic.setDistributor(DISTRIBUTOR);
         assertThat(refused(Errno.EINVAL, () -> vgic.setRedistributors(DISTRIBUTOR)))
                 .contains("redistributors overlap others or the distributor");
@@ -201,7 +195,6 @@ class VgicContract extends ArmVms {
     /** The region is as large as there are vCPUs: it overlaps from the first on, and the next one finds that out. */
     @Test
     void distributorOverRedistributorsRefusesTheVcpu() {
-        Vm vm = vm();
         VgicV3 vgic = made.add(vm.createVgicV3());
         vgic.setRedistributors(DISTRIBUTOR);
         vgic.setDistributor(DISTRIBUTOR);
@@ -212,7 +205,6 @@ class VgicContract extends ArmVms {
     /** The second region is free: the new vCPU takes its slot there, and finds the distributor. */
     @Test
     void vcpuWithARedistributorTakesNoOther() {
-        Vm vm = vm();
         VgicV3 vgic = vgic(vm);
         vgic.addRedistributors(0, REDISTRIBUTORS, 1);
         vgic.addRedistributors(1, 0x2000_0000L, 1);
@@ -232,7 +224,7 @@ class VgicContract extends ArmVms {
 
     @Test
     void regionsComeInTurnAndApart() {
-        VgicV3 vgic = vgic(vm());
+        VgicV3 vgic = vgic(vm);
         assertThat(refused(Errno.EINVAL, () -> vgic.addRedistributors(1, REDISTRIBUTORS, 2)))
                 .contains("regions come in the order of their index");
         vgic.addRedistributors(0, REDISTRIBUTORS, 2);
@@ -247,7 +239,7 @@ class VgicContract extends ArmVms {
 
     @Test
     void regionsThatCannotBeAreRefusedBeforeTheKernel() {
-        VgicV3 vgic = vgic(vm());
+        VgicV3 vgic = vgic(vm);
         for (int count : new int[] {-1, 0, 4096}) {
             assertThatThrownBy(() -> vgic.addRedistributors(0, REDISTRIBUTORS, count))
                     .hasMessage("a region of " + count + " redistributors is not possible: expected 1–4095");
@@ -263,7 +255,6 @@ class VgicContract extends ArmVms {
 
     @Test
     void numberOfInterruptsIsSetOnce() {
-        Vm vm = vm();
         VgicV3 vgic = vgic(vm);
         assertThat(vgic.interrupts()).isEqualTo(32);
         vgic.setInterrupts(96);
@@ -278,7 +269,7 @@ class VgicContract extends ArmVms {
 
     @Test
     void numberOfInterruptsThatCannotBeIsRefusedBeforeTheKernel() {
-        VgicV3 vgic = vgic(vm());
+        VgicV3 vgic = vgic(vm);
         for (int count : new int[] {-64, 32, 63, 65, 993, 1024}) {
             assertIllegalArgument(
                     () -> vgic.setInterrupts(count),
@@ -291,7 +282,6 @@ class VgicContract extends ArmVms {
 
     @Test
     void initChooses256Interrupts() {
-        Vm vm = vm();
         VgicV3 vgic = ready(vm);
         assertThat(vgic.interrupts()).isEqualTo(256);
         refused(Errno.EBUSY, () -> vgic.setInterrupts(256));
@@ -303,7 +293,6 @@ class VgicContract extends ArmVms {
 
     @Test
     void nothingWorksBeforeInit() {
-        Vm vm = vm();
         VgicV3 vgic = vgic(vm);
         assertThat(refused(Errno.EAGAIN, () -> vm.assignIrqfd(event(), new Gsi(5))))
                 .contains("the interrupt controller is not initialised yet");
@@ -318,7 +307,6 @@ class VgicContract extends ArmVms {
 
     @Test
     void initTwiceIsInitOnce() {
-        Vm vm = vm();
         VgicV3 vgic = ready(vm);
         vm.routes().remove(new Gsi(5));
         vgic.init();
@@ -333,21 +321,19 @@ class VgicContract extends ArmVms {
 
     @Test
     void noVcpuComesAfterInit() {
-        Vm vm = vm();
         ready(vm);
         assertThat(refused(Errno.EBUSY, () -> vcpu(vm, 1))).contains("the VGIC is initialised already");
     }
 
     @Test
     void addressesMayComeAfterInit() {
-        VgicV3 vgic = ready(vm());
+        VgicV3 vgic = ready(vm);
         vgic.setDistributor(DISTRIBUTOR);
         vgic.setRedistributors(REDISTRIBUTORS);
     }
 
     @Test
     void registersNeedAVcpu() {
-        Vm vm = vm();
         VgicV3 vgic = made.add(vm.createVgicV3());
         vgic.init();
         assertThat(refused(Errno.EINVAL, () -> vgic.readDistributor(0x204))).contains("no vCPU has that affinity");
@@ -357,7 +343,6 @@ class VgicContract extends ArmVms {
 
     @Test
     void vcpuHasItsAffinityOnceItIsInitialized() {
-        Vm vm = vm();
         vcpu(vm, 0);
         Vcpu second = vcpu(vm, 1);
         VgicV3 vgic = made.add(vm.createVgicV3());
@@ -372,7 +357,6 @@ class VgicContract extends ArmVms {
 
     @Test
     void itsHasItsAddressOnceAndRegistersFromThen() {
-        Vm vm = vm();
         vgic(vm);
         Its service = made.add(vm.createIts());
         assertThatThrownBy(() -> service.setAddress(ITS + 0x1000)).isInstanceOf(IllegalArgumentException.class);

@@ -28,12 +28,11 @@ class VmContract extends KernelSuite {
     @Test
     void unknownNumbersDifferByDescriptor() {
         int kvm = world.kvm();
-        int vm = world.fullVm();
-        int vcpu = world.vcpu(vm, 0);
-        int device = world.own(kernel.deviceCreate(vm, Uapi.KVM_DEV_TYPE_VFIO));
+        int vcpu = world.vcpu(vm(), 0);
+        int device = world.own(kernel.deviceCreate(vm(), Uapi.KVM_DEV_TYPE_VFIO));
         long unknown = 0xaeff;
         assertErrno(Errno.EINVAL, libc.ioctl(kvm, unknown, 0));
-        assertErrno(Errno.ENOTTY, libc.ioctl(vm, unknown, 0));
+        assertErrno(Errno.ENOTTY, libc.ioctl(vm(), unknown, 0));
         assertErrno(Errno.EINVAL, libc.ioctl(vcpu, unknown, 0));
         assertErrno(Errno.EINVAL, libc.ioctl(vcpu, 0x1234, 0));
         assertErrno(Errno.ENOTTY, libc.ioctl(device, unknown, 0));
@@ -173,12 +172,11 @@ class VmContract extends KernelSuite {
     @Test
     void requestsOfOneKindOfFileAreUnknownToTheOthers() {
         int kvm = world.kvm();
-        int vm = world.fullVm();
-        int vcpu = world.vcpu(vm, 0);
+        int vcpu = world.vcpu(vm(), 0);
         assertErrno(Errno.EINVAL, kernel.irqfdAssign(kvm, world.eventfd(), 0));
         assertErrno(Errno.EINVAL, kernel.irqfdAssign(vcpu, world.eventfd(), 0));
-        assertErrno(Errno.ENOTTY, kernel.vmCreate(vm, 0));
-        assertErrno(Errno.ENOTTY, libc.ioctl(vm, Uapi.KVM_RUN, 0));
+        assertErrno(Errno.ENOTTY, kernel.vmCreate(vm(), 0));
+        assertErrno(Errno.ENOTTY, libc.ioctl(vm(), Uapi.KVM_RUN, 0));
         assertErrno(Errno.EINVAL, libc.ioctl(kvm, Uapi.KVM_CREATE_VCPU, 0));
     }
 

@@ -58,12 +58,14 @@ class DifferentialTest {
         }
     }
 
-    /** The same after calls that make VM 1001 with the full irqchip. */
-    private static void agreeOnFullVm(Call... calls) {
-        agree(Stream.concat(
-                        Stream.of(call(OPEN, 1000, 0), call(CREATE_VM, 1001, 1000, 0), call(CREATE_IRQCHIP, 1001)),
-                        Stream.of(calls))
+    /** The same after calls that make VM 1001 and its irqchip. */
+    private static void agreeOnVm(Call irqchip, Call... calls) {
+        agree(Stream.concat(Stream.of(call(OPEN, 1000, 0), call(CREATE_VM, 1001, 1000, 0), irqchip), Stream.of(calls))
                 .toArray(Call[]::new));
+    }
+
+    private static void agreeOnFullVm(Call... calls) {
+        agreeOnVm(call(CREATE_IRQCHIP, 1001), calls);
     }
 
     /** Signals are settled by barriers, and stale numbers stay stale. */
@@ -123,9 +125,7 @@ class DifferentialTest {
 
     @Test
     void vmmOfSplitIrqchipHearsOfTheEndOfItsPin() {
-        agree(
-                call(OPEN, 1000, 0),
-                call(CREATE_VM, 1001, 1000, 0),
+        agreeOnVm(
                 call(SPLIT_IRQCHIP, 1001, 24, 0),
                 call(CREATE_VCPU, 1002, 1001, 0),
                 call(SET_LAPIC, 1002, 0xf0, 0x1ff),
@@ -138,9 +138,7 @@ class DifferentialTest {
     /** Of their number the kernel keeps 8 bits. */
     @Test
     void vmmWith4096PinsHearsOfNone() {
-        agree(
-                call(OPEN, 1000, 0),
-                call(CREATE_VM, 1001, 1000, 0),
+        agreeOnVm(
                 call(SPLIT_IRQCHIP, 1001, 4096, 0),
                 call(CREATE_VCPU, 1002, 1001, 0),
                 call(SET_LAPIC, 1002, 0xf0, 0x1ff),
@@ -170,9 +168,7 @@ class DifferentialTest {
     /** Type 4, of Hyper-V, is a kernel's or not, as it was built. */
     @Test
     void syntheticInterruptsAreRoutesWhereThereIsHyperV() {
-        agree(
-                call(OPEN, 1000, 0),
-                call(CREATE_VM, 1001, 1000, 0),
+        agreeOnVm(
                 call(SPLIT_IRQCHIP, 1001, 0, 0),
                 call(ROUTING, 1001, 1, 0, 1, 4, 0, 0, 0, 0),
                 call(IRQ_LINE_STATUS, 1001, 1, 1));
@@ -181,27 +177,22 @@ class DifferentialTest {
     /** Once it has run, setting its CPUID again changes nothing, the LAPIC's version neither. */
     @Test
     void cpuidOfVcpuThatHasRunStaysWithAllThatFollowedFromIt() {
-        agree(
-                call(OPEN, 1000, 0),
-                call(CREATE_VM, 1003, 1000, 0),
-                call(SPLIT_IRQCHIP, 1003, 0, 0),
-                call(CREATE_VCPU, 1005, 1003, 0),
+        agreeOnVm(
+                call(SPLIT_IRQCHIP, 1001, 0, 0),
+                call(CREATE_VCPU, 1005, 1001, 0),
                 call(RUN, 1005),
-                call(X2APIC_API, 1003, 8, 0),
+                call(X2APIC_API, 1001, 8, 0),
                 call(RUN, 1005),
                 call(GET_LAPIC, 1005));
     }
 
     @Test
     void initWakesBootVcpuThatHalts() {
-        agree(
-                call(OPEN, 1000, 0),
-                call(CREATE_VM, 1003, 1000, 0),
-                call(CREATE_IRQCHIP, 1003),
-                call(CREATE_VCPU, 1004, 1003, 0),
+        agreeOnFullVm(
+                call(CREATE_VCPU, 1004, 1001, 0),
                 call(RUN, 1004),
                 call(SET_MP_STATE, 1004, 3),
-                call(SIGNAL_MSI, 1003, 0, 0, 34048, 0),
+                call(SIGNAL_MSI, 1001, 0, 0, 34048, 0),
                 call(GET_MP_STATE, 1004));
     }
 }

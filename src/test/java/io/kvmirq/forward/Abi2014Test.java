@@ -344,7 +344,6 @@ class Abi2014Test {
         assertThat(ListRegister.HW.isSet(arm.guest.listRegister(ID))).isTrue();
     }
 
-    /** The handles that a tear-down closes, in each order. */
     @Test
     void anyOrderOfClosesLeavesTheLineRight() {
         for (List<Integer> order : Orders.of(List.of(0, 1, 2, 3))) {

@@ -55,7 +55,6 @@ class ForwardingRulesTest {
 
     // Errors
 
-    /** The errno is the one of the call that failed, and so is its name. */
     @ParameterizedTest
     @CsvSource({
         "eventfdCreate, EMFILE, forward",

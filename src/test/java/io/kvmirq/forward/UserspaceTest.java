@@ -12,6 +12,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.Kernels;
@@ -26,6 +27,7 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.logging.Logger;
+import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -38,6 +40,13 @@ class UserspaceTest {
     private static final MsiMessage OTHER_MESSAGE = MsiMessage.to(new VcpuId(0), OTHER);
     private static final Gsi GSI = new Gsi(11);
     private static final Route.Pin PIN = new Route.Pin(GSI, Route.Chip.IOAPIC, 11);
+
+    @AutoClose
+    private final Undo made = new Undo();
+
+    private final Kernel kernel = made.add(Kernels.FAKE.open());
+    private final EventFd event = made.add(EventFd.create(kernel));
+    private final EventLoop loop = made.add(EventLoop.create(kernel));
 
     // Into KVM
 
@@ -115,18 +124,14 @@ class UserspaceTest {
     /** The VM was closed first: the tear-down says nothing. */
     @Test
     void closeNeverFails() {
-        try (Kernel kernel = Kernels.FAKE.open();
-                EventFd event = EventFd.create(kernel);
-                EventLoop loop = EventLoop.create(kernel)) {
-            Vm vm = Vm.create(kernel);
-            vm.createIrqchip();
-            RelayedLine relayed = new RelayedLine(Userspace.into(vm, loop), event, false, GSI, () -> {});
-            event.signal();
-            loop.poll(0);
-            vm.close();
-            relayed.close();
-            relayed.close();
-        }
+        Vm vm = Vm.create(kernel);
+        vm.createIrqchip();
+        RelayedLine relayed = new RelayedLine(Userspace.into(vm, loop), event, false, GSI, () -> {});
+        event.signal();
+        loop.poll(0);
+        vm.close();
+        relayed.close();
+        relayed.close();
     }
 
     // Into a VMM's own controllers
@@ -148,35 +153,28 @@ class UserspaceTest {
 
     @Test
     void messageIsMaskedRoutedAnewAndUnmaskedWithoutLoss() {
-        try (Kernel kernel = Kernels.FAKE.open();
-                EventFd event = EventFd.create(kernel);
-                EventLoop loop = EventLoop.create(kernel)) {
-            Chip chip = new Chip();
-            RelayedEdge relayed = RelayedEdge.message(Userspace.of(loop, chip), event, false, MESSAGE);
-            relayed.mask();
-            relayed.mask();
-            event.signal();
-            relayed.reroute(OTHER_MESSAGE);
-            loop.poll(0);
-            assertThat(chip.told).isEmpty();
-            relayed.unmask();
-            loop.poll(0);
-            assertThat(chip.told).containsExactly("vector 32");
-            event.signal(2);
-            relayed.close();
-            loop.poll(0);
-            assertThat(event.drain()).as("left in the eventfd").isEqualTo(2);
-            assertThat(chip.told).hasSize(1);
-        }
+        Chip chip = new Chip();
+        RelayedEdge relayed = RelayedEdge.message(Userspace.of(loop, chip), event, false, MESSAGE);
+        relayed.mask();
+        relayed.mask();
+        event.signal();
+        relayed.reroute(OTHER_MESSAGE);
+        loop.poll(0);
+        assertThat(chip.told).isEmpty();
+        relayed.unmask();
+        loop.poll(0);
+        assertThat(chip.told).containsExactly("vector 32");
+        event.signal(2);
+        relayed.close();
+        loop.poll(0);
+        assertThat(event.drain()).as("left in the eventfd").isEqualTo(2);
+        assertThat(chip.told).hasSize(1);
     }
 
     @Test
     void edgeOfALineGoesHighAndLow() {
         Chip chip = new Chip();
-        try (Kernel kernel = Kernels.FAKE.open();
-                EventFd event = EventFd.create(kernel);
-                EventLoop loop = EventLoop.create(kernel);
-                RelayedEdge ignored = RelayedEdge.line(Userspace.of(loop, chip), event, false, GSI)) {
+        try (RelayedEdge ignored = RelayedEdge.line(Userspace.of(loop, chip), event, false, GSI)) {
             assertThat(ignored.event()).isSameAs(event);
             event.signal(2);
             loop.poll(0);
@@ -394,9 +392,6 @@ class UserspaceTest {
         int interrupts = 2000;
         Object chip = new Object();
         ExecutorService threads = Executors.newFixedThreadPool(2);
-        Kernel kernel = Kernels.FAKE.open();
-        EventLoop loop = EventLoop.create(kernel);
-        EventFd event = EventFd.create(kernel);
         try {
             AtomicBoolean high = new AtomicBoolean();
             AtomicLong ended = new AtomicLong();
@@ -438,18 +433,14 @@ class UserspaceTest {
             assertThat(ended.get()).isGreaterThanOrEqualTo(interrupts);
         } finally {
             threads.shutdownNow();
-            event.close();
-            kernel.close();
         }
     }
 
     @Test
     void loopOfAnotherKernelIsRefused() {
-        try (Kernel kernel = Kernels.FAKE.open();
-                Kernel other = Kernels.FAKE.open();
-                EventFd event = EventFd.create(kernel);
-                EventLoop loop = EventLoop.create(other)) {
-            Userspace userspace = Userspace.of(loop, new Chip());
+        try (Kernel other = Kernels.FAKE.open();
+                EventLoop foreign = EventLoop.create(other)) {
+            Userspace userspace = Userspace.of(foreign, new Chip());
             assertThatThrownBy(() -> RelayedEdge.message(userspace, event, false, MESSAGE))
                     .isInstanceOf(IllegalArgumentException.class);
         }

@@ -218,7 +218,6 @@ class ForwardSelftestTest {
         assertThat(kernel.openHandles()).isEmpty();
     }
 
-    /** Whatever call is refused once the device is open: it is told, and nothing is left. */
     @ParameterizedTest
     @ValueSource(strings = {"irqfdAssign", "routesSet", "eventfdCreate", "vfioIrqsSet"})
     void refusalIsAFailureAndNothingIsLeft(String call) {

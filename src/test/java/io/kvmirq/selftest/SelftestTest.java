@@ -100,7 +100,6 @@ class SelftestTest {
         refusing.close();
     }
 
-    /** A signal that never arrives: sent, not answered, and said so. */
     @Test
     void lostSignalIsFoundByTheScenario() {
         Kernel losing = Kernel.over(
@@ -172,7 +171,6 @@ class SelftestTest {
         assertThat(results).isEmpty();
     }
 
-    /** Stopped between the beginning of a scenario and the start of its guest: it runs nothing. */
     @Test
     void stopAtTheBeginningOfAScenarioRunsNothing() {
         Selftest[] selftest = new Selftest[1];

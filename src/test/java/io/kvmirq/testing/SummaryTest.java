@@ -170,6 +170,11 @@ class SummaryTest {
     // Rules called measured
 
     private void measuredRules() throws IOException {
+        passed("baseline", TestRow.REAL_KVM);
+        unseenRule();
+    }
+
+    private void unseenRule() throws IOException {
         rule("baseline", "EVENTFD_FULL", Grade.MEASURED, true);
         rule("baseline", "EVENTFD_EMPTY", Grade.MEASURED, false);
     }
@@ -177,7 +182,7 @@ class SummaryTest {
     @Test
     void withoutRandomCallsAnUnmeasuredRuleIsOnlySaid() throws IOException {
         test("baseline", TestRow.REAL_KVM, TestRow.Status.PASSED, "io.kvmirq.SomeTest.passes", "", "");
-        measuredRules();
+        unseenRule();
         assertThat(print(HERE).failures()).isEmpty();
         assertThat(print(HERE).lines())
                 .contains("not measured in this run: EVENTFD_EMPTY, which may need make test's random calls");
@@ -213,7 +218,6 @@ class SummaryTest {
 
     @Test
     void measuredRuleThatNoTestMeasuresFails() throws IOException {
-        passed("baseline", TestRow.REAL_KVM);
         measuredRules();
         assertThat(print(HERE).failures())
                 .containsExactly("failed: no test measures EVENTFD_EMPTY, text of EVENTFD_EMPTY");
@@ -221,7 +225,6 @@ class SummaryTest {
 
     @Test
     void measuredRuleNeedsOneRunOnly() throws IOException {
-        passed("baseline", TestRow.REAL_KVM);
         measuredRules();
         rule("newest", "EVENTFD_EMPTY", Grade.MEASURED, true);
         assertThat(print(HERE).failures()).isEmpty();
@@ -229,7 +232,6 @@ class SummaryTest {
 
     @Test
     void ruleSeenInTheLabIsNotMeasuredHere() throws IOException {
-        passed("baseline", TestRow.REAL_KVM);
         passed("lab-6.12", TestRow.REAL_KVM);
         measuredRules();
         rule("lab-6.12", "EVENTFD_EMPTY", Grade.MEASURED, true);
@@ -247,7 +249,6 @@ class SummaryTest {
     @ParameterizedTest
     @ValueSource(strings = {"6.1.170", "6.12.3", "6.17.9", "6.180.1", "16.18.1", "7.1.0"})
     void onAnotherKernelUnmeasuredRuleIsOnlySaid(String release) throws IOException {
-        passed("baseline", TestRow.REAL_KVM);
         measuredRules();
         assertThat(print(new Verdict.Here(true, release)).lines())
                 .contains("not measured on this kernel: EVENTFD_EMPTY, text of EVENTFD_EMPTY");
@@ -256,14 +257,12 @@ class SummaryTest {
     @ParameterizedTest
     @ValueSource(strings = {"6.18", "6.18.44", "6.18-rc3", "6.18+deb14-amd64"})
     void everyReleaseOfTheMeasuredKernelCounts(String release) throws IOException {
-        passed("baseline", TestRow.REAL_KVM);
         measuredRules();
         assertThat(print(new Verdict.Here(false, release)).failures()).hasSize(1);
     }
 
     @Test
     void onAKernelBuiltOtherwiseUnmeasuredRuleIsOnlySaid() throws IOException {
-        passed("baseline", TestRow.REAL_KVM);
         skipped("baseline", Machine.NO_PROFILE + ": it was built otherwise than the 6.18 modelled");
         measuredRules();
         assertThat(print(KVM_REQUIRED).lines())
@@ -272,7 +271,6 @@ class SummaryTest {
 
     @Test
     void profileMissingInTheLabExcusesNothingHere() throws IOException {
-        passed("baseline", TestRow.REAL_KVM);
         passed("lab-7.2", TestRow.REAL_KVM);
         skipped("lab-7.2", Machine.NO_PROFILE + ": 7.2.0 is none of 6.18, 7.1");
         measuredRules();
@@ -282,7 +280,7 @@ class SummaryTest {
     @Test
     void withoutKvmUnmeasuredRulesAreCounted() throws IOException {
         passed("baseline", "fake");
-        measuredRules();
+        unseenRule();
         assertThat(print(HERE).lines())
                 .contains("rules not measured without a real KVM: 1")
                 .noneMatch(line -> line.contains("EVENTFD_EMPTY"));

@@ -53,7 +53,6 @@ class DecideCommandIT {
         assertThat(ended.out()).contains("intel: not posted", "amd: not posted", "here:    " + detail, "see:", "do:");
     }
 
-    /** KVM takes them, and they do not work: that is said. */
     @ParameterizedTest
     @CsvSource({"0xfee00000/0x5, vector 0x5 is below 0x10", "0xfee00010/0x41, it is of remappable format"})
     void messagesThatCannotWorkAreRemarkedOn(String msi, String remark) throws Exception {

@@ -148,7 +148,6 @@ class ReplayBadInputTest {
         }
     }
 
-    /** Requests that kernels know and the fake has no model of. */
     @Test
     void whatTheFakeDoesNotModelIsNamed() throws IOException {
         String dirtyLog = call(
@@ -368,7 +367,6 @@ class ReplayBadInputTest {
         assertThat(whole.remarks()).isEmpty();
     }
 
-    /** Whatever was done to a tape, a replay ends: with an outcome, or with a sentence. */
     @Test
     void editedTapesEndInAnOutcomeOrASentence() throws IOException {
         Path whole =
