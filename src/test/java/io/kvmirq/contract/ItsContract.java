@@ -17,6 +17,7 @@ import io.kvmirq.kvm.Its;
 import io.kvmirq.kvm.MsiOutcome;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.GuestGic;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import org.junit.jupiter.api.BeforeEach;
@@ -76,8 +77,8 @@ class ItsContract extends ArmVms {
         service.init();
         memory = made.add(vm.addMemory(MEMORY, SIZE)).mapping();
         for (VcpuId vcpu : vcpus) {
-            write(vcpu, RedistributorRegister.GICR_PROPBASER, MEMORY + PROPERTIES | 15);
-            write(vcpu, RedistributorRegister.GICR_PENDBASER, MEMORY + PENDING);
+            GuestGic.write(vgic, vcpu, RedistributorRegister.GICR_PROPBASER, MEMORY + PROPERTIES | 15);
+            GuestGic.write(vgic, vcpu, RedistributorRegister.GICR_PENDBASER, MEMORY + PENDING);
             vgic.writeRedistributor(vcpu, RedistributorRegister.GICR_CTLR.offset(), ENABLE);
         }
         enable();
@@ -89,11 +90,6 @@ class ItsContract extends ArmVms {
         service.writeRegister(BASER_COLLECTIONS, VALID | MEMORY + COLLECTIONS);
         service.writeRegister(CTLR, ENABLE);
         end = 0;
-    }
-
-    private void write(VcpuId vcpu, RedistributorRegister register, long value) {
-        vgic.writeRedistributor(vcpu, register.offset(), (int) value);
-        vgic.writeRedistributor(vcpu, register.offset() + Integer.BYTES, (int) (value >>> Integer.SIZE));
     }
 
     private void put(int offset, long value) {
@@ -248,7 +244,7 @@ class ItsContract extends ArmVms {
         assertThat(isPending()).isFalse();
         vgic.writeRedistributor(FIRST, control, 0);
         memory.putByte(PENDING + LPI / Byte.SIZE, (byte) (1 << LPI % Byte.SIZE));
-        write(FIRST, RedistributorRegister.GICR_PENDBASER, MEMORY + PENDING);
+        GuestGic.write(vgic, FIRST, RedistributorRegister.GICR_PENDBASER, MEMORY + PENDING);
         vgic.writeRedistributor(FIRST, control, ENABLE);
         assertThat(isPending()).as("read without PTZ").isTrue();
     }
@@ -299,7 +295,7 @@ class ItsContract extends ArmVms {
     void pendingTableOutsideMemoryIsAFault() {
         map();
         vgic.writeRedistributor(FIRST, RedistributorRegister.GICR_CTLR.offset(), 0);
-        write(FIRST, RedistributorRegister.GICR_PENDBASER, MEMORY + 0x100_0000);
+        GuestGic.write(vgic, FIRST, RedistributorRegister.GICR_PENDBASER, MEMORY + 0x100_0000);
         assertThat(refused(Errno.EFAULT, vgic::savePendingTables))
                 .endsWith("EFAULT (the pending table of a vCPU lies outside the memory of the guest)");
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
-import static io.kvmirq.fake.GicV4World.message;
+import static io.kvmirq.testing.GuestIts.message;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.VcpuId;
@@ -13,6 +13,7 @@ import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.mirror.Posting;
+import io.kvmirq.testing.GuestIts;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -40,7 +41,7 @@ class GicV4ForwardingTest {
             MirrorHost host = MirrorHost.arm64(profile.endsWith("gicv4"), kernel);
             Mirror mirror = Mirror.of(host);
             mirror.apply(new Event.IrqchipCreated(Event.Irqchip.VGIC));
-            mirror.apply(new Event.ItsAdded(GicV4World.ITS));
+            mirror.apply(new Event.ItsAdded(GuestIts.ITS));
             mirror.apply(mapped(0, GicV4World.LPI));
             mirror.apply(mapped(1, GicV4World.SECOND));
             forwarding =
@@ -51,7 +52,7 @@ class GicV4ForwardingTest {
 
         /** Event 0 is for vCPU 0, and event 1 for vCPU 1. */
         private static Event mapped(int event, int lpi) {
-            return new Event.EventMapped(GicV4World.ITS, GicV4World.DEVICE, event, lpi, new VcpuId(event));
+            return new Event.EventMapped(GuestIts.ITS, GuestIts.DEVICE, event, lpi, new VcpuId(event));
         }
 
         int lpi() {

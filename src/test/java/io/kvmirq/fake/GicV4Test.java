@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
-import static io.kvmirq.fake.GicV4World.message;
+import static io.kvmirq.testing.GuestIts.message;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -13,6 +13,7 @@ import io.kvmirq.explain.VgicAnswer;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.testing.GuestGic;
+import io.kvmirq.testing.GuestIts;
 import io.kvmirq.vfio.ArmedVectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -102,8 +103,8 @@ class GicV4Test {
     static Stream<MsiMessage> unusable() {
         return Stream.of(
                 message(2),
-                new MsiMessage(GicV4World.ITS + 0x1_0040, 0),
-                MsiMessage.toIts(ELSEWHERE, GicV4World.DEVICE, 0));
+                new MsiMessage(GuestIts.ITS + 0x1_0040, 0),
+                MsiMessage.toIts(ELSEWHERE, GuestIts.DEVICE, 0));
     }
 
     /** An event that is not mapped, a route without a device id, and one without an ITS. */
@@ -121,9 +122,9 @@ class GicV4Test {
     @ValueSource(strings = {"gicv4", "6.12,gicv4"})
     void eventThatIsMappedLateIsAVlpiAfterTheIrqfdIsAssignedAgain(String profile) {
         Arm host = new Arm(profile);
-        host.discard(0);
+        host.service.discard(0);
         Irqfd irqfd = host.forward();
-        host.mapEvent(0, LPI, 0);
+        host.service.map(0);
         assertThat(host.hardware.sendMessage(0)).isTrue();
         assertThat(host.vcpu().acknowledge()).as("delivered by KVM").isEqualTo(LPI);
         irqfd.mask();
@@ -225,11 +226,11 @@ class GicV4Test {
     @Test
     void tablesWithAVlpiCannotBeSaved() {
         Irqfd irqfd = arm.forward();
-        assertThatThrownBy(arm.service::saveTables)
+        assertThatThrownBy(arm.service.its()::saveTables)
                 .hasMessageContaining("EACCES")
                 .hasMessageContaining("GICv4.0");
         irqfd.mask();
-        arm.service.saveTables();
+        arm.service.its().saveTables();
     }
 
     // Residency

@@ -17,6 +17,7 @@ import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.mirror.PredictedIrq;
 import io.kvmirq.mirror.Producer;
+import io.kvmirq.testing.GuestIts;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
@@ -50,15 +51,15 @@ class VlpiAgreementTest {
             arm.device.msix(0, VECTORS).arm(arm.events);
             mirror = Mirror.of(MirrorHost.arm64(true, VlpiKernel.BY_HOST_IRQ));
             random = new Random(seed);
-            mirror.apply(List.of(new Event.IrqchipCreated(Event.Irqchip.VGIC), new Event.ItsAdded(GicV4World.ITS)));
+            mirror.apply(List.of(new Event.IrqchipCreated(Event.Irqchip.VGIC), new Event.ItsAdded(GuestIts.ITS)));
             mapped(0, 0);
             mapped(1, 1);
             for (int i = 0; i < VECTORS; i++) {
                 Producer vector = new Producer(PciAddress.parse("0000:00:03.0"), Producer.Kind.MSI_X, i);
                 mirror.apply(new Event.ProducerAdded(id(i), vector));
-                Irqfd irqfd = arm.forward(i, GicV4World.message(i));
+                Irqfd irqfd = arm.forward(i, GuestIts.message(i));
                 irqfds.add(irqfd);
-                routed(i, GicV4World.message(i));
+                routed(i, GuestIts.message(i));
                 assigned(i);
             }
         }
@@ -73,7 +74,7 @@ class VlpiAgreementTest {
 
         private void mapped(int event, int vcpu) {
             mirror.apply(new Event.EventMapped(
-                    GicV4World.ITS, GicV4World.DEVICE, event, GicV4World.LPI + event, new VcpuId(vcpu)));
+                    GuestIts.ITS, GuestIts.DEVICE, event, GicV4World.LPI + event, new VcpuId(vcpu)));
         }
 
         private void routed(int vector, MsiMessage message) {
@@ -89,20 +90,20 @@ class VlpiAgreementTest {
             int number = random.nextInt(VECTORS);
             switch (random.nextInt(5)) {
                 case 0 -> {
-                    arm.discard(number);
-                    mirror.apply(new Event.EventUnmapped(GicV4World.ITS, GicV4World.DEVICE, number));
+                    arm.service.discard(number);
+                    mirror.apply(new Event.EventUnmapped(GuestIts.ITS, GuestIts.DEVICE, number));
                     return "discard " + number;
                 }
                 case 1 -> {
                     int vcpu = random.nextInt(2);
-                    arm.discard(number);
-                    mirror.apply(new Event.EventUnmapped(GicV4World.ITS, GicV4World.DEVICE, number));
-                    arm.mapEvent(number, GicV4World.LPI + number, vcpu);
+                    arm.service.discard(number);
+                    mirror.apply(new Event.EventUnmapped(GuestIts.ITS, GuestIts.DEVICE, number));
+                    arm.service.map(number, vcpu);
                     mapped(number, vcpu);
                     return "map " + number + " to vCPU " + vcpu;
                 }
                 case 2 -> {
-                    MsiMessage message = GicV4World.message(random.nextInt(2));
+                    MsiMessage message = GuestIts.message(random.nextInt(2));
                     arm.vm.routes().replace(gsi(number), message);
                     routed(number, message);
                     return "route " + number + " to event " + message.data();

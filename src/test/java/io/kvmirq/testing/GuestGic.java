@@ -5,6 +5,7 @@ import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.gic.model.CpuInterfaceRegister;
 import io.kvmirq.arch.gic.model.DistributorRegister;
+import io.kvmirq.arch.gic.model.RedistributorRegister;
 import io.kvmirq.arch.gic.model.RegisterFields;
 import io.kvmirq.kvm.VgicV3;
 
@@ -28,6 +29,12 @@ public final class GuestGic {
     public static void enable(VgicV3 vgic, VcpuId vcpu) {
         vgic.writeSystemRegister(vcpu, CpuInterfaceRegister.ICC_PMR_EL1.id(), 0xff);
         vgic.writeSystemRegister(vcpu, CpuInterfaceRegister.ICC_IGRPEN1_EL1.id(), 1);
+    }
+
+    /** Writes a register of 64 bits. */
+    public static void write(VgicV3 vgic, VcpuId vcpu, RedistributorRegister register, long value) {
+        vgic.writeRedistributor(vcpu, register.offset(), (int) value);
+        vgic.writeRedistributor(vcpu, register.offset() + Integer.BYTES, (int) (value >>> Integer.SIZE));
     }
 
     /** Enables an SPI. */

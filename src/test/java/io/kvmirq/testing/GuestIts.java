@@ -75,8 +75,8 @@ public final class GuestIts {
         for (int i = 0; i < vcpus; i++) {
             VcpuId vcpu = new VcpuId(i);
             GuestGic.enable(vgic, vcpu);
-            write(vcpu, RedistributorRegister.GICR_PROPBASER, MEMORY + PROPERTIES | NUMBER_BITS - 1);
-            write(vcpu, RedistributorRegister.GICR_PENDBASER, MEMORY + pending(i));
+            GuestGic.write(vgic, vcpu, RedistributorRegister.GICR_PROPBASER, MEMORY + PROPERTIES | NUMBER_BITS - 1);
+            GuestGic.write(vgic, vcpu, RedistributorRegister.GICR_PENDBASER, MEMORY + pending(i));
             vgic.writeRedistributor(vcpu, RedistributorRegister.GICR_CTLR.offset(), 1);
         }
         its.writeRegister(BASER_DEVICES, VALID | MEMORY + DEVICES);
@@ -93,11 +93,6 @@ public final class GuestIts {
         return PENDING + vcpu * TABLE;
     }
 
-    private void write(VcpuId vcpu, RedistributorRegister register, long value) {
-        vgic.writeRedistributor(vcpu, register.offset(), (int) value);
-        vgic.writeRedistributor(vcpu, register.offset() + Integer.BYTES, (int) (value >>> Integer.SIZE));
-    }
-
     private void send(long... words) {
         memory.put(RING + end, ItsCommand.bytes(words));
         end = (end + ItsCommand.SIZE) % TABLE;
@@ -107,6 +102,10 @@ public final class GuestIts {
     /** The VGIC. */
     public VgicV3 vgic() {
         return vgic;
+    }
+
+    public Its its() {
+        return its;
     }
 
     /** The interrupt of an event. */
@@ -121,8 +120,16 @@ public final class GuestIts {
 
     /** Makes an event an interrupt: the vCPUs get the events in turn. */
     public void map(int event) {
+        map(event, event % vcpus);
+    }
+
+    public void map(int event, int vcpu) {
         memory.putByte(PROPERTIES + event, PROPERTY);
-        send(ItsCommand.mapEvent(DEVICE, event, lpi(event), event % vcpus));
+        send(ItsCommand.mapEvent(DEVICE, event, lpi(event), vcpu));
+    }
+
+    public void discard(int event) {
+        send(ItsCommand.DISCARD.ofEvent(DEVICE, event));
     }
 
     /** Takes all that is pending, as the VGIC writes it into the tables that a VMM saves. */
