@@ -5,9 +5,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.Program;
 import io.kvmirq.testing.RealKvm;
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -47,15 +47,6 @@ class ServiceUserIT {
         Files.setPosixFilePermissions(path, PosixFilePermissions.fromString(permissions));
     }
 
-    private record Ended(int code, String said) {}
-
-    private static Ended run(List<String> command) throws IOException, InterruptedException {
-        Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
-        process.getOutputStream().close();
-        String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-        return new Ended(process.waitFor(), said);
-    }
-
     private List<String> asService(List<String> variables, String... arguments) {
         List<String> command = new ArrayList<>(List.of(
                 "setpriv", "--reuid", "" + USER, "--regid", "" + USER, "--groups", "" + KVM_GROUP, "env", "-i"));
@@ -76,7 +67,7 @@ class ServiceUserIT {
                     clone.resolve(script),
                     StandardCopyOption.COPY_ATTRIBUTES);
         }
-        Ended ended = run(
+        Program.Ended ended = Program.run(
                 List.of("setpriv", "--reuid", "" + USER, "--regid", "" + USER, "--clear-groups", clone + "/bootstrap"));
         assertThat(ended.code()).isEqualTo(1);
         assertThat(ended.said())
@@ -88,7 +79,7 @@ class ServiceUserIT {
     @ValueSource(strings = {"", NO_HOME, "HOME="})
     void everyBindingFindsAPlaceOfThisUserAlone(String home) throws IOException, InterruptedException {
         List<String> variables = home.isEmpty() ? List.of() : List.of(home);
-        Ended ended = run(asService(variables, "-jar", jar.toString(), "backends"));
+        Program.Ended ended = Program.run(asService(variables, "-jar", jar.toString(), "backends"));
         assertThat(ended.said())
                 .contains("jni  usable", tmp + "/kvmirq-" + USER + "/libkvmirq-", "jna  usable", "jnr  usable");
         Path cache = tmp.resolve("kvmirq-" + USER);
@@ -102,11 +93,11 @@ class ServiceUserIT {
         Files.setAttribute(tmp, "unix:mode", 0755);
         Path cache = Files.createDirectory(temporary.resolve("cache"));
         Files.setAttribute(cache, "unix:uid", USER);
-        Ended byProperty =
-                run(asService(List.of(NO_HOME), "-Dkvmirq.cache=" + cache, "-jar", jar.toString(), "backends"));
-        Ended byVariable =
-                run(asService(List.of(NO_HOME, "XDG_CACHE_HOME=" + cache), "-jar", jar.toString(), "backends"));
-        for (Ended ended : List.of(byProperty, byVariable)) {
+        Program.Ended byProperty =
+                Program.run(asService(List.of(NO_HOME), "-Dkvmirq.cache=" + cache, "-jar", jar.toString(), "backends"));
+        Program.Ended byVariable =
+                Program.run(asService(List.of(NO_HOME, "XDG_CACHE_HOME=" + cache), "-jar", jar.toString(), "backends"));
+        for (Program.Ended ended : List.of(byProperty, byVariable)) {
             assertThat(ended.said()).contains("jni  usable", "jna  usable", "jnr  usable");
         }
     }
@@ -114,7 +105,7 @@ class ServiceUserIT {
     @Test
     void withoutAnyPlaceTheSentenceNamesTheProperty() throws IOException, InterruptedException {
         Files.setAttribute(tmp, "unix:mode", 0755);
-        Ended ended = run(asService(List.of(NO_HOME), "-jar", jar.toString(), "backends"));
+        Program.Ended ended = Program.run(asService(List.of(NO_HOME), "-jar", jar.toString(), "backends"));
         String sentence = "cannot make cache directory " + tmp + "/kvmirq-" + USER;
         assertThat(ended.said()).contains("jni  unusable", "jna  unusable  " + sentence, "jnr  unusable  " + sentence);
         assertThat(ended.said()).contains("set $XDG_CACHE_HOME or -Dkvmirq.cache to a place where one can be made");
@@ -124,7 +115,7 @@ class ServiceUserIT {
     void directoryThatAnotherUserMadeFirstIsRefused() throws IOException, InterruptedException {
         Path foreign = Files.createDirectory(tmp.resolve("kvmirq-" + USER));
         Files.setAttribute(foreign, "unix:uid", USER + 1);
-        Ended ended = run(asService(List.of(NO_HOME), "-jar", jar.toString(), "backends"));
+        Program.Ended ended = Program.run(asService(List.of(NO_HOME), "-jar", jar.toString(), "backends"));
         assertThat(ended.said())
                 .contains("jni  unusable", "jna  unusable", "jnr  unusable")
                 .contains(foreign + " belongs to user " + (USER + 1) + ", who could replace it");
@@ -151,7 +142,7 @@ class ServiceUserIT {
                 "edge",
                 "--count",
                 "10"));
-        Ended ended = run(command);
+        Program.Ended ended = Program.run(command);
         assertThat(ended.said()).contains("through " + backend, "sent 10, answered 10, lost 0");
         assertThat(ended.code()).isZero();
     }

@@ -78,7 +78,7 @@ class ForwardContract {
         final Forwarding forwarding;
 
         Pair(TestDevice which) {
-            PciAddress address = PciAddress.parse(vfio.place(which).address());
+            PciAddress address = vfio.address(which);
             guest = ForwardGuest.of(world, kernel, made);
             device = made.add(VfioDevice.open(kernel, address, made.add(KvmVfio.create(guest.vm()))));
             hardware = vfio.hardwareOf(which, number(device.fd()));
@@ -277,7 +277,7 @@ class ForwardContract {
     void lineComesAgainAfterEachEoiUntilTheDeviceIsServed() {
         world.assumeX86();
         assumeFalse(world.isArm64(), "needs a guest of x86");
-        PciAddress edu = PciAddress.parse(vfio.place(EDU).address());
+        PciAddress edu = vfio.address(EDU);
         try (Vm vm = Vm.create(kernel)) {
             vm.createIrqchip();
             int number = number(vm.fd());

@@ -8,7 +8,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.Gsi;
-import io.kvmirq.PciAddress;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.KvmVfio;
@@ -60,10 +59,8 @@ class ForwardKillContract extends VfioSuite {
         Kernel kernel = made.add(Kernel.over(this.kernel, Kernel.DEVICE));
         ForwardGuest guest = ForwardGuest.of(vfio.world, kernel, made);
         KvmVfio kvmVfio = made.add(KvmVfio.create(guest.vm()));
-        VfioDevice nic = made.add(
-                VfioDevice.open(kernel, PciAddress.parse(vfio.place(E1000E).address()), kvmVfio));
-        VfioDevice edu = made.add(
-                VfioDevice.open(kernel, PciAddress.parse(vfio.place(EDU).address()), kvmVfio));
+        VfioDevice nic = made.add(VfioDevice.open(kernel, vfio.address(E1000E), kvmVfio));
+        VfioDevice edu = made.add(VfioDevice.open(kernel, vfio.address(EDU), kvmVfio));
         nic.config().enableBusMaster();
         edu.config().enableMemory();
         Hardware sender = vfio.hardwareOf(E1000E, ForwardContract.number(nic.fd()));

@@ -5,7 +5,6 @@ import static io.kvmirq.contract.TestDevice.E1000E;
 import static io.kvmirq.contract.TestDevice.EDU;
 
 import io.kvmirq.Gsi;
-import io.kvmirq.PciAddress;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.KvmVfio;
@@ -52,10 +51,8 @@ final class ForwardKilledUser {
         ForwardGuest guest = ForwardGuest.of(vfio.world, kernel, made);
         faults.delay(Faults.ANY, Integer.parseInt(arguments[1]), ForwardKilledUser::die);
         KvmVfio kvmVfio = made.add(KvmVfio.create(guest.vm()));
-        VfioDevice nic = made.add(
-                VfioDevice.open(kernel, PciAddress.parse(vfio.place(E1000E).address()), kvmVfio));
-        VfioDevice edu = made.add(
-                VfioDevice.open(kernel, PciAddress.parse(vfio.place(EDU).address()), kvmVfio));
+        VfioDevice nic = made.add(VfioDevice.open(kernel, vfio.address(E1000E), kvmVfio));
+        VfioDevice edu = made.add(VfioDevice.open(kernel, vfio.address(EDU), kvmVfio));
         edu.config().enableMemory();
         edu.config().enableBusMaster();
         Hardware hardware = vfio.hardwareOf(EDU, ForwardContract.number(edu.fd()));

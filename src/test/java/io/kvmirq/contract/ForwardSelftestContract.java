@@ -17,9 +17,10 @@ import io.kvmirq.selftest.ForwardPlan;
 import io.kvmirq.selftest.ForwardResult;
 import io.kvmirq.selftest.ForwardSelftest;
 import io.kvmirq.selftest.ForwardSelftest.Choice;
+import io.kvmirq.testing.Program;
 import io.kvmirq.vfio.IrqKind;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
 
@@ -35,7 +36,7 @@ class ForwardSelftestContract extends VfioSuite {
     };
 
     private ForwardResult run(TestDevice device, Choice choice) {
-        PciAddress address = PciAddress.parse(vfio.place(device).address());
+        PciAddress address = vfio.address(device);
         try (Kernel kernel = Kernel.over(this.kernel, Kernel.DEVICE)) {
             ForwardResult result = new ForwardSelftest(
                             kernel, address, () -> Mirror.of(MirrorHost.unknown("not asked")), choice, SILENT)
@@ -75,22 +76,17 @@ class ForwardSelftestContract extends VfioSuite {
     void commandShowsEachWay() throws Exception {
         String address = vfio.place(E1000E).address();
         assumeTrue(world.fake().isEmpty(), "needs a real kernel: ForwardCommandTest has the fake ones");
-        Process process = new ProcessBuilder(
-                        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                        "-Dkvmirq.backend=" + vfio,
-                        "-Dkvmirq.library=" + System.getProperty("kvmirq.library", ""),
-                        "-cp",
-                        System.getProperty("java.class.path"),
-                        "io.kvmirq.cli.Main",
-                        "forward",
-                        address,
-                        "--selftest")
-                .redirectErrorStream(true)
-                .start();
-        byte[] bytes = process.getInputStream().readAllBytes();
-        System.out.writeBytes(bytes);
-        String out = new String(bytes, StandardCharsets.UTF_8);
-        assertThat(process.waitFor()).as(out).isZero();
+        String out = Program.output(List.of(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "-Dkvmirq.backend=" + vfio,
+                "-Dkvmirq.library=" + System.getProperty("kvmirq.library", ""),
+                "-cp",
+                System.getProperty("java.class.path"),
+                "io.kvmirq.cli.Main",
+                "forward",
+                address,
+                "--selftest"));
+        System.out.print(out);
         assertThat(out).contains("5 of 5 interrupts", "nothing is left: PASS");
     }
 }

@@ -69,20 +69,23 @@ public interface Hardware {
         };
     }
 
-    /** Registers at the start of BAR 0, which is VFIO's region 0 at offset 0. */
-    record Registers(Libc libc, int device) {
-        void write(int at, int value) {
-            assertThat(libc.pwrite(device, Buffers.allocate(Integer.BYTES).putInt(0, value), at))
+    /** Registers at the start of BAR 0. */
+    interface Registers {
+        void write(int at, int value);
+
+        /** By VFIO's region 0, which is at offset 0. */
+        static Registers of(Libc libc, int device) {
+            return (at, value) -> assertThat(
+                            libc.pwrite(device, Buffers.allocate(Integer.BYTES).putInt(0, value), at))
                     .as("bytes written to BAR 0")
                     .isEqualTo(Integer.BYTES);
         }
     }
 
     /** QEMU's edu: sends its one message, or drives its pin, while an interrupt status is set. */
-    static Hardware edu(Libc libc, int device) {
+    static Hardware edu(Registers registers) {
         final int raise = 0x60;
         final int acknowledge = 0x64;
-        Registers registers = new Registers(libc, device);
         return new Hardware() {
             @Override
             public void send(int vector) {
@@ -103,14 +106,13 @@ public interface Hardware {
     }
 
     /** QEMU's e1000e: each of its 5 causes is assigned the vector of its number. */
-    static Hardware e1000e(Libc libc, int device) {
+    static Hardware e1000e(Registers registers) {
         final int cause = 0xc0;
         final int causeSet = 0xc8;
         final int maskSet = 0xd0;
         final int allocation = 0xe4;
         final int allVectors = 0x01f00000;
         final int firstVector = 20;
-        Registers registers = new Registers(libc, device);
         return new Hardware() {
             private boolean counting;
 

@@ -6,10 +6,10 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.Program;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiVfio;
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
@@ -116,28 +116,25 @@ class TapeIT {
         }
         Path tape = temporary.resolve(backend + ".tape");
         Path target = Machine.root().resolve("target");
-        Process process = new ProcessBuilder(
-                        Machine.root() + "/scripts/kvmirq",
-                        "tape",
-                        "-o",
-                        tape.toString(),
-                        "--",
-                        java.resolve("bin/java").toString(),
-                        "-cp",
-                        Machine.jar() + ":" + target.resolve("test-classes"),
-                        "--enable-native-access=ALL-UNNAMED",
-                        TapedPrimitives.class.getName(),
-                        backend)
-                .redirectErrorStream(true)
-                .start();
-        String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-        int code = process.waitFor();
-        if (code == 3 && System.getProperty("kvmirq.test.backends") == null) {
+        Program.Ended ended = Program.run(List.of(
+                Machine.root() + "/scripts/kvmirq",
+                "tape",
+                "-o",
+                tape.toString(),
+                "--",
+                java.resolve("bin/java").toString(),
+                "-cp",
+                Machine.jar() + ":" + target.resolve("test-classes"),
+                "--enable-native-access=ALL-UNNAMED",
+                TapedPrimitives.class.getName(),
+                backend));
+        String said = ended.said();
+        if (ended.code() == 3 && System.getProperty("kvmirq.test.backends") == null) {
             assumeTrue(Files.exists(target.resolve("native/libkvmirqtape.so")), said);
             System.out.println("not compared: " + backend + ": " + said.strip());
             return Optional.empty();
         }
-        assertThat(code).as(said).isZero();
+        assertThat(ended.code()).as(said).isZero();
         try (Stream<String> lines = Files.lines(tape)) {
             return Optional.of(lines.filter(line -> line.contains("\"call\":"))
                     .map(line -> line.replaceFirst("\"pid\":\\d+,\"tid\":\\d+,", ""))
@@ -145,9 +142,8 @@ class TapeIT {
         }
     }
 
-    private static List<Path> jdks() throws IOException {
-        Process process = new ProcessBuilder(Machine.root() + "/scripts/jdks").start();
-        return new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8)
+    private static List<Path> jdks() throws IOException, InterruptedException {
+        return Program.output(List.of(Machine.root() + "/scripts/jdks"))
                 .lines()
                 .map(Path::of)
                 .toList();

@@ -7,7 +7,6 @@ import static io.kvmirq.contract.World.assertOk;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
-import io.kvmirq.PciAddress;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.PciDevice;
@@ -26,7 +25,7 @@ class VfioOutlookContract extends VfioSuite {
     }
 
     private PciDevice device(TestDevice device) {
-        return host().pci(PciAddress.parse(vfio.place(device).address())).orElseThrow();
+        return host().pci(vfio.address(device)).orElseThrow();
     }
 
     private VfioOutlook outlook(TestDevice device) {

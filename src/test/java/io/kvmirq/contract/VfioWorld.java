@@ -5,6 +5,7 @@ import static io.kvmirq.contract.World.assertOk;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.kvmirq.PciAddress;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
@@ -143,6 +144,10 @@ public final class VfioWorld implements AutoCloseable {
         return hardware;
     }
 
+    PciAddress address(TestDevice device) {
+        return PciAddress.parse(place(device).address());
+    }
+
     /** Skips, with the reason, where this kernel has no such device. */
     TestDevice.Place place(TestDevice device) {
         if (world.fake().isPresent()) {
@@ -262,7 +267,8 @@ public final class VfioWorld implements AutoCloseable {
         if (world.fake().isPresent()) {
             return Hardware.of(hardware(device));
         }
-        return device == TestDevice.E1000E ? Hardware.e1000e(libc(), fd) : Hardware.edu(libc(), fd);
+        Hardware.Registers registers = Hardware.Registers.of(libc(), fd);
+        return device == TestDevice.E1000E ? Hardware.e1000e(registers) : Hardware.edu(registers);
     }
 
     // Mappings

@@ -4,23 +4,14 @@ package io.kvmirq.selftest;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.testing.Machine;
-import java.io.IOException;
-import java.nio.charset.StandardCharsets;
+import io.kvmirq.testing.Program;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 
 /** Bytes, source and listing of the guest are one. */
 class GuestCodeTest {
-    private static String run(String... command) throws IOException, InterruptedException {
-        Process process = new ProcessBuilder(command)
-                .redirectError(ProcessBuilder.Redirect.INHERIT)
-                .start();
-        String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-        assertThat(process.waitFor()).isZero();
-        return output;
-    }
-
     private static void assumeAssembler() {
         Machine.assumeX86();
         Machine.assumeProgram("as");
@@ -30,13 +21,15 @@ class GuestCodeTest {
     @Test
     void bytesAreWhatTheSourceAssemblesTo() throws Exception {
         assumeAssembler();
-        assertThat(run(Machine.root() + "/scripts/guest").strip()).isEqualTo(GuestCode.HEX);
+        assertThat(Program.output(List.of(Machine.root() + "/scripts/guest")).strip())
+                .isEqualTo(GuestCode.HEX);
     }
 
     @Test
     void listingIsOfThisSource() throws Exception {
         assumeAssembler();
         Path listing = Machine.root().resolve("src/main/guest/guest.lst");
-        assertThat(run(Machine.root() + "/scripts/guest", "--listing")).isEqualTo(Files.readString(listing));
+        assertThat(Program.output(List.of(Machine.root() + "/scripts/guest", "--listing")))
+                .isEqualTo(Files.readString(listing));
     }
 }

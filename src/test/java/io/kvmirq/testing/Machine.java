@@ -18,7 +18,6 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.uapi.Uapi;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -139,9 +138,10 @@ public final class Machine {
     /** Skips, with the reason, where a command does not succeed. */
     public static void assumeSucceeds(String... command) throws IOException, InterruptedException {
         assumeProgram(command[0]);
-        Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
-        String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-        assumeTrue(process.waitFor() == 0, () -> String.join(" ", command) + " fails here: " + said.strip());
+        Program.Ended ended = Program.run(List.of(command));
+        assumeTrue(
+                ended.code() == 0,
+                () -> String.join(" ", command) + " fails here: " + ended.said().strip());
     }
 
     /** Skips where there is no C compiler; what it does not compile is a failure. */
@@ -149,11 +149,7 @@ public final class Machine {
         assumeProgram("cc");
         List<String> command = new ArrayList<>(List.of("cc"));
         command.addAll(List.of(arguments));
-        Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
-        String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-        if (process.waitFor() != 0) {
-            throw new AssertionError(String.join(" ", command) + " fails: " + said.strip());
-        }
+        Program.output(command);
     }
 
     public static void assumeKvmClosedToOthers() throws IOException {

@@ -11,14 +11,22 @@ import java.util.List;
 public final class Program {
     private Program() {}
 
-    /** What the program printed, errors included; fails the test unless it succeeds. */
-    public static String output(List<String> command) throws IOException, InterruptedException {
+    /** What the program printed, errors included, and its exit code. */
+    public record Ended(int code, String said) {}
+
+    public static Ended run(List<String> command) throws IOException, InterruptedException {
         Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
         process.getOutputStream().close();
         String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-        assertThat(process.waitFor())
-                .as(() -> String.join(" ", command) + " said: " + said)
+        return new Ended(process.waitFor(), said);
+    }
+
+    /** What the program printed, errors included; fails the test unless it succeeds. */
+    public static String output(List<String> command) throws IOException, InterruptedException {
+        Ended ended = run(command);
+        assertThat(ended.code)
+                .as(() -> String.join(" ", command) + " said: " + ended.said)
                 .isZero();
-        return said;
+        return ended.said;
     }
 }

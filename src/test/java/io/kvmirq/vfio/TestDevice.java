@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.vfio;
 
+import static io.kvmirq.contract.TestDevice.E1000E;
+import static io.kvmirq.contract.TestDevice.EDU;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.backend.choice.Backends;
+import io.kvmirq.contract.Hardware;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakePciDevice;
 import io.kvmirq.fake.Profile;
@@ -13,6 +16,7 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.testing.Machine;
 import java.nio.file.Path;
 import java.util.Optional;
+import java.util.function.Function;
 import java.util.stream.Stream;
 
 /** A device to test with, and what makes its hardware act: a fake one, QEMU's e1000e or QEMU's edu. */
@@ -42,25 +46,33 @@ abstract class TestDevice {
         device.config().enableBusMaster();
     }
 
+    abstract Hardware hardware(VfioDevice device);
+
     /** The device sends the message of a vector of MSI-X. */
-    abstract void send(VfioDevice device, int vector);
+    void send(VfioDevice device, int vector) {
+        hardware(device).send(vector);
+    }
 
     /** Before interrupts are disabled: the device does nothing more of its own accord. */
     void settle(VfioDevice device) {}
 
     /** The device asserts INTx until {@link #serve}. */
-    abstract void request(VfioDevice device);
+    void request(VfioDevice device) {
+        hardware(device).request();
+    }
 
-    abstract void serve(VfioDevice device);
+    void serve(VfioDevice device) {
+        hardware(device).serve();
+    }
 
     /** With MSI-X of {@link #VECTORS} vectors. */
     static Stream<TestDevice> messages() {
-        return Stream.of(fake("6.1"), fake("6.12"), fake("7.1"), fake("7.1,cdev"), new E1000e());
+        return Stream.of(fake("6.1"), fake("6.12"), fake("7.1"), fake("7.1,cdev"), new Real(E1000E, Hardware::e1000e));
     }
 
     /** With INTx. */
     static Stream<TestDevice> lines() {
-        return Stream.of(fake("6.1"), fake("6.12"), fake("7.1"), fake("6.12,cdev"), new Edu());
+        return Stream.of(fake("6.1"), fake("6.12"), fake("7.1"), fake("6.12,cdev"), new Real(EDU, Hardware::edu));
     }
 
     static FakeKernel fakeKernel(String profile) {
@@ -98,28 +110,20 @@ abstract class TestDevice {
         }
 
         @Override
-        void send(VfioDevice opened, int vector) {
-            device.sendMessage(vector);
-        }
-
-        @Override
-        void request(VfioDevice opened) {
-            device.requestService();
-        }
-
-        @Override
-        void serve(VfioDevice opened) {
-            device.serve();
+        Hardware hardware(VfioDevice opened) {
+            return Hardware.of(device);
         }
     }
 
     /** One that the lab binds to vfio-pci. */
-    private abstract static class Real extends TestDevice {
+    private static final class Real extends TestDevice {
         private final io.kvmirq.contract.TestDevice which;
+        private final Function<Hardware.Registers, Hardware> model;
 
-        Real(io.kvmirq.contract.TestDevice which) {
+        Real(io.kvmirq.contract.TestDevice which, Function<Hardware.Registers, Hardware> model) {
             super("QEMU's " + which);
             this.which = which;
+            this.model = model;
         }
 
         @Override
@@ -133,82 +137,25 @@ abstract class TestDevice {
             assumeTrue(place.isPresent(), which.isMissing());
             return PciAddress.parse(place.orElseThrow().address());
         }
-    }
 
-    /** Source: hw/net/e1000e_core.c of QEMU. */
-    private static final class E1000e extends Real {
-        private static final int ICR = 0xc0;
-        private static final int ICS = 0xc8;
-        private static final int IMS = 0xd0;
-        private static final int IVAR = 0xe4;
-        /** Causes 20–24 of ICR: RxQ0, RxQ1, TxQ0, TxQ1 and other. */
-        private static final int FIRST_CAUSE = 20;
-
-        E1000e() {
-            super(io.kvmirq.contract.TestDevice.E1000E);
+        @Override
+        Hardware hardware(VfioDevice device) {
+            return model.apply(device.region(0)::putInt);
         }
 
         @Override
         void prepare(VfioDevice device) {
             super.prepare(device);
             device.config().enableMemory();
-            Region bar = device.region(0);
-            bar.putInt(IVAR, 0x000cba98); // cause 20 + i to vector i
+            hardware(device).start();
         }
 
-        /** QEMU counts 128 us from each message, and aborts if MSI-X is off at their end; a reset stops that. */
+        /** QEMU's e1000e counts 128 us from each message, and aborts if MSI-X is off at their end. */
         @Override
         void settle(VfioDevice device) {
-            device.reset();
-        }
-
-        @Override
-        void send(VfioDevice device, int vector) {
-            Region bar = device.region(0);
-            bar.putInt(ICR, 1 << FIRST_CAUSE + vector);
-            bar.putInt(IMS, 0x1f << FIRST_CAUSE); // the device masks a cause with its message
-            bar.putInt(ICS, 1 << FIRST_CAUSE + vector);
-        }
-
-        @Override
-        void request(VfioDevice device) {
-            throw new AssertionError("edu is for INTx");
-        }
-
-        @Override
-        void serve(VfioDevice device) {
-            throw new AssertionError("edu is for INTx");
-        }
-    }
-
-    /** Source: docs/specs/edu.rst of QEMU. */
-    private static final class Edu extends Real {
-        private static final int RAISE = 0x60;
-        private static final int ACKNOWLEDGE = 0x64;
-
-        Edu() {
-            super(io.kvmirq.contract.TestDevice.EDU);
-        }
-
-        @Override
-        void prepare(VfioDevice device) {
-            super.prepare(device);
-            device.config().enableMemory();
-        }
-
-        @Override
-        void send(VfioDevice device, int vector) {
-            request(device);
-        }
-
-        @Override
-        void request(VfioDevice device) {
-            device.region(0).putInt(RAISE, 1);
-        }
-
-        @Override
-        void serve(VfioDevice device) {
-            device.region(0).putInt(ACKNOWLEDGE, 1);
+            if (which == E1000E) {
+                device.reset();
+            }
         }
     }
 

@@ -7,8 +7,8 @@ import io.kvmirq.arch.Golden;
 import io.kvmirq.cli.Cli;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.Program;
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -68,17 +68,13 @@ class DecodeCommandIT {
 
     @Test
     void linesAreReadFromStandardInput() throws Exception {
-        Process process = new ProcessBuilder(
+        assertThat(Program.output(List.of(
                         "bash",
                         "-c",
                         "\"$0\" decode --batch < \"$1\" | head -1; exit ${PIPESTATUS[0]}",
                         Machine.root() + "/scripts/kvmirq",
-                        Golden.COPY.toString())
-                .redirectErrorStream(true)
-                .start();
-        assertThat(new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8))
+                        Golden.COPY.toString())))
                 .startsWith("{\"kind\":\"irte.vtd.remapped\"");
-        assertThat(process.waitFor()).isZero();
     }
 
     @Test

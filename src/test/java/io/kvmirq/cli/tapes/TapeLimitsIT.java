@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.cli.Cli;
 import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.Program;
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
@@ -98,11 +99,9 @@ class TapeLimitsIT {
         Path recorder = Files.copy(
                 Machine.root().resolve("target/native/libkvmirqtape.so"), temporary.resolve("libkvmirqtape.so"));
         String pipe = "LD_PRELOAD=" + recorder + " KVMIRQ_TAPE=1 " + program + " | head -n 1; echo ${PIPESTATUS[0]}";
-        Process process = new ProcessBuilder(List.of("bash", "-c", pipe))
-                .redirectErrorStream(true)
-                .start();
-        String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-        assertThat(said).contains("{\"header\"").endsWith("}}\n" + PROGRAM_EXITS_WITH + "\n");
+        assertThat(Program.run(List.of("bash", "-c", pipe)).said())
+                .contains("{\"header\"")
+                .endsWith("}}\n" + PROGRAM_EXITS_WITH + "\n");
     }
 
     @Test
