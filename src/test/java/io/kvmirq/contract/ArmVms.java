@@ -11,6 +11,7 @@ import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.Numbers;
 import org.junit.jupiter.api.AfterEach;
 
 /** The typed objects of arm64 on the kernel of a world, all closed after a test. */
@@ -67,9 +68,7 @@ abstract class ArmVms {
 
     /** Makes a GICv2 without a descriptor. */
     int createIrqchip(Vm vm) {
-        try (var lease = vm.fd().lease()) {
-            return world.kernel().irqchipCreate(lease.number());
-        }
+        return world.kernel().irqchipCreate(Numbers.of(vm.fd()));
     }
 
     EventFd event() {

@@ -22,6 +22,7 @@ import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.recording.Faults;
+import io.kvmirq.testing.Numbers;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.IntStream;
@@ -157,9 +158,7 @@ class BulkIrqfdContract {
         List<EventFd> events = events(3);
         List<Irqfd> irqfds = vm.assignIrqfds(events, route(3));
         int duplicate;
-        try (Fd.Lease lease = events.get(1).fd().lease()) {
-            duplicate = world.own(backend.fdDup(lease.number()));
-        }
+        duplicate = world.own(backend.fdDup(Numbers.of(events.get(1).fd())));
         events.forEach(EventFd::close);
         List<String> calls = callsOf(() -> Irqfd.closeAll(irqfds));
         assertFree(duplicate);

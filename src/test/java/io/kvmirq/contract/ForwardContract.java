@@ -21,12 +21,12 @@ import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.forward.Mechanism;
 import io.kvmirq.kernel.EventFd;
-import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.GuestIts;
+import io.kvmirq.testing.Numbers;
 import io.kvmirq.vfio.ArmedVectors;
 import io.kvmirq.vfio.DeviceIrq;
 import io.kvmirq.vfio.VfioDevice;
@@ -81,7 +81,7 @@ class ForwardContract {
             PciAddress address = vfio.address(which);
             guest = ForwardGuest.of(world, kernel, made);
             device = made.add(VfioDevice.open(kernel, address, made.add(KvmVfio.create(guest.vm()))));
-            hardware = vfio.hardwareOf(which, number(device.fd()));
+            hardware = vfio.hardwareOf(which, Numbers.of(device.fd()));
             device.config().enableMemory();
             device.config().enableBusMaster();
             hardware.start();
@@ -99,12 +99,6 @@ class ForwardContract {
 
         void arrives(int choice) {
             eventually("message " + choice + " is pending", () -> guest.arrived(choice));
-        }
-    }
-
-    static int number(Fd open) {
-        try (Fd.Lease lease = open.lease()) {
-            return lease.number();
         }
     }
 
@@ -205,7 +199,7 @@ class ForwardContract {
             events.add(made.add(EventFd.create(kernel)));
         }
         ArmedVectors armed = made.add(pair.device.msix(0, VECTORS).arm(events));
-        int second = world.own(world.kernel().fdDup(number(pair.device.fd())));
+        int second = world.own(world.kernel().fdDup(Numbers.of(pair.device.fd())));
         VfioDevice adopted = made.add(VfioDevice.adopt(kernel, pair.device.name(), second, Ownership.BORROWED));
         try (Forwarding forwarding = Forwarding.of(pair.guest.vm(), adopted)) {
             refused(Errno.EBUSY, () -> forwarding.forward(adopted.msix().get(0), pair.guest.message(0)));
@@ -280,13 +274,13 @@ class ForwardContract {
         PciAddress edu = vfio.address(EDU);
         try (Vm vm = Vm.create(kernel)) {
             vm.createIrqchip();
-            int number = number(vm.fd());
+            int number = Numbers.of(vm.fd());
             RealModeGuest guest = RealModeGuest.answering(world, number);
             Gsi gsi = new Gsi(PIN);
             vm.routes().change(edit -> edit.remove(gsi).add(new Route.Pin(gsi, Route.Chip.IOAPIC, PIN)));
             world.redirect(number, PIN, World.LEVEL | World.VECTOR);
             VfioDevice device = made.add(VfioDevice.open(kernel, edu, made.add(KvmVfio.create(vm))));
-            Hardware hardware = vfio.hardwareOf(EDU, number(device.fd()));
+            Hardware hardware = vfio.hardwareOf(EDU, Numbers.of(device.fd()));
             device.config().enableMemory();
             device.config().enableBusMaster();
             try (Forwarding forwarding = Forwarding.of(vm, device)) {

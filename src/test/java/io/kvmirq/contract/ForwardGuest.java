@@ -8,6 +8,7 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.GuestIts;
+import io.kvmirq.testing.Numbers;
 import java.util.BitSet;
 
 /** A VM with two vCPUs that do not run, and what messages have reached them. */
@@ -38,7 +39,7 @@ interface ForwardGuest {
             this.world = world;
             this.vm = vm;
             vm.createIrqchip();
-            int number = ForwardContract.number(vm.fd());
+            int number = Numbers.of(vm.fd());
             for (int i = 0; i < VCPUS; i++) {
                 vcpus[i] = world.vcpuWithLapic(number, i);
             }

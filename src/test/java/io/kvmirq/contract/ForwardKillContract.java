@@ -14,6 +14,7 @@ import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
+import io.kvmirq.testing.Numbers;
 import io.kvmirq.vfio.ArmedLine;
 import io.kvmirq.vfio.VfioDevice;
 import java.io.IOException;
@@ -63,8 +64,8 @@ class ForwardKillContract extends VfioSuite {
         VfioDevice edu = made.add(VfioDevice.open(kernel, vfio.address(EDU), kvmVfio));
         nic.config().enableBusMaster();
         edu.config().enableMemory();
-        Hardware sender = vfio.hardwareOf(E1000E, ForwardContract.number(nic.fd()));
-        final Hardware asserter = vfio.hardwareOf(EDU, ForwardContract.number(edu.fd()));
+        Hardware sender = vfio.hardwareOf(E1000E, Numbers.of(nic.fd()));
+        final Hardware asserter = vfio.hardwareOf(EDU, Numbers.of(edu.fd()));
         sender.start();
         EventFd event = made.add(EventFd.create(kernel));
         asserter.serve();

@@ -11,6 +11,7 @@ import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.recording.Faults;
+import io.kvmirq.testing.Numbers;
 import io.kvmirq.vfio.VfioDevice;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -55,7 +56,7 @@ final class ForwardKilledUser {
         VfioDevice edu = made.add(VfioDevice.open(kernel, vfio.address(EDU), kvmVfio));
         edu.config().enableMemory();
         edu.config().enableBusMaster();
-        Hardware hardware = vfio.hardwareOf(EDU, ForwardContract.number(edu.fd()));
+        Hardware hardware = vfio.hardwareOf(EDU, Numbers.of(edu.fd()));
         while (true) {
             try (Forwarding messages = Forwarding.of(guest.vm(), nic);
                     Forwarding line = Forwarding.of(guest.vm(), edu)) {

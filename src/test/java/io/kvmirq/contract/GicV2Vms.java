@@ -5,6 +5,7 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kvm.VgicV2;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.Numbers;
 import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import java.lang.ref.Reference;
@@ -38,9 +39,7 @@ abstract class GicV2Vms extends ArmVms {
 
     /** A request with a structure, as the kernel answers it. */
     int ioctl(Fd on, long request, ByteBuffer structure) {
-        try (var lease = on.lease()) {
-            return world.kernel().libc().ioctl(lease.number(), request, structure);
-        }
+        return world.kernel().libc().ioctl(Numbers.of(on), request, structure);
     }
 
     /** A request about an attribute, as the kernel answers it. */

@@ -3,8 +3,8 @@ package io.kvmirq.contract;
 
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import io.kvmirq.kernel.Fd;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.Numbers;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -23,9 +23,7 @@ final class KvmDebugfs {
         assumeTrue(world.fake().isEmpty(), "the fake kernel has no debugfs");
         assumeTrue(Files.isReadable(VMS), "needs " + VMS + ": root, and mount -t debugfs debugfs /sys/kernel/debug");
         String number;
-        try (Fd.Lease lease = vm.fd().lease()) {
-            number = Integer.toString(lease.number());
-        }
+        number = Integer.toString(Numbers.of(vm.fd()));
         try (Stream<Path> threads = Files.list(Path.of("/proc/self/task"))) {
             List<Path> found = threads.map(thread -> VMS.resolve(thread.getFileName() + "-" + number))
                     .filter(Files::isDirectory)

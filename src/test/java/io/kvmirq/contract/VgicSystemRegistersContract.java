@@ -11,6 +11,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.arch.gic.model.CpuInterfaceRegister;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.Numbers;
 import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
@@ -196,10 +197,8 @@ class VgicSystemRegistersContract extends ArmVms {
     }
 
     private int has(VgicV3 of, VcpuId vcpu, int id) {
-        try (var device = of.fd().lease()) {
-            return world.kernel()
-                    .deviceAttrHas(device.number(), UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS, attribute(vcpu, id));
-        }
+        return world.kernel()
+                .deviceAttrHas(Numbers.of(of.fd()), UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS, attribute(vcpu, id));
     }
 
     /** The value is at an address that is none. */

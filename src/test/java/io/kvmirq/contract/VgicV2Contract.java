@@ -19,6 +19,7 @@ import io.kvmirq.kvm.KvmDevice;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VgicV2;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.Numbers;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import java.util.stream.IntStream;
@@ -84,9 +85,7 @@ class VgicV2Contract extends GicV2Vms {
     }
 
     private int ioctlCreateVcpu(Vm vm, int id) {
-        try (var lease = vm.fd().lease()) {
-            return world.kernel().libc().ioctl(lease.number(), Uapi.KVM_CREATE_VCPU, id);
-        }
+        return world.kernel().libc().ioctl(Numbers.of(vm.fd()), Uapi.KVM_CREATE_VCPU, id);
     }
 
     /** A VM of such a host has 8 vCPUs at most, with and without a GICv2. */

@@ -16,6 +16,7 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VgicV2;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.Numbers;
 import java.io.IOException;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -43,9 +44,7 @@ class VgicV2GuestContract extends GicV2Vms {
 
     /** A guest, for which the distributor is set up as its driver would. */
     private ArmGuest guest() {
-        try (var lease = vm.fd().lease()) {
-            return new ArmGuest(world, lease.number(), ArmGuest.GICV2);
-        }
+        return new ArmGuest(world, Numbers.of(vm.fd()), ArmGuest.GICV2);
     }
 
     private VgicV2 enabled() {

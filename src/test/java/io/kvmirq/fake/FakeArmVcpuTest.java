@@ -13,13 +13,13 @@ import io.kvmirq.arch.gic.model.CpuInterfaceRegister;
 import io.kvmirq.arch.gic.model.DistributorRegister;
 import io.kvmirq.arch.gic.model.RedistributorRegister;
 import io.kvmirq.kernel.EventFd;
-import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.GuestGic;
 import io.kvmirq.testing.GuestIts;
+import io.kvmirq.testing.Numbers;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Set;
@@ -82,9 +82,7 @@ class FakeArmVcpuTest {
     }
 
     private FakeArmVcpu guest(Vm of, VcpuId id) {
-        try (Fd.Lease number = of.fd().lease()) {
-            return fake.armVcpu(number.number(), id);
-        }
+        return fake.armVcpu(Numbers.of(of.fd()), id);
     }
 
     private void send(Spi spi) {

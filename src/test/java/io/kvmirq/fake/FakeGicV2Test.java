@@ -12,11 +12,11 @@ import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
 import io.kvmirq.explain.VgicAnswer;
 import io.kvmirq.kernel.EventFd;
-import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.VgicV2;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.Numbers;
 import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -75,9 +75,7 @@ class FakeGicV2Test {
     }
 
     private FakeArmVcpu guest(VcpuId id) {
-        try (Fd.Lease number = vm.fd().lease()) {
-            return fake.armVcpu(number.number(), id);
-        }
+        return fake.armVcpu(Numbers.of(vm.fd()), id);
     }
 
     private int word(int offset) {

@@ -14,6 +14,7 @@ import io.kvmirq.host.HostFacts;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.testing.GuestGic;
 import io.kvmirq.testing.GuestIts;
+import io.kvmirq.testing.Numbers;
 import io.kvmirq.vfio.ArmedVectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -218,7 +219,7 @@ class GicV4Test {
         assertThat(arm.vcpu().hostIrq(LPI)).isEmpty();
         arm = new Arm("gicv4");
         arm.forward();
-        arm.fake.close(arm.vmNumber());
+        arm.fake.close(Numbers.of(arm.vm.fd()));
         assertThat(arm.hardware.sendMessage(0)).as("the VM's file is closed").isTrue();
     }
 
@@ -265,7 +266,7 @@ class GicV4Test {
     void hostShowsWhetherKvmUsesGicV4() {
         assertThat(new HostFacts(new Arm("gicv3").fake.hostFiles()).gicv4()).hasValue(false);
         assertThat(new HostFacts(arm.fake.hostFiles()).gicv4()).hasValue(true);
-        arm.fake.close(arm.vmNumber());
+        arm.fake.close(Numbers.of(arm.vm.fd()));
         assertThat(new HostFacts(arm.fake.hostFiles()).gicv4()).isEmpty();
     }
 

@@ -9,13 +9,13 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.kernel.EventFd;
-import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.GuestIts;
+import io.kvmirq.testing.Numbers;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
 import java.util.List;
@@ -48,17 +48,11 @@ class GicV4World {
         vgic = service.vgic();
         service.map(0);
         service.map(1);
-        ids.forEach(id -> vcpus.add(fake.armVcpu(vmNumber(), id)));
+        ids.forEach(id -> vcpus.add(fake.armVcpu(Numbers.of(vm.fd()), id)));
         device = VfioDevice.open(kernel, PciAddress.parse(BDF));
         device.config().enableBusMaster();
         events.add(EventFd.create(kernel));
         events.add(EventFd.create(kernel));
-    }
-
-    int vmNumber() {
-        try (Fd.Lease lease = vm.fd().lease()) {
-            return lease.number();
-        }
     }
 
     /** A vector of the device is an event of the guest: route, then irqfd. */

@@ -27,12 +27,12 @@ import io.kvmirq.fake.FakePlatformDevice;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.fake.Refusals;
 import io.kvmirq.kernel.EventFd;
-import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.GuestGic;
+import io.kvmirq.testing.Numbers;
 import io.kvmirq.testing.Orders;
 import io.kvmirq.vfio.ArmedLine;
 import io.kvmirq.vfio.LineIrq;
@@ -92,9 +92,7 @@ class Abi2014Test {
             GuestGic.enable(vgic);
             GuestGic.enable(vgic, new VcpuId(0));
             enable(ID);
-            try (Fd.Lease lease = vm.fd().lease()) {
-                guest = fake.armVcpu(lease.number(), new VcpuId(0));
-            }
+            guest = fake.armVcpu(Numbers.of(vm.fd()), new VcpuId(0));
             event = EventFd.create(kernel);
             vm.assignIrqfd(event, GSI);
         }

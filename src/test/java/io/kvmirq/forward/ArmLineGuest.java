@@ -5,12 +5,12 @@ import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
 import io.kvmirq.fake.FakeArmVcpu;
 import io.kvmirq.fake.FakeKernel;
-import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.GuestGic;
 import io.kvmirq.testing.GuestIts;
+import io.kvmirq.testing.Numbers;
 
 /** Its interrupt controller is a GICv3. */
 final class ArmLineGuest implements LineGuest {
@@ -26,9 +26,7 @@ final class ArmLineGuest implements LineGuest {
         VgicV3 vgic = new GuestIts(vm, 1, made).vgic();
         GuestGic.enable(vgic, SPI);
         vgic.makeLevel(SPI);
-        try (Fd.Lease number = vm.fd().lease()) {
-            vcpu = fake.armVcpu(number.number(), new VcpuId(0));
-        }
+        vcpu = fake.armVcpu(Numbers.of(vm.fd()), new VcpuId(0));
     }
 
     @Override

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.forward;
 
+import static io.kvmirq.testing.Refusals.refused;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
-import io.kvmirq.KernelException;
 import io.kvmirq.PciAddress;
 import io.kvmirq.PlatformName;
 import io.kvmirq.Spi;
@@ -20,11 +20,11 @@ import io.kvmirq.fake.FakeArmVcpu;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakePlatformDevice;
 import io.kvmirq.fake.Profile;
-import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.GuestGic;
+import io.kvmirq.testing.Numbers;
 import io.kvmirq.vfio.LineIrq;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.List;
@@ -67,9 +67,7 @@ class DirectEoiTest {
     }
 
     private FakeArmVcpu guest(int id) {
-        try (Fd.Lease lease = vm.fd().lease()) {
-            return fake.armVcpu(lease.number(), new VcpuId(id));
-        }
+        return fake.armVcpu(Numbers.of(vm.fd()), new VcpuId(id));
     }
 
     @Test
@@ -177,9 +175,8 @@ class DirectEoiTest {
                 KvmVfio device2 = KvmVfio.create(arm);
                 VfioDevice opened = VfioDevice.open(other, new PlatformName(NAME), device2);
                 Forwarding second = Forwarding.of(arm, opened)) {
-            assertThatThrownBy(() -> second.forwardDirect(opened.platformIrq(0), GSI, Abi2014.named(device2), SAFE))
-                    .isInstanceOfSatisfying(
-                            KernelException.class, e -> assertThat(e.errno()).isEqualTo(Errno.ENXIO));
+            Abi2014 missing = Abi2014.named(device2);
+            refused(Errno.ENXIO, () -> second.forwardDirect(opened.platformIrq(0), GSI, missing, SAFE));
             assertThat(second.forward(opened.platformIrq(0), GSI).mechanism()).isEqualTo(Mechanism.RESAMPLE);
         }
     }

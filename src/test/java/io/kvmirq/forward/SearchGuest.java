@@ -9,11 +9,11 @@ import io.kvmirq.fake.FakeArmVcpu;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakeVcpu;
 import io.kvmirq.fake.Profile;
-import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.GuestIts;
+import io.kvmirq.testing.Numbers;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
@@ -87,13 +87,11 @@ interface SearchGuest extends AutoCloseable {
             this.random = random;
             this.vm = made.add(Vm.create(kernel));
             vm.createIrqchip();
-            try (Fd.Lease number = vm.fd().lease()) {
-                for (int i = 0; i < VCPUS; i++) {
-                    int vcpu = fake.ioctl(number.number(), Uapi.KVM_CREATE_VCPU, i);
-                    made.add(() -> fake.close(vcpu));
-                    vcpus[i] = vcpu;
-                    enable(vcpu);
-                }
+            for (int i = 0; i < VCPUS; i++) {
+                int vcpu = fake.ioctl(Numbers.of(vm.fd()), Uapi.KVM_CREATE_VCPU, i);
+                made.add(() -> fake.close(vcpu));
+                vcpus[i] = vcpu;
+                enable(vcpu);
             }
             this.moved = fake.vcpus();
         }
@@ -197,10 +195,8 @@ interface SearchGuest extends AutoCloseable {
             }
             GuestIts its = new GuestIts(vm, VCPUS, made);
             IntStream.range(0, LostSearch.VECTORS * EVENTS_EACH).forEach(its::map);
-            try (Fd.Lease number = vm.fd().lease()) {
-                for (int i = 0; i < VCPUS; i++) {
-                    vcpus.add(fake.armVcpu(number.number(), new VcpuId(i)));
-                }
+            for (int i = 0; i < VCPUS; i++) {
+                vcpus.add(fake.armVcpu(Numbers.of(vm.fd()), new VcpuId(i)));
             }
         }
 

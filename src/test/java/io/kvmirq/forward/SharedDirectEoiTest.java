@@ -2,11 +2,10 @@
 package io.kvmirq.forward;
 
 import static io.kvmirq.forward.SharedLineWorld.DIS_INTX;
+import static io.kvmirq.testing.Refusals.refused;
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 
 import io.kvmirq.Errno;
-import io.kvmirq.KernelException;
 import io.kvmirq.arch.intx.Breakage;
 import io.kvmirq.arch.intx.DirectEoiDecision;
 import io.kvmirq.arch.intx.DirectEoiPolicy;
@@ -164,9 +163,7 @@ class SharedDirectEoiTest {
             }
             assertThat(first.served).isEqualTo(ROUNDS);
             assertThat(first.spurious).isZero();
-            assertThatExceptionOfType(KernelException.class)
-                    .isThrownBy(() -> forwardDirect(second, EXCLUSIVE))
-                    .satisfies(e -> assertThat(e.errno()).isEqualTo(Errno.EBUSY));
+            refused(Errno.EBUSY, () -> forwardDirect(second, EXCLUSIVE));
             direct.close();
             assertThat(forwardDirect(second, EXCLUSIVE).mechanism()).isEqualTo(Mechanism.DIRECT_EOI);
         }

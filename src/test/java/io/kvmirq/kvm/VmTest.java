@@ -20,6 +20,7 @@ import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
 import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.Numbers;
 import io.kvmirq.testing.RealKvm;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicReference;
@@ -147,7 +148,7 @@ class VmTest {
             assertThat(first.gsi()).isEqualTo(new Gsi(24));
             assertThatThrownBy(() -> vm.assignIrqfd(event, new Gsi(25)))
                     .isInstanceOf(KernelException.class)
-                    .hasMessage("irqfd assign vm=" + rawOf(vm) + " eventfd=" + rawOf(event)
+                    .hasMessage("irqfd assign vm=" + Numbers.of(vm.fd()) + " eventfd=" + Numbers.of(event.fd())
                             + " gsi=25: EBUSY (this eventfd" + " already feeds a GSI, maybe in another VM)");
         }
     }
@@ -255,7 +256,8 @@ class VmTest {
     void adoptedVmKeepsTheRoutesItsOwnerNamed() {
         vm.createIrqchip();
         Gsi theirs = vm.routes().add(MESSAGE);
-        Vm adopted = Vm.adopt(kernel, rawOf(vm), Ownership.BORROWED, vm.routes().routes(), new Gsi(24));
+        Vm adopted = Vm.adopt(
+                kernel, Numbers.of(vm.fd()), Ownership.BORROWED, vm.routes().routes(), new Gsi(24));
         Gsi ours = adopted.routes().add(MsiMessage.to(VCPU, new InterruptVector(0x40)));
         assertThat(ours).isNotEqualTo(theirs);
         assertThat(adopted.routes().routes()).hasSize(42);
@@ -263,21 +265,8 @@ class VmTest {
         assertThat(vm.supports(KvmDevice.Type.VFIO)).isTrue();
     }
 
-    /** The number, as a VMM of the same process would know it. */
-    private static int rawOf(Vm vm) {
-        try (Fd.Lease lease = vm.fd().lease()) {
-            return lease.number();
-        }
-    }
-
-    private static int rawOf(EventFd event) {
-        try (Fd.Lease lease = event.fd().lease()) {
-            return lease.number();
-        }
-    }
-
     private Vm adopted() {
-        return Vm.adopt(kernel, rawOf(vm), Ownership.BORROWED, List.of(), new Gsi(24));
+        return Vm.adopt(kernel, Numbers.of(vm.fd()), Ownership.BORROWED, List.of(), new Gsi(24));
     }
 
     /** Closing in any order leaves nothing registered in a VM that lives on. */
