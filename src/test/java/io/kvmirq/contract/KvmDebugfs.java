@@ -3,6 +3,7 @@ package io.kvmirq.contract;
 
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.kvmirq.arch.gic.debugfs.VgicState;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.Numbers;
 import java.io.IOException;
@@ -37,5 +38,13 @@ final class KvmDebugfs {
 
     String read(String name) throws IOException {
         return Files.readString(files.resolve(name));
+    }
+
+    /** Of the first vCPU that has it. */
+    static VgicState.Interrupt find(VgicState state, VgicState.Kind kind, int id) {
+        return state.interrupts().stream()
+                .filter(interrupt -> interrupt.kind() == kind && interrupt.id() == id)
+                .findFirst()
+                .orElseThrow(() -> new AssertionError(kind + " " + id + " is not in " + state));
     }
 }

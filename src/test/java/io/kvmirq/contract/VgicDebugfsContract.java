@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
+import static io.kvmirq.contract.KvmDebugfs.find;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -69,13 +70,6 @@ class VgicDebugfsContract extends ArmVms {
             assertThat(message.target()).isEqualTo(OptionalInt.of(event % VCPUS));
             assertThat(message.delivery()).isEqualTo(VgicState.Delivery.SOFTWARE);
         }
-    }
-
-    private static Interrupt find(VgicState state, Kind kind, int id) {
-        return state.interrupts().stream()
-                .filter(interrupt -> interrupt.kind() == kind && interrupt.id() == id)
-                .findFirst()
-                .orElseThrow(() -> new AssertionError(kind + " " + id + " is not in " + state));
     }
 
     @Test

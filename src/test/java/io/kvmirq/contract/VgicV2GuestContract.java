@@ -2,6 +2,7 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.arch.gic.model.DistributorRegister.*;
+import static io.kvmirq.contract.KvmDebugfs.find;
 import static io.kvmirq.testing.Refusals.refused;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
@@ -167,14 +168,6 @@ class VgicV2GuestContract extends GicV2Vms {
         assertThat(spi.group()).isZero();
         assertThat(spi.targets()).isEqualTo(0b10);
         assertThat(spi.target()).hasValue(1);
-    }
-
-    /** Of the first vCPU. */
-    private static VgicState.Interrupt find(VgicState state, VgicState.Kind kind, int id) {
-        return state.interrupts().stream()
-                .filter(interrupt -> interrupt.kind() == kind && interrupt.id() == id)
-                .findFirst()
-                .orElseThrow(() -> new AssertionError(kind + " " + id + " is not in " + state));
     }
 
     // What the first run refuses: the lab's kernels mark the VM dead

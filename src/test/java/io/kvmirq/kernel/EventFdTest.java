@@ -14,8 +14,6 @@ import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
 import io.kvmirq.uapi.Uapi;
 import java.io.IOException;
-import java.lang.management.BufferPoolMXBean;
-import java.lang.management.ManagementFactory;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -198,23 +196,16 @@ class EventFdTest {
                     () -> {
                         event.signal();
                         event.drain();
-                        long before = directBuffers();
+                        long before = Allocations.directBuffers();
                         for (int i = 0; i < 3000; i++) {
                             event.signal();
                             event.drain();
                         }
-                        return directBuffers() - before;
+                        return Allocations.directBuffers() - before;
                     },
                     Runnable::run));
             assertThat(grown.get(30, TimeUnit.SECONDS)).isLessThan(100);
         }
-    }
-
-    private static long directBuffers() {
-        return ManagementFactory.getPlatformMXBeans(BufferPoolMXBean.class).stream()
-                .filter(pool -> pool.getName().equals("direct"))
-                .mapToLong(BufferPoolMXBean::getCount)
-                .sum();
     }
 
     private static void startVirtualThread(Runnable work) throws ReflectiveOperationException {

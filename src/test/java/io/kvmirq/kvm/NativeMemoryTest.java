@@ -9,9 +9,8 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.testing.Allocations;
 import io.kvmirq.testing.RealKvm;
-import java.lang.management.BufferPoolMXBean;
-import java.lang.management.ManagementFactory;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -30,20 +29,13 @@ class NativeMemoryTest {
             vm.createIrqchip();
             Gsi gsi = vm.routes().add(MsiMessage.to(VCPU, VECTOR));
             try (Vcpu vcpu = vm.createVcpu(VCPU)) {
-                long before = directBuffers();
+                long before = Allocations.directBuffers();
                 for (int i = 0; i < ROUNDS; i++) {
                     vm.routes().replace(gsi, MsiMessage.to(VCPU, new InterruptVector(0x40 + i % 2)));
                     vcpu.isRequested(VECTOR);
                 }
-                assertThat(directBuffers() - before).isLessThan(ROUNDS / 10);
+                assertThat(Allocations.directBuffers() - before).isLessThan(ROUNDS / 10);
             }
         }
-    }
-
-    private static long directBuffers() {
-        return ManagementFactory.getPlatformMXBeans(BufferPoolMXBean.class).stream()
-                .filter(pool -> pool.getName().equals("direct"))
-                .mapToLong(BufferPoolMXBean::getCount)
-                .sum();
     }
 }

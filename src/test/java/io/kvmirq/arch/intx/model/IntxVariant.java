@@ -46,11 +46,7 @@ public enum IntxVariant implements Variant<IntxScenario> {
                     return false;
                 }
             },
-            ONE,
-            USER,
-            DISINTX,
-            MESSAGES,
-            SWITCH),
+            Concerned.REQUESTING),
     NO_LOOK(
             "an unmask clears DisINTx of a device that requests, and does not signal",
             (device, words, base) -> new VfioIntx(device, false, words, base) {
@@ -64,22 +60,8 @@ public enum IntxVariant implements Variant<IntxScenario> {
                     return false;
                 }
             },
-            ONE,
-            USER,
-            DISINTX,
-            MESSAGES,
-            SWITCH),
-    RESAMPLE_FIRST(
-            "the EOI signals the resamplefd, then lowers the source",
-            ONE,
-            USER,
-            DISINTX,
-            CONTROLLER,
-            MESSAGES,
-            SWITCH,
-            PLATFORM,
-            PLATFORM_TRIGGER,
-            PLATFORM_DIRECT) {
+            Concerned.REQUESTING),
+    RESAMPLE_FIRST("the EOI signals the resamplefd, then lowers the source", Concerned.RESAMPLED) {
         @Override
         GuestLine guest(IntxVcpu vcpu, VfioIntx device, LineEvent resamplefd, SharedWords words, int base) {
             return new GuestLine(vcpu, 0, Optional.of(device), words, base) {
@@ -96,17 +78,7 @@ public enum IntxVariant implements Variant<IntxScenario> {
             return false;
         }
     },
-    RESAMPLE_LOST(
-            "the EOI lowers the source, and no resamplefd is signalled",
-            ONE,
-            USER,
-            DISINTX,
-            CONTROLLER,
-            MESSAGES,
-            SWITCH,
-            PLATFORM,
-            PLATFORM_TRIGGER,
-            PLATFORM_DIRECT) {
+    RESAMPLE_LOST("the EOI lowers the source, and no resamplefd is signalled", Concerned.RESAMPLED) {
         @Override
         boolean resamples() {
             return false;
@@ -264,6 +236,14 @@ public enum IntxVariant implements Variant<IntxScenario> {
             },
             CONTROLLER),
     OURS("ours");
+
+    private interface Concerned {
+        IntxScenario[] RESAMPLED = {
+            ONE, USER, DISINTX, CONTROLLER, MESSAGES, SWITCH, PLATFORM, PLATFORM_TRIGGER, PLATFORM_DIRECT
+        };
+        /** Those in which an unmask may find the device requesting. */
+        IntxScenario[] REQUESTING = {ONE, USER, DISINTX, MESSAGES, SWITCH};
+    }
 
     /** Refuses a choice while an interrupt is in flight. */
     private static class FollowsChoice extends VfioIntx {
