@@ -154,6 +154,11 @@ public final class HostFacts {
                 .toList();
     }
 
+    /** What the host uses a device for: file systems on it and networks that are up, one sentence for each. */
+    public List<String> uses(PciAddress device) {
+        return new DeviceUses(tree, device).all();
+    }
+
     /** The addresses of all PCI functions, in order. */
     public List<PciAddress> pciAddresses() {
         List<PciAddress> addresses = new ArrayList<>();

@@ -174,7 +174,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
                         || id >= 0x37d0 && id <= 0x37d2);
     }
 
-    private static boolean isArm(HostFacts host) {
+    static boolean isArm(HostFacts host) {
         return host.interrupts()
                 .map(irqs -> irqs.hasChip("GIC") || irqs.hasChip("ITS"))
                 .orElse(false);
@@ -192,7 +192,8 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
             return refusals;
         }
         if (device.group().isEmpty()) {
-            refusals.add(noGroup(host, device));
+            // Nothing else is of use before.
+            return List.of(noGroup(host, device));
         }
         if (!host.hasVfioPci() && !device.isBoundToVfio()) {
             refusals.add(new Refusal(Obstacle.NO_MODULE, "the module vfio-pci is not loaded", "modprobe vfio-pci"));
@@ -220,14 +221,14 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
         boolean remaps = host.allowsUnsafeInterrupts()
                 || isArm(host)
                 || host.interrupts().map(irqs -> irqs.hasChip("IR-")).orElse(true);
-        if (device.group().isPresent() && !remaps) {
+        if (!remaps) {
             refusals.add(new Refusal(
                     Obstacle.NO_REMAPPING,
                     "the IOMMU does not remap interrupts; VFIO_SET_IOMMU answers EPERM",
                     "enable interrupt remapping in the firmware (x2APIC, VT-d), or, if all guests are trusted,"
                             + " modprobe vfio_iommu_type1 allow_unsafe_interrupts=1"));
         }
-        if (device.isBoundToVfio() && device.group().isPresent()) {
+        if (device.isBoundToVfio()) {
             file(host, device).ifPresent(refusals::add);
             host.users(device)
                     .forEach(process -> refusals.add(new Refusal(

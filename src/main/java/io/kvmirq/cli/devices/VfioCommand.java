@@ -32,18 +32,20 @@ public final class VfioCommand implements Command {
     public void describe(Usage usage) {
         usage.spec()
                 .usageMessage()
-                .description(
-                        "Reads sysfs and /proc and prints the driver of the device, its IOMMU group, the interrupts"
-                                + " that VFIO will report, why VFIO would refuse the device, and the commands that bind it"
-                                + " to vfio-pci and give it back. Opens no device, because opening a VFIO device resets"
-                                + " it, and writes nothing. Without BDF, lists the devices. The counts of MSI and MSI-X"
-                                + " need root. Exit code 1 when VFIO would refuse the device.")
+                .description("Reads sysfs and /proc and prints the driver of the device, its IOMMU group, what the host"
+                        + " uses it for, the interrupts that VFIO will report, whether hardware posts them here,"
+                        + " why VFIO would refuse the device, and the commands that bind it to vfio-pci and give"
+                        + " it back. Opens no device, because opening a VFIO device resets"
+                        + " it, and writes nothing. Without BDF, lists the devices. The counts of MSI and MSI-X"
+                        + " need root. Exit code 1 when VFIO would refuse the device.")
                 .footer(
                         "",
                         "DIR has the files with their paths: sys/bus/pci/devices/*/{vendor,device,",
                         "class,config,irq,driver,driver_override,iommu_group,msi_irqs,numa_node,",
                         "physfn,reset_method,vfio-dev}, sys/kernel/iommu_groups/*/devices,",
-                        "sys/class/iommu, proc/version and proc/interrupts. Absent files are not shown.",
+                        "sys/class/{iommu,net,block}, sys/dev/block, sys/module/kvm_*/parameters,",
+                        "proc/{version,interrupts,cpuinfo,cmdline,self/mountinfo,net/route}. Absent",
+                        "files are not shown.",
                         "",
                         "Example: kvmirq vfio 0000:3b:00.0");
         usage.add(Command.parameter("0", "0..1", "BDF").description("The address of the device, as lspci prints it."));

@@ -7,6 +7,7 @@ import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.PciDevice;
+import io.kvmirq.host.PostingOutlook;
 import java.util.List;
 import java.util.Locale;
 
@@ -17,7 +18,14 @@ final class VfioJson {
     static void write(HostFacts host, List<VfioView> devices, Terminal terminal) {
         Json.print(terminal, "kvmirq.vfio/1", json -> json.text("kernel", host.kernel())
                 .texts("iommus", host.iommus())
+                .object("posting", one -> write(PostingOutlook.of(host), one))
                 .objects("devices", devices, (one, device) -> write(host, device, one)));
+    }
+
+    private static void write(PostingOutlook outlook, Json json) {
+        (outlook.posts().isPresent() ? json.flag("on", outlook.posts().get()) : json.none("on"))
+                .text("text", outlook.text())
+                .text("do", outlook.remedy());
     }
 
     private static void write(HostFacts host, VfioView view, Json json) {
@@ -47,6 +55,7 @@ final class VfioJson {
                 .numbers(
                         "allocatedHostIrqs",
                         device.messageIrqs().stream().map(HostIrq::number).toList())
+                .texts("uses", view.uses())
                 .flag("usable", view.outlook().refusals().isEmpty())
                 .objects("refusals", view.outlook().refusals(), (one, refusal) -> one.text(
                                 "cause", VfioText.label(refusal.cause()))

@@ -7,6 +7,7 @@ import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.PciDevice;
+import io.kvmirq.host.PostingOutlook;
 import io.kvmirq.host.VfioOutlook;
 import java.io.PrintStream;
 import java.util.List;
@@ -21,6 +22,7 @@ final class VfioText {
     static void list(HostFacts host, List<VfioView> devices, Terminal terminal) {
         PrintStream out = terminal.out();
         out.println(iommus(host));
+        posting(host, out);
         if (devices.isEmpty()) {
             out.println("no PCI device");
             return;
@@ -63,10 +65,16 @@ final class VfioText {
         device.cdev().ifPresent(name -> line(out, "file", "/dev/vfio/devices/" + printable(name)));
         line(out, "reset", device.resets().isEmpty() ? "not shown" : printable(String.join(", ", device.resets())));
         device.numaNode().ifPresent(node -> line(out, "NUMA node", String.valueOf(node)));
+        one.uses().forEach(use -> line(out, "in use", printable(use) + ": the host loses it with the device"));
         irqs(host, one, out);
+        posting(host, out);
         refusals(one, terminal);
         commands(out, "to bind it:", one.bind(host));
         commands(out, device.isBoundToVfio() ? "to give it back:" : "afterwards, to give it back:", one.giveBack(host));
+    }
+
+    private static void posting(HostFacts host, PrintStream out) {
+        out.println("posting is " + printable(PostingOutlook.of(host).toString()));
     }
 
     private static void irqs(HostFacts host, VfioView one, PrintStream out) {

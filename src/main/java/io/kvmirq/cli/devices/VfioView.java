@@ -17,8 +17,9 @@ import java.util.regex.Pattern;
  * A device as {@code kvmirq vfio} shows it.
  *
  * @param outlook how VFIO will answer
+ * @param uses what the host uses it for
  */
-record VfioView(PciDevice device, VfioOutlook outlook, List<HostInterrupts.ArmedVector> armed) {
+record VfioView(PciDevice device, VfioOutlook outlook, List<HostInterrupts.ArmedVector> armed, List<String> uses) {
     private static final Set<VfioOutlook.Obstacle> IN_VAIN =
             EnumSet.of(VfioOutlook.Obstacle.BRIDGE, VfioOutlook.Obstacle.NO_IOMMU, VfioOutlook.Obstacle.NO_GROUP);
 
@@ -28,7 +29,8 @@ record VfioView(PciDevice device, VfioOutlook outlook, List<HostInterrupts.Armed
         return new VfioView(
                 device,
                 VfioOutlook.of(host, device),
-                host.interrupts().map(irqs -> irqs.armed(device.address())).orElse(List.of()));
+                host.interrupts().map(irqs -> irqs.armed(device.address())).orElse(List.of()),
+                host.uses(device.address()));
     }
 
     private String sysfs() {

@@ -3,9 +3,11 @@ package io.kvmirq.cli.devices;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.PciAddress;
 import io.kvmirq.cli.Cli;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.fake.Profile;
+import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.RecordedHost;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -43,6 +45,52 @@ class VfioCommandTest {
         assertThat(printed.err()).isEmpty();
         assertThat(printed.out()).isEqualTo(Cli.golden(VfioCommandTest.class, golden));
         assertThat(printed.exitCode()).isEqualTo(exitCode);
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "vtd         | off: a remapping unit cannot post, or the processor has no cx16 (none on this hardware;"
+                        + " on an emulated IOMMU this is usual)",
+                "vtd-posting | on: a message of a device reaches a running vCPU without KVM",
+                "amd-avic    | on: a message of a device reaches a running vCPU without KVM",
+                "gicv3       | off: the host has no GICv4, or kvm-arm.vgic_v4_enable is not set (on a host with GICv4,"
+                        + " boot with kvm-arm.vgic_v4_enable=1)",
+                "gicv4       | not known: kvm-arm.vgic_v4_enable is set, and only a running VM shows whether the host"
+                        + " has a GICv4 (look again while a VM with an ITS runs)"
+            })
+    void oneLineSaysWhetherPostingIsOnHere(String profile, String said) {
+        assertThat(Cli.run("vfio", "--fake", profile, "0000:3b:00.0").out()).contains("\nposting is " + said + "\n");
+    }
+
+    /** Of a stack of block devices, each is on the device below. */
+    @Test
+    void useOfTheHostIsToldBeforeItIsLost() throws IOException {
+        RecordedHost host = RecordedHost.of("amd-6.1");
+        assertThat(of(host, "0000:00:05.0").out()).doesNotContain("in use");
+        String device = "../../devices/pci0000:00/0000:00:05.0/";
+        host.put("proc/self/mountinfo", """
+                22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/dm-0 rw
+                23 22 0:30 / /srv rw - btrfs /dev/sdb rw
+                24 22 0:5 / /proc rw - proc proc rw
+                25 22 8:99 / /other rw - ext4 /dev/sdz rw
+                """)
+                .link("sys/dev/block/254:0", "../../devices/virtual/block/dm-0")
+                .put("sys/dev/block/254:0/slaves/sda", "")
+                .link("sys/class/block/sda", device + "virtio1/block/sda")
+                .link("sys/class/block/sdb", device + "virtio1/block/sdb")
+                .link("sys/dev/block/8:99", "../../devices/pci0000:00/0000:00:06.0/block/sdz")
+                .put("proc/net/route", "Iface Destination Gateway\nens5 00000000 0101A8C0\n")
+                .link("sys/class/net/ens5", device + "virtio1/net/ens5")
+                .put("sys/class/net/ens5/operstate", "up\n")
+                .link("sys/class/net/ens6", device + "virtio1/net/ens6")
+                .put("sys/class/net/ens6/operstate", "down\n");
+        assertThat(new HostFacts(host.tree()).uses(PciAddress.parse("0000:00:05.0")))
+                .containsExactly(
+                        "the root file system is on it",
+                        "the file system at /srv is on it",
+                        "the network interface ens5 is up and has the default route");
     }
 
     @Test

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host;
+
+import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.PostingObstacle;
+import io.kvmirq.arch.gic.VlpiObstacle;
+import java.util.Optional;
+
+/**
+ * Whether hardware can deliver messages of devices to guests on a host, before any VM is looked at. Immutable.
+ *
+ * @param posts empty if it cannot be known
+ * @param text why, one sentence without a full stop
+ * @param remedy what to do about it; empty if it posts, or if nothing helps
+ */
+public record PostingOutlook(Optional<Boolean> posts, String text, Optional<String> remedy) {
+    /** The answer of a host's files. */
+    public static PostingOutlook of(HostFacts host) {
+        return VfioOutlook.isArm(host) ? ofArm(host) : ofX86(host);
+    }
+
+    private static PostingOutlook ofX86(HostFacts host) {
+        Optional<PostingHost> known = host.posting();
+        if (known.isEmpty()) {
+            return unknown(String.join("; ", host.unreadableOfPosting()), Optional.empty());
+        }
+        Optional<PostingObstacle> flaw = known.get().flaw();
+        return flaw.map(one -> new PostingOutlook(Optional.of(false), one.text(), Optional.of(one.remedy())))
+                .orElseGet(() -> new PostingOutlook(
+                        Optional.of(true),
+                        "a message of a device reaches a running vCPU without KVM",
+                        Optional.empty()));
+    }
+
+    private static PostingOutlook ofArm(HostFacts host) {
+        VlpiObstacle none = VlpiObstacle.NO_GICV4;
+        Optional<Boolean> used = host.gicv4();
+        if (used.isEmpty()) {
+            return unknown(
+                    "kvm-arm.vgic_v4_enable is set, and only a running VM shows whether the host has a GICv4",
+                    Optional.of("look again while a VM with an ITS runs"));
+        }
+        return used.get()
+                ? new PostingOutlook(
+                        Optional.of(true), "GICv4 delivers a message of a device as a vLPI", Optional.empty())
+                : new PostingOutlook(used, none.text(), Optional.of(none.remedy()));
+    }
+
+    private static PostingOutlook unknown(String text, Optional<String> remedy) {
+        return new PostingOutlook(Optional.empty(), text, remedy);
+    }
+
+    /** The answer in one line. */
+    @Override
+    public String toString() {
+        return posts.map(yes -> yes ? "on" : "off").orElse("not known") + ": " + text
+                + remedy.map(what -> " (" + what + ")").orElse("");
+    }
+}
