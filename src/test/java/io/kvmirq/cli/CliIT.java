@@ -77,6 +77,9 @@ class CliIT {
                         + " ffm, jna, jnr, fake. See kvmirq selftest --help",
                 "selftset               | kvmirq: Unmatched argument at index 0: 'selftset'. Did you mean selftest?"
                         + " See kvmirq --help",
+                "selftset --help        | kvmirq: Unmatched argument at index 0: 'selftset'. Did you mean selftest?"
+                        + " See kvmirq --help",
+                "selftest --help --cuont | kvmirq: Unknown option: '--cuont'. See kvmirq selftest" + " --help",
                 "selftest more          | kvmirq: Unmatched argument at index 1: 'more'. See kvmirq selftest --help"
             })
     void wrongUsageIsOneSentenceAndExitCode2(String arguments, String sentence) throws Exception {

@@ -95,7 +95,8 @@ public final class Backends {
     public record Probe(String name, Optional<KernelBackend> backend, String reason) {}
 
     /**
-     * Opens the binding of a name; with {@value #AUTO}, the first that works.
+     * Opens the binding of a name; with {@value #AUTO}, the first that works. If {@value NativeLibrary#PROPERTY} names a
+     * library, each binding that failed before is logged as WARNING.
      *
      * @throws BackendUnavailableException with the cause for each binding tried
      */
@@ -104,6 +105,7 @@ public final class Backends {
         for (Candidate candidate : named(selection)) {
             Probe probe = probe(candidate);
             if (probe.backend().isPresent()) {
+                warnOfNamedLibrary(tried, probe);
                 return probe.backend().get();
             }
             tried.add(probe);
@@ -111,6 +113,17 @@ public final class Backends {
         throw new BackendUnavailableException(tried.stream()
                 .map(probe -> "backend " + probe.name() + " cannot be used: " + probe.reason())
                 .collect(Collectors.joining("\n")));
+    }
+
+    /** Who named a library expects that one, and another binding serves. */
+    private static void warnOfNamedLibrary(List<Probe> failed, Probe used) {
+        if (System.getProperty(NativeLibrary.PROPERTY) != null) {
+            failed.forEach(probe -> System.getLogger("io.kvmirq")
+                    .log(
+                            System.Logger.Level.WARNING,
+                            "backend " + probe.name() + " cannot be used although -D" + NativeLibrary.PROPERTY
+                                    + " names a library, and " + used.name() + " is used instead: " + probe.reason()));
+        }
     }
 
     /** The valid selections: {@value #AUTO} and the name of each binding. */

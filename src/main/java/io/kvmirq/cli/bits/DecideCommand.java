@@ -194,6 +194,10 @@ public final class DecideCommand implements Command {
                 question.message().address(), question.message().data()));
     }
 
+    private static int destination(Question question, ApicMessage message) {
+        return message.destination(question.vm().apicIds32Bit());
+    }
+
     private static String meant(Question question) {
         List<? extends LocalApic> meant = question.vm().destinations().meant(decoded(question));
         return meant.isEmpty()
@@ -213,8 +217,7 @@ public final class DecideCommand implements Command {
         terminal.out().println(terminal.bold(question.message().toString()));
         terminal.out()
                 .println("  " + (message.logical() ? "logical" : "physical") + " destination "
-                        + Hex.of(Integer.toUnsignedLong(
-                                message.destination(question.vm().apicIds32Bit())))
+                        + Hex.of(Integer.toUnsignedLong(destination(question, message)))
                         + (message.redirectionHint() ? " with redirection hint" : "") + ", " + message.mode()
                         + ", vector " + Hex.of(message.vector()) + (message.level() ? ", level" : ""));
         int vcpus = question.vcpus();
@@ -270,8 +273,21 @@ public final class DecideCommand implements Command {
     }
 
     private static void write(Question question, List<PostingDecision> decisions, Terminal terminal) {
-        Json.print(terminal, "kvmirq.decide/1", json -> {
-            json.text("message", question.message().toString())
+        ApicMessage message = decoded(question);
+        Json.print(terminal, "kvmirq.decide/2", json -> {
+            json.object("message", one -> one.text(
+                                    "address", Hex.of(question.message().address()))
+                            .text(
+                                    "data",
+                                    Hex.of(Integer.toUnsignedLong(
+                                            question.message().data())))
+                            .number("destination", Integer.toUnsignedLong(destination(question, message)))
+                            .flag("logical", message.logical())
+                            .flag("redirectionHint", message.redirectionHint())
+                            .text("deliveryMode", message.mode().toString())
+                            .number("vector", message.vector())
+                            .flag("level", message.level()))
+                    .number("vcpus", question.vcpus())
                     .numbers(
                             "means",
                             question.vm().destinations().meant(decoded(question)).stream()
@@ -291,7 +307,13 @@ public final class DecideCommand implements Command {
             json.flag("posted", true)
                     .number("vcpu", posted.vcpu().number())
                     .number("vector", posted.vector().number())
-                    .text("entryWithExampleAddress", entry(vendor, posted));
+                    .texts(
+                            "inhibits",
+                            posted.inhibits().stream().map(Command::label).toList())
+                    .object("entryWithExampleAddress", one -> {
+                        List<String> words = List.of(entry(vendor, posted).split(" "));
+                        one.text("kind", words.get(0)).texts("words", words.subList(1, words.size()));
+                    });
         } else if (decision instanceof PostingDecision.Unposted unposted) {
             json.flag("posted", false)
                     .text("reason", Command.label(unposted.reason()))

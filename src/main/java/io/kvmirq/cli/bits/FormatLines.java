@@ -26,7 +26,8 @@ import java.util.Optional;
 
 /**
  * Converts structures as lines of JSON, one object a line with {@code kind}, {@code words}, {@code fields}, {@code
- * violations} and {@code remarks}. Keeps one line at a time, so memory does not grow with the input. For one thread.
+ * leftOut}, {@code violations} and {@code remarks}. A field that encode may leave out and that has its usual value is
+ * only named, in {@code leftOut}. Keeps one line at a time, so memory does not grow with the input. For one thread.
  */
 final class FormatLines {
     /** The member of a line to convert. The others, except {@code kind}, are ignored. */
@@ -233,6 +234,13 @@ final class FormatLines {
                         }
                     }
                 })
+                .texts(
+                        "leftOut",
+                        format.fieldsOf(bits).stream()
+                                .filter(field -> field.description().role() == Field.Role.DEFAULTED)
+                                .filter(field -> !isWritten(field, field.value(bits)))
+                                .map(Field::name)
+                                .toList())
                 .texts(
                         "violations",
                         format.violations(bits).stream()

@@ -38,6 +38,7 @@ public record Commands(List<Command> commands) {
                 .setOut(new PrintWriter(terminal.out(), true, StandardCharsets.UTF_8));
         try {
             ParseResult parsed = line.parseArgs(arguments);
+            requireMatched(line, parsed);
             if (CommandLine.printHelpIfRequested(parsed)) {
                 return ExitCode.OK;
             }
@@ -48,6 +49,16 @@ public record Commands(List<Command> commands) {
         } catch (BackendUnavailableException | KernelException e) {
             terminal.complain(e.getMessage());
             return ExitCode.COULD_NOT_RUN;
+        }
+    }
+
+    /** With {@code --help} the parser does not refuse what it does not know. */
+    private static void requireMatched(CommandLine line, ParseResult parsed) {
+        if (parsed.hasSubcommand()) {
+            ParseResult named = parsed.subcommand();
+            requireMatched(line.getSubcommands().get(named.commandSpec().name()), named);
+        } else if (!parsed.unmatched().isEmpty()) {
+            throw new UnmatchedArgumentException(line, parsed.unmatched());
         }
     }
 

@@ -5,17 +5,24 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.backend.BackendUnavailableException;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.library.NativeLibrary;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.logging.Handler;
+import java.util.logging.LogRecord;
+import java.util.logging.Logger;
 import org.junit.jupiter.api.Test;
 
 class BackendsTest {
+    private static final KernelBackend JNI = Backends.ofThisMachine().open("jni");
+
     private final List<String> tried = new ArrayList<>();
 
     private Backends.Candidate works(String name) {
         return new Backends.Candidate(name, () -> {
             tried.add(name);
-            return Backends.ofThisMachine().open("jni");
+            return JNI;
         });
     }
 
@@ -31,6 +38,38 @@ class BackendsTest {
         Backends backends = new Backends(List.of(fails("a", "broken"), works("b"), works("c")));
         assertThat(backends.open(Backends.AUTO).name()).isEqualTo("jni");
         assertThat(tried).containsExactly("a", "b");
+    }
+
+    @Test
+    void namedLibraryThatIsNotUsedIsAWarning() {
+        Logger logger = Logger.getLogger("io.kvmirq");
+        List<String> said = new ArrayList<>();
+        Handler handler = new Handler() {
+            @Override
+            public void publish(LogRecord record) {
+                said.add(record.getLevel() + " " + record.getMessage());
+            }
+
+            @Override
+            public void flush() {}
+
+            @Override
+            public void close() {}
+        };
+        Backends backends = new Backends(List.of(fails("a", "/x.so: not there"), works("b")));
+        logger.addHandler(handler);
+        try {
+            backends.open(Backends.AUTO);
+            assertThat(said).as("nothing is named").isEmpty();
+            System.setProperty(NativeLibrary.PROPERTY, "/x.so");
+            backends.open(Backends.AUTO);
+        } finally {
+            System.clearProperty(NativeLibrary.PROPERTY);
+            logger.removeHandler(handler);
+        }
+        assertThat(said)
+                .containsExactly("WARNING backend a cannot be used although -Dkvmirq.library names a library, and b is"
+                        + " used instead: /x.so: not there");
     }
 
     @Test

@@ -67,6 +67,19 @@ class DecideCommandIT {
     }
 
     @Test
+    void jsonHasFieldsAndNoCommand() throws Exception {
+        assertThat(decide("--msi", "fee01000/41", "--vcpus", "2", "--json", "--vendor", "intel")
+                        .exited(0)
+                        .out())
+                .isEqualTo("{\"schema\":\"kvmirq.decide/2\",\"message\":{\"address\":\"0xfee01000\",\"data\":\"0x41\","
+                        + "\"destination\":1,\"logical\":false,\"redirectionHint\":false,\"deliveryMode\":\"fixed\","
+                        + "\"vector\":65,\"level\":false},\"vcpus\":2,\"means\":[1],\"strange\":[],"
+                        + "\"intel\":{\"posted\":true,\"vcpu\":1,\"vector\":65,\"inhibits\":[],"
+                        + "\"entryWithExampleAddress\":{\"kind\":\"irte.vtd.posted\","
+                        + "\"words\":[\"0x4000418001\",\"0x100000000\"]}}}\n");
+    }
+
+    @Test
     void reasonsAreListedInTheirOrder() throws Exception {
         Cli.Ended ended = decide("--reasons").exited(0);
         assertThat(ended.out().lines().filter(line -> !line.startsWith(" ")))

@@ -277,8 +277,12 @@ class DecodeCommandIT {
     void jsonOfWordsIsALineOfABatch() throws Exception {
         Cli.Ended ended = Cli.run("decode", "--json", "gatag", "0x1003").exited(0);
         assertThat(ended.out())
-                .isEqualTo("{\"kind\":\"gatag\",\"words\":[\"0x00001003\"],"
-                        + "\"fields\":{\"vm_id\":\"0x1\",\"vcpu_idx\":\"0x3\"},\"violations\":[],\"remarks\":[]}\n");
+                .isEqualTo(
+                        "{\"kind\":\"gatag\",\"words\":[\"0x00001003\"],"
+                                + "\"fields\":{\"vm_id\":\"0x1\",\"vcpu_idx\":\"0x3\"},\"leftOut\":[],\"violations\":[],\"remarks\":[]}\n");
+        assertThat(Cli.run("decode", "--json", "msi.compat", "0xfee01000", "0", "0x41")
+                        .out())
+                .contains("\"leftOut\":[");
         Cli.Ended bad =
                 Cli.run("decode", "irte.amd.legacy32", "ff300281", "--json").exited(ExitCode.FAILED);
         assertThat(bad.out()).contains("\"violations\":[\"rsvd_1: ");
