@@ -39,7 +39,10 @@ module io.kvmirq {
     exports io.kvmirq.vfio;
 
     uses io.kvmirq.backend.BackendProvider;
+    uses io.kvmirq.mirror.MirrorHostProvider;
 
     provides io.kvmirq.backend.BackendProvider with
             io.kvmirq.fake.FakeProvider;
+    provides io.kvmirq.mirror.MirrorHostProvider with
+            io.kvmirq.host.HostForMirror;
 }

@@ -4,6 +4,7 @@ package io.kvmirq.forward;
 import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
 import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.HostFiles;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Calls;
 import io.kvmirq.kernel.Fd;
@@ -24,6 +25,11 @@ import java.util.Set;
 final class ForwardCalls extends Calls {
     ForwardCalls(Kernel kernel) {
         super(kernel);
+    }
+
+    /** The files of the kernel's host, this machine or a fake. */
+    HostFiles hostFiles() {
+        return backend().libc().hostFiles();
     }
 
     void add(Fd.Lease kvmVfio, Fd.Lease file, String name) {

@@ -17,6 +17,7 @@ import io.kvmirq.mirror.DeliveryPath;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
+import io.kvmirq.mirror.MirrorHostProvider;
 import io.kvmirq.vfio.DeviceIrq;
 import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.LineIrq;
@@ -28,6 +29,7 @@ import java.util.BitSet;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.ServiceLoader;
 import java.util.function.IntFunction;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
@@ -82,7 +84,7 @@ public final class Forwarding implements AutoCloseable {
     private Forwarding(Builder told) {
         this.vm = told.vm;
         this.device = told.device;
-        this.mirror = told.mirror;
+        this.mirror = told.mirror.orElseGet(() -> Mirror.of(host()));
         this.userspace = told.userspace;
         this.checks = new ForwardChecks(vm, device, triggers);
         this.guest = new GuestSide(checks, userspace);
@@ -93,6 +95,15 @@ public final class Forwarding implements AutoCloseable {
         vm.addListener(vmListener);
         device.addCloseListener(closeListener);
         warnings().forEach(warning -> LOGGER.log(System.Logger.Level.WARNING, warning));
+    }
+
+    private MirrorHost host() {
+        boolean arm64 = vm.isArm64();
+        return ServiceLoader.load(MirrorHostProvider.class, Forwarding.class.getClassLoader())
+                .findFirst()
+                .map(provider -> provider.of(new ForwardCalls(vm.kernel()).hostFiles(), arm64))
+                .orElseGet(() -> MirrorHost.unknown(
+                        "what this host can do was not told: give Forwarding.builder a" + " Mirror of the host"));
     }
 
     /**
@@ -113,8 +124,7 @@ public final class Forwarding implements AutoCloseable {
     public static final class Builder {
         private final Vm vm;
         private final VfioDevice device;
-        private Mirror mirror = Mirror.of(
-                MirrorHost.unknown("what this host can do was not told: give Forwarding.builder a Mirror of the host"));
+        private Optional<Mirror> mirror = Optional.empty();
 
         private Optional<Userspace> userspace = Optional.empty();
 
@@ -124,11 +134,12 @@ public final class Forwarding implements AutoCloseable {
         }
 
         /**
-         * Tells this mirror of each step and of the VM's vCPUs, and predicts by it. All devices of a VM share one. Of
+         * Tells this mirror of each step and of the VM's vCPUs, and predicts by it. All devices of a VM share one.
+         * Without it the forwarding has one of its own, which knows of the host what the host's files say. Of
          * an adopted VM not all vCPUs are known: tell the mirror of them.
          */
         public Builder mirror(Mirror told) {
-            mirror = told;
+            mirror = Optional.of(told);
             return this;
         }
 

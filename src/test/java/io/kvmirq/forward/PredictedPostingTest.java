@@ -27,6 +27,7 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -166,15 +167,33 @@ class PredictedPostingTest {
         assertThat(reason(line)).isEqualTo("hardware posts messages only, and INTx is a line");
     }
 
-    /** Nobody told what the host can do: the kernel posts if it can. */
+    /** The files of this host say nothing: the kernel posts if it can. */
     @Test
     void unknownHostIsNotGuessed() {
         try (Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
             assertThat(irq.predicted().text())
-                    .isEqualTo("unknown whether posted: what this host can do was not told: give Forwarding.builder a"
-                            + " Mirror of the host");
+                    .startsWith("unknown whether posted: /proc/cpuinfo names no processor of Intel or AMD");
             assertThat(irq.mechanism()).isEqualTo(Mechanism.BYPASS);
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "vtd-posting | posted to vcpu 0, vector 0x30",
+                "amd-avic    | posted to vcpu 0, vector 0x30",
+                "vtd         | not posted: a remapping unit cannot post, or the processor has no cx16"
+            })
+    void hostIsKnownByItsFilesWithoutAMirror(String profile, String said) {
+        try (ForwardWorld other = new ForwardWorld(profile);
+                Forwarding forwarding = Forwarding.of(other.vm, other.device)) {
+            assertThat(forwarding
+                            .forward(other.device.msix().get(0), message(0x30))
+                            .predicted()
+                            .text())
+                    .startsWith(said);
         }
     }
 

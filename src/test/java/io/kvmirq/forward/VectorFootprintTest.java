@@ -8,6 +8,7 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
+import io.kvmirq.backend.HostFiles;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.kernel.Kernel;
@@ -46,7 +47,7 @@ class VectorFootprintTest {
                 info.putInt(UapiVfio.VfioDeviceInfo.FLAGS, UapiVfio.VFIO_DEVICE_FLAGS_PCI)
                         .putInt(UapiVfio.VfioDeviceInfo.NUM_IRQS, UapiVfio.VFIO_PCI_REQ_IRQ_INDEX + 1);
             }
-            return 0;
+            return method.getName().equals("hostFiles") ? HostFiles.of(Map.of(), Map.of()) : 0;
         });
         return stub(KernelBackend.class, (proxy, method, arguments) -> switch (method.getName()) {
             case "isReal" -> false;

@@ -18,13 +18,13 @@ import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakeProvider;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.HostForMirror;
 import io.kvmirq.host.PciDevice;
 import io.kvmirq.host.VfioOutlook;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.KernelFacts;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Mirror;
-import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.selftest.ForwardResult;
 import io.kvmirq.selftest.ForwardSelftest;
 import io.kvmirq.vfio.IrqKind;
@@ -100,7 +100,8 @@ public final class ForwardCommand implements Command {
         }
 
         Mirror mirror() {
-            Mirror mirror = Mirror.of(mirrorHost(kernel, host()));
+            Mirror mirror = Mirror.of(new HostForMirror()
+                    .of(files.get(), kernel.facts().architecture() == KernelFacts.Architecture.ARM64));
             mirror.apply(new Event.Inhibited(inhibits));
             return mirror;
         }
@@ -226,22 +227,6 @@ public final class ForwardCommand implements Command {
                 .map(VfioOutlook.Irqs::count)
                 .findFirst()
                 .orElseThrow();
-    }
-
-    /** The known facts about the host that may post. */
-    private static MirrorHost mirrorHost(Kernel kernel, HostFacts host) {
-        if (kernel.facts().architecture() == KernelFacts.Architecture.ARM64) {
-            return host.vlpiKernel()
-                    .map(version -> host.gicv4()
-                            .map(gicv4 -> MirrorHost.arm64(gicv4, version))
-                            .orElseGet(() -> MirrorHost.arm64(version)))
-                    .orElseGet(() -> MirrorHost.unknown("the version of the kernel cannot be read"));
-        }
-        return host.posting()
-                .map(posting -> host.avicKernel()
-                        .map(version -> MirrorHost.x86(posting, version))
-                        .orElseGet(() -> MirrorHost.x86(posting)))
-                .orElseGet(() -> MirrorHost.unknown(String.join("; ", host.unreadableOfPosting())));
     }
 
     private static int run(

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.mirror;
+
+import io.kvmirq.backend.HostFiles;
+
+/**
+ * Reads what a mirror may know of a host from the files of that host. {@link java.util.ServiceLoader} finds it, because
+ * this package reads no file and its provider depends on this one.
+ */
+public interface MirrorHostProvider {
+    /**
+     * The host of these files, of a fake kernel or of this machine. {@link MirrorHost.Unknown} says which file could not
+     * be read.
+     *
+     * @param arm64 whether the kernel is of arm64, else of x86
+     */
+    MirrorHost of(HostFiles files, boolean arm64);
+}
