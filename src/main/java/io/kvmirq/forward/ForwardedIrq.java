@@ -167,8 +167,9 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * Holds interrupts back from the guest, until {@link #unmask}. None is lost: a message stays in the eventfd, where
-     * many become one, and a line stays asserted by the device. On GICv4, which tells no one whether a vLPI was
-     * pending, the guest may get one interrupt more. The route stays. When this returns, the guest gets no more.
+     * many become one, and a line stays asserted by the device. A GICv4 tells no one whether a vLPI was pending: on an
+     * arm64 host that is not known to deliver the interrupt otherwise, the guest may get one interrupt more. The route
+     * stays. When this returns, no more is requested of the guest; it may still take what was requested before.
      * Masking twice is masking once.
      *
      * @throws IllegalStateException after {@link #close}
@@ -184,16 +185,21 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /** The end of a vLPI drops its pending bit, which nobody can read before: it is signalled again. */
     final void holdBack() {
-        boolean vlpi = predicted() instanceof Posting.Posted && forwarding.vm().isArm64();
         RelayedIrq relay = relay();
         if (relay != null) {
             relay.mask();
-        } else {
-            assigned().mask();
+            return;
         }
-        if (vlpi) {
+        boolean signalled = mayBeVlpi();
+        assigned().mask();
+        if (signalled) {
             TearDown.quietly(event()::signal);
         }
+    }
+
+    /** Whether hardware may deliver it as a vLPI: nobody who knows says that it does not. */
+    boolean mayBeVlpi() {
+        return false;
     }
 
     /**

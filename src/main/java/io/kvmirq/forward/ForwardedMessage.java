@@ -70,6 +70,11 @@ final class ForwardedMessage extends ForwardedIrq {
     }
 
     @Override
+    boolean mayBeVlpi() {
+        return vm().isArm64() && !isUnposted();
+    }
+
+    @Override
     Mechanism inKernel() {
         return isUnposted() ? Mechanism.IRQFD : Mechanism.BYPASS;
     }

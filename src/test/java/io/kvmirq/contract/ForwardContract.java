@@ -375,27 +375,51 @@ class ForwardContract {
     void hostCountsNoMessageThatIsAVlpi() throws IOException {
         assumeTrue(hasVlpis(), "needs an arm64 kernel with kvm-arm.vgic_v4_enable=1: make lab LAB=arm-gicv4");
         Pair pair = new Pair(E1000E);
-        final int unmapped = GuestIts.EVENTS - 1;
-        pair.forwarding.forwardAll(pair.device.msix(0, 2), i -> pair.guest.message(i == 0 ? 0 : unmapped));
+        firstIsAVlpi(pair);
         long vlpi = counted(0);
         long other = counted(1);
         final int messages = 20;
         for (int i = 0; i < messages; i++) {
-            long before = counted(1);
-            pair.hardware.send(0);
-            pair.hardware.send(1);
-            // QEMU's e1000e repeats a message when its host is busy.
-            eventually("the host has counted the message", () -> {
-                try {
-                    return counted(1) > before;
-                } catch (IOException e) {
-                    throw new UncheckedIOException(e);
-                }
-            });
+            sendVlpi(pair);
         }
         System.out.println("forward: " + messages + " messages each: vfio-msix[0] of a mapped event counted "
                 + (counted(0) - vlpi) + ", vfio-msix[1] of an unmapped one " + (counted(1) - other));
         assertThat(counted(0)).isEqualTo(vlpi);
+    }
+
+    /** Vector 0 for an event that the guest's ITS has mapped, and vector 1 for another one. */
+    private static List<ForwardedIrq> firstIsAVlpi(Pair pair) {
+        final int unmapped = GuestIts.EVENTS - 1;
+        return pair.forwarding.forwardAll(pair.device.msix(0, 2), i -> pair.guest.message(i == 0 ? 0 : unmapped));
+    }
+
+    /** The message of vector 1 follows that of vector 0, and the host counts it. */
+    private static void sendVlpi(Pair pair) throws IOException {
+        long before = counted(1);
+        pair.hardware.send(0);
+        pair.hardware.send(1);
+        // QEMU's e1000e repeats a message when its host is busy.
+        eventually("the host has counted the message", () -> {
+            try {
+                return counted(1) > before;
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        });
+    }
+
+    /** Nobody can read whether a vLPI was pending, and nobody has told this forwarding of the host. */
+    @Test
+    void pendingVlpiWaitsInTheEventfdOfAMaskedVector() throws IOException {
+        assumeTrue(hasVlpis(), "needs an arm64 kernel with kvm-arm.vgic_v4_enable=1: make lab LAB=arm-gicv4");
+        Pair pair = new Pair(E1000E);
+        ForwardedIrq irq = firstIsAVlpi(pair).get(0);
+        sendVlpi(pair);
+        assertThat(irq.event().await(0)).as("the host sees no vLPI").isFalse();
+        irq.mask();
+        assertThat(irq.event().await(0)).as("signalled again").isTrue();
+        irq.unmask();
+        assertThat(irq.event().await(0)).as("taken by the irqfd").isFalse();
     }
 
     /** HW of an LPI is the proof that it is forwarded. It goes with the irqfd. */
@@ -403,10 +427,8 @@ class ForwardContract {
     void debugfsShowsWhichLpisAreVlpis() throws IOException {
         assumeTrue(hasVlpis(), "needs an arm64 kernel with kvm-arm.vgic_v4_enable=1: make lab LAB=arm-gicv4");
         Pair pair = new Pair(E1000E);
-        final int unmapped = GuestIts.EVENTS - 1;
         KvmDebugfs debugfs = new KvmDebugfs(world, pair.guest.vm());
-        List<ForwardedIrq> irqs =
-                pair.forwarding.forwardAll(pair.device.msix(0, 2), i -> pair.guest.message(i == 0 ? 0 : unmapped));
+        List<ForwardedIrq> irqs = firstIsAVlpi(pair);
         assertThat(VgicState.parse(debugfs.read("vgic-state")).vlpis())
                 .extracting(VgicState.Interrupt::id)
                 .containsExactly(GuestIts.lpi(0));

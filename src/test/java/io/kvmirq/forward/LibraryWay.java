@@ -2,16 +2,24 @@
 package io.kvmirq.forward;
 
 import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.gic.VlpiKernel;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.mirror.Event;
+import io.kvmirq.mirror.Mirror;
+import io.kvmirq.mirror.MirrorHost;
+import io.kvmirq.testing.GuestIts;
 import io.kvmirq.vfio.ArmedVectors;
 import io.kvmirq.vfio.MessageIrqs;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.function.IntFunction;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 
 /** The library's operations. */
 final class LibraryWay implements Way {
@@ -26,7 +34,49 @@ final class LibraryWay implements Way {
 
         @Override
         public Way make(Vm vm, VfioDevice device, int vectors) {
-            return new LibraryWay(vm, device, vectors, this);
+            return knowing(Knowledge.NOTHING).make(vm, device, vectors);
+        }
+
+        LostSearch.Maker knowing(Knowledge knowledge) {
+            return (vm, device, vectors) -> new LibraryWay(vm, device, vectors, this, knowledge.mirror());
+        }
+    }
+
+    /** What its mirror is told of a host with a GICv4. */
+    enum Knowledge {
+        NOTHING,
+        HOST,
+        /** Also the tables of the guest's ITS. */
+        GUEST;
+
+        private Mirror mirror() {
+            if (this == NOTHING) {
+                return Mirror.of(MirrorHost.unknown("not told"));
+            }
+            Mirror mirror = Mirror.of(MirrorHost.arm64(true, VlpiKernel.BY_HOST_IRQ));
+            if (this == GUEST) {
+                mirror.apply(new Event.IrqchipCreated(Event.Irqchip.VGIC));
+                mirror.apply(new Event.ItsAdded(GuestIts.ITS));
+                for (int i = 0; i < GuestIts.EVENTS; i++) {
+                    mirror.apply(new Event.EventMapped(
+                            GuestIts.ITS, GuestIts.DEVICE, i, GuestIts.lpi(i), new VcpuId(i % SearchGuest.VCPUS)));
+                }
+            }
+            return mirror;
+        }
+    }
+
+    /** A search of the library's operations. What the mirror knows makes a difference where a vLPI may be pending. */
+    record Kind(String profile, Triggers triggers, Knowledge knowledge) {
+        static Stream<Kind> all() {
+            return LostSearch.PROFILES.stream().flatMap(profile -> Arrays.stream(Knowledge.values())
+                    .filter(knowledge -> profile.equals("gicv4") || knowledge == Knowledge.NOTHING)
+                    .flatMap(knowledge ->
+                            Arrays.stream(Triggers.values()).map(triggers -> new Kind(profile, triggers, knowledge))));
+        }
+
+        LostSearch.Maker maker() {
+            return triggers.knowing(knowledge);
         }
     }
 
@@ -36,10 +86,12 @@ final class LibraryWay implements Way {
     private final List<EventFd> users = new ArrayList<>();
     private final ForwardedIrq[] irqs;
     private final EventLoop loop;
+    private final Mirror mirror;
     private Forwarding forwarding;
 
-    private LibraryWay(Vm vm, VfioDevice device, int vectors, Triggers triggers) {
+    private LibraryWay(Vm vm, VfioDevice device, int vectors, Triggers triggers, Mirror mirror) {
         this.vm = vm;
+        this.mirror = mirror;
         this.device = device;
         this.triggers = triggers;
         this.irqs = new ForwardedIrq[vectors];
@@ -54,6 +106,7 @@ final class LibraryWay implements Way {
     private Forwarding forwarding() {
         return Forwarding.builder(vm, device)
                 .userspace(Userspace.into(vm, loop))
+                .mirror(mirror)
                 .build();
     }
 
@@ -126,6 +179,11 @@ final class LibraryWay implements Way {
     @Override
     public boolean losesWhatWaits(int irq) {
         return triggers != Triggers.LENT && (irqs[irq].isMasked() || isHere(irq));
+    }
+
+    @Override
+    public boolean keepsPendingVlpis() {
+        return true;
     }
 
     @Override

@@ -16,15 +16,14 @@ final class LostReport {
     public static void main(String[] arguments) {
         long messages = Long.parseLong(arguments[0]);
         long first = arguments.length > 1 ? Long.parseLong(arguments[1]) : 0;
-        List<LibraryWay.Triggers> kinds = List.of(LibraryWay.Triggers.values());
-        long each = (messages - 1) / ((long) LostSearch.PROFILES.size() * kinds.size()) + 1;
+        List<LibraryWay.Kind> kinds = LibraryWay.Kind.all().toList();
+        long each = (messages - 1) / kinds.size() + 1;
         List<Figures> all = new ArrayList<>();
-        for (String profile : LostSearch.PROFILES) {
-            for (LibraryWay.Triggers kind : kinds) {
-                Figures figures = LostSearch.run(profile, kind, first, each);
-                System.out.println(profile + ", triggers " + kind + ": " + figures);
-                all.add(figures);
-            }
+        for (LibraryWay.Kind kind : kinds) {
+            Figures figures = LostSearch.run(kind.profile(), kind.maker(), first, each);
+            System.out.println(kind.profile() + ", triggers " + kind.triggers() + ", a mirror told of "
+                    + kind.knowledge() + ": " + figures);
+            all.add(figures);
         }
         boolean wrong = false;
         System.out.println("\norders that look right, on 6.12:");
@@ -33,13 +32,15 @@ final class LostReport {
             System.out.println(order + ": " + figures);
             wrong |= figures.lost > 0 != order.loses();
         }
-        long lost =
-                all.stream().mapToLong(figures -> figures.lost + figures.strays).sum();
+        long lost = all.stream()
+                .mapToLong(figures -> figures.lost + figures.strays + figures.whileMasked)
+                .sum();
         System.out.printf(
-                "%n%d fired, %d arrived, %d lost%n",
+                "%n%d fired, %d arrived, %d lost, in %d different sequences%n",
                 all.stream().mapToLong(figures -> figures.fired).sum(),
                 all.stream().mapToLong(figures -> figures.arrived).sum(),
-                lost);
+                lost,
+                all.stream().mapToLong(figures -> figures.sequences).sum());
         System.exit(wrong || lost > 0 ? 1 : 0);
     }
 }

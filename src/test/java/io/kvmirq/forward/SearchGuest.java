@@ -41,11 +41,8 @@ interface SearchGuest extends AutoCloseable {
     /** Takes all that is requested now. Then its vCPUs are somewhere else. */
     void take(Taken taken);
 
-    /**
-     * Whether its vCPUs must take each interrupt at once. A vLPI of GICv4.0 that is pending when its irqfd is
-     * deassigned is lost: KVM cannot read it.
-     */
-    default boolean takesAtOnce() {
+    /** Whether its vLPIs are pending where KVM cannot read it. */
+    default boolean hasVlpis() {
         return false;
     }
 
@@ -225,7 +222,7 @@ interface SearchGuest extends AutoCloseable {
         }
 
         @Override
-        public boolean takesAtOnce() {
+        public boolean hasVlpis() {
             return moves;
         }
 

@@ -29,6 +29,11 @@ interface Way extends AutoCloseable {
     /** Whether what waits in the eventfd now is gone when forwarding ends. */
     boolean losesWhatWaits(int irq);
 
+    /** Whether a vLPI that is pending when its irqfd goes is not lost. KVM of GICv4.0 cannot read its pending bit. */
+    default boolean keepsPendingVlpis() {
+        return false;
+    }
+
     /** Interrupts of {@code irq} that its former user has got, and takes now. */
     default boolean formerUserTook(int irq) {
         return false;
