@@ -61,10 +61,18 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         this.state = State.KERNEL;
     }
 
-    /** The guest's half of a new interrupt: one of the two. */
+    /** The guest's half of a new interrupt: one of the two. The relay is held until {@link #start}. */
     final void begin(@Nullable Irqfd assigned, @Nullable RelayedIrq relay) {
         irqfd = assigned;
         state = relay == null ? state : new State(Phase.OPEN, relay);
+    }
+
+    /** The last step of forwarding: a relay injects from now on. */
+    final synchronized void start() {
+        RelayedIrq relay = relay();
+        if (relay != null && state.phase() != Phase.CLOSED) {
+            relay.release();
+        }
     }
 
     final Forwarding forwarding() {
@@ -174,22 +182,31 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      *
      * @throws IllegalStateException after {@link #close}
      */
-    public final synchronized void mask() {
+    public final void mask() {
+        RelayedIrq relay = masked();
+        if (relay != null) {
+            relay.settle();
+        }
+    }
+
+    /** @return the relay that may still inject */
+    private synchronized @Nullable RelayedIrq masked() {
         requireOpen();
+        RelayedIrq relay = relay();
         if (!isMasked()) {
             Phase phase = isUnposted() ? Phase.MASKED_UNPOSTED : Phase.MASKED;
-            holdBack();
-            become(phase, relay());
+            if (relay == null) {
+                holdBack();
+            } else {
+                relay.hold();
+            }
+            become(phase, relay);
         }
+        return relay;
     }
 
     /** The end of a vLPI drops its pending bit, which nobody can read before: it is signalled again. */
     final void holdBack() {
-        RelayedIrq relay = relay();
-        if (relay != null) {
-            relay.mask();
-            return;
-        }
         boolean signalled = mayBeVlpi();
         assigned().mask();
         if (signalled) {
@@ -219,7 +236,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     private void resume() {
         RelayedIrq relay = relay();
         if (relay != null) {
-            relay.unmask();
+            relay.release();
         } else {
             assigned().unmask();
         }
@@ -266,8 +283,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      */
     public abstract void moveTo(Mechanism to);
 
-    /** A relay of this process takes the eventfd. */
-    abstract RelayedIrq relayed(Userspace userspace, boolean masked);
+    /** A relay of this process for the eventfd, held. */
+    abstract RelayedIrq relayed(Userspace userspace);
 
     /** An irqfd for an interrupt that began in this process, masked. */
     abstract Irqfd maskedIrqfd();
@@ -281,7 +298,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     /** After a move, or an attempt: the device signals again if it still asserts its interrupt. */
     void moved() {}
 
-    final void moveToUserspace() {
+    final synchronized void moveToUserspace() {
+        requireOpen();
         if (isRelayed()) {
             return;
         }
@@ -294,7 +312,10 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         try (Undo undo = new Undo()) {
             undo.add(this::moved);
             leaveKernel(undo);
-            relay = relayed(userspace, masked);
+            relay = undo.add(relayed(userspace));
+            if (!masked) {
+                relay.release();
+            }
             undo.keep();
         } catch (RuntimeException e) {
             throw masked ? e : Objects.requireNonNull(resumed(e));
@@ -304,12 +325,53 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     final void moveToKernel() {
-        RelayedIrq relay = relay();
+        RelayedIrq relay = heldRelay();
         if (relay == null) {
             return;
         }
+        boolean settled = false;
+        try {
+            relay.settle();
+            settled = true;
+        } finally {
+            if (!settled) {
+                stay(relay, null);
+            }
+        }
+        if (takeFrom(relay)) {
+            relay.close();
+            moved();
+        }
+    }
+
+    private synchronized @Nullable RelayedIrq heldRelay() {
+        requireOpen();
+        RelayedIrq relay = relay();
+        if (relay != null) {
+            relay.hold();
+        }
+        return relay;
+    }
+
+    /** Ends the hold of a move that failed. */
+    private synchronized @Nullable RuntimeException stay(RelayedIrq relay, @Nullable RuntimeException cause) {
+        if (relay() != relay || state.phase() == Phase.CLOSED) {
+            return cause;
+        }
+        if (isMasked()) {
+            relay.release();
+            return cause;
+        }
+        return resumed(cause);
+    }
+
+    /** @return false if another thread took the interrupt from that relay */
+    private synchronized boolean takeFrom(RelayedIrq relay) {
+        requireOpen();
+        if (relay() != relay) {
+            return false;
+        }
         boolean masked = isMasked();
-        relay.mask();
         try (Undo undo = new Undo()) {
             undo.add(this::moved);
             Irqfd kept = irqfd;
@@ -322,12 +384,11 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
             enterKernel();
             undo.keep();
         } catch (RuntimeException e) {
-            throw masked ? e : Objects.requireNonNull(resumed(e));
+            throw Objects.requireNonNull(stay(relay, e));
         }
-        relay.close();
         tell(ForwardedEvents.routed(this));
         become(masked ? Phase.MASKED : Phase.OPEN, null);
-        moved();
+        return true;
     }
 
     /**
@@ -372,15 +433,19 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return first;
     }
 
-    /** Ends the guest's half. Never fails. */
-    final void closeGuestHalf() {
-        RelayedIrq relay = relay();
-        if (relay != null) {
-            relay.close();
-        }
+    /** Ends the irqfd. Never fails. */
+    final void closeIrqfd() {
         Irqfd ended = irqfd;
         if (ended != null) {
             ended.close();
+        }
+    }
+
+    /** Ends the relay, without a lock. Never fails. */
+    final void closeRelay() {
+        RelayedIrq relay = relay();
+        if (relay != null) {
+            relay.close();
         }
     }
 
@@ -390,7 +455,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      */
     @Override
     public final void close() {
-        forwarding.unforward(this);
+        forwarding.unforward(List.of(this));
     }
 
     @Override

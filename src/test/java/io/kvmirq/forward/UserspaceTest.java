@@ -67,8 +67,8 @@ class UserspaceTest {
                 EventLoop loop = EventLoop.create(kernel)) {
             vm.createSplitIrqchip(24);
             try (Vcpu vcpu = vm.createVcpu(new VcpuId(0));
-                    RelayedEdge relayed =
-                            RelayedEdge.message(counted(Userspace.into(vm, loop)), event, false, MESSAGE)) {
+                    RelayedEdge relayed = RelayedEdge.message(counted(Userspace.into(vm, loop)), event, MESSAGE)) {
+                relayed.release();
                 vcpu.enableLapic();
                 event.signal(3);
                 assertThat(vcpu.isRequested(VECTOR)).isFalse();
@@ -76,9 +76,9 @@ class UserspaceTest {
                 assertThat(vcpu.isRequested(VECTOR)).isTrue();
                 assertThat(event.drain()).as("left in the eventfd").isZero();
                 assertThat(injected).as("of 3 signals").hasValue(1);
-                relayed.mask();
+                relayed.hold();
                 relayed.reroute(OTHER_MESSAGE);
-                relayed.unmask();
+                relayed.release();
                 event.signal();
                 loop.poll(0);
                 assertThat(vcpu.isRequested(OTHER)).isTrue();
@@ -97,7 +97,8 @@ class UserspaceTest {
             vm.createIrqchip();
             AtomicInteger unmasked = new AtomicInteger();
             try (RelayedLine relayed =
-                    new RelayedLine(Userspace.into(vm, loop), event, false, GSI, unmasked::incrementAndGet)) {
+                    new RelayedLine(Userspace.into(vm, loop), event, GSI, unmasked::incrementAndGet)) {
+                relayed.release();
                 event.signal();
                 loop.poll(0);
                 assertThat(vm.ioapic().isHigh(PIN)).isTrue();
@@ -120,7 +121,8 @@ class UserspaceTest {
                 EventLoop loop = EventLoop.create(kernel)) {
             Vm vm = Vm.create(kernel);
             vm.createIrqchip();
-            RelayedLine relayed = new RelayedLine(Userspace.into(vm, loop), event, false, GSI, () -> {});
+            RelayedLine relayed = new RelayedLine(Userspace.into(vm, loop), event, GSI, () -> {});
+            relayed.release();
             event.signal();
             loop.poll(0);
             vm.close();
@@ -152,14 +154,16 @@ class UserspaceTest {
                 EventFd event = EventFd.create(kernel);
                 EventLoop loop = EventLoop.create(kernel)) {
             Chip chip = new Chip();
-            RelayedEdge relayed = RelayedEdge.message(Userspace.of(loop, chip), event, false, MESSAGE);
-            relayed.mask();
-            relayed.mask();
+            RelayedEdge relayed = RelayedEdge.message(Userspace.of(loop, chip), event, MESSAGE);
+            relayed.release();
+            relayed.hold();
+            relayed.hold();
             event.signal();
             relayed.reroute(OTHER_MESSAGE);
+            relayed.release();
             loop.poll(0);
             assertThat(chip.told).isEmpty();
-            relayed.unmask();
+            relayed.release();
             loop.poll(0);
             assertThat(chip.told).containsExactly("vector 32");
             event.signal(2);
@@ -176,8 +180,9 @@ class UserspaceTest {
         try (Kernel kernel = Kernels.FAKE.open();
                 EventFd event = EventFd.create(kernel);
                 EventLoop loop = EventLoop.create(kernel);
-                RelayedEdge ignored = RelayedEdge.line(Userspace.of(loop, chip), event, false, GSI)) {
-            assertThat(ignored.event()).isSameAs(event);
+                RelayedEdge relayed = RelayedEdge.line(Userspace.of(loop, chip), event, GSI)) {
+            assertThat(relayed.event()).isSameAs(event);
+            relayed.release();
             event.signal(2);
             loop.poll(0);
             assertThat(event.drain()).as("left in the eventfd").isZero();
@@ -250,7 +255,6 @@ class UserspaceTest {
                         }
                     }),
                     event,
-                    false,
                     GSI,
                     () -> {
                         step();
@@ -259,6 +263,7 @@ class UserspaceTest {
                         device(asserted);
                         step();
                     });
+            relayed.release();
         }
 
         /** The nth step within the injector or the unmasking. */
@@ -320,8 +325,9 @@ class UserspaceTest {
                 }
                 case MASK_AND_UNMASK -> {
                     pollUnlessPolled(line);
-                    line.relayed.mask();
-                    line.relayed.unmask();
+                    line.relayed.hold();
+                    line.relayed.settle();
+                    line.relayed.release();
                 }
                 case CLOSE -> {
                     pollUnlessPolled(line);
@@ -412,10 +418,11 @@ class UserspaceTest {
                     }
                 }
             };
-            RelayedLine relayed = new RelayedLine(Userspace.of(loop, injector), event, false, GSI, () -> {
+            RelayedLine relayed = new RelayedLine(Userspace.of(loop, injector), event, GSI, () -> {
                 all.countDown();
                 event.signal();
             });
+            relayed.release();
             Future<?> running = threads.submit(loop::run);
             Future<?> guest = threads.submit(() -> {
                 while (all.getCount() > 0) {
@@ -450,7 +457,7 @@ class UserspaceTest {
                 EventFd event = EventFd.create(kernel);
                 EventLoop loop = EventLoop.create(other)) {
             Userspace userspace = Userspace.of(loop, new Chip());
-            assertThatThrownBy(() -> RelayedEdge.message(userspace, event, false, MESSAGE))
+            assertThatThrownBy(() -> RelayedEdge.message(userspace, event, MESSAGE))
                     .isInstanceOf(IllegalArgumentException.class);
         }
     }
