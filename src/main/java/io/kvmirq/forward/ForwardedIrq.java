@@ -34,8 +34,6 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     private enum Phase {
         OPEN,
         MASKED,
-        /** Masked, and before that KVM was known not to post it. */
-        MASKED_UNPOSTED,
         CLOSED
     }
 
@@ -48,7 +46,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         private static final State KERNEL = new State(Phase.OPEN, null);
 
         boolean isMasked() {
-            return phase == Phase.MASKED || phase == Phase.MASKED_UNPOSTED;
+            return phase == Phase.MASKED;
         }
 
         DeliveryPath delivery() {
@@ -120,10 +118,9 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     abstract Mechanism inKernel();
 
-    /** Whether KVM is known not to post the interrupt; while it is masked, whether it was. */
+    /** Whether KVM is known not to post the interrupt. */
     final boolean isUnposted() {
-        Phase phase = state.phase();
-        return phase == Phase.OPEN ? predicted() instanceof Posting.NotPosted : phase == Phase.MASKED_UNPOSTED;
+        return predicted() instanceof Posting.NotPosted;
     }
 
     /**
@@ -194,13 +191,12 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         requireOpen();
         RelayedIrq relay = relay();
         if (!isMasked()) {
-            Phase phase = isUnposted() ? Phase.MASKED_UNPOSTED : Phase.MASKED;
             if (relay == null) {
                 holdBack();
             } else {
                 relay.hold();
             }
-            become(phase, relay);
+            become(Phase.MASKED, relay);
         }
         return relay;
     }
@@ -275,8 +271,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * what was signalled and not delivered stays in the eventfd, and is delivered by the other one. A mask stays. To
      * where it is already, nothing happens.
      *
-     * @param to for a message {@link Mechanism#USERSPACE}, or {@link Mechanism#BYPASS} and {@link Mechanism#IRQFD},
-     *     which are one; for a line {@link Mechanism#USERSPACE} or {@link Mechanism#RESAMPLE} (an edge: IRQFD)
+     * @param to for a message {@link Mechanism#USERSPACE} or {@link Mechanism#IRQFD}; for a line {@link Mechanism#USERSPACE} or {@link Mechanism#RESAMPLE} (an edge: IRQFD)
      * @throws UnsupportedOperationException for another one
      * @throws io.kvmirq.KernelException as {@link Forwarding#forward}; the interrupt arrives as before
      * @throws IllegalStateException without {@link Forwarding.Builder#userspace}; after {@link #close}

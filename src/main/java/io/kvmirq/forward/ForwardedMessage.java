@@ -76,7 +76,7 @@ final class ForwardedMessage extends ForwardedIrq {
 
     @Override
     Mechanism inKernel() {
-        return isUnposted() ? Mechanism.IRQFD : Mechanism.BYPASS;
+        return Mechanism.IRQFD;
     }
 
     /**
@@ -132,10 +132,10 @@ final class ForwardedMessage extends ForwardedIrq {
         requireOpen();
         switch (to) {
             case USERSPACE -> moveToUserspace();
-            case BYPASS, IRQFD -> moveToKernel();
+            case IRQFD -> moveToKernel();
             case RESAMPLE, DIRECT_EOI ->
-                throw new UnsupportedOperationException(irq() + " is a message and cannot be moved to " + to.label()
-                        + ": expected bypass, irqfd or userspace");
+                throw new UnsupportedOperationException(
+                        irq() + " is a message and cannot be moved to " + to.label() + ": expected irqfd or userspace");
         }
     }
 

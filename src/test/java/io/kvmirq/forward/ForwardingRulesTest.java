@@ -85,7 +85,7 @@ class ForwardingRulesTest {
         assertThat(refusal)
                 .hasMessage(
                         "forward MSI-X 2 of 0000:3b:00.0: EINVAL (it is forwarded already, MSI-X 2 of 0000:3b:00.0 →"
-                                + " gsi 26 (bypass): reroute it, or close that first)");
+                                + " gsi 26 (irqfd): reroute it, or close that first)");
         assertThat(world.faults.calls()).isEmpty();
     }
 

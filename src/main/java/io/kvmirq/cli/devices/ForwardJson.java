@@ -12,13 +12,13 @@ import io.kvmirq.selftest.ForwardResult;
 import java.util.List;
 import java.util.Locale;
 
-/** Writes the self-test of {@code kvmirq forward} as one JSON document, {@code kvmirq.forward/1}. */
+/** Writes the self-test of {@code kvmirq forward} as one JSON document, {@code kvmirq.forward/2}. */
 final class ForwardJson {
     private ForwardJson() {}
 
     static void write(KernelReport kernel, ForwardResult result, List<String> left, Terminal terminal) {
         ForwardPlan plan = result.plan();
-        Json.print(terminal, "kvmirq.forward/1", json -> {
+        Json.print(terminal, "kvmirq.forward/2", json -> {
             kernel.write(json);
             json.text("device", plan.device())
                     .text("kind", plan.kind().name().toLowerCase(Locale.ROOT))
@@ -42,8 +42,8 @@ final class ForwardJson {
                 .number("gsi", answer.gsi().stream().mapToInt(Gsi::number).findFirst())
                 .text("guest", answer.target())
                 .number("arrived", answer.arrived())
-                .text("mechanism", answer.mechanism().label());
-        posting(answer.predicted(), json);
+                .text("mechanism", answer.mechanism().label())
+                .object("predicted", predicted -> posting(answer.predicted(), predicted));
     }
 
     /** "posted" is true, false, or null if it cannot be predicted. */
