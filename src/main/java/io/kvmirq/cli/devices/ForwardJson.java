@@ -2,6 +2,7 @@
 package io.kvmirq.cli.devices;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.PciAddress;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.KernelReport;
 import io.kvmirq.cli.frame.Terminal;
@@ -14,11 +15,13 @@ import java.util.Locale;
 
 /** Writes the self-test of {@code kvmirq forward} as one JSON document, {@code kvmirq.forward/2}. */
 final class ForwardJson {
+    private static final String SCHEMA = "kvmirq.forward/2";
+
     private ForwardJson() {}
 
     static void write(KernelReport kernel, ForwardResult result, List<String> left, Terminal terminal) {
         ForwardPlan plan = result.plan();
-        Json.print(terminal, "kvmirq.forward/2", json -> {
+        Json.print(terminal, SCHEMA, json -> {
             kernel.write(json);
             json.text("device", plan.device())
                     .text("kind", plan.kind().name().toLowerCase(Locale.ROOT))
@@ -33,6 +36,22 @@ final class ForwardJson {
                     .flag("passed", result.passed() && left.isEmpty());
             result.failure().ifPresent(failure -> json.text("failure", failure));
             json.texts("left", left);
+        });
+    }
+
+    /** The document of a test that could not run: what only a test knows is null. */
+    static void refused(KernelReport kernel, PciAddress device, String failure, Terminal terminal) {
+        Json.print(terminal, SCHEMA, json -> {
+            kernel.write(json);
+            json.text("device", device.toString());
+            List.of("kind", "inDevice", "first", "count", "atOnce").forEach(json::none);
+            json.flag("guestRan", false)
+                    .none("abi2014")
+                    .texts("vectors", List.of())
+                    .number("answered", 0)
+                    .flag("passed", false)
+                    .text("failure", failure)
+                    .texts("left", List.of());
         });
     }
 
