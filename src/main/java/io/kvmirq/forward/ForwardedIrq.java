@@ -34,8 +34,6 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     private enum Phase {
         OPEN,
         MASKED,
-        /** Masked, and before that KVM was known not to post it. */
-        MASKED_UNPOSTED,
         CLOSED
     }
 
@@ -48,7 +46,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         private static final State KERNEL = new State(Phase.OPEN, null);
 
         boolean isMasked() {
-            return phase == Phase.MASKED || phase == Phase.MASKED_UNPOSTED;
+            return phase == Phase.MASKED;
         }
 
         DeliveryPath delivery() {
@@ -61,10 +59,18 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         this.state = State.KERNEL;
     }
 
-    /** The guest's half of a new interrupt: one of the two. */
+    /** The guest's half of a new interrupt: one of the two. The relay is held until {@link #start}. */
     final void begin(@Nullable Irqfd assigned, @Nullable RelayedIrq relay) {
         irqfd = assigned;
         state = relay == null ? state : new State(Phase.OPEN, relay);
+    }
+
+    /** The last step of forwarding: a relay injects from now on. */
+    final synchronized void start() {
+        RelayedIrq relay = relay();
+        if (relay != null && state.phase() != Phase.CLOSED) {
+            relay.release();
+        }
     }
 
     final Forwarding forwarding() {
@@ -112,10 +118,9 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     abstract Mechanism inKernel();
 
-    /** Whether KVM is known not to post the interrupt; while it is masked, whether it was. */
+    /** Whether KVM is known not to post the interrupt. */
     final boolean isUnposted() {
-        Phase phase = state.phase();
-        return phase == Phase.OPEN ? predicted() instanceof Posting.NotPosted : phase == Phase.MASKED_UNPOSTED;
+        return predicted() instanceof Posting.NotPosted;
     }
 
     /**
@@ -174,22 +179,30 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      *
      * @throws IllegalStateException after {@link #close}
      */
-    public final synchronized void mask() {
-        requireOpen();
-        if (!isMasked()) {
-            Phase phase = isUnposted() ? Phase.MASKED_UNPOSTED : Phase.MASKED;
-            holdBack();
-            become(phase, relay());
+    public final void mask() {
+        RelayedIrq relay = masked();
+        if (relay != null) {
+            relay.settle();
         }
+    }
+
+    /** @return the relay that may still inject */
+    private synchronized @Nullable RelayedIrq masked() {
+        requireOpen();
+        RelayedIrq relay = relay();
+        if (!isMasked()) {
+            if (relay == null) {
+                holdBack();
+            } else {
+                relay.hold();
+            }
+            become(Phase.MASKED, relay);
+        }
+        return relay;
     }
 
     /** The end of a vLPI drops its pending bit, which nobody can read before: it is signalled again. */
     final void holdBack() {
-        RelayedIrq relay = relay();
-        if (relay != null) {
-            relay.mask();
-            return;
-        }
         boolean signalled = mayBeVlpi();
         assigned().mask();
         if (signalled) {
@@ -219,7 +232,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     private void resume() {
         RelayedIrq relay = relay();
         if (relay != null) {
-            relay.unmask();
+            relay.release();
         } else {
             assigned().unmask();
         }
@@ -258,16 +271,15 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * what was signalled and not delivered stays in the eventfd, and is delivered by the other one. A mask stays. To
      * where it is already, nothing happens.
      *
-     * @param to for a message {@link Mechanism#USERSPACE}, or {@link Mechanism#BYPASS} and {@link Mechanism#IRQFD},
-     *     which are one; for a line {@link Mechanism#USERSPACE} or {@link Mechanism#RESAMPLE} (an edge: IRQFD)
+     * @param to for a message {@link Mechanism#USERSPACE} or {@link Mechanism#IRQFD}; for a line {@link Mechanism#USERSPACE} or {@link Mechanism#RESAMPLE} (an edge: IRQFD)
      * @throws UnsupportedOperationException for another one
      * @throws io.kvmirq.KernelException as {@link Forwarding#forward}; the interrupt arrives as before
      * @throws IllegalStateException without {@link Forwarding.Builder#userspace}; after {@link #close}
      */
     public abstract void moveTo(Mechanism to);
 
-    /** A relay of this process takes the eventfd. */
-    abstract RelayedIrq relayed(Userspace userspace, boolean masked);
+    /** A relay of this process for the eventfd, held. */
+    abstract RelayedIrq relayed(Userspace userspace);
 
     /** An irqfd for an interrupt that began in this process, masked. */
     abstract Irqfd maskedIrqfd();
@@ -281,7 +293,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     /** After a move, or an attempt: the device signals again if it still asserts its interrupt. */
     void moved() {}
 
-    final void moveToUserspace() {
+    final synchronized void moveToUserspace() {
+        requireOpen();
         if (isRelayed()) {
             return;
         }
@@ -294,7 +307,10 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         try (Undo undo = new Undo()) {
             undo.add(this::moved);
             leaveKernel(undo);
-            relay = relayed(userspace, masked);
+            relay = undo.add(relayed(userspace));
+            if (!masked) {
+                relay.release();
+            }
             undo.keep();
         } catch (RuntimeException e) {
             throw masked ? e : Objects.requireNonNull(resumed(e));
@@ -304,12 +320,53 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     final void moveToKernel() {
-        RelayedIrq relay = relay();
+        RelayedIrq relay = heldRelay();
         if (relay == null) {
             return;
         }
+        boolean settled = false;
+        try {
+            relay.settle();
+            settled = true;
+        } finally {
+            if (!settled) {
+                stay(relay, null);
+            }
+        }
+        if (takeFrom(relay)) {
+            relay.close();
+            moved();
+        }
+    }
+
+    private synchronized @Nullable RelayedIrq heldRelay() {
+        requireOpen();
+        RelayedIrq relay = relay();
+        if (relay != null) {
+            relay.hold();
+        }
+        return relay;
+    }
+
+    /** Ends the hold of a move that failed. */
+    private synchronized @Nullable RuntimeException stay(RelayedIrq relay, @Nullable RuntimeException cause) {
+        if (relay() != relay || state.phase() == Phase.CLOSED) {
+            return cause;
+        }
+        if (isMasked()) {
+            relay.release();
+            return cause;
+        }
+        return resumed(cause);
+    }
+
+    /** @return false if another thread took the interrupt from that relay */
+    private synchronized boolean takeFrom(RelayedIrq relay) {
+        requireOpen();
+        if (relay() != relay) {
+            return false;
+        }
         boolean masked = isMasked();
-        relay.mask();
         try (Undo undo = new Undo()) {
             undo.add(this::moved);
             Irqfd kept = irqfd;
@@ -322,12 +379,11 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
             enterKernel();
             undo.keep();
         } catch (RuntimeException e) {
-            throw masked ? e : Objects.requireNonNull(resumed(e));
+            throw Objects.requireNonNull(stay(relay, e));
         }
-        relay.close();
         tell(ForwardedEvents.routed(this));
         become(masked ? Phase.MASKED : Phase.OPEN, null);
-        moved();
+        return true;
     }
 
     /**
@@ -372,15 +428,19 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return first;
     }
 
-    /** Ends the guest's half. Never fails. */
-    final void closeGuestHalf() {
-        RelayedIrq relay = relay();
-        if (relay != null) {
-            relay.close();
-        }
+    /** Ends the irqfd. Never fails. */
+    final void closeIrqfd() {
         Irqfd ended = irqfd;
         if (ended != null) {
             ended.close();
+        }
+    }
+
+    /** Ends the relay, without a lock. Never fails. */
+    final void closeRelay() {
+        RelayedIrq relay = relay();
+        if (relay != null) {
+            relay.close();
         }
     }
 
@@ -390,7 +450,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      */
     @Override
     public final void close() {
-        forwarding.unforward(this);
+        forwarding.unforward(List.of(this));
     }
 
     @Override

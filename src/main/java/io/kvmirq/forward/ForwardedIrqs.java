@@ -58,8 +58,11 @@ final class ForwardedIrqs {
         count++;
     }
 
+    /** Idempotent. */
     void remove(ForwardedIrq removed) {
-        now.byNumber.set(removed.irq().number(), null);
-        count--;
+        if (of(removed.irq()) == removed) {
+            now.byNumber.set(removed.irq().number(), null);
+            count--;
+        }
     }
 }

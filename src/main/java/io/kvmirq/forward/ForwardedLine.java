@@ -69,7 +69,7 @@ final class ForwardedLine extends ForwardedIrq {
                         || !e.errno().equals(Errno.EINVAL)) {
                     throw e;
                 }
-                begin(null, undo.add(relayed(forwarding.userspace().get(), false)));
+                begin(null, undo.add(relayed(forwarding.userspace().get())));
             }
             direct.ifPresent(with -> {
                 with.abi().forward(irq, gsi);
@@ -108,10 +108,10 @@ final class ForwardedLine extends ForwardedIrq {
     }
 
     @Override
-    RelayedIrq relayed(Userspace userspace, boolean masked) {
+    RelayedIrq relayed(Userspace userspace) {
         return resample.isPresent()
-                ? new RelayedLine(userspace, event, masked, gsi, this::unmaskDevice)
-                : RelayedEdge.line(userspace, event, masked, gsi);
+                ? new RelayedLine(userspace, event, gsi, this::unmaskDevice)
+                : RelayedEdge.line(userspace, event, gsi);
     }
 
     private void unmaskDevice() {
@@ -164,23 +164,30 @@ final class ForwardedLine extends ForwardedIrq {
     // Moves: the device is masked meanwhile, and unmasking it signals again if it still asserts its line
 
     @Override
-    public synchronized void moveTo(Mechanism to) {
-        requireOpen();
-        if (to == mechanism()) {
+    public void moveTo(Mechanism to) {
+        if (isThere(to)) {
             return;
         }
-        if (direct.isPresent() && to == withoutDirectEoi()) {
-            endDirectEoi();
-        } else if (direct.isEmpty() && to == Mechanism.USERSPACE) {
+        if (to == Mechanism.USERSPACE) {
             moveToUserspace();
-        } else if (to == withoutDirectEoi()) {
-            moveToKernel();
         } else {
+            moveToKernel();
+        }
+    }
+
+    /** Whether it is there now; ends direct EOI if that is the way. */
+    private synchronized boolean isThere(Mechanism to) {
+        requireOpen();
+        if (to != mechanism() && direct.isPresent() && to == withoutDirectEoi()) {
+            endDirectEoi();
+        }
+        if (to != mechanism() && to != withoutDirectEoi() && (direct.isPresent() || to != Mechanism.USERSPACE)) {
             throw new UnsupportedOperationException(irq + " is a line and cannot be moved from "
                     + mechanism().label() + " to " + to.label() + ": expected "
                     + withoutDirectEoi().label()
                     + (direct.isPresent() ? "" : " or userspace"));
         }
+        return to == mechanism();
     }
 
     @Override
@@ -235,7 +242,7 @@ final class ForwardedLine extends ForwardedIrq {
 
     // The end
 
-    /** The device first: then no signal comes that would wait for an EOI. */
+    /** All but the relay. The device first: then no signal comes that would wait for an EOI. */
     synchronized void tearDown() {
         if (ofUser) {
             TearDown.quietly(armed::stopUnmaskBy);
@@ -244,7 +251,7 @@ final class ForwardedLine extends ForwardedIrq {
             armed.close();
         }
         direct.ifPresent(with -> with.abi().unforward(irq));
-        closeGuestHalf();
+        closeIrqfd();
         resample.ifPresent(EventFd::close);
         event.close();
     }

@@ -76,20 +76,29 @@ final class ForwardedMessage extends ForwardedIrq {
 
     @Override
     Mechanism inKernel() {
-        return isUnposted() ? Mechanism.IRQFD : Mechanism.BYPASS;
+        return Mechanism.IRQFD;
     }
 
     /**
      * On x86 the route changes under the irqfd. On arm64 a changed route ends a vLPI, and only a new registration of
-     * the irqfd makes one: it is deassigned meanwhile, and signals wait in the eventfd. A relay pauses for the change.
+     * the irqfd makes one: it is deassigned meanwhile, and signals wait in the eventfd.
      */
     @Override
-    public synchronized void reroute(MsiMessage to) {
-        requireOpen();
-        if (to.equals(message)) {
-            return;
+    public void reroute(MsiMessage to) {
+        RelayedIrq relay = rerouted(to);
+        if (relay != null) {
+            relay.settle();
         }
-        boolean pauses = !isMasked() && (isRelayed() || vm().isArm64());
+    }
+
+    /** @return the relay that may still inject the former message */
+    private synchronized @Nullable RelayedIrq rerouted(MsiMessage to) {
+        requireOpen();
+        RelayedIrq relay = relay();
+        if (to.equals(message)) {
+            return relay;
+        }
+        boolean pauses = !isMasked() && relay == null && vm().isArm64();
         if (pauses) {
             holdBack();
             tellIrqfdIsGone();
@@ -101,8 +110,8 @@ final class ForwardedMessage extends ForwardedIrq {
                 forwarding().mirror().apply(Event.RoutesCommitted.of(new Route.Msi(gsi, to)));
             });
             message = to;
-            if (relay() instanceof RelayedEdge relay) {
-                relay.reroute(to);
+            if (relay instanceof RelayedEdge edge) {
+                edge.reroute(to);
             }
         } catch (RuntimeException e) {
             failure = e;
@@ -113,25 +122,26 @@ final class ForwardedMessage extends ForwardedIrq {
         if (failure != null) {
             throw failure;
         }
+        return relay;
     }
 
     // Moves
 
     @Override
-    public synchronized void moveTo(Mechanism to) {
+    public void moveTo(Mechanism to) {
         requireOpen();
         switch (to) {
             case USERSPACE -> moveToUserspace();
-            case BYPASS, IRQFD -> moveToKernel();
+            case IRQFD -> moveToKernel();
             case RESAMPLE, DIRECT_EOI ->
-                throw new UnsupportedOperationException(irq() + " is a message and cannot be moved to " + to.label()
-                        + ": expected bypass, irqfd or userspace");
+                throw new UnsupportedOperationException(
+                        irq() + " is a message and cannot be moved to " + to.label() + ": expected irqfd or userspace");
         }
     }
 
     @Override
-    RelayedIrq relayed(Userspace userspace, boolean masked) {
-        return RelayedEdge.message(userspace, event(), masked, message);
+    RelayedIrq relayed(Userspace userspace) {
+        return RelayedEdge.message(userspace, event(), message);
     }
 
     @Override

@@ -92,9 +92,9 @@ public final class Forwarding implements AutoCloseable {
             throw new IllegalArgumentException(
                     vm + " and " + device.name() + " belong to two kernels: open both from one Kernel");
         }
+        warnings().forEach(warning -> LOGGER.log(System.Logger.Level.WARNING, warning));
         vm.addListener(vmListener);
         device.addCloseListener(closeListener);
-        warnings().forEach(warning -> LOGGER.log(System.Logger.Level.WARNING, warning));
     }
 
     private MirrorHost host() {
@@ -266,9 +266,25 @@ public final class Forwarding implements AutoCloseable {
         List<MsiMessage> messages = IntStream.range(0, batch.which.size())
                 .mapToObj(i -> Objects.requireNonNull(batch.messages.apply(i), "a vector's message"))
                 .toList();
+        List<ForwardedIrq> forwarded;
         synchronized (this) {
-            return forward(batch, messages);
+            forwarded = forward(batch, messages);
         }
+        return started(forwarded);
+    }
+
+    /** Lets relays inject, without a lock: if one does not start, the injections of the others must end. */
+    private List<ForwardedIrq> started(List<ForwardedIrq> forwarded) {
+        boolean all = false;
+        try {
+            forwarded.forEach(ForwardedIrq::start);
+            all = true;
+        } finally {
+            if (!all) {
+                unforward(forwarded);
+            }
+        }
+        return forwarded;
     }
 
     private List<ForwardedIrq> forward(Batch batch, List<MsiMessage> messages) {
@@ -352,7 +368,11 @@ public final class Forwarding implements AutoCloseable {
         return policy.withDeactivatingEoi(vm.isArm64());
     }
 
-    private synchronized ForwardedIrq forward(LineIrq irq, Gsi gsi, boolean takesOver, Optional<DirectEoi> direct) {
+    private ForwardedIrq forward(LineIrq irq, Gsi gsi, boolean takesOver, Optional<DirectEoi> direct) {
+        return started(List.of(wired(irq, gsi, takesOver, direct))).get(0);
+    }
+
+    private synchronized ForwardedIrq wired(LineIrq irq, Gsi gsi, boolean takesOver, Optional<DirectEoi> direct) {
         requireForwardable(irq);
         checks.isEnabledElsewhere(irq, takesOver, false);
         if (userspace.isEmpty()) {
@@ -388,11 +408,17 @@ public final class Forwarding implements AutoCloseable {
 
     // End
 
-    /** Ends one. The device first, the route last. */
-    synchronized void unforward(ForwardedIrq irq) {
-        if (irq.end()) {
-            irqs.remove(irq);
-            tearDown(List.of(irq));
+    /**
+     * Ends interrupts: the device first, the route last. Relays end without the lock, because an injector may wait for a
+     * thread that waits for the lock; until then the interrupts are not forwarded anew.
+     */
+    void unforward(List<ForwardedIrq> ended) {
+        synchronized (this) {
+            tearDown(ended.stream().filter(ForwardedIrq::end).toList());
+        }
+        ended.forEach(ForwardedIrq::closeRelay);
+        synchronized (this) {
+            ended.forEach(irqs::remove);
         }
     }
 
@@ -411,7 +437,7 @@ public final class Forwarding implements AutoCloseable {
         ours.forEach(one -> one.event().close()); // the end of its file ends an irqfd, and costs less
         Irqfd.closeAll(
                 messages.stream().flatMap(one -> Stream.ofNullable(one.irqfd())).toList());
-        messages.forEach(ForwardedIrq::closeGuestHalf);
+        messages.forEach(ForwardedIrq::closeIrqfd);
         messages.forEach(ForwardedMessage::restoreRoute);
         guest.unroute(messages.stream().flatMap(one -> one.ownRoute().stream()).toList());
         messages.forEach(one -> wired.clear(one.irq().number()));
@@ -425,12 +451,11 @@ public final class Forwarding implements AutoCloseable {
      * Idempotent, never fails.
      */
     @Override
-    public synchronized void close() {
-        closed = true;
-        List<ForwardedIrq> all = irqs.all();
-        all.forEach(irqs::remove);
-        all.forEach(ForwardedIrq::end);
-        tearDown(all);
+    public void close() {
+        synchronized (this) {
+            closed = true;
+        }
+        unforward(irqs.all());
         vm.removeListener(vmListener);
         device.removeCloseListener(closeListener);
     }

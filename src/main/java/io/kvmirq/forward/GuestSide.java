@@ -76,7 +76,7 @@ record GuestSide(ForwardChecks checks, Optional<Userspace> userspace) {
         }
         List<RelayedEdge> relays = new ArrayList<>();
         for (int i = 0; i < events.size(); i++) {
-            relays.add(undo.add(RelayedEdge.message(userspace.get(), events.get(i), false, messages.get(i))));
+            relays.add(undo.add(RelayedEdge.message(userspace.get(), events.get(i), messages.get(i))));
         }
         return new Halves(List.of(), relays);
     }

@@ -4,12 +4,9 @@ package io.kvmirq.forward;
 /** How an interrupt of a device reaches the guest, best first. */
 public enum Mechanism {
     /**
-     * VFIO signals the eventfd of an irqfd, and its GSI has one message to one vCPU: KVM pairs the two, and the
-     * hardware posts the interrupt if it can. Whether it does, no kernel tells; {@link ForwardedIrq#predicted} says
-     * what must be.
+     * VFIO signals the eventfd of an irqfd, and KVM injects. If hardware can post the interrupt, it does, and the host
+     * takes no part. Whether it does, no kernel tells; {@link ForwardedIrq#predicted} says what must be.
      */
-    BYPASS("bypass"),
-    /** The same wiring, and the interrupt is not posted: the host takes it, and KVM injects it. */
     IRQFD("irqfd"),
     /**
      * A level-triggered line: the guest's EOI signals a second eventfd, which unmasks the line. It needs the full

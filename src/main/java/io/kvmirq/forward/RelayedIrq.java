@@ -5,37 +5,53 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.EventLoop;
 
 /**
- * An eventfd whose signals are injected by this process, from its creation on. It leases the eventfd. Thread-safe; no
- * lock is held while the injector runs.
+ * An eventfd whose signals are injected by this process. It leases the eventfd. No lock is held while the injector runs:
+ * {@link #hold} and {@link #release} need one of the caller's, and neither inject nor wait; {@link #settle} and {@link
+ * #close} do both, and are called without.
  */
 abstract sealed class RelayedIrq implements AutoCloseable permits RelayedEdge, RelayedLine {
     private final EventFd event;
+    private final EventLoop.Registration registration;
+    /** Reasons to hold signals back: at first that nobody released it. */
+    private int holds = 1;
 
-    RelayedIrq(EventFd event) {
+    RelayedIrq(Userspace userspace, EventFd event) {
         this.event = event;
+        this.registration = userspace.loop().registerPaused(event, count -> signalled());
     }
 
     final EventFd event() {
         return event;
     }
 
-    /** Registers the eventfd; the constructors of subclasses do so last, since the handler may run at once. */
-    final EventLoop.Registration registered(Userspace userspace, boolean masked) {
-        EventLoop loop = userspace.loop();
-        return masked ? loop.registerPaused(event, count -> signalled()) : loop.register(event, count -> signalled());
-    }
-
     abstract void signalled();
 
-    /** Leaves signals in the eventfd. When it returns the loop injects nothing more. Masking twice is masking once. */
-    abstract void mask();
+    /** Leaves signals in the eventfd from now on, until a {@link #release} for each hold. */
+    final void hold() {
+        if (holds == 0) {
+            registration.beginPause();
+        }
+        holds++;
+    }
 
-    /** Ends {@link #mask}; signals that came meanwhile are injected once. */
-    abstract void unmask();
+    /** Ends a {@link #hold}; signals that came meanwhile are injected once. If it throws, the hold stays. */
+    final void release() {
+        if (holds == 1) {
+            registration.resume();
+        }
+        holds--;
+    }
+
+    /** After {@link #hold}: when it returns the loop injects nothing more. */
+    void settle() {
+        registration.awaitHandler();
+    }
 
     /**
      * Signals from then on stay in the eventfd. When it returns the loop injects nothing more. Idempotent, never fails.
      */
     @Override
-    public abstract void close();
+    public void close() {
+        registration.close();
+    }
 }

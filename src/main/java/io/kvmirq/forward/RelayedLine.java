@@ -3,7 +3,6 @@ package io.kvmirq.forward;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.kernel.EventFd;
-import io.kvmirq.kernel.EventLoop;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.jspecify.annotations.Nullable;
 
@@ -32,15 +31,12 @@ final class RelayedLine extends RelayedIrq {
     private boolean asserted;
     private int failures;
 
-    private final EventLoop.Registration registration;
-
     /** @param unmaskDevice lets the device's line signal again, at once if the device asserts it */
-    RelayedLine(Userspace userspace, EventFd event, boolean masked, Gsi gsi, Runnable unmaskDevice) {
-        super(event);
+    RelayedLine(Userspace userspace, EventFd event, Gsi gsi, Runnable unmaskDevice) {
+        super(userspace, event);
         this.injector = userspace.injector();
         this.gsi = gsi;
         this.unmaskDevice = unmaskDevice;
-        this.registration = registered(userspace, masked);
     }
 
     @Override
@@ -58,20 +54,15 @@ final class RelayedLine extends RelayedIrq {
 
     /** An asserted line is lowered; a device that still asserts its own signals again, into the eventfd. */
     @Override
-    void mask() {
-        registration.pause();
+    void settle() {
+        super.settle();
         happened(MASKED);
-    }
-
-    @Override
-    void unmask() {
-        registration.resume();
     }
 
     /** Lowers the line and leaves the device masked. */
     @Override
     public void close() {
-        registration.close();
+        super.close();
         TearDown.quietly(() -> happened(STOPPED));
     }
 

@@ -17,10 +17,13 @@ import io.kvmirq.kvm.Vm;
 public record Userspace(EventLoop loop, Injector injector) {
     /**
      * The guest's interrupt controllers, as far as they take interrupts of devices. Called in the thread of the loop,
-     * lines also in the thread that ends or masks an interrupt, and with no lock held. What it throws in the loop is
-     * logged, and that message is lost; a line is tried again a few times. It may look at forwarded
-     * interrupts and tell the end of one, but must not change one: another thread that changes it may be waiting for
-     * this call. For the same reason hold no lock that it needs while you mask, move or close an interrupt.
+     * lines also in the thread that ends, masks, moves or closes an interrupt, and with no lock of this library held:
+     * it may take locks of the VMM, and look at forwarded interrupts and change them. What it throws in the loop is
+     * logged, and that message is lost; a line is tried again a few times.
+     *
+     * <p>When {@code mask}, {@code reroute}, {@code moveTo} or {@code close} of an interrupt returns, its injection has
+     * ended: in another thread they wait for the one under way. Call these four without a lock that the injector takes;
+     * no other call waits for it.
      */
     public interface Injector {
         /** Delivers a message, edge-triggered, as a device's write of it does. */

@@ -88,6 +88,27 @@ public class Calls {
         return new KernelException(call.label(), operands.get(), errno, Answers.sentence(call, errno, facts));
     }
 
+    // Callbacks
+
+    /** Warns the user in the log, from a thread of its own: the caller may hold locks. */
+    protected final void warn(String text) {
+        kernel.reports().warn(text, null);
+    }
+
+    /**
+     * Runs code of the user that was given to be told of something. What it throws is logged, since the change that it is
+     * told of has happened.
+     *
+     * @param what names the code, for the log
+     */
+    protected final void tell(String what, Runnable told) {
+        try {
+            told.run();
+        } catch (RuntimeException | Error e) {
+            kernel.reports().warn(what + " failed", e);
+        }
+    }
+
     // Handles
 
     private void requireOurs(Fd fd) {

@@ -261,7 +261,7 @@ public final class EventFd implements AutoCloseable {
         return wake;
     }
 
-    /** Called without the lock: making a descriptor reports forgotten handles to the user's logger. */
+    /** Makes the wake descriptor, unless another thread made it meanwhile. */
     private Fd makeWaker() {
         Fd made = make(kernel, kernel.backend().eventfdCreate(), "");
         boolean used = false;

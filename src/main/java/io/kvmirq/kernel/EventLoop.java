@@ -325,13 +325,22 @@ public final class EventLoop implements AutoCloseable {
          * @throws IllegalStateException after {@link #close}
          */
         public void pause() {
+            beginPause();
+            awaitHandler();
+        }
+
+        /**
+         * As {@link #pause}, without waiting for a handler that runs: for a caller with a lock that the handler needs.
+         *
+         * @throws IllegalStateException after {@link #close}
+         */
+        public void beginPause() {
             lock.lock();
             try {
                 requireOpen();
                 if ((set(PAUSED) & PAUSED) == 0) {
                     set.mute(event.fd(), number);
                 }
-                awaitHandler();
             } finally {
                 lock.unlock();
             }
@@ -363,7 +372,7 @@ public final class EventLoop implements AutoCloseable {
                 if (first) {
                     set.remove(event.fd());
                 }
-                awaitHandler();
+                awaitHandlerLocked();
                 registrations.remove(number);
                 if (first) {
                     event.fd().exit();
@@ -383,7 +392,17 @@ public final class EventLoop implements AutoCloseable {
             }
         }
 
-        private void awaitHandler() {
+        /** Waits until the handler is not running; not at all in the handler. Do not hold a lock that it needs. */
+        public void awaitHandler() {
+            lock.lock();
+            try {
+                awaitHandlerLocked();
+            } finally {
+                lock.unlock();
+            }
+        }
+
+        private void awaitHandlerLocked() {
             if (dispatcher.get() != Thread.currentThread()) {
                 waiting.incrementAndGet();
                 while ((state.get() & RUNNING) != 0) {

@@ -13,14 +13,14 @@ import org.jspecify.annotations.Nullable;
 final class Handles {
     private static final int NO_NUMBER = -1;
 
-    private final System.Logger logger;
+    private final Reports reports;
     /** The newest open handle; each links to the next older one, as a VM may have thousands. Guarded by this. */
     private @Nullable Entry newest;
 
     private final ReferenceQueue<Object> collected = new ReferenceQueue<>();
 
-    Handles(System.Logger logger) {
-        this.logger = logger;
+    Handles(Reports reports) {
+        this.reports = reports;
     }
 
     /** One handle, outliving it. */
@@ -93,14 +93,14 @@ final class Handles {
     void reportForgotten() {
         for (@Nullable Reference<?> found = collected.poll(); found != null; found = collected.poll()) {
             if (found instanceof Entry entry && remove(entry)) {
-                logger.log(
-                        System.Logger.Level.WARNING,
-                        entry.closed
-                                ? "{0} was closed, but what leased it (an irqfd, ioeventfd or memory) was not: it stays"
-                                        + " open until the process ends"
-                                : "{0} was never closed and stays open until the process ends; close it, best with"
-                                        + " try-with-resources",
-                        entry.name());
+                reports.warn(
+                        entry.name()
+                                + (entry.closed
+                                        ? " was closed, but what leased it (an irqfd, ioeventfd or memory) was not: it"
+                                                + " stays open until the process ends"
+                                        : " was never closed and stays open until the process ends; close it, best"
+                                                + " with try-with-resources"),
+                        null);
             }
         }
     }

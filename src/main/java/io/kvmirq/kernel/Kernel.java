@@ -43,7 +43,8 @@ public final class Kernel implements AutoCloseable {
     private final boolean looksFirst;
 
     private final System.Logger logger = System.getLogger("io.kvmirq");
-    private final Handles handles = new Handles(logger);
+    private final Reports reports = new Reports(logger);
+    private final Handles handles = new Handles(reports);
     private final Calls calls = new Calls(this);
     /** For the count of an eventfd. */
     private final ThreadLocal<ByteBuffer> scratch = ThreadLocal.withInitial(() -> Buffers.allocate(Long.BYTES));
@@ -98,7 +99,7 @@ public final class Kernel implements AutoCloseable {
         if (before.isPresent()) {
             return before.get();
         }
-        Fd mine = openDevice(); // without the lock: a forgotten handle is reported to the user's logger
+        Fd mine = openDevice();
         if (!keep(mine)) {
             mine.close();
             return device();
@@ -227,6 +228,10 @@ public final class Kernel implements AutoCloseable {
 
     System.Logger logger() {
         return logger;
+    }
+
+    Reports reports() {
+        return reports;
     }
 
     ByteBuffer scratch() {

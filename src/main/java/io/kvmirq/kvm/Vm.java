@@ -154,7 +154,7 @@ public final class Vm implements AutoCloseable {
         calls.refuseOnArm64("an APIC id", "a message to an ITS names no vCPU");
         calls.use32BitApicIds();
         apicIdsWidened = true;
-        listeners.forEach(VmListener::apicIdsWidened);
+        listeners.forEach(listener -> calls.tell(listener, VmListener::apicIdsWidened));
     }
 
     /**
@@ -380,7 +380,7 @@ public final class Vm implements AutoCloseable {
         Vcpu vcpu = new Vcpu(this, id);
         vcpus.add(id);
         if (knowsVcpus()) {
-            listeners.forEach(listener -> listener.vcpuAdded(id));
+            listeners.forEach(listener -> calls.tell(listener, to -> to.vcpuAdded(id)));
         }
         return vcpu;
     }
@@ -397,10 +397,10 @@ public final class Vm implements AutoCloseable {
     public void addListener(VmListener listener) {
         listeners.add(listener);
         if (apicIdsWidened) {
-            listener.apicIdsWidened();
+            calls.tell(listener, VmListener::apicIdsWidened);
         }
         if (knowsVcpus()) {
-            vcpus.forEach(listener::vcpuAdded);
+            vcpus.forEach(id -> calls.tell(listener, to -> to.vcpuAdded(id)));
         }
     }
 

@@ -22,6 +22,7 @@ import java.nio.ByteBuffer;
 import java.util.EnumSet;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.function.Consumer;
 import java.util.function.IntUnaryOperator;
 import java.util.function.Supplier;
 
@@ -85,6 +86,11 @@ final class VmCalls extends Calls {
 
     Fd vm() {
         return vm;
+    }
+
+    /** Tells a listener; its failure is not the VM's. */
+    void tell(VmListener listener, Consumer<VmListener> event) {
+        tell("a VmListener of " + vm, () -> event.accept(listener));
     }
 
     IrqfdCalls irqfds() {

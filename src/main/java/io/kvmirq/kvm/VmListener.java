@@ -4,7 +4,8 @@ package io.kvmirq.kvm;
 import io.kvmirq.VcpuId;
 
 /**
- * Is told of a VM's vCPUs. It is called in the thread that changes the VM, with no lock held, and may be told twice.
+ * Is told of a VM's vCPUs. It is called in the thread that changes the VM, with no lock held, and may be told twice. An
+ * exception of it is logged, and the change stands.
  */
 public interface VmListener {
     /** A vCPU exists. A VM keeps it as long as the VM lives, also after {@link Vcpu#close}. */

@@ -344,7 +344,7 @@ final class State {
             return verdict.with(new Posting.NotPosted("it is masked", "unmask it"));
         }
         if (met.delivery() == DeliveryPath.USERSPACE) {
-            return verdict.with(new Posting.NotPosted("this process injects it", "move it to bypass"));
+            return verdict.with(new Posting.NotPosted("this process injects it", "move it to irqfd"));
         }
         return producer.filter(one -> !one.kind().isMessage())
                 .map(one -> verdict.with(line(one.kind())))

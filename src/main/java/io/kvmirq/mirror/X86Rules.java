@@ -32,7 +32,7 @@ final class X86Rules {
     static final Posting WRITTEN_ONCE = new Posting.NotPosted(
             "KVM wrote the entry while AVIC was inhibited, and up to Linux 6.16 does not write it again when the"
                     + " inhibit ends",
-            "write the vector's route again");
+            "mask and unmask the interrupt");
 
     private static final int GA_BITS = 128;
 

@@ -58,6 +58,11 @@ final class DeviceCalls extends Calls {
         return ready == EINTR || check(ready, KernelCall.EVENTFD_WAIT, Set.of(), () -> "eventfd=" + number(event)) != 0;
     }
 
+    /** Runs code of the user at the device's end, which goes on whatever that throws. */
+    void tellOfEnd(String what, Runnable told) {
+        tell(what + " of " + device, told);
+    }
+
     void closeDevice() {
         close(device);
     }

@@ -17,7 +17,7 @@ public interface FileHolder {
 
     /** The hold on one file. It leases the file, which stays open until the hold ends. */
     interface Hold extends AutoCloseable {
-        /** Lets go. Idempotent, never fails. */
+        /** Lets go. Idempotent, thread-safe, never fails; called with no lock held. */
         @Override
         void close();
     }

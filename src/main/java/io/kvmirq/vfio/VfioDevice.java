@@ -107,7 +107,10 @@ public final class VfioDevice implements AutoCloseable {
         parts.add(step);
     }
 
-    /** Has a step run whenever {@link #close} has closed the device: in its thread, with no lock held. */
+    /**
+     * Has a step run whenever {@link #close} has closed the device: in its thread, with no lock held. What it throws is
+     * logged.
+     */
     public void addCloseListener(Runnable step) {
         listeners.add(step);
     }
@@ -351,12 +354,12 @@ public final class VfioDevice implements AutoCloseable {
     @Override
     public void close() {
         interrupts.close();
+        hold.ifPresent(one -> calls.tellOfEnd("the Hold of the file", one::close));
+        calls.closeDevice();
         synchronized (parts) {
-            hold.ifPresent(FileHolder.Hold::close);
-            calls.closeDevice();
             parts.close();
         }
-        listeners.forEach(Runnable::run);
+        listeners.forEach(step -> calls.tellOfEnd("a close listener", step));
     }
 
     @Override

@@ -56,7 +56,7 @@ class ForwardSelftestContract extends VfioSuite {
         assertThat(run(E1000E, Choice.ALL).answers())
                 .hasSize(5)
                 .extracting(ForwardAnswer::mechanism)
-                .containsOnly(Mechanism.BYPASS);
+                .containsOnly(Mechanism.IRQFD);
         assertThat(run(NVME, Choice.ALL).answered()).isEqualTo(65);
     }
 

@@ -76,7 +76,7 @@ class ForwardingRulesTest {
         world.faults.listen();
         assertThat(refused(Errno.EINVAL, () -> forwarding.forwardAll(device.msix(2, 2), i -> message(0x40 + i))))
                 .isEqualTo("forward MSI-X 2 of 0000:3b:00.0: EINVAL (it is forwarded already, MSI-X 2 of 0000:3b:00.0 →"
-                        + " gsi 26 (bypass): reroute it, or close that first)");
+                        + " gsi 26 (irqfd): reroute it, or close that first)");
         assertThat(world.faults.calls()).isEmpty();
     }
 

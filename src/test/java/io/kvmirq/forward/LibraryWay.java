@@ -163,7 +163,7 @@ final class LibraryWay implements Way {
 
     @Override
     public void move(int irq) {
-        irqs[irq].moveTo(isHere(irq) ? Mechanism.BYPASS : Mechanism.USERSPACE);
+        irqs[irq].moveTo(isHere(irq) ? Mechanism.IRQFD : Mechanism.USERSPACE);
     }
 
     /** Whether this process injects it. */

@@ -76,8 +76,8 @@ class UserspaceTest {
                 EventLoop loop = EventLoop.create(kernel)) {
             vm.createSplitIrqchip(24);
             try (Vcpu vcpu = vm.createVcpu(new VcpuId(0));
-                    RelayedEdge relayed =
-                            RelayedEdge.message(counted(Userspace.into(vm, loop)), event, false, MESSAGE)) {
+                    RelayedEdge relayed = RelayedEdge.message(counted(Userspace.into(vm, loop)), event, MESSAGE)) {
+                relayed.release();
                 vcpu.enableLapic();
                 event.signal(3);
                 assertThat(vcpu.isRequested(VECTOR)).isFalse();
@@ -85,9 +85,9 @@ class UserspaceTest {
                 assertThat(vcpu.isRequested(VECTOR)).isTrue();
                 assertThat(event.drain()).as("left in the eventfd").isZero();
                 assertThat(injected).as("of 3 signals").hasValue(1);
-                relayed.mask();
+                relayed.hold();
                 relayed.reroute(OTHER_MESSAGE);
-                relayed.unmask();
+                relayed.release();
                 event.signal();
                 loop.poll(0);
                 assertThat(vcpu.isRequested(OTHER)).isTrue();
@@ -106,7 +106,8 @@ class UserspaceTest {
             vm.createIrqchip();
             AtomicInteger unmasked = new AtomicInteger();
             try (RelayedLine relayed =
-                    new RelayedLine(Userspace.into(vm, loop), event, false, GSI, unmasked::incrementAndGet)) {
+                    new RelayedLine(Userspace.into(vm, loop), event, GSI, unmasked::incrementAndGet)) {
+                relayed.release();
                 event.signal();
                 loop.poll(0);
                 assertThat(vm.ioapic().isHigh(PIN)).isTrue();
@@ -126,7 +127,8 @@ class UserspaceTest {
     void closeNeverFails() {
         Vm vm = Vm.create(kernel);
         vm.createIrqchip();
-        RelayedLine relayed = new RelayedLine(Userspace.into(vm, loop), event, false, GSI, () -> {});
+        RelayedLine relayed = new RelayedLine(Userspace.into(vm, loop), event, GSI, () -> {});
+        relayed.release();
         event.signal();
         loop.poll(0);
         vm.close();
@@ -154,14 +156,16 @@ class UserspaceTest {
     @Test
     void messageIsMaskedRoutedAnewAndUnmaskedWithoutLoss() {
         Chip chip = new Chip();
-        RelayedEdge relayed = RelayedEdge.message(Userspace.of(loop, chip), event, false, MESSAGE);
-        relayed.mask();
-        relayed.mask();
+        RelayedEdge relayed = RelayedEdge.message(Userspace.of(loop, chip), event, MESSAGE);
+        relayed.release();
+        relayed.hold();
+        relayed.hold();
         event.signal();
         relayed.reroute(OTHER_MESSAGE);
+        relayed.release();
         loop.poll(0);
         assertThat(chip.told).isEmpty();
-        relayed.unmask();
+        relayed.release();
         loop.poll(0);
         assertThat(chip.told).containsExactly("vector 32");
         event.signal(2);
@@ -174,8 +178,9 @@ class UserspaceTest {
     @Test
     void edgeOfALineGoesHighAndLow() {
         Chip chip = new Chip();
-        try (RelayedEdge ignored = RelayedEdge.line(Userspace.of(loop, chip), event, false, GSI)) {
-            assertThat(ignored.event()).isSameAs(event);
+        try (RelayedEdge relayed = RelayedEdge.line(Userspace.of(loop, chip), event, GSI)) {
+            assertThat(relayed.event()).isSameAs(event);
+            relayed.release();
             event.signal(2);
             loop.poll(0);
             assertThat(event.drain()).as("left in the eventfd").isZero();
@@ -248,7 +253,6 @@ class UserspaceTest {
                         }
                     }),
                     event,
-                    false,
                     GSI,
                     () -> {
                         step();
@@ -257,6 +261,7 @@ class UserspaceTest {
                         device(asserted);
                         step();
                     });
+            relayed.release();
         }
 
         /** The nth step within the injector or the unmasking. */
@@ -318,8 +323,9 @@ class UserspaceTest {
                 }
                 case MASK_AND_UNMASK -> {
                     pollUnlessPolled(line);
-                    line.relayed.mask();
-                    line.relayed.unmask();
+                    line.relayed.hold();
+                    line.relayed.settle();
+                    line.relayed.release();
                 }
                 case CLOSE -> {
                     pollUnlessPolled(line);
@@ -407,10 +413,11 @@ class UserspaceTest {
                     }
                 }
             };
-            RelayedLine relayed = new RelayedLine(Userspace.of(loop, injector), event, false, GSI, () -> {
+            RelayedLine relayed = new RelayedLine(Userspace.of(loop, injector), event, GSI, () -> {
                 all.countDown();
                 event.signal();
             });
+            relayed.release();
             Future<?> running = threads.submit(loop::run);
             Future<?> guest = threads.submit(() -> {
                 while (all.getCount() > 0) {
@@ -441,7 +448,7 @@ class UserspaceTest {
         try (Kernel other = Kernels.FAKE.open();
                 EventLoop foreign = EventLoop.create(other)) {
             Userspace userspace = Userspace.of(foreign, new Chip());
-            assertThatThrownBy(() -> RelayedEdge.message(userspace, event, false, MESSAGE))
+            assertThatThrownBy(() -> RelayedEdge.message(userspace, event, MESSAGE))
                     .isInstanceOf(IllegalArgumentException.class);
         }
     }

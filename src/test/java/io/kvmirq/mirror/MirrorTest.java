@@ -116,7 +116,7 @@ class MirrorTest {
         assertThat(irq(mirror, 0).posting()).isEqualTo(new Posting.NotPosted("it is masked", "unmask it"));
         mirror.apply(delivery(DeliveryPath.USERSPACE));
         assertThat(irq(mirror, 0).posting())
-                .isEqualTo(new Posting.NotPosted("this process injects it", "move it to bypass"));
+                .isEqualTo(new Posting.NotPosted("this process injects it", "move it to irqfd"));
         mirror.apply(delivery(DeliveryPath.KERNEL));
         assertThat(irq(mirror, 0).posting()).isEqualTo(postedTo(1, 0x41));
     }
@@ -236,8 +236,10 @@ class MirrorTest {
                 (PredictedIrte.AmdGuest) irq(mirror, 0).irte().orElseThrow();
         assertThat(again.isRun()).as("clear until the vCPU is loaded again").isNotEqualTo(Optional.of(true));
         assertThat(again.gaLogIntr()).contains(true);
-        assertThat(irq(mirror, 1).posting().text()).contains("write the vector's route again");
+        assertThat(irq(mirror, 1).posting().text()).contains("mask and unmask the interrupt");
         assertThat(irq(mirror, 1).irte()).containsInstanceOf(PredictedIrte.AmdRemapped.class);
+        mirror.apply(route(1, message(1, 0x51)));
+        assertThat(irq(mirror, 1).posting()).as("the same route").isEqualTo(X86Rules.WRITTEN_ONCE);
 
         mirror.apply(new Event.VcpuLoaded(vcpu(1), 6));
         mirror.apply(route(1, message(1, 0x52)));

@@ -88,7 +88,7 @@ class ForwardSelftestTest {
                 .isEqualTo(IntStream.range(0, vectors).boxed().toList());
         assertThat(heard).allSatisfy(answer -> {
             assertThat(answer.arrived()).isEqualTo(1);
-            assertThat(answer.mechanism()).isEqualTo(Mechanism.BYPASS);
+            assertThat(answer.mechanism()).isEqualTo(Mechanism.IRQFD);
             assertThat(answer.predicted()).isInstanceOf(Posting.Unknown.class);
         });
         assertThat(kernel.openHandles()).containsExactly("/dev/kvm (fd 3)");

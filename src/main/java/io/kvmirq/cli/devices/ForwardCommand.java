@@ -131,19 +131,24 @@ public final class ForwardCommand implements Command {
             terminal.complain(e.getMessage() + ". See kvmirq forward --help");
             return ExitCode.USAGE;
         }
+        boolean json = arguments.hasMatchedOption("--json");
+        String failure;
         try (target) {
             Optional<String> refusal = refusal(target.host(), address, choice);
-            if (refusal.isPresent()) {
-                terminal.complain(refusal.get());
-                return ExitCode.COULD_NOT_RUN;
+            if (refusal.isEmpty()) {
+                return run(target, address, choice, json, terminal);
             }
-            return run(target, address, choice, arguments.hasMatchedOption("--json"), terminal);
+            failure = refusal.get();
         } catch (KernelException e) {
             boolean noKvm = e.call().equals("open") && e.operands().equals("/dev/kvm");
-            terminal.complain(e.getMessage()
-                    + (noKvm && e.errno().equals(Errno.ENOENT) ? "; --fake PROFILE runs it on a fake kernel" : ""));
+            failure = e.getMessage()
+                    + (noKvm && e.errno().equals(Errno.ENOENT) ? "; --fake PROFILE runs it on a fake kernel" : "");
         } catch (IllegalArgumentException | IllegalStateException | UnsupportedOperationException e) {
-            terminal.complain(e.getMessage());
+            failure = String.valueOf(e.getMessage());
+        }
+        terminal.complain(failure);
+        if (json) {
+            ForwardJson.refused(new KernelReport(target.kernel, terminal), address, failure, terminal);
         }
         return ExitCode.COULD_NOT_RUN;
     }

@@ -2,6 +2,7 @@
 package io.kvmirq.cli.devices;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.PciAddress;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.KernelReport;
 import io.kvmirq.cli.frame.Terminal;
@@ -12,13 +13,15 @@ import io.kvmirq.selftest.ForwardResult;
 import java.util.List;
 import java.util.Locale;
 
-/** Writes the self-test of {@code kvmirq forward} as one JSON document, {@code kvmirq.forward/1}. */
+/** Writes the self-test of {@code kvmirq forward} as one JSON document, {@code kvmirq.forward/2}. */
 final class ForwardJson {
+    private static final String SCHEMA = "kvmirq.forward/2";
+
     private ForwardJson() {}
 
     static void write(KernelReport kernel, ForwardResult result, List<String> left, Terminal terminal) {
         ForwardPlan plan = result.plan();
-        Json.print(terminal, "kvmirq.forward/1", json -> {
+        Json.print(terminal, SCHEMA, json -> {
             kernel.write(json);
             json.text("device", plan.device())
                     .text("kind", plan.kind().name().toLowerCase(Locale.ROOT))
@@ -36,14 +39,30 @@ final class ForwardJson {
         });
     }
 
+    /** The document of a test that could not run: what only a test knows is null. */
+    static void refused(KernelReport kernel, PciAddress device, String failure, Terminal terminal) {
+        Json.print(terminal, SCHEMA, json -> {
+            kernel.write(json);
+            json.text("device", device.toString());
+            List.of("kind", "inDevice", "first", "count", "atOnce").forEach(json::none);
+            json.flag("guestRan", false)
+                    .none("abi2014")
+                    .texts("vectors", List.of())
+                    .number("answered", 0)
+                    .flag("passed", false)
+                    .text("failure", failure)
+                    .texts("left", List.of());
+        });
+    }
+
     private static void write(Json json, ForwardAnswer answer) {
         json.number("vector", answer.vector())
                 .text("eventfd", answer.event())
                 .number("gsi", answer.gsi().stream().mapToInt(Gsi::number).findFirst())
                 .text("guest", answer.target())
                 .number("arrived", answer.arrived())
-                .text("mechanism", answer.mechanism().label());
-        posting(answer.predicted(), json);
+                .text("mechanism", answer.mechanism().label())
+                .object("predicted", predicted -> posting(answer.predicted(), predicted));
     }
 
     /** "posted" is true, false, or null if it cannot be predicted. */

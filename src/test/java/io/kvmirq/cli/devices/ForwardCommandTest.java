@@ -88,6 +88,17 @@ class ForwardCommandTest {
         assertThat(printed.out()).isEmpty();
     }
 
+    @ParameterizedTest
+    @ValueSource(strings = {"--fake gicv2 0000:3b:00.0", "--fake 6.1 0000:3d:00.1", "--fake 6.1 0000:ff:1f.7"})
+    void refusalIsADocumentToo(String arguments) {
+        Cli.Ended printed = run("--selftest --json " + arguments).exited(3);
+        String sentence = printed.err().strip().substring("kvmirq: ".length());
+        assertThat(printed.out())
+                .startsWith("{\"schema\":\"kvmirq.forward/2\",\"kernel\":\"fake\",")
+                .contains("\"vectors\":[],\"answered\":0,\"passed\":false,\"failure\":\"" + sentence + "\",")
+                .hasLineCount(1);
+    }
+
     @Test
     void helpSaysThatOpeningResetsAndFitsATerminal() {
         String help = run("--help").out();

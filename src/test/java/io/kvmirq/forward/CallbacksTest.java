@@ -1,0 +1,546 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import static io.kvmirq.forward.ForwardWorld.PIN;
+import static io.kvmirq.forward.ForwardWorld.message;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import com.tngtech.archunit.core.domain.JavaClass;
+import com.tngtech.archunit.core.domain.JavaModifier;
+import com.tngtech.archunit.core.importer.ClassFileImporter;
+import com.tngtech.archunit.core.importer.ImportOption;
+import io.kvmirq.Gsi;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.Route;
+import io.kvmirq.VcpuId;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.EventLoop;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.kvm.VmListener;
+import io.kvmirq.vfio.FileHolder;
+import io.kvmirq.vfio.LineIrq;
+import io.kvmirq.vfio.VfioDevice;
+import java.lang.management.LockInfo;
+import java.lang.management.ManagementFactory;
+import java.lang.management.ThreadInfo;
+import java.lang.module.ModuleDescriptor;
+import java.lang.reflect.Constructor;
+import java.lang.reflect.Modifier;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.locks.ReentrantLock;
+import java.util.logging.Handler;
+import java.util.logging.LogRecord;
+import java.util.logging.Logger;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/**
+ * Code of the user runs while no lock of the library is held: neither by its thread, nor by another one that waits for it.
+ */
+@Timeout(60)
+class CallbacksTest {
+    private static final String LOCKLESS = "bits and models, which have no lock of Java";
+    private static final String KERNEL = "stands for the kernel, which is called under locks";
+    private static final String VALUE = "a value, asked by whoever has it";
+
+    /** Every type of the public API that users implement: the test here that calls it, or why none does. */
+    private static final Map<String, String> CALLBACKS = Map.ofEntries(
+            Map.entry("DeviceName", VALUE),
+            Map.entry("arch.Description$Check", LOCKLESS),
+            Map.entry("arch.Description.computed LongUnaryOperator", LOCKLESS),
+            Map.entry("arch.Description.forbidding LongFunction", LOCKLESS),
+            Map.entry("arch.Description.forbidding LongPredicate", LOCKLESS),
+            Map.entry("arch.Description.new LongUnaryOperator", LOCKLESS),
+            Map.entry("arch.FormatBuilder.looked Predicate", LOCKLESS),
+            Map.entry("arch.FormatBuilder.remark Predicate", LOCKLESS),
+            Map.entry("arch.Meaning", LOCKLESS),
+            Map.entry("arch.Structure", LOCKLESS),
+            Map.entry("arch.apic.IrteUpdate", LOCKLESS),
+            Map.entry("arch.vcpu.Host.forget Consumer", LOCKLESS),
+            Map.entry("arch.vcpu.Host.handle Consumer", LOCKLESS),
+            Map.entry("arch.vcpu.VcpuHooks", LOCKLESS),
+            Map.entry("arch.vcpu.VcpuThread.reenter Runnable", LOCKLESS),
+            Map.entry("arch.vtd.RemappingTable$Descriptors", LOCKLESS),
+            Map.entry("arch.vtd.RemappingTable$Observer", LOCKLESS),
+            Map.entry("backend.BackendProvider", KERNEL),
+            Map.entry("backend.HostFiles", KERNEL),
+            Map.entry("backend.KernelBackend", KERNEL),
+            Map.entry("backend.Libc", KERNEL),
+            Map.entry("backend.Pool.new Supplier", LOCKLESS),
+            Map.entry("forward.Forwarding.forwardAll IntFunction", "messages"),
+            Map.entry("forward.Forwarding.takeOver IntFunction", "messages"),
+            Map.entry("forward.Userspace$Injector", "injectorOf…"),
+            Map.entry("kernel.EventLoop$Handler", "handlers"),
+            Map.entry("kvm.RouteTable.change Function", "changesOfRoutes"),
+            Map.entry("kvm.VmListener", "vmListeners"),
+            Map.entry("recording.Faults.delay Runnable", KERNEL),
+            Map.entry("vfio.FileHolder", "fileHolders"),
+            Map.entry("vfio.FileHolder$Hold", "fileHolders"),
+            Map.entry("vfio.HostIrqs", VALUE),
+            Map.entry("vfio.VfioDevice.addCloseListener Runnable", "closeListeners"),
+            Map.entry("vfio.VfioDevice.removeCloseListener Runnable", "closeListeners"));
+
+    private final ForwardWorld world = new ForwardWorld("6.12");
+    private final EventLoop loop = EventLoop.create(world.kernel);
+    private final AtomicInteger calls = new AtomicInteger();
+    private final List<String> held = new CopyOnWriteArrayList<>();
+
+    @AfterEach
+    void close() {
+        loop.close();
+        world.close();
+    }
+
+    @Test
+    void everyCallbackOfTheApiIsCalledHere() throws Exception {
+        Path classes = Path.of(Forwarding.class
+                .getProtectionDomain()
+                .getCodeSource()
+                .getLocation()
+                .toURI());
+        Set<String> exported;
+        try (var descriptor = Files.newInputStream(classes.resolve("module-info.class"))) {
+            exported = ModuleDescriptor.read(descriptor).exports().stream()
+                    .map(ModuleDescriptor.Exports::source)
+                    .collect(Collectors.toSet());
+        }
+        Set<String> callbacks = new TreeSet<>();
+        for (JavaClass type : new ClassFileImporter()
+                .withImportOption(new ImportOption.DoNotIncludeTests())
+                .importPackages("io.kvmirq")) {
+            if (!exported.contains(type.getPackageName())
+                    || !type.getModifiers().contains(JavaModifier.PUBLIC)) {
+                continue;
+            }
+            Class<?> real = type.reflect();
+            if (real.isInterface() && !real.isAnnotation() && !real.isSealed()) {
+                callbacks.add(name(real));
+            }
+            Stream.concat(Arrays.stream(real.getDeclaredMethods()), Arrays.stream(real.getDeclaredConstructors()))
+                    .filter(method -> Modifier.isPublic(method.getModifiers()))
+                    .forEach(method -> Arrays.stream(method.getParameterTypes())
+                            .filter(one -> one == Runnable.class
+                                    || one.getPackageName().equals("java.util.function"))
+                            .forEach(one -> callbacks.add(
+                                    name(real) + "." + (method instanceof Constructor ? "new" : method.getName()) + " "
+                                            + one.getSimpleName())));
+        }
+        assertThat(callbacks).isEqualTo(CALLBACKS.keySet());
+    }
+
+    private static String name(Class<?> type) {
+        return type.getName().substring("io.kvmirq.".length());
+    }
+
+    /** To be called in a callback: notes the locks of the library that its thread holds, or one that waits. */
+    private void called() {
+        calls.incrementAndGet();
+        for (ThreadInfo thread : ManagementFactory.getThreadMXBean().dumpAllThreads(true, true)) {
+            if (thread.getThreadId() != Thread.currentThread().getId()
+                    && thread.getThreadState() != Thread.State.WAITING) {
+                continue;
+            }
+            Stream.concat(Arrays.stream(thread.getLockedMonitors()), Arrays.stream(thread.getLockedSynchronizers()))
+                    .map(LockInfo::getClassName)
+                    .filter(lock -> isOurs(lock, thread))
+                    .forEach(lock -> held.add(lock + " by " + thread.getThreadName()));
+        }
+    }
+
+    /** Monitors by their class; other locks by who took them. The fake holds its own while it answers. */
+    private static boolean isOurs(String lock, ThreadInfo thread) {
+        boolean waits = Arrays.stream(thread.getStackTrace())
+                .anyMatch(frame -> frame.getClassName().startsWith("io.kvmirq"));
+        return lock.startsWith("io.kvmirq") && !lock.contains("Test")
+                || lock.equals(ReentrantLock.class.getName() + "$NonfairSync") && waits;
+    }
+
+    private void assertFree(int atLeast) {
+        assertThat(held).isEmpty();
+        assertThat(calls.get()).as("callbacks").isGreaterThanOrEqualTo(atLeast);
+    }
+
+    @Test
+    void handlers() {
+        try (EventFd event = EventFd.create(world.kernel)) {
+            EventLoop.Registration registration = loop.register(event, count -> called());
+            event.signal();
+            loop.poll(0);
+            registration.close();
+        }
+        assertFree(1);
+    }
+
+    @Test
+    void messages() {
+        try (Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+            forwarding.forwardAll(world.device.msix(0, 2), i -> {
+                called();
+                return message(0x30 + i);
+            });
+            forwarding.takeOver(world.device.msix(2, 2), i -> {
+                called();
+                return message(0x40 + i);
+            });
+        }
+        assertFree(4);
+    }
+
+    @Test
+    void changesOfRoutes() {
+        world.vm.routes().change(edit -> {
+            called();
+            return edit.add(message(0x30));
+        });
+        assertFree(1);
+    }
+
+    @Test
+    void vmListeners() {
+        try (Vm vm = Vm.create(world.kernel)) {
+            vm.createIrqchip();
+            VmListener listener = new VmListener() {
+                @Override
+                public void vcpuAdded(VcpuId vcpu) {
+                    called();
+                }
+
+                @Override
+                public void apicIdsWidened() {
+                    called();
+                }
+            };
+            vm.addListener(listener);
+            vm.use32BitApicIds();
+            vm.createVcpu(new VcpuId(0)).close();
+            vm.addListener(listener);
+        }
+        assertFree(4);
+    }
+
+    @Test
+    void fileHoldersAndCloseListeners() {
+        FileHolder holder = file -> {
+            called();
+            return this::called;
+        };
+        world.device.close();
+        VfioDevice device = VfioDevice.open(world.kernel, ForwardWorld.NIC, holder);
+        device.addCloseListener(this::called);
+        device.close();
+        assertFree(3);
+    }
+
+    /** The vCPU exists, whatever a listener throws: its creator gets it, and the others are told. */
+    @Test
+    void listenersThatThrowAreLogged() throws InterruptedException {
+        List<String> told = new ArrayList<>();
+        VmListener fails = new VmListener() {
+            @Override
+            public void vcpuAdded(VcpuId vcpu) {
+                throw new IllegalStateException("no room for " + vcpu);
+            }
+
+            @Override
+            public void apicIdsWidened() {
+                throw new AssertionError("no");
+            }
+        };
+        VmListener works = new VmListener() {
+            @Override
+            public void vcpuAdded(VcpuId vcpu) {
+                told.add(vcpu.toString());
+            }
+
+            @Override
+            public void apicIdsWidened() {
+                told.add("widened");
+            }
+        };
+        List<String> said = saidBy(() -> {
+            world.vm.addListener(fails);
+            world.vm.addListener(works);
+            world.vm.use32BitApicIds();
+            try (Vcpu third = world.vm.createVcpu(new VcpuId(2))) {
+                assertThat(third.isRequested(ForwardWorld.vector(0x30))).isFalse();
+            }
+            world.vm.removeListener(fails);
+            world.device.addCloseListener(() -> {
+                throw new IllegalStateException("no");
+            });
+            world.device.addCloseListener(() -> told.add("closed"));
+            world.device.close();
+        });
+        assertThat(told).containsExactly("vcpu 0", "vcpu 1", "widened", "vcpu 2", "closed");
+        assertThat(said).hasSize(5).allMatch(one -> one.endsWith(" failed"));
+    }
+
+    // The injector
+
+    /** Calls in which, or after which, a line is driven. */
+    private enum Ending {
+        MASK,
+        MOVE,
+        CLOSE,
+        CLOSE_ALL,
+        END;
+
+        void of(Forwarding forwarding, ForwardedIrq irq) {
+            switch (this) {
+                case MASK -> irq.mask();
+                case MOVE -> irq.moveTo(irq.irq() instanceof LineIrq ? Mechanism.RESAMPLE : Mechanism.IRQFD);
+                case CLOSE -> irq.close();
+                case CLOSE_ALL -> forwarding.close();
+                case END -> irq.endOfInterrupt();
+            }
+        }
+    }
+
+    private Forwarding relaying(Vm vm, Userspace.Injector injector) {
+        return Forwarding.builder(vm, world.device)
+                .userspace(Userspace.of(loop, injector))
+                .build();
+    }
+
+    /** @param each what the injector does, of messages and lines */
+    private static Userspace.Injector injector(Runnable each) {
+        return new Userspace.Injector() {
+            @Override
+            public void message(MsiMessage message) {
+                each.run();
+            }
+
+            @Override
+            public void line(Gsi gsi, boolean high) {
+                each.run();
+            }
+        };
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void injectorOfALine(Ending ending) {
+        try (Forwarding forwarding = relaying(world.vm, injector(this::called))) {
+            ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
+            line.moveTo(Mechanism.USERSPACE);
+            world.hardware.requestService();
+            loop.poll(0);
+            ending.of(forwarding, line);
+        }
+        assertFree(2);
+    }
+
+    /** Another thread waits for the injection under way, which waits for nobody. */
+    @ParameterizedTest
+    @EnumSource(names = "END", mode = EnumSource.Mode.EXCLUDE)
+    void injectorOfAMessageForWhichAnotherThreadWaits(Ending ending) throws InterruptedException {
+        List<Thread> threads = new ArrayList<>();
+        List<Runnable> work = new ArrayList<>();
+        try (Forwarding forwarding = relaying(world.vm, injector(() -> {
+            threads.add(waiting(work.get(0)));
+            called();
+        }))) {
+            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
+            irq.moveTo(Mechanism.USERSPACE);
+            work.add(() -> ending.of(forwarding, irq));
+            world.hardware.sendMessage(0);
+            loop.poll(0);
+            for (Thread one : threads) {
+                one.join();
+            }
+        }
+        assertFree(1);
+    }
+
+    @Test
+    void injectorOfAMessageForWhoseFormerMessageAnotherThreadWaits() throws InterruptedException {
+        List<Thread> threads = new ArrayList<>();
+        List<ForwardedIrq> irqs = new ArrayList<>();
+        try (Forwarding forwarding = relaying(world.vm, injector(() -> {
+            threads.add(waiting(() -> irqs.get(0).reroute(message(0x31))));
+            called();
+        }))) {
+            irqs.add(forwarding.forward(world.device.msix().get(0), message(0x30)));
+            irqs.get(0).moveTo(Mechanism.USERSPACE);
+            world.hardware.sendMessage(0);
+            loop.poll(0);
+            for (Thread one : threads) {
+                one.join();
+            }
+        }
+        assertFree(1);
+    }
+
+    /** A thread that ends, or waits. */
+    private static Thread waiting(Runnable work) {
+        Thread other = new Thread(work);
+        other.start();
+        while (other.isAlive() && other.getState() != Thread.State.WAITING) {
+            Thread.onSpinWait();
+        }
+        return other;
+    }
+
+    /** A VMM's lock is held by a thread that forwards, and is needed by the injector of one that closes. */
+    @ParameterizedTest
+    @EnumSource(names = {"CLOSE", "CLOSE_ALL", "MASK", "MOVE"})
+    void injectorNeedsALockOfAThreadThatForwards(Ending ending) throws InterruptedException {
+        ReentrantLock vmm = new ReentrantLock();
+        AtomicBoolean waits = new AtomicBoolean();
+        try (Forwarding forwarding = relaying(world.vm, injector(() -> {
+            waits.set(vmm.isLocked());
+            vmm.lock();
+            vmm.unlock();
+        }))) {
+            ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
+            line.moveTo(Mechanism.USERSPACE);
+            world.hardware.requestService();
+            loop.poll(0);
+            vmm.lock();
+            Thread closing = new Thread(() -> ending.of(forwarding, line));
+            closing.start();
+            while (!waits.get() || closing.getState() != Thread.State.WAITING) {
+                Thread.onSpinWait();
+            }
+            assertThatThrownBy(() -> forwarding.forward(world.device.msix().get(0), message(0x30)))
+                    .isInstanceOf(IllegalStateException.class);
+            assertThat(forwarding.irqs()).containsExactly(line);
+            assertThat(line.isMasked()).isEqualTo(ending == Ending.MASK);
+            vmm.unlock();
+            closing.join();
+        }
+        assertThat(world.vm.ioapic().isHigh(new Route.Pin(PIN, Route.Chip.IOAPIC, PIN.number())))
+                .isFalse();
+    }
+
+    /** The end of one interrupt is not over when the next forwarding of it would begin. */
+    @Test
+    void interruptThatIsEndingIsNotForwardedAnew() throws InterruptedException {
+        CountDownLatch ended = new CountDownLatch(1);
+        CountDownLatch lowering = new CountDownLatch(1);
+        try (Forwarding forwarding = relaying(world.vm, injector(() -> {
+            if (calls.incrementAndGet() == 2) {
+                lowering.countDown();
+                awaitQuietly(ended);
+            }
+        }))) {
+            ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
+            line.moveTo(Mechanism.USERSPACE);
+            world.hardware.requestService();
+            loop.poll(0);
+            Thread closing = new Thread(line::close);
+            closing.start();
+            lowering.await();
+            assertThatThrownBy(() -> forwarding.forward(world.device.intx(), PIN))
+                    .hasMessageContaining("is forwarded already");
+            ended.countDown();
+            closing.join();
+            forwarding.forward(world.device.intx(), PIN);
+        }
+    }
+
+    /** In the injector, all of it: nothing waits for itself. */
+    @ParameterizedTest
+    @EnumSource
+    void injectorMayChangeItsInterrupt(Ending ending) {
+        List<Runnable> work = new ArrayList<>();
+        try (Forwarding forwarding = relaying(world.vm, injector(() -> {
+            if (calls.incrementAndGet() == 1) {
+                work.get(0).run();
+            }
+        }))) {
+            ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
+            line.moveTo(Mechanism.USERSPACE);
+            work.add(() -> ending.of(forwarding, line));
+            world.hardware.requestService();
+            loop.poll(0);
+        }
+        assertThat(calls.get()).isGreaterThanOrEqualTo(2);
+    }
+
+    private static void awaitQuietly(CountDownLatch latch) {
+        try {
+            latch.await();
+        } catch (InterruptedException e) {
+            throw new AssertionError(e);
+        }
+    }
+
+    // The log
+
+    /** A forgotten handle is reported while a batch makes its eventfds, with the lock of the forwarding held. */
+    @Test
+    void logHandlers() throws InterruptedException {
+        List<String> said = saidBy(() -> {
+            try (Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+                long deadline = System.nanoTime() + 20_000_000_000L;
+                while (calls.get() == 0 && System.nanoTime() < deadline) {
+                    forget();
+                    System.gc();
+                    forwarding
+                            .forwardAll(world.device.msix(), i -> message(0x30 + i))
+                            .forEach(ForwardedIrq::close);
+                }
+            }
+        });
+        assertThat(said).isNotEmpty().allMatch(one -> one.contains("was never closed"));
+        assertThat(held).noneMatch(lock -> lock.endsWith("by kvmirq-log"));
+    }
+
+    private void forget() {
+        EventFd.create(world.kernel);
+    }
+
+    /** The warnings of {@code work}, whose log handler looks at locks; waits for those that come later. */
+    private List<String> saidBy(Runnable work) throws InterruptedException {
+        List<String> said = new CopyOnWriteArrayList<>();
+        Logger logger = Logger.getLogger("io.kvmirq");
+        Handler handler = new Handler() {
+            @Override
+            public void publish(LogRecord record) {
+                if (record.getThrown() != null || record.getMessage().contains("never closed")) {
+                    called();
+                    said.add(record.getMessage());
+                }
+            }
+
+            @Override
+            public void flush() {}
+
+            @Override
+            public void close() {}
+        };
+        logger.addHandler(handler);
+        logger.setUseParentHandlers(false);
+        try {
+            work.run();
+            for (Thread one : Thread.getAllStackTraces().keySet()) {
+                if (one.getName().equals("kvmirq-log")) {
+                    one.join();
+                }
+            }
+        } finally {
+            logger.removeHandler(handler);
+            logger.setUseParentHandlers(true);
+        }
+        return said;
+    }
+}
