@@ -60,8 +60,7 @@ public class AvicIrqfd implements IrteUpdate {
     }
 
     /**
-     * Posts the interrupt to a vCPU from now on. While AVIC is inhibited the entry stays remapped. If the unit has no
-     * guest mode, kernels up to 6.16 leave the entry remapped and report no error.
+     * Posts the interrupt to a vCPU from now on. While AVIC is inhibited the entry stays remapped.
      *
      * @throws KernelException EINVAL if the device's domain is not UNMANAGED, or the unit has no guest mode. From 6.17
      *     the irqfd is then posted to no vCPU; up to 6.16 it stays on the list that it was on
@@ -73,7 +72,7 @@ public class AvicIrqfd implements IrteUpdate {
                     "vCPU " + vcpu.index() + " belongs to another VM: expected one of the irqfd's VM");
         }
         lock();
-        boolean fits = unit.isUnmanaged(entry) && (unit.isVapic() || vcpu.alwaysLogs());
+        boolean fits = unit.usesVapic(entry);
         if (!vcpu.alwaysLogs() || fits) {
             boolean linked = vcpu.alwaysLogs()
                     ? writeThenMove(vcpu, vector.number())
@@ -133,7 +132,7 @@ public class AvicIrqfd implements IrteUpdate {
 
     /** Up to 6.16. Between the write and the removal the previous vCPU still updates the entry. */
     boolean writeThenMove(AvicVcpu vcpu, int vector) {
-        boolean posts = unit.isVapic() && vcpu.isActive();
+        boolean posts = vcpu.isActive();
         unit.post(entry, vcpu, vector, posts, GaUnit.NO_CPU, true);
         unlink();
         if (posts) {
