@@ -3,6 +3,7 @@ package io.kvmirq.host;
 
 import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
+import io.kvmirq.arch.LinuxVersion;
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.gic.VlpiKernel;
@@ -24,7 +25,6 @@ public final class HostFacts {
     private static final String DEVICES = "sys/bus/pci/devices";
     private static final String GROUPS = "sys/kernel/iommu_groups/";
     private static final Pattern VERSION = Pattern.compile("Linux version (\\S+)");
-    private static final Pattern RELEASE = Pattern.compile("(\\d{1,4})\\.(\\d{1,4}).*", Pattern.DOTALL);
 
     private static final String GICV4_PARAMETER = "kvm-arm.vgic_v4_enable=";
     /** The letters that {@code kstrtobool()} reads. */
@@ -47,10 +47,7 @@ public final class HostFacts {
 
     /** Whether the kernel is of a version or newer. Empty if its version is not known. */
     Optional<Boolean> isSince(int major, int minor) {
-        return kernel().map(RELEASE::matcher).filter(Matcher::matches).map(matcher -> {
-            int actual = Integer.parseInt(matcher.group(1));
-            return actual > major || actual == major && Integer.parseInt(matcher.group(2)) >= minor;
-        });
+        return kernel().flatMap(LinuxVersion::of).map(version -> version.isSince(major, minor));
     }
 
     /** The names of the IOMMUs: {@code dmar0} for VT-d, {@code ivhd0} for AMD, {@code smmu3.…} for ARM. */

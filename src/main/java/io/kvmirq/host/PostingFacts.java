@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.host;
 
+import io.kvmirq.arch.LinuxVersion;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.PostingHost.Feature;
 import io.kvmirq.arch.apic.Vendor;
@@ -71,8 +72,13 @@ final class PostingFacts {
                 Feature.REMAPPING, remapping.get(),
                 Feature.POSTING_UNITS, units.get(),
                 Feature.APIC_VIRTUALIZATION, apic.get(),
-                Feature.DEVICE_POSTED_IRQS, devices.orElse(true));
-        PostingHost host = PostingHost.of(vendor.get()).withCommandLine(line.get());
+                Feature.DEVICE_POSTED_IRQS, devices.orElse(true),
+                Feature.X2AVIC, vendor.get() == Vendor.INTEL || hasFlag(processor.orElse(""), "x2avic"),
+                // No file shows it: a host that lacks it has vCPU ids above 511 inhibited.
+                Feature.X2AVIC_EXT, true);
+        PostingHost host = PostingHost.of(vendor.get())
+                .withKernel(facts.kernel().flatMap(LinuxVersion::of).orElse(LinuxVersion.NEWEST))
+                .withCommandLine(line.get());
         for (Feature feature : Feature.values()) {
             host = has.getOrDefault(feature, false) ? host : host.without(feature);
         }
@@ -103,6 +109,10 @@ final class PostingFacts {
                 .findFirst();
     }
 
+    private static boolean hasFlag(String processor, String flag) {
+        return field(processor, "flags").stream().flatMap(SPACES::splitAsStream).anyMatch(flag::equals);
+    }
+
     private Optional<Boolean> parameter(String module, String name) {
         return tree.text("sys/module/" + module + "/parameters/" + name)
                 .filter(SWITCHES::contains)
@@ -117,10 +127,7 @@ final class PostingFacts {
         if (vendor == Vendor.AMD) {
             return units("ivhd", "amd-iommu/features", this::hasGuestApic);
         }
-        boolean cx16 = field(processor, "flags").stream()
-                .flatMap(SPACES::splitAsStream)
-                .anyMatch("cx16"::equals);
-        return cx16
+        return hasFlag(processor, "cx16")
                 ? units("dmar", "intel-iommu/cap", text -> hex(text).map(UnitCapabilities.POSTING::isSet))
                 : Optional.of(false);
     }

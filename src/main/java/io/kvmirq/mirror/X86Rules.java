@@ -7,6 +7,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.apic.CompatibilityMsi;
 import io.kvmirq.arch.apic.InhibitReason;
+import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.PostingHost.Feature;
 import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.apic.Vendor;
@@ -20,6 +21,7 @@ import io.kvmirq.mirror.VcpuRun.Stage;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.Set;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
@@ -47,8 +49,8 @@ final class X86Rules {
                 message.isEmpty() || !state.vcpus.isEmpty() && !message.get().logical();
         PostingDecision decision = known
                 ? PostingDecision.of(host.host(), state.vm, irq)
-                : PostingDecision.of(host.host(), standIn(state.vm), named(irq));
-        Optional<VcpuId> vcpu = known ? single(state.vm, message) : destination.map(VcpuId::new);
+                : PostingDecision.of(host.host(), standIn(host.host(), state.vm), named(irq));
+        Optional<VcpuId> vcpu = known ? single(host.host(), state.vm, message) : destination.map(VcpuId::new);
         long aim = destination.map(Integer::longValue).orElse(Verdict.ANY);
         if (decision instanceof PostingDecision.Unposted unposted) {
             boolean listed = unposted.reason() == PostingObstacle.INHIBITED && obstacle.isEmpty();
@@ -86,14 +88,16 @@ final class X86Rules {
                 : Optional.empty();
     }
 
-    private static Optional<VcpuId> single(PostingVm vm, Optional<ApicMessage> message) {
+    private static Optional<VcpuId> single(PostingHost host, PostingVm vm, Optional<ApicMessage> message) {
         Optional<? extends LocalApic> single =
-                message.flatMap(found -> vm.destinations().single(found));
+                message.flatMap(found -> vm.destinations().single(found, host.kernel()));
         return single.map(lapic -> new VcpuId(lapic.vcpuId()));
     }
 
-    private static PostingVm standIn(PostingVm vm) {
-        return new PostingVm(vm.lapicsInKernel(), vm.apicIds32Bit(), STAND_IN.destinations(), vm.inhibits());
+    private static PostingVm standIn(PostingHost host, PostingVm vm) {
+        Set<InhibitReason> inhibits = vm.destinations().inhibits(host);
+        inhibits.addAll(vm.inhibits());
+        return new PostingVm(vm.lapicsInKernel(), vm.apicIds32Bit(), STAND_IN.destinations(), inhibits);
     }
 
     /** The same interrupt, to the vCPU of {@link #STAND_IN}. */

@@ -36,9 +36,10 @@ final class RacesReport {
                 to L5 is broken. One letter for each search, in order. Ours was
                 also searched with store buffers in five scenarios (AvicRacesTest), with the same letters.
 
-                Ours loses in five scenarios and waits in one. These windows follow from the order of steps in Linux 6.17 to
-                7.1, and from what the manual lets a unit cache; no hardware showed them. Scenarios 9 to 11 need a device
-                that requests during the move: a guest that masks the vector meanwhile does not meet them.
+                Linux 6.17 to 7.1 loses in four scenarios and waits in one. These windows follow from the order of its steps
+                and from what the manual lets a unit cache; no hardware showed them. Scenarios 9 to 11 need a device that
+                requests during the move: a guest that masks the vector meanwhile does not meet them. Ours kicks the
+                previous vCPU after the write, and asks under the list's lock whether AVIC is inhibited.
                 """, AvicRaces.VERDICTS),
             new Part("""
                 VFIO's INTx: a device asserts a level-triggered line, a handler masks it or has direct EOI, the worker of an

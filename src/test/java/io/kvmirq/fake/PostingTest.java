@@ -9,6 +9,7 @@ import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.LinuxVersion;
 import io.kvmirq.arch.amd.AvicTables;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 import io.kvmirq.arch.apic.PostingHost;
@@ -345,7 +346,9 @@ class PostingTest {
     void hostShowsWhetherItCanPost(String profile, Vendor vendor, boolean posts) {
         HostFacts facts = new HostFacts(new FakeKernel(Profile.of(profile)).hostFiles());
         String line = vendor == Vendor.INTEL ? " intel_iommu=on" : "";
-        PostingHost host = PostingHost.of(vendor).withCommandLine("BOOT_IMAGE=/boot/vmlinuz root=/dev/sda1" + line);
+        PostingHost host = PostingHost.of(vendor)
+                .withKernel(facts.kernel().flatMap(LinuxVersion::of).orElseThrow())
+                .withCommandLine("BOOT_IMAGE=/boot/vmlinuz root=/dev/sda1" + line);
         assertThat(facts.posting())
                 .hasValue(posts ? host : host.without(Feature.POSTING_UNITS).without(Feature.DEVICE_POSTED_IRQS));
         assertThat(facts.unreadableOfPosting()).isEmpty();

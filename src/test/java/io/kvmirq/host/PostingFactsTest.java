@@ -7,6 +7,7 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.LinuxVersion;
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.PostingObstacle;
@@ -68,10 +69,17 @@ class PostingFactsTest {
     @Test
     void hostsThatPost() {
         assertThat(facts(intel()).posting())
-                .contains(PostingHost.of(Vendor.INTEL).withCommandLine("root=/dev/sda intel_iommu=on"));
+                .contains(PostingHost.of(Vendor.INTEL)
+                        .withKernel(new LinuxVersion(6, 12))
+                        .withCommandLine("root=/dev/sda intel_iommu=on"));
         assertThat(facts(intel()).unreadableOfPosting()).isEmpty();
         assertThat(flaw(intel())).isEmpty();
-        assertThat(facts(amd()).posting()).contains(PostingHost.of(Vendor.AMD).withCommandLine("root=/dev/sda"));
+        PostingHost posts =
+                PostingHost.of(Vendor.AMD).withKernel(new LinuxVersion(6, 18)).withCommandLine("root=/dev/sda");
+        assertThat(facts(amd()).posting()).contains(posts.without(PostingHost.Feature.X2AVIC));
+        assertThat(facts(amd().put("proc/cpuinfo", "vendor_id\t: AuthenticAMD\nflags\t\t: cx16 svm avic x2avic\n"))
+                        .posting())
+                .contains(posts);
         assertThat(flaw(amd())).isEmpty();
     }
 

@@ -6,8 +6,9 @@ public enum AvicKernel {
     /**
      * Linux 6.5 to 6.16. GALogIntr is always set. An entry that moves is written first, then unlinked from the previous
      * vCPU, which the GATag names. An entry set while AVIC is inhibited stays remapped when the inhibit ends. Another
-     * entry then has IsRun clear until its vCPU is loaded again. A device whose domain is not UNMANAGED gives EINVAL,
-     * as from about 6.15 on; kernels before report success and leave the entry remapped.
+     * entry then has IsRun clear until its vCPU is loaded again. A device without {@code use_vapic} gives EINVAL, as
+     * since 6.15 and in stable kernels since 6.12.26, 6.6.89 and 6.1.136. Kernels before report success, and leave the
+     * entry remapped.
      */
     UP_TO_6_16,
     /**

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.apic;
 
+import io.kvmirq.arch.LinuxVersion;
+
 /**
  * A reason for which KVM inhibits APIC virtualization in a VM. {@link #ordinal} is the bit, and the {@code reason=} of
- * the tracepoint kvm_apicv_inhibit_changed.
+ * the tracepoint kvm_apicv_inhibit_changed. Linux 6.1 has no PHYSICAL_ID_ALIASED, so later bits are one lower there.
  *
- * <p>Source: {@code enum kvm_apicv_inhibit} in arch/x86/include/asm/kvm_host.h of Linux 7.1.
+ * <p>Source: {@code enum kvm_apicv_inhibit} in arch/x86/include/asm/kvm_host.h of Linux 6.1, 6.12 and 7.1.
  */
 public enum InhibitReason {
     DISABLED(true, false, "a module parameter or the hardware switches APIC virtualization off"),
@@ -24,8 +26,16 @@ public enum InhibitReason {
             "the PIT reinjects lost ticks; KVM_REINJECT_CONTROL 0 ends this (QEMU: -global"
                     + " kvm-pit.lost_tick_policy=discard)"),
     SEV(false, false, "the VM is encrypted (SEV)"),
-    LOGICAL_ID_ALIASED(false, true, "logical ids of LAPICs are not unique; usual for a moment while a guest boots"),
-    PHYSICAL_ID_TOO_BIG(false, false, "a vCPU id is above what the AVIC table holds (254, 511 or 4095)");
+    LOGICAL_ID_ALIASED(
+            false,
+            true,
+            "logical ids of LAPICs are not unique, as of more than 8 vCPUs in the flat model; usual for a moment while"
+                    + " a guest boots"),
+    PHYSICAL_ID_TOO_BIG(
+            false,
+            false,
+            "a vCPU id is above what the AVIC table holds: 254, with x2AVIC 511, with X2AVIC_EXT and Linux 6.18 4095;"
+                    + " before Linux 6.17 KVM_CREATE_VCPU fails with EINVAL");
 
     private final boolean intel;
     private final boolean clears;
@@ -40,6 +50,15 @@ public enum InhibitReason {
     /** Whether the vendor's KVM module knows the reason. AMD's knows all. */
     public boolean counts(Vendor vendor) {
         return vendor == Vendor.AMD || intel;
+    }
+
+    /** The first kernel that knows the reason; 6.1 stands for older ones too. */
+    public LinuxVersion since() {
+        return switch (this) {
+            case PHYSICAL_ID_ALIASED, LOGICAL_ID_ALIASED -> new LinuxVersion(6, 3);
+            case PHYSICAL_ID_TOO_BIG -> new LinuxVersion(6, 17);
+            default -> new LinuxVersion(6, 1);
+        };
     }
 
     /** Whether the reason can end while the VM lives. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.apic;
 
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.LinuxVersion;
 import java.util.EnumSet;
 import java.util.HashSet;
 import java.util.Optional;
@@ -10,10 +12,14 @@ import java.util.Set;
  * The features of a host that decide about posting. Immutable.
  *
  * @param vendor the maker of the processor
+ * @param kernel decides which reasons inhibit APIC virtualization
  * @param commandLine the kernel's command line, which may switch features off
  */
-public record PostingHost(Vendor vendor, String commandLine, Set<Feature> features) {
-    /** Each is needed. */
+public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine, Set<Feature> features) {
+    private static final int AVIC_MAX_PHYSICAL_ID = 0xfe;
+    private static final int X2AVIC_MAX_PHYSICAL_ID = 0x1ff;
+
+    /** Each is needed, except the last two. */
     public enum Feature {
         /** The host remaps interrupts. */
         REMAPPING,
@@ -25,28 +31,45 @@ public record PostingHost(Vendor vendor, String commandLine, Set<Feature> featur
         /** The module parameter enable_apicv of kvm_intel, or avic of kvm_amd. */
         APIC_VIRTUALIZATION,
         /** The module parameter enable_device_posted_irqs; before Linux 6.16 every host has the feature. */
-        DEVICE_POSTED_IRQS
+        DEVICE_POSTED_IRQS,
+        /** AMD: the table of AVIC holds vCPU ids above 254, up to 511. */
+        X2AVIC,
+        /** AMD, since Linux 6.18: the table of AVIC holds all vCPU ids. */
+        X2AVIC_EXT
     }
 
     public PostingHost {
         features = Set.copyOf(features);
     }
 
-    /** A host on which everything is switched on. */
+    /** A host of the newest kernel on which everything is switched on. */
     public static PostingHost of(Vendor vendor) {
-        return new PostingHost(vendor, "", EnumSet.allOf(Feature.class));
+        return new PostingHost(vendor, LinuxVersion.NEWEST, "", EnumSet.allOf(Feature.class));
     }
 
     /** The same host with another command line. */
     public PostingHost withCommandLine(String line) {
-        return new PostingHost(vendor, line, features);
+        return new PostingHost(vendor, kernel, line, features);
+    }
+
+    /** The same host with another kernel. */
+    public PostingHost withKernel(LinuxVersion version) {
+        return new PostingHost(vendor, version, commandLine, features);
     }
 
     /** The same host without a feature. */
     public PostingHost without(Feature feature) {
         Set<Feature> fewer = new HashSet<>(features);
         fewer.remove(feature);
-        return new PostingHost(vendor, commandLine, fewer);
+        return new PostingHost(vendor, kernel, commandLine, fewer);
+    }
+
+    /** The highest id of a vCPU that AVIC serves ({@code avic_init_backing_page}). */
+    public int highestAvicId() {
+        if (!features.contains(Feature.X2AVIC)) {
+            return AVIC_MAX_PHYSICAL_ID;
+        }
+        return features.contains(Feature.X2AVIC_EXT) && kernel.isSince(6, 18) ? VcpuId.MAX : X2AVIC_MAX_PHYSICAL_ID;
     }
 
     /** The first reason against posting, before any VM is looked at. */

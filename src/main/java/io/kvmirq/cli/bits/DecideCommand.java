@@ -5,6 +5,7 @@ import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.LinuxVersion;
 import io.kvmirq.arch.Violation;
 import io.kvmirq.arch.amd.GaIrte;
 import io.kvmirq.arch.amd.GaTag;
@@ -12,6 +13,7 @@ import io.kvmirq.arch.apic.CompatibilityMsi;
 import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.PostingHost.Feature;
 import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.apic.model.ApicMessage;
@@ -87,6 +89,11 @@ public final class DecideCommand implements Command {
                 .completionCandidates(Command.labels(InhibitReason.values()))
                 .description(
                         "APIC virtualization is inhibited: a name as the tracepoint prints it, such as pit_reinj."));
+        usage.add(OptionSpec.builder("--x2avic-ext")
+                .description("AMD: the processor has X2AVIC_EXT, so that vCPU ids above 511 are served."));
+        usage.add(Command.option("--kernel", "VERSION", String.class)
+                .description("The version of Linux, 6.1 or newer, such as 6.12; " + LinuxVersion.NEWEST
+                        + " if it is not given."));
         usage.add(OptionSpec.builder("--reasons")
                 .description("Only list all possible reasons, in the order in which KVM finds them."));
         usage.add(Command.json());
@@ -114,7 +121,7 @@ public final class DecideCommand implements Command {
         }
     }
 
-    private record Question(MsiMessage message, List<Vendor> vendors, PostingVm vm, int vcpus) {}
+    private record Question(MsiMessage message, List<PostingHost> hosts, PostingVm vm, int vcpus) {}
 
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
@@ -133,9 +140,9 @@ public final class DecideCommand implements Command {
             terminal.complain(e.getMessage() + ". See kvmirq decide --help");
             return ExitCode.USAGE;
         }
-        List<PostingDecision> decisions = question.vendors().stream()
-                .map(vendor -> PostingDecision.of(
-                        PostingHost.of(vendor), question.vm(), PostingIrq.of(new Route.Msi(GSI, question.message()))))
+        List<PostingDecision> decisions = question.hosts().stream()
+                .map(host ->
+                        PostingDecision.of(host, question.vm(), PostingIrq.of(new Route.Msi(GSI, question.message()))))
                 .toList();
         if (arguments.hasMatchedOption("--json")) {
             write(question, decisions, terminal);
@@ -176,9 +183,16 @@ public final class DecideCommand implements Command {
                     + ": expected 1-" + most + ", or --apic x2apic");
         }
         List<LocalApic> lapics = IntStream.range(0, vcpus).mapToObj(mode::lapic).toList();
+        LinuxVersion kernel = kernel(arguments.matchedOptionValue("--kernel", LinuxVersion.NEWEST.toString()));
         Set<InhibitReason> inhibits = EnumSet.noneOf(InhibitReason.class);
-        for (String reason : arguments.matchedOptionValue("--inhibit", List.<String>of())) {
-            inhibits.add(named(InhibitReason.class, "--inhibit", reason));
+        for (String name : arguments.matchedOptionValue("--inhibit", List.<String>of())) {
+            InhibitReason reason = named(InhibitReason.class, "--inhibit", name);
+            LinuxVersion since = reason.since();
+            if (!kernel.isSince(since.major(), since.minor())) {
+                throw new IllegalArgumentException(
+                        "--inhibit " + name + " is not known to Linux " + kernel + ": expected --kernel " + since);
+            }
+            inhibits.add(reason);
         }
         boolean hashing = !arguments.hasMatchedOption("--no-vector-hashing");
         PostingVm vm =
@@ -186,7 +200,19 @@ public final class DecideCommand implements Command {
         List<Vendor> vendors = arguments.hasMatchedOption("--vendor")
                 ? List.of(named(Vendor.class, "--vendor", arguments.matchedOptionValue("--vendor", "")))
                 : List.of(Vendor.values());
-        return new Question(message, vendors, vm, vcpus);
+        List<PostingHost> hosts = vendors.stream()
+                .map(PostingHost::of)
+                .map(host -> host.withKernel(kernel))
+                .map(host -> arguments.hasMatchedOption("--x2avic-ext") ? host : host.without(Feature.X2AVIC_EXT))
+                .toList();
+        return new Question(message, hosts, vm, vcpus);
+    }
+
+    private static LinuxVersion kernel(String text) {
+        return LinuxVersion.of(text)
+                .filter(version -> version.isSince(6, 1))
+                .orElseThrow(() -> new IllegalArgumentException(
+                        "--kernel is " + Hex.quoted(text) + ": expected 6.1 or newer, such as 6.12"));
     }
 
     private static ApicMessage decoded(Question question) {
@@ -224,7 +250,7 @@ public final class DecideCommand implements Command {
         terminal.out().println("  means " + meant(question) + ", of " + vcpus + (vcpus == 1 ? " vCPU" : " vCPUs"));
         remarks(question).forEach(remark -> terminal.out().println("  strange: " + remark));
         for (int i = 0; i < decisions.size(); i++) {
-            Vendor vendor = question.vendors().get(i);
+            Vendor vendor = question.hosts().get(i).vendor();
             if (decisions.get(i) instanceof PostingDecision.Posted posted) {
                 terminal.out()
                         .println(Command.label(vendor) + ": " + terminal.good("posted") + " to " + posted.vcpu()
@@ -295,7 +321,7 @@ public final class DecideCommand implements Command {
                                     .toList())
                     .texts("strange", remarks(question));
             for (int i = 0; i < decisions.size(); i++) {
-                Vendor vendor = question.vendors().get(i);
+                Vendor vendor = question.hosts().get(i).vendor();
                 PostingDecision decision = decisions.get(i);
                 json.object(Command.label(vendor), one -> write(vendor, decision, one));
             }

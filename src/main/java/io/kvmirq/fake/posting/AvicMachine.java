@@ -55,7 +55,7 @@ final class AvicMachine extends PostingMachine {
 
     @Override
     public Map<String, String> files() {
-        Map<String, String> files = files("AuthenticAMD", "svm avic", "", "kvm_amd", "avic");
+        Map<String, String> files = files("AuthenticAMD", "svm avic x2avic", "", "kvm_amd", "avic");
         files.put(IVHD + "cap", "40");
         files.put(IVHD + "features", inOrder ? EFR + ":" + EFR2 : EFR2 + ":" + EFR);
         return files;

@@ -176,11 +176,11 @@ final class Lapics {
     }
 
     void recalculateApicMap() {
-        boolean firstHasId = !vm.host().build().isSince(6, 3);
-        if (firstHasId) {
+        boolean before63 = !vm.host().build().isSince(6, 3);
+        if (before63) {
             vm.note(InterruptAnswer.MSI_MAP_FIRST_BEFORE);
         }
-        map = ApicMap.of(lapics, ids32Bit, firstHasId);
+        map = ApicMap.of(lapics, ids32Bit, before63);
         wantScan();
     }
 

@@ -66,6 +66,23 @@ class DecideCommandIT {
                 .contains("\"intel\":{\"posted\":true", "\"amd\":{\"posted\":false,\"reason\":\"inhibited\"");
     }
 
+    /** With 9 vCPUs two LAPICs of the flat model have one logical id, and KVM remaps on AMD. */
+    @ParameterizedTest
+    @CsvSource({
+        "flat, 9, 7.1, 1, logical ids of LAPICs are not unique",
+        "flat, 8, 7.1, 0, posted to vcpu 0",
+        "flat, 9, 6.1, 0, posted to vcpu 0",
+        "x2apic, 600, 7.1, 1, a vCPU id is above what the AVIC table holds",
+        "x2apic, 600, 7.1 --x2avic-ext, 0, posted to vcpu 0",
+        "x2apic, 600, 6.17 --x2avic-ext, 1, a vCPU id is above what the AVIC table holds",
+        "x2apic, 512, 6.1, 0, posted to vcpu 0"
+    })
+    void idsThatAvicCannotServeAreRemapped(String mode, String vcpus, String kernel, int code, String said)
+            throws Exception {
+        String line = "--vendor amd --msi 0xfee00000/0x41 --apic " + mode + " --vcpus " + vcpus + " --kernel " + kernel;
+        assertThat(decide(line.split(" ")).exited(code).out()).contains(said);
+    }
+
     @Test
     void jsonHasFieldsAndNoCommand() throws Exception {
         assertThat(decide("--msi", "fee01000/41", "--vcpus", "2", "--json", "--vendor", "intel")
@@ -104,6 +121,10 @@ class DecideCommandIT {
                 "--msi fee01000/41 --vcpus 61 --apic cluster | --vcpus is 61 with --apic cluster: expected 1-60",
                 "--msi fee01000/41 --vendor via | --vendor 'via' is unknown: expected intel, amd",
                 "--msi fee01000/41 --inhibit frob | --inhibit 'frob' is unknown: expected disabled, hyperv",
+                "--msi fee01000/41 --kernel 5.10 | --kernel is '5.10': expected 6.1 or newer, such as 6.12",
+                "--msi fee01000/41 --kernel six | --kernel is 'six': expected 6.1 or newer, such as 6.12",
+                "--msi fee01000/41 --kernel 6.12 --inhibit physical_id_too_big | --inhibit physical_id_too_big is not"
+                        + " known to Linux 6.12: expected --kernel 6.17",
                 "--vcpus 2 | --msi is missing: expected --msi ADDRESS/DATA",
                 "--reasons --json | --reasons lists all possible reasons: expected no other option"
             })

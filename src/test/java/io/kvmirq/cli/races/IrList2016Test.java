@@ -22,7 +22,7 @@ class IrList2016Test {
             AvicVariant.REFUSE_SECOND_ADD,
             AvicVariant.TWO_LOCKS,
             AvicVariant.UP_TO_6_16,
-            AvicVariant.TODAY);
+            AvicVariant.FROM_6_17);
 
     @ParameterizedTest
     @ValueSource(booleans = {false, true})

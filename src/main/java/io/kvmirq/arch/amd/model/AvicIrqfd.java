@@ -19,10 +19,16 @@ import java.util.stream.IntStream;
  * An irqfd whose producer is the interrupt of a device: KVM posts it to a vCPU, or not. It is on the list of one vCPU
  * at most. Each change is under the VM's lock of irqfds, so that one mediator changes the entry.
  *
+ * <p>Linux 6.17 to 7.1 takes the irqfd off the list of the previous vCPU before it writes the entry. If that vCPU blocks
+ * in between, the entry still says that it runs, and the doorbell of a request wakes no vCPU. Here the previous vCPU is
+ * kicked after the write, so that it looks at its IRR again.
+ *
  * <p>Safe for use by any number of threads. Source: {@code avic_pi_update_irte} and {@code kvm_pi_update_irte} of Linux
  * 7.1, {@code svm_ir_list_add} of Linux 6.12.
  */
 public class AvicIrqfd implements IrteUpdate {
+    private static final int NONE = -1;
+
     final AvicVm vm;
     private final SharedWords words;
     private final int number;
@@ -55,13 +61,16 @@ public class AvicIrqfd implements IrteUpdate {
 
     /** The index of the irqfd's vCPU: {@code irq_bypass_vcpu}. The entry may be remapped meanwhile. */
     public OptionalInt vcpu() {
-        int vcpu = (int) words.get(bypass());
-        return vcpu == 0 ? OptionalInt.empty() : OptionalInt.of(vcpu - 1);
+        int vcpu = vcpuOrNone();
+        return vcpu == NONE ? OptionalInt.empty() : OptionalInt.of(vcpu);
+    }
+
+    private int vcpuOrNone() {
+        return (int) words.get(bypass()) - 1;
     }
 
     /**
-     * Posts the interrupt to a vCPU from now on. While AVIC is inhibited the entry stays remapped. If the unit has no
-     * guest mode, kernels up to 6.16 leave the entry remapped and report no error.
+     * Posts the interrupt to a vCPU from now on. While AVIC is inhibited the entry stays remapped.
      *
      * @throws KernelException EINVAL if the device's domain is not UNMANAGED, or the unit has no guest mode. From 6.17
      *     the irqfd is then posted to no vCPU; up to 6.16 it stays on the list that it was on
@@ -73,12 +82,14 @@ public class AvicIrqfd implements IrteUpdate {
                     "vCPU " + vcpu.index() + " belongs to another VM: expected one of the irqfd's VM");
         }
         lock();
-        boolean fits = unit.isUnmanaged(entry) && (unit.isVapic() || vcpu.alwaysLogs());
+        int previous = vcpuOrNone();
+        boolean fits = unit.usesVapic(entry);
         if (!vcpu.alwaysLogs() || fits) {
             boolean linked = vcpu.alwaysLogs()
                     ? writeThenMove(vcpu, vector.number())
                     : moveThenWrite(vcpu, vector.number(), fits);
             words.set(bypass(), linked ? vcpu.index() + 1 : 0);
+            kick(previous);
         }
         unlock();
         if (!fits) {
@@ -98,6 +109,7 @@ public class AvicIrqfd implements IrteUpdate {
     @Override
     public void unpost() {
         lock();
+        int previous = vcpuOrNone();
         if (vm.avic().kernel() == AvicKernel.UP_TO_6_16) {
             unit.deactivate(entry);
             unlink();
@@ -106,6 +118,7 @@ public class AvicIrqfd implements IrteUpdate {
             unit.deactivate(entry);
         }
         words.set(bypass(), 0);
+        kick(previous);
         unlock();
     }
 
@@ -117,23 +130,29 @@ public class AvicIrqfd implements IrteUpdate {
         words.unlock(vm.at(AvicVm.IRQFDS_LOCK));
     }
 
-    /** From 6.17. The new vCPU is not loaded or put between the write and the link. @return whether it is linked */
+    /**
+     * From 6.17. The new vCPU is not loaded or put between the write and the link, and does not follow an inhibit
+     * between the question and the link. Linux asks before it takes the lock. @return whether the irqfd is linked
+     */
     boolean moveThenWrite(AvicVcpu vcpu, int vector, boolean fits) {
         unlink();
-        boolean guestMode = vcpu.isActive();
         vcpu.list().lock();
         if (fits) {
-            long shadow = vcpu.shadowEntry();
-            unit.post(entry, vcpu, vector, guestMode, cpu(shadow), AvicTables.GA_LOG_INTR.isSet(shadow));
+            write(vcpu, vector, vcpu.isActive());
             link(vcpu);
         }
         vcpu.list().unlock();
         return fits;
     }
 
+    void write(AvicVcpu vcpu, int vector, boolean guestMode) {
+        long shadow = vcpu.shadowEntry();
+        unit.post(entry, vcpu, vector, guestMode, cpu(shadow), AvicTables.GA_LOG_INTR.isSet(shadow));
+    }
+
     /** Up to 6.16. Between the write and the removal the previous vCPU still updates the entry. */
     boolean writeThenMove(AvicVcpu vcpu, int vector) {
-        boolean posts = unit.isVapic() && vcpu.isActive();
+        boolean posts = vcpu.isActive();
         unit.post(entry, vcpu, vector, posts, GaUnit.NO_CPU, true);
         unlink();
         if (posts) {
@@ -158,12 +177,19 @@ public class AvicIrqfd implements IrteUpdate {
     }
 
     void unlink() {
-        int vcpu = (int) words.get(bypass()) - 1;
-        if (vcpu >= 0) {
+        int vcpu = vcpuOrNone();
+        if (vcpu != NONE) {
             SharedSet list = vm.vcpu(vcpu).list();
             list.lock();
             list.remove(number);
             list.unlock();
+        }
+    }
+
+    /** A request of before may be in the IRR of a vCPU that no unit notifies any more. */
+    void kick(int previous) {
+        if (previous != NONE) {
+            vm.vcpu(previous).thread().kick();
         }
     }
 

@@ -191,8 +191,9 @@ public class GaUnit {
         return setup.vapic();
     }
 
-    boolean isUnmanaged(int entry) {
-        return get(entry, UNMANAGED) != 0;
+    /** {@code use_vapic} of the device, which is set only with GUEST_IR_VAPIC and in a domain of type UNMANAGED. */
+    boolean usesVapic(int entry) {
+        return setup.vapic() && get(entry, UNMANAGED) != 0;
     }
 
     /** {@code amd_ir_set_vcpu_affinity} for a vCPU, then {@link #update}. */

@@ -43,37 +43,39 @@ public final class ApicMap<A extends LocalApic> {
     /**
      * Makes the map.
      *
-     * @param firstHasId whether the first of two LAPICs with one id keeps it, as before Linux 6.3
-     * @return empty if two LAPICs have one id, without 32-bit ids and without {@code firstHasId}
+     * @param before63 as Linux before 6.3: the first of two LAPICs with one physical id keeps it, the last of two with
+     *     one logical id has it, and a logical id counts by its lowest bit
+     * @return empty if two LAPICs have one id, without 32-bit ids and since Linux 6.3
      */
     public static <A extends LocalApic> Optional<ApicMap<A>> of(
-            List<A> lapics, boolean apicIds32Bit, boolean firstHasId) {
+            List<A> lapics, boolean apicIds32Bit, boolean before63) {
         int highest = lapics.stream()
                 .mapToInt(lapic -> Math.max(lapic.vcpuId(), lapic.id()))
                 .max()
                 .orElse(0);
         ApicMap<A> map = new ApicMap<>(Math.max(highest, ApicMessage.BROADCAST));
         for (A lapic : lapics) {
-            if (!map.addPhysical(lapic, apicIds32Bit) && !firstHasId) {
+            if (!map.addPhysical(lapic, apicIds32Bit || before63)) {
                 return Optional.empty();
             }
-            map.addLogical(lapic);
+            map.addLogical(lapic, before63);
         }
         return Optional.of(map);
     }
 
-    private boolean addPhysical(A lapic, boolean apicIds32Bit) {
-        if (apicIds32Bit && lapic.vcpuId() > ApicMessage.BROADCAST) {
+    /** @param sharesIds whether a LAPIC in xAPIC mode may have the id of another one */
+    private boolean addPhysical(A lapic, boolean sharesIds) {
+        if (sharesIds && lapic.vcpuId() > ApicMessage.BROADCAST) {
             physical[lapic.vcpuId()] = lapic;
         }
         boolean free = physical[lapic.id()] == null;
-        if (free || apicIds32Bit && lapic.isX2apic()) {
+        if (free || sharesIds && lapic.isX2apic()) {
             physical[lapic.id()] = lapic;
         }
-        return free || apicIds32Bit;
+        return free || sharesIds;
     }
 
-    private void addLogical(A lapic) {
+    private void addLogical(A lapic, boolean before63) {
         if (logical == Logical.AMBIGUOUS || !lapic.enabled() || lapic.logicalId() == 0) {
             return;
         }
@@ -92,7 +94,7 @@ public final class ApicMap<A extends LocalApic> {
         }
         @Nullable LocalApic[] members = logical == Logical.FLAT ? flat : clusters[id >>> 4];
         int bit = Integer.numberOfTrailingZeros(bits);
-        if (Integer.bitCount(bits) > 1 || members[bit] != null) {
+        if (!before63 && (Integer.bitCount(bits) > 1 || members[bit] != null)) {
             logical = Logical.AMBIGUOUS;
         } else {
             members[bit] = lapic;

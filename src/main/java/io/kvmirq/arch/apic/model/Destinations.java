@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.apic.model;
 
+import io.kvmirq.arch.LinuxVersion;
+import io.kvmirq.arch.apic.InhibitReason;
+import io.kvmirq.arch.apic.PostingHost;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 
 /**
  * The LAPICs of a VM as the destinations of messages. It shows the LAPICs as they were when it was made. Immutable.
@@ -15,6 +20,7 @@ public final class Destinations<A extends LocalApic> {
     private final boolean quirk;
     private final boolean vectorHashing;
     private final Optional<ApicMap<A>> map;
+    private final Optional<ApicMap<A>> mapBefore63;
 
     /**
      * Looks at the LAPICs.
@@ -30,6 +36,33 @@ public final class Destinations<A extends LocalApic> {
         this.quirk = quirk;
         this.vectorHashing = vectorHashing;
         this.map = ApicMap.of(this.lapics, apicIds32Bit, false);
+        this.mapBefore63 = ApicMap.of(this.lapics, apicIds32Bit, true);
+    }
+
+    /**
+     * Why the ids of the LAPICs inhibit APIC virtualization ({@code kvm_recalculate_apic_map}, {@code
+     * avic_init_backing_page}).
+     */
+    public Set<InhibitReason> inhibits(PostingHost host) {
+        Set<InhibitReason> reasons = EnumSet.noneOf(InhibitReason.class);
+        boolean knows = host.kernel().isSince(6, 3);
+        if (knows && map.isEmpty()) {
+            reasons.add(InhibitReason.PHYSICAL_ID_ALIASED);
+        }
+        if (knows && (map.isEmpty() || map.get().logical() == ApicMap.Logical.AMBIGUOUS)) {
+            reasons.add(InhibitReason.LOGICAL_ID_ALIASED);
+        }
+        if (lapics.stream().anyMatch(Destinations::hasChangedId)) {
+            reasons.add(InhibitReason.APIC_ID_MODIFIED);
+        }
+        if (lapics.stream().anyMatch(lapic -> lapic.vcpuId() > host.highestAvicId())) {
+            reasons.add(InhibitReason.PHYSICAL_ID_TOO_BIG);
+        }
+        return reasons;
+    }
+
+    private static boolean hasChangedId(LocalApic lapic) {
+        return !lapic.isX2apic() && lapic.id() != (lapic.vcpuId() & ApicMessage.BROADCAST);
     }
 
     /**
@@ -40,7 +73,12 @@ public final class Destinations<A extends LocalApic> {
      * @return empty if no LAPIC or several LAPICs are meant
      */
     public Optional<A> single(ApicMessage message) {
-        Optional<A> looked = map.flatMap(known -> byMap(message, known));
+        return single(message, LinuxVersion.NEWEST);
+    }
+
+    /** As {@link #single(ApicMessage)}, on a kernel that may be older. */
+    public Optional<A> single(ApicMessage message, LinuxVersion kernel) {
+        Optional<A> looked = (kernel.isSince(6, 3) ? map : mapBefore63).flatMap(known -> byMap(message, known));
         if (looked.isPresent()) {
             return looked;
         }

@@ -57,16 +57,17 @@ public sealed interface PostingDecision {
         if (!message.mode().hasVector()) {
             return new Unposted(PostingObstacle.MODE_NOT_POSTABLE, "the delivery mode is " + message.mode());
         }
-        Optional<? extends LocalApic> single = vm.destinations().single(message);
+        Optional<? extends LocalApic> single = vm.destinations().single(message, host.kernel());
         if (single.isEmpty()) {
             return new Unposted(PostingObstacle.NOT_ONE_VCPU, meant(vm, message));
         }
         if (host.vendor() == Vendor.AMD && !irq.unmanagedDomain()) {
             return unposted(PostingObstacle.DOMAIN_NOT_UNMANAGED);
         }
-        Set<InhibitReason> inhibits = vm.inhibits().stream()
-                .filter(reason -> reason.counts(host.vendor()))
-                .collect(Collectors.toCollection(() -> EnumSet.noneOf(InhibitReason.class)));
+        Set<InhibitReason> inhibits = EnumSet.noneOf(InhibitReason.class);
+        inhibits.addAll(vm.inhibits());
+        inhibits.addAll(vm.destinations().inhibits(host));
+        inhibits.removeIf(reason -> !reason.counts(host.vendor()));
         if (host.vendor() == Vendor.AMD && !inhibits.isEmpty()) {
             return new Unposted(
                     PostingObstacle.INHIBITED,

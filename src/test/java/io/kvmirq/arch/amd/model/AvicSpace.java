@@ -307,7 +307,7 @@ final class AvicSpace implements Space, Explorer.Model {
         }
         VcpuThread own = vcpu(actor).thread();
         return word == own.at(VcpuThread.CPU)
-                || word == own.at(VcpuThread.MODE) && !inhibits && variant != AvicVariant.KICK_PREVIOUS
+                || word == own.at(VcpuThread.MODE) && !inhibits && !variant.kicks()
                 || word == vcpu(actor).at(AvicVcpu.INACTIVE);
     }
 

@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.amd.model;
 
-import io.kvmirq.InterruptVector;
 import io.kvmirq.arch.SharedSet;
 import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.amd.AvicKernel;
-import io.kvmirq.arch.amd.AvicTables;
 import io.kvmirq.explorer.Variant;
 
 /**
- * Ours, those of the thread of August 2016, the kernels up to 6.16, and ours with one order or lock dropped. Each is
- * ours but for what is overridden here.
+ * Ours, those of the thread of August 2016, the kernels, and ours with one order or lock dropped. Each is ours but for
+ * what is overridden here.
  */
 public enum AvicVariant implements Variant<AvicScenario> {
     EMBEDDED_NODE(
@@ -40,13 +38,13 @@ public enum AvicVariant implements Variant<AvicScenario> {
     },
     WRAPPERS(
             "2016, before that: a node of its own in each list, the old one stays",
-            (vm, unit) -> new AvicIrqfd(vm, 0, unit, AvicSpace.ENTRY) {
+            (vm, unit) -> new Unkicked(vm, unit) {
                 @Override
                 void unlink() {}
             }),
     REFUSE_SECOND_ADD(
             "2016, the remark taken literally: an entry that is on a list is not added again",
-            (vm, unit) -> new AvicIrqfd(vm, 0, unit, AvicSpace.ENTRY) {
+            (vm, unit) -> new Unkicked(vm, unit) {
                 @Override
                 void unlink() {}
 
@@ -80,21 +78,14 @@ public enum AvicVariant implements Variant<AvicScenario> {
             return true;
         }
     },
-    NO_MEDIATOR("two updates of one irqfd at once: no lock of irqfds", Unlocked::new),
+    NO_MEDIATOR("two updates of one irqfd at once: no lock of irqfds", Unmediated::new),
     OUTSIDE_LOCK(
             "the entry is written before the lock of the new list is taken",
             (vm, unit) -> new AvicIrqfd(vm, 0, unit, AvicSpace.ENTRY) {
                 @Override
                 boolean moveThenWrite(AvicVcpu vcpu, int vector, boolean fits) {
                     unlink();
-                    long shadow = vcpu.shadowEntry();
-                    unit().post(
-                                    entry(),
-                                    vcpu,
-                                    vector,
-                                    vcpu.isActive(),
-                                    cpu(shadow),
-                                    AvicTables.GA_LOG_INTR.isSet(shadow));
+                    write(vcpu, vector, vcpu.isActive());
                     vcpu.list().lock();
                     link(vcpu);
                     vcpu.list().unlock();
@@ -131,40 +122,56 @@ public enum AvicVariant implements Variant<AvicScenario> {
             };
         }
     },
-    UP_TO_6_16("Linux 6.5 to 6.16: the entry is written, then leaves the old list; GALogIntr is always set") {
+    UP_TO_6_16(
+            "Linux 6.5 to 6.16: the entry is written, then leaves the old list; GALogIntr is always set",
+            Unkicked::new) {
         @Override
         AvicKernel kernel() {
             return AvicKernel.UP_TO_6_16;
         }
     },
-    TODAY("Linux 6.17 and later: the entry leaves the old list, then is written: ours"),
-    KICK_PREVIOUS(
-            "ours, and the previous vCPU is woken and kicked when the entry is written: a repair to propose",
-            (vm, unit) -> new AvicIrqfd(vm, 0, unit, AvicSpace.ENTRY) {
+    FROM_6_17(
+            "Linux 6.17 and later: the entry leaves the old list, then is written",
+            (vm, unit) -> new Unkicked(vm, unit) {
                 @Override
-                public void post(AvicVcpu vcpu, InterruptVector vector) {
-                    int previous = vcpu().orElse(-1);
-                    super.post(vcpu, vector);
-                    kick(previous);
+                boolean moveThenWrite(AvicVcpu vcpu, int vector, boolean fits) {
+                    unlink();
+                    boolean active = vcpu.isActive();
+                    vcpu.list().lock();
+                    write(vcpu, vector, active);
+                    link(vcpu);
+                    vcpu.list().unlock();
+                    return true;
                 }
+            }),
+    CACHES_LOG("ours on a unit that has GALogIntr from its cache, as no source says"),
+    TODAY("the previous vCPU is kicked after the write, the rest as Linux 6.17: ours");
 
-                @Override
-                public void unpost() {
-                    int previous = vcpu().orElse(-1);
-                    super.unpost();
-                    kick(previous);
-                }
-
-                private void kick(int previous) {
-                    if (previous >= 0) {
-                        vm.vcpu(previous).thread().kick();
-                    }
-                }
-            });
-
-    private static class Unlocked extends AvicIrqfd {
-        private Unlocked(AvicVm vm, GaUnit unit) {
+    /** Of the kernels: the previous vCPU is not kicked. */
+    private static class Unkicked extends AvicIrqfd {
+        private Unkicked(AvicVm vm, GaUnit unit) {
             super(vm, 0, unit, AvicSpace.ENTRY);
+        }
+
+        @Override
+        void kick(int previous) {}
+    }
+
+    private static final class Unmediated extends AvicIrqfd {
+        private Unmediated(AvicVm vm, GaUnit unit) {
+            super(vm, 0, unit, AvicSpace.ENTRY);
+        }
+
+        @Override
+        void lock() {}
+
+        @Override
+        void unlock() {}
+    }
+
+    private static class Unlocked extends Unkicked {
+        private Unlocked(AvicVm vm, GaUnit unit) {
+            super(vm, unit);
         }
 
         @Override
@@ -176,8 +183,7 @@ public enum AvicVariant implements Variant<AvicScenario> {
         /** As 2016, with today's fields of the entry. */
         void write(AvicVcpu vcpu, int vector) {
             vcpu.list().lock();
-            long shadow = vcpu.shadowEntry();
-            unit().post(entry(), vcpu, vector, true, cpu(shadow), AvicTables.GA_LOG_INTR.isSet(shadow));
+            write(vcpu, vector, true);
             vcpu.list().unlock();
         }
     }
@@ -229,7 +235,7 @@ public enum AvicVariant implements Variant<AvicScenario> {
     }
 
     GaUnit unit(AvicHost avic, SharedWords words, int base, GaUnit.Setup setup, boolean cachesLog) {
-        return new Unit(avic, words, base, setup, this, cachesLog);
+        return new Unit(avic, words, base, setup, this, cachesLog && this == CACHES_LOG);
     }
 
     GaLogRing log(AvicHost avic, SharedWords words, int base, GaUnit.Setup setup) {
@@ -250,11 +256,16 @@ public enum AvicVariant implements Variant<AvicScenario> {
     }
 
     boolean isOurs() {
-        return this == TODAY || this == KICK_PREVIOUS;
+        return this == TODAY || this == CACHES_LOG;
     }
 
     boolean hasMediator() {
-        return this != EMBEDDED_NODE && this != TWO_LOCKS && this != NO_MEDIATOR && this != KICK_PREVIOUS;
+        return this != EMBEDDED_NODE && this != TWO_LOCKS && this != NO_MEDIATOR;
+    }
+
+    /** Whether the previous vCPU is kicked. */
+    boolean kicks() {
+        return isOurs() || this == NO_MEDIATOR || this == OUTSIDE_LOCK || this == NOTIFY_FIRST || this == CLEAR_LAST;
     }
 
     boolean readsShadowLocked() {

@@ -361,16 +361,17 @@ class AvicVmTest {
         assertEntry("amdga-rem-07");
     }
 
-    @Test
-    void unitWithoutGuestModeIsRefusedFrom617On() throws IOException {
-        GaUnit.Setup legacy = new GaUnit.Setup(4, 4, LOG_VECTOR, false, true);
-        on(AvicKernel.UP_TO_6_16, true, legacy);
-        post(0);
+    /** use_vapic is set only with GUEST_IR_VAPIC. */
+    @ParameterizedTest
+    @EnumSource
+    void unitWithoutGuestModeIsRefused(AvicKernel kernel) throws IOException {
+        on(kernel, true, new GaUnit.Setup(4, 4, LOG_VECTOR, false, true));
+        assertThatThrownBy(() -> post(0))
+                .isInstanceOfSatisfying(
+                        KernelException.class, e -> assertThat(e.errno()).isEqualTo(Errno.EINVAL))
+                .hasMessageContaining("the unit has no guest mode");
         assertEntry("amdga-rem-07");
         assertThat(irqfd.vcpu()).isEmpty();
-        on(AvicKernel.FROM_6_17, true, legacy);
-        assertThatThrownBy(() -> post(0)).hasMessageContaining("the unit has no guest mode");
-        assertEntry("amdga-rem-07");
     }
 
     @Test

@@ -8,6 +8,7 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.LinuxVersion;
 import io.kvmirq.arch.apic.DeliveryMode;
 import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.PostingHost;
@@ -19,6 +20,7 @@ import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
@@ -166,6 +168,100 @@ class PostingDecisionTest {
             amd.inhibits = EnumSet.of(reason);
             assertThat(rowOf(amd.decide())).isEqualTo(PostingObstacle.INHIBITED);
             assertThat(((PostingDecision.Unposted) amd.decide()).detail()).contains(reason.cause());
+        }
+    }
+
+    private static PostingDecision decide(PostingHost host, List<LapicIds> lapics, int destination, int bits) {
+        Route route = new Route.Msi(GSI, new MsiMessage(0xfee00000L | (long) destination << 12 | bits, 0x41));
+        return PostingDecision.of(host, PostingVm.of(lapics, false), PostingIrq.of(route));
+    }
+
+    /** The reasons on AMD. Intel's entry stays posted and tells those that its module knows. */
+    private static Set<InhibitReason> inhibits(LinuxVersion kernel, LapicIds... lapics) {
+        Set<InhibitReason> reasons = PostingVm.of(List.of(lapics), false)
+                .destinations()
+                .inhibits(PostingHost.of(Vendor.AMD).withKernel(kernel));
+        PostingDecision decision =
+                decide(PostingHost.of(Vendor.INTEL).withKernel(kernel), List.of(lapics), lapics[0].id(), 0);
+        assertThat(((PostingDecision.Posted) decision).inhibits())
+                .isEqualTo(reasons.stream()
+                        .filter(reason -> reason.counts(Vendor.INTEL))
+                        .collect(Collectors.toSet()));
+        return reasons;
+    }
+
+    /** {@code kvm_recalculate_apic_map} of 6.12 and 7.1. */
+    @Test
+    void idsOfTheLapicsInhibit() {
+        LinuxVersion newest = LinuxVersion.NEWEST;
+        LapicIds one = LapicIds.flat(1, 2);
+        assertThat(inhibits(newest, one, LapicIds.flat(2, 4), LapicIds.x2apic(0x12c)))
+                .as("flat and x2APIC")
+                .containsExactly(InhibitReason.LOGICAL_ID_ALIASED);
+        assertThat(inhibits(newest, one, LapicIds.flat(2, 4), LapicIds.flat(3, 0)))
+                .as("unique")
+                .isEmpty();
+        assertThat(inhibits(newest, one, LapicIds.flat(9, 2)))
+                .as("two with one")
+                .containsExactly(InhibitReason.LOGICAL_ID_ALIASED);
+        assertThat(inhibits(newest, one, LapicIds.flat(2, 0xc)))
+                .as("two bits")
+                .containsExactly(InhibitReason.LOGICAL_ID_ALIASED);
+        assertThat(inhibits(newest, one, LapicIds.flat(2, 4).withId(7)))
+                .as("another id")
+                .containsExactly(InhibitReason.APIC_ID_MODIFIED);
+        assertThat(inhibits(newest, one, LapicIds.flat(2, 4).withId(3), LapicIds.flat(3, 8)))
+                .as("the id of another one")
+                .containsExactly(
+                        InhibitReason.PHYSICAL_ID_ALIASED,
+                        InhibitReason.APIC_ID_MODIFIED,
+                        InhibitReason.LOGICAL_ID_ALIASED);
+    }
+
+    @Test
+    void linux61KnowsNoAliasedIds() {
+        LinuxVersion old = new LinuxVersion(6, 2);
+        LapicIds[] lapics = {LapicIds.flat(1, 2), LapicIds.flat(2, 4).withId(3), LapicIds.flat(3, 4)};
+        assertThat(inhibits(old, lapics)).containsExactly(InhibitReason.APIC_ID_MODIFIED);
+        assertThat(inhibits(new LinuxVersion(6, 3), lapics)).hasSize(3);
+        PostingHost host = PostingHost.of(Vendor.INTEL).withKernel(old);
+        assertThat(decide(host, List.of(lapics), 4, LOGICAL))
+                .as("the last one has the logical id")
+                .isInstanceOfSatisfying(PostingDecision.Posted.class, posted -> assertThat(posted.vcpu())
+                        .isEqualTo(new VcpuId(3)));
+        assertThat(decide(host, List.of(lapics), 3, 0))
+                .as("the first one has the physical id")
+                .isInstanceOfSatisfying(PostingDecision.Posted.class, posted -> assertThat(posted.vcpu())
+                        .isEqualTo(new VcpuId(2)));
+        for (InhibitReason reason : InhibitReason.values()) {
+            assertThat(reason.since().isSince(6, 3))
+                    .as("%s", reason)
+                    .isEqualTo(reason.name().matches(".*ALIASED|.*BIG"));
+        }
+    }
+
+    /** The table of AVIC ends before the ids of the vCPUs do. */
+    @ParameterizedTest
+    @CsvSource({
+        "0xfe, 6.1, true, true, false",
+        "0xff, 6.1, false, false, true",
+        "0xff, 7.1, false, true, true",
+        "0xff, 7.1, true, false, false",
+        "0x1ff, 6.17, true, true, false",
+        "0x200, 6.17, true, true, true",
+        "0x200, 6.18, true, true, false",
+        "0x200, 7.1, true, false, true",
+        "0xfff, 7.1, true, true, false"
+    })
+    void vcpuIdAboveTheTableInhibits(int id, String kernel, boolean x2avic, boolean extended, boolean tooBig) {
+        PostingHost host =
+                PostingHost.of(Vendor.AMD).withKernel(LinuxVersion.of(kernel).orElseThrow());
+        host = x2avic ? host : host.without(Feature.X2AVIC);
+        host = extended ? host : host.without(Feature.X2AVIC_EXT);
+        PostingDecision decision = decide(host, List.of(LapicIds.x2apic(0), LapicIds.x2apic(id)), 0, 0);
+        assertThat(decision instanceof PostingDecision.Unposted).isEqualTo(tooBig);
+        if (tooBig) {
+            assertThat(rowOf(decision)).isEqualTo(PostingObstacle.INHIBITED);
         }
     }
 
