@@ -101,7 +101,7 @@ final class X86VcpuFile extends VcpuFile {
             throw new NotModelledException("running a guest after KVM_INTERRUPT");
         }
         setRunning(true);
-        hasRun = true;
+        hasRun |= shared.get(Uapi.KvmRun.IMMEDIATE_EXIT) == 0;
         try {
             return cpu.run();
         } finally {
