@@ -126,6 +126,9 @@ final class FakeCpu {
         if (lapic.get().events().isReset()) {
             throw new NotModelledException("INIT of a vCPU that runs");
         }
+        if (lapic.get().events().isSpecial()) {
+            throw new NotModelledException("a guest that takes an interrupt of delivery mode 2 or 3");
+        }
         lapic.get().scanIfWanted();
         if (lapic.get().events().takeNmi()) {
             host.note(ChipAnswer.NMI_TWO_KEPT);

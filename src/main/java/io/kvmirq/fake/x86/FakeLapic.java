@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
-import io.kvmirq.NotModelledException;
 import io.kvmirq.arch.apic.DeliveryMode;
 import io.kvmirq.arch.apic.LapicPage;
 import io.kvmirq.arch.apic.model.ApicMessage;
@@ -271,7 +270,14 @@ final class FakeLapic implements LocalApic, VirtualLapic {
             case EXTINT -> {
                 return false;
             }
-            case SMI, RESERVED_3 -> throw new NotModelledException("interrupt delivery mode " + mode.number());
+            case SMI -> {
+                // A kernel without System Management Mode drops it.
+                if (X86Capabilities.addressSpaces(vm.host().build()) == 1) {
+                    return false;
+                }
+                events.sendSpecial();
+            }
+            case RESERVED_3 -> events.sendSpecial();
         }
         if (hardware != null) {
             hardware.wake();
