@@ -293,7 +293,7 @@ abstract class SystemCalls implements Libc {
         }
         int whole = (int) ((length + PAGE - 1) / PAGE * PAGE);
         if ((flags & Uapi.MAP_ANONYMOUS) != 0) {
-            return memory.map(ByteBuffer.allocateDirect(whole).order(ByteOrder.nativeOrder()));
+            return memory.map(FreshMemory.of(whole).order(ByteOrder.nativeOrder()));
         }
         FakeFile file = files.get(fd);
         if (file == null) {
