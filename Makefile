@@ -49,7 +49,7 @@ bench-recording: build ## measure the cost of recording a call
 differential: build ## compare random calls on the real kernel and on the fake; SEEDS=n (default 20000), LAB=amd for the lab's
 	@$(if $(LAB),CLASSES=io.kvmirq.differential SEEDS=$(or $(SEEDS),20000) scripts/lab/run $(LAB),scripts/differential $(or $(SEEDS),20000))
 
-fuzz: build ## fuzz decode and encode, a minute for each entry point
+fuzz: build ## fuzz decode and encode, a minute for each entry point, and the calls of the fake kernel
 	scripts/fuzz
 
 races: build ## search every order of the steps of a vCPU and its senders for one that loses an interrupt

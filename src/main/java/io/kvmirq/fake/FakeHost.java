@@ -28,7 +28,7 @@ record FakeHost(
         this(
                 build,
                 time,
-                new Work(),
+                new Work(time),
                 new UserMemory(),
                 new FileTable(),
                 new Rulebook(),

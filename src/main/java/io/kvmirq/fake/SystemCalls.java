@@ -20,6 +20,7 @@ import java.util.List;
 import java.util.function.IntSupplier;
 import java.util.function.LongSupplier;
 import java.util.function.ToLongFunction;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The fake kernel's system calls. A call holds the lock of {@link FakeTime} until it returns, and releases it while it
@@ -31,6 +32,8 @@ abstract class SystemCalls implements Libc {
     private static final long LONGEST_WAIT_SECONDS = 1L << 32;
     private static final ByteBuffer NOTHING = ByteBuffer.allocate(0);
     private static final long PAGE = 4096;
+    private static final long LARGEST_MAPPING = (1L << 31) - PAGE;
+    private static final long SECOND_NANOS = 1_000_000_000;
 
     final FakeHost host;
     private final FakeTime time;
@@ -137,7 +140,7 @@ abstract class SystemCalls implements Libc {
 
     @Override
     public long read(int fd, long to, long length) {
-        return call("read", 0, fd, file -> file.read(to, length));
+        return call("read", 0, fd, file -> isBeyond(to, length) ? refuse(FileAnswer.FAULT) : file.read(to, length));
     }
 
     /** Signals pass here, so that nothing is allocated. */
@@ -146,8 +149,20 @@ abstract class SystemCalls implements Libc {
         begin();
         try (time) {
             FakeFile file = files.get(fd);
-            return answered("write", 0, fd, file == null ? refuse(FileAnswer.FD_NOT_OPEN) : file.write(from, length));
+            return answered("write", 0, fd, writeLocked(file, from, length));
         }
+    }
+
+    private long writeLocked(@Nullable FakeFile file, long from, long length) {
+        if (file == null) {
+            return refuse(FileAnswer.FD_NOT_OPEN);
+        }
+        return isBeyond(from, length) ? refuse(FileAnswer.FAULT) : file.write(from, length);
+    }
+
+    /** {@code access_ok()}: whether the memory reaches into the kernel's half of the addresses. */
+    private static boolean isBeyond(long address, long length) {
+        return address < 0 || length < 0 || address + length < 0;
     }
 
     @Override
@@ -220,11 +235,16 @@ abstract class SystemCalls implements Libc {
     }
 
     private int ppollLocked(long fds, long count, long timeout) {
-        int bytes = Math.toIntExact(count * Uapi.Pollfd.SIZE);
-        ByteBuffer polled = count == 0 ? NOTHING : memory.at(fds, bytes);
+        if (Long.compareUnsigned(count, files.limit()) > 0) {
+            throw new NotModelledException("ppoll of more files than a process may have open");
+        }
+        ByteBuffer polled = count == 0 ? NOTHING : memory.at(fds, count * Uapi.Pollfd.SIZE);
         ByteBuffer limit = timeout == 0 ? null : memory.copyIn(timeout, Uapi.Timespec.SIZE);
         if (polled == null || timeout != 0 && limit == null) {
             return refuse(FileAnswer.FAULT);
+        }
+        if (limit != null && (limit.getLong(Uapi.Timespec.TV_SEC) < 0 || !isPartOfASecond(limit))) {
+            throw new NotModelledException("ppoll with a timeout that is no time");
         }
         long nanos = limit == null
                 ? Long.MAX_VALUE
@@ -233,6 +253,10 @@ abstract class SystemCalls implements Libc {
                                 limit.getLong(Uapi.Timespec.TV_NSEC))
                         .toNanos();
         return time.await(nanos, () -> files.poll(polled, count == 0 ? 0 : memory.offset(fds), (int) count));
+    }
+
+    private static boolean isPartOfASecond(ByteBuffer limit) {
+        return Long.compareUnsigned(limit.getLong(Uapi.Timespec.TV_NSEC), SECOND_NANOS) < 0;
     }
 
     @Override
@@ -264,9 +288,12 @@ abstract class SystemCalls implements Libc {
         if (length <= 0) {
             return refuse(FileAnswer.MAP_LENGTH);
         }
-        int whole = Math.toIntExact((length + PAGE - 1) / PAGE * PAGE);
+        if (length > LARGEST_MAPPING) {
+            throw new NotModelledException("a mapping of 2 GiB or more");
+        }
+        int whole = (int) ((length + PAGE - 1) / PAGE * PAGE);
         if ((flags & Uapi.MAP_ANONYMOUS) != 0) {
-            return memory.map(ByteBuffer.allocateDirect(whole).order(ByteOrder.nativeOrder()));
+            return memory.map(FreshMemory.of(whole).order(ByteOrder.nativeOrder()));
         }
         FakeFile file = files.get(fd);
         if (file == null) {

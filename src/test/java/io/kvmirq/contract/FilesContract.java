@@ -119,6 +119,19 @@ class FilesContract extends KernelSuite {
     }
 
     @Test
+    void memoryThatReachesIntoTheKernelIsAFault() {
+        int event = world.eventfd();
+        ByteBuffer some = Buffers.allocate(8);
+        long address = libc.addressOf(some);
+        for (long length : new long[] {-1, Long.MIN_VALUE, Long.MAX_VALUE}) {
+            assertErrno(Errno.EFAULT, (int) libc.read(event, address, length));
+            assertErrno(Errno.EFAULT, (int) libc.write(event, address, length));
+        }
+        assertErrno(Errno.EFAULT, (int) libc.write(event, -1, 8));
+        some.clear();
+    }
+
+    @Test
     void everyDescriptorIsClosedOnExec() {
         int vm = world.bareVm();
         for (int fd : new int[] {

@@ -15,6 +15,8 @@ import org.junit.jupiter.api.Test;
 /** KVM_SIGNAL_MSI and KVM_IRQ_LINE: virt/kvm/irqchip.c, arch/x86/kvm/irq.c. */
 @Contract
 class InjectContract extends KernelSuite {
+    private static final int MULTI_ADDRESS_SPACE = 118;
+
     private int signal(int vm, long address, int vector) {
         return kernel.msiSignal(vm, address, vector, 0, 0);
     }
@@ -119,6 +121,29 @@ class InjectContract extends KernelSuite {
     @Test
     void splitIrqchipWithoutVcpuHasNobodyEither() {
         assertErrno(Errno.EPERM, signal(world.splitVm(), MSI_ADDRESS, VECTOR));
+    }
+
+    /** Mode 3 ends the wait of a paravirtual spinlock. An SMI needs a kernel with System Management Mode. */
+    @Test
+    void messagesOfSpecialModesAreAccepted() {
+        int vm = world.splitVm();
+        world.vcpuWithLapic(vm);
+        int spaces = kernel.capabilityCheck(vm, MULTI_ADDRESS_SPACE);
+        assertThat(kernel.msiSignal(vm, MSI_ADDRESS, 2 << 8 | VECTOR, 0, 0)).isEqualTo(spaces > 1 ? 1 : 0);
+        assertThat(kernel.msiSignal(vm, MSI_ADDRESS, 3 << 8 | VECTOR, 0, 0)).isEqualTo(1);
+    }
+
+    /** An SMI for a pin that is pending: nothing is half done. */
+    @Test
+    void pendingPinOfModeTwoIsRestored() {
+        int vm = world.fullVm();
+        world.vcpuWithLapic(vm);
+        ByteBuffer state = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
+        assertOk(kernel.irqchipGet(vm, World.IOAPIC, state));
+        state.putInt(Uapi.KvmIoapicState.IRR, 1 << 5)
+                .putLong(Uapi.KvmIoapicState.REDIRTBL + 5 * Long.BYTES, 2 << 8 | VECTOR);
+        assertOk(kernel.irqchipSet(vm, World.IOAPIC, state));
+        assertThat(world.redirection(vm, 5)).isEqualTo(2 << 8 | VECTOR);
     }
 
     @Test

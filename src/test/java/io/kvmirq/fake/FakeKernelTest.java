@@ -18,6 +18,7 @@ import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import java.util.ArrayList;
 import org.junit.jupiter.api.Test;
 
 class FakeKernelTest {
@@ -323,5 +324,22 @@ class FakeKernelTest {
             }
         });
         assertThat(bytes).isZero();
+    }
+
+    /** As on Linux, memory is there when it is touched: a guest's may be larger than the heap of its test. */
+    @Test
+    void memoryTakesNoRoomUntilItIsTouched() {
+        FakeKernel kernel = new FakeKernel(Profile.of("6.18"));
+        long size = 1L << 30;
+        List<Long> mapped = new ArrayList<>();
+        for (long room = 2 * Runtime.getRuntime().maxMemory(); room > 0; room -= size) {
+            long address = kernel.mmap(size, 3, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
+            ByteBuffer memory = kernel.view(address, size);
+            assertThat(memory.get((int) size - 1)).isZero();
+            assertThat(memory.put((int) size - 1, (byte) 7).get((int) size - 1)).isEqualTo((byte) 7);
+            mapped.add(address);
+        }
+        assertThat(mapped).hasSizeGreaterThan(1);
+        mapped.forEach(address -> assertThat(kernel.munmap(address, size)).isZero());
     }
 }

@@ -6,10 +6,12 @@ import static io.kvmirq.contract.World.assertErrno;
 import static io.kvmirq.contract.World.assertOk;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
+import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 
 import io.kvmirq.Errno;
 import io.kvmirq.contract.VfioDevice;
 import io.kvmirq.contract.VfioWorld;
+import java.time.Duration;
 import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
 
@@ -72,6 +74,34 @@ class VfioIntxTest {
         assertOk(device.arm(INTX, 0, -1));
         assertOk(device.intx(UNMASK));
         assertThat(vfio.take(event)).isZero();
+    }
+
+    /** Linux signals, unmasks and signals again in a work item that never ends while the device requests service. */
+    @Test
+    void triggerThatUnmasksItsOwnLineLeavesTheKernelUsable() {
+        String other = "0000:00:1d.0";
+        FakePciDevice withoutDisIntx =
+                vfio.fake().pciDevice(other, 9).intxWithoutDisIntx().add();
+        FakePciDevice withDisIntx = builder().intx().add();
+        unmasksItself(withDisIntx, vfio.device(withDisIntx, GROUP, ADDRESS));
+        unmasksItself(withoutDisIntx, vfio.device(withoutDisIntx, 9, other));
+    }
+
+    private void unmasksItself(FakePciDevice hardware, VfioDevice device) {
+        assertTimeoutPreemptively(Duration.ofSeconds(5), () -> {
+            assertOk(device.arm(INTX, 0, event));
+            assertOk(device.unmaskBy(event));
+            hardware.requestService();
+            assertOk(device.intx(TRIGGER));
+            assertOk(device.intx(UNMASK));
+            assertThat(vfio.take(event)).as("the unmask reads it").isZero();
+            hardware.serve();
+            assertOk(device.unmaskBy(-1));
+            hardware.requestService();
+            assertOk(device.intx(UNMASK));
+            assertThat(vfio.take(event)).as("served, and requested again").isPositive();
+            assertOk(device.disable(INTX));
+        });
     }
 
     /** Of the first user of the device, and of the next one. */

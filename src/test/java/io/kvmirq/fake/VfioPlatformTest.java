@@ -7,6 +7,7 @@ import static io.kvmirq.contract.World.assertErrno;
 import static io.kvmirq.contract.World.assertOk;
 import static io.kvmirq.testing.Refusals.assertIllegalArgument;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
@@ -15,6 +16,7 @@ import io.kvmirq.contract.VfioWorld;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
 import java.nio.ByteBuffer;
+import java.time.Duration;
 import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedClass;
@@ -122,6 +124,24 @@ class VfioPlatformTest {
         assertThat(vfio.take(event)).as("masked by eventfd").isZero();
         assertOk(device.bytes(UNMASK, LEVEL, 0, 1));
         assertThat(vfio.take(event)).isEqualTo(1);
+    }
+
+    @Test
+    void triggerThatUnmasksItsOwnLineLeavesTheKernelUsable() {
+        assertTimeoutPreemptively(Duration.ofSeconds(5), () -> {
+            assertOk(setEvent(TRIGGER, LEVEL, event));
+            assertOk(setEvent(UNMASK, LEVEL, event));
+            hardware.requestService(LEVEL);
+            assertOk(act(TRIGGER, LEVEL));
+            assertOk(act(UNMASK, LEVEL));
+            hardware.serve(LEVEL);
+            assertOk(setEvent(MASK, LEVEL, event));
+            assertOk(act(TRIGGER, LEVEL));
+            assertOk(setEvent(UNMASK, LEVEL, -1));
+            hardware.requestService(LEVEL);
+            assertOk(act(UNMASK, LEVEL));
+            assertOk(act(TRIGGER, LEVEL));
+        });
     }
 
     @Test

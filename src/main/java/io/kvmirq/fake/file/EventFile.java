@@ -86,7 +86,7 @@ public final class EventFile extends FakeFile {
                 host.note(VfioIrqAnswer.VFIO_UNMASK_READS);
                 take();
                 for (int i = 0; i < readers.size(); i++) {
-                    readers.get(i).signalled();
+                    host.work().read(readers.get(i));
                 }
             }
             wake(Epoll.EPOLLIN);
@@ -178,7 +178,7 @@ public final class EventFile extends FakeFile {
     public void add(EventReader added) {
         readers.add(added);
         if (count != 0) {
-            added.signalled();
+            host.work().read(added);
         }
     }
 

@@ -122,7 +122,7 @@ public final class UserMemory {
             return null;
         }
         ByteBuffer buffer = regions[found].get();
-        if (buffer == null || address - bases[found] + length > buffer.capacity()) {
+        if (buffer == null || length < 0 || address - bases[found] > buffer.capacity() - length) {
             return null;
         }
         return buffer.order() == ByteOrder.nativeOrder()

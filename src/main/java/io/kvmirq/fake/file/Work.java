@@ -1,19 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
+import java.time.Duration;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
 
 /**
  * The work of KVM's workers: injecting interrupts that are not a single message, and removing irqfds whose eventfd was
- * released. Work is done immediately, or held back so that a test sees the state before it. Source: virt/kvm/eventfd.c,
- * {@code irqfd_inject()} and {@code irqfd_cleanup_wq}.
+ * released. Work is done immediately, or held back so that a test sees the state before it. Also the work of VFIO's
+ * eventfds. Source: virt/kvm/eventfd.c, {@code irqfd_inject()} and {@code irqfd_cleanup_wq}; drivers/vfio/virqfd.c.
  */
 public final class Work {
     private final Set<EventWaiter> injections = new LinkedHashSet<>();
     private final Set<EventWaiter> shutDowns = new LinkedHashSet<>();
     private boolean held;
+
+    /** How often eventfds may signal each other in a ring before the rest waits for the timer. */
+    private static final int ROUNDS = 16;
+
+    private static final Duration PAUSE = Duration.ofMillis(1);
+
+    private final FakeTime time;
+    private final Set<EventReader> signalled = new LinkedHashSet<>();
+    /** How many operations of devices are under way, one within the other. */
+    private int operations;
+
+    public Work(FakeTime time) {
+        this.time = time;
+    }
 
     public void hold() {
         held = true;
@@ -47,6 +62,44 @@ public final class Work {
     public void finishInjection(EventWaiter irqfd) {
         if (injections.remove(irqfd)) {
             irqfd.inject();
+        }
+    }
+
+    /** An operation of a device begins: eventfds that it signals are read when it ends. */
+    public void begin() {
+        operations++;
+    }
+
+    /**
+     * Ends {@link #begin}. The reader of an eventfd may signal that eventfd again: INTx whose trigger unmasks it. Linux
+     * queues a work item each time and never ends while the device requests service; here a timer does the rest.
+     */
+    public void end() {
+        try {
+            for (int round = 0; operations == 1 && round < ROUNDS && !signalled.isEmpty(); round++) {
+                take().forEach(EventReader::signalled);
+            }
+        } finally {
+            operations--;
+            if (operations == 0 && !signalled.isEmpty()) {
+                List<EventReader> readers = take();
+                time.after(PAUSE, () -> readers.forEach(this::read));
+            }
+        }
+    }
+
+    private List<EventReader> take() {
+        List<EventReader> readers = List.copyOf(signalled);
+        signalled.clear();
+        return readers;
+    }
+
+    /** Lets a reader read its eventfd: now, or when the operation that signalled it ends. */
+    void read(EventReader reader) {
+        signalled.add(reader);
+        if (operations == 0) {
+            begin();
+            end();
         }
     }
 

@@ -47,6 +47,15 @@ final class DeviceFile extends FakeFile {
 
     @Override
     public int ioctl(long request, long argument) {
+        host.work().begin();
+        try {
+            return answer(request, argument);
+        } finally {
+            host.work().end();
+        }
+    }
+
+    private int answer(long request, long argument) {
         if (request == UapiVfio.VFIO_DEVICE_BIND_IOMMUFD && host.build().cdev()) {
             return bind(argument);
         }
@@ -82,7 +91,12 @@ final class DeviceFile extends FakeFile {
 
     @Override
     public long pwrite(long from, long length, long offset) {
-        return granted ? device.write(from, length, offset) : host.refuse(IommufdAnswer.VFIO_NOT_BOUND);
+        host.work().begin();
+        try {
+            return granted ? device.write(from, length, offset) : host.refuse(IommufdAnswer.VFIO_NOT_BOUND);
+        } finally {
+            host.work().end();
+        }
     }
 
     @Override

@@ -33,7 +33,9 @@ final class EventAction implements EventReader {
 
     @Override
     public void signalled() {
-        action.run();
+        if (event != null) {
+            action.run();
+        }
     }
 
     @Override

@@ -67,8 +67,13 @@ final class PciLine {
 
     /** The CPUs take the interrupts of the line until it is quiet, or disabled since no handler claims them. */
     void settle() {
-        while (physical.take()) {
-            count++;
+        host.work().begin();
+        try {
+            while (physical.take()) {
+                count++;
+            }
+        } finally {
+            host.work().end();
         }
         if (physical.isStuck() && !polled) {
             polled = true;
@@ -79,7 +84,14 @@ final class PciLine {
     /** The timer of lines that are disabled since no handler claims their interrupts ({@code poll_spurious_irqs}). */
     private void poll() {
         polled = false;
-        if (physical.poll()) {
+        host.work().begin();
+        boolean polls;
+        try {
+            polls = physical.poll();
+        } finally {
+            host.work().end();
+        }
+        if (polls) {
             host.note(VfioIrqAnswer.HOST_LINE_POLLED);
             polled = true;
             host.time().after(POLL_INTERVAL, this::poll);

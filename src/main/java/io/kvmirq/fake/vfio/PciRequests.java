@@ -127,7 +127,7 @@ final class PciRequests {
         if (offset >>> REGION_SHIFT != UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX) {
             return Optional.of(VfioAnswer.VFIO_REGION_EMPTY);
         }
-        return at(offset) + length > device.config().size()
+        return length > device.config().size() - at(offset)
                 ? Optional.of(VfioAnswer.VFIO_CONFIG_RANGE)
                 : Optional.empty();
     }

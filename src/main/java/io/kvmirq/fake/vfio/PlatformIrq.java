@@ -115,9 +115,14 @@ final class PlatformIrq {
     }
 
     private void settle() {
-        boolean taken = line.take();
-        while (taken) {
-            taken = line.take();
+        host.work().begin();
+        try {
+            boolean taken = line.take();
+            while (taken) {
+                taken = line.take();
+            }
+        } finally {
+            host.work().end();
         }
     }
 

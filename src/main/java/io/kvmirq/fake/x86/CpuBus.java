@@ -53,7 +53,7 @@ final class CpuBus {
     }
 
     /** @return whether the guest exits to the VMM */
-    boolean writeMemory(int address, int size, int register) {
+    boolean writeMemory(long address, int size, int register) {
         long value = low(register, size);
         if (isTaken(FakeIoEventFd.Bus.MEMORY, address, size, value)) {
             return false;
@@ -66,7 +66,7 @@ final class CpuBus {
         return true;
     }
 
-    private boolean isTaken(FakeIoEventFd.Bus bus, int address, int size, long value) {
+    private boolean isTaken(FakeIoEventFd.Bus bus, long address, int size, long value) {
         Optional<FakeIoEventFd> taker = vm.ioEventFd(bus, address, size, value);
         if (taker.isEmpty()) {
             return false;

@@ -3,6 +3,7 @@ package io.kvmirq.fake.x86;
 
 import io.kvmirq.NotModelledException;
 import io.kvmirq.arch.apic.LapicPage;
+import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.ChipAnswer;
 import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Host;
@@ -31,23 +32,53 @@ final class FakeCpu {
     private static final int MSR_X2APIC_EOI = MSR_X2APIC + LapicPage.EOI_AT / LapicPage.STRIDE;
     private static final int MSR_X2APIC_SVR = MSR_X2APIC + LapicPage.SVR_AT / LapicPage.STRIDE;
     private static final int MSR_X2APIC_LINT0 = MSR_X2APIC + LapicPage.LINT0_AT / LapicPage.STRIDE;
-    private static final int APIC_BASE = 0xfee00900;
+    private static final long APIC_BASE = 0xfee00800L;
+    private static final int APIC_BOOT = 1 << 8;
+    /** No address of a guest has more bits. */
+    private static final int LARGEST_ADDRESS = 52;
+
     private static final int X2APIC_MODE = 1 << 10;
-    private static final int INTERRUPT_FLAG = 1 << 9;
+    static final int INTERRUPT_FLAG = 1 << 9;
+    static final int DIRECTION_FLAG = 1 << 10;
+    /** CF, PF, AF, ZF, SF, OF. */
+    static final int STATUS_FLAGS = 0x8d5;
+    /** Always set. */
+    static final int FIXED_FLAG = 2;
+
+    /** Fields of {@code struct kvm_sregs}. */
+    private static final int APIC_BASE_AT = 272;
+
+    static final int INTERRUPT_BITMAP = APIC_BASE_AT + Long.BYTES;
+
+    private static final int RESET_IP = 0xfff0;
+    private static final int X2APIC_BIT = 1 << 10;
+    private static final int APIC_ENABLED = 1 << 11;
+    private static final long APIC_RESERVED = 0x2ff;
+    /** TPR class. */
+    private static final long PRIORITIES = 0xf;
 
     private final Host host;
     private final MemorySlots memory;
     private final Optional<FakeLapic> lapic;
     private final ByteBuffer shared;
     private final CpuBus bus;
-    private final int[] registers = new int[REGISTERS];
-    private int ip = 0xfff0;
-    private int cs = 0xf000;
-    private boolean interruptsOn;
+    private final boolean boot;
+    private final GeneralRegisters registers = new GeneralRegisters();
+    private final SystemRegisters system = new SystemRegisters();
+    /** RIP, which a guest of the fake keeps below 64 KiB. */
+    private long ip = RESET_IP;
+
+    private int flags = FIXED_FLAG;
+    /** Whether an instruction has changed STATUS_FLAGS, which are not computed. */
+    private boolean statusIsUnknown;
+    /** CR8 of a vCPU without LAPIC. */
+    private long priority;
+
     private boolean halted;
     private boolean nmi;
 
-    FakeCpu(X86Vm vm, MemorySlots memory, Optional<FakeLapic> lapic, ByteBuffer shared) {
+    FakeCpu(X86Vm vm, MemorySlots memory, Optional<FakeLapic> lapic, ByteBuffer shared, boolean boot) {
+        this.boot = boot;
         this.host = vm.host();
         this.memory = memory;
         this.lapic = lapic;
@@ -55,17 +86,83 @@ final class FakeCpu {
         this.bus = new CpuBus(vm, shared);
     }
 
-    int setSegments(ByteBuffer segments) {
-        cs = Short.toUnsignedInt(segments.getShort(Uapi.KvmSregs.CS_SELECTOR));
-        lapic.ifPresent(apic -> apic.setTaskPriority((int) segments.getLong(Uapi.KvmSregs.CR8)));
+    // Registers
+
+    void saveSegments(ByteBuffer to) {
+        system.save(to);
+        to.putLong(Uapi.KvmSregs.CR8, lapic.isPresent() ? lapic.get().taskPriority() : priority)
+                .putLong(APIC_BASE_AT, apicBase());
+    }
+
+    private long apicBase() {
+        boolean x2apic = lapic.isPresent() && lapic.get().isX2apic();
+        return APIC_BASE | (boot ? APIC_BOOT : 0) | (x2apic ? X2APIC_BIT : 0);
+    }
+
+    /** KVM_SET_SREGS. */
+    int setSegments(ByteBuffer next) {
+        Optional<Answer> refused = SystemRegisters.refuses(next).or(() -> refusesBase(next));
+        if (refused.isPresent()) {
+            return host.refuse(refused);
+        }
+        system.checkModelled(next);
+        if (next.getLong(APIC_BASE_AT) != apicBase()) {
+            throw new NotModelledException("moving or disabling the LAPIC");
+        }
+        for (int at = INTERRUPT_BITMAP; at < Uapi.KvmSregs.SIZE; at += Long.BYTES) {
+            if (next.getLong(at) != 0) {
+                throw new NotModelledException("an interrupt in KVM_SET_SREGS");
+            }
+        }
+        system.load(next);
+        long wanted = next.getLong(Uapi.KvmSregs.CR8);
+        if ((wanted & ~PRIORITIES) == 0) {
+            lapic.ifPresent(apic -> apic.setTaskPriority((int) wanted));
+            priority = wanted;
+        }
+        if (boot && isAtReset()) {
+            halted = false;
+        }
         return 0;
     }
 
+    boolean isAtReset() {
+        return ip == RESET_IP && system.isAtReset();
+    }
+
+    private Optional<Answer> refusesBase(ByteBuffer next) {
+        long base = next.getLong(APIC_BASE_AT);
+        boolean x2apic = (base & X2APIC_BIT) != 0;
+        boolean offered = lapic.isPresent() && lapic.get().isX2apicOffered();
+        boolean invalid = (base & APIC_RESERVED) != 0
+                || base >>> LARGEST_ADDRESS != 0
+                || x2apic && ((base & APIC_ENABLED) == 0 || !offered);
+        return invalid ? Optional.of(VmAnswer.SREGS_APIC_BASE) : Optional.empty();
+    }
+
+    void saveRegisters(ByteBuffer to) {
+        if (statusIsUnknown) {
+            throw new NotModelledException("the flags that an instruction left");
+        }
+        registers.save(to);
+        to.putLong(Uapi.KvmRegs.RIP, ip).putLong(Uapi.KvmRegs.RFLAGS, flags);
+    }
+
+    /** KVM_SET_REGS. */
     int setRegisters(ByteBuffer values) {
-        ip = (int) values.getLong(Uapi.KvmRegs.RIP);
-        registers[ESP] = (int) values.getLong(Uapi.KvmRegs.RSP);
-        interruptsOn = (values.getLong(Uapi.KvmRegs.RFLAGS) & INTERRUPT_FLAG) != 0;
+        long next = values.getLong(Uapi.KvmRegs.RFLAGS) | FIXED_FLAG;
+        if ((next & ~(STATUS_FLAGS | DIRECTION_FLAG | INTERRUPT_FLAG | FIXED_FLAG)) != 0) {
+            throw new NotModelledException("RFLAGS 0x" + Long.toHexString(next));
+        }
+        registers.load(values);
+        ip = values.getLong(Uapi.KvmRegs.RIP);
+        flags = (int) next;
+        statusIsUnknown = false;
         return 0;
+    }
+
+    private boolean interruptsOn() {
+        return (flags & INTERRUPT_FLAG) != 0;
     }
 
     /** KVM_NMI. */
@@ -99,7 +196,7 @@ final class FakeCpu {
                 halted = false;
             }
             if (halted && hardware != null) {
-                hardware.halt(interruptsOn);
+                hardware.halt(interruptsOn());
             } else if (halted) {
                 host.time().awaitChange();
             } else if (step()) {
@@ -126,13 +223,16 @@ final class FakeCpu {
         if (lapic.get().events().isReset()) {
             throw new NotModelledException("INIT of a vCPU that runs");
         }
+        if (lapic.get().events().isSpecial()) {
+            throw new NotModelledException("a guest that takes an interrupt of delivery mode 2 or 3");
+        }
         lapic.get().scanIfWanted();
         if (lapic.get().events().takeNmi()) {
             host.note(ChipAnswer.NMI_TWO_KEPT);
             enter(NMI_VECTOR);
             return true;
         }
-        int vector = lapic.get().takeRequest(interruptsOn);
+        int vector = lapic.get().takeRequest(interruptsOn());
         if (vector >= 0) {
             host.note(ChipAnswer.LAPIC_PRIORITY);
             enter(vector);
@@ -150,20 +250,21 @@ final class FakeCpu {
     }
 
     private void enter(int vector) {
-        push(interruptsOn ? INTERRUPT_FLAG : 0);
-        push(cs);
-        push(ip);
-        interruptsOn = false;
-        ip = memory16(vector * 4);
-        cs = memory16(vector * 4 + 2);
+        push(flags);
+        push(system.selector(SystemRegisters.CODE));
+        push((int) ip);
+        flags &= ~INTERRUPT_FLAG;
+        long entry = system.entry(vector);
+        ip = memory16(entry);
+        system.select(SystemRegisters.CODE, memory16(entry + 2));
     }
 
     // Memory
 
-    private ByteBuffer at(int address, int length) {
+    private ByteBuffer at(long address, int length) {
         long user = memory.user(address)
                 .orElseThrow(() -> new NotModelledException(
-                        "guest access to address 0x" + Integer.toHexString(address) + ", which is not memory"));
+                        "guest access to address 0x" + Long.toHexString(address) + ", which is not memory"));
         ByteBuffer mapped = host.memory().at(user, length);
         if (mapped == null) {
             throw new NotModelledException("a guest whose memory has been unmapped");
@@ -171,35 +272,41 @@ final class FakeCpu {
         return mapped;
     }
 
-    private int offset(int address) {
+    private int offset(long address) {
         return host.memory().offset(memory.user(address).orElseThrow());
     }
 
-    private int memory8(int address) {
+    private int memory8(long address) {
         return at(address, 1).get(offset(address)) & 0xff;
     }
 
-    private int memory16(int address) {
+    private int memory16(long address) {
         return at(address, 2).getShort(offset(address)) & 0xffff;
     }
 
-    private int memory32(int address) {
+    private int memory32(long address) {
         return at(address, 4).getInt(offset(address));
     }
 
     private void push(int value) {
-        registers[ESP] -= 2;
-        at(registers[ESP], 2).putShort(offset(registers[ESP]), (short) value);
+        registers.setLow(ESP, registers.get(ESP) - 2);
+        long top = system.address(SystemRegisters.STACK, registers.get(ESP) & 0xffff);
+        at(top, 2).putShort(offset(top), (short) value);
     }
 
     private int pop() {
-        int value = memory16(registers[ESP]);
-        registers[ESP] += 2;
+        int value = memory16(system.address(SystemRegisters.STACK, registers.get(ESP) & 0xffff));
+        registers.setLow(ESP, registers.get(ESP) + 2);
         return value;
     }
 
     private int fetch8() {
-        return memory8(cs * 16 + ip++);
+        if (ip >>> 16 != 0) {
+            throw new NotModelledException("an instruction beyond its segment");
+        }
+        int value = memory8(system.address(SystemRegisters.CODE, (int) ip));
+        ip++;
+        return value;
     }
 
     private int fetch16() {
@@ -238,12 +345,12 @@ final class FakeCpu {
             }
             case 0xeb -> {
                 int by = (byte) fetch8();
-                ip += by;
+                ip = ip + by & 0xffff;
             }
             case 0xf4 -> {
                 return halt();
             }
-            case 0xfb -> interruptsOn = true;
+            case 0xfb -> flags |= INTERRUPT_FLAG;
             default -> throw unknown(opcode);
         }
         return false;
@@ -267,11 +374,11 @@ final class FakeCpu {
     /** Instructions with the operand-size prefix: 32-bit operands. */
     private boolean wide(int opcode) {
         switch (opcode) {
-            case 0x0d -> registers[EAX] |= fetch32();
+            case 0x0d -> result(EAX, registers.get(EAX) | fetch32());
             case 0x31 -> exclusiveOr(fetch8());
             case 0x60 -> pushAll();
             case 0x61 -> popAll();
-            case 0xb8, 0xb9, 0xba, 0xbb -> registers[opcode - 0xb8] = fetch32();
+            case 0xb8, 0xb9, 0xba, 0xbb -> registers.set(opcode - 0xb8, fetch32());
             case 0xff -> increment(fetch8());
             case 0xa3 -> {
                 return store(fetch16(), Integer.BYTES);
@@ -286,7 +393,12 @@ final class FakeCpu {
 
     private void exclusiveOr(int modrm) {
         requireRegisters(modrm);
-        registers[modrm & 7] ^= registers[modrm >>> 3 & 7];
+        result(modrm & 7, registers.get(modrm & 7) ^ registers.get(modrm >>> 3 & 7));
+    }
+
+    private void result(int register, int value) {
+        registers.set(register, value);
+        statusIsUnknown = true;
     }
 
     private static void requireRegisters(int modrm) {
@@ -296,9 +408,9 @@ final class FakeCpu {
     }
 
     private void pushAll() {
-        int stack = registers[ESP];
+        int stack = registers.get(ESP);
         for (int i = 0; i < REGISTERS; i++) {
-            int value = i == ESP ? stack : registers[i];
+            int value = i == ESP ? stack : registers.get(i);
             push(value >>> 16);
             push(value & 0xffff);
         }
@@ -308,7 +420,7 @@ final class FakeCpu {
         for (int i = REGISTERS - 1; i >= 0; i--) {
             int value = pop() | pop() << 16;
             if (i != ESP) {
-                registers[i] = value;
+                registers.set(i, value);
             }
         }
     }
@@ -318,13 +430,14 @@ final class FakeCpu {
         if (modrm != 0x84) {
             throw unknown(0x66ff00 | modrm);
         }
-        int address = (registers[ESI] & 0xffff) + fetch16() & 0xffff;
+        long address = system.address(SystemRegisters.DATA, registers.get(ESI) + fetch16() & 0xffff);
         at(address, 4).putInt(offset(address), memory32(address) + 1);
+        statusIsUnknown = true;
     }
 
     private void move16(int modrm) {
         requireRegisters(modrm);
-        low(modrm & 7, registers[modrm >>> 3 & 7]);
+        registers.setLow(modrm & 7, registers.get(modrm >>> 3 & 7));
     }
 
     private void moveFromCs(int modrm) {
@@ -332,7 +445,7 @@ final class FakeCpu {
         if ((modrm >>> 3 & 7) != 1) {
             throw unknown(0x8c00 | modrm);
         }
-        low(modrm & 7, cs);
+        registers.setLow(modrm & 7, system.selector(SystemRegisters.CODE));
     }
 
     private void shift(int modrm) {
@@ -340,17 +453,18 @@ final class FakeCpu {
         if ((modrm >>> 3 & 7) != 4) {
             throw unknown(0xc100 | modrm);
         }
-        low(modrm & 7, registers[modrm & 7] << fetch8());
-    }
-
-    private void low(int register, int value) {
-        registers[register] = registers[register] & 0xffff0000 | value & 0xffff;
+        registers.setLow(modrm & 7, registers.get(modrm & 7) << fetch8());
+        statusIsUnknown = true;
     }
 
     private void returnFromInterrupt() {
         ip = pop();
-        cs = pop();
-        interruptsOn = (pop() & INTERRUPT_FLAG) != 0;
+        system.select(SystemRegisters.CODE, pop());
+        int next = pop() | FIXED_FLAG;
+        if ((next & ~(STATUS_FLAGS | DIRECTION_FLAG | INTERRUPT_FLAG | FIXED_FLAG)) != 0) {
+            throw new NotModelledException("returning to flags 0x" + Integer.toHexString(next));
+        }
+        flags = next;
         lapic.ifPresent(apic -> apic.events().endOfNmi());
     }
 
@@ -363,38 +477,39 @@ final class FakeCpu {
     }
 
     private void readMsr() {
-        if (registers[ECX] != MSR_APIC_BASE) {
-            throw new NotModelledException("reading MSR 0x" + Integer.toHexString(registers[ECX]));
+        if (registers.get(ECX) != MSR_APIC_BASE) {
+            throw new NotModelledException("reading MSR 0x" + Integer.toHexString(registers.get(ECX)));
         }
-        registers[EAX] = APIC_BASE;
-        registers[EDX] = 0;
+        registers.set(EAX, (int) apicBase());
+        registers.set(EDX, 0);
     }
 
     private void writeMsr() {
         FakeLapic apic = lapic.orElseThrow(() -> new NotModelledException("a guest without in-kernel LAPIC"));
-        switch (registers[ECX]) {
-            case MSR_APIC_BASE -> apic.setX2apic((registers[EAX] & X2APIC_MODE) != 0);
-            case MSR_X2APIC_SVR -> apic.setSpurious(registers[EAX]);
-            case MSR_X2APIC_LINT0 -> apic.setLint0(registers[EAX]);
+        switch (registers.get(ECX)) {
+            case MSR_APIC_BASE -> apic.setX2apic((registers.get(EAX) & X2APIC_MODE) != 0);
+            case MSR_X2APIC_SVR -> apic.setSpurious(registers.get(EAX));
+            case MSR_X2APIC_LINT0 -> apic.setLint0(registers.get(EAX));
             case MSR_X2APIC_EOI -> apic.endOfInterrupt();
-            default -> throw new NotModelledException("writing MSR 0x" + Integer.toHexString(registers[ECX]));
+            default -> throw new NotModelledException("writing MSR 0x" + Integer.toHexString(registers.get(ECX)));
         }
     }
 
     /** @return whether this {@code mov} to an immediate address exits to the VMM */
-    private boolean store(int address, int size) {
+    private boolean store(int place, int size) {
+        long address = system.address(SystemRegisters.DATA, place);
         if (memory.user(address).isEmpty()) {
-            return bus.writeMemory(address, size, registers[EAX]);
+            return bus.writeMemory(address, size, registers.get(EAX));
         }
         ByteBuffer mapped = at(address, size);
         int offset = offset(address);
         for (int i = 0; i < size; i++) {
-            mapped.put(offset + i, (byte) (registers[EAX] >>> Byte.SIZE * i));
+            mapped.put(offset + i, (byte) (registers.get(EAX) >>> Byte.SIZE * i));
         }
         return false;
     }
 
     private boolean out(int port, int size) {
-        return bus.writePort(port, size, registers[EAX]);
+        return bus.writePort(port, size, registers.get(EAX));
     }
 }

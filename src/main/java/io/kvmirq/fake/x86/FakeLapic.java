@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
-import io.kvmirq.NotModelledException;
 import io.kvmirq.arch.apic.DeliveryMode;
 import io.kvmirq.arch.apic.LapicPage;
 import io.kvmirq.arch.apic.model.ApicMessage;
@@ -182,6 +181,10 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         updatePriority();
     }
 
+    boolean isX2apicOffered() {
+        return x2apicOffered;
+    }
+
     /** Tells whether the guest's CPUID has x2APIC; the version register depends on it with the split irqchip. */
     void offerX2apic(boolean offered) {
         x2apicOffered = offered;
@@ -271,7 +274,14 @@ final class FakeLapic implements LocalApic, VirtualLapic {
             case EXTINT -> {
                 return false;
             }
-            case SMI, RESERVED_3 -> throw new NotModelledException("interrupt delivery mode " + mode.number());
+            case SMI -> {
+                // A kernel without System Management Mode drops it.
+                if (X86Capabilities.addressSpaces(vm.host().build()) == 1) {
+                    return false;
+                }
+                events.sendSpecial();
+            }
+            case RESERVED_3 -> events.sendSpecial();
         }
         if (hardware != null) {
             hardware.wake();

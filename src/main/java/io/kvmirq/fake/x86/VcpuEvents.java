@@ -13,6 +13,16 @@ final class VcpuEvents {
     private boolean inNmi;
     private boolean init;
     private boolean startup;
+    /** An SMI, or the message of a paravirtual spinlock: nothing of it is modelled but that it was accepted. */
+    private boolean special;
+
+    void sendSpecial() {
+        special = true;
+    }
+
+    boolean isSpecial() {
+        return special;
+    }
 
     void sendNmi() {
         nmisSent++;
@@ -54,6 +64,7 @@ final class VcpuEvents {
         boolean taken = init;
         init = false;
         if (taken) {
+            special = false;
             nmisSent = 0;
             nmisPending = 0;
         }

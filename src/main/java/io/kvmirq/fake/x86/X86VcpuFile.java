@@ -39,7 +39,8 @@ final class X86VcpuFile extends VcpuFile {
             .value(Uapi.KVM_SET_LAPIC, X86VcpuFile::setLapic)
             .inHeader(Uapi.KVM_SET_CPUID2, X86VcpuFile::setCpuid)
             .out(Uapi.KVM_GET_SREGS, X86VcpuFile::getSegments)
-            .in(Uapi.KVM_SET_SREGS, (vcpu, segments) -> vcpu.cpu.setSegments(segments))
+            .in(Uapi.KVM_SET_SREGS, X86VcpuFile::setSegments)
+            .out(Uapi.KVM_GET_REGS, X86VcpuFile::getRegisters)
             .in(Uapi.KVM_SET_REGS, (vcpu, registers) -> vcpu.cpu.setRegisters(registers))
             .in(Uapi.KVM_ENABLE_CAP, X86VcpuFile::enable)
             .in(Uapi.KVM_GET_DEVICE_ATTR, X86VcpuFile::getAttribute)
@@ -69,7 +70,7 @@ final class X86VcpuFile extends VcpuFile {
         this.boot = vm.isBootVcpu(id);
         this.lapic = lapic;
         this.state = lapic.isPresent() && !boot ? Uapi.KVM_MP_STATE_UNINITIALIZED : Uapi.KVM_MP_STATE_RUNNABLE;
-        this.cpu = new FakeCpu(vm, memory, lapic, shared);
+        this.cpu = new FakeCpu(vm, memory, lapic, shared, boot);
     }
 
     @Override
@@ -101,7 +102,7 @@ final class X86VcpuFile extends VcpuFile {
             throw new NotModelledException("running a guest after KVM_INTERRUPT");
         }
         setRunning(true);
-        hasRun = true;
+        hasRun |= shared.get(Uapi.KvmRun.IMMEDIATE_EXIT) == 0;
         try {
             return cpu.run();
         } finally {
@@ -128,9 +129,27 @@ final class X86VcpuFile extends VcpuFile {
         return host.install(new StatsFile(host, "/vcpu-" + id));
     }
 
-    private int getSegments(ByteBuffer segments) {
-        segments.putLong(Uapi.KvmSregs.CR8, lapic.map(FakeLapic::taskPriority).orElse(0));
+    private int getRegisters(ByteBuffer registers) {
+        cpu.saveRegisters(registers);
         return 0;
+    }
+
+    private int getSegments(ByteBuffer segments) {
+        cpu.saveSegments(segments);
+        if (external >= 0 && irqchip == X86Vm.Irqchip.NONE) {
+            int at = FakeCpu.INTERRUPT_BITMAP + external / Byte.SIZE;
+            segments.put(at, (byte) (1 << external % Byte.SIZE));
+        }
+        return 0;
+    }
+
+    /** A boot vCPU that is sent to the start of a reset is runnable again. */
+    private int setSegments(ByteBuffer segments) {
+        int refused = cpu.setSegments(segments);
+        if (refused == 0 && boot && cpu.isAtReset()) {
+            state = Uapi.KVM_MP_STATE_RUNNABLE;
+        }
+        return refused;
     }
 
     private int enable(ByteBuffer capability) {

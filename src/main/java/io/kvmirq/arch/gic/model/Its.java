@@ -248,21 +248,23 @@ public final class Its {
         if (lpi.isEmpty()) {
             return enabled ? Outcome.UNMAPPED : Outcome.DISABLED;
         }
-        if (!takesMessages(lpi.getAsInt())) {
+        if (!takesMessages(device, event)) {
             return Outcome.DISABLED;
         }
         lpis.setPending(lpi.getAsInt(), true);
         return Outcome.PENDING;
     }
 
-    private boolean takesMessages(int lpi) {
-        return lpis.isEnabled(lpis.vcpu(lpi).orElseThrow());
+    /** Whether the vCPU of the event's collection has LPIs enabled, also if the LPI went elsewhere (MOVALL). */
+    private boolean takesMessages(int device, int event) {
+        OptionalInt vcpu = tables.vcpu(device, event);
+        return vcpu.isPresent() && lpis.isEnabled(vcpu.getAsInt());
     }
 
     /** The LPI that a message would make pending; empty if it would be dropped. */
     public OptionalInt lpi(int device, int event) {
         OptionalInt lpi = enabled ? tables.lpi(device, event) : OptionalInt.empty();
-        return lpi.isPresent() && takesMessages(lpi.getAsInt()) ? lpi : OptionalInt.empty();
+        return lpi.isPresent() && takesMessages(device, event) ? lpi : OptionalInt.empty();
     }
 
     /** The LPI of an event, whether messages reach it or not; empty if the guest has not mapped the event. */

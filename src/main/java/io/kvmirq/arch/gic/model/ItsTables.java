@@ -54,6 +54,12 @@ final class ItsTables {
         return target.isPresent() ? lpis.index(target.getAsInt()) : target;
     }
 
+    /** The vCPU of the collection of an event; empty if the event is not mapped, or its collection has no vCPU. */
+    OptionalInt vcpu(int device, int event) {
+        Optional<Event> found = event(device, event);
+        return found.isPresent() ? vcpu(found.get().collection()) : OptionalInt.empty();
+    }
+
     /** The LPI that a message becomes; empty if its event is not mapped, or its collection has no vCPU. */
     OptionalInt lpi(int device, int event) {
         Optional<Event> found = event(device, event);

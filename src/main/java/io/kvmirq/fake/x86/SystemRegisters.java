@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.VmAnswer;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.Optional;
+
+/**
+ * The segment and control registers of a vCPU in real mode, as {@code struct kvm_sregs} without CR8, the base of the
+ * LAPIC and the pending interrupt. Source: {@code kvm_is_valid_sregs()} in arch/x86/kvm/x86.c.
+ */
+final class SystemRegisters {
+    static final int CODE = 0;
+    static final int DATA = 1;
+    static final int STACK = 5;
+
+    private static final int SEGMENT = 24;
+    private static final int SEGMENTS = 8;
+    private static final int LIMIT = 8;
+    private static final int SELECTOR = 12;
+    private static final int TYPE = 14;
+    private static final int PRESENT = 15;
+    private static final int DESCRIPTOR = 18;
+    private static final int LONG_CODE = 19;
+    private static final int TASK = 6;
+    private static final int LOCAL = 7;
+    private static final int GDT = 192;
+    private static final int IDT = 208;
+    private static final int CR0 = 224;
+    private static final int CR3 = 240;
+    private static final int CR4 = 248;
+    private static final int EFER = 264;
+    private static final int END = 280;
+
+    private static final long PROTECTED = 1;
+    private static final long PAGING = 1L << 31;
+    private static final long CACHE_OFF = 1 << 30;
+    private static final long NOT_WRITE_THROUGH = 1 << 29;
+    private static final long EXTENSION_TYPE = 1 << 4;
+    /** MP, EM, TS, NE, WP, AM: nothing that a guest of the fake does depends on them. */
+    private static final long HARMLESS = 0xe | 1 << 5 | 1 << 16 | 1 << 18;
+
+    private static final long LONG_MODE = 1 << 8;
+    private static final long LONG_MODE_ACTIVE = 1 << 10;
+    private static final long PHYSICAL_ADDRESS_EXTENSION = 1 << 5;
+    private static final int REAL_MODE_TABLE = 0x3ff;
+
+    private final ByteBuffer values = ByteBuffer.allocate(Uapi.KvmSregs.SIZE).order(ByteOrder.nativeOrder());
+
+    SystemRegisters() {
+        for (int segment = 0; segment < SEGMENTS; segment++) {
+            int at = segment * SEGMENT;
+            values.putInt(at + LIMIT, 0xffff).put(at + TYPE, (byte) 3).put(at + PRESENT, (byte) 1);
+            values.put(at + DESCRIPTOR, (byte) (segment < TASK ? 1 : 0));
+        }
+        values.put(CODE + TYPE, (byte) 0xb)
+                .put(TASK * SEGMENT + TYPE, (byte) 0xb)
+                .put(LOCAL * SEGMENT + TYPE, (byte) 2)
+                .putShort(GDT + Long.BYTES, (short) 0xffff)
+                .putShort(IDT + Long.BYTES, (short) 0xffff)
+                .putLong(CR0, CACHE_OFF | NOT_WRITE_THROUGH | EXTENSION_TYPE)
+                .putLong(Uapi.KvmSregs.CS_BASE, 0xffff0000L)
+                .putShort(Uapi.KvmSregs.CS_SELECTOR, (short) 0xf000);
+    }
+
+    void save(ByteBuffer to) {
+        to.put(0, values, 0, END);
+    }
+
+    /** The rule that refuses registers which contradict each other; empty for none. */
+    static Optional<Answer> refuses(ByteBuffer next) {
+        long cr0 = next.getLong(CR0);
+        long efer = next.getLong(EFER);
+        boolean invalid;
+        if ((efer & LONG_MODE) != 0 && (cr0 & PAGING) != 0) {
+            invalid = (next.getLong(CR4) & PHYSICAL_ADDRESS_EXTENSION) == 0 || (efer & LONG_MODE_ACTIVE) == 0;
+        } else {
+            invalid = (efer & LONG_MODE_ACTIVE) != 0 || next.get(LONG_CODE) != 0;
+        }
+        invalid |= cr0 >>> Integer.SIZE != 0
+                || (cr0 & (NOT_WRITE_THROUGH | CACHE_OFF)) == NOT_WRITE_THROUGH
+                || (cr0 & (PAGING | PROTECTED)) == PAGING;
+        return invalid ? Optional.of(VmAnswer.SREGS_CONTRADICT) : Optional.empty();
+    }
+
+    /** @throws NotModelledException before anything has changed */
+    void checkModelled(ByteBuffer next) {
+        for (int segment = 0; segment < SEGMENTS; segment++) {
+            int at = segment * SEGMENT;
+            boolean same = next.getInt(at + LIMIT) == values.getInt(at + LIMIT);
+            for (int i = TYPE; i < SEGMENT - 1; i++) {
+                same &= next.get(at + i) == values.get(at + i);
+            }
+            if (!same || next.getLong(at) >>> Integer.SIZE != 0) {
+                throw new NotModelledException("a segment that is none of real mode");
+            }
+        }
+        long cr0 = next.getLong(CR0);
+        if ((cr0 & ~(HARMLESS | CACHE_OFF | NOT_WRITE_THROUGH)) != EXTENSION_TYPE
+                || next.getLong(CR4) != 0
+                || next.getLong(EFER) != 0) {
+            throw new NotModelledException("CR0, CR4 or EFER of another mode than real mode");
+        }
+        if (next.getLong(CR3) >>> Integer.SIZE != 0 || next.getLong(IDT) >>> Integer.SIZE != 0) {
+            throw new NotModelledException("CR3 or the table of vectors above 4 GiB");
+        }
+    }
+
+    void load(ByteBuffer next) {
+        values.put(0, next, 0, END);
+    }
+
+    /** The physical address of an offset in a segment. */
+    long address(int segment, int offset) {
+        return values.getLong(segment * SEGMENT) + offset & 0xffff_ffffL;
+    }
+
+    int selector(int segment) {
+        return Short.toUnsignedInt(values.getShort(segment * SEGMENT + SELECTOR));
+    }
+
+    void select(int segment, int selector) {
+        values.putShort(segment * SEGMENT + SELECTOR, (short) selector).putLong(segment * SEGMENT, selector * 16L);
+    }
+
+    /** The address of a vector's entry. */
+    long entry(int vector) {
+        if (Short.toUnsignedInt(values.getShort(IDT + Long.BYTES)) < REAL_MODE_TABLE) {
+            throw new NotModelledException("a short table of vectors");
+        }
+        return values.getLong(IDT) + vector * 4L & 0xffff_ffffL;
+    }
+
+    /** Whether a processor would begin here after a reset. */
+    boolean isAtReset() {
+        return selector(CODE) == 0xf000 && values.getLong(Uapi.KvmSregs.CS_BASE) == 0xffff0000L;
+    }
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.World.*;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import java.util.function.Consumer;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** General and segment registers are read as they were set, or refused: arch/x86/kvm/x86.c. */
+@Contract
+class RegistersContract extends KernelSuite {
+    private static final int SEGMENT = 24;
+    private static final int LIMIT = 8;
+    private static final int SELECTOR = 12;
+    private static final int LONG_CODE = 19;
+    private static final int GDT = 192;
+    private static final int IDT = 208;
+    private static final int CR0 = 224;
+    private static final int CR2 = 232;
+    private static final int CR3 = 240;
+    private static final int EFER = 264;
+    private static final int APIC_BASE = 272;
+    private static final long PAGING = 1L << 31;
+    private static final long NOT_WRITE_THROUGH = 1 << 29;
+    private static final long LONG_MODE_ACTIVE = 1 << 10;
+    private static final long X2APIC = 1 << 10;
+    private static final long ENABLED = 1 << 11;
+    private static final int RAX = 0;
+    private static final int RDX = 24;
+    private static final int R15 = 120;
+    private static final int PORT = 0xfc;
+    /** mov %eax-less: out %al, $PORT. */
+    private static final byte[] OUT = {(byte) 0xe6, (byte) PORT};
+
+    private int vm;
+    private int vcpu;
+
+    @BeforeEach
+    void setUp() {
+        world.assumeX86();
+        vm = world.bareVm();
+        vcpu = world.vcpu(vm, 0);
+    }
+
+    private ByteBuffer registers() {
+        ByteBuffer registers = Buffers.allocate(Uapi.KvmRegs.SIZE);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_GET_REGS, registers));
+        return registers;
+    }
+
+    private ByteBuffer segments() {
+        ByteBuffer segments = Buffers.allocate(Uapi.KvmSregs.SIZE);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_GET_SREGS, segments));
+        return segments;
+    }
+
+    private int setSegments(Consumer<ByteBuffer> change) {
+        ByteBuffer segments = segments();
+        change.accept(segments);
+        return libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, segments);
+    }
+
+    @Test
+    void vcpuBeginsAsAProcessorAfterReset() {
+        ByteBuffer registers = registers();
+        assertThat(registers.getLong(Uapi.KvmRegs.RIP)).isEqualTo(0xfff0);
+        assertThat(registers.getLong(Uapi.KvmRegs.RFLAGS)).isEqualTo(2);
+        assertThat(registers.getLong(RAX)).isZero();
+        assertThat(registers.getLong(RDX)).isEqualTo(0x600);
+        ByteBuffer segments = segments();
+        assertThat(segments.getLong(Uapi.KvmSregs.CS_BASE)).isEqualTo(0xffff0000L);
+        assertThat(segments.getShort(Uapi.KvmSregs.CS_SELECTOR)).isEqualTo((short) 0xf000);
+        for (int segment = 0; segment < 8; segment++) {
+            assertThat(segments.getInt(segment * SEGMENT + LIMIT)).isEqualTo(0xffff);
+        }
+        assertThat(segments.getShort(GDT + 8)).isEqualTo((short) 0xffff);
+        assertThat(segments.getShort(IDT + 8)).isEqualTo((short) 0xffff);
+        assertThat(segments.getLong(CR0)).isEqualTo(0x60000010);
+        assertThat(segments.getLong(APIC_BASE)).isEqualTo(0xfee00900L);
+        assertThat(attributes(segments, 0)).isEqualTo(0x1_00_00_01_0bL);
+        assertThat(attributes(segments, 1)).isEqualTo(0x1_00_00_01_03L);
+        assertThat(attributes(segments, 6)).isEqualTo(0x0_00_00_01_0bL);
+        assertThat(attributes(segments, 7)).isEqualTo(0x0_00_00_01_02L);
+    }
+
+    /** Type, present, dpl, db and s. */
+    private static long attributes(ByteBuffer segments, int segment) {
+        return segments.getLong(segment * SEGMENT + 14) & 0xff_ffff_ffffL;
+    }
+
+    @Test
+    void generalRegistersAreReadAsTheyWereSet() {
+        ByteBuffer set = Buffers.allocate(Uapi.KvmRegs.SIZE);
+        for (int at = 0; at < Uapi.KvmRegs.RIP; at += Long.BYTES) {
+            set.putLong(at, 0x1122_3344_5566_0000L + at);
+        }
+        set.putLong(Uapi.KvmRegs.RIP, 0x1234).putLong(Uapi.KvmRegs.RFLAGS, 0x200);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_REGS, set));
+        ByteBuffer read = registers();
+        assertThat(read.getLong(R15)).isEqualTo(0x1122_3344_5566_0000L + R15);
+        assertThat(read.getLong(Uapi.KvmRegs.RFLAGS)).as("bit 1 is fixed").isEqualTo(0x202);
+        assertThat(read).isEqualTo(set.putLong(Uapi.KvmRegs.RFLAGS, 0x202));
+    }
+
+    @Test
+    void segmentsAndTaskPriorityAreReadAsTheyWereSet() {
+        assertOk(setSegments(segments -> {
+            for (int segment = 0; segment < 6; segment++) {
+                segments.putLong(segment * SEGMENT, 0x1000L * segment)
+                        .putShort(segment * SEGMENT + SELECTOR, (short) (0x100 * segment));
+            }
+            segments.putLong(Uapi.KvmSregs.CR8, 5)
+                    .putLong(GDT, 0x5000)
+                    .putShort(GDT + 8, (short) 0x27)
+                    .putLong(CR2, 0x6000)
+                    .putLong(CR3, 0x7000);
+        }));
+        ByteBuffer read = segments();
+        for (int segment = 0; segment < 6; segment++) {
+            assertThat(read.getLong(segment * SEGMENT)).isEqualTo(0x1000L * segment);
+            assertThat(read.getShort(segment * SEGMENT + SELECTOR)).isEqualTo((short) (0x100 * segment));
+        }
+        assertThat(read.getLong(Uapi.KvmSregs.CR8)).isEqualTo(5);
+        assertThat(read.getLong(GDT)).isEqualTo(0x5000);
+        assertThat(read.getShort(GDT + 8)).isEqualTo((short) 0x27);
+        assertThat(read.getLong(CR2)).isEqualTo(0x6000);
+        assertThat(read.getLong(CR3)).isEqualTo(0x7000);
+        assertOk(setSegments(segments -> segments.putLong(Uapi.KvmSregs.CR8, 0x10)));
+        assertThat(segments().getLong(Uapi.KvmSregs.CR8)).as("no such priority").isEqualTo(5);
+    }
+
+    @Test
+    void contradictionsAreRefusedAndChangeNothing() {
+        ByteBuffer before = segments();
+        assertErrno(Errno.EINVAL, setSegments(segments -> segments.putLong(CR0, PAGING)));
+        assertErrno(Errno.EINVAL, setSegments(segments -> segments.putLong(CR0, NOT_WRITE_THROUGH)));
+        assertErrno(Errno.EINVAL, setSegments(segments -> segments.putLong(CR0, 1L << 32)));
+        assertErrno(Errno.EINVAL, setSegments(segments -> segments.putLong(EFER, LONG_MODE_ACTIVE)));
+        assertErrno(Errno.EINVAL, setSegments(segments -> segments.put(LONG_CODE, (byte) 1)));
+        assertErrno(Errno.EINVAL, setSegments(segments -> segments.putLong(APIC_BASE, 0xfee00901L)));
+        assertErrno(Errno.EINVAL, setSegments(segments -> segments.putLong(APIC_BASE, 0xfee00100L | X2APIC)));
+        assertErrno(Errno.EINVAL, setSegments(segments -> segments.putLong(APIC_BASE, 1L << 62 | ENABLED)));
+        assertThat(segments()).isEqualTo(before);
+    }
+
+    /** The guest is given a register and sends it, in a code segment with a base of its own. */
+    @Test
+    void guestSeesTheRegistersItWasGiven() {
+        int split = world.splitVm();
+        vcpu = world.vcpu(split, 0);
+        long memory = world.map(PAGE, -1);
+        libc.view(memory, PAGE).put(0x20, OUT);
+        ByteBuffer region = Buffers.allocate(Uapi.KvmUserspaceMemoryRegion.SIZE)
+                .putLong(Uapi.KvmUserspaceMemoryRegion.GUEST_PHYS_ADDR, 0x2000)
+                .putLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE, PAGE)
+                .putLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR, memory);
+        assertOk(libc.ioctl(split, Uapi.KVM_SET_USER_MEMORY_REGION, region));
+        assertOk(setSegments(segments ->
+                segments.putLong(Uapi.KvmSregs.CS_BASE, 0x2000).putShort(Uapi.KvmSregs.CS_SELECTOR, (short) 0x200)));
+        ByteBuffer registers = Buffers.allocate(Uapi.KvmRegs.SIZE)
+                .putLong(RAX, 0x1234)
+                .putLong(Uapi.KvmRegs.RIP, 0x20)
+                .putLong(Uapi.KvmRegs.RFLAGS, 2);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_REGS, registers));
+        long run = world.map(libc.ioctl(world.kvm(), Uapi.KVM_GET_VCPU_MMAP_SIZE, 0), vcpu);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
+        ByteBuffer shared = libc.view(run, 2 * PAGE);
+        assertThat(shared.getInt(Uapi.KvmRun.EXIT_REASON)).isEqualTo(Uapi.KVM_EXIT_IO);
+        assertThat(shared.getShort(Uapi.KvmRun.IO_PORT)).isEqualTo((short) PORT);
+        assertThat(shared.get((int) shared.getLong(Uapi.KvmRun.IO_DATA_OFFSET))).isEqualTo((byte) 0x34);
+        assertThat(registers().getLong(RAX)).isEqualTo(0x1234);
+    }
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.junit.jupiter.api.Test;
+
+/** The promise of the fake for every call: see {@link CallFuzz}. {@code make fuzz} makes ten million. */
+class CallFuzzTest {
+    private static final List<String> PROFILES = List.of(
+            "6.1",
+            "6.12",
+            "6.18",
+            "7.1,split",
+            "6.12,cdev",
+            "vtd-posting",
+            "amd-avic",
+            "6.1,arm64",
+            "6.12,arm64",
+            "gicv2",
+            "gicv4",
+            "historic");
+
+    private static final int ROUND = 400;
+    private static final int FEW = 4000;
+    private static final int MOST_FLAWS = 20;
+
+    private static String causeOf(AssertionError flaw) {
+        return flaw.getCause() == null
+                ? ""
+                : " at " + List.of(flaw.getCause().getStackTrace()).subList(0, 6);
+    }
+
+    @Test
+    void calls() {
+        int calls = Integer.getInteger("kvmirq.test.calls", FEW);
+        int digests = calls > FEW ? 200 : 4;
+        Map<String, Integer> answers = CallFuzz.counts();
+        Map<String, String> flaws = new TreeMap<>();
+        for (int made = 0; made < calls && flaws.size() < MOST_FLAWS; made += ROUND) {
+            int round = made / ROUND;
+            CallFuzz fuzz = new CallFuzz(PROFILES.get(round % PROFILES.size()), round, digests, answers);
+            try {
+                fuzz.run(ROUND);
+            } catch (AssertionError e) {
+                flaws.putIfAbsent(fuzz.flaw(), e.getMessage() + causeOf(e));
+            }
+        }
+        assertThat(flaws.values()).isEmpty();
+        assertThat(answers).containsKeys("ok", "EINVAL", "EFAULT", "EBADF", "not modelled");
+        if (calls > FEW) {
+            System.out.println("calls: " + calls + " calls, none failed: " + answers);
+        }
+    }
+}
