@@ -10,8 +10,16 @@ final class TearDown {
     static void quietly(Runnable step) {
         try {
             step.run();
+        } catch (RuntimeException | OutOfMemoryError e) {
+            log(e);
+        }
+    }
+
+    private static void log(Throwable refusal) {
+        try {
+            LOGGER.log(System.Logger.Level.DEBUG, "a step of tearing down was refused: {0}", refusal.getMessage());
         } catch (RuntimeException e) {
-            LOGGER.log(System.Logger.Level.DEBUG, "a step of tearing down was refused: {0}", e.getMessage());
+            // A log handler that throws does not stop the tear-down.
         }
     }
 }
