@@ -19,7 +19,7 @@ public final class Fd {
     /** Whether the number was known outside of the library. The file may then have other descriptors. */
     private volatile boolean shared;
 
-    /** A handle without a descriptor, until {@link #opened}. Closing it before that closes nothing. */
+    /** A handle without a descriptor, until its number is set. Closing it before that closes nothing. */
     private Fd(Kernel kernel, String kind, Ownership ownership) {
         this.kernel = kernel;
         this.kind = kind;
