@@ -2,6 +2,7 @@
 #include "tape_calls.h"
 
 #include <errno.h>
+#include <limits.h>
 
 #define MAX_POLLFDS 16
 
@@ -135,6 +136,17 @@ static size_t pollfds(struct pollfd *to, const struct pollfd *from,
 	return size;
 }
 
+/* What is too long for a number is the largest one: programs wait so for ever. */
+static long nanoseconds(const struct timespec *time)
+{
+	long sum;
+
+	if (__builtin_mul_overflow(time->tv_sec, 1000000000L, &sum) ||
+	    __builtin_add_overflow(sum, time->tv_nsec, &sum))
+		return time->tv_sec < 0 ? LONG_MIN : LONG_MAX;
+	return sum;
+}
+
 EXPORT int ppoll(struct pollfd *fds, nfds_t count,
 		 const struct timespec *timeout, const sigset_t *signals)
 {
@@ -154,8 +166,7 @@ EXPORT int ppoll(struct pollfd *fds, nfds_t count,
 	if (size) {
 		begin(&line, room, sizeof(room), "ppoll", before[0].fd, "");
 		put_field(&line, "value",
-			  timeout ? time.tv_sec * 1000000000L + time.tv_nsec :
-				    -1);
+			  timeout ? nanoseconds(&time) : -1);
 		put_bytes(&line, "in", true, (unsigned char *)before, size);
 		put_bytes(&line, "out", copy(after, (uintptr_t)fds, size),
 			  (unsigned char *)after, size);

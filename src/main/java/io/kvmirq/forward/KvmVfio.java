@@ -80,9 +80,9 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
         public void close() {
             synchronized (KvmVfio.this) {
                 if (!closed) {
+                    calls.remove(device, file);
                     closed = true;
                     holds.remove(this);
-                    calls.remove(device, file);
                     file.close();
                     device.close();
                 }

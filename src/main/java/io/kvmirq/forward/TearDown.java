@@ -8,7 +8,7 @@ final class TearDown {
     static void quietly(Runnable step) {
         try {
             step.run();
-        } catch (RuntimeException e) {
+        } catch (RuntimeException | OutOfMemoryError e) {
             // Its object is gone already, or goes with its file.
         }
     }

@@ -20,7 +20,7 @@ import java.util.regex.Pattern;
  * drivers/vfio/pci/vfio_pci_intrs.c.
  */
 public final class HostInterrupts implements HostIrqs {
-    private static final Pattern LINE = Pattern.compile("\\s*(\\d{1,9}):((?:\\s+\\d+)*)\\s+(\\S+)(.*)");
+    private static final int MOST_DIGITS = 9;
     private static final Pattern ACTION = Pattern.compile("vfio-(intx|msix?)(?:\\[(\\d{1,4})])?\\(([0-9a-f:.]+)\\)");
 
     /**
@@ -37,13 +37,54 @@ public final class HostInterrupts implements HostIrqs {
 
     /** Reads the text of {@code /proc/interrupts}. Lines of another form are ignored. */
     public HostInterrupts(String text) {
-        text.lines().forEach(line -> {
-            Matcher matcher = LINE.matcher(line);
-            if (matcher.matches()) {
-                chips.add(matcher.group(3));
-                read(Integer.parseInt(matcher.group(1)), matcher.group(4));
+        text.lines().forEach(this::readLine);
+    }
+
+    /**
+     * Number, colon, a count for each CPU, chip, the rest. By hand: a regular expression recurses for each CPU, of which
+     * there may be thousands.
+     */
+    private void readLine(String line) {
+        int number = spaces(line, 0);
+        int colon = digits(line, number);
+        if (colon == number || colon - number > MOST_DIGITS || colon == line.length() || line.charAt(colon) != ':') {
+            return;
+        }
+        int word = colon + 1;
+        int end = word;
+        do {
+            int begin = spaces(line, end);
+            if (begin == end || begin == line.length()) {
+                return; // no chip
             }
-        });
+            word = begin;
+            end = digits(line, word);
+        } while (end > word && (end == line.length() || isSpace(line.charAt(end))));
+        while (end < line.length() && !isSpace(line.charAt(end))) {
+            end++;
+        }
+        chips.add(line.substring(word, end));
+        read(Integer.parseInt(line.substring(number, colon)), line.substring(end));
+    }
+
+    private static int spaces(String line, int from) {
+        int at = from;
+        while (at < line.length() && isSpace(line.charAt(at))) {
+            at++;
+        }
+        return at;
+    }
+
+    private static int digits(String line, int from) {
+        int at = from;
+        while (at < line.length() && line.charAt(at) >= '0' && line.charAt(at) <= '9') {
+            at++;
+        }
+        return at;
+    }
+
+    private static boolean isSpace(char c) {
+        return c == ' ' || c == '\t';
     }
 
     private void read(int irq, String rest) {

@@ -188,9 +188,13 @@ public class Calls {
         return lease.number();
     }
 
-    /** A handle for a descriptor that a call has just made. */
-    protected final Fd made(String kind, int raw) {
-        return new Fd(kernel, kind, raw, Ownership.OWNED);
+    /**
+     * A handle for the descriptor that a call makes.
+     *
+     * @param call gives the number, or throws
+     */
+    protected final Fd made(String kind, IntSupplier call) {
+        return Fd.make(kernel, kind, call);
     }
 
     /**

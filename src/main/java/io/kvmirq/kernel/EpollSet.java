@@ -33,8 +33,9 @@ final class EpollSet {
     EpollSet(Kernel kernel) {
         this.calls = kernel.calls();
         this.libc = kernel.backend().libc();
-        int result = libc.epollCreate(Uapi.EPOLL_CLOEXEC);
-        this.fd = calls.made("epoll", calls.check(result, KernelCall.EPOLL_CREATE, Set.of(), () -> ""));
+        this.fd = calls.made(
+                "epoll",
+                () -> calls.check(libc.epollCreate(Uapi.EPOLL_CLOEXEC), KernelCall.EPOLL_CREATE, Set.of(), () -> ""));
     }
 
     Fd fd() {
@@ -55,6 +56,11 @@ final class EpollSet {
     /** Reports the entry again, at once if it is ready. */
     void unmute(Fd file, long data) {
         check(control(Epoll.EPOLL_CTL_MOD, file, Epoll.EPOLLIN, data), file);
+    }
+
+    /** Reports the entry of an eventfd from now on, whatever its count: an eventfd takes a write at any time. */
+    void force(Fd file, long data) {
+        control(Epoll.EPOLL_CTL_MOD, file, Epoll.EPOLLOUT, data);
     }
 
     /** Fails only if the descriptor was closed behind our back. */

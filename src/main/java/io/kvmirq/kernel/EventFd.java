@@ -13,6 +13,7 @@ import java.time.Duration;
 import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.IntSupplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -53,7 +54,7 @@ public final class EventFd implements AutoCloseable {
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM
      */
     public static EventFd create(Kernel kernel) {
-        return new EventFd(make(kernel, kernel.backend().eventfdCreate(), ""), false);
+        return new EventFd(make(kernel, kernel.backend()::eventfdCreate, ""), false);
     }
 
     /**
@@ -62,12 +63,13 @@ public final class EventFd implements AutoCloseable {
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM
      */
     public static EventFd createSemaphore(Kernel kernel) {
-        return new EventFd(make(kernel, kernel.backend().eventfdCreateSemaphore(), "semaphore"), false);
+        return new EventFd(make(kernel, kernel.backend()::eventfdCreateSemaphore, "semaphore"), false);
     }
 
-    private static Fd make(Kernel kernel, int result, String operands) {
+    private static Fd make(Kernel kernel, IntSupplier create, String operands) {
         Calls calls = kernel.calls();
-        return calls.made("eventfd", calls.check(result, KernelCall.EVENTFD_CREATE, Set.of(), () -> operands));
+        return calls.made(
+                "eventfd", () -> calls.check(create.getAsInt(), KernelCall.EVENTFD_CREATE, Set.of(), () -> operands));
     }
 
     /**
@@ -148,13 +150,16 @@ public final class EventFd implements AutoCloseable {
      * @throws io.kvmirq.KernelException EINVAL if an adopted descriptor is not an eventfd
      */
     public long drain() {
-        int raw = fd.enter();
-        ByteBuffer count = kernel.scratch();
+        ByteBuffer count = kernel.scratch(); // may throw, and then nothing must be in use
         try {
-            return drain(raw, count);
+            int raw = fd.enter();
+            try {
+                return drain(raw, count);
+            } finally {
+                fd.exit();
+            }
         } finally {
             kernel.done(count);
-            fd.exit();
         }
     }
 
@@ -263,7 +268,7 @@ public final class EventFd implements AutoCloseable {
 
     /** Makes the wake descriptor, unless another thread made it meanwhile. */
     private Fd makeWaker() {
-        Fd made = make(kernel, kernel.backend().eventfdCreate(), "");
+        Fd made = make(kernel, kernel.backend()::eventfdCreate, "");
         boolean used = false;
         try {
             Fd waker = Objects.requireNonNull(waker(made));
@@ -285,13 +290,22 @@ public final class EventFd implements AutoCloseable {
         fd.close();
         Fd waker = wake;
         if (waker != null && !waker.isClosed()) {
-            int raw = waker.enter();
-            try {
-                kernel.backend().eventfdSignal(raw, 1);
-            } finally {
-                waker.exit();
-            }
+            wake(waker);
             waker.close();
+        }
+    }
+
+    /** Signals for tear-down. @return whether the kernel took it */
+    boolean wake() {
+        return wake(fd);
+    }
+
+    private boolean wake(Fd signalled) {
+        int raw = signalled.enter();
+        try {
+            return kernel.backend().eventfdSignal(raw, 1) >= 0;
+        } finally {
+            signalled.exit();
         }
     }
 

@@ -60,8 +60,8 @@ public final class EventLoop implements AutoCloseable {
 
     private EventLoop(Kernel kernel) {
         this.kernel = kernel;
-        this.set = new EpollSet(kernel);
         try (Undo undo = new Undo()) {
+            this.set = new EpollSet(kernel);
             undo.add(set.fd()::close);
             this.wake = undo.add(EventFd.create(kernel));
             set.add(wake.fd(), WAKE, false);
@@ -228,10 +228,8 @@ public final class EventLoop implements AutoCloseable {
     public void close() {
         lock.lock();
         try {
-            if (!closed) {
-                closed = true;
-                wake.signal();
-            }
+            closed = true;
+            wakeDispatcher();
             // A second caller also waits for the handler that the first one waits for.
             registrations.all().forEach(Registration::close);
         } finally {
@@ -239,6 +237,20 @@ public final class EventLoop implements AutoCloseable {
         }
         if (uses.close()) {
             release();
+        }
+    }
+
+    private void wakeDispatcher() {
+        if (uses.enter()) {
+            try {
+                if (!wake.wake()) {
+                    set.force(wake.fd(), WAKE);
+                }
+            } finally {
+                if (uses.exit()) {
+                    release();
+                }
+            }
         }
     }
 
@@ -297,7 +309,7 @@ public final class EventLoop implements AutoCloseable {
                 }
                 return signals != 0;
             } catch (Throwable e) {
-                kernel.logger().log(Level.ERROR, "the handler of " + event + " failed; it stays registered", e);
+                kernel.log(Level.ERROR, "the handler of " + event + " failed; it stays registered", e);
                 return true;
             } finally {
                 state.getAndAdd(-RUNNING);
@@ -312,7 +324,7 @@ public final class EventLoop implements AutoCloseable {
                 return event.drain(event.fd().number(), count);
             } catch (RuntimeException e) {
                 pause(); // or the kernel would report it for ever
-                kernel.logger().log(Level.ERROR, event + " cannot be read; its registration is paused", e);
+                kernel.log(Level.ERROR, event + " cannot be read; its registration is paused", e);
                 return 0;
             }
         }
@@ -368,9 +380,10 @@ public final class EventLoop implements AutoCloseable {
         public void close() {
             lock.lock();
             try {
-                boolean first = (set(CLOSED) & CLOSED) == 0;
+                boolean first = (state.get() & CLOSED) == 0;
                 if (first) {
                     set.remove(event.fd());
+                    set(CLOSED);
                 }
                 awaitHandlerLocked();
                 registrations.remove(number);

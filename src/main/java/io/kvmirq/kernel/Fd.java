@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kernel;
 
+import java.util.function.IntSupplier;
+
 /**
  * One open file descriptor, closed by the object that owns it. Thread-safe: it may be closed while other threads are in
  * calls on it. Then new calls are refused, and the end of the last call or lease closes the descriptor.
@@ -8,19 +10,38 @@ package io.kvmirq.kernel;
 public final class Fd {
     private final Kernel kernel;
     private final String kind;
-    private final int number;
+    /** Set once, before other code has the handle. */
+    private int number;
+
     private final Ownership ownership;
     private final UseCount uses = new UseCount();
     private final Handles.Entry entry;
     /** Whether the number was known outside of the library. The file may then have other descriptors. */
     private volatile boolean shared;
 
-    Fd(Kernel kernel, String kind, int number, Ownership ownership) {
+    /** A handle without a descriptor, until its number is set. Closing it before that closes nothing. */
+    private Fd(Kernel kernel, String kind, Ownership ownership) {
         this.kernel = kernel;
         this.kind = kind;
-        this.number = number;
+        this.number = Handles.NO_NUMBER;
         this.ownership = ownership;
-        this.entry = kernel.handles().register(this, kind, number);
+        this.entry = kernel.handles().register(this, kind);
+    }
+
+    /**
+     * Makes a descriptor. Its handle is made first, so that no failure between the two leaves a descriptor.
+     *
+     * @param call gives the number, or throws
+     */
+    static Fd make(Kernel kernel, String kind, IntSupplier call) {
+        try (Undo undo = new Undo()) {
+            Fd made = new Fd(kernel, kind, Ownership.OWNED);
+            undo.add(made::close);
+            made.number = call.getAsInt();
+            made.entry.opened(made.number);
+            undo.keep();
+            return made;
+        }
     }
 
     /**
@@ -34,7 +55,9 @@ public final class Fd {
             throw new IllegalArgumentException(
                     "fd " + number + " cannot be adopted: expected an open descriptor, >= 0");
         }
-        Fd adopted = new Fd(kernel, kind, number, ownership);
+        Fd adopted = new Fd(kernel, kind, ownership);
+        adopted.number = number;
+        adopted.entry.opened(number);
         adopted.shared = true;
         return adopted;
     }
@@ -75,9 +98,10 @@ public final class Fd {
      * @throws ClosedHandleException after the handle was closed
      */
     public Lease lease() {
+        Lease lease = new Lease(this); // before it is counted, which no failure may leave behind
         enter();
         shared = true;
-        return new Lease(this);
+        return lease;
     }
 
     /** See {@link Calls#holdsLastFile}. */
@@ -136,7 +160,7 @@ public final class Fd {
 
     private void release() {
         entry.released();
-        if (ownership == Ownership.OWNED) {
+        if (ownership == Ownership.OWNED && number >= 0) {
             // Never retried: whatever close(2) returned, the number is free and may be another file's already.
             kernel.backend().fdClose(number);
         }

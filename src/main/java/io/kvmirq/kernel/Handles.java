@@ -11,7 +11,7 @@ import org.jspecify.annotations.Nullable;
 
 /** The open handles of one kernel, kept to report those that were forgotten. Thread-safe. */
 final class Handles {
-    private static final int NO_NUMBER = -1;
+    static final int NO_NUMBER = -1;
 
     private final Reports reports;
     /** The newest open handle; each links to the next older one, as a VM may have thousands. Guarded by this. */
@@ -26,16 +26,20 @@ final class Handles {
     /** One handle, outliving it. */
     final class Entry extends PhantomReference<Object> {
         private final String kind;
-        private final int number;
+        private volatile int number = NO_NUMBER;
         private volatile boolean closed;
         private boolean open = true;
         private @Nullable Entry newer;
         private @Nullable Entry older;
 
-        private Entry(Object handle, String kind, int number) {
+        private Entry(Object handle, String kind) {
             super(handle, collected);
             this.kind = kind;
-            this.number = number;
+        }
+
+        /** It has this descriptor from now on. */
+        void opened(int descriptor) {
+            number = descriptor;
         }
 
         private String name() {
@@ -80,14 +84,9 @@ final class Handles {
     }
 
     /** Registers a new handle, and reports handles that were collected without being closed. */
-    Entry register(Object handle, String name) {
-        return register(handle, name, NO_NUMBER);
-    }
-
-    /** Registers a new descriptor. Its name is made only when it is needed. */
-    Entry register(Object handle, String kind, int number) {
+    Entry register(Object handle, String kind) {
         reportForgotten();
-        return add(new Entry(handle, kind, number));
+        return add(new Entry(handle, kind));
     }
 
     void reportForgotten() {

@@ -11,6 +11,7 @@ import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
+import java.lang.System.Logger.Level;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.EnumSet;
@@ -127,20 +128,20 @@ public final class Kernel implements AutoCloseable {
         if (looksFirst) {
             DeviceNode.requireOpenable(node);
         }
-        int raw = calls.check(
-                backend.kvmOpen(Buffers.cString(node.toString())), KernelCall.OPEN, Set.of(), node::toString);
-        Fd opened = calls.made(node.toString(), raw);
-        try {
+        ByteBuffer path = Buffers.cString(node.toString());
+        try (Undo undo = new Undo()) {
+            Fd opened = calls.made(
+                    node.toString(),
+                    () -> calls.check(backend.kvmOpen(path), KernelCall.OPEN, Set.of(), node::toString));
+            undo.add(opened::close);
             int version = calls.check(
                     calls.on(opened, backend::kvmVersion), KernelCall.KVM_VERSION, Set.of(), opened::toString);
             if (version != API_VERSION) {
                 throw new BackendUnavailableException(opened + " speaks KVM API " + version + ", this kvmirq "
                         + API_VERSION + ": is it a KVM device?");
             }
+            undo.keep();
             return opened;
-        } catch (RuntimeException e) {
-            opened.close();
-            throw e;
         }
     }
 
@@ -226,8 +227,13 @@ public final class Kernel implements AutoCloseable {
         return handles;
     }
 
-    System.Logger logger() {
-        return logger;
+    /** Logs. A log handler that throws changes nothing of what is under way. */
+    void log(Level level, String message, Throwable cause) {
+        try {
+            logger.log(level, message, cause);
+        } catch (RuntimeException e) {
+            // It is the handler's to report.
+        }
     }
 
     Reports reports() {
@@ -264,7 +270,7 @@ public final class Kernel implements AutoCloseable {
         handles.reportForgotten();
         List<String> stillOpen = handles.stillOpen();
         if (!stillOpen.isEmpty()) {
-            logger.log(System.Logger.Level.DEBUG, "kernel closed before {0}; each is its owner''s to close", stillOpen);
+            logger.log(Level.DEBUG, "kernel closed before {0}; each is its owner''s to close", stillOpen);
         }
     }
 }

@@ -23,20 +23,32 @@ public final class Mapping {
     private static final VarHandle INT = MethodHandles.byteBufferViewVarHandle(int[].class, ByteOrder.nativeOrder());
 
     private final Kernel kernel;
+    private static final long NOT_MAPPED = -1;
+
     private final String name;
-    private final long address;
     private final int length;
     private final ByteBuffer bytes;
     private final UseCount uses = new UseCount();
     private final Handles.Entry entry;
+    /** Set once, before other code has the mapping. */
+    private long address = NOT_MAPPED;
 
-    private Mapping(Kernel kernel, String name, long address, int length) {
+    private Mapping(Kernel kernel, String name, int length, int flags, int raw) {
         this.kernel = kernel;
         this.name = name;
-        this.address = address;
         this.length = length;
-        this.bytes = kernel.backend().libc().view(address, length);
-        this.entry = kernel.handles().register(this, "mapping of " + name);
+        Libc libc = kernel.backend().libc();
+        try (Undo undo = new Undo()) {
+            this.entry = kernel.handles().register(this, "mapping of " + name);
+            undo.add(this::close);
+            long result = libc.mmap(length, Uapi.PROT_READ | Uapi.PROT_WRITE, flags, raw, 0);
+            if (result < 0) {
+                throw kernel.calls().failure(result, KernelCall.MMAP, Set.of(), () -> name + " length=" + length);
+            }
+            this.address = result;
+            this.bytes = libc.view(result, length);
+            undo.keep();
+        }
     }
 
     /**
@@ -88,12 +100,13 @@ public final class Mapping {
     }
 
     private static Owner map(Kernel kernel, String name, int length, int flags, int raw) {
-        Libc libc = kernel.backend().libc();
-        long address = libc.mmap(length, Uapi.PROT_READ | Uapi.PROT_WRITE, flags, raw, 0);
-        if (address < 0) {
-            throw kernel.calls().failure(address, KernelCall.MMAP, Set.of(), () -> name + " length=" + length);
+        try (Undo undo = new Undo()) {
+            Mapping made = new Mapping(kernel, name, length, flags, raw);
+            undo.add(made::close);
+            Owner owner = new Owner(made);
+            undo.keep();
+            return owner;
         }
-        return new Owner(new Mapping(kernel, name, address, length));
     }
 
     Kernel kernel() {
@@ -111,8 +124,9 @@ public final class Mapping {
      * @throws ClosedHandleException after the owner closed it
      */
     public Lease lease() {
+        Lease lease = new Lease(this); // before it is counted, which no failure may leave behind
         enter();
-        return new Lease(this);
+        return lease;
     }
 
     /** See {@link Mapping#lease}. Closing twice is closing once. Thread-safe. */
@@ -283,6 +297,8 @@ public final class Mapping {
 
     private void unmap() {
         entry.released();
-        kernel.backend().libc().munmap(address, length);
+        if (address != NOT_MAPPED) {
+            kernel.backend().libc().munmap(address, length);
+        }
     }
 }

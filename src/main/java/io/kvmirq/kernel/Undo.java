@@ -3,25 +3,50 @@ package io.kvmirq.kernel;
 
 import java.util.ArrayDeque;
 import java.util.Deque;
+import java.util.Iterator;
 import org.jspecify.annotations.Nullable;
 
 /**
  * Undoes a set-up of many steps in one visible place: closes the added steps, last first, unless {@link #keep} is
  * called. Not thread-safe.
+ *
+ * <p>A set-up that begins has the stack to be undone: where too little is left, {@code new Undo()} throws
+ * StackOverflowError and nothing was made.
  */
 public final class Undo implements AutoCloseable {
-    private final Deque<AutoCloseable> added = new ArrayDeque<>(4);
+    /** Nested calls for which the stack must have room, more than any step makes. */
+    private static final int ROOM = 256;
 
-    /** @return {@code step}, whose closing never fails */
+    private final Deque<AutoCloseable> added = new ArrayDeque<>();
+
+    /** @throws StackOverflowError if the stack is almost used up */
+    public Undo() {
+        room(ROOM);
+    }
+
+    private static int room(int calls) {
+        return calls == 0 ? 0 : 1 + room(calls - 1);
+    }
+
+    /** @return {@code step}, whose closing never fails; it is closed at once if it cannot be added */
     public <T extends AutoCloseable> T add(T step) {
-        added.push(step);
-        return step;
+        boolean done = false;
+        try {
+            added.push(step);
+            done = true;
+            return step;
+        } finally {
+            if (!done) {
+                close(step);
+            }
+        }
     }
 
     /** Moves all steps to {@code outer}, in the same order. */
     public void moveTo(Undo outer) {
         while (!added.isEmpty()) {
-            outer.added.push(added.pollLast());
+            outer.added.push(added.getLast());
+            added.removeLast();
         }
     }
 
@@ -30,18 +55,32 @@ public final class Undo implements AutoCloseable {
         added.clear();
     }
 
+    /** Takes every step. One that throws does not keep the others from being taken; closing again takes it again. */
     @Override
     public void close() {
         @Nullable Throwable failed = null;
-        while (!added.isEmpty()) {
-            try {
-                added.pop().close();
-            } catch (Exception e) {
-                failed = e;
+        for (Iterator<AutoCloseable> steps = added.iterator(); steps.hasNext(); ) {
+            @Nullable Throwable failure = close(steps.next());
+            if (failure == null) {
+                steps.remove();
+            } else {
+                failed = failure;
             }
+        }
+        if (failed instanceof VirtualMachineError error) {
+            throw error;
         }
         if (failed != null) {
             throw new AssertionError("tear-down never fails", failed);
+        }
+    }
+
+    private static @Nullable Throwable close(AutoCloseable step) {
+        try {
+            step.close();
+            return null;
+        } catch (Throwable e) {
+            return e;
         }
     }
 }

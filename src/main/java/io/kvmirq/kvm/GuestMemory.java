@@ -4,6 +4,7 @@ package io.kvmirq.kvm;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kernel.Undo;
+import java.nio.ByteBuffer;
 
 /** Memory of the guest, shared with this process. It leases the VM. Thread-safe. */
 public final class GuestMemory implements AutoCloseable {
@@ -11,6 +12,9 @@ public final class GuestMemory implements AutoCloseable {
     private final int slot;
     private final Mapping.Owner memory;
     private final Fd.Lease vmLease;
+    /** For {@link #close}, which must not allocate. */
+    private final ByteBuffer removal;
+
     private boolean closed;
 
     GuestMemory(Vm vm, long guestAddress, int length) {
@@ -20,6 +24,7 @@ public final class GuestMemory implements AutoCloseable {
             int taken = vm.slots().take();
             this.slot = taken;
             undo.add(() -> vm.slots().giveBack(taken));
+            this.removal = VmCalls.memoryRegion(taken, 0, 0);
             this.memory = undo.add(Mapping.anonymous(vm.kernel(), length));
             vm.calls().setMemory(vmLease, slot, guestAddress, mapping());
             undo.keep();
@@ -40,8 +45,9 @@ public final class GuestMemory implements AutoCloseable {
         if (closed) {
             return;
         }
+        boolean removed = vm.calls().removeMemory(vmLease, removal);
         closed = true;
-        if (vm.calls().removeMemory(vmLease, slot)) {
+        if (removed) {
             memory.close();
             vm.slots().giveBack(slot);
         } else {

@@ -48,8 +48,8 @@ public final class IoEventFd implements AutoCloseable {
         if (closed) {
             return;
         }
-        closed = true;
         vm.calls().deassignIoEventFd(vmLease, eventLease, address);
+        closed = true;
         eventLease.close();
         vmLease.close();
     }

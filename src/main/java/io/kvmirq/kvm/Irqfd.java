@@ -198,6 +198,7 @@ public final class Irqfd implements AutoCloseable {
         }
         if (state == State.ASSIGNED) {
             calls().deassign(event, gsi);
+            state = State.MASKED;
         }
         vm.routes().release(gsi);
         if (resample != null) {

@@ -8,6 +8,7 @@ import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Calls;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Mapping;
+import io.kvmirq.kernel.Undo;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.Set;
@@ -26,18 +27,20 @@ final class VcpuCalls extends Calls {
     VcpuCalls(VmCalls vm, VcpuId id) {
         super(vm.vm().kernel());
         this.vm = vm;
-        int raw = on(vm.vm(), vmRaw -> backend().libc().ioctl(vmRaw, Uapi.KVM_CREATE_VCPU, id.number()));
-        check(raw, KernelCall.VCPU_CREATE, known(id), () -> vm.vm() + " id=" + id.number());
-        this.fd = made("vcpu " + id.number(), raw);
-        vm.learn(Fact.VCPUS);
-        try {
+        try (Undo undo = new Undo()) {
+            this.fd = made("vcpu " + id.number(), () -> create(id));
+            undo.add(() -> close(fd));
+            vm.learn(Fact.VCPUS);
             Fd device = kernel().device();
             int size = on(device, kvm -> backend().libc().ioctl(kvm, Uapi.KVM_GET_VCPU_MMAP_SIZE, 0));
             this.run = Mapping.of(fd, check(size, KernelCall.VCPU_MMAP_SIZE, vm.known(), device::toString));
-        } catch (RuntimeException e) {
-            close(fd);
-            throw e;
+            undo.keep();
         }
+    }
+
+    private int create(VcpuId id) {
+        int raw = on(vm.vm(), vmRaw -> backend().libc().ioctl(vmRaw, Uapi.KVM_CREATE_VCPU, id.number()));
+        return check(raw, KernelCall.VCPU_CREATE, known(id), () -> vm.vm() + " id=" + id.number());
     }
 
     private Set<Fact> known(VcpuId id) {

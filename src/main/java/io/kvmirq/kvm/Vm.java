@@ -13,6 +13,7 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
+import io.kvmirq.kernel.Undo;
 import java.util.List;
 import java.util.OptionalInt;
 import java.util.Set;
@@ -37,13 +38,12 @@ public final class Vm implements AutoCloseable {
 
     private Vm(VmCalls calls, List<Route> routesNow, Gsi firstFree) {
         this.calls = calls;
-        this.vgicCalls = new VgicCalls(calls);
-        try {
+        try (Undo undo = new Undo()) {
+            undo.add(calls::closeVm);
+            this.vgicCalls = new VgicCalls(calls);
             this.routes = new RouteTable(calls, routesNow, firstFree);
             this.slots = new MemorySlots(calls);
-        } catch (RuntimeException e) {
-            calls.closeVm();
-            throw e;
+            undo.keep();
         }
     }
 

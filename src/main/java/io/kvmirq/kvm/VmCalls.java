@@ -62,8 +62,13 @@ final class VmCalls extends Calls {
 
         Fd createVm(OptionalInt guestAddressBits) {
             long type = type(kernel().facts(), guestAddressBits);
-            int raw = on(kernel().device(), device -> backend().vmCreate(device, type));
-            return made("vm", check(raw, KernelCall.VM_CREATE, Set.of(), () -> type == 0 ? "" : "type=" + type));
+            return made(
+                    "vm",
+                    () -> check(
+                            on(kernel().device(), device -> backend().vmCreate(device, type)),
+                            KernelCall.VM_CREATE,
+                            Set.of(),
+                            () -> type == 0 ? "" : "type=" + type));
         }
 
         /** On arm64 the size of guest addresses; 0 stands for 40 bits. On x86 0. */
@@ -266,8 +271,8 @@ final class VmCalls extends Calls {
     /** @return as the kernel's status: > 0 delivered to so many, 0 coalesced, -1 no chip took it */
     int setLine(Gsi gsi, boolean high) {
         int level = high ? 1 : 0;
-        int raw = begin(vm);
         ByteBuffer status = scratch();
+        int raw = begin(vm);
         try {
             int result = backend().lineSetStatus(raw, gsi.number(), level, status);
             if (result < 0) {
@@ -294,8 +299,13 @@ final class VmCalls extends Calls {
     }
 
     Fd createDevice(int type) {
-        int raw = on(vm, vmRaw -> backend().deviceCreate(vmRaw, type));
-        return made("device", check(raw, KernelCall.DEVICE_CREATE, knownOfDevice(type), () -> vm + " type=" + type));
+        return made(
+                "device",
+                () -> check(
+                        on(vm, raw -> backend().deviceCreate(raw, type)),
+                        KernelCall.DEVICE_CREATE,
+                        knownOfDevice(type),
+                        () -> vm + " type=" + type));
     }
 
     private Set<Fact> knownOfDevice(int type) {
@@ -338,12 +348,17 @@ final class VmCalls extends Calls {
                                 + " size=" + memory.length()));
     }
 
-    /** @return whether the guest no longer has it */
-    boolean removeMemory(Fd.Lease vm, int slot) {
-        return backend().libc().ioctl(number(vm), Uapi.KVM_SET_USER_MEMORY_REGION, memoryRegion(slot, 0, 0)) >= 0;
+    /**
+     * Does not allocate.
+     *
+     * @param removal the {@link #memoryRegion} of the slot, of length 0
+     * @return whether the guest no longer has it
+     */
+    boolean removeMemory(Fd.Lease vm, ByteBuffer removal) {
+        return backend().libc().ioctl(number(vm), Uapi.KVM_SET_USER_MEMORY_REGION, removal) >= 0;
     }
 
-    private static ByteBuffer memoryRegion(int slot, long guestAddress, long size) {
+    static ByteBuffer memoryRegion(int slot, long guestAddress, long size) {
         return Buffers.allocate(Uapi.KvmUserspaceMemoryRegion.SIZE)
                 .putInt(Uapi.KvmUserspaceMemoryRegion.SLOT, slot)
                 .putLong(Uapi.KvmUserspaceMemoryRegion.GUEST_PHYS_ADDR, guestAddress)

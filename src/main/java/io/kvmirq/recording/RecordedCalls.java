@@ -310,8 +310,7 @@ final class RecordedCalls {
         long timeout = Capture.number(arguments[2]);
         long nanos = -1;
         if (timeout != 0 && memory.copy(timeout, Uapi.Timespec.SIZE, capture.out)) {
-            nanos = capture.out.getLong(Uapi.Timespec.TV_SEC) * 1_000_000_000L
-                    + capture.out.getLong(Uapi.Timespec.TV_NSEC);
+            nanos = nanos(capture.out.getLong(Uapi.Timespec.TV_SEC), capture.out.getLong(Uapi.Timespec.TV_NSEC));
         }
         writer.arguments(0, "", nanos, 0);
         if (result >= 0) {
@@ -320,6 +319,15 @@ final class RecordedCalls {
         ioctls.maskPoll(capture);
         lines.structures(capture, null);
         lines.end(result);
+    }
+
+    /** What is too long for a number is the largest one: C programs write so that they wait for ever. */
+    private static long nanos(long seconds, long nanos) {
+        try {
+            return Math.addExact(Math.multiplyExact(seconds, 1_000_000_000L), nanos);
+        } catch (ArithmeticException e) {
+            return seconds < 0 ? Long.MIN_VALUE : Long.MAX_VALUE;
+        }
     }
 
     // The end

@@ -4,6 +4,7 @@ package io.kvmirq.selftest;
 import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Mirror;
@@ -21,20 +22,19 @@ abstract sealed class ForwardTarget implements AutoCloseable permits GuestTarget
     /** @param mirror asked when the VM exists */
     static ForwardTarget of(Kernel kernel, Supplier<Mirror> mirror) {
         Irqchip irqchip = Irqchip.ofKernel(kernel);
-        ForwardTarget target = irqchip.runsGuest() ? new GuestTarget(kernel, irqchip) : new VgicTarget(kernel);
-        try {
+        try (Undo undo = new Undo()) {
+            ForwardTarget target =
+                    undo.add(irqchip.runsGuest() ? new GuestTarget(kernel, irqchip) : new VgicTarget(kernel));
             target.mirror = mirror.get();
-        } catch (RuntimeException e) {
-            target.close();
-            throw e;
+            target.mirror.apply(new Event.IrqchipCreated(
+                    switch (irqchip) {
+                        case FULL -> Event.Irqchip.FULL;
+                        case SPLIT -> Event.Irqchip.SPLIT;
+                        case VGIC -> Event.Irqchip.VGIC;
+                    }));
+            undo.keep();
+            return target;
         }
-        target.mirror.apply(new Event.IrqchipCreated(
-                switch (irqchip) {
-                    case FULL -> Event.Irqchip.FULL;
-                    case SPLIT -> Event.Irqchip.SPLIT;
-                    case VGIC -> Event.Irqchip.VGIC;
-                }));
-        return target;
     }
 
     private Mirror mirror = Mirror.of(MirrorHost.unknown("the VM is not made yet"));

@@ -6,6 +6,7 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
@@ -34,13 +35,11 @@ final class Guest implements AutoCloseable {
     private volatile boolean stopping;
 
     Guest(Kernel kernel, Irqchip irqchip) {
-        vm = Vm.create(kernel);
-        try {
+        try (Undo undo = new Undo()) {
+            vm = undo.add(Vm.create(kernel));
             irqchip.create(vm);
             memory = vm.addMemory(0, GuestCode.MEMORY);
-        } catch (RuntimeException e) {
-            vm.close();
-            throw e;
+            undo.keep();
         }
         GuestCode.load(memory.mapping());
         thread.setDaemon(true);

@@ -273,9 +273,9 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
             if (closed) {
                 return;
             }
-            closed = true;
             disarming();
             disarm.run();
+            closed = true;
             irqs.end(index);
             store(0, new Fd[files.length]);
         }

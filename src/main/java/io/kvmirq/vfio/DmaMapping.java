@@ -4,6 +4,7 @@ package io.kvmirq.vfio;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kernel.Undo;
+import java.nio.ByteBuffer;
 
 /** Memory that devices may use. It leases its {@link DmaSpace} and the memory, which stays mapped. Thread-safe. */
 public final class DmaMapping implements AutoCloseable {
@@ -12,11 +13,14 @@ public final class DmaMapping implements AutoCloseable {
     private final int length;
     private final Fd.Lease lease;
     private final Mapping.Lease pages;
+    /** For {@link #close}, which must not allocate. */
+    private final ByteBuffer unmapping;
 
     DmaMapping(DmaSpace space, long iova, Mapping memory, boolean writable) {
         this.space = space;
         this.iova = iova;
         this.length = memory.length();
+        this.unmapping = space.newUnmapping();
         try (Undo undo = new Undo()) {
             this.lease = undo.add(space.file().lease());
             this.pages = undo.add(memory.lease());
@@ -36,7 +40,7 @@ public final class DmaMapping implements AutoCloseable {
     }
 
     void unmap() {
-        space.unmap(lease, iova, length);
+        space.unmap(lease, unmapping, iova, length);
     }
 
     /**

@@ -3,6 +3,7 @@ package io.kvmirq.vfio;
 
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Mapping;
+import java.nio.ByteBuffer;
 import java.util.HashSet;
 import java.util.Set;
 
@@ -60,8 +61,9 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
 
     final void end(DmaMapping mapping) {
         synchronized (mappings) {
-            if (mappings.remove(mapping)) {
+            if (mappings.contains(mapping)) {
                 mapping.unmap();
+                mappings.remove(mapping); // not before: if that failed, the devices still have the memory
                 forgetUnused();
             }
         }
@@ -83,8 +85,8 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
 
     private void forgetUnused() {
         if (closed && !forgotten && devices == 0 && mappings.isEmpty()) {
-            forgotten = true;
             forget();
+            forgotten = true;
         }
     }
 
@@ -93,7 +95,11 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
 
     abstract void map(Fd.Lease lease, long iova, Mapping memory, boolean writable);
 
-    abstract void unmap(Fd.Lease lease, long iova, long length);
+    /** Memory for {@link #unmap}. */
+    abstract ByteBuffer newUnmapping();
+
+    /** Does not allocate. */
+    abstract void unmap(Fd.Lease lease, ByteBuffer unmapping, long iova, long length);
 
     /**
      * Refuses new mappings. Devices in it keep it, and mappings keep it until they are closed. Idempotent, never fails.

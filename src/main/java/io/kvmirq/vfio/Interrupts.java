@@ -22,6 +22,9 @@ final class Interrupts {
     /** For calls with one value or none. */
     private final ByteBuffer small = Buffers.allocate(KernelBackend.VFIO_IRQS_HEADER_SIZE + Integer.BYTES);
 
+    /** For the eventfds of any range of an armed index, so that disarming does not allocate. */
+    private ByteBuffer many = small;
+
     private boolean closed;
     private long changes;
 
@@ -52,6 +55,10 @@ final class Interrupts {
                     + " cannot be armed while " + other.info().kind().label() + " is armed: close " + other
                     + " first");
         });
+        int bytes = KernelBackend.VFIO_IRQS_HEADER_SIZE + info(index).count() * Integer.BYTES;
+        if (many.capacity() < bytes) {
+            many = Buffers.allocate(bytes);
+        }
         armed.put(index, arming);
     }
 
@@ -88,12 +95,11 @@ final class Interrupts {
 
     /** Gives interrupts of an index from {@code start} their eventfds. */
     synchronized int trigger(int index, int start, int... numbers) {
-        ByteBuffer set = Buffers.allocate(KernelBackend.VFIO_IRQS_HEADER_SIZE + numbers.length * Integer.BYTES);
         for (int i = 0; i < numbers.length; i++) {
-            set.putInt(KernelBackend.VFIO_IRQS_HEADER_SIZE + i * Integer.BYTES, numbers[i]);
+            many.putInt(KernelBackend.VFIO_IRQS_HEADER_SIZE + i * Integer.BYTES, numbers[i]);
         }
         int flags = UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER | UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD;
-        return setIrqs(flags, index, start, numbers.length, set);
+        return setIrqs(flags, index, start, numbers.length, many);
     }
 
     private int setIrqs(int flags, int index, int start, int count, ByteBuffer set) {

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.vfio;
 
+import io.kvmirq.backend.Buffers;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kernel.Ownership;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.uapi.UapiIommufd.IommuIoasUnmap;
+import java.nio.ByteBuffer;
 import java.util.Optional;
 
 /**
@@ -19,22 +23,25 @@ public final class Ioas extends DmaSpace {
     private final int number;
     /** An iommufd that stays open, so that the space must be removed from it. */
     private final Optional<Fd.Lease> kept;
+    /** For {@link #forget}, which must not allocate. */
+    private final ByteBuffer destroying;
 
     private Ioas(VfioCalls calls, Fd iommufd, int number, Optional<Fd.Lease> kept) {
         super(calls, iommufd);
         this.number = number;
         this.kept = kept;
+        this.destroying = VfioCalls.destroying(number);
     }
 
     /** @throws io.kvmirq.KernelException ENOENT when the kernel has no iommufd; EACCES; ENOMEM */
     public static Ioas create(Kernel kernel) {
         VfioCalls calls = new VfioCalls(kernel);
-        Fd file = open(calls);
-        try {
-            return new Ioas(calls, file, calls.createSpace(file), Optional.empty());
-        } catch (RuntimeException e) {
-            calls.closeFile(file);
-            throw e;
+        try (Undo undo = new Undo()) {
+            Fd file = open(calls);
+            undo.add(() -> calls.closeFile(file));
+            Ioas made = new Ioas(calls, file, calls.createSpace(file), Optional.empty());
+            undo.keep();
+            return made;
         }
     }
 
@@ -57,21 +64,20 @@ public final class Ioas extends DmaSpace {
      */
     public static Ioas in(Kernel kernel, int iommufd, Ownership ownership) {
         VfioCalls calls = new VfioCalls(kernel);
-        Fd tried = calls.adoptIommufd(iommufd, Ownership.BORROWED);
-        try {
+        try (Undo undo = new Undo()) {
+            Fd tried = calls.adoptIommufd(iommufd, Ownership.BORROWED);
+            undo.add(() -> calls.closeFile(tried));
             int number = calls.createSpace(tried);
             Fd file = calls.adoptIommufd(iommufd, ownership);
             boolean stays = ownership == Ownership.BORROWED;
             return new Ioas(calls, file, number, stays ? Optional.of(file.lease()) : Optional.empty());
-        } finally {
-            calls.closeFile(tried);
         }
     }
 
     @Override
     void forget() {
         kept.ifPresent(iommufd -> {
-            calls().destroySpace(iommufd, number);
+            calls().destroySpace(iommufd, destroying);
             iommufd.close();
         });
     }
@@ -90,7 +96,12 @@ public final class Ioas extends DmaSpace {
     }
 
     @Override
-    void unmap(Fd.Lease lease, long iova, long length) {
-        calls().unmapInSpace(lease, number, iova, length);
+    ByteBuffer newUnmapping() {
+        return Buffers.allocate(IommuIoasUnmap.SIZE);
+    }
+
+    @Override
+    void unmap(Fd.Lease lease, ByteBuffer unmapping, long iova, long length) {
+        calls().unmapInSpace(lease, unmapping, number, iova, length);
     }
 }

@@ -61,7 +61,12 @@ final class VfioCalls extends Calls {
 
     /** @param device whose file it is, if it is a device's */
     Fd open(KernelCall call, String kind, String path, Optional<HostDevice> device) {
-        int raw = backend().libc().open(Buffers.cString(path), Uapi.O_RDWR | Uapi.O_CLOEXEC);
+        ByteBuffer text = Buffers.cString(path);
+        return made(kind, () -> open(call, text, path, device));
+    }
+
+    private int open(KernelCall call, ByteBuffer text, String path, Optional<HostDevice> device) {
+        int raw = backend().libc().open(text, Uapi.O_RDWR | Uapi.O_CLOEXEC);
         if (raw == -Errno.ENOENT.number()) {
             throw failure(raw, call, path, () -> device.flatMap(one -> one.notThere(path)));
         }
@@ -69,7 +74,7 @@ final class VfioCalls extends Calls {
             boolean gone = raw == -Errno.ENODEV.number();
             throw failure(raw, call, path, () -> device.filter(one -> gone).flatMap(HostDevice::notBound));
         }
-        return made(kind, raw);
+        return raw;
     }
 
     Fd adoptDevice(DeviceName name, int number, Ownership ownership, String expected) {
@@ -134,13 +139,17 @@ final class VfioCalls extends Calls {
 
     Fd openDevice(Fd group, DeviceName name, Supplier<Optional<String>> why) {
         ByteBuffer text = Buffers.cString(name.toString());
+        return made("vfio device " + name, () -> openDevice(group, text, name, why));
+    }
+
+    private int openDevice(Fd group, ByteBuffer text, DeviceName name, Supplier<Optional<String>> why) {
         int raw = ioctl(group, UapiVfio.VFIO_GROUP_GET_DEVICE_FD, text);
         if (raw < 0) {
             boolean absent = raw == -Errno.ENODEV.number();
             throw failure(
                     raw, KernelCall.VFIO_DEVICE_FD, name + " " + group, () -> absent ? why.get() : Optional.empty());
         }
-        return made("vfio device " + name, raw);
+        return raw;
     }
 
     // iommufd
@@ -178,10 +187,15 @@ final class VfioCalls extends Calls {
         return space.getInt(IommuIoasAlloc.OUT_IOAS_ID);
     }
 
-    void destroySpace(Fd.Lease iommufd, int space) {
-        ByteBuffer destroy = Buffers.allocate(IommuDestroy.SIZE)
+    /** The argument of {@link #destroySpace}. */
+    static ByteBuffer destroying(int space) {
+        return Buffers.allocate(IommuDestroy.SIZE)
                 .putInt(IommuDestroy.LENGTH_OF_ARGUMENT, IommuDestroy.SIZE)
                 .putInt(IommuDestroy.ID, space);
+    }
+
+    /** Does not allocate. */
+    void destroySpace(Fd.Lease iommufd, ByteBuffer destroy) {
         backend().libc().ioctl(number(iommufd), UapiIommufd.IOMMU_DESTROY, destroy);
     }
 
@@ -220,9 +234,9 @@ final class VfioCalls extends Calls {
         return () -> "iova=0x" + Long.toHexString(iova) + " size=0x" + Long.toHexString(memory.length());
     }
 
-    void unmapInContainer(Fd.Lease container, long iova, long length) {
-        ByteBuffer unmap = Buffers.allocate(VfioIommuType1DmaUnmap.SIZE)
-                .putInt(VfioIommuType1DmaUnmap.ARGSZ, VfioIommuType1DmaUnmap.SIZE)
+    /** Does not allocate. @param unmap of the size of the structure; the kernel writes into it */
+    void unmapInContainer(Fd.Lease container, ByteBuffer unmap, long iova, long length) {
+        unmap.putInt(VfioIommuType1DmaUnmap.ARGSZ, VfioIommuType1DmaUnmap.SIZE)
                 .putLong(VfioIommuType1DmaUnmap.IOVA, iova)
                 .putLong(VfioIommuType1DmaUnmap.LENGTH, length);
         backend().libc().ioctl(number(container), UapiVfio.VFIO_IOMMU_UNMAP_DMA, unmap);
@@ -244,9 +258,9 @@ final class VfioCalls extends Calls {
         map(iommufd, KernelCall.IOAS_MAP, UapiIommufd.IOMMU_IOAS_MAP, map, IommuIoasMap.USER_VA, memory, operands);
     }
 
-    void unmapInSpace(Fd.Lease iommufd, int space, long iova, long length) {
-        ByteBuffer unmap = Buffers.allocate(IommuIoasUnmap.SIZE)
-                .putInt(IommuIoasUnmap.LENGTH_OF_ARGUMENT, IommuIoasUnmap.SIZE)
+    /** Does not allocate. @param unmap of the size of the structure; the kernel writes into it */
+    void unmapInSpace(Fd.Lease iommufd, ByteBuffer unmap, int space, long iova, long length) {
+        unmap.putInt(IommuIoasUnmap.LENGTH_OF_ARGUMENT, IommuIoasUnmap.SIZE)
                 .putInt(IommuIoasUnmap.IOAS_ID, space)
                 .putLong(IommuIoasUnmap.IOVA, iova)
                 .putLong(IommuIoasUnmap.LENGTH, length);

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.vfio;
 
+import io.kvmirq.backend.Buffers;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kernel.Ownership;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaUnmap;
+import java.nio.ByteBuffer;
 import java.util.Optional;
 import java.util.function.Supplier;
 
@@ -44,13 +48,12 @@ public final class VfioContainer extends DmaSpace {
 
     /** Takes a group in, and sets the IOMMU type with the first one; a failure leaves the group outside. */
     synchronized void attach(VfioGroup group, Supplier<Optional<String>> whyNotPermitted) {
-        calls().setContainer(group.fd(), file(), whyNotPermitted);
-        try {
+        try (Undo undo = new Undo()) {
+            calls().setContainer(group.fd(), file(), whyNotPermitted);
+            undo.add(() -> calls().unsetContainer(group.fd()));
             calls().setIommu(file(), maybeSet);
             maybeSet = true;
-        } catch (RuntimeException e) {
-            calls().unsetContainer(group.fd());
-            throw e;
+            undo.keep();
         }
     }
 
@@ -60,7 +63,12 @@ public final class VfioContainer extends DmaSpace {
     }
 
     @Override
-    void unmap(Fd.Lease lease, long iova, long length) {
-        calls().unmapInContainer(lease, iova, length);
+    ByteBuffer newUnmapping() {
+        return Buffers.allocate(VfioIommuType1DmaUnmap.SIZE);
+    }
+
+    @Override
+    void unmap(Fd.Lease lease, ByteBuffer unmapping, long iova, long length) {
+        calls().unmapInContainer(lease, unmapping, iova, length);
     }
 }

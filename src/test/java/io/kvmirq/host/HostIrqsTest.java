@@ -10,6 +10,7 @@ import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.vfio.HostIrqs;
 import io.kvmirq.vfio.VfioDevice;
+import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.Test;
 
 /** Which host irq serves a vector, by the names of handlers in /proc/interrupts. */
@@ -33,5 +34,27 @@ class HostIrqsTest {
             assertThat(irqs.of(device.msi(0, 1).get(0))).isEmpty();
             assertThat(irqs.of(another.msix().get(0))).isEmpty();
         }
+    }
+
+    /** A thread of a VMM may have a small stack, and a host thousands of CPUs. */
+    @Test
+    void lineOfThousandsOfCpusIsReadOnASmallStack() throws Exception {
+        String text = "           CPU0\n" + line(27, "IR-PCI-MSIX-0000:00:02.0  0-edge  vfio-msix[0](0000:00:02.0)")
+                + line(28, "8259A")
+                + "NMI:  1 2  Non-maskable interrupts\n 29: 1 2 3\nERR: 0\n 30:\n 1234567890: 1 chip\n";
+        AtomicReference<HostInterrupts> read = new AtomicReference<>();
+        Thread reader = new Thread(null, () -> read.set(new HostInterrupts(text)), "small", 128 << 10);
+        reader.start();
+        reader.join();
+        assertThat(read.get().armed(ADDRESS)).singleElement().matches(one -> one.irq()
+                .equals(new HostIrq(27)));
+        assertThat(read.get().hasChip("IR-")).isTrue();
+        assertThat(read.get().hasChip("8259A")).isTrue();
+        assertThat(read.get().hasChip("3")).as("a count").isFalse();
+        assertThat(read.get().hasChip("chip")).as("of a number that no irq has").isFalse();
+    }
+
+    private static String line(int irq, String rest) {
+        return " " + irq + ":" + " 4294967295".repeat(8192) + "  " + rest + "\n";
     }
 }

@@ -428,4 +428,23 @@ class EventLoopTest {
             public void close() {}
         };
     }
+
+    /** The write by which close wakes the thread in run may fail, as under a system call filter. */
+    @Test
+    void closeEndsRunAlsoWhenTheWakeWriteFails() throws Exception {
+        EventFd event = EventFd.create(fake);
+        EventLoop loop = EventLoop.create(fake);
+        loop.register(event, count -> {});
+        Thread runner = new Thread(loop::run);
+        runner.start();
+        while (runner.getState() == Thread.State.NEW) {
+            Thread.onSpinWait();
+        }
+        faults.failEvery("eventfdSignal", Errno.EPERM);
+        loop.close();
+        runner.join(TimeUnit.SECONDS.toMillis(10));
+        assertThat(runner.isAlive()).isFalse();
+        event.close();
+        assertThat(fake.openHandles()).isEmpty();
+    }
 }

@@ -3,6 +3,7 @@ package io.kvmirq.kernel;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
 import java.text.MessageFormat;
 import java.util.ArrayList;
@@ -32,6 +33,37 @@ class HandlesTest {
             }
             assertThat(said).singleElement().asString().startsWith("eventfd (fd " + forgotten + ") was never closed");
             assertThat(kernel.backend().eventfdSignal(forgotten, 1)).isZero();
+            kernel.backend().fdClose(forgotten);
+        } finally {
+            logger.removeHandler(handler);
+            logger.setUseParentHandlers(true);
+        }
+    }
+
+    /** A handler of the user that throws fails no call of the library, and leaves no descriptor. */
+    @Test
+    void logHandlerThatThrowsLeaksNothing() {
+        List<String> said = new CopyOnWriteArrayList<>();
+        Logger logger = Logger.getLogger("io.kvmirq");
+        Handler handler = recorder(new ArrayList<>() {
+            @Override
+            public boolean add(String message) {
+                said.add(message);
+                throw new IllegalStateException("no disk");
+            }
+        });
+        logger.addHandler(handler);
+        logger.setUseParentHandlers(false);
+        try (Kernel kernel = Kernel.open()) {
+            int forgotten = forget(kernel);
+            long before = Machine.openFds();
+            long deadline = System.nanoTime() + 10_000_000_000L;
+            while (said.isEmpty() && System.nanoTime() < deadline) {
+                System.gc();
+                EventFd.create(kernel).close();
+            }
+            assertThat(said).hasSize(1);
+            assertThat(Machine.openFds()).isEqualTo(before);
             kernel.backend().fdClose(forgotten);
         } finally {
             logger.removeHandler(handler);

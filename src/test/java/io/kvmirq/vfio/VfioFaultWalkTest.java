@@ -21,6 +21,7 @@ import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.recording.Faults;
 import java.util.List;
+import java.util.Set;
 import java.util.function.Function;
 import java.util.function.Supplier;
 import java.util.stream.Stream;
@@ -29,7 +30,9 @@ import org.junit.jupiter.params.provider.MethodSource;
 
 /**
  * Every call of every operation fails in turn, up and down: an operation that fails leaves what was there before and
- * succeeds when it is tried again; taking down never throws, and at the end nothing is open or armed.
+ * succeeds when it is tried again; taking down never throws, and at the end nothing is open or armed. A call fails with
+ * an errno, alone or with all that follow, or with a StackOverflowError or OutOfMemoryError: then taking down is tried
+ * again and finishes.
  */
 class VfioFaultWalkTest {
     /** A kernel with a device; growing by consent needs an old one. */
@@ -212,19 +215,63 @@ class VfioFaultWalkTest {
     @ParameterizedTest
     @MethodSource("operations")
     void everyStepUpAndDownMayFail(Operation operation) {
-        List<String> up = up(operation, 0);
-        for (int i = 1; i <= up.size(); i++) {
-            up(operation, i);
-        }
-        List<String> down = down(operation, 0);
-        for (int i = 1; i <= down.size(); i++) {
-            down(operation, i);
+        List<String> up = up(operation, 0, How.ERRNO);
+        List<String> down = down(operation, 0, How.ERRNO);
+        for (How how : How.values()) {
+            for (int i = 1; i <= up.size(); i++) {
+                if (how.canFail(up.get(i - 1))) {
+                    up(operation, i, how);
+                }
+            }
+            for (int i = 1; i <= down.size(); i++) {
+                if (how.canFail(down.get(i - 1))) {
+                    down(operation, i, how);
+                }
+            }
         }
         System.out.println("walked " + operation + ": " + String.join(", ", up) + "; back: " + String.join(", ", down));
     }
 
+    private enum How {
+        ERRNO,
+        ERRNO_AND_ALL_AFTER,
+        STACK_OVERFLOW,
+        OUT_OF_MEMORY;
+
+        private static final int MANY = 60;
+
+        boolean isError() {
+            return this == STACK_OVERFLOW || this == OUT_OF_MEMORY;
+        }
+
+        /** Closing a descriptor or a mapping needs no memory, and takes place whatever the kernel answers. */
+        boolean canFail(String call) {
+            return !isError() || !Set.of("close", "fdClose", "munmap").contains(call);
+        }
+
+        void in(Faults faults, int nth, Errno errno) {
+            switch (this) {
+                case ERRNO -> faults.fail(Faults.ANY, nth, errno);
+                case ERRNO_AND_ALL_AFTER -> {
+                    faults.fail(Faults.ANY, nth, errno);
+                    for (int later = nth + 1; later < nth + MANY; later++) {
+                        faults.fail(Faults.ANY, later, Errno.EIO);
+                    }
+                }
+                case STACK_OVERFLOW ->
+                    faults.delay(Faults.ANY, nth, () -> {
+                        throw new StackOverflowError();
+                    });
+                case OUT_OF_MEMORY ->
+                    faults.delay(Faults.ANY, nth, () -> {
+                        throw new OutOfMemoryError();
+                    });
+            }
+        }
+    }
+
     /** @param failing the number of a call, or 0 */
-    private static List<String> up(Operation operation, int failing) {
+    private static List<String> up(Operation operation, int failing, How how) {
         World world = new World(operation.profile);
         List<String> calls;
         try (Undo undo = new Undo()) {
@@ -232,13 +279,21 @@ class VfioFaultWalkTest {
             int before = world.lowestFreeDescriptor();
             world.faults.listen();
             if (failing > 0) {
-                world.faults.fail(Faults.ANY, failing, Errno.EMFILE);
+                how.in(world.faults, failing, Errno.EMFILE);
             }
             Throwable failed = catchThrowable(() -> undo.add(prepared.get()));
             calls = world.faults.calls();
             world.faults.clear();
-            String step = "with step " + failing + " of " + calls + " failing";
-            if (failing == 0 || calls.get(failing - 1).equals("fdClose")) { // which never fails
+            String step = "with step " + failing + " of " + calls + " failing by " + how;
+            if (how == How.ERRNO_AND_ALL_AFTER) {
+                // What the kernel did not take back is there until its file is closed.
+                assertThat(Stream.ofNullable(failed))
+                        .as(step)
+                        .allMatch(e -> e instanceof KernelException || e instanceof IllegalStateException);
+            } else if (how.isError()) {
+                assertThat(failed).as(step).isInstanceOf(VirtualMachineError.class);
+                assertThat(world.lowestFreeDescriptor()).as(step).isEqualTo(before);
+            } else if (failing == 0 || calls.get(failing - 1).equals("fdClose")) { // which never fails
                 assertThat(failed).as(step).isNull();
             } else {
                 assertThat(failed).as(step).isInstanceOfAny(KernelException.class, VectorsDisturbedException.class);
@@ -252,17 +307,22 @@ class VfioFaultWalkTest {
         return calls;
     }
 
-    private static List<String> down(Operation operation, int failing) {
+    private static List<String> down(Operation operation, int failing, How how) {
         World world = new World(operation.profile);
         List<String> calls;
         try (Undo undo = new Undo()) {
             AutoCloseable made = operation.prepare.apply(world, undo).get();
             world.faults.listen();
             if (failing > 0) {
-                world.faults.fail(Faults.ANY, failing, Errno.EIO);
+                how.in(world.faults, failing, Errno.EIO);
+            }
+            if (failing > 0 && how.isError()) {
+                assertThat(Stream.ofNullable(catchThrowable(made::close)))
+                        .as("step " + failing + " fails on the way down by " + how)
+                        .allMatch(VirtualMachineError.class::isInstance);
             }
             assertThatCode(made::close)
-                    .as("step " + failing + " fails on the way down")
+                    .as("step " + failing + " fails on the way down by " + how)
                     .doesNotThrowAnyException();
             calls = world.faults.calls();
             world.faults.clear();

@@ -94,7 +94,7 @@ public final class LibcBackend implements KernelBackend {
 
     @Override
     public int fdWait(int fd, int wake, long timeoutNanos) {
-        Scratch scratch = scratches.get();
+        Scratch scratch = scratches.getOwn();
         try {
             return Poll.untilReadable(libc, scratch, fd, wake, timeoutNanos);
         } finally {

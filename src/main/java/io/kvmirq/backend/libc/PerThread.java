@@ -4,6 +4,7 @@ package io.kvmirq.backend.libc;
 import io.kvmirq.backend.CurrentThread;
 import io.kvmirq.backend.Pool;
 import java.lang.ref.Reference;
+import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
@@ -13,6 +14,9 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Between two system calls, reading a {@link ThreadLocal} costs about 8 ns. So {@code first} caches the object of
  * one thread that calls often. It keeps at most one {@link Thread} reachable.
+ *
+ * <p>One more object is made with this one, for the calls of threads that get no memory for their own: tear-down works
+ * without memory. One call uses it at a time; the others wait.
  */
 final class PerThread<T extends PerThread.Owned> {
     /** The misses after which a thread gets the cache. Threads that alternate must not replace it at each call. */
@@ -22,6 +26,9 @@ final class PerThread<T extends PerThread.Owned> {
     private final ThreadLocal<T> ofPlatformThread;
     /** The cached object. The race is intended: threads other than the owner read only its final field. */
     private @Nullable T first;
+
+    private final T reserve;
+    private final ReentrantLock reserved = new ReentrantLock();
 
     /** An object that belongs to the platform thread that creates it, or to the pool. */
     abstract static class Owned {
@@ -33,9 +40,25 @@ final class PerThread<T extends PerThread.Owned> {
     PerThread(Supplier<T> maker) {
         this.ofVirtualThreads = new Pool<>(maker);
         this.ofPlatformThread = ThreadLocal.withInitial(maker);
+        this.reserve = maker.get();
     }
 
+    /** For a call that does not wait in the kernel. Without memory it is the reserve. */
     T get() {
+        try {
+            return getOwn();
+        } catch (OutOfMemoryError e) {
+            reserved.lock();
+            return reserve;
+        }
+    }
+
+    /**
+     * For a call that may wait in the kernel: never the reserve.
+     *
+     * @throws OutOfMemoryError without memory
+     */
+    T getOwn() {
         T candidate = first;
         return candidate != null && owned(candidate).owner == Thread.currentThread() ? candidate : find();
     }
@@ -57,7 +80,9 @@ final class PerThread<T extends PerThread.Owned> {
     /** Ends the use that {@link #get} began, and keeps {@code used} reachable until here. */
     void done(T used) {
         try {
-            if (owned(used).owner == null) {
+            if (used == reserve) {
+                reserved.unlock();
+            } else if (owned(used).owner == null) {
                 ofVirtualThreads.giveBack(used);
             }
         } finally {

@@ -9,6 +9,7 @@ import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.PciDevice;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -70,12 +71,13 @@ public final class VfioCommand implements Command {
             return ExitCode.USAGE;
         }
         HostFacts host = new HostFacts(tree);
+        Optional<HostInterrupts> irqs = host.interrupts();
         boolean json = arguments.hasMatchedOption("--json");
         if (address.isEmpty()) {
             List<VfioView> devices = host.pciAddresses().stream()
                     .flatMap(one -> host.pci(one).stream())
                     .filter(device -> !device.isBridge())
-                    .map(device -> VfioView.of(host, device))
+                    .map(device -> VfioView.of(host, irqs, device))
                     .toList();
             if (json) {
                 VfioJson.write(host, devices, terminal);
@@ -89,7 +91,7 @@ public final class VfioCommand implements Command {
             terminal.complain("there is no PCI device " + address.get() + ": 'kvmirq vfio' lists the devices");
             return ExitCode.COULD_NOT_RUN;
         }
-        VfioView one = VfioView.of(host, device.get());
+        VfioView one = VfioView.of(host, irqs, device.get());
         if (json) {
             VfioJson.write(host, List.of(one), terminal);
         } else {

@@ -28,6 +28,8 @@ public record Commands(List<Command> commands) {
     /** Hidden from users: {@code make install} runs it. */
     private static final String FILES = "generate-files";
 
+    private static final int MEBI = 20;
+
     /** Smallest width at which options and descriptions fit side by side. */
     private static final int LEAST_COLUMNS = 55;
 
@@ -48,6 +50,11 @@ public record Commands(List<Command> commands) {
             return ExitCode.USAGE;
         } catch (BackendUnavailableException | KernelException e) {
             terminal.complain(e.getMessage());
+            return ExitCode.COULD_NOT_RUN;
+        } catch (OutOfMemoryError e) {
+            terminal.complain("not enough memory: Java gives this command "
+                    + (Runtime.getRuntime().maxMemory() >> MEBI) + " MiB; give it more, such as by"
+                    + " JAVA_TOOL_OPTIONS=-Xmx1g, or name a smaller file");
             return ExitCode.COULD_NOT_RUN;
         }
     }

@@ -91,12 +91,14 @@ public final class TapeCommand implements Command {
 
     private static int show(Path file, Terminal terminal) {
         TapePrinter printer = new TapePrinter(terminal);
-        printer.print(file, () -> Files.newInputStream(file));
-        if (printer.lines() > 0) {
-            return ExitCode.OK;
+        boolean complete = printer.print(file, () -> Files.newInputStream(file));
+        if (printer.lines() == 0) {
+            terminal.complain(FileSentence.shown(file) + " is empty: no program wrote to it");
+        } else if (!complete) {
+            terminal.complain(FileSentence.shown(file) + " is incomplete: it has no end, as of a recorder that was"
+                    + " killed; calls after the last line may be missing");
         }
-        terminal.complain(FileSentence.shown(file) + " is empty: no program wrote to it");
-        return ExitCode.FAILED;
+        return complete && printer.lines() > 0 ? ExitCode.OK : ExitCode.FAILED;
     }
 
     // Recording

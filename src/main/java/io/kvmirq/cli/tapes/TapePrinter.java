@@ -30,8 +30,11 @@ final class TapePrinter {
         this.out = new PrintWriter(terminal.out(), false, StandardCharsets.UTF_8);
     }
 
-    /** @throws io.kvmirq.recording.tapes.TapeException after the lines before the one that is no line of a tape */
-    void print(Path file, Opening opening) {
+    /**
+     * @return whether the tape is complete, as {@link TapeReader#ended} tells
+     * @throws io.kvmirq.recording.tapes.TapeException after the lines before the one that is no line of a tape
+     */
+    boolean print(Path file, Opening opening) {
         try (TapeReader reader = TapeReader.of(new BufferedInputStream(opening.open()))) {
             TapeText text = new TapeText();
             for (Optional<TapeLine> line = reader.next(); line.isPresent(); line = reader.next()) {
@@ -39,6 +42,7 @@ final class TapePrinter {
                 lines++;
                 calls += line.get() instanceof TapeLine.Call ? 1 : 0;
             }
+            return reader.ended();
         } catch (IOException e) {
             throw new TapeFileException(FileSentence.cannotRead(file, e), e);
         } finally {

@@ -35,6 +35,9 @@ final class TapedProgram implements AutoCloseable {
     /** Limit for the program to end after SIGTERM, and again for its calls to be printed. */
     private static final long PATIENCE_SECONDS = 10;
 
+    /** Limit for a tape to be written to its file, which must keep all calls. */
+    private static final long WRITING_SECONDS = 60;
+
     private static final long LOOK_MILLIS = 100;
 
     private final List<String> command;
@@ -67,6 +70,7 @@ final class TapedProgram implements AutoCloseable {
      * @param raw to which the recorder appends
      */
     int runAndFinish(Path raw, Path file) {
+        ending.writes(file);
         Process program = start(raw);
         int code = waitFor(program);
         awaitOthers(raw);
@@ -176,10 +180,19 @@ final class TapedProgram implements AutoCloseable {
     private static final class Ending extends Thread {
         private final CountDownLatch shown = new CountDownLatch(1);
         private Optional<Process> program = Optional.empty();
+        private Optional<Path> file = Optional.empty();
         private boolean begun;
 
         Ending() {
             super("kvmirq-stop");
+        }
+
+        synchronized void writes(Path tape) {
+            file = Optional.of(tape);
+        }
+
+        private synchronized Optional<Path> file() {
+            return file;
         }
 
         synchronized Process start(ProcessBuilder builder) throws IOException {
@@ -217,13 +230,21 @@ final class TapedProgram implements AutoCloseable {
                 if (process.isPresent() && !process.get().waitFor(PATIENCE_SECONDS, TimeUnit.SECONDS)) {
                     process.get().destroyForcibly();
                 }
-                if (!shown.await(PATIENCE_SECONDS, TimeUnit.SECONDS)) {
-                    System.err.println("kvmirq: stopped before all calls were printed; -o keeps them in a file");
+                long patience = file().isPresent() ? WRITING_SECONDS : PATIENCE_SECONDS;
+                if (!shown.await(patience, TimeUnit.SECONDS)) {
+                    System.err.println("kvmirq: " + late(file()));
                 }
             } catch (InterruptedException e) {
                 Thread.currentThread().interrupt();
             }
         }
+    }
+
+    /** @param file to which the tape is written; empty if it is printed */
+    static String late(Optional<Path> file) {
+        return file.map(tape -> "stopped before the whole tape was written: " + FileSentence.shown(tape)
+                        + " lacks its last calls and its end")
+                .orElse("stopped before all calls were printed; -o keeps them in a file");
     }
 
     private static void requireProgram(String name) {

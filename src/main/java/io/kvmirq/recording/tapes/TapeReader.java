@@ -126,6 +126,7 @@ public final class TapeReader implements Closeable {
         }
         int pid = fields.integer("header.pid");
         files.forgotten(pid);
+        endless |= !fields.has("header.backend"); // as libkvmirqtape.so writes it
         return new TapeLine.Header(
                 pid,
                 fields.text("header.arch"),

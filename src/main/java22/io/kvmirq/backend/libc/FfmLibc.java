@@ -130,9 +130,17 @@ public final class FfmLibc implements Libc {
         long make(MemorySegment state) throws Throwable;
     }
 
-    /** The JIT inlines it into each caller, so that the lambda is not allocated. */
+    /** For a function that does not wait. The JIT inlines it into each caller, so that the lambda is not allocated. */
     private long call(Call call) {
-        Captured captured = captures.get();
+        return call(captures.get(), call);
+    }
+
+    /** For a function that may wait. */
+    private long waitingCall(Call call) {
+        return call(captures.getOwn(), call);
+    }
+
+    private long call(Captured captured, Call call) {
         try {
             long result = call.make(captured.state);
             return result == -1 ? -(int) Functions.ERRNO.get(captured.state, 0L) : result;
@@ -167,9 +175,10 @@ public final class FfmLibc implements Libc {
 
     @Override
     public long read(int fd, long to, long length) {
-        return call(state -> (long) Functions.READ.invokeExact(state, fd, to, length));
+        return waitingCall(state -> (long) Functions.READ.invokeExact(state, fd, to, length));
     }
 
+    /** It waits only at a full eventfd that lacks O_NONBLOCK; that which ends a wait at tear-down must not fail. */
     @Override
     public long write(int fd, long from, long length) {
         return call(state -> (long) Functions.WRITE.invokeExact(state, fd, from, length));
@@ -177,22 +186,24 @@ public final class FfmLibc implements Libc {
 
     @Override
     public long pread(int fd, long to, long length, long offset) {
-        return call(state -> (long) Functions.PREAD.invokeExact(state, fd, to, length, offset));
+        return waitingCall(state -> (long) Functions.PREAD.invokeExact(state, fd, to, length, offset));
     }
 
     @Override
     public long pwrite(int fd, long from, long length, long offset) {
-        return call(state -> (long) Functions.PWRITE.invokeExact(state, fd, from, length, offset));
+        return waitingCall(state -> (long) Functions.PWRITE.invokeExact(state, fd, from, length, offset));
     }
 
     @Override
     public long preadv2(int fd, long vectors, int count, long offset, int flags) {
-        return call(state -> (long) Functions.PREADV2.invokeExact(state, fd, vectors, count, offset, flags));
+        return waitingCall(state -> (long) Functions.PREADV2.invokeExact(state, fd, vectors, count, offset, flags));
     }
 
     @Override
     public int ioctl(int fd, long request, long argument) {
-        return (int) call(state -> (int) Functions.IOCTL.invokeExact(state, fd, request, argument));
+        return request == Uapi.KVM_RUN
+                ? (int) waitingCall(state -> (int) Functions.IOCTL.invokeExact(state, fd, request, argument))
+                : (int) call(state -> (int) Functions.IOCTL.invokeExact(state, fd, request, argument));
     }
 
     @Override
@@ -207,7 +218,7 @@ public final class FfmLibc implements Libc {
 
     @Override
     public int ppoll(long fds, long count, long timeout) {
-        return (int) call(state -> (int) Functions.PPOLL.invokeExact(state, fds, count, timeout, 0L));
+        return (int) waitingCall(state -> (int) Functions.PPOLL.invokeExact(state, fds, count, timeout, 0L));
     }
 
     @Override
@@ -227,7 +238,8 @@ public final class FfmLibc implements Libc {
 
     @Override
     public int epollWait(int epoll, long events, int max, int timeoutMillis) {
-        return (int) call(state -> (int) Functions.EPOLL_WAIT.invokeExact(state, epoll, events, max, timeoutMillis));
+        return (int)
+                waitingCall(state -> (int) Functions.EPOLL_WAIT.invokeExact(state, epoll, events, max, timeoutMillis));
     }
 
     @Override

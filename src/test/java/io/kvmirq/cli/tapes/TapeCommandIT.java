@@ -16,6 +16,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -366,5 +367,51 @@ class TapeCommandIT {
         Cli.Ended ended = Cli.run("tape", "--show", tape.toString()).exited(ExitCode.FAILED);
         assertThat(ended.out().strip()).isEqualTo("open /dev/kvm = kvm#1");
         assertThat(ended.err().strip()).isEqualTo("kvmirq: tape line 2: the tape ends within the line, in field call");
+    }
+
+    /** A tape of a recorder that was killed has whole lines and no end. */
+    @Test
+    void tapeWithoutAnEndShowsWhatItHasAndFails() throws Exception {
+        Path tape = temporary.resolve("endless.tape");
+        Cli.run("selftest", "--backend", "fake", "--count", "1", "--record", tape.toString())
+                .exited(0);
+        String whole = Cli.run("tape", "--show", tape.toString()).exited(0).out();
+        List<String> lines = Files.readAllLines(tape);
+        Files.write(tape, lines.subList(0, lines.size() - 1));
+        Cli.Ended ended = Cli.run("tape", "--show", tape.toString()).exited(ExitCode.FAILED);
+        assertThat(ended.out()).isEqualTo(whole);
+        assertThat(ended.err().strip())
+                .isEqualTo("kvmirq: " + tape + " is incomplete: it has no end, as of a recorder that was killed; calls"
+                        + " after the last line may be missing");
+    }
+
+    @Test
+    void tapeThatIsNotWholeIsSaidInOtherWordsThanCallsThatAreNotPrinted() {
+        assertThat(TapedProgram.late(Optional.of(Path.of("/tmp/a.tape"))))
+                .isEqualTo("stopped before the whole tape was written: /tmp/a.tape lacks its last calls and its end");
+        assertThat(TapedProgram.late(Optional.empty())).contains("-o keeps them");
+    }
+
+    private static final String POLL = """
+        #include <limits.h>
+        #include <poll.h>
+        #include <sys/eventfd.h>
+        int main(void)
+        {
+            struct pollfd one = { .fd = eventfd(1, 0), .events = POLLIN };
+            struct timespec ever = { .tv_sec = LONG_MAX, .tv_nsec = 999999999 };
+            return ppoll(&one, 1, &ever, 0) == 1 ? 0 : 1;
+        }
+        """;
+
+    @Test
+    void waitForEverIsTheLongestTimeAndNotANegativeOne() throws Exception {
+        Machine.assumeProgram("cc");
+        Path source = Files.writeString(temporary.resolve("poll.c"), POLL);
+        String program = temporary.resolve("poll").toString();
+        Machine.compile("-D_GNU_SOURCE", "-o", program, source.toString());
+        Path tape = temporary.resolve("poll.tape");
+        Cli.run("tape", "-o", tape.toString(), "--", program).exited(0);
+        assertThat(Files.readString(tape)).contains("\"value\":9223372036854775807,");
     }
 }
