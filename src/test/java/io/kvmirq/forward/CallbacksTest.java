@@ -81,6 +81,7 @@ class CallbacksTest {
             Map.entry("arch.vtd.RemappingTable$Descriptors", LOCKLESS),
             Map.entry("arch.vtd.RemappingTable$Observer", LOCKLESS),
             Map.entry("backend.BackendProvider", KERNEL),
+            Map.entry("mirror.MirrorHostProvider", "the constructor of Forwarding calls it, with no lock"),
             Map.entry("backend.HostFiles", KERNEL),
             Map.entry("backend.KernelBackend", KERNEL),
             Map.entry("backend.Libc", KERNEL),
@@ -501,7 +502,8 @@ class CallbacksTest {
                 }
             }
         });
-        assertThat(said).isNotEmpty().allMatch(one -> one.contains("was never closed"));
+        // A warning of an earlier test may come as late.
+        assertThat(said).anyMatch(one -> one.contains("was never closed"));
         assertThat(held).noneMatch(lock -> lock.endsWith("by kvmirq-log"));
     }
 

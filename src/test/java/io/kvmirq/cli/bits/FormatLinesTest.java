@@ -33,7 +33,7 @@ class FormatLinesTest {
         assertThat(run(DECODE, "{\"words\":[\"FF300281\"],\"note\":{\"a\":[1]},\"kind\":\"irte.amd.legacy32\"}"))
                 .isEqualTo("{\"kind\":\"irte.amd.legacy32\",\"words\":[\"0xff300281\"],\"fields\":{\"valid\":\"0x1\","
                         + "\"no_fault\":\"0x0\",\"int_type\":\"0x0\",\"rq_eoi\":\"0x0\",\"dm\":\"0x0\",\"rsvd_1\":\"0x1\","
-                        + "\"destination\":\"0x2\",\"vector\":\"0x30\",\"rsvd_2\":\"0xff\"},\"violations\":[\"rsvd_1:"
+                        + "\"destination\":\"0x2\",\"vector\":\"0x30\",\"rsvd_2\":\"0xff\"},\"leftOut\":[],\"violations\":[\"rsvd_1:"
                         + " reserved bit 7 is 0x1 and not 0\",\"rsvd_2: reserved bits 31:24 are 0xff and not"
                         + " 0\"],\"remarks\":[]}\n");
     }
