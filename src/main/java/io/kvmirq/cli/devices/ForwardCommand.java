@@ -20,6 +20,7 @@ import io.kvmirq.fake.Profile;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostForMirror;
 import io.kvmirq.host.PciDevice;
+import io.kvmirq.host.PostingOutlook;
 import io.kvmirq.host.VfioOutlook;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.KernelFacts;
@@ -77,7 +78,7 @@ public final class ForwardCommand implements Command {
                 .required(true)
                 .description("The address of the device, as lspci prints it."));
         usage.add(OptionSpec.builder("--selftest")
-                .description("Run the test. Without it nothing is done: the command has no other use today."));
+                .description("Run the test. Without it the command says what the test would do, and touches nothing."));
         usage.add(Command.option("--kind", "KIND", String.class)
                 .completionCandidates(Command.labels(KINDS.toArray()))
                 .description("The kind of interrupts: msix, msi or intx (default: the first of these that the device"
@@ -122,11 +123,11 @@ public final class ForwardCommand implements Command {
             choice = choice(
                     Optional.ofNullable(arguments.matchedOptionValue("--kind", null)),
                     Optional.ofNullable(arguments.matchedOptionValue("--vectors", null)));
+            Optional<String> profile = Optional.ofNullable(arguments.matchedOptionValue("--fake", null));
             if (!arguments.hasMatchedOption("--selftest")) {
-                throw new IllegalArgumentException(
-                        "nothing was done, because kvmirq forward only has the self-test" + " today: add --selftest");
+                return plan(profile, address, choice, arguments.hasMatchedOption("--json"), terminal);
             }
-            target = target(Optional.ofNullable(arguments.matchedOptionValue("--fake", null)));
+            target = target(profile);
         } catch (IllegalArgumentException e) {
             terminal.complain(e.getMessage() + ". See kvmirq forward --help");
             return ExitCode.USAGE;
@@ -192,6 +193,45 @@ public final class ForwardCommand implements Command {
         return new Target(Kernel.over(fake.backend(), Kernel.DEVICE), fake::hostFiles, inhibits);
     }
 
+    /** Says what the self-test would do, from the host's files alone. */
+    private static int plan(
+            Optional<String> profile,
+            PciAddress address,
+            ForwardSelftest.Choice choice,
+            boolean json,
+            Terminal terminal) {
+        boolean fake = profile.isPresent() || Backends.selection().equals(Backends.FAKE);
+        String label = profile.orElseGet(() -> fake ? FakeProvider.profile().label() : "");
+        HostFacts host = new HostFacts(fake ? FakeDevices.tree(label) : HostFiles.of(Path.of("/")));
+        Optional<String> refusal = refusal(host, address, choice);
+        refusal.ifPresent(terminal::complain);
+        Optional<String> interrupts = host.pci(address)
+                .filter(device -> refusal.isEmpty())
+                .map(device -> interrupts(VfioOutlook.of(host, device), choice));
+        PostingOutlook posting = PostingOutlook.of(host);
+        if (json) {
+            ForwardJson.plan(fake, address, interrupts, posting, refusal, terminal);
+        } else {
+            interrupts.ifPresent(which -> ForwardText.plan(fake ? "FAKE " : "", address, which, posting, terminal));
+        }
+        return refusal.isEmpty() ? ExitCode.OK : ExitCode.COULD_NOT_RUN;
+    }
+
+    /** The interrupts that would be forwarded. */
+    private static String interrupts(VfioOutlook outlook, ForwardSelftest.Choice choice) {
+        IrqKind kind = kind(outlook, choice).orElseThrow();
+        if (kind == IrqKind.INTX) {
+            return kind.label();
+        }
+        OptionalInt count =
+                choice.count().isPresent() ? OptionalInt.of(choice.count().get()) : inDevice(outlook, kind);
+        return kind.label()
+                + (count.isEmpty()
+                        ? ", every vector"
+                        : " " + choice.first()
+                                + (count.getAsInt() == 1 ? "" : "-" + (choice.first() + count.getAsInt() - 1)));
+    }
+
     /** Why the device cannot be tested now. It is not opened to know that. */
     private static Optional<String> refusal(HostFacts host, PciAddress address, ForwardSelftest.Choice choice) {
         Optional<PciDevice> device = host.pci(address);
@@ -208,9 +248,7 @@ public final class ForwardCommand implements Command {
 
     /** The chosen interrupts that the device lacks, as far as this user may know before it is opened. */
     private static Optional<String> missing(VfioOutlook outlook, ForwardSelftest.Choice choice) {
-        Optional<IrqKind> kind = choice.kind().or(() -> KINDS.stream()
-                .filter(one -> inDevice(outlook, one).orElse(1) > 0)
-                .findFirst());
+        Optional<IrqKind> kind = kind(outlook, choice);
         if (kind.isEmpty()) {
             return Optional.of("neither MSI-X, MSI nor INTx");
         }
@@ -224,6 +262,12 @@ public final class ForwardCommand implements Command {
                 count.getAsInt() == 0
                         ? "no " + label
                         : count.getAsInt() + " vectors of " + label + ", numbered from 0, and no vector " + (end - 1));
+    }
+
+    private static Optional<IrqKind> kind(VfioOutlook outlook, ForwardSelftest.Choice choice) {
+        return choice.kind().or(() -> KINDS.stream()
+                .filter(one -> inDevice(outlook, one).orElse(1) > 0)
+                .findFirst());
     }
 
     private static OptionalInt inDevice(VfioOutlook outlook, IrqKind kind) {

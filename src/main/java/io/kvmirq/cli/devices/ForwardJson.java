@@ -6,12 +6,14 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.KernelReport;
 import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.host.PostingOutlook;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.selftest.ForwardAnswer;
 import io.kvmirq.selftest.ForwardPlan;
 import io.kvmirq.selftest.ForwardResult;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 
 /** Writes the self-test of {@code kvmirq forward} as one JSON document, {@code kvmirq.forward/2}. */
 final class ForwardJson {
@@ -37,6 +39,21 @@ final class ForwardJson {
             result.failure().ifPresent(failure -> json.text("failure", failure));
             json.texts("left", left);
         });
+    }
+
+    /** What a test would do, or why it would be refused. */
+    static void plan(
+            boolean fake,
+            PciAddress device,
+            Optional<String> interrupts,
+            PostingOutlook posting,
+            Optional<String> refusal,
+            Terminal terminal) {
+        Json.print(terminal, "kvmirq.forward-plan/1", json -> json.text("kernel", fake ? "fake" : "real")
+                .text("device", device.toString())
+                .text("interrupts", interrupts)
+                .object("posting", one -> VfioJson.write(posting, one))
+                .text("refusal", refusal));
     }
 
     /** The document of a test that could not run: what only a test knows is null. */

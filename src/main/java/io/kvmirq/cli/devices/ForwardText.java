@@ -2,9 +2,11 @@
 package io.kvmirq.cli.devices;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.PciAddress;
 import io.kvmirq.cli.frame.KernelReport;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.forward.Abi2014;
+import io.kvmirq.host.PostingOutlook;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.selftest.ForwardAnswer;
 import io.kvmirq.selftest.ForwardPlan;
@@ -26,6 +28,20 @@ final class ForwardText implements ForwardSelftest.Journal {
     ForwardText(KernelReport kernel, Terminal terminal) {
         this.kernel = kernel;
         this.terminal = terminal;
+    }
+
+    /** The steps of a test that does not run. */
+    static void plan(String mark, PciAddress device, String interrupts, PostingOutlook posting, Terminal terminal) {
+        for (String line : List.of(
+                "kvmirq forward " + device + " --selftest would",
+                "  open " + device + ", which resets it",
+                "  forward " + interrupts + " into a throw-away VM",
+                "  trigger each by VFIO's loopback; the device raises none and may not access memory",
+                "  give all back; the device stays bound to vfio-pci",
+                "posting is " + posting,
+                "nothing was touched")) {
+            terminal.out().println(mark + line);
+        }
     }
 
     @Override

@@ -22,7 +22,7 @@ final class VfioJson {
                 .objects("devices", devices, (one, device) -> write(host, device, one)));
     }
 
-    private static void write(PostingOutlook outlook, Json json) {
+    static void write(PostingOutlook outlook, Json json) {
         (outlook.posts().isPresent() ? json.flag("on", outlook.posts().get()) : json.none("on"))
                 .text("text", outlook.text())
                 .text("do", outlook.remedy());

@@ -49,12 +49,37 @@ class ForwardCommandTest {
         assertThat(printed.out().lines()).allMatch(line -> line.startsWith("FAKE "));
     }
 
+    @Test
+    void withoutTheSelftestItSaysWhatThatWouldDo() {
+        Cli.Ended said = Cli.run("forward", "--fake", "vtd-posting", "0000:3b:00.0", "--vectors", "3-9")
+                .exited(0);
+        assertThat(said.out()).isEqualTo("""
+                FAKE kvmirq forward 0000:3b:00.0 --selftest would
+                FAKE   open 0000:3b:00.0, which resets it
+                FAKE   forward MSI-X 3-9 into a throw-away VM
+                FAKE   trigger each by VFIO's loopback; the device raises none and may not access memory
+                FAKE   give all back; the device stays bound to vfio-pci
+                FAKE posting is on: a message of a device reaches a running vCPU without KVM
+                FAKE nothing was touched
+                """);
+        assertThat(Cli.run("forward", "--fake", "vtd", "0000:3b:00.0", "--json")
+                        .exited(0)
+                        .out())
+                .startsWith("{\"schema\":\"kvmirq.forward-plan/1\",\"kernel\":\"fake\",\"device\":\"0000:3b:00.0\","
+                        + "\"interrupts\":\"MSI-X 0-63\",\"posting\":{\"on\":false,")
+                .endsWith("\"refusal\":null}\n");
+    }
+
     @ParameterizedTest
     @CsvSource(
             delimiter = '|',
             value = {
-                "--fake 6.1 0000:3b:00.0                       | 2 | nothing was done, because kvmirq forward only has"
-                        + " the self-test today: add --selftest. See kvmirq forward --help",
+                "--fake 6.1 0000:3b:00.1                       | 3 | there is no PCI device 0000:3b:00.1: 'kvmirq vfio'"
+                        + " lists the devices",
+                "--fake 5.4 0000:3b:00.0                       | 2 | profile '5.4' is unknown: expected one of 6.1,"
+                        + " 6.12, 6.18, 7.1, and after a comma split, irqfd-host, irqfd-vm, arm64, cdev; with or without"
+                        + " a version vtd, vtd-posting, amd-avic, avic-inhibited, gicv2, gicv3, gicv4, historic. See"
+                        + " kvmirq forward --help",
                 "--selftest --fake 6.1 3b                      | 2 | '3b' is not a PCI address: expected"
                         + " DOMAIN:BUS:DEVICE.FUNCTION, such as 0000:3b:00.0. See kvmirq forward --help",
                 "--selftest --fake 6.1                         | 2 | Missing required parameter: 'BDF'. See kvmirq"
