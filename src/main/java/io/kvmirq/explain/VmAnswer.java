@@ -117,6 +117,8 @@ public enum VmAnswer implements Answer {
         "kvm_main.c kvm_vcpu_ioctl()").unless(TYPED_CALL)),
     RUN_MEMORY(refusal(UNTESTED, VCPU_RUN, EFAULT, "the guest touched memory that this process has unmapped",
         "the memory slots against /proc/PID/maps", "x86.c vcpu_run(), kvm_main.c hva_to_pfn()")),
+    RUN_NO_MEMORY(refusal(UNTESTED, VCPU_RUN, ENOSPC, "the VM has no memory",
+        "KVM_SET_USER_MEMORY_REGION before KVM_RUN", "mmu.c make_mmu_pages_available()").needs(X86)),
     VCPU_HALT_LEAVES(behaviour(MEASURED, "without an in-kernel LAPIC, HLT exits to the VMM",
         "x86.c kvm_emulate_halt()")),
     VCPU_ONE_CALL(behaviour(MEASURED, "a vCPU ioctl waits until KVM_RUN returns, also during HLT",

@@ -90,9 +90,19 @@ public class Calls {
 
     // Callbacks
 
-    /** Warns the user in the log, from a thread of its own: the caller may hold locks. */
-    protected final void warn(String text) {
-        kernel.reports().warn(text, null);
+    /**
+     * Warns the user in the log of a mistake that the kernel accepts, when it is made first with this kernel. A thread of
+     * its own logs: the caller may hold locks.
+     *
+     * @param where what it was made with, before the mistake in the text
+     */
+    protected final void warnOnce(String where, String mistake) {
+        kernel.reports().warnOnce(mistake, where + mistake);
+    }
+
+    /** From now on KVM takes the signals of the eventfd before anyone else, or does no more. */
+    protected static void feedsIrqfd(EventFd event, boolean on) {
+        event.feedsIrqfd(on);
     }
 
     /**

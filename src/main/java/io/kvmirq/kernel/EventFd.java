@@ -42,6 +42,8 @@ public final class EventFd implements AutoCloseable {
     /** Signalled by {@link #close} and never drained, so that every waiting thread returns. The first wait makes it. */
     private @Nullable Fd wake;
 
+    private volatile boolean feedsIrqfd;
+
     private EventFd(Fd fd, boolean foreign) {
         this.kernel = fd.kernel();
         this.fd = fd;
@@ -101,6 +103,21 @@ public final class EventFd implements AutoCloseable {
         return id;
     }
 
+    void feedsIrqfd(boolean on) {
+        feedsIrqfd = on;
+    }
+
+    /** Warns a reader that KVM takes the signals first. */
+    void warnIfFed() {
+        if (feedsIrqfd) {
+            kernel.reports()
+                    .warnOnce(
+                            "fed",
+                            fd + " feeds an irqfd, so that KVM takes each signal first: drain, await and an EventLoop"
+                                    + " see none; mask the irqfd, or use another eventfd");
+        }
+    }
+
     /** To be leased. */
     public Fd fd() {
         return fd;
@@ -150,6 +167,7 @@ public final class EventFd implements AutoCloseable {
      * @throws io.kvmirq.KernelException EINVAL if an adopted descriptor is not an eventfd
      */
     public long drain() {
+        warnIfFed();
         ByteBuffer count = kernel.scratch(); // may throw, and then nothing must be in use
         try {
             int raw = fd.enter();
@@ -208,6 +226,7 @@ public final class EventFd implements AutoCloseable {
      */
     public boolean await(long timeoutNanos) {
         CurrentThread.requirePlatform("EventFd.await");
+        warnIfFed();
         int raw = fd.enter();
         try {
             Fd waker = waker(null);

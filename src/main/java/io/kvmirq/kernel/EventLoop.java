@@ -95,6 +95,7 @@ public final class EventLoop implements AutoCloseable {
      * @throws ClosedHandleException if the loop or the eventfd is closed
      */
     public Registration register(EventFd event, Handler handler) {
+        event.warnIfFed();
         return register(event, handler, false);
     }
 

@@ -3,6 +3,8 @@ package io.kvmirq.kernel;
 
 import java.util.ArrayDeque;
 import java.util.Deque;
+import java.util.HashSet;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -15,6 +17,7 @@ final class Reports {
     private final System.Logger logger;
     // Guarded by this
     private final Deque<Report> waiting = new ArrayDeque<>();
+    private final Set<String> said = new HashSet<>();
     private boolean logging;
 
     Reports(System.Logger logger) {
@@ -32,6 +35,13 @@ final class Reports {
             } catch (OutOfMemoryError e) {
                 // No thread can be made: the next warning tries again.
             }
+        }
+    }
+
+    /** Warns of a mistake when it is made first. */
+    synchronized void warnOnce(String mistake, String text) {
+        if (said.add(mistake)) {
+            warn(text, null);
         }
     }
 

@@ -118,7 +118,7 @@ public final class Irqfd implements AutoCloseable {
     public synchronized void mask() {
         requireOpen();
         if (state == State.ASSIGNED) {
-            calls().deassign(event, gsi);
+            deassign();
             state = State.MASKED;
             if (resample != null) {
                 calls().signal(resample);
@@ -136,8 +136,14 @@ public final class Irqfd implements AutoCloseable {
         requireOpen();
         if (state == State.MASKED) {
             calls().assign(event, resample, gsi);
+            vm.routes().live(gsi, 1);
             state = State.ASSIGNED;
         }
+    }
+
+    private void deassign() {
+        calls().deassign(event, gsi);
+        vm.routes().live(gsi, -1);
     }
 
     private void requireOpen() {
@@ -181,6 +187,7 @@ public final class Irqfd implements AutoCloseable {
     private synchronized void endByFile() {
         if (isEndedByItsFile()) {
             calls().letGo(event.fd());
+            vm.routes().live(gsi, -1);
             state = State.ENDED;
         }
     }
@@ -197,7 +204,7 @@ public final class Irqfd implements AutoCloseable {
             return;
         }
         if (state == State.ASSIGNED) {
-            calls().deassign(event, gsi);
+            deassign();
             state = State.MASKED;
         }
         vm.routes().release(gsi);

@@ -47,6 +47,7 @@ final class IrqfdCalls extends Calls {
                             + (resample == null ? "" : " resamplefd=" + number(resample.fd())) + " gsi="
                             + gsi.number());
         }
+        feedsIrqfd(event, true);
     }
 
     /**
@@ -56,6 +57,7 @@ final class IrqfdCalls extends Calls {
      */
     void deassign(EventFd event, Gsi gsi) {
         backend().irqfdDeassign(number(vm.vm()), number(event.fd()), gsi.number());
+        feedsIrqfd(event, false);
     }
 
     /** Signals an eventfd whose handle may have been closed. */

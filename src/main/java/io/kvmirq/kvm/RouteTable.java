@@ -36,6 +36,13 @@ public final class RouteTable {
     /** By GSI: how many irqfds are on it. */
     private final AtomicIntegerArray held = new AtomicIntegerArray(Gsi.MAX + 1);
 
+    /** By GSI: how many of these the kernel has now. */
+    private final AtomicIntegerArray live = new AtomicIntegerArray(Gsi.MAX + 1);
+
+    /** Of an adopted VM: whether it may have routes that are not here, and whether those are to stay. */
+    private boolean mayHaveOthers;
+
+    private boolean othersStay;
     private int firstFree;
     private long commits;
     private final Set<Thread> changing = new HashSet<>();
@@ -47,6 +54,16 @@ public final class RouteTable {
             requireOurs(route);
             table.put(route);
         });
+    }
+
+    /** Of an adopted VM, it was not said that it has no routes. */
+    synchronized void warnOfOthers() {
+        mayHaveOthers = true;
+    }
+
+    /** Refuses changes from now on, which would remove the routes of an adopted VM. */
+    synchronized void refuseChanges() {
+        othersStay = true;
     }
 
     /** Chip numbers of two architectures are the same. */
@@ -102,6 +119,11 @@ public final class RouteTable {
         held.decrementAndGet(gsi.number());
     }
 
+    /** The kernel has one irqfd more on {@code gsi}, or one less. */
+    void live(Gsi gsi, int more) {
+        live.addAndGet(gsi.number(), more);
+    }
+
     /**
      * Changes the table in one step.
      *
@@ -137,6 +159,10 @@ public final class RouteTable {
     }
 
     private synchronized Edit begin() {
+        if (othersStay) {
+            throw new IllegalStateException("the routes of " + calls.vm() + " are not known, and a change would remove"
+                    + " them all: adopt the VM with its routes, or leave them to its VMM");
+        }
         if (!changing.add(Thread.currentThread())) {
             throw new IllegalStateException(
                     "the routes of " + calls.vm() + " are being changed: use the edit that change() gave");
@@ -161,9 +187,26 @@ public final class RouteTable {
             edit.copy.encode(records);
             calls.setRoutes(records);
             commits++;
+            warnOfLost(edit);
             table = edit.copy;
         }
         return true;
+    }
+
+    private void warnOfLost(Edit edit) {
+        if (mayHaveOthers && commits == 1) {
+            calls.warn(
+                    calls.vm() + " was adopted with no routes",
+                    ", and this change has removed those that it had: name them to Vm.adopt, or say RoutesNow.NONE");
+        }
+        for (int gsi = 0; edit.removes && gsi <= Gsi.MAX; gsi++) {
+            if (live.get(gsi) > 0 && table.has(gsi) && !edit.copy.has(gsi)) {
+                calls.warn(
+                        new Gsi(gsi) + " of " + calls.vm(),
+                        " has an irqfd and no route any more, so that its signals are lost for ever: close or mask the"
+                                + " irqfd before the route goes");
+            }
+        }
     }
 
     /** A new GSI for one message, in a change of its own. */
@@ -242,6 +285,7 @@ public final class RouteTable {
         private final Routes copy;
         private final int first;
         private int search;
+        private boolean removes;
         private boolean ended;
 
         private Edit(Routes original, int first) {
@@ -259,7 +303,7 @@ public final class RouteTable {
             requireOpen();
             Gsi gsi = free();
             requireRoom(1);
-            copy.put(new Route.Msi(gsi, message));
+            put(gsi, message);
             return gsi;
         }
 
@@ -268,8 +312,13 @@ public final class RouteTable {
             requireOpen();
             remove(gsi);
             requireRoom(1);
-            copy.put(new Route.Msi(gsi, message));
+            put(gsi, message);
             return this;
+        }
+
+        private void put(Gsi gsi, MsiMessage message) {
+            calls.warnUnlessReached(message);
+            copy.put(new Route.Msi(gsi, message));
         }
 
         /**
@@ -296,6 +345,7 @@ public final class RouteTable {
         public Edit remove(Gsi gsi) {
             requireOpen();
             if (copy.remove(gsi.number())) {
+                removes = true;
                 search = Math.min(search, Math.max(first, gsi.number()));
             }
             return this;

@@ -14,6 +14,7 @@ import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kernel.Undo;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalInt;
 import java.util.Set;
@@ -26,6 +27,9 @@ import java.util.concurrent.CopyOnWriteArrayList;
  * them is closed. A vCPU does not.
  */
 public final class Vm implements AutoCloseable {
+    /** An IOAPIC has 24 pins. */
+    private static final Gsi FIRST_AFTER_PINS = new Gsi(24);
+
     private final VmCalls calls;
     private final VgicCalls vgicCalls;
     private final RouteTable routes;
@@ -75,13 +79,35 @@ public final class Vm implements AutoCloseable {
      *
      * @param number the VM's descriptor
      * @param routesNow the GSI routes it has. The kernel has no call to read them, and each change replaces all: routes
-     *     not named here are lost at the first one.
+     *     not named here are lost at the first one. If it has none, or those of an irqchip, or they are not known, use
+     *     {@link #adopt(Kernel, int, Ownership, RoutesNow)}
      * @param firstFree the lowest GSI that may be given out; those below belong to the VMM, or to pins of its IOAPIC
      * @throws io.kvmirq.KernelException with routes to pins, and a new {@code kernel}: EPERM when a system call filter
      *     refuses KVM_CHECK_EXTENSION
      * @throws UnsupportedOperationException for a route to a pin of another architecture
      */
     public static Vm adopt(Kernel kernel, int number, Ownership ownership, List<Route> routesNow, Gsi firstFree) {
+        Vm adopted = adopted(kernel, number, ownership, routesNow, firstFree);
+        if (routesNow.isEmpty()) {
+            adopted.routes.warnOfOthers();
+        }
+        return adopted;
+    }
+
+    /** As {@link #adopt(Kernel, int, Ownership, List, Gsi)}, without a list of the routes. */
+    public static Vm adopt(Kernel kernel, int number, Ownership ownership, RoutesNow routesNow) {
+        List<Route> routes = new ArrayList<>();
+        if (routesNow == RoutesNow.OF_FULL_IRQCHIP) {
+            routes.addAll(RouteTable.defaultsOfX86());
+        }
+        Vm adopted = adopted(kernel, number, ownership, routes, FIRST_AFTER_PINS);
+        if (routesNow == RoutesNow.UNKNOWN) {
+            adopted.routes.refuseChanges();
+        }
+        return adopted;
+    }
+
+    private static Vm adopted(Kernel kernel, int number, Ownership ownership, List<Route> routesNow, Gsi firstFree) {
         Fd fd = Fd.adopt(kernel, "vm", number, ownership);
         return new Vm(new VmCalls(kernel, fd, Set.of()), routesNow, firstFree);
     }
@@ -257,7 +283,17 @@ public final class Vm implements AutoCloseable {
      *     EBUSY when {@code event} feeds a GSI already, since 6.17 also one of another VM
      */
     public Irqfd assignIrqfd(EventFd event, Gsi gsi) {
-        return Irqfd.make(this, event, null, gsi, false);
+        Irqfd made = Irqfd.make(this, event, null, gsi, false);
+        warnOfNoRoute(gsi);
+        return made;
+    }
+
+    private void warnOfNoRoute(Gsi gsi) {
+        if (knowsVcpus() && routes.of(gsi).isEmpty()) {
+            calls.warn(
+                    "an irqfd of " + this + " is on " + gsi,
+                    ", which has no route, so that its signals are lost for ever: route the GSI first");
+        }
     }
 
     /**
@@ -265,7 +301,9 @@ public final class Vm implements AutoCloseable {
      * many.
      */
     public List<Irqfd> assignIrqfds(List<EventFd> events, List<Gsi> gsis) {
-        return Irqfd.edges(this, events, gsis);
+        List<Irqfd> made = Irqfd.edges(this, events, gsis);
+        gsis.forEach(this::warnOfNoRoute);
+        return made;
     }
 
     /**
@@ -276,7 +314,15 @@ public final class Vm implements AutoCloseable {
      * @throws IllegalArgumentException if both are one eventfd, which would raise itself for ever
      */
     public Irqfd assignLevelIrqfd(EventFd event, EventFd resample, Gsi gsi) {
-        return Irqfd.make(this, event, resample, gsi, false);
+        Irqfd made = Irqfd.make(this, event, resample, gsi, false);
+        warnOfNoRoute(gsi);
+        if (routes.of(gsi).stream().anyMatch(Route.Msi.class::isInstance)) {
+            calls.warn(
+                    "a level irqfd of " + this + " is on " + gsi,
+                    ", which raises a message, whose end of interrupt KVM does not see, so that its resample eventfd is"
+                            + " never signalled: route the GSI to a pin");
+        }
+        return made;
     }
 
     /**
@@ -286,8 +332,10 @@ public final class Vm implements AutoCloseable {
      * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; EPERM when a system call filter refuses the
      *     call; on arm64 ENODEV without ITS, EINVAL without device id or at an address without ITS, EBUSY before the
      *     guest has enabled the ITS
+     * @throws IllegalStateException to a vCPU above 255 before {@link #use32BitApicIds}; an adopted VM is not asked
      */
     public MsiOutcome signal(MsiMessage message) {
+        calls.requireReached(message);
         int result = calls.signalMsi(message);
         if (result < 0) {
             return MsiOutcome.NO_DESTINATION_MATCHED;

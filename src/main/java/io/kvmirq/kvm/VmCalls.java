@@ -32,6 +32,10 @@ import java.util.function.Supplier;
  */
 final class VmCalls extends Calls {
     private static final int PAGE = 4096;
+    /** Of an address: where the high 24 bits of an APIC id begin, and the low 8. */
+    private static final int HIGH_ID_BITS = 40;
+
+    private static final int LOW_ID_BITS = 12;
     private static final int EPERM = -Errno.EPERM.number();
     private static final int FEWEST_ADDRESS_BITS = 32;
     private static final int DEFAULT_ADDRESS_BITS = 40;
@@ -39,6 +43,7 @@ final class VmCalls extends Calls {
     private final Fd vm;
     private final IrqfdCalls irqfds;
     private volatile Set<Fact> known;
+    private volatile boolean has32BitApicIds;
 
     /** @param known of the VM as it is now */
     VmCalls(Kernel kernel, Fd vm, Set<Fact> known) {
@@ -91,6 +96,40 @@ final class VmCalls extends Calls {
 
     Fd vm() {
         return vm;
+    }
+
+    /** Warns of a mistake that KVM accepts, when it is made first. */
+    void warn(String where, String mistake) {
+        warnOnce(where, mistake);
+    }
+
+    /** @throws IllegalStateException if another vCPU than its destination would get the message */
+    void requireReached(MsiMessage message) {
+        if (isTruncated(message)) {
+            throw new IllegalStateException(message + truncated(message));
+        }
+    }
+
+    private boolean isTruncated(MsiMessage message) {
+        return message.address() >>> HIGH_ID_BITS != 0
+                && !has32BitApicIds
+                && message.deviceId().isEmpty()
+                && known.contains(Fact.OWN)
+                && !isArm64();
+    }
+
+    /** A route may be made before the VM gets its 32-bit ids, so it is no error. */
+    void warnUnlessReached(MsiMessage message) {
+        if (isTruncated(message)) {
+            warnOnce(message.toString(), truncated(message));
+        }
+    }
+
+    private static String truncated(MsiMessage message) {
+        long high = message.address() >>> HIGH_ID_BITS;
+        long low = message.address() >>> LOW_ID_BITS & 0xff;
+        return " is to vcpu " + (high << 8 | low) + ", and goes to vcpu " + low
+                + ", because KVM reads 8 bits of the id: call Vm.use32BitApicIds first";
     }
 
     /** Tells a listener; its failure is not the VM's. */
@@ -181,6 +220,7 @@ final class VmCalls extends Calls {
     void use32BitApicIds() {
         long bits = Uapi.KVM_X2APIC_API_USE_32BIT_IDS;
         ask(KernelCall.X2APIC, vm::toString, raw -> backend().x2apicEnable(raw, bits));
+        has32BitApicIds = true;
     }
 
     IoapicState getIoapic() {

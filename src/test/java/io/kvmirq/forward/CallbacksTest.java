@@ -19,6 +19,7 @@ import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.VmListener;
+import io.kvmirq.testing.Warnings;
 import io.kvmirq.vfio.FileHolder;
 import io.kvmirq.vfio.LineIrq;
 import io.kvmirq.vfio.VfioDevice;
@@ -41,9 +42,6 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.ReentrantLock;
-import java.util.logging.Handler;
-import java.util.logging.LogRecord;
-import java.util.logging.Logger;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
@@ -252,7 +250,7 @@ class CallbacksTest {
 
     /** The vCPU exists, whatever a listener throws: its creator gets it, and the others are told. */
     @Test
-    void listenersThatThrowAreLogged() throws InterruptedException {
+    void listenersThatThrowAreLogged() {
         List<String> told = new ArrayList<>();
         VmListener fails = new VmListener() {
             @Override
@@ -276,7 +274,7 @@ class CallbacksTest {
                 told.add("widened");
             }
         };
-        List<String> said = saidBy(() -> {
+        List<String> said = Warnings.of(this::called, () -> {
             world.vm.addListener(fails);
             world.vm.addListener(works);
             world.vm.use32BitApicIds();
@@ -489,8 +487,8 @@ class CallbacksTest {
 
     /** A forgotten handle is reported while a batch makes its eventfds, with the lock of the forwarding held. */
     @Test
-    void logHandlers() throws InterruptedException {
-        List<String> said = saidBy(() -> {
+    void logHandlers() {
+        List<String> said = Warnings.of(this::called, () -> {
             try (Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
                 long deadline = System.nanoTime() + 20_000_000_000L;
                 while (calls.get() == 0 && System.nanoTime() < deadline) {
@@ -509,40 +507,5 @@ class CallbacksTest {
 
     private void forget() {
         EventFd.create(world.kernel);
-    }
-
-    /** The warnings of {@code work}, whose log handler looks at locks; waits for those that come later. */
-    private List<String> saidBy(Runnable work) throws InterruptedException {
-        List<String> said = new CopyOnWriteArrayList<>();
-        Logger logger = Logger.getLogger("io.kvmirq");
-        Handler handler = new Handler() {
-            @Override
-            public void publish(LogRecord record) {
-                if (record.getThrown() != null || record.getMessage().contains("never closed")) {
-                    called();
-                    said.add(record.getMessage());
-                }
-            }
-
-            @Override
-            public void flush() {}
-
-            @Override
-            public void close() {}
-        };
-        logger.addHandler(handler);
-        logger.setUseParentHandlers(false);
-        try {
-            work.run();
-            for (Thread one : Thread.getAllStackTraces().keySet()) {
-                if (one.getName().equals("kvmirq-log")) {
-                    one.join();
-                }
-            }
-        } finally {
-            logger.removeHandler(handler);
-            logger.setUseParentHandlers(true);
-        }
-        return said;
     }
 }

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.Errno;
+import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
+import io.kvmirq.KernelException;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.Route;
+import io.kvmirq.VcpuId;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.EventLoop;
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Ownership;
+import io.kvmirq.testing.Kernels;
+import io.kvmirq.testing.Warnings;
+import java.time.Duration;
+import java.util.List;
+import java.util.function.Consumer;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** The rows of the table of mistakes in src/docs/library.md, in its order: the kernel accepts them, the library says so. */
+class MistakesTest {
+    private static final MsiMessage MESSAGE = MsiMessage.to(new VcpuId(0), new InterruptVector(0x31));
+
+    /** A VM with an irqchip, and what is warned of while {@code mistake} is made in it. */
+    private static List<String> warnings(Kernels on, Consumer<Vm> mistake) {
+        return Warnings.of(() -> {
+            try (Kernel kernel = on.open();
+                    Vm vm = Vm.create(kernel)) {
+                vm.createIrqchip();
+                mistake.accept(vm);
+            }
+        });
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void routeIsRemovedUnderAnIrqfd(Kernels on) {
+        assertThat(warnings(on, vm -> {
+                    for (int again = 0; again < 2; again++) {
+                        try (EventFd event = EventFd.create(vm.kernel())) {
+                            Gsi gsi = vm.routes().add(MESSAGE);
+                            Irqfd irqfd = vm.assignIrqfd(event, gsi);
+                            vm.routes().change(edit -> edit.remove(gsi).replace(gsi, MESSAGE));
+                            vm.routes().remove(gsi);
+                            event.signal();
+                            irqfd.close();
+                        }
+                    }
+                }))
+                .singleElement()
+                .asString()
+                .matches(
+                        "gsi 24 of vm \\(fd \\d+\\) has an irqfd and no route any more, so that its signals are lost for"
+                                + " ever: close or mask the irqfd before the route goes");
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void routeIsRemovedWhileItsIrqfdIsMaskedOrClosed(Kernels on) {
+        assertThat(warnings(on, vm -> {
+                    try (EventFd event = EventFd.create(vm.kernel())) {
+                        Gsi gsi = vm.routes().add(MESSAGE);
+                        Irqfd irqfd = vm.assignIrqfd(event, gsi);
+                        irqfd.mask();
+                        vm.routes().remove(gsi);
+                        vm.routes().replace(gsi, MESSAGE);
+                        irqfd.unmask();
+                        irqfd.close();
+                        vm.routes().remove(gsi);
+                    }
+                }))
+                .isEmpty();
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void irqfdIsOnAGsiWithoutRoute(Kernels on) {
+        assertThat(warnings(on, vm -> {
+                    try (EventFd event = EventFd.create(vm.kernel());
+                            Irqfd irqfd = vm.assignIrqfd(event, new Gsi(40))) {
+                        event.signal();
+                        vm.routes().replace(irqfd.gsi(), MESSAGE);
+                    }
+                }))
+                .singleElement()
+                .asString()
+                .contains("is on gsi 40, which has no route, so that its signals are lost for ever");
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void levelIrqfdIsOnAGsiOfAMessage(Kernels on) {
+        assertThat(warnings(on, vm -> {
+                    try (EventFd event = EventFd.create(vm.kernel());
+                            EventFd resample = EventFd.create(vm.kernel())) {
+                        vm.assignLevelIrqfd(event, resample, new Gsi(11)).close();
+                        vm.assignLevelIrqfd(event, resample, vm.routes().add(MESSAGE))
+                                .close();
+                    }
+                }))
+                .singleElement()
+                .asString()
+                .contains("is on gsi 24, which raises a message", "its resample eventfd is never signalled");
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void messageIsToAVcpuBeyondTheIdsOfTheVm(Kernels on) {
+        MsiMessage far = MsiMessage.to(new VcpuId(300), new InterruptVector(0x31));
+        String truncated = " is to vcpu 300, and goes to vcpu 44, because KVM reads 8 bits of the id: call"
+                + " Vm.use32BitApicIds first";
+        assertThat(warnings(on, vm -> {
+                    try (Vcpu wrong = vm.createVcpu(new VcpuId(44));
+                            EventFd event = EventFd.create(vm.kernel())) {
+                        wrong.enableLapic();
+                        assertThatThrownBy(() -> vm.signal(far))
+                                .isInstanceOf(IllegalStateException.class)
+                                .hasMessageEndingWith(truncated);
+                        vm.routes().add(far);
+                        Irqfd irqfd = vm.assignIrqfd(event, vm.routes().add(far));
+                        event.signal();
+                        long deadline = System.nanoTime() + 5_000_000_000L;
+                        while (!wrong.isRequested(new InterruptVector(0x31)) && System.nanoTime() < deadline) {
+                            Thread.onSpinWait();
+                        }
+                        assertThat(wrong.isRequested(new InterruptVector(0x31))).isTrue();
+                        irqfd.close();
+                        vm.use32BitApicIds();
+                        vm.routes().add(far);
+                        assertThat(vm.signal(far)).isEqualTo(MsiOutcome.NOT_ACCEPTED);
+                    }
+                }))
+                .singleElement()
+                .asString()
+                .endsWith(truncated);
+    }
+
+    private static void adopt(Vm vm, Consumer<Fd.Lease> use) {
+        try (Fd.Lease number = vm.fd().lease()) {
+            use.accept(number);
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void adoptedVmLosesTheRoutesThatWereNotNamed(Kernels on) {
+        assertThat(warnings(
+                        on,
+                        vm -> adopt(vm, number -> {
+                            Vm adopted =
+                                    Vm.adopt(vm.kernel(), number.number(), Ownership.BORROWED, List.of(), new Gsi(24));
+                            adopted.routes().add(MESSAGE);
+                            adopted.routes().add(MESSAGE);
+                            adopted.close();
+                            assertThat(vm.setLine(new Gsi(4), true)).isEqualTo(LineOutcome.IGNORED);
+                        })))
+                .singleElement()
+                .asString()
+                .endsWith("was adopted with no routes, and this change has removed those that it had: name them to"
+                        + " Vm.adopt, or say RoutesNow.NONE");
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void adoptedVmKeepsTheRoutesThatAreNamed(Kernels on) {
+        assertThat(warnings(
+                        on,
+                        vm -> adopt(vm, number -> {
+                            Vm adopted = Vm.adopt(
+                                    vm.kernel(), number.number(), Ownership.BORROWED, RoutesNow.OF_FULL_IRQCHIP);
+                            assertThat(adopted.routes().add(MESSAGE)).isEqualTo(new Gsi(24));
+                            assertThat(adopted.routes().of(new Gsi(4)))
+                                    .contains(new Route.Pin(new Gsi(4), Route.Chip.IOAPIC, 4));
+                            adopted.close();
+                            assertThat(vm.setLine(new Gsi(4), true)).isNotEqualTo(LineOutcome.IGNORED);
+                            Vm none = Vm.adopt(vm.kernel(), number.number(), Ownership.BORROWED, RoutesNow.NONE);
+                            assertThat(none.routes().add(MESSAGE)).isEqualTo(new Gsi(24));
+                            none.close();
+                            Vm unknown = Vm.adopt(vm.kernel(), number.number(), Ownership.BORROWED, RoutesNow.UNKNOWN);
+                            assertThatThrownBy(() -> unknown.routes().add(MESSAGE))
+                                    .isInstanceOf(IllegalStateException.class)
+                                    .hasMessageContaining("are not known, and a change would remove them all");
+                            try (EventFd event = EventFd.create(vm.kernel())) {
+                                unknown.assignIrqfd(event, new Gsi(24)).close();
+                            }
+                            unknown.close();
+                        })))
+                .isEmpty();
+    }
+
+    private enum Reading {
+        DRAIN,
+        AWAIT,
+        LOOP;
+
+        void of(EventFd event, EventLoop loop) {
+            switch (this) {
+                case DRAIN -> assertThat(event.drain()).isZero();
+                case AWAIT -> assertThat(event.await(Duration.ZERO)).isFalse();
+                case LOOP -> loop.register(event, count -> {}).close();
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void eventfdOfAnIrqfdIsRead(Reading reading) {
+        assertThat(warnings(Kernels.FAKE, vm -> {
+                    try (EventFd event = EventFd.create(vm.kernel());
+                            EventLoop loop = EventLoop.create(vm.kernel())) {
+                        Irqfd irqfd = vm.assignIrqfd(event, vm.routes().add(MESSAGE));
+                        event.signal();
+                        irqfd.mask();
+                        reading.of(event, loop);
+                        irqfd.unmask();
+                        reading.of(event, loop);
+                        reading.of(event, loop);
+                        irqfd.close();
+                        reading.of(event, loop);
+                    }
+                }))
+                .singleElement()
+                .asString()
+                .contains("feeds an irqfd, so that KVM takes each signal first");
+    }
+
+    /** With two-dimensional paging, kernels since 6.10 run the vCPU, and its first instruction fails. */
+    @Test
+    void vcpuRunsWithoutMemory() {
+        try (Kernel kernel = Kernels.REAL.open();
+                Vm vm = Vm.create(kernel);
+                Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
+            assertThat(vcpu.run()).isEqualTo(Vcpu.Exit.INTERNAL_ERROR);
+        } catch (KernelException e) {
+            assertThat(e.errno()).isEqualTo(Errno.ENOSPC);
+            assertThat(e).hasMessageEndingWith("ENOSPC (the VM has no memory)");
+        }
+    }
+}
