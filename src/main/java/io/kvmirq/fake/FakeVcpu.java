@@ -76,7 +76,7 @@ public final class FakeVcpu {
         moved(vcpu::enterGuest);
     }
 
-    /** The host takes its processor away, or {@code KVM_RUN} returns. A sleeper is woken first. */
+    /** The host takes its processor away. A sleeper is woken first. */
     public void preempt() {
         moved(() -> {
             vcpu.load();

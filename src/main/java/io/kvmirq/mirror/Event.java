@@ -140,10 +140,13 @@ public sealed interface Event {
     record VcpuLoaded(VcpuId vcpu, int cpu) implements Event {}
 
     /**
-     * A vCPU is not loaded any more: it is preempted, or its thread is in user space. It does not change a vCPU that
-     * sleeps: one that is woken is as it was until it is loaded.
+     * The host took the CPU away from a vCPU. It does not change a vCPU that sleeps: one that is woken is as it was
+     * until it is loaded.
      */
     record VcpuPreempted(VcpuId vcpu) implements Event {}
+
+    /** {@code KVM_RUN} of a vCPU returned, and its thread is in user space. */
+    record VcpuLeft(VcpuId vcpu) implements Event {}
 
     /** A vCPU sleeps until an interrupt wakes it. */
     record VcpuBlocked(VcpuId vcpu) implements Event {}

@@ -8,7 +8,7 @@ import java.util.OptionalInt;
  * PID.ON and PIR change with each interrupt and are not predicted.
  *
  * @param nv PID.NV: 0xf2, or 0xf1 while the vCPU sleeps
- * @param sn PID.SN: whether the vCPU is preempted
+ * @param sn PID.SN: whether the vCPU is preempted, or since Linux 6.17 in user space
  * @param cpu the physical APIC id of the CPU that PID.NDST names; empty if the vCPU does not run, since it may wake
  *     elsewhere
  */

@@ -5,6 +5,7 @@ import io.kvmirq.DeviceName;
 import io.kvmirq.EventFdId;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.Apic;
+import io.kvmirq.arch.apic.ApicvKernel;
 import io.kvmirq.mirror.VcpuRun.Stage;
 import java.util.List;
 import java.util.Map;
@@ -16,9 +17,10 @@ import java.util.stream.Stream;
 public final class Snapshot {
     private final Map<EventFdId, Ends> ends;
     private final Map<VcpuId, VcpuRun> runs;
-    private final boolean descriptors;
+    /** How KVM keeps descriptors; empty if it keeps none up to date. */
+    private final Optional<ApicvKernel> descriptors;
 
-    Snapshot(Map<EventFdId, Ends> ends, Map<VcpuId, VcpuRun> runs, boolean descriptors) {
+    Snapshot(Map<EventFdId, Ends> ends, Map<VcpuId, VcpuRun> runs, Optional<ApicvKernel> descriptors) {
         this.ends = ends;
         this.runs = runs;
         this.descriptors = descriptors;
@@ -71,16 +73,17 @@ public final class Snapshot {
     /**
      * The descriptor of a vCPU on an Intel host. Empty on other hosts, if no event said how the vCPU is scheduled,
      * while no interrupt of the VM is posted, and if none was when the vCPU stopped: KVM may then leave the descriptor
-     * as it was. A vCPU that sleeps while its guest has disabled interrupts looks preempted.
+     * as it was. A vCPU that sleeps while its guest has disabled interrupts is as one in user space.
      */
     public Optional<PredictedPid> pid(VcpuId vcpu) {
         VcpuRun run = runs.get(vcpu);
-        if (run == null || !run.descriptor() || !descriptors) {
+        if (run == null || !run.descriptor() || descriptors.isEmpty()) {
             return Optional.empty();
         }
         return Optional.of(new PredictedPid(
                 run.stage() == Stage.BLOCKED ? Apic.WAKEUP : Apic.NOTIFICATION,
-                run.stage() == Stage.PREEMPTED,
+                run.stage() == Stage.PREEMPTED
+                        || run.stage() == Stage.LEFT && descriptors.get() == ApicvKernel.FROM_6_17,
                 run.stage() == Stage.LOADED ? OptionalInt.of(run.cpu()) : OptionalInt.empty()));
     }
 }

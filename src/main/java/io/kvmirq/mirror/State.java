@@ -7,6 +7,7 @@ import io.kvmirq.Gsi;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.amd.AvicKernel;
+import io.kvmirq.arch.apic.ApicvKernel;
 import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.apic.model.Destinations;
@@ -73,7 +74,7 @@ final class State {
     }
 
     Snapshot snapshot() {
-        return new Snapshot(new HashMap<>(ends), new HashMap<>(runs), hasDescriptors());
+        return new Snapshot(new HashMap<>(ends), new HashMap<>(runs), descriptors());
     }
 
     void fold(Event event) {
@@ -117,6 +118,8 @@ final class State {
             run(loaded.vcpu(), new VcpuRun(Stage.LOADED, loaded.cpu(), true));
         } else if (event instanceof Event.VcpuPreempted preempted) {
             run(preempted.vcpu(), new VcpuRun(Stage.PREEMPTED, 0, hasDescriptors()));
+        } else if (event instanceof Event.VcpuLeft left) {
+            run(left.vcpu(), new VcpuRun(Stage.LEFT, 0, hasDescriptors()));
         } else if (event instanceof Event.VcpuBlocked blocked) {
             run(blocked.vcpu(), new VcpuRun(Stage.BLOCKED, 0, hasDescriptors()));
         } else if (event instanceof Event.ItsAdded added) {
@@ -399,6 +402,12 @@ final class State {
             }
             listed -= old.irq().flatMap(PredictedIrq::vcpu).isPresent() ? 1 : 0;
         }
+    }
+
+    private Optional<ApicvKernel> descriptors() {
+        return hasDescriptors()
+                ? Optional.of(ApicvKernel.of(((MirrorHost.X86) host).host().kernel()))
+                : Optional.empty();
     }
 
     /** Whether KVM keeps the descriptors of the vCPUs up to date. */

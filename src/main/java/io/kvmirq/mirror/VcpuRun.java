@@ -11,6 +11,8 @@ record VcpuRun(Stage stage, int cpu, boolean descriptor) {
     enum Stage {
         LOADED,
         PREEMPTED,
+        /** In user space. */
+        LEFT,
         BLOCKED
     }
 }

@@ -34,7 +34,7 @@ class RacesTest {
     @ParameterizedTest
     @EnumSource(
             value = PostedVariant.class,
-            names = {"TODAY", "WITH_BARRIERS", "PIR_OR_ON", "ON_SN_STORE"})
+            names = {"TODAY", "UP_TO_6_16", "WITH_BARRIERS", "PIR_OR_ON", "ON_SN_STORE"})
     void repairKeepsEverywhere(PostedVariant repair) {
         assertThat(PostedRaces.VERDICTS.expected(repair).values()).containsOnly("..");
     }

@@ -10,6 +10,7 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.PciAddress;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.LinuxVersion;
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.apic.DeliveryMode;
 import io.kvmirq.arch.apic.InhibitReason;
@@ -27,6 +28,7 @@ import java.util.Set;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 
 class MirrorTest {
@@ -375,6 +377,19 @@ class MirrorTest {
         // It is woken and does not run yet.
         mirror.apply(new Event.VcpuPreempted(vcpu(1)));
         assertThat(mirror.now().pid(vcpu(1))).contains(new PredictedPid(0xf1, false, OptionalInt.empty()));
+    }
+
+    @ParameterizedTest
+    @CsvSource({"6.12, false", "6.16, false", "6.17, true"})
+    void notificationsOfAVcpuInUserSpaceAreSuppressedSince617(String kernel, boolean suppressed) {
+        PostingHost host =
+                PostingHost.of(Vendor.INTEL).withKernel(LinuxVersion.of(kernel).orElseThrow());
+        Mirror mirror = mirror(host, postedVector());
+        mirror.apply(new Event.VcpuLoaded(vcpu(1), 5));
+        mirror.apply(new Event.VcpuLeft(vcpu(1)));
+        assertThat(mirror.now().pid(vcpu(1))).contains(new PredictedPid(0xf2, suppressed, OptionalInt.empty()));
+        mirror.apply(new Event.VcpuPreempted(vcpu(1)));
+        assertThat(mirror.now().pid(vcpu(1))).contains(new PredictedPid(0xf2, true, OptionalInt.empty()));
     }
 
     /** KVM sets PID.SN only while the VM has an interrupt to post. */

@@ -242,6 +242,13 @@ public final class PostedVcpu {
         }
 
         @Override
+        public void left(HostCpu here) {
+            if (vm.kernel() == ApicvKernel.FROM_6_17) {
+                preempted(here);
+            }
+        }
+
+        @Override
         public boolean hasInterrupt() {
             return PostedVcpu.this.hasInterrupt();
         }
@@ -252,11 +259,11 @@ public final class PostedVcpu {
          */
         @Override
         public void asleep(HostCpu here, boolean interruptible) {
-            if (!vm.mayBypass()) {
+            if (!interruptible) {
+                left(here);
                 return;
             }
-            if (!interruptible) {
-                pid.put();
+            if (!vm.mayBypass()) {
                 return;
             }
             vm.list(here).add(index);

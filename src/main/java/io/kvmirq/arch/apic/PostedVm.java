@@ -25,6 +25,7 @@ public final class PostedVm {
     private final Host host;
     private final SharedWords words;
     private final boolean x2apic;
+    private final ApicvKernel kernel;
     private final int bypasses;
     private final List<WakeupList> lists = new ArrayList<>();
     private final PostedVcpu[] vcpus;
@@ -39,14 +40,26 @@ public final class PostedVm {
      * @throws IllegalArgumentException if there is no vCPU, or the id of a CPU does not fit NDST
      */
     public PostedVm(Host host, int vcpus, boolean x2apic) {
-        this(host, SharedWords.of(new long[words(host.cpus().size(), vcpus)]), vcpus, x2apic, PiDescriptor::over);
+        this(host, vcpus, x2apic, ApicvKernel.FROM_6_17);
+    }
+
+    /** As {@link #PostedVm(Host, int, boolean)}, of a kernel that may be older. */
+    public PostedVm(Host host, int vcpus, boolean x2apic, ApicvKernel kernel) {
+        this(
+                host,
+                SharedWords.of(new long[words(host.cpus().size(), vcpus)]),
+                vcpus,
+                x2apic,
+                kernel,
+                PiDescriptor::over);
     }
 
     interface Descriptors {
         PiDescriptor at(SharedWords words, int base);
     }
 
-    PostedVm(Host host, SharedWords words, int vcpus, boolean x2apic, Descriptors descriptors) {
+    PostedVm(Host host, SharedWords words, int vcpus, boolean x2apic, ApicvKernel kernel, Descriptors descriptors) {
+        this.kernel = kernel;
         this.host = host;
         this.words = words;
         this.x2apic = x2apic;
@@ -70,6 +83,10 @@ public final class PostedVm {
             throw new IllegalArgumentException(vcpus + " vCPUs make no VM: expected 1 or more");
         }
         return vcpus * PostedVcpu.WORDS + cpus * WakeupList.words(vcpus) + 1;
+    }
+
+    ApicvKernel kernel() {
+        return kernel;
     }
 
     /** The host. */

@@ -16,11 +16,11 @@
  *       use.
  *   <li>Priorities and EOI: the guest takes its whole IRR at once.
  *   <li>The IPI of a kick. It has no vector here: the guest exits when its thread calls {@code exit}.
+ *   <li>Before Linux 6.17, a vCPU that is preempted while it blocks: it is on a wake-up list with SN set.
  *   <li>Halt polling and other reasons for a wake: a woken vCPU looks again and may sleep again.
  * </ul>
  *
- * <p>Two parts look alike in the model. A return to user space is a preemption: both set SN, and a vCPU in user space
- * takes its requests when {@code KVM_RUN} loads it. A re-entry on the fast path is {@link
+ * <p>A vCPU in user space takes its requests when {@code KVM_RUN} loads it. A re-entry on the fast path is {@link
  * io.kvmirq.arch.vcpu.VcpuThread#reenter}: the mode stays guest mode, and requests are synced again.
  *
  * <p>Records are immutable. {@link io.kvmirq.arch.apic.PiDescriptor}, {@link io.kvmirq.arch.apic.PostedVcpu} and {@link

@@ -43,6 +43,14 @@ public interface VcpuHooks {
     default void preempted(HostCpu here) {}
 
     /**
+     * The thread leaves its CPU because {@code KVM_RUN} returns to user space. Interrupts are on. Like a preemption
+     * unless it is overridden.
+     */
+    default void left(HostCpu here) {
+        preempted(here);
+    }
+
+    /**
      * The vCPU is about to block; {@link VcpuThread#isBlocking} is false until this returns. {@link #unblocked} always
      * follows. Interrupts are on. AVIC clears IsRun here.
      */

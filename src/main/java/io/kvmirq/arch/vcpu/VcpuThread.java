@@ -173,14 +173,18 @@ public final class VcpuThread {
         cpu.interruptsOn();
     }
 
-    /**
-     * The thread leaves its CPU and does not sleep: the host takes the CPU away, or {@code KVM_RUN} returns to user
-     * space. The model treats both alike. The thread comes back by {@link #load}.
-     */
+    /** The host takes the CPU away from the thread, which does not sleep. The thread comes back by {@link #load}. */
     public void preempt() {
         HostCpu cpu = hereOutsideGuest();
         words.set(at(LOADED), 0);
         hooks.preempted(cpu);
+    }
+
+    /** {@code KVM_RUN} returns to user space. The thread comes back by {@link #load}. */
+    public void leave() {
+        HostCpu cpu = hereNotBlocking();
+        words.set(at(LOADED), 0);
+        hooks.left(cpu);
     }
 
     /**

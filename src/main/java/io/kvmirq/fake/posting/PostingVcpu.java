@@ -159,6 +159,15 @@ public abstract class PostingVcpu {
         }
     }
 
+    /** The thread returns to user space. */
+    private void leave() {
+        if (thread.isLoaded()) {
+            exit();
+            thread.leave();
+            host.settle();
+        }
+    }
+
     /** @param interruptible whether the guest has interrupts on */
     public final boolean block(boolean interruptible) {
         exit();
@@ -190,7 +199,7 @@ public abstract class PostingVcpu {
     public final void setInRun(boolean on) {
         inRun = on;
         if (!on) {
-            preempt();
+            leave();
         }
     }
 
@@ -203,7 +212,7 @@ public abstract class PostingVcpu {
         sync();
         drain();
         if (loads) {
-            preempt();
+            leave();
         }
     }
 

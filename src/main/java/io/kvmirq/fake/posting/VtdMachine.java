@@ -2,6 +2,7 @@
 package io.kvmirq.fake.posting;
 
 import io.kvmirq.InterruptVector;
+import io.kvmirq.arch.apic.ApicvKernel;
 import io.kvmirq.arch.apic.IrteUpdate;
 import io.kvmirq.arch.apic.PiDescriptor;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
@@ -32,6 +33,7 @@ final class VtdMachine extends PostingMachine {
     /** Guest addresses of 48 bits and 65536 domains. */
     private static final long SIZES = UnitCapabilities.ADDRESS_WIDTH.with(47) | UnitCapabilities.DOMAINS.with(6);
 
+    private final ApicvKernel kernel;
     private final boolean posts;
     private final UnitCapabilities capabilities;
     private final RemappingTable table;
@@ -39,6 +41,7 @@ final class VtdMachine extends PostingMachine {
 
     VtdMachine(Build build, FakeTime time) {
         super(build, time);
+        this.kernel = build.isSince(6, 17) ? ApicvKernel.FROM_6_17 : ApicvKernel.UP_TO_6_16;
         this.posts = build.hardware() == Hardware.VTD_POSTING;
         this.capabilities = capabilities(posts);
         this.table = new RemappingTable(
@@ -121,7 +124,7 @@ final class VtdMachine extends PostingMachine {
     }
 
     private final class Guest extends PostingGuest {
-        private final PostedVm vm = new PostedVm(cpus(), VCPUS, true);
+        private final PostedVm vm = new PostedVm(cpus(), VCPUS, true, kernel);
 
         Guest() {
             super(VtdMachine.this);

@@ -42,7 +42,13 @@ class LocksTest {
     private final PostedVcpu vcpu = vm.vcpu(1);
 
     private static PostedVm vm(SharedWords words) {
-        return new PostedVm(new Host(words, PostedVm.words(CPUS, VCPUS), 0, 1), words, VCPUS, true, PiDescriptor::over);
+        return new PostedVm(
+                new Host(words, PostedVm.words(CPUS, VCPUS), 0, 1),
+                words,
+                VCPUS,
+                true,
+                ApicvKernel.FROM_6_17,
+                PiDescriptor::over);
     }
 
     private String name(int word) {

@@ -15,6 +15,7 @@ public final class PostedRaces {
             ON_SN_STORE           .. .. .. .. .. .. .. .. .. .. .. .. .. ..
             ON_SN_STORE_AS_QUOTED LL LL LL LL LL LL LL LL LL LL LL LL LL ..
             CHECK_THEN_CLEAR      LL LL LL LL .. LL LL LL LL LL .. LL LL ..
+            UP_TO_6_16            .. .. .. .. .. .. .. .. .. .. .. .. .. ..
             TODAY                 .. .. .. .. .. .. .. .. .. .. .. .. .. ..
             WITH_BARRIERS         .. .. .. .. .. .. .. .. .. .. .. .. .. ..
             TEST_FIRST            .. .. .. .. .. .. .. .. .. .. .. .. .. .L

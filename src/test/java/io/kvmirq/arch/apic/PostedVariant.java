@@ -73,6 +73,12 @@ public enum PostedVariant implements Variant<PostedScenario> {
             }
         }
     }),
+    UP_TO_6_16("Linux up to 6.16: SN set by preemption only, not on the way to user space") {
+        @Override
+        ApicvKernel kernel() {
+            return ApicvKernel.UP_TO_6_16;
+        }
+    },
     TODAY("SN cleared, then ON set if PIR is not empty: ours"),
     WITH_BARRIERS(
             "ours with the barriers that the kernel writes down beside its locked accesses",
@@ -283,6 +289,10 @@ public enum PostedVariant implements Variant<PostedScenario> {
 
     ExploredWords words(int size) {
         return new ExploredWords(size);
+    }
+
+    ApicvKernel kernel() {
+        return ApicvKernel.FROM_6_17;
     }
 
     private static Cpu cpu(SharedWords words) {

@@ -37,6 +37,7 @@ final class PostedVmSpace extends PostedWords implements Space {
         ENTER("enter"),
         SYNC("sync"),
         PREEMPT("preempt"),
+        LEAVE("return to user space"),
         BLOCK("block"),
         BLOCK_MASKED("block, interrupts off");
 
@@ -68,6 +69,9 @@ final class PostedVmSpace extends PostedWords implements Space {
     private PostedVmSpace(PostedVariant variant, int cpus, int vcpus) {
         super(variant, cpus, vcpus);
         this.variant = variant;
+        if (variant.kernel() == ApicvKernel.UP_TO_6_16) {
+            steps.add(Step.LEAVE);
+        }
         this.table = ExploredTable.over(words, entry);
         this.unit = new RemappingUnit(table, vm.host(), vm::descriptorAt);
     }
@@ -199,7 +203,7 @@ final class PostedVmSpace extends PostedWords implements Space {
      */
     PostedVmSpace yieldedTo() {
         yields = true;
-        steps.remove(Step.SYNC);
+        steps.removeAll(List.of(Step.SYNC, Step.LEAVE));
         senders.add(Actor.answering(
                 "spinner",
                 words.operation("look, yield", () -> yieldIf(vcpu.descriptor().hasPending()))
@@ -298,6 +302,7 @@ final class PostedVmSpace extends PostedWords implements Space {
                     words.set(marks + 1, 0);
                     thread.preempt();
                 }
+                case LEAVE -> thread.leave();
                 case BLOCK -> thread.block(true);
                 case NOTHING -> {}
                 case BLOCK_MASKED -> {

@@ -16,6 +16,7 @@ import java.util.stream.LongStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
 class PostedVmTest {
@@ -42,7 +43,7 @@ class PostedVmTest {
         Host host = new Host(
                 LongStream.range(0, CPUS).map(number -> CPUS - 1 - number).toArray());
         SharedWords words = SharedWords.of(new long[PostedVm.words(CPUS, 1)]);
-        PostedVm vm = new PostedVm(host, words, 1, x2apic, PiDescriptor::over);
+        PostedVm vm = new PostedVm(host, words, 1, x2apic, ApicvKernel.FROM_6_17, PiDescriptor::over);
         long[] before = transition.words();
         for (int i = 0; i < before.length; i++) {
             words.set(i, before[i]);
@@ -223,7 +224,8 @@ class PostedVmTest {
     @Test
     void requestJustBeforeTheWakeUpVectorIsSetWakesAllTheSame() {
         vm.startBypass();
-        PostedVm late = new PostedVm(host(8), SharedWords.of(new long[PostedVm.words(8, 1)]), 1, true, Late::new);
+        PostedVm late = new PostedVm(
+                host(8), SharedWords.of(new long[PostedVm.words(8, 1)]), 1, true, ApicvKernel.FROM_6_17, Late::new);
         late.startBypass();
         PostedVcpu sleeper = late.vcpu(0);
         sleeper.thread().load(7);
@@ -258,6 +260,30 @@ class PostedVmTest {
         assertThat(vcpu.descriptor().isSuppressed()).isTrue();
         assertThat(vm.listing(0)).isEmpty();
         assertThat(vcpu.brokenRules()).isEmpty();
+    }
+
+    /** vmx_vcpu_pi_put() of 6.12: SN if the vCPU was preempted; of 7.1: at every put. */
+    @ParameterizedTest
+    @EnumSource
+    void notificationsAreSuppressedAtEveryPutSince617(ApicvKernel kernel) {
+        boolean since = kernel == ApicvKernel.FROM_6_17;
+        PostedVm made = new PostedVm(host(CPUS), 2, true, kernel);
+        PostedVcpu of = made.vcpu(0);
+        made.startBypass();
+        of.thread().load(7);
+        of.thread().leave();
+        assertThat(of.descriptor().isSuppressed()).as("in user space").isEqualTo(since);
+        assertThat(of.post(0x31, false)).as("notified").isNotEqualTo(since);
+        of.thread().load(7);
+        assertThat(of.brokenRules()).isEmpty();
+        assertThat(of.sync()).isTrue();
+        of.takeInterrupts(SharedWords.of(new long[4]), 0);
+        of.thread().preempt();
+        assertThat(of.descriptor().isSuppressed()).as("preempted").isTrue();
+        of.thread().load(7);
+        assertThat(of.thread().block(false)).isTrue();
+        assertThat(of.descriptor().isSuppressed()).as("asleep, interrupts off").isEqualTo(since);
+        assertThat(made.listing(0)).isEmpty();
     }
 
     @Test

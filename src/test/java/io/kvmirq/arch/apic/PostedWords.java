@@ -43,7 +43,7 @@ abstract class PostedWords implements Explorer.Model {
         this.start = new long[size];
         this.words.at(start);
         Host host = new Host(words, ofVm, LongStream.range(0, hostCpus).toArray());
-        this.vm = new PostedVm(host, words, vcpus, true, variant::over);
+        this.vm = new PostedVm(host, words, vcpus, true, variant.kernel(), variant::over);
         this.vcpu = vm.vcpu(0);
     }
 
