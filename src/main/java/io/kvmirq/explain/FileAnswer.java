@@ -27,6 +27,7 @@ public enum FileAnswer implements Answer {
     VM_UNKNOWN_REQUEST(refusal(MEASURED, ANY_IOCTL, ENOTTY,
         "the request is for another kind of file than this one, or this kernel does not have it",
         KINDS, "x86.c kvm_arch_vm_ioctl(), kvm_main.c kvm_device_ioctl(), fs/ioctl.c, fs/eventpoll.c")),
+    NO_SIGNALS_OF_FILE(like(MEASURED, VM_UNKNOWN_REQUEST.row)),
     UNKNOWN_IOCTL_OF_FILE(like(MEASURED, VM_UNKNOWN_REQUEST.row)),
     EPOLL_UNKNOWN_IOCTL_BEFORE(like(LAB, VM_UNKNOWN_REQUEST.row)),
     KVM_UNKNOWN_REQUEST(refusal(MEASURED, ANY_IOCTL, EINVAL, "the request is for another kind of file than this one:"
@@ -83,6 +84,9 @@ public enum FileAnswer implements Answer {
     STATS_READ_ONLY(refusal(MEASURED, EVENTFD_WRITE, EBADF,
         "the descriptor is open for reading only, such as that of statistics",
         "/proc/PID/fdinfo of it", "kvm_main.c kvm_vm_ioctl_get_stats_fd()").unless(OWN_EVENTFD)),
+    NOT_FOR_WRITING(like(MEASURED, STATS_READ_ONLY.row)),
+    NOT_FOR_READING(refusal(MEASURED, EVENTFD_READ, EBADF, "the descriptor is open for writing only",
+        "the flags of open, and flags in /proc/PID/fdinfo", "fs/read_write.c vfs_read()").unless(OWN_EVENTFD)),
     EVENTFD_FLAGS(refusal(MEASURED, EVENTFD_CREATE, EINVAL,
         "flags other than EFD_CLOEXEC, EFD_NONBLOCK and EFD_SEMAPHORE",
         "the flags", "fs/eventfd.c do_eventfd()").unless(TYPED_CALL)),

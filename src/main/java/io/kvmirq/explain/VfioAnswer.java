@@ -132,6 +132,9 @@ public enum VfioAnswer implements Answer {
     VFIO_REGION_EMPTY(refusal(SOURCE, VFIO_READ, EINVAL,
         "the access is outside of the region, or the region has another size or no access",
         "VFIO_DEVICE_GET_REGION_INFO: size and flags", "vfio_pci_core.c vfio_pci_rw()").also(VFIO_WRITE)),
+    VFIO_REGION_MAP(refusal(SOURCE, MMAP, EINVAL,
+        "only a BAR of whole pages can be mapped, shared, and through a file that is bound",
+        "VFIO_REGION_INFO_FLAG_MMAP of the region", "vfio_pci_core.c vfio_pci_core_mmap()")),
     VFIO_PLATFORM_REGION(like(SOURCE, VFIO_REGION_EMPTY.row)),
     VFIO_CONFIG_RANGE(refusal(SOURCE, VFIO_READ, EFAULT,
         "the access is outside of the configuration space of the device", "VFIO_DEVICE_GET_REGION_INFO of the"

@@ -91,7 +91,18 @@ abstract class SystemCalls implements Libc {
     public int open(long path, int flags, int mode) {
         return call("open", () -> {
             String name = memory.text(path, LONGEST_PATH);
-            return name == null ? refuse(FileAnswer.FAULT) : open(name);
+            if (name == null) {
+                return refuse(FileAnswer.FAULT);
+            }
+            if (name.endsWith("/")) {
+                throw new NotModelledException("opening a directory");
+            }
+            int fd = open(name);
+            FakeFile file = files.get(fd);
+            if (file != null) {
+                file.setAccess(flags);
+            }
+            return fd;
         });
     }
 
@@ -140,7 +151,12 @@ abstract class SystemCalls implements Libc {
 
     @Override
     public long read(int fd, long to, long length) {
-        return call("read", 0, fd, file -> isBeyond(to, length) ? refuse(FileAnswer.FAULT) : file.read(to, length));
+        return call("read", 0, fd, file -> {
+            if (!file.isReadable()) {
+                return refuse(FileAnswer.NOT_FOR_READING);
+            }
+            return isBeyond(to, length) ? refuse(FileAnswer.FAULT) : file.read(to, length);
+        });
     }
 
     /** Signals pass here, so that nothing is allocated. */
@@ -157,6 +173,9 @@ abstract class SystemCalls implements Libc {
         if (file == null) {
             return refuse(FileAnswer.FD_NOT_OPEN);
         }
+        if (!file.isWritable()) {
+            return refuse(FileAnswer.NOT_FOR_WRITING);
+        }
         return isBeyond(from, length) ? refuse(FileAnswer.FAULT) : file.write(from, length);
     }
 
@@ -167,12 +186,20 @@ abstract class SystemCalls implements Libc {
 
     @Override
     public long pread(int fd, long to, long length, long offset) {
-        return at("pread", fd, offset, file -> file.pread(to, length, offset));
+        return at(
+                "pread",
+                fd,
+                offset,
+                file -> file.isReadable() ? file.pread(to, length, offset) : refuse(FileAnswer.NOT_FOR_READING));
     }
 
     @Override
     public long pwrite(int fd, long from, long length, long offset) {
-        return at("pwrite", fd, offset, file -> file.pwrite(from, length, offset));
+        return at(
+                "pwrite",
+                fd,
+                offset,
+                file -> file.isWritable() ? file.pwrite(from, length, offset) : refuse(FileAnswer.NOT_FOR_WRITING));
     }
 
     /** The kernel looks at the offset before the descriptor. */
@@ -221,6 +248,16 @@ abstract class SystemCalls implements Libc {
                 file.setBlocking(nonblocking.getInt(0) == 0);
                 return 0;
             });
+        }
+        if (request == Uapi.FIOASYNC) {
+            return host.copied(
+                    argument, Integer.BYTES, on -> on.getInt(0) == 0 ? 0 : refuse(FileAnswer.NO_SIGNALS_OF_FILE));
+        }
+        if (request == Uapi.FIOCLEX) {
+            return 0;
+        }
+        if (request == Uapi.FIONCLEX) {
+            throw new NotModelledException("FIONCLEX");
         }
         return file.isOfOneProcess() && file.isForeign() != host.isForeign()
                 ? refuse(FileAnswer.FOREIGN_PROCESS)
@@ -301,7 +338,7 @@ abstract class SystemCalls implements Libc {
         }
         ByteBuffer shared = file.shared().orElse(null);
         if (shared == null) {
-            return refuse(FileAnswer.MAP_NOT_A_VCPU);
+            return refuse(file.refusesMapping());
         }
         if (offset != 0 || whole > shared.capacity()) {
             throw new NotModelledException("mapping a vCPU but from its first page to its last");

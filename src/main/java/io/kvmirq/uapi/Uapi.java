@@ -56,6 +56,9 @@ public final class Uapi {
     public static final int O_NONBLOCK = 04000;
     /** include/uapi/asm-generic/ioctls.h: sets or clears O_NONBLOCK by an int at the argument, 0 for blocking. */
     public static final int FIONBIO = 0x5421;
+    public static final int FIOASYNC = 0x5452;
+    public static final int FIOCLEX = 0x5451;
+    public static final int FIONCLEX = 0x5450;
     public static final int O_CLOEXEC = 02000000;
     public static final int FD_CLOEXEC = 1;
     public static final int F_DUPFD = 0;

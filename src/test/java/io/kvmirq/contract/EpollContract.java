@@ -110,6 +110,19 @@ class EpollContract extends KernelSuite {
         assertThat(ready(setOf(fd, IN | EDGE))).containsExactly(new Event(fd, IN));
     }
 
+    /** Its wait queue has them in this order. */
+    @Test
+    void entriesOfOneFileComeNewestFirst() {
+        int fd = world.eventfd();
+        int second = world.own(libc.fcntl(fd, Uapi.F_DUPFD_CLOEXEC, 0));
+        int third = world.own(libc.fcntl(fd, Uapi.F_DUPFD_CLOEXEC, 0));
+        int set = setOf(fd, IN);
+        assertOk(add(set, second, IN));
+        assertOk(add(set, third, IN));
+        assertOk(kernel.eventfdSignal(fd, 1));
+        assertThat(ready(set)).containsExactly(new Event(third, IN), new Event(second, IN), new Event(fd, IN));
+    }
+
     @Test
     void edgeIsReportedOnceForEachSignalThatWasNotSeen() {
         int fd = world.eventfd();

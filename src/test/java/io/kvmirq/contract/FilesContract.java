@@ -118,6 +118,32 @@ class FilesContract extends KernelSuite {
         assertErrno(Errno.EINVAL, libc.pwrite(kvm, some, 0));
     }
 
+    /** None of these files has signals: fs/ioctl.c answers before the file does. */
+    @Test
+    void everyFileIsAskedForSignalsBeforeItsOwnRequests() {
+        ByteBuffer on = Buffers.allocate(Integer.BYTES);
+        for (int fd : new int[] {world.kvm(), world.bareVm(), world.eventfd(), world.epollFd()}) {
+            assertErrno(Errno.EFAULT, libc.ioctl(fd, Uapi.FIOASYNC, NOWHERE));
+            assertOk(libc.ioctl(fd, Uapi.FIOASYNC, libc.addressOf(on.putInt(0, 0))));
+            assertErrno(Errno.ENOTTY, libc.ioctl(fd, Uapi.FIOASYNC, libc.addressOf(on.putInt(0, 1))));
+            assertOk(libc.ioctl(fd, Uapi.FIOCLEX, 0));
+        }
+        on.clear();
+    }
+
+    @Test
+    void accessOfTheNodeIsCheckedBeforeItsOperations() {
+        ByteBuffer some = Buffers.allocate(8);
+        int reads = world.own(libc.open(Buffers.cString("/dev/kvm"), 0));
+        assertErrno(Errno.EINVAL, (int) libc.read(reads, some));
+        assertErrno(Errno.EBADF, (int) libc.write(reads, some));
+        assertErrno(Errno.EBADF, libc.pwrite(reads, some, 0));
+        int writes = world.own(libc.open(Buffers.cString("/dev/kvm"), 1));
+        assertErrno(Errno.EBADF, (int) libc.read(writes, some));
+        assertErrno(Errno.EBADF, libc.pread(writes, some, 0));
+        assertErrno(Errno.EINVAL, (int) libc.write(writes, some));
+    }
+
     @Test
     void memoryThatReachesIntoTheKernelIsAFault() {
         int event = world.eventfd();

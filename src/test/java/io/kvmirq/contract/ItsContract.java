@@ -9,7 +9,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.Errno;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.ItsCommand;
+import io.kvmirq.arch.gic.model.DistributorRegister;
 import io.kvmirq.arch.gic.model.RedistributorRegister;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Mapping;
@@ -42,10 +44,13 @@ class ItsContract extends ArmVms {
     private static final int PROPERTIES = 0x3_0000;
     private static final int PENDING = 0x4_0000;
     private static final int EVENTS = 0x5_0000;
-    private static final int SIZE = 0x6_0000;
+    private static final int SECOND_PENDING = 0x6_0000;
+    private static final int SIZE = 0x8_0000;
 
     private static final long VALID = 1L << 63;
     private static final int ENABLE = 1;
+    /** GICD_CTLR.EnableGrp1. */
+    private static final int DISTRIBUTOR_ON = 2;
 
     private Vm vm;
     private VgicV3 vgic;
@@ -298,5 +303,89 @@ class ItsContract extends ArmVms {
         GuestGic.write(vgic, FIRST, RedistributorRegister.GICR_PENDBASER, MEMORY + 0x100_0000);
         assertThat(refused(Errno.EFAULT, vgic::savePendingTables))
                 .endsWith("EFAULT (the pending table of a vCPU lies outside the memory of the guest)");
+    }
+
+    // LPIs that are in the list of a vCPU
+
+    /** So that LPIs are queued: the distributor and the LPI are enabled. */
+    private void enableDelivery() {
+        vgic.writeDistributor(DistributorRegister.GICD_CTLR.offset(), DISTRIBUTOR_ON);
+        memory.putByte(PROPERTIES + LPI - InterruptId.FIRST_LPI, (byte) 0xa1);
+    }
+
+    private void signal() {
+        assertThat(vm.signal(message(DEVICE, EVENT))).isEqualTo(MsiOutcome.delivered(1));
+    }
+
+    /** {@code vgic_queue_irq_unlock()} takes a reference, so that the LPI outlives its event. */
+    @Test
+    void lpiInAListStaysPendingWithoutItsEvent() {
+        enableDelivery();
+        map();
+        signal();
+        send(ItsCommand.DISCARD.ofEvent(DEVICE, EVENT));
+        assertThat(isPending()).as("discarded").isTrue();
+        send(ItsCommand.mapEvent(DEVICE, EVENT, LPI, COLLECTION));
+        assertThat(isPending()).as("mapped again").isTrue();
+        send(ItsCommand.mapDevice(DEVICE, 5, MEMORY + EVENTS));
+        assertThat(isPending()).as("the device is mapped again").isTrue();
+        service.reset();
+        assertThat(isPending()).as("the ITS is reset").isTrue();
+    }
+
+    /** Then no list has it, and it is gone with its event. */
+    @Test
+    void lpiThatIsNotQueuedIsGoneWithItsEvent() {
+        memory.putByte(PROPERTIES + LPI - InterruptId.FIRST_LPI, (byte) 0xa1);
+        map();
+        signal();
+        send(ItsCommand.DISCARD.ofEvent(DEVICE, EVENT));
+        send(ItsCommand.mapEvent(DEVICE, EVENT, LPI, COLLECTION));
+        assertThat(isPending()).as("the distributor was disabled").isFalse();
+        enableDelivery();
+        signal();
+        vgic.writeRedistributor(FIRST, RedistributorRegister.GICR_CTLR.offset(), 0);
+        send(ItsCommand.DISCARD.ofEvent(DEVICE, EVENT));
+        assertThat(isPending()).as("the vCPU's list was flushed").isFalse();
+    }
+
+    private boolean isPendingIn(int table) {
+        vgic.savePendingTables();
+        return (memory.getByte(table + LPI / Byte.SIZE) >>> LPI % Byte.SIZE & 1) != 0;
+    }
+
+    private void setUpTwo() {
+        setUp(FIRST, SECOND);
+        vgic.writeRedistributor(SECOND, RedistributorRegister.GICR_CTLR.offset(), 0);
+        write(SECOND, RedistributorRegister.GICR_PENDBASER, MEMORY + SECOND_PENDING);
+        vgic.writeRedistributor(SECOND, RedistributorRegister.GICR_CTLR.offset(), ENABLE);
+        enableDelivery();
+        map();
+        send(ItsCommand.mapCollection(COLLECTION + 1, 1));
+    }
+
+    /** The LPI that {@code vgic_add_lpi()} finds keeps its target. */
+    @Test
+    void lpiInAListKeepsItsVcpuWhenItIsMappedToAnother() {
+        setUpTwo();
+        signal();
+        send(ItsCommand.DISCARD.ofEvent(DEVICE, EVENT));
+        send(ItsCommand.mapEvent(DEVICE, EVENT, LPI, COLLECTION + 1));
+        assertThat(isPendingIn(PENDING)).isTrue();
+        assertThat(isPendingIn(SECOND_PENDING)).isFalse();
+    }
+
+    /** MOVALL moves LPIs, not collections; {@code vgic_its_resolve_lpi()} asks the collection's vCPU. */
+    @Test
+    void vcpuOfTheCollectionDecidesWhetherMessagesAreTaken() {
+        setUpTwo();
+        long[] moveAll = {0x0e, 0, 0, 0};
+        moveAll[ItsCommand.SECOND_TARGET.word()] = ItsCommand.SECOND_TARGET.put(0, 1);
+        send(moveAll);
+        vgic.writeRedistributor(SECOND, RedistributorRegister.GICR_CTLR.offset(), 0);
+        signal();
+        vgic.writeRedistributor(SECOND, RedistributorRegister.GICR_CTLR.offset(), ENABLE);
+        vgic.writeRedistributor(FIRST, RedistributorRegister.GICR_CTLR.offset(), 0);
+        refused(Errno.EBUSY, () -> vm.signal(message(DEVICE, EVENT)));
     }
 }

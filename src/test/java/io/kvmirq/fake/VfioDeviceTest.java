@@ -12,6 +12,7 @@ import io.kvmirq.NotModelledException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.contract.VfioDevice;
 import io.kvmirq.contract.VfioWorld;
+import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiVfio;
 import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
@@ -52,6 +53,23 @@ class VfioDeviceTest {
         int msix = device.readConfig(express) >>> 8;
         assertThat(device.readConfig(msix)).as("MSI-X, the last one").isEqualTo(0x11);
         assertThat(device.readConfig(msix + 2)).as("vectors less one").isEqualTo(64);
+    }
+
+    @Test
+    void everyFileOfVfioIsReadAndMappedAsLinuxDoesIt() {
+        FakeKernel kernel = vfio.fake();
+        long word = kernel.addressOf(Buffers.allocate(8));
+        assertErrno(Errno.EINVAL, (int) kernel.read(device.fd, word, 4)); // the empty first BAR
+        assertErrno(Errno.EINVAL, (int) kernel.write(device.fd, word, 4));
+        assertThat(kernel.read(device.fd, word, 0)).isZero();
+        for (int fd : new int[] {device.container, device.group}) {
+            assertErrno(Errno.EINVAL, (int) kernel.pread(fd, word, 4, 0)); // they have places, and cannot be read
+            assertErrno(Errno.EINVAL, (int) kernel.pwrite(fd, word, 4, 0));
+        }
+        long config = (long) UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX << 40;
+        assertErrno(Errno.EINVAL, (int) kernel.mmap(4096, 3, Uapi.MAP_SHARED, device.fd, config));
+        assertThatThrownBy(() -> kernel.open(kernel.addressOf(Buffers.cString("/dev/vfio/")), 0, 0))
+                .isInstanceOf(NotModelledException.class);
     }
 
     @Test

@@ -76,6 +76,24 @@ class VfioIntxTest {
         assertThat(vfio.take(event)).isZero();
     }
 
+    /** {@code vfio_intx_enable()} clears DisINTx before it requests the line. */
+    @Test
+    void refusedEnableLetsTheDeviceAssertItsLine() {
+        FakePciDevice first =
+                vfio.fake().pciDevice("0000:00:1d.0", 9).intxWithoutDisIntx().add();
+        FakePciDevice second = builder().onLineOf(first).add();
+        VfioDevice masked = vfio.device(second, GROUP, ADDRESS);
+        assertOk(masked.arm(INTX, 0, event));
+        second.requestService();
+        assertThat(vfio.take(event)).isEqualTo(1);
+        assertOk(masked.disable(INTX)); // and DisINTx stays set
+        int other = vfio.world.eventfd();
+        assertOk(vfio.device(first, 9, "0000:00:1d.0").arm(INTX, 0, other));
+        assertThat(vfio.take(other)).isZero();
+        assertErrno(Errno.EBUSY, masked.arm(INTX, 0, event));
+        assertThat(vfio.take(other)).as("the handler that has the line").isEqualTo(1);
+    }
+
     /** Linux signals, unmasks and signals again in a work item that never ends while the device requests service. */
     @Test
     void triggerThatUnmasksItsOwnLineLeavesTheKernelUsable() {

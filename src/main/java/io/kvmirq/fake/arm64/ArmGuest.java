@@ -228,6 +228,7 @@ public final class ArmGuest {
 
     /** The list registers keep what is active. What is pending goes back to the distributor, an edge with its latch. */
     private void exit() {
+        vm.lpis().prune(vcpu);
         for (int i = 0; i < REGISTERS; i++) {
             long word = registers.listRegister(i);
             if (!ListRegister.PENDING.isSet(word)) {

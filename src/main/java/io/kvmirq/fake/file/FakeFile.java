@@ -2,8 +2,10 @@
 package io.kvmirq.fake.file;
 
 import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.uapi.Epoll;
+import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
@@ -11,10 +13,13 @@ import java.util.Optional;
 
 /** An open file. The caller of each method holds the kernel's lock. */
 public abstract class FakeFile {
+    private static final int ACCESS = 3;
+
     protected final Host host;
     private final boolean foreign;
     private final List<Watcher> watchers = new ArrayList<>(0);
     private int descriptors;
+    private int access = Uapi.O_RDWR;
 
     protected FakeFile(Host host) {
         this.host = host;
@@ -41,6 +46,19 @@ public abstract class FakeFile {
         return foreign;
     }
 
+    /** Sets the access of open(2), its two lowest flags. A file that is not opened by its name has both. */
+    public final void setAccess(int flags) {
+        access = flags & ACCESS;
+    }
+
+    public final boolean isReadable() {
+        return access == 0 || access == Uapi.O_RDWR;
+    }
+
+    public final boolean isWritable() {
+        return access != 0 && access != ACCESS;
+    }
+
     /** Whether ioctls fail with EIO in every process except the one that created the file. */
     public boolean isOfOneProcess() {
         return false;
@@ -64,6 +82,11 @@ public abstract class FakeFile {
     /** Answers ioctl(2); {@code argument} is a value or an address. */
     public int ioctl(long request, long argument) {
         return host.refuse(FileAnswer.UNKNOWN_IOCTL_OF_FILE);
+    }
+
+    /** The rule that refuses to map a file that has no memory. */
+    public Answer refusesMapping() {
+        return FileAnswer.MAP_NOT_A_VCPU;
     }
 
     /** The memory that mmap maps; empty if the file has none. */
@@ -107,7 +130,8 @@ public abstract class FakeFile {
     }
 
     final void watch(Watcher watcher) {
-        watchers.add(watcher);
+        // As at the head of a wait queue: the newest is woken first.
+        watchers.add(0, watcher);
     }
 
     final void unwatch(Watcher watcher) {

@@ -2,7 +2,9 @@
 package io.kvmirq.fake.vfio;
 
 import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.IommufdAnswer;
+import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.VfioLines;
@@ -82,6 +84,22 @@ final class DeviceFile extends FakeFile {
     @Override
     public Optional<VfioLines> device() {
         return granted ? Optional.of(device) : Optional.empty();
+    }
+
+    /** Nothing moves the position from 0, which is in the empty first region. */
+    @Override
+    public long read(long to, long length) {
+        return pread(to, length, 0);
+    }
+
+    @Override
+    public long write(long from, long length) {
+        return pwrite(from, length, 0);
+    }
+
+    @Override
+    public Answer refusesMapping() {
+        return VfioAnswer.VFIO_REGION_MAP;
     }
 
     @Override

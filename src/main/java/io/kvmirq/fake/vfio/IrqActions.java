@@ -89,18 +89,24 @@ record IrqActions(Host host, VfioPci device) {
             return 0;
         }
         if (!device.intx().enable(() -> event.signal(1))) {
-            return host.refuse(VfioIrqAnswer.VFIO_IRQS_SHARED);
+            return refuseLine();
         }
         device.setTrigger(event);
         device.settle();
         return 0;
     }
 
+    /** DisINTx was cleared before the line was requested: the device may assert it now, for the handler that has it. */
+    private int refuseLine() {
+        device.settle();
+        return host.refuse(VfioIrqAnswer.VFIO_IRQS_SHARED);
+    }
+
     /** INTx is or becomes enabled, and its interrupts go nowhere. */
     private int triggerNothing(boolean on) {
         host.note(VfioIrqAnswer.VFIO_INTX_WITHOUT_TRIGGER);
         if (!on && !device.intx().enable(() -> {})) {
-            return host.refuse(VfioIrqAnswer.VFIO_IRQS_SHARED);
+            return refuseLine();
         }
         device.intx().unwire();
         device.setTrigger(null);

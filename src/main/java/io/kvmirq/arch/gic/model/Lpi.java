@@ -11,14 +11,16 @@ final class Lpi {
     boolean enabled;
     int priority;
     boolean pending;
-    /** Whether Linux has it in the list of its vCPU; a vLPI is in none. */
-    boolean queued;
+    /** The vCPU in whose list Linux has it, and so keeps it; a vLPI is in none. */
+    OptionalInt list = OptionalInt.empty();
     /** Present for a vLPI. */
     Optional<Vlpi> vlpi = Optional.empty();
 
     /** {@code vgic_queue_irq_unlock()}. */
     void queue(boolean delivers) {
-        queued = pending && (queued || delivers && enabled && vcpu.isPresent());
+        if (list.isEmpty() && pending && delivers && enabled) {
+            list = vcpu;
+        }
     }
 
     void go(int id, int to) {

@@ -10,10 +10,12 @@ import java.util.TreeMap;
 import java.util.function.BooleanSupplier;
 import java.util.function.IntFunction;
 import java.util.function.IntPredicate;
+import java.util.function.Predicate;
 
 /**
  * The LPIs of a VM, and those registers of its redistributors that LPIs need. An LPI exists while an event of an ITS is
- * mapped to it. It is edge-triggered and has no line. Not thread-safe.
+ * mapped to it, or a vCPU has it in its list of pending interrupts. It is edge-triggered and has no line. Not
+ * thread-safe.
  *
  * <p>Source: arch/arm64/kvm/vgic/vgic-its.c, vgic-mmio-v3.c, {@code vgic_v3_save_pending_tables()} in vgic-v3.c.
  */
@@ -94,7 +96,26 @@ public final class Lpis {
      * They stay pending.
      */
     public void forget(int vcpu) {
-        lpis.values().stream().filter(lpi -> isFor(lpi, vcpu)).forEach(lpi -> lpi.queued = false);
+        leave(lpi -> isIn(lpi, vcpu));
+    }
+
+    /**
+     * A vCPU leaves its guest: what is pending and enabled goes to the list of the vCPU that it is for, the rest leaves
+     * the list ({@code vgic_prune_ap_list()}).
+     */
+    public void prune(int vcpu) {
+        leave(lpi -> isIn(lpi, vcpu) && !(lpi.pending && lpi.enabled));
+        lpis.values().stream().filter(lpi -> isIn(lpi, vcpu)).forEach(lpi -> lpi.list = lpi.vcpu);
+    }
+
+    /** LPIs leave the lists of their vCPUs. One that no event is mapped to is no more. */
+    private void leave(Predicate<Lpi> which) {
+        lpis.values().stream().filter(which).forEach(lpi -> lpi.list = NONE);
+        lpis.values().removeIf(lpi -> lpi.references == 0 && lpi.list.isEmpty());
+    }
+
+    private static boolean isIn(Lpi lpi, int vcpu) {
+        return lpi.list.isPresent() && lpi.list.getAsInt() == vcpu;
     }
 
     private static boolean isFor(Lpi lpi, int vcpu) {
@@ -139,16 +160,20 @@ public final class Lpis {
     }
 
     /**
-     * An event is mapped to an LPI. A new LPI takes its priority, enable bit and pending bit from the guest's tables.
+     * An event is mapped to an LPI. A new LPI takes its priority, enable bit and pending bit from the guest's tables. One
+     * that is in the list of a vCPU stays as it is, and with that vCPU.
      *
      * @return whether the tables could be read; otherwise the LPI is not made
      */
     boolean add(int id, OptionalInt vcpu) {
-        Lpi lpi = lpis.computeIfAbsent(id, absent -> new Lpi());
-        boolean isNew = lpi.references++ == 0;
-        if (!isNew) {
+        Lpi known = lpis.get(id);
+        if (known != null) {
+            known.references++;
             return true;
         }
+        Lpi lpi = new Lpi();
+        lpis.put(id, lpi);
+        lpi.references = 1;
         lpi.vcpu = vcpu;
         if (!readProperties(id, lpi) || vcpu.isPresent() && !takePending(id, lpi, vcpu.getAsInt())) {
             remove(id);
@@ -157,12 +182,12 @@ public final class Lpis {
         return true;
     }
 
-    /** An event is no longer mapped to the LPI. */
+    /** An event is no longer mapped to the LPI. It stays pending if it is in the list of a vCPU. */
     void remove(int id) {
         Lpi lpi = lpis.get(id);
         if (lpi != null && --lpi.references == 0) {
             lpi.endVlpi(id);
-            lpis.remove(id);
+            leave(one -> false);
         }
     }
 
@@ -245,7 +270,7 @@ public final class Lpis {
         if (lpi != null) {
             boolean pending = lpi.pending;
             lpi.pending = false;
-            lpi.queued = false;
+            lpi.list = NONE;
             lpi.vlpi = Optional.of(vlpi);
             vlpi.setEnabled(lpi.vcpu.orElseThrow(), id, lpi.enabled);
             if (pending) {
@@ -304,12 +329,14 @@ public final class Lpis {
                 .filter(entry -> isFor(entry.getValue(), vcpu)
                         && entry.getValue().enabled
                         && passes.test(entry.getValue().priority)
-                        && (entry.getValue().queued || entry.getValue().vlpi.isPresent())
+                        && (entry.getValue().list.isPresent()
+                                || entry.getValue().vlpi.isPresent())
                         && entry.getValue().isPending(entry.getKey()))
                 .min(Comparator.comparingInt(entry -> entry.getValue().priority))
                 .map(entry -> OptionalInt.of(entry.getKey()))
                 .orElse(NONE);
         taken.ifPresent(id -> setPending(id, false));
+        leave(lpi -> !lpi.pending && isIn(lpi, vcpu));
         return taken;
     }
 
