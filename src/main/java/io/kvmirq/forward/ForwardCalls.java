@@ -9,9 +9,11 @@ import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Calls;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Ownership;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.Uapi.KvmArchForwardedIrq;
 import io.kvmirq.uapi.Uapi.KvmDeviceAttr;
+import io.kvmirq.uapi.UapiTable.FileKind;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.LineIrq;
@@ -30,6 +32,15 @@ final class ForwardCalls extends Calls {
     /** The files of the kernel's host, this machine or a fake. */
     HostFiles hostFiles() {
         return backend().libc().hostFiles();
+    }
+
+    Fd adopt(int number, Ownership ownership) {
+        return adopted(
+                "kvm-vfio",
+                number,
+                ownership,
+                "a KVM-VFIO device, made by KVM_CREATE_DEVICE",
+                FileKind.KVM_VFIO.label());
     }
 
     void add(Fd.Lease kvmVfio, Fd.Lease file, String name) {

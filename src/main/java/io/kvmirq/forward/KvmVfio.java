@@ -48,9 +48,10 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
      * One that a VMM created.
      *
      * @param number the descriptor that KVM_CREATE_DEVICE gave
+     * @throws IllegalArgumentException if it is negative, or if /proc says that it is not open, or something else
      */
     public static KvmVfio adopt(Kernel kernel, int number, Ownership ownership) {
-        return new KvmVfio(Fd.adopt(kernel, "kvm-vfio", number, ownership));
+        return new KvmVfio(new ForwardCalls(kernel).adopt(number, ownership));
     }
 
     /** The descriptor, to be leased. */

@@ -6,17 +6,25 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 
 /** The file that a descriptor of this process is open on; source: proc_pid_fd(5). */
 final class OpenFile {
     private static final Path DESCRIPTORS = Path.of("/proc/self/fd");
 
+    /** Labels of the kinds whose files have a path. */
+    private static final List<String> NODES = Arrays.stream(FileKind.values())
+            .filter(FileKind::isNode)
+            .map(FileKind::label)
+            .toList();
+
     private OpenFile() {}
 
     /**
      * Checks that a descriptor is open on a file of one of these kinds. Passes where /proc cannot be read, as in some
-     * jails. A file with a path of no known kind passes too, except as an eventfd: device nodes may have other names.
+     * jails. A file with a path of no known kind passes too where a device node is expected, which may have another
+     * name.
      *
      * @param expected the kind for the message
      * @throws IllegalArgumentException if {@code number} is open on something else, or not open
@@ -28,7 +36,7 @@ final class OpenFile {
             FileKind kind = FileKind.ofLink(file);
             boolean maybe = kind == FileKind.NONE
                     && file.startsWith("/")
-                    && !List.of(kinds).contains(FileKind.EVENTFD.label());
+                    && NODES.stream().anyMatch(List.of(kinds)::contains);
             if (!maybe && !List.of(kinds).contains(kind.label())) {
                 throw new IllegalArgumentException("fd " + number + " is open on " + file + ": expected " + expected);
             }

@@ -17,7 +17,6 @@ import io.kvmirq.kernel.Undo;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalInt;
-import java.util.Set;
 import java.util.concurrent.CopyOnWriteArrayList;
 
 /**
@@ -82,6 +81,8 @@ public final class Vm implements AutoCloseable {
      *     not named here are lost at the first one. If it has none, or those of an irqchip, or they are not known, use
      *     {@link #adopt(Kernel, int, Ownership, RoutesNow)}
      * @param firstFree the lowest GSI that may be given out; those below belong to the VMM, or to pins of its IOAPIC
+     * @throws IllegalArgumentException if {@code number} is negative, or if /proc says that it is not open, or
+     *     something else than a VM
      * @throws io.kvmirq.KernelException with routes to pins, and a new {@code kernel}: EPERM when a system call filter
      *     refuses KVM_CHECK_EXTENSION
      * @throws UnsupportedOperationException for a route to a pin of another architecture
@@ -108,8 +109,7 @@ public final class Vm implements AutoCloseable {
     }
 
     private static Vm adopted(Kernel kernel, int number, Ownership ownership, List<Route> routesNow, Gsi firstFree) {
-        Fd fd = Fd.adopt(kernel, "vm", number, ownership);
-        return new Vm(new VmCalls(kernel, fd, Set.of()), routesNow, firstFree);
+        return new Vm(VmCalls.adopt(kernel, number, ownership), routesNow, firstFree);
     }
 
     VmCalls calls() {
@@ -243,28 +243,23 @@ public final class Vm implements AutoCloseable {
      * @throws UnsupportedOperationException if the kernel is not arm64
      */
     public VgicV2 adoptVgicV2(int number, Ownership ownership) {
-        return learned(Fact.GICV2, new VgicV2(this, adoptDevice("a VGIC", number, ownership), true));
+        return learned(Fact.GICV2, new VgicV2(this, calls.adoptDevice("a VGIC", number, ownership), true));
     }
 
     /** A GICv3, as {@link #adoptVgicV2}. */
     public VgicV3 adoptVgicV3(int number, Ownership ownership) {
-        return learned(Fact.GICV3, new VgicV3(this, adoptDevice("a VGIC", number, ownership), true));
+        return learned(Fact.GICV3, new VgicV3(this, calls.adoptDevice("a VGIC", number, ownership), true));
     }
 
     /** An ITS, as {@link #adoptVgicV2}. It has no part in the routes. */
     public Its adoptIts(int number, Ownership ownership) {
-        return new Its(this, adoptDevice("an ITS", number, ownership));
+        return new Its(this, calls.adoptDevice("an ITS", number, ownership));
     }
 
     private <V extends Vgic> V learned(Fact version, V vgic) {
         calls.learn(Fact.VGIC);
         calls.learn(version);
         return vgic;
-    }
-
-    private Fd adoptDevice(String what, int number, Ownership ownership) {
-        calls.requireArm64(what);
-        return Fd.adopt(kernel(), "device", number, ownership);
     }
 
     /** The VM's GSI routing table. */

@@ -17,7 +17,9 @@ import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.KernelFacts;
 import io.kvmirq.kernel.Mapping;
+import io.kvmirq.kernel.Ownership;
 import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiTable.FileKind;
 import java.nio.ByteBuffer;
 import java.util.EnumSet;
 import java.util.OptionalInt;
@@ -59,6 +61,11 @@ final class VmCalls extends Calls {
         return new VmCalls(kernel, creator.createVm(guestAddressBits), Set.of(Fact.NO_IRQCHIP, Fact.OWN));
     }
 
+    /** @throws IllegalArgumentException if /proc says that the descriptor is not open, or something else */
+    static VmCalls adopt(Kernel kernel, int number, Ownership ownership) {
+        return new VmCalls(kernel, new Creator(kernel).adoptVm(number, ownership), Set.of());
+    }
+
     /** The call on the KVM device, before there is a VM. */
     private static final class Creator extends Calls {
         Creator(Kernel kernel) {
@@ -74,6 +81,10 @@ final class VmCalls extends Calls {
                             KernelCall.VM_CREATE,
                             Set.of(),
                             () -> type == 0 ? "" : "type=" + type));
+        }
+
+        Fd adoptVm(int number, Ownership ownership) {
+            return adopted("vm", number, ownership, "a VM, made by KVM_CREATE_VM", FileKind.VM.label());
         }
 
         /** On arm64 the size of guest addresses; 0 stands for 40 bits. On x86 0. */
@@ -353,6 +364,11 @@ final class VmCalls extends Calls {
             return known;
         }
         return known(type == KvmDevice.Type.VFIO.number() ? Fact.KVM_VFIO : Fact.VGIC_DEVICE);
+    }
+
+    Fd adoptDevice(String what, int number, Ownership ownership) {
+        requireArm64(what);
+        return adopted("device", number, ownership, what + ", made by KVM_CREATE_DEVICE", FileKind.KVM_DEVICE.label());
     }
 
     boolean hasAttribute(Fd device, int group, long attribute) {

@@ -55,6 +55,11 @@ public final class UapiTable {
             return label;
         }
 
+        /** Whether such files are opened by a path. */
+        public boolean isNode() {
+            return links.contains("/dev/");
+        }
+
         /** The kind of a file by its name on a tape, such as {@code vm#1}; {@link #NONE} if no kind has such names. */
         public static FileKind ofName(String name) {
             int end = name.indexOf('#');

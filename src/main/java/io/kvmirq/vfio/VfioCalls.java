@@ -234,7 +234,7 @@ final class VfioCalls extends Calls {
         return () -> "iova=0x" + Long.toHexString(iova) + " size=0x" + Long.toHexString(memory.length());
     }
 
-    /** Does not allocate. @param unmap of the size of the structure; the kernel writes into it */
+    /** Does not allocate: the kernel writes into {@code unmap}, which has the size of the structure. */
     void unmapInContainer(Fd.Lease container, ByteBuffer unmap, long iova, long length) {
         unmap.putInt(VfioIommuType1DmaUnmap.ARGSZ, VfioIommuType1DmaUnmap.SIZE)
                 .putLong(VfioIommuType1DmaUnmap.IOVA, iova)
@@ -258,7 +258,7 @@ final class VfioCalls extends Calls {
         map(iommufd, KernelCall.IOAS_MAP, UapiIommufd.IOMMU_IOAS_MAP, map, IommuIoasMap.USER_VA, memory, operands);
     }
 
-    /** Does not allocate. @param unmap of the size of the structure; the kernel writes into it */
+    /** Does not allocate: the kernel writes into {@code unmap}, which has the size of the structure. */
     void unmapInSpace(Fd.Lease iommufd, ByteBuffer unmap, int space, long iova, long length) {
         unmap.putInt(IommuIoasUnmap.LENGTH_OF_ARGUMENT, IommuIoasUnmap.SIZE)
                 .putInt(IommuIoasUnmap.IOAS_ID, space)

@@ -13,7 +13,9 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
+import java.util.concurrent.ConcurrentSkipListMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
@@ -22,6 +24,7 @@ import java.util.stream.Stream;
 import javax.tools.JavaCompiler;
 import javax.tools.StandardJavaFileManager;
 import javax.tools.ToolProvider;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Changes the production code, one place at a time, and searches it: the search has to find each change that can lose
@@ -43,11 +46,13 @@ final class Mutants {
      * A change.
      *
      * @param file below {@link #SOURCES}
-     * @param expected {@code found}, or {@code harmless} and why
+     * @param expected {@code found}, {@code endless} if the changed code spins, or {@code harmless} and why
      */
     record Mutant(String file, String expected, String old, String changed) {
-        boolean isHarmless() {
-            return expected.startsWith("harmless");
+        Verdict expects() {
+            return expected.startsWith("harmless")
+                    ? Verdict.SURVIVES
+                    : expected.equals("endless") ? Verdict.ENDLESS : Verdict.FOUND;
         }
 
         /** The class of the searches that have to find it, below {@code io.kvmirq.arch}. */
@@ -68,6 +73,19 @@ final class Mutants {
         }
     }
 
+    enum Verdict {
+        /** The search found an interrupt that is lost. */
+        FOUND,
+        SURVIVES,
+        /** The search was still running after {@link #SECONDS}: it has found nothing. */
+        ENDLESS;
+
+        /** @param loss what the search found; empty if it ended without a find; null if it did not end */
+        static Verdict of(@Nullable String loss) {
+            return loss == null ? ENDLESS : loss.isEmpty() ? SURVIVES : FOUND;
+        }
+    }
+
     static List<Mutant> all() throws IOException {
         List<Mutant> all = new ArrayList<>();
         for (String block : Files.readString(LIST).split("\n\n")) {
@@ -85,26 +103,36 @@ final class Mutants {
     }
 
     public static void main(String[] arguments) throws IOException {
+        Map<Verdict, Integer> counts = new ConcurrentSkipListMap<>();
         List<String> wrong = all().parallelStream()
-                .map(Mutants::judge)
+                .map(mutant -> judge(mutant, counts))
                 .filter(text -> !text.isEmpty())
                 .toList();
         wrong.forEach(System.out::println);
-        System.out.printf("%n%d mutants, %d not as expected%n", all().size(), wrong.size());
+        System.out.printf(
+                "%n%d mutants, %d found, %d survive, %d did not end within %d s; %d not as expected%n",
+                all().size(),
+                counts.getOrDefault(Verdict.FOUND, 0),
+                counts.getOrDefault(Verdict.SURVIVES, 0),
+                counts.getOrDefault(Verdict.ENDLESS, 0),
+                SECONDS,
+                wrong.size());
         System.exit(wrong.isEmpty() ? 0 : 1);
     }
 
     /** @return what is not as expected; empty otherwise */
-    private static String judge(Mutant mutant) {
-        String loss = loss(mutant);
-        String line = (loss.isEmpty() ? "survives " : "found    ") + mutant.file() + ": " + mutant.changed();
+    private static String judge(Mutant mutant, Map<Verdict, Integer> counts) {
+        @Nullable String loss = loss(mutant);
+        Verdict verdict = Verdict.of(loss);
+        counts.merge(verdict, 1, Integer::sum);
+        String line = verdict.name().toLowerCase(Locale.ROOT) + " " + mutant.file() + ": " + mutant.changed();
         System.out.println(line + "\n           instead of " + mutant.old() + "\n           "
-                + (loss.isEmpty() ? mutant.expected() : loss));
-        return loss.isEmpty() == mutant.isHarmless() ? "" : "NOT AS EXPECTED: " + line;
+                + (verdict == Verdict.FOUND ? loss : mutant.expected()));
+        return verdict == mutant.expects() ? "" : "NOT AS EXPECTED: " + line;
     }
 
-    /** @return what the search finds; empty if nothing */
-    private static String loss(Mutant mutant) {
+    /** @return what the search finds; empty if nothing; null if it does not end */
+    private static @Nullable String loss(Mutant mutant) {
         FutureTask<String> search = new FutureTask<>(() -> search(mutant, compiled(mutant)));
         Thread thread = new Thread(null, search, "search", 64 << 20);
         thread.setDaemon(true);
@@ -112,7 +140,7 @@ final class Mutants {
         try {
             return search.get(SECONDS, TimeUnit.SECONDS);
         } catch (TimeoutException e) {
-            return "does not end";
+            return null;
         } catch (ExecutionException | InterruptedException e) {
             throw new IllegalStateException(mutant.toString(), e);
         }

@@ -10,12 +10,22 @@ import org.junit.jupiter.api.Test;
 /** The list of mutants against the code of today; scripts/races mutants searches each. */
 class MutantsTest {
     @Test
+    void searchThatDoesNotEndHasFoundNothing() {
+        assertThat(Mutants.Verdict.of(null)).isEqualTo(Mutants.Verdict.ENDLESS);
+        assertThat(Mutants.Verdict.of("")).isEqualTo(Mutants.Verdict.SURVIVES);
+        assertThat(Mutants.Verdict.of("lost")).isEqualTo(Mutants.Verdict.FOUND);
+        assertThat(new Mutants.Mutant("f", "found", "a", "b").expects()).isEqualTo(Mutants.Verdict.FOUND);
+        assertThat(new Mutants.Mutant("f", "endless", "a", "b").expects()).isEqualTo(Mutants.Verdict.ENDLESS);
+        assertThat(new Mutants.Mutant("f", "harmless: so", "a", "b").expects()).isEqualTo(Mutants.Verdict.SURVIVES);
+    }
+
+    @Test
     void eachMutantChangesOnePlace() throws IOException {
         List<Mutants.Mutant> all = Mutants.all();
         assertThat(all).hasSizeGreaterThan(30).doesNotHaveDuplicates();
         for (Mutants.Mutant mutant : all) {
             assertThat(mutant.source()).contains(mutant.changed());
-            assertThat(mutant.expected()).matches("found|harmless: .+");
+            assertThat(mutant.expected()).matches("found|endless|harmless: .+");
         }
     }
 }

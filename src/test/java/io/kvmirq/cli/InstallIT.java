@@ -95,6 +95,41 @@ class InstallIT {
                 .containsExactly("./opt", "./opt/kv", "./opt/kv/share", "./opt/kv/share/another");
     }
 
+    /** The list is a file like any other: who can write it must not have root remove more than was installed. */
+    @Test
+    void uninstallRemovesNothingOutsideOfItsPrefix() throws Exception {
+        List<String> lines = installed("""
+            list="$destination/opt/kv/lib/kvmirq/installed"
+            mkdir -p "$destination/etc" "$destination/opt/kv-other"
+            touch "$destination/etc/kept" "$destination/opt/kv-other/kept"
+            cp "$list" "$2/whole"
+            for line in 'file\t/etc/kept' 'file\t/opt/kv/../../etc/kept' 'file\t/opt/kv-other/kept' 'directory\t/etc'; do
+                { cat "$2/whole"; printf "$line\n"; } > "$list"
+                ! run "$1" uninstall 2>&1 | grep -v '^make'
+                "$bin/kvmirq" --version > /dev/null
+            done
+            echo -- link
+            cp "$2/whole" "$list"
+            mv "$share" "$2/share"
+            ln -s "$2/share" "$share"
+            ! run "$1" uninstall 2>&1 | grep -v '^make'
+            ! run "$1" install 2>&1 | grep -v '^make'
+            ls "$2/share/man/man1/kvmirq.1" "$destination/etc/kept" "$destination/opt/kv-other/kept" > /dev/null
+            """);
+        int link = lines.indexOf("-- link");
+        assertThat(lines.subList(0, link))
+                .filteredOn(line -> line.contains("not removed"))
+                .hasSize(4)
+                .anyMatch(line -> line.endsWith("/etc/kept is not below PREFIX=/opt/kv, and is not removed"))
+                .anyMatch(line -> line.endsWith("/opt/kv/../../etc/kept contains .., and is not removed"));
+        assertThat(lines.subList(0, link))
+                .filteredOn(line -> line.startsWith("not uninstalled"))
+                .hasSize(4);
+        assertThat(lines.subList(link, lines.size()))
+                .anyMatch(line -> line.contains("/opt/kv/share is a link"))
+                .contains("not installed: nothing was changed");
+    }
+
     @Test
     void upgradeRemovesFilesThatTheNewVersionDoesNotHave() throws Exception {
         List<String> lines = installed("""

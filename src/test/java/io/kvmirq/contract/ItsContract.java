@@ -357,7 +357,7 @@ class ItsContract extends ArmVms {
     private void setUpTwo() {
         setUp(FIRST, SECOND);
         vgic.writeRedistributor(SECOND, RedistributorRegister.GICR_CTLR.offset(), 0);
-        write(SECOND, RedistributorRegister.GICR_PENDBASER, MEMORY + SECOND_PENDING);
+        GuestGic.write(vgic, SECOND, RedistributorRegister.GICR_PENDBASER, MEMORY + SECOND_PENDING);
         vgic.writeRedistributor(SECOND, RedistributorRegister.GICR_CTLR.offset(), ENABLE);
         enableDelivery();
         map();

@@ -2,6 +2,7 @@
 package io.kvmirq.kvm;
 
 import static io.kvmirq.testing.Refusals.assertIllegalArgument;
+import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Gsi;
@@ -9,6 +10,10 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.choice.Backends;
+import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
@@ -99,6 +104,30 @@ class MessagesTest {
                     "fd " + lease.number() + " is open on anon_inode:kvm-vm: expected an eventfd, made by"
                             + " eventfd(2)");
         }
+    }
+
+    @Test
+    void descriptorThatIsNoVmSaysSo() {
+        try (EventFd event = EventFd.create(kernel);
+                Fd.Lease lease = event.fd().lease()) {
+            assertThatThrownBy(() -> Vm.adopt(kernel, lease.number(), Ownership.OWNED, List.of(), new Gsi(0)))
+                    .isInstanceOf(IllegalArgumentException.class)
+                    .hasMessage("fd " + lease.number() + " is open on anon_inode:[eventfd]: expected a VM, made by"
+                            + " KVM_CREATE_VM");
+            assertThatThrownBy(() -> KvmVfio.adopt(kernel, lease.number(), Ownership.OWNED))
+                    .isInstanceOf(IllegalArgumentException.class)
+                    .hasMessageContaining(": expected a KVM-VFIO device, made by KVM_CREATE_DEVICE");
+            event.signal(); // it is still open
+        }
+        assertThatThrownBy(() -> Vm.adopt(kernel, 1_000_000, Ownership.OWNED, List.of(), new Gsi(0)))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining("fd 1000000 is not open in this process");
+        // A VM has no path: a file of any name is none.
+        Libc libc = Backends.ofThisMachine().open("jni").libc();
+        int file = libc.open(Buffers.cString("/etc/passwd"), 0);
+        assertThatThrownBy(() -> Vm.adopt(kernel, file, Ownership.OWNED, List.of(), new Gsi(0)))
+                .hasMessageContaining("fd " + file + " is open on /etc/passwd: expected a VM");
+        assertThat(libc.close(file)).isZero();
     }
 
     /** On the fake, as in a jail without /proc, only the first call tells. */

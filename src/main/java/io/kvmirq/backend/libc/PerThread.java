@@ -22,6 +22,12 @@ final class PerThread<T extends PerThread.Owned> {
     /** The misses after which a thread gets the cache. Threads that alternate must not replace it at each call. */
     private static final int PATIENCE = 64;
 
+    private static final long PAUSE_NANOS = 1_000_000_000;
+
+    private final Supplier<T> maker;
+    /** When memory was refused last; 0 if never. */
+    private volatile long failedAt;
+
     private final Pool<T> ofVirtualThreads;
     private final ThreadLocal<T> ofPlatformThread;
     /** The cached object. The race is intended: threads other than the owner read only its final field. */
@@ -38,9 +44,24 @@ final class PerThread<T extends PerThread.Owned> {
     }
 
     PerThread(Supplier<T> maker) {
-        this.ofVirtualThreads = new Pool<>(maker);
-        this.ofPlatformThread = ThreadLocal.withInitial(maker);
+        this.maker = maker;
+        this.ofVirtualThreads = new Pool<>(this::make);
+        this.ofPlatformThread = ThreadLocal.withInitial(this::make);
         this.reserve = maker.get();
+    }
+
+    /** The JVM collects garbage and waits before it says that there is no memory: it is not asked at each call. */
+    private T make() {
+        long failed = failedAt;
+        if (failed != 0 && System.nanoTime() - failed < PAUSE_NANOS) {
+            throw new OutOfMemoryError("no memory for the arguments of a call, as a moment ago");
+        }
+        try {
+            return maker.get();
+        } catch (OutOfMemoryError e) {
+            failedAt = System.nanoTime() | 1;
+            throw e;
+        }
     }
 
     /** For a call that does not wait in the kernel. Without memory it is the reserve. */

@@ -2,6 +2,7 @@
 package io.kvmirq.backend.library;
 
 import io.kvmirq.backend.BackendUnavailableException;
+import java.io.File;
 import java.io.FileInputStream;
 import java.io.FileOutputStream;
 import java.io.IOException;
@@ -16,6 +17,7 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.Arrays;
+import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import java.util.zip.CRC32C;
 import org.jspecify.annotations.Nullable;
@@ -25,8 +27,8 @@ import org.jspecify.annotations.Nullable;
  * not at each start.
  *
  * <p>A file is written under a temporary name and renamed. The writer locks the temporary file, so an unlocked one is
- * the leftover of a killed process. An existing file is used only if it equals the jar's byte for byte. Safe between
- * threads and between processes.
+ * the leftover of a killed process. An existing file is used only if it equals the jar's byte for byte. A start that
+ * writes a library removes those that no start has used for a week. Safe between threads and between processes.
  */
 public final class LibraryCache {
     /**
@@ -37,6 +39,11 @@ public final class LibraryCache {
 
     private static final int ATTEMPTS = 3;
 
+    /** A library's time is the day of its last use, and one without use for so long is of a build that is gone. */
+    private static final long UNUSED_MILLIS = TimeUnit.DAYS.toMillis(7);
+
+    private static final long DAY_MILLIS = TimeUnit.DAYS.toMillis(1);
+
     /**
      * Locked before any file lock, which belongs to the process. A literal is one object for all class loaders of a
      * JVM.
@@ -45,6 +52,7 @@ public final class LibraryCache {
 
     private static final String TEMPORARY = "libkvmirq";
     private static final String NAME = "kvmirq";
+    private static final String LIBRARY = "libkvmirq-";
 
     private final Path directory;
 
@@ -133,8 +141,10 @@ public final class LibraryCache {
         Path file = place.resolve(nameOf(content));
         for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
             if (Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS) && Arrays.equals(read(file), content)) {
+                use(file);
                 return file;
             }
+            removeUnused(place);
             try {
                 write(place, file, content);
             } catch (NoSuchFileException e) {
@@ -142,6 +152,26 @@ public final class LibraryCache {
             }
         }
         throw removedAgain("keep " + file);
+    }
+
+    private static void use(Path library) {
+        File file = library.toFile();
+        long now = System.currentTimeMillis();
+        if (now - file.lastModified() > DAY_MILLIS) {
+            file.setLastModified(now);
+        }
+    }
+
+    private static void removeUnused(Path place) {
+        String @Nullable [] names = place.toFile().list();
+        for (String name : names == null ? new String[0] : names) {
+            Path library = place.resolve(name);
+            if (name.startsWith(LIBRARY)
+                    && name.endsWith(".so")
+                    && System.currentTimeMillis() - library.toFile().lastModified() > UNUSED_MILLIS) {
+                removeIfAbandoned(library);
+            }
+        }
     }
 
     private BackendUnavailableException removedAgain(String attempted) {
@@ -162,7 +192,7 @@ public final class LibraryCache {
     private static String nameOf(byte[] content) {
         CRC32C crc = new CRC32C();
         crc.update(content);
-        return "libkvmirq-" + Long.toHexString(crc.getValue()) + "-" + content.length + ".so";
+        return LIBRARY + Long.toHexString(crc.getValue()) + "-" + content.length + ".so";
     }
 
     /**

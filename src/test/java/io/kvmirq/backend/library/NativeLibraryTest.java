@@ -12,12 +12,16 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.FileTime;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Duration;
+import java.time.Instant;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.FutureTask;
@@ -241,6 +245,23 @@ class NativeLibraryTest {
             cache().hold(content);
             assertThat(abandoned).doesNotExist();
             assertThat(written).exists();
+        }
+    }
+
+    /** Each build has a library of its own content; those of builds that are gone are used no more. */
+    @Test
+    void libraryUnusedForAWeekIsRemovedByTheNextBuild() throws IOException {
+        Path gone = cache().hold("gone".getBytes(StandardCharsets.UTF_8));
+        Path used = cache().hold("used".getBytes(StandardCharsets.UTF_8));
+        Path other = Files.writeString(gone.resolveSibling("another.so"), "of another program");
+        FileTime longAgo = FileTime.from(Instant.now().minus(Duration.ofDays(8)));
+        for (Path file : List.of(gone, used, other)) {
+            Files.setLastModifiedTime(file, longAgo);
+        }
+        assertThat(cache().hold("used".getBytes(StandardCharsets.UTF_8))).isEqualTo(used);
+        Path next = cache().hold("next".getBytes(StandardCharsets.UTF_8));
+        try (Stream<Path> left = Files.list(next.getParent())) {
+            assertThat(left).containsExactlyInAnyOrder(used, next, other);
         }
     }
 
