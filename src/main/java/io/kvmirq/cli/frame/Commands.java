@@ -40,7 +40,7 @@ public record Commands(List<Command> commands) {
                 .setOut(new PrintWriter(terminal.out(), true, StandardCharsets.UTF_8));
         try {
             ParseResult parsed = line.parseArgs(arguments);
-            requireMatched(line, parsed);
+            requireMatched(parsed);
             if (CommandLine.printHelpIfRequested(parsed)) {
                 return ExitCode.OK;
             }
@@ -60,12 +60,11 @@ public record Commands(List<Command> commands) {
     }
 
     /** With {@code --help} the parser does not refuse what it does not know. */
-    private static void requireMatched(CommandLine line, ParseResult parsed) {
+    private static void requireMatched(ParseResult parsed) {
         if (parsed.hasSubcommand()) {
-            ParseResult named = parsed.subcommand();
-            requireMatched(line.getSubcommands().get(named.commandSpec().name()), named);
+            requireMatched(parsed.subcommand());
         } else if (!parsed.unmatched().isEmpty()) {
-            throw new UnmatchedArgumentException(line, parsed.unmatched());
+            throw new UnmatchedArgumentException(parsed.commandSpec().commandLine(), parsed.unmatched());
         }
     }
 
