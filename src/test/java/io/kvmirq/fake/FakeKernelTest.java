@@ -16,9 +16,9 @@ import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable;
 import java.nio.ByteBuffer;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
-import java.util.ArrayList;
 import org.junit.jupiter.api.Test;
 
 class FakeKernelTest {
