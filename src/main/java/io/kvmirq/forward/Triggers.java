@@ -10,6 +10,8 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.SortedSet;
+import java.util.TreeSet;
 import java.util.WeakHashMap;
 
 /** The device's half of forwarded messages: which eventfd each vector triggers. Its {@link Forwarding} has the lock. */
@@ -30,7 +32,8 @@ final class Triggers {
 
     private Owner owner = Owner.US;
     private Optional<ArmedVectors> armed = Optional.empty();
-    private int count;
+    /** The numbers of the vectors that trigger our eventfds. */
+    private final SortedSet<Integer> wired = new TreeSet<>();
 
     boolean isOurs(Armed other) {
         return armed.isPresent() && armed.get() == other;
@@ -46,7 +49,7 @@ final class Triggers {
         if (armed.isPresent() && armed.get().isClosed()) {
             armed = Optional.empty();
             owner = Owner.US;
-            count = 0;
+            wired.clear();
         }
     }
 
@@ -83,13 +86,13 @@ final class Triggers {
         } else {
             armed.get().set(irqs.get(0).number(), events);
         }
-        count += events.size();
+        irqs.forEach(irq -> wired.add(irq.number()));
         armed.ifPresent(FORWARDED::add);
     }
 
     /**
-     * These vectors trigger nothing any more: by one call if they are all, else one for those that are consecutive.
-     * Never fails.
+     * These vectors trigger nothing any more: by one call if they are all, else one for those that are consecutive. A
+     * vector whose user closed it does not count. Never fails.
      */
     void disarm(List<MessageIrq> irqs) {
         if (irqs.isEmpty()) {
@@ -100,15 +103,22 @@ final class Triggers {
             return;
         }
         ArmedVectors now = armed.get();
-        count -= irqs.size();
-        if (count == 0 && owner == Owner.US) {
+        List<Integer> ended = irqs.stream()
+                .map(MessageIrq::number)
+                .filter(wired::remove)
+                .sorted()
+                .toList();
+        if (ended.isEmpty()) {
+            return;
+        }
+        if (wired.isEmpty() && owner == Owner.US) {
             now.close();
-        } else if (count == 0 && owner == Owner.OTHER_PROGRAM) {
+        } else if (wired.isEmpty() && owner == Owner.OTHER_PROGRAM) {
             now.closeLeavingOthers();
         } else {
-            unwire(now, irqs.stream().map(MessageIrq::number).sorted().toList());
+            unwire(now, ended);
         }
-        if (count == 0) {
+        if (wired.isEmpty()) {
             FORWARDED.remove(now);
             armed = Optional.empty();
             owner = Owner.US;

@@ -31,6 +31,7 @@ import io.kvmirq.arch.vtd.RemappingOutcome;
 import io.kvmirq.arch.vtd.RemappingTable;
 import io.kvmirq.arch.vtd.UnitCapabilities;
 import io.kvmirq.arch.vtd.VtdIrte;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -179,6 +180,31 @@ class PostedIrqfdTest {
         assertThat(irqfd.vcpu()).isEmpty();
         irqfd.update(VM, fixedTo(0xff));
         hardware.irte(3).unpost();
+    }
+
+    /** kvm_pi_update_irte clears irq_bypass_vcpu when the vendor's call fails. */
+    @Test
+    void refusedMoveLeavesTheIrqfdPostedToNoVcpu() {
+        List<String> calls = new ArrayList<>();
+        PostedIrqfd irqfd = new PostedIrqfd(new IrteUpdate() {
+            @Override
+            public void post(VcpuId vcpu, InterruptVector vector) {
+                calls.add("post to " + vcpu.number());
+                if (vcpu.number() == 1) {
+                    IrteUpdate.notRemapped(33).post(vcpu, vector);
+                }
+            }
+
+            @Override
+            public void unpost() {
+                calls.add("unpost");
+            }
+        });
+        irqfd.update(VM, fixedTo(0));
+        refused(Errno.ENOSYS, () -> irqfd.update(VM, fixedTo(1)));
+        assertThat(irqfd.vcpu()).isEmpty();
+        irqfd.unpost();
+        assertThat(calls).containsExactly("post to 0", "post to 1");
     }
 
     @Test

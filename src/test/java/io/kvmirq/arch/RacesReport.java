@@ -33,7 +33,7 @@ final class RacesReport {
                 AMD: a device's entry is posted to one of two vCPUs, each on a processor of its own. Their threads enter the
                 guest, exit, are preempted, loaded and put to sleep, while KVM changes the entry. An order loses if at its
                 end a vCPU has a vector in its IRR that its guest does not take, a list is corrupt, or, for ours, a rule L1
-                to L5 is broken. One letter for each search, in order. Ours was
+                to L6 is broken. One letter for each search, in order. Ours was
                 also searched with store buffers in five scenarios (AvicRacesTest), with the same letters.
 
                 Linux 6.17 to 7.1 loses in four scenarios and waits in one. These windows follow from the order of its steps

@@ -86,6 +86,22 @@ class ForwardingRulesTest {
         refused(Errno.EINVAL, () -> forwarding.forward(device.intx(), PIN));
     }
 
+    /** Vectors of the user that were taken over count no more, so the last vector of ours disables MSI-X. */
+    @Test
+    void userClosesUnderneathWhatWasTakenOver() {
+        try (EventFd theirs = EventFd.create(world.kernel)) {
+            ArmedVectors armed = device.msix(0, 1).arm(List.of(theirs));
+            ForwardedIrq taken =
+                    forwarding.takeOver(device.msix(0, 1), i -> message(0x30)).get(0);
+            armed.close();
+            ForwardedIrq ours = forwarding.forward(device.msix().get(1), message(0x31));
+            taken.close();
+            assertThat(device.msix().get(1).inTheWay()).isPresent();
+            ours.close();
+            assertThat(device.msix().get(1).inTheWay()).isEmpty();
+        }
+    }
+
     /** Of the same process: what was armed through the device's handle. */
     @Test
     void triggerThatIsNotOursIsEbusy() {

@@ -110,6 +110,18 @@ class MirrorTest {
         return new Event.DeliveryChanged(fd(0), delivery);
     }
 
+    /** A vCPU whose number is no xAPIC id is in x2APIC mode. */
+    @ParameterizedTest
+    @EnumSource
+    void vcpuAboveTheXapicIdsIsReachedWith32BitIds(Vendor vendor) {
+        Mirror mirror = mirror(vendor);
+        mirror.apply(List.of(
+                new Event.ApicIdsWidened(),
+                new Event.VcpuAdded(vcpu(300)),
+                route(0, MsiMessage.to(vcpu(300), new InterruptVector(0x41)))));
+        assertThat(irq(mirror, 0).posting()).isEqualTo(postedTo(300, 0x41));
+    }
+
     @ParameterizedTest
     @EnumSource
     void onlyAnIrqfdIsPosted(Vendor vendor) {

@@ -182,7 +182,7 @@ public final class AvicVm {
     }
 
     /**
-     * The broken rules L1 to L5. All rules hold while no call is under way.
+     * The broken rules L1 to L6. All rules hold while no call is under way.
      *
      * <ul>
      *   <li>L1: an irqfd is on one list at most.
@@ -191,12 +191,19 @@ public final class AvicVm {
      *   <li>L4: an entry in guest mode has IsRun and, if that is set, the Destination of its vCPU. Up to 6.16 IsRun
      *       stays clear after an inhibit ends, until the vCPU is loaded again.
      *   <li>L5, from 6.17: GALogIntr is set only while the vCPU blocks.
+     *   <li>L6: AVIC is off for a vCPU in guest mode if the VM is inhibited, and else on.
      * </ul>
      */
     public List<String> brokenRules() {
         List<String> broken = new ArrayList<>();
         for (int i = 0; i < made; i++) {
             irqfds[i].addBrokenRules(broken);
+        }
+        for (AvicVcpu vcpu : vcpus) {
+            if (vcpu.thread().isInGuestMode() && vcpu.isActive() == isInhibited()) {
+                broken.add(
+                        "L6: vCPU " + vcpu.index() + " is in guest mode with AVIC " + (isInhibited() ? "on" : "off"));
+            }
         }
         return broken;
     }

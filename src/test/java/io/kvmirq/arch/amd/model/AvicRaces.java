@@ -9,18 +9,18 @@ import java.util.List;
 public final class AvicRaces {
     public static final Verdicts<AvicVariant, AvicScenario> VERDICTS =
             new Verdicts<>(List.of(Memory.SEQUENTIAL), AvicVariant.TODAY, AvicScenario.class, """
-                EMBEDDED_NODE     L L L . . . h h L L L L
-                WRAPPERS          L L L . . . . . L L L .
-                REFUSE_SECOND_ADD L L L . . . . . L L L .
-                TWO_LOCKS         L . L . . . h h L L L L
-                NO_MEDIATOR       . . L . . . . . . . . .
-                OUTSIDE_LOCK      L . L . . . h h . . . .
-                NOTIFY_FIRST      . . . L . L . . . . h .
-                CLEAR_LAST        . . . . L . . . . . . .
-                UP_TO_6_16        L L L . . . h h L L L .
-                FROM_6_17         . . . . . . h . L L L L
-                CACHES_LOG        . . . . . L . . . . . .
-                TODAY             . . . . . . . . . . . .
+                EMBEDDED_NODE     L L L . . . . h h L L L L
+                WRAPPERS          L L L . . . . . . L L L .
+                REFUSE_SECOND_ADD L L L . . . . . . L L L .
+                TWO_LOCKS         L . L . . . . h h L L L L
+                NO_MEDIATOR       . . L . . . . . . . . . .
+                OUTSIDE_LOCK      L . L . . . . h h . . . .
+                NOTIFY_FIRST      . . . L h . L . . . . h .
+                CLEAR_LAST        . . . . . L . . . . . . .
+                UP_TO_6_16        L L L . . . . h h L L L .
+                FROM_6_17         . . . . . . . h . L L L L
+                CACHES_LOG        . . . . . . L . . . . . .
+                TODAY             . . . . . . . . . . . . .
                 """);
 
     private AvicRaces() {}

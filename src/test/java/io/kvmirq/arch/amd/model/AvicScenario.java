@@ -19,6 +19,9 @@ public enum AvicScenario implements Scenario<AvicVariant> {
     BLOCK(
             "no move; the unit handles a request in steps, while vCPU 0 blocks or is preempted",
             variant -> plain(variant).postedTo(0).deviceInSteps().operations(2, 0)),
+    TWO_VECTORS(
+            "no move; the device requests, then requests another vector, while vCPU 0 takes the first",
+            variant -> plain(variant).postedTo(0).deviceOfTwoVectors().operations(2, 0)),
     LOG(
             "no move; vCPU 1 sleeps and is in the GA log; it blocks again, and the device requests again",
             variant -> plain(variant).postedTo(1).logged().device().operations(0, 4)),

@@ -29,6 +29,7 @@ final class AvicSpace implements Space, Explorer.Model {
     static final int VCPUS = 2;
     static final int ENTRY = 0;
     static final int VECTOR = 0x31;
+    private static final int SECOND = 0x32;
     /** The pending words of a processor are one: the interrupt of the log is beside the doorbell. */
     private static final int LOG_VECTOR = 1;
     /** The state of the search itself: which updates are done, and whether a list was found corrupt. */
@@ -52,6 +53,7 @@ final class AvicSpace implements Space, Explorer.Model {
     private int updates;
     private final List<Operation> requests = new ArrayList<>();
     private boolean inhibits;
+    private boolean secondVector;
 
     /** @param cachesLog whether the unit has GALogIntr from its cache */
     AvicSpace(AvicVariant variant, boolean caches, boolean cachesLog) {
@@ -154,6 +156,15 @@ final class AvicSpace implements Space, Explorer.Model {
     /** A device whose unit handles the request in one step. */
     AvicSpace device() {
         requests.add(Operation.atomic("request", words.running(this::request)));
+        return this;
+    }
+
+    /** As {@link #device}, then a request through another entry of vCPU 0 with another vector. */
+    AvicSpace deviceOfTwoVectors() {
+        device();
+        secondVector = true;
+        requests.add(
+                words.operation("request another", () -> unit.post(ENTRY, vcpu(0), SECOND, GaIrte.GA_LOG_INTR.mask())));
         return this;
     }
 
@@ -287,7 +298,8 @@ final class AvicSpace implements Space, Explorer.Model {
                 .map(vcpu -> "vcpu " + vcpu.index() + (vcpu.thread().isAsleep() ? " sleeps" : " runs")
                         + " with a vector in its IRR")
                 .findFirst();
-        boolean taken = IntStream.range(0, VCPUS).anyMatch(i -> vcpu(i).isInService(VECTOR));
+        boolean taken = IntStream.range(0, VCPUS).anyMatch(i -> vcpu(i).isInService(VECTOR))
+                && (!secondVector || vcpu(0).isInService(SECOND));
         return left.isPresent() || taken ? left : Optional.of("the vector is lost");
     }
 

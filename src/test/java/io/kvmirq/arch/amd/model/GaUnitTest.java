@@ -88,6 +88,19 @@ class GaUnitTest {
         }
     }
 
+    /** The unit stops logging at an overflow, also if there is room again, until Linux restarts the log. */
+    @Test
+    void roomWithoutARestartLogsNothing() {
+        sleeper(0);
+        for (int i = 0; i < 3; i++) {
+            unit.request(0);
+        }
+        unit.log().poll();
+        assertThat(unit.request(0)).isEqualTo(GaUnit.Outcome.OVERFLOW);
+        cpu.takeInterrupt();
+        assertThat(unit.request(0)).isEqualTo(GaUnit.Outcome.LOGGED);
+    }
+
     @Test
     void oneInterruptIsSentForAllEntriesUntilItIsHandled() {
         sleeper(0);

@@ -4,6 +4,7 @@ package io.kvmirq.arch.apic.model;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.arch.apic.DeliveryMode;
+import io.kvmirq.arch.apic.LapicPage;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -156,6 +157,38 @@ class DestinationsTest {
                         .single(message)
                         .map(LapicIds::vcpuId))
                 .contains(1);
+    }
+
+    /** The last cluster ends with the map ({@code kvm_apic_map_get_logical_dest}). */
+    @Test
+    void bitsBeyondTheLastLapicAreNotSelected() {
+        List<LapicIds> lapics = List.of(LapicIds.x2apic(0), LapicIds.x2apic(0x100));
+        Destinations<LapicIds> all = new Destinations<>(lapics, true, false, true);
+        for (int vector = 0x41; vector < 0x43; vector++) {
+            assertThat(single(all, message(0x10_0003, true, true, DeliveryMode.FIXED, vector)))
+                    .isEqualTo(0x100);
+        }
+        assertThat(single(all, message(0x11_0001, true, true, DeliveryMode.FIXED, 0x41)))
+                .isEqualTo(NONE);
+        assertThat(ApicMap.of(lapics, true, false).orElseThrow().bits(0x10_ffff))
+                .isEqualTo(1);
+        assertThat(ApicMap.of(lapics, true, false).orElseThrow().bits(0x11_ffff))
+                .isZero();
+    }
+
+    /** The hotplug rule of {@code kvm_apic_match_physical_addr}: an xAPIC of a vCPU above 255 has its number as id. */
+    @Test
+    void xapicOfAHighVcpuIsReachedByItsNumber() {
+        LapicIds high = new LapicIds(0x12c, 0x2c, false, 0, LapicPage.DFR_FLAT, 0);
+        assertThat(high.isFor(0x12c, false, false)).isTrue();
+        assertThat(high.isFor(0x2c, false, false)).isTrue();
+        assertThat(high.isFor(0x12d, false, false)).isFalse();
+        assertThat(LapicIds.flat(0x2c, 0).isFor(0x12c, false, false)).isFalse();
+        Destinations<LapicIds> all = new Destinations<>(List.of(LapicIds.flat(0x2c, 0), high), true, false, true);
+        assertThat(all.meant(message(0x12c, false, false, DeliveryMode.FIXED, 0x41)))
+                .containsExactly(high);
+        assertThat(single(all, message(0x12c, false, false, DeliveryMode.FIXED, 0x41)))
+                .isEqualTo(0x12c);
     }
 
     /** Two LAPICs with one id leave no map: each is asked, and two mean none. */

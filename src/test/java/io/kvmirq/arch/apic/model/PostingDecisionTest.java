@@ -153,6 +153,14 @@ class PostingDecisionTest {
                 .isEqualTo(new PostingDecision.Posted(new VcpuId(1), new InterruptVector(0x41), Set.of()));
     }
 
+    /** VT-d posts whatever the domain; only AMD asks for {@code use_vapic}. */
+    @Test
+    void domainCountsOnAmdOnly() {
+        Case intel = new Case(Vendor.INTEL);
+        intel.unmanaged = false;
+        assertThat(intel.decide()).isInstanceOf(PostingDecision.Posted.class);
+    }
+
     /** Intel's entry stays posted, AMD's is remapped; a reason that Intel's module does not know counts on AMD only. */
     @Test
     void inhibitRevertsOnAmdAndNotOnIntel() {
