@@ -197,6 +197,25 @@ class ItsContract extends ArmVms {
         assertThat(vm.signal(message(DEVICE, EVENT))).isEqualTo(MsiOutcome.delivered(1));
     }
 
+    /** {@code vgic_its_alloc_device()} appends to the list in which {@code find_its_device()} takes the first. */
+    @Test
+    void deviceOfARestoreStandsBehindTheOneThatIsMapped() {
+        map();
+        service.saveTables();
+        service.writeRegister(CTLR, 0);
+        service.writeRegister(BASER_COLLECTIONS, 0);
+        service.writeRegister(BASER_COLLECTIONS, VALID | MEMORY + COLLECTIONS);
+        service.restoreTables();
+        service.writeRegister(CTLR, ENABLE);
+        assertThat(vm.signal(message(DEVICE, EVENT)))
+                .as("the event of the old one has lost its collection")
+                .isEqualTo(MsiOutcome.NOT_ACCEPTED);
+        long[] unmap = ItsCommand.mapDevice(DEVICE, 5, MEMORY + EVENTS);
+        unmap[ItsCommand.VALID.word()] = ItsCommand.VALID.put(unmap[ItsCommand.VALID.word()], 0);
+        send(unmap);
+        assertThat(vm.signal(message(DEVICE, EVENT))).as("the restored one").isEqualTo(MsiOutcome.delivered(1));
+    }
+
     /** The kernel still delivers an event that it delivered since the first restore: it remembers where to. */
     @Test
     void tablesAreRestoredOnce() {

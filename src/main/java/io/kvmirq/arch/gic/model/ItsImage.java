@@ -8,7 +8,6 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
@@ -64,9 +63,10 @@ final class ItsImage {
 
     private Optional<TableFault> saveDevices() {
         long table = service.read(Its.BASER_DEVICES);
-        List<Integer> ids = List.copyOf(tables.devices().keySet());
+        List<Map.Entry<Integer, ItsTables.Device>> devices = tables.devices();
+        List<Integer> ids = devices.stream().map(Map.Entry::getKey).toList();
         for (int i = 0; VALID.isSet(table) && i < ids.size(); i++) {
-            ItsTables.Device device = Objects.requireNonNull(tables.devices().get(ids.get(i)));
+            ItsTables.Device device = devices.get(i).getValue();
             OptionalLong at = ItsTable.entry(table, ids.get(i), lpis.ram());
             if (at.isEmpty()) {
                 return Optional.of(TableFault.CONTRADICTION);
@@ -239,8 +239,8 @@ final class ItsImage {
                         .isEmpty()) {
                     return Scan.failed(TableFault.CONTRADICTION);
                 }
-                tables.mapDevice(device, (int) EVENT_BITS.of(value) + 1, EVENT_TABLE.of(value) << EVENT_TABLE_SHIFT);
-                Optional<TableFault> fault = restoreEvents(device);
+                Optional<TableFault> fault = restoreEvents(tables.addDevice(
+                        device, (int) EVENT_BITS.of(value) + 1, EVENT_TABLE.of(value) << EVENT_TABLE_SHIFT));
                 if (fault.isPresent()) {
                     return new Scan(true, fault);
                 }
@@ -253,8 +253,7 @@ final class ItsImage {
         return new Scan(false, Optional.empty());
     }
 
-    private Optional<TableFault> restoreEvents(int id) {
-        ItsTables.Device device = Objects.requireNonNull(tables.devices().get(id));
+    private Optional<TableFault> restoreEvents(ItsTables.Device device) {
         long events = 1L << device.eventBits();
         for (long event = 0; event < events; ) {
             if (!read(device.table() + event * ItsTable.ENTRY)) {
@@ -263,7 +262,7 @@ final class ItsImage {
             long value = entry.getLong(0);
             long next = LPI.of(value) == 0 ? 1 : NEXT_EVENT.of(value);
             if (LPI.of(value) != 0) {
-                Optional<TableFault> fault = restoreEvent(id, (int) event, value, event + next < events);
+                Optional<TableFault> fault = restoreEvent(device, (int) event, value, event + next < events);
                 if (fault.isPresent() || next == 0) {
                     return fault;
                 }
@@ -273,7 +272,7 @@ final class ItsImage {
         return Optional.empty();
     }
 
-    private Optional<TableFault> restoreEvent(int device, int event, long value, boolean nextIsInRange) {
+    private Optional<TableFault> restoreEvent(ItsTables.Device device, int event, long value, boolean nextIsInRange) {
         int collection = (int) COLLECTION.of(value);
         if (LPI.of(value) < InterruptId.FIRST_LPI
                 || !nextIsInRange

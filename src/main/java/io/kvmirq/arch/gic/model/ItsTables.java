@@ -2,13 +2,16 @@
 package io.kvmirq.arch.gic.model;
 
 import java.nio.ByteBuffer;
+import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The translations of an ITS: device id and event id of a message to LPI and vCPU. A command that is refused changes
@@ -35,7 +38,8 @@ final class ItsTables {
     }
 
     private final Lpis lpis;
-    private final Map<Integer, Device> devices = new TreeMap<>();
+    /** By id. A restore over a device that is mapped adds a second one, which is found when the first is gone. */
+    private final Map<Integer, List<Device>> devices = new TreeMap<>();
     /** The target of each collection as MAPC gave it; empty if an event names the collection and no MAPC did. */
     private final Map<Integer, OptionalInt> collections = new LinkedHashMap<>();
 
@@ -44,8 +48,7 @@ final class ItsTables {
     }
 
     Optional<Event> event(int device, int event) {
-        return Optional.ofNullable(devices.get(device))
-                .map(mapped -> mapped.events().get(event));
+        return Optional.ofNullable(find(device)).map(mapped -> mapped.events().get(event));
     }
 
     /** The index of the vCPU that a collection is mapped to. Events of a collection that was unmapped have none. */
@@ -68,8 +71,16 @@ final class ItsTables {
                 : OptionalInt.empty();
     }
 
-    Map<Integer, Device> devices() {
-        return Collections.unmodifiableMap(devices);
+    /** All devices with their ids, in the order of the ids. */
+    List<Map.Entry<Integer, Device>> devices() {
+        return devices.entrySet().stream()
+                .flatMap(mapped -> mapped.getValue().stream().map(device -> Map.entry(mapped.getKey(), device)))
+                .toList();
+    }
+
+    private @Nullable Device find(int device) {
+        List<Device> mapped = devices.get(device);
+        return mapped == null ? null : mapped.get(0);
     }
 
     /** The target of each collection, in the order in which they were first named. */
@@ -79,18 +90,28 @@ final class ItsTables {
 
     void mapDevice(int device, int eventBits, long table) {
         unmapDevice(device);
-        devices.put(device, new Device(eventBits, table, new TreeMap<>()));
+        addDevice(device, eventBits, table);
+    }
+
+    /** Adds a device, behind one that has the id already. */
+    Device addDevice(int device, int eventBits, long table) {
+        Device added = new Device(eventBits, table, new TreeMap<>());
+        devices.computeIfAbsent(device, none -> new ArrayList<>()).add(added);
+        return added;
     }
 
     void unmapDevice(int device) {
-        Device mapped = devices.remove(device);
+        List<Device> mapped = devices.get(device);
         if (mapped != null) {
-            mapped.events().values().forEach(event -> lpis.remove(event.lpi()));
+            mapped.remove(0).events().values().forEach(event -> lpis.remove(event.lpi()));
+            if (mapped.isEmpty()) {
+                devices.remove(device);
+            }
         }
     }
 
     void unmapDevices() {
-        new TreeMap<>(devices).keySet().forEach(this::unmapDevice);
+        devices().forEach(device -> unmapDevice(device.getKey()));
     }
 
     boolean hasCollection(int collection) {
@@ -101,8 +122,8 @@ final class ItsTables {
     void mapCollection(int collection, int target) {
         collections.put(collection, OptionalInt.of(target));
         int vcpu = lpis.index(target).orElseThrow();
-        for (Device device : devices.values()) {
-            for (Event event : device.events().values()) {
+        for (Map.Entry<Integer, Device> device : devices()) {
+            for (Event event : device.getValue().events().values()) {
                 if (event.collection() == collection) {
                     lpis.target(event.lpi(), vcpu);
                 }
@@ -120,8 +141,9 @@ final class ItsTables {
         if (collections.remove(collection) == null) {
             return;
         }
-        for (Device device : devices.values()) {
-            device.events()
+        for (Map.Entry<Integer, Device> device : devices()) {
+            device.getValue()
+                    .events()
                     .replaceAll((id, event) ->
                             event.collection() == collection ? new Event(event.lpi(), NO_COLLECTION) : event);
         }
@@ -133,15 +155,21 @@ final class ItsTables {
 
     /** Whether a device may have an event of this id: it is in range, and its place in the table is memory. */
     boolean takesEvent(int device, int event) {
-        Device mapped = devices.get(device);
-        return mapped != null
-                && Integer.toUnsignedLong(event) < 1L << mapped.eventBits()
+        Device mapped = find(device);
+        return mapped != null && takesEvent(mapped, event);
+    }
+
+    boolean takesEvent(Device mapped, int event) {
+        return Integer.toUnsignedLong(event) < 1L << mapped.eventBits()
                 && lpis.ram().isVisible(mapped.place(event));
     }
 
     /** MAPTI of an event that {@link #takesEvent}. A mapped event keeps its LPI. @return whether it is mapped now */
     boolean mapEvent(int device, int event, int lpi, int collection) {
-        Device mapped = Objects.requireNonNull(devices.get(device));
+        return mapEvent(Objects.requireNonNull(find(device)), event, lpi, collection);
+    }
+
+    boolean mapEvent(Device mapped, int event, int lpi, int collection) {
         if (mapped.events().containsKey(event)) {
             return true;
         }
@@ -161,7 +189,7 @@ final class ItsTables {
     void moveEvent(int device, int event, int collection) {
         OptionalInt lpi = lpi(device, event);
         OptionalInt to = vcpu(collection);
-        Device mapped = devices.get(device);
+        Device mapped = find(device);
         if (lpi.isPresent() && to.isPresent() && mapped != null) {
             mapped.events().put(event, new Event(lpi.getAsInt(), collection));
             lpis.target(lpi.getAsInt(), to.getAsInt());
@@ -171,7 +199,7 @@ final class ItsTables {
     /** DISCARD: an event whose collection has a vCPU is no more, nor is its entry in the saved table. */
     void discardEvent(int device, int event) {
         OptionalInt lpi = lpi(device, event);
-        Device mapped = devices.get(device);
+        Device mapped = find(device);
         if (lpi.isPresent() && mapped != null) {
             mapped.events().remove(event);
             lpis.remove(lpi.getAsInt());
