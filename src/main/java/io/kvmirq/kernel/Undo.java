@@ -15,7 +15,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class Undo implements AutoCloseable {
     /** Nested calls for which the stack must have room, more than any step makes. */
-    private static final int ROOM = 256;
+    private static final int ROOM = 100;
 
     private final Deque<AutoCloseable> added = new ArrayDeque<>();
 

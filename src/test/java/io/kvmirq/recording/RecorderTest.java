@@ -22,6 +22,7 @@ import io.kvmirq.uapi.Uapi;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.lang.management.ManagementFactory;
+import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -214,6 +215,25 @@ class RecorderTest {
             assertThat(recorder.libc().munmap(at, PAGE)).isZero();
         }
         assertThat(Recordings.text(file())).contains("memory#1 munmap = EINVAL", "memory#1 munmap = 0");
+    }
+
+    /** C programs wait for ever with the longest time, which is more nanoseconds than a number holds. */
+    @Test
+    void longestTimeOfAWaitIsTheLargestNumber() throws IOException {
+        ByteBuffer poll = Buffers.allocate(Uapi.Pollfd.SIZE).putShort(Uapi.Pollfd.EVENTS, (short) Uapi.POLLIN);
+        ByteBuffer time = Buffers.allocate(Uapi.Timespec.SIZE).putLong(Uapi.Timespec.TV_SEC, Long.MAX_VALUE);
+        try (Recorder recorder = Recorder.of(Backends.ofThisMachine().open("jni"), Files.newOutputStream(file()))) {
+            Libc libc = recorder.libc();
+            int event = libc.eventfd(1, Uapi.O_CLOEXEC);
+            poll.putInt(Uapi.Pollfd.FD, event);
+            assertThat(libc.ppoll(libc.addressOf(poll), 1, libc.addressOf(time)))
+                    .isEqualTo(1);
+            libc.close(event);
+        } finally {
+            Reference.reachabilityFence(poll);
+            Reference.reachabilityFence(time);
+        }
+        assertThat(Files.readString(file())).contains("\"value\":9223372036854775807,");
     }
 
     /** Whether some thread of ours is in write(2) to that descriptor, as the kernel says. */
