@@ -10,7 +10,7 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
-import java.util.SortedSet;
+import java.util.NavigableSet;
 import java.util.TreeSet;
 import java.util.WeakHashMap;
 
@@ -33,7 +33,7 @@ final class Triggers {
     private Owner owner = Owner.US;
     private Optional<ArmedVectors> armed = Optional.empty();
     /** The numbers of the vectors that trigger our eventfds. */
-    private final SortedSet<Integer> wired = new TreeSet<>();
+    private final NavigableSet<Integer> wired = new TreeSet<>();
 
     boolean isOurs(Armed other) {
         return armed.isPresent() && armed.get() == other;
