@@ -7,11 +7,10 @@ import io.kvmirq.vfio.ArmedVectors;
 import io.kvmirq.vfio.MessageIrq;
 import io.kvmirq.vfio.MessageIrqs;
 import java.util.Collections;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
-import java.util.SortedSet;
-import java.util.TreeSet;
 import java.util.WeakHashMap;
 
 /** The device's half of forwarded messages: which eventfd each vector triggers. Its {@link Forwarding} has the lock. */
@@ -33,7 +32,7 @@ final class Triggers {
     private Owner owner = Owner.US;
     private Optional<ArmedVectors> armed = Optional.empty();
     /** The numbers of the vectors that trigger our eventfds. */
-    private final SortedSet<Integer> wired = new TreeSet<>();
+    private final Set<Integer> wired = new HashSet<>();
 
     boolean isOurs(Armed other) {
         return armed.isPresent() && armed.get() == other;
