@@ -92,7 +92,7 @@ public final class Vcpu implements AutoCloseable {
     /**
      * Gives the vCPU the host's type and these features (arm64), and resets its registers.
      *
-     * @throws io.kvmirq.KernelException EINVAL for other features than before, since 6.12 also than another vCPU of the
+     * @throws io.kvmirq.KernelException EINVAL for other features than before, since 6.5 also than another vCPU of the
      *     VM has, {@link Feature#POWER_OFF} aside; ENOENT for a feature that the host does not have
      * @throws UnsupportedOperationException if the kernel is not arm64
      */

@@ -149,12 +149,13 @@ final class IntxStarvation2017 {
             Which interrupts may have direct EOI:
             no: it is masked automatically instead.
             yes: no other device waits for this guest's EOI.
-            trust: another device may wait, and the administrator asserts that this does not matter.
+            trust: another device may wait, and DirectEoiPolicy.assertSafe() says that this does not matter. It is not
+            nointxmask of vfio-pci, with which the line is requested exclusively.
             """));
         DirectEoiPolicy exclusive = DirectEoiPolicy.exclusive();
         DirectEoiPolicy shared = DirectEoiPolicy.shared(1);
         parts.add(judge("a line that others share", shared));
-        parts.add(judge("a line that others share, asserted to be safe", shared.assertSafe()));
+        parts.add(judge("a shared line, asserted by the user of kvmirq to be safe", shared.assertSafe()));
         parts.add(judge(
                 "an exclusive request for a line that another device has",
                 new DirectEoiPolicy(exclusive.assertSafe().traits(), 1)));

@@ -118,11 +118,13 @@ final class VgicLateMaintenance2012 {
                         "the sources of an SGI are collapsed into one interrupt",
                         "SGIs of two CPUs are two interrupts: the guest never sees the second sender"),
                 Race.Finding.keeps(
-                        "the interrupt is so late that another vCPU is on the CPU",
-                        "it is level-sensitive: it is raised again when the vCPU's list registers are loaded"),
+                        "the interrupt is so late that another vCPU, or none, is on the CPU; it is level-sensitive",
+                        "the handler meets the wrong vCPU or none, and the level is raised again when the vCPU's list"
+                                + " registers are loaded"),
                 Race.Finding.loses(
-                        "the interrupt is as late, and hardware raises it once",
-                        "the handler serves the wrong vCPU, or none, and nothing else frees the list register"),
+                        "the same, and hardware raises it once",
+                        "the thread's remark: \"messing with the wrong vcpu, or no vcpu at all\"; nothing else frees the"
+                                + " list register"),
                 new Race.Finding(
                         true,
                         "waits",
