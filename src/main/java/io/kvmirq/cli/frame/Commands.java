@@ -63,7 +63,7 @@ public record Commands(List<Command> commands) {
     private static void requireMatched(CommandLine line, ParseResult parsed) {
         if (parsed.hasSubcommand()) {
             ParseResult named = parsed.subcommand();
-            requireMatched(line.getSubcommands().get(named.commandSpec().name()), named);
+            requireMatched(named.commandSpec().commandLine(), named);
         } else if (!parsed.unmatched().isEmpty()) {
             throw new UnmatchedArgumentException(line, parsed.unmatched());
         }
