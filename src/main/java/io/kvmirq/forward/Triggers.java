@@ -11,11 +11,6 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
-<<<<<<< HEAD
-import java.util.NavigableSet;
-import java.util.TreeSet;
-=======
->>>>>>> k2
 import java.util.WeakHashMap;
 
 /** The device's half of forwarded messages: which eventfd each vector triggers. Its {@link Forwarding} has the lock. */
@@ -37,11 +32,7 @@ final class Triggers {
     private Owner owner = Owner.US;
     private Optional<ArmedVectors> armed = Optional.empty();
     /** The numbers of the vectors that trigger our eventfds. */
-<<<<<<< HEAD
-    private final NavigableSet<Integer> wired = new TreeSet<>();
-=======
     private final Set<Integer> wired = new HashSet<>();
->>>>>>> k2
 
     boolean isOurs(Armed other) {
         return armed.isPresent() && armed.get() == other;

@@ -227,6 +227,15 @@ public final class RouteTable {
         change(edit -> edit.remove(gsi));
     }
 
+    /** As {@link #remove}, where it is meant that signals of an irqfd on this GSI are lost: it warns of nothing. */
+    public void removeLosingInterrupts(Gsi gsi) {
+        change(edit -> {
+            boolean before = edit.removes;
+            edit.remove(gsi).removes = before;
+            return edit;
+        });
+    }
+
     /** The routes as last committed, by GSI. */
     public synchronized List<Route> routes() {
         return IntStream.rangeClosed(0, Gsi.MAX)

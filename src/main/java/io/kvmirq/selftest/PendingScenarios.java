@@ -174,7 +174,7 @@ record PendingScenarios(
                     "deassign the irqfd, signal " + Scenarios.SIGNALS_WHILE_MASKED + " times", "kept in the eventfd");
             irqfd.unmask();
             journal.step("assign again", answer(isTaken(state, ONE), ""));
-            vm.routes().remove(FREE);
+            vm.routes().removeLosingInterrupts(FREE);
             interrupt.signal();
             irqfd.mask();
             irqfd.unmask();

@@ -190,7 +190,7 @@ record Scenarios(Kernel kernel, Irqchip irqchip, int count, Journal journal, Pat
     /** Removing the route instead of the irqfd loses an interrupt. A second interrupt, the marker, proves that. */
     private void loseOnPurpose(Guest guest, Irqfd irqfd, EventFd interrupt, Device device) {
         int before = guest.handled(VECTOR);
-        guest.vm().routes().remove(irqfd.gsi());
+        guest.vm().routes().removeLosingInterrupts(irqfd.gsi());
         interrupt.signal();
         // A worker of the kernel looks up the route. Deassigning waits for the worker, so it cannot find the later
         // route.
