@@ -82,6 +82,8 @@ class VfioDeviceTest {
         assertThat(kernel.pread(device.fd, word, 0, 0)).isZero();
         assertErrno(Errno.EINVAL, kernel.pwrite(device.fd, word, 4, 0));
         assertErrno(Errno.EFAULT, kernel.pread(device.fd, word, 8, config + 4092)); // beyond
+        assertErrno(Errno.EFAULT, kernel.pread(device.fd, word, -1, config));
+        assertErrno(Errno.EFAULT, kernel.pwrite(device.fd, word, Long.MIN_VALUE, config));
         assertThat(kernel.pread(device.fd, word, 8, config + 4088)).isEqualTo(8);
         assertErrno(Errno.EFAULT, kernel.pwrite(device.fd, word, 4, config + 4096));
         assertErrno(Errno.EFAULT, kernel.pread(device.fd, 0, 2, config + COMMAND));

@@ -137,6 +137,9 @@ final class PciRequests {
     }
 
     long read(long to, long length, long offset) {
+        if (length < 0) {
+            return host.refuse(FileAnswer.FAULT);
+        }
         Optional<Answer> outside = refuses(length, offset);
         if (length == 0 || outside.isPresent()) {
             return length == 0 ? 0 : host.refuse(outside);
@@ -151,6 +154,9 @@ final class PciRequests {
     }
 
     long write(long from, long length, long offset) {
+        if (length < 0) {
+            return host.refuse(FileAnswer.FAULT);
+        }
         Optional<Answer> outside = refuses(length, offset);
         if (length == 0 || outside.isPresent()) {
             return length == 0 ? 0 : host.refuse(outside);
