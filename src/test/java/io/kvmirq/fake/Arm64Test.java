@@ -67,6 +67,7 @@ class Arm64Test {
         RulesSeen.addRecorded(kernel);
     }
 
+    /** Those of the ITS are shown by {@code ItsContract}, which a machine of the lab runs on its real one. */
     @Test
     void rulesOfTheLabAreInItsRows() throws IOException {
         Set<Answer> used = new HashSet<>();
@@ -77,7 +78,7 @@ class Arm64Test {
         }
         assertThat(used)
                 .containsAll(Answers.rules()
-                        .filter(rule -> rule.grade() == Grade.LAB && rule.name().matches("(ARM|VGIC|ITS)_.*"))
+                        .filter(rule -> rule.grade() == Grade.LAB && rule.name().matches("(ARM|VGIC)_.*"))
                         .toList());
     }
 
