@@ -83,9 +83,10 @@ class RegistersContract extends KernelSuite {
         assertThat(segments.getShort(IDT + 8)).isEqualTo((short) 0xffff);
         assertThat(segments.getLong(CR0)).isEqualTo(0x60000010);
         assertThat(segments.getLong(APIC_BASE)).isEqualTo(0xfee00900L);
-        assertThat(attributes(segments, 0)).isEqualTo(0x1_00_00_01_0bL);
+        // AMD's CS is not accessed yet, and its TSS is one of 16 bits: init_vmcb() in arch/x86/kvm/svm/svm.c.
+        assertThat(attributes(segments, 0)).isIn(0x1_00_00_01_0bL, 0x1_00_00_01_0aL);
         assertThat(attributes(segments, 1)).isEqualTo(0x1_00_00_01_03L);
-        assertThat(attributes(segments, 6)).isEqualTo(0x0_00_00_01_0bL);
+        assertThat(attributes(segments, 6)).isIn(0x0_00_00_01_0bL, 0x0_00_00_01_03L);
         assertThat(attributes(segments, 7)).isEqualTo(0x0_00_00_01_02L);
     }
 
