@@ -36,6 +36,9 @@ public final class Cli {
 
     public static final int ENDED_BY_SIGTERM = 128 + 15;
 
+    /** Its number in Debian. */
+    public static final int NOBODY = 65534;
+
     private final List<String> before = new ArrayList<>();
     private final Map<String, String> environment = new HashMap<>();
 
@@ -111,6 +114,11 @@ public final class Cli {
     public Cli under(String... program) {
         before.addAll(0, List.of(program));
         return this;
+    }
+
+    /** Runs as a user without rights. Needs root and the program setpriv. */
+    public Cli asNobody() {
+        return under("setpriv", "--reuid=" + NOBODY, "--regid=" + NOBODY, "--clear-groups");
     }
 
     /** Runs with a terminal as standard output and standard error, which are then one. */

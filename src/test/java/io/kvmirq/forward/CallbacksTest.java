@@ -19,6 +19,7 @@ import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.VmListener;
+import io.kvmirq.testing.Latches;
 import io.kvmirq.testing.Warnings;
 import io.kvmirq.vfio.FileHolder;
 import io.kvmirq.vfio.LineIrq;
@@ -438,7 +439,7 @@ class CallbacksTest {
         try (Forwarding forwarding = relaying(world.vm, injector(() -> {
             if (calls.incrementAndGet() == 2) {
                 lowering.countDown();
-                awaitQuietly(ended);
+                Latches.await(ended);
             }
         }))) {
             ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
@@ -473,14 +474,6 @@ class CallbacksTest {
             loop.poll(0);
         }
         assertThat(calls.get()).isGreaterThanOrEqualTo(2);
-    }
-
-    private static void awaitQuietly(CountDownLatch latch) {
-        try {
-            latch.await();
-        } catch (InterruptedException e) {
-            throw new AssertionError(e);
-        }
     }
 
     // The log

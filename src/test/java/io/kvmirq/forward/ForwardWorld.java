@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.forward;
 
+import static org.assertj.core.api.Assertions.assertThat;
+
 import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
@@ -82,5 +84,11 @@ final class ForwardWorld implements AutoCloseable {
     @Override
     public void close() {
         parts.close();
+    }
+
+    /** Closes it; a descriptor that is left then is an error. */
+    void closeAndExpectNothingLeft() {
+        close();
+        assertThat(lowestFreeDescriptor()).isEqualTo(firstFreeDescriptor);
     }
 }

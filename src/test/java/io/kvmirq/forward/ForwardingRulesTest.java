@@ -49,8 +49,7 @@ class ForwardingRulesTest {
     void nothingIsLeft() {
         world.faults.clear();
         forwarding.close();
-        world.close();
-        assertThat(world.lowestFreeDescriptor()).isEqualTo(world.firstFreeDescriptor);
+        world.closeAndExpectNothingLeft();
     }
 
     // Errors

@@ -27,8 +27,7 @@ class ForwardingTest {
     @AfterEach
     void close() {
         forwarding.close();
-        world.close();
-        assertThat(world.lowestFreeDescriptor()).isEqualTo(world.firstFreeDescriptor);
+        world.closeAndExpectNothingLeft();
     }
 
     private List<ForwardedIrq> four() {

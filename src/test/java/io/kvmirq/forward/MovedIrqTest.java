@@ -15,6 +15,7 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.Latches;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
@@ -52,8 +53,7 @@ class MovedIrqTest {
     void close() {
         forwarding.close();
         loop.close();
-        world.close();
-        assertThat(world.lowestFreeDescriptor()).isEqualTo(world.firstFreeDescriptor);
+        world.closeAndExpectNothingLeft();
     }
 
     private Forwarding forwarding(Vm vm, Userspace userspace) {
@@ -243,7 +243,7 @@ class MovedIrqTest {
             public void line(Gsi gsi, boolean high) {
                 if (!high) {
                     lowering.countDown();
-                    awaitQuietly(ended);
+                    Latches.await(ended);
                 }
             }
         });
@@ -262,14 +262,6 @@ class MovedIrqTest {
             ended.countDown();
             masking.join();
             assertThat(line.isMasked()).isTrue();
-        }
-    }
-
-    private static void awaitQuietly(CountDownLatch latch) {
-        try {
-            latch.await();
-        } catch (InterruptedException e) {
-            throw new AssertionError(e);
         }
     }
 

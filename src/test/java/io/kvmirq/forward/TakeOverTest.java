@@ -30,8 +30,7 @@ class TakeOverTest {
     void nothingIsLeft() {
         world.faults.clear();
         forwarding.close();
-        world.close();
-        assertThat(world.lowestFreeDescriptor()).isEqualTo(world.firstFreeDescriptor);
+        world.closeAndExpectNothingLeft();
     }
 
     @Test

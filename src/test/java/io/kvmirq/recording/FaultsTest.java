@@ -18,6 +18,7 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.Latches;
 import io.kvmirq.testing.RealKvm;
 import java.nio.ByteBuffer;
 import java.time.Duration;
@@ -120,7 +121,7 @@ class FaultsTest {
             Irqfd irqfd = vm.assignIrqfd(event, new Gsi(5));
             faults.delay("KVM_IRQFD", 1, () -> {
                 reached.countDown();
-                await(goOn);
+                Latches.await(goOn);
             });
             Future<?> late = thread.submit(irqfd::close);
             reached.await();
@@ -130,14 +131,6 @@ class FaultsTest {
             other.assignIrqfd(event, new Gsi(5)).close();
         } finally {
             thread.shutdown();
-        }
-    }
-
-    private static void await(CountDownLatch latch) {
-        try {
-            latch.await();
-        } catch (InterruptedException e) {
-            throw new AssertionError(e);
         }
     }
 

@@ -19,7 +19,6 @@ import io.kvmirq.fake.FakeProvider;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostForMirror;
-import io.kvmirq.host.PciDevice;
 import io.kvmirq.host.PostingOutlook;
 import io.kvmirq.host.VfioOutlook;
 import io.kvmirq.kernel.Kernel;
@@ -135,7 +134,7 @@ public final class ForwardCommand implements Command {
         boolean json = arguments.hasMatchedOption("--json");
         String failure;
         try (target) {
-            Optional<String> refusal = refusal(target.host(), address, choice);
+            Optional<String> refusal = refusal(outlook(target.host(), address), address, choice);
             if (refusal.isEmpty()) {
                 return run(target, address, choice, json, terminal);
             }
@@ -177,20 +176,27 @@ public final class ForwardCommand implements Command {
     }
 
     private static Target target(Optional<String> profile) {
-        String backend = Backends.selection();
         if (profile.isEmpty()) {
-            KernelChoice.refused(backend, Backends.ofThisMachine()).ifPresent(refusal -> {
+            KernelChoice.refused(Backends.selection(), Backends.ofThisMachine()).ifPresent(refusal -> {
                 throw new IllegalArgumentException(refusal);
             });
         }
-        if (profile.isEmpty() && !backend.equals(Backends.FAKE)) {
-            return new Target(Kernel.open(backend), () -> HostFiles.of(Path.of("/")), Set.of());
+        Optional<String> label = fake(profile);
+        if (label.isEmpty()) {
+            return new Target(Kernel.open(Backends.selection()), () -> HostFiles.of(Path.of("/")), Set.of());
         }
-        String label = profile.orElseGet(() -> FakeProvider.profile().label());
-        FakeKernel fake = FakeDevices.kernel(label);
+        FakeKernel fake = FakeDevices.kernel(label.get());
         // What inhibits AVIC, a host tells by the tracepoint kvm_apicv_inhibit_changed alone.
-        Set<InhibitReason> inhibits = label.contains("avic-inhibited") ? EnumSet.of(InhibitReason.HYPERV) : Set.of();
+        Set<InhibitReason> inhibits =
+                label.get().contains("avic-inhibited") ? EnumSet.of(InhibitReason.HYPERV) : Set.of();
         return new Target(Kernel.over(fake.backend(), Kernel.DEVICE), fake::hostFiles, inhibits);
+    }
+
+    /** The profile of the fake kernel: the named one, or that of the chosen backend. Empty for the real kernel. */
+    private static Optional<String> fake(Optional<String> named) {
+        return named.isPresent() || !Backends.selection().equals(Backends.FAKE)
+                ? named
+                : Optional.of(FakeProvider.profile().label());
     }
 
     /** Says what the self-test would do, from the host's files alone. */
@@ -200,19 +206,19 @@ public final class ForwardCommand implements Command {
             ForwardSelftest.Choice choice,
             boolean json,
             Terminal terminal) {
-        boolean fake = profile.isPresent() || Backends.selection().equals(Backends.FAKE);
-        String label = profile.orElseGet(() -> fake ? FakeProvider.profile().label() : "");
-        HostFacts host = new HostFacts(fake ? FakeDevices.tree(label) : HostFiles.of(Path.of("/")));
-        Optional<String> refusal = refusal(host, address, choice);
+        Optional<String> fake = fake(profile);
+        HostFacts host = new HostFacts(fake.map(FakeDevices::tree).orElseGet(() -> HostFiles.of(Path.of("/"))));
+        Optional<VfioOutlook> outlook = outlook(host, address);
+        Optional<String> refusal = refusal(outlook, address, choice);
         refusal.ifPresent(terminal::complain);
-        Optional<String> interrupts = host.pci(address)
-                .filter(device -> refusal.isEmpty())
-                .map(device -> interrupts(VfioOutlook.of(host, device), choice));
+        Optional<String> interrupts =
+                outlook.filter(any -> refusal.isEmpty()).map(device -> interrupts(device, choice));
         PostingOutlook posting = PostingOutlook.of(host);
         if (json) {
-            ForwardJson.plan(fake, address, interrupts, posting, refusal, terminal);
+            ForwardJson.plan(fake.isPresent(), address, interrupts, posting, refusal, terminal);
         } else {
-            interrupts.ifPresent(which -> ForwardText.plan(fake ? "FAKE " : "", address, which, posting, terminal));
+            interrupts.ifPresent(
+                    which -> ForwardText.plan(fake.isPresent() ? "FAKE " : "", address, which, posting, terminal));
         }
         return refusal.isEmpty() ? ExitCode.OK : ExitCode.COULD_NOT_RUN;
     }
@@ -232,13 +238,18 @@ public final class ForwardCommand implements Command {
                                 + (count.getAsInt() == 1 ? "" : "-" + (choice.first() + count.getAsInt() - 1)));
     }
 
-    /** Why the device cannot be tested now. It is not opened to know that. */
-    private static Optional<String> refusal(HostFacts host, PciAddress address, ForwardSelftest.Choice choice) {
-        Optional<PciDevice> device = host.pci(address);
+    /** The device is not opened to know that. Empty if it is not there. */
+    private static Optional<VfioOutlook> outlook(HostFacts host, PciAddress address) {
+        return host.pci(address).map(device -> VfioOutlook.of(host, device));
+    }
+
+    /** Why the device cannot be tested now. */
+    private static Optional<String> refusal(
+            Optional<VfioOutlook> device, PciAddress address, ForwardSelftest.Choice choice) {
         if (device.isEmpty()) {
             return Optional.of("there is no PCI device " + address + ": 'kvmirq vfio' lists the devices");
         }
-        VfioOutlook outlook = VfioOutlook.of(host, device.get());
+        VfioOutlook outlook = device.get();
         return outlook.refusals().stream()
                 .findFirst()
                 .map(refusal -> address + " cannot be forwarded: " + refusal.text() + "; " + refusal.remedy()

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.cli.Cli;
+import io.kvmirq.cli.frame.ExitCode;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** {@code kvmirq errno}. */
+class ErrnoCommandTest {
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "irqfd EBUSY                 | maybe in another VM",
+                "KVM_SIGNAL_MSI -1           | not a question of permission",
+                "has_device_attr ENXIO       | no such group or attribute",
+                "irqfd EINVAL level split    | resampling needs the full in-kernel irqchip",
+                "set-irqs ENOTTY             | MSI and MSI-X have no MASK and UNMASK",
+                "routes-set EIO              | belongs to another process",
+                "get-device-attr EPERM       | nothing to get",
+                "ioeventfd-deassign ENOENT   | an irqfd's deassign says 0",
+                "irqfd-deassign 0            | does not say that anything was assigned"
+            })
+    void errnoAnswersAsAnExpertWould(String arguments, String expected) throws Exception {
+        Cli.Ended ended = Cli.run(("errno " + arguments).split(" +", -1));
+        assertThat(ended.exitCode()).as(ended.err()).isZero();
+        assertThat(ended.out().lines().skip(1).findFirst())
+                .hasValueSatisfying(first -> assertThat(first).contains(expected));
+    }
+
+    @Test
+    void errnoSaysWhatItDoesNotKnowAndWhatItDoesNotUnderstand() throws Exception {
+        Cli.Ended nothing = Cli.run("errno", "irqfd", "EXDEV");
+        assertThat(nothing.exitCode()).isEqualTo(ExitCode.FAILED);
+        assertThat(nothing.out()).contains("no cause is known");
+        assertThat(Cli.run("errno", "irqfd").err()).contains("expected a call and an errno");
+        assertThat(Cli.run("errno", "irqfd", "EFOO").err()).contains("'EFOO' is not an errno");
+        assertThat(Cli.run("errno", "frob", "EIO").err()).contains("call 'frob' is unknown");
+        assertThat(Cli.run("errno", "irqfd", "EIO", "full", "split").err())
+                .contains("'split' and 'full' exclude each other");
+        assertThat(Cli.run("errno", "irqfd", "EBUSY", "--json").out())
+                .startsWith("{\"schema\":\"kvmirq.errno/1\",\"call\":\"irqfd assign\",\"errno\":\"EBUSY\"");
+    }
+}
