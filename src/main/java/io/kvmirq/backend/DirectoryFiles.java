@@ -79,4 +79,11 @@ record DirectoryFiles(Path root) implements HostFiles {
         }
         return Files.isReadable(file.get()) && Files.isWritable(file.get()) ? Access.ALLOWED : Access.DENIED;
     }
+
+    @Override
+    public Reading reading(String path) {
+        return resolved(path)
+                .map(file -> Files.isReadable(file) ? Reading.READABLE : Reading.DENIED)
+                .orElseGet(() -> access(path) == Access.ABSENT ? Reading.ABSENT : Reading.DENIED);
+    }
 }

@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 
 /**
  * The files of a host, read only. Paths are relative to its root: {@code sys/bus/pci/devices}. A file that does not
@@ -25,6 +26,16 @@ public interface HostFiles {
         ALLOWED
     }
 
+    /** Whether a file, link or directory can be read. */
+    enum Reading {
+        /** There is none. */
+        ABSENT,
+        /** There is one, and this process may not read it. */
+        DENIED,
+        /** It can be read. */
+        READABLE
+    }
+
     /** The first bytes of a file, {@code most} or fewer. */
     Optional<byte[]> bytes(String path, int most);
 
@@ -36,6 +47,14 @@ public interface HostFiles {
 
     /** Whether this process may read and write a file. The file is not opened. */
     Access access(String path);
+
+    /** Why a file or directory is absent here: it does not exist, or it may not be read. */
+    default Reading reading(String path) {
+        if (bytes(path, 1).isPresent() || link(path).isPresent() || !list(path).isEmpty()) {
+            return Reading.READABLE;
+        }
+        return access(path) == Access.ABSENT ? Reading.ABSENT : Reading.DENIED;
+    }
 
     /**
      * The text of a file, without the line end that closes it. Archives may pad a file of sysfs with zeros: it ends
@@ -69,6 +88,15 @@ public interface HostFiles {
      * @param links the target of each symbolic link, by its path. Paths through a link are not resolved
      */
     static HostFiles of(Map<String, byte[]> files, Map<String, String> links) {
-        return new MemoryFiles(files, links);
+        return of(files, links, Set.of());
+    }
+
+    /**
+     * Files in memory, as another process saw them.
+     *
+     * @param denied the files and directories that it could not read
+     */
+    static HostFiles of(Map<String, byte[]> files, Map<String, String> links, Set<String> denied) {
+        return new MemoryFiles(files, links, denied);
     }
 }

@@ -5,16 +5,19 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.stream.Stream;
 
 /** Files in memory. */
 final class MemoryFiles implements HostFiles {
     private final Map<String, byte[]> files;
     private final Map<String, String> links;
+    private final Set<String> denied;
 
-    MemoryFiles(Map<String, byte[]> files, Map<String, String> links) {
+    MemoryFiles(Map<String, byte[]> files, Map<String, String> links, Set<String> denied) {
         this.files = Map.copyOf(files);
         this.links = Map.copyOf(links);
+        this.denied = Set.copyOf(denied);
     }
 
     @Override
@@ -41,6 +44,9 @@ final class MemoryFiles implements HostFiles {
 
     @Override
     public Access access(String path) {
+        if (denied.contains(path)) {
+            return Access.DENIED;
+        }
         return files.containsKey(path) ? Access.ALLOWED : Access.ABSENT;
     }
 }

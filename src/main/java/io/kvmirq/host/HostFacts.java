@@ -9,15 +9,18 @@ import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.gic.VlpiKernel;
 import io.kvmirq.backend.HostFiles;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
 
 /**
- * The facts of a host's kernel, IOMMUs and PCI devices, as its files show them. Each method reads the files again, so
- * an object is never out of date. Thread-safe.
+ * The facts of a host's kernel, IOMMUs, PCI devices and VMs, as its files show them at one moment: each file is read
+ * once, and an object does for one command. Thread-safe.
  *
  * <p>Source: Documentation/ABI/testing/sysfs-bus-pci, sysfs-kernel-iommu_groups and sysfs-class-iommu in Linux.
  */
@@ -30,11 +33,13 @@ public final class HostFacts {
     /** The letters that {@code kstrtobool()} reads. */
     private static final Pattern TRUE = Pattern.compile("[yYtT1]|[oO][nN]");
 
-    private final HostFiles tree;
+    private final ReadOnce tree;
+    private volatile @Nullable Optional<HostInterrupts> interrupts;
+    private volatile @Nullable VmProcesses vms;
 
     /** Takes the files of a host. */
     public HostFacts(HostFiles tree) {
-        this.tree = tree;
+        this.tree = new ReadOnce(tree);
     }
 
     /** The release of the kernel, such as {@code 6.1.0-56-amd64}. */
@@ -57,7 +62,12 @@ public final class HostFacts {
 
     /** The host irqs. Empty if {@code /proc/interrupts} cannot be read. */
     public Optional<HostInterrupts> interrupts() {
-        return tree.text("proc/interrupts").map(HostInterrupts::new);
+        Optional<HostInterrupts> before = interrupts;
+        if (before == null) {
+            before = tree.bytes("proc/interrupts", HostFiles.LONGEST_TEXT).map(HostInterrupts::new);
+            interrupts = before;
+        }
+        return before;
     }
 
     /**
@@ -149,6 +159,20 @@ public final class HostFacts {
                                 .map(name -> " (" + name + ")")
                                 .orElse(""))
                 .toList();
+    }
+
+    /** The processes that hold VMs. */
+    public VmProcesses vms() {
+        VmProcesses before = vms;
+        if (before == null) {
+            Map<String, PciAddress> cdevs = new HashMap<>();
+            for (PciAddress address : pciAddresses()) {
+                cdev(DEVICES + "/" + address + "/vfio-dev").ifPresent(name -> cdevs.put(name, address));
+            }
+            before = VmProcesses.of(tree, cdevs);
+            vms = before;
+        }
+        return before;
     }
 
     /** What the host uses a device for: file systems on it and networks that are up, one sentence for each. */

@@ -6,10 +6,14 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.vfio.DeviceIrq;
 import io.kvmirq.vfio.HostIrqs;
 import io.kvmirq.vfio.IrqKind;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -29,27 +33,48 @@ public final class HostInterrupts implements HostIrqs {
      * @param address the device
      * @param kind INTx, MSI or MSI-X
      * @param vector the vector of MSI or MSI-X; 0 for INTx
+     * @param chip the interrupt controller
+     * @param count how often the host handled it, on all CPUs
+     * @param sharers the handlers of other drivers on the line, as they are named
      */
-    public record ArmedVector(HostIrq irq, PciAddress address, IrqKind kind, int vector) {}
+    public record ArmedVector(
+            HostIrq irq, PciAddress address, IrqKind kind, int vector, String chip, long count, List<String> sharers) {
+        public ArmedVector {
+            sharers = List.copyOf(sharers);
+        }
+    }
 
     private final List<ArmedVector> armed = new ArrayList<>();
     private final List<String> chips = new ArrayList<>();
+    private final Map<String, Long> named = new HashMap<>();
 
     /** Reads the text of {@code /proc/interrupts}. Lines of another form are ignored. */
     public HostInterrupts(String text) {
         text.lines().forEach(this::readLine);
     }
 
+    /** As it was read; on big hosts it is too long for two copies of it. */
+    HostInterrupts(byte[] text) {
+        int begin = 0;
+        for (int i = 0; i <= text.length; i++) {
+            if (i == text.length || text[i] == '\n') {
+                readLine(new String(text, begin, i - begin, StandardCharsets.UTF_8));
+                begin = i + 1;
+            }
+        }
+    }
+
     /**
-     * Number, colon, a count for each CPU, chip, the rest. By hand: a regular expression recurses for each CPU, of which
-     * there may be thousands.
+     * Number or name, colon, a count for each CPU, chip, the rest. By hand: a regular expression recurses for each CPU,
+     * of which there may be thousands.
      */
     private void readLine(String line) {
         int number = spaces(line, 0);
-        int colon = digits(line, number);
-        if (colon == number || colon - number > MOST_DIGITS || colon == line.length() || line.charAt(colon) != ':') {
+        int colon = line.indexOf(':', number);
+        if (colon <= number || colon - number > MOST_DIGITS) {
             return;
         }
+        long count = 0;
         int word = colon + 1;
         int end = word;
         do {
@@ -57,14 +82,29 @@ public final class HostInterrupts implements HostIrqs {
             if (begin == end || begin == line.length()) {
                 return; // no chip
             }
+            count += end - word > MOST_DIGITS + 1 ? 0 : number(line, word, end);
             word = begin;
             end = digits(line, word);
         } while (end > word && (end == line.length() || isSpace(line.charAt(end))));
+        String name = line.substring(number, colon);
+        if (digits(name, 0) < name.length()) {
+            named.put(name, count);
+            return;
+        }
         while (end < line.length() && !isSpace(line.charAt(end))) {
             end++;
         }
-        chips.add(line.substring(word, end));
-        read(Integer.parseInt(line.substring(number, colon)), line.substring(end));
+        String chip = line.substring(word, end);
+        chips.add(chip);
+        read(new HostIrq(Integer.parseInt(name)), chip, count, line.substring(end));
+    }
+
+    private static long number(String line, int begin, int end) {
+        long value = 0;
+        for (int i = begin; i < end; i++) {
+            value = value * 10 + line.charAt(i) - '0';
+        }
+        return value;
     }
 
     private static int spaces(String line, int from) {
@@ -87,17 +127,45 @@ public final class HostInterrupts implements HostIrqs {
         return c == ' ' || c == '\t';
     }
 
-    private void read(int irq, String rest) {
+    private void read(HostIrq irq, String chip, long count, String rest) {
         Matcher action = ACTION.matcher(rest);
         while (action.find()) {
             try {
                 int vector = action.group(2) == null ? 0 : Integer.parseInt(action.group(2));
                 IrqKind kind = IrqKind.valueOf(action.group(1).toUpperCase(Locale.ROOT));
-                armed.add(new ArmedVector(new HostIrq(irq), PciAddress.parse(action.group(3)), kind, vector));
+                PciAddress address = PciAddress.parse(action.group(3));
+                armed.add(new ArmedVector(irq, address, kind, vector, chip, count, others(rest, action.group())));
             } catch (IllegalArgumentException e) {
                 // The name of a handler that is not VFIO's.
             }
         }
+    }
+
+    /** Handlers of one line are separated by commas; the first follows the trigger, such as {@code 22-fasteoi}. */
+    private static List<String> others(String rest, String own) {
+        List<String> others = new ArrayList<>();
+        String[] handlers = rest.strip().split(", ");
+        for (int i = 0; i < handlers.length; i++) {
+            String name = i == 0 ? handlers[i].replaceFirst("^.*\\s", "") : handlers[i];
+            if (!name.equals(own)) {
+                others.add(name);
+            }
+        }
+        return others;
+    }
+
+    /** The irqs that VFIO has armed, in the order of the irqs. */
+    public List<ArmedVector> armed() {
+        return List.copyOf(armed);
+    }
+
+    /**
+     * The count of a row without a number, on all CPUs, such as {@code PIN} (notifications of posted interrupts that came
+     * while no guest ran) and {@code PIW} (wakeups of blocked vCPUs). Empty if there is no such row.
+     */
+    public OptionalLong count(String row) {
+        Long count = named.get(row);
+        return count == null ? OptionalLong.empty() : OptionalLong.of(count);
     }
 
     /** The irqs of a device that VFIO has armed, in the order of the irqs. */

@@ -29,7 +29,7 @@ class HostFuzzTest {
     /** Any /proc/interrupts. */
     @FuzzTest(maxDuration = DURATION)
     void interrupts(byte[] bytes) {
-        HostInterrupts interrupts = new HostInterrupts(new String(bytes, StandardCharsets.UTF_8));
+        HostInterrupts interrupts = new HostInterrupts(bytes);
         interrupts.armed(PciAddress.parse("0000:00:02.0")).forEach(armed -> assertThat(armed.vector())
                 .isBetween(0, 9999));
         interrupts.hasChip("IR-");

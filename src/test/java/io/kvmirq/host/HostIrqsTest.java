@@ -10,6 +10,7 @@ import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.vfio.HostIrqs;
 import io.kvmirq.vfio.VfioDevice;
+import java.nio.charset.StandardCharsets;
 import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.Test;
 
@@ -52,6 +53,19 @@ class HostIrqsTest {
         assertThat(read.get().hasChip("8259A")).isTrue();
         assertThat(read.get().hasChip("3")).as("a count").isFalse();
         assertThat(read.get().hasChip("chip")).as("of a number that no irq has").isFalse();
+    }
+
+    @Test
+    void countsOfAllCpusAreAdded() {
+        HostInterrupts irqs = new HostInterrupts((" 22:  4294967295 4294967295 IR-IO-APIC  22-fasteoi   eth0,"
+                        + " vfio-intx(0000:00:02.0), usb1\nPIN: 7 8   Posted-interrupt notification event\nERR: 5\n")
+                .getBytes(StandardCharsets.UTF_8));
+        assertThat(irqs.armed()).singleElement().satisfies(one -> {
+            assertThat(one.count()).isEqualTo(2 * 0xffffffffL);
+            assertThat(one.sharers()).containsExactly("eth0", "usb1");
+        });
+        assertThat(irqs.count("PIN")).hasValue(15);
+        assertThat(irqs.count("PIW")).isEmpty();
     }
 
     private static String line(int irq, String rest) {

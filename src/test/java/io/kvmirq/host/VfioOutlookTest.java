@@ -79,13 +79,22 @@ class VfioOutlookTest {
                 new HostFacts(RecordedHost.of("amd-7.1").tree()).interrupts().orElseThrow();
         assertThat(interrupts.armed(NETWORK))
                 .hasSize(5)
-                .contains(new HostInterrupts.ArmedVector(new HostIrq(29), NETWORK, IrqKind.MSIX, 2));
+                .contains(new HostInterrupts.ArmedVector(
+                        new HostIrq(29), NETWORK, IrqKind.MSIX, 2, "IR-PCI-MSIX-0000:00:02.0", 0, List.of()));
         assertThat(new HostInterrupts(" 22:  0 3 IR-IO-APIC  22-fasteoi   vfio-intx(0000:00:02.0)\n"
                                 + "garbage\n 23: 1 X vfio-msi[1](0000:00:99.0), vfio-msi[1](0000:00:02.0)")
                         .armed(NETWORK))
                 .containsExactly(
-                        new HostInterrupts.ArmedVector(new HostIrq(22), NETWORK, IrqKind.INTX, 0),
-                        new HostInterrupts.ArmedVector(new HostIrq(23), NETWORK, IrqKind.MSI, 1));
+                        new HostInterrupts.ArmedVector(
+                                new HostIrq(22), NETWORK, IrqKind.INTX, 0, "IR-IO-APIC", 3, List.of()),
+                        new HostInterrupts.ArmedVector(
+                                new HostIrq(23),
+                                NETWORK,
+                                IrqKind.MSI,
+                                1,
+                                "X",
+                                1,
+                                List.of("vfio-msi[1](0000:00:99.0)")));
     }
 
     // Interrupts

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host;
+
+import java.util.Optional;
+import java.util.function.Function;
+
+/**
+ * A fact of a host, or why it cannot be read. Immutable.
+ *
+ * @param <T> the type of its value
+ */
+public sealed interface Fact<T> {
+    /**
+     * The files show it.
+     *
+     * @param <T> the type of the value
+     */
+    record Known<T>(T value) implements Fact<T> {}
+
+    /**
+     * No file shows it.
+     *
+     * @param why one sentence without a full stop, such as {@code "/proc/cmdline cannot be read"}
+     * @param remedy what would make it readable, such as {@code "run as root"}
+     * @param <T> the type of the value
+     */
+    record Unknown<T>(String why, String remedy) implements Fact<T> {}
+
+    /** The value. Empty if it is not known. */
+    default Optional<T> known() {
+        return this instanceof Known<T> fact ? Optional.of(fact.value()) : Optional.empty();
+    }
+
+    /** The fact that follows from this one. */
+    default <R> Fact<R> map(Function<? super T, ? extends R> next) {
+        if (this instanceof Known<T> fact) {
+            return new Known<>(next.apply(fact.value()));
+        }
+        Unknown<T> unknown = (Unknown<T>) this;
+        return new Unknown<>(unknown.why(), unknown.remedy());
+    }
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host;
+
+import io.kvmirq.backend.HostFiles;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The files of a host as one command sees them: each is read once, and what was asked for is remembered, so that a
+ * capture holds exactly what an analysis reads. Larger files than {@value #LARGE} bytes are not kept in memory and read
+ * again. Thread-safe.
+ */
+public final class ReadOnce implements HostFiles {
+    private static final int LARGE = 1 << 20;
+
+    /**
+     * The first bytes of a file, of which {@code most} were asked for.
+     *
+     * @param bytes null if they were too many to be kept
+     */
+    private record Content(byte @Nullable [] bytes, int most) {}
+
+    private final HostFiles tree;
+    private final Map<String, Optional<Content>> contents = new ConcurrentHashMap<>();
+    private final Map<String, Optional<String>> links = new ConcurrentHashMap<>();
+    private final Map<String, List<String>> lists = new ConcurrentHashMap<>();
+    private final Map<String, Access> accesses = new ConcurrentHashMap<>();
+    private final Map<String, Reading> readings = new ConcurrentHashMap<>();
+
+    /** Looks at the files below. */
+    public ReadOnce(HostFiles tree) {
+        this.tree = tree;
+    }
+
+    @Override
+    public Optional<byte[]> bytes(String path, int most) {
+        Optional<Content> before = contents.get(path);
+        if (before != null && before.isEmpty()) {
+            return Optional.empty();
+        }
+        byte[] known = before == null ? null : before.get().bytes();
+        if (known != null
+                && (known.length >= most || known.length < before.get().most())) {
+            return Optional.of(Arrays.copyOf(known, Math.min(known.length, most)));
+        }
+        Optional<byte[]> now = tree.bytes(path, most);
+        contents.put(path, now.map(bytes -> new Content(bytes.length > LARGE ? null : bytes.clone(), most)));
+        return now;
+    }
+
+    @Override
+    public Optional<String> link(String path) {
+        return seen(links, path, tree::link);
+    }
+
+    @Override
+    public List<String> list(String path) {
+        return seen(lists, path, tree::list);
+    }
+
+    @Override
+    public Access access(String path) {
+        return seen(accesses, path, tree::access);
+    }
+
+    @Override
+    public Reading reading(String path) {
+        return seen(readings, path, tree::reading);
+    }
+
+    /** Not computeIfAbsent: it locks while a file is read. */
+    private static <V> V seen(Map<String, V> all, String path, Function<String, V> read) {
+        V before = all.get(path);
+        if (before != null) {
+            return before;
+        }
+        V now = read.apply(path);
+        all.put(path, now);
+        return now;
+    }
+}

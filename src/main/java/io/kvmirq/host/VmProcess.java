@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host;
+
+import io.kvmirq.PciAddress;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+
+/**
+ * A process that holds VMs, as its files in {@code /proc} show it. KVM shows neither the irqfds nor the routes of a VM,
+ * and VFIO does not show which vector signals which eventfd: those links are not here. Immutable.
+ *
+ * <p>Source: {@code anon_inode_getfd("kvm-vm")} and its kin in virt/kvm/kvm_main.c, virt/kvm/vfio.c, arch/arm64/kvm/vgic;
+ * {@code eventfd_show_fdinfo()} in fs/eventfd.c, {@code ep_show_fdinfo()} in fs/eventpoll.c.
+ *
+ * @param pid its number
+ * @param command its name, as {@code /proc/PID/comm} has it
+ * @param guest the name of the guest: of {@code -name} of QEMU, which libvirt gives too, {@code --name} of kvmtool and
+ *     crosvm, {@code --id} of Firecracker. Empty if the command line has none
+ * @param arguments its command line
+ * @param vms the descriptors of its VMs
+ * @param vcpus its vCPUs
+ * @param kvmDevices the kinds of its KVM devices, such as {@code kvm-vfio} and {@code kvm-arm-vgic-v3}
+ * @param eventfds its eventfds, in the order of their descriptors
+ * @param devices the PCI devices that it has open through VFIO
+ */
+public record VmProcess(
+        int pid,
+        String command,
+        Optional<String> guest,
+        List<String> arguments,
+        List<Integer> vms,
+        List<VcpuFile> vcpus,
+        List<String> kvmDevices,
+        List<EventfdFile> eventfds,
+        List<PciAddress> devices) {
+    /**
+     * A vCPU.
+     *
+     * @param id its number in the VM
+     * @param fd its descriptor
+     * @param thread the thread that runs it, where QEMU names it {@code CPU n/KVM}
+     */
+    public record VcpuFile(int id, int fd, OptionalInt thread) {}
+
+    /**
+     * An eventfd.
+     *
+     * @param fd its descriptor
+     * @param id the number that the kernel gives it; the same in all processes that share it. Empty if it is not shown
+     * @param count its counter, unsigned. One that an irqfd drains is 0 since Linux 5.11
+     * @param polled whether an epoll of the process waits for it
+     */
+    public record EventfdFile(int fd, OptionalInt id, long count, boolean polled) {}
+
+    public VmProcess {
+        arguments = List.copyOf(arguments);
+        vms = List.copyOf(vms);
+        vcpus = List.copyOf(vcpus);
+        kvmDevices = List.copyOf(kvmDevices);
+        eventfds = List.copyOf(eventfds);
+        devices = List.copyOf(devices);
+    }
+
+    /** The name of the guest, or of the process. */
+    public String name() {
+        return guest.orElse(command);
+    }
+}

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.host.VmProcess.EventfdFile;
+import io.kvmirq.host.VmProcess.VcpuFile;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/**
+ * The processes that hold VMs. A process may end while it is read: what was read until then is kept.
+ *
+ * @param all in the order of their numbers
+ * @param unreadable how many processes do not show their descriptors to this user
+ */
+public record VmProcesses(List<VmProcess> all, int unreadable) {
+    private static final String ANONYMOUS = "anon_inode:";
+    private static final String VCPU = "kvm-vcpu:";
+    private static final String CDEV = "/dev/vfio/devices/";
+    private static final Pattern GROUP = Pattern.compile("/dev/vfio/(\\d{1,9})");
+    private static final Pattern NUMBER = Pattern.compile("\\d{1,9}");
+    private static final Pattern THREAD = Pattern.compile("CPU (\\d{1,5})/KVM");
+    private static final Pattern ADDRESS =
+            Pattern.compile("[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\\.[0-7](?=$)", Pattern.CASE_INSENSITIVE);
+    private static final Set<String> NAMED_BY = Set.of("-name", "--name", "-n", "--id");
+    private static final int RADIX = 16;
+
+    public VmProcesses {
+        all = List.copyOf(all);
+    }
+
+    /** @param cdevs the PCI device of each file in {@code /dev/vfio/devices} */
+    static VmProcesses of(HostFiles tree, Map<String, PciAddress> cdevs) {
+        List<VmProcess> all = new ArrayList<>();
+        int unreadable = 0;
+        TreeSet<Integer> pids = new TreeSet<>();
+        for (String name : tree.list("proc")) {
+            if (NUMBER.matcher(name).matches()) {
+                pids.add(Integer.parseInt(name));
+            }
+        }
+        for (int pid : pids) {
+            String fds = "proc/" + pid + "/fd";
+            Map<Integer, String> targets = targets(tree, fds);
+            if (targets.isEmpty() && tree.reading(fds) == HostFiles.Reading.DENIED) {
+                unreadable++;
+            } else if (targets.containsValue(ANONYMOUS + "kvm-vm")) {
+                all.add(new Reader(tree, cdevs, pid, targets).process());
+            }
+        }
+        return new VmProcesses(all, unreadable);
+    }
+
+    private static Map<Integer, String> targets(HostFiles tree, String fds) {
+        Map<Integer, String> targets = new TreeMap<>();
+        for (String fd : tree.list(fds)) {
+            if (NUMBER.matcher(fd).matches()) {
+                tree.link(fds + "/" + fd).ifPresent(target -> targets.put(Integer.parseInt(fd), target));
+            }
+        }
+        return targets;
+    }
+
+    /** The processes that have a device open through VFIO and hold a VM. */
+    public List<VmProcess> of(PciAddress device) {
+        return all.stream().filter(one -> one.devices().contains(device)).toList();
+    }
+
+    /** One process. */
+    private static final class Reader {
+        private final HostFiles tree;
+        private final Map<String, PciAddress> cdevs;
+        private final String path;
+        private final int pid;
+        private final Map<Integer, String> targets;
+
+        Reader(HostFiles tree, Map<String, PciAddress> cdevs, int pid, Map<Integer, String> targets) {
+            this.tree = tree;
+            this.cdevs = cdevs;
+            this.path = "proc/" + pid + "/";
+            this.pid = pid;
+            this.targets = targets;
+        }
+
+        VmProcess process() {
+            List<String> arguments = arguments();
+            List<Integer> vms = new ArrayList<>();
+            List<VcpuFile> vcpus = new ArrayList<>();
+            TreeSet<String> kvmDevices = new TreeSet<>();
+            List<EventfdFile> eventfds = new ArrayList<>();
+            Map<Integer, Integer> threads = threads();
+            Set<Integer> polled = polled();
+            targets.forEach((fd, target) -> {
+                String kind = target.startsWith(ANONYMOUS) ? target.substring(ANONYMOUS.length()) : "";
+                if (kind.equals("kvm-vm")) {
+                    vms.add(fd);
+                } else if (kind.startsWith(VCPU)) {
+                    vcpu(kind, fd, threads).ifPresent(vcpus::add);
+                } else if (kind.equals("[eventfd]")) {
+                    eventfds.add(eventfd(fd, polled.contains(fd)));
+                } else if (kind.startsWith("kvm-") && !kind.contains("-stats")) {
+                    kvmDevices.add(kind);
+                }
+            });
+            return new VmProcess(
+                    pid,
+                    tree.text(path + "comm").orElse(""),
+                    guest(arguments),
+                    arguments,
+                    vms,
+                    vcpus,
+                    List.copyOf(kvmDevices),
+                    eventfds,
+                    List.copyOf(devices()));
+        }
+
+        private List<String> arguments() {
+            // HostFiles.text ends at the first zero.
+            return tree.bytes(path + "cmdline", HostFiles.LONGEST_TEXT)
+                    .map(bytes -> List.of(new String(bytes, StandardCharsets.UTF_8).split("\0")))
+                    .orElse(List.of());
+        }
+
+        private static Optional<String> guest(List<String> arguments) {
+            for (int i = 0; i < arguments.size(); i++) {
+                String word = arguments.get(i);
+                int equals = word.indexOf('=');
+                Optional<String> value = Optional.empty();
+                if (NAMED_BY.contains(word) && i + 1 < arguments.size()) {
+                    value = Optional.of(arguments.get(i + 1));
+                } else if (equals > 0 && word.startsWith("--") && NAMED_BY.contains(word.substring(0, equals))) {
+                    value = Optional.of(word.substring(equals + 1));
+                }
+                if (value.isPresent()) {
+                    // QEMU: name, or guest=name, and options; two commas are one of the name.
+                    String name = value.get().split("(?<!,),(?!,)", 2)[0].replace(",,", ",");
+                    return Optional.of(name.startsWith("guest=") ? name.substring("guest=".length()) : name);
+                }
+            }
+            return Optional.empty();
+        }
+
+        /** Threads by the vCPU that they are named after. */
+        private Map<Integer, Integer> threads() {
+            Map<Integer, Integer> threads = new HashMap<>();
+            for (String thread : tree.list(path + "task")) {
+                if (NUMBER.matcher(thread).matches()) {
+                    tree.text(path + "task/" + thread + "/comm")
+                            .map(THREAD::matcher)
+                            .filter(Matcher::matches)
+                            .ifPresent(name -> threads.put(Integer.parseInt(name.group(1)), Integer.parseInt(thread)));
+                }
+            }
+            return threads;
+        }
+
+        private static Optional<VcpuFile> vcpu(String kind, int fd, Map<Integer, Integer> threads) {
+            String id = kind.substring(VCPU.length());
+            if (!NUMBER.matcher(id).matches()) {
+                return Optional.empty();
+            }
+            Integer thread = threads.get(Integer.parseInt(id));
+            return Optional.of(new VcpuFile(
+                    Integer.parseInt(id), fd, thread == null ? OptionalInt.empty() : OptionalInt.of(thread)));
+        }
+
+        private EventfdFile eventfd(int fd, boolean polled) {
+            Map<String, String> info = info(fd);
+            String count = info.getOrDefault("eventfd-count", "0");
+            String id = info.getOrDefault("eventfd-id", "");
+            return new EventfdFile(
+                    fd,
+                    NUMBER.matcher(id).matches() ? OptionalInt.of(Integer.parseInt(id)) : OptionalInt.empty(),
+                    count.matches("[0-9a-f]{1,16}") ? Long.parseUnsignedLong(count, RADIX) : 0,
+                    polled);
+        }
+
+        private Map<String, String> info(int fd) {
+            Map<String, String> info = new HashMap<>();
+            tree.text(path + "fdinfo/" + fd).stream().flatMap(String::lines).forEach(line -> {
+                int colon = line.indexOf(':');
+                if (colon > 0) {
+                    info.putIfAbsent(
+                            line.substring(0, colon), line.substring(colon + 1).strip());
+                }
+            });
+            return info;
+        }
+
+        /** The descriptors that an epoll of the process waits for: the lines {@code tfd: 9 events: 19 ...}. */
+        private Set<Integer> polled() {
+            Set<Integer> polled = new HashSet<>();
+            targets.forEach((fd, target) -> {
+                if (target.equals(ANONYMOUS + "[eventpoll]")) {
+                    tree.text(path + "fdinfo/" + fd).stream()
+                            .flatMap(String::lines)
+                            .map(line -> line.strip().split("[:\\s]+", 3))
+                            .filter(words -> words.length > 1
+                                    && words[0].equals("tfd")
+                                    && NUMBER.matcher(words[1]).matches())
+                            .forEach(words -> polled.add(Integer.parseInt(words[1])));
+                }
+            });
+            return polled;
+        }
+
+        /**
+         * By the files of groups and devices. A group may have other devices; of kernels that show the path of an open
+         * device, only those count.
+         */
+        private TreeSet<PciAddress> devices() {
+            TreeSet<PciAddress> shown = new TreeSet<>();
+            TreeSet<PciAddress> possible = new TreeSet<>();
+            targets.forEach((fd, target) -> {
+                Matcher group = GROUP.matcher(target);
+                if (group.matches()) {
+                    tree.list("sys/kernel/iommu_groups/" + group.group(1) + "/devices")
+                            .forEach(name -> address(name).ifPresent(possible::add));
+                }
+                if (target.equals(ANONYMOUS + "[vfio-device]") || target.startsWith(CDEV)) {
+                    Optional<PciAddress> syspath = Optional.ofNullable(info(fd).get("vfio-device-syspath"))
+                            .flatMap(Reader::address);
+                    syspath.ifPresent(shown::add);
+                    PciAddress cdev = cdevs.get(target.substring(target.lastIndexOf('/') + 1));
+                    if (target.startsWith(CDEV) && syspath.isEmpty() && cdev != null) {
+                        shown.add(cdev);
+                    }
+                }
+            });
+            return shown.isEmpty() ? possible : shown;
+        }
+
+        private static Optional<PciAddress> address(String path) {
+            Matcher last = ADDRESS.matcher(path.substring(path.lastIndexOf('/') + 1));
+            return last.matches() ? Optional.of(PciAddress.parse(last.group())) : Optional.empty();
+        }
+    }
+}

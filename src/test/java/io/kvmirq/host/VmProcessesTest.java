@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.VcpuId;
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.host.VmProcess.EventfdFile;
+import io.kvmirq.host.VmProcess.VcpuFile;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.RealKvm;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.OptionalInt;
+import java.util.Set;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** Processes that hold VMs, by their files in /proc; the lines are those of real hosts of 6.1 and 7.2. */
+class VmProcessesTest {
+    private static final PciAddress NETWORK = PciAddress.parse("0000:00:02.0");
+    private static final PciAddress OTHER = PciAddress.parse("0000:00:02.1");
+
+    private final RecordedHost host = new RecordedHost();
+
+    private void fd(int number, String target, String... info) {
+        host.link("proc/100/fd/" + number, target);
+        host.put("proc/100/fdinfo/" + number, "pos:\t0\nflags:\t02004002\n" + String.join("\n", info) + "\n");
+    }
+
+    private VmProcess one() {
+        return new HostFacts(host.tree()).vms().all().get(0);
+    }
+
+    @Test
+    void filesOfAProcessAreItsVm() {
+        host.put("proc/100/comm", "qemu-system-x86\n");
+        host.put("proc/100/cmdline", "/usr/bin/qemu\0-name\0guest=web,,1,debug-threads=on\0-m\0" + "512\0");
+        host.put("proc/100/task/103/comm", "CPU 1/KVM\n").put("proc/100/task/100/comm", "qemu-system-x86\n");
+        fd(7, "anon_inode:kvm-vm");
+        fd(8, "anon_inode:kvm-vcpu:0");
+        fd(9, "anon_inode:kvm-vcpu:1");
+        fd(10, "anon_inode:kvm-vfio");
+        fd(11, "anon_inode:kvm-vcpu-stats:0");
+        fd(12, "anon_inode:[eventfd]", "eventfd-count:               1f", "eventfd-id: 4");
+        fd(13, "anon_inode:[eventfd]", "eventfd-count: ffffffffffffffff", "eventfd-id: -1");
+        fd(14, "anon_inode:[eventpoll]", "tfd:       13 events:       19 data:        0  pos:0 ino:1 sdev:1");
+        fd(15, "socket:[100]");
+        host.link("proc/99/fd/0", "/dev/null").link("proc/self/fd/3", "anon_inode:kvm-vm");
+        assertThat(new HostFacts(host.tree()).vms().all()).hasSize(1);
+        VmProcess vm = one();
+        assertThat(vm.pid()).isEqualTo(100);
+        assertThat(vm.command()).isEqualTo("qemu-system-x86");
+        assertThat(vm.name()).isEqualTo("web,1");
+        assertThat(vm.arguments())
+                .containsExactly("/usr/bin/qemu", "-name", "guest=web,,1,debug-threads=on", "-m", "512");
+        assertThat(vm.vms()).containsExactly(7);
+        assertThat(vm.vcpus())
+                .containsExactly(new VcpuFile(0, 8, OptionalInt.empty()), new VcpuFile(1, 9, OptionalInt.of(103)));
+        assertThat(vm.kvmDevices()).containsExactly("kvm-vfio");
+        assertThat(vm.eventfds())
+                .containsExactly(
+                        new EventfdFile(12, OptionalInt.of(4), 0x1f, false),
+                        new EventfdFile(13, OptionalInt.empty(), -1, true));
+        assertThat(vm.devices()).isEmpty();
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "-name db,                    db",
+        "-name guest=db,              db",
+        "--name db,                   db",
+        "--name=db,                   db",
+        "--id db,                     db",
+        "-m 512,                      java",
+        "-name,                       java"
+    })
+    void guestIsNamedByTheCommandLine(String arguments, String name) {
+        host.put("proc/100/comm", "java\n");
+        host.put("proc/100/cmdline", "vmm\0" + arguments.replace(' ', '\0') + "\0");
+        fd(7, "anon_inode:kvm-vm");
+        assertThat(one().name()).isEqualTo(name);
+    }
+
+    /** Older kernels do not show the path of a device: every device of the group may be open. */
+    @Test
+    void devicesAreThoseOfTheGroupUnlessTheFileShowsIts() {
+        host.link("sys/kernel/iommu_groups/4/devices/0000:00:02.0", "x");
+        host.link("sys/kernel/iommu_groups/4/devices/0000:00:02.1", "x");
+        fd(3, "/dev/vfio/vfio");
+        fd(4, "/dev/vfio/4");
+        fd(5, "anon_inode:[vfio-device]");
+        fd(7, "anon_inode:kvm-vm");
+        assertThat(one().devices()).containsExactly(NETWORK, OTHER);
+        assertThat(new HostFacts(host.tree()).vms().of(OTHER)).hasSize(1);
+        fd(5, "anon_inode:[vfio-device]", "vfio-device-syspath: /sys/devices/pci0000:00/0000:00:02.1");
+        assertThat(one().devices()).containsExactly(OTHER);
+    }
+
+    @Test
+    void deviceOfACdevIsFoundByItsName() {
+        host.put("sys/bus/pci/devices/0000:00:02.0/vfio-dev/vfio3/dev", "511:3\n");
+        fd(5, "/dev/vfio/devices/vfio3");
+        fd(7, "anon_inode:kvm-vm");
+        assertThat(one().devices()).containsExactly(NETWORK);
+    }
+
+    @Test
+    void processesThatDoNotShowTheirDescriptorsAreCounted() {
+        HostFiles files = HostFiles.of(
+                Map.of("proc/5/comm", new byte[0], "proc/6/comm", new byte[0]), Map.of(), Set.of("proc/5/fd"));
+        VmProcesses vms = new HostFacts(files).vms();
+        assertThat(vms.all()).isEmpty();
+        assertThat(vms.unreadable()).isEqualTo(1);
+    }
+
+    @Test
+    @RealKvm
+    void thisProcessIsFoundOnTheRealKernel() {
+        try (Kernel kernel = Kernel.open();
+                Vm vm = Vm.create(kernel);
+                EventFd event = EventFd.create(kernel)) {
+            vm.createSplitIrqchip(24);
+            try (Vcpu vcpu = vm.createVcpu(new VcpuId(3))) {
+                vcpu.enableLapic();
+                event.signal(0x1f);
+                int pid = (int) ProcessHandle.current().pid();
+                VmProcess own = new HostFacts(HostFiles.of(Path.of("/")))
+                        .vms().all().stream()
+                                .filter(one -> one.pid() == pid)
+                                .findFirst()
+                                .orElseThrow();
+                assertThat(own.command()).isEqualTo("java");
+                assertThat(own.vms()).isNotEmpty();
+                assertThat(own.vcpus()).extracting(VcpuFile::id).contains(3);
+                assertThat(own.eventfds()).anySatisfy(one -> {
+                    assertThat(one.count()).isEqualTo(0x1f);
+                    assertThat(one.id()).isPresent();
+                    assertThat(one.polled()).isFalse();
+                });
+            }
+        }
+    }
+
+    @Test
+    void fileIsReadOnce() {
+        List<String> asked = new ArrayList<>();
+        host.put("proc/version", "Linux version 6.1.0 x\n");
+        HostFiles counting = new CountingFiles(host.tree(), asked);
+        HostFacts facts = new HostFacts(counting);
+        for (int i = 0; i < 3; i++) {
+            facts.kernel();
+            facts.interrupts();
+            facts.vms();
+            facts.iommus();
+        }
+        assertThat(asked).doesNotHaveDuplicates().contains("proc/version", "proc/interrupts", "sys/class/iommu");
+    }
+}
