@@ -76,6 +76,7 @@ class ArchitectureTest {
                 "vfio..       | uapi.. backend explain.. kernel..",
                 "mirror..     | arch.. backend",
                 "host..       | backend arch.. mirror vfio",
+                "diag..       | uapi.. arch.. backend host mirror recording.. vfio",
                 "forward..    | uapi.. arch.intx backend explain.. kernel.. kvm.. mirror.. vfio..",
                 "selftest..   | arch.. kernel.. kvm.. forward.. mirror.. vfio..",
                 "fake.file    | uapi.. explain",

@@ -13,6 +13,7 @@ import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.KernelChoice;
 import io.kvmirq.cli.frame.KernelReport;
 import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.cli.host.FakeDevices;
 import io.kvmirq.cli.tapes.Taping;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakeProvider;

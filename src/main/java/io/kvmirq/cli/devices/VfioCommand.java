@@ -7,12 +7,9 @@ import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.Terminal;
-import io.kvmirq.fake.Profile;
+import io.kvmirq.cli.host.HostSource;
 import io.kvmirq.host.HostFacts;
-import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.PciDevice;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import picocli.CommandLine.ParseResult;
@@ -50,11 +47,7 @@ public final class VfioCommand implements Command {
                         "",
                         "Example: kvmirq vfio 0000:3b:00.0");
         usage.add(Command.parameter("0", "0..1", "BDF").description("The address of the device, as lspci prints it."));
-        usage.add(Command.option("--fake", "PROFILE", String.class)
-                .completionCandidates(Profile.names())
-                .description("Show the devices of a fake kernel instead, such as 6.1 or 7.1."));
-        usage.add(Command.option("--root", "DIR", Path.class)
-                .description("Read a copy of another machine's files instead; see below."));
+        HostSource.describe(usage);
         usage.add(Command.json());
     }
 
@@ -65,19 +58,18 @@ public final class VfioCommand implements Command {
         HostFiles tree;
         try {
             address = words.stream().findFirst().map(VfioCommand::address);
-            tree = tree(arguments);
+            tree = HostSource.of(arguments);
         } catch (IllegalArgumentException e) {
             terminal.complain(e.getMessage() + ". See kvmirq vfio --help");
             return ExitCode.USAGE;
         }
         HostFacts host = new HostFacts(tree);
-        Optional<HostInterrupts> irqs = host.interrupts();
         boolean json = arguments.hasMatchedOption("--json");
         if (address.isEmpty()) {
             List<VfioView> devices = host.pciAddresses().stream()
                     .flatMap(one -> host.pci(one).stream())
                     .filter(device -> !device.isBridge())
-                    .map(device -> VfioView.of(host, irqs, device))
+                    .map(device -> VfioView.of(host, device))
                     .toList();
             if (json) {
                 VfioJson.write(host, devices, terminal);
@@ -91,7 +83,7 @@ public final class VfioCommand implements Command {
             terminal.complain("there is no PCI device " + address.get() + ": 'kvmirq vfio' lists the devices");
             return ExitCode.COULD_NOT_RUN;
         }
-        VfioView one = VfioView.of(host, irqs, device.get());
+        VfioView one = VfioView.of(host, device.get());
         if (json) {
             VfioJson.write(host, List.of(one), terminal);
         } else {
@@ -109,23 +101,5 @@ public final class VfioCommand implements Command {
                             + " is not a PCI address: expected DOMAIN:BUS:DEVICE.FUNCTION, such as 0000:3b:00.0",
                     e);
         }
-    }
-
-    private static HostFiles tree(ParseResult arguments) {
-        boolean fake = arguments.hasMatchedOption("--fake");
-        boolean root = arguments.hasMatchedOption("--root");
-        if (fake && root) {
-            throw new IllegalArgumentException("--fake and --root exclude each other: give one of them");
-        }
-        if (fake) {
-            return FakeDevices.tree(arguments.matchedOptionValue("--fake", ""));
-        }
-        Path directory = arguments.matchedOptionValue("--root", Path.of("/"));
-        if (!Files.isDirectory(directory.resolve("sys/bus/pci/devices"))) {
-            throw new IllegalArgumentException(
-                    (root ? "--root is " + Hex.quoted(directory.toString()) : "/sys is not mounted")
-                            + ": expected a directory with sys/bus/pci/devices in it");
-        }
-        return HostFiles.of(directory);
     }
 }

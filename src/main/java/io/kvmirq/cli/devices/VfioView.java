@@ -25,12 +25,11 @@ record VfioView(PciDevice device, VfioOutlook outlook, List<HostInterrupts.Armed
 
     private static final Pattern WORD = Pattern.compile("[A-Za-z_][A-Za-z0-9_-]*");
 
-    /** @param irqs of the host, read once for all devices; empty if they cannot be read */
-    static VfioView of(HostFacts host, Optional<HostInterrupts> irqs, PciDevice device) {
+    static VfioView of(HostFacts host, PciDevice device) {
         return new VfioView(
                 device,
                 VfioOutlook.of(host, device),
-                irqs.map(all -> all.armed(device.address())).orElse(List.of()),
+                host.interrupts().map(all -> all.armed(device.address())).orElse(List.of()),
                 host.uses(device.address()));
     }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.cli.devices;
+package io.kvmirq.cli.host;
 
 import io.kvmirq.NotModelledException;
 import io.kvmirq.backend.HostFiles;
@@ -7,7 +7,7 @@ import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 
 /** The host of a fake kernel, with devices as examples. */
-final class FakeDevices {
+public final class FakeDevices {
     private FakeDevices() {}
 
     /**
@@ -15,7 +15,7 @@ final class FakeDevices {
      *
      * @throws IllegalArgumentException if there is no such profile; the message lists the profiles
      */
-    static FakeKernel kernel(String profile) {
+    public static FakeKernel kernel(String profile) {
         FakeKernel kernel = new FakeKernel(Profile.of(profile));
         kernel.pciDevice("0000:3b:00.0", 15)
                 .intx()
@@ -34,7 +34,7 @@ final class FakeDevices {
      *
      * @throws IllegalArgumentException if the profile has no PCI devices
      */
-    static HostFiles tree(String profile) {
+    public static HostFiles tree(String profile) {
         try {
             return kernel(profile).hostFiles();
         } catch (NotModelledException e) {
