@@ -12,6 +12,7 @@ import io.kvmirq.cli.frame.Stdout;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.cli.frame.Version;
 import io.kvmirq.cli.host.BackendsCommand;
+import io.kvmirq.cli.host.CaptureCommand;
 import io.kvmirq.cli.host.ErrnoCommand;
 import io.kvmirq.cli.races.RacesCommand;
 import io.kvmirq.cli.selftest.SelftestCommand;
@@ -53,6 +54,7 @@ public final class Main {
                         new TapeCommand(),
                         new ReplayCommand(),
                         new ErrnoCommand(),
+                        new CaptureCommand(),
                         new DecodeCommand(),
                         new EncodeCommand(),
                         new RacesCommand(),

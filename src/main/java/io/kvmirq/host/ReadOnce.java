@@ -6,6 +6,10 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.SortedMap;
+import java.util.SortedSet;
+import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
@@ -24,6 +28,20 @@ public final class ReadOnce implements HostFiles {
      * @param bytes null if they were too many to be kept
      */
     private record Content(byte @Nullable [] bytes, int most) {}
+
+    /**
+     * What was read.
+     *
+     * @param files the bytes of each file that were asked for
+     * @param links the target of each symbolic link
+     * @param names files and directories of which only the name was seen, in a list
+     * @param denied files and directories that may not be read
+     */
+    public record Seen(
+            SortedMap<String, byte[]> files,
+            SortedMap<String, String> links,
+            SortedSet<String> names,
+            SortedSet<String> denied) {}
 
     private final HostFiles tree;
     private final Map<String, Optional<Content>> contents = new ConcurrentHashMap<>();
@@ -82,5 +100,33 @@ public final class ReadOnce implements HostFiles {
         V now = read.apply(path);
         all.put(path, now);
         return now;
+    }
+
+    /** What was read until now. Files that were not kept are read again. */
+    public Seen seen() {
+        Seen seen = new Seen(new TreeMap<>(), new TreeMap<>(), new TreeSet<>(), new TreeSet<>());
+        contents.forEach((path, content) -> content.flatMap(
+                        read -> read.bytes() == null ? tree.bytes(path, read.most()) : Optional.of(read.bytes()))
+                .ifPresent(bytes -> seen.files().put(path, bytes)));
+        links.forEach((path, link) -> link.ifPresent(target -> seen.links().put(path, target)));
+        lists.forEach((path, names) -> names.forEach(name -> seen.names().add(path + "/" + name)));
+        readings.forEach((path, reading) -> deny(seen, path, reading == Reading.DENIED));
+        accesses.forEach((path, access) -> deny(seen, path, access == Access.DENIED));
+        accesses.forEach((path, access) -> {
+            if (access == Access.ALLOWED) {
+                seen.names().add(path);
+            }
+        });
+        seen.names()
+                .removeIf(name -> seen.files().containsKey(name)
+                        || seen.links().containsKey(name)
+                        || seen.denied().contains(name));
+        return seen;
+    }
+
+    private static void deny(Seen seen, String path, boolean denied) {
+        if (denied) {
+            seen.denied().add(path);
+        }
     }
 }

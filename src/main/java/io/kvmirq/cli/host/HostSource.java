@@ -3,10 +3,16 @@ package io.kvmirq.cli.host;
 
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.FileSentence;
 import io.kvmirq.cli.frame.Hex;
+import io.kvmirq.diag.Capture;
 import io.kvmirq.fake.Profile;
+import java.io.IOException;
+import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Stream;
 import picocli.CommandLine.ParseResult;
 
 /** The host that a command looks at: this one, a copy of another's files, or that of a fake kernel. */
@@ -20,6 +26,8 @@ public final class HostSource {
                 .description("Show the devices of a fake kernel instead, such as 6.1 or 7.1."));
         usage.add(Command.option("--root", "DIR", Path.class)
                 .description("Read a copy of another machine's files instead; see below."));
+        usage.add(Command.option("--from", "FILE", Path.class)
+                .description("Read an archive that kvmirq capture wrote on another machine instead."));
     }
 
     /**
@@ -30,8 +38,14 @@ public final class HostSource {
     public static HostFiles of(ParseResult arguments) {
         boolean fake = arguments.hasMatchedOption("--fake");
         boolean root = arguments.hasMatchedOption("--root");
-        if (fake && root) {
-            throw new IllegalArgumentException("--fake and --root exclude each other: give one of them");
+        List<String> chosen = Stream.of("--fake", "--root", "--from")
+                .filter(arguments::hasMatchedOption)
+                .toList();
+        if (chosen.size() > 1) {
+            throw new IllegalArgumentException(String.join(" and ", chosen) + " exclude each other: give one of them");
+        }
+        if (arguments.hasMatchedOption("--from")) {
+            return capture(arguments.matchedOptionValue("--from", Path.of(""))).tree();
         }
         if (fake) {
             return FakeDevices.tree(arguments.matchedOptionValue("--fake", ""));
@@ -43,5 +57,20 @@ public final class HostSource {
                             + ": expected a directory with sys/bus/pci/devices in it");
         }
         return HostFiles.of(directory);
+    }
+
+    /**
+     * The capture in a file.
+     *
+     * @throws IllegalArgumentException if it cannot be read, or is none
+     */
+    static Capture capture(Path file) {
+        try (InputStream in = Files.newInputStream(file)) {
+            return Capture.read(in);
+        } catch (IOException e) {
+            throw new IllegalArgumentException(FileSentence.cannotRead(file, e), e);
+        } catch (IllegalArgumentException e) {
+            throw new IllegalArgumentException(FileSentence.shown(file) + " is no capture: " + e.getMessage(), e);
+        }
     }
 }

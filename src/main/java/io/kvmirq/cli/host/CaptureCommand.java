@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.FileSentence;
+import io.kvmirq.cli.frame.Hex;
+import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.diag.Capture;
+import io.kvmirq.diag.CaptureDiff;
+import java.io.BufferedOutputStream;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.List;
+import java.util.Optional;
+import picocli.CommandLine.Model.OptionSpec;
+import picocli.CommandLine.ParseResult;
+
+/** {@code kvmirq capture}: keeps what the other commands read of a host, for one who looks at it elsewhere. */
+public final class CaptureCommand implements Command {
+    @Override
+    public String name() {
+        return "capture";
+    }
+
+    @Override
+    public String summary() {
+        return "Keep what an analysis reads of this host in one archive, without names and addresses.";
+    }
+
+    @Override
+    public void describe(Usage usage) {
+        usage.spec()
+                .usageMessage()
+                .description("Lists the files of this host that kvmirq reads to say where interrupts go. With -o, also"
+                        + " writes them into a zip archive, which only its owner may read; other commands take it"
+                        + " with --from. Names of hosts, guests and interfaces, network addresses, places of file"
+                        + " systems and unknown words of command lines are taken out. Reads nothing that the other"
+                        + " commands do not read; run as root it shows more. With --diff, shows what changed between"
+                        + " two archives.")
+                .footer("", "Example: kvmirq capture -o host.zip; kvmirq vfio --from host.zip");
+        usage.add(OptionSpec.builder("-o", "--output")
+                .paramLabel("FILE")
+                .type(Path.class)
+                .description("Write the archive to FILE, which may not exist yet."));
+        usage.add(OptionSpec.builder("--unredacted").description("Leave names and addresses in it."));
+        usage.add(OptionSpec.builder("--diff").description("Show what changed from archive A to archive B."));
+        usage.add(Command.parameters("0", "0..2", "ARCHIVE").description("The two archives of --diff."));
+        HostSource.describe(usage);
+    }
+
+    @Override
+    public int run(ParseResult arguments, Terminal terminal) {
+        try {
+            List<String> archives = Command.words(arguments);
+            boolean diff = arguments.hasMatchedOption("--diff");
+            if (archives.size() != (diff ? 2 : 0)) {
+                throw new IllegalArgumentException(
+                        diff
+                                ? "--diff has " + archives.size() + " archives: expected two"
+                                : "argument " + Hex.quoted(archives.get(0))
+                                        + " is unexpected: expected --diff A B, or -o FILE");
+            }
+            if (diff) {
+                return diff(
+                        CaptureDiff.of(
+                                HostSource.capture(Path.of(archives.get(0))),
+                                HostSource.capture(Path.of(archives.get(1)))),
+                        terminal);
+            }
+            Capture capture = Capture.of(
+                    HostSource.of(arguments), Capture::analysis, !arguments.hasMatchedOption("--unredacted"));
+            return keep(capture, Optional.ofNullable(arguments.matchedOptionValue("-o", null)), terminal);
+        } catch (IllegalArgumentException e) {
+            terminal.complain(e.getMessage() + ". See kvmirq capture --help");
+            return ExitCode.USAGE;
+        }
+    }
+
+    private static int diff(List<CaptureDiff> changes, Terminal terminal) {
+        for (CaptureDiff change : changes) {
+            String end = change.before() ? change.after() ? "" : " is gone" : " is new";
+            terminal.out().println(terminal.bold(Terminal.printable(change.path()) + end));
+            change.gone().forEach(line -> terminal.out().println("  - " + Terminal.printable(line)));
+            change.added().forEach(line -> terminal.out().println("  + " + Terminal.printable(line)));
+        }
+        if (changes.isEmpty()) {
+            terminal.out().println("nothing changed, except counts of interrupts");
+        }
+        return changes.isEmpty() ? ExitCode.OK : ExitCode.FAILED;
+    }
+
+    private static int keep(Capture capture, Optional<Path> output, Terminal terminal) {
+        capture.files().forEach((path, content) -> terminal.out()
+                .println(String.format("%9d  /%s", content.length, Terminal.printable(path))));
+        capture.links().forEach((path, target) -> terminal.out()
+                .println("     link  /" + Terminal.printable(path) + " -> " + Terminal.printable(target)));
+        capture.denied().forEach(path -> terminal.out().println("   denied  /" + Terminal.printable(path)));
+        String what = capture.files().size() + " files, " + capture.links().size() + " links, "
+                + (capture.redacted() ? "without names and addresses" : "with names and addresses");
+        if (output.isEmpty()) {
+            terminal.out().println(what + "; nothing is written: -o FILE writes an archive");
+            return ExitCode.OK;
+        }
+        Path file = output.get();
+        try {
+            Files.createFile(file, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
+            try (OutputStream out = new BufferedOutputStream(Files.newOutputStream(file))) {
+                capture.write(out);
+            }
+        } catch (FileAlreadyExistsException e) {
+            terminal.complain("cannot write " + FileSentence.shown(file) + ": it exists already; name another file");
+            return ExitCode.COULD_NOT_RUN;
+        } catch (IOException e) {
+            terminal.complain(FileSentence.cannotWrite(file, e));
+            return ExitCode.COULD_NOT_RUN;
+        }
+        terminal.out().println(what + ", written to " + FileSentence.shown(file));
+        return ExitCode.OK;
+    }
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.PostingOutlook;
+import io.kvmirq.host.ReadOnce;
+import io.kvmirq.host.VfioOutlook;
+import java.io.EOFException;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.attribute.FileTime;
+import java.util.Collections;
+import java.util.Map;
+import java.util.SortedMap;
+import java.util.SortedSet;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.function.Consumer;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.zip.ZipEntry;
+import java.util.zip.ZipException;
+import java.util.zip.ZipInputStream;
+import java.util.zip.ZipOutputStream;
+
+/**
+ * The files of a host that an analysis reads, to be analysed elsewhere. An archive is a zip file: {@code kvmirq.capture}
+ * says its form, {@code links} and {@code denied} have a line for each, and {@code files/} has the rest with their paths.
+ * Immutable.
+ *
+ * @param redacted whether names and addresses were taken out
+ * @param files the content of each file, by its path
+ * @param links the target of each symbolic link, by its path
+ * @param denied the files and directories that could not be read
+ */
+public record Capture(
+        boolean redacted, SortedMap<String, byte[]> files, SortedMap<String, String> links, SortedSet<String> denied) {
+    /** The first line of an archive's form. */
+    public static final String FORM = "kvmirq.capture/1";
+
+    /** The most that an archive may hold, in bytes after decompression. */
+    public static final long MOST_BYTES = 256L << 20;
+
+    private static final int MOST_FILES = 1_000_000;
+    private static final String FILES = "files/";
+    private static final String HEAD = "kvmirq.capture";
+    private static final Pattern PATH = Pattern.compile("(?!.*(^|/)\\.{0,2}(/|$))[^\\p{Cntrl}\\\\]{1,4096}");
+    private static final Pattern KEPT_LINK =
+            Pattern.compile("anon_inode:.{0,200}|/dev/kvm|/dev/iommu|/dev/vfio/.{0,200}");
+    private static final Pattern DESCRIPTOR = Pattern.compile("(proc/\\d+/)fd/\\d+");
+    private static final Pattern PROCESS = Pattern.compile("(proc/\\d+)(/.*)?");
+
+    public Capture {
+        files = Collections.unmodifiableSortedMap(new TreeMap<>(files));
+        links = Collections.unmodifiableSortedMap(new TreeMap<>(links));
+        denied = Collections.unmodifiableSortedSet(new TreeSet<>(denied));
+    }
+
+    /**
+     * Runs an analysis and keeps what it read. Of processes, only those that hold a VM or a file of VFIO are kept.
+     *
+     * @param redact whether to take out names and addresses
+     */
+    public static Capture of(HostFiles host, Consumer<HostFiles> analysis, boolean redact) {
+        ReadOnce read = new ReadOnce(host);
+        analysis.accept(read);
+        ReadOnce.Seen seen = read.seen();
+        SortedSet<String> guests = new TreeSet<>();
+        seen.links().forEach((path, target) -> {
+            Matcher descriptor = DESCRIPTOR.matcher(path);
+            if (descriptor.matches() && (target.equals("anon_inode:kvm-vm") || target.startsWith("/dev/vfio/"))) {
+                guests.add(descriptor.group(1));
+            }
+        });
+        SortedMap<String, byte[]> files = new TreeMap<>();
+        seen.files().forEach((path, bytes) -> {
+            if (isKept(path, guests)) {
+                files.put(path, bytes);
+            }
+        });
+        seen.names().forEach(path -> {
+            boolean directory = isParent(path, seen.files())
+                    || isParent(path, seen.links())
+                    || seen.names().tailSet(path + "/").stream()
+                            .findFirst()
+                            .filter(next -> next.startsWith(path + "/"))
+                            .isPresent();
+            if (!directory && isKept(path, guests)) {
+                files.put(path, new byte[0]);
+            }
+        });
+        SortedMap<String, String> links = new TreeMap<>();
+        seen.links().forEach((path, target) -> {
+            boolean descriptor = DESCRIPTOR.matcher(path).matches();
+            if (isKept(path, guests)
+                    && (!descriptor || KEPT_LINK.matcher(target).matches())) {
+                links.put(path, target);
+            }
+        });
+        SortedSet<String> denied = new TreeSet<>(seen.denied());
+        denied.removeIf(path -> !PATH.matcher(path).matches());
+        Capture whole = new Capture(false, files, links, denied);
+        return redact ? new Redaction().of(whole) : whole;
+    }
+
+    /** What the commands read that look at a host: everything that an archive is for. */
+    public static void analysis(HostFiles host) {
+        HostFacts facts = new HostFacts(host);
+        facts.kernel();
+        facts.iommus();
+        facts.gicv4();
+        facts.vms();
+        PostingOutlook.of(facts);
+        for (PciAddress address : facts.pciAddresses()) {
+            facts.pci(address).ifPresent(device -> {
+                VfioOutlook.of(facts, device);
+                facts.uses(address);
+            });
+        }
+    }
+
+    private static boolean isParent(String path, SortedMap<String, ?> all) {
+        SortedMap<String, ?> next = all.tailMap(path + "/");
+        return !next.isEmpty() && next.firstKey().startsWith(path + "/");
+    }
+
+    private static boolean isKept(String path, SortedSet<String> guests) {
+        Matcher process = PROCESS.matcher(path);
+        return PATH.matcher(path).matches() && (!process.matches() || guests.contains(process.group(1) + "/"));
+    }
+
+    /** The files, as a host. */
+    public HostFiles tree() {
+        return HostFiles.of(files, links, denied);
+    }
+
+    /** Writes the archive. The same capture gives the same bytes. */
+    public void write(OutputStream out) throws IOException {
+        ZipOutputStream zip = new ZipOutputStream(out, StandardCharsets.UTF_8);
+        put(zip, HEAD, bytes(FORM + "\nredacted=" + redacted + "\n"));
+        StringBuilder lines = new StringBuilder();
+        links.forEach(
+                (path, target) -> lines.append(path).append('\t').append(target).append('\n'));
+        put(zip, "links", bytes(lines.toString()));
+        put(zip, "denied", bytes(String.join("\n", denied)));
+        for (Map.Entry<String, byte[]> file : files.entrySet()) {
+            put(zip, FILES + file.getKey(), file.getValue());
+        }
+        zip.finish();
+    }
+
+    private static byte[] bytes(String text) {
+        return text.getBytes(StandardCharsets.UTF_8);
+    }
+
+    private static void put(ZipOutputStream zip, String name, byte[] content) throws IOException {
+        ZipEntry entry = new ZipEntry(name);
+        entry.setLastModifiedTime(FileTime.fromMillis(0));
+        zip.putNextEntry(entry);
+        zip.write(content);
+        zip.closeEntry();
+    }
+
+    /**
+     * Reads an archive. It may come from anybody: nothing is unpacked to a disk, and it is refused when it holds more than
+     * {@link #MOST_BYTES}, or a path that leads elsewhere.
+     *
+     * @throws IllegalArgumentException if it is no capture; the message says why
+     */
+    public static Capture read(InputStream in) throws IOException {
+        SortedMap<String, byte[]> entries = new TreeMap<>();
+        try (ZipInputStream zip = new ZipInputStream(in, StandardCharsets.UTF_8)) {
+            long left = MOST_BYTES;
+            for (ZipEntry entry = zip.getNextEntry(); entry != null; entry = zip.getNextEntry()) {
+                String name = entry.getName();
+                if (!PATH.matcher(name).matches()) {
+                    throw new IllegalArgumentException("it has a path that leads elsewhere, " + quoted(name));
+                }
+                byte[] content = zip.readNBytes((int) Math.min(left + 1, Integer.MAX_VALUE - 8));
+                left -= content.length;
+                if (left < 0 || entries.size() == MOST_FILES) {
+                    throw new IllegalArgumentException(
+                            "it holds more than " + (MOST_BYTES >> 20) + " MiB, or " + MOST_FILES + " files");
+                }
+                if (entries.put(name, content) != null) {
+                    throw new IllegalArgumentException("it has two files named " + quoted(name));
+                }
+            }
+        } catch (ZipException | EOFException e) {
+            throw new IllegalArgumentException("it is damaged: " + e.getMessage(), e);
+        }
+        String head = text(entries, HEAD);
+        if (!head.startsWith(FORM + "\n")) {
+            throw new IllegalArgumentException("it is not an archive of kvmirq capture, form " + FORM);
+        }
+        SortedMap<String, byte[]> files = new TreeMap<>();
+        entries.tailMap(FILES).forEach((name, content) -> {
+            if (name.startsWith(FILES)) {
+                files.put(name.substring(FILES.length()), content);
+            }
+        });
+        SortedMap<String, String> links = new TreeMap<>();
+        text(entries, "links").lines().forEach(line -> {
+            int tab = line.indexOf('\t');
+            if (tab > 0) {
+                links.put(line.substring(0, tab), line.substring(tab + 1));
+            }
+        });
+        SortedSet<String> denied = new TreeSet<>(text(entries, "denied").lines().toList());
+        return new Capture(head.contains("\nredacted=true\n"), files, links, denied);
+    }
+
+    private static String text(Map<String, byte[]> entries, String name) {
+        return new String(entries.getOrDefault(name, new byte[0]), StandardCharsets.UTF_8);
+    }
+
+    private static String quoted(String name) {
+        return "'" + name.replaceAll("\\p{Cntrl}", "?") + "'";
+    }
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.catchThrowable;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.PostingOutlook;
+import io.kvmirq.host.RecordedHost;
+import io.kvmirq.host.VfioOutlook;
+import io.kvmirq.host.VmProcess;
+import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.zip.ZipEntry;
+import java.util.zip.ZipOutputStream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Archives of a host's files. */
+class CaptureTest {
+    @TempDir
+    private Path temporary;
+
+    private static byte[] archive(Capture capture) throws IOException {
+        ByteArrayOutputStream out = new ByteArrayOutputStream();
+        capture.write(out);
+        return out.toByteArray();
+    }
+
+    private static Capture read(byte[] archive) throws IOException {
+        return Capture.read(new ByteArrayInputStream(archive));
+    }
+
+    private static Capture capture(RecordedHost host) {
+        return Capture.of(host.tree(), Capture::analysis, true);
+    }
+
+    private static List<String> names() {
+        return RecordedHost.NAMES;
+    }
+
+    /** All that the analysis says of a host. */
+    private static String analysed(HostFiles tree) {
+        HostFacts host = new HostFacts(tree);
+        return host.kernel() + "\n" + host.iommus() + "\n" + PostingOutlook.of(host) + "\n"
+                + host.unreadableOfPosting() + "\n" + host.gicv4() + "\n"
+                + host.pciAddresses().stream()
+                        .flatMap(address -> host.pci(address).stream())
+                        .map(device -> device.address() + " " + device.driver() + device.others() + device.messageIrqs()
+                                + device.group() + device.resets() + " " + VfioOutlook.of(host, device) + " "
+                                + host.uses(device.address()))
+                        .collect(Collectors.joining("\n"));
+    }
+
+    @ParameterizedTest
+    @MethodSource("names")
+    void archiveIsAnalysedAsTheHostIs(String name) throws Exception {
+        RecordedHost host = RecordedHost.of(name);
+        Capture capture = read(archive(capture(host)));
+        assertThat(capture.redacted()).isTrue();
+        assertThat(analysed(capture.tree())).isEqualTo(analysed(host.tree())).hasSizeGreaterThan(1000);
+        // Links of a directory on a disk are followed, those in memory are not.
+        Capture ofDirectory = Capture.of(host.writeTo(temporary), Capture::analysis, true);
+        assertThat(analysed(read(archive(ofDirectory)).tree())).isEqualTo(analysed(host.tree()));
+    }
+
+    @Test
+    void processesWithoutAVmAreLeftOutAndOthersKeepWhatDecides() throws Exception {
+        RecordedHost host = RecordedHost.of("amd-6.12")
+                .put("proc/1/comm", "systemd\n")
+                .link("proc/1/fd/3", "/etc/secret.key")
+                .put("proc/70/comm", "qemu-system-x86\n")
+                .put("proc/70/task/72/comm", "CPU 0/KVM\n")
+                .put("proc/70/task/73/comm", "secret-thread\n")
+                .put(
+                        "proc/70/cmdline",
+                        String.join(
+                                        "\0",
+                                        "/opt/secret/qemu-system-x86_64",
+                                        "-name",
+                                        "guest=secret-db",
+                                        "-machine",
+                                        "q35,kernel-irqchip=split",
+                                        "-uuid",
+                                        "secret-uuid",
+                                        "-device",
+                                        "vfio-pci,host=0000:00:02.0,id=secret-nic",
+                                        "-netdev",
+                                        "tap,ifname=secret0",
+                                        "-global",
+                                        "kvm-pit.lost_tick_policy=discard")
+                                + "\0")
+                .link("proc/70/fd/4", "anon_inode:kvm-vm")
+                .link("proc/70/fd/5", "anon_inode:kvm-vcpu:0")
+                .link("proc/70/fd/6", "/var/lib/secret.img")
+                .link("proc/70/fd/7", "anon_inode:[eventfd]")
+                .put("proc/70/fdinfo/7", "eventfd-count:                1\neventfd-id: 9\n");
+        Capture capture = read(archive(capture(host)));
+        VmProcess vm = new HostFacts(capture.tree()).vms().all().get(0);
+        assertThat(vm.pid()).isEqualTo(70);
+        assertThat(vm.guest()).contains("guest-1");
+        assertThat(vm.arguments())
+                .containsExactly(
+                        "qemu-system-x86_64",
+                        "-name",
+                        "guest-1",
+                        "-machine",
+                        "q35,kernel-irqchip=split",
+                        "-uuid",
+                        "-",
+                        "-device",
+                        "vfio-pci,host=0000:00:02.0,-",
+                        "-netdev",
+                        "-",
+                        "-global",
+                        "kvm-pit.lost_tick_policy=discard");
+        assertThat(vm.vcpus()).singleElement().matches(vcpu -> vcpu.thread().getAsInt() == 72);
+        assertThat(vm.eventfds()).singleElement().matches(one -> one.id().getAsInt() == 9 && one.count() == 1);
+        assertThat(new HostFacts(capture.tree()).vms().all()).hasSize(1);
+        assertThat(new String(archive(Capture.of(host.tree(), Capture::analysis, false)), StandardCharsets.ISO_8859_1))
+                .doesNotContain("proc/1/");
+        assertThat(texts(capture)).doesNotContain("secret");
+    }
+
+    @Test
+    void namesAndAddressesAreTakenOut() throws Exception {
+        RecordedHost host = RecordedHost.of("intel-6.1")
+                .put("proc/version", "Linux version 6.1.0-56-amd64 (root@secret) (gcc) #1 SMP\n")
+                .put(
+                        "proc/cmdline",
+                        "root=UUID=secret ip=10.1.2.3 intel_iommu=on,sm_on intremap=nopost hostname=secret\n")
+                .put(
+                        "proc/self/mountinfo",
+                        "22 1 254:0 / / rw,relatime - ext4 /dev/disk/by-id/secret rw\n"
+                                + "23 1 0:30 / /home/secret rw shared:1 - nfs secret:/export rw\n")
+                .put("proc/net/route", "Iface\tDestination\tGateway\nenx0011223344aa\t00000000\t010200C0\n")
+                .link("sys/class/net/enx0011223344aa", "../../devices/pci0000:00/0000:00:01.0/net/enx0011223344aa")
+                .put("sys/class/net/enx0011223344aa/operstate", "up\n");
+        Capture capture = read(archive(capture(host)));
+        assertThat(texts(capture))
+                .doesNotContain("secret", "10.1.2.3", "010200C0", "0011223344aa")
+                .contains("intel_iommu=on,sm_on intremap=nopost");
+        HostFacts facts = new HostFacts(capture.tree());
+        assertThat(facts.kernel()).contains("6.1.0-56-amd64");
+        assertThat(facts.uses(PciAddress.parse("0000:00:01.0")))
+                .containsExactly("the network interface enx- is up and has the default route");
+    }
+
+    private static String texts(Capture capture) {
+        return capture.files().entrySet().stream()
+                        .map(file -> file.getKey() + "\n" + new String(file.getValue(), StandardCharsets.ISO_8859_1))
+                        .collect(Collectors.joining("\n"))
+                + capture.links();
+    }
+
+    @Test
+    void whatWasDeniedIsDeniedThere() throws Exception {
+        HostFiles tree = HostFiles.of(Map.of("proc/5/comm", new byte[0]), Map.of(), Set.of("proc/5/fd"));
+        Capture capture = read(archive(Capture.of(tree, Capture::analysis, true)));
+        assertThat(capture.denied()).containsExactly("proc/5/fd");
+        assertThat(capture.tree().reading("proc/5/fd")).isEqualTo(HostFiles.Reading.DENIED);
+    }
+
+    @Test
+    void differenceIsWhatChangedButNoCounts() throws Exception {
+        Capture before = capture(RecordedHost.of("amd-6.12"));
+        RecordedHost changed = RecordedHost.of("amd-6.12").put("sys/module/kvm_amd/parameters/avic", "Y\n");
+        changed.remove("sys/bus/pci/devices/0000:00:03.0/driver");
+        List<CaptureDiff> changes = CaptureDiff.of(before, capture(changed));
+        assertThat(changes)
+                .extracting(CaptureDiff::path)
+                .containsExactly("/sys/bus/pci/devices/0000:00:03.0/driver", "/sys/module/kvm_amd/parameters/avic");
+        assertThat(changes.get(0).after()).isFalse();
+        assertThat(changes.get(1).gone()).containsExactly("N");
+        assertThat(changes.get(1).added()).containsExactly("Y");
+        String interrupts =
+                RecordedHost.of("amd-6.12").tree().text("proc/interrupts").orElseThrow();
+        RecordedHost later = RecordedHost.of("amd-6.12").put("proc/interrupts", interrupts.replace(" 0 ", " 9 "));
+        assertThat(CaptureDiff.of(before, capture(later))).isEmpty();
+    }
+
+    private static byte[] zip(Map<String, byte[]> entries) throws IOException {
+        ByteArrayOutputStream out = new ByteArrayOutputStream();
+        try (ZipOutputStream zip = new ZipOutputStream(out)) {
+            for (Map.Entry<String, byte[]> entry : entries.entrySet()) {
+                zip.putNextEntry(new ZipEntry(entry.getKey()));
+                zip.write(entry.getValue());
+            }
+        }
+        return out.toByteArray();
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {"../etc/passwd", "files/../../x", "/files/x", "files//x", "files/x/", "files/.", "a\nb", "a\\b"})
+    void pathThatLeadsElsewhereIsRefused(String path) throws Exception {
+        byte[] archive = zip(Map.of(path, new byte[1]));
+        assertThatThrownBy(() -> read(archive))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining("a path that leads elsewhere, '")
+                .hasMessageNotContaining("\n");
+    }
+
+    @Test
+    void archiveThatIsTooBigIsRefused() throws Exception {
+        byte[] bomb = zip(Map.of("files/a", new byte[(int) Capture.MOST_BYTES + 1]));
+        assertThat(bomb.length).isLessThan(1 << 20);
+        assertThatThrownBy(() -> read(bomb))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining("more than 256 MiB");
+    }
+
+    @Test
+    void otherFilesAreNoCaptures() throws Exception {
+        byte[] whole = archive(capture(RecordedHost.of("amd-6.1")));
+        byte[] other = zip(Map.of("kvmirq.capture", "kvmirq.capture/9\n".getBytes(StandardCharsets.UTF_8)));
+        for (byte[] archive : List.of(new byte[0], "no zip".getBytes(StandardCharsets.UTF_8), other)) {
+            assertThatThrownBy(() -> read(archive))
+                    .isInstanceOf(IllegalArgumentException.class)
+                    .hasMessageContaining("not an archive of kvmirq capture");
+        }
+        for (int length = 4; length < whole.length; length += 97) {
+            byte[] cut = Arrays.copyOf(whole, length);
+            Optional<Throwable> thrown = Optional.ofNullable(catchThrowable(() -> read(cut)));
+            assertThat(thrown.isEmpty() || thrown.get() instanceof IllegalArgumentException)
+                    .as("cut at " + length + ": " + thrown)
+                    .isTrue();
+        }
+    }
+}
