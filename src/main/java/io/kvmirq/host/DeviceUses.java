@@ -8,15 +8,19 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /**
  * What the host itself uses a PCI device for, and loses when another driver is bound to it.
  *
- * <p>Source: {@code /proc/self/mountinfo}, {@code /proc/net/route}, {@code /sys/dev/block} and {@code /sys/class/net} in
+ * <p>Source: {@code /proc/self/mountinfo}, {@code /proc/swaps}, {@code /proc/net/route}, {@code /sys/dev/block} and {@code /sys/class/net} in
  * proc(5) and sysfs(5).
  */
 final class DeviceUses {
     private static final String BLOCK = "sys/dev/block/";
+    private static final String CLASS = "sys/class/block/";
+    private static final Pattern SUBSYSTEM = Pattern.compile("/devices/virtual/nvme-subsystem/([^/]+)/");
     private static final String DEFAULT_ROUTE = "00000000";
 
     private final HostFiles tree;
@@ -32,6 +36,7 @@ final class DeviceUses {
     List<String> all() {
         List<String> uses = new ArrayList<>();
         tree.text("proc/self/mountinfo").stream().flatMap(String::lines).forEach(line -> mounted(line, uses));
+        tree.text("proc/swaps").stream().flatMap(String::lines).forEach(line -> swapped(line, uses));
         List<String> routed = tree.text("proc/net/route").stream()
                 .flatMap(String::lines)
                 .map(line -> line.split("\\s+"))
@@ -61,19 +66,53 @@ final class DeviceUses {
         String source = words[dash + 2];
         // A file system of several devices has a number of its own.
         String block = words[2].startsWith("0:") && source.startsWith("/dev/")
-                ? "sys/class/block/" + source.substring(source.lastIndexOf('/') + 1)
+                ? CLASS + source.substring(source.lastIndexOf('/') + 1)
                 : BLOCK + words[2];
         if (isBehind(block, new HashSet<>())) {
             uses.add((words[4].equals("/") ? "the root file system" : "the file system at " + words[4]) + " is on it");
         }
     }
 
-    /** A device of device-mapper or md is behind those that it is made of. */
+    /** Its first word is the file; a swap file is on a file system. */
+    private void swapped(String line, List<String> uses) {
+        String file = line.split("\\s+")[0];
+        if (file.startsWith("/dev/") && isBehind(CLASS + file.substring(file.lastIndexOf('/') + 1), new HashSet<>())) {
+            uses.add("the swap space " + file + " is on it");
+        }
+    }
+
+    /**
+     * A device of device-mapper or md is behind those that it is made of, a partition behind its disk, and a name space
+     * of an NVMe subsystem with several paths behind the controllers.
+     */
     private boolean isBehind(String block, Set<String> seen) {
-        return seen.add(block)
-                && (isBehind(tree.link(block))
-                        || tree.list(block + "/slaves").stream()
-                                .anyMatch(name -> isBehind("sys/class/block/" + name, seen)));
+        Optional<String> place = tree.link(block);
+        if (!seen.add(block) || isBehind(place)) {
+            return isBehind(place);
+        }
+        return isMadeOf(block, seen)
+                || place.filter(path -> isMadeOf(CLASS + disk(path), seen) || isOnPathOf(path))
+                        .isPresent();
+    }
+
+    private boolean isMadeOf(String block, Set<String> seen) {
+        return tree.list(block + "/slaves").stream().anyMatch(name -> isBehind(CLASS + name, seen));
+    }
+
+    /** The directory above: the disk, if this is a partition. */
+    private static String disk(String place) {
+        String above = place.substring(0, Math.max(place.lastIndexOf('/'), 0));
+        return above.substring(above.lastIndexOf('/') + 1);
+    }
+
+    /** {@code nvme_init_subsystem()} links the controllers in the directory of the subsystem. */
+    private boolean isOnPathOf(String place) {
+        Matcher subsystem = SUBSYSTEM.matcher(place);
+        if (!subsystem.find()) {
+            return false;
+        }
+        String directory = "sys/devices/virtual/nvme-subsystem/" + subsystem.group(1);
+        return tree.list(directory).stream().anyMatch(name -> isBehind(tree.link(directory + "/" + name)));
     }
 
     private boolean isBehind(Optional<String> target) {

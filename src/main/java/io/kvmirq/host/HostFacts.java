@@ -29,7 +29,7 @@ public final class HostFacts {
     private static final String GROUPS = "sys/kernel/iommu_groups/";
     private static final Pattern VERSION = Pattern.compile("Linux version (\\S+)");
 
-    private static final String GICV4_PARAMETER = "kvm-arm.vgic_v4_enable=";
+    private static final String GICV4_PARAMETER = "kvm_arm.vgic_v4_enable";
     /** The letters that {@code kstrtobool()} reads. */
     private static final Pattern TRUE = Pattern.compile("[yYtT1]|[oO][nN]");
 
@@ -115,11 +115,17 @@ public final class HostFacts {
 
     private static boolean asksForGicv4(String commandLine) {
         return words(Optional.of(commandLine)).stream()
-                .filter(word -> word.startsWith(GICV4_PARAMETER))
+                .map(word -> word.replace("\"", ""))
+                .filter(word -> word.indexOf('=') > 0 && isParameter(word, GICV4_PARAMETER))
                 .reduce((first, last) -> last)
                 .filter(word ->
-                        TRUE.matcher(word.substring(GICV4_PARAMETER.length())).lookingAt())
+                        TRUE.matcher(word.substring(word.indexOf('=') + 1)).lookingAt())
                 .isPresent();
+    }
+
+    /** A dash and an underline in the name of a parameter are the same ({@code parameq()} in kernel/params.c). */
+    private static boolean isParameter(String word, String name) {
+        return word.substring(0, word.indexOf('=')).replace('-', '_').equals(name);
     }
 
     /** Whether the driver vfio-pci is loaded. True if the tree does not show the drivers. */

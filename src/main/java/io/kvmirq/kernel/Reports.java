@@ -9,9 +9,12 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Warnings to the user's logger, in their order. A thread of their own logs them: whoever finds one may hold a lock, and
- * log handlers are code of the user. The thread ends with the last warning. Thread-safe.
+ * log handlers are code of the user. The thread ends with the last warning; a JVM that ends waits for it, though not for
+ * ever: a log handler may block. Thread-safe.
  */
 final class Reports {
+    private static final long PATIENCE_MILLIS = 2_000;
+
     private record Report(String text, @Nullable Throwable cause) {}
 
     private final System.Logger logger;
@@ -27,11 +30,13 @@ final class Reports {
     synchronized void warn(String text, @Nullable Throwable cause) {
         waiting.add(new Report(text, cause));
         if (!logging) {
-            Thread thread = new Thread(this::log, "kvmirq-log");
-            thread.setDaemon(false); // a process that ends at once still says what it forgot
+            Thread end = new Thread(this::awaitLogged, "kvmirq-log-end");
+            Thread thread = new Thread(() -> log(end), "kvmirq-log");
+            thread.setDaemon(true);
             try {
                 thread.start();
                 logging = true;
+                atEnd(() -> Runtime.getRuntime().addShutdownHook(end));
             } catch (OutOfMemoryError e) {
                 // No thread can be made: the next warning tries again.
             }
@@ -47,11 +52,33 @@ final class Reports {
 
     private synchronized @Nullable Report next() {
         Report next = waiting.poll();
-        logging = next != null;
+        if (next == null) {
+            logging = false;
+            notifyAll();
+        }
         return next;
     }
 
-    private void log() {
+    private static void atEnd(Runnable change) {
+        try {
+            change.run();
+        } catch (IllegalStateException e) {
+            // The JVM ends already.
+        }
+    }
+
+    private synchronized void awaitLogged() {
+        long deadline = System.nanoTime() + PATIENCE_MILLIS * 1_000_000;
+        try {
+            for (long left = PATIENCE_MILLIS; logging && left > 0; left = (deadline - System.nanoTime()) / 1_000_000) {
+                wait(left);
+            }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    private void log(Thread end) {
         for (Report next = next(); next != null; next = next()) {
             try {
                 logger.log(System.Logger.Level.WARNING, next.text, next.cause);
@@ -59,5 +86,6 @@ final class Reports {
                 // A log handler's failure is its user's.
             }
         }
+        atEnd(() -> Runtime.getRuntime().removeShutdownHook(end));
     }
 }

@@ -84,6 +84,12 @@ class NativeBuildTest {
                 .hasSize(2)
                 .allMatch(line -> line.contains(" -Wl,-z,pack-relative-relocs "));
         assertThat(commands).noneMatch(line -> line.contains("-U_FORTIFY_SOURCE"));
+        // Of two flags that contradict each other, a compiler obeys the last.
+        assertThat(commands("CFLAGS=-O2 -fstack-protector-all -fcf-protection=none"))
+                .filteredOn(line -> line.contains("-fPIC"))
+                .hasSize(3)
+                .allMatch(line -> line.indexOf("-fstack-protector-strong") < line.indexOf("-fstack-protector-all")
+                        && line.indexOf("-fcf-protection ") < line.indexOf("-fcf-protection=none"));
     }
 
     @Test

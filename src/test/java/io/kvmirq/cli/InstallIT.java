@@ -126,8 +126,26 @@ class InstallIT {
                 .filteredOn(line -> line.startsWith("not uninstalled"))
                 .hasSize(4);
         assertThat(lines.subList(link, lines.size()))
-                .anyMatch(line -> line.contains("/opt/kv/share is a link"))
+                .anyMatch(line -> line.contains("/opt/kv/share is a link out of "))
                 .contains("not installed: nothing was changed");
+    }
+
+    /** As a distribution that has share/man in another place. */
+    @Test
+    void linkInsideOfThePrefixIsFollowed() throws Exception {
+        List<String> lines = installed("""
+            run "$1" uninstall > /dev/null
+            mkdir -p "$destination/opt/kv/share" "$destination/opt/kv/man"
+            ln -s ../man "$destination/opt/kv/share/man"
+            mkdir -p "$destination/opt/kv/lib/kvmirq"
+            ln -s "$2/planted" "$destination/opt/kv/lib/kvmirq/installed.kvmirq-new"
+            run "$1" install > /dev/null
+            ls "$destination/opt/kv/man/man1/kvmirq.1" > /dev/null && echo there
+            test -e "$2/planted" || echo not followed
+            run "$1" uninstall
+            ls "$destination/opt/kv/man"
+            """);
+        assertThat(lines).contains("there", "not followed").noneMatch(line -> line.contains("kvmirq.1"));
     }
 
     @Test

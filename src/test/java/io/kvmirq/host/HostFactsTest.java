@@ -6,8 +6,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import java.nio.file.Path;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 class HostFactsTest {
     @TempDir
@@ -36,5 +40,23 @@ class HostFactsTest {
             assertThat(VfioOutlook.of(host, host.pci(address).orElseThrow()).irqs())
                     .hasSize(5);
         }
+    }
+
+    /** Linux takes a dash and an underline in the name of a parameter for the same. */
+    @ParameterizedTest
+    @CsvSource({
+        "kvm-arm.vgic_v4_enable=1, ",
+        "kvm_arm.vgic_v4_enable=1, ",
+        "kvm-arm.vgic-v4-enable=1, ",
+        "\"kvm_arm.vgic_v4_enable=1\", ",
+        "kvm-arm.vgic_v4_enable=1 kvm_arm.vgic_v4_enable=0, false",
+        "kvm-arm.vgic_v4_enable, false",
+        "kvm-arm.vgic_v4=1, false"
+    })
+    void parameterOfGicv4IsReadAsTheKernelDoes(String line, @Nullable Boolean used) {
+        RecordedHost host = new RecordedHost()
+                .put("proc/interrupts", " 11:  5  GICv3  27 Level  arch_timer\n")
+                .put("proc/cmdline", "root=/dev/vda " + line + "\n");
+        assertThat(new HostFacts(host.tree()).gicv4()).isEqualTo(Optional.ofNullable(used));
     }
 }

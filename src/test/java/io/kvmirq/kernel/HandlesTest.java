@@ -3,16 +3,23 @@ package io.kvmirq.kernel;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.Profile;
 import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.Program;
 import io.kvmirq.testing.RealKvm;
+import java.nio.file.Path;
 import java.text.MessageFormat;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.locks.LockSupport;
 import java.util.logging.Handler;
 import java.util.logging.LogRecord;
 import java.util.logging.Logger;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 @RealKvm
 class HandlesTest {
@@ -110,5 +117,40 @@ class HandlesTest {
             @Override
             public void close() {}
         };
+    }
+
+    /** A process of which the last act is a mistake. */
+    public static final class Mistaken {
+        public static void main(String[] arguments) {
+            if (arguments[0].equals("blocked")) {
+                Logger.getLogger("").addHandler(recorder(new ArrayList<>() {
+                    @Override
+                    public boolean add(String message) {
+                        while (true) {
+                            LockSupport.park();
+                        }
+                    }
+                }));
+            }
+            try (Kernel kernel = Kernel.over(new FakeKernel(Profile.V6_12).backend(), Kernel.DEVICE)) {
+                kernel.reports().warn("the last words", null);
+            }
+            if (arguments[0].equals("exit")) {
+                System.exit(0);
+            }
+        }
+    }
+
+    /** Also where the handler of the log never returns, the process ends. */
+    @ParameterizedTest
+    @ValueSource(strings = {"exit", "return", "blocked"})
+    void processThatEndsSaysItsLastWarning(String how) throws Exception {
+        List<String> java = List.of(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "-cp",
+                System.getProperty("java.class.path"),
+                Mistaken.class.getName(),
+                how);
+        assertThat(Program.output(java)).contains("the last words");
     }
 }

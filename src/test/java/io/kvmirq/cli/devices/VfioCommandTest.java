@@ -14,6 +14,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -91,6 +92,35 @@ class VfioCommandTest {
                         "the root file system is on it",
                         "the file system at /srv is on it",
                         "the network interface ens5 is up and has the default route");
+    }
+
+    /** Partitions of a RAID, NVMe with several paths to a controller, and swap space. */
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "9:127 | ../../devices/virtual/block/md126/md126p2                                   | the root file system is on it",
+                "259:2 | ../../devices/virtual/nvme-subsystem/nvme-subsys0/nvme0n1/nvme0n1p2         | the root file system is on it",
+                "259:2 | ../../devices/virtual/nvme-subsystem/nvme-subsys1/nvme1n1/nvme1n1p2         | ",
+                "8:99  | ../../devices/pci0000:00/0000:00:06.0/block/sdz                             | "
+            })
+    void deviceBehindTheRootFileSystemIsFound(String number, String place, @Nullable String use) throws IOException {
+        String device = "../../devices/pci0000:00/0000:00:05.0/";
+        RecordedHost host = RecordedHost.of("amd-6.1")
+                .put("proc/self/mountinfo", "22 1 " + number + " / / rw,relatime - ext4 /dev/x rw\n")
+                .link("sys/dev/block/" + number, place)
+                .put("sys/class/block/md126/slaves/sda", "")
+                .link("sys/class/block/sda", device + "virtio1/block/sda")
+                .link(
+                        "sys/devices/virtual/nvme-subsystem/nvme-subsys0/nvme0",
+                        "../../../pci0000:00/0000:00:05.0/nvme/nvme0")
+                .link(
+                        "sys/devices/virtual/nvme-subsystem/nvme-subsys1/nvme1",
+                        "../../../pci0000:00/0000:00:06.0/nvme/nvme1");
+        PciAddress disk = PciAddress.parse("0000:00:05.0");
+        assertThat(new HostFacts(host.tree()).uses(disk)).isEqualTo(use == null ? List.of() : List.of(use));
+        host.put("proc/swaps", "Filename Type Size Used Priority\n/swapfile file 1 0 -2\n/dev/sda partition 1 0 -3\n");
+        assertThat(new HostFacts(host.tree()).uses(disk)).contains("the swap space /dev/sda is on it");
     }
 
     @Test
