@@ -151,9 +151,10 @@ final class FakeVgic {
         return !gicv2 || gicV2Interfaces.get(vcpu).acknowledges(register);
     }
 
+    /** Only a change of a level and a rising edge count: {@code vgic_validate_injection()}. */
     void inject(int vcpu, int number, boolean up) {
         boolean level = distributor().is(InterruptState.LEVEL, vcpu, number);
-        boolean rises = up && !(level && distributor().is(InterruptState.LINE, vcpu, number));
+        boolean counts = level ? up != distributor().is(InterruptState.LINE, vcpu, number) : up;
         if (level || up) {
             vm.note(level ? VgicAnswer.VGIC_LEVEL : VgicAnswer.VGIC_EDGE);
         }
@@ -162,7 +163,7 @@ final class FakeVgic {
         } else {
             distributor().lower(vcpu, number);
         }
-        if (rises) {
+        if (counts) {
             delivery().queue(vcpu, number);
         }
     }
