@@ -6,6 +6,7 @@ import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.ListRegister;
 import io.kvmirq.arch.gic.model.Distributor;
 import io.kvmirq.arch.gic.model.InterruptState;
+import io.kvmirq.arch.gic.model.RegisterFields;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.VgicAnswer;
 import io.kvmirq.fake.kvm.FakeRoutes;
@@ -29,6 +30,7 @@ final class FakeVgic {
     private final boolean gicv2;
     private final VgicPlaces places;
     private int shared;
+    private int revision = RegisterFields.IIDR_LATEST;
     private Optional<Distributor> distributor = Optional.empty();
     private Optional<VgicDelivery> delivery = Optional.empty();
     /** By vCPU, once the VGIC is initialized. */
@@ -117,6 +119,15 @@ final class FakeVgic {
         distributor = Optional.of(made);
         delivery = Optional.of(new VgicDelivery(vm, made));
         interfaces = vm.vcpus().stream().map(vcpu -> new CpuInterface()).toList();
+    }
+
+    /** GICD_IIDR.Revision. */
+    int revision() {
+        return revision;
+    }
+
+    void setRevision(int to) {
+        revision = to;
     }
 
     /** The state of the interrupts. The VGIC is initialized. */
