@@ -89,9 +89,9 @@ public enum VgicAnswer implements Answer {
         "bits 63:32 of attr", "vgic-kvm-device.c vgic_v3_parse_attr()").needs(ARM64)),
     VGIC_REGISTER_BEFORE_INIT(refusal(LAB, VGIC_REGISTER, EBUSY, "registers are there after init",
         "KVM_DEV_ARM_VGIC_CTRL_INIT first", "vgic-kvm-device.c vgic_v3_attr_regs_access()").needs(ARM64)),
-    VGIC_IDENTIFICATION(refusal(SOURCE, VGIC_REGISTER, EINVAL,
+    VGIC_IDENTIFICATION(refusal(LAB, VGIC_REGISTER, EINVAL,
         "GICD_IIDR or GICD_TYPER2 is restored with a value of another VGIC", "what a read gives: only the revision,"
-        + " bits 15:12 of GICD_IIDR, may differ", "vgic-mmio-v3.c vgic_mmio_uaccess_write_v3_misc()").needs(ARM64)),
+        + " bits 15:12 of GICD_IIDR, may differ, and is 2 or 3", "vgic-mmio-v3.c vgic_mmio_uaccess_write_v3_misc()").needs(ARM64)),
     VGIC_NO_SYSTEM_REGISTER(refusal(SOURCE, VGIC_SYSTEM_REGISTER, ENOENT,
         "the CPU interface has no system register of that id",
         "bits 15:0 of attr: Op0, Op1, CRn, CRm, Op2", "vgic-sys-reg-v3.c vgic_v3_cpu_sysregs_uaccess()").needs(ARM64)),
@@ -106,6 +106,9 @@ public enum VgicAnswer implements Answer {
     VGIC_PENDING_IS_LATCHED(behaviour(LAB,
         "an access of the VMM to ISPENDR reads or replaces the latch of edges; ICPENDR reads 0, writes do nothing",
         "vgic-mmio.c __read_pending()")),
+
+    VGIC_REVISION(behaviour(LAB, "a VMM may restore GICD_IIDR with revision 2, and GICR_CTLR then has neither IR nor"
+        + " CES; kernels before May 2026 stay at 3", "vgic-mmio-v3.c vgic_mmio_uaccess_write_v3_misc()")),
 
     // Delivery
     VGIC_CONTROL(behaviour(SOURCE, "while GICD_CTLR.EnableGrp1 is 0, interrupts become pending and no guest takes one",

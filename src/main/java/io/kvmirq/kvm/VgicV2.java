@@ -73,7 +73,7 @@ public final class VgicV2 extends Vgic {
 
     /**
      * Writes a register of the distributor as one vCPU has it. GICD_IGROUPR keeps its value only after GICD_IIDR was
-     * written as it was read. GICD_SGIR sends an SGI of that vCPU. Restore GICD_ISPENDR before GICD_CPENDSGIR and
+     * written, with what was read or an older revision. GICD_SGIR sends an SGI of that vCPU. Restore GICD_ISPENDR before GICD_CPENDSGIR and
      * GICD_SPENDSGIR: an SGI that it makes pending has the vCPU itself as a source.
      *
      * @param vcpu as for {@link #readDistributor(VcpuId, int)}

@@ -33,6 +33,9 @@ class ArmGuestContract extends ArmVms {
     private static final Spi SPI = new Spi(42);
     private static final Gsi GSI = new Gsi(SPI.pin());
     private static final Ppi PRIVATE = new Ppi(23);
+    /** The virtual timer. */
+    private static final Ppi TIMER = new Ppi(27);
+
     private static final int ROUNDS = 3;
 
     private final VfioWorld vfio;
@@ -146,6 +149,16 @@ class ArmGuestContract extends ArmVms {
         assertThat(read(ICC_AP1R0_EL1)).as("active priorities").isNotZero();
         guest.runTo(ArmGuest.ENDED, SPI.number());
         assertThat(read(ICC_AP1R0_EL1)).isZero();
+    }
+
+    /** KVM maps the virtual timer to that of the host when the vCPU first runs. */
+    @Test
+    void vmmCannotWriteTheActiveStateOfAMappedInterrupt() {
+        int set = PRIVATE_FRAME + GICD_ISACTIVER.offset();
+        vm.setSpi(SPI, true);
+        answers();
+        vgic.writeRedistributor(FIRST, set, 1 << TIMER.number() | 1 << PRIVATE.number());
+        assertThat(vgic.readRedistributor(FIRST, set)).isEqualTo(1 << PRIVATE.number());
     }
 
     private long read(CpuInterfaceRegister register) {

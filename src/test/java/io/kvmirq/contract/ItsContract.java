@@ -124,8 +124,7 @@ class ItsContract extends ArmVms {
 
     /** The pending bit of the LPI in the guest's table. */
     private boolean isPending() {
-        vgic.savePendingTables();
-        return (memory.getByte(PENDING + LPI / Byte.SIZE) >>> LPI % Byte.SIZE & 1) != 0;
+        return isPendingIn(PENDING);
     }
 
     @Test
@@ -244,6 +243,20 @@ class ItsContract extends ArmVms {
         assertThat(service.readRegister(CREADR)).isZero();
         service.writeRegister(CTLR, ENABLE);
         assertThat(service.readRegister(CREADR)).isEqualTo(3 * ItsCommand.SIZE);
+    }
+
+    /** Commands that were written and not handled are forgotten. */
+    @Test
+    void newRingIsEmpty() {
+        map();
+        service.writeRegister(CTLR, 0);
+        service.writeRegister(CWRITER, 0);
+        assertThat(service.readRegister(CREADR)).isEqualTo(3 * ItsCommand.SIZE);
+        service.writeRegister(CBASER, VALID | MEMORY + RING);
+        assertThat(service.readRegister(CREADR)).isZero();
+        service.writeRegister(CWRITER, ItsCommand.SIZE);
+        service.writeRegister(CBASER, VALID | MEMORY + RING);
+        assertThat(service.readRegister(CWRITER)).isZero();
     }
 
     @Test
@@ -369,8 +382,12 @@ class ItsContract extends ArmVms {
     }
 
     private boolean isPendingIn(int table) {
+        return isPendingIn(table, LPI);
+    }
+
+    private boolean isPendingIn(int table, int lpi) {
         vgic.savePendingTables();
-        return (memory.getByte(table + LPI / Byte.SIZE) >>> LPI % Byte.SIZE & 1) != 0;
+        return (memory.getByte(table + lpi / Byte.SIZE) >>> lpi % Byte.SIZE & 1) != 0;
     }
 
     private void setUpTwo() {
@@ -406,5 +423,52 @@ class ItsContract extends ArmVms {
         vgic.writeRedistributor(SECOND, RedistributorRegister.GICR_CTLR.offset(), ENABLE);
         vgic.writeRedistributor(FIRST, RedistributorRegister.GICR_CTLR.offset(), 0);
         refused(Errno.EBUSY, () -> vm.signal(message(DEVICE, EVENT)));
+    }
+
+    /** Only an LPI that is enabled joins a list, and so outlives its event. */
+    @Test
+    void invallIsForTheLpisOfOneVcpu() {
+        setUpTwo();
+        send(ItsCommand.mapEvent(DEVICE, EVENT + 1, LPI + 1, COLLECTION + 1));
+        memory.putByte(PROPERTIES + LPI - InterruptId.FIRST_LPI, (byte) 0xa0);
+        memory.putByte(PROPERTIES + LPI + 1 - InterruptId.FIRST_LPI, (byte) 0xa1);
+        long[] all = {0x0d, 0, 0, 0};
+        all[ItsCommand.COLLECTION.word()] = ItsCommand.COLLECTION.put(0, COLLECTION);
+        send(all);
+        signal();
+        assertThat(vm.signal(message(DEVICE, EVENT + 1))).isEqualTo(MsiOutcome.delivered(1));
+        send(ItsCommand.DISCARD.ofEvent(DEVICE, EVENT));
+        send(ItsCommand.DISCARD.ofEvent(DEVICE, EVENT + 1));
+        assertThat(isPendingIn(PENDING)).as("disabled by INVALL").isFalse();
+        assertThat(isPendingIn(SECOND_PENDING, LPI + 1)).as("not enabled").isFalse();
+        all[ItsCommand.COLLECTION.word()] = ItsCommand.COLLECTION.put(0, COLLECTION + 1);
+        send(ItsCommand.mapEvent(DEVICE, EVENT + 1, LPI + 1, COLLECTION + 1));
+        send(all);
+        vm.signal(message(DEVICE, EVENT + 1));
+        send(ItsCommand.DISCARD.ofEvent(DEVICE, EVENT + 1));
+        assertThat(isPendingIn(SECOND_PENDING, LPI + 1)).as("enabled").isTrue();
+    }
+
+    /** MOVI changes the target: the old vCPU has the LPI in its list until it leaves its guest. */
+    @Test
+    void pendingLpiThatIsMovedIsSavedForItsNewVcpu() {
+        setUpTwo();
+        signal();
+        long[] move = ItsCommand.MOVI.ofEvent(DEVICE, EVENT);
+        move[ItsCommand.COLLECTION.word()] = ItsCommand.COLLECTION.put(0, COLLECTION + 1);
+        send(move);
+        assertThat(isPendingIn(SECOND_PENDING)).isTrue();
+        assertThat(isPendingIn(PENDING)).isFalse();
+        vgic.writeRedistributor(SECOND, RedistributorRegister.GICR_CTLR.offset(), 0);
+        send(ItsCommand.DISCARD.ofEvent(DEVICE, EVENT));
+        memory.putByte(SECOND_PENDING + LPI / Byte.SIZE, (byte) 0);
+        assertThat(isPendingIn(SECOND_PENDING))
+                .as("not in the list of the new one")
+                .isTrue();
+        memory.putByte(SECOND_PENDING + LPI / Byte.SIZE, (byte) 0);
+        vgic.writeRedistributor(FIRST, RedistributorRegister.GICR_CTLR.offset(), 0);
+        assertThat(isPendingIn(SECOND_PENDING))
+                .as("the list of the old one was flushed")
+                .isFalse();
     }
 }

@@ -6,11 +6,15 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.Spi;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.debugfs.ItsState;
 import io.kvmirq.arch.gic.debugfs.VgicState;
 import io.kvmirq.arch.gic.debugfs.VgicState.Interrupt;
 import io.kvmirq.arch.gic.debugfs.VgicState.Kind;
+import io.kvmirq.arch.gic.model.DistributorRegister;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.GuestGic;
 import io.kvmirq.testing.GuestIts;
 import java.io.IOException;
 import java.util.OptionalInt;
@@ -25,6 +29,8 @@ class VgicDebugfsContract extends ArmVms {
     private static final int VCPUS = 2;
     private static final int EVENTS = 5;
     private static final Spi LINE = new Spi(42);
+    /** No vCPU has its affinity. */
+    private static final int NOBODY = 7;
 
     private Vm vm;
     private KvmDebugfs debugfs;
@@ -70,6 +76,107 @@ class VgicDebugfsContract extends ArmVms {
             assertThat(message.target()).isEqualTo(OptionalInt.of(event % VCPUS));
             assertThat(message.delivery()).isEqualTo(VgicState.Delivery.SOFTWARE);
         }
+    }
+
+    // The lists of interrupts that Linux keeps, one for each vCPU. FakeArmVcpuTest sees the same in what guests take
+
+    private Interrupt line() throws IOException {
+        return find(VgicState.parse(debugfs.read("vgic-state")), Kind.SPI, LINE.number());
+    }
+
+    private void route(int vcpu) {
+        GuestGic.route(guest.vgic(), LINE, new VcpuId(vcpu));
+    }
+
+    @Test
+    void spiStaysInItsListWhateverIsWrittenAfterwards() throws IOException {
+        GuestGic.enable(guest.vgic(), LINE);
+        vm.setSpi(LINE, true);
+        assertThat(line().queuedOn()).hasValue(0);
+        route(NOBODY);
+        assertThat(line().target()).isEmpty();
+        assertThat(line().queuedOn()).as("routed to no vCPU").hasValue(0);
+        route(1);
+        assertThat(line().target()).hasValue(1);
+        assertThat(line().queuedOn()).as("routed to another vCPU").hasValue(0);
+        GuestGic.disable(guest.vgic());
+        vm.setSpi(LINE, true);
+        assertThat(line().queuedOn()).as("signalled again without distributor").hasValue(0);
+    }
+
+    @Test
+    void spiWithoutAVcpuWaitsForItsNextSignal() throws IOException {
+        GuestGic.enable(guest.vgic(), LINE);
+        route(NOBODY);
+        vm.setSpi(LINE, true);
+        assertThat(line().isPending()).isTrue();
+        assertThat(line().queuedOn()).isEmpty();
+        route(1);
+        assertThat(line().queuedOn()).as("a route queues nothing").isEmpty();
+        vm.setSpi(LINE, true);
+        assertThat(line().queuedOn()).hasValue(1);
+    }
+
+    @Test
+    void spiWithoutDistributorWaitsForItsNextSignal() throws IOException {
+        GuestGic.enable(guest.vgic(), LINE);
+        GuestGic.disable(guest.vgic());
+        vm.setSpi(LINE, true);
+        GuestGic.enable(guest.vgic());
+        assertThat(line().isPending()).isTrue();
+        assertThat(line().queuedOn()).isEmpty();
+        vm.setSpi(LINE, true);
+        assertThat(line().queuedOn()).hasValue(0);
+    }
+
+    /** A configuration queues nothing, and a level that is high already is no signal. */
+    @Test
+    void lineThatIsRestoredBeforeTheConfigurationWaits() throws IOException {
+        GuestGic.enable(guest.vgic(), LINE);
+        guest.vgic().writeLines(FIRST, InterruptId.FIRST_SPI, GuestGic.bit(LINE));
+        guest.vgic().makeLevel(LINE);
+        vm.setSpi(LINE, true);
+        assertThat(line().isPending()).isTrue();
+        assertThat(line().queuedOn()).isEmpty();
+        vm.setSpi(LINE, false);
+        vm.setSpi(LINE, true);
+        assertThat(line().queuedOn()).hasValue(0);
+    }
+
+    @Test
+    void levelThatIsLatchedIsQueuedByItsFallingLine() throws IOException {
+        GuestGic.enable(guest.vgic(), LINE);
+        guest.vgic().makeLevel(LINE);
+        GuestGic.disable(guest.vgic());
+        vm.setSpi(LINE, true);
+        guest.vgic().setLatched(LINE, true);
+        GuestGic.enable(guest.vgic());
+        assertThat(line().queuedOn()).isEmpty();
+        vm.setSpi(LINE, false);
+        assertThat(line().queuedOn()).hasValue(0);
+    }
+
+    @Test
+    void spiThatIsMadeActiveJoinsTheListOfItsVcpu() throws IOException {
+        int active = GuestGic.word(DistributorRegister.GICD_ISACTIVER, LINE);
+        route(NOBODY);
+        guest.vgic().writeDistributor(active, GuestGic.bit(LINE));
+        assertThat(line().active()).isTrue();
+        assertThat(line().queuedOn()).isEmpty();
+        route(1);
+        GuestGic.disable(guest.vgic());
+        guest.vgic().writeDistributor(active, GuestGic.bit(LINE));
+        assertThat(line().queuedOn()).hasValue(1);
+    }
+
+    @Test
+    void lpiThatIsMovedStaysInItsList() throws IOException {
+        vm.signal(GuestIts.message(2));
+        guest.move(2, 1);
+        vm.signal(GuestIts.message(2));
+        Interrupt message = find(VgicState.parse(debugfs.read("vgic-state")), Kind.LPI, GuestIts.lpi(2));
+        assertThat(message.target()).hasValue(1);
+        assertThat(message.queuedOn()).hasValue(0);
     }
 
     @Test

@@ -69,6 +69,26 @@ class VgicRegistersContract extends ArmVms {
         assertThat(vgic.readDistributor(GICD_IDREGS.offset())).isZero();
     }
 
+    /** A guest of an older kernel finds what it has found there: no GICR_CTLR.IR and CES. */
+    @Test
+    void olderRevisionIsRestored() {
+        int own = vgic.readDistributor(GICD_IIDR.offset());
+        assertThat(vgic.readRedistributor(FIRST, GICR_CTLR.offset())).isEqualTo(0b110);
+        vgic.writeDistributor(GICD_IIDR.offset(), withRevision(own, 2));
+        assertThat(vgic.readDistributor(GICD_IIDR.offset())).isEqualTo(withRevision(own, 2));
+        assertThat(vgic.readRedistributor(FIRST, GICR_CTLR.offset())).isZero();
+        assertThat(vgic.readRedistributor(FIRST, GICR_IIDR.offset())).isEqualTo(0x4b00_043b);
+        refused(Errno.EINVAL, () -> vgic.writeDistributor(GICD_IIDR.offset(), withRevision(own, 4)));
+        refused(Errno.EINVAL, () -> vgic.writeDistributor(GICD_IIDR.offset(), withRevision(own, 0)));
+        assertThat(vgic.readDistributor(GICD_IIDR.offset())).isEqualTo(withRevision(own, 2));
+        vgic.writeDistributor(GICD_IIDR.offset(), own);
+        assertThat(vgic.readRedistributor(FIRST, GICR_CTLR.offset())).isEqualTo(0b110);
+    }
+
+    private static int withRevision(int implementer, int revision) {
+        return (int) RegisterFields.IIDR_REVISION.put(implementer, revision);
+    }
+
     @Test
     void spiKeepsItsRoute() {
         int offset = GICD_IROUTER.offset() + SPI.number() * Long.BYTES;

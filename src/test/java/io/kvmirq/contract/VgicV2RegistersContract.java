@@ -87,6 +87,16 @@ class VgicV2RegistersContract extends GicV2Vms {
         assertThat(spis(GICD_IGROUPR)).isEqualTo(5);
     }
 
+    @Test
+    void groupsAreWritableWithAnOlderRevision() {
+        int older = 0x4b00_243b;
+        vgic.writeDistributor(GICD_IIDR.offset(), older);
+        assertThat(read(SECOND, GICD_IIDR)).isEqualTo(older);
+        writeSpis(GICD_IGROUPR, 5);
+        assertThat(spis(GICD_IGROUPR)).isEqualTo(5);
+        refused(Errno.EINVAL, () -> vgic.writeDistributor(GICD_IIDR.offset(), older | 0x8000));
+    }
+
     /** SGIs are enabled from the start. */
     @Test
     void privateInterruptsAreOfOneVcpu() {

@@ -31,6 +31,9 @@ import org.junit.jupiter.api.Test;
 class FakeArmVcpuTest {
     private static final VcpuId FIRST = new VcpuId(0);
     private static final VcpuId SECOND = new VcpuId(1);
+    /** No vCPU has its affinity. */
+    private static final VcpuId NOBODY = new VcpuId(7);
+
     private static final Spi SPI = new Spi(42);
     private static final Spi OTHER = new Spi(44);
     private static final Ppi PRIVATE = new Ppi(23);
@@ -203,12 +206,94 @@ class FakeArmVcpuTest {
 
     @Test
     void spiWithoutAVcpuWaitsForItsNextSignal() {
-        GuestGic.route(vgic, SPI, new VcpuId(7));
+        GuestGic.route(vgic, SPI, NOBODY);
         send(SPI);
         assertThat(first.acknowledge()).isEqualTo(NONE);
         GuestGic.route(vgic, SPI, FIRST);
         assertThat(first.acknowledge()).isEqualTo(NONE);
         send(SPI);
+        assertThat(first.acknowledge()).isEqualTo(SPI.number());
+    }
+
+    // The lists of Linux, which VgicDebugfsContract sees on a real kernel
+
+    @Test
+    void spiStaysInItsListWhateverIsWrittenAfterwards() {
+        send(SPI);
+        GuestGic.route(vgic, SPI, NOBODY);
+        GuestGic.route(vgic, SPI, FIRST);
+        assertThat(first.acknowledge()).as("routed to nowhere and back").isEqualTo(SPI.number());
+        assertThat(first.end(SPI.number())).isTrue();
+        send(SPI);
+        GuestGic.disable(vgic);
+        send(SPI);
+        GuestGic.enable(vgic);
+        assertThat(first.acknowledge())
+                .as("signalled again without distributor")
+                .isEqualTo(SPI.number());
+    }
+
+    /** vCPU 1 is not told: vCPU 0 gives the interrupt to it when it leaves its guest. */
+    @Test
+    void spiThatIsRoutedElsewhereIsMovedByTheVcpuThatHasIt() {
+        send(SPI);
+        GuestGic.route(vgic, SPI, SECOND);
+        assertThat(second.acknowledge()).isEqualTo(NONE);
+        send(SPI);
+        assertThat(second.acknowledge()).as("signalled again").isEqualTo(NONE);
+        assertThat(first.acknowledge()).isEqualTo(NONE);
+        assertThat(second.acknowledge()).isEqualTo(SPI.number());
+    }
+
+    @Test
+    void endMovesALevelThatIsStillHigh() {
+        vgic.makeLevel(SPI);
+        send(SPI);
+        assertThat(first.acknowledge()).isEqualTo(SPI.number());
+        GuestGic.route(vgic, SPI, SECOND);
+        assertThat(second.acknowledge()).as("active on the first").isEqualTo(NONE);
+        assertThat(first.end(SPI.number())).isTrue();
+        assertThat(second.acknowledge()).isEqualTo(SPI.number());
+    }
+
+    @Test
+    void spiThatNoVcpuHasWhenItIsMadeActiveWaits() {
+        GuestGic.route(vgic, SPI, NOBODY);
+        int active = GuestGic.word(DistributorRegister.GICD_ISACTIVER, SPI);
+        vgic.writeDistributor(active, GuestGic.bit(SPI));
+        assertThat(vgic.readDistributor(active)).isEqualTo(GuestGic.bit(SPI));
+        GuestGic.route(vgic, SPI, FIRST);
+        assertThat(first.end(SPI.number())).isFalse();
+        send(SPI);
+        assertThat(first.acknowledge()).as("active").isEqualTo(NONE);
+        assertThat(first.end(SPI.number())).isTrue();
+        assertThat(first.acknowledge()).isEqualTo(SPI.number());
+    }
+
+    /** A configuration queues nothing: a VMM restores it before the lines. */
+    @Test
+    void lineThatIsRestoredBeforeTheConfigurationWaits() {
+        vgic.writeLines(FIRST, InterruptId.FIRST_SPI, GuestGic.bit(SPI));
+        vgic.makeLevel(SPI);
+        assertThat(vgic.isHigh(SPI)).isTrue();
+        assertThat(first.acknowledge()).isEqualTo(NONE);
+        send(SPI);
+        assertThat(first.acknowledge()).as("a level that is high already").isEqualTo(NONE);
+        vm.setSpi(SPI, false);
+        send(SPI);
+        assertThat(first.acknowledge()).isEqualTo(SPI.number());
+    }
+
+    /** What the VMM writes into ISPENDR counts until the end, and each change of the line is a signal. */
+    @Test
+    void levelThatIsLatchedIsQueuedByItsFallingLine() {
+        vgic.makeLevel(SPI);
+        GuestGic.disable(vgic);
+        send(SPI);
+        vgic.setLatched(SPI, true);
+        GuestGic.enable(vgic);
+        assertThat(first.acknowledge()).isEqualTo(NONE);
+        vm.setSpi(SPI, false);
         assertThat(first.acknowledge()).isEqualTo(SPI.number());
     }
 
@@ -268,6 +353,9 @@ class FakeArmVcpuTest {
         send(SPI);
         assertThat(first.acknowledge()).isEqualTo(SPI.number());
         vgic.writeDistributor(GuestGic.word(DistributorRegister.GICD_ICACTIVER, SPI), GuestGic.bit(SPI));
+        assertThat(first.acknowledge())
+                .as("so that it leaves the first one's list")
+                .isEqualTo(NONE);
         GuestGic.route(vgic, SPI, SECOND);
         vgic.writeDistributor(set, GuestGic.bit(SPI));
         GuestGic.route(vgic, SPI, FIRST);
@@ -376,6 +464,23 @@ class FakeArmVcpuTest {
         GuestGic.disable(service.vgic());
         GuestGic.enable(service.vgic());
         assertThat(guest.acknowledge()).as("queued all the time").isEqualTo(InterruptId.FIRST_LPI + 3);
+    }
+
+    /** MOVI tells no vCPU: the old one gives a pending LPI to the new one when it leaves its guest. */
+    @Test
+    void lpiThatIsMovedIsGivenUpByTheVcpuThatHasIt() {
+        Vm other = made.add(Vm.create(kernel));
+        made.add(other.createVcpu(FIRST)).initialize();
+        made.add(other.createVcpu(SECOND)).initialize();
+        GuestIts service = new GuestIts(other, 2, made);
+        service.map(2);
+        other.signal(GuestIts.message(2));
+        service.move(2, 1);
+        assertThat(guest(other, SECOND).acknowledge()).isEqualTo(NONE);
+        other.signal(GuestIts.message(2));
+        assertThat(guest(other, SECOND).acknowledge()).as("signalled again").isEqualTo(NONE);
+        assertThat(guest(other, FIRST).acknowledge()).isEqualTo(NONE);
+        assertThat(guest(other, SECOND).acknowledge()).isEqualTo(InterruptId.FIRST_LPI + 2);
     }
 
     /** As an SPI, an LPI is queued when it is signalled. */

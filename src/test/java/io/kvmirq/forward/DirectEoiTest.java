@@ -107,6 +107,35 @@ class DirectEoiTest {
         assertThat(second.acknowledge()).isEqualTo(ID);
     }
 
+    /** The VGIC sees rising edges of the host's line only, so that the line is low for it from then on. */
+    @Test
+    void lineIsLowWhenTheGuestHasTakenItsInterrupt() {
+        forwarding.forwardDirect(line, GSI, abi, SAFE);
+        hardware.requestService(0);
+        assertThat(vgic.isHigh(new Spi(ID))).isTrue();
+        assertThat(guest.acknowledge()).isEqualTo(ID);
+        assertThat(vgic.isHigh(new Spi(ID))).isFalse();
+        hardware.serve(0);
+        assertThat(guest.end(ID)).isTrue();
+        assertThat(guest.acknowledge()).as("nothing is pending").isEqualTo(NONE);
+    }
+
+    /** The host has the state: {@code vgic_hw_irq_change_active()}. ArmGuestContract sees it of a timer. */
+    @Test
+    void vmmCannotWriteTheActiveStateOfAMappedInterrupt() {
+        forwarding.forwardDirect(line, GSI, abi, SAFE);
+        int set = GuestGic.word(DistributorRegister.GICD_ISACTIVER, new Spi(ID));
+        vgic.writeDistributor(set, GuestGic.bit(new Spi(ID)));
+        assertThat(vgic.readDistributor(set)).isZero();
+        hardware.requestService(0);
+        assertThat(guest.acknowledge()).isEqualTo(ID);
+        vgic.writeDistributor(
+                GuestGic.word(DistributorRegister.GICD_ICACTIVER, new Spi(ID)), GuestGic.bit(new Spi(ID)));
+        assertThat(vgic.readDistributor(set)).isEqualTo(GuestGic.bit(new Spi(ID)));
+        assertThat(guest.end(ID)).isTrue();
+        assertThat(vgic.readDistributor(set)).isZero();
+    }
+
     /** At each exit the list registers give up what the guest did not take. */
     @Test
     void interruptThatIsNotTakenIsPlacedAgain() {

@@ -128,6 +128,13 @@ public final class GuestIts {
         send(ItsCommand.mapEvent(DEVICE, event, lpi(event), vcpu));
     }
 
+    /** MOVI: the event goes to another vCPU. */
+    public void move(int event, int vcpu) {
+        long[] words = ItsCommand.MOVI.ofEvent(DEVICE, event);
+        words[ItsCommand.COLLECTION.word()] = ItsCommand.COLLECTION.put(words[ItsCommand.COLLECTION.word()], vcpu);
+        send(words);
+    }
+
     public void discard(int event) {
         send(ItsCommand.DISCARD.ofEvent(DEVICE, event));
     }

@@ -52,12 +52,12 @@ public final class ArmGuest {
         vm.note(vgic.isGicV2() ? VgicAnswer.GICV2_MASK : VgicAnswer.VGIC_MASK);
         enter();
         int best = -1;
-        for (int i = 0; i < REGISTERS && vgic.delivery().isEnabled(); i++) {
+        for (int i = 0; i < REGISTERS; i++) {
             long word = registers.listRegister(i);
             boolean pending = ListRegister.PENDING.isSet(word)
                     && !ListRegister.ACTIVE.isSet(word)
                     && vgic.passes(vcpu, word)
-                    && !vgic.delivery().active(vcpu).get((int) ListRegister.VIRTUAL_ID.of(word));
+                    && !vgic.delivery().isActive(vcpu, (int) ListRegister.VIRTUAL_ID.of(word));
             if (pending && (best < 0 || priority(i) < priority(best))) {
                 best = i;
             }
@@ -77,7 +77,7 @@ public final class ArmGuest {
         if (ListRegister.HW.isSet(word)) {
             lower(id);
         }
-        vgic.delivery().active(vcpu).set(id);
+        vgic.delivery().putActive(vcpu, id, true);
         return answer(word);
     }
 
@@ -109,7 +109,7 @@ public final class ArmGuest {
         }
         int register = active.getAsInt();
         int id = (int) ListRegister.VIRTUAL_ID.of(registers.listRegister(register));
-        vgic.delivery().active(vcpu).clear(id);
+        vgic.delivery().putActive(vcpu, id, false);
         if (distributor.is(InterruptState.LEVEL, vcpu, id)) {
             vm.note(VgicAnswer.VGIC_LEVEL_LATCH);
         }
@@ -126,6 +126,7 @@ public final class ArmGuest {
         if (hardware) {
             vm.mappedFrom((int) ListRegister.PHYSICAL_ID.of(word)).ifPresent(HostLine::deactivate);
         }
+        prune();
         return true;
     }
 
@@ -195,9 +196,6 @@ public final class ArmGuest {
         loadActive();
         if (!vgic.delivery().isEnabled()) {
             vm.note(VgicAnswer.VGIC_CONTROL);
-            vgic.delivery().forget(vcpu);
-            vm.lpis().forget(vcpu);
-            return;
         }
         pending().values().forEach(this::load);
     }
@@ -207,7 +205,7 @@ public final class ArmGuest {
         int words = distributor.interrupts() / Distributor.WORD;
         SortedMap<Integer, int[]> byPriority = new TreeMap<>();
         for (int i = 0; i < words; i++) {
-            for (int rest = distributor.pending(vcpu, i * Distributor.WORD); rest != 0; rest &= rest - 1) {
+            for (int rest = vgic.delivery().pending(vcpu, i * Distributor.WORD); rest != 0; rest &= rest - 1) {
                 int id = i * Distributor.WORD + Integer.numberOfTrailingZeros(rest);
                 byPriority.computeIfAbsent(distributor.priority(vcpu, id), priority -> new int[words])[i] |=
                         Integer.lowestOneBit(rest);
@@ -223,12 +221,11 @@ public final class ArmGuest {
                 load(id, line);
             }
         });
-        registers.syncToCpu(first -> vgic.delivery().withheld(vcpu, first) | ~words[first / Distributor.WORD]);
+        registers.syncToCpu(first -> ~words[first / Distributor.WORD]);
     }
 
     /** The list registers keep what is active. What is pending goes back to the distributor, an edge with its latch. */
     private void exit() {
-        vm.lpis().prune(vcpu);
         for (int i = 0; i < REGISTERS; i++) {
             long word = registers.listRegister(i);
             if (!ListRegister.PENDING.isSet(word)) {
@@ -243,6 +240,12 @@ public final class ArmGuest {
             }
             registers.setListRegister(i, ListRegister.ACTIVE.isSet(word) ? ListRegister.PENDING.put(word, 0) : 0);
         }
+        prune();
+    }
+
+    private void prune() {
+        vgic.delivery().prune(vcpu);
+        vm.lpis().prune(vcpu);
     }
 
     /** A VMM may have made an interrupt active since the last exit. */
@@ -265,7 +268,7 @@ public final class ArmGuest {
 
     private void load(int id, HostLine line) {
         int free = Long.numberOfTrailingZeros(registers.empty());
-        if (free >= REGISTERS || !vgic.delivery().isFor(vcpu, id)) {
+        if (free >= REGISTERS || vgic.delivery().isActive(vcpu, id)) {
             return;
         }
         registers.setListRegister(

@@ -6,6 +6,7 @@ import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.ListRegister;
 import io.kvmirq.arch.gic.model.Distributor;
 import io.kvmirq.arch.gic.model.InterruptState;
+import io.kvmirq.arch.gic.model.RegisterFields;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.VgicAnswer;
 import io.kvmirq.fake.kvm.FakeRoutes;
@@ -29,6 +30,7 @@ final class FakeVgic {
     private final boolean gicv2;
     private final VgicPlaces places;
     private int shared;
+    private int revision = RegisterFields.IIDR_LATEST;
     private Optional<Distributor> distributor = Optional.empty();
     private Optional<VgicDelivery> delivery = Optional.empty();
     /** By vCPU, once the VGIC is initialized. */
@@ -119,6 +121,15 @@ final class FakeVgic {
         interfaces = vm.vcpus().stream().map(vcpu -> new CpuInterface()).toList();
     }
 
+    /** GICD_IIDR.Revision. */
+    int revision() {
+        return revision;
+    }
+
+    void setRevision(int to) {
+        revision = to;
+    }
+
     /** The state of the interrupts. The VGIC is initialized. */
     Distributor distributor() {
         return distributor.orElseThrow();
@@ -151,9 +162,10 @@ final class FakeVgic {
         return !gicv2 || gicV2Interfaces.get(vcpu).acknowledges(register);
     }
 
+    /** Only a change of a level and a rising edge count: {@code vgic_validate_injection()}. */
     void inject(int vcpu, int number, boolean up) {
         boolean level = distributor().is(InterruptState.LEVEL, vcpu, number);
-        boolean rises = up && !(level && distributor().is(InterruptState.LINE, vcpu, number));
+        boolean counts = level ? up != distributor().is(InterruptState.LINE, vcpu, number) : up;
         if (level || up) {
             vm.note(level ? VgicAnswer.VGIC_LEVEL : VgicAnswer.VGIC_EDGE);
         }
@@ -162,7 +174,7 @@ final class FakeVgic {
         } else {
             distributor().lower(vcpu, number);
         }
-        if (rises) {
+        if (counts) {
             delivery().queue(vcpu, number);
         }
     }

@@ -100,7 +100,7 @@ final class GicV2Registers {
             case GICD_CTLR -> vgic.delivery().enable((value & 1) != 0);
             case GICD_TYPER -> {}
             case GICD_IIDR -> {
-                Optional<Answer> refused = VgicRegisters.identify(value, read(vcpu, offset));
+                Optional<Answer> refused = common.identify(value);
                 groupsWritable |= refused.isEmpty();
                 return refused;
             }

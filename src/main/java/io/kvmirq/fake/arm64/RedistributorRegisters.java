@@ -37,10 +37,12 @@ record RedistributorRegisters(FakeVgic vgic, VgicRegisters distributor) {
         }
         Lpis lpis = vgic.vm().lpis();
         return switch (register) {
-            case GICR_CTLR ->
-                (int) (RegisterFields.GICR_INVALIDATES.mask()
-                        | RegisterFields.GICR_CAN_DISABLE_LPIS.mask()
+            case GICR_CTLR -> {
+                int says = vgic.revision() >= RegisterFields.IIDR_LATEST ? 1 : 0;
+                yield (int) (RegisterFields.GICR_INVALIDATES.with(says)
+                        | RegisterFields.GICR_CAN_DISABLE_LPIS.with(says)
                         | RegisterFields.GICR_ENABLE_LPIS.with(lpis.isEnabled(vcpu) ? 1 : 0));
+            }
             case GICR_IIDR -> RegisterFields.IIDR_MAKER;
             case GICR_TYPER -> half(type(vcpu), register, offset);
             case GICR_PROPBASER -> half(lpis.propertyBase(), register, offset);

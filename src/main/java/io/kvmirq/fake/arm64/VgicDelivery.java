@@ -18,27 +18,29 @@ import java.util.stream.IntStream;
  * Decides with the state in the {@link Distributor} whether a vCPU gets an interrupt of a GICv3: whether the
  * distributor is enabled, the affinity that an SPI is routed to, and what the guest has active.
  *
- * <p>Linux queues an interrupt for a vCPU when it is signalled or written, and only if the distributor is enabled then.
- * An interrupt that became pending before stays pending, and waits for its next signal or write. Source: {@code
- * vgic_target_oracle()}, {@code vgic_queue_irq_unlock()} and {@code vgic_prune_ap_list()} in
+ * <p>Linux keeps a list of interrupts for each vCPU. An interrupt joins the list of the vCPU that it goes to when it is
+ * signalled or written, and is only in one. Whatever is written afterwards, it stays there until the vCPU leaves its
+ * guest: then it stays if it still goes to this vCPU, moves to the list of the vCPU that it goes to by now, or leaves.
+ * Source: {@code vgic_target_oracle()}, {@code vgic_queue_irq_unlock()} and {@code vgic_prune_ap_list()} in
  * arch/arm64/kvm/vgic/vgic.c.
  */
 final class VgicDelivery {
     static final int LIST_REGISTERS = 16;
 
     private static final int AFFINITY = 0xff_ffff;
+    private static final int NO_VCPU = -1;
 
     private final ArmVm vm;
     private final Distributor distributor;
     private final int[] affinities;
-    /** The interrupts without a vCPU: SPIs that are routed to an affinity that no vCPU has. */
+    /** SPIs that are routed to an affinity that no vCPU has. */
     private final BitSet nowhere = new BitSet();
-    /** By vCPU: the interrupts that its guest has taken and not ended. */
+    /** By vCPU: the interrupts in its list. */
+    private final List<BitSet> lists = new ArrayList<>();
+    /** By vCPU, SPIs in the first: the interrupts that a guest has taken and not ended. */
     private final List<BitSet> active = new ArrayList<>();
     /** By vCPU: between an exit and the next entry its list registers hold nothing but active interrupts. */
     private final List<VirtualInterface> registers = new ArrayList<>();
-    /** By vCPU, SPIs in the first: pending interrupts that are not queued. */
-    private final List<BitSet> missed = new ArrayList<>();
 
     private boolean enabled;
 
@@ -47,9 +49,9 @@ final class VgicDelivery {
         this.distributor = distributor;
         this.affinities = new int[distributor.interrupts()];
         for (int i = 0; i < distributor.vcpus(); i++) {
+            lists.add(new BitSet());
             active.add(new BitSet());
             registers.add(VirtualInterface.of(distributor, i, LIST_REGISTERS));
-            missed.add(new BitSet());
         }
     }
 
@@ -70,58 +72,62 @@ final class VgicDelivery {
         return affinities[spi];
     }
 
-    /** Writes GICD_IROUTER of an SPI: it goes to the vCPU that has this affinity now, or to none. */
+    /** Writes GICD_IROUTER of an SPI, which queues nothing: it goes to the vCPU that has this affinity now, or to none. */
     void route(int spi, int affinity) {
         affinities[spi] = affinity & AFFINITY;
         int vcpu = vm.vcpus().stream()
                 .filter(one -> one.affinity() == affinities[spi])
                 .mapToInt(vm.vcpus()::indexOf)
                 .findFirst()
-                .orElse(-1);
-        if (vcpu < 0) {
-            nowhere.set(spi);
-            return;
+                .orElse(NO_VCPU);
+        nowhere.set(spi, vcpu == NO_VCPU);
+        if (vcpu != NO_VCPU) {
+            distributor.setTarget(spi, vcpu);
         }
-        if (nowhere.get(spi)) {
-            miss(0, spi);
-        }
-        nowhere.clear(spi);
-        distributor.setTarget(spi, vcpu);
     }
 
-    // Queueing
-
-    private BitSet missed(int vcpu, int id) {
-        return missed.get(InterruptId.isPrivate(id) ? vcpu : 0);
-    }
+    // Lists
 
     private boolean isWanting(int vcpu, int id) {
         int pending = distributor.pending(vcpu, id & -Distributor.WORD);
         return (pending >>> id % Distributor.WORD & 1) != 0 && distributor.is(InterruptState.ENABLED, vcpu, id);
     }
 
-    /** Whether an SPI that is not active reaches the vCPU. */
-    boolean isFor(int vcpu, int spi) {
-        return isWanting(vcpu, spi)
-                && distributor.target(spi) == vcpu
-                && !isWithheld(vcpu, spi)
-                && !active.get(vcpu).get(spi);
+    /** The vCPU that an interrupt goes to: an active one stays where it is. */
+    private int goal(int vcpu, int id) {
+        boolean isActive = isActive(vcpu, id);
+        int holder = isActive ? holder(vcpu, id) : NO_VCPU;
+        if (holder != NO_VCPU || !isActive && !(enabled && isWanting(vcpu, id))) {
+            return holder;
+        }
+        if (InterruptId.isPrivate(id)) {
+            return vcpu;
+        }
+        return nowhere.get(id) ? NO_VCPU : distributor.target(id);
     }
 
-    /** An active interrupt stays queued. */
-    private void miss(int vcpu, int id) {
-        if (isWanting(vcpu, id) && !isActive(vcpu, id)) {
-            vm.note(VgicAnswer.VGIC_QUEUED_ONCE);
-            missed(vcpu, id).set(id);
+    /** The vCPU with an interrupt in its list. */
+    private int holder(int vcpu, int id) {
+        IntStream all = InterruptId.isPrivate(id) ? IntStream.of(vcpu) : IntStream.range(0, lists.size());
+        return all.filter(one -> lists.get(one).get(id)).findFirst().orElse(NO_VCPU);
+    }
+
+    /** An interrupt was signalled or written. */
+    void queue(int vcpu, int id) {
+        int goal = goal(vcpu, id);
+        if (holder(vcpu, id) != NO_VCPU) {
+            return;
+        }
+        if (goal != NO_VCPU) {
+            lists.get(goal).set(id);
+        } else {
+            noteMissed(vcpu, id);
         }
     }
 
-    /** An interrupt was signalled or written: it is queued if it is pending and enabled. */
-    void queue(int vcpu, int id) {
-        if (!enabled || nowhere.get(id)) {
-            miss(vcpu, id);
-        } else {
-            missed(vcpu, id).clear(id);
+    private void noteMissed(int vcpu, int id) {
+        if (isWanting(vcpu, id)) {
+            vm.note(VgicAnswer.VGIC_QUEUED_ONCE);
         }
     }
 
@@ -135,43 +141,51 @@ final class VgicDelivery {
         }
     }
 
-    /** A vCPU enters its guest while the distributor is disabled: what was queued for it is no longer. */
-    void forget(int vcpu) {
-        for (int id = 0; id < distributor.interrupts(); id++) {
-            if (InterruptId.isPrivate(id) || distributor.target(id) == vcpu) {
-                miss(vcpu, id);
+    /** A vCPU leaves its guest. */
+    void prune(int vcpu) {
+        int[] all = lists.get(vcpu).stream().toArray();
+        for (int id : all) {
+            int goal = goal(vcpu, id);
+            lists.get(vcpu).clear(id);
+            if (goal != NO_VCPU) {
+                lists.get(goal).set(id);
+            } else {
+                noteMissed(vcpu, id);
             }
         }
     }
 
-    /** Which of 32 interrupts do not reach the vCPU, whatever their state. */
-    int withheld(int vcpu, int first) {
-        int bits = 0;
-        for (int id = first; id < Math.min(first + Distributor.WORD, distributor.interrupts()); id++) {
-            bits |= isWithheld(vcpu, id) ? 1 << id % Distributor.WORD : 0;
+    /** Which of 32 interrupts are pending, and reach the vCPU when it enters its guest. */
+    int pending(int vcpu, int first) {
+        int bits = distributor.pending(vcpu, first);
+        for (int rest = bits; rest != 0; rest &= rest - 1) {
+            int id = first + Integer.numberOfTrailingZeros(rest);
+            boolean reaches = lists.get(vcpu).get(id) && goal(vcpu, id) == vcpu;
+            bits &= reaches ? -1 : ~Integer.lowestOneBit(rest);
         }
         return bits;
     }
 
-    private boolean isWithheld(int vcpu, int id) {
-        return nowhere.get(id) || missed(vcpu, id).get(id) || isActiveElsewhere(vcpu, id);
-    }
-
     // Active interrupts
 
+    /** The active interrupts in the list of a vCPU. */
     BitSet active(int vcpu) {
-        return active.get(vcpu);
+        BitSet listed = new BitSet();
+        lists.get(vcpu).stream().filter(id -> isActive(vcpu, id)).forEach(listed::set);
+        return listed;
     }
 
-    /** An active interrupt stays with its vCPU, wherever it is routed to. */
-    private boolean isActiveElsewhere(int vcpu, int id) {
-        return isActive(vcpu, id) && !active.get(vcpu).get(id);
+    boolean isActive(int vcpu, int id) {
+        return ofBank(vcpu, id).get(id);
     }
 
-    private boolean isActive(int vcpu, int id) {
-        return InterruptId.isPrivate(id)
-                ? active.get(vcpu).get(id)
-                : active.stream().anyMatch(some -> some.get(id));
+    /** A guest takes or ends an interrupt. */
+    void putActive(int vcpu, int id, boolean to) {
+        ofBank(vcpu, id).set(id, to);
+    }
+
+    private BitSet ofBank(int vcpu, int id) {
+        return active.get(InterruptId.isPrivate(id) ? vcpu : 0);
     }
 
     VirtualInterface registers(int vcpu) {
@@ -194,21 +208,21 @@ final class VgicDelivery {
             if (id >= distributor.interrupts() || vm.mapped(id).isPresent()) {
                 continue;
             }
-            if (!to && InterruptId.isPrivate(id)) {
-                clearActive(vcpu, id);
-            } else if (!to) {
-                IntStream.range(0, active.size()).forEach(holder -> clearActive(holder, id));
-            } else if (!isActive(vcpu, id)) {
-                active.get(InterruptId.isPrivate(id) ? vcpu : distributor.target(id))
-                        .set(id);
+            putActive(vcpu, id, to);
+            if (to) {
+                queue(vcpu, id);
+            } else {
+                giveUp(holder(vcpu, id), id);
             }
         }
     }
 
-    private void clearActive(int vcpu, int id) {
-        active.get(vcpu).clear(id);
-        activeRegister(vcpu, word -> ListRegister.VIRTUAL_ID.of(word) == id)
-                .ifPresent(i -> registers.get(vcpu).setListRegister(i, 0));
+    /** The list register that has the interrupt is empty from then on. */
+    private void giveUp(int vcpu, int id) {
+        if (vcpu != NO_VCPU) {
+            activeRegister(vcpu, word -> ListRegister.VIRTUAL_ID.of(word) == id)
+                    .ifPresent(i -> registers.get(vcpu).setListRegister(i, 0));
+        }
     }
 
     /** The number of the list register that has an active interrupt of this kind. */

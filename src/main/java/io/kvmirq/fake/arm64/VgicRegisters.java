@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
-import io.kvmirq.NotModelledException;
 import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.model.Distributor;
 import io.kvmirq.arch.gic.model.DistributorRegister;
@@ -74,23 +73,31 @@ record VgicRegisters(FakeVgic vgic) {
         if (register == null || isPrivate(register, offset)) {
             return Optional.empty();
         }
-        if (register == DistributorRegister.GICD_IIDR || register == DistributorRegister.GICD_TYPER2) {
-            return identify(value, read(offset));
+        if (register == DistributorRegister.GICD_IIDR) {
+            return identify(value);
+        }
+        if (register == DistributorRegister.GICD_TYPER2 && value != read(offset)) {
+            return Optional.of(VgicAnswer.VGIC_IDENTIFICATION);
         }
         write(register, 0, offset, value);
         return Optional.empty();
     }
 
-    /** A VMM restores the identification to tell which kernel the state is of. Linux compares it with its own. */
-    static Optional<Answer> identify(int value, int own) {
-        int difference = value ^ own;
-        if (difference == 0) {
-            return Optional.empty();
+    /**
+     * A VMM restores GICD_IIDR to tell which kernel the state is of. Kernels without the fix of May 2026, which Linux 7.1
+     * and Debian's 6.1 and 6.12 have, keep their own revision instead.
+     */
+    Optional<Answer> identify(int value) {
+        int revision = (int) RegisterFields.IIDR_REVISION.of(value);
+        boolean known = revision == RegisterFields.IIDR_OLDEST || revision == RegisterFields.IIDR_LATEST;
+        if (!known || ((value ^ identification()) & ~RegisterFields.IIDR_REVISION.mask()) != 0) {
+            return Optional.of(VgicAnswer.VGIC_IDENTIFICATION);
         }
-        if (own != 0 && (difference & ~(int) RegisterFields.IIDR_REVISION.mask()) == 0) {
-            throw new NotModelledException("an older revision in GICD_IIDR: patched kernels take it, others ignore it");
+        if (revision != vgic.revision()) {
+            vgic.vm().note(VgicAnswer.VGIC_REVISION);
         }
-        return Optional.of(VgicAnswer.VGIC_IDENTIFICATION);
+        vgic.setRevision(revision);
+        return Optional.empty();
     }
 
     void write(DistributorRegister register, int vcpu, int offset, int value) {
@@ -148,8 +155,8 @@ record VgicRegisters(FakeVgic vgic) {
                 | RegisterFields.TYPER_ID_BITS.with(hasIts ? NUMBER_BITS_ITS : NUMBER_BITS));
     }
 
-    private static int identification() {
-        return RegisterFields.IIDR_MAKER | (int) RegisterFields.IIDR_REVISION.with(RegisterFields.IIDR_LATEST);
+    private int identification() {
+        return RegisterFields.IIDR_MAKER | (int) RegisterFields.IIDR_REVISION.with(vgic.revision());
     }
 
     private int word(InterruptState what, int vcpu, int first) {

@@ -11,7 +11,7 @@ final class Lpi {
     boolean enabled;
     int priority;
     boolean pending;
-    /** The vCPU in whose list Linux has it, and so keeps it; a vLPI is in none. */
+    /** The vCPU in whose list Linux has it, and so keeps it; of a vLPI until that vCPU leaves its guest. */
     OptionalInt list = OptionalInt.empty();
     /** Present for a vLPI. */
     Optional<Vlpi> vlpi = Optional.empty();

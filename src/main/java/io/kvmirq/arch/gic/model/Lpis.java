@@ -86,25 +86,17 @@ public final class Lpis {
             });
         }
         if (!enable && isEnabled(vcpu)) {
-            forget(vcpu);
+            leave(lpi -> isIn(lpi, vcpu));
         }
         tables.enable(vcpu, enable);
     }
 
     /**
-     * Linux has no LPI of a vCPU queued any more, as when the vCPU entered its guest while the distributor is disabled.
-     * They stay pending.
-     */
-    public void forget(int vcpu) {
-        leave(lpi -> isIn(lpi, vcpu));
-    }
-
-    /**
      * A vCPU leaves its guest: what is pending and enabled goes to the list of the vCPU that it is for, the rest leaves
-     * the list ({@code vgic_prune_ap_list()}).
+     * the list ({@code vgic_prune_ap_list()}). While the distributor is disabled, all leave.
      */
     public void prune(int vcpu) {
-        leave(lpi -> isIn(lpi, vcpu) && !(lpi.pending && lpi.enabled));
+        leave(lpi -> isIn(lpi, vcpu) && !(lpi.pending && lpi.enabled && delivers.getAsBoolean()));
         lpis.values().stream().filter(lpi -> isIn(lpi, vcpu)).forEach(lpi -> lpi.list = lpi.vcpu);
     }
 
@@ -270,7 +262,6 @@ public final class Lpis {
         if (lpi != null) {
             boolean pending = lpi.pending;
             lpi.pending = false;
-            lpi.list = NONE;
             lpi.vlpi = Optional.of(vlpi);
             vlpi.setEnabled(lpi.vcpu.orElseThrow(), id, lpi.enabled);
             if (pending) {
@@ -329,14 +320,14 @@ public final class Lpis {
                 .filter(entry -> isFor(entry.getValue(), vcpu)
                         && entry.getValue().enabled
                         && passes.test(entry.getValue().priority)
-                        && (entry.getValue().list.isPresent()
-                                || entry.getValue().vlpi.isPresent())
+                        && (entry.getValue().vlpi.isPresent()
+                                || isIn(entry.getValue(), vcpu) && delivers.getAsBoolean())
                         && entry.getValue().isPending(entry.getKey()))
                 .min(Comparator.comparingInt(entry -> entry.getValue().priority))
                 .map(entry -> OptionalInt.of(entry.getKey()))
                 .orElse(NONE);
         taken.ifPresent(id -> setPending(id, false));
-        leave(lpi -> !lpi.pending && isIn(lpi, vcpu));
+        prune(vcpu);
         return taken;
     }
 

@@ -35,6 +35,8 @@ public final class RegisterFields {
     public static final BitField IIDR_REVISION = new BitField("revision", 12, 4);
     /** The revision since Linux 5.19. */
     public static final int IIDR_LATEST = 3;
+    /** The oldest revision that a VMM may restore, that of Linux 4.20: GICR_CTLR has neither IR nor CES. */
+    public static final int IIDR_OLDEST = 2;
 
     /** The offset of GICD_PIDR2 and GICR_PIDR2, the only identification register that is not 0. */
     public static final int PIDR2 = 0xffe8;

@@ -279,6 +279,21 @@ class VlpiTest {
         assertThat(vpe.thread().block(true)).isTrue();
     }
 
+    /** The redistributor of GICv4.1 says PendingLast instead. KVM enables the doorbell of GICv4.0 before it looks. */
+    @ParameterizedTest
+    @EnumSource
+    void doorbellBesideAPendingVlpiIsOfGicV40(Vpe.Version version) {
+        Vpe vpe = vpe(version, 0);
+        vpe.thread().load(0);
+        vpe.setPending(0, true);
+        vpe.thread().startBlock();
+        assertThat(vpe.hasInterrupt()).isTrue();
+        assertThat(vpe.isDoorbellArmed()).isEqualTo(version == Vpe.Version.V4_0);
+        vpe.setPending(1, true);
+        assertThat(host.cpu(0).isInterrupted()).isEqualTo(version == Vpe.Version.V4_0);
+        assertThat(vpe.thread().sleep(true)).isFalse();
+    }
+
     @ParameterizedTest
     @EnumSource
     void preemptedVcpuWantsNoDoorbell(Vpe.Version version) {
@@ -421,6 +436,19 @@ class VlpiTest {
         assertThat(later.get(0).isPending(vlpi(LPI))).isFalse();
         ram.mapEvent(service, DEVICE, 0, LPI, 0);
         assertThat(lpis.isPending(LPI)).isFalse();
+    }
+
+    /** It is in the list of its vCPU, and so known, until that vCPU leaves its guest. */
+    @Test
+    void lpiThatWasPendingKeepsItsVcpuBeyondItsVlpi() {
+        service.message(DEVICE, 0);
+        mapping(VlpiKernel.BY_HOST_IRQ).register(route(0));
+        for (int expected : new int[] {0, 1}) {
+            ram.command(service, ItsCommand.DISCARD, with(ItsCommand.DEVICE, DEVICE), with(ItsCommand.EVENT, 0));
+            ram.mapEvent(service, DEVICE, 0, LPI, 1);
+            assertThat(lpis.vcpu(LPI)).hasValue(expected);
+            lpis.prune(0);
+        }
     }
 
     // What the guest takes
