@@ -13,6 +13,7 @@ import java.time.Duration;
 import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.Function;
 import java.util.function.IntSupplier;
 import org.jspecify.annotations.Nullable;
 
@@ -56,7 +57,7 @@ public final class EventFd implements AutoCloseable {
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM
      */
     public static EventFd create(Kernel kernel) {
-        return new EventFd(make(kernel, kernel.backend()::eventfdCreate, ""), false);
+        return make(kernel, kernel.backend()::eventfdCreate, "", fd -> new EventFd(fd, false));
     }
 
     /**
@@ -65,13 +66,16 @@ public final class EventFd implements AutoCloseable {
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM
      */
     public static EventFd createSemaphore(Kernel kernel) {
-        return new EventFd(make(kernel, kernel.backend()::eventfdCreateSemaphore, "semaphore"), false);
+        return make(kernel, kernel.backend()::eventfdCreateSemaphore, "semaphore", fd -> new EventFd(fd, false));
     }
 
-    private static Fd make(Kernel kernel, IntSupplier create, String operands) {
+    private static <T> T make(Kernel kernel, IntSupplier create, String operands, Function<Fd, T> owner) {
         Calls calls = kernel.calls();
         return calls.made(
-                "eventfd", () -> calls.check(create.getAsInt(), KernelCall.EVENTFD_CREATE, Set.of(), () -> operands));
+                "eventfd",
+                create,
+                result -> calls.failure(result, KernelCall.EVENTFD_CREATE, Set.of(), () -> operands),
+                owner);
     }
 
     /**
@@ -83,8 +87,8 @@ public final class EventFd implements AutoCloseable {
      */
     public static EventFd adopt(Kernel kernel, int number, Ownership ownership) {
         String expected = "an eventfd, made by eventfd(2)";
-        return new EventFd(
-                kernel.calls().adopted("eventfd", number, ownership, expected, FileKind.EVENTFD.label()), true);
+        return kernel.calls()
+                .adopted("eventfd", number, ownership, fd -> new EventFd(fd, true), expected, FileKind.EVENTFD.label());
     }
 
     boolean isAdopted() {
@@ -287,7 +291,7 @@ public final class EventFd implements AutoCloseable {
 
     /** Makes the wake descriptor, unless another thread made it meanwhile. */
     private Fd makeWaker() {
-        Fd made = make(kernel, kernel.backend()::eventfdCreate, "");
+        Fd made = make(kernel, kernel.backend()::eventfdCreate, "", fd -> fd);
         boolean used = false;
         try {
             Fd waker = Objects.requireNonNull(waker(made));
