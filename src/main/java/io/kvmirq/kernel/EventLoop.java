@@ -350,8 +350,9 @@ public final class EventLoop implements AutoCloseable {
             lock.lock();
             try {
                 requireOpen();
-                if ((set(PAUSED) & PAUSED) == 0) {
+                if ((state.get() & PAUSED) == 0) {
                     set.mute(event.fd(), number);
+                    set(PAUSED);
                 }
             } finally {
                 lock.unlock();
