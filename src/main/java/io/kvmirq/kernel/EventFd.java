@@ -31,6 +31,9 @@ import org.jspecify.annotations.Nullable;
 public final class EventFd implements AutoCloseable {
     private static final Duration LONGEST = Duration.ofNanos(Long.MAX_VALUE);
     private static final int NO_WAKE = -1;
+    /** A write that fails once leaves no thread waiting; one that always fails is refused by a filter of calls. */
+    private static final int WAKE_ATTEMPTS = 10;
+
     private static final int EAGAIN = -Errno.EAGAIN.number();
     private static final int EINTR = -Errno.EINTR.number();
 
@@ -313,8 +316,16 @@ public final class EventFd implements AutoCloseable {
         fd.close();
         Fd waker = wake;
         if (waker != null && !waker.isClosed()) {
-            wake(waker);
+            boolean woken = wake(waker);
             waker.close();
+            if (!woken) {
+                kernel.reports()
+                        .warnOnce(
+                                "asleep",
+                                fd + " was closed, and the kernel refuses the write that wakes a thread in await: it"
+                                        + " waits until its time is over; allow write(2) on eventfds in the filter"
+                                        + " of system calls");
+            }
         }
     }
 
@@ -326,7 +337,12 @@ public final class EventFd implements AutoCloseable {
     private boolean wake(Fd signalled) {
         int raw = signalled.enter();
         try {
-            return kernel.backend().eventfdSignal(raw, 1) >= 0;
+            for (int attempt = 0; attempt < WAKE_ATTEMPTS; attempt++) {
+                if (kernel.backend().eventfdSignal(raw, 1) >= 0) {
+                    return true;
+                }
+            }
+            return false;
         } finally {
             signalled.exit();
         }
