@@ -38,7 +38,7 @@ public enum VfioIrqAnswer implements Answer {
     SET_IRQS_NO_LINE(refusal(UNTESTED, SET_IRQS, ENODEV,
         "the host has no line for the pin of the device: use MSI or MSI-X",
         "irq below the device in sysfs, which is 0 then", "vfio_pci_intrs.c vfio_intx_enable()").needs(INTX)),
-    VFIO_IRQS_SHARED(refusal(SOURCE, SET_IRQS, EBUSY, "another handler has the line, and one of the two must be"
+    VFIO_IRQS_SHARED(refusal(LAB, SET_IRQS, EBUSY, "another handler has the line, and one of the two must be"
         + " exclusive: its device cannot mask itself, or vfio-pci has nointxmask=1",
         HANDLERS, "kernel/irq/manage.c __setup_irq()").needs(INTX)),
     VFIO_IRQS_RANGE(refusal(LAB, SET_IRQS, EINVAL,

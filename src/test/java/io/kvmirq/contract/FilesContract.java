@@ -135,13 +135,13 @@ class FilesContract extends KernelSuite {
     void accessOfTheNodeIsCheckedBeforeItsOperations() {
         ByteBuffer some = Buffers.allocate(8);
         int reads = world.own(libc.open(Buffers.cString("/dev/kvm"), 0));
-        assertErrno(Errno.EINVAL, (int) libc.read(reads, some));
-        assertErrno(Errno.EBADF, (int) libc.write(reads, some));
+        assertErrno(Errno.EINVAL, libc.read(reads, some));
+        assertErrno(Errno.EBADF, libc.write(reads, some));
         assertErrno(Errno.EBADF, libc.pwrite(reads, some, 0));
         int writes = world.own(libc.open(Buffers.cString("/dev/kvm"), 1));
-        assertErrno(Errno.EBADF, (int) libc.read(writes, some));
+        assertErrno(Errno.EBADF, libc.read(writes, some));
         assertErrno(Errno.EBADF, libc.pread(writes, some, 0));
-        assertErrno(Errno.EINVAL, (int) libc.write(writes, some));
+        assertErrno(Errno.EINVAL, libc.write(writes, some));
     }
 
     @Test
@@ -150,10 +150,10 @@ class FilesContract extends KernelSuite {
         ByteBuffer some = Buffers.allocate(8);
         long address = libc.addressOf(some);
         for (long length : new long[] {-1, Long.MIN_VALUE, Long.MAX_VALUE}) {
-            assertErrno(Errno.EFAULT, (int) libc.read(event, address, length));
-            assertErrno(Errno.EFAULT, (int) libc.write(event, address, length));
+            assertErrno(Errno.EFAULT, libc.read(event, address, length));
+            assertErrno(Errno.EFAULT, libc.write(event, address, length));
         }
-        assertErrno(Errno.EFAULT, (int) libc.write(event, -1, 8));
+        assertErrno(Errno.EFAULT, libc.write(event, -1, 8));
         some.clear();
     }
 

@@ -64,15 +64,20 @@ public enum TestDevice {
 
     /** The place on this machine; empty unless vfio-pci is bound to the device. */
     public Optional<Place> onThisMachine() {
+        return allOnThisMachine().stream().findFirst();
+    }
+
+    /** The places of all such devices to which vfio-pci is bound, by address. */
+    List<Place> allOnThisMachine() {
         if (!Files.isDirectory(DEVICES)) {
-            return Optional.empty();
+            return List.of();
         }
         try (Stream<Path> devices = Files.list(DEVICES)) {
             return devices.filter(this::isThis)
                     .sorted()
-                    .findFirst()
-                    .map(found -> new Place(
-                            found.getFileName().toString(), Integer.parseInt(linkName(found, "iommu_group"))));
+                    .map(found ->
+                            new Place(found.getFileName().toString(), Integer.parseInt(linkName(found, "iommu_group"))))
+                    .toList();
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }

@@ -299,6 +299,24 @@ class VfioIntxContract extends VfioSuite {
         device.hardware.serve();
     }
 
+    // A line of two devices; see also VfioNointxmaskContract
+
+    @Test
+    void devicesThatMaskThemselvesShareTheirLine() {
+        VfioDevice[] devices = {vfio.device(EDU), vfio.secondEdu()};
+        int[] events = vfio.events(2);
+        for (int i = 0; i < 2; i++) {
+            devices[i].start();
+            assertOk(devices[i].arm(INTX, 0, events[i]));
+        }
+        for (int i = 0; i < 2; i++) {
+            devices[i].hardware.request();
+            assertThat(vfio.await(events[i])).isEqualTo(1);
+            assertThat(vfio.take(events[1 - i])).as("of the other device").isZero();
+            devices[i].hardware.serve();
+        }
+    }
+
     @Test
     void deviceWithoutDisIntxNeedsItsLineAlone() {
         VfioWorld alone = vfio.fakeAlone("QEMU's devices all have DisINTx");

@@ -69,6 +69,14 @@ public final class VfioWorld implements AutoCloseable {
         return World.arm64().map(VfioWorld::withAllDevices);
     }
 
+    /** The kernels to ask, of both architectures. vfio-pci of a fake one has nointxmask=1. */
+    static Stream<VfioWorld> withNointxmask() {
+        return World.ofBothArchitectures().map(world -> {
+            world.fake().ifPresent(fake -> fake.setNointxmask(true));
+            return withAllDevices(world);
+        });
+    }
+
     /** A fake kernel that has these devices only, for what no lab can do: no real kernel is asked the same. */
     public static VfioWorld ofFake(String profile, TestDevice... devices) {
         return new VfioWorld(World.fake(profile), devices);
@@ -234,6 +242,24 @@ public final class VfioWorld implements AutoCloseable {
         VfioDevice opened = new VfioDevice(this, container, group, fd, hardwareOf(device, fd));
         devices.add(opened);
         return opened;
+    }
+
+    /** Opens a second edu, on the interrupt line of the first. Skips, with the reason, where there is none. */
+    VfioDevice secondEdu() {
+        if (world.fake().isPresent()) {
+            String address = "0000:00:0a.0";
+            FakePciDevice second = fake().pciDevice(address, 10)
+                    .onLineOf(hardware(TestDevice.EDU))
+                    .msi(1)
+                    .add();
+            return device(second, 10, address);
+        }
+        List<TestDevice.Place> places = TestDevice.EDU.allOnThisMachine();
+        assumeTrue(places.size() == 2, "needs two of QEMU's edu on one line: make lab runs this");
+        int group = world.own(open("/dev/vfio/" + places.get(1).group()));
+        int container = attach(group);
+        int fd = world.own(deviceFd(group, places.get(1).address()));
+        return new VfioDevice(this, container, group, fd, hardwareOf(TestDevice.EDU, fd));
     }
 
     /** Opens a device that a test added to a fake kernel, through its group and a container of its own. */

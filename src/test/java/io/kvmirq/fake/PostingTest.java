@@ -11,16 +11,20 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.LinuxVersion;
 import io.kvmirq.arch.amd.AvicTables;
+import io.kvmirq.arch.apic.LapicPage;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.PostingHost.Feature;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.Libc;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.testing.Numbers;
+import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.vfio.ArmedVectors;
 import java.nio.ByteBuffer;
@@ -324,6 +328,76 @@ class PostingTest {
         assertThat(setup.hardware.irte(1).form()).isEqualTo(FakeIrte.Form.REMAPPED);
         assertThat(setup.hardware.sendMessage(1)).isTrue();
         assertThat(setup.vcpus.get(0).isRequested(VECTOR)).isTrue();
+    }
+
+    /** As {@code decide} says: {@code kvm_recalculate_apic_map()} does so since 6.3. Intel posts all the same. */
+    @ParameterizedTest
+    @CsvSource({
+        "'6.1,amd-avic', false",
+        "'6.12,amd-avic', true",
+        "amd-avic, true",
+        "'7.1,split,amd-avic', true",
+        "vtd-posting, false"
+    })
+    void logicalIdsThatAreNotUniqueInhibitAvicWhileTheyLast(String profile, boolean inhibit) {
+        PostingSetup setup = undo.add(new PostingSetup(profile, 0));
+        int[] vcpus = postedToTheFirst(setup);
+        setLogicalId(setup, vcpus[0], 1);
+        setLogicalId(setup, vcpus[1], 2);
+        assertThat(isPosted(setup)).as("unique").isTrue();
+        setLogicalId(setup, vcpus[1], 1);
+        assertThat(isPosted(setup)).as("one id").isEqualTo(!inhibit);
+        assertThat(setup.hardware.sendMessage(0)).isEqualTo(inhibit);
+        assertThat(setup.vcpu(0).takeInterrupt()).hasValue(VECTOR);
+        setLogicalId(setup, vcpus[1], 2);
+        assertThat(isPosted(setup)).as("unique again").isTrue();
+        assertThat(setup.brokenRules()).isEmpty();
+    }
+
+    /** The other ids that inhibit AVIC: two enabled LAPICs with one physical id, and an id that the guest changed. */
+    @ParameterizedTest
+    @ValueSource(strings = {"6.12,amd-avic", "amd-avic"})
+    void changedPhysicalIdInhibitsAvicWhileItLasts(String profile) {
+        PostingSetup setup = undo.add(new PostingSetup(profile, 0));
+        int[] vcpus = postedToTheFirst(setup);
+        for (int id : new int[] {0, 7}) {
+            setRegister(setup, vcpus[1], LapicPage.ID_AT, id << 24);
+            assertThat(isPosted(setup)).as("id %d", id).isFalse();
+            setRegister(setup, vcpus[1], LapicPage.ID_AT, 1 << 24);
+            assertThat(isPosted(setup)).isTrue();
+        }
+        assertThat(setup.brokenRules()).isEmpty();
+    }
+
+    /** Two vCPUs with enabled LAPICs, as descriptors. */
+    private static int[] postedToTheFirst(PostingSetup setup) {
+        int[] vcpus = new int[2];
+        for (int i = 0; i < vcpus.length; i++) {
+            vcpus[i] = setup.fake.backend().libc().ioctl(Numbers.of(setup.vm.fd()), Uapi.KVM_CREATE_VCPU, i);
+            setRegister(setup, vcpus[i], LapicPage.SVR_AT, 0x1ff);
+        }
+        EventFd event = setup.event();
+        setup.irqfd(event, setup.routeTo(0));
+        setup.arm(event);
+        return vcpus;
+    }
+
+    /** Whether vector 0 is posted once its vCPU has seen what changed. */
+    private static boolean isPosted(PostingSetup setup) {
+        setup.vcpu(0).enterGuest();
+        return setup.hardware.irte(0).isPosted();
+    }
+
+    /** In the flat model. */
+    private static void setLogicalId(PostingSetup setup, int vcpu, int id) {
+        setRegister(setup, vcpu, LapicPage.LDR_AT, id << 24);
+    }
+
+    private static void setRegister(PostingSetup setup, int vcpu, int at, int value) {
+        Libc libc = setup.fake.backend().libc();
+        ByteBuffer page = Buffers.allocate(Uapi.KvmLapicState.SIZE);
+        assertThat(libc.ioctl(vcpu, Uapi.KVM_GET_LAPIC, page)).isZero();
+        assertThat(libc.ioctl(vcpu, Uapi.KVM_SET_LAPIC, page.putInt(at, value))).isZero();
     }
 
     /** KVM_SET_LAPIC replaces all requests, also those that are on their way. */

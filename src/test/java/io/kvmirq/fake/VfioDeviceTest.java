@@ -59,15 +59,15 @@ class VfioDeviceTest {
     void everyFileOfVfioIsReadAndMappedAsLinuxDoesIt() {
         FakeKernel kernel = vfio.fake();
         long word = kernel.addressOf(Buffers.allocate(8));
-        assertErrno(Errno.EINVAL, (int) kernel.read(device.fd, word, 4)); // the empty first BAR
-        assertErrno(Errno.EINVAL, (int) kernel.write(device.fd, word, 4));
+        assertErrno(Errno.EINVAL, kernel.read(device.fd, word, 4)); // the empty first BAR
+        assertErrno(Errno.EINVAL, kernel.write(device.fd, word, 4));
         assertThat(kernel.read(device.fd, word, 0)).isZero();
         for (int fd : new int[] {device.container, device.group}) {
-            assertErrno(Errno.EINVAL, (int) kernel.pread(fd, word, 4, 0)); // they have places, and cannot be read
-            assertErrno(Errno.EINVAL, (int) kernel.pwrite(fd, word, 4, 0));
+            assertErrno(Errno.EINVAL, kernel.pread(fd, word, 4, 0)); // they have places, and cannot be read
+            assertErrno(Errno.EINVAL, kernel.pwrite(fd, word, 4, 0));
         }
         long config = (long) UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX << 40;
-        assertErrno(Errno.EINVAL, (int) kernel.mmap(4096, 3, Uapi.MAP_SHARED, device.fd, config));
+        assertErrno(Errno.EINVAL, kernel.mmap(4096, 3, Uapi.MAP_SHARED, device.fd, config));
         assertThatThrownBy(() -> kernel.open(kernel.addressOf(Buffers.cString("/dev/vfio/")), 0, 0))
                 .isInstanceOf(NotModelledException.class);
     }

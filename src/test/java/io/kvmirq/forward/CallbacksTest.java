@@ -415,17 +415,20 @@ class CallbacksTest {
             line.moveTo(Mechanism.USERSPACE);
             world.hardware.requestService();
             loop.poll(0);
-            vmm.lock();
             Thread closing = new Thread(() -> ending.of(forwarding, line));
-            closing.start();
-            while (!waits.get() || closing.getState() != Thread.State.WAITING) {
-                Thread.onSpinWait();
+            vmm.lock();
+            try {
+                closing.start();
+                while (!waits.get() || closing.getState() != Thread.State.WAITING) {
+                    Thread.onSpinWait();
+                }
+                assertThatThrownBy(() -> forwarding.forward(world.device.msix().get(0), message(0x30)))
+                        .isInstanceOf(IllegalStateException.class);
+                assertThat(forwarding.irqs()).containsExactly(line);
+                assertThat(line.isMasked()).isEqualTo(ending == Ending.MASK);
+            } finally {
+                vmm.unlock();
             }
-            assertThatThrownBy(() -> forwarding.forward(world.device.msix().get(0), message(0x30)))
-                    .isInstanceOf(IllegalStateException.class);
-            assertThat(forwarding.irqs()).containsExactly(line);
-            assertThat(line.isMasked()).isEqualTo(ending == Ending.MASK);
-            vmm.unlock();
             closing.join();
         }
         assertThat(world.vm.ioapic().isHigh(new Route.Pin(PIN, Route.Chip.IOAPIC, PIN.number())))

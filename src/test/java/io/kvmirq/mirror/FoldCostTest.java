@@ -27,7 +27,6 @@ class FoldCostTest {
     private static final int VCPUS = 64;
     private static final int WARM_UP = 20_000;
     private static final int COUNTED = 1_000;
-    private static final int ROUNDS = 5;
 
     private final Mirror mirror = Mirror.of(MirrorHost.x86(PostingHost.of(Vendor.AMD)));
     private final EventFdId[] names = new EventFdId[VECTORS];

@@ -2,6 +2,7 @@
 package io.kvmirq.fake.posting;
 
 import io.kvmirq.InterruptVector;
+import io.kvmirq.arch.LinuxVersion;
 import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.amd.GaIrte;
@@ -14,14 +15,20 @@ import io.kvmirq.arch.amd.model.GaUnit;
 import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.IrteUpdate;
 import io.kvmirq.arch.apic.PiDescriptor;
+import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.PostingHost.Feature;
+import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.arch.apic.model.Destinations;
 import io.kvmirq.fake.file.Build;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.Hardware;
+import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.Set;
 
 /** A host with AVIC and an IOMMU in GA mode. */
 final class AvicMachine extends PostingMachine {
@@ -37,6 +44,7 @@ final class AvicMachine extends PostingMachine {
     private static final String EFR2 = "1d";
 
     private final boolean inhibited;
+    private final PostingHost rules;
     /** Whether sysfs shows EFR before EFR2. */
     private final boolean inOrder;
 
@@ -49,6 +57,9 @@ final class AvicMachine extends PostingMachine {
         super(build, time);
         this.inOrder = build.isSince(6, 7);
         this.inhibited = build.hardware() == Hardware.AVIC_INHIBITED;
+        this.rules = PostingHost.of(Vendor.AMD)
+                .withKernel(new LinuxVersion(build.major(), build.minor()))
+                .without(Feature.X2AVIC_EXT);
         this.avic = new AvicHost(cpus(), build.isSince(6, 17) ? AvicKernel.FROM_6_17 : AvicKernel.UP_TO_6_16, true);
         this.unit = new GaUnit(avic, new GaUnit.Setup(ENTRIES, LOG_ENTRIES, LOG_VECTOR, true, true));
     }
@@ -110,6 +121,8 @@ final class AvicMachine extends PostingMachine {
         private final AvicVm vm = new AvicVm(avic, VCPUS, ENTRIES, nextPage);
         /** By entry: a VM of the model has a limited number of them. */
         private final Map<Integer, AvicIrqfd> irqfds = new HashMap<>();
+        /** The reasons of the ids of LAPICs. */
+        private final Set<InhibitReason> ofIds = EnumSet.noneOf(InhibitReason.class);
 
         Guest() {
             super(AvicMachine.this);
@@ -117,6 +130,15 @@ final class AvicMachine extends PostingMachine {
             if (inhibited) {
                 vm.inhibit(InhibitReason.HYPERV);
             }
+        }
+
+        @Override
+        public void setInhibits(Destinations<?> destinations) {
+            Set<InhibitReason> reasons = destinations.inhibits(rules);
+            ofIds.stream().filter(reason -> !reasons.contains(reason)).forEach(vm::permit);
+            reasons.forEach(vm::inhibit);
+            ofIds.clear();
+            ofIds.addAll(reasons);
         }
 
         /** The guest that inhibits AVIC has run. */

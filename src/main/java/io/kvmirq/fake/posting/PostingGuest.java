@@ -5,6 +5,7 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.NotModelledException;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.IrteUpdate;
+import io.kvmirq.arch.apic.model.Destinations;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -44,6 +45,9 @@ public abstract class PostingGuest {
     }
 
     abstract PostingVcpu newVcpu(int index, VirtualLapic lapic);
+
+    /** The ids of the LAPICs changed. On Intel that changes no entry. */
+    public void setInhibits(Destinations<?> destinations) {}
 
     /** A first irqfd has a producer; each ends with {@link #stopBypass} ({@code pi_start_bypass}). */
     public void startBypass() {}

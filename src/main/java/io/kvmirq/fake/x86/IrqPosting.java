@@ -4,6 +4,7 @@ package io.kvmirq.fake.x86;
 import io.kvmirq.KernelException;
 import io.kvmirq.arch.apic.model.ApicMessage;
 import io.kvmirq.arch.apic.model.PostedIrqfd;
+import io.kvmirq.arch.apic.model.PostingVm;
 import io.kvmirq.explain.IrqfdAnswer;
 import io.kvmirq.fake.file.Producer;
 import io.kvmirq.fake.kvm.FakeIrqfd;
@@ -44,6 +45,11 @@ final class IrqPosting {
         if (hardware != null) {
             guest.remove(hardware);
         }
+    }
+
+    /** The ids of the LAPICs may inhibit APIC virtualization from now on, or no longer. */
+    void setDestinations(PostingVm settings) {
+        guest.setInhibits(settings.destinations());
     }
 
     /** @return false if the entry cannot be posted */

@@ -181,6 +181,7 @@ final class Lapics {
             vm.note(InterruptAnswer.MSI_MAP_FIRST_BEFORE);
         }
         map = ApicMap.of(lapics, ids32Bit, before63);
+        vm.posting().ifPresent(posting -> posting.setDestinations(destinations()));
         wantScan();
     }
 

@@ -40,6 +40,8 @@ class ReplayCommandIT {
         assertThat(onFake.out())
                 .containsPattern(" calls replayed on fake kernel [67][.0-9]+, all answered as on the tape\n$");
         Cli.Ended onReal = run("replay", tape(), "--backend", "auto").exited(0);
+        assertThat(onReal.out())
+                .containsPattern(" calls replayed on this machine's kernel, \\w+, all answered as on the tape\n$");
     }
 
     /** The tape needs KVM, and there is none: no call was compared. */

@@ -300,8 +300,7 @@ class TapeCommandIT {
         Path built = Machine.root().resolve("target/native/libkvmirqtape.so");
         assumeTrue(Files.exists(built), "needs " + built);
         Path tape = temporary.resolve("tape");
-        Cli.Ended ended = Cli.run("tape", "-o", tape.toString(), "--", compiled("tapedraw"))
-                .exited(0);
+        Cli.run("tape", "-o", tape.toString(), "--", compiled("tapedraw")).exited(0);
         List<String> lines = Files.readAllLines(tape);
         assertThat(lines).hasSize(12);
         assertThat(lines).noneMatch(line -> line.contains("8877665544332211") || line.contains("1234605616436508552"));

@@ -47,7 +47,10 @@ public class VirtualInterface {
     /** The list registers that hold an interrupt, or wait for the maintenance interrupt of its end: {@code lr_used}. */
     static final int USED = 2;
 
-    static final int REGISTERS = 3;
+    /** GICH_APR. */
+    static final int PRIORITIES = 3;
+
+    static final int REGISTERS = 4;
 
     final Distributor gic;
     final int vcpu;
@@ -186,6 +189,24 @@ public class VirtualInterface {
                     "GICH_VMCR cannot be 0x" + Long.toHexString(word) + ": " + violations.get(0));
         }
         words.set(at(MACHINE), word);
+    }
+
+    /** GICH_APR: a bit for each priority, 0 the highest, that the guest has taken and not ended. */
+    public long activePriorities() {
+        return words.get(at(PRIORITIES));
+    }
+
+    /**
+     * Writes GICH_APR, as the guest's reads of IAR and writes of EOIR do, and KVM when it restores a vCPU.
+     *
+     * @throws IllegalArgumentException if the word has more than 32 bits
+     */
+    public void setActivePriorities(long word) {
+        if (word >>> Integer.SIZE != 0) {
+            throw new IllegalArgumentException(
+                    "GICH_APR cannot be 0x" + Long.toHexString(word) + ": expected 32 bits, one for each priority");
+        }
+        words.set(at(PRIORITIES), word);
     }
 
     /** EISR: a bit for each list register with an ended interrupt whose EOI bit is set. */

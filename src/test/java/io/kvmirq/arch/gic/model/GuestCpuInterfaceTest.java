@@ -37,17 +37,89 @@ class GuestCpuInterfaceTest extends VgicSetUp {
     @ParameterizedTest
     @CsvSource({"0x10, 0x50, 32", "0x50, 0x10, 1023", "0x50, 0x50, 1023"})
     void pendingInterruptPreemptsActiveOnesOfLowerPriority(int pending, int active, int taken) {
-        long pends = PENDING | (long) pending >> 3 << 23 | 32;
-        long acts = ACTIVE_BIT | (long) active >> 3 << 23 | 33;
+        long pends = PENDING | priority(pending) | 32;
+        long acts = ACTIVE_BIT | priority(active) | 33;
         for (int first = 0; first < 2; first++) {
             registers.setListRegister(0, 0);
             registers.setListRegister(1, 0);
             registers.setListRegister(first, pends);
             registers.setListRegister(1 - first, acts);
+            registers.setActivePriorities(1L << (active >> 3));
             enter();
             assertThat(guest.acknowledge()).as("pending in LR%d", first).isEqualTo(taken);
             vcpu.thread().exit();
         }
+    }
+
+    private static long priority(int priority) {
+        return (long) priority >> 3 << 23;
+    }
+
+    private int endCount() {
+        return (int) HypervisorControl.END_COUNT.of(registers.control());
+    }
+
+    /** Two interrupts are active: 32 of priority 0x50, and 33 of 0x48, which preempted it. */
+    private void nest() {
+        gic.setPriority(0, 32, 0x50);
+        gic.setPriority(0, 33, 0x48);
+        raiseAndAcknowledge(32);
+        vcpu.thread().exit();
+        raiseAndEnter(33);
+        assertThat(guest.acknowledge()).isEqualTo(33);
+    }
+
+    @Test
+    void priorityIsActiveFromTheAcknowledgeToTheEnd() {
+        assertThat(registers.activePriorities()).isZero();
+        nest();
+        assertThat(registers.activePriorities()).isEqualTo(1 << 0xa | 1 << 0x9);
+        guest.end(33);
+        assertThat(registers.activePriorities()).isEqualTo(1 << 0xa);
+        guest.end(32);
+        assertThat(registers.activePriorities()).isZero();
+        assertThat(registers.empty()).isEqualTo(3);
+    }
+
+    /** The highest priority is dropped, whichever interrupt is named: that is not the priority of this one. */
+    @Test
+    void endOutOfOrderDropsTheHighestPriorityAndDeactivatesNothing() {
+        nest();
+        guest.end(32);
+        assertThat(registers.activePriorities()).isEqualTo(1 << 0xa);
+        assertThat(registers.listRegister(0)).isEqualTo(ACTIVE_BIT | priority(0x50) | 32);
+        assertThat(registers.listRegister(1)).isEqualTo(ACTIVE_BIT | priority(0x48) | 33);
+        guest.end(32);
+        assertThat(registers.activePriorities()).isZero();
+        assertThat(registers.listRegister(0)).as("its own priority").isEqualTo(priority(0x50) | 32);
+        guest.end(33);
+        assertThat(registers.listRegister(1)).as("nothing to drop").isEqualTo(ACTIVE_BIT | priority(0x48) | 33);
+        assertThat(endCount()).isZero();
+    }
+
+    @Test
+    void endWithoutAnActivePriorityIsIgnored() {
+        registers.setListRegister(0, ACTIVE_BIT | 32);
+        enter();
+        guest.end(40);
+        guest.end(32);
+        assertThat(endCount()).isZero();
+        assertThat(registers.listRegister(0)).isEqualTo(ACTIVE_BIT | 32);
+    }
+
+    /** KVM may have taken the interrupt out of its list register, which leaves the priority active. */
+    @Test
+    void endOfAnInterruptThatLeftItsListRegisterIsCountedAndDropsThePriority() {
+        raiseAndAcknowledge(32);
+        vcpu.thread().exit();
+        registers.setListRegister(0, 0);
+        raiseAndEnter(33);
+        assertThat(guest.acknowledge())
+                .as("of the priority that is still active")
+                .isEqualTo(1023);
+        guest.end(32);
+        assertThat(endCount()).isEqualTo(1);
+        assertThat(guest.acknowledge()).isEqualTo(33);
     }
 
     @Test
@@ -103,14 +175,27 @@ class GuestCpuInterfaceTest extends VgicSetUp {
     }
 
     @Test
-    void endOfAnotherInterruptIsCounted() {
+    void endOfAnotherInterruptIsCountedIfItDropsAPriority() {
         enter();
+        registers.setActivePriorities(0xffff_ffffL);
         for (int i = 0; i < 31; i++) {
             guest.end(40);
         }
-        assertThat(HypervisorControl.END_COUNT.of(registers.control())).isEqualTo(31);
+        assertThat(endCount()).isEqualTo(31);
         guest.end(40);
-        assertThat(registers.control()).isEqualTo(1);
+        assertThat(registers.control()).as("the count wraps").isEqualTo(1);
+        registers.setActivePriorities(1);
+        guest.end(40);
+        assertThat(endCount()).isEqualTo(1);
+        guest.end(40);
+        assertThat(endCount()).as("no priority is active").isEqualTo(1);
+    }
+
+    @Test
+    void activePrioritiesAreThirtyTwoBits() {
+        assertIllegalArgument(
+                () -> registers.setActivePriorities(1L << 32),
+                "GICH_APR cannot be 0x100000000: expected 32 bits, one for each priority");
     }
 
     @Test

@@ -26,7 +26,7 @@ class HardwareInterruptTest extends VgicSetUp {
     /** A hardware interrupt is never pending and active: what comes meanwhile waits in the distributor. */
     @Test
     void activeHardwareInterruptIsNotMadePending() {
-        registers.setListRegister(0, HW | 27L << 10 | ACTIVE_BIT | 27);
+        restoreActive(HW | 27L << 10 | ACTIVE_BIT | 27);
         raiseAndEnter(27);
         assertThat(registers.listRegister(0)).isEqualTo(HW | 27L << 10 | ACTIVE_BIT | 27);
         assertThat(gic.pending(0, 0)).isEqualTo(1 << 27);

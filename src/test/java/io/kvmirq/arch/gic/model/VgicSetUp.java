@@ -65,6 +65,12 @@ abstract class VgicSetUp {
         guest.acknowledge();
     }
 
+    /** KVM restores vCPU 0, whose guest has taken an interrupt of priority 0. */
+    void restoreActive(long listRegister) {
+        registers.setListRegister(0, listRegister);
+        registers.setActivePriorities(1);
+    }
+
     void exitAndMaintain() {
         vcpu.thread().exit();
         host.cpu(0).takeInterrupt();

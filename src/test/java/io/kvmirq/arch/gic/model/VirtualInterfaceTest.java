@@ -36,6 +36,7 @@ class VirtualInterfaceTest extends VgicSetUp {
         one.distributor().set(ENABLED, 0, 32, 3);
         VgicVcpu only = one.vcpu(0);
         only.registers().setListRegister(0, HW | 33L << 10 | ACTIVE_BIT | 33);
+        only.registers().setActivePriorities(1);
         one.distributor().raise(0, 33);
         only.thread().load(0);
         assertThat(only.thread().enter()).isTrue();
@@ -64,7 +65,7 @@ class VirtualInterfaceTest extends VgicSetUp {
 
     @Test
     void sgiOfAnActiveHardwareInterruptWaitsForItsEnd() {
-        registers.setListRegister(0, HW | 20L << 10 | ACTIVE_BIT | 5);
+        restoreActive(HW | 20L << 10 | ACTIVE_BIT | 5);
         gic.send(0, 0, 5);
         gic.send(1, 0, 5);
         enter();
@@ -105,7 +106,7 @@ class VirtualInterfaceTest extends VgicSetUp {
 
     @Test
     void edgeThatWaitsForItsEndGoesToItsNewVcpu() {
-        registers.setListRegister(0, HW | 33L << 10 | ACTIVE_BIT | 33);
+        restoreActive(HW | 33L << 10 | ACTIVE_BIT | 33);
         enter();
         gic.setTarget(33, 1);
         gic.raise(0, 33);
@@ -197,6 +198,7 @@ class VirtualInterfaceTest extends VgicSetUp {
     @Test
     void endOfAPendingInterruptIsCountedOnly() {
         raiseAndEnter(32);
+        registers.setActivePriorities(1);
         guest.end(32);
         assertThat(registers.listRegister(0)).isEqualTo(PENDING | 32);
         assertThat(HypervisorControl.END_COUNT.of(registers.control())).isEqualTo(1);
