@@ -33,8 +33,11 @@ public final class HostFacts {
     /** The letters that {@code kstrtobool()} reads. */
     private static final Pattern TRUE = Pattern.compile("[yYtT1]|[oO][nN]");
 
+    /** Parsed once; empty if they cannot be read. */
+    private record Interrupts(Optional<HostInterrupts> all) {}
+
     private final ReadOnce tree;
-    private volatile @Nullable Optional<HostInterrupts> interrupts;
+    private volatile @Nullable Interrupts interrupts;
     private volatile @Nullable VmProcesses vms;
 
     /** Takes the files of a host. */
@@ -62,12 +65,13 @@ public final class HostFacts {
 
     /** The host irqs. Empty if {@code /proc/interrupts} cannot be read. */
     public Optional<HostInterrupts> interrupts() {
-        Optional<HostInterrupts> before = interrupts;
+        Interrupts before = interrupts;
         if (before == null) {
-            before = tree.bytes("proc/interrupts", HostFiles.LONGEST_TEXT).map(HostInterrupts::new);
+            before = new Interrupts(
+                    tree.bytes("proc/interrupts", HostFiles.LONGEST_TEXT).map(HostInterrupts::new));
             interrupts = before;
         }
-        return before;
+        return before.all();
     }
 
     /**
