@@ -54,4 +54,24 @@ public record Chain(
                 .filter(holds -> !holds)
                 .map(holds -> Hop.POSTING));
     }
+
+    /**
+     * Whether hardware posts the interrupt: as its entry is, or no if the chain fails. Empty if nothing shows it.
+     */
+    public Optional<Boolean> posted() {
+        return claim(Claim.Question.FORM).flatMap(Claim::holds).or(() -> fails().map(hop -> false));
+    }
+
+    /** Why it is not posted, if it is not: one sentence without a full stop. */
+    public Optional<String> whyNot() {
+        if (posted().orElse(true)) {
+            return Optional.empty();
+        }
+        return firstBroken()
+                .map(Link::text)
+                .or(() -> claim(Claim.Question.ELIGIBLE)
+                        .filter(claim -> fails().isPresent())
+                        .map(Claim::text))
+                .or(() -> claim(Claim.Question.FORM).map(Claim::text));
+    }
 }
