@@ -14,6 +14,8 @@ import io.kvmirq.cli.frame.Version;
 import io.kvmirq.cli.host.BackendsCommand;
 import io.kvmirq.cli.host.CaptureCommand;
 import io.kvmirq.cli.host.ErrnoCommand;
+import io.kvmirq.cli.host.ExplainCommand;
+import io.kvmirq.cli.host.ListCommand;
 import io.kvmirq.cli.races.RacesCommand;
 import io.kvmirq.cli.selftest.SelftestCommand;
 import io.kvmirq.cli.tapes.ReplayCommand;
@@ -59,6 +61,8 @@ public final class Main {
                         new EncodeCommand(),
                         new RacesCommand(),
                         new DecideCommand(),
+                        new ListCommand(),
+                        new ExplainCommand(),
                         new VfioCommand(),
                         new ForwardCommand()))
                 .run(arguments, terminal);

@@ -26,6 +26,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class HostFacts {
     private static final String DEVICES = "sys/bus/pci/devices";
+    private static final String DEBUGFS = "sys/kernel/debug/";
     private static final String GROUPS = "sys/kernel/iommu_groups/";
     private static final Pattern VERSION = Pattern.compile("Linux version (\\S+)");
 
@@ -183,6 +184,31 @@ public final class HostFacts {
             vms = before;
         }
         return before;
+    }
+
+    /**
+     * The text of a file of debugfs, which only root reads.
+     *
+     * @param path below its mount point, such as {@code iommu/intel/ir_translation_struct}
+     * @param needs what makes the file exist, if debugfs is there and the file is not
+     */
+    public Fact<String> debugfs(String path, String needs) {
+        Optional<String> text = tree.text(DEBUGFS + path);
+        if (text.isPresent()) {
+            return new Fact.Known<>(text.get());
+        }
+        if (tree.reading(DEBUGFS.substring(0, DEBUGFS.length() - 1)) == HostFiles.Reading.DENIED
+                || tree.reading(DEBUGFS + path) == HostFiles.Reading.DENIED) {
+            return new Fact.Unknown<>("/" + DEBUGFS + path + " may not be read by this user", "run as root");
+        }
+        return tree.list(DEBUGFS).isEmpty()
+                ? new Fact.Unknown<>("debugfs is not there", "mount -t debugfs none /sys/kernel/debug, and " + needs)
+                : new Fact.Unknown<>("/" + DEBUGFS + path + " does not exist", needs);
+    }
+
+    /** The names in a directory of debugfs. Empty if it cannot be read. */
+    public List<String> debugfsNames(String path) {
+        return tree.list(DEBUGFS + path);
     }
 
     /** What the host uses a device for: file systems on it and networks that are up, one sentence for each. */

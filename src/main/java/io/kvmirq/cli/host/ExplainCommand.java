@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.Hex;
+import io.kvmirq.cli.frame.Json;
+import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.diag.Chain;
+import io.kvmirq.diag.Claim;
+import io.kvmirq.diag.DeviceChains;
+import io.kvmirq.diag.Evidence;
+import io.kvmirq.diag.Hop;
+import io.kvmirq.diag.Link;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.PciDevice;
+import io.kvmirq.host.VfioOutlook;
+import io.kvmirq.host.VmProcess;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.stream.Collectors;
+import picocli.CommandLine.ParseResult;
+
+/** {@code kvmirq explain}: the way of a device's interrupt into a guest, and why it is not posted. Reads files only. */
+public final class ExplainCommand implements Command {
+    @Override
+    public String name() {
+        return "explain";
+    }
+
+    @Override
+    public String summary() {
+        return "Explain the way of a device's interrupts into a guest, and why they are not posted.";
+    }
+
+    @Override
+    public void describe(Usage usage) {
+        usage.spec()
+                .usageMessage()
+                .description(
+                        "Prints the chain of a device's vector: host irq, device vector, eventfd, irqfd, GSI, guest"
+                                + " vector, vCPU. Each link is whole, broken or not shown, with the evidence: observed in a file,"
+                                + " taped, inferred (why), or predicted. Then it answers four questions that are independent:"
+                                + " eligible (host and VM may post), requested (KVM asked for it), form (the IOMMU's entry, or"
+                                + " the LPI on arm64), delivered (by hardware). For all vectors of a device, prints the chain"
+                                + " that fails first and where the others fail. Reads sysfs, /proc and debugfs, and writes"
+                                + " nothing. Run it as root.")
+                .footer(footer());
+        usage.add(Command.parameter("0", "0..1", "BDF").description("The address of the device, as lspci prints it."));
+        usage.add(Command.parameter("1", "0..1", "VECTOR")
+                .description("The number of a vector of MSI or MSI-X; all vectors without it."));
+        usage.add(Command.option("--vm", "NAME|PID", String.class)
+                .description("All devices of a guest, by its name or its process, in place of BDF."));
+        HostSource.describe(usage);
+        usage.add(Command.json());
+    }
+
+    private static String[] footer() {
+        List<String> lines = new ArrayList<>(List.of(
+                "",
+                "Exit codes: 0 whole as far as it is seen, 2 usage, 3 could not look. The first",
+                "that is broken:"));
+        Arrays.stream(Hop.values())
+                .map(hop -> String.format(
+                        "  %d  %s",
+                        hop.exitCode(), hop == Hop.POSTING ? "no link, but it cannot be posted" : hop.label()))
+                .forEach(lines::add);
+        lines.addAll(List.of("", "Example: kvmirq explain 0000:3b:00.0 3"));
+        return lines.toArray(String[]::new);
+    }
+
+    /** @param vector empty for all */
+    private record Question(Optional<PciAddress> device, OptionalInt vector, Optional<String> guest) {}
+
+    @Override
+    public int run(ParseResult arguments, Terminal terminal) {
+        Question question;
+        HostFiles tree;
+        try {
+            question = question(arguments);
+            tree = HostSource.of(arguments);
+        } catch (IllegalArgumentException e) {
+            terminal.complain(e.getMessage() + ". See kvmirq explain --help");
+            return ExitCode.USAGE;
+        }
+        List<Chain> chains;
+        HostFacts host = new HostFacts(tree);
+        try {
+            chains = chains(host, question);
+        } catch (HostChoice.AbsentException e) {
+            terminal.complain(e.getMessage());
+            return ExitCode.COULD_NOT_RUN;
+        }
+        if (arguments.hasMatchedOption("--json")) {
+            write(host, chains, terminal);
+        } else {
+            new ExplainText(terminal).print(chains);
+        }
+        return exitCode(chains);
+    }
+
+    private static Question question(ParseResult arguments) {
+        List<String> words = Command.words(arguments);
+        Optional<String> guest = Optional.ofNullable(arguments.matchedOptionValue("--vm", null));
+        if (words.isEmpty() == guest.isEmpty()) {
+            throw new IllegalArgumentException("expected either the address of a device, such as 0000:3b:00.0, or --vm"
+                    + " and the name of a guest");
+        }
+        return new Question(
+                words.stream().findFirst().map(HostChoice::address),
+                words.size() > 1 ? OptionalInt.of(vector(words.get(1))) : OptionalInt.empty(),
+                guest);
+    }
+
+    private static int vector(String typed) {
+        if (!typed.matches("\\d{1,4}")) {
+            throw new IllegalArgumentException(
+                    Hex.quoted(typed) + " is not a vector: expected a number from 0, such as 3");
+        }
+        return Integer.parseInt(typed);
+    }
+
+    private static List<Chain> chains(HostFacts host, Question question) throws HostChoice.AbsentException {
+        if (question.device().isPresent()) {
+            PciDevice device = HostChoice.device(host, question.device().get());
+            if (question.vector().isEmpty()) {
+                return DeviceChains.of(host, device);
+            }
+            int vector = question.vector().getAsInt();
+            checkVector(host, device, vector);
+            return List.of(DeviceChains.of(host, device, vector));
+        }
+        List<Chain> chains = new ArrayList<>();
+        String guest = question.guest().orElse("");
+        for (VmProcess process : HostChoice.guests(host, guest)) {
+            for (PciAddress address : process.devices()) {
+                chains.addAll(DeviceChains.of(host, HostChoice.device(host, address)));
+            }
+        }
+        if (chains.isEmpty()) {
+            throw new HostChoice.AbsentException("guest " + Hex.quoted(guest) + " has no PCI device of VFIO");
+        }
+        return chains;
+    }
+
+    private static void checkVector(HostFacts host, PciDevice device, int vector) throws HostChoice.AbsentException {
+        List<VfioOutlook.Irqs> messages = VfioOutlook.of(host, device).irqs().stream()
+                .filter(irqs -> irqs.kind().index() <= VfioOutlook.Kind.MSIX.index())
+                .toList();
+        boolean known = messages.stream().allMatch(irqs -> irqs.count().isPresent());
+        if (known && messages.stream().noneMatch(irqs -> vector < irqs.count().orElse(0))) {
+            throw new HostChoice.AbsentException(device.address() + " has no vector " + vector + ": it has "
+                    + messages.stream()
+                            .map(irqs -> irqs.count().orElse(0) + " of " + irqs.kind())
+                            .collect(Collectors.joining(", ")));
+        }
+    }
+
+    private static int exitCode(List<Chain> chains) {
+        return chains.stream()
+                .flatMap(chain -> chain.fails().stream())
+                .min(Comparator.naturalOrder())
+                .map(Hop::exitCode)
+                .orElse(ExitCode.OK);
+    }
+
+    private static void write(HostFacts host, List<Chain> chains, Terminal terminal) {
+        Json.print(terminal, "kvmirq.explain/1", json -> json.text("kernel", host.kernel())
+                .objects("chains", chains, ExplainCommand::write)
+                .number("exitCode", exitCode(chains)));
+    }
+
+    private static void write(Json json, Chain chain) {
+        json.text("device", chain.device())
+                .text("interrupt", chain.interrupt())
+                .text("guest", chain.guest())
+                .objects("links", chain.links(), ExplainCommand::write)
+                .objects("posting", chain.claims(), ExplainCommand::write)
+                .texts("remarks", chain.remarks())
+                .text("fails", chain.fails().map(Hop::label));
+    }
+
+    private static void write(Json json, Link link) {
+        json.text("hop", link.hop().label())
+                .text("state", link.state().label())
+                .text("value", link.value())
+                .text("text", link.text());
+        write(json, link.evidence(), link.remedy());
+    }
+
+    private static void write(Json json, Claim claim) {
+        json.text("question", claim.question().label());
+        claim.holds().ifPresentOrElse(holds -> json.flag("holds", holds), () -> json.none("holds"));
+        json.text("text", claim.text());
+        write(json, claim.evidence(), claim.remedy());
+    }
+
+    private static void write(Json json, Optional<Evidence> evidence, Optional<String> remedy) {
+        json.text("evidence", evidence.map(one -> one.kind().label()))
+                .text("from", evidence.map(Evidence::from))
+                .text("do", remedy);
+    }
+}

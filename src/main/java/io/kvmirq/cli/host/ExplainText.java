@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import io.kvmirq.cli.frame.Hex;
+import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.diag.Chain;
+import io.kvmirq.diag.Claim;
+import io.kvmirq.diag.Evidence;
+import io.kvmirq.diag.Hop;
+import io.kvmirq.diag.Link;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Collectors;
+
+/** Prints chains as text. Their texts hold names from files, so all is made printable. */
+final class ExplainText {
+    private static final String FORM = "  %-14s %-10s ";
+    private static final String BELOW = " ".repeat(28);
+
+    private final Terminal terminal;
+
+    ExplainText(Terminal terminal) {
+        this.terminal = terminal;
+    }
+
+    /** One chain whole: that which fails first, or the first. Of the others of its device, where they fail. */
+    void print(List<Chain> chains) {
+        Chain shown = chains.stream()
+                .filter(chain -> chain.fails().isPresent())
+                .min((one, other) ->
+                        one.fails().orElseThrow().compareTo(other.fails().orElseThrow()))
+                .orElse(chains.get(0));
+        one(shown);
+        others(shown, chains);
+        line(shown.fails()
+                .map(hop -> terminal.bad((hop == Hop.POSTING ? "not posted" : "first broken link: " + hop.label())
+                        + " (exit code " + hop.exitCode() + ")"))
+                .orElse(terminal.good("whole as far as it is seen")));
+    }
+
+    private void one(Chain chain) {
+        line(terminal.bold(printable(chain.device() + "  " + chain.interrupt()
+                + chain.guest().map(name -> "  → " + name).orElse("  → no guest is seen"))));
+        List<Link> links = chain.links();
+        for (int i = 0; i < links.size(); i++) {
+            Link link = links.get(i);
+            String value = link.value()
+                    .filter(text -> !text.equals(link.text()))
+                    .map(text -> text + ": ")
+                    .orElse("");
+            String state = String.format(FORM, link.hop().label(), link.state().label());
+            line((link.state() == Link.State.BROKEN ? terminal.bad(state) : state)
+                    + printable(value + link.text() + observed(link.evidence())));
+            reasoned(link.evidence());
+            // Links that the same would show stand together.
+            boolean again = i + 1 < links.size()
+                    && link.state() == Link.State.NOT_SHOWN
+                    && links.get(i + 1).remedy().equals(link.remedy());
+            if (!again) {
+                link.remedy().ifPresent(text -> remedy(link.state() == Link.State.NOT_SHOWN, text));
+            }
+        }
+        for (Claim claim : chain.claims()) {
+            String holds = claim.holds().map(yes -> yes ? "yes" : "no").orElse("not shown");
+            line(String.format(FORM, claim.question().label(), holds)
+                    + printable(claim.text() + observed(claim.evidence())));
+            reasoned(claim.evidence());
+            claim.remedy().ifPresent(text -> remedy(claim.holds().isEmpty(), text));
+        }
+        chain.remarks().forEach(remark -> line("  note: " + printable(remark)));
+    }
+
+    private void remedy(boolean shows, String text) {
+        line(BELOW + (shows ? "shown by: " : "do: ") + printable(text));
+    }
+
+    /** Vectors in a row with the same end are one line. */
+    private void others(Chain shown, List<Chain> chains) {
+        List<Chain> run = new ArrayList<>();
+        for (Chain chain : chains) {
+            boolean ends = chain == shown
+                    || !run.isEmpty()
+                            && (!end(shown, run.get(0)).equals(end(shown, chain))
+                                    || !chain.device().equals(run.get(0).device()));
+            if (ends) {
+                run(shown, run);
+                run.clear();
+            }
+            if (chain != shown) {
+                run.add(chain);
+            }
+        }
+        run(shown, run);
+    }
+
+    private void run(Chain shown, List<Chain> run) {
+        if (run.isEmpty()) {
+            return;
+        }
+        Chain first = run.get(0);
+        Chain last = run.get(run.size() - 1);
+        String device = first.device().equals(shown.device()) ? "" : first.device() + " ";
+        String irqs = run.stream()
+                .flatMap(chain -> chain.link(Hop.HOST_IRQ).flatMap(Link::value).stream())
+                .collect(Collectors.joining(", "));
+        line("  also "
+                + printable(device + first.interrupt() + (run.size() > 1 ? " to " + last.interrupt() : "")
+                        + (irqs.isEmpty() ? "" : ", host irq " + irqs) + ": " + end(shown, first)));
+    }
+
+    /** The same end as the chain that is shown, or its own. */
+    private static String end(Chain shown, Chain chain) {
+        if (chain.fails().equals(shown.fails()) && chain.whyNot().equals(shown.whyNot())) {
+            return "the same";
+        }
+        return chain.fails()
+                .map(hop -> hop.label() + ": " + chain.whyNot().orElse(""))
+                .orElse("whole as far as it is seen");
+    }
+
+    private static String observed(Optional<Evidence> evidence) {
+        return evidence.filter(one -> !isReasoned(one))
+                .map(one -> " [" + one + "]")
+                .orElse("");
+    }
+
+    /** A reason is as long as a sentence: it stands on a line of its own. */
+    private void reasoned(Optional<Evidence> evidence) {
+        evidence.filter(ExplainText::isReasoned).ifPresent(one -> line(BELOW + printable(one.toString())));
+    }
+
+    private static boolean isReasoned(Evidence evidence) {
+        return evidence.kind() == Evidence.Kind.INFERRED || evidence.kind() == Evidence.Kind.PREDICTED;
+    }
+
+    private void line(String text) {
+        terminal.out().println(text);
+    }
+
+    private static String printable(String text) {
+        return Hex.printable(text, Integer.MAX_VALUE);
+    }
+}

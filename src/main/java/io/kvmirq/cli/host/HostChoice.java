@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.cli.frame.Hex;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.PciDevice;
+import io.kvmirq.host.VmProcess;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Collectors;
+
+/** Finds the device or the guest that a user names on a host. */
+final class HostChoice {
+    private static final int SUGGESTED = 3;
+    private static final int FUNCTIONS = 1 << 16;
+
+    private HostChoice() {}
+
+    /** The host has no such thing: the command looks at nothing. */
+    static final class AbsentException extends Exception {
+        private static final long serialVersionUID = 1;
+
+        AbsentException(String message) {
+            super(message);
+        }
+    }
+
+    /** @throws IllegalArgumentException if it is not an address */
+    static PciAddress address(String typed) {
+        try {
+            return PciAddress.parse(typed);
+        } catch (IllegalArgumentException e) {
+            throw new IllegalArgumentException(
+                    Hex.quoted(typed)
+                            + " is not a PCI address: expected DOMAIN:BUS:DEVICE.FUNCTION, such as 0000:3b:00.0",
+                    e);
+        }
+    }
+
+    /** The device at an address. The sentence of a refusal has the closest ones. */
+    static PciDevice device(HostFacts host, PciAddress address) throws AbsentException {
+        Optional<PciDevice> device = host.pci(address);
+        if (device.isPresent()) {
+            return device.get();
+        }
+        String closest = host.pciAddresses().stream()
+                .sorted(Comparator.comparingLong(one -> Math.abs(number(one) - number(address))))
+                .limit(SUGGESTED)
+                .map(PciAddress::toString)
+                .collect(Collectors.joining(", "));
+        throw new AbsentException("there is no PCI device " + address
+                + (closest.isEmpty() ? "" : "; the closest are " + closest) + ": 'kvmirq vfio' lists the devices");
+    }
+
+    private static long number(PciAddress address) {
+        return (long) address.domain() * FUNCTIONS + address.requesterId();
+    }
+
+    /** The guests of a name, or that of a process. */
+    static List<VmProcess> guests(HostFacts host, String nameOrPid) throws AbsentException {
+        List<VmProcess> found = host.vms().all().stream()
+                .filter(one -> one.name().equals(nameOrPid)
+                        || String.valueOf(one.pid()).equals(nameOrPid))
+                .toList();
+        if (!found.isEmpty()) {
+            return found;
+        }
+        int hidden = host.vms().unreadable();
+        String known = host.vms().all().stream()
+                .map(one -> Hex.quoted(one.name()) + " (" + one.pid() + ")")
+                .collect(Collectors.joining(", "));
+        throw new AbsentException("no guest " + Hex.quoted(nameOrPid) + " is seen; "
+                + (known.isEmpty() ? "no process that holds a VM is" : "there are " + known)
+                + (hidden == 0 ? "" : "; " + hidden + " processes do not show their files: run as root"));
+    }
+}

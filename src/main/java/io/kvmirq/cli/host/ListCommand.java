@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.Hex;
+import io.kvmirq.cli.frame.Json;
+import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.diag.Listing;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.VmProcess;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.function.Predicate;
+import picocli.CommandLine.ParseResult;
+
+/** {@code kvmirq list}: where the vectors of each device of a guest go. Reads files only. */
+public final class ListCommand implements Command {
+    private static final List<String> COLUMNS =
+            List.of("host irq", "device", "vector", "guest", "vCPU", "GSI", "guest vector", "posted", "why not");
+    /** A column is not wider, except the last. */
+    private static final int WIDEST = 24;
+
+    @Override
+    public String name() {
+        return "list";
+    }
+
+    @Override
+    public String summary() {
+        return "List the interrupts of the devices of guests, and whether they are posted.";
+    }
+
+    @Override
+    public void describe(Usage usage) {
+        usage.spec()
+                .usageMessage()
+                .description("Prints a row for each vector of each PCI device that VFIO has armed: host irq, device,"
+                        + " vector, guest, vCPU, GSI, guest vector, whether hardware posts it, and why not. '-' is what"
+                        + " no file shows; a line below says what would show it. Reads sysfs, /proc and debugfs, and"
+                        + " writes nothing. Only root sees the guests of others. Exit code 3 when the host has no such"
+                        + " device or guest, or /proc/interrupts cannot be read.")
+                .footer("", "Example: kvmirq list --vm web");
+        usage.add(Command.option("--vm", "NAME|PID", String.class)
+                .description("Only the devices of a guest, by its name or its process."));
+        usage.add(Command.option("--device", "BDF", String.class).description("Only the vectors of a device."));
+        HostSource.describe(usage);
+        usage.add(Command.json());
+    }
+
+    @Override
+    public int run(ParseResult arguments, Terminal terminal) {
+        Optional<PciAddress> device;
+        HostFiles tree;
+        try {
+            device = Optional.ofNullable(arguments.<String>matchedOptionValue("--device", null))
+                    .map(HostChoice::address);
+            tree = HostSource.of(arguments);
+        } catch (IllegalArgumentException e) {
+            terminal.complain(e.getMessage() + ". See kvmirq list --help");
+            return ExitCode.USAGE;
+        }
+        HostFacts host = new HostFacts(tree);
+        Predicate<PciAddress> wanted = address -> true;
+        try {
+            if (device.isPresent()) {
+                wanted = HostChoice.device(host, device.get()).address()::equals;
+            }
+            if (arguments.hasMatchedOption("--vm")) {
+                List<VmProcess> guests = HostChoice.guests(host, arguments.matchedOptionValue("--vm", ""));
+                wanted = wanted.and(
+                        address -> guests.stream().anyMatch(one -> one.devices().contains(address)));
+            }
+        } catch (HostChoice.AbsentException e) {
+            terminal.complain(e.getMessage());
+            return ExitCode.COULD_NOT_RUN;
+        }
+        if (host.interrupts().isEmpty()) {
+            terminal.complain("/proc/interrupts cannot be read");
+            return ExitCode.COULD_NOT_RUN;
+        }
+        Listing listing = Listing.of(host, wanted);
+        if (arguments.hasMatchedOption("--json")) {
+            write(host, listing, terminal);
+        } else {
+            print(listing, terminal);
+        }
+        return ExitCode.OK;
+    }
+
+    private static void print(Listing listing, Terminal terminal) {
+        if (listing.rows().isEmpty()) {
+            terminal.out().println("no vector of a device is armed by VFIO");
+        } else {
+            List<List<String>> table = new ArrayList<>();
+            table.add(COLUMNS);
+            listing.rows().forEach(row -> table.add(cells(row)));
+            for (int i = 0; i < table.size(); i++) {
+                String line = line(table, table.get(i));
+                terminal.out().println(i == 0 ? terminal.bold(line) : line);
+            }
+        }
+        listing.notes().forEach(note -> terminal.out().println("- " + printable(note)));
+    }
+
+    private static List<String> cells(Listing.Row row) {
+        return List.of(
+                printable(row.hostIrq()),
+                row.device().toString(),
+                row.interrupt(),
+                Hex.printable(row.guest().orElse("-"), WIDEST),
+                row.vcpu().orElse("-"),
+                row.gsi().orElse("-"),
+                row.guestVector().orElse("-"),
+                row.posted().map(yes -> yes ? "yes" : "no").orElse("-"),
+                printable(row.why().map(ListCommand::clause).orElse("-")));
+    }
+
+    /** Without the details, which explain prints. */
+    private static String clause(String why) {
+        return why.split("; ", 2)[0];
+    }
+
+    private static String line(List<List<String>> table, List<String> cells) {
+        StringBuilder line = new StringBuilder();
+        for (int column = 0; column < cells.size() - 1; column++) {
+            int at = column;
+            int width =
+                    table.stream().mapToInt(row -> row.get(at).length()).max().orElse(0);
+            line.append(cells.get(column))
+                    .append(" ".repeat(width - cells.get(column).length() + 2));
+        }
+        return line.append(cells.get(cells.size() - 1)).toString();
+    }
+
+    private static String printable(String text) {
+        return Hex.printable(text, Integer.MAX_VALUE);
+    }
+
+    private static void write(HostFacts host, Listing listing, Terminal terminal) {
+        Json.print(terminal, "kvmirq.list/1", json -> json.text("kernel", host.kernel())
+                .objects("vectors", listing.rows(), ListCommand::write)
+                .texts("notShown", listing.notes()));
+    }
+
+    private static void write(Json json, Listing.Row row) {
+        json.number("hostIrq", Integer.parseInt(row.hostIrq()))
+                .text("device", row.device().toString())
+                .text("vector", row.interrupt())
+                .text("guest", row.guest())
+                .number("pid", row.pid().map(OptionalInt::of).orElseGet(OptionalInt::empty))
+                .text("vcpu", row.vcpu())
+                .text("gsi", row.gsi())
+                .text("guestVector", row.guestVector());
+        row.posted().ifPresentOrElse(posted -> json.flag("posted", posted), () -> json.none("posted"));
+        json.text("whyNot", row.why());
+    }
+}

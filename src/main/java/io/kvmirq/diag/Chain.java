@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * The way of one interrupt of a device into a guest, with the evidence for each link, and what is known of its posting.
+ * Immutable. Texts may hold names from files: whoever prints them makes them printable.
+ *
+ * @param device the device, such as {@code 0000:3b:00.0}
+ * @param interrupt the interrupt, such as {@code MSI-X 3} or {@code INTx}; {@code all interrupts} if the device has none
+ *     to tell apart
+ * @param guest the guest, by name and number of its process; empty if it is not known
+ * @param links in the order of {@link Hop}, each hop at most once. Links after a broken one may be missing
+ * @param claims in the order of {@link Claim.Question}; empty if posting is not the question
+ * @param remarks what is unusual and breaks nothing, a sentence each
+ */
+public record Chain(
+        String device,
+        String interrupt,
+        Optional<String> guest,
+        List<Link> links,
+        List<Claim> claims,
+        List<String> remarks) {
+    public Chain {
+        links = List.copyOf(links);
+        claims = List.copyOf(claims);
+        remarks = List.copyOf(remarks);
+    }
+
+    /** The link of a hop, if the chain has it. */
+    public Optional<Link> link(Hop hop) {
+        return links.stream().filter(link -> link.hop() == hop).findFirst();
+    }
+
+    /** The answer to a question, if it was asked. */
+    public Optional<Claim> claim(Claim.Question question) {
+        return claims.stream().filter(claim -> claim.question() == question).findFirst();
+    }
+
+    /** The first broken link. */
+    public Optional<Link> firstBroken() {
+        return links.stream().filter(link -> link.state() == Link.State.BROKEN).findFirst();
+    }
+
+    /**
+     * Where the chain first fails: at its first broken link, or else at {@link Hop#POSTING} if it is not eligible for
+     * posting. Empty if it is whole as far as it is seen.
+     */
+    public Optional<Hop> fails() {
+        return firstBroken().map(Link::hop).or(() -> claim(Claim.Question.ELIGIBLE)
+                .flatMap(Claim::holds)
+                .filter(holds -> !holds)
+                .map(holds -> Hop.POSTING));
+    }
+
+    /**
+     * Whether hardware posts the interrupt: as its entry is, or no if the chain fails. Empty if nothing shows it.
+     */
+    public Optional<Boolean> posted() {
+        return claim(Claim.Question.FORM).flatMap(Claim::holds).or(() -> fails().map(hop -> false));
+    }
+
+    /** Why it is not posted, if it is not: one sentence without a full stop. */
+    public Optional<String> whyNot() {
+        if (posted().orElse(true)) {
+            return Optional.empty();
+        }
+        return firstBroken()
+                .map(Link::text)
+                .or(() -> claim(Claim.Question.ELIGIBLE)
+                        .filter(claim -> fails().isPresent())
+                        .map(Claim::text))
+                .or(() -> claim(Claim.Question.FORM).map(Claim::text));
+    }
+}

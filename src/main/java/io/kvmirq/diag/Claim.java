@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import java.util.Locale;
+import java.util.Optional;
+
+/**
+ * The answer to one question about posting. Immutable. Texts may hold names from files.
+ *
+ * @param holds empty if nothing that was read answers the question
+ * @param evidence how it is known; empty if it is not
+ * @param text one sentence without a full stop
+ * @param remedy what to change, or what would show it; empty if there is nothing to do
+ */
+public record Claim(
+        Question question, Optional<Boolean> holds, Optional<Evidence> evidence, String text, Optional<String> remedy) {
+    /** The questions, which have independent answers. */
+    public enum Question {
+        /** Host and VM may post: no obstacle is known. */
+        ELIGIBLE,
+        /** KVM asked the IOMMU or the ITS for it. */
+        REQUESTED,
+        /** The entry of the IOMMU, or of the guest's ITS, has the posted form now. */
+        FORM,
+        /** Hardware delivered interrupts that way. A host irq that stays silent does not show this. */
+        DELIVERED;
+
+        /** Its name in output. */
+        public String label() {
+            return name().toLowerCase(Locale.ROOT);
+        }
+    }
+
+    /** It is so, or it is not. */
+    public static Claim of(Question question, boolean holds, Evidence evidence, String text) {
+        return new Claim(question, Optional.of(holds), Optional.of(evidence), text, Optional.empty());
+    }
+
+    /** It is not so, and something can be done. */
+    public static Claim not(Question question, Evidence evidence, String text, String remedy) {
+        return new Claim(question, Optional.of(false), Optional.of(evidence), text, Optional.of(remedy));
+    }
+
+    /** Nothing shows it; {@code remedy} would. */
+    public static Claim unknown(Question question, String text, String remedy) {
+        return new Claim(question, Optional.empty(), Optional.empty(), text, Optional.of(remedy));
+    }
+}

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.HostIrq;
+import io.kvmirq.arch.apic.PostingObstacle;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.HostInterrupts.ArmedVector;
+import io.kvmirq.host.PciDevice;
+import io.kvmirq.host.VfioOutlook;
+import io.kvmirq.host.VmProcess;
+import io.kvmirq.host.VmProcess.EventfdFile;
+import io.kvmirq.vfio.IrqKind;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
+
+/**
+ * The chains of a device's interrupts, from the files of the host alone. Host irq, vector and process are observed. VFIO
+ * and KVM show neither which eventfd a vector signals, nor irqfds, nor routes: those links are inferred where a process
+ * leaves one possibility, and are not shown otherwise. For one use by one thread.
+ */
+public final class DeviceChains {
+    /** What shows the links that no file shows. */
+    static final String BY_TAPE = "kvmirq tape -o FILE -- VMM ..., then kvmirq explain --tape FILE";
+
+    private static final String INTERRUPTS = "/proc/interrupts";
+    private static final int MOST_NAMED = 8;
+    /** Of these VFIO tells who opens the device; a process that has it open was not refused. */
+    private static final Set<VfioOutlook.Obstacle> OF_OPENING =
+            EnumSet.of(VfioOutlook.Obstacle.IN_USE, VfioOutlook.Obstacle.NO_FILE, VfioOutlook.Obstacle.NO_PERMISSION);
+
+    /**
+     * An interrupt of a device.
+     *
+     * @param armed empty if VFIO has not armed it
+     */
+    record Interrupt(IrqKind kind, int vector, Optional<ArmedVector> armed) {
+        @Override
+        public String toString() {
+            return kind == IrqKind.INTX ? kind.label() : kind.label() + " " + vector;
+        }
+    }
+
+    private final HostFacts host;
+    private final PciDevice device;
+    private final List<ArmedVector> armed;
+    private final List<HostIrq> unarmed;
+    private final List<VfioOutlook.Refusal> refusals;
+    private final List<String> users;
+    private final List<VmProcess> holders;
+    private final PostingClaims claims;
+
+    private DeviceChains(HostFacts host, PciDevice device) {
+        this.host = host;
+        this.device = device;
+        this.armed = host.interrupts().map(all -> all.armed(device.address())).orElse(List.of()).stream()
+                .sorted(Comparator.comparing(ArmedVector::kind).thenComparing(ArmedVector::vector))
+                .toList();
+        this.unarmed = device.messageIrqs().stream()
+                .filter(irq -> armed.stream().noneMatch(one -> one.irq().equals(irq)))
+                .toList();
+        this.refusals = VfioOutlook.of(host, device).refusals().stream()
+                .filter(refusal -> !OF_OPENING.contains(refusal.cause()))
+                .toList();
+        this.users = host.users(device);
+        this.holders = host.vms().of(device.address());
+        this.claims = new PostingClaims(host, device, holders.stream().findFirst());
+    }
+
+    /**
+     * The chains of all interrupts of a device that VFIO has armed, and of those whose host irq is allocated and not
+     * armed, in the order of the vectors. One chain without an interrupt if there are none.
+     */
+    public static List<Chain> of(HostFacts host, PciDevice device) {
+        DeviceChains all = new DeviceChains(host, device);
+        List<Interrupt> interrupts = all.interrupts();
+        return interrupts.isEmpty()
+                ? List.of(all.withoutInterrupt())
+                : interrupts.stream().map(all::chain).toList();
+    }
+
+    /** The chain of one vector of a device's messages, or of its INTx if it uses that; armed or not. */
+    public static Chain of(HostFacts host, PciDevice device, int vector) {
+        DeviceChains all = new DeviceChains(host, device);
+        return all.interrupts().stream()
+                .filter(one -> one.vector() == vector)
+                .findFirst()
+                .map(all::chain)
+                .orElseGet(() -> all.chain(new Interrupt(all.kind(), vector, Optional.empty())));
+    }
+
+    private IrqKind kind() {
+        return armed.stream()
+                .findFirst()
+                .map(ArmedVector::kind)
+                .orElse(
+                        device.config().msixVectors() > 0 || !device.config().isComplete()
+                                ? IrqKind.MSIX
+                                : IrqKind.MSI);
+    }
+
+    private List<Interrupt> interrupts() {
+        List<Interrupt> all = new ArrayList<>();
+        armed.forEach(one -> all.add(new Interrupt(one.kind(), one.vector(), Optional.of(one))));
+        // Linux 6.5 and newer may allocate any set of vectors: then the numbers are not known.
+        int allocated = device.messageIrqs().size();
+        if (device.isBoundToVfio()
+                && !unarmed.isEmpty()
+                && armed.stream().allMatch(one -> one.kind() != IrqKind.INTX && one.vector() < allocated)) {
+            IntStream.range(0, allocated)
+                    .filter(vector -> armed.stream().noneMatch(one -> one.vector() == vector))
+                    .forEach(vector -> all.add(new Interrupt(kind(), vector, Optional.empty())));
+            all.sort(Comparator.comparing(Interrupt::vector));
+        }
+        return all;
+    }
+
+    private Chain withoutInterrupt() {
+        List<Link> links = new ArrayList<>();
+        if (refusals.isEmpty()) {
+            links.add(Link.notShown(
+                    Hop.HOST_IRQ, "the host has allocated none for the device", "enable an interrupt of the device"));
+            links.add(notArmed("no interrupt of the device"));
+        } else {
+            links.add(refused());
+        }
+        return new Chain(device.address().toString(), "all interrupts", guest(), links, claims.ofDevice(), List.of());
+    }
+
+    private Chain chain(Interrupt interrupt) {
+        List<Link> links = links(interrupt);
+        boolean broken = links.get(links.size() - 1).state() == Link.State.BROKEN;
+        return new Chain(
+                device.address().toString(),
+                interrupt.toString(),
+                guest(),
+                links,
+                claims.of(interrupt, armed, broken),
+                remarks(interrupt));
+    }
+
+    private Optional<String> guest() {
+        return holders.stream().findFirst().map(one -> one.name() + " (process " + one.pid() + ")");
+    }
+
+    private List<Link> links(Interrupt interrupt) {
+        List<Link> links = new ArrayList<>();
+        if (interrupt.armed().isEmpty()) {
+            if (refusals.isEmpty()) {
+                links.add(unarmedIrq(interrupt));
+                links.add(notArmed(interrupt.toString()));
+            } else {
+                links.add(refused());
+            }
+            return links;
+        }
+        ArmedVector vector = interrupt.armed().get();
+        links.add(Link.whole(
+                Hop.HOST_IRQ,
+                Evidence.observed(INTERRUPTS),
+                String.valueOf(vector.irq().number()),
+                "chip " + vector.chip() + ", handled " + times(vector.count()) + " by the host"));
+        links.add(Link.whole(
+                Hop.DEVICE_VECTOR,
+                Evidence.observed(INTERRUPTS),
+                interrupt.toString(),
+                "VFIO signals an eventfd when it comes"));
+        if (holders.isEmpty()) {
+            withoutHolder(links);
+        } else {
+            ofHolder(holders.get(0), interrupt, links);
+        }
+        return links;
+    }
+
+    private Link refused() {
+        VfioOutlook.Refusal first = refusals.get(0);
+        return Link.broken(
+                Hop.HOST_IRQ,
+                Evidence.observed("/sys/bus/pci/devices/" + device.address()),
+                refusals.stream().map(VfioOutlook.Refusal::text).collect(Collectors.joining("; ")),
+                first.remedy());
+    }
+
+    private Link unarmedIrq(Interrupt interrupt) {
+        if (host.interrupts().isEmpty()) {
+            return Link.notShown(Hop.HOST_IRQ, INTERRUPTS + " cannot be read", "run as root");
+        }
+        if (unarmed.isEmpty()) {
+            return Link.notShown(Hop.HOST_IRQ, "the host has allocated none for " + interrupt, "enable the vector");
+        }
+        return Link.whole(
+                Hop.HOST_IRQ,
+                Evidence.inferred(
+                        unarmed.size() == 1
+                                ? "it is the only one in msi_irqs without a handler"
+                                : "these are in msi_irqs and have no handler"),
+                (unarmed.size() == 1 ? "" : "one of ")
+                        + unarmed.stream()
+                                .limit(MOST_NAMED)
+                                .map(irq -> String.valueOf(irq.number()))
+                                .collect(Collectors.joining(", "))
+                        + (unarmed.size() > MOST_NAMED ? ", ..." : ""),
+                "allocated");
+    }
+
+    private Link notArmed(String interrupt) {
+        Evidence evidence = Evidence.observed(INTERRUPTS);
+        if (host.interrupts().isEmpty()) {
+            return Link.notShown(Hop.DEVICE_VECTOR, INTERRUPTS + " cannot be read", "run as root");
+        }
+        return users.isEmpty() && host.vms().unreadable() == 0 && holders.isEmpty()
+                ? Link.broken(
+                        Hop.DEVICE_VECTOR,
+                        evidence,
+                        "VFIO has armed " + interrupt + " with no eventfd: no process has the device open",
+                        "start the guest with the device")
+                : Link.broken(
+                        Hop.DEVICE_VECTOR,
+                        evidence,
+                        "VFIO has armed " + interrupt + " with no eventfd: the guest masks it or does not use it",
+                        "let the guest's driver enable and unmask the interrupt");
+    }
+
+    private void withoutHolder(List<Link> links) {
+        if (!users.isEmpty()) {
+            links.add(Link.notShown(Hop.EVENTFD, "process " + users.get(0) + " has the device open", BY_TAPE));
+            links.add(Link.broken(
+                    Hop.IRQFD,
+                    Evidence.observed("/proc/*/fd"),
+                    "process " + String.join(", ", users) + " has the device open and holds no VM",
+                    "end that process, or give the device to the guest's VMM"));
+            return;
+        }
+        int hidden = host.vms().unreadable();
+        String why = hidden == 0
+                ? "no process is seen that has the device open"
+                : "the files of " + hidden + (hidden == 1 ? " process" : " processes") + " may not be read";
+        String remedy = hidden == 0 ? "look on the host itself, not in a container" : "run as root";
+        for (Hop hop : List.of(Hop.EVENTFD, Hop.IRQFD, Hop.GSI, Hop.GUEST_VECTOR, Hop.VCPU)) {
+            links.add(Link.notShown(hop, why, remedy));
+        }
+    }
+
+    private void ofHolder(VmProcess process, Interrupt interrupt, List<Link> links) {
+        String files = "/proc/" + process.pid() + "/fd";
+        if (process.eventfds().isEmpty()) {
+            links.add(Link.broken(
+                    Hop.EVENTFD,
+                    Evidence.observed(files),
+                    "process " + process.pid() + " holds no eventfd",
+                    "let the VMM keep the eventfd that it gives to VFIO and KVM"));
+            return;
+        }
+        List<EventfdFile> candidates =
+                process.eventfds().stream().filter(one -> !one.polled()).toList();
+        links.add(eventfd(process, candidates));
+        VmmOptions options = VmmOptions.of(process);
+        Optional<String> userspace = options.noIrqfd(device.address(), interrupt.kind());
+        if (options.noLapics().isPresent()) {
+            links.add(broken(options.noLapics().get(), PostingObstacle.NO_LAPIC_IN_KERNEL));
+            return;
+        }
+        if (userspace.isPresent() || candidates.isEmpty()) {
+            String why = userspace.orElse("process " + process.pid() + " waits for each of its eventfds itself");
+            links.add(broken(why, PostingObstacle.NO_CONSUMER));
+            return;
+        }
+        links.add(Link.notShown(Hop.IRQFD, "KVM shows no irqfds", BY_TAPE));
+        links.add(Link.notShown(Hop.GSI, "KVM shows no routes", BY_TAPE));
+        Optional<GuestIts.Lpi> lpi = claims.vlpi(interrupt, armed.size());
+        links.add(lpi.map(one -> Link.whole(
+                        Hop.GUEST_VECTOR,
+                        Evidence.inferred("VFIO gives the VM no other device, and guests give vector n event n"),
+                        "LPI " + one.id(),
+                        "a vLPI of the guest's ITS"))
+                .orElseGet(() -> Link.notShown(Hop.GUEST_VECTOR, "only the route names it", BY_TAPE)));
+        links.add(vcpu(process, lpi.map(GuestIts.Lpi::target).orElseGet(() -> claims.commonTarget(armed.size()))));
+    }
+
+    private static Link broken(String why, PostingObstacle obstacle) {
+        return Link.broken(Hop.IRQFD, Evidence.inferred(why), obstacle.text(), obstacle.remedy());
+    }
+
+    private static Link eventfd(VmProcess process, List<EventfdFile> candidates) {
+        List<EventfdFile> all = candidates.isEmpty() ? process.eventfds() : candidates;
+        String of = " of process " + process.pid();
+        String which = candidates.isEmpty() ? "" : " that the process does not wait for itself";
+        String files = all.stream()
+                .limit(MOST_NAMED)
+                .map(one -> String.valueOf(one.fd()))
+                .collect(Collectors.joining(", "));
+        return all.size() == 1
+                ? Link.whole(
+                        Hop.EVENTFD,
+                        Evidence.inferred("it is the only eventfd" + which),
+                        name(all.get(0)),
+                        "descriptor " + files + of)
+                : Link.whole(
+                        Hop.EVENTFD,
+                        Evidence.inferred("these are the eventfds" + which + "; VFIO does not show which it signals"),
+                        "one of " + all.size(),
+                        "descriptors " + files + (all.size() > MOST_NAMED ? ", ..." : "") + of);
+    }
+
+    private static String name(EventfdFile one) {
+        return one.id().isPresent() ? "id " + one.id().getAsInt() : "descriptor " + one.fd();
+    }
+
+    private static Link vcpu(VmProcess process, OptionalInt target) {
+        if (target.isPresent()) {
+            return Link.whole(
+                    Hop.VCPU,
+                    Evidence.inferred(
+                            "the vLPIs in vgic-state have this target, and the VM has no other device of VFIO"),
+                    "vcpu " + target.getAsInt(),
+                    "the guest's ITS sends it there");
+        }
+        return process.vcpus().size() == 1
+                ? Link.whole(
+                        Hop.VCPU,
+                        Evidence.inferred("process " + process.pid() + " has one vCPU"),
+                        "vcpu " + process.vcpus().get(0).id(),
+                        "the only one of the VM")
+                : Link.notShown(
+                        Hop.VCPU,
+                        "the guest chooses one of " + process.vcpus().size() + " vCPUs in the message",
+                        BY_TAPE);
+    }
+
+    private List<String> remarks(Interrupt interrupt) {
+        List<String> remarks = new ArrayList<>();
+        if (interrupt.armed().isPresent()) {
+            refusals.forEach(refusal -> remarks.add("VFIO has armed it, and yet " + refusal.text()));
+            if (interrupt.kind() == IrqKind.INTX) {
+                remarks.addAll(IntxRemarks.of(host, interrupt.armed().get()));
+            }
+        }
+        if (host.allowsUnsafeInterrupts()) {
+            remarks.add(
+                    "allow_unsafe_interrupts is set: where the IOMMU does not remap interrupts, a guest can send any"
+                            + " interrupt to the host");
+        }
+        for (VmProcess process : holders) {
+            if (!process.kvmDevices().contains("kvm-vfio")) {
+                remarks.add("process " + process.pid() + " has no KVM-VFIO device: KVM does not know that the VM has a"
+                        + " device, which posting does not need and non-coherent DMA does");
+            }
+            process.eventfds().stream()
+                    .filter(one -> one.count() != 0 && !one.polled())
+                    .forEach(one -> remarks.add("eventfd " + name(one) + " of process " + process.pid()
+                            + " has count " + Long.toUnsignedString(one.count())
+                            + ": no irqfd drains it, so a vector that signals it is masked by the VMM or has lost its"
+                            + " irqfd"));
+        }
+        if (holders.size() > 1) {
+            remarks.add(holders.size() + " processes may hold the device; the first is shown");
+        }
+        if (unarmed.size() > 0 && interrupt.armed().isPresent() && interrupts().size() == armed.size()) {
+            remarks.add("allocated and not armed: "
+                    + unarmed.stream().map(HostIrq::toString).collect(Collectors.joining(", ")));
+        }
+        return remarks;
+    }
+
+    private static String times(long count) {
+        return count == 1 ? "once" : count + " times";
+    }
+}

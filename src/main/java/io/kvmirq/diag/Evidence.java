@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import java.util.Locale;
+
+/**
+ * How something is known. Immutable.
+ *
+ * @param kind the kind of evidence
+ * @param from the file, the call on a tape, or the reasoning: a clause without a full stop. It may hold names from files
+ */
+public record Evidence(Kind kind, String from) {
+    /** The kinds of evidence, strongest first. */
+    public enum Kind {
+        /** A file of the host shows it. */
+        OBSERVED,
+        /** A tape has the call that made it. */
+        TAPED,
+        /** It follows from what files show, if the process does what such processes do. */
+        INFERRED,
+        /** The rules of hardware and kernel say so; nothing shows it. */
+        PREDICTED;
+
+        /** Its name in output. */
+        public String label() {
+            return name().toLowerCase(Locale.ROOT);
+        }
+    }
+
+    /** A file shows it. */
+    public static Evidence observed(String file) {
+        return new Evidence(Kind.OBSERVED, file);
+    }
+
+    /** A tape has the call. */
+    public static Evidence taped(String call) {
+        return new Evidence(Kind.TAPED, call);
+    }
+
+    /** It follows from what files show. */
+    public static Evidence inferred(String why) {
+        return new Evidence(Kind.INFERRED, why);
+    }
+
+    /** Rules say so. */
+    public static Evidence predicted(String why) {
+        return new Evidence(Kind.PREDICTED, why);
+    }
+
+    /** Kind and origin in one line. */
+    @Override
+    public String toString() {
+        return kind.label() + ": " + from;
+    }
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.arch.gic.debugfs.ItsState;
+import io.kvmirq.arch.gic.debugfs.VgicState;
+import io.kvmirq.host.Fact;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.VmProcess;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.OptionalInt;
+
+/**
+ * The LPIs of a VM of arm64, as debugfs shows them. Which device has which LPI is not shown: the ITS of the guest knows a
+ * device by an id of the guest.
+ *
+ * @param vlpis those that GICv4 delivers
+ * @param software how many LPIs KVM delivers
+ */
+record GuestIts(List<Lpi> vlpis, int software) {
+    /**
+     * An LPI.
+     *
+     * @param event its event id; empty where the kernel does not show the ITS
+     * @param target the vCPU
+     */
+    record Lpi(OptionalInt event, int id, OptionalInt target) {}
+
+    private static final String KVM = "kvm";
+    private static final String STATE = "vgic-state";
+    private static final String ITS = "vgic-its-state@";
+    private static final String REMEDY = "look as root while the VM runs";
+
+    /** Of the first VM of a process. */
+    static Fact<GuestIts> of(HostFacts host, VmProcess process) {
+        String directory = host.debugfsNames(KVM).stream()
+                .filter(name -> process.vms().stream()
+                        .anyMatch(fd -> name.equals(process.pid() + "-" + fd)
+                                || process.vcpus().stream()
+                                        .anyMatch(vcpu -> vcpu.thread().isPresent()
+                                                && name.equals(vcpu.thread().getAsInt() + "-" + fd))))
+                .findFirst()
+                .orElse(process.pid() + "-"
+                        + process.vms().stream()
+                                .findFirst()
+                                .map(String::valueOf)
+                                .orElse("FD"));
+        String path = KVM + "/" + directory + "/";
+        Fact<String> text = host.debugfs(path + STATE, REMEDY);
+        if (text instanceof Fact.Unknown<String> unknown) {
+            return new Fact.Unknown<>(unknown.why(), unknown.remedy());
+        }
+        try {
+            List<ItsState> tables = new ArrayList<>();
+            for (String name : host.debugfsNames(KVM + "/" + directory)) {
+                if (name.startsWith(ITS)) {
+                    tables.add(ItsState.parse(
+                            host.debugfs(path + name, REMEDY).known().orElse("")));
+                }
+            }
+            return new Fact.Known<>(of(VgicState.parse(text.known().orElse("")), tables));
+        } catch (IllegalArgumentException e) {
+            return new Fact.Unknown<>(
+                    "/sys/kernel/debug/" + path + STATE + " has an unknown form", "tell the authors of kvmirq");
+        }
+    }
+
+    private static GuestIts of(VgicState vgic, List<ItsState> tables) {
+        List<Lpi> vlpis = new ArrayList<>();
+        for (VgicState.Interrupt one : vgic.vlpis()) {
+            OptionalInt event = OptionalInt.empty();
+            for (ItsState table : tables) {
+                for (ItsState.Device device : table.devices()) {
+                    for (ItsState.Translation row : device.translations()) {
+                        event = row.id() == one.id() && row.event() <= Integer.MAX_VALUE
+                                ? OptionalInt.of((int) row.event())
+                                : event;
+                    }
+                }
+            }
+            vlpis.add(new Lpi(event, one.id(), one.target()));
+        }
+        return new GuestIts(vlpis, vgic.count(VgicState.Kind.LPI) - vlpis.size());
+    }
+}

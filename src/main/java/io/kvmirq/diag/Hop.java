@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+/** The steps of a device's interrupt on its way into a guest, in the order in which a chain shows them. */
+public enum Hop {
+    /** The Linux irq of the host, in {@code /proc/interrupts}. */
+    HOST_IRQ("host irq", 10),
+    /** The device's vector, or its interrupt pin: whether VFIO has the device and has armed the vector. */
+    DEVICE_VECTOR("device vector", 11),
+    /** The eventfd that VFIO signals. */
+    EVENTFD("eventfd", 12),
+    /** The eventfd's registration with KVM. */
+    IRQFD("irqfd", 13),
+    /** The GSI that the irqfd raises, and its route. */
+    GSI("GSI", 14),
+    /** The guest's vector, or the LPI on arm64. */
+    GUEST_VECTOR("guest vector", 15),
+    /** The vCPU that gets the interrupt. */
+    VCPU("vCPU", 16),
+    /** Not a link: whether the hardware may post the interrupt at all, see {@link Claim.Question#ELIGIBLE}. */
+    POSTING("posting", 17);
+
+    private final String label;
+    private final int exitCode;
+
+    Hop(String label, int exitCode) {
+        this.label = label;
+        this.exitCode = exitCode;
+    }
+
+    /** Its name in output. */
+    public String label() {
+        return label;
+    }
+
+    /** The exit code of a command that finds the chain first broken here. */
+    public int exitCode() {
+        return exitCode;
+    }
+}

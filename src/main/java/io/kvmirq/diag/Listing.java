@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.HostInterrupts.ArmedVector;
+import io.kvmirq.host.PciDevice;
+import io.kvmirq.host.VmProcess;
+import java.util.ArrayList;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.TreeSet;
+import java.util.function.Predicate;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+
+/**
+ * The vectors of VFIO devices that are armed, a row each. Immutable. Texts may hold names from files.
+ *
+ * @param rows in the order of devices and vectors
+ * @param notes what would show the cells that are empty, a line each
+ */
+public record Listing(List<Row> rows, List<String> notes) {
+    /**
+     * A vector.
+     *
+     * @param hostIrq the number of its host irq
+     * @param interrupt the vector, such as {@code MSI-X 3}, or {@code INTx}
+     * @param guest the name of the guest, or of its process
+     * @param pid the process of the guest
+     * @param posted empty if it is not known
+     * @param why why it is not posted
+     */
+    public record Row(
+            String hostIrq,
+            PciAddress device,
+            String interrupt,
+            Optional<String> guest,
+            Optional<Integer> pid,
+            Optional<String> vcpu,
+            Optional<String> gsi,
+            Optional<String> guestVector,
+            Optional<Boolean> posted,
+            Optional<String> why) {}
+
+    public Listing {
+        rows = List.copyOf(rows);
+        notes = List.copyOf(notes);
+    }
+
+    /**
+     * The vectors of some devices.
+     *
+     * @param wanted which devices
+     */
+    public static Listing of(HostFacts host, Predicate<PciAddress> wanted) {
+        List<Row> rows = new ArrayList<>();
+        LinkedHashSet<String> notes = new LinkedHashSet<>();
+        TreeSet<PciAddress> addresses = new TreeSet<>();
+        host.interrupts().stream()
+                .flatMap(all -> all.armed().stream())
+                .map(ArmedVector::address)
+                .forEach(address -> {
+                    if (wanted.test(address)) {
+                        addresses.add(address);
+                    }
+                });
+        for (PciAddress address : addresses) {
+            Optional<PciDevice> device = host.pci(address);
+            if (device.isEmpty()) {
+                notes.add(address + " has armed vectors and is not in /sys/bus/pci/devices");
+                continue;
+            }
+            Optional<VmProcess> holder = host.vms().of(address).stream().findFirst();
+            for (Chain chain : DeviceChains.of(host, device.get())) {
+                if (chain.link(Hop.DEVICE_VECTOR).filter(Listing::isWhole).isPresent()) {
+                    rows.add(row(address, chain, holder));
+                    notes.addAll(notes(chain, holder.isPresent()));
+                }
+            }
+        }
+        return new Listing(rows, List.copyOf(notes));
+    }
+
+    private static boolean isWhole(Link link) {
+        return link.state() == Link.State.WHOLE;
+    }
+
+    private static Row row(PciAddress address, Chain chain, Optional<VmProcess> holder) {
+        return new Row(
+                chain.link(Hop.HOST_IRQ).flatMap(Link::value).orElse(""),
+                address,
+                chain.interrupt(),
+                holder.map(VmProcess::name),
+                holder.map(VmProcess::pid),
+                value(chain, Hop.VCPU).map(text -> text.replaceFirst("^vcpu ", "")),
+                value(chain, Hop.GSI).map(text -> text.replaceFirst("^gsi ", "")),
+                value(chain, Hop.GUEST_VECTOR),
+                chain.posted(),
+                chain.whyNot());
+    }
+
+    private static Optional<String> value(Chain chain, Hop hop) {
+        return chain.link(hop).flatMap(Link::value);
+    }
+
+    private static List<String> notes(Chain chain, boolean hasGuest) {
+        List<String> notes = new ArrayList<>();
+        if (!hasGuest) {
+            chain.link(Hop.EVENTFD)
+                    .ifPresent(link -> notes.add(
+                            "guest: " + link.text() + ": " + link.remedy().orElse("none")));
+        } else {
+            String hops = Stream.of(Hop.VCPU, Hop.GSI, Hop.GUEST_VECTOR)
+                    .filter(hop -> chain.link(hop)
+                            .filter(link -> link.state() == Link.State.NOT_SHOWN)
+                            .isPresent())
+                    .map(Hop::label)
+                    .collect(Collectors.joining(", "));
+            if (!hops.isEmpty()) {
+                notes.add(hops + ": KVM shows no routes: " + DeviceChains.BY_TAPE);
+            }
+        }
+        if (chain.posted().isEmpty()) {
+            chain.claim(Claim.Question.FORM)
+                    .ifPresent(claim -> notes.add(
+                            "posted: " + claim.text() + ": " + claim.remedy().orElse("none")));
+        }
+        return notes;
+    }
+}

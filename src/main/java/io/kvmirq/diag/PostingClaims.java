@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.arch.apic.InhibitReason;
+import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.PostingObstacle;
+import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.arch.gic.VlpiObstacle;
+import io.kvmirq.diag.Claim.Question;
+import io.kvmirq.diag.DeviceChains.Interrupt;
+import io.kvmirq.host.Fact;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.HostInterrupts.ArmedVector;
+import io.kvmirq.host.PciDevice;
+import io.kvmirq.host.PostingOutlook;
+import io.kvmirq.host.VmProcess;
+import io.kvmirq.vfio.IrqKind;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.stream.Collectors;
+
+/** The four answers about posting of a device's interrupts. For one use by one thread. */
+final class PostingClaims {
+    private static final String DELTA =
+            "compare both counts over a while: if the guest's /proc/interrupts grows and the host irq does not,"
+                    + " hardware delivers";
+
+    private final boolean arm;
+    private final HostFacts host;
+    private final PciDevice device;
+    private final Optional<VmProcess> process;
+    private final Optional<PostingHost> x86;
+    private final Optional<VmmOptions> options;
+    private final Optional<Fact<GuestIts>> its;
+    private final Optional<Fact<List<EntryForm>>> entries;
+
+    PostingClaims(HostFacts host, PciDevice device, Optional<VmProcess> process) {
+        this.host = host;
+        this.device = device;
+        this.process = process;
+        this.arm = host.interrupts()
+                .filter(all -> all.hasChip("GIC") || all.hasChip("ITS"))
+                .isPresent();
+        this.x86 = arm ? Optional.empty() : host.posting();
+        this.options = arm ? Optional.empty() : process.map(VmmOptions::of);
+        this.its = arm ? process.map(one -> GuestIts.of(host, one)) : Optional.empty();
+        this.entries = x86.map(one -> EntryForm.of(host, one.vendor(), device.address()));
+    }
+
+    /** Of a device without interrupts. */
+    List<Claim> ofDevice() {
+        return List.of(ofHost());
+    }
+
+    /** @param broken whether the chain has a broken link */
+    List<Claim> of(Interrupt interrupt, List<ArmedVector> armed, boolean broken) {
+        Claim eligible = eligible(interrupt);
+        boolean cannot = eligible.holds().filter(holds -> !holds).isPresent();
+        Claim form =
+                interrupt.kind() == IrqKind.INTX || cannot && ofHost().holds().isPresent() && !hasRemapping()
+                        ? Claim.of(
+                                Question.FORM,
+                                false,
+                                Evidence.predicted("only a message that is remapped has an entry that may post"),
+                                "there is no entry that could post")
+                        : form(interrupt, armed);
+        boolean isPosted = form.holds().orElse(false);
+        boolean goesThroughHost = !isPosted && (cannot || broken || form.holds().isPresent());
+        return List.of(eligible, requested(eligible, interrupt), form, delivered(interrupt, goesThroughHost, isPosted));
+    }
+
+    private boolean hasRemapping() {
+        return arm
+                || x86.filter(one -> one.features().contains(PostingHost.Feature.REMAPPING))
+                        .isPresent();
+    }
+
+    // Eligible
+
+    /** Of host and hardware, before any VM. */
+    private Claim ofHost() {
+        if (arm) {
+            PostingOutlook outlook = PostingOutlook.of(host);
+            String remedy = outlook.remedy().orElse("none");
+            return outlook.posts()
+                    .map(posts -> posts
+                            ? Claim.of(Question.ELIGIBLE, true, Evidence.observed("/proc/interrupts"), outlook.text())
+                            : Claim.not(
+                                    Question.ELIGIBLE,
+                                    Evidence.observed("/proc/cmdline and /proc/interrupts"),
+                                    outlook.text(),
+                                    remedy))
+                    .orElseGet(() -> Claim.unknown(Question.ELIGIBLE, outlook.text(), remedy));
+        }
+        if (x86.isEmpty()) {
+            return Claim.unknown(
+                    Question.ELIGIBLE, String.join("; ", host.unreadableOfPosting()), "make these files readable");
+        }
+        Optional<PostingObstacle> flaw = x86.get().flaw();
+        return flaw.map(one -> obstacle(one, Evidence.observed(files(one))))
+                .orElseGet(() -> Claim.of(
+                        Question.ELIGIBLE,
+                        true,
+                        Evidence.observed("the modules' parameters and /sys/class/iommu"),
+                        "the host can post"));
+    }
+
+    /** The files that show an obstacle of a host. */
+    private static String files(PostingObstacle flaw) {
+        return switch (flaw) {
+            case NO_REMAPPING -> "/proc/interrupts and /proc/cmdline";
+            case SWITCHED_OFF -> "/proc/cmdline";
+            case UNIT_CANNOT_POST -> "/sys/class/iommu/dmar*/intel-iommu/cap and /proc/cpuinfo";
+            case NO_VIRTUAL_APIC -> "/sys/class/iommu/ivhd*/amd-iommu/features and /proc/cmdline";
+            default -> "the parameters in /sys/module/kvm_intel or kvm_amd";
+        };
+    }
+
+    private static Claim obstacle(PostingObstacle obstacle, Evidence evidence) {
+        return Claim.not(Question.ELIGIBLE, evidence, obstacle.text(), obstacle.remedy());
+    }
+
+    private Claim eligible(Interrupt interrupt) {
+        Claim ofHost = ofHost();
+        if (ofHost.holds().filter(holds -> !holds).isPresent()) {
+            return ofHost;
+        }
+        if (interrupt.kind() == IrqKind.INTX) {
+            return obstacle(PostingObstacle.NO_PRODUCER, Evidence.observed(PostingObstacle.NO_PRODUCER.seen()));
+        }
+        if (process.isEmpty() || ofHost.holds().isEmpty()) {
+            return ofHost.holds().isEmpty()
+                    ? ofHost
+                    : Claim.unknown(
+                            Question.ELIGIBLE,
+                            ofHost.text() + "; no VM is seen that has the device",
+                            host.vms().unreadable() > 0 ? "run as root" : "start the guest");
+        }
+        return arm ? ofGic(process.get(), ofHost) : ofLapics(process.get(), interrupt, ofHost);
+    }
+
+    private static Claim ofGic(VmProcess process, Claim ofHost) {
+        VlpiObstacle none = VlpiObstacle.NO_ITS;
+        return process.kvmDevices().contains("kvm-arm-vgic-its")
+                ? ofHost
+                : Claim.not(
+                        Question.ELIGIBLE,
+                        Evidence.observed("/proc/" + process.pid() + "/fd has no kvm-arm-vgic-its"),
+                        none.text(),
+                        "give the VM an ITS (QEMU: -machine virt,gic-version=3,its=on)");
+    }
+
+    private Claim ofLapics(VmProcess holder, Interrupt interrupt, Claim ofHost) {
+        PostingHost posting = x86.orElseThrow();
+        VmmOptions vmm = options.orElseThrow();
+        if (vmm.noLapics().isPresent()) {
+            return obstacle(
+                    PostingObstacle.NO_LAPIC_IN_KERNEL,
+                    Evidence.inferred(vmm.noLapics().get()));
+        }
+        Optional<String> userspace = vmm.noIrqfd(device.address(), interrupt.kind());
+        if (userspace.isPresent()) {
+            return obstacle(PostingObstacle.NO_CONSUMER, Evidence.inferred(userspace.get()));
+        }
+        if (posting.vendor() == Vendor.INTEL) {
+            return Claim.of(
+                    Question.ELIGIBLE,
+                    true,
+                    Evidence.predicted("no setting of the host is against it"),
+                    ofHost.text() + ", and no obstacle of the VM is seen");
+        }
+        return ofAvic(holder, posting, vmm, ofHost);
+    }
+
+    private static Claim ofAvic(VmProcess holder, PostingHost posting, VmmOptions vmm, Claim ofHost) {
+        List<VmmOptions.Inhibit> inhibits = new ArrayList<>(vmm.inhibits());
+        int highest = posting.highestAvicId();
+        holder.vcpus().stream()
+                .mapToInt(VmProcess.VcpuFile::id)
+                .filter(id -> id > highest)
+                .findFirst()
+                .ifPresent(id -> inhibits.add(new VmmOptions.Inhibit(
+                        InhibitReason.PHYSICAL_ID_TOO_BIG,
+                        "the VM has vcpu " + id,
+                        "give the VM vCPU ids up to " + highest)));
+        if (!inhibits.isEmpty()) {
+            return Claim.not(
+                    Question.ELIGIBLE,
+                    Evidence.inferred(
+                            inhibits.stream().map(VmmOptions.Inhibit::why).collect(Collectors.joining("; "))),
+                    "AVIC is inhibited, so the entry stays remapped: "
+                            + inhibits.stream().map(one -> one.reason().cause()).collect(Collectors.joining("; ")),
+                    inhibits.stream().map(VmmOptions.Inhibit::remedy).collect(Collectors.joining("; ")));
+        }
+        return vmm.known()
+                ? Claim.of(
+                        Question.ELIGIBLE,
+                        true,
+                        Evidence.predicted("no setting of host and VMM is against it; a guest may still inhibit AVIC"),
+                        ofHost.text() + ", and the command line of the VMM makes no inhibit reason")
+                : Claim.unknown(
+                        Question.ELIGIBLE,
+                        ofHost.text()
+                                + "; whether the VM inhibits AVIC, as a PIT in the kernel does, is not shown for '"
+                                + holder.command() + "'",
+                        "watch the tracepoint kvm_apicv_inhibit_changed; " + DeviceChains.BY_TAPE);
+    }
+
+    // Requested
+
+    private Claim requested(Claim eligible, Interrupt interrupt) {
+        boolean never = ofHost().holds().filter(holds -> !holds).isPresent() || interrupt.kind() == IrqKind.INTX;
+        if (never && eligible.holds().isPresent()) {
+            return Claim.of(
+                    Question.REQUESTED,
+                    false,
+                    Evidence.predicted("KVM does not ask while " + eligible.text()),
+                    "KVM asks for no posting");
+        }
+        return Claim.unknown(
+                Question.REQUESTED,
+                "no file shows for which interrupts KVM asked",
+                arm ? DeviceChains.BY_TAPE : "watch the tracepoint kvm_pi_irte_update; " + DeviceChains.BY_TAPE);
+    }
+
+    // Form
+
+    private Claim form(Interrupt interrupt, List<ArmedVector> armed) {
+        if (arm) {
+            return its.map(fact -> ofVlpis(fact, armed))
+                    .orElseGet(() -> Claim.unknown(
+                            Question.FORM, "no VM is seen that has the device", "run as root while the VM runs"));
+        }
+        if (entries.isEmpty()) {
+            return Claim.unknown(
+                    Question.FORM, "the vendor of the processor is not known", "make the files above readable");
+        }
+        Fact<List<EntryForm>> fact = entries.get();
+        if (fact instanceof Fact.Unknown<List<EntryForm>> unknown) {
+            return Claim.unknown(Question.FORM, unknown.why(), unknown.remedy());
+        }
+        return ofEntries(interrupt, fact.known().orElse(List.of()));
+    }
+
+    private Claim ofEntries(Interrupt interrupt, List<EntryForm> present) {
+        OptionalInt index =
+                interrupt.armed().map(one -> EntryForm.indexOf(host, one.irq())).orElse(OptionalInt.empty());
+        List<EntryForm> own = present.stream()
+                .filter(one -> index.isEmpty() || one.index() == index.getAsInt())
+                .toList();
+        long posted = own.stream().filter(EntryForm::posted).count();
+        Evidence evidence = Evidence.observed("debugfs of the IOMMU");
+        if (own.isEmpty()) {
+            return Claim.unknown(Question.FORM, "debugfs shows no entry of it", "look again while the guest runs");
+        }
+        if (posted == own.size() || posted == 0) {
+            return Claim.of(
+                    Question.FORM,
+                    posted > 0,
+                    evidence,
+                    (own.size() == 1 ? "the entry" : "each of the device's " + own.size() + " entries")
+                            + (posted > 0 ? " has the posted form" : " has the remapped form"));
+        }
+        return Claim.unknown(
+                Question.FORM,
+                posted + " of the device's " + own.size() + " entries have the posted form",
+                "boot a kernel with CONFIG_GENERIC_IRQ_DEBUGFS, which shows the entry of each irq");
+    }
+
+    private static Claim ofVlpis(Fact<GuestIts> fact, List<ArmedVector> armed) {
+        if (fact instanceof Fact.Unknown<GuestIts> unknown) {
+            return Claim.unknown(Question.FORM, unknown.why(), unknown.remedy());
+        }
+        GuestIts guest = fact.known().orElseThrow();
+        Evidence evidence = Evidence.observed("vgic-state");
+        int vlpis = guest.vlpis().size();
+        if (vlpis == 0) {
+            return Claim.of(Question.FORM, false, evidence, "no LPI of the VM is a vLPI (H=1)");
+        }
+        return vlpis >= armed.size() && !armed.isEmpty()
+                ? Claim.of(
+                        Question.FORM,
+                        true,
+                        Evidence.inferred("vgic-state does not name the device of an LPI"),
+                        vlpis + " LPIs of the VM are vLPIs (H=1), as many as the device has armed vectors")
+                : Claim.unknown(
+                        Question.FORM,
+                        vlpis + " LPIs of the VM are vLPIs, and the device has " + armed.size() + " armed vectors",
+                        DeviceChains.BY_TAPE);
+    }
+
+    /** The vLPI of a vector, if its VM has one device and the ITS shows events. */
+    Optional<GuestIts.Lpi> vlpi(Interrupt interrupt, int armed) {
+        return own(armed).stream()
+                .filter(one -> one.event().equals(OptionalInt.of(interrupt.vector())))
+                .findFirst();
+    }
+
+    /** The vCPU that all vLPIs of the device go to. Empty if they have several, or if others may be among them. */
+    OptionalInt commonTarget(int armed) {
+        List<OptionalInt> targets =
+                own(armed).stream().map(GuestIts.Lpi::target).distinct().toList();
+        return targets.size() == 1 ? targets.get(0) : OptionalInt.empty();
+    }
+
+    /** The vLPIs of the device: those of the VM, if it has no other device. */
+    private List<GuestIts.Lpi> own(int armed) {
+        boolean alone = process.filter(one -> one.devices().size() == 1).isPresent();
+        return its.flatMap(Fact::known)
+                .map(GuestIts::vlpis)
+                .filter(all -> alone && all.size() == armed)
+                .orElse(List.of());
+    }
+
+    // Delivered
+
+    private static Claim delivered(Interrupt interrupt, boolean goesThroughHost, boolean isPosted) {
+        long count = interrupt.armed().map(ArmedVector::count).orElse(0L);
+        String handled = "the host handled " + count;
+        if (goesThroughHost) {
+            return Claim.of(
+                    Question.DELIVERED,
+                    false,
+                    Evidence.predicted("an interrupt that is not posted goes through the host"),
+                    handled);
+        }
+        return Claim.unknown(
+                Question.DELIVERED,
+                handled + (isPosted && count > 0 ? ", while they were not posted" : "")
+                        + "; a host irq that stays silent does not show delivery by hardware",
+                DELTA);
+    }
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.arch.apic.InhibitReason;
+import io.kvmirq.host.VmProcess;
+import io.kvmirq.vfio.IrqKind;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * The settings of an x86 VM that follow from the command line of its VMM. What another process, a configuration file or
+ * a monitor changed later is not seen. Immutable.
+ *
+ * <p>Source: hw/i386/pc.c, microvm.c and kvm/i8254.c of QEMU; x86/kvm.c of kvmtool; hypervisor/src/kvm of Cloud
+ * Hypervisor.
+ *
+ * @param known whether the VMM is one whose settings are known
+ * @param noLapics why the VM has no LAPICs in the kernel; empty if it has, or if the VMM is not known
+ * @param inhibits why APIC virtualization is inhibited on AMD
+ */
+record VmmOptions(boolean known, Optional<String> noLapics, List<Inhibit> inhibits, List<String> vfioDevices) {
+    /**
+     * A reason that inhibits APIC virtualization.
+     *
+     * @param why what on the command line makes it
+     * @param remedy what to change there
+     */
+    record Inhibit(InhibitReason reason, String why, String remedy) {}
+
+    private static final String DISCARD =
+            "start QEMU with -global kvm-pit.lost_tick_policy=discard (libvirt: <timer name='pit'"
+                    + " tickpolicy='discard'/> in <clock>), or with -machine kernel-irqchip=split";
+    private static final String ENCRYPTED = "none: AVIC does not serve encrypted guests";
+    private static final List<String> SPLIT_MACHINES = List.of("microvm", "pc-q35-4.0");
+
+    /** Of a process that holds a VM. */
+    static VmmOptions of(VmProcess process) {
+        String program = process.arguments().isEmpty()
+                ? process.command()
+                : process.arguments().get(0);
+        String name = program.substring(program.lastIndexOf('/') + 1);
+        if (name.startsWith("qemu") || name.equals("kvm")) {
+            return ofQemu(process.arguments());
+        }
+        if (name.equals("lkvm") || name.equals("kvmtool")) {
+            return new VmmOptions(
+                    true,
+                    Optional.empty(),
+                    List.of(new Inhibit(
+                            InhibitReason.PIT_REINJ,
+                            "kvmtool creates a PIT in the kernel and leaves it in reinject mode",
+                            "none in kvmtool: run the guest by a VMM without a PIT in the kernel, such as QEMU with"
+                                    + " -machine kernel-irqchip=split")),
+                    List.of());
+        }
+        return new VmmOptions(name.equals("cloud-hypervisor"), Optional.empty(), List.of(), List.of());
+    }
+
+    private static VmmOptions ofQemu(List<String> arguments) {
+        String type = "pc";
+        Map<String, String> machine = new HashMap<>();
+        boolean discards = arguments.contains("-no-kvm-pit-reinjection");
+        boolean encrypted = false;
+        List<String> devices = new ArrayList<>();
+        for (int i = 0; i + 1 < arguments.size(); i++) {
+            String value = arguments.get(i + 1);
+            switch (arguments.get(i).replaceFirst("^--", "-")) {
+                case "-machine", "-M", "-accel" -> {
+                    for (String word : value.split(",")) {
+                        int equals = word.indexOf('=');
+                        // QEMU takes kernel_irqchip for kernel-irqchip.
+                        String key = word.substring(0, Math.max(equals, 0)).replace('_', '-');
+                        if (equals > 0 && !key.equals("type")) {
+                            machine.put(key, word.substring(equals + 1).toLowerCase(Locale.ROOT));
+                        } else if (!arguments.get(i).endsWith("accel")) {
+                            type = word.substring(equals + 1);
+                        }
+                    }
+                }
+                case "-global" ->
+                    discards |= value.contains("kvm-pit")
+                            && value.contains("lost_tick_policy")
+                            && value.endsWith("=discard");
+                case "-object" -> encrypted |= value.contains("sev-guest") || value.contains("sev-snp-guest");
+                case "-device" -> devices.add(value);
+                default -> {
+                    // Other options do not change the irqchip.
+                }
+            }
+        }
+        String irqchip = machine.getOrDefault("kernel-irqchip", SPLIT_MACHINES.contains(type) ? "split" : "on");
+        List<Inhibit> inhibits = new ArrayList<>();
+        if (irqchip.equals("on") && !machine.getOrDefault("pit", "on").equals("off") && !discards) {
+            inhibits.add(new Inhibit(
+                    InhibitReason.PIT_REINJ,
+                    "QEMU's machine " + type + " has a PIT in the kernel, and the command line has neither"
+                            + " kvm-pit.lost_tick_policy=discard nor kernel-irqchip=split nor pit=off",
+                    DISCARD));
+        }
+        if (encrypted) {
+            inhibits.add(new Inhibit(InhibitReason.SEV, "the command line has an object sev-guest", ENCRYPTED));
+        }
+        return new VmmOptions(
+                true,
+                irqchip.equals("off") ? Optional.of("the command line has kernel-irqchip=off") : Optional.empty(),
+                inhibits,
+                devices);
+    }
+
+    /** Why the VMM makes no irqfd for the interrupts of a device. Empty if it does, or if nothing says so. */
+    Optional<String> noIrqfd(PciAddress device, IrqKind kind) {
+        String option = "x-no-kvm-" + kind.name().toLowerCase(Locale.ROOT);
+        String address = device.toString();
+        String brief = address.substring(address.indexOf(':') + 1);
+        return vfioDevices.stream()
+                .filter(one -> one.contains("vfio-pci") && (one.contains(address) || one.contains("=" + brief)))
+                .filter(one -> one.contains(option + "=on")
+                        || one.contains(option + "=true")
+                        || one.contains("\"" + option + "\":true"))
+                .findFirst()
+                .map(one -> "the command line has " + option + " for the device");
+    }
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.cli.Cli;
+import io.kvmirq.host.GuestHosts;
+import java.io.BufferedWriter;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** A host with 4096 irqs and 512 CPUs: its /proc/interrupts has 23 MB. */
+class BigHostIT {
+    private static final int IRQS = 4096;
+    private static final int CPUS = 512;
+    private static final int VECTORS = 64;
+    private static final int FIRST = 100;
+
+    @TempDir
+    private Path temporary;
+
+    /** As {@code show_interrupts()} in kernel/irq/proc.c prints it. */
+    private void writeInterrupts() throws IOException {
+        String counts = String.format("%10d ", 4711).repeat(CPUS);
+        try (BufferedWriter out = Files.newBufferedWriter(temporary.resolve("proc/interrupts"))) {
+            out.write("           CPU0\n");
+            for (int irq = 0; irq < IRQS; irq++) {
+                int vector = irq - FIRST;
+                boolean ours = vector >= 0 && vector < VECTORS;
+                out.write(String.format("%4d: ", irq));
+                out.write(counts);
+                out.write(
+                        ours
+                                ? " IR-PCI-MSIX-0000:00:04.0  " + vector + "-edge      vfio-msix[" + vector
+                                        + "](0000:00:04.0)\n"
+                                : " IR-PCI-MSIX-0000:00:06.0  " + irq + "-edge      nvme0q" + irq + "\n");
+            }
+        }
+    }
+
+    @Test
+    void deviceWith64VectorsIsExplainedIn128Megabytes() throws Exception {
+        GuestHosts.guest(GuestHosts.of("amd-pit"), "04", "/usr/bin/qemu-system-x86_64 -name web -machine q35")
+                .writeTo(temporary);
+        writeInterrupts();
+        assertThat(Files.size(temporary.resolve("proc/interrupts"))).isGreaterThan(23_000_000);
+        Cli.Ended printed = Cli.jvm("-Xmx128m").execute("explain", "--root", temporary.toString(), "0000:00:04.0");
+        assertThat(printed.err()).isEmpty();
+        assertThat(printed.exited(17).out())
+                .startsWith("0000:00:04.0  MSI-X 0  → web (process 100)\n")
+                .contains("  host irq       whole      100: chip IR-PCI-MSIX-0000:00:04.0, handled 2412032 times")
+                .contains("  also MSI-X 1 to MSI-X 63, host irq 101, 102, ", ", 163: the same\n");
+    }
+}

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.cli.Cli;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.diag.Hop;
+import io.kvmirq.host.GuestHosts;
+import io.kvmirq.host.RecordedHost;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.Collectors;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** Hosts with guests, and what is explained of their devices, letter by letter. */
+class ExplainCommandTest {
+    private static final String AMD = "0000:00:02.0";
+
+    @TempDir
+    private Path temporary;
+
+    private Cli.Ended of(RecordedHost host, String... arguments) throws IOException {
+        Path root = Files.createTempDirectory(temporary, "host");
+        host.writeTo(root);
+        List<String> all = new ArrayList<>(List.of("explain", "--root", root.toString()));
+        all.addAll(List.of(arguments));
+        return Cli.run(all.toArray(String[]::new));
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "intel-posted,         0000:00:01.0, 0",
+        "intel-nopost,         0000:00:01.0, 17",
+        "intel-without-pi,     0000:00:01.0, 17",
+        "amd-avic,             0000:00:02.0, 0",
+        "amd-pit,              0000:00:02.0, 17",
+        "amd-legacy,           0000:00:02.0, 17",
+        "nested-without-iommu, 0000:00:02.0, 10",
+        "gicv3,                0000:00:01.0, 17",
+        "gicv4,                0000:00:01.0, 0",
+        "intx-shared,          0000:00:02.0, 17",
+        "group-not-viable,     0000:00:02.0, 10",
+        "plain-user,           0000:00:02.0, 0"
+    })
+    void textIsAsRecorded(String host, String device, int exitCode) throws IOException {
+        Cli.Ended printed = of(GuestHosts.of(host), device);
+        assertThat(printed.out()).isEqualTo(Cli.golden(ExplainCommandTest.class, "explain-" + host + ".txt"));
+        assertThat(printed.err()).isEmpty();
+        assertThat(printed.exitCode()).isEqualTo(exitCode);
+    }
+
+    private RecordedHost pit() throws IOException {
+        return GuestHosts.of("amd-pit");
+    }
+
+    /** The line of the broken link. */
+    private static String failing(String out) {
+        return out.lines().filter(line -> line.contains(" broken ")).findFirst().orElse("");
+    }
+
+    /** Masked as VFIO does it when the guest masks: the irq stays, its handler is freed. */
+    @Test
+    void maskedVectorIsTheFirstBrokenLink() throws IOException {
+        RecordedHost host = pit();
+        String without = host.tree()
+                .text("proc/interrupts")
+                .orElse("")
+                .lines()
+                .filter(line -> !line.contains("vfio-msix[2]"))
+                .collect(Collectors.joining("\n"));
+        host.put("proc/interrupts", without + "\n");
+        Cli.Ended printed = of(host, AMD).exited(11);
+        assertThat(printed.out())
+                .startsWith("0000:00:02.0  MSI-X 2  → web (process 100)\n")
+                .contains("  host irq       whole      29: allocated\n")
+                .contains("  inferred: it is the only one in msi_irqs without a handler\n")
+                .contains(
+                        "  device vector  broken     VFIO has armed MSI-X 2 with no eventfd: the guest masks it or does"
+                                + " not use it [observed: /proc/interrupts]\n")
+                .contains("  also MSI-X 0 to MSI-X 1, host irq 27, 28: posting: AVIC is inhibited")
+                .endsWith("first broken link: device vector (exit code 11)\n");
+        assertThat(of(host, AMD, "3").exitCode()).isEqualTo(17);
+        assertThat(of(host, AMD, "2").exitCode()).isEqualTo(11);
+    }
+
+    @Test
+    void missingKvmVfioDeviceBreaksNothing() throws IOException {
+        RecordedHost host = GuestHosts.of("amd-avic").remove("proc/100/fd/6");
+        assertThat(of(host, AMD).exited(0).out())
+                .contains("  note: process 100 has no KVM-VFIO device: KVM does not know that the VM has a device");
+    }
+
+    @Test
+    void processWithoutAVmBreaksTheIrqfd() throws IOException {
+        RecordedHost host = pit().remove("proc/100/fd/5");
+        assertThat(failing(of(host, AMD, "0").exited(13).out()))
+                .isEqualTo(
+                        "  irqfd          broken     process 100 (qemu-system-x86) has the device open and holds no VM"
+                                + " [observed: /proc/*/fd]");
+    }
+
+    @Test
+    void processWithoutEventfdsBreaksTheEventfd() throws IOException {
+        assertThat(failing(
+                        of(pit().remove("proc/100/fd/2"), AMD, "0").exited(12).out()))
+                .isEqualTo("  eventfd        broken     process 100 holds no eventfd [observed: /proc/100/fd]");
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "-machine q35,kernel-irqchip=off             | the VM has no LAPICs in the kernel",
+                "-accel kvm,kernel_irqchip=off               | the VM has no LAPICs in the kernel",
+                "-device vfio-pci,host=00:02.0,x-no-kvm-msix=on | no irqfd listens to the eventfd: the VMM delivers"
+                        + " the interrupt itself",
+                "-device {\"driver\":\"vfio-pci\",\"host\":\"0000:00:02.0\",\"x-no-kvm-msix\":true} | no irqfd listens to"
+                        + " the eventfd: the VMM delivers the interrupt itself"
+            })
+    void userSpaceThatDeliversBreaksTheIrqfd(String options, String text) throws IOException {
+        RecordedHost host = GuestHosts.guest(pit(), "02", "/usr/bin/qemu-system-x86_64 " + options);
+        Cli.Ended printed = of(host, AMD, "0").exited(13);
+        assertThat(failing(printed.out())).isEqualTo("  irqfd          broken     " + text);
+        assertThat(printed.out()).contains("  eligible       no         " + text + "\n");
+    }
+
+    /** A VMM that waits for an eventfd itself has no irqfd for it. */
+    @Test
+    void eventfdsThatTheProcessWaitsForHaveNoIrqfd() throws IOException {
+        RecordedHost host = pit().link("proc/100/fd/30", "anon_inode:[eventpoll]");
+        StringBuilder polled = new StringBuilder("pos:\t0\n");
+        for (int fd = 20; fd < 25; fd++) {
+            polled.append("tfd: ").append(fd).append(" events: 19 data: 0 pos:0 ino:1 sdev:1\n");
+        }
+        host.put("proc/100/fdinfo/30", polled.toString());
+        assertThat(of(host, AMD, "0").exited(13).out())
+                .contains("inferred: process 100 waits for each of its eventfds itself\n");
+    }
+
+    @Test
+    void eventfdThatNothingDrainsIsRemarked() throws IOException {
+        RecordedHost host = pit().put("proc/100/fdinfo/21", "eventfd-count:                3\neventfd-id: 2\n");
+        assertThat(of(host, AMD, "0").out())
+                .contains("  note: eventfd id 2 of process 100 has count 3: no irqfd drains it");
+    }
+
+    /** Each way of QEMU and libvirt to a VM without that PIT. */
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "qemu-system-x86_64 -M pc                                                    | 17",
+                "qemu-system-x86_64                                                          | 17",
+                "qemu-system-x86_64 -machine type=q35,accel=kvm                              | 17",
+                "qemu-system-x86_64 -machine q35 -global kvm-pit.lost_tick_policy=delay      | 17",
+                "qemu-system-x86_64 -machine q35 -global kvm-pit.lost_tick_policy=discard    | 0",
+                "qemu-system-x86_64 -global driver=kvm-pit,property=lost_tick_policy,value=discard | 0",
+                "qemu-system-x86_64 -machine pc-q35-9.2,kernel_irqchip=split                 | 0",
+                "qemu-system-x86_64 -machine q35 -accel kvm,kernel-irqchip=split             | 0",
+                "qemu-system-x86_64 -machine q35,pit=off                                     | 0",
+                "qemu-system-x86_64 -M microvm                                               | 0",
+                "qemu-system-x86_64 -M microvm,kernel-irqchip=on                             | 17",
+                "qemu-system-x86_64 -M microvm -object sev-snp-guest,id=sev0                 | 17",
+                "lkvm run --name web                                                         | 17",
+                "cloud-hypervisor --kernel vmlinux                                           | 0"
+            })
+    void avicIsInhibitedByThePitThatTheVmmCreates(String commandLine, int exitCode) throws IOException {
+        of(GuestHosts.guest(pit(), "02", commandLine), AMD).exited(exitCode);
+    }
+
+    /** On Intel the entry posts whatever inhibits APICv; the PIT is none of its reasons. */
+    @Test
+    void pitInhibitsNothingOnIntel() throws IOException {
+        assertThat(of(GuestHosts.of("intel-posted"), "0000:00:01.0").exited(0).out())
+                .contains("  eligible       yes  ", "  form           yes  ");
+    }
+
+    @Test
+    void entryOfTheIrqIsTheOneThatCounts() throws IOException {
+        RecordedHost host = GuestHosts.of("intel-posted");
+        String path = "sys/kernel/debug/iommu/intel/ir_translation_struct";
+        String text = host.tree().text(path).orElse("") + "\n";
+        // IM is bit 15 of the low word.
+        host.put(path, text.replace("04e2a0c000418001", "04e2a0c000410001"));
+        assertThat(of(host, "0000:00:01.0", "0").out())
+                .contains("  form           not shown  4 of the device's 5 entries have the posted form\n");
+        // irq_debug_show_data() in kernel/irq/debugfs.c
+        host.put(
+                "sys/kernel/debug/irq/irqs/27",
+                "handler:  handle_edge_irq\ndomain:  IR-PCI-MSI-0\n hwirq:   0x4000\n"
+                        + " parent:\n    domain:  INTEL-IR-0-13\n     hwirq:   0x180000\n     chip:    INTEL-IR\n");
+        assertThat(of(host, "0000:00:01.0", "0").out())
+                .contains("  form           no         the entry has the remapped form");
+        host.put("sys/kernel/debug/irq/irqs/28", " domain:  INTEL-IR-0-13\n  hwirq:   0x190000\n");
+        assertThat(of(host, "0000:00:01.0", "1").out())
+                .contains("  form           yes        the entry has the posted form");
+    }
+
+    /** dump_128_irte() in drivers/iommu/amd/debugfs.c; GuestMode is bit 7 of the low word, the second of a line. */
+    @Test
+    void tableOfAmdCountsOnlyWhileItShowsTheDevice() throws IOException {
+        RecordedHost host = GuestHosts.of("amd-avic");
+        String rows = "IRT[0000] 0000000000000022 0000000000000081\nIRT[0001] 0000000000000023 0000000000000081\n";
+        host.put("sys/kernel/debug/iommu/amd/irqtbl", "DeviceId 0000:00:02.0\n" + rows);
+        assertThat(of(host, AMD, "0").out())
+                .contains("  form           yes        each of the device's 2 entries has the");
+        host.put("sys/kernel/debug/iommu/amd/irqtbl", "DeviceId 0000:00:03.0\n" + rows);
+        assertThat(of(host, AMD, "0").out())
+                .contains("  form           not shown  /sys/kernel/debug/iommu/amd/irqtbl does not show this device\n")
+                .contains("shown by: echo 0000:00:02.0 > /sys/kernel/debug/iommu/amd/devid, and look again\n");
+    }
+
+    /** vgic_its_debug_show() in arch/arm64/kvm/vgic/vgic-its-debug.c, from Linux 6.16 on. */
+    @Test
+    void itsOfTheGuestShowsLpiAndVcpu() throws IOException {
+        RecordedHost host = GuestHosts.of("gicv4");
+        StringBuilder rows = new StringBuilder(
+                "Device ID: 0x8, Event ID Range: [0 - 7]\n" + "EVENT_ID    INTID  HWINTID   TARGET   COL_ID HW\n");
+        for (int event = 0; event < 5; event++) {
+            rows.append(event).append(' ').append(8257 + event).append(" 0 0 0 1\n");
+        }
+        host.put("sys/kernel/debug/kvm/100-5/vgic-its-state@8080000", rows.toString());
+        assertThat(of(host, "0000:00:01.0", "3").exited(0).out())
+                .contains(
+                        "  guest vector   whole      LPI 8260: a vLPI of the guest's ITS\n",
+                        "  vCPU           whole      vcpu 0: ");
+    }
+
+    @Test
+    void unsafeInterruptsAreToldAndCannotPost() throws IOException {
+        RecordedHost host = pit();
+        host.put(
+                        "proc/interrupts",
+                        host.tree().text("proc/interrupts").orElse("").replace("IR-", "") + "\n")
+                .put("sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts", "Y\n");
+        assertThat(of(host, AMD, "0").exited(17).out())
+                .contains("  eligible       no         the host does not remap interrupts [")
+                .contains("  note: allow_unsafe_interrupts is set");
+    }
+
+    @Test
+    void interruptsOfAGuestAreExplained() throws IOException {
+        assertThat(of(pit(), "--vm", "web").exited(17).out())
+                .startsWith("0000:00:02.0  MSI-X 0  → web (process 100)\n");
+        assertThat(of(pit(), "--vm", "100").exitCode()).isEqualTo(17);
+        assertThat(of(pit(), "--vm", "mail"))
+                .isEqualTo(new Cli.Ended(
+                        ExitCode.COULD_NOT_RUN, "", "kvmirq: no guest 'mail' is seen; there are 'web' (100)\n"));
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "0000:00:02.7   | 3 | there is no PCI device 0000:00:02.7; the closest are 0000:00:03.0, 0000:00:02.0,"
+                        + " 0000:00:04.0: 'kvmirq vfio' lists the devices",
+                "0000:00:02.0 5 | 3 | 0000:00:02.0 has no vector 5: it has 1 of INTX, 1 of MSI, 5 of MSIX",
+                "0000:00:02.0 x | 2 | 'x' is not a vector: expected a number from 0, such as 3. See kvmirq explain --help",
+                "00:02.g        | 2 | '00:02.g' is not a PCI address: expected DOMAIN:BUS:DEVICE.FUNCTION, such as"
+                        + " 0000:3b:00.0. See kvmirq explain --help",
+                "--json         | 2 | expected either the address of a device, such as 0000:3b:00.0, or --vm and the name"
+                        + " of a guest. See kvmirq explain --help"
+            })
+    void wrongQuestionIsRefused(String arguments, int exitCode, String sentence) throws IOException {
+        assertThat(of(pit(), arguments.split(" ")))
+                .isEqualTo(new Cli.Ended(exitCode, "", "kvmirq: " + sentence + "\n"));
+    }
+
+    @Test
+    void namesOfAHostStayText() throws IOException {
+        RecordedHost host = GuestHosts.guest(pit(), "02", "/usr/bin/qemu-system-x86_64 -name \033[2Jx\ny");
+        Cli.Ended printed = of(host, AMD);
+        assertThat(printed.out()).contains("→ ?[2Jx?y (process 100)").doesNotContain("\033");
+        assertThat(of(host, AMD, "--json").out()).contains("\"guest\":\"\\u001B[2Jx\\ny (process 100)\"");
+    }
+
+    @Test
+    void jsonHasEachLinkAndAnswer() throws IOException {
+        Cli.Ended printed = of(pit(), AMD, "1", "--json").exited(17);
+        assertThat(printed.out()).isEqualTo(Cli.golden(ExplainCommandTest.class, "explain-amd-pit.json"));
+    }
+
+    @Test
+    void helpHasAnExitCodeForEachHop() {
+        String help = Cli.run("help", "explain").exited(0).out();
+        for (Hop hop : Hop.values()) {
+            assertThat(help).contains("  " + hop.exitCode() + "  ");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.cli.Cli;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.host.GuestHosts;
+import io.kvmirq.host.RecordedHost;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Hosts with guests, and the table of their vectors, letter by letter. */
+class ListCommandTest {
+    @TempDir
+    private Path temporary;
+
+    private Cli.Ended of(RecordedHost host, String... arguments) throws IOException {
+        Path root = Files.createTempDirectory(temporary, "host");
+        host.writeTo(root);
+        List<String> all = new ArrayList<>(List.of("list", "--root", root.toString()));
+        all.addAll(List.of(arguments));
+        return Cli.run(all.toArray(String[]::new));
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "intel-posted",
+                "intel-nopost",
+                "amd-avic",
+                "amd-pit",
+                "gicv4",
+                "intx-shared",
+                "group-not-viable",
+                "plain-user"
+            })
+    void tableIsAsRecorded(String host) throws IOException {
+        Cli.Ended printed = of(GuestHosts.of(host)).exited(0);
+        assertThat(printed.err()).isEmpty();
+        assertThat(printed.out()).isEqualTo(Cli.golden(ListCommandTest.class, "list-" + host + ".txt"));
+    }
+
+    @Test
+    void jsonHasARowForEachVector() throws IOException {
+        Cli.Ended printed = of(GuestHosts.of("amd-pit"), "--json").exited(0);
+        assertThat(printed.out()).isEqualTo(Cli.golden(ListCommandTest.class, "list-amd-pit.json"));
+    }
+
+    @Test
+    void tableIsThatOfAGuestOrADevice() throws IOException {
+        RecordedHost host = GuestHosts.of("amd-pit");
+        String all = of(host).out();
+        for (String[] option : List.of(
+                new String[] {"--vm", "web"}, new String[] {"--vm", "100"}, new String[] {"--device", "00:02.0"})) {
+            assertThat(of(host, option)).isEqualTo(new Cli.Ended(ExitCode.OK, all, ""));
+        }
+        assertThat(of(host, "--device", "00:03.0"))
+                .isEqualTo(new Cli.Ended(ExitCode.OK, "no vector of a device is armed by VFIO\n", ""));
+        assertThat(of(host, "--vm", "mail"))
+                .isEqualTo(new Cli.Ended(
+                        ExitCode.COULD_NOT_RUN, "", "kvmirq: no guest 'mail' is seen; there are 'web' (100)\n"));
+        assertThat(of(host, "--device", "00:02.7")
+                        .exited(ExitCode.COULD_NOT_RUN)
+                        .err())
+                .startsWith("kvmirq: there is no PCI device 0000:00:02.7; the closest are 0000:00:03.0");
+        assertThat(of(host, "--device", "x").exited(ExitCode.USAGE).err()).contains("'x' is not a PCI address");
+    }
+
+    @Test
+    void namesOfAHostStayText() throws IOException {
+        RecordedHost host = GuestHosts.guest(
+                GuestHosts.of("amd-pit"), "02", "/usr/bin/qemu-system-x86_64 -name \033]0;" + "x".repeat(99));
+        assertThat(of(host).out()).contains("?]0;xxxxxxxxxxxxxxxxxxxx...  ").doesNotContain("\033");
+    }
+
+    @Test
+    void hostWithoutInterruptsIsNotLookedAt() throws IOException {
+        assertThat(of(GuestHosts.of("amd-pit").remove("proc/interrupts")))
+                .isEqualTo(new Cli.Ended(ExitCode.COULD_NOT_RUN, "", "kvmirq: /proc/interrupts cannot be read\n"));
+    }
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host;
+
+import io.kvmirq.testing.Machine;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.TreeMap;
+
+/** Recorded hosts on which guests run: their processes are added, and for some the hardware that they lack. */
+public final class GuestHosts {
+    /** Takes what is not recorded of a host. */
+    @FunctionalInterface
+    private interface Change {
+        RecordedHost of() throws IOException;
+    }
+
+    private static final String QEMU = "/usr/bin/qemu-system-x86_64 -name guest=web,debug-threads=on";
+    private static final String SPLIT = QEMU + " -machine q35,kernel-irqchip=split -device vfio-pci,host=00:02.0";
+    private static final String INTERRUPTS = "proc/interrupts";
+    private static final String CMDLINE = "proc/cmdline";
+    private static final int PID = 100;
+
+    private static final Map<String, Change> ALL = new TreeMap<>(Map.ofEntries(
+            Map.entry("intel-posted", () -> postedEntries(guest(intelWithPosting(), "01", withPit()))),
+            Map.entry("intel-nopost", () -> guest(intelWithPosting(), "01", SPLIT)
+                    .put(CMDLINE, "intel_iommu=on intremap=nopost\n")),
+            Map.entry("intel-without-pi", () -> guest(intel(), "01", SPLIT)),
+            Map.entry("amd-avic", () -> guest(amdWithAvic(), "02", SPLIT)),
+            Map.entry("amd-pit", () -> guest(amdWithAvic(), "02", withPit())),
+            Map.entry("amd-legacy", () -> guest(amdWithAvic(), "02", SPLIT)
+                    .put(CMDLINE, "quiet amd_iommu_intr=legacy\n")),
+            Map.entry("nested-without-iommu", GuestHosts::withoutIommu),
+            Map.entry("gicv3", () -> guestOfArm(RecordedHost.of("arm64-6.12"))),
+            Map.entry("gicv4", GuestHosts::gicv4),
+            Map.entry("intx-shared", GuestHosts::intx),
+            Map.entry("group-not-viable", GuestHosts::notViable),
+            Map.entry("plain-user", GuestHosts::plainUser)));
+
+    private GuestHosts() {}
+
+    /** The names of all hosts. */
+    public static List<String> names() {
+        return List.copyOf(ALL.keySet());
+    }
+
+    /** The host of this name. */
+    public static RecordedHost of(String name) throws IOException {
+        return Objects.requireNonNull(ALL.get(name), name).of();
+    }
+
+    /** A machine with a PIT in the kernel, in the form in which libvirt starts it. */
+    private static String withPit() {
+        return QEMU + " -machine pc-q35-9.2,usb=off,kernel_irqchip=on -global kvm-pit.lost_tick_policy=delay"
+                + " -device vfio-pci,host=00:02.0";
+    }
+
+    private static RecordedHost intel() throws IOException {
+        return RecordedHost.of("intel-6.1")
+                .put("proc/cpuinfo", "vendor_id\t: GenuineIntel\nflags\t\t: fpu vme cx16 vmx x2apic\n")
+                .remove("sys/module/kvm_amd")
+                .put("sys/module/kvm_intel/parameters/enable_apicv", "Y\n");
+    }
+
+    /** CAP.PI is bit 59. */
+    private static RecordedHost intelWithPosting() throws IOException {
+        return intel().put("sys/class/iommu/dmar0/intel-iommu/cap", "8d2008c22260286\n");
+    }
+
+    /** AMD with GASup and GAM of the virtual APIC mode in EFR, and the module that uses them. */
+    private static RecordedHost amdWithAvic() throws IOException {
+        return RecordedHost.of("amd-6.12")
+                .put("sys/class/iommu/ivhd0/amd-iommu/features", "2029d3:0\n")
+                .put("sys/module/kvm_amd/parameters/avic", "Y\n");
+    }
+
+    /** Adds the process of a guest with two vCPUs that has the device in slot {@code slot} of bus 0. */
+    public static RecordedHost guest(RecordedHost host, String slot, String commandLine) {
+        String path = "proc/" + PID + "/";
+        String device = "0000:00:" + slot + ".0";
+        host.put(path + "comm", "qemu-system-x86\n").put(path + "cmdline", commandLine.replace(' ', '\0') + "\0");
+        host.put(path + "task/101/comm", "CPU 0/KVM\n").put(path + "task/102/comm", "CPU 1/KVM\n");
+        List<String> targets = List.of(
+                "socket:[1]",
+                "socket:[2]",
+                "/dev/vfio/vfio",
+                "/dev/vfio/1",
+                "anon_inode:[vfio-device]",
+                "anon_inode:kvm-vm",
+                "anon_inode:kvm-vfio",
+                "anon_inode:kvm-vcpu:0",
+                "anon_inode:kvm-vcpu:1");
+        for (int fd = 0; fd < targets.size(); fd++) {
+            host.link(path + "fd/" + fd, targets.get(fd));
+        }
+        // vfio_device_show_fdinfo() in drivers/vfio/vfio_main.c
+        host.put(path + "fdinfo/4", "pos:\t0\nvfio-device-syspath: /sys/devices/pci0000:00/" + device + "\n");
+        for (int i = 0; i < 5; i++) {
+            // eventfd_show_fdinfo() in fs/eventfd.c
+            host.link(path + "fd/" + (20 + i), "anon_inode:[eventfd]")
+                    .put(
+                            path + "fdinfo/" + (20 + i),
+                            "pos:\t0\neventfd-count:                0\neventfd-id: " + (i + 1) + "\n");
+        }
+        return host;
+    }
+
+    private static RecordedHost guestOfArm(RecordedHost host) {
+        return guest(host, "01", "/usr/bin/qemu-system-aarch64 -name arm -machine virt,gic-version=3")
+                .link("proc/100/fd/9", "anon_inode:kvm-arm-vgic-v3")
+                .link("proc/100/fd/10", "anon_inode:kvm-arm-vgic-its");
+    }
+
+    /** The state of a VGIC that was recorded while a device's five LPIs were vLPIs. */
+    private static RecordedHost gicv4() throws IOException {
+        RecordedHost host = guestOfArm(RecordedHost.of("arm64-6.12"))
+                .put(CMDLINE, "console=ttyAMA0 kvm-arm.vgic_v4_enable=1\n")
+                .put(
+                        "sys/kernel/debug/kvm/100-5/vgic-state",
+                        Files.readString(
+                                Machine.root().resolve("src/test/resources/io/kvmirq/arch/gic/vgic-state-gicv4.txt")));
+        return append(host, "  24:          0          0  GICv4-vpe   0 Edge      vcpu\n");
+    }
+
+    private static RecordedHost append(RecordedHost host, String line) {
+        return host.put(INTERRUPTS, host.tree().text(INTERRUPTS).orElse("") + "\n" + line);
+    }
+
+    /** Rows as {@code ir_tbl_posted_entry_show()} in drivers/iommu/intel/debugfs.c prints them. */
+    private static RecordedHost postedEntries(RecordedHost host) {
+        StringBuilder text = new StringBuilder("""
+                Remapped Interrupt supported on IOMMU: dmar0
+                 IR table address:104a00000
+                 Entry SrcID   DstID    Vct IRTE_high\t\tIRTE_low
+                 0     00:1e.7 00000100 22  000000000004f0f7\t000001000022000d
+                ****
+
+                Posted Interrupt supported on IOMMU: dmar0
+                 IR table address:104a00000
+                 Entry SrcID   PDA_high PDA_low  Vct IRTE_high\t\tIRTE_low
+                """);
+        for (int i = 0; i < 5; i++) {
+            text.append(String.format(
+                    " %-5d %02x:%02x.%01x %08x %08x %02x  %016x\t%016x%n",
+                    24 + i, 0, 1, 0, 1, 0x4e2a0c0, 0x41 + i, 0x1_0004_0008L, 0x04e2a0c000008001L | 0x41L + i << 16));
+        }
+        return host.put("sys/kernel/debug/iommu/intel/ir_translation_struct", text.toString());
+    }
+
+    /** A guest that is a host itself, and whose machine has no IOMMU. */
+    private static RecordedHost withoutIommu() throws IOException {
+        RecordedHost host = RecordedHost.of("amd-6.12")
+                .remove("sys/class/iommu")
+                .remove("sys/kernel/iommu_groups")
+                .remove("sys/bus/pci/devices/0000:00:02.0/iommu_group")
+                .remove("sys/bus/pci/devices/0000:00:02.0/msi_irqs");
+        return withRows(host, false, "  22:          4          0   IO-APIC  22-fasteoi   ehci_hcd:usb1");
+    }
+
+    /** INTx of the device, on a line with a controller of the host. */
+    private static RecordedHost intx() throws IOException {
+        RecordedHost host = guest(amdWithAvic(), "02", SPLIT).remove("sys/bus/pci/devices/0000:00:02.0/msi_irqs");
+        return withRows(
+                host,
+                true,
+                "  22:          4       9001  IR-IO-APIC  22-fasteoi   ehci_hcd:usb1, vfio-intx(0000:00:02.0)");
+    }
+
+    private static RecordedHost notViable() throws IOException {
+        RecordedHost host = amdWithAvic()
+                .remove("sys/bus/pci/devices/0000:00:02.0/msi_irqs")
+                .link("sys/kernel/iommu_groups/1/devices/0000:00:02.1", "../../../../devices/pci0000:00/0000:00:02.1")
+                .link("sys/bus/pci/devices/0000:00:02.1/driver", "../../../bus/pci/drivers/e1000e");
+        return withRows(host, true, "");
+    }
+
+    /** Links out of the tree stand for files that may not be read. */
+    private static RecordedHost plainUser() throws IOException {
+        return amdWithAvic()
+                .cut("sys/bus/pci/devices/0000:00:02.0/config", 64)
+                .put("proc/100/comm", "qemu-system-x86\n")
+                .link("proc/100/fd", "/denied")
+                .put("proc/101/comm", "init\n")
+                .link("proc/101/fd", "/denied")
+                .link("sys/kernel/debug", "/denied");
+    }
+
+    /** Replaces the rows of VFIO's handlers. */
+    private static RecordedHost withRows(RecordedHost host, boolean remaps, String more) {
+        StringBuilder rows = new StringBuilder();
+        Arrays.stream(host.tree().text(INTERRUPTS).orElse("").split("\n"))
+                .filter(line -> !line.contains("vfio-"))
+                .forEach(line ->
+                        rows.append(remaps ? line : line.replace("IR-", "")).append('\n'));
+        return host.put(INTERRUPTS, rows + more + "\n");
+    }
+}
