@@ -8,11 +8,14 @@ import java.nio.file.InvalidPathException;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Stream;
 
 /** The files below a directory. A copy may come from anybody: nothing outside the directory is read. */
 record DirectoryFiles(Path root) implements HostFiles {
+    private static final int PERMISSIONS = 0xfff;
+
     /** The file itself, after all links. Absent if it is outside the root. */
     private Optional<Path> resolved(String path) {
         try {
@@ -78,6 +81,20 @@ record DirectoryFiles(Path root) implements HostFiles {
             return there ? Access.DENIED : Access.ABSENT;
         }
         return Files.isReadable(file.get()) && Files.isWritable(file.get()) ? Access.ALLOWED : Access.DENIED;
+    }
+
+    @Override
+    public Optional<Owner> owner(String path) {
+        // The owners in a copy are those of who copied it.
+        return resolved(path).filter(file -> root.getNameCount() == 0).flatMap(file -> {
+            try {
+                Map<String, Object> all = Files.readAttributes(file, "unix:mode,uid,gid");
+                return Optional.of(
+                        new Owner((int) all.get("mode") & PERMISSIONS, (int) all.get("uid"), (int) all.get("gid")));
+            } catch (IOException e) {
+                return Optional.empty();
+            }
+        });
     }
 
     @Override

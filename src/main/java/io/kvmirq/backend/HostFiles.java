@@ -36,6 +36,15 @@ public interface HostFiles {
         READABLE
     }
 
+    /**
+     * Who may use a file.
+     *
+     * @param mode its permissions, as of chmod
+     * @param user the number of its owner
+     * @param group the number of its group
+     */
+    record Owner(int mode, int user, int group) {}
+
     /** The first bytes of a file, {@code most} or fewer. */
     Optional<byte[]> bytes(String path, int most);
 
@@ -47,6 +56,11 @@ public interface HostFiles {
 
     /** Whether this process may read and write a file. The file is not opened. */
     Access access(String path);
+
+    /** Who may use a file. Empty if there is none, or if the files come from another machine. */
+    default Optional<Owner> owner(String path) {
+        return Optional.empty();
+    }
 
     /** Why a file or directory is absent here: it does not exist, or it may not be read. */
     default Reading reading(String path) {

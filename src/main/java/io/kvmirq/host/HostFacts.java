@@ -8,6 +8,7 @@ import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.gic.VlpiKernel;
 import io.kvmirq.backend.HostFiles;
+import io.kvmirq.vfio.VfioGroup;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -84,6 +85,16 @@ public final class HostFacts {
         return facts.host().isPresent() ? List.of() : facts.unreadable();
     }
 
+    /** KVM, as modules, parameters and its file show it. */
+    public HostKvm kvm() {
+        return new HostKvm(this, tree);
+    }
+
+    /** The limits that an interrupt path meets. */
+    public HostLimits limits() {
+        return new HostLimits(tree);
+    }
+
     /** How KVM posts with AVIC on this kernel. Empty if the version is not known. */
     public Optional<AvicKernel> avicKernel() {
         return isSince(6, 17).map(since -> since ? AvicKernel.FROM_6_17 : AvicKernel.UP_TO_6_16);
@@ -120,6 +131,23 @@ public final class HostFacts {
                 .filter(word ->
                         TRUE.matcher(word.substring(GICV4_PARAMETER.length())).lookingAt())
                 .isPresent();
+    }
+
+    /** The number of IOMMU groups. */
+    public int groups() {
+        return tree.list("sys/kernel/iommu_groups").size();
+    }
+
+    /** The PCI functions that a driver of VFIO is bound to, in order. */
+    public List<PciAddress> boundToVfio() {
+        List<PciAddress> bound = new ArrayList<>();
+        for (PciAddress address : pciAddresses()) {
+            Optional<String> driver = tree.linkName(DEVICES + "/" + address + "/driver");
+            if (driver.isPresent() && VfioGroup.isDriver(driver.get())) {
+                bound.add(address);
+            }
+        }
+        return bound;
     }
 
     /** Whether the driver vfio-pci is loaded. True if the tree does not show the drivers. */

@@ -59,9 +59,16 @@ final class PostingFacts {
         }
         String module = vendor.get() == Vendor.INTEL ? "kvm_intel" : "kvm_amd";
         String parameter = vendor.get() == Vendor.INTEL ? "enable_apicv" : "avic";
-        Optional<Boolean> apic = known(
-                parameter(module, parameter),
-                "/sys/module/" + module + "/parameters/" + parameter + " cannot be read: load the module " + module);
+        Optional<Boolean> apic = parameter(module, parameter);
+        if (remapping.get()) {
+            known(
+                    apic,
+                    "/sys/module/" + module + "/parameters/" + parameter + " cannot be read: load the module "
+                            + module);
+        } else {
+            // Nothing is posted then, whatever the module says.
+            apic = apic.or(() -> Optional.of(false));
+        }
         Optional<Boolean> devices = parameter(module, "enable_device_posted_irqs");
         Optional<Boolean> units =
                 remapping.get() ? unitsPost(vendor.get(), processor.orElse(""), devices) : Optional.of(false);

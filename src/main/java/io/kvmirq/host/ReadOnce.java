@@ -69,6 +69,11 @@ public final class ReadOnce implements HostFiles {
     }
 
     @Override
+    public Optional<Owner> owner(String path) {
+        return tree.owner(path);
+    }
+
+    @Override
     public Reading reading(String path) {
         return seen(readings, path, tree::reading);
     }
