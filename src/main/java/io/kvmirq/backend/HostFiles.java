@@ -75,16 +75,21 @@ public interface HostFiles {
      * there.
      */
     default Optional<String> text(String path) {
-        return bytes(path, LONGEST_TEXT).map(bytes -> {
-            String text = new String(bytes, StandardCharsets.UTF_8);
-            int end = text.indexOf('\0');
-            return (end < 0 ? text : text.substring(0, end)).stripTrailing();
-        });
+        Optional<byte[]> bytes = bytes(path, LONGEST_TEXT);
+        if (bytes.isEmpty()) {
+            return Optional.empty();
+        }
+        String text = new String(bytes.get(), StandardCharsets.UTF_8);
+        int end = text.indexOf('\0');
+        return Optional.of((end < 0 ? text : text.substring(0, end)).stripTrailing());
     }
 
     /** The last name in the target of a symbolic link: the driver, group or device that sysfs points to. */
     default Optional<String> linkName(String path) {
-        return link(path).map(target -> target.substring(target.lastIndexOf('/') + 1));
+        Optional<String> target = link(path);
+        return target.isEmpty()
+                ? target
+                : Optional.of(target.get().substring(target.get().lastIndexOf('/') + 1));
     }
 
     /**

@@ -8,8 +8,10 @@ import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.diag.Remedy.Change;
 import io.kvmirq.diag.Remedy.Takes;
+import io.kvmirq.host.Fact;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostKvm;
+import io.kvmirq.host.VfioOutlook;
 import io.kvmirq.host.VmProcess;
 import io.kvmirq.host.VmProcess.VcpuFile;
 import io.kvmirq.host.VmProcesses;
@@ -39,6 +41,13 @@ final class InhibitChecks {
 
     Finding avicInhibits() {
         Optional<PostingHost> posting = host.posting();
+        boolean other = VfioOutlook.isArm(host) || host.kvm().hasFlag("vmx");
+        if (posting.isEmpty() && !other) {
+            return Finding.unknown(
+                    Check.AVIC_INHIBITS,
+                    "posting-not-known",
+                    new Fact.Unknown<>("whether KVM uses AVIC is not known", "as for the check posting"));
+        }
         if (posting.isEmpty() || posting.get().vendor() != Vendor.AMD) {
             return Finding.of(
                     Check.AVIC_INHIBITS,
@@ -66,11 +75,18 @@ final class InhibitChecks {
 
     private static Finding finding(VmProcesses vms, PostingHost posting) {
         List<String> inhibited = new ArrayList<>();
+        List<String> inferred = new ArrayList<>();
         List<Remedy> remedies = new ArrayList<>();
         EnumSet<InhibitReason> seen = EnumSet.noneOf(InhibitReason.class);
+        StringBuilder strange = new StringBuilder();
         for (VmProcess vm : vms.all()) {
+            if (!isQemu(program(vm)) && !reinjects(program(vm))) {
+                strange.append("; how ").append(program(vm)).append(" sets up its VM is not known");
+            }
             for (InhibitReason reason : reasons(vm, posting)) {
-                inhibited.add(vm.name() + " (process " + vm.pid() + "): " + Doctor.id(reason));
+                inhibited.add(vm.name() + " (process " + vm.pid() + "): " + Doctor.id(reason)
+                        + (reason == InhibitReason.HYPERV ? ", if the guest uses AutoEOI" : ""));
+                inferred.add(vm.pid() + ":" + Doctor.id(reason));
                 if (seen.add(reason)) {
                     remedies.add(remedy(reason));
                 }
@@ -82,7 +98,7 @@ final class InhibitChecks {
                             Status.WARN,
                             "inhibited",
                             "by their VMMs' command lines, AVIC is inhibited in " + String.join("; ", inhibited))
-                    .with("inferred", inhibited);
+                    .with("inferred", inferred);
             for (Remedy remedy : remedies) {
                 finding = finding.with(remedy);
             }
@@ -98,7 +114,8 @@ final class InhibitChecks {
                         vms.all().isEmpty()
                                 ? "no VM is visible to this user"
                                 : "no command line of a VMM inhibits AVIC; what guests do is not visible: "
-                                        + names(EnumSet.complementOf(EnumSet.copyOf(BY_COMMAND_LINE))))
+                                        + names(EnumSet.complementOf(EnumSet.copyOf(BY_COMMAND_LINE)))
+                                        + strange)
                 .with(Remedy.look(TRACEPOINT));
     }
 
@@ -125,16 +142,27 @@ final class InhibitChecks {
                 reasons.add(InhibitReason.PHYSICAL_ID_TOO_BIG);
             }
         }
-        List<String> words = vm.arguments();
-        String program =
-                words.isEmpty() ? "" : words.get(0).substring(words.get(0).lastIndexOf('/') + 1);
-        if (program.startsWith("qemu") || program.startsWith("kvm") || program.equals("qemu-kvm")) {
-            qemu(words, reasons);
-        } else if (program.equals("lkvm") || program.startsWith("firecracker")) {
-            // KVM_CREATE_PIT2 reinjects until KVM_REINJECT_CONTROL ends it, and neither makes that call.
+        String program = program(vm);
+        if (isQemu(program)) {
+            qemu(vm.arguments(), reasons);
+        } else if (reinjects(program)) {
             reasons.add(InhibitReason.PIT_REINJ);
         }
         return reasons;
+    }
+
+    private static String program(VmProcess vm) {
+        String first = vm.arguments().isEmpty() ? vm.command() : vm.arguments().get(0);
+        return first.substring(first.lastIndexOf('/') + 1);
+    }
+
+    private static boolean isQemu(String program) {
+        return program.startsWith("qemu") || program.equals("kvm");
+    }
+
+    /** kvmtool and Firecracker: KVM_CREATE_PIT2 reinjects until KVM_REINJECT_CONTROL, which neither calls, ends it. */
+    private static boolean reinjects(String program) {
+        return program.equals("lkvm") || program.startsWith("firecracker");
     }
 
     private static void qemu(List<String> words, Set<InhibitReason> reasons) {
@@ -144,9 +172,7 @@ final class InhibitChecks {
             String option = word.startsWith("--") ? word.substring(1) : word;
             String value = i + 1 < words.size() ? words.get(i + 1) : "";
             switch (option) {
-                case "-global" ->
-                    pit &= !value.equals("kvm-pit.lost_tick_policy=discard")
-                            && !value.equals("kvm-pit.lost_tick_policy=slew");
+                case "-global" -> pit &= !value.equals("kvm-pit.lost_tick_policy=discard");
                 case "-no-kvm-pit-reinjection" -> pit = false;
                 case "-machine", "-M", "-accel" -> {
                     if (has(value, "kernel-irqchip=split")

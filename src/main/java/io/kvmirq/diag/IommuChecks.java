@@ -134,12 +134,12 @@ final class IommuChecks {
                             Status.PASS,
                             "its",
                             "the ITS tells the messages of devices apart by device id")
-                    : Finding.of(
-                                    Check.REMAPPING,
-                                    Status.WARN,
-                                    "no-its",
-                                    "no interrupt goes through an ITS: messages of devices are not told apart")
-                            .with(Remedy.of(Change.HARDWARE, "none without an ITS", Takes.NOTHING, ""));
+                    : Finding.unknown(
+                            Check.REMAPPING,
+                            "no-its",
+                            new Fact.Unknown<>(
+                                    "no interrupt goes through an ITS, which tells the messages of devices apart",
+                                    "bind a device with MSI to its driver, or look for ITS in the kernel's log"));
         }
         if (host.interrupts().get().hasChip("IR-")) {
             return Finding.of(Check.REMAPPING, Status.PASS, "on", "the IOMMU remaps interrupts (chips IR-*)");
@@ -186,11 +186,7 @@ final class IommuChecks {
     }
 
     private static Remedy gicv4(PostingOutlook outlook) {
-        return Remedy.of(
-                Change.KERNEL_PARAMETER,
-                outlook.remedy().orElse(""),
-                Takes.REBOOT,
-                "off by default because of errata of GICv4 systems");
+        return Remedy.of(Change.KERNEL_PARAMETER, outlook.remedy().orElse(""), Takes.REBOOT, "");
     }
 
     private static Remedy remedy(PostingObstacle flaw, PostingHost host) {

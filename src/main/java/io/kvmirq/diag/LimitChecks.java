@@ -45,11 +45,13 @@ final class LimitChecks {
                         fewFiles ? "open-files" : !anyMemory ? "locked-memory" : fewVectors ? "vectors" : "enough",
                         "here: " + amount(most) + " open files, "
                                 + (anyMemory ? "any" : (locked >> MEBI) + " MiB of") + " locked memory; a VM: " + ROUTES
-                                + " GSI routes; vectors left per CPU: "
-                                + (left == HostLimits.UNLIMITED ? "not shown" : left + " or more"))
-                .with("openFiles", most)
+                                + " GSI routes; the CPU with the fewest vectors left: "
+                                + (left == HostLimits.UNLIMITED ? "not shown" : String.valueOf(left)))
                 .with("gsiRoutes", ROUTES);
-        if (memory.known().isPresent()) {
+        if (most != HostLimits.UNLIMITED) {
+            finding = finding.with("openFiles", most);
+        }
+        if (locked != HostLimits.UNLIMITED) {
             finding = finding.with("lockedBytes", locked);
         }
         finding = finding.with("locksAnyMemory", anyMemory);

@@ -15,7 +15,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
@@ -28,12 +27,9 @@ import org.jspecify.annotations.Nullable;
 public final class HostFacts {
     private static final String DEVICES = "sys/bus/pci/devices";
     private static final String GROUPS = "sys/kernel/iommu_groups/";
-    private static final Pattern VERSION = Pattern.compile("Linux version (\\S+)");
+    private static final String VERSION = "Linux version ";
 
     private static final String GICV4_PARAMETER = "kvm-arm.vgic_v4_enable=";
-    /** The letters that {@code kstrtobool()} reads. */
-    private static final Pattern TRUE = Pattern.compile("[yYtT1]|[oO][nN]");
-
     private final ReadOnce tree;
     private volatile @Nullable Optional<HostInterrupts> interrupts;
     private volatile @Nullable VmProcesses vms;
@@ -45,15 +41,28 @@ public final class HostFacts {
 
     /** The release of the kernel, such as {@code 6.1.0-56-amd64}. */
     public Optional<String> kernel() {
-        return tree.text("proc/sys/kernel/osrelease").or(() -> tree.text("proc/version")
-                .map(VERSION::matcher)
-                .filter(Matcher::lookingAt)
-                .map(matcher -> matcher.group(1)));
+        Optional<String> release = tree.text("proc/sys/kernel/osrelease");
+        if (release.isPresent()) {
+            return release;
+        }
+        String version = tree.text("proc/version").orElse("");
+        int end = version.indexOf(' ', VERSION.length());
+        end = end < 0 ? version.length() : end;
+        return version.startsWith(VERSION) && end > VERSION.length()
+                ? Optional.of(version.substring(VERSION.length(), end))
+                : Optional.empty();
+    }
+
+    /** The version of the kernel. */
+    Optional<LinuxVersion> version() {
+        Optional<String> release = kernel();
+        return release.isPresent() ? LinuxVersion.of(release.get()) : Optional.empty();
     }
 
     /** Whether the kernel is of a version or newer. Empty if its version is not known. */
     Optional<Boolean> isSince(int major, int minor) {
-        return kernel().flatMap(LinuxVersion::of).map(version -> version.isSince(major, minor));
+        Optional<LinuxVersion> version = version();
+        return version.isPresent() ? Optional.of(version.get().isSince(major, minor)) : Optional.empty();
     }
 
     /** The names of the IOMMUs: {@code dmar0} for VT-d, {@code ivhd0} for AMD, {@code smmu3.…} for ARM. */
@@ -65,7 +74,8 @@ public final class HostFacts {
     public Optional<HostInterrupts> interrupts() {
         Optional<HostInterrupts> before = interrupts;
         if (before == null) {
-            before = tree.bytes("proc/interrupts", HostFiles.LONGEST_TEXT).map(HostInterrupts::new);
+            Optional<byte[]> text = tree.bytes("proc/interrupts", HostFiles.LONGEST_TEXT);
+            before = text.isPresent() ? Optional.of(new HostInterrupts(text.get())) : Optional.empty();
             interrupts = before;
         }
         return before;
@@ -124,12 +134,16 @@ public final class HostFacts {
         return none || !asked ? Optional.of(false) : Optional.empty();
     }
 
+    /** As {@code kstrtobool()} reads the first letters. */
+    private static boolean isTrue(String text) {
+        return !text.isEmpty() && "yYtT1".indexOf(text.charAt(0)) >= 0 || text.regionMatches(true, 0, "on", 0, 2);
+    }
+
     private static boolean asksForGicv4(String commandLine) {
         return words(Optional.of(commandLine)).stream()
                 .filter(word -> word.startsWith(GICV4_PARAMETER))
                 .reduce((first, last) -> last)
-                .filter(word ->
-                        TRUE.matcher(word.substring(GICV4_PARAMETER.length())).lookingAt())
+                .filter(word -> isTrue(word.substring(GICV4_PARAMETER.length())))
                 .isPresent();
     }
 
@@ -141,13 +155,21 @@ public final class HostFacts {
     /** The PCI functions that a driver of VFIO is bound to, in order. */
     public List<PciAddress> boundToVfio() {
         List<PciAddress> bound = new ArrayList<>();
-        for (PciAddress address : pciAddresses()) {
-            Optional<String> driver = tree.linkName(DEVICES + "/" + address + "/driver");
-            if (driver.isPresent() && VfioGroup.isDriver(driver.get())) {
+        boolean some = false;
+        for (String name : tree.list(DEVICES)) {
+            some |= isVfio(tree.linkName(DEVICES + "/" + name + "/driver"));
+        }
+        for (PciAddress address : some ? pciAddresses() : List.<PciAddress>of()) {
+            if (isVfio(tree.linkName(DEVICES + "/" + address + "/driver"))) {
                 bound.add(address);
             }
         }
         return bound;
+    }
+
+    private static boolean isVfio(Optional<String> driver) {
+        // Most are not, and the class of groups is not needed then.
+        return driver.isPresent() && driver.get().contains("vfio") && VfioGroup.isDriver(driver.get());
     }
 
     /** Whether the driver vfio-pci is loaded. True if the tree does not show the drivers. */
@@ -159,8 +181,8 @@ public final class HostFacts {
     /** Whether the user allowed VFIO to work without interrupt remapping. */
     public boolean allowsUnsafeInterrupts() {
         return tree.text("sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts")
-                .filter("Y"::equals)
-                .isPresent();
+                .orElse("")
+                .equals("Y");
     }
 
     /** The access of this process to a file in {@code /dev/vfio}. Empty if the tree has no {@code /dev}. */

@@ -175,10 +175,10 @@ public final class HostKvm {
     public Fact<Boolean> isBuilt(String option) {
         String boot = "boot/config-" + facts.kernel().orElse("");
         if (configuration == null) {
-            configuration = tree.bytes("proc/config.gz", MOST_BYTES)
-                    .map(HostKvm::unpacked)
-                    .or(() -> boot.contains("..") ? Optional.empty() : tree.text(boot))
-                    .orElse("");
+            Optional<byte[]> packed = tree.bytes("proc/config.gz", MOST_BYTES);
+            configuration = packed.isPresent()
+                    ? unpacked(packed.get())
+                    : boot.contains("..") ? "" : tree.text(boot).orElse("");
         }
         String line = "CONFIG_" + option + "=";
         int at = configuration.indexOf("\n" + line);

@@ -176,9 +176,8 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
 
     /** Whether the interrupts of a host go through a GIC. */
     public static boolean isArm(HostFacts host) {
-        return host.interrupts()
-                .map(irqs -> irqs.hasChip("GIC") || irqs.hasChip("ITS"))
-                .orElse(false);
+        Optional<HostInterrupts> irqs = host.interrupts();
+        return irqs.isPresent() && (irqs.get().hasChip("GIC") || irqs.get().hasChip("ITS"));
     }
 
     // Refusals

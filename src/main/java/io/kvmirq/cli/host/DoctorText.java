@@ -64,10 +64,10 @@ final class DoctorText {
                 .append(": ")
                 .append(Hex.printable(remedy.text(), Integer.MAX_VALUE));
         if (remedy.change() != Change.LOOK && remedy.takes() != Takes.NOTHING) {
-            text.append(" (").append(remedy.takes().label());
-            if (remedy.risk().isPresent()) {
-                text.append("; risk: ").append(remedy.risk().get());
-            }
+            text.append(" (")
+                    .append(remedy.takes().label())
+                    .append("; risk: ")
+                    .append(remedy.risk().orElse("none known"));
             text.append(')');
         }
         text.append('\n');
