@@ -36,6 +36,15 @@ public interface HostFiles {
         READABLE
     }
 
+    /**
+     * Who may use a file.
+     *
+     * @param mode its permissions, as of chmod
+     * @param user the number of its owner
+     * @param group the number of its group
+     */
+    record Owner(int mode, int user, int group) {}
+
     /** The first bytes of a file, {@code most} or fewer. */
     Optional<byte[]> bytes(String path, int most);
 
@@ -47,6 +56,11 @@ public interface HostFiles {
 
     /** Whether this process may read and write a file. The file is not opened. */
     Access access(String path);
+
+    /** Who may use a file. Empty if there is none, or if the files come from another machine. */
+    default Optional<Owner> owner(String path) {
+        return Optional.empty();
+    }
 
     /** Why a file or directory is absent here: it does not exist, or it may not be read. */
     default Reading reading(String path) {
@@ -61,16 +75,21 @@ public interface HostFiles {
      * there.
      */
     default Optional<String> text(String path) {
-        return bytes(path, LONGEST_TEXT).map(bytes -> {
-            String text = new String(bytes, StandardCharsets.UTF_8);
-            int end = text.indexOf('\0');
-            return (end < 0 ? text : text.substring(0, end)).stripTrailing();
-        });
+        Optional<byte[]> bytes = bytes(path, LONGEST_TEXT);
+        if (bytes.isEmpty()) {
+            return Optional.empty();
+        }
+        String text = new String(bytes.get(), StandardCharsets.UTF_8);
+        int end = text.indexOf('\0');
+        return Optional.of((end < 0 ? text : text.substring(0, end)).stripTrailing());
     }
 
     /** The last name in the target of a symbolic link: the driver, group or device that sysfs points to. */
     default Optional<String> linkName(String path) {
-        return link(path).map(target -> target.substring(target.lastIndexOf('/') + 1));
+        Optional<String> target = link(path);
+        return target.isEmpty()
+                ? target
+                : Optional.of(target.get().substring(target.get().lastIndexOf('/') + 1));
     }
 
     /**

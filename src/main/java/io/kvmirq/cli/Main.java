@@ -13,6 +13,7 @@ import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.cli.frame.Version;
 import io.kvmirq.cli.host.BackendsCommand;
 import io.kvmirq.cli.host.CaptureCommand;
+import io.kvmirq.cli.host.DoctorCommand;
 import io.kvmirq.cli.host.ErrnoCommand;
 import io.kvmirq.cli.host.ExplainCommand;
 import io.kvmirq.cli.host.ListCommand;
@@ -21,8 +22,9 @@ import io.kvmirq.cli.selftest.SelftestCommand;
 import io.kvmirq.cli.tapes.ReplayCommand;
 import io.kvmirq.cli.tapes.TapeCommand;
 import java.util.List;
+import java.util.Optional;
 
-/** Entry point. Answers {@code --version} without loading the parser. */
+/** Entry point. Answers {@code --version}, and mostly {@code doctor}, without loading the parser. */
 public final class Main {
     private Main() {}
 
@@ -50,8 +52,15 @@ public final class Main {
     }
 
     static int run(String[] arguments, Terminal terminal) {
+        if (arguments.length > 0 && arguments[0].equals(DoctorCommand.NAME)) {
+            Optional<Integer> code = DoctorCommand.withoutParser(arguments, terminal);
+            if (code.isPresent()) {
+                return code.get();
+            }
+        }
         return new Commands(List.of(
                         new SelftestCommand(),
+                        new DoctorCommand(),
                         new BackendsCommand(),
                         new TapeCommand(),
                         new ReplayCommand(),

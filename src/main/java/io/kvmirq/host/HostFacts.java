@@ -8,13 +8,13 @@ import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.gic.VlpiKernel;
 import io.kvmirq.backend.HostFiles;
+import io.kvmirq.vfio.VfioGroup;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
@@ -28,11 +28,9 @@ public final class HostFacts {
     private static final String DEVICES = "sys/bus/pci/devices";
     private static final String DEBUGFS = "sys/kernel/debug/";
     private static final String GROUPS = "sys/kernel/iommu_groups/";
-    private static final Pattern VERSION = Pattern.compile("Linux version (\\S+)");
+    private static final String VERSION = "Linux version ";
 
     private static final String GICV4_PARAMETER = "kvm_arm.vgic_v4_enable";
-    /** The letters that {@code kstrtobool()} reads. */
-    private static final Pattern TRUE = Pattern.compile("[yYtT1]|[oO][nN]");
 
     /** Parsed once; empty if they cannot be read. */
     private record Interrupts(Optional<HostInterrupts> all) {}
@@ -48,15 +46,28 @@ public final class HostFacts {
 
     /** The release of the kernel, such as {@code 6.1.0-56-amd64}. */
     public Optional<String> kernel() {
-        return tree.text("proc/sys/kernel/osrelease").or(() -> tree.text("proc/version")
-                .map(VERSION::matcher)
-                .filter(Matcher::lookingAt)
-                .map(matcher -> matcher.group(1)));
+        Optional<String> release = tree.text("proc/sys/kernel/osrelease");
+        if (release.isPresent()) {
+            return release;
+        }
+        String version = tree.text("proc/version").orElse("");
+        int end = version.indexOf(' ', VERSION.length());
+        end = end < 0 ? version.length() : end;
+        return version.startsWith(VERSION) && end > VERSION.length()
+                ? Optional.of(version.substring(VERSION.length(), end))
+                : Optional.empty();
+    }
+
+    /** The version of the kernel. */
+    Optional<LinuxVersion> version() {
+        Optional<String> release = kernel();
+        return release.isPresent() ? LinuxVersion.of(release.get()) : Optional.empty();
     }
 
     /** Whether the kernel is of a version or newer. Empty if its version is not known. */
     Optional<Boolean> isSince(int major, int minor) {
-        return kernel().flatMap(LinuxVersion::of).map(version -> version.isSince(major, minor));
+        Optional<LinuxVersion> version = version();
+        return version.isPresent() ? Optional.of(version.get().isSince(major, minor)) : Optional.empty();
     }
 
     /** The names of the IOMMUs: {@code dmar0} for VT-d, {@code ivhd0} for AMD, {@code smmu3.…} for ARM. */
@@ -68,8 +79,8 @@ public final class HostFacts {
     public Optional<HostInterrupts> interrupts() {
         Interrupts before = interrupts;
         if (before == null) {
-            before = new Interrupts(
-                    tree.bytes("proc/interrupts", HostFiles.LONGEST_TEXT).map(HostInterrupts::new));
+            Optional<byte[]> text = tree.bytes("proc/interrupts", HostFiles.LONGEST_TEXT);
+            before = new Interrupts(text.isPresent() ? Optional.of(new HostInterrupts(text.get())) : Optional.empty());
             interrupts = before;
         }
         return before.all();
@@ -87,6 +98,16 @@ public final class HostFacts {
     public List<String> unreadableOfPosting() {
         PostingFacts facts = new PostingFacts(this, tree);
         return facts.host().isPresent() ? List.of() : facts.unreadable();
+    }
+
+    /** KVM, as modules, parameters and its file show it. */
+    public HostKvm kvm() {
+        return new HostKvm(this, tree);
+    }
+
+    /** The limits that an interrupt path meets. */
+    public HostLimits limits() {
+        return new HostLimits(tree);
     }
 
     /** How KVM posts with AVIC on this kernel. Empty if the version is not known. */
@@ -118,19 +139,48 @@ public final class HostFacts {
         return none || !asked ? Optional.of(false) : Optional.empty();
     }
 
+    /** As {@code kstrtobool()} reads the first letters. */
+    private static boolean isTrue(String text) {
+        return !text.isEmpty() && "yYtT1".indexOf(text.charAt(0)) >= 0 || text.regionMatches(true, 0, "on", 0, 2);
+    }
+
     private static boolean asksForGicv4(String commandLine) {
         return words(Optional.of(commandLine)).stream()
                 .map(word -> word.replace("\"", ""))
                 .filter(word -> word.indexOf('=') > 0 && isParameter(word, GICV4_PARAMETER))
                 .reduce((first, last) -> last)
-                .filter(word ->
-                        TRUE.matcher(word.substring(word.indexOf('=') + 1)).lookingAt())
+                .filter(word -> isTrue(word.substring(word.indexOf('=') + 1)))
                 .isPresent();
     }
 
     /** A dash and an underline in the name of a parameter are the same ({@code parameq()} in kernel/params.c). */
     private static boolean isParameter(String word, String name) {
         return word.substring(0, word.indexOf('=')).replace('-', '_').equals(name);
+    }
+
+    /** The number of IOMMU groups. */
+    public int groups() {
+        return tree.list("sys/kernel/iommu_groups").size();
+    }
+
+    /** The PCI functions that a driver of VFIO is bound to, in order. */
+    public List<PciAddress> boundToVfio() {
+        List<PciAddress> bound = new ArrayList<>();
+        boolean some = false;
+        for (String name : tree.list(DEVICES)) {
+            some |= isVfio(tree.linkName(DEVICES + "/" + name + "/driver"));
+        }
+        for (PciAddress address : some ? pciAddresses() : List.<PciAddress>of()) {
+            if (isVfio(tree.linkName(DEVICES + "/" + address + "/driver"))) {
+                bound.add(address);
+            }
+        }
+        return bound;
+    }
+
+    private static boolean isVfio(Optional<String> driver) {
+        // Most are not, and the class of groups is not needed then.
+        return driver.isPresent() && driver.get().contains("vfio") && VfioGroup.isDriver(driver.get());
     }
 
     /** Whether the driver vfio-pci is loaded. True if the tree does not show the drivers. */
@@ -142,8 +192,8 @@ public final class HostFacts {
     /** Whether the user allowed VFIO to work without interrupt remapping. */
     public boolean allowsUnsafeInterrupts() {
         return tree.text("sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts")
-                .filter("Y"::equals)
-                .isPresent();
+                .orElse("")
+                .equals("Y");
     }
 
     /** The access of this process to a file in {@code /dev/vfio}. Empty if the tree has no {@code /dev}. */

@@ -25,7 +25,6 @@ import java.util.regex.Pattern;
  */
 public final class HostInterrupts implements HostIrqs {
     private static final int MOST_DIGITS = 9;
-    private static final Pattern ACTION = Pattern.compile("vfio-(intx|msix?)(?:\\[(\\d{1,4})])?\\(([0-9a-f:.]+)\\)");
 
     /**
      * An irq with a handler of VFIO: the vector has an eventfd.
@@ -42,6 +41,11 @@ public final class HostInterrupts implements HostIrqs {
         public ArmedVector {
             sharers = List.copyOf(sharers);
         }
+    }
+
+    /** Loaded with the first handler of VFIO. */
+    private static final class Action {
+        static final Pattern NAME = Pattern.compile("vfio-(intx|msix?)(?:\\[(\\d{1,4})])?\\(([0-9a-f:.]+)\\)");
     }
 
     private final List<ArmedVector> armed = new ArrayList<>();
@@ -128,7 +132,10 @@ public final class HostInterrupts implements HostIrqs {
     }
 
     private void read(HostIrq irq, String chip, long count, String rest) {
-        Matcher action = ACTION.matcher(rest);
+        if (!rest.contains("vfio-")) {
+            return;
+        }
+        Matcher action = Action.NAME.matcher(rest);
         while (action.find()) {
             try {
                 int vector = action.group(2) == null ? 0 : Integer.parseInt(action.group(2));
@@ -186,6 +193,11 @@ public final class HostInterrupts implements HostIrqs {
 
     /** Whether an interrupt controller has a name that begins so. {@code IR-} is that of interrupt remapping on x86. */
     public boolean hasChip(String prefix) {
-        return chips.stream().anyMatch(chip -> chip.startsWith(prefix));
+        for (String chip : chips) {
+            if (chip.startsWith(prefix)) {
+                return true;
+            }
+        }
+        return false;
     }
 }

@@ -13,15 +13,13 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.Function;
-import java.util.regex.Pattern;
 
 /**
  * Reads the facts that decide posting on an x86 host, from the places that {@link
  * io.kvmirq.arch.apic.PostingObstacle#seen} names. For one use by one thread.
  */
 final class PostingFacts {
-    private static final Pattern HEX = Pattern.compile("[0-9a-f]{1,16}");
-    private static final Pattern SPACES = Pattern.compile("\\s+");
+    private static final String HEX = "0123456789abcdef";
     private static final int RADIX = 16;
     /** How sysfs shows a parameter that is on or off. */
     private static final Set<String> SWITCHES = Set.of("Y", "N", "1", "0");
@@ -49,19 +47,28 @@ final class PostingFacts {
     Optional<PostingHost> host() {
         Optional<String> processor = tree.text("proc/cpuinfo");
         Optional<Vendor> vendor = known(
-                processor.flatMap(PostingFacts::vendor),
+                processor.isPresent() ? vendor(processor.get()) : Optional.empty(),
                 "/proc/cpuinfo names no processor of Intel or AMD: only those post interrupts on x86");
         Optional<String> line = known(tree.text("proc/cmdline"), "/proc/cmdline cannot be read");
-        Optional<Boolean> remapping =
-                known(facts.interrupts().map(all -> all.hasChip("IR-")), "/proc/interrupts cannot be read");
+        Optional<HostInterrupts> interrupts = facts.interrupts();
+        Optional<Boolean> remapping = known(
+                interrupts.isPresent() ? Optional.of(interrupts.get().hasChip("IR-")) : Optional.empty(),
+                "/proc/interrupts cannot be read");
         if (vendor.isEmpty() || line.isEmpty() || remapping.isEmpty()) {
             return Optional.empty();
         }
         String module = vendor.get() == Vendor.INTEL ? "kvm_intel" : "kvm_amd";
         String parameter = vendor.get() == Vendor.INTEL ? "enable_apicv" : "avic";
-        Optional<Boolean> apic = known(
-                parameter(module, parameter),
-                "/sys/module/" + module + "/parameters/" + parameter + " cannot be read: load the module " + module);
+        Optional<Boolean> apic = parameter(module, parameter);
+        if (remapping.get()) {
+            known(
+                    apic,
+                    "/sys/module/" + module + "/parameters/" + parameter + " cannot be read: load the module "
+                            + module);
+        } else if (apic.isEmpty()) {
+            // Nothing is posted then, whatever the module says.
+            apic = Optional.of(false);
+        }
         Optional<Boolean> devices = parameter(module, "enable_device_posted_irqs");
         Optional<Boolean> units =
                 remapping.get() ? unitsPost(vendor.get(), processor.orElse(""), devices) : Optional.of(false);
@@ -77,7 +84,7 @@ final class PostingFacts {
                 // No file shows it: a host that lacks it has vCPU ids above 511 inhibited.
                 Feature.X2AVIC_EXT, true);
         PostingHost host = PostingHost.of(vendor.get())
-                .withKernel(facts.kernel().flatMap(LinuxVersion::of).orElse(LinuxVersion.NEWEST))
+                .withKernel(facts.version().orElse(LinuxVersion.NEWEST))
                 .withCommandLine(line.get());
         for (Feature feature : Feature.values()) {
             host = has.getOrDefault(feature, false) ? host : host.without(feature);
@@ -93,30 +100,31 @@ final class PostingFacts {
     }
 
     private static Optional<Vendor> vendor(String processor) {
-        return field(processor, "vendor_id").flatMap(name -> switch (name) {
+        return switch (field(processor, "vendor_id").orElse("")) {
             case "GenuineIntel" -> Optional.of(Vendor.INTEL);
             case "AuthenticAMD", "HygonGenuine" -> Optional.of(Vendor.AMD);
             default -> Optional.empty();
-        });
+        };
     }
 
     private static Optional<String> field(String processor, String name) {
-        return processor
-                .lines()
-                .filter(line -> line.indexOf(':') >= 0
-                        && line.substring(0, line.indexOf(':')).strip().equals(name))
-                .map(line -> line.substring(line.indexOf(':') + 1).strip())
-                .findFirst();
+        for (String line : HostKvm.lines(processor)) {
+            int colon = line.indexOf(':');
+            if (colon >= 0 && line.substring(0, colon).strip().equals(name)) {
+                return Optional.of(line.substring(colon + 1).strip());
+            }
+        }
+        return Optional.empty();
     }
 
     private static boolean hasFlag(String processor, String flag) {
-        return field(processor, "flags").stream().flatMap(SPACES::splitAsStream).anyMatch(flag::equals);
+        String flags = field(processor, "flags").orElse("").replace('\t', ' ');
+        return (" " + flags + " ").contains(" " + flag + " ");
     }
 
     private Optional<Boolean> parameter(String module, String name) {
-        return tree.text("sys/module/" + module + "/parameters/" + name)
-                .filter(SWITCHES::contains)
-                .map(text -> text.equals("Y") || text.equals("1"));
+        String text = tree.text("sys/module/" + module + "/parameters/" + name).orElse("");
+        return SWITCHES.contains(text) ? Optional.of(text.equals("Y") || text.equals("1")) : Optional.empty();
     }
 
     /** The module answers for all units if it is new enough. Otherwise the units are asked. */
@@ -152,7 +160,11 @@ final class PostingFacts {
     }
 
     private static Optional<Long> hex(String text) {
-        return HEX.matcher(text).matches() ? Optional.of(Long.parseUnsignedLong(text, RADIX)) : Optional.empty();
+        boolean good = !text.isEmpty() && text.length() <= RADIX;
+        for (int i = 0; good && i < text.length(); i++) {
+            good = HEX.indexOf(text.charAt(i)) >= 0;
+        }
+        return good ? Optional.of(Long.parseUnsignedLong(text, RADIX)) : Optional.empty();
     }
 
     /** EFR and EFR2. Kernels before 6.7 print EFR2 first. */

@@ -25,11 +25,15 @@ public record PostingOutlook(Optional<Boolean> posts, String text, Optional<Stri
             return unknown(String.join("; ", host.unreadableOfPosting()), Optional.empty());
         }
         Optional<PostingObstacle> flaw = known.get().flaw();
-        return flaw.map(one -> new PostingOutlook(Optional.of(false), one.text(), Optional.of(one.remedy())))
-                .orElseGet(() -> new PostingOutlook(
+        return flaw.isPresent()
+                ? new PostingOutlook(
+                        Optional.of(false),
+                        flaw.get().text(),
+                        Optional.of(flaw.get().remedy()))
+                : new PostingOutlook(
                         Optional.of(true),
                         "a message of a device reaches a running vCPU without KVM",
-                        Optional.empty()));
+                        Optional.empty());
     }
 
     private static PostingOutlook ofArm(HostFacts host) {

@@ -11,7 +11,6 @@ import java.util.SortedSet;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -67,39 +66,59 @@ public final class ReadOnce implements HostFiles {
             return Optional.of(Arrays.copyOf(known, Math.min(known.length, most)));
         }
         Optional<byte[]> now = tree.bytes(path, most);
-        contents.put(path, now.map(bytes -> new Content(bytes.length > LARGE ? null : bytes.clone(), most)));
+        contents.put(path, now.isEmpty() ? Optional.empty() : Optional.of(content(now.get(), most)));
         return now;
     }
 
+    private static Content content(byte[] bytes, int most) {
+        return new Content(bytes.length > LARGE ? null : bytes.clone(), most);
+    }
+
+    // Below, not computeIfAbsent: it locks while a file is read. No lambda: short commands start faster without any.
+
     @Override
     public Optional<String> link(String path) {
-        return seen(links, path, tree::link);
+        Optional<String> link = links.get(path);
+        if (link == null) {
+            link = tree.link(path);
+            links.put(path, link);
+        }
+        return link;
     }
 
     @Override
     public List<String> list(String path) {
-        return seen(lists, path, tree::list);
+        List<String> list = lists.get(path);
+        if (list == null) {
+            list = tree.list(path);
+            lists.put(path, list);
+        }
+        return list;
     }
 
     @Override
     public Access access(String path) {
-        return seen(accesses, path, tree::access);
+        Access access = accesses.get(path);
+        if (access == null) {
+            access = tree.access(path);
+            accesses.put(path, access);
+        }
+        return access;
+    }
+
+    @Override
+    public Optional<Owner> owner(String path) {
+        return tree.owner(path);
     }
 
     @Override
     public Reading reading(String path) {
-        return seen(readings, path, tree::reading);
-    }
-
-    /** Not computeIfAbsent: it locks while a file is read. */
-    private static <V> V seen(Map<String, V> all, String path, Function<String, V> read) {
-        V before = all.get(path);
-        if (before != null) {
-            return before;
+        Reading reading = readings.get(path);
+        if (reading == null) {
+            reading = tree.reading(path);
+            readings.put(path, reading);
         }
-        V now = read.apply(path);
-        all.put(path, now);
-        return now;
+        return reading;
     }
 
     /** What was read until now. Files that were not kept are read again. */

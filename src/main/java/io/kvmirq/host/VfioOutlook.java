@@ -174,10 +174,10 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
                         || id >= 0x37d0 && id <= 0x37d2);
     }
 
-    static boolean isArm(HostFacts host) {
-        return host.interrupts()
-                .map(irqs -> irqs.hasChip("GIC") || irqs.hasChip("ITS"))
-                .orElse(false);
+    /** Whether the interrupts of a host go through a GIC. */
+    public static boolean isArm(HostFacts host) {
+        Optional<HostInterrupts> irqs = host.interrupts();
+        return irqs.isPresent() && (irqs.get().hasChip("GIC") || irqs.get().hasChip("ITS"));
     }
 
     // Refusals

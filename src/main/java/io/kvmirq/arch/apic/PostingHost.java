@@ -7,6 +7,7 @@ import java.util.EnumSet;
 import java.util.HashSet;
 import java.util.Optional;
 import java.util.Set;
+import java.util.StringTokenizer;
 
 /**
  * The features of a host that decide about posting. Immutable.
@@ -80,7 +81,9 @@ public record PostingHost(Vendor vendor, LinuxVersion kernel, String commandLine
         boolean noPosting = false;
         boolean legacy = false;
         // The kernel applies the words in order (setup_irqremap).
-        for (String word : commandLine.strip().split("\\s+")) {
+        // No regular expression: a short command spends its time on loading classes.
+        for (StringTokenizer words = new StringTokenizer(commandLine); words.hasMoreTokens(); ) {
+            String word = words.nextToken();
             legacy = word.startsWith("amd_iommu_intr=") ? word.endsWith("=legacy") : legacy;
             noRemapping |= word.equals("nointremap");
             if (word.startsWith("intremap=")) {

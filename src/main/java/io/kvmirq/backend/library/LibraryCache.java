@@ -68,6 +68,11 @@ public final class LibraryCache {
                 System.getProperty("java.io.tmpdir", "/tmp")));
     }
 
+    /** The directory that this user's libraries are unpacked to. It need not exist. */
+    public static Path directory() {
+        return ofThisUser().directory;
+    }
+
     /** The first directory that is given; the temporary directory if the user's home is absent or not writable. */
     static Path place(@Nullable String property, @Nullable String xdg, String home, String temporary) {
         if (property != null) {

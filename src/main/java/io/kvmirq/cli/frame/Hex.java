@@ -48,10 +48,15 @@ public final class Hex {
 
     /** The first {@code longest} characters; control and invisible characters become question marks. */
     public static String printable(String text, int longest) {
+        // No stream: it would be the only one at many a start of the command.
         StringBuilder shown = new StringBuilder();
-        text.codePoints().limit(longest).forEach(c -> shown.appendCodePoint(isPrinted(c) ? c : '?'));
-        return shown.append(text.codePointCount(0, text.length()) > longest ? "..." : "")
-                .toString();
+        int at = 0;
+        for (int count = 0; at < text.length() && count < longest; count++) {
+            int c = text.codePointAt(at);
+            shown.appendCodePoint(isPrinted(c) ? c : '?');
+            at += Character.charCount(c);
+        }
+        return shown.append(at < text.length() ? "..." : "").toString();
     }
 
     private static boolean isPrinted(int c) {

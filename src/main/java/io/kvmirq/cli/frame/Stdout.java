@@ -32,8 +32,7 @@ public final class Stdout extends OutputStream {
 
     /** Why output was lost. A pipe closed by its reader, such as head, does not count. */
     public Optional<String> lost() {
-        return Optional.ofNullable(failure)
-                .map(e -> String.valueOf(e.getMessage()))
-                .filter(message -> !message.contains(READER_LEFT));
+        String message = failure == null ? READER_LEFT : String.valueOf(failure.getMessage());
+        return message.contains(READER_LEFT) ? Optional.empty() : Optional.of(message);
     }
 }

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.KernelChoice;
+import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.diag.Check;
+import io.kvmirq.diag.Doctor;
+import io.kvmirq.diag.Finding;
+import io.kvmirq.diag.Finding.Status;
+import io.kvmirq.host.HostFacts;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import picocli.CommandLine.ParseResult;
+
+/**
+ * {@code kvmirq doctor}: checks the interrupt path of a host and says what to change. An administrator types it often, so
+ * {@link #withoutParser} answers the usual command lines without the parser, whose loading takes longer than the checks.
+ * For the same reason this path has no lambda and no regular expression of its own.
+ */
+public final class DoctorCommand implements Command {
+    /** The name of the command. */
+    public static final String NAME = "doctor";
+
+    /**
+     * The options.
+     *
+     * @param quiet only findings that are not PASS
+     * @param strict a warning counts as something to change
+     * @param json as JSON
+     * @param checks those that are asked for. Empty for all that read files only
+     */
+    private record Options(boolean quiet, boolean strict, boolean json, List<String> checks) {}
+
+    @Override
+    public String name() {
+        return NAME;
+    }
+
+    @Override
+    public String summary() {
+        return "Check a host's interrupt path, from /dev/kvm to posting, and say what to change.";
+    }
+
+    @Override
+    public void describe(Usage usage) {
+        List<String> ids = ids(EnumSet.allOf(Check.class));
+        usage.spec()
+                .usageMessage()
+                .description("Prints one line for each check: PASS, WARN (it works, but worse than it could, or with a"
+                        + " risk), FAIL (it does not work) or UNKNOWN (no file shows it), and below it what to change,"
+                        + " when that takes effect, and its risk. Reads sysfs, /proc and debugfs, starts no VM, opens"
+                        + " no device and writes nothing. The check 'backends' loads native code, so it runs only if"
+                        + " --check names it. Exit code 0 when nothing fails, 1 when a check fails (with --strict: or"
+                        + " warns), 3 when no check could look.")
+                .footer(
+                        "",
+                        "Checks: " + String.join(", ", ids) + ".",
+                        "",
+                        "DIR has the files with their paths: those of 'kvmirq help vfio', and",
+                        "sys/module, sys/kernel/debug/irq, proc/{modules,self/limits,self/status,",
+                        "config.gz}, boot/config-*, etc/group and dev/kvm.",
+                        "",
+                        "Example: kvmirq doctor -q");
+        usage.add(picocli.CommandLine.Model.OptionSpec.builder("-q", "--quiet")
+                .description("Print only what is not PASS."));
+        usage.add(picocli.CommandLine.Model.OptionSpec.builder("--strict")
+                .description("Exit with 1 also when a check warns."));
+        usage.add(Command.option("--check", "ID", List.class)
+                .auxiliaryTypes(String.class)
+                .completionCandidates(ids)
+                .description("Make only this check. May be given several times."));
+        HostSource.describe(usage);
+        usage.add(Command.json());
+    }
+
+    private static List<String> ids(Set<Check> checks) {
+        List<String> ids = new ArrayList<>();
+        for (Check check : checks) {
+            ids.add(check.id());
+        }
+        return ids;
+    }
+
+    @Override
+    public int run(ParseResult arguments, Terminal terminal) {
+        Options options = new Options(
+                arguments.hasMatchedOption("--quiet"),
+                arguments.hasMatchedOption("--strict"),
+                arguments.hasMatchedOption("--json"),
+                arguments.matchedOptionValue("--check", List.of()));
+        HostFiles tree;
+        try {
+            tree = HostSource.of(arguments);
+        } catch (IllegalArgumentException e) {
+            terminal.complain(e.getMessage() + ". See kvmirq doctor --help");
+            return ExitCode.USAGE;
+        }
+        boolean here = !arguments.hasMatchedOption("--fake") && !arguments.hasMatchedOption("--root");
+        return run(options, tree, here, terminal);
+    }
+
+    /** Runs a command line of this host that has no other options. Empty if the parser has to read it. */
+    public static Optional<Integer> withoutParser(String[] arguments, Terminal terminal) {
+        boolean quiet = false;
+        boolean strict = false;
+        boolean json = false;
+        List<String> checks = new ArrayList<>();
+        for (int i = 1; i < arguments.length; i++) {
+            switch (arguments[i]) {
+                case "-q", "--quiet" -> quiet = true;
+                case "--strict" -> strict = true;
+                case "--json" -> json = true;
+                case "--check" -> {
+                    i++;
+                    if (i == arguments.length) {
+                        return Optional.empty();
+                    }
+                    checks.add(arguments[i]);
+                }
+                default -> {
+                    return Optional.empty();
+                }
+            }
+        }
+        HostFiles tree = HostFiles.of(Path.of("/"));
+        if (tree.list("sys/module").isEmpty()) {
+            return Optional.empty();
+        }
+        return Optional.of(run(new Options(quiet, strict, json, checks), tree, true, terminal));
+    }
+
+    private static int run(Options options, HostFiles tree, boolean here, Terminal terminal) {
+        EnumSet<Check> checks = EnumSet.noneOf(Check.class);
+        for (Check check : Check.values()) {
+            if (options.checks().isEmpty()
+                    ? !check.isStepOfItsOwn()
+                    : options.checks().contains(check.id())) {
+                checks.add(check);
+            }
+        }
+        List<String> known = ids(EnumSet.allOf(Check.class));
+        for (String id : options.checks()) {
+            if (!known.contains(id)) {
+                terminal.complain("--check is " + KernelChoice.notOneOf(id, known) + ". See kvmirq doctor --help");
+                return ExitCode.USAGE;
+            }
+        }
+        HostFacts host = new HostFacts(tree);
+        List<Finding> findings = Doctor.examine(host, checks);
+        if (checks.contains(Check.BACKENDS)) {
+            findings.add(BindingsCheck.finding(here));
+        }
+        if (options.json()) {
+            DoctorJson.print(host, findings, terminal);
+        } else {
+            DoctorText.print(findings, options.quiet(), options.checks().isEmpty(), terminal);
+        }
+        return exitCode(findings, options.strict());
+    }
+
+    static int exitCode(List<Finding> findings, boolean strict) {
+        boolean change = false;
+        boolean looked = false;
+        for (Finding finding : findings) {
+            change |= finding.status() == Status.FAIL || strict && finding.status() == Status.WARN;
+            looked |= finding.status() != Status.UNKNOWN;
+        }
+        return change ? ExitCode.FAILED : looked ? ExitCode.OK : ExitCode.COULD_NOT_RUN;
+    }
+}

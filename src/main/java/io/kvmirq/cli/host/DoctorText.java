@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import io.kvmirq.cli.frame.Hex;
+import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.diag.Check;
+import io.kvmirq.diag.Finding;
+import io.kvmirq.diag.Finding.Status;
+import io.kvmirq.diag.Remedy;
+import io.kvmirq.diag.Remedy.Change;
+import io.kvmirq.diag.Remedy.Takes;
+import java.util.List;
+
+/** Prints findings as text. */
+final class DoctorText {
+    private static final int STATUS = 9;
+    private static final int ID = 19;
+
+    private DoctorText() {}
+
+    /**
+     * Prints a line for each finding, and its remedies below.
+     *
+     * @param quiet only what is not PASS
+     * @param all whether these are the checks that run without being named
+     */
+    static void print(List<Finding> findings, boolean quiet, boolean all, Terminal terminal) {
+        StringBuilder text = new StringBuilder();
+        for (Finding finding : findings) {
+            if (quiet && finding.status() == Status.PASS) {
+                continue;
+            }
+            text.append(status(finding.status(), terminal))
+                    .append(" ".repeat(STATUS - finding.status().name().length()))
+                    .append(finding.check().id())
+                    .append(" ".repeat(ID - finding.check().id().length()))
+                    .append(Hex.printable(finding.text(), Integer.MAX_VALUE))
+                    .append('\n');
+            for (Remedy remedy : finding.remedies()) {
+                append(remedy, text);
+            }
+        }
+        if (all && !quiet) {
+            text.append("\nnot checked: backends, because that loads native code: kvmirq doctor --check backends\n");
+            text.append("root sees more than other users in: ")
+                    .append(ids(findings, false))
+                    .append(ids(findings, true).isEmpty() ? "" : "; needed here in: " + ids(findings, true))
+                    .append('\n');
+        }
+        terminal.out().print(text);
+    }
+
+    private static String status(Status status, Terminal terminal) {
+        return switch (status) {
+            case PASS -> terminal.good(status.name());
+            case FAIL -> terminal.bad(status.name());
+            case WARN, UNKNOWN -> terminal.bold(status.name());
+        };
+    }
+
+    private static void append(Remedy remedy, StringBuilder text) {
+        text.append(" ".repeat(STATUS))
+                .append(remedy.change().label())
+                .append(": ")
+                .append(Hex.printable(remedy.text(), Integer.MAX_VALUE));
+        if (remedy.change() != Change.LOOK && remedy.takes() != Takes.NOTHING) {
+            text.append(" (")
+                    .append(remedy.takes().label())
+                    .append("; risk: ")
+                    .append(remedy.risk().orElse("none known"));
+            text.append(')');
+        }
+        text.append('\n');
+    }
+
+    private static String ids(List<Finding> findings, boolean needed) {
+        StringBuilder ids = new StringBuilder();
+        for (Finding finding : findings) {
+            Check check = finding.check();
+            if (needed ? finding.needsRoot() : check.showsRootMore()) {
+                ids.append(ids.length() == 0 ? "" : ", ").append(check.id());
+            }
+        }
+        return ids.toString();
+    }
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.diag.Finding.Status;
+import io.kvmirq.diag.Remedy.Change;
+import io.kvmirq.diag.Remedy.Takes;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.HostKvm;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Set;
+
+/** The checks of a host's interrupt path, by its files. Starts no VM, opens no device and writes nothing. */
+public final class Doctor {
+    private Doctor() {}
+
+    /**
+     * The findings, in the order of the checks.
+     *
+     * @param checks those to make, without {@link Check#BACKENDS}, which no file shows
+     */
+    public static List<Finding> examine(HostFacts host, Set<Check> checks) {
+        HostKvm kvm = host.kvm();
+        List<Finding> findings = new ArrayList<>();
+        for (Check check : Check.values()) {
+            if (checks.contains(check) && check != Check.BACKENDS) {
+                findings.add(examine(check, host, kvm));
+            }
+        }
+        return findings;
+    }
+
+    private static Finding examine(Check check, HostFacts host, HostKvm kvm) {
+        return switch (check) {
+            case KVM -> new KvmChecks(host, kvm).kvm();
+            case IRQCHIP -> new KvmChecks(host, kvm).irqchip();
+            case NESTED -> new KvmChecks(host, kvm).nested();
+            case IOMMU -> new IommuChecks(host, kvm).iommu();
+            case REMAPPING -> new IommuChecks(host, kvm).remapping();
+            case POSTING -> new IommuChecks(host, kvm).posting();
+            case AVIC_INHIBITS -> new InhibitChecks(host).avicInhibits();
+            case VFIO -> new VfioChecks(host, kvm).vfio();
+            case UNSAFE_INTERRUPTS -> new VfioChecks(host, kvm).unsafeInterrupts();
+            case LIMITS -> new LimitChecks(host.limits()).limits();
+            case BACKENDS -> throw new IllegalArgumentException("no file shows " + check);
+        };
+    }
+
+    /**
+     * The finding of bindings that were tried.
+     *
+     * @param usable the names of those that work, the preferred first
+     * @param unusable the names of the others, each with its reason
+     * @param place the directory that native libraries are unpacked to
+     */
+    public static Finding bindings(List<String> usable, List<String> unusable, String place) {
+        Finding finding = Finding.of(
+                        Check.BACKENDS,
+                        usable.isEmpty() ? Status.FAIL : Status.PASS,
+                        usable.isEmpty() ? "none" : "usable",
+                        (usable.isEmpty() ? "no binding to the kernel works" : "usable: " + String.join(", ", usable))
+                                + "; native files go to " + place)
+                .with("usable", usable)
+                .with("unusable", unusable)
+                .with("nativeFiles", place);
+        for (String one : usable.isEmpty() ? unusable : List.<String>of()) {
+            finding = finding.with(Remedy.look(one));
+        }
+        return usable.isEmpty()
+                ? finding.with(Remedy.of(
+                        Change.COMMAND,
+                        "name a directory that is not mounted noexec: JAVA_TOOL_OPTIONS=-Dkvmirq.cache=DIR",
+                        Takes.LIVE,
+                        ""))
+                : finding;
+    }
+
+    /** The finding of bindings on a host that is not this machine. */
+    public static Finding bindingsElsewhere() {
+        return Finding.of(
+                        Check.BACKENDS, Status.UNKNOWN, "elsewhere", "bindings can be tried on the machine itself only")
+                .with(Remedy.look("kvmirq doctor --check backends, on that machine"));
+    }
+
+    /** The name of a constant as ids are written. */
+    static String id(Enum<?> constant) {
+        return constant.name().toLowerCase(Locale.ROOT).replace('_', '-');
+    }
+}

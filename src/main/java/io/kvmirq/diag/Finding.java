@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.host.Fact;
+import io.kvmirq.host.HostKvm;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * The result of a check. Immutable.
+ *
+ * @param check the check
+ * @param status the verdict
+ * @param reason a stable name of the verdict's cause, such as {@code no-iommu}
+ * @param text one sentence without a full stop. May hold names from files
+ * @param facts what was seen, by stable names: text, a number, a flag, or a list of texts
+ * @param remedies what to change, or how to see more
+ * @param needsRoot whether root would see more than was seen now
+ */
+public record Finding(
+        Check check,
+        Status status,
+        String reason,
+        String text,
+        Map<String, Object> facts,
+        List<Remedy> remedies,
+        boolean needsRoot) {
+    /** The verdict of a check. */
+    public enum Status {
+        /** All well, or it does not apply here. */
+        PASS,
+        /** It works, but worse than it could, or with a risk. */
+        WARN,
+        /** It does not work. */
+        FAIL,
+        /** No file shows it. */
+        UNKNOWN
+    }
+
+    public Finding {
+        facts = Collections.unmodifiableMap(new LinkedHashMap<>(facts));
+        remedies = List.copyOf(remedies);
+    }
+
+    static Finding of(Check check, Status status, String reason, String text) {
+        return new Finding(check, status, reason, text, Map.of(), List.of(), false);
+    }
+
+    /** A check whose fact cannot be read. */
+    static Finding unknown(Check check, String reason, Fact.Unknown<?> fact) {
+        return of(check, Status.UNKNOWN, reason, fact.why())
+                .with(Remedy.look(fact.remedy()))
+                .withRoot(fact.remedy().equals(HostKvm.AS_ROOT));
+    }
+
+    Finding with(Remedy remedy) {
+        List<Remedy> more = new ArrayList<>(remedies);
+        more.add(remedy);
+        return new Finding(check, status, reason, text, facts, more, needsRoot);
+    }
+
+    Finding with(String name, Object value) {
+        Map<String, Object> more = new LinkedHashMap<>(facts);
+        more.put(name, value);
+        return new Finding(check, status, reason, text, more, remedies, needsRoot);
+    }
+
+    Finding withRoot(boolean root) {
+        return new Finding(check, status, reason, text, facts, remedies, needsRoot || root);
+    }
+}

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.PostingObstacle;
+import io.kvmirq.diag.Finding.Status;
+import io.kvmirq.diag.Remedy.Change;
+import io.kvmirq.diag.Remedy.Takes;
+import io.kvmirq.host.Fact;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.HostKvm;
+import io.kvmirq.host.PostingOutlook;
+import io.kvmirq.host.VfioOutlook;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/** The checks of the IOMMUs: translation of DMA, remapping of interrupts, posting. */
+final class IommuChecks {
+    private static final List<String> ENDS_REMAPPING =
+            List.of("intremap=off", "nointremap", "iommu=off", "amd_iommu=off");
+    private static final List<String> ENDS_IOMMU = List.of("intel_iommu=off", "amd_iommu=off", "iommu=off");
+
+    private final HostFacts host;
+    private final HostKvm kvm;
+
+    IommuChecks(HostFacts host, HostKvm kvm) {
+        this.host = host;
+        this.kvm = kvm;
+    }
+
+    Finding iommu() {
+        List<String> units = host.iommus();
+        int groups = host.groups();
+        if (!units.isEmpty() && groups > 0) {
+            return Finding.of(
+                            Check.IOMMU,
+                            Status.PASS,
+                            "in-use",
+                            String.join(", ", units) + (units.size() == 1 ? " translates" : " translate")
+                                    + " the DMA of devices, in " + groups + (groups == 1 ? " group" : " groups"))
+                    .with("units", units)
+                    .with("groups", (long) groups);
+        }
+        Finding finding = Finding.of(
+                        Check.IOMMU,
+                        Status.FAIL,
+                        units.isEmpty() ? "no-iommu" : "no-groups",
+                        (units.isEmpty() ? "no IOMMU is in use" : "no device is in an IOMMU group")
+                                + ": VFIO can give no device to a guest")
+                .with("units", units)
+                .with("groups", (long) groups);
+        return enabling(finding, ENDS_IOMMU);
+    }
+
+    /** What switches the IOMMU on, as far as the host shows it. */
+    private Finding enabling(Finding finding, List<String> words) {
+        Finding with = finding;
+        for (String word : given(words)) {
+            with = with.with(Remedy.of(
+                    Change.KERNEL_PARAMETER, "remove " + word, Takes.REBOOT, "drivers that set up DMA wrongly fail"));
+        }
+        if (VfioOutlook.isArm(host)) {
+            return with.with(Remedy.of(
+                    Change.FIRMWARE, "describe the SMMU to the kernel (IORT, or the device tree)", Takes.REBOOT, ""));
+        }
+        boolean amd = isAmd();
+        if (kvm.hasFlag("hypervisor")) {
+            with = with.with(Remedy.of(
+                    Change.VMM_FLAG,
+                    "give this guest an IOMMU (QEMU: -machine q35,kernel-irqchip=split -device "
+                            + (amd ? "amd-iommu" : "intel-iommu") + ",intremap=on"
+                            + (amd ? ",xtsup=on" : ",caching-mode=on") + ")",
+                    Takes.VMM_RESTART,
+                    "DMA of its devices becomes slower"));
+        } else if (!amd || given(words).isEmpty()) {
+            with = with.with(
+                    Remedy.of(Change.FIRMWARE, amd ? "enable AMD-Vi (IOMMU)" : "enable VT-d", Takes.REBOOT, ""));
+        }
+        if (!amd && !given(List.of("intel_iommu=on")).contains("intel_iommu=on")) {
+            with = with.with(Remedy.of(
+                    Change.KERNEL_PARAMETER,
+                    "add intel_iommu=on iommu=pt",
+                    Takes.REBOOT,
+                    "devices whose DMA the firmware describes wrongly fail"));
+        }
+        StringBuilder options = new StringBuilder();
+        for (String option : List.of(amd ? "AMD_IOMMU" : "INTEL_IOMMU", "IRQ_REMAP")) {
+            if (!kvm.isBuilt(option).known().orElse(true)) {
+                options.append(options.length() == 0 ? "" : " and ")
+                        .append("CONFIG_")
+                        .append(option)
+                        .append("=y");
+            }
+        }
+        return options.length() == 0
+                ? with
+                : with.with(Remedy.of(Change.KERNEL, "use one with " + options, Takes.REBOOT, ""));
+    }
+
+    /** What no IOMMU brings with it has the remedies of that check. */
+    private static Finding seeIommu(Finding finding) {
+        return finding.with(Remedy.of(Change.FIRMWARE, "as for the check iommu", Takes.REBOOT, ""));
+    }
+
+    private boolean isAmd() {
+        return kvm.hasFlag("svm")
+                || kvm.vendorModules().contains("kvm_amd")
+                || host.posting().isPresent() && host.posting().get().vendor() == io.kvmirq.arch.apic.Vendor.AMD;
+    }
+
+    /** Those of the words that are on the command line. {@code intremap=} is a list. */
+    private List<String> given(List<String> words) {
+        List<String> given = new ArrayList<>();
+        for (String word : kvm.commandLine().known().orElse(List.of())) {
+            boolean isOff = word.startsWith("intremap=")
+                    && ("," + word.substring("intremap=".length()) + ",").contains(",off,");
+            if (words.contains(word) || isOff && words.contains("intremap=off")) {
+                given.add(word);
+            }
+        }
+        return given;
+    }
+
+    Finding remapping() {
+        if (host.interrupts().isEmpty()) {
+            return Finding.unknown(
+                    Check.REMAPPING, "not-shown", new Fact.Unknown<>("/proc/interrupts cannot be read", "mount /proc"));
+        }
+        if (VfioOutlook.isArm(host)) {
+            return host.interrupts().get().hasChip("ITS")
+                    ? Finding.of(
+                            Check.REMAPPING,
+                            Status.PASS,
+                            "its",
+                            "the ITS tells the messages of devices apart by device id")
+                    : Finding.unknown(
+                            Check.REMAPPING,
+                            "no-its",
+                            new Fact.Unknown<>(
+                                    "no interrupt goes through an ITS, which tells the messages of devices apart",
+                                    "bind a device with MSI to its driver, or look for ITS in the kernel's log"));
+        }
+        if (host.interrupts().get().hasChip("IR-")) {
+            return Finding.of(Check.REMAPPING, Status.PASS, "on", "the IOMMU remaps interrupts (chips IR-*)");
+        }
+        boolean unsafe = host.allowsUnsafeInterrupts();
+        Finding finding = Finding.of(
+                Check.REMAPPING,
+                unsafe ? Status.WARN : Status.FAIL,
+                "off",
+                PostingObstacle.NO_REMAPPING.text() + " (no chip IR-* in /proc/interrupts): "
+                        + (unsafe ? "a device of a guest can send any interrupt to the host" : "VFIO refuses devices"));
+        return host.iommus().isEmpty() ? seeIommu(finding) : enabling(finding, ENDS_REMAPPING);
+    }
+
+    Finding posting() {
+        PostingOutlook outlook = PostingOutlook.of(host);
+        if (outlook.posts().isEmpty()) {
+            return Finding.unknown(
+                    Check.POSTING,
+                    "not-known",
+                    new Fact.Unknown<>(
+                            "whether hardware posts interrupts is not known: " + outlook.text(),
+                            outlook.remedy().orElse("make these files readable")));
+        }
+        if (outlook.posts().get()) {
+            return parameter(Finding.of(Check.POSTING, Status.PASS, "on", outlook.text()));
+        }
+        Optional<PostingObstacle> flaw = Optional.empty();
+        if (host.posting().isPresent()) {
+            flaw = host.posting().get().flaw();
+        }
+        Finding finding = Finding.of(
+                Check.POSTING,
+                Status.WARN,
+                flaw.isPresent() ? Doctor.id(flaw.get()) : "no-gicv4",
+                outlook.text() + "; KVM delivers interrupts of devices itself");
+        if (flaw.isPresent()
+                && flaw.get() == PostingObstacle.NO_REMAPPING
+                && host.iommus().isEmpty()) {
+            return seeIommu(parameter(finding));
+        }
+        return parameter(finding)
+                .with(flaw.isPresent() ? remedy(flaw.get(), host.posting().get()) : gicv4(outlook));
+    }
+
+    private static Remedy gicv4(PostingOutlook outlook) {
+        return Remedy.of(Change.KERNEL_PARAMETER, outlook.remedy().orElse(""), Takes.REBOOT, "");
+    }
+
+    private static Remedy remedy(PostingObstacle flaw, PostingHost host) {
+        return switch (flaw) {
+            case NO_REMAPPING -> Remedy.of(Change.FIRMWARE, flaw.remedy(), Takes.REBOOT, "");
+            case SWITCHED_OFF -> Remedy.of(Change.KERNEL_PARAMETER, flaw.remedy(), Takes.REBOOT, "");
+            case NO_VIRTUAL_APIC ->
+                host.commandLine().contains("amd_iommu_intr=legacy")
+                        ? Remedy.of(Change.KERNEL_PARAMETER, flaw.remedy(), Takes.REBOOT, "")
+                        : Remedy.of(Change.HARDWARE, "none on this hardware", Takes.NOTHING, "");
+            case NO_APIC_VIRTUALIZATION, DEVICES_NOT_POSTED ->
+                Remedy.of(
+                        Change.MODULE_OPTION,
+                        flaw.remedy(),
+                        Takes.MODULE_RELOAD,
+                        "all VMs of the host have to end for it");
+            default -> Remedy.of(Change.HARDWARE, flaw.remedy(), Takes.NOTHING, "");
+        };
+    }
+
+    /** The one file that answers for all since Linux 6.16. */
+    private Finding parameter(Finding finding) {
+        Finding with = finding;
+        for (String module : kvm.vendorModules()) {
+            Optional<String> value =
+                    kvm.parameter(module, "enable_device_posted_irqs").known();
+            if (value.isPresent()) {
+                with = with.with("enableDevicePostedIrqs", value.get());
+            }
+        }
+        return with;
+    }
+}

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.backend.HostFiles.Owner;
+import io.kvmirq.diag.Finding.Status;
+import io.kvmirq.diag.Remedy.Change;
+import io.kvmirq.diag.Remedy.Takes;
+import io.kvmirq.host.Fact;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.HostInterrupts;
+import io.kvmirq.host.HostKvm;
+import io.kvmirq.host.VfioOutlook;
+import java.util.List;
+import java.util.Optional;
+
+/** The checks of KVM itself. */
+final class KvmChecks {
+    private static final int GROUP_MAY = 060;
+    private static final int OTHERS_MAY = 006;
+
+    private final HostFacts host;
+    private final HostKvm kvm;
+
+    KvmChecks(HostFacts host, HostKvm kvm) {
+        this.host = host;
+        this.kvm = kvm;
+    }
+
+    Finding kvm() {
+        List<String> modules = kvm.vendorModules();
+        Fact<HostKvm.DeviceFile> known = kvm.file();
+        Finding finding;
+        if (known instanceof Fact.Known<HostKvm.DeviceFile> fact) {
+            HostKvm.DeviceFile file = fact.value();
+            finding = switch (file.access()) {
+                case ABSENT -> noFile();
+                case DENIED -> denied(file);
+                case ALLOWED ->
+                    Finding.of(
+                            Check.KVM,
+                            Status.PASS,
+                            "usable",
+                            "this user may open /dev/kvm" + owner(file, " (", ")") + by(modules));
+            };
+            finding =
+                    file.owner().isPresent() ? with(finding, file, file.owner().get()) : finding;
+            finding = finding.with("access", file.access().name().toLowerCase(java.util.Locale.ROOT));
+        } else {
+            Fact.Unknown<HostKvm.DeviceFile> unknown = (Fact.Unknown<HostKvm.DeviceFile>) known;
+            finding = Finding.unknown(
+                    Check.KVM,
+                    "file-not-shown",
+                    new Fact.Unknown<>("/dev/kvm is not shown: " + unknown.why() + by(modules), unknown.remedy()));
+        }
+        return finding.with("modules", modules);
+    }
+
+    private static String by(List<String> modules) {
+        return modules.isEmpty()
+                ? ""
+                : "; " + String.join(", ", modules) + (modules.size() == 1 ? " is" : " are") + " loaded";
+    }
+
+    private static Finding with(Finding finding, HostKvm.DeviceFile file, Owner owner) {
+        return finding.with("mode", Integer.toOctalString(owner.mode()))
+                .with("group", file.group().orElse(String.valueOf(owner.group())));
+    }
+
+    /** Such as {@code mode 660, group kvm}. */
+    private static String owner(HostKvm.DeviceFile file, String before, String after) {
+        if (file.owner().isEmpty()) {
+            return "";
+        }
+        Owner owner = file.owner().get();
+        String group = file.group().orElse(String.valueOf(owner.group()));
+        String others = (owner.mode() & OTHERS_MAY) == OTHERS_MAY
+                ? "every user may"
+                : (owner.mode() & GROUP_MAY) == GROUP_MAY ? "root and the group " + group + " may" : "only root may";
+        return before + "mode " + Integer.toOctalString(owner.mode()) + ": " + others + after;
+    }
+
+    private static Finding denied(HostKvm.DeviceFile file) {
+        Finding finding = Finding.of(
+                Check.KVM,
+                Status.FAIL,
+                "no-permission",
+                "/dev/kvm is there, and this user may not open it" + owner(file, " (", ")"));
+        String risk = "who may open it can start VMs and use the host's memory for them";
+        boolean byGroup = file.owner().isPresent()
+                && (file.owner().get().mode() & GROUP_MAY) == GROUP_MAY
+                && file.owner().get().group() != 0;
+        return byGroup
+                ? finding.with(Remedy.of(
+                        Change.COMMAND,
+                        "usermod -aG " + file.group().orElse("kvm") + " USER, and let the user log in again",
+                        Takes.LIVE,
+                        risk))
+                : finding.with(Remedy.of(
+                        Change.COMMAND,
+                        "chgrp kvm /dev/kvm && chmod 660 /dev/kvm && usermod -aG kvm USER; a udev rule keeps it:"
+                                + " KERNEL==\"kvm\", GROUP=\"kvm\", MODE=\"0660\"",
+                        Takes.LIVE,
+                        risk));
+    }
+
+    private Finding noFile() {
+        if (kvm.isLoaded()) {
+            return Finding.of(
+                            Check.KVM, Status.FAIL, "no-file", "KVM is in the kernel, and /dev/kvm does not exist here")
+                    .with(Remedy.of(
+                            Change.COMMAND,
+                            "in a container, pass /dev/kvm to it; otherwise load the module of the processor",
+                            Takes.LIVE,
+                            ""));
+        }
+        boolean intel = kvm.hasFlag("vmx");
+        if (intel || kvm.hasFlag("svm")) {
+            String module = intel ? "kvm_intel" : "kvm_amd";
+            return Finding.of(Check.KVM, Status.FAIL, "no-module", "KVM is not loaded")
+                    .with(Remedy.of(Change.COMMAND, "modprobe " + module, Takes.LIVE, ""));
+        }
+        Finding finding = Finding.of(
+                Check.KVM,
+                Status.FAIL,
+                "no-virtualization",
+                "KVM is not loaded, and the processor shows neither vmx nor svm");
+        return kvm.hasFlag("hypervisor")
+                ? finding.with(Remedy.of(
+                        Change.VMM_FLAG,
+                        "on the machine below, load its module of KVM with nested=1, and start this guest with vmx or"
+                                + " svm (QEMU: -cpu host)",
+                        Takes.VMM_RESTART,
+                        "a nested host cannot always be migrated"))
+                : finding.with(Remedy.of(Change.FIRMWARE, "enable VT-x, or SVM on AMD", Takes.REBOOT, ""));
+    }
+
+    Finding irqchip() {
+        if (VfioOutlook.isArm(host)) {
+            boolean v3 =
+                    host.interrupts().isPresent() && host.interrupts().get().hasChip("GICv3");
+            return Finding.of(
+                            Check.IRQCHIP,
+                            Status.PASS,
+                            v3 ? "vgic-v3" : "vgic-v2",
+                            v3
+                                    ? "KVM emulates a VGICv3 with ITS; a VGICv2 only if the GICv3 has its interface"
+                                    : "KVM emulates a VGICv2; no ITS, so guests have no LPIs")
+                    .with("modes", List.of(v3 ? "vgic-v3" : "vgic-v2", "userspace"));
+        }
+        Fact<Boolean> full = kvm.hasFullIrqchip();
+        if (full instanceof Fact.Known<Boolean> known) {
+            return known.value()
+                    ? Finding.of(
+                                    Check.IRQCHIP,
+                                    Status.PASS,
+                                    "full-and-split",
+                                    "this kernel offers the full and the split irqchip")
+                            .with("modes", List.of("full", "split", "userspace"))
+                    : Finding.of(
+                                    Check.IRQCHIP,
+                                    Status.WARN,
+                                    "split-only",
+                                    "this kernel emulates no I/O APIC, PIC and PIT: VMMs have only the split irqchip, and"
+                                            + " INTx of devices is delivered by the VMM")
+                            .with("modes", List.of("split", "userspace"))
+                            .with(Remedy.of(
+                                    Change.VMM_FLAG, "QEMU: -machine kernel-irqchip=split", Takes.VMM_RESTART, ""))
+                            .with(Remedy.of(Change.KERNEL, "build it with CONFIG_KVM_IOAPIC=y", Takes.REBOOT, ""));
+        }
+        Fact.Unknown<Boolean> unknown = (Fact.Unknown<Boolean>) full;
+        return Finding.unknown(
+                        Check.IRQCHIP,
+                        "full-not-shown",
+                        new Fact.Unknown<>(
+                                "this kernel offers the split irqchip; whether the full one is not known: "
+                                        + unknown.why(),
+                                unknown.remedy()))
+                .with(Remedy.look("kvmirq selftest --scenario edge --irqchip full"))
+                .with("modes", List.of("split", "userspace"));
+    }
+
+    Finding nested() {
+        Fact<Boolean> guest = kvm.isGuest();
+        if (guest instanceof Fact.Unknown<Boolean> unknown) {
+            return Finding.unknown(
+                    Check.NESTED,
+                    "not-shown",
+                    new Fact.Unknown<>(
+                            "whether this host is a guest is not known: " + unknown.why(), unknown.remedy()));
+        }
+        Optional<String> allows = allowsNested();
+        if (!guest.known().orElse(false)) {
+            return Finding.of(
+                            Check.NESTED,
+                            Status.PASS,
+                            "bare-metal",
+                            "this host is no guest (the processor has no flag hypervisor)" + allowed(allows))
+                    .with("guest", false);
+        }
+        boolean hardware = kvm.hasFlag("vmx") || kvm.hasFlag("svm");
+        boolean loaded = kvm.isLoaded();
+        String by = loaded && !hardware
+                ? "; its KVM (" + String.join(", ", kvm.vendorModules()) + ") runs guests without VMX or SVM"
+                : "";
+        return Finding.of(
+                        Check.NESTED,
+                        Status.WARN,
+                        loaded && !hardware ? "guest-without-hardware" : "guest",
+                        "this host is a guest itself (flag hypervisor)" + by
+                                + "; its IOMMU, if any, is emulated, and latencies are those of the host below"
+                                + allowed(allows))
+                .with("guest", true)
+                .with("hardware", hardware)
+                .with(Remedy.of(
+                        Change.HARDWARE,
+                        "measure, and give devices to guests, on a machine that is no guest",
+                        Takes.NOTHING,
+                        ""));
+    }
+
+    private static String allowed(Optional<String> nested) {
+        return nested.isEmpty()
+                ? ""
+                : "; its guests " + (nested.get().equals("Y") || nested.get().equals("1") ? "may" : "may not")
+                        + " run guests";
+    }
+
+    /** The parameter nested: Y of kvm_intel, 1 of kvm_amd. */
+    private Optional<String> allowsNested() {
+        for (String module : kvm.vendorModules()) {
+            Optional<String> nested = kvm.parameter(module, "nested").known();
+            if (nested.isPresent()) {
+                return nested;
+            }
+        }
+        return Optional.empty();
+    }
+
+    static boolean hasChip(Optional<HostInterrupts> interrupts, String prefix) {
+        return interrupts.isPresent() && interrupts.get().hasChip(prefix);
+    }
+}

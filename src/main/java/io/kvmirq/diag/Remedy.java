@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import java.util.Optional;
+
+/**
+ * A thing to change, or to look at. Immutable.
+ *
+ * @param change the kind of thing
+ * @param text exactly what to do, without a full stop
+ * @param takes when it takes effect
+ * @param risk what may go wrong. Empty if nothing may
+ */
+public record Remedy(Change change, String text, Takes takes, Optional<String> risk) {
+    /** A kind of thing to change. */
+    public enum Change {
+        KERNEL_PARAMETER("kernel parameter"),
+        KERNEL("kernel"),
+        MODULE_OPTION("module option"),
+        FIRMWARE("firmware"),
+        VMM_FLAG("VMM flag"),
+        COMMAND("command"),
+        /** Nothing on this hardware. */
+        HARDWARE("hardware"),
+        /** Nothing is changed: a way to see more. */
+        LOOK("to see it");
+
+        private final String label;
+
+        Change(String label) {
+            this.label = label;
+        }
+
+        /** The kind in words. */
+        public String label() {
+            return label;
+        }
+    }
+
+    /** When a change takes effect. */
+    public enum Takes {
+        LIVE("live"),
+        MODULE_RELOAD("module reload"),
+        VMM_RESTART("restart of the VMM"),
+        REBOOT("reboot"),
+        /** To see a thing, nothing is restarted. */
+        NOTHING("");
+
+        private final String label;
+
+        Takes(String label) {
+            this.label = label;
+        }
+
+        /** The effect in words. */
+        public String label() {
+            return label;
+        }
+    }
+
+    static Remedy of(Change change, String text, Takes takes, String risk) {
+        return new Remedy(change, text, takes, risk.isEmpty() ? Optional.empty() : Optional.of(risk));
+    }
+
+    /** A way to see more. */
+    static Remedy look(String text) {
+        return of(Change.LOOK, text, Takes.NOTHING, "");
+    }
+}

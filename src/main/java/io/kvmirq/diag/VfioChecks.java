@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.diag.Finding.Status;
+import io.kvmirq.diag.Remedy.Change;
+import io.kvmirq.diag.Remedy.Takes;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.HostKvm;
+import io.kvmirq.host.PciDevice;
+import io.kvmirq.host.VfioOutlook;
+import io.kvmirq.host.VfioOutlook.Obstacle;
+import io.kvmirq.host.VfioOutlook.Refusal;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/** The checks of VFIO. */
+final class VfioChecks {
+    private static final int SHOWN = 3;
+
+    private final HostFacts host;
+    private final HostKvm kvm;
+
+    VfioChecks(HostFacts host, HostKvm kvm) {
+        this.host = host;
+        this.kvm = kvm;
+    }
+
+    Finding vfio() {
+        List<String> modules = kvm.vfioModules();
+        List<String> bound = new ArrayList<>();
+        List<String> refused = new ArrayList<>();
+        List<Refusal> refusals = new ArrayList<>();
+        for (PciAddress address : host.boundToVfio()) {
+            bound.add(address.toString());
+            Optional<PciDevice> device = host.pci(address);
+            List<Refusal> all =
+                    device.isPresent() ? VfioOutlook.of(host, device.get()).refusals() : List.of();
+            boolean counted = false;
+            for (Refusal refusal : all) {
+                // A device that a guest uses is well.
+                if (refusal.cause() != Obstacle.IN_USE) {
+                    refusals.add(refusal);
+                    counted = true;
+                }
+            }
+            if (counted) {
+                refused.add(address.toString());
+            }
+        }
+        Finding finding;
+        if (!refused.isEmpty()) {
+            finding = refused(refused, refusals);
+        } else if (!bound.isEmpty()) {
+            finding = Finding.of(
+                    Check.VFIO, Status.PASS, "usable", "VFIO takes all devices that are bound to it: " + some(bound));
+        } else if (host.hasVfioPci() && !modules.isEmpty()) {
+            finding = Finding.of(
+                    Check.VFIO,
+                    Status.PASS,
+                    "nothing-bound",
+                    "vfio-pci is loaded; no device is bound to it, so there is nothing to refuse");
+        } else {
+            finding = notLoaded();
+        }
+        return finding.with("modules", modules).with("bound", bound).with("refused", refused);
+    }
+
+    private Finding notLoaded() {
+        if (!kvm.isBuilt("VFIO_PCI").known().orElse(true)) {
+            return Finding.of(Check.VFIO, Status.WARN, "not-built", "this kernel is built without vfio-pci")
+                    .with(Remedy.of(Change.KERNEL, "use one with CONFIG_VFIO_PCI=y or =m", Takes.REBOOT, ""));
+        }
+        Finding finding = Finding.of(Check.VFIO, Status.WARN, "not-loaded", "the module vfio-pci is not loaded");
+        return kvm.loadsModules()
+                ? finding.with(Remedy.of(Change.COMMAND, "modprobe vfio-pci", Takes.LIVE, ""))
+                : finding.with(Remedy.of(
+                        Change.KERNEL, "this one loads no modules: use one with CONFIG_VFIO_PCI=y", Takes.REBOOT, ""));
+    }
+
+    private static Finding refused(List<String> devices, List<Refusal> refusals) {
+        Finding finding = Finding.of(
+                Check.VFIO,
+                Status.FAIL,
+                refusals.get(0)
+                        .cause()
+                        .name()
+                        .toLowerCase(java.util.Locale.ROOT)
+                        .replace('_', '-'),
+                "VFIO would refuse " + some(devices) + ": " + refusals.get(0).text());
+        List<String> said = new ArrayList<>();
+        for (Refusal refusal : refusals) {
+            if (!said.contains(refusal.remedy())) {
+                said.add(refusal.remedy());
+                finding = finding.with(remedy(refusal));
+            }
+        }
+        return finding;
+    }
+
+    private static Remedy remedy(Refusal refusal) {
+        return switch (refusal.cause()) {
+            case NO_IOMMU, NO_GROUP -> Remedy.of(Change.FIRMWARE, refusal.remedy() + "; see iommu", Takes.REBOOT, "");
+            case NO_REMAPPING ->
+                Remedy.of(
+                        Change.FIRMWARE,
+                        refusal.remedy(),
+                        Takes.REBOOT,
+                        "with unsafe interrupts, a guest can disturb the host");
+            case GROUP_NOT_VIABLE ->
+                Remedy.of(Change.COMMAND, refusal.remedy(), Takes.LIVE, "the host loses the devices of the group");
+            default -> Remedy.of(Change.COMMAND, refusal.remedy(), Takes.LIVE, "");
+        };
+    }
+
+    private static String some(List<String> names) {
+        return names.size() <= SHOWN
+                ? String.join(", ", names)
+                : String.join(", ", names.subList(0, SHOWN)) + " and " + (names.size() - SHOWN) + " more";
+    }
+
+    /** Of VFIO's containers, and of iommufd. */
+    Finding unsafeInterrupts() {
+        List<String> allowing = new ArrayList<>();
+        for (String module : List.of("vfio_iommu_type1", "iommufd")) {
+            if (kvm.parameter(module, "allow_unsafe_interrupts")
+                    .known()
+                    .orElse("")
+                    .equals("Y")) {
+                allowing.add(module);
+            }
+        }
+        if (allowing.isEmpty()) {
+            return Finding.of(
+                    Check.UNSAFE_INTERRUPTS,
+                    Status.PASS,
+                    "not-allowed",
+                    "VFIO takes no device without interrupt remapping");
+        }
+        String module = allowing.get(0);
+        return Finding.of(
+                        Check.UNSAFE_INTERRUPTS,
+                        Status.WARN,
+                        "allowed",
+                        String.join(" and ", allowing) + " allows unsafe interrupts: without remapping, a guest with a"
+                                + " device can send any interrupt to the host")
+                .with("modules", allowing)
+                .with(Remedy.of(
+                        Change.MODULE_OPTION,
+                        "echo N > /sys/module/" + module + "/parameters/allow_unsafe_interrupts, and remove the option"
+                                + " from /etc/modprobe.d and the kernel's command line",
+                        Takes.LIVE,
+                        "VFIO refuses devices then if interrupts are not remapped"));
+    }
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host;
+
+import io.kvmirq.backend.HostFiles;
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.zip.GZIPInputStream;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * KVM on a host: its modules and their parameters, its file, the kernel's configuration, and whether the host is
+ * a guest itself. No file of KVM is opened. For one thread.
+ *
+ * <p>Source: {@code param_get_bool()} in kernel/params.c; {@code config KVM_IOAPIC} in arch/x86/kvm/Kconfig; {@code
+ * show_cpuinfo()} in arch/x86/kernel/cpu/proc.c.
+ */
+public final class HostKvm {
+    /** What makes a file readable that only root may read. */
+    public static final String AS_ROOT = "run as root";
+
+    private static final String MODULES = "sys/module";
+    private static final int MOST_BYTES = 1 << 20;
+    private static final int MOST_UNPACKED = 1 << 22;
+
+    private final HostFacts facts;
+    private final HostFiles tree;
+    private @Nullable String configuration;
+
+    /**
+     * {@code /dev/kvm}.
+     *
+     * @param access whether this process may open it
+     * @param owner its mode, owner and group. Empty in a copy of a tree
+     * @param group the name of its group
+     */
+    public record DeviceFile(HostFiles.Access access, Optional<HostFiles.Owner> owner, Optional<String> group) {}
+
+    HostKvm(HostFacts facts, HostFiles tree) {
+        this.facts = facts;
+        this.tree = tree;
+    }
+
+    /** Whether the module kvm is there, loaded or built in. */
+    public boolean isLoaded() {
+        return tree.list(MODULES).contains("kvm");
+    }
+
+    /** The modules of processors, loaded or built in: kvm_intel, kvm_amd, or one of another maker. arm64 has none. */
+    public List<String> vendorModules() {
+        List<String> modules = new ArrayList<>();
+        for (String name : tree.list(MODULES)) {
+            if (name.startsWith("kvm_")) {
+                modules.add(name);
+            }
+        }
+        return modules;
+    }
+
+    /** The modules and drivers of VFIO and iommufd that are loaded or built in. */
+    public List<String> vfioModules() {
+        List<String> modules = new ArrayList<>();
+        for (String name : tree.list(MODULES)) {
+            if (name.startsWith("vfio") || name.contains("_vfio") || name.equals("iommufd")) {
+                modules.add(name);
+            }
+        }
+        return modules;
+    }
+
+    /** Whether the kernel can load modules. It has the file even if no module is loaded. */
+    public boolean loadsModules() {
+        return tree.reading("proc/modules") != HostFiles.Reading.ABSENT
+                || tree.list("proc").isEmpty();
+    }
+
+    /** A parameter of a module as sysfs prints it, such as {@code Y}. */
+    public Fact<String> parameter(String module, String name) {
+        String path = MODULES + "/" + module + "/parameters/" + name;
+        Optional<String> text = tree.text(path);
+        if (text.isPresent()) {
+            return new Fact.Known<>(text.get());
+        }
+        return tree.reading(path) == HostFiles.Reading.DENIED
+                ? new Fact.Unknown<>("/" + path + " may not be read", AS_ROOT)
+                : new Fact.Unknown<>("/" + path + " does not exist", "load the module " + module);
+    }
+
+    /** {@code /dev/kvm}. Not known if the tree has no {@code /dev}. */
+    public Fact<DeviceFile> file() {
+        if (tree.list("dev").isEmpty()) {
+            return new Fact.Unknown<>("the tree has no /dev", "look at the machine itself");
+        }
+        Optional<HostFiles.Owner> owner = tree.owner("dev/kvm");
+        Optional<String> group = owner.isPresent() ? groupName(owner.get().group()) : Optional.empty();
+        return new Fact.Known<>(new DeviceFile(tree.access("dev/kvm"), owner, group));
+    }
+
+    /** Lines {@code kvm:x:104:alice,bob}. */
+    private Optional<String> groupName(int number) {
+        String wanted = ":" + number + ":";
+        for (String line : lines(tree.text("etc/group").orElse(""))) {
+            int colon = line.indexOf(':');
+            int second = line.indexOf(':', colon + 1);
+            if (colon > 0 && second > 0 && line.startsWith(wanted, second)) {
+                return Optional.of(line.substring(0, colon));
+            }
+        }
+        return Optional.empty();
+    }
+
+    /** Whether this host is a guest itself: the processor's flag hypervisor. */
+    public Fact<Boolean> isGuest() {
+        String processor = tree.text("proc/cpuinfo").orElse("");
+        int flags = processor.indexOf("\nflags");
+        if (flags < 0) {
+            return new Fact.Unknown<>(
+                    processor.isEmpty()
+                            ? "/proc/cpuinfo cannot be read"
+                            : "/proc/cpuinfo has no line of flags, as on arm64",
+                    "systemd-detect-virt says it");
+        }
+        return new Fact.Known<>(hasFlag("hypervisor"));
+    }
+
+    /** Whether the first processor has a flag in {@code /proc/cpuinfo}, such as {@code vmx}. */
+    public boolean hasFlag(String flag) {
+        String processor = tree.text("proc/cpuinfo").orElse("");
+        int flags = processor.indexOf("\nflags");
+        if (flags < 0) {
+            return false;
+        }
+        int end = processor.indexOf('\n', flags + 1);
+        String line = processor.substring(flags, end < 0 ? processor.length() : end) + " ";
+        return line.contains(" " + flag + " ");
+    }
+
+    /** The words of the kernel's command line. */
+    public Fact<List<String>> commandLine() {
+        Optional<String> line = tree.text("proc/cmdline");
+        if (line.isEmpty()) {
+            return new Fact.Unknown<>("/proc/cmdline cannot be read", "mount /proc");
+        }
+        List<String> words = new ArrayList<>();
+        String text = line.get() + " ";
+        int begin = 0;
+        for (int i = 0; i < text.length(); i++) {
+            if (text.charAt(i) <= ' ') {
+                if (i > begin) {
+                    words.add(text.substring(begin, i));
+                }
+                begin = i + 1;
+            }
+        }
+        return new Fact.Known<>(words);
+    }
+
+    /**
+     * Whether KVM on x86 emulates PIC, I/O APIC and PIT, so that a VMM may create the full irqchip. Kernels before 6.17
+     * always do; later ones by CONFIG_KVM_IOAPIC.
+     */
+    public Fact<Boolean> hasFullIrqchip() {
+        Optional<Boolean> optional = facts.isSince(6, 17);
+        return optional.isPresent() && !optional.get() ? new Fact.Known<>(true) : isBuilt("KVM_IOAPIC");
+    }
+
+    /**
+     * Whether an option of the kernel's configuration is set, built in or as a module.
+     *
+     * @param option its name without CONFIG_, such as {@code VFIO_PCI}
+     */
+    public Fact<Boolean> isBuilt(String option) {
+        String boot = "boot/config-" + facts.kernel().orElse("");
+        if (configuration == null) {
+            Optional<byte[]> packed = tree.bytes("proc/config.gz", MOST_BYTES);
+            configuration = packed.isPresent()
+                    ? unpacked(packed.get())
+                    : boot.contains("..") ? "" : tree.text(boot).orElse("");
+        }
+        String line = "CONFIG_" + option + "=";
+        int at = configuration.indexOf("\n" + line);
+        if (!configuration.isEmpty()) {
+            return new Fact.Known<>(at >= 0 || configuration.startsWith(line));
+        }
+        return new Fact.Unknown<>(
+                "neither /proc/config.gz nor /" + boot + " can be read",
+                tree.reading(boot) == HostFiles.Reading.DENIED
+                        ? AS_ROOT
+                        : "look for CONFIG_" + option + " in the" + " configuration of the kernel");
+    }
+
+    /** A small file may unpack to a long one, and a damaged one is read up to its damage. */
+    private static String unpacked(byte[] packed) {
+        try (GZIPInputStream in = new GZIPInputStream(new ByteArrayInputStream(packed))) {
+            return new String(in.readNBytes(MOST_UNPACKED), StandardCharsets.ISO_8859_1);
+        } catch (IOException e) {
+            return "";
+        }
+    }
+
+    static List<String> lines(String text) {
+        List<String> lines = new ArrayList<>();
+        int begin = 0;
+        while (begin < text.length()) {
+            int end = text.indexOf('\n', begin);
+            end = end < 0 ? text.length() : end;
+            lines.add(text.substring(begin, end));
+            begin = end + 1;
+        }
+        return lines;
+    }
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host;
+
+import io.kvmirq.backend.HostFiles;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * The limits that the interrupt path meets: those of this process, and the vectors of the host's CPUs. For one thread.
+ *
+ * <p>Source: {@code proc_pid_limits()} in fs/proc/base.c, {@code task_cap()} in fs/proc/array.c, {@code
+ * irq_domain_debug_show_one()} in kernel/irq/irqdomain.c with {@code x86_vector_debug_show()} and {@code
+ * irq_matrix_debug_show()} in kernel/irq/matrix.c.
+ */
+public final class HostLimits {
+    /** No limit. */
+    public static final long UNLIMITED = Long.MAX_VALUE;
+
+    private static final String VECTORS = "sys/kernel/debug/irq/domains/VECTOR";
+    private static final int IPC_LOCK = 14;
+    private static final int RADIX = 16;
+    private static final int MOST_DIGITS = 18;
+
+    private final HostFiles tree;
+
+    HostLimits(HostFiles tree) {
+        this.tree = tree;
+    }
+
+    /** The soft limit of open files (RLIMIT_NOFILE): each vector takes an eventfd. */
+    public Fact<Long> openFiles() {
+        return limit("Max open files");
+    }
+
+    /** The soft limit of locked memory in bytes (RLIMIT_MEMLOCK): VFIO pins the guest's memory. */
+    public Fact<Long> lockedMemory() {
+        return limit("Max locked memory");
+    }
+
+    /** Lines {@code Max open files            1024                 4096                 files}: "%-25s %-20s ". */
+    private Fact<Long> limit(String name) {
+        for (String line : HostKvm.lines(tree.text("proc/self/limits").orElse(""))) {
+            if (line.startsWith(name + " ")) {
+                String rest = line.substring(name.length()).strip();
+                int space = rest.indexOf(' ');
+                String soft = space < 0 ? rest : rest.substring(0, space);
+                if (soft.equals("unlimited")) {
+                    return new Fact.Known<>(UNLIMITED);
+                }
+                long value = decimal(soft);
+                if (value >= 0) {
+                    return new Fact.Known<>(value);
+                }
+            }
+        }
+        return new Fact.Unknown<>("/proc/self/limits does not show " + name, "mount /proc");
+    }
+
+    /** Whether this process may lock memory beyond its limit: CAP_IPC_LOCK. Empty if it is not shown. */
+    public Optional<Boolean> locksAnyMemory() {
+        for (String line : HostKvm.lines(tree.text("proc/self/status").orElse(""))) {
+            if (line.startsWith("CapEff:")) {
+                String hex = line.substring("CapEff:".length()).strip();
+                boolean good = !hex.isEmpty() && hex.length() <= RADIX;
+                for (int i = 0; good && i < hex.length(); i++) {
+                    good = Character.digit(hex.charAt(i), RADIX) >= 0;
+                }
+                return good
+                        ? Optional.of((Long.parseUnsignedLong(hex, RADIX) >>> IPC_LOCK & 1) != 0)
+                        : Optional.empty();
+            }
+        }
+        return Optional.empty();
+    }
+
+    /**
+     * The fewest vectors that a CPU has left for devices on x86. The debugfs file has a table below a line that begins
+     * {@code | CPU | avl}.
+     */
+    public Fact<Long> vectorsLeft() {
+        Optional<String> text = tree.text(VECTORS);
+        if (text.isEmpty()) {
+            return tree.reading("sys/kernel/debug") == HostFiles.Reading.DENIED
+                    ? new Fact.Unknown<>("/sys/kernel/debug may not be read", HostKvm.AS_ROOT)
+                    : new Fact.Unknown<>(
+                            "/" + VECTORS + " does not exist",
+                            "a kernel with CONFIG_GENERIC_IRQ_DEBUGFS, and debugfs mounted, shows them to root");
+        }
+        long fewest = UNLIMITED;
+        boolean table = false;
+        List<String> lines = HostKvm.lines(text.get());
+        for (String line : lines) {
+            String row = line.strip();
+            if (table) {
+                int space = row.indexOf(' ');
+                long left =
+                        space < 0 ? -1 : decimal(firstWord(row.substring(space).strip()));
+                if (left >= 0) {
+                    fewest = Math.min(fewest, left);
+                }
+            }
+            table |= row.startsWith("| CPU | avl");
+        }
+        return fewest < UNLIMITED
+                ? new Fact.Known<>(fewest)
+                : new Fact.Unknown<>("the form of /" + VECTORS + " is not known", "report the file's text");
+    }
+
+    private static String firstWord(String text) {
+        int space = text.indexOf(' ');
+        return space < 0 ? text : text.substring(0, space);
+    }
+
+    /** A decimal number, or -1. */
+    private static long decimal(String text) {
+        if (text.isEmpty() || text.length() > MOST_DIGITS) {
+            return -1;
+        }
+        long value = 0;
+        for (int i = 0; i < text.length(); i++) {
+            char c = text.charAt(i);
+            if (c < '0' || c > '9') {
+                return -1;
+            }
+            value = value * 10 + c - '0';
+        }
+        return value;
+    }
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.cli.Cli;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.host.RecordedHost;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** Hosts, and what {@code kvmirq doctor} prints of them, letter by letter. */
+class DoctorCommandTest {
+    private static final String VM = "proc/4242/";
+
+    @TempDir
+    private Path temporary;
+
+    private Cli.Ended of(RecordedHost host, String... arguments) throws IOException {
+        Path root = Files.createTempDirectory(temporary, "root");
+        host.writeTo(root);
+        List<String> all = new ArrayList<>(List.of("doctor", "--root", root.toString()));
+        all.addAll(List.of(arguments));
+        return Cli.run(all.toArray(String[]::new));
+    }
+
+    /** A QEMU with one vCPU and its options. */
+    private static RecordedHost withQemu(RecordedHost host, String... options) {
+        return host.put(VM + "comm", "qemu-system-x86\n")
+                .put(VM + "cmdline", "/usr/bin/qemu-system-x86_64\0" + String.join("\0", options) + "\0")
+                .link(VM + "fd/12", "anon_inode:kvm-vm")
+                .link(VM + "fd/13", "anon_inode:kvm-vcpu:0");
+    }
+
+    static RecordedHost host(String name) throws IOException {
+        String legacy = "root=/dev/nvme0n1p2 ro amd_iommu_intr=legacy\n";
+        return switch (name) {
+            case "intel-nopost" ->
+                RecordedHost.of("intel-posted")
+                        .put("proc/cmdline", "intel_iommu=on intremap=nopost\n")
+                        .put("sys/module/kvm_intel/parameters/enable_device_posted_irqs", "N\n");
+            case "amd-pit" -> withQemu(RecordedHost.of("amd-avic"), "-name", "web", "-machine", "q35,accel=kvm");
+            case "amd-split" ->
+                withQemu(RecordedHost.of("amd-avic"), "-name", "web", "-machine", "q35,kernel-irqchip=split");
+            case "amd-legacy" -> RecordedHost.of("amd-avic").put("proc/cmdline", legacy);
+            case "arm64-gicv4" ->
+                RecordedHost.of("arm64-6.12")
+                        .put("proc/cmdline", "kvm-arm.vgic_v4_enable=1\n")
+                        .put("proc/interrupts", """
+                                 13:   3752   3581     GICv3  26 Level     arch_timer
+                                 25:      0      0  GICv4-vpe   0 Edge      vcpu
+                                 40:      7      0  ITS-PCI-MSI-0000:00:01.0   0 Edge      vfio-msix[0](0000:00:01.0)
+                                """);
+            case "not-viable" ->
+                RecordedHost.of("intel-posted")
+                        .link("sys/kernel/iommu_groups/15/devices/0000:3b:00.1", "../../0000:3b:00.1")
+                        .link("sys/bus/pci/devices/0000:3b:00.1/driver", "../../drivers/ice")
+                        .put("sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts", "Y\n");
+            default -> RecordedHost.of(name);
+        };
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "intel-posted, 0",
+        "intel-nopost, 0",
+        "intel-6.1,    0",
+        "amd-avic,     0",
+        "amd-pit,      0",
+        "amd-split,    0",
+        "amd-legacy,   0",
+        "nested-pvm,   1",
+        "arm64-6.12,   0",
+        "arm64-gicv4,  0",
+        "not-viable,   1"
+    })
+    void textIsAsRecorded(String host, int exitCode) throws IOException {
+        Cli.Ended printed = of(host(host));
+        assertThat(printed.err()).isEmpty();
+        assertThat(printed.out()).isEqualTo(Cli.golden(DoctorCommandTest.class, "doctor-" + host + ".txt"));
+        assertThat(printed.exitCode()).isEqualTo(exitCode);
+    }
+
+    @Test
+    void jsonHasFieldsAndNoSentenceToParse() throws IOException {
+        Cli.Ended printed = of(host("amd-pit"), "--json");
+        assertThat(printed.exited(0).out())
+                .isEqualTo(Cli.golden(DoctorCommandTest.class, "doctor-amd-pit.json"))
+                .startsWith("{\"schema\":\"kvmirq.doctor/1\",");
+    }
+
+    /** Of Intel with posting every file is readable, and all is well. */
+    @Test
+    void quietPrintsOnlyWhatIsNotPass() throws IOException {
+        assertThat(of(host("intel-posted"), "-q").exited(0).out()).isEmpty();
+        assertThat(of(host("intel-nopost"), "-q", "--strict")
+                        .exited(ExitCode.FAILED)
+                        .out())
+                .startsWith("WARN     posting ")
+                .doesNotContain("PASS", "not checked");
+    }
+
+    @Test
+    void checksAreChosenByTheirIds() throws IOException {
+        Cli.Ended two = of(host("intel-posted"), "--check", "kvm", "--check=posting");
+        assertThat(two.exited(0).out().lines().map(line -> line.substring(0, 28).strip()))
+                .containsExactly("PASS     kvm", "PASS     posting");
+        assertThat(of(host("intel-posted"), "--check", "x\033[2J")
+                        .exited(ExitCode.USAGE)
+                        .err())
+                .startsWith("kvmirq: --check is 'x?[2J' is not one of kvm, irqchip,")
+                .endsWith("See kvmirq doctor --help\n");
+        assertThat(of(host("intel-posted"), "--check", "backends")
+                        .exited(ExitCode.COULD_NOT_RUN)
+                        .out())
+                .startsWith("UNKNOWN  backends           bindings can be tried on the machine itself only\n");
+    }
+
+    /** Without any file, nothing is known, and nothing is guessed. */
+    @Test
+    void aTreeThatShowsNothingCouldNotBeLookedAt() throws IOException {
+        RecordedHost empty = new RecordedHost().put("sys/bus/pci/devices/x", "");
+        Cli.Ended printed = of(empty, "--check", "kvm", "--check", "posting", "--check", "limits", "--check", "nested");
+        assertThat(printed.exited(ExitCode.COULD_NOT_RUN).out().lines().filter(line -> !line.startsWith("  ")))
+                .allSatisfy(line -> assertThat(line).startsWith("UNKNOWN  "));
+    }
+
+    /** Names of guests and modules come from outside. */
+    @Test
+    void namesOfAHostStayOnTheirLineAndPrintable() throws IOException {
+        RecordedHost host = withQemu(RecordedHost.of("amd-avic"), "-name", "a\033[2J\nFAIL     kvm", "-machine", "q35");
+        host.put("sys/module/kvm_\033]0;x\007/parameters/nested", "Y\n");
+        Cli.Ended printed = of(host).exited(0);
+        assertThat(printed.out())
+                .contains("a?[2J?FAIL     kvm (process 4242)", "kvm_?]0;x?")
+                .doesNotContain("\033", "\007");
+        assertThat(of(host, "--json").out())
+                .contains("\"kvm_\\u001B]0;x\\u0007\"", "\"4242:pit-reinj\"")
+                .hasLineCount(1);
+    }
+}

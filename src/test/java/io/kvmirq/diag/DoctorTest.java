@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import static java.nio.charset.StandardCharsets.UTF_8;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.arch.apic.InhibitReason;
+import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.diag.Finding.Status;
+import io.kvmirq.diag.Remedy.Change;
+import io.kvmirq.diag.Remedy.Takes;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.RecordedHost;
+import io.kvmirq.host.VmProcess;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.Set;
+import java.util.zip.GZIPOutputStream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** The verdict of each check, by the files that decide it. */
+class DoctorTest {
+    private static Finding finding(HostFiles tree, Check check) {
+        return Doctor.examine(new HostFacts(tree), EnumSet.of(check)).get(0);
+    }
+
+    private static Finding finding(RecordedHost host, Check check) {
+        return finding(host.tree(), check);
+    }
+
+    private static RecordedHost intel() throws IOException {
+        return RecordedHost.of("intel-posted");
+    }
+
+    private static RecordedHost amd() throws IOException {
+        return RecordedHost.of("amd-avic");
+    }
+
+    /** A file of a host that posts, and a text of it that changes the verdict of a check. */
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = ';',
+            value = {
+                "IRQCHIP; split-only; boot/config-6.18.3; # CONFIG_KVM_IOAPIC is not set",
+                "NESTED; guest; proc/cpuinfo; vendor_id : GenuineIntel~flags : vmx hypervisor",
+                "REMAPPING; off; proc/interrupts;   9:  0  IO-APIC  9-fasteoi  acpi",
+                "POSTING; switched-off; proc/cmdline; intremap=nopost",
+                "POSTING; no-remapping; proc/cmdline; intremap=off",
+                "POSTING; no-apic-virtualization; sys/module/kvm_intel/parameters/enable_apicv; N",
+                "POSTING; devices-not-posted; sys/module/kvm_intel/parameters/enable_device_posted_irqs; N",
+                "UNSAFE_INTERRUPTS; allowed; sys/module/iommufd/parameters/allow_unsafe_interrupts; Y",
+                "LIMITS; open-files; proc/self/limits; Max open files   1024   4096   files",
+                "LIMITS; vectors; sys/kernel/debug/irq/domains/VECTOR; | CPU | avl | man~    0   3   0   0"
+            })
+    void aFileChangesTheVerdict(Check check, String reason, String path, String text) throws IOException {
+        assertThat(finding(intel(), check).status()).isEqualTo(Status.PASS);
+        Finding finding = finding(intel().put(path, text.replace('~', '\n') + "\n"), check);
+        assertThat(finding.reason()).isEqualTo(reason);
+        assertThat(finding.status()).isIn(Status.WARN, Status.FAIL);
+        assertThat(finding.remedies()).isNotEmpty();
+    }
+
+    /** A prefix of paths that are gone. */
+    @ParameterizedTest
+    @CsvSource({
+        "KVM,     UNKNOWN, file-not-shown,    dev/",
+        "KVM,     FAIL,    no-file,           dev/kvm",
+        "IRQCHIP, UNKNOWN, full-not-shown,    boot/",
+        "NESTED,  UNKNOWN, not-shown,         proc/cpuinfo",
+        "IOMMU,   FAIL,    no-iommu,          sys/class/iommu",
+        "REMAPPING, UNKNOWN, not-shown,       proc/interrupts",
+        "POSTING, UNKNOWN, not-known,         proc/cmdline",
+        "VFIO,    WARN,    not-loaded,        sys/",
+        "LIMITS,  UNKNOWN, not-shown,         proc/self"
+    })
+    void aMissingFileIsSaidAndNotGuessed(Check check, Status status, String reason, String gone) throws IOException {
+        RecordedHost host = intel().put("dev/null", "").put("sys/bus/pci/drivers/ice/new_id", "");
+        Finding finding = finding(host.remove(gone).put("sys/bus/pci/drivers/ice/new_id", ""), check);
+        assertThat(finding.status()).as(finding.text()).isEqualTo(status);
+        assertThat(finding.reason()).isEqualTo(reason);
+        assertThat(finding.remedies()).isNotEmpty();
+    }
+
+    @Test
+    void withoutTheModuleTheProcessorSaysWhichOneToLoad() throws IOException {
+        RecordedHost host = intel().remove("dev/kvm").remove("sys/module/kvm").put("dev/null", "");
+        Finding unloaded = finding(host, Check.KVM);
+        assertThat(unloaded.reason()).isEqualTo("no-module");
+        assertThat(unloaded.remedies())
+                .containsExactly(new Remedy(Change.COMMAND, "modprobe kvm_intel", Takes.LIVE, Optional.empty()));
+        host.put("proc/cpuinfo", "vendor_id : GenuineIntel\nflags : cx16\n");
+        assertThat(finding(host, Check.KVM).remedies().get(0).change()).isEqualTo(Change.FIRMWARE);
+        host.put("proc/cpuinfo", "vendor_id : GenuineIntel\nflags : cx16 hypervisor\n");
+        assertThat(finding(host, Check.KVM).remedies().get(0).change()).isEqualTo(Change.VMM_FLAG);
+    }
+
+    /** The files of AMD with a VM, as a plain user sees them: no process of others, no debugfs, not /dev/kvm. */
+    @Test
+    void aPlainUserIsToldWhatRootWouldSee() {
+        Map<String, byte[]> files = Map.of(
+                "proc/cpuinfo", "x\nvendor_id : AuthenticAMD\nflags : svm\n".getBytes(UTF_8),
+                "proc/cmdline", "ro\n".getBytes(UTF_8),
+                "proc/version", "Linux version 6.12.5 (gcc)\n".getBytes(UTF_8),
+                "proc/interrupts", "  9:  0  IR-IO-APIC  9-fasteoi  acpi\n".getBytes(UTF_8),
+                "proc/4242/comm", "qemu\n".getBytes(UTF_8),
+                "proc/self/limits",
+                        "Max open files   4096   4096   files\nMax locked memory 8388608 1 b\n".getBytes(UTF_8),
+                "proc/self/status", "CapEff:\t0000000000000000\n".getBytes(UTF_8),
+                "sys/module/kvm_amd/parameters/avic", "Y\n".getBytes(UTF_8),
+                "sys/class/iommu/ivhd0/amd-iommu/features", "246577efa2254afa:0\n".getBytes(UTF_8),
+                "dev/null", new byte[0]);
+        HostFiles tree = HostFiles.of(files, Map.of(), Set.of("dev/kvm", "proc/4242/fd", "sys/kernel/debug"));
+        assertThat(finding(tree, Check.KVM))
+                .satisfies(finding -> assertThat(finding.reason()).isEqualTo("no-permission"))
+                .satisfies(finding -> assertThat(finding.status()).isEqualTo(Status.FAIL));
+        Finding inhibits = finding(tree, Check.AVIC_INHIBITS);
+        assertThat(inhibits.status()).isEqualTo(Status.UNKNOWN);
+        assertThat(inhibits.needsRoot()).isTrue();
+        assertThat(inhibits.facts()).containsEntry("unreadableProcesses", 1L);
+        Finding limits = finding(tree, Check.LIMITS);
+        assertThat(limits.reason()).isEqualTo("locked-memory");
+        assertThat(limits.needsRoot()).isTrue();
+    }
+
+    /** Only the first limit counts, which is the soft one. */
+    @Test
+    void limitsAreThoseOfTheFile() throws IOException {
+        assertThat(finding(intel(), Check.LIMITS).facts())
+                .containsEntry("openFiles", 1_048_576L)
+                .containsEntry("lockedBytes", 8_388_608L)
+                .containsEntry("locksAnyMemory", true)
+                .containsEntry("gsiRoutes", 4096L)
+                .containsEntry("vectorsLeft", 193L);
+        RecordedHost hostile = intel().put("proc/self/limits", "Max open files 99999999999999999999 1 files\n");
+        assertThat(finding(hostile, Check.LIMITS).status()).isEqualTo(Status.UNKNOWN);
+    }
+
+    private static VmProcess vmm(int highestVcpu, String... words) {
+        return new VmProcess(
+                7,
+                "vmm",
+                Optional.empty(),
+                List.of(words),
+                List.of(3),
+                List.of(new VmProcess.VcpuFile(highestVcpu, 4, OptionalInt.empty())),
+                List.of(),
+                List.of(),
+                List.of());
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = ';',
+            value = {
+                "PIT_REINJ; qemu-system-x86_64 -machine q35",
+                "PIT_REINJ; /usr/libexec/qemu-kvm -global kvm-pit.lost_tick_policy=delay",
+                "; qemu-system-x86_64 -global kvm-pit.lost_tick_policy=discard",
+                "; qemu-system-x86_64 -no-kvm-pit-reinjection",
+                "; qemu-system-x86_64 -machine q35,kernel-irqchip=split",
+                "; qemu-system-x86_64 -M microvm,pit=off",
+                "ABSENT; qemu-system-x86_64 -machine q35,kernel-irqchip=off",
+                "HYPERV PIT_REINJ; qemu-system-x86_64 -cpu host,hv-synic,hv-stimer",
+                "PIT_REINJ; qemu-system-x86_64 -cpu host,hv-synic,hv-apicv",
+                "SEV PIT_REINJ; qemu-system-x86_64 -object sev-guest,id=sev0",
+                "PIT_REINJ; lkvm run -d x",
+                "PIT_REINJ; /usr/bin/firecracker --id a",
+                "; cloud-hypervisor --cpus boot=1"
+            })
+    void commandLinesOfVmmsInhibit(String reasons, String line) {
+        Set<InhibitReason> expected = EnumSet.noneOf(InhibitReason.class);
+        for (String name : Optional.ofNullable(reasons).orElse("").split(" ")) {
+            if (!name.isEmpty()) {
+                expected.add(InhibitReason.valueOf(name));
+            }
+        }
+        PostingHost posting = PostingHost.of(Vendor.AMD);
+        assertThat(InhibitChecks.reasons(vmm(0, line.split(" ")), posting)).isEqualTo(expected);
+        assertThat(InhibitChecks.reasons(vmm(4096, line.split(" ")), posting))
+                .contains(InhibitReason.PHYSICAL_ID_TOO_BIG);
+    }
+
+    /** A damaged or huge configuration is no exception. */
+    @Test
+    void theKernelsConfigurationIsUnpackedUpToALimit() throws IOException {
+        ByteArrayOutputStream packed = new ByteArrayOutputStream();
+        try (GZIPOutputStream out = new GZIPOutputStream(packed)) {
+            out.write("# x\nCONFIG_KVM_IOAPIC=y\n".getBytes(UTF_8));
+        }
+        byte[] good = packed.toByteArray();
+        assertThat(status(good)).isEqualTo(Status.PASS);
+        for (int length = 0; length < good.length; length++) {
+            assertThat(status(java.util.Arrays.copyOf(good, length))).isIn(Status.UNKNOWN, Status.WARN);
+        }
+        packed.reset();
+        try (GZIPOutputStream out = new GZIPOutputStream(packed)) {
+            byte[] zeros = new byte[1 << 20];
+            for (int i = 0; i < 64; i++) {
+                out.write(zeros);
+            }
+        }
+        assertThat(status(packed.toByteArray())).isEqualTo(Status.WARN);
+    }
+
+    private static Status status(byte[] configuration) {
+        Map<String, byte[]> files =
+                Map.of("proc/config.gz", configuration, "proc/version", "Linux version 6.18.0 (gcc)\n".getBytes(UTF_8));
+        return finding(HostFiles.of(files, Map.of()), Check.IRQCHIP).status();
+    }
+
+    @Test
+    void idsAreWordsAndEachCheckHasAnAnswer() throws IOException {
+        List<Check> checked = new ArrayList<>();
+        for (Finding finding : Doctor.examine(new HostFacts(amd().tree()), EnumSet.allOf(Check.class))) {
+            checked.add(finding.check());
+            assertThat(finding.check().id()).matches("[a-z]+(-[a-z]+)*");
+            assertThat(finding.reason()).matches("[a-z0-9]+(-[a-z0-9]+)*");
+        }
+        checked.add(Check.BACKENDS);
+        assertThat(checked).containsExactly(Check.values());
+    }
+}
