@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
@@ -97,11 +98,14 @@ record DirectoryFiles(Path root) implements HostFiles {
         }
         try {
             Map<String, Object> all = Files.readAttributes(file, "unix:mode,uid,gid");
-            return Optional.of(
-                    new Owner((int) all.get("mode") & PERMISSIONS, (int) all.get("uid"), (int) all.get("gid")));
+            return Optional.of(new Owner(number(all, "mode") & PERMISSIONS, number(all, "uid"), number(all, "gid")));
         } catch (IOException e) {
             return Optional.empty();
         }
+    }
+
+    private static int number(Map<String, Object> attributes, String name) {
+        return (int) Objects.requireNonNull(attributes.get(name));
     }
 
     @Override

@@ -220,7 +220,7 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
          * By the files of groups and devices. A group may have other devices; of kernels that show the path of an open
          * device, only those count.
          */
-        private TreeSet<PciAddress> devices() {
+        private Set<PciAddress> devices() {
             TreeSet<PciAddress> shown = new TreeSet<>();
             TreeSet<PciAddress> possible = new TreeSet<>();
             targets.forEach((fd, target) -> {

@@ -89,6 +89,7 @@ class CallbacksTest {
             Map.entry("forward.Forwarding.forwardAll IntFunction", "messages"),
             Map.entry("forward.Forwarding.takeOver IntFunction", "messages"),
             Map.entry("forward.Userspace$Injector", "injectorOf…"),
+            Map.entry("kernel.Undo.step Runnable", LOCKLESS),
             Map.entry("kernel.EventLoop$Handler", "handlers"),
             Map.entry("kvm.RouteTable.change Function", "changesOfRoutes"),
             Map.entry("kvm.VmListener", "vmListeners"),
