@@ -381,14 +381,13 @@ public final class EventLoop implements AutoCloseable {
         public void close() {
             lock.lock();
             try {
-                boolean first = (state.get() & CLOSED) == 0;
-                if (first) {
+                if ((state.get() & CLOSED) == 0) {
                     set.remove(event.fd());
                     set(CLOSED);
                 }
                 awaitHandlerLocked();
-                registrations.remove(number);
-                if (first) {
+                if (registrations.find(number) == this) {
+                    registrations.remove(number);
                     event.fd().exit();
                 }
             } finally {
