@@ -155,6 +155,8 @@ public enum VmAnswer implements Answer {
     MEMORY_SPACES(behaviour(LAB,
         "with System Management Mode built in, slots from 65536 on belong to the address space of that mode",
         "kvm_main.c kvm_set_memory_region()")),
+    VCPU_STARTUP(behaviour(MEASURED, "a start-up message (SIPI) starts a vCPU at its vector times 4096: CS is the vector"
+        + " times 256, RIP 0", "x86.c kvm_vcpu_deliver_sipi_vector()")),
     STATS_NONE(behaviour(INFERRED, "the fake keeps no statistics: the file lists no descriptors", "binary_stats.c"));
     // spotless:on
 

@@ -13,6 +13,9 @@ final class VcpuEvents {
     private boolean inNmi;
     private boolean init;
     private boolean startup;
+    /** Of the last start-up message. */
+    private int startupVector;
+
     /** An SMI, or the message of a paravirtual spinlock: nothing of it is modelled but that it was accepted. */
     private boolean special;
 
@@ -34,8 +37,18 @@ final class VcpuEvents {
         startup = false;
     }
 
+    void sendStartup(int vector) {
+        startupVector = vector;
+        startup = true;
+    }
+
+    /** KVM_SET_MP_STATE sends one by the vector of the last message. */
     void sendStartup() {
         startup = true;
+    }
+
+    int startupVector() {
+        return startupVector;
     }
 
     /** Starts an NMI. The vCPU keeps two NMIs that arrive at once, or one while it handles an NMI. */
