@@ -53,8 +53,6 @@ import java.util.stream.Stream;
  * <p>Locks: this has one for what is set up and torn down, and each {@link ForwardedIrq} has its own, taken after it.
  */
 public final class Forwarding implements AutoCloseable {
-    private static final System.Logger LOGGER = System.getLogger("io.kvmirq");
-
     private final Vm vm;
     private final VfioDevice device;
     private final Mirror mirror;
@@ -92,7 +90,7 @@ public final class Forwarding implements AutoCloseable {
             throw new IllegalArgumentException(
                     vm + " and " + device.name() + " belong to two kernels: open both from one Kernel");
         }
-        warnings().forEach(warning -> LOGGER.log(System.Logger.Level.WARNING, warning));
+        new ForwardCalls(vm.kernel()).warnOf(warnings());
         try (Undo undo = new Undo()) {
             undo.add(() -> vm.removeListener(vmListener));
             vm.addListener(vmListener);
