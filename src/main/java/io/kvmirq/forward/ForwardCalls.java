@@ -19,6 +19,7 @@ import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.LineIrq;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
+import java.util.List;
 import java.util.Set;
 import java.util.function.Function;
 
@@ -43,6 +44,15 @@ final class ForwardCalls extends Calls {
                 owner,
                 "a KVM-VFIO device, made by KVM_CREATE_DEVICE",
                 FileKind.KVM_VFIO.label());
+    }
+
+    void warnOf(List<String> defects) {
+        defects.forEach(this::warn);
+    }
+
+    /** Runs the injector of a line that ends, which it does whatever the injector throws. */
+    void tellInjector(Runnable told) {
+        tell("the injector of a line that ends", told);
     }
 
     void add(Fd.Lease kvmVfio, Fd.Lease file, String name) {

@@ -127,9 +127,14 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
         }
     }
 
+    /** Whether signals on a GSI without a route are lost; of routes that only another program knows nothing is said. */
+    private boolean needsRoutes() {
+        return !vm.isArm64() && vm.routes().isKnown();
+    }
+
     /** @throws IllegalArgumentException if signals on the GSI would be lost */
     void requireRoute(Gsi gsi, DeviceIrq irq) {
-        if (vm.routes().of(gsi).isEmpty() && !vm.isArm64()) {
+        if (needsRoutes() && vm.routes().of(gsi).isEmpty()) {
             throw new IllegalArgumentException(gsi + " of " + vm + " has no route, so that each interrupt of " + irq
                     + " would be lost: route it to a pin first");
         }
@@ -138,7 +143,7 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
     /** @throws IllegalArgumentException if no EOI of the guest would be seen on the GSI */
     void requirePin(Gsi gsi, DeviceIrq irq) {
         requireRoute(gsi, irq);
-        if (!vm.isArm64() && vm.routes().of(gsi).stream().noneMatch(Route.Pin.class::isInstance)) {
+        if (needsRoutes() && vm.routes().of(gsi).stream().noneMatch(Route.Pin.class::isInstance)) {
             throw new IllegalArgumentException(
                     gsi + " of " + vm + " is routed to a message, whose end KVM does not see, so" + " that " + irq
                             + " would stay masked: route it to a pin");

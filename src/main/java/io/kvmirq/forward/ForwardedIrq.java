@@ -30,10 +30,13 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     private volatile @Nullable Irqfd irqfd;
     // Read without a lock: an injector or a guest's EOI may look while another thread waits for it
     private volatile State state;
+    /** Whether nothing but the relay is left of it. The lock of {@link #forwarding} guards this. */
+    private boolean tornDown;
 
     private enum Phase {
         OPEN,
         MASKED,
+        /** New work is refused; the tear-down may have to be finished. */
         CLOSED
     }
 
@@ -435,11 +438,19 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
     }
 
-    /** @return false if it was closed before */
-    final synchronized boolean end() {
-        boolean first = state.phase() != Phase.CLOSED;
-        state = new State(Phase.CLOSED, relay());
-        return first;
+    /** Refuses new work. */
+    final synchronized void end() {
+        if (state.phase() != Phase.CLOSED) {
+            state = new State(Phase.CLOSED, relay());
+        }
+    }
+
+    final boolean isTornDown() {
+        return tornDown;
+    }
+
+    final void tornDown() {
+        tornDown = true;
     }
 
     /** Ends the irqfd. Never fails. */

@@ -18,7 +18,6 @@ final class ForwardedIrqs {
     private record Table(@Nullable IrqKind kind, AtomicReferenceArray<@Nullable ForwardedIrq> byNumber) {}
 
     private volatile Table now = new Table(null, new AtomicReferenceArray<>(0));
-    private int count;
 
     /** In the order of their numbers. */
     List<ForwardedIrq> all() {
@@ -41,9 +40,7 @@ final class ForwardedIrqs {
 
     /** One that keeps this interrupt from being forwarded, since a device uses one kind at a time. */
     Optional<ForwardedIrq> ofAnotherKind(DeviceIrq irq) {
-        return count == 0 || isOfOurKind(irq)
-                ? Optional.empty()
-                : all().stream().findFirst();
+        return isOfOurKind(irq) ? Optional.empty() : all().stream().findFirst();
     }
 
     void add(ForwardedIrq added) {
@@ -55,14 +52,12 @@ final class ForwardedIrqs {
             now = new Table(irq.info().kind(), new AtomicReferenceArray<>(numbers));
         }
         now.byNumber.set(irq.number(), added);
-        count++;
     }
 
     /** Idempotent. */
     void remove(ForwardedIrq removed) {
         if (of(removed.irq()) == removed) {
             now.byNumber.set(removed.irq().number(), null);
-            count--;
         }
     }
 }

@@ -53,8 +53,6 @@ import java.util.stream.Stream;
  * <p>Locks: this has one for what is set up and torn down, and each {@link ForwardedIrq} has its own, taken after it.
  */
 public final class Forwarding implements AutoCloseable {
-    private static final System.Logger LOGGER = System.getLogger("io.kvmirq");
-
     private final Vm vm;
     private final VfioDevice device;
     private final Mirror mirror;
@@ -92,9 +90,13 @@ public final class Forwarding implements AutoCloseable {
             throw new IllegalArgumentException(
                     vm + " and " + device.name() + " belong to two kernels: open both from one Kernel");
         }
-        warnings().forEach(warning -> LOGGER.log(System.Logger.Level.WARNING, warning));
-        vm.addListener(vmListener);
-        device.addCloseListener(closeListener);
+        new ForwardCalls(vm.kernel()).warnOf(warnings());
+        try (Undo undo = new Undo()) {
+            undo.add(() -> vm.removeListener(vmListener));
+            vm.addListener(vmListener);
+            device.addCloseListener(closeListener);
+            undo.keep();
+        }
     }
 
     private MirrorHost host() {
@@ -301,9 +303,11 @@ public final class Forwarding implements AutoCloseable {
             List<EventFd> events = batch.wired.orElseGet(() -> guest.events(which.size(), undo));
             GuestSide.Halves halves = guest.halves(events, messages, batch.gsis, !routed, undo);
             if (batch.wired.isEmpty()) {
+                undo.add(() -> triggers.disarm(which));
                 triggers.arm(which, events, enabledElsewhere);
             }
             List<ForwardedIrq> forwarded = new ArrayList<>();
+            undo.add(() -> forwarded.forEach(this::forget));
             for (int i = 0; i < which.size(); i++) {
                 MessageIrq irq = which.get(i);
                 forwarded.add(
@@ -311,11 +315,12 @@ public final class Forwarding implements AutoCloseable {
                 wired.set(irq.number(), batch.wired.isPresent());
             }
             forwarded.forEach(irqs::add);
-            mirror.apply(forwarded.stream()
+            List<ForwardedIrq> begun = List.copyOf(forwarded);
+            mirror.apply(begun.stream()
                     .flatMap(irq -> ForwardedEvents.begun(irq).stream())
                     .toList());
             undo.keep();
-            return List.copyOf(forwarded);
+            return begun;
         }
     }
 
@@ -378,10 +383,13 @@ public final class Forwarding implements AutoCloseable {
         if (userspace.isEmpty()) {
             checks.requireRoute(gsi, irq);
         }
-        ForwardedIrq line = new ForwardedLine(this, checks, irq, gsi, takesOver, direct);
-        irqs.add(line);
-        mirror.apply(ForwardedEvents.begun(line));
-        return line;
+        try (Undo undo = new Undo()) {
+            ForwardedIrq line = undo.add(new ForwardedLine(this, checks, irq, gsi, takesOver, direct));
+            irqs.add(line);
+            mirror.apply(ForwardedEvents.begun(line));
+            undo.keep();
+            return line;
+        }
     }
 
     private void requireForwardable(DeviceIrq irq) {
@@ -414,14 +422,26 @@ public final class Forwarding implements AutoCloseable {
      */
     void unforward(List<ForwardedIrq> ended) {
         synchronized (this) {
-            tearDown(ended.stream().filter(ForwardedIrq::end).toList());
+            ended.forEach(ForwardedIrq::end);
+            tearDown(ended.stream().filter(one -> !one.isTornDown()).toList());
         }
         ended.forEach(ForwardedIrq::closeRelay);
         synchronized (this) {
-            ended.forEach(irqs::remove);
+            ended.forEach(this::forget);
         }
     }
 
+    private void forget(ForwardedIrq irq) {
+        if (irqs.of(irq.irq()) == irq) {
+            wired.clear(irq.irq().number());
+            irqs.remove(irq);
+        }
+    }
+
+    /**
+     * All but the relays. An Error may interrupt it at any step: then all steps are taken again. The routes come last,
+     * since a GSI without a route may be given out anew.
+     */
     private void tearDown(List<ForwardedIrq> ended) {
         List<ForwardedMessage> messages = new ArrayList<>();
         for (ForwardedIrq irq : ended) {
@@ -437,13 +457,12 @@ public final class Forwarding implements AutoCloseable {
         ours.forEach(one -> one.event().close()); // the end of its file ends an irqfd, and costs less
         Irqfd.closeAll(
                 messages.stream().flatMap(one -> Stream.ofNullable(one.irqfd())).toList());
-        messages.forEach(ForwardedIrq::closeIrqfd);
         messages.forEach(ForwardedMessage::restoreRoute);
-        guest.unroute(messages.stream().flatMap(one -> one.ownRoute().stream()).toList());
-        messages.forEach(one -> wired.clear(one.irq().number()));
         mirror.apply(ended.stream()
                 .flatMap(irq -> ForwardedEvents.ended(irq).stream())
                 .toList());
+        guest.unroute(messages.stream().flatMap(one -> one.ownRoute().stream()).toList());
+        ended.forEach(ForwardedIrq::tornDown);
     }
 
     /**

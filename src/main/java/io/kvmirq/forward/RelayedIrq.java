@@ -42,13 +42,13 @@ abstract sealed class RelayedIrq implements AutoCloseable permits RelayedEdge, R
         holds--;
     }
 
-    /** After {@link #hold}: when it returns the loop injects nothing more. */
+    /** After {@link #hold}: when it returns nothing more is injected. */
     void settle() {
         registration.awaitHandler();
     }
 
     /**
-     * Signals from then on stay in the eventfd. When it returns the loop injects nothing more. Idempotent, never fails.
+     * Signals from then on stay in the eventfd. When it returns nothing more is injected. Idempotent, never fails.
      */
     @Override
     public void close() {

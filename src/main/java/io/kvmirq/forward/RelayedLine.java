@@ -4,6 +4,8 @@ package io.kvmirq.forward;
 import io.kvmirq.Gsi;
 import io.kvmirq.kernel.EventFd;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.locks.Condition;
+import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -26,7 +28,11 @@ final class RelayedLine extends RelayedIrq {
     private final Userspace.Injector injector;
     private final Gsi gsi;
     private final Runnable unmaskDevice;
+    private final ForwardCalls calls;
     private final AtomicInteger happened = new AtomicInteger();
+    private final ReentrantLock lock = new ReentrantLock();
+    private final Condition idle = lock.newCondition();
+    private volatile @Nullable Thread acting;
     // Of the thread that is acting
     private boolean asserted;
     private int failures;
@@ -34,6 +40,7 @@ final class RelayedLine extends RelayedIrq {
     /** @param unmaskDevice lets the device's line signal again, at once if the device asserts it */
     RelayedLine(Userspace userspace, EventFd event, Gsi gsi, Runnable unmaskDevice) {
         super(userspace, event);
+        this.calls = new ForwardCalls(event.fd().kernel());
         this.injector = userspace.injector();
         this.gsi = gsi;
         this.unmaskDevice = unmaskDevice;
@@ -57,13 +64,36 @@ final class RelayedLine extends RelayedIrq {
     void settle() {
         super.settle();
         happened(MASKED);
+        awaitInjection();
     }
 
     /** Lowers the line and leaves the device masked. */
     @Override
     public void close() {
         super.close();
-        TearDown.quietly(() -> happened(STOPPED));
+        happened(STOPPED);
+        awaitInjection();
+    }
+
+    /** Waits for the thread that is acting; not at all in that thread, whose injection is the last one. */
+    private void awaitInjection() {
+        lock.lock();
+        try {
+            while (is(BUSY, happened.get()) && acting != Thread.currentThread()) {
+                idle.awaitUninterruptibly();
+            }
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    private void tellWaiting() {
+        lock.lock();
+        try {
+            idle.signalAll();
+        } finally {
+            lock.unlock();
+        }
     }
 
     private void happened(int what) {
@@ -72,12 +102,15 @@ final class RelayedLine extends RelayedIrq {
         }
         @Nullable Throwable failure = null;
         do {
+            acting = Thread.currentThread();
             try {
                 act(happened.getAndSet(BUSY));
             } catch (RuntimeException | Error e) {
                 failure = e;
             }
+            acting = null;
         } while (!happened.compareAndSet(BUSY, 0));
+        tellWaiting();
         if (failure instanceof Error error) {
             throw error;
         }
@@ -89,7 +122,7 @@ final class RelayedLine extends RelayedIrq {
     private void act(int what) {
         boolean signalled = is(SIGNALLED, what);
         if (is(STOPPED, what)) {
-            lower();
+            calls.tellInjector(this::lower);
             return;
         }
         if (is(MASKED, what) ? asserted || signalled : is(ENDED, what) && asserted) {
@@ -100,7 +133,11 @@ final class RelayedLine extends RelayedIrq {
             }
         }
         if (signalled && !is(MASKED, what) && !asserted) {
-            raise();
+            if (is(MASKED | STOPPED, happened.get())) {
+                happened.getAndAccumulate(SIGNALLED, (now, more) -> now | more); // for the next turn, with that
+            } else {
+                raise();
+            }
         }
     }
 

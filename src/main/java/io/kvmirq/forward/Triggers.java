@@ -6,15 +6,19 @@ import io.kvmirq.vfio.Armed;
 import io.kvmirq.vfio.ArmedVectors;
 import io.kvmirq.vfio.MessageIrq;
 import io.kvmirq.vfio.MessageIrqs;
+import java.util.BitSet;
 import java.util.Collections;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import java.util.WeakHashMap;
+import org.jspecify.annotations.Nullable;
 
 /** The device's half of forwarded messages: which eventfd each vector triggers. Its {@link Forwarding} has the lock. */
 final class Triggers {
+    /** MSI-X has no more. */
+    private static final int MOST_VECTORS = 2048;
+
     /** Whose the enabled vectors are. */
     private enum Owner {
         /** Forwarding enabled them, and disables them with the last one. */
@@ -30,12 +34,12 @@ final class Triggers {
             Collections.synchronizedSet(Collections.newSetFromMap(new WeakHashMap<>()));
 
     private Owner owner = Owner.US;
-    private Optional<ArmedVectors> armed = Optional.empty();
-    /** The numbers of the vectors that trigger our eventfds. */
-    private final Set<Integer> wired = new HashSet<>();
+    private @Nullable ArmedVectors armed;
+    /** The numbers of the vectors that trigger our eventfds. Made with room for all, so that no arming fails after it. */
+    private final BitSet wired = new BitSet(MOST_VECTORS);
 
     boolean isOurs(Armed other) {
-        return armed.isPresent() && armed.get() == other;
+        return armed == other;
     }
 
     /** Whether some forwarding enabled it. */
@@ -44,12 +48,19 @@ final class Triggers {
     }
 
     /** Its user closed what he had armed: then nothing of ours is left of it. */
-    private void forgetClosed() {
-        if (armed.isPresent() && armed.get().isClosed()) {
-            armed = Optional.empty();
-            owner = Owner.US;
-            wired.clear();
+    private @Nullable ArmedVectors stillArmed() {
+        ArmedVectors now = armed;
+        if (now != null && now.isClosed()) {
+            forget(now);
         }
+        return armed;
+    }
+
+    private void forget(ArmedVectors ended) {
+        FORWARDED.remove(ended);
+        armed = null;
+        owner = Owner.US;
+        wired.clear();
     }
 
     /**
@@ -58,81 +69,72 @@ final class Triggers {
      * @throws IllegalStateException if the kernel adds none
      */
     void requireRoom(MessageIrqs irqs) {
-        forgetClosed();
-        int last = irqs.get(irqs.size() - 1).number();
-        armed.ifPresent(now -> {
-            if (irqs.get(0).info().noResize() && last >= now.enabled()) {
-                throw new IllegalStateException(irqs.get(irqs.size() - 1) + " is beyond the " + now.enabled()
-                        + " vectors that are enabled, and this kernel adds none to them without losing interrupts:"
-                        + " forward all vectors at once, or close the forwarding first");
-            }
-        });
+        ArmedVectors now = stillArmed();
+        MessageIrq last = irqs.get(irqs.size() - 1);
+        if (now != null && last.info().noResize() && last.number() >= now.enabled()) {
+            throw new IllegalStateException(last + " is beyond the " + now.enabled()
+                    + " vectors that are enabled, and this kernel adds none to them without losing interrupts:"
+                    + " forward all vectors at once, or close the forwarding first");
+        }
     }
 
-    /** Makes vectors trigger eventfds, in one call. */
+    /** Makes vectors trigger eventfds, in one call. After a failure {@link #disarm} takes what it did back. */
     void arm(MessageIrqs irqs, List<EventFd> events, boolean enabledElsewhere) {
-        if (armed.isEmpty()) {
+        int first = irqs.get(0).number();
+        ArmedVectors now = armed;
+        if (now == null) {
             Optional<Armed> users = irqs.get(0).inTheWay();
             if (users.isPresent()) {
-                ArmedVectors theirs = (ArmedVectors) users.get();
-                theirs.set(irqs.get(0).number(), events);
-                armed = Optional.of(theirs);
+                now = (ArmedVectors) users.get();
+                now.set(first, events);
                 owner = Owner.USER;
             } else {
-                armed = Optional.of(irqs.arm(events));
+                now = irqs.arm(events);
                 owner = enabledElsewhere ? Owner.OTHER_PROGRAM : Owner.US;
             }
+            armed = now;
         } else {
-            armed.get().set(irqs.get(0).number(), events);
+            now.set(first, events);
         }
-        irqs.forEach(irq -> wired.add(irq.number()));
-        armed.ifPresent(FORWARDED::add);
+        wired.set(first, first + irqs.size());
+        FORWARDED.add(now);
     }
 
     /**
      * These vectors trigger nothing any more: by one call if they are all, else one for those that are consecutive. A
-     * vector whose user closed it does not count. Never fails.
+     * vector whose user closed it does not count. Never fails; after an Error, calling it again does the rest.
      */
-    void disarm(List<MessageIrq> irqs) {
-        if (irqs.isEmpty()) {
+    void disarm(Iterable<MessageIrq> irqs) {
+        ArmedVectors now = stillArmed();
+        if (now == null) {
             return;
         }
-        forgetClosed();
-        if (armed.isEmpty()) {
-            return;
-        }
-        ArmedVectors now = armed.get();
-        List<Integer> ended = irqs.stream()
-                .map(MessageIrq::number)
-                .filter(wired::remove)
-                .sorted()
-                .toList();
+        BitSet ended = new BitSet();
+        irqs.forEach(irq -> ended.set(irq.number()));
+        ended.and(wired);
         if (ended.isEmpty()) {
             return;
         }
-        if (wired.isEmpty() && owner == Owner.US) {
+        boolean all = ended.equals(wired);
+        if (all && owner == Owner.US) {
             now.close();
-        } else if (wired.isEmpty() && owner == Owner.OTHER_PROGRAM) {
+        } else if (all && owner == Owner.OTHER_PROGRAM) {
             now.closeLeavingOthers();
         } else {
             unwire(now, ended);
         }
-        if (wired.isEmpty()) {
-            FORWARDED.remove(now);
-            armed = Optional.empty();
-            owner = Owner.US;
+        wired.andNot(ended);
+        if (all) {
+            forget(now);
         }
     }
 
-    private static void unwire(ArmedVectors now, List<Integer> vectors) {
-        int first = 0;
-        for (int i = 1; i <= vectors.size(); i++) {
-            if (i == vectors.size() || vectors.get(i) != vectors.get(i - 1) + 1) {
-                int from = vectors.get(first);
-                int many = i - first;
-                TearDown.quietly(() -> now.unwire(from, many));
-                first = i;
-            }
+    private static void unwire(ArmedVectors now, BitSet vectors) {
+        for (int first = vectors.nextSetBit(0); first >= 0; ) {
+            int from = first;
+            int end = vectors.nextClearBit(from);
+            TearDown.quietly(() -> now.unwire(from, end - from));
+            first = vectors.nextSetBit(end);
         }
     }
 }

@@ -22,8 +22,8 @@ public record Userspace(EventLoop loop, Injector injector) {
      * logged, and that message is lost; a line is tried again a few times.
      *
      * <p>When {@code mask}, {@code reroute}, {@code moveTo} or {@code close} of an interrupt returns, its injection has
-     * ended: in another thread they wait for the one under way. Call these four without a lock that the injector takes;
-     * no other call waits for it.
+     * ended: they wait for the one under way, except in its own thread, where it is the last one. Call these four
+     * without a lock that the injector takes; no other call waits for it.
      */
     public interface Injector {
         /** Delivers a message, edge-triggered, as a device's write of it does. */

@@ -92,6 +92,11 @@ public class Calls {
 
     // Callbacks
 
+    /** Warns the user in the log. A thread of its own logs: the caller may hold locks. */
+    protected final void warn(String text) {
+        kernel.reports().warn(text, null);
+    }
+
     /**
      * Warns the user in the log of a mistake that the kernel accepts, when it is made first with this kernel. A thread of
      * its own logs: the caller may hold locks.

@@ -31,6 +31,7 @@ import org.jspecify.annotations.Nullable;
 public final class EventFd implements AutoCloseable {
     private static final Duration LONGEST = Duration.ofNanos(Long.MAX_VALUE);
     private static final int NO_WAKE = -1;
+    private static final String FED = "fed";
     /** A write that fails once leaves no thread waiting; one that always fails is refused by a filter of calls. */
     private static final int WAKE_ATTEMPTS = 10;
 
@@ -47,6 +48,8 @@ public final class EventFd implements AutoCloseable {
     private @Nullable Fd wake;
 
     private volatile boolean feedsIrqfd;
+    /** Registrations of event loops that are not paused. */
+    private int loops;
 
     private EventFd(Fd fd, boolean foreign) {
         this.kernel = fd.kernel();
@@ -110,16 +113,27 @@ public final class EventFd implements AutoCloseable {
         return id;
     }
 
-    void feedsIrqfd(boolean on) {
+    synchronized void feedsIrqfd(boolean on) {
         feedsIrqfd = on;
+        if (loops > 0) {
+            warnIfFed();
+        }
+    }
+
+    /** One event loop more waits for signals, or one less. */
+    synchronized void feedsLoop(boolean on) {
+        loops += on ? 1 : -1;
+        if (on) {
+            warnIfFed();
+        }
     }
 
     /** Warns a reader that KVM takes the signals first. */
-    void warnIfFed() {
-        if (feedsIrqfd) {
+    private void warnIfFed() {
+        if (feedsIrqfd && !kernel.reports().hasWarned(FED)) {
             kernel.reports()
                     .warnOnce(
-                            "fed",
+                            FED,
                             fd + " feeds an irqfd, so that KVM takes each signal first: drain, await and an EventLoop"
                                     + " see none; mask the irqfd, or use another eventfd");
         }

@@ -94,7 +94,6 @@ public final class EventLoop implements AutoCloseable {
      * @throws ClosedHandleException if the loop or the eventfd is closed
      */
     public Registration register(EventFd event, Handler handler) {
-        event.warnIfFed();
         return register(event, handler, false);
     }
 
@@ -116,6 +115,9 @@ public final class EventLoop implements AutoCloseable {
             undo.step(() -> registrations.put(made.number, made), () -> registrations.remove(made.number));
             set.add(event.fd(), made.number, paused);
             undo.keep();
+            if (!paused) {
+                event.feedsLoop(true);
+            }
             return made;
         } finally {
             lock.unlock();
@@ -353,6 +355,7 @@ public final class EventLoop implements AutoCloseable {
                 if ((state.get() & PAUSED) == 0) {
                     set.mute(event.fd(), number);
                     set(PAUSED);
+                    event.feedsLoop(false);
                 }
             } finally {
                 lock.unlock();
@@ -369,6 +372,7 @@ public final class EventLoop implements AutoCloseable {
             try {
                 requireOpen();
                 if ((state.getAndUpdate(now -> now & ~PAUSED) & PAUSED) != 0) {
+                    event.feedsLoop(true);
                     set.unmute(event.fd(), number);
                 }
             } finally {
@@ -381,14 +385,15 @@ public final class EventLoop implements AutoCloseable {
         public void close() {
             lock.lock();
             try {
-                boolean first = (state.get() & CLOSED) == 0;
-                if (first) {
+                if ((state.get() & CLOSED) == 0) {
                     set.remove(event.fd());
-                    set(CLOSED);
+                    if ((set(CLOSED) & PAUSED) == 0) {
+                        event.feedsLoop(false);
+                    }
                 }
                 awaitHandlerLocked();
-                registrations.remove(number);
-                if (first) {
+                if (registrations.find(number) == this) {
+                    registrations.remove(number);
                     event.fd().exit();
                 }
             } finally {

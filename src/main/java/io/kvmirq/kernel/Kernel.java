@@ -229,10 +229,10 @@ public final class Kernel implements AutoCloseable {
     }
 
     /** Logs. A log handler that throws changes nothing of what is under way. */
-    void log(Level level, String message, Throwable cause) {
+    void log(Level level, String message, @Nullable Throwable cause) {
         try {
             logger.log(level, message, cause);
-        } catch (RuntimeException e) {
+        } catch (RuntimeException | Error e) {
             // It is the handler's to report.
         }
     }
@@ -271,7 +271,7 @@ public final class Kernel implements AutoCloseable {
         handles.reportForgotten();
         List<String> stillOpen = handles.stillOpen();
         if (!stillOpen.isEmpty()) {
-            logger.log(Level.DEBUG, "kernel closed before {0}; each is its owner''s to close", stillOpen);
+            log(Level.DEBUG, "kernel closed before " + stillOpen + ", which their owners close", null);
         }
     }
 }

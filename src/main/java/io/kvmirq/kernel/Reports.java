@@ -3,8 +3,8 @@ package io.kvmirq.kernel;
 
 import java.util.ArrayDeque;
 import java.util.Deque;
-import java.util.HashSet;
 import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -18,9 +18,9 @@ final class Reports {
     private record Report(String text, @Nullable Throwable cause) {}
 
     private final System.Logger logger;
+    private final Set<String> said = ConcurrentHashMap.newKeySet();
     // Guarded by this
     private final Deque<Report> waiting = new ArrayDeque<>();
-    private final Set<String> said = new HashSet<>();
     private boolean logging;
 
     Reports(System.Logger logger) {
@@ -43,8 +43,13 @@ final class Reports {
         }
     }
 
+    /** Whether {@link #warnOnce} warned of it. Takes no lock and allocates nothing. */
+    boolean hasWarned(String mistake) {
+        return said.contains(mistake);
+    }
+
     /** Warns of a mistake when it is made first. */
-    synchronized void warnOnce(String mistake, String text) {
+    void warnOnce(String mistake, String text) {
         if (said.add(mistake)) {
             warn(text, null);
         }

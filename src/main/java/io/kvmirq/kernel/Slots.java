@@ -42,8 +42,8 @@ final class Slots<T> {
     /** Forgets the object of this number. Does nothing the second time. */
     void remove(long number) {
         if (find(number) != null) {
-            slots[(int) number] = null;
             free.push((int) number);
+            slots[(int) number] = null;
         }
     }
 

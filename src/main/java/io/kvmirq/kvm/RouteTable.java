@@ -110,6 +110,11 @@ public final class RouteTable {
         firstFree = pins;
     }
 
+    /** Whether all routes are known here: of an adopted VM only if its routes were named ({@link RoutesNow}). */
+    public synchronized boolean isKnown() {
+        return !othersStay;
+    }
+
     /** An irqfd is on {@code gsi}: it is not allocated until {@link #release}. */
     void hold(Gsi gsi) {
         held.incrementAndGet(gsi.number());

@@ -272,11 +272,12 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
             if (closed) {
                 return;
             }
+            @Nullable Fd[] none = new Fd[files.length];
             disarming();
             disarm.run();
-            closed = true;
+            store(0, none);
             irqs.end(index);
-            store(0, new Fd[files.length]);
+            closed = true;
         }
     }
 

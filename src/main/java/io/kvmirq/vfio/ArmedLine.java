@@ -150,10 +150,14 @@ public final class ArmedLine extends ArmedIrq {
                 acting.put(action, next);
                 undo.keep();
                 if (before != null) {
-                    boolean missed = irqs().calls().isSignalled(before);
-                    irqs().calls().letGo(before);
-                    if (missed) {
-                        act(action);
+                    boolean missed = true;
+                    try {
+                        missed = irqs().calls().isSignalled(before);
+                    } finally {
+                        irqs().calls().letGo(before);
+                        if (missed) {
+                            act(action);
+                        }
                     }
                 }
             }

@@ -21,7 +21,6 @@ import org.jspecify.annotations.Nullable;
 
 final class DeviceCalls extends Calls {
     private static final int EINVAL = -Errno.EINVAL.number();
-    private static final int EINTR = -Errno.EINTR.number();
     /** The end of num_irqs: the rest came later. */
     private static final int INFO_SIZE = 16;
 
@@ -52,10 +51,9 @@ final class DeviceCalls extends Calls {
         return event == null ? Interrupts.NO_EVENTFD : number(event);
     }
 
-    /** Whether a held eventfd has a count; that is left. A signal that ends the call says yes. */
+    /** Whether a held eventfd has a count, which stays; also if that cannot be told. */
     boolean isSignalled(Fd event) {
-        int ready = backend().fdWait(number(event), -1, 0);
-        return ready == EINTR || check(ready, KernelCall.EVENTFD_WAIT, Set.of(), () -> "eventfd=" + number(event)) != 0;
+        return backend().fdWait(number(event), -1, 0) != 0;
     }
 
     /** Runs code of the user at the device's end, which goes on whatever that throws. */

@@ -89,6 +89,7 @@ final class ForwardWorld implements AutoCloseable {
     /** Closes it; a descriptor that is left then is an error. */
     void closeAndExpectNothingLeft() {
         close();
+        assertThat(kernel.openHandles()).isEmpty();
         assertThat(lowestFreeDescriptor()).isEqualTo(firstFreeDescriptor);
     }
 }

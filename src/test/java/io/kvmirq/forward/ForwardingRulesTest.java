@@ -18,6 +18,7 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
+import io.kvmirq.kvm.RoutesNow;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.Orders;
 import io.kvmirq.vfio.ArmedLine;
@@ -124,8 +125,9 @@ class ForwardingRulesTest {
     @Test
     void triggerOfAnotherProgramIsEbusy() {
         try (EventFd theirs = EventFd.create(world.kernel);
+                EventFd alsoTheirs = EventFd.create(world.kernel);
                 Fd.Lease number = device.fd().lease();
-                ArmedVectors armed = device.msix(0, 2).arm(List.of(theirs, EventFd.create(world.kernel)));
+                ArmedVectors armed = device.msix(0, 2).arm(List.of(theirs, alsoTheirs));
                 VfioDevice adopted = VfioDevice.adopt(world.kernel, NIC, number.number(), Ownership.BORROWED);
                 Forwarding second = Forwarding.of(world.vm, adopted)) {
             assertThat(refused(Errno.EBUSY, () -> second.forward(adopted.msix().get(0), message(0x30))))
@@ -366,6 +368,17 @@ class ForwardingRulesTest {
             split.routes().change(edit -> edit.replace(PIN, message(0x30)));
             assertThat(refused(Errno.EINVAL, () -> second.forward(device.intx(), PIN)))
                     .contains("needs the full in-kernel irqchip");
+        }
+    }
+
+    /** Its VMM routed the pin. */
+    @Test
+    void lineIsForwardedIntoAnAdoptedVmWhoseRoutesAreNotKnown() {
+        try (var lease = world.vm.fd().lease();
+                Vm adopted = Vm.adopt(world.kernel, lease.number(), Ownership.BORROWED, RoutesNow.UNKNOWN);
+                Forwarding unknown = Forwarding.of(adopted, world.device)) {
+            ForwardedIrq line = unknown.forward(world.device.intx(), PIN);
+            assertThat(line.mechanism()).isEqualTo(Mechanism.RESAMPLE);
         }
     }
 

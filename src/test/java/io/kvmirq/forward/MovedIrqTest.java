@@ -320,6 +320,54 @@ class MovedIrqTest {
         }
     }
 
+    /** A vCPU's thread that tells the end of an interrupt may raise the next one. */
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    @Timeout(20)
+    void maskAndCloseWaitForTheInjectionOfTheThreadThatEndsTheInterrupt(boolean masks) throws InterruptedException {
+        CountDownLatch lowering = new CountDownLatch(1);
+        CountDownLatch lower = new CountDownLatch(1);
+        CountDownLatch raising = new CountDownLatch(1);
+        CountDownLatch raise = new CountDownLatch(1);
+        Userspace slow = Userspace.of(loop, new Notes() {
+            @Override
+            public void line(Gsi gsi, boolean high) {
+                if (!high) {
+                    lowering.countDown();
+                    Latches.await(lower);
+                } else if (lowering.getCount() == 0) {
+                    raising.countDown();
+                    Latches.await(raise);
+                }
+                super.line(gsi, high);
+            }
+        });
+        try (Vm split = Vm.create(world.kernel);
+                Forwarding forwarding = forwarding(split, slow)) {
+            split.createSplitIrqchip(24);
+            ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
+            world.hardware.requestService();
+            loop.poll(0);
+            Thread vcpu = new Thread(line::endOfInterrupt);
+            vcpu.start();
+            lowering.await();
+            line.trigger();
+            loop.poll(0);
+            lower.countDown();
+            raising.await();
+            Thread ending = new Thread(masks ? line::mask : line::close);
+            ending.start();
+            while (ending.getState() != Thread.State.WAITING) {
+                assertThat(ending.isAlive()).as("it waits").isTrue();
+                Thread.onSpinWait();
+            }
+            raise.countDown();
+            ending.join();
+            assertThat(injected).containsExactly("gsi 11 high", "gsi 11 low", "gsi 11 high", "gsi 11 low");
+            vcpu.join();
+        }
+    }
+
     /** Nobody ends an interrupt that the guest never saw. */
     @Test
     void lineIsTriedAgainAfterItsInjectorFailed() {

@@ -153,9 +153,11 @@ class TakeOverTest {
 
     @Test
     void vectorsThatTheirUserClosedAreForwardedAgain() {
-        ArmedVectors armed = device.msix(0, 2).arm(List.of(EventFd.create(world.kernel), EventFd.create(world.kernel)));
+        List<EventFd> theirs = List.of(EventFd.create(world.kernel), EventFd.create(world.kernel));
+        ArmedVectors armed = device.msix(0, 2).arm(theirs);
         forwarding.takeOver(device.msix(0, 1), i -> message(0x30));
         armed.close();
+        theirs.forEach(EventFd::close);
         forwarding.irqs().get(0).close();
         forwarding.forward(device.msix().get(1), message(0x31));
         world.hardware.sendMessage(1);

@@ -15,6 +15,7 @@ import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.locks.LockSupport;
 import java.util.logging.Handler;
+import java.util.logging.Level;
 import java.util.logging.LogRecord;
 import java.util.logging.Logger;
 import org.junit.jupiter.api.Test;
@@ -75,6 +76,38 @@ class HandlesTest {
         } finally {
             logger.removeHandler(handler);
             logger.setUseParentHandlers(true);
+        }
+    }
+
+    /** Nor does a failing handler of the debug message keep the kernel from closing. */
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void closeOfTheKernelIgnoresALogHandlerThatThrows(boolean isError) {
+        Logger logger = Logger.getLogger("io.kvmirq");
+        List<String> said = new CopyOnWriteArrayList<>();
+        Handler handler = recorder(new ArrayList<>() {
+            @Override
+            public boolean add(String message) {
+                said.add(message);
+                if (isError) {
+                    throw new AssertionError("no disk");
+                }
+                throw new IllegalStateException("no disk");
+            }
+        });
+        logger.addHandler(handler);
+        logger.setUseParentHandlers(false);
+        logger.setLevel(Level.ALL);
+        try {
+            Kernel kernel = Kernel.open();
+            try (EventFd left = EventFd.create(kernel)) {
+                kernel.close();
+                assertThat(said).containsExactly("kernel closed before [" + left + "], which their owners close");
+            }
+        } finally {
+            logger.removeHandler(handler);
+            logger.setUseParentHandlers(true);
+            logger.setLevel(null);
         }
     }
 

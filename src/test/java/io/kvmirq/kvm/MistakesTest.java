@@ -24,6 +24,7 @@ import java.util.function.Consumer;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** The rows of the table of mistakes in src/docs/library.md, in its order: the kernel accepts them, the library says so. */
 class MistakesTest {
@@ -199,13 +200,19 @@ class MistakesTest {
     private enum Reading {
         DRAIN,
         AWAIT,
-        LOOP;
+        LOOP,
+        RESUMED_LOOP;
 
         void of(EventFd event, EventLoop loop) {
             switch (this) {
                 case DRAIN -> assertThat(event.drain()).isZero();
                 case AWAIT -> assertThat(event.await(Duration.ZERO)).isFalse();
                 case LOOP -> loop.register(event, count -> {}).close();
+                case RESUMED_LOOP -> {
+                    try (EventLoop.Registration registration = loop.registerPaused(event, count -> {})) {
+                        registration.resume();
+                    }
+                }
             }
         }
     }
@@ -230,6 +237,22 @@ class MistakesTest {
                 .singleElement()
                 .asString()
                 .contains("feeds an irqfd, so that KVM takes each signal first");
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void eventfdOfALoopIsGivenToAnIrqfd(boolean paused) {
+        List<String> said = warnings(Kernels.FAKE, vm -> {
+            try (EventFd event = EventFd.create(vm.kernel());
+                    EventLoop loop = EventLoop.create(vm.kernel());
+                    EventLoop.Registration registration = loop.register(event, count -> {})) {
+                if (paused) {
+                    registration.pause();
+                }
+                vm.assignIrqfd(event, vm.routes().add(MESSAGE)).close();
+            }
+        });
+        assertThat(said).hasSize(paused ? 0 : 1).allMatch(one -> one.contains("feeds an irqfd, so that KVM takes"));
     }
 
     /** With two-dimensional paging, kernels since 6.10 run the vCPU, and its first instruction fails. */

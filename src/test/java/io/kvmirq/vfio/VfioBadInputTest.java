@@ -30,6 +30,11 @@ class VfioBadInputTest {
         return number;
     }
 
+    private void requireNothingOpen(Kernel with) {
+        assertThat(with.openHandles()).isEmpty();
+        assertThat(lowestFreeDescriptor()).isEqualTo(free);
+    }
+
     private void refuses(DeviceName name, String call, Errno errno, String cause) {
         assertThatThrownBy(() -> VfioDevice.open(kernel, name))
                 .isInstanceOfSatisfying(KernelException.class, e -> {
@@ -39,7 +44,7 @@ class VfioBadInputTest {
                 .hasMessageContaining(cause)
                 .message()
                 .doesNotContain("\n");
-        assertThat(lowestFreeDescriptor()).isEqualTo(free);
+        requireNothingOpen(kernel);
     }
 
     @Test
@@ -101,7 +106,7 @@ class VfioBadInputTest {
         String[] nth = call.split(" ", -1);
         faults.fail(nth[0], Integer.parseInt(nth[1]), Errno.of(errno).orElseThrow());
         assertThatThrownBy(() -> VfioDevice.open(faulty, TestDevice.FAKE)).hasMessageStartingWith(message);
-        assertThat(lowestFreeDescriptor()).isEqualTo(free);
+        requireNothingOpen(faulty);
     }
 
     /** A device without an IOMMU has no group in sysfs. */
@@ -126,7 +131,7 @@ class VfioBadInputTest {
             assertThat(group.isUsed()).isFalse();
         }
         assertThat(hardware.fake.close(event)).as("still open").isZero();
-        assertThat(lowestFreeDescriptor()).isEqualTo(free);
+        requireNothingOpen(kernel);
     }
 
     @Test

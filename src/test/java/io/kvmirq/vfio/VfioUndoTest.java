@@ -231,6 +231,23 @@ class VfioUndoTest {
         assertThat(faults.unused()).isEmpty();
     }
 
+    /** An unmask too many harms nothing, and one that is missed leaves the line masked for ever. */
+    @Test
+    void formerEventFdThatCannotBeLookedAtCountsAsSignalledAndIsLetGo() {
+        VfioDevice device = open();
+        EventFd event = EventFd.create(kernel);
+        EventFd former = EventFd.create(kernel);
+        ArmedLine line = device.intx().arm(event);
+        line.unmaskBy(former);
+        hardware.request(device);
+        assertThat(event.drain()).isEqualTo(1);
+        faults.delay("vfioIrqsSet", 2, former::signal).fail("fdWait", 1, Errno.EIO);
+        line.unmaskBy(EventFd.create(kernel));
+        assertThat(event.drain()).isEqualTo(1);
+        former.close();
+        assertThat(kernel.openHandles()).doesNotContain(former.toString());
+    }
+
     /** A line that the user masked stays masked. */
     @Test
     void replacementAloneDoesNotUnmask() {
