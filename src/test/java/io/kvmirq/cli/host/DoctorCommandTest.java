@@ -155,6 +155,19 @@ class DoctorCommandTest {
                 .startsWith("UNKNOWN  backends           bindings can be tried on the machine itself only\n");
     }
 
+    /** The usual command lines are read without the parser, which knows them too. */
+    @Test
+    void theParserIsNotNeededAndAnswersTheSame() {
+        Cli.Ended fast = Cli.run("doctor", "-q", "--strict", "--check", "irqchip", "--check", "nested");
+        Cli.Ended parsed = Cli.run("doctor", "--quiet", "--strict", "--check=irqchip", "--check=nested");
+        assertThat(fast).isEqualTo(parsed);
+        assertThat(Cli.run("doctor", "--check", "backends").out())
+                .startsWith("PASS     backends           usable: ")
+                .contains("; native files go to /");
+        assertThat(Cli.run("doctor", "--check").exited(ExitCode.USAGE).err()).contains("Missing required parameter");
+        assertThat(Cli.run("doctor", "--quite").exited(ExitCode.USAGE).err()).contains("Did you mean --quiet?");
+    }
+
     /** Without any file, nothing is known, and nothing is guessed. */
     @Test
     void aTreeThatShowsNothingCouldNotBeLookedAt() throws IOException {
