@@ -97,8 +97,11 @@ record DirectoryFiles(Path root) implements HostFiles {
         }
         try {
             Map<String, Object> all = Files.readAttributes(file, "unix:mode,uid,gid");
-            return Optional.of(
-                    new Owner((int) all.get("mode") & PERMISSIONS, (int) all.get("uid"), (int) all.get("gid")));
+            return all.get("mode") instanceof Integer mode
+                            && all.get("uid") instanceof Integer user
+                            && all.get("gid") instanceof Integer group
+                    ? Optional.of(new Owner(mode & PERMISSIONS, user, group))
+                    : Optional.empty();
         } catch (IOException e) {
             return Optional.empty();
         }

@@ -60,9 +60,9 @@ public final class ReadOnce implements HostFiles {
         if (before != null && before.isEmpty()) {
             return Optional.empty();
         }
-        byte[] known = before == null ? null : before.get().bytes();
-        if (known != null
-                && (known.length >= most || known.length < before.get().most())) {
+        Content content = before == null ? null : before.get();
+        byte[] known = content == null ? null : content.bytes();
+        if (content != null && known != null && (known.length >= most || known.length < content.most())) {
             return Optional.of(Arrays.copyOf(known, Math.min(known.length, most)));
         }
         Optional<byte[]> now = tree.bytes(path, most);
