@@ -11,7 +11,6 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
@@ -98,14 +97,14 @@ record DirectoryFiles(Path root) implements HostFiles {
         }
         try {
             Map<String, Object> all = Files.readAttributes(file, "unix:mode,uid,gid");
-            return Optional.of(new Owner(number(all, "mode") & PERMISSIONS, number(all, "uid"), number(all, "gid")));
+            return all.get("mode") instanceof Integer mode
+                            && all.get("uid") instanceof Integer user
+                            && all.get("gid") instanceof Integer group
+                    ? Optional.of(new Owner(mode & PERMISSIONS, user, group))
+                    : Optional.empty();
         } catch (IOException e) {
             return Optional.empty();
         }
-    }
-
-    private static int number(Map<String, Object> attributes, String name) {
-        return (int) Objects.requireNonNull(attributes.get(name));
     }
 
     @Override

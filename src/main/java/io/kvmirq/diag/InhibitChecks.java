@@ -66,8 +66,8 @@ final class InhibitChecks {
         VmProcesses vms = host.vms();
         Finding finding = finding(vms, posting.get());
         if (vms.unreadable() > 0) {
-            finding = finding.with(Remedy.look(HostKvm.AS_ROOT + ": " + vms.unreadable()
-                            + " processes of other users do not show whether they hold VMs"))
+            finding = finding.with(Remedy.look(HostKvm.AS_ROOT
+                            + ": processes of other users that do not show whether they hold VMs: " + vms.unreadable()))
                     .withRoot(true);
         }
         return finding.with("vms", (long) vms.all().size()).with("unreadableProcesses", (long) vms.unreadable());

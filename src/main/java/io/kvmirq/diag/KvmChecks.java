@@ -81,10 +81,11 @@ final class KvmChecks {
 
     private static Finding denied(HostKvm.DeviceFile file) {
         Finding finding = Finding.of(
-                Check.KVM,
-                Status.FAIL,
-                "no-permission",
-                "/dev/kvm is there, and this user may not open it" + owner(file, " (", ")"));
+                        Check.KVM,
+                        Status.FAIL,
+                        "no-permission",
+                        "/dev/kvm is there, and this user may not open it" + owner(file, " (", ")"))
+                .withRoot(true);
         String risk = "who may open it can start VMs and use the host's memory for them";
         boolean byGroup = file.owner().isPresent()
                 && (file.owner().get().mode() & GROUP_MAY) == GROUP_MAY

@@ -38,6 +38,7 @@ public final class HostFacts {
     private final ReadOnce tree;
     private volatile @Nullable Interrupts interrupts;
     private volatile @Nullable VmProcesses vms;
+    private volatile @Nullable PostingFacts posting;
 
     /** Takes the files of a host. */
     public HostFacts(HostFiles tree) {
@@ -91,13 +92,22 @@ public final class HostFacts {
      * says which.
      */
     public Optional<PostingHost> posting() {
-        return new PostingFacts(this, tree).host();
+        return postingFacts().host();
     }
 
     /** Why {@link #posting} is empty, a sentence for each fact that cannot be read. Empty if all can be. */
     public List<String> unreadableOfPosting() {
-        PostingFacts facts = new PostingFacts(this, tree);
+        PostingFacts facts = postingFacts();
         return facts.host().isPresent() ? List.of() : facts.unreadable();
+    }
+
+    private PostingFacts postingFacts() {
+        PostingFacts before = posting;
+        if (before == null) {
+            before = PostingFacts.of(this, tree);
+            posting = before;
+        }
+        return before;
     }
 
     /** KVM, as modules, parameters and its file show it. */

@@ -29,6 +29,7 @@ public final class HostKvm {
     private final HostFacts facts;
     private final HostFiles tree;
     private @Nullable String configuration;
+    private @Nullable String flags;
 
     /**
      * {@code /dev/kvm}.
@@ -114,11 +115,9 @@ public final class HostKvm {
 
     /** Whether this host is a guest itself: the processor's flag hypervisor. */
     public Fact<Boolean> isGuest() {
-        String processor = tree.text("proc/cpuinfo").orElse("");
-        int flags = processor.indexOf("\nflags");
-        if (flags < 0) {
+        if (flags().isEmpty()) {
             return new Fact.Unknown<>(
-                    processor.isEmpty()
+                    tree.text("proc/cpuinfo").isEmpty()
                             ? "/proc/cpuinfo cannot be read"
                             : "/proc/cpuinfo has no line of flags, as on arm64",
                     "systemd-detect-virt says it");
@@ -128,14 +127,20 @@ public final class HostKvm {
 
     /** Whether the first processor has a flag in {@code /proc/cpuinfo}, such as {@code vmx}. */
     public boolean hasFlag(String flag) {
-        String processor = tree.text("proc/cpuinfo").orElse("");
-        int flags = processor.indexOf("\nflags");
-        if (flags < 0) {
-            return false;
+        return flags().contains(" " + flag + " ");
+    }
+
+    /** The line of the first processor; with many processors the file is long. */
+    private String flags() {
+        String known = flags;
+        if (known == null) {
+            String processor = tree.text("proc/cpuinfo").orElse("");
+            int begin = processor.indexOf("\nflags");
+            int end = processor.indexOf('\n', begin + 1);
+            known = begin < 0 ? "" : processor.substring(begin, end < 0 ? processor.length() : end) + " ";
+            flags = known;
         }
-        int end = processor.indexOf('\n', flags + 1);
-        String line = processor.substring(flags, end < 0 ? processor.length() : end) + " ";
-        return line.contains(" " + flag + " ");
+        return known;
     }
 
     /** The words of the kernel's command line. */

@@ -16,7 +16,7 @@ import java.util.function.Function;
 
 /**
  * Reads the facts that decide posting on an x86 host, from the places that {@link
- * io.kvmirq.arch.apic.PostingObstacle#seen} names. For one use by one thread.
+ * io.kvmirq.arch.apic.PostingObstacle#seen} names. One thread reads them.
  */
 final class PostingFacts {
     private static final String HEX = "0123456789abcdef";
@@ -33,18 +33,31 @@ final class PostingFacts {
     private final HostFacts facts;
     private final HostFiles tree;
     private final List<String> unreadable = new ArrayList<>();
+    private Optional<PostingHost> host = Optional.empty();
 
-    PostingFacts(HostFacts facts, HostFiles tree) {
+    private PostingFacts(HostFacts facts, HostFiles tree) {
         this.facts = facts;
         this.tree = tree;
     }
 
-    /** The facts that could not be read, a sentence each, after {@link #host}. */
-    List<String> unreadable() {
-        return unreadable;
+    /** Reads them. */
+    static PostingFacts of(HostFacts facts, HostFiles tree) {
+        PostingFacts read = new PostingFacts(facts, tree);
+        read.host = read.read();
+        return read;
     }
 
+    /** The facts that could not be read, a sentence each. */
+    List<String> unreadable() {
+        return List.copyOf(unreadable);
+    }
+
+    /** Empty if one of them could not be read. */
     Optional<PostingHost> host() {
+        return host;
+    }
+
+    private Optional<PostingHost> read() {
         Optional<String> processor = tree.text("proc/cpuinfo");
         Optional<Vendor> vendor = known(
                 processor.isPresent() ? vendor(processor.get()) : Optional.empty(),

@@ -57,15 +57,13 @@ public final class ReadOnce implements HostFiles {
     @Override
     public Optional<byte[]> bytes(String path, int most) {
         Optional<Content> before = contents.get(path);
-        if (before != null) {
-            if (before.isEmpty()) {
-                return Optional.empty();
-            }
-            Content content = before.get();
-            byte[] known = content.bytes();
-            if (known != null && (known.length >= most || known.length < content.most())) {
-                return Optional.of(Arrays.copyOf(known, Math.min(known.length, most)));
-            }
+        if (before != null && before.isEmpty()) {
+            return Optional.empty();
+        }
+        Content content = before == null ? null : before.get();
+        byte[] known = content == null ? null : content.bytes();
+        if (content != null && known != null && (known.length >= most || known.length < content.most())) {
+            return Optional.of(Arrays.copyOf(known, Math.min(known.length, most)));
         }
         Optional<byte[]> now = tree.bytes(path, most);
         contents.put(path, now.isEmpty() ? Optional.empty() : Optional.of(content(now.get(), most)));

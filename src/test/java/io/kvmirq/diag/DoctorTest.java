@@ -52,6 +52,7 @@ class DoctorTest {
             delimiter = ';',
             value = {
                 "IRQCHIP; split-only; boot/config-6.18.3; # CONFIG_KVM_IOAPIC is not set",
+                "IRQCHIP; split-only; boot/config-6.18.3; CONFIG_KVM_IOAPIC_OF_ANOTHER=y",
                 "NESTED; guest; proc/cpuinfo; vendor_id : GenuineIntel~flags : vmx hypervisor",
                 "REMAPPING; off; proc/interrupts;   9:  0  IO-APIC  9-fasteoi  acpi",
                 "POSTING; switched-off; proc/cmdline; intremap=nopost",

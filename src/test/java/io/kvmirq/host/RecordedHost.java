@@ -14,7 +14,9 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 
 /**
  * The files of a host, from a resource. Each line is a path and {@code = text}, {@code -> target of a link}, {@code |
@@ -30,6 +32,7 @@ public final class RecordedHost {
 
     private final Map<String, byte[]> files = new TreeMap<>();
     private final Map<String, String> links = new TreeMap<>();
+    private final Set<String> denied = new TreeSet<>();
     private final List<Observed> observed = new ArrayList<>();
 
     /** An empty host. */
@@ -95,6 +98,13 @@ public final class RecordedHost {
         return this;
     }
 
+    /** Makes a file or directory one that exists and may not be read. Only {@link #tree} shows that. */
+    public RecordedHost deny(String path) {
+        remove(path);
+        denied.add(path);
+        return this;
+    }
+
     /** The answers of VFIO on that host. */
     public List<Observed> observed() {
         return observed;
@@ -102,7 +112,7 @@ public final class RecordedHost {
 
     /** The files in memory. */
     public HostFiles tree() {
-        return HostFiles.of(files, links);
+        return HostFiles.of(files, links, denied);
     }
 
     /** Writes the files below a directory. */

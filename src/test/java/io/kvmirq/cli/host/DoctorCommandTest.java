@@ -5,12 +5,22 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.cli.Cli;
 import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.diag.Check;
+import io.kvmirq.diag.Doctor;
+import io.kvmirq.diag.Finding;
+import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.RecordedHost;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.EnumSet;
 import java.util.List;
+import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -88,6 +98,28 @@ class DoctorCommandTest {
         assertThat(printed.exitCode()).isEqualTo(exitCode);
     }
 
+    /** As a plain user sees it: neither /dev/kvm nor debugfs nor the processes of others. */
+    @Test
+    void aPlainUserIsToldWhichLinesNeedRoot() throws IOException {
+        RecordedHost host = host("amd-pit")
+                .deny("dev/kvm")
+                .deny(VM + "fd")
+                .deny("sys/kernel/debug")
+                .put(
+                        "proc/self/limits",
+                        "Max open files   1024   4096   files\nMax locked memory 8388608 8388608 bytes\n")
+                .put("proc/self/status", "CapEff:\t0000000000000000\n");
+        Set<Check> files = EnumSet.complementOf(EnumSet.of(Check.BACKENDS));
+        ByteArrayOutputStream out = new ByteArrayOutputStream();
+        PrintStream stream = new PrintStream(out, true, StandardCharsets.UTF_8);
+        List<Finding> findings = Doctor.examine(new HostFacts(host.tree()), files);
+        DoctorText.print(findings, false, true, new Terminal(stream, stream, false, Terminal.DEFAULT_COLUMNS, 0));
+        assertThat(out.toString(StandardCharsets.UTF_8))
+                .isEqualTo(Cli.golden(DoctorCommandTest.class, "doctor-plain-user.txt"))
+                .endsWith("; needed here in: kvm, avic-inhibits, limits\n");
+        assertThat(DoctorCommand.exitCode(findings, false)).isEqualTo(ExitCode.FAILED);
+    }
+
     @Test
     void jsonHasFieldsAndNoSentenceToParse() throws IOException {
         Cli.Ended printed = of(host("amd-pit"), "--json");
@@ -121,6 +153,19 @@ class DoctorCommandTest {
                         .exited(ExitCode.COULD_NOT_RUN)
                         .out())
                 .startsWith("UNKNOWN  backends           bindings can be tried on the machine itself only\n");
+    }
+
+    /** The usual command lines are read without the parser, which knows them too. */
+    @Test
+    void theParserIsNotNeededAndAnswersTheSame() {
+        Cli.Ended fast = Cli.run("doctor", "-q", "--strict", "--check", "irqchip", "--check", "nested");
+        Cli.Ended parsed = Cli.run("doctor", "--quiet", "--strict", "--check=irqchip", "--check=nested");
+        assertThat(fast).isEqualTo(parsed);
+        assertThat(Cli.run("doctor", "--check", "backends").out())
+                .startsWith("PASS     backends           usable: ")
+                .contains("; native files go to /");
+        assertThat(Cli.run("doctor", "--check").exited(ExitCode.USAGE).err()).contains("Missing required parameter");
+        assertThat(Cli.run("doctor", "--quite").exited(ExitCode.USAGE).err()).contains("Did you mean --quiet?");
     }
 
     /** Without any file, nothing is known, and nothing is guessed. */
