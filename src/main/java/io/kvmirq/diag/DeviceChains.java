@@ -55,6 +55,7 @@ public final class DeviceChains {
     private final List<String> users;
     private final List<VmProcess> holders;
     private final PostingClaims claims;
+    private final Optional<VmmOptions> options;
 
     private DeviceChains(HostFacts host, PciDevice device) {
         this.host = host;
@@ -70,7 +71,8 @@ public final class DeviceChains {
                 .toList();
         this.users = host.users(device);
         this.holders = host.vms().of(device.address());
-        this.claims = new PostingClaims(host, device, holders.stream().findFirst());
+        this.options = holders.stream().findFirst().map(VmmOptions::of);
+        this.claims = new PostingClaims(host, device, holders.stream().findFirst(), options);
     }
 
     /**
@@ -126,7 +128,7 @@ public final class DeviceChains {
         if (refusals.isEmpty()) {
             links.add(Link.notShown(
                     Hop.HOST_IRQ, "the host has allocated none for the device", "enable an interrupt of the device"));
-            links.add(notArmed("no interrupt of the device"));
+            links.add(notArmed("VFIO has armed no interrupt of the device"));
         } else {
             links.add(refused());
         }
@@ -154,7 +156,7 @@ public final class DeviceChains {
         if (interrupt.armed().isEmpty()) {
             if (refusals.isEmpty()) {
                 links.add(unarmedIrq(interrupt));
-                links.add(notArmed(interrupt.toString()));
+                links.add(notArmed("VFIO has not armed " + interrupt));
             } else {
                 links.add(refused());
             }
@@ -210,7 +212,7 @@ public final class DeviceChains {
                 "allocated");
     }
 
-    private Link notArmed(String interrupt) {
+    private Link notArmed(String what) {
         Evidence evidence = Evidence.observed(INTERRUPTS);
         if (host.interrupts().isEmpty()) {
             return Link.notShown(Hop.DEVICE_VECTOR, INTERRUPTS + " cannot be read", "run as root");
@@ -219,12 +221,12 @@ public final class DeviceChains {
                 ? Link.broken(
                         Hop.DEVICE_VECTOR,
                         evidence,
-                        "VFIO has armed " + interrupt + " with no eventfd: no process has the device open",
+                        what + ": no process has the device open",
                         "start the guest with the device")
                 : Link.broken(
                         Hop.DEVICE_VECTOR,
                         evidence,
-                        "VFIO has armed " + interrupt + " with no eventfd: the guest masks it or does not use it",
+                        what + ": the guest masks it or does not use it",
                         "let the guest's driver enable and unmask the interrupt");
     }
 
@@ -261,10 +263,10 @@ public final class DeviceChains {
         List<EventfdFile> candidates =
                 process.eventfds().stream().filter(one -> !one.polled()).toList();
         links.add(eventfd(process, candidates));
-        VmmOptions options = VmmOptions.of(process);
-        Optional<String> userspace = options.noIrqfd(device.address(), interrupt.kind());
-        if (options.noLapics().isPresent()) {
-            links.add(broken(options.noLapics().get(), PostingObstacle.NO_LAPIC_IN_KERNEL));
+        Optional<String> noLapics = options.flatMap(VmmOptions::noLapics);
+        Optional<String> userspace = options.flatMap(one -> one.noIrqfd(device.address(), interrupt.kind()));
+        if (noLapics.isPresent()) {
+            links.add(broken(noLapics.get(), PostingObstacle.NO_LAPIC_IN_KERNEL));
             return;
         }
         if (userspace.isPresent() || candidates.isEmpty()) {
