@@ -56,6 +56,7 @@ public final class DeviceChains {
     private final List<VmProcess> holders;
     private final PostingClaims claims;
     private final Optional<VmmOptions> options;
+    private final List<Interrupt> interrupts;
 
     private DeviceChains(HostFacts host, PciDevice device) {
         this.host = host;
@@ -63,9 +64,9 @@ public final class DeviceChains {
         this.armed = host.interrupts().map(all -> all.armed(device.address())).orElse(List.of()).stream()
                 .sorted(Comparator.comparing(ArmedVector::kind).thenComparing(ArmedVector::vector))
                 .toList();
-        this.unarmed = device.messageIrqs().stream()
-                .filter(irq -> armed.stream().noneMatch(one -> one.irq().equals(irq)))
-                .toList();
+        Set<HostIrq> used = armed.stream().map(ArmedVector::irq).collect(Collectors.toSet());
+        this.unarmed =
+                device.messageIrqs().stream().filter(irq -> !used.contains(irq)).toList();
         this.refusals = VfioOutlook.of(host, device).refusals().stream()
                 .filter(refusal -> !OF_OPENING.contains(refusal.cause()))
                 .toList();
@@ -73,6 +74,7 @@ public final class DeviceChains {
         this.holders = host.vms().of(device.address());
         this.options = holders.stream().findFirst().map(VmmOptions::of);
         this.claims = new PostingClaims(host, device, holders.stream().findFirst(), options);
+        this.interrupts = interrupts(device, armed, unarmed);
     }
 
     /**
@@ -81,33 +83,28 @@ public final class DeviceChains {
      */
     public static List<Chain> of(HostFacts host, PciDevice device) {
         DeviceChains all = new DeviceChains(host, device);
-        List<Interrupt> interrupts = all.interrupts();
-        return interrupts.isEmpty()
+        return all.interrupts.isEmpty()
                 ? List.of(all.withoutInterrupt())
-                : interrupts.stream().map(all::chain).toList();
+                : all.interrupts.stream().map(all::chain).toList();
     }
 
     /** The chain of one vector of a device's messages, or of its INTx if it uses that; armed or not. */
     public static Chain of(HostFacts host, PciDevice device, int vector) {
         DeviceChains all = new DeviceChains(host, device);
-        return all.interrupts().stream()
+        return all.interrupts.stream()
                 .filter(one -> one.vector() == vector)
                 .findFirst()
                 .map(all::chain)
-                .orElseGet(() -> all.chain(new Interrupt(all.kind(), vector, Optional.empty())));
+                .orElseGet(() -> all.chain(new Interrupt(kind(device, all.armed), vector, Optional.empty())));
     }
 
-    private IrqKind kind() {
-        return armed.stream()
-                .findFirst()
-                .map(ArmedVector::kind)
-                .orElse(
-                        device.config().msixVectors() > 0 || !device.config().isComplete()
-                                ? IrqKind.MSIX
-                                : IrqKind.MSI);
+    private static IrqKind kind(PciDevice device, List<ArmedVector> armed) {
+        boolean table = device.config().msixVectors() > 0 || !device.config().isComplete();
+        return armed.stream().findFirst().map(ArmedVector::kind).orElse(table ? IrqKind.MSIX : IrqKind.MSI);
     }
 
-    private List<Interrupt> interrupts() {
+    /** Those that are armed, and those whose host irq waits for that. */
+    private static List<Interrupt> interrupts(PciDevice device, List<ArmedVector> armed, List<HostIrq> unarmed) {
         List<Interrupt> all = new ArrayList<>();
         armed.forEach(one -> all.add(new Interrupt(one.kind(), one.vector(), Optional.of(one))));
         // Linux 6.5 and newer may allocate any set of vectors: then the numbers are not known.
@@ -115,9 +112,10 @@ public final class DeviceChains {
         if (device.isBoundToVfio()
                 && !unarmed.isEmpty()
                 && armed.stream().allMatch(one -> one.kind() != IrqKind.INTX && one.vector() < allocated)) {
+            Set<Integer> known = armed.stream().map(ArmedVector::vector).collect(Collectors.toSet());
             IntStream.range(0, allocated)
-                    .filter(vector -> armed.stream().noneMatch(one -> one.vector() == vector))
-                    .forEach(vector -> all.add(new Interrupt(kind(), vector, Optional.empty())));
+                    .filter(vector -> !known.contains(vector))
+                    .forEach(vector -> all.add(new Interrupt(kind(device, armed), vector, Optional.empty())));
             all.sort(Comparator.comparing(Interrupt::vector));
         }
         return all;
@@ -364,7 +362,7 @@ public final class DeviceChains {
         if (holders.size() > 1) {
             remarks.add(holders.size() + " processes may hold the device; the first is shown");
         }
-        if (unarmed.size() > 0 && interrupt.armed().isPresent() && interrupts().size() == armed.size()) {
+        if (!unarmed.isEmpty() && interrupt.armed().isPresent() && interrupts.size() == armed.size()) {
             remarks.add("allocated and not armed: "
                     + unarmed.stream().map(HostIrq::toString).collect(Collectors.joining(", ")));
         }
