@@ -55,6 +55,8 @@ public final class DeviceChains {
     private final List<String> users;
     private final List<VmProcess> holders;
     private final PostingClaims claims;
+    private final Optional<VmmOptions> options;
+    private final List<Interrupt> interrupts;
 
     private DeviceChains(HostFacts host, PciDevice device) {
         this.host = host;
@@ -62,15 +64,17 @@ public final class DeviceChains {
         this.armed = host.interrupts().map(all -> all.armed(device.address())).orElse(List.of()).stream()
                 .sorted(Comparator.comparing(ArmedVector::kind).thenComparing(ArmedVector::vector))
                 .toList();
-        this.unarmed = device.messageIrqs().stream()
-                .filter(irq -> armed.stream().noneMatch(one -> one.irq().equals(irq)))
-                .toList();
+        Set<HostIrq> used = armed.stream().map(ArmedVector::irq).collect(Collectors.toSet());
+        this.unarmed =
+                device.messageIrqs().stream().filter(irq -> !used.contains(irq)).toList();
         this.refusals = VfioOutlook.of(host, device).refusals().stream()
                 .filter(refusal -> !OF_OPENING.contains(refusal.cause()))
                 .toList();
         this.users = host.users(device);
         this.holders = host.vms().of(device.address());
-        this.claims = new PostingClaims(host, device, holders.stream().findFirst());
+        this.options = holders.stream().findFirst().map(VmmOptions::of);
+        this.claims = new PostingClaims(host, device, holders.stream().findFirst(), options);
+        this.interrupts = interrupts(device, armed, unarmed);
     }
 
     /**
@@ -79,33 +83,28 @@ public final class DeviceChains {
      */
     public static List<Chain> of(HostFacts host, PciDevice device) {
         DeviceChains all = new DeviceChains(host, device);
-        List<Interrupt> interrupts = all.interrupts();
-        return interrupts.isEmpty()
+        return all.interrupts.isEmpty()
                 ? List.of(all.withoutInterrupt())
-                : interrupts.stream().map(all::chain).toList();
+                : all.interrupts.stream().map(all::chain).toList();
     }
 
     /** The chain of one vector of a device's messages, or of its INTx if it uses that; armed or not. */
     public static Chain of(HostFacts host, PciDevice device, int vector) {
         DeviceChains all = new DeviceChains(host, device);
-        return all.interrupts().stream()
+        return all.interrupts.stream()
                 .filter(one -> one.vector() == vector)
                 .findFirst()
                 .map(all::chain)
-                .orElseGet(() -> all.chain(new Interrupt(all.kind(), vector, Optional.empty())));
+                .orElseGet(() -> all.chain(new Interrupt(kind(device, all.armed), vector, Optional.empty())));
     }
 
-    private IrqKind kind() {
-        return armed.stream()
-                .findFirst()
-                .map(ArmedVector::kind)
-                .orElse(
-                        device.config().msixVectors() > 0 || !device.config().isComplete()
-                                ? IrqKind.MSIX
-                                : IrqKind.MSI);
+    private static IrqKind kind(PciDevice device, List<ArmedVector> armed) {
+        boolean table = device.config().msixVectors() > 0 || !device.config().isComplete();
+        return armed.stream().findFirst().map(ArmedVector::kind).orElse(table ? IrqKind.MSIX : IrqKind.MSI);
     }
 
-    private List<Interrupt> interrupts() {
+    /** Those that are armed, and those whose host irq waits for that. */
+    private static List<Interrupt> interrupts(PciDevice device, List<ArmedVector> armed, List<HostIrq> unarmed) {
         List<Interrupt> all = new ArrayList<>();
         armed.forEach(one -> all.add(new Interrupt(one.kind(), one.vector(), Optional.of(one))));
         // Linux 6.5 and newer may allocate any set of vectors: then the numbers are not known.
@@ -113,9 +112,10 @@ public final class DeviceChains {
         if (device.isBoundToVfio()
                 && !unarmed.isEmpty()
                 && armed.stream().allMatch(one -> one.kind() != IrqKind.INTX && one.vector() < allocated)) {
+            Set<Integer> known = armed.stream().map(ArmedVector::vector).collect(Collectors.toSet());
             IntStream.range(0, allocated)
-                    .filter(vector -> armed.stream().noneMatch(one -> one.vector() == vector))
-                    .forEach(vector -> all.add(new Interrupt(kind(), vector, Optional.empty())));
+                    .filter(vector -> !known.contains(vector))
+                    .forEach(vector -> all.add(new Interrupt(kind(device, armed), vector, Optional.empty())));
             all.sort(Comparator.comparing(Interrupt::vector));
         }
         return all;
@@ -126,7 +126,7 @@ public final class DeviceChains {
         if (refusals.isEmpty()) {
             links.add(Link.notShown(
                     Hop.HOST_IRQ, "the host has allocated none for the device", "enable an interrupt of the device"));
-            links.add(notArmed("no interrupt of the device"));
+            links.add(notArmed("VFIO has armed no interrupt of the device"));
         } else {
             links.add(refused());
         }
@@ -154,7 +154,7 @@ public final class DeviceChains {
         if (interrupt.armed().isEmpty()) {
             if (refusals.isEmpty()) {
                 links.add(unarmedIrq(interrupt));
-                links.add(notArmed(interrupt.toString()));
+                links.add(notArmed("VFIO has not armed " + interrupt));
             } else {
                 links.add(refused());
             }
@@ -210,7 +210,7 @@ public final class DeviceChains {
                 "allocated");
     }
 
-    private Link notArmed(String interrupt) {
+    private Link notArmed(String what) {
         Evidence evidence = Evidence.observed(INTERRUPTS);
         if (host.interrupts().isEmpty()) {
             return Link.notShown(Hop.DEVICE_VECTOR, INTERRUPTS + " cannot be read", "run as root");
@@ -219,12 +219,12 @@ public final class DeviceChains {
                 ? Link.broken(
                         Hop.DEVICE_VECTOR,
                         evidence,
-                        "VFIO has armed " + interrupt + " with no eventfd: no process has the device open",
+                        what + ": no process has the device open",
                         "start the guest with the device")
                 : Link.broken(
                         Hop.DEVICE_VECTOR,
                         evidence,
-                        "VFIO has armed " + interrupt + " with no eventfd: the guest masks it or does not use it",
+                        what + ": the guest masks it or does not use it",
                         "let the guest's driver enable and unmask the interrupt");
     }
 
@@ -261,10 +261,10 @@ public final class DeviceChains {
         List<EventfdFile> candidates =
                 process.eventfds().stream().filter(one -> !one.polled()).toList();
         links.add(eventfd(process, candidates));
-        VmmOptions options = VmmOptions.of(process);
-        Optional<String> userspace = options.noIrqfd(device.address(), interrupt.kind());
-        if (options.noLapics().isPresent()) {
-            links.add(broken(options.noLapics().get(), PostingObstacle.NO_LAPIC_IN_KERNEL));
+        Optional<String> noLapics = options.flatMap(VmmOptions::noLapics);
+        Optional<String> userspace = options.flatMap(one -> one.noIrqfd(device.address(), interrupt.kind()));
+        if (noLapics.isPresent()) {
+            links.add(broken(noLapics.get(), PostingObstacle.NO_LAPIC_IN_KERNEL));
             return;
         }
         if (userspace.isPresent() || candidates.isEmpty()) {
@@ -362,7 +362,7 @@ public final class DeviceChains {
         if (holders.size() > 1) {
             remarks.add(holders.size() + " processes may hold the device; the first is shown");
         }
-        if (unarmed.size() > 0 && interrupt.armed().isPresent() && interrupts().size() == armed.size()) {
+        if (!unarmed.isEmpty() && interrupt.armed().isPresent() && interrupts.size() == armed.size()) {
             remarks.add("allocated and not armed: "
                     + unarmed.stream().map(HostIrq::toString).collect(Collectors.joining(", ")));
         }

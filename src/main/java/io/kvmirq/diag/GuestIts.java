@@ -7,7 +7,9 @@ import io.kvmirq.host.Fact;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.VmProcess;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.OptionalInt;
 
 /**
@@ -66,20 +68,19 @@ record GuestIts(List<Lpi> vlpis, int software) {
     }
 
     private static GuestIts of(VgicState vgic, List<ItsState> tables) {
-        List<Lpi> vlpis = new ArrayList<>();
-        for (VgicState.Interrupt one : vgic.vlpis()) {
-            OptionalInt event = OptionalInt.empty();
-            for (ItsState table : tables) {
-                for (ItsState.Device device : table.devices()) {
-                    for (ItsState.Translation row : device.translations()) {
-                        event = row.id() == one.id() && row.event() <= Integer.MAX_VALUE
-                                ? OptionalInt.of((int) row.event())
-                                : event;
+        Map<Long, OptionalInt> events = new HashMap<>();
+        for (ItsState table : tables) {
+            for (ItsState.Device device : table.devices()) {
+                for (ItsState.Translation row : device.translations()) {
+                    if (row.event() <= Integer.MAX_VALUE) {
+                        events.put(row.id(), OptionalInt.of((int) row.event()));
                     }
                 }
             }
-            vlpis.add(new Lpi(event, one.id(), one.target()));
         }
+        List<Lpi> vlpis = vgic.vlpis().stream()
+                .map(one -> new Lpi(events.getOrDefault((long) one.id(), OptionalInt.empty()), one.id(), one.target()))
+                .toList();
         return new GuestIts(vlpis, vgic.count(VgicState.Kind.LPI) - vlpis.size());
     }
 }

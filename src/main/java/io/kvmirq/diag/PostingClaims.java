@@ -36,7 +36,7 @@ final class PostingClaims {
     private final Optional<Fact<GuestIts>> its;
     private final Optional<Fact<List<EntryForm>>> entries;
 
-    PostingClaims(HostFacts host, PciDevice device, Optional<VmProcess> process) {
+    PostingClaims(HostFacts host, PciDevice device, Optional<VmProcess> process, Optional<VmmOptions> options) {
         this.host = host;
         this.device = device;
         this.process = process;
@@ -44,7 +44,7 @@ final class PostingClaims {
                 .filter(all -> all.hasChip("GIC") || all.hasChip("ITS"))
                 .isPresent();
         this.x86 = arm ? Optional.empty() : host.posting();
-        this.options = arm ? Optional.empty() : process.map(VmmOptions::of);
+        this.options = options;
         this.its = arm ? process.map(one -> GuestIts.of(host, one)) : Optional.empty();
         this.entries = x86.map(one -> EntryForm.of(host, one.vendor(), device.address()));
     }

@@ -54,80 +54,80 @@ public final class HostInterrupts implements HostIrqs {
 
     /** Reads the text of {@code /proc/interrupts}. Lines of another form are ignored. */
     public HostInterrupts(String text) {
-        text.lines().forEach(this::readLine);
+        this(text.getBytes(StandardCharsets.UTF_8));
     }
 
-    /** As it was read; on big hosts it is too long for two copies of it. */
+    /** As it was read; on big hosts it is too long for a second copy of it. */
     HostInterrupts(byte[] text) {
         int begin = 0;
         for (int i = 0; i <= text.length; i++) {
             if (i == text.length || text[i] == '\n') {
-                readLine(new String(text, begin, i - begin, StandardCharsets.UTF_8));
+                readLine(text, begin, i);
                 begin = i + 1;
             }
         }
     }
 
     /**
-     * Number or name, colon, a count for each CPU, chip, the rest. By hand: a regular expression recurses for each CPU,
-     * of which there may be thousands.
+     * Number or name, colon, a count for each CPU, chip, the rest. By hand and in one pass: there may be thousands of
+     * CPUs, and a regular expression recurses for each.
      */
-    private void readLine(String line) {
-        int number = spaces(line, 0);
-        int colon = line.indexOf(':', number);
-        if (colon <= number || colon - number > MOST_DIGITS) {
+    private void readLine(byte[] line, int begin, int end) {
+        int first = spaces(line, begin, end);
+        int colon = first;
+        while (colon < end && line[colon] != ':') {
+            colon++;
+        }
+        if (colon == end || colon == first || colon - first > MOST_DIGITS) {
             return;
         }
         long count = 0;
-        int word = colon + 1;
-        int end = word;
-        do {
-            int begin = spaces(line, end);
-            if (begin == end || begin == line.length()) {
+        int at = colon + 1;
+        int word;
+        while (true) {
+            word = spaces(line, at, end);
+            if (word == at || word == end) {
                 return; // no chip
             }
-            count += end - word > MOST_DIGITS + 1 ? 0 : number(line, word, end);
-            word = begin;
-            end = digits(line, word);
-        } while (end > word && (end == line.length() || isSpace(line.charAt(end))));
-        String name = line.substring(number, colon);
-        if (digits(name, 0) < name.length()) {
-            named.put(name, count);
-            return;
+            long value = 0;
+            for (at = word; at < end && line[at] >= '0' && line[at] <= '9'; at++) {
+                value = value * 10 + line[at] - '0';
+            }
+            // A longer number is no count of the kernel.
+            boolean isCount = at > word && (at == end || isSpace(line[at]));
+            if (!isCount) {
+                break;
+            }
+            count += at - word > MOST_DIGITS + 1 ? 0 : value;
         }
-        while (end < line.length() && !isSpace(line.charAt(end))) {
-            end++;
+        String name = text(line, first, colon);
+        for (int i = first; i < colon; i++) {
+            if (line[i] < '0' || line[i] > '9') {
+                named.put(name, count);
+                return;
+            }
         }
-        String chip = line.substring(word, end);
+        while (at < end && !isSpace(line[at])) {
+            at++;
+        }
+        String chip = text(line, word, at);
         chips.add(chip);
-        read(new HostIrq(Integer.parseInt(name)), chip, count, line.substring(end));
+        read(new HostIrq(Integer.parseInt(name)), chip, count, text(line, at, end));
     }
 
-    private static long number(String line, int begin, int end) {
-        long value = 0;
-        for (int i = begin; i < end; i++) {
-            value = value * 10 + line.charAt(i) - '0';
-        }
-        return value;
+    private static String text(byte[] line, int begin, int end) {
+        return new String(line, begin, end - begin, StandardCharsets.UTF_8);
     }
 
-    private static int spaces(String line, int from) {
+    private static int spaces(byte[] line, int from, int end) {
         int at = from;
-        while (at < line.length() && isSpace(line.charAt(at))) {
+        while (at < end && isSpace(line[at])) {
             at++;
         }
         return at;
     }
 
-    private static int digits(String line, int from) {
-        int at = from;
-        while (at < line.length() && line.charAt(at) >= '0' && line.charAt(at) <= '9') {
-            at++;
-        }
-        return at;
-    }
-
-    private static boolean isSpace(char c) {
+    private static boolean isSpace(byte c) {
         return c == ' ' || c == '\t';
     }
 

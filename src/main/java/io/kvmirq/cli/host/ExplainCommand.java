@@ -71,6 +71,7 @@ public final class ExplainCommand implements Command {
                         "  %d  %s",
                         hop.exitCode(), hop == Hop.POSTING ? "no link, but it cannot be posted" : hop.label()))
                 .forEach(lines::add);
+        lines.addAll(HostChoice.FILES);
         lines.addAll(List.of("", "Example: kvmirq explain 0000:3b:00.0 3"));
         return lines.toArray(String[]::new);
     }

@@ -79,7 +79,7 @@ final class ExplainText {
     private void others(Chain shown, List<Chain> chains) {
         List<Chain> run = new ArrayList<>();
         for (Chain chain : chains) {
-            boolean ends = chain == shown
+            boolean ends = chain.equals(shown)
                     || !run.isEmpty()
                             && (!end(shown, run.get(0)).equals(end(shown, chain))
                                     || !chain.device().equals(run.get(0).device()));
@@ -87,7 +87,7 @@ final class ExplainText {
                 run(shown, run);
                 run.clear();
             }
-            if (chain != shown) {
+            if (!chain.equals(shown)) {
                 run.add(chain);
             }
         }

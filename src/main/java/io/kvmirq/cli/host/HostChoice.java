@@ -16,6 +16,13 @@ final class HostChoice {
     private static final int SUGGESTED = 3;
     private static final int FUNCTIONS = 1 << 16;
 
+    /** The files that a copy of a host needs, for the help. */
+    static final List<String> FILES = List.of(
+            "",
+            "DIR has the files that 'kvmirq help vfio' names, and proc/*/{comm,cmdline,",
+            "fd,fdinfo,task}, sys/kernel/debug/{kvm,iommu,irq/irqs}. Absent files are not",
+            "shown.");
+
     private HostChoice() {}
 
     /** The host has no such thing: the command looks at nothing. */

@@ -16,6 +16,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.function.Predicate;
+import java.util.stream.Stream;
 import picocli.CommandLine.ParseResult;
 
 /** {@code kvmirq list}: where the vectors of each device of a guest go. Reads files only. */
@@ -44,7 +45,8 @@ public final class ListCommand implements Command {
                         + " no file shows; a line below says what would show it. Reads sysfs, /proc and debugfs, and"
                         + " writes nothing. Only root sees the guests of others. Exit code 3 when the host has no such"
                         + " device or guest, or /proc/interrupts cannot be read.")
-                .footer("", "Example: kvmirq list --vm web");
+                .footer(Stream.concat(HostChoice.FILES.stream(), Stream.of("", "Example: kvmirq list --vm web"))
+                        .toArray(String[]::new));
         usage.add(Command.option("--vm", "NAME|PID", String.class)
                 .description("Only the devices of a guest, by its name or its process."));
         usage.add(Command.option("--device", "BDF", String.class).description("Only the vectors of a device."));

@@ -81,9 +81,8 @@ class ExplainCommandTest {
                 .startsWith("0000:00:02.0  MSI-X 2  → web (process 100)\n")
                 .contains("  host irq       whole      29: allocated\n")
                 .contains("  inferred: it is the only one in msi_irqs without a handler\n")
-                .contains(
-                        "  device vector  broken     VFIO has armed MSI-X 2 with no eventfd: the guest masks it or does"
-                                + " not use it [observed: /proc/interrupts]\n")
+                .contains("  device vector  broken     VFIO has not armed MSI-X 2: the guest masks it or does"
+                        + " not use it [observed: /proc/interrupts]\n")
                 .contains("  also MSI-X 0 to MSI-X 1, host irq 27, 28: posting: AVIC is inhibited")
                 .endsWith("first broken link: device vector (exit code 11)\n");
         assertThat(of(host, AMD, "3").exitCode()).isEqualTo(17);
