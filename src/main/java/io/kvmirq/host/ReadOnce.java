@@ -21,12 +21,18 @@ import org.jspecify.annotations.Nullable;
 public final class ReadOnce implements HostFiles {
     private static final int LARGE = 1 << 20;
 
-    /**
-     * The first bytes of a file, of which {@code most} were asked for.
-     *
-     * @param bytes null if they were too many to be kept
-     */
-    private record Content(byte @Nullable [] bytes, int most) {}
+    /** The first bytes of a file, of which {@code most} were asked for. */
+    private static final class Content {
+        /** Null if they were too many to be kept. */
+        final byte @Nullable [] bytes;
+
+        final int most;
+
+        Content(byte @Nullable [] bytes, int most) {
+            this.bytes = bytes;
+            this.most = most;
+        }
+    }
 
     /**
      * What was read.
@@ -61,8 +67,8 @@ public final class ReadOnce implements HostFiles {
             return Optional.empty();
         }
         Content content = before == null ? null : before.get();
-        byte[] known = content == null ? null : content.bytes();
-        if (content != null && known != null && (known.length >= most || known.length < content.most())) {
+        byte[] known = content == null ? null : content.bytes;
+        if (content != null && known != null && (known.length >= most || known.length < content.most)) {
             return Optional.of(Arrays.copyOf(known, Math.min(known.length, most)));
         }
         Optional<byte[]> now = tree.bytes(path, most);
@@ -125,7 +131,7 @@ public final class ReadOnce implements HostFiles {
     public Seen seen() {
         Seen seen = new Seen(new TreeMap<>(), new TreeMap<>(), new TreeSet<>(), new TreeSet<>());
         contents.forEach((path, content) -> content.flatMap(
-                        read -> read.bytes() == null ? tree.bytes(path, read.most()) : Optional.of(read.bytes()))
+                        read -> read.bytes == null ? tree.bytes(path, read.most) : Optional.of(read.bytes))
                 .ifPresent(bytes -> seen.files().put(path, bytes)));
         links.forEach((path, link) -> link.ifPresent(target -> seen.links().put(path, target)));
         lists.forEach((path, names) -> names.forEach(name -> seen.names().add(path + "/" + name)));

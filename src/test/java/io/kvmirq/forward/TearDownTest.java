@@ -87,7 +87,9 @@ class TearDownTest {
     @Test
     void secondCloseLeavesAGsiThatWasGivenOutAnew() {
         Forwarding forwarding = Forwarding.of(world.vm, world.device);
-        ForwardedIrq irq = forwarding.forwardAll(world.device.msix(0, 1), i -> message(0x30)).get(0);
+        ForwardedIrq irq = forwarding
+                .forwardAll(world.device.msix(0, 1), i -> message(0x30))
+                .get(0);
         Gsi gsi = irq.gsi().orElseThrow();
         irq.close();
         world.vm.routes().change(edit -> edit.replace(gsi, message(0x40)));
