@@ -169,12 +169,71 @@ class RegistersContract extends KernelSuite {
                 .putLong(Uapi.KvmRegs.RIP, 0x20)
                 .putLong(Uapi.KvmRegs.RFLAGS, 2);
         assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_REGS, registers));
-        long run = world.map(libc.ioctl(world.kvm(), Uapi.KVM_GET_VCPU_MMAP_SIZE, 0), vcpu);
+        ByteBuffer shared = shared();
         assertOk(libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
-        ByteBuffer shared = libc.view(run, 2 * PAGE);
         assertThat(shared.getInt(Uapi.KvmRun.EXIT_REASON)).isEqualTo(Uapi.KVM_EXIT_IO);
         assertThat(shared.getShort(Uapi.KvmRun.IO_PORT)).isEqualTo((short) PORT);
         assertThat(shared.get((int) shared.getLong(Uapi.KvmRun.IO_DATA_OFFSET))).isEqualTo((byte) 0x34);
         assertThat(registers().getLong(RAX)).isEqualTo(0x1234);
+    }
+
+    /** What the vCPU shares with its VMM. */
+    private ByteBuffer shared() {
+        int size = libc.ioctl(world.kvm(), Uapi.KVM_GET_VCPU_MMAP_SIZE, 0);
+        return libc.view(world.map(size, vcpu), size);
+    }
+
+    private void leaveAtOnce(ByteBuffer run) {
+        assertErrno(Errno.EINTR, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
+        assertThat(run.getLong(Uapi.KvmRun.CR8)).isEqualTo(segments().getLong(Uapi.KvmSregs.CR8));
+        assertThat(run.getLong(Uapi.KvmRun.APIC_BASE)).isEqualTo(segments().getLong(APIC_BASE));
+    }
+
+    @Test
+    void withoutLapicTheTaskPriorityIsThatOfKvmRun() {
+        ByteBuffer run = shared().put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
+        assertOk(setSegments(segments -> segments.putLong(Uapi.KvmSregs.CR8, 5)));
+        leaveAtOnce(run);
+        assertThat(segments().getLong(Uapi.KvmSregs.CR8)).isZero();
+        run.putLong(Uapi.KvmRun.CR8, 7);
+        leaveAtOnce(run);
+        assertThat(segments().getLong(Uapi.KvmSregs.CR8)).isEqualTo(7);
+        run.putLong(Uapi.KvmRun.CR8, 0x10);
+        assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
+        assertThat(run.getLong(Uapi.KvmRun.CR8)).isEqualTo(7);
+        assertThat(segments().getLong(Uapi.KvmSregs.CR8)).isEqualTo(7);
+    }
+
+    @Test
+    void withALapicKvmRunOnlyShowsTheTaskPriority() {
+        for (int vm : new int[] {world.splitVm(), world.fullVm()}) {
+            vcpu = world.vcpu(vm, 0);
+            ByteBuffer run = shared().put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1).putLong(Uapi.KvmRun.CR8, 0x10);
+            assertOk(setSegments(segments -> segments.putLong(Uapi.KvmSregs.CR8, 5)));
+            leaveAtOnce(run);
+            assertThat(run.getLong(Uapi.KvmRun.CR8)).isEqualTo(5);
+        }
+    }
+
+    /** With a PIC in the kernel the VMM need not wait; else the interrupt flag decides, and LINT0 of a LAPIC. */
+    @Test
+    void kvmRunShowsWhetherAnInterruptOfThePicWouldBeTaken() {
+        assertReady(vcpu, 0, 1);
+        assertReady(world.vcpu(world.fullVm(), 0), 1, 1);
+        int split = world.splitVm();
+        assertReady(world.vcpu(split, 0), 0, 1);
+        assertReady(world.vcpu(split, 1), 0, 0);
+    }
+
+    private void assertReady(int of, int masked, int unmasked) {
+        vcpu = of;
+        ByteBuffer run = shared().put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
+        for (int on = 0; on < 2; on++) {
+            assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_REGS, registers().putLong(Uapi.KvmRegs.RFLAGS, 0x200 * on)));
+            leaveAtOnce(run);
+            assertThat(run.get(Uapi.KvmRun.IF_FLAG)).isEqualTo((byte) on);
+            assertThat(run.get(Uapi.KvmRun.READY_FOR_INTERRUPT_INJECTION))
+                    .isEqualTo((byte) (on == 0 ? masked : unmasked));
+        }
     }
 }

@@ -57,6 +57,7 @@ final class FakeCpu {
     /** TPR class. */
     private static final long PRIORITIES = 0xf;
 
+    private final X86Vm vm;
     private final Host host;
     private final MemorySlots memory;
     private final Optional<FakeLapic> lapic;
@@ -79,6 +80,7 @@ final class FakeCpu {
 
     FakeCpu(X86Vm vm, MemorySlots memory, Optional<FakeLapic> lapic, ByteBuffer shared, boolean boot) {
         this.boot = boot;
+        this.vm = vm;
         this.host = vm.host();
         this.memory = memory;
         this.lapic = lapic;
@@ -90,8 +92,20 @@ final class FakeCpu {
 
     void saveSegments(ByteBuffer to) {
         system.save(to);
-        to.putLong(Uapi.KvmSregs.CR8, lapic.isPresent() ? lapic.get().taskPriority() : priority)
-                .putLong(APIC_BASE_AT, apicBase());
+        to.putLong(Uapi.KvmSregs.CR8, priority()).putLong(APIC_BASE_AT, apicBase());
+    }
+
+    private long priority() {
+        return lapic.isPresent() ? lapic.get().taskPriority() : priority;
+    }
+
+    /** {@code kvm_set_cr8()}: whether it is a priority. */
+    private boolean setPriority(long wanted) {
+        boolean valid = (wanted & ~PRIORITIES) == 0;
+        if (valid) {
+            lapic.ifPresentOrElse(apic -> apic.setTaskPriority((int) wanted), () -> priority = wanted);
+        }
+        return valid;
     }
 
     private long apicBase() {
@@ -115,11 +129,7 @@ final class FakeCpu {
             }
         }
         system.load(next);
-        long wanted = next.getLong(Uapi.KvmSregs.CR8);
-        if ((wanted & ~PRIORITIES) == 0) {
-            lapic.ifPresent(apic -> apic.setTaskPriority((int) wanted));
-            priority = wanted;
-        }
+        setPriority(next.getLong(Uapi.KvmSregs.CR8));
         if (boot && isAtReset()) {
             halted = false;
         }
@@ -181,8 +191,32 @@ final class FakeCpu {
 
     /** KVM_RUN, with the kernel's lock held. */
     int run() {
+        int result = runToExit();
+        host.note(VmAnswer.RUN_SAVES);
+        shared.putLong(Uapi.KvmRun.CR8, priority())
+                .putLong(Uapi.KvmRun.APIC_BASE, apicBase())
+                .put(Uapi.KvmRun.IF_FLAG, (byte) (interruptsOn() ? 1 : 0))
+                .put(Uapi.KvmRun.READY_FOR_INTERRUPT_INJECTION, (byte) (takesInterruptOfPic() ? 1 : 0));
+        return result;
+    }
+
+    private boolean takesInterruptOfPic() {
+        return switch (vm.irqchip()) {
+            case FULL -> true;
+            case SPLIT -> interruptsOn() && lapic.orElseThrow().takesInterruptOfPic();
+            case NONE -> interruptsOn();
+        };
+    }
+
+    private int runToExit() {
+        if (lapic.isEmpty() && !setPriority(shared.getLong(Uapi.KvmRun.CR8))) {
+            return host.refuse(VmAnswer.RUN_CR8);
+        }
         if (shared.get(Uapi.KvmRun.IMMEDIATE_EXIT) != 0) {
             return host.refuse(VmAnswer.VCPU_IMMEDIATE_EXIT);
+        }
+        if (shared.get(Uapi.KvmRun.REQUEST_INTERRUPT_WINDOW) != 0 && vm.irqchip() != X86Vm.Irqchip.FULL) {
+            throw new NotModelledException("KVM_RUN to a window for interrupts");
         }
         PostingVcpu hardware = lapic.map(FakeLapic::hardware).orElse(null);
         while (true) {

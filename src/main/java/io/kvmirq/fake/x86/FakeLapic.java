@@ -226,6 +226,12 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         registers.putInt(LapicPage.LINT0_AT, value);
     }
 
+    /** {@code kvm_apic_accept_pic_intr()}. */
+    boolean takesInterruptOfPic() {
+        int input = registers.getInt(LapicPage.LINT0_AT);
+        return !LapicPage.LVT_MASKED.isSet(input) && LapicPage.LVT_MODE.of(input) == DeliveryMode.EXTINT.number();
+    }
+
     @Override
     public boolean isX2apic() {
         return x2apic;

@@ -102,9 +102,10 @@ final class X86VcpuFile extends VcpuFile {
             throw new NotModelledException("running a guest after KVM_INTERRUPT");
         }
         setRunning(true);
-        hasRun |= shared.get(Uapi.KvmRun.IMMEDIATE_EXIT) == 0;
         try {
-            return cpu.run();
+            int result = cpu.run();
+            hasRun |= result == 0;
+            return result;
         } finally {
             setRunning(false);
             host.time().changed();
