@@ -159,6 +159,8 @@ public enum VmAnswer implements Answer {
     MEMORY_SPACES(behaviour(LAB,
         "with System Management Mode built in, slots from 65536 on belong to the address space of that mode",
         "kvm_main.c kvm_set_memory_region()")),
+    VCPU_STATE_RELEASED(behaviour(MEASURED, "after a message of delivery mode 3 a halted vCPU is runnable",
+        "x86.c kvm_arch_vcpu_ioctl_get_mpstate()")),
     STATS_NONE(behaviour(INFERRED, "the fake keeps no statistics: the file lists no descriptors", "binary_stats.c"));
     // spotless:on
 

@@ -285,9 +285,9 @@ final class FakeLapic implements LocalApic, VirtualLapic {
                 if (X86Capabilities.addressSpaces(vm.host().build()) == 1) {
                     return false;
                 }
-                events.sendSpecial();
+                events.sendManagement();
             }
-            case RESERVED_3 -> events.sendSpecial();
+            case RESERVED_3 -> events.setReleased(true);
         }
         if (hardware != null) {
             hardware.wake();

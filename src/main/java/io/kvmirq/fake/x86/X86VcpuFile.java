@@ -148,7 +148,7 @@ final class X86VcpuFile extends VcpuFile {
     private int setSegments(ByteBuffer segments) {
         int refused = cpu.setSegments(segments);
         if (refused == 0 && boot && cpu.isAtReset()) {
-            state = Uapi.KVM_MP_STATE_RUNNABLE;
+            enter(Uapi.KVM_MP_STATE_RUNNABLE);
         }
         return refused;
     }
@@ -195,10 +195,18 @@ final class X86VcpuFile extends VcpuFile {
         }
         if (lapic.get().takeInit()) {
             cpu.setHalted(false);
-            state = boot ? Uapi.KVM_MP_STATE_RUNNABLE : Uapi.KVM_MP_STATE_INIT_RECEIVED;
+            enter(boot ? Uapi.KVM_MP_STATE_RUNNABLE : Uapi.KVM_MP_STATE_INIT_RECEIVED);
         }
         if (lapic.get().events().takeStartup() && state == Uapi.KVM_MP_STATE_INIT_RECEIVED) {
-            state = Uapi.KVM_MP_STATE_RUNNABLE;
+            enter(Uapi.KVM_MP_STATE_RUNNABLE);
+        }
+    }
+
+    /** {@code kvm_set_mp_state()}, but for HALTED. */
+    private void enter(int next) {
+        state = next;
+        if (next == Uapi.KVM_MP_STATE_RUNNABLE && host.build().isSince(6, 15)) {
+            lapic.ifPresent(apic -> apic.events().setReleased(false));
         }
     }
 
@@ -206,7 +214,13 @@ final class X86VcpuFile extends VcpuFile {
         acceptEvents();
         host.note(VmAnswer.VCPU_STATE_FIRST);
         boolean halts = state == Uapi.KVM_MP_STATE_RUNNABLE && cpu.isHalted();
-        value.putInt(Uapi.KvmMpState.MP_STATE, halts ? Uapi.KVM_MP_STATE_HALTED : state);
+        boolean waits = halts || state == Uapi.KVM_MP_STATE_AP_RESET_HOLD;
+        if (waits && lapic.orElseThrow().events().isReleased()) {
+            host.note(VmAnswer.VCPU_STATE_RELEASED);
+            value.putInt(Uapi.KvmMpState.MP_STATE, Uapi.KVM_MP_STATE_RUNNABLE);
+        } else {
+            value.putInt(Uapi.KvmMpState.MP_STATE, halts ? Uapi.KVM_MP_STATE_HALTED : state);
+        }
         return 0;
     }
 
@@ -226,7 +240,7 @@ final class X86VcpuFile extends VcpuFile {
                 lapic.orElseThrow().events().sendStartup();
                 state = Uapi.KVM_MP_STATE_INIT_RECEIVED;
             }
-            default -> state = next;
+            default -> enter(next);
         }
         return 0;
     }
