@@ -137,6 +137,26 @@ class RegistersContract extends KernelSuite {
     }
 
     @Test
+    void paddingOfTablesIsNotKept() {
+        assertOk(setSegments(segments -> segments.putShort(GDT + 10, (short) 1).putInt(IDT + 12, 1)));
+        assertThat(segments().getShort(GDT + 10)).isZero();
+        assertThat(segments().getInt(IDT + 12)).isZero();
+    }
+
+    @Test
+    void x2apicModeFollowsTheCpuidAlsoWithoutLapic() {
+        long x2apic = 0xfee00100L | ENABLED | X2APIC;
+        assertErrno(Errno.EINVAL, setSegments(segments -> segments.putLong(APIC_BASE, x2apic)));
+        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuid2.ENTRY_SIZE)
+                .putInt(Uapi.KvmCpuid2.NENT, 1)
+                .putInt(Uapi.KvmCpuid2.SIZE, 1)
+                .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuid2.ENTRY_ECX, 1 << 21);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_CPUID2, cpuid));
+        assertOk(setSegments(segments -> segments.putLong(APIC_BASE, x2apic)));
+        assertThat(segments().getLong(APIC_BASE)).isEqualTo(x2apic);
+    }
+
+    @Test
     void contradictionsAreRefusedAndChangeNothing() {
         ByteBuffer before = segments();
         assertErrno(Errno.EINVAL, setSegments(segments -> segments.putLong(CR0, PAGING)));

@@ -195,8 +195,7 @@ class VcpuContract extends KernelSuite {
         }
         assertOk(setState(vcpu, Uapi.KVM_MP_STATE_RUNNABLE));
         assertOk(setState(vcpu, Uapi.KVM_MP_STATE_HALTED));
-        assertThat(state(vcpu))
-                .isEqualTo(world.isSince(6, 15) ? Uapi.KVM_MP_STATE_HALTED : Uapi.KVM_MP_STATE_RUNNABLE);
+        assertThat(state(vcpu)).isEqualTo(world.isSince(6, 15) ? Uapi.KVM_MP_STATE_HALTED : Uapi.KVM_MP_STATE_RUNNABLE);
     }
 
     @Test

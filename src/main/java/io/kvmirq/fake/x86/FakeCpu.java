@@ -37,7 +37,6 @@ final class FakeCpu {
     /** No address of a guest has more bits. */
     private static final int LARGEST_ADDRESS = 52;
 
-    private static final int X2APIC_MODE = 1 << 10;
     static final int INTERRUPT_FLAG = 1 << 9;
     static final int DIRECTION_FLAG = 1 << 10;
     /** CF, PF, AF, ZF, SF, OF. */
@@ -54,6 +53,7 @@ final class FakeCpu {
     private static final int X2APIC_BIT = 1 << 10;
     private static final int APIC_ENABLED = 1 << 11;
     private static final long APIC_RESERVED = 0x2ff;
+    private static final long APIC_MODES = APIC_BOOT | X2APIC_BIT | APIC_ENABLED;
     /** TPR class. */
     private static final long PRIORITIES = 0xf;
 
@@ -74,6 +74,11 @@ final class FakeCpu {
     private boolean statusIsUnknown;
     /** CR8 of a vCPU without LAPIC. */
     private long priority;
+    /** The base and mode of its LAPIC in user space. */
+    private long base;
+
+    /** Whether the guest's CPUID has x2APIC. */
+    private boolean x2apicOffered;
 
     private boolean halted;
     private boolean nmi;
@@ -86,6 +91,7 @@ final class FakeCpu {
         this.lapic = lapic;
         this.shared = shared;
         this.bus = new CpuBus(vm, shared);
+        this.base = APIC_BASE | (boot ? APIC_BOOT : 0);
     }
 
     // Registers
@@ -110,7 +116,12 @@ final class FakeCpu {
 
     private long apicBase() {
         boolean x2apic = lapic.isPresent() && lapic.get().isX2apic();
-        return APIC_BASE | (boot ? APIC_BOOT : 0) | (x2apic ? X2APIC_BIT : 0);
+        return base | (x2apic ? X2APIC_BIT : 0);
+    }
+
+    void offerX2apic(boolean offered) {
+        x2apicOffered = offered;
+        lapic.ifPresent(apic -> apic.offerX2apic(offered));
     }
 
     /** KVM_SET_SREGS. */
@@ -120,7 +131,8 @@ final class FakeCpu {
             return host.refuse(refused);
         }
         system.checkModelled(next);
-        if (next.getLong(APIC_BASE_AT) != apicBase()) {
+        long changed = next.getLong(APIC_BASE_AT) ^ apicBase();
+        if (lapic.isEmpty() ? (changed & ~APIC_MODES) != 0 : changed != 0) {
             throw new NotModelledException("moving or disabling the LAPIC");
         }
         for (int at = INTERRUPT_BITMAP; at < Uapi.KvmSregs.SIZE; at += Long.BYTES) {
@@ -129,6 +141,7 @@ final class FakeCpu {
             }
         }
         system.load(next);
+        base ^= changed;
         setPriority(next.getLong(Uapi.KvmSregs.CR8));
         if (boot && isAtReset()) {
             halted = false;
@@ -141,12 +154,11 @@ final class FakeCpu {
     }
 
     private Optional<Answer> refusesBase(ByteBuffer next) {
-        long base = next.getLong(APIC_BASE_AT);
-        boolean x2apic = (base & X2APIC_BIT) != 0;
-        boolean offered = lapic.isPresent() && lapic.get().isX2apicOffered();
-        boolean invalid = (base & APIC_RESERVED) != 0
-                || base >>> LARGEST_ADDRESS != 0
-                || x2apic && ((base & APIC_ENABLED) == 0 || !offered);
+        long wanted = next.getLong(APIC_BASE_AT);
+        boolean x2apic = (wanted & X2APIC_BIT) != 0;
+        boolean invalid = (wanted & APIC_RESERVED) != 0
+                || wanted >>> LARGEST_ADDRESS != 0
+                || x2apic && ((wanted & APIC_ENABLED) == 0 || !x2apicOffered);
         return invalid ? Optional.of(VmAnswer.SREGS_APIC_BASE) : Optional.empty();
     }
 
@@ -521,7 +533,7 @@ final class FakeCpu {
     private void writeMsr() {
         FakeLapic apic = lapic.orElseThrow(() -> new NotModelledException("a guest without in-kernel LAPIC"));
         switch (registers.get(ECX)) {
-            case MSR_APIC_BASE -> apic.setX2apic((registers.get(EAX) & X2APIC_MODE) != 0);
+            case MSR_APIC_BASE -> apic.setX2apic((registers.get(EAX) & X2APIC_BIT) != 0);
             case MSR_X2APIC_SVR -> apic.setSpurious(registers.get(EAX));
             case MSR_X2APIC_LINT0 -> apic.setLint0(registers.get(EAX));
             case MSR_X2APIC_EOI -> apic.endOfInterrupt();

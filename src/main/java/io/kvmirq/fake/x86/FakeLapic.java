@@ -181,10 +181,6 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         updatePriority();
     }
 
-    boolean isX2apicOffered() {
-        return x2apicOffered;
-    }
-
     /** Tells whether the guest's CPUID has x2APIC; the version register depends on it with the split irqchip. */
     void offerX2apic(boolean offered) {
         x2apicOffered = offered;

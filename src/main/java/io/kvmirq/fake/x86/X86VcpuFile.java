@@ -181,8 +181,7 @@ final class X86VcpuFile extends VcpuFile {
             x2apic |= leaves.getInt(at) == 1
                     && (leaves.getInt(at + Uapi.KvmCpuid2.ENTRY_ECX) & X86KvmFile.CPUID_X2APIC) != 0;
         }
-        boolean offered = x2apic;
-        lapic.ifPresent(apic -> apic.offerX2apic(offered));
+        cpu.offerX2apic(x2apic);
         return 0;
     }
 
