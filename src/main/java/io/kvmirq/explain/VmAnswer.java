@@ -161,6 +161,8 @@ public enum VmAnswer implements Answer {
         "kvm_main.c kvm_set_memory_region()")),
     VCPU_STATE_RELEASED(behaviour(MEASURED, "after a message of delivery mode 3 a halted vCPU is runnable",
         "x86.c kvm_arch_vcpu_ioctl_get_mpstate()")),
+    VCPU_STARTUP(behaviour(MEASURED, "a start-up message (SIPI) starts a vCPU at its vector times 4096: CS is the vector"
+        + " times 256, RIP 0", "x86.c kvm_vcpu_deliver_sipi_vector()")),
     STATS_NONE(behaviour(INFERRED, "the fake keeps no statistics: the file lists no descriptors", "binary_stats.c"));
     // spotless:on
 

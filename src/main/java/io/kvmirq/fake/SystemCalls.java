@@ -100,7 +100,7 @@ abstract class SystemCalls implements Libc {
             int fd = open(name);
             FakeFile file = files.get(fd);
             if (file != null) {
-                file.setAccess(flags);
+                file.openedByName(flags);
             }
             return fd;
         });

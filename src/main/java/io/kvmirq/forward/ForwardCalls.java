@@ -20,6 +20,7 @@ import io.kvmirq.vfio.LineIrq;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.util.Set;
+import java.util.function.Function;
 
 /**
  * The calls on KVM-VFIO devices. On leases, so that what was added can be removed whatever has been closed meanwhile.
@@ -34,11 +35,12 @@ final class ForwardCalls extends Calls {
         return backend().libc().hostFiles();
     }
 
-    Fd adopt(int number, Ownership ownership) {
+    KvmVfio adopt(int number, Ownership ownership, Function<Fd, KvmVfio> owner) {
         return adopted(
                 "kvm-vfio",
                 number,
                 ownership,
+                owner,
                 "a KVM-VFIO device, made by KVM_CREATE_DEVICE",
                 FileKind.KVM_VFIO.label());
     }

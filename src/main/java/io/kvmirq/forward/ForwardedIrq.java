@@ -239,18 +239,50 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         become(Phase.OPEN, relay);
     }
 
-    /** Ends {@link #holdBack}. If that fails, the interrupt is masked: none is lost, and an unmask tries again. */
-    final @Nullable RuntimeException resumed(@Nullable RuntimeException cause) {
-        try {
-            resume();
-            return cause;
-        } catch (RuntimeException e) {
-            become(Phase.MASKED, relay());
-            if (cause == null) {
-                return e;
+    /**
+     * Interrupts are held back during a change, which may throw anything: the end of the pause lets them through again.
+     * If that fails, the interrupt is masked: none is lost, and an unmask tries again.
+     */
+    final class Pause implements AutoCloseable {
+        private final @Nullable RelayedIrq held;
+        private boolean ends;
+
+        /** @param held a relay on hold; null for an irqfd, until {@link #begin} */
+        Pause(@Nullable RelayedIrq held) {
+            this.held = held;
+            this.ends = held != null;
+        }
+
+        void begin() {
+            ends = true;
+            holdBack();
+        }
+
+        /** The change succeeded, and another one takes the interrupts. */
+        void keep() {
+            ends = false;
+        }
+
+        @Override
+        public void close() {
+            synchronized (ForwardedIrq.this) {
+                if (!ends || relay() != held || state.phase() == Phase.CLOSED) {
+                    return;
+                }
+                if (isMasked()) {
+                    Objects.requireNonNull(held).release(); // the hold of the mask stays
+                    return;
+                }
+                boolean resumed = false;
+                try {
+                    resume();
+                    resumed = true;
+                } finally {
+                    if (!resumed) {
+                        become(Phase.MASKED, held);
+                    }
+                }
             }
-            cause.addSuppressed(e);
-            return cause;
         }
     }
 
@@ -300,11 +332,12 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
         Userspace userspace = forwarding.userspace(irq());
         boolean masked = isMasked();
-        if (!masked) {
-            holdBack();
-        }
         RelayedIrq relay;
-        try (Undo undo = new Undo()) {
+        try (Pause pause = new Pause(null);
+                Undo undo = new Undo()) {
+            if (!masked) {
+                pause.begin();
+            }
             undo.add(this::moved);
             leaveKernel(undo);
             relay = undo.add(relayed(userspace));
@@ -312,8 +345,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
                 relay.release();
             }
             undo.keep();
-        } catch (RuntimeException e) {
-            throw masked ? e : Objects.requireNonNull(resumed(e));
+            pause.keep();
         }
         become(state.phase(), relay);
         moved();
@@ -324,14 +356,9 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         if (relay == null) {
             return;
         }
-        boolean settled = false;
-        try {
+        try (Pause pause = new Pause(relay)) {
             relay.settle();
-            settled = true;
-        } finally {
-            if (!settled) {
-                stay(relay, null);
-            }
+            pause.keep();
         }
         if (takeFrom(relay)) {
             relay.close();
@@ -348,18 +375,6 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return relay;
     }
 
-    /** Ends the hold of a move that failed. */
-    private synchronized @Nullable RuntimeException stay(RelayedIrq relay, @Nullable RuntimeException cause) {
-        if (relay() != relay || state.phase() == Phase.CLOSED) {
-            return cause;
-        }
-        if (isMasked()) {
-            relay.release();
-            return cause;
-        }
-        return resumed(cause);
-    }
-
     /** @return false if another thread took the interrupt from that relay */
     private synchronized boolean takeFrom(RelayedIrq relay) {
         requireOpen();
@@ -367,19 +382,18 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
             return false;
         }
         boolean masked = isMasked();
-        try (Undo undo = new Undo()) {
+        try (Pause pause = new Pause(relay);
+                Undo undo = new Undo()) {
             undo.add(this::moved);
             Irqfd kept = irqfd;
             Irqfd assigned = kept == null ? maskedIrqfd() : kept;
             irqfd = assigned;
             if (!masked) {
-                assigned.unmask();
-                undo.add(assigned::mask);
+                undo.step(assigned::unmask, assigned::mask);
             }
             enterKernel();
             undo.keep();
-        } catch (RuntimeException e) {
-            throw Objects.requireNonNull(stay(relay, e));
+            pause.keep();
         }
         tell(ForwardedEvents.routed(this));
         become(masked ? Phase.MASKED : Phase.OPEN, null);

@@ -14,7 +14,6 @@ import io.kvmirq.mirror.Event;
 import io.kvmirq.vfio.Armed;
 import io.kvmirq.vfio.ArmedLine;
 import io.kvmirq.vfio.LineIrq;
-import java.util.Objects;
 import java.util.Optional;
 
 /**
@@ -216,11 +215,12 @@ final class ForwardedLine extends ForwardedIrq {
         Abi2014 abi = direct.orElseThrow().abi();
         Irqfd before = assigned();
         boolean masked = isMasked();
-        if (!masked) {
-            holdBack();
-        }
         Irqfd next;
-        try (Undo undo = new Undo()) {
+        try (Pause pause = new Pause(null);
+                Undo undo = new Undo()) {
+            if (!masked) {
+                pause.begin();
+            }
             next = undo.add(Irqfd.masked(vm, event, resample, gsi));
             resample.ifPresent(armed::unmaskBy);
             undo.add(() -> TearDown.quietly(armed::stopUnmaskBy));
@@ -228,8 +228,7 @@ final class ForwardedLine extends ForwardedIrq {
                 next.unmask();
             }
             undo.keep();
-        } catch (RuntimeException e) {
-            throw masked ? e : Objects.requireNonNull(resumed(e));
+            pause.keep();
         }
         replace(next);
         abi.unforward(irq);

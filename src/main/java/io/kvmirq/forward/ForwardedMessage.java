@@ -98,13 +98,12 @@ final class ForwardedMessage extends ForwardedIrq {
         if (to.equals(message)) {
             return relay;
         }
-        boolean pauses = !isMasked() && relay == null && vm().isArm64();
-        if (pauses) {
-            holdBack();
-            tellIrqfdIsGone();
-        }
-        @Nullable RuntimeException failure = null;
-        try {
+        try (Pause pause = new Pause(null);
+                Undo room = new Undo()) {
+            if (!isMasked() && relay == null && vm().isArm64()) {
+                pause.begin();
+                tellIrqfdIsGone();
+            }
             gsi().ifPresent(gsi -> {
                 vm().routes().replace(gsi, to);
                 forwarding().mirror().apply(Event.RoutesCommitted.of(new Route.Msi(gsi, to)));
@@ -113,14 +112,7 @@ final class ForwardedMessage extends ForwardedIrq {
             if (relay instanceof RelayedEdge edge) {
                 edge.reroute(to);
             }
-        } catch (RuntimeException e) {
-            failure = e;
-        }
-        if (pauses) {
-            failure = resumed(failure);
-        }
-        if (failure != null) {
-            throw failure;
+            room.keep();
         }
         return relay;
     }

@@ -41,7 +41,12 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
      * @throws io.kvmirq.KernelException EBUSY when the VM has one: {@link #adopt} that; ENODEV on a kernel without it
      */
     public static KvmVfio create(Vm vm) {
-        return new KvmVfio(vm.createDevice(KvmDevice.Type.VFIO).fd());
+        try (Undo undo = new Undo()) {
+            KvmVfio made =
+                    new KvmVfio(undo.add(vm.createDevice(KvmDevice.Type.VFIO)).fd());
+            undo.keep();
+            return made;
+        }
     }
 
     /**
@@ -51,7 +56,7 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
      * @throws IllegalArgumentException if it is negative, or if /proc says that it is not open, or something else
      */
     public static KvmVfio adopt(Kernel kernel, int number, Ownership ownership) {
-        return new KvmVfio(new ForwardCalls(kernel).adopt(number, ownership));
+        return new ForwardCalls(kernel).adopt(number, ownership, KvmVfio::new);
     }
 
     /** The descriptor, to be leased. */

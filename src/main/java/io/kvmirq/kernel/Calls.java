@@ -10,6 +10,8 @@ import io.kvmirq.explain.KernelCall;
 import java.nio.ByteBuffer;
 import java.util.EnumSet;
 import java.util.Set;
+import java.util.function.Function;
+import java.util.function.IntFunction;
 import java.util.function.IntSupplier;
 import java.util.function.IntUnaryOperator;
 import java.util.function.LongConsumer;
@@ -199,27 +201,38 @@ public class Calls {
     }
 
     /**
-     * A handle for the descriptor that a call makes.
+     * The owner of the descriptor that a call makes; the descriptor is closed if its owner cannot be made.
      *
-     * @param call gives the number, or throws
+     * @param call gives the number, or {@code -errno}
+     * @param failed of {@code -errno}
      */
-    protected final Fd made(String kind, IntSupplier call) {
-        return Fd.make(kernel, kind, call);
+    protected final <T> T made(
+            String kind,
+            IntSupplier call,
+            IntFunction<KernelException> failed,
+            Function<? super Fd, ? extends T> owner) {
+        return Fd.make(kernel, kind, call, failed, owner);
     }
 
     /**
-     * A handle for a descriptor made elsewhere.
+     * The owner of a descriptor made elsewhere; the descriptor stays open if its owner cannot be made.
      *
      * @param expected for the message
      * @param kinds the kinds of file that it may be, as labels of {@code UapiTable.FileKind}
      * @throws IllegalArgumentException if {@code number} is negative, or if /proc says that it is not open, or is open
      *     on another kind of file
      */
-    protected final Fd adopted(String kind, int number, Ownership ownership, String expected, String... kinds) {
+    protected final <T> T adopted(
+            String kind,
+            int number,
+            Ownership ownership,
+            Function<? super Fd, ? extends T> owner,
+            String expected,
+            String... kinds) {
         if (number >= 0 && kernel.isReal()) {
             OpenFile.require(number, expected, kinds);
         }
-        return Fd.adopt(kernel, kind, number, ownership);
+        return Fd.adopt(kernel, kind, number, ownership, owner);
     }
 
     /** Whether the eventfd was made elsewhere. It may then be a descriptor of another kind of file. */

@@ -18,7 +18,7 @@ import java.util.concurrent.TimeUnit;
  *
  * <p>Source: fs/eventpoll.c.
  */
-final class EpollSet {
+final class EpollSet implements AutoCloseable {
     /** Events of one wait. Where more are ready, the kernel reports the others first next time. */
     private static final int BATCH = 256;
 
@@ -35,7 +35,9 @@ final class EpollSet {
         this.libc = kernel.backend().libc();
         this.fd = calls.made(
                 "epoll",
-                () -> calls.check(libc.epollCreate(Uapi.EPOLL_CLOEXEC), KernelCall.EPOLL_CREATE, Set.of(), () -> ""));
+                () -> libc.epollCreate(Uapi.EPOLL_CLOEXEC),
+                result -> calls.failure(result, KernelCall.EPOLL_CREATE, Set.of(), () -> ""),
+                made -> made);
     }
 
     Fd fd() {
@@ -105,6 +107,11 @@ final class EpollSet {
                 ? -1
                 : (int) Math.min(
                         Integer.MAX_VALUE, TimeUnit.NANOSECONDS.toMillis(nanos) + (nanos % 1_000_000 == 0 ? 0 : 1));
+    }
+
+    @Override
+    public void close() {
+        fd.close();
     }
 
     /** The data of one of the entries that the last {@link #await} found ready. */

@@ -13,6 +13,7 @@ import java.time.Duration;
 import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.Function;
 import java.util.function.IntSupplier;
 import org.jspecify.annotations.Nullable;
 
@@ -30,6 +31,9 @@ import org.jspecify.annotations.Nullable;
 public final class EventFd implements AutoCloseable {
     private static final Duration LONGEST = Duration.ofNanos(Long.MAX_VALUE);
     private static final int NO_WAKE = -1;
+    /** A write that fails once leaves no thread waiting; one that always fails is refused by a filter of calls. */
+    private static final int WAKE_ATTEMPTS = 10;
+
     private static final int EAGAIN = -Errno.EAGAIN.number();
     private static final int EINTR = -Errno.EINTR.number();
 
@@ -56,7 +60,7 @@ public final class EventFd implements AutoCloseable {
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM
      */
     public static EventFd create(Kernel kernel) {
-        return new EventFd(make(kernel, kernel.backend()::eventfdCreate, ""), false);
+        return make(kernel, kernel.backend()::eventfdCreate, "", fd -> new EventFd(fd, false));
     }
 
     /**
@@ -65,13 +69,16 @@ public final class EventFd implements AutoCloseable {
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM
      */
     public static EventFd createSemaphore(Kernel kernel) {
-        return new EventFd(make(kernel, kernel.backend()::eventfdCreateSemaphore, "semaphore"), false);
+        return make(kernel, kernel.backend()::eventfdCreateSemaphore, "semaphore", fd -> new EventFd(fd, false));
     }
 
-    private static Fd make(Kernel kernel, IntSupplier create, String operands) {
+    private static <T> T make(Kernel kernel, IntSupplier create, String operands, Function<Fd, T> owner) {
         Calls calls = kernel.calls();
         return calls.made(
-                "eventfd", () -> calls.check(create.getAsInt(), KernelCall.EVENTFD_CREATE, Set.of(), () -> operands));
+                "eventfd",
+                create,
+                result -> calls.failure(result, KernelCall.EVENTFD_CREATE, Set.of(), () -> operands),
+                owner);
     }
 
     /**
@@ -83,8 +90,8 @@ public final class EventFd implements AutoCloseable {
      */
     public static EventFd adopt(Kernel kernel, int number, Ownership ownership) {
         String expected = "an eventfd, made by eventfd(2)";
-        return new EventFd(
-                kernel.calls().adopted("eventfd", number, ownership, expected, FileKind.EVENTFD.label()), true);
+        return kernel.calls()
+                .adopted("eventfd", number, ownership, fd -> new EventFd(fd, true), expected, FileKind.EVENTFD.label());
     }
 
     boolean isAdopted() {
@@ -287,7 +294,7 @@ public final class EventFd implements AutoCloseable {
 
     /** Makes the wake descriptor, unless another thread made it meanwhile. */
     private Fd makeWaker() {
-        Fd made = make(kernel, kernel.backend()::eventfdCreate, "");
+        Fd made = make(kernel, kernel.backend()::eventfdCreate, "", fd -> fd);
         boolean used = false;
         try {
             Fd waker = Objects.requireNonNull(waker(made));
@@ -309,8 +316,16 @@ public final class EventFd implements AutoCloseable {
         fd.close();
         Fd waker = wake;
         if (waker != null && !waker.isClosed()) {
-            wake(waker);
+            boolean woken = wake(waker);
             waker.close();
+            if (!woken) {
+                kernel.reports()
+                        .warnOnce(
+                                "asleep",
+                                fd + " was closed, and the kernel refuses the write that wakes a thread in await: it"
+                                        + " waits until its time is over; allow write(2) on eventfds in the filter"
+                                        + " of system calls");
+            }
         }
     }
 
@@ -322,7 +337,12 @@ public final class EventFd implements AutoCloseable {
     private boolean wake(Fd signalled) {
         int raw = signalled.enter();
         try {
-            return kernel.backend().eventfdSignal(raw, 1) >= 0;
+            for (int attempt = 0; attempt < WAKE_ATTEMPTS; attempt++) {
+                if (kernel.backend().eventfdSignal(raw, 1) >= 0) {
+                    return true;
+                }
+            }
+            return false;
         } finally {
             signalled.exit();
         }

@@ -61,8 +61,7 @@ public final class EventLoop implements AutoCloseable {
     private EventLoop(Kernel kernel) {
         this.kernel = kernel;
         try (Undo undo = new Undo()) {
-            this.set = new EpollSet(kernel);
-            undo.add(set.fd()::close);
+            this.set = undo.add(new EpollSet(kernel));
             this.wake = undo.add(EventFd.create(kernel));
             set.add(wake.fd(), WAKE, false);
             undo.keep();
@@ -110,11 +109,11 @@ public final class EventLoop implements AutoCloseable {
             if (closed) {
                 throw new ClosedHandleException(toString());
             }
-            Fd held = kernel.calls().held(event.fd());
-            undo.add(held::exit);
+            Fd held = event.fd();
+            undo.step(() -> kernel.calls().held(held), held::exit);
             Registration made = new Registration(event, handler, registrations.next(), paused);
-            registrations.put(made.number, made); // before the kernel may report it
-            undo.add(() -> registrations.remove(made.number));
+            // Before the kernel may report it
+            undo.step(() -> registrations.put(made.number, made), () -> registrations.remove(made.number));
             set.add(event.fd(), made.number, paused);
             undo.keep();
             return made;
@@ -266,7 +265,7 @@ public final class EventLoop implements AutoCloseable {
 
     private void release() {
         wake.close();
-        set.fd().close();
+        set.close();
     }
 
     @Override
@@ -351,8 +350,9 @@ public final class EventLoop implements AutoCloseable {
             lock.lock();
             try {
                 requireOpen();
-                if ((set(PAUSED) & PAUSED) == 0) {
+                if ((state.get() & PAUSED) == 0) {
                     set.mute(event.fd(), number);
+                    set(PAUSED);
                 }
             } finally {
                 lock.unlock();

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kernel;
 
+import io.kvmirq.KernelException;
+import java.util.function.Function;
+import java.util.function.IntFunction;
 import java.util.function.IntSupplier;
 
 /**
@@ -10,10 +13,10 @@ import java.util.function.IntSupplier;
 public final class Fd {
     private final Kernel kernel;
     private final String kind;
-    /** Set once, before other code has the handle. */
+    // Set before other code has the handle
     private int number;
+    private Ownership ownership;
 
-    private final Ownership ownership;
     private final UseCount uses = new UseCount();
     private final Handles.Entry entry;
     /** Whether the number was known outside of the library. The file may then have other descriptors. */
@@ -29,18 +32,31 @@ public final class Fd {
     }
 
     /**
-     * Makes a descriptor. Its handle is made first, so that no failure between the two leaves a descriptor.
+     * Makes a descriptor and the object that owns it. The handle comes first and the owner before the end, so that no
+     * failure between them leaves a descriptor.
      *
-     * @param call gives the number, or throws
+     * @param call gives the number, or {@code -errno}
+     * @param failed of {@code -errno}
+     * @param owner closed by nobody if this fails; only the descriptor is
+     * @return the owner
      */
-    static Fd make(Kernel kernel, String kind, IntSupplier call) {
+    static <T> T make(
+            Kernel kernel,
+            String kind,
+            IntSupplier call,
+            IntFunction<KernelException> failed,
+            Function<? super Fd, ? extends T> owner) {
         try (Undo undo = new Undo()) {
             Fd made = new Fd(kernel, kind, Ownership.OWNED);
             undo.add(made::close);
-            made.number = call.getAsInt();
-            made.entry.opened(made.number);
+            int result = call.getAsInt();
+            if (result < 0) {
+                throw failed.apply(result);
+            }
+            made.opened(result);
+            T owned = owner.apply(made);
             undo.keep();
-            return made;
+            return owned;
         }
     }
 
@@ -51,15 +67,36 @@ public final class Fd {
      * @throws IllegalArgumentException if {@code number} is negative
      */
     public static Fd adopt(Kernel kernel, String kind, int number, Ownership ownership) {
+        return adopt(kernel, kind, number, ownership, adopted -> adopted);
+    }
+
+    /**
+     * As {@link #adopt(Kernel, String, int, Ownership)}, with the object that owns it. If that cannot be made, the
+     * descriptor stays the caller's and open.
+     *
+     * @return the owner
+     */
+    static <T> T adopt(
+            Kernel kernel, String kind, int number, Ownership ownership, Function<? super Fd, ? extends T> owner) {
         if (number < 0) {
             throw new IllegalArgumentException(
                     "fd " + number + " cannot be adopted: expected an open descriptor, >= 0");
         }
-        Fd adopted = new Fd(kernel, kind, ownership);
-        adopted.number = number;
-        adopted.entry.opened(number);
-        adopted.shared = true;
-        return adopted;
+        try (Undo undo = new Undo()) {
+            Fd adopted = new Fd(kernel, kind, Ownership.BORROWED);
+            undo.add(adopted::close);
+            adopted.opened(number);
+            adopted.shared = true;
+            T owned = owner.apply(adopted);
+            adopted.ownership = ownership;
+            undo.keep();
+            return owned;
+        }
+    }
+
+    private void opened(int descriptor) {
+        number = descriptor;
+        entry.opened(descriptor);
     }
 
     /** The kernel that the descriptor belongs to. */

@@ -129,20 +129,21 @@ public final class Kernel implements AutoCloseable {
             DeviceNode.requireOpenable(node);
         }
         ByteBuffer path = Buffers.cString(node.toString());
-        try (Undo undo = new Undo()) {
-            Fd opened = calls.made(
-                    node.toString(),
-                    () -> calls.check(backend.kvmOpen(path), KernelCall.OPEN, Set.of(), node::toString));
-            undo.add(opened::close);
-            int version = calls.check(
-                    calls.on(opened, backend::kvmVersion), KernelCall.KVM_VERSION, Set.of(), opened::toString);
-            if (version != API_VERSION) {
-                throw new BackendUnavailableException(opened + " speaks KVM API " + version + ", this kvmirq "
-                        + API_VERSION + ": is it a KVM device?");
-            }
-            undo.keep();
-            return opened;
+        return calls.made(
+                node.toString(),
+                () -> backend.kvmOpen(path),
+                result -> calls.failure(result, KernelCall.OPEN, Set.of(), node::toString),
+                this::checked);
+    }
+
+    private Fd checked(Fd opened) {
+        int version =
+                calls.check(calls.on(opened, backend::kvmVersion), KernelCall.KVM_VERSION, Set.of(), opened::toString);
+        if (version != API_VERSION) {
+            throw new BackendUnavailableException(
+                    opened + " speaks KVM API " + version + ", this kvmirq " + API_VERSION + ": is it a KVM device?");
         }
+        return opened;
     }
 
     /** Whether this is the kernel of this machine, and not the fake. */

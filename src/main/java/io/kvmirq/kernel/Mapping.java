@@ -58,8 +58,8 @@ public final class Mapping {
     public static final class Owner implements AutoCloseable {
         private final Mapping mapping;
 
-        private Owner(Mapping mapping) {
-            this.mapping = mapping;
+        private Owner(Kernel kernel, String name, int length, int flags, int raw) {
+            this.mapping = new Mapping(kernel, name, length, flags, raw); // last: no failure leaves it without owner
         }
 
         /** The memory; its users cannot unmap it. */
@@ -86,26 +86,16 @@ public final class Mapping {
      * @throws io.kvmirq.KernelException ENOMEM
      */
     public static Owner anonymous(Kernel kernel, int length) {
-        return map(kernel, "memory", length, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1);
+        return new Owner(kernel, "memory", length, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1);
     }
 
     /** The memory that {@code fd} shares with this process, from the start of the file. */
     public static Owner of(Fd fd, int length) {
         int raw = fd.enter();
         try {
-            return map(fd.kernel(), fd.toString(), length, Uapi.MAP_SHARED, raw);
+            return new Owner(fd.kernel(), fd.toString(), length, Uapi.MAP_SHARED, raw);
         } finally {
             fd.exit();
-        }
-    }
-
-    private static Owner map(Kernel kernel, String name, int length, int flags, int raw) {
-        try (Undo undo = new Undo()) {
-            Mapping made = new Mapping(kernel, name, length, flags, raw);
-            undo.add(made::close);
-            Owner owner = new Owner(made);
-            undo.keep();
-            return owner;
         }
     }
 

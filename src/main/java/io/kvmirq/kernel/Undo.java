@@ -3,7 +3,6 @@ package io.kvmirq.kernel;
 
 import java.util.ArrayDeque;
 import java.util.Deque;
-import java.util.Iterator;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -42,6 +41,16 @@ public final class Undo implements AutoCloseable {
         }
     }
 
+    /**
+     * Takes a step. Both are objects before it is taken, so that no failure leaves it taken.
+     *
+     * @param back undoes the step, and never fails
+     */
+    public void step(Runnable step, AutoCloseable back) {
+        step.run();
+        add(back);
+    }
+
     /** Moves all steps to {@code outer}, in the same order. */
     public void moveTo(Undo outer) {
         while (!added.isEmpty()) {
@@ -55,15 +64,18 @@ public final class Undo implements AutoCloseable {
         added.clear();
     }
 
-    /** Takes every step. One that throws does not keep the others from being taken; closing again takes it again. */
+    /**
+     * Takes every step. One that throws does not keep the others from being taken; closing again takes it again. Needs
+     * no memory.
+     */
     @Override
     public void close() {
         @Nullable Throwable failed = null;
-        for (Iterator<AutoCloseable> steps = added.iterator(); steps.hasNext(); ) {
-            @Nullable Throwable failure = close(steps.next());
-            if (failure == null) {
-                steps.remove();
-            } else {
+        for (int left = added.size(); left > 0; left--) {
+            AutoCloseable step = added.pop();
+            @Nullable Throwable failure = close(step);
+            if (failure != null) {
+                added.addLast(step); // for the next time, in the same order
                 failed = failure;
             }
         }

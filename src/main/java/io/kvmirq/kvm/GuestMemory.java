@@ -21,10 +21,8 @@ public final class GuestMemory implements AutoCloseable {
         this.vm = vm;
         try (Undo undo = new Undo()) {
             this.vmLease = undo.add(vm.fd().lease());
-            int taken = vm.slots().take();
-            this.slot = taken;
-            undo.add(() -> vm.slots().giveBack(taken));
-            this.removal = VmCalls.memoryRegion(taken, 0, 0);
+            this.slot = vm.slots().take(undo);
+            this.removal = VmCalls.memoryRegion(slot, 0, 0);
             this.memory = undo.add(Mapping.anonymous(vm.kernel(), length));
             vm.calls().setMemory(vmLease, slot, guestAddress, mapping());
             undo.keep();

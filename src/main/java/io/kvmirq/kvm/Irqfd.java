@@ -44,8 +44,7 @@ public final class Irqfd implements AutoCloseable {
         this.event = event;
         this.resample = resample;
         this.gsi = gsi;
-        vm.routes().hold(gsi);
-        undo.add(() -> vm.routes().release(gsi));
+        undo.step(() -> vm.routes().hold(gsi), () -> vm.routes().release(gsi));
         hold(vm.fd(), undo);
         hold(event.fd(), undo);
         if (resample != null) {
@@ -58,8 +57,7 @@ public final class Irqfd implements AutoCloseable {
     }
 
     private void hold(Fd file, Undo undo) {
-        calls().hold(file);
-        undo.add(() -> calls().letGo(file));
+        undo.step(() -> calls().hold(file), () -> calls().letGo(file));
     }
 
     private IrqfdCalls calls() {

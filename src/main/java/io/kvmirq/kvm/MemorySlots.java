@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
+import io.kvmirq.kernel.Undo;
 import java.util.BitSet;
 
 /**
@@ -17,14 +18,17 @@ final class MemorySlots {
         this.count = calls.memorySlots();
     }
 
-    /** @throws MemorySlotsExhaustedException when none is free */
-    synchronized int take() {
+    /**
+     * @param undo gives it back
+     * @throws MemorySlotsExhaustedException when none is free
+     */
+    synchronized int take(Undo undo) {
         int slot = count == 0 ? -1 : taken.previousClearBit(count - 1);
         if (slot < 0) {
             throw new MemorySlotsExhaustedException("no memory slot of " + calls.vm() + " is free: all " + count
                     + " that this kernel gives a VM are used; close guest memory first");
         }
-        taken.set(slot);
+        undo.step(() -> taken.set(slot), () -> giveBack(slot));
         return slot;
     }
 

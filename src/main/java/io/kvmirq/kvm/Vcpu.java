@@ -6,6 +6,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.CurrentThread;
 import io.kvmirq.explain.KernelCall;
+import io.kvmirq.kernel.Fd;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
@@ -74,10 +75,14 @@ public final class Vcpu implements AutoCloseable {
         }
     }
 
-    Vcpu(Vm vm, VcpuId id) {
-        CurrentThread.requirePlatform("Vm.createVcpu");
-        this.calls = new VcpuCalls(vm.calls(), id);
+    private Vcpu(Vm vm, Fd fd) {
         this.vgic = vm.vgicCalls();
+        this.calls = new VcpuCalls(vm.calls(), fd); // last: it maps a page of the vCPU
+    }
+
+    static Vcpu create(Vm vm, VcpuId id) {
+        CurrentThread.requirePlatform("Vm.createVcpu");
+        return vm.calls().createVcpu(id, fd -> new Vcpu(vm, fd));
     }
 
     private void requireItsThread() {

@@ -2,16 +2,13 @@
 package io.kvmirq.kvm;
 
 import io.kvmirq.Errno;
-import io.kvmirq.VcpuId;
 import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Calls;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Mapping;
-import io.kvmirq.kernel.Undo;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
-import java.util.Set;
 
 /**
  * KVM's calls on one vCPU, by ioctl on every binding, and the page that it shares with the kernel.
@@ -23,28 +20,14 @@ final class VcpuCalls extends Calls {
     private final Fd fd;
     private final Mapping.Owner run;
 
-    /** @throws io.kvmirq.KernelException EINVAL for an id beyond the limit; EEXIST for one that exists */
-    VcpuCalls(VmCalls vm, VcpuId id) {
+    VcpuCalls(VmCalls vm, Fd fd) {
         super(vm.vm().kernel());
         this.vm = vm;
-        try (Undo undo = new Undo()) {
-            this.fd = made("vcpu " + id.number(), () -> create(id));
-            undo.add(() -> close(fd));
-            vm.learn(Fact.VCPUS);
-            Fd device = kernel().device();
-            int size = on(device, kvm -> backend().libc().ioctl(kvm, Uapi.KVM_GET_VCPU_MMAP_SIZE, 0));
-            this.run = Mapping.of(fd, check(size, KernelCall.VCPU_MMAP_SIZE, vm.known(), device::toString));
-            undo.keep();
-        }
-    }
-
-    private int create(VcpuId id) {
-        int raw = on(vm.vm(), vmRaw -> backend().libc().ioctl(vmRaw, Uapi.KVM_CREATE_VCPU, id.number()));
-        return check(raw, KernelCall.VCPU_CREATE, known(id), () -> vm.vm() + " id=" + id.number());
-    }
-
-    private Set<Fact> known(VcpuId id) {
-        return vm.known(id.number() < VcpuId.MOST_OF_GICV3 ? Fact.LOW_VCPU_ID : Fact.HIGH_VCPU_ID);
+        this.fd = fd;
+        vm.learn(Fact.VCPUS);
+        Fd device = kernel().device();
+        int size = on(device, kvm -> backend().libc().ioctl(kvm, Uapi.KVM_GET_VCPU_MMAP_SIZE, 0));
+        this.run = Mapping.of(fd, check(size, KernelCall.VCPU_MMAP_SIZE, vm.known(), device::toString));
     }
 
     VmCalls vm() {

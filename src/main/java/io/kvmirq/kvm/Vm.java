@@ -41,13 +41,9 @@ public final class Vm implements AutoCloseable {
 
     private Vm(VmCalls calls, List<Route> routesNow, Gsi firstFree) {
         this.calls = calls;
-        try (Undo undo = new Undo()) {
-            undo.add(calls::closeVm);
-            this.vgicCalls = new VgicCalls(calls);
-            this.routes = new RouteTable(calls, routesNow, firstFree);
-            this.slots = new MemorySlots(calls);
-            undo.keep();
-        }
+        this.vgicCalls = new VgicCalls(calls);
+        this.routes = new RouteTable(calls, routesNow, firstFree);
+        this.slots = new MemorySlots(calls);
     }
 
     /**
@@ -58,7 +54,7 @@ public final class Vm implements AutoCloseable {
      *     {@link Kernel#device}
      */
     public static Vm create(Kernel kernel) {
-        return new Vm(VmCalls.create(kernel, OptionalInt.empty()), List.of(), new Gsi(0));
+        return create(kernel, OptionalInt.empty());
     }
 
     /**
@@ -69,7 +65,11 @@ public final class Vm implements AutoCloseable {
      * @throws UnsupportedOperationException if the kernel is not arm64
      */
     public static Vm create(Kernel kernel, int guestAddressBits) {
-        return new Vm(VmCalls.create(kernel, OptionalInt.of(guestAddressBits)), List.of(), new Gsi(0));
+        return create(kernel, OptionalInt.of(guestAddressBits));
+    }
+
+    private static Vm create(Kernel kernel, OptionalInt guestAddressBits) {
+        return VmCalls.create(kernel, guestAddressBits, calls -> new Vm(calls, List.of(), new Gsi(0)));
     }
 
     /**
@@ -88,11 +88,13 @@ public final class Vm implements AutoCloseable {
      * @throws UnsupportedOperationException for a route to a pin of another architecture
      */
     public static Vm adopt(Kernel kernel, int number, Ownership ownership, List<Route> routesNow, Gsi firstFree) {
-        Vm adopted = adopted(kernel, number, ownership, routesNow, firstFree);
-        if (routesNow.isEmpty()) {
-            adopted.routes.warnOfOthers();
-        }
-        return adopted;
+        return VmCalls.adopt(kernel, number, ownership, calls -> {
+            Vm adopted = new Vm(calls, routesNow, firstFree);
+            if (routesNow.isEmpty()) {
+                adopted.routes.warnOfOthers();
+            }
+            return adopted;
+        });
     }
 
     /** As {@link #adopt(Kernel, int, Ownership, List, Gsi)}, without a list of the routes. */
@@ -101,15 +103,13 @@ public final class Vm implements AutoCloseable {
         if (routesNow == RoutesNow.OF_FULL_IRQCHIP) {
             routes.addAll(RouteTable.defaultsOfX86());
         }
-        Vm adopted = adopted(kernel, number, ownership, routes, FIRST_AFTER_PINS);
-        if (routesNow == RoutesNow.UNKNOWN) {
-            adopted.routes.refuseChanges();
-        }
-        return adopted;
-    }
-
-    private static Vm adopted(Kernel kernel, int number, Ownership ownership, List<Route> routesNow, Gsi firstFree) {
-        return new Vm(VmCalls.adopt(kernel, number, ownership), routesNow, firstFree);
+        return VmCalls.adopt(kernel, number, ownership, calls -> {
+            Vm adopted = new Vm(calls, routes, FIRST_AFTER_PINS);
+            if (routesNow == RoutesNow.UNKNOWN) {
+                adopted.routes.refuseChanges();
+            }
+            return adopted;
+        });
     }
 
     VmCalls calls() {
@@ -209,7 +209,7 @@ public final class Vm implements AutoCloseable {
      */
     public VgicV2 createVgicV2() {
         calls.requireArm64("a VGIC");
-        return learned(Fact.GICV2, new VgicV2(this, calls.createDevice(KvmDevice.Type.VGIC_V2.number()), false));
+        return calls.createDevice(KvmDevice.Type.VGIC_V2, fd -> learned(Fact.GICV2, new VgicV2(this, fd, false)));
     }
 
     /**
@@ -220,7 +220,7 @@ public final class Vm implements AutoCloseable {
      */
     public VgicV3 createVgicV3() {
         calls.requireArm64("a VGIC");
-        return learned(Fact.GICV3, new VgicV3(this, calls.createDevice(KvmDevice.Type.VGIC_V3.number()), false));
+        return calls.createDevice(KvmDevice.Type.VGIC_V3, fd -> learned(Fact.GICV3, new VgicV3(this, fd, false)));
     }
 
     /**
@@ -232,7 +232,7 @@ public final class Vm implements AutoCloseable {
      */
     public Its createIts() {
         calls.requireArm64("an ITS");
-        return new Its(this, calls.createDevice(KvmDevice.Type.ITS.number()));
+        return calls.createDevice(KvmDevice.Type.ITS, fd -> new Its(this, fd));
     }
 
     /**
@@ -243,17 +243,17 @@ public final class Vm implements AutoCloseable {
      * @throws UnsupportedOperationException if the kernel is not arm64
      */
     public VgicV2 adoptVgicV2(int number, Ownership ownership) {
-        return learned(Fact.GICV2, new VgicV2(this, calls.adoptDevice("a VGIC", number, ownership), true));
+        return calls.adoptDevice("a VGIC", number, ownership, fd -> learned(Fact.GICV2, new VgicV2(this, fd, true)));
     }
 
     /** A GICv3, as {@link #adoptVgicV2}. */
     public VgicV3 adoptVgicV3(int number, Ownership ownership) {
-        return learned(Fact.GICV3, new VgicV3(this, calls.adoptDevice("a VGIC", number, ownership), true));
+        return calls.adoptDevice("a VGIC", number, ownership, fd -> learned(Fact.GICV3, new VgicV3(this, fd, true)));
     }
 
     /** An ITS, as {@link #adoptVgicV2}. It has no part in the routes. */
     public Its adoptIts(int number, Ownership ownership) {
-        return new Its(this, calls.adoptDevice("an ITS", number, ownership));
+        return calls.adoptDevice("an ITS", number, ownership, fd -> new Its(this, fd));
     }
 
     private <V extends Vgic> V learned(Fact version, V vgic) {
@@ -402,7 +402,7 @@ public final class Vm implements AutoCloseable {
     /** @throws io.kvmirq.KernelException ENODEV when this kernel has none; EBUSY when the VM has its one already */
     public KvmDevice createDevice(KvmDevice.Type type) {
         return switch (type) {
-            case VFIO -> new KvmDevice(this, calls.createDevice(type.number()));
+            case VFIO -> calls.createDevice(type, fd -> new KvmDevice(this, fd));
             case VGIC_V2 -> createVgicV2();
             case VGIC_V3 -> createVgicV3();
             case ITS -> createIts();
@@ -420,8 +420,12 @@ public final class Vm implements AutoCloseable {
      * @throws IllegalStateException on a virtual thread
      */
     public Vcpu createVcpu(VcpuId id) {
-        Vcpu vcpu = new Vcpu(this, id);
-        vcpus.add(id);
+        Vcpu vcpu;
+        try (Undo undo = new Undo()) {
+            vcpu = undo.add(Vcpu.create(this, id));
+            vcpus.add(id);
+            undo.keep();
+        }
         if (knowsVcpus()) {
             listeners.forEach(listener -> calls.tell(listener, to -> to.vcpuAdded(id)));
         }

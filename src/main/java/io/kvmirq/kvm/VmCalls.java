@@ -7,6 +7,7 @@ import io.kvmirq.IoAddress;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
+import io.kvmirq.VcpuId;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.explain.Fact;
@@ -25,6 +26,7 @@ import java.util.EnumSet;
 import java.util.OptionalInt;
 import java.util.Set;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import java.util.function.IntUnaryOperator;
 import java.util.function.Supplier;
 
@@ -56,14 +58,14 @@ final class VmCalls extends Calls {
     }
 
     /** @param guestAddressBits on arm64; empty for the default */
-    static VmCalls create(Kernel kernel, OptionalInt guestAddressBits) {
-        Creator creator = new Creator(kernel);
-        return new VmCalls(kernel, creator.createVm(guestAddressBits), Set.of(Fact.NO_IRQCHIP, Fact.OWN));
+    static Vm create(Kernel kernel, OptionalInt guestAddressBits, Function<VmCalls, Vm> owner) {
+        Set<Fact> known = Set.of(Fact.NO_IRQCHIP, Fact.OWN);
+        return new Creator(kernel).createVm(guestAddressBits, fd -> owner.apply(new VmCalls(kernel, fd, known)));
     }
 
     /** @throws IllegalArgumentException if /proc says that the descriptor is not open, or something else */
-    static VmCalls adopt(Kernel kernel, int number, Ownership ownership) {
-        return new VmCalls(kernel, new Creator(kernel).adoptVm(number, ownership), Set.of());
+    static Vm adopt(Kernel kernel, int number, Ownership ownership, Function<VmCalls, Vm> owner) {
+        return new Creator(kernel).adoptVm(number, ownership, fd -> owner.apply(new VmCalls(kernel, fd, Set.of())));
     }
 
     /** The call on the KVM device, before there is a VM. */
@@ -72,19 +74,17 @@ final class VmCalls extends Calls {
             super(kernel);
         }
 
-        Fd createVm(OptionalInt guestAddressBits) {
+        Vm createVm(OptionalInt guestAddressBits, Function<Fd, Vm> owner) {
             long type = type(kernel().facts(), guestAddressBits);
             return made(
                     "vm",
-                    () -> check(
-                            on(kernel().device(), device -> backend().vmCreate(device, type)),
-                            KernelCall.VM_CREATE,
-                            Set.of(),
-                            () -> type == 0 ? "" : "type=" + type));
+                    () -> on(kernel().device(), device -> backend().vmCreate(device, type)),
+                    result -> failure(result, KernelCall.VM_CREATE, Set.of(), () -> type == 0 ? "" : "type=" + type),
+                    owner);
         }
 
-        Fd adoptVm(int number, Ownership ownership) {
-            return adopted("vm", number, ownership, "a VM, made by KVM_CREATE_VM", FileKind.VM.label());
+        Vm adoptVm(int number, Ownership ownership, Function<Fd, Vm> owner) {
+            return adopted("vm", number, ownership, owner, "a VM, made by KVM_CREATE_VM", FileKind.VM.label());
         }
 
         /** On arm64 the size of guest addresses; 0 stands for 40 bits. On x86 0. */
@@ -349,14 +349,24 @@ final class VmCalls extends Calls {
         return true;
     }
 
-    Fd createDevice(int type) {
+    <D extends KvmDevice> D createDevice(KvmDevice.Type type, Function<Fd, D> owner) {
+        int number = type.number();
         return made(
                 "device",
-                () -> check(
-                        on(vm, raw -> backend().deviceCreate(raw, type)),
-                        KernelCall.DEVICE_CREATE,
-                        knownOfDevice(type),
-                        () -> vm + " type=" + type));
+                () -> on(vm, raw -> backend().deviceCreate(raw, number)),
+                result ->
+                        failure(result, KernelCall.DEVICE_CREATE, knownOfDevice(number), () -> vm + " type=" + number),
+                owner);
+    }
+
+    /** @throws KernelException EINVAL for an id beyond the limit; EEXIST for one that exists */
+    Vcpu createVcpu(VcpuId id, Function<Fd, Vcpu> owner) {
+        Set<Fact> facts = known(id.number() < VcpuId.MOST_OF_GICV3 ? Fact.LOW_VCPU_ID : Fact.HIGH_VCPU_ID);
+        return made(
+                "vcpu " + id.number(),
+                () -> on(vm, raw -> backend().libc().ioctl(raw, Uapi.KVM_CREATE_VCPU, id.number())),
+                result -> failure(result, KernelCall.VCPU_CREATE, facts, () -> vm + " id=" + id.number()),
+                owner);
     }
 
     private Set<Fact> knownOfDevice(int type) {
@@ -366,9 +376,10 @@ final class VmCalls extends Calls {
         return known(type == KvmDevice.Type.VFIO.number() ? Fact.KVM_VFIO : Fact.VGIC_DEVICE);
     }
 
-    Fd adoptDevice(String what, int number, Ownership ownership) {
+    <D extends KvmDevice> D adoptDevice(String what, int number, Ownership ownership, Function<Fd, D> owner) {
         requireArm64(what);
-        return adopted("device", number, ownership, what + ", made by KVM_CREATE_DEVICE", FileKind.KVM_DEVICE.label());
+        return adopted(
+                "device", number, ownership, owner, what + ", made by KVM_CREATE_DEVICE", FileKind.KVM_DEVICE.label());
     }
 
     boolean hasAttribute(Fd device, int group, long attribute) {

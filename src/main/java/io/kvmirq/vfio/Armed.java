@@ -128,8 +128,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         synchronized (irqs) {
             try (Undo undo = new Undo()) {
                 @Nullable Fd[] held = held(first, events, undo);
-                irqs.begin(index, this);
-                undo.add(() -> irqs.end(index));
+                undo.step(() -> irqs.begin(index, this), () -> irqs.end(index));
                 int result = irqs.trigger(index, first, numbers(held));
                 if (result < 0 && irqs.isAdopted()) {
                     throw new VectorsDisturbedException(

@@ -131,8 +131,8 @@ public final class ArmedLine extends ArmedIrq {
         synchronized (irqs()) {
             requireEvent();
             try (Undo undo = new Undo()) {
-                Fd next = irqs().calls().hold(event);
-                undo.add(() -> irqs().calls().letGo(next));
+                Fd next = event.fd();
+                undo.step(() -> irqs().calls().hold(event), () -> irqs().calls().letGo(next));
                 requireApart(event, numbers(0, 1)[0]);
                 @Nullable Fd before = acting.get(action);
                 if (before != null) {

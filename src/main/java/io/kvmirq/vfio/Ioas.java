@@ -11,6 +11,7 @@ import io.kvmirq.kernel.Undo;
 import io.kvmirq.uapi.UapiIommufd.IommuIoasUnmap;
 import java.nio.ByteBuffer;
 import java.util.Optional;
+import java.util.function.Function;
 
 /**
  * An address space (IOAS) of an iommufd, {@code /dev/iommu}. Thread-safe.
@@ -26,32 +27,29 @@ public final class Ioas extends DmaSpace {
     /** For {@link #forget}, which must not allocate. */
     private final ByteBuffer destroying;
 
-    private Ioas(VfioCalls calls, Fd iommufd, int number, Optional<Fd.Lease> kept) {
+    private Ioas(VfioCalls calls, Fd iommufd, boolean stays) {
         super(calls, iommufd);
-        this.number = number;
-        this.kept = kept;
-        this.destroying = VfioCalls.destroying(number);
+        this.destroying = VfioCalls.destroying();
+        try (Undo undo = new Undo()) {
+            this.kept = stays ? Optional.of(undo.add(iommufd.lease())) : Optional.empty();
+            this.number = calls.createSpace(iommufd, destroying);
+            undo.keep();
+        }
     }
 
     /** @throws io.kvmirq.KernelException ENOENT when the kernel has no iommufd; EACCES; ENOMEM */
     public static Ioas create(Kernel kernel) {
         VfioCalls calls = new VfioCalls(kernel);
-        try (Undo undo = new Undo()) {
-            Fd file = open(calls);
-            undo.add(() -> calls.closeFile(file));
-            Ioas made = new Ioas(calls, file, calls.createSpace(file), Optional.empty());
-            undo.keep();
-            return made;
-        }
+        return open(calls, file -> new Ioas(calls, file, false));
     }
 
-    private static Fd open(VfioCalls calls) {
-        return calls.open(KernelCall.IOMMUFD, "iommufd", NODE, Optional.empty());
+    private static <T> T open(VfioCalls calls, Function<Fd, T> owner) {
+        return calls.open(KernelCall.IOMMUFD, "iommufd", NODE, Optional.empty(), owner);
     }
 
     /** @throws io.kvmirq.KernelException as {@link #create} */
     static void requireNode(VfioCalls calls) {
-        calls.closeFile(open(calls));
+        calls.closeFile(open(calls, file -> file));
     }
 
     /**
@@ -64,14 +62,7 @@ public final class Ioas extends DmaSpace {
      */
     public static Ioas in(Kernel kernel, int iommufd, Ownership ownership) {
         VfioCalls calls = new VfioCalls(kernel);
-        try (Undo undo = new Undo()) {
-            Fd tried = calls.adoptIommufd(iommufd, Ownership.BORROWED);
-            undo.add(() -> calls.closeFile(tried));
-            int number = calls.createSpace(tried);
-            Fd file = calls.adoptIommufd(iommufd, ownership);
-            boolean stays = ownership == Ownership.BORROWED;
-            return new Ioas(calls, file, number, stays ? Optional.of(file.lease()) : Optional.empty());
-        }
+        return calls.adoptIommufd(iommufd, ownership, file -> new Ioas(calls, file, ownership == Ownership.BORROWED));
     }
 
     @Override

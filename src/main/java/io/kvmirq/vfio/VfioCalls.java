@@ -27,6 +27,7 @@ import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaUnmap;
 import java.nio.ByteBuffer;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.Function;
 import java.util.function.Supplier;
 
 /** Opens VFIO's files and makes the calls on groups, containers and address spaces. Thread-safe. */
@@ -60,45 +61,47 @@ final class VfioCalls extends Calls {
     // Files
 
     /** @param device whose file it is, if it is a device's */
-    Fd open(KernelCall call, String kind, String path, Optional<HostDevice> device) {
+    <T> T open(KernelCall call, String kind, String path, Optional<HostDevice> device, Function<Fd, T> owner) {
         ByteBuffer text = Buffers.cString(path);
-        return made(kind, () -> open(call, text, path, device));
+        return made(
+                kind,
+                () -> backend().libc().open(text, Uapi.O_RDWR | Uapi.O_CLOEXEC),
+                result -> notOpened(result, call, path, device),
+                owner);
     }
 
-    private int open(KernelCall call, ByteBuffer text, String path, Optional<HostDevice> device) {
-        int raw = backend().libc().open(text, Uapi.O_RDWR | Uapi.O_CLOEXEC);
-        if (raw == -Errno.ENOENT.number()) {
-            throw failure(raw, call, path, () -> device.flatMap(one -> one.notThere(path)));
+    private KernelException notOpened(int result, KernelCall call, String path, Optional<HostDevice> device) {
+        if (result == -Errno.ENOENT.number()) {
+            return failure(result, call, path, () -> device.flatMap(one -> one.notThere(path)));
         }
-        if (raw < 0) {
-            boolean gone = raw == -Errno.ENODEV.number();
-            throw failure(raw, call, path, () -> device.filter(one -> gone).flatMap(HostDevice::notBound));
-        }
-        return raw;
+        boolean gone = result == -Errno.ENODEV.number();
+        return failure(result, call, path, () -> device.filter(one -> gone).flatMap(HostDevice::notBound));
     }
 
-    Fd adoptDevice(DeviceName name, int number, Ownership ownership, String expected) {
-        return adopted("vfio device " + name, number, ownership, expected, FileKind.VFIO_DEVICE.label());
+    <T> T adoptDevice(DeviceName name, int number, Ownership ownership, String expected, Function<Fd, T> owner) {
+        return adopted("vfio device " + name, number, ownership, owner, expected, FileKind.VFIO_DEVICE.label());
     }
 
-    Fd adoptGroup(int number, Ownership ownership) {
-        return adopted("vfio group", number, ownership, "a VFIO group, /dev/vfio/N", FileKind.VFIO_GROUP.label());
+    VfioGroup adoptGroup(int number, Ownership ownership, Function<Fd, VfioGroup> owner) {
+        return adopted(
+                "vfio group", number, ownership, owner, "a VFIO group, /dev/vfio/N", FileKind.VFIO_GROUP.label());
     }
 
     /** The kernel takes an iommufd for a container, too. */
-    Fd adoptContainer(int number, Ownership ownership) {
+    VfioContainer adoptContainer(int number, Ownership ownership, Function<Fd, VfioContainer> owner) {
         String expected = "a VFIO container, /dev/vfio/vfio";
         return adopted(
                 "vfio container",
                 number,
                 ownership,
+                owner,
                 expected,
                 FileKind.VFIO_CONTAINER.label(),
                 FileKind.IOMMUFD.label());
     }
 
-    Fd adoptIommufd(int number, Ownership ownership) {
-        return adopted("iommufd", number, ownership, "an iommufd, /dev/iommu", FileKind.IOMMUFD.label());
+    Ioas adoptIommufd(int number, Ownership ownership, Function<Fd, Ioas> owner) {
+        return adopted("iommufd", number, ownership, owner, "an iommufd, /dev/iommu", FileKind.IOMMUFD.label());
     }
 
     void closeFile(Fd fd) {
@@ -137,19 +140,20 @@ final class VfioCalls extends Calls {
         }
     }
 
-    Fd openDevice(Fd group, DeviceName name, Supplier<Optional<String>> why) {
+    VfioDevice openDevice(Fd group, DeviceName name, Supplier<Optional<String>> why, Function<Fd, VfioDevice> owner) {
         ByteBuffer text = Buffers.cString(name.toString());
-        return made("vfio device " + name, () -> openDevice(group, text, name, why));
-    }
-
-    private int openDevice(Fd group, ByteBuffer text, DeviceName name, Supplier<Optional<String>> why) {
-        int raw = ioctl(group, UapiVfio.VFIO_GROUP_GET_DEVICE_FD, text);
-        if (raw < 0) {
-            boolean absent = raw == -Errno.ENODEV.number();
-            throw failure(
-                    raw, KernelCall.VFIO_DEVICE_FD, name + " " + group, () -> absent ? why.get() : Optional.empty());
-        }
-        return raw;
+        return made(
+                "vfio device " + name,
+                () -> ioctl(group, UapiVfio.VFIO_GROUP_GET_DEVICE_FD, text),
+                result -> {
+                    boolean absent = result == -Errno.ENODEV.number();
+                    return failure(
+                            result,
+                            KernelCall.VFIO_DEVICE_FD,
+                            name + " " + group,
+                            () -> absent ? why.get() : Optional.empty());
+                },
+                owner);
     }
 
     // iommufd
@@ -180,18 +184,22 @@ final class VfioCalls extends Calls {
                 () -> device + " ioas=" + space);
     }
 
-    int createSpace(Fd iommufd) {
+    /** @param destroying the {@link #destroying} of it from now on */
+    int createSpace(Fd iommufd, ByteBuffer destroying) {
         ByteBuffer space =
                 Buffers.allocate(IommuIoasAlloc.SIZE).putInt(IommuIoasAlloc.LENGTH_OF_ARGUMENT, IommuIoasAlloc.SIZE);
-        check(ioctl(iommufd, UapiIommufd.IOMMU_IOAS_ALLOC, space), KernelCall.IOAS_CREATE, Set.of(), iommufd::toString);
-        return space.getInt(IommuIoasAlloc.OUT_IOAS_ID);
+        int result = ioctl(iommufd, UapiIommufd.IOMMU_IOAS_ALLOC, space);
+        if (result < 0) {
+            throw failure(result, KernelCall.IOAS_CREATE, Set.of(), iommufd::toString);
+        }
+        int number = space.getInt(IommuIoasAlloc.OUT_IOAS_ID);
+        destroying.putInt(IommuDestroy.ID, number);
+        return number;
     }
 
-    /** The argument of {@link #destroySpace}. */
-    static ByteBuffer destroying(int space) {
-        return Buffers.allocate(IommuDestroy.SIZE)
-                .putInt(IommuDestroy.LENGTH_OF_ARGUMENT, IommuDestroy.SIZE)
-                .putInt(IommuDestroy.ID, space);
+    /** The argument of {@link #destroySpace}, without the number of the space. */
+    static ByteBuffer destroying() {
+        return Buffers.allocate(IommuDestroy.SIZE).putInt(IommuDestroy.LENGTH_OF_ARGUMENT, IommuDestroy.SIZE);
     }
 
     /** Does not allocate. */

@@ -48,10 +48,12 @@ public final class VfioCdev extends VfioFile {
                         Errno.ENOENT,
                         device.notBound()
                                 .orElseGet(() -> Answers.sentence(KernelCall.VFIO_CDEV, Errno.ENOENT, Set.of()))));
-        return new VfioCdev(
-                calls,
-                calls.open(KernelCall.VFIO_CDEV, "vfio device " + name, DIRECTORY + file, Optional.of(device)),
-                name);
+        return calls.open(
+                KernelCall.VFIO_CDEV,
+                "vfio device " + name,
+                DIRECTORY + file,
+                Optional.of(device),
+                fd -> new VfioCdev(calls, fd, name));
     }
 
     /**
@@ -63,10 +65,12 @@ public final class VfioCdev extends VfioFile {
      */
     public static VfioCdev adopt(Kernel kernel, DeviceName name, int number, Ownership ownership) {
         VfioCalls calls = new VfioCalls(kernel);
-        return new VfioCdev(
-                calls,
-                calls.adoptDevice(name, number, ownership, "the file of a VFIO device, /dev/vfio/devices/vfioN"),
-                name);
+        return calls.adoptDevice(
+                name,
+                number,
+                ownership,
+                "the file of a VFIO device, /dev/vfio/devices/vfioN",
+                fd -> new VfioCdev(calls, fd, name));
     }
 
     @Override
@@ -88,8 +92,7 @@ public final class VfioCdev extends VfioFile {
         }
         HostDevice device = calls().device(name);
         try (Undo undo = new Undo()) {
-            space.use();
-            undo.add(space::unuse);
+            undo.step(space::use, space::unuse);
             calls().bind(
                             fd(),
                             space.iommufd(),

@@ -31,8 +31,12 @@ public final class VfioContainer extends DmaSpace {
     /** @throws io.kvmirq.KernelException ENOENT when VFIO is not loaded; EACCES */
     public static VfioContainer create(Kernel kernel) {
         VfioCalls calls = new VfioCalls(kernel);
-        Fd fd = calls.open(KernelCall.VFIO_CONTAINER_OPEN, "vfio container", "/dev/vfio/vfio", Optional.empty());
-        return new VfioContainer(calls, fd, false);
+        return calls.open(
+                KernelCall.VFIO_CONTAINER_OPEN,
+                "vfio container",
+                "/dev/vfio/vfio",
+                Optional.empty(),
+                fd -> new VfioContainer(calls, fd, false));
     }
 
     /**
@@ -43,14 +47,14 @@ public final class VfioContainer extends DmaSpace {
      */
     public static VfioContainer adopt(Kernel kernel, int number, Ownership ownership) {
         VfioCalls calls = new VfioCalls(kernel);
-        return new VfioContainer(calls, calls.adoptContainer(number, ownership), true);
+        return calls.adoptContainer(number, ownership, fd -> new VfioContainer(calls, fd, true));
     }
 
     /** Takes a group in, and sets the IOMMU type with the first one; a failure leaves the group outside. */
     synchronized void attach(VfioGroup group, Supplier<Optional<String>> whyNotPermitted) {
         try (Undo undo = new Undo()) {
-            calls().setContainer(group.fd(), file(), whyNotPermitted);
-            undo.add(() -> calls().unsetContainer(group.fd()));
+            undo.step(() -> calls().setContainer(group.fd(), file(), whyNotPermitted), () -> calls().unsetContainer(
+                            group.fd()));
             calls().setIommu(file(), maybeSet);
             maybeSet = true;
             undo.keep();

@@ -139,9 +139,7 @@ public final class VfioDevice implements AutoCloseable {
     public static VfioDevice adopt(Kernel kernel, DeviceName name, int number, Ownership ownership) {
         VfioCalls files = new VfioCalls(kernel);
         String expected = "a VFIO device, from VFIO_GROUP_GET_DEVICE_FD or /dev/vfio/devices";
-        opened(files.adoptDevice(name, number, Ownership.BORROWED, expected), name, Access.ADOPTED)
-                .close();
-        return opened(files.adoptDevice(name, number, ownership, expected), name, Access.ADOPTED);
+        return files.adoptDevice(name, number, ownership, expected, fd -> opened(fd, name, Access.ADOPTED));
     }
 
     private static DeviceInfo info(DeviceCalls calls) {

@@ -55,10 +55,12 @@ public final class VfioGroup extends VfioFile {
         VfioCalls calls = new VfioCalls(kernel);
         HostDevice device = calls.device(name);
         int number = device.group();
-        return new VfioGroup(
-                calls,
-                calls.open(KernelCall.VFIO_GROUP, "vfio group " + number, "/dev/vfio/" + number, Optional.of(device)),
-                false);
+        return calls.open(
+                KernelCall.VFIO_GROUP,
+                "vfio group " + number,
+                "/dev/vfio/" + number,
+                Optional.of(device),
+                fd -> new VfioGroup(calls, fd, false));
     }
 
     /**
@@ -69,7 +71,7 @@ public final class VfioGroup extends VfioFile {
      */
     public static VfioGroup adopt(Kernel kernel, int number, Ownership ownership) {
         VfioCalls calls = new VfioCalls(kernel);
-        return new VfioGroup(calls, calls.adoptGroup(number, ownership), true);
+        return calls.adoptGroup(number, ownership, fd -> new VfioGroup(calls, fd, true));
     }
 
     @Override
@@ -92,10 +94,11 @@ public final class VfioGroup extends VfioFile {
         HostDevice device = calls().device(name);
         try (Undo undo = new Undo()) {
             if (container == null) {
-                in.attach(this, () -> device.notPermitted(VfioAnswer.GROUP_NO_REMAPPING));
-                undo.add(() -> calls().unsetContainer(fd()));
+                undo.step(
+                        () -> in.attach(this, () -> device.notPermitted(VfioAnswer.GROUP_NO_REMAPPING)),
+                        () -> calls().unsetContainer(fd()));
             }
-            VfioDevice opened = open(device, undo);
+            VfioDevice opened = open(device);
             container = in;
             undo.keep();
             return opened;
@@ -112,20 +115,16 @@ public final class VfioGroup extends VfioFile {
         if (!adopted) {
             throw new IllegalStateException(this + " was opened here: name the container for its devices");
         }
-        try (Undo undo = new Undo()) {
-            VfioDevice opened = open(calls().device(name), undo);
-            undo.keep();
-            return opened;
-        }
+        return open(calls().device(name));
     }
 
-    private VfioDevice open(HostDevice device, Undo undo) {
-        Fd opened = calls().openDevice(fd(), device.name(), device::notBound);
-        undo.add(() -> calls().closeFile(opened));
-        VfioDevice made = VfioDevice.opened(opened, device.name(), VfioDevice.Access.GROUP);
-        use();
-        made.onClose(this::unuse);
-        return made;
+    private VfioDevice open(HostDevice device) {
+        return calls().openDevice(fd(), device.name(), device::notBound, opened -> {
+            VfioDevice made = VfioDevice.opened(opened, device.name(), VfioDevice.Access.GROUP);
+            made.onClose(this::unuse);
+            use();
+            return made;
+        });
     }
 
     @Override

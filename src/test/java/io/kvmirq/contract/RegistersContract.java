@@ -67,6 +67,20 @@ class RegistersContract extends KernelSuite {
     }
 
     @Test
+    void startUpMessageBeginsAtThePageOfItsVector() {
+        vm = world.fullVm();
+        vcpu = world.vcpu(vm, 1);
+        ByteBuffer state = Buffers.allocate(Uapi.KvmMpState.SIZE);
+        state.putInt(Uapi.KvmMpState.MP_STATE, Uapi.KVM_MP_STATE_SIPI_RECEIVED);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_MP_STATE, state));
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_GET_MP_STATE, state)); // it takes the message, whose vector is 0
+        assertThat(state.getInt(Uapi.KvmMpState.MP_STATE)).isEqualTo(Uapi.KVM_MP_STATE_RUNNABLE);
+        assertThat(segments().getShort(Uapi.KvmSregs.CS_SELECTOR)).isZero();
+        assertThat(segments().getLong(Uapi.KvmSregs.CS_BASE)).isZero();
+        assertThat(registers().getLong(Uapi.KvmRegs.RIP)).isZero();
+    }
+
+    @Test
     void vcpuBeginsAsAProcessorAfterReset() {
         ByteBuffer registers = registers();
         assertThat(registers.getLong(Uapi.KvmRegs.RIP)).isEqualTo(0xfff0);

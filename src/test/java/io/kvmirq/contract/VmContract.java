@@ -8,6 +8,7 @@ import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
+import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import org.junit.jupiter.api.Test;
@@ -240,6 +241,21 @@ class VmContract extends KernelSuite {
         assertThat(libc.read(stats, first)).isEqualTo(Uapi.KvmStatsHeader.SIZE);
         assertThat(first).isEqualTo(header(stats));
         assertErrno(Errno.ENOTTY, libc.ioctl(stats, Uapi.KVM_GET_STATS_FD, 0));
+    }
+
+    @Test
+    void lengthOfStatisticsReachesNoFurtherThanThisProcess() {
+        int stats = stats(world.bareVm());
+        ByteBuffer room = Buffers.allocate(8);
+        long address = libc.addressOf(room);
+        for (long length : new long[] {-1, Long.MIN_VALUE}) {
+            assertErrno(Errno.EFAULT, (int) libc.read(stats, address, length));
+            assertErrno(Errno.EFAULT, (int) libc.pread(stats, address, length, 0));
+            assertErrno(Errno.EFAULT, (int) libc.pread(stats, address, length, 1 << 20));
+        }
+        assertThat(libc.pread(stats, address, 0, 0)).isZero();
+        assertThat(libc.pread(stats, address, 8, 1 << 20)).isZero();
+        Reference.reachabilityFence(room);
     }
 
     @Test

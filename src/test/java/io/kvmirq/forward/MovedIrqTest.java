@@ -7,6 +7,7 @@ import static io.kvmirq.forward.ForwardWorld.vector;
 import static io.kvmirq.testing.Refusals.assertIllegalState;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.catchThrowable;
 
 import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
@@ -15,11 +16,13 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.recording.Faults;
 import io.kvmirq.testing.Latches;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicInteger;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -171,6 +174,58 @@ class MovedIrqTest {
         loop.poll(0);
         assertThat(isRequested(0x30)).isTrue();
         assertThat(irq.mechanism()).isEqualTo(Mechanism.USERSPACE);
+    }
+
+    private int moves;
+
+    /** The JVM's errors in each call in turn: the interrupt is where it was or where it should be, and not stuck. */
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void moveThatRunsOutOfMemoryHoldsNothingBack(boolean isLine) {
+        for (Error error : List.of(new OutOfMemoryError(), new StackOverflowError())) {
+            for (Mechanism from : List.of(isLine ? Mechanism.RESAMPLE : Mechanism.IRQFD, Mechanism.USERSPACE)) {
+                int calls = 0;
+                while (moveFailsAndHoldsNothingBack(isLine, from, calls + 1, error)) {
+                    calls++;
+                }
+                assertThat(calls).as("calls of a move from " + from).isPositive();
+            }
+        }
+    }
+
+    /** @return false if the move does not fail by that */
+    private boolean moveFailsAndHoldsNothingBack(boolean isLine, Mechanism from, int call, Error error) {
+        int vector = 0x30 + moves++;
+        Mechanism inKernel = isLine ? Mechanism.RESAMPLE : Mechanism.IRQFD;
+        try (ForwardedIrq irq = isLine
+                ? forwarding.forward(world.device.intx(), PIN)
+                : forwarding.forward(world.device.msix().get(0), message(vector))) {
+            irq.moveTo(from);
+            world.faults.delay(Faults.ANY, call, () -> {
+                throw error;
+            });
+            @Nullable
+            Throwable failed =
+                    catchThrowable(() -> irq.moveTo(from == Mechanism.USERSPACE ? inKernel : Mechanism.USERSPACE));
+            world.faults.clear();
+            if (failed == null || irq.mechanism() != from) { // the last call lets the device signal again
+                return false;
+            }
+            String step = error + " in call " + call + " of a move from " + from;
+            assertThat(irq.isMasked()).as(step).isFalse();
+            if (isLine) {
+                world.hardware.requestService();
+                loop.poll(0);
+                assertThat(isHigh()).as(step).isTrue();
+                world.hardware.serve();
+                irq.endOfInterrupt();
+            } else {
+                send(0);
+                loop.poll(0);
+                assertThat(isRequested(vector)).as(step).isTrue();
+            }
+            return true;
+        }
     }
 
     @Test

@@ -72,6 +72,18 @@ class EventFdCallsTest {
         verify(backend, times(2)).fdWait(EVENT, WAKE, -1);
     }
 
+    /** A thread that waits would not return before its time. */
+    @Test
+    void closeWritesAgainWhereTheWriteThatWakesFails() {
+        when(backend.fdWait(EVENT, WAKE, 1)).thenReturn(0);
+        when(backend.eventfdSignal(WAKE, 1)).thenReturn(-Errno.EIO.number(), 0);
+        EventFd event = EventFd.create(kernel);
+        event.await(1);
+        event.close();
+        verify(backend, times(2)).eventfdSignal(WAKE, 1);
+        verify(backend).fdClose(WAKE);
+    }
+
     /** A host at its limit of descriptors still hears of what was signalled before. */
     @Test
     void signalledEventfdIsHeardWithoutAnotherDescriptor() {

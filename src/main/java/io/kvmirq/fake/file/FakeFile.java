@@ -19,6 +19,7 @@ public abstract class FakeFile {
     private final boolean foreign;
     private final List<Watcher> watchers = new ArrayList<>(0);
     private int descriptors;
+    private boolean openedByName;
     private int access = Uapi.O_RDWR;
 
     protected FakeFile(Host host) {
@@ -46,8 +47,12 @@ public abstract class FakeFile {
         return foreign;
     }
 
-    /** Sets the access of open(2), its two lowest flags. A file that is not opened by its name has both. */
-    public final void setAccess(int flags) {
+    /**
+     * The file was opened by open(2). Its two lowest flags are the access; a file that is not opened by its name has
+     * both.
+     */
+    public final void openedByName(int flags) {
+        openedByName = true;
         access = flags & ACCESS;
     }
 
@@ -106,11 +111,16 @@ public abstract class FakeFile {
     }
 
     public long pread(long to, long length, long offset) {
-        return host.refuse(FileAnswer.NO_OFFSET);
+        return refusesOffset();
     }
 
     public long pwrite(long from, long length, long offset) {
-        return host.refuse(FileAnswer.NO_OFFSET);
+        return refusesOffset();
+    }
+
+    /** A file opened by its name accepts an offset, whether or not it has a read operation. */
+    private int refusesOffset() {
+        return host.refuse(openedByName ? FileAnswer.NOT_READABLE : FileAnswer.NO_OFFSET);
     }
 
     /** F_GETFL. */

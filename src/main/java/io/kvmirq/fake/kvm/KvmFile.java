@@ -44,15 +44,4 @@ public abstract class KvmFile extends FakeFile {
     private int createVm(long type) {
         return host.isFull() ? host.refuse(FileAnswer.FD_TABLE_FULL) : createVmOf(type);
     }
-
-    /** A file opened by path accepts an offset, but /dev/kvm has no read operation. */
-    @Override
-    public long pread(long to, long length, long offset) {
-        return host.refuse(FileAnswer.NOT_READABLE);
-    }
-
-    @Override
-    public long pwrite(long from, long length, long offset) {
-        return host.refuse(FileAnswer.NOT_READABLE);
-    }
 }

@@ -41,6 +41,9 @@ public final class StatsFile extends FakeFile {
 
     @Override
     public long pread(long to, long length, long offset) {
+        if (length < 0) {
+            return host.refuse(FileAnswer.FAULT); // beyond the addresses of a process
+        }
         host.note(VmAnswer.STATS_NONE);
         int size = (int) Math.max(0, Math.min(length, END - offset));
         if (size == 0) {

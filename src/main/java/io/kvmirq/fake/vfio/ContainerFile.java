@@ -2,7 +2,6 @@
 package io.kvmirq.fake.vfio;
 
 import io.kvmirq.NotModelledException;
-import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
@@ -50,17 +49,6 @@ final class ContainerFile extends FakeFile {
             return "VFIO_IOMMU_GET_INFO";
         }
         return request == UapiVfio.VFIO_IOMMU_DIRTY_PAGES ? "VFIO_IOMMU_DIRTY_PAGES" : null;
-    }
-
-    /** A file opened by path accepts an offset, but has no read operation. */
-    @Override
-    public long pread(long to, long length, long offset) {
-        return host.refuse(FileAnswer.NOT_READABLE);
-    }
-
-    @Override
-    public long pwrite(long from, long length, long offset) {
-        return host.refuse(FileAnswer.NOT_READABLE);
     }
 
     @Override

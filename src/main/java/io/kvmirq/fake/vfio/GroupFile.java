@@ -31,17 +31,6 @@ final class GroupFile extends FakeFile {
         group.setOpen(true);
     }
 
-    /** A file opened by path accepts an offset, but has no read operation. */
-    @Override
-    public long pread(long to, long length, long offset) {
-        return host.refuse(FileAnswer.NOT_READABLE);
-    }
-
-    @Override
-    public long pwrite(long from, long length, long offset) {
-        return host.refuse(FileAnswer.NOT_READABLE);
-    }
-
     @Override
     public int ioctl(long request, long argument) {
         return REQUESTS.answer(this, request, argument);

@@ -2,7 +2,6 @@
 package io.kvmirq.fake.vfio;
 
 import io.kvmirq.explain.Answer;
-import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.explain.IommufdAnswer;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
@@ -23,17 +22,6 @@ final class IommuFile extends FakeFile {
 
     IommuFile(Host host) {
         super(host);
-    }
-
-    /** A file opened by path accepts an offset, but has no read operation. */
-    @Override
-    public long pread(long to, long length, long offset) {
-        return host.refuse(FileAnswer.NOT_READABLE);
-    }
-
-    @Override
-    public long pwrite(long from, long length, long offset) {
-        return host.refuse(FileAnswer.NOT_READABLE);
     }
 
     @Override

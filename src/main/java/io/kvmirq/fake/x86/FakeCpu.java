@@ -149,6 +149,22 @@ final class FakeCpu {
         return 0;
     }
 
+    /** INIT. */
+    void reset() {
+        registers.reset();
+        system.reset();
+        ip = RESET_IP;
+        flags = FIXED_FLAG;
+        statusIsUnknown = false;
+        halted = false;
+    }
+
+    /** A start-up message: the vCPU begins at the page that the vector names. */
+    void startUp(int vector) {
+        system.select(SystemRegisters.CODE, vector << Byte.SIZE);
+        ip = 0;
+    }
+
     boolean isAtReset() {
         return ip == RESET_IP && system.isAtReset();
     }

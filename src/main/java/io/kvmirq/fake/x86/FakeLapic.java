@@ -272,7 +272,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
             }
             case NMI -> events.sendNmi();
             case INIT -> events.sendInit();
-            case RESERVED_6 -> events.sendStartup();
+            case RESERVED_6 -> events.sendStartup(interrupt.vector());
             case EXTINT -> {
                 return false;
             }

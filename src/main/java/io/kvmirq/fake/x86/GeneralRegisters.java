@@ -2,6 +2,7 @@
 package io.kvmirq.fake.x86;
 
 import java.nio.ByteBuffer;
+import java.util.Arrays;
 
 /** The general registers of a vCPU. A guest in real mode uses the low halves of the first eight. */
 final class GeneralRegisters {
@@ -17,6 +18,11 @@ final class GeneralRegisters {
     private final long[] values = new long[ORDER.length];
 
     GeneralRegisters() {
+        reset();
+    }
+
+    void reset() {
+        Arrays.fill(values, 0);
         values[RDX] = SIGNATURE;
     }
 

@@ -55,6 +55,14 @@ final class SystemRegisters {
     private final ByteBuffer values = ByteBuffer.allocate(Uapi.KvmSregs.SIZE).order(ByteOrder.nativeOrder());
 
     SystemRegisters() {
+        reset();
+        values.putLong(CR0, CACHE_OFF | NOT_WRITE_THROUGH | EXTENSION_TYPE);
+    }
+
+    /** INIT: the bits of the caches stay. */
+    void reset() {
+        long caches = values.getLong(CR0) & (CACHE_OFF | NOT_WRITE_THROUGH);
+        values.put(0, new byte[END]);
         for (int segment = 0; segment < SEGMENTS; segment++) {
             int at = segment * SEGMENT;
             values.putInt(at + LIMIT, 0xffff).put(at + TYPE, (byte) 3).put(at + PRESENT, (byte) 1);
@@ -65,7 +73,7 @@ final class SystemRegisters {
                 .put(LOCAL * SEGMENT + TYPE, (byte) 2)
                 .putShort(GDT + Long.BYTES, (short) 0xffff)
                 .putShort(IDT + Long.BYTES, (short) 0xffff)
-                .putLong(CR0, CACHE_OFF | NOT_WRITE_THROUGH | EXTENSION_TYPE)
+                .putLong(CR0, caches | EXTENSION_TYPE)
                 .putLong(Uapi.KvmSregs.CS_BASE, 0xffff0000L)
                 .putShort(Uapi.KvmSregs.CS_SELECTOR, (short) 0xf000);
     }

@@ -13,6 +13,9 @@ final class VcpuEvents {
     private boolean inNmi;
     private boolean init;
     private boolean startup;
+    /** Of the last start-up message. */
+    private int startupVector;
+
     /** An SMI: nothing of it is modelled but that it was accepted. */
     private boolean management;
     /** Delivery mode 3, of paravirtual spinlocks: HLT would not wait. */
@@ -45,8 +48,18 @@ final class VcpuEvents {
         startup = false;
     }
 
+    void sendStartup(int vector) {
+        startupVector = vector;
+        startup = true;
+    }
+
+    /** KVM_SET_MP_STATE sends one by the vector of the last message. */
     void sendStartup() {
         startup = true;
+    }
+
+    int startupVector() {
+        return startupVector;
     }
 
     /** Starts an NMI. The vCPU keeps two NMIs that arrive at once, or one while it handles an NMI. */

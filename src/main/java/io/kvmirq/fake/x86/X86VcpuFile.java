@@ -193,10 +193,12 @@ final class X86VcpuFile extends VcpuFile {
             return;
         }
         if (lapic.get().takeInit()) {
-            cpu.setHalted(false);
+            cpu.reset();
             enter(boot ? Uapi.KVM_MP_STATE_RUNNABLE : Uapi.KVM_MP_STATE_INIT_RECEIVED);
         }
         if (lapic.get().events().takeStartup() && state == Uapi.KVM_MP_STATE_INIT_RECEIVED) {
+            host.note(VmAnswer.VCPU_STARTUP);
+            cpu.startUp(lapic.get().events().startupVector());
             enter(Uapi.KVM_MP_STATE_RUNNABLE);
         }
     }
