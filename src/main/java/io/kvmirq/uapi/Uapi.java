@@ -461,6 +461,7 @@ public final class Uapi {
         int SIZE = 8;
         @U32 @Count(bytes = KvmCpuid2.ENTRY_SIZE) int NENT = 0;
         int ENTRY_SIZE = 40;
+        int ENTRY_EAX = 12;
         int ENTRY_ECX = 20;
     }
 

@@ -150,6 +150,51 @@ class RegistersContract extends KernelSuite {
         assertThat(segments().getLong(Uapi.KvmSregs.CR8)).as("no such priority").isEqualTo(5);
     }
 
+    /** A vCPU takes messages when its state is asked for. */
+    private int stateAfter(int data) {
+        assertThat(kernel.msiSignal(vm, MSI_ADDRESS | 1 << 12, data, 0, 0)).isOne();
+        ByteBuffer state = Buffers.allocate(Uapi.KvmMpState.SIZE);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_GET_MP_STATE, state));
+        return state.getInt(Uapi.KvmMpState.MP_STATE);
+    }
+
+    /** Only the bits of the caches stay, and the base of the LAPIC. RDX is the signature of the guest's CPUID. */
+    @Test
+    void initResetsTheRegistersAndAStartUpMessageSetsItsPage() {
+        vm = world.splitVm();
+        assertOk(world.vcpu(vm, 0));
+        vcpu = world.vcpuWithLapic(vm, 1);
+        ByteBuffer general = registers();
+        ByteBuffer system = segments();
+        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuid2.ENTRY_SIZE)
+                .putInt(Uapi.KvmCpuid2.NENT, 1)
+                .putInt(Uapi.KvmCpuid2.SIZE, 1)
+                .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuid2.ENTRY_EAX, 0x12345);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_CPUID2, cpuid));
+        ByteBuffer other = Buffers.allocate(Uapi.KvmRegs.SIZE).putLong(Uapi.KvmRegs.RFLAGS, 0x200);
+        for (int at = 0; at <= Uapi.KvmRegs.RIP; at += Long.BYTES) {
+            other.putLong(at, 0x500);
+        }
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_REGS, other));
+        assertOk(setSegments(segments -> segments.putLong(Uapi.KvmSregs.CS_BASE, 0x2000)
+                .putShort(Uapi.KvmSregs.CS_SELECTOR, (short) 0x200)
+                .putLong(SEGMENT, 0x3000)
+                .putLong(GDT, 0x4000)
+                .putLong(IDT, 0x5000)
+                .putLong(CR0, 0x10 | 1 << 16)
+                .putLong(CR2, 0x6000)
+                .putLong(CR3, 0x7000)
+                .putLong(Uapi.KvmSregs.CR8, 5)));
+        assertThat(stateAfter(0x500)).isEqualTo(Uapi.KVM_MP_STATE_INIT_RECEIVED);
+        assertThat(registers()).isEqualTo(general.putLong(RDX, 0x12345));
+        assertThat(segments()).isEqualTo(system.putLong(CR0, 0x10));
+        assertThat(stateAfter(0x612)).isEqualTo(Uapi.KVM_MP_STATE_RUNNABLE);
+        assertThat(registers()).isEqualTo(general.putLong(Uapi.KvmRegs.RIP, 0));
+        assertThat(segments())
+                .isEqualTo(system.putLong(Uapi.KvmSregs.CS_BASE, 0x12000)
+                        .putShort(Uapi.KvmSregs.CS_SELECTOR, (short) 0x1200));
+    }
+
     @Test
     void paddingOfTablesIsNotKept() {
         assertOk(setSegments(segments -> segments.putShort(GDT + 10, (short) 1).putInt(IDT + 12, 1)));

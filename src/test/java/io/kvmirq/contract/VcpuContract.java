@@ -172,10 +172,7 @@ class VcpuContract extends KernelSuite {
     }
 
     private void message(int vm, int vcpu, int data) {
-        ByteBuffer message = Buffers.allocate(Uapi.KvmMsi.SIZE)
-                .putInt(Uapi.KvmMsi.ADDRESS_LO, 0xfee00000 | vcpu << 12)
-                .putInt(Uapi.KvmMsi.DATA, data);
-        assertThat(libc.ioctl(vm, Uapi.KVM_SIGNAL_MSI, message)).isOne();
+        assertThat(kernel.msiSignal(vm, MSI_ADDRESS | vcpu << 12, data, 0, 0)).isOne();
     }
 
     /** A guest's lock wakes its waiter so. It is remembered over INIT, and since 6.15 until the vCPU is runnable. */

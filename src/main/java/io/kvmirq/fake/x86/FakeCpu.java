@@ -80,6 +80,8 @@ final class FakeCpu {
     /** Whether the guest's CPUID has x2APIC. */
     private boolean x2apicOffered;
 
+    private int signature = GeneralRegisters.SIGNATURE;
+
     private boolean halted;
     private boolean nmi;
 
@@ -119,7 +121,9 @@ final class FakeCpu {
         return base | (x2apic ? X2APIC_BIT : 0);
     }
 
-    void offerX2apic(boolean offered) {
+    /** The guest's CPUID, as far as the fake uses it. */
+    void identify(int newSignature, boolean offered) {
+        signature = newSignature;
         x2apicOffered = offered;
         lapic.ifPresent(apic -> apic.offerX2apic(offered));
     }
@@ -151,7 +155,7 @@ final class FakeCpu {
 
     /** INIT. */
     void reset() {
-        registers.reset();
+        registers.reset(signature);
         system.reset();
         ip = RESET_IP;
         flags = FIXED_FLAG;

@@ -161,7 +161,7 @@ final class X86VcpuFile extends VcpuFile {
         return host.refuse(VmAnswer.VCPU_CAP);
     }
 
-    /** KVM_SET_CPUID2. The fake uses one bit of the CPUID, x2APIC. */
+    /** KVM_SET_CPUID2. The fake uses the signature of the processor and x2APIC. */
     private int setCpuid(ByteBuffer header, long address) {
         int leafCount = header.getInt(Uapi.KvmCpuid2.NENT);
         if (Integer.compareUnsigned(leafCount, X86KvmFile.MOST_LEAVES) > 0) {
@@ -176,12 +176,17 @@ final class X86VcpuFile extends VcpuFile {
             return leaves.equals(cpuid) ? 0 : host.refuse(VmAnswer.VCPU_CPUID_OTHER);
         }
         cpuid = leaves;
-        boolean x2apic = false;
-        for (int at = 0; at < leaves.capacity(); at += Uapi.KvmCpuid2.ENTRY_SIZE) {
-            x2apic |= leaves.getInt(at) == 1
-                    && (leaves.getInt(at + Uapi.KvmCpuid2.ENTRY_ECX) & X86KvmFile.CPUID_X2APIC) != 0;
+        int leaf = 0;
+        while (leaf < leaves.capacity() && leaves.getInt(leaf) != 1) {
+            leaf += Uapi.KvmCpuid2.ENTRY_SIZE;
         }
-        cpu.offerX2apic(x2apic);
+        if (leaf < leaves.capacity()) {
+            int features = leaves.getInt(leaf + Uapi.KvmCpuid2.ENTRY_ECX);
+            cpu.identify(
+                    leaves.getInt(leaf + Uapi.KvmCpuid2.ENTRY_EAX), (features & X86KvmFile.CPUID_X2APIC) != 0);
+        } else {
+            cpu.identify(GeneralRegisters.SIGNATURE, false);
+        }
         return 0;
     }
 
