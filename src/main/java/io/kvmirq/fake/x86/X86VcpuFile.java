@@ -182,8 +182,7 @@ final class X86VcpuFile extends VcpuFile {
         }
         if (leaf < leaves.capacity()) {
             int features = leaves.getInt(leaf + Uapi.KvmCpuid2.ENTRY_ECX);
-            cpu.identify(
-                    leaves.getInt(leaf + Uapi.KvmCpuid2.ENTRY_EAX), (features & X86KvmFile.CPUID_X2APIC) != 0);
+            cpu.identify(leaves.getInt(leaf + Uapi.KvmCpuid2.ENTRY_EAX), (features & X86KvmFile.CPUID_X2APIC) != 0);
         } else {
             cpu.identify(GeneralRegisters.SIGNATURE, false);
         }
