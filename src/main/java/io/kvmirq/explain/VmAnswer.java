@@ -123,6 +123,8 @@ public enum VmAnswer implements Answer {
         "KVM_SET_USER_MEMORY_REGION before KVM_RUN", "mmu.c make_mmu_pages_available()").needs(X86)),
     RUN_SAVES(behaviour(MEASURED, "KVM_RUN leaves CR8, the base of the LAPIC and the interrupt flag in kvm_run",
         "x86.c post_kvm_run_save()")),
+    VCPU_OUT_PASSED(behaviour(MEASURED, "where KVM emulates real mode, RIP is past an OUT when it exits; with the fast path"
+        + " of VMX and SVM it is at the OUT until the next KVM_RUN", "x86.c kvm_fast_pio_out()")),
     VCPU_HALT_LEAVES(behaviour(MEASURED, "without an in-kernel LAPIC, HLT exits to the VMM",
         "x86.c kvm_emulate_halt()")),
     VCPU_ONE_CALL(behaviour(MEASURED, "a vCPU ioctl waits until KVM_RUN returns, also during HLT",

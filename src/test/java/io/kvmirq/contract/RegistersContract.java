@@ -8,6 +8,7 @@ import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
+import java.util.Set;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -254,6 +255,10 @@ class RegistersContract extends KernelSuite {
         assertThat(shared.getShort(Uapi.KvmRun.IO_PORT)).isEqualTo((short) PORT);
         assertThat(shared.get((int) shared.getLong(Uapi.KvmRun.IO_DATA_OFFSET))).isEqualTo((byte) 0x34);
         assertThat(registers().getLong(RAX)).isEqualTo(0x1234);
+        long passed = 0x20 + OUT.length;
+        assertThat(registers().getLong(Uapi.KvmRegs.RIP))
+                .as("at the instruction by the fast path of VMX and SVM, else past it")
+                .isIn(world.kernel().isReal() ? Set.of(0x20L, passed) : Set.of(passed));
     }
 
     /** What the vCPU shares with its VMM. */
