@@ -115,10 +115,16 @@ public enum VmAnswer implements Answer {
         + " (KVM_MP_STATE_RUNNABLE)", "x86.c kvm_arch_vcpu_ioctl_run()").needs(X86)),
     VCPU_RUN_ARGUMENT(refusal(MEASURED, VCPU_RUN, EINVAL, "KVM_RUN takes no argument", "pass 0",
         "kvm_main.c kvm_vcpu_ioctl()").unless(TYPED_CALL)),
+    RUN_CR8(refusal(MEASURED, VCPU_RUN, EINVAL, "without in-kernel LAPIC KVM_RUN sets CR8, and this is no priority",
+        "kvm_run.cr8: 0 to 15", "x86.c kvm_arch_vcpu_ioctl_run()").needs(NO_IRQCHIP)),
     RUN_MEMORY(refusal(UNTESTED, VCPU_RUN, EFAULT, "the guest touched memory that this process has unmapped",
         "the memory slots against /proc/PID/maps", "x86.c vcpu_run(), kvm_main.c hva_to_pfn()")),
     RUN_NO_MEMORY(refusal(UNTESTED, VCPU_RUN, ENOSPC, "the VM has no memory",
         "KVM_SET_USER_MEMORY_REGION before KVM_RUN", "mmu.c make_mmu_pages_available()").needs(X86)),
+    RUN_SAVES(behaviour(MEASURED, "KVM_RUN leaves CR8, the base of the LAPIC and the interrupt flag in kvm_run",
+        "x86.c post_kvm_run_save()")),
+    VCPU_OUT_PASSED(behaviour(MEASURED, "where KVM emulates real mode, RIP is past an OUT when it exits; with the fast path"
+        + " of VMX and SVM it is at the OUT until the next KVM_RUN", "x86.c kvm_fast_pio_out()")),
     VCPU_HALT_LEAVES(behaviour(MEASURED, "without an in-kernel LAPIC, HLT exits to the VMM",
         "x86.c kvm_emulate_halt()")),
     VCPU_ONE_CALL(behaviour(MEASURED, "a vCPU ioctl waits until KVM_RUN returns, also during HLT",
@@ -155,6 +161,8 @@ public enum VmAnswer implements Answer {
     MEMORY_SPACES(behaviour(LAB,
         "with System Management Mode built in, slots from 65536 on belong to the address space of that mode",
         "kvm_main.c kvm_set_memory_region()")),
+    VCPU_STATE_RELEASED(behaviour(MEASURED, "after a message of delivery mode 3 a halted vCPU is runnable",
+        "x86.c kvm_arch_vcpu_ioctl_get_mpstate()")),
     VCPU_STARTUP(behaviour(MEASURED, "a start-up message (SIPI) starts a vCPU at its vector times 4096: CS is the vector"
         + " times 256, RIP 0", "x86.c kvm_vcpu_deliver_sipi_vector()")),
     STATS_NONE(behaviour(INFERRED, "the fake keeps no statistics: the file lists no descriptors", "binary_stats.c"));

@@ -16,6 +16,7 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.List;
 import java.util.function.IntSupplier;
 import java.util.function.LongSupplier;
@@ -32,6 +33,33 @@ abstract class SystemCalls implements Libc {
     private static final long LONGEST_WAIT_SECONDS = 1L << 32;
     private static final ByteBuffer NOTHING = ByteBuffer.allocate(0);
     private static final long PAGE = 4096;
+    private static final long LAST_ADDRESS = (1L << 47) - PAGE;
+    /** MAP_SHARED, MAP_PRIVATE and two more bits. */
+    private static final int MAP_TYPE = 0xf;
+
+    /** The access, O_NOCTTY and O_LARGEFILE; and flags that the fake does as the kernel. */
+    private static final int OPEN_FLAGS = 3 | 0400 | 0100000 | Uapi.O_NONBLOCK | Uapi.O_CLOEXEC;
+
+    /**
+     * Requests that fs/ioctl.c answers before the file does, ascending: FIGETBSZ, FIOQSIZE, FICLONE,
+     * FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR, FICLONERANGE, FS_IOC_GETFSUUID, FS_IOC_GETFSSYSFSPATH, FIFREEZE,
+     * FITHAW, FIDEDUPERANGE and FS_IOC_FIEMAP.
+     */
+    private static final long[] OF_ANY_FILE = {
+        0x2L,
+        0x5460L,
+        0x40049409L,
+        0x40086602L,
+        0x401c5820L,
+        0x4020940dL,
+        0x80111500L,
+        0x80811501L,
+        0xc0045877L,
+        0xc0045878L,
+        0xc0189436L,
+        0xc020660bL
+    };
+
     private static final long LARGEST_MAPPING = (1L << 31) - PAGE;
     private static final long SECOND_NANOS = 1_000_000_000;
 
@@ -94,6 +122,9 @@ abstract class SystemCalls implements Libc {
             if (name == null) {
                 return refuse(FileAnswer.FAULT);
             }
+            if ((flags & ~OPEN_FLAGS) != 0) {
+                throw new NotModelledException("open with flags 0" + Integer.toOctalString(flags));
+            }
             if (name.endsWith("/")) {
                 throw new NotModelledException("opening a directory");
             }
@@ -152,11 +183,31 @@ abstract class SystemCalls implements Libc {
     @Override
     public long read(int fd, long to, long length) {
         return call("read", 0, fd, file -> {
-            if (!file.isReadable()) {
-                return refuse(FileAnswer.NOT_FOR_READING);
-            }
-            return isBeyond(to, length) ? refuse(FileAnswer.FAULT) : file.read(to, length);
+            int refused = refusesToRead(file, to, length, 0);
+            return refused < 0 ? refused : file.read(to, length);
         });
+    }
+
+    /** {@code vfs_read()}. */
+    private int refusesToRead(FakeFile file, long to, long length, long offset) {
+        if (!file.may(FakeFile.READ)) {
+            return refuse(FileAnswer.NOT_FOR_READING);
+        }
+        if (!file.may(FakeFile.CAN_READ)) {
+            return refuse(FileAnswer.NOT_READABLE);
+        }
+        return refusesPlace(to, length, offset);
+    }
+
+    /** {@code vfs_write()}. */
+    private int refusesToWrite(FakeFile file, long from, long length, long offset) {
+        if (!file.may(FakeFile.WRITE)) {
+            return refuse(FileAnswer.NOT_FOR_WRITING);
+        }
+        if (!file.may(FakeFile.CAN_WRITE)) {
+            return refuse(FileAnswer.NOT_READABLE);
+        }
+        return refusesPlace(from, length, offset);
     }
 
     /** Signals pass here, so that nothing is allocated. */
@@ -173,38 +224,39 @@ abstract class SystemCalls implements Libc {
         if (file == null) {
             return refuse(FileAnswer.FD_NOT_OPEN);
         }
-        if (!file.isWritable()) {
-            return refuse(FileAnswer.NOT_FOR_WRITING);
-        }
-        return isBeyond(from, length) ? refuse(FileAnswer.FAULT) : file.write(from, length);
+        int refused = refusesToWrite(file, from, length, 0);
+        return refused < 0 ? refused : file.write(from, length);
     }
 
-    /** {@code access_ok()}: whether the memory reaches into the kernel's half of the addresses. */
-    private static boolean isBeyond(long address, long length) {
-        return address < 0 || length < 0 || address + length < 0;
+    /** {@code access_ok()}, that the memory has addresses of a process, and {@code rw_verify_area()}. */
+    private int refusesPlace(long address, long length, long offset) {
+        if (length < 0 || address < 0 || address > LAST_ADDRESS - length) {
+            return refuse(FileAnswer.FAULT);
+        }
+        return offset + length < 0 ? refuse(FileAnswer.NEGATIVE_OFFSET) : 0;
     }
 
     @Override
     public long pread(int fd, long to, long length, long offset) {
-        return at(
-                "pread",
-                fd,
-                offset,
-                file -> file.isReadable() ? file.pread(to, length, offset) : refuse(FileAnswer.NOT_FOR_READING));
+        return at("pread", fd, length, offset, FakeFile.PREAD, file -> {
+            int refused = refusesToRead(file, to, length, offset);
+            return refused < 0 ? refused : file.pread(to, length, offset);
+        });
     }
 
     @Override
     public long pwrite(int fd, long from, long length, long offset) {
-        return at(
-                "pwrite",
-                fd,
-                offset,
-                file -> file.isWritable() ? file.pwrite(from, length, offset) : refuse(FileAnswer.NOT_FOR_WRITING));
+        return at("pwrite", fd, length, offset, FakeFile.PWRITE, file -> {
+            int refused = refusesToWrite(file, from, length, offset);
+            return refused < 0 ? refused : file.pwrite(from, length, offset);
+        });
     }
 
     /** The kernel looks at the offset before the descriptor. */
-    private long at(String call, int fd, long offset, ToLongFunction<FakeFile> action) {
-        return offset < 0 ? call(call, 0, fd, () -> refuse(FileAnswer.NEGATIVE_OFFSET)) : call(call, 0, fd, action);
+    private long at(String call, int fd, long length, long offset, int mode, ToLongFunction<FakeFile> action) {
+        return offset < 0
+                ? call(call, 0, fd, () -> refuse(FileAnswer.NEGATIVE_OFFSET))
+                : call(call, 0, fd, file -> file.may(mode) ? action.applyAsLong(file) : refuse(FileAnswer.NO_OFFSET));
     }
 
     @Override
@@ -258,6 +310,9 @@ abstract class SystemCalls implements Libc {
         }
         if (request == Uapi.FIONCLEX) {
             throw new NotModelledException("FIONCLEX");
+        }
+        if (Arrays.binarySearch(OF_ANY_FILE, request) >= 0) {
+            throw new NotModelledException("the request 0x" + Long.toHexString(request) + " of any file");
         }
         return file.isOfOneProcess() && file.isForeign() != host.isForeign()
                 ? refuse(FileAnswer.FOREIGN_PROCESS)
@@ -318,32 +373,57 @@ abstract class SystemCalls implements Libc {
 
     @Override
     public long mmap(long length, int protection, int flags, int fd, long offset) {
-        return call("mmap", 0, fd, () -> mmapLocked(length, flags, fd, offset));
+        return call("mmap", 0, fd, () -> mmapLocked(length, protection, flags, fd, offset));
     }
 
-    private long mmapLocked(long length, int flags, int fd, long offset) {
-        if (length <= 0) {
+    /** In the order of {@code ksys_mmap_pgoff()} and {@code do_mmap()}. */
+    private long mmapLocked(long length, int protection, int flags, int fd, long offset) {
+        FakeFile file = (flags & Uapi.MAP_ANONYMOUS) != 0 ? null : files.get(fd);
+        if (offset % PAGE != 0) {
             return refuse(FileAnswer.MAP_LENGTH);
         }
-        if (length > LARGEST_MAPPING) {
-            throw new NotModelledException("a mapping of 2 GiB or more");
-        }
-        int whole = (int) ((length + PAGE - 1) / PAGE * PAGE);
-        if ((flags & Uapi.MAP_ANONYMOUS) != 0) {
-            return memory.map(FreshMemory.of(whole).order(ByteOrder.nativeOrder()));
-        }
-        FakeFile file = files.get(fd);
-        if (file == null) {
+        if ((flags & Uapi.MAP_ANONYMOUS) == 0 && file == null) {
             return refuse(FileAnswer.FD_NOT_OPEN);
+        }
+        if (length == 0) {
+            return refuse(FileAnswer.MAP_LENGTH);
+        }
+        if (length < 0 || length > LAST_ADDRESS) {
+            return refuse(FileAnswer.MAP_ROOM);
+        }
+        int kind = flags & MAP_TYPE;
+        if (kind != Uapi.MAP_SHARED && kind != Uapi.MAP_PRIVATE) {
+            return refusesKind(kind);
+        }
+        if (file == null) {
+            return memory.map(FreshMemory.of(whole(length)).order(ByteOrder.nativeOrder()));
+        }
+        boolean writes = kind == Uapi.MAP_SHARED && (protection & Uapi.PROT_WRITE) != 0;
+        if (!file.may(FakeFile.READ) || writes && !file.may(FakeFile.WRITE)) {
+            return refuse(FileAnswer.MAP_ACCESS);
         }
         ByteBuffer shared = file.shared().orElse(null);
         if (shared == null) {
             return refuse(file.refusesMapping());
         }
-        if (offset != 0 || whole > shared.capacity()) {
+        if (offset != 0 || whole(length) > shared.capacity()) {
             throw new NotModelledException("mapping a vCPU but from its first page to its last");
         }
-        return memory.map(shared.slice(0, whole).order(ByteOrder.nativeOrder()));
+        return memory.map(shared.slice(0, whole(length)).order(ByteOrder.nativeOrder()));
+    }
+
+    private int refusesKind(int kind) {
+        if (kind != 0) {
+            throw new NotModelledException("MAP_SHARED_VALIDATE and other kinds of mappings");
+        }
+        return refuse(FileAnswer.MAP_KIND);
+    }
+
+    private static int whole(long length) {
+        if (length > LARGEST_MAPPING) {
+            throw new NotModelledException("a mapping of 2 GiB or more");
+        }
+        return (int) ((length + PAGE - 1) / PAGE * PAGE);
     }
 
     @Override

@@ -429,8 +429,13 @@ public final class Uapi {
     /** include/uapi/linux/kvm.h; shared with the kernel while KVM_RUN lasts. */
     public interface KvmRun {
         int SIZE = 2352;
+        @U8 int REQUEST_INTERRUPT_WINDOW = 0;
         @U8 int IMMEDIATE_EXIT = 1;
         @U32 int EXIT_REASON = 8;
+        @U8 int READY_FOR_INTERRUPT_INJECTION = 12;
+        @U8 int IF_FLAG = 13;
+        @U64 int CR8 = 16;
+        @U64 int APIC_BASE = 24;
         @U8 @Path("io.direction") int IO_DIRECTION = 32;
         @U16 @Path("io.port") int IO_PORT = 34;
         @U8 @Path("eoi.vector") int EOI_VECTOR = 32;
@@ -456,6 +461,7 @@ public final class Uapi {
         int SIZE = 8;
         @U32 @Count(bytes = KvmCpuid2.ENTRY_SIZE) int NENT = 0;
         int ENTRY_SIZE = 40;
+        int ENTRY_EAX = 12;
         int ENTRY_ECX = 20;
     }
 

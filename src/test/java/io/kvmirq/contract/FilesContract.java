@@ -166,4 +166,64 @@ class FilesContract extends KernelSuite {
             assertThat(libc.fcntl(fd, Uapi.F_GETFD, 0)).isEqualTo(Uapi.FD_CLOEXEC);
         }
     }
+
+    @Test
+    void filesAnswerForThemselvesBeforeTheMemoryIsLookedAt() {
+        int vm = world.bareVm();
+        for (int fd : new int[] {world.kvm(), vm, world.vcpu(vm, 0), world.epollFd()}) {
+            for (long[] place : new long[][] {{-1, 8}, {-4096, 0}, {16, -1}}) {
+                assertErrno(Errno.EINVAL, libc.read(fd, place[0], place[1]));
+                assertErrno(Errno.EINVAL, libc.write(fd, place[0], place[1]));
+            }
+        }
+        int stats = world.own(libc.ioctl(vm, Uapi.KVM_GET_STATS_FD, 0));
+        assertErrno(Errno.EBADF, libc.write(stats, -1, 8));
+        assertErrno(Errno.ESPIPE, libc.pwrite(stats, -1, 8, 0));
+        assertErrno(Errno.EFAULT, libc.pread(stats, -1, 0, 0));
+        assertErrno(Errno.EFAULT, libc.pread(stats, -1, 8, Long.MAX_VALUE));
+        assertErrno(Errno.EINVAL, libc.pread(stats, Buffers.allocate(8), Long.MAX_VALUE));
+        assertErrno(Errno.ESPIPE, libc.pread(world.eventfd(), -1, 8, 0));
+    }
+
+    /** Its bytes are not read: it cannot be memory of a process. */
+    @Test
+    void addressOfNoProcessIsAFaultWhateverTheLength() {
+        world.assumeX86();
+        int event = world.eventfd();
+        for (long length : new long[] {0, 4, 8}) {
+            assertErrno(Errno.EFAULT, libc.read(event, 1L << 60, length));
+            assertErrno(Errno.EFAULT, libc.write(event, 1L << 60, length));
+        }
+    }
+
+    private long shared(int fd, long length, long offset) {
+        return libc.mmap(length, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_SHARED, fd, offset);
+    }
+
+    @Test
+    void mappingIsRefusedByOffsetDescriptorLengthKindAndAccessInThisOrder() {
+        int vm = world.bareVm();
+        int vcpu = world.vcpu(vm, 0);
+        int closed = world.eventfd();
+        world.close(closed);
+        assertErrno(Errno.EINVAL, shared(closed, 0, 1));
+        assertErrno(Errno.EBADF, shared(closed, 0, 0));
+        for (int fd : new int[] {world.kvm(), vm, vcpu, world.eventfd()}) {
+            assertErrno(Errno.EINVAL, shared(fd, PAGE, 1));
+            assertErrno(Errno.EINVAL, shared(fd, 0, 0));
+            assertErrno(Errno.ENOMEM, shared(fd, -PAGE, 0));
+            assertErrno(Errno.ENOMEM, shared(fd, Long.MAX_VALUE, 0));
+            assertErrno(Errno.EINVAL, libc.mmap(PAGE, Uapi.PROT_READ, 0, fd, 0));
+        }
+        assertErrno(Errno.ENODEV, shared(vm, PAGE, 0));
+        for (int access : new int[] {0, 1, 3}) {
+            assertErrno(Errno.EACCES, shared(world.own(libc.open(Buffers.cString("/dev/kvm"), access)), PAGE, 0));
+        }
+        int reads = world.own(libc.open(Buffers.cString("/dev/kvm"), 0));
+        assertErrno(Errno.ENODEV, libc.mmap(PAGE, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE, reads, 0));
+        assertErrno(Errno.EACCES, shared(world.own(libc.ioctl(vm, Uapi.KVM_GET_STATS_FD, 0)), PAGE, 0));
+        for (long length : new long[] {-1, -PAGE}) {
+            assertErrno(Errno.ENOMEM, libc.mmap(length, Uapi.PROT_READ, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0));
+        }
+    }
 }

@@ -8,6 +8,7 @@ import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
+import java.util.Set;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -150,6 +151,71 @@ class RegistersContract extends KernelSuite {
         assertThat(segments().getLong(Uapi.KvmSregs.CR8)).as("no such priority").isEqualTo(5);
     }
 
+    /** A vCPU takes messages when its state is asked for. */
+    private int stateAfter(int data) {
+        assertThat(kernel.msiSignal(vm, MSI_ADDRESS | 1 << 12, data, 0, 0)).isOne();
+        ByteBuffer state = Buffers.allocate(Uapi.KvmMpState.SIZE);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_GET_MP_STATE, state));
+        return state.getInt(Uapi.KvmMpState.MP_STATE);
+    }
+
+    /** Only the bits of the caches stay, and the base of the LAPIC. RDX is the signature of the guest's CPUID. */
+    @Test
+    void initResetsTheRegistersAndAStartUpMessageSetsItsPage() {
+        vm = world.splitVm();
+        assertOk(world.vcpu(vm, 0));
+        vcpu = world.vcpuWithLapic(vm, 1);
+        ByteBuffer general = registers();
+        ByteBuffer system = segments();
+        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuid2.ENTRY_SIZE)
+                .putInt(Uapi.KvmCpuid2.NENT, 1)
+                .putInt(Uapi.KvmCpuid2.SIZE, 1)
+                .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuid2.ENTRY_EAX, 0x12345);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_CPUID2, cpuid));
+        ByteBuffer other = Buffers.allocate(Uapi.KvmRegs.SIZE).putLong(Uapi.KvmRegs.RFLAGS, 0x200);
+        for (int at = 0; at <= Uapi.KvmRegs.RIP; at += Long.BYTES) {
+            other.putLong(at, 0x500);
+        }
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_REGS, other));
+        assertOk(setSegments(segments -> segments.putLong(Uapi.KvmSregs.CS_BASE, 0x2000)
+                .putShort(Uapi.KvmSregs.CS_SELECTOR, (short) 0x200)
+                .putLong(SEGMENT, 0x3000)
+                .putLong(GDT, 0x4000)
+                .putLong(IDT, 0x5000)
+                .putLong(CR0, 0x10 | 1 << 16)
+                .putLong(CR2, 0x6000)
+                .putLong(CR3, 0x7000)
+                .putLong(Uapi.KvmSregs.CR8, 5)));
+        assertThat(stateAfter(0x500)).isEqualTo(Uapi.KVM_MP_STATE_INIT_RECEIVED);
+        assertThat(registers()).isEqualTo(general.putLong(RDX, 0x12345));
+        assertThat(segments()).isEqualTo(system.putLong(CR0, 0x10));
+        assertThat(stateAfter(0x612)).isEqualTo(Uapi.KVM_MP_STATE_RUNNABLE);
+        assertThat(registers()).isEqualTo(general.putLong(Uapi.KvmRegs.RIP, 0));
+        assertThat(segments())
+                .isEqualTo(system.putLong(Uapi.KvmSregs.CS_BASE, 0x12000)
+                        .putShort(Uapi.KvmSregs.CS_SELECTOR, (short) 0x1200));
+    }
+
+    @Test
+    void paddingOfTablesIsNotKept() {
+        assertOk(setSegments(segments -> segments.putShort(GDT + 10, (short) 1).putInt(IDT + 12, 1)));
+        assertThat(segments().getShort(GDT + 10)).isZero();
+        assertThat(segments().getInt(IDT + 12)).isZero();
+    }
+
+    @Test
+    void x2apicModeFollowsTheCpuidAlsoWithoutLapic() {
+        long x2apic = 0xfee00100L | ENABLED | X2APIC;
+        assertErrno(Errno.EINVAL, setSegments(segments -> segments.putLong(APIC_BASE, x2apic)));
+        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuid2.ENTRY_SIZE)
+                .putInt(Uapi.KvmCpuid2.NENT, 1)
+                .putInt(Uapi.KvmCpuid2.SIZE, 1)
+                .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuid2.ENTRY_ECX, 1 << 21);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_CPUID2, cpuid));
+        assertOk(setSegments(segments -> segments.putLong(APIC_BASE, x2apic)));
+        assertThat(segments().getLong(APIC_BASE)).isEqualTo(x2apic);
+    }
+
     @Test
     void contradictionsAreRefusedAndChangeNothing() {
         ByteBuffer before = segments();
@@ -183,12 +249,75 @@ class RegistersContract extends KernelSuite {
                 .putLong(Uapi.KvmRegs.RIP, 0x20)
                 .putLong(Uapi.KvmRegs.RFLAGS, 2);
         assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_REGS, registers));
-        long run = world.map(libc.ioctl(world.kvm(), Uapi.KVM_GET_VCPU_MMAP_SIZE, 0), vcpu);
+        ByteBuffer shared = shared();
         assertOk(libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
-        ByteBuffer shared = libc.view(run, 2 * PAGE);
         assertThat(shared.getInt(Uapi.KvmRun.EXIT_REASON)).isEqualTo(Uapi.KVM_EXIT_IO);
         assertThat(shared.getShort(Uapi.KvmRun.IO_PORT)).isEqualTo((short) PORT);
         assertThat(shared.get((int) shared.getLong(Uapi.KvmRun.IO_DATA_OFFSET))).isEqualTo((byte) 0x34);
         assertThat(registers().getLong(RAX)).isEqualTo(0x1234);
+        long passed = 0x20 + OUT.length;
+        assertThat(registers().getLong(Uapi.KvmRegs.RIP))
+                .as("at the instruction by the fast path of VMX and SVM, else past it")
+                .isIn(world.kernel().isReal() ? Set.of(0x20L, passed) : Set.of(passed));
+    }
+
+    /** What the vCPU shares with its VMM. */
+    private ByteBuffer shared() {
+        int size = libc.ioctl(world.kvm(), Uapi.KVM_GET_VCPU_MMAP_SIZE, 0);
+        return libc.view(world.map(size, vcpu), size);
+    }
+
+    private void leaveAtOnce(ByteBuffer run) {
+        assertErrno(Errno.EINTR, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
+        assertThat(run.getLong(Uapi.KvmRun.CR8)).isEqualTo(segments().getLong(Uapi.KvmSregs.CR8));
+        assertThat(run.getLong(Uapi.KvmRun.APIC_BASE)).isEqualTo(segments().getLong(APIC_BASE));
+    }
+
+    @Test
+    void withoutLapicTheTaskPriorityIsThatOfKvmRun() {
+        ByteBuffer run = shared().put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
+        assertOk(setSegments(segments -> segments.putLong(Uapi.KvmSregs.CR8, 5)));
+        leaveAtOnce(run);
+        assertThat(segments().getLong(Uapi.KvmSregs.CR8)).isZero();
+        run.putLong(Uapi.KvmRun.CR8, 7);
+        leaveAtOnce(run);
+        assertThat(segments().getLong(Uapi.KvmSregs.CR8)).isEqualTo(7);
+        run.putLong(Uapi.KvmRun.CR8, 0x10);
+        assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
+        assertThat(run.getLong(Uapi.KvmRun.CR8)).isEqualTo(7);
+        assertThat(segments().getLong(Uapi.KvmSregs.CR8)).isEqualTo(7);
+    }
+
+    @Test
+    void withALapicKvmRunOnlyShowsTheTaskPriority() {
+        for (int vm : new int[] {world.splitVm(), world.fullVm()}) {
+            vcpu = world.vcpu(vm, 0);
+            ByteBuffer run = shared().put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1).putLong(Uapi.KvmRun.CR8, 0x10);
+            assertOk(setSegments(segments -> segments.putLong(Uapi.KvmSregs.CR8, 5)));
+            leaveAtOnce(run);
+            assertThat(run.getLong(Uapi.KvmRun.CR8)).isEqualTo(5);
+        }
+    }
+
+    /** With a PIC in the kernel the VMM need not wait; else the interrupt flag decides, and LINT0 of a LAPIC. */
+    @Test
+    void kvmRunShowsWhetherAnInterruptOfThePicWouldBeTaken() {
+        assertReady(vcpu, 0, 1);
+        assertReady(world.vcpu(world.fullVm(), 0), 1, 1);
+        int split = world.splitVm();
+        assertReady(world.vcpu(split, 0), 0, 1);
+        assertReady(world.vcpu(split, 1), 0, 0);
+    }
+
+    private void assertReady(int of, int masked, int unmasked) {
+        vcpu = of;
+        ByteBuffer run = shared().put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
+        for (int on = 0; on < 2; on++) {
+            assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_REGS, registers().putLong(Uapi.KvmRegs.RFLAGS, 0x200 * on)));
+            leaveAtOnce(run);
+            assertThat(run.get(Uapi.KvmRun.IF_FLAG)).isEqualTo((byte) on);
+            assertThat(run.get(Uapi.KvmRun.READY_FOR_INTERRUPT_INJECTION))
+                    .isEqualTo((byte) (on == 0 ? masked : unmasked));
+        }
     }
 }

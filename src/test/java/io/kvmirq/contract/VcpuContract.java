@@ -171,6 +171,30 @@ class VcpuContract extends KernelSuite {
         assertThat(state(full)).isEqualTo(Uapi.KVM_MP_STATE_RUNNABLE);
     }
 
+    private void message(int vm, int vcpu, int data) {
+        assertThat(kernel.msiSignal(vm, MSI_ADDRESS | vcpu << 12, data, 0, 0)).isOne();
+    }
+
+    /** A guest's lock wakes its waiter so. It is remembered over INIT, and since 6.15 until the vCPU is runnable. */
+    @Test
+    void deliveryMode3WakesAHaltedVcpu() {
+        int vm = world.splitVm();
+        world.vcpu(vm, 0);
+        int vcpu = world.vcpuWithLapic(vm, 1);
+        assertOk(setState(vcpu, Uapi.KVM_MP_STATE_HALTED));
+        message(vm, 1, 0x300);
+        assertThat(state(vcpu)).isEqualTo(Uapi.KVM_MP_STATE_RUNNABLE);
+        message(vm, 1, 0x500);
+        assertThat(state(vcpu)).isEqualTo(Uapi.KVM_MP_STATE_INIT_RECEIVED);
+        for (int state : new int[] {Uapi.KVM_MP_STATE_HALTED, Uapi.KVM_MP_STATE_AP_RESET_HOLD}) {
+            assertOk(setState(vcpu, state));
+            assertThat(state(vcpu)).isEqualTo(Uapi.KVM_MP_STATE_RUNNABLE);
+        }
+        assertOk(setState(vcpu, Uapi.KVM_MP_STATE_RUNNABLE));
+        assertOk(setState(vcpu, Uapi.KVM_MP_STATE_HALTED));
+        assertThat(state(vcpu)).isEqualTo(world.isSince(6, 15) ? Uapi.KVM_MP_STATE_HALTED : Uapi.KVM_MP_STATE_RUNNABLE);
+    }
+
     @Test
     void bootVcpuIsTheOneChosen() {
         assertOk(libc.ioctl(vm(), Uapi.KVM_SET_BOOT_CPU_ID, 1));

@@ -50,6 +50,28 @@ class FakeKernelTest {
         assertThat(fake.libc().ioctl(vm, 0xaeff, 0)).isEqualTo(-Errno.ENOTTY.number());
     }
 
+    /** fs/ioctl.c answers it before the file does, each file system in its way. */
+    @Test
+    void requestsOfAnyFileAreNotModelled() {
+        for (long request : new long[] {2, 0x5460, 0x40049409, 0x80111500L, 0xc020660bL, 0xc0045877L, 0xc0045878L}) {
+            for (int fd : new int[] {createVm(), fake.libc().eventfd(0, 0)}) {
+                assertThatThrownBy(() -> fake.libc().ioctl(fd, request, 0))
+                        .isInstanceOf(NotModelledException.class)
+                        .hasMessage("the fake kernel does not model the request 0x" + Long.toHexString(request)
+                                + " of any file");
+            }
+        }
+    }
+
+    /** O_CREAT and O_EXCL, O_DIRECTORY, O_PATH. */
+    @Test
+    void flagsOfOpenThatAFileOfADeviceDoesNotTakeAreNotModelled() {
+        for (int flags : new int[] {0300, 0200000, 010000000}) {
+            assertThatThrownBy(() -> fake.libc().open(Buffers.cString("/dev/kvm"), Uapi.O_RDWR | flags))
+                    .isInstanceOf(NotModelledException.class);
+        }
+    }
+
     private static String refused(KernelBackend fake, int fd, String name, UapiTable.FileKind kind) {
         long number = UapiTable.REQUESTS.stream()
                 .filter(request -> request.kind() == kind && request.name().equals(name))

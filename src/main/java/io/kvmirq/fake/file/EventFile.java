@@ -25,7 +25,7 @@ public final class EventFile extends FakeFile {
     private final List<EventReader> readers = new ArrayList<>(0);
 
     public EventFile(Host host, long count, boolean semaphore, boolean blocking) {
-        super(host);
+        super(host, READ | WRITE | CAN_READ | CAN_WRITE);
         this.count = count;
         this.semaphore = semaphore;
         this.blocking = blocking;

@@ -13,17 +13,30 @@ import java.util.Optional;
 
 /** An open file. The caller of each method holds the kernel's lock. */
 public abstract class FakeFile {
+    /** Bits of the mode, as in {@code struct file}: what open(2) granted, and which operations the file has. */
+    public static final int READ = 1;
+
+    public static final int WRITE = 1 << 1;
+    public static final int CAN_READ = 1 << 2;
+    public static final int CAN_WRITE = 1 << 3;
+    public static final int PREAD = 1 << 4;
+    public static final int PWRITE = 1 << 5;
     private static final int ACCESS = 3;
 
     protected final Host host;
     private final boolean foreign;
     private final List<Watcher> watchers = new ArrayList<>(0);
     private int descriptors;
-    private boolean openedByName;
-    private int access = Uapi.O_RDWR;
+    private int mode;
 
+    /** A file with an ioctl operation and none to read or write, of no name. */
     protected FakeFile(Host host) {
+        this(host, READ | WRITE);
+    }
+
+    protected FakeFile(Host host, int mode) {
         this.host = host;
+        this.mode = mode;
         this.foreign = host.isForeign();
     }
 
@@ -47,21 +60,16 @@ public abstract class FakeFile {
         return foreign;
     }
 
-    /**
-     * The file was opened by open(2). Its two lowest flags are the access; a file that is not opened by its name has
-     * both.
-     */
+    /** The file was opened by open(2): its two lowest flags are the access, and offsets are accepted. */
     public final void openedByName(int flags) {
-        openedByName = true;
-        access = flags & ACCESS;
+        int access = flags & ACCESS;
+        mode = mode & ~(READ | WRITE) | PREAD | PWRITE;
+        mode |= access == 0 || access == Uapi.O_RDWR ? READ : 0;
+        mode |= access != 0 && access != ACCESS ? WRITE : 0;
     }
 
-    public final boolean isReadable() {
-        return access == 0 || access == Uapi.O_RDWR;
-    }
-
-    public final boolean isWritable() {
-        return access != 0 && access != ACCESS;
+    public final boolean may(int bit) {
+        return (mode & bit) != 0;
     }
 
     /** Whether ioctls fail with EIO in every process except the one that created the file. */
@@ -102,25 +110,22 @@ public abstract class FakeFile {
     /** Sets or clears O_NONBLOCK (FIONBIO). Files that never block ignore it. */
     public void setBlocking(boolean on) {}
 
+    /** Called in the mode CAN_READ. */
     public long read(long to, long length) {
-        return host.refuse(FileAnswer.NOT_READABLE);
+        throw new IllegalStateException("a file of CAN_READ reads");
     }
 
+    /** Called in the mode CAN_WRITE. */
     public long write(long from, long length) {
-        return host.refuse(FileAnswer.NOT_READABLE);
+        throw new IllegalStateException("a file of CAN_WRITE writes");
     }
 
     public long pread(long to, long length, long offset) {
-        return refusesOffset();
+        throw new IllegalStateException("a file of CAN_READ and PREAD reads");
     }
 
     public long pwrite(long from, long length, long offset) {
-        return refusesOffset();
-    }
-
-    /** A file opened by its name accepts an offset, whether or not it has a read operation. */
-    private int refusesOffset() {
-        return host.refuse(openedByName ? FileAnswer.NOT_READABLE : FileAnswer.NO_OFFSET);
+        throw new IllegalStateException("a file of CAN_WRITE and PWRITE writes");
     }
 
     /** F_GETFL. */

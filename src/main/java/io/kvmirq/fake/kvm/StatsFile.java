@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.kvm;
 
-import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
@@ -23,7 +22,7 @@ public final class StatsFile extends FakeFile {
 
     /** @param name the part of the name after the process id */
     public StatsFile(Host host, String name) {
-        super(host);
+        super(host, READ | CAN_READ | PREAD);
         content.putInt(Uapi.KvmStatsHeader.NAME_SIZE, NAME_SIZE)
                 .putInt(Uapi.KvmStatsHeader.ID_OFFSET, Uapi.KvmStatsHeader.SIZE)
                 .putInt(Uapi.KvmStatsHeader.DESC_OFFSET, END)
@@ -41,9 +40,6 @@ public final class StatsFile extends FakeFile {
 
     @Override
     public long pread(long to, long length, long offset) {
-        if (length < 0) {
-            return host.refuse(FileAnswer.FAULT); // beyond the addresses of a process
-        }
         host.note(VmAnswer.STATS_NONE);
         int size = (int) Math.max(0, Math.min(length, END - offset));
         if (size == 0) {
@@ -51,11 +47,6 @@ public final class StatsFile extends FakeFile {
         }
         int refused = host.copyOut(to, content.slice((int) offset, size), size);
         return refused < 0 ? refused : size;
-    }
-
-    @Override
-    public long write(long from, long length) {
-        return host.refuse(FileAnswer.STATS_READ_ONLY);
     }
 
     @Override

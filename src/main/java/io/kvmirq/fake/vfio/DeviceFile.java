@@ -36,7 +36,7 @@ final class DeviceFile extends FakeFile {
     private boolean granted;
 
     DeviceFile(Host host, VfioDevice device, @Nullable GroupFile group) {
-        super(host);
+        super(host, READ | WRITE | CAN_READ | CAN_WRITE | PREAD | PWRITE);
         this.device = device;
         this.group = group;
         device.hold();

@@ -37,7 +37,6 @@ final class FakeCpu {
     /** No address of a guest has more bits. */
     private static final int LARGEST_ADDRESS = 52;
 
-    private static final int X2APIC_MODE = 1 << 10;
     static final int INTERRUPT_FLAG = 1 << 9;
     static final int DIRECTION_FLAG = 1 << 10;
     /** CF, PF, AF, ZF, SF, OF. */
@@ -54,9 +53,11 @@ final class FakeCpu {
     private static final int X2APIC_BIT = 1 << 10;
     private static final int APIC_ENABLED = 1 << 11;
     private static final long APIC_RESERVED = 0x2ff;
+    private static final long APIC_MODES = APIC_BOOT | X2APIC_BIT | APIC_ENABLED;
     /** TPR class. */
     private static final long PRIORITIES = 0xf;
 
+    private final X86Vm vm;
     private final Host host;
     private final MemorySlots memory;
     private final Optional<FakeLapic> lapic;
@@ -73,30 +74,58 @@ final class FakeCpu {
     private boolean statusIsUnknown;
     /** CR8 of a vCPU without LAPIC. */
     private long priority;
+    /** The base and mode of its LAPIC in user space. */
+    private long base;
+
+    /** Whether the guest's CPUID has x2APIC. */
+    private boolean x2apicOffered;
+
+    private int signature = GeneralRegisters.SIGNATURE;
 
     private boolean halted;
     private boolean nmi;
 
     FakeCpu(X86Vm vm, MemorySlots memory, Optional<FakeLapic> lapic, ByteBuffer shared, boolean boot) {
         this.boot = boot;
+        this.vm = vm;
         this.host = vm.host();
         this.memory = memory;
         this.lapic = lapic;
         this.shared = shared;
         this.bus = new CpuBus(vm, shared);
+        this.base = APIC_BASE | (boot ? APIC_BOOT : 0);
     }
 
     // Registers
 
     void saveSegments(ByteBuffer to) {
         system.save(to);
-        to.putLong(Uapi.KvmSregs.CR8, lapic.isPresent() ? lapic.get().taskPriority() : priority)
-                .putLong(APIC_BASE_AT, apicBase());
+        to.putLong(Uapi.KvmSregs.CR8, priority()).putLong(APIC_BASE_AT, apicBase());
+    }
+
+    private long priority() {
+        return lapic.isPresent() ? lapic.get().taskPriority() : priority;
+    }
+
+    /** {@code kvm_set_cr8()}: whether it is a priority. */
+    private boolean setPriority(long wanted) {
+        boolean valid = (wanted & ~PRIORITIES) == 0;
+        if (valid) {
+            lapic.ifPresentOrElse(apic -> apic.setTaskPriority((int) wanted), () -> priority = wanted);
+        }
+        return valid;
     }
 
     private long apicBase() {
         boolean x2apic = lapic.isPresent() && lapic.get().isX2apic();
-        return APIC_BASE | (boot ? APIC_BOOT : 0) | (x2apic ? X2APIC_BIT : 0);
+        return base | (x2apic ? X2APIC_BIT : 0);
+    }
+
+    /** The guest's CPUID, as far as the fake uses it. */
+    void identify(int newSignature, boolean offered) {
+        signature = newSignature;
+        x2apicOffered = offered;
+        lapic.ifPresent(apic -> apic.offerX2apic(offered));
     }
 
     /** KVM_SET_SREGS. */
@@ -106,7 +135,8 @@ final class FakeCpu {
             return host.refuse(refused);
         }
         system.checkModelled(next);
-        if (next.getLong(APIC_BASE_AT) != apicBase()) {
+        long changed = next.getLong(APIC_BASE_AT) ^ apicBase();
+        if (lapic.isEmpty() ? (changed & ~APIC_MODES) != 0 : changed != 0) {
             throw new NotModelledException("moving or disabling the LAPIC");
         }
         for (int at = INTERRUPT_BITMAP; at < Uapi.KvmSregs.SIZE; at += Long.BYTES) {
@@ -115,11 +145,8 @@ final class FakeCpu {
             }
         }
         system.load(next);
-        long wanted = next.getLong(Uapi.KvmSregs.CR8);
-        if ((wanted & ~PRIORITIES) == 0) {
-            lapic.ifPresent(apic -> apic.setTaskPriority((int) wanted));
-            priority = wanted;
-        }
+        base ^= changed;
+        setPriority(next.getLong(Uapi.KvmSregs.CR8));
         if (boot && isAtReset()) {
             halted = false;
         }
@@ -128,7 +155,7 @@ final class FakeCpu {
 
     /** INIT. */
     void reset() {
-        registers.reset();
+        registers.reset(signature);
         system.reset();
         ip = RESET_IP;
         flags = FIXED_FLAG;
@@ -147,12 +174,11 @@ final class FakeCpu {
     }
 
     private Optional<Answer> refusesBase(ByteBuffer next) {
-        long base = next.getLong(APIC_BASE_AT);
-        boolean x2apic = (base & X2APIC_BIT) != 0;
-        boolean offered = lapic.isPresent() && lapic.get().isX2apicOffered();
-        boolean invalid = (base & APIC_RESERVED) != 0
-                || base >>> LARGEST_ADDRESS != 0
-                || x2apic && ((base & APIC_ENABLED) == 0 || !offered);
+        long wanted = next.getLong(APIC_BASE_AT);
+        boolean x2apic = (wanted & X2APIC_BIT) != 0;
+        boolean invalid = (wanted & APIC_RESERVED) != 0
+                || wanted >>> LARGEST_ADDRESS != 0
+                || x2apic && ((wanted & APIC_ENABLED) == 0 || !x2apicOffered);
         return invalid ? Optional.of(VmAnswer.SREGS_APIC_BASE) : Optional.empty();
     }
 
@@ -197,8 +223,32 @@ final class FakeCpu {
 
     /** KVM_RUN, with the kernel's lock held. */
     int run() {
+        int result = runToExit();
+        host.note(VmAnswer.RUN_SAVES);
+        shared.putLong(Uapi.KvmRun.CR8, priority())
+                .putLong(Uapi.KvmRun.APIC_BASE, apicBase())
+                .put(Uapi.KvmRun.IF_FLAG, (byte) (interruptsOn() ? 1 : 0))
+                .put(Uapi.KvmRun.READY_FOR_INTERRUPT_INJECTION, (byte) (takesInterruptOfPic() ? 1 : 0));
+        return result;
+    }
+
+    private boolean takesInterruptOfPic() {
+        return switch (vm.irqchip()) {
+            case FULL -> true;
+            case SPLIT -> interruptsOn() && lapic.orElseThrow().takesInterruptOfPic();
+            case NONE -> interruptsOn();
+        };
+    }
+
+    private int runToExit() {
+        if (lapic.isEmpty() && !setPriority(shared.getLong(Uapi.KvmRun.CR8))) {
+            return host.refuse(VmAnswer.RUN_CR8);
+        }
         if (shared.get(Uapi.KvmRun.IMMEDIATE_EXIT) != 0) {
             return host.refuse(VmAnswer.VCPU_IMMEDIATE_EXIT);
+        }
+        if (shared.get(Uapi.KvmRun.REQUEST_INTERRUPT_WINDOW) != 0 && vm.irqchip() != X86Vm.Irqchip.FULL) {
+            throw new NotModelledException("KVM_RUN to a window for interrupts");
         }
         PostingVcpu hardware = lapic.map(FakeLapic::hardware).orElse(null);
         while (true) {
@@ -503,7 +553,7 @@ final class FakeCpu {
     private void writeMsr() {
         FakeLapic apic = lapic.orElseThrow(() -> new NotModelledException("a guest without in-kernel LAPIC"));
         switch (registers.get(ECX)) {
-            case MSR_APIC_BASE -> apic.setX2apic((registers.get(EAX) & X2APIC_MODE) != 0);
+            case MSR_APIC_BASE -> apic.setX2apic((registers.get(EAX) & X2APIC_BIT) != 0);
             case MSR_X2APIC_SVR -> apic.setSpurious(registers.get(EAX));
             case MSR_X2APIC_LINT0 -> apic.setLint0(registers.get(EAX));
             case MSR_X2APIC_EOI -> apic.endOfInterrupt();
@@ -525,7 +575,12 @@ final class FakeCpu {
         return false;
     }
 
+    /** RIP is past the instruction at its exit, as where KVM emulates it; on other hosts it is so at the next run. */
     private boolean out(int port, int size) {
-        return bus.writePort(port, size, registers.get(EAX));
+        boolean exits = bus.writePort(port, size, registers.get(EAX));
+        if (exits) {
+            host.note(VmAnswer.VCPU_OUT_PASSED);
+        }
+        return exits;
     }
 }

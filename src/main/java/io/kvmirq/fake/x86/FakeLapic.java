@@ -181,10 +181,6 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         updatePriority();
     }
 
-    boolean isX2apicOffered() {
-        return x2apicOffered;
-    }
-
     /** Tells whether the guest's CPUID has x2APIC; the version register depends on it with the split irqchip. */
     void offerX2apic(boolean offered) {
         x2apicOffered = offered;
@@ -224,6 +220,12 @@ final class FakeLapic implements LocalApic, VirtualLapic {
     /** LINT0, the input for interrupts of the PIC. */
     void setLint0(int value) {
         registers.putInt(LapicPage.LINT0_AT, value);
+    }
+
+    /** {@code kvm_apic_accept_pic_intr()}. */
+    boolean takesInterruptOfPic() {
+        int input = registers.getInt(LapicPage.LINT0_AT);
+        return !LapicPage.LVT_MASKED.isSet(input) && LapicPage.LVT_MODE.of(input) == DeliveryMode.EXTINT.number();
     }
 
     @Override
@@ -279,9 +281,9 @@ final class FakeLapic implements LocalApic, VirtualLapic {
                 if (X86Capabilities.addressSpaces(vm.host().build()) == 1) {
                     return false;
                 }
-                events.sendSpecial();
+                events.sendManagement();
             }
-            case RESERVED_3 -> events.sendSpecial();
+            case RESERVED_3 -> events.setReleased(true);
         }
         if (hardware != null) {
             hardware.wake();

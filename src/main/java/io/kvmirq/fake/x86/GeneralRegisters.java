@@ -11,19 +11,20 @@ final class GeneralRegisters {
 
     private static final int RDX = 2;
     /** The signature of a processor whose CPUID has not been set. */
-    private static final int SIGNATURE = 0x600;
+    static final int SIGNATURE = 0x600;
 
     private static final long LOW_HALF = 0xffff_ffffL;
 
     private final long[] values = new long[ORDER.length];
 
     GeneralRegisters() {
-        reset();
+        reset(SIGNATURE);
     }
 
-    void reset() {
+    /** @param signature EAX of the leaf 1 of the CPUID */
+    void reset(int signature) {
         Arrays.fill(values, 0);
-        values[RDX] = SIGNATURE;
+        values[RDX] = Integer.toUnsignedLong(signature);
     }
 
     int get(int register) {

@@ -47,6 +47,9 @@ final class SystemRegisters {
     private static final long LONG_MODE = 1 << 8;
     private static final long LONG_MODE_ACTIVE = 1 << 10;
     private static final long PHYSICAL_ADDRESS_EXTENSION = 1 << 5;
+    /** The lowest two bytes; the rest is padding, which is not kept. */
+    private static final long TABLE_LIMIT = 0xffff;
+
     private static final int REAL_MODE_TABLE = 0x3ff;
 
     private final ByteBuffer values = ByteBuffer.allocate(Uapi.KvmSregs.SIZE).order(ByteOrder.nativeOrder());
@@ -120,6 +123,9 @@ final class SystemRegisters {
 
     void load(ByteBuffer next) {
         values.put(0, next, 0, END);
+        for (int table : new int[] {GDT, IDT}) {
+            values.putLong(table + Long.BYTES, next.getLong(table + Long.BYTES) & TABLE_LIMIT);
+        }
     }
 
     /** The physical address of an offset in a segment. */

@@ -16,15 +16,26 @@ final class VcpuEvents {
     /** Of the last start-up message. */
     private int startupVector;
 
-    /** An SMI, or the message of a paravirtual spinlock: nothing of it is modelled but that it was accepted. */
-    private boolean special;
+    /** An SMI: nothing of it is modelled but that it was accepted. */
+    private boolean management;
+    /** Delivery mode 3, of paravirtual spinlocks: HLT would not wait. */
+    private boolean released;
 
-    void sendSpecial() {
-        special = true;
+    void sendManagement() {
+        management = true;
     }
 
+    /** Whether a guest that runs would see more than its interrupts. */
     boolean isSpecial() {
-        return special;
+        return management || released;
+    }
+
+    void setReleased(boolean on) {
+        released = on;
+    }
+
+    boolean isReleased() {
+        return released;
     }
 
     void sendNmi() {
@@ -77,7 +88,7 @@ final class VcpuEvents {
         boolean taken = init;
         init = false;
         if (taken) {
-            special = false;
+            management = false;
             nmisSent = 0;
             nmisPending = 0;
         }

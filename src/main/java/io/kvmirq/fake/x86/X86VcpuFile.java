@@ -102,9 +102,10 @@ final class X86VcpuFile extends VcpuFile {
             throw new NotModelledException("running a guest after KVM_INTERRUPT");
         }
         setRunning(true);
-        hasRun |= shared.get(Uapi.KvmRun.IMMEDIATE_EXIT) == 0;
         try {
-            return cpu.run();
+            int result = cpu.run();
+            hasRun |= result == 0;
+            return result;
         } finally {
             setRunning(false);
             host.time().changed();
@@ -147,7 +148,7 @@ final class X86VcpuFile extends VcpuFile {
     private int setSegments(ByteBuffer segments) {
         int refused = cpu.setSegments(segments);
         if (refused == 0 && boot && cpu.isAtReset()) {
-            state = Uapi.KVM_MP_STATE_RUNNABLE;
+            enter(Uapi.KVM_MP_STATE_RUNNABLE);
         }
         return refused;
     }
@@ -160,7 +161,7 @@ final class X86VcpuFile extends VcpuFile {
         return host.refuse(VmAnswer.VCPU_CAP);
     }
 
-    /** KVM_SET_CPUID2. The fake uses one bit of the CPUID, x2APIC. */
+    /** KVM_SET_CPUID2. The fake uses the signature of the processor and x2APIC. */
     private int setCpuid(ByteBuffer header, long address) {
         int leafCount = header.getInt(Uapi.KvmCpuid2.NENT);
         if (Integer.compareUnsigned(leafCount, X86KvmFile.MOST_LEAVES) > 0) {
@@ -175,13 +176,16 @@ final class X86VcpuFile extends VcpuFile {
             return leaves.equals(cpuid) ? 0 : host.refuse(VmAnswer.VCPU_CPUID_OTHER);
         }
         cpuid = leaves;
-        boolean x2apic = false;
-        for (int at = 0; at < leaves.capacity(); at += Uapi.KvmCpuid2.ENTRY_SIZE) {
-            x2apic |= leaves.getInt(at) == 1
-                    && (leaves.getInt(at + Uapi.KvmCpuid2.ENTRY_ECX) & X86KvmFile.CPUID_X2APIC) != 0;
+        int leaf = 0;
+        while (leaf < leaves.capacity() && leaves.getInt(leaf) != 1) {
+            leaf += Uapi.KvmCpuid2.ENTRY_SIZE;
         }
-        boolean offered = x2apic;
-        lapic.ifPresent(apic -> apic.offerX2apic(offered));
+        if (leaf < leaves.capacity()) {
+            int features = leaves.getInt(leaf + Uapi.KvmCpuid2.ENTRY_ECX);
+            cpu.identify(leaves.getInt(leaf + Uapi.KvmCpuid2.ENTRY_EAX), (features & X86KvmFile.CPUID_X2APIC) != 0);
+        } else {
+            cpu.identify(GeneralRegisters.SIGNATURE, false);
+        }
         return 0;
     }
 
@@ -194,12 +198,20 @@ final class X86VcpuFile extends VcpuFile {
         }
         if (lapic.get().takeInit()) {
             cpu.reset();
-            state = boot ? Uapi.KVM_MP_STATE_RUNNABLE : Uapi.KVM_MP_STATE_INIT_RECEIVED;
+            enter(boot ? Uapi.KVM_MP_STATE_RUNNABLE : Uapi.KVM_MP_STATE_INIT_RECEIVED);
         }
         if (lapic.get().events().takeStartup() && state == Uapi.KVM_MP_STATE_INIT_RECEIVED) {
             host.note(VmAnswer.VCPU_STARTUP);
             cpu.startUp(lapic.get().events().startupVector());
-            state = Uapi.KVM_MP_STATE_RUNNABLE;
+            enter(Uapi.KVM_MP_STATE_RUNNABLE);
+        }
+    }
+
+    /** {@code kvm_set_mp_state()}, but for HALTED. */
+    private void enter(int next) {
+        state = next;
+        if (next == Uapi.KVM_MP_STATE_RUNNABLE && host.build().isSince(6, 15)) {
+            lapic.ifPresent(apic -> apic.events().setReleased(false));
         }
     }
 
@@ -207,7 +219,13 @@ final class X86VcpuFile extends VcpuFile {
         acceptEvents();
         host.note(VmAnswer.VCPU_STATE_FIRST);
         boolean halts = state == Uapi.KVM_MP_STATE_RUNNABLE && cpu.isHalted();
-        value.putInt(Uapi.KvmMpState.MP_STATE, halts ? Uapi.KVM_MP_STATE_HALTED : state);
+        boolean waits = halts || state == Uapi.KVM_MP_STATE_AP_RESET_HOLD;
+        if (waits && lapic.orElseThrow().events().isReleased()) {
+            host.note(VmAnswer.VCPU_STATE_RELEASED);
+            value.putInt(Uapi.KvmMpState.MP_STATE, Uapi.KVM_MP_STATE_RUNNABLE);
+        } else {
+            value.putInt(Uapi.KvmMpState.MP_STATE, halts ? Uapi.KVM_MP_STATE_HALTED : state);
+        }
         return 0;
     }
 
@@ -227,7 +245,7 @@ final class X86VcpuFile extends VcpuFile {
                 lapic.orElseThrow().events().sendStartup();
                 state = Uapi.KVM_MP_STATE_INIT_RECEIVED;
             }
-            default -> state = next;
+            default -> enter(next);
         }
         return 0;
     }
