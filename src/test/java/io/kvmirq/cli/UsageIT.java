@@ -179,6 +179,6 @@ class UsageIT {
                         .with("LC_ALL", "C")
                         .execute("selftest", "--help")
                         .out())
-                .contains("eventfd → irqfd", "1–10000000");
+                .contains("eventfd → irqfd", "1-10000000");
     }
 }
