@@ -41,10 +41,9 @@ public record PostingOutlook(Optional<Boolean> posts, String text, Optional<Stri
 
     private static PostingOutlook unremapped(HostFacts host) {
         PostingObstacle obstacle = PostingObstacle.NO_REMAPPING;
-        String why = host.iommus().isEmpty() ? ", and has no IOMMU in use" : "";
         return new PostingOutlook(
                 Optional.of(false),
-                obstacle.text() + why,
+                obstacle.text(),
                 Optional.of(
                         host.isVirtual()
                                 ? "none here: this host is a VM, and the IOMMUs that hypervisors emulate do not post"

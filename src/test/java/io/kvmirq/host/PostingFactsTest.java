@@ -154,7 +154,7 @@ class PostingFactsTest {
         assertThat(PostingOutlook.of(facts(host)))
                 .isEqualTo(new PostingOutlook(
                         Optional.of(false),
-                        "the host does not remap interrupts, and has no IOMMU in use",
+                        "the host does not remap interrupts",
                         Optional.of(remedy)));
         assertThat(PostingOutlook.of(facts(host.remove("proc/cpuinfo"))).posts())
                 .contains(false);

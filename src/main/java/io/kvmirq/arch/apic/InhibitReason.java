@@ -45,7 +45,7 @@ public enum InhibitReason {
             false,
             true,
             "the PIT reinjects lost ticks",
-            "let the VMM call KVM_REINJECT_CONTROL with 0 (QEMU: -global kvm-pit.lost_tick_policy=discard)"),
+            "KVM_REINJECT_CONTROL 0 ends this (QEMU: -global kvm-pit.lost_tick_policy=discard)"),
     SEV(false, false, "the VM is encrypted (SEV)", "none: KVM posts nothing to an encrypted VM"),
     LOGICAL_ID_ALIASED(
             false,
@@ -94,6 +94,11 @@ public enum InhibitReason {
     /** The event that makes the reason. */
     public String cause() {
         return cause;
+    }
+
+    /** The event, and the step that ends or avoids the reason. */
+    public String causeAndRemedy() {
+        return cause + "; " + remedy;
     }
 
     /** The step that ends or avoids the reason; it begins with "none" if there is none. */

@@ -61,7 +61,7 @@ class DecideCommandIT {
                 "0xfee09000/0x41 --vcpus 4 | let the guest direct the vector to a vCPU that the VM has",
                 "0xfeeff000/0x41 --vcpus 4 | let the guest direct the vector to one of them, as irqbalance does",
                 "0xfee00000/0x41 --inhibit pit_reinj --inhibit hyperv | offer the guest the hint \"deprecating AutoEOI\""
-                        + " (QEMU: hv-apicv); let the VMM call KVM_REINJECT_CONTROL with 0 (QEMU: -global"
+                        + " (QEMU: hv-apicv); KVM_REINJECT_CONTROL 0 ends this (QEMU: -global"
                         + " kvm-pit.lost_tick_policy=discard)"
             })
     void remedyIsThatOfTheCase(String line, String remedy) throws Exception {
