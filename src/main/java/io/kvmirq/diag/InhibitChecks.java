@@ -212,15 +212,15 @@ final class InhibitChecks {
     private static Remedy remedy(InhibitReason reason) {
         return switch (reason) {
             case SEV, PHYSICAL_ID_TOO_BIG ->
-                Remedy.of(Change.VMM_FLAG, "none for this VM: " + reason.cause(), Takes.NOTHING, "");
+                Remedy.of(Change.VMM_FLAG, "none for this VM: " + reason.causeAndRemedy(), Takes.NOTHING, "");
             case PIT_REINJ ->
                 Remedy.of(
                         Change.VMM_FLAG,
-                        reason.cause()
+                        reason.causeAndRemedy()
                                 + ", or -machine kernel-irqchip=split; libvirt: <timer name='pit' tickpolicy='discard'/>",
                         Takes.VMM_RESTART,
                         "a guest that counts ticks of the PIT, such as a very old one, loses time");
-            default -> Remedy.of(Change.VMM_FLAG, reason.cause(), Takes.VMM_RESTART, "");
+            default -> Remedy.of(Change.VMM_FLAG, reason.causeAndRemedy(), Takes.VMM_RESTART, "");
         };
     }
 }

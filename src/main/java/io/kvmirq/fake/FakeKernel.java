@@ -97,7 +97,8 @@ public final class FakeKernel extends SystemCalls {
      * was running at the end of the tape is running.
      *
      * @param tape of {@code io.kvmirq.recording.Recorder}, {@code kvmirq selftest --record} or {@code kvmirq tape -o}
-     * @throws IllegalArgumentException naming the first call that this kernel answers differently, or does not model
+     * @throws IllegalArgumentException naming the first call that this kernel answers differently, or does not model; if the
+     *     tape has no end, since its recorder was not closed
      */
     public static FakeKernel from(Path tape, Profile profile) {
         FakeKernel kernel = new FakeKernel(profile);

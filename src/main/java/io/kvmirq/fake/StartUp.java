@@ -80,6 +80,10 @@ final class StartUp {
         try {
             Replay replay = new Replay(kernel);
             Replay.Outcome outcome = replay.run(tape);
+            if (outcome instanceof Replay.Same && !replay.isWhole()) {
+                throw new IllegalArgumentException(
+                        tape + " has no end: close its Recorder, or record it again; a start-up may lack calls");
+            }
             if (outcome instanceof Replay.Same) {
                 return replay.descriptors();
             }

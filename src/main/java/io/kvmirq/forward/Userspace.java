@@ -21,9 +21,10 @@ public record Userspace(EventLoop loop, Injector injector) {
      * it may take locks of the VMM, and look at forwarded interrupts and change them. What it throws in the loop is
      * logged, and that message is lost; a line is tried again a few times.
      *
-     * <p>When {@code mask}, {@code reroute}, {@code moveTo} or {@code close} of an interrupt returns, its injection has
-     * ended: they wait for the one under way, except in its own thread, where it is the last one. Call these four
-     * without a lock that the injector takes; no other call waits for it.
+     * <p>When {@code mask}, {@code reroute}, {@code moveTo} or {@code close} of an interrupt returns, or {@code close}
+     * of its {@link Forwarding} or of the {@link EventLoop}, its injection has ended: they wait for the one under way,
+     * except in its own thread, where it is the last one. Call these without a lock that the injector takes. Two
+     * injectors that mask each other's line wait for each other.
      */
     public interface Injector {
         /** Delivers a message, edge-triggered, as a device's write of it does. */

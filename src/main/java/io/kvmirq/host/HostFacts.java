@@ -120,6 +120,11 @@ public final class HostFacts {
         return new HostLimits(tree);
     }
 
+    /** Whether an x86 host is itself a VM. */
+    boolean isVirtual() {
+        return kvm().hasFlag("hypervisor");
+    }
+
     /** How KVM posts with AVIC on this kernel. Empty if the version is not known. */
     public Optional<AvicKernel> avicKernel() {
         return isSince(6, 17).map(since -> since ? AvicKernel.FROM_6_17 : AvicKernel.UP_TO_6_16);

@@ -21,6 +21,9 @@ public record PostingOutlook(Optional<Boolean> posts, String text, Optional<Stri
 
     private static PostingOutlook ofX86(HostFacts host) {
         Optional<PostingHost> known = host.posting();
+        if (host.interrupts().filter(all -> !all.hasChip("IR-")).isPresent()) {
+            return unremapped(host);
+        }
         if (known.isEmpty()) {
             return unknown(String.join("; ", host.unreadableOfPosting()), Optional.empty());
         }
@@ -34,6 +37,17 @@ public record PostingOutlook(Optional<Boolean> posts, String text, Optional<Stri
                         Optional.of(true),
                         "a message of a device reaches a running vCPU without KVM",
                         Optional.empty());
+    }
+
+    private static PostingOutlook unremapped(HostFacts host) {
+        PostingObstacle obstacle = PostingObstacle.NO_REMAPPING;
+        return new PostingOutlook(
+                Optional.of(false),
+                obstacle.text(),
+                Optional.of(
+                        host.isVirtual()
+                                ? "none here: this host is a VM, and the IOMMUs that hypervisors emulate do not post"
+                                : obstacle.remedy()));
     }
 
     private static PostingOutlook ofArm(HostFacts host) {

@@ -112,6 +112,10 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
     private static final String ENABLE_IOMMU =
             "enable VT-d or AMD-Vi in the firmware; on Intel, boot with intel_iommu=on";
 
+    /** In a VM, whose firmware has no IOMMU to enable. */
+    private static final String EMULATE_IOMMU = "this host is a VM: let its hypervisor give it an IOMMU (QEMU: -machine"
+            + " q35,kernel-irqchip=split -device intel-iommu,intremap=on), and boot it with intel_iommu=on";
+
     public VfioOutlook {
         irqs = List.copyOf(irqs);
         refusals = List.copyOf(refusals);
@@ -225,8 +229,11 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
             refusals.add(new Refusal(
                     Obstacle.NO_REMAPPING,
                     "the IOMMU does not remap interrupts; VFIO_SET_IOMMU answers EPERM",
-                    "enable interrupt remapping in the firmware (x2APIC, VT-d), or, if all guests are trusted,"
-                            + " modprobe vfio_iommu_type1 allow_unsafe_interrupts=1"));
+                    (host.isVirtual()
+                                    ? "let the hypervisor's IOMMU remap interrupts (QEMU: -machine kernel-irqchip=split"
+                                            + " and intremap=on of its IOMMU)"
+                                    : "enable interrupt remapping in the firmware (x2APIC, VT-d)")
+                            + ", or, if all guests are trusted, modprobe vfio_iommu_type1 allow_unsafe_interrupts=1"));
         }
         if (device.isBoundToVfio()) {
             file(host, device).ifPresent(refusals::add);
@@ -239,9 +246,13 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
         return refusals;
     }
 
+    private static String enableIommu(HostFacts host) {
+        return host.isVirtual() ? EMULATE_IOMMU : ENABLE_IOMMU;
+    }
+
     private static Refusal noGroup(HostFacts host, PciDevice device) {
         return host.iommus().isEmpty()
-                ? new Refusal(Obstacle.NO_IOMMU, "no IOMMU is in use on this host", ENABLE_IOMMU)
+                ? new Refusal(Obstacle.NO_IOMMU, "no IOMMU is in use on this host", enableIommu(host))
                 : new Refusal(
                         Obstacle.NO_GROUP,
                         device.address() + " has no IOMMU group: no IOMMU translates its DMA",
@@ -262,7 +273,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
             return Optional.of(new Refusal(
                     Obstacle.NO_IOMMU,
                     "no IOMMU serves " + device.address() + ", whose group is /dev/vfio/" + without,
-                    ENABLE_IOMMU));
+                    enableIommu(host)));
         }
         return host.access(String.valueOf(group)).filter(access -> !opens).flatMap(access -> switch (access) {
             case ALLOWED -> Optional.empty();

@@ -115,7 +115,7 @@ final class X86Rules {
     private static Posting notPosted(PostingDecision.Unposted unposted) {
         PostingObstacle row = unposted.reason();
         String reason = unposted.detail().equals(row.text()) ? row.text() : row.text() + ": " + unposted.detail();
-        return new Posting.NotPosted(reason, row.remedy());
+        return new Posting.NotPosted(reason, unposted.remedy());
     }
 
     private static String unknown(ApicMessage message) {

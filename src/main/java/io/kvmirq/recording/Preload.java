@@ -11,6 +11,7 @@ import io.kvmirq.uapi.UapiTable.Role;
 import io.kvmirq.uapi.UapiTable.Struct;
 import java.io.BufferedInputStream;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.OutputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -74,19 +75,27 @@ public final class Preload {
         return Integer.toHexString(number);
     }
 
+    /** The lines that the library appends. */
+    @FunctionalInterface
+    public interface Raw {
+        /** @param beforeWaiting to be called when the stream waits for more: writes the lines before */
+        InputStream open(Runnable beforeWaiting) throws IOException;
+    }
+
     /**
-     * Writes the tape that the library left: with names for descriptors, without addresses, and with its end.
+     * Writes the tape of the lines that the library appends: with names for descriptors, without addresses, and with
+     * its end.
      *
      * @param to closed
      * @return the number of calls
      * @throws TapeException for what is no line of a tape, or a last line that is cut; the lines before it are written,
      *     and no end
      */
-    public static long finish(Path raw, OutputStream to) throws IOException {
+    public static long finish(Raw raw, OutputStream to) throws IOException {
         long calls = 0;
+        TapeWriter writer = new TapeWriter(to);
         try (to;
-                TapeReader reader = TapeReader.of(new BufferedInputStream(Files.newInputStream(raw)))) {
-            TapeWriter writer = new TapeWriter(to);
+                TapeReader reader = TapeReader.of(new BufferedInputStream(raw.open(() -> flush(writer))))) {
             try {
                 for (Optional<TapeLine> line = reader.next(); line.isPresent(); line = reader.next()) {
                     writer.write(line.get());
@@ -99,6 +108,15 @@ public final class Preload {
             writer.close();
         }
         return calls;
+    }
+
+    /** A failure is told by the writer's end. */
+    private static void flush(TapeWriter writer) {
+        try {
+            writer.flush();
+        } catch (IOException e) {
+            // The writer drops lines from now on, and its close() throws this again.
+        }
     }
 
     /** The processes that have a file open, but this one, by number; those of other users only for root. */

@@ -34,6 +34,11 @@ import org.jspecify.annotations.Nullable;
  * thread may call {@link #stop}, for example a shutdown hook.
  */
 public final class ForwardSelftest {
+    /** Why a host cannot run it. */
+    public static final String NO_GICV3 =
+            "this host gives a VM no GICv3, and a GICv2 has no ITS, which takes the messages of devices; the test needs"
+                    + " a host with a GICv3, for INTx too";
+
     /** Hears of each step as it happens, on the thread that runs the test. */
     public interface Journal {
         /** The device is open, and interrupts will be forwarded. */

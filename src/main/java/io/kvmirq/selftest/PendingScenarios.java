@@ -150,7 +150,7 @@ record PendingScenarios(
                 interrupts.add(interrupt);
             }
             journal.step(
-                    Scenarios.MANY + " irqfds → " + spis.get(0) + "–" + (FIRST_OF_MANY.number() + Scenarios.MANY - 1),
+                    Scenarios.MANY + " irqfds → " + spis.get(0) + "-" + (FIRST_OF_MANY.number() + Scenarios.MANY - 1),
                     "assigned");
             interrupts.forEach(EventFd::signal);
             int seen = 0;

@@ -135,7 +135,7 @@ record Scenarios(Kernel kernel, Irqchip irqchip, int count, Journal journal, Pat
                     .map(vector -> edit.add(MsiMessage.to(Guest.VCPU, vector)))
                     .toList());
             journal.step(
-                    "route " + gsis.get(0) + "–" + gsis.get(MANY - 1).number() + " → vectors 0x40–0x7f",
+                    "route " + gsis.get(0) + "-" + gsis.get(MANY - 1).number() + " → vectors 0x40-0x7f",
                     guest.vm().routes().commits() + " commit");
             for (int i = 0; i < MANY; i++) {
                 guest.handle(vectors.get(i));

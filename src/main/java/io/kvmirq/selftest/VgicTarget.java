@@ -23,8 +23,6 @@ import java.util.function.BooleanSupplier;
 /** A VGICv3 with an ITS, whose vCPU never runs: an interrupt has arrived when it is pending. */
 final class VgicTarget extends ForwardTarget {
     private static final Spi LINE = new Spi(42);
-    private static final String NO_GICV3 =
-            "this host gives a VM no GICv3, and a GICv2 has no ITS, which takes the messages" + " of devices";
 
     private final Undo parts = new Undo();
     private final Vm vm;
@@ -36,7 +34,7 @@ final class VgicTarget extends ForwardTarget {
         try (Undo undo = new Undo()) {
             vm = undo.add(parts.add(Vm.create(kernel)));
             undo.add(parts.add(vm.createVcpu(Guest.VCPU))).initialize();
-            require(KvmDevice.Type.VGIC_V3, NO_GICV3);
+            require(KvmDevice.Type.VGIC_V3, ForwardSelftest.NO_GICV3);
             vgic = undo.add(parts.add(vm.createVgicV3()));
             vgic.init();
             require(KvmDevice.Type.ITS, "this host gives a VM no ITS, which takes the messages of devices");

@@ -44,7 +44,7 @@ class UsageIT {
     @CsvSource(
             delimiter = '|',
             value = {
-                "selftest --coun 3      | kvmirq: Unknown options: '--coun', '3'. Did you mean --count? See kvmirq"
+                "selftest --coun 3      | kvmirq: Unknown option: '--coun'. Did you mean --count? See kvmirq"
                         + " selftest --help",
                 "selftest --count ten   | kvmirq: Invalid value for option '--count': 'ten' is not a number from 1 to"
                         + " 10000000. See kvmirq selftest --help",
@@ -179,6 +179,6 @@ class UsageIT {
                         .with("LC_ALL", "C")
                         .execute("selftest", "--help")
                         .out())
-                .contains("eventfd → irqfd", "1–10000000");
+                .contains("eventfd → irqfd", "1-10000000");
     }
 }

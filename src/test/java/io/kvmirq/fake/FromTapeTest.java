@@ -74,6 +74,17 @@ class FromTapeTest {
                 () -> fake.descriptor("vcpu#1"), "the tape left no vcpu#1 open, but [eventfd#1, kvm#1, vm#1, vm#2]");
     }
 
+    /** As of a recorder that was not closed. */
+    @Test
+    void tapeWithoutItsEndIsNotGiven() throws IOException {
+        Path tape = startUp(false);
+        List<String> lines = Files.readAllLines(tape);
+        Files.write(tape, lines.subList(0, lines.size() - 1));
+        assertIllegalArgument(
+                () -> FakeKernel.from(tape),
+                tape + " has no end: close its Recorder, or record it again; a start-up may lack calls");
+    }
+
     @Test
     void missingTapeIsSaidToBeMissing() {
         assertThatExceptionOfType(UncheckedIOException.class)

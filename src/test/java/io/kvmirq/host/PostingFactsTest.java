@@ -139,6 +139,27 @@ class PostingFactsTest {
                 .contains(sentence));
     }
 
+    /** Nothing more need be known, such as of the module. */
+    @ParameterizedTest
+    @CsvSource({
+        "'', 'enable the IOMMU in firmware; remove intremap=off and nointremap from the kernel''s command line'",
+        "hypervisor, 'none here: this host is a VM, and the IOMMUs that hypervisors emulate do not post'"
+    })
+    void hostWithoutRemappingPostsNothing(String flag, String remedy) {
+        RecordedHost host = intel().remove("sys/module")
+                .remove("sys/class/iommu")
+                .put("proc/interrupts", "           CPU0\n  24:   1   PCI-MSIX-0000:3b:00.0   0-edge   nic\n")
+                .put("proc/cpuinfo", "vendor_id\t: GenuineIntel\nflags\t\t: fpu cx16 vmx " + flag + "\n");
+        assertThat(flaw(host)).contains(PostingObstacle.NO_REMAPPING);
+        assertThat(PostingOutlook.of(facts(host)))
+                .isEqualTo(new PostingOutlook(
+                        Optional.of(false),
+                        "the host does not remap interrupts",
+                        Optional.of(remedy)));
+        assertThat(PostingOutlook.of(facts(host.remove("proc/cpuinfo"))).posts())
+                .contains(false);
+    }
+
     /** The module's answer includes that of the units. */
     @Test
     void theModuleAnswersForUnitsThatAreNotShown() {

@@ -163,6 +163,20 @@ class VfioOutlookTest {
         }
     }
 
+    /** The firmware of a VM has no IOMMU to enable. */
+    @Test
+    void remedyInAVmIsThatOfTheHypervisor() throws Exception {
+        RecordedHost host = RecordedHost.of("amd-6.1").remove("sys/class/iommu").remove(NETWORK_FILES + "iommu_group");
+        for (boolean vm : List.of(true, false)) {
+            host.put("proc/cpuinfo", "vendor_id\t: AuthenticAMD\nflags\t\t: fpu svm" + (vm ? " hypervisor\n" : "\n"));
+            HostFacts facts = new HostFacts(host.tree());
+            assertThat(VfioOutlook.of(facts, facts.pci(NETWORK).orElseThrow()).refusals())
+                    .singleElement()
+                    .satisfies(refusal -> assertThat(refusal.remedy())
+                            .contains(vm ? "let its hypervisor give it an IOMMU" : "in the firmware"));
+        }
+    }
+
     @Test
     void hostWithoutAnIommu() throws Exception {
         RecordedHost host = RecordedHost.of("amd-6.1").remove("sys/class/iommu").remove(NETWORK_FILES + "iommu_group");

@@ -10,41 +10,66 @@ import io.kvmirq.arch.LinuxVersion;
  * <p>Source: {@code enum kvm_apicv_inhibit} in arch/x86/include/asm/kvm_host.h of Linux 6.1, 6.12 and 7.1.
  */
 public enum InhibitReason {
-    DISABLED(true, false, "a module parameter or the hardware switches APIC virtualization off"),
-    HYPERV(true, true, "the guest uses AutoEOI of a SynIC; offer it the hint \"deprecating AutoEOI\" (QEMU: hv-apicv)"),
-    ABSENT(true, true, "the VM has no irqchip yet; KVM_CREATE_IRQCHIP or KVM_CAP_SPLIT_IRQCHIP ends this"),
-    BLOCKIRQ(true, true, "a debugger blocks interrupts (KVM_GUESTDBG_BLOCKIRQ); end the single step"),
-    PHYSICAL_ID_ALIASED(true, true, "two enabled LAPICs have one physical id; set KVM_X2APIC_API_USE_32BIT_IDS"),
-    APIC_ID_MODIFIED(true, true, "the guest changed a LAPIC's id in xAPIC mode"),
-    APIC_BASE_MODIFIED(true, false, "the guest moved a LAPIC away from 0xfee00000; only a new VM ends this"),
+    DISABLED(
+            true,
+            false,
+            "a module parameter or the hardware switches APIC virtualization off",
+            "load kvm_intel with enable_apicv=1 or kvm_amd with avic=1 npt=1, and make a new VM"),
+    HYPERV(
+            true,
+            true,
+            "the guest uses AutoEOI of a SynIC",
+            "offer the guest the hint \"deprecating AutoEOI\" (QEMU: hv-apicv)"),
+    ABSENT(true, true, "the VM has no irqchip yet", "create it: KVM_CREATE_IRQCHIP or KVM_CAP_SPLIT_IRQCHIP"),
+    BLOCKIRQ(true, true, "a debugger blocks interrupts (KVM_GUESTDBG_BLOCKIRQ)", "end the single step"),
+    PHYSICAL_ID_ALIASED(
+            true, true, "two enabled LAPICs have one physical id", "set KVM_X2APIC_API_USE_32BIT_IDS in the VMM"),
+    APIC_ID_MODIFIED(
+            true,
+            true,
+            "the guest changed a LAPIC's id in xAPIC mode",
+            "let the guest leave the id as the vCPU's number, or use x2APIC mode"),
+    APIC_BASE_MODIFIED(
+            true,
+            false,
+            "the guest moved a LAPIC away from 0xfee00000",
+            "let the guest leave the LAPIC there, and make a new VM"),
     /** Of one vCPU, never of a VM. */
-    NESTED(false, true, "the vCPU runs a nested guest"),
-    IRQWIN(false, true, "KVM waits to inject an interrupt of the PIC"),
+    NESTED(false, true, "the vCPU runs a nested guest", "none: it ends with the nested guest"),
+    IRQWIN(
+            false,
+            true,
+            "KVM waits to inject an interrupt of the PIC",
+            "none: it ends when the guest takes the interrupt"),
     PIT_REINJ(
             false,
             true,
-            "the PIT reinjects lost ticks; KVM_REINJECT_CONTROL 0 ends this (QEMU: -global"
-                    + " kvm-pit.lost_tick_policy=discard)"),
-    SEV(false, false, "the VM is encrypted (SEV)"),
+            "the PIT reinjects lost ticks",
+            "KVM_REINJECT_CONTROL 0 ends this (QEMU: -global kvm-pit.lost_tick_policy=discard)"),
+    SEV(false, false, "the VM is encrypted (SEV)", "none: KVM posts nothing to an encrypted VM"),
     LOGICAL_ID_ALIASED(
             false,
             true,
             "logical ids of LAPICs are not unique, as of more than 8 vCPUs in the flat model; usual for a moment while"
-                    + " a guest boots"),
+                    + " a guest boots",
+            "let the guest use x2APIC mode (QEMU: -cpu ...,+x2apic)"),
     PHYSICAL_ID_TOO_BIG(
             false,
             false,
             "a vCPU id is above what the AVIC table holds: 254, with x2AVIC 511, with X2AVIC_EXT and Linux 6.18 4095;"
-                    + " before Linux 6.17 KVM_CREATE_VCPU fails with EINVAL");
+                    + " before Linux 6.17 KVM_CREATE_VCPU fails with EINVAL",
+            "give the vCPUs lower ids");
 
     private final boolean intel;
     private final boolean clears;
     private final String cause;
+    private final String remedy;
 
-    InhibitReason(boolean intel, boolean clears, String cause) {
+    InhibitReason(boolean intel, boolean clears, String cause, String remedy) {
         this.intel = intel;
         this.clears = clears;
         this.cause = cause;
+        this.remedy = remedy;
     }
 
     /** Whether the vendor's KVM module knows the reason. AMD's knows all. */
@@ -66,8 +91,18 @@ public enum InhibitReason {
         return clears;
     }
 
-    /** The event that makes the reason, and the one that ends it. */
+    /** The event that makes the reason. */
     public String cause() {
         return cause;
+    }
+
+    /** The event, and the step that ends or avoids the reason. */
+    public String causeAndRemedy() {
+        return cause + "; " + remedy;
+    }
+
+    /** The step that ends or avoids the reason; it begins with "none" if there is none. */
+    public String remedy() {
+        return remedy;
     }
 }

@@ -80,7 +80,7 @@ public enum PostingObstacle {
             "the message means no vCPU, or more than one",
             "kvm_intr_is_single_vcpu()",
             "the tracepoint kvm_msi_set_irq shows dst; in the guest, /proc/irq/N/effective_affinity",
-            "let the guest direct the vector to one vCPU, as irqbalance does"),
+            "let the guest direct the vector to exactly one vCPU that the VM has"),
     /** AMD. */
     DOMAIN_NOT_UNMANAGED(
             "the device is not in a domain of VFIO",
@@ -89,10 +89,11 @@ public enum PostingObstacle {
             "attach the group to a container, or the device to an IOAS"),
     /** AMD. */
     INHIBITED(
-            "APIC virtualization is inhibited, so the entry is remapped; the tracepoint says \"enabled\" nevertheless",
+            "KVM inhibits APIC virtualization of this VM, and posts nothing meanwhile",
             "avic_pi_update_irte() and avic_refresh_apicv_exec_ctrl()",
-            "the tracepoint kvm_apicv_inhibit_changed, its last inhibits=",
-            "end each inhibit reason");
+            "the last inhibits= of the tracepoint kvm_apicv_inhibit_changed; kvm_pi_irte_update says \"enabled\""
+                    + " nevertheless",
+            "end every reason in inhibits=; kvmirq decide --inhibit REASON says how");
 
     private final String text;
     private final String decidedBy;
@@ -121,7 +122,7 @@ public enum PostingObstacle {
         return seen;
     }
 
-    /** The remedy. */
+    /** The remedy. {@link io.kvmirq.arch.apic.model.PostingDecision.Unposted} may have a narrower one. */
     public String remedy() {
         return remedy;
     }

@@ -121,7 +121,8 @@ public final class DecideCommand implements Command {
         }
     }
 
-    private record Question(MsiMessage message, List<PostingHost> hosts, PostingVm vm, int vcpus) {}
+    /** @param counted whether the user said how many vCPUs there are */
+    private record Question(MsiMessage message, List<PostingHost> hosts, PostingVm vm, int vcpus, boolean counted) {}
 
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
@@ -205,7 +206,7 @@ public final class DecideCommand implements Command {
                 .map(host -> host.withKernel(kernel))
                 .map(host -> arguments.hasMatchedOption("--x2avic-ext") ? host : host.without(Feature.X2AVIC_EXT))
                 .toList();
-        return new Question(message, hosts, vm, vcpus);
+        return new Question(message, hosts, vm, vcpus, arguments.hasMatchedOption("--vcpus"));
     }
 
     private static LinuxVersion kernel(String text) {
@@ -229,6 +230,13 @@ public final class DecideCommand implements Command {
         return meant.isEmpty()
                 ? "no vCPU"
                 : meant.stream().map(lapic -> "vcpu " + lapic.vcpuId()).collect(Collectors.joining(", "));
+    }
+
+    private static String remedy(Question question, PostingDecision.Unposted unposted) {
+        boolean none = question.vm().destinations().meant(decoded(question)).isEmpty();
+        return none && !question.counted()
+                ? "say with --vcpus N how many vCPUs the VM has: 1 is assumed"
+                : unposted.remedy();
     }
 
     /** The violations of the message format. KVM accepts them; a device or a LAPIC does something else. */
@@ -267,7 +275,7 @@ public final class DecideCommand implements Command {
                 terminal.out().println("  here:    " + unposted.detail());
                 terminal.out().println("  decided: " + reason.decidedBy());
                 terminal.out().println("  see:     " + reason.seen());
-                terminal.out().println("  do:      " + reason.remedy());
+                terminal.out().println("  do:      " + remedy(question, unposted));
                 terminal.out()
                         .println(
                                 "  entry    remapped, as the host set it up: the host's interrupt signals the eventfd");
@@ -323,12 +331,12 @@ public final class DecideCommand implements Command {
             for (int i = 0; i < decisions.size(); i++) {
                 Vendor vendor = question.hosts().get(i).vendor();
                 PostingDecision decision = decisions.get(i);
-                json.object(Command.label(vendor), one -> write(vendor, decision, one));
+                json.object(Command.label(vendor), one -> write(question, vendor, decision, one));
             }
         });
     }
 
-    private static void write(Vendor vendor, PostingDecision decision, Json json) {
+    private static void write(Question question, Vendor vendor, PostingDecision decision, Json json) {
         if (decision instanceof PostingDecision.Posted posted) {
             json.flag("posted", true)
                     .number("vcpu", posted.vcpu().number())
@@ -347,7 +355,7 @@ public final class DecideCommand implements Command {
                     .text("detail", unposted.detail())
                     .text("decided", unposted.reason().decidedBy())
                     .text("see", unposted.reason().seen())
-                    .text("do", unposted.reason().remedy());
+                    .text("do", remedy(question, unposted));
         }
     }
 }

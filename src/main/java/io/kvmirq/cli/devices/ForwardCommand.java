@@ -47,6 +47,11 @@ import picocli.CommandLine.ParseResult;
 /** {@code kvmirq forward BDF --selftest}: forwards a device's interrupts into a throw-away VM, and triggers each. */
 public final class ForwardCommand implements Command {
     private static final List<IrqKind> KINDS = List.of(IrqKind.MSIX, IrqKind.MSI, IrqKind.INTX);
+    private static final PostingOutlook LINE = new PostingOutlook(
+            Optional.of(false),
+            "hardware posts messages only, and INTx is a line",
+            Optional.of("test MSI-X or MSI if the device has them"));
+
     private static final Pattern VECTORS = Pattern.compile("(\\d{1,4})(?:-(\\d{1,4}))?");
 
     @Override
@@ -88,8 +93,8 @@ public final class ForwardCommand implements Command {
                         + " which is how many vectors the guest has for devices."));
         usage.add(Command.option("--fake", "PROFILE", String.class)
                 .completionCandidates(Profile.names())
-                .description("Run it on a fake kernel and its device 0000:3b:00.0 instead, such as 6.12, amd-avic or"
-                        + " gicv3. Each line is marked FAKE."));
+                .description("Run it on a fake kernel and its device 0000:3b:00.0 instead: " + Profile.expected()
+                        + ". Each line is marked FAKE."));
         usage.add(Command.json());
     }
 
@@ -118,12 +123,12 @@ public final class ForwardCommand implements Command {
         PciAddress address;
         ForwardSelftest.Choice choice;
         Target target;
+        Optional<String> profile = Optional.ofNullable(arguments.matchedOptionValue("--fake", null));
         try {
             address = VfioCommand.address(Command.words(arguments).get(0));
             choice = choice(
                     Optional.ofNullable(arguments.matchedOptionValue("--kind", null)),
                     Optional.ofNullable(arguments.matchedOptionValue("--vectors", null)));
-            Optional<String> profile = Optional.ofNullable(arguments.matchedOptionValue("--fake", null));
             if (!arguments.hasMatchedOption("--selftest")) {
                 return plan(profile, address, choice, arguments.hasMatchedOption("--json"), terminal);
             }
@@ -135,7 +140,7 @@ public final class ForwardCommand implements Command {
         boolean json = arguments.hasMatchedOption("--json");
         String failure;
         try (target) {
-            Optional<String> refusal = refusal(outlook(target.host(), address), address, choice);
+            Optional<String> refusal = refusal(target.host(), profile, address, choice);
             if (refusal.isEmpty()) {
                 return run(target, address, choice, json, terminal);
             }
@@ -210,11 +215,12 @@ public final class ForwardCommand implements Command {
         Optional<String> fake = fake(profile);
         HostFacts host = new HostFacts(fake.map(FakeDevices::tree).orElseGet(() -> HostFiles.of(Path.of("/"))));
         Optional<VfioOutlook> outlook = outlook(host, address);
-        Optional<String> refusal = refusal(outlook, address, choice);
+        Optional<String> refusal = refusal(host, profile, address, choice);
         refusal.ifPresent(terminal::complain);
-        Optional<String> interrupts =
+        Optional<PlannedIrqs> interrupts =
                 outlook.filter(any -> refusal.isEmpty()).map(device -> interrupts(device, choice));
-        PostingOutlook posting = PostingOutlook.of(host);
+        PostingOutlook posting =
+                interrupts.filter(irqs -> irqs.kind() == IrqKind.INTX).isPresent() ? LINE : PostingOutlook.of(host);
         if (json) {
             ForwardJson.plan(fake.isPresent(), address, interrupts, posting, refusal, terminal);
         } else {
@@ -225,18 +231,14 @@ public final class ForwardCommand implements Command {
     }
 
     /** The interrupts that would be forwarded. */
-    private static String interrupts(VfioOutlook outlook, ForwardSelftest.Choice choice) {
+    private static PlannedIrqs interrupts(VfioOutlook outlook, ForwardSelftest.Choice choice) {
         IrqKind kind = kind(outlook, choice).orElseThrow();
-        if (kind == IrqKind.INTX) {
-            return kind.label();
-        }
-        OptionalInt count =
-                choice.count().isPresent() ? OptionalInt.of(choice.count().get()) : inDevice(outlook, kind);
-        return kind.label()
-                + (count.isEmpty()
-                        ? ", every vector"
-                        : " " + choice.first()
-                                + (count.getAsInt() == 1 ? "" : "-" + (choice.first() + count.getAsInt() - 1)));
+        OptionalInt inDevice = inDevice(outlook, kind);
+        return new PlannedIrqs(
+                kind,
+                inDevice,
+                choice.first(),
+                choice.count().map(OptionalInt::of).orElse(inDevice));
     }
 
     /** The device is not opened to know that. Empty if it is not there. */
@@ -246,16 +248,25 @@ public final class ForwardCommand implements Command {
 
     /** Why the device cannot be tested now. */
     private static Optional<String> refusal(
-            Optional<VfioOutlook> device, PciAddress address, ForwardSelftest.Choice choice) {
+            HostFacts host, Optional<String> profile, PciAddress address, ForwardSelftest.Choice choice) {
+        Optional<VfioOutlook> device = outlook(host, address);
+        String vfio = "kvmirq vfio" + profile.map(name -> " --fake " + name).orElse("");
         if (device.isEmpty()) {
-            return Optional.of("there is no PCI device " + address + ": 'kvmirq vfio' lists the devices");
+            return Optional.of("there is no PCI device " + address + ": '" + vfio + "' lists the devices");
         }
         VfioOutlook outlook = device.get();
         return outlook.refusals().stream()
                 .findFirst()
-                .map(refusal -> address + " cannot be forwarded: " + refusal.text() + "; " + refusal.remedy()
-                        + ". See kvmirq vfio " + address)
-                .or(() -> missing(outlook, choice).map(missing -> address + " has " + missing));
+                .map(refusal -> address + " cannot be forwarded: " + refusal.text() + "; " + refusal.remedy() + ". See "
+                        + vfio + " " + address)
+                .or(() -> missing(outlook, choice).map(missing -> address + " has " + missing))
+                .or(() -> lacksGicV3(host) ? Optional.of(ForwardSelftest.NO_GICV3) : Optional.empty());
+    }
+
+    private static boolean lacksGicV3(HostFacts host) {
+        return host.interrupts()
+                .filter(irqs -> irqs.hasChip("GIC") && !irqs.hasChip("GICv3") && !irqs.hasChip("GICv4"))
+                .isPresent();
     }
 
     /** The chosen interrupts that the device lacks, as far as this user may know before it is opened. */
@@ -273,7 +284,8 @@ public final class ForwardCommand implements Command {
         return Optional.of(
                 count.getAsInt() == 0
                         ? "no " + label
-                        : count.getAsInt() + " vectors of " + label + ", numbered from 0, and no vector " + (end - 1));
+                        : count.getAsInt() + (count.getAsInt() == 1 ? " vector of " : " vectors of ") + label
+                                + ", numbered from 0, and no vector " + (end - 1));
     }
 
     private static Optional<IrqKind> kind(VfioOutlook outlook, ForwardSelftest.Choice choice) {

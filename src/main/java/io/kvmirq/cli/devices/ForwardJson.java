@@ -14,6 +14,8 @@ import io.kvmirq.selftest.ForwardResult;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.function.Function;
 
 /** Writes the self-test of {@code kvmirq forward} as one JSON document, {@code kvmirq.forward/2}. */
 final class ForwardJson {
@@ -45,15 +47,22 @@ final class ForwardJson {
     static void plan(
             boolean fake,
             PciAddress device,
-            Optional<String> interrupts,
+            Optional<PlannedIrqs> interrupts,
             PostingOutlook posting,
             Optional<String> refusal,
             Terminal terminal) {
-        Json.print(terminal, "kvmirq.forward-plan/1", json -> json.text("kernel", fake ? "fake" : "real")
+        Json.print(terminal, "kvmirq.forward-plan/2", json -> json.text("kernel", fake ? "fake" : "real")
                 .text("device", device.toString())
-                .text("interrupts", interrupts)
+                .text("kind", interrupts.map(irqs -> irqs.kind().name().toLowerCase(Locale.ROOT)))
+                .number("inDevice", number(interrupts, PlannedIrqs::inDevice))
+                .number("first", number(interrupts, irqs -> OptionalInt.of(irqs.first())))
+                .number("count", number(interrupts, PlannedIrqs::count))
                 .object("posting", one -> VfioJson.write(posting, one))
                 .text("refusal", refusal));
+    }
+
+    private static OptionalInt number(Optional<PlannedIrqs> irqs, Function<PlannedIrqs, OptionalInt> part) {
+        return irqs.map(part).orElse(OptionalInt.empty());
     }
 
     /** The document of a test that could not run: what only a test knows is null. */

@@ -31,7 +31,8 @@ final class ForwardText implements ForwardSelftest.Journal {
     }
 
     /** The steps of a test that does not run. */
-    static void plan(String mark, PciAddress device, String interrupts, PostingOutlook posting, Terminal terminal) {
+    static void plan(
+            String mark, PciAddress device, PlannedIrqs interrupts, PostingOutlook posting, Terminal terminal) {
         for (String line : List.of(
                 "kvmirq forward " + device + " --selftest would",
                 "  open " + device + ", which resets it",
@@ -64,7 +65,7 @@ final class ForwardText implements ForwardSelftest.Journal {
         if (plan.count() == plan.inDevice()) {
             return plan.count() == 1 ? "the only vector of " + kind : "all " + plan.count() + " vectors of " + kind;
         }
-        return kind + " " + plan.first() + (plan.count() == 1 ? "" : "–" + (plan.first() + plan.count() - 1)) + " of "
+        return kind + " " + plan.first() + (plan.count() == 1 ? "" : "-" + (plan.first() + plan.count() - 1)) + " of "
                 + plan.inDevice();
     }
 
@@ -119,7 +120,7 @@ final class ForwardText implements ForwardSelftest.Journal {
             for (i++; i < answers.size() && answers.get(i).vector() == last + 1; i++) {
                 last++;
             }
-            runs.add(first == last ? String.valueOf(first) : first + "–" + last);
+            runs.add(first == last ? String.valueOf(first) : first + "-" + last);
         }
         return answers.get(0).kind().label() + " " + String.join(", ", runs);
     }

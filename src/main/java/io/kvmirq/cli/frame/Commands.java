@@ -180,6 +180,18 @@ public record Commands(List<Command> commands) {
                 .build();
     }
 
+    /** The parser blames all words after an option that it does not know. */
+    private static String message(ParameterException e) {
+        List<String> options = e instanceof UnmatchedArgumentException unmatched
+                ? unmatched.getUnmatched().stream()
+                        .filter(word -> word.startsWith("-"))
+                        .toList()
+                : List.of();
+        return options.isEmpty()
+                ? String.valueOf(e.getMessage())
+                : "Unknown option" + (options.size() == 1 ? "" : "s") + ": '" + String.join("', '", options) + "'";
+    }
+
     private static String usageError(ParameterException e) {
         String command = e.getCommandLine().getCommandSpec().qualifiedName();
         String suggestion = "";
@@ -187,6 +199,6 @@ public record Commands(List<Command> commands) {
                 && !unmatched.getSuggestions().isEmpty()) {
             suggestion = " Did you mean " + unmatched.getSuggestions().get(0) + "?";
         }
-        return e.getMessage() + "." + suggestion + " See " + command + " --help";
+        return message(e) + "." + suggestion + " See " + command + " --help";
     }
 }

@@ -12,6 +12,7 @@ import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import picocli.CommandLine.ParseResult;
 
@@ -23,11 +24,20 @@ public final class HostSource {
     public static void describe(Command.Usage usage) {
         usage.add(Command.option("--fake", "PROFILE", String.class)
                 .completionCandidates(Profile.names())
-                .description("Show the devices of a fake kernel instead, such as 6.1 or 7.1."));
+                .description("Show the devices of a fake kernel instead: " + Profile.expected() + "."));
         usage.add(Command.option("--root", "DIR", Path.class)
                 .description("Read a copy of another machine's files instead; see below."));
         usage.add(Command.option("--from", "FILE", Path.class)
                 .description("Read an archive that kvmirq capture wrote on another machine instead."));
+    }
+
+    /** The options that chose the host, as they were typed, each after a space. To be named in a remedy. */
+    public static String options(ParseResult arguments) {
+        return Stream.of("--fake", "--root", "--from")
+                .filter(arguments::hasMatchedOption)
+                .map(name -> " " + name + " "
+                        + arguments.matchedOption(name).originalStringValues().get(0))
+                .collect(Collectors.joining());
     }
 
     /**

@@ -62,7 +62,7 @@ public final class SelftestCommand implements Command {
                 .converters(count())
                 .defaultValue(String.valueOf(DEFAULT_COUNT))
                 .description(
-                        "Round trips of edge, level and reroute, 1–" + MAX_COUNT + " (default ${DEFAULT-VALUE})."));
+                        "Round trips of edge, level and reroute, 1-" + MAX_COUNT + " (default ${DEFAULT-VALUE})."));
         usage.add(Command.option("--scenario", "SCENARIO", List.class)
                 .auxiliaryTypes(Scenario.class)
                 .converters(oneOf(Scenario.values()))

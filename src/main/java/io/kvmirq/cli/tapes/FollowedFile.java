@@ -5,20 +5,22 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.concurrent.TimeUnit;
+import java.util.function.BooleanSupplier;
 
-/** Reads a file while a process writes it. The stream ends after the process has ended. For one thread. */
+/** Reads a file while processes write it. The stream ends when they have ended. For one thread. */
 final class FollowedFile extends InputStream {
-    private static final long LOOK_MILLIS = 20;
-
     private final InputStream file;
-    private final Process writer;
+    private final BooleanSupplier written;
     private final Runnable beforeWaiting;
+    private boolean whole;
 
-    /** @param beforeWaiting called at the end of the file, before waiting for more */
-    FollowedFile(Path file, Process writer, Runnable beforeWaiting) throws IOException {
+    /**
+     * @param written waits a moment for more, and says whether no process writes any more
+     * @param beforeWaiting called at the end of the file, before waiting for more
+     */
+    FollowedFile(Path file, BooleanSupplier written, Runnable beforeWaiting) throws IOException {
         this.file = Files.newInputStream(file);
-        this.writer = writer;
+        this.written = written;
         this.beforeWaiting = beforeWaiting;
     }
 
@@ -31,22 +33,13 @@ final class FollowedFile extends InputStream {
     @Override
     public int read(byte[] to, int at, int length) throws IOException {
         while (true) {
-            // Ask before reading: then the last bytes of the process are read after it has ended.
-            boolean over = !writer.isAlive();
             int count = file.read(to, at, length);
-            if (count >= 0 || over) {
+            if (count >= 0 || whole) {
                 return count;
             }
             beforeWaiting.run();
-            awaitWriter();
-        }
-    }
-
-    private void awaitWriter() {
-        try {
-            writer.waitFor(LOOK_MILLIS, TimeUnit.MILLISECONDS);
-        } catch (InterruptedException e) {
-            // The main thread is never interrupted; only the end of the process ends the loop.
+            // The last bytes are read after the processes have ended.
+            whole = written.getAsBoolean();
         }
     }
 

@@ -46,8 +46,9 @@ public final class ReplayCommand implements Command {
                                 + " devices that the tape opened through VFIO; devices of this machine are never opened.",
                         "",
                         "Exit code 1 when an answer differs: the call is printed with the expected answer and the open"
-                                + " files. Exit code 3 when FILE is not a complete tape of this architecture (nothing is"
-                                + " replayed then), or when a call cannot be repeated: the fake does not model it, or the"
+                                + " files. Exit code 1 also when the tape has no end, as of a recorder that was killed:"
+                                + " the calls that it has are replayed. Exit code 3 when FILE is no tape of this"
+                                + " architecture or has a broken line (nothing is replayed then), or when a call cannot be repeated: the fake does not model it, or the"
                                 + " tape lacks its data, such as the guest memory of another program.",
                         "",
                         "With a --backend other than fake, the calls of the tape are made on this machine's kernel with"
@@ -118,7 +119,7 @@ public final class ReplayCommand implements Command {
             int code = tell(replay.run(file), on, terminal);
             replay.remarks().forEach(remark -> (code == ExitCode.COULD_NOT_RUN ? terminal.err() : terminal.out())
                     .println(remark));
-            return code;
+            return code == ExitCode.OK && !replay.isWhole() ? ExitCode.FAILED : code;
         }
     }
 

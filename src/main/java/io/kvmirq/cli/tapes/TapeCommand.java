@@ -6,9 +6,6 @@ import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.FileSentence;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.recording.tapes.TapeException;
-import io.kvmirq.recording.tapes.TapeFiles;
-import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -53,9 +50,10 @@ public final class TapeCommand implements Command {
         usage.add(OptionSpec.builder("-o", "--output")
                 .paramLabel("FILE")
                 .type(Path.class)
-                .description("Write the tape to FILE as lines of JSON and print nothing. An earlier file of yours is"
-                        + " replaced by one for you alone. --show and kvmirq replay read FILE. Processes that CMD"
-                        + " leaves running are recorded too: the command ends when they end, or at Ctrl-C."));
+                .description(
+                        "Write the tape to FILE as lines of JSON while CMD runs, and print nothing. An earlier file of yours is"
+                                + " replaced by one for you alone. --show and kvmirq replay read FILE. Processes that CMD"
+                                + " leaves running are recorded too: the command ends when they end, or at Ctrl-C."));
         usage.add(Command.option("--show", "FILE", Path.class)
                 .description("Print the tape in FILE and run nothing. Exit code 1 when FILE is not a complete tape."));
         usage.add(PositionalParamSpec.builder()
@@ -91,9 +89,10 @@ public final class TapeCommand implements Command {
 
     private static int show(Path file, Terminal terminal) {
         TapePrinter printer = new TapePrinter(terminal);
-        boolean complete = printer.print(file, () -> Files.newInputStream(file));
+        boolean complete = printer.show(file);
         if (printer.lines() == 0) {
-            terminal.complain(FileSentence.shown(file) + " is empty: no program wrote to it");
+            terminal.complain(FileSentence.shown(file)
+                    + " is empty: no program wrote to it, or its recorder was killed before it did");
         } else if (!complete) {
             terminal.complain(FileSentence.shown(file) + " is incomplete: it has no end, as of a recorder that was"
                     + " killed; calls after the last line may be missing");
@@ -105,19 +104,10 @@ public final class TapeCommand implements Command {
 
     private static int record(List<String> command, Optional<Path> output, Terminal terminal) {
         try (TapedProgram program = new TapedProgram(command, terminal)) {
-            output.map(Path::toAbsolutePath).ifPresent(TapeCommand::empty);
             try (TemporaryTape tape = TemporaryTape.create()) {
                 return output.map(file -> program.runAndFinish(tape.file(), file.toAbsolutePath()))
                         .orElseGet(() -> program.runAndPrint(tape.file()));
             }
-        }
-    }
-
-    private static void empty(Path file) {
-        try {
-            TapeFiles.replace(file).close();
-        } catch (IOException e) {
-            throw new TapeFileException(FileSentence.cannotWrite(file, e), e);
         }
     }
 }

@@ -9,8 +9,10 @@ import io.kvmirq.recording.tapes.TapeText;
 import java.io.BufferedInputStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.PrintStream;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Optional;
 
@@ -20,6 +22,10 @@ final class TapePrinter {
         InputStream open() throws IOException;
     }
 
+    /** How many lines are printed before it is asked again whether anything reads them. */
+    private static final int UNASKED_LINES = 1 << 10;
+
+    private final PrintStream terminal;
     /** Buffers; the stream of the terminal flushes every line. */
     private final PrintWriter out;
 
@@ -27,7 +33,13 @@ final class TapePrinter {
     private long calls;
 
     TapePrinter(Terminal terminal) {
+        this.terminal = terminal.out();
         this.out = new PrintWriter(terminal.out(), false, StandardCharsets.UTF_8);
+    }
+
+    /** As {@link #print}, of a whole file. Ends when stdout is closed, as by head. */
+    boolean show(Path file) {
+        return print(file, () -> Files.newInputStream(file), true);
     }
 
     /**
@@ -35,12 +47,19 @@ final class TapePrinter {
      * @throws io.kvmirq.recording.tapes.TapeException after the lines before the one that is no line of a tape
      */
     boolean print(Path file, Opening opening) {
+        return print(file, opening, false);
+    }
+
+    private boolean print(Path file, Opening opening, boolean untilClosed) {
         try (TapeReader reader = TapeReader.of(new BufferedInputStream(opening.open()))) {
             TapeText text = new TapeText();
             for (Optional<TapeLine> line = reader.next(); line.isPresent(); line = reader.next()) {
                 out.println(text.render(line.get()));
                 lines++;
                 calls += line.get() instanceof TapeLine.Call ? 1 : 0;
+                if (untilClosed && lines % UNASKED_LINES == 0 && terminal.checkError()) {
+                    return true;
+                }
             }
             return reader.ended();
         } catch (IOException e) {

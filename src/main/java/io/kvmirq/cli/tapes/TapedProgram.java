@@ -10,6 +10,7 @@ import io.kvmirq.recording.Preload;
 import io.kvmirq.recording.tapes.TapeException;
 import io.kvmirq.recording.tapes.TapeFiles;
 import java.io.IOException;
+import java.io.OutputStream;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -38,12 +39,14 @@ final class TapedProgram implements AutoCloseable {
     /** Limit for a tape to be written to its file, which must keep all calls. */
     private static final long WRITING_SECONDS = 60;
 
-    private static final long LOOK_MILLIS = 100;
+    private static final long LOOK_MILLIS = 20;
+    private static final long LOOK_AT_OTHERS_MILLIS = 100;
 
     private final List<String> command;
     private final Terminal terminal;
     private final Path recorder = NativeLibrary.recorderOfThisMachine().file();
     private final Ending ending = new Ending();
+    private boolean toldOfOthers;
 
     /** @throws TapeFileException when there is no such program: a mistyped name must not cost an earlier tape */
     TapedProgram(List<String> command, Terminal terminal) {
@@ -64,36 +67,52 @@ final class TapedProgram implements AutoCloseable {
     }
 
     /**
-     * Runs the program and writes its tape. What the recorder appends has addresses of the program in it: it is no tape
-     * to be kept.
+     * Runs the program and writes its tape meanwhile. What the recorder appends has addresses of the program in it: it
+     * is no tape to be kept.
      *
      * @param raw to which the recorder appends
      */
     int runAndFinish(Path raw, Path file) {
-        ending.writes(file);
-        Process program = start(raw);
-        int code = waitFor(program);
-        awaitOthers(raw);
-        try {
-            return code(code, raw, Preload.finish(raw, TapeFiles.replace(file)));
-        } catch (TapeException e) {
-            return codeOfCut(code, "the tape " + FileSentence.shown(file), e);
+        try (OutputStream tape = TapeFiles.replace(file)) {
+            ending.writes(file);
+            Process program = start(raw);
+            try {
+                long calls = Preload.finish(
+                        flush -> new FollowedFile(raw, () -> hasEnded(program) && haveOthersEnded(raw), flush), tape);
+                return code(waitFor(program), raw, calls);
+            } catch (TapeException e) {
+                return codeOfCut(waitFor(program), "the tape " + FileSentence.shown(file), e);
+            } finally {
+                waitFor(program);
+            }
         } catch (IOException e) {
             throw new TapeFileException(FileSentence.cannotWrite(file, e), e);
         }
     }
 
-    /** As qemu -daemonize leaves one. */
-    private void awaitOthers(Path raw) {
+    /** Waits a moment for the end. */
+    private static boolean hasEnded(Process program) {
+        try {
+            return program.waitFor(LOOK_MILLIS, TimeUnit.MILLISECONDS);
+        } catch (InterruptedException e) {
+            // The main thread is never interrupted; only the end of the process ends the loop.
+            return false;
+        }
+    }
+
+    /** Waits a moment for processes that the program left running, as qemu -daemonize does. */
+    private boolean haveOthersEnded(Path raw) {
         List<Long> writers = Preload.writers(raw);
-        if (!writers.isEmpty()) {
+        if (writers.isEmpty() || ending.hasBegun()) {
+            return true;
+        }
+        if (!toldOfOthers) {
+            toldOfOthers = true;
             terminal.complain("process " + writers.get(0)
                     + " still runs and is recorded until it ends; Ctrl-C ends the tape now");
         }
-        while (!writers.isEmpty() && !ending.hasBegun()) {
-            LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(LOOK_MILLIS));
-            writers = Preload.writers(raw);
-        }
+        LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(LOOK_AT_OTHERS_MILLIS));
+        return false;
     }
 
     /**
@@ -105,7 +124,7 @@ final class TapedProgram implements AutoCloseable {
         Process program = start(raw);
         TapePrinter printer = new TapePrinter(terminal);
         try {
-            printer.print(raw, () -> new FollowedFile(raw, program, printer::flush));
+            printer.print(raw, () -> new FollowedFile(raw, () -> hasEnded(program), printer::flush));
             return code(waitFor(program), raw, printer.calls());
         } catch (TapeException e) {
             return codeOfCut(waitFor(program), "the output", e);

@@ -2,6 +2,7 @@
 package io.kvmirq.fake.vfio;
 
 import io.kvmirq.fake.file.Build;
+import io.kvmirq.fake.file.Hardware;
 import io.kvmirq.fake.file.Producer;
 import java.nio.charset.StandardCharsets;
 import java.util.HashMap;
@@ -24,6 +25,7 @@ public final class DeviceFiles {
     private final Map<String, byte[]> files = new HashMap<>();
     private final Map<String, String> links = new HashMap<>();
     private final boolean arm64;
+    private final String gic;
     private final StringBuilder interrupts = new StringBuilder();
 
     /**
@@ -35,9 +37,10 @@ public final class DeviceFiles {
     public DeviceFiles(Build build, Map<String, String> hardware) {
         text("proc/version", "Linux version " + build.major() + "." + build.minor() + ".0-fake");
         this.arm64 = build.arm64();
+        this.gic = build.hardware() == Hardware.GICV2 ? "GICv2" : "GICv3";
         interrupts
                 .append("     CPU0\n  1:  0  ")
-                .append(arm64 ? "GICv3" : "IR-IO-APIC")
+                .append(arm64 ? gic : "IR-IO-APIC")
                 .append("  2-edge  timer\n");
         if (hardware.isEmpty()) {
             text("sys/class/iommu/" + (arm64 ? "smmu3.0x0000000009050000" : "ivhd0") + "/uevent", "");
@@ -77,7 +80,7 @@ public final class DeviceFiles {
     /** An interrupt line of PCI devices, if it has handlers. */
     void addLine(PciLine line, List<String> handlers) {
         if (!handlers.isEmpty()) {
-            String chip = arm64 ? "GICv3  " + line.physicalId() + " Level" : "IR-IO-APIC  " + line.irq() + "-fasteoi";
+            String chip = arm64 ? gic + "  " + line.physicalId() + " Level" : "IR-IO-APIC  " + line.irq() + "-fasteoi";
             interrupts.append(
                     String.format("%3d:  %d  %s  %s\n", line.irq(), line.count(), chip, String.join(", ", handlers)));
         }

@@ -93,6 +93,8 @@ public final class Replay implements Closeable {
     private final ReplayedCalls calls;
     private final ReplayPassed passed = new ReplayPassed();
     private boolean ended = true;
+    private boolean preloaded;
+    private boolean stopped;
 
     /** @param libc the kernel that makes the calls again, real or fake */
     public Replay(Libc libc) {
@@ -133,6 +135,8 @@ public final class Replay implements Closeable {
         long calls = 0;
         for (; line.isPresent(); line = reader.next()) {
             rules.require(line.get());
+            preloaded |= line.get() instanceof TapeLine.Header header
+                    && header.backend().equals("preload");
             calls += line.get() instanceof TapeLine.Call ? 1 : 0;
         }
         ended = reader.ended();
@@ -166,9 +170,19 @@ public final class Replay implements Closeable {
         List<String> remarks = new ArrayList<>();
         passed.remark().ifPresent(remarks::add);
         if (!ended) {
-            remarks.add("the tape has no end: its program was stopped, or the tape was cut");
+            remarks.add("the tape has no end: its recorder was killed or not closed, or the tape was cut; calls after"
+                    + " its last line may be missing");
+        }
+        if (stopped && preloaded) {
+            remarks.add("the tape is of 'kvmirq tape', which records neither guest memory nor every call; 'kvmirq"
+                    + " selftest --record' and io.kvmirq.recording.Recorder record what a replay needs");
         }
         return remarks;
+    }
+
+    /** Whether the tape that was replayed has its end. If not, calls after its last line may be missing. */
+    public boolean isWhole() {
+        return ended;
     }
 
     private Optional<Outcome> replay(TapeLine.Call call, long done) {
@@ -213,6 +227,7 @@ public final class Replay implements Closeable {
     }
 
     private Stopped stopped(TapeLine.Call call, long done, RuntimeException e) {
+        stopped = true;
         return new Stopped(
                 done - passed.all(), call.number(), new TapeText().render(call), String.valueOf(e.getMessage()));
     }

@@ -54,6 +54,22 @@ class DecideCommandIT {
     }
 
     @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "0xfee01000/0x41 | say with --vcpus N how many vCPUs the VM has: 1 is assumed",
+                "0xfee09000/0x41 --vcpus 4 | let the guest direct the vector to a vCPU that the VM has",
+                "0xfeeff000/0x41 --vcpus 4 | let the guest direct the vector to one of them, as irqbalance does",
+                "0xfee00000/0x41 --inhibit pit_reinj --inhibit hyperv | offer the guest the hint \"deprecating AutoEOI\""
+                        + " (QEMU: hv-apicv); KVM_REINJECT_CONTROL 0 ends this (QEMU: -global"
+                        + " kvm-pit.lost_tick_policy=discard)"
+            })
+    void remedyIsThatOfTheCase(String line, String remedy) throws Exception {
+        String[] words = ("--vendor amd --msi " + line).split(" ");
+        assertThat(decide(words).exited(ExitCode.FAILED).out()).contains("  do:      " + remedy + "\n");
+    }
+
+    @ParameterizedTest
     @CsvSource({"0xfee00000/0x5, vector 0x5 is below 0x10", "0xfee00010/0x41, it is of remappable format"})
     void messagesThatCannotWorkAreRemarkedOn(String msi, String remark) throws Exception {
         assertThat(decide("--msi", msi).out()).contains("strange: ", remark);

@@ -65,17 +65,34 @@ class ForwardCommandTest {
         assertThat(Cli.run("forward", "--fake", "vtd", "0000:3b:00.0", "--json")
                         .exited(0)
                         .out())
-                .startsWith("{\"schema\":\"kvmirq.forward-plan/1\",\"kernel\":\"fake\",\"device\":\"0000:3b:00.0\","
-                        + "\"interrupts\":\"MSI-X 0-63\",\"posting\":{\"on\":false,")
+                .startsWith("{\"schema\":\"kvmirq.forward-plan/2\",\"kernel\":\"fake\",\"device\":\"0000:3b:00.0\","
+                        + "\"kind\":\"msix\",\"inDevice\":64,\"first\":0,\"count\":64,\"posting\":{\"on\":false,")
                 .endsWith("\"refusal\":null}\n");
+    }
+
+    @Test
+    void planOfALineSaysThatItIsNotPosted() {
+        assertThat(run("--fake vtd-posting --kind intx" + NIC).exited(0).out())
+                .contains(
+                        "forward INTx into", "posting is off: hardware posts messages only, and INTx is a line (test");
+        assertThat(run("--fake vtd-posting --kind intx --json" + NIC).exited(0).out())
+                .contains("\"kind\":\"intx\",\"inDevice\":1,\"first\":0,\"count\":1,\"posting\":{\"on\":false,");
+        assertThat(run("--fake gicv2 --json" + NIC).exited(3).out())
+                .contains("\"kind\":null,\"inDevice\":null,\"first\":null,\"count\":null,");
     }
 
     @ParameterizedTest
     @CsvSource(
             delimiter = '|',
             value = {
-                "--fake 6.1 0000:3b:00.1                       | 3 | there is no PCI device 0000:3b:00.1: 'kvmirq vfio'"
-                        + " lists the devices",
+                "--fake 6.1 0000:3b:00.1                       | 3 | there is no PCI device 0000:3b:00.1: 'kvmirq vfio"
+                        + " --fake 6.1' lists the devices",
+                "--fake gicv2 0000:3b:00.0                     | 3 | this host gives a VM no GICv3, and a GICv2 has no"
+                        + " ITS, which takes the messages of devices; the test needs a host with a GICv3, for INTx too",
+                "--root x 0000:3b:00.0                         | 2 | Unknown option: '--root'. See kvmirq forward"
+                        + " --help",
+                "--fake 6.1 --kind msi --vectors 1 0000:3b:00.0 | 3 | 0000:3b:00.0 has 1 vector of MSI, numbered from"
+                        + " 0, and no vector 1",
                 "--fake 5.4 0000:3b:00.0                       | 2 | profile '5.4' is unknown: expected one of 6.1,"
                         + " 6.12, 6.18, 7.1, and after a comma split, irqfd-host, irqfd-vm, arm64, cdev; with or without"
                         + " a version vtd, vtd-posting, amd-avic, avic-inhibited, gicv2, gicv3, gicv4, historic. See"
@@ -95,13 +112,13 @@ class ForwardCommandTest {
                 "--selftest --kind intx --vectors 0 0000:3b:00.0 | 2 | --vectors is for msix and msi, and INTx is one"
                         + " line: leave it out. See kvmirq forward --help",
                 "--selftest --fake 6.1 0000:ff:1f.7            | 3 | there is no PCI device 0000:ff:1f.7: 'kvmirq"
-                        + " vfio' lists the devices",
+                        + " vfio --fake 6.1' lists the devices",
                 "--selftest --fake 6.1 0000:3d:00.0            | 3 | 0000:3d:00.0 cannot be forwarded: drivers of the"
                         + " host use other devices of IOMMU group 17: 0000:3d:00.1 (driver-of-host);"
                         + " VFIO_GROUP_SET_CONTAINER answers EPERM; ",
                 "--selftest --fake 6.1 0000:3d:00.1            | 3 | 0000:3d:00.1 cannot be forwarded: the driver"
                         + " driver-of-host is bound to 0000:3d:00.1, and VFIO needs vfio-pci; bind it to vfio-pci. See"
-                        + " kvmirq vfio 0000:3d:00.1",
+                        + " kvmirq vfio --fake 6.1 0000:3d:00.1",
                 "--selftest --fake 6.1 --vectors 64 0000:3b:00.0 | 3 | 0000:3b:00.0 has 64 vectors of MSI-X, numbered"
                         + " from 0, and no vector 64",
                 "--selftest --fake gicv2 0000:3b:00.0          | 3 | this host gives a VM no GICv3, and a GICv2 has no"

@@ -200,8 +200,8 @@ class VfioCommandTest {
                         + " DOMAIN:BUS:DEVICE.FUNCTION, such as 0000:3b:00.0. See kvmirq vfio --help",
                 "vfio 0000:3b:00.0;reboot      | 2 | kvmirq: '0000:3b:00.0;reboot' is not a PCI address: expected"
                         + " DOMAIN:BUS:DEVICE.FUNCTION, such as 0000:3b:00.0. See kvmirq vfio --help",
-                "vfio --fake 6.1 0000:ff:1f.7  | 3 | kvmirq: there is no PCI device 0000:ff:1f.7: 'kvmirq vfio' lists"
-                        + " the devices",
+                "vfio --fake 6.1 0000:ff:1f.7  | 3 | kvmirq: there is no PCI device 0000:ff:1f.7: 'kvmirq vfio"
+                        + " --fake 6.1' lists the devices",
                 "vfio --fake 5.4               | 2 | kvmirq: profile '5.4' is unknown: expected one of 6.1, 6.12,"
                         + " 6.18, 7.1, and after a comma",
                 "vfio --root /proc             | 2 | kvmirq: --root is '/proc': expected a directory with"

@@ -115,10 +115,12 @@ class ReplayCommandIT {
                 .allMatch(line -> line.startsWith("{"))
                 .anyMatch(line -> line.contains("\"on\":\"vm#1\",\"name\":\"KVM_IRQFD\",\"request\":1075883638"));
         Cli.Ended ended = run("replay", tape()).exited(ExitCode.COULD_NOT_RUN);
-        assertThat(ended.err().strip())
-                .isEqualTo(
+        assertThat(ended.err().lines())
+                .containsExactly(
                         "kvmirq: call 23: eventfd#4 write 5 = 8: a replay cannot have eventfd#4, which no call on the"
-                                + " tape opened; 22 calls before it were replayed");
+                                + " tape opened; 22 calls before it were replayed",
+                        "the tape is of 'kvmirq tape', which records neither guest memory nor every call; 'kvmirq"
+                                + " selftest --record' and io.kvmirq.recording.Recorder record what a replay needs");
     }
 
     @ParameterizedTest

@@ -10,6 +10,7 @@ import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
 import java.io.BufferedReader;
+import java.io.IOException;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -266,6 +267,46 @@ class TapeCommandIT {
         assertThat(process.waitFor()).isEqualTo(5);
     }
 
+    /** A recorder that is killed leaves the calls that were made before. */
+    @Test
+    void tapeIsWrittenWhileTheProgramRuns() throws Exception {
+        Machine.assumeProgram("cc");
+        Path source = Files.writeString(temporary.resolve("waits.c"), UNTIL_THE_FILE_IS_THERE);
+        String program = temporary.resolve("waits").toString();
+        Machine.compile("-o", program, source.toString());
+        Path go = temporary.resolve("go");
+        Path tape = temporary.resolve("killed.tape");
+        Process process = Cli.jvm().start("tape", "-o", tape.toString(), "--", program, go.toString());
+        eventually("the first call is written", () -> holdsACall(tape));
+        process.destroyForcibly().waitFor();
+        Files.createFile(go);
+        Cli.Ended shown = Cli.run("tape", "--show", tape.toString()).exited(ExitCode.FAILED);
+        assertThat(shown.out().lines().skip(1)).containsExactly("eventfd 0 = eventfd#1");
+        assertThat(shown.err()).contains("is incomplete: it has no end");
+    }
+
+    private static boolean holdsACall(Path tape) {
+        try {
+            return Files.readString(tape).contains("\"call\":\"eventfd\"");
+        } catch (IOException e) {
+            return false; // not made yet
+        }
+    }
+
+    @Test
+    void shownTapeEndsWithItsReader() throws Exception {
+        Path tape = temporary.resolve("long.tape");
+        String line = "{\"pid\":1,\"tid\":1,\"call\":\"open\",\"fd\":-1,\"file\":\"/dev/kvm\",\"result\":3}\n";
+        Files.writeString(tape, line.repeat(1 << 16) + "no line of a tape\n");
+        Process process = Cli.launcher().start("tape", "--show", tape.toString());
+        process.getInputStream().close();
+        try (BufferedReader err =
+                new BufferedReader(new InputStreamReader(process.getErrorStream(), StandardCharsets.UTF_8))) {
+            assertThat(err.lines()).as("it did not read to the end").isEmpty();
+        }
+        assertThat(process.waitFor()).isZero();
+    }
+
     @Test
     void programHasTheLocaleItWasStartedWith() throws Exception {
         String print = "echo \"${LC_ALL-unset} ${LANG-unset}\"";
@@ -341,7 +382,8 @@ class TapeCommandIT {
                 "tape --show x -o y          | 2 | kvmirq: --output needs a CMD and excludes --show. See kvmirq tape"
                         + " --help",
                 "tape --show /nonexistent/x  | 3 | kvmirq: cannot read /nonexistent/x: no such file",
-                "tape --show /dev/null       | 1 | kvmirq: /dev/null is empty: no program wrote to it",
+                "tape --show /dev/null       | 1 | kvmirq: /dev/null is empty: no program wrote to it, or"
+                        + " its recorder was killed before it did",
                 "tape -o /nonexistent/x true | 3 | kvmirq: cannot write /nonexistent/x: the directory /nonexistent"
                         + " does not exist; make it with mkdir -p, or name another file",
                 "tape -o /dev true           | 3 | kvmirq: cannot write /dev: it is a directory; name a file in it,"

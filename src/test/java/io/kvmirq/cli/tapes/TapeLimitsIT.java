@@ -4,6 +4,7 @@ package io.kvmirq.cli.tapes;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.cli.Cli;
+import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Program;
 import java.io.BufferedReader;
@@ -69,7 +70,7 @@ class TapeLimitsIT {
         assertThat(Files.readAllLines(tape)).hasSizeGreaterThan(9).noneMatch(line -> line.contains("\"end\""));
         Cli.Ended replayed = Cli.jvm().execute("replay", tape.toString());
         assertThat(replayed.out()).contains("the tape has no end");
-        assertThat(replayed.exitCode()).isZero();
+        assertThat(replayed.exitCode()).isEqualTo(ExitCode.FAILED);
     }
 
     @Test

@@ -360,7 +360,10 @@ class ReplayBadInputTest {
         String tape = (HEADER + OPEN).replace('\'', '"');
         Replay cut = new Replay(new FakeKernel(Profile.V6_18));
         assertThat(cut.run(Files.writeString(file, tape))).isInstanceOf(Replay.Same.class);
-        assertThat(cut.remarks()).containsExactly("the tape has no end: its program was stopped, or the tape was cut");
+        assertThat(cut.remarks())
+                .containsExactly("the tape has no end: its recorder was killed or not closed, or the tape was"
+                        + " cut; calls after its last line may be missing");
+        assertThat(cut.isWhole()).isFalse();
         Replay whole = new Replay(new FakeKernel(Profile.V6_18));
         assertThat(whole.run(Files.writeString(file, tape + "{\"end\":true,\"calls\":1}\n")))
                 .isInstanceOf(Replay.Same.class);

@@ -34,8 +34,14 @@ public sealed interface PostingDecision {
      *
      * @param reason the first reason that holds
      * @param detail what of this interrupt makes the reason hold, in one sentence
+     * @param remedy what to do about it, for this interrupt
      */
-    record Unposted(PostingObstacle reason, String detail) implements PostingDecision {}
+    record Unposted(PostingObstacle reason, String detail, String remedy) implements PostingDecision {
+        /** With the remedy of the reason. */
+        public Unposted(PostingObstacle reason, String detail) {
+            this(reason, detail, reason.remedy());
+        }
+    }
 
     /** Decides in the order of {@link PostingObstacle}. */
     static PostingDecision of(PostingHost host, PostingVm vm, PostingIrq irq) {
@@ -59,7 +65,7 @@ public sealed interface PostingDecision {
         }
         Optional<? extends LocalApic> single = vm.destinations().single(message, host.kernel());
         if (single.isEmpty()) {
-            return new Unposted(PostingObstacle.NOT_ONE_VCPU, meant(vm, message));
+            return notOneVcpu(vm, message);
         }
         if (host.vendor() == Vendor.AMD && !irq.unmanagedDomain()) {
             return unposted(PostingObstacle.DOMAIN_NOT_UNMANAGED);
@@ -71,7 +77,8 @@ public sealed interface PostingDecision {
         if (host.vendor() == Vendor.AMD && !inhibits.isEmpty()) {
             return new Unposted(
                     PostingObstacle.INHIBITED,
-                    inhibits.stream().map(InhibitReason::cause).collect(Collectors.joining("; ")));
+                    inhibits.stream().map(InhibitReason::cause).collect(Collectors.joining("; ")),
+                    inhibits.stream().map(InhibitReason::remedy).collect(Collectors.joining("; ")));
         }
         return new Posted(
                 new VcpuId(single.get().vcpuId()), new InterruptVector(message.vector()), Set.copyOf(inhibits));
@@ -94,16 +101,22 @@ public sealed interface PostingDecision {
         return irq.alone() ? Optional.empty() : Optional.of(PostingObstacle.EVENTFD_TAKEN);
     }
 
-    private static String meant(PostingVm vm, ApicMessage message) {
+    private static Unposted notOneVcpu(PostingVm vm, ApicMessage message) {
         List<? extends LocalApic> all = vm.destinations().meant(message);
         String destination = (message.logical() ? "logical" : "physical") + " destination 0x"
                 + Integer.toHexString(message.destination(vm.apicIds32Bit()));
         return all.isEmpty()
-                ? destination + " means no vCPU"
-                : destination + " means vCPUs "
-                        + all.stream()
-                                .map(LocalApic::vcpuId)
-                                .map(String::valueOf)
-                                .collect(Collectors.joining(", "));
+                ? new Unposted(
+                        PostingObstacle.NOT_ONE_VCPU,
+                        destination + " means no vCPU",
+                        "let the guest direct the vector to a vCPU that the VM has")
+                : new Unposted(
+                        PostingObstacle.NOT_ONE_VCPU,
+                        destination + " means vCPUs "
+                                + all.stream()
+                                        .map(LocalApic::vcpuId)
+                                        .map(String::valueOf)
+                                        .collect(Collectors.joining(", ")),
+                        "let the guest direct the vector to one of them, as irqbalance does");
     }
 }
