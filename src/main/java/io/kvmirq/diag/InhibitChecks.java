@@ -25,8 +25,7 @@ import java.util.Set;
  * The reasons that inhibit AVIC in running VMs, inferred from the command lines of their VMMs. The kernel shows them
  * only by a tracepoint.
  *
- * <p>Source: {@code enum kvm_apicv_inhibit}; QEMU's hw/i386/kvm/i8254.c (the policy delay, the default, reinjects) and
- * hw/i386/x86-common.c ({@code kernel-irqchip}).
+ * <p>Source: {@code enum kvm_apicv_inhibit}; {@link VmmOptions} for the command lines.
  */
 final class InhibitChecks {
     private static final String TRACEPOINT =
@@ -80,15 +79,15 @@ final class InhibitChecks {
         EnumSet<InhibitReason> seen = EnumSet.noneOf(InhibitReason.class);
         StringBuilder strange = new StringBuilder();
         for (VmProcess vm : vms.all()) {
-            if (!isQemu(program(vm)) && !reinjects(program(vm))) {
-                strange.append("; how ").append(program(vm)).append(" sets up its VM is not known");
+            if (!VmmOptions.of(vm).known()) {
+                strange.append("; how ").append(vm.command()).append(" sets up its VM is not known");
             }
             for (InhibitReason reason : reasons(vm, posting)) {
                 inhibited.add(vm.name() + " (process " + vm.pid() + "): " + Doctor.id(reason)
                         + (reason == InhibitReason.HYPERV ? ", if the guest uses AutoEOI" : ""));
                 inferred.add(vm.pid() + ":" + Doctor.id(reason));
                 if (seen.add(reason)) {
-                    remedies.add(remedy(reason));
+                    remedies.add(remedy(vm, reason));
                 }
             }
         }
@@ -142,66 +141,21 @@ final class InhibitChecks {
                 reasons.add(InhibitReason.PHYSICAL_ID_TOO_BIG);
             }
         }
-        String program = program(vm);
-        if (isQemu(program)) {
-            qemu(vm.arguments(), reasons);
-        } else if (reinjects(program)) {
-            reasons.add(InhibitReason.PIT_REINJ);
+        VmmOptions options = VmmOptions.of(vm);
+        for (VmmOptions.Inhibit inhibit : options.inhibits()) {
+            reasons.add(inhibit.reason());
+        }
+        if (options.noLapics().isPresent()) {
+            reasons.add(InhibitReason.ABSENT);
+        }
+        int cpu = vm.arguments().indexOf("-cpu");
+        String features = cpu >= 0 && cpu + 1 < vm.arguments().size()
+                ? vm.arguments().get(cpu + 1).replace('_', '-').replace("=on", "")
+                : "";
+        if (has(features, "hv-synic") && !has(features, "hv-apicv") && !has(features, "hv-avic")) {
+            reasons.add(InhibitReason.HYPERV);
         }
         return reasons;
-    }
-
-    private static String program(VmProcess vm) {
-        String first = vm.arguments().isEmpty() ? vm.command() : vm.arguments().get(0);
-        return first.substring(first.lastIndexOf('/') + 1);
-    }
-
-    private static boolean isQemu(String program) {
-        return program.startsWith("qemu") || program.equals("kvm");
-    }
-
-    /** kvmtool and Firecracker: KVM_CREATE_PIT2 reinjects until KVM_REINJECT_CONTROL, which neither calls, ends it. */
-    private static boolean reinjects(String program) {
-        return program.equals("lkvm") || program.startsWith("firecracker");
-    }
-
-    private static void qemu(List<String> words, Set<InhibitReason> reasons) {
-        boolean pit = true;
-        for (int i = 0; i < words.size(); i++) {
-            String word = words.get(i);
-            String option = word.startsWith("--") ? word.substring(1) : word;
-            String value = i + 1 < words.size() ? words.get(i + 1) : "";
-            switch (option) {
-                case "-global" -> pit &= !value.equals("kvm-pit.lost_tick_policy=discard");
-                case "-no-kvm-pit-reinjection" -> pit = false;
-                case "-machine", "-M", "-accel" -> {
-                    if (has(value, "kernel-irqchip=split")
-                            || has(value, "kernel_irqchip=split")
-                            || has(value, "pit=off")) {
-                        pit = false;
-                    } else if (has(value, "kernel-irqchip=off") || has(value, "kernel_irqchip=off")) {
-                        pit = false;
-                        reasons.add(InhibitReason.ABSENT);
-                    }
-                }
-                case "-cpu" -> {
-                    boolean synic = has(value, "hv-synic") || has(value, "hv_synic") || has(value, "hv-synic=on");
-                    boolean hint = has(value, "hv-apicv") || has(value, "hv-avic") || has(value, "hv-apicv=on");
-                    if (synic && !hint) {
-                        reasons.add(InhibitReason.HYPERV);
-                    }
-                }
-                case "-object" -> {
-                    if (value.startsWith("sev-") || value.contains("\"qom-type\":\"sev-")) {
-                        reasons.add(InhibitReason.SEV);
-                    }
-                }
-                default -> {}
-            }
-        }
-        if (pit) {
-            reasons.add(InhibitReason.PIT_REINJ);
-        }
     }
 
     /** Whether a list separated by commas has an element. */
@@ -209,18 +163,18 @@ final class InhibitChecks {
         return ("," + list + ",").contains("," + element + ",");
     }
 
-    private static Remedy remedy(InhibitReason reason) {
-        return switch (reason) {
-            case SEV, PHYSICAL_ID_TOO_BIG ->
-                Remedy.of(Change.VMM_FLAG, "none for this VM: " + reason.causeAndRemedy(), Takes.NOTHING, "");
-            case PIT_REINJ ->
-                Remedy.of(
+    private static Remedy remedy(VmProcess vm, InhibitReason reason) {
+        for (VmmOptions.Inhibit inhibit : VmmOptions.of(vm).inhibits()) {
+            if (inhibit.reason() == reason) {
+                return Remedy.of(
                         Change.VMM_FLAG,
-                        reason.causeAndRemedy()
-                                + ", or -machine kernel-irqchip=split; libvirt: <timer name='pit' tickpolicy='discard'/>",
-                        Takes.VMM_RESTART,
-                        "a guest that counts ticks of the PIT, such as a very old one, loses time");
-            default -> Remedy.of(Change.VMM_FLAG, reason.causeAndRemedy(), Takes.VMM_RESTART, "");
-        };
+                        inhibit.remedy(),
+                        reason.clears() ? Takes.VMM_RESTART : Takes.NOTHING,
+                        reason == InhibitReason.PIT_REINJ
+                                ? "a guest that counts ticks of the PIT, such as a very old one, loses time"
+                                : "");
+            }
+        }
+        return Remedy.of(Change.VMM_FLAG, reason.causeAndRemedy(), reason.clears() ? Takes.VMM_RESTART : Takes.NOTHING, "");
     }
 }

@@ -174,7 +174,6 @@ class DoctorTest {
                 "PIT_REINJ; qemu-system-x86_64 -cpu host,hv-synic,hv-apicv",
                 "SEV PIT_REINJ; qemu-system-x86_64 -object sev-guest,id=sev0",
                 "PIT_REINJ; lkvm run -d x",
-                "PIT_REINJ; /usr/bin/firecracker --id a",
                 "; cloud-hypervisor --cpus boot=1"
             })
     void commandLinesOfVmmsInhibit(String reasons, String line) {

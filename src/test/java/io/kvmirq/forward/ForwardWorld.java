@@ -8,6 +8,7 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
+import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakePciDevice;
 import io.kvmirq.fake.Profile;
@@ -17,6 +18,7 @@ import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.recording.Faults;
 import io.kvmirq.vfio.VfioDevice;
+import java.util.function.UnaryOperator;
 
 /** A VM with two vCPUs and a device with 8 vectors on a fake kernel, whose calls can be seen and made to fail. */
 final class ForwardWorld implements AutoCloseable {
@@ -37,6 +39,11 @@ final class ForwardWorld implements AutoCloseable {
     private final Undo parts = new Undo();
 
     ForwardWorld(String profile) {
+        this(profile, backend -> backend);
+    }
+
+    /** @param kernelSeen what the library sees of the fake's backend */
+    ForwardWorld(String profile, UnaryOperator<KernelBackend> kernelSeen) {
         fake = new FakeKernel(Profile.of(profile));
         hardware = fake.pciDevice(NIC.toString(), 15)
                 .intx()
@@ -46,7 +53,7 @@ final class ForwardWorld implements AutoCloseable {
                 .resettable()
                 .add();
         firstFreeDescriptor = lowestFreeDescriptor();
-        kernel = Kernel.over(faults.over(fake.backend()), Kernel.DEVICE);
+        kernel = Kernel.over(faults.over(kernelSeen.apply(fake.backend())), Kernel.DEVICE);
         parts.add(kernel);
         vm = parts.add(Vm.create(kernel));
         vm.createIrqchip();

@@ -148,7 +148,7 @@ class TearDownTest {
         List<List<String>> before = new ArrayList<>();
         List<Forwarding> all = new ArrayList<>();
         for (int i = 0; i < 120; i++) {
-            ForwardWorld one = new ForwardWorld("6.12");
+            ForwardWorld one = new ForwardWorld("6.12", OwnStack::of);
             worlds.add(one);
             before.add(one.kernel.openHandles());
             Forwarding forwarding = Forwarding.of(one.vm, one.device);
