@@ -118,6 +118,7 @@ public record Capture(
         for (PciAddress address : facts.pciAddresses()) {
             facts.pci(address).ifPresent(device -> {
                 VfioOutlook.of(facts, device);
+                DeviceChains.of(facts, device);
                 facts.uses(address);
             });
         }

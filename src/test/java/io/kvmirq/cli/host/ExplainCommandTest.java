@@ -5,10 +5,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.cli.Cli;
 import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.diag.Capture;
 import io.kvmirq.diag.Hop;
 import io.kvmirq.host.GuestHosts;
 import io.kvmirq.host.RecordedHost;
 import java.io.IOException;
+import java.io.OutputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -54,6 +56,20 @@ class ExplainCommandTest {
         assertThat(printed.out()).isEqualTo(Cli.golden(ExplainCommandTest.class, "explain-" + host + ".txt"));
         assertThat(printed.err()).isEmpty();
         assertThat(printed.exitCode()).isEqualTo(exitCode);
+    }
+
+    /** A capture has what explain reads. */
+    @ParameterizedTest
+    @CsvSource({"intel-posted, 0000:00:01.0", "amd-pit, 0000:00:02.0", "gicv4, 0000:00:01.0"})
+    void captureIsExplainedAsItsHost(String host, String device) throws IOException {
+        Path root = Files.createTempDirectory(temporary, "host");
+        Path archive = temporary.resolve("archive.zip");
+        try (OutputStream out = Files.newOutputStream(archive)) {
+            Capture.of(GuestHosts.of(host).writeTo(root), Capture::analysis, false)
+                    .write(out);
+        }
+        assertThat(Cli.run("explain", "--from", archive.toString(), device).out())
+                .isEqualTo(Cli.golden(ExplainCommandTest.class, "explain-" + host + ".txt"));
     }
 
     private RecordedHost pit() throws IOException {
