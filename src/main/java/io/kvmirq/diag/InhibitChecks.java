@@ -175,6 +175,7 @@ final class InhibitChecks {
                                 : "");
             }
         }
-        return Remedy.of(Change.VMM_FLAG, reason.causeAndRemedy(), reason.clears() ? Takes.VMM_RESTART : Takes.NOTHING, "");
+        return Remedy.of(
+                Change.VMM_FLAG, reason.causeAndRemedy(), reason.clears() ? Takes.VMM_RESTART : Takes.NOTHING, "");
     }
 }

@@ -191,7 +191,9 @@ final class PostingClaims {
                     Evidence.inferred(
                             inhibits.stream().map(VmmOptions.Inhibit::why).collect(Collectors.joining("; "))),
                     "AVIC is inhibited, so the entry stays remapped: "
-                            + inhibits.stream().map(one -> one.reason().causeAndRemedy()).collect(Collectors.joining("; ")),
+                            + inhibits.stream()
+                                    .map(one -> one.reason().causeAndRemedy())
+                                    .collect(Collectors.joining("; ")),
                     inhibits.stream().map(VmmOptions.Inhibit::remedy).collect(Collectors.joining("; ")));
         }
         return vmm.known()

@@ -153,9 +153,7 @@ class PostingFactsTest {
         assertThat(flaw(host)).contains(PostingObstacle.NO_REMAPPING);
         assertThat(PostingOutlook.of(facts(host)))
                 .isEqualTo(new PostingOutlook(
-                        Optional.of(false),
-                        "the host does not remap interrupts",
-                        Optional.of(remedy)));
+                        Optional.of(false), "the host does not remap interrupts", Optional.of(remedy)));
         assertThat(PostingOutlook.of(facts(host.remove("proc/cpuinfo"))).posts())
                 .contains(false);
     }

@@ -216,11 +216,13 @@ class MirrorTest {
                 PredictedIrq irq = irq(spoilt(row, vendor), 0);
                 Posting.NotPosted posting = (Posting.NotPosted) irq.posting();
                 assertThat(posting.reason()).as("%s %s", vendor, row).startsWith(row.text());
-                assertThat(posting.remedy()).isEqualTo(switch (row) {
-                    case NOT_ONE_VCPU -> "let the guest direct the vector to a vCPU that the VM has";
-                    case INHIBITED -> InhibitReason.PIT_REINJ.remedy();
-                    default -> row.remedy();
-                });
+                assertThat(posting.remedy())
+                        .isEqualTo(
+                                switch (row) {
+                                    case NOT_ONE_VCPU -> "let the guest direct the vector to a vCPU that the VM has";
+                                    case INHIBITED -> InhibitReason.PIT_REINJ.remedy();
+                                    default -> row.remedy();
+                                });
                 assertThat(irq.irte().isPresent())
                         .as("%s has a remapped entry", row)
                         .isEqualTo(row != PostingObstacle.NO_REMAPPING && row != PostingObstacle.NO_PRODUCER);
