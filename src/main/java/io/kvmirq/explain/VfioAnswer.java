@@ -107,8 +107,8 @@ public enum VfioAnswer implements Answer {
         "no device of that name is in the group, or its driver is gone", "/sys/kernel/iommu_groups/N/devices, and the"
         + " device's driver link", "drivers/vfio/vfio_main.c, pci/vfio_pci_core.c")),
     VFIO_DEVICE_NO_IOMMU(refusal(LAB, VFIO_DEVICE_FD, EINVAL,
-        "the device is opened through its group, which has no container with an IOMMU", "VFIO_GROUP_SET_CONTAINER and"
-        + " VFIO_SET_IOMMU come first", "drivers/vfio/vfio_main.c, pci/vfio_pci_core.c")),
+        "the group has no container, or the device file is bound already", "SET_CONTAINER and SET_IOMMU, or"
+        + " BIND_IOMMUFD, in order and once", "drivers/vfio/vfio_main.c, pci/vfio_pci_core.c")),
     BIND_NO_REMAPPING(refusal(UNTESTED, VFIO_DEVICE_FD, EPERM, "the IOMMU does not remap interrupts: enable that in"
         + " firmware, or, if all guests are trusted, load iommufd with allow_unsafe_interrupts=1",
         "dmesg | grep -i remapping", "drivers/iommu/iommufd/device.c iommufd_device_bind()")),

@@ -238,7 +238,7 @@ abstract class SystemCalls implements Libc {
 
     @Override
     public long pread(int fd, long to, long length, long offset) {
-        return at("pread", fd, length, offset, FakeFile.PREAD, file -> {
+        return at("pread", fd, offset, FakeFile.PREAD, file -> {
             int refused = refusesToRead(file, to, length, offset);
             return refused < 0 ? refused : file.pread(to, length, offset);
         });
@@ -246,14 +246,14 @@ abstract class SystemCalls implements Libc {
 
     @Override
     public long pwrite(int fd, long from, long length, long offset) {
-        return at("pwrite", fd, length, offset, FakeFile.PWRITE, file -> {
+        return at("pwrite", fd, offset, FakeFile.PWRITE, file -> {
             int refused = refusesToWrite(file, from, length, offset);
             return refused < 0 ? refused : file.pwrite(from, length, offset);
         });
     }
 
     /** The kernel looks at the offset before the descriptor. */
-    private long at(String call, int fd, long length, long offset, int mode, ToLongFunction<FakeFile> action) {
+    private long at(String call, int fd, long offset, int mode, ToLongFunction<FakeFile> action) {
         return offset < 0
                 ? call(call, 0, fd, () -> refuse(FileAnswer.NEGATIVE_OFFSET))
                 : call(call, 0, fd, file -> file.may(mode) ? action.applyAsLong(file) : refuse(FileAnswer.NO_OFFSET));

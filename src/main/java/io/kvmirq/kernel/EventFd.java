@@ -49,7 +49,7 @@ public final class EventFd implements AutoCloseable {
 
     private volatile boolean feedsIrqfd;
     /** Registrations of event loops that are not paused. */
-    private int loops;
+    private short loops;
 
     private EventFd(Fd fd, boolean foreign) {
         this.kernel = fd.kernel();
@@ -122,7 +122,7 @@ public final class EventFd implements AutoCloseable {
 
     /** One event loop more waits for signals, or one less. */
     synchronized void feedsLoop(boolean on) {
-        loops += on ? 1 : -1;
+        loops += (short) (on ? 1 : -1);
         if (on) {
             warnIfFed();
         }
