@@ -227,6 +227,26 @@ class TapedChainsTest {
         assertBroken(first(tape), Hop.GSI, "gsi 99 has an irqfd and never had a route: each signal is lost");
     }
 
+    /** The example of README. */
+    @Test
+    void removedRouteIsTheExampleOfThePages() throws IOException {
+        Path example = Machine.root().resolve("src/docs/lost.tape");
+        Path tape = killed(vmm -> {
+            vmm.arm();
+            vmm.vm.routes().removeLosingInterrupts(vmm.wireAll().get(1).gsi());
+        });
+        Predicate<String> isCall = line -> !line.contains("\"header\"");
+        assertThat(Files.readAllLines(example).stream().filter(isCall).map(TapedChainsTest::withoutProcess))
+                .containsExactlyElementsOf(Files.readAllLines(tape).stream()
+                        .filter(isCall)
+                        .map(TapedChainsTest::withoutProcess)
+                        .toList());
+    }
+
+    private static String withoutProcess(String line) {
+        return line.replaceAll("\"(pid|tid)\":\\d+,", "");
+    }
+
     @Test
     void irqfdBeforeItsRouteIsRemarked() throws IOException {
         Path tape = killed(vmm -> {

@@ -10,6 +10,7 @@ import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Chain;
+import io.kvmirq.diag.ChainSvg;
 import io.kvmirq.diag.Claim;
 import io.kvmirq.diag.DeviceChains;
 import io.kvmirq.diag.Evidence;
@@ -22,6 +23,7 @@ import io.kvmirq.host.VfioOutlook;
 import io.kvmirq.host.VmProcess;
 import io.kvmirq.recording.tapes.TapeException;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -30,6 +32,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.ParseResult;
 
 /** {@code kvmirq explain}: the way of a device's interrupt into a guest, and why it is not posted. Reads files only. */
@@ -68,6 +71,8 @@ public final class ExplainCommand implements Command {
         usage.add(Command.option("--at", "CALL", Long.class)
                 .description("With --tape: the state after that call of the tape, instead of its end, or where its"
                         + " tear-down begins."));
+        usage.add(Command.option("--svg", "FILE", Path.class)
+                .description("Also draw the chain that is printed whole into FILE, which may not exist yet."));
         HostSource.describe(usage);
         usage.add(Command.json());
     }
@@ -114,6 +119,13 @@ public final class ExplainCommand implements Command {
             write(host, chains, terminal);
         } else {
             new ExplainText(terminal).print(chains);
+        }
+        @Nullable Path picture = arguments.matchedOptionValue("--svg", null);
+        if (picture != null) {
+            byte[] drawn = ChainSvg.of(Chain.firstToFail(chains)).getBytes(StandardCharsets.UTF_8);
+            if (!NewFile.write(picture, terminal, out -> out.write(drawn))) {
+                return ExitCode.COULD_NOT_RUN;
+            }
         }
         return exitCode(chains);
     }
