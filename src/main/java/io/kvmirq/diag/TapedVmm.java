@@ -40,6 +40,7 @@ final class TapedVmm {
     /** GSIs that have a route from KVM_CREATE_IRQCHIP on: the pins of the I/O APIC. */
     private static final int PINS = 24;
 
+    private static final int MOST_VECTORS = 2048;
     private static final long NEVER = 0;
     private static final ByteBuffer NONE = ByteBuffer.allocate(0);
 
@@ -399,7 +400,7 @@ final class TapedVmm {
         long start = Integer.toUnsignedLong(in.getInt(VfioIrqSet.START));
         long count = Integer.toUnsignedLong(in.getInt(VfioIrqSet.COUNT));
         boolean none = (flags & UapiVfio.VFIO_IRQ_SET_DATA_NONE) != 0;
-        if (index < 0 || index > UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX) {
+        if (index < 0 || index > UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX || start >= MOST_VECTORS) {
             return;
         }
         TreeMap<Integer, Vector> vectors = device.vectors.computeIfAbsent(index, first -> new TreeMap<>());

@@ -38,6 +38,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.Random;
 import java.util.function.Consumer;
 import java.util.function.Predicate;
 import java.util.zip.GZIPInputStream;
@@ -47,6 +48,7 @@ import org.junit.jupiter.api.io.TempDir;
 /** Tapes of programs on a fake kernel, each with one mistake. */
 class TapedChainsTest {
     private static final String NIC = "0000:3b:00.0";
+    private static final int ROUNDS = 300;
 
     @TempDir
     private Path temporary;
@@ -421,6 +423,36 @@ class TapedChainsTest {
                         .exited(3)
                         .err())
                 .startsWith("kvmirq: " + file + ": tape line 1: not a tape");
+    }
+
+    /** Characters of a tape are replaced: it is refused, or has chains that can be drawn. */
+    @Test
+    void damagedTapeIsRefusedOrExplained() throws IOException {
+        String text = Files.readString(Machine.root().resolve("src/docs/lost.tape"));
+        HostFacts host = host("amd-avic");
+        Random random = new Random(1);
+        Path tape = temporary.resolve("damaged");
+        int explained = 0;
+        for (int i = 0; i < ROUNDS; i++) {
+            StringBuilder damaged = new StringBuilder(text);
+            for (int j = 0; j < 1 + i % 20; j++) {
+                int at = random.nextInt(text.length());
+                if (Character.digit(text.charAt(at), 16) >= 0) {
+                    damaged.setCharAt(at, "0123456789f".charAt(random.nextInt(11)));
+                }
+            }
+            Files.writeString(tape, damaged);
+            try {
+                for (Chain chain :
+                        TapedChains.of(tape, host, Optional.empty()).chains(Optional.empty(), OptionalInt.empty())) {
+                    assertThat(ChainSvg.of(chain)).endsWith("</svg>\n");
+                    explained++;
+                }
+            } catch (TapeException e) {
+                assertThat(e).hasMessageStartingWith("tape line ");
+            }
+        }
+        assertThat(explained).isPositive();
     }
 
     /** Of QEMU and kvmtool without devices: the tape is read to its end. */

@@ -88,7 +88,10 @@ public final class ExplainCommand implements Command {
                         hop.exitCode(), hop == Hop.POSTING ? "no link, but it cannot be posted" : hop.label()))
                 .forEach(lines::add);
         lines.addAll(HostChoice.FILES);
-        lines.addAll(List.of("", "Example: kvmirq explain 0000:3b:00.0 3"));
+        lines.addAll(List.of(
+                "",
+                "Example: kvmirq explain 0000:3b:00.0 3",
+                "         kvmirq explain --tape vmm.tape --svg chain.svg"));
         return lines.toArray(String[]::new);
     }
 
