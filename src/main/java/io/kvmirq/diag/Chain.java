@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
+import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
 
@@ -53,6 +54,14 @@ public record Chain(
                 .flatMap(Claim::holds)
                 .filter(holds -> !holds)
                 .map(holds -> Hop.POSTING));
+    }
+
+    /** The chain that fails first, or the first if none fails. */
+    public static Chain firstToFail(List<Chain> chains) {
+        return chains.stream()
+                .filter(chain -> chain.fails().isPresent())
+                .min(Comparator.comparing(chain -> chain.fails().orElseThrow()))
+                .orElse(chains.get(0));
     }
 
     /**

@@ -2,8 +2,8 @@
 /**
  * Findings about a running host: where the interrupts of devices go, why one is not posted, what to change.
  *
- * <p>{@link io.kvmirq.host} shows facts. This package joins them, says of each join how it knows it (observed, inferred or
- * predicted), and compares them with the rules of {@link io.kvmirq.arch.apic} and {@link io.kvmirq.arch.gic}. It reads
+ * <p>{@link io.kvmirq.host} shows facts. This package joins them, says of each join how it knows it (observed, taped,
+ * inferred or predicted), and compares them with the rules of {@link io.kvmirq.arch.apic} and {@link io.kvmirq.arch.gic}. It reads
  * files and writes nothing. Commands render what it finds.
  */
 @NullMarked

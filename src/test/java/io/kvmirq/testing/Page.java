@@ -75,7 +75,7 @@ public record Page(Path file, List<Block> blocks, List<String> text) {
         List<Path> files = new ArrayList<>(
                 List.of(Machine.root().resolve("README.md"), Machine.root().resolve("CONTRIBUTING.md")));
         try (Stream<Path> pages = Files.list(Machine.root().resolve("src/docs"))) {
-            pages.sorted().forEach(files::add);
+            pages.filter(page -> page.toString().endsWith(".md")).sorted().forEach(files::add);
         }
         List<Page> pages = new ArrayList<>();
         for (Path file : files) {

@@ -8,13 +8,7 @@ import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Capture;
 import io.kvmirq.diag.CaptureDiff;
-import java.io.BufferedOutputStream;
-import java.io.IOException;
-import java.io.OutputStream;
-import java.nio.file.FileAlreadyExistsException;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.attribute.PosixFilePermissions;
 import java.util.List;
 import java.util.Optional;
 import picocli.CommandLine.Model.OptionSpec;
@@ -107,16 +101,7 @@ public final class CaptureCommand implements Command {
             return ExitCode.OK;
         }
         Path file = output.get();
-        try {
-            Files.createFile(file, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
-            try (OutputStream out = new BufferedOutputStream(Files.newOutputStream(file))) {
-                capture.write(out);
-            }
-        } catch (FileAlreadyExistsException e) {
-            terminal.complain("cannot write " + FileSentence.shown(file) + ": it exists already; name another file");
-            return ExitCode.COULD_NOT_RUN;
-        } catch (IOException e) {
-            terminal.complain(FileSentence.cannotWrite(file, e));
+        if (!NewFile.write(file, terminal, capture::write)) {
             return ExitCode.COULD_NOT_RUN;
         }
         terminal.out().println(what + ", written to " + FileSentence.shown(file));

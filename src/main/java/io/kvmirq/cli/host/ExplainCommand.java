@@ -5,19 +5,26 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.FileSentence;
 import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Chain;
+import io.kvmirq.diag.ChainSvg;
 import io.kvmirq.diag.Claim;
 import io.kvmirq.diag.DeviceChains;
 import io.kvmirq.diag.Evidence;
 import io.kvmirq.diag.Hop;
 import io.kvmirq.diag.Link;
+import io.kvmirq.diag.TapedChains;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.PciDevice;
 import io.kvmirq.host.VfioOutlook;
 import io.kvmirq.host.VmProcess;
+import io.kvmirq.recording.tapes.TapeException;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
@@ -25,6 +32,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.ParseResult;
 
 /** {@code kvmirq explain}: the way of a device's interrupt into a guest, and why it is not posted. Reads files only. */
@@ -57,6 +65,14 @@ public final class ExplainCommand implements Command {
                 .description("The number of a vector of MSI or MSI-X; all vectors without it."));
         usage.add(Command.option("--vm", "NAME|PID", String.class)
                 .description("All devices of a guest, by its name or its process, in place of BDF."));
+        usage.add(Command.option("--tape", "FILE", Path.class)
+                .description("Explain a VMM that ran under 'kvmirq tape -o FILE': the tape has its eventfds, irqfds and"
+                        + " routes. BDF may be left out then."));
+        usage.add(Command.option("--at", "CALL", Long.class)
+                .description("With --tape: the state after that call of the tape, instead of its end, or where its"
+                        + " tear-down begins."));
+        usage.add(Command.option("--svg", "FILE", Path.class)
+                .description("Also draw the chain that is printed whole into FILE, which may not exist yet."));
         HostSource.describe(usage);
         usage.add(Command.json());
     }
@@ -72,12 +88,16 @@ public final class ExplainCommand implements Command {
                         hop.exitCode(), hop == Hop.POSTING ? "no link, but it cannot be posted" : hop.label()))
                 .forEach(lines::add);
         lines.addAll(HostChoice.FILES);
-        lines.addAll(List.of("", "Example: kvmirq explain 0000:3b:00.0 3"));
+        lines.addAll(List.of(
+                "",
+                "Example: kvmirq explain 0000:3b:00.0 3",
+                "         kvmirq explain --tape vmm.tape --svg chain.svg"));
         return lines.toArray(String[]::new);
     }
 
     /** @param vector empty for all */
-    private record Question(Optional<PciAddress> device, OptionalInt vector, Optional<String> guest) {}
+    private record Question(
+            Optional<PciAddress> device, OptionalInt vector, Optional<String> guest, Optional<Path> tape) {}
 
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
@@ -93,7 +113,7 @@ public final class ExplainCommand implements Command {
         List<Chain> chains;
         HostFacts host = new HostFacts(tree);
         try {
-            chains = chains(host, question);
+            chains = question.tape().isPresent() ? taped(host, question, arguments) : chains(host, question);
         } catch (HostChoice.AbsentException e) {
             terminal.complain(e.getMessage());
             return ExitCode.COULD_NOT_RUN;
@@ -103,20 +123,38 @@ public final class ExplainCommand implements Command {
         } else {
             new ExplainText(terminal).print(chains);
         }
+        @Nullable Path picture = arguments.matchedOptionValue("--svg", null);
+        if (picture != null) {
+            byte[] drawn = ChainSvg.of(Chain.firstToFail(chains)).getBytes(StandardCharsets.UTF_8);
+            if (!NewFile.write(picture, terminal, out -> out.write(drawn))) {
+                return ExitCode.COULD_NOT_RUN;
+            }
+        }
         return exitCode(chains);
     }
 
     private static Question question(ParseResult arguments) {
-        List<String> words = Command.words(arguments);
+        List<String> words = new ArrayList<>(Command.words(arguments));
         Optional<String> guest = Optional.ofNullable(arguments.matchedOptionValue("--vm", null));
-        if (words.isEmpty() == guest.isEmpty()) {
+        Optional<Path> tape = Optional.ofNullable(arguments.matchedOptionValue("--tape", null));
+        if (tape.isPresent() && guest.isPresent()) {
+            throw new IllegalArgumentException("--tape and --vm exclude each other: give one of them");
+        }
+        if (tape.isEmpty() && arguments.hasMatchedOption("--at")) {
+            throw new IllegalArgumentException("--at is a call of a tape: add --tape FILE");
+        }
+        if (tape.isPresent() && words.size() == 1 && words.get(0).matches("\\d+")) {
+            return new Question(Optional.empty(), OptionalInt.of(vector(words.get(0))), guest, tape);
+        }
+        if (tape.isEmpty() && words.isEmpty() == guest.isEmpty()) {
             throw new IllegalArgumentException("expected either the address of a device, such as 0000:3b:00.0, or --vm"
                     + " and the name of a guest");
         }
         return new Question(
                 words.stream().findFirst().map(HostChoice::address),
                 words.size() > 1 ? OptionalInt.of(vector(words.get(1))) : OptionalInt.empty(),
-                guest);
+                guest,
+                tape);
     }
 
     private static int vector(String typed) {
@@ -146,6 +184,29 @@ public final class ExplainCommand implements Command {
         }
         if (chains.isEmpty()) {
             throw new HostChoice.AbsentException("guest " + Hex.quoted(guest) + " has no PCI device of VFIO");
+        }
+        return chains;
+    }
+
+    private static List<Chain> taped(HostFacts host, Question question, ParseResult arguments)
+            throws HostChoice.AbsentException {
+        Path file = question.tape().orElseThrow();
+        TapedChains taped;
+        try {
+            taped = TapedChains.of(file, host, Optional.ofNullable(arguments.matchedOptionValue("--at", null)));
+        } catch (TapeException e) {
+            throw new HostChoice.AbsentException(FileSentence.shown(file) + ": " + e.getMessage());
+        } catch (IOException e) {
+            throw new HostChoice.AbsentException(FileSentence.cannotRead(file, e));
+        }
+        List<Chain> chains = taped.chains(question.device().map(PciAddress::toString), question.vector());
+        if (chains.isEmpty()) {
+            List<String> devices = taped.devices();
+            throw new HostChoice.AbsentException(FileSentence.shown(file) + " has no device of VFIO"
+                    + (devices.isEmpty()
+                            ? ": the VMM opened none"
+                            : " " + question.device().map(PciAddress::toString).orElse("") + "; it has "
+                                    + devices.stream().map(Hex::quoted).collect(Collectors.joining(", "))));
         }
         return chains;
     }

@@ -26,11 +26,7 @@ final class ExplainText {
 
     /** One chain whole: that which fails first, or the first. Of the others of its device, where they fail. */
     void print(List<Chain> chains) {
-        Chain shown = chains.stream()
-                .filter(chain -> chain.fails().isPresent())
-                .min((one, other) ->
-                        one.fails().orElseThrow().compareTo(other.fails().orElseThrow()))
-                .orElse(chains.get(0));
+        Chain shown = Chain.firstToFail(chains);
         one(shown);
         others(shown, chains);
         line(shown.fails()

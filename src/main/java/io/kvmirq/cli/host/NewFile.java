@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import io.kvmirq.cli.frame.FileSentence;
+import io.kvmirq.cli.frame.Terminal;
+import java.io.BufferedOutputStream;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+
+/** A file for its owner alone that a command writes, and that was not there before. */
+final class NewFile {
+    /** Writes the content. */
+    interface Content {
+        void write(OutputStream out) throws IOException;
+    }
+
+    private NewFile() {}
+
+    /** @return false, after a complaint, if it cannot be written or exists */
+    static boolean write(Path file, Terminal terminal, Content content) {
+        try {
+            Files.createFile(file, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
+            try (OutputStream out = new BufferedOutputStream(Files.newOutputStream(file))) {
+                content.write(out);
+            }
+            return true;
+        } catch (FileAlreadyExistsException e) {
+            terminal.complain("cannot write " + FileSentence.shown(file) + ": it exists already; name another file");
+        } catch (IOException e) {
+            terminal.complain(FileSentence.cannotWrite(file, e));
+        }
+        return false;
+    }
+}
