@@ -58,6 +58,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 class CallbacksTest {
     private static final String LOCKLESS = "bits and models, which have no lock of Java";
     private static final String KERNEL = "stands for the kernel, which is called under locks";
+    private static final String TAPE = "a stream of one caller, without a lock";
     private static final String VALUE = "a value, asked by whoever has it";
 
     /** Every type of the public API that users implement: the test here that calls it, or why none does. */
@@ -94,6 +95,8 @@ class CallbacksTest {
             Map.entry("kvm.RouteTable.change Function", "changesOfRoutes"),
             Map.entry("kvm.VmListener", "vmListeners"),
             Map.entry("recording.Faults.delay Runnable", KERNEL),
+            Map.entry("recording.Preload$Raw", TAPE),
+            Map.entry("recording.Preload$Raw.open Runnable", TAPE),
             Map.entry("vfio.FileHolder", "fileHolders"),
             Map.entry("vfio.FileHolder$Hold", "fileHolders"),
             Map.entry("vfio.HostIrqs", VALUE),
