@@ -33,7 +33,7 @@ final class ForwardCalls extends Calls {
 
     /** The files of the kernel's host, this machine or a fake. */
     HostFiles hostFiles() {
-        return backend().libc().hostFiles();
+        return libc().hostFiles();
     }
 
     KvmVfio adopt(int number, Ownership ownership, Function<Fd, KvmVfio> owner) {
@@ -110,7 +110,7 @@ final class ForwardCalls extends Calls {
         return Buffers.allocate(KvmDeviceAttr.SIZE)
                 .putInt(KvmDeviceAttr.GROUP, Uapi.KVM_DEV_VFIO_DEVICE)
                 .putLong(KvmDeviceAttr.ATTR, number)
-                .putLong(KvmDeviceAttr.ADDR, backend().libc().addressOf(forwarded));
+                .putLong(KvmDeviceAttr.ADDR, libc().addressOf(forwarded));
     }
 
     void forward(Fd.Lease kvmVfio, ByteBuffer forwarded, LineIrq irq, Gsi gsi) {
@@ -128,6 +128,6 @@ final class ForwardCalls extends Calls {
 
     /** Sets an attribute. Does not allocate. */
     int set(Fd.Lease kvmVfio, ByteBuffer attribute) {
-        return backend().libc().ioctl(number(kvmVfio), Uapi.KVM_SET_DEVICE_ATTR, attribute);
+        return libc().ioctl(number(kvmVfio), Uapi.KVM_SET_DEVICE_ATTR, attribute);
     }
 }

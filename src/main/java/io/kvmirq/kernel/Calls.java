@@ -4,6 +4,7 @@ package io.kvmirq.kernel;
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.Libc;
 import io.kvmirq.explain.Answers;
 import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.KernelCall;
@@ -47,6 +48,11 @@ public class Calls {
     /** The binding that makes the calls. */
     protected final KernelBackend backend() {
         return kernel.backend();
+    }
+
+    /** The raw system calls of the binding. */
+    protected final Libc libc() {
+        return kernel.libc();
     }
 
     /**

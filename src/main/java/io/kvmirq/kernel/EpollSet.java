@@ -32,7 +32,7 @@ final class EpollSet implements AutoCloseable {
 
     EpollSet(Kernel kernel) {
         this.calls = kernel.calls();
-        this.libc = kernel.backend().libc();
+        this.libc = kernel.libc();
         this.fd = calls.made(
                 "epoll",
                 () -> libc.epollCreate(Uapi.EPOLL_CLOEXEC),

@@ -5,6 +5,7 @@ import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.CurrentThread;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.Pool;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.explain.Fact;
@@ -218,6 +219,17 @@ public final class Kernel implements AutoCloseable {
 
     KernelBackend backend() {
         return backend;
+    }
+
+    /** @throws IllegalStateException if the backend is a mock that was not told of them */
+    Libc libc() {
+        Libc libc = backend.libc();
+        if (libc == null) {
+            throw new IllegalStateException(
+                    "KernelBackend.libc() is null, as that of a mock without a stub: let the mock"
+                            + " ask a fake kernel, with mock(KernelBackend.class, delegatesTo(fake.backend()))");
+        }
+        return libc;
     }
 
     Calls calls() {

@@ -37,7 +37,7 @@ public final class Mapping {
         this.kernel = kernel;
         this.name = name;
         this.length = length;
-        Libc libc = kernel.backend().libc();
+        Libc libc = kernel.libc();
         try (Undo undo = new Undo()) {
             this.entry = kernel.handles().register(this, "mapping of " + name);
             undo.add(this::close);
@@ -288,7 +288,7 @@ public final class Mapping {
     private void unmap() {
         entry.released();
         if (address != NOT_MAPPED) {
-            kernel.backend().libc().munmap(address, length);
+            kernel.libc().munmap(address, length);
         }
     }
 }

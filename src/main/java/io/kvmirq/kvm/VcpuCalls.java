@@ -26,7 +26,7 @@ final class VcpuCalls extends Calls {
         this.fd = fd;
         vm.learn(Fact.VCPUS);
         Fd device = kernel().device();
-        int size = on(device, kvm -> backend().libc().ioctl(kvm, Uapi.KVM_GET_VCPU_MMAP_SIZE, 0));
+        int size = on(device, kvm -> libc().ioctl(kvm, Uapi.KVM_GET_VCPU_MMAP_SIZE, 0));
         this.run = Mapping.of(fd, check(size, KernelCall.VCPU_MMAP_SIZE, vm.known(), device::toString));
     }
 
@@ -48,14 +48,14 @@ final class VcpuCalls extends Calls {
     }
 
     void ioctl(Fd file, KernelCall call, long request, ByteBuffer argument) {
-        check(on(file, raw -> backend().libc().ioctl(raw, request, argument)), call, vm.known(), file::toString);
+        check(on(file, raw -> libc().ioctl(raw, request, argument)), call, vm.known(), file::toString);
     }
 
     /** Blocks until the guest exits. @return the {@code KVM_EXIT_*} number */
     int run() {
         int raw = begin(fd);
         try {
-            int result = after(page(), () -> backend().libc().ioctl(raw, Uapi.KVM_RUN, 0), Uapi.KvmRun.EXIT_REASON);
+            int result = after(page(), () -> libc().ioctl(raw, Uapi.KVM_RUN, 0), Uapi.KvmRun.EXIT_REASON);
             return result == -Errno.EINTR.number()
                     ? Uapi.KVM_EXIT_INTR
                     : check(result, KernelCall.VCPU_RUN, vm.known(), fd::toString);

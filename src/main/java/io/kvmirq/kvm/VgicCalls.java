@@ -68,10 +68,10 @@ final class VgicCalls extends Calls {
         ByteBuffer structure = Buffers.allocate(Uapi.KvmDeviceAttr.SIZE)
                 .putInt(Uapi.KvmDeviceAttr.GROUP, group)
                 .putLong(Uapi.KvmDeviceAttr.ATTR, attribute)
-                .putLong(Uapi.KvmDeviceAttr.ADDR, backend().libc().addressOf(value));
+                .putLong(Uapi.KvmDeviceAttr.ADDR, libc().addressOf(value));
         try {
             check(
-                    on(device, raw -> backend().libc().ioctl(raw, request, structure)),
+                    on(device, raw -> libc().ioctl(raw, request, structure)),
                     call,
                     vm.known(),
                     () -> device + " " + operands.get());

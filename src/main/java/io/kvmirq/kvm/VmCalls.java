@@ -364,7 +364,7 @@ final class VmCalls extends Calls {
         Set<Fact> facts = known(id.number() < VcpuId.MOST_OF_GICV3 ? Fact.LOW_VCPU_ID : Fact.HIGH_VCPU_ID);
         return made(
                 "vcpu " + id.number(),
-                () -> on(vm, raw -> backend().libc().ioctl(raw, Uapi.KVM_CREATE_VCPU, id.number())),
+                () -> on(vm, raw -> libc().ioctl(raw, Uapi.KVM_CREATE_VCPU, id.number())),
                 result -> failure(result, KernelCall.VCPU_CREATE, facts, () -> vm + " id=" + id.number()),
                 owner);
     }
@@ -403,9 +403,7 @@ final class VmCalls extends Calls {
         withAddress(
                 memory,
                 address -> check(
-                        backend()
-                                .libc()
-                                .ioctl(
+                        libc().ioctl(
                                         number(vm),
                                         Uapi.KVM_SET_USER_MEMORY_REGION,
                                         region.putLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR, address)),
@@ -422,7 +420,7 @@ final class VmCalls extends Calls {
      * @return whether the guest no longer has it
      */
     boolean removeMemory(Fd.Lease vm, ByteBuffer removal) {
-        return backend().libc().ioctl(number(vm), Uapi.KVM_SET_USER_MEMORY_REGION, removal) >= 0;
+        return libc().ioctl(number(vm), Uapi.KVM_SET_USER_MEMORY_REGION, removal) >= 0;
     }
 
     static ByteBuffer memoryRegion(int slot, long guestAddress, long size) {

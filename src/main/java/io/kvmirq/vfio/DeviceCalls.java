@@ -84,7 +84,7 @@ final class DeviceCalls extends Calls {
     }
 
     private ByteBuffer ask(KernelCall call, long request, ByteBuffer info, String operands) {
-        check(on(device, raw -> backend().libc().ioctl(raw, request, info)), call, Set.of(), () -> operands);
+        check(on(device, raw -> libc().ioctl(raw, request, info)), call, Set.of(), () -> operands);
         return info;
     }
 
@@ -153,11 +153,7 @@ final class DeviceCalls extends Calls {
         ByteBuffer value = scratch();
         try {
             value.putLong(0, 0).limit(width);
-            moved(
-                    on(device, raw -> (int) backend().libc().pread(raw, value, offset)),
-                    KernelCall.VFIO_READ,
-                    offset,
-                    width);
+            moved(on(device, raw -> (int) libc().pread(raw, value, offset)), KernelCall.VFIO_READ, offset, width);
             value.clear();
             return value.getInt(0);
         } finally {
@@ -170,11 +166,7 @@ final class DeviceCalls extends Calls {
         ByteBuffer from = scratch();
         try {
             from.putInt(0, value).limit(width);
-            moved(
-                    on(device, raw -> (int) backend().libc().pwrite(raw, from, offset)),
-                    KernelCall.VFIO_WRITE,
-                    offset,
-                    width);
+            moved(on(device, raw -> (int) libc().pwrite(raw, from, offset)), KernelCall.VFIO_WRITE, offset, width);
         } finally {
             from.clear();
             done(from);

@@ -44,7 +44,7 @@ final class VfioCalls extends Calls {
     }
 
     HostDevice device(DeviceName name) {
-        return new HostDevice(backend().libc().hostFiles(), name);
+        return new HostDevice(libc().hostFiles(), name);
     }
 
     /** @param why better known than from the errno */
@@ -65,7 +65,7 @@ final class VfioCalls extends Calls {
         ByteBuffer text = Buffers.cString(path);
         return made(
                 kind,
-                () -> backend().libc().open(text, Uapi.O_RDWR | Uapi.O_CLOEXEC),
+                () -> libc().open(text, Uapi.O_RDWR | Uapi.O_CLOEXEC),
                 result -> notOpened(result, call, path, device),
                 owner);
     }
@@ -124,17 +124,16 @@ final class VfioCalls extends Calls {
     }
 
     private int ioctl(Fd file, long request, ByteBuffer argument) {
-        return on(file, raw -> backend().libc().ioctl(raw, request, argument));
+        return on(file, raw -> libc().ioctl(raw, request, argument));
     }
 
     void unsetContainer(Fd group) {
-        on(group, raw -> backend().libc().ioctl(raw, UapiVfio.VFIO_GROUP_UNSET_CONTAINER, 0));
+        on(group, raw -> libc().ioctl(raw, UapiVfio.VFIO_GROUP_UNSET_CONTAINER, 0));
     }
 
     /** @param maybeSet whether EINVAL says no more than that the container has its type */
     void setIommu(Fd container, boolean maybeSet) {
-        int result =
-                on(container, raw -> backend().libc().ioctl(raw, UapiVfio.VFIO_SET_IOMMU, UapiVfio.VFIO_TYPE1v2_IOMMU));
+        int result = on(container, raw -> libc().ioctl(raw, UapiVfio.VFIO_SET_IOMMU, UapiVfio.VFIO_TYPE1v2_IOMMU));
         if (result != EINVAL || !maybeSet) {
             check(result, KernelCall.VFIO_IOMMU, Set.of(), () -> container + " type=1v2");
         }
@@ -204,7 +203,7 @@ final class VfioCalls extends Calls {
 
     /** Does not allocate. */
     void destroySpace(Fd.Lease iommufd, ByteBuffer destroy) {
-        backend().libc().ioctl(number(iommufd), UapiIommufd.IOMMU_DESTROY, destroy);
+        libc().ioctl(number(iommufd), UapiIommufd.IOMMU_DESTROY, destroy);
     }
 
     // DMA: on leases, so that what was mapped can be unmapped whatever has been closed meanwhile
@@ -232,7 +231,7 @@ final class VfioCalls extends Calls {
         withAddress(
                 memory,
                 address -> check(
-                        backend().libc().ioctl(number(file), request, map.putLong(addressAt, address)),
+                        libc().ioctl(number(file), request, map.putLong(addressAt, address)),
                         call,
                         Set.of(),
                         operands));
@@ -247,7 +246,7 @@ final class VfioCalls extends Calls {
         unmap.putInt(VfioIommuType1DmaUnmap.ARGSZ, VfioIommuType1DmaUnmap.SIZE)
                 .putLong(VfioIommuType1DmaUnmap.IOVA, iova)
                 .putLong(VfioIommuType1DmaUnmap.LENGTH, length);
-        backend().libc().ioctl(number(container), UapiVfio.VFIO_IOMMU_UNMAP_DMA, unmap);
+        libc().ioctl(number(container), UapiVfio.VFIO_IOMMU_UNMAP_DMA, unmap);
     }
 
     void mapInSpace(Fd.Lease iommufd, int space, long iova, Mapping memory, boolean writable) {
@@ -272,6 +271,6 @@ final class VfioCalls extends Calls {
                 .putInt(IommuIoasUnmap.IOAS_ID, space)
                 .putLong(IommuIoasUnmap.IOVA, iova)
                 .putLong(IommuIoasUnmap.LENGTH, length);
-        backend().libc().ioctl(number(iommufd), UapiIommufd.IOMMU_IOAS_UNMAP, unmap);
+        libc().ioctl(number(iommufd), UapiIommufd.IOMMU_IOAS_UNMAP, unmap);
     }
 }

@@ -14,12 +14,14 @@ import static org.mockito.Mockito.when;
 import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
+import io.kvmirq.PciAddress;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.recording.Faults;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
+import io.kvmirq.vfio.VfioDevice;
 import java.nio.file.Path;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
@@ -60,6 +62,19 @@ class KernelTest {
         int fd = backend.eventfdCreate();
         backend.fdClose(fd);
         return fd;
+    }
+
+    /** VFIO and vCPUs are asked through the raw calls, also for the host's files. */
+    @Test
+    void mockWithoutRawCallsSaysWhatToDo() {
+        KernelBackend mock = mock(KernelBackend.class);
+        try (Kernel kernel = Kernel.over(mock, Kernel.DEVICE)) {
+            assertThatThrownBy(() -> VfioDevice.open(kernel, PciAddress.parse("0000:3b:00.0")))
+                    .isInstanceOf(IllegalStateException.class)
+                    .hasMessageContaining("mock(KernelBackend.class, delegatesTo(fake.backend()))");
+            assertThatThrownBy(() -> EventLoop.create(kernel)).isInstanceOf(IllegalStateException.class);
+            assertThat(kernel.openHandles()).isEmpty();
+        }
     }
 
     /** Mockito answers null to {@code description()} unless it is told otherwise. */

@@ -29,6 +29,17 @@ class LpisTest extends ItsSetUp {
         assertThat(memory.get(at)).isEqualTo((byte) 0x80);
     }
 
+    /** Two events may be mapped to one LPI: it lives until both are discarded. */
+    @Test
+    void lpiOfTwoEventsLivesUntilBothAreDiscarded() {
+        map();
+        mapEvent(DEVICE, 2, LPI, COLLECTION);
+        onEvent(ItsCommand.DISCARD, 1);
+        assertThat(lpis.vcpu(LPI)).isPresent();
+        onEvent(ItsCommand.DISCARD, 2);
+        assertThat(lpis.vcpu(LPI)).isEmpty();
+    }
+
     @Test
     void enablingLpisReadsTheTable() {
         map();
