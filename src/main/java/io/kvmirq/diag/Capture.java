@@ -14,6 +14,7 @@ import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.attribute.FileTime;
 import java.util.Collections;
+import java.util.EnumSet;
 import java.util.Map;
 import java.util.SortedMap;
 import java.util.SortedSet;
@@ -51,6 +52,7 @@ public record Capture(
     private static final Pattern PATH = Pattern.compile("(?!.*(^|/)\\.{0,2}(/|$))[^\\p{Cntrl}\\\\]{1,4096}");
     private static final Pattern KEPT_LINK =
             Pattern.compile("anon_inode:.{0,200}|/dev/kvm|/dev/iommu|/dev/vfio/.{0,200}");
+    private static final Pattern KEPT_NODE = Pattern.compile("dev/(kvm|iommu|null|vfio(/.*)?)");
     private static final Pattern DESCRIPTOR = Pattern.compile("(proc/\\d+/)fd/\\d+");
     private static final Pattern PROCESS = Pattern.compile("(proc/\\d+)(/.*)?");
 
@@ -74,6 +76,12 @@ public record Capture(
             Matcher descriptor = DESCRIPTOR.matcher(path);
             if (descriptor.matches() && (target.equals("anon_inode:kvm-vm") || target.startsWith("/dev/vfio/"))) {
                 guests.add(descriptor.group(1));
+            }
+        });
+        // That they cannot be read is a finding of an analysis.
+        seen.denied().forEach(path -> {
+            if (path.endsWith("/fd")) {
+                guests.add(path.substring(0, path.length() - "fd".length()));
             }
         });
         SortedMap<String, byte[]> files = new TreeMap<>();
@@ -115,6 +123,7 @@ public record Capture(
         facts.gicv4();
         facts.vms();
         PostingOutlook.of(facts);
+        Doctor.examine(facts, EnumSet.complementOf(EnumSet.of(Check.BACKENDS)));
         for (PciAddress address : facts.pciAddresses()) {
             facts.pci(address).ifPresent(device -> {
                 VfioOutlook.of(facts, device);
@@ -131,7 +140,9 @@ public record Capture(
 
     private static boolean isKept(String path, SortedSet<String> guests) {
         Matcher process = PROCESS.matcher(path);
-        return PATH.matcher(path).matches() && (!process.matches() || guests.contains(process.group(1) + "/"));
+        return PATH.matcher(path).matches()
+                && (!process.matches() || guests.contains(process.group(1) + "/"))
+                && (!path.startsWith("dev/") || KEPT_NODE.matcher(path).matches());
     }
 
     /** The files, as a host. */

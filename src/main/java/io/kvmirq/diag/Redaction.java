@@ -4,6 +4,7 @@ package io.kvmirq.diag;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
@@ -39,6 +40,7 @@ final class Redaction {
     private static final Pattern VMM =
             Pattern.compile("(qemu|kvmtool|lkvm|cloud-hyperviso|crosvm|firecracker|java|openvmm)[-a-z0-9_]*");
     private static final Pattern VERSION = Pattern.compile("Linux version \\S+");
+    private static final Set<String> GROUPS = Set.of("root", "kvm", "libvirt", "qemu", "vfio", "disk");
     private static final Pattern BLOCK = Pattern.compile("/dev/[a-z]{2,4}[0-9a-z]{0,12}");
     private static final Pattern INTERFACE = Pattern.compile("\\ben[a-z]*x[0-9a-f]{12}\\b");
 
@@ -47,7 +49,7 @@ final class Redaction {
     Capture of(Capture whole) {
         SortedMap<String, byte[]> files = new TreeMap<>();
         whole.files().forEach((path, content) -> {
-            if (path.endsWith("/config")) {
+            if (path.endsWith("/config") || path.equals("proc/config.gz")) {
                 files.put(path, content);
             } else {
                 String text = new String(content, StandardCharsets.UTF_8);
@@ -73,6 +75,9 @@ final class Redaction {
             case "proc/self/mountinfo" ->
                 text.lines().map(Redaction::mount).collect(Collectors.joining("\n", "", "\n"));
             case "proc/net/route" -> text.lines().map(Redaction::route).collect(Collectors.joining("\n", "", "\n"));
+            case "proc/swaps" -> text.lines().map(Redaction::swap).collect(Collectors.joining("\n", "", "\n"));
+            case "etc/group" ->
+                text.lines().flatMap(line -> group(line).stream()).collect(Collectors.joining("\n", "", "\n"));
             default -> text;
         };
     }
@@ -127,6 +132,23 @@ final class Redaction {
         String source = BLOCK.matcher(words[dash + 2]).matches() ? words[dash + 2] : GONE;
         return words[0] + " " + words[1] + " " + words[2] + " / " + (words[4].equals("/") ? "/" : "/" + GONE) + " rw - "
                 + words[dash + 1] + " " + source + " rw";
+    }
+
+    private static String swap(String line) {
+        String[] words = line.split("\\s+", 2);
+        return words.length < 2
+                        || words[0].equals("Filename")
+                        || BLOCK.matcher(words[0]).matches()
+                ? line
+                : GONE + " " + words[1];
+    }
+
+    /** Groups that a distribution makes, without their members. */
+    private static Optional<String> group(String line) {
+        String[] words = line.split(":", -1);
+        return words.length > 2 && GROUPS.contains(words[0])
+                ? Optional.of(words[0] + ":x:" + words[2] + ":")
+                : Optional.empty();
     }
 
     /** The interface, and whether it has the default route. */

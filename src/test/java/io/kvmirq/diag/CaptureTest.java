@@ -18,6 +18,7 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -58,6 +59,7 @@ class CaptureTest {
     private static String analysed(HostFiles tree) {
         HostFacts host = new HostFacts(tree);
         return host.kernel() + "\n" + host.iommus() + "\n" + PostingOutlook.of(host) + "\n"
+                + Doctor.examine(host, EnumSet.complementOf(EnumSet.of(Check.BACKENDS, Check.LIMITS))) + "\n"
                 + host.unreadableOfPosting() + "\n" + host.gicv4() + "\n"
                 + host.pciAddresses().stream()
                         .flatMap(address -> host.pci(address).stream())
@@ -148,14 +150,30 @@ class CaptureTest {
                         "proc/self/mountinfo",
                         "22 1 254:0 / / rw,relatime - ext4 /dev/disk/by-id/secret rw\n"
                                 + "23 1 0:30 / /home/secret rw shared:1 - nfs secret:/export rw\n")
+                .put("etc/group", "root:x:0:\nkvm:x:36:secret,other\nsecret:x:1000:\n")
+                .put("proc/swaps", "Filename Type Size\n/secret/swap file 1\n/dev/sda2 partition 2\n")
+                .put("proc/config.gz", "\u001f\u008b")
+                .put("dev/kvm", "")
+                .put("dev/secret", "")
                 .put("proc/net/route", "Iface\tDestination\tGateway\nenx0011223344aa\t00000000\t010200C0\n")
                 .link("sys/class/net/enx0011223344aa", "../../devices/pci0000:00/0000:00:01.0/net/enx0011223344aa")
                 .put("sys/class/net/enx0011223344aa/operstate", "up\n");
-        Capture capture = read(archive(capture(host)));
+        // The doctor reads the groups where the owner of a file is shown: not in a copy.
+        Capture capture = read(archive(Capture.of(
+                host.tree(),
+                tree -> {
+                    Capture.analysis(tree);
+                    tree.text("etc/group");
+                    tree.bytes("proc/config.gz", 10);
+                },
+                true)));
         assertThat(texts(capture))
                 .doesNotContain("secret", "10.1.2.3", "010200C0", "0011223344aa")
                 .contains("intel_iommu=on,sm_on intremap=nopost");
         HostFacts facts = new HostFacts(capture.tree());
+        assertThat(capture.tree().text("etc/group")).contains("root:x:0:\nkvm:x:36:");
+        assertThat(capture.tree().text("proc/swaps")).contains("Filename Type Size\n- file 1\n/dev/sda2 partition 2");
+        assertThat(capture.files().get("proc/config.gz")).isEqualTo("\u001f\u008b".getBytes(StandardCharsets.UTF_8));
         assertThat(facts.kernel()).contains("6.1.0-56-amd64");
         assertThat(facts.uses(PciAddress.parse("0000:00:01.0")))
                 .containsExactly("the network interface enx- is up and has the default route");
@@ -174,6 +192,7 @@ class CaptureTest {
         Capture capture = read(archive(Capture.of(tree, Capture::analysis, true)));
         assertThat(capture.denied()).containsExactly("proc/5/fd");
         assertThat(capture.tree().reading("proc/5/fd")).isEqualTo(HostFiles.Reading.DENIED);
+        assertThat(new HostFacts(capture.tree()).vms().unreadable()).isEqualTo(1);
     }
 
     @Test
