@@ -33,10 +33,21 @@ public final class Warnings {
             @Override
             public void close() {}
         };
+        awaitLogged(); // warnings of an earlier test
         logger.addHandler(recorder);
         logger.setUseParentHandlers(false);
         try {
             work.run();
+            awaitLogged();
+        } finally {
+            logger.removeHandler(recorder);
+            logger.setUseParentHandlers(true);
+        }
+        return said;
+    }
+
+    private static void awaitLogged() {
+        try {
             for (Thread one : Thread.getAllStackTraces().keySet()) {
                 if (one.getName().equals("kvmirq-log")) {
                     one.join();
@@ -44,10 +55,6 @@ public final class Warnings {
             }
         } catch (InterruptedException e) {
             throw new AssertionError(e);
-        } finally {
-            logger.removeHandler(recorder);
-            logger.setUseParentHandlers(true);
         }
-        return said;
     }
 }
