@@ -10,7 +10,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * Warnings to the user's logger, in their order. A thread of their own logs them: whoever finds one may hold a lock, and
  * log handlers are code of the user. The thread ends with the last warning; a JVM that ends waits for it, though not for
- * ever: a log handler may block. Thread-safe.
+ * ever: a log handler may block. The handlers of java.util.logging are gone soon after {@code System.exit}, and a warning
+ * that comes later is lost. Thread-safe.
  */
 final class Reports {
     private static final long PATIENCE_MILLIS = 2_000;

@@ -16,6 +16,7 @@ import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.locks.LockSupport;
 import java.util.logging.Handler;
 import java.util.logging.Level;
+import java.util.logging.LogManager;
 import java.util.logging.LogRecord;
 import java.util.logging.Logger;
 import org.junit.jupiter.api.Test;
@@ -174,12 +175,19 @@ class HandlesTest {
         }
     }
 
+    /** A log that is there until the JVM has ended: that of the JDK takes its handlers away while hooks still run. */
+    public static final class LastingLog extends LogManager {
+        @Override
+        public void reset() {}
+    }
+
     /** Also where the handler of the log never returns, the process ends. */
     @ParameterizedTest
     @ValueSource(strings = {"exit", "return", "blocked"})
     void processThatEndsSaysItsLastWarning(String how) throws Exception {
         List<String> java = List.of(
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "-Djava.util.logging.manager=" + LastingLog.class.getName(),
                 "-cp",
                 System.getProperty("java.class.path"),
                 Mistaken.class.getName(),

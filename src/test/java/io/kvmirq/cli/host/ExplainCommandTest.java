@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.cli.Cli;
 import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.FileSentence;
 import io.kvmirq.diag.Capture;
 import io.kvmirq.diag.Hop;
 import io.kvmirq.host.GuestHosts;
@@ -17,6 +18,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import javax.xml.parsers.DocumentBuilderFactory;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -338,8 +340,13 @@ class ExplainCommandTest {
                 "--tape /no/tape          | 3 | cannot read /no/tape: no such file"
             })
     void wrongQuestionAboutATapeIsRefused(String arguments, int exitCode, String sentence) {
-        assertThat(ofTape(arguments.replace("TAPE", TAPE).split(" ")))
-                .isEqualTo(new Cli.Ended(exitCode, "", "kvmirq: " + sentence.replace("TAPE", TAPE) + "\n"));
+        // The path may hold spaces and other letters than those of ASCII.
+        String[] words = Stream.of(arguments.split(" "))
+                .map(word -> word.replace("TAPE", TAPE))
+                .toArray(String[]::new);
+        String tape = FileSentence.shown(Path.of(TAPE));
+        assertThat(ofTape(words))
+                .isEqualTo(new Cli.Ended(exitCode, "", "kvmirq: " + sentence.replace("TAPE", tape) + "\n"));
     }
 
     @Test
