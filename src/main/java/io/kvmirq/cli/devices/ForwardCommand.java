@@ -14,6 +14,7 @@ import io.kvmirq.cli.frame.KernelChoice;
 import io.kvmirq.cli.frame.KernelReport;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.cli.host.FakeDevices;
+import io.kvmirq.cli.host.HostChoice;
 import io.kvmirq.cli.tapes.Taping;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakeProvider;
@@ -125,7 +126,7 @@ public final class ForwardCommand implements Command {
         Target target;
         Optional<String> profile = Optional.ofNullable(arguments.matchedOptionValue("--fake", null));
         try {
-            address = VfioCommand.address(Command.words(arguments).get(0));
+            address = HostChoice.address(Command.words(arguments).get(0));
             choice = choice(
                     Optional.ofNullable(arguments.matchedOptionValue("--kind", null)),
                     Optional.ofNullable(arguments.matchedOptionValue("--vectors", null)));

@@ -5,8 +5,8 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.ExitCode;
-import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.cli.host.HostChoice;
 import io.kvmirq.cli.host.HostSource;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.PciDevice;
@@ -57,7 +57,7 @@ public final class VfioCommand implements Command {
         Optional<PciAddress> address;
         HostFiles tree;
         try {
-            address = words.stream().findFirst().map(VfioCommand::address);
+            address = words.stream().findFirst().map(HostChoice::address);
             tree = HostSource.of(arguments);
         } catch (IllegalArgumentException e) {
             terminal.complain(e.getMessage() + ". See kvmirq vfio --help");
@@ -91,16 +91,5 @@ public final class VfioCommand implements Command {
             VfioText.print(host, one, terminal);
         }
         return one.outlook().refusals().isEmpty() ? ExitCode.OK : ExitCode.FAILED;
-    }
-
-    static PciAddress address(String typed) {
-        try {
-            return PciAddress.parse(typed);
-        } catch (IllegalArgumentException e) {
-            throw new IllegalArgumentException(
-                    Hex.quoted(typed)
-                            + " is not a PCI address: expected DOMAIN:BUS:DEVICE.FUNCTION, such as 0000:3b:00.0",
-                    e);
-        }
     }
 }

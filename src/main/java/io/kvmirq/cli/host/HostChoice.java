@@ -12,7 +12,7 @@ import java.util.Optional;
 import java.util.stream.Collectors;
 
 /** Finds the device or the guest that a user names on a host. */
-final class HostChoice {
+public final class HostChoice {
     private static final int SUGGESTED = 3;
     private static final int FUNCTIONS = 1 << 16;
 
@@ -35,7 +35,7 @@ final class HostChoice {
     }
 
     /** @throws IllegalArgumentException if it is not an address */
-    static PciAddress address(String typed) {
+    public static PciAddress address(String typed) {
         try {
             return PciAddress.parse(typed);
         } catch (IllegalArgumentException e) {

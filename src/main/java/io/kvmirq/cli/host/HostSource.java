@@ -13,11 +13,12 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.Collectors;
-import java.util.stream.Stream;
 import picocli.CommandLine.ParseResult;
 
 /** The host that a command looks at: this one, a copy of another's files, or that of a fake kernel. */
 public final class HostSource {
+    private static final List<String> OPTIONS = List.of("--fake", "--root", "--from");
+
     private HostSource() {}
 
     /** Adds the options that choose it. */
@@ -33,7 +34,7 @@ public final class HostSource {
 
     /** The options that chose the host, as they were typed, each after a space. To be named in a remedy. */
     public static String options(ParseResult arguments) {
-        return Stream.of("--fake", "--root", "--from")
+        return OPTIONS.stream()
                 .filter(arguments::hasMatchedOption)
                 .map(name -> " " + name + " "
                         + arguments.matchedOption(name).originalStringValues().get(0))
@@ -48,9 +49,8 @@ public final class HostSource {
     public static HostFiles of(ParseResult arguments) {
         boolean fake = arguments.hasMatchedOption("--fake");
         boolean root = arguments.hasMatchedOption("--root");
-        List<String> chosen = Stream.of("--fake", "--root", "--from")
-                .filter(arguments::hasMatchedOption)
-                .toList();
+        List<String> chosen =
+                OPTIONS.stream().filter(arguments::hasMatchedOption).toList();
         if (chosen.size() > 1) {
             throw new IllegalArgumentException(String.join(" and ", chosen) + " exclude each other: give one of them");
         }
