@@ -363,6 +363,12 @@ static jint sysEpollWait(ARGS, jint epoll, jlong events, jint max,
 	return kvmirq_sys_epoll_wait(epoll, ptr(events), max, timeout);
 }
 
+static jlong sysCall(ARGS, jlong number, jlong a, jlong b, jlong c, jlong d)
+{
+	return kvmirq_sys_call(number, (uintptr_t)a, (uintptr_t)b, (uintptr_t)c,
+			       (uintptr_t)d);
+}
+
 /* Native memory: a buffer over an address, and the address of a buffer. */
 
 static jobject newBuffer(ARGS, jlong address, jlong len)
@@ -438,6 +444,7 @@ static const JNINativeMethod libc_methods[] = {
 	NAMED("epollCreate", "(I)I", sysEpollCreate),
 	NAMED("epollCtl", "(IIIJ)I", sysEpollCtl),
 	NAMED("epollWait", "(IJII)I", sysEpollWait),
+	NAMED("syscall", "(JJJJJ)J", sysCall),
 	NAMED("newBuffer", "(JJ)" BUFFER, newBuffer),
 	NAMED("addressOfChecked", "(" BUFFER ")J", addressOf),
 };

@@ -21,7 +21,7 @@ extern "C" {
 #endif
 
 #define KVMIRQ_ABI_MAJOR 1
-#define KVMIRQ_ABI_MINOR 1
+#define KVMIRQ_ABI_MINOR 2
 
 /* Size in bytes of the state of one interrupt chip (x86). */
 #define KVMIRQ_IRQCHIP_STATE_SIZE 512
@@ -243,6 +243,9 @@ KVMIRQ_EXPORT int kvmirq_sys_epoll_ctl(int epoll, int op, int fd, void *event);
 /* events: room for max struct epoll_event. */
 KVMIRQ_EXPORT int kvmirq_sys_epoll_wait(int epoll, void *events, int max,
 					int timeout_ms);
+/* A system call of at most four arguments, numbered as the machine has it. */
+KVMIRQ_EXPORT int64_t kvmirq_sys_call(int64_t number, uintptr_t a,
+				      uintptr_t b, uintptr_t c, uintptr_t d);
 
 #ifdef __cplusplus
 }

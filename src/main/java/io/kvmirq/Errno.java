@@ -21,6 +21,8 @@ public record Errno(int number) {
     public static final Errno EPERM = new Errno(1);
     /** No such file or directory. */
     public static final Errno ENOENT = new Errno(2);
+    /** No such process or thread. */
+    public static final Errno ESRCH = new Errno(3);
     /** A signal interrupted the call. */
     public static final Errno EINTR = new Errno(4);
     /** Input/output error; from KVM: the VM belongs to another process. */

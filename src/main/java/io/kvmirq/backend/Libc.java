@@ -70,6 +70,13 @@ public interface Libc {
     /** @param events address of an array of {@code max} {@code struct epoll_event} */
     int epollWait(int epoll, long events, int max, int timeoutMillis);
 
+    /**
+     * syscall(2). The arguments are values or addresses, and 0 those that the call does not have.
+     *
+     * @return {@code >= 0} or {@code -errno}
+     */
+    long syscall(SystemCall call, long a, long b, long c, long d);
+
     /** Whether the calls reach the kernel of this machine. */
     default boolean isReal() {
         return true;

@@ -125,6 +125,8 @@ public enum VmAnswer implements Answer {
         "x86.c post_kvm_run_save()")),
     VCPU_OUT_PASSED(behaviour(MEASURED, "where KVM emulates real mode, RIP is past an OUT when it exits; with the fast path"
         + " of VMX and SVM it is at the OUT until the next KVM_RUN", "x86.c kvm_fast_pio_out()")),
+    VCPU_READ_WAITS(behaviour(MEASURED, "at the exit of a read RIP is at the read; the next KVM_RUN takes the answer, also"
+        + " with immediate_exit", "x86.c complete_fast_pio_in(), complete_emulated_mmio()")),
     VCPU_HALT_LEAVES(behaviour(MEASURED, "without an in-kernel LAPIC, HLT exits to the VMM",
         "x86.c kvm_emulate_halt()")),
     VCPU_ONE_CALL(behaviour(MEASURED, "a vCPU ioctl waits until KVM_RUN returns, also during HLT",

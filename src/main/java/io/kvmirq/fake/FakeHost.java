@@ -11,6 +11,7 @@ import io.kvmirq.fake.file.FileTable;
 import io.kvmirq.fake.file.Hardware;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.IrqHardware;
+import io.kvmirq.fake.file.Threads;
 import io.kvmirq.fake.file.UserMemory;
 import io.kvmirq.fake.file.Work;
 import io.kvmirq.fake.posting.PostingMachine;
@@ -18,7 +19,14 @@ import org.jspecify.annotations.Nullable;
 
 /** The state of one kernel, and the descriptors and memory of the calling process. */
 record FakeHost(
-        Build build, FakeTime time, Work work, UserMemory memory, FileTable files, Rulebook rules, IrqHardware hardware)
+        Build build,
+        FakeTime time,
+        Work work,
+        UserMemory memory,
+        FileTable files,
+        Threads threads,
+        Rulebook rules,
+        IrqHardware hardware)
         implements Host {
     FakeHost(Build build, boolean virtualTime) {
         this(build, new FakeTime(virtualTime));
@@ -31,6 +39,7 @@ record FakeHost(
                 new Work(time),
                 new UserMemory(),
                 new FileTable(),
+                new Threads(),
                 new Rulebook(),
                 build.arm64() ? new GicHardware(build.hardware() == Hardware.GICV4) : PostingMachine.of(build, time));
     }

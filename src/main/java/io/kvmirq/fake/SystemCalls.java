@@ -4,6 +4,7 @@ package io.kvmirq.fake;
 import io.kvmirq.NotModelledException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.SystemCall;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.fake.file.EpollFile;
@@ -11,6 +12,7 @@ import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.FileTable;
+import io.kvmirq.fake.file.Threads;
 import io.kvmirq.fake.file.UserMemory;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
@@ -367,6 +369,17 @@ abstract class SystemCalls implements Libc {
     @Override
     public int epollWait(int epoll, long events, int max, int timeoutMillis) {
         return (int) call("epoll_wait", 0, epoll, () -> EpollFile.await(host, epoll, events, max, timeoutMillis));
+    }
+
+    @Override
+    public long syscall(SystemCall call, long a, long b, long c, long d) {
+        return call(call.kernelName(), 0, -1, () -> switch (call) {
+            case GETPID -> Threads.process();
+            case GETTID -> host.threads().thread();
+            case TGKILL -> host.threads().send(host, (int) a, (int) b, (int) c);
+            case RT_SIGPROCMASK -> host.threads().mask(host, (int) a, b, c, d);
+            case RT_SIGTIMEDWAIT -> host.threads().await(host, a, b, c, d);
+        });
     }
 
     // Memory

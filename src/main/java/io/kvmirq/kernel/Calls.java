@@ -63,6 +63,11 @@ public class Calls {
         return kernel.facts(file);
     }
 
+    /** The signal that ends the runs of vCPUs: a number from 34 to 64. */
+    protected final int kickSignal() {
+        return kernel.kickSignal();
+    }
+
     /** Eight bytes of this thread for the result of one call, until {@link #done}. */
     protected final ByteBuffer scratch() {
         return kernel.scratch();
@@ -265,6 +270,11 @@ public class Calls {
      */
     protected static int after(Mapping mapping, IntSupplier call, int offset) {
         return mapping.after(call, offset);
+    }
+
+    /** Stores a byte, unless the mapping was closed. @return whether it was stored */
+    protected static boolean put(Mapping mapping, int offset, byte value) {
+        return mapping.putByteIfMapped(offset, value);
     }
 
     /** Makes one call with the mapping's address. */

@@ -53,6 +53,9 @@ public final class Kernel implements AutoCloseable {
 
     private final Pool<ByteBuffer> scratchOfVirtualThreads = new Pool<>(() -> Buffers.allocate(Long.BYTES));
 
+    /** 0 before it is asked for. Two threads may both choose; the choice is the same. */
+    private volatile int kickSignal;
+
     private @Nullable Fd device;
     /** Two threads may both ask; they get the same answer. */
     private volatile @Nullable KernelFacts facts;
@@ -185,6 +188,14 @@ public final class Kernel implements AutoCloseable {
             facts = known;
         }
         return known;
+    }
+
+    /** The signal that ends the runs of its vCPUs. */
+    int kickSignal() {
+        if (kickSignal == 0) {
+            kickSignal = KickSignal.choose();
+        }
+        return kickSignal;
     }
 
     private KernelFacts askFacts(Fd file) {

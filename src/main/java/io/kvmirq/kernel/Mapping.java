@@ -235,6 +235,17 @@ public final class Mapping {
         }
     }
 
+    /** As {@link #putByte}. @return false, and nothing is stored, after the mapping was closed */
+    boolean putByteIfMapped(int offset, byte value) {
+        require(offset, Byte.BYTES);
+        boolean entered = uses.enter();
+        if (entered) {
+            bytes.put(offset, value);
+            exit();
+        }
+        return entered;
+    }
+
     /** Copies bytes into the mapping; no order among them is promised. */
     public void put(int offset, byte[] content) {
         enter(offset, content.length);

@@ -23,43 +23,10 @@ public final class Vcpu implements AutoCloseable {
 
     private final VcpuCalls calls;
     private final VgicCalls vgic;
-    private final Thread owner = Thread.currentThread();
+    private final KickCalls kick;
+    private final VcpuExit exit;
     /** The owner's, used again by each call. */
     private final ByteBuffer lapic = Buffers.allocate(Uapi.KvmLapicState.SIZE);
-
-    /** Why the guest left {@link #run}; source: {@code KVM_EXIT_*} in linux/kvm.h. */
-    public enum Exit {
-        /** The guest read or wrote a port that no in-kernel device serves. */
-        IO(2),
-        /** It accessed an address that no in-kernel device serves. */
-        MMIO(6),
-        /** It halted, without in-kernel LAPIC; with one, HLT stays in the kernel. */
-        HLT(5),
-        /** Triple fault. */
-        SHUTDOWN(8),
-        FAIL_ENTRY(9),
-        INTERNAL_ERROR(17),
-        /** A signal came. */
-        INTR(10),
-        /** Anything else. */
-        OTHER(-1);
-
-        private static final Exit[] ALL = values();
-        private final int reason;
-
-        Exit(int reason) {
-            this.reason = reason;
-        }
-
-        static Exit of(int reason) {
-            for (Exit exit : ALL) {
-                if (exit.reason == reason) {
-                    return exit;
-                }
-            }
-            return OTHER;
-        }
-    }
 
     /** Features of an arm64 vCPU; source: {@code KVM_ARM_VCPU_*} in arch/arm64/include/uapi/asm/kvm.h. */
     public enum Feature {
@@ -77,7 +44,9 @@ public final class Vcpu implements AutoCloseable {
 
     private Vcpu(Vm vm, Fd fd) {
         this.vgic = vm.vgicCalls();
+        this.kick = new KickCalls(vm.kernel());
         this.calls = new VcpuCalls(vm.calls(), fd); // last: it maps a page of the vCPU
+        this.exit = new VcpuExit(calls.page());
     }
 
     static Vcpu create(Vm vm, VcpuId id) {
@@ -86,12 +55,26 @@ public final class Vcpu implements AutoCloseable {
     }
 
     private void requireItsThread() {
-        if (Thread.currentThread() != owner) {
-            throw new IllegalStateException(calls.fd() + " belongs to thread '" + owner.getName()
-                    + "' and was used by '"
-                    + Thread.currentThread().getName() + "', which would block while the guest runs: create and use a"
-                    + " vCPU on one thread");
+        if (Thread.currentThread() != kick.thread()) {
+            throw ofAnotherThread();
         }
+    }
+
+    private IllegalStateException ofAnotherThread() {
+        return new IllegalStateException(
+                calls.fd() + " belongs to thread '" + kick.thread().getName() + "' and was used by '"
+                        + Thread.currentThread().getName() + "', which would block while the guest runs: use a vCPU on"
+                        + " one thread, or move it with moveHere while no thread runs it");
+    }
+
+    /**
+     * Gives the vCPU to the calling thread, which uses it from now on; another thread made it, or used it so far.
+     *
+     * @throws IllegalStateException on a virtual thread, and while another thread runs it
+     */
+    public void moveHere() {
+        CurrentThread.requirePlatform("Vcpu.moveHere");
+        kick.moveHere(this);
     }
 
     /**
@@ -143,31 +126,49 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Runs the guest until it exits; blocks.
+     * Runs the guest until it exits; blocks. An application processor waits inside for its INIT and SIPI. The first run in
+     * a thread blocks one real-time signal there, which {@link #kick} uses; it stays blocked.
      *
-     * @throws io.kvmirq.KernelException EIO from another process; EFAULT when the guest's memory is gone; EAGAIN on an
-     *     application processor that still waits for INIT and SIPI; on arm64 ENOEXEC before {@link #initialize}, EBUSY
-     *     before the {@link Vgic#init} of a GICv3, ENXIO when an address of the VGIC is not set, EINVAL when its
-     *     addresses overlap. When the VGIC refuses the first run, newer kernels, and stable ones with that fix, mark
-     *     the VM dead: later calls fail with EIO. Older kernels destroy the VGIC instead
-     * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 that was created here
+     * @return the exit, always the same object; valid until the next run
+     * @throws io.kvmirq.KernelException EIO from another process; EFAULT when the guest's memory is gone; on arm64
+     *     ENOEXEC before {@link #initialize}, EBUSY before the {@link Vgic#init} of a GICv3, ENXIO when an address of the
+     *     VGIC is not set, EINVAL when its addresses overlap. When the VGIC refuses the first run, newer kernels, and
+     *     stable ones with that fix, mark the VM dead: later calls fail with EIO. Older kernels destroy the VGIC instead
+     * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 that was created here; on a thread that the
+     *     vCPU does not belong to; if every real-time signal of the process has a handler
      */
-    public Exit run() {
-        requireItsThread();
-        vgic.requireInit();
-        return Exit.of(calls.run());
+    public VcpuExit run() {
+        if (!kick.begin()) {
+            throw ofAnotherThread();
+        }
+        int reason;
+        try {
+            vgic.requireInit();
+            if (!kick.isReady()) {
+                calls.ioctlAt(KernelCall.VCPU_SIGNALS, Uapi.KVM_SET_SIGNAL_MASK, kick.block());
+                kick.ready();
+            }
+            reason = calls.run();
+        } finally {
+            kick.end();
+        }
+        if (reason == Uapi.KVM_EXIT_INTR) {
+            calls.setImmediateExit(false);
+        }
+        exit.become(reason);
+        return exit;
     }
 
-    /** After {@link Exit#IO}: the port. */
-    public int ioPort() {
-        requireItsThread();
-        return calls.page().getShort(Uapi.KvmRun.IO_PORT) & 0xffff;
-    }
-
-    /** After {@link Exit#IO}: whether the guest wrote. */
-    public boolean ioWrite() {
-        requireItsThread();
-        return calls.page().getByte(Uapi.KvmRun.IO_DIRECTION) == Uapi.KVM_EXIT_IO_OUT;
+    /**
+     * Ends the run that another thread is in, also one whose guest halts; if none is, the next one. That run returns {@link
+     * VcpuExit.Reason#INTR}, or another exit if that came first, and then the next one returns INTR. Several kicks may end
+     * one run. Of a closed vCPU it does nothing. Any thread may call it; it does not wait, allocates nothing and never
+     * fails.
+     */
+    public void kick() {
+        if (calls.setImmediateExit(true)) {
+            kick.send();
+        }
     }
 
     /**
@@ -194,9 +195,10 @@ public final class Vcpu implements AutoCloseable {
         calls.ioctl(KernelCall.LAPIC_GET, Uapi.KVM_GET_LAPIC, lapic);
     }
 
-    /** Takes effect when a {@link #run} in flight has ended. Idempotent, never fails. */
+    /** Ends a {@link #run} in flight, as {@link #kick}, and takes effect when it has returned. Idempotent, never fails. */
     @Override
     public void close() {
+        kick();
         calls.close();
     }
 

@@ -8,7 +8,9 @@ import io.kvmirq.kernel.Calls;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.uapi.Uapi;
+import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
+import java.util.function.IntSupplier;
 
 /**
  * KVM's calls on one vCPU, by ioctl on every binding, and the page that it shares with the kernel.
@@ -16,9 +18,15 @@ import java.nio.ByteBuffer;
  * <p>Source: {@code kvm_vcpu_ioctl()} in virt/kvm/kvm_main.c, {@code struct kvm_run} in linux/kvm.h.
  */
 final class VcpuCalls extends Calls {
+    private static final int EINTR = -Errno.EINTR.number();
+    private static final int EAGAIN = -Errno.EAGAIN.number();
+
     private final VmCalls vm;
     private final Fd fd;
     private final Mapping.Owner run;
+    private final IntSupplier enterGuest;
+    /** The descriptor's number, while it is in use. */
+    private int raw;
 
     VcpuCalls(VmCalls vm, Fd fd) {
         super(vm.vm().kernel());
@@ -27,6 +35,7 @@ final class VcpuCalls extends Calls {
         vm.learn(Fact.VCPUS);
         Fd device = kernel().device();
         int size = on(device, kvm -> libc().ioctl(kvm, Uapi.KVM_GET_VCPU_MMAP_SIZE, 0));
+        this.enterGuest = () -> libc().ioctl(raw, Uapi.KVM_RUN, 0); // not made at each run
         this.run = Mapping.of(fd, check(size, KernelCall.VCPU_MMAP_SIZE, vm.known(), device::toString));
     }
 
@@ -47,21 +56,37 @@ final class VcpuCalls extends Calls {
         ioctl(fd, call, request, argument);
     }
 
+    /** A request whose structure is longer than its number says. */
+    void ioctlAt(KernelCall call, long request, ByteBuffer argument) {
+        check(on(fd, raw -> libc().ioctl(raw, request, libc().addressOf(argument))), call, vm.known(), fd::toString);
+        Reference.reachabilityFence(argument);
+    }
+
     void ioctl(Fd file, KernelCall call, long request, ByteBuffer argument) {
         check(on(file, raw -> libc().ioctl(raw, request, argument)), call, vm.known(), file::toString);
     }
 
-    /** Blocks until the guest exits. @return the {@code KVM_EXIT_*} number */
+    /**
+     * Blocks until the guest exits. An application processor that another vCPU has started is run again.
+     *
+     * @return the {@code KVM_EXIT_*} number
+     */
     int run() {
-        int raw = begin(fd);
+        raw = begin(fd);
         try {
-            int result = after(page(), () -> libc().ioctl(raw, Uapi.KVM_RUN, 0), Uapi.KvmRun.EXIT_REASON);
-            return result == -Errno.EINTR.number()
-                    ? Uapi.KVM_EXIT_INTR
-                    : check(result, KernelCall.VCPU_RUN, vm.known(), fd::toString);
+            int result;
+            do {
+                result = after(page(), enterGuest, Uapi.KvmRun.EXIT_REASON);
+            } while (result == EAGAIN);
+            return result == EINTR ? Uapi.KVM_EXIT_INTR : check(result, KernelCall.VCPU_RUN, vm.known(), fd::toString);
         } finally {
             end(fd);
         }
+    }
+
+    /** @return false if the vCPU is closed */
+    boolean setImmediateExit(boolean on) {
+        return put(page(), Uapi.KvmRun.IMMEDIATE_EXIT, (byte) (on ? 1 : 0));
     }
 
     void close() {

@@ -4,6 +4,7 @@ package io.kvmirq.recording;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.SystemCall;
 import io.kvmirq.backend.libc.LibcBackend;
 import io.kvmirq.uapi.Names;
 import io.kvmirq.uapi.UapiTable;
@@ -38,6 +39,7 @@ final class FaultNames {
                     Stream.of(UapiTable.REQUESTS, UapiTable.ARM64)
                             .flatMap(List::stream)
                             .map(UapiTable.Request::name),
+                    Arrays.stream(SystemCall.values()).map(SystemCall::kernelName),
                     Stream.of(Libc.class, KernelBackend.class)
                             .flatMap(type -> Arrays.stream(type.getMethods()))
                             .filter(FaultNames::answers)
@@ -89,6 +91,9 @@ final class FaultNames {
 
     /** A function by its name, an ioctl by its request. */
     static String ofCall(String function, @Nullable Object @Nullable [] arguments) {
+        if (arguments != null && function.equals("syscall") && arguments[0] instanceof SystemCall call) {
+            return call.kernelName();
+        }
         if (!function.equals("ioctl") || arguments == null || !(arguments[1] instanceof Long request)) {
             return function;
         }

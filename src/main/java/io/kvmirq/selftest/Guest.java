@@ -9,6 +9,7 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.Vm;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
@@ -105,15 +106,15 @@ final class Guest implements AutoCloseable {
 
     private void run(Vcpu vcpu) {
         while (true) {
-            Vcpu.Exit exit = vcpu.run();
-            if (exit == Vcpu.Exit.INTR) {
+            VcpuExit exit = vcpu.run();
+            if (exit.reason() == VcpuExit.Reason.INTR) {
                 continue;
             }
-            if (exit != Vcpu.Exit.IO || !vcpu.ioWrite()) {
-                death = "the guest left with exit " + exit + ", expected a write to port 0x82 or 0x81";
+            if (exit.reason() != VcpuExit.Reason.IO || !exit.isWrite()) {
+                death = "the guest left with " + exit + ", expected a write to port 0x82 or 0x81";
                 return;
             }
-            switch (vcpu.ioPort()) {
+            switch (exit.port()) {
                 case GuestCode.PORT_READY -> {
                     ready.countDown();
                     await(released, "be released");
@@ -125,7 +126,7 @@ final class Guest implements AutoCloseable {
                     return;
                 }
                 default -> {
-                    death = "the guest wrote to port 0x" + Integer.toHexString(vcpu.ioPort())
+                    death = "the guest wrote to port 0x" + Integer.toHexString(exit.port())
                             + ", which has no ioeventfd: was it closed too early?";
                     return;
                 }

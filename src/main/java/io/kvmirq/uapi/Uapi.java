@@ -74,6 +74,7 @@ public final class Uapi {
     public static final int MAP_ANONYMOUS = 0x20;
     public static final int EFD_SEMAPHORE = 1;
     public static final int EPOLL_CLOEXEC = O_CLOEXEC;
+
     public static final int RWF_NOWAIT = 8;
     public static final int POLLIN = 1;
     public static final int POLLERR = 8;
@@ -423,6 +424,7 @@ public final class Uapi {
     public static final int KVM_EXIT_FAIL_ENTRY = 9;
     public static final int KVM_EXIT_INTR = 10;
     public static final int KVM_EXIT_INTERNAL_ERROR = 17;
+    public static final int KVM_EXIT_SYSTEM_EVENT = 24;
     public static final int KVM_EXIT_IOAPIC_EOI = 26;
     public static final int KVM_EXIT_IO_OUT = 1;
 
@@ -437,8 +439,13 @@ public final class Uapi {
         @U64 int CR8 = 16;
         @U64 int APIC_BASE = 24;
         @U8 @Path("io.direction") int IO_DIRECTION = 32;
+        @U8 @Path("io.size") int IO_SIZE = 33;
         @U16 @Path("io.port") int IO_PORT = 34;
+        @U32 @Path("io.count") int IO_COUNT = 36;
         @U8 @Path("eoi.vector") int EOI_VECTOR = 32;
+        @U64 @Path("fail_entry.hardware_entry_failure_reason") int FAIL_ENTRY_REASON = 32;
+        @U32 @Path("internal.suberror") int INTERNAL_SUBERROR = 32;
+        @U32 @Path("system_event.type") int SYSTEM_EVENT_TYPE = 32;
         @U64 @Path("io.data_offset") int IO_DATA_OFFSET = 40;
         @U64 @Path("mmio.phys_addr") int MMIO_PHYS_ADDR = 32;
         @U64 @Path("mmio.data") int MMIO_DATA = 40;

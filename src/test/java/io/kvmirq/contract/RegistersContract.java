@@ -12,6 +12,8 @@ import java.util.Set;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** General and segment registers are read as they were set, or refused: arch/x86/kvm/x86.c. */
 @Contract
@@ -259,6 +261,48 @@ class RegistersContract extends KernelSuite {
         assertThat(registers().getLong(Uapi.KvmRegs.RIP))
                 .as("at the instruction by the fast path of VMX and SVM, else past it")
                 .isIn(world.kernel().isReal() ? Set.of(0x20L, passed) : Set.of(passed));
+    }
+
+    /** A read of a port and one of an address, of each size, whose rest of EAX stays. */
+    @ParameterizedTest
+    @CsvSource({
+        "e444, IO, 1",
+        "e544, IO, 2",
+        "66e544, IO, 4",
+        "a000f8, MMIO, 1",
+        "a100f8, MMIO, 2",
+        "66a100f8, MMIO, 4",
+    })
+    void readOfAGuestTakesTheAnswerAtTheNextRun(String code, String exit, int size) {
+        RealModeGuest guest = new RealModeGuest(world, world.fullVm(), code + "e682" + "f4");
+        vcpu = guest.vcpu();
+        long start = registers().getLong(Uapi.KvmRegs.RIP);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_REGS, registers().putLong(RAX, 0x11223344)));
+        ByteBuffer run = shared();
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
+        int at = Uapi.KvmRun.MMIO_DATA;
+        if (exit.equals("IO")) {
+            assertThat(run.getInt(Uapi.KvmRun.EXIT_REASON)).isEqualTo(Uapi.KVM_EXIT_IO);
+            assertThat(run.get(Uapi.KvmRun.IO_DIRECTION)).isZero();
+            assertThat(run.get(Uapi.KvmRun.IO_SIZE)).isEqualTo((byte) size);
+            assertThat(run.getInt(Uapi.KvmRun.IO_COUNT)).isEqualTo(1);
+            at = (int) run.getLong(Uapi.KvmRun.IO_DATA_OFFSET);
+        } else {
+            assertThat(run.getInt(Uapi.KvmRun.EXIT_REASON)).isEqualTo(Uapi.KVM_EXIT_MMIO);
+            assertThat(run.getLong(Uapi.KvmRun.MMIO_PHYS_ADDR)).isEqualTo(RealModeGuest.NO_MEMORY);
+            assertThat(run.get(Uapi.KvmRun.MMIO_IS_WRITE)).isZero();
+            assertThat(run.getInt(Uapi.KvmRun.MMIO_LEN)).isEqualTo(size);
+        }
+        assertThat(registers().getLong(Uapi.KvmRegs.RIP)).isEqualTo(start);
+        run.putInt(at, 0xa1a2a3a4);
+        run.put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
+        assertErrno(Errno.EINTR, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
+        assertThat(registers().getLong(Uapi.KvmRegs.RIP)).isEqualTo(start + code.length() / 2);
+        long mask = (1L << Byte.SIZE * size) - 1;
+        assertThat(registers().getLong(RAX)).isEqualTo(0x11223344L & ~mask | 0xa1a2a3a4L & mask);
+        run.put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 0);
+        guest.runTo(RealModeGuest.READY);
+        assertThat(guest.written()).isEqualTo(0xa4);
     }
 
     /** What the vCPU shares with its VMM. */

@@ -11,6 +11,7 @@ import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VcpuExit;
 import java.util.HexFormat;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Semaphore;
@@ -65,7 +66,7 @@ class PostingRunTest {
                 return lost;
             });
             for (int i = 0; i < INTERRUPTS; i++) {
-                assertThat(vcpu.run()).isEqualTo(Vcpu.Exit.IO);
+                assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.IO);
                 answered.release();
             }
             assertThat(device.join()).isZero();
@@ -107,7 +108,7 @@ class PostingRunTest {
                     setup.hardware.sendMessage(0);
                 }
             });
-            assertThat(vcpu.run()).isEqualTo(Vcpu.Exit.IO);
+            assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.IO);
             assertThat(halted.join()).isEqualTo(FakeVcpu.State.BLOCKED);
         }
     }

@@ -176,10 +176,10 @@ class HardUseTest {
                 return canaries(kernel);
             });
             int lapsAfter = 0;
-            Vcpu.Exit exit = vcpu.run();
-            while (exit != Vcpu.Exit.MMIO && lapsAfter < 3) {
+            VcpuExit.Reason exit = vcpu.run().reason();
+            while (exit != VcpuExit.Reason.MMIO && lapsAfter < 3) {
                 lapsAfter += mapped.isDone() ? 1 : 0;
-                exit = vcpu.run();
+                exit = vcpu.run().reason();
             }
             for (Mapping.Owner canary : mapped.get()) {
                 for (int i = 0; i < SEGMENT; i += Integer.BYTES) {
@@ -188,7 +188,7 @@ class HardUseTest {
                 canary.close();
                 canaries.incrementAndGet();
             }
-            assertThat(exit).isEqualTo(Vcpu.Exit.MMIO);
+            assertThat(exit).isEqualTo(VcpuExit.Reason.MMIO);
         }
     }
 

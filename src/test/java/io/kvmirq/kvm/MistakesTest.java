@@ -261,7 +261,7 @@ class MistakesTest {
         try (Kernel kernel = Kernels.REAL.open();
                 Vm vm = Vm.create(kernel);
                 Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
-            assertThat(vcpu.run()).isEqualTo(Vcpu.Exit.INTERNAL_ERROR);
+            assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.INTERNAL_ERROR);
         } catch (KernelException e) {
             assertThat(e.errno()).isEqualTo(Errno.ENOSPC);
             assertThat(e).hasMessageEndingWith("ENOSPC (the VM has no memory)");

@@ -3,6 +3,7 @@ package io.kvmirq.backend.jni;
 
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.SystemCall;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
@@ -55,6 +56,13 @@ final class JniLibc implements Libc {
 
     @Override
     public native int epollWait(int epoll, long events, int max, int timeoutMillis);
+
+    @Override
+    public long syscall(SystemCall call, long a, long b, long c, long d) {
+        return syscall(call.number(), a, b, c, d);
+    }
+
+    private native long syscall(long number, long a, long b, long c, long d);
 
     @Override
     public ByteBuffer view(long address, long length) {

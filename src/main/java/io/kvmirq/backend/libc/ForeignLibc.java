@@ -2,6 +2,7 @@
 package io.kvmirq.backend.libc;
 
 import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.SystemCall;
 import io.kvmirq.uapi.Uapi;
 
 /** libc through a library that calls C functions and saves the errno of each call for the calling thread. */
@@ -95,5 +96,10 @@ abstract class ForeignLibc implements Libc {
     @Override
     public int epollWait(int epoll, long events, int max, int timeoutMillis) {
         return result(functions.epoll_wait(epoll, events, max, timeoutMillis));
+    }
+
+    @Override
+    public long syscall(SystemCall call, long a, long b, long c, long d) {
+        return result(functions.syscall(call.number(), a, b, c, d));
     }
 }

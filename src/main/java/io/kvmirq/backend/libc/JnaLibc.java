@@ -95,6 +95,9 @@ public final class JnaLibc extends ForeignLibc {
         @Override
         public native int epoll_wait(int epoll, long events, int max, int timeout);
 
+        @Override
+        public native long syscall(long number, long a, long b, long c, long d);
+
         native long mmap(long address, long length, int protection, int flags, int fd, long offset);
     }
 

@@ -35,4 +35,6 @@ public interface LibcFunctions {
     int epoll_ctl(int epoll, int operation, int fd, long event);
 
     int epoll_wait(int epoll, long events, int max, int timeout);
+
+    long syscall(long number, long a, long b, long c, long d);
 }

@@ -25,7 +25,6 @@ final class ArmRequests {
             UapiArm64.KVM_ARM_GET_REG_WRITABLE_MASKS);
 
     private static final Set<Long> OF_VCPU = Set.of(
-            Uapi.KVM_SET_SIGNAL_MASK,
             Uapi.KVM_GET_MP_STATE,
             Uapi.KVM_SET_MP_STATE,
             Uapi.KVM_GET_VCPU_EVENTS,

@@ -24,6 +24,7 @@ final class ArmVcpuFile extends VcpuFile {
                     VmAnswer.VCPU_UNKNOWN_REQUEST, number -> ArmRequests.name(FileKind.VCPU, number))
             .value(Uapi.KVM_RUN, ArmVcpuFile::run)
             .in(UapiArm64.KVM_ARM_VCPU_INIT, (file, init) -> file.host.refuse(file.vcpu.init(init)))
+            .value(Uapi.KVM_SET_SIGNAL_MASK, (vcpu, set) -> vcpu.setSignals(set))
             .value(
                     UapiArm64.KVM_GET_REG_LIST,
                     (file, address) -> file.registers("KVM_GET_REG_LIST", address, REG_LIST_SIZE))

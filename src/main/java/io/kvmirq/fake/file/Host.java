@@ -19,6 +19,8 @@ public interface Host {
 
     IrqHardware hardware();
 
+    Threads threads();
+
     void note(Answer rule);
 
     /** @return the result of a call that {@code rule} refuses */

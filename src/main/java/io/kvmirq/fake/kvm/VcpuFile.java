@@ -1,16 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.kvm;
 
+import io.kvmirq.explain.SignalAnswer;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
+import io.kvmirq.uapi.Signals;
+import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /** A vCPU's file, common to all architectures; source: {@code kvm_vcpu_ioctl()} in virt/kvm/kvm_main.c. */
 public abstract class VcpuFile extends FakeFile {
     /** The mmap area: the page of struct kvm_run and the pages after it. */
     protected final ByteBuffer shared;
+
+    /** What a thread blocks while it runs this vCPU; null for what it blocks anyway. */
+    protected @Nullable Long signals;
 
     /** @param runSize the bytes that the vCPU shares by mmap */
     protected VcpuFile(Host host, int runSize) {
@@ -21,6 +28,23 @@ public abstract class VcpuFile extends FakeFile {
     @Override
     public final Optional<ByteBuffer> shared() {
         return Optional.of(shared);
+    }
+
+    /** {@code kvm_vcpu_ioctl_set_sigmask()}. */
+    protected final int setSignals(long address) {
+        if (address == 0) {
+            signals = null;
+            return 0;
+        }
+        return host.copied(
+                address,
+                Uapi.KvmSignalMask.SIZE,
+                header -> header.getInt(Uapi.KvmSignalMask.LEN) == Signals.SET_SIZE
+                        ? host.copied(address + Uapi.KvmSignalMask.SIZE, Signals.SET_SIZE, set -> {
+                            signals = set.getLong(0);
+                            return 0;
+                        })
+                        : host.refuse(SignalAnswer.VCPU_SIGNAL_SET));
     }
 
     @Override

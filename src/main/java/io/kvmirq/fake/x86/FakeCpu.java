@@ -5,6 +5,7 @@ import io.kvmirq.NotModelledException;
 import io.kvmirq.arch.apic.LapicPage;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.ChipAnswer;
+import io.kvmirq.explain.SignalAnswer;
 import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.MemorySlots;
@@ -84,6 +85,10 @@ final class FakeCpu {
 
     private boolean halted;
     private boolean nmi;
+    /** The size of a read that waits for the VMM's answer, in bytes; 0 for none. */
+    private int reads;
+    /** The instruction after that read: RIP is at the read until the answer is there. */
+    private int afterRead;
 
     FakeCpu(X86Vm vm, MemorySlots memory, Optional<FakeLapic> lapic, ByteBuffer shared, boolean boot) {
         this.boot = boot;
@@ -161,6 +166,7 @@ final class FakeCpu {
         flags = FIXED_FLAG;
         statusIsUnknown = false;
         halted = false;
+        reads = 0;
     }
 
     /** A start-up message: the vCPU begins at the page that the vector names. */
@@ -192,6 +198,9 @@ final class FakeCpu {
 
     /** KVM_SET_REGS. */
     int setRegisters(ByteBuffer values) {
+        if (reads != 0) {
+            throw new NotModelledException("KVM_SET_REGS before a read of the guest is complete");
+        }
         long next = values.getLong(Uapi.KvmRegs.RFLAGS) | FIXED_FLAG;
         if ((next & ~(STATUS_FLAGS | DIRECTION_FLAG | INTERRUPT_FLAG | FIXED_FLAG)) != 0) {
             throw new NotModelledException("RFLAGS 0x" + Long.toHexString(next));
@@ -223,7 +232,11 @@ final class FakeCpu {
 
     /** KVM_RUN, with the kernel's lock held. */
     int run() {
-        int result = runToExit();
+        return saved(runToExit());
+    }
+
+    /** Ends a KVM_RUN with this result: {@code post_kvm_run_save()}. */
+    int saved(int result) {
         host.note(VmAnswer.RUN_SAVES);
         shared.putLong(Uapi.KvmRun.CR8, priority())
                 .putLong(Uapi.KvmRun.APIC_BASE, apicBase())
@@ -240,9 +253,20 @@ final class FakeCpu {
         };
     }
 
+    /** {@code complete_fast_pio_in()}, {@code complete_emulated_mmio()}. */
+    private void completeRead() {
+        int mask = reads == Integer.BYTES ? -1 : (1 << Byte.SIZE * reads) - 1;
+        registers.set(EAX, registers.get(EAX) & ~mask | bus.answer() & mask);
+        ip = afterRead;
+        reads = 0;
+    }
+
     private int runToExit() {
         if (lapic.isEmpty() && !setPriority(shared.getLong(Uapi.KvmRun.CR8))) {
             return host.refuse(VmAnswer.RUN_CR8);
+        }
+        if (reads != 0) {
+            completeRead();
         }
         if (shared.get(Uapi.KvmRun.IMMEDIATE_EXIT) != 0) {
             return host.refuse(VmAnswer.VCPU_IMMEDIATE_EXIT);
@@ -254,6 +278,10 @@ final class FakeCpu {
         while (true) {
             if (hardware != null) {
                 hardware.enterGuest();
+            }
+            if (host.threads().endsRun()) {
+                shared.putInt(Uapi.KvmRun.EXIT_REASON, Uapi.KVM_EXIT_INTR);
+                return host.refuse(SignalAnswer.RUN_SIGNAL);
             }
             if (exitsForEoi()) {
                 return 0;
@@ -387,10 +415,23 @@ final class FakeCpu {
 
     /** @return whether the guest exits to the VMM */
     private boolean step() {
+        int start = (int) ip;
         int opcode = fetch8();
         switch (opcode) {
+            case 0xa0 -> {
+                return load(start, fetch16(), Byte.BYTES);
+            }
+            case 0xa1 -> {
+                return load(start, fetch16(), Short.BYTES);
+            }
+            case 0xe4 -> {
+                return in(start, fetch8(), Byte.BYTES);
+            }
+            case 0xe5 -> {
+                return in(start, fetch8(), Short.BYTES);
+            }
             case 0x66 -> {
-                return wide(fetch8());
+                return wide(start, fetch8());
             }
             case 0x0f -> system(fetch8());
             case 0x89 -> move16(fetch8());
@@ -438,8 +479,14 @@ final class FakeCpu {
     }
 
     /** Instructions with the operand-size prefix: 32-bit operands. */
-    private boolean wide(int opcode) {
+    private boolean wide(int start, int opcode) {
         switch (opcode) {
+            case 0xa1 -> {
+                return load(start, fetch16(), Integer.BYTES);
+            }
+            case 0xe5 -> {
+                return in(start, fetch8(), Integer.BYTES);
+            }
             case 0x0d -> result(EAX, registers.get(EAX) | fetch32());
             case 0x31 -> exclusiveOr(fetch8());
             case 0x60 -> pushAll();
@@ -573,6 +620,29 @@ final class FakeCpu {
             mapped.put(offset + i, (byte) (registers.get(EAX) >>> Byte.SIZE * i));
         }
         return false;
+    }
+
+    /** @return whether this {@code mov} from an immediate address exits to the VMM */
+    private boolean load(int start, int place, int size) {
+        long address = system.address(SystemRegisters.DATA, place);
+        if (memory.user(address).isPresent()) {
+            throw new NotModelledException("reading memory of the guest");
+        }
+        bus.readMemory(address, size);
+        return awaitAnswer(start, size);
+    }
+
+    private boolean in(int start, int port, int size) {
+        bus.readPort(port, size);
+        return awaitAnswer(start, size);
+    }
+
+    private boolean awaitAnswer(int start, int size) {
+        host.note(VmAnswer.VCPU_READ_WAITS);
+        reads = size;
+        afterRead = (int) ip;
+        ip = start;
+        return true;
     }
 
     /** RIP is past the instruction at its exit, as where KVM emulates it; on other hosts it is so at the next run. */

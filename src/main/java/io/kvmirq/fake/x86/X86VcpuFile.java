@@ -3,6 +3,7 @@ package io.kvmirq.fake.x86;
 
 import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.InterruptAnswer;
+import io.kvmirq.explain.SignalAnswer;
 import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.fake.kvm.Attribute;
@@ -30,6 +31,7 @@ final class X86VcpuFile extends VcpuFile {
     private static final Requests<X86VcpuFile> REQUESTS = new Requests<X86VcpuFile>(
                     VmAnswer.VCPU_UNKNOWN_REQUEST, number -> X86KvmFile.notModelled(UapiTable.FileKind.VCPU, number))
             .value(Uapi.KVM_RUN, X86VcpuFile::run)
+            .value(Uapi.KVM_SET_SIGNAL_MASK, (vcpu, set) -> vcpu.setSignals(set))
             .value(Uapi.KVM_NMI, (vcpu, argument) -> vcpu.cpu.requestNmi())
             .value(Uapi.KVM_GET_STATS_FD, X86VcpuFile::openStats)
             .in(Uapi.KVM_INTERRUPT, (vcpu, interrupt) -> vcpu.interrupt(interrupt.getInt(Uapi.KvmInterrupt.IRQ)))
@@ -95,20 +97,41 @@ final class X86VcpuFile extends VcpuFile {
         if (argument != 0) {
             return host.refuse(VmAnswer.VCPU_RUN_ARGUMENT);
         }
-        if (state != Uapi.KVM_MP_STATE_RUNNABLE && shared.get(Uapi.KvmRun.IMMEDIATE_EXIT) == 0) {
-            throw new NotModelledException("running a vCPU that waits for its start-up");
-        }
         if (external >= 0) {
             throw new NotModelledException("running a guest after KVM_INTERRUPT");
         }
+        if (state == Uapi.KVM_MP_STATE_AP_RESET_HOLD) {
+            throw new NotModelledException("running a vCPU in the state AP_RESET_HOLD");
+        }
+        host.threads().beginRun(signals);
         setRunning(true);
         try {
-            int result = cpu.run();
+            int result = state == Uapi.KVM_MP_STATE_RUNNABLE ? cpu.run() : cpu.saved(awaitStart());
             hasRun |= result == 0;
             return result;
         } finally {
             setRunning(false);
+            host.threads().endRun();
             host.time().changed();
+        }
+    }
+
+    /** An application processor waits for INIT and a start-up message, and the VMM has to call again after it. */
+    private int awaitStart() {
+        while (true) {
+            if (shared.get(Uapi.KvmRun.IMMEDIATE_EXIT) != 0) {
+                return host.refuse(VmAnswer.VCPU_IMMEDIATE_EXIT);
+            }
+            if (host.threads().endsRun()) {
+                shared.putInt(Uapi.KvmRun.EXIT_REASON, Uapi.KVM_EXIT_INTR);
+                return host.refuse(SignalAnswer.RUN_SIGNAL);
+            }
+            int before = state;
+            acceptEvents();
+            if (state != before) {
+                return host.refuse(VmAnswer.RUN_WAITING);
+            }
+            host.time().awaitChange();
         }
     }
 

@@ -7,6 +7,7 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.SystemCall;
 import io.kvmirq.backend.library.NativeAccess;
 import io.kvmirq.uapi.Uapi;
 import java.lang.foreign.Arena;
@@ -98,6 +99,10 @@ public final class FfmLibc implements Libc {
                 function("epoll_ctl", FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_LONG));
         static final MethodHandle EPOLL_WAIT =
                 function("epoll_wait", FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_INT, JAVA_INT));
+        static final MethodHandle SYSCALL = function(
+                "syscall",
+                FunctionDescriptor.of(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG),
+                Linker.Option.firstVariadicArg(1));
 
         private static MethodHandle function(String name, FunctionDescriptor signature, Linker.Option... options) {
             Linker.Option[] all = new Linker.Option[options.length + 1];
@@ -240,6 +245,14 @@ public final class FfmLibc implements Libc {
     public int epollWait(int epoll, long events, int max, int timeoutMillis) {
         return (int)
                 waitingCall(state -> (int) Functions.EPOLL_WAIT.invokeExact(state, epoll, events, max, timeoutMillis));
+    }
+
+    @Override
+    public long syscall(SystemCall call, long a, long b, long c, long d) {
+        long number = call.number();
+        return call == SystemCall.RT_SIGTIMEDWAIT
+                ? waitingCall(state -> (long) Functions.SYSCALL.invokeExact(state, number, a, b, c, d))
+                : call(state -> (long) Functions.SYSCALL.invokeExact(state, number, a, b, c, d));
     }
 
     @Override

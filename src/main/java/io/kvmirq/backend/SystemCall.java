@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.backend;
+
+import java.util.Locale;
+
+/**
+ * System calls that libc has no function for, or none that fits; source: asm/unistd_64.h of x86, asm-generic/unistd.h of
+ * arm64.
+ */
+public enum SystemCall {
+    /** The process. No arguments. */
+    GETPID(39, 172),
+    /** The calling thread. No arguments. */
+    GETTID(186, 178),
+    /** Process, thread, signal. */
+    TGKILL(234, 131),
+    /** How, addresses of the new and the old set, size of a set. */
+    RT_SIGPROCMASK(14, 135),
+    /** Addresses of the set, of what is told of the signal and of a timeout, size of a set. */
+    RT_SIGTIMEDWAIT(128, 137);
+
+    private static final boolean ARM64 = System.getProperty("os.arch", "").equals("aarch64");
+
+    private final int x86;
+    private final int arm64;
+
+    SystemCall(int x86, int arm64) {
+        this.x86 = x86;
+        this.arm64 = arm64;
+    }
+
+    /** Its name in the kernel's documentation. */
+    public String kernelName() {
+        return name().toLowerCase(Locale.ROOT);
+    }
+
+    /** Its number on this machine. */
+    public long number() {
+        return ARM64 ? arm64 : x86;
+    }
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.file;
+
+import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.SignalAnswer;
+import io.kvmirq.uapi.Signals;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.time.Duration;
+import java.util.Map;
+import java.util.WeakHashMap;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The threads of the calling process, and the signals that one thread sends to another. A signal has to be blocked where
+ * it is sent to, or be one that ends the KVM_RUN of its vCPU: the fake runs no handler, and ends no process. Source:
+ * kernel/signal.c. The caller holds the kernel's lock.
+ */
+public final class Threads {
+    private static final int PROCESS = 1000;
+    /** SIGKILL and SIGSTOP, which no thread blocks. */
+    private static final long NEVER_BLOCKED = Signals.set(9) | Signals.set(19);
+
+    private static final long SECOND_NANOS = 1_000_000_000;
+    private static final long LONGEST_WAIT_SECONDS = 1L << 32;
+
+    private final Map<Thread, Own> threads = new WeakHashMap<>();
+    private final ByteBuffer result = ByteBuffer.allocate(Signals.SET_SIZE).order(ByteOrder.nativeOrder());
+    private int last = PROCESS;
+
+    /** What a thread has pending, and blocks. */
+    private static final class Own {
+        private final int number;
+        private final int[] pending = new int[Signals.LAST + 1];
+        private long blocked;
+        /** What it blocks in KVM_RUN; null outside. */
+        private @Nullable Long blockedInRun;
+
+        Own(int number) {
+            this.number = number;
+        }
+
+        /** The lowest that is pending of a set; 0 for none. */
+        int next(long set) {
+            for (int signal = 1; signal <= Signals.LAST; signal++) {
+                if (pending[signal] != 0 && (set & Signals.set(signal)) != 0) {
+                    return signal;
+                }
+            }
+            return 0;
+        }
+    }
+
+    private Own current() {
+        return threads.computeIfAbsent(Thread.currentThread(), thread -> new Own(++last));
+    }
+
+    // System calls
+
+    /** getpid(2). */
+    public static int process() {
+        return PROCESS;
+    }
+
+    /** gettid(2). */
+    public int thread() {
+        return current().number;
+    }
+
+    /** tgkill(2). */
+    public int send(Host host, int process, int thread, int signal) {
+        if (process <= 0 || thread <= 0) {
+            return host.refuse(SignalAnswer.SIGNAL_TARGET);
+        }
+        Own target = process == PROCESS ? find(thread) : null;
+        if (target == null) {
+            return host.refuse(SignalAnswer.SIGNAL_NO_THREAD);
+        }
+        if (signal < 0 || signal > Signals.LAST) {
+            return host.refuse(SignalAnswer.SIGNAL_TARGET);
+        }
+        if (signal == 0) {
+            return 0;
+        }
+        if ((target.blocked & Signals.set(signal)) == 0) {
+            throw new NotModelledException("signal " + signal + " to a thread that does not block it");
+        }
+        target.pending[signal] = signal < Signals.FIRST_REAL_TIME ? 1 : target.pending[signal] + 1;
+        host.time().changed();
+        return 0;
+    }
+
+    private @Nullable Own find(int number) {
+        for (Map.Entry<Thread, Own> entry : threads.entrySet()) {
+            if (entry.getValue().number == number && entry.getKey().isAlive()) {
+                return entry.getValue();
+            }
+        }
+        return null;
+    }
+
+    /** rt_sigprocmask(2). */
+    public int mask(Host host, int how, long set, long before, long size) {
+        if (size != Signals.SET_SIZE) {
+            return host.refuse(SignalAnswer.SIGNAL_SET_SIZE);
+        }
+        Own own = current();
+        long old = own.blocked;
+        if (set != 0) {
+            ByteBuffer given = host.memory().copyIn(set, Signals.SET_SIZE);
+            if (given == null) {
+                return host.refuse(SignalAnswer.SIGNAL_SET_FAULT);
+            }
+            long signals = given.getLong(0) & ~NEVER_BLOCKED;
+            long next =
+                    switch (how) {
+                        case Signals.SIG_BLOCK -> old | signals;
+                        case Signals.SIG_UNBLOCK -> old & ~signals;
+                        case Signals.SIG_SETMASK -> signals;
+                        default -> 0;
+                    };
+            if (how < Signals.SIG_BLOCK || how > Signals.SIG_SETMASK) {
+                return host.refuse(SignalAnswer.SIGNAL_HOW);
+            }
+            if (own.next(~next) != 0) {
+                throw new NotModelledException("a pending signal that a thread no longer blocks");
+            }
+            own.blocked = next;
+        }
+        boolean told = before == 0 || host.memory().copyOut(before, result.putLong(0, old), Signals.SET_SIZE);
+        return told ? 0 : host.refuse(SignalAnswer.SIGNAL_SET_FAULT);
+    }
+
+    /** rt_sigtimedwait(2). */
+    public int await(Host host, long set, long information, long timeout, long size) {
+        if (size != Signals.SET_SIZE) {
+            return host.refuse(SignalAnswer.SIGNAL_SET_SIZE);
+        }
+        ByteBuffer given = host.memory().copyIn(set, Signals.SET_SIZE);
+        ByteBuffer limit = timeout == 0 ? null : host.memory().copyIn(timeout, Uapi.Timespec.SIZE);
+        if (given == null || timeout != 0 && limit == null) {
+            return host.refuse(SignalAnswer.SIGNAL_SET_FAULT);
+        }
+        if (information != 0) {
+            throw new NotModelledException("what is told of a signal");
+        }
+        long nanos = Long.MAX_VALUE;
+        if (limit != null) {
+            long seconds = limit.getLong(Uapi.Timespec.TV_SEC);
+            long part = limit.getLong(Uapi.Timespec.TV_NSEC);
+            if (seconds < 0 || Long.compareUnsigned(part, SECOND_NANOS) >= 0) {
+                return host.refuse(SignalAnswer.SIGNAL_TIMEOUT);
+            }
+            nanos = Duration.ofSeconds(Math.min(seconds, LONGEST_WAIT_SECONDS), part)
+                    .toNanos();
+        }
+        long wanted = given.getLong(0);
+        Own own = current();
+        int signal = host.time().await(nanos, () -> own.next(wanted));
+        if (signal == 0) {
+            return host.refuse(SignalAnswer.SIGNAL_NONE);
+        }
+        host.note(SignalAnswer.SIGNAL_QUEUED);
+        own.pending[signal]--;
+        return signal;
+    }
+
+    // KVM_RUN
+
+    /**
+     * This thread enters KVM_RUN.
+     *
+     * @param blocked what KVM_SET_SIGNAL_MASK said for the vCPU; null if nothing
+     */
+    public void beginRun(@Nullable Long blocked) {
+        Own own = current();
+        own.blockedInRun = blocked == null ? own.blocked : blocked & ~NEVER_BLOCKED;
+    }
+
+    public void endRun() {
+        current().blockedInRun = null;
+    }
+
+    /** Whether a signal ends the KVM_RUN that this thread is in. */
+    public boolean endsRun() {
+        Own own = current();
+        return own.blockedInRun != null && own.next(~own.blockedInRun) != 0;
+    }
+}

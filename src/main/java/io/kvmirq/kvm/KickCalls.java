@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.SystemCall;
+import io.kvmirq.explain.KernelCall;
+import io.kvmirq.kernel.Calls;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.uapi.Signals;
+import io.kvmirq.uapi.Uapi;
+import java.lang.invoke.VarHandle;
+import java.lang.ref.Reference;
+import java.nio.ByteBuffer;
+import java.util.Set;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.concurrent.locks.LockSupport;
+
+/**
+ * Ends KVM_RUN from another thread, without a signal handler. The thread of the vCPU blocks one signal, and only KVM_RUN
+ * lets it in: {@code kvm_sigset_activate()} in virt/kvm/kvm_main.c. A kick sets {@code immediate_exit}, for a run that is
+ * about to begin, and sends the signal, for one that has begun. At most one signal is on its way, and the run that it
+ * ends takes it before it returns. Thread-safe.
+ */
+final class KickCalls extends Calls {
+    private static final int EAGAIN = -Errno.EAGAIN.number();
+    private static final int EINTR = -Errno.EINTR.number();
+    private static final long PAUSE_NANOS = 50_000;
+    private static final int TIMEOUT_AT = Signals.SET_SIZE;
+
+    /** What the thread of the vCPU does, and whether a signal is on its way to it. */
+    private enum State {
+        /** Outside of KVM_RUN. */
+        OUT,
+        /** The vCPU moves to another thread. */
+        MOVING,
+        /** In KVM_RUN, or about to enter it. */
+        RUNNING,
+        /** So too, and another thread is sending the signal. */
+        SENDING,
+        /** So too, and the signal is sent. */
+        SENT
+    }
+
+    /** The set of the signal, and a timeout of no time. */
+    private final ByteBuffer set = Buffers.allocate(TIMEOUT_AT + Uapi.Timespec.SIZE);
+
+    private final AtomicReference<State> state = new AtomicReference<>(State.OUT);
+    /** The thread that may run it. Changes while {@link State#MOVING}. */
+    private volatile Thread thread = Thread.currentThread();
+    /** Of that thread, 0 before its first run. */
+    private volatile long number;
+
+    private long setAddress;
+    private long process;
+    private int signal;
+
+    KickCalls(Kernel kernel) {
+        super(kernel);
+    }
+
+    // The thread of the vCPU
+
+    /** The thread that may use the vCPU. */
+    Thread thread() {
+        return thread;
+    }
+
+    /** @throws IllegalStateException while another thread runs the vCPU, or moves it */
+    void moveHere(Object vcpu) {
+        if (!state.compareAndSet(State.OUT, State.MOVING)) {
+            throw new IllegalStateException(vcpu + " is run by thread '" + thread.getName()
+                    + "' and cannot move to '" + Thread.currentThread().getName()
+                    + "': kick it, and move it when its run has ended");
+        }
+        if (thread != Thread.currentThread()) {
+            thread = Thread.currentThread();
+            number = 0;
+        }
+        state.set(State.OUT);
+    }
+
+    /**
+     * This thread enters KVM_RUN; {@link #end} must follow.
+     *
+     * @return false if the vCPU is another thread's
+     */
+    boolean begin() {
+        if (!state.compareAndSet(State.OUT, State.RUNNING)) {
+            return false;
+        }
+        if (thread != Thread.currentThread()) {
+            state.set(State.OUT);
+            return false;
+        }
+        // Partner: the fence of send(). Either KVM_RUN sees immediate_exit, or send() sees RUNNING.
+        VarHandle.fullFence();
+        return true;
+    }
+
+    /** Whether the thread has blocked the signal. */
+    boolean isReady() {
+        return number != 0;
+    }
+
+    /**
+     * Blocks the signal in this thread, for good.
+     *
+     * @return the argument of KVM_SET_SIGNAL_MASK: what the thread blocks, but for the signal
+     */
+    ByteBuffer block() {
+        signal = kickSignal();
+        setAddress = libc().addressOf(set.putLong(0, Signals.set(signal)));
+        ByteBuffer before = Buffers.allocate(Signals.SET_SIZE);
+        long result = libc().syscall(
+                        SystemCall.RT_SIGPROCMASK,
+                        Signals.SIG_BLOCK,
+                        setAddress,
+                        libc().addressOf(before),
+                        Signals.SET_SIZE);
+        Reference.reachabilityFence(before);
+        check((int) result, KernelCall.SIGNAL_MASK, Set.of(), () -> "signal=" + signal);
+        return Buffers.allocate(Uapi.KvmSignalMask.SIZE + Signals.SET_SIZE)
+                .putInt(Uapi.KvmSignalMask.LEN, Signals.SET_SIZE)
+                .putLong(Uapi.KvmSignalMask.SIZE, before.getLong(0) & ~set.getLong(0));
+    }
+
+    /** The vCPU lets the signal in. */
+    void ready() {
+        process = libc().syscall(SystemCall.GETPID, 0, 0, 0, 0);
+        number = libc().syscall(SystemCall.GETTID, 0, 0, 0, 0);
+        VarHandle.fullFence(); // as in begin(): send() sees the number, or KVM_RUN sees immediate_exit
+    }
+
+    /** This thread has left KVM_RUN. A signal that was sent to end it is taken, so that none is left for later. */
+    void end() {
+        while (!state.compareAndSet(State.RUNNING, State.OUT)) {
+            if (state.get() == State.SENT) {
+                takeSignal();
+                state.set(State.OUT);
+                return;
+            }
+            Thread.onSpinWait();
+        }
+    }
+
+    private void takeSignal() {
+        long taken;
+        do {
+            taken = libc().syscall(
+                            SystemCall.RT_SIGTIMEDWAIT, setAddress, 0, setAddress + TIMEOUT_AT, Signals.SET_SIZE);
+        } while (taken == EINTR);
+        Reference.reachabilityFence(set);
+    }
+
+    // Any thread
+
+    /**
+     * Sends the signal if the thread is in KVM_RUN. The caller has set {@code immediate_exit}. Where the user has too many
+     * signals pending, it tries again until the run has ended otherwise.
+     */
+    void send() {
+        // Partner: the fence of begin().
+        VarHandle.fullFence();
+        while (number != 0 && state.compareAndSet(State.RUNNING, State.SENDING)) {
+            long result = libc().syscall(SystemCall.TGKILL, process, number, signal, 0);
+            state.set(result == 0 ? State.SENT : State.RUNNING);
+            if (result != EAGAIN) {
+                return;
+            }
+            LockSupport.parkNanos(PAUSE_NANOS);
+        }
+    }
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.kernel.Mapping;
+import io.kvmirq.uapi.Uapi;
+import java.util.BitSet;
+import java.util.List;
+
+/**
+ * Why a guest left {@link Vcpu#run}, with the data of that exit. A vCPU has one such object, which its next run changes.
+ * A method about another kind of exit throws {@link IllegalStateException}. For the thread that runs the vCPU.
+ *
+ * <p>A guest that reads a port or an address waits for an answer, which the next run gives it. Without {@link #answer} it
+ * reads all ones, as from a bus on which no device answers.
+ *
+ * <p>Source: {@code struct kvm_run} in linux/kvm.h.
+ */
+public final class VcpuExit {
+    private static final long ONES = -1;
+
+    private final Mapping page;
+    private final BitSet answered = new BitSet();
+    private Reason reason = Reason.UNKNOWN;
+    private int number;
+
+    /** The kind of an exit; source: {@code KVM_EXIT_*} in linux/kvm.h. */
+    public enum Reason {
+        /** The guest read or wrote a port that no in-kernel device serves. */
+        IO(Uapi.KVM_EXIT_IO),
+        /** It read or wrote an address that is neither memory nor an in-kernel device. */
+        MMIO(Uapi.KVM_EXIT_MMIO),
+        /** It halted, without in-kernel LAPIC; with one, HLT stays in the kernel. */
+        HLT(Uapi.KVM_EXIT_HLT),
+        /** Triple fault. */
+        SHUTDOWN(Uapi.KVM_EXIT_SHUTDOWN),
+        /** The processor refused to enter the guest. */
+        FAIL_ENTRY(Uapi.KVM_EXIT_FAIL_ENTRY),
+        /** {@link Vcpu#kick}, or a signal of the process. */
+        INTR(Uapi.KVM_EXIT_INTR),
+        /** KVM cannot go on, such as after an instruction that it cannot emulate. */
+        INTERNAL_ERROR(Uapi.KVM_EXIT_INTERNAL_ERROR),
+        /** The guest asked to be turned off or reset (PSCI on arm64). */
+        SYSTEM_EVENT(Uapi.KVM_EXIT_SYSTEM_EVENT),
+        /** It ended a level-triggered interrupt of the VMM's IOAPIC (split irqchip). */
+        IOAPIC_EOI(Uapi.KVM_EXIT_IOAPIC_EOI),
+        /** Any other; {@link VcpuExit#number} tells which. */
+        UNKNOWN(Uapi.KVM_EXIT_UNKNOWN);
+
+        private static final Reason[] ALL = values();
+        private final int number;
+
+        Reason(int number) {
+            this.number = number;
+        }
+
+        private static Reason of(int number) {
+            for (Reason reason : ALL) {
+                if (reason.number == number) {
+                    return reason;
+                }
+            }
+            return UNKNOWN;
+        }
+    }
+
+    VcpuExit(Mapping page) {
+        this.page = page;
+    }
+
+    /** @param exit a {@code KVM_EXIT_*} number */
+    void become(int exit) {
+        number = exit;
+        reason = Reason.of(exit);
+        if ((reason == Reason.IO || reason == Reason.MMIO) && !isWrite()) {
+            answered.clear();
+            int count = count();
+            for (int i = 0; i < count; i++) {
+                put(i, ONES);
+            }
+        }
+    }
+
+    /** The kind of exit. */
+    public Reason reason() {
+        return reason;
+    }
+
+    /** The {@code KVM_EXIT_*} number, for those without a {@link Reason}. */
+    public int number() {
+        return number;
+    }
+
+    private void require(Reason... kinds) {
+        for (Reason kind : kinds) {
+            if (reason == kind) {
+                return;
+            }
+        }
+        throw new IllegalStateException("the guest left with " + this + ", expected "
+                + String.join(" or ", List.of(kinds).stream().map(Reason::name).toList())
+                + ": ask what its reason has");
+    }
+
+    // Accesses
+
+    private boolean isIo() {
+        require(Reason.IO, Reason.MMIO);
+        return reason == Reason.IO;
+    }
+
+    /** Of {@link Reason#IO}: the port. */
+    public int port() {
+        require(Reason.IO);
+        return page.getShort(Uapi.KvmRun.IO_PORT) & 0xffff;
+    }
+
+    /** Of {@link Reason#MMIO}: the guest's physical address. */
+    public long address() {
+        require(Reason.MMIO);
+        return page.getLong(Uapi.KvmRun.MMIO_PHYS_ADDR);
+    }
+
+    /** Of {@link Reason#IO} and {@link Reason#MMIO}: whether the guest wrote. */
+    public boolean isWrite() {
+        return isIo()
+                ? page.getByte(Uapi.KvmRun.IO_DIRECTION) == Uapi.KVM_EXIT_IO_OUT
+                : page.getByte(Uapi.KvmRun.MMIO_IS_WRITE) != 0;
+    }
+
+    /** The bytes of one access: 1, 2 or 4 of a port, 1 to 8 of an address. */
+    public int size() {
+        return isIo() ? page.getByte(Uapi.KvmRun.IO_SIZE) : page.getInt(Uapi.KvmRun.MMIO_LEN);
+    }
+
+    /** How many accesses of that size the guest made: more than 1 for a string instruction of a port. */
+    public int count() {
+        return isIo() ? page.getInt(Uapi.KvmRun.IO_COUNT) : 1;
+    }
+
+    /** What the guest wrote, or the answer so far; zero-extended. The first, if it made several. */
+    public long data() {
+        return data(0);
+    }
+
+    /**
+     * As {@link #data()}, of one of several.
+     *
+     * @param access 0 to {@link #count} − 1
+     */
+    public long data(int access) {
+        int at = at(access);
+        long value = 0;
+        for (int i = size() - 1; i >= 0; i--) {
+            value = value << Byte.SIZE | page.getByte(at + i) & 0xff;
+        }
+        return value;
+    }
+
+    private int at(int access) {
+        if (access < 0 || access >= count()) {
+            throw new IndexOutOfBoundsException(
+                    "access " + access + " of " + this + ": expected 0 to " + (count() - 1));
+        }
+        return isIo() ? (int) page.getLong(Uapi.KvmRun.IO_DATA_OFFSET) + access * size() : Uapi.KvmRun.MMIO_DATA;
+    }
+
+    private void put(int access, long value) {
+        int at = at(access);
+        int size = size();
+        for (int i = 0; i < size; i++) {
+            page.putByte(at + i, (byte) (value >>> Byte.SIZE * i));
+        }
+    }
+
+    /**
+     * What the guest reads, in the low bytes. The first access, if it made several.
+     *
+     * @throws IllegalStateException if the guest wrote, or the access was answered
+     */
+    public void answer(long value) {
+        answer(0, value);
+    }
+
+    /**
+     * As {@link #answer(long)}, to one of several.
+     *
+     * @param access 0 to {@link #count} − 1
+     */
+    public void answer(int access, long value) {
+        if (isWrite()) {
+            throw new IllegalStateException(this + " was a write, which has no answer: run the vCPU again");
+        }
+        if (access >= 0 && answered.get(access)) {
+            throw new IllegalStateException(
+                    "access " + access + " of " + this + " was answered before: answer each access once");
+        }
+        put(access, value);
+        answered.set(access);
+    }
+
+    // The others
+
+    /** Of {@link Reason#IOAPIC_EOI}: the vector that the guest ended. */
+    public InterruptVector vector() {
+        require(Reason.IOAPIC_EOI);
+        return new InterruptVector(page.getByte(Uapi.KvmRun.EOI_VECTOR) & 0xff);
+    }
+
+    /** Of {@link Reason#SYSTEM_EVENT}: {@code KVM_SYSTEM_EVENT_*}, 1 for off and 2 for reset. */
+    public int systemEvent() {
+        require(Reason.SYSTEM_EVENT);
+        return page.getInt(Uapi.KvmRun.SYSTEM_EVENT_TYPE);
+    }
+
+    /** Of {@link Reason#FAIL_ENTRY}: the processor's reason, as the manual of its vendor numbers them. */
+    public long hardwareReason() {
+        require(Reason.FAIL_ENTRY);
+        return page.getLong(Uapi.KvmRun.FAIL_ENTRY_REASON);
+    }
+
+    /** Of {@link Reason#INTERNAL_ERROR}: {@code KVM_INTERNAL_ERROR_*}, 1 for an instruction that KVM cannot emulate. */
+    public int suberror() {
+        require(Reason.INTERNAL_ERROR);
+        return page.getInt(Uapi.KvmRun.INTERNAL_SUBERROR);
+    }
+
+    @Override
+    public String toString() {
+        return switch (reason) {
+            case IO ->
+                "IO of port 0x" + Integer.toHexString(port()) + ", " + count() + " × " + size() + " bytes "
+                        + (isWrite() ? "written" : "read");
+            case MMIO ->
+                "MMIO at 0x" + Long.toHexString(address()) + ", " + size() + " bytes "
+                        + (isWrite() ? "written" : "read");
+            case IOAPIC_EOI -> "IOAPIC_EOI of vector " + vector();
+            case SYSTEM_EVENT -> "SYSTEM_EVENT " + systemEvent();
+            case FAIL_ENTRY -> "FAIL_ENTRY 0x" + Long.toHexString(hardwareReason());
+            case INTERNAL_ERROR -> "INTERNAL_ERROR " + suberror();
+            case UNKNOWN -> "exit " + number;
+            default -> reason.name();
+        };
+    }
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.uapi;
+
+/** Sets of signals; source: asm-generic/signal-defs.h and asm-generic/signal.h. Bit n of a set is signal n + 1. */
+public final class Signals {
+    public static final int SIG_BLOCK = 0;
+    public static final int SIG_UNBLOCK = 1;
+    public static final int SIG_SETMASK = 2;
+
+    /** The bytes of a set. */
+    public static final int SET_SIZE = 8;
+
+    /** The first real-time signal; the C library uses this one and the next itself. */
+    public static final int FIRST_REAL_TIME = 32;
+
+    public static final int LAST = 64;
+
+    private Signals() {}
+
+    /** The set of one signal. */
+    public static long set(int signal) {
+        return 1L << signal - 1;
+    }
+}

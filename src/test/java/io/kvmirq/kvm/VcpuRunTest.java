@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.Errno;
+import io.kvmirq.IoAddress;
+import io.kvmirq.VcpuId;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.SystemCall;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.recording.Faults;
+import io.kvmirq.testing.Kernels;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.time.Duration;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.FutureTask;
+import java.util.concurrent.atomic.AtomicBoolean;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** A vCPU that a VMM runs: exits and their answers, and runs that another thread ends. */
+class VcpuRunTest {
+    private static final int START = 0x1000;
+    private static final int PORT = 0x82;
+    /** out %al, $PORT; then {@code jmp .}. */
+    private static final String TELLS_AND_LOOPS = "e682ebfe";
+    /** As before, but it halts for ever. */
+    private static final String TELLS_AND_HALTS = "e682f4ebfd";
+
+    private final Faults faults = new Faults();
+    private KernelBackend backend;
+    private Kernel kernel;
+    private Vm vm;
+    private GuestMemory memory;
+
+    private void open(Kernels kernels, String code) {
+        backend = kernels.backend();
+        kernel = Kernel.over(faults.over(backend), Kernel.DEVICE);
+        vm = Vm.create(kernel);
+        vm.createIrqchip();
+        memory = vm.addMemory(0, 0xf000);
+        memory.mapping().put(START, HexFormat.of().parseHex(code));
+    }
+
+    private Vcpu vcpu() {
+        Vcpu vcpu = vm.createVcpu(new VcpuId(0));
+        vcpu.startAt(START, 0x8000);
+        return vcpu;
+    }
+
+    @AfterEach
+    void close() {
+        memory.close();
+        vm.close();
+        kernel.close();
+    }
+
+    // Exits
+
+    @ParameterizedTest
+    @EnumSource
+    void readOfAPortIsAnswered(Kernels kernels) {
+        open(kernels, "e544" + "e782" + "f4");
+        try (Vcpu vcpu = vcpu()) {
+            VcpuExit exit = vcpu.run();
+            assertThat(exit.reason()).isEqualTo(VcpuExit.Reason.IO);
+            assertThat(exit.number()).isEqualTo(2);
+            assertThat(List.of(exit.port(), exit.size(), exit.count())).containsExactly(0x44, 2, 1);
+            assertThat(exit.isWrite()).isFalse();
+            assertThat(exit).hasToString("IO of port 0x44, 1 × 2 bytes read");
+            exit.answer(0x12345);
+            assertThatThrownBy(() -> exit.answer(1))
+                    .isInstanceOf(IllegalStateException.class)
+                    .hasMessageStartingWith("access 0 of IO of port 0x44")
+                    .hasMessageContaining("was answered before");
+            assertThatThrownBy(() -> exit.answer(1, 1)).isInstanceOf(IndexOutOfBoundsException.class);
+            assertThatThrownBy(exit::address)
+                    .hasMessageContaining("IO of port 0x44")
+                    .hasMessageContaining("MMIO");
+            assertThat(vcpu.run()).isSameAs(exit);
+            assertThat(exit.port()).isEqualTo(PORT);
+            assertThat(exit.isWrite()).isTrue();
+            assertThat(exit.data()).isEqualTo(0x2345);
+            assertThatThrownBy(() -> exit.answer(1)).hasMessageContaining("was a write");
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void readWithoutAnswerIsAllOnes(Kernels kernels) {
+        open(kernels, "e444" + "e682" + "66a100f8" + "66e782" + "f4");
+        try (Vcpu vcpu = vcpu()) {
+            assertThat(vcpu.run().port()).isEqualTo(0x44);
+            assertThat(vcpu.run().data()).isEqualTo(0xff);
+            VcpuExit exit = vcpu.run();
+            assertThat(exit.address()).isEqualTo(0xf800);
+            assertThat(exit.size()).isEqualTo(4);
+            assertThat(vcpu.run().data()).isEqualTo(0xffff_ffffL);
+        }
+    }
+
+    // Kicks
+
+    @ParameterizedTest
+    @EnumSource
+    void kickBeforeARunEndsItOnce(Kernels kernels) {
+        open(kernels, "e682e682f4");
+        try (Vcpu vcpu = vcpu()) {
+            vcpu.kick();
+            vcpu.kick();
+            assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.INTR);
+            assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.IO);
+        }
+    }
+
+    /** Starts a thread that runs the vCPU to its first exit, and waits until its guest runs. */
+    private FutureTask<VcpuExit.Reason> running(Vcpu vcpu) {
+        EventFd told = EventFd.create(kernel);
+        IoEventFd doorbell = vm.assignIoEventFd(IoAddress.port(PORT, 1), told);
+        FutureTask<VcpuExit.Reason> run = new FutureTask<>(() -> {
+            vcpu.moveHere();
+            return vcpu.run().reason();
+        });
+        new Thread(run, "runner").start();
+        assertThat(told.await(Duration.ofMinutes(1))).isTrue();
+        doorbell.close();
+        told.close();
+        return run;
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void kickEndsTheRunOfAGuestThatComputes(Kernels kernels) throws Exception {
+        open(kernels, TELLS_AND_LOOPS);
+        try (Vcpu vcpu = vcpu()) {
+            FutureTask<VcpuExit.Reason> run = running(vcpu);
+            vcpu.kick();
+            assertThat(run.get()).isEqualTo(VcpuExit.Reason.INTR);
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void closeEndsTheRunOfAGuestThatHalts(Kernels kernels) throws Exception {
+        open(kernels, TELLS_AND_HALTS);
+        Vcpu vcpu = vcpu();
+        FutureTask<VcpuExit.Reason> run = running(vcpu);
+        vcpu.close();
+        assertThat(run.get()).isEqualTo(VcpuExit.Reason.INTR);
+        vcpu.kick();
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void kickEndsTheRunOfAnApThatWasNeverStarted(Kernels kernels) throws Exception {
+        open(kernels, TELLS_AND_HALTS);
+        vcpu().close();
+        try (Vcpu other = vm.createVcpu(new VcpuId(1))) {
+            CountDownLatch moved = new CountDownLatch(1);
+            FutureTask<VcpuExit.Reason> run = new FutureTask<>(() -> {
+                other.moveHere();
+                moved.countDown();
+                return other.run().reason();
+            });
+            new Thread(run).start();
+            moved.await();
+            other.kick();
+            assertThat(run.get()).isEqualTo(VcpuExit.Reason.INTR);
+        }
+    }
+
+    /** The user may have too many signals pending. */
+    @ParameterizedTest
+    @EnumSource
+    void kickIsSentAgainWhereTheQueueIsFull(Kernels kernels) throws Exception {
+        open(kernels, TELLS_AND_LOOPS);
+        faults.fail("tgkill", 1, Errno.EAGAIN).fail("tgkill", 2, Errno.EAGAIN);
+        try (Vcpu vcpu = vcpu()) {
+            FutureTask<VcpuExit.Reason> run = running(vcpu);
+            vcpu.kick();
+            assertThat(run.get()).isEqualTo(VcpuExit.Reason.INTR);
+            assertThat(faults.unused()).isEmpty();
+        }
+    }
+
+    /** Two threads kick while a guest exits again and again; then no signal is left, and no kick. */
+    @ParameterizedTest
+    @EnumSource
+    void noSignalIsLeftByKicksThatCross(Kernels kernels) throws Exception {
+        open(kernels, "e682ebfc"); // out %al, $PORT; jmp to it
+        int wanted = kernels == Kernels.REAL ? 20_000 : 2_000;
+        try (Vcpu vcpu = vcpu()) {
+            AtomicBoolean stop = new AtomicBoolean();
+            List<Thread> kickers = List.of(new Thread(() -> kick(vcpu, stop)), new Thread(() -> kick(vcpu, stop)));
+            kickers.forEach(Thread::start);
+            int kicked = 0;
+            for (int exits = 0; exits < wanted || kicked == 0; exits++) {
+                kicked += vcpu.run().reason() == VcpuExit.Reason.INTR ? 1 : 0;
+            }
+            stop.set(true);
+            for (Thread kicker : kickers) {
+                kicker.join();
+            }
+            assertThat(kicked).isPositive();
+            vcpu.run();
+            vcpu.run();
+            assertThat(vcpu.run().reason()).as("no kick is left").isEqualTo(VcpuExit.Reason.IO);
+            assertThat(pendingSignal()).as("nor a signal").isEqualTo(-Errno.EAGAIN.number());
+        }
+    }
+
+    private static void kick(Vcpu vcpu, AtomicBoolean stop) {
+        while (!stop.get()) {
+            vcpu.kick();
+        }
+    }
+
+    /** The lowest real-time signal that is pending in this thread; else -EAGAIN. */
+    private long pendingSignal() {
+        Libc libc = backend.libc();
+        ByteBuffer set = ByteBuffer.allocateDirect(24)
+                .order(ByteOrder.nativeOrder())
+                .putLong(0, -1L << 33)
+                .putLong(8, 0)
+                .putLong(16, 0);
+        long at = libc.addressOf(set);
+        return libc.syscall(SystemCall.RT_SIGTIMEDWAIT, at, 0, at + 8, 8);
+    }
+
+    // Threads
+
+    @ParameterizedTest
+    @EnumSource
+    void onlyOneThreadRunsAVcpu(Kernels kernels) throws Exception {
+        open(kernels, TELLS_AND_LOOPS);
+        try (Vcpu vcpu = vcpu()) {
+            FutureTask<VcpuExit.Reason> run = running(vcpu);
+            assertThatThrownBy(vcpu::run)
+                    .isInstanceOf(IllegalStateException.class)
+                    .hasMessageContaining("belongs to thread 'runner'");
+            assertThatThrownBy(() -> vcpu.startAt(START, 0x8000)).hasMessageContaining("belongs to thread 'runner'");
+            assertThatThrownBy(vcpu::moveHere)
+                    .isInstanceOf(IllegalStateException.class)
+                    .hasMessageContaining("is run by thread 'runner'");
+            vcpu.kick();
+            run.get();
+            vcpu.moveHere();
+            vcpu.startAt(START, 0x8000);
+            assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.IO);
+        }
+    }
+}
