@@ -110,8 +110,8 @@ public enum VmAnswer implements Answer {
         "lapic.c kvm_apic_state_fixup()")),
     VCPU_IMMEDIATE_EXIT(refusal(MEASURED, VCPU_RUN, EINTR, "immediate_exit is set, or a signal came",
         "kvm_run.immediate_exit; it is the VMM's way out and no failure", "x86.c kvm_arch_vcpu_ioctl_run()")),
-    RUN_WAITING(refusal(UNTESTED, VCPU_RUN, EAGAIN, "the vCPU is an application processor (AP), which waits for INIT"
-        + " and SIPI", "call KVM_RUN again until both have come, or start it with KVM_SET_MP_STATE"
+    RUN_WAITING(refusal(MEASURED, VCPU_RUN, EAGAIN, "the vCPU is an application processor (AP), which waits for INIT"
+        + " and SIPI", "call KVM_RUN again, which waits for the rest, or start it with KVM_SET_MP_STATE"
         + " (KVM_MP_STATE_RUNNABLE)", "x86.c kvm_arch_vcpu_ioctl_run()").needs(X86)),
     VCPU_RUN_ARGUMENT(refusal(MEASURED, VCPU_RUN, EINVAL, "KVM_RUN takes no argument", "pass 0",
         "kvm_main.c kvm_vcpu_ioctl()").unless(TYPED_CALL)),

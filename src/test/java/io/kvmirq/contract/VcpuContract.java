@@ -9,6 +9,8 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** The requests of a vCPU that runs little or not at all: arch/x86/kvm/x86.c, lapic.c. */
 @Contract
@@ -109,6 +111,33 @@ class VcpuContract extends KernelSuite {
         assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_RUN, 1));
         assertErrno(Errno.EINTR, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
         assertThat(run.getInt(Uapi.KvmRun.EXIT_REASON)).isEqualTo(Uapi.KVM_EXIT_UNKNOWN);
+    }
+
+    /** INIT and a start-up message are messages of a device here. The first run ends with INIT. */
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void applicationProcessorStartsInTwoRuns(boolean together) {
+        int vm = world.fullVm();
+        new RealModeGuest(world, vm, "e682f4");
+        int vcpu = world.vcpu(vm, 1);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_LAPIC, world.lapic(vcpu))); // KVM maps its APIC id
+        ByteBuffer page = libc.view(world.map(PAGE, vcpu), PAGE);
+        assertThat(signalSecondVcpu(vm, 0x4500)).isEqualTo(1);
+        if (together) {
+            assertThat(signalSecondVcpu(vm, 0x4601)).isEqualTo(1);
+        }
+        assertErrno(Errno.EAGAIN, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
+        assertThat(state(vcpu)).isEqualTo(together ? Uapi.KVM_MP_STATE_RUNNABLE : Uapi.KVM_MP_STATE_INIT_RECEIVED);
+        if (!together) {
+            assertThat(signalSecondVcpu(vm, 0x4601)).isEqualTo(1);
+        }
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
+        assertThat(page.getInt(Uapi.KvmRun.EXIT_REASON)).isEqualTo(Uapi.KVM_EXIT_IO);
+        assertThat(page.getShort(Uapi.KvmRun.IO_PORT)).isEqualTo((short) RealModeGuest.READY);
+    }
+
+    private int signalSecondVcpu(int vm, int data) {
+        return kernel.msiSignal(vm, MSI_ADDRESS | 1 << 12, data, 0, 0);
     }
 
     // KVM_GET_MP_STATE

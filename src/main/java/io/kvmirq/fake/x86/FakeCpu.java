@@ -261,7 +261,8 @@ final class FakeCpu {
         reads = 0;
     }
 
-    private int runToExit() {
+    /** A KVM_RUN up to what it saves. */
+    int runToExit() {
         if (lapic.isEmpty() && !setPriority(shared.getLong(Uapi.KvmRun.CR8))) {
             return host.refuse(VmAnswer.RUN_CR8);
         }

@@ -116,7 +116,7 @@ final class X86VcpuFile extends VcpuFile {
         }
     }
 
-    /** An application processor waits for INIT and a start-up message, and the VMM has to call again after it. */
+    /** An application processor waits for INIT, and the VMM has to call again; then for a start-up message, and runs. */
     private int awaitStart() {
         while (true) {
             if (shared.get(Uapi.KvmRun.IMMEDIATE_EXIT) != 0) {
@@ -126,10 +126,13 @@ final class X86VcpuFile extends VcpuFile {
                 shared.putInt(Uapi.KvmRun.EXIT_REASON, Uapi.KVM_EXIT_INTR);
                 return host.refuse(SignalAnswer.RUN_SIGNAL);
             }
-            int before = state;
+            boolean waitedForInit = state == Uapi.KVM_MP_STATE_UNINITIALIZED;
             acceptEvents();
-            if (state != before) {
+            if (waitedForInit && state != Uapi.KVM_MP_STATE_UNINITIALIZED) {
                 return host.refuse(VmAnswer.RUN_WAITING);
+            }
+            if (state == Uapi.KVM_MP_STATE_RUNNABLE) {
+                return cpu.runToExit();
             }
             host.time().awaitChange();
         }
