@@ -460,6 +460,24 @@ static void test_sys_eventfd(void)
 	kvmirq_fd_close(fd);
 }
 
+static void test_sys_call(void)
+{
+	sigset_t set;
+	sigset_t before;
+
+	sigemptyset(&before);
+	IS(getpid(), kvmirq_sys_call(SYS_getpid, 0, 0, 0, 0));
+	IS(-EINVAL, kvmirq_sys_call(SYS_tgkill, 0, 0, 0, 0));
+	IS(-ENOSYS, kvmirq_sys_call(-1, 0, 0, 0, 0));
+	sigemptyset(&set);
+	sigaddset(&set, SIGRTMAX);
+	IS(0, kvmirq_sys_call(SYS_rt_sigprocmask, SIG_BLOCK, (uintptr_t)&set,
+			      (uintptr_t)&before, 8));
+	sigprocmask(SIG_BLOCK, NULL, &set);
+	HOLDS(sigismember(&set, SIGRTMAX) == 1);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
 /* ---- VFIO: the requests, and what an imaginary device answers ---- */
 
 static struct {
@@ -1095,6 +1113,7 @@ int main(int argc, char **argv)
 	test_sys_mmap();
 	test_sys_poll();
 	test_sys_eventfd();
+	test_sys_call();
 	test_sys_epoll();
 	test_vfio_requests();
 	test_not_a_vfio_device();

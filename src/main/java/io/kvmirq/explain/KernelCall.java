@@ -52,6 +52,7 @@ public enum KernelCall {
     LAPIC_SET("lapic set", LAPIC_GET, "KVM_SET_LAPIC"),
     SREGS_GET("sregs get", "KVM_GET_SREGS"),
     SREGS_SET("sregs set", "KVM_SET_SREGS"),
+    REGS_GET("regs get", "KVM_GET_REGS"),
     REGS_SET("regs set", "KVM_SET_REGS"),
     INTERRUPT("interrupt", "KVM_INTERRUPT"),
     MEMORY("memory set", "KVM_SET_USER_MEMORY_REGION", "KVM_SET_USER_MEMORY_REGION2"),

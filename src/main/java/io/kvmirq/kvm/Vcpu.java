@@ -12,11 +12,11 @@ import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
 
 /**
- * A virtual CPU, as far as a self-test needs one. On arm64 call {@link #initialize} first; its guest cannot be started
- * from here.
+ * A virtual CPU. On arm64 call {@link #initialize} first; its guest cannot be started from here.
  *
- * <p>Its calls come from the platform thread that created it: the kernel serialises them on one mutex, so any other
- * thread would block for as long as the guest runs. Only {@link #close} may come from elsewhere.
+ * <p>It belongs to the platform thread that created it, or that took it by {@link #moveHere}: the kernel serialises the
+ * calls on one mutex, so any other thread would block for as long as the guest runs. Only {@link #kick} and {@link
+ * #close} may come from elsewhere.
  */
 public final class Vcpu implements AutoCloseable {
     private static final int MAX_CPUID_ENTRIES = 256;
@@ -111,18 +111,47 @@ public final class Vcpu implements AutoCloseable {
         calls.ioctl(KernelCall.CPUID_SET, Uapi.KVM_SET_CPUID2, cpuid);
     }
 
+    // Registers
+
+    /** A copy of the general registers (x86). */
+    public X86Registers registers() {
+        requireX86("RIP");
+        X86Registers registers = new X86Registers();
+        calls.ioctl(KernelCall.REGS_GET, Uapi.KVM_GET_REGS, registers.structure);
+        return registers;
+    }
+
+    /** Gives the vCPU these general registers (x86). */
+    public void setRegisters(X86Registers registers) {
+        requireX86("RIP");
+        calls.ioctl(KernelCall.REGS_SET, Uapi.KVM_SET_REGS, registers.structure);
+    }
+
+    /** A copy of the segment and control registers (x86). */
+    public X86SystemRegisters systemRegisters() {
+        requireX86("CR0");
+        X86SystemRegisters registers = new X86SystemRegisters();
+        calls.ioctl(KernelCall.SREGS_GET, Uapi.KVM_GET_SREGS, registers.structure);
+        return registers;
+    }
+
+    /**
+     * Gives the vCPU these segment and control registers (x86).
+     *
+     * @throws io.kvmirq.KernelException EINVAL if they contradict each other, or the base of the LAPIC is none
+     */
+    public void setSystemRegisters(X86SystemRegisters registers) {
+        requireX86("CR0");
+        calls.ioctl(KernelCall.SREGS_SET, Uapi.KVM_SET_SREGS, registers.structure);
+    }
+
     /** Makes the guest begin in real mode, code segment at 0, interrupts off (x86). */
     public void startAt(int instruction, int stack) {
-        requireX86("real mode");
-        ByteBuffer segments = Buffers.allocate(Uapi.KvmSregs.SIZE);
-        calls.ioctl(KernelCall.SREGS_GET, Uapi.KVM_GET_SREGS, segments);
-        segments.putLong(Uapi.KvmSregs.CS_BASE, 0).putShort(Uapi.KvmSregs.CS_SELECTOR, (short) 0);
-        calls.ioctl(KernelCall.SREGS_SET, Uapi.KVM_SET_SREGS, segments);
-        ByteBuffer registers = Buffers.allocate(Uapi.KvmRegs.SIZE)
-                .putLong(Uapi.KvmRegs.RIP, instruction)
-                .putLong(Uapi.KvmRegs.RSP, stack)
-                .putLong(Uapi.KvmRegs.RFLAGS, 2);
-        calls.ioctl(KernelCall.REGS_SET, Uapi.KVM_SET_REGS, registers);
+        X86SystemRegisters system = systemRegisters();
+        X86Segment code = system.segment(X86SystemRegisters.Segment.CS);
+        setSystemRegisters(
+                system.setSegment(X86SystemRegisters.Segment.CS, new X86Segment(0, code.limit(), 0, code.access())));
+        setRegisters(new X86Registers().set(X86Registers.Name.RIP, instruction).set(X86Registers.Name.RSP, stack));
     }
 
     /**
@@ -193,6 +222,11 @@ public final class Vcpu implements AutoCloseable {
 
     private void readLapic() {
         calls.ioctl(KernelCall.LAPIC_GET, Uapi.KVM_GET_LAPIC, lapic);
+    }
+
+    /** To be leased, for what has no method here. */
+    public Fd fd() {
+        return calls.fd();
     }
 
     /** Ends a {@link #run} in flight, as {@link #kick}, and takes effect when it has returned. Idempotent, never fails. */

@@ -394,6 +394,17 @@ public final class Vm implements AutoCloseable {
 
     // Devices
 
+    /**
+     * KVM_CHECK_EXTENSION of this VM.
+     *
+     * @param number {@code KVM_CAP_*} in linux/kvm.h
+     * @return 0 for a capability that this kernel does not have; else 1, or what the capability counts
+     * @throws io.kvmirq.KernelException EPERM when a system call filter refuses the call
+     */
+    public int capability(int number) {
+        return calls.capability(number);
+    }
+
     /** Whether {@link #createDevice} could make one here; makes none. */
     public boolean supports(KvmDevice.Type type) {
         return calls.testDevice(type.number());

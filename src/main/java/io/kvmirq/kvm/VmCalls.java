@@ -203,7 +203,7 @@ final class VmCalls extends Calls {
         return check(on(vm, made), call, known, operands);
     }
 
-    private int capability(int capability) {
+    int capability(int capability) {
         return ask(KernelCall.CAPABILITY, () -> "capability=" + capability, raw -> backend()
                 .capabilityCheck(raw, capability));
     }

@@ -485,7 +485,34 @@ public final class Uapi {
         int SIZE = 312;
         @U64 @Path("cs.base") int CS_BASE = 0;
         @U16 @Path("cs.selector") int CS_SELECTOR = 12;
+        @U64 @Path("gdt.base") int GDT_BASE = 192;
+        @U16 @Path("gdt.limit") int GDT_LIMIT = 200;
+        @U64 @Path("idt.base") int IDT_BASE = 208;
+        @U16 @Path("idt.limit") int IDT_LIMIT = 216;
+        @U64 int CR0 = 224;
+        @U64 int CR2 = 232;
+        @U64 int CR3 = 240;
+        @U64 int CR4 = 248;
         @U64 int CR8 = 256;
+        @U64 int EFER = 264;
+        @U64 int APIC_BASE = 272;
+    }
+
+    /** arch/x86/include/uapi/asm/kvm.h; the first eight of {@code struct kvm_sregs}. */
+    public interface KvmSegment {
+        int SIZE = 24;
+        @U64 int BASE = 0;
+        @U32 int LIMIT = 8;
+        @U16 int SELECTOR = 12;
+        @U8 int TYPE = 14;
+        @U8 int PRESENT = 15;
+        @U8 int DPL = 16;
+        @U8 int DB = 17;
+        @U8 int S = 18;
+        @U8 int L = 19;
+        @U8 int G = 20;
+        @U8 int AVL = 21;
+        @U8 int UNUSABLE = 22;
     }
 
     /** arch/x86/include/uapi/asm/kvm.h: registers at their xAPIC offsets (Intel SDM vol. 3, table 11-1). */

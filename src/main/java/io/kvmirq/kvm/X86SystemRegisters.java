@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+
+/**
+ * The segment and control registers of a vCPU of x86: a copy, from {@link Vcpu#systemRegisters} to {@link
+ * Vcpu#setSystemRegisters}. Of no use to two threads at once.
+ *
+ * <p>Source: {@code struct kvm_sregs} in asm/kvm.h.
+ */
+public final class X86SystemRegisters {
+    final ByteBuffer structure = Buffers.allocate(Uapi.KvmSregs.SIZE);
+
+    X86SystemRegisters() {}
+
+    /** A segment register, in the order of {@code struct kvm_sregs}. */
+    public enum Segment {
+        /** Code. */
+        CS,
+        /** Data. */
+        DS,
+        /** Extra. */
+        ES,
+        /** Extra, its base used by threads. */
+        FS,
+        /** Extra, its base used by processors. */
+        GS,
+        /** Stack. */
+        SS,
+        /** Task. */
+        TR,
+        /** Local descriptor table. */
+        LDT
+    }
+
+    /** A control register, EFER, or the base of the LAPIC; 64 bits each. */
+    public enum Name {
+        /** Modes: bit 0 protection, bit 31 paging. */
+        CR0(Uapi.KvmSregs.CR0),
+        /** Address of the last page fault. */
+        CR2(Uapi.KvmSregs.CR2),
+        /** Physical address of the page tables. */
+        CR3(Uapi.KvmSregs.CR3),
+        /** More modes: bit 5 physical address extension. */
+        CR4(Uapi.KvmSregs.CR4),
+        /** The task priority. */
+        CR8(Uapi.KvmSregs.CR8),
+        /** IA32_EFER: bit 8 enables long mode, bit 10 says that it is on. */
+        EFER(Uapi.KvmSregs.EFER),
+        /** IA32_APIC_BASE. */
+        APIC_BASE(Uapi.KvmSregs.APIC_BASE);
+
+        private final int offset;
+
+        Name(int offset) {
+            this.offset = offset;
+        }
+    }
+
+    /** The value of a register. */
+    public long get(Name name) {
+        return structure.getLong(name.offset);
+    }
+
+    /** Changes this copy. */
+    public X86SystemRegisters set(Name name, long value) {
+        structure.putLong(name.offset, value);
+        return this;
+    }
+
+    /** A segment register. */
+    public X86Segment segment(Segment name) {
+        return X86Segment.read(structure, name.ordinal() * Uapi.KvmSegment.SIZE);
+    }
+
+    /** Changes this copy. */
+    public X86SystemRegisters setSegment(Segment name, X86Segment segment) {
+        segment.write(structure, name.ordinal() * Uapi.KvmSegment.SIZE);
+        return this;
+    }
+
+    /** Changes this copy: base and limit of the GDT. */
+    public X86SystemRegisters setGdt(long base, int limit) {
+        structure.putLong(Uapi.KvmSregs.GDT_BASE, base).putShort(Uapi.KvmSregs.GDT_LIMIT, (short) limit);
+        return this;
+    }
+
+    /** Changes this copy: base and limit of the IDT. */
+    public X86SystemRegisters setIdt(long base, int limit) {
+        structure.putLong(Uapi.KvmSregs.IDT_BASE, base).putShort(Uapi.KvmSregs.IDT_LIMIT, (short) limit);
+        return this;
+    }
+}
