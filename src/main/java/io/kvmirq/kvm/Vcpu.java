@@ -19,8 +19,6 @@ import java.nio.ByteBuffer;
  * #close} may come from elsewhere.
  */
 public final class Vcpu implements AutoCloseable {
-    private static final int MAX_CPUID_ENTRIES = 256;
-
     private final VcpuCalls calls;
     private final VgicCalls vgic;
     private final KickCalls kick;
@@ -102,13 +100,21 @@ public final class Vcpu implements AutoCloseable {
         calls.vm().refuseOnArm64(what, "initialise the vCPU");
     }
 
+    /**
+     * Shows the guest this CPUID (x86). KVM takes leaves and features that the host does not have, and the guest fails
+     * when it uses them.
+     *
+     * @throws io.kvmirq.KernelException E2BIG for more than 256 leaves; EINVAL after the first run, unless it is the same
+     */
+    public void setCpuid(Cpuid cpuid) {
+        requireX86("CPUID");
+        calls.ioctl(KernelCall.CPUID_SET, Uapi.KVM_SET_CPUID2, cpuid.structure());
+    }
+
     /** Shows the guest the CPUID the kernel supports, x2APIC included (x86). */
     public void useHostCpuid() {
         requireX86("CPUID");
-        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + MAX_CPUID_ENTRIES * Uapi.KvmCpuid2.ENTRY_SIZE)
-                .putInt(Uapi.KvmCpuid2.NENT, MAX_CPUID_ENTRIES);
-        calls.ioctl(calls.fd().kernel().device(), KernelCall.CPUID, Uapi.KVM_GET_SUPPORTED_CPUID, cpuid);
-        calls.ioctl(KernelCall.CPUID_SET, Uapi.KVM_SET_CPUID2, cpuid);
+        setCpuid(Cpuid.ofHost(calls.fd().kernel()));
     }
 
     // Registers

@@ -468,8 +468,12 @@ public final class Uapi {
         int SIZE = 8;
         @U32 @Count(bytes = KvmCpuid2.ENTRY_SIZE) int NENT = 0;
         int ENTRY_SIZE = 40;
+        int ENTRY_INDEX = 4;
+        int ENTRY_FLAGS = 8;
         int ENTRY_EAX = 12;
+        int ENTRY_EBX = 16;
         int ENTRY_ECX = 20;
+        int ENTRY_EDX = 24;
     }
 
     /** arch/x86/include/uapi/asm/kvm.h. */

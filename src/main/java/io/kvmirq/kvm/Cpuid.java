@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * What a vCPU of x86 answers to CPUID. Immutable.
+ *
+ * <p>Source: {@code struct kvm_cpuid2} in asm/kvm.h; Intel SDM vol. 2, CPUID.
+ */
+public final class Cpuid {
+    /** KVM refuses more. */
+    private static final int MOST_LEAVES = 256;
+
+    private static final int FEATURES = 1;
+    private static final int THREADS = 1 << 28;
+    private static final int APIC_ID_AT = 24;
+    private static final int COUNT_AT = 16;
+    private static final int LOW_HALF = 0xffff;
+    private static final int BYTE = 0xff;
+    private static final List<Integer> TOPOLOGIES = List.of(0xb, 0x1f);
+    private static final int LEVEL_OF_THREADS = 1 << 8;
+    private static final int LEVEL_OF_CORES = 2 << 8;
+
+    private final List<Leaf> leaves;
+
+    /**
+     * The answer to one question.
+     *
+     * @param function EAX of the question
+     * @param index ECX of the question, if bit 0 of {@code flags} is set
+     * @param flags bit 0: the answer depends on {@code index}
+     * @param eax the answer, as the next three
+     */
+    public record Leaf(int function, int index, int flags, int eax, int ebx, int ecx, int edx) {
+        /** The answer depends on the index. */
+        public static final int INDEXED = 1;
+
+        private boolean answers(int wanted, int wantedIndex) {
+            return function == wanted && ((flags & INDEXED) == 0 || index == wantedIndex);
+        }
+    }
+
+    private Cpuid(List<Leaf> leaves) {
+        this.leaves = List.copyOf(leaves);
+    }
+
+    /**
+     * All that KVM can give a guest on this host, x2APIC included.
+     *
+     * @throws io.kvmirq.KernelException opening the KVM device: ENOENT, EACCES
+     * @throws UnsupportedOperationException if the kernel is not x86
+     */
+    public static Cpuid ofHost(Kernel kernel) {
+        return read(new CpuidCalls(kernel).supported(MOST_LEAVES));
+    }
+
+    static Cpuid read(ByteBuffer structure) {
+        List<Leaf> leaves = new ArrayList<>();
+        int count = structure.getInt(Uapi.KvmCpuid2.NENT);
+        for (int i = 0; i < count; i++) {
+            int at = Uapi.KvmCpuid2.SIZE + i * Uapi.KvmCpuid2.ENTRY_SIZE;
+            leaves.add(new Leaf(
+                    structure.getInt(at),
+                    structure.getInt(at + Uapi.KvmCpuid2.ENTRY_INDEX),
+                    structure.getInt(at + Uapi.KvmCpuid2.ENTRY_FLAGS),
+                    structure.getInt(at + Uapi.KvmCpuid2.ENTRY_EAX),
+                    structure.getInt(at + Uapi.KvmCpuid2.ENTRY_EBX),
+                    structure.getInt(at + Uapi.KvmCpuid2.ENTRY_ECX),
+                    structure.getInt(at + Uapi.KvmCpuid2.ENTRY_EDX)));
+        }
+        return new Cpuid(leaves);
+    }
+
+    ByteBuffer structure() {
+        ByteBuffer structure = Buffers.allocate(Uapi.KvmCpuid2.SIZE + leaves.size() * Uapi.KvmCpuid2.ENTRY_SIZE)
+                .putInt(Uapi.KvmCpuid2.NENT, leaves.size());
+        for (int i = 0; i < leaves.size(); i++) {
+            Leaf leaf = leaves.get(i);
+            int at = Uapi.KvmCpuid2.SIZE + i * Uapi.KvmCpuid2.ENTRY_SIZE;
+            structure
+                    .putInt(at, leaf.function)
+                    .putInt(at + Uapi.KvmCpuid2.ENTRY_INDEX, leaf.index)
+                    .putInt(at + Uapi.KvmCpuid2.ENTRY_FLAGS, leaf.flags)
+                    .putInt(at + Uapi.KvmCpuid2.ENTRY_EAX, leaf.eax)
+                    .putInt(at + Uapi.KvmCpuid2.ENTRY_EBX, leaf.ebx)
+                    .putInt(at + Uapi.KvmCpuid2.ENTRY_ECX, leaf.ecx)
+                    .putInt(at + Uapi.KvmCpuid2.ENTRY_EDX, leaf.edx);
+        }
+        return structure;
+    }
+
+    /** All answers. */
+    public List<Leaf> leaves() {
+        return leaves;
+    }
+
+    /** The answer to a question; empty if there is none, and the guest reads zeros. */
+    public Optional<Leaf> leaf(int function, int index) {
+        return leaves.stream().filter(leaf -> leaf.answers(function, index)).findFirst();
+    }
+
+    /** With this answer in place of the one to the same question, or in addition. */
+    public Cpuid with(Leaf leaf) {
+        List<Leaf> changed = new ArrayList<>(leaves);
+        changed.removeIf(old -> old.answers(leaf.function, leaf.index));
+        changed.add(leaf);
+        return new Cpuid(changed);
+    }
+
+    /** Without the answers of a function. */
+    public Cpuid without(int function) {
+        return new Cpuid(
+                leaves.stream().filter(leaf -> leaf.function != function).toList());
+    }
+
+    /**
+     * For one of several vCPUs, each of which is a core of one package: its APIC id, and the number of cores.
+     *
+     * @param apicId of the vCPU, which is its id
+     * @param vcpus at least 1
+     * @throws IllegalArgumentException for a negative id, or no vCPUs
+     */
+    public Cpuid forVcpu(int apicId, int vcpus) {
+        if (apicId < 0 || vcpus < 1) {
+            throw new IllegalArgumentException(
+                    "vCPU " + apicId + " of " + vcpus + ": expected an id of 0 or more, and at least 1 vCPU");
+        }
+        int bits = Integer.SIZE - Integer.numberOfLeadingZeros(vcpus - 1);
+        Cpuid made = leaf(FEATURES, 0)
+                .map(old -> with(new Leaf(
+                        FEATURES,
+                        old.index,
+                        old.flags,
+                        old.eax,
+                        old.ebx & LOW_HALF | (1 << bits & BYTE) << COUNT_AT | (apicId & BYTE) << APIC_ID_AT,
+                        old.ecx,
+                        vcpus > 1 ? old.edx | THREADS : old.edx & ~THREADS)))
+                .orElse(this);
+        for (int function : TOPOLOGIES) {
+            if (leaf(function, 0).isPresent()) {
+                made = made.without(function)
+                        .with(new Leaf(function, 0, Leaf.INDEXED, 0, 1, LEVEL_OF_THREADS, apicId))
+                        .with(new Leaf(function, 1, Leaf.INDEXED, bits, vcpus, LEVEL_OF_CORES | 1, apicId))
+                        .with(new Leaf(function, 2, Leaf.INDEXED, 0, 0, 2, apicId));
+            }
+        }
+        return made;
+    }
+
+    @Override
+    public boolean equals(Object other) {
+        return other instanceof Cpuid cpuid && cpuid.leaves.equals(leaves);
+    }
+
+    @Override
+    public int hashCode() {
+        return leaves.hashCode();
+    }
+
+    @Override
+    public String toString() {
+        return "CPUID of " + leaves.size() + " leaves";
+    }
+}
