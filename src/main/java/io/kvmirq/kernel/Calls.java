@@ -268,12 +268,12 @@ public class Calls {
      * @return the int that the call left at {@code offset}, even if the mapping's owner was closed during the call; or
      *     the call's {@code -errno}
      */
-    protected static int after(Mapping mapping, IntSupplier call, int offset) {
+    protected static int after(Mapping mapping, IntSupplier call, long offset) {
         return mapping.after(call, offset);
     }
 
     /** Stores a byte, unless the mapping was closed. @return whether it was stored */
-    protected static boolean put(Mapping mapping, int offset, byte value) {
+    protected static boolean put(Mapping mapping, long offset, byte value) {
         return mapping.putByteIfMapped(offset, value);
     }
 

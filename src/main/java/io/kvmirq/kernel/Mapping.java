@@ -24,16 +24,20 @@ public final class Mapping {
 
     private final Kernel kernel;
     private static final long NOT_MAPPED = -1;
+    private static final int PART_BITS = 30;
+    private static final long PART = 1L << PART_BITS;
 
     private final String name;
-    private final int length;
-    private final ByteBuffer bytes;
+    private final long length;
+    /** Of {@link #PART} bytes each, but for the last: no buffer holds 2 GiB. */
+    private final ByteBuffer[] parts;
+
     private final UseCount uses = new UseCount();
     private final Handles.Entry entry;
     /** Set once, before other code has the mapping. */
     private long address = NOT_MAPPED;
 
-    private Mapping(Kernel kernel, String name, int length, int flags, int raw) {
+    private Mapping(Kernel kernel, String name, long length, int flags, int raw) {
         this.kernel = kernel;
         this.name = name;
         this.length = length;
@@ -46,7 +50,10 @@ public final class Mapping {
                 throw kernel.calls().failure(result, KernelCall.MMAP, Set.of(), () -> name + " length=" + length);
             }
             this.address = result;
-            this.bytes = libc.view(result, length);
+            this.parts = new ByteBuffer[(int) (length + PART - 1 >>> PART_BITS)];
+            for (int i = 0; i < parts.length; i++) {
+                parts[i] = libc.view(result + i * PART, Math.min(PART, length - i * PART));
+            }
             undo.keep();
         }
     }
@@ -58,7 +65,7 @@ public final class Mapping {
     public static final class Owner implements AutoCloseable {
         private final Mapping mapping;
 
-        private Owner(Kernel kernel, String name, int length, int flags, int raw) {
+        private Owner(Kernel kernel, String name, long length, int flags, int raw) {
             this.mapping = new Mapping(kernel, name, length, flags, raw); // last: no failure leaves it without owner
         }
 
@@ -82,15 +89,15 @@ public final class Mapping {
     /**
      * Zeroed memory of this process.
      *
-     * @param length bytes, a multiple of the page size
+     * @param length bytes, a multiple of the page size; may be 2 GiB or more
      * @throws io.kvmirq.KernelException ENOMEM
      */
-    public static Owner anonymous(Kernel kernel, int length) {
+    public static Owner anonymous(Kernel kernel, long length) {
         return new Owner(kernel, "memory", length, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1);
     }
 
     /** The memory that {@code fd} shares with this process, from the start of the file. */
-    public static Owner of(Fd fd, int length) {
+    public static Owner of(Fd fd, long length) {
         int raw = fd.enter();
         try {
             return new Owner(fd.kernel(), fd.toString(), length, Uapi.MAP_SHARED, raw);
@@ -104,7 +111,7 @@ public final class Mapping {
     }
 
     /** The length in bytes. */
-    public int length() {
+    public long length() {
         return length;
     }
 
@@ -136,7 +143,15 @@ public final class Mapping {
         }
     }
 
-    private void enter(int offset, int bytes) {
+    private ByteBuffer part(long offset) {
+        return parts[(int) (offset >>> PART_BITS)];
+    }
+
+    private static int within(long offset) {
+        return (int) (offset & PART - 1);
+    }
+
+    private void enter(long offset, long bytes) {
         require(offset, bytes);
         enter();
     }
@@ -153,14 +168,14 @@ public final class Mapping {
         }
     }
 
-    private void require(int offset, int bytes) {
+    private void require(long offset, long bytes) {
         if (offset < 0 || offset > length - bytes) {
             throw new IndexOutOfBoundsException("offset " + offset + ", length " + bytes
                     + " is outside of the mapping of " + name + ", which has " + length + " bytes");
         }
     }
 
-    private void requireAligned(int offset) {
+    private void requireAligned(long offset) {
         require(offset, Integer.BYTES);
         if (offset % Integer.BYTES != 0) {
             throw new IllegalArgumentException("offset " + offset + " is not a multiple of 4, as a volatile int needs");
@@ -171,11 +186,11 @@ public final class Mapping {
      * @param offset bytes, a multiple of 4
      * @throws IllegalArgumentException for an offset that is no multiple of 4
      */
-    public int getInt(int offset) {
+    public int getInt(long offset) {
         requireAligned(offset);
         enter();
         try {
-            return (int) INT.getVolatile(bytes, offset);
+            return (int) INT.getVolatile(part(offset), within(offset));
         } finally {
             exit();
         }
@@ -185,83 +200,124 @@ public final class Mapping {
      * @param offset bytes, a multiple of 4
      * @throws IllegalArgumentException for an offset that is no multiple of 4
      */
-    public void putInt(int offset, int value) {
+    public void putInt(long offset, int value) {
         requireAligned(offset);
         enter();
         try {
-            INT.setVolatile(bytes, offset, value);
+            INT.setVolatile(part(offset), within(offset), value);
         } finally {
             exit();
         }
     }
 
     /** Reads a byte. */
-    public byte getByte(int offset) {
+    public byte getByte(long offset) {
         enter(offset, Byte.BYTES);
         try {
-            return bytes.get(offset);
+            return part(offset).get(within(offset));
         } finally {
             exit();
         }
     }
 
     /** Reads two bytes in native order. */
-    public short getShort(int offset) {
+    public short getShort(long offset) {
         enter(offset, Short.BYTES);
         try {
-            return bytes.getShort(offset);
+            return (short)
+                    (isWhole(offset, Short.BYTES) ? part(offset).getShort(within(offset)) : split(offset, Short.BYTES));
         } finally {
             exit();
         }
     }
 
     /** Reads eight bytes in native order. */
-    public long getLong(int offset) {
+    public long getLong(long offset) {
         enter(offset, Long.BYTES);
         try {
-            return bytes.getLong(offset);
+            return isWhole(offset, Long.BYTES) ? part(offset).getLong(within(offset)) : split(offset, Long.BYTES);
         } finally {
             exit();
         }
     }
 
     /** Plain store; visible to a guest that enters afterwards. */
-    public void putByte(int offset, byte value) {
+    public void putByte(long offset, byte value) {
         enter(offset, Byte.BYTES);
         try {
-            bytes.put(offset, value);
+            part(offset).put(within(offset), value);
         } finally {
             exit();
         }
     }
 
     /** As {@link #putByte}. @return false, and nothing is stored, after the mapping was closed */
-    boolean putByteIfMapped(int offset, byte value) {
+    boolean putByteIfMapped(long offset, byte value) {
         require(offset, Byte.BYTES);
         boolean entered = uses.enter();
         if (entered) {
-            bytes.put(offset, value);
+            part(offset).put(within(offset), value);
             exit();
         }
         return entered;
     }
 
+    /** Whether a part holds all bytes of an access. */
+    private static boolean isWhole(long offset, int bytes) {
+        return within(offset) <= PART - bytes;
+    }
+
+    /** An access to the end of one part and the start of the next. */
+    private long split(long offset, int bytes) {
+        long value = 0;
+        for (int i = 0; i < bytes; i++) {
+            int at = ByteOrder.nativeOrder() == ByteOrder.LITTLE_ENDIAN ? bytes - 1 - i : i;
+            value = value << Byte.SIZE | part(offset + at).get(within(offset + at)) & 0xff;
+        }
+        return value;
+    }
+
     /** Copies bytes into the mapping; no order among them is promised. */
-    public void put(int offset, byte[] content) {
-        enter(offset, content.length);
+    public void put(long offset, byte[] content) {
+        put(offset, ByteBuffer.wrap(content));
+    }
+
+    /** Copies what remains of a buffer into the mapping, and moves its position to its limit; in no promised order. */
+    public void put(long offset, ByteBuffer content) {
+        enter(offset, content.remaining());
         try {
-            bytes.put(offset, content);
+            for (long at = offset; content.hasRemaining(); ) {
+                int bytes = (int) Math.min(content.remaining(), PART - within(at));
+                part(at).put(within(at), content, content.position(), bytes);
+                content.position(content.position() + bytes);
+                at += bytes;
+            }
         } finally {
             exit();
         }
     }
 
-    int after(IntSupplier call, int offset) {
+    /** Copies bytes of the mapping into what remains of a buffer, and moves its position to its limit; in no order. */
+    public void get(long offset, ByteBuffer content) {
+        enter(offset, content.remaining());
+        try {
+            for (long at = offset; content.hasRemaining(); ) {
+                int bytes = (int) Math.min(content.remaining(), PART - within(at));
+                content.put(content.position(), part(at), within(at), bytes);
+                content.position(content.position() + bytes);
+                at += bytes;
+            }
+        } finally {
+            exit();
+        }
+    }
+
+    int after(IntSupplier call, long offset) {
         requireAligned(offset);
         enter();
         try {
             int result = call.getAsInt();
-            return result < 0 ? result : (int) INT.getVolatile(bytes, offset);
+            return result < 0 ? result : (int) INT.getVolatile(part(offset), within(offset));
         } finally {
             exit();
         }
@@ -272,7 +328,7 @@ public final class Mapping {
         try {
             call.accept(address);
         } finally {
-            Reference.reachabilityFence(bytes);
+            Reference.reachabilityFence(parts);
             exit();
         }
     }

@@ -17,7 +17,7 @@ public final class GuestMemory implements AutoCloseable {
 
     private boolean closed;
 
-    GuestMemory(Vm vm, long guestAddress, int length) {
+    GuestMemory(Vm vm, long guestAddress, long length) {
         this.vm = vm;
         try (Undo undo = new Undo()) {
             this.vmLease = undo.add(vm.fd().lease());

@@ -475,7 +475,7 @@ public final class Vm implements AutoCloseable {
      * @throws io.kvmirq.KernelException EINVAL misaligned; EEXIST overlapping
      * @throws MemorySlotsExhaustedException when all memory slots of the VM are used
      */
-    public GuestMemory addMemory(long guestAddress, int length) {
+    public GuestMemory addMemory(long guestAddress, long length) {
         return new GuestMemory(this, guestAddress, length);
     }
 

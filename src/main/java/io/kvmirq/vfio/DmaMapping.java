@@ -10,7 +10,7 @@ import java.nio.ByteBuffer;
 public final class DmaMapping implements AutoCloseable {
     private final DmaSpace space;
     private final long iova;
-    private final int length;
+    private final long length;
     private final Fd.Lease lease;
     private final Mapping.Lease pages;
     /** For {@link #close}, which must not allocate. */

@@ -7,6 +7,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.KernelException;
 import io.kvmirq.testing.RealKvm;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
 
@@ -59,5 +61,36 @@ class MappingTest {
                 .isInstanceOf(KernelException.class)
                 .hasMessageStartingWith("mmap memory length=0: EINVAL (")
                 .hasMessageContaining("a mapping has at least one page");
+    }
+
+    /** Pages that nobody touches cost nothing. */
+    @Test
+    void memoryMayBeLargerThanABuffer() {
+        long gib = 1L << 30;
+        try (Mapping.Owner owner = Mapping.anonymous(kernel, 5 * gib)) {
+            Mapping mapping = owner.mapping();
+            assertThat(mapping.length()).isEqualTo(5 * gib);
+            for (long at : new long[] {0, gib - 4, gib, 3 * gib + 8, 5 * gib - 4}) {
+                mapping.putInt(at, (int) (at >>> 2 | 1));
+            }
+            for (long at : new long[] {0, gib - 4, gib, 3 * gib + 8, 5 * gib - 4}) {
+                assertThat(mapping.getInt(at)).isEqualTo((int) (at >>> 2 | 1));
+            }
+            byte[] content = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+            mapping.put(2 * gib - 4, content);
+            ByteBuffer read = ByteBuffer.allocate(content.length);
+            mapping.get(2 * gib - 4, read);
+            assertThat(read.array()).isEqualTo(content);
+            assertThat(mapping.getLong(2 * gib - 4))
+                    .isEqualTo(ByteBuffer.wrap(content)
+                            .order(ByteOrder.nativeOrder())
+                            .getLong());
+            assertThat(mapping.getShort(2 * gib - 1))
+                    .isEqualTo(ByteBuffer.wrap(content, 3, 2)
+                            .order(ByteOrder.nativeOrder())
+                            .getShort());
+            assertThatThrownBy(() -> mapping.get(5 * gib - 8, ByteBuffer.allocate(9)))
+                    .isInstanceOf(IndexOutOfBoundsException.class);
+        }
     }
 }

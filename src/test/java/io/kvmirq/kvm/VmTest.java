@@ -389,6 +389,15 @@ class VmTest {
     }
 
     @Test
+    void memoryMayHaveMoreThan2Gib() {
+        try (GuestMemory memory = vm.addMemory(1L << 32, 3L << 30)) {
+            memory.mapping().putInt((3L << 30) - 4, 7);
+            assertThat(memory.mapping().getInt((3L << 30) - 4)).isEqualTo(7);
+            assertThatThrownBy(() -> vm.addMemory((7L << 30) - 4096, 4096)).hasMessageContaining("EEXIST (it overlaps");
+        }
+    }
+
+    @Test
     void memoryOverlappingIsRefusedAndUnmapped() {
         try (GuestMemory memory = vm.addMemory(0, 8192)) {
             memory.mapping().putInt(0, 1);
