@@ -3,7 +3,7 @@ package io.kvmirq.cli.host;
 
 import io.kvmirq.MsiMessage;
 import io.kvmirq.arch.Violation;
-import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.model.ApicMessage;
 import io.kvmirq.arch.apic.model.PostingDecision;
 import io.kvmirq.cli.frame.Command;
@@ -37,9 +37,9 @@ final class DecideJson {
                                     .toList())
                     .flag("observed", question.observed());
             for (int i = 0; i < decisions.size(); i++) {
-                Vendor vendor = question.hosts().get(i).vendor();
+                PostingHost host = question.hosts().get(i);
                 PostingDecision decision = decisions.get(i);
-                json.object(Command.label(vendor), one -> write(question, vendor, decision, one));
+                json.object(Command.label(host.vendor()), one -> write(question, host, decision, one));
             }
         });
     }
@@ -63,7 +63,7 @@ final class DecideJson {
                 .text("data", Hex.of(Integer.toUnsignedLong(message.data())));
     }
 
-    private static void write(DecideQuestion question, Vendor vendor, PostingDecision decision, Json json) {
+    private static void write(DecideQuestion question, PostingHost host, PostingDecision decision, Json json) {
         if (decision instanceof PostingDecision.Posted posted) {
             json.flag("posted", true)
                     .number("vcpu", posted.vcpu().number())
@@ -73,7 +73,7 @@ final class DecideJson {
                             posted.inhibits().stream().map(Command::label).toList())
                     .object("entryWithExampleAddress", one -> {
                         List<String> words =
-                                List.of(DecideText.entry(vendor, posted).split(" "));
+                                List.of(DecideText.entry(host.vendor(), posted).split(" "));
                         one.text("kind", words.get(0)).texts("words", words.subList(1, words.size()));
                     });
         } else if (decision instanceof PostingDecision.Unposted unposted) {
@@ -83,7 +83,7 @@ final class DecideJson {
                     .text("detail", unposted.detail())
                     .text("decided", unposted.reason().decidedBy())
                     .text("see", unposted.reason().seen())
-                    .text("do", question.remedy(unposted));
+                    .text("do", question.remedy(host, unposted));
         }
     }
 }

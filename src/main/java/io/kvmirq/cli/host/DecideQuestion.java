@@ -22,10 +22,12 @@ import io.kvmirq.arch.apic.model.PostingVm;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.PostingOutlook;
 import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.Set;
 import java.util.stream.IntStream;
 import picocli.CommandLine.ParseResult;
@@ -33,13 +35,13 @@ import picocli.CommandLine.ParseResult;
 /**
  * A message, the VM that it goes to, and the x86 hosts that decide about it.
  *
- * @param observed whether the only host was read from files
+ * @param outlook of the only host, if it was read from files
  * @param counted whether the user said how many vCPUs there are
  */
 record DecideQuestion(
         MsiMessage message,
         List<PostingHost> hosts,
-        boolean observed,
+        Optional<PostingOutlook> outlook,
         PostingVm vm,
         PostingIrq irq,
         int vcpus,
@@ -79,7 +81,7 @@ record DecideQuestion(
                         .map(host ->
                                 arguments.hasMatchedOption("--x2avic-ext") ? host : host.without(Feature.X2AVIC_EXT))
                         .toList();
-        return of(arguments, hosts, false, !arguments.hasMatchedOption("--no-vector-hashing"));
+        return of(arguments, hosts, Optional.empty(), !arguments.hasMatchedOption("--no-vector-hashing"));
     }
 
     /**
@@ -96,12 +98,12 @@ record DecideQuestion(
         return of(
                 arguments,
                 List.of(posting.withKernel(kernel(arguments, posting.kernel()))),
-                true,
+                Optional.of(PostingOutlook.of(host)),
                 hashing && !arguments.hasMatchedOption("--no-vector-hashing"));
     }
 
     private static DecideQuestion of(
-            ParseResult arguments, List<PostingHost> hosts, boolean observed, boolean hashing) {
+            ParseResult arguments, List<PostingHost> hosts, Optional<PostingOutlook> outlook, boolean hashing) {
         MsiMessage message = message(arguments);
         if (CompatibilityMsi.BASE_ADDRESS.of(message.address()) != CompatibilityMsi.BASE) {
             throw new IllegalArgumentException(Hex.of(message.address()) + " is not the address of an MSI of x86:"
@@ -127,7 +129,7 @@ record DecideQuestion(
         missing.stream().filter(part -> part.vlpi().isPresent()).findFirst().ifPresent(part -> {
             throw new IllegalArgumentException("--without " + part + " is for hosts of arm64 only");
         });
-        return new DecideQuestion(message, hosts, observed, vm, irq, vcpus, arguments.hasMatchedOption("--vcpus"));
+        return new DecideQuestion(message, hosts, outlook, vm, irq, vcpus, arguments.hasMatchedOption("--vcpus"));
     }
 
     static MsiMessage message(ParseResult arguments) {
@@ -222,7 +224,15 @@ record DecideQuestion(
                 .toList();
     }
 
-    String remedy(PostingDecision.Unposted unposted) {
+    /** Whether the only host was read from files. */
+    boolean observed() {
+        return outlook.isPresent();
+    }
+
+    String remedy(PostingHost host, PostingDecision.Unposted unposted) {
+        if (host.flaw().equals(Optional.of(unposted.reason()))) {
+            return outlook.flatMap(PostingOutlook::remedy).orElse(unposted.remedy());
+        }
         return meant().isEmpty() && !counted && unposted.reason() == PostingObstacle.NOT_ONE_VCPU
                 ? "say with --vcpus N how many vCPUs the VM has: 1 is assumed"
                 : unposted.remedy();

@@ -62,7 +62,7 @@ final class DecideText {
             out.println("  here:    " + unposted.detail());
             out.println("  decided: " + reason.decidedBy());
             out.println("  see:     " + reason.seen());
-            out.println("  do:      " + question.remedy(unposted));
+            out.println("  do:      " + question.remedy(host, unposted));
             out.println("  entry    remapped, as the host set it up: the host's interrupt signals the eventfd");
         }
     }

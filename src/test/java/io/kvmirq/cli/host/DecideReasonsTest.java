@@ -16,7 +16,10 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.EnumMap;
+import java.util.IdentityHashMap;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -30,14 +33,23 @@ class DecideReasonsTest {
     private static final String MESSAGE = "fee01000/41";
 
     @TempDir
-    private Path temporary;
+    private static Path temporary;
+
+    /** The directory of each host that was written. */
+    private static final Map<RecordedHost, Path> WRITTEN = new IdentityHashMap<>();
+
+    private static final Map<Vendor, RecordedHost> UNCHANGED = new EnumMap<>(Vendor.class);
 
     /** A host, and the words of the command line after {@code decide --root DIR}. */
     private record Case(RecordedHost host, String words) {}
 
     private Cli.Ended decide(Case one) throws IOException {
-        Path root = Files.createTempDirectory(temporary, "host");
-        one.host().writeTo(root);
+        Path root = WRITTEN.get(one.host());
+        if (root == null) {
+            root = Files.createTempDirectory(temporary, "host");
+            one.host().writeTo(root);
+            WRITTEN.put(one.host(), root);
+        }
         List<String> words = new ArrayList<>(List.of("decide", "--root", root.toString()));
         words.addAll(List.of(one.words().split(" ")));
         return Cli.run(words.toArray(String[]::new));
@@ -47,6 +59,16 @@ class DecideReasonsTest {
         return GuestHosts.of(vendor == Vendor.INTEL ? "intel-posted" : "amd-avic");
     }
 
+    /** A host that posts; no test changes it. */
+    private static RecordedHost unchanged(Vendor vendor) throws IOException {
+        RecordedHost known = UNCHANGED.get(vendor);
+        if (known == null) {
+            known = healthy(vendor);
+            UNCHANGED.put(vendor, known);
+        }
+        return known;
+    }
+
     private static Case with(RecordedHost host, String words) {
         return new Case(host, "--vcpus 4 --msi " + words);
     }
@@ -54,6 +76,7 @@ class DecideReasonsTest {
     /** The case of a reason. For a reason of the other vendor only, a host that posts. */
     private static Case of(PostingObstacle reason, Vendor vendor) throws IOException {
         RecordedHost host = healthy(vendor);
+        RecordedHost same = unchanged(vendor);
         boolean intel = vendor == Vendor.INTEL;
         return switch (reason) {
             case NO_REMAPPING ->
@@ -71,16 +94,16 @@ class DecideReasonsTest {
                 with(host.put(intel ? INTEL + "enable_apicv" : AMD + "avic", "N\n"), MESSAGE);
             case DEVICES_NOT_POSTED ->
                 with(host.put((intel ? INTEL : AMD) + "enable_device_posted_irqs", "N\n"), MESSAGE);
-            case NO_LAPIC_IN_KERNEL -> with(host, MESSAGE + " --without lapics");
-            case NO_PRODUCER -> with(host, MESSAGE + " --without producer");
-            case NO_CONSUMER -> with(host, MESSAGE + " --without consumer");
-            case EVENTFD_TAKEN -> with(host, MESSAGE + " --without own-eventfd");
-            case NOT_ONE_MESSAGE -> with(host, MESSAGE + " --without route");
-            case NOT_DECODED -> with(host, "1fee01000/41 --32-bit-ids");
-            case MODE_NOT_POSTABLE -> with(host, "fee01000/441");
-            case NOT_ONE_VCPU -> with(host, "fee09000/41");
-            case DOMAIN_NOT_UNMANAGED -> with(host, MESSAGE + " --without vfio-domain");
-            case INHIBITED -> with(host, MESSAGE + " --inhibit pit_reinj");
+            case NO_LAPIC_IN_KERNEL -> with(same, MESSAGE + " --without lapics");
+            case NO_PRODUCER -> with(same, MESSAGE + " --without producer");
+            case NO_CONSUMER -> with(same, MESSAGE + " --without consumer");
+            case EVENTFD_TAKEN -> with(same, MESSAGE + " --without own-eventfd");
+            case NOT_ONE_MESSAGE -> with(same, MESSAGE + " --without route");
+            case NOT_DECODED -> with(same, "1fee01000/41 --32-bit-ids");
+            case MODE_NOT_POSTABLE -> with(same, "fee01000/441");
+            case NOT_ONE_VCPU -> with(same, "fee09000/41");
+            case DOMAIN_NOT_UNMANAGED -> with(same, MESSAGE + " --without vfio-domain");
+            case INHIBITED -> with(same, MESSAGE + " --inhibit pit_reinj");
         };
     }
 
@@ -113,9 +136,9 @@ class DecideReasonsTest {
     @EnumSource
     void inhibitIsSaidWithItsCauseAndCountsWhereTheVendorKnowsIt(InhibitReason reason) throws IOException {
         String words = MESSAGE + " --kernel 7.1 --inhibit " + Command.label(reason);
-        Cli.Ended amd = decide(with(healthy(Vendor.AMD), words)).exited(ExitCode.FAILED);
+        Cli.Ended amd = decide(with(unchanged(Vendor.AMD), words)).exited(ExitCode.FAILED);
         assertThat(amd.out()).contains("  here:    " + reason.cause() + "\n", "  do:      " + reason.remedy() + "\n");
-        Cli.Ended intel = decide(with(healthy(Vendor.INTEL), words)).exited(ExitCode.OK);
+        Cli.Ended intel = decide(with(unchanged(Vendor.INTEL), words)).exited(ExitCode.OK);
         assertThat(intel.out().contains("  inhibited: " + reason.cause())).isEqualTo(reason.counts(Vendor.INTEL));
     }
 
@@ -181,9 +204,21 @@ class DecideReasonsTest {
         RecordedHost host = healthy(Vendor.INTEL);
         assertThat(decide(with(host, lowestPriorityToTwo)).exited(ExitCode.OK).out())
                 .contains("posted to vcpu 1");
-        host.put("sys/module/kvm/parameters/vector_hashing", "N\n");
-        assertThat(decide(with(host, lowestPriorityToTwo)).exited(ExitCode.OK).out())
+        RecordedHost without = healthy(Vendor.INTEL).put("sys/module/kvm/parameters/vector_hashing", "N\n");
+        assertThat(decide(with(without, lowestPriorityToTwo))
+                        .exited(ExitCode.OK)
+                        .out())
                 .contains("posted to vcpu 0");
+    }
+
+    /** The firmware of a guest has no IOMMU to enable. */
+    @Test
+    void remedyOfAGuestIsNotItsFirmware() throws IOException {
+        assertThat(decide(with(RecordedHost.of("nested-pvm"), MESSAGE))
+                        .exited(ExitCode.FAILED)
+                        .out())
+                .contains(
+                        "  do:      none here: this host is a VM, and the IOMMUs that hypervisors emulate do not post\n");
     }
 
     @Test
