@@ -19,6 +19,7 @@ import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
@@ -132,7 +133,7 @@ final class TapedMachine {
             boolean same = old != null && old.routes().equals(ofGsi);
             routes.put(gsi, same ? old : new Routed(ofGsi, old == null ? call.number() : old.since(), call.number()));
         });
-        return table.keySet().stream().anyMatch(gsi -> routes.get(gsi) != before.get(gsi));
+        return table.keySet().stream().anyMatch(gsi -> !Objects.equals(routes.get(gsi), before.get(gsi)));
     }
 
     /** A route to a chip or a message; empty for the other kinds and for numbers that no kernel takes. */
