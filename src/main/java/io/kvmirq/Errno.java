@@ -102,7 +102,7 @@ public record Errno(int number) {
 
     public Errno {
         if (number < 1 || number > 4095) {
-            throw new IllegalArgumentException("errno " + number + " is out of range: expected 1–4095");
+            throw new IllegalArgumentException("errno " + number + " is out of range: expected 1-4095");
         }
     }
 

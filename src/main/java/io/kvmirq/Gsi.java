@@ -16,7 +16,7 @@ public record Gsi(int number) implements Comparable<Gsi> {
     public Gsi {
         if (number < 0 || number > MAX) {
             throw new IllegalArgumentException(
-                    "GSI " + number + " is out of range: expected 0–" + MAX + ", the size of KVM's routing table");
+                    "GSI " + number + " is out of range: expected 0-" + MAX + ", the size of KVM's routing table");
         }
     }
 

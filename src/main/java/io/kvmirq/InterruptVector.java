@@ -11,7 +11,7 @@ public record InterruptVector(int number) {
     public InterruptVector {
         if (number < 0 || number > 0xff) {
             throw new IllegalArgumentException(
-                    "vector " + number + " is out of range: expected 0–255, for a device 32–255");
+                    "vector " + number + " is out of range: expected 0-255, for a device 32-255");
         }
     }
 

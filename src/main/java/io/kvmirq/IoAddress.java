@@ -30,7 +30,7 @@ public sealed interface IoAddress {
 
         public Port {
             if (port < 0 || port > 0xffff) {
-                throw new IllegalArgumentException("port " + port + " is out of range: expected 0–0xffff");
+                throw new IllegalArgumentException("port " + port + " is out of range: expected 0-0xffff");
             }
             requireLength(length, data, WIDEST);
         }

@@ -24,7 +24,7 @@ public record PciAddress(int domain, int bus, int device, int function) implemen
         if (domain < 0 || bus < 0 || bus > 0xff || device < 0 || device > 0x1f || function < 0 || function > 7) {
             throw new IllegalArgumentException("a PCI function of domain " + domain + ", bus " + bus + ", device "
                     + device + ", function " + function
-                    + " does not exist: expected a bus of 0–255, a device of 0–31 and a function of 0–7");
+                    + " does not exist: expected a bus of 0-255, a device of 0-31 and a function of 0-7");
         }
     }
 

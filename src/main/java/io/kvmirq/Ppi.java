@@ -17,7 +17,7 @@ public record Ppi(int number) {
     public Ppi {
         if (number < FIRST || number > LAST) {
             throw new IllegalArgumentException(
-                    "PPI " + number + " is out of range: expected " + FIRST + "–" + LAST + ", its INTID");
+                    "PPI " + number + " is out of range: expected " + FIRST + "-" + LAST + ", its INTID");
         }
     }
 

@@ -35,7 +35,7 @@ public sealed interface Route {
         public Pin {
             if (pin < 0 || pin >= chip.pins) {
                 throw new IllegalArgumentException(
-                        "pin " + pin + " of " + chip + " does not exist: expected 0–" + (chip.pins - 1));
+                        "pin " + pin + " of " + chip + " does not exist: expected 0-" + (chip.pins - 1));
             }
         }
     }

@@ -17,7 +17,7 @@ public record Spi(int number) {
     public Spi {
         if (number < FIRST || number > LAST) {
             throw new IllegalArgumentException(
-                    "SPI " + number + " is out of range: expected " + FIRST + "–" + LAST + ", its INTID");
+                    "SPI " + number + " is out of range: expected " + FIRST + "-" + LAST + ", its INTID");
         }
     }
 

@@ -16,7 +16,7 @@ public record VcpuId(int number) {
 
     public VcpuId {
         if (number < 0 || number > MAX) {
-            throw new IllegalArgumentException("vCPU id " + number + " is out of range: expected 0–" + MAX);
+            throw new IllegalArgumentException("vCPU id " + number + " is out of range: expected 0-" + MAX);
         }
     }
 

@@ -17,7 +17,7 @@ class ValuesTest {
     @Test
     void gsiOutOfRangeIsOneSentence() {
         assertIllegalArgument(
-                () -> new Gsi(4096), "GSI 4096 is out of range: expected 0–4095, the size of KVM's routing table");
+                () -> new Gsi(4096), "GSI 4096 is out of range: expected 0-4095, the size of KVM's routing table");
         assertThatThrownBy(() -> new Gsi(-1)).hasMessageContaining("GSI -1 is out of range");
     }
 
@@ -25,17 +25,17 @@ class ValuesTest {
     void vectorHasEightBits() {
         assertThat(new InterruptVector(255).number()).isEqualTo(255);
         assertThatThrownBy(() -> new InterruptVector(256))
-                .hasMessageContaining("vector 256 is out of range: expected 0–255");
+                .hasMessageContaining("vector 256 is out of range: expected 0-255");
     }
 
     @Test
     void pinsAreThoseOfTheChip() {
         assertThatThrownBy(() -> new Route.Pin(new Gsi(0), Route.Chip.PIC_MASTER, 8))
-                .hasMessage("pin 8 of PIC_MASTER does not exist: expected 0–7");
+                .hasMessage("pin 8 of PIC_MASTER does not exist: expected 0-7");
         assertThatThrownBy(() -> new Route.Pin(new Gsi(0), Route.Chip.IOAPIC, 24))
-                .hasMessage("pin 24 of IOAPIC does not exist: expected 0–23");
+                .hasMessage("pin 24 of IOAPIC does not exist: expected 0-23");
         assertThatThrownBy(() -> new Route.Pin(new Gsi(0), Route.Chip.VGIC, 988))
-                .hasMessage("pin 988 of VGIC does not exist: expected 0–987");
+                .hasMessage("pin 988 of VGIC does not exist: expected 0-987");
     }
 
     @Test
@@ -44,11 +44,11 @@ class ValuesTest {
         assertThat(new Spi(1019).pin()).isEqualTo(987);
         for (int number : new int[] {-1, 31, 1020}) {
             assertThatThrownBy(() -> new Spi(number))
-                    .hasMessage("SPI " + number + " is out of range: expected 32–1019, its INTID");
+                    .hasMessage("SPI " + number + " is out of range: expected 32-1019, its INTID");
         }
         for (int number : new int[] {-1, 15, 32}) {
             assertThatThrownBy(() -> new Ppi(number))
-                    .hasMessage("PPI " + number + " is out of range: expected 16–31, its INTID");
+                    .hasMessage("PPI " + number + " is out of range: expected 16-31, its INTID");
         }
     }
 

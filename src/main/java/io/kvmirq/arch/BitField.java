@@ -101,7 +101,7 @@ public record BitField(String name, int low, int width, Description description)
 
     /** A method of its own, so that {@link #with} stays small enough to be inlined. */
     private IllegalArgumentException doesNotFit(long value) {
-        return new IllegalArgumentException(name + " 0x" + Long.toHexString(value) + " does not fit: expected 0–0x"
+        return new IllegalArgumentException(name + " 0x" + Long.toHexString(value) + " does not fit: expected 0-0x"
                 + Long.toHexString(max()) + ", " + width + (width == 1 ? " bit" : " bits"));
     }
 

@@ -67,7 +67,7 @@ public sealed interface Field permits BitField, SplitField {
         long max = -1L >>> (Long.SIZE - width()) << shift;
         if ((value & ~max) != 0) {
             throw new IllegalArgumentException("field '" + name() + "' 0x" + Long.toHexString(value)
-                    + " does not fit: expected 0–0x" + Long.toHexString(max)
+                    + " does not fit: expected 0-0x" + Long.toHexString(max)
                     + (shift == 0 ? "" : " in steps of 0x" + Long.toHexString(1L << shift)));
         }
         long rest = value >>> shift;

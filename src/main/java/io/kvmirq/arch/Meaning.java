@@ -50,7 +50,7 @@ public interface Meaning {
             while (bit + 1 < Long.SIZE && (word >>> (bit + 1) & 1) != 0) {
                 bit++;
             }
-            runs.add(low == bit ? name.apply(bit) : name.apply(low) + "–" + name.apply(bit));
+            runs.add(low == bit ? name.apply(bit) : name.apply(low) + "-" + name.apply(bit));
         }
         return String.join(", ", runs);
     }

@@ -57,7 +57,7 @@ public interface HostFiles {
     /** Whether this process may read and write a file. The file is not opened. */
     Access access(String path);
 
-    /** Who may use a file. Empty if there is none, or if the files come from another machine. */
+    /** Who may use a file. Empty if there is none, or if the files are a copy that does not say it. */
     default Optional<Owner> owner(String path) {
         return Optional.empty();
     }
@@ -116,6 +116,16 @@ public interface HostFiles {
      * @param denied the files and directories that it could not read
      */
     static HostFiles of(Map<String, byte[]> files, Map<String, String> links, Set<String> denied) {
-        return new MemoryFiles(files, links, denied);
+        return of(files, links, denied, Map.of());
+    }
+
+    /**
+     * Files in memory, with their owners.
+     *
+     * @param owners who may use a file, by its path
+     */
+    static HostFiles of(
+            Map<String, byte[]> files, Map<String, String> links, Set<String> denied, Map<String, Owner> owners) {
+        return new MemoryFiles(files, links, denied, owners);
     }
 }

@@ -13,11 +13,13 @@ final class MemoryFiles implements HostFiles {
     private final Map<String, byte[]> files;
     private final Map<String, String> links;
     private final Set<String> denied;
+    private final Map<String, Owner> owners;
 
-    MemoryFiles(Map<String, byte[]> files, Map<String, String> links, Set<String> denied) {
+    MemoryFiles(Map<String, byte[]> files, Map<String, String> links, Set<String> denied, Map<String, Owner> owners) {
         this.files = Map.copyOf(files);
         this.links = Map.copyOf(links);
         this.denied = Set.copyOf(denied);
+        this.owners = Map.copyOf(owners);
     }
 
     @Override
@@ -48,5 +50,10 @@ final class MemoryFiles implements HostFiles {
             return Access.DENIED;
         }
         return files.containsKey(path) ? Access.ALLOWED : Access.ABSENT;
+    }
+
+    @Override
+    public Optional<Owner> owner(String path) {
+        return Optional.ofNullable(owners.get(path));
     }
 }

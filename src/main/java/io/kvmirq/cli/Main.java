@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli;
 
-import io.kvmirq.cli.bits.DecideCommand;
 import io.kvmirq.cli.bits.DecodeCommand;
 import io.kvmirq.cli.bits.EncodeCommand;
 import io.kvmirq.cli.devices.ForwardCommand;
@@ -13,6 +12,7 @@ import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.cli.frame.Version;
 import io.kvmirq.cli.host.BackendsCommand;
 import io.kvmirq.cli.host.CaptureCommand;
+import io.kvmirq.cli.host.DecideCommand;
 import io.kvmirq.cli.host.DoctorCommand;
 import io.kvmirq.cli.host.ErrnoCommand;
 import io.kvmirq.cli.host.ExplainCommand;

@@ -3,6 +3,7 @@ package io.kvmirq.diag;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
+import io.kvmirq.backend.HostFiles.Owner;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.PostingOutlook;
 import io.kvmirq.host.ReadOnce;
@@ -30,16 +31,21 @@ import java.util.zip.ZipOutputStream;
 
 /**
  * The files of a host that an analysis reads, to be analysed elsewhere. An archive is a zip file: {@code kvmirq.capture}
- * says its form, {@code links} and {@code denied} have a line for each, and {@code files/} has the rest with their paths.
+ * says its form, {@code links}, {@code denied} and {@code owners} have a line for each, and {@code files/} has the rest with their paths.
  * Immutable.
  *
  * @param redacted whether names and addresses were taken out
  * @param files the content of each file, by its path
  * @param links the target of each symbolic link, by its path
  * @param denied the files and directories that could not be read
+ * @param owners who may use a file, by its path; only of files for which it decides
  */
 public record Capture(
-        boolean redacted, SortedMap<String, byte[]> files, SortedMap<String, String> links, SortedSet<String> denied) {
+        boolean redacted,
+        SortedMap<String, byte[]> files,
+        SortedMap<String, String> links,
+        SortedSet<String> denied,
+        SortedMap<String, Owner> owners) {
     /** The first line of an archive's form. */
     public static final String FORM = "kvmirq.capture/1";
 
@@ -54,12 +60,14 @@ public record Capture(
             Pattern.compile("anon_inode:.{0,200}|/dev/kvm|/dev/iommu|/dev/vfio/.{0,200}");
     private static final Pattern KEPT_NODE = Pattern.compile("dev/(kvm|iommu|null|vfio(/.*)?)");
     private static final Pattern DESCRIPTOR = Pattern.compile("(proc/\\d+/)fd/\\d+");
+    private static final Pattern OWNER = Pattern.compile("([0-7]{1,4}) (\\d{1,9}) (\\d{1,9})");
     private static final Pattern PROCESS = Pattern.compile("(proc/\\d+)(/.*)?");
 
     public Capture {
         files = Collections.unmodifiableSortedMap(new TreeMap<>(files));
         links = Collections.unmodifiableSortedMap(new TreeMap<>(links));
         denied = Collections.unmodifiableSortedSet(new TreeSet<>(denied));
+        owners = Collections.unmodifiableSortedMap(new TreeMap<>(owners));
     }
 
     /**
@@ -111,7 +119,7 @@ public record Capture(
         });
         SortedSet<String> denied = new TreeSet<>(seen.denied());
         denied.removeIf(path -> !PATH.matcher(path).matches());
-        Capture whole = new Capture(false, files, links, denied);
+        Capture whole = new Capture(false, files, links, denied, seen.owners());
         return redact ? new Redaction().of(whole) : whole;
     }
 
@@ -147,7 +155,7 @@ public record Capture(
 
     /** The files, as a host. */
     public HostFiles tree() {
-        return HostFiles.of(files, links, denied);
+        return HostFiles.of(files, links, denied, owners);
     }
 
     /** Writes the archive. The same capture gives the same bytes. */
@@ -159,10 +167,19 @@ public record Capture(
                 (path, target) -> lines.append(path).append('\t').append(target).append('\n'));
         put(zip, "links", bytes(lines.toString()));
         put(zip, "denied", bytes(String.join("\n", denied)));
+        StringBuilder modes = new StringBuilder();
+        owners.forEach((path, owner) ->
+                modes.append(path).append('\t').append(text(owner)).append('\n'));
+        put(zip, "owners", bytes(modes.toString()));
         for (Map.Entry<String, byte[]> file : files.entrySet()) {
             put(zip, FILES + file.getKey(), file.getValue());
         }
         zip.finish();
+    }
+
+    /** As {@code stat -c '%a %u %g'} prints it. */
+    static String text(Owner owner) {
+        return Integer.toOctalString(owner.mode()) + " " + owner.user() + " " + owner.group();
     }
 
     private static byte[] bytes(String text) {
@@ -215,15 +232,32 @@ public record Capture(
                 files.put(name.substring(FILES.length()), content);
             }
         });
-        SortedMap<String, String> links = new TreeMap<>();
-        text(entries, "links").lines().forEach(line -> {
-            int tab = line.indexOf('\t');
-            if (tab > 0) {
-                links.put(line.substring(0, tab), line.substring(tab + 1));
+        SortedMap<String, Owner> owners = new TreeMap<>();
+        pairs(entries, "owners").forEach((path, text) -> {
+            Matcher owner = OWNER.matcher(text);
+            if (owner.matches()) {
+                owners.put(
+                        path,
+                        new Owner(
+                                Integer.parseInt(owner.group(1), 8),
+                                Integer.parseInt(owner.group(2)),
+                                Integer.parseInt(owner.group(3))));
             }
         });
         SortedSet<String> denied = new TreeSet<>(text(entries, "denied").lines().toList());
-        return new Capture(head.contains("\nredacted=true\n"), files, links, denied);
+        return new Capture(head.contains("\nredacted=true\n"), files, pairs(entries, "links"), denied, owners);
+    }
+
+    /** Lines of a path, a tab and a text. */
+    private static SortedMap<String, String> pairs(Map<String, byte[]> entries, String name) {
+        SortedMap<String, String> pairs = new TreeMap<>();
+        text(entries, name).lines().forEach(line -> {
+            int tab = line.indexOf('\t');
+            if (tab > 0) {
+                pairs.put(line.substring(0, tab), line.substring(tab + 1));
+            }
+        });
+        return pairs;
     }
 
     private static String text(Map<String, byte[]> entries, String name) {

@@ -51,6 +51,7 @@ public record CaptureDiff(String path, List<String> gone, List<String> added, bo
         SortedMap<String, List<String>> lines = new TreeMap<>();
         capture.files().forEach((path, content) -> lines.put(path, lines(path, content)));
         capture.links().forEach((path, target) -> lines.put(path, List.of("-> " + target)));
+        capture.owners().forEach((path, owner) -> lines.put(path, List.of("owner " + Capture.text(owner))));
         capture.denied().forEach(path -> lines.put(path, List.of("not readable")));
         return lines;
     }

@@ -20,11 +20,15 @@ public final class ChainSvg {
     private static final int VALUE = 13;
 
     private static final int SENTENCE = 120;
+    private static final int TITLE = 72;
+    /** A longer value has smaller letters. */
+    private static final int SHORT_VALUE = 10;
+
     private static final int MOST_LINES = 4;
 
     private static final String GOOD = "#1a7f37";
     private static final String BAD = "#cf222e";
-    private static final String UNKNOWN = "#6e7781";
+    private static final String UNKNOWN = "#57606a";
     private static final String DARK = "#1f2328";
     /** Characters that XML has not, and halves of surrogate pairs. */
     private static final Pattern NO_XML = Pattern.compile("[\\p{Cn}\\p{Cs}]");
@@ -39,7 +43,7 @@ public final class ChainSvg {
     }
 
     private String draw(Chain chain) {
-        List<String> below = sentences(chain);
+        List<Line> below = sentences(chain);
         int height = TOP + BOX_HEIGHT + MARGIN + below.size() * LINE + MARGIN;
         line("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" + WIDTH + "\" height=\"" + height
                 + "\" viewBox=\"0 0 " + WIDTH + " " + height + "\" font-family=\"sans-serif\" font-size=\"13\">");
@@ -47,15 +51,21 @@ public final class ChainSvg {
                 + chain.guest().map(name -> "  → " + name).orElse("");
         line("<title>" + xml(title) + "</title>");
         line("<rect width=\"" + WIDTH + "\" height=\"" + height + "\" fill=\"#ffffff\"/>");
-        text(MARGIN, MARGIN + LINE - 3, "start", 15, DARK, "bold", cut(title, SENTENCE));
+        text(MARGIN, MARGIN + LINE - 3, "start", 15, DARK, "bold", cut(title, TITLE));
         Hop[] hops = Hop.values();
         for (int i = 0; i < hops.length - 1; i++) {
             box(MARGIN + i * (BOX + GAP), hops[i], chain.link(hops[i]), i > 0);
         }
         for (int i = 0; i < below.size(); i++) {
-            boolean bad = i == 0 && chain.fails().isPresent();
-            String colour = i > 0 ? DARK : bad ? BAD : GOOD;
-            text(MARGIN, TOP + BOX_HEIGHT + MARGIN + (i + 1) * LINE - 5, "start", 13, colour, "normal", below.get(i));
+            int y = TOP + BOX_HEIGHT + MARGIN + (i + 1) * LINE - 5;
+            text(
+                    MARGIN,
+                    y,
+                    "start",
+                    13,
+                    below.get(i).colour(),
+                    "normal",
+                    below.get(i).text());
         }
         line("</svg>");
         return svg.toString();
@@ -83,7 +93,8 @@ public final class ChainSvg {
                 + (broken ? 3 : 1) + "\"" + (whole || broken ? "" : " stroke-dasharray=\"4 3\"") + "/>");
         text(middle, TOP + LINE, "middle", 12, UNKNOWN, "normal", hop.label());
         String value = broken ? "BROKEN" : link.flatMap(Link::value).orElse(link.isPresent() ? "?" : "-");
-        text(middle, TOP + 2 * LINE + 4, "middle", 14, broken ? BAD : DARK, "bold", cut(value, VALUE));
+        int size = value.length() > SHORT_VALUE ? 12 : 14;
+        text(middle, TOP + 2 * LINE + 4, "middle", size, broken ? BAD : DARK, "bold", cut(value, VALUE));
         String evidence = link.flatMap(Link::evidence)
                 .map(one -> one.kind().label())
                 .orElse(link.isPresent() ? "not shown" : "not reached");
@@ -91,32 +102,38 @@ public final class ChainSvg {
         line("</g>");
     }
 
-    private static List<String> sentences(Chain chain) {
-        List<String> all = new ArrayList<>();
+    /** A line below the boxes. */
+    private record Line(String text, String colour) {}
+
+    private static List<Line> sentences(Chain chain) {
+        List<Line> all = new ArrayList<>();
         Optional<Link> broken = chain.firstBroken();
         if (broken.isPresent()) {
             wrap(
                     "first broken link: " + broken.get().hop().label() + ": "
                             + broken.get().text(),
+                    BAD,
                     all);
-            broken.get().remedy().ifPresent(text -> wrap("do: " + text, all));
+            broken.get().remedy().ifPresent(text -> wrap("do: " + text, DARK, all));
         } else if (chain.fails().isPresent()) {
-            wrap("not posted: " + chain.whyNot().orElse(""), all);
-            chain.claim(Claim.Question.ELIGIBLE).flatMap(Claim::remedy).ifPresent(text -> wrap("do: " + text, all));
+            wrap("not posted: " + chain.whyNot().orElse(""), BAD, all);
+            chain.claim(Claim.Question.ELIGIBLE)
+                    .flatMap(Claim::remedy)
+                    .ifPresent(text -> wrap("do: " + text, DARK, all));
         } else {
-            all.add("whole as far as it is seen");
-            chain.link(Hop.GSI).ifPresent(link -> wrap("GSI: " + link.text(), all));
+            all.add(new Line("whole as far as it is seen", GOOD));
+            chain.link(Hop.GSI).ifPresent(link -> wrap("GSI: " + link.text(), DARK, all));
         }
         return all;
     }
 
-    private static void wrap(String text, List<String> to) {
+    private static void wrap(String text, String colour, List<Line> to) {
         String rest = text;
         for (int i = 0; i < MOST_LINES && !rest.isEmpty(); i++) {
             int end = rest.length() <= SENTENCE ? rest.length() : rest.lastIndexOf(' ', SENTENCE);
             end = end <= 0 ? SENTENCE : end;
             boolean last = i == MOST_LINES - 1;
-            to.add(last ? cut(rest, SENTENCE) : rest.substring(0, end));
+            to.add(new Line(last ? cut(rest, SENTENCE) : rest.substring(0, end), colour));
             rest = rest.substring(end).stripLeading();
         }
     }

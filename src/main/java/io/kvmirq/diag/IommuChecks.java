@@ -66,13 +66,7 @@ final class IommuChecks {
         }
         boolean amd = isAmd();
         if (kvm.hasFlag("hypervisor")) {
-            with = with.with(Remedy.of(
-                    Change.VMM_FLAG,
-                    "give this guest an IOMMU (QEMU: -machine q35,kernel-irqchip=split -device "
-                            + (amd ? "amd-iommu" : "intel-iommu") + ",intremap=on"
-                            + (amd ? ",xtsup=on" : ",caching-mode=on") + ")",
-                    Takes.VMM_RESTART,
-                    "DMA of its devices becomes slower"));
+            with = with.with(guestIommu(amd));
         } else if (!amd || given(words).isEmpty()) {
             with = with.with(
                     Remedy.of(Change.FIRMWARE, amd ? "enable AMD-Vi (IOMMU)" : "enable VT-d", Takes.REBOOT, ""));
@@ -98,9 +92,19 @@ final class IommuChecks {
                 : with.with(Remedy.of(Change.KERNEL, "use one with " + options, Takes.REBOOT, ""));
     }
 
-    /** What no IOMMU brings with it has the remedies of that check. */
-    private static Finding seeIommu(Finding finding) {
-        return finding.with(Remedy.of(Change.FIRMWARE, "as for the check iommu", Takes.REBOOT, ""));
+    private static Remedy guestIommu(boolean amd) {
+        return Remedy.of(
+                Change.VMM_FLAG,
+                "give this guest an IOMMU (QEMU: -machine q35,kernel-irqchip=split -device "
+                        + (amd ? "amd-iommu" : "intel-iommu") + ",intremap=on"
+                        + (amd ? ",xtsup=on" : ",caching-mode=on") + ")",
+                Takes.VMM_RESTART,
+                "DMA of its devices becomes slower");
+    }
+
+    /** Without an IOMMU, remapping and posting have the remedies of that check. */
+    private static Remedy asForIommu() {
+        return Remedy.of(Change.FIRMWARE, "as for the check iommu", Takes.REBOOT, "");
     }
 
     private boolean isAmd() {
@@ -151,7 +155,9 @@ final class IommuChecks {
                 "off",
                 PostingObstacle.NO_REMAPPING.text() + " (no chip IR-* in /proc/interrupts): "
                         + (unsafe ? "a device of a guest can send any interrupt to the host" : "VFIO refuses devices"));
-        return host.iommus().isEmpty() ? seeIommu(finding) : enabling(finding, ENDS_REMAPPING);
+        return host.iommus().isEmpty()
+                ? finding.with(kvm.hasFlag("hypervisor") ? guestIommu(isAmd()) : asForIommu())
+                : enabling(finding, ENDS_REMAPPING);
     }
 
     Finding posting() {
@@ -176,13 +182,19 @@ final class IommuChecks {
                 Status.WARN,
                 flaw.isPresent() ? Doctor.id(flaw.get()) : "no-gicv4",
                 outlook.text() + "; KVM delivers interrupts of devices itself");
-        if (flaw.isPresent()
-                && flaw.get() == PostingObstacle.NO_REMAPPING
-                && host.iommus().isEmpty()) {
-            return seeIommu(parameter(finding));
+        if (flaw.isPresent() && flaw.get() == PostingObstacle.NO_REMAPPING) {
+            return parameter(finding).with(ofRemapping(outlook));
         }
         return parameter(finding)
                 .with(flaw.isPresent() ? remedy(flaw.get(), host.posting().get()) : gicv4(outlook));
+    }
+
+    private Remedy ofRemapping(PostingOutlook outlook) {
+        String text = outlook.remedy().orElse("");
+        if (kvm.hasFlag("hypervisor")) {
+            return Remedy.of(Change.HARDWARE, text, Takes.NOTHING, "");
+        }
+        return host.iommus().isEmpty() ? asForIommu() : Remedy.of(Change.FIRMWARE, text, Takes.REBOOT, "");
     }
 
     private static Remedy gicv4(PostingOutlook outlook) {
@@ -191,7 +203,6 @@ final class IommuChecks {
 
     private static Remedy remedy(PostingObstacle flaw, PostingHost host) {
         return switch (flaw) {
-            case NO_REMAPPING -> Remedy.of(Change.FIRMWARE, flaw.remedy(), Takes.REBOOT, "");
             case SWITCHED_OFF -> Remedy.of(Change.KERNEL_PARAMETER, flaw.remedy(), Takes.REBOOT, "");
             case NO_VIRTUAL_APIC ->
                 host.commandLine().contains("amd_iommu_intr=legacy")

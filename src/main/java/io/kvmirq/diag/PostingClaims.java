@@ -99,7 +99,11 @@ final class PostingClaims {
                     Question.ELIGIBLE, String.join("; ", host.unreadableOfPosting()), "make these files readable");
         }
         Optional<PostingObstacle> flaw = x86.get().flaw();
-        return flaw.map(one -> obstacle(one, Evidence.observed(files(one))))
+        return flaw.map(one -> Claim.not(
+                        Question.ELIGIBLE,
+                        Evidence.observed(files(one)),
+                        one.text(),
+                        PostingOutlook.of(host).remedy().orElse(one.remedy())))
                 .orElseGet(() -> Claim.of(
                         Question.ELIGIBLE,
                         true,

@@ -58,7 +58,7 @@ final class Redaction {
         });
         SortedMap<String, String> links = new TreeMap<>();
         whole.links().forEach((path, target) -> links.put(interfaces(path), interfaces(target)));
-        return new Capture(true, files, links, whole.denied());
+        return new Capture(true, files, links, whole.denied(), whole.owners());
     }
 
     private String text(String path, String text) {

@@ -4,24 +4,16 @@ package io.kvmirq.diag;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.PciAddress;
 import io.kvmirq.Route;
+import io.kvmirq.Spi;
 import io.kvmirq.arch.apic.CompatibilityMsi;
-import io.kvmirq.arch.apic.InhibitReason;
-import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.PostingObstacle;
-import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.apic.model.ApicMessage;
-import io.kvmirq.arch.apic.model.Destinations;
 import io.kvmirq.arch.apic.model.LapicIds;
-import io.kvmirq.arch.apic.model.PostingDecision;
-import io.kvmirq.arch.apic.model.PostingIrq;
-import io.kvmirq.arch.apic.model.PostingVm;
-import io.kvmirq.diag.Claim.Question;
-import io.kvmirq.diag.TapedVmm.Device;
+import io.kvmirq.arch.gic.VlpiObstacle;
+import io.kvmirq.diag.TapedDevice.Vector;
+import io.kvmirq.diag.TapedMachine.Routed;
 import io.kvmirq.diag.TapedVmm.EndedFeed;
 import io.kvmirq.diag.TapedVmm.Feed;
-import io.kvmirq.diag.TapedVmm.Machine;
-import io.kvmirq.diag.TapedVmm.Routed;
-import io.kvmirq.diag.TapedVmm.Vector;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.uapi.UapiVfio;
@@ -45,6 +37,7 @@ import org.jspecify.annotations.Nullable;
 public final class TapedChains {
     private static final String SET_IRQS = "VFIO_DEVICE_SET_IRQS";
     private static final String ROUTING = "KVM_SET_GSI_ROUTING";
+    private static final String CDEVS = "/dev/vfio/devices/";
     private static final String IN_GUEST = "/proc/interrupts in the guest";
 
     private final TapedVmm vmm;
@@ -67,9 +60,22 @@ public final class TapedChains {
         return new TapedChains(TapedVmm.of(tape, call), host);
     }
 
-    /** The names of the devices, such as {@code 0000:3b:00.0}; of one that was opened without its group, the path. */
+    /**
+     * The names of the devices, such as {@code 0000:3b:00.0}; of one that was opened by its own file, such as {@code
+     * /dev/vfio/devices/vfio0}, the path if the host does not show its address.
+     */
     public List<String> devices() {
-        return vmm.devices().stream().map(device -> device.name).distinct().toList();
+        return vmm.devices().stream().map(this::name).distinct().toList();
+    }
+
+    private String name(TapedDevice device) {
+        return cdev(device).map(PciAddress::toString).orElse(device.name);
+    }
+
+    private Optional<PciAddress> cdev(TapedDevice device) {
+        return device.name.startsWith(CDEVS)
+                ? Optional.ofNullable(host.cdevs().get(device.name.substring(CDEVS.length())))
+                : Optional.empty();
     }
 
     /**
@@ -79,15 +85,15 @@ public final class TapedChains {
      * @param vector empty for all
      */
     public List<Chain> chains(Optional<String> device, OptionalInt vector) {
-        Map<String, Device> last = new TreeMap<>();
-        vmm.devices().forEach(one -> last.put(one.name, one));
+        Map<String, TapedDevice> last = new TreeMap<>();
+        vmm.devices().forEach(one -> last.put(name(one), one));
         return last.values().stream()
-                .filter(one -> device.isEmpty() || device.get().equals(one.name))
+                .filter(one -> device.isEmpty() || device.get().equals(name(one)))
                 .flatMap(one -> chains(one, vector).stream())
                 .toList();
     }
 
-    private List<Chain> chains(Device device, OptionalInt wanted) {
+    private List<Chain> chains(TapedDevice device, OptionalInt wanted) {
         List<Chain> chains = new ArrayList<>();
         device.vectors.forEach((index, vectors) -> {
             boolean armed =
@@ -122,7 +128,7 @@ public final class TapedChains {
         return Evidence.taped("none of " + vmm.calls() + " calls");
     }
 
-    private Chain chain(Device device, IrqKind kind, int number, Optional<Vector> vector) {
+    private Chain chain(TapedDevice device, IrqKind kind, int number, Optional<Vector> vector) {
         String interrupt = kind == IrqKind.INTX ? kind.label() : kind.label() + " " + number;
         List<Link> links = new ArrayList<>();
         List<String> remarks = new ArrayList<>();
@@ -144,11 +150,11 @@ public final class TapedChains {
         }
         remarks(device, feed, remarks);
         return new Chain(
-                device.name,
+                name(device),
                 interrupt,
                 Optional.of(vmm.program(device.pid)),
                 links,
-                vmm.isX86() && isWhole(links) ? claims(kind, eventfd, feed) : List.of(),
+                isWhole(links) ? new TapedPosting(vmm, host).claims(kind, eventfd, feed) : List.of(),
                 remarks);
     }
 
@@ -158,7 +164,7 @@ public final class TapedChains {
 
     // Links
 
-    private Link hostIrq(Device device, IrqKind kind, int number) {
+    private Link hostIrq(TapedDevice device, IrqKind kind, int number) {
         Optional<ArmedVector> now =
                 address(device)
                         .flatMap(address -> host.interrupts().map(all -> all.armed(address)))
@@ -172,18 +178,18 @@ public final class TapedChains {
                         String.valueOf(one.irq().number()),
                         "the host has it for this vector now"))
                 .orElseGet(() -> Link.notShown(
-                        Hop.HOST_IRQ, "no tape shows it", "kvmirq explain " + device.name + " while the VMM runs"));
+                        Hop.HOST_IRQ, "no tape shows it", "kvmirq explain " + name(device) + " while the VMM runs"));
     }
 
-    private static Optional<PciAddress> address(Device device) {
+    private Optional<PciAddress> address(TapedDevice device) {
         try {
-            return Optional.of(PciAddress.parse(device.name));
+            return Optional.of(PciAddress.parse(name(device)));
         } catch (IllegalArgumentException e) {
             return Optional.empty();
         }
     }
 
-    private Link deviceVector(Device device, String interrupt, Optional<Vector> vector) {
+    private Link deviceVector(TapedDevice device, String interrupt, Optional<Vector> vector) {
         String remedy = "let the guest's driver enable and unmask the interrupt";
         if (device.closed != 0) {
             return Link.broken(
@@ -241,7 +247,7 @@ public final class TapedChains {
     }
 
     private void ofFeed(Feed feed, List<Link> links, List<String> remarks) {
-        Machine vm = vmm.vm(feed.vm());
+        TapedMachine vm = vmm.vm(feed.vm());
         @Nullable Routed routed = vm.routes.get(feed.gsi());
         if (routed == null) {
             links.add(unrouted(feed, vm));
@@ -257,10 +263,23 @@ public final class TapedChains {
         if (routed.routes().get(0) instanceof Route.Msi msi) {
             ofMessage(msi.message(), routed, vm, links);
         } else {
-            String text = "only the entry of the pin names it, which the guest writes";
-            links.add(Link.notShown(Hop.GUEST_VECTOR, text, IN_GUEST));
-            links.add(Link.notShown(Hop.VCPU, text, IN_GUEST));
+            ofPin((Route.Pin) routed.routes().get(0), routed, links);
         }
+    }
+
+    private static void ofPin(Route.Pin pin, Routed routed, List<Link> links) {
+        String text = "only the entry of the pin names it, which the guest writes";
+        if (pin.chip() == Route.Chip.VGIC) {
+            text = "the guest chooses it: GICD_IROUTER, or GICD_ITARGETSR of a GICv2";
+            links.add(Link.whole(
+                    Hop.GUEST_VECTOR,
+                    taped(routed.at(), ROUTING),
+                    "INTID " + (Spi.FIRST + pin.pin()),
+                    "SPI " + pin.pin()));
+        } else {
+            links.add(Link.notShown(Hop.GUEST_VECTOR, text, IN_GUEST));
+        }
+        links.add(Link.notShown(Hop.VCPU, text, IN_GUEST));
     }
 
     private static String text(Route route) {
@@ -269,7 +288,7 @@ public final class TapedChains {
                 : "pin " + ((Route.Pin) route).pin() + " of " + ((Route.Pin) route).chip();
     }
 
-    private static Link unrouted(Feed feed, Machine vm) {
+    private static Link unrouted(Feed feed, TapedMachine vm) {
         @Nullable Long removed = vm.unrouted.get(feed.gsi());
         String lost = ": each signal is lost";
         return removed == null
@@ -287,12 +306,9 @@ public final class TapedChains {
                                 : "set the route before the irqfd is assigned");
     }
 
-    private void ofMessage(MsiMessage message, Routed routed, Machine vm, List<Link> links) {
+    private void ofMessage(MsiMessage message, Routed routed, TapedMachine vm, List<Link> links) {
         if (!vmm.isX86()) {
-            String its = "the guest's ITS turns event " + message.data() + " into an LPI";
-            String remedy = "vgic-its-state of the VM in debugfs, from Linux 6.16 on";
-            links.add(Link.notShown(Hop.GUEST_VECTOR, its, remedy));
-            links.add(Link.notShown(Hop.VCPU, its, remedy));
+            ofEvent(message, routed, vm, links);
             return;
         }
         ApicMessage apic = ApicMessage.of(new CompatibilityMsi(message.address(), message.data()));
@@ -306,7 +322,23 @@ public final class TapedChains {
         links.add(vcpu(apic, evidence, vm));
     }
 
-    private static Link vcpu(ApicMessage message, Evidence evidence, Machine vm) {
+    /** vgic_msi_to_its() drops a message without device id, and one to an address that is of no ITS. */
+    private static void ofEvent(MsiMessage message, Routed routed, TapedMachine vm, List<Link> links) {
+        Evidence evidence = taped(routed.at(), ROUTING);
+        VlpiObstacle obstacle = message.deviceId().isEmpty() ? VlpiObstacle.NO_DEVICE_ID : VlpiObstacle.NO_ITS;
+        if (message.deviceId().isEmpty() || !vm.hasIts(message.address())) {
+            links.add(Link.broken(
+                    Hop.GUEST_VECTOR, evidence, obstacle.text() + ": each signal is lost", obstacle.remedy()));
+            return;
+        }
+        String its = "the guest's ITS turns event " + Integer.toUnsignedString(message.data()) + " of device 0x"
+                + Integer.toHexString(message.deviceId().getAsInt()) + " into an LPI";
+        String remedy = "vgic-its-state of the VM in debugfs, from Linux 6.16 on";
+        links.add(Link.notShown(Hop.GUEST_VECTOR, its, remedy));
+        links.add(Link.notShown(Hop.VCPU, its, remedy));
+    }
+
+    private static Link vcpu(ApicMessage message, Evidence evidence, TapedMachine vm) {
         String destination = "destination 0x" + Integer.toHexString(message.destination(vm.apicIds32Bit));
         if (vm.vcpus.size() == 1 && message.logical()) {
             int only = vm.vcpus.first();
@@ -320,7 +352,7 @@ public final class TapedChains {
                             + " vCPUs, and the guest sets their logical ids",
                     "/proc/irq/N/effective_affinity in the guest");
         }
-        List<LapicIds> meant = destinations(vm).meant(message);
+        List<LapicIds> meant = vm.destinations().meant(message);
         if (meant.isEmpty()) {
             return Link.broken(
                     Hop.VCPU,
@@ -335,18 +367,9 @@ public final class TapedChains {
                 "physical " + destination);
     }
 
-    private static Destinations<LapicIds> destinations(Machine vm) {
-        return new Destinations<>(lapics(vm), vm.apicIds32Bit, true, true);
-    }
-
-    /** As if in x2APIC mode: physical destinations do not depend on it, and the guest has set no logical id yet. */
-    private static List<LapicIds> lapics(Machine vm) {
-        return vm.vcpus.stream().map(LapicIds::x2apic).toList();
-    }
-
     // Remarks
 
-    private void remarks(Device device, Optional<Feed> feed, List<String> remarks) {
+    private void remarks(TapedDevice device, Optional<Feed> feed, List<String> remarks) {
         if (feed.isPresent()) {
             Set<String> files = vmm.vm(feed.get().vm()).vfioFiles;
             if (!files.contains(device.file) && !files.contains(device.group)) {
@@ -356,6 +379,9 @@ public final class TapedChains {
                         + " DMA does");
             }
         }
+        cdev(device)
+                .ifPresent(address ->
+                        remarks.add("the VMM opened " + device.name + ", which is " + address + " on the host now"));
         if (vmm.goesOn()) {
             remarks.add("this is the state at call " + vmm.calls() + "; the tape goes on");
         }
@@ -366,80 +392,5 @@ public final class TapedChains {
             remarks.add("the tape was made on Linux " + taped.get() + ", and what is said of the host is said of Linux "
                     + here + ": --from and --root choose another");
         }
-    }
-
-    // Posting
-
-    /** Of a chain that is not broken; of a broken one, posting is not the question. */
-    private List<Claim> claims(IrqKind kind, Optional<String> eventfd, Optional<Feed> feed) {
-        Claim eligible = eligible(kind, eventfd, feed);
-        boolean cannot = eligible.holds().filter(holds -> !holds).isPresent();
-        if (cannot) {
-            Evidence rules = Evidence.predicted("only an interrupt that is eligible is posted");
-            return List.of(eligible, Claim.of(Question.DELIVERED, false, rules, "software delivers it"));
-        }
-        String running = "run kvmirq explain while the VMM runs";
-        return List.of(
-                eligible,
-                Claim.unknown(
-                        Question.REQUESTED,
-                        "KVM asks the IOMMU itself, with no call of the VMM",
-                        "watch the tracepoint kvm_pi_irte_update"),
-                Claim.unknown(Question.FORM, "no tape shows the IOMMU's entry", running),
-                Claim.unknown(Question.DELIVERED, "no tape shows delivery by hardware", running));
-    }
-
-    private Claim eligible(IrqKind kind, Optional<String> eventfd, Optional<Feed> feed) {
-        Machine vm = feed.map(one -> vmm.vm(one.vm())).orElseGet(Machine::new);
-        List<Route> routes =
-                feed.map(one -> vm.routes.get(one.gsi())).map(Routed::routes).orElse(List.of());
-        PostingIrq irq = new PostingIrq(
-                kind != IrqKind.INTX && eventfd.isPresent(),
-                feed.isPresent(),
-                eventfd.map(one -> vmm.signallers(one) == 1 && vmm.feeds(one).size() <= 1)
-                        .orElse(true),
-                routes,
-                true);
-        boolean needsLogical = routes.size() == 1
-                && routes.get(0) instanceof Route.Msi msi
-                && vm.vcpus.size() > 1
-                && CompatibilityMsi.LOGICAL.isSet(msi.message().address());
-        Set<InhibitReason> inhibits = vm.pitReinjects ? Set.of(InhibitReason.PIT_REINJ) : Set.of();
-        PostingVm posting = new PostingVm(vm.lapics || feed.isEmpty(), vm.apicIds32Bit, destinations(vm), inhibits);
-        Optional<PostingHost> known = host.posting();
-        // Without a host: of the one that hides nothing, for what the tape alone decides.
-        PostingHost here = known.orElseGet(() -> PostingHost.of(Vendor.INTEL));
-        PostingDecision decision = PostingDecision.of(here, posting, irq);
-        if (decision instanceof PostingDecision.Unposted unposted
-                && !(needsLogical && unposted.reason() == PostingObstacle.NOT_ONE_VCPU)) {
-            return Claim.not(
-                    Question.ELIGIBLE,
-                    Evidence.predicted(
-                            unposted.reason() == PostingObstacle.INHIBITED
-                                    ? "the tape has KVM_CREATE_PIT2, and no KVM_REINJECT_CONTROL that ends it"
-                                    : "the kernel's rules, applied to the tape and the host"),
-                    unposted.reason().text()
-                            + (unposted.detail().equals(unposted.reason().text()) ? "" : ": " + unposted.detail()),
-                    unposted.reason().remedy());
-        }
-        if (known.isEmpty()) {
-            return Claim.unknown(
-                    Question.ELIGIBLE,
-                    "the VM may, as far as its tape shows; of the host: "
-                            + String.join("; ", host.unreadableOfPosting()),
-                    "kvmirq explain --tape FILE --from CAPTURE, with a capture of the host");
-        }
-        if (needsLogical) {
-            return Claim.unknown(
-                    Question.ELIGIBLE,
-                    "the host may; whether the message means one vCPU depends on logical ids, which the guest sets",
-                    "/proc/irq/N/effective_affinity in the guest");
-        }
-        return Claim.of(
-                Question.ELIGIBLE,
-                true,
-                Evidence.predicted(
-                        "the kernel's rules, applied to the tape and the host; a guest may still inhibit AVIC"),
-                "host and VM may post to " + ((PostingDecision.Posted) decision).vcpu());
     }
 }

@@ -241,14 +241,19 @@ public final class HostFacts {
     public VmProcesses vms() {
         VmProcesses before = vms;
         if (before == null) {
-            Map<String, PciAddress> cdevs = new HashMap<>();
-            for (PciAddress address : pciAddresses()) {
-                cdev(DEVICES + "/" + address + "/vfio-dev").ifPresent(name -> cdevs.put(name, address));
-            }
-            before = VmProcesses.of(tree, cdevs);
+            before = VmProcesses.of(tree, cdevs());
             vms = before;
         }
         return before;
+    }
+
+    /** The PCI functions that have a file of their own in {@code /dev/vfio/devices}, by its name, such as {@code vfio0}. */
+    public Map<String, PciAddress> cdevs() {
+        Map<String, PciAddress> cdevs = new HashMap<>();
+        for (PciAddress address : pciAddresses()) {
+            cdev(DEVICES + "/" + address + "/vfio-dev").ifPresent(name -> cdevs.put(name, address));
+        }
+        return cdevs;
     }
 
     /**

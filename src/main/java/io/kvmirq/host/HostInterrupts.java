@@ -8,6 +8,7 @@ import io.kvmirq.vfio.HostIrqs;
 import io.kvmirq.vfio.IrqKind;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
@@ -25,6 +26,10 @@ import java.util.regex.Pattern;
  */
 public final class HostInterrupts implements HostIrqs {
     private static final int MOST_DIGITS = 9;
+    /** {@code "%10u "} */
+    private static final int COUNT_WIDTH = 11;
+
+    private static final byte[] VFIO = {'v', 'f', 'i', 'o', '-'};
 
     /**
      * An irq with a handler of VFIO: the vector has an eventfd.
@@ -59,13 +64,72 @@ public final class HostInterrupts implements HostIrqs {
 
     /** As it was read; on big hosts it is too long for a second copy of it. */
     HostInterrupts(byte[] text) {
+        int width = COUNT_WIDTH * cpus(text);
         int begin = 0;
-        for (int i = 0; i <= text.length; i++) {
-            if (i == text.length || text[i] == '\n') {
-                readLine(text, begin, i);
-                begin = i + 1;
+        while (begin < text.length) {
+            int counted = afterCounts(text, begin, width);
+            int end = counted;
+            while (end < text.length && text[end] != '\n') {
+                end++;
+            }
+            if (counted == begin || !readChip(text, counted, end)) {
+                readLine(text, begin, end);
+            }
+            begin = end + 1;
+        }
+    }
+
+    /** The words of the first line, one for each CPU. */
+    private static int cpus(byte[] text) {
+        int cpus = 0;
+        for (int i = 1; i < text.length && text[i] != '\n'; i++) {
+            cpus += !isSpace(text[i]) && isSpace(text[i - 1]) ? 1 : 0;
+        }
+        return cpus;
+    }
+
+    /**
+     * The end of the counts of an irq that has a number, if they are in the columns of the kernel: {@code "%10u "} for
+     * each CPU; else the begin of the line. Most irqs of a big host are of no interest, and their counts need not be
+     * read.
+     */
+    private static int afterCounts(byte[] text, int begin, int width) {
+        int at = spaces(text, begin, text.length);
+        while (at < text.length && isDigit(text[at])) {
+            at++;
+        }
+        int counts = at + 2;
+        if (at == begin || !isDigit(text[at - 1]) || counts + width > text.length || text[at] != ':') {
+            return begin;
+        }
+        for (int space = counts + COUNT_WIDTH - 1; space < counts + width; space += COUNT_WIDTH) {
+            if (text[space] != ' ' || !isDigit(text[space - 1])) {
+                return begin;
             }
         }
+        return width == 0 ? begin : counts + width;
+    }
+
+    /** Takes the chip of an irq without a handler of VFIO. False if the line has to be read whole. */
+    private boolean readChip(byte[] text, int counted, int end) {
+        int word = spaces(text, counted, end);
+        if (word == end || isDigit(text[word])) {
+            return false;
+        }
+        for (int i = word; i + VFIO.length <= end; i++) {
+            if (text[i] == VFIO[0] && Arrays.equals(text, i, i + VFIO.length, VFIO, 0, VFIO.length)) {
+                return false;
+            }
+        }
+        int after = word;
+        while (after < end && !isSpace(text[after])) {
+            after++;
+        }
+        String chip = text(text, word, after);
+        if (chips.isEmpty() || !chips.get(chips.size() - 1).equals(chip)) {
+            chips.add(chip);
+        }
+        return true;
     }
 
     /**
@@ -90,7 +154,7 @@ public final class HostInterrupts implements HostIrqs {
                 return; // no chip
             }
             long value = 0;
-            for (at = word; at < end && line[at] >= '0' && line[at] <= '9'; at++) {
+            for (at = word; at < end && isDigit(line[at]); at++) {
                 value = value * 10 + line[at] - '0';
             }
             // A longer number is no count of the kernel.
@@ -102,7 +166,7 @@ public final class HostInterrupts implements HostIrqs {
         }
         String name = text(line, first, colon);
         for (int i = first; i < colon; i++) {
-            if (line[i] < '0' || line[i] > '9') {
+            if (!isDigit(line[i])) {
                 named.put(name, count);
                 return;
             }
@@ -125,6 +189,10 @@ public final class HostInterrupts implements HostIrqs {
             at++;
         }
         return at;
+    }
+
+    private static boolean isDigit(byte c) {
+        return c >= '0' && c <= '9';
     }
 
     private static boolean isSpace(byte c) {

@@ -41,18 +41,21 @@ public final class ReadOnce implements HostFiles {
      * @param links the target of each symbolic link
      * @param names files and directories of which only the name was seen, in a list
      * @param denied files and directories that may not be read
+     * @param owners who may use a file
      */
     public record Seen(
             SortedMap<String, byte[]> files,
             SortedMap<String, String> links,
             SortedSet<String> names,
-            SortedSet<String> denied) {}
+            SortedSet<String> denied,
+            SortedMap<String, Owner> owners) {}
 
     private final HostFiles tree;
     private final Map<String, Optional<Content>> contents = new ConcurrentHashMap<>();
     private final Map<String, Optional<String>> links = new ConcurrentHashMap<>();
     private final Map<String, List<String>> lists = new ConcurrentHashMap<>();
     private final Map<String, Access> accesses = new ConcurrentHashMap<>();
+    private final Map<String, Optional<Owner>> owners = new ConcurrentHashMap<>();
     private final Map<String, Reading> readings = new ConcurrentHashMap<>();
 
     /** Looks at the files below. */
@@ -82,58 +85,49 @@ public final class ReadOnce implements HostFiles {
 
     // Below, not computeIfAbsent: it locks while a file is read. No lambda: short commands start faster without any.
 
+    private static <T> T kept(Map<String, T> answers, String path, T answer) {
+        answers.put(path, answer);
+        return answer;
+    }
+
     @Override
     public Optional<String> link(String path) {
-        Optional<String> link = links.get(path);
-        if (link == null) {
-            link = tree.link(path);
-            links.put(path, link);
-        }
-        return link;
+        Optional<String> known = links.get(path);
+        return known == null ? kept(links, path, tree.link(path)) : known;
     }
 
     @Override
     public List<String> list(String path) {
-        List<String> list = lists.get(path);
-        if (list == null) {
-            list = tree.list(path);
-            lists.put(path, list);
-        }
-        return list;
+        List<String> known = lists.get(path);
+        return known == null ? kept(lists, path, tree.list(path)) : known;
     }
 
     @Override
     public Access access(String path) {
-        Access access = accesses.get(path);
-        if (access == null) {
-            access = tree.access(path);
-            accesses.put(path, access);
-        }
-        return access;
+        Access known = accesses.get(path);
+        return known == null ? kept(accesses, path, tree.access(path)) : known;
     }
 
     @Override
     public Optional<Owner> owner(String path) {
-        return tree.owner(path);
+        Optional<Owner> known = owners.get(path);
+        return known == null ? kept(owners, path, tree.owner(path)) : known;
     }
 
     @Override
     public Reading reading(String path) {
-        Reading reading = readings.get(path);
-        if (reading == null) {
-            reading = tree.reading(path);
-            readings.put(path, reading);
-        }
-        return reading;
+        Reading known = readings.get(path);
+        return known == null ? kept(readings, path, tree.reading(path)) : known;
     }
 
     /** What was read until now. Files that were not kept are read again. */
     public Seen seen() {
-        Seen seen = new Seen(new TreeMap<>(), new TreeMap<>(), new TreeSet<>(), new TreeSet<>());
+        Seen seen = new Seen(new TreeMap<>(), new TreeMap<>(), new TreeSet<>(), new TreeSet<>(), new TreeMap<>());
         contents.forEach((path, content) -> content.flatMap(
                         read -> read.bytes == null ? tree.bytes(path, read.most) : Optional.of(read.bytes))
                 .ifPresent(bytes -> seen.files().put(path, bytes)));
         links.forEach((path, link) -> link.ifPresent(target -> seen.links().put(path, target)));
+        owners.forEach((path, owner) -> owner.ifPresent(one -> seen.owners().put(path, one)));
         lists.forEach((path, names) -> names.forEach(name -> seen.names().add(path + "/" + name)));
         readings.forEach((path, reading) -> deny(seen, path, reading == Reading.DENIED));
         accesses.forEach((path, access) -> deny(seen, path, access == Access.DENIED));

@@ -109,7 +109,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     public void setInterrupts(int count) {
         if (count < FEWEST_INTERRUPTS || count > MOST_INTERRUPTS || count % STEP != 0) {
             throw new IllegalArgumentException(count + " interrupts are not possible: expected " + FEWEST_INTERRUPTS
-                    + "–" + MOST_INTERRUPTS + ", a multiple of " + STEP + ", with the 32 private ones");
+                    + "-" + MOST_INTERRUPTS + ", a multiple of " + STEP + ", with the 32 private ones");
         }
         int group = UapiArm64.KVM_DEV_ARM_VGIC_GRP_NR_IRQS;
         set(KernelCall.VGIC_INTERRUPTS, group, 0, VgicCalls.value(count), () -> "interrupts=" + count);
@@ -186,7 +186,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
             interrupts = interrupts();
         }
         if (spi.number() >= interrupts) {
-            throw new IllegalArgumentException(spi + " is beyond this VGIC: expected " + Spi.FIRST + "–"
+            throw new IllegalArgumentException(spi + " is beyond this VGIC: expected " + Spi.FIRST + "-"
                     + (interrupts - 1) + ", call setInterrupts before init for more");
         }
         return word;

@@ -71,12 +71,12 @@ public final class VgicV3 extends Vgic {
     public void addRedistributors(int index, long address, int count) {
         requireAligned("redistributors", address, PAGE);
         if (index < 0 || index > LAST_REGION) {
-            throw new IllegalArgumentException("redistributor region " + index + " is out of range: expected 0–"
+            throw new IllegalArgumentException("redistributor region " + index + " is out of range: expected 0-"
                     + LAST_REGION + ", one after the other");
         }
         if (count < 1 || count > MOST_IN_A_REGION) {
             throw new IllegalArgumentException(
-                    "a region of " + count + " redistributors is not possible: expected 1–" + MOST_IN_A_REGION);
+                    "a region of " + count + " redistributors is not possible: expected 1-" + MOST_IN_A_REGION);
         }
         if (address >>> COUNT_SHIFT != 0) {
             throw new IllegalArgumentException("redistributors 0x" + Long.toHexString(address)
@@ -172,7 +172,7 @@ public final class VgicV3 extends Vgic {
     public static int systemRegister(int op0, int op1, int crn, int crm, int op2) {
         if ((op0 | 3) != 3 || ((op1 | op2) | 7) != 7 || ((crn | crm) | 15) != 15) {
             throw new IllegalArgumentException("system register " + op0 + ", " + op1 + ", " + crn + ", " + crm + ", "
-                    + op2 + " is not possible: expected op0 0–3, op1 and op2 0–7, CRn and CRm 0–15");
+                    + op2 + " is not possible: expected op0 0-3, op1 and op2 0-7, CRn and CRm 0-15");
         }
         return op0 << UapiArm64.KVM_REG_ARM64_SYSREG_OP0_SHIFT
                 | op1 << UapiArm64.KVM_REG_ARM64_SYSREG_OP1_SHIFT
@@ -218,7 +218,7 @@ public final class VgicV3 extends Vgic {
     private static long systemRegister(VcpuId vcpu, int register) {
         if (register >>> Short.SIZE != 0) {
             throw new IllegalArgumentException("system register 0x" + Integer.toHexString(register)
-                    + " is not possible: expected 0–0xffff, as systemRegister gives it");
+                    + " is not possible: expected 0-0xffff, as systemRegister gives it");
         }
         return VgicCalls.affinity(vcpu) | register;
     }
@@ -302,7 +302,7 @@ public final class VgicV3 extends Vgic {
     private static long lines(VcpuId vcpu, int first) {
         if (first < 0 || first > LAST_WORD || first % PER_WORD != 0) {
             throw new IllegalArgumentException("lines of 32 interrupts from " + first
-                    + " are not possible: expected a multiple of 32, 0–" + LAST_WORD);
+                    + " are not possible: expected a multiple of 32, 0-" + LAST_WORD);
         }
         return VgicCalls.affinity(vcpu) | first;
     }

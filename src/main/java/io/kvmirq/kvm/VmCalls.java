@@ -99,7 +99,7 @@ final class VmCalls extends Calls {
             int bits = guestAddressBits.orElse(Math.min(DEFAULT_ADDRESS_BITS, most));
             if (bits < FEWEST_ADDRESS_BITS || bits > most) {
                 throw new IllegalArgumentException("guest addresses of " + bits + " bits are not possible: expected "
-                        + FEWEST_ADDRESS_BITS + "–" + most + " on this host");
+                        + FEWEST_ADDRESS_BITS + "-" + most + " on this host");
             }
             return bits == DEFAULT_ADDRESS_BITS ? 0 : bits;
         }

@@ -49,7 +49,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
 
     final String named(int first, int count) {
         String label = info().kind().label();
-        return files.length == 1 ? label : label + " " + first + (count == 1 ? "" : "–" + (first + count - 1));
+        return files.length == 1 ? label : label + " " + first + (count == 1 ? "" : "-" + (first + count - 1));
     }
 
     final void requireOpen() {

@@ -291,7 +291,7 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     private static String numbered(int first, int count) {
-        return first + (count == 1 ? "" : "–" + ((long) first + count - 1));
+        return first + (count == 1 ? "" : "-" + ((long) first + count - 1));
     }
 
     /**

@@ -31,6 +31,6 @@ class BitFieldTest {
         assertThat(BitField.reserved("b", 257, 1)).isEqualTo(BitField.bit("b", 257, Description.RESERVED));
         assertThat(new BitField("b", 257, 1).with(1)).isEqualTo(2);
         assertThatThrownBy(() -> new BitField("b", 257, 1).with(2))
-                .hasMessage("b 0x2 does not fit: expected 0–0x1, 1 bit");
+                .hasMessage("b 0x2 does not fit: expected 0-0x1, 1 bit");
     }
 }

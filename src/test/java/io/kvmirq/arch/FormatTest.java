@@ -119,9 +119,9 @@ class FormatTest {
                 .hasMessage("field 'all' 0x1 contradicts mode, used, split, rsvd_3, from which 0xa5 follows");
         assertThat(format.encode(with("derived_all", 1))).isEqualTo(format.encode(VALUES));
         assertThatThrownBy(() -> format.encode(with("address", 0x1234)))
-                .hasMessage("field 'address' 0x1234 does not fit: expected 0–0xfffff000 in steps of 0x1000");
+                .hasMessage("field 'address' 0x1234 does not fit: expected 0-0xfffff000 in steps of 0x1000");
         assertThatThrownBy(() -> format.encode(with("mode", 4)))
-                .hasMessage("field 'mode' 0x4 does not fit: expected 0–0x3");
+                .hasMessage("field 'mode' 0x4 does not fit: expected 0-0x3");
         Map<String, Long> missing = with("mode", 0);
         missing.remove("tail");
         assertThatThrownBy(() -> format.encode(missing))

@@ -12,9 +12,9 @@ class MeaningTest {
     void numbersOfBitsAreInHexWithRunsJoined() {
         assertThat(Meaning.numbers(0, 0)).isEmpty();
         assertThat(Meaning.numbers(1, 64)).isEqualTo("0x40");
-        assertThat(Meaning.numbers(0b1011, 0)).isEqualTo("0x0–0x1, 0x3");
-        assertThat(Meaning.numbers(-1, 192)).isEqualTo("0xc0–0xff");
-        assertThat(Meaning.numbers(Long.MIN_VALUE | 0b110, 128)).isEqualTo("0x81–0x82, 0xbf");
+        assertThat(Meaning.numbers(0b1011, 0)).isEqualTo("0x0-0x1, 0x3");
+        assertThat(Meaning.numbers(-1, 192)).isEqualTo("0xc0-0xff");
+        assertThat(Meaning.numbers(Long.MIN_VALUE | 0b110, 128)).isEqualTo("0x81-0x82, 0xbf");
     }
 
     @Test

@@ -27,7 +27,7 @@ class ReservedValuesTest {
     void interruptControl3IsReserved() {
         assertThat(violations(DeviceTableEntry.FORMAT, 0x2000000101234593L)).isEmpty();
         assertThat(violations(DeviceTableEntry.FORMAT, 0x3000000101234593L))
-                .containsExactly("intctl: IntCtl 3 is reserved: expected 0–2");
+                .containsExactly("intctl: IntCtl 3 is reserved: expected 0-2");
         assertThat(violations(DeviceTableEntry.FORMAT, 0x3000000101234592L))
                 .as("not valid")
                 .isEmpty();
@@ -39,7 +39,7 @@ class ReservedValuesTest {
         assertThat(violations(GaLog.REGISTER, code << 56 | 0x1000))
                 .isEqualTo(
                         reserved
-                                ? new String[] {"len_code: length code " + code + " is reserved: expected 8–15"}
+                                ? new String[] {"len_code: length code " + code + " is reserved: expected 8-15"}
                                 : new String[0]);
     }
 

@@ -291,4 +291,32 @@ class InstallIT {
                     .allSatisfy(word -> assertThat(pages).contains(word));
         }
     }
+
+    /** The archive of classes is for one Java; another one ignores it, and so does a link to the command. */
+    @Test
+    void archiveOfClassesIsUsedWhereItWasMadeAndNowhereElse() throws Exception {
+        assertThat(installed("""
+            prefix="$2/archived"
+            install() { make -s --no-print-directory -C "$1" install PREFIX="$prefix" 2>&1; }
+            uninstall() { make -s --no-print-directory -C "$1" uninstall PREFIX="$prefix"; }
+            install "$1" > /dev/null
+            stat -c %a "$prefix/lib/kvmirq/kvmirq.jsa"
+            shared() { grep -c 'io.kvmirq.*shared objects file' || true; }
+            loads() { JAVA_TOOL_OPTIONS=-Xlog:class+load "$@" --version 2> /dev/null; }
+            echo "shared $(($(loads "$prefix/bin/kvmirq" | shared) > 0))"
+            "$prefix/bin/kvmirq" --version 2>&1 | wc -l
+            (cd "$2" && archived/bin/kvmirq --version 2>&1 | wc -l)
+            touch -d 2001-01-01 "$prefix/lib/kvmirq/kvmirq.jar"
+            echo "shared $(($(loads "$prefix/bin/kvmirq" | shared) > 0))"
+            "$prefix/bin/kvmirq" --version 2>&1 | wc -l
+            uninstall "$1"
+            [ ! -e "$prefix" ] && echo gone
+            mkdir -p "$prefix/lib/kvmirq"
+            chmod 777 "$prefix/lib/kvmirq"
+            install "$1" | grep -c 'others may write to .*/archived/lib/kvmirq: no archive of classes is made'
+            [ ! -e "$prefix/lib/kvmirq/kvmirq.jsa" ] && echo none
+            uninstall "$1"
+            """)).containsExactly("644", "shared 1", "1", "1", "shared 0", "1", "gone", "1", "none");
+        assertThat(installed("find \"$destination\" -name '*.jsa' | wc -l")).containsExactly("0");
+    }
 }

@@ -50,7 +50,7 @@ class VgicContract extends ArmVms {
         Vm large = made.add(Vm.create(kernel, most));
         vgic(large).setDistributor((1L << most) - 0x1_0000);
         assertThatThrownBy(() -> Vm.create(kernel, most + 1))
-                .hasMessage("guest addresses of " + (most + 1) + " bits are not possible: expected 32–" + most
+                .hasMessage("guest addresses of " + (most + 1) + " bits are not possible: expected 32-" + most
                         + " on this host");
         assertThatThrownBy(() -> Vm.create(kernel, 31)).isInstanceOf(IllegalArgumentException.class);
     }
@@ -242,7 +242,7 @@ class VgicContract extends ArmVms {
         VgicV3 vgic = vgic(vm);
         for (int count : new int[] {-1, 0, 4096}) {
             assertThatThrownBy(() -> vgic.addRedistributors(0, REDISTRIBUTORS, count))
-                    .hasMessage("a region of " + count + " redistributors is not possible: expected 1–4095");
+                    .hasMessage("a region of " + count + " redistributors is not possible: expected 1-4095");
         }
         assertThatThrownBy(() -> vgic.addRedistributors(256, REDISTRIBUTORS, 1))
                 .isInstanceOf(IllegalArgumentException.class);
@@ -274,7 +274,7 @@ class VgicContract extends ArmVms {
             assertIllegalArgument(
                     () -> vgic.setInterrupts(count),
                     count
-                            + " interrupts are not possible: expected 64–992, a multiple of 32, with the 32"
+                            + " interrupts are not possible: expected 64-992, a multiple of 32, with the 32"
                             + " private ones");
         }
         vgic.setInterrupts(992);

@@ -371,7 +371,7 @@ class VgicDeliveryContract extends ArmVms {
     void spiBeyondTheVgicIsRefused() {
         VgicV3 vgic = ready(vm);
         Spi beyond = new Spi(500);
-        String sentence = "spi 500 is beyond this VGIC: expected 32–255, call setInterrupts before init for more";
+        String sentence = "spi 500 is beyond this VGIC: expected 32-255, call setInterrupts before init for more";
         assertThatThrownBy(() -> vgic.makeLevel(beyond)).hasMessage(sentence);
         assertThatThrownBy(() -> vgic.makeEdge(beyond)).hasMessage(sentence);
         assertThatThrownBy(() -> vgic.setLatched(beyond, true)).hasMessage(sentence);
@@ -414,7 +414,7 @@ class VgicDeliveryContract extends ArmVms {
                 assertThat(theirs.interrupts()).isEqualTo(vgic.interrupts());
                 adopted.setSpi(EDGE, true);
                 assertThat(theirs.isLatched(EDGE)).isTrue();
-                assertThatThrownBy(() -> theirs.makeLevel(new Spi(500))).hasMessageContaining("expected 32–255");
+                assertThatThrownBy(() -> theirs.makeLevel(new Spi(500))).hasMessageContaining("expected 32-255");
                 assertThat(theirIts.readRegister(8)).isEqualTo(service.readRegister(8));
             }
             assertThat(adopted.routes().routes()).containsExactly(kept);

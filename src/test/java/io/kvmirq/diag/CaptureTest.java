@@ -81,6 +81,23 @@ class CaptureTest {
         assertThat(analysed(read(archive(ofDirectory)).tree())).isEqualTo(analysed(host.tree()));
     }
 
+    /** The owner of /dev/kvm is kept, so that the doctor says the same of an archive. */
+    @Test
+    void ownerOfKvmIsKept() throws Exception {
+        RecordedHost host = RecordedHost.of("intel-posted")
+                .put("etc/group", "root:x:0:\nkvm:x:36:secret\n")
+                .own("dev/kvm", new HostFiles.Owner(0660, 0, 36));
+        Capture capture = read(archive(capture(host)));
+        assertThat(Doctor.examine(new HostFacts(capture.tree()), EnumSet.of(Check.KVM)))
+                .isEqualTo(Doctor.examine(new HostFacts(host.tree()), EnumSet.of(Check.KVM)))
+                .asString()
+                .contains("mode 660: root and the group kvm may");
+        host.own("dev/kvm", new HostFiles.Owner(0600, 0, 36));
+        assertThat(CaptureDiff.of(capture, capture(host)))
+                .containsExactly(
+                        new CaptureDiff("/dev/kvm", List.of("owner 660 0 36"), List.of("owner 600 0 36"), true, true));
+    }
+
     @Test
     void processesWithoutAVmAreLeftOutAndOthersKeepWhatDecides() throws Exception {
         RecordedHost host = RecordedHost.of("amd-6.12")
@@ -158,7 +175,7 @@ class CaptureTest {
                 .put("proc/net/route", "Iface\tDestination\tGateway\nenx0011223344aa\t00000000\t010200C0\n")
                 .link("sys/class/net/enx0011223344aa", "../../devices/pci0000:00/0000:00:01.0/net/enx0011223344aa")
                 .put("sys/class/net/enx0011223344aa/operstate", "up\n");
-        // The doctor reads the groups where the owner of a file is shown: not in a copy.
+        // The doctor reads the groups where the owner of a file is shown: not here.
         Capture capture = read(archive(Capture.of(
                 host.tree(),
                 tree -> {

@@ -26,6 +26,12 @@ record CountingFiles(HostFiles tree, List<String> asked) implements HostFiles {
     }
 
     @Override
+    public Optional<Owner> owner(String path) {
+        asked.add("owner of " + path);
+        return tree.owner(path);
+    }
+
+    @Override
     public Access access(String path) {
         return tree.access(path);
     }

@@ -11,8 +11,11 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.vfio.HostIrqs;
 import io.kvmirq.vfio.VfioDevice;
 import java.nio.charset.StandardCharsets;
+import java.util.List;
 import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Which host irq serves a vector, by the names of handlers in /proc/interrupts. */
 class HostIrqsTest {
@@ -70,5 +73,38 @@ class HostIrqsTest {
 
     private static String line(int irq, String rest) {
         return " " + irq + ":" + " 4294967295".repeat(8192) + "  " + rest + "\n";
+    }
+
+    /** Rows in the columns of the kernel are not read whole: the answers are those of rows in other columns. */
+    @ParameterizedTest
+    @ValueSource(ints = {1, 2, 12, 300})
+    void columnsOfTheKernelAreSkippedAndNothingIsLost(int cpus) {
+        StringBuilder text = new StringBuilder(" ".repeat(11));
+        for (int cpu = 0; cpu < cpus; cpu++) {
+            text.append(String.format("CPU%-8d", cpu));
+        }
+        text.append('\n');
+        String counts = String.format("%10d ", 4_000_000_000L).repeat(cpus);
+        String[] rows = {
+            "  0: " + counts + "  IO-APIC   2-edge      timer",
+            " 24: " + counts + " IR-PCI-MSIX-0000:3b:00.0    0-edge      vfio-msix[0](0000:3b:00.0)",
+            " 25: " + counts + " IR-PCI-MSIX-0000:3b:00.0    1-edge      vfio-msix[1](0000:3b:00.0)",
+            "125: " + counts + "   GICv3  35 Level     other",
+            "126: " + counts,
+            "127: " + counts + "7 odd",
+            "128: " + counts.substring(1) + "  SHORT  35 Level     other",
+            "PIN: " + counts + "  Posted-interrupt notification event",
+            "ERR:          0"
+        };
+        text.append(String.join("\n", rows)).append('\n');
+        HostInterrupts fast = new HostInterrupts(text.toString());
+        HostInterrupts whole = new HostInterrupts("\n" + text);
+        assertThat(fast.armed()).isEqualTo(whole.armed()).hasSize(2);
+        assertThat(fast.armed().get(0).count()).isEqualTo(4_000_000_000L * cpus);
+        assertThat(fast.count("PIN")).hasValue(4_000_000_000L * cpus).isEqualTo(whole.count("PIN"));
+        for (String chip : List.of("IO-APIC", "IR-PCI", "GICv3", "odd", "SHORT", "35", "other", "7")) {
+            assertThat(fast.hasChip(chip)).as(chip).isEqualTo(whole.hasChip(chip));
+        }
+        assertThat(fast.hasChip("GICv3")).isTrue();
     }
 }

@@ -33,6 +33,7 @@ public final class RecordedHost {
     private final Map<String, byte[]> files = new TreeMap<>();
     private final Map<String, String> links = new TreeMap<>();
     private final Set<String> denied = new TreeSet<>();
+    private final Map<String, HostFiles.Owner> owners = new TreeMap<>();
     private final List<Observed> observed = new ArrayList<>();
 
     /** An empty host. */
@@ -105,6 +106,12 @@ public final class RecordedHost {
         return this;
     }
 
+    /** Sets who may use a file. Only {@link #tree} shows that. */
+    public RecordedHost own(String path, HostFiles.Owner owner) {
+        owners.put(path, owner);
+        return this;
+    }
+
     /** The answers of VFIO on that host. */
     public List<Observed> observed() {
         return observed;
@@ -112,7 +119,7 @@ public final class RecordedHost {
 
     /** The files in memory. */
     public HostFiles tree() {
-        return HostFiles.of(files, links, denied);
+        return HostFiles.of(files, links, denied, owners);
     }
 
     /** Writes the files below a directory. */

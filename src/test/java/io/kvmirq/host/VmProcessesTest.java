@@ -152,7 +152,7 @@ class VmProcessesTest {
     @Test
     void fileIsReadOnce() {
         List<String> asked = new ArrayList<>();
-        host.put("proc/version", "Linux version 6.1.0 x\n");
+        host.put("proc/version", "Linux version 6.1.0 x\n").put("dev/kvm", "");
         HostFiles counting = new CountingFiles(host.tree(), asked);
         HostFacts facts = new HostFacts(counting);
         for (int i = 0; i < 3; i++) {
@@ -160,7 +160,10 @@ class VmProcessesTest {
             facts.interrupts();
             facts.vms();
             facts.iommus();
+            facts.kvm().file();
         }
-        assertThat(asked).doesNotHaveDuplicates().contains("proc/version", "proc/interrupts", "sys/class/iommu");
+        assertThat(asked)
+                .doesNotHaveDuplicates()
+                .contains("owner of dev/kvm", "proc/version", "proc/interrupts", "sys/class/iommu");
     }
 }

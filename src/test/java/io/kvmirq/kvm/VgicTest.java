@@ -94,7 +94,7 @@ class VgicTest {
         Vm.create(kernel, 32).close();
         assertThat(type).isEqualTo(32);
         assertThatThrownBy(() -> Vm.create(kernel, 40))
-                .hasMessage("guest addresses of 40 bits are not possible: expected 32–36 on this host");
+                .hasMessage("guest addresses of 40 bits are not possible: expected 32-36 on this host");
     }
 
     @Test
@@ -205,7 +205,7 @@ class VgicTest {
         assertThatThrownBy(() -> vgic.readCpuInterface(new VcpuId(0), 0x2000))
                 .hasMessage("CPU interface offset 0x2000 is not possible: expected a multiple of 4 below 0x2000");
         assertThatThrownBy(() -> vgic.writeDistributor(new VcpuId(256), 0, 0))
-                .hasMessage("vcpu 256 is not possible: expected 0–255 with a GICv2");
+                .hasMessage("vcpu 256 is not possible: expected 0-255 with a GICv2");
     }
 
     /** Documentation/virt/kvm/devices/arm-vgic-v3.rst: the affinity in bits 63:32, the instruction in bits 15:0. */
@@ -222,13 +222,13 @@ class VgicTest {
         for (int id : new int[] {-1, 0x1_0000}) {
             assertThatThrownBy(() -> vgic.readSystemRegister(new VcpuId(0), id))
                     .isInstanceOf(IllegalArgumentException.class)
-                    .hasMessageEndingWith("expected 0–0xffff, as systemRegister gives it");
+                    .hasMessageEndingWith("expected 0-0xffff, as systemRegister gives it");
         }
         assertThatThrownBy(() -> VgicV3.systemRegister(4, 0, 0, 0, 0)).isInstanceOf(IllegalArgumentException.class);
         assertThatThrownBy(() -> VgicV3.systemRegister(3, 0, 0, 0, 8)).isInstanceOf(IllegalArgumentException.class);
         assertThatThrownBy(() -> VgicV3.systemRegister(3, 0, -1, 0, 0))
-                .hasMessage("system register 3, 0, -1, 0, 0 is not possible: expected op0 0–3, op1 and op2 0–7, CRn and"
-                        + " CRm 0–15");
+                .hasMessage("system register 3, 0, -1, 0, 0 is not possible: expected op0 0-3, op1 and op2 0-7, CRn and"
+                        + " CRm 0-15");
     }
 
     @Test
@@ -240,7 +240,7 @@ class VgicTest {
         for (int first : new int[] {-32, 1, 1024}) {
             assertThatThrownBy(() -> vgic.readLines(new VcpuId(0), first))
                     .hasMessage("lines of 32 interrupts from " + first + " are not possible: expected a multiple of 32,"
-                            + " 0–992");
+                            + " 0-992");
         }
     }
 

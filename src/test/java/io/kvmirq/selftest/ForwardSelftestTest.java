@@ -127,7 +127,7 @@ class ForwardSelftestTest {
         ForwardResult result = run(kernel, Choice.ALL);
         assertThat(result.answered()).isEqualTo(ForwardTarget.AT_ONCE);
         assertThat(result.failure())
-                .hasValueSatisfying(failure -> assertThat(failure).contains("only vectors 0–199 are available"));
+                .hasValueSatisfying(failure -> assertThat(failure).contains("only vectors 0-199 are available"));
         assertThat(result.left()).isEmpty();
     }
 
@@ -176,7 +176,7 @@ class ForwardSelftestTest {
         Kernel kernel = kernel("6.12", device -> device.msix(4));
         assertThatThrownBy(() -> run(kernel, new Choice(Optional.empty(), 3, Optional.of(2))))
                 .isInstanceOf(IllegalArgumentException.class)
-                .hasMessageContaining("do not exist: the device has MSI-X 0–3");
+                .hasMessageContaining("do not exist: the device has MSI-X 0-3");
         assertThatThrownBy(() -> run(kernel, of(IrqKind.INTX))).hasMessageEndingWith("has no INTx");
         assertThatThrownBy(() -> run(kernel, of(IrqKind.MSI))).hasMessageEndingWith("has no MSI");
         assertThat(kernel.openHandles()).hasSize(1);

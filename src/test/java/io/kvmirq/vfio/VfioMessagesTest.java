@@ -295,11 +295,11 @@ class VfioMessagesTest {
     void vectorBeyondTheTableIsRefused() {
         assertThatThrownBy(() -> device.msix(3, 3))
                 .isInstanceOf(IllegalArgumentException.class)
-                .hasMessageStartingWith("MSI-X 3–5 of vfio device " + hardware.address())
-                .hasMessageEndingWith(" do not exist: the device has MSI-X 0–4");
+                .hasMessageStartingWith("MSI-X 3-5 of vfio device " + hardware.address())
+                .hasMessageEndingWith(" do not exist: the device has MSI-X 0-4");
         assertThatThrownBy(() -> device.msix(5, 1)).hasMessageStartingWith("MSI-X 5 of vfio device ");
         assertThatThrownBy(() -> device.msix(1, 0)).hasMessage("0 vectors of MSI-X: expected at least 1");
-        assertThatThrownBy(() -> device.msix(1, Integer.MAX_VALUE)).hasMessageStartingWith("MSI-X 1–2147483647 of ");
+        assertThatThrownBy(() -> device.msix(1, Integer.MAX_VALUE)).hasMessageStartingWith("MSI-X 1-2147483647 of ");
         assertThatThrownBy(() -> device.platformIrq(0)).hasMessageContaining("a PCI device has INTx, MSI and MSI-X");
         assertThatThrownBy(() -> device.msix(0, 2).arm(events(1)))
                 .hasMessage("1 eventfds for 2 vectors: expected one for each");

@@ -191,7 +191,7 @@ class VfioSentencesTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"1, vector 0 is available", "3, vectors 0–2 are available"})
+    @CsvSource({"1, vector 0 is available", "3, vectors 0-2 are available"})
     void shortageCountsFromTheFirstVector(int budget, String available) {
         TestDevice.Fake hardware = TestDevice.fake("6.12");
         hardware.fake.limitVectors(budget);
@@ -200,7 +200,7 @@ class VfioSentencesTest {
             List<EventFd> events = List.of(EventFd.create(kernel), EventFd.create(kernel));
             assertThatThrownBy(() -> device.msix(3, 2).arm(events))
                     .isInstanceOf(VectorsExhaustedException.class)
-                    .hasMessageEndingWith(" MSI-X 3–4: only " + available + " on this host, and nothing was enabled:"
+                    .hasMessageEndingWith(" MSI-X 3-4: only " + available + " on this host, and nothing was enabled:"
                             + " ask for none beyond");
         }
     }

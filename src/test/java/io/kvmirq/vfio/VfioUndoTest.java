@@ -50,7 +50,7 @@ class VfioUndoTest {
         assertThat(short3.available()).isEqualTo(3);
         assertThat(short3)
                 .hasMessageContaining(
-                        "MSI-X 0–4: only vectors 0–2 are available on this host, and nothing was enabled");
+                        "MSI-X 0-4: only vectors 0-2 are available on this host, and nothing was enabled");
         assertThat(hardware.device.sendMessage(0)).isFalse();
         try (ArmedVectors armed = device.msix(0, short3.available()).arm(events.subList(0, 3))) {
             assertThat(hardware.device.sendMessage(0)).isTrue();

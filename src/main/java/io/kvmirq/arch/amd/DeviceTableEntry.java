@@ -24,7 +24,7 @@ public final class DeviceTableEntry {
             saying("IntTabLen", (value, bits) -> (1L << value) + " entries")
                     .forbidding(
                             value -> value > LONGEST_TABLE,
-                            value -> "table length " + value + " is reserved: expected 0–11"));
+                            value -> "table length " + value + " is reserved: expected 0-11"));
 
     /** Faults of the device's interrupts are not recorded. */
     public static final BitField IGNORE_FAULTS = BitField.flag("ig", 5, "IG", "faults recorded", "faults not recorded")
@@ -40,7 +40,7 @@ public final class DeviceTableEntry {
             60,
             2,
             oneOf("IntCtl", "block", "forward unmapped", "remap")
-                    .forbidding(value -> value == 3, value -> "IntCtl 3 is reserved: expected 0–2"));
+                    .forbidding(value -> value == 3, value -> "IntCtl 3 is reserved: expected 0-2"));
 
     /** Kind {@code amd.dte.data2}. */
     public static final Format FORMAT = Format.builder("amd.dte.data2", "AMD DTE, bits 191:128", 64, 1)

@@ -43,7 +43,7 @@ public final class GaLog {
             always("GALogLen", "")
                     .forbidding(
                             code -> code < SHORTEST_LOG,
-                            code -> "length code " + code + " is reserved: expected 8–15"));
+                            code -> "length code " + code + " is reserved: expected 8-15"));
 
     /** Base register: the number of entries, from {@link #LENGTH}. */
     public static final BitField ENTRIES = new BitField(

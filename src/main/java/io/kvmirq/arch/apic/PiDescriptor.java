@@ -300,7 +300,7 @@ public class PiDescriptor {
 
     static void checkVector(int vector) {
         if (vector < 0 || vector >= VECTORS) {
-            throw new IllegalArgumentException("vector " + vector + " is out of range: expected 0–255");
+            throw new IllegalArgumentException("vector " + vector + " is out of range: expected 0-255");
         }
     }
 

@@ -141,7 +141,7 @@ public record PostedInterruptDescriptor(
     public static long destinationXapic(long apicId) {
         if (apicId == XAPIC_ID.max()) {
             throw new IllegalArgumentException(
-                    "xapic id 0xff names all CPUs: expected 0–0xfe for one; a host with more has to be in x2APIC mode");
+                    "xapic id 0xff names all CPUs: expected 0-0xfe for one; a host with more has to be in x2APIC mode");
         }
         return XAPIC_ID.with(apicId);
     }

@@ -26,8 +26,8 @@ public final class IchListRegister {
             saying("vINTID", (value, bits) -> text(value))
                     .forbidding(
                             value -> InterruptId.isNone(value) && !isSourcedSgi(value),
-                            value -> "id " + value + " is special or reserved: expected 0–1019, 1056–1119,"
-                                    + " 4096–5119 or an LPI from 8192"));
+                            value -> "id " + value + " is special or reserved: expected 0-1019, 1056-1119,"
+                                    + " 4096-5119 or an LPI from 8192"));
 
     private static final BitField LOW = ListRegister.middle("rsvd_32_40", 32, 9, "pintid");
 
@@ -41,7 +41,7 @@ public final class IchListRegister {
             "pintid",
             32,
             13,
-            ListRegister.physical("pINTID", "special or reserved", "16–1019, 1056–1119 or 4096–5119"));
+            ListRegister.physical("pINTID", "special or reserved", "16-1019, 1056-1119 or 4096-5119"));
 
     /** Priority, the lowest value first. */
     public static final BitField PRIORITY = new BitField(

@@ -35,7 +35,7 @@ public final class ListRegister {
             saying("VirtualID", (value, bits) -> InterruptId.text(value))
                     .forbidding(
                             InterruptId::isNone,
-                            value -> "id " + value + " is special: expected an interrupt, 0–1019"));
+                            value -> "id " + value + " is special: expected an interrupt, 0-1019"));
 
     /** CPUID: the source of a software SGI. */
     public static final BitField SOURCE = new BitField(
@@ -60,7 +60,7 @@ public final class ListRegister {
 
     /** PhysicalID: the physical interrupt of a hardware interrupt, the bits of {@link #SOURCE} to {@link #EOI}. */
     public static final BitField PHYSICAL_ID =
-            new BitField("physicalid", 10, 10, physical("PhysicalID", "special", "16–1019"));
+            new BitField("physicalid", 10, 10, physical("PhysicalID", "special", "16-1019"));
 
     /** Priority bits 7:3, the lowest value first. */
     public static final BitField PRIORITY = new BitField(
@@ -114,7 +114,7 @@ public final class ListRegister {
         return oneOf("State", "inactive", "pending", "active", "pending and active")
                 .checked((value, bits) -> hw.isSet(bits[0]) && value == 3
                         ? Optional.of("pending and active while hw is 1: the distributor"
-                                + " keeps the pending state of a hardware interrupt, expected 0–2")
+                                + " keeps the pending state of a hardware interrupt, expected 0-2")
                         : Optional.empty());
     }
 

@@ -26,7 +26,7 @@ public final class VgicType {
             29,
             3,
             saying("PRIbits", (value, bits) -> value + 1 + " priority bits")
-                    .forbidding(value -> value + 1 < FEWEST_BITS, value -> value + 1 + " priority bits: expected 5–8"));
+                    .forbidding(value -> value + 1 < FEWEST_BITS, value -> value + 1 + " priority bits: expected 5-8"));
 
     /** PREbits: preemption bits minus 1. */
     private static final BitField PREEMPTION = new BitField(
@@ -54,7 +54,7 @@ public final class VgicType {
                             5,
                             LIST_REGISTERS.forbidding(
                                     value -> value >= MOST_OF_ICH,
-                                    value -> value + 1 + " list registers: expected 1–16")),
+                                    value -> value + 1 + " list registers: expected 1-16")),
                     BitField.reserved("rsvd_5_17", 5, 13).ordinarily(0),
                     BitField.flag("dvim", 18, "DVIM", "no mask of direct injection", "HCR.DVIM masks direct injection")
                             .ordinarily(0),

@@ -80,7 +80,7 @@ public final class Host {
      */
     public HostCpu cpu(int number) {
         if (number < 0 || number >= cpus.size()) {
-            throw new IllegalArgumentException("processor " + number + " does not exist: expected 0–"
+            throw new IllegalArgumentException("processor " + number + " does not exist: expected 0-"
                     + (cpus.size() - 1) + ", as this host was made");
         }
         return cpus.get(number);
@@ -110,7 +110,7 @@ public final class Host {
      */
     public void handle(int vector, Consumer<HostCpu> handler) {
         if (vector < 0 || vector >= VECTORS) {
-            throw new IllegalArgumentException("vector " + vector + " is out of range: expected 0–255");
+            throw new IllegalArgumentException("vector " + vector + " is out of range: expected 0-255");
         }
         List<Consumer<HostCpu>> all = new ArrayList<>(handlers.get(vector));
         all.add(handler);

@@ -45,7 +45,7 @@ public record Source(int id, int qualifier, int validation) {
 
     static String idText(long id, long[] entry) {
         return Irte.SOURCE_VALIDATION.of(entry[1]) == VALIDATION_BY_BUS
-                ? String.format("requesters of buses %02x–%02x", id >>> 8, id & 0xff)
+                ? String.format("requesters of buses %02x-%02x", id >>> 8, id & 0xff)
                 : "requester " + Meaning.requester(id);
     }
 

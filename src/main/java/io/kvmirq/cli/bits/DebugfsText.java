@@ -135,7 +135,7 @@ record DebugfsText(Terminal terminal) {
     void print(ItsState state) {
         for (ItsState.Device device : state.devices()) {
             terminal.out()
-                    .println("Device " + Hex.of(device.id()) + ", events 0\u2013" + device.lastEvent() + ": "
+                    .println("Device " + Hex.of(device.id()) + ", events 0-" + device.lastEvent() + ": "
                             + device.translations().size() + " mapped");
             for (ItsState.Translation one : device.translations()) {
                 terminal.out()

@@ -94,6 +94,7 @@ public final class CaptureCommand implements Command {
         capture.links().forEach((path, target) -> terminal.out()
                 .println("     link  /" + Terminal.printable(path) + " -> " + Terminal.printable(target)));
         capture.denied().forEach(path -> terminal.out().println("   denied  /" + Terminal.printable(path)));
+        capture.owners().keySet().forEach(path -> terminal.out().println("    owner  /" + Terminal.printable(path)));
         String what = capture.files().size() + " files, " + capture.links().size() + " links, "
                 + (capture.redacted() ? "without names and addresses" : "with names and addresses");
         if (output.isEmpty()) {

@@ -138,7 +138,7 @@ public final class TapeReader implements Closeable {
     private RawCall rawCall() {
         long errno = fields.number("errno", 0);
         if (errno < 0 || errno > 4095) {
-            throw fields.flaw("field errno is " + errno + ": expected 0–4095");
+            throw fields.flaw("field errno is " + errno + ": expected 0-4095");
         }
         return new RawCall(
                 fields.integer("pid"),

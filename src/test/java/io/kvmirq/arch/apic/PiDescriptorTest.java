@@ -200,7 +200,7 @@ class PiDescriptorTest {
         long[] words = new long[8];
         PiDescriptor pid = PiDescriptor.over(words);
         assertThatThrownBy(() -> pid.deliver(vector))
-                .hasMessage("vector " + vector + " is out of range: expected 0–255");
+                .hasMessage("vector " + vector + " is out of range: expected 0-255");
         assertThatThrownBy(() -> pid.post(vector, true)).isInstanceOf(IllegalArgumentException.class);
         assertThat(words).containsOnly(0);
     }

@@ -58,9 +58,9 @@ class PostedInterruptDescriptorTest {
         assertThat(PostedInterruptDescriptor.destinationXapic(0x1f)).isEqualTo(0x1f00);
         assertThat(PostedInterruptDescriptor.destinationX2apic(0xffff_fffeL)).isEqualTo(0xffff_fffeL);
         assertThatThrownBy(() -> PostedInterruptDescriptor.destinationXapic(256))
-                .hasMessage("xapic id 0x100 does not fit: expected 0–0xff, 8 bits");
+                .hasMessage("xapic id 0x100 does not fit: expected 0-0xff, 8 bits");
         assertThatThrownBy(() -> PostedInterruptDescriptor.destinationX2apic(-1))
-                .hasMessage("ndst 0xffffffffffffffff does not fit: expected 0–0xffffffff, 32 bits");
+                .hasMessage("ndst 0xffffffffffffffff does not fit: expected 0-0xffffffff, 32 bits");
     }
 
     @Test

@@ -379,14 +379,14 @@ class PostedVmTest {
     @Test
     void whatDoesNotExistIsRefused() {
         assertThatThrownBy(() -> vm.host().cpu(CPUS))
-                .hasMessage("processor 16 does not exist: expected 0–15, as this host was made");
+                .hasMessage("processor 16 does not exist: expected 0-15, as this host was made");
         assertThatThrownBy(() -> vcpu.thread().load(-1)).hasMessageStartingWith("processor -1 does not exist");
         assertThat(vcpu.thread().isLoaded()).isFalse();
         assertThatThrownBy(() -> new PostedVm(host(256), 1, false))
-                .hasMessage("xapic id 0xff names all CPUs: expected 0–0xfe for one; a host with more has to be in"
+                .hasMessage("xapic id 0xff names all CPUs: expected 0-0xfe for one; a host with more has to be in"
                         + " x2APIC mode");
         assertThatThrownBy(() -> new PostedVm(new Host(0x100), 1, false))
-                .hasMessage("xapic id 0x100 does not fit: expected 0–0xff, 8 bits");
+                .hasMessage("xapic id 0x100 does not fit: expected 0-0xff, 8 bits");
         assertThatThrownBy(() -> new PostedVm(host(1), 0, true)).hasMessage("0 vCPUs make no VM: expected 1 or more");
     }
 
@@ -430,7 +430,7 @@ class PostedVmTest {
             assertThatThrownBy(() -> vcpu.restore(new long[words]))
                     .hasMessage("an IRR of " + words + " words is none: expected 4");
         }
-        assertThatThrownBy(() -> vcpu.isInIrr(256)).hasMessage("vector 256 is out of range: expected 0–255");
+        assertThatThrownBy(() -> vcpu.isInIrr(256)).hasMessage("vector 256 is out of range: expected 0-255");
         assertThat(vcpu.isInIrr(0x31)).isTrue();
         assertThat(vcpu.descriptor().hasRequests()).isTrue();
     }

@@ -394,7 +394,7 @@ class VcpuThreadTest {
     @CsvSource({"-1", "256"})
     void vectorOutOfRangeIsRefused(int vector) {
         assertThatThrownBy(() -> host.handle(vector, cpu -> {}))
-                .hasMessage("vector " + vector + " is out of range: expected 0–255");
+                .hasMessage("vector " + vector + " is out of range: expected 0-255");
         host.cpu(0).interrupt(vector);
         assertThat(host.cpu(0).isInterrupted()).isFalse();
     }

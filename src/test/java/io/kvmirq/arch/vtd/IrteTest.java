@@ -197,8 +197,8 @@ class IrteTest {
         assertThatThrownBy(() -> irte.posted(0x1020, new InterruptVector(0x31)))
                 .hasMessage("descriptor address 0x1020 is not at a 64-byte boundary: expected its low 6 bits to be 0");
         assertThatThrownBy(() -> new Source(0x10000, 0, 0))
-                .hasMessage("sid 0x10000 does not fit: expected 0–0xffff, 16 bits");
+                .hasMessage("sid 0x10000 does not fit: expected 0-0xffff, 16 bits");
         assertThatThrownBy(() -> PostedIrte.lowWord(0, 256))
-                .hasMessage("vector 0x100 does not fit: expected 0–0xff, 8 bits");
+                .hasMessage("vector 0x100 does not fit: expected 0-0xff, 8 bits");
     }
 }

@@ -69,8 +69,8 @@ class RemappableMsiTest {
     @Test
     void componentsThatDoNotFitAreRefused() {
         assertThatThrownBy(() -> RemappableMsi.to(0x10000, 0))
-                .hasMessage("field 'index' 0x10000 does not fit: expected 0–0xffff");
+                .hasMessage("field 'index' 0x10000 does not fit: expected 0-0xffff");
         assertThatThrownBy(() -> RemappableMsi.to(0, -1))
-                .hasMessage("field 'subhandle' 0xffffffffffffffff does not fit: expected 0–0xffff");
+                .hasMessage("field 'subhandle' 0xffffffffffffffff does not fit: expected 0-0xffff");
     }
 }

@@ -84,7 +84,7 @@ class DebugfsTextTest {
         String device = "Device ID: 0x8, Event ID Range: [0 - 31]\n";
         assertThat(printed("vgic-its-state", device + "0 8192 0 4294967295 2 0\n"))
                 .isEqualTo("""
-                    Device 0x8, events 0–31: 1 mapped
+                    Device 0x8, events 0-31: 1 mapped
                      event 0 is LPI 8192 of collection 2, no vCPU: messages are dropped
                     No event is forwarded: each passes through KVM.
                     """);

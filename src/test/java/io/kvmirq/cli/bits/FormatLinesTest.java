@@ -136,7 +136,7 @@ class FormatLinesTest {
                 "{'kind':'gatag','fields':{'vm_id':'1','vcpu_idx':'x'}}   | field 'vcpu_idx' of gatag is 'x': expected"
                         + " 1 to 16 hex digits, with or without 0x",
                 "{'kind':'gatag','fields':{'vm_id':'1','vcpu_idx':'1000'}}| field 'vcpu_idx' 0x1000 does not fit:"
-                        + " expected 0–0xfff",
+                        + " expected 0-0xfff",
                 "{'kind':'gatag','fields':{'vm_id':'1','vm_id':'1'}}      | is not JSON: Duplicate field 'vm_id'",
                 "{'kind':'gatag','fields':{'x':'1'}}                      | field 'x' is not one of gatag: expected"
                         + " vm_id, vcpu_idx",

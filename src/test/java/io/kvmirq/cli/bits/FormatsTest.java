@@ -158,7 +158,7 @@ class FormatsTest {
     @CsvSource(
             delimiter = '|',
             value = {
-                "vm_id=0x100000, vcpu_idx=0 | field 'vm_id' 0x100000 does not fit: expected 0–0xfffff",
+                "vm_id=0x100000, vcpu_idx=0 | field 'vm_id' 0x100000 does not fit: expected 0-0xfffff",
                 "vm_id=0x1                  | field 'vcpu_idx' of gatag is missing: expected vm_id, vcpu_idx",
                 "vm_id=0x1, id=0x1          | field 'id' is not one of gatag: expected vm_id, vcpu_idx"
             })
@@ -198,6 +198,6 @@ class FormatsTest {
     @Test
     void addressesKeepTheirLowBitsOut() {
         assertThatThrownBy(() -> Formats.of("pid.pointer").encode(Map.of("valid", 1L, "pid_phys", 0x1020L)))
-                .hasMessage("field 'pid_phys' 0x1020 does not fit: expected 0–0xffffffffffffffc0 in steps of 0x40");
+                .hasMessage("field 'pid_phys' 0x1020 does not fit: expected 0-0xffffffffffffffc0 in steps of 0x40");
     }
 }

@@ -26,7 +26,11 @@ class BigHostIT {
     private void writeInterrupts() throws IOException {
         String counts = String.format("%10d ", 4711).repeat(CPUS);
         try (BufferedWriter out = Files.newBufferedWriter(temporary.resolve("proc/interrupts"))) {
-            out.write("           CPU0\n");
+            out.write(" ".repeat(12));
+            for (int cpu = 0; cpu < CPUS; cpu++) {
+                out.write(String.format("CPU%-8d", cpu));
+            }
+            out.write("\n");
             for (int irq = 0; irq < IRQS; irq++) {
                 int vector = irq - FIRST;
                 boolean ours = vector >= 0 && vector < VECTORS;

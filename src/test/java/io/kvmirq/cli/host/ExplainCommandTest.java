@@ -365,6 +365,8 @@ class ExplainCommandTest {
         of(pit(), AMD, "--svg", picture.toString()).exited(17);
         assertThat(Files.readString(picture))
                 .contains(">not posted: AVIC is inhibited", ">do: ")
+                // The rest of a sentence has its colour.
+                .contains("fill=\"#cf222e\" font-weight=\"normal\">this (QEMU: ")
                 .doesNotContain("BROKEN");
     }
 

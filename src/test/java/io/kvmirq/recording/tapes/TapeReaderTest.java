@@ -85,7 +85,7 @@ class TapeReaderTest {
                 "{'pid':1,'tid':1,'fd':1,'call':5} | tape line 2: field call is missing or no text",
                 "{'pid':1,'tid':1,'call':'x','fd':1,'in':'0g','result':0} | tape line 2: field in is not hex: found: 1"
                         + " characters",
-                "{'call':'x','fd':1,'errno':5000} | tape line 2: field errno is 5000: expected 0–4095",
+                "{'call':'x','fd':1,'errno':5000} | tape line 2: field errno is 5000: expected 0-4095",
                 "{'header':{'pid':1}}      | tape line 2: field header.arch is missing or no text",
             })
     void badLineIsNamedWithItsField(String line, String sentence) {

@@ -222,7 +222,7 @@ public final class AvicVcpu {
 
     private static void checkVector(int vector) {
         if (vector < 0 || vector >= VECTOR_WORDS * Long.SIZE) {
-            throw new IllegalArgumentException("vector " + vector + " is out of range: expected 0–255");
+            throw new IllegalArgumentException("vector " + vector + " is out of range: expected 0-255");
         }
     }
 

@@ -19,7 +19,7 @@ public record LapicIds(int vcpuId, int id, boolean isX2apic, int logicalId, int 
         int most = isX2apic ? VcpuId.MAX : ApicMessage.BROADCAST;
         if (id < 0 || id > most || vcpuId < 0 || vcpuId > VcpuId.MAX) {
             throw new IllegalArgumentException("APIC id " + id + " of vCPU " + vcpuId
-                    + " is out of range: expected ids 0–" + most + " of vCPUs 0–" + VcpuId.MAX);
+                    + " is out of range: expected ids 0-" + most + " of vCPUs 0-" + VcpuId.MAX);
         }
     }
 

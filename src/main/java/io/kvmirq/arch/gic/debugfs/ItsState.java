@@ -105,7 +105,7 @@ public record ItsState(List<Device> devices) {
             numbers[i] = place.unsigned(row.group(i + 1), DECIMAL);
         }
         if (numbers[0] > of.lastEvent()) {
-            throw place.unexpected("an event of the device, 0–" + of.lastEvent());
+            throw place.unexpected("an event of the device, 0-" + of.lastEvent());
         }
         if (numbers[1] < InterruptId.FIRST_LPI) {
             throw place.unexpected("an LPI, from " + InterruptId.FIRST_LPI + " on");

@@ -267,7 +267,7 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
         int id = place.number(row.group(2), DECIMAL);
         if (!kind.has(id)) {
             throw place.unexpected(
-                    "an id of kind " + kind + ", " + kind.first + (kind == Kind.LPI ? " or more" : "–" + kind.last));
+                    "an id of kind " + kind + ", " + kind.first + (kind == Kind.LPI ? " or more" : "-" + kind.last));
         }
         String flags = row.group(4);
         boolean isPrivate = kind == Kind.SGI || kind == Kind.PPI;
@@ -285,8 +285,8 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
                 flags.charAt(6) - '0',
                 place.number(row.group(5), DECIMAL),
                 place.unsigned(row.group(6), HEX),
-                upTo(MOST_SOURCES, place, row.group(7), HEX, "sources of 0–ff"),
-                upTo(LOWEST_PRIORITY, place, row.group(8), DECIMAL, "a priority of 0–255"),
+                upTo(MOST_SOURCES, place, row.group(7), HEX, "sources of 0-ff"),
+                upTo(LOWEST_PRIORITY, place, row.group(8), DECIMAL, "a priority of 0-255"),
                 index(place, row.group(9)));
     }
 

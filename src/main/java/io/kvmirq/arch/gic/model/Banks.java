@@ -62,7 +62,7 @@ final class Banks {
     /** @throws IllegalArgumentException if there is no such vCPU or interrupt */
     void check(int vcpu, int id) {
         if (id < 0 || id >= interrupts()) {
-            throw new IllegalArgumentException("interrupt " + id + " does not exist: expected 0–" + (interrupts() - 1));
+            throw new IllegalArgumentException("interrupt " + id + " does not exist: expected 0-" + (interrupts() - 1));
         }
         if (InterruptId.isPrivate(id)) {
             checkVcpu(vcpu);
@@ -71,7 +71,7 @@ final class Banks {
 
     void checkVcpu(int vcpu) {
         if (vcpu < 0 || vcpu >= vcpus) {
-            throw new IllegalArgumentException("vCPU " + vcpu + " does not exist: expected 0–" + (vcpus - 1));
+            throw new IllegalArgumentException("vCPU " + vcpu + " does not exist: expected 0-" + (vcpus - 1));
         }
     }
 

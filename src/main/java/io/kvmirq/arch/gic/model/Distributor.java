@@ -52,10 +52,10 @@ public class Distributor {
         int most = hasSources ? VcpuId.MOST_OF_GICV2 : VcpuId.MOST_OF_GICV3;
         if (vcpus < 1 || vcpus > most) {
             throw new IllegalArgumentException(
-                    vcpus + " vCPUs make no " + (hasSources ? "GICv2" : "GICv3") + ": expected 1–" + most);
+                    vcpus + " vCPUs make no " + (hasSources ? "GICv2" : "GICv3") + ": expected 1-" + most);
         }
         if (shared < 0 || shared > MOST_SHARED) {
-            throw new IllegalArgumentException(shared + " SPIs: expected 0–" + MOST_SHARED + ", ids 32–1019");
+            throw new IllegalArgumentException(shared + " SPIs: expected 0-" + MOST_SHARED + ", ids 32-1019");
         }
     }
 
@@ -169,7 +169,7 @@ public class Distributor {
     public void setPriority(int vcpu, int id, int priority) {
         banks.check(vcpu, id);
         if (priority < 0 || priority > 0xff) {
-            throw new IllegalArgumentException("priority " + priority + " is out of range: expected 0–255");
+            throw new IllegalArgumentException("priority " + priority + " is out of range: expected 0-255");
         }
         lock();
         banks.setPriority(vcpu, id, priority);
@@ -213,7 +213,7 @@ public class Distributor {
         banks.check(0, id);
         if (InterruptId.isPrivate(id)) {
             throw new IllegalArgumentException(
-                    InterruptId.text(id) + " has no target: expected an SPI, 32–" + (interrupts() - 1));
+                    InterruptId.text(id) + " has no target: expected an SPI, 32-" + (interrupts() - 1));
         }
     }
 
@@ -298,7 +298,7 @@ public class Distributor {
 
     private void checkSgi(int vcpu, int sgi) {
         if (!InterruptId.isSgi(sgi)) {
-            throw new IllegalArgumentException("id " + sgi + " is no SGI: expected 0–15");
+            throw new IllegalArgumentException("id " + sgi + " is no SGI: expected 0-15");
         }
         banks.checkVcpu(vcpu);
     }

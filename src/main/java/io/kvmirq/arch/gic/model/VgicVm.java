@@ -80,7 +80,7 @@ public final class VgicVm {
     VgicVm(Host host, SharedWords words, int base, Size size, IntConsumer deactivate, Parts parts) {
         if (host.cpus().size() > Long.SIZE) {
             throw new IllegalArgumentException(
-                    "a host of " + host.cpus().size() + " CPUs: expected 1–" + Long.SIZE + " CPUs under a VGIC");
+                    "a host of " + host.cpus().size() + " CPUs: expected 1-" + Long.SIZE + " CPUs under a VGIC");
         }
         this.host = host;
         this.deactivate = deactivate;

@@ -78,7 +78,7 @@ public class VirtualInterface {
 
     private static int checked(int registers) {
         if (registers < 1 || registers > MOST_REGISTERS) {
-            throw new IllegalArgumentException(registers + " list registers: expected 1–" + MOST_REGISTERS);
+            throw new IllegalArgumentException(registers + " list registers: expected 1-" + MOST_REGISTERS);
         }
         return registers;
     }
@@ -104,7 +104,7 @@ public class VirtualInterface {
     private void checkRegister(int number) {
         if (number < 0 || number >= registers) {
             throw new IllegalArgumentException(
-                    "list register " + number + " does not exist: expected 0–" + (registers - 1));
+                    "list register " + number + " does not exist: expected 0-" + (registers - 1));
         }
     }
 

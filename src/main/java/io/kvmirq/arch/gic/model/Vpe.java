@@ -154,7 +154,7 @@ public final class Vpe implements VcpuHooks {
 
     private void check(int vlpi) {
         if (vlpi < 0 || vlpi >= vlpis) {
-            throw new IllegalArgumentException("vLPI " + vlpi + " does not exist: expected 0–" + (vlpis - 1));
+            throw new IllegalArgumentException("vLPI " + vlpi + " does not exist: expected 0-" + (vlpis - 1));
         }
     }
 

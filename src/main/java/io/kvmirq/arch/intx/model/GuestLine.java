@@ -112,7 +112,7 @@ public class GuestLine {
      */
     public void set(int source, boolean high) {
         if (source < 0 || source >= Long.SIZE || source == PHYSICAL) {
-            throw new IllegalArgumentException("source " + source + " is not for callers: expected 0, 1 or 3–63");
+            throw new IllegalArgumentException("source " + source + " is not for callers: expected 0, 1 or 3-63");
         }
         drive(source, high);
     }

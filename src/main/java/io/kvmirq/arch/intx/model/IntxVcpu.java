@@ -60,7 +60,7 @@ public final class IntxVcpu {
 
     private static void checkNumber(int number) {
         if (number < 0 || number >= LINES) {
-            throw new IllegalArgumentException("line " + number + " is out of range: expected 0–" + (LINES - 1));
+            throw new IllegalArgumentException("line " + number + " is out of range: expected 0-" + (LINES - 1));
         }
     }
 

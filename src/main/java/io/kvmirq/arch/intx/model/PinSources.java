@@ -49,7 +49,7 @@ public final class PinSources {
      */
     public boolean set(int pin, int source, boolean high) {
         if (source < 0 || source >= Long.SIZE) {
-            throw new IllegalArgumentException("source " + source + " is out of range: expected 0–63");
+            throw new IllegalArgumentException("source " + source + " is out of range: expected 0-63");
         }
         int at = at(pin);
         long bit = 1L << source;
@@ -64,7 +64,7 @@ public final class PinSources {
 
     private int at(int pin) {
         if (pin < 0 || pin >= pins) {
-            throw new IllegalArgumentException("pin " + pin + " is out of range: expected 0–" + (pins - 1));
+            throw new IllegalArgumentException("pin " + pin + " is out of range: expected 0-" + (pins - 1));
         }
         return base + pin;
     }

@@ -429,7 +429,7 @@ class AvicVmTest {
     /** Neither changes anything: the entry is posted to its own vCPU afterwards. */
     @Test
     void entryAndVcpuOfOthersAreRefused() throws IOException {
-        assertIllegalArgument(() -> vm.irqfd(unit, 4), "entry 4 does not exist: expected 0–3, as the table was made");
+        assertIllegalArgument(() -> vm.irqfd(unit, 4), "entry 4 does not exist: expected 0-3, as the table was made");
         AvicVcpu foreign = new AvicVm(avic, 1, 1, PAGE + 2 * 4096).vcpu(0);
         assertIllegalArgument(
                 () -> irqfd.post(foreign, new InterruptVector(VECTOR)),
@@ -501,7 +501,7 @@ class AvicVmTest {
     @ValueSource(ints = {0, 4097})
     void numberOfVcpusIsChecked(int vcpus) {
         assertIllegalArgument(
-                () -> new AvicVm(avic, vcpus, 1, PAGE), vcpus + " vCPUs make no VM with AVIC: expected 1–4096");
+                () -> new AvicVm(avic, vcpus, 1, PAGE), vcpus + " vCPUs make no VM with AVIC: expected 1-4096");
     }
 
     @Test

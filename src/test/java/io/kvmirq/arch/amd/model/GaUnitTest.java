@@ -157,7 +157,7 @@ class GaUnitTest {
 
     @Test
     void argumentsAreChecked() {
-        assertIllegalArgument(() -> unit.request(2), "entry 2 does not exist: expected 0–1, as the table was made");
+        assertIllegalArgument(() -> unit.request(2), "entry 2 does not exist: expected 0-1, as the table was made");
         assertThatIllegalArgumentException().isThrownBy(() -> unit.low(-1));
         assertIllegalArgument(
                 () -> unit.set(0, 0x381, 0x22, 0, true), "entry 0 is in guest mode: expected bit 7 to be 0");

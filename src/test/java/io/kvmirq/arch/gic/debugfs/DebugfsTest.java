@@ -163,17 +163,17 @@ class DebugfsTest {
                         + " -1': expected a row such as 'LPI 8257 0 0001101 0 0 0 160 -1'",
                 "vgic_model: GICv9,nr_spis: 1,enabled: 1|vgic-state has vgic_model GICv9: expected GICv2 or GICv3",
                 "SPI 40 0 0001000 0 0 0 999 -1|line 1 of vgic-state is 'SPI 40 0 0001000 0 0 0 999 -1':"
-                        + " expected a priority of 0–255 and not 999",
+                        + " expected a priority of 0-255 and not 999",
                 "SPI 99999999999 0 0001000 0 0 0 160 -1|line 1 of vgic-state is 'SPI 99999999999 0 0001000 0 0 0 160"
                         + " -1': expected a number of 32 bits and not 99999999999",
                 "SPI 40 0 0001000 0 123456789 0 160 -1|line 1 of vgic-state is 'SPI 40 0 0001000 0 123456789 0 160 -1':"
                         + " expected a number of 32 bits and not 123456789",
                 "SGI 40 0 0001000 0 0 0 160 -1|line 1 of vgic-state is 'SGI 40 0 0001000 0 0 0 160 -1':"
-                        + " expected an id of kind SGI, 0–15",
+                        + " expected an id of kind SGI, 0-15",
                 "SPI 1020 0 0001000 0 0 0 160 -1|line 1 of vgic-state is 'SPI 1020 0 0001000 0 0 0 160 -1':"
-                        + " expected an id of kind SPI, 32–1019",
+                        + " expected an id of kind SPI, 32-1019",
                 "PPI 15 0 0001000 0 0 0 160 -1|line 1 of vgic-state is 'PPI 15 0 0001000 0 0 0 160 -1':"
-                        + " expected an id of kind PPI, 16–31",
+                        + " expected an id of kind PPI, 16-31",
                 "LPI 5 0 0001101 0 0 0 160 -1|line 1 of vgic-state is 'LPI 5 0 0001101 0 0 0 160 -1':"
                         + " expected an id of kind LPI, 8192 or more",
                 "SPI 40 -7 0001000 0 0 0 160 -1|line 1 of vgic-state is 'SPI 40 -7 0001000 0 0 0 160 -1':"
@@ -181,9 +181,9 @@ class DebugfsTest {
                 "SPI 40 0 0001000 0 0 ff 255 -2|line 1 of vgic-state is 'SPI 40 0 0001000 0 0 ff 255 -2':"
                         + " expected the index of a vCPU, or -1, and not -2",
                 "SPI 40 0 0001000 0 0 0 256 -1|line 1 of vgic-state is 'SPI 40 0 0001000 0 0 0 256 -1':"
-                        + " expected a priority of 0–255 and not 256",
+                        + " expected a priority of 0-255 and not 256",
                 "SPI 40 0 0001000 0 0 100 255 -1|line 1 of vgic-state is 'SPI 40 0 0001000 0 0 100 255 -1':"
-                        + " expected sources of 0–ff and not 100",
+                        + " expected sources of 0-ff and not 100",
                 "vgic_model: GICv3,nr_spis: 32,enabled: 5|vgic-state has enabled 5: expected 0 or 1",
                 "nr_spis: 32,nr_spis: 64|line 2 of vgic-state is 'nr_spis: 64': expected one line nr_spis",
                 "VCPU -1 TYP   ID TGT|line 1 of vgic-state is 'VCPU -1 TYP   ID TGT':"
@@ -228,7 +228,7 @@ class DebugfsTest {
     @CsvSource(
             delimiter = '|',
             value = {
-                "32 8192 0 0 0 1|2|32 8192 0 0 0 1|an event of the device, 0–31",
+                "32 8192 0 0 0 1|2|32 8192 0 0 0 1|an event of the device, 0-31",
                 "3 8191 0 0 0 1|2|3 8191 0 0 0 1|an LPI, from 8192 on"
             })
     void translationThatCannotBeIsRefused(String rows, int line, String text, String expected) {

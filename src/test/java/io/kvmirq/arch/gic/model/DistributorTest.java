@@ -220,35 +220,35 @@ class DistributorTest {
 
     @Test
     void whatDoesNotExistIsRefusedInOneSentence() {
-        assertIllegalArgument(() -> v2.raise(0, 96), "interrupt 96 does not exist: expected 0–95");
-        assertIllegalArgument(() -> v2.lower(0, -1), "interrupt -1 does not exist: expected 0–95");
+        assertIllegalArgument(() -> v2.raise(0, 96), "interrupt 96 does not exist: expected 0-95");
+        assertIllegalArgument(() -> v2.lower(0, -1), "interrupt -1 does not exist: expected 0-95");
         assertIllegalArgument(() -> v2.raise(0, 15), "SGI 15 has no line: a vCPU sends it");
         assertIllegalArgument(() -> v2.lower(0, 3), "SGI 3 has no line: a vCPU sends it");
-        assertIllegalArgument(() -> v2.raise(2, 16), "vCPU 2 does not exist: expected 0–1");
-        assertIllegalArgument(() -> v2.raise(-1, 16), "vCPU -1 does not exist: expected 0–1");
-        assertIllegalArgument(() -> v2.send(2, 0, 1), "vCPU 2 does not exist: expected 0–1");
-        assertIllegalArgument(() -> v2.send(0, 2, 1), "vCPU 2 does not exist: expected 0–1");
-        assertIllegalArgument(() -> v2.send(0, 1, 16), "id 16 is no SGI: expected 0–15");
-        assertIllegalArgument(() -> v2.sources(0, 16), "id 16 is no SGI: expected 0–15");
-        assertIllegalArgument(() -> v2.isFlagged(2), "vCPU 2 does not exist: expected 0–1");
-        assertIllegalArgument(() -> v2.sources(2, 1), "vCPU 2 does not exist: expected 0–1");
-        assertIllegalArgument(() -> v2.setTarget(31, 0), "PPI 31 has no target: expected an SPI, 32–95");
-        assertIllegalArgument(() -> v2.setTarget(96, 0), "interrupt 96 does not exist: expected 0–95");
-        assertIllegalArgument(() -> v2.setTarget(32, 2), "vCPU 2 does not exist: expected 0–1");
-        assertIllegalArgument(() -> v2.target(0), "SGI 0 has no target: expected an SPI, 32–95");
-        assertIllegalArgument(() -> v2.setPriority(0, 32, 256), "priority 256 is out of range: expected 0–255");
-        assertIllegalArgument(() -> v2.setPriority(0, 32, -1), "priority -1 is out of range: expected 0–255");
-        assertIllegalArgument(() -> v2.setPriority(0, 96, 0), "interrupt 96 does not exist: expected 0–95");
-        assertIllegalArgument(() -> v2.priority(2, 0), "vCPU 2 does not exist: expected 0–1");
+        assertIllegalArgument(() -> v2.raise(2, 16), "vCPU 2 does not exist: expected 0-1");
+        assertIllegalArgument(() -> v2.raise(-1, 16), "vCPU -1 does not exist: expected 0-1");
+        assertIllegalArgument(() -> v2.send(2, 0, 1), "vCPU 2 does not exist: expected 0-1");
+        assertIllegalArgument(() -> v2.send(0, 2, 1), "vCPU 2 does not exist: expected 0-1");
+        assertIllegalArgument(() -> v2.send(0, 1, 16), "id 16 is no SGI: expected 0-15");
+        assertIllegalArgument(() -> v2.sources(0, 16), "id 16 is no SGI: expected 0-15");
+        assertIllegalArgument(() -> v2.isFlagged(2), "vCPU 2 does not exist: expected 0-1");
+        assertIllegalArgument(() -> v2.sources(2, 1), "vCPU 2 does not exist: expected 0-1");
+        assertIllegalArgument(() -> v2.setTarget(31, 0), "PPI 31 has no target: expected an SPI, 32-95");
+        assertIllegalArgument(() -> v2.setTarget(96, 0), "interrupt 96 does not exist: expected 0-95");
+        assertIllegalArgument(() -> v2.setTarget(32, 2), "vCPU 2 does not exist: expected 0-1");
+        assertIllegalArgument(() -> v2.target(0), "SGI 0 has no target: expected an SPI, 32-95");
+        assertIllegalArgument(() -> v2.setPriority(0, 32, 256), "priority 256 is out of range: expected 0-255");
+        assertIllegalArgument(() -> v2.setPriority(0, 32, -1), "priority -1 is out of range: expected 0-255");
+        assertIllegalArgument(() -> v2.setPriority(0, 96, 0), "interrupt 96 does not exist: expected 0-95");
+        assertIllegalArgument(() -> v2.priority(2, 0), "vCPU 2 does not exist: expected 0-1");
         assertIllegalArgument(() -> v2.word(ACTIVE, 0, 33), "first interrupt 33: expected a multiple of 32");
         assertIllegalArgument(() -> v2.pending(0, 1), "first interrupt 1: expected a multiple of 32");
-        assertIllegalArgument(() -> v2.set(ACTIVE, 2, 0, 1), "vCPU 2 does not exist: expected 0–1");
-        assertIllegalArgument(() -> v2.clear(ACTIVE, 0, 96, 1), "interrupt 96 does not exist: expected 0–95");
-        assertIllegalArgument(() -> Distributor.gicv2(9, 0, kicks::add), "9 vCPUs make no GICv2: expected 1–8");
-        assertIllegalArgument(() -> Distributor.gicv2(0, 0, kicks::add), "0 vCPUs make no GICv2: expected 1–8");
-        assertIllegalArgument(() -> Distributor.gicv3(513, 0, kicks::add), "513 vCPUs make no GICv3: expected 1–512");
-        assertIllegalArgument(() -> Distributor.gicv3(1, 989, kicks::add), "989 SPIs: expected 0–988, ids 32–1019");
-        assertIllegalArgument(() -> Distributor.gicv3(1, -1, kicks::add), "-1 SPIs: expected 0–988, ids 32–1019");
+        assertIllegalArgument(() -> v2.set(ACTIVE, 2, 0, 1), "vCPU 2 does not exist: expected 0-1");
+        assertIllegalArgument(() -> v2.clear(ACTIVE, 0, 96, 1), "interrupt 96 does not exist: expected 0-95");
+        assertIllegalArgument(() -> Distributor.gicv2(9, 0, kicks::add), "9 vCPUs make no GICv2: expected 1-8");
+        assertIllegalArgument(() -> Distributor.gicv2(0, 0, kicks::add), "0 vCPUs make no GICv2: expected 1-8");
+        assertIllegalArgument(() -> Distributor.gicv3(513, 0, kicks::add), "513 vCPUs make no GICv3: expected 1-512");
+        assertIllegalArgument(() -> Distributor.gicv3(1, 989, kicks::add), "989 SPIs: expected 0-988, ids 32-1019");
+        assertIllegalArgument(() -> Distributor.gicv3(1, -1, kicks::add), "-1 SPIs: expected 0-988, ids 32-1019");
         assertThat(Distributor.gicv3(1, 0, kicks::add).interrupts()).isEqualTo(32);
     }
 

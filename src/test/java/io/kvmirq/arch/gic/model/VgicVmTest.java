@@ -287,14 +287,14 @@ class VgicVmTest extends VgicSetUp {
         assertIllegalArgument(
                 () -> registers.setListRegister(0, HW | 3 << 28 | 27L << 10 | 27),
                 "list register 0 cannot be 0xb0006c1b: state: pending and active while hw is 1: the distributor keeps"
-                        + " the pending state of a hardware interrupt, expected 0–2");
+                        + " the pending state of a hardware interrupt, expected 0-2");
         assertIllegalArgument(
                 () -> registers.setListRegister(0, PENDING | 1023),
-                "list register 0 cannot be 0x100003ff: virtualid: id 1023 is special: expected an interrupt, 0–1019");
+                "list register 0 cannot be 0x100003ff: virtualid: id 1023 is special: expected an interrupt, 0-1019");
         assertIllegalArgument(
-                () -> registers.setListRegister(0, PENDING | 64), "interrupt 64 does not exist: expected 0–63");
-        assertIllegalArgument(() -> registers.setListRegister(2, 0), "list register 2 does not exist: expected 0–1");
-        assertIllegalArgument(() -> registers.listRegister(-1), "list register -1 does not exist: expected 0–1");
+                () -> registers.setListRegister(0, PENDING | 64), "interrupt 64 does not exist: expected 0-63");
+        assertIllegalArgument(() -> registers.setListRegister(2, 0), "list register 2 does not exist: expected 0-1");
+        assertIllegalArgument(() -> registers.listRegister(-1), "list register -1 does not exist: expected 0-1");
         assertIllegalArgument(
                 () -> registers.setListRegister(0, 1L << 32), "word 1 of gic.lr is 0x100000000: expected 32 bits");
         registers.setListRegister(0, PENDING | 32);
@@ -307,12 +307,12 @@ class VgicVmTest extends VgicSetUp {
         assertIllegalArgument(
                 () -> registers.setMachineControl(0x20),
                 "GICH_VMCR cannot be 0x20: rsvd_5_8: reserved bits 8:5 are 0x1 and not 0");
-        assertIllegalArgument(() -> new VgicVm(host, 2, 32, 0, deactivated::add), "0 list registers: expected 1–64");
-        assertIllegalArgument(() -> new VgicVm(host, 2, 32, 65, deactivated::add), "65 list registers: expected 1–64");
+        assertIllegalArgument(() -> new VgicVm(host, 2, 32, 0, deactivated::add), "0 list registers: expected 1-64");
+        assertIllegalArgument(() -> new VgicVm(host, 2, 32, 65, deactivated::add), "65 list registers: expected 1-64");
         assertIllegalArgument(
-                () -> new VgicVm(host, 9, 32, 4, deactivated::add), "9 vCPUs make no GICv2: expected 1–8");
-        assertIllegalArgument(() -> VirtualInterface.of(gic, 2, 4), "vCPU 2 does not exist: expected 0–1");
-        assertIllegalArgument(() -> VirtualInterface.of(gic, 0, 0), "0 list registers: expected 1–64");
+                () -> new VgicVm(host, 9, 32, 4, deactivated::add), "9 vCPUs make no GICv2: expected 1-8");
+        assertIllegalArgument(() -> VirtualInterface.of(gic, 2, 4), "vCPU 2 does not exist: expected 0-1");
+        assertIllegalArgument(() -> VirtualInterface.of(gic, 0, 0), "0 list registers: expected 1-64");
         assertThat(new VgicVm(host, 8, 988, 64, deactivated::add)
                         .vcpu(7)
                         .registers()

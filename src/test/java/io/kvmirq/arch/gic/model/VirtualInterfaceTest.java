@@ -151,12 +151,12 @@ class VirtualInterfaceTest extends VgicSetUp {
     @CsvSource(
             delimiter = '|',
             value = {
-                "0x10001c05 | vCPU 7 does not exist: expected 0–1",
+                "0x10001c05 | vCPU 7 does not exist: expected 0-1",
                 "0x00100000 | list register 0 cannot be 0x100000: rsvd_20_22: reserved bits 22:20 are 0x1 and not 0",
                 "0x000803ff | list register 0 cannot be 0x803ff: virtualid: id 1023 is special: expected an interrupt,"
-                        + " 0–1019",
+                        + " 0-1019",
                 "0x9000141b | list register 0 cannot be 0x9000141b: physicalid: id 5 is an SGI: expected a physical"
-                        + " PPI or SPI, 16–1019"
+                        + " PPI or SPI, 16-1019"
             })
     void impossibleListRegisterIsRefused(String word, String sentence) {
         assertIllegalArgument(() -> registers.setListRegister(0, Long.decode(word)), sentence);
@@ -272,7 +272,7 @@ class VirtualInterfaceTest extends VgicSetUp {
     @Test
     void hostHasABitForEachCpu() {
         assertThatThrownBy(() -> new VgicVm(new Host(LongStream.range(0, 65).toArray()), 1, 0, 1, deactivated::add))
-                .hasMessage("a host of 65 CPUs: expected 1–64 CPUs under a VGIC");
+                .hasMessage("a host of 65 CPUs: expected 1-64 CPUs under a VGIC");
         VgicVm widest = new VgicVm(new Host(LongStream.range(0, 64).toArray()), 1, 0, 1, deactivated::add);
         widest.vcpu(0).thread().load(63);
         widest.vcpu(0).registers().setListRegister(0, EOI | 20);

@@ -498,7 +498,7 @@ class VlpiTest {
     @Test
     void numberOfAVlpiIsChecked() {
         Vpe vpe = vpes(Vpe.Version.V4_1).get(0);
-        assertThatThrownBy(() -> vpe.setPending(VLPIS, true)).hasMessage("vLPI 100 does not exist: expected 0–99");
+        assertThatThrownBy(() -> vpe.setPending(VLPIS, true)).hasMessage("vLPI 100 does not exist: expected 0-99");
         assertThatThrownBy(() -> vpe.isPending(-1)).isInstanceOf(IllegalArgumentException.class);
     }
 }

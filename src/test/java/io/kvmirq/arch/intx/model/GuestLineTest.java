@@ -314,7 +314,7 @@ class GuestLineTest {
     @ValueSource(ints = {-1, GuestLine.PHYSICAL, 64})
     void refusedSourceGivesTheLockBack(int source) {
         assertIllegalArgument(
-                () -> line.set(source, true), "source " + source + " is not for callers: expected 0, 1 or 3–63");
+                () -> line.set(source, true), "source " + source + " is not for callers: expected 0, 1 or 3-63");
         line.set(PinSources.USERSPACE, true);
         assertThat(line.isHigh()).isTrue();
     }
@@ -332,7 +332,7 @@ class GuestLineTest {
     @ParameterizedTest
     @ValueSource(ints = {-1, 64})
     void lineNumberOutOfRangeIsRefused(int number) {
-        String sentence = "line " + number + " is out of range: expected 0–63";
+        String sentence = "line " + number + " is out of range: expected 0-63";
         assertIllegalArgument(() -> GuestLine.of(vcpu, number, Optional.empty()), sentence);
         assertIllegalArgument(() -> vcpu.isInService(number), sentence);
         assertIllegalArgument(() -> vcpu.end(number), sentence);
@@ -383,7 +383,7 @@ class GuestLineTest {
     @ValueSource(ints = {-1, 24})
     void pinOutOfRangeIsRefused(int pin) {
         PinSources pins = new PinSources(24);
-        String sentence = "pin " + pin + " is out of range: expected 0–23";
+        String sentence = "pin " + pin + " is out of range: expected 0-23";
         assertIllegalArgument(() -> pins.set(pin, 0, true), sentence);
         assertIllegalArgument(() -> pins.isHigh(pin), sentence);
     }
@@ -392,7 +392,7 @@ class GuestLineTest {
     @ValueSource(ints = {-1, 64})
     void sourceOutOfRangeIsRefused(int source) {
         assertIllegalArgument(
-                () -> new PinSources(1).set(0, source, true), "source " + source + " is out of range: expected 0–63");
+                () -> new PinSources(1).set(0, source, true), "source " + source + " is out of range: expected 0-63");
     }
 
     @Test

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.cli.bits;
+package io.kvmirq.cli.host;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
@@ -22,7 +22,8 @@ class DecideCommandIT {
 
     @Test
     void postableMessageIsShownWithTheEntryOfEachVendor() throws Exception {
-        Cli.Ended ended = decide("--msi", "0xfee01000/0x41", "--vcpus", "4").exited(0);
+        Cli.Ended ended = decide("--vendor", "both", "--msi", "0xfee01000/0x41", "--vcpus", "4")
+                .exited(0);
         assertThat(ended.out())
                 .contains(
                         "physical destination 0x1, fixed, vector 0x41",
@@ -49,7 +50,8 @@ class DecideCommandIT {
         "0xfee03004/0x41, 'logical destination 0x3 means vCPUs 0, 1'"
     })
     void otherMessagesAreToldWithTheirReason(String msi, String detail) throws Exception {
-        Cli.Ended ended = decide("--msi", msi, "--vcpus", "4").exited(ExitCode.FAILED);
+        Cli.Ended ended =
+                decide("--vendor", "both", "--msi", msi, "--vcpus", "4").exited(ExitCode.FAILED);
         assertThat(ended.out()).contains("intel: not posted", "amd: not posted", "here:    " + detail, "see:", "do:");
     }
 
@@ -72,12 +74,13 @@ class DecideCommandIT {
     @ParameterizedTest
     @CsvSource({"0xfee00000/0x5, vector 0x5 is below 0x10", "0xfee00010/0x41, it is of remappable format"})
     void messagesThatCannotWorkAreRemarkedOn(String msi, String remark) throws Exception {
-        assertThat(decide("--msi", msi).out()).contains("strange: ", remark);
+        assertThat(decide("--vendor", "both", "--msi", msi).out()).contains("strange: ", remark);
     }
 
     @Test
     void inhibitRevertsOnAmdOnly() throws Exception {
-        Cli.Ended ended = decide("--msi", "fee01000/41", "--vcpus", "2", "--inhibit", "hyperv", "--json");
+        Cli.Ended ended =
+                decide("--vendor", "both", "--msi", "fee01000/41", "--vcpus", "2", "--inhibit", "hyperv", "--json");
         assertThat(ended.out())
                 .contains("\"intel\":{\"posted\":true", "\"amd\":{\"posted\":false,\"reason\":\"inhibited\"");
     }
@@ -106,7 +109,7 @@ class DecideCommandIT {
                         .out())
                 .isEqualTo("{\"schema\":\"kvmirq.decide/2\",\"message\":{\"address\":\"0xfee01000\",\"data\":\"0x41\","
                         + "\"destination\":1,\"logical\":false,\"redirectionHint\":false,\"deliveryMode\":\"fixed\","
-                        + "\"vector\":65,\"level\":false},\"vcpus\":2,\"means\":[1],\"strange\":[],"
+                        + "\"vector\":65,\"level\":false},\"vcpus\":2,\"means\":[1],\"strange\":[],\"observed\":false,"
                         + "\"intel\":{\"posted\":true,\"vcpu\":1,\"vector\":65,\"inhibits\":[],"
                         + "\"entryWithExampleAddress\":{\"kind\":\"irte.vtd.posted\","
                         + "\"words\":[\"0x4000418001\",\"0x100000000\"]}}}\n");
@@ -128,19 +131,25 @@ class DecideCommandIT {
             value = {
                 "--msi foo | --msi is 'foo': expected ADDRESS/DATA",
                 "--msi 1/2/3 | --msi is '1/2/3': expected ADDRESS/DATA",
-                "--msi 0x8090040/0x1 | 0x8090040 is not the address of an MSI of x86: expected 0xfee in bits 31:20; on"
+                "--vendor both --msi 0x8090040/0x1 | 0x8090040 is not the address of an MSI of x86: expected 0xfee in bits 31:20; on"
                         + " arm64 see",
-                "--msi 0x1000/0x41 --json | 0x1000 is not the address of an MSI of x86",
+                "--vendor both --msi 0x1000/0x41 --json | 0x1000 is not the address of an MSI of x86",
                 "--msi xyz/41 | the address is 'xyz': expected 1 to 16 hex digits",
-                "--msi fee01000/41 --vcpus 0 | --vcpus is 0: expected 1-4096",
-                "--msi fee01000/41 --vcpus 300 --apic flat | --vcpus is 300 with --apic flat: expected 1-255",
-                "--msi fee01000/41 --vcpus 61 --apic cluster | --vcpus is 61 with --apic cluster: expected 1-60",
-                "--msi fee01000/41 --vendor via | --vendor 'via' is unknown: expected intel, amd",
-                "--msi fee01000/41 --inhibit frob | --inhibit 'frob' is unknown: expected disabled, hyperv",
-                "--msi fee01000/41 --kernel 5.10 | --kernel is '5.10': expected 6.1 or newer, such as 6.12",
-                "--msi fee01000/41 --kernel six | --kernel is 'six': expected 6.1 or newer, such as 6.12",
-                "--msi fee01000/41 --kernel 6.12 --inhibit physical_id_too_big | --inhibit physical_id_too_big is not"
+                "--vendor both --msi fee01000/41 --vcpus 0 | --vcpus is 0: expected 1-4096",
+                "--vendor both --msi fee01000/41 --vcpus 300 --apic flat | --vcpus is 300 with --apic flat: expected 1-255",
+                "--vendor both --msi fee01000/41 --vcpus 61 --apic cluster | --vcpus is 61 with --apic cluster: expected 1-60",
+                "--msi fee01000/41 --vendor via | --vendor 'via' is unknown: expected intel, amd, both",
+                "--vendor both --msi fee01000/41 --inhibit frob | --inhibit 'frob' is unknown: expected disabled, hyperv",
+                "--vendor both --msi fee01000/41 --kernel 5.10 | --kernel is '5.10': expected 6.1 or newer, such as 6.12",
+                "--vendor both --msi fee01000/41 --kernel six | --kernel is 'six': expected 6.1 or newer, such as 6.12",
+                "--vendor both --msi fee01000/41 --kernel 6.12 --inhibit physical_id_too_big | --inhibit physical_id_too_big is not"
                         + " known to Linux 6.12: expected --kernel 6.17",
+                "--vendor amd --msi fee01000/41 --without frob | --without 'frob' is unknown: expected lapics, producer",
+                "--vendor amd --msi fee01000/41 --without its | --without its is for hosts of arm64 only",
+                "--vendor amd --msi fee01000/41 --root /x | --vendor and --root /x exclude each other",
+                "--fake gicv4 --msi 8090040/1 --without lapics | --without lapics is for hosts of x86 only",
+                "--fake gicv4 --msi 8090040/1 --vcpus 2 | --vcpus is for x86 only, and the host is of arm64",
+                "--fake vtd-posting --msi fee01000/41 --vcpus 0 | --vcpus is 0: expected 1-4096",
                 "--vcpus 2 | --msi is missing: expected --msi ADDRESS/DATA",
                 "--reasons --json | --reasons lists all possible reasons: expected no other option"
             })

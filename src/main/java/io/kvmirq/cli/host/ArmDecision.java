@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import io.kvmirq.arch.apic.PostingObstacle;
+import io.kvmirq.arch.gic.VlpiKernel;
+import io.kvmirq.arch.gic.VlpiObstacle;
+import io.kvmirq.cli.frame.Command;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.PostingOutlook;
+import java.util.Arrays;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+
+/**
+ * Whether KVM on arm64 makes a vLPI of a message of a device.
+ *
+ * @param kernel the host's
+ * @param vlpi empty if the host does not show it
+ * @param reason the name of the obstacle; empty if it is a vLPI or not known
+ * @param text why
+ * @param remedy what to do; empty if it is a vLPI
+ */
+record ArmDecision(String kernel, Optional<Boolean> vlpi, String reason, String text, String remedy) {
+    /** The obstacles that come before the ITS, and of both architectures, in their order. */
+    private static final Map<MissingPart, PostingObstacle> OF_PATH = Map.of(
+            MissingPart.PRODUCER, PostingObstacle.NO_PRODUCER,
+            MissingPart.CONSUMER, PostingObstacle.NO_CONSUMER,
+            MissingPart.OWN_EVENTFD, PostingObstacle.EVENTFD_TAKEN,
+            MissingPart.ROUTE, PostingObstacle.NOT_ONE_MESSAGE);
+
+    /** @throws IllegalArgumentException if a part is missing that arm64 does not have */
+    static ArmDecision of(HostFacts host, Set<MissingPart> missing) {
+        missing.stream().filter(MissingPart::isOfX86).findFirst().ifPresent(part -> {
+            throw new IllegalArgumentException("--without " + part + " is for hosts of x86 only");
+        });
+        String kernel = host.kernel().orElse("?");
+        Optional<Boolean> gicv4 = host.gicv4();
+        if (gicv4.filter(used -> !used).isPresent()) {
+            return not(kernel, VlpiObstacle.NO_GICV4);
+        }
+        Optional<PostingObstacle> ofPath = Arrays.stream(MissingPart.values())
+                .filter(missing::contains)
+                .flatMap(part -> Optional.ofNullable(OF_PATH.get(part)).stream())
+                .findFirst();
+        if (ofPath.isPresent()) {
+            PostingObstacle row = ofPath.get();
+            return new ArmDecision(kernel, Optional.of(false), Command.label(row), row.text(), row.remedy());
+        }
+        boolean taken = host.vlpiKernel().filter(VlpiKernel.BY_HOST_IRQ::equals).isPresent();
+        Optional<VlpiObstacle> ofIts = missing.stream()
+                .flatMap(part -> part.vlpi().stream())
+                .filter(row -> row != VlpiObstacle.TAKEN || taken)
+                .findFirst();
+        if (ofIts.isPresent()) {
+            return not(kernel, ofIts.get());
+        }
+        PostingOutlook outlook = PostingOutlook.of(host);
+        return new ArmDecision(
+                kernel, gicv4, "", outlook.text(), outlook.remedy().orElse(""));
+    }
+
+    private static ArmDecision not(String kernel, VlpiObstacle row) {
+        return new ArmDecision(kernel, Optional.of(false), Command.label(row), row.text(), row.remedy());
+    }
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import io.kvmirq.arch.LinuxVersion;
+import io.kvmirq.arch.apic.InhibitReason;
+import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.arch.apic.model.PostingDecision;
+import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.VfioOutlook;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Stream;
+import picocli.CommandLine.Model.OptionSpec;
+import picocli.CommandLine.ParseResult;
+
+/** {@code kvmirq decide}: says whether KVM posts a message to a vCPU, and if not, why. Reads files only. */
+public final class DecideCommand implements Command {
+    private static final List<String> OF_X86 = List.of(
+            "--vcpus", "--apic", "--32-bit-ids", "--no-vector-hashing", "--inhibit", "--x2avic-ext", "--kernel");
+
+    @Override
+    public String name() {
+        return "decide";
+    }
+
+    @Override
+    public String summary() {
+        return "Say whether KVM posts an MSI to a vCPU, and if not, why.";
+    }
+
+    @Override
+    public void describe(Usage usage) {
+        usage.spec()
+                .usageMessage()
+                .description(
+                        "Takes the message that a guest wrote into its MSI or MSI-X table, and decides as KVM does on"
+                                + " this host: which vCPUs are meant, whether the IOMMU posts to one of them, and the"
+                                + " entry that it gets. Reads sysfs and /proc, and opens neither KVM nor a device. With"
+                                + " --vendor it decides for a host where everything is in order, and reads nothing."
+                                + " Exit code 1 when the message is not posted, 3 when the host does not show what"
+                                + " decides. On arm64 it says whether the event becomes a vLPI.")
+                .footer(
+                        "",
+                        "DIR has the files that 'kvmirq help vfio' names.",
+                        "",
+                        "Example: kvmirq decide --vendor amd --msi 0xfee01000/0x41 --vcpus 4");
+        usage.add(Command.option("--msi", "ADDRESS/DATA", String.class).description("The message, two hex numbers."));
+        usage.add(Command.option("--vendor", "VENDOR", String.class)
+                .completionCandidates(
+                        Stream.concat(Command.labels(Vendor.values()).stream(), Stream.of(DecideQuestion.BOTH))
+                                .toList())
+                .description("A host of intel or amd where everything is in order, or both. Asks no host."));
+        usage.add(Command.option("--vcpus", "N", Integer.class)
+                .description("The number of vCPUs of the VM, 1-4096; 1 if it is not given."));
+        usage.add(Command.option("--apic", "MODE", String.class)
+                .completionCandidates(Command.labels(DecideQuestion.Mode.values()))
+                .description(
+                        "How the guest uses its LAPICs: flat, cluster or x2apic. Without it, flat for up to 8 vCPUs,"
+                                + " else x2apic."));
+        usage.add(OptionSpec.builder("--32-bit-ids").description("The VMM has enabled KVM_X2APIC_API_USE_32BIT_IDS."));
+        usage.add(OptionSpec.builder("--no-vector-hashing")
+                .description("The module kvm was loaded with vector_hashing=N."));
+        usage.add(Command.option("--inhibit", "REASON", List.class)
+                .auxiliaryTypes(String.class)
+                .completionCandidates(Command.labels(InhibitReason.values()))
+                .description(
+                        "APIC virtualization is inhibited: a name as the tracepoint prints it, such as pit_reinj."));
+        usage.add(Command.option("--without", "PART", List.class)
+                .auxiliaryTypes(String.class)
+                .completionCandidates(Command.labels(MissingPart.values()))
+                .description("A part of the path is missing: " + String.join(", ", Command.labels(MissingPart.values()))
+                        + "."));
+        usage.add(OptionSpec.builder("--x2avic-ext")
+                .description("AMD: the processor has X2AVIC_EXT, so that vCPU ids above 511 are served."));
+        usage.add(Command.option("--kernel", "VERSION", String.class)
+                .description("The version of Linux, 6.1 or newer, such as 6.12; without it that of the host, or "
+                        + LinuxVersion.NEWEST + " with --vendor."));
+        usage.add(OptionSpec.builder("--reasons")
+                .description("Only list all possible reasons, in the order in which KVM finds them."));
+        HostSource.describe(usage);
+        usage.add(Command.json());
+    }
+
+    @Override
+    public int run(ParseResult arguments, Terminal terminal) {
+        try {
+            if (arguments.hasMatchedOption("--reasons")) {
+                if (arguments.matchedOptions().size() > 1) {
+                    throw new IllegalArgumentException(
+                            "--reasons lists all possible reasons: expected no other option beside it");
+                }
+                DecideText.printReasons(terminal);
+                return ExitCode.OK;
+            }
+            DecideQuestion.message(arguments);
+            if (arguments.hasMatchedOption("--vendor")) {
+                if (!HostSource.options(arguments).isEmpty()) {
+                    throw new IllegalArgumentException("--vendor and" + HostSource.options(arguments)
+                            + " exclude each other: --vendor asks no host");
+                }
+                return answer(DecideQuestion.ofVendors(arguments), arguments, terminal);
+            }
+            HostFacts host = new HostFacts(HostSource.of(arguments));
+            return VfioOutlook.isArm(host) ? ofArm(host, arguments, terminal) : ofX86(host, arguments, terminal);
+        } catch (IllegalArgumentException e) {
+            terminal.complain(e.getMessage() + ". See kvmirq decide --help");
+            return ExitCode.USAGE;
+        }
+    }
+
+    private static int ofX86(HostFacts host, ParseResult arguments, Terminal terminal) {
+        Optional<PostingHost> posting = host.posting();
+        if (posting.isEmpty()) {
+            // A mistake in the other options is told first.
+            DecideQuestion.ofVendors(arguments);
+            terminal.complain("the host does not show what decides: " + String.join("; ", host.unreadableOfPosting())
+                    + ". --vendor decides for a host where everything is in order");
+            return ExitCode.COULD_NOT_RUN;
+        }
+        return answer(DecideQuestion.ofHost(arguments, host, posting.get()), arguments, terminal);
+    }
+
+    private static int answer(DecideQuestion question, ParseResult arguments, Terminal terminal) {
+        List<PostingDecision> decisions = question.decide();
+        if (arguments.hasMatchedOption("--json")) {
+            DecideJson.print(question, decisions, terminal);
+        } else {
+            DecideText.print(question, decisions, terminal);
+        }
+        boolean posted = decisions.stream().allMatch(PostingDecision.Posted.class::isInstance);
+        return posted ? ExitCode.OK : ExitCode.FAILED;
+    }
+
+    private static int ofArm(HostFacts host, ParseResult arguments, Terminal terminal) {
+        OF_X86.stream().filter(arguments::hasMatchedOption).findFirst().ifPresent(option -> {
+            throw new IllegalArgumentException(option + " is for x86 only, and the host is of arm64");
+        });
+        ArmDecision decision = ArmDecision.of(host, DecideQuestion.missing(arguments));
+        if (decision.vlpi().isEmpty()) {
+            terminal.complain("the host does not show what decides: " + decision.text() + "; " + decision.remedy());
+            return ExitCode.COULD_NOT_RUN;
+        }
+        if (arguments.hasMatchedOption("--json")) {
+            DecideJson.print(DecideQuestion.message(arguments), decision, terminal);
+        } else {
+            DecideText.print(DecideQuestion.message(arguments), decision, terminal);
+        }
+        return decision.vlpi().get() ? ExitCode.OK : ExitCode.FAILED;
+    }
+}

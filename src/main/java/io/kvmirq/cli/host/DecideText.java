@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import io.kvmirq.MsiMessage;
+import io.kvmirq.arch.Violation;
+import io.kvmirq.arch.amd.GaIrte;
+import io.kvmirq.arch.amd.GaTag;
+import io.kvmirq.arch.apic.PostedInterruptDescriptor;
+import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.PostingObstacle;
+import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.arch.apic.model.ApicMessage;
+import io.kvmirq.arch.apic.model.PostingDecision;
+import io.kvmirq.arch.vtd.PostedIrte;
+import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.Hex;
+import io.kvmirq.cli.frame.Terminal;
+import java.io.PrintStream;
+import java.util.List;
+import java.util.stream.Collectors;
+
+/** A decision about posting as lines of text. */
+final class DecideText {
+    private static final long EXAMPLE_ADDRESS = 0x1_0000_0000L;
+    private static final int PAGE = 4096;
+
+    private DecideText() {}
+
+    static void print(DecideQuestion question, List<PostingDecision> decisions, Terminal terminal) {
+        ApicMessage message = question.decoded();
+        PrintStream out = terminal.out();
+        out.println(terminal.bold(question.message().toString()));
+        out.println("  " + (message.logical() ? "logical" : "physical") + " destination "
+                + Hex.of(Integer.toUnsignedLong(question.destination()))
+                + (message.redirectionHint() ? " with redirection hint" : "") + ", " + message.mode() + ", vector "
+                + Hex.of(message.vector()) + (message.level() ? ", level" : ""));
+        int vcpus = question.vcpus();
+        out.println("  means " + meant(question) + ", of " + vcpus + (vcpus == 1 ? " vCPU" : " vCPUs"));
+        question.format().violations().stream()
+                .map(Violation::toString)
+                .forEach(remark -> out.println("  strange: " + remark));
+        for (int i = 0; i < decisions.size(); i++) {
+            print(question, question.hosts().get(i), decisions.get(i), terminal);
+        }
+    }
+
+    private static void print(DecideQuestion question, PostingHost host, PostingDecision decision, Terminal terminal) {
+        PrintStream out = terminal.out();
+        String name = Command.label(host.vendor())
+                + (question.observed() ? " (Linux " + host.kernel() + ", as the host's files show it)" : "");
+        if (decision instanceof PostingDecision.Posted posted) {
+            out.println(name + ": " + terminal.good("posted") + " to " + posted.vcpu() + ", vector "
+                    + Hex.of(posted.vector().number()));
+            out.println("  entry    " + entry(host.vendor(), posted));
+            out.println("           with an example of an address; kvmirq decode shows each field");
+            posted.inhibits()
+                    .forEach(reason -> out.println("  inhibited: " + reason.cause()
+                            + "; the entry stays posted, and software takes the vector to the guest"));
+        } else if (decision instanceof PostingDecision.Unposted unposted) {
+            PostingObstacle reason = unposted.reason();
+            out.println(name + ": " + terminal.bad("not posted") + ": " + reason.text());
+            out.println("  here:    " + unposted.detail());
+            out.println("  decided: " + reason.decidedBy());
+            out.println("  see:     " + reason.seen());
+            out.println("  do:      " + question.remedy(host, unposted));
+            out.println("  entry    remapped, as the host set it up: the host's interrupt signals the eventfd");
+        }
+    }
+
+    static void print(MsiMessage message, ArmDecision decision, Terminal terminal) {
+        terminal.out().println(terminal.bold(message.toString()));
+        terminal.out().println("  event " + Integer.toUnsignedString(message.data()) + ", for an ITS of the guest");
+        boolean posted = decision.vlpi().orElse(false);
+        terminal.out()
+                .println("arm64 (Linux " + Hex.printable(decision.kernel(), Integer.MAX_VALUE)
+                        + ", as the host's files show it): "
+                        + (posted ? terminal.good("a vLPI") : terminal.bad("no vLPI")) + ": " + decision.text());
+        if (!posted) {
+            terminal.out().println("  do:      " + decision.remedy());
+        }
+    }
+
+    private static String meant(DecideQuestion question) {
+        List<Integer> meant = question.meant();
+        return meant.isEmpty()
+                ? "no vCPU"
+                : meant.stream().map(vcpu -> "vcpu " + vcpu).collect(Collectors.joining(", "));
+    }
+
+    /** The entry of a vCPU that does not run, with an example of an address and without the device's source id. */
+    static String entry(Vendor vendor, PostingDecision.Posted posted) {
+        int vcpu = posted.vcpu().number();
+        int vector = posted.vector().number();
+        if (vendor == Vendor.INTEL) {
+            long descriptor = EXAMPLE_ADDRESS + (long) vcpu * PostedInterruptDescriptor.BYTES;
+            return new PostedIrte(PostedIrte.lowWord(descriptor, vector), PostedIrte.highWord(descriptor, 0, 0, 0))
+                    .toString();
+        }
+        long page = EXAMPLE_ADDRESS + (long) vcpu * PAGE;
+        long tag = GaTag.VM.with(1) | GaTag.VCPU.with(vcpu);
+        return GaIrte.GUEST.text(GaIrte.guestLow(tag, false), GaIrte.guestHigh(page, vector));
+    }
+
+    static void printReasons(Terminal terminal) {
+        for (PostingObstacle reason : PostingObstacle.values()) {
+            terminal.out().println(terminal.bold(Command.label(reason)) + ": " + reason.text());
+            terminal.out().println("  decided: " + reason.decidedBy());
+            terminal.out().println("  see:     " + reason.seen());
+            terminal.out().println("  do:      " + reason.remedy());
+        }
+    }
+}

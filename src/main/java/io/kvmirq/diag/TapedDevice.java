@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.recording.tapes.TapeLine;
+import io.kvmirq.uapi.UapiVfio;
+import io.kvmirq.uapi.UapiVfio.VfioIrqSet;
+import java.nio.ByteBuffer;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+
+/** A VFIO device on a tape, and the vectors that the VMM set. For one thread. */
+final class TapedDevice {
+    private static final int MOST_VECTORS = 2048;
+    private static final long NEVER = 0;
+
+    /**
+     * A vector of a device.
+     *
+     * @param eventfd empty if VFIO signals none
+     * @param at the call that made it so
+     * @param masked by VFIO_IRQ_SET_ACTION_MASK, at this call; 0 if it is not
+     */
+    record Vector(Optional<String> eventfd, long at, long masked) {}
+
+    final String file;
+    final String name;
+    final int pid;
+    final String group;
+    /** By index of VFIO and number. */
+    final Map<Integer, TreeMap<Integer, Vector>> vectors = new TreeMap<>();
+
+    int lastIndex = UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX;
+    /** The call that closed the device; 0 if none did. */
+    long closed = NEVER;
+
+    TapedDevice(String file, String name, int pid, String group) {
+        this.file = file;
+        this.name = name;
+        this.pid = pid;
+        this.group = group;
+    }
+
+    boolean isOpen() {
+        return closed == NEVER;
+    }
+
+    /**
+     * VFIO_DEVICE_SET_IRQS.
+     *
+     * @return whether a vector has an eventfd by it
+     */
+    boolean setIrqs(TapeLine.Call call, ByteBuffer in) {
+        int flags = in.getInt(VfioIrqSet.FLAGS);
+        int index = in.getInt(VfioIrqSet.INDEX);
+        long start = Integer.toUnsignedLong(in.getInt(VfioIrqSet.START));
+        long count = Integer.toUnsignedLong(in.getInt(VfioIrqSet.COUNT));
+        boolean none = (flags & UapiVfio.VFIO_IRQ_SET_DATA_NONE) != 0;
+        if (index < 0 || index > UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX || start >= MOST_VECTORS) {
+            return false;
+        }
+        TreeMap<Integer, Vector> known = vectors.computeIfAbsent(index, first -> new TreeMap<>());
+        if ((flags & UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER) == 0) {
+            boolean mask = (flags & UapiVfio.VFIO_IRQ_SET_ACTION_MASK) != 0;
+            if (none) {
+                known.replaceAll((number, old) -> number >= start && number - start < count
+                        ? new Vector(old.eventfd(), old.at(), mask ? call.number() : NEVER)
+                        : old);
+            }
+            return false;
+        }
+        boolean built = false;
+        if (none && count == 0) {
+            known.replaceAll((number, old) ->
+                    old.eventfd().isPresent() ? new Vector(Optional.empty(), call.number(), NEVER) : old);
+        } else if ((flags & UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD) != 0) {
+            lastIndex = index;
+            for (int i = 0; i < count && VfioIrqSet.DATA + (i + 1) * Integer.BYTES <= in.limit(); i++) {
+                int at = VfioIrqSet.DATA + i * Integer.BYTES;
+                int number = in.getInt(at);
+                Optional<String> eventfd = Optional.ofNullable(call.names().get(String.valueOf(at)))
+                        .or(() -> number < 0 ? Optional.empty() : Optional.of("descriptor " + number));
+                known.put((int) start + i, new Vector(eventfd, call.number(), NEVER));
+                built |= eventfd.isPresent();
+            }
+        }
+        return built;
+    }
+}
