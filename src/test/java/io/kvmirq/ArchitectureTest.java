@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq;
 
+import static com.tngtech.archunit.base.DescribedPredicate.describe;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.classes;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
 import static com.tngtech.archunit.library.dependencies.SlicesRuleDefinition.slices;
@@ -18,7 +19,10 @@ import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.kernel.Calls;
 import io.kvmirq.testing.Machine;
+import java.io.FileOutputStream;
 import java.io.IOException;
+import java.io.RandomAccessFile;
+import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -76,7 +80,8 @@ class ArchitectureTest {
                 "vfio..       | uapi.. backend explain.. kernel..",
                 "mirror..     | arch.. backend",
                 "host..       | backend arch.. mirror vfio",
-                "diag..       | uapi.. arch.. backend host mirror recording.. vfio",
+                "host.trace   | host",
+                "diag..       | uapi.. arch.. backend host.. mirror recording.. vfio",
                 "forward..    | uapi.. arch.intx backend explain.. kernel.. kvm.. mirror.. vfio..",
                 "selftest..   | arch.. kernel.. kvm.. forward.. mirror.. vfio..",
                 "fake.file    | uapi.. explain",
@@ -198,6 +203,25 @@ class ArchitectureTest {
                 })
                 .should()
                 .beFreeOfCycles());
+    }
+
+    /** Who looks at a host leaves it as it was, but for a tracing instance of its own. */
+    @Test
+    void onlyATracingInstanceIsWritten() {
+        check(noClasses()
+                .that()
+                .resideInAnyPackage("io.kvmirq.host..", "io.kvmirq.diag..")
+                .and()
+                .doNotHaveFullyQualifiedName("io.kvmirq.host.trace.TraceInstance")
+                .should()
+                .callMethodWhere(describe(
+                        "it changes a file",
+                        call -> call.getTargetOwner().isEquivalentTo(Files.class)
+                                && Stream.of("write", "create", "delete", "move", "copy", "set", "newOutputStream")
+                                        .anyMatch(call.getName()::startsWith)))
+                .orShould()
+                .dependOnClassesThat()
+                .belongToAnyOf(FileOutputStream.class, RandomAccessFile.class, FileChannel.class));
     }
 
     @Test

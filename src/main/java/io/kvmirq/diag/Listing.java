@@ -55,6 +55,19 @@ public record Listing(List<Row> rows, List<String> notes) {
      * @param wanted which devices
      */
     public static Listing of(HostFacts host, Predicate<PciAddress> wanted) {
+        return of(host, wanted, Optional.empty());
+    }
+
+    /**
+     * The vectors of some devices, with what was seen of them.
+     *
+     * @param wanted which devices
+     */
+    public static Listing of(HostFacts host, Predicate<PciAddress> wanted, LiveChains live) {
+        return of(host, wanted, Optional.of(live));
+    }
+
+    private static Listing of(HostFacts host, Predicate<PciAddress> wanted, Optional<LiveChains> live) {
         List<Row> rows = new ArrayList<>();
         LinkedHashSet<String> notes = new LinkedHashSet<>();
         TreeSet<PciAddress> addresses = new TreeSet<>();
@@ -73,7 +86,8 @@ public record Listing(List<Row> rows, List<String> notes) {
                 continue;
             }
             Optional<VmProcess> holder = host.vms().of(address).stream().findFirst();
-            for (Chain chain : DeviceChains.of(host, device.get())) {
+            for (Chain fromFiles : DeviceChains.of(host, device.get())) {
+                Chain chain = live.isPresent() ? live.get().of(fromFiles) : fromFiles;
                 if (chain.link(Hop.DEVICE_VECTOR).filter(Listing::isWhole).isPresent()) {
                     rows.add(row(address, chain, holder));
                     notes.addAll(notes(chain, holder.isPresent()));

@@ -4,7 +4,7 @@
  *
  * <p>{@link io.kvmirq.host} shows facts. This package joins them, says of each join how it knows it (observed, taped,
  * inferred or predicted), and compares them with the rules of {@link io.kvmirq.arch.apic} and {@link io.kvmirq.arch.gic}. It reads
- * files and writes nothing. Commands render what it finds.
+ * files and writes nothing, except that a {@link io.kvmirq.diag.LiveWindow} records tracepoints. Commands render what it finds.
  */
 @NullMarked
 package io.kvmirq.diag;

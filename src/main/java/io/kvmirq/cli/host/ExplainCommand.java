@@ -16,6 +16,9 @@ import io.kvmirq.diag.DeviceChains;
 import io.kvmirq.diag.Evidence;
 import io.kvmirq.diag.Hop;
 import io.kvmirq.diag.Link;
+import io.kvmirq.diag.Live;
+import io.kvmirq.diag.LiveChains;
+import io.kvmirq.diag.LiveHost;
 import io.kvmirq.diag.TapedChains;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.PciDevice;
@@ -35,8 +38,24 @@ import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.ParseResult;
 
-/** {@code kvmirq explain}: the way of a device's interrupt into a guest, and why it is not posted. Reads files only. */
+/**
+ * {@code kvmirq explain}: the way of a device's interrupt into a guest, and why it is not posted. Reads files only, unless
+ * {@code --live} is given.
+ */
 public final class ExplainCommand implements Command {
+    /** Null for this machine: other commands start faster without its classes. */
+    private final @Nullable LiveHost machine;
+
+    /** Watches this machine, if it is asked to watch. */
+    public ExplainCommand() {
+        this(null);
+    }
+
+    /** @param machine what {@code --live} watches */
+    ExplainCommand(@Nullable LiveHost machine) {
+        this.machine = machine;
+    }
+
     @Override
     public String name() {
         return "explain";
@@ -58,7 +77,7 @@ public final class ExplainCommand implements Command {
                                 + " eligible (host and VM may post), requested (KVM asked for it), form (the IOMMU's entry, or"
                                 + " the LPI on arm64), delivered (by hardware). For all vectors of a device, prints the chain"
                                 + " that fails first and where the others fail. Reads sysfs, /proc and debugfs, and writes"
-                                + " nothing. Run it as root.")
+                                + " nothing without --live. Run it as root.")
                 .footer(footer());
         usage.add(Command.parameter("0", "0..1", "BDF").description("The address of the device, as lspci prints it."));
         usage.add(Command.parameter("1", "0..1", "VECTOR")
@@ -73,6 +92,7 @@ public final class ExplainCommand implements Command {
                         + " tear-down begins."));
         usage.add(Command.option("--svg", "FILE", Path.class)
                 .description("Also draw the chain that is printed whole into FILE, which may not exist yet."));
+        LiveOption.describe(usage);
         HostSource.describe(usage);
         usage.add(Command.json());
     }
@@ -91,6 +111,7 @@ public final class ExplainCommand implements Command {
         lines.addAll(List.of(
                 "",
                 "Example: kvmirq explain 0000:3b:00.0 3",
+                "         kvmirq explain --vm web --live 10",
                 "         kvmirq explain --tape vmm.tape --svg chain.svg"));
         return lines.toArray(String[]::new);
     }
@@ -103,28 +124,73 @@ public final class ExplainCommand implements Command {
     public int run(ParseResult arguments, Terminal terminal) {
         Question question;
         HostFiles tree;
+        Optional<LiveOption> live;
         try {
             question = question(arguments);
-            tree = HostSource.of(arguments);
+            live = LiveOption.isGiven(arguments) ? Optional.of(LiveOption.of(arguments, machine)) : Optional.empty();
+            tree = live.isPresent() ? live.get().files() : HostSource.of(arguments);
         } catch (IllegalArgumentException e) {
             terminal.complain(e.getMessage() + ". See kvmirq explain --help");
             return ExitCode.USAGE;
         }
-        List<Chain> chains;
         HostFacts host = new HostFacts(tree);
         try {
-            chains = question.tape().isPresent() ? taped(host, question, arguments) : chains(host, question);
+            if (live.isPresent()) {
+                return watched(live.get(), host, question, arguments, terminal);
+            }
+            List<Chain> chains =
+                    question.tape().isPresent() ? taped(host, question, arguments) : chains(host, question);
+            return answer(host, chains, Optional.empty(), arguments, terminal);
         } catch (HostChoice.AbsentException e) {
             terminal.complain(e.getMessage());
             return ExitCode.COULD_NOT_RUN;
         }
+    }
+
+    /** What is not there is told before anything is watched. */
+    private static int watched(
+            LiveOption live, HostFacts host, Question question, ParseResult arguments, Terminal terminal)
+            throws HostChoice.AbsentException {
+        List<VmProcess> guests = question.guest().isPresent()
+                ? HostChoice.guests(host, question.guest().get())
+                : host.vms().of(question.device().orElseThrow());
+        List<PciAddress> devices = question.device().map(List::of).orElseGet(() -> guests.stream()
+                .flatMap(guest -> guest.devices().stream())
+                .toList());
+        if (question.device().isPresent()) {
+            PciDevice device = HostChoice.device(host, question.device().get());
+            if (question.vector().isPresent()) {
+                checkVector(host, device, question.vector().getAsInt());
+            }
+        }
+        return live.run(host, devices, guests, terminal, seen -> {
+            List<Chain> chains = List.of();
+            try {
+                chains = devices.isEmpty() ? chains : chains(seen.host(), question);
+            } catch (HostChoice.AbsentException e) {
+                terminal.complain(e.getMessage() + ": it was there when the watch began");
+            }
+            LiveChains with = LiveChains.of(seen.live(), seen.host());
+            return answer(
+                    seen.host(), chains.stream().map(with::of).toList(), Optional.of(seen.live()), arguments, terminal);
+        });
+    }
+
+    /** @param chains none only if a guest without devices was watched */
+    private static int answer(
+            HostFacts host, List<Chain> chains, Optional<Live> live, ParseResult arguments, Terminal terminal) {
         if (arguments.hasMatchedOption("--json")) {
-            write(host, chains, terminal);
+            write(host, chains, live, terminal);
         } else {
-            new ExplainText(terminal).print(chains);
+            if (chains.isEmpty()) {
+                terminal.out().println("the guest has no PCI device of VFIO");
+            } else {
+                new ExplainText(terminal).print(chains);
+            }
+            live.ifPresent(one -> LiveOption.print(one, terminal));
         }
         @Nullable Path picture = arguments.matchedOptionValue("--svg", null);
-        if (picture != null) {
+        if (picture != null && !chains.isEmpty()) {
             byte[] drawn = ChainSvg.of(Chain.firstToFail(chains)).getBytes(StandardCharsets.UTF_8);
             if (!NewFile.write(picture, terminal, out -> out.write(drawn))) {
                 return ExitCode.COULD_NOT_RUN;
@@ -232,10 +298,12 @@ public final class ExplainCommand implements Command {
                 .orElse(ExitCode.OK);
     }
 
-    private static void write(HostFacts host, List<Chain> chains, Terminal terminal) {
-        Json.print(terminal, "kvmirq.explain/1", json -> json.text("kernel", host.kernel())
-                .objects("chains", chains, ExplainCommand::write)
-                .number("exitCode", exitCode(chains)));
+    private static void write(HostFacts host, List<Chain> chains, Optional<Live> live, Terminal terminal) {
+        Json.print(terminal, "kvmirq.explain/1", json -> {
+            json.text("kernel", host.kernel()).objects("chains", chains, ExplainCommand::write);
+            live.ifPresent(one -> LiveOption.write(json, one));
+            json.number("exitCode", exitCode(chains));
+        });
     }
 
     private static void write(Json json, Chain chain) {

@@ -9,6 +9,9 @@ import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Listing;
+import io.kvmirq.diag.Live;
+import io.kvmirq.diag.LiveChains;
+import io.kvmirq.diag.LiveHost;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.VmProcess;
 import java.util.ArrayList;
@@ -16,15 +19,30 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.function.Predicate;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.ParseResult;
 
-/** {@code kvmirq list}: where the vectors of each device of a guest go. Reads files only. */
+/** {@code kvmirq list}: where the vectors of each device of a guest go. Reads files only, unless {@code --live} is given. */
 public final class ListCommand implements Command {
     private static final List<String> COLUMNS =
             List.of("host irq", "device", "vector", "guest", "vCPU", "GSI", "guest vector", "posted", "why not");
     /** A column is not wider, except the last. */
     private static final int WIDEST = 24;
+
+    /** Null for this machine: other commands start faster without its classes. */
+    private final @Nullable LiveHost machine;
+
+    /** Watches this machine, if it is asked to watch. */
+    public ListCommand() {
+        this(null);
+    }
+
+    /** @param machine what {@code --live} watches */
+    ListCommand(@Nullable LiveHost machine) {
+        this.machine = machine;
+    }
 
     @Override
     public String name() {
@@ -43,13 +61,14 @@ public final class ListCommand implements Command {
                 .description("Prints a row for each vector of each PCI device that VFIO has armed: host irq, device,"
                         + " vector, guest, vCPU, GSI, guest vector, whether hardware posts it, and why not. '-' is what"
                         + " no file shows; a line below says what would show it. Reads sysfs, /proc and debugfs, and"
-                        + " writes nothing. Only root sees the guests of others. Exit code 3 when the host has no such"
+                        + " writes nothing without --live. Only root sees the guests of others. Exit code 3 when the host has no such"
                         + " device or guest, or /proc/interrupts cannot be read.")
                 .footer(Stream.concat(HostChoice.FILES.stream(), Stream.of("", "Example: kvmirq list --vm web"))
                         .toArray(String[]::new));
         usage.add(Command.option("--vm", "NAME|PID", String.class)
                 .description("Only the devices of a guest, by its name or its process."));
         usage.add(Command.option("--device", "BDF", String.class).description("Only the vectors of a device."));
+        LiveOption.describe(usage);
         HostSource.describe(usage);
         usage.add(Command.json());
     }
@@ -58,24 +77,27 @@ public final class ListCommand implements Command {
     public int run(ParseResult arguments, Terminal terminal) {
         Optional<PciAddress> device;
         HostFiles tree;
+        Optional<LiveOption> live;
         try {
             device = Optional.ofNullable(arguments.<String>matchedOptionValue("--device", null))
                     .map(HostChoice::address);
-            tree = HostSource.of(arguments);
+            live = LiveOption.isGiven(arguments) ? Optional.of(LiveOption.of(arguments, machine)) : Optional.empty();
+            tree = live.isPresent() ? live.get().files() : HostSource.of(arguments);
         } catch (IllegalArgumentException e) {
             terminal.complain(e.getMessage() + ". See kvmirq list --help");
             return ExitCode.USAGE;
         }
         HostFacts host = new HostFacts(tree);
         Predicate<PciAddress> wanted = address -> true;
+        List<VmProcess> guests = List.of();
         try {
             if (device.isPresent()) {
                 wanted = HostChoice.device(host, device.get()).address()::equals;
             }
             if (arguments.hasMatchedOption("--vm")) {
-                List<VmProcess> guests = HostChoice.guests(host, arguments.matchedOptionValue("--vm", ""));
+                guests = HostChoice.guests(host, arguments.matchedOptionValue("--vm", ""));
                 wanted = wanted.and(
-                        address -> guests.stream().anyMatch(one -> one.devices().contains(address)));
+                        guests.stream().flatMap(one -> one.devices().stream()).collect(Collectors.toSet())::contains);
             }
         } catch (HostChoice.AbsentException e) {
             terminal.complain(e.getMessage());
@@ -85,13 +107,27 @@ public final class ListCommand implements Command {
             terminal.complain("/proc/interrupts cannot be read");
             return ExitCode.COULD_NOT_RUN;
         }
-        Listing listing = Listing.of(host, wanted);
+        if (live.isEmpty()) {
+            answer(host, Listing.of(host, wanted), Optional.empty(), arguments, terminal);
+            return ExitCode.OK;
+        }
+        Predicate<PciAddress> watched = wanted;
+        List<PciAddress> devices = host.boundToVfio().stream().filter(wanted).toList();
+        return live.get().run(host, devices, guests, terminal, seen -> {
+            Listing listing = Listing.of(seen.host(), watched, LiveChains.of(seen.live(), seen.host()));
+            answer(seen.host(), listing, Optional.of(seen.live()), arguments, terminal);
+            return ExitCode.OK;
+        });
+    }
+
+    private static void answer(
+            HostFacts host, Listing listing, Optional<Live> live, ParseResult arguments, Terminal terminal) {
         if (arguments.hasMatchedOption("--json")) {
-            write(host, listing, terminal);
+            write(host, listing, live, terminal);
         } else {
             print(listing, terminal);
+            live.ifPresent(one -> LiveOption.print(one, terminal));
         }
-        return ExitCode.OK;
     }
 
     private static void print(Listing listing, Terminal terminal) {
@@ -143,10 +179,13 @@ public final class ListCommand implements Command {
         return Hex.printable(text, Integer.MAX_VALUE);
     }
 
-    private static void write(HostFacts host, Listing listing, Terminal terminal) {
-        Json.print(terminal, "kvmirq.list/1", json -> json.text("kernel", host.kernel())
-                .objects("vectors", listing.rows(), ListCommand::write)
-                .texts("notShown", listing.notes()));
+    private static void write(HostFacts host, Listing listing, Optional<Live> live, Terminal terminal) {
+        Json.print(terminal, "kvmirq.list/1", json -> {
+            json.text("kernel", host.kernel())
+                    .objects("vectors", listing.rows(), ListCommand::write)
+                    .texts("notShown", listing.notes());
+            live.ifPresent(one -> LiveOption.write(json, one));
+        });
     }
 
     private static void write(Json json, Listing.Row row) {

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.Hex;
+import io.kvmirq.cli.frame.Json;
+import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.diag.Live;
+import io.kvmirq.diag.LiveHost;
+import io.kvmirq.diag.LiveWindow;
+import io.kvmirq.host.Fact;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.VmProcess;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Function;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.ParseResult;
+
+/** The option {@code --live}: watches this machine for a while before a command answers. */
+final class LiveOption {
+    private static final String NAME = "--live";
+    private static final int LONGEST = 3600;
+    /** For a command to print after Ctrl-C; then its process ends. */
+    private static final int SECONDS_TO_PRINT = 20;
+
+    private static final int PER_MILLE_OF_PERCENT = 10;
+
+    private final LiveHost machine;
+    private final int seconds;
+
+    private LiveOption(LiveHost machine, int seconds) {
+        this.machine = machine;
+        this.seconds = seconds;
+    }
+
+    static void describe(Command.Usage usage) {
+        usage.add(Command.option(NAME, "SECONDS", String.class)
+                .description(
+                        "Watch this machine for 1 to " + LONGEST + " seconds: counters and tracepoints. This writes:"
+                                + " it makes the directory kvmirq-PID-... in /sys/kernel/tracing/instances, and removes it at"
+                                + " the end, also after Ctrl-C, which ends the watch early. After kill -9 the next run with"
+                                + " --live removes it. Needs root."));
+    }
+
+    /** Whether it is given. */
+    static boolean isGiven(ParseResult arguments) {
+        return arguments.hasMatchedOption(NAME);
+    }
+
+    /**
+     * Reads it.
+     *
+     * @param machine null for this one
+     * @throws IllegalArgumentException if it is wrong, or does not go with another option
+     */
+    static LiveOption of(ParseResult arguments, @Nullable LiveHost machine) {
+        String typed = arguments.matchedOptionValue(NAME, "");
+        int seconds = typed.matches("\\d{1,4}") ? Integer.parseInt(typed) : 0;
+        if (seconds < 1 || seconds > LONGEST) {
+            throw new IllegalArgumentException(
+                    NAME + " " + Hex.quoted(typed) + " is no time: expected 1 to " + LONGEST + " seconds, such as 10");
+        }
+        for (String other : List.of("--fake", "--root", "--from", "--tape")) {
+            if (arguments.hasMatchedOption(other)) {
+                throw new IllegalArgumentException(
+                        NAME + " watches this machine, and " + other + " is another: give one of them");
+            }
+        }
+        return new LiveOption(machine == null ? LiveHost.thisMachine() : machine, seconds);
+    }
+
+    /** The files of the machine that is watched. */
+    HostFiles files() {
+        return machine.files();
+    }
+
+    /**
+     * Watches, and then lets the command answer. A signal that ends this process ends the watch first, and waits for the
+     * answer.
+     *
+     * @param devices whose interrupts are asked for
+     * @param guests whose events are told apart
+     * @param answer what the command does with what was seen; returns its exit code
+     */
+    int run(
+            HostFacts host,
+            List<PciAddress> devices,
+            List<VmProcess> guests,
+            Terminal terminal,
+            Function<Watched, Integer> answer) {
+        CountDownLatch answered = new CountDownLatch(1);
+        CountDownLatch ended = new CountDownLatch(1);
+        List<LiveWindow> windows = new ArrayList<>();
+        Thread hook = new Thread(() -> {
+            synchronized (windows) {
+                windows.forEach(LiveWindow::endEarly);
+                ended.countDown();
+            }
+            await(answered);
+            synchronized (windows) {
+                windows.forEach(LiveWindow::close);
+            }
+        });
+        Runtime.getRuntime().addShutdownHook(hook);
+        try {
+            LiveWindow window;
+            synchronized (windows) {
+                window = LiveWindow.of(machine, host, devices, guests);
+                windows.add(window);
+                if (ended.getCount() == 0) {
+                    window.endEarly();
+                }
+            }
+            try (window) {
+                terminal.err().println("kvmirq: watching for " + seconds + " s; Ctrl-C ends that early");
+                window.await(seconds);
+                HostFacts after = new HostFacts(machine.files());
+                Live live = window.end(after);
+                int code = answer.apply(new Watched(live, after));
+                terminal.out().flush();
+                return code;
+            }
+        } catch (InterruptedException e) {
+            throw new IllegalStateException("nobody interrupts a command", e);
+        } finally {
+            answered.countDown();
+            forget(hook);
+        }
+    }
+
+    /** What was seen, and the host after it. */
+    record Watched(Live live, HostFacts host) {}
+
+    private static void await(CountDownLatch answered) {
+        try {
+            answered.await(SECONDS_TO_PRINT, TimeUnit.SECONDS);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    private static void forget(Thread hook) {
+        try {
+            Runtime.getRuntime().removeShutdownHook(hook);
+        } catch (IllegalStateException e) {
+            // It runs.
+        }
+    }
+
+    // Output
+
+    static void print(Live live, Terminal terminal) {
+        line(
+                terminal,
+                "watched for " + live.time() + ", which took " + percent(live) + " % of a CPU; "
+                        + live.around().toMillis() + " ms more to begin and to read the trace");
+        if (!live.counters().isEmpty()) {
+            line(
+                    terminal,
+                    "  counters: "
+                            + live.counters().stream()
+                                    .map(one -> one.name() + " +" + one.grew())
+                                    .collect(Collectors.joining(", ")));
+        }
+        for (Live.Seen one : live.events()) {
+            line(terminal, "  " + one.event() + ": " + one.count() + where(one));
+        }
+        if (live.lost() > 0) {
+            line(terminal, "  events that did not fit into the buffer: " + live.lost() + "; these are the last");
+        }
+        for (Fact.Unknown<?> one : live.missing()) {
+            line(terminal, "  not readable: " + one.why());
+            line(terminal, "                shown by: " + one.remedy());
+        }
+        live.notes().forEach(note -> line(terminal, "  note: " + note));
+    }
+
+    private static String where(Live.Seen one) {
+        List<String> parts = new ArrayList<>();
+        add(parts, one.inHandlers(), "in handlers of these host irqs");
+        add(parts, one.ofGuest(), "by threads of the guest's process");
+        add(parts, one.ofWorkers(), "by workers of the kernel");
+        return parts.isEmpty() ? "" : ", of them " + String.join(", ", parts);
+    }
+
+    private static void add(List<String> parts, long count, String where) {
+        if (count > 0) {
+            parts.add(count + " " + where);
+        }
+    }
+
+    private static String percent(Live live) {
+        return live.perMille() / PER_MILLE_OF_PERCENT + "." + live.perMille() % PER_MILLE_OF_PERCENT;
+    }
+
+    private static void line(Terminal terminal, String text) {
+        terminal.out().println(Hex.printable(text, Integer.MAX_VALUE));
+    }
+
+    static void write(Json json, Live live) {
+        json.object(
+                "live", object -> object.number("milliseconds", live.watched().toMillis())
+                        .number("cpuMilliseconds", live.cost().toMillis())
+                        .number("aroundCpuMilliseconds", live.around().toMillis())
+                        .objects("counters", live.counters(), (to, one) -> to.text("name", one.name())
+                                .number("grew", one.grew()))
+                        .objects("events", live.events(), (to, one) -> to.text("event", one.event())
+                                .number("count", one.count())
+                                .number("inHandlers", one.inHandlers())
+                                .number("ofGuest", one.ofGuest())
+                                .number("ofWorkers", one.ofWorkers()))
+                        .number("lost", live.lost())
+                        .objects("notReadable", live.missing(), (to, one) -> to.text("text", one.why())
+                                .text("do", one.remedy()))
+                        .texts("notes", live.notes()));
+    }
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.host.Fact;
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.SortedSet;
+
+/**
+ * The changes on a host while it was watched. Immutable. Texts may hold names from files.
+ *
+ * @param watched how long
+ * @param cost the time that this process ran meanwhile, on all CPUs
+ * @param around the time that it ran to begin, and to read what was recorded
+ * @param counters how much each counter grew
+ * @param events how often each tracepoint was passed, as far as it was recorded
+ * @param irqs what is seen of each host irq
+ * @param missing what could not be watched, and what would show it
+ * @param lost how many events did not fit into the buffer
+ * @param notes a sentence each
+ */
+public record Live(
+        Duration watched,
+        Duration cost,
+        Duration around,
+        List<Counter> counters,
+        List<Seen> events,
+        Map<Integer, Irq> irqs,
+        List<Fact.Unknown<?>> missing,
+        long lost,
+        List<String> notes) {
+    /** A counter, such as {@code host irq 27} or {@code PIN}, and how much it grew. */
+    public record Counter(String name, long grew) {}
+
+    /**
+     * A tracepoint.
+     *
+     * @param event its name
+     * @param count how often it was passed
+     * @param inHandlers how often in the handler of a host irq that was asked for
+     * @param ofGuest how often by a thread of the guest's process
+     * @param ofWorkers how often by a worker of the kernel, which does not tell for whom
+     */
+    public record Seen(String event, long count, long inHandlers, long ofGuest, long ofWorkers) {}
+
+    /** The last {@code kvm_pi_irte_update} of a host irq: KVM asks for posting, or takes that back. */
+    record Update(boolean set, OptionalLong vcpu, OptionalLong gsi, OptionalLong vector) {}
+
+    /**
+     * A host irq.
+     *
+     * @param counted how often the host handled it, by its counter. Empty if it has none
+     * @param handled how many of its handlers were recorded
+     * @param bracketed whether the ends of its handlers were recorded too, so that what is in them is certain
+     * @param messages the messages that KVM decoded in its handlers, as the kernel prints them
+     * @param vectors the guest vectors in these messages
+     * @param vcpus the vCPUs whose LAPIC or GIC took them
+     * @param gsis the GSIs that KVM raised in its handlers
+     * @param workerGsi the one GSI that workers of the kernel raised after its handlers, on the same CPU, and after no other's
+     * @param update the last request for posting
+     */
+    record Irq(
+            OptionalLong counted,
+            long handled,
+            boolean bracketed,
+            SortedSet<String> messages,
+            SortedSet<Long> vectors,
+            SortedSet<Long> vcpus,
+            SortedSet<Long> gsis,
+            OptionalLong workerGsi,
+            Optional<Update> update) {}
+
+    public Live {
+        counters = List.copyOf(counters);
+        events = List.copyOf(events);
+        irqs = Map.copyOf(irqs);
+        missing = List.copyOf(missing);
+        notes = List.copyOf(notes);
+    }
+
+    /** Whether an event was watched. */
+    boolean saw(String event) {
+        return events.stream().anyMatch(one -> one.event().equals(event));
+    }
+
+    /** How much a counter grew, if it is there. */
+    OptionalLong grew(String counter) {
+        return counters.stream()
+                .filter(one -> one.name().equals(counter))
+                .mapToLong(Counter::grew)
+                .findFirst();
+    }
+
+    /** How often an event was passed. */
+    long count(String event) {
+        return events.stream()
+                .filter(one -> one.event().equals(event))
+                .mapToLong(Seen::count)
+                .sum();
+    }
+
+    /** The time, such as {@code 5.0 s}. */
+    public String time() {
+        long tenths = watched.toMillis() / 100;
+        return tenths / 10 + "." + tenths % 10 + " s";
+    }
+
+    /** The cost meanwhile in thousandths of a CPU. */
+    public long perMille() {
+        return watched.isZero() ? 0 : cost.toMillis() * 1000 / Math.max(1, watched.toMillis());
+    }
+}

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.PostingObstacle;
+import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.diag.Claim.Question;
+import io.kvmirq.host.HostFacts;
+import java.util.ArrayList;
+import java.util.EnumMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.SortedSet;
+import java.util.stream.Collectors;
+
+/**
+ * The chains of a host with what was seen while it was watched. What KVM does in the handler of a host irq is observed:
+ * VFIO signals the eventfd there, and an irqfd takes the signal at once. Immutable.
+ */
+public final class LiveChains {
+    private static final String IN_KERNEL = "in the handler of host irq ";
+    private static final String AFTER =
+            "live, after handlers of this host irq and no other, a worker of the kernel raised a GSI on the same CPU";
+
+    private final Live live;
+    private final Optional<Vendor> vendor;
+    /** A handler of the host is a thread then, and nothing happens in its interrupt. */
+    private final boolean handlersInThreads;
+
+    private LiveChains(Live live, Optional<Vendor> vendor, boolean handlersInThreads) {
+        this.live = live;
+        this.vendor = vendor;
+        this.handlersInThreads = handlersInThreads;
+    }
+
+    /** Takes what was seen of a host. */
+    public static LiveChains of(Live live, HostFacts host) {
+        boolean inThreads = host.kvm()
+                        .commandLine()
+                        .known()
+                        .filter(words -> !words.contains("threadirqs"))
+                        .isEmpty()
+                || host.kvm().isBuilt("PREEMPT_RT").known().orElse(false);
+        return new LiveChains(live, host.posting().map(PostingHost::vendor), inThreads);
+    }
+
+    /** A chain with what was seen of its host irq. The same if nothing was. */
+    public Chain of(Chain chain) {
+        Optional<Integer> number = chain.link(Hop.HOST_IRQ)
+                .filter(link -> chain.link(Hop.DEVICE_VECTOR)
+                        .filter(next -> next.state() == Link.State.WHOLE)
+                        .isPresent())
+                .flatMap(Link::value)
+                .filter(value -> value.matches("\\d{1,9}"))
+                .map(Integer::valueOf);
+        Live.Irq irq = number.map(live.irqs()::get).orElse(null);
+        if (irq == null) {
+            return chain;
+        }
+        Map<Hop, Link> links = new EnumMap<>(Hop.class);
+        chain.links().forEach(link -> links.put(link.hop(), link));
+        links(number.get(), irq, links);
+        List<Link> all = new ArrayList<>();
+        for (Link link : links.values()) {
+            all.add(link);
+            if (link.state() == Link.State.BROKEN) {
+                break;
+            }
+        }
+        List<Claim> claims =
+                chain.claims().stream().map(claim -> claim(claim, chain, irq)).toList();
+        return new Chain(chain.device(), chain.interrupt(), chain.guest(), all, claims, remarks(chain, irq));
+    }
+
+    private static Evidence live(String what) {
+        return Evidence.observed("live, " + what);
+    }
+
+    /** What KVM did in the handler, or after it on the same CPU. */
+    private static Evidence inHandler(String event, int number, Live.Irq irq) {
+        return irq.bracketed()
+                ? live(event + " " + IN_KERNEL + number)
+                : Evidence.inferred("live, " + event + " followed the begin of the handler of host irq " + number
+                        + " on its CPU; the end was not recorded, because the irq was new");
+    }
+
+    // Links
+
+    private void links(int number, Live.Irq irq, Map<Hop, Link> links) {
+        Link before = links.get(Hop.HOST_IRQ);
+        if (before != null && irq.counted().isPresent()) {
+            links.put(
+                    Hop.HOST_IRQ,
+                    Link.whole(
+                            Hop.HOST_IRQ,
+                            live("/proc/interrupts"),
+                            String.valueOf(number),
+                            before.text() + ", " + irq.counted().getAsLong() + " of that in " + live.time()));
+        }
+        boolean taken = !irq.messages().isEmpty()
+                || !irq.gsis().isEmpty()
+                || !irq.vcpus().isEmpty();
+        if (taken) {
+            String event = irq.messages().isEmpty() ? LiveWindow.SET_IRQ : LiveWindow.MESSAGE;
+            links.put(
+                    Hop.IRQFD,
+                    Link.whole(
+                            Hop.IRQFD,
+                            inHandler(event, number, irq),
+                            "taken in the handler",
+                            "KVM raises the interrupt itself, so it is not posted"));
+        } else if (irq.workerGsi().isPresent() && irq.handled() > 0) {
+            links.put(
+                    Hop.IRQFD,
+                    Link.whole(
+                            Hop.IRQFD,
+                            Evidence.inferred(AFTER),
+                            "taken after the handler",
+                            "KVM raises the interrupt itself, so it is not posted"));
+        } else if (misses(irq)) {
+            links.put(
+                    Hop.IRQFD,
+                    Link.broken(
+                            Hop.IRQFD,
+                            Evidence.inferred("live, host irq " + number + " was handled " + irq.handled()
+                                    + " times, and KVM took no message and raised no GSI in the handlers"),
+                            PostingObstacle.NO_CONSUMER.text(),
+                            PostingObstacle.NO_CONSUMER.remedy()));
+        }
+        gsi(number, irq, links);
+        vector(number, irq, links);
+        vcpu(number, irq, links);
+        boolean asked = irq.update().isPresent();
+        if (asked && links.get(Hop.IRQFD) != null && links.get(Hop.IRQFD).state() != Link.State.WHOLE) {
+            links.put(
+                    Hop.IRQFD,
+                    Link.whole(
+                            Hop.IRQFD,
+                            live(LiveWindow.UPDATE),
+                            "paired",
+                            "KVM knows the host irq, so an irqfd and VFIO have one eventfd"));
+        }
+    }
+
+    /** Whether KVM certainly took nothing of what was handled. */
+    private boolean misses(Live.Irq irq) {
+        return irq.handled() > 0
+                && irq.bracketed()
+                && live.lost() == 0
+                && !handlersInThreads
+                && live.saw(LiveWindow.MESSAGE)
+                && live.saw(LiveWindow.SET_IRQ)
+                && live.count(LiveWindow.SET_IRQ) == 0;
+    }
+
+    private static void gsi(int number, Live.Irq irq, Map<Hop, Link> links) {
+        OptionalLong requested = irq.update().map(Live.Update::gsi).orElse(OptionalLong.empty());
+        if (requested.isPresent()) {
+            links.put(
+                    Hop.GSI,
+                    Link.whole(
+                            Hop.GSI, live(LiveWindow.UPDATE), "gsi " + requested.getAsLong(), "the irqfd raises it"));
+        } else if (!irq.gsis().isEmpty()) {
+            links.put(
+                    Hop.GSI,
+                    Link.whole(
+                            Hop.GSI,
+                            inHandler(LiveWindow.SET_IRQ, number, irq),
+                            "gsi " + listed(irq.gsis()),
+                            "the irqfd raises it"));
+        } else if (irq.workerGsi().isPresent() && irq.handled() > 0) {
+            links.put(
+                    Hop.GSI,
+                    Link.whole(
+                            Hop.GSI,
+                            Evidence.inferred(AFTER),
+                            "gsi " + irq.workerGsi().getAsLong(),
+                            "the irqfd raises it"));
+        } else if (!irq.messages().isEmpty()) {
+            links.put(
+                    Hop.GSI,
+                    Link.notShown(Hop.GSI, "the tracepoint of a message does not name its GSI", DeviceChains.BY_TAPE));
+        }
+    }
+
+    private static void vector(int number, Live.Irq irq, Map<Hop, Link> links) {
+        OptionalLong requested =
+                irq.update().filter(Live.Update::set).map(Live.Update::vector).orElse(OptionalLong.empty());
+        if (!irq.vectors().isEmpty()) {
+            boolean arm = irq.messages().isEmpty();
+            links.put(
+                    Hop.GUEST_VECTOR,
+                    Link.whole(
+                            Hop.GUEST_VECTOR,
+                            inHandler(arm ? LiveWindow.VGIC : LiveWindow.MESSAGE, number, irq),
+                            arm ? "interrupt " + listed(irq.vectors()) : hex(irq.vectors()),
+                            arm ? "the VM's GIC has it" : "the message: " + String.join("; ", irq.messages())));
+        } else if (requested.isPresent()) {
+            links.put(
+                    Hop.GUEST_VECTOR,
+                    Link.whole(
+                            Hop.GUEST_VECTOR,
+                            live(LiveWindow.UPDATE),
+                            "0x" + Long.toHexString(requested.getAsLong()),
+                            "KVM asked that it is posted"));
+        }
+    }
+
+    private static void vcpu(int number, Live.Irq irq, Map<Hop, Link> links) {
+        OptionalLong requested =
+                irq.update().filter(Live.Update::set).map(Live.Update::vcpu).orElse(OptionalLong.empty());
+        if (!irq.vcpus().isEmpty()) {
+            String event = irq.messages().isEmpty() ? LiveWindow.VGIC : LiveWindow.ACCEPT;
+            links.put(
+                    Hop.VCPU,
+                    Link.whole(Hop.VCPU, inHandler(event, number, irq), "vcpu " + listed(irq.vcpus()), "it took it"));
+        } else if (requested.isPresent()) {
+            links.put(
+                    Hop.VCPU,
+                    Link.whole(
+                            Hop.VCPU,
+                            live(LiveWindow.UPDATE),
+                            "vcpu " + requested.getAsLong(),
+                            "KVM asked that it is posted there"));
+        }
+    }
+
+    private static String listed(SortedSet<Long> numbers) {
+        return numbers.stream().map(String::valueOf).collect(Collectors.joining(", "));
+    }
+
+    private static String hex(SortedSet<Long> numbers) {
+        return numbers.stream().map(one -> "0x" + Long.toHexString(one)).collect(Collectors.joining(", "));
+    }
+
+    // Claims
+
+    private Claim claim(Claim claim, Chain chain, Live.Irq irq) {
+        return switch (claim.question()) {
+            case ELIGIBLE -> claim;
+            case REQUESTED -> requested(claim, irq);
+            case FORM -> form(claim, irq);
+            case DELIVERED -> delivered(claim, chain, irq);
+        };
+    }
+
+    private Claim requested(Claim before, Live.Irq irq) {
+        if (irq.update().isPresent()) {
+            Live.Update update = irq.update().get();
+            return Claim.of(
+                    Question.REQUESTED,
+                    update.set(),
+                    live(LiveWindow.UPDATE),
+                    update.set() ? "KVM asked for posting" : "KVM took its request for posting back");
+        }
+        return before.holds().isPresent() || !live.saw(LiveWindow.UPDATE)
+                ? before
+                : Claim.unknown(
+                        Question.REQUESTED,
+                        "KVM changed nothing in " + live.time() + ", and its tracepoint shows only changes",
+                        "let the guest set the interrupt's affinity, or load its driver again, while --live runs; "
+                                + DeviceChains.BY_TAPE);
+    }
+
+    private Claim form(Claim before, Live.Irq irq) {
+        if (before.holds().isPresent()) {
+            return before;
+        }
+        Optional<Live.Update> update = irq.update();
+        if (update.filter(one -> !one.set()).isPresent()) {
+            return Claim.of(
+                    Question.FORM,
+                    false,
+                    Evidence.inferred("live, KVM took its request for posting back"),
+                    "the entry has the remapped form");
+        }
+        if (update.isPresent()) {
+            return vendor.equals(Optional.of(Vendor.INTEL))
+                    ? Claim.of(
+                            Question.FORM,
+                            true,
+                            Evidence.inferred("live, KVM asked for posting; with VT-d nothing inhibits that"),
+                            "the entry has the posted form")
+                    : before;
+        }
+        return vendor.isPresent() && irq.counted().orElse(0) > 0
+                ? Claim.of(
+                        Question.FORM,
+                        false,
+                        Evidence.inferred("live, the host handled "
+                                + irq.counted().getAsLong() + ", and a posted entry interrupts no host"),
+                        "the entry has the remapped form")
+                : before;
+    }
+
+    /** A silent host irq shows nothing. With a posted entry and wakeups of this guest alone, hardware delivered. */
+    private Claim delivered(Claim before, Chain chain, Live.Irq irq) {
+        long counted = irq.counted().orElse(0);
+        if (counted > 0) {
+            return Claim.of(
+                    Question.DELIVERED,
+                    false,
+                    live("/proc/interrupts"),
+                    "the host handled " + counted + " in " + live.time()
+                            + (irq.update().isPresent() ? ", while KVM changed its posting" : ""));
+        }
+        if (before.holds().isPresent()) {
+            return before;
+        }
+        long wakeups = live.grew("PIW").orElse(0) + live.count(LiveWindow.GA_LOG);
+        boolean posted = chain.claim(Question.FORM)
+                .map(claim -> form(claim, irq))
+                .flatMap(Claim::holds)
+                .orElse(false);
+        String silent = "the host irq stayed silent for " + live.time();
+        if (posted && wakeups > 0 && live.irqs().size() == 1) {
+            return Claim.of(
+                    Question.DELIVERED,
+                    true,
+                    Evidence.inferred("live, the entry is posted, the host irq is silent, and hardware woke vCPUs "
+                            + wakeups + " times; wakeups do not tell for which device of the host"),
+                    silent);
+        }
+        return Claim.unknown(
+                Question.DELIVERED,
+                silent + ", which does not show delivery by hardware"
+                        + (wakeups > 0 ? "; hardware woke vCPUs of this host " + wakeups + " times" : ""),
+                before.remedy().orElse("none"));
+    }
+
+    private static List<String> remarks(Chain chain, Live.Irq irq) {
+        List<String> remarks = new ArrayList<>(chain.remarks());
+        boolean posted = chain.claim(Question.FORM).flatMap(Claim::holds).orElse(false);
+        if (posted && irq.counted().orElse(0) > 0) {
+            remarks.add("the host handled " + irq.counted().getAsLong()
+                    + " although the entry has the posted form: it changed meanwhile");
+        }
+        return remarks;
+    }
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.host.Fact;
+import io.kvmirq.host.trace.TraceInstance;
+import io.kvmirq.host.trace.Tracing;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+
+/** A host that can be watched for a while: its files, its tracepoints and its clock. */
+public interface LiveHost {
+    /** Its files, as they are when they are read. */
+    HostFiles files();
+
+    /** Removes what killed runs left, a sentence for each. */
+    List<String> tidy();
+
+    /** Begins to use its tracepoints. */
+    Fact<Tracing> tracing();
+
+    /** A clock, in nanoseconds. */
+    long nanos();
+
+    /** The time that all threads of this process have run until now. */
+    Duration cpu();
+
+    /** Waits until {@code early} is zero, but no longer than some seconds. */
+    void await(CountDownLatch early, int seconds) throws InterruptedException;
+
+    /** The machine that this process runs on. */
+    static LiveHost thisMachine() {
+        Fact<Path> tracefs = TraceInstance.mounted();
+        return new LiveHost() {
+            @Override
+            public HostFiles files() {
+                return HostFiles.of(Path.of("/"));
+            }
+
+            @Override
+            public List<String> tidy() {
+                return tracefs.known().map(TraceInstance::removeLeft).orElse(List.of());
+            }
+
+            @Override
+            public Fact<Tracing> tracing() {
+                if (tracefs instanceof Fact.Unknown<Path> unknown) {
+                    return new Fact.Unknown<>(unknown.why(), unknown.remedy());
+                }
+                return TraceInstance.of(tracefs.known().orElseThrow());
+            }
+
+            @Override
+            public long nanos() {
+                return System.nanoTime();
+            }
+
+            @Override
+            public Duration cpu() {
+                return ProcessHandle.current().info().totalCpuDuration().orElse(Duration.ZERO);
+            }
+
+            @Override
+            public void await(CountDownLatch early, int seconds) throws InterruptedException {
+                early.await(seconds, TimeUnit.SECONDS);
+            }
+        };
+    }
+}

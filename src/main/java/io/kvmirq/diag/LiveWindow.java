@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.HostIrq;
+import io.kvmirq.PciAddress;
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.host.Fact;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.HostInterrupts;
+import io.kvmirq.host.HostInterrupts.ArmedVector;
+import io.kvmirq.host.VmProcess;
+import io.kvmirq.host.trace.EventFormat;
+import io.kvmirq.host.trace.TraceEvent;
+import io.kvmirq.host.trace.Tracing;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.concurrent.CountDownLatch;
+import java.util.stream.Collectors;
+
+/**
+ * A host is watched from {@link #of} to {@link #end}: counters are read at both ends, and the kernel records the
+ * tracepoints between. Nothing runs meanwhile. For one thread; {@link #endEarly} and {@link #close} may come from any.
+ *
+ * <p>Source: arch/x86/kvm/trace.h, include/trace/events/kvm.h, include/trace/events/irq.h and
+ * arch/arm64/kvm/vgic/trace.h in Linux; {@code TRACE_FLAG_HARDIRQ} in include/linux/trace_events.h.
+ */
+public final class LiveWindow implements AutoCloseable {
+    static final String ENTRY = "irq_handler_entry";
+    static final String EXIT = "irq_handler_exit";
+    static final String MESSAGE = "kvm_msi_set_irq";
+    static final String ACCEPT = "kvm_apic_accept_irq";
+    static final String ACCEPT_POSTED = "kvm_apicv_accept_irq";
+    static final String UPDATE = "kvm_pi_irte_update";
+    static final String SET_IRQ = "kvm_set_irq";
+    static final String GA_LOG = "kvm_avic_ga_log";
+    static final String VGIC = "vgic_update_irq_pending";
+
+    private static final String KVM = "kvm/";
+    private static final String INTERRUPTS = "/proc/interrupts";
+    /** In handlers of interrupts, and by workers. Other threads decode messages all the time, of any VM. */
+    private static final String CONTEXT = "(common_flags & 8) || comm ~ \"kworker*\"";
+
+    private static final int LONGEST_FILTER = 3000;
+    private static final List<String> ROWS = List.of("PIN", "NPI", "PIW");
+    private static final List<String> STATISTICS = List.of("exits", "irq_exits", "irq_injections", "halt_wakeup");
+    private static final int MOST_MESSAGES = 8;
+    /** A worker that runs later does not run for this interrupt. */
+    private static final long SOON_MICROS = 10_000;
+
+    /** Of one host irq, while the trace is read. */
+    private static final class Gathered {
+        long handled;
+        final TreeSet<String> messages = new TreeSet<>();
+        final TreeSet<Long> vectors = new TreeSet<>();
+        final TreeSet<Long> vcpus = new TreeSet<>();
+        final TreeSet<Long> gsis = new TreeSet<>();
+        final TreeSet<Long> workerGsis = new TreeSet<>();
+        Optional<Live.Update> update = Optional.empty();
+    }
+
+    private final LiveHost machine;
+    private final List<PciAddress> devices;
+    private final List<VmProcess> guests;
+    private final Fact<Tracing> tracing;
+    private final CountDownLatch early = new CountDownLatch(1);
+    private final Map<String, EventFormat> formats = new LinkedHashMap<>();
+    private final List<Fact.Unknown<?>> missing = new ArrayList<>();
+    private final List<String> notes;
+    private final boolean arm;
+    private final Set<Integer> known;
+    private final Set<Integer> threads = new HashSet<>();
+    private final Duration cpuBefore;
+    private Duration cpuBegun = Duration.ZERO;
+    private long begin;
+    private Map<String, Long> before = Map.of();
+
+    private LiveWindow(LiveHost machine, HostFacts host, List<PciAddress> devices, List<VmProcess> guests) {
+        this.cpuBefore = machine.cpu();
+        this.machine = machine;
+        this.devices = List.copyOf(devices);
+        this.guests = List.copyOf(guests);
+        this.notes = new ArrayList<>(machine.tidy());
+        this.arm = host.interrupts()
+                .filter(all -> all.hasChip("GIC") || all.hasChip("ITS"))
+                .isPresent();
+        this.known = armed(host);
+        this.tracing = machine.tracing();
+    }
+
+    /**
+     * Begins.
+     *
+     * @param host as it was just before
+     * @param devices whose interrupts are asked for
+     * @param guests whose events are told apart
+     */
+    public static LiveWindow of(LiveHost machine, HostFacts host, List<PciAddress> devices, List<VmProcess> guests) {
+        LiveWindow window = new LiveWindow(machine, host, devices, guests);
+        boolean begun = false;
+        try {
+            window.record();
+            window.before = window.counters(new HostFacts(machine.files()));
+            window.threads.addAll(window.tasks());
+            window.cpuBegun = machine.cpu();
+            window.begin = machine.nanos();
+            begun = true;
+        } finally {
+            if (!begun) {
+                window.close();
+            }
+        }
+        return window;
+    }
+
+    private void record() {
+        if (tracing instanceof Fact.Unknown<Tracing> unknown) {
+            missing.add(unknown);
+            return;
+        }
+        Tracing own = tracing.known().orElseThrow();
+        // Irqs that come later are recorded by their name; the ends of their handlers have none.
+        boolean all = !known.isEmpty();
+        String irqs = filter();
+        if (!devices.isEmpty()) {
+            choose(own, "irq/" + ENTRY, all ? "(" + irqs + ") && name ~ \"vfio*\"" : "name ~ \"vfio*\"");
+            if (all) {
+                choose(own, "irq/" + EXIT, irqs);
+            }
+            if (!arm) {
+                choose(own, KVM + UPDATE, "");
+                choose(own, KVM + GA_LOG, "");
+            }
+        }
+        choose(own, KVM + SET_IRQ, "");
+        for (String event : arm ? List.of(VGIC) : List.of(MESSAGE, ACCEPT, ACCEPT_POSTED)) {
+            choose(own, KVM + event, devices.isEmpty() ? "" : CONTEXT);
+        }
+        if (own.start() instanceof Fact.Unknown<Boolean> unknown) {
+            missing.add(unknown);
+        }
+    }
+
+    private void choose(Tracing own, String event, String filter) {
+        Fact<EventFormat> format = own.choose(event, filter);
+        format.known().ifPresent(one -> formats.put(one.name(), one));
+        if (format instanceof Fact.Unknown<EventFormat> unknown) {
+            missing.add(unknown);
+        }
+    }
+
+    /** The host irqs of the devices that VFIO has armed. */
+    private Set<Integer> armed(HostFacts host) {
+        Set<Integer> irqs = new TreeSet<>();
+        for (PciAddress device : devices) {
+            host.interrupts().map(all -> all.armed(device)).orElse(List.of()).stream()
+                    .map(ArmedVector::irq)
+                    .map(HostIrq::number)
+                    .forEach(irqs::add);
+        }
+        return irqs;
+    }
+
+    private String filter() {
+        String each = known.stream().map(irq -> "irq == " + irq).collect(Collectors.joining(" || "));
+        if (each.length() < LONGEST_FILTER) {
+            return each;
+        }
+        TreeSet<Integer> sorted = new TreeSet<>(known);
+        return "irq >= " + sorted.first() + " && irq <= " + sorted.last();
+    }
+
+    // Counters
+
+    private Map<String, Long> counters(HostFacts host) {
+        Map<String, Long> counters = new LinkedHashMap<>();
+        Optional<HostInterrupts> interrupts = host.interrupts();
+        for (PciAddress device : devices) {
+            interrupts
+                    .map(all -> all.armed(device))
+                    .orElse(List.of())
+                    .forEach(one -> counters.put(name(one.irq().number()), one.count()));
+        }
+        for (String row : ROWS) {
+            interrupts
+                    .map(all -> all.count(row))
+                    .orElse(OptionalLong.empty())
+                    .ifPresent(count -> counters.put(row, count));
+        }
+        for (VmProcess guest : guests) {
+            for (String directory : host.debugfsNames("kvm")) {
+                if (directory.startsWith(guest.pid() + "-")) {
+                    statistics(host, directory, counters);
+                }
+            }
+        }
+        return counters;
+    }
+
+    private static String name(int irq) {
+        return "host irq " + irq;
+    }
+
+    private static void statistics(HostFacts host, String directory, Map<String, Long> counters) {
+        for (String name : STATISTICS) {
+            host.debugfs("kvm/" + directory + "/" + name, "none")
+                    .known()
+                    .filter(text -> text.matches("\\d{1,18}"))
+                    .ifPresent(text -> counters.put("kvm/" + directory + "/" + name, Long.parseLong(text)));
+        }
+    }
+
+    private Set<Integer> tasks() {
+        HostFiles files = machine.files();
+        return guests.stream()
+                .flatMap(guest -> files.list("proc/" + guest.pid() + "/task").stream())
+                .filter(name -> name.matches("\\d{1,9}"))
+                .map(Integer::valueOf)
+                .collect(Collectors.toSet());
+    }
+
+    /** Waits until the time is over, or {@link #endEarly} is called. */
+    public void await(int seconds) throws InterruptedException {
+        machine.await(early, seconds);
+    }
+
+    /** Ends {@link #await}. */
+    public void endEarly() {
+        early.countDown();
+    }
+
+    /** Removes what it made on the host. */
+    @Override
+    public void close() {
+        tracing.known().ifPresent(Tracing::close);
+    }
+
+    // The end
+
+    /**
+     * Ends it, and closes it.
+     *
+     * @param after the host, not read until now
+     */
+    public Live end(HostFacts after) {
+        Duration watched = Duration.ofNanos(machine.nanos() - begin);
+        Duration cost = machine.cpu().minus(cpuBegun);
+        Fact<Tracing.Recorded> recorded =
+                tracing.known().map(Tracing::stop).orElseGet(() -> new Fact.Known<>(new Tracing.Recorded("", 0, true)));
+        close();
+        if (recorded instanceof Fact.Unknown<Tracing.Recorded> unknown) {
+            missing.add(unknown);
+            formats.clear();
+        }
+        Tracing.Recorded trace = recorded.known().orElseGet(() -> new Tracing.Recorded("", 0, true));
+        if (!trace.whole()) {
+            notes.add("the trace is longer than what is read of it: these are the first events");
+        }
+        threads.addAll(tasks());
+        Map<String, Long> grown = new LinkedHashMap<>();
+        if (after.interrupts().isEmpty()) {
+            missing.add(new Fact.Unknown<>(INTERRUPTS + " cannot be read", "run as root"));
+        }
+        counters(after).forEach((name, count) -> {
+            Long earlier = before.get(name);
+            // A vector that was armed meanwhile began at 0, mostly.
+            grown.put(name, count - (earlier == null || earlier > count ? 0 : earlier));
+        });
+        TreeSet<Integer> irqs = new TreeSet<>(known);
+        irqs.addAll(armed(after));
+        List<Live.Seen> seen = new ArrayList<>();
+        Map<Integer, Live.Irq> each = events(TraceEvent.read(trace.text(), formats), irqs, grown, seen);
+        List<Live.Counter> counters = grown.entrySet().stream()
+                .map(one -> new Live.Counter(one.getKey(), one.getValue()))
+                .toList();
+        Duration around = machine.cpu().minus(cpuBefore).minus(cost);
+        return new Live(watched, cost, around, counters, seen, each, missing, trace.lost(), notes);
+    }
+
+    private Map<Integer, Live.Irq> events(
+            List<TraceEvent> events, Set<Integer> irqs, Map<String, Long> grown, List<Live.Seen> seen) {
+        Map<Integer, Gathered> gathered = new TreeMap<>();
+        irqs.forEach(irq -> gathered.put(irq, new Gathered()));
+        Map<Integer, Integer> running = new HashMap<>();
+        Map<String, long[]> counts = new LinkedHashMap<>();
+        formats.keySet().forEach(name -> counts.put(name, new long[4]));
+        Map<Integer, Gathered> last = new HashMap<>();
+        Map<Integer, Long> since = new HashMap<>();
+        for (TraceEvent event : events) {
+            long[] count = counts.get(event.name());
+            if (count == null) {
+                continue;
+            }
+            Gathered in = event.hardIrq() ? gathered.get(running.getOrDefault(event.cpu(), -1)) : null;
+            boolean worker = !event.hardIrq() && event.task().startsWith("kworker/");
+            boolean own = !event.hardIrq() && threads.contains(event.tid());
+            switch (event.name()) {
+                case ENTRY -> {
+                    int irq = (int) event.number("irq").orElse(-1);
+                    running.put(event.cpu(), irq);
+                    in = gathered.get(irq);
+                    if (in != null) {
+                        in.handled++;
+                        last.put(event.cpu(), in);
+                        since.put(event.cpu(), event.micros());
+                    }
+                }
+                case EXIT -> running.remove(event.cpu());
+                case UPDATE -> {
+                    Gathered irq = gathered.get((int) event.number("host_irq").orElse(-1));
+                    if (irq != null) {
+                        irq.update = Optional.of(update(event));
+                    }
+                }
+                case SET_IRQ -> {
+                    // An irqfd that cannot raise its GSI at once leaves that to a worker of the same CPU.
+                    boolean raised = worker && event.number("level").orElse(0) != 0;
+                    Gathered before = raised ? last.remove(event.cpu()) : null;
+                    if (before != null
+                            && before.messages.isEmpty()
+                            && event.micros() - since.getOrDefault(event.cpu(), 0L) < SOON_MICROS) {
+                        event.number("gsi").ifPresent(before.workerGsis::add);
+                    }
+                    if (in != null) {
+                        event.number("gsi").ifPresent(in.gsis::add);
+                    }
+                }
+                default -> {
+                    if (in != null) {
+                        inHandler(event, in);
+                    }
+                }
+            }
+            count[0]++;
+            count[1] += in != null && !event.name().equals(UPDATE) ? 1 : 0;
+            count[2] += own ? 1 : 0;
+            count[3] += worker ? 1 : 0;
+        }
+        counts.forEach((name, count) -> seen.add(new Live.Seen(name, count[0], count[1], count[2], count[3])));
+        Map<Integer, Live.Irq> each = new TreeMap<>();
+        gathered.forEach((irq, one) -> each.put(
+                irq,
+                new Live.Irq(
+                        Optional.ofNullable(grown.get(name(irq)))
+                                .map(OptionalLong::of)
+                                .orElse(OptionalLong.empty()),
+                        one.handled,
+                        known.contains(irq) && formats.containsKey(EXIT),
+                        one.messages,
+                        one.vectors,
+                        one.vcpus,
+                        one.gsis,
+                        workerGsi(one, gathered),
+                        one.update)));
+        return each;
+    }
+
+    private static void inHandler(TraceEvent event, Gathered irq) {
+        switch (event.name()) {
+            case MESSAGE -> {
+                event.number("vec").ifPresent(irq.vectors::add);
+                if (irq.messages.size() < MOST_MESSAGES) {
+                    irq.messages.add(event.text());
+                }
+            }
+            // The kernel gives it the id of the vCPU.
+            case ACCEPT, ACCEPT_POSTED -> event.number("apicid").ifPresent(irq.vcpus::add);
+            case VGIC -> {
+                event.number("vcpu_id").ifPresent(irq.vcpus::add);
+                event.number("irq").ifPresent(irq.vectors::add);
+            }
+            default -> {}
+        }
+    }
+
+    private static Live.Update update(TraceEvent event) {
+        return new Live.Update(
+                event.number("set").orElse(0) != 0, event.number("vcpu_id"), event.number("gsi"), event.number("gvec"));
+    }
+
+    /** If it was always the same, and follows no other irq. */
+    private static OptionalLong workerGsi(Gathered one, Map<Integer, Gathered> all) {
+        boolean alone = one.workerGsis.size() == 1
+                && all.values().stream()
+                        .allMatch(other -> other == one || !other.workerGsis.contains(one.workerGsis.first()));
+        return alone ? OptionalLong.of(one.workerGsis.first()) : OptionalLong.empty();
+    }
+}

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host.trace;
+
+import io.kvmirq.host.Fact;
+import java.io.FileInputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.DirectoryNotEmptyException;
+import java.nio.file.FileSystemException;
+import java.nio.file.Files;
+import java.nio.file.LinkOption;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+
+/**
+ * A tracing instance of this process: a directory in tracefs with a buffer and events of its own, so that nobody else's
+ * tracing changes. Its name holds the number of the process, when that began, and the namespace that numbers processes.
+ * So another process can remove it if this one was killed, and never removes one that is in use. For one thread; {@link
+ * #close} may come from any.
+ *
+ * <p>Source: Documentation/trace/ftrace.rst, "Instances"; {@code instance_rmdir()} in kernel/trace/trace.c.
+ */
+public final class TraceInstance implements Tracing {
+    private static final Pattern NAME = Pattern.compile("kvmirq-([1-9]\\d{0,9})-(\\d{1,19})-([1-9]\\d{0,19})");
+    private static final Pattern NAMESPACE = Pattern.compile("pid:\\[([1-9]\\d{0,19})]");
+    /** In /proc/PID/stat, counted from the end of the name, which may hold anything. */
+    private static final int START_TIME = 20;
+
+    /** Of all CPUs: some thousand events, which a new JVM reads in a tenth of a second. */
+    private static final int BUFFER_KB = 128;
+    /** Of each CPU: some hundreds. */
+    private static final int FEWEST_KB = 16;
+
+    private static final int MOST_TEXT = 2 << 20;
+    private static final String AS_ROOT = "run as root, and not under the kernel's lockdown for confidentiality";
+
+    /** A new instance copies the options of the host's tracing, which may print in other forms. */
+    private static final Map<String, String> OPTIONS = Map.ofEntries(
+            Map.entry("annotate", "0"),
+            Map.entry("bin", "0"),
+            Map.entry("block", "0"),
+            Map.entry("context-info", "1"),
+            Map.entry("fields", "0"),
+            Map.entry("hex", "0"),
+            Map.entry("irq-info", "1"),
+            Map.entry("latency-format", "0"),
+            Map.entry("overwrite", "1"),
+            Map.entry("raw", "0"),
+            Map.entry("record-tgid", "0"),
+            Map.entry("stacktrace", "0"),
+            Map.entry("userstacktrace", "0"),
+            Map.entry("verbose", "0"));
+
+    private final Path directory;
+
+    private TraceInstance(Path directory) {
+        this.directory = directory;
+    }
+
+    /** Where tracefs is mounted on this machine. Not known if it is not mounted, or may not be read. */
+    public static Fact<Path> mounted() {
+        Path own = Path.of("/sys/kernel/tracing");
+        for (Path path : List.of(own, Path.of("/sys/kernel/debug/tracing"))) {
+            if (Files.isDirectory(path.resolve("instances"))) {
+                return new Fact.Known<>(path);
+            }
+        }
+        return Files.isDirectory(own) && !Files.isReadable(own)
+                ? new Fact.Unknown<>(own + " may not be read by this user", "run as root")
+                : new Fact.Unknown<>(
+                        "tracefs is not mounted at " + own, "mount -t tracefs none " + own + ", and run as root");
+    }
+
+    /**
+     * Makes the instance of this process, without events.
+     *
+     * @param tracefs where tracefs is mounted
+     */
+    public static Fact<Tracing> of(Path tracefs) {
+        Path directory = tracefs.resolve("instances");
+        try {
+            directory = directory.resolve(ownName(Path.of("/proc")));
+            Files.createDirectory(directory);
+        } catch (IOException e) {
+            return new Fact.Unknown<>("cannot make " + directory + ": " + reason(e), AS_ROOT);
+        }
+        TraceInstance instance = new TraceInstance(directory);
+        try {
+            instance.write("tracing_on", "0");
+            instance.prepare();
+            return new Fact.Known<>(instance);
+        } catch (IOException e) {
+            instance.close();
+            return new Fact.Unknown<>("cannot set up " + directory + ": " + reason(e), AS_ROOT);
+        }
+    }
+
+    private void prepare() throws IOException {
+        for (Map.Entry<String, String> option : OPTIONS.entrySet()) {
+            if (Files.exists(directory.resolve("options").resolve(option.getKey()))) {
+                write("options/" + option.getKey(), option.getValue());
+            }
+        }
+        int cpus = Math.max(1, names(directory.resolve("per_cpu")).size());
+        write("buffer_size_kb", String.valueOf(Math.max(FEWEST_KB, BUFFER_KB / cpus)));
+    }
+
+    static String ownName(Path proc) throws IOException {
+        String stat = Files.readString(proc.resolve("self/stat"), StandardCharsets.ISO_8859_1);
+        return "kvmirq-" + stat.substring(0, stat.indexOf(' ')) + "-"
+                + startTime(stat).orElse("") + "-" + namespace(proc).orElse("");
+    }
+
+    /** When a process began, in ticks since the boot. */
+    private static Optional<String> startTime(String stat) {
+        String[] words = stat.substring(stat.lastIndexOf(')') + 1).split(" ");
+        return words.length > START_TIME ? Optional.of(words[START_TIME]) : Optional.empty();
+    }
+
+    private static Optional<String> namespace(Path proc) {
+        try {
+            Matcher link = NAMESPACE.matcher(
+                    Files.readSymbolicLink(proc.resolve("self/ns/pid")).toString());
+            return link.matches() ? Optional.of(link.group(1)) : Optional.empty();
+        } catch (IOException e) {
+            return Optional.empty();
+        }
+    }
+
+    /**
+     * Removes the instances that kvmirq made and that processes left which are gone.
+     *
+     * @param tracefs where tracefs is mounted
+     * @return a sentence for each, without a full stop
+     */
+    public static List<String> removeLeft(Path tracefs) {
+        List<String> sentences = new ArrayList<>();
+        Path proc = Path.of("/proc");
+        for (String name : names(tracefs.resolve("instances"))) {
+            Matcher parts = NAME.matcher(name);
+            if (!parts.matches() || !isLeft(proc, parts)) {
+                continue;
+            }
+            Path directory = tracefs.resolve("instances").resolve(name);
+            try {
+                remove(directory);
+                sentences.add("removed " + directory + ", which a killed kvmirq had left");
+            } catch (NoSuchFileException e) {
+                // Another kvmirq removed it meanwhile.
+            } catch (IOException e) {
+                sentences.add(directory + " was left by a killed kvmirq and cannot be removed: " + reason(e));
+            }
+        }
+        return sentences;
+    }
+
+    /** Processes of another namespace are not seen: theirs may run. */
+    private static boolean isLeft(Path proc, Matcher name) {
+        if (!namespace(proc).equals(Optional.of(name.group(3)))) {
+            return false;
+        }
+        Path process = proc.resolve(name.group(1));
+        try {
+            String stat = Files.readString(process.resolve("stat"), StandardCharsets.ISO_8859_1);
+            return startTime(stat).filter(start -> !start.equals(name.group(2))).isPresent();
+        } catch (NoSuchFileException e) {
+            return !Files.exists(process, LinkOption.NOFOLLOW_LINKS);
+        } catch (IOException e) {
+            // It may have ended while it was read: the next run looks again.
+            return false;
+        }
+    }
+
+    private static List<String> names(Path directory) {
+        try (Stream<Path> files = Files.list(directory)) {
+            return files.map(file -> file.getFileName().toString()).sorted().toList();
+        } catch (IOException e) {
+            return List.of();
+        }
+    }
+
+    /** Its files go with it. */
+    private static void remove(Path directory) throws IOException {
+        if (NAME.matcher(directory.getFileName().toString()).matches()) {
+            Files.delete(directory);
+        }
+    }
+
+    /** The directory, such as {@code /sys/kernel/tracing/instances/kvmirq-4711-123456-4026531836}. */
+    public Path directory() {
+        return directory;
+    }
+
+    @Override
+    public Fact<EventFormat> choose(String event, String filter) {
+        Path files = directory.resolve("events").resolve(event);
+        if (!Files.isDirectory(files)) {
+            return new Fact.Unknown<>(
+                    "this kernel has no tracepoint " + event.replace('/', ':'),
+                    "load the modules of KVM, or a kernel that has it");
+        }
+        try {
+            String text = text(files.resolve("format"), MOST_TEXT);
+            Optional<EventFormat> format = EventFormat.parse(text);
+            if (format.isEmpty()) {
+                return new Fact.Unknown<>(
+                        files.resolve("format") + " has an unknown form", "tell the authors of kvmirq");
+            }
+            if (!filter.isEmpty()) {
+                filter(event, filter);
+            }
+            write("events/" + event + "/enable", "1");
+            return new Fact.Known<>(format.get());
+        } catch (IOException e) {
+            return new Fact.Unknown<>("cannot record " + event.replace('/', ':') + ": " + reason(e), AS_ROOT);
+        }
+    }
+
+    private void filter(String event, String filter) throws IOException {
+        try {
+            write("events/" + event + "/filter", filter);
+        } catch (IOException e) {
+            // The file now holds the error message.
+            write("events/" + event + "/filter", "0");
+        }
+    }
+
+    @Override
+    public Fact<Boolean> start() {
+        try {
+            write("tracing_on", "1");
+            return new Fact.Known<>(true);
+        } catch (IOException e) {
+            return new Fact.Unknown<>("cannot record in " + directory + ": " + reason(e), AS_ROOT);
+        }
+    }
+
+    @Override
+    public Fact<Recorded> stop() {
+        try {
+            write("tracing_on", "0");
+            String text = text(directory.resolve("trace"), MOST_TEXT);
+            return new Fact.Known<>(new Recorded(text, lost(), text.length() < MOST_TEXT));
+        } catch (IOException e) {
+            return new Fact.Unknown<>("cannot read " + directory.resolve("trace") + ": " + reason(e), AS_ROOT);
+        }
+    }
+
+    /** The counts of each CPU: what was overwritten, and what came while an event was written. */
+    private long lost() throws IOException {
+        long lost = 0;
+        for (String cpu : names(directory.resolve("per_cpu"))) {
+            for (String line : text(directory.resolve("per_cpu").resolve(cpu).resolve("stats"), MOST_TEXT)
+                    .split("\n")) {
+                String[] words = line.split(": ");
+                if (words.length == 2
+                        && List.of("overrun", "commit overrun", "dropped events")
+                                .contains(words[0])
+                        && words[1].matches("\\d{1,18}")) {
+                    lost += Long.parseLong(words[1]);
+                }
+            }
+        }
+        return lost;
+    }
+
+    @Override
+    public void close() {
+        try {
+            remove(directory);
+        } catch (IOException e) {
+            // The next run removes it. Until then it records nothing.
+            try {
+                write("tracing_on", "0");
+            } catch (IOException gone) {
+                // It is gone.
+            }
+        }
+    }
+
+    /** Each byte is a character: a name in a trace may have any. */
+    private static String text(Path file, int most) throws IOException {
+        try (InputStream in = new FileInputStream(file.toFile())) {
+            return new String(in.readNBytes(most), StandardCharsets.ISO_8859_1);
+        }
+    }
+
+    /** The kernel takes a setting in one write. */
+    private void write(String file, String setting) throws IOException {
+        Files.write(
+                directory.resolve(file), (setting + "\n").getBytes(StandardCharsets.UTF_8), StandardOpenOption.WRITE);
+    }
+
+    private static String reason(IOException failure) {
+        if (failure instanceof DirectoryNotEmptyException) {
+            return "it is no instance of tracefs";
+        }
+        String reason = failure instanceof FileSystemException of
+                ? of.getReason() == null ? of.getClass().getSimpleName() : of.getReason()
+                : String.valueOf(failure.getMessage());
+        return reason.contains("busy") ? "another process has one of its files open" : reason;
+    }
+}

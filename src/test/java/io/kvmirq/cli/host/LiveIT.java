@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.cli.Cli;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.Program;
+import io.kvmirq.testing.RealKvm;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** {@code explain --live} and the kernel's own tracepoints. Where tracefs is not mounted, only the commands see it. */
+class LiveIT {
+    private static final String MOUNTED =
+            "[ -d /sys/kernel/tracing/instances ] || mount -t tracefs tracefs /sys/kernel/tracing || exit 1; ";
+
+    private static final String INSTANCES = "/sys/kernel/tracing/instances/";
+
+    @BeforeEach
+    void tracefs() throws Exception {
+        Machine.assumeX86();
+        Machine.assumeRoot("tracefs");
+        Machine.assumeSucceeds("unshare", "-m", "sh", "-c", MOUNTED + "[ -d /sys/kernel/tracing/events/kvm ]");
+    }
+
+    private static String shell(String command) throws Exception {
+        Program.Ended ended = Program.run(List.of("unshare", "-m", "sh", "-c", MOUNTED + command));
+        assertThat(ended.code()).as(ended.said()).isZero();
+        return ended.said();
+    }
+
+    private static String instances() throws Exception {
+        return shell("ls " + INSTANCES);
+    }
+
+    private static Cli cli() {
+        return Cli.jvm()
+                .under("env", "--default-signal=INT", "unshare", "-m", "sh", "-c", MOUNTED + "exec \"$@\"", "sh");
+    }
+
+    /** Started, and watching. */
+    private static Process watching(String... more) throws IOException {
+        String[] arguments = new String[more.length + 5];
+        System.arraycopy(
+                new String[] {
+                    "explain", "--vm", String.valueOf(ProcessHandle.current().pid()), "--live", "600"
+                },
+                0,
+                arguments,
+                0,
+                5);
+        System.arraycopy(more, 0, arguments, 5, more.length);
+        Process process = cli().start(arguments);
+        BufferedReader err = process.errorReader(StandardCharsets.UTF_8);
+        String line = err.readLine();
+        if (line == null || !line.contains("watching for 600 s")) {
+            throw new AssertionError(
+                    line + " " + new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8));
+        }
+        return process;
+    }
+
+    private static void kill(String signal, Process process) throws Exception {
+        Program.output(List.of("bash", "-c", "kill -" + signal + " " + process.pid()));
+    }
+
+    private static String endedBy(String signal, Process process, int exitCode) throws Exception {
+        kill(signal, process);
+        String out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        assertThat(process.waitFor(60, TimeUnit.SECONDS)).as("ended").isTrue();
+        assertThat(process.exitValue()).as(out).isEqualTo(exitCode);
+        return out;
+    }
+
+    /** How the document says that all of an event came from the guest's process. */
+    private static String all(String event, int count) {
+        return "{\"event\":\"" + event + "\",\"count\":" + count + ",\"inHandlers\":0,\"ofGuest\":" + count
+                + ",\"ofWorkers\":0}";
+    }
+
+    @Test
+    @RealKvm
+    void eventsAreCountedAsTheyWereFired() throws Exception {
+        int messages = 57;
+        int edges = 23;
+        VcpuId first = new VcpuId(0);
+        try (Kernel kernel = Kernel.open();
+                Vm vm = Vm.create(kernel)) {
+            vm.createIrqchip();
+            try (Vcpu vcpu = vm.createVcpu(first);
+                    EventFd event = EventFd.create(kernel)) {
+                vcpu.enableLapic();
+                Gsi gsi = vm.routes().add(MsiMessage.to(first, new InterruptVector(0x31)));
+                try (Irqfd irqfd = vm.assignIrqfd(event, gsi)) {
+                    Process process = watching("--json");
+                    for (int i = 0; i < messages; i++) {
+                        event.signal();
+                    }
+                    for (int i = 0; i < edges; i++) {
+                        vm.setLine(new Gsi(5), i % 2 == 0);
+                    }
+                    String out = endedBy("INT", process, Cli.ENDED_BY_SIGINT);
+                    assertThat(out)
+                            .contains(all("kvm_msi_set_irq", messages), all("kvm_apic_accept_irq", messages))
+                            .contains(all("kvm_set_irq", edges))
+                            .contains("\"lost\":0,\"notReadable\":[]");
+                    assertThat(instances()).doesNotContain("kvmirq-" + process.pid() + "-");
+                    assertThat(irqfd).isNotNull();
+                }
+            }
+        }
+    }
+
+    /** Of three runs one is killed, one goes on, and the third removes what the first left, and nothing else. */
+    @Test
+    @RealKvm
+    void nextRunRemovesWhatAKilledOneLeft() throws Exception {
+        String foreign = "kvmirq-of-somebody-else";
+        try (Kernel kernel = Kernel.open();
+                Vm vm = Vm.create(kernel)) {
+            assertThat(vm.fd()).isNotNull();
+            Process running = watching();
+            Process killed = watching();
+            String left = "kvmirq-" + killed.pid() + "-";
+            killed.destroyForcibly().waitFor();
+            shell("mkdir " + INSTANCES + foreign);
+            try {
+                assertThat(instances()).contains(left);
+                Cli.Ended next = cli().execute(
+                                "explain",
+                                "--vm",
+                                String.valueOf(ProcessHandle.current().pid()),
+                                "--live",
+                                "1");
+                assertThat(next.exited(0).out())
+                        .contains("  note: removed " + INSTANCES + left, ", which a killed kvmirq had left\n");
+                assertThat(instances()).doesNotContain(left).contains("kvmirq-" + running.pid() + "-", foreign);
+            } finally {
+                shell("rmdir " + INSTANCES + foreign);
+                endedBy("TERM", running, Cli.ENDED_BY_SIGTERM);
+            }
+            assertThat(instances()).doesNotContain("kvmirq-" + running.pid() + "-");
+        }
+    }
+
+    /** A killed run's instance that somebody reads cannot be removed, and that is said. */
+    @Test
+    @RealKvm
+    void instanceInUseIsNotRemovedAndTold() throws Exception {
+        try (Kernel kernel = Kernel.open();
+                Vm vm = Vm.create(kernel)) {
+            assertThat(vm.fd()).isNotNull();
+            Process killed = watching();
+            killed.destroyForcibly().waitFor();
+            String left = INSTANCES + "kvmirq-" + killed.pid() + "-";
+            Process reader = new ProcessBuilder(
+                            "unshare",
+                            "-m",
+                            "sh",
+                            "-c",
+                            MOUNTED + "exec 3< $(echo " + left + "*)/trace_pipe; echo open; read end")
+                    .start();
+            try {
+                assertThat(reader.inputReader().readLine()).isEqualTo("open");
+                String[] again = {
+                    "explain", "--vm", String.valueOf(ProcessHandle.current().pid()), "--live", "1"
+                };
+                assertThat(cli().execute(again).exited(0).out())
+                        .contains("was left by a killed kvmirq and cannot be removed: another process has one of its"
+                                + " files open\n");
+                reader.getOutputStream().close();
+                reader.waitFor();
+                assertThat(cli().execute(again).exited(0).out()).contains("  note: removed " + left);
+            } finally {
+                reader.destroy();
+            }
+        }
+    }
+}

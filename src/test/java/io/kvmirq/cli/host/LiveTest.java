@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.cli.Cli;
+import io.kvmirq.cli.frame.Commands;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.diag.LiveHost;
+import io.kvmirq.host.Fact;
+import io.kvmirq.host.GuestHosts;
+import io.kvmirq.host.RecordedHost;
+import io.kvmirq.host.trace.RecordedTracing;
+import io.kvmirq.host.trace.Tracing;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CountDownLatch;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Hosts that change while {@code explain} and {@code list} watch them, with traces of machines of the lab. */
+class LiveTest {
+    private static final String AMD = "0000:00:02.0";
+    private static final String INTEL = "0000:00:01.0";
+    private static final String INTERRUPTS = "proc/interrupts";
+
+    /** A host before and after, and its trace; its clock stands still but for the wait. */
+    private static final class Watched implements LiveHost {
+        private final RecordedHost host;
+        private final Fact<Tracing> tracing;
+        private final List<String> tidied;
+        private HostFiles now;
+        private long nanos;
+
+        Watched(RecordedHost host, Fact<Tracing> tracing, String... tidied) {
+            this.host = host;
+            this.now = host.tree();
+            this.tracing = tracing;
+            this.tidied = List.of(tidied);
+        }
+
+        @Override
+        public HostFiles files() {
+            return now;
+        }
+
+        @Override
+        public List<String> tidy() {
+            return tidied;
+        }
+
+        @Override
+        public Fact<Tracing> tracing() {
+            return tracing;
+        }
+
+        @Override
+        public long nanos() {
+            return nanos;
+        }
+
+        @Override
+        public Duration cpu() {
+            return Duration.ofMillis(100 + nanos / 500_000_000);
+        }
+
+        @Override
+        public void await(CountDownLatch early, int seconds) {
+            nanos += Duration.ofSeconds(seconds).toNanos();
+            now = host.tree();
+            change.run();
+            now = host.tree();
+        }
+
+        private Runnable change = () -> {};
+
+        Watched during(Runnable happens) {
+            change = happens;
+            return this;
+        }
+    }
+
+    private static Fact<Tracing> traced(String machine, String trace) throws IOException {
+        return new Fact.Known<>(RecordedTracing.of(machine, trace, 0));
+    }
+
+    /** Adds to the first count of a row. */
+    private static void count(RecordedHost host, String row, int more) {
+        Matcher line = Pattern.compile("(?m)^( *" + row + ": *)(\\d+)")
+                .matcher(host.tree().text(INTERRUPTS).orElse(""));
+        assertThat(line.find()).as(row).isTrue();
+        host.put(INTERRUPTS, line.replaceFirst(line.group(1) + (Integer.parseInt(line.group(2)) + more)) + "\n");
+    }
+
+    private static Cli.Ended run(LiveHost host, String... arguments) {
+        ByteArrayOutputStream out = new ByteArrayOutputStream();
+        ByteArrayOutputStream err = new ByteArrayOutputStream();
+        Terminal terminal = new Terminal(
+                new PrintStream(out, true, StandardCharsets.UTF_8),
+                new PrintStream(err, true, StandardCharsets.UTF_8),
+                false,
+                Terminal.DEFAULT_COLUMNS,
+                0);
+        boolean list = arguments.length > 0 && arguments[0].equals("list");
+        List<String> all = new ArrayList<>(list ? List.of() : List.of("explain"));
+        all.addAll(List.of(arguments));
+        int code = new Commands(List.of(new ExplainCommand(host), new ListCommand(host)))
+                .run(all.toArray(String[]::new), terminal);
+        return new Cli.Ended(code, out.toString(StandardCharsets.UTF_8), err.toString(StandardCharsets.UTF_8));
+    }
+
+    private static void assertGolden(Cli.Ended printed, String name) throws IOException {
+        assertThat(printed.out()).isEqualTo(Cli.golden(LiveTest.class, name));
+        assertThat(printed.err()).isEqualTo("kvmirq: watching for 10 s; Ctrl-C ends that early\n");
+    }
+
+    /** KVM takes each message in the handler of its host irq. */
+    @Test
+    void deliveryThroughTheHostIsObserved() throws IOException {
+        RecordedHost host = GuestHosts.of("amd-avic");
+        Watched watched = new Watched(host, traced("x86-7.2", RecordedTracing.trace("x86-7.2"))).during(() -> {
+            for (int irq = 27; irq <= 31; irq++) {
+                count(host, String.valueOf(irq), 2);
+            }
+        });
+        Cli.Ended printed = run(watched, AMD, "--live", "10").exited(0);
+        assertGolden(printed, "explain-live-amd.txt");
+    }
+
+    @Test
+    void listHasTheVectorsThatWereSeen() throws IOException {
+        RecordedHost host = GuestHosts.of("amd-avic");
+        Watched watched = new Watched(host, traced("x86-7.2", RecordedTracing.trace("x86-7.2")))
+                .during(() -> count(host, "27", 2));
+        assertGolden(run(watched, "list", "--live", "10").exited(0), "list-live-amd.txt");
+        assertThat(run(new Watched(host, traced("x86-7.2", "")), "list", "--vm", "web", "--live", "10", "--json")
+                        .exited(0)
+                        .out())
+                .contains("\"live\":{\"milliseconds\":10000,");
+    }
+
+    /** KVM asks for posting, and from then on the host irq is silent. */
+    @Test
+    void requestForPostingIsObserved() throws IOException {
+        RecordedHost host = GuestHosts.of("intel-posted").remove("sys/kernel/debug/iommu");
+        // arch_show_interrupts() in arch/x86/kernel/irq.c
+        host.put(
+                INTERRUPTS,
+                host.tree().text(INTERRUPTS).orElse("")
+                        + "\n PIN:          0          0   Posted-interrupt notification"
+                        + " event\n PIW:          4          0   Posted-interrupt wakeup event\n");
+        String asked = RecordedTracing.trace("x86-6.1-posted")
+                .lines()
+                .filter(line -> !line.contains("kworker"))
+                .collect(Collectors.joining("\n"));
+        Watched watched = new Watched(host, traced("x86-6.1", asked)).during(() -> count(host, "PIW", 3));
+        Cli.Ended printed = run(watched, INTEL, "--live", "10").exited(0);
+        assertGolden(printed, "explain-live-intel.txt");
+    }
+
+    /** On arm64 workers raise the GSI after the handler. */
+    @Test
+    void workersRaiseTheGsiOnArm() throws IOException {
+        RecordedHost host = GuestHosts.of("gicv3");
+        Watched watched = new Watched(host, traced("arm64-6.12", RecordedTracing.trace("arm64-6.12")))
+                .during(() -> count(host, "26", 2));
+        assertGolden(run(watched, INTEL, "1", "--live", "10").exited(17), "explain-live-arm.txt");
+    }
+
+    @Test
+    void tracefsThatCannotBeReadIsAFinding() throws IOException {
+        Fact<Tracing> none = new Fact.Unknown<>(
+                "tracefs is not mounted at /sys/kernel/tracing", "mount -t tracefs none /sys/kernel/tracing");
+        Watched watched = new Watched(GuestHosts.of("amd-avic"), none, "removed something");
+        assertThat(run(watched, AMD, "0", "--live", "10").exited(0).out())
+                .contains(
+                        "the host irq stayed silent for 10.0 s, which does not show delivery by hardware",
+                        "  not readable: tracefs is not mounted at /sys/kernel/tracing\n",
+                        "  shown by: mount -t tracefs none /sys/kernel/tracing\n",
+                        "  note: removed something\n");
+    }
+
+    /** An irqfd would have taken the signal in the handler, or left it to a worker. */
+    @Test
+    void handlerWithoutAnIrqfdBreaksTheChain() throws IOException {
+        RecordedHost host = GuestHosts.of("amd-avic")
+                .put("proc/cmdline", "quiet\n")
+                .put(
+                        "boot/config-"
+                                + GuestHosts.of("amd-avic")
+                                        .tree()
+                                        .text("proc/sys/kernel/osrelease")
+                                        .orElse("x"),
+                        "CONFIG_KVM=m\n");
+        String handlers = RecordedTracing.trace("x86-7.2")
+                .lines()
+                .filter(line -> line.contains("irq_handler"))
+                .collect(Collectors.joining("\n"));
+        Watched watched = new Watched(host, traced("x86-7.2", handlers)).during(() -> count(host, "27", 2));
+        assertThat(run(watched, AMD, "0", "--live", "10").exited(13).out())
+                .contains(
+                        "  irqfd          broken     ",
+                        "live, host irq 27 was handled 2 times, and KVM took no message");
+        // Some events were lost, so nothing follows from those that are not there.
+        Fact<Tracing> lossy = new Fact.Known<>(RecordedTracing.of("x86-7.2", handlers, 1));
+        assertThat(run(new Watched(host, lossy), AMD, "0", "--live", "10")
+                        .exited(0)
+                        .out())
+                .contains("  events that did not fit into the buffer: 1; these are the last\n");
+        // Handlers that are threads take it later.
+        host.put("proc/cmdline", "quiet threadirqs\n");
+        run(new Watched(host, traced("x86-7.2", handlers)), AMD, "0", "--live", "10")
+                .exited(0);
+    }
+
+    /** An entry that is posted and a silent row are not enough: hardware must have been seen to wake a vCPU. */
+    @Test
+    void silentRowAloneIsNotDelivery() throws IOException {
+        RecordedHost host = GuestHosts.of("intel-posted");
+        Cli.Ended printed = run(new Watched(host, traced("x86-6.1", "")), INTEL, "0", "--live", "10");
+        assertThat(printed.exited(0).out())
+                .contains(
+                        "  requested      not shown  KVM changed nothing in 10.0 s, and its tracepoint shows only changes",
+                        "  delivered      not shown  the host irq stayed silent for 10.0 s, which does not show delivery by"
+                                + " hardware");
+    }
+
+    @Test
+    void eventsAreFilteredAndTheInstanceIsClosed() throws IOException {
+        RecordedTracing tracing = RecordedTracing.of("x86-7.2", "", 0);
+        run(new Watched(GuestHosts.of("amd-avic"), new Fact.Known<>(tracing)), AMD, "--live", "10");
+        assertThat(tracing.chosen())
+                .containsExactly(
+                        "irq/irq_handler_entry if (irq == 27 || irq == 28 || irq == 29 || irq == 30 || irq == 31) &&"
+                                + " name ~ \"vfio*\"",
+                        "irq/irq_handler_exit if irq == 27 || irq == 28 || irq == 29 || irq == 30 || irq == 31",
+                        "kvm/kvm_pi_irte_update",
+                        "kvm/kvm_avic_ga_log",
+                        "kvm/kvm_set_irq",
+                        "kvm/kvm_msi_set_irq if (common_flags & 8) || comm ~ \"kworker*\"",
+                        "kvm/kvm_apic_accept_irq if (common_flags & 8) || comm ~ \"kworker*\"",
+                        "kvm/kvm_apicv_accept_irq if (common_flags & 8) || comm ~ \"kworker*\"");
+        assertThat(tracing.isClosed()).isTrue();
+    }
+
+    @Test
+    void jsonHasWhatWasSeen() throws IOException {
+        RecordedHost host = GuestHosts.of("amd-avic");
+        Watched watched = new Watched(host, traced("x86-7.2", RecordedTracing.trace("x86-7.2")))
+                .during(() -> count(host, "27", 2));
+        assertThat(run(watched, "--vm", "web", "--live", "10", "--json")
+                        .exited(0)
+                        .out())
+                .contains(
+                        "\"live\":{\"milliseconds\":10000,\"cpuMilliseconds\":20,\"aroundCpuMilliseconds\":0,",
+                        "{\"name\":\"host irq 27\",\"grew\":2}",
+                        "{\"event\":\"kvm_msi_set_irq\",\"count\":7,\"inHandlers\":5,\"ofGuest\":0,\"ofWorkers\":0}",
+                        "\"lost\":0,\"notReadable\":[],\"notes\":[]},\"exitCode\":0}\n");
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "--live 0            | --live '0' is no time: expected 1 to 3600 seconds, such as 10",
+                "--live 3601         | --live '3601' is no time: expected 1 to 3600 seconds, such as 10",
+                "--live 1.5          | --live '1.5' is no time: expected 1 to 3600 seconds, such as 10",
+                "--live x            | --live 'x' is no time: expected 1 to 3600 seconds, such as 10",
+                "--live 9 --root /   | --live watches this machine, and --root is another: give one of them",
+                "--live 9 --from x   | --live watches this machine, and --from is another: give one of them",
+                "--live 9 --fake 7.1 | --live watches this machine, and --fake is another: give one of them",
+                "--live 9 --tape x   | --live watches this machine, and --tape is another: give one of them"
+            })
+    void wrongTimeOrPlaceIsRefused(String options, String sentence) throws IOException {
+        LiveHost host = new Watched(GuestHosts.of("amd-avic"), traced("x86-7.2", ""));
+        assertThat(run(host, (AMD + " " + options).split(" ")))
+                .isEqualTo(new Cli.Ended(ExitCode.USAGE, "", "kvmirq: " + sentence + ". See kvmirq explain --help\n"));
+    }
+
+    /** Nothing is watched then. */
+    @ParameterizedTest
+    @ValueSource(strings = {"0000:00:09.0", "0000:00:02.0 9", "--vm mail"})
+    void absentDeviceIsToldAtOnce(String question) throws IOException {
+        RecordedTracing tracing = RecordedTracing.of("x86-7.2", "", 0);
+        Watched watched = new Watched(GuestHosts.of("amd-avic"), new Fact.Known<>(tracing));
+        Cli.Ended printed = run(watched, (question + " --live 10").split(" "));
+        assertThat(printed.exited(ExitCode.COULD_NOT_RUN).out()).isEmpty();
+        assertThat(printed.err()).doesNotContain("watching");
+        assertThat(tracing.chosen()).isEmpty();
+    }
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host.trace;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.host.Fact;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Directories with the names of instances, none of them of a kernel: {@code LiveIT} has those. */
+class TraceInstanceTest {
+    /** No process of Linux has this number. */
+    private static final int NOBODY = 2_000_000_000;
+
+    @TempDir
+    private Path tracefs;
+
+    private void directory(String name) throws IOException {
+        Files.createDirectories(tracefs.resolve("instances").resolve(name));
+    }
+
+    private List<String> names() throws IOException {
+        try (Stream<Path> files = Files.list(tracefs.resolve("instances"))) {
+            return files.map(file -> file.getFileName().toString()).sorted().toList();
+        }
+    }
+
+    @Test
+    void onlyWhatAGoneProcessLeftIsRemoved() throws IOException {
+        String[] own = TraceInstance.ownName(Path.of("/proc")).split("-");
+        String pid = own[1];
+        String start = own[2];
+        String namespace = own[3];
+        List<String> stay = Stream.of(
+                        String.join("-", own),
+                        "kvmirq-" + pid + "-" + start + "-1" + namespace,
+                        "kvmirq-" + NOBODY + "-" + start + "-1" + namespace,
+                        "kvmirq-" + NOBODY + "-" + start,
+                        "kvmirq-" + NOBODY + "-" + start + "-" + namespace + "-1",
+                        "kvmirq-0" + NOBODY + "-" + start + "-" + namespace,
+                        "kvmirq-" + NOBODY + "--" + namespace,
+                        "kvmirq-x-" + start + "-" + namespace,
+                        "xkvmirq-" + NOBODY + "-" + start + "-" + namespace,
+                        "kvmirq-" + NOBODY + "-" + start + "-" + namespace + "\n",
+                        "kvmirq-")
+                .sorted()
+                .toList();
+        for (String name : stay) {
+            directory(name);
+        }
+        String gone = "kvmirq-" + NOBODY + "-" + start + "-" + namespace;
+        String numberUsedAgain = "kvmirq-" + pid + "-" + (Long.parseLong(start) + 1) + "-" + namespace;
+        directory(gone);
+        directory(numberUsedAgain);
+        assertThat(TraceInstance.removeLeft(tracefs))
+                .containsExactlyInAnyOrder(
+                        "removed " + tracefs + "/instances/" + gone + ", which a killed kvmirq had left",
+                        "removed " + tracefs + "/instances/" + numberUsedAgain + ", which a killed kvmirq had left");
+        assertThat(names()).isEqualTo(stay);
+    }
+
+    /** Its files cannot be removed one by one, so no file of such a directory is lost. */
+    @Test
+    void directoryWithFilesStays() throws IOException {
+        String[] own = TraceInstance.ownName(Path.of("/proc")).split("-");
+        String gone = "kvmirq-" + NOBODY + "-" + own[2] + "-" + own[3];
+        directory(gone + "/events");
+        assertThat(TraceInstance.removeLeft(tracefs))
+                .containsExactly(tracefs + "/instances/" + gone
+                        + " was left by a killed kvmirq and cannot be removed: it is no instance of tracefs");
+        assertThat(names()).containsExactly(gone);
+    }
+
+    @Test
+    void directoryThatIsNotTracefsIsToldAndLeftAsItWas() throws IOException {
+        assertThat(TraceInstance.of(tracefs)).isInstanceOf(Fact.Unknown.class);
+        Files.createDirectory(tracefs.resolve("instances"));
+        assertThat(TraceInstance.of(tracefs))
+                .isInstanceOfSatisfying(Fact.Unknown.class, unknown -> assertThat(unknown.why())
+                        .startsWith("cannot set up " + tracefs));
+        assertThat(names()).isEmpty();
+    }
+
+    @Test
+    void nothingIsLeftWhereThereIsNoTracefs() {
+        assertThat(TraceInstance.removeLeft(tracefs.resolve("none"))).isEmpty();
+    }
+}
