@@ -123,8 +123,9 @@ public enum TestDevice {
 
     /** Whether a real kernel with all of them answers in this run what the fakes are asked: here or in the lab. */
     static boolean areAsked() {
-        return Machine.isOfLab() || List.of(values()).stream().allMatch(one -> one.onThisMachine()
-                .isPresent());
+        return Machine.isOfLab()
+                || List.of(values()).stream()
+                        .allMatch(one -> one.onThisMachine().isPresent());
     }
 
     /** Why a test is skipped on this machine. */

@@ -187,6 +187,8 @@ class HandlesTest {
     void processThatEndsSaysItsLastWarning(String how) throws Exception {
         List<String> java = List.of(
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "-XX:TieredStopAtLevel=1",
+                "-XX:+UseSerialGC",
                 "-Djava.util.logging.manager=" + LastingLog.class.getName(),
                 "-cp",
                 System.getProperty("java.class.path"),
