@@ -7,9 +7,8 @@ import com.tngtech.archunit.core.domain.JavaClass;
 import com.tngtech.archunit.core.domain.JavaClasses;
 import com.tngtech.archunit.core.domain.JavaCodeUnit;
 import com.tngtech.archunit.core.domain.JavaModifier;
-import com.tngtech.archunit.core.importer.ClassFileImporter;
-import com.tngtech.archunit.core.importer.ImportOption;
 import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.MainClasses;
 import java.io.IOException;
 import java.net.URISyntaxException;
 import java.nio.file.Files;
@@ -21,9 +20,7 @@ import org.junit.jupiter.api.Test;
 
 /** The types and methods that users of the module see. */
 class PublicSurfaceTest {
-    private static final JavaClasses CLASSES = new ClassFileImporter()
-            .withImportOption(new ImportOption.DoNotIncludeTests())
-            .importPackages("io.kvmirq");
+    private static final JavaClasses CLASSES = MainClasses.ALL;
 
     private static List<JavaClass> types() throws IOException, URISyntaxException {
         Set<String> exported = DocumentedTest.exported();

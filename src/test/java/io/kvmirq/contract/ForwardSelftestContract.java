@@ -19,7 +19,6 @@ import io.kvmirq.selftest.ForwardSelftest;
 import io.kvmirq.selftest.ForwardSelftest.Choice;
 import io.kvmirq.testing.Program;
 import io.kvmirq.vfio.IrqKind;
-import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
@@ -76,16 +75,16 @@ class ForwardSelftestContract extends VfioSuite {
     void commandShowsEachWay() throws Exception {
         String address = vfio.place(E1000E).address();
         assumeTrue(world.fake().isEmpty(), "needs a real kernel: ForwardCommandTest has the fake ones");
-        String out = Program.output(List.of(
-                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+        List<String> command = VfioKillContract.java();
+        command.addAll(List.of(
                 "-Dkvmirq.backend=" + vfio,
-                "-Dkvmirq.library=" + System.getProperty("kvmirq.library", ""),
                 "-cp",
                 System.getProperty("java.class.path"),
                 "io.kvmirq.cli.Main",
                 "forward",
                 address,
                 "--selftest"));
+        String out = Program.output(command);
         System.out.print(out);
         assertThat(out).contains("5 of 5 interrupts", "nothing is left: PASS");
     }

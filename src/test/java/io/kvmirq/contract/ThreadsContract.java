@@ -28,7 +28,7 @@ import org.junit.jupiter.api.Test;
 /** Calls from several threads at once: each call is whole, and of those that exclude each other one wins. */
 @Contract
 class ThreadsContract extends KernelSuite {
-    private static final int ROUNDS = 200;
+    private static final int ROUNDS = Integer.getInteger("kvmirq.test.threads.rounds", 200);
     /** Beyond what the JVM opens, so that a number closed here is nobody else's. */
     private static final int HIGH = 5000;
 

@@ -30,6 +30,17 @@ class VfioKillContract extends VfioSuite {
     private static final long STACKS_SECONDS = 10;
 
     static Process user(VfioWorld vfio, Class<?> program, String... arguments) throws IOException {
+        List<String> command = java();
+        command.addAll(List.of(
+                "-Dkvmirq.test.backends=" + vfio, "-cp", System.getProperty("java.class.path"), program.getName()));
+        command.addAll(List.of(arguments));
+        return new ProcessBuilder(command)
+                .redirectError(ProcessBuilder.Redirect.INHERIT)
+                .start();
+    }
+
+    /** The begin of the command of a JVM that finds the same libraries. */
+    static List<String> java() {
         List<String> command = new ArrayList<>(
                 List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString()));
         // The archive of classes and the compiler of this JVM: in the lab a JVM starts twice as fast with them.
@@ -42,12 +53,7 @@ class VfioKillContract extends VfioSuite {
                 command.add("-D" + property + "=" + value);
             }
         }
-        command.addAll(List.of(
-                "-Dkvmirq.test.backends=" + vfio, "-cp", System.getProperty("java.class.path"), program.getName()));
-        command.addAll(List.of(arguments));
-        return new ProcessBuilder(command)
-                .redirectError(ProcessBuilder.Redirect.INHERIT)
-                .start();
+        return command;
     }
 
     /** Waits for the end of a user, and returns its status. A user that does not end shows its stacks. */

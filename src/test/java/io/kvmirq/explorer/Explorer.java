@@ -8,11 +8,9 @@ import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
-import org.jspecify.annotations.Nullable;
 
 /** Searches all orders, each state once. */
 public final class Explorer {
@@ -96,20 +94,20 @@ public final class Explorer {
     private final Memory memoryModel;
     private final Model model;
     private final Map<State.Key, Found> found = new HashMap<>();
-    private final Set<State.Key> seen = new HashSet<>();
+    private final Seen seen = new Seen();
     private final Set<List<Long>> ends = new HashSet<>();
-    private Words words;
+    private Program program;
 
     public Explorer(List<Actor> actors, Memory memoryModel, Model model) {
         this.actors = List.copyOf(actors);
         this.memoryModel = memoryModel;
         this.model = model;
-        this.words = new Words(model, 0, 0);
+        this.program = new Program(List.of(), memoryModel, new long[0], new Words(model, 0, 0));
     }
 
     private State start(long[] memory) {
-        words = new Words(model, memory.length, actors.size());
-        return new State(memory, actors.size());
+        program = new Program(actors, memoryModel, memory, new Words(model, memory.length, actors.size()));
+        return new State(memory, program.begin());
     }
 
     public Exploration explore(long[] memory) {
@@ -121,7 +119,7 @@ public final class Explorer {
             State state = start;
             for (Found here = all; here.distance() > 0; here = visit(state)) {
                 Transition next = successors(state).get(here.choice());
-                order.add(step(next));
+                order.add(described(state, next));
                 state = next.state();
             }
             why = verdict(state, successors(state).isEmpty()).orElseThrow();
@@ -136,7 +134,7 @@ public final class Explorer {
 
     /** @return the worst end after this state that was not seen before */
     private Ending worst(State state) {
-        if (!seen.add(state.key(words))) {
+        if (!seen.add(state)) {
             return Ending.KEEPS;
         }
         List<Transition> successors = successors(state);
@@ -152,7 +150,7 @@ public final class Explorer {
     }
 
     private Found visit(State state) {
-        State.Key key = state.key(words);
+        State.Key key = state.key();
         Found known = found.get(key);
         if (known != null) {
             return known;
@@ -196,7 +194,7 @@ public final class Explorer {
             return broken;
         }
         for (int i = 0; i < actors.size(); i++) {
-            Operation operation = operation(state, i);
+            Operation operation = program.operation(i, state.places[i]);
             if (operation != null && isUnderWay(state, i, operation)) {
                 return Optional.of(actors.get(i).name() + " waits for ever for a lock");
             }
@@ -204,33 +202,37 @@ public final class Explorer {
         return model.lost(state.memory);
     }
 
-    /** @param run null if the actor's oldest buffered store reached memory */
-    private record Transition(
-            State state,
-            int actor,
-            @Nullable Run run,
-            @Nullable Access drained) {}
+    /** @param alternative -1 if the actor's oldest buffered store reached memory */
+    private record Transition(State state, int actor, int alternative) {}
 
-    private Exploration.Step step(Transition transition) {
-        Run run = transition.run();
-        String actor = actors.get(transition.actor()).name();
-        return run == null
-                ? new Exploration.Step(actor, "", model.describe(Objects.requireNonNull(transition.drained())))
-                : new Exploration.Step(actor, run.name(), run.described());
-    }
-
-    private @Nullable Operation operation(State state, int actor) {
-        List<Operation> operations = actors.get(actor).operations();
-        return state.operation[actor] < operations.size() ? operations.get(state.operation[actor]) : null;
+    private Exploration.Step described(State state, Transition transition) {
+        int actor = transition.actor();
+        String name = actors.get(actor).name();
+        Operation operation = program.operation(actor, state.places[actor]);
+        if (transition.alternative() < 0 || operation == null) {
+            int word = state.oldest(actor);
+            Access access = new Access(Access.Kind.DRAIN, word, state.memory[word], transition.state().memory[word]);
+            return new Exploration.Step(name, "", model.describe(access));
+        }
+        List<Access> accesses = new ArrayList<>();
+        Step step = new Step(state, actor, operation, program, transition.alternative(), accesses);
+        step.go();
+        String described = accesses.stream()
+                .map(model::describe)
+                .filter(text -> !text.isEmpty())
+                .collect(Collectors.joining(", "));
+        return new Exploration.Step(name, step.name(), described);
     }
 
     private List<Transition> successors(State state) {
         List<Transition> successors = new ArrayList<>();
         for (int actor = 0; actor < actors.size(); actor++) {
-            if (state.buffers[actor].length > 0) {
-                successors.add(drained(state, actor));
+            if (!state.isDrained(actor)) {
+                State next = state.copy();
+                next.drain(actor);
+                successors.add(new Transition(next, actor, -1));
             }
-            Operation operation = operation(state, actor);
+            Operation operation = program.operation(actor, state.places[actor]);
             if (operation != null && isUnderWay(state, actor, operation)) {
                 step(state, actor, operation, successors);
             }
@@ -240,34 +242,18 @@ public final class Explorer {
 
     /** Whether an actor is within its operation, or sees in memory and in its own buffer that it can begin it. */
     private static boolean isUnderWay(State state, int actor, Operation operation) {
-        return state.results[actor].length > 0 || operation.enabled().test(state.view(actor));
-    }
-
-    private Transition drained(State state, int actor) {
-        State next = state.copy();
-        next.drain(actor);
-        int word = (int) state.buffers[actor][0];
-        Access access = new Access(Access.Kind.DRAIN, word, state.memory[word], next.memory[word]);
-        return new Transition(next, actor, null, access);
+        return !state.places[actor].isFirst() || operation.enabled().test(state.view(actor));
     }
 
     private void step(State state, int actor, Operation operation, List<Transition> successors) {
         int alternatives = 1;
         for (int alternative = 0; alternative < alternatives; alternative++) {
-            Run run = new Run(state, actor, operation, memoryModel, model, words, alternative);
-            boolean completed = run.go(operation.code());
-            alternatives = run.alternatives();
-            if (run.waits()) {
-                continue;
+            Step step = new Step(state, actor, operation, program, alternative, null);
+            State next = step.go();
+            alternatives = step.alternatives();
+            if (next != null) {
+                successors.add(new Transition(next, actor, alternative));
             }
-            State next = run.next();
-            if (completed) {
-                int done = state.operation[actor] + 1;
-                boolean again = actors.get(actor).repeats()
-                        && done == actors.get(actor).operations().size();
-                next.complete(actor, again ? 0 : done);
-            }
-            successors.add(new Transition(next, actor, run, null));
         }
     }
 }

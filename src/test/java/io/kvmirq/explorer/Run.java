@@ -1,15 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.explorer;
 
-import io.kvmirq.explorer.Explorer.Access;
-import java.util.ArrayList;
-import java.util.List;
-import java.util.function.Consumer;
 import java.util.function.LongUnaryOperator;
-import java.util.stream.Collectors;
-import org.jspecify.annotations.Nullable;
 
-/** Runs an operation up to where it was, one step further, and stops it before the next. */
+/** Runs an operation up to a place, and notes the access that comes next. */
 final class Run implements Cpu {
     /** Leaves the operation's code. */
     private static final class Pause extends RuntimeException {
@@ -18,132 +12,65 @@ final class Run implements Cpu {
         }
     }
 
-    private final State state;
-    private final int actor;
-    private final boolean atomic;
-    private final boolean buffered;
-    private final Explorer.Model model;
+    private final Place place;
+    private final long[] results;
+    /** Memory at the begin of the search, for the words that are constant. */
+    private final long[] start;
+
     private final Words words;
-    private final int alternative;
-    private final List<Access> accesses = new ArrayList<>();
-    private @Nullable State next;
+    private final boolean buffered;
     private int replayed;
-    private boolean stepped;
-    private boolean waits;
-    private int alternatives = 1;
-    private String name;
 
-    Run(
-            State state,
-            int actor,
-            Operation operation,
-            Memory memory,
-            Explorer.Model model,
-            Words words,
-            int alternative) {
-        this.state = state;
-        this.actor = actor;
-        this.atomic = operation.atomic();
-        this.name = operation.name();
-        this.buffered = memory == Memory.STORE_BUFFERS && !atomic;
-        this.model = model;
+    Run(Place place, long[] start, Words words, boolean buffered) {
+        this.place = place;
+        this.results = place.results();
+        this.start = start;
         this.words = words;
-        this.alternative = alternative;
+        this.buffered = buffered;
     }
 
-    /** @return whether the operation came to its end */
-    boolean go(Consumer<Cpu> code) {
+    /** Notes the next access of the operation at the place; its end if there is none. */
+    void fill(Operation operation) {
         try {
-            code.accept(this);
-            return true;
+            operation.code().accept(this);
         } catch (Pause e) {
-            return false;
+            // The access is noted.
         }
-    }
-
-    /** Whether the step cannot be made now. */
-    boolean waits() {
-        return waits;
-    }
-
-    /** The state after the step. */
-    State next() {
-        if (next == null) {
-            next = state.copy();
-        }
-        return next;
-    }
-
-    /** How many ways the step can go. */
-    int alternatives() {
-        return alternatives;
-    }
-
-    /** The operation, or what it chose to do. */
-    String name() {
-        return name;
-    }
-
-    String described() {
-        return accesses.stream()
-                .map(model::describe)
-                .filter(text -> !text.isEmpty())
-                .collect(Collectors.joining(", "));
     }
 
     private boolean isReplaying() {
-        return replayed < state.results[actor].length;
+        return replayed < results.length;
     }
 
     private long replay() {
-        return state.results[actor][replayed++];
+        return results[replayed++];
     }
 
-    private void step() {
-        if (stepped && !atomic) {
-            throw new Pause();
+    /** The first access that is new is the next one. Later ones are of blocks that clean up while the code is left. */
+    private Pause pause(Place.Next next, int word, long value, long mask, LongUnaryOperator change) {
+        if (place.next == Place.Next.END) {
+            place.next = next;
+            place.word = word;
+            place.value = value;
+            place.mask = mask;
+            place.change = change;
         }
-        stepped = true;
+        return new Pause();
     }
 
-    /** @return what the operation sees, now and when it is run again */
-    private long result(long value) {
-        if (!atomic) {
-            next().remember(actor, value);
-        }
-        return value;
-    }
-
-    private void waitFor(boolean condition) {
-        if (!condition) {
-            waits = true;
-            throw new Pause();
-        }
-    }
-
-    private boolean isDrained() {
-        return state.buffers[actor].length == 0;
+    private Pause pause(Place.Next next, int word, long value, long mask) {
+        return pause(next, word, value, mask, place.change);
     }
 
     @Override
     public long load(int word) {
         if (words.constant[word]) {
-            return state.memory[word];
+            return start[word];
         }
         if (isReplaying()) {
             return replay();
         }
-        if (words.isHidden(actor, word)) {
-            throw new IllegalStateException(
-                    "word " + word + " is said to be private to one actor and another reads it");
-        }
-        if (words.owned[actor][word] || isUnseen(word)) {
-            return result(next().load(actor, word));
-        }
-        step();
-        long value = next().load(actor, word);
-        accesses.add(new Access(Access.Kind.LOAD, word, value, value));
-        return result(value);
+        throw pause(Place.Next.LOAD, word, 0, 0);
     }
 
     @Override
@@ -152,18 +79,7 @@ final class Run implements Cpu {
             replay();
             return;
         }
-        boolean unseen = isUnseen(word);
-        if (!unseen) {
-            step();
-        }
-        long old = next().load(actor, word);
-        if (buffered && !unseen) {
-            next().buffer(actor, word, mask, value);
-        } else {
-            next().store(word, mask, value);
-        }
-        record(Access.Kind.STORE, word, old, old & ~mask | value & mask);
-        result(0);
+        throw pause(Place.Next.STORE, word, value, mask);
     }
 
     @Override
@@ -171,40 +87,7 @@ final class Run implements Cpu {
         if (isReplaying()) {
             return replay();
         }
-        if (!isUnseen(word)) {
-            step();
-            waitFor(isDrained());
-        }
-        return result(updated(word, change));
-    }
-
-    private long updated(int word, LongUnaryOperator change) {
-        long old = next().memory[word];
-        next().memory[word] = change.applyAsLong(old);
-        record(Access.Kind.UPDATE, word, old, next().memory[word]);
-        return old;
-    }
-
-    /**
-     * Whether no other actor can tell when the access happens. A locked access to such a word is no barrier here, so
-     * that a model must not rely on it for other words.
-     */
-    private boolean isUnseen(int word) {
-        int lock = words.lock[word];
-        if (lock >= 0 && next().load(actor, lock) == 0) {
-            throw new IllegalStateException("word " + word + " is said to be under a lock that is free");
-        }
-        return lock >= 0 || words.own[actor][word];
-    }
-
-    private void record(Access.Kind kind, int word, long before, long after) {
-        if (words.constant[word]) {
-            throw new IllegalStateException("word " + word + " is said to be constant and is written");
-        }
-        if (words.isAnothers(actor, word)) {
-            throw new IllegalStateException("word " + word + " is said to be of one actor and another writes it");
-        }
-        accesses.add(new Access(kind, word, before, after));
+        throw pause(Place.Next.UPDATE, word, 0, 0, change);
     }
 
     @Override
@@ -213,11 +96,7 @@ final class Run implements Cpu {
             replay();
             return;
         }
-        step();
-        waitFor(isDrained());
-        updated(word, old -> low);
-        updated(word + 1, old -> high);
-        result(0);
+        throw pause(Place.Next.PAIR, word, low, high);
     }
 
     @Override
@@ -226,9 +105,7 @@ final class Run implements Cpu {
             replay();
             return;
         }
-        step();
-        waitFor(isDrained() && next().memory[word] == 0);
-        result(updated(word, old -> 1));
+        throw pause(Place.Next.LOCK, word, 0, 0);
     }
 
     @Override
@@ -240,15 +117,12 @@ final class Run implements Cpu {
             replay();
             return;
         }
-        step();
-        waitFor(isDrained());
-        accesses.add(new Access(Access.Kind.FENCE, -1, 0, 0));
-        result(0);
+        throw pause(Place.Next.FENCE, -1, 0, 0);
     }
 
     @Override
     public void does(String what) {
-        name = what;
+        place.name = what;
     }
 
     @Override
@@ -256,11 +130,6 @@ final class Run implements Cpu {
         if (isReplaying()) {
             return (int) replay();
         }
-        if (stepped || alternatives > 1) {
-            throw new Pause();
-        }
-        alternatives = n;
-        accesses.add(new Access(Access.Kind.CHOICE, -1, n, alternative));
-        return (int) result(alternative);
+        throw pause(Place.Next.CHOICE, -1, n, 0);
     }
 }

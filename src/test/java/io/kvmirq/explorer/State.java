@@ -3,30 +3,41 @@ package io.kvmirq.explorer;
 
 import java.util.Arrays;
 
-/** Memory, and where each actor is: its operation, what the accesses made in it returned, and its store buffer. */
+/** Memory, and where each actor is: its place in its operations, and its store buffer. */
 final class State {
     private static final long[] NONE = {};
+    /** The slots of an actor in the hash: its place, then the stores on their way. */
+    private static final int SLOTS = 1 << 12;
 
     final long[] memory;
-    final int[] operation;
-    final long[][] results;
+    final Place[] places;
     /** Word, mask and value of each store on its way. */
-    final long[][] buffers;
+    private final long[][] buffers;
 
-    State(long[] memory, int actors) {
+    // The sums of the hashes of all slots: a step changes few of them.
+    private long low;
+    private long high;
+
+    /** @param places where the actors begin */
+    State(long[] memory, Place[] places) {
         this.memory = memory.clone();
-        operation = new int[actors];
-        results = new long[actors][];
-        buffers = new long[actors][];
-        Arrays.fill(results, NONE);
+        this.places = places.clone();
+        buffers = new long[places.length][];
         Arrays.fill(buffers, NONE);
+        for (int word = 0; word < memory.length; word++) {
+            count(word, memory[word], 1);
+        }
+        for (int actor = 0; actor < places.length; actor++) {
+            count(slot(actor), places[actor].id, 1);
+        }
     }
 
     private State(State from) {
         memory = from.memory.clone();
-        operation = from.operation.clone();
-        results = from.results.clone();
+        places = from.places.clone();
         buffers = from.buffers.clone();
+        low = from.low;
+        high = from.high;
     }
 
     State copy() {
@@ -34,21 +45,27 @@ final class State {
     }
 
     boolean isQuiet() {
-        for (int actor = 0; actor < operation.length; actor++) {
-            if (results[actor].length > 0 || buffers[actor].length > 0) {
+        for (int actor = 0; actor < places.length; actor++) {
+            if (!places[actor].isFirst() || !isDrained(actor)) {
                 return false;
             }
         }
         return true;
     }
 
-    void remember(int actor, long result) {
-        results[actor] = append(results[actor], result);
+    boolean isDrained(int actor) {
+        return buffers[actor].length == 0;
     }
 
-    void complete(int actor, int next) {
-        results[actor] = NONE;
-        operation[actor] = next;
+    /** The word of an actor's oldest buffered store. */
+    int oldest(int actor) {
+        return (int) buffers[actor][0];
+    }
+
+    void move(int actor, Place place) {
+        count(slot(actor), places[actor].id, -1);
+        count(slot(actor), place.id, 1);
+        places[actor] = place;
     }
 
     long load(int actor, int word) {
@@ -64,7 +81,7 @@ final class State {
 
     /** Memory as an actor sees it. */
     long[] view(int actor) {
-        if (buffers[actor].length == 0) {
+        if (isDrained(actor)) {
             return memory;
         }
         long[] view = memory.clone();
@@ -75,90 +92,72 @@ final class State {
         return view;
     }
 
+    void set(int word, long value) {
+        if (value != memory[word]) {
+            count(word, memory[word], -1);
+            count(word, value, 1);
+            memory[word] = value;
+        }
+    }
+
     void store(int word, long mask, long value) {
-        memory[word] = memory[word] & ~mask | value & mask;
+        set(word, memory[word] & ~mask | value & mask);
     }
 
     void buffer(int actor, int word, long mask, long value) {
-        buffers[actor] = append(append(append(buffers[actor], word), mask), value);
+        long[] buffer = buffers[actor];
+        long[] longer = Arrays.copyOf(buffer, buffer.length + 3);
+        longer[buffer.length] = word;
+        longer[buffer.length + 1] = mask;
+        longer[buffer.length + 2] = value;
+        setBuffer(actor, longer);
     }
 
     /** The oldest buffered store reaches memory. */
     void drain(int actor) {
         long[] buffer = buffers[actor];
         store((int) buffer[0], buffer[1], buffer[2]);
-        buffers[actor] = Arrays.copyOfRange(buffer, 3, buffer.length);
+        setBuffer(actor, Arrays.copyOfRange(buffer, 3, buffer.length));
     }
 
-    private static long[] append(long[] values, long value) {
-        long[] longer = Arrays.copyOf(values, values.length + 1);
-        longer[values.length] = value;
-        return longer;
+    private void setBuffer(int actor, long[] buffer) {
+        for (int i = 0; i < buffers[actor].length; i++) {
+            count(slot(actor) + 1 + i, buffers[actor][i], -1);
+        }
+        for (int i = 0; i < buffer.length; i++) {
+            count(slot(actor) + 1 + i, buffer[i], 1);
+        }
+        buffers[actor] = buffer;
     }
 
-    /** All that can change, as short as numbers of seven bits a byte make it. */
-    Key key(Words words) {
-        Packer packer = new Packer();
-        for (int word = 0; word < memory.length; word++) {
-            if (!words.constant[word]) {
-                packer.put(memory[word]);
-            }
-        }
-        for (int actor = 0; actor < operation.length; actor++) {
-            packer.put(operation[actor]);
-            packer.put(results[actor].length);
-            packer.putAll(results[actor]);
-            packer.put(buffers[actor].length);
-            packer.putAll(buffers[actor]);
-        }
-        return new Key(packer.packed());
+    private int slot(int actor) {
+        return memory.length + actor * SLOTS;
     }
 
-    private static final class Packer {
-        private byte[] bytes = new byte[128];
-        private int length;
+    /** A state to look up: 128 bits of hash. Two states of one search with the same hash are not to be expected. */
+    record Key(long low, long high) {}
 
-        void putAll(long[] values) {
-            for (long value : values) {
-                put(value);
-            }
-        }
-
-        void put(long value) {
-            if (length + 10 > bytes.length) {
-                bytes = Arrays.copyOf(bytes, 2 * bytes.length);
-            }
-            long rest = value;
-            while ((rest & ~0x7fL) != 0) {
-                bytes[length++] = (byte) (rest | 0x80);
-                rest >>>= 7;
-            }
-            bytes[length++] = (byte) rest;
-        }
-
-        byte[] packed() {
-            return Arrays.copyOf(bytes, length);
-        }
+    Key key() {
+        return new Key(low, high);
     }
 
-    /** A state to look up. */
-    static final class Key {
-        private final byte[] packed;
-        private final int hash;
+    long low() {
+        return low;
+    }
 
-        private Key(byte[] packed) {
-            this.packed = packed;
-            this.hash = Arrays.hashCode(packed);
-        }
+    long high() {
+        return high;
+    }
 
-        @Override
-        public boolean equals(Object other) {
-            return other instanceof Key key && Arrays.equals(packed, key.packed);
-        }
+    private void count(int slot, long value, int sign) {
+        low += sign * mixed(value + slot * 0x9e3779b97f4a7c15L, 0xbf58476d1ce4e5b9L, 0x94d049bb133111ebL);
+        high += sign * mixed(value + slot * 0xd1342543de82ef95L, 0xff51afd7ed558ccdL, 0xc4ceb9fe1a85ec53L);
+    }
 
-        @Override
-        public int hashCode() {
-            return hash;
-        }
+    /** The finalizer of SplitMix64 or of MurmurHash3, by its factors. */
+    private static long mixed(long value, long first, long second) {
+        long mixed = (value ^ value >>> 31) * first;
+        mixed = (mixed ^ mixed >>> 29) * second;
+        return mixed ^ mixed >>> 32;
     }
 }

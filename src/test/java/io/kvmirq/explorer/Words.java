@@ -10,12 +10,18 @@ final class Words {
     final boolean[][] owned;
 
     final boolean[][] own;
+    /** Whether only another actor may write the word, and whether only another may read it. */
+    final boolean[][] anothers;
+
+    final boolean[][] hidden;
 
     Words(Explorer.Model model, int words, int actors) {
         constant = new boolean[words];
         lock = new int[words];
         owned = new boolean[actors][words];
         own = new boolean[actors][words];
+        anothers = new boolean[actors][words];
+        hidden = new boolean[actors][words];
         for (int word = 0; word < words; word++) {
             constant[word] = model.isConstant(word);
             lock[word] = model.lockOf(word);
@@ -23,17 +29,11 @@ final class Words {
                 own[actor][word] = model.isPrivate(actor, word);
                 owned[actor][word] = own[actor][word] || model.owns(actor, word);
             }
+            for (int actor = 0; actor < actors; actor++) {
+                anothers[actor][word] = isOfAnother(owned, actor, word);
+                hidden[actor][word] = isOfAnother(own, actor, word);
+            }
         }
-    }
-
-    /** Whether only another actor may write the word. */
-    boolean isAnothers(int actor, int word) {
-        return isOfAnother(owned, actor, word);
-    }
-
-    /** Whether only another actor may read the word. */
-    boolean isHidden(int actor, int word) {
-        return isOfAnother(own, actor, word);
     }
 
     private static boolean isOfAnother(boolean[][] of, int actor, int word) {

@@ -8,8 +8,6 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.tngtech.archunit.core.domain.JavaClass;
 import com.tngtech.archunit.core.domain.JavaModifier;
-import com.tngtech.archunit.core.importer.ClassFileImporter;
-import com.tngtech.archunit.core.importer.ImportOption;
 import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
@@ -20,6 +18,7 @@ import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.VmListener;
 import io.kvmirq.testing.Latches;
+import io.kvmirq.testing.MainClasses;
 import io.kvmirq.testing.Warnings;
 import io.kvmirq.vfio.FileHolder;
 import io.kvmirq.vfio.LineIrq;
@@ -128,9 +127,7 @@ class CallbacksTest {
                     .collect(Collectors.toSet());
         }
         Set<String> callbacks = new TreeSet<>();
-        for (JavaClass type : new ClassFileImporter()
-                .withImportOption(new ImportOption.DoNotIncludeTests())
-                .importPackages("io.kvmirq")) {
+        for (JavaClass type : MainClasses.ALL) {
             if (!exported.contains(type.getPackageName())
                     || !type.getModifiers().contains(JavaModifier.PUBLIC)) {
                 continue;

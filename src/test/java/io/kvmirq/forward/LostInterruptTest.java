@@ -15,7 +15,8 @@ import org.junit.jupiter.params.provider.MethodSource;
 /** No interrupt is lost while it is held back, sent elsewhere, ended and taken over; and the orders that lose some. */
 @Tag("search")
 class LostInterruptTest {
-    private static final int MESSAGES = 5_000;
+    /** {@code make lost} sends a million. */
+    private static final int MESSAGES = 2_000;
 
     static List<String> profiles() {
         return LostSearch.PROFILES;

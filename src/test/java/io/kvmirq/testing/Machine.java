@@ -172,6 +172,11 @@ public final class Machine {
         return isAtLeast(kernelRelease(), major, minor);
     }
 
+    /** Whether this process is a part of a run of the lab: the machine of the lab, or the fake beside it. */
+    public static boolean isOfLab() {
+        return TestRow.isLab(SummaryListener.RUN);
+    }
+
     /** As uname says. */
     public static String kernelRelease() {
         return System.getProperty("os.version");

@@ -67,7 +67,7 @@ final class Summary {
         }
         List<RuleRow> rules = new ArrayList<>();
         for (Path file : files(directory, ".rules")) {
-            String run = file.getFileName().toString().replaceFirst("(@\\d+)?\\.rules$", "");
+            String run = file.getFileName().toString().replaceFirst("(@\\w+)?\\.rules$", "");
             Files.readAllLines(file).stream()
                     .map(line -> RuleRow.parse(run, line))
                     .forEach(rules::add);

@@ -20,7 +20,7 @@ import org.junit.platform.launcher.TestPlan;
 /** Writes a {@link TestRow} for each test and a {@link RuleRow} for each rule of the fake. {@link Summary} reads them. */
 public final class SummaryListener implements TestExecutionListener {
     private static final @Nullable String DIRECTORY = System.getProperty("kvmirq.test.summary");
-    private static final String RUN = System.getProperty("kvmirq.test.run", "tests");
+    static final String RUN = System.getProperty("kvmirq.test.run", "tests");
 
     /** Processes that share a run write files of their own: {@code RUN@PID.tsv}. */
     private static final String FILE = System.getProperty("kvmirq.test.queue") == null

@@ -241,17 +241,20 @@ public final class LibraryCache {
         }
     }
 
+    /** Another process may remove the probe as abandoned, which says nothing about the directory. */
     private static boolean isExecutable(Path directory) throws IOException {
-        Path probe = Files.createTempFile(
-                directory,
-                TEMPORARY,
-                ".tmp",
-                PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
-        try {
-            return Files.isExecutable(probe);
-        } finally {
-            Files.deleteIfExists(probe);
+        for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+            Path probe = Files.createTempFile(
+                    directory,
+                    TEMPORARY,
+                    ".tmp",
+                    PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
+            boolean executable = Files.isExecutable(probe);
+            if (Files.deleteIfExists(probe) || executable) {
+                return executable;
+            }
         }
+        return true;
     }
 
     /** Removes this user's files with such names whose writers, which lock them, have ended. */

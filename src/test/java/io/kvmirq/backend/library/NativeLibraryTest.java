@@ -341,4 +341,31 @@ class NativeLibraryTest {
             return files.map(file -> file.getFileName().toString()).toList();
         }
     }
+
+    /** Another process that starts at the same time removes what it takes for abandoned. */
+    @Test
+    @Timeout(60)
+    void directoryThatAnotherProcessCleansUpIsNotTakenForNoexec() throws InterruptedException {
+        System.setProperty(LibraryCache.PROPERTY, temporary.resolve("cache").toString());
+        AtomicBoolean over = new AtomicBoolean();
+        try {
+            Path others = LibraryCache.directoryForOthers();
+            Thread cleaning = new Thread(() -> {
+                while (!over.get()) {
+                    LibraryCache.removeAbandoned(others, "libkvmirq", ".tmp");
+                }
+            });
+            cleaning.start();
+            try {
+                for (int i = 0; i < 2000; i++) {
+                    assertThat(LibraryCache.directoryForOthers()).isEqualTo(others);
+                }
+            } finally {
+                over.set(true);
+                cleaning.join();
+            }
+        } finally {
+            System.clearProperty(LibraryCache.PROPERTY);
+        }
+    }
 }
