@@ -42,7 +42,7 @@ public final class Doctor {
             case AVIC_INHIBITS -> new InhibitChecks(host).avicInhibits();
             case VFIO -> new VfioChecks(host, kvm).vfio();
             case UNSAFE_INTERRUPTS -> new VfioChecks(host, kvm).unsafeInterrupts();
-            case LIMITS -> new LimitChecks(host.limits()).limits();
+            case LIMITS -> new LimitChecks(host.limits(), host.vms()).limits();
             case BACKENDS -> throw new IllegalArgumentException("no file shows " + check);
         };
     }

@@ -11,6 +11,7 @@ import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.diag.Remedy.Change;
 import io.kvmirq.diag.Remedy.Takes;
+import io.kvmirq.host.GuestHosts;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.RecordedHost;
 import io.kvmirq.host.VmProcess;
@@ -144,6 +145,26 @@ class DoctorTest {
                 .containsEntry("vectorsLeft", 193L);
         RecordedHost hostile = intel().put("proc/self/limits", "Max open files 99999999999999999999 1 files\n");
         assertThat(finding(hostile, Check.LIMITS).status()).isEqualTo(Status.UNKNOWN);
+    }
+
+    /** A service or libvirt gives a VMM its limits, whatever the shell has. */
+    @Test
+    void limitsOfARunningVmmAreJudgedNotThoseOfTheShell() throws IOException {
+        String plenty = "Max open files   65536   65536   files\nMax locked memory   unlimited   unlimited   bytes\n";
+        String few = "Max open files   256   256   files\nMax locked memory   65536   65536   bytes\n";
+        RecordedHost host = GuestHosts.of("intel-posted").put("proc/self/limits", plenty);
+        assertThat(finding(host, Check.LIMITS).text()).startsWith("this shell: 65536 open files, any locked memory; a VMM");
+        Finding warned = finding(host.put("proc/100/limits", few), Check.LIMITS);
+        assertThat(warned.status()).isEqualTo(Status.WARN);
+        assertThat(warned.reason()).isEqualTo("open-files");
+        assertThat(warned.text()).startsWith("web (process 100): 256 open files, 64 KiB of locked memory; ");
+        assertThat(warned.remedies()).hasSizeGreaterThanOrEqualTo(2);
+        host.put("proc/100/status", "CapEff:\t000001ffffffffff\n").put("proc/100/limits", few.replace("256", "4096"));
+        assertThat(finding(host, Check.LIMITS).status()).isEqualTo(Status.PASS);
+        host.put("proc/self/limits", few).put("proc/100/limits", plenty);
+        assertThat(finding(host, Check.LIMITS).status()).isEqualTo(Status.PASS);
+        host.remove("proc/100/limits");
+        assertThat(finding(host, Check.LIMITS).reason()).isEqualTo("open-files");
     }
 
     private static VmProcess vmm(int highestVcpu, String... words) {
