@@ -41,7 +41,7 @@ final class Redaction {
             Set.of("-machine", "-M", "-accel", "-global", "-object", "-device", "-cpu", "-smp");
 
     private static final Pattern NAME = Pattern.compile("(--?name|--?id|-n)(=.*)?");
-    private static final Pattern SWITCH = Pattern.compile("-{1,2}[a-z][-a-z0-9]{0,40}");
+    private static final Pattern SWITCH = Pattern.compile("-M|-{1,2}[a-z][-a-z0-9]{0,40}");
     private static final String ADDRESS = "([0-9a-f]{4,8}:)?[0-9a-f]{2}:[0-9a-f]{2}\\.[0-7]";
     /** Parts of such values. A word that a user may choose, such as an id, is not among them. */
     private static final Pattern PART = Pattern.compile("(type=)?(q35|pc[-.0-9a-z]*|virt[-.0-9]*|microvm|isapc|none)"
@@ -52,34 +52,38 @@ final class Redaction {
             + "|[-+]?(hv[-_][-a-z_]{1,40}|avic|apic|x2apic)(=(on|off))?"
             + "|((cpus|sockets|cores|threads|maxcpus)=)?\\d{1,4}");
     /** The same in JSON. */
-    private static final Pattern FIELD = Pattern.compile("\"(driver|qom-type)\":\"[-a-z0-9_.]{1,40}\"|\"host\":\"" + ADDRESS
-            + "\"|\"sysfsdev\":\"/sys/[-a-z0-9/:.]*/" + ADDRESS + "\"|\"x-[-a-z]{1,40}\":(true|false|\"o(n|ff)\")");
+    private static final Pattern FIELD = Pattern.compile("\"(driver|qom-type)\":\"[-a-z0-9_.]{1,40}\"|\"host\":\""
+            + ADDRESS + "\"|\"sysfsdev\":\"/sys/[-a-z0-9/:.]*/" + ADDRESS
+            + "\"|\"x-[-a-z]{1,40}\":(true|false|\"o(n|ff)\")");
 
     private static final Pattern PROCESS_FILE = Pattern.compile("proc/(\\d+)/(cmdline|comm|task/\\d+/comm)");
     private static final Pattern THREAD = Pattern.compile("CPU \\d{1,5}/KVM");
     private static final Pattern VMM = Pattern.compile("qemu(-kvm|-system-(x86|x86_64|i386|aarch64))?|kvm|kvmtool|lkvm"
             + "|cloud-hyperviso(r)?|crosvm|firecracker|java|openvmm");
     private static final Pattern VERSION = Pattern.compile("(Linux version )?(\\S+)[\\s\\S]*");
-    private static final Pattern RELEASE = Pattern.compile("\\d+\\.\\d+(\\.\\d+)?([-.+~_](\\d+|rc\\d+|git|deb\\d+u?\\d*|bpo"
-            + "|amd64|arm64|x86_64|x86|64|aarch64|cloud|generic|lowlatency|default|azure|aws|gcp|oracle|kvm|pve|rt|lts"
-            + "|el\\d+|fc\\d*|arch\\d*|pvm|fake)(?![a-zA-Z0-9]))*");
+    private static final Pattern RELEASE =
+            Pattern.compile("\\d+\\.\\d+(\\.\\d+)?([-.+~_](\\d+|rc\\d+|git|deb\\d+u?\\d*|bpo"
+                    + "|amd64|arm64|x86_64|x86|64|aarch64|cloud|generic|lowlatency|default|azure|aws|gcp|oracle|kvm|pve|rt|lts"
+                    + "|el\\d+|fc\\d*|arch\\d*|pvm|fake)(?![a-zA-Z0-9]))*");
     private static final Pattern CONFIGURED =
             Pattern.compile("CONFIG_[A-Z0-9_]*(KVM|VFIO|IOMMU|IRQ|DEBUGFS|DEBUG_FS)[A-Z0-9_]*=[ymn]");
-    private static final Pattern PROCESSOR =
-            Pattern.compile("(processor|vendor_id|flags|vmx flags|Features|cpu family|model|stepping|CPU [a-z]+)\\s*:.*");
+    private static final Pattern PROCESSOR = Pattern.compile(
+            "(processor|vendor_id|flags|vmx flags|Features|cpu family|model|stepping|CPU [a-z]+)\\s*:.*");
     private static final Set<String> GROUPS = Set.of("root", "kvm", "libvirt", "qemu", "vfio", "disk");
     private static final Pattern DRIVER = Pattern.compile("|\\(null\\)|vfio-pci|[a-z0-9]{1,12}[-_]vfio[-_]pci");
 
     /** Hardware number and trigger in a row of an irq, before its handlers. */
     private static final Pattern BEFORE_HANDLERS = Pattern.compile("\\s*\\d*(-\\S+|\\s+(Level|Edge)(?=\\s|$))?\\s*");
     /** Handlers that the kernel names; those of networks have the name of an interface. */
-    private static final Pattern HANDLER = Pattern.compile("vfio-[a-z]{2,8}(\\[\\d+])?\\([0-9a-f:.]+\\)|timer|arch_timer"
-            + "|rtc\\d*|acpi|i8042|cascade|dmar\\d+|AMD-Vi\\d*(-[A-Za-z]+)?|PCIe (PME|hotplug)|pciehp|aerdrv|pcieport"
-            + "|ahci(\\[[0-9a-f:.]+])?|[eoux]hci[-_]hcd(:usb\\d+)?|nvme\\d+q\\d+|ttyS\\d*|i801_smbus|mei_me|vcpu|vgic"
-            + "|virtio\\d+(-[a-z]+(\\.\\d+)?)?|kvm guest [a-z]+timer|(ena|mlx5)[a-z0-9_]*@pci:[0-9a-f:.]+|uart-pl011"
-            + "|arm-smmu-v3-[a-z]+|snd_hda_intel:card\\d+|i915|amdgpu|nvidia|mlx5_comp\\d+@pci:[0-9a-f:.]+");
+    private static final Pattern HANDLER =
+            Pattern.compile("vfio-[a-z]{2,8}(\\[\\d+])?\\([0-9a-f:.]+\\)|timer|arch_timer"
+                    + "|rtc\\d*|acpi|i8042|cascade|dmar\\d+|AMD-Vi\\d*(-[A-Za-z]+)?|PCIe (PME|hotplug)|pciehp|aerdrv|pcieport"
+                    + "|ahci(\\[[0-9a-f:.]+])?|[eoux]hci[-_]hcd(:usb\\d+)?|nvme\\d+q\\d+|ttyS\\d*|i801_smbus|mei_me|vcpu|vgic"
+                    + "|virtio\\d+(-[a-z]+(\\.\\d+)?)?|kvm guest [a-z]+timer|(ena|mlx5)[a-z0-9_]*@pci:[0-9a-f:.]+|uart-pl011"
+                    + "|arm-smmu-v3-[a-z]+|snd_hda_intel:card\\d+|i915|amdgpu|nvidia|mlx5_comp\\d+@pci:[0-9a-f:.]+");
 
-    private static final Pattern QUEUE = Pattern.compile("[-:_.@](?i:txrx|rx|tx|input|output|fp|q|comp)?[-._]?\\d{0,4}");
+    private static final Pattern QUEUE =
+            Pattern.compile("[-:_.@](?i:txrx|rx|tx|input|output|fp|q|comp)?[-._]?\\d{0,4}");
     private static final Pattern DISK = Pattern.compile("(sd|vd|hd|xvd)[a-z]{1,3}\\d{0,3}|nvme\\d+(c\\d+)?n\\d+(p\\d+)?"
             + "|mmcblk\\d+(p\\d+)?|dasd[a-z]+\\d*|(md|dm-|loop|zram|ram|nbd|rbd|sr|pmem|bcache|drbd)\\d+(p\\d+)?");
     private static final Pattern NAMED_PART = Pattern.compile("(?<=(?:^|/)(net|block|slaves)/)[^/]+");
@@ -104,7 +108,8 @@ final class Redaction {
         });
         SortedMap<String, String> links = new TreeMap<>();
         whole.links().forEach((path, target) -> links.put(path(path), path(target)));
-        SortedSet<String> denied = whole.denied().stream().map(this::path).collect(Collectors.toCollection(TreeSet::new));
+        SortedSet<String> denied =
+                whole.denied().stream().map(this::path).collect(Collectors.toCollection(TreeSet::new));
         return new Capture(true, files, links, denied, whole.owners());
     }
 

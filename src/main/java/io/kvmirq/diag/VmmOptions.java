@@ -104,7 +104,8 @@ record VmmOptions(boolean known, Optional<String> noLapics, List<Inhibit> inhibi
         if (irqchip.equals("on") && !machine.getOrDefault("pit", "on").equals("off") && !discards) {
             inhibits.add(new Inhibit(
                     InhibitReason.PIT_REINJ,
-                    "QEMU's machine " + type + (type.isEmpty() ? "" : " ") + "has a PIT in the kernel, and the command line has neither"
+                    "QEMU's machine " + type + (type.isEmpty() ? "" : " ")
+                            + "has a PIT in the kernel, and the command line has neither"
                             + " kvm-pit.lost_tick_policy=discard nor kernel-irqchip=split nor pit=off",
                     DISCARD));
         }

@@ -230,7 +230,9 @@ class CaptureTest {
                     new HostFacts(read).kvm().isBuilt("VFIO_PCI");
                 },
                 true);
-        assertThat(texts(capture)).doesNotContain("tokn").contains("net-2-TxRx-0, net-2\n", ", vfio-msix[0](0000:00:02.0)");
+        assertThat(texts(capture))
+                .doesNotContain("tokn")
+                .contains("net-2-TxRx-0, net-2\n", ", vfio-msix[0](0000:00:02.0)");
         HostFacts facts = new HostFacts(capture.tree());
         assertThat(facts.kernel()).contains("6.12.5-17-amd64");
         assertThat(facts.kvm().isBuilt("VFIO_PCI").known()).contains(true);
@@ -242,9 +244,11 @@ class CaptureTest {
                 HostFiles.of(Map.of("proc/config.gz", packed(configuration)), Map.of()),
                 read -> new HostFacts(read).kvm().isBuilt("VFIO_PCI"),
                 true);
-        assertThat(new HostFacts(unpacked.tree()).kvm().isBuilt("VFIO_PCI").known()).contains(true);
+        assertThat(new HostFacts(unpacked.tree()).kvm().isBuilt("VFIO_PCI").known())
+                .contains(true);
         byte[] kept = unpacked.files().get("proc/config.gz");
-        assertThat(new String(new GZIPInputStream(new ByteArrayInputStream(kept)).readAllBytes(), StandardCharsets.UTF_8))
+        assertThat(new String(
+                        new GZIPInputStream(new ByteArrayInputStream(kept)).readAllBytes(), StandardCharsets.UTF_8))
                 .isEqualTo("CONFIG_VFIO_PCI=m\n");
     }
 
