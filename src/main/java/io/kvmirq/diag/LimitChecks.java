@@ -130,7 +130,8 @@ final class LimitChecks {
                     "the user can lock all memory of the host"));
         }
         if (vms.unreadable() > 0 && vms.all().isEmpty()) {
-            finding = finding.with(Remedy.look(HostKvm.AS_ROOT + ": only root sees the VMMs of other users")).withRoot(true);
+            finding = finding.with(Remedy.look(HostKvm.AS_ROOT + ": only root sees the VMMs of other users"))
+                    .withRoot(true);
         }
         if (vectors instanceof Fact.Unknown<Long> unknown) {
             return finding.with(Remedy.look("vectors: " + unknown.why() + "; " + unknown.remedy()))

@@ -28,7 +28,6 @@ public final class HostKvm {
     private static final String MODULES = "sys/module";
     private static final int MOST_BYTES = 1 << 20;
 
-
     private final HostFacts facts;
     private final HostFiles tree;
     private @Nullable String configuration;
