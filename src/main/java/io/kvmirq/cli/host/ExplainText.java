@@ -42,7 +42,7 @@ final class ExplainText {
         long whole = chain.links().stream()
                 .filter(link -> link.state() == Link.State.WHOLE)
                 .count();
-        long all = Hop.values().length - 1; // without posting
+        int all = Hop.values().length - 1; // without posting
         if (whole == 0) {
             return terminal.bold("nothing is seen of it (exit code " + ExitCode.COULD_NOT_RUN + ")");
         }
