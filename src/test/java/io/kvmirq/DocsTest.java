@@ -48,7 +48,7 @@ import org.junit.platform.launcher.listeners.SummaryGeneratingListener;
 class DocsTest {
     /** The kinds of blocks that a test runs, here or in {@code ReadmeIT}. */
     private static final Set<String> KINDS =
-            Set.of("java", "java kvm", "text", "text packages", "sh", "sh kvm", "console", "console kvm");
+            Set.of("java", "java kvm", "text", "text packages", "sh", "sh kvm", "console", "console kvm", "bash");
 
     private static final Pattern CLASS = Pattern.compile("^class (\\w+)", Pattern.MULTILINE);
     private static final Pattern LINK = Pattern.compile("\\[[^]]+]\\(([^)#]*)(?:#([^)]*))?\\)");

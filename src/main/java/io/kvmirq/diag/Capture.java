@@ -61,6 +61,10 @@ public record Capture(
     private static final Pattern KEPT_NODE = Pattern.compile("dev/(kvm|iommu|null|vfio(/.*)?)");
     private static final Pattern DESCRIPTOR = Pattern.compile("(proc/\\d+/)fd/\\d+");
     private static final Pattern OWNER = Pattern.compile("([0-7]{1,4}) (\\d{1,9}) (\\d{1,9})");
+    /** Of a list only the names that an analysis asks for. */
+    private static final Pattern UNREAD =
+            Pattern.compile("proc/(?!modules$|\\d)[^/]*|sys/module/(?!kvm|vfio|iommufd$|[^/]*_vfio)[^/]*");
+
     private static final Pattern PROCESS = Pattern.compile("(proc/\\d+)(/.*)?");
 
     public Capture {
@@ -105,7 +109,7 @@ public record Capture(
                             .findFirst()
                             .filter(next -> next.startsWith(path + "/"))
                             .isPresent();
-            if (!directory && isKept(path, guests)) {
+            if (!directory && isKept(path, guests) && !UNREAD.matcher(path).matches()) {
                 files.put(path, new byte[0]);
             }
         });

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
+import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 
@@ -10,10 +11,19 @@ import java.util.Optional;
  * @param holds empty if nothing that was read answers the question
  * @param evidence how it is known; empty if it is not
  * @param text one sentence without a full stop
- * @param remedy what to change, or what would show it; empty if there is nothing to do
+ * @param remedies what to change, or what would show it; empty if there is nothing to do
  */
 public record Claim(
-        Question question, Optional<Boolean> holds, Optional<Evidence> evidence, String text, Optional<String> remedy) {
+        Question question, Optional<Boolean> holds, Optional<Evidence> evidence, String text, List<Remedy> remedies) {
+    public Claim {
+        remedies = List.copyOf(remedies);
+    }
+
+    /** The texts of the remedies, in one. */
+    public Optional<String> remedy() {
+        return Remedy.text(remedies);
+    }
+
     /** The questions, which have independent answers. */
     public enum Question {
         /** Host and VM may post: no obstacle is known. */
@@ -33,16 +43,21 @@ public record Claim(
 
     /** It is so, or it is not. */
     public static Claim of(Question question, boolean holds, Evidence evidence, String text) {
-        return new Claim(question, Optional.of(holds), Optional.of(evidence), text, Optional.empty());
+        return new Claim(question, Optional.of(holds), Optional.of(evidence), text, List.of());
     }
 
     /** It is not so, and something can be done. */
     public static Claim not(Question question, Evidence evidence, String text, String remedy) {
-        return new Claim(question, Optional.of(false), Optional.of(evidence), text, Optional.of(remedy));
+        return not(question, evidence, text, List.of(Remedy.look(remedy)));
+    }
+
+    /** It is not so, and something can be done that takes and risks something. */
+    public static Claim not(Question question, Evidence evidence, String text, List<Remedy> remedies) {
+        return new Claim(question, Optional.of(false), Optional.of(evidence), text, remedies);
     }
 
     /** Nothing shows it; {@code remedy} would. */
     public static Claim unknown(Question question, String text, String remedy) {
-        return new Claim(question, Optional.empty(), Optional.empty(), text, Optional.of(remedy));
+        return new Claim(question, Optional.empty(), Optional.empty(), text, List.of(Remedy.look(remedy)));
     }
 }

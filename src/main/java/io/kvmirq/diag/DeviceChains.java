@@ -4,6 +4,7 @@ package io.kvmirq.diag;
 import io.kvmirq.HostIrq;
 import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.PciDevice;
 import io.kvmirq.host.VfioOutlook;
@@ -16,6 +17,7 @@ import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.OptionalLong;
 import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
@@ -124,8 +126,13 @@ public final class DeviceChains {
     private Chain withoutInterrupt() {
         List<Link> links = new ArrayList<>();
         if (refusals.isEmpty()) {
-            links.add(Link.notShown(
-                    Hop.HOST_IRQ, "the host has allocated none for the device", "enable an interrupt of the device"));
+            links.add(
+                    host.interrupts().isEmpty()
+                            ? unreadable(Hop.HOST_IRQ)
+                            : Link.notShown(
+                                    Hop.HOST_IRQ,
+                                    "the host has allocated none for the device",
+                                    "enable an interrupt of the device"));
             links.add(notArmed("VFIO has armed no interrupt of the device"));
         } else {
             links.add(refused());
@@ -141,8 +148,23 @@ public final class DeviceChains {
                 interrupt.toString(),
                 guest(),
                 links,
-                claims.of(interrupt, armed, broken),
+                claims.of(interrupt, armed, broken, count(interrupt)),
                 remarks(interrupt));
+    }
+
+    /** How often the host handled an interrupt, whichever driver has armed it. */
+    private OptionalLong count(Interrupt interrupt) {
+        Optional<Long> count = interrupt.armed().map(ArmedVector::count).or(() -> host.interrupts()
+                .flatMap(all -> device.messageIrqs().isEmpty() && interrupt.vector() == 0 && device.irq() > 0
+                        ? all.row(device.irq())
+                        : all.message(device.address(), interrupt.vector()))
+                .map(HostInterrupts.Row::count));
+        return count.isPresent() ? OptionalLong.of(count.get()) : OptionalLong.empty();
+    }
+
+    private static Link unreadable(Hop hop) {
+        return Link.notShown(
+                hop, INTERRUPTS + " cannot be read", "run as root; a copy of a host needs its proc/interrupts");
     }
 
     private Optional<String> guest() {
@@ -181,16 +203,27 @@ public final class DeviceChains {
 
     private Link refused() {
         VfioOutlook.Refusal first = refusals.get(0);
+        boolean used = !device.isBoundToVfio() && device.driver().isPresent();
+        List<String> uses = used ? host.uses(device.address()) : List.of();
+        // A refusal for want of the driver says that itself.
+        String ofHost = !used || device.group().isPresent() && uses.isEmpty()
+                ? ""
+                : "the host's driver " + device.driver().get() + " has it"
+                        + (uses.isEmpty() ? "" : ", " + String.join(", ", uses)) + "; ";
         return Link.broken(
                 Hop.HOST_IRQ,
                 Evidence.observed("/sys/bus/pci/devices/" + device.address()),
-                refusals.stream().map(VfioOutlook.Refusal::text).collect(Collectors.joining("; ")),
-                first.remedy());
+                ofHost + refusals.stream().map(VfioOutlook.Refusal::text).collect(Collectors.joining("; ")),
+                first.cause() == VfioOutlook.Obstacle.NO_IOMMU
+                        ? new IommuChecks(host, host.kvm()).iommu().remedies()
+                        : first.cause() == VfioOutlook.Obstacle.NO_REMAPPING
+                                ? List.of(Remedy.of(Remedy.Change.FIRMWARE, first.remedy(), Remedy.Takes.REBOOT, ""))
+                                : VfioChecks.remedies(first));
     }
 
     private Link unarmedIrq(Interrupt interrupt) {
         if (host.interrupts().isEmpty()) {
-            return Link.notShown(Hop.HOST_IRQ, INTERRUPTS + " cannot be read", "run as root");
+            return unreadable(Hop.HOST_IRQ);
         }
         if (unarmed.isEmpty()) {
             return Link.notShown(Hop.HOST_IRQ, "the host has allocated none for " + interrupt, "enable the vector");
@@ -213,7 +246,7 @@ public final class DeviceChains {
     private Link notArmed(String what) {
         Evidence evidence = Evidence.observed(INTERRUPTS);
         if (host.interrupts().isEmpty()) {
-            return Link.notShown(Hop.DEVICE_VECTOR, INTERRUPTS + " cannot be read", "run as root");
+            return unreadable(Hop.DEVICE_VECTOR);
         }
         return users.isEmpty() && host.vms().unreadable() == 0 && holders.isEmpty()
                 ? Link.broken(
@@ -242,7 +275,10 @@ public final class DeviceChains {
         String why = hidden == 0
                 ? "no process is seen that has the device open"
                 : "the files of " + hidden + (hidden == 1 ? " process" : " processes") + " may not be read";
-        String remedy = hidden == 0 ? "look on the host itself, not in a container" : "run as root";
+        String remedy = hidden == 0
+                ? "start the guest; look on the host, not in a container; a copy of a host needs proc/PID of its VMM, so capture as"
+                        + " root while the guest runs"
+                : "run as root";
         for (Hop hop : List.of(Hop.EVENTFD, Hop.IRQFD, Hop.GSI, Hop.GUEST_VECTOR, Hop.VCPU)) {
             links.add(Link.notShown(hop, why, remedy));
         }
@@ -285,7 +321,7 @@ public final class DeviceChains {
     }
 
     private static Link broken(String why, PostingObstacle obstacle) {
-        return Link.broken(Hop.IRQFD, Evidence.inferred(why), obstacle.text(), obstacle.remedy());
+        return Link.broken(Hop.IRQFD, Evidence.inferred(why), obstacle.text(), List.of(PostingClaims.ofVm(obstacle)));
     }
 
     private static Link eventfd(VmProcess process, List<EventfdFile> candidates) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
+import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.diag.Remedy.Change;
 import io.kvmirq.diag.Remedy.Takes;
@@ -42,7 +43,7 @@ public final class Doctor {
             case AVIC_INHIBITS -> new InhibitChecks(host).avicInhibits();
             case VFIO -> new VfioChecks(host, kvm).vfio();
             case UNSAFE_INTERRUPTS -> new VfioChecks(host, kvm).unsafeInterrupts();
-            case LIMITS -> new LimitChecks(host.limits()).limits();
+            case LIMITS -> new LimitChecks(host.limits(), host.vms()).limits();
             case BACKENDS -> throw new IllegalArgumentException("no file shows " + check);
         };
     }
@@ -81,6 +82,11 @@ public final class Doctor {
         return Finding.of(
                         Check.BACKENDS, Status.UNKNOWN, "elsewhere", "bindings can be tried on the machine itself only")
                 .with(Remedy.look("kvmirq doctor --check backends, on that machine"));
+    }
+
+    /** The name of a reason as decide takes it. */
+    static String name(InhibitReason reason) {
+        return reason.name().toLowerCase(Locale.ROOT);
     }
 
     /** The name of a constant as ids are written. */

@@ -19,6 +19,7 @@ import java.util.Map;
  * @param facts what was seen, by stable names: text, a number, a flag, or a list of texts
  * @param remedies what to change, or how to see more
  * @param needsRoot whether root would see more than was seen now
+ * @param oneIsEnough whether one of the remedies does; otherwise all are needed, in their order
  */
 public record Finding(
         Check check,
@@ -27,7 +28,8 @@ public record Finding(
         String text,
         Map<String, Object> facts,
         List<Remedy> remedies,
-        boolean needsRoot) {
+        boolean needsRoot,
+        boolean oneIsEnough) {
     /** The verdict of a check. */
     public enum Status {
         /** All well, or it does not apply here. */
@@ -46,7 +48,7 @@ public record Finding(
     }
 
     static Finding of(Check check, Status status, String reason, String text) {
-        return new Finding(check, status, reason, text, Map.of(), List.of(), false);
+        return new Finding(check, status, reason, text, Map.of(), List.of(), false, false);
     }
 
     /** A check whose fact cannot be read. */
@@ -59,16 +61,26 @@ public record Finding(
     Finding with(Remedy remedy) {
         List<Remedy> more = new ArrayList<>(remedies);
         more.add(remedy);
-        return new Finding(check, status, reason, text, facts, more, needsRoot);
+        return new Finding(check, status, reason, text, facts, more, needsRoot, oneIsEnough);
     }
 
     Finding with(String name, Object value) {
         Map<String, Object> more = new LinkedHashMap<>(facts);
         more.put(name, value);
-        return new Finding(check, status, reason, text, more, remedies, needsRoot);
+        return new Finding(check, status, reason, text, more, remedies, needsRoot, oneIsEnough);
     }
 
     Finding withRoot(boolean root) {
-        return new Finding(check, status, reason, text, facts, remedies, needsRoot || root);
+        return new Finding(check, status, reason, text, facts, remedies, needsRoot || root, oneIsEnough);
+    }
+
+    /** The same facts and remedies with another cause. */
+    Finding whose(String cause, String sentence) {
+        return new Finding(check, status, cause, sentence, facts, remedies, needsRoot, oneIsEnough);
+    }
+
+    /** One of its remedies is enough. */
+    Finding withAlternatives() {
+        return new Finding(check, status, reason, text, facts, remedies, needsRoot, true);
     }
 }

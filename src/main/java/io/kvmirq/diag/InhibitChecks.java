@@ -56,6 +56,12 @@ final class InhibitChecks {
         }
         Optional<PostingObstacle> flaw = posting.get().flaw();
         if (flaw.isPresent()) {
+            Finding later = finding(host.vms(), posting.get());
+            if (later.status() == Status.WARN) {
+                return later.whose(
+                        "later",
+                        "posting is off on this host, see posting; once it is on, this is next: " + later.text());
+            }
             return Finding.of(
                     Check.AVIC_INHIBITS,
                     Status.PASS,
@@ -83,9 +89,9 @@ final class InhibitChecks {
                 strange.append("; how ").append(vm.command()).append(" sets up its VM is not known");
             }
             for (InhibitReason reason : reasons(vm, posting)) {
-                inhibited.add(vm.name() + " (process " + vm.pid() + "): " + Doctor.id(reason)
+                inhibited.add(vm.name() + " (process " + vm.pid() + "): " + Doctor.name(reason)
                         + (reason == InhibitReason.HYPERV ? ", if the guest uses AutoEOI" : ""));
-                inferred.add(vm.pid() + ":" + Doctor.id(reason));
+                inferred.add(vm.pid() + ":" + Doctor.name(reason));
                 if (seen.add(reason)) {
                     remedies.add(remedy(vm, reason));
                 }
@@ -128,7 +134,7 @@ final class InhibitChecks {
     private static String names(Set<InhibitReason> reasons) {
         StringBuilder names = new StringBuilder();
         for (InhibitReason reason : reasons) {
-            names.append(names.length() == 0 ? "" : ", ").append(Doctor.id(reason));
+            names.append(names.length() == 0 ? "" : ", ").append(Doctor.name(reason));
         }
         return names.toString();
     }
@@ -166,16 +172,22 @@ final class InhibitChecks {
     private static Remedy remedy(VmProcess vm, InhibitReason reason) {
         for (VmmOptions.Inhibit inhibit : VmmOptions.of(vm).inhibits()) {
             if (inhibit.reason() == reason) {
-                return Remedy.of(
-                        Change.VMM_FLAG,
-                        inhibit.remedy(),
-                        reason.clears() ? Takes.VMM_RESTART : Takes.NOTHING,
-                        reason == InhibitReason.PIT_REINJ
-                                ? "a guest that counts ticks of the PIT, such as a very old one, loses time"
-                                : "");
+                return remedy(inhibit);
             }
         }
+        return remedy(new VmmOptions.Inhibit(reason, "", reason.causeAndRemedy()));
+    }
+
+    /** What ends a reason: another command line of the VMM. */
+    static Remedy remedy(VmmOptions.Inhibit inhibit) {
+        InhibitReason reason = inhibit.reason();
+        boolean helps = reason.clears() || reason == InhibitReason.PHYSICAL_ID_TOO_BIG;
         return Remedy.of(
-                Change.VMM_FLAG, reason.causeAndRemedy(), reason.clears() ? Takes.VMM_RESTART : Takes.NOTHING, "");
+                Change.VMM_FLAG,
+                inhibit.remedy(),
+                helps ? Takes.VMM_RESTART : Takes.NOTHING,
+                reason == InhibitReason.PIT_REINJ
+                        ? "a guest that counts ticks of the PIT, such as a very old one, loses time"
+                        : "");
     }
 }

@@ -55,7 +55,7 @@ final class IommuChecks {
 
     /** What switches the IOMMU on, as far as the host shows it. */
     private Finding enabling(Finding finding, List<String> words) {
-        Finding with = finding;
+        Finding with = VfioOutlook.isArm(host) ? finding : inKernel(finding, isAmd());
         for (String word : given(words)) {
             with = with.with(Remedy.of(
                     Change.KERNEL_PARAMETER, "remove " + word, Takes.REBOOT, "drivers that set up DMA wrongly fail"));
@@ -67,7 +67,7 @@ final class IommuChecks {
         boolean amd = isAmd();
         if (kvm.hasFlag("hypervisor")) {
             with = with.with(guestIommu(amd));
-        } else if (!amd || given(words).isEmpty()) {
+        } else if (given(words).isEmpty()) {
             with = with.with(
                     Remedy.of(Change.FIRMWARE, amd ? "enable AMD-Vi (IOMMU)" : "enable VT-d", Takes.REBOOT, ""));
         }
@@ -78,6 +78,11 @@ final class IommuChecks {
                     Takes.REBOOT,
                     "devices whose DMA the firmware describes wrongly fail"));
         }
+        return with;
+    }
+
+    /** Certain to be missing, as nothing else is of use before. */
+    private Finding inKernel(Finding finding, boolean amd) {
         StringBuilder options = new StringBuilder();
         for (String option : List.of(amd ? "AMD_IOMMU" : "INTEL_IOMMU", "IRQ_REMAP")) {
             if (!kvm.isBuilt(option).known().orElse(true)) {
@@ -88,8 +93,9 @@ final class IommuChecks {
             }
         }
         return options.length() == 0
-                ? with
-                : with.with(Remedy.of(Change.KERNEL, "use one with " + options, Takes.REBOOT, ""));
+                ? finding
+                : finding.with(Remedy.of(
+                        Change.KERNEL, "use one with " + options, Takes.REBOOT, "all that a new kernel may change"));
     }
 
     private static Remedy guestIommu(boolean amd) {
@@ -104,7 +110,7 @@ final class IommuChecks {
 
     /** Without an IOMMU, remapping and posting have the remedies of that check. */
     private static Remedy asForIommu() {
-        return Remedy.of(Change.FIRMWARE, "as for the check iommu", Takes.REBOOT, "");
+        return Remedy.of(Change.SEE, "iommu", Takes.NOTHING, "");
     }
 
     private boolean isAmd() {
@@ -129,7 +135,11 @@ final class IommuChecks {
     Finding remapping() {
         if (host.interrupts().isEmpty()) {
             return Finding.unknown(
-                    Check.REMAPPING, "not-shown", new Fact.Unknown<>("/proc/interrupts cannot be read", "mount /proc"));
+                    Check.REMAPPING,
+                    "not-shown",
+                    new Fact.Unknown<>(
+                            "/proc/interrupts cannot be read",
+                            "run as root, or mount /proc; a copy of a host needs its proc/interrupts"));
         }
         if (VfioOutlook.isArm(host)) {
             return host.interrupts().get().hasChip("ITS")
@@ -183,18 +193,23 @@ final class IommuChecks {
                 flaw.isPresent() ? Doctor.id(flaw.get()) : "no-gicv4",
                 outlook.text() + "; KVM delivers interrupts of devices itself");
         if (flaw.isPresent() && flaw.get() == PostingObstacle.NO_REMAPPING) {
-            return parameter(finding).with(ofRemapping(outlook));
+            return ofRemapping(parameter(finding), outlook);
         }
         return parameter(finding)
                 .with(flaw.isPresent() ? remedy(flaw.get(), host.posting().get()) : gicv4(outlook));
     }
 
-    private Remedy ofRemapping(PostingOutlook outlook) {
-        String text = outlook.remedy().orElse("");
+    private Finding ofRemapping(Finding finding, PostingOutlook outlook) {
         if (kvm.hasFlag("hypervisor")) {
-            return Remedy.of(Change.HARDWARE, text, Takes.NOTHING, "");
+            return finding.with(Remedy.of(Change.HARDWARE, outlook.remedy().orElse(""), Takes.NOTHING, ""));
         }
-        return host.iommus().isEmpty() ? asForIommu() : Remedy.of(Change.FIRMWARE, text, Takes.REBOOT, "");
+        return host.iommus().isEmpty() ? finding.with(asForIommu()) : enabling(finding, ENDS_REMAPPING);
+    }
+
+    /** What makes the host post, without another check to see. */
+    List<Remedy> forPosting() {
+        List<Remedy> remedies = posting().remedies();
+        return remedies.contains(asForIommu()) ? iommu().remedies() : remedies;
     }
 
     private static Remedy gicv4(PostingOutlook outlook) {
@@ -206,7 +221,11 @@ final class IommuChecks {
             case SWITCHED_OFF -> Remedy.of(Change.KERNEL_PARAMETER, flaw.remedy(), Takes.REBOOT, "");
             case NO_VIRTUAL_APIC ->
                 host.commandLine().contains("amd_iommu_intr=legacy")
-                        ? Remedy.of(Change.KERNEL_PARAMETER, flaw.remedy(), Takes.REBOOT, "")
+                        ? Remedy.of(
+                                Change.KERNEL_PARAMETER,
+                                "remove amd_iommu_intr=legacy from the kernel's command line",
+                                Takes.REBOOT,
+                                "")
                         : Remedy.of(Change.HARDWARE, "none on this hardware", Takes.NOTHING, "");
             case NO_APIC_VIRTUALIZATION, DEVICES_NOT_POSTED ->
                 Remedy.of(

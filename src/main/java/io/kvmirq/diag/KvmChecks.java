@@ -58,7 +58,8 @@ final class KvmChecks {
     private static String by(List<String> modules) {
         return modules.isEmpty()
                 ? ""
-                : "; " + String.join(", ", modules) + (modules.size() == 1 ? " is" : " are") + " loaded";
+                : "; " + String.join(", ", modules) + (modules.size() == 1 ? " is" : " are")
+                        + " there, loaded or built in";
     }
 
     private static Finding with(Finding finding, HostKvm.DeviceFile file, Owner owner) {
@@ -166,7 +167,12 @@ final class KvmChecks {
                             .with("modes", List.of("split", "userspace"))
                             .with(Remedy.of(
                                     Change.VMM_FLAG, "QEMU: -machine kernel-irqchip=split", Takes.VMM_RESTART, ""))
-                            .with(Remedy.of(Change.KERNEL, "build it with CONFIG_KVM_IOAPIC=y", Takes.REBOOT, ""));
+                            .with(Remedy.of(
+                                    Change.KERNEL,
+                                    "build it with CONFIG_KVM_IOAPIC=y",
+                                    Takes.REBOOT,
+                                    "all that a new kernel may change"))
+                            .withAlternatives();
         }
         Fact.Unknown<Boolean> unknown = (Fact.Unknown<Boolean>) full;
         return Finding.unknown(

@@ -7,69 +7,131 @@ import io.kvmirq.diag.Remedy.Takes;
 import io.kvmirq.host.Fact;
 import io.kvmirq.host.HostKvm;
 import io.kvmirq.host.HostLimits;
+import io.kvmirq.host.VmProcess;
+import io.kvmirq.host.VmProcesses;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
 
-/** The check of limits: of this process, which a VMM inherits if it is started from here, and of the host. */
+/**
+ * The check of limits: of the VMMs that run, or else of this process, which a VMM inherits if it is started from here; and
+ * of the host.
+ */
 final class LimitChecks {
     /** {@code KVM_MAX_IRQ_ROUTES}. */
     private static final long ROUTES = 4096;
     /** A VMM with a few devices of 64 vectors needs some hundreds. */
     private static final long FEW_FILES = 1024;
+    /** What systemd gives to a process that asks for nothing: too little to pin any guest. */
+    private static final long USUAL_BYTES = 8 << 20;
     /** What a device with a vector for each queue may take. */
     private static final long FEW_VECTORS = 16;
 
     private static final int MEBI = 20;
+    private static final int KIBI = 10;
+    private static final int SHOWN = 4;
 
     private final HostLimits limits;
+    private final VmProcesses vms;
 
-    LimitChecks(HostLimits limits) {
+    LimitChecks(HostLimits limits, VmProcesses vms) {
         this.limits = limits;
+        this.vms = vms;
+    }
+
+    /**
+     * The limits of a process.
+     *
+     * @param locked the bytes that it may lock; unlimited also for a privileged process
+     */
+    private record Limits(long files, long locked) {
+        /** Empty if they are not shown. */
+        static Optional<Limits> of(HostLimits limits) {
+            Optional<Long> files = limits.openFiles().known();
+            if (files.isEmpty()) {
+                return Optional.empty();
+            }
+            long bytes = limits.lockedMemory().known().orElse(HostLimits.UNLIMITED);
+            return Optional.of(
+                    new Limits(files.get(), limits.locksAnyMemory().orElse(false) ? HostLimits.UNLIMITED : bytes));
+        }
+
+        boolean fewFiles() {
+            return files <= FEW_FILES;
+        }
+
+        boolean anyMemory() {
+            return locked == HostLimits.UNLIMITED;
+        }
+
+        @Override
+        public String toString() {
+            String memory = anyMemory()
+                    ? "any"
+                    : (locked >> MEBI > 0 ? (locked >> MEBI) + " MiB of" : (locked >> KIBI) + " KiB of");
+            return amount(files) + " open files, " + memory + " locked memory";
+        }
     }
 
     Finding limits() {
-        Fact<Long> files = limits.openFiles();
-        Fact<Long> memory = limits.lockedMemory();
-        Fact<Long> vectors = limits.vectorsLeft();
-        if (files instanceof Fact.Unknown<Long> unknown) {
-            return Finding.unknown(Check.LIMITS, "not-shown", unknown);
+        List<String> vmms = new ArrayList<>();
+        boolean fewFiles = false;
+        boolean littleMemory = false;
+        for (VmProcess vm : vms.all()) {
+            Optional<Limits> of = Limits.of(limits.of(vm));
+            if (of.isPresent()) {
+                vmms.add(vm.name() + " (process " + vm.pid() + "): " + of.get());
+                fewFiles |= of.get().fewFiles();
+                // libvirt raises the limit when it gives a device to the guest, not before.
+                littleMemory |= !vm.devices().isEmpty() && of.get().locked() <= USUAL_BYTES;
+            }
         }
-        long most = files.known().orElse(0L);
-        long locked = memory.known().orElse(HostLimits.UNLIMITED);
-        boolean anyMemory = limits.locksAnyMemory().orElse(false) || locked == HostLimits.UNLIMITED;
+        Optional<Limits> here = Limits.of(limits);
+        if (vmms.isEmpty()) {
+            if (here.isEmpty()) {
+                return Finding.unknown(Check.LIMITS, "not-shown", (Fact.Unknown<Long>) limits.openFiles());
+            }
+            fewFiles = here.get().fewFiles();
+            littleMemory = !here.get().anyMemory();
+        }
+        Fact<Long> vectors = limits.vectorsLeft();
         long left = vectors.known().orElse(HostLimits.UNLIMITED);
-        boolean fewFiles = most <= FEW_FILES;
         boolean fewVectors = left < FEW_VECTORS;
-        boolean warns = fewFiles || !anyMemory || fewVectors;
+        boolean warns = fewFiles || littleMemory || fewVectors;
+        String who = vmms.isEmpty()
+                ? "this shell: " + here.get() + "; a VMM may have other limits, of its service"
+                : String.join("; ", vmms.subList(0, Math.min(vmms.size(), SHOWN)))
+                        + (vmms.size() > SHOWN ? "; and " + (vmms.size() - SHOWN) + " more VMMs" : "");
         Finding finding = Finding.of(
                         Check.LIMITS,
                         warns ? Status.WARN : Status.PASS,
-                        fewFiles ? "open-files" : !anyMemory ? "locked-memory" : fewVectors ? "vectors" : "enough",
-                        "here: " + amount(most) + " open files, "
-                                + (anyMemory ? "any" : (locked >> MEBI) + " MiB of") + " locked memory; a VM: " + ROUTES
-                                + " GSI routes; the CPU with the fewest vectors left: "
+                        fewFiles ? "open-files" : littleMemory ? "locked-memory" : fewVectors ? "vectors" : "enough",
+                        who + "; a VM: " + ROUTES + " GSI routes; the CPU with the fewest vectors left: "
                                 + (left == HostLimits.UNLIMITED ? "not shown" : String.valueOf(left)))
                 .with("gsiRoutes", ROUTES);
-        if (most != HostLimits.UNLIMITED) {
-            finding = finding.with("openFiles", most);
+        if (here.isPresent()) {
+            finding = of(finding, here.get());
         }
-        if (locked != HostLimits.UNLIMITED) {
-            finding = finding.with("lockedBytes", locked);
-        }
-        finding = finding.with("locksAnyMemory", anyMemory);
+        finding = finding.with("vmms", vmms);
         if (fewFiles) {
             finding = finding.with(Remedy.of(
                     Change.COMMAND,
-                    "ulimit -n 65536 before the VMM starts (systemd: LimitNOFILE=): each vector takes an eventfd, and"
-                            + " a device may have 2048",
+                    "ulimit -n 65536 before the VMM starts (systemd: LimitNOFILE=; libvirt: max_files in qemu.conf):"
+                            + " each vector takes an eventfd, and a device may have 2048",
                     Takes.VMM_RESTART,
                     ""));
         }
-        if (!anyMemory) {
+        if (littleMemory) {
             finding = finding.with(Remedy.of(
                     Change.COMMAND,
-                    "ulimit -l unlimited before the VMM starts (systemd: LimitMEMLOCK=infinity): VFIO pins all of a"
-                            + " guest's memory",
+                    "ulimit -l unlimited before the VMM starts (systemd: LimitMEMLOCK=infinity; libvirt: <memtune>"
+                            + " <hard_limit>): VFIO pins all of a guest's memory",
                     Takes.VMM_RESTART,
                     "the user can lock all memory of the host"));
+        }
+        if (vms.unreadable() > 0 && vms.all().isEmpty()) {
+            finding = finding.with(Remedy.look(HostKvm.AS_ROOT + ": only root sees the VMMs of other users"))
+                    .withRoot(true);
         }
         if (vectors instanceof Fact.Unknown<Long> unknown) {
             return finding.with(Remedy.look("vectors: " + unknown.why() + "; " + unknown.remedy()))
@@ -83,6 +145,14 @@ final class LimitChecks {
                         Takes.LIVE,
                         ""))
                 : finding;
+    }
+
+    /** Those of this process. */
+    private Finding of(Finding finding, Limits here) {
+        Finding with = here.files() == HostLimits.UNLIMITED ? finding : finding.with("openFiles", here.files());
+        long bytes = limits.lockedMemory().known().orElse(HostLimits.UNLIMITED);
+        with = bytes == HostLimits.UNLIMITED ? with : with.with("lockedBytes", bytes);
+        return with.with("locksAnyMemory", here.anyMemory());
     }
 
     private static String amount(long number) {

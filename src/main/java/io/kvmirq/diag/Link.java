@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
+import java.util.List;
 import java.util.Optional;
 
 /**
@@ -12,15 +13,19 @@ import java.util.Optional;
  * @param value what is there, in a word or two, such as {@code 27}, {@code MSI-X 3} or {@code gsi 24}; empty if it is
  *     not shown
  * @param text one sentence without a full stop
- * @param remedy what mends a broken link, or what would show one that is not shown. Empty for a whole link
+ * @param remedies what mends a broken link, or what would show one that is not shown. Empty for a whole link
  */
 public record Link(
-        Hop hop,
-        State state,
-        Optional<Evidence> evidence,
-        Optional<String> value,
-        String text,
-        Optional<String> remedy) {
+        Hop hop, State state, Optional<Evidence> evidence, Optional<String> value, String text, List<Remedy> remedies) {
+    public Link {
+        remedies = List.copyOf(remedies);
+    }
+
+    /** The texts of the remedies, in one. */
+    public Optional<String> remedy() {
+        return Remedy.text(remedies);
+    }
+
     /** Whether interrupts pass a link. */
     public enum State {
         /** As far as it is seen, they do. */
@@ -44,12 +49,17 @@ public record Link(
 
     /** A link that interrupts pass. */
     public static Link whole(Hop hop, Evidence evidence, String value, String text) {
-        return new Link(hop, State.WHOLE, Optional.of(evidence), Optional.of(value), text, Optional.empty());
+        return new Link(hop, State.WHOLE, Optional.of(evidence), Optional.of(value), text, List.of());
     }
 
     /** A link that interrupts do not pass. */
     public static Link broken(Hop hop, Evidence evidence, String text, String remedy) {
-        return new Link(hop, State.BROKEN, Optional.of(evidence), Optional.empty(), text, Optional.of(remedy));
+        return broken(hop, evidence, text, List.of(Remedy.look(remedy)));
+    }
+
+    /** A link that interrupts do not pass, and what that takes and risks which mends it. */
+    public static Link broken(Hop hop, Evidence evidence, String text, List<Remedy> remedies) {
+        return new Link(hop, State.BROKEN, Optional.of(evidence), Optional.empty(), text, remedies);
     }
 
     /**
@@ -58,6 +68,6 @@ public record Link(
      * @param remedy what would show it
      */
     public static Link notShown(Hop hop, String text, String remedy) {
-        return new Link(hop, State.NOT_SHOWN, Optional.empty(), Optional.empty(), text, Optional.of(remedy));
+        return new Link(hop, State.NOT_SHOWN, Optional.empty(), Optional.empty(), text, List.of(Remedy.look(remedy)));
     }
 }

@@ -8,6 +8,8 @@ import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.gic.VlpiObstacle;
 import io.kvmirq.diag.Claim.Question;
 import io.kvmirq.diag.DeviceChains.Interrupt;
+import io.kvmirq.diag.Remedy.Change;
+import io.kvmirq.diag.Remedy.Takes;
 import io.kvmirq.host.Fact;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
@@ -19,6 +21,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.OptionalLong;
 import java.util.stream.Collectors;
 
 /** The four answers about posting of a device's interrupts. For one use by one thread. */
@@ -54,8 +57,11 @@ final class PostingClaims {
         return List.of(ofHost());
     }
 
-    /** @param broken whether the chain has a broken link */
-    List<Claim> of(Interrupt interrupt, List<ArmedVector> armed, boolean broken) {
+    /**
+     * @param broken whether the chain has a broken link
+     * @param count how often the host handled it, whichever driver did. Empty if its irq is not seen
+     */
+    List<Claim> of(Interrupt interrupt, List<ArmedVector> armed, boolean broken, OptionalLong count) {
         Claim eligible = eligible(interrupt);
         boolean cannot = eligible.holds().filter(holds -> !holds).isPresent();
         Claim form =
@@ -68,7 +74,7 @@ final class PostingClaims {
                         : form(interrupt, armed);
         boolean isPosted = form.holds().orElse(false);
         boolean goesThroughHost = !isPosted && (cannot || broken || form.holds().isPresent());
-        return List.of(eligible, requested(eligible, interrupt), form, delivered(interrupt, goesThroughHost, isPosted));
+        return List.of(eligible, requested(eligible, interrupt), form, delivered(count, goesThroughHost, isPosted));
     }
 
     private boolean hasRemapping() {
@@ -99,11 +105,12 @@ final class PostingClaims {
                     Question.ELIGIBLE, String.join("; ", host.unreadableOfPosting()), "make these files readable");
         }
         Optional<PostingObstacle> flaw = x86.get().flaw();
+        // As the doctor says it.
         return flaw.map(one -> Claim.not(
                         Question.ELIGIBLE,
                         Evidence.observed(files(one)),
                         one.text(),
-                        PostingOutlook.of(host).remedy().orElse(one.remedy())))
+                        new IommuChecks(host, host.kvm()).forPosting()))
                 .orElseGet(() -> Claim.of(
                         Question.ELIGIBLE,
                         true,
@@ -123,7 +130,14 @@ final class PostingClaims {
     }
 
     private static Claim obstacle(PostingObstacle obstacle, Evidence evidence) {
-        return Claim.not(Question.ELIGIBLE, evidence, obstacle.text(), obstacle.remedy());
+        return Claim.not(Question.ELIGIBLE, evidence, obstacle.text(), List.of(ofVm(obstacle)));
+    }
+
+    /** The remedy of an obstacle of a VM: the VMM is started in another way. */
+    static Remedy ofVm(PostingObstacle obstacle) {
+        return obstacle == PostingObstacle.NO_PRODUCER
+                ? Remedy.look(obstacle.remedy())
+                : Remedy.of(Change.VMM_FLAG, obstacle.remedy(), Takes.VMM_RESTART, "");
     }
 
     private Claim eligible(Interrupt interrupt) {
@@ -153,7 +167,11 @@ final class PostingClaims {
                         Question.ELIGIBLE,
                         Evidence.observed("/proc/" + process.pid() + "/fd has no kvm-arm-vgic-its"),
                         none.text(),
-                        "give the VM an ITS (QEMU: -machine virt,gic-version=3,its=on)");
+                        List.of(Remedy.of(
+                                Change.VMM_FLAG,
+                                "give the VM an ITS (QEMU: -machine virt,gic-version=3,its=on)",
+                                Takes.VMM_RESTART,
+                                "")));
     }
 
     private Claim ofLapics(VmProcess holder, Interrupt interrupt, Claim ofHost) {
@@ -198,7 +216,7 @@ final class PostingClaims {
                             + inhibits.stream()
                                     .map(one -> one.reason().causeAndRemedy())
                                     .collect(Collectors.joining("; ")),
-                    inhibits.stream().map(VmmOptions.Inhibit::remedy).collect(Collectors.joining("; ")));
+                    inhibits.stream().map(InhibitChecks::remedy).toList());
         }
         return vmm.known()
                 ? Claim.of(
@@ -322,9 +340,8 @@ final class PostingClaims {
 
     // Delivered
 
-    private static Claim delivered(Interrupt interrupt, boolean goesThroughHost, boolean isPosted) {
-        long count = interrupt.armed().map(ArmedVector::count).orElse(0L);
-        String handled = "the host handled " + count;
+    private static Claim delivered(OptionalLong count, boolean goesThroughHost, boolean isPosted) {
+        String handled = count.isPresent() ? "the host handled " + count.getAsLong() : "no host irq of it is seen";
         if (goesThroughHost) {
             return Claim.of(
                     Question.DELIVERED,
@@ -334,7 +351,7 @@ final class PostingClaims {
         }
         return Claim.unknown(
                 Question.DELIVERED,
-                handled + (isPosted && count > 0 ? ", while they were not posted" : "")
+                handled + (isPosted && count.orElse(0) > 0 ? ", while they were not posted" : "")
                         + "; a host irq that stays silent does not show delivery by hardware",
                 DELTA);
     }

@@ -1,64 +1,158 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
+import io.kvmirq.host.HostKvm;
+import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.SortedMap;
+import java.util.SortedSet;
 import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.function.UnaryOperator;
+import java.util.regex.MatchResult;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
+import java.util.zip.GZIPInputStream;
+import java.util.zip.GZIPOutputStream;
 
 /**
- * Takes out of a capture what names a machine, its owner or a guest. Words of command lines are kept when an analysis
- * knows them; all others become {@value #GONE}. So a word that nobody thought of is taken out.
+ * Takes out of a capture the names of a machine, its owner and its guests. Words are kept when an analysis knows them, or
+ * when they are fixed names of the kernel; all others become {@value #GONE}, or a number if they have to stay apart. So
+ * a word that nobody thought of is taken out.
  */
 final class Redaction {
     private static final String GONE = "-";
 
-    /** The parameters of the kernel that decide how interrupts travel. */
-    private static final Pattern KERNEL = Pattern.compile(
-            "(intel_iommu|amd_iommu|amd_iommu_intr|iommu|iommu\\.[a-z_]+|intremap|kvm[-_.a-z]*|vfio[-_.a-z0-9]*|pci)"
-                    + "=[-A-Za-z0-9_,.:]*|nointremap|nox2apic|noapic|nolapic");
+    /** The parameters of the kernel that decide how interrupts travel. They may be quoted. */
+    private static final Pattern KERNEL =
+            Pattern.compile("\"?((intel_iommu|amd_iommu|amd_iommu_intr|iommu|iommu\\.[a-z_]+|intremap|kvm[-_.a-z0-9]*"
+                    + "|vfio[-_.a-z0-9]*|pci)=\"?[-A-Za-z0-9_,.:]*|nointremap|nox2apic|noapic|nolapic)\"?");
 
     /** The options of a VMM that decide how interrupts travel; each of these has a value in the next word. */
     private static final Set<String> OPTIONS =
-            Set.of("-machine", "-M", "-accel", "-global", "-device", "-cpu", "-smp", "-name", "--name", "--id");
+            Set.of("-machine", "-M", "-accel", "-global", "-object", "-device", "-cpu", "-smp");
 
-    private static final Set<String> NAMES = Set.of("-name", "--name", "--id");
-    private static final Pattern SWITCH = Pattern.compile("-{1,2}[a-z][-a-z0-9]{0,40}");
-    private static final Pattern PART = Pattern.compile(
-            "(accel|kernel[-_]irqchip|pit|x-[-a-z]+|host|addr|bus|sysfsdev|iommufd|q35|pc[-.0-9a-z]*|virt[-.0-9]*|microvm"
-                    + "|gic-version|its|kvm|max|driver|property|value|lost_tick_policy|kvm-pit\\.lost_tick_policy|discard|delay"
-                    + "|hv[-_][a-z0-9_]+|avic|apic|x2apic|vfio-pci|cpus|sockets|cores|threads|maxcpus)"
-                    + "(=[-A-Za-z0-9_.:]{0,40})?|\\d{1,4}");
+    private static final Pattern NAME = Pattern.compile("(--?name|--?id|-n)(=.*)?");
+    private static final Pattern SWITCH = Pattern.compile("-M|-{1,2}[a-z][-a-z0-9]{0,40}");
+    private static final String ADDRESS = "([0-9a-f]{4,8}:)?[0-9a-f]{2}:[0-9a-f]{2}\\.[0-7]";
+    /** Parts of such values. A word that a user may choose, such as an id, is not among them. */
+    private static final Pattern PART = Pattern.compile("(type=)?(q35|pc[-.0-9a-z]*|virt[-.0-9]*|microvm|isapc|none)"
+            + "|(accel|kernel[-_]irqchip|pit|pic|gic-version|its)=[-a-z0-9:]{0,12}|x-[-a-z]{1,40}=(on|off|true|false)"
+            + "|host=" + ADDRESS + "|sysfsdev=/sys/[-a-z0-9/:.]*/" + ADDRESS
+            + "|driver=[-a-z0-9_.]{1,40}|property=[-a-z_]{1,40}|value=(discard|delay|merge|slew|on|off)"
+            + "|kvm-pit\\.lost_tick_policy=(discard|delay)|vfio-pci|kvm|host|max|sev-guest|sev-snp-guest|tdx-guest"
+            + "|[-+]?(hv[-_][-a-z_]{1,40}|avic|apic|x2apic)(=(on|off))?"
+            + "|((cpus|sockets|cores|threads|maxcpus)=)?\\d{1,4}");
+    /** The same in JSON. */
+    private static final Pattern FIELD = Pattern.compile("\"(driver|qom-type)\":\"[-a-z0-9_.]{1,40}\"|\"host\":\""
+            + ADDRESS + "\"|\"sysfsdev\":\"/sys/[-a-z0-9/:.]*/" + ADDRESS
+            + "\"|\"x-[-a-z]{1,40}\":(true|false|\"o(n|ff)\")");
+
     private static final Pattern PROCESS_FILE = Pattern.compile("proc/(\\d+)/(cmdline|comm|task/\\d+/comm)");
     private static final Pattern THREAD = Pattern.compile("CPU \\d{1,5}/KVM");
-    private static final Pattern VMM =
-            Pattern.compile("(qemu|kvmtool|lkvm|cloud-hyperviso|crosvm|firecracker|java|openvmm)[-a-z0-9_]*");
-    private static final Pattern VERSION = Pattern.compile("Linux version \\S+");
+    private static final Pattern VMM = Pattern.compile("qemu(-kvm|-system-(x86|x86_64|i386|aarch64))?|kvm|kvmtool|lkvm"
+            + "|cloud-hyperviso(r)?|crosvm|firecracker|java|openvmm");
+    private static final Pattern VERSION = Pattern.compile("(Linux version )?(\\S+)[\\s\\S]*");
+    private static final Pattern RELEASE =
+            Pattern.compile("\\d+\\.\\d+(\\.\\d+)?([-.+~_](\\d+|rc\\d+|git|deb\\d+u?\\d*|bpo"
+                    + "|amd64|arm64|x86_64|x86|64|aarch64|cloud|generic|lowlatency|default|azure|aws|gcp|oracle|kvm|pve|rt|lts"
+                    + "|el\\d+|fc\\d*|arch\\d*|pvm|fake)(?![a-zA-Z0-9]))*");
+    private static final Pattern CONFIGURED =
+            Pattern.compile("CONFIG_[A-Z0-9_]*(KVM|VFIO|IOMMU|IRQ|DEBUGFS|DEBUG_FS)[A-Z0-9_]*=[ymn]");
+    private static final Pattern PROCESSOR = Pattern.compile(
+            "(processor|vendor_id|flags|vmx flags|Features|cpu family|model|stepping|CPU [a-z]+)\\s*:.*");
     private static final Set<String> GROUPS = Set.of("root", "kvm", "libvirt", "qemu", "vfio", "disk");
-    private static final Pattern BLOCK = Pattern.compile("/dev/[a-z]{2,4}[0-9a-z]{0,12}");
-    private static final Pattern INTERFACE = Pattern.compile("\\ben[a-z]*x[0-9a-f]{12}\\b");
+    private static final Pattern DRIVER = Pattern.compile("|\\(null\\)|vfio-pci|[a-z0-9]{1,12}[-_]vfio[-_]pci");
+
+    /** Hardware number and trigger in a row of an irq, before its handlers. */
+    private static final Pattern BEFORE_HANDLERS = Pattern.compile("\\s*\\d*(-\\S+|\\s+(Level|Edge)(?=\\s|$))?\\s*");
+    /** Handlers that the kernel names; those of networks have the name of an interface. */
+    private static final Pattern HANDLER =
+            Pattern.compile("vfio-[a-z]{2,8}(\\[\\d+])?\\([0-9a-f:.]+\\)|timer|arch_timer"
+                    + "|rtc\\d*|acpi|i8042|cascade|dmar\\d+|AMD-Vi\\d*(-[A-Za-z]+)?|PCIe (PME|hotplug)|pciehp|aerdrv|pcieport"
+                    + "|ahci(\\[[0-9a-f:.]+])?|[eoux]hci[-_]hcd(:usb\\d+)?|nvme\\d+q\\d+|ttyS\\d*|i801_smbus|mei_me|vcpu|vgic"
+                    + "|virtio\\d+(-[a-z]+(\\.\\d+)?)?|kvm guest [a-z]+timer|(ena|mlx5)[a-z0-9_]*@pci:[0-9a-f:.]+|uart-pl011"
+                    + "|arm-smmu-v3-[a-z]+|snd_hda_intel:card\\d+|i915|amdgpu|nvidia|mlx5_comp\\d+@pci:[0-9a-f:.]+");
+
+    private static final Pattern QUEUE =
+            Pattern.compile("[-:_.@](?i:txrx|rx|tx|input|output|fp|q|comp)?[-._]?\\d{0,4}");
+    private static final Pattern DISK = Pattern.compile("(sd|vd|hd|xvd)[a-z]{1,3}\\d{0,3}|nvme\\d+(c\\d+)?n\\d+(p\\d+)?"
+            + "|mmcblk\\d+(p\\d+)?|dasd[a-z]+\\d*|(md|dm-|loop|zram|ram|nbd|rbd|sr|pmem|bcache|drbd)\\d+(p\\d+)?");
+    private static final Pattern NAMED_PART = Pattern.compile("(?<=(?:^|/)(net|block|slaves)/)[^/]+");
+    private static final Pattern LIST = Pattern.compile("sys/class/(net|block)/([^/]+)(/.*)?");
 
     private final SortedMap<String, String> guests = new TreeMap<>();
+    private final SortedMap<String, String> interfaces = new TreeMap<>();
+    private final SortedMap<String, String> disks = new TreeMap<>();
 
     Capture of(Capture whole) {
+        name(whole);
         SortedMap<String, byte[]> files = new TreeMap<>();
         whole.files().forEach((path, content) -> {
-            if (path.endsWith("/config") || path.equals("proc/config.gz")) {
+            if (path.endsWith("/config")) {
                 files.put(path, content);
+            } else if (path.equals("proc/config.gz")) {
+                files.put(path, packed(content));
             } else {
                 String text = new String(content, StandardCharsets.UTF_8);
-                files.put(interfaces(path), interfaces(text(path, text)).getBytes(StandardCharsets.UTF_8));
+                files.put(path(path), text(path, text).getBytes(StandardCharsets.UTF_8));
             }
         });
         SortedMap<String, String> links = new TreeMap<>();
-        whole.links().forEach((path, target) -> links.put(interfaces(path), interfaces(target)));
-        return new Capture(true, files, links, whole.denied(), whole.owners());
+        whole.links().forEach((path, target) -> links.put(path(path), path(target)));
+        SortedSet<String> denied =
+                whole.denied().stream().map(this::path).collect(Collectors.toCollection(TreeSet::new));
+        return new Capture(true, files, links, denied, whole.owners());
+    }
+
+    /** Numbers the interfaces, and the disks that a user named. */
+    private void name(Capture whole) {
+        SortedSet<String> networks = new TreeSet<>();
+        SortedSet<String> blocks = new TreeSet<>();
+        for (Set<String> paths : List.of(whole.files().keySet(), whole.links().keySet())) {
+            paths.forEach(path -> {
+                Matcher list = LIST.matcher(path);
+                if (list.matches()) {
+                    (list.group(1).equals("net") ? networks : blocks).add(list.group(2));
+                }
+            });
+        }
+        new String(whole.files().getOrDefault("proc/net/route", new byte[0]), StandardCharsets.UTF_8)
+                .lines()
+                .skip(1)
+                .map(line -> line.split("\\s+")[0])
+                .filter(name -> !name.isEmpty())
+                .forEach(networks::add);
+        networks.forEach(name -> interfaces.put(name, "net-" + (interfaces.size() + 1)));
+        blocks.removeIf(name -> DISK.matcher(name).matches());
+        blocks.forEach(name -> disks.put(name, "disk-" + (disks.size() + 1)));
+    }
+
+    /** The path of a file, or the target of a link. */
+    private String path(String path) {
+        if (path.startsWith("boot/config-")) {
+            return "boot/config-" + release(path.substring("boot/config-".length()));
+        }
+        if (path.startsWith("proc/")) {
+            return path;
+        }
+        return NAMED_PART.matcher(path).replaceAll(part -> {
+            String name = part.group();
+            return Matcher.quoteReplacement(
+                    part.group(1).equals("net")
+                            ? interfaces.getOrDefault(name, GONE)
+                            : DISK.matcher(name).matches() || name.matches("\\d+:\\d+")
+                                    ? name
+                                    : disks.getOrDefault(name, GONE));
+        });
     }
 
     private String text(String path, String text) {
@@ -66,20 +160,63 @@ final class Redaction {
         if (process.matches()) {
             return process.group(2).equals("cmdline") ? vmm(text) : comm(text);
         }
+        if (path.startsWith("proc/") && path.endsWith("/status")) {
+            return lines(text, line -> line.startsWith("CapEff:") ? line : "");
+        }
+        if (path.endsWith("/driver_override")) {
+            return (DRIVER.matcher(text.strip()).matches() ? text.strip() : GONE) + "\n";
+        }
+        if (path.startsWith("boot/config-")) {
+            return configured(text);
+        }
         return switch (path) {
             case "proc/cmdline" -> words(text, KERNEL) + "\n";
-            case "proc/version" -> {
+            case "proc/version", "proc/sys/kernel/osrelease" -> {
                 Matcher version = VERSION.matcher(text);
-                yield version.lookingAt() ? version.group() + "\n" : "";
+                yield version.matches()
+                        ? (version.group(1) == null ? "" : version.group(1)) + release(version.group(2)) + "\n"
+                        : "";
             }
-            case "proc/self/mountinfo" ->
-                text.lines().map(Redaction::mount).collect(Collectors.joining("\n", "", "\n"));
-            case "proc/net/route" -> text.lines().map(Redaction::route).collect(Collectors.joining("\n", "", "\n"));
-            case "proc/swaps" -> text.lines().map(Redaction::swap).collect(Collectors.joining("\n", "", "\n"));
+            case "proc/interrupts" -> lines(text, this::interrupt);
+            case "proc/cpuinfo" -> lines(text, line -> PROCESSOR.matcher(line).matches() ? line : "");
+            case "proc/self/mountinfo" -> lines(text, this::mount);
+            case "proc/net/route" -> lines(text, this::route);
+            case "proc/swaps" -> lines(text, this::swap);
             case "etc/group" ->
                 text.lines().flatMap(line -> group(line).stream()).collect(Collectors.joining("\n", "", "\n"));
             default -> text;
         };
+    }
+
+    private static String lines(String text, UnaryOperator<String> change) {
+        return text.lines().map(change).collect(Collectors.joining("\n", "", "\n"));
+    }
+
+    /** Up to the first word that is not one of a distribution. */
+    private static String release(String release) {
+        Matcher known = RELEASE.matcher(release);
+        return known.lookingAt() ? known.group() : GONE;
+    }
+
+    private static String configured(String text) {
+        return text.lines()
+                .filter(line -> CONFIGURED.matcher(line).matches())
+                .map(line -> line + "\n")
+                .collect(Collectors.joining());
+    }
+
+    /** A damaged file stays empty: an analysis makes nothing of it. */
+    private static byte[] packed(byte[] content) {
+        ByteArrayOutputStream packed = new ByteArrayOutputStream();
+        try (GZIPInputStream in = new GZIPInputStream(new ByteArrayInputStream(content))) {
+            String text = new String(in.readNBytes(HostKvm.MOST_UNPACKED), StandardCharsets.ISO_8859_1);
+            try (GZIPOutputStream out = new GZIPOutputStream(packed)) {
+                out.write(configured(text).getBytes(StandardCharsets.ISO_8859_1));
+            }
+        } catch (IOException e) {
+            return new byte[0];
+        }
+        return packed.toByteArray();
     }
 
     private static String words(String text, Pattern kept) {
@@ -92,26 +229,38 @@ final class Redaction {
 
     private static String comm(String text) {
         String name = text.strip();
-        return (THREAD.matcher(name).matches() || VMM.matcher(name).matches() ? name : GONE) + "\n";
+        return (THREAD.matcher(name).matches() ? name : program(name)) + "\n";
+    }
+
+    /** The name of a program that an analysis knows. */
+    private static String program(String name) {
+        return VMM.matcher(name).matches() ? name : name.startsWith("qemu") ? "qemu" : GONE;
     }
 
     /** Words that end with a zero. */
     private String vmm(String text) {
         String[] words = text.split("\0", -1);
         for (int i = 0; i < words.length; i++) {
-            String before = i == 0 ? "" : words[i - 1];
+            // QEMU takes two dashes for one.
+            String before = i == 0 ? "" : words[i - 1].replaceFirst("^--", "-");
+            Matcher name = NAME.matcher(words[i]);
             if (i == 0) {
-                String binary = words[0].substring(words[0].lastIndexOf('/') + 1);
-                words[0] = VMM.matcher(binary).matches() ? binary : GONE;
-            } else if (NAMES.contains(before)) {
-                words[i] = guests.computeIfAbsent(words[i], name -> "guest-" + (guests.size() + 1));
+                words[0] = program(words[0].substring(words[0].lastIndexOf('/') + 1));
             } else if (OPTIONS.contains(before)) {
-                words[i] = parts(words[i]);
+                words[i] = words[i].startsWith("{") ? fields(words[i]) : parts(words[i]);
+            } else if (NAME.matcher(words[i - 1]).matches() && !words[i - 1].contains("=")) {
+                words[i] = guest(words[i]);
+            } else if (name.matches() && name.group(2) != null) {
+                words[i] = name.group(1) + "=" + guest(name.group(2));
             } else if (!SWITCH.matcher(words[i]).matches() && !words[i].isEmpty()) {
                 words[i] = GONE;
             }
         }
         return String.join("\0", words);
+    }
+
+    private String guest(String name) {
+        return guests.computeIfAbsent(name, one -> "guest-" + (guests.size() + 1));
     }
 
     private static String parts(String value) {
@@ -122,25 +271,70 @@ final class Redaction {
         return String.join(",", parts);
     }
 
+    private static String fields(String json) {
+        return FIELD.matcher(json.replaceAll("\\s", ""))
+                .results()
+                .map(MatchResult::group)
+                .collect(Collectors.joining(",", "{", "}"));
+    }
+
+    /** Counts, chip and hardware number stay. A row with a name is fixed text of the kernel. */
+    private String interrupt(String line) {
+        int colon = line.indexOf(':');
+        if (colon < 0 || !line.substring(0, colon).strip().matches("\\d+")) {
+            return line;
+        }
+        int at = colon + 1;
+        while (at < line.length() && (line.charAt(at) == ' ' || Character.isDigit(line.charAt(at)))) {
+            at++;
+        }
+        while (at < line.length() && line.charAt(at) != ' ') {
+            at++;
+        }
+        Matcher before = BEFORE_HANDLERS.matcher(line).region(at, line.length());
+        int handlers = before.lookingAt() ? before.end() : at;
+        return line.substring(0, handlers)
+                + Pattern.compile(", ")
+                        .splitAsStream(line.substring(handlers).strip())
+                        .map(this::handler)
+                        .collect(Collectors.joining(", "));
+    }
+
+    private String handler(String name) {
+        if (name.isEmpty() || HANDLER.matcher(name).matches()) {
+            return name;
+        }
+        for (Map.Entry<String, String> one : interfaces.entrySet()) {
+            if (name.startsWith(one.getKey())) {
+                String rest = name.substring(one.getKey().length());
+                return one.getValue() + (QUEUE.matcher(rest).matches() ? rest : "");
+            }
+        }
+        return GONE;
+    }
+
     /** The numbers of the device, the type and a plain source stay; of the places only the root. */
-    private static String mount(String line) {
+    private String mount(String line) {
         String[] words = line.split(" ");
         int dash = List.of(words).indexOf("-");
         if (dash < 5 || words.length < dash + 3) {
             return "";
         }
-        String source = BLOCK.matcher(words[dash + 2]).matches() ? words[dash + 2] : GONE;
         return words[0] + " " + words[1] + " " + words[2] + " / " + (words[4].equals("/") ? "/" : "/" + GONE) + " rw - "
-                + words[dash + 1] + " " + source + " rw";
+                + words[dash + 1] + " " + device(words[dash + 2]) + " rw";
     }
 
-    private static String swap(String line) {
+    /** The file of a disk. */
+    private String device(String file) {
+        String name = file.substring(file.lastIndexOf('/') + 1);
+        return file.startsWith("/dev/") && DISK.matcher(name).matches()
+                ? file
+                : file.equals("/dev/" + name) && disks.containsKey(name) ? "/dev/" + disks.get(name) : GONE;
+    }
+
+    private String swap(String line) {
         String[] words = line.split("\\s+", 2);
-        return words.length < 2
-                        || words[0].equals("Filename")
-                        || BLOCK.matcher(words[0]).matches()
-                ? line
-                : GONE + " " + words[1];
+        return words.length < 2 || words[0].equals("Filename") ? line : device(words[0]) + " " + words[1];
     }
 
     /** Groups that a distribution makes, without their members. */
@@ -152,13 +346,11 @@ final class Redaction {
     }
 
     /** The interface, and whether it has the default route. */
-    private static String route(String line) {
+    private String route(String line) {
         String[] words = line.split("\\s+");
-        return words.length < 2 ? "" : words[0] + "\t" + (words[1].equals("00000000") ? words[1] : "FFFFFFFF");
-    }
-
-    /** Names of interfaces that hold a hardware address. */
-    private static String interfaces(String text) {
-        return INTERFACE.matcher(text).replaceAll("enx" + GONE);
+        return words.length < 2
+                ? ""
+                : interfaces.getOrDefault(words[0], GONE) + "\t"
+                        + (words[1].equals("00000000") ? words[1] : "FFFFFFFF");
     }
 }

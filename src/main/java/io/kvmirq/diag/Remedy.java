@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
+import java.util.List;
 import java.util.Optional;
+import java.util.stream.Collectors;
 
 /**
  * A thing to change, or to look at. Immutable.
@@ -20,6 +22,8 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         FIRMWARE("firmware"),
         VMM_FLAG("VMM flag"),
         COMMAND("command"),
+        /** The remedies of the check that is named. */
+        SEE("see"),
         /** Nothing on this hardware. */
         HARDWARE("hardware"),
         /** Nothing is changed: a way to see more. */
@@ -56,6 +60,18 @@ public record Remedy(Change change, String text, Takes takes, Optional<String> r
         public String label() {
             return label;
         }
+    }
+
+    /** The texts of remedies, in one. Empty if there are none. */
+    static Optional<String> text(List<Remedy> remedies) {
+        return remedies.isEmpty()
+                ? Optional.empty()
+                : Optional.of(remedies.stream().map(Remedy::text).collect(Collectors.joining("; ")));
+    }
+
+    /** When it takes effect, and its risk, in brackets after a space. Empty if nothing is changed. */
+    public String cost() {
+        return takes == Takes.NOTHING ? "" : " (" + takes.label() + "; risk: " + risk.orElse("none known") + ")";
     }
 
     static Remedy of(Change change, String text, Takes takes, String risk) {

@@ -69,14 +69,21 @@ final class VfioChecks {
 
     private Finding notLoaded() {
         if (!kvm.isBuilt("VFIO_PCI").known().orElse(true)) {
-            return Finding.of(Check.VFIO, Status.WARN, "not-built", "this kernel is built without vfio-pci")
-                    .with(Remedy.of(Change.KERNEL, "use one with CONFIG_VFIO_PCI=y or =m", Takes.REBOOT, ""));
+            return Finding.of(Check.VFIO, Status.FAIL, "not-built", "this kernel is built without vfio-pci")
+                    .with(Remedy.of(
+                            Change.KERNEL,
+                            "use one with CONFIG_VFIO_PCI=y or =m",
+                            Takes.REBOOT,
+                            "all that a new kernel may change"));
         }
         Finding finding = Finding.of(Check.VFIO, Status.WARN, "not-loaded", "the module vfio-pci is not loaded");
         return kvm.loadsModules()
                 ? finding.with(Remedy.of(Change.COMMAND, "modprobe vfio-pci", Takes.LIVE, ""))
                 : finding.with(Remedy.of(
-                        Change.KERNEL, "this one loads no modules: use one with CONFIG_VFIO_PCI=y", Takes.REBOOT, ""));
+                        Change.KERNEL,
+                        "this one loads no modules: use one with CONFIG_VFIO_PCI=y",
+                        Takes.REBOOT,
+                        "all that a new kernel may change"));
     }
 
     private static Finding refused(List<String> devices, List<Refusal> refusals) {
@@ -93,24 +100,32 @@ final class VfioChecks {
         for (Refusal refusal : refusals) {
             if (!said.contains(refusal.remedy())) {
                 said.add(refusal.remedy());
-                finding = finding.with(remedy(refusal));
+                for (Remedy remedy : remedies(refusal)) {
+                    finding = finding.with(remedy);
+                }
             }
         }
         return finding;
     }
 
-    private static Remedy remedy(Refusal refusal) {
+    /** What ends a refusal. One thing of several, of a host that does not remap. */
+    static List<Remedy> remedies(Refusal refusal) {
         return switch (refusal.cause()) {
-            case NO_IOMMU, NO_GROUP -> Remedy.of(Change.FIRMWARE, refusal.remedy() + "; see iommu", Takes.REBOOT, "");
+            case NO_IOMMU -> List.of(Remedy.of(Change.SEE, "iommu", Takes.NOTHING, ""));
+            case NO_GROUP -> List.of(Remedy.of(Change.HARDWARE, refusal.remedy(), Takes.NOTHING, ""));
             case NO_REMAPPING ->
-                Remedy.of(
-                        Change.FIRMWARE,
-                        refusal.remedy(),
-                        Takes.REBOOT,
-                        "with unsafe interrupts, a guest can disturb the host");
+                List.of(
+                        Remedy.of(Change.SEE, "remapping", Takes.NOTHING, ""),
+                        Remedy.of(
+                                Change.COMMAND,
+                                "or, if all guests are trusted, echo 1 >"
+                                        + " /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts",
+                                Takes.LIVE,
+                                "a guest with a device can send any interrupt to the host"));
             case GROUP_NOT_VIABLE ->
-                Remedy.of(Change.COMMAND, refusal.remedy(), Takes.LIVE, "the host loses the devices of the group");
-            default -> Remedy.of(Change.COMMAND, refusal.remedy(), Takes.LIVE, "");
+                List.of(Remedy.of(
+                        Change.COMMAND, refusal.remedy(), Takes.LIVE, "the host loses the devices of the group"));
+            default -> List.of(Remedy.of(Change.COMMAND, refusal.remedy(), Takes.LIVE, ""));
         };
     }
 
@@ -136,7 +151,9 @@ final class VfioChecks {
                     Check.UNSAFE_INTERRUPTS,
                     Status.PASS,
                     "not-allowed",
-                    "VFIO takes no device without interrupt remapping");
+                    kvm.vfioModules().isEmpty() && !host.hasVfioPci()
+                            ? "does not apply: VFIO is not loaded"
+                            : "VFIO takes no device without interrupt remapping");
         }
         String module = allowing.get(0);
         return Finding.of(

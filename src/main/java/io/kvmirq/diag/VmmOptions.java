@@ -36,6 +36,9 @@ record VmmOptions(boolean known, Optional<String> noLapics, List<Inhibit> inhibi
             "start QEMU with -global kvm-pit.lost_tick_policy=discard (libvirt: <timer name='pit'"
                     + " tickpolicy='discard'/> in <clock>), or with -machine kernel-irqchip=split";
     private static final String ENCRYPTED = "none: AVIC does not serve encrypted guests";
+    /** A word that was taken out of a capture. */
+    private static final String HIDDEN = "-";
+
     private static final List<String> SPLIT_MACHINES = List.of("microvm", "pc-q35-4.0");
 
     /** Of a process that holds a VM. */
@@ -71,14 +74,17 @@ record VmmOptions(boolean known, Optional<String> noLapics, List<Inhibit> inhibi
             String value = arguments.get(i + 1);
             switch (arguments.get(i).replaceFirst("^--", "-")) {
                 case "-machine", "-M", "-accel" -> {
-                    for (String word : value.split(",")) {
+                    String[] words = value.split(",");
+                    for (int at = 0; at < words.length; at++) {
+                        String word = words[at];
                         int equals = word.indexOf('=');
                         // QEMU takes kernel_irqchip for kernel-irqchip.
                         String key = word.substring(0, Math.max(equals, 0)).replace('_', '-');
                         if (equals > 0 && !key.equals("type")) {
                             machine.put(key, word.substring(equals + 1).toLowerCase(Locale.ROOT));
-                        } else if (!arguments.get(i).endsWith("accel")) {
-                            type = word.substring(equals + 1);
+                        } else if (!arguments.get(i).endsWith("accel") && (at == 0 || equals > 0)) {
+                            // Of the words without a key only the first is the type. A capture may hide it.
+                            type = word.equals(HIDDEN) ? "" : word.substring(equals + 1);
                         }
                     }
                 }
@@ -98,7 +104,8 @@ record VmmOptions(boolean known, Optional<String> noLapics, List<Inhibit> inhibi
         if (irqchip.equals("on") && !machine.getOrDefault("pit", "on").equals("off") && !discards) {
             inhibits.add(new Inhibit(
                     InhibitReason.PIT_REINJ,
-                    "QEMU's machine " + type + " has a PIT in the kernel, and the command line has neither"
+                    "QEMU's machine " + type + (type.isEmpty() ? "" : " ")
+                            + "has a PIT in the kernel, and the command line has neither"
                             + " kvm-pit.lost_tick_policy=discard nor kernel-irqchip=split nor pit=off",
                     DISCARD));
         }

@@ -17,6 +17,7 @@ import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The irqs of a host, as {@code /proc/interrupts} lists them.
@@ -30,6 +31,8 @@ public final class HostInterrupts implements HostIrqs {
     private static final int COUNT_WIDTH = 11;
 
     private static final byte[] VFIO = {'v', 'f', 'i', 'o', '-'};
+    private static final int ID_SHIFT = 11;
+    private static final int DOMAIN_SHIFT = 27;
 
     /**
      * An irq with a handler of VFIO: the vector has an eventfd.
@@ -48,6 +51,19 @@ public final class HostInterrupts implements HostIrqs {
         }
     }
 
+    /**
+     * An irq of a device, whoever handles it.
+     *
+     * @param count how often the host handled it, on all CPUs
+     * @param handlers the names of its handlers, separated by commas; they may be of any driver
+     */
+    public record Row(HostIrq irq, String chip, long count, String handlers) {}
+
+    /** Hardware number and trigger, then the handlers. Loaded with the first device that is asked for. */
+    private static final class Hardware {
+        static final Pattern ROW = Pattern.compile("\\s*(\\d{1,18})(?:-\\S+|\\s+(?:Level|Edge)(?=\\s|$))?\\s*(.*)");
+    }
+
     /** Loaded with the first handler of VFIO. */
     private static final class Action {
         static final Pattern NAME = Pattern.compile("vfio-(intx|msix?)(?:\\[(\\d{1,4})])?\\(([0-9a-f:.]+)\\)");
@@ -55,6 +71,10 @@ public final class HostInterrupts implements HostIrqs {
 
     private final List<ArmedVector> armed = new ArrayList<>();
     private final List<String> chips = new ArrayList<>();
+    private final List<Row> rows = new ArrayList<>();
+    private final byte[] text;
+    /** Read when the first irq of another driver than VFIO is asked for. */
+    private volatile @Nullable List<Row> all;
     private final Map<String, Long> named = new HashMap<>();
 
     /** Reads the text of {@code /proc/interrupts}. Lines of another form are ignored. */
@@ -64,6 +84,12 @@ public final class HostInterrupts implements HostIrqs {
 
     /** As it was read; on big hosts it is too long for a second copy of it. */
     HostInterrupts(byte[] text) {
+        this(text, false);
+    }
+
+    /** @param whole whether the counts of all irqs are read */
+    private HostInterrupts(byte[] text, boolean whole) {
+        this.text = text;
         int width = COUNT_WIDTH * cpus(text);
         int begin = 0;
         while (begin < text.length) {
@@ -72,7 +98,7 @@ public final class HostInterrupts implements HostIrqs {
             while (end < text.length && text[end] != '\n') {
                 end++;
             }
-            if (counted == begin || !readChip(text, counted, end)) {
+            if (whole || counted == begin || !readChip(text, counted, end)) {
                 readLine(text, begin, end);
             }
             begin = end + 1;
@@ -176,7 +202,10 @@ public final class HostInterrupts implements HostIrqs {
         }
         String chip = text(line, word, at);
         chips.add(chip);
-        read(new HostIrq(Integer.parseInt(name)), chip, count, text(line, at, end));
+        HostIrq irq = new HostIrq(Integer.parseInt(name));
+        String rest = text(line, at, end);
+        rows.add(new Row(irq, chip, count, rest));
+        read(irq, chip, count, rest);
     }
 
     private static String text(byte[] line, int begin, int end) {
@@ -246,6 +275,45 @@ public final class HostInterrupts implements HostIrqs {
     /** The irqs of a device that VFIO has armed, in the order of the irqs. */
     public List<ArmedVector> armed(PciAddress address) {
         return armed.stream().filter(one -> one.address().equals(address)).toList();
+    }
+
+    /**
+     * The irq of a message of a device, whichever driver handles it. Since Linux 6.2 the chip names the device and the
+     * hardware number is that of the vector; before, {@code pci_msi_domain_calc_hwirq()} makes it from both.
+     */
+    public Optional<Row> message(PciAddress address, int vector) {
+        long old = (long) address.domain() << DOMAIN_SHIFT | (long) address.requesterId() << ID_SHIFT | vector;
+        for (Row row : rows()) {
+            boolean own = row.chip().endsWith("-" + address);
+            if (own || row.chip().endsWith("MSI") || row.chip().endsWith("MSIX")) {
+                Matcher hardware = Hardware.ROW.matcher(row.handlers());
+                if (hardware.matches() && Long.parseLong(hardware.group(1)) == (own ? vector : old)) {
+                    return Optional.of(new Row(row.irq(), row.chip(), row.count(), hardware.group(2)));
+                }
+            }
+        }
+        return Optional.empty();
+    }
+
+    private List<Row> rows() {
+        List<Row> before = all;
+        if (before == null) {
+            before = new HostInterrupts(text, true).rows;
+            all = before;
+        }
+        return before;
+    }
+
+    /** The irq of this number, such as that of a device's pin. */
+    public Optional<Row> row(long number) {
+        for (Row row : rows()) {
+            if (row.irq().number() == number) {
+                Matcher hardware = Hardware.ROW.matcher(row.handlers());
+                return Optional.of(
+                        hardware.matches() ? new Row(row.irq(), row.chip(), row.count(), hardware.group(2)) : row);
+            }
+        }
+        return Optional.empty();
     }
 
     /** As it was when the text was read; empty for interrupts of platform devices, errors and requests. */

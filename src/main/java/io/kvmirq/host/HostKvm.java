@@ -22,9 +22,11 @@ public final class HostKvm {
     /** What makes a file readable that only root may read. */
     public static final String AS_ROOT = "run as root";
 
+    /** The most that is read of the kernel's configuration, in bytes. */
+    public static final int MOST_UNPACKED = 1 << 22;
+
     private static final String MODULES = "sys/module";
     private static final int MOST_BYTES = 1 << 20;
-    private static final int MOST_UNPACKED = 1 << 22;
 
     private final HostFacts facts;
     private final HostFiles tree;
@@ -39,6 +41,11 @@ public final class HostKvm {
      * @param group the name of its group
      */
     public record DeviceFile(HostFiles.Access access, Optional<HostFiles.Owner> owner, Optional<String> group) {}
+
+    /** What makes a file of /proc readable that is not there. */
+    static String absent(String path) {
+        return "mount /proc; a copy of a host needs its " + path;
+    }
 
     HostKvm(HostFacts facts, HostFiles tree) {
         this.facts = facts;
@@ -147,7 +154,7 @@ public final class HostKvm {
     public Fact<List<String>> commandLine() {
         Optional<String> line = tree.text("proc/cmdline");
         if (line.isEmpty()) {
-            return new Fact.Unknown<>("/proc/cmdline cannot be read", "mount /proc");
+            return new Fact.Unknown<>("/proc/cmdline cannot be read", absent("proc/cmdline"));
         }
         List<String> words = new ArrayList<>();
         String text = line.get() + " ";

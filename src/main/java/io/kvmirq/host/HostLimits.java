@@ -6,7 +6,7 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * The limits that the interrupt path meets: those of this process, and the vectors of the host's CPUs. For one thread.
+ * The limits that the interrupt path meets: those of a process, and the vectors of the host's CPUs. For one thread.
  *
  * <p>Source: {@code proc_pid_limits()} in fs/proc/base.c, {@code task_cap()} in fs/proc/array.c, {@code
  * irq_domain_debug_show_one()} in kernel/irq/irqdomain.c with {@code x86_vector_debug_show()} and {@code
@@ -22,9 +22,20 @@ public final class HostLimits {
     private static final int MOST_DIGITS = 18;
 
     private final HostFiles tree;
+    private final String process;
 
     HostLimits(HostFiles tree) {
+        this(tree, "proc/self/");
+    }
+
+    private HostLimits(HostFiles tree, String process) {
         this.tree = tree;
+        this.process = process;
+    }
+
+    /** The limits that another process has. A service or libvirt gives a VMM other ones than a shell has. */
+    public HostLimits of(VmProcess other) {
+        return new HostLimits(tree, "proc/" + other.pid() + "/");
     }
 
     /** The soft limit of open files (RLIMIT_NOFILE): each vector takes an eventfd. */
@@ -39,7 +50,7 @@ public final class HostLimits {
 
     /** Lines {@code Max open files            1024                 4096                 files}: "%-25s %-20s ". */
     private Fact<Long> limit(String name) {
-        for (String line : HostKvm.lines(tree.text("proc/self/limits").orElse(""))) {
+        for (String line : HostKvm.lines(tree.text(process + "limits").orElse(""))) {
             if (line.startsWith(name + " ")) {
                 String rest = line.substring(name.length()).strip();
                 int space = rest.indexOf(' ');
@@ -53,12 +64,16 @@ public final class HostLimits {
                 }
             }
         }
-        return new Fact.Unknown<>("/proc/self/limits does not show " + name, "mount /proc");
+        return new Fact.Unknown<>(
+                "/" + process + "limits does not show " + name,
+                tree.reading(process + "limits") == HostFiles.Reading.DENIED
+                        ? HostKvm.AS_ROOT
+                        : HostKvm.absent(process + "limits"));
     }
 
-    /** Whether this process may lock memory beyond its limit: CAP_IPC_LOCK. Empty if it is not shown. */
+    /** Whether the process may lock memory beyond its limit: CAP_IPC_LOCK. Empty if it is not shown. */
     public Optional<Boolean> locksAnyMemory() {
-        for (String line : HostKvm.lines(tree.text("proc/self/status").orElse(""))) {
+        for (String line : HostKvm.lines(tree.text(process + "status").orElse(""))) {
             if (line.startsWith("CapEff:")) {
                 String hex = line.substring("CapEff:".length()).strip();
                 boolean good = !hex.isEmpty() && hex.length() <= RADIX;

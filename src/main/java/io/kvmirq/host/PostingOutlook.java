@@ -4,6 +4,7 @@ package io.kvmirq.host;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.gic.VlpiObstacle;
+import java.util.List;
 import java.util.Optional;
 
 /**
@@ -47,7 +48,22 @@ public record PostingOutlook(Optional<Boolean> posts, String text, Optional<Stri
                 Optional.of(
                         host.isVirtual()
                                 ? "none here: this host is a VM, and the IOMMUs that hypervisors emulate do not post"
-                                : obstacle.remedy()));
+                                : remapping(host)));
+    }
+
+    /** Only words that the command line has can be removed from it. */
+    private static String remapping(HostFacts host) {
+        StringBuilder words = new StringBuilder();
+        for (String word : host.kvm().commandLine().known().orElse(List.of())) {
+            boolean off = word.startsWith("intremap=")
+                    && ("," + word.substring("intremap=".length()) + ",").contains(",off,");
+            if (off || word.equals("nointremap")) {
+                words.append(words.length() == 0 ? "" : " and ").append(word);
+            }
+        }
+        return words.length() == 0
+                ? "enable the IOMMU in firmware, and its interrupt remapping"
+                : "remove " + words + " from the kernel's command line";
     }
 
     private static PostingOutlook ofArm(HostFacts host) {

@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.catchThrowable;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
+import io.kvmirq.host.GuestHosts;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.PostingOutlook;
 import io.kvmirq.host.RecordedHost;
@@ -17,6 +18,7 @@ import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
@@ -24,6 +26,8 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
+import java.util.zip.GZIPInputStream;
+import java.util.zip.GZIPOutputStream;
 import java.util.zip.ZipEntry;
 import java.util.zip.ZipOutputStream;
 import org.junit.jupiter.api.Test;
@@ -96,6 +100,156 @@ class CaptureTest {
         assertThat(CaptureDiff.of(capture, capture(host)))
                 .containsExactly(
                         new CaptureDiff("/dev/kvm", List.of("owner 660 0 36"), List.of("owner 600 0 36"), true, true));
+    }
+
+    /** Hosts with guests, and guests by command lines whose words decide. */
+    static List<String> hosts() {
+        List<String> hosts = new ArrayList<>(GuestHosts.names());
+        hosts.addAll(List.of("amd-avic", "intel-posted", "nested-pvm"));
+        hosts.addAll(RecordedHost.NAMES);
+        hosts.addAll(List.of(
+                "qemu-system-x86_64 -name web -M microvm,accel=kvm,pic=off,usb=off",
+                "qemu-system-x86_64 -name guest=web --machine pc-q35-9.2,usb=off,dump-guest-core=off",
+                "qemu-system-x86_64 -machine acme-q35-secret,usb=off",
+                "qemu-system-x86_64 --machine q35,kernel-irqchip=split -object {\"qom-type\":\"sev-guest\",\"id\":\"s\"}",
+                "qemu-system-x86_64 -machine q35,pit=off -object sev-snp-guest,id=sev0",
+                "/usr/bin/kvm -id 100 -name web,debug-threads=on -machine type=q35",
+                "/opt/acme/qemu.real -machine q35",
+                "qemu-system-x86_64 -machine q35,pit=off -cpu host,hv_synic=on,hv_time",
+                "qemu-system-x86_64 -global driver=kvm-pit,property=lost_tick_policy,value=discard",
+                "qemu-system-x86_64 --global kvm-pit.lost_tick_policy=discard -no-kvm-pit-reinjection",
+                "qemu-system-x86_64 -device vfio-pci,sysfsdev=/sys/bus/pci/devices/0000:00:02.0,x-no-kvm-msix=on",
+                "qemu-system-x86_64 -device {\"driver\":\"vfio-pci\",\"host\":\"0000:00:02.0\",\"x-no-kvm-msix\":true}",
+                "lkvm run --name web -d disk",
+                "/usr/bin/crosvm run --name=web",
+                "cloud-hypervisor --kernel vmlinux --cmdline acme",
+                "acme-vmm --id web"));
+        return hosts;
+    }
+
+    private static RecordedHost host(String name) throws IOException {
+        if (GuestHosts.names().contains(name)) {
+            return GuestHosts.of(name);
+        }
+        return name.contains(" ") ? GuestHosts.guest(GuestHosts.of("amd-avic"), "02", name) : RecordedHost.of(name);
+    }
+
+    /** What doctor, explain and list say of a host, and their exit codes, without the names of guests. */
+    private static String said(HostFiles tree) {
+        HostFacts host = new HostFacts(tree);
+        StringBuilder said = new StringBuilder();
+        Doctor.examine(host, EnumSet.complementOf(EnumSet.of(Check.BACKENDS)))
+                .forEach(one -> said.append(one).append('\n'));
+        host.pciAddresses().stream().flatMap(one -> host.pci(one).stream()).forEach(device -> DeviceChains.of(
+                        host, device)
+                .forEach(chain -> said.append(chain.fails()).append(chain).append('\n')));
+        said.append(Listing.of(host, address -> true).toString().replace("[", "\n["));
+        String text = said.toString();
+        for (VmProcess vm : host.vms().all()) {
+            text = text.replace(vm.name() + " (process", "GUEST (process")
+                    .replace(vm.name() + "]", "GUEST]")
+                    .replace(vm.command(), "COMMAND");
+        }
+        return text;
+    }
+
+    /** The answer is the same: nothing that decides is taken out. */
+    @ParameterizedTest
+    @MethodSource("hosts")
+    void redactionChangesNoAnswer(String name) throws Exception {
+        HostFiles tree = host(name).tree();
+        assertThat(said(read(archive(Capture.of(tree, Capture::analysis, true))).tree()))
+                .isEqualTo(said(tree).replace("machine acme-q35-secret has", "machine has"))
+                .hasSizeGreaterThan(1000);
+    }
+
+    /** A word of the kernel's command line may be quoted. */
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "\"kvm-arm.vgic_v4_enable=1\"",
+                "kvm_arm.vgic_v4_enable=1",
+                "kvm-arm.vgic_v4_enable=\"Y\"",
+                "kvm-arm.vgic_v4_enable=0 kvm-arm.vgic_v4_enable=1"
+            })
+    void wordsOfTheKernelThatDecideAreKept(String words) throws Exception {
+        RecordedHost host = RecordedHost.of("arm64-6.12").put("proc/cmdline", "quiet " + words + " secret=1\n");
+        Capture capture = capture(host);
+        assertThat(new HostFacts(host.tree()).gicv4()).isEmpty();
+        assertThat(new HostFacts(capture.tree()).gicv4()).isEmpty();
+        assertThat(texts(capture)).doesNotContain("secret");
+    }
+
+    private static byte[] packed(String text) throws IOException {
+        ByteArrayOutputStream packed = new ByteArrayOutputStream();
+        try (GZIPOutputStream out = new GZIPOutputStream(packed)) {
+            out.write(text.getBytes(StandardCharsets.UTF_8));
+        }
+        return packed.toByteArray();
+    }
+
+    /** A name in every place where a user may give one. */
+    @Test
+    void noNameThatAUserGaveIsKept() throws Exception {
+        String release = "6.12.5-17-amd64-tokn-lab";
+        String configuration =
+                "CONFIG_LOCALVERSION=\"-tokn\"\nCONFIG_VFIO_PCI=m\nCONFIG_DEFAULT_HOSTNAME=\"tokn\"\n# CONFIG_TOKN\n";
+        RecordedHost host = GuestHosts.guest(
+                        GuestHosts.of("amd-avic"),
+                        "02",
+                        "/opt/tokn/qemu-tokn.bin -name tokn -machine q35,tokn=tokn -object secret,id=tokn,data=tokn"
+                                + " -device {\"driver\":\"vfio-pci\",\"id\":\"tokn\",\"host\":\"0000:00:02.0\"}"
+                                + " -device vfio-pci,sysfsdev=/sys/bus/mdev/devices/tokn --name=tokn -tokn.x tokn")
+                .put("proc/100/comm", "tokn\n")
+                .put("proc/100/task/101/comm", "tokn\n")
+                .put("proc/sys/kernel/osrelease", release + "\n")
+                .put("proc/version", "Linux version " + release + " (tokn@tokn) #1 SMP tokn\n")
+                .put("boot/config-" + release, configuration)
+                .put("proc/toknfs", "")
+                .put("sys/module/tokn/parameters/tokn", "")
+                .put("proc/cpuinfo", "vendor_id\t: AuthenticAMD\nflags\t\t: svm\nSerial\t\t: tokn\n")
+                .put("proc/self/status", "Name:\ttokn\nGroups:\t4 20\nCapEff:\t0000000000000000\n")
+                .put("sys/bus/pci/devices/0000:00:03.0/driver_override", "tokn\n")
+                .put("sys/class/net/tokn-nic0/operstate", "up\n")
+                .link("sys/class/net/tokn-nic0", "../../devices/pci0000:00/0000:00:03.0/net/tokn-nic0")
+                .link("sys/class/net/eth0", "../../devices/pci0000:00/0000:00:04.0/net/eth0")
+                .put("proc/net/route", "Iface\tDestination\ntokn-nic0\t00000000\ntokn-other\t0000A8C0\n")
+                .put("proc/swaps", "Filename Type Size\n/dev/mapper/tokn partition 1\n/dev/dm-1 partition 2\n")
+                .put("proc/self/mountinfo", "22 1 254:0 / /tokn rw - ext4 /dev/tokn rw\n");
+        host.put(
+                "proc/interrupts",
+                host.tree().text("proc/interrupts").orElse("").replace("vfio-msix[0]", "tokn irq, vfio-msix[0]")
+                        + "\n  90:   1   2  IR-PCI-MSIX-0000:00:03.0    0-edge      tokn-nic0-TxRx-0, tokn-nic0-tokn"
+                        + "\n  91:   1   2  IR-PCI-MSIX-0000:00:03.0    1-edge      tokn-gone0-rx\n");
+        HostFiles tree = host.tree();
+        Capture capture = Capture.of(
+                tree,
+                read -> {
+                    Capture.analysis(read);
+                    read.bytes("proc/config.gz", 1 << 20);
+                    new HostFacts(read).kvm().isBuilt("VFIO_PCI");
+                },
+                true);
+        assertThat(texts(capture))
+                .doesNotContain("tokn")
+                .contains("net-2-TxRx-0, net-2\n", ", vfio-msix[0](0000:00:02.0)");
+        HostFacts facts = new HostFacts(capture.tree());
+        assertThat(facts.kernel()).contains("6.12.5-17-amd64");
+        assertThat(facts.kvm().isBuilt("VFIO_PCI").known()).contains(true);
+        assertThat(facts.kvm().isBuilt("KVM_IOAPIC").known()).contains(false);
+        assertThat(facts.uses(PciAddress.parse("0000:00:03.0")))
+                .containsExactly("the network interface net-2 is up and has the default route");
+        host.put("proc/config.gz", "");
+        Capture unpacked = Capture.of(
+                HostFiles.of(Map.of("proc/config.gz", packed(configuration)), Map.of()),
+                read -> new HostFacts(read).kvm().isBuilt("VFIO_PCI"),
+                true);
+        assertThat(new HostFacts(unpacked.tree()).kvm().isBuilt("VFIO_PCI").known())
+                .contains(true);
+        byte[] kept = unpacked.files().get("proc/config.gz");
+        assertThat(new String(
+                        new GZIPInputStream(new ByteArrayInputStream(kept)).readAllBytes(), StandardCharsets.UTF_8))
+                .isEqualTo("CONFIG_VFIO_PCI=m\n");
     }
 
     @Test
@@ -190,10 +344,10 @@ class CaptureTest {
         HostFacts facts = new HostFacts(capture.tree());
         assertThat(capture.tree().text("etc/group")).contains("root:x:0:\nkvm:x:36:");
         assertThat(capture.tree().text("proc/swaps")).contains("Filename Type Size\n- file 1\n/dev/sda2 partition 2");
-        assertThat(capture.files().get("proc/config.gz")).isEqualTo("\u001f\u008b".getBytes(StandardCharsets.UTF_8));
+        assertThat(capture.files().get("proc/config.gz")).isEmpty();
         assertThat(facts.kernel()).contains("6.1.0-56-amd64");
         assertThat(facts.uses(PciAddress.parse("0000:00:01.0")))
-                .containsExactly("the network interface enx- is up and has the default route");
+                .containsExactly("the network interface net-1 is up and has the default route");
     }
 
     private static String texts(Capture capture) {

@@ -11,6 +11,7 @@ import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.diag.Remedy.Change;
 import io.kvmirq.diag.Remedy.Takes;
+import io.kvmirq.host.GuestHosts;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.RecordedHost;
 import io.kvmirq.host.VmProcess;
@@ -144,6 +145,58 @@ class DoctorTest {
                 .containsEntry("vectorsLeft", 193L);
         RecordedHost hostile = intel().put("proc/self/limits", "Max open files 99999999999999999999 1 files\n");
         assertThat(finding(hostile, Check.LIMITS).status()).isEqualTo(Status.UNKNOWN);
+    }
+
+    /** A service or libvirt gives a VMM its limits, whatever the shell has. */
+    @Test
+    void limitsOfARunningVmmAreJudgedNotThoseOfTheShell() throws IOException {
+        String plenty = "Max open files   65536   65536   files\nMax locked memory   unlimited   unlimited   bytes\n";
+        String few = "Max open files   256   256   files\nMax locked memory   65536   65536   bytes\n";
+        RecordedHost host = GuestHosts.of("intel-posted").put("proc/self/limits", plenty);
+        assertThat(finding(host, Check.LIMITS).text())
+                .startsWith("this shell: 65536 open files, any locked memory; a VMM");
+        Finding warned = finding(host.put("proc/100/limits", few), Check.LIMITS);
+        assertThat(warned.status()).isEqualTo(Status.WARN);
+        assertThat(warned.reason()).isEqualTo("open-files");
+        assertThat(warned.text()).startsWith("web (process 100): 256 open files, 64 KiB of locked memory; ");
+        assertThat(warned.remedies()).hasSizeGreaterThanOrEqualTo(2);
+        host.put("proc/100/status", "CapEff:\t000001ffffffffff\n").put("proc/100/limits", few.replace("256", "4096"));
+        assertThat(finding(host, Check.LIMITS).status()).isEqualTo(Status.PASS);
+        host.put("proc/self/limits", few).put("proc/100/limits", plenty);
+        assertThat(finding(host, Check.LIMITS).status()).isEqualTo(Status.PASS);
+        host.remove("proc/100/limits");
+        assertThat(finding(host, Check.LIMITS).reason()).isEqualTo("open-files");
+    }
+
+    /** Who ends all VMs to load the module anew learns of the next obstacle before. */
+    @Test
+    void inhibitsBehindAnotherObstacleAreTold() throws IOException {
+        RecordedHost host = GuestHosts.of("amd-pit").put("sys/module/kvm_amd/parameters/avic", "N\n");
+        Finding later = finding(host, Check.AVIC_INHIBITS);
+        assertThat(later.status()).isEqualTo(Status.WARN);
+        assertThat(later.text()).startsWith("posting is off on this host, see posting; once it is on, this is next: ");
+        assertThat(later.text()).contains("web (process 100): pit_reinj");
+        assertThat(later.remedies().get(0).takes()).isEqualTo(Takes.VMM_RESTART);
+        host.remove("proc/100/");
+        assertThat(finding(host, Check.AVIC_INHIBITS).status()).isEqualTo(Status.PASS);
+    }
+
+    /** A remedy is of one kind, and names a word only if the command line has it. */
+    @Test
+    void remappingThatIsSwitchedOffIsSwitchedOnByItsWord() throws IOException {
+        RecordedHost host = intel().put("proc/cmdline", "intel_iommu=on intremap=off\n")
+                .put("proc/interrupts", "   9:  0  IO-APIC  9-fasteoi  acpi\n");
+        Remedy remove = new Remedy(
+                Change.KERNEL_PARAMETER,
+                "remove intremap=off",
+                Takes.REBOOT,
+                Optional.of("drivers that set up DMA wrongly fail"));
+        for (Check check : List.of(Check.REMAPPING, Check.POSTING)) {
+            assertThat(finding(host, check).remedies()).containsExactly(remove);
+        }
+        Finding vfio = finding(host, Check.VFIO);
+        assertThat(vfio.remedies()).extracting(Remedy::change).containsExactly(Change.SEE, Change.COMMAND);
+        assertThat(vfio.remedies().get(1).takes()).isEqualTo(Takes.LIVE);
     }
 
     private static VmProcess vmm(int highestVcpu, String... words) {

@@ -142,7 +142,7 @@ class PostingFactsTest {
     /** Nothing more need be known, such as of the module. */
     @ParameterizedTest
     @CsvSource({
-        "'', 'enable the IOMMU in firmware; remove intremap=off and nointremap from the kernel''s command line'",
+        "'', 'enable the IOMMU in firmware, and its interrupt remapping'",
         "hypervisor, 'none here: this host is a VM, and the IOMMUs that hypervisors emulate do not post'"
     })
     void hostWithoutRemappingPostsNothing(String flag, String remedy) {

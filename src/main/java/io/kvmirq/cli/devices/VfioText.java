@@ -70,7 +70,10 @@ final class VfioText {
         posting(host, out);
         refusals(one, terminal);
         commands(out, "to bind it:", one.bind(host));
-        commands(out, device.isBoundToVfio() ? "to give it back:" : "afterwards, to give it back:", one.giveBack(host));
+        boolean used =
+                one.outlook().refusals().stream().anyMatch(refusal -> refusal.cause() == VfioOutlook.Obstacle.IN_USE);
+        String when = used ? "once no process has it open, " : device.isBoundToVfio() ? "" : "afterwards, ";
+        commands(out, when + "to give it back:", one.giveBack(host));
     }
 
     private static void posting(HostFacts host, PrintStream out) {
@@ -90,7 +93,8 @@ final class VfioText {
                             : irqs.flags().stream().map(Enum::name).collect(Collectors.joining(" "))));
         }
         if (!one.device().config().isComplete()) {
-            out.println("  ? needs root: the configuration space could not be read whole");
+            out.println(
+                    "  ? needs root, or in a copy a config that root read: the configuration space could not be read whole");
         }
         List<HostInterrupts.ArmedVector> armed = one.armed();
         armed.forEach(irq -> out.println("  armed: " + irq.kind() + " " + irq.vector() + ", " + irq.irq()));

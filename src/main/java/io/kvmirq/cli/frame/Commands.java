@@ -48,6 +48,9 @@ public record Commands(List<Command> commands) {
         } catch (ParameterException e) {
             terminal.complain(usageError(e));
             return ExitCode.USAGE;
+        } catch (UnreadableInputException e) {
+            terminal.complain(String.valueOf(e.getMessage()));
+            return ExitCode.COULD_NOT_RUN;
         } catch (BackendUnavailableException | KernelException e) {
             terminal.complain(e.getMessage());
             return ExitCode.COULD_NOT_RUN;

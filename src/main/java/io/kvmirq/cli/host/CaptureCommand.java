@@ -32,8 +32,8 @@ public final class CaptureCommand implements Command {
                 .usageMessage()
                 .description("Lists the files of this host that kvmirq reads to say where interrupts go. With -o, also"
                         + " writes them into a zip archive, which only its owner may read; other commands take it"
-                        + " with --from. Names of hosts, guests and interfaces, network addresses, places of file"
-                        + " systems and unknown words of command lines are taken out. Reads nothing that the other"
+                        + " with --from. Names of hosts and guests, network addresses, places of file systems and unknown"
+                        + " words of command lines are taken out; network interfaces become net-1, net-2 and so on. Reads nothing that the other"
                         + " commands do not read; run as root it shows more. With --diff, shows what changed between"
                         + " two archives.")
                 .footer("", "Example: kvmirq capture -o host.zip; kvmirq vfio --from host.zip");
@@ -66,9 +66,13 @@ public final class CaptureCommand implements Command {
                                 HostSource.capture(Path.of(archives.get(1)))),
                         terminal);
             }
+            Optional<Path> output = Optional.ofNullable(arguments.matchedOptionValue("-o", null));
+            if (output.isPresent() && NewFile.isTaken(output.get(), terminal)) {
+                return ExitCode.COULD_NOT_RUN;
+            }
             Capture capture = Capture.of(
                     HostSource.of(arguments), Capture::analysis, !arguments.hasMatchedOption("--unredacted"));
-            return keep(capture, Optional.ofNullable(arguments.matchedOptionValue("-o", null)), terminal);
+            return keep(capture, output, terminal);
         } catch (IllegalArgumentException e) {
             terminal.complain(e.getMessage() + ". See kvmirq capture --help");
             return ExitCode.USAGE;

@@ -64,11 +64,12 @@ public final class DecideCommand implements Command {
         usage.add(OptionSpec.builder("--32-bit-ids").description("The VMM has enabled KVM_X2APIC_API_USE_32BIT_IDS."));
         usage.add(OptionSpec.builder("--no-vector-hashing")
                 .description("The module kvm was loaded with vector_hashing=N."));
-        usage.add(Command.option("--inhibit", "REASON", List.class)
-                .auxiliaryTypes(String.class)
-                .completionCandidates(Command.labels(InhibitReason.values()))
-                .description(
-                        "APIC virtualization is inhibited: a name as the tracepoint prints it, such as pit_reinj."));
+        usage.add(
+                Command.option("--inhibit", "REASON", List.class)
+                        .auxiliaryTypes(String.class)
+                        .completionCandidates(Command.labels(InhibitReason.values()))
+                        .description(
+                                "APIC virtualization is inhibited: a name as doctor prints it and, in capitals, the tracepoint, such as pit_reinj."));
         usage.add(Command.option("--without", "PART", List.class)
                 .auxiliaryTypes(String.class)
                 .completionCandidates(Command.labels(MissingPart.values()))

@@ -169,7 +169,7 @@ record DecideQuestion(
     private static Set<InhibitReason> inhibits(ParseResult arguments, LinuxVersion kernel) {
         Set<InhibitReason> inhibits = EnumSet.noneOf(InhibitReason.class);
         for (String name : arguments.matchedOptionValue("--inhibit", List.<String>of())) {
-            InhibitReason reason = named(InhibitReason.values(), "--inhibit", name, "");
+            InhibitReason reason = named(InhibitReason.values(), "--inhibit", name.replace('-', '_'), "");
             LinuxVersion since = reason.since();
             if (!kernel.isSince(since.major(), since.minor())) {
                 throw new IllegalArgumentException(

@@ -148,7 +148,7 @@ public final class DoctorCommand implements Command {
         List<String> known = ids(EnumSet.allOf(Check.class));
         for (String id : options.checks()) {
             if (!known.contains(id)) {
-                terminal.complain("--check is " + KernelChoice.notOneOf(id, known) + ". See kvmirq doctor --help");
+                terminal.complain("--check " + KernelChoice.notOneOf(id, known) + ". See kvmirq doctor --help");
                 return ExitCode.USAGE;
             }
         }

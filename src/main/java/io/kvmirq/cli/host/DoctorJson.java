@@ -5,6 +5,7 @@ import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Finding;
+import io.kvmirq.diag.Remedy;
 import io.kvmirq.host.HostFacts;
 import java.util.ArrayList;
 import java.util.List;
@@ -24,10 +25,15 @@ final class DoctorJson {
                 .text("reason", finding.reason())
                 .flag("needsRoot", finding.needsRoot())
                 .object("facts", facts -> finding.facts().forEach((name, value) -> write(facts, name, value)))
-                .objects("remedies", finding.remedies(), (one, remedy) -> one.text("change", dashed(remedy.change()))
-                        .text("text", remedy.text())
-                        .text("takes", dashed(remedy.takes()))
-                        .text("risk", remedy.risk()));
+                .text("needed", finding.oneIsEnough() ? "one" : "all")
+                .objects("remedies", finding.remedies(), DoctorJson::write);
+    }
+
+    static void write(Json json, Remedy remedy) {
+        json.text("change", dashed(remedy.change()))
+                .text("text", remedy.text())
+                .text("takes", dashed(remedy.takes()))
+                .text("risk", remedy.risk());
     }
 
     private static void write(Json json, String name, Object value) {

@@ -8,7 +8,6 @@ import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.diag.Remedy;
 import io.kvmirq.diag.Remedy.Change;
-import io.kvmirq.diag.Remedy.Takes;
 import java.util.List;
 
 /** Prints findings as text. */
@@ -36,9 +35,7 @@ final class DoctorText {
                     .append(" ".repeat(ID - finding.check().id().length()))
                     .append(Hex.printable(finding.text(), Integer.MAX_VALUE))
                     .append('\n');
-            for (Remedy remedy : finding.remedies()) {
-                append(remedy, text);
-            }
+            append(finding, text);
         }
         if (all && !quiet) {
             text.append("\nnot checked: backends, because that loads native code: kvmirq doctor --check backends\n");
@@ -58,19 +55,35 @@ final class DoctorText {
         };
     }
 
-    private static void append(Remedy remedy, StringBuilder text) {
+    private static boolean isStep(Remedy remedy) {
+        return remedy.change() != Change.LOOK && remedy.change() != Change.SEE;
+    }
+
+    /** Several steps are numbered if all of them are needed; of alternatives, one of them is. */
+    private static void append(Finding finding, StringBuilder text) {
+        int steps = 0;
+        for (Remedy remedy : finding.remedies()) {
+            steps += isStep(remedy) ? 1 : 0;
+        }
+        int step = 0;
+        for (Remedy remedy : finding.remedies()) {
+            if (isStep(remedy) && steps > 1) {
+                step++;
+                String mark = finding.oneIsEnough() ? step == 1 ? "either " : "or " : step + ". ";
+                append(mark, remedy, text);
+            } else {
+                append("", remedy, text);
+            }
+        }
+    }
+
+    private static void append(String mark, Remedy remedy, StringBuilder text) {
         text.append(" ".repeat(STATUS))
+                .append(mark)
                 .append(remedy.change().label())
                 .append(": ")
                 .append(Hex.printable(remedy.text(), Integer.MAX_VALUE));
-        if (remedy.change() != Change.LOOK && remedy.takes() != Takes.NOTHING) {
-            text.append(" (")
-                    .append(remedy.takes().label())
-                    .append("; risk: ")
-                    .append(remedy.risk().orElse("none known"));
-            text.append(')');
-        }
-        text.append('\n');
+        text.append(remedy.cost()).append('\n');
     }
 
     private static String ids(List<Finding> findings, boolean needed) {

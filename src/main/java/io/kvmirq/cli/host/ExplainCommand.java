@@ -19,6 +19,7 @@ import io.kvmirq.diag.Link;
 import io.kvmirq.diag.Live;
 import io.kvmirq.diag.LiveChains;
 import io.kvmirq.diag.LiveHost;
+import io.kvmirq.diag.Remedy;
 import io.kvmirq.diag.TapedChains;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.PciDevice;
@@ -43,6 +44,9 @@ import picocli.CommandLine.ParseResult;
  * {@code --live} is given.
  */
 public final class ExplainCommand implements Command {
+    /** MSI-X has up to 2048 vectors. */
+    private static final int MOST_VECTOR = 2047;
+
     /** Null for this machine: other commands start faster without its classes. */
     private final @Nullable LiveHost machine;
 
@@ -100,7 +104,7 @@ public final class ExplainCommand implements Command {
     private static String[] footer() {
         List<String> lines = new ArrayList<>(List.of(
                 "",
-                "Exit codes: 0 whole as far as it is seen, 2 usage, 3 could not look. The first",
+                "Exit codes: 0 nothing broken in what is seen, 2 usage, 3 could not look. The first",
                 "that is broken:"));
         Arrays.stream(Hop.values())
                 .map(hop -> String.format(
@@ -179,6 +183,10 @@ public final class ExplainCommand implements Command {
     /** @param chains none only if a guest without devices was watched */
     private static int answer(
             HostFacts host, List<Chain> chains, Optional<Live> live, ParseResult arguments, Terminal terminal) {
+        @Nullable Path picture = arguments.matchedOptionValue("--svg", null);
+        if (picture != null && NewFile.isTaken(picture, terminal)) {
+            return ExitCode.COULD_NOT_RUN;
+        }
         if (arguments.hasMatchedOption("--json")) {
             write(host, chains, live, terminal);
         } else {
@@ -189,7 +197,6 @@ public final class ExplainCommand implements Command {
             }
             live.ifPresent(one -> LiveOption.print(one, terminal));
         }
-        @Nullable Path picture = arguments.matchedOptionValue("--svg", null);
         if (picture != null && !chains.isEmpty()) {
             byte[] drawn = ChainSvg.of(Chain.firstToFail(chains)).getBytes(StandardCharsets.UTF_8);
             if (!NewFile.write(picture, terminal, out -> out.write(drawn))) {
@@ -224,9 +231,9 @@ public final class ExplainCommand implements Command {
     }
 
     private static int vector(String typed) {
-        if (!typed.matches("\\d{1,4}")) {
+        if (!typed.matches("\\d{1,4}") || Integer.parseInt(typed) > MOST_VECTOR) {
             throw new IllegalArgumentException(
-                    Hex.quoted(typed) + " is not a vector: expected a number from 0, such as 3");
+                    Hex.quoted(typed) + " is not a vector: expected a number from 0 to 2047, such as 3");
         }
         return Integer.parseInt(typed);
     }
@@ -249,7 +256,7 @@ public final class ExplainCommand implements Command {
             }
         }
         if (chains.isEmpty()) {
-            throw new HostChoice.AbsentException("guest " + Hex.quoted(guest) + " has no PCI device of VFIO");
+            throw HostChoice.withoutDevice(guest);
         }
         return chains;
     }
@@ -290,12 +297,16 @@ public final class ExplainCommand implements Command {
         }
     }
 
+    private static boolean isUnseen(Chain chain) {
+        return chain.links().stream().noneMatch(link -> link.state() == Link.State.WHOLE);
+    }
+
     private static int exitCode(List<Chain> chains) {
         return chains.stream()
                 .flatMap(chain -> chain.fails().stream())
                 .min(Comparator.naturalOrder())
                 .map(Hop::exitCode)
-                .orElse(ExitCode.OK);
+                .orElse(!chains.isEmpty() && chains.stream().allMatch(ExplainCommand::isUnseen) ? ExitCode.COULD_NOT_RUN : ExitCode.OK);
     }
 
     private static void write(HostFacts host, List<Chain> chains, Optional<Live> live, Terminal terminal) {
@@ -321,19 +332,19 @@ public final class ExplainCommand implements Command {
                 .text("state", link.state().label())
                 .text("value", link.value())
                 .text("text", link.text());
-        write(json, link.evidence(), link.remedy());
+        write(json, link.evidence(), link.remedies());
     }
 
     private static void write(Json json, Claim claim) {
         json.text("question", claim.question().label());
         claim.holds().ifPresentOrElse(holds -> json.flag("holds", holds), () -> json.none("holds"));
         json.text("text", claim.text());
-        write(json, claim.evidence(), claim.remedy());
+        write(json, claim.evidence(), claim.remedies());
     }
 
-    private static void write(Json json, Optional<Evidence> evidence, Optional<String> remedy) {
+    private static void write(Json json, Optional<Evidence> evidence, List<Remedy> remedies) {
         json.text("evidence", evidence.map(one -> one.kind().label()))
                 .text("from", evidence.map(Evidence::from))
-                .text("do", remedy);
+                .objects("remedies", remedies, DoctorJson::write);
     }
 }

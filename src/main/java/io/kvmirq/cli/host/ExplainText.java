@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.host;
 
+import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Chain;
@@ -8,6 +9,7 @@ import io.kvmirq.diag.Claim;
 import io.kvmirq.diag.Evidence;
 import io.kvmirq.diag.Hop;
 import io.kvmirq.diag.Link;
+import io.kvmirq.diag.Remedy;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -32,7 +34,22 @@ final class ExplainText {
         line(shown.fails()
                 .map(hop -> terminal.bad((hop == Hop.POSTING ? "not posted" : "first broken link: " + hop.label())
                         + " (exit code " + hop.exitCode() + ")"))
-                .orElse(terminal.good("whole as far as it is seen")));
+                .orElseGet(() -> seen(shown)));
+    }
+
+    /** How many links were seen: a chain of which nothing is seen is not whole. */
+    private String seen(Chain chain) {
+        long whole = chain.links().stream()
+                .filter(link -> link.state() == Link.State.WHOLE)
+                .count();
+        int all = Hop.values().length - 1; // without posting
+        if (whole == 0) {
+            return terminal.bold("nothing is seen of it (exit code " + ExitCode.COULD_NOT_RUN + ")");
+        }
+        return terminal.good(
+                whole == all
+                        ? "whole as far as it is seen"
+                        : "nothing broken in what is seen: " + whole + " of " + all + " links");
     }
 
     private void one(Chain chain) {
@@ -52,9 +69,9 @@ final class ExplainText {
             // Links that the same would show stand together.
             boolean again = i + 1 < links.size()
                     && link.state() == Link.State.NOT_SHOWN
-                    && links.get(i + 1).remedy().equals(link.remedy());
+                    && links.get(i + 1).remedies().equals(link.remedies());
             if (!again) {
-                link.remedy().ifPresent(text -> remedy(link.state() == Link.State.NOT_SHOWN, text));
+                remedies(link.state() == Link.State.NOT_SHOWN, link.remedies());
             }
         }
         for (Claim claim : chain.claims()) {
@@ -62,13 +79,14 @@ final class ExplainText {
             line(String.format(FORM, claim.question().label(), holds)
                     + printable(claim.text() + observed(claim.evidence())));
             reasoned(claim.evidence());
-            claim.remedy().ifPresent(text -> remedy(claim.holds().isEmpty(), text));
+            remedies(claim.holds().isEmpty(), claim.remedies());
         }
         chain.remarks().forEach(remark -> line("  note: " + printable(remark)));
     }
 
-    private void remedy(boolean shows, String text) {
-        line(BELOW + (shows ? "shown by: " : "do: ") + printable(text));
+    private void remedies(boolean shows, List<Remedy> remedies) {
+        remedies.forEach(
+                remedy -> line(BELOW + (shows ? "shown by: " : "do: ") + printable(remedy.text()) + remedy.cost()));
     }
 
     /** Vectors in a row with the same end are one line. */

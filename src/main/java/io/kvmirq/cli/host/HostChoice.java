@@ -14,6 +14,7 @@ import java.util.stream.Collectors;
 /** Finds the device or the guest that a user names on a host. */
 public final class HostChoice {
     private static final int SUGGESTED = 3;
+    private static final int BUS_SHIFT = 8;
     private static final int FUNCTIONS = 1 << 16;
 
     /** The files that a copy of a host needs, for the help. */
@@ -52,17 +53,26 @@ public final class HostChoice {
         if (device.isPresent()) {
             return device.get();
         }
-        String closest = host.pciAddresses().stream()
+        List<PciAddress> closest = host.pciAddresses().stream()
+                .filter(one -> one.domain() == address.domain()
+                        && one.requesterId() >> BUS_SHIFT == address.requesterId() >> BUS_SHIFT)
                 .sorted(Comparator.comparingLong(one -> Math.abs(number(one) - number(address))))
                 .limit(SUGGESTED)
-                .map(PciAddress::toString)
-                .collect(Collectors.joining(", "));
+                .toList();
+        String names = closest.stream().map(PciAddress::toString).collect(Collectors.joining(", "));
         throw new AbsentException("there is no PCI device " + address
-                + (closest.isEmpty() ? "" : "; the closest are " + closest) + ": 'kvmirq vfio' lists the devices");
+                + (closest.isEmpty()
+                        ? ""
+                        : "; on its bus the closest " + (closest.size() == 1 ? "is " : "are ") + names)
+                + ": 'kvmirq vfio' lists the devices");
     }
 
     private static long number(PciAddress address) {
         return (long) address.domain() * FUNCTIONS + address.requesterId();
+    }
+
+    static AbsentException withoutDevice(String guest) {
+        return new AbsentException("guest " + Hex.quoted(guest) + " has no PCI device of VFIO");
     }
 
     /** The guests of a name, or that of a process. */

@@ -5,12 +5,15 @@ import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.FileSentence;
 import io.kvmirq.cli.frame.Hex;
+import io.kvmirq.cli.frame.UnreadableInputException;
 import io.kvmirq.diag.Capture;
 import io.kvmirq.fake.Profile;
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.BasicFileAttributes;
 import java.util.List;
 import java.util.stream.Collectors;
 import picocli.CommandLine.ParseResult;
@@ -25,9 +28,10 @@ public final class HostSource {
     public static void describe(Command.Usage usage) {
         usage.add(Command.option("--fake", "PROFILE", String.class)
                 .completionCandidates(Profile.names())
-                .description("Show the devices of a fake kernel instead: " + Profile.expected() + "."));
+                .description("Look at the files of a fake kernel instead: " + Profile.expected() + "."));
         usage.add(Command.option("--root", "DIR", Path.class)
-                .description("Read a copy of another machine's files instead; see below."));
+                .description("Read a copy of another machine's files instead: those of 'kvmirq help vfio',"
+                        + " 'help doctor' and 'help explain', with their paths."));
         usage.add(Command.option("--from", "FILE", Path.class)
                 .description("Read an archive that kvmirq capture wrote on another machine instead."));
     }
@@ -45,6 +49,7 @@ public final class HostSource {
      * The files of the chosen host.
      *
      * @throws IllegalArgumentException if the choice is wrong
+     * @throws UnreadableInputException if its files cannot be read
      */
     public static HostFiles of(ParseResult arguments) {
         boolean fake = arguments.hasMatchedOption("--fake");
@@ -62,25 +67,40 @@ public final class HostSource {
         }
         Path directory = arguments.matchedOptionValue("--root", Path.of("/"));
         if (!Files.isDirectory(directory.resolve("sys/bus/pci/devices"))) {
-            throw new IllegalArgumentException(
+            throw new UnreadableInputException(
                     (root ? "--root is " + Hex.quoted(directory.toString()) : "/sys is not mounted")
-                            + ": expected a directory with sys/bus/pci/devices in it");
+                            + ": "
+                            + (isDenied(directory)
+                                    ? "permission denied: run as root, or let this user read the directory"
+                                    : "expected a directory with sys/bus/pci/devices in it"));
         }
         return HostFiles.of(directory);
+    }
+
+    /** Whether a directory on the way to the devices may not be searched. */
+    private static boolean isDenied(Path directory) {
+        try {
+            Files.readAttributes(directory.resolve("sys/bus/pci/devices"), BasicFileAttributes.class);
+            return false;
+        } catch (AccessDeniedException e) {
+            return true;
+        } catch (IOException e) {
+            return false;
+        }
     }
 
     /**
      * The capture in a file.
      *
-     * @throws IllegalArgumentException if it cannot be read, or is none
+     * @throws UnreadableInputException if it cannot be read, or is none
      */
     static Capture capture(Path file) {
         try (InputStream in = Files.newInputStream(file)) {
             return Capture.read(in);
         } catch (IOException e) {
-            throw new IllegalArgumentException(FileSentence.cannotRead(file, e), e);
+            throw new UnreadableInputException(FileSentence.cannotRead(file, e), e);
         } catch (IllegalArgumentException e) {
-            throw new IllegalArgumentException(FileSentence.shown(file) + " is no capture: " + e.getMessage(), e);
+            throw new UnreadableInputException(FileSentence.shown(file) + " is no capture: " + e.getMessage(), e);
         }
     }
 }

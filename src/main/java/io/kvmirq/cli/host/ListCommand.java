@@ -96,6 +96,10 @@ public final class ListCommand implements Command {
             }
             if (arguments.hasMatchedOption("--vm")) {
                 guests = HostChoice.guests(host, arguments.matchedOptionValue("--vm", ""));
+                if (!arguments.hasMatchedOption("--live")
+                        && guests.stream().allMatch(one -> one.devices().isEmpty())) {
+                    throw HostChoice.withoutDevice(guests.get(0).name());
+                }
                 wanted = wanted.and(
                         guests.stream().flatMap(one -> one.devices().stream()).collect(Collectors.toSet())::contains);
             }

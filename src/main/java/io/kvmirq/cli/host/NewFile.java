@@ -8,6 +8,7 @@ import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 
@@ -20,6 +21,19 @@ final class NewFile {
 
     private NewFile() {}
 
+    /** @return whether it exists, after a complaint: before a command prints what it would write */
+    static boolean isTaken(Path file, Terminal terminal) {
+        boolean taken = Files.exists(file, LinkOption.NOFOLLOW_LINKS);
+        if (taken) {
+            complain(file, terminal);
+        }
+        return taken;
+    }
+
+    private static void complain(Path file, Terminal terminal) {
+        terminal.complain("cannot write " + FileSentence.shown(file) + ": it exists already; name another file");
+    }
+
     /** @return false, after a complaint, if it cannot be written or exists */
     static boolean write(Path file, Terminal terminal, Content content) {
         try {
@@ -29,7 +43,7 @@ final class NewFile {
             }
             return true;
         } catch (FileAlreadyExistsException e) {
-            terminal.complain("cannot write " + FileSentence.shown(file) + ": it exists already; name another file");
+            complain(file, terminal);
         } catch (IOException e) {
             terminal.complain(FileSentence.cannotWrite(file, e));
         }

@@ -204,8 +204,13 @@ class VfioCommandTest {
                         + " --fake 6.1' lists the devices",
                 "vfio --fake 5.4               | 2 | kvmirq: profile '5.4' is unknown: expected one of 6.1, 6.12,"
                         + " 6.18, 7.1, and after a comma",
-                "vfio --root /proc             | 2 | kvmirq: --root is '/proc': expected a directory with"
-                        + " sys/bus/pci/devices in it. See kvmirq vfio --help",
+                "vfio --root /proc             | 3 | kvmirq: --root is '/proc': expected a directory with"
+                        + " sys/bus/pci/devices in it",
+                "vfio --from /no/archive       | 3 | kvmirq: cannot read /no/archive: no such file",
+                "doctor --from /etc/passwd     | 3 | kvmirq: /etc/passwd is no capture: it is not an archive of kvmirq",
+                "list --root /no/directory     | 3 | kvmirq: --root is '/no/directory': expected a directory with",
+                "explain --from /no/archive 01:00.0 | 3 | kvmirq: cannot read /no/archive: no such file",
+                "capture --diff /no/a /no/b    | 3 | kvmirq: cannot read /no/a: no such file",
                 "vfio --root / --fake 6.1      | 2 | kvmirq: --fake and --root exclude each other: give one of them."
                         + " See kvmirq vfio --help"
             })

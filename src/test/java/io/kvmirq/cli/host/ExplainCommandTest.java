@@ -24,6 +24,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.w3c.dom.Document;
 
 /** Hosts with guests, and what is explained of their devices, letter by letter. */
@@ -78,6 +79,48 @@ class ExplainCommandTest {
         }
         assertThat(Cli.run("explain", "--from", archive.toString(), device).out())
                 .isEqualTo(Cli.golden(ExplainCommandTest.class, "explain-" + host + ".txt"));
+    }
+
+    /** /proc/interrupts counts what any driver of the host handles, in the forms before and since Linux 6.2. */
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "  36:  1616070   6  PCI-MSIX-0000:00:05.0    1-edge      virtio1-input.0",
+                "  36:  1616070   6  PCI-MSI 81921-edge      virtio1-input.0",
+                "  36:  1616070   6  ITS-MSI 81921 Edge      virtio1-input.0"
+            })
+    void countOfAnotherDriverIsNotZero(String row) throws IOException {
+        RecordedHost host = GuestHosts.of("nested-without-iommu");
+        String others = host.tree()
+                .text("proc/interrupts")
+                .orElse("")
+                .lines()
+                .filter(line -> !line.contains("0000:00:05.0"))
+                .collect(Collectors.joining("\n"));
+        host.put("proc/interrupts", others + "\n" + row + "\n");
+        assertThat(of(host, "0000:00:05.0", "1").out()).contains("  the host handled 1616076");
+        assertThat(of(host, "0000:00:05.0", "0").out())
+                .contains("no host irq of it is seen")
+                .doesNotContain("handled 0");
+    }
+
+    @Test
+    void deviceOfTheHostIsNamedSo() throws IOException {
+        RecordedHost host = GuestHosts.of("nested-without-iommu")
+                .put("proc/self/mountinfo", "22 1 254:0 / / rw - ext4 /dev/vda rw\n")
+                .link("sys/dev/block/254:0", "../../devices/pci0000:00/0000:00:05.0/virtio1/block/vda");
+        assertThat(of(host, "0000:00:05.0").exited(10).out())
+                .contains("the host's driver virtio-pci has it, the root file system is on it; ");
+    }
+
+    /** A script that forgot root must not see 0. */
+    @Test
+    void hostOfWhichNothingIsSeenIsNotWhole() throws IOException {
+        RecordedHost host = GuestHosts.of("plain-user").remove("proc/interrupts");
+        assertThat(of(host, AMD).exited(ExitCode.COULD_NOT_RUN).out())
+                .contains("/proc/interrupts cannot be read\n")
+                .endsWith("nothing is seen of it (exit code 3)\n");
+        assertThat(of(host, AMD, "--json").exited(ExitCode.COULD_NOT_RUN).out()).endsWith("\"exitCode\":3}\n");
     }
 
     private RecordedHost pit() throws IOException {
@@ -282,10 +325,10 @@ class ExplainCommandTest {
     @CsvSource(
             delimiter = '|',
             value = {
-                "0000:00:02.7   | 3 | there is no PCI device 0000:00:02.7; the closest are 0000:00:03.0, 0000:00:02.0,"
+                "0000:00:02.7   | 3 | there is no PCI device 0000:00:02.7; on its bus the closest are 0000:00:03.0, 0000:00:02.0,"
                         + " 0000:00:04.0: 'kvmirq vfio' lists the devices",
                 "0000:00:02.0 5 | 3 | 0000:00:02.0 has no vector 5: it has 1 of INTX, 1 of MSI, 5 of MSIX",
-                "0000:00:02.0 x | 2 | 'x' is not a vector: expected a number from 0, such as 3. See kvmirq explain --help",
+                "0000:00:02.0 x | 2 | 'x' is not a vector: expected a number from 0 to 2047, such as 3. See kvmirq explain --help",
                 "00:02.g        | 2 | '00:02.g' is not a PCI address: expected DOMAIN:BUS:DEVICE.FUNCTION, such as"
                         + " 0000:3b:00.0. See kvmirq explain --help",
                 "--json         | 2 | expected either the address of a device, such as 0000:3b:00.0, or --vm and the name"
@@ -321,7 +364,7 @@ class ExplainCommandTest {
         String whole = ofTape("--tape", TAPE, "0").exited(0).out();
         assertThat(whole)
                 .contains("  GSI            whole      gsi 24: routed to msi 0xfee00000/0x30 [taped: call ")
-                .endsWith("whole as far as it is seen\n");
+                .endsWith("nothing broken in what is seen: 6 of 7 links\n");
         assertThat(ofTape("--tape", TAPE, "0000:3b:00.0", "0")).isEqualTo(new Cli.Ended(0, whole, ""));
         assertThat(ofTape("--tape", TAPE, "0000:3b:00.0", "2").exited(11).out())
                 .contains("the VMM never armed MSI-X 2 with an eventfd [taped: none of ");

@@ -70,7 +70,7 @@ class ListCommandTest {
         assertThat(of(host, "--device", "00:02.7")
                         .exited(ExitCode.COULD_NOT_RUN)
                         .err())
-                .startsWith("kvmirq: there is no PCI device 0000:00:02.7; the closest are 0000:00:03.0");
+                .startsWith("kvmirq: there is no PCI device 0000:00:02.7; on its bus the closest are 0000:00:03.0");
         assertThat(of(host, "--device", "x").exited(ExitCode.USAGE).err()).contains("'x' is not a PCI address");
     }
 

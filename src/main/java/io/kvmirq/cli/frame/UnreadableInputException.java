@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.frame;
+
+/**
+ * The input of a command cannot be read, or is not what it should be. The command line is right, so the command ends with
+ * {@link ExitCode#COULD_NOT_RUN}, and nobody is sent to its help.
+ */
+public final class UnreadableInputException extends RuntimeException {
+    private static final long serialVersionUID = 1;
+
+    /** @param message one sentence without a full stop */
+    public UnreadableInputException(String message, Throwable cause) {
+        super(message, cause);
+    }
+
+    /** @param message one sentence without a full stop */
+    public UnreadableInputException(String message) {
+        super(message);
+    }
+}

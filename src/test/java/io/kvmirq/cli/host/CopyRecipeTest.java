@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.cli.Cli;
+import io.kvmirq.host.GuestHosts;
+import io.kvmirq.host.RecordedHost;
+import io.kvmirq.testing.Machine;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** The recipe of the documentation that copies a host's files without Java. */
+class CopyRecipeTest {
+    private static final Pattern RECIPE = Pattern.compile("```bash\n(.*?)```", Pattern.DOTALL);
+
+    @TempDir
+    private Path temporary;
+
+    private static String answer(Path root, String... command) {
+        List<String> words = new ArrayList<>(List.of(command));
+        words.addAll(List.of("--root", root.toString()));
+        Cli.Ended ended = Cli.run(words.toArray(String[]::new));
+        return ended.exitCode() + "\n" + ended.out();
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "intel-posted,         0000:00:01.0",
+        "amd-pit,              0000:00:02.0",
+        "amd-legacy,           0000:00:02.0",
+        "gicv4,                0000:00:01.0",
+        "intx-shared,          0000:00:02.0",
+        "group-not-viable,     0000:00:02.0"
+    })
+    void copyIsAnsweredAsItsHost(String name, String device) throws IOException, InterruptedException {
+        Matcher recipe = RECIPE.matcher(Files.readString(Machine.root().resolve("src/docs/command.md")));
+        assertThat(recipe.find()).isTrue();
+        RecordedHost host = GuestHosts.of(name)
+                .put("proc/self/limits", "Max open files   65536   65536   files\n")
+                .put("proc/100/limits", "Max open files   256   65536   files\n")
+                .put("proc/1/comm", "init\n")
+                .link("proc/1/fd/0", "/dev/null");
+        Path root = Files.createDirectories(temporary.resolve("host-files"));
+        host.writeTo(root);
+        Path out = Files.createDirectories(temporary.resolve("out"));
+        ProcessBuilder builder = new ProcessBuilder("bash", "-euc", recipe.group(1) + "\ntar -xzf host.tgz")
+                .directory(out.toFile())
+                .redirectErrorStream(true)
+                .redirectOutput(temporary.resolve("log").toFile());
+        builder.environment().put("ROOT", root.toString());
+        Process bash = builder.start();
+        bash.getOutputStream().close();
+        assertThat(bash.waitFor(1, TimeUnit.MINUTES)).isTrue();
+        assertThat(bash.exitValue())
+                .as(Files.readString(temporary.resolve("log")))
+                .isZero();
+        for (String[] command :
+                List.of(new String[] {"doctor"}, new String[] {"list"}, new String[] {"explain", device})) {
+            assertThat(answer(out, command)).isEqualTo(answer(root, command)).hasSizeGreaterThan(20);
+        }
+        boolean runs = Files.exists(root.resolve("proc/100/fd"));
+        assertThat(answer(out, "doctor")).contains(runs ? "256 open files" : "no VM runs");
+        assertThat(out.resolve("proc/1")).doesNotExist();
+    }
+}
