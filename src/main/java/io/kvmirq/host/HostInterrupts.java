@@ -75,6 +75,7 @@ public final class HostInterrupts implements HostIrqs {
     private final byte[] text;
     /** Read when the first irq of another driver than VFIO is asked for. */
     private volatile @Nullable List<Row> all;
+
     private final Map<String, Long> named = new HashMap<>();
 
     /** Reads the text of {@code /proc/interrupts}. Lines of another form are ignored. */

@@ -306,7 +306,10 @@ public final class ExplainCommand implements Command {
                 .flatMap(chain -> chain.fails().stream())
                 .min(Comparator.naturalOrder())
                 .map(Hop::exitCode)
-                .orElse(!chains.isEmpty() && chains.stream().allMatch(ExplainCommand::isUnseen) ? ExitCode.COULD_NOT_RUN : ExitCode.OK);
+                .orElse(
+                        !chains.isEmpty() && chains.stream().allMatch(ExplainCommand::isUnseen)
+                                ? ExitCode.COULD_NOT_RUN
+                                : ExitCode.OK);
     }
 
     private static void write(HostFacts host, List<Chain> chains, Optional<Live> live, Terminal terminal) {
