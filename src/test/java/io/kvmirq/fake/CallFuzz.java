@@ -147,6 +147,16 @@ final class CallFuzz {
         }
     }
 
+    /** What the VMM tells the next KVM_RUN. The registers that it takes from kvm_run are left as they are. */
+    private void writeRun(int fd) {
+        FakeFile file = kernel.host.file(fd);
+        if (file != null) {
+            file.shared().ifPresent(run -> run.putLong(Uapi.KvmRun.CR8, random.nextInt(20))
+                    .putLong(Uapi.KvmRun.KVM_VALID_REGS, arguments.number())
+                    .putLong(Uapi.KvmRun.KVM_DIRTY_REGS, arguments.number() & ~3));
+        }
+    }
+
     // One call
 
     private void one() {
@@ -186,6 +196,8 @@ final class CallFuzz {
         }
         if (number == Uapi.KVM_CREATE_VCPU) {
             newVcpu((int) result);
+        } else if (number == Uapi.KVM_RUN && random.nextInt(4) == 0) {
+            writeRun(fd);
         }
     }
 

@@ -2,6 +2,7 @@
 package io.kvmirq.fake.x86;
 
 import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.InterruptAnswer;
 import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Requests;
@@ -49,6 +50,7 @@ final class X86VcpuFile extends VcpuFile {
 
     private final Optional<FakeLapic> lapic;
     private final FakeCpu cpu;
+    private final SyncedRegisters synced;
 
     private int state;
     private ByteBuffer tscOffset = ByteBuffer.allocate(Long.BYTES).order(ByteOrder.nativeOrder());
@@ -71,6 +73,7 @@ final class X86VcpuFile extends VcpuFile {
         this.lapic = lapic;
         this.state = lapic.isPresent() && !boot ? Uapi.KVM_MP_STATE_UNINITIALIZED : Uapi.KVM_MP_STATE_RUNNABLE;
         this.cpu = new FakeCpu(vm, memory, lapic, shared, boot);
+        this.synced = new SyncedRegisters(vm.host(), shared, cpu);
     }
 
     @Override
@@ -101,9 +104,15 @@ final class X86VcpuFile extends VcpuFile {
         if (external >= 0) {
             throw new NotModelledException("running a guest after KVM_INTERRUPT");
         }
+        synced.checkModelled();
         setRunning(true);
         try {
-            int result = cpu.run();
+            int result = state == Uapi.KVM_MP_STATE_UNINITIALIZED ? 0 : synced.take(this::loadSegments);
+            if (result == 0) {
+                result = cpu.run();
+            }
+            synced.leave();
+            cpu.leave();
             hasRun |= result == 0;
             return result;
         } finally {
@@ -144,13 +153,20 @@ final class X86VcpuFile extends VcpuFile {
         return 0;
     }
 
-    /** A boot vCPU that is sent to the start of a reset is runnable again. */
     private int setSegments(ByteBuffer segments) {
-        int refused = cpu.setSegments(segments);
-        if (refused == 0 && boot && cpu.isAtReset()) {
+        Optional<Answer> refused = cpu.refusesSegments(segments);
+        if (refused.isEmpty()) {
+            loadSegments(segments);
+        }
+        return host.refuse(refused);
+    }
+
+    /** A boot vCPU that is sent to the start of a reset is runnable again. */
+    private void loadSegments(ByteBuffer segments) {
+        cpu.setSegments(segments);
+        if (boot && cpu.isAtReset()) {
             enter(Uapi.KVM_MP_STATE_RUNNABLE);
         }
-        return refused;
     }
 
     private int enable(ByteBuffer capability) {
