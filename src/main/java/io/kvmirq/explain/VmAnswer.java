@@ -129,8 +129,9 @@ public enum VmAnswer implements Answer {
         "x86.c post_kvm_run_save()")),
     RUN_SYNCED(behaviour(MEASURED, "KVM_RUN takes the registers of kvm_dirty_regs from kvm_run, and leaves those of"
         + " kvm_valid_regs there, also when it fails", "x86.c sync_regs(), store_regs()")),
-    VCPU_OUT_PASSED(behaviour(MEASURED, "where KVM emulates real mode, RIP is past an OUT when it exits; with the fast path"
-        + " of VMX and SVM it is at the OUT until the next KVM_RUN", "x86.c kvm_fast_pio_out()")),
+    VCPU_OUT_PASSED(behaviour(MEASURED, "where KVM emulates real mode, RIP is past an OUT when it exits; where the"
+        + " processor runs it (SVM, VMX with unrestricted_guest) it is at the OUT until the next KVM_RUN",
+        "x86.c kvm_fast_pio_out()")),
     VCPU_HALT_LEAVES(behaviour(MEASURED, "without an in-kernel LAPIC, HLT exits to the VMM",
         "x86.c kvm_emulate_halt()")),
     VCPU_ONE_CALL(behaviour(MEASURED, "a vCPU ioctl waits until KVM_RUN returns, also during HLT",
