@@ -52,6 +52,8 @@ public enum ArmAnswer implements Answer {
         "the bits of all vCPUs: only power-off may differ", "arm.c kvm_vcpu_init_changed()").needs(ARM64)),
     ARM_VCPU_FEATURES_BEFORE(refusal(LAB, VCPU_INIT, EINVAL, "other features than this vCPU was initialised with",
         "the bits of the first KVM_ARM_VCPU_INIT", "arm.c kvm_vcpu_set_target()").needs(ARM64)),
+    ARM_VCPU_FEATURES_KEPT(behaviour(LAB,
+        "on 6.1 a refused KVM_ARM_VCPU_INIT keeps the features before the unknown one", "arm.c kvm_vcpu_set_target()")),
     ARM_VCPU_NOT_INITIALIZED(refusal(LAB, ANY_IOCTL, ENOEXEC, "the vCPU was not initialised",
         "KVM_ARM_VCPU_INIT before registers and KVM_RUN", "arm.c kvm_arch_vcpu_ioctl()").needs(ARM64)),
     ARM_VCPU_ATTRIBUTE(refusal(LAB, ATTRIBUTE, ENXIO, "an attribute a VM or vCPU on arm64 does not have",

@@ -94,6 +94,7 @@ public enum KernelCall {
     ITS_CREADR("its creadr set", ITS_REGISTER),
     STATS("stats open", "KVM_GET_STATS_FD"),
     ANY_IOCTL("ioctl"),
+    ANY_DEVICE_IOCTL("vfio device ioctl"),
     VFIO_GROUP("vfio group open"),
     VFIO_CDEV("vfio device file open"),
     VFIO_CONTAINER_OPEN("vfio container open"),
@@ -182,6 +183,16 @@ public enum KernelCall {
             case LINE -> List.of(PPI_LINE);
             case ITS_REGISTER -> List.of(ITS_IIDR, ITS_CREADR);
             case IOEVENTFD -> List.of(IOEVENTFD_DEASSIGN);
+            case ANY_IOCTL,
+                    VFIO_INFO,
+                    VFIO_REGION_INFO,
+                    VFIO_ATTACH,
+                    VFIO_IRQ_INFO,
+                    SET_IRQS,
+                    VFIO_RESET,
+                    VFIO_HOT_RESET,
+                    VFIO_FEATURE,
+                    VFIO_IOEVENTFD -> List.of(ANY_DEVICE_IOCTL);
             default -> List.of();
         };
     }

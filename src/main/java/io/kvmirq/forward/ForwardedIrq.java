@@ -30,6 +30,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     private volatile @Nullable Irqfd irqfd;
     // Read without a lock: an injector or a guest's EOI may look while another thread waits for it
     private volatile State state;
+    /** Whether a vLPI may have ended whose pending bit has not been signalled again. */
+    private boolean mayOweSignal;
     /** Whether nothing but the relay is left of it. The lock of {@link #forwarding} guards this. */
     private boolean tornDown;
 
@@ -47,6 +49,10 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      */
     private record State(Phase phase, @Nullable RelayedIrq relay) {
         private static final State KERNEL = new State(Phase.OPEN, null);
+
+        static State open(@Nullable RelayedIrq relay) {
+            return relay == null ? KERNEL : new State(Phase.OPEN, relay);
+        }
 
         boolean isMasked() {
             return phase == Phase.MASKED;
@@ -153,8 +159,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /** Enters a state and tells the mirror. The device's half stays. */
-    private void become(Phase phase, @Nullable RelayedIrq relay) {
-        state = phase == Phase.OPEN && relay == null ? State.KERNEL : new State(phase, relay);
+    private void become(State next) {
+        state = next;
         tellDelivery();
     }
 
@@ -194,22 +200,26 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         requireOpen();
         RelayedIrq relay = relay();
         if (!isMasked()) {
-            if (relay == null) {
-                holdBack();
-            } else {
-                relay.hold();
+            State masked = new State(Phase.MASKED, relay);
+            try (Pause pause = begunPause(relay)) {
+                pause.keep();
             }
-            become(Phase.MASKED, relay);
+            become(masked);
         }
         return relay;
     }
 
     /** The end of a vLPI drops its pending bit, which nobody can read before: it is signalled again. */
-    final void holdBack() {
-        boolean signalled = mayBeVlpi();
+    private void holdBack() {
+        mayOweSignal |= mayBeVlpi();
         assigned().mask();
-        if (signalled) {
+        signalAgain();
+    }
+
+    private void signalAgain() {
+        if (mayOweSignal) {
             TearDown.quietly(event()::signal);
+            mayOweSignal = false;
         }
     }
 
@@ -234,12 +244,23 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     private void resume() {
         RelayedIrq relay = relay();
+        State open = State.open(relay);
         if (relay != null) {
             relay.release();
         } else {
             assigned().unmask();
+            signalAgain();
         }
-        become(Phase.OPEN, relay);
+        become(open);
+    }
+
+    private Pause begunPause(@Nullable RelayedIrq relay) {
+        try (Undo undo = new Undo()) {
+            Pause pause = undo.add(new Pause(relay));
+            pause.begin();
+            undo.keep();
+            return pause;
+        }
     }
 
     /**
@@ -248,17 +269,22 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      */
     final class Pause implements AutoCloseable {
         private final @Nullable RelayedIrq held;
+        private final State masked;
         private boolean ends;
 
-        /** @param held a relay on hold; null for an irqfd, until {@link #begin} */
+        /** @param held the relay; null for an irqfd */
         Pause(@Nullable RelayedIrq held) {
             this.held = held;
-            this.ends = held != null;
+            this.masked = new State(Phase.MASKED, held);
         }
 
         void begin() {
             ends = true;
-            holdBack();
+            if (held == null) {
+                holdBack();
+            } else {
+                held.hold();
+            }
         }
 
         /** The change succeeded, and another one takes the interrupts. */
@@ -282,7 +308,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
                     resumed = true;
                 } finally {
                     if (!resumed) {
-                        become(Phase.MASKED, held);
+                        become(masked);
                     }
                 }
             }
@@ -335,7 +361,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
         Userspace userspace = forwarding.userspace(irq());
         boolean masked = isMasked();
-        RelayedIrq relay;
+        State there;
         try (Pause pause = new Pause(null);
                 Undo undo = new Undo()) {
             if (!masked) {
@@ -343,50 +369,47 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
             }
             undo.add(this::moved);
             leaveKernel(undo);
-            relay = undo.add(relayed(userspace));
+            RelayedIrq relay = undo.add(relayed(userspace));
+            there = new State(state.phase(), relay);
             if (!masked) {
                 relay.release();
             }
             undo.keep();
             pause.keep();
         }
-        become(state.phase(), relay);
+        become(there);
         moved();
     }
 
     final void moveToKernel() {
-        RelayedIrq relay = heldRelay();
-        if (relay == null) {
-            return;
-        }
-        try (Pause pause = new Pause(relay)) {
+        try (Pause pause = pausedRelay()) {
+            if (pause == null) {
+                return;
+            }
+            RelayedIrq relay = Objects.requireNonNull(pause.held);
             relay.settle();
-            pause.keep();
-        }
-        if (takeFrom(relay)) {
-            relay.close();
-            moved();
+            if (takeFrom(relay, pause)) {
+                relay.close();
+                moved();
+            }
         }
     }
 
-    private synchronized @Nullable RelayedIrq heldRelay() {
+    private synchronized @Nullable Pause pausedRelay() {
         requireOpen();
         RelayedIrq relay = relay();
-        if (relay != null) {
-            relay.hold();
-        }
-        return relay;
+        return relay == null ? null : begunPause(relay);
     }
 
     /** @return false if another thread took the interrupt from that relay */
-    private synchronized boolean takeFrom(RelayedIrq relay) {
+    private synchronized boolean takeFrom(RelayedIrq relay, Pause pause) {
         requireOpen();
         if (relay() != relay) {
             return false;
         }
         boolean masked = isMasked();
-        try (Pause pause = new Pause(relay);
-                Undo undo = new Undo()) {
+        State there = masked ? new State(Phase.MASKED, null) : State.KERNEL;
+        try (Undo undo = new Undo()) {
             undo.add(this::moved);
             Irqfd kept = irqfd;
             Irqfd assigned = kept == null ? maskedIrqfd() : kept;
@@ -399,7 +422,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
             pause.keep();
         }
         tell(ForwardedEvents.routed(this));
-        become(masked ? Phase.MASKED : Phase.OPEN, null);
+        become(there);
         return true;
     }
 

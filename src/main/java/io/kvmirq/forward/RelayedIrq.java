@@ -26,20 +26,24 @@ abstract sealed class RelayedIrq implements AutoCloseable permits RelayedEdge, R
 
     abstract void signalled();
 
-    /** Leaves signals in the eventfd from now on, until a {@link #release} for each hold. */
+    /** Signals are let through again now. */
+    void resuming() {}
+
+    /** Leaves signals in the eventfd from now on, until a {@link #release} for each hold, also for one that throws. */
     final void hold() {
-        if (holds == 0) {
+        holds++;
+        if (holds == 1) {
             registration.beginPause();
         }
-        holds++;
     }
 
     /** Ends a {@link #hold}; signals that came meanwhile are injected once. If it throws, the hold stays. */
     final void release() {
         if (holds == 1) {
+            resuming();
             registration.resume();
         }
-        holds--;
+        holds = Math.max(0, holds - 1);
     }
 
     /** After {@link #hold}: when it returns nothing more is injected. */

@@ -35,7 +35,12 @@ final class RelayedLine extends RelayedIrq {
     private volatile @Nullable Thread acting;
     // Of the thread that is acting
     private boolean asserted;
+    /** Whether the injector failed to lower an asserted line: it may be high or low. */
+    private boolean lowers;
+
     private int failures;
+    /** Whether an Error interrupted the last unmask of the device. */
+    private volatile boolean owesUnmask;
 
     /** @param unmaskDevice lets the device's line signal again, at once if the device asserts it */
     RelayedLine(Userspace userspace, EventFd event, Gsi gsi, Runnable unmaskDevice) {
@@ -125,19 +130,33 @@ final class RelayedLine extends RelayedIrq {
             calls.tellInjector(this::lower);
             return;
         }
-        if (is(MASKED, what) ? asserted || signalled : is(ENDED, what) && asserted) {
+        boolean pending = asserted || owesUnmask;
+        if (is(MASKED, what) ? pending || signalled : is(ENDED, what) && pending) {
             try {
                 lower();
             } finally {
-                unmaskDevice.run();
+                unmaskDevice();
             }
         }
-        if (signalled && !is(MASKED, what) && !asserted) {
+        if (signalled && !is(MASKED, what) && (!asserted || lowers)) {
             if (is(MASKED | STOPPED, happened.get())) {
                 happened.getAndAccumulate(SIGNALLED, (now, more) -> now | more); // for the next turn, with that
             } else {
                 raise();
             }
+        }
+    }
+
+    private void unmaskDevice() {
+        owesUnmask = true;
+        unmaskDevice.run();
+        owesUnmask = false;
+    }
+
+    @Override
+    void resuming() {
+        if (owesUnmask) {
+            unmaskDevice();
         }
     }
 
@@ -147,21 +166,25 @@ final class RelayedLine extends RelayedIrq {
 
     private void lower() {
         if (asserted) {
-            asserted = false;
+            lowers = true;
             injector.line(gsi, false);
+            asserted = false;
+            lowers = false;
         }
     }
 
     /** If the injector fails, the device is asked to signal again, a few times: nobody would end this interrupt. */
     private void raise() {
         asserted = true;
+        lowers = false;
         try {
             injector.line(gsi, true);
             failures = 0;
-        } catch (RuntimeException e) {
+        } catch (RuntimeException | Error e) {
             asserted = false;
+            owesUnmask = true; // by a later end of interrupt, if not now
             if (failures++ < MOST_FAILURES) {
-                unmaskDevice.run();
+                unmaskDevice();
             }
             throw e;
         }

@@ -352,10 +352,9 @@ public final class EventLoop implements AutoCloseable {
             lock.lock();
             try {
                 requireOpen();
-                if ((state.get() & PAUSED) == 0) {
-                    set.mute(event.fd(), number);
-                    set(PAUSED);
+                if ((set(PAUSED) & PAUSED) == 0) {
                     event.feedsLoop(false);
+                    set.mute(event.fd(), number);
                 }
             } finally {
                 lock.unlock();
@@ -371,9 +370,10 @@ public final class EventLoop implements AutoCloseable {
             lock.lock();
             try {
                 requireOpen();
-                if ((state.getAndUpdate(now -> now & ~PAUSED) & PAUSED) != 0) {
-                    event.feedsLoop(true);
+                if ((state.get() & PAUSED) != 0) {
                     set.unmute(event.fd(), number);
+                    state.getAndUpdate(now -> now & ~PAUSED);
+                    event.feedsLoop(true);
                 }
             } finally {
                 lock.unlock();

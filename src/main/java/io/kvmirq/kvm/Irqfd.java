@@ -2,6 +2,7 @@
 package io.kvmirq.kvm;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.KernelException;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Undo;
@@ -25,6 +26,8 @@ public final class Irqfd implements AutoCloseable {
 
     private enum State {
         ASSIGNED,
+        /** An Error interrupted the assign or deassign, and the kernel may have it: a deassign is harmless. */
+        UNSURE,
         MASKED,
         /** With its eventfd; the kernel may not have finished. */
         ENDED,
@@ -51,7 +54,7 @@ public final class Irqfd implements AutoCloseable {
             hold(resample.fd(), undo);
         }
         if (!masked) {
-            unmask();
+            undo.step(this::unmask, this::leave);
         }
         undo.keep();
     }
@@ -115,12 +118,12 @@ public final class Irqfd implements AutoCloseable {
      */
     public synchronized void mask() {
         requireOpen();
-        if (state == State.ASSIGNED) {
-            deassign();
-            state = State.MASKED;
+        if (state != State.MASKED) {
+            leave();
             if (resample != null) {
                 calls().signal(resample);
             }
+            state = State.MASKED;
         }
     }
 
@@ -132,16 +135,34 @@ public final class Irqfd implements AutoCloseable {
      */
     public synchronized void unmask() {
         requireOpen();
+        if (state == State.UNSURE) {
+            mask();
+        }
         if (state == State.MASKED) {
-            calls().assign(event, resample, gsi);
-            vm.routes().live(gsi, 1);
-            state = State.ASSIGNED;
+            state = State.UNSURE;
+            try {
+                calls().assign(event, resample, gsi);
+                vm.routes().live(gsi, 1);
+                state = State.ASSIGNED;
+            } catch (KernelException e) {
+                state = State.MASKED;
+                throw e;
+            } finally {
+                if (state == State.UNSURE) {
+                    mask();
+                }
+            }
         }
     }
 
-    private void deassign() {
-        calls().deassign(event, gsi);
-        vm.routes().live(gsi, -1);
+    private void leave() {
+        if (state == State.ASSIGNED) {
+            vm.routes().live(gsi, -1);
+            state = State.UNSURE;
+        }
+        if (state == State.UNSURE) {
+            calls().deassign(event, gsi);
+        }
     }
 
     private void requireOpen() {
@@ -201,10 +222,7 @@ public final class Irqfd implements AutoCloseable {
         if (state == State.CLOSED) {
             return;
         }
-        if (state == State.ASSIGNED) {
-            deassign();
-            state = State.MASKED;
-        }
+        leave();
         vm.routes().release(gsi);
         if (resample != null) {
             calls().letGo(resample.fd());

@@ -451,6 +451,8 @@ public final class Uapi {
         @U64 @Path("mmio.data") int MMIO_DATA = 40;
         @U32 @Path("mmio.len") int MMIO_LEN = 48;
         @U8 @Path("mmio.is_write") int MMIO_IS_WRITE = 52;
+        @U64 int KVM_VALID_REGS = 288;
+        @U64 int KVM_DIRTY_REGS = 296;
     }
 
     public interface KvmInterrupt {

@@ -7,7 +7,11 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.uapi.Uapi;
+import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
 import java.util.Set;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.BeforeEach;
@@ -37,6 +41,11 @@ class RegistersContract extends KernelSuite {
     private static final int RAX = 0;
     private static final int RDX = 24;
     private static final int R15 = 120;
+    private static final int SYNCED_REGS = 304;
+    private static final int SYNCED_SREGS = SYNCED_REGS + Uapi.KvmRegs.SIZE;
+    private static final long SYNC_REGS = 1;
+    private static final long SYNC_SREGS = 2;
+    private static final long UNKNOWN_SYNC = 1L << 40;
     private static final int PORT = 0xfc;
     /** mov %eax-less: out %al, $PORT. */
     private static final byte[] OUT = {(byte) 0xe6, (byte) PORT};
@@ -234,7 +243,7 @@ class RegistersContract extends KernelSuite {
 
     /** The guest is given a register and sends it, in a code segment with a base of its own. */
     @Test
-    void guestSeesTheRegistersItWasGiven() {
+    void guestSeesTheRegistersItWasGiven() throws IOException {
         int split = world.splitVm();
         vcpu = world.vcpu(split, 0);
         long memory = world.map(PAGE, -1);
@@ -257,10 +266,26 @@ class RegistersContract extends KernelSuite {
         assertThat(shared.getShort(Uapi.KvmRun.IO_PORT)).isEqualTo((short) PORT);
         assertThat(shared.get((int) shared.getLong(Uapi.KvmRun.IO_DATA_OFFSET))).isEqualTo((byte) 0x34);
         assertThat(registers().getLong(RAX)).isEqualTo(0x1234);
-        long passed = 0x20 + OUT.length;
-        assertThat(registers().getLong(Uapi.KvmRegs.RIP))
-                .as("at the instruction by the fast path of VMX and SVM, else past it")
-                .isIn(world.kernel().isReal() ? Set.of(0x20L, passed) : Set.of(passed));
+        assertThat(registers().getLong(Uapi.KvmRegs.RIP)).isEqualTo(0x20 + (processorRunsRealMode() ? 0 : OUT.length));
+        shared.put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
+        assertErrno(Errno.EINTR, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
+        assertThat(registers().getLong(Uapi.KvmRegs.RIP)).isEqualTo(0x20 + OUT.length);
+    }
+
+    /** Else KVM emulates it, as the fake does. */
+    private boolean processorRunsRealMode() throws IOException {
+        if (!world.kernel().isReal()) {
+            return false;
+        }
+        Set<String> flags = Set.copyOf(List.of(Files.readString(Path.of("/proc/cpuinfo"))
+                .lines()
+                .filter(line -> line.startsWith("flags"))
+                .findFirst()
+                .orElseThrow()
+                .split("\\s+")));
+        Path unrestricted = Path.of("/sys/module/kvm_intel/parameters/unrestricted_guest");
+        return flags.contains("svm")
+                || flags.contains("vmx") && Files.readString(unrestricted).startsWith("Y");
     }
 
     /** A read of a port and one of an address, of each size, whose rest of EAX stays. */
@@ -341,6 +366,67 @@ class RegistersContract extends KernelSuite {
             leaveAtOnce(run);
             assertThat(run.getLong(Uapi.KvmRun.CR8)).isEqualTo(5);
         }
+    }
+
+    /** KVM_CAP_SYNC_REGS: also a run that is interrupted or refused leaves the registers that the VMM asks for. */
+    @Test
+    void kvmRunLeavesTheRegistersThatTheVmmAsksFor() {
+        ByteBuffer run = shared().put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
+        run.putLong(Uapi.KvmRun.KVM_VALID_REGS, SYNC_REGS | SYNC_SREGS);
+        leaveAtOnce(run);
+        assertThat(part(run, SYNCED_REGS, Uapi.KvmRegs.SIZE)).isEqualTo(registers());
+        assertThat(part(run, SYNCED_SREGS, Uapi.KvmSregs.SIZE)).isEqualTo(segments());
+        run.putLong(SYNCED_REGS + Uapi.KvmRegs.RIP, 0).putLong(Uapi.KvmRun.KVM_VALID_REGS, SYNC_SREGS);
+        leaveAtOnce(run);
+        assertThat(run.getLong(SYNCED_REGS + Uapi.KvmRegs.RIP)).isZero();
+        run.putLong(Uapi.KvmRun.KVM_VALID_REGS, SYNC_REGS | UNKNOWN_SYNC);
+        assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
+        assertThat(run.getLong(SYNCED_REGS + Uapi.KvmRegs.RIP)).isEqualTo(0xfff0);
+        run.putLong(Uapi.KvmRun.KVM_VALID_REGS, 0).putLong(Uapi.KvmRun.KVM_DIRTY_REGS, UNKNOWN_SYNC);
+        assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
+        assertThat(run.getLong(Uapi.KvmRun.KVM_DIRTY_REGS)).isEqualTo(UNKNOWN_SYNC);
+    }
+
+    @Test
+    void kvmRunTakesTheRegistersThatTheVmmChanged() {
+        ByteBuffer run = shared().put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
+        run.putLong(Uapi.KvmRun.KVM_VALID_REGS, SYNC_REGS | SYNC_SREGS);
+        leaveAtOnce(run);
+        run.putLong(SYNCED_REGS + RAX, 0x1234).putLong(SYNCED_SREGS + CR2, 0x6000);
+        leaveAtOnce(run);
+        assertThat(registers().getLong(RAX)).as("it was not said to be changed").isZero();
+        run.putLong(SYNCED_REGS + RAX, 0x1234).putLong(SYNCED_SREGS + CR2, 0x6000);
+        run.putLong(Uapi.KvmRun.KVM_DIRTY_REGS, SYNC_REGS | SYNC_SREGS);
+        leaveAtOnce(run);
+        assertThat(run.getLong(Uapi.KvmRun.KVM_DIRTY_REGS)).isZero();
+        assertThat(registers().getLong(RAX)).isEqualTo(0x1234);
+        assertThat(segments().getLong(CR2)).isEqualTo(0x6000);
+        run.putLong(SYNCED_REGS + RAX, 0x5678).putLong(SYNCED_SREGS + CR0, PAGING);
+        run.putLong(Uapi.KvmRun.KVM_DIRTY_REGS, SYNC_REGS | SYNC_SREGS);
+        assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
+        assertThat(run.getLong(Uapi.KvmRun.KVM_DIRTY_REGS))
+                .as("the general ones come first")
+                .isEqualTo(SYNC_SREGS);
+        assertThat(registers().getLong(RAX)).isEqualTo(0x5678);
+        assertThat(run.getLong(SYNCED_SREGS + CR0)).as("it was left anew").isEqualTo(0x60000010);
+    }
+
+    /** Registers of a vCPU that waits for its start-up are left, not taken. */
+    @Test
+    void kvmRunOfAWaitingVcpuTakesNoRegisters() {
+        int split = world.splitVm();
+        world.vcpu(split, 0);
+        vcpu = world.vcpu(split, 1);
+        ByteBuffer run = shared().put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
+        run.putLong(Uapi.KvmRun.KVM_VALID_REGS, SYNC_REGS)
+                .putLong(Uapi.KvmRun.KVM_DIRTY_REGS, SYNC_REGS | UNKNOWN_SYNC);
+        leaveAtOnce(run);
+        assertThat(run.getLong(Uapi.KvmRun.KVM_DIRTY_REGS)).isEqualTo(SYNC_REGS | UNKNOWN_SYNC);
+        assertThat(part(run, SYNCED_REGS, Uapi.KvmRegs.SIZE)).isEqualTo(registers());
+    }
+
+    private static ByteBuffer part(ByteBuffer run, int at, int length) {
+        return run.slice(at, length);
     }
 
     /** With a PIC in the kernel the VMM need not wait; else the interrupt flag decides, and LINT0 of a LAPIC. */

@@ -2,6 +2,7 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.assertErrno;
+import static io.kvmirq.contract.World.assertOk;
 import static io.kvmirq.testing.Refusals.assertIllegalArgument;
 import static io.kvmirq.testing.Refusals.refused;
 import static org.assertj.core.api.Assertions.assertThat;
@@ -12,6 +13,8 @@ import io.kvmirq.Gsi;
 import io.kvmirq.Ppi;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.Libc;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.KernelFacts;
 import io.kvmirq.kvm.Its;
@@ -19,6 +22,9 @@ import io.kvmirq.kvm.KvmDevice;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.Numbers;
+import io.kvmirq.uapi.UapiArm64;
+import java.nio.ByteBuffer;
 import org.junit.jupiter.api.Test;
 
 /** Making a VGICv3 and its ITS: arch/arm64/kvm/vgic/vgic-init.c, vgic-kvm-device.c, vgic-mmio-v3.c, vgic-its.c. */
@@ -65,6 +71,25 @@ class VgicContract extends ArmVms {
                 .contains("features");
         Vcpu second = vcpu(vm, 1);
         second.initialize(Vcpu.Feature.PSCI_0_2, Vcpu.Feature.POWER_OFF);
+    }
+
+    /** {@code kvm_vcpu_set_target()} of 6.1 looks at one bit after the other, and keeps those before the unknown one. */
+    @Test
+    void unknownFeatureIsRefusedOn61AfterTheKnownOnesWereKept() {
+        int vcpu = world.vcpu(Numbers.of(vm.fd()), 0);
+        int psci = 1 << UapiArm64.KVM_ARM_VCPU_PSCI_0_2;
+        assertErrno(Errno.ENOENT, init(vcpu, psci | 1 << 31));
+        assertOk(init(vcpu, 0));
+        boolean kept = !world.isSince(6, 12);
+        assertThat(init(vcpu, 0)).isEqualTo(kept ? -Errno.EINVAL.number() : 0);
+        assertThat(init(vcpu, psci)).isEqualTo(kept ? 0 : -Errno.EINVAL.number());
+    }
+
+    private int init(int vcpu, int features) {
+        Libc libc = world.kernel().libc();
+        ByteBuffer init = Buffers.allocate(UapiArm64.KvmVcpuInit.SIZE);
+        assertOk(libc.ioctl(Numbers.of(vm.fd()), UapiArm64.KVM_ARM_PREFERRED_TARGET, init));
+        return libc.ioctl(vcpu, UapiArm64.KVM_ARM_VCPU_INIT, init.putInt(UapiArm64.KvmVcpuInit.FEATURES, features));
     }
 
     @Test

@@ -3,10 +3,12 @@ package io.kvmirq.fake;
 
 import static io.kvmirq.testing.GuestIts.message;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.catchThrowable;
 
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.gic.VlpiKernel;
 import io.kvmirq.explain.VgicAnswer;
+import io.kvmirq.forward.ErrorInCall;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.mirror.Event;
@@ -18,6 +20,7 @@ import java.util.Random;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** The effect of {@link Forwarding} on the hardware of an arm64 host: a random use of one vector. */
 class GicV4ForwardingTest {
@@ -120,6 +123,28 @@ class GicV4ForwardingTest {
         boolean isVlpi() {
             return vcpu().hostIrq(lpi()).isPresent();
         }
+    }
+
+    /** The end of a vLPI drops its pending bit. An Error between that and the signal that stands for it loses nothing. */
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void pendingVlpiSurvivesAnErrorInEachCallOfAMask(boolean after) {
+        int call = 0;
+        boolean failed;
+        do {
+            ErrorInCall errors = new ErrorInCall();
+            GicV4World world = new GicV4World("gicv4", errors::over);
+            ForwardedIrq irq = Forwarding.of(world.vm, world.device)
+                    .forward(world.device.msix().get(0), message(0));
+            assertThat(world.vcpu().hostIrq(GicV4World.LPI)).isPresent();
+            world.hardware.sendMessage(0);
+            errors.arm(++call, after);
+            Throwable thrown = catchThrowable(irq::mask);
+            failed = errors.disarm();
+            irq.unmask();
+            assertThat(world.vcpu().acknowledge()).as("after " + thrown).isEqualTo(GicV4World.LPI);
+        } while (failed);
+        assertThat(call).as("calls of a mask, and one").isEqualTo(3);
     }
 
     @ParameterizedTest

@@ -7,6 +7,7 @@ import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
+import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
@@ -19,6 +20,7 @@ import io.kvmirq.testing.Numbers;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.UnaryOperator;
 import java.util.regex.MatchResult;
 import java.util.regex.Pattern;
 
@@ -38,9 +40,14 @@ class GicV4World {
     final List<EventFd> events = new ArrayList<>();
 
     GicV4World(String profile) {
+        this(profile, backend -> backend);
+    }
+
+    /** @param kernelSeen what the library sees of the fake's backend */
+    GicV4World(String profile, UnaryOperator<KernelBackend> kernelSeen) {
         fake = new FakeKernel(Profile.of(profile));
         hardware = fake.pciDevice(BDF, 4).msix(2).add();
-        Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+        Kernel kernel = Kernel.over(kernelSeen.apply(fake.backend()), Kernel.DEVICE);
         vm = Vm.create(kernel);
         List<VcpuId> ids = List.of(new VcpuId(0), new VcpuId(1));
         ids.forEach(id -> vm.createVcpu(id).initialize());

@@ -13,6 +13,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.Set;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
@@ -28,9 +29,12 @@ final class StateDigest {
 
     private final Map<Class<?>, Field[]> fields = new HashMap<>();
     private final Map<Object, Integer> seen = new IdentityHashMap<>();
+    private Set<String> ignored = Set.of();
     private long digest;
 
-    long of(Object state) {
+    /** @param leftOut fields that do not count, as Class.field */
+    long of(Object state, Set<String> leftOut) {
+        ignored = leftOut;
         seen.clear();
         digest = 0;
         add(state);
@@ -108,6 +112,9 @@ final class StateDigest {
 
     private void addFields(Object value) {
         for (Field field : fields.computeIfAbsent(value.getClass(), StateDigest::fieldsOf)) {
+            if (!ignored.isEmpty() && ignored.contains(nameOf(field))) {
+                continue;
+            }
             try {
                 Class<?> type = field.getType();
                 if (type == int.class) {
@@ -123,6 +130,10 @@ final class StateDigest {
                 throw new IllegalStateException(e);
             }
         }
+    }
+
+    private static String nameOf(Field field) {
+        return field.getDeclaringClass().getSimpleName() + "." + field.getName();
     }
 
     /** Of our own classes. Those of the JDK that are not read above have no state. */

@@ -16,7 +16,6 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kvm.Vm;
-import io.kvmirq.recording.Faults;
 import io.kvmirq.testing.Latches;
 import java.util.ArrayList;
 import java.util.List;
@@ -33,7 +32,8 @@ import org.junit.jupiter.params.provider.ValueSource;
  * Interrupts that this process injects, and those that move between it and the kernel. The test is the loop's thread.
  */
 class MovedIrqTest {
-    private final ForwardWorld world = new ForwardWorld("6.12");
+    private final ErrorInCall errors = new ErrorInCall();
+    private final ForwardWorld world = new ForwardWorld("6.12", errors::over);
     private final EventLoop loop = EventLoop.create(world.kernel);
     private final List<String> injected = new ArrayList<>();
     private final Userspace own = Userspace.of(loop, new Notes());
@@ -61,6 +61,27 @@ class MovedIrqTest {
 
     private Forwarding forwarding(Vm vm, Userspace userspace) {
         return Forwarding.builder(vm, world.device).userspace(userspace).build();
+    }
+
+    /** The line of the device, which asserts it, in a VM with a split irqchip. */
+    private final class SplitLine implements AutoCloseable {
+        final Vm vm = Vm.create(world.kernel);
+        final Forwarding forwarding;
+        final ForwardedIrq line;
+
+        SplitLine(Userspace userspace) {
+            vm.createSplitIrqchip(24);
+            forwarding = forwarding(vm, userspace);
+            line = forwarding.forward(world.device.intx(), PIN);
+            world.hardware.requestService();
+            loop.poll(0);
+        }
+
+        @Override
+        public void close() {
+            forwarding.close();
+            vm.close();
+        }
     }
 
     private void send(int vector) {
@@ -182,10 +203,10 @@ class MovedIrqTest {
     @ParameterizedTest
     @ValueSource(booleans = {true, false})
     void moveThatRunsOutOfMemoryHoldsNothingBack(boolean isLine) {
-        for (Error error : List.of(new OutOfMemoryError(), new StackOverflowError())) {
+        for (boolean after : List.of(false, true)) {
             for (Mechanism from : List.of(isLine ? Mechanism.RESAMPLE : Mechanism.IRQFD, Mechanism.USERSPACE)) {
                 int calls = 0;
-                while (moveFailsAndHoldsNothingBack(isLine, from, calls + 1, error)) {
+                while (moveFailsAndHoldsNothingBack(isLine, from, calls + 1, after)) {
                     calls++;
                 }
                 assertThat(calls).as("calls of a move from " + from).isPositive();
@@ -194,24 +215,21 @@ class MovedIrqTest {
     }
 
     /** @return false if the move does not fail by that */
-    private boolean moveFailsAndHoldsNothingBack(boolean isLine, Mechanism from, int call, Error error) {
+    private boolean moveFailsAndHoldsNothingBack(boolean isLine, Mechanism from, int call, boolean after) {
         int vector = 0x30 + moves++;
         Mechanism inKernel = isLine ? Mechanism.RESAMPLE : Mechanism.IRQFD;
         try (ForwardedIrq irq = isLine
                 ? forwarding.forward(world.device.intx(), PIN)
                 : forwarding.forward(world.device.msix().get(0), message(vector))) {
             irq.moveTo(from);
-            world.faults.delay(Faults.ANY, call, () -> {
-                throw error;
-            });
+            errors.arm(call, after);
             @Nullable
             Throwable failed =
                     catchThrowable(() -> irq.moveTo(from == Mechanism.USERSPACE ? inKernel : Mechanism.USERSPACE));
-            world.faults.clear();
-            if (failed == null || irq.mechanism() != from) { // the last call lets the device signal again
+            if (!errors.disarm() || irq.mechanism() != from) { // the last call lets the device signal again
                 return false;
             }
-            String step = error + " in call " + call + " of a move from " + from;
+            String step = failed + " in call " + call + " of a move from " + from;
             assertThat(irq.isMasked()).as(step).isFalse();
             if (isLine) {
                 world.hardware.requestService();
@@ -246,17 +264,12 @@ class MovedIrqTest {
     @Test
     void lineOfASplitIrqchipIsInjectedByThisProcess() {
         List<String> before = world.kernel.openHandles();
-        try (Vm split = Vm.create(world.kernel);
-                Forwarding forwarding = forwarding(split, own)) {
-            split.createSplitIrqchip(24);
-            ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
-            assertThat(line.mechanism()).isEqualTo(Mechanism.USERSPACE);
-            world.hardware.requestService();
-            loop.poll(0);
-            line.endOfInterrupt();
+        try (SplitLine split = new SplitLine(own)) {
+            assertThat(split.line.mechanism()).isEqualTo(Mechanism.USERSPACE);
+            split.line.endOfInterrupt();
             loop.poll(0);
             world.hardware.serve();
-            line.endOfInterrupt();
+            split.line.endOfInterrupt();
             loop.poll(0);
             assertThat(injected).containsExactly("gsi 11 high", "gsi 11 low", "gsi 11 high", "gsi 11 low");
             world.hardware.requestService();
@@ -302,21 +315,16 @@ class MovedIrqTest {
                 }
             }
         });
-        try (Vm split = Vm.create(world.kernel);
-                Forwarding forwarding = forwarding(split, slow)) {
-            split.createSplitIrqchip(24);
-            ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
-            world.hardware.requestService();
-            loop.poll(0);
-            Thread masking = new Thread(line::mask);
+        try (SplitLine split = new SplitLine(slow)) {
+            Thread masking = new Thread(split.line::mask);
             masking.start();
             lowering.await();
-            line.endOfInterrupt();
-            assertThat(line.mechanism()).isEqualTo(Mechanism.USERSPACE);
-            assertThat(forwarding.irqs()).containsExactly(line);
+            split.line.endOfInterrupt();
+            assertThat(split.line.mechanism()).isEqualTo(Mechanism.USERSPACE);
+            assertThat(split.forwarding.irqs()).containsExactly(split.line);
             ended.countDown();
             masking.join();
-            assertThat(line.isMasked()).isTrue();
+            assertThat(split.line.isMasked()).isTrue();
         }
     }
 
@@ -342,20 +350,15 @@ class MovedIrqTest {
                 super.line(gsi, high);
             }
         });
-        try (Vm split = Vm.create(world.kernel);
-                Forwarding forwarding = forwarding(split, slow)) {
-            split.createSplitIrqchip(24);
-            ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
-            world.hardware.requestService();
-            loop.poll(0);
-            Thread vcpu = new Thread(line::endOfInterrupt);
+        try (SplitLine split = new SplitLine(slow)) {
+            Thread vcpu = new Thread(split.line::endOfInterrupt);
             vcpu.start();
             lowering.await();
-            line.trigger();
+            split.line.trigger();
             loop.poll(0);
             lower.countDown();
             raising.await();
-            Thread ending = new Thread(masks ? line::mask : line::close);
+            Thread ending = new Thread(masks ? split.line::mask : split.line::close);
             ending.start();
             while (ending.getState() != Thread.State.WAITING) {
                 assertThat(ending.isAlive()).as("it waits").isTrue();
@@ -381,15 +384,12 @@ class MovedIrqTest {
                 super.line(gsi, high);
             }
         });
-        try (Vm split = Vm.create(world.kernel);
-                Forwarding forwarding = forwarding(split, shaky)) {
-            split.createSplitIrqchip(24);
-            forwarding.forward(world.device.intx(), PIN);
-            world.hardware.requestService();
-            loop.poll(0);
+        try (SplitLine split = new SplitLine(shaky)) {
             loop.poll(0);
             loop.poll(0);
             assertThat(injected).containsExactly("gsi 11 high");
+            split.line.endOfInterrupt();
+            assertThat(injected).last().isEqualTo("gsi 11 low");
         }
     }
 

@@ -85,6 +85,10 @@ final class ArmVcpu {
             return Optional.of(ArmAnswer.ARM_VCPU_FEATURES_BEFORE);
         }
         features |= wanted;
-        return unknown ? Optional.of(ArmAnswer.ARM_VCPU_FEATURE) : Optional.empty();
+        if (unknown) {
+            vm.host().note(ArmAnswer.ARM_VCPU_FEATURES_KEPT);
+            return Optional.of(ArmAnswer.ARM_VCPU_FEATURE);
+        }
+        return Optional.empty();
     }
 }

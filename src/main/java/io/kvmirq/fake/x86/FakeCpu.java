@@ -133,11 +133,15 @@ final class FakeCpu {
         lapic.ifPresent(apic -> apic.offerX2apic(offered));
     }
 
-    /** KVM_SET_SREGS. */
-    int setSegments(ByteBuffer next) {
+    /**
+     * The rule that refuses KVM_SET_SREGS; empty for none.
+     *
+     * @throws NotModelledException before anything has changed
+     */
+    Optional<Answer> refusesSegments(ByteBuffer next) {
         Optional<Answer> refused = SystemRegisters.refuses(next).or(() -> refusesBase(next));
         if (refused.isPresent()) {
-            return host.refuse(refused);
+            return refused;
         }
         system.checkModelled(next);
         long changed = next.getLong(APIC_BASE_AT) ^ apicBase();
@@ -149,13 +153,17 @@ final class FakeCpu {
                 throw new NotModelledException("an interrupt in KVM_SET_SREGS");
             }
         }
+        return refused;
+    }
+
+    /** KVM_SET_SREGS of values that are not refused. */
+    void setSegments(ByteBuffer next) {
         system.load(next);
-        base ^= changed;
+        base ^= next.getLong(APIC_BASE_AT) ^ apicBase();
         setPriority(next.getLong(Uapi.KvmSregs.CR8));
         if (boot && isAtReset()) {
             halted = false;
         }
-        return 0;
     }
 
     /** INIT. */
@@ -230,19 +238,13 @@ final class FakeCpu {
         halted = on;
     }
 
-    /** KVM_RUN, with the kernel's lock held. */
-    int run() {
-        return saved(runToExit());
-    }
-
-    /** Ends a KVM_RUN with this result: {@code post_kvm_run_save()}. */
-    int saved(int result) {
+    /** The end of every KVM_RUN. */
+    void leave() {
         host.note(VmAnswer.RUN_SAVES);
         shared.putLong(Uapi.KvmRun.CR8, priority())
                 .putLong(Uapi.KvmRun.APIC_BASE, apicBase())
                 .put(Uapi.KvmRun.IF_FLAG, (byte) (interruptsOn() ? 1 : 0))
                 .put(Uapi.KvmRun.READY_FOR_INTERRUPT_INJECTION, (byte) (takesInterruptOfPic() ? 1 : 0));
-        return result;
     }
 
     private boolean takesInterruptOfPic() {
@@ -253,6 +255,11 @@ final class FakeCpu {
         };
     }
 
+    /** Whether a read waits for the VMM's answer. */
+    boolean isReading() {
+        return reads != 0;
+    }
+
     /** {@code complete_fast_pio_in()}, {@code complete_emulated_mmio()}. */
     private void completeRead() {
         int mask = reads == Integer.BYTES ? -1 : (1 << Byte.SIZE * reads) - 1;
@@ -261,8 +268,8 @@ final class FakeCpu {
         reads = 0;
     }
 
-    /** A KVM_RUN up to what it saves. */
-    int runToExit() {
+    /** KVM_RUN, with the kernel's lock held, to its exit. */
+    int run() {
         if (lapic.isEmpty() && !setPriority(shared.getLong(Uapi.KvmRun.CR8))) {
             return host.refuse(VmAnswer.RUN_CR8);
         }

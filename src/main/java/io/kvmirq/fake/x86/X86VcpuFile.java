@@ -2,6 +2,7 @@
 package io.kvmirq.fake.x86;
 
 import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.InterruptAnswer;
 import io.kvmirq.explain.SignalAnswer;
 import io.kvmirq.explain.VmAnswer;
@@ -51,6 +52,7 @@ final class X86VcpuFile extends VcpuFile {
 
     private final Optional<FakeLapic> lapic;
     private final FakeCpu cpu;
+    private final SyncedRegisters synced;
 
     private int state;
     private ByteBuffer tscOffset = ByteBuffer.allocate(Long.BYTES).order(ByteOrder.nativeOrder());
@@ -73,6 +75,7 @@ final class X86VcpuFile extends VcpuFile {
         this.lapic = lapic;
         this.state = lapic.isPresent() && !boot ? Uapi.KVM_MP_STATE_UNINITIALIZED : Uapi.KVM_MP_STATE_RUNNABLE;
         this.cpu = new FakeCpu(vm, memory, lapic, shared, boot);
+        this.synced = new SyncedRegisters(vm.host(), shared, cpu);
     }
 
     @Override
@@ -103,10 +106,16 @@ final class X86VcpuFile extends VcpuFile {
         if (state == Uapi.KVM_MP_STATE_AP_RESET_HOLD) {
             throw new NotModelledException("running a vCPU in the state AP_RESET_HOLD");
         }
+        synced.checkModelled();
         host.threads().beginRun(signals);
         setRunning(true);
         try {
-            int result = state == Uapi.KVM_MP_STATE_RUNNABLE ? cpu.run() : cpu.saved(awaitStart());
+            int result = state == Uapi.KVM_MP_STATE_UNINITIALIZED ? 0 : synced.take(this::loadSegments);
+            if (result == 0) {
+                result = state == Uapi.KVM_MP_STATE_RUNNABLE ? cpu.run() : awaitStart();
+            }
+            synced.leave();
+            cpu.leave();
             hasRun |= result == 0;
             return result;
         } finally {
@@ -132,7 +141,7 @@ final class X86VcpuFile extends VcpuFile {
                 return host.refuse(VmAnswer.RUN_WAITING);
             }
             if (state == Uapi.KVM_MP_STATE_RUNNABLE) {
-                return cpu.runToExit();
+                return cpu.run();
             }
             host.time().awaitChange();
         }
@@ -170,13 +179,20 @@ final class X86VcpuFile extends VcpuFile {
         return 0;
     }
 
-    /** A boot vCPU that is sent to the start of a reset is runnable again. */
     private int setSegments(ByteBuffer segments) {
-        int refused = cpu.setSegments(segments);
-        if (refused == 0 && boot && cpu.isAtReset()) {
+        Optional<Answer> refused = cpu.refusesSegments(segments);
+        if (refused.isEmpty()) {
+            loadSegments(segments);
+        }
+        return host.refuse(refused);
+    }
+
+    /** A boot vCPU that is sent to the start of a reset is runnable again. */
+    private void loadSegments(ByteBuffer segments) {
+        cpu.setSegments(segments);
+        if (boot && cpu.isAtReset()) {
             enter(Uapi.KVM_MP_STATE_RUNNABLE);
         }
-        return refused;
     }
 
     private int enable(ByteBuffer capability) {

@@ -32,6 +32,22 @@ class ErrnoCommandTest {
                 .hasValueSatisfying(first -> assertThat(first).contains(expected));
     }
 
+    /** Only requests of a VFIO device meet a file that is not bound. */
+    @ParameterizedTest
+    @CsvSource({
+        "irqfd EINVAL, false",
+        "irqfd EINVAL level split, false",
+        "KVM_SET_GSI_ROUTING EINVAL, false",
+        "vfio-device-bind EINVAL, false",
+        "set-irqs EINVAL, true",
+        "vfio-irq-info EINVAL, true",
+        "ioctl EINVAL, true"
+    })
+    void unboundFileIsACauseForRequestsOfADevice(String arguments, boolean cause) {
+        String out = Cli.run(("errno " + arguments).split(" ")).exited(0).out();
+        assertThat(out.contains("is not bound to an iommufd yet")).isEqualTo(cause);
+    }
+
     @Test
     void errnoSaysWhatItDoesNotKnowAndWhatItDoesNotUnderstand() throws Exception {
         Cli.Ended nothing = Cli.run("errno", "irqfd", "EXDEV");

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.VmAnswer;
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import java.util.Optional;
+import java.util.function.Consumer;
+
+/**
+ * The registers that KVM_RUN takes from {@code kvm_run}, and leaves there (KVM_CAP_SYNC_REGS); source: {@code
+ * sync_regs()} and {@code store_regs()} in arch/x86/kvm/x86.c.
+ */
+final class SyncedRegisters {
+    private static final long GENERAL = 1;
+    private static final long SYSTEM = 2;
+    private static final long EVENTS = 4;
+    private static final long KNOWN = GENERAL | SYSTEM | EVENTS;
+
+    private static final int GENERAL_AT = Uapi.KvmRun.KVM_DIRTY_REGS + Long.BYTES;
+    private static final int SYSTEM_AT = GENERAL_AT + Uapi.KvmRegs.SIZE;
+
+    private final Host host;
+    private final ByteBuffer shared;
+    private final FakeCpu cpu;
+
+    SyncedRegisters(Host host, ByteBuffer shared, FakeCpu cpu) {
+        this.host = host;
+        this.shared = shared;
+        this.cpu = cpu;
+    }
+
+    private long wanted() {
+        return shared.getLong(Uapi.KvmRun.KVM_VALID_REGS);
+    }
+
+    private long changed() {
+        return shared.getLong(Uapi.KvmRun.KVM_DIRTY_REGS);
+    }
+
+    private ByteBuffer part(int at, int size) {
+        return shared.slice(at, size).order(shared.order());
+    }
+
+    /** @throws NotModelledException before anything has changed */
+    void checkModelled() {
+        if (((wanted() | changed()) & EVENTS) != 0) {
+            throw new NotModelledException("the events of a vCPU in kvm_run");
+        }
+        if ((changed() & GENERAL) != 0 && cpu.isReading()) {
+            throw new NotModelledException("general registers in kvm_run before a read of the guest is complete");
+        }
+    }
+
+    /**
+     * Takes those that the VMM changed: general registers first. Returns 0 or a negative errno.
+     *
+     * @param setSegments sets system registers that are not refused
+     */
+    int take(Consumer<ByteBuffer> setSegments) {
+        if (((wanted() | changed()) & ~KNOWN) != 0) {
+            return host.refuse(VmAnswer.RUN_SYNC_REGS);
+        }
+        ByteBuffer system = part(SYSTEM_AT, Uapi.KvmSregs.SIZE);
+        boolean setsSystem = (changed() & SYSTEM) != 0;
+        Optional<Answer> refused = setsSystem ? cpu.refusesSegments(system) : Optional.empty();
+        if ((changed() & GENERAL) != 0) {
+            host.note(VmAnswer.RUN_SYNCED);
+            cpu.setRegisters(part(GENERAL_AT, Uapi.KvmRegs.SIZE));
+            shared.putLong(Uapi.KvmRun.KVM_DIRTY_REGS, changed() & ~GENERAL);
+        }
+        if (refused.isEmpty() && setsSystem) {
+            setSegments.accept(system);
+            shared.putLong(Uapi.KvmRun.KVM_DIRTY_REGS, changed() & ~SYSTEM);
+        }
+        return host.refuse(refused);
+    }
+
+    /** Leaves those that the VMM asks for. */
+    void leave() {
+        if ((wanted() & GENERAL) != 0) {
+            host.note(VmAnswer.RUN_SYNCED);
+            cpu.saveRegisters(part(GENERAL_AT, Uapi.KvmRegs.SIZE));
+        }
+        if ((wanted() & SYSTEM) != 0) {
+            cpu.saveSegments(part(SYSTEM_AT, Uapi.KvmSregs.SIZE));
+        }
+    }
+}
