@@ -312,6 +312,27 @@ class ExplainCommandTest {
     }
 
     @Test
+    void unsafeInterruptsAreToldOfADeviceWithoutInterrupts() throws IOException {
+        RecordedHost host = pit().remove("proc/interrupts")
+                .remove("sys/bus/pci/devices/" + AMD + "/msi_irqs")
+                .put("sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts", "Y\n");
+        assertThat(of(host, AMD).out())
+                .startsWith(AMD + "  all interrupts  ")
+                .contains("  note: allow_unsafe_interrupts is set");
+    }
+
+    /** The first obstacle is the host's; the next one is told too. */
+    @Test
+    void pitIsToldWhereTheHostCannotPost() throws IOException {
+        RecordedHost host = pit().put("sys/module/kvm_amd/parameters/avic", "N\n");
+        assertThat(of(host, AMD, "0").exited(17).out())
+                .contains("  eligible       no         KVM does not virtualize the APIC [")
+                .contains("  note: on a host that posts, AVIC is inhibited for this VM: QEMU's machine ")
+                .contains("; to change that, start QEMU with -global kvm-pit.lost_tick_policy=discard ");
+        assertThat(of(pit(), AMD, "0").out()).doesNotContain("on a host that posts");
+    }
+
+    @Test
     void interruptsOfAGuestAreExplained() throws IOException {
         assertThat(of(pit(), "--vm", "web").exited(17).out())
                 .startsWith("0000:00:02.0  MSI-X 0  → web (process 100)\n");
