@@ -299,6 +299,17 @@ class ExplainCommandTest {
                         "  vCPU           whole      vcpu 0: ");
     }
 
+    /** kvm_create_vm_debugfs() names the directory after the thread, which in a JVM is never the first one. */
+    @Test
+    void vmOfAnyThreadIsFoundInDebugfs() throws IOException {
+        RecordedHost host = GuestHosts.of("gicv4");
+        String state = host.tree().text("sys/kernel/debug/kvm/100-5/vgic-state").orElse("") + "\n";
+        host.remove("sys/kernel/debug/kvm/100-5")
+                .put("proc/100/task/103/comm", "main\n")
+                .put("sys/kernel/debug/kvm/103-5/vgic-state", state);
+        assertThat(of(host, "0000:00:01.0", "3").exited(0).out()).contains("  form           yes        5 LPIs of the VM");
+    }
+
     @Test
     void unsafeInterruptsAreToldAndCannotPost() throws IOException {
         RecordedHost host = pit();
