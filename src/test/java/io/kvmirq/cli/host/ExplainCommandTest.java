@@ -307,7 +307,8 @@ class ExplainCommandTest {
         host.remove("sys/kernel/debug/kvm/100-5")
                 .put("proc/100/task/103/comm", "main\n")
                 .put("sys/kernel/debug/kvm/103-5/vgic-state", state);
-        assertThat(of(host, "0000:00:01.0", "3").exited(0).out()).contains("  form           yes        5 LPIs of the VM");
+        assertThat(of(host, "0000:00:01.0", "3").exited(0).out())
+                .contains("  form           yes        5 LPIs of the VM");
     }
 
     @Test
