@@ -5,6 +5,7 @@ import static io.kvmirq.contract.TestDevice.E1000E;
 import static io.kvmirq.contract.TestDevice.EDU;
 import static io.kvmirq.contract.World.assertOk;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.Gsi;
@@ -45,8 +46,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /**
- * {@code kvmirq list} and {@code explain} on a host with a known set-up: a device of {@code kvmirq forward}, one of QEMU,
- * and chains that were broken on purpose. What was reported is a row of the lab's table.
+ * {@code kvmirq list} and {@code explain} on a host with a known set-up: a device of {@code kvmirq forward}, one of
+ * QEMU, and chains that were broken on purpose. What was reported is a row of the lab's table.
  */
 @VfioContract
 class ExplainContract extends VfioSuite {
@@ -174,6 +175,7 @@ class ExplainContract extends VfioSuite {
     /** The command is stopped while it has the device, and goes on then. */
     @Test
     void deviceOfForwardIsExplained() throws Exception {
+        assumeFalse(world.isArm64(), "needs a second JVM, too slow under arm64's emulation: make lab runs this");
         String nic = vfio.place(E1000E).address();
         Path tape = temporary.resolve("forward.tape");
         Path said = temporary.resolve("said");
@@ -184,7 +186,6 @@ class ExplainContract extends VfioSuite {
         awaitInterrupt("vfio-msix[4](" + nic, run);
         ProcessHandle forward = child();
         signal("STOP", forward);
-        // On a GICv4 each vector is forwarded twice: it may be between.
         List<Integer> armed = IntStream.range(0, VECTORS)
                 .filter(vector -> !irq("vfio-msix[" + vector + "](" + nic).equals("none"))
                 .boxed()
@@ -207,16 +208,15 @@ class ExplainContract extends VfioSuite {
         assertThat(row.find()).as(Files.readString(said)).isTrue();
         assertThat(after.broken()).isEqualTo("none");
         assertThat(after.value("eventfd")).startsWith("eventfd#");
-        assertThat(after.value("irqfd")).isEqualTo("vm#1");
+        assertThat(after.value("irqfd")).startsWith("vm#");
         assertThat(after.value("GSI")).isEqualTo("gsi " + row.group(2));
-        if (!world.isArm64()) {
-            assertThat(after.value("guest vector")).isEqualTo(row.group(3));
-            assertThat(after.value("vCPU")).isEqualTo("vcpu 0");
-        }
+        assertThat(after.value("guest vector")).isEqualTo(row.group(3));
+        assertThat(after.value("vCPU")).isEqualTo("vcpu 0");
     }
 
     /**
-     * Firmware of 64 KiB for QEMU that gives a PCI device in slot 2 three messages of MSI-X, masks the second, and halts.
+     * Firmware of 64 KiB for QEMU that gives a PCI device in slot 2 three messages of MSI-X, masks the second, and
+     * halts.
      *
      * <pre>
      * x86, at the last 256 bytes below 4 GiB          arm64, at address 0
@@ -321,8 +321,8 @@ class ExplainContract extends VfioSuite {
         return GuestIts::message;
     }
 
-    /** Vectors of the nic are broken after they were forwarded; edu's eventfd gets its irqfd first and then the route. */
-    private void breakChains(Kernel kernel, Recorder recorder) throws IOException {
+    /** Vectors of the nic are broken after they were forwarded; edu's eventfd gets its irqfd before the route. */
+    private Gsi breakChains(Kernel kernel, Recorder recorder) {
         Vm vm = made.add(Vm.create(kernel));
         if (!world.isArm64()) {
             vm.createIrqchip();
@@ -339,6 +339,27 @@ class ExplainContract extends VfioSuite {
         irqs.get(1).mask();
         vm.routes().removeLosingInterrupts(irqs.get(2).gsi().orElseThrow());
         irqs.get(4).close();
+        return irqs.get(3).gsi().orElseThrow();
+    }
+
+    /** Vector 3 is as it was forwarded. */
+    private void isWhole(String nic, Path tape, Gsi gsi) {
+        String irq = irq("vfio-msix[3](" + nic);
+        Said list = Said.of("list", "--vm", ProcessHandle.current().pid());
+        assertThat(list.text()).containsPattern(irq + " +" + nic + " +MSI-X 3 +java ");
+        Said said = Said.of("explain", "--tape", tape, nic, 3).shows("none (the library)", "files and tape", "none");
+        assertThat(said.text())
+                .startsWith(nic + "  MSI-X 3  → java (process "
+                        + ProcessHandle.current().pid() + ")");
+        assertThat(said.broken()).isEqualTo("none");
+        assertThat(said.value("host irq")).isEqualTo(irq);
+        assertThat(said.value("eventfd")).isEqualTo("eventfd#4");
+        assertThat(said.value("irqfd")).isEqualTo("vm#1");
+        assertThat(said.value("GSI")).isEqualTo("gsi " + gsi.number());
+        if (!world.isArm64()) {
+            assertThat(said.value("guest vector")).isEqualTo("0x43");
+            assertThat(said.value("vCPU")).isEqualTo("vcpu 1");
+        }
     }
 
     @Test
@@ -347,9 +368,11 @@ class ExplainContract extends VfioSuite {
         String edu = vfio.place(EDU).address();
         Path tape = temporary.resolve("broken.tape");
         try (made) {
+            Gsi gsi;
             try (Recorder recorder = Recorder.of(vfio.kernel(), Files.newOutputStream(tape))) {
-                breakChains(made.add(Kernel.over(recorder.backend(), Kernel.DEVICE)), recorder);
+                gsi = breakChains(made.add(Kernel.over(recorder.backend(), Kernel.DEVICE)), recorder);
             }
+            isWhole(nic, tape, gsi);
             Said.of("explain", nic).fails("vector without an eventfd", "files", 11);
             Said masked = Said.of("explain", nic, 1);
             assertThat(masked.broken()).isEqualTo("none");
