@@ -137,7 +137,7 @@ public final class DeviceChains {
         } else {
             links.add(refused());
         }
-        return new Chain(device.address().toString(), "all interrupts", guest(), links, claims.ofDevice(), List.of());
+        return new Chain(device.address().toString(), "all interrupts", guest(), links, claims.ofDevice(), ofHost());
     }
 
     private Chain chain(Interrupt interrupt) {
@@ -378,11 +378,7 @@ public final class DeviceChains {
                 remarks.addAll(IntxRemarks.of(host, interrupt.armed().get()));
             }
         }
-        if (host.allowsUnsafeInterrupts()) {
-            remarks.add(
-                    "allow_unsafe_interrupts is set: where the IOMMU does not remap interrupts, a guest can send any"
-                            + " interrupt to the host");
-        }
+        remarks.addAll(ofHost());
         for (VmProcess process : holders) {
             if (!process.kvmDevices().contains("kvm-vfio")) {
                 remarks.add("process " + process.pid() + " has no KVM-VFIO device: KVM does not know that the VM has a"
@@ -395,6 +391,7 @@ public final class DeviceChains {
                             + ": no irqfd drains it, so a vector that signals it is masked by the VMM or has lost its"
                             + " irqfd"));
         }
+        claims.behindTheHost().ifPresent(remarks::add);
         if (holders.size() > 1) {
             remarks.add(holders.size() + " processes may hold the device; the first is shown");
         }
@@ -403,6 +400,14 @@ public final class DeviceChains {
                     + unarmed.stream().map(HostIrq::toString).collect(Collectors.joining(", ")));
         }
         return remarks;
+    }
+
+    private List<String> ofHost() {
+        return host.allowsUnsafeInterrupts()
+                ? List.of(
+                        "allow_unsafe_interrupts is set: where the IOMMU does not remap interrupts, a guest can send any"
+                                + " interrupt to the host")
+                : List.of();
     }
 
     private static String times(long count) {

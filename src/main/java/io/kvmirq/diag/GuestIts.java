@@ -8,9 +8,11 @@ import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.VmProcess;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
+import java.util.Set;
 
 /**
  * The LPIs of a VM of arm64, as debugfs shows them. Which device has which LPI is not shown: the ITS of the guest knows a
@@ -33,14 +35,15 @@ record GuestIts(List<Lpi> vlpis, int software) {
     private static final String ITS = "vgic-its-state@";
     private static final String REMEDY = "look as root while the VM runs";
 
-    /** Of the first VM of a process. */
+    /** Of the first VM of a process. Its directory is named after the thread that created it, and its descriptor. */
     static Fact<GuestIts> of(HostFacts host, VmProcess process) {
+        Set<String> possible = new HashSet<>();
+        for (String thread : host.threads(process.pid())) {
+            process.vms().forEach(fd -> possible.add(thread + "-" + fd));
+        }
+        process.vms().forEach(fd -> possible.add(process.pid() + "-" + fd));
         String directory = host.debugfsNames(KVM).stream()
-                .filter(name -> process.vms().stream()
-                        .anyMatch(fd -> name.equals(process.pid() + "-" + fd)
-                                || process.vcpus().stream()
-                                        .anyMatch(vcpu -> vcpu.thread().isPresent()
-                                                && name.equals(vcpu.thread().getAsInt() + "-" + fd))))
+                .filter(possible::contains)
                 .findFirst()
                 .orElse(process.pid() + "-"
                         + process.vms().stream()

@@ -196,6 +196,21 @@ final class PostingClaims {
         return ofAvic(holder, posting, vmm, ofHost);
     }
 
+    /** What inhibits AVIC in a VM of a host that cannot post: it would be in the way next. */
+    Optional<String> behindTheHost() {
+        List<VmmOptions.Inhibit> inhibits = options.map(VmmOptions::inhibits).orElse(List.of());
+        boolean next =
+                x86.filter(one -> one.vendor() == Vendor.AMD && one.flaw().isPresent())
+                                .isPresent()
+                        && !inhibits.isEmpty();
+        return next
+                ? Optional.of("on a host that posts, AVIC is inhibited for this VM: "
+                        + inhibits.stream()
+                                .map(one -> one.why() + "; to change that, " + one.remedy())
+                                .collect(Collectors.joining("; ")))
+                : Optional.empty();
+    }
+
     private static Claim ofAvic(VmProcess holder, PostingHost posting, VmmOptions vmm, Claim ofHost) {
         List<VmmOptions.Inhibit> inhibits = new ArrayList<>(vmm.inhibits());
         int highest = posting.highestAvicId();

@@ -270,13 +270,20 @@ final class TapedVmm {
         } else if (kind == FileKind.VFIO_DEVICE && call.request() == UapiVfio.VFIO_DEVICE_SET_IRQS) {
             @Nullable TapedDevice device = devices.get(call.on());
             if (device != null && in.limit() >= VfioIrqSet.SIZE) {
-                lastBuilt = device.setIrqs(call, in) ? call.number() : lastBuilt;
+                built(device.setIrqs(call, in), call);
             }
         } else if (kind == FileKind.KVM_VFIO && call.request() == Uapi.KVM_SET_DEVICE_ATTR) {
             setFile(call, in);
         } else if (kind == FileKind.KVM_DEVICE && call.request() == Uapi.KVM_SET_DEVICE_ATTR) {
             setVgic(call, in);
         } else if (kind == FileKind.VCPU && call.request() == Uapi.KVM_RUN) {
+            built(true, call);
+        }
+    }
+
+    /** A vCPU may end its last run after the devices were closed: that belongs to the tear-down. */
+    private void built(boolean something, TapeLine.Call call) {
+        if (something && (devices.isEmpty() || devices.values().stream().anyMatch(TapedDevice::isOpen))) {
             lastBuilt = call.number();
         }
     }
@@ -292,7 +299,7 @@ final class TapedVmm {
         } else if (call.request() == Uapi.KVM_REINJECT_CONTROL && in.limit() > 0) {
             vm.pitReinjects = in.get(Uapi.KvmReinjectControl.PIT_REINJECT) != 0;
         } else if (call.request() == Uapi.KVM_SET_GSI_ROUTING && in.limit() >= KvmIrqRouting.SIZE) {
-            lastBuilt = vm.setRoutes(call, in, x86) ? call.number() : lastBuilt;
+            built(vm.setRoutes(call, in, x86), call);
         } else if (call.request() == Uapi.KVM_IRQFD && in.limit() >= KvmIrqfd.SIZE) {
             irqfd(call, in);
         }
@@ -307,7 +314,7 @@ final class TapedVmm {
                     .forEach(feed -> end(feed, call, "KVM_IRQFD"));
         } else {
             feeds.add(new Feed(call.on(), eventfd, gsi, call.number()));
-            lastBuilt = call.number();
+            built(true, call);
         }
     }
 

@@ -286,6 +286,11 @@ public final class HostFacts {
         return new DeviceUses(tree, device).all();
     }
 
+    /** The threads of a process. Empty if they cannot be read. */
+    public List<String> threads(int pid) {
+        return tree.list("proc/" + pid + "/task");
+    }
+
     /** The addresses of all PCI functions, in order. */
     public List<PciAddress> pciAddresses() {
         List<PciAddress> addresses = new ArrayList<>();

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.diag.Finding.Status;
@@ -70,6 +71,22 @@ class DoctorTest {
         assertThat(finding.reason()).isEqualTo(reason);
         assertThat(finding.status()).isIn(Status.WARN, Status.FAIL);
         assertThat(finding.remedies()).isNotEmpty();
+    }
+
+    /** Linux before 6.16 has no parameter that answers for all units: one that cannot post ends posting. */
+    @Test
+    void aUnitThatCannotPostIsHardware() throws IOException {
+        RecordedHost host = intel().remove("sys/module/kvm_intel/parameters/enable_device_posted_irqs")
+                .put("proc/sys/kernel/osrelease", "6.12.5\n");
+        assertThat(finding(host, Check.POSTING).status()).isEqualTo(Status.PASS);
+        // cap_show() of drivers/iommu/intel/iommu.c; PI is bit 59
+        Finding finding = finding(host.put("sys/class/iommu/dmar1/intel-iommu/cap", "d2008c22260286\n"), Check.POSTING);
+        assertThat(finding.status()).isEqualTo(Status.WARN);
+        assertThat(finding.reason()).isEqualTo("unit-cannot-post");
+        assertThat(finding.text()).startsWith(PostingObstacle.UNIT_CANNOT_POST.text());
+        assertThat(finding.remedies())
+                .containsExactly(
+                        Remedy.of(Change.HARDWARE, PostingObstacle.UNIT_CANNOT_POST.remedy(), Takes.NOTHING, ""));
     }
 
     /** A prefix of paths that are gone. */

@@ -396,6 +396,19 @@ class TapedChainsTest {
                 .contains("the kernel's command line switches posting off");
     }
 
+    /** The thread of a vCPU may outlive the device, as that of kvmirq forward does. */
+    @Test
+    void vcpuThatRunsOnDoesNotHideTheTearDown() throws IOException {
+        Path tape = tape(vmm -> {
+            vmm.arm();
+            vmm.wireAll();
+        });
+        String run = ioctl("vcpu#1", Uapi.KVM_RUN, "", "{}").replace("\"in\":\"\",", "");
+        Chain chain = first(with(tape, line -> false, run));
+        assertThat(chain.firstBroken()).isEmpty();
+        assertThat(value(chain, Hop.GSI)).isEqualTo("gsi 24");
+    }
+
     @Test
     void callOfTheTapeIsChosen() throws IOException {
         Path tape = tape(vmm -> {

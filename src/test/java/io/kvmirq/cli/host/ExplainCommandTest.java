@@ -299,6 +299,18 @@ class ExplainCommandTest {
                         "  vCPU           whole      vcpu 0: ");
     }
 
+    /** kvm_create_vm_debugfs() names the directory after the thread, which in a JVM is never the first one. */
+    @Test
+    void vmOfAnyThreadIsFoundInDebugfs() throws IOException {
+        RecordedHost host = GuestHosts.of("gicv4");
+        String state = host.tree().text("sys/kernel/debug/kvm/100-5/vgic-state").orElse("") + "\n";
+        host.remove("sys/kernel/debug/kvm/100-5")
+                .put("proc/100/task/103/comm", "main\n")
+                .put("sys/kernel/debug/kvm/103-5/vgic-state", state);
+        assertThat(of(host, "0000:00:01.0", "3").exited(0).out())
+                .contains("  form           yes        5 LPIs of the VM");
+    }
+
     @Test
     void unsafeInterruptsAreToldAndCannotPost() throws IOException {
         RecordedHost host = pit();
@@ -309,6 +321,27 @@ class ExplainCommandTest {
         assertThat(of(host, AMD, "0").exited(17).out())
                 .contains("  eligible       no         the host does not remap interrupts [")
                 .contains("  note: allow_unsafe_interrupts is set");
+    }
+
+    @Test
+    void unsafeInterruptsAreToldOfADeviceWithoutInterrupts() throws IOException {
+        RecordedHost host = pit().remove("proc/interrupts")
+                .remove("sys/bus/pci/devices/" + AMD + "/msi_irqs")
+                .put("sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts", "Y\n");
+        assertThat(of(host, AMD).out())
+                .startsWith(AMD + "  all interrupts  ")
+                .contains("  note: allow_unsafe_interrupts is set");
+    }
+
+    /** The first obstacle is the host's; the next one is told too. */
+    @Test
+    void pitIsToldWhereTheHostCannotPost() throws IOException {
+        RecordedHost host = pit().put("sys/module/kvm_amd/parameters/avic", "N\n");
+        assertThat(of(host, AMD, "0").exited(17).out())
+                .contains("  eligible       no         KVM does not virtualize the APIC [")
+                .contains("  note: on a host that posts, AVIC is inhibited for this VM: QEMU's machine ")
+                .contains("; to change that, start QEMU with -global kvm-pit.lost_tick_policy=discard ");
+        assertThat(of(pit(), AMD, "0").out()).doesNotContain("on a host that posts");
     }
 
     @Test
