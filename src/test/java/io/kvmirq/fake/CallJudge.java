@@ -41,7 +41,9 @@ final class CallJudge {
             // The count is taken before it is copied.
             new Partial("read(", Set.of("EFAULT"), Set.of("EventFile.count")),
             new Partial("preadv2(", Set.of("EFAULT"), Set.of("EventFile.count")),
-            // CR8 comes from kvm_run, and is left there with the base of the LAPIC (RUN_SAVES).
+            // CR8 comes from kvm_run, and is left there with the base of the LAPIC (RUN_SAVES). A read of the guest is
+            // completed
+            // (VCPU_READ_WAITS).
             new Partial(
                     " KVM_RUN,",
                     Set.of("EINTR", "EINVAL"),
@@ -50,7 +52,10 @@ final class CallJudge {
                             "FakeCpu.shared",
                             "CpuBus.shared",
                             "SyncedRegisters.shared",
-                            "FakeCpu.priority")));
+                            "FakeCpu.priority",
+                            "FakeCpu.reads",
+                            "FakeCpu.ip",
+                            "GeneralRegisters.values")));
 
     private final String kernelName;
     private final FakeKernel kernel;

@@ -52,6 +52,13 @@ public final class Threads {
         }
     }
 
+    /** Of a thread that no other one can signal and that blocks nothing: it made no such call so far. */
+    private final Own nothing = new Own(0);
+
+    private Own known() {
+        return threads.getOrDefault(Thread.currentThread(), nothing);
+    }
+
     private Own current() {
         return threads.computeIfAbsent(Thread.currentThread(), thread -> new Own(++last));
     }
@@ -105,8 +112,7 @@ public final class Threads {
         if (size != Signals.SET_SIZE) {
             return host.refuse(SignalAnswer.SIGNAL_SET_SIZE);
         }
-        Own own = current();
-        long old = own.blocked;
+        long old = known().blocked;
         if (set != 0) {
             ByteBuffer given = host.memory().copyIn(set, Signals.SET_SIZE);
             if (given == null) {
@@ -123,10 +129,10 @@ public final class Threads {
             if (how < Signals.SIG_BLOCK || how > Signals.SIG_SETMASK) {
                 return host.refuse(SignalAnswer.SIGNAL_HOW);
             }
-            if (own.next(~next) != 0) {
+            if (known().next(~next) != 0) {
                 throw new NotModelledException("a pending signal that a thread no longer blocks");
             }
-            own.blocked = next;
+            current().blocked = next;
         }
         boolean told = before == 0 || host.memory().copyOut(before, result.putLong(0, old), Signals.SET_SIZE);
         return told ? 0 : host.refuse(SignalAnswer.SIGNAL_SET_FAULT);
@@ -156,13 +162,12 @@ public final class Threads {
                     .toNanos();
         }
         long wanted = given.getLong(0);
-        Own own = current();
-        int signal = host.time().await(nanos, () -> own.next(wanted));
+        int signal = host.time().await(nanos, () -> known().next(wanted));
         if (signal == 0) {
             return host.refuse(SignalAnswer.SIGNAL_NONE);
         }
         host.note(SignalAnswer.SIGNAL_QUEUED);
-        own.pending[signal]--;
+        current().pending[signal]--;
         return signal;
     }
 
@@ -174,17 +179,19 @@ public final class Threads {
      * @param blocked what KVM_SET_SIGNAL_MASK said for the vCPU; null if nothing
      */
     public void beginRun(@Nullable Long blocked) {
-        Own own = current();
-        own.blockedInRun = blocked == null ? own.blocked : blocked & ~NEVER_BLOCKED;
+        Own own = known();
+        if (own != nothing) {
+            own.blockedInRun = blocked == null ? own.blocked : blocked & ~NEVER_BLOCKED;
+        }
     }
 
     public void endRun() {
-        current().blockedInRun = null;
+        known().blockedInRun = null;
     }
 
     /** Whether a signal ends the KVM_RUN that this thread is in. */
     public boolean endsRun() {
-        Own own = current();
+        Own own = known();
         return own.blockedInRun != null && own.next(~own.blockedInRun) != 0;
     }
 }
