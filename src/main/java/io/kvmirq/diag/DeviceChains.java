@@ -6,6 +6,7 @@ import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
+import io.kvmirq.host.HostKvm;
 import io.kvmirq.host.PciDevice;
 import io.kvmirq.host.VfioOutlook;
 import io.kvmirq.host.VmProcess;
@@ -14,7 +15,9 @@ import io.kvmirq.vfio.IrqKind;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.EnumSet;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
@@ -32,6 +35,8 @@ public final class DeviceChains {
     static final String BY_TAPE = "kvmirq tape -o FILE -- VMM ..., then kvmirq explain --tape FILE";
 
     private static final String INTERRUPTS = "/proc/interrupts";
+    private static final String NOT_SEEN = "start the guest; look on the host, not in a container; a copy of a host needs"
+            + " proc/PID of its VMM, so capture as root while the guest runs";
     private static final int MOST_NAMED = 8;
     /** Of these VFIO tells who opens the device; a process that has it open was not refused. */
     private static final Set<VfioOutlook.Obstacle> OF_OPENING =
@@ -40,12 +45,21 @@ public final class DeviceChains {
     /**
      * An interrupt of a device.
      *
+     * @param vector its number; {@link #NOT_SHOWN} of one that is not armed and that only its host irq identifies
      * @param armed empty if VFIO has not armed it
+     * @param allocated the host irq of one that is not armed, if it is known
      */
-    record Interrupt(IrqKind kind, int vector, Optional<ArmedVector> armed) {
+    record Interrupt(IrqKind kind, int vector, Optional<ArmedVector> armed, Optional<HostIrq> allocated) {
+        private static final int NOT_SHOWN = -1;
+
         @Override
         public String toString() {
-            return kind == IrqKind.INTX ? kind.label() : kind.label() + " " + vector;
+            return kind == IrqKind.INTX
+                    ? kind.label()
+                    : kind.label()
+                            + (vector == NOT_SHOWN
+                                    ? " of host irq " + allocated.orElseThrow().number()
+                                    : " " + vector);
         }
     }
 
@@ -76,7 +90,7 @@ public final class DeviceChains {
         this.holders = host.vms().of(device.address());
         this.options = holders.stream().findFirst().map(VmmOptions::of);
         this.claims = new PostingClaims(host, device, holders.stream().findFirst(), options);
-        this.interrupts = interrupts(device, armed, unarmed);
+        this.interrupts = interrupts();
     }
 
     /**
@@ -97,30 +111,43 @@ public final class DeviceChains {
                 .filter(one -> one.vector() == vector)
                 .findFirst()
                 .map(all::chain)
-                .orElseGet(() -> all.chain(new Interrupt(kind(device, all.armed), vector, Optional.empty())));
+                .orElseGet(() -> all.chain(new Interrupt(all.kind(), vector, Optional.empty(), Optional.empty())));
     }
 
-    private static IrqKind kind(PciDevice device, List<ArmedVector> armed) {
+    private IrqKind kind() {
         boolean table = device.config().msixVectors() > 0 || !device.config().isComplete();
         return armed.stream().findFirst().map(ArmedVector::kind).orElse(table ? IrqKind.MSIX : IrqKind.MSI);
     }
 
     /** Those that are armed, and those whose host irq waits for that. */
-    private static List<Interrupt> interrupts(PciDevice device, List<ArmedVector> armed, List<HostIrq> unarmed) {
+    private List<Interrupt> interrupts() {
         List<Interrupt> all = new ArrayList<>();
-        armed.forEach(one -> all.add(new Interrupt(one.kind(), one.vector(), Optional.of(one))));
-        // Linux 6.5 and newer may allocate any set of vectors: then the numbers are not known.
-        int allocated = device.messageIrqs().size();
-        if (device.isBoundToVfio()
-                && !unarmed.isEmpty()
-                && armed.stream().allMatch(one -> one.kind() != IrqKind.INTX && one.vector() < allocated)) {
-            Set<Integer> known = armed.stream().map(ArmedVector::vector).collect(Collectors.toSet());
-            IntStream.range(0, allocated)
-                    .filter(vector -> !known.contains(vector))
-                    .forEach(vector -> all.add(new Interrupt(kind(device, armed), vector, Optional.empty())));
-            all.sort(Comparator.comparing(Interrupt::vector));
+        armed.forEach(one -> all.add(new Interrupt(one.kind(), one.vector(), Optional.of(one), Optional.empty())));
+        if (!device.isBoundToVfio() || armed.stream().anyMatch(one -> one.kind() == IrqKind.INTX)) {
+            return all;
         }
+        Map<HostIrq, Integer> known = new LinkedHashMap<>();
+        unarmed.forEach(irq -> host.vector(irq, device.address()).ifPresent(vector -> known.put(irq, vector)));
+        if (known.size() == unarmed.size() || isAllocatedOneByOne()) {
+            unarmed.forEach(irq -> all.add(new Interrupt(
+                    kind(), known.getOrDefault(irq, Interrupt.NOT_SHOWN), Optional.empty(), Optional.of(irq))));
+        } else {
+            Set<Integer> used = armed.stream().map(ArmedVector::vector).collect(Collectors.toSet());
+            IntStream.range(0, device.messageIrqs().size())
+                    .filter(vector -> !used.contains(vector))
+                    .forEach(vector -> all.add(new Interrupt(kind(), vector, Optional.empty(), Optional.empty())));
+        }
+        // Those without a number are last.
+        all.sort(Comparator.comparing(one -> one.vector() & Integer.MAX_VALUE));
         return all;
+    }
+
+    /** Where VFIO may arm any set of vectors, the place of an irq says nothing of its vector. */
+    private boolean isAllocatedOneByOne() {
+        return kind() == IrqKind.MSIX
+                && VfioOutlook.of(host, device).irqs().stream()
+                        .anyMatch(irqs -> irqs.kind() == VfioOutlook.Kind.MSIX
+                                && !irqs.flags().contains(VfioOutlook.Flag.NORESIZE));
     }
 
     private Chain withoutInterrupt() {
@@ -148,7 +175,7 @@ public final class DeviceChains {
                 interrupt.toString(),
                 guest(),
                 links,
-                claims.of(interrupt, armed, broken, count(interrupt)),
+                claims.of(interrupt, broken, count(interrupt)),
                 remarks(interrupt));
     }
 
@@ -176,7 +203,11 @@ public final class DeviceChains {
         if (interrupt.armed().isEmpty()) {
             if (refusals.isEmpty()) {
                 links.add(unarmedIrq(interrupt));
-                links.add(notArmed("VFIO has not armed " + interrupt));
+                links.add(notArmed("VFIO has not armed "
+                        + (interrupt.vector() == Interrupt.NOT_SHOWN
+                                ? "the vector of host irq "
+                                        + interrupt.allocated().orElseThrow().number() + ", whose number is not shown"
+                                : interrupt.toString())));
             } else {
                 links.add(refused());
             }
@@ -225,7 +256,20 @@ public final class DeviceChains {
         if (host.interrupts().isEmpty()) {
             return unreadable(Hop.HOST_IRQ);
         }
-        if (unarmed.isEmpty()) {
+        if (interrupt.allocated().isPresent()) {
+            HostIrq irq = interrupt.allocated().get();
+            boolean known = interrupt.vector() != Interrupt.NOT_SHOWN;
+            return Link.whole(
+                    Hop.HOST_IRQ,
+                    Evidence.observed(
+                            known
+                                    ? "/sys/kernel/irq/" + irq.number() + "/hwirq"
+                                    : "/sys/bus/pci/devices/" + device.address() + "/msi_irqs"),
+                    String.valueOf(irq.number()),
+                    "allocated, and no handler of VFIO");
+        }
+        boolean none = interrupts.stream().anyMatch(one -> one.allocated().isPresent());
+        if (unarmed.isEmpty() || none) {
             return Link.notShown(Hop.HOST_IRQ, "the host has allocated none for " + interrupt, "enable the vector");
         }
         return Link.whole(
@@ -248,37 +292,59 @@ public final class DeviceChains {
         if (host.interrupts().isEmpty()) {
             return unreadable(Hop.DEVICE_VECTOR);
         }
-        return users.isEmpty() && host.vms().unreadable() == 0 && holders.isEmpty()
+        if (!holders.isEmpty()) {
+            return Link.broken(
+                    Hop.DEVICE_VECTOR,
+                    evidence,
+                    what + ": the guest masks it or does not use it",
+                    "let the guest's driver enable and unmask the interrupt");
+        }
+        Optional<VmProcess> ofGroup =
+                host.vms().ofGroup(device.address()).stream().findFirst();
+        if (ofGroup.isPresent()) {
+            VmProcess process = ofGroup.get();
+            return Link.notShown(
+                    Hop.DEVICE_VECTOR,
+                    what + ": process " + process.pid() + " (" + process.name() + ") holds its IOMMU group "
+                            + device.group().orElse(0) + ", and the kernel does not show whether it uses this device",
+                    "ask the VMM for its devices (QEMU: info pci)");
+        }
+        if (!users.isEmpty()) {
+            return Link.notShown(
+                    Hop.DEVICE_VECTOR,
+                    what + ": " + usedWithoutVm(),
+                    "look whether that program uses interrupts of the device");
+        }
+        int hidden = host.vms().unreadable();
+        return hidden == 0
                 ? Link.broken(
                         Hop.DEVICE_VECTOR,
                         evidence,
                         what + ": no process has the device open",
                         "start the guest with the device")
-                : Link.broken(
+                : Link.notShown(
                         Hop.DEVICE_VECTOR,
-                        evidence,
-                        what + ": the guest masks it or does not use it",
-                        "let the guest's driver enable and unmask the interrupt");
+                        what + ": no process is seen that has the device open, and " + hiddenFiles(hidden),
+                        HostKvm.AS_ROOT);
+    }
+
+    private String usedWithoutVm() {
+        return "process " + String.join(", ", users)
+                + " has the device or its group open and holds no VM: it is no VMM, or its VM is in another process";
+    }
+
+    private static String hiddenFiles(int processes) {
+        return "the files of " + processes + (processes == 1 ? " process" : " processes") + " may not be read";
     }
 
     private void withoutHolder(List<Link> links) {
-        if (!users.isEmpty()) {
-            links.add(Link.notShown(Hop.EVENTFD, "process " + users.get(0) + " has the device open", BY_TAPE));
-            links.add(Link.broken(
-                    Hop.IRQFD,
-                    Evidence.observed("/proc/*/fd"),
-                    "process " + String.join(", ", users) + " has the device open and holds no VM",
-                    "end that process, or give the device to the guest's VMM"));
-            return;
-        }
         int hidden = host.vms().unreadable();
-        String why = hidden == 0
-                ? "no process is seen that has the device open"
-                : "the files of " + hidden + (hidden == 1 ? " process" : " processes") + " may not be read";
-        String remedy = hidden == 0
-                ? "start the guest; look on the host, not in a container; a copy of a host needs proc/PID of its VMM, so capture as"
-                        + " root while the guest runs"
-                : "run as root";
+        String why = !users.isEmpty()
+                ? usedWithoutVm()
+                : hidden == 0 ? "no process is seen that has the device open" : hiddenFiles(hidden);
+        String remedy = !users.isEmpty()
+                ? BY_TAPE
+                : hidden == 0 ? NOT_SEEN : HostKvm.AS_ROOT;
         for (Hop hop : List.of(Hop.EVENTFD, Hop.IRQFD, Hop.GSI, Hop.GUEST_VECTOR, Hop.VCPU)) {
             links.add(Link.notShown(hop, why, remedy));
         }
@@ -294,18 +360,15 @@ public final class DeviceChains {
                     "let the VMM keep the eventfd that it gives to VFIO and KVM"));
             return;
         }
-        List<EventfdFile> candidates =
-                process.eventfds().stream().filter(one -> !one.polled()).toList();
-        links.add(eventfd(process, candidates));
+        links.add(eventfd(process));
         Optional<String> noLapics = options.flatMap(VmmOptions::noLapics);
         Optional<String> userspace = options.flatMap(one -> one.noIrqfd(device.address(), interrupt.kind()));
         if (noLapics.isPresent()) {
             links.add(broken(noLapics.get(), PostingObstacle.NO_LAPIC_IN_KERNEL));
             return;
         }
-        if (userspace.isPresent() || candidates.isEmpty()) {
-            String why = userspace.orElse("process " + process.pid() + " waits for each of its eventfds itself");
-            links.add(broken(why, PostingObstacle.NO_CONSUMER));
+        if (userspace.isPresent()) {
+            links.add(broken(userspace.get(), PostingObstacle.NO_CONSUMER));
             return;
         }
         links.add(Link.notShown(Hop.IRQFD, "KVM shows no irqfds", BY_TAPE));
@@ -324,25 +387,32 @@ public final class DeviceChains {
         return Link.broken(Hop.IRQFD, Evidence.inferred(why), obstacle.text(), List.of(PostingClaims.ofVm(obstacle)));
     }
 
-    private static Link eventfd(VmProcess process, List<EventfdFile> candidates) {
-        List<EventfdFile> all = candidates.isEmpty() ? process.eventfds() : candidates;
-        String of = " of process " + process.pid();
-        String which = candidates.isEmpty() ? "" : " that the process does not wait for itself";
-        String files = all.stream()
-                .limit(MOST_NAMED)
-                .map(one -> String.valueOf(one.fd()))
-                .collect(Collectors.joining(", "));
-        return all.size() == 1
-                ? Link.whole(
-                        Hop.EVENTFD,
-                        Evidence.inferred("it is the only eventfd" + which),
-                        name(all.get(0)),
-                        "descriptor " + files + of)
-                : Link.whole(
-                        Hop.EVENTFD,
-                        Evidence.inferred("these are the eventfds" + which + "; VFIO does not show which it signals"),
-                        "one of " + all.size(),
-                        "descriptors " + files + (all.size() > MOST_NAMED ? ", ..." : "") + of);
+    /** An eventfd in an epoll of the process is hardly that of an irqfd, but may be. */
+    private static Link eventfd(VmProcess process) {
+        List<EventfdFile> all = process.eventfds();
+        if (all.size() == 1) {
+            return Link.whole(
+                    Hop.EVENTFD,
+                    Evidence.inferred("it is the only eventfd of process " + process.pid()),
+                    name(all.get(0)),
+                    "descriptor " + all.get(0).fd() + " of process " + process.pid());
+        }
+        List<EventfdFile> unpolled = all.stream().filter(one -> !one.polled()).toList();
+        boolean some = !unpolled.isEmpty() && unpolled.size() < all.size();
+        List<EventfdFile> named = some ? unpolled : all;
+        return Link.notShown(
+                Hop.EVENTFD,
+                "VFIO does not show which one it signals; process " + process.pid() + " has the descriptor"
+                        + (named.size() == 1 ? " " : "s ")
+                        + named.stream()
+                                .limit(MOST_NAMED)
+                                .map(one -> String.valueOf(one.fd()))
+                                .collect(Collectors.joining(", "))
+                        + (named.size() > MOST_NAMED ? ", ..." : "")
+                        + (unpolled.isEmpty()
+                                ? ", all in its epolls"
+                                : some ? ", which are in none of its epolls" : ""),
+                BY_TAPE);
     }
 
     private static String name(EventfdFile one) {
@@ -379,17 +449,17 @@ public final class DeviceChains {
             }
         }
         remarks.addAll(ofHost());
+        // eventfd_ctx_do_read() in irqfd_wakeup().
+        boolean drains = host.isSince(5, 11).orElse(false);
         for (VmProcess process : holders) {
             if (!process.kvmDevices().contains("kvm-vfio")) {
                 remarks.add("process " + process.pid() + " has no KVM-VFIO device: KVM does not know that the VM has a"
                         + " device, which posting does not need and non-coherent DMA does");
             }
             process.eventfds().stream()
-                    .filter(one -> one.count() != 0 && !one.polled())
-                    .forEach(one -> remarks.add("eventfd " + name(one) + " of process " + process.pid()
-                            + " has count " + Long.toUnsignedString(one.count())
-                            + ": no irqfd drains it, so a vector that signals it is masked by the VMM or has lost its"
-                            + " irqfd"));
+                    .filter(one -> one.count() != 0 && !one.polled() && drains && waitsByEpoll(process))
+                    .forEach(one -> remarks.add("eventfd " + name(one) + " of process " + process.pid() + " has count "
+                            + Long.toUnsignedString(one.count()) + ": nothing has read it"));
         }
         claims.behindTheHost().ifPresent(remarks::add);
         if (holders.size() > 1) {
@@ -408,6 +478,13 @@ public final class DeviceChains {
                         "allow_unsafe_interrupts is set: where the IOMMU does not remap interrupts, a guest can send any"
                                 + " interrupt to the host")
                 : List.of();
+    }
+
+    /** No file shows that a process waits by poll(), as the main loop of QEMU does. */
+    private static boolean waitsByEpoll(VmProcess process) {
+        return process.eventfds().stream().anyMatch(EventfdFile::polled)
+                && !process.command().startsWith("qemu")
+                && !process.command().equals("kvm");
     }
 
     private static String times(long count) {

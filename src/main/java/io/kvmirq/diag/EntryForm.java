@@ -37,7 +37,6 @@ record EntryForm(int index, boolean posted) {
 
     private static final Pattern AMD_ROW =
             Pattern.compile("\\s*IRT\\[(\\d{4,5})\\]\\s+([0-9a-f]{16})\\s+([0-9a-f]{16})\\s*");
-    private static final Pattern DOMAIN = Pattern.compile("(?:INTEL|AMD)-IR.*");
     private static final Pattern NUMBER = Pattern.compile("0x([0-9a-f]{1,12})");
     private static final int INDEX_SHIFT = 16;
     private static final int INDEX_MASK = 0xffff;
@@ -87,10 +86,12 @@ record EntryForm(int index, boolean posted) {
                 .toList();
     }
 
-    /** The index of a host irq's entry. Empty if the kernel does not show it. */
+    /**
+     * The index of a host irq's entry. Empty if the kernel does not show it, as on AMD: {@code irq_remapping_alloc()} in
+     * drivers/iommu/amd/iommu.c counts hwirqs within one allocation, so all vectors of MSI-X have the same.
+     */
     static OptionalInt indexOf(HostFacts host, HostIrq irq) {
         boolean remapping = false;
-        boolean intel = false;
         for (String line : host.debugfs("irq/irqs/" + irq.number(), "boot a kernel with CONFIG_GENERIC_IRQ_DEBUGFS")
                 .known()
                 .orElse("")
@@ -98,13 +99,12 @@ record EntryForm(int index, boolean posted) {
                 .toList()) {
             String[] words = line.strip().split(":\\s*", 2);
             if (words.length == 2 && words[0].equals("domain")) {
-                remapping = DOMAIN.matcher(words[1]).matches();
-                intel = words[1].startsWith("INTEL");
+                remapping = words[1].startsWith("INTEL-IR");
             } else if (remapping && words.length == 2 && words[0].equals("hwirq")) {
                 Matcher number = NUMBER.matcher(words[1].strip().toLowerCase(Locale.ROOT));
                 if (number.matches()) {
                     long id = HexFormat.fromHexDigitsToLong(number.group(1));
-                    return OptionalInt.of((int) (intel ? id >> INDEX_SHIFT : id) & INDEX_MASK);
+                    return OptionalInt.of((int) (id >> INDEX_SHIFT) & INDEX_MASK);
                 }
             }
         }

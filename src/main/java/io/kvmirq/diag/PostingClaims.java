@@ -61,9 +61,9 @@ final class PostingClaims {
      * @param broken whether the chain has a broken link
      * @param count how often the host handled it, whichever driver did. Empty if its irq is not seen
      */
-    List<Claim> of(Interrupt interrupt, List<ArmedVector> armed, boolean broken, OptionalLong count) {
-        Claim eligible = eligible(interrupt);
-        boolean cannot = eligible.holds().filter(holds -> !holds).isPresent();
+    List<Claim> of(Interrupt interrupt, boolean broken, OptionalLong count) {
+        Claim expected = eligible(interrupt);
+        boolean cannot = expected.holds().filter(holds -> !holds).isPresent();
         Claim form =
                 interrupt.kind() == IrqKind.INTX || cannot && ofHost().holds().isPresent() && !hasRemapping()
                         ? Claim.of(
@@ -71,10 +71,30 @@ final class PostingClaims {
                                 false,
                                 Evidence.predicted("only a message that is remapped has an entry that may post"),
                                 "there is no entry that could post")
-                        : form(interrupt, armed);
+                        : form(interrupt);
         boolean isPosted = form.holds().orElse(false);
+        boolean isSeen = form.evidence()
+                .filter(one -> one.kind() == Evidence.Kind.OBSERVED)
+                .isPresent();
+        Claim eligible = isPosted && isSeen && cannot ? despite(expected, form) : expected;
         boolean goesThroughHost = !isPosted && (cannot || broken || form.holds().isPresent());
-        return List.of(eligible, requested(eligible, interrupt), form, delivered(count, goesThroughHost, isPosted));
+        return List.of(
+                eligible,
+                requested(eligible, interrupt),
+                form,
+                delivered(count, goesThroughHost, isPosted && isSeen));
+    }
+
+    /** What is inferred of a VMM gives way to an entry that is seen: a monitor may have changed the VM. */
+    private static Claim despite(Claim expected, Claim form) {
+        return expected.evidence()
+                .filter(one -> one.kind() == Evidence.Kind.INFERRED)
+                .map(one -> Claim.of(
+                        Question.ELIGIBLE,
+                        true,
+                        form.evidence().orElseThrow(),
+                        "the entry is posted, though the command line says otherwise: " + one.from()))
+                .orElse(expected);
     }
 
     private boolean hasRemapping() {
@@ -266,9 +286,9 @@ final class PostingClaims {
 
     // Form
 
-    private Claim form(Interrupt interrupt, List<ArmedVector> armed) {
+    private Claim form(Interrupt interrupt) {
         if (arm) {
-            return its.map(fact -> ofVlpis(fact, armed))
+            return its.map(this::ofVlpis)
                     .orElseGet(() -> Claim.unknown(
                             Question.FORM, "no VM is seen that has the device", "run as root while the VM runs"));
         }
@@ -305,10 +325,21 @@ final class PostingClaims {
         return Claim.unknown(
                 Question.FORM,
                 posted + " of the device's " + own.size() + " entries have the posted form",
-                "boot a kernel with CONFIG_GENERIC_IRQ_DEBUGFS, which shows the entry of each irq");
+                x86.orElseThrow().vendor() == Vendor.INTEL
+                        ? "boot a kernel with CONFIG_GENERIC_IRQ_DEBUGFS, which shows the entry of each irq"
+                        : "watch the tracepoint kvm_pi_irte_update, which names the host irq of each entry");
     }
 
-    private static Claim ofVlpis(Fact<GuestIts> fact, List<ArmedVector> armed) {
+    /** The vectors of all devices of the VM that are armed: its vLPIs may be those of any. */
+    private int armed() {
+        return process.stream()
+                .flatMap(one -> one.devices().stream())
+                .mapToInt(one ->
+                        host.interrupts().map(all -> all.armed(one).size()).orElse(0))
+                .sum();
+    }
+
+    private Claim ofVlpis(Fact<GuestIts> fact) {
         if (fact instanceof Fact.Unknown<GuestIts> unknown) {
             return Claim.unknown(Question.FORM, unknown.why(), unknown.remedy());
         }
@@ -318,15 +349,16 @@ final class PostingClaims {
         if (vlpis == 0) {
             return Claim.of(Question.FORM, false, evidence, "no LPI of the VM is a vLPI (H=1)");
         }
-        return vlpis >= armed.size() && !armed.isEmpty()
+        int armed = armed();
+        return vlpis >= armed && armed > 0
                 ? Claim.of(
                         Question.FORM,
                         true,
                         Evidence.inferred("vgic-state does not name the device of an LPI"),
-                        vlpis + " LPIs of the VM are vLPIs (H=1), as many as the device has armed vectors")
+                        vlpis + " LPIs of the VM are vLPIs (H=1), as many as its devices have armed vectors")
                 : Claim.unknown(
                         Question.FORM,
-                        vlpis + " LPIs of the VM are vLPIs, and the device has " + armed.size() + " armed vectors",
+                        vlpis + " LPIs of the VM are vLPIs, and its devices have " + armed + " armed vectors",
                         DeviceChains.BY_TAPE);
     }
 

@@ -30,6 +30,7 @@ public final class HostFacts {
     private static final String GROUPS = "sys/kernel/iommu_groups/";
     private static final String VERSION = "Linux version ";
 
+    private static final int VECTOR_BITS = 11;
     private static final String GICV4_PARAMETER = "kvm_arm.vgic_v4_enable";
 
     /** Parsed once; empty if they cannot be read. */
@@ -66,7 +67,7 @@ public final class HostFacts {
     }
 
     /** Whether the kernel is of a version or newer. Empty if its version is not known. */
-    Optional<Boolean> isSince(int major, int minor) {
+    public Optional<Boolean> isSince(int major, int minor) {
         Optional<LinuxVersion> version = version();
         return version.isPresent() ? Optional.of(version.get().isSince(major, minor)) : Optional.empty();
     }
@@ -241,7 +242,9 @@ public final class HostFacts {
     public VmProcesses vms() {
         VmProcesses before = vms;
         if (before == null) {
-            before = VmProcesses.of(tree, cdevs());
+            before = VmProcesses.of(tree, cdevs(), address -> interrupts()
+                    .filter(all -> !all.armed(address).isEmpty())
+                    .isPresent());
             vms = before;
         }
         return before;
@@ -370,6 +373,28 @@ public final class HostFacts {
         return text.filter(digits -> digits.matches("\\d{1,9}"))
                 .map(digits -> OptionalInt.of(Integer.parseInt(digits)))
                 .orElseGet(OptionalInt::empty);
+    }
+
+    /**
+     * The vector of a device that has a host irq. Empty if sysfs does not show it.
+     *
+     * <p>Source: {@code hwirq_show()} in kernel/irq/irqdesc.c, {@code pci_msi_domain_calc_hwirq()} in
+     * drivers/pci/msi/irqdomain.c; where each device has a domain of its own, the chip has the device's name.
+     */
+    public OptionalInt vector(HostIrq irq, PciAddress device) {
+        String path = "sys/kernel/irq/" + irq.number() + "/";
+        String chip = tree.text(path + "chip_name").orElse("");
+        OptionalInt shown = number(tree.text(path + "hwirq"));
+        if (shown.isEmpty() || !chip.contains("PCI-MSI")) {
+            return OptionalInt.empty();
+        }
+        if (chip.endsWith("-" + device)) {
+            return shown;
+        }
+        int number = shown.getAsInt();
+        return device.domain() == 0 && number >> VECTOR_BITS == device.requesterId()
+                ? OptionalInt.of(number & (1 << VECTOR_BITS) - 1)
+                : OptionalInt.empty();
     }
 
     private static List<String> words(Optional<String> text) {

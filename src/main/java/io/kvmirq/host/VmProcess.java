@@ -23,6 +23,7 @@ import java.util.OptionalInt;
  * @param kvmDevices the kinds of its KVM devices, such as {@code kvm-vfio} and {@code kvm-arm-vgic-v3}
  * @param eventfds its eventfds, in the order of their descriptors
  * @param devices the PCI devices that it has open through VFIO
+ * @param mayHave those that it may have open too: they are in an IOMMU group that it holds, and nothing shows more
  */
 public record VmProcess(
         int pid,
@@ -33,7 +34,8 @@ public record VmProcess(
         List<VcpuFile> vcpus,
         List<String> kvmDevices,
         List<EventfdFile> eventfds,
-        List<PciAddress> devices) {
+        List<PciAddress> devices,
+        List<PciAddress> mayHave) {
     /**
      * A vCPU.
      *
@@ -60,6 +62,7 @@ public record VmProcess(
         kvmDevices = List.copyOf(kvmDevices);
         eventfds = List.copyOf(eventfds);
         devices = List.copyOf(devices);
+        mayHave = List.copyOf(mayHave);
     }
 
     /** The name of the guest, or of the process. */

@@ -5,17 +5,20 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.host.VmProcess.EventfdFile;
 import io.kvmirq.host.VmProcess.VcpuFile;
+import io.kvmirq.vfio.VfioGroup;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.function.Predicate;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -28,6 +31,10 @@ import java.util.regex.Pattern;
 public record VmProcesses(List<VmProcess> all, int unreadable) {
     private static final String ANONYMOUS = "anon_inode:";
     private static final String VCPU = "kvm-vcpu:";
+    private static final String DEVICE = ANONYMOUS + "[vfio-device]";
+    /** Base class 6. */
+    private static final String BRIDGE = "0x06";
+
     private static final String CDEV = "/dev/vfio/devices/";
     private static final Pattern GROUP = Pattern.compile("/dev/vfio/(\\d{1,9})");
     private static final Pattern NUMBER = Pattern.compile("\\d{1,9}");
@@ -41,8 +48,11 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
         all = List.copyOf(all);
     }
 
-    /** @param cdevs the PCI device of each file in {@code /dev/vfio/devices} */
-    static VmProcesses of(HostFiles tree, Map<String, PciAddress> cdevs) {
+    /**
+     * @param cdevs the PCI device of each file in {@code /dev/vfio/devices}
+     * @param armed whether VFIO has armed an interrupt of a device
+     */
+    static VmProcesses of(HostFiles tree, Map<String, PciAddress> cdevs, Predicate<PciAddress> armed) {
         List<VmProcess> all = new ArrayList<>();
         int unreadable = 0;
         TreeSet<Integer> pids = new TreeSet<>();
@@ -57,7 +67,7 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
             if (targets.isEmpty() && tree.reading(fds) == HostFiles.Reading.DENIED) {
                 unreadable++;
             } else if (targets.containsValue(ANONYMOUS + "kvm-vm")) {
-                all.add(new Reader(tree, cdevs, pid, targets).process());
+                all.add(new Reader(tree, cdevs, armed, pid, targets).process());
             }
         }
         return new VmProcesses(all, unreadable);
@@ -78,17 +88,29 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
         return all.stream().filter(one -> one.devices().contains(device)).toList();
     }
 
+    /** The processes that hold a VM and the IOMMU group of a device, and do not show whether they have it open. */
+    public List<VmProcess> ofGroup(PciAddress device) {
+        return all.stream().filter(one -> one.mayHave().contains(device)).toList();
+    }
+
     /** One process. */
     private static final class Reader {
         private final HostFiles tree;
         private final Map<String, PciAddress> cdevs;
+        private final Predicate<PciAddress> armed;
         private final String path;
         private final int pid;
         private final Map<Integer, String> targets;
 
-        Reader(HostFiles tree, Map<String, PciAddress> cdevs, int pid, Map<Integer, String> targets) {
+        Reader(
+                HostFiles tree,
+                Map<String, PciAddress> cdevs,
+                Predicate<PciAddress> armed,
+                int pid,
+                Map<Integer, String> targets) {
             this.tree = tree;
             this.cdevs = cdevs;
+            this.armed = armed;
             this.path = "proc/" + pid + "/";
             this.pid = pid;
             this.targets = targets;
@@ -114,6 +136,9 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
                     kvmDevices.add(kind);
                 }
             });
+            Set<PciAddress> shown = shown();
+            Set<PciAddress> possible = shown.isEmpty() ? possible() : Set.of();
+            Set<PciAddress> devices = shown.isEmpty() ? likely(possible, arguments) : shown;
             return new VmProcess(
                     pid,
                     tree.text(path + "comm").orElse(""),
@@ -123,7 +148,8 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
                     vcpus,
                     List.copyOf(kvmDevices),
                     eventfds,
-                    List.copyOf(devices()));
+                    List.copyOf(devices),
+                    possible.stream().filter(one -> !devices.contains(one)).toList());
         }
 
         private List<String> arguments() {
@@ -216,20 +242,52 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
             return polled;
         }
 
-        /**
-         * By the files of groups and devices. A group may have other devices; of kernels that show the path of an open
-         * device, only those count.
-         */
-        private Set<PciAddress> devices() {
-            TreeSet<PciAddress> shown = new TreeSet<>();
+        /** The devices of its groups that VFIO may give to a guest. */
+        private Set<PciAddress> possible() {
             TreeSet<PciAddress> possible = new TreeSet<>();
-            targets.forEach((fd, target) -> {
+            for (String target : targets.values()) {
                 Matcher group = GROUP.matcher(target);
                 if (group.matches()) {
-                    tree.list("sys/kernel/iommu_groups/" + group.group(1) + "/devices")
+                    tree.list("sys/kernel/iommu_groups/" + group.group(1) + "/devices").stream()
+                            .filter(this::isForGuests)
                             .forEach(name -> address(name).ifPresent(possible::add));
                 }
-                if (target.equals(ANONYMOUS + "[vfio-device]") || target.startsWith(CDEV)) {
+            }
+            return possible;
+        }
+
+        private boolean isForGuests(String name) {
+            String device = "sys/bus/pci/devices/" + name;
+            return tree.linkName(device + "/driver").filter(VfioGroup::isDriver).isPresent()
+                    && !tree.text(device + "/class").orElse("").startsWith(BRIDGE);
+        }
+
+        /**
+         * The devices of its groups that it has open: all, if it has as many files of devices; else those that have an
+         * armed interrupt, since a group has one holder, or that its command line names.
+         */
+        private Set<PciAddress> likely(Set<PciAddress> possible, List<String> arguments) {
+            long open = targets.values().stream().filter(DEVICE::equals).count();
+            TreeSet<PciAddress> likely = new TreeSet<>(possible);
+            if (open < possible.size()) {
+                likely.removeIf(one -> !armed.test(one) && !isNamed(one, arguments));
+            }
+            return likely;
+        }
+
+        private static boolean isNamed(PciAddress device, List<String> arguments) {
+            String address = device.toString();
+            String brief = device.domain() == 0 ? "(?:0000:)?" + address.substring(address.indexOf(':') + 1) : address;
+            Pattern name = Pattern.compile("(?<![0-9a-f:])" + brief.replace(".", "\\.") + "(?![0-9a-f])");
+            return arguments.stream().anyMatch(word -> name.matcher(word.toLowerCase(Locale.ROOT))
+                    .find());
+        }
+
+        /** The devices whose files show which they are: their own files, and all since vfio-device-syspath. */
+        private Set<PciAddress> shown() {
+            TreeSet<PciAddress> shown = new TreeSet<>();
+            targets.forEach((fd, target) -> {
+                if (target.equals(DEVICE) || target.startsWith(CDEV)) {
                     Optional<PciAddress> syspath = Optional.ofNullable(info(fd).get("vfio-device-syspath"))
                             .flatMap(Reader::address);
                     syspath.ifPresent(shown::add);
@@ -239,7 +297,7 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
                     }
                 }
             });
-            return shown.isEmpty() ? possible : shown;
+            return shown;
         }
 
         private static Optional<PciAddress> address(String path) {

@@ -226,6 +226,7 @@ class DoctorTest {
                 List.of(new VmProcess.VcpuFile(highestVcpu, 4, OptionalInt.empty())),
                 List.of(),
                 List.of(),
+                List.of(),
                 List.of());
     }
 

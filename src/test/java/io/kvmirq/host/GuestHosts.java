@@ -87,7 +87,10 @@ public final class GuestHosts {
                 "socket:[1]",
                 "socket:[2]",
                 "/dev/vfio/vfio",
-                "/dev/vfio/1",
+                "/dev/vfio/"
+                        + host.tree()
+                                .linkName("sys/bus/pci/devices/" + device + "/iommu_group")
+                                .orElse("1"),
                 "anon_inode:[vfio-device]",
                 "anon_inode:kvm-vm",
                 "anon_inode:kvm-vfio",
@@ -96,8 +99,11 @@ public final class GuestHosts {
         for (int fd = 0; fd < targets.size(); fd++) {
             host.link(path + "fd/" + fd, targets.get(fd));
         }
-        // vfio_device_show_fdinfo() in drivers/vfio/vfio_main.c
-        host.put(path + "fdinfo/4", "pos:\t0\nvfio-device-syspath: /sys/devices/pci0000:00/" + device + "\n");
+        boolean shows = host.tree().text("proc/version").orElse("").startsWith("Linux version 7.");
+        // vfio_device_show_fdinfo() in drivers/vfio/vfio_main.c; Debian's 6.1 and 6.12 do not have it.
+        host.put(
+                path + "fdinfo/4",
+                "pos:\t0\n" + (shows ? "vfio-device-syspath: /sys/devices/pci0000:00/" + device + "\n" : ""));
         for (int i = 0; i < 5; i++) {
             // eventfd_show_fdinfo() in fs/eventfd.c
             host.link(path + "fd/" + (20 + i), "anon_inode:[eventfd]")

@@ -92,12 +92,24 @@ class VmProcessesTest {
     /** Older kernels do not show the path of a device: every device of the group may be open. */
     @Test
     void devicesAreThoseOfTheGroupUnlessTheFileShowsIts() {
-        host.link("sys/kernel/iommu_groups/4/devices/0000:00:02.0", "x");
-        host.link("sys/kernel/iommu_groups/4/devices/0000:00:02.1", "x");
+        for (PciAddress address : List.of(NETWORK, OTHER)) {
+            host.link("sys/kernel/iommu_groups/4/devices/" + address, "x")
+                    .link("sys/bus/pci/devices/" + address + "/driver", "../drivers/vfio-pci");
+        }
         fd(3, "/dev/vfio/vfio");
         fd(4, "/dev/vfio/4");
         fd(5, "anon_inode:[vfio-device]");
         fd(7, "anon_inode:kvm-vm");
+        assertThat(one().devices()).isEmpty();
+        assertThat(one().mayHave()).containsExactly(NETWORK, OTHER);
+        assertThat(new HostFacts(host.tree()).vms().ofGroup(OTHER)).hasSize(1);
+        host.put("proc/100/cmdline", "qemu\0-device\0vfio-pci,host=00:02.1\0");
+        assertThat(one().devices()).containsExactly(OTHER);
+        assertThat(one().mayHave()).containsExactly(NETWORK);
+        host.put("proc/interrupts", " 30:  5  IR-PCI-MSI 0-edge vfio-msix[0](0000:00:02.0)\n");
+        assertThat(one().devices()).containsExactly(NETWORK, OTHER);
+        host.remove("proc/interrupts").remove("proc/100/cmdline");
+        fd(6, "anon_inode:[vfio-device]");
         assertThat(one().devices()).containsExactly(NETWORK, OTHER);
         assertThat(new HostFacts(host.tree()).vms().of(OTHER)).hasSize(1);
         fd(5, "anon_inode:[vfio-device]", "vfio-device-syspath: /sys/devices/pci0000:00/0000:00:02.1");

@@ -36,6 +36,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.ParseResult;
 
@@ -251,7 +252,8 @@ public final class ExplainCommand implements Command {
         List<Chain> chains = new ArrayList<>();
         String guest = question.guest().orElse("");
         for (VmProcess process : HostChoice.guests(host, guest)) {
-            for (PciAddress address : process.devices()) {
+            for (PciAddress address : Stream.concat(process.devices().stream(), process.mayHave().stream())
+                    .toList()) {
                 chains.addAll(DeviceChains.of(host, HostChoice.device(host, address)));
             }
         }

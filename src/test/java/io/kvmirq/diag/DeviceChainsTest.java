@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.diag.Claim.Question;
+import io.kvmirq.diag.Link.State;
+import io.kvmirq.host.GuestHosts;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.RecordedHost;
+import java.io.IOException;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Collectors;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Chains never call observed, broken or whole what files do not show so. */
+class DeviceChainsTest {
+    private static final String AMD = "0000:00:02.0";
+    private static final String ARM = "0000:00:01.0";
+    private static final String INTERRUPTS = "proc/interrupts";
+
+    private static List<Chain> chains(RecordedHost host, String device) {
+        HostFacts facts = new HostFacts(host.tree());
+        return DeviceChains.of(facts, facts.pci(PciAddress.parse(device)).orElseThrow());
+    }
+
+    private static Chain chain(RecordedHost host, String device, int vector) {
+        HostFacts facts = new HostFacts(host.tree());
+        return DeviceChains.of(facts, facts.pci(PciAddress.parse(device)).orElseThrow(), vector);
+    }
+
+    private static Link link(Chain chain, Hop hop) {
+        return chain.link(hop).orElseThrow();
+    }
+
+    private static Claim claim(Chain chain, Question question) {
+        return chain.claim(question).orElseThrow();
+    }
+
+    /** As a plain user sees a guest that has armed nothing. */
+    @Test
+    void guestThatIsNotSeenMasksNothing() throws IOException {
+        RecordedHost host = GuestHosts.of("amd-avic").deny("proc/100/fd");
+        host.remove("sys/bus/pci/devices/0000:00:02.0/msi_irqs");
+        Chain chain = chains(without(host, "vfio-"), AMD).get(0);
+        assertThat(link(chain, Hop.DEVICE_VECTOR).state()).isEqualTo(State.NOT_SHOWN);
+        assertThat(link(chain, Hop.DEVICE_VECTOR).text())
+                .isEqualTo("VFIO has armed no interrupt of the device: no process is seen that has the device open, and"
+                        + " the files of 1 process may not be read");
+        assertThat(chain.fails()).isEmpty();
+    }
+
+    /** A monitor may have changed what the command line says. */
+    @Test
+    void entryThatIsPostedIsNotOverruledByACommandLine() throws IOException {
+        RecordedHost host = GuestHosts.of("amd-pit")
+                .put(
+                        "sys/kernel/debug/iommu/amd/irqtbl",
+                        "DeviceId 0000:00:02.0\nIRT[0000] 0000000000000022 0000000000000081\n");
+        Chain chain = chain(host, AMD, 0);
+        assertThat(chain.fails()).isEmpty();
+        assertThat(chain.posted()).contains(true);
+        assertThat(chain.whyNot()).isEmpty();
+        assertThat(claim(chain, Question.ELIGIBLE).holds()).contains(true);
+        assertThat(claim(chain, Question.ELIGIBLE).text())
+                .startsWith("the entry is posted, though the command line says otherwise: QEMU's machine pc-q35-9.2 ");
+    }
+
+    /** Without the rows that have a text. */
+    private static RecordedHost without(RecordedHost host, String... texts) {
+        return host.put(
+                INTERRUPTS,
+                host.tree()
+                        .text(INTERRUPTS)
+                        .orElse("")
+                        .lines()
+                        .filter(line -> List.of(texts).stream().noneMatch(line::contains))
+                        .collect(Collectors.joining("\n", "", "\n")));
+    }
+
+    private static RecordedHost add(RecordedHost host, String... rows) {
+        return host.put(INTERRUPTS, host.tree().text(INTERRUPTS).orElse("") + "\n" + String.join("\n", rows) + "\n");
+    }
+
+    /**
+     * {@code irq_remapping_alloc()} in drivers/iommu/amd/iommu.c counts within one allocation, and MSI-X allocates one by
+     * one: each irq of the recorded device has the hwirq 0x100000, while it has the entries 0 to 4.
+     */
+    @Test
+    void hwirqOfAmdIsNoIndexOfAnEntry() throws IOException {
+        RecordedHost host = GuestHosts.of("amd-avic");
+        StringBuilder table = new StringBuilder("DeviceId 0000:00:02.0\n");
+        for (int i = 0; i < 5; i++) {
+            // GuestMode is bit 7 of the low word.
+            table.append(String.format("IRT[%04d] %016x %016x%n", i, 0x22 + i, i == 0 ? 1 : 0x81));
+            host.put("sys/kernel/debug/irq/irqs/" + (27 + i), """
+                    handler:  handle_edge_irq
+                    domain:  PCI-MSIX-0000:00:02.0-12
+                     hwirq:   0x%x
+                     chip:    IR-PCI-MSIX-0000:00:02.0
+                     parent:
+                        domain:  AMD-IR-0-14
+                         hwirq:   0x100000
+                         chip:    AMD-IR
+                    """.formatted(i));
+        }
+        host.put("sys/kernel/debug/iommu/amd/irqtbl", table.toString());
+        for (int vector = 0; vector < 5; vector++) {
+            Claim form = claim(chain(host, AMD, vector), Question.FORM);
+            assertThat(form.holds()).isEmpty();
+            assertThat(form.text()).isEqualTo("4 of the device's 5 entries have the posted form");
+            assertThat(form.remedy().orElse("")).contains("kvm_pi_irte_update").doesNotContain("GENERIC_IRQ_DEBUGFS");
+        }
+    }
+
+    /** Linux before vfio-device-syspath: the group has a bridge, and a function that the guest was not given. */
+    @Test
+    void deviceOfAGroupIsNotThatOfTheGuest() throws IOException {
+        RecordedHost host = GuestHosts.of("amd-avic")
+                .link("sys/kernel/iommu_groups/1/devices/0000:00:01.0", "x")
+                .put("sys/bus/pci/devices/0000:00:01.0/class", "0x060400\n")
+                .link("sys/bus/pci/devices/0000:00:01.0/driver", "../../../bus/pci/drivers/pcieport")
+                .link("sys/kernel/iommu_groups/1/devices/0000:00:02.1", "x")
+                .put("sys/bus/pci/devices/0000:00:02.1/vendor", "0x8086\n")
+                .put("sys/bus/pci/devices/0000:00:02.1/class", "0x020000\n")
+                .link("sys/bus/pci/devices/0000:00:02.1/iommu_group", "../../../kernel/iommu_groups/1")
+                .link("sys/bus/pci/devices/0000:00:02.1/driver", "../../../bus/pci/drivers/vfio-pci");
+        HostFacts facts = new HostFacts(host.tree());
+        assertThat(facts.vms().all().get(0).devices()).containsExactly(PciAddress.parse(AMD));
+        Chain sibling = chains(host, "0000:00:02.1").get(0);
+        assertThat(sibling.fails().filter(hop -> hop != Hop.POSTING)).isEmpty();
+        assertThat(sibling.guest()).isEmpty();
+        assertThat(link(sibling, Hop.DEVICE_VECTOR).state()).isEqualTo(State.NOT_SHOWN);
+        assertThat(link(sibling, Hop.DEVICE_VECTOR).text())
+                .contains("process 100 (web) holds its IOMMU group", "does not show whether it uses this device");
+    }
+
+    /** The VM has six vLPIs' worth of vectors and five vLPIs: none of them is known to be one. */
+    @Test
+    void vlpisOfAnotherDeviceAreNotThoseOfThis() throws IOException {
+        RecordedHost host = GuestHosts.of("gicv4")
+                .link("proc/100/fd/40", "/dev/vfio/2")
+                .link("proc/100/fd/41", "anon_inode:[vfio-device]");
+        add(host, "  30:     900000          0  ITS-PCI-MSIX-0000:00:02.0   0 Edge      vfio-msix[0](0000:00:02.0)");
+        for (Chain chain : List.of(chain(host, ARM, 0), chain(host, "0000:00:02.0", 0))) {
+            assertThat(claim(chain, Question.FORM).holds()).isEmpty();
+            assertThat(claim(chain, Question.FORM).text())
+                    .isEqualTo("5 LPIs of the VM are vLPIs, and its devices have 6 armed vectors");
+        }
+    }
+
+    /** That they are posted now is inferred: so is that they were not before. */
+    @Test
+    void countIsCalledUnpostedOnlyIfTheFormIsObserved() throws IOException {
+        RecordedHost host = GuestHosts.of("gicv4");
+        host.put(
+                INTERRUPTS,
+                host.tree().text(INTERRUPTS).orElse("").replace(" 25:          0 ", " 25:          7 ") + "\n");
+        Chain chain = chain(host, ARM, 0);
+        assertThat(claim(chain, Question.FORM).holds()).contains(true);
+        assertThat(claim(chain, Question.DELIVERED).text()).startsWith("the host handled 7; ");
+    }
+
+    /** Linux 6.5 and newer allocate each vector when it is armed: the third irq may be of any. */
+    @Test
+    void numberOfAnUnarmedVectorIsNotGuessed() throws IOException {
+        RecordedHost host = GuestHosts.of("amd-avic")
+                .remove("sys/bus/pci/devices/0000:00:02.0/msi_irqs/28")
+                .remove("sys/bus/pci/devices/0000:00:02.0/msi_irqs/30");
+        without(host, " 28:", " 29:", " 30:", " 31:");
+        add(host, "  29:          0          0  IR-PCI-MSIX-0000:00:02.0   2-edge      vfio-msix[2](0000:00:02.0)");
+        List<Chain> chains = chains(host, AMD);
+        assertThat(chains).extracting(Chain::interrupt).containsExactly("MSI-X 0", "MSI-X 2", "MSI-X of host irq 31");
+        Chain masked = chains.get(2);
+        assertThat(link(masked, Hop.HOST_IRQ).value()).contains("31");
+        assertThat(link(masked, Hop.DEVICE_VECTOR).text())
+                .isEqualTo("VFIO has not armed the vector of host irq 31, whose number is not shown: the guest masks it"
+                        + " or does not use it");
+        assertThat(masked.fails()).contains(Hop.DEVICE_VECTOR);
+    }
+
+    /** As in lab/samples/amd612/sys/kernel-irq.txt, and of one domain for all devices as in amd61. */
+    @ParameterizedTest
+    @ValueSource(strings = {"IR-PCI-MSIX-0000:00:02.0 4", "IR-PCI-MSI 32772"})
+    void numberOfAnUnarmedVectorIsReadWhereSysfsShowsIt(String shown) throws IOException {
+        RecordedHost host = GuestHosts.of("amd-avic")
+                .remove("sys/bus/pci/devices/0000:00:02.0/msi_irqs/28")
+                .remove("sys/bus/pci/devices/0000:00:02.0/msi_irqs/30")
+                .put("sys/kernel/irq/31/chip_name", shown.split(" ")[0] + "\n")
+                .put("sys/kernel/irq/31/hwirq", shown.split(" ")[1] + "\n");
+        without(host, " 28:", " 30:", " 31:");
+        Chain masked = chains(host, AMD).get(2);
+        assertThat(masked.interrupt()).isEqualTo("MSI-X 4");
+        assertThat(link(masked, Hop.HOST_IRQ).evidence()).contains(Evidence.observed("/sys/kernel/irq/31/hwirq"));
+        Link never = link(chain(host, AMD, 1), Hop.HOST_IRQ);
+        assertThat(never.state()).isEqualTo(State.NOT_SHOWN);
+        assertThat(never.text()).isEqualTo("the host has allocated none for MSI-X 1");
+    }
+
+    /** Up to 6.4 all are allocated at once, in the order of the vectors. */
+    @Test
+    void vectorsThatAreAllocatedAtOnceHaveTheirPlace() throws IOException {
+        RecordedHost host = GuestHosts.of("intel-nopost");
+        without(host, "vfio-msix[2]", "vfio-msix[3]");
+        List<Chain> chains = chains(host, "0000:00:01.0");
+        assertThat(chains)
+                .extracting(Chain::interrupt)
+                .containsExactly("MSI-X 0", "MSI-X 1", "MSI-X 2", "MSI-X 3", "MSI-X 4");
+        assertThat(link(chains.get(2), Hop.HOST_IRQ).value()).contains("one of 29, 30");
+        assertThat(Optional.of(chains.get(2)).flatMap(Chain::fails)).contains(Hop.DEVICE_VECTOR);
+    }
+}
