@@ -71,6 +71,19 @@ public record Chain(
         return claim(Claim.Question.FORM).flatMap(Claim::holds).or(() -> fails().map(hop -> false));
     }
 
+    /** How {@link #posted} is known. Empty if it is not. */
+    public Optional<Evidence> postedEvidence() {
+        Optional<Claim> form =
+                claim(Claim.Question.FORM).filter(claim -> claim.holds().isPresent());
+        return form.isPresent()
+                ? form.flatMap(Claim::evidence)
+                : firstBroken().isPresent()
+                        ? firstBroken().flatMap(Link::evidence)
+                        : claim(Claim.Question.ELIGIBLE)
+                                .filter(claim -> fails().isPresent())
+                                .flatMap(Claim::evidence);
+    }
+
     /** Why it is not posted, if it is not: one sentence without a full stop. */
     public Optional<String> whyNot() {
         if (posted().orElse(true)) {

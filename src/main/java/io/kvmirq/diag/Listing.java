@@ -29,7 +29,9 @@ public record Listing(List<Row> rows, List<String> notes) {
      * @param interrupt the vector, such as {@code MSI-X 3}, or {@code INTx}
      * @param guest the name of the guest, or of its process
      * @param pid the process of the guest
+     * @param vcpuEvidence how the vCPU is known; empty if it is not
      * @param posted empty if it is not known
+     * @param postedEvidence how it is known; empty if it is not
      * @param why why it is not posted
      */
     public record Row(
@@ -39,9 +41,11 @@ public record Listing(List<Row> rows, List<String> notes) {
             Optional<String> guest,
             Optional<Integer> pid,
             Optional<String> vcpu,
+            Optional<Evidence.Kind> vcpuEvidence,
             Optional<String> gsi,
             Optional<String> guestVector,
             Optional<Boolean> posted,
+            Optional<Evidence.Kind> postedEvidence,
             Optional<String> why) {}
 
     public Listing {
@@ -109,9 +113,11 @@ public record Listing(List<Row> rows, List<String> notes) {
                 holder.map(VmProcess::name),
                 holder.map(VmProcess::pid),
                 value(chain, Hop.VCPU).map(text -> text.replaceFirst("^vcpu ", "")),
+                chain.link(Hop.VCPU).flatMap(Link::evidence).map(Evidence::kind),
                 value(chain, Hop.GSI).map(text -> text.replaceFirst("^gsi ", "")),
                 value(chain, Hop.GUEST_VECTOR),
                 chain.posted(),
+                chain.postedEvidence().map(Evidence::kind),
                 chain.whyNot());
     }
 

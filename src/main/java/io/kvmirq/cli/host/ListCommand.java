@@ -8,6 +8,7 @@ import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.diag.Evidence;
 import io.kvmirq.diag.Listing;
 import io.kvmirq.diag.Live;
 import io.kvmirq.diag.LiveChains;
@@ -59,10 +60,11 @@ public final class ListCommand implements Command {
         usage.spec()
                 .usageMessage()
                 .description("Prints a row for each vector of each PCI device that VFIO has armed: host irq, device,"
-                        + " vector, guest, vCPU, GSI, guest vector, whether hardware posts it, and why not. '-' is what"
-                        + " no file shows; a line below says what would show it. Reads sysfs, /proc and debugfs, and"
-                        + " writes nothing without --live. Only root sees the guests of others. Exit code 3 when the host has no such"
-                        + " device or guest, or /proc/interrupts cannot be read.")
+                        + " vector, guest, vCPU, GSI, guest vector, whether hardware posts it, and why not."
+                        + " '-' is what no file shows; a line below says what would show it. '?' follows what"
+                        + " is inferred. Reads sysfs, /proc and debugfs, and writes nothing without --live."
+                        + " Only root sees the guests of others. Exit code 3 when the host has no such device or guest, or"
+                        + " /proc/interrupts cannot be read.")
                 .footer(Stream.concat(HostChoice.FILES.stream(), Stream.of("", "Example: kvmirq list --vm web"))
                         .toArray(String[]::new));
         usage.add(Command.option("--vm", "NAME|PID", String.class)
@@ -141,10 +143,21 @@ public final class ListCommand implements Command {
             List<List<String>> table = new ArrayList<>();
             table.add(COLUMNS);
             listing.rows().forEach(row -> table.add(cells(row)));
+            int[] widths = new int[COLUMNS.size()];
+            for (List<String> cells : table) {
+                for (int column = 0; column < widths.length; column++) {
+                    widths[column] = Math.max(widths[column], cells.get(column).length());
+                }
+            }
             for (int i = 0; i < table.size(); i++) {
-                String line = line(table, table.get(i));
+                String line = line(widths, table.get(i));
                 terminal.out().println(i == 0 ? terminal.bold(line) : line);
             }
+        }
+        if (listing.rows().stream()
+                .anyMatch(row -> !mark(row.vcpuEvidence()).isEmpty()
+                        || !mark(row.postedEvidence()).isEmpty())) {
+            terminal.out().println("? is inferred: 'kvmirq explain' says from what");
         }
         listing.notes().forEach(note -> terminal.out().println("- " + printable(note)));
     }
@@ -155,11 +168,17 @@ public final class ListCommand implements Command {
                 row.device().toString(),
                 row.interrupt(),
                 Hex.printable(row.guest().orElse("-"), WIDEST),
-                row.vcpu().orElse("-"),
+                row.vcpu().map(vcpu -> vcpu + mark(row.vcpuEvidence())).orElse("-"),
                 row.gsi().orElse("-"),
                 row.guestVector().orElse("-"),
-                row.posted().map(yes -> yes ? "yes" : "no").orElse("-"),
+                row.posted()
+                        .map(yes -> (yes ? "yes" : "no") + mark(row.postedEvidence()))
+                        .orElse("-"),
                 printable(row.why().map(ListCommand::clause).orElse("-")));
+    }
+
+    private static String mark(Optional<Evidence.Kind> evidence) {
+        return evidence.filter(Evidence.Kind.INFERRED::equals).map(same -> "?").orElse("");
     }
 
     /** Without the details, which explain prints. */
@@ -167,14 +186,11 @@ public final class ListCommand implements Command {
         return why.split("; ", 2)[0];
     }
 
-    private static String line(List<List<String>> table, List<String> cells) {
+    private static String line(int[] widths, List<String> cells) {
         StringBuilder line = new StringBuilder();
         for (int column = 0; column < cells.size() - 1; column++) {
-            int at = column;
-            int width =
-                    table.stream().mapToInt(row -> row.get(at).length()).max().orElse(0);
             line.append(cells.get(column))
-                    .append(" ".repeat(width - cells.get(column).length() + 2));
+                    .append(" ".repeat(widths[column] - cells.get(column).length() + 2));
         }
         return line.append(cells.get(cells.size() - 1)).toString();
     }
@@ -199,9 +215,11 @@ public final class ListCommand implements Command {
                 .text("guest", row.guest())
                 .number("pid", row.pid().map(OptionalInt::of).orElseGet(OptionalInt::empty))
                 .text("vcpu", row.vcpu())
+                .text("vcpuEvidence", row.vcpuEvidence().map(Evidence.Kind::label))
                 .text("gsi", row.gsi())
                 .text("guestVector", row.guestVector());
         row.posted().ifPresentOrElse(posted -> json.flag("posted", posted), () -> json.none("posted"));
-        json.text("whyNot", row.why());
+        json.text("postedEvidence", row.postedEvidence().map(Evidence.Kind::label))
+                .text("whyNot", row.why());
     }
 }
