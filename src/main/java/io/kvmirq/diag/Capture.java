@@ -16,6 +16,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.attribute.FileTime;
 import java.util.Collections;
 import java.util.EnumSet;
+import java.util.List;
 import java.util.Map;
 import java.util.SortedMap;
 import java.util.SortedSet;
@@ -24,6 +25,7 @@ import java.util.TreeSet;
 import java.util.function.Consumer;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.zip.CRC32;
 import java.util.zip.ZipEntry;
 import java.util.zip.ZipException;
 import java.util.zip.ZipInputStream;
@@ -164,19 +166,21 @@ public record Capture(
 
     /** Writes the archive. The same capture gives the same bytes. */
     public void write(OutputStream out) throws IOException {
-        ZipOutputStream zip = new ZipOutputStream(out, StandardCharsets.UTF_8);
-        put(zip, HEAD, bytes(FORM + "\nredacted=" + redacted + "\n"));
+        SortedMap<String, byte[]> entries = new TreeMap<>();
         StringBuilder lines = new StringBuilder();
         links.forEach(
                 (path, target) -> lines.append(path).append('\t').append(target).append('\n'));
-        put(zip, "links", bytes(lines.toString()));
-        put(zip, "denied", bytes(String.join("\n", denied)));
+        entries.put("links", bytes(lines.toString()));
+        entries.put("denied", bytes(String.join("\n", denied)));
         StringBuilder modes = new StringBuilder();
         owners.forEach((path, owner) ->
                 modes.append(path).append('\t').append(text(owner)).append('\n'));
-        put(zip, "owners", bytes(modes.toString()));
-        for (Map.Entry<String, byte[]> file : files.entrySet()) {
-            put(zip, FILES + file.getKey(), file.getValue());
+        entries.put("owners", bytes(modes.toString()));
+        files.forEach((path, content) -> entries.put(FILES + path, content));
+        ZipOutputStream zip = new ZipOutputStream(out, StandardCharsets.UTF_8);
+        put(zip, HEAD, bytes(FORM + "\nredacted=" + redacted + "\n" + sum(entries)));
+        for (Map.Entry<String, byte[]> entry : entries.entrySet()) {
+            put(zip, entry.getKey(), entry.getValue());
         }
         zip.finish();
     }
@@ -184,6 +188,16 @@ public record Capture(
     /** As {@code stat -c '%a %u %g'} prints it. */
     static String text(Owner owner) {
         return Integer.toOctalString(owner.mode()) + " " + owner.user() + " " + owner.group();
+    }
+
+    /** Of all entries but the head: a zip file that is cut between two entries reads like a whole one. */
+    private static String sum(SortedMap<String, byte[]> entries) {
+        CRC32 sum = new CRC32();
+        entries.forEach((name, content) -> {
+            sum.update(bytes(name + "\0" + content.length + "\0"));
+            sum.update(content);
+        });
+        return "entries=" + entries.size() + " crc32=" + Long.toHexString(sum.getValue()) + "\n";
     }
 
     private static byte[] bytes(String text) {
@@ -210,9 +224,7 @@ public record Capture(
             long left = MOST_BYTES;
             for (ZipEntry entry = zip.getNextEntry(); entry != null; entry = zip.getNextEntry()) {
                 String name = entry.getName();
-                if (!PATH.matcher(name).matches()) {
-                    throw new IllegalArgumentException("it has a path that leads elsewhere, " + quoted(name));
-                }
+                check(name);
                 byte[] content = zip.readNBytes((int) Math.min(left + 1, Integer.MAX_VALUE - 8));
                 left -= content.length;
                 if (left < 0 || entries.size() == MOST_FILES) {
@@ -229,6 +241,16 @@ public record Capture(
         String head = text(entries, HEAD);
         if (!head.startsWith(FORM + "\n")) {
             throw new IllegalArgumentException("it is not an archive of kvmirq capture, form " + FORM);
+        }
+        SortedMap<String, byte[]> rest = new TreeMap<>(entries);
+        rest.remove(HEAD);
+        text(entries, "denied").lines().forEach(Capture::check);
+        for (String list : List.of("links", "owners")) {
+            text(entries, list).lines().forEach(line -> check(line.split("\t", 2)[0]));
+        }
+        if (!head.endsWith("\n" + sum(rest))) {
+            throw new IllegalArgumentException(
+                    "it is damaged or incomplete: its files are not those it was written with");
         }
         SortedMap<String, byte[]> files = new TreeMap<>();
         entries.tailMap(FILES).forEach((name, content) -> {
@@ -262,6 +284,12 @@ public record Capture(
             }
         });
         return pairs;
+    }
+
+    private static void check(String path) {
+        if (!PATH.matcher(path).matches()) {
+            throw new IllegalArgumentException("it has a path that leads elsewhere, " + quoted(path));
+        }
     }
 
     private static String text(Map<String, byte[]> entries, String name) {
