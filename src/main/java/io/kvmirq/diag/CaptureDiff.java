@@ -3,14 +3,16 @@ package io.kvmirq.diag;
 
 import io.kvmirq.host.HostInterrupts;
 import java.nio.charset.StandardCharsets;
-import java.util.HashSet;
+import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
-import java.util.Set;
+import java.util.Map;
 import java.util.SortedMap;
 import java.util.SortedSet;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A file that differs between two captures. Counts of interrupts are left out, because they always change.
@@ -30,21 +32,29 @@ public record CaptureDiff(String path, List<String> gone, List<String> added, bo
         paths.addAll(now.keySet());
         return paths.stream()
                 .filter(path -> !old.getOrDefault(path, NONE).equals(now.getOrDefault(path, NONE)))
-                .map(path -> new CaptureDiff(
-                        "/" + path,
-                        without(old.getOrDefault(path, List.of()), now.getOrDefault(path, List.of())),
-                        without(now.getOrDefault(path, List.of()), old.getOrDefault(path, List.of())),
-                        old.containsKey(path),
-                        now.containsKey(path)))
+                .map(path -> of("/" + path, old.get(path), now.get(path)))
                 .toList();
+    }
+
+    private static CaptureDiff of(String path, @Nullable List<String> old, @Nullable List<String> now) {
+        List<String> before = old == null ? List.of() : old;
+        List<String> after = now == null ? List.of() : now;
+        List<String> gone = without(before, after);
+        List<String> added = without(after, before);
+        boolean moved = old != null && now != null && gone.isEmpty() && added.isEmpty();
+        return new CaptureDiff(
+                path, gone, moved ? List.of("the same lines in another order") : added, old != null, now != null);
     }
 
     /** No file has this line. */
     private static final List<String> NONE = List.of("\n");
 
     private static List<String> without(List<String> lines, List<String> others) {
-        Set<String> known = new HashSet<>(others);
-        return lines.stream().filter(line -> !known.contains(line)).toList();
+        Map<String, Integer> left = new HashMap<>();
+        others.forEach(line -> left.merge(line, 1, Integer::sum));
+        return lines.stream()
+                .filter(line -> left.merge(line, -1, Integer::sum) < 0)
+                .toList();
     }
 
     private static SortedMap<String, List<String>> lines(Capture capture) {
@@ -62,11 +72,13 @@ public record CaptureDiff(String path, List<String> gone, List<String> added, bo
         }
         String text = new String(content, StandardCharsets.UTF_8);
         if (path.equals("proc/interrupts")) {
-            return new HostInterrupts(text)
-                    .armed().stream()
-                            .map(one -> one.irq() + ": " + one.kind() + " " + one.vector() + " of " + one.address()
-                                    + ", " + one.chip())
-                            .toList();
+            HostInterrupts all = new HostInterrupts(text);
+            return Stream.concat(
+                            all.chips().stream().map(chip -> "chip " + chip),
+                            all.armed().stream()
+                                    .map(one -> one.irq() + ": " + one.kind() + " " + one.vector() + " of "
+                                            + one.address() + ", " + one.chip()))
+                    .toList();
         }
         return text.replace('\0', ' ').lines().toList();
     }

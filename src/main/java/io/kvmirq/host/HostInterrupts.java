@@ -3,9 +3,12 @@ package io.kvmirq.host;
 
 import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
+import io.kvmirq.backend.HostFiles;
 import io.kvmirq.vfio.DeviceIrq;
 import io.kvmirq.vfio.HostIrqs;
 import io.kvmirq.vfio.IrqKind;
+import java.io.IOException;
+import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -15,6 +18,8 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
+import java.util.SortedSet;
+import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
@@ -33,6 +38,10 @@ public final class HostInterrupts implements HostIrqs {
     private static final byte[] VFIO = {'v', 'f', 'i', 'o', '-'};
     private static final int ID_SHIFT = 11;
     private static final int DOMAIN_SHIFT = 27;
+    /** Room for some lines of the largest machines. */
+    private static final int PIECE = 1 << 20;
+    /** A line with more handlers is none of the kernel. */
+    private static final int MOST_HANDLERS = 256;
 
     /**
      * An irq with a handler of VFIO: the vector has an eventfd.
@@ -72,11 +81,14 @@ public final class HostInterrupts implements HostIrqs {
     private final List<ArmedVector> armed = new ArrayList<>();
     private final List<String> chips = new ArrayList<>();
     private final List<Row> rows = new ArrayList<>();
-    private final byte[] text;
+    private final List<byte[]> kept = new ArrayList<>();
+    private long length;
     /** Read when the first irq of another driver than VFIO is asked for. */
     private volatile @Nullable List<Row> all;
 
     private final Map<String, Long> named = new HashMap<>();
+    /** Of the counts of a line, as the first line says; negative before that. */
+    private int width = -1;
 
     /** Reads the text of {@code /proc/interrupts}. Lines of another form are ignored. */
     public HostInterrupts(String text) {
@@ -85,13 +97,53 @@ public final class HostInterrupts implements HostIrqs {
 
     /** As it was read; on big hosts it is too long for a second copy of it. */
     HostInterrupts(byte[] text) {
-        this(text, false);
+        keep(text);
+    }
+
+    private HostInterrupts() {}
+
+    /** Reads pieces of whole lines. A line that is longer than a piece is none of the kernel, and is left out. */
+    static HostInterrupts read(InputStream in) throws IOException {
+        HostInterrupts all = new HostInterrupts();
+        byte[] piece = new byte[PIECE];
+        int filled = 0;
+        boolean inLongLine = false;
+        for (int read = in.read(piece); read >= 0; read = in.read(piece, filled, PIECE - filled)) {
+            filled += read;
+            int end = filled;
+            while (end > 0 && piece[end - 1] != '\n') {
+                end--;
+            }
+            if (end > 0 || filled == PIECE) {
+                int begin = 0;
+                while (inLongLine && begin < end) {
+                    inLongLine = piece[begin++] != '\n';
+                }
+                all.keep(Arrays.copyOfRange(piece, begin, end));
+                inLongLine |= end == 0;
+                filled = end == 0 ? 0 : filled - end;
+                System.arraycopy(piece, end, piece, 0, filled);
+            }
+        }
+        all.keep(Arrays.copyOf(piece, inLongLine ? 0 : filled));
+        return all;
+    }
+
+    /** Counts of other drivers are read when they are asked for, except those of a text that is too long to be kept. */
+    private void keep(byte[] text) {
+        boolean keeps = length + text.length <= HostFiles.LONGEST_TEXT;
+        if (keeps) {
+            kept.add(text);
+            length += text.length;
+        }
+        add(text, !keeps);
     }
 
     /** @param whole whether the counts of all irqs are read */
-    private HostInterrupts(byte[] text, boolean whole) {
-        this.text = text;
-        int width = COUNT_WIDTH * cpus(text);
+    private void add(byte[] text, boolean whole) {
+        if (width < 0) {
+            width = COUNT_WIDTH * cpus(text);
+        }
         int begin = 0;
         while (begin < text.length) {
             int counted = afterCounts(text, begin, width);
@@ -233,13 +285,14 @@ public final class HostInterrupts implements HostIrqs {
         if (!rest.contains("vfio-")) {
             return;
         }
+        List<String> handlers = handlers(rest);
         Matcher action = Action.NAME.matcher(rest);
-        while (action.find()) {
+        for (int i = 0; i < MOST_HANDLERS && action.find(); i++) {
             try {
                 int vector = action.group(2) == null ? 0 : Integer.parseInt(action.group(2));
                 IrqKind kind = IrqKind.valueOf(action.group(1).toUpperCase(Locale.ROOT));
                 PciAddress address = PciAddress.parse(action.group(3));
-                armed.add(new ArmedVector(irq, address, kind, vector, chip, count, others(rest, action.group())));
+                armed.add(new ArmedVector(irq, address, kind, vector, chip, count, others(handlers, action.group())));
             } catch (IllegalArgumentException e) {
                 // The name of a handler that is not VFIO's.
             }
@@ -247,11 +300,15 @@ public final class HostInterrupts implements HostIrqs {
     }
 
     /** Handlers of one line are separated by commas; the first follows the trigger, such as {@code 22-fasteoi}. */
-    private static List<String> others(String rest, String own) {
+    private static List<String> handlers(String rest) {
+        String[] handlers = rest.strip().split(", ", MOST_HANDLERS + 1);
+        handlers[0] = handlers[0].substring(Math.max(handlers[0].lastIndexOf(' '), handlers[0].lastIndexOf('\t')) + 1);
+        return List.of(handlers).subList(0, Math.min(handlers.length, MOST_HANDLERS));
+    }
+
+    private static List<String> others(List<String> handlers, String own) {
         List<String> others = new ArrayList<>();
-        String[] handlers = rest.strip().split(", ");
-        for (int i = 0; i < handlers.length; i++) {
-            String name = i == 0 ? handlers[i].replaceFirst("^.*\\s", "") : handlers[i];
+        for (String name : handlers) {
             if (!name.equals(own)) {
                 others.add(name);
             }
@@ -299,7 +356,10 @@ public final class HostInterrupts implements HostIrqs {
     private List<Row> rows() {
         List<Row> before = all;
         if (before == null) {
-            before = new HostInterrupts(text, true).rows;
+            HostInterrupts whole = new HostInterrupts();
+            kept.forEach(text -> whole.add(text, true));
+            whole.rows.addAll(rows);
+            before = whole.rows;
             all = before;
         }
         return before;
@@ -326,6 +386,11 @@ public final class HostInterrupts implements HostIrqs {
                         && one.vector() == irq.number())
                 .map(ArmedVector::irq)
                 .findFirst();
+    }
+
+    /** The names of the interrupt controllers. */
+    public SortedSet<String> chips() {
+        return new TreeSet<>(chips);
     }
 
     /** Whether an interrupt controller has a name that begins so. {@code IR-} is that of interrupt remapping on x86. */

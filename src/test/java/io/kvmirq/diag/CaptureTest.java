@@ -23,7 +23,6 @@ import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.zip.GZIPInputStream;
@@ -424,12 +423,68 @@ class CaptureTest {
                     .isInstanceOf(IllegalArgumentException.class)
                     .hasMessageContaining("not an archive of kvmirq capture");
         }
-        for (int length = 4; length < whole.length; length += 97) {
+        // Behind the entries is only the directory of the zip file, which says nothing more.
+        int entries = new String(whole, StandardCharsets.ISO_8859_1).indexOf("PK\u0001\u0002");
+        assertThat(read(Arrays.copyOf(whole, entries)).files())
+                .hasSameSizeAs(read(whole).files());
+        for (int length = 4; length < entries; length += 97) {
             byte[] cut = Arrays.copyOf(whole, length);
-            Optional<Throwable> thrown = Optional.ofNullable(catchThrowable(() -> read(cut)));
-            assertThat(thrown.isEmpty() || thrown.get() instanceof IllegalArgumentException)
-                    .as("cut at " + length + ": " + thrown)
-                    .isTrue();
+            assertThat(catchThrowable(() -> read(cut)))
+                    .as("cut at " + length)
+                    .isInstanceOf(IllegalArgumentException.class);
         }
+    }
+
+    /** A zip file that ends between two entries has no mark of it before its central directory. */
+    @Test
+    void archiveThatLacksEntriesIsRefused() throws Exception {
+        byte[] whole = archive(capture(RecordedHost.of("amd-6.1")));
+        int cuts = 0;
+        for (int i = 100; i + 4 < whole.length; i++) {
+            // The signature of an entry, PK\3\4; that of the central directory is PK\1\2.
+            if (whole[i] == 'P' && whole[i + 1] == 'K' && whole[i + 2] == 3 && whole[i + 3] == 4) {
+                byte[] cut = Arrays.copyOf(whole, i);
+                cuts++;
+                assertThat(catchThrowable(() -> read(cut)))
+                        .as("cut at " + i)
+                        .isInstanceOf(IllegalArgumentException.class)
+                        .hasMessageContaining("it is damaged or incomplete");
+            }
+        }
+        assertThat(cuts).isGreaterThan(50);
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"links ../x\t/y", "denied /proc", "denied a//b"})
+    void pathInAListThatLeadsElsewhereIsRefused(String list) {
+        byte[] head = "kvmirq.capture/1\nredacted=true\n".getBytes(StandardCharsets.UTF_8);
+        byte[] content = list.split(" ")[1].getBytes(StandardCharsets.UTF_8);
+        assertThatThrownBy(() -> read(zip(Map.of("kvmirq.capture", head, list.split(" ")[0], content))))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining("a path that leads elsewhere, '");
+    }
+
+    @Test
+    void chipsAndNamesOfInterruptsAreCompared() throws Exception {
+        String interrupts =
+                RecordedHost.of("amd-6.12").tree().text("proc/interrupts").orElseThrow();
+        RecordedHost later =
+                RecordedHost.of("amd-6.12").put("proc/interrupts", interrupts.replace("IR-IO-APIC", "IO-APIC") + "\n");
+        List<CaptureDiff> changes = CaptureDiff.of(capture(RecordedHost.of("amd-6.12")), capture(later));
+        assertThat(changes).singleElement().matches(one -> one.path().equals("/proc/interrupts"));
+        assertThat(changes.get(0).gone()).containsExactly("chip IR-IO-APIC");
+        assertThat(changes.get(0).added()).containsExactly("chip IO-APIC");
+    }
+
+    @Test
+    void lineThatIsRepeatedOrMovedIsShown() throws Exception {
+        String file = "sys/module/kvm_amd/parameters/avic";
+        Capture before = capture(RecordedHost.of("amd-6.12").put(file, "N\nY\nN\n"));
+        List<CaptureDiff> repeated =
+                CaptureDiff.of(before, capture(RecordedHost.of("amd-6.12").put(file, "N\nY\n")));
+        assertThat(repeated.get(0).gone()).containsExactly("N");
+        List<CaptureDiff> moved =
+                CaptureDiff.of(before, capture(RecordedHost.of("amd-6.12").put(file, "Y\nN\nN\n")));
+        assertThat(moved.get(0).added()).containsExactly("the same lines in another order");
     }
 }
