@@ -54,6 +54,19 @@ record DirectoryFiles(Path root) implements HostFiles {
     }
 
     @Override
+    public Optional<InputStream> open(String path) {
+        Path file = resolved(path);
+        if (file == null || !Files.isRegularFile(file)) {
+            return Optional.empty();
+        }
+        try {
+            return Optional.of(new FileInputStream(file.toFile()));
+        } catch (IOException e) {
+            return Optional.empty();
+        }
+    }
+
+    @Override
     public Optional<String> link(String path) {
         Path file = unresolved(path);
         if (file == null || !Files.isSymbolicLink(file)) {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.backend;
 
+import java.io.ByteArrayInputStream;
+import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
@@ -48,6 +50,13 @@ public interface HostFiles {
     /** The first bytes of a file, {@code most} or fewer. */
     Optional<byte[]> bytes(String path, int most);
 
+    /**
+     * A file to be read piece by piece, for files that may be longer than {@link #LONGEST_TEXT}. The caller closes it.
+     */
+    default Optional<InputStream> open(String path) {
+        return bytes(path, Integer.MAX_VALUE).map(ByteArrayInputStream::new);
+    }
+
     /** The target of a symbolic link, as it is written in the link. */
     Optional<String> link(String path);
 
@@ -72,11 +81,11 @@ public interface HostFiles {
 
     /**
      * The text of a file, without the line end that closes it. Archives may pad a file of sysfs with zeros: it ends
-     * there.
+     * there. Absent if it is longer than {@link #LONGEST_TEXT}: a part of a text is not its text.
      */
     default Optional<String> text(String path) {
-        Optional<byte[]> bytes = bytes(path, LONGEST_TEXT);
-        if (bytes.isEmpty()) {
+        Optional<byte[]> bytes = bytes(path, LONGEST_TEXT + 1);
+        if (bytes.isEmpty() || bytes.get().length > LONGEST_TEXT) {
             return Optional.empty();
         }
         String text = new String(bytes.get(), StandardCharsets.UTF_8);

@@ -1,25 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.backend;
 
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.NavigableSet;
 import java.util.Optional;
 import java.util.Set;
-import java.util.stream.Stream;
+import java.util.TreeSet;
 
 /** Files in memory. */
 final class MemoryFiles implements HostFiles {
+    private static final char AFTER_SLASH = '/' + 1;
+
     private final Map<String, byte[]> files;
     private final Map<String, String> links;
     private final Set<String> denied;
     private final Map<String, Owner> owners;
+    /** All of them. */
+    private final NavigableSet<String> names = new TreeSet<>();
 
     MemoryFiles(Map<String, byte[]> files, Map<String, String> links, Set<String> denied, Map<String, Owner> owners) {
         this.files = Map.copyOf(files);
         this.links = Map.copyOf(links);
         this.denied = Set.copyOf(denied);
         this.owners = Map.copyOf(owners);
+        names.addAll(files.keySet());
+        names.addAll(links.keySet());
     }
 
     @Override
@@ -34,14 +42,20 @@ final class MemoryFiles implements HostFiles {
 
     @Override
     public List<String> list(String path) {
+        List<String> list = new ArrayList<>();
         String directory = path + "/";
-        return Stream.concat(files.keySet().stream(), links.keySet().stream())
-                .filter(file -> file.startsWith(directory))
-                .map(file -> file.substring(directory.length()))
-                .map(file -> file.indexOf('/') < 0 ? file : file.substring(0, file.indexOf('/')))
-                .distinct()
-                .sorted()
-                .toList();
+        String next = names.ceiling(directory);
+        while (next != null && next.startsWith(directory)) {
+            int end = next.indexOf('/', directory.length());
+            String name = next.substring(directory.length(), end < 0 ? next.length() : end);
+            if (list.isEmpty() || !list.get(list.size() - 1).equals(name)) {
+                list.add(name);
+            }
+            // The next name that is not below this one.
+            next = end < 0 ? names.higher(next) : names.ceiling(directory + name + AFTER_SLASH);
+        }
+        list.sort(null);
+        return list.stream().distinct().toList();
     }
 
     @Override

@@ -3,7 +3,9 @@ package io.kvmirq.host;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Deque;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
@@ -68,7 +70,7 @@ final class DeviceUses {
         String block = words[2].startsWith("0:") && source.startsWith("/dev/")
                 ? CLASS + source.substring(source.lastIndexOf('/') + 1)
                 : BLOCK + words[2];
-        if (isBehind(block, new HashSet<>())) {
+        if (isBehind(block)) {
             uses.add((words[4].equals("/") ? "the root file system" : "the file system at " + words[4]) + " is on it");
         }
     }
@@ -76,7 +78,7 @@ final class DeviceUses {
     /** Its first word is the file; a swap file is on a file system. */
     private void swapped(String line, List<String> uses) {
         String file = line.split("\\s+")[0];
-        if (file.startsWith("/dev/") && isBehind(CLASS + file.substring(file.lastIndexOf('/') + 1), new HashSet<>())) {
+        if (file.startsWith("/dev/") && isBehind(CLASS + file.substring(file.lastIndexOf('/') + 1))) {
             uses.add("the swap space " + file + " is on it");
         }
     }
@@ -85,18 +87,24 @@ final class DeviceUses {
      * A device of device-mapper or md is behind those that it is made of, a partition behind its disk, and a name space
      * of an NVMe subsystem with several paths behind the controllers.
      */
-    private boolean isBehind(String block, Set<String> seen) {
-        Optional<String> place = tree.link(block);
-        if (!seen.add(block) || isBehind(place)) {
-            return isBehind(place);
+    private boolean isBehind(String first) {
+        Set<String> seen = new HashSet<>(Set.of(first));
+        Deque<String> left = new ArrayDeque<>(seen);
+        while (!left.isEmpty()) {
+            String block = left.remove();
+            Optional<String> place = tree.link(block);
+            if (isBehind(place) || place.filter(this::isOnPathOf).isPresent()) {
+                return true;
+            }
+            List<String> below = new ArrayList<>(slaves(block));
+            place.ifPresent(path -> below.addAll(slaves(CLASS + disk(path))));
+            below.stream().filter(seen::add).forEach(left::add);
         }
-        return isMadeOf(block, seen)
-                || place.filter(path -> isMadeOf(CLASS + disk(path), seen) || isOnPathOf(path))
-                        .isPresent();
+        return false;
     }
 
-    private boolean isMadeOf(String block, Set<String> seen) {
-        return tree.list(block + "/slaves").stream().anyMatch(name -> isBehind(CLASS + name, seen));
+    private List<String> slaves(String block) {
+        return tree.list(block + "/slaves").stream().map(name -> CLASS + name).toList();
     }
 
     /** The directory above: the disk, if this is a partition. */

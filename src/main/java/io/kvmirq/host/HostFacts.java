@@ -9,6 +9,8 @@ import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.gic.VlpiKernel;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.vfio.VfioGroup;
+import java.io.IOException;
+import java.io.InputStream;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -81,11 +83,23 @@ public final class HostFacts {
     public Optional<HostInterrupts> interrupts() {
         Interrupts before = interrupts;
         if (before == null) {
-            Optional<byte[]> text = tree.bytes("proc/interrupts", HostFiles.LONGEST_TEXT);
-            before = new Interrupts(text.isPresent() ? Optional.of(new HostInterrupts(text.get())) : Optional.empty());
+            before = new Interrupts(readInterrupts());
             interrupts = before;
         }
         return before.all();
+    }
+
+    /** Piece by piece: of 1024 CPUs it has 46 MB. */
+    private Optional<HostInterrupts> readInterrupts() {
+        Optional<InputStream> file = tree.open("proc/interrupts");
+        if (file.isEmpty()) {
+            return Optional.empty();
+        }
+        try (InputStream in = file.get()) {
+            return Optional.of(HostInterrupts.read(in));
+        } catch (IOException e) {
+            return Optional.empty();
+        }
     }
 
     /**
@@ -205,11 +219,14 @@ public final class HostFacts {
         return drivers.isEmpty() || drivers.contains("vfio-pci");
     }
 
-    /** Whether the user allowed VFIO to work without interrupt remapping. */
+    /** Whether the user allowed VFIO to work without interrupt remapping, in its containers or in iommufd. */
     public boolean allowsUnsafeInterrupts() {
         return tree.text("sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts")
-                .orElse("")
-                .equals("Y");
+                        .orElse("")
+                        .equals("Y")
+                || tree.text("sys/module/iommufd/parameters/allow_unsafe_interrupts")
+                        .orElse("")
+                        .equals("Y");
     }
 
     /** The access of this process to a file in {@code /dev/vfio}. Empty if the tree has no {@code /dev}. */
@@ -273,6 +290,11 @@ public final class HostFacts {
         if (tree.reading(DEBUGFS.substring(0, DEBUGFS.length() - 1)) == HostFiles.Reading.DENIED
                 || tree.reading(DEBUGFS + path) == HostFiles.Reading.DENIED) {
             return new Fact.Unknown<>("/" + DEBUGFS + path + " may not be read by this user", "run as root");
+        }
+        if (tree.bytes(DEBUGFS + path, HostFiles.LONGEST_TEXT + 1).isPresent()) {
+            return new Fact.Unknown<>(
+                    "/" + DEBUGFS + path + " is longer than " + (HostFiles.LONGEST_TEXT >> 20) + " MiB and is not read",
+                    "none");
         }
         return tree.list(DEBUGFS).isEmpty()
                 ? new Fact.Unknown<>("debugfs is not there", "mount -t debugfs none /sys/kernel/debug, and " + needs)

@@ -2,6 +2,7 @@
 package io.kvmirq.host;
 
 import io.kvmirq.backend.HostFiles;
+import java.io.InputStream;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
@@ -77,6 +78,14 @@ public final class ReadOnce implements HostFiles {
         Optional<byte[]> now = tree.bytes(path, most);
         contents.put(path, now.isEmpty() ? Optional.empty() : Optional.of(content(now.get(), most)));
         return now;
+    }
+
+    /** Not kept in memory; a capture reads it again. */
+    @Override
+    public Optional<InputStream> open(String path) {
+        Optional<InputStream> in = tree.open(path);
+        contents.put(path, in.isEmpty() ? Optional.empty() : Optional.of(new Content(null, Integer.MAX_VALUE)));
+        return in;
     }
 
     private static Content content(byte[] bytes, int most) {
