@@ -102,8 +102,7 @@ public final class DoctorCommand implements Command {
             terminal.complain(e.getMessage() + ". See kvmirq doctor --help");
             return ExitCode.USAGE;
         }
-        boolean here = !arguments.hasMatchedOption("--fake") && !arguments.hasMatchedOption("--root");
-        return run(options, tree, here, terminal);
+        return run(options, tree, HostSource.isHere(arguments), terminal);
     }
 
     /** Runs a command line of this host that has no other options. Empty if the parser has to read it. */

@@ -36,6 +36,11 @@ public final class HostSource {
                 .description("Read an archive that kvmirq capture wrote on another machine instead."));
     }
 
+    /** Whether the chosen host is this machine. */
+    static boolean isHere(ParseResult arguments) {
+        return OPTIONS.stream().noneMatch(arguments::hasMatchedOption);
+    }
+
     /** The options that chose the host, as they were typed, each after a space. To be named in a remedy. */
     public static String options(ParseResult arguments) {
         return OPTIONS.stream()

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.cli.Cli;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.diag.Capture;
 import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Doctor;
 import io.kvmirq.diag.Finding;
@@ -13,6 +14,7 @@ import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.RecordedHost;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.OutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -64,10 +66,10 @@ class DoctorCommandTest {
                 RecordedHost.of("arm64-6.12")
                         .put("proc/cmdline", "kvm-arm.vgic_v4_enable=1\n")
                         .put("proc/interrupts", """
-                                 13:   3752   3581     GICv3  26 Level     arch_timer
-                                 25:      0      0  GICv4-vpe   0 Edge      vcpu
-                                 40:      7      0  ITS-PCI-MSI-0000:00:01.0   0 Edge      vfio-msix[0](0000:00:01.0)
-                                """);
+                             13:   3752   3581     GICv3  26 Level     arch_timer
+                             25:      0      0  GICv4-vpe   0 Edge      vcpu
+                             40:      7      0  ITS-PCI-MSI-0000:00:01.0   0 Edge      vfio-msix[0](0000:00:01.0)
+                            """);
             case "not-viable" ->
                 RecordedHost.of("intel-posted")
                         .link("sys/kernel/iommu_groups/15/devices/0000:3b:00.1", "../../0000:3b:00.1")
@@ -150,6 +152,18 @@ class DoctorCommandTest {
                 .startsWith("kvmirq: --check 'x?[2J' is not one of kvm, irqchip,")
                 .endsWith("See kvmirq doctor --help\n");
         assertThat(of(host("intel-posted"), "--check", "backends")
+                        .exited(ExitCode.COULD_NOT_RUN)
+                        .out())
+                .startsWith("UNKNOWN  backends           bindings can be tried on the machine itself only\n");
+    }
+
+    @Test
+    void bindingsAreNotTriedForAnArchive() throws IOException {
+        Path archive = temporary.resolve("host.zip");
+        try (OutputStream out = Files.newOutputStream(archive)) {
+            Capture.of(host("intel-posted").tree(), Capture::analysis, false).write(out);
+        }
+        assertThat(Cli.run("doctor", "--from", archive.toString(), "--check", "backends")
                         .exited(ExitCode.COULD_NOT_RUN)
                         .out())
                 .startsWith("UNKNOWN  backends           bindings can be tried on the machine itself only\n");
