@@ -35,8 +35,9 @@ public final class DeviceChains {
     static final String BY_TAPE = "kvmirq tape -o FILE -- VMM ..., then kvmirq explain --tape FILE";
 
     private static final String INTERRUPTS = "/proc/interrupts";
-    private static final String NOT_SEEN = "start the guest; look on the host, not in a container; a copy of a host needs"
-            + " proc/PID of its VMM, so capture as root while the guest runs";
+    private static final String NOT_SEEN =
+            "start the guest; look on the host, not in a container; a copy of a host needs"
+                    + " proc/PID of its VMM, so capture as root while the guest runs";
     private static final int MOST_NAMED = 8;
     /** Of these VFIO tells who opens the device; a process that has it open was not refused. */
     private static final Set<VfioOutlook.Obstacle> OF_OPENING =
@@ -342,9 +343,7 @@ public final class DeviceChains {
         String why = !users.isEmpty()
                 ? usedWithoutVm()
                 : hidden == 0 ? "no process is seen that has the device open" : hiddenFiles(hidden);
-        String remedy = !users.isEmpty()
-                ? BY_TAPE
-                : hidden == 0 ? NOT_SEEN : HostKvm.AS_ROOT;
+        String remedy = !users.isEmpty() ? BY_TAPE : hidden == 0 ? NOT_SEEN : HostKvm.AS_ROOT;
         for (Hop hop : List.of(Hop.EVENTFD, Hop.IRQFD, Hop.GSI, Hop.GUEST_VECTOR, Hop.VCPU)) {
             links.add(Link.notShown(hop, why, remedy));
         }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
-import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.diag.Remedy.Change;
@@ -71,7 +70,7 @@ final class IommuChecks {
             with = with.with(
                     Remedy.of(Change.FIRMWARE, amd ? "enable AMD-Vi (IOMMU)" : "enable VT-d", Takes.REBOOT, ""));
         }
-        if (!amd && !given(List.of("intel_iommu=on")).contains("intel_iommu=on")) {
+        if (!amd && given(List.of("intel_iommu=on")).isEmpty()) {
             with = with.with(Remedy.of(
                     Change.KERNEL_PARAMETER,
                     "add intel_iommu=on iommu=pt",
@@ -119,17 +118,43 @@ final class IommuChecks {
                 || host.posting().isPresent() && host.posting().get().vendor() == io.kvmirq.arch.apic.Vendor.AMD;
     }
 
-    /** Those of the words that are on the command line. {@code intremap=} is a list. */
+    /** Those of the words that are on the command line. Values are lists, as in {@code intel_iommu=on,sm_on}. */
     private List<String> given(List<String> words) {
         List<String> given = new ArrayList<>();
         for (String word : kvm.commandLine().known().orElse(List.of())) {
-            boolean isOff = word.startsWith("intremap=")
-                    && ("," + word.substring("intremap=".length()) + ",").contains(",off,");
-            if (words.contains(word) || isOff && words.contains("intremap=off")) {
+            int equals = word.indexOf('=');
+            boolean found = words.contains(word);
+            for (String value : equals < 0
+                    ? List.<String>of()
+                    : List.of(word.substring(equals + 1).split(","))) {
+                found |= words.contains(word.substring(0, equals + 1) + value);
+            }
+            if (found) {
                 given.add(word);
             }
         }
         return given;
+    }
+
+    /** The IOMMUs are on, so neither the firmware nor intel_iommu=on keeps them from remapping. */
+    private Finding remappingOnly(Finding finding) {
+        List<String> words = given(ENDS_REMAPPING);
+        Finding with = finding;
+        for (String word : words) {
+            with = with.with(Remedy.of(
+                    Change.KERNEL_PARAMETER, "remove " + word, Takes.REBOOT, "drivers that set up DMA wrongly fail"));
+        }
+        if (kvm.hasFlag("hypervisor")) {
+            return with.with(guestIommu(isAmd()));
+        }
+        return words.isEmpty()
+                ? with.with(Remedy.of(
+                        Change.FIRMWARE,
+                        "do as the kernel's log says why (dmesg | grep -e DMAR-IR: -e AMD-Vi:); often the firmware"
+                                + " opts out of x2APIC, or has no IOAPIC in its tables",
+                        Takes.REBOOT,
+                        ""))
+                : with;
     }
 
     Finding remapping() {
@@ -167,7 +192,7 @@ final class IommuChecks {
                         + (unsafe ? "a device of a guest can send any interrupt to the host" : "VFIO refuses devices"));
         return host.iommus().isEmpty()
                 ? finding.with(kvm.hasFlag("hypervisor") ? guestIommu(isAmd()) : asForIommu())
-                : enabling(finding, ENDS_REMAPPING);
+                : remappingOnly(finding);
     }
 
     Finding posting() {
@@ -196,14 +221,14 @@ final class IommuChecks {
             return ofRemapping(parameter(finding), outlook);
         }
         return parameter(finding)
-                .with(flaw.isPresent() ? remedy(flaw.get(), host.posting().get()) : gicv4(outlook));
+                .with(flaw.isPresent() ? PostingRemedy.of(host, host.posting().get(), flaw.get()) : gicv4(outlook));
     }
 
     private Finding ofRemapping(Finding finding, PostingOutlook outlook) {
         if (kvm.hasFlag("hypervisor")) {
             return finding.with(Remedy.of(Change.HARDWARE, outlook.remedy().orElse(""), Takes.NOTHING, ""));
         }
-        return host.iommus().isEmpty() ? finding.with(asForIommu()) : enabling(finding, ENDS_REMAPPING);
+        return host.iommus().isEmpty() ? finding.with(asForIommu()) : remappingOnly(finding);
     }
 
     /** What makes the host post, without another check to see. */
@@ -214,27 +239,6 @@ final class IommuChecks {
 
     private static Remedy gicv4(PostingOutlook outlook) {
         return Remedy.of(Change.KERNEL_PARAMETER, outlook.remedy().orElse(""), Takes.REBOOT, "");
-    }
-
-    private static Remedy remedy(PostingObstacle flaw, PostingHost host) {
-        return switch (flaw) {
-            case SWITCHED_OFF -> Remedy.of(Change.KERNEL_PARAMETER, flaw.remedy(), Takes.REBOOT, "");
-            case NO_VIRTUAL_APIC ->
-                host.commandLine().contains("amd_iommu_intr=legacy")
-                        ? Remedy.of(
-                                Change.KERNEL_PARAMETER,
-                                "remove amd_iommu_intr=legacy from the kernel's command line",
-                                Takes.REBOOT,
-                                "")
-                        : Remedy.of(Change.HARDWARE, "none on this hardware", Takes.NOTHING, "");
-            case NO_APIC_VIRTUALIZATION, DEVICES_NOT_POSTED ->
-                Remedy.of(
-                        Change.MODULE_OPTION,
-                        flaw.remedy(),
-                        Takes.MODULE_RELOAD,
-                        "all VMs of the host have to end for it");
-            default -> Remedy.of(Change.HARDWARE, flaw.remedy(), Takes.NOTHING, "");
-        };
     }
 
     /** The one file that answers for all since Linux 6.16. */

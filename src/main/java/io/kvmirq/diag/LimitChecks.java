@@ -43,17 +43,21 @@ final class LimitChecks {
      * The limits of a process.
      *
      * @param locked the bytes that it may lock; unlimited also for a privileged process
+     * @param isShown whether the limit of memory is known; no limit is assumed if not
      */
-    private record Limits(long files, long locked) {
+    private record Limits(long files, long locked, boolean isShown) {
         /** Empty if they are not shown. */
         static Optional<Limits> of(HostLimits limits) {
             Optional<Long> files = limits.openFiles().known();
             if (files.isEmpty()) {
                 return Optional.empty();
             }
-            long bytes = limits.lockedMemory().known().orElse(HostLimits.UNLIMITED);
-            return Optional.of(
-                    new Limits(files.get(), limits.locksAnyMemory().orElse(false) ? HostLimits.UNLIMITED : bytes));
+            Optional<Long> bytes = limits.lockedMemory().known();
+            boolean any = limits.locksAnyMemory().orElse(false);
+            return Optional.of(new Limits(
+                    files.get(),
+                    any ? HostLimits.UNLIMITED : bytes.orElse(HostLimits.UNLIMITED),
+                    any || bytes.isPresent()));
         }
 
         boolean fewFiles() {
@@ -69,7 +73,7 @@ final class LimitChecks {
             String memory = anyMemory()
                     ? "any"
                     : (locked >> MEBI > 0 ? (locked >> MEBI) + " MiB of" : (locked >> KIBI) + " KiB of");
-            return amount(files) + " open files, " + memory + " locked memory";
+            return amount(files) + " open files, " + (isShown ? memory + " locked memory" : "locked memory: not shown");
         }
     }
 
@@ -98,14 +102,19 @@ final class LimitChecks {
         long left = vectors.known().orElse(HostLimits.UNLIMITED);
         boolean fewVectors = left < FEW_VECTORS;
         boolean warns = fewFiles || littleMemory || fewVectors;
+        boolean isShown = !vmms.isEmpty() || here.get().isShown();
         String who = vmms.isEmpty()
                 ? "this shell: " + here.get() + "; a VMM may have other limits, of its service"
                 : String.join("; ", vmms.subList(0, Math.min(vmms.size(), SHOWN)))
                         + (vmms.size() > SHOWN ? "; and " + (vmms.size() - SHOWN) + " more VMMs" : "");
         Finding finding = Finding.of(
                         Check.LIMITS,
-                        warns ? Status.WARN : Status.PASS,
-                        fewFiles ? "open-files" : littleMemory ? "locked-memory" : fewVectors ? "vectors" : "enough",
+                        warns ? Status.WARN : isShown ? Status.PASS : Status.UNKNOWN,
+                        fewFiles
+                                ? "open-files"
+                                : littleMemory
+                                        ? "locked-memory"
+                                        : fewVectors ? "vectors" : isShown ? "enough" : "not-shown",
                         who + "; a VM: " + ROUTES + " GSI routes; the CPU with the fewest vectors left: "
                                 + (left == HostLimits.UNLIMITED ? "not shown" : String.valueOf(left)))
                 .with("gsiRoutes", ROUTES);
@@ -152,6 +161,9 @@ final class LimitChecks {
         Finding with = here.files() == HostLimits.UNLIMITED ? finding : finding.with("openFiles", here.files());
         long bytes = limits.lockedMemory().known().orElse(HostLimits.UNLIMITED);
         with = bytes == HostLimits.UNLIMITED ? with : with.with("lockedBytes", bytes);
+        if (limits.lockedMemory() instanceof Fact.Unknown<Long> unknown && !here.isShown()) {
+            return with.with(Remedy.look("locked memory: " + unknown.why() + "; " + unknown.remedy()));
+        }
         return with.with("locksAnyMemory", here.anyMemory());
     }
 

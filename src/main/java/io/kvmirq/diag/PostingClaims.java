@@ -12,7 +12,6 @@ import io.kvmirq.diag.Remedy.Change;
 import io.kvmirq.diag.Remedy.Takes;
 import io.kvmirq.host.Fact;
 import io.kvmirq.host.HostFacts;
-import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.PciDevice;
 import io.kvmirq.host.PostingOutlook;
 import io.kvmirq.host.VmProcess;
@@ -79,10 +78,7 @@ final class PostingClaims {
         Claim eligible = isPosted && isSeen && cannot ? despite(expected, form) : expected;
         boolean goesThroughHost = !isPosted && (cannot || broken || form.holds().isPresent());
         return List.of(
-                eligible,
-                requested(eligible, interrupt),
-                form,
-                delivered(count, goesThroughHost, isPosted && isSeen));
+                eligible, requested(eligible, interrupt), form, delivered(count, goesThroughHost, isPosted && isSeen));
     }
 
     /** What is inferred of a VMM gives way to an entry that is seen: a monitor may have changed the VM. */

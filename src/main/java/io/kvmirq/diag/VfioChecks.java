@@ -5,6 +5,7 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.diag.Remedy.Change;
 import io.kvmirq.diag.Remedy.Takes;
+import io.kvmirq.host.Fact;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostKvm;
 import io.kvmirq.host.PciDevice;
@@ -138,13 +139,36 @@ final class VfioChecks {
     /** Of VFIO's containers, and of iommufd. */
     Finding unsafeInterrupts() {
         List<String> allowing = new ArrayList<>();
+        Optional<Fact.Unknown<String>> denied = Optional.empty();
         for (String module : List.of("vfio_iommu_type1", "iommufd")) {
-            if (kvm.parameter(module, "allow_unsafe_interrupts")
-                    .known()
-                    .orElse("")
-                    .equals("Y")) {
+            Fact<String> allows = kvm.parameter(module, "allow_unsafe_interrupts");
+            if (allows.known().orElse("").equals("Y")) {
                 allowing.add(module);
+            } else if (allows instanceof Fact.Unknown<String> unknown
+                    && unknown.remedy().equals(HostKvm.AS_ROOT)) {
+                denied = Optional.of(unknown);
             }
+        }
+        if (kvm.parameter("vfio", "enable_unsafe_noiommu_mode")
+                .known()
+                .orElse("")
+                .equals("Y")) {
+            return Finding.of(
+                            Check.UNSAFE_INTERRUPTS,
+                            Status.WARN,
+                            "noiommu",
+                            "VFIO takes devices without any IOMMU: a program with a device can read and write all"
+                                    + " memory")
+                    .with("modules", List.of("vfio"))
+                    .with(Remedy.of(
+                            Change.MODULE_OPTION,
+                            "echo N > /sys/module/vfio/parameters/enable_unsafe_noiommu_mode, and remove the option"
+                                    + " from /etc/modprobe.d and the kernel's command line",
+                            Takes.LIVE,
+                            "devices without an IOMMU cannot be opened then"));
+        }
+        if (allowing.isEmpty() && denied.isPresent()) {
+            return Finding.unknown(Check.UNSAFE_INTERRUPTS, "not-shown", denied.get());
         }
         if (allowing.isEmpty()) {
             return Finding.of(
@@ -155,7 +179,10 @@ final class VfioChecks {
                             ? "does not apply: VFIO is not loaded"
                             : "VFIO takes no device without interrupt remapping");
         }
-        String module = allowing.get(0);
+        StringBuilder commands = new StringBuilder();
+        for (String module : allowing) {
+            commands.append("echo N > /sys/module/").append(module).append("/parameters/allow_unsafe_interrupts, ");
+        }
         return Finding.of(
                         Check.UNSAFE_INTERRUPTS,
                         Status.WARN,
@@ -165,8 +192,7 @@ final class VfioChecks {
                 .with("modules", allowing)
                 .with(Remedy.of(
                         Change.MODULE_OPTION,
-                        "echo N > /sys/module/" + module + "/parameters/allow_unsafe_interrupts, and remove the option"
-                                + " from /etc/modprobe.d and the kernel's command line",
+                        commands + "and remove the option from /etc/modprobe.d and the kernel's command line",
                         Takes.LIVE,
                         "VFIO refuses devices then if interrupts are not remapped"));
     }

@@ -24,6 +24,8 @@ public final class HostKvm {
 
     /** The most that is read of the kernel's configuration, in bytes. */
     public static final int MOST_UNPACKED = 1 << 22;
+    /** A file for options of the modules of KVM. */
+    public static final String OPTIONS = "/etc/modprobe.d/kvm.conf";
 
     private static final String MODULES = "sys/module";
     private static final int MOST_BYTES = 1 << 20;
@@ -135,6 +137,32 @@ public final class HostKvm {
     /** Whether the first processor has a flag in {@code /proc/cpuinfo}, such as {@code vmx}. */
     public boolean hasFlag(String flag) {
         return flags().contains(" " + flag + " ");
+    }
+
+    /**
+     * Whether the processor virtualizes the APIC for guests. Empty if {@code /proc/cpuinfo} does not say it.
+     *
+     * <p>Source: {@code avic} in arch/x86/include/asm/cpufeatures.h; {@code apicv} and {@code posted_intr} in
+     * vmxfeatures.h, whose line exists since Linux 5.7.
+     */
+    public Optional<Boolean> virtualizesApic() {
+        if (hasFlag("svm")) {
+            return Optional.of(hasFlag("avic"));
+        }
+        String processor = tree.text("proc/cpuinfo").orElse("");
+        int begin = processor.indexOf("\nvmx flags");
+        if (begin < 0) {
+            return Optional.empty();
+        }
+        int end = processor.indexOf('\n', begin + 1);
+        String line = processor.substring(begin, end < 0 ? processor.length() : end) + " ";
+        return Optional.of(line.contains(" apicv ") || line.contains(" posted_intr "));
+    }
+
+    /** Whether a module can be unloaded: a part of the kernel is not in the list. Empty if that is not shown. */
+    public Optional<Boolean> isModule(String name) {
+        Optional<String> modules = tree.text("proc/modules");
+        return modules.isPresent() ? Optional.of(("\n" + modules.get()).contains("\n" + name + " ")) : Optional.empty();
     }
 
     /** The line of the first processor; with many processors the file is long. */

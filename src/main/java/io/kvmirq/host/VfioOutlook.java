@@ -109,6 +109,10 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
      */
     public record Refusal(Obstacle cause, String text, String remedy) {}
 
+    /** The second way of a remedy. The module is loaded where this is read, and modprobe would ignore the option. */
+    private static final String ALLOW_UNSAFE = ", or, if all guests are trusted, echo 1 >"
+            + " /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts";
+
     private static final String ENABLE_IOMMU =
             "enable VT-d or AMD-Vi in the firmware; on Intel, boot with intel_iommu=on";
 
@@ -232,8 +236,8 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
                     (host.isVirtual()
                                     ? "let the hypervisor's IOMMU remap interrupts (QEMU: -machine kernel-irqchip=split"
                                             + " and intremap=on of its IOMMU)"
-                                    : "enable interrupt remapping in the firmware (x2APIC, VT-d)")
-                            + ", or, if all guests are trusted, modprobe vfio_iommu_type1 allow_unsafe_interrupts=1"));
+                                    : "enable interrupt remapping in the firmware (VT-d or AMD-Vi, and x2APIC)")
+                            + ALLOW_UNSAFE));
         }
         if (device.isBoundToVfio()) {
             file(host, device).ifPresent(refusals::add);
