@@ -9,10 +9,10 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.NavigableSet;
 import java.util.Optional;
 import java.util.Set;
 import java.util.SortedMap;
-import java.util.SortedSet;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.function.UnaryOperator;
@@ -108,15 +108,15 @@ final class Redaction {
         });
         SortedMap<String, String> links = new TreeMap<>();
         whole.links().forEach((path, target) -> links.put(path(path), path(target)));
-        SortedSet<String> denied =
+        NavigableSet<String> denied =
                 whole.denied().stream().map(this::path).collect(Collectors.toCollection(TreeSet::new));
         return new Capture(true, files, links, denied, whole.owners());
     }
 
     /** Numbers the interfaces, and the disks that a user named. */
     private void name(Capture whole) {
-        SortedSet<String> networks = new TreeSet<>();
-        SortedSet<String> blocks = new TreeSet<>();
+        NavigableSet<String> networks = new TreeSet<>();
+        NavigableSet<String> blocks = new TreeSet<>();
         for (Set<String> paths : List.of(whole.files().keySet(), whole.links().keySet())) {
             paths.forEach(path -> {
                 Matcher list = LIST.matcher(path);

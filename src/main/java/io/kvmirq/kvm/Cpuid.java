@@ -65,33 +65,33 @@ public final class Cpuid {
         List<Leaf> leaves = new ArrayList<>();
         int count = structure.getInt(Uapi.KvmCpuid2.NENT);
         for (int i = 0; i < count; i++) {
-            int at = Uapi.KvmCpuid2.SIZE + i * Uapi.KvmCpuid2.ENTRY_SIZE;
+            int at = Uapi.KvmCpuid2.SIZE + i * Uapi.KvmCpuidEntry2.SIZE;
             leaves.add(new Leaf(
-                    structure.getInt(at),
-                    structure.getInt(at + Uapi.KvmCpuid2.ENTRY_INDEX),
-                    structure.getInt(at + Uapi.KvmCpuid2.ENTRY_FLAGS),
-                    structure.getInt(at + Uapi.KvmCpuid2.ENTRY_EAX),
-                    structure.getInt(at + Uapi.KvmCpuid2.ENTRY_EBX),
-                    structure.getInt(at + Uapi.KvmCpuid2.ENTRY_ECX),
-                    structure.getInt(at + Uapi.KvmCpuid2.ENTRY_EDX)));
+                    structure.getInt(at + Uapi.KvmCpuidEntry2.FUNCTION),
+                    structure.getInt(at + Uapi.KvmCpuidEntry2.INDEX),
+                    structure.getInt(at + Uapi.KvmCpuidEntry2.FLAGS),
+                    structure.getInt(at + Uapi.KvmCpuidEntry2.EAX),
+                    structure.getInt(at + Uapi.KvmCpuidEntry2.EBX),
+                    structure.getInt(at + Uapi.KvmCpuidEntry2.ECX),
+                    structure.getInt(at + Uapi.KvmCpuidEntry2.EDX)));
         }
         return new Cpuid(leaves);
     }
 
     ByteBuffer structure() {
-        ByteBuffer structure = Buffers.allocate(Uapi.KvmCpuid2.SIZE + leaves.size() * Uapi.KvmCpuid2.ENTRY_SIZE)
+        ByteBuffer structure = Buffers.allocate(Uapi.KvmCpuid2.SIZE + leaves.size() * Uapi.KvmCpuidEntry2.SIZE)
                 .putInt(Uapi.KvmCpuid2.NENT, leaves.size());
         for (int i = 0; i < leaves.size(); i++) {
             Leaf leaf = leaves.get(i);
-            int at = Uapi.KvmCpuid2.SIZE + i * Uapi.KvmCpuid2.ENTRY_SIZE;
+            int at = Uapi.KvmCpuid2.SIZE + i * Uapi.KvmCpuidEntry2.SIZE;
             structure
-                    .putInt(at, leaf.function)
-                    .putInt(at + Uapi.KvmCpuid2.ENTRY_INDEX, leaf.index)
-                    .putInt(at + Uapi.KvmCpuid2.ENTRY_FLAGS, leaf.flags)
-                    .putInt(at + Uapi.KvmCpuid2.ENTRY_EAX, leaf.eax)
-                    .putInt(at + Uapi.KvmCpuid2.ENTRY_EBX, leaf.ebx)
-                    .putInt(at + Uapi.KvmCpuid2.ENTRY_ECX, leaf.ecx)
-                    .putInt(at + Uapi.KvmCpuid2.ENTRY_EDX, leaf.edx);
+                    .putInt(at + Uapi.KvmCpuidEntry2.FUNCTION, leaf.function)
+                    .putInt(at + Uapi.KvmCpuidEntry2.INDEX, leaf.index)
+                    .putInt(at + Uapi.KvmCpuidEntry2.FLAGS, leaf.flags)
+                    .putInt(at + Uapi.KvmCpuidEntry2.EAX, leaf.eax)
+                    .putInt(at + Uapi.KvmCpuidEntry2.EBX, leaf.ebx)
+                    .putInt(at + Uapi.KvmCpuidEntry2.ECX, leaf.ecx)
+                    .putInt(at + Uapi.KvmCpuidEntry2.EDX, leaf.edx);
         }
         return structure;
     }

@@ -24,7 +24,7 @@ final class CpuidCalls extends Calls {
             throw new UnsupportedOperationException("no CPUID: only x86 has it, and this kernel is "
                     + facts(device).architecture().label() + ": initialise the vCPU");
         }
-        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + most * Uapi.KvmCpuid2.ENTRY_SIZE)
+        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + most * Uapi.KvmCpuidEntry2.SIZE)
                 .putInt(Uapi.KvmCpuid2.NENT, most);
         int result = on(device, kvm -> libc().ioctl(kvm, Uapi.KVM_GET_SUPPORTED_CPUID, cpuid));
         check(result, KernelCall.CPUID, Set.of(), device::toString);

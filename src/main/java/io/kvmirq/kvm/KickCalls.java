@@ -112,14 +112,17 @@ final class KickCalls extends Calls {
         signal = kickSignal();
         setAddress = libc().addressOf(set.putLong(0, Signals.set(signal)));
         ByteBuffer before = Buffers.allocate(Signals.SET_SIZE);
-        long result = libc().syscall(
-                        SystemCall.RT_SIGPROCMASK,
-                        Signals.SIG_BLOCK,
-                        setAddress,
-                        libc().addressOf(before),
-                        Signals.SET_SIZE);
-        Reference.reachabilityFence(before);
-        check((int) result, KernelCall.SIGNAL_MASK, Set.of(), () -> "signal=" + signal);
+        try {
+            long result = libc().syscall(
+                            SystemCall.RT_SIGPROCMASK,
+                            Signals.SIG_BLOCK,
+                            setAddress,
+                            libc().addressOf(before),
+                            Signals.SET_SIZE);
+            check((int) result, KernelCall.SIGNAL_MASK, Set.of(), () -> "signal=" + signal);
+        } finally {
+            Reference.reachabilityFence(before);
+        }
         return Buffers.allocate(Uapi.KvmSignalMask.SIZE + Signals.SET_SIZE)
                 .putInt(Uapi.KvmSignalMask.LEN, Signals.SET_SIZE)
                 .putLong(Uapi.KvmSignalMask.SIZE, before.getLong(0) & ~set.getLong(0));
@@ -145,12 +148,15 @@ final class KickCalls extends Calls {
     }
 
     private void takeSignal() {
-        long taken;
-        do {
-            taken = libc().syscall(
-                            SystemCall.RT_SIGTIMEDWAIT, setAddress, 0, setAddress + TIMEOUT_AT, Signals.SET_SIZE);
-        } while (taken == EINTR);
-        Reference.reachabilityFence(set);
+        try {
+            long taken;
+            do {
+                taken = libc().syscall(
+                                SystemCall.RT_SIGTIMEDWAIT, setAddress, 0, setAddress + TIMEOUT_AT, Signals.SET_SIZE);
+            } while (taken == EINTR);
+        } finally {
+            Reference.reachabilityFence(set);
+        }
     }
 
     // Any thread

@@ -58,8 +58,12 @@ final class VcpuCalls extends Calls {
 
     /** A request whose structure is longer than its number says. */
     void ioctlAt(KernelCall call, long request, ByteBuffer argument) {
-        check(on(fd, raw -> libc().ioctl(raw, request, libc().addressOf(argument))), call, vm.known(), fd::toString);
-        Reference.reachabilityFence(argument);
+        try {
+            int result = on(fd, number -> libc().ioctl(number, request, libc().addressOf(argument)));
+            check(result, call, vm.known(), fd::toString);
+        } finally {
+            Reference.reachabilityFence(argument);
+        }
     }
 
     void ioctl(Fd file, KernelCall call, long request, ByteBuffer argument) {

@@ -468,14 +468,19 @@ public final class Uapi {
     /** include/uapi/linux/kvm.h: {@code nent} and padding; entries follow. */
     public interface KvmCpuid2 {
         int SIZE = 8;
-        @U32 @Count(bytes = KvmCpuid2.ENTRY_SIZE) int NENT = 0;
-        int ENTRY_SIZE = 40;
-        int ENTRY_INDEX = 4;
-        int ENTRY_FLAGS = 8;
-        int ENTRY_EAX = 12;
-        int ENTRY_EBX = 16;
-        int ENTRY_ECX = 20;
-        int ENTRY_EDX = 24;
+        @U32 @Count(bytes = KvmCpuidEntry2.SIZE) int NENT = 0;
+    }
+
+    /** arch/x86/include/uapi/asm/kvm.h. */
+    public interface KvmCpuidEntry2 {
+        int SIZE = 40;
+        @U32 int FUNCTION = 0;
+        @U32 int INDEX = 4;
+        @U32 int FLAGS = 8;
+        @U32 int EAX = 12;
+        @U32 int EBX = 16;
+        @U32 int ECX = 20;
+        @U32 int EDX = 24;
     }
 
     /** arch/x86/include/uapi/asm/kvm.h. */

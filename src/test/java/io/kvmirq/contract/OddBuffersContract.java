@@ -192,7 +192,7 @@ class OddBuffersContract extends KernelSuite {
         world.assumeX86();
         int kvm = world.kvm();
         int entries = 256;
-        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + entries * Uapi.KvmCpuid2.ENTRY_SIZE)
+        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + entries * Uapi.KvmCpuidEntry2.SIZE)
                 .putInt(Uapi.KvmCpuid2.NENT, entries);
         writable(cpuid).forEach((name, odd) -> {
             assertThat(libc.ioctl(kvm, Uapi.KVM_GET_SUPPORTED_CPUID, odd))

@@ -85,7 +85,7 @@ final class RealModeGuest {
     }
 
     private void useHostCpuid(int kvm) {
-        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + CPUID_ENTRIES * Uapi.KvmCpuid2.ENTRY_SIZE)
+        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + CPUID_ENTRIES * Uapi.KvmCpuidEntry2.SIZE)
                 .putInt(Uapi.KvmCpuid2.NENT, CPUID_ENTRIES);
         assertOk(libc.ioctl(kvm, Uapi.KVM_GET_SUPPORTED_CPUID, cpuid));
         assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_CPUID2, cpuid));

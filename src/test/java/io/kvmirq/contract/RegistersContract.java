@@ -178,10 +178,10 @@ class RegistersContract extends KernelSuite {
         vcpu = world.vcpuWithLapic(vm, 1);
         ByteBuffer general = registers();
         ByteBuffer system = segments();
-        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuid2.ENTRY_SIZE)
+        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.SIZE)
                 .putInt(Uapi.KvmCpuid2.NENT, 1)
                 .putInt(Uapi.KvmCpuid2.SIZE, 1)
-                .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuid2.ENTRY_EAX, 0x12345);
+                .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.EAX, 0x12345);
         assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_CPUID2, cpuid));
         ByteBuffer other = Buffers.allocate(Uapi.KvmRegs.SIZE).putLong(Uapi.KvmRegs.RFLAGS, 0x200);
         for (int at = 0; at <= Uapi.KvmRegs.RIP; at += Long.BYTES) {
@@ -218,10 +218,10 @@ class RegistersContract extends KernelSuite {
     void x2apicModeFollowsTheCpuidAlsoWithoutLapic() {
         long x2apic = 0xfee00100L | ENABLED | X2APIC;
         assertErrno(Errno.EINVAL, setSegments(segments -> segments.putLong(APIC_BASE, x2apic)));
-        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuid2.ENTRY_SIZE)
+        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.SIZE)
                 .putInt(Uapi.KvmCpuid2.NENT, 1)
                 .putInt(Uapi.KvmCpuid2.SIZE, 1)
-                .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuid2.ENTRY_ECX, 1 << 21);
+                .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.ECX, 1 << 21);
         assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_CPUID2, cpuid));
         assertOk(setSegments(segments -> segments.putLong(APIC_BASE, x2apic)));
         assertThat(segments().getLong(APIC_BASE)).isEqualTo(x2apic);

@@ -61,7 +61,7 @@ final class GuestRun {
     /** The handler may still be on its way when the first two are seen. */
     private static final int IDLE_FOR_GOOD = 3;
 
-    private static final int CPUID_ROOM = Uapi.KvmCpuid2.SIZE + 256 * Uapi.KvmCpuid2.ENTRY_SIZE;
+    private static final int CPUID_ROOM = Uapi.KvmCpuid2.SIZE + 256 * Uapi.KvmCpuidEntry2.SIZE;
 
     private final Libc libc;
     private final long memory;

@@ -6,9 +6,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Gsi;
-import io.kvmirq.InterruptVector;
 import io.kvmirq.KernelException;
-import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
@@ -143,25 +141,6 @@ class MessagesTest {
             assertThatThrownBy(event::drain)
                     .isInstanceOf(KernelException.class)
                     .hasMessageContaining(": EINVAL (the descriptor is not an eventfd");
-        }
-    }
-
-    /** INIT waits in the LAPIC of the second vCPU, so that KVM_RUN takes it and returns instead of blocking. */
-    @Test
-    void runningAnApplicationProcessorThatWaitsSaysSo() {
-        int deliverInit = 5 << 8;
-        vm.createIrqchip();
-        VcpuId second = new VcpuId(1);
-        try (Vcpu boot = vm.createVcpu(new VcpuId(0));
-                Vcpu waiting = vm.createVcpu(second)) {
-            boot.enableLapic();
-            waiting.enableLapic();
-            MsiMessage toSecond = MsiMessage.to(second, new InterruptVector(0x31));
-            vm.signal(new MsiMessage(toSecond.address(), deliverInit));
-            assertThatThrownBy(waiting::run)
-                    .isInstanceOf(KernelException.class)
-                    .hasMessageContaining(
-                            ": EAGAIN (the vCPU is an application processor (AP), which waits for INIT and SIPI)");
         }
     }
 }

@@ -5,7 +5,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.IoAddress;
+import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
@@ -30,6 +32,10 @@ import org.junit.jupiter.params.provider.EnumSource;
 class VcpuRunTest {
     private static final int START = 0x1000;
     private static final int PORT = 0x82;
+    /** Delivery modes of a message. */
+    private static final int INIT = 5 << 8;
+
+    private static final int START_UP = 6 << 8;
     /** out %al, $PORT; then {@code jmp .}. */
     private static final String TELLS_AND_LOOPS = "e682ebfe";
     /** As before, but it halts for ever. */
@@ -104,6 +110,22 @@ class VcpuRunTest {
             assertThat(exit.address()).isEqualTo(0xf800);
             assertThat(exit.size()).isEqualTo(4);
             assertThat(vcpu.run().data()).isEqualTo(0xffff_ffffL);
+        }
+    }
+
+    /** KVM_RUN answers EAGAIN between the start and the first instruction. */
+    @ParameterizedTest
+    @EnumSource
+    void applicationProcessorRunsWhenItIsStarted(Kernels kernels) {
+        open(kernels, "e682f4");
+        vcpu().close();
+        VcpuId second = new VcpuId(1);
+        try (Vcpu other = vm.createVcpu(second)) {
+            other.enableLapic();
+            long address = MsiMessage.to(second, new InterruptVector(0x31)).address();
+            vm.signal(new MsiMessage(address, INIT));
+            vm.signal(new MsiMessage(address, START_UP | START >>> 12));
+            assertThat(other.run().port()).isEqualTo(PORT);
         }
     }
 

@@ -74,12 +74,12 @@ public final class X86KvmFile extends KvmFile {
         if (header.getInt(Uapi.KvmCpuid2.NENT) == 0) {
             return host.refuse(VmAnswer.KVM_CPUID_ROOM);
         }
-        int length = Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuid2.ENTRY_SIZE;
+        int length = Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.SIZE;
         ByteBuffer leaf = ByteBuffer.allocate(length)
                 .order(ByteOrder.nativeOrder())
                 .putInt(Uapi.KvmCpuid2.NENT, 1)
                 .putInt(Uapi.KvmCpuid2.SIZE, 1)
-                .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuid2.ENTRY_ECX, CPUID_X2APIC);
+                .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.ECX, CPUID_X2APIC);
         return host.copyOut(address, leaf, length);
     }
 }

@@ -209,7 +209,7 @@ final class X86VcpuFile extends VcpuFile {
         if (Integer.compareUnsigned(leafCount, X86KvmFile.MOST_LEAVES) > 0) {
             return host.refuse(VmAnswer.VCPU_CPUID_LEAVES);
         }
-        return host.copied(address + Uapi.KvmCpuid2.SIZE, leafCount * Uapi.KvmCpuid2.ENTRY_SIZE, this::setCpuidLeaves);
+        return host.copied(address + Uapi.KvmCpuid2.SIZE, leafCount * Uapi.KvmCpuidEntry2.SIZE, this::setCpuidLeaves);
     }
 
     private int setCpuidLeaves(ByteBuffer leaves) {
@@ -220,11 +220,11 @@ final class X86VcpuFile extends VcpuFile {
         cpuid = leaves;
         int leaf = 0;
         while (leaf < leaves.capacity() && leaves.getInt(leaf) != 1) {
-            leaf += Uapi.KvmCpuid2.ENTRY_SIZE;
+            leaf += Uapi.KvmCpuidEntry2.SIZE;
         }
         if (leaf < leaves.capacity()) {
-            int features = leaves.getInt(leaf + Uapi.KvmCpuid2.ENTRY_ECX);
-            cpu.identify(leaves.getInt(leaf + Uapi.KvmCpuid2.ENTRY_EAX), (features & X86KvmFile.CPUID_X2APIC) != 0);
+            int features = leaves.getInt(leaf + Uapi.KvmCpuidEntry2.ECX);
+            cpu.identify(leaves.getInt(leaf + Uapi.KvmCpuidEntry2.EAX), (features & X86KvmFile.CPUID_X2APIC) != 0);
         } else {
             cpu.identify(GeneralRegisters.SIGNATURE, false);
         }
