@@ -12,44 +12,50 @@ import java.nio.ByteBuffer;
  * <p>Source: {@code struct kvm_regs} in asm/kvm.h.
  */
 public final class X86Registers {
-    /** A register, in the order of {@code struct kvm_regs}; 64 bits each. */
+    /** A register of 64 bits. */
     public enum Name {
         /** Accumulator. */
-        RAX,
+        RAX(0),
         /** Base. */
-        RBX,
+        RBX(8),
         /** Counter. */
-        RCX,
+        RCX(16),
         /** Data. */
-        RDX,
+        RDX(24),
         /** Source index. */
-        RSI,
+        RSI(32),
         /** Destination index. */
-        RDI,
+        RDI(40),
         /** Stack pointer. */
-        RSP,
+        RSP(48),
         /** Frame pointer. */
-        RBP,
+        RBP(56),
         /** General. */
-        R8,
+        R8(64),
         /** General. */
-        R9,
+        R9(72),
         /** General. */
-        R10,
+        R10(80),
         /** General. */
-        R11,
+        R11(88),
         /** General. */
-        R12,
+        R12(96),
         /** General. */
-        R13,
+        R13(104),
         /** General. */
-        R14,
+        R14(112),
         /** General. */
-        R15,
+        R15(120),
         /** Instruction pointer. */
-        RIP,
+        RIP(128),
         /** Flags; bit 1 is always set. */
-        RFLAGS
+        RFLAGS(136);
+
+        private final int offset;
+
+        Name(int offset) {
+            this.offset = offset;
+        }
     }
 
     final ByteBuffer structure = Buffers.allocate(Uapi.KvmRegs.SIZE);
@@ -61,12 +67,12 @@ public final class X86Registers {
 
     /** The value of a register. */
     public long get(Name name) {
-        return structure.getLong(name.ordinal() * Long.BYTES);
+        return structure.getLong(name.offset);
     }
 
     /** Changes this copy. */
     public X86Registers set(Name name, long value) {
-        structure.putLong(name.ordinal() * Long.BYTES, value);
+        structure.putLong(name.offset, value);
         return this;
     }
 

@@ -16,24 +16,30 @@ public final class X86SystemRegisters {
 
     X86SystemRegisters() {}
 
-    /** A segment register, in the order of {@code struct kvm_sregs}. */
+    /** A segment register. */
     public enum Segment {
         /** Code. */
-        CS,
+        CS(0),
         /** Data. */
-        DS,
+        DS(24),
         /** Extra. */
-        ES,
+        ES(48),
         /** Extra, its base used by threads. */
-        FS,
+        FS(72),
         /** Extra, its base used by processors. */
-        GS,
+        GS(96),
         /** Stack. */
-        SS,
+        SS(120),
         /** Task. */
-        TR,
+        TR(144),
         /** Local descriptor table. */
-        LDT
+        LDT(168);
+
+        private final int offset;
+
+        Segment(int offset) {
+            this.offset = offset;
+        }
     }
 
     /** A control register, EFER, or the base of the LAPIC; 64 bits each. */
@@ -73,12 +79,12 @@ public final class X86SystemRegisters {
 
     /** A segment register. */
     public X86Segment segment(Segment name) {
-        return X86Segment.read(structure, name.ordinal() * Uapi.KvmSegment.SIZE);
+        return X86Segment.read(structure, name.offset);
     }
 
     /** Changes this copy. */
     public X86SystemRegisters setSegment(Segment name, X86Segment segment) {
-        segment.write(structure, name.ordinal() * Uapi.KvmSegment.SIZE);
+        segment.write(structure, name.offset);
         return this;
     }
 

@@ -41,7 +41,7 @@ final class GuestCode {
     /** Points a vector at the handler. The handler reads the vector number from CS. */
     static void handle(Mapping memory, InterruptVector vector) {
         int number = vector.number();
-        memory.putInt(number * Integer.BYTES, number << 16 | (HANDLER - number * 16));
+        memory.putInt((long) number * Integer.BYTES, number << 16 | (HANDLER - number * 16));
     }
 
     /** The number of interrupts that the handler counted for a vector. */

@@ -156,6 +156,8 @@ class HandlesTest {
     /** A process of which the last act is a mistake. */
     public static final class Mistaken {
         public static void main(String[] arguments) {
+            // java.util.logging makes its handlers at the first use, and none once the JVM ends.
+            Logger.getLogger("").getHandlers();
             if (arguments[0].equals("blocked")) {
                 Logger.getLogger("").addHandler(recorder(new ArrayList<>() {
                     @Override
