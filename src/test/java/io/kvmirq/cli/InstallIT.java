@@ -316,7 +316,8 @@ class InstallIT {
             install "$1" | grep -c 'others may write to .*/archived/lib/kvmirq: no archive of classes is made'
             [ ! -e "$prefix/lib/kvmirq/kvmirq.jsa" ] && echo none
             uninstall "$1"
-            """)).containsExactly("644", "shared 1", "1", "1", "shared 0", "1", "gone", "1", "none");
-        assertThat(installed("find \"$destination\" -name '*.jsa' | wc -l")).containsExactly("0");
+            find "$destination" -name '*.jsa' | wc -l
+            """))
+                .containsExactly("644", "shared 1", "1", "1", "shared 0", "1", "gone", "1", "none", "0");
     }
 }
