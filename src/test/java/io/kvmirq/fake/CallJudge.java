@@ -41,6 +41,8 @@ final class CallJudge {
             // The count is taken before it is copied.
             new Partial("read(", Set.of("EFAULT"), Set.of("EventFile.count")),
             new Partial("preadv2(", Set.of("EFAULT"), Set.of("EventFile.count")),
+            // The call loads the vCPU, which moves its IRTEs to the processor and takes what was posted (vcpu_load()).
+            new Partial(" KVM_GET_LAPIC,", Set.of("EFAULT"), Set.of("OfArray.words", "PostingMachine.loaded")),
             // CR8 comes from kvm_run, and is left there with the base of the LAPIC (RUN_SAVES). A read of the guest is
             // completed
             // (VCPU_READ_WAITS).
