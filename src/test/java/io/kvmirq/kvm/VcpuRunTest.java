@@ -64,9 +64,11 @@ class VcpuRunTest {
 
     @AfterEach
     void close() {
-        memory.close();
-        vm.close();
-        kernel.close();
+        if (memory != null) {
+            memory.close();
+            vm.close();
+            kernel.close();
+        }
     }
 
     // Exits

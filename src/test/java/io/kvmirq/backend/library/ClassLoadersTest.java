@@ -8,6 +8,7 @@ import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.testing.Machine;
 import java.io.IOException;
 import java.io.InputStream;
+import java.lang.ref.Reference;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.net.URL;
@@ -125,14 +126,16 @@ class ClassLoadersTest {
             Files.copy(ours, library);
         }
         String before = System.setProperty(NativeLibrary.PROPERTY, library.toString());
+        ClassLoader first = loader();
         try {
-            assertThat(used(loader())).endsWith(", works");
+            assertThat(used(first)).endsWith(", works");
             System.setProperty(LibraryCache.PROPERTY, "/proc/nonexistent");
             assertThatThrownBy(() -> used(loader()))
                     .cause()
                     .hasMessageContaining(" serves another class loader and cannot be copied for this one: cannot make"
                             + " cache directory /proc/nonexistent");
         } finally {
+            Reference.reachabilityFence(first); // else it is collected, and the library serves nobody
             System.clearProperty(LibraryCache.PROPERTY);
             if (before == null) {
                 System.clearProperty(NativeLibrary.PROPERTY);
