@@ -10,14 +10,14 @@ import io.kvmirq.kernel.EventFd;
 final class Device {
     private final EventFd interrupt;
     private final EventFd answer;
-    private final long patienceNanos;
+    private final Patience patience;
     private long sent;
     private long answered;
 
     Device(EventFd interrupt, EventFd answer, Patience patience) {
         this.interrupt = interrupt;
         this.answer = answer;
-        patienceNanos = patience.time().toNanos();
+        this.patience = patience;
     }
 
     /** Raises the interrupt and does not wait for the answer. */
@@ -27,7 +27,7 @@ final class Device {
     }
 
     boolean awaitAnswer() {
-        if (!answer.await(patienceNanos)) {
+        if (!patience.await(answer)) {
             return false;
         }
         answered += answer.drain();

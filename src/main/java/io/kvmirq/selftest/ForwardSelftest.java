@@ -17,6 +17,7 @@ import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.MessageIrq;
 import io.kvmirq.vfio.MessageIrqs;
 import io.kvmirq.vfio.VfioDevice;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -26,7 +27,6 @@ import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import java.util.function.IntFunction;
 import java.util.function.Supplier;
-import org.jspecify.annotations.Nullable;
 
 /**
  * Forwards interrupts of a device into a throw-away VM, triggers each by VFIO's loopback, and gives all back. The
@@ -72,19 +72,30 @@ public final class ForwardSelftest {
     private final Supplier<Mirror> mirror;
     private final Choice choice;
     private final Journal journal;
+    private final Patience patience;
     private final CountDownLatch ended = new CountDownLatch(1);
     private final List<ForwardAnswer> answers = new ArrayList<>();
-    private @Nullable ForwardTarget running;
     private boolean begun;
     private volatile boolean stopped;
 
     /** @param mirror of the host, to predict what its hardware does; asked when the VM exists, of which it is told */
     public ForwardSelftest(Kernel kernel, PciAddress address, Supplier<Mirror> mirror, Choice choice, Journal journal) {
+        this(kernel, address, mirror, choice, journal, Patience.USUAL.time());
+    }
+
+    ForwardSelftest(
+            Kernel kernel,
+            PciAddress address,
+            Supplier<Mirror> mirror,
+            Choice choice,
+            Journal journal,
+            Duration patience) {
         this.kernel = kernel;
         this.address = address;
         this.mirror = mirror;
         this.choice = choice;
         this.journal = journal;
+        this.patience = new Patience(patience, () -> stopped);
     }
 
     /**
@@ -102,9 +113,8 @@ public final class ForwardSelftest {
         ForwardPlan plan;
         try (Undo undo = new Undo()) {
             undo.add(ended::countDown);
-            ForwardTarget target = undo.add(ForwardTarget.of(kernel, mirror));
-            begin(target);
-            undo.add(this::end);
+            ForwardTarget target = undo.add(ForwardTarget.of(kernel, mirror, patience));
+            begin();
             Optional<KvmVfio> kvmVfio = target.vm().supports(KvmDevice.Type.VFIO)
                     ? Optional.of(undo.add(KvmVfio.create(target.vm())))
                     : Optional.empty();
@@ -134,16 +144,11 @@ public final class ForwardSelftest {
         return new ForwardResult(plan, answers, failure, left);
     }
 
-    private synchronized void begin(ForwardTarget target) {
+    private synchronized void begin() {
         begun = true;
-        running = target;
         if (stopped) {
             throw new IllegalStateException(STOPPED);
         }
-    }
-
-    private synchronized void end() {
-        running = null;
     }
 
     private void requireGoing() {
@@ -260,9 +265,6 @@ public final class ForwardSelftest {
     public void stop() {
         synchronized (this) {
             stopped = true;
-            if (running != null) {
-                running.stop();
-            }
             if (!begun) {
                 return;
             }

@@ -11,7 +11,7 @@ import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
 import java.util.function.Supplier;
 
-/** A throw-away VM that takes the interrupts of a device. For one thread, except {@link #stop}. */
+/** A throw-away VM that takes the interrupts of a device. For one thread. */
 abstract sealed class ForwardTarget implements AutoCloseable permits GuestTarget, VgicTarget {
     /**
      * How many vectors are forwarded at once: those from 0x30 to 0xef of x86, which no exception and no spurious
@@ -19,12 +19,17 @@ abstract sealed class ForwardTarget implements AutoCloseable permits GuestTarget
      */
     static final int AT_ONCE = 0xc0;
 
-    /** @param mirror asked when the VM exists */
-    static ForwardTarget of(Kernel kernel, Supplier<Mirror> mirror) {
+    /**
+     * @param mirror asked when the VM exists
+     * @param patience with each interrupt
+     */
+    static ForwardTarget of(Kernel kernel, Supplier<Mirror> mirror, Patience patience) {
         Irqchip irqchip = Irqchip.ofKernel(kernel);
         try (Undo undo = new Undo()) {
-            ForwardTarget target =
-                    undo.add(irqchip.runsGuest() ? new GuestTarget(kernel, irqchip) : new VgicTarget(kernel));
+            ForwardTarget target = undo.add(
+                    irqchip.runsGuest()
+                            ? new GuestTarget(kernel, irqchip, patience)
+                            : new VgicTarget(kernel, patience));
             target.mirror = mirror.get();
             target.mirror.apply(new Event.IrqchipCreated(
                     switch (irqchip) {
@@ -68,9 +73,6 @@ abstract sealed class ForwardTarget implements AutoCloseable permits GuestTarget
 
     /** Runs {@code trigger} and waits. @return how often the line rose since, and fell by the EOI if a guest runs */
     abstract long lineArrivals(Runnable trigger);
-
-    /** Ends waiting; any thread may call it. */
-    abstract void stop();
 
     @Override
     public abstract void close();

@@ -23,9 +23,10 @@ final class GuestTarget extends ForwardTarget {
     private final Guest guest;
     private final EventFd answer;
     private final IoEventFd port;
-    private volatile boolean stopped;
+    private final Patience patience;
 
-    GuestTarget(Kernel kernel, Irqchip irqchip) {
+    GuestTarget(Kernel kernel, Irqchip irqchip, Patience patience) {
+        this.patience = patience;
         this.irqchip = irqchip;
         try (Undo undo = new Undo()) {
             answer = undo.add(EventFd.create(kernel));
@@ -92,16 +93,13 @@ final class GuestTarget extends ForwardTarget {
     private long arrivals(InterruptVector vector, Runnable trigger) {
         int before = guest.handled(vector);
         trigger.run();
-        long start = System.nanoTime();
-        long left = Patience.USUAL.time().toNanos();
         do {
-            if (left <= 0 || !answer.await(left)) {
+            if (!patience.await(answer)) {
                 break;
             }
             answer.drain();
             guest.requireAlive();
-            left = Patience.USUAL.time().toNanos() - (System.nanoTime() - start);
-        } while (guest.handled(vector) == before && !stopped);
+        } while (guest.handled(vector) == before);
         guest.requireAlive();
         return (long) guest.handled(vector) - before;
     }
@@ -116,12 +114,6 @@ final class GuestTarget extends ForwardTarget {
             require(!after.isHigh(LEVEL_PIN), "the line stayed high after the guest's EOI");
         }
         return first == 1 ? second : first;
-    }
-
-    @Override
-    void stop() {
-        stopped = true;
-        answer.signal();
     }
 
     @Override

@@ -24,14 +24,12 @@ import io.kvmirq.kvm.Vm;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.function.BooleanSupplier;
 
 /**
  * Runs each {@link Scenario} on a VGIC whose vCPU never runs: an interrupt has arrived when it is in the pending state.
  * The VGIC is a GICv3, or a GICv2 on a host that gives a VM no GICv3. For one thread.
  */
-record PendingScenarios(
-        Kernel kernel, int count, Journal journal, Patience patience, Tally tally, BooleanSupplier stopped) {
+record PendingScenarios(Kernel kernel, int count, Journal journal, Patience patience, Tally tally) {
     private static final Spi ONE = new Spi(42);
     private static final Spi OTHER = new Spi(44);
     private static final Spi FIRST_OF_MANY = new Spi(64);
@@ -101,7 +99,7 @@ record PendingScenarios(
             journal.step(irqfd + " → pin " + ONE.pin() + ", " + ONE, "assigned");
             require(!state.isLatched(ONE), ONE + " was pending before it was raised");
             int seen = 0;
-            for (int i = 0; i < count && !stopped.getAsBoolean(); i++) {
+            for (int i = 0; i < count && !patience.over().getAsBoolean(); i++) {
                 interrupt.signal();
                 if (!isTaken(state, ONE)) {
                     break;
@@ -199,7 +197,8 @@ record PendingScenarios(
             long second = 0;
             long sent = 0;
             try (Rerouter rerouter = new Rerouter(there, back)) {
-                while ((sent < count || rerouter.changes() < Scenarios.CHANGES) && !stopped.getAsBoolean()) {
+                while ((sent < count || rerouter.changes() < Scenarios.CHANGES)
+                        && !patience.over().getAsBoolean()) {
                     rerouter.requireHealthy();
                     interrupt.signal();
                     sent++;

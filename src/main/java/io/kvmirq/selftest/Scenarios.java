@@ -120,7 +120,7 @@ record Scenarios(Kernel kernel, Irqchip irqchip, int count, Journal journal, Pat
     }
 
     private long awaitResample(EventFd resample) {
-        require(resample.await(patience.time()), "the guest's EOI did not signal the resamplefd");
+        require(patience.await(resample), "the guest's EOI did not signal the resamplefd");
         return resample.drain();
     }
 

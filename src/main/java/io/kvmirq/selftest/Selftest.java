@@ -3,6 +3,7 @@ package io.kvmirq.selftest;
 
 import io.kvmirq.KernelException;
 import io.kvmirq.kernel.Kernel;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -26,10 +27,10 @@ public final class Selftest {
 
     /** @param count the round trips of each scenario that repeats them, at least 1 */
     public Selftest(Kernel kernel, Irqchip irqchip, int count, Journal journal) {
-        this(kernel, irqchip, count, journal, Patience.USUAL);
+        this(kernel, irqchip, count, journal, Patience.USUAL.time());
     }
 
-    Selftest(Kernel kernel, Irqchip irqchip, int count, Journal journal, Patience patience) {
+    Selftest(Kernel kernel, Irqchip irqchip, int count, Journal journal, Duration patience) {
         if (count < 1) {
             throw new IllegalArgumentException("count " + count + " is out of range: expected at least 1 round trip");
         }
@@ -37,7 +38,7 @@ public final class Selftest {
         this.irqchip = irqchip;
         this.count = count;
         this.journal = journal;
-        this.patience = patience;
+        this.patience = new Patience(patience, () -> stopped);
     }
 
     /** Runs the scenarios in order. A failure does not end the run; only {@link #stop} does. */
@@ -66,7 +67,7 @@ public final class Selftest {
         try {
             Scenarios scenarios = new Scenarios(kernel, irqchip, count, journal, patience, tally);
             if (!irqchip.runsGuest()) {
-                skipped = new PendingScenarios(kernel, count, journal, patience, tally, () -> stopped).run(scenario);
+                skipped = new PendingScenarios(kernel, count, journal, patience, tally).run(scenario);
             } else if (scenario == Scenario.GUESTLESS) {
                 scenarios.guestless();
             } else {

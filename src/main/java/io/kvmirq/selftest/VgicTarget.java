@@ -28,9 +28,10 @@ final class VgicTarget extends ForwardTarget {
     private final Vm vm;
     private final VgicV3 vgic;
     private final ItsDriver driver;
-    private volatile boolean stopped;
+    private final Patience patience;
 
-    VgicTarget(Kernel kernel) {
+    VgicTarget(Kernel kernel, Patience patience) {
+        this.patience = patience;
         try (Undo undo = new Undo()) {
             vm = undo.add(parts.add(Vm.create(kernel)));
             undo.add(parts.add(vm.createVcpu(Guest.VCPU))).initialize();
@@ -113,12 +114,7 @@ final class VgicTarget extends ForwardTarget {
     private long arrivals(BooleanSupplier pending, Runnable trigger) {
         Scenarios.require(!pending.getAsBoolean(), "it was pending before it was triggered");
         trigger.run();
-        return Patience.USUAL.eventually(() -> stopped || pending.getAsBoolean()) && !stopped ? 1 : 0;
-    }
-
-    @Override
-    void stop() {
-        stopped = true;
+        return patience.eventually(pending) ? 1 : 0;
     }
 
     @Override

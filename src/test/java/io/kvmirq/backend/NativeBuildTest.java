@@ -11,6 +11,7 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -92,6 +93,7 @@ class NativeBuildTest {
                         && line.indexOf("-fcf-protection ") < line.indexOf("-fcf-protection=none"));
     }
 
+    @Tag("long")
     @Test
     void librariesAreTheSameFromTwoDirectories() throws Exception {
         Path one = built(temporary.resolve("one"));

@@ -29,6 +29,7 @@ import java.util.zip.GZIPInputStream;
 import java.util.zip.GZIPOutputStream;
 import java.util.zip.ZipEntry;
 import java.util.zip.ZipOutputStream;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -405,6 +406,7 @@ class CaptureTest {
                 .hasMessageNotContaining("\n");
     }
 
+    @Tag("long")
     @Test
     void archiveThatIsTooBigIsRefused() throws Exception {
         byte[] bomb = zip(Map.of("files/a", new byte[(int) Capture.MOST_BYTES + 1]));

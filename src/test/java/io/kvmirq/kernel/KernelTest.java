@@ -25,6 +25,7 @@ import io.kvmirq.vfio.VfioDevice;
 import java.nio.file.Path;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -176,6 +177,7 @@ class KernelTest {
         }
     }
 
+    @Tag("long")
     @Test
     @RealKvm(fullIrqchip = true)
     void hundredsOfVmsLeakNoDescriptor() {

@@ -25,6 +25,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /**
@@ -33,6 +34,7 @@ import org.junit.jupiter.api.Test;
  * MODE=hard} runs longer.
  */
 @RealKvm(fullIrqchip = true)
+@Tag("long")
 class HardUseTest {
     private static final int THREADS = Integer.getInteger("kvmirq.test.hard.threads", 200);
     private static final int CLOSERS = 8;

@@ -19,7 +19,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** The self-test of arm64, where interrupts are seen in the pending state of the VGIC. */
 class PendingScenariosTest {
     /** Enough for the fake, which loses what is lost at once. */
-    private static final Patience SHORT = new Patience(Duration.ofMillis(200));
+    private static final Duration SHORT = Duration.ofMillis(200);
 
     private final Heard journal = new Heard();
 

@@ -107,7 +107,7 @@ class SelftestTest {
                         .shorten("routesSet", 1, 0)
                         .over(Backends.ofThisMachine().open("jni")),
                 Kernel.DEVICE);
-        Result result = new Selftest(losing, Irqchip.FULL, 3, new Heard(), new Patience(Duration.ofMillis(500)))
+        Result result = new Selftest(losing, Irqchip.FULL, 3, new Heard(), Duration.ofMillis(500))
                 .run(List.of(Scenario.GUESTLESS))
                 .get(0);
         assertThat(result.passed()).isFalse();

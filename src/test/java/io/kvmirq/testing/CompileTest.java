@@ -11,10 +11,12 @@ import java.nio.file.Path;
 import java.util.List;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /** The compiler of the scripts, {@code src/build/Compile.java}, on a tree of two units, a and b, of which b uses a. */
+@Tag("long")
 class CompileTest {
     @TempDir
     @SuppressWarnings("NullAway.Init")

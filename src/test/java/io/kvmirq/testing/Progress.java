@@ -2,6 +2,7 @@
 package io.kvmirq.testing;
 
 import java.io.PrintStream;
+import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
@@ -17,6 +18,9 @@ import org.junit.platform.launcher.TestPlan;
 final class Progress implements TestExecutionListener {
     /** How often a long class says where it is. */
     private static final long BEAT = TimeUnit.SECONDS.toNanos(60);
+
+    /** Seconds of a test from which on the line of its class names it. */
+    private static final double SLOW = 1;
 
     private final PrintStream out;
     private final long limit;
@@ -35,6 +39,9 @@ final class Progress implements TestExecutionListener {
     private int skipped;
     private int ran;
     private boolean anyFailed;
+    private long started;
+    private String slowest = "";
+    private double slowestSeconds;
     private @Nullable TestPlan plan;
 
     Progress(PrintStream out, int seconds) {
@@ -92,6 +99,7 @@ final class Progress implements TestExecutionListener {
         passed = 0;
         failed = 0;
         skipped = 0;
+        slowestSeconds = 0;
         advance(name, true);
     }
 
@@ -100,7 +108,10 @@ final class Progress implements TestExecutionListener {
         advance(type, false);
         if (passed + failed + skipped > 0) {
             double seconds = (System.nanoTime() - since) / 1e9;
-            out.println(Tests.line(seconds, type.replaceFirst("^io\\.kvmirq\\.", ""), passed, failed, skipped));
+            out.println(Tests.line(seconds, type.replaceFirst("^io\\.kvmirq\\.", ""), passed, failed, skipped)
+                    + (slowestSeconds < SLOW
+                            ? ""
+                            : String.format(Locale.ROOT, ", %.1f s of them %s", slowestSeconds, slowest)));
             SummaryListener.seconds(type, seconds);
         }
     }
@@ -131,6 +142,7 @@ final class Progress implements TestExecutionListener {
 
     @Override
     public void executionStarted(TestIdentifier test) {
+        started = System.nanoTime();
         advance(SummaryListener.name(test), true);
     }
 
@@ -143,6 +155,11 @@ final class Progress implements TestExecutionListener {
     @Override
     public void executionFinished(TestIdentifier test, TestExecutionResult result) {
         advance(SummaryListener.name(test), true);
+        double seconds = (System.nanoTime() - started) / 1e9;
+        if (test.isTest() && seconds > slowestSeconds) {
+            slowest = SummaryListener.name(test).replaceFirst(".*\\.", "");
+            slowestSeconds = seconds;
+        }
         switch (result.getStatus()) {
             case SUCCESSFUL -> {
                 if (test.isTest()) {

@@ -26,6 +26,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class GicFormatsTest {
+    private static final int ROUNDS = Integer.getInteger("kvmirq.formats.roundTrips", 1_000_000);
     private static final Path SHARED = Machine.root().resolve("../shared/vectors/uapi.json");
 
     /** Those of kind gicword in the shared vectors: the format, the word, and the fields that are not 0. */
@@ -97,7 +98,7 @@ class GicFormatsTest {
     @Test
     void randomListRegistersAreReadAsTheManualPlacesThem() {
         SplittableRandom random = new SplittableRandom(1);
-        for (int i = 0; i < 1_000_000; i++) {
+        for (int i = 0; i < ROUNDS; i++) {
             long word = random.nextLong();
             long v2 = word & 0xffff_ffffL;
             if (ListRegister.VIRTUAL_ID.of(v2) != (v2 & 0x3ff)

@@ -127,12 +127,15 @@ class FormatsTest {
     @MethodSource("encodable")
     void anyBitsSurviveAsNamedValues(Format format) {
         SplittableRandom random = new SplittableRandom(2);
-        for (int i = 0; i < 10_000; i++) {
+        for (int i = 0; i < ROUND_TRIPS / 100; i++) {
             long[] words = random.longs(format.wordCount())
                     .map(word -> word & -1L >>> (Long.SIZE - format.wordBits()))
                     .toArray();
             long[] bits = format.bits(words);
-            assertThat(format.words(format.encode(fields(format, bits)))).isEqualTo(words);
+            long[] back = format.words(format.encode(fields(format, bits)));
+            if (!Arrays.equals(back, words)) {
+                assertThat(back).isEqualTo(words);
+            }
         }
     }
 

@@ -25,6 +25,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.SplittableRandom;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -370,6 +371,7 @@ class ReplayBadInputTest {
         assertThat(whole.remarks()).isEmpty();
     }
 
+    @Tag("long")
     @Test
     void editedTapesEndInAnOutcomeOrASentence() throws IOException {
         Path whole =
