@@ -41,18 +41,20 @@ final class ForwardedEvents {
     static List<Event> routed(ForwardedIrq irq) {
         List<Event> events = new ArrayList<>();
         if (irq instanceof ForwardedMessage one) {
-            one.gsi().ifPresent(gsi -> events.add(Event.RoutesCommitted.of(new Route.Msi(gsi, one.message()))));
+            one.gsi().ifPresent(gsi -> events.add(Event.RoutesCommitted.of(new Route.Msi(gsi, one.now()))));
         }
         return events;
     }
 
     static List<Event> begun(ForwardedIrq irq) {
         List<Event> events = routed(irq);
-        if (irq.irqfd() != null) {
+        if (irq.irqfd() != null && !irq.isMasked()) {
             irq.gsi().ifPresent(gsi -> events.add(irqfdIsThere(irq, gsi)));
         }
         events.add(new Event.ProducerAdded(irq.event().id(), producer(irq.irq())));
-        if (irq.isRelayed()) {
+        if (irq.isMasked()) {
+            events.add(new Event.DeliveryChanged(irq.event().id(), DeliveryPath.MASKED));
+        } else if (irq.isRelayed()) {
             events.add(new Event.DeliveryChanged(irq.event().id(), DeliveryPath.USERSPACE));
         }
         irq.directEoi()

@@ -68,22 +68,40 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         this.state = State.KERNEL;
     }
 
-    /** The guest's half of a new interrupt: one of the two. The relay is held until {@link #start}. */
-    final void begin(@Nullable Irqfd assigned, @Nullable RelayedIrq relay) {
+    /**
+     * The guest's half of a new interrupt: one of the two. The relay is held until {@link #start}.
+     *
+     * @param masked whether the interrupt begins masked
+     */
+    final void begin(@Nullable Irqfd assigned, @Nullable RelayedIrq relay, boolean masked) {
         irqfd = assigned;
-        state = relay == null ? state : new State(Phase.OPEN, relay);
+        if (masked) {
+            if (relay != null) {
+                relay.hold();
+            }
+            state = new State(Phase.MASKED, relay);
+        } else {
+            state = State.open(relay);
+        }
     }
 
     /** The last step of forwarding: a relay injects from now on. */
-    final synchronized void start() {
-        RelayedIrq relay = relay();
-        if (relay != null && state.phase() != Phase.CLOSED) {
-            relay.release();
+    final void start() {
+        synchronized (lock()) {
+            RelayedIrq relay = relay();
+            if (relay != null && state.phase() != Phase.CLOSED) {
+                relay.release();
+            }
         }
     }
 
     final Forwarding forwarding() {
         return forwarding;
+    }
+
+    /** Guards what changes of all interrupts of the device, so that a batch changes them at once. */
+    final Object lock() {
+        return forwarding.delivery();
     }
 
     /** Another irqfd has taken the eventfd. */
@@ -172,6 +190,9 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         gsi().ifPresent(gsi -> tell(List.of(ForwardedEvents.irqfdIsGone(this, gsi))));
     }
 
+    /** The message that the vector sends now; empty for a line. */
+    public abstract Optional<MsiMessage> message();
+
     // Masks
 
     /** Whether {@link #mask} holds it back. */
@@ -196,17 +217,32 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /** @return the relay that may still inject */
-    private synchronized @Nullable RelayedIrq masked() {
-        requireOpen();
-        RelayedIrq relay = relay();
-        if (!isMasked()) {
-            State masked = new State(Phase.MASKED, relay);
-            try (Pause pause = begunPause(relay)) {
-                pause.keep();
+    final @Nullable RelayedIrq masked() {
+        synchronized (lock()) {
+            requireOpen();
+            RelayedIrq relay = relay();
+            if (!isMasked()) {
+                State masked = new State(Phase.MASKED, relay);
+                try (Pause pause = begunPause(relay)) {
+                    pause.keep();
+                }
+                become(masked);
             }
-            become(masked);
+            return relay;
         }
-        return relay;
+    }
+
+    /**
+     * Whether it is masked and an interrupt waits for {@link #unmask}: the pending bit of MSI-X. On arm64 it may say so
+     * of an interrupt that the guest took already, as {@link #mask} says.
+     *
+     * @throws IllegalStateException after {@link #close}; on a virtual thread
+     */
+    public final boolean isPending() {
+        synchronized (lock()) {
+            requireOpen();
+            return isMasked() && event().await(0);
+        }
     }
 
     /** The end of a vLPI drops its pending bit, which nobody can read before: it is signalled again. */
@@ -235,10 +271,12 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      *     masked
      * @throws IllegalStateException after {@link #close}
      */
-    public final synchronized void unmask() {
-        requireOpen();
-        if (isMasked()) {
-            resume();
+    public final void unmask() {
+        synchronized (lock()) {
+            requireOpen();
+            if (isMasked()) {
+                resume();
+            }
         }
     }
 
@@ -294,7 +332,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
         @Override
         public void close() {
-            synchronized (ForwardedIrq.this) {
+            synchronized (lock()) {
                 if (!ends || relay() != held || state.phase() == Phase.CLOSED) {
                     return;
                 }
@@ -323,7 +361,12 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * @throws io.kvmirq.KernelException EINVAL if KVM refuses the message; it arrives as before
      * @throws IllegalStateException after {@link #close}
      */
-    public abstract void reroute(MsiMessage message);
+    public final void reroute(MsiMessage message) {
+        forwarding.reroute(List.of(this), i -> message);
+    }
+
+    /** @throws UnsupportedOperationException for a line, which has no message */
+    abstract ForwardedMessage rerouted();
 
     // Moves: the eventfd stays, and the next taker of the eventfd gets what waits in it
 
@@ -354,31 +397,33 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     /** After a move, or an attempt: the device signals again if it still asserts its interrupt. */
     void moved() {}
 
-    final synchronized void moveToUserspace() {
-        requireOpen();
-        if (isRelayed()) {
-            return;
-        }
-        Userspace userspace = forwarding.userspace(irq());
-        boolean masked = isMasked();
-        State there;
-        try (Pause pause = new Pause(null);
-                Undo undo = new Undo()) {
-            if (!masked) {
-                pause.begin();
+    final void moveToUserspace() {
+        synchronized (lock()) {
+            requireOpen();
+            if (isRelayed()) {
+                return;
             }
-            undo.add(this::moved);
-            leaveKernel(undo);
-            RelayedIrq relay = undo.add(relayed(userspace));
-            there = new State(state.phase(), relay);
-            if (!masked) {
-                relay.release();
+            Userspace userspace = forwarding.userspace(irq());
+            boolean masked = isMasked();
+            State there;
+            try (Pause pause = new Pause(null);
+                    Undo undo = new Undo()) {
+                if (!masked) {
+                    pause.begin();
+                }
+                undo.add(this::moved);
+                leaveKernel(undo);
+                RelayedIrq relay = undo.add(relayed(userspace));
+                there = new State(state.phase(), relay);
+                if (!masked) {
+                    relay.release();
+                }
+                undo.keep();
+                pause.keep();
             }
-            undo.keep();
-            pause.keep();
+            become(there);
+            moved();
         }
-        become(there);
-        moved();
     }
 
     final void moveToKernel() {
@@ -395,35 +440,39 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
     }
 
-    private synchronized @Nullable Pause pausedRelay() {
-        requireOpen();
-        RelayedIrq relay = relay();
-        return relay == null ? null : begunPause(relay);
+    private @Nullable Pause pausedRelay() {
+        synchronized (lock()) {
+            requireOpen();
+            RelayedIrq relay = relay();
+            return relay == null ? null : begunPause(relay);
+        }
     }
 
     /** @return false if another thread took the interrupt from that relay */
-    private synchronized boolean takeFrom(RelayedIrq relay, Pause pause) {
-        requireOpen();
-        if (relay() != relay) {
-            return false;
-        }
-        boolean masked = isMasked();
-        State there = masked ? new State(Phase.MASKED, null) : State.KERNEL;
-        try (Undo undo = new Undo()) {
-            undo.add(this::moved);
-            Irqfd kept = irqfd;
-            Irqfd assigned = kept == null ? maskedIrqfd() : kept;
-            irqfd = assigned;
-            if (!masked) {
-                undo.step(assigned::unmask, assigned::mask);
+    private boolean takeFrom(RelayedIrq relay, Pause pause) {
+        synchronized (lock()) {
+            requireOpen();
+            if (relay() != relay) {
+                return false;
             }
-            enterKernel();
-            undo.keep();
-            pause.keep();
+            boolean masked = isMasked();
+            State there = masked ? new State(Phase.MASKED, null) : State.KERNEL;
+            try (Undo undo = new Undo()) {
+                undo.add(this::moved);
+                Irqfd kept = irqfd;
+                Irqfd assigned = kept == null ? maskedIrqfd() : kept;
+                irqfd = assigned;
+                if (!masked) {
+                    undo.step(assigned::unmask, assigned::mask);
+                }
+                enterKernel();
+                undo.keep();
+                pause.keep();
+            }
+            tell(ForwardedEvents.routed(this));
+            become(there);
+            return true;
         }
-        tell(ForwardedEvents.routed(this));
-        become(there);
-        return true;
     }
 
     /**
@@ -462,9 +511,11 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /** Refuses new work. */
-    final synchronized void end() {
-        if (state.phase() != Phase.CLOSED) {
-            state = new State(Phase.CLOSED, relay());
+    final void end() {
+        synchronized (lock()) {
+            if (state.phase() != Phase.CLOSED) {
+                state = new State(Phase.CLOSED, relay());
+            }
         }
     }
 

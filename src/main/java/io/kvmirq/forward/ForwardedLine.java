@@ -60,7 +60,7 @@ final class ForwardedLine extends ForwardedIrq {
                 if (level) {
                     checks.requirePin(gsi, irq);
                 }
-                begin(irqfd, null);
+                begin(irqfd, null, false);
                 inKernel.moveTo(undo);
             } catch (KernelException e) {
                 if (forwarding.userspace().isEmpty()
@@ -68,7 +68,7 @@ final class ForwardedLine extends ForwardedIrq {
                         || !e.errno().equals(Errno.EINVAL)) {
                     throw e;
                 }
-                begin(null, undo.add(relayed(forwarding.userspace().get())));
+                begin(null, undo.add(relayed(forwarding.userspace().get())), false);
             }
             direct.ifPresent(with -> {
                 with.abi().forward(irq, gsi);
@@ -147,7 +147,12 @@ final class ForwardedLine extends ForwardedIrq {
     }
 
     @Override
-    public void reroute(MsiMessage message) {
+    public Optional<MsiMessage> message() {
+        return Optional.empty();
+    }
+
+    @Override
+    ForwardedMessage rerouted() {
         throw new UnsupportedOperationException(
                 irq + " is a line and has no message: change the routes of " + gsi + " by vm.routes()");
     }
@@ -175,18 +180,20 @@ final class ForwardedLine extends ForwardedIrq {
     }
 
     /** Whether it is there now; ends direct EOI if that is the way. */
-    private synchronized boolean isThere(Mechanism to) {
-        requireOpen();
-        if (to != mechanism() && direct.isPresent() && to == withoutDirectEoi()) {
-            endDirectEoi();
+    private boolean isThere(Mechanism to) {
+        synchronized (lock()) {
+            requireOpen();
+            if (to != mechanism() && direct.isPresent() && to == withoutDirectEoi()) {
+                endDirectEoi();
+            }
+            if (to != mechanism() && to != withoutDirectEoi() && (direct.isPresent() || to != Mechanism.USERSPACE)) {
+                throw new UnsupportedOperationException(irq + " is a line and cannot be moved from "
+                        + mechanism().label() + " to " + to.label() + ": expected "
+                        + withoutDirectEoi().label()
+                        + (direct.isPresent() ? "" : " or userspace"));
+            }
+            return to == mechanism();
         }
-        if (to != mechanism() && to != withoutDirectEoi() && (direct.isPresent() || to != Mechanism.USERSPACE)) {
-            throw new UnsupportedOperationException(irq + " is a line and cannot be moved from "
-                    + mechanism().label() + " to " + to.label() + ": expected "
-                    + withoutDirectEoi().label()
-                    + (direct.isPresent() ? "" : " or userspace"));
-        }
-        return to == mechanism();
     }
 
     @Override
@@ -242,16 +249,18 @@ final class ForwardedLine extends ForwardedIrq {
     // The end
 
     /** All but the relay. The device first: then no signal comes that would wait for an EOI. */
-    synchronized void tearDown() {
-        if (ofUser) {
-            TearDown.quietly(armed::stopUnmaskBy);
-            TearDown.quietly(armed::unwire);
-        } else {
-            armed.close();
+    void tearDown() {
+        synchronized (lock()) {
+            if (ofUser) {
+                TearDown.quietly(armed::stopUnmaskBy);
+                TearDown.quietly(armed::unwire);
+            } else {
+                armed.close();
+            }
+            direct.ifPresent(with -> with.abi().unforward(irq));
+            closeIrqfd();
+            resample.ifPresent(EventFd::close);
+            event.close();
         }
-        direct.ifPresent(with -> with.abi().unforward(irq));
-        closeIrqfd();
-        resample.ifPresent(EventFd::close);
-        event.close();
     }
 }

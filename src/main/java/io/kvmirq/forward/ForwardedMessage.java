@@ -3,13 +3,11 @@ package io.kvmirq.forward;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
-import io.kvmirq.Route;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.RouteTable;
 import io.kvmirq.kvm.Vm;
-import io.kvmirq.mirror.Event;
 import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.MessageIrq;
 import java.util.Objects;
@@ -23,28 +21,37 @@ import org.jspecify.annotations.Nullable;
 final class ForwardedMessage extends ForwardedIrq {
     private final IrqKind kind;
     private final int number;
-    private MsiMessage message;
+    private volatile MsiMessage message;
     /** The message of the caller's route, which the GSI has again at the end; null if the route goes with this. */
     private final @Nullable MsiMessage callers;
 
-    /** @param isRouted whether the caller routed the GSI to this message before */
+    /**
+     * @param isRouted whether the caller routed the GSI to this message before
+     * @param masked whether it begins masked
+     */
     ForwardedMessage(
             Forwarding forwarding,
             MessageIrq irq,
             MsiMessage message,
             @Nullable Irqfd irqfd,
             @Nullable RelayedIrq relay,
-            boolean isRouted) {
+            boolean isRouted,
+            boolean masked) {
         super(forwarding);
-        begin(irqfd, relay);
+        begin(irqfd, relay, masked);
         this.kind = irq.info().kind();
         this.number = irq.number();
         this.message = message;
         this.callers = isRouted ? message : null;
     }
 
-    MsiMessage message() {
+    MsiMessage now() {
         return message;
+    }
+
+    @Override
+    public Optional<MsiMessage> message() {
+        return Optional.of(message);
     }
 
     private Vm vm() {
@@ -79,42 +86,17 @@ final class ForwardedMessage extends ForwardedIrq {
         return Mechanism.IRQFD;
     }
 
-    /**
-     * On x86 the route changes under the irqfd. On arm64 a changed route ends a vLPI, and only a new registration of
-     * the irqfd makes one: it is deassigned meanwhile, and signals wait in the eventfd.
-     */
     @Override
-    public void reroute(MsiMessage to) {
-        RelayedIrq relay = rerouted(to);
-        if (relay != null) {
-            relay.settle();
-        }
+    ForwardedMessage rerouted() {
+        return this;
     }
 
-    /** @return the relay that may still inject the former message */
-    private synchronized @Nullable RelayedIrq rerouted(MsiMessage to) {
-        requireOpen();
-        RelayedIrq relay = relay();
-        if (to.equals(message)) {
-            return relay;
+    /** The route is this message now. The lock is held. */
+    void become(MsiMessage to) {
+        message = to;
+        if (relay() instanceof RelayedEdge edge) {
+            edge.reroute(to);
         }
-        try (Pause pause = new Pause(null);
-                Undo room = new Undo()) {
-            if (!isMasked() && relay == null && vm().isArm64()) {
-                pause.begin();
-                tellIrqfdIsGone();
-            }
-            gsi().ifPresent(gsi -> {
-                vm().routes().replace(gsi, to);
-                forwarding().mirror().apply(Event.RoutesCommitted.of(new Route.Msi(gsi, to)));
-            });
-            message = to;
-            if (relay instanceof RelayedEdge edge) {
-                edge.reroute(to);
-            }
-            room.keep();
-        }
-        return relay;
     }
 
     // Moves
@@ -162,10 +144,12 @@ final class ForwardedMessage extends ForwardedIrq {
     }
 
     /** Gives the caller's GSI the caller's message again. Never fails. */
-    synchronized void restoreRoute() {
-        MsiMessage before = callers;
-        if (before != null && !message.equals(before) && !vm().fd().isClosed()) {
-            gsi().ifPresent(gsi -> TearDown.quietly(() -> vm().routes().replace(gsi, before)));
+    void restoreRoute() {
+        synchronized (lock()) {
+            MsiMessage before = callers;
+            if (before != null && !message.equals(before) && !vm().fd().isClosed()) {
+                gsi().ifPresent(gsi -> TearDown.quietly(() -> vm().routes().replace(gsi, before)));
+            }
         }
     }
 }

@@ -50,7 +50,7 @@ import java.util.stream.Stream;
  * order loses no interrupt: routes, irqfds, and the device last; back in reverse. A batch that fails leaves everything
  * as it was, except triggers that it took over. The end never fails, whatever was closed before.
  *
- * <p>Locks: this has one for what is set up and torn down, and each {@link ForwardedIrq} has its own, taken after it.
+ * <p>Locks: one for what is set up and torn down, and one for how the interrupts are delivered, taken after it.
  */
 public final class Forwarding implements AutoCloseable {
     private final Vm vm;
@@ -63,6 +63,9 @@ public final class Forwarding implements AutoCloseable {
     private final ForwardedIrqs irqs = new ForwardedIrqs();
     /** The numbers of the vectors whose eventfds their owner wired. */
     private final BitSet wired = new BitSet();
+
+    private final Object delivery = new Object();
+    private final ForwardedChange change = new ForwardedChange(this);
 
     private boolean closed;
 
@@ -171,6 +174,11 @@ public final class Forwarding implements AutoCloseable {
         return userspace;
     }
 
+    /** Guards how each interrupt is delivered. It is taken after this object's own lock. */
+    Object delivery() {
+        return delivery;
+    }
+
     Vm vm() {
         return vm;
     }
@@ -212,7 +220,7 @@ public final class Forwarding implements AutoCloseable {
      * @throws RuntimeException as {@link #forwardAll}
      */
     public ForwardedIrq forward(MessageIrq irq, Gsi gsi, MsiMessage message) {
-        return forward(new Batch(irq.alone(), i -> message, Optional.of(List.of(gsi)), Optional.empty(), false))
+        return forward(new Batch(irq.alone(), i -> message, Optional.of(List.of(gsi)), Optional.empty(), false, false))
                 .get(0);
     }
 
@@ -228,7 +236,15 @@ public final class Forwarding implements AutoCloseable {
      * @throws IllegalStateException if the kernel cannot add vectors to those that are enabled; after {@link #close}
      */
     public List<ForwardedIrq> forwardAll(MessageIrqs which, IntFunction<MsiMessage> messages) {
-        return forward(new Batch(which, messages, Optional.empty(), Optional.empty(), false));
+        return forward(new Batch(which, messages, Optional.empty(), Optional.empty(), false, false));
+    }
+
+    /**
+     * Forwards vectors that are masked: what they signal waits for {@link ForwardedIrq#unmask}. A guest's table of
+     * MSI-X begins so. KVM learns of an irqfd at its first unmask. Else as {@link #forwardAll}.
+     */
+    public List<ForwardedIrq> forwardMasked(MessageIrqs which, IntFunction<MsiMessage> messages) {
+        return forward(new Batch(which, messages, Optional.empty(), Optional.empty(), false, true));
     }
 
     /**
@@ -238,7 +254,7 @@ public final class Forwarding implements AutoCloseable {
      * known, {@link #takeOver(MessageIrqs, List, IntFunction)} loses nothing. Else as {@link #forwardAll}.
      */
     public List<ForwardedIrq> takeOver(MessageIrqs which, IntFunction<MsiMessage> messages) {
-        return forward(new Batch(which, messages, Optional.empty(), Optional.empty(), true));
+        return forward(new Batch(which, messages, Optional.empty(), Optional.empty(), true, false));
     }
 
     /**
@@ -253,7 +269,7 @@ public final class Forwarding implements AutoCloseable {
             throw new IllegalArgumentException(
                     wired.size() + " eventfds for " + which.size() + " vectors: expected one for each");
         }
-        return forward(new Batch(which, messages, Optional.empty(), Optional.of(wired), true));
+        return forward(new Batch(which, messages, Optional.empty(), Optional.of(wired), true, false));
     }
 
     /** Vectors that are forwarded in one call. */
@@ -262,7 +278,8 @@ public final class Forwarding implements AutoCloseable {
             IntFunction<MsiMessage> messages,
             Optional<List<Gsi>> gsis,
             Optional<List<EventFd>> wired,
-            boolean takesOver) {}
+            boolean takesOver,
+            boolean masked) {}
 
     private List<ForwardedIrq> forward(Batch batch) {
         List<MsiMessage> messages = IntStream.range(0, batch.which.size())
@@ -301,7 +318,7 @@ public final class Forwarding implements AutoCloseable {
         }
         try (Undo undo = new Undo()) {
             List<EventFd> events = batch.wired.orElseGet(() -> guest.events(which.size(), undo));
-            GuestSide.Halves halves = guest.halves(events, messages, batch.gsis, !routed, undo);
+            GuestSide.Halves halves = guest.halves(events, messages, batch.gsis, !routed, batch.masked, undo);
             if (batch.wired.isEmpty()) {
                 undo.add(() -> triggers.disarm(which));
                 triggers.arm(which, events, enabledElsewhere);
@@ -310,8 +327,8 @@ public final class Forwarding implements AutoCloseable {
             undo.add(() -> forwarded.forEach(this::forget));
             for (int i = 0; i < which.size(); i++) {
                 MessageIrq irq = which.get(i);
-                forwarded.add(
-                        new ForwardedMessage(this, irq, messages.get(i), halves.irqfd(i), halves.relay(i), routed));
+                forwarded.add(new ForwardedMessage(
+                        this, irq, messages.get(i), halves.irqfd(i), halves.relay(i), routed, batch.masked));
                 wired.set(irq.number(), batch.wired.isPresent());
             }
             forwarded.forEach(irqs::add);
@@ -400,6 +417,43 @@ public final class Forwarding implements AutoCloseable {
         checks.requireNew(irq, irqs);
     }
 
+    // Change
+
+    /**
+     * Masks several interrupts, as {@link ForwardedIrq#mask} each.
+     *
+     * @param which of this forwarding, each once
+     * @throws IllegalStateException if one is closed; then none is masked that was not
+     */
+    public void mask(List<? extends ForwardedIrq> which) {
+        change.mask(which);
+    }
+
+    /**
+     * Unmasks several interrupts, as {@link ForwardedIrq#unmask} each. If one stays masked, all do that were.
+     *
+     * @param which of this forwarding, each once
+     * @throws KernelException as {@link ForwardedIrq#unmask}
+     * @throws IllegalStateException if one is closed; then none is unmasked
+     */
+    public void unmask(List<? extends ForwardedIrq> which) {
+        change.unmask(which);
+    }
+
+    /**
+     * Sends vectors elsewhere, as {@link ForwardedIrq#reroute} each, by one call of KVM_SET_GSI_ROUTING; by none if
+     * nothing changes.
+     *
+     * @param which of this forwarding, each once
+     * @param messages by place in {@code which}, from 0; called before anything is changed, without a lock
+     * @throws UnsupportedOperationException if one is a line
+     * @throws KernelException EINVAL if KVM refuses a message; all arrive as before
+     * @throws IllegalStateException if one is closed; then none is changed
+     */
+    public void reroute(List<? extends ForwardedIrq> which, IntFunction<MsiMessage> messages) {
+        change.reroute(which, messages);
+    }
+
     // Look
 
     /** The interrupts that are forwarded now, in the order of their numbers. */
@@ -417,10 +471,21 @@ public final class Forwarding implements AutoCloseable {
     // End
 
     /**
+     * Ends several interrupts, as {@link ForwardedIrq#close} each: by one call of KVM_SET_GSI_ROUTING, and one of
+     * VFIO_DEVICE_SET_IRQS for those whose numbers follow each other. Idempotent, never fails.
+     *
+     * @param which of this forwarding
+     */
+    public void close(List<? extends ForwardedIrq> which) {
+        change.requireOurs(which);
+        unforward(which);
+    }
+
+    /**
      * Ends interrupts: the device first, the route last. Relays end without the lock, because an injector may wait for a
      * thread that waits for the lock; until then the interrupts are not forwarded anew.
      */
-    void unforward(List<ForwardedIrq> ended) {
+    void unforward(List<? extends ForwardedIrq> ended) {
         synchronized (this) {
             ended.forEach(ForwardedIrq::end);
             tearDown(ended.stream().filter(one -> !one.isTornDown()).toList());
@@ -442,7 +507,7 @@ public final class Forwarding implements AutoCloseable {
      * All but the relays. An Error may interrupt it at any step: then all steps are taken again. The routes come last,
      * since a GSI without a route may be given out anew.
      */
-    private void tearDown(List<ForwardedIrq> ended) {
+    private void tearDown(List<? extends ForwardedIrq> ended) {
         List<ForwardedMessage> messages = new ArrayList<>();
         for (ForwardedIrq irq : ended) {
             if (irq instanceof ForwardedMessage message) {

@@ -57,15 +57,21 @@ record GuestSide(ForwardChecks checks, Optional<Userspace> userspace) {
      *
      * @param gsis of the caller's choice; empty to allocate them
      * @param routes whether the GSIs get their routes here
+     * @param masked whether KVM hears of the irqfds when they are unmasked
      */
     Halves halves(
-            List<EventFd> events, List<MsiMessage> messages, Optional<List<Gsi>> gsis, boolean routes, Undo undo) {
+            List<EventFd> events,
+            List<MsiMessage> messages,
+            Optional<List<Gsi>> gsis,
+            boolean routes,
+            boolean masked,
+            Undo undo) {
         try (Undo inKernel = new Undo()) {
             List<Gsi> routed = routes ? route(gsis, messages) : gsis.orElseThrow();
             if (routes) {
                 inKernel.add(() -> unroute(routed));
             }
-            List<Irqfd> irqfds = vm().assignIrqfds(events, routed);
+            List<Irqfd> irqfds = masked ? masked(events, routed, inKernel) : vm().assignIrqfds(events, routed);
             inKernel.add(() -> Irqfd.closeAll(irqfds));
             inKernel.moveTo(undo);
             return new Halves(irqfds, List.of());
@@ -79,6 +85,14 @@ record GuestSide(ForwardChecks checks, Optional<Userspace> userspace) {
             relays.add(undo.add(RelayedEdge.message(userspace.get(), events.get(i), messages.get(i))));
         }
         return new Halves(List.of(), relays);
+    }
+
+    private List<Irqfd> masked(List<EventFd> events, List<Gsi> gsis, Undo undo) {
+        List<Irqfd> made = new ArrayList<>(events.size());
+        for (int i = 0; i < events.size(); i++) {
+            made.add(undo.add(Irqfd.masked(vm(), events.get(i), Optional.empty(), gsis.get(i))));
+        }
+        return made;
     }
 
     private List<Gsi> route(Optional<List<Gsi>> gsis, List<MsiMessage> messages) {

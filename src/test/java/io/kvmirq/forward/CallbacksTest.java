@@ -87,6 +87,8 @@ class CallbacksTest {
             Map.entry("backend.Libc", KERNEL),
             Map.entry("backend.Pool.new Supplier", LOCKLESS),
             Map.entry("forward.Forwarding.forwardAll IntFunction", "messages"),
+            Map.entry("forward.Forwarding.forwardMasked IntFunction", "messages"),
+            Map.entry("forward.Forwarding.reroute IntFunction", "messages"),
             Map.entry("forward.Forwarding.takeOver IntFunction", "messages"),
             Map.entry("forward.Userspace$Injector", "injectorOf…"),
             Map.entry("kernel.Undo.step Runnable", LOCKLESS),
@@ -202,8 +204,16 @@ class CallbacksTest {
                 called();
                 return message(0x40 + i);
             });
+            List<ForwardedIrq> masked = forwarding.forwardMasked(world.device.msix(4, 2), i -> {
+                called();
+                return message(0x50 + i);
+            });
+            forwarding.reroute(masked, i -> {
+                called();
+                return message(0x60 + i);
+            });
         }
-        assertFree(4);
+        assertFree(8);
     }
 
     @Test

@@ -161,6 +161,25 @@ final class LibraryWay implements Way {
         irqs[irq].reroute(message);
     }
 
+    private List<ForwardedIrq> of(List<Integer> numbers) {
+        return numbers.stream().map(irq -> irqs[irq]).toList();
+    }
+
+    @Override
+    public void mask(List<Integer> numbers) {
+        forwarding.mask(of(numbers));
+    }
+
+    @Override
+    public void unmask(List<Integer> numbers) {
+        forwarding.unmask(of(numbers));
+    }
+
+    @Override
+    public void reroute(List<Integer> numbers, List<MsiMessage> messages) {
+        forwarding.reroute(of(numbers), messages::get);
+    }
+
     @Override
     public void move(int irq) {
         irqs[irq].moveTo(isHere(irq) ? Mechanism.IRQFD : Mechanism.USERSPACE);

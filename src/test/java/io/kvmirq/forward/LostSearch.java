@@ -77,6 +77,9 @@ final class LostSearch implements AutoCloseable {
         MASK(true, false),
         UNMASK(false, true),
         REROUTE(true, true),
+        MASK_ALL(true, true),
+        UNMASK_ALL(true, true),
+        REROUTE_ALL(true, true),
         MOVE(true, true),
         END(true, true),
         FORWARD(true, false),
@@ -243,11 +246,17 @@ final class LostSearch implements AutoCloseable {
         if (drawn <= 2 && IntStream.range(0, VECTORS).filter(i -> forwarded[i]).count() > 1) {
             return Step.END;
         }
-        if (drawn <= 7) {
+        if (drawn <= 6) {
             return Step.REROUTE;
+        }
+        if (drawn == 7) {
+            return Step.REROUTE_ALL;
         }
         if (drawn <= 10) {
             return Step.MOVE;
+        }
+        if (drawn == 11) {
+            return masked[irq] ? Step.UNMASK_ALL : Step.MASK_ALL;
         }
         if (masked[irq]) {
             return Step.UNMASK;
@@ -270,6 +279,23 @@ final class LostSearch implements AutoCloseable {
                 firing.quietly(this::look);
                 onlyLast(irq);
             }
+            case REROUTE_ALL -> {
+                List<Integer> all = all();
+                way.reroute(all, all.stream().map(this::next).toList());
+                firing.quietly(this::look);
+                all.forEach(this::onlyLast);
+            }
+            case MASK_ALL -> {
+                List<Integer> all = all();
+                way.mask(all);
+                firing.quietly(this::look);
+                all.forEach(one -> masked[one] = true);
+            }
+            case UNMASK_ALL -> {
+                List<Integer> all = all();
+                all.forEach(one -> masked[one] = false);
+                way.unmask(all);
+            }
             case MOVE -> way.move(irq);
             case END -> {
                 firing.quietly(this::look);
@@ -291,6 +317,10 @@ final class LostSearch implements AutoCloseable {
                 forwardAll();
             }
         }
+    }
+
+    private List<Integer> all() {
+        return IntStream.range(0, VECTORS).filter(i -> forwarded[i]).boxed().toList();
     }
 
     private void unmask(int irq) {

@@ -2,6 +2,7 @@
 package io.kvmirq.forward;
 
 import io.kvmirq.MsiMessage;
+import java.util.List;
 import java.util.function.IntFunction;
 
 /** How interrupts are forwarded and changed: by the library, or by hand in an order that may be wrong. */
@@ -19,6 +20,21 @@ interface Way extends AutoCloseable {
     void unmask(int irq);
 
     void reroute(int irq, MsiMessage message);
+
+    /** Changes several at once. */
+    default void mask(List<Integer> irqs) {
+        irqs.forEach(this::mask);
+    }
+
+    default void unmask(List<Integer> irqs) {
+        irqs.forEach(this::unmask);
+    }
+
+    default void reroute(List<Integer> irqs, List<MsiMessage> messages) {
+        for (int i = 0; i < irqs.size(); i++) {
+            reroute(irqs.get(i), messages.get(i));
+        }
+    }
 
     /** Lets this process inject the interrupt, or no longer. */
     void move(int irq);

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import io.kvmirq.MsiMessage;
+import io.kvmirq.Route;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.mirror.Event;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Objects;
+import java.util.Set;
+import java.util.function.IntFunction;
+import java.util.stream.IntStream;
+
+/** Changes several interrupts of one forwarding at once, so that the kernel is called as seldom as it can be. */
+final class ForwardedChange {
+    private final Forwarding forwarding;
+
+    ForwardedChange(Forwarding forwarding) {
+        this.forwarding = forwarding;
+    }
+
+    /** @throws IllegalArgumentException if one belongs to another forwarding, or is there twice */
+    void requireOurs(List<? extends ForwardedIrq> which) {
+        Set<ForwardedIrq> seen = new HashSet<>();
+        for (ForwardedIrq irq : which) {
+            if (irq.forwarding() != forwarding) {
+                throw new IllegalArgumentException(
+                        irq + " is not of the " + forwarding + ": change it by the forwarding that made it");
+            }
+            if (!seen.add(irq)) {
+                throw new IllegalArgumentException(irq + " is given twice: give each interrupt once");
+            }
+        }
+    }
+
+    // Masks
+
+    void mask(List<? extends ForwardedIrq> which) {
+        requireOurs(which);
+        List<RelayedIrq> relays = new ArrayList<>(which.size());
+        List<ForwardedIrq> masked = new ArrayList<>(which.size());
+        boolean done = false;
+        synchronized (forwarding.delivery()) {
+            which.forEach(ForwardedIrq::requireOpen);
+            try {
+                for (ForwardedIrq irq : which) {
+                    if (!irq.isMasked()) {
+                        masked.add(irq);
+                    }
+                    RelayedIrq relay = irq.masked();
+                    if (relay != null) {
+                        relays.add(relay);
+                    }
+                }
+                done = true;
+            } finally {
+                if (!done) {
+                    masked.forEach(irq -> TearDown.quietly(irq::unmask));
+                }
+            }
+        }
+        relays.forEach(RelayedIrq::settle);
+    }
+
+    void unmask(List<? extends ForwardedIrq> which) {
+        requireOurs(which);
+        List<ForwardedIrq> unmasked = new ArrayList<>(which.size());
+        boolean done = false;
+        synchronized (forwarding.delivery()) {
+            which.forEach(ForwardedIrq::requireOpen);
+            try {
+                for (ForwardedIrq irq : which) {
+                    if (irq.isMasked()) {
+                        irq.unmask();
+                        unmasked.add(irq);
+                    }
+                }
+                done = true;
+            } finally {
+                if (!done) {
+                    unmasked.forEach(irq -> TearDown.quietly(irq::mask));
+                }
+            }
+        }
+    }
+
+    // Routes
+
+    /**
+     * On x86 the routes change under the irqfds. On arm64 a changed route ends a vLPI, and only a new registration of
+     * the irqfd makes one: it is deassigned meanwhile, and signals wait in the eventfd.
+     *
+     * @param messages called without a lock
+     */
+    void reroute(List<? extends ForwardedIrq> which, IntFunction<MsiMessage> messages) {
+        requireOurs(which);
+        List<ForwardedMessage> irqs = which.stream().map(ForwardedIrq::rerouted).toList();
+        List<MsiMessage> told = IntStream.range(0, irqs.size())
+                .mapToObj(i -> Objects.requireNonNull(messages.apply(i), "a vector's message"))
+                .toList();
+        List<RelayedIrq> relays = new ArrayList<>(irqs.size());
+        synchronized (forwarding.delivery()) {
+            irqs.forEach(ForwardedIrq::requireOpen);
+            reroute(irqs, told, relays);
+        }
+        relays.forEach(RelayedIrq::settle);
+    }
+
+    private void reroute(List<ForwardedMessage> irqs, List<MsiMessage> to, List<RelayedIrq> relays) {
+        int[] changed = IntStream.range(0, irqs.size())
+                .filter(i -> !to.get(i).equals(irqs.get(i).now()))
+                .toArray();
+        List<Route> routes = new ArrayList<>(changed.length);
+        for (int i : changed) {
+            irqs.get(i).gsi().ifPresent(gsi -> routes.add(new Route.Msi(gsi, to.get(i))));
+        }
+        Vm vm = forwarding.vm();
+        try (Pauses pauses = new Pauses(changed.length);
+                Undo room = new Undo()) {
+            for (int i : changed) {
+                ForwardedMessage irq = irqs.get(i);
+                if (vm.isArm64() && !irq.isMasked() && !irq.isRelayed()) {
+                    pauses.begin(irq);
+                    irq.tellIrqfdIsGone();
+                }
+            }
+            if (!routes.isEmpty()) {
+                vm.routes().change(edit -> {
+                    routes.forEach(route -> edit.replace(route.gsi(), ((Route.Msi) route).message()));
+                    return edit;
+                });
+                forwarding.mirror().apply(Event.RoutesCommitted.of(routes.toArray(Route[]::new)));
+            }
+            for (int i : changed) {
+                irqs.get(i).become(to.get(i));
+            }
+            room.keep();
+        }
+        for (ForwardedMessage irq : irqs) {
+            RelayedIrq relay = irq.relay();
+            if (relay != null) {
+                relays.add(relay);
+            }
+        }
+    }
+
+    /** Pauses of several interrupts. All end; the first failure of an end is thrown after that. */
+    private static final class Pauses implements AutoCloseable {
+        private final List<ForwardedIrq.Pause> begun;
+
+        Pauses(int most) {
+            begun = new ArrayList<>(most);
+        }
+
+        void begin(ForwardedIrq irq) {
+            ForwardedIrq.Pause pause = irq.new Pause(null);
+            begun.add(pause);
+            pause.begin();
+        }
+
+        @Override
+        public void close() {
+            for (int i = 0; i < begun.size(); i++) {
+                boolean ended = false;
+                try {
+                    begun.get(i).close();
+                    ended = true;
+                } finally {
+                    if (!ended) {
+                        begun.subList(i + 1, begun.size()).forEach(pause -> TearDown.quietly(pause::close));
+                    }
+                }
+            }
+        }
+    }
+}
