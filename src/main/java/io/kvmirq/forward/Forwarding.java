@@ -227,13 +227,19 @@ public final class Forwarding implements AutoCloseable {
     /**
      * Forwards vectors, each to a new GSI: one call of KVM_SET_GSI_ROUTING, one of VFIO_DEVICE_SET_IRQS.
      *
+     * <p>Where the kernel adds no vectors to those that are enabled ({@link io.kvmirq.vfio.IrqInfo#noResize}: Linux
+     * before 6.5, MSI, an arm64 ITS), the first call enables all vectors of MSI-X. Where the host has too few for that,
+     * and for MSI, a later call disables those that are enabled and enables more; then each of them is signalled once,
+     * since what the device raised meanwhile is lost.
+     *
      * @param messages by place in {@code which}, from 0; called before anything is checked, without a lock
      * @throws KernelException EINVAL if a vector is forwarded already; EBUSY if the device has a trigger that is not
      *     ours: {@link #takeOver}; EMFILE if there are too few descriptors; EINVAL without irqchip in the kernel; what
      *     the kernel refuses else
      * @throws io.kvmirq.kvm.RoutesExhaustedException if the VM has too few GSIs or routes left
      * @throws io.kvmirq.vfio.VectorsExhaustedException if the host has too few vectors; it says how many there are
-     * @throws IllegalStateException if the kernel cannot add vectors to those that are enabled; after {@link #close}
+     * @throws io.kvmirq.vfio.VectorsDisturbedException instead if other vectors were disabled for a moment
+     * @throws IllegalStateException if vectors cannot be added to those that another one enabled; after {@link #close}
      */
     public List<ForwardedIrq> forwardAll(MessageIrqs which, IntFunction<MsiMessage> messages) {
         return forward(new Batch(which, messages, Optional.empty(), Optional.empty(), false, false));

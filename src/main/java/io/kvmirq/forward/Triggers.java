@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.forward;
 
+import io.kvmirq.KernelException;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.vfio.Armed;
 import io.kvmirq.vfio.ArmedVectors;
+import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.MessageIrq;
 import io.kvmirq.vfio.MessageIrqs;
+import io.kvmirq.vfio.VectorsExhaustedException;
+import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.Collections;
 import java.util.List;
@@ -63,18 +67,23 @@ final class Triggers {
         wired.clear();
     }
 
+    /** Whether the kernel adds none of these to the vectors that are enabled: it enables all of them anew. */
+    private static boolean isBeyond(ArmedVectors now, MessageIrq last) {
+        return last.info().noResize() && last.number() >= now.enabled();
+    }
+
     /**
-     * Refuses vectors that cannot be added to those that are enabled, before anything is touched.
+     * Refuses vectors that cannot be added to those that another one enabled, before anything is touched.
      *
      * @throws IllegalStateException if the kernel adds none
      */
     void requireRoom(MessageIrqs irqs) {
         ArmedVectors now = stillArmed();
         MessageIrq last = irqs.get(irqs.size() - 1);
-        if (now != null && last.info().noResize() && last.number() >= now.enabled()) {
+        if (now != null && owner != Owner.US && isBeyond(now, last)) {
             throw new IllegalStateException(last + " is beyond the " + now.enabled()
-                    + " vectors that are enabled, and this kernel adds none to them without losing interrupts:"
-                    + " forward all vectors at once, or close the forwarding first");
+                    + " vectors that are enabled, and this kernel adds none to them without disabling what another"
+                    + " one enabled: enable all vectors there");
         }
     }
 
@@ -89,15 +98,48 @@ final class Triggers {
                 now.set(first, events);
                 owner = Owner.USER;
             } else {
-                now = irqs.arm(events);
+                now = enabledElsewhere ? irqs.arm(events) : enabled(irqs, events);
                 owner = enabledElsewhere ? Owner.OTHER_PROGRAM : Owner.US;
             }
             armed = now;
+        } else if (isBeyond(now, irqs.get(irqs.size() - 1))) {
+            grow(now, first, events);
         } else {
             now.set(first, events);
         }
         wired.set(first, first + irqs.size());
         FORWARDED.add(now);
+    }
+
+    /**
+     * Enables vectors. Where the kernel adds none later, it enables all of MSI-X at once, or those alone if the host has
+     * too few. A device with MSI would use each vector that is enabled, so that no more are than were asked for.
+     */
+    private static ArmedVectors enabled(MessageIrqs irqs, List<EventFd> events) {
+        MessageIrq first = irqs.get(0);
+        int all = first.info().count();
+        if (first.info().kind() == IrqKind.MSIX && first.info().noResize() && irqs.size() < all) {
+            List<Optional<EventFd>> some = new ArrayList<>(Collections.nCopies(all, Optional.empty()));
+            for (int i = 0; i < events.size(); i++) {
+                some.set(first.number() + i, Optional.of(events.get(i)));
+            }
+            try {
+                return first.device().msix(0, all).armSome(some);
+            } catch (VectorsExhaustedException | KernelException e) {
+                return irqs.arm(events);
+            }
+        }
+        return irqs.arm(events);
+    }
+
+    /** What the device raised while its vectors were disabled is lost: each that was enabled is signalled once. */
+    private static void grow(ArmedVectors now, int first, List<EventFd> events) {
+        int before = now.enabled();
+        try {
+            now.growLosingInterrupts(first, events);
+        } finally {
+            TearDown.quietly(() -> now.trigger(0, before));
+        }
     }
 
     /**

@@ -13,7 +13,10 @@ import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
+import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.RoutesExhaustedException;
+import io.kvmirq.vfio.ArmedVectors;
+import io.kvmirq.vfio.VectorsDisturbedException;
 import io.kvmirq.vfio.VectorsExhaustedException;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
@@ -242,13 +245,81 @@ class ForwardingTest {
     @Test
     void vectorsThatCannotBeAddedAreToldBeforeAnythingIsTouched() {
         try (ForwardWorld old = new ForwardWorld("6.1");
+                EventFd users = EventFd.create(old.kernel);
+                ArmedVectors armed = old.device.msix(0, 1).arm(List.of(users));
                 Forwarding few = Forwarding.of(old.vm, old.device)) {
-            few.forwardAll(old.device.msix(0, 2), i -> message(0x30 + i));
+            few.takeOver(old.device.msix(0, 1), i -> message(0x30 + i));
             old.faults.listen();
             assertThatThrownBy(() -> few.forward(old.device.msix().get(2), message(0x32)))
                     .isInstanceOf(IllegalStateException.class)
-                    .hasMessageStartingWith("MSI-X 2 of 0000:3b:00.0 is beyond the 2 vectors that are enabled");
+                    .hasMessageStartingWith("MSI-X 2 of 0000:3b:00.0 is beyond the 1 vectors that are enabled")
+                    .hasMessageEndingWith("what another one enabled: enable all vectors there");
             assertThat(old.faults.calls()).isEmpty();
+            assertThat(armed.enabled()).isEqualTo(1);
+        }
+    }
+
+    /** Linux 6.1 adds no vector to those that are enabled, so that the first call enables all. */
+    @Test
+    void allVectorsAreEnabledWhereNoneCanBeAdded() {
+        try (ForwardWorld old = new ForwardWorld("6.1");
+                Forwarding some = Forwarding.of(old.vm, old.device)) {
+            some.forwardAll(old.device.msix(1, 2), i -> message(0x31 + i));
+            long changes = old.device.irqChanges();
+            some.forward(old.device.msix().get(7), message(0x37));
+            some.forward(old.device.msix().get(0), message(0x30));
+            assertThat(old.device.irqChanges() - changes).isEqualTo(2);
+            assertThat(old.first.isRequested(vector(0x31))).isFalse();
+            for (int sent : new int[] {0, 1, 2, 7}) {
+                old.hardware.sendMessage(sent);
+                assertThat(old.first.isRequested(vector(0x30 + sent))).isTrue();
+            }
+        }
+    }
+
+    /** A host with too few vectors for all: more are enabled anew, and each that was enabled is signalled. */
+    @Test
+    void vectorsThatAreEnabledAnewAreSignalledOnce() {
+        try (ForwardWorld old = new ForwardWorld("6.1");
+                Forwarding few = Forwarding.of(old.vm, old.device)) {
+            old.fake.limitVectors(4);
+            few.forwardAll(old.device.msix(0, 2), i -> message(0x30 + i));
+            assertThat(old.first.isRequested(vector(0x31))).isFalse();
+            few.forward(old.device.msix().get(3), message(0x33));
+            assertThat(old.first.isRequested(vector(0x30))).isTrue();
+            assertThat(old.first.isRequested(vector(0x31))).isTrue();
+            assertThat(old.first.isRequested(vector(0x33))).isFalse();
+            old.hardware.sendMessage(3);
+            assertThat(old.first.isRequested(vector(0x33))).isTrue();
+        }
+    }
+
+    @Test
+    void vectorsThatTheHostDoesNotHaveDisturbTheOthersAndLoseNothing() {
+        try (ForwardWorld old = new ForwardWorld("6.1");
+                Forwarding few = Forwarding.of(old.vm, old.device)) {
+            old.fake.limitVectors(4);
+            few.forwardAll(old.device.msix(0, 2), i -> message(0x30 + i));
+            assertThatThrownBy(() -> few.forward(old.device.msix().get(5), message(0x35)))
+                    .isInstanceOf(VectorsDisturbedException.class)
+                    .hasCauseInstanceOf(VectorsExhaustedException.class)
+                    .hasMessageContaining("had no eventfd for a moment and have their former ones again");
+            assertThat(few.irqs()).hasSize(2);
+            assertThat(old.first.isRequested(vector(0x31))).isTrue();
+        }
+    }
+
+    /** A device uses each vector of MSI that is enabled: no more are than were asked for. */
+    @Test
+    void onlyThoseOfMsiAreEnabledThatWereAskedFor() {
+        try (ForwardWorld old = new ForwardWorld("6.1");
+                Forwarding few = Forwarding.of(old.vm, old.device)) {
+            few.forward(old.device.msi(0, 1).get(0), message(0x30));
+            assertThat(((ArmedVectors) old.device.msi(0, 1).get(0).inTheWay().orElseThrow()).enabled())
+                    .isEqualTo(1);
+            few.forward(old.device.msi(1, 1).get(0), message(0x31));
+            assertThat(old.first.isRequested(vector(0x30))).isTrue();
+            assertThat(old.first.isRequested(vector(0x31))).isFalse();
         }
     }
 

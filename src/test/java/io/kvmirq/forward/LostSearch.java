@@ -242,8 +242,7 @@ final class LostSearch implements AutoCloseable {
         if (drawn == 0) {
             return Step.FORWARD_ALL_AGAIN;
         }
-        // Older kernels cannot add vectors: some stay enabled.
-        if (drawn <= 2 && IntStream.range(0, VECTORS).filter(i -> forwarded[i]).count() > 1) {
+        if (drawn <= 2) {
             return Step.END;
         }
         if (drawn <= 6) {
