@@ -33,6 +33,7 @@ module io.kvmirq {
     exports io.kvmirq.kernel;
     exports io.kvmirq.kvm;
     exports io.kvmirq.mirror;
+    exports io.kvmirq.pci;
     exports io.kvmirq.recording;
     exports io.kvmirq.recording.replay;
     exports io.kvmirq.recording.tapes;

@@ -80,6 +80,7 @@ class ArchitectureTest {
                 "host.trace   | host",
                 "diag..       | uapi.. arch.. backend host.. mirror recording.. vfio",
                 "forward..    | uapi.. arch.intx backend explain.. kernel.. kvm.. mirror.. vfio..",
+                "pci..        | kernel forward.. vfio..",
                 "selftest..   | arch.. kernel.. kvm.. forward.. mirror.. vfio..",
                 "fake.file    | uapi.. explain",
                 "fake.kvm     | uapi.. arch.intx.model explain fake.file",

@@ -32,6 +32,10 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     private volatile State state;
     /** Whether a vLPI may have ended whose pending bit has not been signalled again. */
     private boolean mayOweSignal;
+    /** Whether signals may wait in the eventfd when this ends: no irqfd takes them at once. */
+    private boolean mayKeep;
+    /** Whether signals waited in the eventfd when the device had been disarmed. */
+    private boolean kept;
     /** Whether nothing but the relay is left of it. The lock of {@link #forwarding} guards this. */
     private boolean tornDown;
 
@@ -233,16 +237,21 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Whether it is masked and an interrupt waits for {@link #unmask}: the pending bit of MSI-X. On arm64 it may say so
-     * of an interrupt that the guest took already, as {@link #mask} says.
+     * Whether it is masked and an interrupt waits for {@link #unmask}: the pending bit of MSI-X. After {@link #close},
+     * whether one waited when the device had been disarmed. On arm64 it may say so of an interrupt that the guest took
+     * already, as {@link #mask} says.
      *
-     * @throws IllegalStateException after {@link #close}; on a virtual thread
+     * @throws IllegalStateException on a virtual thread
      */
     public final boolean isPending() {
         synchronized (lock()) {
-            requireOpen();
-            return isMasked() && event().await(0);
+            return state.phase() == Phase.CLOSED ? kept : isMasked() && event().await(0);
         }
+    }
+
+    /** Looks what waits in the eventfd, between the end of the device's half and that of the eventfd. */
+    final void keepPending() {
+        kept |= mayKeep && event().await(0);
     }
 
     /** The end of a vLPI drops its pending bit, which nobody can read before: it is signalled again. */
@@ -514,6 +523,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     final void end() {
         synchronized (lock()) {
             if (state.phase() != Phase.CLOSED) {
+                mayKeep = isMasked() || isRelayed();
                 state = new State(Phase.CLOSED, relay());
             }
         }

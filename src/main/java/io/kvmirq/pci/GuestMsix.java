@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.pci;
+
+import io.kvmirq.MsiMessage;
+import io.kvmirq.forward.Forwarding;
+import io.kvmirq.vfio.IrqInfo;
+import io.kvmirq.vfio.IrqKind;
+import io.kvmirq.vfio.VfioDevice;
+import java.util.Arrays;
+import java.util.BitSet;
+import java.util.OptionalInt;
+
+/**
+ * MSI-X of a device as its guest sees it: Message Control, the table and the Pending Bit Array (PBA). The VMM traps the
+ * guest's accesses to these three and hands them on; what they mean reaches the kernel when the call returns. The
+ * vectors of {@code Forwarding} belong to this meanwhile.
+ *
+ * <p>A vector is open while MSI-X is enabled, the function is not masked and the vector is not. What the device sends
+ * while a vector is not open waits: it sets the pending bit, and arrives when the vector opens. A vector is forwarded
+ * when it opens for the first time, so that a guest that uses few of many vectors costs few descriptors. Entries that
+ * change while their vectors are masked reach the kernel when these open, all by one KVM_SET_GSI_ROUTING; a write that
+ * changes nothing makes no call. Disabling MSI-X keeps table and pending bits, {@link #reset} clears them.
+ *
+ * <p>No access of a guest throws for its value: one of the wrong size or place reads 0 and writes nothing. The kernel may
+ * refuse what follows from a write, with a {@link io.kvmirq.KernelException} or what {@link Forwarding#forwardAll}
+ * throws. The registers then have the write, the vectors concerned wait as if they were masked, and the next write, or
+ * {@link #settle}, tries again.
+ *
+ * <p>Not thread-safe: one access of a device comes after the other. Call this without a lock that an injector of the
+ * forwarding takes.
+ *
+ * <p>Source: PCI Express Base Specification 6.0, 7.7.2; the table's reset values are there, too.
+ */
+public final class GuestMsix {
+    /** The size of an entry of the table in bytes. */
+    public static final int ENTRY_BYTES = 16;
+
+    private static final int UPPER_ADDRESS = 4;
+    private static final int DATA = 8;
+    private static final int VECTOR_CONTROL = 12;
+    private static final int MASK = 1;
+    /** Bits [1:0] of an address are 0. */
+    private static final int ADDRESS_BITS = ~3;
+
+    private static final int ENABLE = 1 << 15;
+    private static final int FUNCTION_MASK = 1 << 14;
+
+    private static final long LOW = 0xffff_ffffL;
+
+    private final OptionalInt deviceId;
+    private final long[] addresses;
+    private final int[] data;
+    private final BitSet masks = new BitSet();
+    private final GuestVectors vectors;
+    private boolean enabled;
+    private boolean functionMasked;
+
+    /**
+     * MSI-X of the device that {@code forwarding} forwards, as after a reset of the device.
+     *
+     * @param deviceId how the guest's ITS knows the device, 32 bits: of PCI its requester id; empty on x86
+     * @throws IllegalArgumentException if the device has no MSI-X
+     */
+    public GuestMsix(Forwarding forwarding, VfioDevice device, OptionalInt deviceId) {
+        int size = device.info().irqs().stream()
+                .filter(one -> one.kind() == IrqKind.MSIX)
+                .mapToInt(IrqInfo::count)
+                .sum();
+        if (size == 0) {
+            throw new IllegalArgumentException(
+                    device.name() + " has no MSI-X: emulate MSI or INTx, which device.info() lists");
+        }
+        this.deviceId = deviceId;
+        this.addresses = new long[size];
+        this.data = new int[size];
+        this.vectors = new GuestVectors(forwarding, device::msix, size);
+        masks.set(0, size);
+    }
+
+    /** How many vectors the table has, 1 to 2048. */
+    public int size() {
+        return data.length;
+    }
+
+    // Message Control
+
+    /** Message Control, 16 bits: table size − 1 in [10:0], Function Mask, MSI-X Enable. */
+    public int messageControl() {
+        return size() - 1 | (functionMasked ? FUNCTION_MASK : 0) | (enabled ? ENABLE : 0);
+    }
+
+    /**
+     * The guest writes Message Control. All bits but Function Mask and MSI-X Enable are read-only.
+     *
+     * @param value 16 bits
+     */
+    public void writeMessageControl(int value) {
+        boolean enables = (value & ENABLE) != 0;
+        functionMasked = (value & FUNCTION_MASK) != 0;
+        if (enabled && !enables) {
+            enabled = false;
+            vectors.end();
+        } else {
+            enabled = enables;
+            settle();
+        }
+    }
+
+    /** Whether the guest enabled MSI-X. */
+    public boolean isEnabled() {
+        return enabled;
+    }
+
+    // The table
+
+    private boolean isEntry(long at, int size) {
+        return (size == Integer.BYTES || size == Long.BYTES)
+                && at >= 0
+                && at % size == 0
+                && at <= (long) size() * ENTRY_BYTES - size;
+    }
+
+    private int register(int at) {
+        int vector = at / ENTRY_BYTES;
+        return switch (at % ENTRY_BYTES) {
+            case UPPER_ADDRESS -> (int) (addresses[vector] >>> Integer.SIZE);
+            case DATA -> data[vector];
+            case VECTOR_CONTROL -> masks.get(vector) ? MASK : 0;
+            default -> (int) addresses[vector];
+        };
+    }
+
+    private void putRegister(int at, int value) {
+        int vector = at / ENTRY_BYTES;
+        switch (at % ENTRY_BYTES) {
+            case UPPER_ADDRESS -> addresses[vector] = addresses[vector] & LOW | (long) value << Integer.SIZE;
+            case DATA -> data[vector] = value;
+            case VECTOR_CONTROL -> masks.set(vector, (value & MASK) != 0);
+            default -> addresses[vector] = addresses[vector] & ~LOW | value & ADDRESS_BITS & LOW;
+        }
+    }
+
+    /**
+     * The guest reads the table.
+     *
+     * @param at the offset from the table's begin in bytes
+     * @param size in bytes; 4 and 8 at a multiple of it read, everything else is 0
+     */
+    public long readTable(long at, int size) {
+        if (!isEntry(at, size)) {
+            return 0;
+        }
+        long low = register((int) at) & LOW;
+        return size == Integer.BYTES ? low : low | (long) register((int) at + Integer.BYTES) << Integer.SIZE;
+    }
+
+    /**
+     * The guest writes the table. An entry that changes while its vector is open is used at once, also if the guest has
+     * not written the rest of it: software has to mask the vector first.
+     *
+     * @param at the offset from the table's begin in bytes
+     * @param size in bytes; 4 and 8 at a multiple of it write, everything else does nothing
+     */
+    public void writeTable(long at, int size, long value) {
+        if (!isEntry(at, size)) {
+            return;
+        }
+        putRegister((int) at, (int) value);
+        if (size == Long.BYTES) {
+            putRegister((int) at + Integer.BYTES, (int) (value >>> Integer.SIZE));
+        }
+        settle((int) at / ENTRY_BYTES);
+    }
+
+    // The pending bits
+
+    /**
+     * The guest reads the PBA, of which no bit can be written.
+     *
+     * @param at the offset from the PBA's begin in bytes
+     * @param size in bytes; 4 and 8 at a multiple of it read, everything else is 0
+     * @throws IllegalStateException on a virtual thread
+     */
+    public long readPending(long at, int size) {
+        long bytes = (long) (size() + Long.SIZE - 1) / Long.SIZE * Long.BYTES;
+        if (size != Integer.BYTES && size != Long.BYTES || at < 0 || at % size != 0 || at > bytes - size) {
+            return 0;
+        }
+        int first = (int) at * Byte.SIZE;
+        long bits = 0;
+        for (int i = 0; i < size * Byte.SIZE && first + i < size(); i++) {
+            bits |= vectors.isPending(first + i) ? 1L << i : 0;
+        }
+        return bits;
+    }
+
+    // What follows
+
+    private MsiMessage message(int vector) {
+        return new MsiMessage(addresses[vector], data[vector], deviceId);
+    }
+
+    private boolean isOpen(int vector) {
+        return enabled && !functionMasked && !masks.get(vector);
+    }
+
+    private void settle(int vector) {
+        if (isOpen(vector) || vectors.isOpen(vector)) {
+            settle();
+        }
+    }
+
+    /**
+     * Brings the kernel to what the registers say, by as few calls as it allows; by none if it is there. A VMM calls it
+     * after an access that threw, when it removed the cause.
+     */
+    public void settle() {
+        if (enabled) {
+            BitSet open = new BitSet();
+            if (!functionMasked) {
+                open.set(0, size());
+                open.andNot(masks);
+            }
+            vectors.become(open, this::message);
+        }
+    }
+
+    /**
+     * The device was reset, by a Function Level Reset, by its bus or with the guest: MSI-X is disabled, all vectors are
+     * masked, no message is pending. Reset the device itself, too, after this ({@link VfioDevice#reset}).
+     */
+    public void reset() {
+        enabled = false;
+        functionMasked = false;
+        masks.set(0, size());
+        Arrays.fill(addresses, 0);
+        Arrays.fill(data, 0);
+        vectors.end();
+        vectors.forget();
+    }
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.pci;
+
+import io.kvmirq.MsiMessage;
+import io.kvmirq.forward.ForwardedIrq;
+import io.kvmirq.forward.Forwarding;
+import io.kvmirq.vfio.MessageIrqs;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.BitSet;
+import java.util.List;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.function.IntFunction;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The vectors of a guest's MSI or MSI-X, and which of them are forwarded: a vector is from the first time it is open to
+ * {@link #end}, and the first from the beginning. Not thread-safe.
+ */
+final class GuestVectors {
+    /** Consecutive vectors of the device. */
+    interface Vectors {
+        MessageIrqs of(int first, int count);
+    }
+
+    private final Forwarding forwarding;
+    private final Vectors device;
+    private final @Nullable ForwardedIrq[] irqs;
+    /** Those that are forwarded and not masked. */
+    private final BitSet open = new BitSet();
+    /** Those that were pending when forwarding ended. */
+    private final BitSet kept = new BitSet();
+
+    GuestVectors(Forwarding forwarding, Vectors device, int count) {
+        this.forwarding = forwarding;
+        this.device = device;
+        this.irqs = new ForwardedIrq[count];
+    }
+
+    boolean isOpen(int vector) {
+        return open.get(vector);
+    }
+
+    boolean isPending(int vector) {
+        ForwardedIrq irq = irqs[vector];
+        return kept.get(vector) || irq != null && irq.isPending();
+    }
+
+    /**
+     * Masks vectors first, then forwards, reroutes and unmasks those that are to be open. What fails leaves those
+     * masked that are not open yet, and is done by the next call.
+     *
+     * @param wanted those that are to be open
+     * @param messages by vector; asked of those in {@code wanted}, and of vector 0
+     */
+    void become(BitSet wanted, IntFunction<MsiMessage> messages) {
+        BitSet masked = (BitSet) open.clone();
+        masked.andNot(wanted);
+        if (!masked.isEmpty()) {
+            forwarding.mask(irqs(masked));
+            open.andNot(masked);
+        }
+        if (isNone()) {
+            // The device has to keep the messages of its vectors: the first makes the kernel enable them.
+            irqs[0] = forwarding.forwardMasked(device.of(0, 1), messages).get(0);
+        }
+        forward(wanted, messages);
+        reroute(wanted, messages);
+        BitSet opened = (BitSet) wanted.clone();
+        opened.andNot(open);
+        if (!opened.isEmpty()) {
+            forwarding.unmask(irqs(opened));
+            open.or(opened);
+        }
+        opened.and(kept);
+        opened.stream().forEach(vector -> {
+            irq(vector).event().signal();
+            kept.clear(vector);
+        });
+    }
+
+    private void forward(BitSet wanted, IntFunction<MsiMessage> messages) {
+        for (int first = nextNew(wanted, 0); first >= 0; first = nextNew(wanted, first)) {
+            int from = first;
+            int end = first + 1;
+            while (end < irqs.length && wanted.get(end) && irqs[end] == null) {
+                end++;
+            }
+            List<ForwardedIrq> made =
+                    forwarding.forwardMasked(device.of(from, end - from), i -> messages.apply(from + i));
+            for (int i = 0; i < made.size(); i++) {
+                irqs[from + i] = made.get(i);
+            }
+        }
+    }
+
+    private boolean isNone() {
+        return Arrays.stream(irqs).allMatch(Objects::isNull);
+    }
+
+    private int nextNew(BitSet wanted, int from) {
+        return wanted.stream()
+                .filter(vector -> vector >= from && irqs[vector] == null)
+                .findFirst()
+                .orElse(-1);
+    }
+
+    private void reroute(BitSet wanted, IntFunction<MsiMessage> messages) {
+        List<ForwardedIrq> moved = new ArrayList<>();
+        List<MsiMessage> to = new ArrayList<>();
+        wanted.stream().forEach(vector -> {
+            MsiMessage message = messages.apply(vector);
+            if (!irq(vector).message().equals(Optional.of(message))) {
+                moved.add(irq(vector));
+                to.add(message);
+            }
+        });
+        if (!moved.isEmpty()) {
+            forwarding.reroute(moved, to::get);
+        }
+    }
+
+    private ForwardedIrq irq(int vector) {
+        return Objects.requireNonNull(irqs[vector], "a vector that is not forwarded");
+    }
+
+    private List<ForwardedIrq> irqs(BitSet which) {
+        return which.stream().mapToObj(this::irq).toList();
+    }
+
+    /** Ends what is forwarded, and keeps what is pending. */
+    void end() {
+        List<ForwardedIrq> ended = new ArrayList<>();
+        for (int i = 0; i < irqs.length; i++) {
+            ForwardedIrq irq = irqs[i];
+            if (irq != null) {
+                ended.add(irq);
+            }
+        }
+        forwarding.close(ended);
+        for (int i = 0; i < irqs.length; i++) {
+            kept.set(i, isPending(i));
+            irqs[i] = null;
+        }
+        open.clear();
+    }
+
+    /** No message is pending any more. */
+    void forget() {
+        kept.clear();
+    }
+}

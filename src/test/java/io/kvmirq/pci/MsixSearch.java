@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.pci;
+
+import static io.kvmirq.pci.MsixWorld.ENABLE;
+import static io.kvmirq.pci.MsixWorld.FUNCTION_MASK;
+import static io.kvmirq.pci.MsixWorld.VECTORS;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.BitSet;
+import java.util.List;
+import java.util.SplittableRandom;
+
+/**
+ * A random guest program of MSI-X accesses while the device sends, beside a plain account of what has to arrive: each
+ * message once, by the entry as it is when its vector is open.
+ */
+final class MsixSearch implements AutoCloseable {
+    private static final int STEPS = 80;
+    /** The guest's vectors of a vector of the device: none is shared, so that none hides another. */
+    private static final int VECTORS_EACH = 8;
+
+    private static final int FIRST = 0x40;
+
+    private final MsixWorld world;
+    private final SplittableRandom random;
+    private final List<String> program = new ArrayList<>();
+
+    private boolean enabled;
+    private boolean functionMasked;
+    private final boolean[] masked = new boolean[VECTORS];
+    private final int[] vcpus = new int[VECTORS];
+    private final int[] data = new int[VECTORS];
+    private final BitSet pending = new BitSet();
+    /** Those whose message only the device has, which may forget it when MSI-X is disabled. */
+    private final BitSet inDevice = new BitSet();
+    /** Those of the last disabling: their messages may arrive or not. */
+    private final BitSet unsure = new BitSet();
+    /** Those that were open since MSI-X was enabled. */
+    private final BitSet forwarded = new BitSet();
+
+    int sent;
+    int arrived;
+
+    MsixSearch(String profile, long seed) {
+        world = new MsixWorld(profile);
+        random = new SplittableRandom(seed);
+        reset();
+        for (int i = 0; i < VECTORS; i++) {
+            entry(i);
+        }
+    }
+
+    void run() {
+        for (int i = 0; i < STEPS; i++) {
+            step(random.nextInt(VECTORS));
+        }
+        // At the end everything is open: nothing may be left.
+        for (int i = 0; i < VECTORS; i++) {
+            mask(i, false);
+        }
+        control(true, false);
+        assertThat(pending.isEmpty()).isTrue();
+    }
+
+    private void step(int vector) {
+        switch (random.nextInt(16)) {
+            case 0, 1, 2 -> entry(vector);
+            case 3, 4 -> mask(vector, true);
+            case 5, 6 -> mask(vector, false);
+            case 7 -> control(true, random.nextBoolean());
+            case 8 -> control(true, false);
+            case 9 -> control(random.nextInt(3) > 0, random.nextBoolean());
+            case 10 -> {
+                if (random.nextInt(6) == 0) {
+                    world.msix.reset();
+                    world.device.reset();
+                    program.add("reset");
+                    reset();
+                    check(List.of());
+                }
+            }
+            case 11 -> {
+                world.msix.writeTable(random.nextInt(-20, 200), 1 << random.nextInt(2), random.nextLong());
+                world.msix.writeTable(random.nextInt(0, 64) * 4L + 2, 4, random.nextLong());
+            }
+            default -> send(vector);
+        }
+        checkPending();
+    }
+
+    private void reset() {
+        enabled = false;
+        functionMasked = false;
+        Arrays.fill(masked, true);
+        Arrays.fill(vcpus, -1);
+        pending.clear();
+        inDevice.clear();
+        unsure.clear();
+        forwarded.clear();
+    }
+
+    private boolean isOpen(int vector) {
+        return enabled && !functionMasked && !masked[vector];
+    }
+
+    private String target(int vector) {
+        return vcpus[vector] + ":0x" + Integer.toHexString(data[vector]);
+    }
+
+    /** Writes the entry in one of the ways of guests. */
+    private void entry(int vector) {
+        vcpus[vector] = random.nextInt(2);
+        data[vector] = FIRST + vector * VECTORS_EACH + random.nextInt(VECTORS_EACH);
+        program.add("entry " + vector + " " + target(vector));
+        if (random.nextBoolean()) {
+            world.entry(vector, vcpus[vector], data[vector]);
+        } else {
+            world.msix.writeTable(vector * 16L, 8, 0xfee0_0000L | (long) vcpus[vector] << 12);
+            world.msix.writeTable(vector * 16L + 8, 8, data[vector] | (masked[vector] ? 1L << 32 : 0));
+        }
+        check(List.of());
+    }
+
+    private void mask(int vector, boolean masks) {
+        if (vcpus[vector] < 0) {
+            entry(vector); // a guest unmasks what it has written
+        }
+        program.add((masks ? "mask " : "unmask ") + vector);
+        masked[vector] = masks;
+        world.mask(vector, masks);
+        opened();
+    }
+
+    private void control(boolean enables, boolean masks) {
+        program.add((enables ? "enable" : "disable") + (masks ? " masked" : ""));
+        if (enabled && !enables) {
+            unsure.or(inDevice);
+            pending.andNot(inDevice);
+            inDevice.clear();
+            forwarded.clear();
+        }
+        if (!enabled && enables) {
+            forwarded.set(0);
+        }
+        enabled = enables;
+        functionMasked = masks;
+        world.msix.writeMessageControl((enables ? ENABLE : 0) | (masks ? FUNCTION_MASK : 0));
+        opened();
+    }
+
+    private void send(int vector) {
+        if (!enabled) {
+            return; // it would assert its line
+        }
+        program.add("send " + vector);
+        world.hardware.sendMessage(vector);
+        sent++;
+        if (isOpen(vector)) {
+            check(List.of(target(vector)));
+        } else {
+            pending.set(vector);
+            inDevice.set(vector, !forwarded.get(vector));
+            check(List.of());
+        }
+    }
+
+    /** What was pending arrives where its vector is open now. */
+    private void opened() {
+        List<String> arrives = new ArrayList<>();
+        List<String> may = new ArrayList<>();
+        for (int i = 0; i < VECTORS; i++) {
+            if (isOpen(i)) {
+                forwarded.set(i);
+                (pending.get(i) ? arrives : unsure.get(i) ? may : new ArrayList<String>()).add(target(i));
+                pending.clear(i);
+                inDevice.clear(i);
+                unsure.clear(i);
+            }
+        }
+        check(arrives, may);
+    }
+
+    private void check(List<String> expected) {
+        check(expected, List.of());
+    }
+
+    private void check(List<String> expected, List<String> may) {
+        List<String> taken = world.taken();
+        arrived += taken.size();
+        taken.removeAll(may);
+        assertThat(taken).as("%s", program).containsExactlyInAnyOrderElementsOf(expected);
+    }
+
+    /** The pending bits of vectors whose message the device keeps are the device's. */
+    private void checkPending() {
+        long bits = world.msix.readPending(0, 8);
+        for (int i = 0; i < VECTORS; i++) {
+            if (!inDevice.get(i) && !unsure.get(i)) {
+                assertThat(bits >> i & 1)
+                        .as("pending bit %s after %s", i, program)
+                        .isEqualTo(pending.get(i) ? 1 : 0);
+            }
+        }
+    }
+
+    @Override
+    public void close() {
+        world.close();
+    }
+}

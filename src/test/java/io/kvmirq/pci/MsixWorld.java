@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.pci;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.PciAddress;
+import io.kvmirq.VcpuId;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.FakePciDevice;
+import io.kvmirq.fake.Profile;
+import io.kvmirq.forward.Forwarding;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.recording.Faults;
+import io.kvmirq.vfio.VfioDevice;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.stream.IntStream;
+
+/** A guest with two vCPUs that was given a device with MSI-X, on a fake kernel. */
+final class MsixWorld implements AutoCloseable {
+    static final int VECTORS = 8;
+    static final int ENABLE = 1 << 15;
+    static final int FUNCTION_MASK = 1 << 14;
+    private static final String NIC = "0000:3b:00.0";
+    private static final int VCPUS = 2;
+
+    final Faults faults = new Faults();
+    final FakeKernel fake;
+    final FakePciDevice hardware;
+    final Vm vm;
+    final VfioDevice device;
+    final Forwarding forwarding;
+    final GuestMsix msix;
+    private final Kernel kernel;
+    private final Undo parts = new Undo();
+
+    MsixWorld(String profile) {
+        fake = new FakeKernel(Profile.of(profile));
+        hardware = fake.pciDevice(NIC, 7)
+                .intx()
+                .msix(VECTORS)
+                .express()
+                .resettable()
+                .add();
+        kernel = parts.add(Kernel.over(faults.over(fake.backend()), Kernel.DEVICE));
+        vm = parts.add(Vm.create(kernel));
+        vm.createIrqchip();
+        List<Vcpu> vcpus = IntStream.range(0, VCPUS)
+                .mapToObj(i -> parts.add(vm.createVcpu(new VcpuId(i))))
+                .toList();
+        vcpus.forEach(Vcpu::enableLapic);
+        device = parts.add(VfioDevice.open(kernel, PciAddress.parse(NIC)));
+        device.config().enableBusMaster();
+        forwarding = parts.add(Forwarding.of(vm, device));
+        msix = new GuestMsix(forwarding, device, OptionalInt.empty());
+    }
+
+    /** Writes an entry as Linux does, which leaves its mask as it is. */
+    void entry(int vector, int vcpu, int guestVector) {
+        MsiMessage message = MsiMessage.to(new VcpuId(vcpu), new InterruptVector(guestVector));
+        msix.writeTable(vector * 16L, 4, message.address());
+        msix.writeTable(vector * 16L + 4, 4, message.address() >>> 32);
+        msix.writeTable(vector * 16L + 8, 4, message.data());
+    }
+
+    void mask(int vector, boolean masked) {
+        msix.writeTable(vector * 16L + 12, 4, masked ? 1 : 0);
+    }
+
+    /** What the vCPUs take now: {@code vCPU:vector}, in any order. */
+    List<String> taken() {
+        List<String> taken = new ArrayList<>();
+        for (int i = 0; i < VCPUS; i++) {
+            fake.vcpus().get(i).enterGuest();
+            Optional<InterruptVector> next = fake.vcpus().get(i).takeInterrupt();
+            while (next.isPresent()) {
+                taken.add(i + ":0x" + Integer.toHexString(next.get().number()));
+                next = fake.vcpus().get(i).takeInterrupt();
+            }
+        }
+        return taken;
+    }
+
+    @Override
+    public void close() {
+        parts.close();
+        assertThat(kernel.openHandles()).isEmpty();
+    }
+}
