@@ -12,8 +12,10 @@ import io.kvmirq.diag.Remedy.Change;
 import io.kvmirq.diag.Remedy.Takes;
 import io.kvmirq.host.Fact;
 import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.PciDevice;
 import io.kvmirq.host.PostingOutlook;
+import io.kvmirq.host.RemappingEntries.Entry;
 import io.kvmirq.host.VmProcess;
 import io.kvmirq.vfio.IrqKind;
 import java.util.ArrayList;
@@ -36,7 +38,6 @@ final class PostingClaims {
     private final Optional<PostingHost> x86;
     private final Optional<VmmOptions> options;
     private final Optional<Fact<GuestIts>> its;
-    private final Optional<Fact<List<EntryForm>>> entries;
 
     PostingClaims(HostFacts host, PciDevice device, Optional<VmProcess> process, Optional<VmmOptions> options) {
         this.host = host;
@@ -48,7 +49,6 @@ final class PostingClaims {
         this.x86 = arm ? Optional.empty() : host.posting();
         this.options = options;
         this.its = arm ? process.map(one -> GuestIts.of(host, one)) : Optional.empty();
-        this.entries = x86.map(one -> EntryForm.of(host, one.vendor(), device.address()));
     }
 
     /** Of a device without interrupts. */
@@ -288,28 +288,24 @@ final class PostingClaims {
                     .orElseGet(() -> Claim.unknown(
                             Question.FORM, "no VM is seen that has the device", "run as root while the VM runs"));
         }
-        if (entries.isEmpty()) {
+        Optional<Vendor> vendor = host.vendor();
+        if (vendor.isEmpty()) {
             return Claim.unknown(
-                    Question.FORM, "the vendor of the processor is not known", "make the files above readable");
+                    Question.FORM,
+                    "/proc/cpuinfo names no processor of Intel or AMD: only those post interrupts on x86",
+                    "none; a copy of a host needs its proc/cpuinfo");
         }
-        Fact<List<EntryForm>> fact = entries.get();
-        if (fact instanceof Fact.Unknown<List<EntryForm>> unknown) {
+        Fact<List<Entry>> fact = host.remapping()
+                .of(vendor.get(), device.address(), interrupt.armed().map(ArmedVector::irq));
+        if (fact instanceof Fact.Unknown<List<Entry>> unknown) {
             return Claim.unknown(Question.FORM, unknown.why(), unknown.remedy());
         }
-        return ofEntries(interrupt, fact.known().orElse(List.of()));
+        return ofEntries(vendor.get(), fact.known().orElse(List.of()));
     }
 
-    private Claim ofEntries(Interrupt interrupt, List<EntryForm> present) {
-        OptionalInt index =
-                interrupt.armed().map(one -> EntryForm.indexOf(host, one.irq())).orElse(OptionalInt.empty());
-        List<EntryForm> own = present.stream()
-                .filter(one -> index.isEmpty() || one.index() == index.getAsInt())
-                .toList();
-        long posted = own.stream().filter(EntryForm::posted).count();
+    private static Claim ofEntries(Vendor vendor, List<Entry> own) {
+        long posted = own.stream().filter(Entry::posted).count();
         Evidence evidence = Evidence.observed("debugfs of the IOMMU");
-        if (own.isEmpty()) {
-            return Claim.unknown(Question.FORM, "debugfs shows no entry of it", "look again while the guest runs");
-        }
         if (posted == own.size() || posted == 0) {
             return Claim.of(
                     Question.FORM,
@@ -321,7 +317,7 @@ final class PostingClaims {
         return Claim.unknown(
                 Question.FORM,
                 posted + " of the device's " + own.size() + " entries have the posted form",
-                x86.orElseThrow().vendor() == Vendor.INTEL
+                vendor == Vendor.INTEL
                         ? "boot a kernel with CONFIG_GENERIC_IRQ_DEBUGFS, which shows the entry of each irq"
                         : "watch the tracepoint kvm_pi_irte_update, which names the host irq of each entry");
     }

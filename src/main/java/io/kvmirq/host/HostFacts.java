@@ -6,18 +6,16 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.arch.LinuxVersion;
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.gic.VlpiKernel;
 import io.kvmirq.backend.HostFiles;
-import io.kvmirq.vfio.VfioGroup;
 import java.io.IOException;
 import java.io.InputStream;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -39,13 +37,18 @@ public final class HostFacts {
     private record Interrupts(Optional<HostInterrupts> all) {}
 
     private final ReadOnce tree;
+    private final PciFunctions pci;
+    private final RemappingEntries remapping;
     private volatile @Nullable Interrupts interrupts;
+    private volatile @Nullable OpenFiles descriptors;
     private volatile @Nullable VmProcesses vms;
     private volatile @Nullable PostingFacts posting;
 
     /** Takes the files of a host. */
     public HostFacts(HostFiles tree) {
         this.tree = new ReadOnce(tree);
+        this.pci = new PciFunctions(this.tree);
+        this.remapping = new RemappingEntries(this);
     }
 
     /** The release of the kernel, such as {@code 6.1.0-56-amd64}. */
@@ -108,6 +111,12 @@ public final class HostFacts {
      */
     public Optional<PostingHost> posting() {
         return postingFacts().host();
+    }
+
+    /** The vendor of an x86 processor that posts. Empty if {@code /proc/cpuinfo} names none. */
+    public Optional<Vendor> vendor() {
+        Optional<String> processor = tree.text("proc/cpuinfo");
+        return processor.isPresent() ? PostingFacts.vendor(processor.get()) : Optional.empty();
     }
 
     /** Why {@link #posting} is empty, a sentence for each fact that cannot be read. Empty if all can be. */
@@ -175,7 +184,7 @@ public final class HostFacts {
     }
 
     private static boolean asksForGicv4(String commandLine) {
-        return words(Optional.of(commandLine)).stream()
+        return PciFunctions.words(Optional.of(commandLine)).stream()
                 .map(word -> word.replace("\"", ""))
                 .filter(word -> word.indexOf('=') > 0 && isParameter(word, GICV4_PARAMETER))
                 .reduce((first, last) -> last)
@@ -195,22 +204,7 @@ public final class HostFacts {
 
     /** The PCI functions that a driver of VFIO is bound to, in order. */
     public List<PciAddress> boundToVfio() {
-        List<PciAddress> bound = new ArrayList<>();
-        boolean some = false;
-        for (String name : tree.list(DEVICES)) {
-            some |= isVfio(tree.linkName(DEVICES + "/" + name + "/driver"));
-        }
-        for (PciAddress address : some ? pciAddresses() : List.<PciAddress>of()) {
-            if (isVfio(tree.linkName(DEVICES + "/" + address + "/driver"))) {
-                bound.add(address);
-            }
-        }
-        return bound;
-    }
-
-    private static boolean isVfio(Optional<String> driver) {
-        // Most are not, and the class of groups is not needed then.
-        return driver.isPresent() && driver.get().contains("vfio") && VfioGroup.isDriver(driver.get());
+        return pci.boundToVfio();
     }
 
     /** Whether the driver vfio-pci is loaded. True if the tree does not show the drivers. */
@@ -239,27 +233,28 @@ public final class HostFacts {
      * their own.
      */
     public List<String> users(PciDevice device) {
-        List<String> files = new ArrayList<>();
-        device.group().ifPresent(group -> files.add("/dev/vfio/" + group));
-        device.cdev().ifPresent(name -> files.add("/dev/vfio/devices/" + name));
-        return tree.list("proc").stream()
-                .filter(name -> name.matches("\\d+"))
-                .filter(process -> tree.list("proc/" + process + "/fd").stream()
-                        .anyMatch(fd -> tree.link("proc/" + process + "/fd/" + fd)
-                                .filter(files::contains)
-                                .isPresent()))
-                .map(process -> process
-                        + tree.text("proc/" + process + "/comm")
-                                .map(name -> " (" + name + ")")
-                                .orElse(""))
-                .toList();
+        List<String> users = new ArrayList<>();
+        for (int pid : descriptors().holders(device)) {
+            String comm = tree.text("proc/" + pid + "/comm").orElse("");
+            users.add(comm.isEmpty() ? String.valueOf(pid) : pid + " (" + comm + ")");
+        }
+        return users;
+    }
+
+    private OpenFiles descriptors() {
+        OpenFiles before = descriptors;
+        if (before == null) {
+            before = OpenFiles.of(tree);
+            descriptors = before;
+        }
+        return before;
     }
 
     /** The processes that hold VMs. */
     public VmProcesses vms() {
         VmProcesses before = vms;
         if (before == null) {
-            before = VmProcesses.of(tree, cdevs(), address -> interrupts()
+            before = VmProcesses.of(tree, descriptors(), pci.cdevs(), address -> interrupts()
                     .filter(all -> !all.armed(address).isEmpty())
                     .isPresent());
             vms = before;
@@ -269,11 +264,7 @@ public final class HostFacts {
 
     /** The PCI functions that have a file of their own in {@code /dev/vfio/devices}, by its name, such as {@code vfio0}. */
     public Map<String, PciAddress> cdevs() {
-        Map<String, PciAddress> cdevs = new HashMap<>();
-        for (PciAddress address : pciAddresses()) {
-            cdev(DEVICES + "/" + address + "/vfio-dev").ifPresent(name -> cdevs.put(name, address));
-        }
-        return cdevs;
+        return pci.cdevs();
     }
 
     /**
@@ -318,111 +309,26 @@ public final class HostFacts {
 
     /** The addresses of all PCI functions, in order. */
     public List<PciAddress> pciAddresses() {
-        List<PciAddress> addresses = new ArrayList<>();
-        for (String name : tree.list(DEVICES)) {
-            try {
-                addresses.add(PciAddress.parse(name));
-            } catch (IllegalArgumentException e) {
-                // A copy of a tree may hold other files.
-            }
-        }
-        addresses.sort(null);
-        return addresses;
+        return pci.addresses();
     }
 
     /** A PCI function. Empty if the host has none with this address. */
     public Optional<PciDevice> pci(PciAddress address) {
-        String path = DEVICES + "/" + address + "/";
-        Optional<Integer> vendor = hex(path + "vendor");
-        if (vendor.isEmpty()) {
-            return Optional.empty();
-        }
-        OptionalInt group = number(tree.linkName(path + "iommu_group"));
-        return Optional.of(new PciDevice(
-                address,
-                vendor.get(),
-                hex(path + "device").orElse(0),
-                hex(path + "class").orElse(0),
-                tree.linkName(path + "driver"),
-                // The kernel prints a null pointer so.
-                tree.text(path + "driver_override").filter(text -> !text.isEmpty() && !text.equals("(null)")),
-                group,
-                group.isEmpty() ? List.of() : others(group.getAsInt(), address),
-                cdev(path + "vfio-dev"),
-                PciCapabilities.of(
-                        tree.bytes(path + "config", PciCapabilities.BYTES).orElse(new byte[0])),
-                tree.text(path + "irq")
-                        .filter(text -> text.matches("\\d{1,10}"))
-                        .map(Long::parseLong)
-                        .orElse(0L),
-                tree.list(path + "msi_irqs").stream()
-                        .flatMap(name -> number(Optional.of(name)).stream().boxed())
-                        .sorted()
-                        .map(HostIrq::new)
-                        .toList(),
-                tree.link(path + "physfn").isPresent(),
-                words(tree.text(path + "reset_method")),
-                number(tree.text(path + "numa_node"))));
+        return pci.of(address);
     }
 
-    /** Since 6.1 sysfs names the device of VFIO. It has a number only if it has a file. */
-    private Optional<String> cdev(String path) {
-        return tree.list(path).stream()
-                .filter(name -> tree.text(path + "/" + name + "/dev").isPresent())
-                .findFirst();
-    }
-
-    private List<PciDevice.Member> others(int group, PciAddress address) {
-        return tree.list(GROUPS + group + "/devices").stream()
-                .filter(name -> !name.equals(address.toString()))
-                .map(this::member)
-                .toList();
-    }
-
-    private PciDevice.Member member(String name) {
-        String pci = DEVICES + "/" + name + "/";
-        Optional<String> driver =
-                tree.linkName(pci + "driver").or(() -> tree.linkName("sys/bus/platform/devices/" + name + "/driver"));
-        return new PciDevice.Member(name, driver);
-    }
-
-    private Optional<Integer> hex(String path) {
-        return tree.text(path).filter(text -> text.matches("0x[0-9a-f]{1,7}")).map(text -> Integer.decode(text));
-    }
-
-    /** A number of 0 or more. */
-    private static OptionalInt number(Optional<String> text) {
-        return text.filter(digits -> digits.matches("\\d{1,9}"))
-                .map(digits -> OptionalInt.of(Integer.parseInt(digits)))
-                .orElseGet(OptionalInt::empty);
-    }
-
-    /**
-     * The vector of a device that has a host irq. Empty if sysfs does not show it.
-     *
-     * <p>Source: {@code hwirq_show()} in kernel/irq/irqdesc.c, {@code pci_msi_domain_calc_hwirq()} in
-     * drivers/pci/msi/irqdomain.c; where each device has a domain of its own, the chip has the device's name.
-     */
+    /** The vector of a device that has a host irq. Empty if sysfs does not show it. */
     public OptionalInt vector(HostIrq irq, PciAddress device) {
-        String path = "sys/kernel/irq/" + irq.number() + "/";
-        String chip = tree.text(path + "chip_name").orElse("");
-        OptionalInt shown = number(tree.text(path + "hwirq"));
-        if (shown.isEmpty() || !chip.contains("PCI-MSI")) {
-            return OptionalInt.empty();
-        }
-        if (chip.endsWith("-" + device)) {
-            return shown;
-        }
-        int number = shown.getAsInt();
-        return device.domain() == 0 && number >> VECTOR_BITS == device.requesterId()
-                ? OptionalInt.of(number & (1 << VECTOR_BITS) - 1)
-                : OptionalInt.empty();
+        return pci.vector(irq, device);
     }
 
-    private static List<String> words(Optional<String> text) {
-        return text.stream()
-                .flatMap(line -> Pattern.compile("\\s+").splitAsStream(line))
-                .filter(word -> !word.isEmpty())
-                .toList();
+    /** The IOMMU that serves a PCI function, such as {@code dmar0}. Empty if sysfs does not show it. */
+    Optional<String> iommu(PciAddress device) {
+        return pci.iommu(device);
+    }
+
+    /** The entries of interrupt remapping. */
+    public RemappingEntries remapping() {
+        return remapping;
     }
 }

@@ -112,7 +112,7 @@ final class PostingFacts {
         return fact;
     }
 
-    private static Optional<Vendor> vendor(String processor) {
+    static Optional<Vendor> vendor(String processor) {
         return switch (field(processor, "vendor_id").orElse("")) {
             case "GenuineIntel" -> Optional.of(Vendor.INTEL);
             case "AuthenticAMD", "HygonGenuine" -> Optional.of(Vendor.AMD);

@@ -16,7 +16,6 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
-import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.function.Predicate;
 import java.util.regex.Matcher;
@@ -52,35 +51,14 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
      * @param cdevs the PCI device of each file in {@code /dev/vfio/devices}
      * @param armed whether VFIO has armed an interrupt of a device
      */
-    static VmProcesses of(HostFiles tree, Map<String, PciAddress> cdevs, Predicate<PciAddress> armed) {
+    static VmProcesses of(HostFiles tree, OpenFiles open, Map<String, PciAddress> cdevs, Predicate<PciAddress> armed) {
         List<VmProcess> all = new ArrayList<>();
-        int unreadable = 0;
-        TreeSet<Integer> pids = new TreeSet<>();
-        for (String name : tree.list("proc")) {
-            if (NUMBER.matcher(name).matches()) {
-                pids.add(Integer.parseInt(name));
-            }
-        }
-        for (int pid : pids) {
-            String fds = "proc/" + pid + "/fd";
-            Map<Integer, String> targets = targets(tree, fds);
-            if (targets.isEmpty() && tree.reading(fds) == HostFiles.Reading.DENIED) {
-                unreadable++;
-            } else if (targets.containsValue(ANONYMOUS + "kvm-vm")) {
+        open.targets().forEach((pid, targets) -> {
+            if (targets.containsValue(ANONYMOUS + "kvm-vm")) {
                 all.add(new Reader(tree, cdevs, armed, pid, targets).process());
             }
-        }
-        return new VmProcesses(all, unreadable);
-    }
-
-    private static Map<Integer, String> targets(HostFiles tree, String fds) {
-        Map<Integer, String> targets = new TreeMap<>();
-        for (String fd : tree.list(fds)) {
-            if (NUMBER.matcher(fd).matches()) {
-                tree.link(fds + "/" + fd).ifPresent(target -> targets.put(Integer.parseInt(fd), target));
-            }
-        }
-        return targets;
+        });
+        return new VmProcesses(all, open.unreadable());
     }
 
     /** The processes that have a device open through VFIO and hold a VM. */

@@ -117,6 +117,73 @@ class DeviceChainsTest {
         }
     }
 
+    private static final String TABLE = "sys/kernel/debug/iommu/intel/ir_translation_struct";
+
+    /** Rows as ir_tbl_remap_entry_show() in drivers/iommu/intel/debugfs.c prints them, of a second unit. */
+    private static RecordedHost addUnit(RecordedHost host, String rows) {
+        String table = host.tree().text(TABLE).orElse("");
+        return host.put(
+                TABLE,
+                table + "\n\nRemapped Interrupt supported on IOMMU: dmar9\n IR table address:104b00000\n"
+                        + " Entry SrcID   DstID    Vct IRTE_high\t\tIRTE_low\n" + rows);
+    }
+
+    private static Claim form(RecordedHost host, int vector) {
+        return claim(chain(host, "0000:00:01.0", vector), Question.FORM);
+    }
+
+    /** The table prints no PCI domain: 0001:00:01.0 has the same source, in another unit. */
+    @Test
+    void entriesOfAnotherUnitAreNotThoseOfTheDevice() throws IOException {
+        String other = " 24    00:01.0 00000100 22  0000000000040008\t000001000022000d\n";
+        RecordedHost shared = addUnit(GuestHosts.of("intel-posted"), other);
+        shared.put("sys/bus/pci/devices/0001:00:01.0/vendor", "0x8086\n");
+        assertThat(form(shared, 0).holds()).isEmpty();
+        assertThat(form(shared, 0).text())
+                .isEqualTo("/" + TABLE + " names no PCI domain, and sysfs does not show the unit of the device");
+
+        shared.link("sys/bus/pci/devices/0000:00:01.0/iommu", "../../virtual/iommu/dmar0");
+        shared.link("sys/bus/pci/devices/0001:00:01.0/iommu", "../../virtual/iommu/dmar9");
+        assertThat(form(shared, 0).text()).isEqualTo("each of the device's 5 entries has the posted form");
+
+        shared.link("sys/bus/pci/devices/0000:00:01.0/iommu", "../../virtual/iommu/dmar9");
+        assertThat(form(shared, 0).holds()).contains(false);
+        assertThat(form(shared, 0).text()).isEqualTo("the entry has the remapped form");
+    }
+
+    /** The index counts within a unit: INTEL-IR-9 is that of dmar9. */
+    @Test
+    void indexOfAnEntryIsThatOfItsUnit() throws IOException {
+        String other = " 24    00:01.0 00000100 22  0000000000040008\t000001000022000d\n";
+        RecordedHost host = addUnit(GuestHosts.of("intel-posted"), other);
+        for (String unit : List.of("0", "9")) {
+            // irq_domain_alloc_named_id_fwnode("INTEL-IR", iommu->seq_id); kernels since 6.10 add the bus token.
+            for (String suffix : List.of("", "-13")) {
+                host.put(
+                        "sys/kernel/debug/irq/irqs/27",
+                        " domain:  INTEL-IR-" + unit + suffix + "\n  hwirq:   0x180000\n");
+                assertThat(form(host, 0).text())
+                        .isEqualTo(
+                                unit.equals("0") ? "the entry has the posted form" : "the entry has the remapped form");
+            }
+        }
+    }
+
+    /** set_msi_sid() in drivers/iommu/intel/irq_remapping.c: behind a bridge the source is the alias, or a range. */
+    @Test
+    void entryBehindABridgeIsFoundByItsIndexAlone() throws IOException {
+        RecordedHost host = GuestHosts.of("intel-posted");
+        host.put(TABLE, host.tree().text(TABLE).orElse("").replace("00:01.0", "00:1e.0") + "\n");
+        assertThat(form(host, 0).holds()).isEmpty();
+        assertThat(form(host, 0).text())
+                .isEqualTo("debugfs shows no entry with the source 00:01.0; behind a PCI bridge, an entry names the"
+                        + " bridge");
+        assertThat(form(host, 0).remedy().orElse("")).contains("CONFIG_GENERIC_IRQ_DEBUGFS");
+
+        host.put("sys/kernel/debug/irq/irqs/27", " domain:  INTEL-IR-0-13\n  hwirq:   0x180000\n");
+        assertThat(form(host, 0).holds()).contains(true);
+    }
+
     /** Linux before vfio-device-syspath: the group has a bridge, and a function that the guest was not given. */
     @Test
     void deviceOfAGroupIsNotThatOfTheGuest() throws IOException {

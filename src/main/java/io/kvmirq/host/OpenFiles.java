@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host;
+
+import io.kvmirq.backend.HostFiles;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import java.util.TreeSet;
+
+/**
+ * The files that processes have open, read once per command. A process may end while it is read: what was read until then
+ * is kept.
+ *
+ * @param targets the targets of the descriptors of each process, by process and descriptor; none of a process whose
+ *     descriptors may not be read
+ * @param ofVfio the processes that have a file below {@code /dev/vfio} open, by that file
+ * @param unreadable how many processes do not show their descriptors to this user
+ */
+record OpenFiles(
+        SortedMap<Integer, SortedMap<Integer, String>> targets, Map<String, List<Integer>> ofVfio, int unreadable) {
+    private static final int MOST_DIGITS = 9;
+    private static final String VFIO = "/dev/vfio/";
+
+    static OpenFiles of(HostFiles tree) {
+        TreeSet<Integer> pids = new TreeSet<>();
+        for (String name : tree.list("proc")) {
+            if (isNumber(name)) {
+                pids.add(Integer.parseInt(name));
+            }
+        }
+        SortedMap<Integer, SortedMap<Integer, String>> targets = new TreeMap<>();
+        Map<String, List<Integer>> ofVfio = new HashMap<>();
+        int unreadable = 0;
+        for (int pid : pids) {
+            String fds = "proc/" + pid + "/fd";
+            SortedMap<Integer, String> own = new TreeMap<>();
+            for (String fd : tree.list(fds)) {
+                String target = isNumber(fd) ? tree.link(fds + "/" + fd).orElse("") : "";
+                if (!target.isEmpty()) {
+                    own.put(Integer.parseInt(fd), target);
+                }
+            }
+            if (own.isEmpty() && tree.reading(fds) == HostFiles.Reading.DENIED) {
+                unreadable++;
+            } else if (!own.isEmpty()) {
+                targets.put(pid, own);
+            }
+            for (String target : own.values()) {
+                if (target.startsWith(VFIO)) {
+                    List<Integer> holders = ofVfio.computeIfAbsent(target, same -> new ArrayList<>());
+                    if (holders.isEmpty() || holders.get(holders.size() - 1) != pid) {
+                        holders.add(pid);
+                    }
+                }
+            }
+        }
+        return new OpenFiles(targets, ofVfio, unreadable);
+    }
+
+    /** The processes that have the file of a device, or that of its group. */
+    TreeSet<Integer> holders(PciDevice device) {
+        TreeSet<Integer> holders = new TreeSet<>();
+        if (device.group().isPresent()) {
+            holders.addAll(ofVfio.getOrDefault(VFIO + device.group().getAsInt(), List.of()));
+        }
+        if (device.cdev().isPresent()) {
+            holders.addAll(ofVfio.getOrDefault(VFIO + "devices/" + device.cdev().get(), List.of()));
+        }
+        return holders;
+    }
+
+    /** Short commands start faster without patterns. */
+    private static boolean isNumber(String name) {
+        boolean digits = !name.isEmpty() && name.length() <= MOST_DIGITS;
+        for (int i = 0; digits && i < name.length(); i++) {
+            digits = name.charAt(i) >= '0' && name.charAt(i) <= '9';
+        }
+        return digits;
+    }
+}
