@@ -360,14 +360,22 @@ public final class DeviceChains {
             return;
         }
         links.add(eventfd(process));
-        Optional<String> noLapics = options.flatMap(VmmOptions::noLapics);
+        Optional<VmmOptions.Inhibit> noLapics = options.flatMap(VmmOptions::noLapics);
         Optional<String> userspace = options.flatMap(one -> one.noIrqfd(device.address(), interrupt.kind()));
         if (noLapics.isPresent()) {
-            links.add(broken(noLapics.get(), PostingObstacle.NO_LAPIC_IN_KERNEL));
+            links.add(Link.broken(
+                    Hop.IRQFD,
+                    Evidence.inferred(noLapics.get().why()),
+                    PostingObstacle.NO_LAPIC_IN_KERNEL.text(),
+                    List.of(InhibitChecks.remedy(noLapics.get()))));
             return;
         }
         if (userspace.isPresent()) {
-            links.add(broken(userspace.get(), PostingObstacle.NO_CONSUMER));
+            links.add(Link.broken(
+                    Hop.IRQFD,
+                    Evidence.inferred(userspace.get()),
+                    PostingObstacle.NO_CONSUMER.text(),
+                    List.of(PostingClaims.ofVm(PostingObstacle.NO_CONSUMER))));
             return;
         }
         links.add(Link.notShown(Hop.IRQFD, "KVM shows no irqfds", BY_TAPE));
@@ -380,10 +388,6 @@ public final class DeviceChains {
                         "a vLPI of the guest's ITS"))
                 .orElseGet(() -> Link.notShown(Hop.GUEST_VECTOR, "only the route names it", BY_TAPE)));
         links.add(vcpu(process, lpi.map(GuestIts.Lpi::target).orElseGet(() -> claims.commonTarget(armed.size()))));
-    }
-
-    private static Link broken(String why, PostingObstacle obstacle) {
-        return Link.broken(Hop.IRQFD, Evidence.inferred(why), obstacle.text(), List.of(PostingClaims.ofVm(obstacle)));
     }
 
     /** An eventfd in an epoll of the process is hardly that of an irqfd, but may be. */

@@ -13,7 +13,6 @@ import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostKvm;
 import io.kvmirq.host.VfioOutlook;
 import io.kvmirq.host.VmProcess;
-import io.kvmirq.host.VmProcess.VcpuFile;
 import io.kvmirq.host.VmProcesses;
 import java.util.ArrayList;
 import java.util.EnumSet;
@@ -80,6 +79,7 @@ final class InhibitChecks {
 
     private static Finding finding(VmProcesses vms, PostingHost posting) {
         List<String> inhibited = new ArrayList<>();
+        List<String> possible = new ArrayList<>();
         List<String> inferred = new ArrayList<>();
         List<Remedy> remedies = new ArrayList<>();
         EnumSet<InhibitReason> seen = EnumSet.noneOf(InhibitReason.class);
@@ -88,21 +88,29 @@ final class InhibitChecks {
             if (!VmmOptions.of(vm).known()) {
                 strange.append("; how ").append(vm.command()).append(" sets up its VM is not known");
             }
-            for (InhibitReason reason : reasons(vm, posting)) {
-                inhibited.add(vm.name() + " (process " + vm.pid() + "): " + Doctor.name(reason)
-                        + (reason == InhibitReason.HYPERV ? ", if the guest uses AutoEOI" : ""));
-                inferred.add(vm.pid() + ":" + Doctor.name(reason));
-                if (seen.add(reason)) {
-                    remedies.add(remedy(vm, reason));
+            for (VmmOptions.Inhibit inhibit : VmmOptions.inhibits(vm, posting.highestAvicId())) {
+                String name = Doctor.name(inhibit.reason());
+                String where = vm.name() + " (process " + vm.pid() + "): " + name;
+                (inhibit.isCertain() ? inhibited : possible)
+                        .add(
+                                inhibit.isCertain()
+                                        ? where
+                                        : where + ", " + inhibit.condition().get());
+                inferred.add(vm.pid() + ":" + name);
+                if (seen.add(inhibit.reason())) {
+                    remedies.add(remedy(inhibit));
                 }
             }
         }
-        if (!inhibited.isEmpty()) {
+        if (!remedies.isEmpty()) {
             Finding finding = Finding.of(
                             Check.AVIC_INHIBITS,
                             Status.WARN,
-                            "inhibited",
-                            "by their VMMs' command lines, AVIC is inhibited in " + String.join("; ", inhibited))
+                            inhibited.isEmpty() ? "may-be-inhibited" : "inhibited",
+                            "by their VMMs' command lines, AVIC "
+                                    + (inhibited.isEmpty() ? "" : "is inhibited in " + String.join("; ", inhibited))
+                                    + (inhibited.isEmpty() || possible.isEmpty() ? "" : "; it ")
+                                    + (possible.isEmpty() ? "" : "may be inhibited in " + String.join("; ", possible)))
                     .with("inferred", inferred);
             for (Remedy remedy : remedies) {
                 finding = finding.with(remedy);
@@ -137,45 +145,6 @@ final class InhibitChecks {
             names.append(names.length() == 0 ? "" : ", ").append(Doctor.name(reason));
         }
         return names.toString();
-    }
-
-    /** The reasons that the command line of a VMM makes, or, of hv-synic, offers to the guest. */
-    static Set<InhibitReason> reasons(VmProcess vm, PostingHost posting) {
-        EnumSet<InhibitReason> reasons = EnumSet.noneOf(InhibitReason.class);
-        for (VcpuFile vcpu : vm.vcpus()) {
-            if (vcpu.id() > posting.highestAvicId()) {
-                reasons.add(InhibitReason.PHYSICAL_ID_TOO_BIG);
-            }
-        }
-        VmmOptions options = VmmOptions.of(vm);
-        for (VmmOptions.Inhibit inhibit : options.inhibits()) {
-            reasons.add(inhibit.reason());
-        }
-        if (options.noLapics().isPresent()) {
-            reasons.add(InhibitReason.ABSENT);
-        }
-        int cpu = vm.arguments().indexOf("-cpu");
-        String features = cpu >= 0 && cpu + 1 < vm.arguments().size()
-                ? vm.arguments().get(cpu + 1).replace('_', '-').replace("=on", "")
-                : "";
-        if (has(features, "hv-synic") && !has(features, "hv-apicv") && !has(features, "hv-avic")) {
-            reasons.add(InhibitReason.HYPERV);
-        }
-        return reasons;
-    }
-
-    /** Whether a list separated by commas has an element. */
-    private static boolean has(String list, String element) {
-        return ("," + list + ",").contains("," + element + ",");
-    }
-
-    private static Remedy remedy(VmProcess vm, InhibitReason reason) {
-        for (VmmOptions.Inhibit inhibit : VmmOptions.of(vm).inhibits()) {
-            if (inhibit.reason() == reason) {
-                return remedy(inhibit);
-            }
-        }
-        return remedy(new VmmOptions.Inhibit(reason, "", reason.causeAndRemedy()));
     }
 
     /** What ends a reason: another command line of the VMM. */

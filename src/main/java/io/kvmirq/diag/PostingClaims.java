@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
-import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.apic.Vendor;
@@ -18,11 +17,11 @@ import io.kvmirq.host.PostingOutlook;
 import io.kvmirq.host.RemappingEntries.Entry;
 import io.kvmirq.host.VmProcess;
 import io.kvmirq.vfio.IrqKind;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
+import java.util.function.Predicate;
 import java.util.stream.Collectors;
 
 /** The four answers about posting of a device's interrupts. For one use by one thread. */
@@ -194,9 +193,12 @@ final class PostingClaims {
         PostingHost posting = x86.orElseThrow();
         VmmOptions vmm = options.orElseThrow();
         if (vmm.noLapics().isPresent()) {
-            return obstacle(
-                    PostingObstacle.NO_LAPIC_IN_KERNEL,
-                    Evidence.inferred(vmm.noLapics().get()));
+            VmmOptions.Inhibit none = vmm.noLapics().get();
+            return Claim.not(
+                    Question.ELIGIBLE,
+                    Evidence.inferred(none.why()),
+                    PostingObstacle.NO_LAPIC_IN_KERNEL.text(),
+                    List.of(InhibitChecks.remedy(none)));
         }
         Optional<String> userspace = vmm.noIrqfd(device.address(), interrupt.kind());
         if (userspace.isPresent()) {
@@ -209,35 +211,33 @@ final class PostingClaims {
                     Evidence.predicted("no setting of the host is against it"),
                     ofHost.text() + ", and no obstacle of the VM is seen");
         }
-        return ofAvic(holder, posting, vmm, ofHost);
+        return ofAvic(holder, vmm, ofHost);
     }
 
     /** What inhibits AVIC in a VM of a host that cannot post: it would be in the way next. */
     Optional<String> behindTheHost() {
-        List<VmmOptions.Inhibit> inhibits = options.map(VmmOptions::inhibits).orElse(List.of());
-        boolean next =
+        List<VmmOptions.Inhibit> inhibits =
                 x86.filter(one -> one.vendor() == Vendor.AMD && one.flaw().isPresent())
                                 .isPresent()
-                        && !inhibits.isEmpty();
-        return next
-                ? Optional.of("on a host that posts, AVIC is inhibited for this VM: "
+                        ? inhibits(VmmOptions.Inhibit::isCertain)
+                        : List.of();
+        return inhibits.isEmpty()
+                ? Optional.empty()
+                : Optional.of("on a host that posts, AVIC is inhibited for this VM: "
                         + inhibits.stream()
                                 .map(one -> one.why() + "; to change that, " + one.remedy())
-                                .collect(Collectors.joining("; ")))
-                : Optional.empty();
+                                .collect(Collectors.joining("; ")));
     }
 
-    private static Claim ofAvic(VmProcess holder, PostingHost posting, VmmOptions vmm, Claim ofHost) {
-        List<VmmOptions.Inhibit> inhibits = new ArrayList<>(vmm.inhibits());
-        int highest = posting.highestAvicId();
-        holder.vcpus().stream()
-                .mapToInt(VmProcess.VcpuFile::id)
-                .filter(id -> id > highest)
-                .findFirst()
-                .ifPresent(id -> inhibits.add(new VmmOptions.Inhibit(
-                        InhibitReason.PHYSICAL_ID_TOO_BIG,
-                        "the VM has vcpu " + id,
-                        "give the VM vCPU ids up to " + highest)));
+    private List<VmmOptions.Inhibit> inhibits(Predicate<VmmOptions.Inhibit> which) {
+        return process.stream()
+                .flatMap(one -> VmmOptions.inhibits(one, x86.orElseThrow().highestAvicId()).stream())
+                .filter(which)
+                .toList();
+    }
+
+    private Claim ofAvic(VmProcess holder, VmmOptions vmm, Claim ofHost) {
+        List<VmmOptions.Inhibit> inhibits = inhibits(VmmOptions.Inhibit::isCertain);
         if (!inhibits.isEmpty()) {
             return Claim.not(
                     Question.ELIGIBLE,
@@ -248,6 +248,19 @@ final class PostingClaims {
                                     .map(one -> one.reason().causeAndRemedy())
                                     .collect(Collectors.joining("; ")),
                     inhibits.stream().map(InhibitChecks::remedy).toList());
+        }
+        Optional<VmmOptions.Inhibit> possible =
+                inhibits(one -> !one.isCertain()).stream().findFirst();
+        if (possible.isPresent()) {
+            return new Claim(
+                    Question.ELIGIBLE,
+                    Optional.empty(),
+                    Optional.empty(),
+                    ofHost.text() + ", and " + possible.get().why() + ": AVIC is inhibited "
+                            + possible.get().condition().orElse("") + ", which no file shows",
+                    List.of(
+                            InhibitChecks.remedy(possible.get()),
+                            Remedy.look("watch the tracepoint kvm_apicv_inhibit_changed")));
         }
         return vmm.known()
                 ? Claim.of(

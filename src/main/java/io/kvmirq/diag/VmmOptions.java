@@ -6,6 +6,7 @@ import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.host.VmProcess;
 import io.kvmirq.vfio.IrqKind;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
@@ -21,20 +22,39 @@ import java.util.Optional;
  *
  * @param known whether the VMM is one whose settings are known
  * @param noLapics why the VM has no LAPICs in the kernel; empty if it has, or if the VMM is not known
- * @param inhibits why APIC virtualization is inhibited on AMD
+ * @param inhibits why else APIC virtualization is inhibited on AMD
  */
-record VmmOptions(boolean known, Optional<String> noLapics, List<Inhibit> inhibits, List<String> vfioDevices) {
+record VmmOptions(boolean known, Optional<Inhibit> noLapics, List<Inhibit> inhibits, List<String> vfioDevices) {
     /**
      * A reason that inhibits APIC virtualization.
      *
      * @param why what on the command line makes it
      * @param remedy what to change there
+     * @param condition what the guest has to do for it, a clause that begins with "if". Empty if nothing
      */
-    record Inhibit(InhibitReason reason, String why, String remedy) {}
+    record Inhibit(InhibitReason reason, String why, String remedy, Optional<String> condition) {
+        Inhibit(InhibitReason reason, String why, String remedy) {
+            this(reason, why, remedy, Optional.empty());
+        }
+
+        boolean isCertain() {
+            return condition.isEmpty();
+        }
+    }
 
     private static final String DISCARD =
             "start QEMU with -global kvm-pit.lost_tick_policy=discard (libvirt: <timer name='pit'"
                     + " tickpolicy='discard'/> in <clock>), or with -machine kernel-irqchip=split";
+    private static final Inhibit NO_LAPICS = new Inhibit(
+            InhibitReason.ABSENT,
+            "the command line has kernel-irqchip=off",
+            "start QEMU with -machine kernel-irqchip=split in place of off");
+    private static final Inhibit AUTO_EOI = new Inhibit(
+            InhibitReason.HYPERV,
+            "the command line has hv-synic and not hv-apicv",
+            "start QEMU with hv-apicv in -cpu (libvirt: <avic state='on'/> in <hyperv>): it advises the guest not to use"
+                    + " AutoEOI",
+            Optional.of("if the guest uses AutoEOI"));
     private static final String ENCRYPTED = "none: AVIC does not serve encrypted guests";
     /** A word that was taken out of a capture. */
     private static final String HIDDEN = "-";
@@ -69,6 +89,7 @@ record VmmOptions(boolean known, Optional<String> noLapics, List<Inhibit> inhibi
         Map<String, String> machine = new HashMap<>();
         boolean discards = arguments.contains("-no-kvm-pit-reinjection");
         boolean encrypted = false;
+        boolean autoEoi = false;
         List<String> devices = new ArrayList<>();
         for (int i = 0; i + 1 < arguments.size(); i++) {
             String value = arguments.get(i + 1);
@@ -94,6 +115,7 @@ record VmmOptions(boolean known, Optional<String> noLapics, List<Inhibit> inhibi
                             && value.endsWith("=discard");
                 case "-object" -> encrypted |= value.contains("sev-guest") || value.contains("sev-snp-guest");
                 case "-device" -> devices.add(value);
+                case "-cpu" -> autoEoi = offersAutoEoi(value);
                 default -> {
                     // Other options do not change the irqchip.
                 }
@@ -112,11 +134,38 @@ record VmmOptions(boolean known, Optional<String> noLapics, List<Inhibit> inhibi
         if (encrypted) {
             inhibits.add(new Inhibit(InhibitReason.SEV, "the command line has an object sev-guest", ENCRYPTED));
         }
+        if (autoEoi) {
+            inhibits.add(AUTO_EOI);
+        }
         return new VmmOptions(
-                true,
-                irqchip.equals("off") ? Optional.of("the command line has kernel-irqchip=off") : Optional.empty(),
-                inhibits,
-                devices);
+                true, irqchip.equals("off") ? Optional.of(NO_LAPICS) : Optional.empty(), inhibits, devices);
+    }
+
+    /** hv-avic is an older name of hv-apicv. */
+    private static boolean offersAutoEoi(String cpu) {
+        List<String> words = List.of(cpu.replace('_', '-').replace("=on", "").split(","));
+        return words.contains("hv-synic") && !words.contains("hv-apicv") && !words.contains("hv-avic");
+    }
+
+    /**
+     * All reasons that inhibit AVIC in a VM: of the command line, and of its vCPUs; certain ones first.
+     *
+     * @param highestId the highest vCPU id that AVIC serves
+     */
+    static List<Inhibit> inhibits(VmProcess vm, int highestId) {
+        VmmOptions options = of(vm);
+        List<Inhibit> all = new ArrayList<>(options.noLapics().stream().toList());
+        vm.vcpus().stream()
+                .mapToInt(VmProcess.VcpuFile::id)
+                .filter(id -> id > highestId)
+                .findFirst()
+                .ifPresent(id -> all.add(new Inhibit(
+                        InhibitReason.PHYSICAL_ID_TOO_BIG,
+                        "the VM has vcpu " + id,
+                        "give the VM vCPU ids up to " + highestId)));
+        all.addAll(options.inhibits());
+        all.sort(Comparator.comparing(one -> !one.isCertain()));
+        return all;
     }
 
     /** Why the VMM makes no irqfd for the interrupts of a device. Empty if it does, or if nothing says so. */

@@ -10,11 +10,14 @@ import io.kvmirq.host.GuestHosts;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.RecordedHost;
 import java.io.IOException;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Chains never call observed, broken or whole what files do not show so. */
@@ -182,6 +185,59 @@ class DeviceChainsTest {
 
         host.put("sys/kernel/debug/irq/irqs/27", " domain:  INTEL-IR-0-13\n  hwirq:   0x180000\n");
         assertThat(form(host, 0).holds()).contains(true);
+    }
+
+    /** Both commands read the same list. */
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = ';',
+            value = {
+                "-machine q35,kernel-irqchip=split; PASS; true",
+                "-machine q35,kernel-irqchip=split -cpu host,hv-synic=on; may-be-inhibited;",
+                "-machine q35,kernel-irqchip=split -cpu host,hv_synic,hv_apicv; PASS; true",
+                "-machine q35 -cpu host,hv-synic; inhibited; false",
+                "-machine q35,kernel-irqchip=split -object sev-guest,id=x; inhibited; false",
+                "-machine q35,kernel-irqchip=off; inhibited; false"
+            })
+    void doctorAndExplainAgreeOnWhatInhibits(String options, String reason, @Nullable String eligible)
+            throws IOException {
+        RecordedHost host = GuestHosts.guest(
+                GuestHosts.of("amd-avic"),
+                "02",
+                "/usr/bin/qemu-system-x86_64 -device vfio-pci,host=00:02.0 " + options);
+        Finding finding = Doctor.examine(new HostFacts(host.tree()), EnumSet.of(Check.AVIC_INHIBITS))
+                .get(0);
+        Claim claim = claim(chain(host, AMD, 0), Question.ELIGIBLE);
+        assertThat(claim.holds().map(String::valueOf)).isEqualTo(Optional.ofNullable(eligible));
+        if (reason.equals("PASS")) {
+            assertThat(finding.status()).isEqualTo(Finding.Status.UNKNOWN);
+        } else {
+            assertThat(finding.reason()).isEqualTo(reason);
+            assertThat(claim.remedy().orElse(""))
+                    .contains(finding.remedies().get(0).text());
+        }
+        if (reason.startsWith("may")) {
+            assertThat(finding.text())
+                    .isEqualTo(
+                            "by their VMMs' command lines, AVIC may be inhibited in qemu-system-x86 (process 100): hyperv, if the"
+                                    + " guest uses AutoEOI");
+            assertThat(claim.text()).endsWith("AVIC is inhibited if the guest uses AutoEOI, which no file shows");
+        }
+    }
+
+    /** The form needs only the vendor: a parameter of the module is missing here. */
+    @Test
+    void formIsReadWhereOtherFactsOfPostingAreMissing() throws IOException {
+        RecordedHost host = GuestHosts.of("amd-avic")
+                .remove("sys/module/kvm_amd")
+                .put(
+                        "sys/kernel/debug/iommu/amd/irqtbl",
+                        "DeviceId 0000:00:02.0\nIRT[0000] 0000000000000022 0000000000000081\n");
+        assertThat(claim(chain(host, AMD, 0), Question.ELIGIBLE).holds()).isEmpty();
+        assertThat(claim(chain(host, AMD, 0), Question.FORM).text()).isEqualTo("the entry has the posted form");
+        host.put("proc/cpuinfo", "vendor_id : CentaurHauls\n");
+        assertThat(claim(chain(host, AMD, 0), Question.FORM).text())
+                .isEqualTo("/proc/cpuinfo names no processor of Intel or AMD: only those post interrupts on x86");
     }
 
     /** Linux before vfio-device-syspath: the group has a bridge, and a function that the guest was not given. */

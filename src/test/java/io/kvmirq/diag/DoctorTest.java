@@ -25,6 +25,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.stream.Collectors;
 import java.util.zip.GZIPOutputStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -255,9 +256,14 @@ class DoctorTest {
             }
         }
         PostingHost posting = PostingHost.of(Vendor.AMD);
-        assertThat(InhibitChecks.reasons(vmm(0, line.split(" ")), posting)).isEqualTo(expected);
-        assertThat(InhibitChecks.reasons(vmm(4096, line.split(" ")), posting))
-                .contains(InhibitReason.PHYSICAL_ID_TOO_BIG);
+        assertThat(reasons(vmm(0, line.split(" ")), posting)).isEqualTo(expected);
+        assertThat(reasons(vmm(4096, line.split(" ")), posting)).contains(InhibitReason.PHYSICAL_ID_TOO_BIG);
+    }
+
+    private static Set<InhibitReason> reasons(VmProcess vm, PostingHost posting) {
+        return VmmOptions.inhibits(vm, posting.highestAvicId()).stream()
+                .map(VmmOptions.Inhibit::reason)
+                .collect(Collectors.toSet());
     }
 
     /** A damaged or huge configuration is no exception. */

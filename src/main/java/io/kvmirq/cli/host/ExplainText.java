@@ -85,8 +85,10 @@ final class ExplainText {
     }
 
     private void remedies(boolean shows, List<Remedy> remedies) {
-        remedies.forEach(
-                remedy -> line(BELOW + (shows ? "shown by: " : "do: ") + printable(remedy.text()) + remedy.cost()));
+        remedies.forEach(remedy -> line(BELOW
+                + (shows && remedy.change() == Remedy.Change.LOOK ? "shown by: " : "do: ")
+                + printable(remedy.text())
+                + remedy.cost()));
     }
 
     /** Vectors in a row with the same end are one line. */

@@ -282,6 +282,21 @@ class ExplainCommandTest {
                 .contains("  form           yes        the entry has the posted form");
     }
 
+    /** Nothing shows whether the guest uses AutoEOI, and yet something can be done. */
+    @Test
+    void possibleInhibitSaysWhatToDoAndWhatShowsIt() throws IOException {
+        RecordedHost host = GuestHosts.guest(
+                GuestHosts.of("amd-avic"),
+                "02",
+                "/usr/bin/qemu-system-x86_64 -M q35,kernel-irqchip=split"
+                        + " -cpu host,hv-synic -device vfio-pci,host=00:02.0");
+        assertThat(of(host, AMD, "0").exited(0).out())
+                .contains(
+                        "do: start QEMU with hv-apicv in -cpu (libvirt: <avic state='on'/> in <hyperv>): it advises the guest"
+                                + " not to use AutoEOI (restart of the VMM; risk: none known)\n",
+                        "shown by: watch the tracepoint kvm_apicv_inhibit_changed\n");
+    }
+
     /** dump_128_irte() in drivers/iommu/amd/debugfs.c; GuestMode is bit 7 of the low word, the second of a line. */
     @Test
     void tableOfAmdCountsOnlyWhileItShowsTheDevice() throws IOException {
