@@ -330,8 +330,18 @@ public final class DeviceChains {
     }
 
     private String usedWithoutVm() {
+        StringBuilder shared = new StringBuilder();
+        host.sharedEventfds(device).forEach((vm, ids) -> shared.append(
+                        shared.length() == 0 ? "; of its eventfds, " : "; ")
+                .append(vm.name())
+                .append(" (process ")
+                .append(vm.pid())
+                .append(") has open those with the eventfd-id ")
+                .append(ids.stream().limit(MOST_NAMED).map(String::valueOf).collect(Collectors.joining(", ")))
+                .append(ids.size() > MOST_NAMED ? ", ..." : ""));
         return "process " + String.join(", ", users)
-                + " has the device or its group open and holds no VM: it is no VMM, or its VM is in another process";
+                + " has the device or its group open and holds no VM: it is no VMM, or its VM is in another process"
+                + shared;
     }
 
     private static String hiddenFiles(int processes) {

@@ -12,10 +12,16 @@ import io.kvmirq.backend.HostFiles;
 import java.io.IOException;
 import java.io.InputStream;
 import java.util.ArrayList;
+import java.util.Collections;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.Set;
+import java.util.SortedSet;
+import java.util.TreeSet;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -239,6 +245,31 @@ public final class HostFacts {
             users.add(comm.isEmpty() ? String.valueOf(pid) : pid + " (" + comm + ")");
         }
         return users;
+    }
+
+    /**
+     * The eventfds that the processes with a device have in common with processes that hold a VM: their eventfd-id, which
+     * is one number for the whole host, by the process with the VM.
+     */
+    public Map<VmProcess, SortedSet<Integer>> sharedEventfds(PciDevice device) {
+        Set<Integer> ids = new HashSet<>();
+        for (int pid : descriptors().holders(device)) {
+            ids.addAll(VmProcesses.eventfdIds(
+                    tree, pid, descriptors().targets().getOrDefault(pid, Collections.emptySortedMap())));
+        }
+        Map<VmProcess, SortedSet<Integer>> shared = new LinkedHashMap<>();
+        for (VmProcess vm : vms().all()) {
+            SortedSet<Integer> common = new TreeSet<>();
+            for (VmProcess.EventfdFile one : vm.eventfds()) {
+                if (one.id().isPresent() && ids.contains(one.id().getAsInt())) {
+                    common.add(one.id().getAsInt());
+                }
+            }
+            if (!common.isEmpty()) {
+                shared.put(vm, common);
+            }
+        }
+        return shared;
     }
 
     private OpenFiles descriptors() {

@@ -30,6 +30,7 @@ import java.util.regex.Pattern;
 public record VmProcesses(List<VmProcess> all, int unreadable) {
     private static final String ANONYMOUS = "anon_inode:";
     private static final String VCPU = "kvm-vcpu:";
+    private static final String EVENTFD = ANONYMOUS + "[eventfd]";
     private static final String DEVICE = ANONYMOUS + "[vfio-device]";
     /** Base class 6. */
     private static final String BRIDGE = "0x06";
@@ -59,6 +60,38 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
             }
         });
         return new VmProcesses(all, open.unreadable());
+    }
+
+    private static Map<String, String> info(HostFiles tree, int pid, int fd) {
+        Map<String, String> info = new HashMap<>();
+        tree.text("proc/" + pid + "/fdinfo/" + fd).stream()
+                .flatMap(String::lines)
+                .forEach(line -> {
+                    int colon = line.indexOf(':');
+                    if (colon > 0) {
+                        info.putIfAbsent(
+                                line.substring(0, colon),
+                                line.substring(colon + 1).strip());
+                    }
+                });
+        return info;
+    }
+
+    /** The eventfd-id in the fdinfo of an eventfd, since Linux 5.2. */
+    private static OptionalInt id(Map<String, String> info) {
+        String id = info.getOrDefault("eventfd-id", "");
+        return NUMBER.matcher(id).matches() ? OptionalInt.of(Integer.parseInt(id)) : OptionalInt.empty();
+    }
+
+    /** The ids of a process's eventfds. */
+    static Set<Integer> eventfdIds(HostFiles tree, int pid, Map<Integer, String> targets) {
+        Set<Integer> ids = new HashSet<>();
+        targets.forEach((fd, target) -> {
+            if (target.equals(EVENTFD)) {
+                id(info(tree, pid, fd)).ifPresent(ids::add);
+            }
+        });
+        return ids;
     }
 
     /** The processes that have a device open through VFIO and hold a VM. */
@@ -108,7 +141,7 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
                     vms.add(fd);
                 } else if (kind.startsWith(VCPU)) {
                     vcpu(kind, fd, threads).ifPresent(vcpus::add);
-                } else if (kind.equals("[eventfd]")) {
+                } else if (target.equals(EVENTFD)) {
                     eventfds.add(eventfd(fd, polled.contains(fd)));
                 } else if (kind.startsWith("kvm-") && !kind.contains("-stats")) {
                     kvmDevices.add(kind);
@@ -183,24 +216,12 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
         private EventfdFile eventfd(int fd, boolean polled) {
             Map<String, String> info = info(fd);
             String count = info.getOrDefault("eventfd-count", "0");
-            String id = info.getOrDefault("eventfd-id", "");
             return new EventfdFile(
-                    fd,
-                    NUMBER.matcher(id).matches() ? OptionalInt.of(Integer.parseInt(id)) : OptionalInt.empty(),
-                    count.matches("[0-9a-f]{1,16}") ? Long.parseUnsignedLong(count, RADIX) : 0,
-                    polled);
+                    fd, id(info), count.matches("[0-9a-f]{1,16}") ? Long.parseUnsignedLong(count, RADIX) : 0, polled);
         }
 
         private Map<String, String> info(int fd) {
-            Map<String, String> info = new HashMap<>();
-            tree.text(path + "fdinfo/" + fd).stream().flatMap(String::lines).forEach(line -> {
-                int colon = line.indexOf(':');
-                if (colon > 0) {
-                    info.putIfAbsent(
-                            line.substring(0, colon), line.substring(colon + 1).strip());
-                }
-            });
-            return info;
+            return VmProcesses.info(tree, pid, fd);
         }
 
         /** The descriptors that an epoll of the process waits for: the lines {@code tfd: 9 events: 19 ...}. */

@@ -240,6 +240,34 @@ class DeviceChainsTest {
                 .isEqualTo("/proc/cpuinfo names no processor of Intel or AMD: only those post interrupts on x86");
     }
 
+    /** As crosvm's device process, or a vfio-user server, feeds the VM of another process. */
+    @Test
+    void eventfdThatAGuestHasTooIsNamed() throws IOException {
+        RecordedHost host = GuestHosts.of("amd-avic");
+        host.put("proc/200/comm", "crosvm\n");
+        host.link("proc/200/fd/3", "/dev/vfio/1").link("proc/200/fd/4", "anon_inode:[vfio-device]");
+        host.remove("proc/100/fd/3").remove("proc/100/fd/4");
+        for (int fd = 20; fd < 24; fd++) {
+            // 2 and 3 are of process 100 too: eventfd-id is one number for the whole host.
+            host.link("proc/200/fd/" + fd, "anon_inode:[eventfd]")
+                    .put(
+                            "proc/200/fdinfo/" + fd,
+                            "pos:\t0\neventfd-count: 0\neventfd-id: " + (fd < 22 ? fd - 18 : fd) + "\n");
+        }
+        Chain chain = chain(host, AMD, 0);
+        assertThat(link(chain, Hop.EVENTFD).state()).isEqualTo(State.NOT_SHOWN);
+        assertThat(link(chain, Hop.EVENTFD).text())
+                .isEqualTo(
+                        "process 200 (crosvm) has the device or its group open and holds no VM: it is no VMM, or its VM"
+                                + " is in another process; of its eventfds, web (process 100) has open those with the eventfd-id 2, 3");
+        assertThat(link(chain, Hop.IRQFD).text())
+                .isEqualTo(link(chain, Hop.EVENTFD).text());
+        assertThat(chain.fails()).isEmpty();
+
+        host.put("proc/100/fdinfo/21", "pos:\t0\neventfd-id: 92\n").put("proc/100/fdinfo/22", "pos:\t0\n");
+        assertThat(link(chain(host, AMD, 0), Hop.EVENTFD).text()).endsWith("or its VM is in another process");
+    }
+
     /** Linux before vfio-device-syspath: the group has a bridge, and a function that the guest was not given. */
     @Test
     void deviceOfAGroupIsNotThatOfTheGuest() throws IOException {
