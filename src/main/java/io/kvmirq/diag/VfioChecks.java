@@ -33,6 +33,8 @@ final class VfioChecks {
         List<String> bound = new ArrayList<>();
         List<String> refused = new ArrayList<>();
         List<Refusal> refusals = new ArrayList<>();
+        List<String> closed = new ArrayList<>();
+        List<String> files = new ArrayList<>();
         for (PciAddress address : host.boundToVfio()) {
             bound.add(address.toString());
             Optional<PciDevice> device = host.pci(address);
@@ -40,8 +42,11 @@ final class VfioChecks {
                     device.isPresent() ? VfioOutlook.of(host, device.get()).refusals() : List.of();
             boolean counted = false;
             for (Refusal refusal : all) {
-                // A device that a guest uses is well.
-                if (refusal.cause() != Obstacle.IN_USE) {
+                if (refusal.cause() == Obstacle.NO_PERMISSION) {
+                    closed.add(address.toString());
+                    files.add(refusal.text());
+                    // A device that a guest uses is well.
+                } else if (refusal.cause() != Obstacle.IN_USE) {
                     refusals.add(refusal);
                     counted = true;
                 }
@@ -53,6 +58,15 @@ final class VfioChecks {
         Finding finding;
         if (!refused.isEmpty()) {
             finding = refused(refused, refusals);
+        } else if (!closed.isEmpty()) {
+            finding = Finding.of(
+                            Check.VFIO,
+                            Status.WARN,
+                            "no-permission",
+                            files.get(0) + ", so a VMM that this user starts cannot have " + some(closed)
+                                    + "; VMMs of other users are not affected")
+                    .with(Remedy.look(HostKvm.AS_ROOT))
+                    .withRoot(true);
         } else if (!bound.isEmpty()) {
             finding = Finding.of(
                     Check.VFIO, Status.PASS, "usable", "VFIO takes all devices that are bound to it: " + some(bound));

@@ -152,6 +152,24 @@ class DoctorTest {
         assertThat(limits.needsRoot()).isTrue();
     }
 
+    /** The VMM runs as root, or as a user of its own. */
+    @Test
+    void deviceThatThisUserMayNotOpenIsNoFailure() throws IOException {
+        RecordedHost host = RecordedHost.of("intel-posted").deny("dev/vfio/15");
+        Finding finding = finding(host, Check.VFIO);
+        assertThat(finding.status()).isEqualTo(Status.WARN);
+        assertThat(finding.reason()).isEqualTo("no-permission");
+        assertThat(finding.text())
+                .isEqualTo(
+                        "this user may not open /dev/vfio/15, so a VMM that this user starts cannot have 0000:3b:00.0;"
+                                + " VMMs of other users are not affected");
+        assertThat(finding.needsRoot()).isTrue();
+        host.link("sys/kernel/iommu_groups/15/devices/0000:3b:00.1", "x")
+                .link("sys/bus/pci/devices/0000:3b:00.1/driver", "../../../../bus/pci/drivers/ice");
+        assertThat(finding(host, Check.VFIO).reason()).isEqualTo("group-not-viable");
+        assertThat(finding(host, Check.VFIO).status()).isEqualTo(Status.FAIL);
+    }
+
     /** Only the first limit counts, which is the soft one. */
     @Test
     void limitsAreThoseOfTheFile() throws IOException {

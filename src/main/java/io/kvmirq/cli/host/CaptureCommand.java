@@ -71,7 +71,7 @@ public final class CaptureCommand implements Command {
                 return ExitCode.COULD_NOT_RUN;
             }
             Capture capture = Capture.of(
-                    HostSource.of(arguments), Capture::analysis, !arguments.hasMatchedOption("--unredacted"));
+                    HostSource.withoutPci(arguments), Capture::analysis, !arguments.hasMatchedOption("--unredacted"));
             return keep(capture, output, terminal);
         } catch (IllegalArgumentException e) {
             terminal.complain(e.getMessage() + ". See kvmirq capture --help");

@@ -105,7 +105,7 @@ public final class DecideCommand implements Command {
                 }
                 return answer(DecideQuestion.ofVendors(arguments), arguments, terminal);
             }
-            HostFacts host = new HostFacts(HostSource.of(arguments));
+            HostFacts host = new HostFacts(HostSource.withoutPci(arguments));
             return VfioOutlook.isArm(host) ? ofArm(host, arguments, terminal) : ofX86(host, arguments, terminal);
         } catch (IllegalArgumentException e) {
             terminal.complain(e.getMessage() + ". See kvmirq decide --help");

@@ -97,7 +97,7 @@ public final class DoctorCommand implements Command {
                 arguments.matchedOptionValue("--check", List.of()));
         HostFiles tree;
         try {
-            tree = HostSource.of(arguments);
+            tree = HostSource.withoutPci(arguments);
         } catch (IllegalArgumentException e) {
             terminal.complain(e.getMessage() + ". See kvmirq doctor --help");
             return ExitCode.USAGE;

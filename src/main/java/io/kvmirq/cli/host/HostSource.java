@@ -51,14 +51,27 @@ public final class HostSource {
     }
 
     /**
-     * The files of the chosen host.
+     * The files of the chosen host, which has PCI devices.
      *
      * @throws IllegalArgumentException if the choice is wrong
      * @throws UnreadableInputException if its files cannot be read
      */
     public static HostFiles of(ParseResult arguments) {
-        boolean fake = arguments.hasMatchedOption("--fake");
-        boolean root = arguments.hasMatchedOption("--root");
+        return of(arguments, List.of("sys/bus/pci/devices"));
+    }
+
+    /**
+     * The files of the chosen host, which may have no PCI, as a guest of Firecracker has none.
+     *
+     * @throws IllegalArgumentException if the choice is wrong
+     * @throws UnreadableInputException if its files cannot be read
+     */
+    static HostFiles withoutPci(ParseResult arguments) {
+        return of(arguments, List.of("proc", "sys"));
+    }
+
+    /** @param needed the directories of which a host has one at least */
+    private static HostFiles of(ParseResult arguments, List<String> needed) {
         List<String> chosen =
                 OPTIONS.stream().filter(arguments::hasMatchedOption).toList();
         if (chosen.size() > 1) {
@@ -67,25 +80,27 @@ public final class HostSource {
         if (arguments.hasMatchedOption("--from")) {
             return capture(arguments.matchedOptionValue("--from", Path.of(""))).tree();
         }
-        if (fake) {
+        if (arguments.hasMatchedOption("--fake")) {
             return FakeDevices.tree(arguments.matchedOptionValue("--fake", ""));
         }
         Path directory = arguments.matchedOptionValue("--root", Path.of("/"));
-        if (!Files.isDirectory(directory.resolve("sys/bus/pci/devices"))) {
+        if (needed.stream().noneMatch(name -> Files.isDirectory(directory.resolve(name)))) {
             throw new UnreadableInputException(
-                    (root ? "--root is " + Hex.quoted(directory.toString()) : "/sys is not mounted")
-                            + ": "
-                            + (isDenied(directory)
-                                    ? "permission denied: run as root, or let this user read the directory"
-                                    : "expected a directory with sys/bus/pci/devices in it"));
+                    arguments.hasMatchedOption("--root")
+                            ? "--root is " + Hex.quoted(directory.toString()) + ": "
+                                    + (isDenied(directory.resolve(needed.get(0)))
+                                            ? "permission denied: run as root, or let this user read the directory"
+                                            : "expected a directory with " + String.join(" or ", needed) + " in it")
+                            : "/sys is not mounted, or this host has no PCI: mount /sys, or name a copy of a host with"
+                                    + " --root DIR");
         }
         return HostFiles.of(directory);
     }
 
-    /** Whether a directory on the way to the devices may not be searched. */
+    /** Whether a directory on the way to another may not be searched. */
     private static boolean isDenied(Path directory) {
         try {
-            Files.readAttributes(directory.resolve("sys/bus/pci/devices"), BasicFileAttributes.class);
+            Files.readAttributes(directory, BasicFileAttributes.class);
             return false;
         } catch (AccessDeniedException e) {
             return true;

@@ -6,11 +6,15 @@ import io.kvmirq.cli.frame.Terminal;
 import java.io.BufferedOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
+import java.nio.channels.Channels;
+import java.nio.channels.SeekableByteChannel;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.util.Set;
 
 /** A file for its owner alone that a command writes, and that was not there before. */
 final class NewFile {
@@ -34,19 +38,30 @@ final class NewFile {
         terminal.complain("cannot write " + FileSentence.shown(file) + ": it exists already; name another file");
     }
 
-    /** @return false, after a complaint, if it cannot be written or exists */
+    /** @return false, after a complaint, if it exists or cannot be written. It is not left behind half written */
     static boolean write(Path file, Terminal terminal, Content content) {
-        try {
-            Files.createFile(file, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
-            try (OutputStream out = new BufferedOutputStream(Files.newOutputStream(file))) {
-                content.write(out);
-            }
-            return true;
+        try (SeekableByteChannel made = Files.newByteChannel(
+                file,
+                Set.of(StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE),
+                PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")))) {
+            return write(file, made, terminal, content);
         } catch (FileAlreadyExistsException e) {
             complain(file, terminal);
         } catch (IOException e) {
             terminal.complain(FileSentence.cannotWrite(file, e));
         }
         return false;
+    }
+
+    private static boolean write(Path file, SeekableByteChannel made, Terminal terminal, Content content)
+            throws IOException {
+        try (OutputStream out = new BufferedOutputStream(Channels.newOutputStream(made))) {
+            content.write(out);
+            return true;
+        } catch (IOException e) {
+            terminal.complain(FileSentence.cannotWrite(file, e));
+            Files.deleteIfExists(file);
+            return false;
+        }
     }
 }

@@ -122,6 +122,20 @@ class DoctorCommandTest {
         assertThat(DoctorCommand.exitCode(findings, false)).isEqualTo(ExitCode.FAILED);
     }
 
+    /** As a guest of Firecracker, or a machine of s390. */
+    @Test
+    void hostWithoutPciIsChecked() throws IOException {
+        RecordedHost host = new RecordedHost()
+                .put("proc/cpuinfo", "vendor_id\t: GenuineIntel\nflags\t\t: vmx hypervisor\n")
+                .put("proc/sys/kernel/osrelease", "6.12.5\n");
+        assertThat(of(host, "--check", "nested").exited(0).out()).startsWith("WARN     nested");
+        assertThat(Cli.run("doctor", "--root", temporary.resolve("none").toString())
+                        .exited(ExitCode.COULD_NOT_RUN)
+                        .err())
+                .isEqualTo("kvmirq: --root is '" + temporary.resolve("none")
+                        + "': expected a directory with proc or sys in it\n");
+    }
+
     @Test
     void jsonHasFieldsAndNoSentenceToParse() throws IOException {
         Cli.Ended printed = of(host("amd-pit"), "--json");

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.cli.frame.Terminal;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.LinkOption;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class NewFileTest {
+    @TempDir
+    private Path temporary;
+
+    private final ByteArrayOutputStream said = new ByteArrayOutputStream();
+    private final PrintStream stream = new PrintStream(said, true, StandardCharsets.UTF_8);
+    private final Terminal terminal = new Terminal(stream, stream, false, Terminal.DEFAULT_COLUMNS, 0);
+
+    @Test
+    void fileIsForItsOwnerAlone() throws IOException {
+        Path file = temporary.resolve("a");
+        assertThat(NewFile.write(file, terminal, out -> out.write('x'))).isTrue();
+        assertThat(file).hasContent("x");
+        assertThat(PosixFilePermissions.toString(Files.getPosixFilePermissions(file)))
+                .isEqualTo("rw-------");
+    }
+
+    /** The next run would be refused because of it. */
+    @Test
+    void fileThatCouldNotBeWrittenIsNotLeftBehind() {
+        Path file = temporary.resolve("a");
+        assertThat(NewFile.write(file, terminal, out -> {
+                    out.write('x');
+                    throw new IOException("No space left on device");
+                }))
+                .isFalse();
+        assertThat(Files.exists(file, LinkOption.NOFOLLOW_LINKS)).isFalse();
+        assertThat(said.toString(StandardCharsets.UTF_8)).contains("the disk is full");
+    }
+
+    @Test
+    void linkThatLeadsElsewhereIsNotFollowed() throws IOException {
+        Path target = temporary.resolve("target");
+        Path link = Files.createSymbolicLink(temporary.resolve("link"), target);
+        assertThat(NewFile.write(link, terminal, out -> out.write('x'))).isFalse();
+        assertThat(target).doesNotExist();
+        assertThat(said.toString(StandardCharsets.UTF_8)).contains("it exists already; name another file");
+    }
+}
