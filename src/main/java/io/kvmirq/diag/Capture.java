@@ -126,7 +126,12 @@ public record Capture(
         SortedSet<String> denied = new TreeSet<>(seen.denied());
         denied.removeIf(path -> !PATH.matcher(path).matches());
         Capture whole = new Capture(false, files, links, denied, seen.owners());
-        return redact ? new Redaction().of(whole) : whole;
+        return redact ? whole.redact() : whole;
+    }
+
+    /** The same without names and addresses. */
+    Capture redact() {
+        return redacted ? this : new Redaction().of(this);
     }
 
     /** What the commands read that look at a host: everything that an archive is for. */

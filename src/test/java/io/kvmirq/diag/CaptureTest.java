@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.catchThrowable;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
+import io.kvmirq.cli.Cli;
 import io.kvmirq.host.GuestHosts;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.PostingOutlook;
@@ -17,6 +18,7 @@ import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -476,6 +478,43 @@ class CaptureTest {
         assertThat(changes).singleElement().matches(one -> one.path().equals("/proc/interrupts"));
         assertThat(changes.get(0).gone()).containsExactly("chip IR-IO-APIC");
         assertThat(changes.get(0).added()).containsExactly("chip IO-APIC");
+    }
+
+    /** What a user of --diff asks: which verdict changed. A count of vectors that are left changes always. */
+    @Test
+    void verdictThatChangedIsShown() throws Exception {
+        RecordedHost host = GuestHosts.of("intel-posted");
+        Capture before = capture(GuestHosts.of("intel-posted"));
+        assertThat(CaptureDiff.ofFindings(before, capture(host))).isEmpty();
+        host.put("proc/cmdline", "intel_iommu=on intremap=nopost\n").remove("sys/kernel/debug/iommu");
+        List<CaptureDiff> changes = CaptureDiff.ofFindings(before, capture(host));
+        assertThat(changes).extracting(CaptureDiff::path).containsExactly("check posting", "armed vectors");
+        assertThat(changes.get(0).gone()).singleElement().asString().startsWith("PASS: a message of a device reaches");
+        assertThat(changes.get(0).added()).singleElement().asString().startsWith("WARN: ");
+        assertThat(changes.get(1).gone()).hasSize(5).contains("0000:00:01.0 MSI-X 0 of guest-1: posted");
+        assertThat(changes.get(1).added()).hasSize(5).allMatch(line -> line.contains(" of guest-1: not posted, "));
+        assertThat(changes).allMatch(one -> one.before() && one.after());
+    }
+
+    /** Names differ between them, and nothing else. */
+    @Test
+    void captureWithNamesIsComparedWithoutThem() throws Exception {
+        HostFiles tree = GuestHosts.of("intel-posted").tree();
+        Capture named = Capture.of(tree, Capture::analysis, false);
+        Capture nameless = Capture.of(tree, Capture::analysis, true);
+        assertThat(CaptureDiff.of(named, nameless)).isEmpty();
+        assertThat(CaptureDiff.of(nameless, named)).isEmpty();
+        assertThat(CaptureDiff.ofFindings(named, nameless)).isEmpty();
+        Path first = temporary.resolve("first.zip");
+        Path second = temporary.resolve("second.zip");
+        Files.write(first, archive(named));
+        Files.write(second, archive(nameless));
+        assertThat(Cli.run("capture", "--diff", first.toString(), second.toString())
+                        .exited(0)
+                        .out())
+                .isEqualTo(first + " has names and addresses, which " + second
+                        + " has not: they are left out of the comparison\n"
+                        + "nothing changed, except counts of interrupts\n");
     }
 
     @Test

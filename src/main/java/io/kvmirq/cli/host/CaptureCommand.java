@@ -9,12 +9,13 @@ import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Capture;
 import io.kvmirq.diag.CaptureDiff;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParseResult;
 
-/** {@code kvmirq capture}: keeps what the other commands read of a host, for one who looks at it elsewhere. */
+/** {@code kvmirq capture}: keeps what the other commands read of a host, to be analysed on another machine. */
 public final class CaptureCommand implements Command {
     @Override
     public String name() {
@@ -34,8 +35,8 @@ public final class CaptureCommand implements Command {
                         + " writes them into a zip archive, which only its owner may read; other commands take it"
                         + " with --from. Names of hosts and guests, network addresses, places of file systems and unknown"
                         + " words of command lines are taken out; network interfaces become net-1, net-2 and so on. Reads nothing that the other"
-                        + " commands do not read; run as root it shows more. With --diff, shows what changed between"
-                        + " two archives.")
+                        + " commands do not read; run as root it shows more. With --diff, shows which findings and"
+                        + " files changed between two archives.")
                 .footer("", "Example: kvmirq capture -o host.zip; kvmirq vfio --from host.zip");
         usage.add(OptionSpec.builder("-o", "--output")
                 .paramLabel("FILE")
@@ -60,11 +61,7 @@ public final class CaptureCommand implements Command {
                                         + " is unexpected: expected --diff A B, or -o FILE");
             }
             if (diff) {
-                return diff(
-                        CaptureDiff.of(
-                                HostSource.capture(Path.of(archives.get(0))),
-                                HostSource.capture(Path.of(archives.get(1)))),
-                        terminal);
+                return diff(Path.of(archives.get(0)), Path.of(archives.get(1)), terminal);
             }
             Optional<Path> output = Optional.ofNullable(arguments.matchedOptionValue("-o", null));
             if (output.isPresent() && NewFile.isTaken(output.get(), terminal)) {
@@ -79,7 +76,17 @@ public final class CaptureCommand implements Command {
         }
     }
 
-    private static int diff(List<CaptureDiff> changes, Terminal terminal) {
+    private static int diff(Path before, Path after, Terminal terminal) {
+        Capture first = HostSource.capture(before);
+        Capture second = HostSource.capture(after);
+        if (first.redacted() != second.redacted()) {
+            terminal.out()
+                    .println(FileSentence.shown(first.redacted() ? after : before) + " has names and addresses, which "
+                            + FileSentence.shown(first.redacted() ? before : after)
+                            + " has not: they are left out of the comparison");
+        }
+        List<CaptureDiff> changes = new ArrayList<>(CaptureDiff.ofFindings(first, second));
+        changes.addAll(CaptureDiff.of(first, second));
         for (CaptureDiff change : changes) {
             String end = change.before() ? change.after() ? "" : " is gone" : " is new";
             terminal.out().println(terminal.bold(Terminal.printable(change.path()) + end));
