@@ -72,7 +72,7 @@ class UsageIT {
     void helpListsCommandsAndExitCodes() throws Exception {
         Cli.Ended ended = Cli.run("--help");
         assertThat(ended.exitCode()).isZero();
-        assertThat(ended.out()).contains("selftest", "Exit codes:");
+        assertThat(ended.out()).contains("selftest", "Exit codes:", "of explain also 10 to 17");
         assertThat(Cli.run("selftest", "--help").out()).contains("--count", "guestless", "--json");
         Cli.Ended nothing = Cli.run();
         assertThat(nothing.exitCode()).isEqualTo(ExitCode.USAGE);

@@ -141,7 +141,10 @@ public record Commands(List<Command> commands) {
         CommandSpec root = CommandSpec.create().name("kvmirq");
         root.usageMessage()
                 .description("See and wire the interrupts of KVM guests.")
-                .footer("", "Exit codes: 0 nothing failed, 1 something failed, 2 usage error, 3 could not run.");
+                .footer(
+                        "",
+                        "Exit codes: 0 nothing failed, 1 something failed, 2 usage error, 3 could not run;",
+                        "of explain also 10 to 17, the first broken link: see kvmirq explain --help.");
         root.addOption(help());
         root.addOption(OptionSpec.builder("-V", "--version")
                 .versionHelp(true)

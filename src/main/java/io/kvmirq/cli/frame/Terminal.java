@@ -16,8 +16,10 @@ import org.jspecify.annotations.Nullable;
  * @param colour whether results may be coloured
  * @param columns width for help
  * @param progressColumns width of the progress line on {@code err}; 0 if stderr is not a terminal
+ * @param wrapColumns width at which lines of results are broken; 0 if stdout is not a terminal
  */
-public record Terminal(PrintStream out, PrintStream err, boolean colour, int columns, int progressColumns) {
+public record Terminal(
+        PrintStream out, PrintStream err, boolean colour, int columns, int progressColumns, int wrapColumns) {
     /** Set by the launcher if stdout is a terminal; Java cannot detect this itself. */
     public static final String PROPERTY = "kvmirq.terminal";
 
@@ -29,15 +31,25 @@ public record Terminal(PrintStream out, PrintStream err, boolean colour, int col
 
     public static final int DEFAULT_COLUMNS = 80;
 
+    private static final char ESCAPE = '\033';
+
+    /** Streams that are no terminal. */
+    public Terminal(PrintStream out, PrintStream err, boolean colour, int columns, int progressColumns) {
+        this(out, err, colour, columns, progressColumns, 0);
+    }
+
     public static Terminal ofProcess(Stdout stdout, Map<String, String> environment) {
         boolean noColour = !environment.getOrDefault("NO_COLOR", "").isEmpty()
                 || environment.getOrDefault("TERM", "dumb").equals("dumb");
+        boolean terminal = Boolean.getBoolean(PROPERTY);
+        int columns = Integer.getInteger(COLUMNS, DEFAULT_COLUMNS);
         return new Terminal(
                 utf8(stdout),
                 utf8(System.err),
-                Boolean.getBoolean(PROPERTY) && !noColour,
-                Integer.getInteger(COLUMNS, DEFAULT_COLUMNS),
-                Integer.getInteger(PROGRESS, 0));
+                terminal && !noColour,
+                columns,
+                Integer.getInteger(PROGRESS, 0),
+                terminal ? columns : 0);
     }
 
     private static PrintStream utf8(OutputStream stream) {
@@ -52,6 +64,56 @@ public record Terminal(PrintStream out, PrintStream err, boolean colour, int col
     /** Text without what a terminal takes for a command: control characters become question marks, except line ends. */
     public static String printable(String text) {
         return text.lines().map(line -> Hex.printable(line, Integer.MAX_VALUE)).collect(Collectors.joining("\n"));
+    }
+
+    /**
+     * A line as it is printed: broken at spaces where it is wider than the terminal, and as it is where there is none. A
+     * word that is longer stays whole.
+     *
+     * @param indent the spaces before what follows; at most half of the width
+     */
+    public String wrapped(String line, int indent) {
+        if (wrapColumns <= 0 || width(line) <= wrapColumns) {
+            return line;
+        }
+        String before = "\n" + " ".repeat(Math.min(indent, wrapColumns / 2));
+        StringBuilder text = new StringBuilder();
+        int used = 0;
+        int begin = 0;
+        while (begin < line.length()) {
+            int end = begin;
+            while (end < line.length() && line.charAt(end) == ' ') {
+                end++;
+            }
+            int word = end;
+            while (end < line.length() && line.charAt(end) != ' ') {
+                end++;
+            }
+            int width = width(line.substring(word, end));
+            if (used > 0 && used + word - begin + width > wrapColumns) {
+                text.append(before);
+                used = before.length() - 1;
+            } else {
+                text.append(line, begin, word);
+                used += word - begin;
+            }
+            text.append(line, word, end);
+            used += width;
+            begin = end;
+        }
+        return text.toString();
+    }
+
+    /** In columns: all but what {@link #styled} adds. */
+    private static int width(String text) {
+        int width = 0;
+        boolean style = false;
+        for (int i = 0; i < text.length(); i++) {
+            style |= text.charAt(i) == ESCAPE;
+            width += style ? 0 : 1;
+            style &= text.charAt(i) != 'm';
+        }
+        return width;
     }
 
     public String bold(String text) {

@@ -29,13 +29,13 @@ final class DoctorText {
             if (quiet && finding.status() == Status.PASS) {
                 continue;
             }
-            text.append(status(finding.status(), terminal))
-                    .append(" ".repeat(STATUS - finding.status().name().length()))
-                    .append(finding.check().id())
-                    .append(" ".repeat(ID - finding.check().id().length()))
-                    .append(Hex.printable(finding.text(), Integer.MAX_VALUE))
-                    .append('\n');
-            append(finding, text);
+            String line = status(finding.status(), terminal)
+                    + " ".repeat(STATUS - finding.status().name().length())
+                    + finding.check().id()
+                    + " ".repeat(ID - finding.check().id().length())
+                    + Hex.printable(finding.text(), Integer.MAX_VALUE);
+            text.append(terminal.wrapped(line, STATUS + ID)).append('\n');
+            append(finding, text, terminal);
         }
         if (all && !quiet) {
             text.append("\nnot checked: backends, because that loads native code: kvmirq doctor --check backends\n");
@@ -60,7 +60,7 @@ final class DoctorText {
     }
 
     /** Several steps are numbered if all of them are needed; of alternatives, one of them is. */
-    private static void append(Finding finding, StringBuilder text) {
+    private static void append(Finding finding, StringBuilder text, Terminal terminal) {
         int steps = 0;
         for (Remedy remedy : finding.remedies()) {
             steps += isStep(remedy) ? 1 : 0;
@@ -70,20 +70,21 @@ final class DoctorText {
             if (isStep(remedy) && steps > 1) {
                 step++;
                 String mark = finding.oneIsEnough() ? step == 1 ? "either " : "or " : step + ". ";
-                append(mark, remedy, text);
+                append(mark, remedy, text, terminal);
             } else {
-                append("", remedy, text);
+                append("", remedy, text, terminal);
             }
         }
     }
 
-    private static void append(String mark, Remedy remedy, StringBuilder text) {
-        text.append(" ".repeat(STATUS))
-                .append(mark)
-                .append(remedy.change().label())
-                .append(": ")
-                .append(Hex.printable(remedy.text(), Integer.MAX_VALUE));
-        text.append(remedy.cost()).append('\n');
+    private static void append(String mark, Remedy remedy, StringBuilder text, Terminal terminal) {
+        String line = " ".repeat(STATUS)
+                + mark
+                + remedy.change().label()
+                + ": "
+                + Hex.printable(remedy.text(), Integer.MAX_VALUE)
+                + remedy.cost();
+        text.append(terminal.wrapped(line, STATUS + 2)).append('\n');
     }
 
     private static String ids(List<Finding> findings, boolean needed) {

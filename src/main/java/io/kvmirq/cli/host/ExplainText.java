@@ -19,6 +19,7 @@ import java.util.stream.Collectors;
 final class ExplainText {
     private static final String FORM = "  %-14s %-10s ";
     private static final String BELOW = " ".repeat(28);
+    private static final int NOTE = 8;
 
     private final Terminal terminal;
 
@@ -81,7 +82,7 @@ final class ExplainText {
             reasoned(claim.evidence());
             remedies(claim.holds().isEmpty(), claim.remedies());
         }
-        chain.remarks().forEach(remark -> line("  note: " + printable(remark)));
+        chain.remarks().forEach(remark -> line("  note: " + printable(remark), NOTE));
     }
 
     private void remedies(boolean shows, List<Remedy> remedies) {
@@ -120,9 +121,11 @@ final class ExplainText {
         String irqs = run.stream()
                 .flatMap(chain -> chain.link(Hop.HOST_IRQ).flatMap(Link::value).stream())
                 .collect(Collectors.joining(", "));
-        line("  also "
-                + printable(device + first.interrupt() + (run.size() > 1 ? " to " + last.interrupt() : "")
-                        + (irqs.isEmpty() ? "" : ", host irq " + irqs) + ": " + end(shown, first)));
+        line(
+                "  also "
+                        + printable(device + first.interrupt() + (run.size() > 1 ? " to " + last.interrupt() : "")
+                                + (irqs.isEmpty() ? "" : ", host irq " + irqs) + ": " + end(shown, first)),
+                NOTE);
     }
 
     /** The same end as the chain that is shown, or its own. */
@@ -151,7 +154,12 @@ final class ExplainText {
     }
 
     private void line(String text) {
-        terminal.out().println(text);
+        line(text, text.startsWith(BELOW) ? BELOW.length() + 2 : BELOW.length());
+    }
+
+    /** @param indent of what does not fit on the terminal */
+    private void line(String text, int indent) {
+        terminal.out().println(terminal.wrapped(text, indent));
     }
 
     private static String printable(String text) {

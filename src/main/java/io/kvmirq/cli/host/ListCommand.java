@@ -159,7 +159,7 @@ public final class ListCommand implements Command {
                         || !mark(row.postedEvidence()).isEmpty())) {
             terminal.out().println("? is inferred: 'kvmirq explain' says from what");
         }
-        listing.notes().forEach(note -> terminal.out().println("- " + printable(note)));
+        listing.notes().forEach(note -> terminal.out().println(terminal.wrapped("- " + printable(note), 2)));
     }
 
     private static List<String> cells(Listing.Row row) {

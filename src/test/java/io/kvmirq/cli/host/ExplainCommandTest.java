@@ -3,19 +3,29 @@ package io.kvmirq.cli.host;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.PciAddress;
 import io.kvmirq.cli.Cli;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.FileSentence;
+import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Capture;
+import io.kvmirq.diag.Check;
+import io.kvmirq.diag.DeviceChains;
+import io.kvmirq.diag.Doctor;
 import io.kvmirq.diag.Hop;
 import io.kvmirq.host.GuestHosts;
+import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.RecordedHost;
 import io.kvmirq.testing.Machine;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -121,6 +131,29 @@ class ExplainCommandTest {
                 .contains("/proc/interrupts cannot be read\n")
                 .endsWith("nothing is seen of it (exit code 3)\n");
         assertThat(of(host, AMD, "--json").exited(ExitCode.COULD_NOT_RUN).out()).endsWith("\"exitCode\":3}\n");
+    }
+
+    /** Of both commands whose sentences are long. */
+    @Test
+    void linesFitOnATerminalAndKeepTheirIndent() throws IOException {
+        HostFacts host = new HostFacts(GuestHosts.of("amd-pit").tree());
+        ByteArrayOutputStream out = new ByteArrayOutputStream();
+        PrintStream stream = new PrintStream(out, true, StandardCharsets.UTF_8);
+        Terminal terminal = new Terminal(stream, stream, false, 100, 0, 100);
+        new ExplainText(terminal)
+                .print(DeviceChains.of(host, host.pci(PciAddress.parse(AMD)).orElseThrow()));
+        String explained = out.toString(StandardCharsets.UTF_8);
+        assertThat(explained.replaceAll("\\s+", " "))
+                .isEqualTo(Cli.golden(ExplainCommandTest.class, "explain-amd-pit.txt")
+                        .replaceAll("\\s+", " "));
+        assertThat(explained.lines()).allMatch(line -> line.length() <= 100);
+        assertThat(explained)
+                .contains("\n                            do: start QEMU", "\n                              ");
+
+        out.reset();
+        DoctorText.print(Doctor.examine(host, EnumSet.of(Check.AVIC_INHIBITS, Check.LIMITS)), false, true, terminal);
+        assertThat(out.toString(StandardCharsets.UTF_8).lines()).allMatch(line -> line.length() <= 100);
+        assertThat(out.toString(StandardCharsets.UTF_8)).contains("\n         VMM flag: start QEMU", "\n           name=");
     }
 
     private RecordedHost pit() throws IOException {
