@@ -390,14 +390,15 @@ public final class DeviceChains {
         }
         links.add(Link.notShown(Hop.IRQFD, "KVM shows no irqfds", BY_TAPE));
         links.add(Link.notShown(Hop.GSI, "KVM shows no routes", BY_TAPE));
-        Optional<GuestIts.Lpi> lpi = claims.vlpi(interrupt, armed.size());
+        Optional<GuestIts.Lpi> lpi = claims.forms().vlpi(interrupt, armed.size());
         links.add(lpi.map(one -> Link.whole(
                         Hop.GUEST_VECTOR,
                         Evidence.inferred("VFIO gives the VM no other device, and guests give vector n event n"),
                         "LPI " + one.id(),
                         "a vLPI of the guest's ITS"))
                 .orElseGet(() -> Link.notShown(Hop.GUEST_VECTOR, "only the route names it", BY_TAPE)));
-        links.add(vcpu(process, lpi.map(GuestIts.Lpi::target).orElseGet(() -> claims.commonTarget(armed.size()))));
+        links.add(vcpu(process, lpi.map(GuestIts.Lpi::target).orElseGet(() -> claims.forms()
+                .commonTarget(armed.size()))));
     }
 
     /** An eventfd in an epoll of the process is hardly that of an irqfd, but may be. */

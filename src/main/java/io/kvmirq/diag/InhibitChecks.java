@@ -11,7 +11,6 @@ import io.kvmirq.diag.Remedy.Takes;
 import io.kvmirq.host.Fact;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostKvm;
-import io.kvmirq.host.VfioOutlook;
 import io.kvmirq.host.VmProcess;
 import io.kvmirq.host.VmProcesses;
 import java.util.ArrayList;
@@ -39,7 +38,7 @@ final class InhibitChecks {
 
     Finding avicInhibits() {
         Optional<PostingHost> posting = host.posting();
-        boolean other = VfioOutlook.isArm(host) || host.kvm().hasFlag("vmx");
+        boolean other = host.isArm() || host.kvm().hasFlag("vmx");
         if (posting.isEmpty() && !other) {
             return Finding.unknown(
                     Check.AVIC_INHIBITS,

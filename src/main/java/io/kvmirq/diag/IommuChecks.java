@@ -9,7 +9,6 @@ import io.kvmirq.host.Fact;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostKvm;
 import io.kvmirq.host.PostingOutlook;
-import io.kvmirq.host.VfioOutlook;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -54,12 +53,12 @@ final class IommuChecks {
 
     /** What switches the IOMMU on, as far as the host shows it. */
     private Finding enabling(Finding finding, List<String> words) {
-        Finding with = VfioOutlook.isArm(host) ? finding : inKernel(finding, isAmd());
+        Finding with = host.isArm() ? finding : inKernel(finding, isAmd());
         for (String word : given(words)) {
             with = with.with(Remedy.of(
                     Change.KERNEL_PARAMETER, "remove " + word, Takes.REBOOT, "drivers that set up DMA wrongly fail"));
         }
-        if (VfioOutlook.isArm(host)) {
+        if (host.isArm()) {
             return with.with(Remedy.of(
                     Change.FIRMWARE, "describe the SMMU to the kernel (IORT, or the device tree)", Takes.REBOOT, ""));
         }
@@ -166,7 +165,7 @@ final class IommuChecks {
                             "/proc/interrupts cannot be read",
                             "run as root, or mount /proc; a copy of a host needs its proc/interrupts"));
         }
-        if (VfioOutlook.isArm(host)) {
+        if (host.isArm()) {
             return host.interrupts().get().hasChip("ITS")
                     ? Finding.of(
                             Check.REMAPPING,

@@ -9,7 +9,6 @@ import io.kvmirq.host.Fact;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.HostKvm;
-import io.kvmirq.host.VfioOutlook;
 import java.util.List;
 import java.util.Optional;
 
@@ -137,7 +136,7 @@ final class KvmChecks {
     }
 
     Finding irqchip() {
-        if (VfioOutlook.isArm(host)) {
+        if (host.isArm()) {
             boolean v3 =
                     host.interrupts().isPresent() && host.interrupts().get().hasChip("GICv3");
             return Finding.of(

@@ -9,17 +9,13 @@ import io.kvmirq.diag.Claim.Question;
 import io.kvmirq.diag.DeviceChains.Interrupt;
 import io.kvmirq.diag.Remedy.Change;
 import io.kvmirq.diag.Remedy.Takes;
-import io.kvmirq.host.Fact;
 import io.kvmirq.host.HostFacts;
-import io.kvmirq.host.HostInterrupts.ArmedVector;
 import io.kvmirq.host.PciDevice;
 import io.kvmirq.host.PostingOutlook;
-import io.kvmirq.host.RemappingEntries.Entry;
 import io.kvmirq.host.VmProcess;
 import io.kvmirq.vfio.IrqKind;
 import java.util.List;
 import java.util.Optional;
-import java.util.OptionalInt;
 import java.util.OptionalLong;
 import java.util.function.Predicate;
 import java.util.stream.Collectors;
@@ -33,26 +29,31 @@ final class PostingClaims {
     private final boolean arm;
     private final HostFacts host;
     private final PciDevice device;
+    private final FormClaims forms;
+    private final Claim ofHost;
     private final Optional<VmProcess> process;
     private final Optional<PostingHost> x86;
     private final Optional<VmmOptions> options;
-    private final Optional<Fact<GuestIts>> its;
 
     PostingClaims(HostFacts host, PciDevice device, Optional<VmProcess> process, Optional<VmmOptions> options) {
         this.host = host;
         this.device = device;
         this.process = process;
-        this.arm = host.interrupts()
-                .filter(all -> all.hasChip("GIC") || all.hasChip("ITS"))
-                .isPresent();
+        this.arm = host.isArm();
         this.x86 = arm ? Optional.empty() : host.posting();
         this.options = options;
-        this.its = arm ? process.map(one -> GuestIts.of(host, one)) : Optional.empty();
+        this.forms = new FormClaims(host, device, process);
+        this.ofHost = ofHost();
+    }
+
+    /** The form of entries. */
+    FormClaims forms() {
+        return forms;
     }
 
     /** Of a device without interrupts. */
     List<Claim> ofDevice() {
-        return List.of(ofHost());
+        return List.of(ofHost);
     }
 
     /**
@@ -63,13 +64,13 @@ final class PostingClaims {
         Claim expected = eligible(interrupt);
         boolean cannot = expected.holds().filter(holds -> !holds).isPresent();
         Claim form =
-                interrupt.kind() == IrqKind.INTX || cannot && ofHost().holds().isPresent() && !hasRemapping()
+                interrupt.kind() == IrqKind.INTX || cannot && ofHost.holds().isPresent() && !hasRemapping()
                         ? Claim.of(
                                 Question.FORM,
                                 false,
                                 Evidence.predicted("only a message that is remapped has an entry that may post"),
                                 "there is no entry that could post")
-                        : form(interrupt);
+                        : forms.of(interrupt);
         boolean isPosted = form.holds().orElse(false);
         boolean isSeen = form.evidence()
                 .filter(one -> one.kind() == Evidence.Kind.OBSERVED)
@@ -156,7 +157,6 @@ final class PostingClaims {
     }
 
     private Claim eligible(Interrupt interrupt) {
-        Claim ofHost = ofHost();
         if (ofHost.holds().filter(holds -> !holds).isPresent()) {
             return ofHost;
         }
@@ -171,10 +171,10 @@ final class PostingClaims {
                             ofHost.text() + "; no VM is seen that has the device",
                             host.vms().unreadable() > 0 ? "run as root" : "start the guest");
         }
-        return arm ? ofGic(process.get(), ofHost) : ofLapics(process.get(), interrupt, ofHost);
+        return arm ? ofGic(process.get()) : ofLapics(process.get(), interrupt);
     }
 
-    private static Claim ofGic(VmProcess process, Claim ofHost) {
+    private Claim ofGic(VmProcess process) {
         VlpiObstacle none = VlpiObstacle.NO_ITS;
         return process.kvmDevices().contains("kvm-arm-vgic-its")
                 ? ofHost
@@ -189,7 +189,7 @@ final class PostingClaims {
                                 "")));
     }
 
-    private Claim ofLapics(VmProcess holder, Interrupt interrupt, Claim ofHost) {
+    private Claim ofLapics(VmProcess holder, Interrupt interrupt) {
         PostingHost posting = x86.orElseThrow();
         VmmOptions vmm = options.orElseThrow();
         if (vmm.noLapics().isPresent()) {
@@ -211,7 +211,7 @@ final class PostingClaims {
                     Evidence.predicted("no setting of the host is against it"),
                     ofHost.text() + ", and no obstacle of the VM is seen");
         }
-        return ofAvic(holder, vmm, ofHost);
+        return ofAvic(holder, vmm);
     }
 
     /** What inhibits AVIC in a VM of a host that cannot post: it would be in the way next. */
@@ -236,7 +236,7 @@ final class PostingClaims {
                 .toList();
     }
 
-    private Claim ofAvic(VmProcess holder, VmmOptions vmm, Claim ofHost) {
+    private Claim ofAvic(VmProcess holder, VmmOptions vmm) {
         List<VmmOptions.Inhibit> inhibits = inhibits(VmmOptions.Inhibit::isCertain);
         if (!inhibits.isEmpty()) {
             return Claim.not(
@@ -279,7 +279,7 @@ final class PostingClaims {
     // Requested
 
     private Claim requested(Claim eligible, Interrupt interrupt) {
-        boolean never = ofHost().holds().filter(holds -> !holds).isPresent() || interrupt.kind() == IrqKind.INTX;
+        boolean never = ofHost.holds().filter(holds -> !holds).isPresent() || interrupt.kind() == IrqKind.INTX;
         if (never && eligible.holds().isPresent()) {
             return Claim.of(
                     Question.REQUESTED,
@@ -291,103 +291,6 @@ final class PostingClaims {
                 Question.REQUESTED,
                 "no file shows for which interrupts KVM asked",
                 arm ? DeviceChains.BY_TAPE : "watch the tracepoint kvm_pi_irte_update; " + DeviceChains.BY_TAPE);
-    }
-
-    // Form
-
-    private Claim form(Interrupt interrupt) {
-        if (arm) {
-            return its.map(this::ofVlpis)
-                    .orElseGet(() -> Claim.unknown(
-                            Question.FORM, "no VM is seen that has the device", "run as root while the VM runs"));
-        }
-        Optional<Vendor> vendor = host.vendor();
-        if (vendor.isEmpty()) {
-            return Claim.unknown(
-                    Question.FORM,
-                    "/proc/cpuinfo names no processor of Intel or AMD: only those post interrupts on x86",
-                    "none; a copy of a host needs its proc/cpuinfo");
-        }
-        Fact<List<Entry>> fact = host.remapping()
-                .of(vendor.get(), device.address(), interrupt.armed().map(ArmedVector::irq));
-        if (fact instanceof Fact.Unknown<List<Entry>> unknown) {
-            return Claim.unknown(Question.FORM, unknown.why(), unknown.remedy());
-        }
-        return ofEntries(vendor.get(), fact.known().orElse(List.of()));
-    }
-
-    private static Claim ofEntries(Vendor vendor, List<Entry> own) {
-        long posted = own.stream().filter(Entry::posted).count();
-        Evidence evidence = Evidence.observed("debugfs of the IOMMU");
-        if (posted == own.size() || posted == 0) {
-            return Claim.of(
-                    Question.FORM,
-                    posted > 0,
-                    evidence,
-                    (own.size() == 1 ? "the entry" : "each of the device's " + own.size() + " entries")
-                            + (posted > 0 ? " has the posted form" : " has the remapped form"));
-        }
-        return Claim.unknown(
-                Question.FORM,
-                posted + " of the device's " + own.size() + " entries have the posted form",
-                vendor == Vendor.INTEL
-                        ? "boot a kernel with CONFIG_GENERIC_IRQ_DEBUGFS, which shows the entry of each irq"
-                        : "watch the tracepoint kvm_pi_irte_update, which names the host irq of each entry");
-    }
-
-    /** The vectors of all devices of the VM that are armed: its vLPIs may be those of any. */
-    private int armed() {
-        return process.stream()
-                .flatMap(one -> one.devices().stream())
-                .mapToInt(one ->
-                        host.interrupts().map(all -> all.armed(one).size()).orElse(0))
-                .sum();
-    }
-
-    private Claim ofVlpis(Fact<GuestIts> fact) {
-        if (fact instanceof Fact.Unknown<GuestIts> unknown) {
-            return Claim.unknown(Question.FORM, unknown.why(), unknown.remedy());
-        }
-        GuestIts guest = fact.known().orElseThrow();
-        Evidence evidence = Evidence.observed("vgic-state");
-        int vlpis = guest.vlpis().size();
-        if (vlpis == 0) {
-            return Claim.of(Question.FORM, false, evidence, "no LPI of the VM is a vLPI (H=1)");
-        }
-        int armed = armed();
-        return vlpis >= armed && armed > 0
-                ? Claim.of(
-                        Question.FORM,
-                        true,
-                        Evidence.inferred("vgic-state does not name the device of an LPI"),
-                        vlpis + " LPIs of the VM are vLPIs (H=1), as many as its devices have armed vectors")
-                : Claim.unknown(
-                        Question.FORM,
-                        vlpis + " LPIs of the VM are vLPIs, and its devices have " + armed + " armed vectors",
-                        DeviceChains.BY_TAPE);
-    }
-
-    /** The vLPI of a vector, if its VM has one device and the ITS shows events. */
-    Optional<GuestIts.Lpi> vlpi(Interrupt interrupt, int armed) {
-        return own(armed).stream()
-                .filter(one -> one.event().equals(OptionalInt.of(interrupt.vector())))
-                .findFirst();
-    }
-
-    /** The vCPU that all vLPIs of the device go to. Empty if they have several, or if others may be among them. */
-    OptionalInt commonTarget(int armed) {
-        List<OptionalInt> targets =
-                own(armed).stream().map(GuestIts.Lpi::target).distinct().toList();
-        return targets.size() == 1 ? targets.get(0) : OptionalInt.empty();
-    }
-
-    /** The vLPIs of the device: those of the VM, if it has no other device. */
-    private List<GuestIts.Lpi> own(int armed) {
-        boolean alone = process.filter(one -> one.devices().size() == 1).isPresent();
-        return its.flatMap(Fact::known)
-                .map(GuestIts::vlpis)
-                .filter(all -> alone && all.size() == armed)
-                .orElse(List.of());
     }
 
     // Delivered

@@ -17,7 +17,6 @@ import io.kvmirq.diag.TapedMachine.Routed;
 import io.kvmirq.diag.TapedVmm.Feed;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.PostingOutlook;
-import io.kvmirq.host.VfioOutlook;
 import io.kvmirq.vfio.IrqKind;
 import java.util.List;
 import java.util.Optional;
@@ -69,7 +68,7 @@ final class TapedPosting {
                 .map(Routed::routes)
                 .orElse(List.of());
         PostingOutlook outlook = PostingOutlook.of(host);
-        if (!VfioOutlook.isArm(host)) {
+        if (!host.isArm()) {
             return Claim.unknown(
                     Question.ELIGIBLE,
                     "the tape is of arm64, and the host is not",

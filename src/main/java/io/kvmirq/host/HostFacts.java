@@ -31,20 +31,21 @@ import org.jspecify.annotations.Nullable;
  * <p>Source: Documentation/ABI/testing/sysfs-bus-pci, sysfs-kernel-iommu_groups and sysfs-class-iommu in Linux.
  */
 public final class HostFacts {
-    private static final String DEVICES = "sys/bus/pci/devices";
     private static final String DEBUGFS = "sys/kernel/debug/";
-    private static final String GROUPS = "sys/kernel/iommu_groups/";
     private static final String VERSION = "Linux version ";
 
-    private static final int VECTOR_BITS = 11;
     private static final String GICV4_PARAMETER = "kvm_arm.vgic_v4_enable";
 
     /** Parsed once; empty if they cannot be read. */
     private record Interrupts(Optional<HostInterrupts> all) {}
 
+    private record Processor(Optional<Vendor> vendor, boolean isArm) {}
+
     private final ReadOnce tree;
     private final PciFunctions pci;
     private final RemappingEntries remapping;
+    private final HostKvm kvm;
+    private volatile @Nullable Processor processor;
     private volatile @Nullable Interrupts interrupts;
     private volatile @Nullable OpenFiles descriptors;
     private volatile @Nullable VmProcesses vms;
@@ -55,6 +56,7 @@ public final class HostFacts {
         this.tree = new ReadOnce(tree);
         this.pci = new PciFunctions(this.tree);
         this.remapping = new RemappingEntries(this);
+        this.kvm = new HostKvm(this, this.tree);
     }
 
     /** The release of the kernel, such as {@code 6.1.0-56-amd64}. */
@@ -121,8 +123,26 @@ public final class HostFacts {
 
     /** The vendor of an x86 processor that posts. Empty if {@code /proc/cpuinfo} names none. */
     public Optional<Vendor> vendor() {
-        Optional<String> processor = tree.text("proc/cpuinfo");
-        return processor.isPresent() ? PostingFacts.vendor(processor.get()) : Optional.empty();
+        return processor().vendor();
+    }
+
+    /** Whether the host is one of arm64: by its processor, or by its interrupt controller. */
+    public boolean isArm() {
+        Optional<HostInterrupts> all = interrupts();
+        return all.isPresent() && (all.get().hasChip("GIC") || all.get().hasChip("ITS"))
+                || processor().isArm();
+    }
+
+    /** The file has an entry for each CPU. */
+    private Processor processor() {
+        Processor before = processor;
+        if (before == null) {
+            String text = tree.text("proc/cpuinfo").orElse("");
+            // c_show() in arch/arm64/kernel/cpuinfo.c
+            before = new Processor(PostingFacts.vendor(text), text.contains("CPU implementer"));
+            processor = before;
+        }
+        return before;
     }
 
     /** Why {@link #posting} is empty, a sentence for each fact that cannot be read. Empty if all can be. */
@@ -142,7 +162,7 @@ public final class HostFacts {
 
     /** KVM, as modules, parameters and its file show it. */
     public HostKvm kvm() {
-        return new HostKvm(this, tree);
+        return kvm;
     }
 
     /** The limits that an interrupt path meets. */

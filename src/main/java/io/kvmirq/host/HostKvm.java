@@ -13,7 +13,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * KVM on a host: its modules and their parameters, its file, the kernel's configuration, and whether the host is
- * a guest itself. No file of KVM is opened. For one thread.
+ * a guest itself. No file of KVM is opened. Thread-safe.
  *
  * <p>Source: {@code param_get_bool()} in kernel/params.c; {@code config KVM_IOAPIC} in arch/x86/kvm/Kconfig; {@code
  * show_cpuinfo()} in arch/x86/kernel/cpu/proc.c.
@@ -32,8 +32,8 @@ public final class HostKvm {
 
     private final HostFacts facts;
     private final HostFiles tree;
-    private @Nullable String configuration;
-    private @Nullable String flags;
+    private volatile @Nullable String configuration;
+    private volatile @Nullable String flags;
 
     /**
      * {@code /dev/kvm}.
@@ -214,16 +214,17 @@ public final class HostKvm {
      */
     public Fact<Boolean> isBuilt(String option) {
         String boot = "boot/config-" + facts.kernel().orElse("");
-        if (configuration == null) {
+        String known = configuration;
+        if (known == null) {
             Optional<byte[]> packed = tree.bytes("proc/config.gz", MOST_BYTES);
-            configuration = packed.isPresent()
+            known = packed.isPresent()
                     ? unpacked(packed.get())
                     : boot.contains("..") ? "" : tree.text(boot).orElse("");
+            configuration = known;
         }
         String line = "CONFIG_" + option + "=";
-        int at = configuration.indexOf("\n" + line);
-        if (!configuration.isEmpty()) {
-            return new Fact.Known<>(at >= 0 || configuration.startsWith(line));
+        if (!known.isEmpty()) {
+            return new Fact.Known<>(known.contains("\n" + line) || known.startsWith(line));
         }
         return new Fact.Unknown<>(
                 "neither /proc/config.gz nor /" + boot + " can be read",

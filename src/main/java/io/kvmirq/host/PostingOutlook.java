@@ -17,7 +17,7 @@ import java.util.Optional;
 public record PostingOutlook(Optional<Boolean> posts, String text, Optional<String> remedy) {
     /** The answer of a host's files. */
     public static PostingOutlook of(HostFacts host) {
-        return VfioOutlook.isArm(host) ? ofArm(host) : ofX86(host);
+        return host.isArm() ? ofArm(host) : ofX86(host);
     }
 
     private static PostingOutlook ofX86(HostFacts host) {

@@ -137,7 +137,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
         OptionalInt msix = ifComplete(config, config::msixVectors);
         // Since 6.5, and on x86 only: the ITS of Linux 6.12 still allocates all vectors at once.
         // pci_msix_can_alloc_dyn() says no without the capability.
-        boolean grows = host.isSince(6, 5).orElse(false) && !isArm(host) && msix.orElse(1) != 0;
+        boolean grows = host.isSince(6, 5).orElse(false) && !host.isArm() && msix.orElse(1) != 0;
         return List.of(
                 new Irqs(Kind.INTX, intx(host, device), EnumSet.of(Flag.EVENTFD, Flag.MASKABLE, Flag.AUTOMASKED)),
                 fixed(Kind.MSI, ifComplete(config, config::msiVectors)),
@@ -182,12 +182,6 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
                         || id >= 0x37d0 && id <= 0x37d2);
     }
 
-    /** Whether the interrupts of a host go through a GIC. */
-    public static boolean isArm(HostFacts host) {
-        Optional<HostInterrupts> irqs = host.interrupts();
-        return irqs.isPresent() && (irqs.get().hasChip("GIC") || irqs.get().hasChip("ITS"));
-    }
-
     // Refusals
 
     private static List<Refusal> refusals(HostFacts host, PciDevice device) {
@@ -227,7 +221,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
                             + " prints how"));
         }
         boolean remaps = host.allowsUnsafeInterrupts()
-                || isArm(host)
+                || host.isArm()
                 || host.interrupts().map(irqs -> irqs.hasChip("IR-")).orElse(true);
         if (!remaps) {
             refusals.add(new Refusal(

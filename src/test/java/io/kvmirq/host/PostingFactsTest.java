@@ -17,6 +17,7 @@ import io.kvmirq.arch.apic.model.PostingDecision;
 import io.kvmirq.arch.apic.model.PostingIrq;
 import io.kvmirq.arch.apic.model.PostingVm;
 import io.kvmirq.arch.gic.VlpiKernel;
+import io.kvmirq.arch.gic.VlpiObstacle;
 import java.io.IOException;
 import java.util.List;
 import java.util.Optional;
@@ -202,5 +203,19 @@ class PostingFactsTest {
         assertThat(facts(new RecordedHost()).gicv4()).isEmpty();
         assertThat(facts(arm("", "")).vlpiKernel()).contains(VlpiKernel.BY_ROUTE);
         assertThat(facts(arm("", "")).posting()).isEmpty();
+    }
+
+    /** As an Apple machine, whose interrupts go through no GIC. c_show() in arch/arm64/kernel/cpuinfo.c. */
+    @Test
+    void arm64IsKnownByItsProcessor() throws IOException {
+        RecordedHost host = RecordedHost.of("arm64-6.12")
+                .put("proc/cpuinfo", "processor\t: 0\nBogoMIPS\t: 48.00\nCPU implementer\t: 0x61\n")
+                .put("proc/interrupts", "           CPU0\n  1:          5  AIC  17 Level  serial\n");
+        HostFacts facts = new HostFacts(host.tree());
+        assertThat(PostingOutlook.of(facts).text()).isEqualTo(VlpiObstacle.NO_GICV4.text());
+        assertThat(VfioOutlook.of(facts, facts.pci(facts.boundToVfio().get(0)).orElseThrow())
+                        .refusals())
+                .extracting(VfioOutlook.Refusal::cause)
+                .doesNotContain(VfioOutlook.Obstacle.NO_REMAPPING);
     }
 }

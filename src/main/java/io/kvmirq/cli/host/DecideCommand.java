@@ -10,7 +10,6 @@ import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.host.HostFacts;
-import io.kvmirq.host.VfioOutlook;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
@@ -106,7 +105,7 @@ public final class DecideCommand implements Command {
                 return answer(DecideQuestion.ofVendors(arguments), arguments, terminal);
             }
             HostFacts host = new HostFacts(HostSource.withoutPci(arguments));
-            return VfioOutlook.isArm(host) ? ofArm(host, arguments, terminal) : ofX86(host, arguments, terminal);
+            return host.isArm() ? ofArm(host, arguments, terminal) : ofX86(host, arguments, terminal);
         } catch (IllegalArgumentException e) {
             terminal.complain(e.getMessage() + ". See kvmirq decide --help");
             return ExitCode.USAGE;

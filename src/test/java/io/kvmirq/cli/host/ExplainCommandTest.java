@@ -153,7 +153,8 @@ class ExplainCommandTest {
         out.reset();
         DoctorText.print(Doctor.examine(host, EnumSet.of(Check.AVIC_INHIBITS, Check.LIMITS)), false, true, terminal);
         assertThat(out.toString(StandardCharsets.UTF_8).lines()).allMatch(line -> line.length() <= 100);
-        assertThat(out.toString(StandardCharsets.UTF_8)).contains("\n         VMM flag: start QEMU", "\n           name=");
+        assertThat(out.toString(StandardCharsets.UTF_8))
+                .contains("\n         VMM flag: start QEMU", "\n           name=");
     }
 
     private RecordedHost pit() throws IOException {

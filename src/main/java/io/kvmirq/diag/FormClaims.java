@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.diag.Claim.Question;
+import io.kvmirq.diag.DeviceChains.Interrupt;
+import io.kvmirq.host.Fact;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.HostInterrupts.ArmedVector;
+import io.kvmirq.host.PciDevice;
+import io.kvmirq.host.RemappingEntries.Entry;
+import io.kvmirq.host.VmProcess;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+
+/**
+ * The form that the entries of a device's interrupts have now: those of the IOMMU on x86, those of the guest's ITS on arm64.
+ * For one use by one thread.
+ */
+final class FormClaims {
+    private final HostFacts host;
+    private final PciDevice device;
+    private final Optional<VmProcess> process;
+    private final Optional<Fact<GuestIts>> its;
+
+    FormClaims(HostFacts host, PciDevice device, Optional<VmProcess> process) {
+        this.host = host;
+        this.device = device;
+        this.process = process;
+        this.its = host.isArm() ? process.map(one -> GuestIts.of(host, one)) : Optional.empty();
+    }
+
+    /** Whether the entry of an interrupt has the posted form, or its LPI is a vLPI. */
+    Claim of(Interrupt interrupt) {
+        if (host.isArm()) {
+            return its.map(this::ofVlpis)
+                    .orElseGet(() -> Claim.unknown(
+                            Question.FORM, "no VM is seen that has the device", "run as root while the VM runs"));
+        }
+        Optional<Vendor> vendor = host.vendor();
+        if (vendor.isEmpty()) {
+            return Claim.unknown(
+                    Question.FORM,
+                    "/proc/cpuinfo names no processor of Intel or AMD: only those post interrupts on x86",
+                    "none; a copy of a host needs its proc/cpuinfo");
+        }
+        Fact<List<Entry>> fact = host.remapping()
+                .of(vendor.get(), device.address(), interrupt.armed().map(ArmedVector::irq));
+        if (fact instanceof Fact.Unknown<List<Entry>> unknown) {
+            return Claim.unknown(Question.FORM, unknown.why(), unknown.remedy());
+        }
+        return ofEntries(vendor.get(), fact.known().orElse(List.of()));
+    }
+
+    private static Claim ofEntries(Vendor vendor, List<Entry> own) {
+        long posted = own.stream().filter(Entry::posted).count();
+        Evidence evidence = Evidence.observed("debugfs of the IOMMU");
+        if (posted == own.size() || posted == 0) {
+            return Claim.of(
+                    Question.FORM,
+                    posted > 0,
+                    evidence,
+                    (own.size() == 1 ? "the entry" : "each of the device's " + own.size() + " entries")
+                            + (posted > 0 ? " has the posted form" : " has the remapped form"));
+        }
+        return Claim.unknown(
+                Question.FORM,
+                posted + " of the device's " + own.size() + " entries have the posted form",
+                vendor == Vendor.INTEL
+                        ? "boot a kernel with CONFIG_GENERIC_IRQ_DEBUGFS, which shows the entry of each irq"
+                        : "watch the tracepoint kvm_pi_irte_update, which names the host irq of each entry");
+    }
+
+    /** The vectors of all devices of the VM that are armed: its vLPIs may be those of any. */
+    private int armed() {
+        return process.stream()
+                .flatMap(one -> one.devices().stream())
+                .mapToInt(one ->
+                        host.interrupts().map(all -> all.armed(one).size()).orElse(0))
+                .sum();
+    }
+
+    private Claim ofVlpis(Fact<GuestIts> fact) {
+        if (fact instanceof Fact.Unknown<GuestIts> unknown) {
+            return Claim.unknown(Question.FORM, unknown.why(), unknown.remedy());
+        }
+        GuestIts guest = fact.known().orElseThrow();
+        Evidence evidence = Evidence.observed("vgic-state");
+        int vlpis = guest.vlpis().size();
+        if (vlpis == 0) {
+            return Claim.of(Question.FORM, false, evidence, "no LPI of the VM is a vLPI (H=1)");
+        }
+        int armed = armed();
+        return vlpis >= armed && armed > 0
+                ? Claim.of(
+                        Question.FORM,
+                        true,
+                        Evidence.inferred("vgic-state does not name the device of an LPI"),
+                        vlpis + " LPIs of the VM are vLPIs (H=1), as many as its devices have armed vectors")
+                : Claim.unknown(
+                        Question.FORM,
+                        vlpis + " LPIs of the VM are vLPIs, and its devices have " + armed + " armed vectors",
+                        DeviceChains.BY_TAPE);
+    }
+
+    /** The vLPI of a vector, if its VM has one device and the ITS shows events. */
+    Optional<GuestIts.Lpi> vlpi(Interrupt interrupt, int armed) {
+        return own(armed).stream()
+                .filter(one -> one.event().equals(OptionalInt.of(interrupt.vector())))
+                .findFirst();
+    }
+
+    /** The vCPU that all vLPIs of the device go to. Empty if they have several, or if others may be among them. */
+    OptionalInt commonTarget(int armed) {
+        List<OptionalInt> targets =
+                own(armed).stream().map(GuestIts.Lpi::target).distinct().toList();
+        return targets.size() == 1 ? targets.get(0) : OptionalInt.empty();
+    }
+
+    /** The vLPIs of the device: those of the VM, if it has no other device. */
+    private List<GuestIts.Lpi> own(int armed) {
+        boolean alone = process.filter(one -> one.devices().size() == 1).isPresent();
+        return its.flatMap(Fact::known)
+                .map(GuestIts::vlpis)
+                .filter(all -> alone && all.size() == armed)
+                .orElse(List.of());
+    }
+}
