@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
-import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.diag.Claim.Question;
@@ -28,11 +27,17 @@ public final class LiveChains {
     private final Optional<Vendor> vendor;
     /** A handler of the host is a thread then, and nothing happens in its interrupt. */
     private final boolean handlersInThreads;
+    /** The vectors of all devices of VFIO: any of them may wake a vCPU. */
+    private final int armed;
+    /** With IPI virtualization (Linux 5.19), vCPUs wake each other by posted interrupts. */
+    private final boolean wakesByIpi;
 
-    private LiveChains(Live live, Optional<Vendor> vendor, boolean handlersInThreads) {
+    private LiveChains(Live live, Optional<Vendor> vendor, boolean handlersInThreads, int armed, boolean wakesByIpi) {
         this.live = live;
         this.vendor = vendor;
         this.handlersInThreads = handlersInThreads;
+        this.armed = armed;
+        this.wakesByIpi = wakesByIpi;
     }
 
     /** Takes what was seen of a host. */
@@ -43,7 +48,13 @@ public final class LiveChains {
                         .filter(words -> !words.contains("threadirqs"))
                         .isEmpty()
                 || host.kvm().isBuilt("PREEMPT_RT").known().orElse(false);
-        return new LiveChains(live, host.posting().map(PostingHost::vendor), inThreads);
+        int armed = host.interrupts().map(all -> all.armed().size()).orElse(0);
+        boolean byIpi = host.kvm()
+                .parameter("kvm_intel", "enable_ipiv")
+                .known()
+                .filter("Y"::equals)
+                .isPresent();
+        return new LiveChains(live, host.vendor(), inThreads, armed, byIpi);
     }
 
     /** A chain with what was seen of its host irq. The same if nothing was. */
@@ -295,7 +306,7 @@ public final class LiveChains {
                 : before;
     }
 
-    /** A silent host irq shows nothing. With a posted entry and wakeups of this guest alone, hardware delivered. */
+    /** A silent host irq shows nothing. With a posted entry, and wakeups that only it can have made, hardware delivered. */
     private Claim delivered(Claim before, Chain chain, Live.Irq irq) {
         long counted = irq.counted().orElse(0);
         if (counted > 0) {
@@ -315,12 +326,14 @@ public final class LiveChains {
                 .flatMap(Claim::holds)
                 .orElse(false);
         String silent = "the host irq stayed silent for " + live.time();
-        if (posted && wakeups > 0 && live.irqs().size() == 1) {
+        long certain = live.count(LiveWindow.GA_LOG)
+                + (wakesByIpi ? 0 : live.grew("PIW").orElse(0));
+        if (posted && certain > 0 && live.irqs().size() == 1 && armed == 1) {
             return Claim.of(
                     Question.DELIVERED,
                     true,
                     Evidence.inferred("live, the entry is posted, the host irq is silent, and hardware woke vCPUs "
-                            + wakeups + " times; wakeups do not tell for which device of the host"),
+                            + certain + " times; VFIO has no other vector on this host"),
                     silent);
         }
         return Claim.unknown(

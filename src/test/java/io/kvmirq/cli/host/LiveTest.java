@@ -237,6 +237,82 @@ class LiveTest {
                                 + " hardware");
     }
 
+    /** A host of which VFIO has armed one vector, whose entry is posted. */
+    private static RecordedHost withOneVector(String name, String device) throws IOException {
+        RecordedHost host = GuestHosts.of(name);
+        String rows = host.tree()
+                .text(INTERRUPTS)
+                .orElse("")
+                .lines()
+                .filter(line -> !line.matches(".*vfio-msix\\[[1-9]\\].*"))
+                .collect(Collectors.joining("\n"));
+        for (int irq = 28; irq <= 31; irq++) {
+            host.remove("sys/bus/pci/devices/" + device + "/msi_irqs/" + irq);
+        }
+        return host.put(INTERRUPTS, rows + "\n PIW:          4          0   Posted-interrupt wakeup event\n");
+    }
+
+    private static List<String> answers(Cli.Ended printed) {
+        return printed.out()
+                .lines()
+                .filter(line -> line.matches("  (eligible|requested|form|delivered) .*"))
+                .map(line -> line.substring(2, 26).strip().replaceAll(" +", " "))
+                .toList();
+    }
+
+    /** Nothing was asked for meanwhile: what is requested is not known, and the entry is posted all the same. */
+    @Test
+    void deliveryByHardwareIsInferredFromItsWakeups() throws IOException {
+        RecordedHost host = withOneVector("intel-posted", INTEL);
+        Cli.Ended printed = run(
+                new Watched(host, traced("x86-6.1", "")).during(() -> count(host, "PIW", 3)), INTEL, "--live", "10");
+        assertThat(answers(printed.exited(0)))
+                .containsExactly("eligible yes", "requested not shown", "form yes", "delivered yes");
+        assertThat(printed.out())
+                .contains("  delivered      yes        the host irq stayed silent for 10.0 s\n"
+                        + "                            inferred: live, the entry is posted, the host irq is silent, and"
+                        + " hardware woke vCPUs 3 times; VFIO has no other vector on this host\n");
+    }
+
+    /** kvm_avic_ga_log is of interrupts of devices alone. */
+    @Test
+    void deliveryByHardwareIsInferredFromTheGaLog() throws IOException {
+        RecordedHost host = withOneVector("amd-avic", AMD)
+                .put(
+                        "sys/kernel/debug/iommu/amd/irqtbl",
+                        "DeviceId 0000:00:02.0\nIRT[0000] 0000000000000022 0000000000000081\n");
+        String log = "     irq/25-AMD-Vi-83      [001] .....    12.000001: kvm_avic_ga_log: vmid=1, vcpuid=0\n"
+                + "     irq/25-AMD-Vi-83      [001] .....    12.000002: kvm_avic_ga_log: vmid=1, vcpuid=1\n";
+        Cli.Ended printed = run(new Watched(host, traced("x86-7.2", log)), AMD, "--live", "10");
+        assertThat(answers(printed.exited(0)))
+                .containsExactly("eligible yes", "requested not shown", "form yes", "delivered yes");
+        assertThat(printed.out()).contains("hardware woke vCPUs 2 times; VFIO has no other vector on this host\n");
+    }
+
+    /** Each of these leaves another explanation of the wakeups, or of the silence. */
+    @ParameterizedTest
+    @ValueSource(strings = {"no wakeup", "another vector", "IPIs are posted too", "not posted", "not silent"})
+    void wakeupsOfAnotherOriginShowNoDelivery(String difference) throws IOException {
+        RecordedHost host = withOneVector("intel-posted", INTEL);
+        switch (difference) {
+            case "another vector" ->
+                host.put(
+                        INTERRUPTS,
+                        host.tree().text(INTERRUPTS).orElse("")
+                                + "\n  40:  0  0  IR-PCI-MSI 49152-edge  vfio-msix[0](0000:00:03.0)\n");
+            // Linux 5.19 and newer
+            case "IPIs are posted too" -> host.put("sys/module/kvm_intel/parameters/enable_ipiv", "Y\n");
+            case "not posted" -> host.remove("sys/kernel/debug/iommu");
+            default -> {}
+        }
+        Watched watched = new Watched(host, traced("x86-6.1", "")).during(() -> {
+            count(host, "PIW", difference.equals("no wakeup") ? 0 : 3);
+            count(host, "27", difference.equals("not silent") ? 1 : 0);
+        });
+        assertThat(answers(run(watched, INTEL, "0", "--live", "10").exited(0)))
+                .contains(difference.equals("not silent") ? "delivered no" : "delivered not shown");
+    }
+
     @Test
     void eventsAreFilteredAndTheInstanceIsClosed() throws IOException {
         RecordedTracing tracing = RecordedTracing.of("x86-7.2", "", 0);
