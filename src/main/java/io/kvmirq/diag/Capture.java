@@ -18,6 +18,7 @@ import java.util.Collections;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.SortedMap;
 import java.util.SortedSet;
 import java.util.TreeMap;
@@ -64,8 +65,8 @@ public record Capture(
     private static final Pattern DESCRIPTOR = Pattern.compile("(proc/\\d+/)fd/\\d+");
     private static final Pattern OWNER = Pattern.compile("([0-7]{1,4}) (\\d{1,9}) (\\d{1,9})");
     /** Of a list only the names that an analysis asks for. */
-    private static final Pattern UNREAD =
-            Pattern.compile("proc/(?!modules$|\\d)[^/]*|sys/module/(?!kvm|vfio|iommufd$|[^/]*_vfio)[^/]*");
+    private static final Pattern UNREAD = Pattern.compile(
+            "proc/(?!modules$|\\d)[^/]*|sys/kernel/tracing/instances/(?!kvmirq-)[^/]*|sys/module/(?!kvm|vfio|iommufd$|[^/]*_vfio)[^/]*");
 
     private static final Pattern PROCESS = Pattern.compile("(proc/\\d+)(/.*)?");
 
@@ -160,7 +161,9 @@ public record Capture(
     private static boolean isKept(String path, SortedSet<String> guests) {
         Matcher process = PROCESS.matcher(path);
         return PATH.matcher(path).matches()
-                && (!process.matches() || guests.contains(process.group(1) + "/"))
+                && (!process.matches()
+                        || guests.contains(process.group(1) + "/")
+                        || Objects.equals(process.group(2), "/stat"))
                 && (!path.startsWith("dev/") || KEPT_NODE.matcher(path).matches());
     }
 

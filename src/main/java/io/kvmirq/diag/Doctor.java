@@ -5,6 +5,7 @@ import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.diag.Remedy.Change;
 import io.kvmirq.diag.Remedy.Takes;
+import io.kvmirq.host.Fact;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostKvm;
 import java.util.ArrayList;
@@ -44,8 +45,33 @@ public final class Doctor {
             case VFIO -> new VfioChecks(host, kvm).vfio();
             case UNSAFE_INTERRUPTS -> new VfioChecks(host, kvm).unsafeInterrupts();
             case LIMITS -> new LimitChecks(host.limits(), host.vms()).limits();
+            case TRACING -> tracing(host);
             case BACKENDS -> throw new IllegalArgumentException("no file shows " + check);
         };
+    }
+
+    /** Its events go on to cost time, and its buffer memory. */
+    private static Finding tracing(HostFacts host) {
+        Fact<List<String>> left = host.leftTracing();
+        if (left instanceof Fact.Unknown<List<String>> unknown) {
+            return Finding.unknown(Check.TRACING, "not-shown", unknown);
+        }
+        List<String> directories = left.known().orElse(List.of());
+        if (directories.isEmpty()) {
+            return Finding.of(Check.TRACING, Status.PASS, "none", "no killed kvmirq has left a tracing instance");
+        }
+        return Finding.of(
+                        Check.TRACING,
+                        Status.WARN,
+                        "left",
+                        "killed runs of kvmirq --live have left tracing instances, which take memory and slow the events"
+                                + " that they record: " + String.join(", ", directories))
+                .with("left", directories)
+                .with(Remedy.of(
+                        Change.COMMAND,
+                        "rmdir " + String.join(" ", directories) + ", as the next --live does",
+                        Takes.LIVE,
+                        ""));
     }
 
     /**

@@ -163,6 +163,9 @@ final class Redaction {
         if (path.startsWith("proc/") && path.endsWith("/status")) {
             return lines(text, line -> line.startsWith("CapEff:") ? line : "");
         }
+        if (path.startsWith("proc/") && path.endsWith("/stat")) {
+            return text.replaceFirst("(?s)\\(.*\\)", "(-)");
+        }
         if (path.endsWith("/driver_override")) {
             return (DRIVER.matcher(text.strip()).matches() ? text.strip() : GONE) + "\n";
         }

@@ -348,6 +348,11 @@ public final class HostFacts {
         return tree.list(DEBUGFS + path);
     }
 
+    /** The tracing instances that killed runs of kvmirq left: their directories. */
+    public Fact<List<String>> leftTracing() {
+        return TracingInstances.left(tree);
+    }
+
     /** What the host uses a device for: file systems on it and networks that are up, one sentence for each. */
     public List<String> uses(PciAddress device) {
         return new DeviceUses(tree, device).all();

@@ -170,6 +170,35 @@ class DoctorTest {
         assertThat(finding(host, Check.VFIO).status()).isEqualTo(Status.FAIL);
     }
 
+    /** Of a process that is gone, or whose number another has; not one that runs, nor of another namespace or program. */
+    @Test
+    void tracingThatAKilledRunLeftIsNamed() throws IOException {
+        RecordedHost host = intel().link("proc/self/ns/pid", "pid:[4026531836]")
+                // do_task_stat() in fs/proc/array.c: the 22nd number is the start.
+                .put("proc/77/stat", "77 (ja) va) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 500 20\n");
+        String instances = "sys/kernel/tracing/instances/";
+        for (String name : List.of("kvmirq-77-500-4026531836", "kvmirq-88-500-4026530000", "acme", "kvmirq-x")) {
+            host.put(instances + name + "/tracing_on", "1\n");
+        }
+        assertThat(finding(host, Check.TRACING).status()).isEqualTo(Status.PASS);
+        String gone = instances + "kvmirq-88-500-4026531836";
+        String reused = instances + "kvmirq-77-499-4026531836";
+        host.put(gone + "/tracing_on", "1\n").put(reused + "/tracing_on", "1\n");
+        Finding finding = finding(host, Check.TRACING);
+        assertThat(finding.status()).isEqualTo(Status.WARN);
+        assertThat(finding.facts()).containsEntry("left", List.of("/" + reused, "/" + gone));
+        assertThat(finding.remedies().get(0).text()).startsWith("rmdir /" + reused + " /" + gone + ", ");
+
+        Capture capture = Capture.of(host.tree(), Capture::analysis, true);
+        assertThat(finding(capture.tree(), Check.TRACING).facts()).isEqualTo(finding.facts());
+        assertThat(capture.files().keySet()).noneMatch(path -> path.contains("acme"));
+        assertThat(new String(capture.files().get("proc/77/stat"), UTF_8)).startsWith("77 (-) S ");
+
+        host.deny("sys/kernel/tracing");
+        assertThat(finding(host, Check.TRACING).status()).isEqualTo(Status.UNKNOWN);
+        assertThat(finding(host, Check.TRACING).needsRoot()).isTrue();
+    }
+
     /** Only the first limit counts, which is the soft one. */
     @Test
     void limitsAreThoseOfTheFile() throws IOException {

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.host.trace;
 
+import io.kvmirq.backend.HostFiles;
 import io.kvmirq.host.Fact;
+import io.kvmirq.host.TracingInstances;
 import java.io.FileInputStream;
 import java.io.IOException;
 import java.io.InputStream;
@@ -9,7 +11,6 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.DirectoryNotEmptyException;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
-import java.nio.file.LinkOption;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
@@ -17,23 +18,17 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
  * A tracing instance of this process: a directory in tracefs with a buffer and events of its own, so that nobody else's
- * tracing changes. Its name holds the number of the process, when that began, and the namespace that numbers processes.
- * So another process can remove it if this one was killed, and never removes one that is in use. For one thread; {@link
- * #close} may come from any.
+ * tracing changes. By its name another process can remove it if this one was killed ({@link TracingInstances}). For one
+ * thread; {@link #close} may come from any.
  *
  * <p>Source: Documentation/trace/ftrace.rst, "Instances"; {@code instance_rmdir()} in kernel/trace/trace.c.
  */
 public final class TraceInstance implements Tracing {
-    private static final Pattern NAME = Pattern.compile("kvmirq-([1-9]\\d{0,9})-(\\d{1,19})-([1-9]\\d{0,19})");
-    private static final Pattern NAMESPACE = Pattern.compile("pid:\\[([1-9]\\d{0,19})]");
-    /** In /proc/PID/stat, counted from the end of the name, which may hold anything. */
-    private static final int START_TIME = 20;
+    private static final HostFiles HERE = HostFiles.of(Path.of("/"));
 
     /** Of all CPUs: some thousand events, which a new JVM reads in a tenth of a second. */
     private static final int BUFFER_KB = 128;
@@ -88,7 +83,8 @@ public final class TraceInstance implements Tracing {
     public static Fact<Tracing> of(Path tracefs) {
         Path directory = tracefs.resolve("instances");
         try {
-            directory = directory.resolve(ownName(Path.of("/proc")));
+            directory = directory.resolve(
+                    TracingInstances.ownName(HERE).orElseThrow(() -> new IOException("/proc/self cannot be read")));
             Files.createDirectory(directory);
         } catch (IOException e) {
             return new Fact.Unknown<>("cannot make " + directory + ": " + reason(e), AS_ROOT);
@@ -114,28 +110,6 @@ public final class TraceInstance implements Tracing {
         write("buffer_size_kb", String.valueOf(Math.max(FEWEST_KB, BUFFER_KB / cpus)));
     }
 
-    static String ownName(Path proc) throws IOException {
-        String stat = Files.readString(proc.resolve("self/stat"), StandardCharsets.ISO_8859_1);
-        return "kvmirq-" + stat.substring(0, stat.indexOf(' ')) + "-"
-                + startTime(stat).orElse("") + "-" + namespace(proc).orElse("");
-    }
-
-    /** When a process began, in ticks since the boot. */
-    private static Optional<String> startTime(String stat) {
-        String[] words = stat.substring(stat.lastIndexOf(')') + 1).split(" ");
-        return words.length > START_TIME ? Optional.of(words[START_TIME]) : Optional.empty();
-    }
-
-    private static Optional<String> namespace(Path proc) {
-        try {
-            Matcher link = NAMESPACE.matcher(
-                    Files.readSymbolicLink(proc.resolve("self/ns/pid")).toString());
-            return link.matches() ? Optional.of(link.group(1)) : Optional.empty();
-        } catch (IOException e) {
-            return Optional.empty();
-        }
-    }
-
     /**
      * Removes the instances that kvmirq made and that processes left which are gone.
      *
@@ -144,10 +118,8 @@ public final class TraceInstance implements Tracing {
      */
     public static List<String> removeLeft(Path tracefs) {
         List<String> sentences = new ArrayList<>();
-        Path proc = Path.of("/proc");
         for (String name : names(tracefs.resolve("instances"))) {
-            Matcher parts = NAME.matcher(name);
-            if (!parts.matches() || !isLeft(proc, parts)) {
+            if (!TracingInstances.isLeft(HERE, name)) {
                 continue;
             }
             Path directory = tracefs.resolve("instances").resolve(name);
@@ -163,23 +135,6 @@ public final class TraceInstance implements Tracing {
         return sentences;
     }
 
-    /** Processes of another namespace are not seen: theirs may run. */
-    private static boolean isLeft(Path proc, Matcher name) {
-        if (!namespace(proc).equals(Optional.of(name.group(3)))) {
-            return false;
-        }
-        Path process = proc.resolve(name.group(1));
-        try {
-            String stat = Files.readString(process.resolve("stat"), StandardCharsets.ISO_8859_1);
-            return startTime(stat).filter(start -> !start.equals(name.group(2))).isPresent();
-        } catch (NoSuchFileException e) {
-            return !Files.exists(process, LinkOption.NOFOLLOW_LINKS);
-        } catch (IOException e) {
-            // It may have ended while it was read: the next run looks again.
-            return false;
-        }
-    }
-
     private static List<String> names(Path directory) {
         try (Stream<Path> files = Files.list(directory)) {
             return files.map(file -> file.getFileName().toString()).sorted().toList();
@@ -190,7 +145,7 @@ public final class TraceInstance implements Tracing {
 
     /** Its files go with it. */
     private static void remove(Path directory) throws IOException {
-        if (NAME.matcher(directory.getFileName().toString()).matches()) {
+        if (TracingInstances.isOurs(directory.getFileName().toString())) {
             Files.delete(directory);
         }
     }

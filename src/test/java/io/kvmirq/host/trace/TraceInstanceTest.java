@@ -3,7 +3,9 @@ package io.kvmirq.host.trace;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.backend.HostFiles;
 import io.kvmirq.host.Fact;
+import io.kvmirq.host.TracingInstances;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -20,6 +22,10 @@ class TraceInstanceTest {
     @TempDir
     private Path tracefs;
 
+    private static String ownName() {
+        return TracingInstances.ownName(HostFiles.of(Path.of("/"))).orElseThrow();
+    }
+
     private void directory(String name) throws IOException {
         Files.createDirectories(tracefs.resolve("instances").resolve(name));
     }
@@ -32,7 +38,7 @@ class TraceInstanceTest {
 
     @Test
     void onlyWhatAGoneProcessLeftIsRemoved() throws IOException {
-        String[] own = TraceInstance.ownName(Path.of("/proc")).split("-");
+        String[] own = ownName().split("-");
         String pid = own[1];
         String start = own[2];
         String namespace = own[3];
@@ -67,7 +73,7 @@ class TraceInstanceTest {
     /** Its files cannot be removed one by one, so no file of such a directory is lost. */
     @Test
     void directoryWithFilesStays() throws IOException {
-        String[] own = TraceInstance.ownName(Path.of("/proc")).split("-");
+        String[] own = ownName().split("-");
         String gone = "kvmirq-" + NOBODY + "-" + own[2] + "-" + own[3];
         directory(gone + "/events");
         assertThat(TraceInstance.removeLeft(tracefs))

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host;
+
+import io.kvmirq.backend.HostFiles;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/**
+ * The tracing instances that kvmirq makes in tracefs. The name of one holds the number of its process, when that began, and
+ * the namespace that numbers processes: {@code kvmirq-4711-123456-4026531836}. So an instance that a killed process left is
+ * known, and none that is in use.
+ *
+ * <p>Source: {@code do_task_stat()} in fs/proc/array.c, {@code ns_get_name()} in fs/nsfs.c.
+ */
+public final class TracingInstances {
+    private static final String INSTANCES = "sys/kernel/tracing/instances";
+    private static final Pattern NAME = Pattern.compile("kvmirq-([1-9]\\d{0,9})-(\\d{1,19})-([1-9]\\d{0,19})");
+    private static final Pattern NAMESPACE = Pattern.compile("pid:\\[([1-9]\\d{0,19})]");
+    /** In /proc/PID/stat, counted from the end of the name, which may hold anything. */
+    private static final int START_TIME = 20;
+
+    private TracingInstances() {}
+
+    /** Whether a name is that of an instance of kvmirq. */
+    public static boolean isOurs(String name) {
+        return NAME.matcher(name).matches();
+    }
+
+    /** The instances that killed processes left: their directories. Not known if this user may not read tracefs. */
+    static Fact<List<String>> left(HostFiles tree) {
+        List<String> names = tree.list(INSTANCES);
+        if (names.isEmpty() && tree.reading("sys/kernel/tracing") == HostFiles.Reading.DENIED) {
+            return new Fact.Unknown<>("/sys/kernel/tracing may not be read by this user", HostKvm.AS_ROOT);
+        }
+        List<String> left = new ArrayList<>();
+        for (String name : names) {
+            if (name.startsWith("kvmirq-") && isLeft(tree, name)) {
+                left.add("/" + INSTANCES + "/" + name);
+            }
+        }
+        return new Fact.Known<>(left);
+    }
+
+    /** Whether the process of an instance is gone. No, if it is of another namespace, whose processes are not seen. */
+    public static boolean isLeft(HostFiles tree, String name) {
+        Matcher parts = NAME.matcher(name);
+        if (!parts.matches() || !namespace(tree).equals(Optional.of(parts.group(3)))) {
+            return false;
+        }
+        String process = "proc/" + parts.group(1);
+        Optional<String> stat = tree.text(process + "/stat");
+        // It may have ended while it was read: the next run looks again.
+        return stat.isPresent()
+                ? startTime(stat.get())
+                        .filter(start -> !start.equals(parts.group(2)))
+                        .isPresent()
+                : tree.reading(process) == HostFiles.Reading.ABSENT;
+    }
+
+    /** The name of an instance of this process. Empty if /proc does not show what it is made of. */
+    public static Optional<String> ownName(HostFiles tree) {
+        String stat = tree.text("proc/self/stat").orElse("");
+        int end = stat.indexOf(' ');
+        return end < 0
+                ? Optional.empty()
+                : startTime(stat).flatMap(start -> namespace(tree)
+                        .map(namespace -> "kvmirq-" + stat.substring(0, end) + "-" + start + "-" + namespace));
+    }
+
+    /** When a process began, in ticks since the boot. */
+    private static Optional<String> startTime(String stat) {
+        String[] words = stat.substring(stat.lastIndexOf(')') + 1).split(" ");
+        return words.length > START_TIME ? Optional.of(words[START_TIME]) : Optional.empty();
+    }
+
+    private static Optional<String> namespace(HostFiles tree) {
+        Matcher link = NAMESPACE.matcher(tree.link("proc/self/ns/pid").orElse(""));
+        return link.matches() ? Optional.of(link.group(1)) : Optional.empty();
+    }
+}
