@@ -142,10 +142,10 @@ class TraceEventTest {
             value = {
                 "name: a",
                 "print fmt: \"gsi %u\", REC->gsi",
-                "name: a\nprint fmt: \"gsi %u",
-                "name: a\nprint fmt: \"gsi %u\"",
-                "name: a\nprint fmt: \"gsi %",
-                "name: a\nprint fmt: \"gsi %l\", REC->gsi",
+                "name: a\\nprint fmt: \"gsi %u",
+                "name: a\\nprint fmt: \"gsi %u\"",
+                "name: a\\nprint fmt: \"gsi %",
+                "name: a\\nprint fmt: \"gsi %l\", REC->gsi",
                 "''"
             })
     void formatOfAnotherFormIsNone(String text) {
