@@ -4,8 +4,13 @@ package io.kvmirq.diag;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import com.code_intelligence.jazzer.junit.FuzzTest;
+import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
+import io.kvmirq.host.GuestHosts;
 import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.RecordedHost;
+import io.kvmirq.testing.CpuTime;
+import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.EnumSet;
 import java.util.HashMap;
@@ -28,6 +33,20 @@ class DoctorFuzzTest {
             "sys/class/iommu/ivhd0/amd-iommu/features",
             "proc/7/cmdline");
 
+    private static final List<String> OF_A_GUEST = List.of(
+            "proc/interrupts",
+            "proc/100/cmdline",
+            "proc/100/fdinfo/4",
+            "proc/100/fdinfo/20",
+            "proc/100/task/101/comm",
+            "sys/bus/pci/devices/0000:00:02.0/config",
+            "sys/kernel/debug/iommu/intel/ir_translation_struct",
+            "sys/kernel/debug/iommu/amd/irqtbl",
+            "sys/kernel/debug/irq/irqs/27",
+            "sys/kernel/debug/kvm/100-5/vgic-state",
+            "sys/kernel/debug/kvm/100-5/vgic-its-state@8080000",
+            "sys/kernel/irq/27/hwirq");
+
     /** All files have the same content, after what lets each be parsed further. */
     @FuzzTest(maxDuration = "60s")
     void anyFiles(byte[] bytes) {
@@ -43,7 +62,29 @@ class DoctorFuzzTest {
         files.put("sys/kernel/debug/irq/domains/VECTOR", ("| CPU | avl\n" + any).getBytes(StandardCharsets.UTF_8));
         Map<String, String> links = Map.of("proc/7/fd/1", "anon_inode:kvm-vm");
         EnumSet<Check> checks = EnumSet.complementOf(EnumSet.of(Check.BACKENDS));
-        List<Finding> findings = Doctor.examine(new HostFacts(HostFiles.of(files, links)), checks);
-        assertThat(findings).hasSize(checks.size());
+        CpuTime.within(CpuTime.OF_AN_INPUT, () -> {
+            List<Finding> findings = Doctor.examine(new HostFacts(HostFiles.of(files, links)), checks);
+            assertThat(findings).hasSize(checks.size());
+        });
+    }
+
+    /** All files of a guest, its device and their tables have the same content, on hosts of each kind. */
+    @FuzzTest(maxDuration = "60s")
+    void anyFilesOfAGuest(byte[] bytes) throws IOException {
+        String any = new String(bytes, StandardCharsets.UTF_8);
+        for (String name : List.of("intel-posted", "amd-avic", "gicv4")) {
+            for (String path : OF_A_GUEST) {
+                RecordedHost host = GuestHosts.of(name);
+                host.put(path, path.endsWith("irqtbl") ? "DeviceId 0000:00:02.0\n" + any : any);
+                CpuTime.within(CpuTime.OF_AN_INPUT, () -> {
+                    HostFacts facts = new HostFacts(host.tree());
+                    for (PciAddress address : facts.pciAddresses()) {
+                        facts.pci(address).ifPresent(device -> assertThat(DeviceChains.of(facts, device))
+                                .isNotEmpty());
+                    }
+                    Listing.of(facts, device -> true);
+                });
+            }
+        }
     }
 }
