@@ -72,7 +72,7 @@ final class IommuChecks {
         if (!amd && given(List.of("intel_iommu=on")).isEmpty()) {
             with = with.with(Remedy.of(
                     Change.KERNEL_PARAMETER,
-                    "add intel_iommu=on iommu=pt",
+                    "add intel_iommu=on iommu=pt to the kernel's command line",
                     Takes.REBOOT,
                     "devices whose DMA the firmware describes wrongly fail"));
         }
@@ -93,7 +93,10 @@ final class IommuChecks {
         return options.length() == 0
                 ? finding
                 : finding.with(Remedy.of(
-                        Change.KERNEL, "use one with " + options, Takes.REBOOT, "all that a new kernel may change"));
+                        Change.KERNEL,
+                        "use a kernel with " + options,
+                        Takes.REBOOT,
+                        "all that a new kernel may change"));
     }
 
     private static Remedy guestIommu(boolean amd) {

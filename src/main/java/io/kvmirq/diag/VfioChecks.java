@@ -87,7 +87,7 @@ final class VfioChecks {
             return Finding.of(Check.VFIO, Status.FAIL, "not-built", "this kernel is built without vfio-pci")
                     .with(Remedy.of(
                             Change.KERNEL,
-                            "use one with CONFIG_VFIO_PCI=y or =m",
+                            "use a kernel with CONFIG_VFIO_PCI=y or =m",
                             Takes.REBOOT,
                             "all that a new kernel may change"));
         }
@@ -96,7 +96,7 @@ final class VfioChecks {
                 ? finding.with(Remedy.of(Change.COMMAND, "modprobe vfio-pci", Takes.LIVE, ""))
                 : finding.with(Remedy.of(
                         Change.KERNEL,
-                        "this one loads no modules: use one with CONFIG_VFIO_PCI=y",
+                        "this one loads no modules: use a kernel with CONFIG_VFIO_PCI=y",
                         Takes.REBOOT,
                         "all that a new kernel may change"));
     }

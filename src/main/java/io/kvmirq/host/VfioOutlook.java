@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.host;
 
+import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.backend.HostFiles;
 import java.util.ArrayList;
 import java.util.EnumSet;
@@ -118,7 +119,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
 
     /** In a VM, whose firmware has no IOMMU to enable. */
     private static final String EMULATE_IOMMU = "this host is a VM: let its hypervisor give it an IOMMU (QEMU: -machine"
-            + " q35,kernel-irqchip=split -device intel-iommu,intremap=on), and boot it with intel_iommu=on";
+            + " q35,kernel-irqchip=split -device ";
 
     public VfioOutlook {
         irqs = List.copyOf(irqs);
@@ -257,7 +258,13 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
     }
 
     private static String enableIommu(HostFacts host) {
-        return host.isVirtual() ? EMULATE_IOMMU : ENABLE_IOMMU;
+        boolean amd = host.vendor().equals(Optional.of(Vendor.AMD));
+        return host.isVirtual()
+                ? EMULATE_IOMMU
+                        + (amd
+                                ? "amd-iommu,intremap=on,xtsup=on)"
+                                : "intel-iommu,intremap=on,caching-mode=on), and boot it with intel_iommu=on iommu=pt")
+                : ENABLE_IOMMU;
     }
 
     private static Refusal noGroup(HostFacts host, PciDevice device) {

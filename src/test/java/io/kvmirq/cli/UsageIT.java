@@ -54,12 +54,12 @@ class UsageIT {
                         + " edge, level, many, mask, reroute, guestless. See kvmirq selftest --help",
                 "selftest --backend x   | kvmirq: Invalid value for option '--backend': 'x' is not one of auto, jni,"
                         + " ffm, jna, jnr, fake. See kvmirq selftest --help",
-                "selftset               | kvmirq: Unmatched argument at index 0: 'selftset'. Did you mean selftest?"
+                "selftset               | kvmirq: there is no command 'selftset'. Did you mean selftest?"
                         + " See kvmirq --help",
-                "selftset --help        | kvmirq: Unmatched argument at index 0: 'selftset'. Did you mean selftest?"
+                "selftset --help        | kvmirq: there is no command 'selftset'. Did you mean selftest?"
                         + " See kvmirq --help",
                 "selftest --help --cuont | kvmirq: Unknown option: '--cuont'. See kvmirq selftest" + " --help",
-                "selftest more          | kvmirq: Unmatched argument at index 1: 'more'. See kvmirq selftest --help"
+                "selftest more          | kvmirq: argument 'more' is unexpected. See kvmirq selftest --help"
             })
     void wrongUsageIsOneSentenceAndExitCode2(String arguments, String sentence) throws Exception {
         Cli.Ended ended = Cli.run(arguments.strip().split(" ", -1));
@@ -93,8 +93,7 @@ class UsageIT {
         Cli.Ended unknown = Cli.run("help", "selftset");
         assertThat(unknown.exitCode()).isEqualTo(ExitCode.USAGE);
         assertThat(unknown.err())
-                .isEqualTo("kvmirq: Unmatched argument at index 0: 'selftset'. Did you mean selftest?"
-                        + " See kvmirq --help\n");
+                .isEqualTo("kvmirq: there is no command 'selftset'. Did you mean selftest?" + " See kvmirq --help\n");
     }
 
     @Test

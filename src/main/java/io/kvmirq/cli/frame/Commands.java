@@ -193,6 +193,12 @@ public record Commands(List<Command> commands) {
                         .filter(word -> word.startsWith("-"))
                         .toList()
                 : List.of();
+        if (options.isEmpty() && e instanceof UnmatchedArgumentException unmatched) {
+            String first = Hex.quoted(unmatched.getUnmatched().get(0));
+            return e.getCommandLine().getParent() == null
+                    ? "there is no command " + first
+                    : "argument " + first + " is unexpected";
+        }
         return options.isEmpty()
                 ? String.valueOf(e.getMessage())
                 : "Unknown option" + (options.size() == 1 ? "" : "s") + ": '" + String.join("', '", options) + "'";

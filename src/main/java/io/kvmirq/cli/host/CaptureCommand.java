@@ -56,7 +56,8 @@ public final class CaptureCommand implements Command {
             if (archives.size() != (diff ? 2 : 0)) {
                 throw new IllegalArgumentException(
                         diff
-                                ? "--diff has " + archives.size() + " archives: expected two"
+                                ? "--diff has " + (archives.size() == 1 ? "one archive" : "no archives")
+                                        + ": expected two, --diff A B"
                                 : "argument " + Hex.quoted(archives.get(0))
                                         + " is unexpected: expected --diff A B, or -o FILE");
             }
@@ -64,7 +65,7 @@ public final class CaptureCommand implements Command {
                 return diff(Path.of(archives.get(0)), Path.of(archives.get(1)), terminal);
             }
             Optional<Path> output = Optional.ofNullable(arguments.matchedOptionValue("-o", null));
-            if (output.isPresent() && NewFile.isTaken(output.get(), terminal)) {
+            if (output.isPresent() && NewFile.isRefused(output.get(), terminal)) {
                 return ExitCode.COULD_NOT_RUN;
             }
             Capture capture = Capture.of(

@@ -26,6 +26,7 @@ import io.kvmirq.host.PciDevice;
 import io.kvmirq.host.VfioOutlook;
 import io.kvmirq.host.VmProcess;
 import io.kvmirq.recording.tapes.TapeException;
+import io.kvmirq.vfio.IrqKind;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
@@ -185,7 +186,7 @@ public final class ExplainCommand implements Command {
     private static int answer(
             HostFacts host, List<Chain> chains, Optional<Live> live, ParseResult arguments, Terminal terminal) {
         @Nullable Path picture = arguments.matchedOptionValue("--svg", null);
-        if (picture != null && NewFile.isTaken(picture, terminal)) {
+        if (picture != null && NewFile.isRefused(picture, terminal)) {
             return ExitCode.COULD_NOT_RUN;
         }
         if (arguments.hasMatchedOption("--json")) {
@@ -220,9 +221,12 @@ public final class ExplainCommand implements Command {
         if (tape.isPresent() && words.size() == 1 && words.get(0).matches("\\d+")) {
             return new Question(Optional.empty(), OptionalInt.of(vector(words.get(0))), guest, tape);
         }
-        if (tape.isEmpty() && words.isEmpty() == guest.isEmpty()) {
+        if (guest.isPresent() && !words.isEmpty()) {
+            throw new IllegalArgumentException("--vm and an address exclude each other: give one of them");
+        }
+        if (tape.isEmpty() && words.isEmpty() && guest.isEmpty()) {
             throw new IllegalArgumentException("expected either the address of a device, such as 0000:3b:00.0, or --vm"
-                    + " and the name of a guest");
+                    + " and the name of a guest: 'kvmirq list' has both");
         }
         return new Question(
                 words.stream().findFirst().map(HostChoice::address),
@@ -292,11 +296,22 @@ public final class ExplainCommand implements Command {
                 .toList();
         boolean known = messages.stream().allMatch(irqs -> irqs.count().isPresent());
         if (known && messages.stream().noneMatch(irqs -> vector < irqs.count().orElse(0))) {
-            throw new HostChoice.AbsentException(device.address() + " has no vector " + vector + ": it has "
-                    + messages.stream()
-                            .map(irqs -> irqs.count().orElse(0) + " of " + irqs.kind())
-                            .collect(Collectors.joining(", ")));
+            String all = messages.stream()
+                    .filter(irqs -> irqs.count().orElse(0) > 0)
+                    .map(irqs -> range(irqs.kind(), irqs.count().orElse(0)))
+                    .collect(Collectors.joining(", "));
+            throw new HostChoice.AbsentException(device.address() + " has no vector " + vector + ": "
+                    + (all.isEmpty() ? "it has no interrupt" : "expected " + all));
         }
+    }
+
+    private static String range(VfioOutlook.Kind kind, int count) {
+        return switch (kind) {
+                    case INTX -> IrqKind.INTX.label();
+                    case MSI -> IrqKind.MSI.label() + " 0";
+                    default -> IrqKind.MSIX.label() + " 0";
+                }
+                + (count > 1 ? " to " + (count - 1) : "");
     }
 
     private static boolean isUnseen(Chain chain) {

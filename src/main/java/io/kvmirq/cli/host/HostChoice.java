@@ -86,10 +86,10 @@ public final class HostChoice {
         }
         int hidden = host.vms().unreadable();
         String known = host.vms().all().stream()
-                .map(one -> Hex.quoted(one.name()) + " (" + one.pid() + ")")
+                .map(one -> Hex.quoted(one.name()) + " (process " + one.pid() + ")")
                 .collect(Collectors.joining(", "));
-        throw new AbsentException("no guest " + Hex.quoted(nameOrPid) + " is seen; "
-                + (known.isEmpty() ? "no process that holds a VM is" : "there are " + known)
+        throw new AbsentException("no guest " + Hex.quoted(nameOrPid) + " is seen: "
+                + (known.isEmpty() ? "no process holds a VM" : "name one of " + known + ", or its process")
                 + (hidden == 0 ? "" : "; " + hidden + " processes do not show their files: run as root"));
     }
 }

@@ -8,9 +8,11 @@ import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.channels.Channels;
 import java.nio.channels.SeekableByteChannel;
+import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
@@ -25,13 +27,20 @@ final class NewFile {
 
     private NewFile() {}
 
-    /** @return whether it exists, after a complaint: before a command prints what it would write */
-    static boolean isTaken(Path file, Terminal terminal) {
-        boolean taken = Files.exists(file, LinkOption.NOFOLLOW_LINKS);
-        if (taken) {
+    /** @return whether it cannot be made, after a complaint: before a command prints what it would write */
+    static boolean isRefused(Path file, Terminal terminal) {
+        if (Files.exists(file, LinkOption.NOFOLLOW_LINKS)) {
             complain(file, terminal);
+            return true;
         }
-        return taken;
+        Path directory = file.toAbsolutePath().getParent();
+        if (directory != null && !Files.isWritable(directory)) {
+            String name = file.toString();
+            terminal.complain(FileSentence.cannotWrite(
+                    file, Files.exists(directory) ? new AccessDeniedException(name) : new NoSuchFileException(name)));
+            return true;
+        }
+        return false;
     }
 
     private static void complain(Path file, Terminal terminal) {

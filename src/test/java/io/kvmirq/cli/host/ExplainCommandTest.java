@@ -413,7 +413,9 @@ class ExplainCommandTest {
         assertThat(of(pit(), "--vm", "100").exitCode()).isEqualTo(17);
         assertThat(of(pit(), "--vm", "mail"))
                 .isEqualTo(new Cli.Ended(
-                        ExitCode.COULD_NOT_RUN, "", "kvmirq: no guest 'mail' is seen; there are 'web' (100)\n"));
+                        ExitCode.COULD_NOT_RUN,
+                        "",
+                        "kvmirq: no guest 'mail' is seen: name one of 'web' (process 100), or its process\n"));
     }
 
     @ParameterizedTest
@@ -422,12 +424,13 @@ class ExplainCommandTest {
             value = {
                 "0000:00:02.7   | 3 | there is no PCI device 0000:00:02.7; on its bus the closest are 0000:00:03.0, 0000:00:02.0,"
                         + " 0000:00:04.0: 'kvmirq vfio' lists the devices",
-                "0000:00:02.0 5 | 3 | 0000:00:02.0 has no vector 5: it has 1 of INTX, 1 of MSI, 5 of MSIX",
+                "0000:00:02.0 5 | 3 | 0000:00:02.0 has no vector 5: expected INTx, MSI 0, MSI-X 0 to 4",
                 "0000:00:02.0 x | 2 | 'x' is not a vector: expected a number from 0 to 2047, such as 3. See kvmirq explain --help",
                 "00:02.g        | 2 | '00:02.g' is not a PCI address: expected DOMAIN:BUS:DEVICE.FUNCTION, such as"
                         + " 0000:3b:00.0. See kvmirq explain --help",
                 "--json         | 2 | expected either the address of a device, such as 0000:3b:00.0, or --vm and the name"
-                        + " of a guest. See kvmirq explain --help"
+                        + " of a guest: 'kvmirq list' shows both. See kvmirq explain --help",
+                "--vm web 02:00.0 | 2 | --vm and an address exclude each other: give one of them. See kvmirq explain --help"
             })
     void wrongQuestionIsRefused(String arguments, int exitCode, String sentence) throws IOException {
         assertThat(of(pit(), arguments.split(" ")))

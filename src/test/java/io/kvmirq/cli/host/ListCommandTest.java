@@ -66,7 +66,9 @@ class ListCommandTest {
                 .isEqualTo(new Cli.Ended(ExitCode.OK, "no vector of a device is armed by VFIO\n", ""));
         assertThat(of(host, "--vm", "mail"))
                 .isEqualTo(new Cli.Ended(
-                        ExitCode.COULD_NOT_RUN, "", "kvmirq: no guest 'mail' is seen; there are 'web' (100)\n"));
+                        ExitCode.COULD_NOT_RUN,
+                        "",
+                        "kvmirq: no guest 'mail' is seen: name one of 'web' (process 100), or its process\n"));
         assertThat(of(host, "--device", "00:02.7")
                         .exited(ExitCode.COULD_NOT_RUN)
                         .err())

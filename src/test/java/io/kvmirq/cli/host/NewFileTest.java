@@ -45,6 +45,17 @@ class NewFileTest {
         assertThat(said.toString(StandardCharsets.UTF_8)).contains("the disk is full");
     }
 
+    /** Before a command prints what it would write. */
+    @Test
+    void directoryThatIsNotThereIsToldBefore() {
+        assertThat(NewFile.isRefused(temporary.resolve("a"), terminal)).isFalse();
+        assertThat(NewFile.isRefused(temporary.resolve("none/a"), terminal)).isTrue();
+        assertThat(said.toString(StandardCharsets.UTF_8))
+                .isEqualTo("kvmirq: cannot write " + temporary.resolve("none/a") + ": the directory "
+                        + temporary.resolve("none") + " does not exist; make it with mkdir -p, or name another file\n");
+        assertThat(NewFile.isRefused(temporary, terminal)).isTrue();
+    }
+
     @Test
     void linkThatLeadsElsewhereIsNotFollowed() throws IOException {
         Path target = temporary.resolve("target");
