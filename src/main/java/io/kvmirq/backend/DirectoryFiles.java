@@ -18,13 +18,24 @@ import org.jspecify.annotations.Nullable;
  * The files below a directory. A copy may come from anybody: nothing outside the directory is read. Short commands read
  * by it: no lambda, stream or channel, whose classes take longer to load than the files take to be read.
  */
-record DirectoryFiles(Path root) implements HostFiles {
+final class DirectoryFiles implements HostFiles {
     private static final int PERMISSIONS = 0xfff;
+
+    /** A directory, and where it is after all links. */
+    private record Directory(String name, Path path) {}
+
+    private final Path root;
+    private volatile @Nullable Path top;
+    private volatile @Nullable Directory last;
+
+    DirectoryFiles(Path root) {
+        this.root = root;
+    }
 
     /** The file itself, after all links. Null if it is outside the root. */
     private @Nullable Path resolved(String path) {
         try {
-            Path top = root.toRealPath();
+            Path top = top();
             Path file = top.resolve(path).toRealPath();
             return file.startsWith(top) ? file : null;
         } catch (IOException | InvalidPathException e) {
@@ -32,11 +43,28 @@ record DirectoryFiles(Path root) implements HostFiles {
         }
     }
 
-    /** The file with the links of its directory resolved, but not itself. */
+    private Path top() throws IOException {
+        Path known = top;
+        if (known == null) {
+            known = root.toRealPath();
+            top = known;
+        }
+        return known;
+    }
+
+    /** The file with the links of its directory resolved, but not itself. A process has many links in one directory. */
     private @Nullable Path unresolved(String path) {
         int name = path.lastIndexOf('/') + 1;
-        Path directory = resolved(path.substring(0, name));
-        return directory == null ? null : directory.resolve(path.substring(name));
+        Directory known = last;
+        if (known == null || !known.name().equals(path.substring(0, name))) {
+            Path directory = resolved(path.substring(0, name));
+            if (directory == null) {
+                return null;
+            }
+            known = new Directory(path.substring(0, name), directory);
+            last = known;
+        }
+        return known.path().resolve(path.substring(name));
     }
 
     @Override
@@ -69,7 +97,7 @@ record DirectoryFiles(Path root) implements HostFiles {
     @Override
     public Optional<String> link(String path) {
         Path file = unresolved(path);
-        if (file == null || !Files.isSymbolicLink(file)) {
+        if (file == null) {
             return Optional.empty();
         }
         try {

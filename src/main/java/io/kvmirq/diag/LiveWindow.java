@@ -90,9 +90,7 @@ public final class LiveWindow implements AutoCloseable {
         this.devices = List.copyOf(devices);
         this.guests = List.copyOf(guests);
         this.notes = new ArrayList<>(machine.tidy());
-        this.arm = host.interrupts()
-                .filter(all -> all.hasChip("GIC") || all.hasChip("ITS"))
-                .isPresent();
+        this.arm = host.isArm();
         this.known = armed(host);
         this.tracing = machine.tracing();
     }

@@ -43,9 +43,10 @@ public final class HostFacts {
 
     private final ReadOnce tree;
     private final PciFunctions pci;
-    private final RemappingEntries remapping;
     private final HostKvm kvm;
     private volatile @Nullable Processor processor;
+    private volatile @Nullable Boolean arm;
+    private volatile @Nullable RemappingEntries remapping;
     private volatile @Nullable Interrupts interrupts;
     private volatile @Nullable OpenFiles descriptors;
     private volatile @Nullable VmProcesses vms;
@@ -55,7 +56,6 @@ public final class HostFacts {
     public HostFacts(HostFiles tree) {
         this.tree = new ReadOnce(tree);
         this.pci = new PciFunctions(this.tree);
-        this.remapping = new RemappingEntries(this);
         this.kvm = new HostKvm(this, this.tree);
     }
 
@@ -128,9 +128,14 @@ public final class HostFacts {
 
     /** Whether the host is one of arm64: by its processor, or by its interrupt controller. */
     public boolean isArm() {
-        Optional<HostInterrupts> all = interrupts();
-        return all.isPresent() && (all.get().hasChip("GIC") || all.get().hasChip("ITS"))
-                || processor().isArm();
+        Boolean known = arm;
+        if (known == null) {
+            Optional<HostInterrupts> all = interrupts();
+            known = all.isPresent() && (all.get().hasChip("GIC") || all.get().hasChip("ITS"))
+                    || processor().isArm();
+            arm = known;
+        }
+        return known;
     }
 
     /** The file has an entry for each CPU. */
@@ -305,12 +310,18 @@ public final class HostFacts {
     public VmProcesses vms() {
         VmProcesses before = vms;
         if (before == null) {
-            before = VmProcesses.of(tree, descriptors(), pci.cdevs(), address -> interrupts()
-                    .filter(all -> !all.armed(address).isEmpty())
-                    .isPresent());
+            OpenFiles open = descriptors();
+            // Most hosts that are looked at for the first time have none, and its reader takes long to load.
+            before = open.hasVm() ? readVms(open) : new VmProcesses(List.of(), open.unreadable());
             vms = before;
         }
         return before;
+    }
+
+    private VmProcesses readVms(OpenFiles open) {
+        return VmProcesses.of(tree, open, pci.cdevs(), address -> interrupts()
+                .filter(all -> !all.armed(address).isEmpty())
+                .isPresent());
     }
 
     /** The PCI functions that have a file of their own in {@code /dev/vfio/devices}, by its name, such as {@code vfio0}. */
@@ -385,6 +396,11 @@ public final class HostFacts {
 
     /** The entries of interrupt remapping. */
     public RemappingEntries remapping() {
-        return remapping;
+        RemappingEntries before = remapping;
+        if (before == null) {
+            before = new RemappingEntries(this);
+            remapping = before;
+        }
+        return before;
     }
 }

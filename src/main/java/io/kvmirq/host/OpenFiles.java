@@ -22,6 +22,7 @@ import java.util.TreeSet;
 record OpenFiles(
         SortedMap<Integer, SortedMap<Integer, String>> targets, Map<String, List<Integer>> ofVfio, int unreadable) {
     private static final int MOST_DIGITS = 9;
+    static final String VM = "anon_inode:kvm-vm";
     private static final String VFIO = "/dev/vfio/";
 
     static OpenFiles of(HostFiles tree) {
@@ -58,6 +59,15 @@ record OpenFiles(
             }
         }
         return new OpenFiles(targets, ofVfio, unreadable);
+    }
+
+    boolean hasVm() {
+        for (SortedMap<Integer, String> own : targets.values()) {
+            if (own.containsValue(VM)) {
+                return true;
+            }
+        }
+        return false;
     }
 
     /** The processes that have the file of a device, or that of its group. */

@@ -22,7 +22,7 @@ public record PostingOutlook(Optional<Boolean> posts, String text, Optional<Stri
 
     private static PostingOutlook ofX86(HostFacts host) {
         Optional<PostingHost> known = host.posting();
-        if (host.interrupts().filter(all -> !all.hasChip("IR-")).isPresent()) {
+        if (host.interrupts().isPresent() && !host.interrupts().get().hasChip("IR-")) {
             return unremapped(host);
         }
         if (known.isEmpty()) {

@@ -17,8 +17,14 @@ import java.util.regex.Pattern;
  */
 public final class TracingInstances {
     private static final String INSTANCES = "sys/kernel/tracing/instances";
-    private static final Pattern NAME = Pattern.compile("kvmirq-([1-9]\\d{0,9})-(\\d{1,19})-([1-9]\\d{0,19})");
-    private static final Pattern NAMESPACE = Pattern.compile("pid:\\[([1-9]\\d{0,19})]");
+    private static final String PREFIX = "kvmirq-";
+
+    /** Compiled only where there are such instances: short commands load this class. */
+    private static final class Patterns {
+        static final Pattern NAME = Pattern.compile("kvmirq-([1-9]\\d{0,9})-(\\d{1,19})-([1-9]\\d{0,19})");
+        static final Pattern NAMESPACE = Pattern.compile("pid:\\[([1-9]\\d{0,19})]");
+    }
+
     /** In /proc/PID/stat, counted from the end of the name, which may hold anything. */
     private static final int START_TIME = 20;
 
@@ -26,7 +32,7 @@ public final class TracingInstances {
 
     /** Whether a name is that of an instance of kvmirq. */
     public static boolean isOurs(String name) {
-        return NAME.matcher(name).matches();
+        return Patterns.NAME.matcher(name).matches();
     }
 
     /** The instances that killed processes left: their directories. Not known if this user may not read tracefs. */
@@ -37,7 +43,7 @@ public final class TracingInstances {
         }
         List<String> left = new ArrayList<>();
         for (String name : names) {
-            if (name.startsWith("kvmirq-") && isLeft(tree, name)) {
+            if (name.startsWith(PREFIX) && isLeft(tree, name)) {
                 left.add("/" + INSTANCES + "/" + name);
             }
         }
@@ -46,7 +52,7 @@ public final class TracingInstances {
 
     /** Whether the process of an instance is gone. No, if it is of another namespace, whose processes are not seen. */
     public static boolean isLeft(HostFiles tree, String name) {
-        Matcher parts = NAME.matcher(name);
+        Matcher parts = Patterns.NAME.matcher(name);
         if (!parts.matches() || !namespace(tree).equals(Optional.of(parts.group(3)))) {
             return false;
         }
@@ -67,7 +73,7 @@ public final class TracingInstances {
         return end < 0
                 ? Optional.empty()
                 : startTime(stat).flatMap(start -> namespace(tree)
-                        .map(namespace -> "kvmirq-" + stat.substring(0, end) + "-" + start + "-" + namespace));
+                        .map(namespace -> PREFIX + stat.substring(0, end) + "-" + start + "-" + namespace));
     }
 
     /** When a process began, in ticks since the boot. */
@@ -77,7 +83,7 @@ public final class TracingInstances {
     }
 
     private static Optional<String> namespace(HostFiles tree) {
-        Matcher link = NAMESPACE.matcher(tree.link("proc/self/ns/pid").orElse(""));
+        Matcher link = Patterns.NAMESPACE.matcher(tree.link("proc/self/ns/pid").orElse(""));
         return link.matches() ? Optional.of(link.group(1)) : Optional.empty();
     }
 }

@@ -28,22 +28,6 @@ import java.util.regex.Pattern;
  * @param unreadable how many processes do not show their descriptors to this user
  */
 public record VmProcesses(List<VmProcess> all, int unreadable) {
-    private static final String ANONYMOUS = "anon_inode:";
-    private static final String VCPU = "kvm-vcpu:";
-    private static final String EVENTFD = ANONYMOUS + "[eventfd]";
-    private static final String DEVICE = ANONYMOUS + "[vfio-device]";
-    /** Base class 6. */
-    private static final String BRIDGE = "0x06";
-
-    private static final String CDEV = "/dev/vfio/devices/";
-    private static final Pattern GROUP = Pattern.compile("/dev/vfio/(\\d{1,9})");
-    private static final Pattern NUMBER = Pattern.compile("\\d{1,9}");
-    private static final Pattern THREAD = Pattern.compile("CPU (\\d{1,5})/KVM");
-    private static final Pattern ADDRESS =
-            Pattern.compile("[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\\.[0-7](?=$)", Pattern.CASE_INSENSITIVE);
-    private static final Set<String> NAMED_BY = Set.of("-name", "--name", "-n", "--id");
-    private static final int RADIX = 16;
-
     public VmProcesses {
         all = List.copyOf(all);
     }
@@ -55,43 +39,16 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
     static VmProcesses of(HostFiles tree, OpenFiles open, Map<String, PciAddress> cdevs, Predicate<PciAddress> armed) {
         List<VmProcess> all = new ArrayList<>();
         open.targets().forEach((pid, targets) -> {
-            if (targets.containsValue(ANONYMOUS + "kvm-vm")) {
+            if (targets.containsValue(OpenFiles.VM)) {
                 all.add(new Reader(tree, cdevs, armed, pid, targets).process());
             }
         });
         return new VmProcesses(all, open.unreadable());
     }
 
-    private static Map<String, String> info(HostFiles tree, int pid, int fd) {
-        Map<String, String> info = new HashMap<>();
-        tree.text("proc/" + pid + "/fdinfo/" + fd).stream()
-                .flatMap(String::lines)
-                .forEach(line -> {
-                    int colon = line.indexOf(':');
-                    if (colon > 0) {
-                        info.putIfAbsent(
-                                line.substring(0, colon),
-                                line.substring(colon + 1).strip());
-                    }
-                });
-        return info;
-    }
-
-    /** The eventfd-id in the fdinfo of an eventfd, since Linux 5.2. */
-    private static OptionalInt id(Map<String, String> info) {
-        String id = info.getOrDefault("eventfd-id", "");
-        return NUMBER.matcher(id).matches() ? OptionalInt.of(Integer.parseInt(id)) : OptionalInt.empty();
-    }
-
     /** The ids of a process's eventfds. */
     static Set<Integer> eventfdIds(HostFiles tree, int pid, Map<Integer, String> targets) {
-        Set<Integer> ids = new HashSet<>();
-        targets.forEach((fd, target) -> {
-            if (target.equals(EVENTFD)) {
-                id(info(tree, pid, fd)).ifPresent(ids::add);
-            }
-        });
-        return ids;
+        return Reader.eventfdIds(tree, pid, targets);
     }
 
     /** The processes that have a device open through VFIO and hold a VM. */
@@ -104,8 +61,24 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
         return all.stream().filter(one -> one.mayHave().contains(device)).toList();
     }
 
-    /** One process. */
+    /** One process. The patterns are here: short commands load the class above, and most hosts have no VM. */
     private static final class Reader {
+        private static final String ANONYMOUS = "anon_inode:";
+        private static final String VCPU = "kvm-vcpu:";
+        private static final String EVENTFD = ANONYMOUS + "[eventfd]";
+        private static final String DEVICE = ANONYMOUS + "[vfio-device]";
+        /** Base class 6. */
+        private static final String BRIDGE = "0x06";
+
+        private static final String CDEV = "/dev/vfio/devices/";
+        private static final Pattern GROUP = Pattern.compile("/dev/vfio/(\\d{1,9})");
+        private static final Pattern NUMBER = Pattern.compile("\\d{1,9}");
+        private static final Pattern THREAD = Pattern.compile("CPU (\\d{1,5})/KVM");
+        private static final Pattern ADDRESS =
+                Pattern.compile("[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\\.[0-7](?=$)", Pattern.CASE_INSENSITIVE);
+        private static final Set<String> NAMED_BY = Set.of("-name", "--name", "-n", "--id");
+        private static final int RADIX = 16;
+
         private final HostFiles tree;
         private final Map<String, PciAddress> cdevs;
         private final Predicate<PciAddress> armed;
@@ -161,6 +134,37 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
                     eventfds,
                     List.copyOf(devices),
                     possible.stream().filter(one -> !devices.contains(one)).toList());
+        }
+
+        private static Map<String, String> info(HostFiles tree, int pid, int fd) {
+            Map<String, String> info = new HashMap<>();
+            tree.text("proc/" + pid + "/fdinfo/" + fd).stream()
+                    .flatMap(String::lines)
+                    .forEach(line -> {
+                        int colon = line.indexOf(':');
+                        if (colon > 0) {
+                            info.putIfAbsent(
+                                    line.substring(0, colon),
+                                    line.substring(colon + 1).strip());
+                        }
+                    });
+            return info;
+        }
+
+        /** The eventfd-id in the fdinfo of an eventfd, since Linux 5.2. */
+        private static OptionalInt id(Map<String, String> info) {
+            String id = info.getOrDefault("eventfd-id", "");
+            return NUMBER.matcher(id).matches() ? OptionalInt.of(Integer.parseInt(id)) : OptionalInt.empty();
+        }
+
+        static Set<Integer> eventfdIds(HostFiles tree, int pid, Map<Integer, String> targets) {
+            Set<Integer> ids = new HashSet<>();
+            targets.forEach((fd, target) -> {
+                if (target.equals(EVENTFD)) {
+                    id(info(tree, pid, fd)).ifPresent(ids::add);
+                }
+            });
+            return ids;
         }
 
         private List<String> arguments() {
@@ -221,7 +225,7 @@ public record VmProcesses(List<VmProcess> all, int unreadable) {
         }
 
         private Map<String, String> info(int fd) {
-            return VmProcesses.info(tree, pid, fd);
+            return info(tree, pid, fd);
         }
 
         /** The descriptors that an epoll of the process waits for: the lines {@code tfd: 9 events: 19 ...}. */

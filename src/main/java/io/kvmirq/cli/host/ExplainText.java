@@ -95,23 +95,28 @@ final class ExplainText {
     /** Vectors in a row with the same end are one line. */
     private void others(Chain shown, List<Chain> chains) {
         List<Chain> run = new ArrayList<>();
-        for (Chain chain : chains) {
-            boolean ends = chain.equals(shown)
+        String endOfRun = "";
+        int place = chains.indexOf(shown);
+        for (int i = 0; i < chains.size(); i++) {
+            Chain chain = chains.get(i);
+            String end = i == place ? "" : end(shown, chain);
+            boolean ends = i == place
                     || !run.isEmpty()
-                            && (!end(shown, run.get(0)).equals(end(shown, chain))
-                                    || !chain.device().equals(run.get(0).device()));
+                            && !(endOfRun.equals(end)
+                                    && chain.device().equals(run.get(0).device()));
             if (ends) {
-                run(shown, run);
+                run(shown, run, endOfRun);
                 run.clear();
             }
-            if (!chain.equals(shown)) {
+            if (i != place) {
                 run.add(chain);
+                endOfRun = end;
             }
         }
-        run(shown, run);
+        run(shown, run, endOfRun);
     }
 
-    private void run(Chain shown, List<Chain> run) {
+    private void run(Chain shown, List<Chain> run, String end) {
         if (run.isEmpty()) {
             return;
         }
@@ -124,7 +129,7 @@ final class ExplainText {
         line(
                 "  also "
                         + printable(device + first.interrupt() + (run.size() > 1 ? " to " + last.interrupt() : "")
-                                + (irqs.isEmpty() ? "" : ", host irq " + irqs) + ": " + end(shown, first)),
+                                + (irqs.isEmpty() ? "" : ", host irq " + irqs) + ": " + end),
                 NOTE);
     }
 
