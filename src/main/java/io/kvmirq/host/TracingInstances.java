@@ -2,6 +2,7 @@
 package io.kvmirq.host;
 
 import io.kvmirq.backend.HostFiles;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -50,8 +51,17 @@ public final class TracingInstances {
         return new Fact.Known<>(left);
     }
 
-    /** Whether the process of an instance is gone. No, if it is of another namespace, whose processes are not seen. */
-    public static boolean isLeft(HostFiles tree, String name) {
+    /** Whether the process of an instance of this machine is gone. */
+    public static boolean isLeft(String name) {
+        return isLeft(here(), name);
+    }
+
+    private static HostFiles here() {
+        return HostFiles.of(Path.of("/"));
+    }
+
+    /** No, if the process is of another namespace, whose processes are not seen. */
+    private static boolean isLeft(HostFiles tree, String name) {
         Matcher parts = Patterns.NAME.matcher(name);
         if (!parts.matches() || !namespace(tree).equals(Optional.of(parts.group(3)))) {
             return false;
@@ -67,7 +77,8 @@ public final class TracingInstances {
     }
 
     /** The name of an instance of this process. Empty if /proc does not show what it is made of. */
-    public static Optional<String> ownName(HostFiles tree) {
+    public static Optional<String> ownName() {
+        HostFiles tree = here();
         String stat = tree.text("proc/self/stat").orElse("");
         int end = stat.indexOf(' ');
         return end < 0

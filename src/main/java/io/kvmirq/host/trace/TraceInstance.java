@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.host.trace;
 
-import io.kvmirq.backend.HostFiles;
 import io.kvmirq.host.Fact;
 import io.kvmirq.host.TracingInstances;
 import java.io.FileInputStream;
@@ -28,8 +27,6 @@ import java.util.stream.Stream;
  * <p>Source: Documentation/trace/ftrace.rst, "Instances"; {@code instance_rmdir()} in kernel/trace/trace.c.
  */
 public final class TraceInstance implements Tracing {
-    private static final HostFiles HERE = HostFiles.of(Path.of("/"));
-
     /** Of all CPUs: some thousand events, which a new JVM reads in a tenth of a second. */
     private static final int BUFFER_KB = 128;
     /** Of each CPU: some hundreds. */
@@ -84,7 +81,7 @@ public final class TraceInstance implements Tracing {
         Path directory = tracefs.resolve("instances");
         try {
             directory = directory.resolve(
-                    TracingInstances.ownName(HERE).orElseThrow(() -> new IOException("/proc/self cannot be read")));
+                    TracingInstances.ownName().orElseThrow(() -> new IOException("/proc/self cannot be read")));
             Files.createDirectory(directory);
         } catch (IOException e) {
             return new Fact.Unknown<>("cannot make " + directory + ": " + reason(e), AS_ROOT);
@@ -119,7 +116,7 @@ public final class TraceInstance implements Tracing {
     public static List<String> removeLeft(Path tracefs) {
         List<String> sentences = new ArrayList<>();
         for (String name : names(tracefs.resolve("instances"))) {
-            if (!TracingInstances.isLeft(HERE, name)) {
+            if (!TracingInstances.isLeft(name)) {
                 continue;
             }
             Path directory = tracefs.resolve("instances").resolve(name);

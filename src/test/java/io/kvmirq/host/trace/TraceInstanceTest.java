@@ -3,7 +3,6 @@ package io.kvmirq.host.trace;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.kvmirq.backend.HostFiles;
 import io.kvmirq.host.Fact;
 import io.kvmirq.host.TracingInstances;
 import java.io.IOException;
@@ -23,7 +22,7 @@ class TraceInstanceTest {
     private Path tracefs;
 
     private static String ownName() {
-        return TracingInstances.ownName(HostFiles.of(Path.of("/"))).orElseThrow();
+        return TracingInstances.ownName().orElseThrow();
     }
 
     private void directory(String name) throws IOException {
