@@ -135,7 +135,7 @@ public record Capture(
         return redacted ? this : new Redaction().of(this);
     }
 
-    /** What the commands read that look at a host: everything that an archive is for. */
+    /** Reads all that the commands read of a host: everything that an archive is for. */
     public static void analysis(HostFiles host) {
         HostFacts facts = new HostFacts(host);
         facts.kernel();

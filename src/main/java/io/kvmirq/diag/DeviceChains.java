@@ -2,7 +2,6 @@
 package io.kvmirq.diag;
 
 import io.kvmirq.HostIrq;
-import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.HostInterrupts.ArmedVector;
@@ -19,7 +18,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.OptionalInt;
 import java.util.OptionalLong;
 import java.util.Set;
 import java.util.stream.Collectors;
@@ -31,13 +29,10 @@ import java.util.stream.IntStream;
  * leaves one possibility, and are not shown otherwise. For one use by one thread.
  */
 public final class DeviceChains {
-    /** What shows the links that no file shows. */
+    /** The way to see the links that no file shows. */
     static final String BY_TAPE = "kvmirq tape -o FILE -- VMM ..., then kvmirq explain --tape FILE";
 
     private static final String INTERRUPTS = "/proc/interrupts";
-    private static final String NOT_SEEN =
-            "start the guest; look on the host, not in a container; a copy of a host needs"
-                    + " proc/PID of its VMM, so capture as root while the guest runs";
     private static final int MOST_NAMED = 8;
     /** Of these VFIO tells who opens the device; a process that has it open was not refused. */
     private static final Set<VfioOutlook.Obstacle> OF_OPENING =
@@ -72,7 +67,7 @@ public final class DeviceChains {
     private final List<String> users;
     private final List<VmProcess> holders;
     private final PostingClaims claims;
-    private final Optional<VmmOptions> options;
+    private final ProcessLinks ofProcess;
     private final List<Interrupt> interrupts;
 
     private DeviceChains(HostFacts host, PciDevice device) {
@@ -89,8 +84,9 @@ public final class DeviceChains {
                 .toList();
         this.users = host.users(device);
         this.holders = host.vms().of(device.address());
-        this.options = holders.stream().findFirst().map(VmmOptions::of);
+        Optional<VmmOptions> options = holders.stream().findFirst().map(VmmOptions::of);
         this.claims = new PostingClaims(host, device, holders.stream().findFirst(), options);
+        this.ofProcess = new ProcessLinks(host, device, users, options, claims.forms(), armed.size());
         this.interrupts = interrupts();
     }
 
@@ -225,11 +221,7 @@ public final class DeviceChains {
                 Evidence.observed(INTERRUPTS),
                 interrupt.toString(),
                 "VFIO signals an eventfd when it comes"));
-        if (holders.isEmpty()) {
-            withoutHolder(links);
-        } else {
-            ofHolder(holders.get(0), interrupt, links);
-        }
+        links.addAll(holders.isEmpty() ? ofProcess.ofNone() : ofProcess.of(holders.get(0), interrupt));
         return links;
     }
 
@@ -313,7 +305,7 @@ public final class DeviceChains {
         if (!users.isEmpty()) {
             return Link.notShown(
                     Hop.DEVICE_VECTOR,
-                    what + ": " + usedWithoutVm(),
+                    what + ": " + ofProcess.usedWithoutVm(),
                     "look whether that program uses interrupts of the device");
         }
         int hidden = host.vms().unreadable();
@@ -325,133 +317,8 @@ public final class DeviceChains {
                         "start the guest with the device")
                 : Link.notShown(
                         Hop.DEVICE_VECTOR,
-                        what + ": no process is seen that has the device open, and " + hiddenFiles(hidden),
+                        what + ": no process is seen that has the device open, and " + ProcessLinks.hiddenFiles(hidden),
                         HostKvm.AS_ROOT);
-    }
-
-    private String usedWithoutVm() {
-        StringBuilder shared = new StringBuilder();
-        host.sharedEventfds(device).forEach((vm, ids) -> shared.append(
-                        shared.length() == 0 ? "; of its eventfds, " : "; ")
-                .append(vm.name())
-                .append(" (process ")
-                .append(vm.pid())
-                .append(") has open those with the eventfd-id ")
-                .append(ids.stream().limit(MOST_NAMED).map(String::valueOf).collect(Collectors.joining(", ")))
-                .append(ids.size() > MOST_NAMED ? ", ..." : ""));
-        return "process " + String.join(", ", users)
-                + " has the device or its group open and holds no VM: it is no VMM, or its VM is in another process"
-                + shared;
-    }
-
-    private static String hiddenFiles(int processes) {
-        return "the files of " + processes + (processes == 1 ? " process" : " processes") + " may not be read";
-    }
-
-    private void withoutHolder(List<Link> links) {
-        int hidden = host.vms().unreadable();
-        String why = !users.isEmpty()
-                ? usedWithoutVm()
-                : hidden == 0 ? "no process is seen that has the device open" : hiddenFiles(hidden);
-        String remedy = !users.isEmpty() ? BY_TAPE : hidden == 0 ? NOT_SEEN : HostKvm.AS_ROOT;
-        for (Hop hop : List.of(Hop.EVENTFD, Hop.IRQFD, Hop.GSI, Hop.GUEST_VECTOR, Hop.VCPU)) {
-            links.add(Link.notShown(hop, why, remedy));
-        }
-    }
-
-    private void ofHolder(VmProcess process, Interrupt interrupt, List<Link> links) {
-        String files = "/proc/" + process.pid() + "/fd";
-        if (process.eventfds().isEmpty()) {
-            links.add(Link.broken(
-                    Hop.EVENTFD,
-                    Evidence.observed(files),
-                    "process " + process.pid() + " holds no eventfd",
-                    "let the VMM keep the eventfd that it gives to VFIO and KVM"));
-            return;
-        }
-        links.add(eventfd(process));
-        Optional<VmmOptions.Inhibit> noLapics = options.flatMap(VmmOptions::noLapics);
-        Optional<String> userspace = options.flatMap(one -> one.noIrqfd(device.address(), interrupt.kind()));
-        if (noLapics.isPresent()) {
-            links.add(Link.broken(
-                    Hop.IRQFD,
-                    Evidence.inferred(noLapics.get().why()),
-                    PostingObstacle.NO_LAPIC_IN_KERNEL.text(),
-                    List.of(InhibitChecks.remedy(noLapics.get()))));
-            return;
-        }
-        if (userspace.isPresent()) {
-            links.add(Link.broken(
-                    Hop.IRQFD,
-                    Evidence.inferred(userspace.get()),
-                    PostingObstacle.NO_CONSUMER.text(),
-                    List.of(PostingClaims.ofVm(PostingObstacle.NO_CONSUMER))));
-            return;
-        }
-        links.add(Link.notShown(Hop.IRQFD, "KVM shows no irqfds", BY_TAPE));
-        links.add(Link.notShown(Hop.GSI, "KVM shows no routes", BY_TAPE));
-        Optional<GuestIts.Lpi> lpi = claims.forms().vlpi(interrupt, armed.size());
-        links.add(lpi.map(one -> Link.whole(
-                        Hop.GUEST_VECTOR,
-                        Evidence.inferred("VFIO gives the VM no other device, and guests give vector n event n"),
-                        "LPI " + one.id(),
-                        "a vLPI of the guest's ITS"))
-                .orElseGet(() -> Link.notShown(Hop.GUEST_VECTOR, "only the route names it", BY_TAPE)));
-        links.add(vcpu(process, lpi.map(GuestIts.Lpi::target).orElseGet(() -> claims.forms()
-                .commonTarget(armed.size()))));
-    }
-
-    /** An eventfd in an epoll of the process is hardly that of an irqfd, but may be. */
-    private static Link eventfd(VmProcess process) {
-        List<EventfdFile> all = process.eventfds();
-        if (all.size() == 1) {
-            return Link.whole(
-                    Hop.EVENTFD,
-                    Evidence.inferred("it is the only eventfd of process " + process.pid()),
-                    name(all.get(0)),
-                    "descriptor " + all.get(0).fd() + " of process " + process.pid());
-        }
-        List<EventfdFile> unpolled = all.stream().filter(one -> !one.polled()).toList();
-        boolean some = !unpolled.isEmpty() && unpolled.size() < all.size();
-        List<EventfdFile> named = some ? unpolled : all;
-        return Link.notShown(
-                Hop.EVENTFD,
-                "VFIO does not show which one it signals; process " + process.pid() + " has the descriptor"
-                        + (named.size() == 1 ? " " : "s ")
-                        + named.stream()
-                                .limit(MOST_NAMED)
-                                .map(one -> String.valueOf(one.fd()))
-                                .collect(Collectors.joining(", "))
-                        + (named.size() > MOST_NAMED ? ", ..." : "")
-                        + (unpolled.isEmpty()
-                                ? ", all in its epolls"
-                                : some ? ", which are in none of its epolls" : ""),
-                BY_TAPE);
-    }
-
-    private static String name(EventfdFile one) {
-        return one.id().isPresent() ? "id " + one.id().getAsInt() : "descriptor " + one.fd();
-    }
-
-    private static Link vcpu(VmProcess process, OptionalInt target) {
-        if (target.isPresent()) {
-            return Link.whole(
-                    Hop.VCPU,
-                    Evidence.inferred(
-                            "the vLPIs in vgic-state have this target, and the VM has no other device of VFIO"),
-                    "vcpu " + target.getAsInt(),
-                    "the guest's ITS sends it there");
-        }
-        return process.vcpus().size() == 1
-                ? Link.whole(
-                        Hop.VCPU,
-                        Evidence.inferred("process " + process.pid() + " has one vCPU"),
-                        "vcpu " + process.vcpus().get(0).id(),
-                        "the only one of the VM")
-                : Link.notShown(
-                        Hop.VCPU,
-                        "the guest chooses one of " + process.vcpus().size() + " vCPUs in the message",
-                        BY_TAPE);
     }
 
     private List<String> remarks(Interrupt interrupt) {
@@ -472,8 +339,8 @@ public final class DeviceChains {
             }
             process.eventfds().stream()
                     .filter(one -> one.count() != 0 && !one.polled() && drains && waitsByEpoll(process))
-                    .forEach(one -> remarks.add("eventfd " + name(one) + " of process " + process.pid() + " has count "
-                            + Long.toUnsignedString(one.count()) + ": nothing has read it"));
+                    .forEach(one -> remarks.add("eventfd " + ProcessLinks.name(one) + " of process " + process.pid()
+                            + " has count " + Long.toUnsignedString(one.count()) + ": nothing has read it"));
         }
         claims.behindTheHost().ifPresent(remarks::add);
         if (holders.size() > 1) {

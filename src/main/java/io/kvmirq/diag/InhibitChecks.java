@@ -70,7 +70,7 @@ final class InhibitChecks {
         Finding finding = finding(vms, posting.get());
         if (vms.unreadable() > 0) {
             finding = finding.with(Remedy.look(HostKvm.AS_ROOT
-                            + ": processes of other users that do not show whether they hold VMs: " + vms.unreadable()))
+                            + ": processes of other users whose files may not be read: " + vms.unreadable()))
                     .withRoot(true);
         }
         return finding.with("vms", (long) vms.all().size()).with("unreadableProcesses", (long) vms.unreadable());
@@ -146,7 +146,7 @@ final class InhibitChecks {
         return names.toString();
     }
 
-    /** What ends a reason: another command line of the VMM. */
+    /** The remedy of a reason: another command line of the VMM. */
     static Remedy remedy(VmmOptions.Inhibit inhibit) {
         InhibitReason reason = inhibit.reason();
         boolean helps = reason.clears() || reason == InhibitReason.PHYSICAL_ID_TOO_BIG;

@@ -9,7 +9,7 @@ import io.kvmirq.host.HostInterrupts.ArmedVector;
 import java.util.List;
 import java.util.stream.Collectors;
 
-/** What is special about INTx: the line has other users, and the guest's EOI ends it only through KVM and VFIO. */
+/** Remarks about INTx: the line has other users, and the guest's EOI ends it only through KVM and VFIO. */
 final class IntxRemarks {
     private IntxRemarks() {}
 

@@ -51,7 +51,7 @@ final class IommuChecks {
         return enabling(finding, ENDS_IOMMU);
     }
 
-    /** What switches the IOMMU on, as far as the host shows it. */
+    /** The remedies that switch the IOMMU on, as far as the host shows it. */
     private Finding enabling(Finding finding, List<String> words) {
         Finding with = host.isArm() ? finding : inKernel(finding, isAmd());
         for (String word : given(words)) {
@@ -233,7 +233,7 @@ final class IommuChecks {
         return host.iommus().isEmpty() ? finding.with(asForIommu()) : remappingOnly(finding);
     }
 
-    /** What makes the host post, without another check to see. */
+    /** The remedies that make the host post, without another check to see. */
     List<Remedy> forPosting() {
         List<Remedy> remedies = posting().remedies();
         return remedies.contains(asForIommu()) ? iommu().remedies() : remedies;

@@ -22,9 +22,9 @@ final class LimitChecks {
     private static final long ROUTES = 4096;
     /** A VMM with a few devices of 64 vectors needs some hundreds. */
     private static final long FEW_FILES = 1024;
-    /** What systemd gives to a process that asks for nothing: too little to pin any guest. */
+    /** The limit that systemd gives to a process that asks for none: too little to pin any guest. */
     private static final long USUAL_BYTES = 8 << 20;
-    /** What a device with a vector for each queue may take. */
+    /** A device with a vector for each queue may take more. */
     private static final long FEW_VECTORS = 16;
 
     private static final int MEBI = 20;

@@ -89,7 +89,7 @@ public final class LiveChains {
         return Evidence.observed("live, " + what);
     }
 
-    /** What KVM did in the handler, or after it on the same CPU. */
+    /** The evidence of an event in the handler, or after it on the same CPU. */
     private static Evidence inHandler(String event, int number, Live.Irq irq) {
         return irq.bracketed()
                 ? live(event + " " + IN_KERNEL + number)

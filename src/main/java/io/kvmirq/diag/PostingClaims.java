@@ -81,7 +81,7 @@ final class PostingClaims {
                 eligible, requested(eligible, interrupt), form, delivered(count, goesThroughHost, isPosted && isSeen));
     }
 
-    /** What is inferred of a VMM gives way to an entry that is seen: a monitor may have changed the VM. */
+    /** An inference about a VMM gives way to an entry that is seen: a monitor may have changed the VM. */
     private static Claim despite(Claim expected, Claim form) {
         return expected.evidence()
                 .filter(one -> one.kind() == Evidence.Kind.INFERRED)
@@ -214,7 +214,7 @@ final class PostingClaims {
         return ofAvic(holder, vmm);
     }
 
-    /** What inhibits AVIC in a VM of a host that cannot post: it would be in the way next. */
+    /** The reasons that inhibit AVIC in a VM of a host that cannot post: they would be in the way next. */
     Optional<String> behindTheHost() {
         List<VmmOptions.Inhibit> inhibits =
                 x86.filter(one -> one.vendor() == Vendor.AMD && one.flaw().isPresent())

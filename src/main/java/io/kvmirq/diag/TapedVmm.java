@@ -137,7 +137,7 @@ final class TapedVmm {
         return feeds.stream().filter(one -> one.eventfd().equals(eventfd)).toList();
     }
 
-    /** What an eventfd fed before, if a call ended it. */
+    /** The GSI that an eventfd fed before, if a call ended it. */
     Optional<EndedFeed> endedFeed(String eventfd) {
         return Optional.ofNullable(ended.get(eventfd));
     }

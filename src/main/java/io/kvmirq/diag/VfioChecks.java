@@ -123,7 +123,7 @@ final class VfioChecks {
         return finding;
     }
 
-    /** What ends a refusal. One thing of several, of a host that does not remap. */
+    /** The remedies of a refusal; on a host that does not remap, one of them is enough. */
     static List<Remedy> remedies(Refusal refusal) {
         return switch (refusal.cause()) {
             case NO_IOMMU -> List.of(Remedy.of(Change.SEE, "iommu", Takes.NOTHING, ""));

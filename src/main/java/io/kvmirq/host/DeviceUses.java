@@ -14,7 +14,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * What the host itself uses a PCI device for, and loses when another driver is bound to it.
+ * The uses that the host itself has for a PCI device, and loses when another driver is bound to it.
  *
  * <p>Source: {@code /proc/self/mountinfo}, {@code /proc/swaps}, {@code /proc/net/route}, {@code /sys/dev/block} and {@code /sys/class/net} in
  * proc(5) and sysfs(5).

@@ -364,7 +364,7 @@ public final class HostFacts {
         return TracingInstances.left(tree);
     }
 
-    /** What the host uses a device for: file systems on it and networks that are up, one sentence for each. */
+    /** The host's own uses of a device: file systems on it and networks that are up, one sentence for each. */
     public List<String> uses(PciAddress device) {
         return new DeviceUses(tree, device).all();
     }

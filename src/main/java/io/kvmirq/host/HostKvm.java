@@ -19,7 +19,7 @@ import org.jspecify.annotations.Nullable;
  * show_cpuinfo()} in arch/x86/kernel/cpu/proc.c.
  */
 public final class HostKvm {
-    /** What makes a file readable that only root may read. */
+    /** The remedy for a file that only root may read. */
     public static final String AS_ROOT = "run as root";
 
     /** The most that is read of the kernel's configuration, in bytes. */
@@ -44,7 +44,7 @@ public final class HostKvm {
      */
     public record DeviceFile(HostFiles.Access access, Optional<HostFiles.Owner> owner, Optional<String> group) {}
 
-    /** What makes a file of /proc readable that is not there. */
+    /** The remedy for a file of /proc that is not there. */
     static String absent(String path) {
         return "mount /proc; a copy of a host needs its " + path;
     }

@@ -36,7 +36,7 @@ public final class ReadOnce implements HostFiles {
     }
 
     /**
-     * What was read.
+     * The files that were read.
      *
      * @param files the bytes of each file that were asked for
      * @param links the target of each symbolic link
@@ -129,7 +129,7 @@ public final class ReadOnce implements HostFiles {
         return known == null ? kept(readings, path, tree.reading(path)) : known;
     }
 
-    /** What was read until now. Files that were not kept are read again. */
+    /** The files that were read until now. Files that were not kept are read again. */
     public Seen seen() {
         Seen seen = new Seen(new TreeMap<>(), new TreeMap<>(), new TreeSet<>(), new TreeSet<>(), new TreeMap<>());
         contents.forEach((path, content) -> content.flatMap(

@@ -6,7 +6,7 @@ import io.kvmirq.host.Fact;
 /** Records events of the kernel for a while. Closing it leaves no trace on the host. */
 public interface Tracing extends AutoCloseable {
     /**
-     * What was recorded.
+     * A record.
      *
      * @param text the trace, as the kernel prints it
      * @param lost how many events did not fit and are not in the text

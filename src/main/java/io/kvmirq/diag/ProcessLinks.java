@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.arch.apic.PostingObstacle;
+import io.kvmirq.diag.DeviceChains.Interrupt;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.HostKvm;
+import io.kvmirq.host.PciDevice;
+import io.kvmirq.host.VmProcess;
+import io.kvmirq.host.VmProcess.EventfdFile;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The links of a chain that are in a process: from the eventfd to the vCPU. VFIO and KVM show none of them, so they are
+ * inferred where the process leaves one possibility. For one use by one thread.
+ */
+final class ProcessLinks {
+    private static final String BY_TAPE = DeviceChains.BY_TAPE;
+    private static final String NOT_SEEN =
+            "start the guest; look on the host, not in a container; a copy of a host needs"
+                    + " proc/PID of its VMM, so capture as root while the guest runs";
+    private static final int MOST_NAMED = 8;
+
+    private final HostFacts host;
+    private final PciDevice device;
+    private final List<String> users;
+    private final Optional<VmmOptions> options;
+    private final FormClaims forms;
+    private final int armed;
+    private @Nullable String used;
+
+    /**
+     * @param users the processes that have the device, with or without a VM
+     * @param armed how many vectors of the device are armed
+     */
+    ProcessLinks(
+            HostFacts host,
+            PciDevice device,
+            List<String> users,
+            Optional<VmmOptions> options,
+            FormClaims forms,
+            int armed) {
+        this.host = host;
+        this.device = device;
+        this.users = users;
+        this.options = options;
+        this.forms = forms;
+        this.armed = armed;
+    }
+
+    /** Why the rest of the chain is not shown, if processes without a VM have the device. */
+    String usedWithoutVm() {
+        String known = used;
+        if (known == null) {
+            known = describeUsers();
+            used = known;
+        }
+        return known;
+    }
+
+    private String describeUsers() {
+        StringBuilder shared = new StringBuilder();
+        host.sharedEventfds(device).forEach((vm, ids) -> shared.append(
+                        shared.length() == 0 ? "; of its eventfds, " : "; ")
+                .append(vm.name())
+                .append(" (process ")
+                .append(vm.pid())
+                .append(") has open those with the eventfd-id ")
+                .append(ids.stream().limit(MOST_NAMED).map(String::valueOf).collect(Collectors.joining(", ")))
+                .append(ids.size() > MOST_NAMED ? ", ..." : ""));
+        return "process " + String.join(", ", users)
+                + " has the device or its group open and holds no VM: it is no VMM, or its VM is in another process"
+                + shared;
+    }
+
+    static String hiddenFiles(int processes) {
+        return "the files of " + processes + (processes == 1 ? " process" : " processes") + " may not be read";
+    }
+
+    /** The links of a device that no process with a VM is seen to have. */
+    List<Link> ofNone() {
+        List<Link> links = new ArrayList<>();
+        int hidden = host.vms().unreadable();
+        String why = !users.isEmpty()
+                ? usedWithoutVm()
+                : hidden == 0 ? "no process is seen that has the device open" : hiddenFiles(hidden);
+        String remedy = !users.isEmpty() ? BY_TAPE : hidden == 0 ? NOT_SEEN : HostKvm.AS_ROOT;
+        for (Hop hop : List.of(Hop.EVENTFD, Hop.IRQFD, Hop.GSI, Hop.GUEST_VECTOR, Hop.VCPU)) {
+            links.add(Link.notShown(hop, why, remedy));
+        }
+        return links;
+    }
+
+    /** The links in a process that holds a VM and the device, from the eventfd on. */
+    List<Link> of(VmProcess process, Interrupt interrupt) {
+        List<Link> links = new ArrayList<>();
+        String files = "/proc/" + process.pid() + "/fd";
+        if (process.eventfds().isEmpty()) {
+            links.add(Link.broken(
+                    Hop.EVENTFD,
+                    Evidence.observed(files),
+                    "process " + process.pid() + " holds no eventfd",
+                    "let the VMM keep the eventfd that it gives to VFIO and KVM"));
+            return links;
+        }
+        links.add(eventfd(process));
+        Optional<VmmOptions.Inhibit> noLapics = options.flatMap(VmmOptions::noLapics);
+        Optional<String> userspace = options.flatMap(one -> one.noIrqfd(device.address(), interrupt.kind()));
+        if (noLapics.isPresent()) {
+            links.add(Link.broken(
+                    Hop.IRQFD,
+                    Evidence.inferred(noLapics.get().why()),
+                    PostingObstacle.NO_LAPIC_IN_KERNEL.text(),
+                    List.of(InhibitChecks.remedy(noLapics.get()))));
+            return links;
+        }
+        if (userspace.isPresent()) {
+            links.add(Link.broken(
+                    Hop.IRQFD,
+                    Evidence.inferred(userspace.get()),
+                    PostingObstacle.NO_CONSUMER.text(),
+                    List.of(PostingClaims.ofVm(PostingObstacle.NO_CONSUMER))));
+            return links;
+        }
+        links.add(Link.notShown(Hop.IRQFD, "KVM shows no irqfds", BY_TAPE));
+        links.add(Link.notShown(Hop.GSI, "KVM shows no routes", BY_TAPE));
+        Optional<GuestIts.Lpi> lpi = forms.vlpi(interrupt, armed);
+        links.add(lpi.map(one -> Link.whole(
+                        Hop.GUEST_VECTOR,
+                        Evidence.inferred("VFIO gives the VM no other device, and guests give vector n event n"),
+                        "LPI " + one.id(),
+                        "a vLPI of the guest's ITS"))
+                .orElseGet(() -> Link.notShown(Hop.GUEST_VECTOR, "only the route names it", BY_TAPE)));
+        links.add(vcpu(process, lpi.map(GuestIts.Lpi::target).orElseGet(() -> forms.commonTarget(armed))));
+        return links;
+    }
+
+    /** An eventfd in an epoll of the process is hardly that of an irqfd, but may be. */
+    private static Link eventfd(VmProcess process) {
+        List<EventfdFile> all = process.eventfds();
+        if (all.size() == 1) {
+            return Link.whole(
+                    Hop.EVENTFD,
+                    Evidence.inferred("it is the only eventfd of process " + process.pid()),
+                    name(all.get(0)),
+                    "descriptor " + all.get(0).fd() + " of process " + process.pid());
+        }
+        List<EventfdFile> unpolled = all.stream().filter(one -> !one.polled()).toList();
+        boolean some = !unpolled.isEmpty() && unpolled.size() < all.size();
+        List<EventfdFile> named = some ? unpolled : all;
+        return Link.notShown(
+                Hop.EVENTFD,
+                "VFIO does not show which one it signals; process " + process.pid() + " has the descriptor"
+                        + (named.size() == 1 ? " " : "s ")
+                        + named.stream()
+                                .limit(MOST_NAMED)
+                                .map(one -> String.valueOf(one.fd()))
+                                .collect(Collectors.joining(", "))
+                        + (named.size() > MOST_NAMED ? ", ..." : "")
+                        + (unpolled.isEmpty()
+                                ? ", all in its epolls"
+                                : some ? ", which are in none of its epolls" : ""),
+                BY_TAPE);
+    }
+
+    static String name(EventfdFile one) {
+        return one.id().isPresent() ? "id " + one.id().getAsInt() : "descriptor " + one.fd();
+    }
+
+    private static Link vcpu(VmProcess process, OptionalInt target) {
+        if (target.isPresent()) {
+            return Link.whole(
+                    Hop.VCPU,
+                    Evidence.inferred(
+                            "the vLPIs in vgic-state have this target, and the VM has no other device of VFIO"),
+                    "vcpu " + target.getAsInt(),
+                    "the guest's ITS sends it there");
+        }
+        return process.vcpus().size() == 1
+                ? Link.whole(
+                        Hop.VCPU,
+                        Evidence.inferred("process " + process.pid() + " has one vCPU"),
+                        "vcpu " + process.vcpus().get(0).id(),
+                        "the only one of the VM")
+                : Link.notShown(
+                        Hop.VCPU,
+                        "the guest chooses one of " + process.vcpus().size() + " vCPUs in the message",
+                        BY_TAPE);
+    }
+}
