@@ -13,7 +13,7 @@ import java.util.Set;
 import java.util.concurrent.TimeUnit;
 
 /**
- * The epoll set of an {@link EventLoop}, level-triggered. Changes of the set need the lock of the loop, {@link #await}
+ * The epoll set of an {@link EventLoop}. Changes of the set need the lock of the loop, {@link #await}
  * and {@link #data} its only dispatcher. The caller keeps {@link #fd} open during each call.
  *
  * <p>Source: fs/eventpoll.c.
@@ -44,9 +44,12 @@ final class EpollSet implements AutoCloseable {
         return fd;
     }
 
-    /** @param data what {@link #data} gives for this entry */
-    void add(Fd file, long data, boolean muted) {
-        check(control(Epoll.EPOLL_CTL_ADD, file, muted ? 0 : Epoll.EPOLLIN, data), file);
+    /**
+     * @param data what {@link #data} gives for this entry
+     * @param events 0 for none until {@link #unmute}
+     */
+    void add(Fd file, long data, int events) {
+        check(control(Epoll.EPOLL_CTL_ADD, file, events, data), file);
     }
 
     /** Keeps the entry and reports it no more. */
@@ -56,8 +59,8 @@ final class EpollSet implements AutoCloseable {
     }
 
     /** Reports the entry again, at once if it is ready. */
-    void unmute(Fd file, long data) {
-        check(control(Epoll.EPOLL_CTL_MOD, file, Epoll.EPOLLIN, data), file);
+    void unmute(Fd file, long data, int events) {
+        check(control(Epoll.EPOLL_CTL_MOD, file, events, data), file);
     }
 
     /** Reports the entry of an eventfd from now on, whatever its count: an eventfd takes a write at any time. */

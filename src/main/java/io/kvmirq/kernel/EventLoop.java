@@ -3,6 +3,7 @@ package io.kvmirq.kernel;
 
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.CurrentThread;
+import io.kvmirq.uapi.Epoll;
 import java.lang.System.Logger.Level;
 import java.nio.ByteBuffer;
 import java.time.Duration;
@@ -13,15 +14,23 @@ import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Waits for many eventfds in one thread, level-triggered, takes the count of each that was signalled and gives it to
- * its handler. For a VMM without interrupt controllers in the kernel.
+ * Waits for many eventfds in one thread, and calls the handler of each that was signalled. There are two ways:
  *
  * <pre>{@code
  * try (EventLoop loop = EventLoop.create(kernel)) {
- *     loop.register(event, count -> inject(message));
+ *     loop.registerDoorbell(queue, () -> look(queue));   // edge-triggered: a guest's doorbell
+ *     loop.register(event, count -> inject(message));    // level-triggered: each signal counts
  *     loop.run();                                        // until another thread, or a handler, closes the loop
  * }
  * }</pre>
+ *
+ * <p>A doorbell says that there is something to look at, and what there is stands elsewhere, as in the queues of
+ * virtio. Its eventfd is never read, which makes it several times quicker, so it is the way for ioeventfds. Rings
+ * coalesce: the handler begins at least once after each ring, and once for all the rings before it begins. It may also
+ * be called without a new ring, when it is registered or resumed.
+ *
+ * <p>{@link #register} takes the count of each eventfd and gives it to the handler: for a VMM without interrupt
+ * controllers in the kernel.
  *
  * <p>Handlers run one at a time, in the thread that is in {@link #run} or {@link #poll}. They may call everything here
  * except these two. What a handler throws is logged as an error; the handler stays registered, the loop goes on, and
@@ -63,7 +72,7 @@ public final class EventLoop implements AutoCloseable {
         try (Undo undo = new Undo()) {
             this.set = undo.add(new EpollSet(kernel));
             this.wake = undo.add(EventFd.create(kernel));
-            set.add(wake.fd(), WAKE, false);
+            set.add(wake.fd(), WAKE, Epoll.EPOLLIN);
             undo.keep();
         }
     }
@@ -94,26 +103,38 @@ public final class EventLoop implements AutoCloseable {
      * @throws ClosedHandleException if the loop or the eventfd is closed
      */
     public Registration register(EventFd event, Handler handler) {
-        return register(event, handler, false);
+        return register(new Counted(event, handler), false);
     }
 
     /** As {@link #register}, paused: the handler gets nothing before {@link Registration#resume}. */
     public Registration registerPaused(EventFd event, Handler handler) {
-        return register(event, handler, true);
+        return register(new Counted(event, handler), true);
     }
 
-    private Registration register(EventFd event, Handler handler, boolean paused) {
+    /**
+     * Calls {@code handler} after {@code event} was signalled, and once now if it ever was. The count stays in the
+     * eventfd, where the handler may drain it. The registration leases the eventfd, as that of {@link #register}.
+     *
+     * @throws io.kvmirq.KernelException as {@link #register}
+     * @throws ClosedHandleException if the loop or the eventfd is closed
+     */
+    public Registration registerDoorbell(EventFd event, Runnable handler) {
+        return register(new Doorbell(event, handler), false);
+    }
+
+    private Registration register(Registration made, boolean paused) {
         lock.lock();
         try (Undo undo = new Undo()) {
             if (closed) {
                 throw new ClosedHandleException(toString());
             }
+            EventFd event = made.event;
             Fd held = event.fd();
             undo.step(() -> kernel.calls().held(held), held::exit);
-            Registration made = new Registration(event, handler, registrations.next(), paused);
+            made.begin(registrations.next(), paused);
             // Before the kernel may report it
             undo.step(() -> registrations.put(made.number, made), () -> registrations.remove(made.number));
-            set.add(event.fd(), made.number, paused);
+            set.add(event.fd(), made.number, paused ? 0 : made.events);
             undo.keep();
             if (!paused) {
                 event.feedsLoop(true);
@@ -275,24 +296,78 @@ public final class EventLoop implements AutoCloseable {
         return "event loop of " + set.fd();
     }
 
+    /** Level-triggered. */
+    private final class Counted extends Registration {
+        private final Handler handler;
+
+        Counted(EventFd event, Handler handler) {
+            super(event, Epoll.EPOLLIN);
+            this.handler = handler;
+        }
+
+        @Override
+        boolean call() {
+            long signals = drained();
+            if (signals != 0) {
+                handler.signalled(signals);
+            }
+            return signals != 0;
+        }
+
+        private long drained() {
+            try {
+                return event().drain(event().fd().number(), count);
+            } catch (RuntimeException e) {
+                pause(); // or the kernel would report it for ever
+                kernel.log(Level.ERROR, event() + " cannot be read; its registration is paused", e);
+                return 0;
+            }
+        }
+    }
+
+    /** Edge-triggered: each write makes the kernel report an eventfd once more, read or not. */
+    private final class Doorbell extends Registration {
+        private final Runnable handler;
+
+        Doorbell(EventFd event, Runnable handler) {
+            super(event, Epoll.EPOLLIN | Epoll.EPOLLET);
+            this.handler = handler;
+        }
+
+        @Override
+        boolean call() {
+            handler.run();
+            return true;
+        }
+    }
+
     /** An eventfd of a loop, and its handler. Thread-safe. */
-    public final class Registration implements AutoCloseable {
+    public abstract sealed class Registration implements AutoCloseable permits Counted, Doorbell {
         private static final int RUNNING = 1;
         private static final int PAUSED = 2;
         private static final int CLOSED = 4;
 
         private final EventFd event;
-        private final Handler handler;
-        private final long number;
-        /** The bits above. A run begins only when none is set. */
-        private final AtomicInteger state;
+        /** Those of epoll that it waits for while it is not paused. */
+        private final int events;
 
-        private Registration(EventFd event, Handler handler, long number, boolean paused) {
-            this.state = new AtomicInteger(paused ? PAUSED : 0);
+        private long number;
+        /** The bits above. A run begins only when none is set. */
+        private final AtomicInteger state = new AtomicInteger();
+
+        private Registration(EventFd event, int events) {
             this.event = event;
-            this.handler = handler;
-            this.number = number;
+            this.events = events;
         }
+
+        /** Called once, before another thread has it. */
+        private void begin(long itsNumber, boolean paused) {
+            number = itsNumber;
+            state.set(paused ? PAUSED : 0);
+        }
+
+        /** @return whether the handler was called */
+        abstract boolean call();
 
         /** The eventfd whose signals the handler gets. */
         public EventFd event() {
@@ -305,11 +380,7 @@ public final class EventLoop implements AutoCloseable {
                 return false;
             }
             try {
-                long signals = drained();
-                if (signals != 0) {
-                    handler.signalled(signals);
-                }
-                return signals != 0;
+                return call();
             } catch (Throwable e) {
                 kernel.log(Level.ERROR, "the handler of " + event + " failed; it stays registered", e);
                 return true;
@@ -318,16 +389,6 @@ public final class EventLoop implements AutoCloseable {
                 if (waiting.get() != 0) {
                     tellWaiting();
                 }
-            }
-        }
-
-        private long drained() {
-            try {
-                return event.drain(event.fd().number(), count);
-            } catch (RuntimeException e) {
-                pause(); // or the kernel would report it for ever
-                kernel.log(Level.ERROR, event + " cannot be read; its registration is paused", e);
-                return 0;
             }
         }
 
@@ -362,7 +423,8 @@ public final class EventLoop implements AutoCloseable {
         }
 
         /**
-         * Lets signals through again, and at once those that came meanwhile.
+         * Lets signals through again, and at once those that came meanwhile; a doorbell's handler is called at once if
+         * it was ever rung.
          *
          * @throws IllegalStateException after {@link #close}
          */
@@ -371,8 +433,12 @@ public final class EventLoop implements AutoCloseable {
             try {
                 requireOpen();
                 if ((state.get() & PAUSED) != 0) {
-                    set.unmute(event.fd(), number);
-                    state.getAndUpdate(now -> now & ~PAUSED);
+                    try (Undo undo = new Undo()) {
+                        // Before the kernel may report it: an edge is reported once.
+                        undo.step(() -> state.getAndUpdate(now -> now & ~PAUSED), () -> set(PAUSED));
+                        set.unmute(event.fd(), number, events);
+                        undo.keep();
+                    }
                     event.feedsLoop(true);
                 }
             } finally {

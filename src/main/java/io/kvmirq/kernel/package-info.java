@@ -15,8 +15,8 @@
  * subclasses: KVM's in {@code io.kvmirq.kvm}.
  *
  * <p>No thread blocks in read(2). {@link io.kvmirq.kernel.EventFd} waits in poll with a wake eventfd beside it, so
- * closing ends the wait. {@link io.kvmirq.kernel.EventLoop} waits for many in epoll, level-triggered, and calls their
- * handlers in one thread. A call that waits refuses virtual threads, whose carrier it would hold.
+ * closing ends the wait. {@link io.kvmirq.kernel.EventLoop} waits for many in epoll and calls their handlers in one
+ * thread. A call that waits refuses virtual threads, whose carrier it would hold.
  *
  * <p>No cleaner closes a descriptor: an eventfd that disappears at a moment of the collector's choosing takes
  * interrupts with it. A handle that was never closed is reported through {@link java.lang.System.Logger}.

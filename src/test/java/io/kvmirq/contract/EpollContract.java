@@ -138,6 +138,89 @@ class EpollContract extends KernelSuite {
         assertThat(ready(set)).as("nothing to read").isEmpty();
     }
 
+    /** Each write is an edge, also of an eventfd that is never read. */
+    @Test
+    void edgeNeedsNoReadBetweenSignals() {
+        int fd = world.eventfd();
+        int set = setOf(fd, IN | EDGE);
+        for (int i = 0; i < MANY; i++) {
+            assertOk(kernel.eventfdSignal(fd, 1));
+            assertThat(ready(set)).containsExactly(new Event(fd, IN));
+            assertThat(ready(set)).isEmpty();
+        }
+        assertThat(world.drain(fd)).isEqualTo(MANY);
+    }
+
+    @Test
+    void edgesBeyondTheRoomComeFirstInTheNextWait() {
+        int first = world.eventfd();
+        int second = world.eventfd();
+        int third = world.eventfd();
+        int set = setOf(first, IN | EDGE);
+        assertOk(add(set, second, IN | EDGE));
+        assertOk(add(set, third, IN | EDGE));
+        assertOk(kernel.eventfdSignal(third, 1));
+        assertOk(kernel.eventfdSignal(first, 1));
+        assertOk(kernel.eventfdSignal(second, 1));
+        assertThat(ready(set, 1)).containsExactly(new Event(third, IN));
+        assertOk(kernel.eventfdSignal(third, 1));
+        assertOk(kernel.eventfdSignal(first, 1));
+        assertThat(ready(set)).containsExactly(new Event(first, IN), new Event(second, IN), new Event(third, IN));
+        assertThat(ready(set)).isEmpty();
+    }
+
+    /** A set of both kinds: an edge that was reported leaves its place to the levels. */
+    @Test
+    void edgesAndLevelsTakeTheirTurnsInOneSet() {
+        int level = signalled();
+        int edge = signalled();
+        int set = setOf(edge, IN | EDGE);
+        assertOk(add(set, level, IN));
+        assertThat(ready(set)).containsExactly(new Event(edge, IN), new Event(level, IN));
+        assertOk(kernel.eventfdSignal(edge, 1));
+        assertThat(ready(set)).containsExactly(new Event(level, IN), new Event(edge, IN));
+        assertThat(ready(set)).containsExactly(new Event(level, IN));
+    }
+
+    @Test
+    void modifiedEdgeIsReportedAgainIfThereIsSomethingToRead() {
+        int fd = signalled();
+        int set = setOf(fd, IN | EDGE);
+        assertThat(ready(set)).containsExactly(new Event(fd, IN));
+        assertOk(modify(set, fd, EDGE));
+        assertOk(kernel.eventfdSignal(fd, 1));
+        assertThat(ready(set)).as("while it waits for nothing").isEmpty();
+        assertOk(modify(set, fd, IN | EDGE));
+        assertThat(ready(set)).containsExactly(new Event(fd, IN));
+        assertThat(ready(set)).isEmpty();
+        world.drain(fd);
+        assertOk(modify(set, fd, IN | EDGE));
+        assertThat(ready(set)).isEmpty();
+    }
+
+    @Test
+    void edgeOfOneShotIsReportedOnceUntilItIsModified() {
+        int fd = signalled();
+        int set = setOf(fd, IN | EDGE | ONCE);
+        assertThat(ready(set)).containsExactly(new Event(fd, IN));
+        assertOk(kernel.eventfdSignal(fd, 1));
+        assertThat(ready(set)).isEmpty();
+        assertOk(modify(set, fd, IN | EDGE | ONCE));
+        assertThat(ready(set)).containsExactly(new Event(fd, IN));
+        assertThat(ready(set)).isEmpty();
+    }
+
+    @Test
+    void edgeThatWasReadBeforeTheWaitIsNotReported() {
+        int fd = world.eventfd();
+        int set = setOf(fd, IN | EDGE);
+        assertOk(kernel.eventfdSignal(fd, 1));
+        world.drain(fd);
+        assertThat(ready(set)).isEmpty();
+        assertOk(kernel.eventfdSignal(fd, 1));
+        assertThat(ready(set)).containsExactly(new Event(fd, IN));
+    }
+
     @Test
     void oneShotIsReportedOnceUntilItIsModified() {
         int fd = signalled();

@@ -25,6 +25,8 @@ import org.junit.jupiter.api.Test;
 @Contract
 class EventLoopContract {
     private static final int MANY = 600;
+    private static final int DOORBELL = 0x90;
+    private static final int THOUSANDS = 2500;
 
     private final World world;
     private final Kernel kernel;
@@ -62,6 +64,151 @@ class EventLoopContract {
         assertThat(poll()).isEqualTo(1);
         assertThat(poll()).isZero();
         assertThat(counts).containsExactly(-6L);
+    }
+
+    // Doorbells
+
+    private final AtomicInteger rung = new AtomicInteger();
+
+    private EventLoop.Registration doorbell(EventFd event) {
+        return loop.registerDoorbell(event, rung::incrementAndGet);
+    }
+
+    @Test
+    void doorbellIsHeardAfterEachRingAndItsCountIsLeft() {
+        EventFd event = event();
+        doorbell(event);
+        assertThat(poll()).isZero();
+        for (int i = 1; i <= 3; i++) {
+            event.signal();
+            assertThat(poll()).isEqualTo(1);
+            assertThat(poll()).isZero();
+            assertThat(rung).hasValue(i);
+        }
+        assertThat(event.drain()).isEqualTo(3);
+        event.signal();
+        assertThat(poll()).isEqualTo(1);
+    }
+
+    @Test
+    void ringsThatWereNotHeardYetCoalesce() {
+        EventFd event = event();
+        doorbell(event);
+        event.signal();
+        event.signal(7);
+        assertThat(poll()).isEqualTo(1);
+        assertThat(poll()).isZero();
+        assertThat(rung).hasValue(1);
+    }
+
+    @Test
+    void ringsBeforeTheRegistrationAreHeardOnce() {
+        EventFd event = event();
+        event.signal(2);
+        doorbell(event).close();
+        assertThat(poll()).isZero();
+        doorbell(event);
+        assertThat(poll()).isEqualTo(1);
+        assertThat(poll()).isZero();
+    }
+
+    @Test
+    void pausedDoorbellIsHeardWhenItIsResumed() {
+        EventFd event = event();
+        EventLoop.Registration registration = doorbell(event);
+        registration.pause();
+        event.signal();
+        assertThat(poll()).isZero();
+        registration.resume();
+        assertThat(poll()).isEqualTo(1);
+        event.signal();
+        registration.pause();
+        registration.resume();
+        assertThat(poll()).as("rung before it was paused").isEqualTo(1);
+        assertThat(poll()).isZero();
+    }
+
+    /** A ring that comes while the handler runs is another one. */
+    @Test
+    void ringFromTheHandlerIsHeardInTheNextRound() {
+        EventFd event = event();
+        loop.registerDoorbell(event, () -> {
+            if (rung.incrementAndGet() < 3) {
+                event.signal();
+            }
+        });
+        event.signal();
+        assertThat(poll() + poll() + poll() + poll()).isEqualTo(3);
+    }
+
+    @Test
+    void handlerOfADoorbellMayDrainIt() {
+        EventFd event = event();
+        loop.registerDoorbell(event, () -> counts.add(event.drain()));
+        event.signal(3);
+        assertThat(poll()).isEqualTo(1);
+        event.signal(4);
+        assertThat(poll()).isEqualTo(1);
+        assertThat(poll()).isZero();
+        assertThat(counts).containsExactly(3L, 4L);
+    }
+
+    @Test
+    void doorbellsAndCountsShareALoop() {
+        EventFd counted = event();
+        EventFd rings = event();
+        loop.register(counted, counts::add);
+        doorbell(rings);
+        for (int i = 1; i <= 2; i++) {
+            rings.signal();
+            counted.signal(i);
+            assertThat(poll()).isEqualTo(2);
+        }
+        assertThat(poll()).isZero();
+        assertThat(counts).containsExactly(1L, 2L);
+        assertThat(rung).hasValue(2);
+    }
+
+    @Test
+    void thousandsOfDoorbellsAreHeardEachRound() {
+        List<EventFd> events = new ArrayList<>();
+        List<EventLoop.Registration> doorbells = new ArrayList<>();
+        for (int i = 0; i < THOUSANDS; i++) {
+            EventFd event = event();
+            events.add(event);
+            doorbells.add(doorbell(event));
+        }
+        for (int round = 1; round <= 2; round++) {
+            events.forEach(EventFd::signal);
+            int heard = 0;
+            for (int now = poll(); now > 0; now = poll()) {
+                heard += now;
+            }
+            assertThat(heard).isEqualTo(THOUSANDS);
+            assertThat(rung).hasValue(round * THOUSANDS);
+        }
+        doorbells.subList(0, THOUSANDS / 2).forEach(EventLoop.Registration::close);
+        events.forEach(EventFd::signal);
+        loop.close();
+        assertThat(rung).hasValue(2 * THOUSANDS);
+    }
+
+    /** An ioeventfd of a guest's doorbell: KVM writes it, and nobody reads it. */
+    @Test
+    void writesOfAGuestAreHeard() {
+        world.assumeX86();
+        int vm = world.fullVm();
+        EventFd event = event();
+        doorbell(event);
+        int number = event.fd().lease().number();
+        assertOk(kernel().ioeventfdAssign(vm, number, DOORBELL, 1, KernelBackend.IOEVENTFD_PIO, 0));
+        // Twice: out to the doorbell, out to where the test waits.
+        RealModeGuest guest = new RealModeGuest(world, vm, "e690e682" + "e690e690e682" + "f4");
+        guest.runTo(RealModeGuest.READY);
+        assertThat(poll()).isEqualTo(1);
+        guest.runTo(RealModeGuest.READY);
+        assertThat(poll()).isEqualTo(1);
+        assertThat(poll()).isZero();
     }
 
     @Test

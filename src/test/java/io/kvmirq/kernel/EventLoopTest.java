@@ -23,6 +23,7 @@ import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
 import java.util.logging.Handler;
 import java.util.logging.LogRecord;
@@ -199,6 +200,110 @@ class EventLoopTest {
         }
     }
 
+    /**
+     * Rings, pauses and handlers at random: what is written before a ring is seen by a handler that begins after it,
+     * and none begins in a pause.
+     */
+    @ParameterizedTest
+    @EnumSource
+    void lastRingOfADoorbellIsAlwaysHeard(Kernels on) throws Exception {
+        ExecutorService threads = Executors.newFixedThreadPool(3);
+        try (Kernel kernel = on.open();
+                EventFd event = EventFd.create(kernel)) {
+            EventLoop loop = EventLoop.create(kernel);
+            AtomicBoolean paused = new AtomicBoolean();
+            AtomicLong wrong = new AtomicLong();
+            AtomicLong written = new AtomicLong();
+            AtomicLong seen = new AtomicLong();
+            EventLoop.Registration registration = loop.registerDoorbell(event, () -> {
+                wrong.addAndGet(paused.get() ? 1 : 0);
+                seen.set(written.get());
+            });
+            Future<?> running = threads.submit(loop::run);
+            AtomicBoolean signalled = new AtomicBoolean();
+            Future<?> pausing = threads.submit(() -> {
+                while (!signalled.get()) {
+                    registration.pause();
+                    paused.set(true);
+                    Thread.onSpinWait();
+                    paused.set(false);
+                    registration.resume();
+                }
+            });
+            Future<?> signalling = threads.submit(() -> {
+                for (int i = 1; i <= STRESS; i++) {
+                    written.set(i);
+                    event.signal();
+                    long ring = i;
+                    if (i % 64 == 0) { // without another ring, so that a lost one would stay lost
+                        awaitTrue(() -> seen.get() >= ring);
+                    }
+                }
+                signalled.set(true);
+            });
+            signalling.get(60, TimeUnit.SECONDS);
+            pausing.get(60, TimeUnit.SECONDS);
+            loop.close();
+            running.get(60, TimeUnit.SECONDS);
+            assertThat(wrong).hasValue(0);
+            assertThat(event.drain()).isEqualTo(STRESS);
+        } finally {
+            threads.shutdownNow();
+        }
+    }
+
+    private static void awaitTrue(BooleanSupplier condition) {
+        long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(20);
+        while (!condition.getAsBoolean()) {
+            assertThat(System.nanoTime()).as("a ring was lost").isLessThan(deadline);
+            Thread.yield();
+        }
+    }
+
+    /** An edge is reported once: were it reported to a dispatcher that finds it paused still, it would be lost. */
+    @ParameterizedTest
+    @EnumSource
+    void ringInAPauseIsHeardAfterIt(Kernels on) throws Exception {
+        ExecutorService thread = Executors.newSingleThreadExecutor();
+        try (Kernel kernel = on.open();
+                EventFd event = EventFd.create(kernel)) {
+            EventLoop loop = EventLoop.create(kernel);
+            AtomicLong written = new AtomicLong();
+            AtomicLong seen = new AtomicLong();
+            EventLoop.Registration registration = loop.registerDoorbell(event, () -> seen.set(written.get()));
+            Future<?> running = thread.submit(loop::run);
+            for (int i = 1; i <= STRESS / 40; i++) {
+                registration.pause();
+                written.set(i);
+                event.signal();
+                registration.resume();
+                long ring = i;
+                awaitTrue(() -> seen.get() >= ring);
+            }
+            loop.close();
+            running.get(60, TimeUnit.SECONDS);
+        } finally {
+            thread.shutdownNow();
+        }
+    }
+
+    @Test
+    void resumeThatFailsLeavesItPaused() {
+        try (EventLoop loop = EventLoop.create(fake);
+                EventFd event = EventFd.create(fake)) {
+            AtomicLong rung = new AtomicLong();
+            EventLoop.Registration registration = loop.registerDoorbell(event, rung::incrementAndGet);
+            registration.pause();
+            faults.fail("epollCtl", 1, Errno.ENOMEM);
+            assertThatThrownBy(registration::resume).isInstanceOf(KernelException.class);
+            event.signal();
+            assertThat(loop.poll(0)).isZero();
+            registration.resume();
+            assertThat(loop.poll(0)).isEqualTo(1);
+            assertThat(rung).hasValue(1);
+        }
+    }
+
     /** Closing in any order against a running loop: descriptors are the same as before. */
     @Test
     void everyOrderOfClosingReleasesAllDescriptors() throws Exception {
@@ -208,7 +313,8 @@ class EventLoopTest {
             for (int i = 0; i < 500; i++) {
                 EventFd event = EventFd.create(kernel);
                 EventLoop loop = EventLoop.create(kernel);
-                EventLoop.Registration registration = loop.register(event, count -> {});
+                EventLoop.Registration registration =
+                        i % 4 < 2 ? loop.register(event, count -> {}) : loop.registerDoorbell(event, () -> {});
                 event.signal();
                 List<Future<?>> closing = new ArrayList<>();
                 closing.add(threads.submit(loop::run));
@@ -367,7 +473,11 @@ class EventLoopTest {
             List<EventFd> events = new ArrayList<>();
             for (int i = 0; i < 8; i++) {
                 EventFd event = EventFd.create(kernel);
-                loop.register(event, count -> {});
+                if (i % 2 == 0) {
+                    loop.register(event, count -> {});
+                } else {
+                    loop.registerDoorbell(event, () -> {});
+                }
                 events.add(event);
             }
             EventFd[] all = events.toArray(new EventFd[0]);
