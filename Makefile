@@ -37,6 +37,9 @@ bench-calls: build ## compare each call of each binding with the same call in C
 bench-attach: build ## compare attaching and detaching 2048 vectors with the same in C
 	scripts/bench-attach
 
+bench-dispatch: build ## compare waiting for 1024 eventfds and calling their handlers with the same in C
+	scripts/bench-dispatch
+
 bench-posting: build ## compare posting and remapping entries with the same in C11 atomics
 	scripts/bench-posting
 
@@ -96,4 +99,4 @@ javadoc: ## write the library's Javadoc to target/reports/apidocs
 clean: ## remove all build results
 	rm -rf target native/build .cifuzz-corpus
 
-.PHONY: help run try test build check format native-test headers-test bench-selftest bench-calls bench-attach bench-posting bench-fake bench-recording differential fuzz races lost stress mutation lab lab-full install uninstall publish-local javadoc clean
+.PHONY: help run try test build check format native-test headers-test bench-selftest bench-calls bench-attach bench-dispatch bench-posting bench-fake bench-recording differential fuzz races lost stress mutation lab lab-full install uninstall publish-local javadoc clean

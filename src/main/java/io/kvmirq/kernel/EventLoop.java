@@ -11,6 +11,7 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.LongFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -42,7 +43,8 @@ import org.jspecify.annotations.Nullable;
  * threads; they take one thread at a time. Waiting, draining and calling a handler allocate nothing.
  */
 public final class EventLoop implements AutoCloseable {
-    private static final long WAKE = -1;
+    /** No registration has it; its slot is the first. */
+    private static final long WAKE = Long.MIN_VALUE;
 
     private final Kernel kernel;
     private final EpollSet set;
@@ -60,12 +62,17 @@ public final class EventLoop implements AutoCloseable {
 
     private final Condition handled = lock.newCondition();
     /**
-     * Threads that wait for a handler's end. They count up, then read; the dispatcher ends the run, then reads this.
+     * The number of the registration whose handler runs, if it is open. The dispatcher writes this, then looks whether
+     * it is; who ends a registration's runs shuts it, then reads this: one of both sees the other.
      */
+    private volatile long running = WAKE;
+    /** Threads that wait for a handler's end. They count up, then read {@link #running}; the dispatcher the reverse. */
     private final AtomicInteger waiting = new AtomicInteger();
 
     private final Slots<Registration> registrations = new Slots<>();
     private volatile boolean closed;
+    /** Handlers that this round has called. Of the dispatcher. */
+    private int called;
 
     private EventLoop(Kernel kernel) {
         this.kernel = kernel;
@@ -103,12 +110,12 @@ public final class EventLoop implements AutoCloseable {
      * @throws ClosedHandleException if the loop or the eventfd is closed
      */
     public Registration register(EventFd event, Handler handler) {
-        return register(new Counted(event, handler), false);
+        return add(event, number -> new Counted(number, event, handler, false));
     }
 
     /** As {@link #register}, paused: the handler gets nothing before {@link Registration#resume}. */
     public Registration registerPaused(EventFd event, Handler handler) {
-        return register(new Counted(event, handler), true);
+        return add(event, number -> new Counted(number, event, handler, true));
     }
 
     /**
@@ -119,22 +126,21 @@ public final class EventLoop implements AutoCloseable {
      * @throws ClosedHandleException if the loop or the eventfd is closed
      */
     public Registration registerDoorbell(EventFd event, Runnable handler) {
-        return register(new Doorbell(event, handler), false);
+        return add(event, number -> new Doorbell(number, event, handler));
     }
 
-    private Registration register(Registration made, boolean paused) {
+    private Registration add(EventFd event, LongFunction<Registration> numbered) {
         lock.lock();
         try (Undo undo = new Undo()) {
             if (closed) {
                 throw new ClosedHandleException(toString());
             }
-            EventFd event = made.event;
             Fd held = event.fd();
             undo.step(() -> kernel.calls().held(held), held::exit);
-            made.begin(registrations.next(), paused);
-            // Before the kernel may report it
-            undo.step(() -> registrations.put(made.number, made), () -> registrations.remove(made.number));
-            set.add(event.fd(), made.number, paused ? 0 : made.events);
+            Registration made = numbered.apply(registrations.next());
+            undo.step(() -> made.enter(registrations), () -> registrations.remove(made.number, made));
+            boolean paused = made.state != 0;
+            set.add(held, made.number, paused ? 0 : made.events);
             undo.keep();
             if (!paused) {
                 event.feedsLoop(true);
@@ -194,13 +200,13 @@ public final class EventLoop implements AutoCloseable {
             throw new ClosedHandleException(toString());
         }
         try {
-            long start = System.nanoTime();
+            long start = timeoutNanos <= 0 ? 0 : System.nanoTime();
             long left = timeoutNanos;
-            int called;
-            do {
+            int called = round(left);
+            while (called == 0 && left != 0 && !closed) {
+                left = left < 0 ? left : Math.max(0, timeoutNanos - (System.nanoTime() - start));
                 called = round(left);
-                left = timeoutNanos < 0 ? -1 : Math.max(0, timeoutNanos - (System.nanoTime() - start));
-            } while (called == 0 && left != 0 && !closed);
+            }
             return called;
         } finally {
             end();
@@ -222,7 +228,7 @@ public final class EventLoop implements AutoCloseable {
     }
 
     private void end() {
-        dispatcher.set(null);
+        dispatcher.setRelease(null);
         if (uses.exit()) {
             release();
         }
@@ -230,17 +236,53 @@ public final class EventLoop implements AutoCloseable {
 
     private int round(long timeoutNanos) {
         int ready = set.await(timeoutNanos);
-        int called = 0;
-        for (int i = 0; i < ready; i++) {
-            long number = set.data(i);
-            if (number != WAKE) {
-                Registration signalled = registrations.find(number);
-                if (signalled != null && signalled.dispatch()) {
-                    called++;
-                }
+        called = 0;
+        try {
+            for (int i = 0; i < ready; i++) {
+                dispatch(set.data(i));
             }
+        } finally {
+            moveTo(WAKE);
         }
         return called;
+    }
+
+    private void dispatch(long number) {
+        moveTo(number);
+        Runnable handler = registrations.find(number);
+        if (handler != null) {
+            called++;
+            try {
+                handler.run();
+            } catch (Throwable e) {
+                kernel.log(Level.ERROR, failure(number), e);
+            }
+        }
+    }
+
+    private String failure(long number) {
+        lock.lock();
+        try {
+            Registration failed = registrations.owner(number);
+            return failed == null || failed.number != number
+                    ? "a handler failed after it closed its registration"
+                    : "the handler of " + failed.event() + " failed; it stays registered";
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /** Ends the run of one handler, and begins that of another: one fence is enough for both. */
+    private void moveTo(long next) {
+        running = next;
+        if (waiting.get() != 0) {
+            lock.lock();
+            try {
+                handled.signalAll();
+            } finally {
+                lock.unlock();
+            }
+        }
     }
 
     /**
@@ -277,15 +319,6 @@ public final class EventLoop implements AutoCloseable {
         }
     }
 
-    private void tellWaiting() {
-        lock.lock();
-        try {
-            handled.signalAll();
-        } finally {
-            lock.unlock();
-        }
-    }
-
     private void release() {
         wake.close();
         set.close();
@@ -300,18 +333,23 @@ public final class EventLoop implements AutoCloseable {
     private final class Counted extends Registration {
         private final Handler handler;
 
-        Counted(EventFd event, Handler handler) {
-            super(event, Epoll.EPOLLIN);
+        Counted(long number, EventFd event, Handler handler, boolean paused) {
+            super(number, event, Epoll.EPOLLIN, paused);
             this.handler = handler;
         }
 
         @Override
-        boolean call() {
+        Runnable handler() {
+            return this::takeCount;
+        }
+
+        private void takeCount() {
             long signals = drained();
-            if (signals != 0) {
+            if (signals == 0) {
+                called--;
+            } else {
                 handler.signalled(signals);
             }
-            return signals != 0;
         }
 
         private long drained() {
@@ -329,67 +367,50 @@ public final class EventLoop implements AutoCloseable {
     private final class Doorbell extends Registration {
         private final Runnable handler;
 
-        Doorbell(EventFd event, Runnable handler) {
-            super(event, Epoll.EPOLLIN | Epoll.EPOLLET);
+        Doorbell(long number, EventFd event, Runnable handler) {
+            super(number, event, Epoll.EPOLLIN | Epoll.EPOLLET, false);
             this.handler = handler;
         }
 
         @Override
-        boolean call() {
-            handler.run();
-            return true;
+        Runnable handler() {
+            return handler;
         }
     }
 
     /** An eventfd of a loop, and its handler. Thread-safe. */
     public abstract sealed class Registration implements AutoCloseable permits Counted, Doorbell {
-        private static final int RUNNING = 1;
-        private static final int PAUSED = 2;
-        private static final int CLOSED = 4;
+        private static final int PAUSED = 1;
+        private static final int CLOSED = 2;
 
         private final EventFd event;
         /** Those of epoll that it waits for while it is not paused. */
         private final int events;
 
-        private long number;
-        /** The bits above. A run begins only when none is set. */
-        private final AtomicInteger state = new AtomicInteger();
+        private final long number;
+        /** 0 or one of the above; of the lock. */
+        private int state;
 
-        private Registration(EventFd event, int events) {
+        private Registration(long number, EventFd event, int events, boolean paused) {
+            this.number = number;
             this.event = event;
             this.events = events;
+            this.state = paused ? PAUSED : 0;
         }
 
-        /** Called once, before another thread has it. */
-        private void begin(long itsNumber, boolean paused) {
-            number = itsNumber;
-            state.set(paused ? PAUSED : 0);
-        }
+        /** To be called when the eventfd is reported. */
+        abstract Runnable handler();
 
-        /** @return whether the handler was called */
-        abstract boolean call();
+        private void enter(Slots<Registration> slots) {
+            slots.put(number, this, handler());
+            if (state == 0) {
+                slots.open(number); // before the kernel may report it
+            }
+        }
 
         /** The eventfd whose signals the handler gets. */
         public EventFd event() {
             return event;
-        }
-
-        /** @return whether the handler was called */
-        private boolean dispatch() {
-            if (!state.compareAndSet(0, RUNNING)) {
-                return false;
-            }
-            try {
-                return call();
-            } catch (Throwable e) {
-                kernel.log(Level.ERROR, "the handler of " + event + " failed; it stays registered", e);
-                return true;
-            } finally {
-                state.getAndAdd(-RUNNING);
-                if (waiting.get() != 0) {
-                    tellWaiting();
-                }
-            }
         }
 
         /**
@@ -413,7 +434,9 @@ public final class EventLoop implements AutoCloseable {
             lock.lock();
             try {
                 requireOpen();
-                if ((set(PAUSED) & PAUSED) == 0) {
+                if (state == 0) {
+                    state = PAUSED;
+                    registrations.shut(number);
                     event.feedsLoop(false);
                     set.mute(event.fd(), number);
                 }
@@ -432,13 +455,14 @@ public final class EventLoop implements AutoCloseable {
             lock.lock();
             try {
                 requireOpen();
-                if ((state.get() & PAUSED) != 0) {
+                if (state == PAUSED) {
                     try (Undo undo = new Undo()) {
                         // Before the kernel may report it: an edge is reported once.
-                        undo.step(() -> state.getAndUpdate(now -> now & ~PAUSED), () -> set(PAUSED));
+                        undo.step(() -> registrations.open(number), () -> registrations.shut(number));
                         set.unmute(event.fd(), number, events);
                         undo.keep();
                     }
+                    state = 0;
                     event.feedsLoop(true);
                 }
             } finally {
@@ -451,15 +475,17 @@ public final class EventLoop implements AutoCloseable {
         public void close() {
             lock.lock();
             try {
-                if ((state.get() & CLOSED) == 0) {
+                if (state != CLOSED) {
                     set.remove(event.fd());
-                    if ((set(CLOSED) & PAUSED) == 0) {
+                    if (state == 0) {
                         event.feedsLoop(false);
                     }
+                    state = CLOSED;
+                    registrations.shut(number);
                 }
                 awaitHandlerLocked();
-                if (registrations.find(number) == this) {
-                    registrations.remove(number);
+                if (registrations.owner(number) == this) {
+                    registrations.remove(number, this);
                     event.fd().exit();
                 }
             } finally {
@@ -467,12 +493,8 @@ public final class EventLoop implements AutoCloseable {
             }
         }
 
-        private int set(int bit) {
-            return state.getAndUpdate(now -> now | bit);
-        }
-
         private void requireOpen() {
-            if ((state.get() & CLOSED) != 0) {
+            if (state == CLOSED) {
                 throw new IllegalStateException(this + " is closed: register the eventfd again");
             }
         }
@@ -490,7 +512,7 @@ public final class EventLoop implements AutoCloseable {
         private void awaitHandlerLocked() {
             if (dispatcher.get() != Thread.currentThread()) {
                 waiting.incrementAndGet();
-                while ((state.get() & RUNNING) != 0) {
+                while (running == number) {
                     handled.awaitUninterruptibly();
                 }
                 waiting.decrementAndGet();

@@ -93,6 +93,7 @@ class CallbacksTest {
             Map.entry("forward.Userspace$Injector", "injectorOf…"),
             Map.entry("kernel.Undo.step Runnable", LOCKLESS),
             Map.entry("kernel.EventLoop$Handler", "handlers"),
+            Map.entry("kernel.EventLoop.registerDoorbell Runnable", "handlers"),
             Map.entry("kvm.RouteTable.change Function", "changesOfRoutes"),
             Map.entry("kvm.VmListener", "vmListeners"),
             Map.entry("recording.Faults.delay Runnable", KERNEL),
@@ -189,8 +190,12 @@ class CallbacksTest {
             event.signal();
             loop.poll(0);
             registration.close();
+            try (EventLoop.Registration doorbell = loop.registerDoorbell(event, this::called)) {
+                doorbell.event().signal();
+                loop.poll(0);
+            }
         }
-        assertFree(1);
+        assertFree(2);
     }
 
     @Test

@@ -377,6 +377,25 @@ class EventLoopTest {
         }
     }
 
+    @Test
+    void handlerThatClosesItsRegistrationAndThrowsIsLogged() {
+        try (EventFd event = EventFd.create(fake);
+                EventLoop loop = EventLoop.create(fake)) {
+            List<EventLoop.Registration> made = new ArrayList<>();
+            made.add(loop.registerDoorbell(event, () -> {
+                made.get(0).close();
+                throw new AssertionError("rung");
+            }));
+            List<LogRecord> said = logOf(() -> {
+                event.signal();
+                assertThat(loop.poll(0)).isEqualTo(1);
+            });
+            assertThat(said)
+                    .extracting(LogRecord::getMessage)
+                    .containsExactly("a handler failed after it closed its registration");
+        }
+    }
+
     /** Level-triggered, it would be reported for ever. */
     @Test
     void eventfdThatCannotBeReadIsLoggedAndPaused() {
