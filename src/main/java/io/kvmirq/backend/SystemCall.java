@@ -17,7 +17,11 @@ public enum SystemCall {
     /** How, addresses of the new and the old set, size of a set. */
     RT_SIGPROCMASK(14, 135),
     /** Addresses of the set, of what is told of the signal and of a timeout, size of a set. */
-    RT_SIGTIMEDWAIT(128, 137);
+    RT_SIGTIMEDWAIT(128, 137),
+    /** Address of a name that ends in NUL, flags. */
+    MEMFD_CREATE(319, 279),
+    /** Descriptor, length. */
+    FTRUNCATE(77, 46);
 
     private static final boolean ARM64 = System.getProperty("os.arch", "").equals("aarch64");
 

@@ -22,6 +22,9 @@ public enum KernelCall {
     EPOLL_WAIT("epoll wait", "epoll_wait"),
     MMAP("mmap"),
     MUNMAP("munmap"),
+    MEMFD("memory file create", "memfd_create"),
+    TRUNCATE("memory file size", "ftruncate"),
+    SEALS("memory file seal", "F_ADD_SEALS", "F_GET_SEALS"),
     THREAD("thread number", "gettid", "getpid"),
     SIGNAL_MASK("signal mask", "rt_sigprocmask"),
     SIGNAL_SEND("signal send", "tgkill"),
@@ -56,6 +59,7 @@ public enum KernelCall {
     REGS_SET("regs set", "KVM_SET_REGS"),
     INTERRUPT("interrupt", "KVM_INTERRUPT"),
     MEMORY("memory set", "KVM_SET_USER_MEMORY_REGION", "KVM_SET_USER_MEMORY_REGION2"),
+    DIRTY_LOG("dirty log get", "KVM_GET_DIRTY_LOG"),
     ROUTES("routes set", "KVM_SET_GSI_ROUTING", "routing"),
     IRQFD("irqfd assign", "KVM_IRQFD", "irqfd"),
     IRQFD_LEVEL("irqfd assign level", IRQFD),
@@ -174,6 +178,7 @@ public enum KernelCall {
         return switch (this) {
             case EVENTFD_READ -> List.of(VFIO_READ);
             case EVENTFD_WRITE -> List.of(VFIO_WRITE);
+            case DUP -> List.of(SEALS);
             case OPEN -> List.of(VFIO_GROUP, VFIO_CDEV, VFIO_CONTAINER_OPEN, IOMMUFD);
             case CAP_ENABLE -> List.of(SPLIT_IRQCHIP, X2APIC);
             case IRQFD -> List.of(IRQFD_DEASSIGN);

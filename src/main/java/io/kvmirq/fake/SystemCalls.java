@@ -12,8 +12,10 @@ import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.FileTable;
+import io.kvmirq.fake.file.MemoryFile;
 import io.kvmirq.fake.file.Threads;
 import io.kvmirq.fake.file.UserMemory;
+import io.kvmirq.uapi.Memfd;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -176,6 +178,7 @@ abstract class SystemCalls implements Libc {
                 argument < 0 || argument >= files.limit()
                         ? refuse(FileAnswer.FD_DUP_LIMIT)
                         : host.install(file, argument);
+            case Memfd.F_ADD_SEALS, Memfd.F_GET_SEALS -> MemoryFile.seals(host, file, command, argument);
             default -> throw new NotModelledException("fcntl " + command);
         });
     }
@@ -378,6 +381,8 @@ abstract class SystemCalls implements Libc {
             case GETTID -> host.threads().thread();
             case TGKILL -> host.threads().send(host, (int) a, (int) b, (int) c);
             case RT_SIGPROCMASK -> host.threads().mask(host, (int) a, b, c, d);
+            case MEMFD_CREATE -> MemoryFile.create(host, a, (int) b, FreshMemory::of);
+            case FTRUNCATE -> MemoryFile.truncate(host, (int) a, b);
             case RT_SIGTIMEDWAIT -> host.threads().await(host, a, b, c, d);
         });
     }
@@ -415,14 +420,9 @@ abstract class SystemCalls implements Libc {
         if (!file.may(FakeFile.READ) || writes && !file.may(FakeFile.WRITE)) {
             return refuse(FileAnswer.MAP_ACCESS);
         }
-        ByteBuffer shared = file.shared().orElse(null);
-        if (shared == null) {
-            return refuse(file.refusesMapping());
-        }
-        if (offset != 0 || whole(length) > shared.capacity()) {
-            throw new NotModelledException("mapping a vCPU but from its first page to its last");
-        }
-        return memory.map(shared.slice(0, whole(length)).order(ByteOrder.nativeOrder()));
+        return file.shared(offset, whole(length), kind == Uapi.MAP_PRIVATE)
+                .map(shared -> memory.map(shared.order(ByteOrder.nativeOrder())))
+                .orElseGet(() -> (long) refuse(file.refusesMapping()));
     }
 
     private int refusesKind(int kind) {

@@ -277,6 +277,16 @@ public class Calls {
         return mapping.putByteIfMapped(offset, value);
     }
 
+    /** Refuses memory of another kernel. */
+    protected final void requireOurs(Mapping.Lease pages) {
+        requireOurs(pages.mapping().kernel(), pages.mapping());
+    }
+
+    /** The address of leased memory, for calls that end before the lease does. */
+    protected static long address(Mapping.Lease pages) {
+        return pages.address();
+    }
+
     /** Makes one call with the mapping's address. */
     protected final void withAddress(Mapping mapping, LongConsumer call) {
         requireOurs(mapping.kernel(), mapping);

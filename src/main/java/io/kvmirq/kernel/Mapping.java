@@ -37,7 +37,7 @@ public final class Mapping {
     /** Set once, before other code has the mapping. */
     private long address = NOT_MAPPED;
 
-    private Mapping(Kernel kernel, String name, long length, int flags, int raw) {
+    private Mapping(Kernel kernel, String name, long length, int flags, int raw, long offset) {
         this.kernel = kernel;
         this.name = name;
         this.length = length;
@@ -45,7 +45,7 @@ public final class Mapping {
         try (Undo undo = new Undo()) {
             this.entry = kernel.handles().register(this, "mapping of " + name);
             undo.add(this::close);
-            long result = libc.mmap(length, Uapi.PROT_READ | Uapi.PROT_WRITE, flags, raw, 0);
+            long result = libc.mmap(length, Uapi.PROT_READ | Uapi.PROT_WRITE, flags, raw, offset);
             if (result < 0) {
                 throw kernel.calls().failure(result, KernelCall.MMAP, Set.of(), () -> name + " length=" + length);
             }
@@ -65,8 +65,9 @@ public final class Mapping {
     public static final class Owner implements AutoCloseable {
         private final Mapping mapping;
 
-        private Owner(Kernel kernel, String name, long length, int flags, int raw) {
-            this.mapping = new Mapping(kernel, name, length, flags, raw); // last: no failure leaves it without owner
+        private Owner(Kernel kernel, String name, long length, int flags, int raw, long offset) {
+            this.mapping =
+                    new Mapping(kernel, name, length, flags, raw, offset); // last: no failure leaves it without owner
         }
 
         /** The memory; its users cannot unmap it. */
@@ -74,15 +75,10 @@ public final class Mapping {
             return mapping;
         }
 
-        /** Unmaps when no access is in flight; later accesses are refused. Idempotent. */
+        /** Refuses later accesses. Unmaps when none is in flight and no {@link Lease} is left. Idempotent. */
         @Override
         public void close() {
             mapping.close();
-        }
-
-        /** Refuses later accesses and never unmaps: for memory that a guest still uses. Idempotent. */
-        public void abandon() {
-            mapping.abandon();
         }
     }
 
@@ -93,14 +89,24 @@ public final class Mapping {
      * @throws io.kvmirq.KernelException ENOMEM
      */
     public static Owner anonymous(Kernel kernel, long length) {
-        return new Owner(kernel, "memory", length, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1);
+        return new Owner(kernel, "memory", length, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
     }
 
     /** The memory that {@code fd} shares with this process, from the start of the file. */
     public static Owner of(Fd fd, long length) {
+        return of(fd, 0, length);
+    }
+
+    /**
+     * The memory that {@code fd} shares with this process. It stays when {@code fd} is closed.
+     *
+     * @param offset of the file, a multiple of the page size
+     * @throws io.kvmirq.KernelException what the kernel answers for this kind of file
+     */
+    public static Owner of(Fd fd, long offset, long length) {
         int raw = fd.enter();
         try {
-            return new Owner(fd.kernel(), fd.toString(), length, Uapi.MAP_SHARED, raw);
+            return new Owner(fd.kernel(), fd.toString(), length, Uapi.MAP_SHARED, raw, offset);
         } finally {
             fd.exit();
         }
@@ -139,6 +145,21 @@ public final class Mapping {
         public void close() {
             if (once.close()) {
                 mapping.exit();
+            }
+        }
+
+        Mapping mapping() {
+            return mapping;
+        }
+
+        long address() {
+            return mapping.address;
+        }
+
+        /** Ends never: for memory that a guest still has, which stays mapped until the process ends. */
+        public void abandon() {
+            if (once.close()) {
+                mapping.entry.released();
             }
         }
     }
@@ -342,13 +363,6 @@ public final class Mapping {
         entry.closed();
         if (uses.close()) {
             unmap();
-        }
-    }
-
-    private void abandon() {
-        if (uses.enter()) { // a use that never ends
-            entry.released();
-            close();
         }
     }
 

@@ -4,39 +4,118 @@ package io.kvmirq.kvm;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kernel.Undo;
+import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
+import org.jspecify.annotations.Nullable;
 
-/** Memory of the guest, shared with this process. It leases the VM. Thread-safe. */
+/**
+ * Memory of the guest, shared with this process: a memory slot of the VM. It leases the VM, and the memory, which stays
+ * mapped for as long as the guest has it, whatever else is closed. Thread-safe.
+ */
 public final class GuestMemory implements AutoCloseable {
     private final Vm vm;
     private final int slot;
-    private final Mapping.Owner memory;
+    private final long guestAddress;
+    private final Mapping mapping;
+    /** {@code KVM_MEM_*} without logging. */
+    private final int flags;
+
     private final Fd.Lease vmLease;
+    private final Mapping.Lease pages;
+    /** Of memory that was mapped for this slot; null for that of a caller. */
+    private final Mapping.@Nullable Owner own;
     /** For {@link #close}, which must not allocate. */
     private final ByteBuffer removal;
 
+    private @Nullable DirtyLog log;
     private boolean closed;
 
-    GuestMemory(Vm vm, long guestAddress, long length) {
+    private GuestMemory(Vm vm, long guestAddress, Mapping mapping, Mapping.@Nullable Owner own, boolean readOnly) {
         this.vm = vm;
+        this.guestAddress = guestAddress;
+        this.mapping = mapping;
+        this.own = own;
+        this.flags = readOnly ? Uapi.KVM_MEM_READONLY : 0;
         try (Undo undo = new Undo()) {
             this.vmLease = undo.add(vm.fd().lease());
             this.slot = vm.slots().take(undo);
-            this.removal = VmCalls.memoryRegion(slot, 0, 0);
-            this.memory = undo.add(Mapping.anonymous(vm.kernel(), length));
-            vm.calls().setMemory(vmLease, slot, guestAddress, mapping());
+            this.removal = VmCalls.memoryRegion(slot, 0, 0, 0);
+            this.pages = undo.add(mapping.lease());
+            vm.calls().setMemory(vmLease, region(flags), pages);
             undo.keep();
         }
     }
 
-    /** By offset from the memory's start, until {@link #close}. */
+    static GuestMemory anonymous(Vm vm, long guestAddress, long length) {
+        try (Undo undo = new Undo()) {
+            Mapping.Owner own = undo.add(Mapping.anonymous(vm.kernel(), length));
+            GuestMemory memory = new GuestMemory(vm, guestAddress, own.mapping(), own, false);
+            undo.keep();
+            return memory;
+        }
+    }
+
+    static GuestMemory of(Vm vm, long guestAddress, Mapping mapping, boolean readOnly) {
+        return new GuestMemory(vm, guestAddress, mapping, null, readOnly);
+    }
+
+    /** By offset from the memory's start, until {@link #close}; that of a caller until its owner closes it. */
     public Mapping mapping() {
-        return memory.mapping();
+        return mapping;
+    }
+
+    /** The guest-physical address where it begins. */
+    public long guestAddress() {
+        return guestAddress;
     }
 
     /**
-     * Removes the memory slot, then unmaps the memory. If the kernel keeps the slot, the memory stays mapped until the
-     * process ends, because the guest could still write to it, and the slot is not used again. Idempotent, never fails.
+     * From now on KVM keeps a list of the pages that the guest writes: KVM_MEM_LOG_DIRTY_PAGES.
+     *
+     * @throws io.kvmirq.KernelException ENOMEM
+     * @throws IllegalStateException while another log of this memory is open; after {@link #close}
+     */
+    public synchronized DirtyLog logDirtyPages() {
+        requireOpen();
+        if (log != null) {
+            throw new IllegalStateException(this + " has a dirty log already: close that one first");
+        }
+        DirtyLog made = new DirtyLog(this, slot, mapping.length(), region(flags));
+        vm.calls().setMemory(vmLease, region(flags | Uapi.KVM_MEM_LOG_DIRTY_PAGES), pages);
+        log = made;
+        return made;
+    }
+
+    synchronized void take(DirtyLog taken, ByteBuffer request, ByteBuffer bitmap) {
+        requireOpen();
+        if (log != taken) {
+            throw new IllegalStateException(taken + " is closed: begin another one");
+        }
+        vm.calls().getDirtyLog(vmLease, slot, request, bitmap);
+    }
+
+    /** Never fails: at worst the kernel goes on with its list, which nobody asks for. */
+    synchronized void end(DirtyLog ended, ByteBuffer unlogged) {
+        if (log == ended && !closed) {
+            vm.calls().changeMemory(vmLease, unlogged, pages);
+        }
+        log = log == ended ? null : log;
+    }
+
+    private ByteBuffer region(int withFlags) {
+        return VmCalls.memoryRegion(slot, withFlags, guestAddress, mapping.length());
+    }
+
+    private void requireOpen() {
+        if (closed) {
+            throw new IllegalStateException(this + " is closed");
+        }
+    }
+
+    /**
+     * Removes the memory slot, then lets go of the memory. If the kernel keeps the slot, the memory stays mapped until
+     * the process ends, because the guest could still write to it, and the slot is not used again. Idempotent, never
+     * fails.
      */
     @Override
     public synchronized void close() {
@@ -46,16 +125,20 @@ public final class GuestMemory implements AutoCloseable {
         boolean removed = vm.calls().removeMemory(vmLease, removal);
         closed = true;
         if (removed) {
-            memory.close();
+            pages.close();
             vm.slots().giveBack(slot);
         } else {
-            memory.abandon();
+            pages.abandon();
+        }
+        if (own != null) {
+            own.close();
         }
         vmLease.close();
     }
 
     @Override
     public String toString() {
-        return "guest memory of " + mapping().length() + " bytes in slot " + slot + " of " + vm;
+        return "guest memory of " + mapping.length() + " bytes at 0x" + Long.toHexString(guestAddress) + " in slot "
+                + slot + " of " + vm;
     }
 }

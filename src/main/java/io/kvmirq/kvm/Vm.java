@@ -12,6 +12,7 @@ import io.kvmirq.explain.Fact;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kernel.Undo;
 import java.util.ArrayList;
@@ -476,7 +477,29 @@ public final class Vm implements AutoCloseable {
      * @throws MemorySlotsExhaustedException when all memory slots of the VM are used
      */
     public GuestMemory addMemory(long guestAddress, long length) {
-        return new GuestMemory(this, guestAddress, length);
+        return GuestMemory.anonymous(this, guestAddress, length);
+    }
+
+    /**
+     * Memory that is mapped already, such as a {@link io.kvmirq.kernel.MemoryFile} or a region of a device. It stays
+     * mapped until the guest no longer has it, whoever closes it.
+     *
+     * @throws io.kvmirq.KernelException as {@link #addMemory(long, long)}
+     * @throws MemorySlotsExhaustedException when all memory slots of the VM are used
+     * @throws io.kvmirq.kernel.ClosedHandleException if the memory is closed
+     */
+    public GuestMemory addMemory(long guestAddress, Mapping memory) {
+        return GuestMemory.of(this, guestAddress, memory, false);
+    }
+
+    /**
+     * As {@link #addMemory(long, Mapping)}, for firmware: the guest's writes change nothing and reach the VMM as {@link
+     * VcpuExit.Reason#MMIO}. The VMM may write it.
+     *
+     * @throws io.kvmirq.KernelException as {@link #addMemory(long, long)}; EINVAL where KVM_CAP_READONLY_MEM is 0
+     */
+    public GuestMemory addReadOnlyMemory(long guestAddress, Mapping memory) {
+        return GuestMemory.of(this, guestAddress, memory, true);
     }
 
     /** Whether {@link #assignLevelIrqfd} exists here; it also needs the full irqchip. */

@@ -21,6 +21,7 @@ import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kernel.Ownership;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable.FileKind;
+import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.util.EnumSet;
 import java.util.OptionalInt;
@@ -397,20 +398,48 @@ final class VmCalls extends Calls {
 
     // Memory
 
-    void setMemory(Fd.Lease vm, int slot, long guestAddress, Mapping memory) {
-        ByteBuffer region = memoryRegion(slot, guestAddress, memory.length());
-        boolean aligned = guestAddress % PAGE == 0 && memory.length() % PAGE == 0;
-        withAddress(
-                memory,
-                address -> check(
-                        libc().ioctl(
-                                        number(vm),
-                                        Uapi.KVM_SET_USER_MEMORY_REGION,
-                                        region.putLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR, address)),
-                        KernelCall.MEMORY,
-                        known(aligned ? Fact.ALIGNED : Fact.MISALIGNED),
-                        () -> "vm=" + vm.number() + " slot=" + slot + " address=0x" + Long.toHexString(guestAddress)
-                                + " size=" + memory.length()));
+    static int memoryFlags(boolean readOnly, boolean logged) {
+        return (readOnly ? Uapi.KVM_MEM_READONLY : 0) | (logged ? Uapi.KVM_MEM_LOG_DIRTY_PAGES : 0);
+    }
+
+    /** @param region a {@link #memoryRegion} with its flags */
+    void setMemory(Fd.Lease vm, ByteBuffer region, Mapping.Lease pages) {
+        requireOurs(pages);
+        long guestAddress = region.getLong(Uapi.KvmUserspaceMemoryRegion.GUEST_PHYS_ADDR);
+        long size = region.getLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE);
+        check(
+                changeMemory(vm, region, pages),
+                KernelCall.MEMORY,
+                known(rangeFact(guestAddress, size)),
+                () -> "vm=" + vm.number() + " slot=" + region.getInt(Uapi.KvmUserspaceMemoryRegion.SLOT) + " address=0x"
+                        + Long.toHexString(guestAddress) + " size=" + size);
+    }
+
+    private static Fact rangeFact(long guestAddress, long size) {
+        if (guestAddress % PAGE != 0 || size % PAGE != 0) {
+            return Fact.MISALIGNED;
+        }
+        return Long.compareUnsigned(guestAddress + size, guestAddress) < 0 ? Fact.WRAPPING : Fact.ALIGNED;
+    }
+
+    /** Does not allocate. @return what the kernel answers */
+    int changeMemory(Fd.Lease vm, ByteBuffer region, Mapping.Lease pages) {
+        region.putLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR, address(pages));
+        return libc().ioctl(number(vm), Uapi.KVM_SET_USER_MEMORY_REGION, region);
+    }
+
+    /** @param request {@code struct kvm_dirty_log} of the slot */
+    void getDirtyLog(Fd.Lease vm, int slot, ByteBuffer request, ByteBuffer bitmap) {
+        try {
+            request.putLong(Uapi.KvmDirtyLog.DIRTY_BITMAP, libc().addressOf(bitmap));
+            check(
+                    libc().ioctl(number(vm), Uapi.KVM_GET_DIRTY_LOG, request),
+                    KernelCall.DIRTY_LOG,
+                    known,
+                    () -> "vm=" + vm.number() + " slot=" + slot);
+        } finally {
+            Reference.reachabilityFence(bitmap);
+        }
     }
 
     /**
@@ -423,9 +452,10 @@ final class VmCalls extends Calls {
         return libc().ioctl(number(vm), Uapi.KVM_SET_USER_MEMORY_REGION, removal) >= 0;
     }
 
-    static ByteBuffer memoryRegion(int slot, long guestAddress, long size) {
+    static ByteBuffer memoryRegion(int slot, int flags, long guestAddress, long size) {
         return Buffers.allocate(Uapi.KvmUserspaceMemoryRegion.SIZE)
                 .putInt(Uapi.KvmUserspaceMemoryRegion.SLOT, slot)
+                .putInt(Uapi.KvmUserspaceMemoryRegion.FLAGS, flags)
                 .putLong(Uapi.KvmUserspaceMemoryRegion.GUEST_PHYS_ADDR, guestAddress)
                 .putLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE, size);
     }

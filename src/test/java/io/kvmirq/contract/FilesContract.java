@@ -6,8 +6,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.SystemCall;
 import io.kvmirq.testing.Structs;
+import io.kvmirq.uapi.Epoll;
+import io.kvmirq.uapi.Memfd;
 import io.kvmirq.uapi.Uapi;
+import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.Test;
 
@@ -224,6 +228,99 @@ class FilesContract extends KernelSuite {
         assertErrno(Errno.EACCES, shared(world.own(libc.ioctl(vm, Uapi.KVM_GET_STATS_FD, 0)), PAGE, 0));
         for (long length : new long[] {-1, -PAGE}) {
             assertErrno(Errno.ENOMEM, libc.mmap(length, Uapi.PROT_READ, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0));
+        }
+    }
+
+    // Files of memory: mm/memfd.c
+
+    private static final int SHRINK = Memfd.F_SEAL_SHRINK;
+    private static final int GROW = Memfd.F_SEAL_GROW;
+    private static final int SEALABLE = Memfd.MFD_CLOEXEC | Memfd.MFD_ALLOW_SEALING;
+
+    private int memfd(String name, int flags) {
+        ByteBuffer text = Buffers.cString(name);
+        try {
+            return (int) libc.syscall(SystemCall.MEMFD_CREATE, libc.addressOf(text), flags, 0, 0);
+        } finally {
+            Reference.reachabilityFence(text);
+        }
+    }
+
+    private long truncate(int fd, long length) {
+        return libc.syscall(SystemCall.FTRUNCATE, fd, length, 0, 0);
+    }
+
+    @Test
+    void mappingsOfOneMemoryFileShareIt() {
+        int fd = world.own(memfd("ram", SEALABLE));
+        assertOk(truncate(fd, 4 * PAGE));
+        ByteBuffer all = libc.view(world.map(4 * PAGE, fd), 4 * PAGE);
+        long second = shared(fd, PAGE, PAGE);
+        assertOk(second);
+        all.putInt((int) PAGE, 7);
+        assertThat(libc.view(second, PAGE).getInt(0)).isEqualTo(7);
+        assertOk(libc.munmap(second, PAGE));
+        world.close(fd);
+        assertThat(all.getInt((int) PAGE)).as("the mapping holds the file").isEqualTo(7);
+    }
+
+    @Test
+    void memoryFileIsCheckedByFlagsThenByName() {
+        String longest = "n".repeat(249);
+        world.own(memfd(longest, Memfd.MFD_CLOEXEC));
+        assertErrno(Errno.EINVAL, memfd(longest + "n", Memfd.MFD_CLOEXEC));
+        assertErrno(Errno.EINVAL, memfd("ram", 1 << 20));
+        assertErrno(Errno.EFAULT, libc.syscall(SystemCall.MEMFD_CREATE, 8, SEALABLE, 0, 0));
+        assertErrno(Errno.EINVAL, libc.syscall(SystemCall.MEMFD_CREATE, 8, 1 << 20, 0, 0));
+        int sealed = memfd("ram", Memfd.MFD_CLOEXEC | Memfd.MFD_NOEXEC_SEAL);
+        if (world.isSince(6, 3)) {
+            assertThat(libc.fcntl(world.own(sealed), Memfd.F_GET_SEALS, 0)).isEqualTo(Memfd.F_SEAL_EXEC);
+        } else {
+            assertErrno(Errno.EINVAL, sealed);
+        }
+    }
+
+    @Test
+    void sizeIsThatOfAFileOfMemoryUntilItIsSealed() {
+        int fd = world.own(memfd("ram", SEALABLE));
+        int closed = world.eventfd();
+        world.close(closed);
+        assertErrno(Errno.EINVAL, truncate(closed, -1));
+        assertErrno(Errno.EBADF, truncate(closed, PAGE));
+        assertErrno(Errno.EINVAL, truncate(world.eventfd(), PAGE));
+        assertOk(truncate(fd, 2 * PAGE));
+        assertOk(truncate(fd, PAGE));
+        assertOk(libc.fcntl(fd, Memfd.F_ADD_SEALS, SHRINK));
+        assertErrno(Errno.EPERM, truncate(fd, 0));
+        assertOk(truncate(fd, 2 * PAGE));
+        assertOk(libc.fcntl(fd, Memfd.F_ADD_SEALS, GROW));
+        assertErrno(Errno.EPERM, truncate(fd, 3 * PAGE));
+        assertOk(truncate(fd, 2 * PAGE));
+        assertThat(libc.fcntl(fd, Memfd.F_GET_SEALS, 0)).isEqualTo(SHRINK | GROW);
+    }
+
+    @Test
+    void sealsAreOfFilesThatAllowThem() {
+        assertErrno(Errno.EINVAL, libc.fcntl(world.eventfd(), Memfd.F_ADD_SEALS, SHRINK));
+        assertErrno(Errno.EINVAL, libc.fcntl(world.eventfd(), Memfd.F_GET_SEALS, 0));
+        int plain = world.own(memfd("ram", Memfd.MFD_CLOEXEC));
+        assertThat(libc.fcntl(plain, Memfd.F_GET_SEALS, 0)).isEqualTo(Memfd.F_SEAL_SEAL);
+        assertErrno(Errno.EPERM, libc.fcntl(plain, Memfd.F_ADD_SEALS, SHRINK));
+        assertErrno(Errno.EINVAL, libc.fcntl(plain, Memfd.F_ADD_SEALS, 1 << 20));
+        int ends = world.own(memfd("ram", SEALABLE));
+        assertOk(libc.fcntl(ends, Memfd.F_ADD_SEALS, Memfd.F_SEAL_SEAL));
+        assertErrno(Errno.EPERM, libc.fcntl(ends, Memfd.F_ADD_SEALS, SHRINK));
+    }
+
+    /** A regular file is always ready. */
+    @Test
+    void memoryFileCannotBeWaitedFor() {
+        int fd = world.own(memfd("ram", SEALABLE));
+        ByteBuffer event = Buffers.allocate(Epoll.SIZE).putInt(Epoll.EVENTS, Epoll.EPOLLIN);
+        try {
+            assertErrno(Errno.EPERM, libc.epollCtl(world.epollFd(), Epoll.EPOLL_CTL_ADD, fd, libc.addressOf(event)));
+        } finally {
+            Reference.reachabilityFence(event);
         }
     }
 }

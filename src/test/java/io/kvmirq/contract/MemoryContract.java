@@ -5,8 +5,10 @@ import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
+import io.kvmirq.backend.Buffers;
 import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
@@ -119,6 +121,96 @@ class MemoryContract extends KernelSuite {
         long address = world.map(PAGE, -1);
         assertOk(setMemory(0, 0, PAGE, address));
         assertOk(setMemory(1, PAGE, PAGE, address));
+    }
+
+    // What the guest writes
+
+    private static final int AT = 0xf000;
+    /** {@code mov %al, (0xf800); out %al, $0x82}. */
+    private static final String STORES = "a200f8e682";
+
+    private static final String TELLS = "e682";
+    private static final long NOWHERE = 8;
+    private final ByteBuffer bitmap = Buffers.allocate(Long.BYTES);
+
+    private int takeLog(int slot, long address) {
+        return libc.ioctl(vm, Uapi.KVM_GET_DIRTY_LOG, Structs.of("kvm_dirty_log", slot, address));
+    }
+
+    /** The pages of slot 1 that the log has: a bit for each. */
+    private long log() {
+        bitmap.putLong(0, -1);
+        assertOk(takeLog(1, libc.addressOf(bitmap)));
+        return bitmap.getLong(0);
+    }
+
+    @Test
+    void logHasThePagesThatTheGuestWroteSinceItWasTaken() {
+        RealModeGuest guest = new RealModeGuest(world, vm, STORES + TELLS + STORES + "f4");
+        long address = world.map(4 * PAGE, -1);
+        assertOk(setMemory(1, Uapi.KVM_MEM_LOG_DIRTY_PAGES, AT, 4 * PAGE, address));
+        assertThat(log()).as("before it runs").isZero();
+        guest.runTo(RealModeGuest.READY);
+        libc.view(address, 4 * PAGE).put((int) PAGE, (byte) 1);
+        assertThat(log()).isEqualTo(1);
+        assertThat(log()).as("again").isZero();
+        guest.runTo(RealModeGuest.READY);
+        assertThat(log()).as("written by user space alone").isZero();
+        guest.runTo(RealModeGuest.READY);
+        assertThat(log()).isEqualTo(1);
+    }
+
+    @Test
+    void logStaysWithASlotThatMovesAndEndsWithItsFlag() {
+        RealModeGuest guest = new RealModeGuest(world, vm, STORES + "f4");
+        long address = world.map(PAGE, -1);
+        assertOk(setMemory(1, Uapi.KVM_MEM_LOG_DIRTY_PAGES, AT, PAGE, address));
+        guest.runTo(RealModeGuest.READY);
+        assertOk(setMemory(1, Uapi.KVM_MEM_LOG_DIRTY_PAGES, 16 * PAGE, PAGE, address));
+        assertThat(log()).isEqualTo(1);
+        assertOk(setMemory(1, 0, 16 * PAGE, PAGE, address));
+        assertErrno(Errno.ENOENT, takeLog(1, libc.addressOf(bitmap)));
+        assertOk(setMemory(1, Uapi.KVM_MEM_LOG_DIRTY_PAGES, 16 * PAGE, PAGE, address));
+        assertThat(log()).isZero();
+    }
+
+    @Test
+    void logIsAskedOfASlotThatHasOne() {
+        long address = world.map(PAGE, -1);
+        assertErrno(Errno.EINVAL, takeLog(7 << 16, NOWHERE));
+        assertErrno(Errno.EINVAL, takeLog(0x7fff, NOWHERE));
+        assertErrno(Errno.ENOENT, takeLog(0, NOWHERE));
+        assertOk(setMemory(0, 0, 0, PAGE, address));
+        assertErrno(Errno.ENOENT, takeLog(0, NOWHERE));
+        assertOk(setMemory(0, Uapi.KVM_MEM_LOG_DIRTY_PAGES, 0, PAGE, address));
+        assertErrno(Errno.EFAULT, takeLog(0, NOWHERE));
+        assertOk(setMemory(0, 0, 0, 0));
+        assertErrno(Errno.ENOENT, takeLog(0, NOWHERE));
+    }
+
+    @Test
+    void logIsGoneEvenIfItCannotBeWritten() {
+        RealModeGuest guest = new RealModeGuest(world, vm, STORES + "f4");
+        assertOk(setMemory(1, Uapi.KVM_MEM_LOG_DIRTY_PAGES, AT, PAGE, world.map(PAGE, -1)));
+        guest.runTo(RealModeGuest.READY);
+        assertErrno(Errno.EFAULT, takeLog(1, NOWHERE));
+        assertThat(log()).isZero();
+    }
+
+    @Test
+    void writeToReadOnlyMemoryExits() {
+        RealModeGuest guest = new RealModeGuest(world, vm, "66b85a000000" + STORES + STORES + "f4");
+        long address = world.map(PAGE, -1);
+        libc.view(address, PAGE).put(0x800, (byte) 7);
+        assertOk(setMemory(1, Uapi.KVM_MEM_READONLY | Uapi.KVM_MEM_LOG_DIRTY_PAGES, AT, PAGE, address));
+        guest.runToMmio(0xf800, 1, 0x5a);
+        assertThat(libc.view(address, PAGE).get(0x800)).isEqualTo((byte) 7);
+        guest.runTo(RealModeGuest.READY);
+        assertThat(log()).isZero();
+        assertOk(setMemory(1, 0, 0, 0));
+        assertOk(setMemory(1, 0, AT, PAGE, address));
+        guest.runTo(RealModeGuest.READY);
+        assertThat(libc.view(address, PAGE).get(0x800)).isEqualTo((byte) 0x5a);
     }
 
     // The second form, since 6.8

@@ -143,7 +143,7 @@ final class CallFuzz {
         }
         FakeFile file = kernel.host.file(fd);
         if (file != null) {
-            file.shared().ifPresent(run -> run.put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1));
+            file.shared(0, 4096, false).ifPresent(run -> run.put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1));
         }
     }
 
@@ -151,7 +151,7 @@ final class CallFuzz {
     private void writeRun(int fd) {
         FakeFile file = kernel.host.file(fd);
         if (file != null) {
-            file.shared().ifPresent(run -> run.putLong(Uapi.KvmRun.CR8, random.nextInt(20))
+            file.shared(0, 4096, false).ifPresent(run -> run.putLong(Uapi.KvmRun.CR8, random.nextInt(20))
                     .putLong(Uapi.KvmRun.KVM_VALID_REGS, arguments.number())
                     .putLong(Uapi.KvmRun.KVM_DIRTY_REGS, arguments.number() & ~3));
         }

@@ -19,7 +19,7 @@ class CallJudgeTest {
     private final CallJudge judge = new CallJudge("fake", kernel, new SplittableRandom(0), 1, counts);
     private final int vm = kernel.ioctl(kernel.open("/dev/kvm"), Uapi.KVM_CREATE_VM, 0);
     private final int vcpu = kernel.ioctl(vm, Uapi.KVM_CREATE_VCPU, 0);
-    private final ByteBuffer run = kernel.host.file(vcpu).shared().orElseThrow();
+    private final ByteBuffer run = kernel.host.file(vcpu).shared(0, 4096, false).orElseThrow();
 
     private long refused(Errno errno, Runnable change) {
         change.run();

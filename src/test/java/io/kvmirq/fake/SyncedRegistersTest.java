@@ -20,7 +20,7 @@ class SyncedRegistersTest {
     private final FakeKernel kernel = FakeKernel.inVirtualTime(Profile.of("6.18"));
     private final int vm = kernel.ioctl(kernel.open("/dev/kvm"), Uapi.KVM_CREATE_VM, 0);
     private final int vcpu = kernel.ioctl(vm, Uapi.KVM_CREATE_VCPU, 0);
-    private final ByteBuffer run = kernel.host.file(vcpu).shared().orElseThrow();
+    private final ByteBuffer run = kernel.host.file(vcpu).shared(0, 4096, false).orElseThrow();
 
     private ByteBuffer registers() {
         ByteBuffer registers = Buffers.allocate(Uapi.KvmRegs.SIZE);

@@ -27,11 +27,13 @@ record ArmRam(Host host, MemorySlots slots) implements GuestRam {
     public boolean write(long address, ByteBuffer from) {
         for (int i = 0; i < from.remaining(); i++) {
             ByteBuffer one = ByteBuffer.allocate(1).put(0, from.get(from.position() + i));
-            if (slots.user(address + i)
-                    .filter(user -> host.memory().copyOut(user, one, 1))
-                    .isEmpty()) {
+            if (!slots.isWritable(address + i)
+                    || slots.user(address + i)
+                            .filter(user -> host.memory().copyOut(user, one, 1))
+                            .isEmpty()) {
                 return false;
             }
+            slots.written(address + i, 1);
         }
         return true;
     }

@@ -11,7 +11,6 @@ import org.jspecify.annotations.Nullable;
 /** Requests that arm64 implements and the fake does not, by kind of file; source: arch/arm64/kvm/arm.c. */
 final class ArmRequests {
     private static final Set<Long> OF_VM = Set.of(
-            Uapi.KVM_GET_DIRTY_LOG,
             Uapi.KVM_CLEAR_DIRTY_LOG,
             Uapi.KVM_RESET_DIRTY_RINGS,
             Uapi.KVM_REGISTER_COALESCED_MMIO,

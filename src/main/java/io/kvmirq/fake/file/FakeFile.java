@@ -7,6 +7,7 @@ import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.uapi.Epoll;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -102,9 +103,22 @@ public abstract class FakeFile {
         return FileAnswer.MAP_NOT_A_VCPU;
     }
 
-    /** The memory that mmap maps; empty if the file has none. */
-    public Optional<ByteBuffer> shared() {
+    /**
+     * The memory that mmap maps, from {@code offset} on; empty if {@link #refusesMapping} says why not.
+     *
+     * @param length bytes, whole pages
+     * @param copies whether the mapping is private
+     */
+    public Optional<ByteBuffer> shared(long offset, int length, boolean copies) {
         return Optional.empty();
+    }
+
+    /** A part of the memory of a file, as {@link #shared} answers. */
+    protected static Optional<ByteBuffer> part(ByteBuffer memory, long offset, int length) {
+        if (offset < 0 || offset > memory.capacity() - length) {
+            throw new NotModelledException("a mapping that ends beyond its file");
+        }
+        return Optional.of(memory.slice((int) offset, length).order(ByteOrder.nativeOrder()));
     }
 
     /** Sets or clears O_NONBLOCK (FIONBIO). Files that never block ignore it. */

@@ -7,6 +7,9 @@ import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.BitSet;
+import java.util.HashMap;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
@@ -29,6 +32,14 @@ public final class MemorySlots {
             return size != other.size || user != other.user || ((flags ^ other.flags) & Uapi.KVM_MEM_READONLY) != 0;
         }
 
+        boolean isReadOnly() {
+            return (flags & Uapi.KVM_MEM_READONLY) != 0;
+        }
+
+        boolean isLogged() {
+            return (flags & Uapi.KVM_MEM_LOG_DIRTY_PAGES) != 0;
+        }
+
         boolean isOfFile() {
             return (flags & Uapi.KVM_MEM_GUEST_MEMFD) != 0;
         }
@@ -47,6 +58,8 @@ public final class MemorySlots {
     private final Host host;
     private final Limits limits;
     private final Map<Integer, Slot> slots = new TreeMap<>();
+    /** A bit for each page; of the slots that are logged. */
+    private final Map<Integer, BitSet> logs = new HashMap<>();
 
     public MemorySlots(Host host, Limits limits) {
         this.host = host;
@@ -84,7 +97,13 @@ public final class MemorySlots {
             return host.refuse(VmAnswer.MEMORY_ALIGNMENT);
         }
         boolean wraps = Long.compareUnsigned(next.guest + next.size, next.guest) < 0;
-        if (space(id) >= limits.spaces || (id & 0xffff) >= limits.slots || wraps || next.size >>> 12 > MOST_PAGES) {
+        if (isBeyond(id)) {
+            return host.refuse(VmAnswer.MEMORY_SLOT);
+        }
+        if (wraps) {
+            return host.refuse(VmAnswer.MEMORY_WRAPS);
+        }
+        if (next.size >>> 12 > MOST_PAGES) {
             return host.refuse(VmAnswer.MEMORY_SLOT);
         }
         if (space(id) > 0) {
@@ -95,6 +114,7 @@ public final class MemorySlots {
 
     private int replace(int id, Slot next, @Nullable Slot now, int memfd) {
         if (next.size == 0) {
+            logs.remove(id);
             return slots.remove(id) == null ? host.refuse(VmAnswer.MEMORY_ABSENT) : 0;
         }
         boolean changed = now != null && (now.isOtherThan(next) || next.isOfFile());
@@ -116,20 +136,71 @@ public final class MemorySlots {
             return host.refuse(limits.beyond);
         }
         slots.put(id, next);
+        if (!next.isLogged()) {
+            logs.remove(id);
+        } else if (!logs.containsKey(id)) {
+            logs.put(id, new BitSet());
+        }
         return 0;
+    }
+
+    private boolean isBeyond(int id) {
+        return space(id) >= limits.spaces || (id & 0xffff) >= limits.slots;
+    }
+
+    /** KVM_GET_DIRTY_LOG: the log is empty afterwards, also where it cannot be written. */
+    int takeLog(ByteBuffer request) {
+        int id = request.getInt(Uapi.KvmDirtyLog.SLOT);
+        if (isBeyond(id)) {
+            return host.refuse(VmAnswer.DIRTY_LOG_SLOT);
+        }
+        Slot slot = slots.get(id);
+        BitSet log = logs.get(id);
+        if (slot == null || log == null) {
+            return host.refuse(VmAnswer.DIRTY_LOG_NONE);
+        }
+        long pages = slot.size / PAGE;
+        ByteBuffer bitmap = ByteBuffer.allocate((int) ((pages + Long.SIZE - 1) / Long.SIZE * Long.BYTES))
+                .order(ByteOrder.LITTLE_ENDIAN)
+                .put(0, log.toByteArray());
+        log.clear();
+        return host.copyOut(request.getLong(Uapi.KvmDirtyLog.DIRTY_BITMAP), bitmap, bitmap.capacity());
     }
 
     private static int space(int id) {
         return id >>> 16;
     }
 
-    /** The caller's address of a guest physical address. */
-    public Optional<Long> user(long guest) {
+    private Optional<Map.Entry<Integer, Slot>> slot(long guest) {
         return slots.entrySet().stream()
                 .filter(slot -> space(slot.getKey()) == 0)
-                .map(Map.Entry::getValue)
-                .filter(slot -> guest >= slot.guest && guest < slot.guest + slot.size)
-                .map(slot -> slot.user + guest - slot.guest)
+                .filter(slot -> guest >= slot.getValue().guest && guest < slot.getValue().guest + slot.getValue().size)
                 .findFirst();
+    }
+
+    /** The caller's address of a guest physical address. */
+    public Optional<Long> user(long guest) {
+        return slot(guest).map(slot -> slot.getValue().user + guest - slot.getValue().guest);
+    }
+
+    /** Whether a write of the guest changes memory there. */
+    public boolean isWritable(long guest) {
+        Optional<Map.Entry<Integer, Slot>> slot = slot(guest);
+        if (slot.isPresent() && slot.get().getValue().isReadOnly()) {
+            host.note(VmAnswer.MEMORY_READ_ONLY);
+        }
+        return slot.isPresent() && !slot.get().getValue().isReadOnly();
+    }
+
+    /** The guest, or KVM, writes bytes of one slot. */
+    public void written(long guest, int length) {
+        slot(guest).ifPresent(slot -> {
+            BitSet log = logs.get(slot.getKey());
+            if (log != null) {
+                host.note(VmAnswer.DIRTY_LOG_OF_GUEST);
+                long at = guest - slot.getValue().guest;
+                log.set((int) (at / PAGE), (int) ((at + length - 1) / PAGE) + 1);
+            }
+        });
     }
 }

@@ -26,8 +26,8 @@ public abstract class VcpuFile extends FakeFile {
     }
 
     @Override
-    public final Optional<ByteBuffer> shared() {
-        return Optional.of(shared);
+    public final Optional<ByteBuffer> shared(long offset, int length, boolean copies) {
+        return part(shared, offset, length);
     }
 
     /** {@code kvm_vcpu_ioctl_set_sigmask()}. */

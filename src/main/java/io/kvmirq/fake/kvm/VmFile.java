@@ -28,6 +28,7 @@ public abstract class VmFile extends FakeFile {
             Answer unknown, LongFunction<@Nullable String> notModelled) {
         return new Requests<F>(unknown, notModelled)
                 .in(Uapi.KVM_SET_USER_MEMORY_REGION, (vm, region) -> vm.memory().set(region))
+                .in(Uapi.KVM_GET_DIRTY_LOG, (vm, request) -> vm.memory().takeLog(request))
                 .inHeader(Uapi.KVM_SET_GSI_ROUTING, (vm, header, address) -> vm.registrations()
                         .setRouting(header, address))
                 .in(Uapi.KVM_IRQFD, (vm, irqfd) -> vm.registrations().irqfd(irqfd))

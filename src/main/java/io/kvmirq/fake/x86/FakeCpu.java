@@ -393,6 +393,10 @@ final class FakeCpu {
     private void push(int value) {
         registers.setLow(ESP, registers.get(ESP) - 2);
         long top = system.address(SystemRegisters.STACK, registers.get(ESP) & 0xffff);
+        if (!memory.isWritable(top)) {
+            throw new NotModelledException("a stack in read-only memory");
+        }
+        memory.written(top, Short.BYTES);
         at(top, 2).putShort(offset(top), (short) value);
     }
 
@@ -619,9 +623,10 @@ final class FakeCpu {
     /** @return whether this {@code mov} to an immediate address exits to the VMM */
     private boolean store(int place, int size) {
         long address = system.address(SystemRegisters.DATA, place);
-        if (memory.user(address).isEmpty()) {
+        if (!memory.isWritable(address)) {
             return bus.writeMemory(address, size, registers.get(EAX));
         }
+        memory.written(address, size);
         ByteBuffer mapped = at(address, size);
         int offset = offset(address);
         for (int i = 0; i < size; i++) {

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kernel;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.SystemCall;
+import io.kvmirq.explain.KernelCall;
+import io.kvmirq.uapi.Memfd;
+import java.lang.ref.Reference;
+import java.nio.ByteBuffer;
+import java.util.Set;
+
+/**
+ * Memory with a descriptor: memfd_create(2). Whoever gets the descriptor maps the same memory, such as a device that
+ * runs in another process (vhost-user). Its size is sealed, so that none of them can take memory from under the others.
+ * It is gone with its last descriptor and mapping. Thread-safe.
+ *
+ * <p>Source: mm/memfd.c, mm/shmem.c.
+ */
+public final class MemoryFile implements AutoCloseable {
+    private static final int SEALS = Memfd.F_SEAL_SHRINK | Memfd.F_SEAL_GROW;
+    /** Kernels before 6.3. */
+    private static final int EINVAL = -Errno.EINVAL.number();
+
+    private final Fd fd;
+    private final long length;
+
+    private MemoryFile(Fd fd, long length) {
+        this.fd = fd;
+        this.length = length;
+    }
+
+    /**
+     * Zeroed memory, which takes pages when they are written.
+     *
+     * @param name for /proc/PID/maps, at most 249 bytes
+     * @param length bytes, a multiple of the page size; may be 2 GiB or more
+     * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM; EINVAL for a name that is too long or a negative length;
+     *     EFBIG beyond RLIMIT_FSIZE; EACCES where vm.memfd_noexec is 2, before 6.6
+     */
+    public static MemoryFile create(Kernel kernel, String name, long length) {
+        Calls calls = kernel.calls();
+        Libc libc = kernel.libc();
+        return calls.made(
+                "memory file",
+                () -> create(libc, name),
+                result -> calls.failure(result, KernelCall.MEMFD, Set.of(), () -> "name=" + name),
+                fd -> {
+                    int raw = fd.number();
+                    calls.check(
+                            (int) libc.syscall(SystemCall.FTRUNCATE, raw, length, 0, 0),
+                            KernelCall.TRUNCATE,
+                            Set.of(),
+                            () -> fd + " length=" + length);
+                    calls.check(libc.fcntl(raw, Memfd.F_ADD_SEALS, SEALS), KernelCall.SEALS, Set.of(), fd::toString);
+                    return new MemoryFile(fd, length);
+                });
+    }
+
+    private static int create(Libc libc, String name) {
+        ByteBuffer text = Buffers.cString(name);
+        try {
+            long address = libc.addressOf(text);
+            int flags = Memfd.MFD_CLOEXEC | Memfd.MFD_NOEXEC_SEAL;
+            int result = (int) libc.syscall(SystemCall.MEMFD_CREATE, address, flags, 0, 0);
+            flags = Memfd.MFD_CLOEXEC | Memfd.MFD_ALLOW_SEALING;
+            return result == EINVAL ? (int) libc.syscall(SystemCall.MEMFD_CREATE, address, flags, 0, 0) : result;
+        } finally {
+            Reference.reachabilityFence(text);
+        }
+    }
+
+    /** To be leased; a lease gives the number to share. */
+    public Fd fd() {
+        return fd;
+    }
+
+    /** The length in bytes. */
+    public long length() {
+        return length;
+    }
+
+    /**
+     * Maps all of it here. The mapping stays when this handle is closed.
+     *
+     * @throws io.kvmirq.KernelException ENOMEM
+     */
+    public Mapping.Owner map() {
+        return Mapping.of(fd, length);
+    }
+
+    /** Closes the descriptor, or leaves it to the last lease. Mappings stay. Idempotent, never fails. */
+    @Override
+    public void close() {
+        fd.close();
+    }
+
+    @Override
+    public String toString() {
+        return fd.toString();
+    }
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+
+/**
+ * Which pages of guest memory were written since they were asked for last: by the guest, and by KVM on its own. Writes
+ * of this process through a {@link io.kvmirq.kernel.Mapping} and those of a device are not among them. A page that the
+ * guest only read may be.
+ *
+ * <pre>{@code
+ * try (DirtyLog log = memory.logDirtyPages()) {
+ *     log.take();
+ *     for (long page = log.next(0); page >= 0; page = log.next(page + DirtyLog.PAGE)) {
+ *         copy(page);                                    // an offset of the mapping
+ *     }
+ * }
+ * }</pre>
+ *
+ * <p>Thread-safe. {@link #take} allocates nothing.
+ *
+ * <p>Source: virt/kvm/kvm_main.c kvm_get_dirty_log_protect().
+ */
+public final class DirtyLog implements AutoCloseable {
+    /** Bytes of a page. */
+    public static final int PAGE = 4096;
+
+    private final GuestMemory memory;
+    private final long pages;
+    private final ByteBuffer request;
+    /** A bit for each page, in whole longs. */
+    private final ByteBuffer bitmap;
+    /** For {@link #close}, which must not allocate. */
+    private final ByteBuffer unlogged;
+
+    /** @param unlogged the slot without a log */
+    DirtyLog(GuestMemory memory, int slot, long length, ByteBuffer unlogged) {
+        this.memory = memory;
+        this.pages = length / PAGE;
+        this.unlogged = unlogged;
+        this.bitmap = Buffers.allocate(Math.toIntExact((pages + Long.SIZE - 1) / Long.SIZE * Long.BYTES));
+        this.request = Buffers.allocate(Uapi.KvmDirtyLog.SIZE).putInt(Uapi.KvmDirtyLog.SLOT, slot);
+    }
+
+    /**
+     * Takes the list from the kernel, which begins an empty one. It replaces the one before.
+     *
+     * @throws io.kvmirq.KernelException ENOMEM
+     * @throws IllegalStateException after this log or its memory was closed
+     */
+    public synchronized void take() {
+        memory.take(this, request, bitmap);
+    }
+
+    /** How many pages {@link #take} found. */
+    public synchronized long count() {
+        long count = 0;
+        for (int at = 0; at < bitmap.limit(); at += Long.BYTES) {
+            count += Long.bitCount(bitmap.getLong(at));
+        }
+        return count;
+    }
+
+    /** Whether {@link #take} found the page of this byte of the mapping. */
+    public synchronized boolean isDirty(long offset) {
+        long page = page(offset);
+        return (word(page) >>> page & 1) != 0;
+    }
+
+    /**
+     * The first page that {@link #take} found, at or after the page of this byte.
+     *
+     * @param from bytes from the start of the mapping, at most its length
+     * @return the offset of the page in the mapping; -1 for none
+     */
+    public synchronized long next(long from) {
+        long page = from == pages * PAGE ? pages : page(from);
+        while (page < pages) {
+            long word = word(page) >>> page;
+            if (word != 0) {
+                return (page + Long.numberOfTrailingZeros(word)) * PAGE;
+            }
+            page = (page | Long.SIZE - 1) + 1;
+        }
+        return -1;
+    }
+
+    private long page(long offset) {
+        if (offset < 0 || offset >= pages * PAGE) {
+            throw new IndexOutOfBoundsException(
+                    "offset " + offset + " is outside of " + memory + ", which has " + pages * PAGE + " bytes");
+        }
+        return offset / PAGE;
+    }
+
+    private long word(long page) {
+        return bitmap.getLong((int) (page / Long.SIZE * Long.BYTES));
+    }
+
+    /** The kernel keeps no list any more. Idempotent, never fails. */
+    @Override
+    public void close() {
+        memory.end(this, unlogged);
+    }
+
+    @Override
+    public String toString() {
+        return "dirty log of " + memory;
+    }
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kernel;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.recording.Faults;
+import io.kvmirq.testing.Kernels;
+import io.kvmirq.testing.Machine;
+import java.nio.charset.StandardCharsets;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** Memory with a descriptor; the system calls behind it are in the contract of files. */
+class MemoryFileTest {
+    private static final int PAGE = 4096;
+
+    @ParameterizedTest
+    @EnumSource
+    void mappingsShareTheMemoryAndOutliveTheFile(Kernels on) {
+        try (Kernel kernel = on.open()) {
+            MemoryFile file = MemoryFile.create(kernel, "ram", 2 * PAGE);
+            assertThat(file.length()).isEqualTo(2 * PAGE);
+            try (Mapping.Owner first = file.map();
+                    Mapping.Owner second = Mapping.of(file.fd(), PAGE, PAGE)) {
+                file.close();
+                file.close();
+                first.mapping().putInt(PAGE + 4, 7);
+                assertThat(second.mapping().getInt(4)).isEqualTo(7);
+                assertThatThrownBy(file::map).isInstanceOf(ClosedHandleException.class);
+            }
+            assertThat(kernel.openHandles()).isEmpty();
+        }
+    }
+
+    /** The number of a lease is what a device in another process gets. */
+    @Test
+    void anotherProcessHasTheMemoryByItsDescriptor() throws Exception {
+        try (Kernel kernel = Kernels.REAL.open();
+                MemoryFile file = MemoryFile.create(kernel, "ram", 2 * PAGE);
+                Mapping.Owner owner = file.map();
+                Fd.Lease lease = file.fd().lease()) {
+            owner.mapping().put(PAGE, "shared".getBytes(StandardCharsets.US_ASCII));
+            String path = "/proc/" + ProcessHandle.current().pid() + "/fd/" + lease.number();
+            Process other = new ProcessBuilder("tail", "-c", "" + PAGE, path).start();
+            byte[] read = other.getInputStream().readAllBytes();
+            assertThat(other.waitFor()).isZero();
+            assertThat(new String(read, 0, 6, StandardCharsets.US_ASCII)).isEqualTo("shared");
+        }
+    }
+
+    /** None of those who share it takes memory from under the others, which would end a JVM. */
+    @Test
+    void noOtherProcessChangesItsSize() throws Exception {
+        try (Kernel kernel = Kernels.REAL.open();
+                MemoryFile file = MemoryFile.create(kernel, "ram", 2 * PAGE);
+                Fd.Lease lease = file.fd().lease()) {
+            String path = "/proc/" + ProcessHandle.current().pid() + "/fd/" + lease.number();
+            for (String size : List.of("0", "" + 4 * PAGE)) {
+                assertThat(new ProcessBuilder("truncate", "-s", size, path)
+                                .start()
+                                .waitFor())
+                        .as(size)
+                        .isNotZero();
+            }
+        }
+    }
+
+    @Test
+    void memoryFileMayBeLargerThanABuffer() {
+        long length = 5L << 30;
+        try (Kernel kernel = Kernels.REAL.open();
+                MemoryFile file = MemoryFile.create(kernel, "large", length);
+                Mapping.Owner owner = file.map()) {
+            owner.mapping().putByte(length - 1, (byte) 3);
+            assertThat(owner.mapping().getByte(length - 1)).isEqualTo((byte) 3);
+        }
+    }
+
+    /** Kernels before 6.3 do not know the first choice of flags. */
+    @ParameterizedTest
+    @EnumSource
+    void olderKernelsMakeItWithOtherFlags(Kernels on) {
+        Faults faults = new Faults().fail("memfd_create", 1, Errno.EINVAL);
+        try (Kernel kernel = Kernel.over(faults.over(on.backend()), Kernel.DEVICE);
+                MemoryFile file = MemoryFile.create(kernel, "ram", PAGE)) {
+            assertThat(file.length()).isEqualTo(PAGE);
+            assertThat(faults.unused()).isEmpty();
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void refusalsSayWhatIsWrong(Kernels on) {
+        try (Kernel kernel = on.open()) {
+            assertThatThrownBy(() -> MemoryFile.create(kernel, "n".repeat(250), PAGE))
+                    .isInstanceOf(KernelException.class)
+                    .hasMessageContaining("EINVAL (the name has more than 249 bytes");
+            assertThatThrownBy(() -> MemoryFile.create(kernel, "ram", -PAGE))
+                    .isInstanceOf(KernelException.class)
+                    .hasMessageContaining(" length=-4096: EINVAL (the length is negative");
+            assertThat(kernel.openHandles()).isEmpty();
+        }
+    }
+
+    @Test
+    void setUpThatFailsLeavesNothing() {
+        Faults faults = new Faults();
+        try (Kernel kernel = Kernel.over(faults.over(new FakeKernel(Machine.profile()).backend()), Kernel.DEVICE)) {
+            for (String call : List.of("ftruncate", "fcntl")) {
+                faults.fail(call, 1, Errno.ENOMEM);
+                assertThatThrownBy(() -> MemoryFile.create(kernel, "ram", PAGE)).isInstanceOf(KernelException.class);
+                assertThat(faults.unused()).isEmpty();
+            }
+            assertThat(kernel.openHandles()).isEmpty();
+        }
+    }
+}
