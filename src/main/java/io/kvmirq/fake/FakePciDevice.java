@@ -7,15 +7,19 @@ import io.kvmirq.fake.file.IrqHardware;
 import io.kvmirq.fake.posting.UnitEntry;
 import io.kvmirq.fake.vfio.PciFunction;
 import io.kvmirq.fake.vfio.VfioPci;
+import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 
 /**
  * A PCI device of a fake kernel's host, for a user through VFIO. The methods do what the hardware does. Thread-safe.
  *
- * <p>The device has no BARs. Its configuration space has the header and the capabilities of MSI, MSI-X and PCI Express;
+ * <p>Its configuration space has the header and the capabilities of MSI, MSI-X and PCI Express;
  * a write reaches COMMAND only.
  */
 public final class FakePciDevice {
+    private static final int LAST_BAR = 5;
+    private static final int PAGE = 4096;
     private static final int MOST_MSI = 32;
     private static final int MOST_MSIX = 2048;
     private static final int PCI_TESTDEV = 0x0005_1b36;
@@ -42,6 +46,7 @@ public final class FakePciDevice {
         private int msix;
         private boolean express;
         private boolean resets;
+        private final Map<Integer, Integer> bars = new TreeMap<>();
 
         Builder(FakeKernel kernel, PciAddress address, int group) {
             this.kernel = kernel;
@@ -120,8 +125,24 @@ public final class FakePciDevice {
             return this;
         }
 
+        /**
+         * Gives the device a BAR of registers that keep what is written to them. It can be mapped.
+         *
+         * @param number 0 to 5
+         * @param bytes a power of two, 4096 or more
+         */
+        public Builder bar(int number, int bytes) {
+            if (number < 0 || number > LAST_BAR || bytes < PAGE || Integer.bitCount(bytes) != 1) {
+                throw new IllegalArgumentException(
+                        "BAR " + number + " of " + bytes + " bytes: expected 0 to 5, and a power of two from 4096 on");
+            }
+            bars.put(number, bytes);
+            return this;
+        }
+
         private PciFunction function() {
-            return new PciFunction(address, group, ids, intx, disIntx, sharesLine, msi, msix, express, resets);
+            return new PciFunction(
+                    address, group, ids, intx, disIntx, sharesLine, msi, msix, express, resets, Map.copyOf(bars));
         }
 
         /**
@@ -188,6 +209,20 @@ public final class FakePciDevice {
     /** The driver in the guest serves the device, which stops requesting service. */
     public void serve() {
         time.changing(device::serve);
+    }
+
+    /**
+     * Four bytes of a BAR, as the device itself sees them.
+     *
+     * @throws IndexOutOfBoundsException outside of it
+     */
+    public int register(int bar, int at) {
+        return time.locked(() -> device.bars().memory(bar).getInt(at));
+    }
+
+    /** The device itself changes {@link #register}. */
+    public void setRegister(int bar, int at, int value) {
+        time.changing(() -> device.bars().memory(bar).putInt(at, value));
     }
 
     /** The device reports an error that it cannot correct. Returns whether an eventfd was signalled. */

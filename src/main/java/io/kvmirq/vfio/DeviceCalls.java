@@ -12,6 +12,7 @@ import io.kvmirq.explain.VfioIrqAnswer;
 import io.kvmirq.kernel.Calls;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.Mapping;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
 import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
@@ -81,6 +82,11 @@ final class DeviceCalls extends Calls {
                         .putInt(VfioRegionInfo.ARGSZ, VfioRegionInfo.SIZE)
                         .putInt(VfioRegionInfo.INDEX, index),
                 device + " region=" + index);
+    }
+
+    /** @param offset of the device's file */
+    Mapping.Owner map(long offset, long length) {
+        return Mapping.of(device, offset, length);
     }
 
     private ByteBuffer ask(KernelCall call, long request, ByteBuffer info, String operands) {

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.vfio;
 
+import io.kvmirq.kernel.Mapping;
+
 /**
  * A region of a device, such as a BAR or the configuration space. Each access is one pread(2) or pwrite(2) of the
  * register's size: four bytes here; one, two or four in {@link PciConfig}. So the driver in the kernel makes one access
- * to the device; there is no mapping. Thread-safe.
+ * to the device. {@link #map} gives a guest the registers themselves. Thread-safe.
  */
 public final class Region {
     private final DeviceCalls calls;
@@ -50,6 +52,24 @@ public final class Region {
     /** Writes a register of 32 bits. Else as {@link #getInt}. */
     public void putInt(long at, int value) {
         put(at, Integer.BYTES, value);
+    }
+
+    /** Whether {@link #map} works. */
+    public boolean isMappable() {
+        return (flags & io.kvmirq.uapi.UapiVfio.VFIO_REGION_INFO_FLAG_MMAP) != 0;
+    }
+
+    /**
+     * Maps a part of the region, for {@code Vm.addMemory}: then the guest's accesses reach the device without an exit.
+     * Leave out the pages of the MSI-X table, which the VMM emulates. The mapping outlives the handle of the device. An
+     * access while the device's memory space is off is an {@link InternalError} here.
+     *
+     * @param at bytes from the start of the region, a multiple of the page size
+     * @param length bytes, a multiple of the page size
+     * @throws io.kvmirq.KernelException EINVAL outside of the region, or if it cannot be mapped; ENOMEM
+     */
+    public Mapping.Owner map(long at, long length) {
+        return calls.map(offset + at, length);
     }
 
     int get(long at, int width) {

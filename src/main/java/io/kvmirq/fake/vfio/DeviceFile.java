@@ -98,6 +98,11 @@ final class DeviceFile extends FakeFile {
     }
 
     @Override
+    public Optional<ByteBuffer> shared(long offset, int length, boolean copies) {
+        return granted && !copies ? device.memory(offset, length) : Optional.empty();
+    }
+
+    @Override
     public Answer refusesMapping() {
         return VfioAnswer.VFIO_REGION_MAP;
     }

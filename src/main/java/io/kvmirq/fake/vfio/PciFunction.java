@@ -4,6 +4,7 @@ package io.kvmirq.fake.vfio;
 import io.kvmirq.PciAddress;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.Map;
 
 /**
  * The identity and the capabilities of a PCI device.
@@ -15,6 +16,7 @@ import java.nio.ByteOrder;
  * @param sharesLine whether a driver of the host has the same interrupt line
  * @param msi the number of MSI vectors; 0 without the capability
  * @param msix the number of MSI-X vectors; 0 without the capability
+ * @param bars the sizes of its BARs in bytes, by number
  */
 public record PciFunction(
         PciAddress address,
@@ -26,7 +28,8 @@ public record PciFunction(
         int msi,
         int msix,
         boolean express,
-        boolean resets) {
+        boolean resets,
+        Map<Integer, Integer> bars) {
 
     // Configuration space, PCI 3.0 chapter 6 and PCI Express 3.0 chapter 7
     private static final int SIZE = 256;

@@ -69,8 +69,10 @@ final class PciRequests {
                 return host.refuse(VfioAnswer.VFIO_INFO_ARGUMENTS);
             }
             int readWrite = UapiVfio.VFIO_REGION_INFO_FLAG_READ | UapiVfio.VFIO_REGION_INFO_FLAG_WRITE;
-            info.putInt(VfioRegionInfo.FLAGS, config ? readWrite : 0)
-                    .putLong(VfioRegionInfo.LENGTH, config ? device.config().size() : 0)
+            int size = config ? device.config().size() : device.bars().size(index);
+            int flags = readWrite | (config ? 0 : UapiVfio.VFIO_REGION_INFO_FLAG_MMAP);
+            info.putInt(VfioRegionInfo.FLAGS, size == 0 ? 0 : flags)
+                    .putLong(VfioRegionInfo.LENGTH, size)
                     .putLong(VfioRegionInfo.OFFSET, (long) index << REGION_SHIFT);
             return host.copyOut(address, info, VfioRegionInfo.SIZE);
         });
@@ -121,11 +123,23 @@ final class PciRequests {
         return host.copied(address, IOEVENTFD_LEAST, given -> host.refuse(VfioAnswer.VFIO_IOEVENTFD_RANGE));
     }
 
-    // Regions: configuration space is the only one that is not empty
+    // Regions: configuration space, and BARs
+
+    private static int region(long offset) {
+        return (int) (offset >>> REGION_SHIFT);
+    }
+
+    Optional<ByteBuffer> memory(long offset, int length) {
+        return device.bars().mapped(region(offset), at(offset), length);
+    }
 
     private Optional<Answer> refuses(long length, long offset) {
-        if (offset >>> REGION_SHIFT != UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX) {
-            return Optional.of(VfioAnswer.VFIO_REGION_EMPTY);
+        if (region(offset) != UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX) {
+            if (at(offset) >= device.bars().size(region(offset))) {
+                return Optional.of(VfioAnswer.VFIO_REGION_EMPTY);
+            }
+            device.bars().requireInside(region(offset), at(offset), length);
+            return Optional.empty();
         }
         return length > device.config().size() - at(offset)
                 ? Optional.of(VfioAnswer.VFIO_CONFIG_RANGE)
@@ -145,9 +159,12 @@ final class PciRequests {
             return length == 0 ? 0 : host.refuse(outside);
         }
         int at = (int) at(offset);
+        boolean config = region(offset) == UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX;
         ByteBuffer value = ByteBuffer.allocate((int) length);
         for (int i = 0; i < length; i++) {
-            value.put(i, (byte) device.config().read(at + i));
+            value.put(
+                    i,
+                    config ? (byte) device.config().read(at + i) : device.bars().read(region(offset), at + i));
         }
         int refused = host.copyOut(to, value, (int) length);
         return refused < 0 ? refused : length;
@@ -164,6 +181,12 @@ final class PciRequests {
         ByteBuffer value = host.memory().copyIn(from, (int) length);
         if (value == null) {
             return host.refuse(FileAnswer.FAULT);
+        }
+        if (region(offset) != UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX) {
+            for (int i = 0; i < length; i++) {
+                device.bars().write(region(offset), at(offset) + i, value.get(i));
+            }
+            return length;
         }
         int low = value.get(0) & 0xff;
         device.config().write((int) at(offset), (int) length, length == 1 ? low : value.getShort(0) & 0xffff);

@@ -161,6 +161,11 @@ public abstract sealed class VfioDevice implements VfioLines permits VfioPci, Vf
     /** Answers VFIO_DEVICE_FEATURE of a feature that the bus driver may have. */
     abstract int feature(FeatureRequest request);
 
+    /** What mmap maps of the device; empty for what cannot be. */
+    Optional<ByteBuffer> memory(long offset, int length) {
+        return Optional.empty();
+    }
+
     /** Reads one of the device's regions. Returns the number of bytes or a negative errno. */
     abstract long read(long to, long length, long offset);
 

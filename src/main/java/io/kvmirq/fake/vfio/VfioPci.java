@@ -11,6 +11,7 @@ import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.HostLine;
 import io.kvmirq.fake.file.IrqHardware;
 import io.kvmirq.uapi.UapiVfio;
+import java.nio.ByteBuffer;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
@@ -30,6 +31,7 @@ public final class VfioPci extends VfioDevice {
     private final UnmaskEvent unmask;
     private final MessageVectors vectors;
     private final ConfigSpace config;
+    private final Bars bars;
     private final PciRequests requests;
     /** The eventfds of the error and the request interrupt. */
     private final @Nullable EventFile[] single = new EventFile[UapiVfio.VFIO_PCI_NUM_IRQS];
@@ -45,6 +47,7 @@ public final class VfioPci extends VfioDevice {
         this.unmask = new UnmaskEvent(this);
         this.vectors = new MessageVectors(host, this, vfio.vectors());
         this.config = new ConfigSpace(this);
+        this.bars = new Bars(function.bars());
         this.requests = new PciRequests(host, this, vfio);
         if (function.sharesLine()) {
             line.addDriver();
@@ -77,6 +80,15 @@ public final class VfioPci extends VfioDevice {
 
     MessageVectors vectors() {
         return vectors;
+    }
+
+    public Bars bars() {
+        return bars;
+    }
+
+    @Override
+    Optional<ByteBuffer> memory(long offset, int length) {
+        return requests.memory(offset, length);
     }
 
     ConfigSpace config() {
