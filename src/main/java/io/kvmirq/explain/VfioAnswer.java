@@ -85,7 +85,7 @@ public enum VfioAnswer implements Answer {
         "the parameter dma_entry_limit of vfio_iommu_type1", "vfio_iommu_type1.c vfio_dma_do_map()")),
     DMA_MAP_LOCKED(refusal(UNTESTED, VFIO_MAP, ENOMEM, "RLIMIT_MEMLOCK is too low for so much memory of DMA: raise it,"
         + " or give the process CAP_IPC_LOCK", "ulimit -l, and VmPin and VmLck in /proc/PID/status",
-        "vfio_iommu_type1.c vfio_pin_pages_remote(), drivers/iommu/iommufd/pages.c do_update_pinned()").also(IOAS_MAP)),
+        "vfio_iommu_type1.c vfio_pin_pages_remote(), drivers/iommu/iommufd/pages.c do_update_pinned()").also(IOAS_MAP, VFIO_ATTACH)),
     VFIO_MAP_RESERVED(refusal(LAB, VFIO_MAP, EINVAL, "the IOMMU reserves a part of the range",
         "/sys/kernel/iommu_groups/N/reserved_regions; on x86 0xfee00000 is for messages",
         "vfio_iommu_type1.c vfio_dma_do_map()")),

@@ -81,6 +81,7 @@ class CausesTest {
                 "vfio set irqs        | 19 | intx            | no line for the pin",
                 "vfio dma map         | 12 |                 | RLIMIT_MEMLOCK",
                 "ioas map             | 12 |                 | RLIMIT_MEMLOCK",
+                "vfio device attach   | 12 |                 | RLIMIT_MEMLOCK",
                 "vfio dma map         | 19 |                 | the iommufd has no address space",
                 "irqfd assign         | 5  | foreign         | another process",
                 "routes set           | 5  |                 | another process",
