@@ -64,6 +64,7 @@ abstract class SystemCalls implements Libc {
         0xc020660bL
     };
 
+    private static final long LARGEST_MEMORY = 1L << 40;
     private static final long LARGEST_MAPPING = (1L << 31) - PAGE;
     private static final long SECOND_NANOS = 1_000_000_000;
 
@@ -414,7 +415,10 @@ abstract class SystemCalls implements Libc {
             return refusesKind(kind);
         }
         if (file == null) {
-            return memory.map(FreshMemory.of(whole(length)).order(ByteOrder.nativeOrder()));
+            if (length > LARGEST_MEMORY) {
+                throw new NotModelledException("a mapping of more than 1 TiB");
+            }
+            return memory.map((length + PAGE - 1) / PAGE * PAGE, FreshMemory::of);
         }
         boolean writes = kind == Uapi.MAP_SHARED && (protection & Uapi.PROT_WRITE) != 0;
         if (!file.may(FakeFile.READ) || writes && !file.may(FakeFile.WRITE)) {
@@ -434,7 +438,7 @@ abstract class SystemCalls implements Libc {
 
     private static int whole(long length) {
         if (length > LARGEST_MAPPING) {
-            throw new NotModelledException("a mapping of 2 GiB or more");
+            throw new NotModelledException("a mapping of 2 GiB or more of a file");
         }
         return (int) ((length + PAGE - 1) / PAGE * PAGE);
     }

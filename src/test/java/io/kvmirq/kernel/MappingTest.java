@@ -6,11 +6,14 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.KernelException;
+import io.kvmirq.testing.Kernels;
 import io.kvmirq.testing.RealKvm;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 @RealKvm
 class MappingTest {
@@ -64,10 +67,12 @@ class MappingTest {
     }
 
     /** Pages that nobody touches cost nothing. */
-    @Test
-    void memoryMayBeLargerThanABuffer() {
+    @ParameterizedTest
+    @EnumSource
+    void memoryMayBeLargerThanABuffer(Kernels on) {
         long gib = 1L << 30;
-        try (Mapping.Owner owner = Mapping.anonymous(kernel, 5 * gib)) {
+        try (Kernel opened = on.open();
+                Mapping.Owner owner = Mapping.anonymous(opened, 5 * gib)) {
             Mapping mapping = owner.mapping();
             assertThat(mapping.length()).isEqualTo(5 * gib);
             for (long at : new long[] {0, gib - 4, gib, 3 * gib + 8, 5 * gib - 4}) {

@@ -6,6 +6,7 @@ import java.lang.ref.WeakReference;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Arrays;
+import java.util.function.IntFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -15,6 +16,8 @@ import org.jspecify.annotations.Nullable;
 public final class UserMemory {
     private static final long FIRST = 0x7000_0000_0000L;
     private static final long PAGE = 4096;
+
+    private static final long PART = 1L << 30;
 
     private static final int CAPACITY = 16;
 
@@ -53,6 +56,20 @@ public final class UserMemory {
 
     public long map(ByteBuffer memory) {
         return add(memory, true);
+    }
+
+    /**
+     * Maps memory of more than a buffer holds: buffers that lie side by side. An access across two of them finds nothing.
+     *
+     * @param length bytes, whole pages
+     */
+    public long map(long length, IntFunction<ByteBuffer> allocator) {
+        long first = next;
+        for (long left = length; left > 0; left -= PART) {
+            long base = add(allocator.apply((int) Math.min(left, PART)).order(ByteOrder.nativeOrder()), true);
+            next = left > PART ? base + PART : next;
+        }
+        return first;
     }
 
     private long add(ByteBuffer buffer, boolean keep) {
@@ -107,11 +124,14 @@ public final class UserMemory {
         if (mapped == null || address >= bases[at] + mapped.capacity()) {
             return;
         }
-        if (bases[at] != address || mapped.capacity() != length) {
+        if (bases[at] != address || mapped.capacity() != Math.min(length, mapped.capacity())) {
             throw new NotModelledException("unmapping a part of what was mapped");
         }
         regions[at] = new Region(mapped, false);
         regions[at].clear();
+        if (length > mapped.capacity()) {
+            unmap(address + mapped.capacity(), length - mapped.capacity());
+        }
     }
 
     /** The memory that holds all {@code length} bytes at {@code address}, in native order; null if there is none. */
