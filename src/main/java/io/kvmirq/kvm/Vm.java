@@ -383,8 +383,9 @@ public final class Vm implements AutoCloseable {
     // Interrupts out
 
     /**
-     * Signals {@code event} when the guest writes to {@code address}, without leaving the kernel. An address, length
-     * and data taken once cannot be taken again.
+     * Signals {@code event} when the guest writes to {@code address}, without leaving the kernel: a doorbell, heard by
+     * {@link io.kvmirq.kernel.EventLoop#registerDoorbell}. An address, length and data taken once cannot be taken
+     * again.
      *
      * @throws io.kvmirq.KernelException EINVAL for a range that wraps; EEXIST when another one takes the same writes;
      *     ENOSPC when the VM's bus is full

@@ -66,12 +66,16 @@ class EventLoopTest {
         private final AtomicBoolean inside = new AtomicBoolean();
         private final AtomicBoolean over = new AtomicBoolean();
         private final AtomicLong got = new AtomicLong();
-        private final EventLoop.Registration registration = loop.register(event, this::handle);
+        private final boolean doorbell;
+        private final EventLoop.Registration registration;
         private final End end;
         private final Thread other;
 
-        Interleaving(End end) {
+        Interleaving(End end, boolean doorbell) {
             this.end = end;
+            this.doorbell = doorbell;
+            this.registration =
+                    doorbell ? loop.registerDoorbell(event, () -> handle(0)) : loop.register(event, this::handle);
             this.other = new Thread(() -> {
                 event.signal(10);
                 end.of(loop, registration);
@@ -132,20 +136,25 @@ class EventLoopTest {
     @ParameterizedTest
     @EnumSource
     void otherThreadsEndAtEveryStepLosesNothingAndLeavesNoHandlerRunning(End end) throws InterruptedException {
-        Interleaving reported = new Interleaving(end);
+        endAtEveryStep(end, false);
+        endAtEveryStep(end, true);
+    }
+
+    private void endAtEveryStep(End end, boolean doorbell) throws InterruptedException {
+        Interleaving reported = new Interleaving(end, doorbell);
         reported.actAfterTheReport();
         reported.run();
         int step = 1;
         boolean reached = true;
         while (reached) {
-            Interleaving one = new Interleaving(end);
+            Interleaving one = new Interleaving(end, doorbell);
             faults.delay(Faults.ANY, step, one::act);
             one.run();
             reached = faults.unused().isEmpty();
             faults.clear();
             step++;
         }
-        assertThat(step).as("calls of a round").isGreaterThan(4);
+        assertThat(step).as("calls of a round").isGreaterThan(doorbell ? 2 : 4);
     }
 
     /**
