@@ -11,10 +11,13 @@ import io.kvmirq.fake.file.FileTable;
 import io.kvmirq.fake.file.Hardware;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.IrqHardware;
+import io.kvmirq.fake.file.Script;
 import io.kvmirq.fake.file.Threads;
 import io.kvmirq.fake.file.UserMemory;
 import io.kvmirq.fake.file.Work;
 import io.kvmirq.fake.posting.PostingMachine;
+import java.util.HashMap;
+import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /** The state of one kernel, and the descriptors and memory of the calling process. */
@@ -25,6 +28,7 @@ record FakeHost(
         UserMemory memory,
         FileTable files,
         Threads threads,
+        Map<Integer, Script> scripts,
         Rulebook rules,
         IrqHardware hardware)
         implements Host {
@@ -40,6 +44,7 @@ record FakeHost(
                 new UserMemory(),
                 new FileTable(),
                 new Threads(),
+                new HashMap<>(),
                 new Rulebook(),
                 build.arm64() ? new GicHardware(build.hardware() == Hardware.GICV4) : PostingMachine.of(build, time));
     }

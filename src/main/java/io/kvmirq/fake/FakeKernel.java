@@ -12,6 +12,7 @@ import io.kvmirq.fake.arm64.ArmGuest;
 import io.kvmirq.fake.arm64.ArmKvmFile;
 import io.kvmirq.fake.arm64.ArmVmFile;
 import io.kvmirq.fake.file.FakeTime;
+import io.kvmirq.fake.file.Script;
 import io.kvmirq.fake.file.StandardFile;
 import io.kvmirq.fake.posting.PostingMachine;
 import io.kvmirq.fake.vfio.DeviceFiles;
@@ -256,6 +257,17 @@ public final class FakeKernel extends SystemCalls {
                     guest.orElseThrow(() -> new IllegalArgumentException("descriptor " + vm + " is no arm64 VM with "
                             + id + " and a VGIC: create the vCPU, then initialize the VGIC")));
         });
+    }
+
+    /**
+     * A vCPU that plays exits, so that a test of a VMM needs no code of a guest. From the first call on, the vCPUs with
+     * this id play and run no code, whichever VM has them and also if it makes them later; they share the exits.
+     *
+     * @param id as in KVM_CREATE_VCPU
+     */
+    public ScriptedVcpu vcpu(int id) {
+        Script script = time.locked(() -> host.scripts().computeIfAbsent(id, any -> new Script()));
+        return new ScriptedVcpu(time, new VcpuId(id), profile.isArm64(), script);
     }
 
     /**

@@ -10,10 +10,11 @@
  * returns is the rule that refuses; empty for none. The areas are packages; each uses only the packages listed before
  * it: {@code file} (descriptors, memory, time, eventfds, and {@code Host}, the interface of a file to its kernel),
  * {@code posting} (processors, remapping units and vCPUs of x86 hosts that post), {@code kvm} (the requests common to
- * all architectures), {@code x86} (chips, vCPUs, and the real-mode instructions of the self-test's guest) and {@code
- * arm64} (VGIC and ITS; it runs no guest). {@code x86} and {@code arm64} do not use each other. {@code vfio} (devices,
- * their groups, containers and iommufds) uses {@code file} only, and {@code kvm} does not use {@code posting}. Each
- * kind of open file is a {@code FakeFile} and has a table of the requests it answers.
+ * all architectures), {@code x86} (chips, vCPUs, and real-mode instructions) and {@code arm64} (VGIC and ITS; it runs
+ * no code of a guest). A vCPU of each can play exits of a test instead ({@link io.kvmirq.fake.ScriptedVcpu}). {@code
+ * x86} and {@code arm64} do not use each other. {@code vfio} (devices, their groups, containers and iommufds) uses
+ * {@code file} only, and {@code kvm} does not use {@code posting}. Each kind of open file is a {@code FakeFile} and
+ * has a table of the requests it answers.
  *
  * <p>The fake has one lock, and no thread and no clock of its own. The real kernel does some work asynchronously
  * (detaching an irqfd when its eventfd is closed, injecting through a worker). Here that work is done when the call

@@ -52,11 +52,11 @@ final class CallJudge {
                     Set.of(
                             "VcpuFile.shared",
                             "FakeCpu.shared",
-                            "CpuBus.shared",
+                            "RunPage.page",
                             "SyncedRegisters.shared",
                             "FakeCpu.priority",
-                            "FakeCpu.reads",
-                            "FakeCpu.ip",
+                            "RealModeCode.reads",
+                            "GeneralRegisters.ip",
                             "GeneralRegisters.values")));
 
     private final String kernelName;

@@ -124,7 +124,7 @@ public final class ArmVmFile extends VmFile {
         if (vm.vcpu((int) id).isPresent()) {
             return host.refuse(VmAnswer.VCPU_EXISTS);
         }
-        int fd = host.install(new ArmVcpuFile(host, vcpu));
+        int fd = host.install(new ArmVcpuFile(vm, vcpu));
         if (fd >= 0) {
             vm.vcpus().add(vcpu);
         }

@@ -4,6 +4,7 @@ package io.kvmirq.fake.file;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.FileAnswer;
 import java.nio.ByteBuffer;
+import java.util.Map;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
@@ -20,6 +21,9 @@ public interface Host {
     IrqHardware hardware();
 
     Threads threads();
+
+    /** What tests let vCPUs play, by the id of the vCPU. */
+    Map<Integer, Script> scripts();
 
     void note(Answer rule);
 

@@ -16,6 +16,8 @@ public abstract class VcpuFile extends FakeFile {
     /** The mmap area: the page of struct kvm_run and the pages after it. */
     protected final ByteBuffer shared;
 
+    protected final RunPage page;
+
     /** What a thread blocks while it runs this vCPU; null for what it blocks anyway. */
     protected @Nullable Long signals;
 
@@ -23,6 +25,7 @@ public abstract class VcpuFile extends FakeFile {
     protected VcpuFile(Host host, int runSize) {
         super(host);
         this.shared = ByteBuffer.allocateDirect(runSize).order(ByteOrder.nativeOrder());
+        this.page = new RunPage(host, shared);
     }
 
     @Override

@@ -186,11 +186,21 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
         return ioEventFds;
     }
 
-    /** The ioeventfd that matches a guest's write. */
-    public final Optional<FakeIoEventFd> ioEventFd(FakeIoEventFd.Bus bus, long address, int length, long data) {
-        return ioEventFds.stream()
-                .filter(one -> one.takes(bus, address, length, data))
-                .findFirst();
+    /**
+     * A guest writes: signals the ioeventfd that matches.
+     *
+     * @return whether there is one
+     */
+    public final boolean signals(FakeIoEventFd.Bus bus, long address, int length, long data) {
+        long written = data & -1L >>> Long.SIZE - Byte.SIZE * length;
+        for (FakeIoEventFd one : ioEventFds) {
+            if (one.takes(bus, address, length, written)) {
+                note(IrqfdAnswer.IOEVENTFD_TAKES);
+                one.event().signal(1);
+                return true;
+            }
+        }
+        return false;
     }
 
     public final boolean isClosed() {

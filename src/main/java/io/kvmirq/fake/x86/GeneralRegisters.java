@@ -1,21 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
+import io.kvmirq.NotModelledException;
+import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
 
-/** The general registers of a vCPU. A guest in real mode uses the low halves of the first eight. */
+/** {@code struct kvm_regs}. A guest in real mode uses the low halves of the first eight, and RIP below 64 KiB. */
 final class GeneralRegisters {
     /** The numbers in instructions of the registers of {@code struct kvm_regs}, in its order. */
     private static final int[] ORDER = {0, 3, 1, 2, 6, 7, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15};
 
-    private static final int RDX = 2;
+    static final int EAX = 0;
+    static final int ECX = 1;
+    static final int EDX = 2;
+    static final int ESP = 4;
+    static final int ESI = 6;
+
+    static final int INTERRUPT_FLAG = 1 << 9;
+    static final int DIRECTION_FLAG = 1 << 10;
+    /** CF, PF, AF, ZF, SF, OF. */
+    static final int STATUS_FLAGS = 0x8d5;
+    /** Always set. */
+    static final int FIXED_FLAG = 2;
+
+    private static final int MODELLED_FLAGS = STATUS_FLAGS | DIRECTION_FLAG | INTERRUPT_FLAG | FIXED_FLAG;
     /** The signature of a processor whose CPUID has not been set. */
     static final int SIGNATURE = 0x600;
 
+    static final int RESET_IP = 0xfff0;
     private static final long LOW_HALF = 0xffff_ffffL;
 
     private final long[] values = new long[ORDER.length];
+    private long ip;
+    private int flags;
+    /** Whether an instruction has changed STATUS_FLAGS, which are not computed. */
+    private boolean statusIsUnknown;
 
     GeneralRegisters() {
         reset(SIGNATURE);
@@ -24,7 +44,10 @@ final class GeneralRegisters {
     /** @param signature EAX of the leaf 1 of the CPUID */
     void reset(int signature) {
         Arrays.fill(values, 0);
-        values[RDX] = Integer.toUnsignedLong(signature);
+        values[EDX] = Integer.toUnsignedLong(signature);
+        ip = RESET_IP;
+        flags = FIXED_FLAG;
+        statusIsUnknown = false;
     }
 
     int get(int register) {
@@ -40,15 +63,56 @@ final class GeneralRegisters {
         set(register, get(register) & 0xffff0000 | value & 0xffff);
     }
 
+    long ip() {
+        return ip;
+    }
+
+    void setIp(long next) {
+        ip = next;
+    }
+
+    int flags() {
+        return flags;
+    }
+
+    void setFlags(int next) {
+        flags = next;
+    }
+
+    boolean interruptsOn() {
+        return (flags & INTERRUPT_FLAG) != 0;
+    }
+
+    void loseStatus() {
+        statusIsUnknown = true;
+    }
+
+    /** @throws NotModelledException for a flag of another mode than real mode */
+    static int checked(long flags) {
+        long next = flags | FIXED_FLAG;
+        if ((next & ~MODELLED_FLAGS) != 0) {
+            throw new NotModelledException("RFLAGS 0x" + Long.toHexString(next));
+        }
+        return (int) next;
+    }
+
+    /** @throws NotModelledException before anything has changed */
     void load(ByteBuffer from) {
+        flags = checked(from.getLong(Uapi.KvmRegs.RFLAGS));
+        statusIsUnknown = false;
+        ip = from.getLong(Uapi.KvmRegs.RIP);
         for (int i = 0; i < ORDER.length; i++) {
             values[ORDER[i]] = from.getLong(i * Long.BYTES);
         }
     }
 
     void save(ByteBuffer to) {
+        if (statusIsUnknown) {
+            throw new NotModelledException("the flags that an instruction left");
+        }
         for (int i = 0; i < ORDER.length; i++) {
             to.putLong(i * Long.BYTES, values[ORDER[i]]);
         }
+        to.putLong(Uapi.KvmRegs.RIP, ip).putLong(Uapi.KvmRegs.RFLAGS, flags);
     }
 }

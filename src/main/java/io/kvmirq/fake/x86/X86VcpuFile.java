@@ -4,7 +4,6 @@ package io.kvmirq.fake.x86;
 import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.InterruptAnswer;
-import io.kvmirq.explain.SignalAnswer;
 import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.fake.kvm.Attribute;
@@ -74,7 +73,7 @@ final class X86VcpuFile extends VcpuFile {
         this.boot = vm.isBootVcpu(id);
         this.lapic = lapic;
         this.state = lapic.isPresent() && !boot ? Uapi.KVM_MP_STATE_UNINITIALIZED : Uapi.KVM_MP_STATE_RUNNABLE;
-        this.cpu = new FakeCpu(vm, memory, lapic, shared, boot);
+        this.cpu = new FakeCpu(vm, memory, id, lapic, shared, page);
         this.synced = new SyncedRegisters(vm.host(), shared, cpu);
     }
 
@@ -128,12 +127,10 @@ final class X86VcpuFile extends VcpuFile {
     /** An application processor waits for INIT, and the VMM has to call again; then for a start-up message, and runs. */
     private int awaitStart() {
         while (true) {
-            if (shared.get(Uapi.KvmRun.IMMEDIATE_EXIT) != 0) {
-                return host.refuse(VmAnswer.VCPU_IMMEDIATE_EXIT);
-            }
-            if (host.threads().endsRun()) {
-                shared.putInt(Uapi.KvmRun.EXIT_REASON, Uapi.KVM_EXIT_INTR);
-                return host.refuse(SignalAnswer.RUN_SIGNAL);
+            int ended = page.refusesToEnter();
+            ended = ended == 0 ? page.signalled() : ended;
+            if (ended != 0) {
+                return ended;
             }
             boolean waitedForInit = state == Uapi.KVM_MP_STATE_UNINITIALIZED;
             acceptEvents();

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.fake.file.ScriptedExit;
+import io.kvmirq.fake.file.ScriptedExit.Kind;
+import io.kvmirq.uapi.Uapi;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
+import java.util.stream.Collectors;
+
+/**
+ * An exit for a vCPU of a fake kernel to play, see {@link ScriptedVcpu#exits}. Each has the name and the data that
+ * {@code io.kvmirq.kvm.VcpuExit} tells of it.
+ */
+public final class FakeExit {
+    private static final int LAST_PORT = 0xffff;
+    /** The page of struct kvm_run that has the data of ports. */
+    private static final int IO_BYTES = 4096;
+
+    private static final int LARGEST_PORT_ACCESS = 4;
+
+    private final ScriptedExit exit;
+
+    private FakeExit(ScriptedExit exit) {
+        this.exit = exit;
+    }
+
+    ScriptedExit exit() {
+        return exit;
+    }
+
+    // Accesses
+
+    /**
+     * The guest writes to a port (x86). No exit if an ioeventfd takes the write.
+     *
+     * @param port 0 to 65535
+     * @param size 1, 2 or 4 bytes
+     * @param data what is written; several for a string instruction
+     */
+    public static FakeExit ioOut(int port, int size, long... data) {
+        String text = "ioOut(" + hex(port) + ", " + size + ", "
+                + Arrays.stream(data).mapToObj(FakeExit::hex).collect(Collectors.joining(", ")) + ")";
+        requirePort(text, port, size, data.length);
+        for (long value : data) {
+            requireFits(text, size, value);
+        }
+        return new FakeExit(new ScriptedExit(
+                Kind.IO_OUT, port, size, Arrays.stream(data).boxed().toList(), text));
+    }
+
+    /**
+     * The guest reads a port (x86).
+     *
+     * @param port 0 to 65535
+     * @param size 1, 2 or 4 bytes
+     */
+    public static FakeExit ioIn(int port, int size) {
+        return ioIn(port, size, 1);
+    }
+
+    /**
+     * The guest reads a port several times, by a string instruction (x86).
+     *
+     * @param port 0 to 65535
+     * @param size 1, 2 or 4 bytes
+     * @param count how often; at most 4096 bytes in all
+     */
+    public static FakeExit ioIn(int port, int size, int count) {
+        String text = "ioIn(" + hex(port) + ", " + size + (count == 1 ? "" : ", " + count) + ")";
+        requirePort(text, port, size, count);
+        return new FakeExit(new ScriptedExit(Kind.IO_IN, port, size, Collections.nCopies(count, 0L), text));
+    }
+
+    /**
+     * The guest writes to an address that is not memory. No exit if an ioeventfd takes the write.
+     *
+     * @param address in the guest's physical memory
+     * @param size 1, 2, 4 or 8 bytes
+     */
+    public static FakeExit mmioWrite(long address, int size, long data) {
+        String text = "mmioWrite(" + hex(address) + ", " + size + ", " + hex(data) + ")";
+        requireSize(text, size, Long.BYTES);
+        requireFits(text, size, data);
+        return new FakeExit(new ScriptedExit(Kind.MMIO_WRITE, address, size, List.of(data), text));
+    }
+
+    /**
+     * The guest reads an address that is not memory.
+     *
+     * @param address in the guest's physical memory
+     * @param size 1, 2, 4 or 8 bytes
+     */
+    public static FakeExit mmioRead(long address, int size) {
+        String text = "mmioRead(" + hex(address) + ", " + size + ")";
+        requireSize(text, size, Long.BYTES);
+        return new FakeExit(new ScriptedExit(Kind.MMIO_READ, address, size, List.of(0L), text));
+    }
+
+    // The others
+
+    /**
+     * The guest halts with interrupts on (x86). Without an in-kernel LAPIC this is an exit. With one it stays in {@code
+     * KVM_RUN} until an interrupt comes, which it takes and ends; its LAPIC is on then.
+     */
+    public static FakeExit hlt() {
+        return new FakeExit(new ScriptedExit(Kind.HLT, 0, 0, List.of(), "hlt()"));
+    }
+
+    /** The guest ends a level-triggered interrupt of the VMM's IOAPIC (x86, split irqchip). */
+    public static FakeExit ioapicEoi(InterruptVector vector) {
+        return new FakeExit(new ScriptedExit(
+                Kind.IOAPIC_EOI, 0, 0, List.of((long) vector.number()), "ioapicEoi(" + vector.number() + ")"));
+    }
+
+    /** Triple fault (x86). */
+    public static FakeExit shutdown() {
+        return other(Uapi.KVM_EXIT_SHUTDOWN, 0, "shutdown()");
+    }
+
+    /**
+     * The processor refuses to enter the guest.
+     *
+     * @param reason of the hardware, as the manual of its vendor numbers them
+     */
+    public static FakeExit failEntry(long reason) {
+        return other(Uapi.KVM_EXIT_FAIL_ENTRY, reason, "failEntry(" + hex(reason) + ")");
+    }
+
+    /**
+     * KVM cannot go on.
+     *
+     * @param suberror {@code KVM_INTERNAL_ERROR_*}, 1 for an instruction that KVM cannot emulate
+     */
+    public static FakeExit internalError(int suberror) {
+        return other(Uapi.KVM_EXIT_INTERNAL_ERROR, Integer.toUnsignedLong(suberror), "internalError(" + suberror + ")");
+    }
+
+    /**
+     * The guest asks to be turned off or reset, such as by PSCI.
+     *
+     * @param type {@code KVM_SYSTEM_EVENT_*}: 1 for off, 2 for reset
+     */
+    public static FakeExit systemEvent(int type) {
+        return other(Uapi.KVM_EXIT_SYSTEM_EVENT, Integer.toUnsignedLong(type), "systemEvent(" + type + ")");
+    }
+
+    /**
+     * An exit without a name here, and without data.
+     *
+     * @param number {@code KVM_EXIT_*}
+     */
+    public static FakeExit unknown(int number) {
+        return other(number, 0, "unknown(" + number + ")");
+    }
+
+    private static FakeExit other(int number, long told, String text) {
+        return new FakeExit(new ScriptedExit(Kind.OTHER, number, 0, List.of(told), text));
+    }
+
+    // Checks
+
+    private static void requirePort(String text, int port, int size, int count) {
+        if (port < 0 || port > LAST_PORT) {
+            throw new IllegalArgumentException(text + ": expected a port of 0 to 0xffff");
+        }
+        requireSize(text, size, LARGEST_PORT_ACCESS);
+        if (count < 1 || count > IO_BYTES / size) {
+            throw new IllegalArgumentException(text + ": expected 1 to " + IO_BYTES / size + " accesses of that size");
+        }
+    }
+
+    private static void requireSize(String text, int size, int largest) {
+        if (size < 1 || size > largest || Integer.bitCount(size) != 1) {
+            throw new IllegalArgumentException(
+                    text + ": expected a size of 1, 2" + (largest == Long.BYTES ? ", 4 or 8" : " or 4") + " bytes");
+        }
+    }
+
+    private static void requireFits(String text, int size, long value) {
+        if (size < Long.BYTES && value >>> Byte.SIZE * size != 0) {
+            throw new IllegalArgumentException(text + ": expected data of " + size + " bytes, zero-extended");
+        }
+    }
+
+    private static String hex(long value) {
+        return "0x" + Long.toHexString(value);
+    }
+
+    @Override
+    public String toString() {
+        return exit.toString();
+    }
+}

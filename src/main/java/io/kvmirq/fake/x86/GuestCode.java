@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+/** What a guest does in KVM_RUN: the instructions in its memory, or the exits of a test. */
+interface GuestCode {
+    /** What a step leads to. */
+    enum Outcome {
+        GOES_ON,
+        /** It exits to the VMM. */
+        EXITS,
+        /** It halts, until an interrupt comes. */
+        HALTS
+    }
+
+    Outcome step();
+
+    /** It takes an interrupt or NMI. */
+    void enter(int vector);
+
+    /** Whether it takes interrupts. */
+    boolean interruptsOn();
+
+    /** Whether a halt is over that no interrupt has ended. */
+    boolean goesOn();
+
+    /** Whether a read waits for the VMM's answer. */
+    boolean isReading();
+
+    /** {@code complete_fast_pio_in()}, {@code complete_emulated_mmio()}: takes the answer. */
+    void completeRead();
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+import io.kvmirq.NotModelledException;
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.kvm.MemorySlots;
+import java.nio.ByteBuffer;
+
+/** The memory of a guest in real mode, at physical addresses. */
+final class RealModeMemory {
+    private final Host host;
+    private final MemorySlots slots;
+
+    RealModeMemory(Host host, MemorySlots slots) {
+        this.host = host;
+        this.slots = slots;
+    }
+
+    boolean has(long address) {
+        return slots.user(address).isPresent();
+    }
+
+    /** Whether a write stays in memory, and does not exit. */
+    boolean isWritable(long address) {
+        return slots.isWritable(address);
+    }
+
+    private ByteBuffer at(long address, int length) {
+        long user = slots.user(address)
+                .orElseThrow(() -> new NotModelledException(
+                        "guest access to address 0x" + Long.toHexString(address) + ", which is not memory"));
+        ByteBuffer mapped = host.memory().at(user, length);
+        if (mapped == null) {
+            throw new NotModelledException("a guest whose memory has been unmapped");
+        }
+        return mapped;
+    }
+
+    private int offset(long address) {
+        return host.memory().offset(slots.user(address).orElseThrow());
+    }
+
+    /** @param size 1, 2 or 4 bytes; zero-extended */
+    int read(long address, int size) {
+        ByteBuffer mapped = at(address, size);
+        int offset = offset(address);
+        int value = 0;
+        for (int i = size - 1; i >= 0; i--) {
+            value = value << Byte.SIZE | mapped.get(offset + i) & 0xff;
+        }
+        return value;
+    }
+
+    void write(long address, int size, int value) {
+        if (!slots.isWritable(address)) {
+            throw new NotModelledException("an instruction, except MOV, that writes to address 0x"
+                    + Long.toHexString(address) + ", which is read-only or not memory");
+        }
+        slots.written(address, size);
+        ByteBuffer mapped = at(address, size);
+        int offset = offset(address);
+        for (int i = 0; i < size; i++) {
+            mapped.put(offset + i, (byte) (value >>> Byte.SIZE * i));
+        }
+    }
+}

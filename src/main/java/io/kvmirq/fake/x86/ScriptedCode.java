@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+import io.kvmirq.fake.file.Script;
+import io.kvmirq.fake.file.ScriptedExit;
+import io.kvmirq.fake.kvm.RunPage;
+import io.kvmirq.fake.kvm.ScriptPlayer;
+import io.kvmirq.uapi.Uapi;
+import java.util.Optional;
+
+/** A guest without code: the exits that a test gave its vCPU, and at their end a halt with interrupts off. */
+final class ScriptedCode implements GuestCode {
+    private static final int NMI = 2;
+    private static final int LAPIC_ON = 0x1ff;
+    private static final long IOAPIC = 0xfec0_0000L;
+    private static final long LAPIC = 0xfee0_0000L;
+    private static final long REGISTERS = 0x1000;
+
+    private final X86Vm vm;
+    private final Script script;
+    private final ScriptPlayer player;
+    private final Optional<FakeLapic> lapic;
+    private final CpuBus bus;
+    private final RunPage page;
+    /** In HLT of the script, which an interrupt ends. */
+    private boolean waits;
+    /** Whether every exit was played. */
+    private boolean ended;
+
+    ScriptedCode(X86Vm vm, Script script, ScriptPlayer player, Optional<FakeLapic> lapic, CpuBus bus, RunPage page) {
+        this.vm = vm;
+        this.script = script;
+        this.player = player;
+        this.lapic = lapic;
+        this.bus = bus;
+        this.page = page;
+    }
+
+    @Override
+    public Outcome step() {
+        waits = false;
+        ScriptedExit exit = script.next();
+        ended = exit == null;
+        if (exit == null) {
+            return Outcome.HALTS;
+        }
+        return switch (exit.kind()) {
+            case IO_OUT -> left(writePort(exit));
+            case IO_IN -> {
+                bus.readPort((int) exit.place(), exit.size(), exit.count());
+                player.awaitAnswer(exit);
+                yield Outcome.EXITS;
+            }
+            case MMIO_WRITE, MMIO_READ -> {
+                requireNoDevice(exit);
+                yield left(player.plays(exit));
+            }
+            case HLT -> halt();
+            case IOAPIC_EOI -> {
+                if (vm.irqchip() != X86Vm.Irqchip.SPLIT) {
+                    throw ScriptPlayer.misuse(exit, "KVM tells the VMM of an EOI in a VM with the split irqchip only");
+                }
+                page.exitForEoi((int) exit.data(0));
+                yield Outcome.EXITS;
+            }
+            case OTHER -> left(player.plays(exit));
+        };
+    }
+
+    private static Outcome left(boolean exits) {
+        return exits ? Outcome.EXITS : Outcome.GOES_ON;
+    }
+
+    /** @return whether the guest exits to the VMM */
+    private boolean writePort(ScriptedExit exit) {
+        int port = (int) exit.place();
+        if (exit.count() == 1) {
+            return bus.writePort(port, exit.size(), exit.data(0));
+        }
+        page.exitForPort(Uapi.KVM_EXIT_IO_OUT, port, exit.size(), exit.count());
+        for (int i = 0; i < exit.count(); i++) {
+            page.put(i, exit.size(), exit.data(i));
+        }
+        return true;
+    }
+
+    private void requireNoDevice(ScriptedExit exit) {
+        boolean served =
+                lapic.isPresent() && isAt(LAPIC, exit) || vm.irqchip() == X86Vm.Irqchip.FULL && isAt(IOAPIC, exit);
+        if (served) {
+            throw ScriptPlayer.misuse(exit, "the kernel has its device, and there is no exit");
+        }
+    }
+
+    private static boolean isAt(long device, ScriptedExit exit) {
+        return exit.place() >= device && exit.place() < device + REGISTERS;
+    }
+
+    private Outcome halt() {
+        waits = true;
+        lapic.filter(apic -> !apic.enabled()).ifPresent(apic -> apic.setSpurious(LAPIC_ON));
+        return Outcome.HALTS;
+    }
+
+    /** It ends at once what it takes. */
+    @Override
+    public void enter(int vector) {
+        waits = false;
+        script.interrupted(vector);
+        lapic.ifPresent(apic -> {
+            if (vector == NMI) {
+                apic.events().endOfNmi();
+            } else {
+                apic.endOfInterrupt();
+            }
+        });
+    }
+
+    @Override
+    public boolean interruptsOn() {
+        return waits;
+    }
+
+    @Override
+    public boolean goesOn() {
+        return ended && script.left() > 0;
+    }
+
+    @Override
+    public boolean isReading() {
+        return player.isReading();
+    }
+
+    @Override
+    public void completeRead() {
+        player.completeRead();
+    }
+}
