@@ -19,7 +19,6 @@ import io.kvmirq.uapi.Memfd;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.time.Duration;
 import java.util.Arrays;
 import java.util.List;
 import java.util.function.IntSupplier;
@@ -34,7 +33,6 @@ import org.jspecify.annotations.Nullable;
  */
 abstract class SystemCalls implements Libc {
     private static final int LONGEST_PATH = 4096;
-    private static final long LONGEST_WAIT_SECONDS = 1L << 32;
     private static final ByteBuffer NOTHING = ByteBuffer.allocate(0);
     private static final long PAGE = 4096;
     private static final long LAST_ADDRESS = (1L << 47) - PAGE;
@@ -66,7 +64,6 @@ abstract class SystemCalls implements Libc {
 
     private static final long LARGEST_MEMORY = 1L << 40;
     private static final long LARGEST_MAPPING = (1L << 31) - PAGE;
-    private static final long SECOND_NANOS = 1_000_000_000;
 
     final FakeHost host;
     private final FakeTime time;
@@ -341,20 +338,11 @@ abstract class SystemCalls implements Libc {
         if (polled == null || timeout != 0 && limit == null) {
             return refuse(FileAnswer.FAULT);
         }
-        if (limit != null && (limit.getLong(Uapi.Timespec.TV_SEC) < 0 || !isPartOfASecond(limit))) {
+        long nanos = limit == null ? Long.MAX_VALUE : FakeTime.nanos(limit);
+        if (nanos < 0) {
             throw new NotModelledException("ppoll with a timeout that is no time");
         }
-        long nanos = limit == null
-                ? Long.MAX_VALUE
-                : Duration.ofSeconds(
-                                Math.min(limit.getLong(Uapi.Timespec.TV_SEC), LONGEST_WAIT_SECONDS),
-                                limit.getLong(Uapi.Timespec.TV_NSEC))
-                        .toNanos();
         return time.await(nanos, () -> files.poll(polled, count == 0 ? 0 : memory.offset(fds), (int) count));
-    }
-
-    private static boolean isPartOfASecond(ByteBuffer limit) {
-        return Long.compareUnsigned(limit.getLong(Uapi.Timespec.TV_NSEC), SECOND_NANOS) < 0;
     }
 
     @Override

@@ -100,7 +100,6 @@ class UapiTest {
                         facts.put("sizeof struct " + struct.tag() + "." + field.path(), (long) field.size());
                     });
         });
-        facts.put("sizeof struct kvm_cpuid_entry2", (long) Uapi.KvmCpuidEntry2.SIZE);
         return facts;
     }
 

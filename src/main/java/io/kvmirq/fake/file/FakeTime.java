@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.Comparator;
 import java.util.PriorityQueue;
@@ -17,6 +19,9 @@ import org.jspecify.annotations.Nullable;
  * lock, its caller holds it.
  */
 public final class FakeTime implements AutoCloseable {
+    private static final long SECOND_NANOS = 1_000_000_000;
+    private static final long LONGEST_WAIT_SECONDS = 1L << 32;
+
     private final ReentrantLock lock = new ReentrantLock(true);
     private final Condition change = lock.newCondition();
     private final PriorityQueue<Timer> timers = new PriorityQueue<>(Comparator.comparingLong(Timer::at));
@@ -79,6 +84,14 @@ public final class FakeTime implements AutoCloseable {
     /** The time in nanoseconds since an arbitrary start. */
     public long now() {
         return virtual ? virtualNanos : System.nanoTime();
+    }
+
+    /** The length of a {@code struct timespec}, as long as a wait can be; -1 if it is no time. */
+    public static long nanos(ByteBuffer timespec) {
+        long seconds = timespec.getLong(Uapi.Timespec.TV_SEC);
+        long part = timespec.getLong(Uapi.Timespec.TV_NSEC);
+        boolean valid = seconds >= 0 && Long.compareUnsigned(part, SECOND_NANOS) < 0;
+        return valid ? Math.min(seconds, LONGEST_WAIT_SECONDS) * SECOND_NANOS + part : -1;
     }
 
     public void pass(Duration passed) {

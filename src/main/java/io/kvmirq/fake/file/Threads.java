@@ -7,7 +7,6 @@ import io.kvmirq.uapi.Signals;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.time.Duration;
 import java.util.Map;
 import java.util.WeakHashMap;
 import org.jspecify.annotations.Nullable;
@@ -21,9 +20,6 @@ public final class Threads {
     private static final int PROCESS = 1000;
     /** SIGKILL and SIGSTOP, which no thread blocks. */
     private static final long NEVER_BLOCKED = Signals.set(9) | Signals.set(19);
-
-    private static final long SECOND_NANOS = 1_000_000_000;
-    private static final long LONGEST_WAIT_SECONDS = 1L << 32;
 
     private final Map<Thread, Own> threads = new WeakHashMap<>();
     private final ByteBuffer result = ByteBuffer.allocate(Signals.SET_SIZE).order(ByteOrder.nativeOrder());
@@ -151,15 +147,9 @@ public final class Threads {
         if (information != 0) {
             throw new NotModelledException("what is told of a signal");
         }
-        long nanos = Long.MAX_VALUE;
-        if (limit != null) {
-            long seconds = limit.getLong(Uapi.Timespec.TV_SEC);
-            long part = limit.getLong(Uapi.Timespec.TV_NSEC);
-            if (seconds < 0 || Long.compareUnsigned(part, SECOND_NANOS) >= 0) {
-                return host.refuse(SignalAnswer.SIGNAL_TIMEOUT);
-            }
-            nanos = Duration.ofSeconds(Math.min(seconds, LONGEST_WAIT_SECONDS), part)
-                    .toNanos();
+        long nanos = limit == null ? Long.MAX_VALUE : FakeTime.nanos(limit);
+        if (nanos < 0) {
+            return host.refuse(SignalAnswer.SIGNAL_TIMEOUT);
         }
         long wanted = given.getLong(0);
         int signal = host.time().await(nanos, () -> known().next(wanted));
