@@ -55,7 +55,7 @@ final class CallJudge {
                             "RunPage.page",
                             "SyncedRegisters.shared",
                             "FakeCpu.priority",
-                            "RealModeCode.reads",
+                            "Accesses.reads",
                             "GeneralRegisters.ip",
                             "GeneralRegisters.values")));
 

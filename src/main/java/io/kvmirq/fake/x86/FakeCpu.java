@@ -274,13 +274,12 @@ final class FakeCpu {
                 return 0;
             }
             halted &= !deliver() && !code.goesOn();
-            if (!halted && steps()) {
-                return 0;
-            }
             if (halted && hardware != null) {
                 hardware.halt(code.interruptsOn());
             } else if (halted) {
                 host.time().awaitChange();
+            } else if (steps()) {
+                return 0;
             } else {
                 host.time().letOthersIn();
             }

@@ -16,6 +16,7 @@ final class GeneralRegisters {
     static final int EDX = 2;
     static final int ESP = 4;
     static final int ESI = 6;
+    static final int EDI = 7;
 
     static final int INTERRUPT_FLAG = 1 << 9;
     static final int DIRECTION_FLAG = 1 << 10;
@@ -34,8 +35,6 @@ final class GeneralRegisters {
     private final long[] values = new long[ORDER.length];
     private long ip;
     private int flags;
-    /** Whether an instruction has changed STATUS_FLAGS, which are not computed. */
-    private boolean statusIsUnknown;
 
     GeneralRegisters() {
         reset(SIGNATURE);
@@ -47,7 +46,6 @@ final class GeneralRegisters {
         values[EDX] = Integer.toUnsignedLong(signature);
         ip = RESET_IP;
         flags = FIXED_FLAG;
-        statusIsUnknown = false;
     }
 
     int get(int register) {
@@ -58,9 +56,21 @@ final class GeneralRegisters {
         values[register] = values[register] & ~LOW_HALF | value & LOW_HALF;
     }
 
-    /** Sets the low 16 bits. */
-    void setLow(int register, int value) {
-        set(register, get(register) & 0xffff0000 | value & 0xffff);
+    /** An operand of an instruction: 1, 2 or 4 bytes. Of one byte, 4 to 7 are the second bytes of the first four. */
+    int get(int register, int size) {
+        if (size == 1) {
+            return get(register & 3) >>> (register & 4) * 2 & 0xff;
+        }
+        return size == Short.BYTES ? get(register) & 0xffff : get(register);
+    }
+
+    void set(int register, int size, int value) {
+        if (size == 1) {
+            int shift = (register & 4) * 2;
+            set(register & 3, get(register & 3) & ~(0xff << shift) | (value & 0xff) << shift);
+        } else {
+            set(register, size == Short.BYTES ? get(register) & 0xffff0000 | value & 0xffff : value);
+        }
     }
 
     long ip() {
@@ -83,10 +93,6 @@ final class GeneralRegisters {
         return (flags & INTERRUPT_FLAG) != 0;
     }
 
-    void loseStatus() {
-        statusIsUnknown = true;
-    }
-
     /** @throws NotModelledException for a flag of another mode than real mode */
     static int checked(long flags) {
         long next = flags | FIXED_FLAG;
@@ -99,7 +105,6 @@ final class GeneralRegisters {
     /** @throws NotModelledException before anything has changed */
     void load(ByteBuffer from) {
         flags = checked(from.getLong(Uapi.KvmRegs.RFLAGS));
-        statusIsUnknown = false;
         ip = from.getLong(Uapi.KvmRegs.RIP);
         for (int i = 0; i < ORDER.length; i++) {
             values[ORDER[i]] = from.getLong(i * Long.BYTES);
@@ -107,9 +112,6 @@ final class GeneralRegisters {
     }
 
     void save(ByteBuffer to) {
-        if (statusIsUnknown) {
-            throw new NotModelledException("the flags that an instruction left");
-        }
         for (int i = 0; i < ORDER.length; i++) {
             to.putLong(i * Long.BYTES, values[ORDER[i]]);
         }

@@ -4,56 +4,58 @@ package io.kvmirq.fake.x86;
 import static io.kvmirq.fake.x86.GeneralRegisters.EAX;
 import static io.kvmirq.fake.x86.GeneralRegisters.ECX;
 import static io.kvmirq.fake.x86.GeneralRegisters.EDX;
-import static io.kvmirq.fake.x86.GeneralRegisters.ESI;
 import static io.kvmirq.fake.x86.GeneralRegisters.ESP;
 
 import io.kvmirq.NotModelledException;
-import io.kvmirq.arch.apic.LapicPage;
-import io.kvmirq.explain.VmAnswer;
-import io.kvmirq.fake.file.Host;
-import java.util.Optional;
 
-/** The instructions of a guest in real mode; any other throws {@link NotModelledException}. Opcodes: Intel SDM vol. 2. */
+/**
+ * The instructions of a guest in real mode. Any other throws {@link NotModelledException} with those it knows. Opcodes:
+ * Intel SDM vol. 2, appendix A.
+ */
 final class RealModeCode implements GuestCode {
+    private static final String KNOWN =
+            "adc, add, and, call, clc, cld, cli, cmp, dec, hlt, in, inc, int, iret, jcc, jcxz,"
+                    + " jmp, lea, lgdt, lidt, lods, loop, mov, movs, movzx, neg, nop, not, or, out, outs, pop, push, rdmsr, ret,"
+                    + " sar, sbb, shl, shr, stc, std, sti, stos, sub, test, wrmsr, xchg and xor, with operands of 8, 16 and 32 bits"
+                    + " and addresses of 16";
+
     private static final int REGISTERS = 8;
-    private static final int MSR_APIC_BASE = 0x1b;
-    /** The first of the MSRs that are the LAPIC's registers in x2APIC mode. */
-    private static final int MSR_X2APIC = 0x800;
+    /** The flags that PUSHF stores always; POPF and IRET load them. */
+    private static final int FLAGS = 0xffff;
 
-    private static final int MSR_X2APIC_EOI = MSR_X2APIC + LapicPage.EOI_AT / LapicPage.STRIDE;
-    private static final int MSR_X2APIC_SVR = MSR_X2APIC + LapicPage.SVR_AT / LapicPage.STRIDE;
-    private static final int MSR_X2APIC_LINT0 = MSR_X2APIC + LapicPage.LINT0_AT / LapicPage.STRIDE;
-
-    private final Host host;
     private final FakeCpu cpu;
-    private final Optional<FakeLapic> lapic;
     private final RealModeMemory memory;
-    private final CpuBus bus;
     private final GeneralRegisters registers;
     private final SystemRegisters system;
-    /** The size of a read that waits for the VMM's answer, in bytes; 0 for none. */
-    private int reads;
-    /** The instruction after that read: RIP is at the read until the answer is there. */
-    private int afterRead;
+    private final Operands operands;
+    private final Arithmetic arithmetic;
+    private final ModelRegisters model;
+    private final Accesses accesses;
+    /** Whether the next instruction comes before any interrupt: after STI, and a write of SS. */
+    private boolean shadow;
+    /** Whether the last instruction began such a shadow. */
+    private boolean shadows;
 
     RealModeCode(FakeCpu cpu, RealModeMemory memory, CpuBus bus) {
-        this.host = cpu.host();
         this.cpu = cpu;
-        this.lapic = cpu.lapic();
         this.memory = memory;
-        this.bus = bus;
         this.registers = cpu.registers();
         this.system = cpu.system();
+        this.operands = new Operands(registers, system, memory);
+        this.arithmetic = new Arithmetic(registers);
+        this.model = new ModelRegisters(cpu);
+        this.accesses = new Accesses(cpu, memory, bus, operands);
     }
 
     /** INIT. */
     void reset() {
-        reads = 0;
+        accesses.reset();
+        shadow = false;
     }
 
     @Override
     public boolean interruptsOn() {
-        return registers.interruptsOn();
+        return registers.interruptsOn() && !shadow;
     }
 
     @Override
@@ -63,289 +65,450 @@ final class RealModeCode implements GuestCode {
 
     @Override
     public boolean isReading() {
-        return reads != 0;
+        return accesses.isReading();
     }
 
     @Override
     public void completeRead() {
-        int mask = reads == Integer.BYTES ? -1 : (1 << Byte.SIZE * reads) - 1;
-        registers.set(EAX, registers.get(EAX) & ~mask | (int) bus.answer(reads) & mask);
-        registers.setIp(afterRead);
-        reads = 0;
+        accesses.completeRead();
     }
 
     @Override
     public void enter(int vector) {
-        push(registers.flags());
-        push(system.selector(SystemRegisters.CODE));
-        push((int) registers.ip());
+        operands.push(registers.flags(), Short.BYTES);
+        operands.push(system.selector(SystemRegisters.CODE), Short.BYTES);
+        operands.push((int) registers.ip(), Short.BYTES);
         registers.setFlags(registers.flags() & ~GeneralRegisters.INTERRUPT_FLAG);
         long entry = system.entry(vector);
         registers.setIp(memory.read(entry, Short.BYTES));
         system.select(SystemRegisters.CODE, memory.read(entry + Short.BYTES, Short.BYTES));
     }
 
-    // Memory
-
-    private void push(int value) {
-        registers.setLow(ESP, registers.get(ESP) - 2);
-        memory.write(top(), Short.BYTES, value);
-    }
-
-    private long top() {
-        return system.address(SystemRegisters.STACK, registers.get(ESP) & 0xffff);
-    }
-
-    private int pop() {
-        int value = memory.read(top(), Short.BYTES);
-        registers.setLow(ESP, registers.get(ESP) + 2);
-        return value;
-    }
-
-    private int fetch8() {
-        long ip = registers.ip();
-        if (ip >>> 16 != 0) {
-            throw new NotModelledException("an instruction beyond its segment");
-        }
-        int value = memory.read(system.address(SystemRegisters.CODE, (int) ip), 1);
-        registers.setIp(ip + 1);
-        return value;
-    }
-
-    private int fetch16() {
-        return fetch8() | fetch8() << 8;
-    }
-
-    private int fetch32() {
-        return fetch16() | fetch16() << 16;
-    }
-
-    // Instructions; opcodes as in the Intel SDM, volume 2
+    // Instructions
 
     @Override
     public Outcome step() {
-        int start = (int) registers.ip();
-        int opcode = fetch8();
-        if (opcode == 0xf4) {
-            return Outcome.HALTS;
+        operands.begin();
+        shadows = false;
+        try {
+            int opcode = prefixed();
+            Outcome outcome = opcode == 0xf4 ? Outcome.HALTS : left(execute(opcode));
+            shadow = shadows;
+            return outcome;
+        } catch (NotModelledException e) {
+            registers.setIp(operands.start());
+            throw e;
         }
-        return execute(start, opcode) ? Outcome.EXITS : Outcome.GOES_ON;
+    }
+
+    private static Outcome left(boolean exits) {
+        return exits ? Outcome.EXITS : Outcome.GOES_ON;
+    }
+
+    /** Fetches the prefixes and the opcode. */
+    private int prefixed() {
+        while (true) {
+            int next = operands.fetch8();
+            switch (next) {
+                case 0x26, 0x2e, 0x36, 0x3e -> operands.override(next >> 3 & 3);
+                case 0x64, 0x65 -> operands.override(next & 7);
+                case 0x66 -> operands.widen();
+                case 0xf3 -> operands.repeat();
+                default -> {
+                    return next;
+                }
+            }
+        }
+    }
+
+    private NotModelledException unknown() {
+        return new NotModelledException("the instruction " + operands.described() + "; in real mode it knows " + KNOWN);
+    }
+
+    /** 1 for an opcode whose lowest bit is 0. */
+    private int size(int opcode) {
+        return (opcode & 1) == 0 ? 1 : operands.wide();
     }
 
     /** @return whether the guest exits to the VMM */
-    private boolean execute(int start, int opcode) {
+    private boolean execute(int opcode) {
+        if (operands.repeats() && !Accesses.isString(opcode)) {
+            throw unknown();
+        }
+        if (opcode < 0x40 && (opcode & 7) < 6) {
+            compute(opcode >> 3, opcode & 7);
+            return false;
+        }
+        return switch (opcode >> 4) {
+            case 0x0, 0x1 -> {
+                stackSegment(opcode);
+                yield false;
+            }
+            case 0x4 -> {
+                step(opcode);
+                yield false;
+            }
+            case 0x5 -> {
+                stack(opcode);
+                yield false;
+            }
+            case 0x6 -> immediateOrAll(opcode);
+            case 0x7 -> {
+                int by = operands.fetchSigned();
+                jump(arithmetic.holds(opcode), by);
+                yield false;
+            }
+            case 0x8 -> modrm(opcode);
+            case 0x9 -> {
+                exchangeOrFlags(opcode);
+                yield false;
+            }
+            case 0xa -> memoryOrString(opcode);
+            case 0xb -> {
+                int size = (opcode & 8) == 0 ? 1 : operands.wide();
+                registers.set(opcode & 7, size, operands.fetch(size));
+                yield false;
+            }
+            case 0xc, 0xd -> {
+                shiftOrReturn(opcode);
+                yield false;
+            }
+            case 0xe -> loopOrPort(opcode);
+            case 0xf -> {
+                flagsOrGroup(opcode);
+                yield false;
+            }
+            default -> throw unknown();
+        };
+    }
+
+    /** The forms of ADD to CMP. */
+    private void compute(int operation, int form) {
+        int size = size(form);
+        if (form >= 4) {
+            int value = operands.fetch(size);
+            int result = arithmetic.compute(operation, registers.get(EAX, size), value, size);
+            if (operation != Arithmetic.CMP) {
+                registers.set(EAX, size, result);
+            }
+            return;
+        }
+        operands.fetchModrm();
+        int first = operands.read(size);
+        int second = registers.get(operands.field(), size);
+        boolean toRegister = form >= 2;
+        int result = toRegister
+                ? arithmetic.compute(operation, second, first, size)
+                : arithmetic.compute(operation, first, second, size);
+        if (operation != Arithmetic.CMP && toRegister) {
+            registers.set(operands.field(), size, result);
+        } else if (operation != Arithmetic.CMP) {
+            operands.write(size, result);
+        }
+    }
+
+    private void step(int opcode) {
+        int register = opcode & 7;
+        int size = operands.wide();
+        registers.set(register, size, arithmetic.step(registers.get(register, size), (opcode & 8) == 0 ? 1 : -1, size));
+    }
+
+    private void jump(boolean taken, int by) {
+        if (taken) {
+            registers.setIp(registers.ip() + by & 0xffff);
+        }
+    }
+
+    // The stack
+
+    private void stack(int opcode) {
+        int size = operands.wide();
+        int register = opcode & 7;
+        if ((opcode & 8) == 0) {
+            operands.push(registers.get(register, size), size);
+        } else {
+            registers.set(register, size, operands.pop(size));
+        }
+    }
+
+    /** PUSH and POP of ES, CS, SS and DS. */
+    private void stackSegment(int opcode) {
+        if (opcode == 0x0f) {
+            twoBytes(operands.fetch8());
+            return;
+        }
+        int[] segments = {SystemRegisters.EXTRA, SystemRegisters.CODE, SystemRegisters.STACK, SystemRegisters.DATA};
+        int segment = segments[opcode >> 3];
+        int size = operands.wide();
+        if ((opcode & 1) == 0) {
+            operands.push(system.selector(segment), size);
+        } else {
+            select(segment, operands.pop(size));
+        }
+    }
+
+    private void select(int segment, int selector) {
+        system.select(segment, selector & 0xffff);
+        shadows |= segment == SystemRegisters.STACK;
+    }
+
+    /** PUSHA, POPA, PUSH of a number, OUTS. */
+    private boolean immediateOrAll(int opcode) {
+        int size = operands.wide();
         switch (opcode) {
-            case 0xa0 -> {
-                return load(start, fetch16(), Byte.BYTES);
+            case 0x60 -> {
+                int stack = registers.get(ESP);
+                for (int i = 0; i < REGISTERS; i++) {
+                    operands.push(i == ESP ? stack : registers.get(i), size);
+                }
             }
-            case 0xa1 -> {
-                return load(start, fetch16(), Short.BYTES);
+            case 0x61 -> {
+                for (int i = REGISTERS - 1; i >= 0; i--) {
+                    int value = operands.pop(size);
+                    if (i != ESP) {
+                        registers.set(i, size, value);
+                    }
+                }
             }
-            case 0xe4 -> {
-                return in(start, fetch8(), Byte.BYTES);
+            case 0x68 -> operands.push(operands.fetch(size), size);
+            case 0x6a -> operands.push(operands.fetchSigned(), size);
+            case 0x6e, 0x6f -> {
+                return accesses.string(opcode, size(opcode));
             }
-            case 0xe5 -> {
-                return in(start, fetch8(), Short.BYTES);
-            }
-            case 0x66 -> {
-                return wide(start, fetch8());
-            }
-            case 0x0f -> system(fetch8());
-            case 0x89 -> move16(fetch8());
-            case 0x8c -> moveFromCs(fetch8());
-            case 0xc1 -> shift(fetch8());
-            case 0xcf -> returnFromInterrupt();
-            case 0xa2 -> {
-                return store(fetch16(), Byte.BYTES);
-            }
-            case 0xa3 -> {
-                return store(fetch16(), Short.BYTES);
-            }
-            case 0xe6 -> {
-                return out(fetch8(), Byte.BYTES);
-            }
-            case 0xe7 -> {
-                return out(fetch8(), Short.BYTES);
-            }
-            case 0xeb -> {
-                int by = (byte) fetch8();
-                registers.setIp(registers.ip() + by & 0xffff);
-            }
-            case 0xfb -> registers.setFlags(registers.flags() | GeneralRegisters.INTERRUPT_FLAG);
-            default -> throw unknown(opcode);
+            default -> throw unknown();
         }
         return false;
     }
 
-    private static NotModelledException unknown(int opcode) {
-        return new NotModelledException("the instruction 0x" + Integer.toHexString(opcode));
-    }
+    // Moves
 
-    /** Instructions with the operand-size prefix: 32-bit operands. */
-    private boolean wide(int start, int opcode) {
+    /** The opcodes from 0x80 on, which have a ModRM. */
+    private boolean modrm(int opcode) {
+        int size = size(opcode);
+        operands.fetchModrm();
         switch (opcode) {
-            case 0xa1 -> {
-                return load(start, fetch16(), Integer.BYTES);
+            case 0x80, 0x81, 0x83 -> {
+                int first = operands.read(size);
+                int second = opcode == 0x83 ? operands.fetchSigned() : operands.fetch(size);
+                int result = arithmetic.compute(operands.field(), first, second, size);
+                if (operands.field() != Arithmetic.CMP) {
+                    operands.write(size, result);
+                }
             }
-            case 0xe5 -> {
-                return in(start, fetch8(), Integer.BYTES);
+            case 0x84, 0x85 -> arithmetic.test(operands.read(size), registers.get(operands.field(), size), size);
+            case 0x86, 0x87 -> {
+                int value = operands.read(size);
+                operands.write(size, registers.get(operands.field(), size));
+                registers.set(operands.field(), size, value);
             }
-            case 0x0d -> result(EAX, registers.get(EAX) | fetch32());
-            case 0x31 -> exclusiveOr(fetch8());
-            case 0x60 -> pushAll();
-            case 0x61 -> popAll();
-            case 0xb8, 0xb9, 0xba, 0xbb -> registers.set(opcode - 0xb8, fetch32());
-            case 0xff -> increment(fetch8());
-            case 0xa3 -> {
-                return store(fetch16(), Integer.BYTES);
+            case 0x88, 0x89 -> {
+                return accesses.store(registers.get(operands.field(), size), size);
             }
-            case 0xe7 -> {
-                return out(fetch8(), Integer.BYTES);
+            case 0x8a, 0x8b -> {
+                return accesses.load(operands.field(), size);
             }
-            default -> throw unknown(0x6600 | opcode);
+            case 0x8c -> operands.write(Short.BYTES, system.selector(requireSegment()));
+            case 0x8d -> registers.set(operands.field(), size, operands.offset());
+            case 0x8e -> {
+                if (requireSegment() == SystemRegisters.CODE) {
+                    throw unknown();
+                }
+                select(requireSegment(), operands.read(Short.BYTES));
+            }
+            default -> throw unknown();
         }
         return false;
     }
 
-    private void exclusiveOr(int modrm) {
-        requireRegisters(modrm);
-        result(modrm & 7, registers.get(modrm & 7) ^ registers.get(modrm >>> 3 & 7));
+    private int requireSegment() {
+        if (operands.segmentField() < 0) {
+            throw unknown();
+        }
+        return operands.segmentField();
     }
 
-    private void result(int register, int value) {
-        registers.set(register, value);
-        registers.loseStatus();
+    /** TEST of a number, MOV of an immediate address, and strings. */
+    private boolean memoryOrString(int opcode) {
+        int size = size(opcode);
+        if (opcode == 0xa8 || opcode == 0xa9) {
+            arithmetic.test(registers.get(EAX, size), operands.fetch(size), size);
+            return false;
+        }
+        if (Accesses.isString(opcode)) {
+            return accesses.string(opcode, size);
+        }
+        if (opcode > 0xa3) {
+            throw unknown();
+        }
+        operands.fetchAddress();
+        return opcode < 0xa2 ? accesses.load(EAX, size) : accesses.store(registers.get(EAX, size), size);
     }
 
-    private static void requireRegisters(int modrm) {
-        if (modrm >>> 6 != 3) {
-            throw new NotModelledException("operands in memory (ModRM 0x" + Integer.toHexString(modrm) + ")");
+    // Flags, returns
+
+    /** NOP and XCHG, PUSHF and POPF. */
+    private void exchangeOrFlags(int opcode) {
+        int size = operands.wide();
+        if (opcode < 0x98) {
+            int value = registers.get(EAX, size);
+            registers.set(EAX, size, registers.get(opcode & 7, size));
+            registers.set(opcode & 7, size, value);
+        } else if (opcode == 0x9c) {
+            operands.push(registers.flags(), size);
+        } else if (opcode == 0x9d) {
+            registers.setFlags(GeneralRegisters.checked(operands.pop(size) & FLAGS));
+        } else {
+            throw unknown();
         }
     }
 
-    private void pushAll() {
-        int stack = registers.get(ESP);
-        for (int i = 0; i < REGISTERS; i++) {
-            int value = i == ESP ? stack : registers.get(i);
-            push(value >>> 16);
-            push(value & 0xffff);
-        }
-    }
-
-    private void popAll() {
-        for (int i = REGISTERS - 1; i >= 0; i--) {
-            int value = pop() | pop() << 16;
-            if (i != ESP) {
-                registers.set(i, value);
-            }
-        }
-    }
-
-    /** {@code incl disp16(%si)}. */
-    private void increment(int modrm) {
-        if (modrm != 0x84) {
-            throw unknown(0x66ff00 | modrm);
-        }
-        long address = system.address(SystemRegisters.DATA, registers.get(ESI) + fetch16() & 0xffff);
-        memory.write(address, Integer.BYTES, memory.read(address, Integer.BYTES) + 1);
-        registers.loseStatus();
-    }
-
-    private void move16(int modrm) {
-        requireRegisters(modrm);
-        registers.setLow(modrm & 7, registers.get(modrm >>> 3 & 7));
-    }
-
-    private void moveFromCs(int modrm) {
-        requireRegisters(modrm);
-        if ((modrm >>> 3 & 7) != 1) {
-            throw unknown(0x8c00 | modrm);
-        }
-        registers.setLow(modrm & 7, system.selector(SystemRegisters.CODE));
-    }
-
-    private void shift(int modrm) {
-        requireRegisters(modrm);
-        if ((modrm >>> 3 & 7) != 4) {
-            throw unknown(0xc100 | modrm);
-        }
-        registers.setLow(modrm & 7, registers.get(modrm & 7) << fetch8());
-        registers.loseStatus();
-    }
-
-    private void returnFromInterrupt() {
-        registers.setIp(pop());
-        system.select(SystemRegisters.CODE, pop());
-        registers.setFlags(GeneralRegisters.checked(pop()));
-        lapic.ifPresent(apic -> apic.events().endOfNmi());
-    }
-
-    private void system(int opcode) {
+    private void shiftOrReturn(int opcode) {
+        int size = size(opcode);
         switch (opcode) {
-            case 0x30 -> writeMsr();
-            case 0x32 -> readMsr();
-            default -> throw unknown(0x0f00 | opcode);
+            case 0xc0, 0xc1, 0xd0, 0xd1, 0xd2, 0xd3 -> {
+                operands.fetchModrm();
+                int operation = operands.field();
+                if (operation != 4 && operation != 5 && operation != 7) {
+                    throw unknown();
+                }
+                int value = operands.read(size);
+                int count = opcode < 0xd0 ? operands.fetch8() : opcode < 0xd2 ? 1 : registers.get(ECX, 1);
+                operands.write(size, arithmetic.shift(operation, value, count, size));
+            }
+            case 0xc3 -> registers.setIp(operands.pop(operands.wide()) & 0xffff);
+            case 0xc6, 0xc7 -> {
+                operands.fetchModrm();
+                operands.write(size, operands.fetch(size));
+            }
+            case 0xcd -> enter(operands.fetch8());
+            case 0xcf -> {
+                registers.setIp(operands.pop(Short.BYTES));
+                system.select(SystemRegisters.CODE, operands.pop(Short.BYTES));
+                registers.setFlags(GeneralRegisters.checked(operands.pop(Short.BYTES)));
+                cpu.lapic().ifPresent(apic -> apic.events().endOfNmi());
+            }
+            default -> throw unknown();
         }
     }
 
-    private void readMsr() {
-        if (registers.get(ECX) != MSR_APIC_BASE) {
-            throw new NotModelledException("reading MSR 0x" + Integer.toHexString(registers.get(ECX)));
+    /** LOOP, calls and jumps, IN and OUT. */
+    private boolean loopOrPort(int opcode) {
+        int size = size(opcode);
+        switch (opcode) {
+            case 0xe2 -> {
+                int by = operands.fetchSigned();
+                registers.set(ECX, Short.BYTES, registers.get(ECX) - 1);
+                jump(registers.get(ECX, Short.BYTES) != 0, by);
+            }
+            case 0xe3 -> {
+                int by = operands.fetchSigned();
+                jump(registers.get(ECX, Short.BYTES) == 0, by);
+            }
+            case 0xe4, 0xe5 -> {
+                return accesses.in(operands.fetch8(), size);
+            }
+            case 0xe6, 0xe7 -> {
+                return accesses.out(operands.fetch8(), size);
+            }
+            case 0xe8 -> {
+                int by = operands.fetch(operands.wide());
+                operands.push((int) registers.ip(), operands.wide());
+                jump(true, by);
+            }
+            case 0xe9 -> jump(true, operands.fetch(operands.wide()));
+            case 0xea -> {
+                int to = operands.fetch(operands.wide());
+                system.select(SystemRegisters.CODE, operands.fetch16());
+                registers.setIp(to & 0xffff);
+            }
+            case 0xeb -> jump(true, operands.fetchSigned());
+            case 0xec, 0xed -> {
+                return accesses.in(registers.get(EDX, Short.BYTES), size);
+            }
+            case 0xee, 0xef -> {
+                return accesses.out(registers.get(EDX, Short.BYTES), size);
+            }
+            default -> throw unknown();
         }
-        registers.set(EAX, (int) cpu.apicBase());
-        registers.set(EDX, 0);
-    }
-
-    private void writeMsr() {
-        FakeLapic apic = lapic.orElseThrow(() -> new NotModelledException("a guest without in-kernel LAPIC"));
-        switch (registers.get(ECX)) {
-            case MSR_APIC_BASE -> apic.setX2apic((registers.get(EAX) & FakeCpu.X2APIC_BIT) != 0);
-            case MSR_X2APIC_SVR -> apic.setSpurious(registers.get(EAX));
-            case MSR_X2APIC_LINT0 -> apic.setLint0(registers.get(EAX));
-            case MSR_X2APIC_EOI -> apic.endOfInterrupt();
-            default -> throw new NotModelledException("writing MSR 0x" + Integer.toHexString(registers.get(ECX)));
-        }
-    }
-
-    /** @return whether this {@code mov} to an immediate address exits to the VMM */
-    private boolean store(int place, int size) {
-        long address = system.address(SystemRegisters.DATA, place);
-        if (!memory.has(address)) {
-            return bus.writeMemory(address, size, registers.get(EAX));
-        }
-        memory.write(address, size, registers.get(EAX));
         return false;
     }
 
-    /** @return whether this {@code mov} from an immediate address exits to the VMM */
-    private boolean load(int start, int place, int size) {
-        long address = system.address(SystemRegisters.DATA, place);
-        if (memory.has(address)) {
-            throw new NotModelledException("reading memory of the guest");
+    private void flagsOrGroup(int opcode) {
+        int flags = registers.flags();
+        switch (opcode) {
+            case 0xf6, 0xf7 -> unary(size(opcode));
+            case 0xf8 -> registers.setFlags(flags & ~Arithmetic.CARRY);
+            case 0xf9 -> registers.setFlags(flags | Arithmetic.CARRY);
+            case 0xfa -> registers.setFlags(flags & ~GeneralRegisters.INTERRUPT_FLAG);
+            case 0xfb -> {
+                shadows = !registers.interruptsOn();
+                registers.setFlags(flags | GeneralRegisters.INTERRUPT_FLAG);
+            }
+            case 0xfc -> registers.setFlags(flags & ~GeneralRegisters.DIRECTION_FLAG);
+            case 0xfd -> registers.setFlags(flags | GeneralRegisters.DIRECTION_FLAG);
+            case 0xfe, 0xff -> stepOrGo(size(opcode));
+            default -> throw unknown();
         }
-        bus.readMemory(address, size);
-        return awaitAnswer(start, size);
     }
 
-    private boolean in(int start, int port, int size) {
-        bus.readPort(port, size, 1);
-        return awaitAnswer(start, size);
-    }
-
-    private boolean awaitAnswer(int start, int size) {
-        host.note(VmAnswer.VCPU_READ_WAITS);
-        reads = size;
-        afterRead = (int) registers.ip();
-        registers.setIp(start);
-        return true;
-    }
-
-    /** RIP is past the instruction at its exit, as where KVM emulates it; on other hosts it is so at the next run. */
-    private boolean out(int port, int size) {
-        boolean exits = bus.writePort(port, size, registers.get(EAX));
-        if (exits) {
-            host.note(VmAnswer.VCPU_OUT_PASSED);
+    private void unary(int size) {
+        operands.fetchModrm();
+        int value = operands.read(size);
+        switch (operands.field()) {
+            case 0 -> arithmetic.test(value, operands.fetch(size), size);
+            case 2 -> operands.write(size, ~value);
+            case 3 -> operands.write(size, arithmetic.compute(Arithmetic.SUB, 0, value, size));
+            default -> throw unknown();
         }
-        return exits;
+    }
+
+    /** INC and DEC; of 16 or 32 bits also CALL, JMP and PUSH. */
+    private void stepOrGo(int size) {
+        operands.fetchModrm();
+        int value = operands.read(size);
+        int operation = operands.field();
+        if (operation <= 1) {
+            operands.write(size, arithmetic.step(value, operation == 0 ? 1 : -1, size));
+        } else if (operation == 2 && size > 1) {
+            operands.push((int) registers.ip(), size);
+            registers.setIp(value & 0xffff);
+        } else if (operation == 4 && size > 1) {
+            registers.setIp(value & 0xffff);
+        } else if (operation == 6 && size > 1) {
+            operands.push(value, size);
+        } else {
+            throw unknown();
+        }
+    }
+
+    private void twoBytes(int opcode) {
+        switch (opcode) {
+            case 0x01 -> {
+                operands.fetchModrm();
+                boolean loads = operands.field() == 2 || operands.field() == 3;
+                if (!loads || operands.isRegister()) {
+                    throw unknown();
+                }
+                long at = operands.address();
+                int base = memory.read(at + Short.BYTES, Integer.BYTES);
+                system.setTable(
+                        operands.field() == 3,
+                        memory.read(at, Short.BYTES),
+                        operands.wide() == Short.BYTES ? base & 0xffffff : Integer.toUnsignedLong(base));
+            }
+            case 0x30 -> model.write();
+            case 0x32 -> model.read();
+            case 0xb6, 0xb7 -> {
+                operands.fetchModrm();
+                registers.set(operands.field(), operands.wide(), operands.read(opcode == 0xb6 ? 1 : Short.BYTES));
+            }
+            default -> {
+                if (opcode >> 4 != 8) {
+                    throw unknown();
+                }
+                int by = operands.fetch(operands.wide());
+                jump(arithmetic.holds(opcode), by);
+            }
+        }
     }
 }

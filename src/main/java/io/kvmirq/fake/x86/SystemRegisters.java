@@ -16,6 +16,7 @@ import java.util.Optional;
 final class SystemRegisters {
     static final int CODE = 0;
     static final int DATA = 1;
+    static final int EXTRA = 2;
     static final int STACK = 5;
 
     private static final int SEGMENT = 24;
@@ -139,6 +140,12 @@ final class SystemRegisters {
 
     void select(int segment, int selector) {
         values.putShort(segment * SEGMENT + SELECTOR, (short) selector).putLong(segment * SEGMENT, selector * 16L);
+    }
+
+    /** LGDT and LIDT. */
+    void setTable(boolean interrupts, int limit, long base) {
+        int at = interrupts ? IDT : GDT;
+        values.putLong(at, base).putLong(at + Long.BYTES, limit & TABLE_LIMIT);
     }
 
     /** The address of a vector's entry. */

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+import static io.kvmirq.fake.x86.GeneralRegisters.EAX;
+import static io.kvmirq.fake.x86.GeneralRegisters.ECX;
+import static io.kvmirq.fake.x86.GeneralRegisters.EDX;
+
+import io.kvmirq.NotModelledException;
+import io.kvmirq.arch.apic.LapicPage;
+
+/** RDMSR and WRMSR: the base of the LAPIC, and its registers in x2APIC mode. */
+final class ModelRegisters {
+    private static final int MSR_APIC_BASE = 0x1b;
+    /** The first of the MSRs that are the LAPIC's registers in x2APIC mode. */
+    private static final int MSR_X2APIC = 0x800;
+
+    private static final int MSR_X2APIC_EOI = MSR_X2APIC + LapicPage.EOI_AT / LapicPage.STRIDE;
+    private static final int MSR_X2APIC_SVR = MSR_X2APIC + LapicPage.SVR_AT / LapicPage.STRIDE;
+    private static final int MSR_X2APIC_LINT0 = MSR_X2APIC + LapicPage.LINT0_AT / LapicPage.STRIDE;
+
+    private final FakeCpu cpu;
+    private final GeneralRegisters registers;
+
+    ModelRegisters(FakeCpu cpu) {
+        this.cpu = cpu;
+        this.registers = cpu.registers();
+    }
+
+    void read() {
+        if (registers.get(ECX) != MSR_APIC_BASE) {
+            throw new NotModelledException("reading MSR 0x" + Integer.toHexString(registers.get(ECX)));
+        }
+        registers.set(EAX, (int) cpu.apicBase());
+        registers.set(EDX, 0);
+    }
+
+    void write() {
+        FakeLapic apic = cpu.lapic().orElseThrow(() -> new NotModelledException("a guest without in-kernel LAPIC"));
+        int value = registers.get(EAX);
+        switch (registers.get(ECX)) {
+            case MSR_APIC_BASE -> apic.setX2apic((value & FakeCpu.X2APIC_BIT) != 0);
+            case MSR_X2APIC_SVR -> apic.setSpurious(value);
+            case MSR_X2APIC_LINT0 -> apic.setLint0(value);
+            case MSR_X2APIC_EOI -> apic.endOfInterrupt();
+            default -> throw new NotModelledException("writing MSR 0x" + Integer.toHexString(registers.get(ECX)));
+        }
+    }
+}

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.NotModelledException;
+import io.kvmirq.VcpuId;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Mapping;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VcpuExit;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.kvm.X86Registers;
+import io.kvmirq.kvm.X86Registers.Name;
+import io.kvmirq.kvm.X86SystemRegisters;
+import io.kvmirq.testing.Kernels;
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.List;
+import org.assertj.core.api.SoftAssertions;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** The instructions that guests of the fake know do what they do on KVM. */
+class RealModeTest {
+    private static final int MEMORY = 0xf000;
+    private static final int START = 0x1000;
+    /** Where the guest has data: 0, 1, 2 and so on. */
+    private static final int DATA = 0x2000;
+
+    private static final int STACK = 0x8000;
+    private static final int PORT = 0x82;
+    /** out %al, $PORT; hlt. */
+    private static final String END = "e682f4";
+
+    private static final Name[] SHOWN = {
+        Name.RAX, Name.RBX, Name.RCX, Name.RDX, Name.RSI, Name.RDI, Name.RBP, Name.RSP, Name.RFLAGS
+    };
+
+    private final Undo made = new Undo();
+    private Vcpu vcpu;
+    private Mapping memory;
+    private X86SystemRegisters system;
+
+    @AfterEach
+    void close() {
+        made.close();
+    }
+
+    private void open(Kernel kernel) {
+        Vm vm = made.add(Vm.create(made.add(kernel)));
+        memory = made.add(vm.addMemory(0, MEMORY)).mapping();
+        vcpu = made.add(vm.createVcpu(new VcpuId(0)));
+        vcpu.startAt(START, STACK);
+        system = vcpu.systemRegisters();
+    }
+
+    private static X86Registers registers() {
+        return new X86Registers()
+                .set(Name.RIP, START)
+                .set(Name.RSP, STACK)
+                .set(Name.RAX, 0x1234_80ff)
+                .set(Name.RBX, DATA)
+                .set(Name.RCX, 0x3)
+                .set(Name.RDX, 0x8000_0382L)
+                .set(Name.RSI, 0x10)
+                .set(Name.RDI, 0x20)
+                .set(Name.RBP, DATA + 0x80);
+    }
+
+    private void put(String code) {
+        for (int i = 0; i < 0x100; i++) {
+            memory.putByte(DATA + i, (byte) i);
+        }
+        memory.put(START, HexFormat.of().parseHex(code.replace(" ", "") + END));
+    }
+
+    /** What the code changed: registers, flags but for those to ignore, and bytes of data and stack. */
+    private String change(String code, int ignoredFlags) {
+        put(code);
+        byte[] data = bytes(DATA, 0x100);
+        byte[] stack = new byte[0x40];
+        memory.put(STACK - stack.length, stack);
+        vcpu.setSystemRegisters(system);
+        vcpu.setRegisters(registers());
+        StringBuilder text = new StringBuilder();
+        VcpuExit exit = vcpu.run();
+        while (exit.reason() != VcpuExit.Reason.IO || exit.port() != PORT) {
+            text.append(text.isEmpty() ? "" : "; ").append(exit.reason() == VcpuExit.Reason.HLT ? "HLT" : exit);
+            if (exit.reason() == VcpuExit.Reason.IO || exit.reason() == VcpuExit.Reason.MMIO) {
+                if (exit.isWrite()) {
+                    text.append(" 0x").append(Long.toHexString(exit.data()));
+                } else {
+                    exit.answer(0x8765_4321);
+                }
+            }
+            exit = vcpu.run();
+        }
+        List<String> changes = new ArrayList<>();
+        X86Registers before = registers();
+        X86Registers after = vcpu.registers();
+        for (Name name : SHOWN) {
+            long ignored = name == Name.RFLAGS ? ignoredFlags : 0;
+            long value = after.get(name) & ~ignored;
+            if (value != (before.get(name) & ~ignored)) {
+                changes.add(name + "=" + Long.toHexString(value));
+            }
+        }
+        changed(changes, DATA, data);
+        changed(changes, STACK - stack.length, stack);
+        return (text + (text.isEmpty() ? "" : "; ") + String.join(" ", changes)).strip();
+    }
+
+    private byte[] bytes(int at, int length) {
+        byte[] bytes = new byte[length];
+        for (int i = 0; i < length; i++) {
+            bytes[i] = memory.getByte(at + i);
+        }
+        return bytes;
+    }
+
+    private void changed(List<String> changes, int at, byte[] before) {
+        for (int i = 0; i < before.length; i++) {
+            byte now = memory.getByte(at + i);
+            if (now != before[i]) {
+                changes.add("%x:%02x".formatted(at + i, now));
+            }
+        }
+    }
+
+    /** Code, the flags that the manual leaves undefined after it, and the change. RDX is 0x80000382, RAX 0x123480ff. */
+    private static final String ROWS = """
+            b83412                              |     | RAX=12341234
+            b4 12                               |     | RAX=123412ff
+            66 b8 78563412                      |     | RAX=12345678
+            88 e3                               |     | RBX=2080
+            89 c3                               |     | RBX=80ff
+            66 89 d1                            |     | RCX=80000382
+            8a 07                               |     | RAX=12348000
+            8b 47 05                            |     | RAX=12340605
+            8b 40 f0                            |     | RAX=12340100
+            8b 46 10                            |     | RAX=12349190
+            8b 87 2000                          |     | RAX=12342120
+            8b 1e 1020                          |     | RBX=1110
+            66 8b 03                            |     | RAX=a3a2a1a0
+            8a 6a f8                            |     | RCX=8803
+            88 47 01                            |     | 2001:ff
+            89 06 1020                          |     | 2010:ff 2011:80
+            66 89 56 04                         |     | 2084:82 2085:03 2086:00 2087:80
+            c6 07 aa                            |     | 2000:aa
+            c7 47 02 bbaa                       |     | 2002:bb 2003:aa
+            66 c7 07 ddccbbaa                   |     | 2000:dd 2001:cc 2002:bb 2003:aa
+            8c c8                               |     | RAX=12340000
+            8c db                               |     | RBX=0
+            b80001 8ed8 a11000                  |     | RAX=12340000
+            b80001 8ec0 26 8b 07                |     | RAX=12340000
+            b8fe01 8ed0 bc0020 50               |     | RAX=123401fe RSP=1ffe
+            8d 40 02                            |     | RAX=12342012
+            a0 0320                             |     | RAX=12348003
+            66 a1 0420                          |     | RAX=7060504
+            a2 0320                             |     | 2003:ff
+            66 a3 0420                          |     | 2004:ff 2005:80 2006:34 2007:12
+            00 07                               |     | RFLAGS=86 2000:ff
+            01 c8                               |     | RAX=12348102 RFLAGS=92
+            66 05 01000000                      |     | RAX=12348100 RFLAGS=16
+            04 01                               |     | RAX=12348000 RFLAGS=57
+            05 0180                             |     | RAX=12340100 RFLAGS=817
+            83 c0 01                            |     | RAX=12348100 RFLAGS=96
+            80 c4 80                            |     | RAX=123400ff RFLAGS=847
+            10 c8                               |     | RAX=12348002 RFLAGS=13
+            f9 11 c8                            |     | RAX=12348103 RFLAGS=96
+            29 c8                               |     | RAX=123480fc RFLAGS=86
+            66 29 d0                            |     | RAX=92347d7d RFLAGS=887
+            2c ff                               |     | RAX=12348000 RFLAGS=46
+            3d ff80                             |     | RFLAGS=46
+            39 c8                               |     | RFLAGS=86
+            38 07                               |     | RFLAGS=13
+            f9 19 c8                            |     | RAX=123480fb RFLAGS=82
+            f9 1c ff                            |     | RFLAGS=97
+            83 e8 ff                            |     | RAX=12348100 RFLAGS=87
+            66 81 2f 00000001                   |     | RFLAGS=6 2003:02
+            09 c8                               | 10  | RFLAGS=86
+            20 07                               | 10  | RFLAGS=46
+            31 c0                               | 10  | RAX=12340000 RFLAGS=46
+            66 31 d2                            | 10  | RDX=0 RFLAGS=46
+            80 37 ff                            | 10  | RFLAGS=86 2000:ff
+            84 c0                               | 10  | RFLAGS=86
+            a8 80                               | 10  | RFLAGS=82
+            66 a9 00000010                      | 10  | RFLAGS=6
+            f6 07 01                            | 10  | RFLAGS=46
+            f7 d0                               |     | RAX=12347f00
+            f6 d8                               |     | RAX=12348001 RFLAGS=13
+            f7 d8                               |     | RAX=12347f01 RFLAGS=13
+            66 f7 1f                            |     | RFLAGS=87 2001:ff 2002:fd 2003:fc
+            40                                  |     | RAX=12348100 RFLAGS=96
+            4b                                  |     | RBX=1fff RFLAGS=16
+            66 42                               |     | RDX=80000383 RFLAGS=82
+            fe c0                               |     | RAX=12348000 RFLAGS=56
+            f9 fe 07                            |     | RFLAGS=3 2000:01
+            ff 07                               |     | 2000:01
+            ff 0f                               |     | RFLAGS=16 2000:ff 2001:00
+            d1 e0                               | 10  | RAX=123401fe RFLAGS=803
+            d0 e8                               | 10  | RAX=1234807f RFLAGS=803
+            d1 f8                               | 10  | RAX=1234c07f RFLAGS=83
+            c1 e0 04                            | 810 | RAX=12340ff0 RFLAGS=6
+            66 c1 ea 10                         | 810 | RDX=8000 RFLAGS=6
+            c0 f8 07                            | 810 | RFLAGS=87
+            d3 e0                               | 810 | RAX=123407f8
+            c1 e0 00                            |     |
+            50 5b                               |     | RBX=80ff 7ffe:ff 7fff:80
+            66 52                               |     | RSP=7ffc 7ffc:82 7ffd:03 7fff:80
+            68 3412                             |     | RSP=7ffe 7ffe:34 7fff:12
+            6a ff                               |     | RSP=7ffe 7ffe:ff 7fff:ff
+            66 6a fe                            |     | RSP=7ffc 7ffc:fe 7ffd:ff 7ffe:ff 7fff:ff
+            06 1f                               |     |
+            60 61                               |     | 7ff0:20 7ff2:10 7ff4:80 7ff5:20 7ff7:80 7ff9:20 7ffa:82 7ffb:03 7ffc:03 7ffe:ff 7fff:80
+            66 60 66 61                         |     | 7fe0:20 7fe4:10 7fe8:80 7fe9:20 7fed:80 7ff1:20 7ff4:82 7ff5:03 7ff7:80 7ff8:03 7ffc:ff 7ffd:80 7ffe:34 7fff:12
+            9c                                  |     | RSP=7ffe 7ffe:02
+            b8d708 50 9d                        |     | RAX=123408d7 RFLAGS=8d7 7ffe:d7 7fff:08
+            b80304 50 9d                        |     | RAX=12340403 RFLAGS=403 7ffe:03 7fff:04
+            87 d8                               |     | RAX=12342000 RBX=80ff
+            93                                  |     | RAX=12342000 RBX=80ff
+            90                                  |     |
+            86 27                               |     | RAX=123400ff 2000:80
+            eb02 b001 b302                      |     | RBX=2002
+            e90200 b001 b302                    |     | RBX=2002
+            3c ff 7402 b001 b302                |     | RBX=2002 RFLAGS=46
+            3c ff 7502 b001 b302                |     | RAX=12348001 RBX=2002 RFLAGS=46
+            3c 01 7202 b001 b302                |     | RAX=12348001 RBX=2002 RFLAGS=82
+            3c 01 7c02 b001 b302                |     | RBX=2002 RFLAGS=82
+            3c 01 7f02 b001 b302                |     | RAX=12348001 RBX=2002 RFLAGS=82
+            3c 01 0f8f0200 b001 b302            |     | RAX=12348001 RBX=2002 RFLAGS=82
+            e8 0200 eb01 c3                     |     | 7ffe:03 7fff:10
+            31 c0 e2fe                          | 10  | RAX=12340000 RCX=0 RFLAGS=46
+            3c fe 7202 b001 b302                |     | RAX=12348001 RBX=2002
+            3c fe 7602 b001 b302                |     | RAX=12348001 RBX=2002
+            3c 00 7902 b001 b302                |     | RAX=12348001 RBX=2002 RFLAGS=86
+            3c 00 7a02 b001 b302                |     | RBX=2002 RFLAGS=86
+            3c 80 7002 b001 b302                |     | RAX=12348001 RBX=2002
+            3c 80 7e02 b001 b302                |     | RAX=12348001 RBX=2002
+            3c 80 7d02 b001 b302                |     | RBX=2002
+            31 c9 e302 b001 b302                | 10  | RBX=2002 RCX=0 RFLAGS=46
+            0fb6c0                              |     | RAX=123400ff
+            66 0fb707                           |     | RAX=100
+            66 0fb7c0                           |     | RAX=80ff
+            ac                                  |     | RAX=12348000 RSI=11
+            ad                                  |     | RAX=12340000 RSI=12
+            fd ad fc                            |     | RAX=12340000 RSI=e
+            66 ad                               |     | RAX=0 RSI=14
+            aa                                  |     | RDI=21
+            a4                                  |     | RSI=11 RDI=21
+            f3 aa                               |     | RCX=0 RDI=23
+            f3 a4                               |     | RCX=0 RSI=13 RDI=23
+            f3 ab                               |     | RCX=0 RDI=26
+            31c9 f3 aa                          | 10  | RCX=0 RFLAGS=46
+            be1020 6e                           |     | IO of port 0x382, 1 × 1 bytes written 0x10; RSI=2011
+            be1020 f3 6e                        |     | IO of port 0x382, 1 × 1 bytes written 0x10; IO of port 0x382, 1 × 1 bytes written 0x11; IO of port 0x382, 1 × 1 bytes written 0x12; RCX=0 RSI=2013
+            be1020 f3 6f                        |     | IO of port 0x382, 1 × 2 bytes written 0x1110; IO of port 0x382, 1 × 2 bytes written 0x1312; IO of port 0x382, 1 × 2 bytes written 0x1514; RCX=0 RSI=2016
+            ec                                  |     | IO of port 0x382, 1 × 1 bytes read; RAX=12348021
+            ed                                  |     | IO of port 0x382, 1 × 2 bytes read; RAX=12344321
+            66 ed                               |     | IO of port 0x382, 1 × 4 bytes read; RAX=87654321
+            ee                                  |     | IO of port 0x382, 1 × 1 bytes written 0xff;
+            ef                                  |     | IO of port 0x382, 1 × 2 bytes written 0x80ff;
+            66 ef                               |     | IO of port 0x382, 1 × 4 bytes written 0x123480ff;
+            e4 44                               |     | IO of port 0x44, 1 × 1 bytes read; RAX=12348021
+            66 e5 44                            |     | IO of port 0x44, 1 × 4 bytes read; RAX=87654321
+            f4                                  |     | HLT;
+            f8 f9                               |     | RFLAGS=3
+            fb fa                               |     |
+            fd                                  |     | RFLAGS=402
+            0e                                  |     | RSP=7ffe
+            b80030 50 b80010                    |     | RAX=12341000 RSP=7ffe 7fff:30
+            """;
+
+    @ParameterizedTest
+    @EnumSource
+    void instructionsDoAsOnKvm(Kernels kernels) {
+        open(kernels.open());
+        SoftAssertions all = new SoftAssertions();
+        for (String row : ROWS.strip().split("\n")) {
+            String[] parts = row.split("\\|", -1);
+            int ignored = parts[1].isBlank() ? 0 : Integer.decode("0x" + parts[1].strip());
+            all.assertThat(change(parts[0].strip(), ignored)).as(row).isEqualTo(parts[2].strip());
+        }
+        all.assertAll();
+    }
+
+    /** STI and HLT lose no interrupt: it comes when the guest has halted. */
+    @ParameterizedTest
+    @EnumSource
+    void interruptComesAfterTheInstructionBehindSti(Kernels kernels) {
+        Vm vm = made.add(Vm.create(made.add(kernels.open())));
+        vm.createIrqchip();
+        memory = made.add(vm.addMemory(0, MEMORY)).mapping();
+        vcpu = made.add(vm.createVcpu(new VcpuId(0)));
+        vcpu.startAt(START, STACK);
+        vcpu.enableLapic();
+        InterruptVector vector = new InterruptVector(0x31);
+        put("fbf4");
+        vm.signal(MsiMessage.to(new VcpuId(0), vector));
+        memory.putInt(vector.number() * Integer.BYTES, START + 2);
+        assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.IO);
+        assertThat(memory.getShort(STACK - 6)).as("RIP that it interrupted").isEqualTo((short) (START + 2));
+    }
+
+    @Test
+    void unknownInstructionIsToldWithThoseThatAreKnown() {
+        open(Kernels.FAKE.open());
+        put("90 0fa2");
+        vcpu.setRegisters(registers());
+        assertThatThrownBy(vcpu::run)
+                .isInstanceOf(NotModelledException.class)
+                .hasMessageStartingWith("the fake kernel does not model the instruction at 0x1001, 0f a2 e6 82 f4")
+                .hasMessageContaining("; in real mode it knows adc, add,")
+                .hasMessageContaining("xor, with operands of 8, 16 and 32 bits");
+        assertThat(vcpu.registers().get(Name.RIP)).isEqualTo(START + 1);
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {"f0", "f2", "f3 90", "67", "c0 10", "f6 30", "ff 18", "8e c8", "8c f8", "0f 01 08", "6c", "d8"})
+    void otherInstructionsAreNotModelled(String code) {
+        open(Kernels.FAKE.open());
+        put(code);
+        vcpu.setRegisters(registers());
+        assertThatThrownBy(vcpu::run).hasMessageContaining("the instruction at 0x1000, " + code.substring(0, 2));
+    }
+}
