@@ -21,8 +21,8 @@ class EchoingGuest {
                 Vm vm = Vm.create(kernel);
                 GuestMemory memory = vm.addMemory(0, 0x10000)) {
             vm.createIrqchip();
-            // in $0x20, %al; out %al, $0x21; hlt; jmp to hlt
-            memory.mapping().put(START, HexFormat.of().parseHex("e420e621f4ebfd"));
+            // in $0xe0, %al; out %al, $0xe1; hlt; jmp to hlt
+            memory.mapping().put(START, HexFormat.of().parseHex("e4e0e6e1f4ebfd"));
             try (Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
                 vcpu.startAt(START, 0x8000);
                 Thread runner = new Thread(() -> run(vcpu, said), "vcpu 0");

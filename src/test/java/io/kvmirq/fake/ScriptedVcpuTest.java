@@ -9,6 +9,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.IoAddress;
 import io.kvmirq.MsiMessage;
+import io.kvmirq.NotModelledException;
 import io.kvmirq.VcpuId;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
@@ -292,6 +293,17 @@ class ScriptedVcpuTest {
         assertThatThrownBy(vcpu::run).hasMessageContaining("the kernel has its device");
         assertThatThrownBy(vcpu::run).hasMessageContaining("the kernel has its device");
         assertThatThrownBy(vcpu::run).hasMessageContaining("split irqchip only");
+    }
+
+    /** KVM answers them in the kernel; without its PIC they exit. */
+    @ParameterizedTest
+    @ValueSource(ints = {0x20, 0x21, 0xa0, 0xa1, 0x4d0, 0x4d1})
+    void portsOfThePicAreNotModelled(int port) {
+        script().exits(ioIn(port, 1), ioOut(port, 1, 1), ioIn(port, 1));
+        Vcpu vcpu = vcpu(Chips.FULL);
+        assertThatThrownBy(vcpu::run).isInstanceOf(NotModelledException.class).hasMessageContaining("its PIC");
+        assertThatThrownBy(vcpu::run).isInstanceOf(NotModelledException.class);
+        assertThat(vcpu(Chips.SPLIT).run().port()).isEqualTo(port);
     }
 
     @ParameterizedTest
