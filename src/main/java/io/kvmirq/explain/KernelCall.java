@@ -49,6 +49,10 @@ public enum KernelCall {
     VCPU_SIGNALS("vcpu signals set", "KVM_SET_SIGNAL_MASK"),
     VCPU_TARGET("vcpu target", "KVM_ARM_PREFERRED_TARGET"),
     VCPU_INIT("vcpu init", "KVM_ARM_VCPU_INIT"),
+    VCPU_FINALIZE("vcpu finalize", "KVM_ARM_VCPU_FINALIZE"),
+    REGISTER_LIST("register list", "KVM_GET_REG_LIST"),
+    REGISTER_GET("register get", "KVM_GET_ONE_REG"),
+    REGISTER_SET("register set", REGISTER_GET, "KVM_SET_ONE_REG"),
     VCPU_STATE("vcpu state", "KVM_GET_MP_STATE", "KVM_SET_MP_STATE"),
     BOOT_VCPU("boot vcpu choose", "KVM_SET_BOOT_CPU_ID"),
     LAPIC_GET("lapic get", "KVM_GET_LAPIC"),
@@ -96,6 +100,8 @@ public enum KernelCall {
     ITS_REGISTER("its register", "KVM_DEV_ARM_VGIC_GRP_ITS_REGS"),
     ITS_IIDR("its iidr set", ITS_REGISTER),
     ITS_CREADR("its creadr set", ITS_REGISTER),
+    VCPU_TIMER("vcpu timer interrupt", "KVM_ARM_VCPU_TIMER_CTRL"),
+    VCPU_PMU("vcpu pmu", "KVM_ARM_VCPU_PMU_V3_CTRL"),
     STATS("stats open", "KVM_GET_STATS_FD"),
     ANY_IOCTL("ioctl"),
     ANY_DEVICE_IOCTL("vfio device ioctl"),
@@ -130,7 +136,7 @@ public enum KernelCall {
 
     /** Attributes that are calls of their own here. */
     private static final List<KernelCall> ATTRIBUTES = Stream.concat(
-                    EnumSet.range(VGIC_ADDRESS, ITS_CREADR).stream(), Stream.of(KVM_VFIO_FORWARD))
+                    EnumSet.range(VGIC_ADDRESS, VCPU_PMU).stream(), Stream.of(KVM_VFIO_FORWARD))
             .toList();
 
     private final String label;

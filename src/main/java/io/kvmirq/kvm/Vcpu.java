@@ -2,6 +2,7 @@
 package io.kvmirq.kvm;
 
 import io.kvmirq.InterruptVector;
+import io.kvmirq.Ppi;
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.CurrentThread;
@@ -10,9 +11,10 @@ import io.kvmirq.kernel.Fd;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
+import java.util.List;
 
 /**
- * A virtual CPU. On arm64 call {@link #initialize} first; its guest cannot be started from here.
+ * A virtual CPU. On arm64 call {@link #initialize} first.
  *
  * <p>It belongs to the platform thread that created it, or that took it by {@link #moveHere}: the kernel serialises the
  * calls on one mutex, so any other thread would block for as long as the guest runs. Only {@link #kick} and {@link
@@ -30,8 +32,18 @@ public final class Vcpu implements AutoCloseable {
     public enum Feature {
         /** It is off until another vCPU turns it on. */
         POWER_OFF(UapiArm64.KVM_ARM_VCPU_POWER_OFF),
-        /** The guest turns vCPUs on and off by PSCI 0.2. */
-        PSCI_0_2(UapiArm64.KVM_ARM_VCPU_PSCI_0_2);
+        /** The guest turns vCPUs and the machine on and off by PSCI 0.2 or later. */
+        PSCI_0_2(UapiArm64.KVM_ARM_VCPU_PSCI_0_2),
+        /** EL1 is AArch32. */
+        EL1_32BIT(UapiArm64.KVM_ARM_VCPU_EL1_32BIT),
+        /** A PMU; {@link Vcpu#createPmu} gives it its interrupt. */
+        PMU_V3(UapiArm64.KVM_ARM_VCPU_PMU_V3),
+        /** Scalable vectors; {@link Vcpu#finalizeSve} must follow. */
+        SVE(UapiArm64.KVM_ARM_VCPU_SVE),
+        /** Authentication of addresses; with {@link #PTRAUTH_GENERIC}. */
+        PTRAUTH_ADDRESS(UapiArm64.KVM_ARM_VCPU_PTRAUTH_ADDRESS),
+        /** Generic authentication; with {@link #PTRAUTH_ADDRESS}. */
+        PTRAUTH_GENERIC(UapiArm64.KVM_ARM_VCPU_PTRAUTH_GENERIC);
 
         private final int bit;
 
@@ -93,6 +105,109 @@ public final class Vcpu implements AutoCloseable {
         }
         calls.ioctl(
                 KernelCall.VCPU_INIT, UapiArm64.KVM_ARM_VCPU_INIT, init.putInt(UapiArm64.KvmVcpuInit.FEATURES, bits));
+    }
+
+    // arm64
+
+    private ArmVcpuCalls arm(String what) {
+        requireItsThread();
+        calls.vm().requireArm64(what);
+        return new ArmVcpuCalls(calls.vm(), calls.fd());
+    }
+
+    /**
+     * Makes SVE final (arm64), after the vectors' lengths are chosen and before registers are listed or the guest runs.
+     *
+     * @throws io.kvmirq.KernelException EINVAL if the vCPU was initialised without {@link Feature#SVE}; EPERM if SVE is
+     *     final already
+     */
+    public void finalizeSve() {
+        arm("features to make final").finalizeFeature(UapiArm64.KVM_ARM_VCPU_SVE);
+    }
+
+    /**
+     * The registers that the vCPU has (arm64), in the kernel's order.
+     *
+     * @throws io.kvmirq.KernelException ENOEXEC before {@link #initialize}; EPERM before {@link #finalizeSve} with SVE
+     */
+    public List<ArmRegister> armRegisters() {
+        return arm("registers by id").list();
+    }
+
+    /**
+     * A register of at most 64 bits (arm64), zero-extended.
+     *
+     * @throws IllegalArgumentException if it is larger
+     * @throws io.kvmirq.KernelException ENOEXEC before {@link #initialize}; ENOENT if the vCPU does not have it
+     */
+    public long armRegister(ArmRegister register) {
+        requireSmall(register);
+        return arm("registers by id").get(register).getLong(0);
+    }
+
+    /**
+     * Sets a register of at most 64 bits (arm64).
+     *
+     * @throws IllegalArgumentException if it is larger
+     * @throws io.kvmirq.KernelException ENOEXEC before {@link #initialize}; ENOENT if the vCPU does not have it; EINVAL
+     *     for a value that it cannot have
+     */
+    public void setArmRegister(ArmRegister register, long value) {
+        requireSmall(register);
+        arm("registers by id").set(register, Buffers.allocate(Long.BYTES).putLong(0, value));
+    }
+
+    private static void requireSmall(ArmRegister register) {
+        if (register.size() > Long.BYTES) {
+            throw new IllegalArgumentException(
+                    register + " has " + register.size() + " bytes: use armRegisterBytes and setArmRegisterBytes");
+        }
+    }
+
+    /** A register of any size (arm64), in the order of bytes in memory. As {@link #armRegister} else. */
+    public byte[] armRegisterBytes(ArmRegister register) {
+        byte[] bytes = new byte[register.size()];
+        arm("registers by id").get(register).get(0, bytes);
+        return bytes;
+    }
+
+    /**
+     * Sets a register of any size (arm64). As {@link #setArmRegister} else.
+     *
+     * @param bytes as many as the register has
+     * @throws IllegalArgumentException if they are more or fewer
+     */
+    public void setArmRegisterBytes(ArmRegister register, byte[] bytes) {
+        if (bytes.length != register.size()) {
+            throw new IllegalArgumentException(
+                    bytes.length + " bytes for " + register + ": expected " + register.size());
+        }
+        arm("registers by id").set(register, Buffers.allocate(bytes.length).put(0, bytes));
+    }
+
+    /** The interrupt that a timer raises (arm64). */
+    public Ppi timerInterrupt(ArmTimer timer) {
+        return arm("timers").timer(timer);
+    }
+
+    /**
+     * Chooses the interrupt that a timer raises (arm64), of all vCPUs.
+     *
+     * @throws io.kvmirq.KernelException EINVAL if the VM has no VGIC; EBUSY when a vCPU has run
+     */
+    public void setTimerInterrupt(ArmTimer timer, Ppi interrupt) {
+        arm("timers").setTimer(timer, interrupt);
+    }
+
+    /**
+     * Gives the PMU its interrupt and makes it ready (arm64), after {@link Vgic#init}.
+     *
+     * @param interrupt the same of each vCPU; usually PPI 23
+     * @throws io.kvmirq.KernelException ENODEV if the vCPU was initialised without {@link Feature#PMU_V3}, or the VGIC is
+     *     not ready; EINVAL if the VM has no VGIC, or another vCPU has another PPI; EBUSY if the PMU has its interrupt
+     */
+    public void createPmu(Ppi interrupt) {
+        arm("a PMU of KVM").createPmu(interrupt);
     }
 
     private void requireX86(String what) {

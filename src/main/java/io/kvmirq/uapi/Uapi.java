@@ -415,6 +415,8 @@ public final class Uapi {
     public static final int KVM_MP_STATE_SIPI_RECEIVED = 4;
     public static final int KVM_MP_STATE_STOPPED = 5;
     public static final int KVM_MP_STATE_AP_RESET_HOLD = 9;
+    /** Of arm64. */
+    public static final int KVM_MP_STATE_SUSPENDED = 10;
 
     public static final int KVM_EXIT_UNKNOWN = 0;
     public static final int KVM_EXIT_IO = 2;

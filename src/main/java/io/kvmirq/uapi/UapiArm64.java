@@ -62,7 +62,49 @@ public final class UapiArm64 {
 
     public static final int KVM_ARM_TARGET_GENERIC_V8 = 5;
     public static final int KVM_ARM_VCPU_POWER_OFF = 0;
+    public static final int KVM_ARM_VCPU_EL1_32BIT = 1;
     public static final int KVM_ARM_VCPU_PSCI_0_2 = 2;
+    public static final int KVM_ARM_VCPU_PMU_V3 = 3;
+    public static final int KVM_ARM_VCPU_SVE = 4;
+    public static final int KVM_ARM_VCPU_PTRAUTH_ADDRESS = 5;
+    public static final int KVM_ARM_VCPU_PTRAUTH_GENERIC = 6;
+
+    // Attributes of a vCPU
+
+    public static final int KVM_ARM_VCPU_PMU_V3_CTRL = 0;
+    public static final int KVM_ARM_VCPU_PMU_V3_IRQ = 0;
+    public static final int KVM_ARM_VCPU_PMU_V3_INIT = 1;
+    public static final int KVM_ARM_VCPU_TIMER_CTRL = 1;
+    public static final int KVM_ARM_VCPU_TIMER_IRQ_VTIMER = 0;
+    public static final int KVM_ARM_VCPU_TIMER_IRQ_PTIMER = 1;
+
+    // Ids of registers: architecture, size as a power of 2, kind, and its number
+
+    public static final long KVM_REG_ARM64 = 0x6000000000000000L;
+    public static final int KVM_REG_SIZE_SHIFT = 52;
+    public static final long KVM_REG_SIZE_U32 = 0x0020000000000000L;
+    public static final long KVM_REG_SIZE_U64 = 0x0030000000000000L;
+    public static final long KVM_REG_SIZE_U128 = 0x0040000000000000L;
+    public static final int KVM_REG_ARM_COPROC_MASK = 0x0fff0000;
+    public static final int KVM_REG_ARM_CORE = 0x00100000;
+    public static final int KVM_REG_ARM64_SYSREG = 0x00130000;
+    public static final int KVM_REG_ARM_FW = 0x00140000;
+    public static final int KVM_REG_ARM64_SVE = 0x00150000;
+
+    /** arch/arm64/include/uapi/asm/kvm.h: the core registers, by their offset in words. */
+    public interface KvmArmRegs {
+        int SIZE = 864;
+        @Bytes(248) int REGS = 0;
+        @U64 int SP = 248;
+        @U64 int PC = 256;
+        @U64 int PSTATE = 264;
+        @U64 int SP_EL1 = 272;
+        @U64 int ELR_EL1 = 280;
+        @Bytes(40) int SPSR = 288;
+        @Bytes(512) int VREGS = 336;
+        @U32 int FPSR = 848;
+        @U32 int FPCR = 852;
+    }
 
     /** arch/arm64/include/uapi/asm/kvm.h: the target and seven words of features. */
     public interface KvmVcpuInit {

@@ -24,13 +24,7 @@ final class ArmRequests {
             UapiArm64.KVM_ARM_GET_REG_WRITABLE_MASKS);
 
     private static final Set<Long> OF_VCPU = Set.of(
-            Uapi.KVM_GET_MP_STATE,
-            Uapi.KVM_SET_MP_STATE,
-            Uapi.KVM_GET_VCPU_EVENTS,
-            Uapi.KVM_SET_VCPU_EVENTS,
-            Uapi.KVM_GET_STATS_FD,
-            UapiArm64.KVM_SET_GUEST_DEBUG,
-            UapiArm64.KVM_ARM_VCPU_FINALIZE);
+            Uapi.KVM_GET_VCPU_EVENTS, Uapi.KVM_SET_VCPU_EVENTS, Uapi.KVM_GET_STATS_FD, UapiArm64.KVM_SET_GUEST_DEBUG);
 
     private ArmRequests() {}
 

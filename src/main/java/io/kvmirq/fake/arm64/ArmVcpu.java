@@ -4,6 +4,7 @@ package io.kvmirq.fake.arm64;
 import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.ArmAnswer;
+import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
 import java.util.Optional;
@@ -18,15 +19,56 @@ final class ArmVcpu {
     private static final int POWER_OFF = 1 << UapiArm64.KVM_ARM_VCPU_POWER_OFF;
     private static final int MODELLED = POWER_OFF | 1 << UapiArm64.KVM_ARM_VCPU_PSCI_0_2;
 
+    /** MPIDR_EL1 but for the affinity. */
+    private static final long MPIDR_FIXED = 0x8000_0000L;
+
     private final ArmVm vm;
     private final int id;
+    private boolean psci;
     private int features;
     private boolean initialized;
+    private int state = Uapi.KVM_MP_STATE_RUNNABLE;
+    private boolean hasRun;
+    private final ArmRegisters registers;
+    /** The interrupts of the virtual timer and the physical one. */
+    private final int[] timers;
+
     private @Nullable ArmGuest guest;
 
     ArmVcpu(ArmVm vm, int id) {
         this.vm = vm;
         this.id = id;
+        this.registers = new ArmRegisters(vm.host(), MPIDR_FIXED | affinityOf(id));
+        this.timers = vm.timers().clone();
+    }
+
+    ArmRegisters registers() {
+        return registers;
+    }
+
+    /** KVM_MP_STATE_RUNNABLE, _STOPPED or _SUSPENDED. */
+    int state() {
+        return state;
+    }
+
+    void setState(int next) {
+        state = next;
+    }
+
+    boolean hasRun() {
+        return hasRun;
+    }
+
+    void noteRun() {
+        hasRun = true;
+    }
+
+    int[] timers() {
+        return timers;
+    }
+
+    boolean hasPsci() {
+        return psci;
     }
 
     int id() {
@@ -47,7 +89,11 @@ final class ArmVcpu {
 
     /** The affinity levels, 8 bits each, as in the attributes of a VGIC; 0 until the vCPU is initialized. */
     int affinity() {
-        return initialized ? id & 0xf | (id >> 4 & 0xff) << 8 | (id >> 12 & 0xff) << 16 : 0;
+        return initialized ? affinityOf(id) : 0;
+    }
+
+    private static int affinityOf(int id) {
+        return id & 0xf | (id >> 4 & 0xff) << 8 | (id >> 12 & 0xff) << 16;
     }
 
     /** @return the rule that refuses KVM_ARM_VCPU_INIT; empty for none */
@@ -67,7 +113,12 @@ final class ArmVcpu {
         Optional<Answer> refused = vm.host().build().isSince(6, 12)
                 ? refuseOfVm(known & ~POWER_OFF, unknown)
                 : refuseOfVcpu(known, unknown);
-        initialized |= refused.isEmpty();
+        if (refused.isEmpty()) {
+            initialized = true;
+            psci = (known & ~POWER_OFF) != 0;
+            registers.reset();
+            state = (known & POWER_OFF) != 0 ? Uapi.KVM_MP_STATE_STOPPED : Uapi.KVM_MP_STATE_RUNNABLE;
+        }
         return refused;
     }
 

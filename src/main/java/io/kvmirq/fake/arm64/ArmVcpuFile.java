@@ -2,6 +2,7 @@
 package io.kvmirq.fake.arm64;
 
 import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.ArmAnswer;
 import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Requests;
@@ -14,32 +15,33 @@ import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import io.kvmirq.uapi.UapiTable.FileKind;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.List;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /** A vCPU's descriptor on arm64; source: {@code kvm_arch_vcpu_ioctl()} in arch/arm64/kvm/arm.c. */
 final class ArmVcpuFile extends VcpuFile {
-    private static final int REG_LIST_SIZE = 8;
-    private static final int ONE_REG_SIZE = 16;
-    /** KVM_ARM_VCPU_PMU_V3_CTRL to KVM_ARM_VCPU_PVTIME_CTRL. */
-    private static final int ATTRIBUTE_GROUPS = 3;
+    /** KVM_ARM_VCPU_PVTIME_CTRL. */
+    private static final int STOLEN_TIME = 2;
+
+    private static final int FIRST_PPI = 16;
+    private static final int LAST_PPI = 31;
 
     private static final Requests<ArmVcpuFile> REQUESTS = new Requests<ArmVcpuFile>(
                     VmAnswer.VCPU_UNKNOWN_REQUEST, number -> ArmRequests.name(FileKind.VCPU, number))
             .value(Uapi.KVM_RUN, ArmVcpuFile::run)
             .in(UapiArm64.KVM_ARM_VCPU_INIT, (file, init) -> file.host.refuse(file.vcpu.init(init)))
+            .value(UapiArm64.KVM_ARM_VCPU_FINALIZE, ArmVcpuFile::finish)
             .value(Uapi.KVM_SET_SIGNAL_MASK, (vcpu, set) -> vcpu.setSignals(set))
-            .value(
-                    UapiArm64.KVM_GET_REG_LIST,
-                    (file, address) -> file.registers("KVM_GET_REG_LIST", address, REG_LIST_SIZE))
-            .value(
-                    UapiArm64.KVM_GET_ONE_REG,
-                    (file, address) -> file.registers("KVM_GET_ONE_REG", address, ONE_REG_SIZE))
-            .value(
-                    UapiArm64.KVM_SET_ONE_REG,
-                    (file, address) -> file.registers("KVM_SET_ONE_REG", address, ONE_REG_SIZE))
-            .in(Uapi.KVM_GET_DEVICE_ATTR, ArmVcpuFile::attribute)
-            .in(Uapi.KVM_SET_DEVICE_ATTR, ArmVcpuFile::attribute)
-            .in(Uapi.KVM_HAS_DEVICE_ATTR, ArmVcpuFile::attribute);
+            .out(Uapi.KVM_GET_MP_STATE, ArmVcpuFile::getState)
+            .in(Uapi.KVM_SET_MP_STATE, (file, next) -> file.setState(next.getInt(Uapi.KvmMpState.MP_STATE)))
+            .value(UapiArm64.KVM_GET_REG_LIST, ArmVcpuFile::listRegisters)
+            .value(UapiArm64.KVM_GET_ONE_REG, (file, address) -> file.register(address, file::getRegister))
+            .value(UapiArm64.KVM_SET_ONE_REG, (file, address) -> file.register(address, file::setRegister))
+            .in(Uapi.KVM_GET_DEVICE_ATTR, ArmVcpuFile::getAttribute)
+            .in(Uapi.KVM_SET_DEVICE_ATTR, ArmVcpuFile::setAttribute)
+            .in(Uapi.KVM_HAS_DEVICE_ATTR, ArmVcpuFile::hasAttribute);
 
     private final ArmVcpu vcpu;
     private final ArmVm vm;
@@ -69,22 +71,31 @@ final class ArmVcpuFile extends VcpuFile {
         if (argument != 0) {
             return host.refuse(VmAnswer.VCPU_RUN_ARGUMENT);
         }
-        Script script = host.scripts().get(vcpu.id());
-        if (script == null) {
-            throw new NotModelledException("KVM_RUN on arm64, but of a vCPU that plays exits (FakeKernel.vcpu)");
-        }
         if (!vcpu.isInitialized()) {
             return host.refuse(ArmAnswer.ARM_VCPU_NOT_INITIALIZED);
         }
         if (vm.vgic().filter(vgic -> !vgic.isInitialized()).isPresent()) {
             throw new NotModelledException("KVM_RUN before the VGIC is initialized");
         }
-        if (player == null) {
+        Script script = host.scripts().get(vcpu.id());
+        if (script != null && player == null) {
             player = new ScriptPlayer(script, vm, vm.memory(), page);
         }
-        player.completeRead();
+        if (player != null) {
+            player.completeRead();
+        }
+        vcpu.noteRun();
         int ended = page.refusesToEnter();
-        return ended == 0 ? play(script, player) : ended;
+        if (ended != 0) {
+            return ended;
+        }
+        if (script == null || player == null) {
+            throw new NotModelledException("KVM_RUN on arm64, but of a vCPU that plays exits (FakeKernel.vcpu)");
+        }
+        if (vcpu.state() == Uapi.KVM_MP_STATE_SUSPENDED) {
+            throw new NotModelledException("running a vCPU of arm64 that is suspended");
+        }
+        return play(script, player);
     }
 
     private int play(Script script, ScriptPlayer with) {
@@ -96,7 +107,7 @@ final class ArmVcpuFile extends VcpuFile {
                 if (ended != 0) {
                     return ended;
                 }
-                ScriptedExit exit = script.next();
+                ScriptedExit exit = vcpu.state() == Uapi.KVM_MP_STATE_STOPPED ? null : script.next();
                 if (exit == null) {
                     host.time().awaitChange();
                 } else if (with.plays(exit)) {
@@ -110,20 +121,152 @@ final class ArmVcpuFile extends VcpuFile {
         }
     }
 
-    private int registers(String name, long address, int size) {
+    // State and features
+
+    private int getState(ByteBuffer to) {
+        to.putInt(Uapi.KvmMpState.MP_STATE, vcpu.state());
+        return 0;
+    }
+
+    private int setState(int next) {
+        return switch (next) {
+            case Uapi.KVM_MP_STATE_RUNNABLE, Uapi.KVM_MP_STATE_STOPPED, Uapi.KVM_MP_STATE_SUSPENDED -> {
+                vcpu.setState(next);
+                yield 0;
+            }
+            default -> host.refuse(ArmAnswer.ARM_STATE);
+        };
+    }
+
+    /** KVM_ARM_VCPU_FINALIZE: the vCPU has no SVE. */
+    private int finish(long address) {
+        return vcpu.isInitialized()
+                ? host.copied(address, Integer.BYTES, feature -> host.refuse(ArmAnswer.ARM_FINALIZE_FEATURE))
+                : host.refuse(ArmAnswer.ARM_VCPU_NOT_INITIALIZED);
+    }
+
+    // Registers
+
+    private int listRegisters(long address) {
         if (!vcpu.isInitialized()) {
             return host.refuse(ArmAnswer.ARM_VCPU_NOT_INITIALIZED);
         }
-        return host.copied(address, size, ignored -> {
-            throw new NotModelledException(name);
+        return host.copied(address, Uapi.KvmRegList.SIZE, header -> {
+            long room = header.getLong(Uapi.KvmRegList.N);
+            List<Long> ids = vcpu.registers().list();
+            int result = host.copyOut(address, header.putLong(Uapi.KvmRegList.N, ids.size()), Uapi.KvmRegList.SIZE);
+            if (result < 0) {
+                return result;
+            }
+            if (Long.compareUnsigned(room, ids.size()) < 0) {
+                return host.refuse(ArmAnswer.ARM_REGISTER_ROOM);
+            }
+            int size = ids.size() * Long.BYTES;
+            ByteBuffer list = ByteBuffer.allocate(size).order(ByteOrder.nativeOrder());
+            ids.forEach(list::putLong);
+            return host.copyOut(address + Uapi.KvmRegList.SIZE, list, size);
         });
     }
 
-    private int attribute(ByteBuffer structure) {
-        int group = Attribute.of(structure).group();
-        if (group >= 0 && group < ATTRIBUTE_GROUPS) {
-            throw new NotModelledException("the attributes of a vCPU on arm64");
+    private interface OnRegister {
+        int apply(long id, long address);
+    }
+
+    private int register(long address, OnRegister call) {
+        if (!vcpu.isInitialized()) {
+            return host.refuse(ArmAnswer.ARM_VCPU_NOT_INITIALIZED);
         }
-        return host.refuse(ArmAnswer.ARM_VCPU_ATTRIBUTE);
+        return host.copied(address, Uapi.KvmOneReg.SIZE, one -> {
+            long id = one.getLong(Uapi.KvmOneReg.ID);
+            Optional<Answer> refused = vcpu.registers().refuses(id);
+            return refused.isPresent() ? host.refuse(refused) : call.apply(id, one.getLong(Uapi.KvmOneReg.ADDR));
+        });
+    }
+
+    private int getRegister(long id, long address) {
+        return host.copyOut(address, vcpu.registers().get(id), ArmRegisters.size(id));
+    }
+
+    private int setRegister(long id, long address) {
+        return host.copied(
+                address,
+                ArmRegisters.size(id),
+                value -> host.refuse(vcpu.registers().set(id, value)));
+    }
+
+    // Attributes: interrupts of the timers, and of a PMU, which the vCPU does not have
+
+    private static boolean isTimer(Attribute attribute) {
+        return attribute.number() == UapiArm64.KVM_ARM_VCPU_TIMER_IRQ_VTIMER
+                || attribute.number() == UapiArm64.KVM_ARM_VCPU_TIMER_IRQ_PTIMER;
+    }
+
+    /** @throws NotModelledException for attributes that this kernel may have */
+    private void requireModelled(Attribute attribute) {
+        boolean timer = attribute.group() == UapiArm64.KVM_ARM_VCPU_TIMER_CTRL;
+        boolean nested = timer && !isTimer(attribute) && attribute.number() >= 0 && attribute.number() <= 3;
+        if (attribute.group() == STOLEN_TIME || nested && host.build().isSince(6, 4)) {
+            throw new NotModelledException("the attributes of a vCPU on arm64 for stolen time and nested timers");
+        }
+    }
+
+    private int hasAttribute(ByteBuffer structure) {
+        Attribute attribute = Attribute.of(structure);
+        requireModelled(attribute);
+        boolean has = attribute.group() == UapiArm64.KVM_ARM_VCPU_TIMER_CTRL && isTimer(attribute);
+        return has ? 0 : host.refuse(ArmAnswer.ARM_VCPU_ATTRIBUTE);
+    }
+
+    private int getAttribute(ByteBuffer structure) {
+        Attribute attribute = Attribute.of(structure);
+        requireModelled(attribute);
+        if (attribute.group() == UapiArm64.KVM_ARM_VCPU_PMU_V3_CTRL) {
+            return getPmu(attribute);
+        }
+        if (attribute.group() != UapiArm64.KVM_ARM_VCPU_TIMER_CTRL || !isTimer(attribute)) {
+            return host.refuse(ArmAnswer.ARM_VCPU_ATTRIBUTE);
+        }
+        ByteBuffer number = ByteBuffer.allocate(Integer.BYTES).order(ByteOrder.nativeOrder());
+        number.putInt(0, vcpu.timers()[(int) attribute.number()]);
+        return host.copyOut(attribute.address(), number, Integer.BYTES);
+    }
+
+    private int getPmu(Attribute attribute) {
+        if (attribute.number() != UapiArm64.KVM_ARM_VCPU_PMU_V3_IRQ) {
+            return host.refuse(ArmAnswer.ARM_VCPU_ATTRIBUTE);
+        }
+        return host.refuse(vm.vgic().isEmpty() ? ArmAnswer.ARM_PMU_INTERRUPT : ArmAnswer.ARM_PMU_NONE);
+    }
+
+    private int setAttribute(ByteBuffer structure) {
+        Attribute attribute = Attribute.of(structure);
+        requireModelled(attribute);
+        return switch (attribute.group()) {
+            case UapiArm64.KVM_ARM_VCPU_PMU_V3_CTRL -> host.refuse(ArmAnswer.ARM_PMU_NONE);
+            case UapiArm64.KVM_ARM_VCPU_TIMER_CTRL -> setTimer(attribute);
+            default -> host.refuse(ArmAnswer.ARM_VCPU_ATTRIBUTE);
+        };
+    }
+
+    /** {@code kvm_arm_timer_set_attr()}. */
+    private int setTimer(Attribute attribute) {
+        if (vm.vgic().isEmpty()) {
+            return host.refuse(ArmAnswer.ARM_TIMER_IRQCHIP);
+        }
+        return host.copied(attribute.address(), Integer.BYTES, number -> {
+            int interrupt = number.getInt(0);
+            if (interrupt < FIRST_PPI || interrupt > LAST_PPI) {
+                return host.refuse(ArmAnswer.ARM_TIMER_PPI);
+            }
+            boolean late = host.build().isSince(6, 4) ? vm.vcpus().stream().anyMatch(ArmVcpu::hasRun) : vcpu.hasRun();
+            if (late) {
+                return host.refuse(ArmAnswer.ARM_TIMER_LATE);
+            }
+            if (!isTimer(attribute)) {
+                return host.refuse(ArmAnswer.ARM_VCPU_ATTRIBUTE);
+            }
+            vm.setTimer((int) attribute.number(), interrupt);
+            return 0;
+        });
     }
 }

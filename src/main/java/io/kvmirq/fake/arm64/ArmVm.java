@@ -41,6 +41,9 @@ final class ArmVm extends VmInterrupts {
     /** The interrupts of the host that are mapped to SPIs of the guest. */
     private final Map<Integer, HostLine> mapped = new TreeMap<>();
 
+    /** The interrupts of the virtual timer and the physical one, of vCPUs to come. */
+    private final int[] timers = {27, 30};
+
     private Optional<FakeVgic> vgic = Optional.empty();
     private Optional<Integer> features = Optional.empty();
 
@@ -92,6 +95,18 @@ final class ArmVm extends VmInterrupts {
 
     Optional<ArmVcpu> vcpu(int id) {
         return vcpus.stream().filter(vcpu -> vcpu.id() == id).findFirst();
+    }
+
+    int[] timers() {
+        return timers;
+    }
+
+    /** Of all vCPUs; since 6.4 also of those to come. */
+    void setTimer(int timer, int interrupt) {
+        vcpus.forEach(vcpu -> vcpu.timers()[timer] = interrupt);
+        if (host().build().isSince(6, 4)) {
+            timers[timer] = interrupt;
+        }
     }
 
     /** @return whether these features equal those of the first initialized vCPU */

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.arm64;
+
+import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.ArmAnswer;
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.uapi.UapiArm64;
+import io.kvmirq.uapi.UapiArm64.KvmArmRegs;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+
+/**
+ * The registers of a vCPU without optional features: the core registers, and the system registers of the lab's
+ * processor. Source: arch/arm64/kvm/guest.c, sys_regs.c.
+ */
+final class ArmRegisters {
+    private static final long SIZE_MASK = 0x00f0_0000_0000_0000L;
+    private static final long ARCHITECTURE = 0xff00_0000_0000_0000L;
+    private static final int WORD = Integer.BYTES;
+    /** EL1h, all interrupts masked. */
+    private static final long RESET_STATE = 0x3c5;
+
+    private static final int MODE = 0x1f;
+    /** EL0t, EL1t, EL1h. */
+    private static final Set<Integer> MODES = Set.of(0, 4, 5);
+    /** EL0 of 32 bits. */
+    private static final int USER_32 = 0x10;
+
+    private static final long MPIDR = id(0xc005);
+    /** CNTVCT and CNTPCT of EL0. */
+    private static final Set<Long> COUNTERS = Set.of(id(0xdf1a), id(0xdf01));
+
+    /**
+     * Those that are memory to KVM: SCTLR, ACTLR, CPACR, TTBR0, TTBR1, TCR, AFSR0, AFSR1, ESR, FAR, PAR, MAIR, AMAIR, VBAR,
+     * CONTEXTIDR, TPIDR and CNTKCTL of EL1, TPIDR and TPIDRRO of EL0.
+     */
+    private static final Set<Long> KEPT = Set.of(
+            id(0xc080),
+            id(0xc081),
+            id(0xc082),
+            id(0xc100),
+            id(0xc101),
+            id(0xc102),
+            id(0xc288),
+            id(0xc289),
+            id(0xc290),
+            id(0xc300),
+            id(0xc3a0),
+            id(0xc510),
+            id(0xc518),
+            id(0xc600),
+            id(0xc681),
+            id(0xc684),
+            id(0xc708),
+            id(0xde82),
+            id(0xde83));
+
+    private final Host host;
+    private final long affinity;
+    private final ByteBuffer core = ByteBuffer.allocate(KvmArmRegs.SIZE).order(ByteOrder.nativeOrder());
+    private final Map<Long, Long> system = new HashMap<>();
+
+    /** @param affinity MPIDR_EL1 */
+    ArmRegisters(Host host, long affinity) {
+        this.host = host;
+        this.affinity = affinity;
+    }
+
+    /** The id of a system register. */
+    private static long id(int number) {
+        return UapiArm64.KVM_REG_ARM64 | UapiArm64.KVM_REG_SIZE_U64 | UapiArm64.KVM_REG_ARM64_SYSREG | number;
+    }
+
+    /** KVM_ARM_VCPU_INIT. */
+    void reset() {
+        core.put(0, new byte[KvmArmRegs.SIZE]).putLong(KvmArmRegs.PSTATE, RESET_STATE);
+        system.clear();
+    }
+
+    /** The ids, in the kernel's order. */
+    List<Long> list() {
+        return ArmRegisterTable.of(host.build()).ids();
+    }
+
+    static int size(long id) {
+        return 1 << ((id & SIZE_MASK) >>> UapiArm64.KVM_REG_SIZE_SHIFT);
+    }
+
+    private static boolean isCore(long id) {
+        return ((int) id & UapiArm64.KVM_REG_ARM_COPROC_MASK) == UapiArm64.KVM_REG_ARM_CORE;
+    }
+
+    private static long offset(long id) {
+        return (id & ~(ARCHITECTURE | SIZE_MASK | UapiArm64.KVM_REG_ARM_CORE)) * WORD;
+    }
+
+    /** The size of the core register that begins there; 0 for none. */
+    private static int coreSize(long offset) {
+        if (offset < KvmArmRegs.SPSR + 5 * Long.BYTES) {
+            return offset % Long.BYTES == 0 ? Long.BYTES : 0;
+        }
+        if (offset >= KvmArmRegs.VREGS && offset < KvmArmRegs.FPSR) {
+            return offset % (2 * Long.BYTES) == 0 ? 2 * Long.BYTES : 0;
+        }
+        return offset == KvmArmRegs.FPSR || offset == KvmArmRegs.FPCR ? WORD : 0;
+    }
+
+    /** The rule that refuses KVM_GET_ONE_REG and KVM_SET_ONE_REG of this id; empty for none. */
+    Optional<Answer> refuses(long id) {
+        if ((id & ~SIZE_MASK) >>> Integer.SIZE != UapiArm64.KVM_REG_ARM64 >>> Integer.SIZE) {
+            return Optional.of(ArmAnswer.ARM_REGISTER_KIND);
+        }
+        if (isCore(id)) {
+            long offset = offset(id);
+            if (offset >= KvmArmRegs.SIZE || offset + size(id) >= KvmArmRegs.SIZE) {
+                return Optional.of(ArmAnswer.ARM_REGISTER_NONE);
+            }
+            return coreSize(offset) == size(id) ? Optional.empty() : Optional.of(ArmAnswer.ARM_REGISTER_SIZE);
+        }
+        boolean plain = (id & SIZE_MASK) == UapiArm64.KVM_REG_SIZE_U64
+                && ((int) id & UapiArm64.KVM_REG_ARM_COPROC_MASK) == UapiArm64.KVM_REG_ARM64_SYSREG;
+        if (ArmRegisterTable.of(host.build()).resetValue(id).isPresent()) {
+            return Optional.empty();
+        }
+        if (!plain) {
+            throw new NotModelledException("the register 0x" + Long.toHexString(id));
+        }
+        return Optional.of(ArmAnswer.ARM_REGISTER_NONE);
+    }
+
+    /** The value of a register that is not refused. */
+    ByteBuffer get(long id) {
+        ByteBuffer value = ByteBuffer.allocate(size(id)).order(ByteOrder.nativeOrder());
+        if (isCore(id)) {
+            value.put(0, core, (int) offset(id), size(id));
+        } else if (size(id) == Long.BYTES) {
+            value.putLong(0, systemValue(id));
+        } else {
+            value.putInt(0, (int) systemValue(id));
+        }
+        return value;
+    }
+
+    private long systemValue(long id) {
+        if (COUNTERS.contains(id)) {
+            throw new NotModelledException("the counter of a timer on arm64");
+        }
+        if (id == MPIDR) {
+            return affinity;
+        }
+        Long kept = system.get(id);
+        return kept == null ? ArmRegisterTable.of(host.build()).resetValue(id).orElseThrow() : kept;
+    }
+
+    /** @return the rule that refuses the value; empty for none */
+    Optional<Answer> set(long id, ByteBuffer value) {
+        if (isCore(id)) {
+            int offset = (int) offset(id);
+            int mode = value.getInt(0) & MODE;
+            if (offset == KvmArmRegs.PSTATE && mode == USER_32) {
+                throw new NotModelledException("a vCPU of arm64 in a mode of 32 bits");
+            }
+            if (offset == KvmArmRegs.PSTATE && !MODES.contains(mode)) {
+                return Optional.of(ArmAnswer.ARM_REGISTER_MODE);
+            }
+            core.put(offset, value, 0, size(id));
+            return Optional.empty();
+        }
+        long next = size(id) == Long.BYTES ? value.getLong(0) : Integer.toUnsignedLong(value.getInt(0));
+        if (KEPT.contains(id)) {
+            system.put(id, next);
+        } else if (COUNTERS.contains(id) || next != systemValue(id)) {
+            throw new NotModelledException("another value of the register 0x" + Long.toHexString(id));
+        }
+        return Optional.empty();
+    }
+}

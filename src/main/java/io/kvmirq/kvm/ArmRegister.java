@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.uapi.UapiArm64;
+import io.kvmirq.uapi.UapiArm64.KvmArmRegs;
+import java.util.Map;
+
+/**
+ * A register of a vCPU of arm64, for {@link Vcpu#armRegister} and {@link Vcpu#setArmRegister}. {@link Vcpu#armRegisters}
+ * lists those that a vCPU has.
+ *
+ * <p>Source: {@code KVM_REG_ARM64} in Documentation/virt/kvm/api.rst, "KVM_SET_ONE_REG".
+ *
+ * @param id as the kernel has it: architecture, size, kind and number
+ */
+public record ArmRegister(long id) {
+    /** The stack pointer of EL0. */
+    public static final ArmRegister SP = core(KvmArmRegs.SP);
+    /** Where the guest goes on. */
+    public static final ArmRegister PC = core(KvmArmRegs.PC);
+    /** Mode, masks and condition flags; 0x3c5 after a reset: EL1h with all interrupts masked. */
+    public static final ArmRegister PSTATE = core(KvmArmRegs.PSTATE);
+    /** The stack pointer of EL1. */
+    public static final ArmRegister SP_EL1 = core(KvmArmRegs.SP_EL1);
+    /** Where an exception of EL1 returns to. */
+    public static final ArmRegister ELR_EL1 = core(KvmArmRegs.ELR_EL1);
+    /** The PSTATE that an exception of EL1 returns to. */
+    public static final ArmRegister SPSR_EL1 = core(KvmArmRegs.SPSR);
+    /** Status of floating point; 32 bits. */
+    public static final ArmRegister FPSR = core32(KvmArmRegs.FPSR);
+    /** Control of floating point; 32 bits. */
+    public static final ArmRegister FPCR = core32(KvmArmRegs.FPCR);
+    /** The affinity of the vCPU: Aff0 in bits 7:0, Aff1 15:8, Aff2 23:16, Aff3 39:32. */
+    public static final ArmRegister MPIDR_EL1 = system(3, 0, 0, 0, 5);
+    /** Control of EL1: bit 0 turns the MMU on. */
+    public static final ArmRegister SCTLR_EL1 = system(3, 0, 1, 0, 0);
+    /** Where floating point and SVE trap. */
+    public static final ArmRegister CPACR_EL1 = system(3, 0, 1, 0, 2);
+    /** The page table of the lower addresses. */
+    public static final ArmRegister TTBR0_EL1 = system(3, 0, 2, 0, 0);
+    /** The page table of the upper addresses. */
+    public static final ArmRegister TTBR1_EL1 = system(3, 0, 2, 0, 1);
+    /** Control of the translation. */
+    public static final ArmRegister TCR_EL1 = system(3, 0, 2, 0, 2);
+    /** The types of memory. */
+    public static final ArmRegister MAIR_EL1 = system(3, 0, 10, 2, 0);
+    /** The table of exception vectors. */
+    public static final ArmRegister VBAR_EL1 = system(3, 0, 12, 0, 0);
+
+    private static final Map<ArmRegister, String> NAMES = Map.ofEntries(
+            Map.entry(SP, "SP"),
+            Map.entry(PC, "PC"),
+            Map.entry(PSTATE, "PSTATE"),
+            Map.entry(SP_EL1, "SP_EL1"),
+            Map.entry(ELR_EL1, "ELR_EL1"),
+            Map.entry(SPSR_EL1, "SPSR_EL1"),
+            Map.entry(FPSR, "FPSR"),
+            Map.entry(FPCR, "FPCR"),
+            Map.entry(MPIDR_EL1, "MPIDR_EL1"),
+            Map.entry(SCTLR_EL1, "SCTLR_EL1"),
+            Map.entry(CPACR_EL1, "CPACR_EL1"),
+            Map.entry(TTBR0_EL1, "TTBR0_EL1"),
+            Map.entry(TTBR1_EL1, "TTBR1_EL1"),
+            Map.entry(TCR_EL1, "TCR_EL1"),
+            Map.entry(MAIR_EL1, "MAIR_EL1"),
+            Map.entry(VBAR_EL1, "VBAR_EL1"));
+
+    private static final int LAST_X = 30;
+    private static final int LAST_V = 31;
+    private static final int VECTOR_BYTES = 16;
+    private static final int SIZE_MASK = 0xf;
+    private static final int NUMBER = 0xffff;
+
+    /** Fields of a system register's id: the bit of each, and how many values it has. */
+    private enum Field {
+        OP0(UapiArm64.KVM_REG_ARM64_SYSREG_OP0_SHIFT, 4),
+        OP1(UapiArm64.KVM_REG_ARM64_SYSREG_OP1_SHIFT, 8),
+        CRN(UapiArm64.KVM_REG_ARM64_SYSREG_CRN_SHIFT, 16),
+        CRM(UapiArm64.KVM_REG_ARM64_SYSREG_CRM_SHIFT, 16),
+        OP2(UapiArm64.KVM_REG_ARM64_SYSREG_OP2_SHIFT, 8);
+
+        private final int shift;
+        private final int values;
+
+        Field(int shift, int values) {
+            this.shift = shift;
+            this.values = values;
+        }
+
+        private long in(int value) {
+            if (value < 0 || value >= values) {
+                throw new IllegalArgumentException(
+                        name().toLowerCase(java.util.Locale.ROOT) + " " + value + ": expected 0 to " + (values - 1));
+            }
+            return (long) value << shift;
+        }
+
+        private long of(long id) {
+            return id >>> shift & values - 1;
+        }
+    }
+
+    private static ArmRegister core(int offset, long size) {
+        return new ArmRegister(UapiArm64.KVM_REG_ARM64 | size | UapiArm64.KVM_REG_ARM_CORE | offset / Integer.BYTES);
+    }
+
+    private static ArmRegister core(int offset) {
+        return core(offset, UapiArm64.KVM_REG_SIZE_U64);
+    }
+
+    private static ArmRegister core32(int offset) {
+        return core(offset, UapiArm64.KVM_REG_SIZE_U32);
+    }
+
+    /**
+     * A general register.
+     *
+     * @param number 0 to 30
+     */
+    public static ArmRegister x(int number) {
+        if (number < 0 || number > LAST_X) {
+            throw new IllegalArgumentException("X" + number + " is no register: expected X0 to X" + LAST_X);
+        }
+        return core(KvmArmRegs.REGS + number * Long.BYTES);
+    }
+
+    /**
+     * A register of floating point, 128 bits. A vCPU with SVE has Z registers in its place.
+     *
+     * @param number 0 to 31
+     */
+    public static ArmRegister v(int number) {
+        if (number < 0 || number > LAST_V) {
+            throw new IllegalArgumentException("V" + number + " is no register: expected V0 to V" + LAST_V);
+        }
+        return core(KvmArmRegs.VREGS + number * VECTOR_BYTES, UapiArm64.KVM_REG_SIZE_U128);
+    }
+
+    /** A system register by the numbers of its MRS instruction: op0 0–3, op1 0–7, CRn 0–15, CRm 0–15, op2 0–7. */
+    public static ArmRegister system(int op0, int op1, int crn, int crm, int op2) {
+        return new ArmRegister(UapiArm64.KVM_REG_ARM64
+                | UapiArm64.KVM_REG_SIZE_U64
+                | UapiArm64.KVM_REG_ARM64_SYSREG
+                | Field.OP0.in(op0)
+                | Field.OP1.in(op1)
+                | Field.CRN.in(crn)
+                | Field.CRM.in(crm)
+                | Field.OP2.in(op2));
+    }
+
+    /** Its size in bytes: 4, 8 or 16, or more of SVE. */
+    public int size() {
+        return 1 << (id >>> UapiArm64.KVM_REG_SIZE_SHIFT & SIZE_MASK);
+    }
+
+    /** Its name; of one without a name here, the numbers of its instruction, or the id. */
+    @Override
+    public String toString() {
+        String name = NAMES.get(this);
+        if (name != null) {
+            return name;
+        }
+        int kind = (int) id & UapiArm64.KVM_REG_ARM_COPROC_MASK;
+        int at = ((int) id & NUMBER) * Integer.BYTES;
+        if (kind == UapiArm64.KVM_REG_ARM_CORE && at < KvmArmRegs.SP && size() == Long.BYTES) {
+            return "X" + at / Long.BYTES;
+        }
+        if (kind == UapiArm64.KVM_REG_ARM_CORE && at >= KvmArmRegs.VREGS && size() == VECTOR_BYTES) {
+            return "V" + (at - KvmArmRegs.VREGS) / VECTOR_BYTES;
+        }
+        if (kind == UapiArm64.KVM_REG_ARM64_SYSREG) {
+            return "S" + Field.OP0.of(id) + "_" + Field.OP1.of(id) + "_C" + Field.CRN.of(id) + "_C" + Field.CRM.of(id)
+                    + "_" + Field.OP2.of(id);
+        }
+        return "register 0x" + Long.toHexString(id);
+    }
+}
