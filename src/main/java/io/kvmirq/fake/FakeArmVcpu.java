@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.fake.arm64.ArmGuest;
 import io.kvmirq.fake.file.FakeTime;
 import java.util.OptionalInt;
+import java.util.Set;
+import java.util.function.IntPredicate;
 
 /**
  * A vCPU of a fake kernel on arm64. No code of a guest runs: the methods do what a guest does with its interrupts.
@@ -51,6 +55,30 @@ public final class FakeArmVcpu {
      */
     public boolean end(int answer) {
         return time.changing(() -> guest.end(answer));
+    }
+
+    /**
+     * The guest sends an SGI: it writes ICC_SGI1R_EL1, or with a GICv2 GICD_SGIR. A target that the VM does not have gets
+     * none.
+     *
+     * @param sgi 0 to 15
+     * @throws IllegalArgumentException for another number
+     */
+    public void sendSgi(int sgi, VcpuId... targets) {
+        Set<VcpuId> all = Set.of(targets);
+        send(sgi, id -> all.contains(new VcpuId(id)));
+    }
+
+    /** As {@link #sendSgi}, to all vCPUs but this one. */
+    public void sendSgiToOthers(int sgi) {
+        send(sgi, id -> id != guest.id());
+    }
+
+    private void send(int sgi, IntPredicate targets) {
+        if (!InterruptId.isSgi(sgi)) {
+            throw new IllegalArgumentException("SGI " + sgi + ": expected 0 to 15");
+        }
+        time.changing(() -> guest.sendSgi(sgi, targets));
     }
 
     // vLPIs

@@ -43,8 +43,24 @@ final class ArmGuest {
      *     b 1b
      * </pre>
      */
-    private static final String CODE = "e01f80d2004618d5200080d2e0cc18d5df3f03d50240a1d27f2003d501cc38d59f3f03d5"
+    static final String CODE = "e01f80d2004618d5200080d2e0cc18d5df3f03d50240a1d27f2003d501cc38d59f3f03d5"
             + "e37f80523f00036b60ffff54410000b921cc18d5df3f03d5410400b9f6ffff17";
+
+    /**
+     * SGI 5 and SGI 3 to the vCPU itself, each sent twice.
+     *
+     * <pre>
+     *     mov x0, #1
+     *     movk x0, #0x500, lsl #16
+     *     msr ICC_SGI1R_EL1, x0
+     *     msr ICC_SGI1R_EL1, x0
+     *     mov x0, #1
+     *     movk x0, #0x300, lsl #16
+     *     msr ICC_SGI1R_EL1, x0
+     *     msr ICC_SGI1R_EL1, x0
+     * </pre>
+     */
+    static final String SENDS_SGIS = "200080d200a0a0f2a0cb18d5a0cb18d5" + "200080d20060a0f2a0cb18d5a0cb18d5";
 
     /**
      * The same with a GICv2, whose interrupts are of group 0.
@@ -78,12 +94,7 @@ final class ArmGuest {
     private final int vcpu;
     private final ByteBuffer run;
 
-    /** Creates the VM's vCPU, for a GICv3, and its memory. */
-    ArmGuest(World world, int vm) {
-        this(world, vm, CODE);
-    }
-
-    /** @param code of the guest: {@link #GICV2} */
+    /** Creates the VM's vCPU and its memory. */
     ArmGuest(World world, int vm, String code) {
         libc = world.kernel().libc();
         long memory = world.map(World.PAGE, -1);

@@ -53,9 +53,13 @@ class ArmGuestContract extends ArmVms {
     @BeforeEach
     void setUp() {
         assumeTrue(world.kernel().isReal(), "needs a real kernel: the fake runs no guest of arm64");
+        start(ArmGuest.CODE);
+    }
+
+    private void start(String code) {
         vm = vm();
         number = made.add(vm.fd().lease()).number();
-        guest = new ArmGuest(world, number);
+        guest = new ArmGuest(world, number, code);
         vgic = made.add(vm.createVgicV3());
         vgic.setDistributor(DISTRIBUTOR);
         vgic.setRedistributors(REDISTRIBUTORS);
@@ -175,6 +179,19 @@ class ArmGuestContract extends ArmVms {
         vm.setPpi(FIRST, PRIVATE, false);
         vm.setSpi(SPI, true);
         answers();
+    }
+
+    /** As {@code FakeArmVcpuTest.sgisAreTakenByPriority}. */
+    @Test
+    void guestTakesItsSgisByPriority() {
+        start(ArmGuest.SENDS_SGIS + ArmGuest.CODE);
+        int priorities = PRIVATE_FRAME + GICD_IPRIORITYR.offset();
+        vgic.writeRedistributor(FIRST, priorities, 0x40 << 24);
+        vgic.writeRedistributor(FIRST, priorities + Integer.BYTES, 0x80 << 8);
+        for (int sgi : new int[] {3, 5}) {
+            guest.runTo(ArmGuest.IN_SERVICE, sgi);
+            guest.runTo(ArmGuest.ENDED, sgi);
+        }
     }
 
     @Test

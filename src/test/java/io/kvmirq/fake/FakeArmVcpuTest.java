@@ -2,6 +2,7 @@
 package io.kvmirq.fake;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.Ppi;
@@ -503,5 +504,49 @@ class FakeArmVcpuTest {
         assertThat(guest.acknowledge()).as("the guest entered without").isEqualTo(NONE);
         other.signal(GuestIts.message(3));
         assertThat(guest.acknowledge()).isEqualTo(InterruptId.FIRST_LPI + 3);
+    }
+
+    // SGIs
+
+    /** As {@code ArmGuestContract.guestTakesItsSgisByPriority} on real kernels. */
+    @Test
+    void sgisAreTakenByPriority() {
+        groupPrivate();
+        int priorities = RedistributorRegister.PRIVATE_FRAME + DistributorRegister.GICD_IPRIORITYR.offset();
+        vgic.writeRedistributor(FIRST, priorities, 0x40 << 24);
+        vgic.writeRedistributor(FIRST, priorities + Integer.BYTES, 0x80 << 8);
+        first.sendSgi(5, FIRST);
+        first.sendSgi(5, FIRST);
+        first.sendSgi(3, FIRST);
+        first.sendSgi(3, FIRST);
+        assertThat(second.acknowledge()).isEqualTo(NONE);
+        for (int sgi : new int[] {3, 5}) {
+            assertThat(first.acknowledge()).isEqualTo(sgi);
+            assertThat(first.end(sgi)).isTrue();
+        }
+        assertThat(first.acknowledge()).as("sent twice, taken once").isEqualTo(NONE);
+    }
+
+    @Test
+    void sgiReachesItsTargets() {
+        groupPrivate();
+        first.sendSgiToOthers(1);
+        second.sendSgi(2, FIRST, NOBODY);
+        assertThat(first.acknowledge()).isEqualTo(2);
+        assertThat(second.acknowledge()).isEqualTo(1);
+        assertThat(first.end(2) && second.end(1)).isTrue();
+        second.sendSgi(2, FIRST, SECOND);
+        assertThat(first.acknowledge()).isEqualTo(2);
+        assertThat(second.acknowledge()).isEqualTo(2);
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> first.sendSgi(16, FIRST))
+                .withMessage("SGI 16: expected 0 to 15");
+    }
+
+    private void groupPrivate() {
+        for (VcpuId vcpu : List.of(FIRST, SECOND)) {
+            vgic.writeRedistributor(
+                    vcpu, RedistributorRegister.PRIVATE_FRAME + DistributorRegister.GICD_IGROUPR.offset(), -1);
+        }
     }
 }

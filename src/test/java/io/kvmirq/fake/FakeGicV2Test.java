@@ -99,6 +99,15 @@ class FakeGicV2Test {
     }
 
     @Test
+    void playedGuestSendsSgisAsByItsRegister() {
+        guest(SECOND).sendSgi(3, FIRST);
+        guest(FIRST).sendSgiToOthers(4);
+        assertThat(guest(FIRST).acknowledge()).isEqualTo(3 | SECOND.number() << 10);
+        assertThat(guest(SECOND).acknowledge()).isEqualTo(4);
+        assertThat(guest(FIRST).acknowledge()).isEqualTo(NONE);
+    }
+
+    @Test
     void endOfALevelSignalsTheResamplefdAndLowersTheLine() {
         vgic.makeLevel(SPI);
         EventFd event = made.add(EventFd.create(vm.kernel()));

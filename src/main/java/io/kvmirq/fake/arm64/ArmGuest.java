@@ -13,6 +13,7 @@ import io.kvmirq.fake.file.HostLine;
 import java.util.OptionalInt;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.function.IntPredicate;
 
 /**
  * The guest of a vCPU, whose part a test plays: no code runs. Each step is an entry and an exit:
@@ -99,6 +100,31 @@ public final class ArmGuest {
 
     private long priority(int register) {
         return ListRegister.PRIORITY.of(registers.listRegister(register));
+    }
+
+    /**
+     * The guest writes ICC_SGI1R_EL1, with a GICv2 GICD_SGIR. Source: {@code vgic_v3_dispatch_sgi()} and {@code
+     * vgic_mmio_write_sgir()} in arch/arm64/kvm/vgic.
+     *
+     * @param targets by id
+     */
+    public void sendSgi(int sgi, IntPredicate targets) {
+        int own = vm.vcpus().get(vcpu).id();
+        for (int to = 0; to < vm.vcpus().size(); to++) {
+            if (!targets.test(vm.vcpus().get(to).id())) {
+                continue;
+            }
+            if (vgic.isGicV2()) {
+                distributor.setSources(to, sgi, distributor.sources(to, sgi) | 1 << own);
+            } else {
+                distributor.send(vcpu, to, sgi);
+            }
+            vgic.delivery().queue(to, sgi);
+        }
+    }
+
+    public int id() {
+        return vm.vcpus().get(vcpu).id();
     }
 
     public boolean end(int answer) {
