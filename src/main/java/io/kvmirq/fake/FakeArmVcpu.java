@@ -29,7 +29,7 @@ public final class FakeArmVcpu {
      * interrupt becomes pending before that, but Linux queues it for the guest only at its next signal or write: enable
      * the distributor first.
      *
-     * <p>With a GICv3 the guest takes interrupts of group 1, an LPI only if there is no other. The distributor is
+     * <p>With a GICv3 the guest takes interrupts of group 1, an LPI after another one of its priority. The distributor is
      * enabled by GICD_CTLR.EnableGrp1 ({@code VgicV3.writeDistributor(0, 2)}, the first thing that a guest's driver
      * does). LPIs also need GICR_CTLR.EnableLPIs; a vLPI, which hardware delivers, needs neither. The vCPU's CPU
      * interface must be enabled too, which a driver does by instructions and a test by

@@ -467,6 +467,29 @@ class FakeArmVcpuTest {
         assertThat(guest.acknowledge()).as("queued all the time").isEqualTo(InterruptId.FIRST_LPI + 3);
     }
 
+    /** Linux sorts its list by priority, LPIs included: {@code vgic_sort_ap_list()}. The LPI has priority 0xa0. */
+    @Test
+    void lpiIsTakenByItsPriority() {
+        Vm other = made.add(Vm.create(kernel));
+        made.add(other.createVcpu(FIRST)).initialize();
+        GuestIts service = new GuestIts(other, 1, made);
+        service.map(3);
+        GuestGic.enable(service.vgic(), SPI);
+        service.vgic().writeDistributor(GuestGic.word(DistributorRegister.GICD_IGROUPR, SPI), GuestGic.bit(SPI));
+        FakeArmVcpu guest = guest(other, FIRST);
+        int lpi = InterruptId.FIRST_LPI + 3;
+        for (int priority : new int[] {0xa8, 0xa0, 0x98}) {
+            GuestGic.setPriority(service.vgic(), SPI, priority);
+            other.signal(GuestIts.message(3));
+            other.setSpi(SPI, true);
+            boolean lpiFirst = priority > 0xa0;
+            assertThat(guest.acknowledge()).isEqualTo(lpiFirst ? lpi : SPI.number());
+            assertThat(guest.acknowledge()).isEqualTo(lpiFirst ? SPI.number() : lpi);
+            assertThat(guest.end(SPI.number())).isTrue();
+            other.setSpi(SPI, false);
+        }
+    }
+
     /** MOVI tells no vCPU: the old one gives a pending LPI to the new one when it leaves its guest. */
     @Test
     void lpiThatIsMovedIsGivenUpByTheVcpuThatHasIt() {

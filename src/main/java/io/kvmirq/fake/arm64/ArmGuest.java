@@ -45,7 +45,7 @@ public final class ArmGuest {
     }
 
     /**
-     * Takes the pending interrupt of group 1 with the highest priority; LPIs last. Returns its INTID, or 1023 if there
+     * Takes the pending interrupt of group 1 with the highest priority, of two equal ones an LPI last. Returns its INTID, or 1023 if there
      * is none that the CPU interface lets pass. A GICv2 takes one of any group that GICC_CTLR enables, and the answer
      * has the source of an SGI in bits 12:10. With AckCtl 0 the answer is 1022 instead of an interrupt of group 1.
      */
@@ -63,7 +63,8 @@ public final class ArmGuest {
                 best = i;
             }
         }
-        int taken = best < 0 ? takeLpi() : take(best);
+        int lpi = takeLpi(best);
+        int taken = best < 0 || lpi != GuestCpuInterface.SPURIOUS ? lpi : take(best);
         exit();
         return taken;
     }
@@ -94,8 +95,16 @@ public final class ArmGuest {
         distributor.clear(InterruptState.LATCH, vcpu, id & -Distributor.WORD, 1 << id % Distributor.WORD);
     }
 
-    private int takeLpi() {
-        return vm.lpis().take(vcpu, cpu::passes).orElse(GuestCpuInterface.SPURIOUS);
+    /** Takes an LPI of a higher priority than what a list register holds, -1 for none. */
+    private int takeLpi(int best) {
+        if (vgic.isGicV2()) {
+            return GuestCpuInterface.SPURIOUS;
+        }
+        OptionalInt taken = vm.lpis()
+                .take(
+                        vcpu,
+                        priority -> cpu.passes(priority) && (best < 0 || priority >> PRIORITY_SHIFT < priority(best)));
+        return taken.orElse(GuestCpuInterface.SPURIOUS);
     }
 
     private long priority(int register) {
