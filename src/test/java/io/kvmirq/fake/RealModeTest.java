@@ -325,7 +325,21 @@ class RealModeTest {
 
     @ParameterizedTest
     @ValueSource(
-            strings = {"f0", "f2", "f3 90", "67", "c0 10", "f6 30", "ff 18", "8e c8", "8c f8", "0f 01 08", "6c", "d8"})
+            strings = {
+                "f0",
+                "f2",
+                "f3 90",
+                "67",
+                "c0 10",
+                "f6 30",
+                "ff 18",
+                "8e c8",
+                "8c f8",
+                "0f 01 08",
+                "6c",
+                "d8",
+                "66 cf"
+            })
     void otherInstructionsAreNotModelled(String code) {
         open(Kernels.FAKE.open());
         put(code);

@@ -15,6 +15,13 @@ final class Operands {
     /** The bytes of an instruction that a message shows. */
     private static final int SHOWN = 8;
 
+    /** Of all instructions. */
+    private static final String KNOWN =
+            "adc, add, and, call, clc, cld, cli, cmp, dec, hlt, in, inc, int, iret, jcc, jcxz, jmp,"
+                    + " lea, lgdt, lidt, lods, loop, mov, movs, movzx, neg, nop, not, or, out, outs, pop, push, rdmsr, ret, sar, sbb,"
+                    + " shl, shr, stc, std, sti, stos, sub, test, wrmsr, xchg and xor, with operands of 8, 16 and 32 bits and addresses"
+                    + " of 16";
+
     /** Segments of {@link SystemRegisters}, by their numbers in instructions. */
     private static final int[] SEGMENTS = {
         SystemRegisters.EXTRA, SystemRegisters.CODE, SystemRegisters.STACK, SystemRegisters.DATA, 3, 4
@@ -77,14 +84,15 @@ final class Operands {
         override = SEGMENTS[number];
     }
 
-    /** The address of the instruction, and its first bytes. */
-    String described() {
+    /** Of an instruction that no guest of the fake knows: its address and first bytes. */
+    NotModelledException unknown() {
         long address = system.address(SystemRegisters.CODE, start);
         StringBuilder bytes = new StringBuilder();
         for (int i = 0; i < SHOWN && memory.has(address + i); i++) {
             bytes.append(" %02x".formatted(memory.read(address + i, 1)));
         }
-        return "at 0x" + Long.toHexString(address) + "," + bytes;
+        return new NotModelledException(
+                "the instruction at 0x" + Long.toHexString(address) + "," + bytes + "; in real mode it knows " + KNOWN);
     }
 
     // Bytes of the instruction

@@ -13,12 +13,6 @@ import io.kvmirq.NotModelledException;
  * Intel SDM vol. 2, appendix A.
  */
 final class RealModeCode implements GuestCode {
-    private static final String KNOWN =
-            "adc, add, and, call, clc, cld, cli, cmp, dec, hlt, in, inc, int, iret, jcc, jcxz,"
-                    + " jmp, lea, lgdt, lidt, lods, loop, mov, movs, movzx, neg, nop, not, or, out, outs, pop, push, rdmsr, ret,"
-                    + " sar, sbb, shl, shr, stc, std, sti, stos, sub, test, wrmsr, xchg and xor, with operands of 8, 16 and 32 bits"
-                    + " and addresses of 16";
-
     private static final int REGISTERS = 8;
     /** The flags that PUSHF stores always; POPF and IRET load them. */
     private static final int FLAGS = 0xffff;
@@ -31,6 +25,7 @@ final class RealModeCode implements GuestCode {
     private final Arithmetic arithmetic;
     private final ModelRegisters model;
     private final Accesses accesses;
+    private final DataInstructions data;
     /** Whether the next instruction comes before any interrupt: after STI, and a write of SS. */
     private boolean shadow;
     /** Whether the last instruction began such a shadow. */
@@ -45,6 +40,7 @@ final class RealModeCode implements GuestCode {
         this.arithmetic = new Arithmetic(registers);
         this.model = new ModelRegisters(cpu);
         this.accesses = new Accesses(cpu, memory, bus, operands);
+        this.data = new DataInstructions(registers, operands, arithmetic, accesses);
     }
 
     /** INIT. */
@@ -121,10 +117,6 @@ final class RealModeCode implements GuestCode {
         }
     }
 
-    private NotModelledException unknown() {
-        return new NotModelledException("the instruction " + operands.described() + "; in real mode it knows " + KNOWN);
-    }
-
     /** 1 for an opcode whose lowest bit is 0. */
     private int size(int opcode) {
         return (opcode & 1) == 0 ? 1 : operands.wide();
@@ -133,19 +125,14 @@ final class RealModeCode implements GuestCode {
     /** @return whether the guest exits to the VMM */
     private boolean execute(int opcode) {
         if (operands.repeats() && !Accesses.isString(opcode)) {
-            throw unknown();
+            throw operands.unknown();
         }
-        if (opcode < 0x40 && (opcode & 7) < 6) {
-            compute(opcode >> 3, opcode & 7);
-            return false;
+        if (DataInstructions.has(opcode)) {
+            return data.execute(opcode, size(opcode));
         }
         return switch (opcode >> 4) {
             case 0x0, 0x1 -> {
                 stackSegment(opcode);
-                yield false;
-            }
-            case 0x4 -> {
-                step(opcode);
                 yield false;
             }
             case 0x5 -> {
@@ -158,19 +145,17 @@ final class RealModeCode implements GuestCode {
                 jump(arithmetic.holds(opcode), by);
                 yield false;
             }
-            case 0x8 -> modrm(opcode);
+            case 0x8 -> {
+                moveSegment(opcode);
+                yield false;
+            }
             case 0x9 -> {
                 exchangeOrFlags(opcode);
                 yield false;
             }
             case 0xa -> memoryOrString(opcode);
-            case 0xb -> {
-                int size = (opcode & 8) == 0 ? 1 : operands.wide();
-                registers.set(opcode & 7, size, operands.fetch(size));
-                yield false;
-            }
-            case 0xc, 0xd -> {
-                shiftOrReturn(opcode);
+            case 0xc -> {
+                returns(opcode);
                 yield false;
             }
             case 0xe -> loopOrPort(opcode);
@@ -178,39 +163,8 @@ final class RealModeCode implements GuestCode {
                 flagsOrGroup(opcode);
                 yield false;
             }
-            default -> throw unknown();
+            default -> throw operands.unknown();
         };
-    }
-
-    /** The forms of ADD to CMP. */
-    private void compute(int operation, int form) {
-        int size = size(form);
-        if (form >= 4) {
-            int value = operands.fetch(size);
-            int result = arithmetic.compute(operation, registers.get(EAX, size), value, size);
-            if (operation != Arithmetic.CMP) {
-                registers.set(EAX, size, result);
-            }
-            return;
-        }
-        operands.fetchModrm();
-        int first = operands.read(size);
-        int second = registers.get(operands.field(), size);
-        boolean toRegister = form >= 2;
-        int result = toRegister
-                ? arithmetic.compute(operation, second, first, size)
-                : arithmetic.compute(operation, first, second, size);
-        if (operation != Arithmetic.CMP && toRegister) {
-            registers.set(operands.field(), size, result);
-        } else if (operation != Arithmetic.CMP) {
-            operands.write(size, result);
-        }
-    }
-
-    private void step(int opcode) {
-        int register = opcode & 7;
-        int size = operands.wide();
-        registers.set(register, size, arithmetic.step(registers.get(register, size), (opcode & 8) == 0 ? 1 : -1, size));
     }
 
     private void jump(boolean taken, int by) {
@@ -275,54 +229,29 @@ final class RealModeCode implements GuestCode {
             case 0x6e, 0x6f -> {
                 return accesses.string(opcode, size(opcode));
             }
-            default -> throw unknown();
+            default -> throw operands.unknown();
         }
         return false;
     }
 
     // Moves
 
-    /** The opcodes from 0x80 on, which have a ModRM. */
-    private boolean modrm(int opcode) {
-        int size = size(opcode);
+    /** MOV to and from a segment register. */
+    private void moveSegment(int opcode) {
         operands.fetchModrm();
-        switch (opcode) {
-            case 0x80, 0x81, 0x83 -> {
-                int first = operands.read(size);
-                int second = opcode == 0x83 ? operands.fetchSigned() : operands.fetch(size);
-                int result = arithmetic.compute(operands.field(), first, second, size);
-                if (operands.field() != Arithmetic.CMP) {
-                    operands.write(size, result);
-                }
-            }
-            case 0x84, 0x85 -> arithmetic.test(operands.read(size), registers.get(operands.field(), size), size);
-            case 0x86, 0x87 -> {
-                int value = operands.read(size);
-                operands.write(size, registers.get(operands.field(), size));
-                registers.set(operands.field(), size, value);
-            }
-            case 0x88, 0x89 -> {
-                return accesses.store(registers.get(operands.field(), size), size);
-            }
-            case 0x8a, 0x8b -> {
-                return accesses.load(operands.field(), size);
-            }
-            case 0x8c -> operands.write(Short.BYTES, system.selector(requireSegment()));
-            case 0x8d -> registers.set(operands.field(), size, operands.offset());
-            case 0x8e -> {
-                if (requireSegment() == SystemRegisters.CODE) {
-                    throw unknown();
-                }
-                select(requireSegment(), operands.read(Short.BYTES));
-            }
-            default -> throw unknown();
+        int segment = requireSegment();
+        if (opcode == 0x8c) {
+            operands.write(Short.BYTES, system.selector(segment));
+        } else if (segment == SystemRegisters.CODE) {
+            throw operands.unknown();
+        } else {
+            select(segment, operands.read(Short.BYTES));
         }
-        return false;
     }
 
     private int requireSegment() {
         if (operands.segmentField() < 0) {
-            throw unknown();
+            throw operands.unknown();
         }
         return operands.segmentField();
     }
@@ -338,7 +267,7 @@ final class RealModeCode implements GuestCode {
             return accesses.string(opcode, size);
         }
         if (opcode > 0xa3) {
-            throw unknown();
+            throw operands.unknown();
         }
         operands.fetchAddress();
         return opcode < 0xa2 ? accesses.load(EAX, size) : accesses.store(registers.get(EAX, size), size);
@@ -358,36 +287,25 @@ final class RealModeCode implements GuestCode {
         } else if (opcode == 0x9d) {
             registers.setFlags(GeneralRegisters.checked(operands.pop(size) & FLAGS));
         } else {
-            throw unknown();
+            throw operands.unknown();
         }
     }
 
-    private void shiftOrReturn(int opcode) {
-        int size = size(opcode);
+    /** RET, INT and IRET. */
+    private void returns(int opcode) {
         switch (opcode) {
-            case 0xc0, 0xc1, 0xd0, 0xd1, 0xd2, 0xd3 -> {
-                operands.fetchModrm();
-                int operation = operands.field();
-                if (operation != 4 && operation != 5 && operation != 7) {
-                    throw unknown();
-                }
-                int value = operands.read(size);
-                int count = opcode < 0xd0 ? operands.fetch8() : opcode < 0xd2 ? 1 : registers.get(ECX, 1);
-                operands.write(size, arithmetic.shift(operation, value, count, size));
-            }
             case 0xc3 -> registers.setIp(operands.pop(operands.wide()) & 0xffff);
-            case 0xc6, 0xc7 -> {
-                operands.fetchModrm();
-                operands.write(size, operands.fetch(size));
-            }
             case 0xcd -> enter(operands.fetch8());
             case 0xcf -> {
+                if (operands.wide() != Short.BYTES) {
+                    throw operands.unknown();
+                }
                 registers.setIp(operands.pop(Short.BYTES));
                 system.select(SystemRegisters.CODE, operands.pop(Short.BYTES));
                 registers.setFlags(GeneralRegisters.checked(operands.pop(Short.BYTES)));
                 cpu.lapic().ifPresent(apic -> apic.events().endOfNmi());
             }
-            default -> throw unknown();
+            default -> throw operands.unknown();
         }
     }
 
@@ -428,7 +346,7 @@ final class RealModeCode implements GuestCode {
             case 0xee, 0xef -> {
                 return accesses.out(registers.get(EDX, Short.BYTES), size);
             }
-            default -> throw unknown();
+            default -> throw operands.unknown();
         }
         return false;
     }
@@ -436,7 +354,6 @@ final class RealModeCode implements GuestCode {
     private void flagsOrGroup(int opcode) {
         int flags = registers.flags();
         switch (opcode) {
-            case 0xf6, 0xf7 -> unary(size(opcode));
             case 0xf8 -> registers.setFlags(flags & ~Arithmetic.CARRY);
             case 0xf9 -> registers.setFlags(flags | Arithmetic.CARRY);
             case 0xfa -> registers.setFlags(flags & ~GeneralRegisters.INTERRUPT_FLAG);
@@ -447,18 +364,7 @@ final class RealModeCode implements GuestCode {
             case 0xfc -> registers.setFlags(flags & ~GeneralRegisters.DIRECTION_FLAG);
             case 0xfd -> registers.setFlags(flags | GeneralRegisters.DIRECTION_FLAG);
             case 0xfe, 0xff -> stepOrGo(size(opcode));
-            default -> throw unknown();
-        }
-    }
-
-    private void unary(int size) {
-        operands.fetchModrm();
-        int value = operands.read(size);
-        switch (operands.field()) {
-            case 0 -> arithmetic.test(value, operands.fetch(size), size);
-            case 2 -> operands.write(size, ~value);
-            case 3 -> operands.write(size, arithmetic.compute(Arithmetic.SUB, 0, value, size));
-            default -> throw unknown();
+            default -> throw operands.unknown();
         }
     }
 
@@ -477,7 +383,7 @@ final class RealModeCode implements GuestCode {
         } else if (operation == 6 && size > 1) {
             operands.push(value, size);
         } else {
-            throw unknown();
+            throw operands.unknown();
         }
     }
 
@@ -487,7 +393,7 @@ final class RealModeCode implements GuestCode {
                 operands.fetchModrm();
                 boolean loads = operands.field() == 2 || operands.field() == 3;
                 if (!loads || operands.isRegister()) {
-                    throw unknown();
+                    throw operands.unknown();
                 }
                 long at = operands.address();
                 int base = memory.read(at + Short.BYTES, Integer.BYTES);
@@ -504,7 +410,7 @@ final class RealModeCode implements GuestCode {
             }
             default -> {
                 if (opcode >> 4 != 8) {
-                    throw unknown();
+                    throw operands.unknown();
                 }
                 int by = operands.fetch(operands.wide());
                 jump(arithmetic.holds(opcode), by);
