@@ -88,8 +88,8 @@ public enum ArmAnswer implements Answer {
     ARM_PMU_NONE(refusal(LAB, VCPU_PMU, ENODEV, "the vCPU was not initialised with a PMU, or the VGIC is not ready",
         "KVM_ARM_VCPU_PMU_V3 in kvm_vcpu_init.features; KVM_DEV_ARM_VGIC_CTRL_INIT",
         "pmu-emul.c kvm_arm_pmu_v3_set_attr(), kvm_arm_pmu_v3_init()").needs(ARM64)),
-    ARM_PMU_INTERRUPT(refusal(LAB, VCPU_PMU, EINVAL, "the VM has no VGIC, the number is that of no PPI or SPI, or another"
-        + " vCPU has another PPI", "KVM_ARM_VCPU_PMU_V3_IRQ, the same PPI for all vCPUs",
+    ARM_PMU_INTERRUPT(refusal(LAB, VCPU_PMU, EINVAL, "the VM has no VGIC, the number is that of no PPI or SPI, or"
+        + " another vCPU has another PPI", "KVM_ARM_VCPU_PMU_V3_IRQ, the same PPI for all vCPUs",
         "pmu-emul.c kvm_arm_pmu_v3_set_attr()").needs(ARM64)),
     ARM_PMU_TWICE(refusal(LAB, VCPU_PMU, EBUSY, "the PMU has its interrupt, or is ready", "one KVM_ARM_VCPU_PMU_V3_IRQ",
         "pmu-emul.c kvm_arm_pmu_v3_set_attr()").needs(ARM64)),

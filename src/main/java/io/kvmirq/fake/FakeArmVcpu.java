@@ -29,11 +29,11 @@ public final class FakeArmVcpu {
      * interrupt becomes pending before that, but Linux queues it for the guest only at its next signal or write: enable
      * the distributor first.
      *
-     * <p>With a GICv3 the guest takes interrupts of group 1, an LPI after another one of its priority. The distributor is
-     * enabled by GICD_CTLR.EnableGrp1 ({@code VgicV3.writeDistributor(0, 2)}, the first thing that a guest's driver
+     * <p>With a GICv3 the guest takes interrupts of group 1, an LPI after another one of its priority. The distributor
+     * is enabled by GICD_CTLR.EnableGrp1 ({@code VgicV3.writeDistributor(0, 2)}, the first thing that a guest's driver
      * does). LPIs also need GICR_CTLR.EnableLPIs; a vLPI, which hardware delivers, needs neither. The vCPU's CPU
-     * interface must be enabled too, which a driver does by instructions and a test by
-     * {@code VgicV3.writeSystemRegister}: ICC_IGRPEN1_EL1 is 1, and the interrupt's priority is below ICC_PMR_EL1.
+     * interface must be enabled too, which a driver does by instructions and a test by {@code
+     * VgicV3.writeSystemRegister}: ICC_IGRPEN1_EL1 is 1, and the interrupt's priority is below ICC_PMR_EL1.
      *
      * <p>With a GICv2 the distributor is enabled by bit 0 of GICD_CTLR. The guest takes interrupts of group 0 if bit 0
      * of GICC_CTLR is 1, and of group 1 if bit 1 is 1. Bits 7:3 of their priority are below GICC_PMR, 0–0x1f as a VMM
@@ -58,8 +58,8 @@ public final class FakeArmVcpu {
     }
 
     /**
-     * The guest sends an SGI: it writes ICC_SGI1R_EL1, or with a GICv2 GICD_SGIR. A target that the VM does not have gets
-     * none.
+     * The guest sends an SGI: it writes ICC_SGI1R_EL1, or with a GICv2 GICD_SGIR. A target that the VM does not have
+     * gets none.
      *
      * @param sgi 0 to 15
      * @throws IllegalArgumentException for another number

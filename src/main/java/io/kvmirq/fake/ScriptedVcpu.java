@@ -11,9 +11,9 @@ import java.util.Set;
 import java.util.stream.Stream;
 
 /**
- * A vCPU of a fake kernel that plays exits instead of a guest's code. Get it from {@link FakeKernel#vcpu}. All else is as
- * without it: {@code KVM_RUN} returns with each exit in {@code struct kvm_run}, an application processor waits for INIT
- * and SIPI, a kick ends the run, and registers keep what the VMM gave them. Thread-safe.
+ * A vCPU of a fake kernel that plays exits instead of a guest's code. Get it from {@link FakeKernel#vcpu}. All else is
+ * as without it: {@code KVM_RUN} returns with each exit in {@code struct kvm_run}, an application processor waits for
+ * INIT and SIPI, a kick ends the run, and registers keep what the VMM gave them. Thread-safe.
  *
  * <p>When it has played all exits, the guest halts with interrupts off: it stays in {@code KVM_RUN} until it gets more
  * exits or the run is ended; on x86 without an in-kernel LAPIC, each {@code KVM_RUN} returns with HLT.
@@ -52,8 +52,8 @@ public final class ScriptedVcpu {
     }
 
     /**
-     * The VMM's answers to reads, in the order of the exits, zero-extended. An answer is here when the vCPU has been run
-     * again. A string instruction has one for each access.
+     * The VMM's answers to reads, in the order of the exits, zero-extended. An answer is here when the vCPU has been
+     * run again. A string instruction has one for each access.
      */
     public List<Long> answers() {
         return time.locked(script::answers);

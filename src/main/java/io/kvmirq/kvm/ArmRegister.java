@@ -6,8 +6,8 @@ import io.kvmirq.uapi.UapiArm64.KvmArmRegs;
 import java.util.Map;
 
 /**
- * A register of a vCPU of arm64, for {@link Vcpu#armRegister} and {@link Vcpu#setArmRegister}. {@link Vcpu#armRegisters}
- * lists those that a vCPU has.
+ * A register of a vCPU of arm64, for {@link Vcpu#armRegister} and {@link Vcpu#setArmRegister}. {@link
+ * Vcpu#armRegisters} lists those that a vCPU has.
  *
  * <p>Source: {@code KVM_REG_ARM64} in Documentation/virt/kvm/api.rst, "KVM_SET_ONE_REG".
  *

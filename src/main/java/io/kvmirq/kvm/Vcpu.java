@@ -203,8 +203,8 @@ public final class Vcpu implements AutoCloseable {
      * Gives the PMU its interrupt and makes it ready (arm64), after {@link Vgic#init}.
      *
      * @param interrupt the same of each vCPU; usually PPI 23
-     * @throws io.kvmirq.KernelException ENODEV if the vCPU was initialised without {@link Feature#PMU_V3}, or the VGIC is
-     *     not ready; EINVAL if the VM has no VGIC, or another vCPU has another PPI; EBUSY if the PMU has its interrupt
+     * @throws io.kvmirq.KernelException ENODEV if the vCPU was initialised without {@link Feature#PMU_V3}, or the VGIC
+     *     is not ready; EINVAL if the VM has no VGIC, or another vCPU has another PPI; EBUSY if the PMU has its interrupt
      */
     public void createPmu(Ppi interrupt) {
         arm("a PMU of KVM").createPmu(interrupt);
@@ -281,9 +281,10 @@ public final class Vcpu implements AutoCloseable {
      *
      * @return the exit, always the same object; valid until the next run
      * @throws io.kvmirq.KernelException EIO from another process; EFAULT when the guest's memory is gone; on arm64
-     *     ENOEXEC before {@link #initialize}, EBUSY before the {@link Vgic#init} of a GICv3, ENXIO when an address of the
-     *     VGIC is not set, EINVAL when its addresses overlap. When the VGIC refuses the first run, newer kernels, and
-     *     stable ones with that fix, mark the VM dead: later calls fail with EIO. Older kernels destroy the VGIC instead
+     *     ENOEXEC before {@link #initialize}, EPERM before {@link #finalizeSve} with SVE, EBUSY before the {@link
+     *     Vgic#init} of a GICv3, ENXIO when an address of the VGIC is not set, EINVAL when its addresses overlap. When
+     *     the VGIC refuses the first run, newer kernels, and stable ones with that fix, mark the VM dead: later calls
+     *     fail with EIO. Older kernels destroy the VGIC instead
      * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 that was created here; on a thread that the
      *     vCPU does not belong to; if every real-time signal of the process has a handler
      */

@@ -30,7 +30,7 @@ import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 
-/** Registers, features and state of a vCPU of arm64, and the exits of its guest: arch/arm64/kvm/guest.c, arm.c, psci.c. */
+/** Registers, features and state of a vCPU of arm64, and exits of its guest: arch/arm64/kvm/guest.c, arm.c, psci.c. */
 @ArmContract
 class ArmVcpuContract extends ArmVms {
     private static final long NOWHERE = 8;
@@ -268,6 +268,7 @@ class ArmVcpuContract extends ArmVms {
 
     @Test
     void vcpuIsRunnableOrStopped() {
+        assertThat(vm.capability(14)).as("KVM_CAP_MP_STATE").isEqualTo(1);
         Vcpu vcpu = vcpu(vm, 0);
         assertThat(state(vcpu)).as("before its initialisation").isEqualTo(Uapi.KVM_MP_STATE_RUNNABLE);
         vcpu.initialize(Vcpu.Feature.POWER_OFF);

@@ -69,8 +69,8 @@ class Arm64Test {
     }
 
     /**
-     * Others are shown by {@code ArmVcpuContract}, {@code ItsContract} and {@code VgicRegistersContract}, which machines of
-     * the lab run.
+     * Others are shown by {@code ArmVcpuContract}, {@code ItsContract} and {@code VgicRegistersContract}, which
+     * machines of the lab run.
      */
     @Test
     void rulesOfTheLabAreInItsRows() throws IOException {

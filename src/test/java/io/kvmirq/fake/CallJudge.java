@@ -56,6 +56,7 @@ final class CallJudge {
                             "SyncedRegisters.shared",
                             "FakeCpu.priority",
                             "Accesses.reads",
+                            "ArmVcpu.hasRun",
                             "GeneralRegisters.ip",
                             "GeneralRegisters.values")));
 

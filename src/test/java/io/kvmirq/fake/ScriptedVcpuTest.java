@@ -242,8 +242,12 @@ class ScriptedVcpuTest {
         exit.answer(5);
         assertThat(vcpu.run().systemEvent()).isEqualTo(1);
         assertThat(script().answers()).containsExactly(5L);
+        script().exits(mmioRead(0xa00_0004, 8)); // PSCI has stopped the vCPU
         vcpu.kick();
         assertThat(vcpu.run().reason()).isEqualTo(Reason.INTR);
+        assertThat(script().left()).isEqualTo(1);
+        vcpu.initialize();
+        assertThat(vcpu.run().reason()).isEqualTo(Reason.MMIO);
     }
 
     @Test

@@ -23,6 +23,7 @@ final class ArmCapabilities {
             Map.entry(3L, 1), // USER_MEMORY
             Map.entry(9L, 2), // NR_VCPUS
             Map.entry(10L, SLOTS), // NR_MEMSLOTS
+            Map.entry(14L, 1), // MP_STATE
             Map.entry(15L, 1), // COALESCED_MMIO: the offset of the ring, in pages
             Map.entry(25L, 4096), // IRQ_ROUTING
             Map.entry(32L, 1), // IRQFD

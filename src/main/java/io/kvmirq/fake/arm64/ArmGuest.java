@@ -45,9 +45,10 @@ public final class ArmGuest {
     }
 
     /**
-     * Takes the pending interrupt of group 1 with the highest priority, of two equal ones an LPI last. Returns its INTID, or 1023 if there
-     * is none that the CPU interface lets pass. A GICv2 takes one of any group that GICC_CTLR enables, and the answer
-     * has the source of an SGI in bits 12:10. With AckCtl 0 the answer is 1022 instead of an interrupt of group 1.
+     * Takes the pending interrupt of group 1 with the highest priority, of two equal ones an LPI last. Returns its
+     * INTID, or 1023 if there is none that the CPU interface lets pass. A GICv2 takes one of any group that GICC_CTLR
+     * enables, and the answer has the source of an SGI in bits 12:10. With AckCtl 0 the answer is 1022 instead of an
+     * interrupt of group 1.
      */
     public int acknowledge() {
         vm.note(vgic.isGicV2() ? VgicAnswer.GICV2_MASK : VgicAnswer.VGIC_MASK);

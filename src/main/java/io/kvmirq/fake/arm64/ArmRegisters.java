@@ -37,8 +37,8 @@ final class ArmRegisters {
     private static final Set<Long> COUNTERS = Set.of(id(0xdf1a), id(0xdf01));
 
     /**
-     * Those that are memory to KVM: SCTLR, ACTLR, CPACR, TTBR0, TTBR1, TCR, AFSR0, AFSR1, ESR, FAR, PAR, MAIR, AMAIR, VBAR,
-     * CONTEXTIDR, TPIDR and CNTKCTL of EL1, TPIDR and TPIDRRO of EL0.
+     * Those that are memory to KVM: SCTLR, ACTLR, CPACR, TTBR0, TTBR1, TCR, AFSR0, AFSR1, ESR, FAR, PAR, MAIR, AMAIR,
+     * VBAR, CONTEXTIDR, TPIDR and CNTKCTL of EL1, TPIDR and TPIDRRO of EL0.
      */
     private static final Set<Long> KEPT = Set.of(
             id(0xc080),

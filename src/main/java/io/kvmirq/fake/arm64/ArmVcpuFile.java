@@ -25,6 +25,11 @@ final class ArmVcpuFile extends VcpuFile {
     /** KVM_ARM_VCPU_PVTIME_CTRL. */
     private static final int STOLEN_TIME = 2;
 
+    /** KVM_SYSTEM_EVENT_SHUTDOWN. */
+    private static final int SHUTDOWN = 1;
+    /** KVM_SYSTEM_EVENT_RESET. */
+    private static final int RESET = 2;
+
     private static final int FIRST_PPI = 16;
     private static final int LAST_PPI = 31;
 
@@ -111,6 +116,7 @@ final class ArmVcpuFile extends VcpuFile {
                 if (exit == null) {
                     host.time().awaitChange();
                 } else if (with.plays(exit)) {
+                    stopAll(exit);
                     return 0;
                 }
             }
@@ -118,6 +124,14 @@ final class ArmVcpuFile extends VcpuFile {
             running = false;
             host.threads().endRun();
             host.time().changed();
+        }
+    }
+
+    /** PSCI turns off the machine, or resets it: {@code kvm_prepare_system_event()} in arch/arm64/kvm/psci.c. */
+    private void stopAll(ScriptedExit exit) {
+        boolean event = exit.kind() == ScriptedExit.Kind.OTHER && exit.place() == Uapi.KVM_EXIT_SYSTEM_EVENT;
+        if (event && (exit.data(0) == SHUTDOWN || exit.data(0) == RESET)) {
+            vm.vcpus().forEach(each -> each.setState(Uapi.KVM_MP_STATE_STOPPED));
         }
     }
 

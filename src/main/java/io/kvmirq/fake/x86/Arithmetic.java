@@ -2,9 +2,9 @@
 package io.kvmirq.fake.x86;
 
 /**
- * Arithmetic on operands of 1, 2 or 4 bytes, and the status flags that it leaves. Flags that the manual leaves undefined
- * are 0, but OF of a shift by more than one, which is that of its last bit. Source: Intel SDM vol. 2, "ADD", "AND", "SHL"
- * and the others.
+ * Arithmetic on operands of 1, 2 or 4 bytes, and the status flags that it leaves. Flags that the manual leaves
+ * undefined are 0, but OF of a shift by more than one, which is that of its last bit. Source: Intel SDM vol. 2, "ADD",
+ * "AND", "SHL" and the others.
  */
 final class Arithmetic {
     static final int CARRY = 1;

@@ -18,9 +18,9 @@ final class Operands {
     /** Of all instructions. */
     private static final String KNOWN =
             "adc, add, and, call, clc, cld, cli, cmp, dec, hlt, in, inc, int, iret, jcc, jcxz, jmp,"
-                    + " lea, lgdt, lidt, lods, loop, mov, movs, movzx, neg, nop, not, or, out, outs, pop, push, rdmsr, ret, sar, sbb,"
-                    + " shl, shr, stc, std, sti, stos, sub, test, wrmsr, xchg and xor, with operands of 8, 16 and 32 bits and addresses"
-                    + " of 16";
+                    + " lea, lgdt, lidt, lods, loop, mov, movs, movzx, neg, nop, not, or, out, outs, pop, push,"
+                    + " rdmsr, ret, sar, sbb, shl, shr, stc, std, sti, stos, sub, test, wrmsr, xchg and xor, with"
+                    + " operands of 8, 16 and 32 bits and addresses of 16";
 
     /** Segments of {@link SystemRegisters}, by their numbers in instructions. */
     private static final int[] SEGMENTS = {
