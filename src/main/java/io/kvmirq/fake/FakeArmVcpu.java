@@ -2,7 +2,6 @@
 package io.kvmirq.fake;
 
 import io.kvmirq.VcpuId;
-import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.fake.arm64.ArmGuest;
 import io.kvmirq.fake.file.FakeTime;
 import java.util.OptionalInt;
@@ -75,9 +74,6 @@ public final class FakeArmVcpu {
     }
 
     private void send(int sgi, IntPredicate targets) {
-        if (!InterruptId.isSgi(sgi)) {
-            throw new IllegalArgumentException("SGI " + sgi + ": expected 0 to 15");
-        }
         time.changing(() -> guest.sendSgi(sgi, targets));
     }
 

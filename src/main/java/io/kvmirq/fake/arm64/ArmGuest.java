@@ -119,7 +119,10 @@ public final class ArmGuest {
      * @param targets by id
      */
     public void sendSgi(int sgi, IntPredicate targets) {
-        int own = vm.vcpus().get(vcpu).id();
+        if (!InterruptId.isSgi(sgi)) {
+            throw new IllegalArgumentException("SGI " + sgi + ": expected 0 to 15");
+        }
+        int own = id();
         for (int to = 0; to < vm.vcpus().size(); to++) {
             if (!targets.test(vm.vcpus().get(to).id())) {
                 continue;
