@@ -51,7 +51,9 @@ public final class ScriptPlayer {
             page.exit(exit);
             return true;
         }
-        boolean memory = write ? slots.isWritable(exit.place()) : slots.user(exit.place()).isPresent();
+        boolean memory = write
+                ? slots.isWritable(exit.place())
+                : slots.user(exit.place()).isPresent();
         if (memory) {
             throw misuse(exit, "there is memory of the guest, and no exit");
         }

@@ -52,7 +52,7 @@ final class Accesses {
 
     /** @return whether this MOV exits to the VMM */
     boolean store(int value, int size) {
-        if (operands.isRegister() || memory.has(operands.address())) {
+        if (operands.isRegister() || memory.isWritable(operands.address())) {
             operands.write(size, value);
             return false;
         }
