@@ -52,22 +52,23 @@ final class VcpuCalls extends Calls {
         return run.mapping();
     }
 
-    void ioctl(KernelCall call, long request, ByteBuffer argument) {
-        ioctl(fd, call, request, argument);
+    /** @return not negative */
+    int ioctl(KernelCall call, long request, ByteBuffer argument) {
+        return ioctl(fd, call, request, argument);
     }
 
     /** A request whose structure is longer than its number says. */
-    void ioctlAt(KernelCall call, long request, ByteBuffer argument) {
+    int ioctlAt(KernelCall call, long request, ByteBuffer argument) {
         try {
             int result = on(fd, number -> libc().ioctl(number, request, libc().addressOf(argument)));
-            check(result, call, vm.known(), fd::toString);
+            return check(result, call, vm.known(), fd::toString);
         } finally {
             Reference.reachabilityFence(argument);
         }
     }
 
-    void ioctl(Fd file, KernelCall call, long request, ByteBuffer argument) {
-        check(on(file, raw -> libc().ioctl(raw, request, argument)), call, vm.known(), file::toString);
+    int ioctl(Fd file, KernelCall call, long request, ByteBuffer argument) {
+        return check(on(file, raw -> libc().ioctl(raw, request, argument)), call, vm.known(), file::toString);
     }
 
     /**
