@@ -132,8 +132,10 @@ public final class Uapi {
     public static final int KVM_CAP_X2APIC_API = 129;
     public static final int KVM_CAP_MSI_DEVID = 131;
     public static final int KVM_CAP_IMMEDIATE_EXIT = 136;
+    public static final int KVM_CAP_EXCEPTION_PAYLOAD = 164;
     public static final int KVM_CAP_BINARY_STATS_FD = 203;
     public static final int KVM_CAP_XSAVE2 = 208;
+    public static final int KVM_CAP_X86_TRIPLE_FAULT_EVENT = 218;
     public static final int KVM_CAP_USER_MEMORY2 = 231;
     public static final int KVM_CAP_GUEST_MEMFD = 234;
     public static final int KVM_CAP_VM_TYPES = 235;

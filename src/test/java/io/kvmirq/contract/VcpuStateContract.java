@@ -455,6 +455,33 @@ class VcpuStateContract extends KernelSuite {
                 .isOne();
     }
 
+    /** KVM_CAP_EXCEPTION_PAYLOAD and KVM_CAP_X86_TRIPLE_FAULT_EVENT, which QEMU enables. */
+    @Test
+    void vmMayReportPayloadsAndTripleFaults() {
+        int vm = world.bareVm();
+        vcpu = world.vcpu(vm, 0);
+        for (int capability : new int[] {Uapi.KVM_CAP_EXCEPTION_PAYLOAD, Uapi.KVM_CAP_X86_TRIPLE_FAULT_EVENT}) {
+            ByteBuffer enable = Buffers.allocate(Uapi.KvmEnableCap.SIZE)
+                    .putInt(Uapi.KvmEnableCap.CAP, capability)
+                    .putLong(Uapi.KvmEnableCap.ARGS, 1);
+            assertOk(libc.ioctl(vm, Uapi.KVM_ENABLE_CAP, enable));
+        }
+        int flags = Uapi.KVM_VCPUEVENT_VALID_PAYLOAD | Uapi.KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
+        assertThat(events().getInt(KvmVcpuEvents.FLAGS) & flags).isEqualTo(flags);
+        assertOk(setEvents(events -> events.put(KvmVcpuEvents.EXCEPTION_PENDING, (byte) 1)
+                .put(KvmVcpuEvents.EXCEPTION_INJECTED, (byte) 1)
+                .put(KvmVcpuEvents.EXCEPTION_NR, (byte) 14)
+                .put(KvmVcpuEvents.EXCEPTION_HAS_PAYLOAD, (byte) 1)
+                .putLong(KvmVcpuEvents.EXCEPTION_PAYLOAD, 0x1234)
+                .put(KvmVcpuEvents.TRIPLE_FAULT_PENDING, (byte) 1)));
+        ByteBuffer read = events();
+        assertThat(read.getInt(0)).as("pending excludes injected").isEqualTo(0x01_00_0e_00);
+        assertThat(read.get(KvmVcpuEvents.EXCEPTION_HAS_PAYLOAD)).isOne();
+        assertThat(read.getLong(KvmVcpuEvents.EXCEPTION_PAYLOAD)).isEqualTo(0x1234);
+        assertThat(read.get(KvmVcpuEvents.TRIPLE_FAULT_PENDING)).isOne();
+        assertErrno(Errno.EINVAL, setEvents(events -> events.put(KvmVcpuEvents.EXCEPTION_NR, (byte) 2)));
+    }
+
     @Test
     void systemManagementModeMustBeBuiltIn() {
         int spaces = libc.ioctl(world.kvm(), Uapi.KVM_CHECK_EXTENSION, MULTI_ADDRESS_SPACE);

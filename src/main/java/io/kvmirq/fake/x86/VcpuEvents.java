@@ -2,6 +2,7 @@
 package io.kvmirq.fake.x86;
 
 import static io.kvmirq.uapi.Uapi.KVM_VCPUEVENT_VALID_NMI_PENDING;
+import static io.kvmirq.uapi.Uapi.KVM_VCPUEVENT_VALID_PAYLOAD;
 import static io.kvmirq.uapi.Uapi.KVM_VCPUEVENT_VALID_SHADOW;
 import static io.kvmirq.uapi.Uapi.KVM_VCPUEVENT_VALID_SIPI_VECTOR;
 import static io.kvmirq.uapi.Uapi.KVM_VCPUEVENT_VALID_SMM;
@@ -31,7 +32,8 @@ final class VcpuEvents {
 
     private static final int KEPT =
             KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW | KVM_VCPUEVENT_VALID_SMM;
-    private static final int KNOWN = KEPT | KVM_VCPUEVENT_VALID_SIPI_VECTOR | KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
+    private static final int KNOWN =
+            KEPT | KVM_VCPUEVENT_VALID_SIPI_VECTOR | KVM_VCPUEVENT_VALID_PAYLOAD | KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
     private static final int VECTOR = 0xff;
     /** {@code smm}, {@code pending} and {@code smm_inside_nmi}, of the four bytes from {@code smi} on. */
     private static final int SMI = 0xff_ffff;
@@ -53,7 +55,10 @@ final class VcpuEvents {
     private final ByteBuffer injected =
             ByteBuffer.allocate(KvmVcpuEvents.NMI_INJECTED).order(ByteOrder.nativeOrder());
 
+    private boolean hasPayload;
+    private long payload;
     private boolean nmiInjected;
+    private boolean tripleFault;
 
     // What a VMM sets
 
@@ -74,22 +79,27 @@ final class VcpuEvents {
         return injected.get(at) != 0;
     }
 
+    private boolean isException() {
+        return isSet(KvmVcpuEvents.EXCEPTION_INJECTED) || isSet(KvmVcpuEvents.EXCEPTION_PENDING);
+    }
+
     /** Before a run. */
     void checkModelled() {
         if (isSet(KvmVcpuEvents.INTERRUPT_INJECTED)) {
             throw new NotModelledException("running a guest after KVM_INTERRUPT, or with an interrupt that is set");
         }
-        if (nmiInjected || isSet(KvmVcpuEvents.EXCEPTION_INJECTED) || isSet(KvmVcpuEvents.INTERRUPT_SHADOW)) {
+        if (nmiInjected || tripleFault || isException() || isSet(KvmVcpuEvents.INTERRUPT_SHADOW)) {
             throw new NotModelledException("running a guest with an exception, an NMI or a shadow that is set");
         }
     }
 
     /** KVM_GET_VCPU_EVENTS. */
-    void save(Host host, ByteBuffer to) {
+    void save(X86Vm vm, ByteBuffer to) {
+        Host host = vm.host();
         processNmis();
         to.put(0, injected, 0, injected.capacity()).put(KvmVcpuEvents.INTERRUPT_SOFT, (byte) 0);
-        if (SOFT.contains((int) injected.get(KvmVcpuEvents.EXCEPTION_NR))) {
-            to.put(KvmVcpuEvents.EXCEPTION_INJECTED, (byte) 0);
+        if (isException() && SOFT.contains((int) injected.get(KvmVcpuEvents.EXCEPTION_NR))) {
+            to.put(KvmVcpuEvents.EXCEPTION_INJECTED, (byte) 0).put(KvmVcpuEvents.EXCEPTION_PENDING, (byte) 0);
             host.note(VmAnswer.EVENTS_SOFT);
         }
         if (isSet(KvmVcpuEvents.INTERRUPT_SOFT)) {
@@ -101,6 +111,19 @@ final class VcpuEvents {
                 .put(KvmVcpuEvents.SMI_PENDING, (byte) (management ? 1 : 0))
                 .put(KvmVcpuEvents.SMI_LATCHED_INIT, (byte) (init ? 1 : 0))
                 .putInt(KvmVcpuEvents.FLAGS, KEPT);
+        if (vm.reportsExceptionPayload()) {
+            report(to, KVM_VCPUEVENT_VALID_PAYLOAD);
+            to.put(KvmVcpuEvents.EXCEPTION_HAS_PAYLOAD, (byte) (hasPayload ? 1 : 0))
+                    .putLong(KvmVcpuEvents.EXCEPTION_PAYLOAD, payload);
+        }
+        if (vm.reportsTripleFault()) {
+            report(to, KVM_VCPUEVENT_VALID_TRIPLE_FAULT);
+            to.put(KvmVcpuEvents.TRIPLE_FAULT_PENDING, (byte) (tripleFault ? 1 : 0));
+        }
+    }
+
+    private static void report(ByteBuffer to, int flag) {
+        to.putInt(KvmVcpuEvents.FLAGS, to.getInt(KvmVcpuEvents.FLAGS) | flag);
     }
 
     private int reportedNmis(Host host) {
@@ -117,18 +140,20 @@ final class VcpuEvents {
      * @param hasLapic whether the LAPIC is in the kernel
      * @throws NotModelledException before anything has changed
      */
-    Optional<Answer> load(Host host, ByteBuffer from, boolean hasLapic) {
+    Optional<Answer> load(X86Vm vm, ByteBuffer from, boolean hasLapic) {
         int given = from.getInt(KvmVcpuEvents.FLAGS);
-        if ((given & ~KNOWN) != 0) {
-            return Optional.of(VmAnswer.EVENTS_FLAGS); // the payload is one: the VM cannot enable it on the fake
+        boolean withPayload = (given & KVM_VCPUEVENT_VALID_PAYLOAD) != 0;
+        if ((given & ~KNOWN) != 0 || withPayload && !vm.reportsExceptionPayload()) {
+            return Optional.of(VmAnswer.EVENTS_FLAGS);
         }
         int exception = from.get(KvmVcpuEvents.EXCEPTION_NR) & VECTOR;
-        boolean excepted = from.get(KvmVcpuEvents.EXCEPTION_INJECTED) != 0;
-        if (excepted && (exception > LAST_EXCEPTION || exception == NMI)) {
+        boolean pending = withPayload && from.get(KvmVcpuEvents.EXCEPTION_PENDING) != 0;
+        boolean excepted = !pending && from.get(KvmVcpuEvents.EXCEPTION_INJECTED) != 0;
+        if ((excepted || pending) && (exception > LAST_EXCEPTION || exception == NMI)) {
             return Optional.of(VmAnswer.EVENTS_EXCEPTION);
         }
         boolean managed = (given & KVM_VCPUEVENT_VALID_SMM) != 0 && (from.getInt(KvmVcpuEvents.SMI_SMM) & SMI) != 0;
-        boolean hasManagement = X86Capabilities.addressSpaces(host.build()) > 1;
+        boolean hasManagement = X86Capabilities.addressSpaces(vm.host().build()) > 1;
         if (managed && hasManagement) {
             throw new NotModelledException("System Management Mode");
         }
@@ -136,7 +161,9 @@ final class VcpuEvents {
         byte shadow = injected.get(KvmVcpuEvents.INTERRUPT_SHADOW);
         injected.put(0, from, 0, injected.capacity())
                 .put(KvmVcpuEvents.EXCEPTION_INJECTED, (byte) (excepted ? 1 : 0))
-                .put(KvmVcpuEvents.EXCEPTION_PENDING, (byte) 0);
+                .put(KvmVcpuEvents.EXCEPTION_PENDING, (byte) (pending ? 1 : 0));
+        hasPayload = pending && from.get(KvmVcpuEvents.EXCEPTION_HAS_PAYLOAD) != 0;
+        payload = from.getLong(KvmVcpuEvents.EXCEPTION_PAYLOAD);
         if ((given & KVM_VCPUEVENT_VALID_SHADOW) == 0) {
             injected.put(KvmVcpuEvents.INTERRUPT_SHADOW, shadow);
         }
@@ -156,7 +183,14 @@ final class VcpuEvents {
             management = false;
             init = hasLapic && from.get(KvmVcpuEvents.SMI_LATCHED_INIT) != 0;
         }
-        return (given & KVM_VCPUEVENT_VALID_TRIPLE_FAULT) != 0 ? Optional.of(VmAnswer.EVENTS_FLAGS) : Optional.empty();
+        if ((given & KVM_VCPUEVENT_VALID_TRIPLE_FAULT) == 0) {
+            return Optional.empty();
+        }
+        if (!vm.reportsTripleFault()) {
+            return Optional.of(VmAnswer.EVENTS_FLAGS);
+        }
+        tripleFault = from.get(KvmVcpuEvents.TRIPLE_FAULT_PENDING) != 0;
+        return Optional.empty();
     }
 
     private void processNmis() {
@@ -236,6 +270,7 @@ final class VcpuEvents {
             nmisSent = 0;
             nmisPending = 0;
             nmiInjected = false;
+            tripleFault = false;
             injected.put(0, new byte[injected.capacity()]);
         }
         return taken;

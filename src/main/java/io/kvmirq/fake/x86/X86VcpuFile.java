@@ -74,6 +74,7 @@ final class X86VcpuFile extends VcpuFile {
     private int state;
     private ByteBuffer tscOffset = ByteBuffer.allocate(Long.BYTES).order(ByteOrder.nativeOrder());
 
+    private final X86Vm vm;
     private final X86Vm.Irqchip irqchip;
     private final int id;
     private final boolean boot;
@@ -86,6 +87,7 @@ final class X86VcpuFile extends VcpuFile {
 
     X86VcpuFile(X86Vm vm, MemorySlots memory, int id, Optional<FakeLapic> lapic) {
         super(vm.host(), X86KvmFile.RUN_SIZE);
+        this.vm = vm;
         this.irqchip = vm.irqchip();
         this.id = id;
         this.boot = vm.isBootVcpu(id);
@@ -306,12 +308,12 @@ final class X86VcpuFile extends VcpuFile {
 
     private int getEvents(ByteBuffer to) {
         host.note(VmAnswer.EVENTS_NMIS);
-        cpu.events().save(host, to);
+        cpu.events().save(vm, to);
         return 0;
     }
 
     private int setEvents(ByteBuffer from) {
-        return host.refuse(cpu.events().load(host, from, lapic.isPresent()));
+        return host.refuse(cpu.events().load(vm, from, lapic.isPresent()));
     }
 
     private int getDebugRegisters(ByteBuffer to) {
