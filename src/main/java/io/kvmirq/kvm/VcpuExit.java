@@ -2,8 +2,11 @@
 package io.kvmirq.kvm;
 
 import io.kvmirq.InterruptVector;
+import io.kvmirq.backend.Buffers;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.BitSet;
 import java.util.List;
 
@@ -17,9 +20,17 @@ import java.util.List;
  * <p>Source: {@code struct kvm_run} in linux/kvm.h.
  */
 public final class VcpuExit {
+    /** The part of {@code struct kvm_run} that says why the guest left, of every exit that has a type. */
+    private static final int HEAD = 56;
+
     private static final long ONES = -1;
 
     private final Mapping page;
+    /** A copy: each access to the page is counted, so that it is not unmapped meanwhile. */
+    private final ByteBuffer head = Buffers.allocate(HEAD);
+    /** The bytes of one access, or of eight. */
+    private final ByteBuffer bytes = Buffers.allocate(Long.BYTES).order(ByteOrder.LITTLE_ENDIAN);
+
     private final BitSet answered = new BitSet();
     private Reason reason = Reason.UNKNOWN;
     private int number;
@@ -72,13 +83,25 @@ public final class VcpuExit {
     void become(int exit) {
         number = exit;
         reason = Reason.of(exit);
+        if (reason == Reason.INTR) {
+            return;
+        }
+        page.get(0, head.clear());
         if ((reason == Reason.IO || reason == Reason.MMIO) && !isWrite()) {
             answered.clear();
-            int count = count();
-            for (int i = 0; i < count; i++) {
-                put(i, ONES);
+            long start = at(0);
+            long end = start + (long) count() * size();
+            for (long at = start; at < end; at += Long.BYTES) {
+                bytes.putLong(0, ONES);
+                store(at, (int) Math.min(Long.BYTES, end - at));
             }
         }
+    }
+
+    /** The first of {@link #bytes}. */
+    private void store(long at, int length) {
+        page.put(at, bytes.position(0).limit(length));
+        bytes.clear();
     }
 
     /** The kind of exit. */
@@ -112,30 +135,30 @@ public final class VcpuExit {
     /** Of {@link Reason#IO}: the port. */
     public int port() {
         require(Reason.IO);
-        return page.getShort(Uapi.KvmRun.IO_PORT) & 0xffff;
+        return head.getShort(Uapi.KvmRun.IO_PORT) & 0xffff;
     }
 
     /** Of {@link Reason#MMIO}: the guest's physical address. */
     public long address() {
         require(Reason.MMIO);
-        return page.getLong(Uapi.KvmRun.MMIO_PHYS_ADDR);
+        return head.getLong(Uapi.KvmRun.MMIO_PHYS_ADDR);
     }
 
     /** Of {@link Reason#IO} and {@link Reason#MMIO}: whether the guest wrote. */
     public boolean isWrite() {
         return isIo()
-                ? page.getByte(Uapi.KvmRun.IO_DIRECTION) == Uapi.KVM_EXIT_IO_OUT
-                : page.getByte(Uapi.KvmRun.MMIO_IS_WRITE) != 0;
+                ? head.get(Uapi.KvmRun.IO_DIRECTION) == Uapi.KVM_EXIT_IO_OUT
+                : head.get(Uapi.KvmRun.MMIO_IS_WRITE) != 0;
     }
 
     /** The bytes of one access: 1, 2 or 4 of a port, 1 to 8 of an address. */
     public int size() {
-        return isIo() ? page.getByte(Uapi.KvmRun.IO_SIZE) : page.getInt(Uapi.KvmRun.MMIO_LEN);
+        return isIo() ? head.get(Uapi.KvmRun.IO_SIZE) : head.getInt(Uapi.KvmRun.MMIO_LEN);
     }
 
     /** How many accesses of that size the guest made: more than 1 for a string instruction of a port. */
     public int count() {
-        return isIo() ? page.getInt(Uapi.KvmRun.IO_COUNT) : 1;
+        return isIo() ? head.getInt(Uapi.KvmRun.IO_COUNT) : 1;
     }
 
     /** What the guest wrote, or the answer so far; zero-extended. The first, if it made several. */
@@ -149,12 +172,9 @@ public final class VcpuExit {
      * @param access 0 to {@link #count} − 1
      */
     public long data(int access) {
-        int at = at(access);
-        long value = 0;
-        for (int i = size() - 1; i >= 0; i--) {
-            value = value << Byte.SIZE | page.getByte(at + i) & 0xff;
-        }
-        return value;
+        bytes.putLong(0, 0);
+        page.get(at(access), bytes.limit(size()));
+        return bytes.clear().getLong(0);
     }
 
     private int at(int access) {
@@ -162,15 +182,7 @@ public final class VcpuExit {
             throw new IndexOutOfBoundsException(
                     "access " + access + " of " + this + ": expected 0 to " + (count() - 1));
         }
-        return isIo() ? (int) page.getLong(Uapi.KvmRun.IO_DATA_OFFSET) + access * size() : Uapi.KvmRun.MMIO_DATA;
-    }
-
-    private void put(int access, long value) {
-        int at = at(access);
-        int size = size();
-        for (int i = 0; i < size; i++) {
-            page.putByte(at + i, (byte) (value >>> Byte.SIZE * i));
-        }
+        return isIo() ? (int) head.getLong(Uapi.KvmRun.IO_DATA_OFFSET) + access * size() : Uapi.KvmRun.MMIO_DATA;
     }
 
     /**
@@ -195,7 +207,8 @@ public final class VcpuExit {
             throw new IllegalStateException(
                     "access " + access + " of " + this + " was answered before: answer each access once");
         }
-        put(access, value);
+        bytes.putLong(0, value);
+        store(at(access), size());
         answered.set(access);
     }
 
@@ -204,25 +217,25 @@ public final class VcpuExit {
     /** Of {@link Reason#IOAPIC_EOI}: the vector that the guest ended. */
     public InterruptVector vector() {
         require(Reason.IOAPIC_EOI);
-        return new InterruptVector(page.getByte(Uapi.KvmRun.EOI_VECTOR) & 0xff);
+        return new InterruptVector(head.get(Uapi.KvmRun.EOI_VECTOR) & 0xff);
     }
 
     /** Of {@link Reason#SYSTEM_EVENT}: {@code KVM_SYSTEM_EVENT_*}, 1 for off and 2 for reset. */
     public int systemEvent() {
         require(Reason.SYSTEM_EVENT);
-        return page.getInt(Uapi.KvmRun.SYSTEM_EVENT_TYPE);
+        return head.getInt(Uapi.KvmRun.SYSTEM_EVENT_TYPE);
     }
 
     /** Of {@link Reason#FAIL_ENTRY}: the processor's reason, as the manual of its vendor numbers them. */
     public long hardwareReason() {
         require(Reason.FAIL_ENTRY);
-        return page.getLong(Uapi.KvmRun.FAIL_ENTRY_REASON);
+        return head.getLong(Uapi.KvmRun.FAIL_ENTRY_REASON);
     }
 
     /** Of {@link Reason#INTERNAL_ERROR}: {@code KVM_INTERNAL_ERROR_*}, 1 for an instruction that KVM cannot emulate. */
     public int suberror() {
         require(Reason.INTERNAL_ERROR);
-        return page.getInt(Uapi.KvmRun.INTERNAL_SUBERROR);
+        return head.getInt(Uapi.KvmRun.INTERNAL_SUBERROR);
     }
 
     @Override
