@@ -19,6 +19,8 @@ import java.nio.ByteBuffer;
  * #close} may come from elsewhere.
  */
 public final class Vcpu implements AutoCloseable {
+    private static final int NO_EXIT = -1;
+
     private final VcpuCalls calls;
     private final VgicCalls vgic;
     private final KickCalls kick;
@@ -341,7 +343,7 @@ public final class Vcpu implements AutoCloseable {
         if (!kick.begin()) {
             throw ofAnotherThread();
         }
-        int reason;
+        int reason = NO_EXIT;
         try {
             vgic.requireInit();
             if (!kick.isReady()) {
@@ -350,7 +352,9 @@ public final class Vcpu implements AutoCloseable {
             }
             reason = calls.run();
         } finally {
-            kick.end();
+            if (kick.end() && reason != Uapi.KVM_EXIT_INTR) {
+                calls.setImmediateExit(true); // the kick ends the next run
+            }
         }
         if (reason == Uapi.KVM_EXIT_INTR) {
             calls.setImmediateExit(false);
@@ -366,8 +370,8 @@ public final class Vcpu implements AutoCloseable {
      * fails.
      */
     public void kick() {
-        if (calls.setImmediateExit(true)) {
-            kick.send();
+        if (!kick.send() && calls.setImmediateExit(true)) {
+            kick.send(); // for a run that has begun meanwhile
         }
     }
 
