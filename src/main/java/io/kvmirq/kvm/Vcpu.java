@@ -350,7 +350,7 @@ public final class Vcpu implements AutoCloseable {
                 calls.ioctlAt(KernelCall.VCPU_SIGNALS, Uapi.KVM_SET_SIGNAL_MASK, kick.block());
                 kick.ready();
             }
-            reason = calls.run();
+            reason = calls.run(exit);
         } finally {
             if (kick.end() && reason != Uapi.KVM_EXIT_INTR) {
                 calls.setImmediateExit(true); // the kick ends the next run

@@ -74,16 +74,23 @@ final class VcpuCalls extends Calls {
     /**
      * Blocks until the guest exits. An application processor that another vCPU has started is run again.
      *
+     * @param exit answers a read of the guest before, and gets the start of the page after the run
      * @return the {@code KVM_EXIT_*} number
      */
-    int run() {
+    int run(VcpuExit exit) {
         raw = begin(fd);
         try {
+            exit.completeRead();
+            long[] head = exit.head();
             int result;
             do {
-                result = after(page(), enterGuest, Uapi.KvmRun.EXIT_REASON);
+                result = after(page(), enterGuest, head);
             } while (result == EAGAIN);
-            return result == EINTR ? Uapi.KVM_EXIT_INTR : check(result, KernelCall.VCPU_RUN, vm.known(), fd::toString);
+            if (result == EINTR) {
+                return Uapi.KVM_EXIT_INTR;
+            }
+            check(result, KernelCall.VCPU_RUN, vm.known(), fd::toString);
+            return (int) head[Uapi.KvmRun.EXIT_REASON / Long.BYTES];
         } finally {
             end(fd);
         }

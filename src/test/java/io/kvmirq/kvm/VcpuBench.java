@@ -35,7 +35,7 @@ import java.util.regex.Pattern;
 final class VcpuBench {
     private static final ThreadMXBean THREADS = (ThreadMXBean) ManagementFactory.getThreadMXBean();
     private static final int ROUNDS = 61;
-    private static final int WARM_UP_ROUNDS = 60;
+    private static final int WARM_UP_ROUNDS = 240;
     /** Of kicks, of which a round has too few for the compiler. */
     private static final long WARM_UP_NANOS = 3_000_000_000L;
 
@@ -162,6 +162,7 @@ final class VcpuBench {
                 "p10/p10",
                 "C p90/p10",
                 "bytes");
+        Rounds.of(Op.exits(), WARM_UP_ROUNDS, this::inJava, this::inC);
         measured(Op.exits()).forEach(this::report);
         long end = System.nanoTime() + WARM_UP_NANOS;
         while (System.nanoTime() < end) {
@@ -188,7 +189,6 @@ final class VcpuBench {
     }
 
     private Map<Op, Rounds> measured(Op... ops) {
-        Rounds.of(ops, WARM_UP_ROUNDS, this::inJava, this::inC);
         Map<Op, Rounds> rounds = Rounds.of(ops, ROUNDS, this::inJava, this::inC);
         if (rounds.values().stream().anyMatch(each -> !each.isCalm())) {
             out.println("not calm: once more");
