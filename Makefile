@@ -31,6 +31,9 @@ headers-test: ## compile the C library against the kernel headers of other Debia
 bench-selftest: build ## compare a guest's round trip through Java with the same loop in C
 	scripts/bench-selftest
 
+bench-vcpu: build ## compare exits and kicks of a vCPU with the same in C; BINDINGS="jni ffm"
+	scripts/bench-vcpu
+
 bench-calls: build ## compare each call of each binding with the same call in C
 	scripts/bench-calls
 
@@ -99,4 +102,4 @@ javadoc: ## write the library's Javadoc to target/reports/apidocs
 clean: ## remove all build results
 	rm -rf target native/build .cifuzz-corpus
 
-.PHONY: help run try test build check format native-test headers-test bench-selftest bench-calls bench-attach bench-dispatch bench-posting bench-fake bench-recording differential fuzz races lost stress mutation lab lab-full install uninstall publish-local javadoc clean
+.PHONY: help run try test build check format native-test headers-test bench-selftest bench-vcpu bench-calls bench-attach bench-dispatch bench-posting bench-fake bench-recording differential fuzz races lost stress mutation lab lab-full install uninstall publish-local javadoc clean

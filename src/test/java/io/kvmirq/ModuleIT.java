@@ -32,13 +32,25 @@ class ModuleIT {
             package user;
             import io.kvmirq.fake.FakeKernel;
             import io.kvmirq.fake.Profile;
+            import io.kvmirq.VcpuId;
+            import io.kvmirq.kernel.Fd;
             import io.kvmirq.kernel.Kernel;
+            import io.kvmirq.kvm.Vcpu;
             import io.kvmirq.kvm.Vm;
+            import io.kvmirq.uapi.Uapi;
+            import java.nio.ByteBuffer;
+            import java.nio.ByteOrder;
             public class Main {
                 public static void main(String[] arguments) {
                     try (Kernel kernel = kernel(arguments[0]); Vm vm = Vm.create(kernel)) {
                         vm.createIrqchip();
                         System.out.println("made in " + Main.class.getModule());
+                        try (Vcpu vcpu = vm.createVcpu(new VcpuId(0)); Fd.Lease raw = vcpu.fd().lease()) {
+                            ByteBuffer registers = ByteBuffer.allocateDirect(Uapi.KvmRegs.SIZE);
+                            registers.order(ByteOrder.nativeOrder());
+                            int result = kernel.libc().ioctl(raw.number(), Uapi.KVM_GET_REGS, registers);
+                            System.out.println(result + " " + registers.getLong(Uapi.KvmRegs.RIP));
+                        }
                     }
                 }
 
@@ -121,14 +133,14 @@ class ModuleIT {
     @ParameterizedTest
     @MethodSource("jdks")
     void aModuleWorksOnTheFake(Path jdk) throws Exception {
-        assertThat(Program.output(user(jdk, "fake"))).isEqualTo("made in module user\n");
+        assertThat(Program.output(user(jdk, "fake"))).isEqualTo("made in module user\n0 65520\n");
     }
 
     @ParameterizedTest
     @MethodSource("jdks")
     @RealKvm(fullIrqchip = true)
     void aModuleWorksOnKvm(Path jdk) throws Exception {
-        assertThat(Program.output(user(jdk, "jni"))).isEqualTo("made in module user\n");
+        assertThat(Program.output(user(jdk, "jni"))).isEqualTo("made in module user\n0 65520\n");
     }
 
     @ParameterizedTest
@@ -150,7 +162,7 @@ class ModuleIT {
     @MethodSource("jdks")
     void whatIsNotForUsersIsNotVisible(Path jdk) throws Exception {
         List<String> hidden = List.of(
-                "io.kvmirq.uapi",
+                "io.kvmirq.explain",
                 "io.kvmirq.backend.jni",
                 "io.kvmirq.backend.library",
                 "io.kvmirq.backend.libc",
@@ -158,7 +170,7 @@ class ModuleIT {
         Process javac = javac(
                 jdk,
                 directory,
-                "package user; class Main { io.kvmirq.uapi.Uapi a; io.kvmirq.backend.jni.JniBackend b;"
+                "package user; class Main { io.kvmirq.explain.Answers a; io.kvmirq.backend.jni.JniBackend b;"
                         + " io.kvmirq.backend.library.NativeLibrary c; io.kvmirq.backend.libc.LibcBackend d;"
                         + " io.kvmirq.cli.Main e; }");
         String said = new String(javac.getInputStream().readAllBytes(), StandardCharsets.UTF_8);

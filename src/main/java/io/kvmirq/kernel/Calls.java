@@ -264,12 +264,12 @@ public class Calls {
     /**
      * Makes one call in which the kernel uses the mapping, and keeps the memory mapped meanwhile.
      *
-     * @param offset bytes, a multiple of 4
-     * @return the int that the call left at {@code offset}, even if the mapping's owner was closed during the call; or
-     *     the call's {@code -errno}
+     * @param start what the call left in the first bytes, even if the mapping's owner was closed during the call; unchanged
+     *     where it failed
+     * @return the call's result
      */
-    protected static int after(Mapping mapping, IntSupplier call, long offset) {
-        return mapping.after(call, offset);
+    protected static int after(Mapping mapping, IntSupplier call, long[] start) {
+        return mapping.after(call, start);
     }
 
     /** Stores a byte, unless the mapping was closed. @return whether it was stored */

@@ -232,8 +232,14 @@ public final class Kernel implements AutoCloseable {
         return backend;
     }
 
-    /** @throws IllegalStateException if the backend is a mock that was not told of them */
-    Libc libc() {
+    /**
+     * The system calls of this kernel's binding, for requests that have no method yet: with a constant of {@link
+     * io.kvmirq.uapi} and the number that a lease of a handle gives, such as of {@code Vcpu.fd()}. Nothing is checked, and
+     * nothing is learned from such a call.
+     *
+     * @throws IllegalStateException if the backend is a mock that was not told of them
+     */
+    public Libc libc() {
         Libc libc = backend.libc();
         if (libc == null) {
             throw new IllegalStateException(

@@ -333,12 +333,18 @@ public final class Mapping {
         }
     }
 
-    int after(IntSupplier call, long offset) {
-        requireAligned(offset);
+    int after(IntSupplier call, long[] start) {
+        require(0, start.length * (long) Long.BYTES);
         enter();
         try {
             int result = call.getAsInt();
-            return result < 0 ? result : (int) INT.getVolatile(part(offset), within(offset));
+            if (result >= 0) {
+                ByteBuffer first = part(0);
+                for (int i = 0; i < start.length; i++) {
+                    start[i] = first.getLong(i * Long.BYTES);
+                }
+            }
+            return result;
         } finally {
             exit();
         }

@@ -58,7 +58,7 @@ public final class Cpuid {
      * @throws UnsupportedOperationException if the kernel is not x86
      */
     public static Cpuid ofHost(Kernel kernel) {
-        return read(new CpuidCalls(kernel).supported(MOST_LEAVES));
+        return read(new HostCpuCalls(kernel).supported(MOST_LEAVES));
     }
 
     static Cpuid read(ByteBuffer structure) {

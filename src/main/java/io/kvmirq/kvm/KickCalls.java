@@ -18,9 +18,9 @@ import java.util.concurrent.locks.LockSupport;
 
 /**
  * Ends KVM_RUN from another thread, without a signal handler. The thread of the vCPU blocks one signal, and only KVM_RUN
- * lets it in: {@code kvm_sigset_activate()} in virt/kvm/kvm_main.c. A kick sets {@code immediate_exit}, for a run that is
- * about to begin, and sends the signal, for one that has begun. At most one signal is on its way, and the run that it
- * ends takes it before it returns. Thread-safe.
+ * lets it in: {@code kvm_sigset_activate()} in virt/kvm/kvm_main.c. A kick sends the signal to a run that has begun; KVM_RUN also
+ * ends by one that is pending when it begins. For the next run it sets {@code immediate_exit}. At most one signal is on its
+ * way, and the run that it ends takes it before it returns. Thread-safe.
  */
 final class KickCalls extends Calls {
     private static final int EAGAIN = -Errno.EAGAIN.number();
@@ -135,16 +135,21 @@ final class KickCalls extends Calls {
         VarHandle.fullFence(); // as in begin(): send() sees the number, or KVM_RUN sees immediate_exit
     }
 
-    /** This thread has left KVM_RUN. A signal that was sent to end it is taken, so that none is left for later. */
-    void end() {
+    /**
+     * This thread has left KVM_RUN. A signal that was sent to end it is taken, so that none is left for later.
+     *
+     * @return whether one was sent
+     */
+    boolean end() {
         while (!state.compareAndSet(State.RUNNING, State.OUT)) {
             if (state.get() == State.SENT) {
                 takeSignal();
                 state.set(State.OUT);
-                return;
+                return true;
             }
             Thread.onSpinWait();
         }
+        return false;
     }
 
     private void takeSignal() {
@@ -162,19 +167,30 @@ final class KickCalls extends Calls {
     // Any thread
 
     /**
-     * Sends the signal if the thread is in KVM_RUN. The caller has set {@code immediate_exit}. Where the user has too many
-     * signals pending, it tries again until the run has ended otherwise.
+     * Sends the signal if the thread is in KVM_RUN, or about to enter it. Where the user has too many signals pending, it
+     * tries again until the run has ended otherwise.
+     *
+     * @return whether this signal or another one ends the run; if not, the next run must see {@code immediate_exit}
      */
-    void send() {
-        // Partner: the fence of begin().
+    boolean send() {
+        // Partner: the fence of begin(). The caller has set immediate_exit if it calls again.
         VarHandle.fullFence();
-        while (number != 0 && state.compareAndSet(State.RUNNING, State.SENDING)) {
-            long result = libc().syscall(SystemCall.TGKILL, process, number, signal, 0);
-            state.set(result == 0 ? State.SENT : State.RUNNING);
-            if (result != EAGAIN) {
-                return;
+        while (true) {
+            State now = state.get();
+            if (now == State.SENDING || now == State.SENT) {
+                return true;
             }
-            LockSupport.parkNanos(PAUSE_NANOS);
+            if (now != State.RUNNING || number == 0) {
+                return false;
+            }
+            if (state.compareAndSet(State.RUNNING, State.SENDING)) {
+                long result = libc().syscall(SystemCall.TGKILL, process, number, signal, 0);
+                state.set(result == 0 ? State.SENT : State.RUNNING);
+                if (result != EAGAIN) {
+                    return result == 0;
+                }
+                LockSupport.parkNanos(PAUSE_NANOS);
+            }
         }
     }
 }

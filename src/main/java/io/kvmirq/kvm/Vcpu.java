@@ -21,6 +21,8 @@ import java.util.List;
  * #close} may come from elsewhere.
  */
 public final class Vcpu implements AutoCloseable {
+    private static final int NO_EXIT = -1;
+
     private final VcpuCalls calls;
     private final VgicCalls vgic;
     private final KickCalls kick;
@@ -266,6 +268,171 @@ public final class Vcpu implements AutoCloseable {
         calls.ioctl(KernelCall.SREGS_SET, Uapi.KVM_SET_SREGS, registers.structure);
     }
 
+    /**
+     * Reads model specific registers (x86).
+     *
+     * @param wanted those to read; their values do not count, and it stays as it is
+     * @throws MsrRefusedException for one that neither KVM nor the vCPU's CPUID has
+     */
+    public X86Msrs msrs(X86Msrs wanted) {
+        requireX86("MSRs");
+        return new MsrCalls(calls).get(wanted);
+    }
+
+    /**
+     * Writes model specific registers, in their order (x86).
+     *
+     * @throws MsrRefusedException for one that neither KVM nor the vCPU's CPUID has, or that does not take its value; those
+     *     before it are written
+     */
+    public void setMsrs(X86Msrs msrs) {
+        requireX86("MSRs");
+        new MsrCalls(calls).set(msrs);
+    }
+
+    /** A copy of the x87 and SSE registers (x86). */
+    public X86Fpu fpu() {
+        requireX86("an FPU");
+        X86Fpu fpu = new X86Fpu();
+        calls.ioctl(KernelCall.FPU_GET, Uapi.KVM_GET_FPU, fpu.structure);
+        return fpu;
+    }
+
+    /**
+     * Gives the vCPU these x87 and SSE registers (x86). They are in use only as far as {@link X86Xsave#features} says: a
+     * vCPU begins with all in their initial state, and {@link #setXsave} sets all.
+     */
+    public void setFpu(X86Fpu fpu) {
+        requireX86("an FPU");
+        calls.ioctl(KernelCall.FPU_SET, Uapi.KVM_SET_FPU, fpu.structure);
+    }
+
+    /** A copy of the extended state (x86). */
+    public X86Xsave xsave() {
+        requireX86("XSAVE");
+        int size = calls.vm().capability(Uapi.KVM_CAP_XSAVE2);
+        X86Xsave xsave = new X86Xsave(Math.max(size, X86Xsave.LEAST));
+        long request = size > X86Xsave.LEAST ? Uapi.KVM_GET_XSAVE2 : Uapi.KVM_GET_XSAVE;
+        calls.ioctlAt(KernelCall.XSAVE_GET, request, xsave.structure);
+        return xsave;
+    }
+
+    /**
+     * Gives the vCPU this extended state (x86).
+     *
+     * @throws io.kvmirq.KernelException EINVAL for state that the host does not have, or a compacted area
+     * @throws IllegalArgumentException if this VM has longer areas
+     */
+    public void setXsave(X86Xsave xsave) {
+        requireX86("XSAVE");
+        int size = calls.vm().capability(Uapi.KVM_CAP_XSAVE2);
+        if (xsave.size() < size) {
+            throw new IllegalArgumentException(
+                    "an XSAVE area of " + xsave.size() + " bytes: this VM's have " + size + ", as KVM_CAP_XSAVE2 says");
+        }
+        calls.ioctlAt(KernelCall.XSAVE_SET, Uapi.KVM_SET_XSAVE, xsave.structure);
+    }
+
+    /** XCR0, the state that the guest has turned on: bit 0 x87, bit 1 SSE, bit 2 AVX (x86). KVM has no other XCR. */
+    public long xcr0() {
+        requireX86("XCR0");
+        ByteBuffer xcrs = Buffers.allocate(Uapi.KvmXcrs.SIZE);
+        calls.ioctl(KernelCall.XCRS_GET, Uapi.KVM_GET_XCRS, xcrs);
+        return xcrs.getLong(Uapi.KvmXcrs.XCRS + Uapi.KvmXcr.VALUE);
+    }
+
+    /**
+     * Sets XCR0 (x86), whose number among the XCRs is 0.
+     *
+     * @throws io.kvmirq.KernelException EINVAL for bits that leaf 0xd of the vCPU's CPUID does not offer, or without bit 0
+     */
+    public void setXcr0(long value) {
+        requireX86("XCR0");
+        ByteBuffer xcrs = Buffers.allocate(Uapi.KvmXcrs.SIZE)
+                .putInt(Uapi.KvmXcrs.NR_XCRS, 1)
+                .putLong(Uapi.KvmXcrs.XCRS + Uapi.KvmXcr.VALUE, value);
+        calls.ioctl(KernelCall.XCRS_SET, Uapi.KVM_SET_XCRS, xcrs);
+    }
+
+    /** A copy of the exceptions, interrupts and NMIs on their way (x86). */
+    public X86Events events() {
+        requireX86("events");
+        X86Events events = new X86Events();
+        calls.ioctl(KernelCall.EVENTS_GET, Uapi.KVM_GET_VCPU_EVENTS, events.structure);
+        return events;
+    }
+
+    /**
+     * Puts these exceptions, interrupts and NMIs on their way (x86).
+     *
+     * @throws io.kvmirq.KernelException EINVAL for a vector that no exception has, and where the kernel has no System
+     *     Management Mode
+     */
+    public void setEvents(X86Events events) {
+        requireX86("events");
+        calls.ioctl(KernelCall.EVENTS_SET, Uapi.KVM_SET_VCPU_EVENTS, events.structure);
+    }
+
+    /** A copy of the debug registers (x86). */
+    public X86DebugRegisters debugRegisters() {
+        requireX86("DR7");
+        X86DebugRegisters registers = new X86DebugRegisters();
+        calls.ioctl(KernelCall.DEBUG_GET, Uapi.KVM_GET_DEBUGREGS, registers.structure);
+        return registers;
+    }
+
+    /**
+     * Gives the vCPU these debug registers (x86).
+     *
+     * @throws io.kvmirq.KernelException EINVAL if DR6 or DR7 has more than 32 bits
+     */
+    public void setDebugRegisters(X86DebugRegisters registers) {
+        requireX86("DR7");
+        calls.ioctl(KernelCall.DEBUG_SET, Uapi.KVM_SET_DEBUGREGS, registers.structure);
+    }
+
+    /**
+     * A copy of the LAPIC's registers (x86).
+     *
+     * @throws io.kvmirq.KernelException EINVAL in a VM without in-kernel irqchip
+     */
+    public X86Lapic lapic() {
+        requireX86("a LAPIC");
+        X86Lapic copy = new X86Lapic();
+        calls.ioctl(KernelCall.LAPIC_GET, Uapi.KVM_GET_LAPIC, copy.structure);
+        return copy;
+    }
+
+    /**
+     * Gives the LAPIC these registers (x86).
+     *
+     * @throws io.kvmirq.KernelException EINVAL in a VM without in-kernel irqchip; in x2APIC mode also for another id
+     */
+    public void setLapic(X86Lapic next) {
+        requireX86("a LAPIC");
+        calls.ioctl(KernelCall.LAPIC_SET, Uapi.KVM_SET_LAPIC, next.structure);
+    }
+
+    /** Whether the vCPU runs, halts or waits to be started. */
+    public VcpuState state() {
+        requireItsThread();
+        ByteBuffer state = Buffers.allocate(Uapi.KvmMpState.SIZE);
+        calls.ioctl(KernelCall.VCPU_STATE, Uapi.KVM_GET_MP_STATE, state);
+        return VcpuState.of(state.getInt(Uapi.KvmMpState.MP_STATE));
+    }
+
+    /**
+     * Makes the vCPU run, halt or wait to be started.
+     *
+     * @throws io.kvmirq.KernelException EINVAL for a state that this architecture does not have; without in-kernel irqchip,
+     *     for all but {@link VcpuState#RUNNABLE}
+     */
+    public void setState(VcpuState next) {
+        requireItsThread();
+        ByteBuffer state = Buffers.allocate(Uapi.KvmMpState.SIZE).putInt(Uapi.KvmMpState.MP_STATE, next.number());
+        calls.ioctl(KernelCall.VCPU_STATE, Uapi.KVM_SET_MP_STATE, state);
+    }
+
     /** Makes the guest begin in real mode, code segment at 0, interrupts off (x86). */
     public void startAt(int instruction, int stack) {
         X86SystemRegisters system = systemRegisters();
@@ -292,16 +459,18 @@ public final class Vcpu implements AutoCloseable {
         if (!kick.begin()) {
             throw ofAnotherThread();
         }
-        int reason;
+        int reason = NO_EXIT;
         try {
             vgic.requireInit();
             if (!kick.isReady()) {
                 calls.ioctlAt(KernelCall.VCPU_SIGNALS, Uapi.KVM_SET_SIGNAL_MASK, kick.block());
                 kick.ready();
             }
-            reason = calls.run();
+            reason = calls.run(exit);
         } finally {
-            kick.end();
+            if (kick.end() && reason != Uapi.KVM_EXIT_INTR) {
+                calls.setImmediateExit(true); // the kick ends the next run
+            }
         }
         if (reason == Uapi.KVM_EXIT_INTR) {
             calls.setImmediateExit(false);
@@ -317,8 +486,8 @@ public final class Vcpu implements AutoCloseable {
      * fails.
      */
     public void kick() {
-        if (calls.setImmediateExit(true)) {
-            kick.send();
+        if (!kick.send() && calls.setImmediateExit(true)) {
+            kick.send(); // for a run that has begun meanwhile
         }
     }
 

@@ -52,37 +52,45 @@ final class VcpuCalls extends Calls {
         return run.mapping();
     }
 
-    void ioctl(KernelCall call, long request, ByteBuffer argument) {
-        ioctl(fd, call, request, argument);
+    /** @return not negative */
+    int ioctl(KernelCall call, long request, ByteBuffer argument) {
+        return ioctl(fd, call, request, argument);
     }
 
     /** A request whose structure is longer than its number says. */
-    void ioctlAt(KernelCall call, long request, ByteBuffer argument) {
+    int ioctlAt(KernelCall call, long request, ByteBuffer argument) {
         try {
             int result = on(fd, number -> libc().ioctl(number, request, libc().addressOf(argument)));
-            check(result, call, vm.known(), fd::toString);
+            return check(result, call, vm.known(), fd::toString);
         } finally {
             Reference.reachabilityFence(argument);
         }
     }
 
-    void ioctl(Fd file, KernelCall call, long request, ByteBuffer argument) {
-        check(on(file, raw -> libc().ioctl(raw, request, argument)), call, vm.known(), file::toString);
+    int ioctl(Fd file, KernelCall call, long request, ByteBuffer argument) {
+        return check(on(file, raw -> libc().ioctl(raw, request, argument)), call, vm.known(), file::toString);
     }
 
     /**
      * Blocks until the guest exits. An application processor that another vCPU has started is run again.
      *
+     * @param exit answers a read of the guest before, and gets the start of the page after the run
      * @return the {@code KVM_EXIT_*} number
      */
-    int run() {
+    int run(VcpuExit exit) {
         raw = begin(fd);
         try {
+            exit.completeRead();
+            long[] head = exit.head();
             int result;
             do {
-                result = after(page(), enterGuest, Uapi.KvmRun.EXIT_REASON);
+                result = after(page(), enterGuest, head);
             } while (result == EAGAIN);
-            return result == EINTR ? Uapi.KVM_EXIT_INTR : check(result, KernelCall.VCPU_RUN, vm.known(), fd::toString);
+            if (result == EINTR) {
+                return Uapi.KVM_EXIT_INTR;
+            }
+            check(result, KernelCall.VCPU_RUN, vm.known(), fd::toString);
+            return (int) head[Uapi.KvmRun.EXIT_REASON / Long.BYTES];
         } finally {
             end(fd);
         }

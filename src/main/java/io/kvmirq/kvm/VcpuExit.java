@@ -17,9 +17,18 @@ import java.util.List;
  * <p>Source: {@code struct kvm_run} in linux/kvm.h.
  */
 public final class VcpuExit {
+    /** The words of {@code struct kvm_run} that say why the guest left, of every exit that has a type. */
+    private static final int WORDS = 7;
+
     private static final long ONES = -1;
 
     private final Mapping page;
+    /** A copy: each access to the page is counted, so that it is not unmapped meanwhile. */
+    private final long[] head = new long[WORDS];
+
+    /** Whether the guest waits for the answer to a read. */
+    private boolean reads;
+
     private final BitSet answered = new BitSet();
     private Reason reason = Reason.UNKNOWN;
     private int number;
@@ -68,17 +77,48 @@ public final class VcpuExit {
         this.page = page;
     }
 
+    /** Where a run leaves its exit, before {@link #become}. */
+    long[] head() {
+        return head;
+    }
+
     /** @param exit a {@code KVM_EXIT_*} number */
     void become(int exit) {
         number = exit;
         reason = Reason.of(exit);
-        if ((reason == Reason.IO || reason == Reason.MMIO) && !isWrite()) {
+        reads = (reason == Reason.IO || reason == Reason.MMIO) && !isWrite();
+        if (reads) {
             answered.clear();
+        }
+    }
+
+    /** Before the next run: accesses without an answer read all ones. */
+    void completeRead() {
+        if (reads) {
+            reads = false;
             int count = count();
-            for (int i = 0; i < count; i++) {
+            for (int i = answered.nextClearBit(0); i < count; i = answered.nextClearBit(i + 1)) {
                 put(i, ONES);
             }
         }
+    }
+
+    /** A field of the head, zero-extended. */
+    private long field(int offset, int length) {
+        long word = head[offset / Long.BYTES] >>> Byte.SIZE * (offset % Long.BYTES);
+        return length == Long.BYTES ? word : word & (1L << Byte.SIZE * length) - 1;
+    }
+
+    private int byteAt(int offset) {
+        return (int) field(offset, Byte.BYTES);
+    }
+
+    private int intAt(int offset) {
+        return (int) field(offset, Integer.BYTES);
+    }
+
+    private long longAt(int offset) {
+        return field(offset, Long.BYTES);
     }
 
     /** The kind of exit. */
@@ -112,30 +152,30 @@ public final class VcpuExit {
     /** Of {@link Reason#IO}: the port. */
     public int port() {
         require(Reason.IO);
-        return page.getShort(Uapi.KvmRun.IO_PORT) & 0xffff;
+        return (int) field(Uapi.KvmRun.IO_PORT, Short.BYTES);
     }
 
     /** Of {@link Reason#MMIO}: the guest's physical address. */
     public long address() {
         require(Reason.MMIO);
-        return page.getLong(Uapi.KvmRun.MMIO_PHYS_ADDR);
+        return longAt(Uapi.KvmRun.MMIO_PHYS_ADDR);
     }
 
     /** Of {@link Reason#IO} and {@link Reason#MMIO}: whether the guest wrote. */
     public boolean isWrite() {
         return isIo()
-                ? page.getByte(Uapi.KvmRun.IO_DIRECTION) == Uapi.KVM_EXIT_IO_OUT
-                : page.getByte(Uapi.KvmRun.MMIO_IS_WRITE) != 0;
+                ? byteAt(Uapi.KvmRun.IO_DIRECTION) == Uapi.KVM_EXIT_IO_OUT
+                : byteAt(Uapi.KvmRun.MMIO_IS_WRITE) != 0;
     }
 
     /** The bytes of one access: 1, 2 or 4 of a port, 1 to 8 of an address. */
     public int size() {
-        return isIo() ? page.getByte(Uapi.KvmRun.IO_SIZE) : page.getInt(Uapi.KvmRun.MMIO_LEN);
+        return isIo() ? byteAt(Uapi.KvmRun.IO_SIZE) : intAt(Uapi.KvmRun.MMIO_LEN);
     }
 
     /** How many accesses of that size the guest made: more than 1 for a string instruction of a port. */
     public int count() {
-        return isIo() ? page.getInt(Uapi.KvmRun.IO_COUNT) : 1;
+        return isIo() ? intAt(Uapi.KvmRun.IO_COUNT) : 1;
     }
 
     /** What the guest wrote, or the answer so far; zero-extended. The first, if it made several. */
@@ -150,8 +190,22 @@ public final class VcpuExit {
      */
     public long data(int access) {
         int at = at(access);
+        int size = size();
+        if (reads && !answered.get(access)) {
+            return ONES >>> Long.SIZE - Byte.SIZE * size;
+        }
+        return switch (size) {
+            case Byte.BYTES -> Byte.toUnsignedLong(page.getByte(at));
+            case Short.BYTES -> Short.toUnsignedLong(page.getShort(at));
+            case Integer.BYTES -> Integer.toUnsignedLong(page.getInt(at));
+            case Long.BYTES -> page.getLong(at);
+            default -> bytes(at, size);
+        };
+    }
+
+    private long bytes(int at, int size) {
         long value = 0;
-        for (int i = size() - 1; i >= 0; i--) {
+        for (int i = size - 1; i >= 0; i--) {
             value = value << Byte.SIZE | page.getByte(at + i) & 0xff;
         }
         return value;
@@ -162,15 +216,7 @@ public final class VcpuExit {
             throw new IndexOutOfBoundsException(
                     "access " + access + " of " + this + ": expected 0 to " + (count() - 1));
         }
-        return isIo() ? (int) page.getLong(Uapi.KvmRun.IO_DATA_OFFSET) + access * size() : Uapi.KvmRun.MMIO_DATA;
-    }
-
-    private void put(int access, long value) {
-        int at = at(access);
-        int size = size();
-        for (int i = 0; i < size; i++) {
-            page.putByte(at + i, (byte) (value >>> Byte.SIZE * i));
-        }
+        return isIo() ? (int) longAt(Uapi.KvmRun.IO_DATA_OFFSET) + access * size() : Uapi.KvmRun.MMIO_DATA;
     }
 
     /**
@@ -199,30 +245,42 @@ public final class VcpuExit {
         answered.set(access);
     }
 
+    private void put(int access, long value) {
+        int at = at(access);
+        int size = size();
+        int done = 0;
+        for (; size - done >= Integer.BYTES; done += Integer.BYTES) {
+            page.putInt(at + done, (int) (value >>> Byte.SIZE * done));
+        }
+        for (; done < size; done++) {
+            page.putByte(at + done, (byte) (value >>> Byte.SIZE * done));
+        }
+    }
+
     // The others
 
     /** Of {@link Reason#IOAPIC_EOI}: the vector that the guest ended. */
     public InterruptVector vector() {
         require(Reason.IOAPIC_EOI);
-        return new InterruptVector(page.getByte(Uapi.KvmRun.EOI_VECTOR) & 0xff);
+        return new InterruptVector(byteAt(Uapi.KvmRun.EOI_VECTOR));
     }
 
     /** Of {@link Reason#SYSTEM_EVENT}: {@code KVM_SYSTEM_EVENT_*}, 1 for off and 2 for reset. */
     public int systemEvent() {
         require(Reason.SYSTEM_EVENT);
-        return page.getInt(Uapi.KvmRun.SYSTEM_EVENT_TYPE);
+        return intAt(Uapi.KvmRun.SYSTEM_EVENT_TYPE);
     }
 
     /** Of {@link Reason#FAIL_ENTRY}: the processor's reason, as the manual of its vendor numbers them. */
     public long hardwareReason() {
         require(Reason.FAIL_ENTRY);
-        return page.getLong(Uapi.KvmRun.FAIL_ENTRY_REASON);
+        return longAt(Uapi.KvmRun.FAIL_ENTRY_REASON);
     }
 
     /** Of {@link Reason#INTERNAL_ERROR}: {@code KVM_INTERNAL_ERROR_*}, 1 for an instruction that KVM cannot emulate. */
     public int suberror() {
         require(Reason.INTERNAL_ERROR);
-        return page.getInt(Uapi.KvmRun.INTERNAL_SUBERROR);
+        return intAt(Uapi.KvmRun.INTERNAL_SUBERROR);
     }
 
     @Override

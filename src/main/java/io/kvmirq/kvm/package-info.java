@@ -50,6 +50,8 @@
  *       {@link io.kvmirq.arch.gic}: bit formats; {@link io.kvmirq.arch.intx}: the policy of direct EOI; {@link
  *       io.kvmirq.arch.vcpu}: the CPUs on which a posted vCPU runs.
  *   <li>{@link io.kvmirq.backend}: the interface of a binding to the kernel, for authors of bindings.
+ *   <li>{@link io.kvmirq.uapi}: the kernel's numbers and structures, for calls that have no method yet; outside the
+ *       compatibility promise.
  * </ul>
  *
  * <h2>Words with one meaning</h2>

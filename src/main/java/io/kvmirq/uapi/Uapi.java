@@ -132,7 +132,10 @@ public final class Uapi {
     public static final int KVM_CAP_X2APIC_API = 129;
     public static final int KVM_CAP_MSI_DEVID = 131;
     public static final int KVM_CAP_IMMEDIATE_EXIT = 136;
+    public static final int KVM_CAP_EXCEPTION_PAYLOAD = 164;
     public static final int KVM_CAP_BINARY_STATS_FD = 203;
+    public static final int KVM_CAP_XSAVE2 = 208;
+    public static final int KVM_CAP_X86_TRIPLE_FAULT_EVENT = 218;
     public static final int KVM_CAP_USER_MEMORY2 = 231;
     public static final int KVM_CAP_GUEST_MEMFD = 234;
     public static final int KVM_CAP_VM_TYPES = 235;
@@ -406,7 +409,8 @@ public final class Uapi {
     public static final long KVM_SET_MP_STATE = IOW | KvmMpState.SIZE << 16 | 0x99;
     @Ioctl(on = VCPU, interrupts = true) public static final long KVM_NMI = IO | 0x9a;
     @Ioctl(VCPU) public static final long KVM_SET_GUEST_DEBUG = IOW | 72 << 16 | 0x9b;
-    @Ioctl(VCPU) public static final long KVM_GET_VCPU_EVENTS = IOR | 64 << 16 | 0x9f;
+    @Ioctl(on = VCPU, argument = KvmVcpuEvents.class)
+    public static final long KVM_GET_VCPU_EVENTS = IOR | KvmVcpuEvents.SIZE << 16 | 0x9f;
 
     public static final int KVM_MP_STATE_RUNNABLE = 0;
     public static final int KVM_MP_STATE_UNINITIALIZED = 1;
@@ -536,6 +540,84 @@ public final class Uapi {
         int IRR = 0x200;
     }
 
+    public static final int KVM_VCPUEVENT_VALID_NMI_PENDING = 1;
+    public static final int KVM_VCPUEVENT_VALID_SIPI_VECTOR = 2;
+    public static final int KVM_VCPUEVENT_VALID_SHADOW = 4;
+    public static final int KVM_VCPUEVENT_VALID_SMM = 8;
+    public static final int KVM_VCPUEVENT_VALID_PAYLOAD = 0x10;
+    public static final int KVM_VCPUEVENT_VALID_TRIPLE_FAULT = 0x20;
+
+    /** arch/x86/include/uapi/asm/kvm.h. */
+    public interface KvmVcpuEvents {
+        int SIZE = 64;
+        @U8 @Path("exception.injected") int EXCEPTION_INJECTED = 0;
+        @U8 @Path("exception.nr") int EXCEPTION_NR = 1;
+        @U8 @Path("exception.has_error_code") int EXCEPTION_HAS_ERROR_CODE = 2;
+        @U8 @Path("exception.pending") int EXCEPTION_PENDING = 3;
+        @U32 @Path("exception.error_code") int EXCEPTION_ERROR_CODE = 4;
+        @U8 @Path("interrupt.injected") int INTERRUPT_INJECTED = 8;
+        @U8 @Path("interrupt.nr") int INTERRUPT_NR = 9;
+        @U8 @Path("interrupt.soft") int INTERRUPT_SOFT = 10;
+        @U8 @Path("interrupt.shadow") int INTERRUPT_SHADOW = 11;
+        @U8 @Path("nmi.injected") int NMI_INJECTED = 12;
+        @U8 @Path("nmi.pending") int NMI_PENDING = 13;
+        @U8 @Path("nmi.masked") int NMI_MASKED = 14;
+        @U32 int SIPI_VECTOR = 16;
+        @U32 @Flags("KVM_VCPUEVENT_") int FLAGS = 20;
+        @U8 @Path("smi.smm") int SMI_SMM = 24;
+        @U8 @Path("smi.pending") int SMI_PENDING = 25;
+        @U8 @Path("smi.smm_inside_nmi") int SMI_SMM_INSIDE_NMI = 26;
+        @U8 @Path("smi.latched_init") int SMI_LATCHED_INIT = 27;
+        @U8 @Path("triple_fault.pending") int TRIPLE_FAULT_PENDING = 28;
+        @U8 int EXCEPTION_HAS_PAYLOAD = 55;
+        @U64 int EXCEPTION_PAYLOAD = 56;
+    }
+
+    /** arch/x86/include/uapi/asm/kvm.h. */
+    public interface KvmDebugregs {
+        int SIZE = 128;
+        @Bytes(32) int DB = 0;
+        @U64 int DR6 = 32;
+        @U64 int DR7 = 40;
+        @U64 @Flags int FLAGS = 48;
+    }
+
+    /** arch/x86/include/uapi/asm/kvm.h. KVM neither reads nor writes {@code mxcsr}. */
+    public interface KvmFpu {
+        int SIZE = 416;
+        @Bytes(128) int FPR = 0;
+        @U16 int FCW = 128;
+        @U16 int FSW = 130;
+        @U8 int FTWX = 132;
+        @U16 int LAST_OPCODE = 134;
+        @U64 int LAST_IP = 136;
+        @U64 int LAST_DP = 144;
+        @Bytes(256) int XMM = 152;
+        @U32 int MXCSR = 408;
+    }
+
+    /** arch/x86/include/uapi/asm/kvm.h; each of the array is a {@link KvmXcr}. */
+    public interface KvmXcrs {
+        int SIZE = 392;
+        @U32 int NR_XCRS = 0;
+        @U32 @Flags int FLAGS = 4;
+        @Bytes(256) int XCRS = 8;
+    }
+
+    /** arch/x86/include/uapi/asm/kvm.h. */
+    public interface KvmXcr {
+        int SIZE = 16;
+        @U32 int XCR = 0;
+        @U64 int VALUE = 8;
+    }
+
+    /** arch/x86/include/uapi/asm/kvm.h. */
+    public interface KvmMsrEntry {
+        int SIZE = 16;
+        @U32 int INDEX = 0;
+        @U64 int DATA = 8;
+    }
+
     // What else a VMM asks, known by name so that tapes of it can be read
 
     @Ioctl(on = KVM, argument = KvmMsrList.class)
@@ -564,14 +646,19 @@ public final class Uapi {
     @Ioctl(VCPU) public static final long KVM_TPR_ACCESS_REPORTING = IOWR | 40 << 16 | 0x92;
     @Ioctl(VCPU) public static final long KVM_SET_VAPIC_ADDR = IOW | 8 << 16 | 0x93;
     @Ioctl(VCPU) public static final long KVM_X86_SETUP_MCE = IOW | 8 << 16 | 0x9c;
-    @Ioctl(VCPU) public static final long KVM_SET_VCPU_EVENTS = IOW | 64 << 16 | 0xa0;
-    @Ioctl(VCPU) public static final long KVM_GET_DEBUGREGS = IOR | 128 << 16 | 0xa1;
-    @Ioctl(VCPU) public static final long KVM_SET_DEBUGREGS = IOW | 128 << 16 | 0xa2;
+    @Ioctl(on = VCPU, argument = KvmVcpuEvents.class)
+    public static final long KVM_SET_VCPU_EVENTS = IOW | KvmVcpuEvents.SIZE << 16 | 0xa0;
+    @Ioctl(on = VCPU, argument = KvmDebugregs.class)
+    public static final long KVM_GET_DEBUGREGS = IOR | KvmDebugregs.SIZE << 16 | 0xa1;
+    @Ioctl(on = VCPU, argument = KvmDebugregs.class)
+    public static final long KVM_SET_DEBUGREGS = IOW | KvmDebugregs.SIZE << 16 | 0xa2;
     @Ioctl(on = {VCPU, VM}) public static final long KVM_SET_TSC_KHZ = IO | 0xa2;
     @Ioctl(on = {VCPU, VM}) public static final long KVM_GET_TSC_KHZ = IO | 0xa3;
     @Ioctl(VCPU) public static final long KVM_SET_XSAVE = IOW | 4096 << 16 | 0xa5;
-    @Ioctl(VCPU) public static final long KVM_GET_XCRS = IOR | 392 << 16 | 0xa6;
-    @Ioctl(VCPU) public static final long KVM_SET_XCRS = IOW | 392 << 16 | 0xa7;
+    @Ioctl(on = VCPU, argument = KvmXcrs.class)
+    public static final long KVM_GET_XCRS = IOR | KvmXcrs.SIZE << 16 | 0xa6;
+    @Ioctl(on = VCPU, argument = KvmXcrs.class)
+    public static final long KVM_SET_XCRS = IOW | KvmXcrs.SIZE << 16 | 0xa7;
     /** Encoded without a size; its argument points to 32 bytes. */
     @Ioctl(on = VM, argument = KvmReinjectControl.class) public static final long KVM_REINJECT_CONTROL = IO | 0x71;
     @Ioctl(VCPU) public static final long KVM_KVMCLOCK_CTRL = IO | 0xad;
@@ -610,8 +697,10 @@ public final class Uapi {
     public static final long KVM_SET_CPUID = IOW | KvmCpuid.SIZE << 16 | 0x8a;
     @Ioctl(on = VCPU, argument = KvmCpuid2.class)
     public static final long KVM_GET_CPUID2 = IOWR | KvmCpuid2.SIZE << 16 | 0x91;
-    @Ioctl(VCPU) public static final long KVM_GET_FPU = IOR | 416 << 16 | 0x8c;
-    @Ioctl(VCPU) public static final long KVM_SET_FPU = IOW | 416 << 16 | 0x8d;
+    @Ioctl(on = VCPU, argument = KvmFpu.class)
+    public static final long KVM_GET_FPU = IOR | KvmFpu.SIZE << 16 | 0x8c;
+    @Ioctl(on = VCPU, argument = KvmFpu.class)
+    public static final long KVM_SET_FPU = IOW | KvmFpu.SIZE << 16 | 0x8d;
     @Ioctl(VCPU) public static final long KVM_X86_SET_MCE = IOW | 64 << 16 | 0x9e;
     @Ioctl(VCPU) public static final long KVM_GET_XSAVE = IOR | 4096 << 16 | 0xa4;
     /** Since 6.18. */

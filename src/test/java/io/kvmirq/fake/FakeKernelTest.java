@@ -45,8 +45,8 @@ class FakeKernelTest {
         assertThatThrownBy(() -> fake.libc().ioctl(vm, Uapi.KVM_CREATE_GUEST_MEMFD, 0))
                 .isInstanceOf(NotModelledException.class)
                 .hasMessage("the fake kernel does not model KVM_CREATE_GUEST_MEMFD");
-        assertThatThrownBy(() -> fake.libc().ioctl(vcpu, Uapi.KVM_GET_VCPU_EVENTS, 0))
-                .hasMessage("the fake kernel does not model KVM_GET_VCPU_EVENTS");
+        assertThatThrownBy(() -> fake.libc().ioctl(vcpu, Uapi.KVM_GET_SREGS2, 0))
+                .hasMessage("the fake kernel does not model KVM_GET_SREGS2");
         assertThat(fake.libc().ioctl(vm, 0xaeff, 0)).isEqualTo(-Errno.ENOTTY.number());
     }
 
@@ -141,11 +141,11 @@ class FakeKernelTest {
             "KVM_XEN_HVM_CONFIG");
 
     private static final List<String> OF_VCPU = List.of(
-            "KVM_GET_FPU",
-            "KVM_SET_FPU",
+            "KVM_GET_SREGS2",
+            "KVM_SET_SREGS2",
             "KVM_GET_CPUID2",
             "KVM_SET_CPUID",
-            "KVM_GET_XSAVE",
+            "KVM_X86_SET_MCE",
             "KVM_TRANSLATE",
             "KVM_SMI",
             "KVM_GET_TSC_KHZ",

@@ -4,12 +4,11 @@ package io.kvmirq.kvm;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.kvmirq.testing.JavaProcess;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -80,23 +79,6 @@ class NoMemoryTest {
     }
 
     private static Process user(String kernel) throws IOException {
-        List<String> command = new ArrayList<>(List.of(
-                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "-XX:MaxDirectMemorySize=8m",
-                "-XX:TieredStopAtLevel=1",
-                "-XX:+UseSerialGC"));
-        if (Runtime.version().feature() >= 22) {
-            command.add("--enable-native-access=ALL-UNNAMED");
-        }
-        for (String property : new String[] {"kvmirq.library", "jna.library.path"}) {
-            String value = System.getProperty(property);
-            if (value != null) {
-                command.add("-D" + property + "=" + value);
-            }
-        }
-        command.addAll(List.of("-cp", System.getProperty("java.class.path"), NoMemoryUser.class.getName(), kernel));
-        Process user = new ProcessBuilder(command).redirectErrorStream(true).start();
-        user.getOutputStream().close();
-        return user;
+        return JavaProcess.start(List.of("-XX:MaxDirectMemorySize=8m"), NoMemoryUser.class, kernel);
     }
 }

@@ -29,7 +29,7 @@ final class FakeCpu {
     /** Fields of {@code struct kvm_sregs}. */
     private static final int APIC_BASE_AT = 272;
 
-    static final int INTERRUPT_BITMAP = APIC_BASE_AT + Long.BYTES;
+    private static final int INTERRUPT_BITMAP = APIC_BASE_AT + Long.BYTES;
 
     static final int X2APIC_BIT = 1 << 10;
     private static final int APIC_ENABLED = 1 << 11;
@@ -59,8 +59,10 @@ final class FakeCpu {
 
     private int signature = GeneralRegisters.SIGNATURE;
 
+    /** The LAPIC's, or those of a vCPU without one. */
+    private final VcpuEvents events;
+
     private boolean halted;
-    private boolean nmi;
     private final RealModeCode instructions;
     private GuestCode code;
 
@@ -73,6 +75,7 @@ final class FakeCpu {
         this.lapic = lapic;
         this.shared = shared;
         this.page = page;
+        this.events = lapic.map(FakeLapic::events).orElseGet(VcpuEvents::new);
         this.bus = new CpuBus(vm, page);
         this.base = APIC_BASE | (boot ? APIC_BOOT : 0);
         this.instructions = new RealModeCode(this, new RealModeMemory(host, slots), bus);
@@ -92,6 +95,10 @@ final class FakeCpu {
     void saveSegments(ByteBuffer to) {
         system.save(to);
         to.putLong(Uapi.KvmSregs.CR8, priority()).putLong(APIC_BASE_AT, apicBase());
+        int vector = events.injected();
+        if (vector >= 0) {
+            to.put(INTERRUPT_BITMAP + vector / Byte.SIZE, (byte) (1 << vector % Byte.SIZE));
+        }
     }
 
     private long priority() {
@@ -142,11 +149,6 @@ final class FakeCpu {
         if (lapic.isEmpty() ? (changed & ~APIC_MODES) != 0 : changed != 0) {
             throw new NotModelledException("moving or disabling the LAPIC");
         }
-        for (int at = INTERRUPT_BITMAP; at < Uapi.KvmSregs.SIZE; at += Long.BYTES) {
-            if (next.getLong(at) != 0) {
-                throw new NotModelledException("an interrupt in KVM_SET_SREGS");
-            }
-        }
         return refused;
     }
 
@@ -155,6 +157,12 @@ final class FakeCpu {
         system.load(next);
         base ^= next.getLong(APIC_BASE_AT) ^ apicBase();
         setPriority(next.getLong(Uapi.KvmSregs.CR8));
+        for (int at = Uapi.KvmSregs.SIZE - Long.BYTES; at >= INTERRUPT_BITMAP; at -= Long.BYTES) {
+            if (next.getLong(at) != 0) {
+                int word = (at - INTERRUPT_BITMAP) * Byte.SIZE;
+                events.inject(word + Long.numberOfTrailingZeros(next.getLong(at)));
+            }
+        }
         if (boot && isAtReset()) {
             halted = false;
         }
@@ -202,8 +210,12 @@ final class FakeCpu {
 
     /** KVM_NMI. */
     int requestNmi() {
-        lapic.ifPresentOrElse(apic -> apic.events().sendNmi(), () -> nmi = true);
+        events.sendNmi();
         return 0;
+    }
+
+    VcpuEvents events() {
+        return events;
     }
 
     boolean isHalted() {
@@ -241,7 +253,7 @@ final class FakeCpu {
         Script script = host.scripts().get(id);
         if (script != null && code == instructions) {
             ScriptPlayer player = new ScriptPlayer(script, vm, slots, page);
-            code = new ScriptedCode(vm, script, player, lapic, bus, page);
+            code = new ScriptedCode(vm, script, player, events, lapic, bus, page);
         }
     }
 
@@ -310,20 +322,20 @@ final class FakeCpu {
     }
 
     private boolean deliver() {
-        if (lapic.isEmpty()) {
-            return deliverNmiWithoutLapic();
-        }
-        if (lapic.get().events().isReset()) {
+        if (events.isReset()) {
             throw new NotModelledException("INIT of a vCPU that runs");
         }
-        if (lapic.get().events().isSpecial()) {
+        if (events.isSpecial()) {
             throw new NotModelledException("a guest that takes an interrupt of delivery mode 2 or 3");
         }
-        lapic.get().scanIfWanted();
-        if (lapic.get().events().takeNmi()) {
+        lapic.ifPresent(FakeLapic::scanIfWanted);
+        if (events.takeNmi()) {
             host.note(ChipAnswer.NMI_TWO_KEPT);
             code.enter(NMI_VECTOR);
             return true;
+        }
+        if (lapic.isEmpty()) {
+            return false;
         }
         int vector = lapic.get().takeRequest(code.interruptsOn());
         if (vector >= 0) {
@@ -331,14 +343,5 @@ final class FakeCpu {
             code.enter(vector);
         }
         return vector >= 0;
-    }
-
-    private boolean deliverNmiWithoutLapic() {
-        boolean taken = nmi;
-        nmi = false;
-        if (taken) {
-            code.enter(NMI_VECTOR);
-        }
-        return taken;
     }
 }

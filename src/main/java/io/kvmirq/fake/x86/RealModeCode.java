@@ -303,7 +303,7 @@ final class RealModeCode implements GuestCode {
                 registers.setIp(operands.pop(Short.BYTES));
                 system.select(SystemRegisters.CODE, operands.pop(Short.BYTES));
                 registers.setFlags(GeneralRegisters.checked(operands.pop(Short.BYTES)));
-                cpu.lapic().ifPresent(apic -> apic.events().endOfNmi());
+                cpu.events().endOfNmi();
             }
             default -> throw operands.unknown();
         }

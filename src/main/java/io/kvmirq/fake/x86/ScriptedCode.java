@@ -16,6 +16,7 @@ final class ScriptedCode implements GuestCode {
     private static final long LAPIC = 0xfee0_0000L;
     private static final long REGISTERS = 0x1000;
 
+    private final VcpuEvents events;
     private final X86Vm vm;
     private final Script script;
     private final ScriptPlayer player;
@@ -27,7 +28,15 @@ final class ScriptedCode implements GuestCode {
     /** Whether every exit was played. */
     private boolean ended;
 
-    ScriptedCode(X86Vm vm, Script script, ScriptPlayer player, Optional<FakeLapic> lapic, CpuBus bus, RunPage page) {
+    ScriptedCode(
+            X86Vm vm,
+            Script script,
+            ScriptPlayer player,
+            VcpuEvents events,
+            Optional<FakeLapic> lapic,
+            CpuBus bus,
+            RunPage page) {
+        this.events = events;
         this.vm = vm;
         this.script = script;
         this.player = player;
@@ -107,13 +116,11 @@ final class ScriptedCode implements GuestCode {
     public void enter(int vector) {
         waits = false;
         script.interrupted(vector);
-        lapic.ifPresent(apic -> {
-            if (vector == NMI) {
-                apic.events().endOfNmi();
-            } else {
-                apic.endOfInterrupt();
-            }
-        });
+        if (vector == NMI) {
+            events.endOfNmi();
+        } else {
+            lapic.ifPresent(FakeLapic::endOfInterrupt);
+        }
     }
 
     @Override

@@ -1,12 +1,42 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
+import static io.kvmirq.uapi.Uapi.KVM_VCPUEVENT_VALID_NMI_PENDING;
+import static io.kvmirq.uapi.Uapi.KVM_VCPUEVENT_VALID_PAYLOAD;
+import static io.kvmirq.uapi.Uapi.KVM_VCPUEVENT_VALID_SHADOW;
+import static io.kvmirq.uapi.Uapi.KVM_VCPUEVENT_VALID_SIPI_VECTOR;
+import static io.kvmirq.uapi.Uapi.KVM_VCPUEVENT_VALID_SMM;
+import static io.kvmirq.uapi.Uapi.KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
+
+import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.VmAnswer;
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.uapi.Uapi.KvmVcpuEvents;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.Optional;
+import java.util.Set;
+
 /**
- * The pending NMI, INIT and start-up (SIPI) events of a vCPU, until it processes them; source: {@code process_nmi()} in
- * x86.c, {@code kvm_apic_accept_events()} in lapic.c.
+ * The pending NMI, INIT and start-up (SIPI) events of a vCPU, until it processes them, and what a VMM has set by
+ * KVM_SET_VCPU_EVENTS; source: {@code process_nmi()} and {@code kvm_vcpu_ioctl_x86_set_vcpu_events()} in x86.c, {@code
+ * kvm_apic_accept_events()} in lapic.c.
  */
 final class VcpuEvents {
     private static final int MOST_NMIS = 2;
+    private static final int LAST_EXCEPTION = 31;
+    private static final int NMI = 2;
+    /** #BP and #OF, which an instruction raises again. */
+    private static final Set<Integer> SOFT = Set.of(3, 4);
+
+    private static final int KEPT =
+            KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW | KVM_VCPUEVENT_VALID_SMM;
+    private static final int KNOWN =
+            KEPT | KVM_VCPUEVENT_VALID_SIPI_VECTOR | KVM_VCPUEVENT_VALID_PAYLOAD | KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
+    private static final int VECTOR = 0xff;
+    /** {@code smm}, {@code pending} and {@code smm_inside_nmi}, of the four bytes from {@code smi} on. */
+    private static final int SMI = 0xff_ffff;
 
     private int nmisSent;
     private int nmisPending;
@@ -20,6 +50,155 @@ final class VcpuEvents {
     private boolean management;
     /** Delivery mode 3, of paravirtual spinlocks: HLT would not wait. */
     private boolean released;
+
+    /** Exception, interrupt and shadow: the first bytes of {@code struct kvm_vcpu_events}. */
+    private final ByteBuffer injected =
+            ByteBuffer.allocate(KvmVcpuEvents.NMI_INJECTED).order(ByteOrder.nativeOrder());
+
+    private boolean hasPayload;
+    private long payload;
+    private boolean nmiInjected;
+    private boolean tripleFault;
+
+    // What a VMM sets
+
+    /** An interrupt that the vCPU takes before it runs on, whatever its flags. */
+    void inject(int vector) {
+        injected.put(KvmVcpuEvents.INTERRUPT_INJECTED, (byte) 1)
+                .put(KvmVcpuEvents.INTERRUPT_NR, (byte) vector)
+                .put(KvmVcpuEvents.INTERRUPT_SOFT, (byte) 0);
+    }
+
+    /** The vector of an interrupt that is being delivered, and that no instruction made; -1 for none. */
+    int injected() {
+        boolean hard = isSet(KvmVcpuEvents.INTERRUPT_INJECTED) && !isSet(KvmVcpuEvents.INTERRUPT_SOFT);
+        return hard ? injected.get(KvmVcpuEvents.INTERRUPT_NR) & VECTOR : -1;
+    }
+
+    private boolean isSet(int at) {
+        return injected.get(at) != 0;
+    }
+
+    private boolean isException() {
+        return isSet(KvmVcpuEvents.EXCEPTION_INJECTED) || isSet(KvmVcpuEvents.EXCEPTION_PENDING);
+    }
+
+    /** Before a run. */
+    void checkModelled() {
+        if (isSet(KvmVcpuEvents.INTERRUPT_INJECTED)) {
+            throw new NotModelledException("running a guest after KVM_INTERRUPT, or with an interrupt that is set");
+        }
+        if (nmiInjected || tripleFault || isException() || isSet(KvmVcpuEvents.INTERRUPT_SHADOW)) {
+            throw new NotModelledException("running a guest with an exception, an NMI or a shadow that is set");
+        }
+    }
+
+    /** KVM_GET_VCPU_EVENTS. */
+    void save(X86Vm vm, ByteBuffer to) {
+        Host host = vm.host();
+        processNmis();
+        to.put(0, injected, 0, injected.capacity()).put(KvmVcpuEvents.INTERRUPT_SOFT, (byte) 0);
+        if (isException() && SOFT.contains((int) injected.get(KvmVcpuEvents.EXCEPTION_NR))) {
+            to.put(KvmVcpuEvents.EXCEPTION_INJECTED, (byte) 0).put(KvmVcpuEvents.EXCEPTION_PENDING, (byte) 0);
+            host.note(VmAnswer.EVENTS_SOFT);
+        }
+        if (isSet(KvmVcpuEvents.INTERRUPT_SOFT)) {
+            to.put(KvmVcpuEvents.INTERRUPT_INJECTED, (byte) 0);
+        }
+        to.put(KvmVcpuEvents.NMI_INJECTED, (byte) (nmiInjected ? 1 : 0))
+                .put(KvmVcpuEvents.NMI_PENDING, (byte) reportedNmis(host))
+                .put(KvmVcpuEvents.NMI_MASKED, (byte) (inNmi ? 1 : 0))
+                .put(KvmVcpuEvents.SMI_PENDING, (byte) (management ? 1 : 0))
+                .put(KvmVcpuEvents.SMI_LATCHED_INIT, (byte) (init ? 1 : 0))
+                .putInt(KvmVcpuEvents.FLAGS, KEPT);
+        if (vm.reportsExceptionPayload()) {
+            report(to, KVM_VCPUEVENT_VALID_PAYLOAD);
+            to.put(KvmVcpuEvents.EXCEPTION_HAS_PAYLOAD, (byte) (hasPayload ? 1 : 0))
+                    .putLong(KvmVcpuEvents.EXCEPTION_PAYLOAD, payload);
+        }
+        if (vm.reportsTripleFault()) {
+            report(to, KVM_VCPUEVENT_VALID_TRIPLE_FAULT);
+            to.put(KvmVcpuEvents.TRIPLE_FAULT_PENDING, (byte) (tripleFault ? 1 : 0));
+        }
+    }
+
+    private static void report(ByteBuffer to, int flag) {
+        to.putInt(KvmVcpuEvents.FLAGS, to.getInt(KvmVcpuEvents.FLAGS) | flag);
+    }
+
+    private int reportedNmis(Host host) {
+        if (nmisPending > 1 && !host.build().isSince(6, 4)) {
+            host.note(VmAnswer.EVENTS_ONE_NMI_BEFORE);
+            return 1;
+        }
+        return nmisPending;
+    }
+
+    /**
+     * KVM_SET_VCPU_EVENTS: the rule that refuses it, empty for none. What comes before a refusal of the last two stays.
+     *
+     * @param hasLapic whether the LAPIC is in the kernel
+     * @throws NotModelledException before anything has changed
+     */
+    Optional<Answer> load(X86Vm vm, ByteBuffer from, boolean hasLapic) {
+        int given = from.getInt(KvmVcpuEvents.FLAGS);
+        boolean withPayload = (given & KVM_VCPUEVENT_VALID_PAYLOAD) != 0;
+        if ((given & ~KNOWN) != 0 || withPayload && !vm.reportsExceptionPayload()) {
+            return Optional.of(VmAnswer.EVENTS_FLAGS);
+        }
+        int exception = from.get(KvmVcpuEvents.EXCEPTION_NR) & VECTOR;
+        boolean pending = withPayload && from.get(KvmVcpuEvents.EXCEPTION_PENDING) != 0;
+        boolean excepted = !pending && from.get(KvmVcpuEvents.EXCEPTION_INJECTED) != 0;
+        if ((excepted || pending) && (exception > LAST_EXCEPTION || exception == NMI)) {
+            return Optional.of(VmAnswer.EVENTS_EXCEPTION);
+        }
+        boolean managed = (given & KVM_VCPUEVENT_VALID_SMM) != 0 && (from.getInt(KvmVcpuEvents.SMI_SMM) & SMI) != 0;
+        boolean hasManagement = X86Capabilities.addressSpaces(vm.host().build()) > 1;
+        if (managed && hasManagement) {
+            throw new NotModelledException("System Management Mode");
+        }
+        processNmis();
+        byte shadow = injected.get(KvmVcpuEvents.INTERRUPT_SHADOW);
+        injected.put(0, from, 0, injected.capacity())
+                .put(KvmVcpuEvents.EXCEPTION_INJECTED, (byte) (excepted ? 1 : 0))
+                .put(KvmVcpuEvents.EXCEPTION_PENDING, (byte) (pending ? 1 : 0));
+        hasPayload = pending && from.get(KvmVcpuEvents.EXCEPTION_HAS_PAYLOAD) != 0;
+        payload = from.getLong(KvmVcpuEvents.EXCEPTION_PAYLOAD);
+        if ((given & KVM_VCPUEVENT_VALID_SHADOW) == 0) {
+            injected.put(KvmVcpuEvents.INTERRUPT_SHADOW, shadow);
+        }
+        nmiInjected = from.get(KvmVcpuEvents.NMI_INJECTED) != 0;
+        if ((given & KVM_VCPUEVENT_VALID_NMI_PENDING) != 0) {
+            nmisPending = 0;
+            nmisSent = from.get(KvmVcpuEvents.NMI_PENDING) & VECTOR;
+        }
+        inNmi = from.get(KvmVcpuEvents.NMI_MASKED) != 0;
+        if ((given & KVM_VCPUEVENT_VALID_SIPI_VECTOR) != 0) {
+            startupVector = from.getInt(KvmVcpuEvents.SIPI_VECTOR);
+        }
+        if (managed) {
+            return Optional.of(VmAnswer.EVENTS_NO_MANAGEMENT);
+        }
+        if ((given & KVM_VCPUEVENT_VALID_SMM) != 0) {
+            management = false;
+            init = hasLapic && from.get(KvmVcpuEvents.SMI_LATCHED_INIT) != 0;
+        }
+        if ((given & KVM_VCPUEVENT_VALID_TRIPLE_FAULT) == 0) {
+            return Optional.empty();
+        }
+        if (!vm.reportsTripleFault()) {
+            return Optional.of(VmAnswer.EVENTS_FLAGS);
+        }
+        tripleFault = from.get(KvmVcpuEvents.TRIPLE_FAULT_PENDING) != 0;
+        return Optional.empty();
+    }
+
+    private void processNmis() {
+        nmisPending = Math.min(nmisPending + nmisSent, inNmi ? 1 : MOST_NMIS);
+        nmisSent = 0;
+    }
+
+    // What the guest and its devices send
 
     void sendManagement() {
         management = true;
@@ -64,8 +243,7 @@ final class VcpuEvents {
 
     /** Starts an NMI. The vCPU keeps two NMIs that arrive at once, or one while it handles an NMI. */
     boolean takeNmi() {
-        nmisPending = Math.min(nmisPending + nmisSent, inNmi ? 1 : MOST_NMIS);
-        nmisSent = 0;
+        processNmis();
         if (nmisPending == 0 || inNmi) {
             return false;
         }
@@ -91,6 +269,9 @@ final class VcpuEvents {
             management = false;
             nmisSent = 0;
             nmisPending = 0;
+            nmiInjected = false;
+            tripleFault = false;
+            injected.put(0, new byte[injected.capacity()]);
         }
         return taken;
     }

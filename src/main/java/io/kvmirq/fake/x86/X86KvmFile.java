@@ -22,12 +22,10 @@ public final class X86KvmFile extends KvmFile {
     /** Leaf 1, ECX bit 21. */
     static final int CPUID_X2APIC = 1 << 21;
 
-    /** XCR0.X87, which is always 1. */
-    private static final long X87_STATE = 1;
-
     private static final Requests<X86KvmFile> REQUESTS = KvmFile.<X86KvmFile>requests(
                     number -> notModelled(UapiTable.FileKind.KVM, number))
             .inHeader(Uapi.KVM_GET_SUPPORTED_CPUID, X86KvmFile::supportedCpuid)
+            .inHeader(Uapi.KVM_GET_MSR_INDEX_LIST, X86KvmFile::listMsrs)
             .in(Uapi.KVM_GET_DEVICE_ATTR, X86KvmFile::getAttribute)
             .in(Uapi.KVM_HAS_DEVICE_ATTR, X86KvmFile::hasAttribute);
 
@@ -56,7 +54,7 @@ public final class X86KvmFile extends KvmFile {
         return type == 0 ? host.install(new X86VmFile(host)) : host.refuse(VmAnswer.KVM_VM_TYPE);
     }
 
-    /** The system has one attribute, the XCR0 bits allowed to guests. The fake's CPU has no XCR0. */
+    /** The system has one attribute, the XCR0 bits allowed to guests. */
     private int hasAttribute(ByteBuffer structure) {
         Attribute attribute = Attribute.of(structure);
         return attribute.group() == 0 && attribute.number() == 0 ? 0 : host.refuse(InterruptAnswer.KVM_ATTRIBUTE);
@@ -65,7 +63,7 @@ public final class X86KvmFile extends KvmFile {
     private int getAttribute(ByteBuffer structure) {
         int refused = hasAttribute(structure);
         ByteBuffer value =
-                ByteBuffer.allocate(Long.BYTES).order(ByteOrder.nativeOrder()).putLong(0, X87_STATE);
+                ByteBuffer.allocate(Long.BYTES).order(ByteOrder.nativeOrder()).putLong(0, ExtendedState.SUPPORTED);
         return refused < 0 ? refused : host.copyOut(Attribute.of(structure).address(), value, Long.BYTES);
     }
 
@@ -81,5 +79,16 @@ public final class X86KvmFile extends KvmFile {
                 .putInt(Uapi.KvmCpuid2.SIZE, 1)
                 .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.ECX, CPUID_X2APIC);
         return host.copyOut(address, leaf, length);
+    }
+
+    private int listMsrs(ByteBuffer header, long address) {
+        int room = header.getInt(Uapi.KvmMsrList.NMSRS);
+        int length = Uapi.KvmMsrList.SIZE + Msrs.LISTED.size() * Integer.BYTES;
+        ByteBuffer list =
+                ByteBuffer.allocate(length).order(ByteOrder.nativeOrder()).putInt(Msrs.LISTED.size());
+        Msrs.LISTED.forEach(msr -> list.putInt(msr.number()));
+        boolean fits = Integer.compareUnsigned(room, Msrs.LISTED.size()) >= 0;
+        int copied = host.copyOut(address, list, fits ? length : Uapi.KvmMsrList.SIZE);
+        return fits || copied != 0 ? copied : host.refuse(VmAnswer.MSR_ROOM);
     }
 }

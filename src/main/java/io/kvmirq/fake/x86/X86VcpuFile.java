@@ -18,6 +18,7 @@ import java.nio.ByteOrder;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.ToIntFunction;
 
 /** A vCPU's descriptor on x86; source: {@code kvm_arch_vcpu_ioctl()} in arch/x86/kvm/x86.c. */
 final class X86VcpuFile extends VcpuFile {
@@ -44,6 +45,19 @@ final class X86VcpuFile extends VcpuFile {
             .in(Uapi.KVM_SET_SREGS, X86VcpuFile::setSegments)
             .out(Uapi.KVM_GET_REGS, X86VcpuFile::getRegisters)
             .in(Uapi.KVM_SET_REGS, (vcpu, registers) -> vcpu.cpu.setRegisters(registers))
+            .inHeader(Uapi.KVM_GET_MSRS, X86VcpuFile::getMsrs)
+            .inHeader(Uapi.KVM_SET_MSRS, X86VcpuFile::setMsrs)
+            .out(Uapi.KVM_GET_FPU, X86VcpuFile::getFpu)
+            .in(Uapi.KVM_SET_FPU, X86VcpuFile::setFpu)
+            .out(Uapi.KVM_GET_XSAVE, X86VcpuFile::getXsave)
+            .out(Uapi.KVM_GET_XSAVE2, X86VcpuFile::getXsave)
+            .in(Uapi.KVM_SET_XSAVE, (vcpu, area) -> vcpu.host.refuse(vcpu.extended.loadXsave(area)))
+            .out(Uapi.KVM_GET_XCRS, X86VcpuFile::getXcrs)
+            .in(Uapi.KVM_SET_XCRS, X86VcpuFile::setXcrs)
+            .out(Uapi.KVM_GET_VCPU_EVENTS, X86VcpuFile::getEvents)
+            .in(Uapi.KVM_SET_VCPU_EVENTS, X86VcpuFile::setEvents)
+            .out(Uapi.KVM_GET_DEBUGREGS, X86VcpuFile::getDebugRegisters)
+            .in(Uapi.KVM_SET_DEBUGREGS, (vcpu, registers) -> vcpu.host.refuse(vcpu.debug.load(registers)))
             .in(Uapi.KVM_ENABLE_CAP, X86VcpuFile::enable)
             .in(Uapi.KVM_GET_DEVICE_ATTR, X86VcpuFile::getAttribute)
             .in(Uapi.KVM_SET_DEVICE_ATTR, X86VcpuFile::setAttribute)
@@ -52,14 +66,18 @@ final class X86VcpuFile extends VcpuFile {
     private final Optional<FakeLapic> lapic;
     private final FakeCpu cpu;
     private final SyncedRegisters synced;
+    private final ExtendedState extended = new ExtendedState();
+    private final DebugRegisters debug = new DebugRegisters();
+    private final Msrs msrs = new Msrs();
 
     private int state;
     private ByteBuffer tscOffset = ByteBuffer.allocate(Long.BYTES).order(ByteOrder.nativeOrder());
 
+    private final X86Vm vm;
     private final X86Vm.Irqchip irqchip;
     private final int id;
     private final boolean boot;
-    /** The vector of KVM_INTERRUPT, from a PIC in user space; -1 for none. */
+    /** The vector of KVM_INTERRUPT, from a PIC in user space beside LAPICs in the kernel; -1 for none. */
     private int external = -1;
 
     private ByteBuffer cpuid = ByteBuffer.allocate(0);
@@ -68,6 +86,7 @@ final class X86VcpuFile extends VcpuFile {
 
     X86VcpuFile(X86Vm vm, MemorySlots memory, int id, Optional<FakeLapic> lapic) {
         super(vm.host(), X86KvmFile.RUN_SIZE);
+        this.vm = vm;
         this.irqchip = vm.irqchip();
         this.id = id;
         this.boot = vm.isBootVcpu(id);
@@ -105,6 +124,8 @@ final class X86VcpuFile extends VcpuFile {
         if (state == Uapi.KVM_MP_STATE_AP_RESET_HOLD) {
             throw new NotModelledException("running a vCPU in the state AP_RESET_HOLD");
         }
+        cpu.events().checkModelled();
+        debug.checkModelled();
         synced.checkModelled();
         host.threads().beginRun(signals);
         setRunning(true);
@@ -169,10 +190,6 @@ final class X86VcpuFile extends VcpuFile {
 
     private int getSegments(ByteBuffer segments) {
         cpu.saveSegments(segments);
-        if (external >= 0 && irqchip == X86Vm.Irqchip.NONE) {
-            int at = FakeCpu.INTERRUPT_BITMAP + external / Byte.SIZE;
-            segments.put(at, (byte) (1 << external % Byte.SIZE));
-        }
         return 0;
     }
 
@@ -228,6 +245,79 @@ final class X86VcpuFile extends VcpuFile {
         return 0;
     }
 
+    // State that a VMM saves and restores
+
+    private int getMsrs(ByteBuffer header, long address) {
+        return withMsrs(header, address, entries -> {
+            int done = msrs.get(host, entries);
+            int copied = host.copyOut(address + Uapi.KvmMsrs.SIZE, entries, entries.capacity());
+            return copied < 0 ? copied : done;
+        });
+    }
+
+    private int setMsrs(ByteBuffer header, long address) {
+        return withMsrs(header, address, entries -> msrs.set(host, entries));
+    }
+
+    private int withMsrs(ByteBuffer header, long address, ToIntFunction<ByteBuffer> answer) {
+        int count = header.getInt(Uapi.KvmMsrs.NMSRS);
+        if (Integer.compareUnsigned(count, Msrs.TOO_MANY) >= 0) {
+            return host.refuse(VmAnswer.MSRS_MANY);
+        }
+        return host.copied(address + Uapi.KvmMsrs.SIZE, count * Uapi.KvmMsrEntry.SIZE, answer::applyAsInt);
+    }
+
+    private int getFpu(ByteBuffer to) {
+        extended.saveFpu(to);
+        return 0;
+    }
+
+    private int setFpu(ByteBuffer from) {
+        host.note(VmAnswer.FPU_WITHOUT_MXCSR);
+        extended.loadFpu(from);
+        return 0;
+    }
+
+    private int getXsave(ByteBuffer to) {
+        extended.saveXsave(to);
+        return 0;
+    }
+
+    private int getXcrs(ByteBuffer to) {
+        extended.saveXcrs(to);
+        return 0;
+    }
+
+    private int setXcrs(ByteBuffer from) {
+        return host.refuse(extended.loadXcrs(from, offeredXcr0()));
+    }
+
+    /** Leaf 0xd of the CPUID. */
+    private long offeredXcr0() {
+        for (int at = 0; at < cpuid.capacity(); at += Uapi.KvmCpuidEntry2.SIZE) {
+            if (cpuid.getInt(at) == 0xd && cpuid.getInt(at + Uapi.KvmCpuidEntry2.INDEX) == 0) {
+                return Integer.toUnsignedLong(cpuid.getInt(at + Uapi.KvmCpuidEntry2.EAX))
+                        | (long) cpuid.getInt(at + Uapi.KvmCpuidEntry2.EDX) << Integer.SIZE;
+            }
+        }
+        return 0;
+    }
+
+    private int getEvents(ByteBuffer to) {
+        host.note(VmAnswer.EVENTS_NMIS);
+        cpu.events().save(vm, to);
+        return 0;
+    }
+
+    private int setEvents(ByteBuffer from) {
+        return host.refuse(cpu.events().load(vm, from, lapic.isPresent()));
+    }
+
+    private int getDebugRegisters(ByteBuffer to) {
+        debug.save(to);
+        return 0;
+    }
+
     // States
 
     /** Processes pending INIT and start-up events. */
@@ -237,6 +327,7 @@ final class X86VcpuFile extends VcpuFile {
         }
         if (lapic.get().takeInit()) {
             cpu.reset();
+            debug.reset();
             enter(boot ? Uapi.KVM_MP_STATE_RUNNABLE : Uapi.KVM_MP_STATE_INIT_RECEIVED);
         }
         if (lapic.get().events().takeStartup() && state == Uapi.KVM_MP_STATE_INIT_RECEIVED) {
@@ -299,7 +390,11 @@ final class X86VcpuFile extends VcpuFile {
         if (irqchip == X86Vm.Irqchip.SPLIT && external >= 0) {
             return host.refuse(VmAnswer.VCPU_INTERRUPT_PENDING);
         }
-        external = vector;
+        if (irqchip == X86Vm.Irqchip.NONE) {
+            cpu.events().inject(vector);
+        } else {
+            external = vector;
+        }
         return 0;
     }
 

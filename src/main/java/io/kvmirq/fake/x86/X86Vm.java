@@ -58,12 +58,32 @@ final class X86Vm extends VmInterrupts {
     private int reservedPins;
     private boolean pit;
     private int bootVcpu;
+    private boolean exceptionPayload;
+    private boolean tripleFaultEvent;
 
     X86Vm(Host host) {
         super(host);
         this.posting = host.hardware() instanceof PostingMachine machine
                 ? Optional.of(new IrqPosting(this, machine))
                 : Optional.empty();
+    }
+
+    /** KVM_CAP_EXCEPTION_PAYLOAD. */
+    void reportExceptionPayload(boolean on) {
+        exceptionPayload = on;
+    }
+
+    boolean reportsExceptionPayload() {
+        return exceptionPayload;
+    }
+
+    /** KVM_CAP_X86_TRIPLE_FAULT_EVENT. */
+    void reportTripleFault(boolean on) {
+        tripleFaultEvent = on;
+    }
+
+    boolean reportsTripleFault() {
+        return tripleFaultEvent;
     }
 
     Irqchip irqchip() {

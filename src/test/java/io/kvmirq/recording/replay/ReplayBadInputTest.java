@@ -249,7 +249,7 @@ class ReplayBadInputTest {
                 + OPEN
                 + call(
                         2,
-                        "'call':'ioctl','on':'kvm#1','request':3221532162,'in':'00000000','result':-1,"
+                        "'call':'ioctl','on':'kvm#1','request':3221532170,'in':'00000000','result':-1,"
                                 + "'errno':'E2BIG'")
                 + ioctl(3, "kvm#1", 0xc008ae88L, ",'in':'0100000000000000'")
                 + call(
@@ -260,7 +260,7 @@ class ReplayBadInputTest {
         assertThat(replay.run(file)).isEqualTo(new Replay.Same(1));
         assertThat(replay.remarks())
                 .first()
-                .isEqualTo("passed over: KVM_GET_MSRS 1, KVM_GET_MSR_INDEX_LIST 1, KVM_GET_SUPPORTED_CPUID 1");
+                .isEqualTo("passed over: KVM_GET_MSRS 1, KVM_GET_MSR_FEATURE_INDEX_LIST 1, KVM_GET_SUPPORTED_CPUID 1");
     }
 
     @Test

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.kvm;
+package io.kvmirq.contract;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
@@ -9,27 +9,33 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.IoAddress;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
-import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.SystemCall;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.GuestMemory;
+import io.kvmirq.kvm.IoEventFd;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VcpuExit;
+import io.kvmirq.kvm.VcpuState;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.kvm.X86Registers;
 import io.kvmirq.recording.Faults;
-import io.kvmirq.testing.Kernels;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.time.Duration;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.CyclicBarrier;
 import java.util.concurrent.FutureTask;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.api.Test;
 
 /** A vCPU that a VMM runs: exits and their answers, and runs that another thread ends. */
-class VcpuRunTest {
+@Contract
+class VcpuRunContract extends KernelSuite {
     private static final int START = 0x1000;
     private static final int PORT = 0x82;
     /** Delivery modes of a message. */
@@ -42,15 +48,14 @@ class VcpuRunTest {
     private static final String TELLS_AND_HALTS = "e682f4ebfd";
 
     private final Faults faults = new Faults();
-    private KernelBackend backend;
-    private Kernel kernel;
+    private Kernel opened;
     private Vm vm;
     private GuestMemory memory;
 
-    private void open(Kernels kernels, String code) {
-        backend = kernels.backend();
-        kernel = Kernel.over(faults.over(backend), Kernel.DEVICE);
-        vm = Vm.create(kernel);
+    private void open(String code) {
+        world.assumeFullIrqchip();
+        opened = Kernel.over(faults.over(kernel), Kernel.DEVICE);
+        vm = Vm.create(opened);
         vm.createIrqchip();
         memory = vm.addMemory(0, 0xf000);
         memory.mapping().put(START, HexFormat.of().parseHex(code));
@@ -63,20 +68,19 @@ class VcpuRunTest {
     }
 
     @AfterEach
-    void close() {
+    void closeVm() {
         if (memory != null) {
             memory.close();
             vm.close();
-            kernel.close();
+            opened.close();
         }
     }
 
     // Exits
 
-    @ParameterizedTest
-    @EnumSource
-    void readOfAPortIsAnswered(Kernels kernels) {
-        open(kernels, "e544" + "e782" + "f4");
+    @Test
+    void readOfAPortIsAnswered() {
+        open("e544" + "e782" + "f4");
         try (Vcpu vcpu = vcpu()) {
             VcpuExit exit = vcpu.run();
             assertThat(exit.reason()).isEqualTo(VcpuExit.Reason.IO);
@@ -101,10 +105,9 @@ class VcpuRunTest {
         }
     }
 
-    @ParameterizedTest
-    @EnumSource
-    void readWithoutAnswerIsAllOnes(Kernels kernels) {
-        open(kernels, "e444" + "e682" + "66a100f8" + "66e782" + "f4");
+    @Test
+    void readWithoutAnswerIsAllOnes() {
+        open("e444" + "e682" + "66a100f8" + "66e782" + "f4");
         try (Vcpu vcpu = vcpu()) {
             assertThat(vcpu.run().port()).isEqualTo(0x44);
             assertThat(vcpu.run().data()).isEqualTo(0xff);
@@ -115,28 +118,30 @@ class VcpuRunTest {
         }
     }
 
+    /** As the guest's first processor would. */
+    private void start(Vcpu second, int page) {
+        second.enableLapic();
+        long address = MsiMessage.to(new VcpuId(1), new InterruptVector(0x31)).address();
+        vm.signal(new MsiMessage(address, INIT));
+        vm.signal(new MsiMessage(address, START_UP | page >>> 12));
+    }
+
     /** KVM_RUN answers EAGAIN between the start and the first instruction. */
-    @ParameterizedTest
-    @EnumSource
-    void applicationProcessorRunsWhenItIsStarted(Kernels kernels) {
-        open(kernels, "e682f4");
+    @Test
+    void applicationProcessorRunsWhenItIsStarted() {
+        open("e682f4");
         vcpu().close();
-        VcpuId second = new VcpuId(1);
-        try (Vcpu other = vm.createVcpu(second)) {
-            other.enableLapic();
-            long address = MsiMessage.to(second, new InterruptVector(0x31)).address();
-            vm.signal(new MsiMessage(address, INIT));
-            vm.signal(new MsiMessage(address, START_UP | START >>> 12));
+        try (Vcpu other = vm.createVcpu(new VcpuId(1))) {
+            start(other, START);
             assertThat(other.run().port()).isEqualTo(PORT);
         }
     }
 
     // Kicks
 
-    @ParameterizedTest
-    @EnumSource
-    void kickBeforeARunEndsItOnce(Kernels kernels) {
-        open(kernels, "e682e682f4");
+    @Test
+    void kickBeforeARunEndsItOnce() {
+        open("e682e682f4");
         try (Vcpu vcpu = vcpu()) {
             vcpu.kick();
             vcpu.kick();
@@ -147,7 +152,7 @@ class VcpuRunTest {
 
     /** Starts a thread that runs the vCPU to its first exit, and waits until its guest runs. */
     private FutureTask<VcpuExit.Reason> running(Vcpu vcpu) {
-        EventFd told = EventFd.create(kernel);
+        EventFd told = EventFd.create(opened);
         IoEventFd doorbell = vm.assignIoEventFd(IoAddress.port(PORT, 1), told);
         FutureTask<VcpuExit.Reason> run = new FutureTask<>(() -> {
             vcpu.moveHere();
@@ -160,10 +165,9 @@ class VcpuRunTest {
         return run;
     }
 
-    @ParameterizedTest
-    @EnumSource
-    void kickEndsTheRunOfAGuestThatComputes(Kernels kernels) throws Exception {
-        open(kernels, TELLS_AND_LOOPS);
+    @Test
+    void kickEndsTheRunOfAGuestThatComputes() throws Exception {
+        open(TELLS_AND_LOOPS);
         try (Vcpu vcpu = vcpu()) {
             FutureTask<VcpuExit.Reason> run = running(vcpu);
             vcpu.kick();
@@ -171,10 +175,9 @@ class VcpuRunTest {
         }
     }
 
-    @ParameterizedTest
-    @EnumSource
-    void closeEndsTheRunOfAGuestThatHalts(Kernels kernels) throws Exception {
-        open(kernels, TELLS_AND_HALTS);
+    @Test
+    void closeEndsTheRunOfAGuestThatHalts() throws Exception {
+        open(TELLS_AND_HALTS);
         Vcpu vcpu = vcpu();
         FutureTask<VcpuExit.Reason> run = running(vcpu);
         vcpu.close();
@@ -182,10 +185,9 @@ class VcpuRunTest {
         vcpu.kick();
     }
 
-    @ParameterizedTest
-    @EnumSource
-    void kickEndsTheRunOfAnApThatWasNeverStarted(Kernels kernels) throws Exception {
-        open(kernels, TELLS_AND_HALTS);
+    @Test
+    void kickEndsTheRunOfAnApThatWasNeverStarted() throws Exception {
+        open(TELLS_AND_HALTS);
         vcpu().close();
         try (Vcpu other = vm.createVcpu(new VcpuId(1))) {
             CountDownLatch moved = new CountDownLatch(1);
@@ -202,10 +204,9 @@ class VcpuRunTest {
     }
 
     /** The user may have too many signals pending. */
-    @ParameterizedTest
-    @EnumSource
-    void kickIsSentAgainWhereTheQueueIsFull(Kernels kernels) throws Exception {
-        open(kernels, TELLS_AND_LOOPS);
+    @Test
+    void kickIsSentAgainWhereTheQueueIsFull() throws Exception {
+        open(TELLS_AND_LOOPS);
         faults.fail("tgkill", 1, Errno.EAGAIN).fail("tgkill", 2, Errno.EAGAIN);
         try (Vcpu vcpu = vcpu()) {
             FutureTask<VcpuExit.Reason> run = running(vcpu);
@@ -216,11 +217,10 @@ class VcpuRunTest {
     }
 
     /** Two threads kick while a guest exits again and again; then no signal is left, and no kick. */
-    @ParameterizedTest
-    @EnumSource
-    void noSignalIsLeftByKicksThatCross(Kernels kernels) throws Exception {
-        open(kernels, "e682ebfc"); // out %al, $PORT; jmp to it
-        int wanted = kernels == Kernels.REAL ? 20_000 : 2_000;
+    @Test
+    void noSignalIsLeftByKicksThatCross() throws Exception {
+        open("e682ebfc"); // out %al, $PORT; jmp to it
+        int wanted = kernel.isReal() ? 20_000 : 2_000;
         try (Vcpu vcpu = vcpu()) {
             AtomicBoolean stop = new AtomicBoolean();
             List<Thread> kickers = List.of(new Thread(() -> kick(vcpu, stop)), new Thread(() -> kick(vcpu, stop)));
@@ -249,7 +249,6 @@ class VcpuRunTest {
 
     /** The lowest real-time signal that is pending in this thread; else -EAGAIN. */
     private long pendingSignal() {
-        Libc libc = backend.libc();
         ByteBuffer set = ByteBuffer.allocateDirect(24)
                 .order(ByteOrder.nativeOrder())
                 .putLong(0, -1L << 33)
@@ -259,12 +258,57 @@ class VcpuRunTest {
         return libc.syscall(SystemCall.RT_SIGTIMEDWAIT, at, 0, at + 8, 8);
     }
 
+    // Pauses
+
+    private static final int PAUSES = 1000;
+    private static final int SECOND = 0x2000;
+
+    /** Kicks end the runs of both vCPUs; each thread reads the state of its own, and runs on. */
+    @Test
+    void guestWhoseSecondProcessorHaltsIsPausedAThousandTimes() throws Exception {
+        open("e682ebfc"); // out %al, $PORT; jmp to it
+        memory.mapping().put(SECOND, HexFormat.of().parseHex("e683f4ebfd")); // out %al, $0x83; hlt; jmp to hlt
+        try (Vcpu first = vcpu();
+                Vcpu second = vm.createVcpu(new VcpuId(1))) {
+            start(second, SECOND);
+            assertThat(second.run().port()).isEqualTo(0x83);
+            CyclicBarrier paused = new CyclicBarrier(3);
+            List<FutureTask<VcpuState>> runs = List.of(pausing(first, paused), pausing(second, paused));
+            runs.forEach(run -> new Thread(run).start());
+            for (int i = 0; i < PAUSES; i++) {
+                first.kick();
+                second.kick();
+                paused.await(1, TimeUnit.MINUTES);
+                paused.await(1, TimeUnit.MINUTES);
+            }
+            assertThat(runs.get(0).get()).isEqualTo(VcpuState.RUNNABLE);
+            assertThat(runs.get(1).get()).isEqualTo(VcpuState.HALTED);
+        }
+    }
+
+    /** The state of the vCPU in the last pause. */
+    private static FutureTask<VcpuState> pausing(Vcpu vcpu, CyclicBarrier paused) {
+        return new FutureTask<>(() -> {
+            vcpu.moveHere();
+            VcpuState state = vcpu.state();
+            for (int pauses = 0; pauses < PAUSES; ) {
+                if (vcpu.run().reason() == VcpuExit.Reason.INTR) {
+                    state = vcpu.state();
+                    assertThat(vcpu.registers().get(X86Registers.Name.RIP)).isLessThan(SECOND);
+                    paused.await(1, TimeUnit.MINUTES);
+                    paused.await(1, TimeUnit.MINUTES);
+                    pauses++;
+                }
+            }
+            return state;
+        });
+    }
+
     // Threads
 
-    @ParameterizedTest
-    @EnumSource
-    void onlyOneThreadRunsAVcpu(Kernels kernels) throws Exception {
-        open(kernels, TELLS_AND_LOOPS);
+    @Test
+    void onlyOneThreadRunsAVcpu() throws Exception {
+        open(TELLS_AND_LOOPS);
         try (Vcpu vcpu = vcpu()) {
             FutureTask<VcpuExit.Reason> run = running(vcpu);
             assertThatThrownBy(vcpu::run)

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq;
+
+import java.util.Arrays;
+import java.util.Optional;
+
+/**
+ * A model specific register (MSR) of x86, by its name; MSRs without a name here go by number.
+ *
+ * <p>Source: Intel SDM vol. 4; AMD APM vol. 2, appendix A; for those of KVM, asm/kvm_para.h.
+ */
+public enum X86Msr {
+    /** Time stamp counter. */
+    TSC(0x10),
+    /** Base and mode of the LAPIC. */
+    APIC_BASE(0x1b),
+    /** What was added to the time stamp counter. */
+    TSC_ADJUST(0x3b),
+    /** Speculation control. */
+    SPEC_CTRL(0x48),
+    /** Revision of the microcode, in the upper half. */
+    UCODE_REV(0x8b),
+    /** The TSC ratio of the platform, and more. */
+    PLATFORM_INFO(0xce),
+    /** Code segment of SYSENTER. */
+    SYSENTER_CS(0x174),
+    /** Stack pointer of SYSENTER. */
+    SYSENTER_ESP(0x175),
+    /** Instruction pointer of SYSENTER. */
+    SYSENTER_EIP(0x176),
+    /** Machine check: banks and capabilities. */
+    MCG_CAP(0x179),
+    /** Machine check: state. */
+    MCG_STATUS(0x17a),
+    /** Machine check: control. */
+    MCG_CTL(0x17b),
+    /** Features that can be turned off: bit 0 fast strings. */
+    MISC_ENABLE(0x1a0),
+    /** Page attribute table. */
+    PAT(0x277),
+    /** Memory types: bits 7:0 default, bit 10 fixed ranges, bit 11 on. */
+    MTRR_DEF_TYPE(0x2ff),
+    /** The TSC at which the LAPIC's timer fires, in deadline mode. */
+    TSC_DEADLINE(0x6e0),
+    /** State that XSAVES saves. */
+    XSS(0xda0),
+    /** Address of KVM's wall clock. */
+    KVM_WALL_CLOCK(0x4b564d00),
+    /** Address of KVM's clock, bit 0 on. */
+    KVM_SYSTEM_TIME(0x4b564d01),
+    /** The older number of {@link #KVM_WALL_CLOCK}. */
+    KVM_OLD_WALL_CLOCK(0x11),
+    /** The older number of {@link #KVM_SYSTEM_TIME}. */
+    KVM_OLD_SYSTEM_TIME(0x12),
+    /** Extended features: bit 0 SYSCALL, 8 long mode, 10 long mode active, 11 no-execute. */
+    EFER(0xc0000080),
+    /** Segments of SYSCALL. */
+    STAR(0xc0000081),
+    /** Instruction pointer of SYSCALL, 64-bit. */
+    LSTAR(0xc0000082),
+    /** Instruction pointer of SYSCALL, compatibility mode. */
+    CSTAR(0xc0000083),
+    /** Flags that SYSCALL clears. */
+    SYSCALL_MASK(0xc0000084),
+    /** Base of FS. */
+    FS_BASE(0xc0000100),
+    /** Base of GS. */
+    GS_BASE(0xc0000101),
+    /** Base that SWAPGS exchanges with GS. */
+    KERNEL_GS_BASE(0xc0000102),
+    /** What RDTSCP and RDPID read beside the counter. */
+    TSC_AUX(0xc0000103);
+
+    private final int number;
+
+    X86Msr(int number) {
+        this.number = number;
+    }
+
+    /** The register's number, unsigned. */
+    public int number() {
+        return number;
+    }
+
+    /** The register of a number, if it has a name here. */
+    public static Optional<X86Msr> of(int number) {
+        return Arrays.stream(values()).filter(msr -> msr.number == number).findFirst();
+    }
+
+    /** A number with its name, such as {@code 0xc0000082 (LSTAR)}. */
+    public static String text(int number) {
+        return "0x" + Integer.toHexString(number)
+                + of(number).map(msr -> " (" + msr + ")").orElse("");
+    }
+}

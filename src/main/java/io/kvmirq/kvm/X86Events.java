@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+
+/**
+ * What is on its way into a vCPU of x86, an interrupt that its LAPIC holds aside: a copy, from {@link Vcpu#events} to {@link
+ * Vcpu#setEvents}. Of no use to two threads at once.
+ *
+ * <p>Source: {@code struct kvm_vcpu_events} in asm/kvm.h; Documentation/virt/kvm/api.rst, KVM_GET_VCPU_EVENTS.
+ */
+public final class X86Events {
+    /** A field; those without a size given here are 0 or 1. */
+    public enum Name {
+        /** An exception is being delivered. */
+        EXCEPTION_INJECTED(Uapi.KvmVcpuEvents.EXCEPTION_INJECTED, Byte.BYTES),
+        /** Its vector, 0 to 31. */
+        EXCEPTION_VECTOR(Uapi.KvmVcpuEvents.EXCEPTION_NR, Byte.BYTES),
+        /** It has an error code. */
+        EXCEPTION_HAS_ERROR_CODE(Uapi.KvmVcpuEvents.EXCEPTION_HAS_ERROR_CODE, Byte.BYTES),
+        /** The error code, 32 bits. */
+        EXCEPTION_ERROR_CODE(Uapi.KvmVcpuEvents.EXCEPTION_ERROR_CODE, Integer.BYTES),
+        /** An interrupt is being delivered. */
+        INTERRUPT_INJECTED(Uapi.KvmVcpuEvents.INTERRUPT_INJECTED, Byte.BYTES),
+        /** Its vector, 8 bits. */
+        INTERRUPT_VECTOR(Uapi.KvmVcpuEvents.INTERRUPT_NR, Byte.BYTES),
+        /** An instruction made it. KVM takes this and does not report it. */
+        INTERRUPT_SOFT(Uapi.KvmVcpuEvents.INTERRUPT_SOFT, Byte.BYTES),
+        /** Interrupts wait for one instruction: bit 0 after MOV SS, bit 1 after STI. */
+        SHADOW(Uapi.KvmVcpuEvents.INTERRUPT_SHADOW, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_SHADOW),
+        /** An NMI is being delivered. */
+        NMI_INJECTED(Uapi.KvmVcpuEvents.NMI_INJECTED, Byte.BYTES),
+        /** NMIs that wait, up to 2; before 6.4, whether any does. */
+        NMI_PENDING(Uapi.KvmVcpuEvents.NMI_PENDING, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_NMI_PENDING),
+        /** The guest handles an NMI. */
+        NMI_MASKED(Uapi.KvmVcpuEvents.NMI_MASKED, Byte.BYTES),
+        /** Of a start-up message (SIPI), 32 bits. KVM takes this and never reports it. */
+        SIPI_VECTOR(Uapi.KvmVcpuEvents.SIPI_VECTOR, Integer.BYTES, Uapi.KVM_VCPUEVENT_VALID_SIPI_VECTOR),
+        /** The vCPU is in System Management Mode. */
+        SMM(Uapi.KvmVcpuEvents.SMI_SMM, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_SMM),
+        /** An SMI waits. */
+        SMI_PENDING(Uapi.KvmVcpuEvents.SMI_PENDING, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_SMM),
+        /** The SMI came in the handler of an NMI. */
+        SMM_INSIDE_NMI(Uapi.KvmVcpuEvents.SMI_SMM_INSIDE_NMI, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_SMM),
+        /** An INIT waits; only with an in-kernel LAPIC. */
+        INIT_LATCHED(Uapi.KvmVcpuEvents.SMI_LATCHED_INIT, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_SMM);
+
+        private final int offset;
+        private final int bytes;
+        private final int flag;
+
+        Name(int offset, int bytes) {
+            this(offset, bytes, 0);
+        }
+
+        /** @param flag says that KVM takes the field */
+        Name(int offset, int bytes, int flag) {
+            this.offset = offset;
+            this.bytes = bytes;
+            this.flag = flag;
+        }
+    }
+
+    final ByteBuffer structure = Buffers.allocate(Uapi.KvmVcpuEvents.SIZE);
+
+    X86Events() {}
+
+    /** The value of a field. */
+    public long get(Name name) {
+        return Fields.get(structure, name.offset, name.bytes);
+    }
+
+    /** Changes this copy; higher bits than the field has are dropped. */
+    public X86Events set(Name name, long value) {
+        Fields.put(structure, name.offset, name.bytes, value);
+        int flags = structure.getInt(Uapi.KvmVcpuEvents.FLAGS) | name.flag;
+        structure.putInt(Uapi.KvmVcpuEvents.FLAGS, flags);
+        return this;
+    }
+}

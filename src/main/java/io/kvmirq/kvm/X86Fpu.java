@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+
+/**
+ * The x87 and SSE registers of a vCPU of x86, without MXCSR, which only {@link X86Xsave} has: a copy, from {@link
+ * Vcpu#fpu} to {@link Vcpu#setFpu}. Of no use to two threads at once.
+ *
+ * <p>Source: {@code struct kvm_fpu} in asm/kvm.h.
+ */
+public final class X86Fpu {
+    private static final int REGISTER = 16;
+    private static final int STACK = 8;
+    private static final int VECTORS = 16;
+
+    /** A register of control and state. */
+    public enum Name {
+        /** Control word, 16 bits. */
+        FCW(Uapi.KvmFpu.FCW, Short.BYTES),
+        /** Status word, 16 bits. */
+        FSW(Uapi.KvmFpu.FSW, Short.BYTES),
+        /** Tags as FXSAVE has them: 8 bits, 1 for a register in use. */
+        FTW(Uapi.KvmFpu.FTWX, Byte.BYTES),
+        /** The last instruction's opcode, 16 bits. */
+        FOP(Uapi.KvmFpu.LAST_OPCODE, Short.BYTES),
+        /** The last instruction's address. */
+        FIP(Uapi.KvmFpu.LAST_IP, Long.BYTES),
+        /** The address of its operand. */
+        FDP(Uapi.KvmFpu.LAST_DP, Long.BYTES);
+
+        private final int offset;
+        private final int bytes;
+
+        Name(int offset, int bytes) {
+            this.offset = offset;
+            this.bytes = bytes;
+        }
+    }
+
+    final ByteBuffer structure = Buffers.allocate(Uapi.KvmFpu.SIZE);
+
+    X86Fpu() {}
+
+    /** The value of a register, zero-extended. */
+    public long get(Name name) {
+        return Fields.get(structure, name.offset, name.bytes);
+    }
+
+    /** Changes this copy; higher bits than the register has are dropped. */
+    public X86Fpu set(Name name, long value) {
+        Fields.put(structure, name.offset, name.bytes, value);
+        return this;
+    }
+
+    /**
+     * The bytes of ST0 to ST7, of which the first ten are used.
+     *
+     * @param number 0 to 7
+     * @return 16 bytes, a copy
+     */
+    public byte[] st(int number) {
+        return Fields.bytes(structure, st(number, REGISTER), REGISTER);
+    }
+
+    /** Changes this copy. */
+    public X86Fpu setSt(int number, byte[] value) {
+        structure.put(st(number, value.length), value);
+        return this;
+    }
+
+    private static int st(int number, int length) {
+        return Uapi.KvmFpu.FPR + Fields.index("ST", number, STACK, length, REGISTER);
+    }
+
+    /**
+     * The bytes of XMM0 to XMM15, lowest first.
+     *
+     * @param number 0 to 15
+     * @return 16 bytes, a copy
+     */
+    public byte[] xmm(int number) {
+        return Fields.bytes(structure, xmm(number, REGISTER), REGISTER);
+    }
+
+    /** Changes this copy. */
+    public X86Fpu setXmm(int number, byte[] value) {
+        structure.put(xmm(number, value.length), value);
+        return this;
+    }
+
+    private static int xmm(int number, int length) {
+        return Uapi.KvmFpu.XMM + Fields.index("XMM", number, VECTORS, length, REGISTER);
+    }
+}

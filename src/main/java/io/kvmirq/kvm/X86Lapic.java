@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+
+/**
+ * The registers of a vCPU's in-kernel LAPIC (x86): a copy, from {@link Vcpu#lapic} to {@link Vcpu#setLapic}. Of no use to
+ * two threads at once.
+ *
+ * <p>Source: Intel SDM vol. 3, "Local APIC register address map".
+ */
+public final class X86Lapic {
+    private static final int STRIDE = 16;
+
+    /** A register of 32 bits, or the first of an array of eight. */
+    public enum Name {
+        /** APIC id, in bits 31:24; in x2APIC mode as {@code KVM_CAP_X2APIC_API} says. */
+        ID(0x20),
+        /** Version. */
+        VERSION(0x30),
+        /** Task priority. */
+        TPR(0x80),
+        /** Processor priority, which follows from TPR and ISR. */
+        PPR(0xa0),
+        /** Logical destination. */
+        LDR(0xd0),
+        /** Destination format. */
+        DFR(0xe0),
+        /** Spurious vector; bit 8 enables the LAPIC. */
+        SVR(0xf0),
+        /** In service: vectors 0–31, the others follow at steps of 16. */
+        ISR(0x100),
+        /** Trigger mode, as {@link #ISR}. */
+        TMR(0x180),
+        /** Requested, as {@link #ISR}. */
+        IRR(0x200),
+        /** Errors. */
+        ESR(0x280),
+        /** Interrupt command, lower half. */
+        ICR(0x300),
+        /** Interrupt command, upper half. */
+        ICR_HIGH(0x310),
+        /** Entry of the timer. */
+        LVT_TIMER(0x320),
+        /** Entry of the thermal sensor. */
+        LVT_THERMAL(0x330),
+        /** Entry of the performance counters. */
+        LVT_PERFORMANCE(0x340),
+        /** Entry of LINT0: delivery mode in bits 10:8, 7 for a PIC. */
+        LVT_LINT0(0x350),
+        /** Entry of LINT1: as LINT0, 4 for NMI. */
+        LVT_LINT1(0x360),
+        /** Entry of errors. */
+        LVT_ERROR(0x370),
+        /** Where the timer begins. */
+        TIMER_INITIAL(0x380),
+        /** Where the timer is. */
+        TIMER_CURRENT(0x390),
+        /** How the timer's clock is divided. */
+        TIMER_DIVIDE(0x3e0);
+
+        private final int offset;
+
+        Name(int offset) {
+            this.offset = offset;
+        }
+    }
+
+    final ByteBuffer structure = Buffers.allocate(Uapi.KvmLapicState.SIZE);
+
+    X86Lapic() {}
+
+    /** The value of a register. */
+    public int get(Name name) {
+        return get(name.offset);
+    }
+
+    /**
+     * The value of a register.
+     *
+     * @param offset 0x00 to 0x3f0, a multiple of 16
+     */
+    public int get(int offset) {
+        return structure.getInt(checked(offset));
+    }
+
+    /** Changes this copy. */
+    public X86Lapic set(Name name, int value) {
+        return set(name.offset, value);
+    }
+
+    /**
+     * Changes this copy.
+     *
+     * @param offset 0x00 to 0x3f0, a multiple of 16
+     */
+    public X86Lapic set(int offset, int value) {
+        structure.putInt(checked(offset), value);
+        return this;
+    }
+
+    private static int checked(int offset) {
+        if (offset < 0 || offset >= Uapi.KvmLapicState.SIZE || offset % STRIDE != 0) {
+            throw new IllegalArgumentException("no register of a LAPIC has the offset " + offset
+                    + ": expected a multiple of " + STRIDE + ", 0x00 to 0x3f0");
+        }
+        return offset;
+    }
+}

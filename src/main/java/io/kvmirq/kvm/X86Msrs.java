@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.X86Msr;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Collectors;
+
+/**
+ * Model specific registers of a vCPU of x86, in the order in which they were added: a copy, from {@link Vcpu#msrs} to
+ * {@link Vcpu#setMsrs}. Of no use to two threads at once.
+ *
+ * <p>Source: {@code struct kvm_msrs} in asm/kvm.h.
+ */
+public final class X86Msrs {
+    private final Map<Integer, Long> values = new LinkedHashMap<>();
+
+    /** None. */
+    public X86Msrs() {}
+
+    /**
+     * The registers that KVM on this host wants saved and restored with a vCPU, all 0. To read them, give them to {@link
+     * Vcpu#msrs}.
+     *
+     * @throws io.kvmirq.KernelException opening the KVM device: ENOENT, EACCES
+     * @throws UnsupportedOperationException if the kernel is not x86
+     */
+    public static X86Msrs ofHost(Kernel kernel) {
+        X86Msrs msrs = new X86Msrs();
+        ByteBuffer list = new HostCpuCalls(kernel).msrs();
+        int count = list.getInt(Uapi.KvmMsrList.NMSRS);
+        for (int i = 0; i < count; i++) {
+            msrs.set(list.getInt(Uapi.KvmMsrList.SIZE + i * Integer.BYTES), 0);
+        }
+        return msrs;
+    }
+
+    /** With these entries of {@code struct kvm_msrs} in addition. */
+    void add(ByteBuffer structure) {
+        for (int i = 0; i < structure.getInt(Uapi.KvmMsrs.NMSRS); i++) {
+            set(number(structure, i), structure.getLong(entry(i) + Uapi.KvmMsrEntry.DATA));
+        }
+    }
+
+    static int number(ByteBuffer structure, int entry) {
+        return structure.getInt(entry(entry) + Uapi.KvmMsrEntry.INDEX);
+    }
+
+    private static int entry(int number) {
+        return Uapi.KvmMsrs.SIZE + number * Uapi.KvmMsrEntry.SIZE;
+    }
+
+    /** @param first among {@link #numbers} */
+    ByteBuffer structure(int first, int count) {
+        ByteBuffer structure = Buffers.allocate(entry(count)).putInt(Uapi.KvmMsrs.NMSRS, count);
+        List<Integer> numbers = numbers();
+        for (int i = 0; i < count; i++) {
+            int number = numbers.get(first + i);
+            structure
+                    .putInt(entry(i) + Uapi.KvmMsrEntry.INDEX, number)
+                    .putLong(entry(i) + Uapi.KvmMsrEntry.DATA, get(number));
+        }
+        return structure;
+    }
+
+    /** The numbers of the registers, in their order. */
+    public List<Integer> numbers() {
+        return List.copyOf(values.keySet());
+    }
+
+    /** The value of a register. */
+    public long get(X86Msr msr) {
+        return get(msr.number());
+    }
+
+    /**
+     * The value of a register.
+     *
+     * @throws IllegalArgumentException if it is not among {@link #numbers}
+     */
+    public long get(int number) {
+        Long value = values.get(number);
+        if (value == null) {
+            throw new IllegalArgumentException("MSR " + X86Msr.text(number) + " is not among these " + values.size()
+                    + " registers: add it with set, before Vcpu.msrs");
+        }
+        return value;
+    }
+
+    /** Changes this copy. */
+    public X86Msrs set(X86Msr msr, long value) {
+        return set(msr.number(), value);
+    }
+
+    /** Changes this copy. */
+    public X86Msrs set(int number, long value) {
+        values.put(number, value);
+        return this;
+    }
+
+    /** Changes this copy: without a register. */
+    public X86Msrs remove(int number) {
+        values.remove(number);
+        return this;
+    }
+
+    @Override
+    public String toString() {
+        return values.entrySet().stream()
+                .map(entry -> X86Msr.text(entry.getKey()) + "=0x" + Long.toHexString(entry.getValue()))
+                .collect(Collectors.joining(" "));
+    }
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.backend.Buffers;
+import java.nio.ByteBuffer;
+
+/**
+ * The extended state of a vCPU of x86 (x87, SSE, AVX and more) as XSAVE lays it out, not compacted: a copy, from {@link
+ * Vcpu#xsave} to {@link Vcpu#setXsave}. The size is the same for all vCPUs of a VM. Of no use to two threads at once.
+ *
+ * <p>Source: {@code struct kvm_xsave} in asm/kvm.h; Intel SDM vol. 1, "XSAVE area".
+ */
+public final class X86Xsave {
+    /** Bytes of most areas; those with AMX are longer. */
+    static final int LEAST = 4096;
+
+    private static final int MXCSR = 24;
+    private static final int FEATURES = 512;
+
+    final ByteBuffer structure;
+
+    X86Xsave(int size) {
+        structure = Buffers.allocate(size);
+    }
+
+    /**
+     * An area that was saved, such as on another host.
+     *
+     * @param area all its bytes; a copy is made
+     * @throws IllegalArgumentException for fewer than 4096 bytes
+     */
+    public static X86Xsave of(byte[] area) {
+        if (area.length < LEAST) {
+            throw new IllegalArgumentException("an XSAVE area of " + area.length + " bytes: expected " + LEAST
+                    + " or more, as Vcpu.xsave().bytes() has");
+        }
+        X86Xsave made = new X86Xsave(area.length);
+        made.structure.put(0, area);
+        return made;
+    }
+
+    /** A copy of the area. */
+    public byte[] bytes() {
+        return Fields.bytes(structure, 0, size());
+    }
+
+    /** The bytes of the area: at least 4096. */
+    public int size() {
+        return structure.capacity();
+    }
+
+    /** XSTATE_BV: the parts that are not in their initial state, bit 0 x87, bit 1 SSE, bit 2 AVX, as in XCR0. */
+    public long features() {
+        return getLong(FEATURES);
+    }
+
+    /** Changes this copy: a part whose bit is 0 is set to its initial state, whatever its bytes say. */
+    public X86Xsave setFeatures(long features) {
+        return putLong(FEATURES, features);
+    }
+
+    /** The control and status of SSE. */
+    public int mxcsr() {
+        return structure.getInt(MXCSR);
+    }
+
+    /** Changes this copy. */
+    public X86Xsave setMxcsr(int value) {
+        structure.putInt(MXCSR, value);
+        return this;
+    }
+
+    /**
+     * Eight bytes of the area.
+     *
+     * @param offset in bytes, as leaf 0xd of the host's CPUID has it
+     */
+    public long getLong(int offset) {
+        return structure.getLong(offset);
+    }
+
+    /** Changes this copy. */
+    public X86Xsave putLong(int offset, long value) {
+        structure.putLong(offset, value);
+        return this;
+    }
+}

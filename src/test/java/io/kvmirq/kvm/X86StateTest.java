@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.KernelException;
+import io.kvmirq.VcpuId;
+import io.kvmirq.X86Msr;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.testing.Kernels;
+import java.util.Arrays;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** State of a vCPU beside its general, segment and control registers. */
+class X86StateTest {
+    private Kernel kernel;
+    private Vm vm;
+    private Vcpu vcpu;
+
+    private void open(Kernels kernels) {
+        kernel = kernels.open();
+        vm = Vm.create(kernel);
+        vm.createIrqchip();
+        vcpu = vm.createVcpu(new VcpuId(0));
+    }
+
+    @AfterEach
+    void close() {
+        if (vcpu != null) {
+            vcpu.close();
+            vm.close();
+            kernel.close();
+        }
+    }
+
+    // MSRs
+
+    @ParameterizedTest
+    @EnumSource
+    void msrsOfTheHostAreSavedAndRestored(Kernels kernels) {
+        open(kernels);
+        vcpu.useHostCpuid();
+        X86Msrs saved = vcpu.msrs(X86Msrs.ofHost(kernel));
+        assertThat(saved.numbers()).contains(X86Msr.LSTAR.number(), X86Msr.TSC.number());
+        assertThat(saved.get(X86Msr.MISC_ENABLE) & 1).isOne();
+        vcpu.setMsrs(saved.set(X86Msr.LSTAR, 0xffff_ffff_8100_0000L));
+        X86Msrs lstar = vcpu.msrs(new X86Msrs().set(X86Msr.LSTAR, 0));
+        assertThat(lstar).hasToString("0xc0000082 (LSTAR)=0xffffffff81000000");
+        assertThat(lstar.remove(X86Msr.LSTAR.number()).numbers()).isEmpty();
+    }
+
+    /** One call takes 255. */
+    @ParameterizedTest
+    @EnumSource
+    void manyMsrsAreReadInSeveralCalls(Kernels kernels) {
+        open(kernels);
+        X86Msrs many = new X86Msrs();
+        for (int number = 0; number < 300; number++) {
+            many.set(0x2000_0000 + number, number);
+        }
+        assertThatThrownBy(() -> vcpu.setMsrs(many)).hasMessageContaining("MSR 0x20000000 = 0x0 was not written, 0");
+        X86Msrs none = new X86Msrs();
+        assertThat(vcpu.msrs(none).numbers()).isEmpty();
+        vcpu.setMsrs(none);
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void refusedMsrIsNamedWithTheReason(Kernels kernels) {
+        open(kernels);
+        X86Msrs wrong =
+                new X86Msrs().set(X86Msr.STAR, 5).set(X86Msr.LSTAR, 1L << 62).set(X86Msr.CSTAR, 7);
+        assertThatThrownBy(() -> vcpu.setMsrs(wrong))
+                .isInstanceOfSatisfying(
+                        MsrRefusedException.class, e -> assertThat(e.number()).isEqualTo(X86Msr.LSTAR.number()))
+                .hasMessageContaining("MSR 0xc0000082 (LSTAR) = 0x4000000000000000 was not written, 1 before it were:"
+                        + " it does not take this value");
+        assertThat(vcpu.msrs(wrong).get(X86Msr.STAR)).isEqualTo(5);
+        assertThat(vcpu.msrs(wrong).get(X86Msr.CSTAR)).isZero();
+        X86Msrs unknown = new X86Msrs().set(0x12345678, 1);
+        assertThatThrownBy(() -> vcpu.setMsrs(unknown))
+                .hasMessageContaining("MSR 0x12345678 = 0x1 was not written, 0 before it were: neither KVM");
+        assertThatThrownBy(() -> vcpu.msrs(unknown))
+                .isInstanceOf(MsrRefusedException.class)
+                .hasMessageContaining("MSR 0x12345678 was not read: neither KVM on this host nor the vCPU's CPUID");
+        assertThatThrownBy(() -> unknown.get(X86Msr.STAR))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageStartingWith("MSR 0xc0000081 (STAR) is not among these 1 registers");
+    }
+
+    // Floating point
+
+    private static byte[] pattern(int first) {
+        byte[] bytes = new byte[16];
+        for (int i = 0; i < bytes.length; i++) {
+            bytes[i] = (byte) (first + i);
+        }
+        return bytes;
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void fpuIsKept(Kernels kernels) {
+        open(kernels);
+        X86Fpu fpu = vcpu.fpu();
+        assertThat(fpu.get(X86Fpu.Name.FCW)).isEqualTo(0x37f);
+        for (X86Fpu.Name name : X86Fpu.Name.values()) {
+            fpu.set(name, 0xe0 + name.ordinal());
+        }
+        for (int i = 0; i < 8; i++) {
+            fpu.setSt(i, pattern(i));
+        }
+        for (int i = 0; i < 16; i++) {
+            fpu.setXmm(i, pattern(0x80 + i));
+        }
+        vcpu.setFpu(fpu);
+        X86Fpu read = vcpu.fpu();
+        for (X86Fpu.Name name : X86Fpu.Name.values()) {
+            assertThat(read.get(name)).isEqualTo(0xe0 + name.ordinal());
+        }
+        assertThat(read.st(7)).isEqualTo(pattern(7));
+        assertThat(read.xmm(15)).isEqualTo(pattern(0x8f));
+        assertThatThrownBy(() -> read.st(8)).hasMessage("ST8: expected 0 to 7");
+        assertThatThrownBy(() -> read.setXmm(0, new byte[8])).hasMessage("XMM0 has 16 bytes, and 8 are given");
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void extendedStateIsKept(Kernels kernels) {
+        open(kernels);
+        X86Xsave state = vcpu.xsave();
+        assertThat(state.size()).isGreaterThanOrEqualTo(4096);
+        state.setFeatures(3).setMxcsr(0x1fa0).putLong(160, 0x1122334455667788L);
+        vcpu.setXsave(X86Xsave.of(state.bytes()));
+        X86Xsave read = vcpu.xsave();
+        assertThat(read.features()).isEqualTo(3);
+        assertThat(read.mxcsr()).isEqualTo(0x1fa0);
+        assertThat(read.getLong(160)).isEqualTo(0x1122334455667788L);
+        assertThat(vcpu.fpu().xmm(0)).startsWith(0x88, 0x77);
+        assertThatThrownBy(() -> vcpu.setXsave(read.setFeatures(1L << 62)))
+                .isInstanceOf(KernelException.class)
+                .hasMessageContaining("the area holds state that this host does not have");
+        assertThatThrownBy(() -> X86Xsave.of(Arrays.copyOf(read.bytes(), 512)))
+                .hasMessageStartingWith("an XSAVE area of 512 bytes: expected 4096 or more");
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void xcr0FollowsTheCpuid(Kernels kernels) {
+        open(kernels);
+        assertThat(vcpu.xcr0()).isOne();
+        vcpu.setXcr0(1);
+        assertThatThrownBy(() -> vcpu.setXcr0(3)).hasMessageContaining("the vCPU's CPUID does not offer");
+    }
+
+    // Events, debug registers, LAPIC, state
+
+    @ParameterizedTest
+    @EnumSource
+    void eventsAreKept(Kernels kernels) {
+        open(kernels);
+        X86Events events = vcpu.events();
+        for (X86Events.Name name : X86Events.Name.values()) {
+            assertThat(events.get(name)).as(name.name()).isZero();
+        }
+        events.set(X86Events.Name.INTERRUPT_INJECTED, 1)
+                .set(X86Events.Name.INTERRUPT_VECTOR, 0x31)
+                .set(X86Events.Name.NMI_PENDING, 1)
+                .set(X86Events.Name.NMI_MASKED, 1)
+                .set(X86Events.Name.INIT_LATCHED, 1)
+                .set(X86Events.Name.SIPI_VECTOR, 0x12);
+        vcpu.setEvents(events);
+        X86Events read = vcpu.events();
+        assertThat(read.get(X86Events.Name.INTERRUPT_INJECTED)).isOne();
+        assertThat(read.get(X86Events.Name.INTERRUPT_VECTOR)).isEqualTo(0x31);
+        assertThat(read.get(X86Events.Name.NMI_PENDING)).isOne();
+        assertThat(read.get(X86Events.Name.NMI_MASKED)).isOne();
+        assertThat(read.get(X86Events.Name.INIT_LATCHED)).isOne();
+        read.set(X86Events.Name.EXCEPTION_INJECTED, 1).set(X86Events.Name.EXCEPTION_VECTOR, 32);
+        assertThatThrownBy(() -> vcpu.setEvents(read)).hasMessageContaining("an exception is 0 to 31");
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void debugRegistersAreKept(Kernels kernels) {
+        open(kernels);
+        X86DebugRegisters registers = vcpu.debugRegisters();
+        assertThat(registers.get(X86DebugRegisters.Name.DR7)).isEqualTo(0x400);
+        for (X86DebugRegisters.Name name : X86DebugRegisters.Name.values()) {
+            registers.set(name, 0x400 + name.ordinal());
+        }
+        vcpu.setDebugRegisters(registers);
+        X86DebugRegisters read = vcpu.debugRegisters();
+        for (X86DebugRegisters.Name name : X86DebugRegisters.Name.values()) {
+            assertThat(read.get(name)).isEqualTo(0x400 + name.ordinal());
+        }
+        assertThatThrownBy(() -> vcpu.setDebugRegisters(read.set(X86DebugRegisters.Name.DR6, 1L << 32)))
+                .hasMessageContaining("DR6 and DR7 have 32 bits");
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void lapicIsKept(Kernels kernels) {
+        open(kernels);
+        X86Lapic lapic = vcpu.lapic();
+        assertThat(lapic.get(X86Lapic.Name.LVT_LINT0)).as("of the boot vCPU").isEqualTo(0x700);
+        vcpu.setLapic(lapic.set(X86Lapic.Name.LVT_LINT1, 0x400).set(0x80, 0x20));
+        assertThat(vcpu.lapic().get(0x360)).isEqualTo(0x400);
+        assertThat(vcpu.lapic().get(X86Lapic.Name.TPR)).isEqualTo(0x20);
+        for (int none : new int[] {-16, 4, 0x400}) {
+            assertThatThrownBy(() -> lapic.get(none)).hasMessageContaining("no register of a LAPIC has the offset");
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void stateIsKept(Kernels kernels) {
+        open(kernels);
+        assertThat(vcpu.state()).isEqualTo(VcpuState.RUNNABLE);
+        vcpu.setState(VcpuState.HALTED);
+        assertThat(vcpu.state()).isEqualTo(VcpuState.HALTED);
+        assertThatThrownBy(() -> vcpu.setState(VcpuState.STOPPED))
+                .isInstanceOf(KernelException.class)
+                .hasMessageContaining("EINVAL (x86 has no such state");
+        try (Vcpu second = vm.createVcpu(new VcpuId(1))) {
+            assertThat(second.state()).isEqualTo(VcpuState.UNINITIALIZED);
+        }
+    }
+
+    @Test
+    void stateOfANewerKernelIsSaid() {
+        assertThatThrownBy(() -> VcpuState.of(99)).hasMessageStartingWith("the kernel reports the vCPU state 99");
+    }
+}
