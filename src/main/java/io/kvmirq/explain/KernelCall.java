@@ -44,6 +44,7 @@ public enum KernelCall {
     IOAPIC_SET("ioapic set", IRQCHIP_STATE),
     PIT_CREATE("pit create", "KVM_CREATE_PIT2"),
     TSS("tss set", "KVM_SET_TSS_ADDR"),
+    IDENTITY_MAP("identity map set", "KVM_SET_IDENTITY_MAP_ADDR"),
     VCPU_CREATE("vcpu create", "KVM_CREATE_VCPU"),
     VCPU_RUN("vcpu run", "KVM_RUN"),
     VCPU_SIGNALS("vcpu signals set", "KVM_SET_SIGNAL_MASK"),

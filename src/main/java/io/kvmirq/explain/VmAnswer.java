@@ -58,7 +58,7 @@ public enum VmAnswer implements Answer {
         "x86.c KVM_CREATE_IRQCHIP").certainWhen(VCPUS)),
     IRQCHIP_NOT_BUILT_IN(refusal(SOURCE, IRQCHIP_CREATE, ENOTTY,
         "this kernel has no in-kernel irqchip except the split one", "CONFIG_KVM_IOAPIC in the kernel's configuration;"
-        + " the split irqchip needs none", "x86.c KVM_CREATE_IRQCHIP").needs(X86, NEW)),
+        + " the split irqchip needs none", "x86.c KVM_CREATE_IRQCHIP").needs(X86, NEW).also(PIT_CREATE)),
     SPLIT_EXISTS(refusal(MEASURED, SPLIT_IRQCHIP, EEXIST,
         "this VM already has an irqchip or vCPUs: make the split irqchip first", ORDER, "x86.c KVM_CAP_SPLIT_IRQCHIP")),
     SPLIT_PINS(refusal(MEASURED, SPLIT_IRQCHIP, EINVAL, "more than 4096 pins", "args[0]",
@@ -76,6 +76,8 @@ public enum VmAnswer implements Answer {
     PIT_WITHOUT_PIC_BEFORE(behaviour(LAB, "on 6.1 KVM_CREATE_PIT2 needs no in-kernel PIC", "x86.c KVM_CREATE_PIT2")),
     VM_TSS_ADDRESS(refusal(MEASURED, TSS, EINVAL, "three pages from the address must lie below 4 GiB",
         "the address: 0xfffbd000 is QEMU's", "x86.c kvm_vm_ioctl_set_tss_addr()")),
+    VM_IDENTITY_MAP(refusal(MEASURED, IDENTITY_MAP, EINVAL,
+        "the VM has vCPUs already: the address is set before the first", ORDER, "x86.c KVM_SET_IDENTITY_MAP_ADDR")),
     BOOT_VCPU_AFTER_VCPU(refusal(MEASURED, BOOT_VCPU, EBUSY,
         "the VM has vCPUs already: the boot vCPU is chosen before the first",
         "the order of set-up", "x86.c KVM_SET_BOOT_CPU_ID")),

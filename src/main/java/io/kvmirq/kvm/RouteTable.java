@@ -89,8 +89,12 @@ public final class RouteTable {
         firstFree = defaults.gsisOfPins();
     }
 
-    /** PIC and IOAPIC; source: {@code default_routing} in arch/x86/kvm/irq.c. */
-    static List<Route.Pin> defaultsOfX86() {
+    /**
+     * The routes that {@link Vm#createIrqchip} makes: GSI 0–15 → PIC and IOAPIC, 16–23 → IOAPIC, each to the pin of its
+     * number. To put them back, or to name them to {@link Vm#adopt(io.kvmirq.kernel.Kernel, int,
+     * io.kvmirq.kernel.Ownership, List, Gsi)} beside others. Source: {@code default_routing} in arch/x86/kvm/irq.c.
+     */
+    public static List<Route.Pin> defaultsOfX86() {
         List<Route.Pin> routes = new ArrayList<>();
         for (int pin = 0; pin < 24; pin++) {
             Gsi gsi = new Gsi(pin);

@@ -15,6 +15,7 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kernel.Undo;
+import io.kvmirq.uapi.Uapi;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalInt;
@@ -29,6 +30,9 @@ import java.util.concurrent.CopyOnWriteArrayList;
 public final class Vm implements AutoCloseable {
     /** An IOAPIC has 24 pins. */
     private static final Gsi FIRST_AFTER_PINS = new Gsi(24);
+
+    private static final String TIMER = "a timer of the PC";
+    private static final String NO_TIMER = "a vCPU there has its own";
 
     private final VmCalls calls;
     private final VgicCalls vgicCalls;
@@ -182,6 +186,63 @@ public final class Vm implements AutoCloseable {
         calls.use32BitApicIds();
         apicIdsWidened = true;
         listeners.forEach(listener -> calls.tell(listener, VmListener::apicIdsWidened));
+    }
+
+    /**
+     * A timer (i8254) in the kernel, at the ports 0x40–0x43, which raises GSI 0; also with vCPUs present. The port of the
+     * speaker, 0x61, is left to the VMM. On AMD a VM with this timer gets no posted interrupts, because the kernel then
+     * counts the guest's EOIs.
+     *
+     * <p>Source: KVM_CREATE_PIT2 in arch/x86/kvm/x86.c, which checks in the order of the errors here.
+     *
+     * @throws io.kvmirq.KernelException ENOTTY on a kernel without irqchip; EEXIST with a timer present; since 6.12
+     *     ENOENT without the full irqchip; ENOMEM
+     * @throws UnsupportedOperationException on arm64
+     */
+    public void createPit() {
+        calls.refuseOnArm64(TIMER, NO_TIMER);
+        calls.createPit(0);
+    }
+
+    /**
+     * As {@link #createPit}; the kernel also serves port 0x61, by which guests read the timer's channel 2 to measure
+     * their TSC. It makes no sound.
+     */
+    public void createPitWithSpeaker() {
+        calls.refuseOnArm64(TIMER, NO_TIMER);
+        calls.createPit(Uapi.KVM_PIT_SPEAKER_DUMMY);
+    }
+
+    /**
+     * Gives KVM three pages, of which the guest must not know. Intel's processors without unrestricted guest run real
+     * mode by a task state segment there; the others, and AMD's, do not use them. Before the first run.
+     *
+     * <p>Source: {@code kvm_vm_ioctl_set_tss_addr()} in arch/x86/kvm/x86.c, {@code vmx_set_tss_addr()} in vmx.c.
+     *
+     * @param guestAddress of the first, such as 0xfffbd000, a multiple of 4096
+     * @throws io.kvmirq.KernelException EINVAL if they do not end below 4 GiB; on such a processor also EINVAL for a
+     *     misaligned address, and EEXIST when they overlap memory
+     * @throws UnsupportedOperationException on arm64
+     */
+    public void setTssAddress(long guestAddress) {
+        calls.refuseOnArm64("a task state segment", "leave it out");
+        calls.setTss(guestAddress);
+    }
+
+    /**
+     * Gives KVM one page, of which the guest must not know, for a page table that Intel's processors without unrestricted
+     * guest use while the guest has paging off; the others, and AMD's, do not use it. It is 0xfffbc000 without this call.
+     *
+     * <p>Source: KVM_SET_IDENTITY_MAP_ADDR in arch/x86/kvm/x86.c, {@code vmx_set_identity_map_addr()} in vmx.c.
+     *
+     * @param guestAddress a multiple of 4096, which the kernel checks first when the first vCPU is made; 0 stands for
+     *     the default
+     * @throws io.kvmirq.KernelException EINVAL with vCPUs present
+     * @throws UnsupportedOperationException on arm64
+     */
+    public void setIdentityMapAddress(long guestAddress) {
+        calls.refuseOnArm64("an identity map", "leave it out");
+        calls.setIdentityMap(guestAddress);
     }
 
     /**

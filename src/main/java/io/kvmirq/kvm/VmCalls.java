@@ -228,6 +228,25 @@ final class VmCalls extends Calls {
         learn(Fact.SPLIT_IRQCHIP);
     }
 
+    void createPit(int flags) {
+        ByteBuffer config = Buffers.allocate(Uapi.KvmPitConfig.SIZE).putInt(Uapi.KvmPitConfig.FLAGS, flags);
+        ask(KernelCall.PIT_CREATE, vm::toString, raw -> libc().ioctl(raw, Uapi.KVM_CREATE_PIT2, config));
+    }
+
+    void setTss(long guestAddress) {
+        ask(KernelCall.TSS, () -> at(guestAddress), raw -> libc().ioctl(raw, Uapi.KVM_SET_TSS_ADDR, guestAddress));
+    }
+
+    void setIdentityMap(long guestAddress) {
+        ByteBuffer address = Buffers.allocate(Long.BYTES).putLong(0, guestAddress);
+        ask(KernelCall.IDENTITY_MAP, () -> at(guestAddress), raw -> libc().ioctl(
+                        raw, Uapi.KVM_SET_IDENTITY_MAP_ADDR, address));
+    }
+
+    private String at(long guestAddress) {
+        return vm + " address=0x" + Long.toHexString(guestAddress);
+    }
+
     /** MSI destinations have 32 bits, as {@code MsiMessage} encodes them. */
     void use32BitApicIds() {
         long bits = Uapi.KVM_X2APIC_API_USE_32BIT_IDS;

@@ -214,13 +214,15 @@ public final class Uapi {
     /** Encoded as a read, historically. */
     @Ioctl(on = VM, argument = KvmIrqchip.class, interrupts = true, reads = true)
     public static final long KVM_SET_IRQCHIP = IOR | KvmIrqchip.SIZE << 16 | 0x63;
+    public static final int KVM_PIT_SPEAKER_DUMMY = 1;
+
     @Ioctl(on = VM, argument = KvmPitConfig.class, interrupts = true)
     public static final long KVM_CREATE_PIT2 = IOW | KvmPitConfig.SIZE << 16 | 0x77;
 
     /** include/uapi/linux/kvm.h; the rest is reserved. */
     public interface KvmPitConfig {
         int SIZE = 64;
-        @U32 @Flags int FLAGS = 0;
+        @U32 @Flags("KVM_PIT_") int FLAGS = 0;
     }
 
     /** arch/x86/include/uapi/asm/kvm.h. */

@@ -67,6 +67,19 @@ class VmContract extends KernelSuite {
         assertErrno(Errno.EINVAL, libc.ioctl(vm, Uapi.KVM_SET_TSS_ADDR, 0xfffff000L));
     }
 
+    @Test
+    void identityMapIsPlacedBeforeTheFirstVcpu() {
+        world.assumeX86();
+        int vm = world.bareVm();
+        ByteBuffer address = Buffers.allocate(8).putLong(0, 0xfffbc000L);
+        assertErrno(Errno.EFAULT, libc.ioctl(vm, Uapi.KVM_SET_IDENTITY_MAP_ADDR, 8));
+        assertOk(libc.ioctl(vm, Uapi.KVM_SET_IDENTITY_MAP_ADDR, address));
+        assertOk(libc.ioctl(vm, Uapi.KVM_SET_IDENTITY_MAP_ADDR, Buffers.allocate(8)));
+        world.vcpu(vm, 0);
+        assertErrno(Errno.EINVAL, libc.ioctl(vm, Uapi.KVM_SET_IDENTITY_MAP_ADDR, address));
+        assertErrno(Errno.EINVAL, libc.ioctl(vm, Uapi.KVM_SET_IDENTITY_MAP_ADDR, 8));
+    }
+
     // The system
 
     @Test

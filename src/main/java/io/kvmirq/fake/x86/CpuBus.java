@@ -44,7 +44,8 @@ final class CpuBus {
     }
 
     private void requireNoChip(int port) {
-        if (vm.hasPit() && (port >= PIT_FIRST_PORT && port <= PIT_LAST_PORT || port == SPEAKER_PORT)) {
+        boolean ofTimer = vm.hasPit() && port >= PIT_FIRST_PORT && port <= PIT_LAST_PORT;
+        if (ofTimer || vm.hasSpeaker() && port == SPEAKER_PORT) {
             throw new NotModelledException("a guest that programs its timer");
         }
         if (vm.irqchip() == X86Vm.Irqchip.FULL && PIC_PORTS.contains(port)) {

@@ -145,7 +145,10 @@ final class IrqchipCalls {
     }
 
     /** KVM_CREATE_PIT2. A guest write to the PIT is not modelled, see {@link CpuBus}. */
-    int createPit() {
+    int createPit(ByteBuffer config) {
+        if (!host.build().fullIrqchip()) {
+            return host.refuse(VmAnswer.IRQCHIP_NOT_BUILT_IN);
+        }
         if (vm.hasPit()) {
             return host.refuse(VmAnswer.PIT_EXISTS);
         }
@@ -155,7 +158,7 @@ final class IrqchipCalls {
             }
             host.note(VmAnswer.PIT_WITHOUT_PIC_BEFORE);
         }
-        vm.createPit();
+        vm.createPit((config.getInt(Uapi.KvmPitConfig.FLAGS) & Uapi.KVM_PIT_SPEAKER_DUMMY) != 0);
         return 0;
     }
 

@@ -57,6 +57,7 @@ final class X86Vm extends VmInterrupts {
     private Irqchip irqchip = Irqchip.NONE;
     private int reservedPins;
     private boolean pit;
+    private boolean speaker;
     private int bootVcpu;
     private boolean exceptionPayload;
     private boolean tripleFaultEvent;
@@ -113,8 +114,14 @@ final class X86Vm extends VmInterrupts {
         return pit;
     }
 
-    void createPit() {
+    /** Whether the timer also serves the port of the speaker. */
+    boolean hasSpeaker() {
+        return speaker;
+    }
+
+    void createPit(boolean withSpeaker) {
         pit = true;
+        speaker = withSpeaker;
     }
 
     /** Whether a vCPU is the boot vCPU, which starts runnable and takes the interrupts of the PICs. */

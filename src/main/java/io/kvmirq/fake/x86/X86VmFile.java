@@ -39,6 +39,7 @@ final class X86VmFile extends VmFile {
             .value(Uapi.KVM_SET_BOOT_CPU_ID, (vm, id) -> vm.chips.setBootVcpu(id))
             .value(Uapi.KVM_GET_STATS_FD, (vm, argument) -> vm.host.install(new StatsFile(vm.host, "")))
             .value(Uapi.KVM_SET_TSS_ADDR, X86VmFile::setTss)
+            .value(Uapi.KVM_SET_IDENTITY_MAP_ADDR, X86VmFile::setIdentityMap)
             .value(Uapi.KVM_SET_USER_MEMORY_REGION2, X86VmFile::setMemory2)
             .in(Uapi.KVM_ENABLE_CAP, (vm, capability) -> vm.chips.enable(capability))
             .in(Uapi.KVM_SIGNAL_MSI, X86VmFile::signalMsi)
@@ -46,7 +47,7 @@ final class X86VmFile extends VmFile {
             .inOut(Uapi.KVM_IRQ_LINE_STATUS, (vm, line) -> vm.setLine(line, true))
             .inOut(Uapi.KVM_GET_IRQCHIP, (vm, chip) -> vm.chips.get(chip))
             .in(Uapi.KVM_SET_IRQCHIP, (vm, chip) -> vm.chips.set(chip))
-            .in(Uapi.KVM_CREATE_PIT2, (vm, config) -> vm.chips.createPit());
+            .in(Uapi.KVM_CREATE_PIT2, (vm, config) -> vm.chips.createPit(config));
 
     private final X86Vm vm;
     private final TreeSet<Integer> vcpus = new TreeSet<>();
@@ -84,6 +85,13 @@ final class X86VmFile extends VmFile {
 
     private int setTss(long address) {
         return Long.compareUnsigned(address, LAST_TSS_ADDRESS) > 0 ? host.refuse(VmAnswer.VM_TSS_ADDRESS) : 0;
+    }
+
+    /** The vCPUs are looked at before the argument is read. */
+    private int setIdentityMap(long address) {
+        return vcpus.isEmpty()
+                ? host.copied(address, Long.BYTES, guestAddress -> 0)
+                : host.refuse(VmAnswer.VM_IDENTITY_MAP);
     }
 
     private int setMemory2(long address) {

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import static io.kvmirq.testing.Refusals.refused;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.Errno;
+import io.kvmirq.Gsi;
+import io.kvmirq.NotModelledException;
+import io.kvmirq.VcpuId;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.Profile;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.testing.Kernels;
+import java.util.HexFormat;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** Parts of a PC that a VM gets from the kernel beside its irqchip: timer, pages for real mode, default routes. */
+class PcPartsTest {
+    private Kernel kernel;
+    private Vm vm;
+
+    private void open(Kernel opened) {
+        kernel = opened;
+        vm = Vm.create(kernel);
+    }
+
+    private void open(Kernels kernels) {
+        open(kernels.open());
+        vm.createIrqchip();
+    }
+
+    @AfterEach
+    void close() {
+        if (vm != null) {
+            vm.close();
+            kernel.close();
+        }
+    }
+
+    /** Runs {@code in $0x61, %al; hlt}. */
+    private VcpuExit speaker() {
+        try (GuestMemory memory = vm.addMemory(0, 0x2000);
+                Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
+            memory.mapping().put(0x1000, HexFormat.of().parseHex("e461f4"));
+            vcpu.startAt(0x1000, 0x1000);
+            vcpu.kick();
+            assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.INTR);
+            VcpuExit exit = vcpu.run();
+            assertThat(exit).hasToString("IO of port 0x61, 1 × 1 bytes read");
+            return exit;
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void timerIsOnlyOne(Kernels kernels) {
+        open(kernels);
+        vm.createPit();
+        assertThat(refused(Errno.EEXIST, vm::createPitWithSpeaker))
+                .isEqualTo("pit create " + vm + ": EEXIST (the VM has a timer already)");
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void timerLeavesTheSpeakerToTheVmm(Kernels kernels) {
+        open(kernels);
+        vm.createPit();
+        assertThat(speaker().reason()).isEqualTo(VcpuExit.Reason.IO);
+    }
+
+    @Test
+    void timerWithSpeakerTakesItsPort() {
+        open(Kernels.FAKE);
+        vm.createPitWithSpeaker();
+        assertThatThrownBy(this::speaker)
+                .isInstanceOf(NotModelledException.class)
+                .hasMessage("the fake kernel does not model a guest that programs its timer");
+    }
+
+    @Test
+    void kernelWithoutIrqchipHasNoTimer() {
+        open(Kernel.over(new FakeKernel(Profile.of("6.18,split")).backend(), Kernel.DEVICE));
+        refused(Errno.ENOTTY, vm::createPit);
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void pagesForRealModeEndBelow4GiB(Kernels kernels) {
+        open(kernels);
+        vm.setTssAddress(0xfffbd000L);
+        assertThat(refused(Errno.EINVAL, () -> vm.setTssAddress(0xffffe000L)))
+                .isEqualTo("tss set " + vm + " address=0xffffe000: EINVAL (three pages from the address must lie below"
+                        + " 4 GiB)");
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void identityMapComesBeforeVcpus(Kernels kernels) {
+        open(kernels);
+        vm.setIdentityMapAddress(0xfffbc000L);
+        try (Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
+            assertThat(refused(Errno.EINVAL, () -> vm.setIdentityMapAddress(0xfffbc000L)))
+                    .as(vcpu.toString())
+                    .isEqualTo("identity map set " + vm + " address=0xfffbc000: EINVAL (the VM has vCPUs already: the"
+                            + " address is set before the first)");
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void defaultRoutesCanBePutBack(Kernels kernels) {
+        open(kernels);
+        RouteTable routes = vm.routes();
+        var before = routes.routes();
+        routes.change(edit -> edit.remove(new Gsi(4)));
+        routes.change(edit -> {
+            RouteTable.defaultsOfX86().stream()
+                    .filter(route -> route.gsi().equals(new Gsi(4)))
+                    .forEach(edit::add);
+            return edit;
+        });
+        assertThat(routes.routes()).hasSameElementsAs(before).hasSize(40);
+        assertThat(routes.commits()).isEqualTo(2);
+    }
+
+    @Test
+    void partsOfAPcAreNotOfArm64() {
+        open(Kernel.over(new FakeKernel(Profile.of("6.18,arm64")).backend(), Kernel.DEVICE));
+        assertThatThrownBy(vm::createPit)
+                .hasMessage("only x86 has a timer of the PC, and this kernel is arm64: a vCPU there has its own");
+        assertThatThrownBy(() -> vm.setTssAddress(0)).isInstanceOf(UnsupportedOperationException.class);
+        assertThatThrownBy(() -> vm.setIdentityMapAddress(0)).isInstanceOf(UnsupportedOperationException.class);
+    }
+}
