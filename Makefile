@@ -7,6 +7,9 @@ help: ## list the targets
 run: ## build, then watch interrupts reach a guest on this machine's KVM, or on the fake kernel without KVM
 	@scripts/run
 
+run-tiny-vmm: build ## run the VMM of src/examples/tiny-vmm; ARGS="--backend fake", or others that its page names
+	@scripts/tiny-vmm $(ARGS)
+
 try: ## compile what changed and run the tests T at once; without T list them
 	@scripts/try $(T)
 
@@ -102,4 +105,4 @@ javadoc: ## write the library's Javadoc to target/reports/apidocs
 clean: ## remove all build results
 	rm -rf target native/build .cifuzz-corpus
 
-.PHONY: help run try test build check format native-test headers-test bench-selftest bench-vcpu bench-calls bench-attach bench-dispatch bench-posting bench-fake bench-recording differential fuzz races lost stress mutation lab lab-full install uninstall publish-local javadoc clean
+.PHONY: help run run-tiny-vmm try test build check format native-test headers-test bench-selftest bench-vcpu bench-calls bench-attach bench-dispatch bench-posting bench-fake bench-recording differential fuzz races lost stress mutation lab lab-full install uninstall publish-local javadoc clean

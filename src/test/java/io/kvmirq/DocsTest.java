@@ -185,7 +185,7 @@ class DocsTest {
                 javaBlocks(DocsTest::isExample).stream().map(Block::text).toList();
         List<String> files = new ArrayList<>();
         try (Stream<Path> examples = Files.list(EXAMPLES)) {
-            for (Path example : examples.toList()) {
+            for (Path example : examples.filter(Files::isRegularFile).toList()) {
                 files.add(Files.readString(example).replaceFirst("^/\\*.*\\*/\n", ""));
             }
         }

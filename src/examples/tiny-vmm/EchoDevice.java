@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package tinyvmm;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.IoAddress;
+import io.kvmirq.kernel.ClosedHandleException;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kvm.IoEventFd;
+import io.kvmirq.kvm.Vm;
+import java.time.Duration;
+import java.util.concurrent.CountDownLatch;
+
+/**
+ * The device under test: a serial port that sends a byte, with one interrupt by an irqfd, to a guest that sends it back: an
+ * ioeventfd is the doorbell, and no vCPU exits for it. The guest begins by any other byte. Of two edges that wait in a
+ * LAPIC, one is lost, so that each byte waits for the guest's handler of the one before.
+ */
+final class EchoDevice implements AutoCloseable {
+    private static final int BYTE = 'U', MOST_AHEAD = 10;
+    private static final Duration LONGEST = Duration.ofSeconds(20);
+
+    private final EventFd doorbell;
+    private final IoEventFd ioEventFd;
+    final Serial serial;
+    private final CountDownLatch begun = new CountDownLatch(1);
+    private volatile int sent;
+    private volatile long answered;
+
+    EchoDevice(Vm vm, int port, Gsi gsi) {
+        doorbell = EventFd.create(vm.kernel());
+        ioEventFd = vm.assignIoEventFd(IoAddress.port(port, 1, BYTE), doorbell);
+        serial = new Serial(vm, gsi, other -> begun.countDown(), false);
+    }
+
+    /** Sends so many bytes, until all are answered, one is lost, or the guest has ended. */
+    void send(int count) {
+        try {
+            begun.await();
+            while (answered < count) {
+                if (sent < count && sent - answered < MOST_AHEAD) {
+                    sent++;
+                    serial.receive(BYTE);
+                    serial.awaitHandler();
+                } else if (!doorbell.await(LONGEST)) {
+                    return;
+                }
+                answered += doorbell.drain();
+            }
+        } catch (InterruptedException | ClosedHandleException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    boolean isAnswered(int count) {
+        return sent == count && answered == count;
+    }
+
+    @Override
+    public String toString() {
+        return sent + " interrupts sent, " + answered + " answered, " + (sent - answered) + " lost";
+    }
+
+    @Override
+    public void close() {
+        ioEventFd.close();
+        doorbell.close();
+        serial.close();
+    }
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package tinyvmm;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.KernelException;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.NotModelledException;
+import io.kvmirq.VcpuId;
+import io.kvmirq.backend.BackendUnavailableException;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.GuestMemory;
+import io.kvmirq.kvm.Vm;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.PrintStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.stream.Stream;
+
+/**
+ * A VMM that boots Linux: memory, vCPUs, the kernel's interrupt controllers and timer, two serial ports, and a port that
+ * turns it off. Read {@link #run} first. Without a kernel it runs a {@link SmallGuest}.
+ */
+public final class TinyVmm {
+    private static final String DEFAULTS =
+            "--kernel= --initramfs= --append= --memory=256 --vcpus=2 --interrupts=1000 --backend=auto";
+    // There is no ACPI, no PCI. To turn itself off, Linux asks the keyboard controller for a reset
+    private static final String COMMAND_LINE = "console=ttyS0 reboot=k panic=-1 acpi=off pci=off no_timer_check ";
+
+    public static void main(String[] arguments) throws InterruptedException {
+        System.exit(run(System.in, System.out, arguments));
+    }
+
+    /** @return 0 if all interrupts were answered, 1 if not, 2 if the guest cannot be begun */
+    public static int run(InputStream in, PrintStream out, String... arguments) throws InterruptedException {
+        try {
+            return run(options(arguments), in, out) ? 0 : 1;
+        } catch (IllegalArgumentException | KernelException | BackendUnavailableException | NotModelledException e) {
+            out.println("tiny-vmm: " + e.getMessage());
+        } catch (IOException e) {
+            out.println("tiny-vmm: cannot read " + e);
+        }
+        return 2;
+    }
+
+    private static boolean run(Map<String, String> options, InputStream in, PrintStream out)
+            throws InterruptedException, IOException {
+        int vcpus = number(options, "--vcpus", 1, 16);
+        int interrupts = number(options, "--interrupts", 0, 100_000_000);
+        long bytes = (long) number(options, "--memory", 2, 3072) << 20;
+        boolean isLinux = !options.get("--kernel").isEmpty();
+        int consolePort = isLinux ? 0x3f8 : SmallGuest.CONSOLE;
+        int devicePort = isLinux ? 0x2f8 : SmallGuest.DEVICE;
+        try (Kernel kernel = Kernel.open(options.get("--backend"));
+                Vm vm = Vm.create(kernel);
+                GuestMemory memory = vm.addMemory(0, bytes)) {
+            // The chips of a PC that the kernel emulates, before any vCPU
+            vm.setTssAddress(0xfffbd000L);
+            vm.setIdentityMapAddress(0xfffbc000L);
+            vm.createIrqchip();
+            vm.createPitWithSpeaker();
+            // The devices. The small guest has no driver for an IOAPIC, and gets a message
+            Gsi gsi = isLinux ? new Gsi(3) : vm.routes().add(MsiMessage.to(new VcpuId(0), SmallGuest.VECTOR));
+            try (Serial console = new Serial(vm, new Gsi(4), out::write, true);
+                    EchoDevice device = new EchoDevice(vm, devicePort, gsi);
+                    Machine machine = new Machine(vm, vcpus, Map.of(consolePort, console, devicePort, device.serial))) {
+                // What is in memory, and the registers of the first vCPU
+                if (isLinux) {
+                    LinuxGuest linux = new LinuxGuest(Path.of(options.get("--kernel")));
+                    String initramfs = options.get("--initramfs");
+                    byte[] files = initramfs.isEmpty() ? new byte[0] : Files.readAllBytes(Path.of(initramfs));
+                    linux.load(memory.mapping(), COMMAND_LINE + options.get("--append"), files, vcpus);
+                    linux.start(machine.vcpus.get(0));
+                } else {
+                    SmallGuest.start(memory.mapping(), machine.vcpus.get(0));
+                }
+                // All runs: a thread for each vCPU, one for the device, and this one
+                Thread sender = new Thread(() -> {
+                    device.send(interrupts);
+                    if (!isLinux) {
+                        machine.end("the guest has answered");
+                    }
+                });
+                sender.start();
+                String end = machine.run(console, in);
+                sender.interrupt();
+                out.println("tiny-vmm: " + end + "; " + device);
+                return device.isAnswered(interrupts);
+            }
+        }
+    }
+
+    private static Map<String, String> options(String... arguments) {
+        Map<String, String> options = new TreeMap<>();
+        Stream<String[]> defaults = Stream.of(DEFAULTS.split(" ")).map(option -> option.split("=", 2));
+        defaults.forEach(option -> options.put(option[0], option[1]));
+        for (int i = 0; i < arguments.length; i += 2) {
+            boolean isOption = options.containsKey(arguments[i]) && i + 1 < arguments.length;
+            LinuxGuest.require(isOption, "'%s' is no option with a value: expected %s", arguments[i], options.keySet());
+            options.put(arguments[i], arguments[i + 1]);
+        }
+        return options;
+    }
+
+    private static int number(Map<String, String> options, String name, int least, int most) {
+        String text = options.get(name);
+        int value = text.matches("\\d{1,9}") ? Integer.parseInt(text) : -1;
+        LinuxGuest.require(value >= least && value <= most, "%s %s: expected %d to %d", name, text, least, most);
+        return value;
+    }
+}

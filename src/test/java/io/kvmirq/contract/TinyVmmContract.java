@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.testing.TinyVmm;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+
+/** Linux boots under a VMM that is written on the library: src/examples/tiny-vmm, with the lab's own kernel. */
+@Tag("contract")
+@Tag("kvm")
+class TinyVmmContract {
+    private static final Path KERNEL = Path.of("/guest/bzImage");
+    private static final Path INITRAMFS = Path.of("/guest/initramfs");
+    private static final int INTERRUPTS = Math.min(10_000, Integer.getInteger("kvmirq.test.forward.fired", 10_000));
+    private static final long LONGEST_SECONDS = 300;
+
+    /** A row of the guest's /proc/interrupts: how many interrupts each of its two processors took. */
+    private static long[] row(String console, String name) {
+        String row = console.lines()
+                .filter(line -> line.matches(" *" + name + ":.*"))
+                .findFirst()
+                .orElseThrow(() -> new AssertionError("no row " + name + " in\n" + console));
+        return Arrays.stream(row.split(":", 2)[1].strip().split(" +", 3))
+                .limit(2)
+                .mapToLong(Long::parseLong)
+                .toArray();
+    }
+
+    @Test
+    void debiansKernelBootsOnTwoVcpusAndTakesEveryInterrupt() throws Exception {
+        assumeTrue(Files.exists(KERNEL), "needs a kernel that KVM can boot: make lab has one");
+        long since = System.nanoTime();
+        TinyVmm.Ended ended = TinyVmm.run(
+                console(),
+                InputStream.nullInputStream(),
+                "--kernel",
+                KERNEL.toString(),
+                "--initramfs",
+                INITRAMFS.toString(),
+                "--append",
+                "quiet noxsave 8250.nr_uarts=2 interrupts=" + INTERRUPTS,
+                "--interrupts",
+                Integer.toString(INTERRUPTS));
+        long seconds = TimeUnit.NANOSECONDS.toSeconds(System.nanoTime() - since);
+        System.out.println("tiny-vmm ended after " + seconds + " s");
+        assertThat(ended.out())
+                .contains("the guest turned itself off; " + INTERRUPTS + " interrupts sent, " + INTERRUPTS
+                        + " answered, 0 lost");
+        assertThat(ended.status()).isZero();
+        assertThat(Arrays.stream(row(ended.out(), "3")).sum())
+                .as("interrupts of the device")
+                .isEqualTo(INTERRUPTS);
+        assertThat(row(ended.out(), "LOC")).as("timer").doesNotContain(0);
+        assertThat(row(ended.out(), "RES")).as("IPIs that wake").doesNotContain(0);
+        assertThat(row(ended.out(), "CAL")).as("IPIs that call").doesNotContain(0);
+        assertThat(seconds).isLessThan(LONGEST_SECONDS);
+    }
+
+    /** The lab's console, or nothing. */
+    private static OutputStream console() throws IOException {
+        return System.out;
+    }
+}

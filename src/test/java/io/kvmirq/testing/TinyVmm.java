@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.testing;
+
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.io.PrintStream;
+import java.net.URL;
+import java.net.URLClassLoader;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+
+/** The example src/examples/tiny-vmm, which scripts/compile compiles to target/examples. */
+public final class TinyVmm {
+    private static final Path CLASSES = Machine.root().resolve("target/examples");
+
+    private TinyVmm() {}
+
+    /** What it returned and printed. */
+    public record Ended(int status, String out) {}
+
+    /**
+     * Runs it in this JVM.
+     *
+     * @param copy gets what it prints meanwhile
+     */
+    public static Ended run(OutputStream copy, InputStream typed, String... arguments) throws Exception {
+        ByteArrayOutputStream said = new ByteArrayOutputStream();
+        OutputStream both = new OutputStream() {
+            @Override
+            public void write(int letter) throws IOException {
+                said.write(letter);
+                copy.write(letter);
+            }
+        };
+        try (URLClassLoader loader =
+                        new URLClassLoader(new URL[] {CLASSES.toUri().toURL()});
+                PrintStream out = new PrintStream(both, false, StandardCharsets.UTF_8)) {
+            Object status = loader.loadClass("tinyvmm.TinyVmm")
+                    .getMethod("run", InputStream.class, PrintStream.class, String[].class)
+                    .invoke(null, typed, out, arguments);
+            out.flush();
+            return new Ended((int) status, said.toString(StandardCharsets.UTF_8));
+        }
+    }
+}
