@@ -36,13 +36,13 @@ final class EchoDevice implements AutoCloseable {
     void send(int count) {
         try {
             begun.await();
-            while (answered < count) {
+            for (boolean isGoing = true; isGoing && answered < count; ) {
                 if (sent < count && sent - answered < MOST_AHEAD) {
                     sent++;
                     serial.receive(BYTE);
-                    serial.awaitHandler();
-                } else if (!doorbell.await(LONGEST)) {
-                    return;
+                    isGoing = serial.awaitHandler(LONGEST);
+                } else {
+                    isGoing = doorbell.await(LONGEST);
                 }
                 answered += doorbell.drain();
             }

@@ -11,7 +11,6 @@ import java.nio.charset.StandardCharsets;
  */
 final class MpTable {
     static final int ADDRESS = 0x9fc00;
-
     private static final int LENGTH = 0x400, LAPIC = 0xfee00000, IOAPIC = 0xfec00000;
     private static final int HEADER = 16, COUNT = HEADER + 34, LAPIC_AT = HEADER + 36, ENTRIES = HEADER + 44;
     // Types of entries, and kinds of interrupts

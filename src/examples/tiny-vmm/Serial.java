@@ -5,8 +5,11 @@ import io.kvmirq.Gsi;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vm;
+import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.Deque;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.TimeUnit;
 import java.util.function.IntConsumer;
 
 /**
@@ -15,7 +18,6 @@ import java.util.function.IntConsumer;
  */
 final class Serial implements AutoCloseable {
     static final int PORTS = 8;
-
     private static final int DATA = 0, IER = 1, IIR = 2, LCR = 3, LSR = 5, MSR = 6;
     // Bits of IER, and reasons in IIR
     private static final int ON_DATA = 1, ON_EMPTY = 2;
@@ -29,7 +31,8 @@ final class Serial implements AutoCloseable {
     private final boolean tellsEmpty;
     private final int[] registers = new int[PORTS];
     private final Deque<Integer> received = new ArrayDeque<>();
-    private boolean empty, line, handled = true;
+    private final Semaphore handled = new Semaphore(0);
+    private boolean empty, line;
 
     /** @param tellsEmpty whether an empty transmitter is a reason; Linux notices if it is not, and does without */
     Serial(Vm vm, Gsi gsi, IntConsumer wire, boolean tellsEmpty) {
@@ -59,8 +62,7 @@ final class Serial implements AutoCloseable {
     private int identify() {
         int reason = reason();
         empty &= reason != EMPTY; // to read this reason is to acknowledge it
-        handled |= reason == NO_REASON;
-        notifyAll();
+        handled.release(reason == NO_REASON ? 1 : 0);
         return HAS_FIFO | reason;
     }
 
@@ -83,7 +85,7 @@ final class Serial implements AutoCloseable {
     /** A byte arrives. */
     synchronized void receive(int value) {
         received.add(value);
-        handled = false;
+        handled.drainPermits();
         drive();
     }
 
@@ -96,10 +98,8 @@ final class Serial implements AutoCloseable {
     }
 
     /** Waits until the guest's handler has found no reason any more, so that the next rise is another interrupt. */
-    synchronized void awaitHandler() throws InterruptedException {
-        while (!handled) {
-            wait();
-        }
+    boolean awaitHandler(Duration longest) throws InterruptedException {
+        return handled.tryAcquire(longest.toMillis(), TimeUnit.MILLISECONDS);
     }
 
     @Override

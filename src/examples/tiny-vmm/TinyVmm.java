@@ -79,8 +79,9 @@ public final class TinyVmm {
                 // All runs: a thread for each vCPU, one for the device, and this one
                 Thread sender = new Thread(() -> {
                     device.send(interrupts);
-                    if (!isLinux) {
-                        machine.end("the guest has answered");
+                    boolean isAnswered = device.isAnswered(interrupts);
+                    if (!isLinux || !isAnswered) {
+                        machine.end(isAnswered ? "the guest has answered" : "the guest does not answer");
                     }
                 });
                 sender.start();
