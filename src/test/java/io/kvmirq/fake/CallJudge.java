@@ -43,6 +43,21 @@ final class CallJudge {
             new Partial("preadv2(", Set.of("EFAULT"), Set.of("EventFile.count")),
             // The call loads the vCPU, which moves its IRTEs to the processor and takes what was posted (vcpu_load()).
             new Partial(" KVM_GET_LAPIC,", Set.of("EFAULT"), Set.of("OfArray.words", "PostingMachine.loaded")),
+            // Flags are looked at where they are used: what comes before the SMM and the triple fault stays.
+            new Partial(
+                    " KVM_SET_VCPU_EVENTS,",
+                    Set.of("EINVAL"),
+                    Set.of(
+                            "VcpuEvents.nmisSent",
+                            "VcpuEvents.nmisPending",
+                            "VcpuEvents.inNmi",
+                            "VcpuEvents.init",
+                            "VcpuEvents.startupVector",
+                            "VcpuEvents.management",
+                            "VcpuEvents.injected",
+                            "VcpuEvents.hasPayload",
+                            "VcpuEvents.payload",
+                            "VcpuEvents.nmiInjected")),
             // CR8 comes from kvm_run, and is left there with the base of the LAPIC (RUN_SAVES). A read of the guest is
             // completed
             // (VCPU_READ_WAITS).
