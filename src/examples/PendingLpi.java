@@ -51,7 +51,7 @@ class PendingLpi {
         }
     }
 
-    /** The part of the guest's driver. A VMM that restores a VM writes the same registers, then calls restoreTables. */
+    /** The part of the guest's driver. A VMM that restores a VM writes other registers in another order. */
     static void configureAsGuest(VgicV3 vgic, Its translator, Mapping memory) {
         memory.putByte(0x1_0000 + LPI - 8192, (byte) 0xa1); // enabled
         vgic.writeRedistributor(FIRST, 0x70, (int) RAM + 0x1_0000 | 15); // GICR_PROPBASER, 16 bits of INTID

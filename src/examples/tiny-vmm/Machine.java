@@ -19,7 +19,6 @@ final class Machine implements AutoCloseable {
     // Of CPUID's function 1, ECX: KVM emulates both, and leaves it to the VMM to say so
     private static final int HYPERVISOR = 1 << 31, TSC_DEADLINE = 1 << 24;
 
-    /** The first one starts the others. */
     final List<Vcpu> vcpus = new ArrayList<>();
 
     private final Map<Integer, Serial> serials;
@@ -40,18 +39,22 @@ final class Machine implements AutoCloseable {
 
     /** Runs the vCPUs until the machine ends, and says why. Meanwhile the console gets what is typed. */
     String run(Serial console, InputStream typed) throws InterruptedException, IOException {
-        List<Thread> threads = new ArrayList<>();
-        vcpus.forEach(vcpu -> threads.add(new Thread(() -> run(vcpu), vcpu.toString())));
+        List<Thread> threads =
+                vcpus.stream().map(vcpu -> new Thread(() -> run(vcpu))).toList();
         threads.forEach(Thread::start);
-        while (!end.isDone()) {
-            Thread.sleep(POLL_MILLIS);
-            while (typed.available() > 0) {
-                console.receive(typed.read());
+        try {
+            while (!end.isDone()) {
+                Thread.sleep(POLL_MILLIS);
+                while (typed.available() > 0) {
+                    console.receive(typed.read());
+                }
             }
-        }
-        vcpus.forEach(Vcpu::kick); // also one that halts
-        for (Thread thread : threads) {
-            thread.join();
+        } finally {
+            end("the console cannot be read");
+            vcpus.forEach(Vcpu::kick); // also one that halts
+            for (Thread thread : threads) {
+                thread.join();
+            }
         }
         return end.join();
     }
@@ -72,7 +75,7 @@ final class Machine implements AutoCloseable {
                     default -> end(vcpu + " left with " + exit);
                 }
             }
-        } catch (RuntimeException e) {
+        } catch (RuntimeException | Error e) {
             end(vcpu + ": " + e);
         }
     }

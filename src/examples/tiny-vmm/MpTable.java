@@ -4,6 +4,7 @@ package tinyvmm;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
+import java.util.stream.IntStream;
 
 /**
  * Tells the guest of its processors, its IOAPIC, and which interrupt is on which pin. Linux finds it in the last KiB below
@@ -51,10 +52,6 @@ final class MpTable {
 
     /** Makes the sum of the bytes 0. */
     private static void check(ByteBuffer table, int from, int to, int place) {
-        int sum = 0;
-        for (int i = from; i < to; i++) {
-            sum += table.get(i);
-        }
-        table.put(place, (byte) -sum);
+        table.put(place, (byte) -IntStream.range(from, to).map(table::get).sum());
     }
 }

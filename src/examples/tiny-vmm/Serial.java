@@ -82,7 +82,6 @@ final class Serial implements AutoCloseable {
         drive();
     }
 
-    /** A byte arrives. */
     synchronized void receive(int value) {
         received.add(value);
         handled.drainPermits();

@@ -86,6 +86,7 @@ public final class TinyVmm {
                 });
                 sender.start();
                 String end = machine.run(console, in);
+                sender.join(1000); // it may have the last answer still to read
                 sender.interrupt();
                 out.println("tiny-vmm: " + end + "; " + device);
                 return device.isAnswered(interrupts);

@@ -249,9 +249,11 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
     }
 
-    /** Looks what waits in the eventfd, between the end of the device's half and that of the eventfd. */
+    /** Takes what waits in our eventfd, between the end of the device's half and that of the eventfd. */
     final void keepPending() {
-        kept |= mayKeep && event().await(0);
+        synchronized (lock()) {
+            kept |= mayKeep && event().drain() != 0;
+        }
     }
 
     /** The end of a vLPI drops its pending bit, which nobody can read before: it is signalled again. */

@@ -525,7 +525,7 @@ public final class Forwarding implements AutoCloseable {
         List<ForwardedMessage> ours =
                 messages.stream().filter(one -> !wired.get(one.irq().number())).toList();
         triggers.disarm(ours.stream().map(ForwardedMessage::irq).toList());
-        messages.forEach(one -> TearDown.quietly(one::keepPending));
+        ours.forEach(one -> TearDown.quietly(one::keepPending));
         ours.forEach(one -> one.event().close()); // the end of its file ends an irqfd, and costs less
         Irqfd.closeAll(
                 messages.stream().flatMap(one -> Stream.ofNullable(one.irqfd())).toList());

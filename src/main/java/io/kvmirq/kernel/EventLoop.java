@@ -119,8 +119,8 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Calls {@code handler} after {@code event} was signalled, and once now if it ever was. The count stays in the
-     * eventfd, where the handler may drain it. The registration leases the eventfd, as that of {@link #register}.
+     * Calls {@code handler} after {@code event} was signalled, and once now if its count is not 0. The count stays in the
+     * eventfd, where the handler may drain it before it looks for work; a drain after that may take a ring away. The registration leases the eventfd, as that of {@link #register}.
      *
      * @throws io.kvmirq.KernelException as {@link #register}
      * @throws ClosedHandleException if the loop or the eventfd is closed
@@ -296,7 +296,7 @@ public final class EventLoop implements AutoCloseable {
             closed = true;
             wakeDispatcher();
             // A second caller also waits for the handler that the first one waits for.
-            registrations.all().forEach(Registration::close);
+            registrations.forEach(Registration::close);
         } finally {
             lock.unlock();
         }
@@ -447,7 +447,7 @@ public final class EventLoop implements AutoCloseable {
 
         /**
          * Lets signals through again, and at once those that came meanwhile; a doorbell's handler is called at once if
-         * it was ever rung.
+         * its count is not 0.
          *
          * @throws IllegalStateException after {@link #close}
          */

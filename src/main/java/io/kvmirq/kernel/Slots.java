@@ -7,7 +7,7 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
-import java.util.Objects;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -97,7 +97,13 @@ final class Slots<T> {
         return owners.get((int) number);
     }
 
-    List<T> all() {
-        return owners.stream().filter(Objects::nonNull).toList();
+    /** Allocates nothing; {@code action} may remove its owner. */
+    void forEach(Consumer<T> action) {
+        for (int slot = 0; slot < owners.size(); slot++) {
+            @Nullable T owner = owners.get(slot);
+            if (owner != null) {
+                action.accept(owner);
+            }
+        }
     }
 }

@@ -47,7 +47,6 @@ public final class DirtyLog implements AutoCloseable {
     /**
      * Takes the list from the kernel, which begins an empty one. It replaces the one before.
      *
-     * @throws io.kvmirq.KernelException ENOMEM
      * @throws IllegalStateException after this log or its memory was closed
      */
     public synchronized void take() {

@@ -39,7 +39,9 @@ final class KickCalls extends Calls {
         /** So too, and another thread is sending the signal. */
         SENDING,
         /** So too, and the signal is sent. */
-        SENT
+        SENT,
+        /** Its run has ended, and it looks why. */
+        LEAVING
     }
 
     /** The set of the signal, and a timeout of no time. */
@@ -136,20 +138,26 @@ final class KickCalls extends Calls {
     }
 
     /**
-     * This thread has left KVM_RUN. A signal that was sent to end it is taken, so that none is left for later.
+     * This thread has left KVM_RUN. A signal that was sent to end it is taken, so that none is left for later. {@link
+     * #left} must follow.
      *
      * @return whether one was sent
      */
     boolean end() {
-        while (!state.compareAndSet(State.RUNNING, State.OUT)) {
+        while (!state.compareAndSet(State.RUNNING, State.LEAVING)) {
             if (state.get() == State.SENT) {
                 takeSignal();
-                state.set(State.OUT);
+                state.set(State.LEAVING);
                 return true;
             }
             Thread.onSpinWait();
         }
         return false;
+    }
+
+    /** The run is over: another thread may take the vCPU. */
+    void left() {
+        state.set(State.OUT);
     }
 
     private void takeSignal() {

@@ -468,22 +468,33 @@ public final class Vcpu implements AutoCloseable {
             }
             reason = calls.run(exit);
         } finally {
-            if (kick.end() && reason != Uapi.KVM_EXIT_INTR) {
+            leave(reason);
+        }
+        return exit;
+    }
+
+    /** Another thread may take the vCPU only when all of this is done. */
+    private void leave(int reason) {
+        try {
+            boolean kicked = kick.end();
+            if (reason == Uapi.KVM_EXIT_INTR) {
+                calls.setImmediateExit(false);
+            } else if (kicked) {
                 calls.setImmediateExit(true); // the kick ends the next run
             }
+            if (reason != NO_EXIT) {
+                exit.become(reason);
+            }
+        } finally {
+            kick.left();
         }
-        if (reason == Uapi.KVM_EXIT_INTR) {
-            calls.setImmediateExit(false);
-        }
-        exit.become(reason);
-        return exit;
     }
 
     /**
      * Ends the run that another thread is in, also one whose guest halts; if none is, the next one. That run returns {@link
      * VcpuExit.Reason#INTR}, or another exit if that came first, and then the next one returns INTR. Several kicks may end
-     * one run. Of a closed vCPU it does nothing. Any thread may call it; it does not wait, allocates nothing and never
-     * fails.
+     * one run. Of a closed vCPU it does nothing. Any thread may call it. It allocates nothing and never fails. It
+     * waits only while the process may have no more signals pending (RLIMIT_SIGPENDING).
      */
     public void kick() {
         if (!kick.send() && calls.setImmediateExit(true)) {
@@ -523,8 +534,8 @@ public final class Vcpu implements AutoCloseable {
     /** Ends a {@link #run} in flight, as {@link #kick}, and takes effect when it has returned. Idempotent, never fails. */
     @Override
     public void close() {
-        kick();
         calls.close();
+        kick(); // after that no run begins, so that none is missed
     }
 
     @Override

@@ -486,7 +486,7 @@ public final class Vm implements AutoCloseable {
     // vCPUs and memory
 
     /**
-     * A vCPU of the calling thread, the only one that may use it.
+     * A vCPU of the calling thread, the only one that may use it until another takes it by {@link Vcpu#moveHere}.
      *
      * @throws io.kvmirq.KernelException EINVAL for an id beyond the limit (on arm64 511, with a GICv2 7), or when
      *     addresses of the VGIC overlap or end beyond the VM's; EEXIST for an id that exists; EBUSY after {@link

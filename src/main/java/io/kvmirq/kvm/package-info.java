@@ -5,8 +5,8 @@
  * <p>A {@link io.kvmirq.kvm.Vm} with an in-kernel irqchip has a {@link io.kvmirq.kvm.RouteTable}, GSI → message or pin.
  * Into the VM: an {@link io.kvmirq.kvm.Irqfd} raises a GSI when its eventfd is signalled, with no thread of ours on the
  * way; {@link io.kvmirq.kvm.Vm#signal} and {@link io.kvmirq.kvm.Vm#setLine} do it by a call. Out of it: an
- * {@link io.kvmirq.kvm.IoEventFd} is signalled when the guest writes an address. {@link io.kvmirq.kvm.Vcpu} and
- * {@link io.kvmirq.kvm.GuestMemory} are as much of a VMM as a self-test needs.
+ * {@link io.kvmirq.kvm.IoEventFd} is signalled when the guest writes an address. A {@link io.kvmirq.kvm.Vcpu}
+ * runs the guest, whose memory is {@link io.kvmirq.kvm.GuestMemory}.
  *
  * <p>On arm64 the irqchip is a {@link io.kvmirq.kvm.VgicV3} (or {@link io.kvmirq.kvm.VgicV2}) with an {@link
  * io.kvmirq.kvm.Its} for messages. It is created, given its number of interrupts and its addresses, and after all vCPUs
@@ -18,7 +18,7 @@
  * the route and deassign the irqfd, which {@link io.kvmirq.kvm.Irqfd#mask} does: signals stay in the eventfd and arrive
  * once at {@link io.kvmirq.kvm.Irqfd#unmask}. A route table is replaced as a whole, so changes go in one transaction, and
  * none is made when nothing differs. One eventfd feeds one GSI. What is registered with a VM leases it. A vCPU's calls come
- * from the thread that created it.
+ * from the thread that it belongs to: the one that made it, or the last that took it by {@link io.kvmirq.kvm.Vcpu#moveHere}.
  *
  * <p>Locks: {@link io.kvmirq.kvm.RouteTable}, {@link io.kvmirq.kvm.Irqfd} and {@link io.kvmirq.kvm.Vgic} each have one; an
  * irqfd's or a VGIC's is taken before the table's.

@@ -16,7 +16,8 @@ import java.util.OptionalInt;
  * vectors of {@code Forwarding} belong to this meanwhile.
  *
  * <p>A vector is open while MSI-X is enabled, the function is not masked and the vector is not. What the device sends
- * while a vector is not open waits: it sets the pending bit, and arrives when the vector opens. A vector is forwarded
+ * while a vector is not open waits: it sets the pending bit, and arrives when the vector opens. Of a vector that was not
+ * open since MSI-X was enabled, the device alone has the pending bit, in its own PBA. A vector is forwarded
  * when it opens for the first time, so that a guest that uses few of many vectors costs few descriptors. Entries that
  * change while their vectors are masked reach the kernel when these open, all by one KVM_SET_GSI_ROUTING; a write that
  * changes nothing makes no call. Disabling MSI-X keeps table and pending bits, {@link #reset} clears them.

@@ -66,9 +66,11 @@ public final class Region {
      *
      * @param at bytes from the start of the region, a multiple of the page size
      * @param length bytes, a multiple of the page size
-     * @throws io.kvmirq.KernelException EINVAL outside of the region, or if it cannot be mapped; ENOMEM
+     * @throws io.kvmirq.KernelException EINVAL if it cannot be mapped; ENOMEM
+     * @throws IndexOutOfBoundsException outside of the region
      */
     public Mapping.Owner map(long at, long length) {
+        requireInside(at, length);
         return calls.map(offset + at, length);
     }
 
@@ -82,11 +84,15 @@ public final class Region {
         calls.write(offset + at, width, value);
     }
 
-    private void require(long at, int width) {
-        if (at < 0 || at > size - width) {
-            throw new IndexOutOfBoundsException("offset 0x" + Long.toHexString(at) + ", length " + width
+    private void requireInside(long at, long length) {
+        if (at < 0 || length < 0 || at > size - length) {
+            throw new IndexOutOfBoundsException("offset 0x" + Long.toHexString(at) + ", length " + length
                     + " is outside of " + this + ", which has " + size + " bytes");
         }
+    }
+
+    private void require(long at, int width) {
+        requireInside(at, width);
         if (at % width != 0) {
             throw new IllegalArgumentException("offset 0x" + Long.toHexString(at) + " of " + this
                     + " is not a multiple of " + width + ", as one access needs");

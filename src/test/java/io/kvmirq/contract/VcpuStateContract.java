@@ -118,7 +118,8 @@ class VcpuStateContract extends KernelSuite {
     @Test
     void msrsAreReadAsTheyWereSet() {
         assertThat(msr(X86Msr.PAT)).isEqualTo(0x0007_0406_0007_0406L);
-        assertThat(msr(X86Msr.MISC_ENABLE) & 1).isOne();
+        // No PEBS and no BTS on SVM and VMX; a KVM without hardware virtualization has fast strings instead.
+        assertThat(msr(X86Msr.MISC_ENABLE)).isIn(0x1800L, 1L);
         X86Msr[] kept = {
             X86Msr.SYSENTER_CS,
             X86Msr.SYSENTER_ESP,

@@ -16,6 +16,7 @@ import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.uapi.UapiVfio;
 import java.util.HexFormat;
 import org.junit.jupiter.api.Test;
 
@@ -62,7 +63,7 @@ class RegionMappingTest {
     }
 
     @Test
-    void whatCannotBeMappedIsTheKernelsToRefuse() {
+    void whatIsNoPartOfABarIsRefused() {
         try (Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
                 VfioDevice device = VfioDevice.open(kernel, PciAddress.parse(NAME))) {
             assertThat(device.region(0).size()).isZero();
@@ -70,11 +71,18 @@ class RegionMappingTest {
             Region bar = device.region(BAR);
             for (long[] part : new long[][] {{0x4000, 0x1000}, {0x1000, 0x4000}, {0, 0x8000}}) {
                 assertThatThrownBy(() -> bar.map(part[0], part[1]))
-                        .isInstanceOf(KernelException.class)
-                        .hasMessageContaining("mmap vfio device " + NAME)
-                        .hasMessageContaining("only a BAR of whole pages can be mapped");
+                        .isInstanceOf(IndexOutOfBoundsException.class)
+                        .hasMessageContaining("is outside of region " + BAR)
+                        .hasMessageEndingWith("which has 16384 bytes");
             }
-            assertThatThrownBy(() -> device.region(0).map(0, 0x1000)).isInstanceOf(KernelException.class);
+            // The offset of another region of the device.
+            assertThatThrownBy(() -> bar.map(1L << 40, 0x1000)).isInstanceOf(IndexOutOfBoundsException.class);
+            assertThatThrownBy(() -> device.region(0).map(0, 0x1000)).isInstanceOf(IndexOutOfBoundsException.class);
+            Region config = device.region(UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX);
+            assertThatThrownBy(() -> config.map(0, config.size()))
+                    .isInstanceOf(KernelException.class)
+                    .hasMessageContaining("mmap vfio device " + NAME)
+                    .hasMessageContaining("only a BAR of whole pages can be mapped");
             assertThatThrownBy(() -> bar.getInt(0x4000)).isInstanceOf(IndexOutOfBoundsException.class);
         }
     }

@@ -41,6 +41,9 @@ final class Msrs {
             X86Msr.MISC_ENABLE,
             X86Msr.UCODE_REV);
 
+    /** No PEBS and no BTS: {@code kvm_vcpu_reset()}. */
+    private static final long MISC_ENABLE_RESET = 1 << 12 | 1 << 11;
+
     private static final long INITIAL_PAT = 0x0007_0406_0007_0406L;
     private static final long MTRR_BITS = 0xcff;
     /** Memory types 0, 1, 4, 5, 6; of the PAT also 7. */
@@ -56,7 +59,7 @@ final class Msrs {
     Msrs() {
         LISTED.forEach(msr -> values.put(msr, 0L));
         values.put(X86Msr.PAT, INITIAL_PAT);
-        values.put(X86Msr.MISC_ENABLE, 1L);
+        values.put(X86Msr.MISC_ENABLE, MISC_ENABLE_RESET);
         values.put(X86Msr.MTRR_DEF_TYPE, 0L);
     }
 
