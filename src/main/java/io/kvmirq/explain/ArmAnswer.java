@@ -62,9 +62,9 @@ public enum ArmAnswer implements Answer {
 
     ARM_FINALIZE_FEATURE(refusal(LAB, VCPU_FINALIZE, EINVAL, "only SVE is made final, of a vCPU initialised with it",
         "KVM_ARM_VCPU_SVE (4), here and in kvm_vcpu_init.features", "reset.c kvm_arm_vcpu_finalize()").needs(ARM64)),
-    ARM_FINALIZE_TWICE(refusal(LAB, VCPU_FINALIZE, EPERM, "SVE is final already", "one KVM_ARM_VCPU_FINALIZE",
+    ARM_FINALIZE_TWICE(refusal(SOURCE, VCPU_FINALIZE, EPERM, "SVE is final already", "one KVM_ARM_VCPU_FINALIZE",
         "reset.c kvm_arm_vcpu_finalize()").needs(ARM64)),
-    ARM_FINALIZE_FIRST(refusal(LAB, REGISTER_LIST, EPERM, "the vCPU has SVE, which is not final",
+    ARM_FINALIZE_FIRST(refusal(SOURCE, REGISTER_LIST, EPERM, "the vCPU has SVE, which is not final",
         "KVM_ARM_VCPU_FINALIZE first", "arm.c KVM_GET_REG_LIST").also(VCPU_RUN).needs(ARM64)),
     ARM_REGISTER_ROOM(refusal(LAB, REGISTER_LIST, E2BIG, "the list has no room for all registers",
         "kvm_reg_list.n, which is now their number", "arm.c KVM_GET_REG_LIST").needs(ARM64)),
@@ -88,12 +88,12 @@ public enum ArmAnswer implements Answer {
     ARM_PMU_NONE(refusal(LAB, VCPU_PMU, ENODEV, "the vCPU was not initialised with a PMU, or the VGIC is not ready",
         "KVM_ARM_VCPU_PMU_V3 in kvm_vcpu_init.features; KVM_DEV_ARM_VGIC_CTRL_INIT",
         "pmu-emul.c kvm_arm_pmu_v3_set_attr(), kvm_arm_pmu_v3_init()").needs(ARM64)),
-    ARM_PMU_INTERRUPT(refusal(LAB, VCPU_PMU, EINVAL, "the VM has no VGIC, the number is that of no PPI or SPI, or"
+    ARM_PMU_INTERRUPT(refusal(SOURCE, VCPU_PMU, EINVAL, "the VM has no VGIC, the number is that of no PPI or SPI, or"
         + " another vCPU has another PPI", "KVM_ARM_VCPU_PMU_V3_IRQ, the same PPI for all vCPUs",
         "pmu-emul.c kvm_arm_pmu_v3_set_attr()").needs(ARM64)),
-    ARM_PMU_TWICE(refusal(LAB, VCPU_PMU, EBUSY, "the PMU has its interrupt, or is ready", "one KVM_ARM_VCPU_PMU_V3_IRQ",
-        "pmu-emul.c kvm_arm_pmu_v3_set_attr()").needs(ARM64)),
-    ARM_PMU_NO_INTERRUPT(refusal(LAB, VCPU_PMU, ENXIO, "the PMU has no interrupt", "KVM_ARM_VCPU_PMU_V3_IRQ first",
+    ARM_PMU_TWICE(refusal(SOURCE, VCPU_PMU, EBUSY, "the PMU has its interrupt, or is ready",
+        "one KVM_ARM_VCPU_PMU_V3_IRQ", "pmu-emul.c kvm_arm_pmu_v3_set_attr()").needs(ARM64)),
+    ARM_PMU_NO_INTERRUPT(refusal(SOURCE, VCPU_PMU, ENXIO, "the PMU has no interrupt", "KVM_ARM_VCPU_PMU_V3_IRQ first",
         "pmu-emul.c kvm_arm_pmu_v3_init()").needs(ARM64)),
 
     // Routes and irqfds
