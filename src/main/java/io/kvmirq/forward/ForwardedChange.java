@@ -81,7 +81,8 @@ final class ForwardedChange {
                 done = true;
             } finally {
                 if (!done) {
-                    unmasked.forEach(irq -> TearDown.quietly(irq::mask));
+                    // Not mask(), which waits for an injector.
+                    unmasked.forEach(irq -> TearDown.quietly(irq::masked));
                 }
             }
         }
