@@ -20,7 +20,8 @@ import java.util.OptionalInt;
  * open since MSI-X was enabled, the device alone has the pending bit, in its own PBA. A vector is forwarded
  * when it opens for the first time, so that a guest that uses few of many vectors costs few descriptors. Entries that
  * change while their vectors are masked reach the kernel when these open, all by one KVM_SET_GSI_ROUTING; a write that
- * changes nothing makes no call. Disabling MSI-X keeps table and pending bits, {@link #reset} clears them.
+ * changes nothing makes no call. Disabling MSI-X keeps table and pending bits, {@link #reset} clears them. While INTx
+ * or MSI of the device is forwarded, all vectors wait as if they were masked: {@link #settle} when that has ended.
  *
  * <p>No access of a guest throws for its value: one of the wrong size or place reads 0 and writes nothing. The kernel may
  * refuse what follows from a write, with a {@link io.kvmirq.KernelException} or what {@link Forwarding#forwardAll}
@@ -74,7 +75,7 @@ public final class GuestMsix {
         this.deviceId = deviceId;
         this.addresses = new long[size];
         this.data = new int[size];
-        this.vectors = new GuestVectors(forwarding, device::msix, size);
+        this.vectors = new GuestVectors(forwarding, device, IrqKind.MSIX, size);
         masks.set(0, size);
     }
 
@@ -213,7 +214,7 @@ public final class GuestMsix {
 
     /**
      * Brings the kernel to what the registers say, by as few calls as it allows; by none if it is there. A VMM calls it
-     * after an access that threw, when it removed the cause.
+     * after an access that threw, when it removed the cause, and when INTx or MSI of the device has ended.
      */
     public void settle() {
         if (enabled) {
@@ -222,7 +223,7 @@ public final class GuestMsix {
                 open.set(0, size());
                 open.andNot(masks);
             }
-            vectors.become(open, this::message);
+            vectors.become(open, 1, this::message);
         }
     }
 

@@ -4,7 +4,9 @@ package io.kvmirq.pci;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
+import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.MessageIrqs;
+import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
@@ -19,22 +21,19 @@ import org.jspecify.annotations.Nullable;
  * {@link #end}, and the first from the beginning. Not thread-safe.
  */
 final class GuestVectors {
-    /** Consecutive vectors of the device. */
-    interface Vectors {
-        MessageIrqs of(int first, int count);
-    }
-
     private final Forwarding forwarding;
-    private final Vectors device;
+    private final VfioDevice device;
+    private final IrqKind kind;
     private final @Nullable ForwardedIrq[] irqs;
     /** Those that are forwarded and not masked. */
     private final BitSet open = new BitSet();
     /** Those that were pending when forwarding ended. */
     private final BitSet kept = new BitSet();
 
-    GuestVectors(Forwarding forwarding, Vectors device, int count) {
+    GuestVectors(Forwarding forwarding, VfioDevice device, IrqKind kind, int count) {
         this.forwarding = forwarding;
         this.device = device;
+        this.kind = kind;
         this.irqs = new ForwardedIrq[count];
     }
 
@@ -49,23 +48,26 @@ final class GuestVectors {
 
     /**
      * Masks vectors first, then forwards, reroutes and unmasks those that are to be open. What fails leaves those
-     * masked that are not open yet, and is done by the next call.
+     * masked that are not open yet, and is done by the next call. While another kind of the device's interrupts is
+     * forwarded, nothing is done.
      *
      * @param wanted those that are to be open
-     * @param messages by vector; asked of those in {@code wanted}, and of vector 0
+     * @param least how many are forwarded in any case, at least 1: the device has to keep the messages of its vectors
+     * @param messages by vector; asked of those in {@code wanted} and of the first {@code least}
      */
-    void become(BitSet wanted, IntFunction<MsiMessage> messages) {
+    void become(BitSet wanted, int least, IntFunction<MsiMessage> messages) {
+        if (isNone() && isOfAnotherKind()) {
+            return;
+        }
         BitSet masked = (BitSet) open.clone();
         masked.andNot(wanted);
         if (!masked.isEmpty()) {
             forwarding.mask(irqs(masked));
             open.andNot(masked);
         }
-        if (isNone()) {
-            // The device has to keep the messages of its vectors: the first makes the kernel enable them.
-            irqs[0] = forwarding.forwardMasked(device.of(0, 1), messages).get(0);
-        }
-        forward(wanted, messages);
+        BitSet needed = (BitSet) wanted.clone();
+        needed.set(0, least);
+        forward(needed, messages);
         reroute(wanted, messages);
         BitSet opened = (BitSet) wanted.clone();
         opened.andNot(open);
@@ -80,15 +82,16 @@ final class GuestVectors {
         });
     }
 
-    private void forward(BitSet wanted, IntFunction<MsiMessage> messages) {
-        for (int first = nextNew(wanted, 0); first >= 0; first = nextNew(wanted, first)) {
+    private void forward(BitSet needed, IntFunction<MsiMessage> messages) {
+        for (int first = nextNew(needed, 0); first >= 0; first = nextNew(needed, first)) {
             int from = first;
             int end = first + 1;
-            while (end < irqs.length && wanted.get(end) && irqs[end] == null) {
+            while (end < irqs.length && needed.get(end) && irqs[end] == null) {
                 end++;
             }
-            List<ForwardedIrq> made =
-                    forwarding.forwardMasked(device.of(from, end - from), i -> messages.apply(from + i));
+            int count = end - from;
+            MessageIrqs which = kind == IrqKind.MSI ? device.msi(from, count) : device.msix(from, count);
+            List<ForwardedIrq> made = forwarding.forwardMasked(which, i -> messages.apply(from + i));
             for (int i = 0; i < made.size(); i++) {
                 irqs[from + i] = made.get(i);
             }
@@ -99,8 +102,12 @@ final class GuestVectors {
         return Arrays.stream(irqs).allMatch(Objects::isNull);
     }
 
-    private int nextNew(BitSet wanted, int from) {
-        return wanted.stream()
+    private boolean isOfAnotherKind() {
+        return forwarding.irqs().stream().anyMatch(irq -> irq.irq().info().kind() != kind);
+    }
+
+    private int nextNew(BitSet needed, int from) {
+        return needed.stream()
                 .filter(vector -> vector >= from && irqs[vector] == null)
                 .findFirst()
                 .orElse(-1);
@@ -144,6 +151,11 @@ final class GuestVectors {
             irqs[i] = null;
         }
         open.clear();
+    }
+
+    /** The first vectors are pending, since the device may have been silent. */
+    void owe(int count) {
+        kept.set(0, count);
     }
 
     /** No message is pending any more. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.pci;
 
-import static io.kvmirq.pci.MsixWorld.ENABLE;
-import static io.kvmirq.pci.MsixWorld.FUNCTION_MASK;
-import static io.kvmirq.pci.MsixWorld.VECTORS;
+import static io.kvmirq.pci.MessagesWorld.ENABLE;
+import static io.kvmirq.pci.MessagesWorld.FUNCTION_MASK;
+import static io.kvmirq.pci.MessagesWorld.VECTORS;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -21,7 +21,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 
 /** A guest's accesses to its MSI-X, and the kernel calls that follow. */
 class GuestMsixTest {
-    private final MsixWorld world = new MsixWorld("vtd-posting");
+    private final MessagesWorld world = new MessagesWorld("vtd-posting");
     private final GuestMsix msix = world.msix;
 
     @AfterEach

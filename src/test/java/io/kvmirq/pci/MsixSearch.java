@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.pci;
 
-import static io.kvmirq.pci.MsixWorld.ENABLE;
-import static io.kvmirq.pci.MsixWorld.FUNCTION_MASK;
-import static io.kvmirq.pci.MsixWorld.VECTORS;
+import static io.kvmirq.pci.MessagesWorld.ENABLE;
+import static io.kvmirq.pci.MessagesWorld.FUNCTION_MASK;
+import static io.kvmirq.pci.MessagesWorld.VECTORS;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.util.ArrayList;
@@ -23,7 +23,7 @@ final class MsixSearch implements AutoCloseable {
 
     private static final int FIRST = 0x40;
 
-    private final MsixWorld world;
+    private final MessagesWorld world;
     private final SplittableRandom random;
     private final List<String> program = new ArrayList<>();
 
@@ -44,7 +44,7 @@ final class MsixSearch implements AutoCloseable {
     int arrived;
 
     MsixSearch(String profile, long seed) {
-        world = new MsixWorld(profile);
+        world = new MessagesWorld(profile);
         random = new SplittableRandom(seed);
         reset();
         for (int i = 0; i < VECTORS; i++) {

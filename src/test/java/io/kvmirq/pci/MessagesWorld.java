@@ -23,11 +23,16 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.stream.IntStream;
 
-/** A guest with two vCPUs that was given a device with MSI-X, on a fake kernel. */
-final class MsixWorld implements AutoCloseable {
+/** A guest with two vCPUs that was given a device with INTx, MSI and MSI-X, on a fake kernel. */
+final class MessagesWorld implements AutoCloseable {
     static final int VECTORS = 8;
     static final int ENABLE = 1 << 15;
     static final int FUNCTION_MASK = 1 << 14;
+    /** Message Control of MSI. */
+    static final int CAPABLE_OF_8 = 3 << 1;
+
+    static final int WIDE = 1 << 7;
+    static final int MASKABLE = 1 << 8;
     private static final String NIC = "0000:3b:00.0";
     private static final int VCPUS = 2;
 
@@ -38,13 +43,17 @@ final class MsixWorld implements AutoCloseable {
     final VfioDevice device;
     final Forwarding forwarding;
     final GuestMsix msix;
+    /** With 64-bit addresses and masks. */
+    final GuestMsi msi;
+
     private final Kernel kernel;
     private final Undo parts = new Undo();
 
-    MsixWorld(String profile) {
+    MessagesWorld(String profile) {
         fake = new FakeKernel(Profile.of(profile));
         hardware = fake.pciDevice(NIC, 7)
                 .intx()
+                .msi(VECTORS)
                 .msix(VECTORS)
                 .express()
                 .resettable()
@@ -60,6 +69,12 @@ final class MsixWorld implements AutoCloseable {
         device.config().enableBusMaster();
         forwarding = parts.add(Forwarding.of(vm, device));
         msix = new GuestMsix(forwarding, device, OptionalInt.empty());
+        msi = msi(WIDE | MASKABLE);
+    }
+
+    /** Another MSI of the same device: use one of them. */
+    GuestMsi msi(int capabilities) {
+        return new GuestMsi(forwarding, device, OptionalInt.empty(), CAPABLE_OF_8 | capabilities);
     }
 
     /** Writes an entry as Linux does, which leaves its mask as it is. */

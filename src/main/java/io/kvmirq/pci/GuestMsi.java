@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.pci;
+
+import io.kvmirq.MsiMessage;
+import io.kvmirq.forward.Forwarding;
+import io.kvmirq.vfio.IrqInfo;
+import io.kvmirq.vfio.IrqKind;
+import io.kvmirq.vfio.VfioDevice;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.BitSet;
+import java.util.OptionalInt;
+
+/**
+ * MSI of a device as its guest sees it: the capability in config space. The VMM hands on the guest's accesses; what they
+ * mean reaches the kernel when the call returns. The vectors of {@code Forwarding} belong to this meanwhile.
+ *
+ * <p>Multiple Message Enable says how many vectors the guest enables. They are forwarded with one call when the guest
+ * sets MSI Enable, because Linux adds none to a device's MSI later. Their messages are those of the guest's address and
+ * data, with the vector's number in the low bits of the data. A vector is open while MSI is enabled and the vector is
+ * not masked. What the device sends while it is masked sets its pending bit, and arrives when the vector opens. A mask
+ * is held in this process: {@code messageControl} may have Per-Vector Masking Capable where the device has not.
+ *
+ * <p>Disabling MSI keeps masks and pending bits, {@link #reset} clears them. A guest that changes Multiple Message Enable
+ * while MSI is enabled gets each vector once, since the device is silent for a moment. While INTx or MSI-X of the device
+ * is forwarded, all vectors wait as if they were masked: {@link #settle} when that has ended.
+ *
+ * <p>No access of a guest throws for its value. The kernel may refuse what follows from a write, with a {@link
+ * io.kvmirq.KernelException} or what {@link Forwarding#forwardAll} throws: a host with fewer vectors than the guest
+ * enables has a {@link io.kvmirq.vfio.VectorsExhaustedException}, and a guest that must run there needs a lower Multiple
+ * Message Capable. The registers then have the write, the vectors concerned wait as if they were masked, and the next
+ * write, or {@link #settle}, tries again.
+ *
+ * <p>Not thread-safe: one access of a device comes after the other. Call this without a lock that an injector of the
+ * forwarding takes.
+ *
+ * <p>Source: PCI Local Bus Specification 3.0, 6.8.1; PCI Express Base Specification 6.0, 7.7.1. Extended Message Data
+ * is not offered.
+ */
+public final class GuestMsi {
+    private static final int CONTROL = 2;
+    private static final int ADDRESS = 4;
+    private static final int UPPER_ADDRESS = 8;
+    /** From the data, which stands behind the address. */
+    private static final int MASKS = 4;
+
+    private static final int PENDING = 8;
+    /** Bits [1:0] of an address are 0. */
+    private static final int ADDRESS_BITS = ~3;
+
+    private static final int ENABLE = 1;
+    private static final int CAPABLE_SHIFT = 1;
+    private static final int ENABLE_SHIFT = 4;
+    /** A power of 2: 0 to 5. */
+    private static final int LOG = 7;
+
+    private static final int MOST = 5;
+    private static final int WIDE = 1 << 7;
+    private static final int MASKABLE = 1 << 8;
+
+    private static final int DATA_BITS = 0xffff;
+
+    private final OptionalInt deviceId;
+    private final int capable;
+    private final boolean wide;
+    private final boolean maskable;
+    private final int data;
+    private final ByteBuffer registers;
+    /** The bits that a guest can write. */
+    private final ByteBuffer writable;
+
+    private final GuestVectors vectors;
+
+    /**
+     * MSI of the device that {@code forwarding} forwards, as after a reset of the device.
+     *
+     * @param deviceId how the guest's ITS knows the device, 32 bits: of PCI its requester id; empty on x86
+     * @param messageControl 16 bits, as the device has it: of them Multiple Message Capable, 64-bit Address Capable and
+     *     Per-Vector Masking Capable are used
+     * @throws IllegalArgumentException if the device has no MSI, or fewer vectors than {@code messageControl} says
+     */
+    public GuestMsi(Forwarding forwarding, VfioDevice device, OptionalInt deviceId, int messageControl) {
+        int most = device.info().irqs().stream()
+                .filter(one -> one.kind() == IrqKind.MSI)
+                .mapToInt(IrqInfo::count)
+                .sum();
+        capable = messageControl >> CAPABLE_SHIFT & LOG;
+        int size = 1 << capable;
+        if (capable > MOST || size > most) {
+            throw new IllegalArgumentException(device.name() + " has "
+                    + (most == 0 ? "no MSI" : most + " vectors of MSI") + ", and Message Control 0x"
+                    + Integer.toHexString(messageControl) + " says " + size + ": expected at most as many, 32 or less");
+        }
+        this.deviceId = deviceId;
+        wide = (messageControl & WIDE) != 0;
+        maskable = (messageControl & MASKABLE) != 0;
+        data = wide ? UPPER_ADDRESS + Integer.BYTES : ADDRESS + Integer.BYTES;
+        registers = ByteBuffer.allocate(maskable ? data + PENDING + Integer.BYTES : data + Short.BYTES)
+                .order(ByteOrder.LITTLE_ENDIAN);
+        writable = ByteBuffer.allocate(registers.capacity()).order(ByteOrder.LITTLE_ENDIAN);
+        writable.putShort(CONTROL, (short) (ENABLE | LOG << ENABLE_SHIFT)).putInt(ADDRESS, ADDRESS_BITS);
+        if (wide) {
+            writable.putInt(UPPER_ADDRESS, -1);
+        }
+        writable.putShort(data, (short) -1);
+        if (maskable) {
+            writable.putInt(data + MASKS, (int) ((1L << size) - 1));
+        }
+        vectors = new GuestVectors(forwarding, device, IrqKind.MSI, size);
+        clear();
+    }
+
+    private void clear() {
+        for (int i = 0; i < length(); i++) {
+            registers.put(i, (byte) 0);
+        }
+        setControl(0, 0);
+    }
+
+    /** The size of the capability in bytes: 10, 14, 20 or 24. */
+    public int length() {
+        return registers.capacity();
+    }
+
+    // Message Control
+
+    private void setControl(int enable, int log) {
+        registers.putShort(CONTROL, (short) (enable
+                | capable << CAPABLE_SHIFT
+                | Math.min(log, capable) << ENABLE_SHIFT
+                | (wide ? WIDE : 0)
+                | (maskable ? MASKABLE : 0)));
+    }
+
+    private int log() {
+        return registers.getShort(CONTROL) >> ENABLE_SHIFT & LOG;
+    }
+
+    /** Whether the guest enabled MSI. */
+    public boolean isEnabled() {
+        return (registers.getShort(CONTROL) & ENABLE) != 0;
+    }
+
+    /** How many vectors the guest has, if it enables them. */
+    private int count() {
+        return 1 << log();
+    }
+
+    // Accesses
+
+    private static boolean isSize(int size) {
+        return size == Byte.BYTES || size == Short.BYTES || size == Integer.BYTES;
+    }
+
+    private boolean isHere(int at) {
+        return at >= CONTROL && at < length();
+    }
+
+    /**
+     * The guest reads config space.
+     *
+     * @param at the offset from the capability's begin in bytes. Bytes 0 and 1, its id and the next pointer, are not
+     *     here: they are 0, as those behind the capability
+     * @param size 1, 2 or 4 bytes; everything else is 0
+     * @throws IllegalStateException on a virtual thread, for pending bits
+     */
+    public int read(int at, int size) {
+        int value = 0;
+        for (int i = 0; isSize(size) && i < size; i++) {
+            if (isHere(at + i)) {
+                value |= (byteOf(at + i) & 0xff) << i * Byte.SIZE;
+            }
+        }
+        return value;
+    }
+
+    private int byteOf(int at) {
+        int first = (at - data - PENDING) * Byte.SIZE;
+        if (!maskable || first < 0) {
+            return registers.get(at);
+        }
+        int bits = 0;
+        for (int i = 0; i < Byte.SIZE && first + i < 1 << capable; i++) {
+            bits |= vectors.isPending(first + i) ? 1 << i : 0;
+        }
+        return bits;
+    }
+
+    /**
+     * The guest writes config space. Registers that are written with one access change at once. A message that changes
+     * while its vector is open is used at once, also if the guest has not written the rest of it.
+     *
+     * @param at as of {@link #read}; bytes that are not here are not written
+     * @param size 1, 2 or 4 bytes; everything else does nothing
+     */
+    public void write(int at, int size, int value) {
+        if (!isSize(size)) {
+            return;
+        }
+        boolean wasEnabled = isEnabled();
+        int before = count();
+        for (int i = 0; i < size; i++) {
+            if (isHere(at + i)) {
+                int may = writable.get(at + i);
+                registers.put(at + i, (byte) (registers.get(at + i) & ~may | value >> i * Byte.SIZE & may));
+            }
+        }
+        setControl(isEnabled() ? ENABLE : 0, log());
+        if (wasEnabled && !isEnabled()) {
+            vectors.end();
+        } else if (wasEnabled && before != count()) {
+            vectors.end();
+            vectors.owe(Math.min(before, count()));
+        }
+        settle();
+    }
+
+    // What follows
+
+    private MsiMessage message(int vector) {
+        long address = registers.getInt(ADDRESS) & 0xffff_ffffL;
+        if (wide) {
+            address |= (long) registers.getInt(UPPER_ADDRESS) << Integer.SIZE;
+        }
+        int base = registers.getShort(data) & DATA_BITS & ~(count() - 1);
+        return new MsiMessage(address, base | vector, deviceId);
+    }
+
+    /**
+     * Brings the kernel to what the registers say, by as few calls as it allows; by none if it is there. A VMM calls it
+     * after an access that threw, when it removed the cause, and when INTx or MSI-X of the device has ended.
+     */
+    public void settle() {
+        if (isEnabled()) {
+            BitSet open = new BitSet();
+            open.set(0, count());
+            if (maskable) {
+                open.andNot(BitSet.valueOf(new long[] {registers.getInt(data + MASKS) & 0xffff_ffffL}));
+            }
+            vectors.become(open, count(), this::message);
+        }
+    }
+
+    /**
+     * The device was reset, by a Function Level Reset, by its bus or with the guest: MSI is disabled, no vector is
+     * masked, no message is pending. Reset the device itself, too, after this ({@link VfioDevice#reset}).
+     */
+    public void reset() {
+        clear();
+        vectors.end();
+        vectors.forget();
+    }
+}
