@@ -11,6 +11,7 @@ import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakePciDevice;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.forward.Forwarding;
+import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vcpu;
@@ -21,6 +22,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.function.LongSupplier;
 import java.util.stream.IntStream;
 
 /** A guest with two vCPUs that was given a device with INTx, MSI and MSI-X, on a fake kernel. */
@@ -65,7 +67,7 @@ final class MessagesWorld implements AutoCloseable {
                 .mapToObj(i -> parts.add(vm.createVcpu(new VcpuId(i))))
                 .toList();
         vcpus.forEach(Vcpu::enableLapic);
-        device = parts.add(VfioDevice.open(kernel, PciAddress.parse(NIC)));
+        device = parts.add(VfioDevice.open(kernel, PciAddress.parse(NIC), parts.add(KvmVfio.create(vm))));
         device.config().enableBusMaster();
         forwarding = parts.add(Forwarding.of(vm, device));
         msix = new GuestMsix(forwarding, device, OptionalInt.empty());
@@ -101,6 +103,31 @@ final class MessagesWorld implements AutoCloseable {
             }
         }
         return taken;
+    }
+
+    /** @param bits reads the pending bits */
+    MessageSearch.Device searched(LongSupplier bits) {
+        return new MessageSearch.Device() {
+            @Override
+            public void send(int vector) {
+                hardware.sendMessage(vector);
+            }
+
+            @Override
+            public void reset() {
+                device.reset();
+            }
+
+            @Override
+            public List<String> taken(int least) {
+                return MessagesWorld.this.taken();
+            }
+
+            @Override
+            public long pending(long expected) {
+                return bits.getAsLong();
+            }
+        };
     }
 
     @Override

@@ -4,35 +4,24 @@ package io.kvmirq.pci;
 import static io.kvmirq.pci.MessagesWorld.ENABLE;
 import static io.kvmirq.pci.MessagesWorld.FUNCTION_MASK;
 import static io.kvmirq.pci.MessagesWorld.VECTORS;
-import static org.assertj.core.api.Assertions.assertThat;
 
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
 import java.util.List;
-import java.util.SplittableRandom;
 
-/**
- * A random guest program of MSI-X accesses while the device sends, beside a plain account of what has to arrive: each
- * message once, by the entry as it is when its vector is open.
- */
-final class MsixSearch implements AutoCloseable {
-    private static final int STEPS = 80;
+/** A search of MSI-X. */
+final class MsixSearch extends MessageSearch {
     /** The guest's vectors of a vector of the device: none is shared, so that none hides another. */
     private static final int VECTORS_EACH = 8;
 
     private static final int FIRST = 0x40;
 
     private final MessagesWorld world;
-    private final SplittableRandom random;
-    private final List<String> program = new ArrayList<>();
-
-    private boolean enabled;
     private boolean functionMasked;
     private final boolean[] masked = new boolean[VECTORS];
     private final int[] vcpus = new int[VECTORS];
     private final int[] data = new int[VECTORS];
-    private final BitSet pending = new BitSet();
     /** Those whose message only the device has, which may forget it when MSI-X is disabled. */
     private final BitSet inDevice = new BitSet();
     /** Those of the last disabling: their messages may arrive or not. */
@@ -40,31 +29,25 @@ final class MsixSearch implements AutoCloseable {
     /** Those that were open since MSI-X was enabled. */
     private final BitSet forwarded = new BitSet();
 
-    int sent;
-    int arrived;
-
-    MsixSearch(String profile, long seed) {
-        world = new MessagesWorld(profile);
-        random = new SplittableRandom(seed);
+    MsixSearch(MessagesWorld world, long seed) {
+        super(world.searched(() -> world.msix.readPending(0, 8)), VECTORS, seed);
+        this.world = world;
         reset();
         for (int i = 0; i < VECTORS; i++) {
             entry(i);
         }
     }
 
-    void run() {
-        for (int i = 0; i < STEPS; i++) {
-            step(random.nextInt(VECTORS));
-        }
-        // At the end everything is open: nothing may be left.
+    @Override
+    void openAll() {
         for (int i = 0; i < VECTORS; i++) {
             mask(i, false);
         }
         control(true, false);
-        assertThat(pending.isEmpty()).isTrue();
     }
 
-    private void step(int vector) {
+    @Override
+    void step(int vector) {
         switch (random.nextInt(16)) {
             case 0, 1, 2 -> entry(vector);
             case 3, 4 -> mask(vector, true);
@@ -75,7 +58,7 @@ final class MsixSearch implements AutoCloseable {
             case 10 -> {
                 if (random.nextInt(6) == 0) {
                     world.msix.reset();
-                    world.device.reset();
+                    device.reset();
                     program.add("reset");
                     reset();
                     check(List.of());
@@ -85,9 +68,11 @@ final class MsixSearch implements AutoCloseable {
                 world.msix.writeTable(random.nextInt(-20, 200), 1 << random.nextInt(2), random.nextLong());
                 world.msix.writeTable(random.nextInt(0, 64) * 4L + 2, 4, random.nextLong());
             }
-            default -> send(vector);
+            default -> {
+                inDevice.set(vector, enabled && !isOpen(vector) && !forwarded.get(vector) || inDevice.get(vector));
+                send(vector);
+            }
         }
-        checkPending();
     }
 
     private void reset() {
@@ -101,11 +86,13 @@ final class MsixSearch implements AutoCloseable {
         forwarded.clear();
     }
 
-    private boolean isOpen(int vector) {
+    @Override
+    boolean isOpen(int vector) {
         return enabled && !functionMasked && !masked[vector];
     }
 
-    private String target(int vector) {
+    @Override
+    String target(int vector) {
         return vcpus[vector] + ":0x" + Integer.toHexString(data[vector]);
     }
 
@@ -150,20 +137,9 @@ final class MsixSearch implements AutoCloseable {
         opened();
     }
 
-    private void send(int vector) {
-        if (!enabled) {
-            return; // it would assert its line
-        }
-        program.add("send " + vector);
-        world.hardware.sendMessage(vector);
-        sent++;
-        if (isOpen(vector)) {
-            check(List.of(target(vector)));
-        } else {
-            pending.set(vector);
-            inDevice.set(vector, !forwarded.get(vector));
-            check(List.of());
-        }
+    @Override
+    boolean knowsPending(int vector) {
+        return !inDevice.get(vector) && !unsure.get(vector);
     }
 
     /** What was pending arrives where its vector is open now. */
@@ -180,33 +156,5 @@ final class MsixSearch implements AutoCloseable {
             }
         }
         check(arrives, may);
-    }
-
-    private void check(List<String> expected) {
-        check(expected, List.of());
-    }
-
-    private void check(List<String> expected, List<String> may) {
-        List<String> taken = world.taken();
-        arrived += taken.size();
-        taken.removeAll(may);
-        assertThat(taken).as("%s", program).containsExactlyInAnyOrderElementsOf(expected);
-    }
-
-    /** The pending bits of vectors whose message the device keeps are the device's. */
-    private void checkPending() {
-        long bits = world.msix.readPending(0, 8);
-        for (int i = 0; i < VECTORS; i++) {
-            if (!inDevice.get(i) && !unsure.get(i)) {
-                assertThat(bits >> i & 1)
-                        .as("pending bit %s after %s", i, program)
-                        .isEqualTo(pending.get(i) ? 1 : 0);
-            }
-        }
-    }
-
-    @Override
-    public void close() {
-        world.close();
     }
 }

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.pci;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.util.ArrayList;
+import java.util.BitSet;
+import java.util.List;
+import java.util.SplittableRandom;
+
+/**
+ * A random guest program of accesses to MSI or MSI-X while the device sends, beside a plain account of what has to
+ * arrive: each message once, as the registers say when its vector is open.
+ */
+public abstract class MessageSearch {
+    private static final int STEPS = 80;
+
+    /** What the searched capability belongs to. */
+    public interface Device {
+        void send(int vector);
+
+        /** As a Function Level Reset. */
+        void reset();
+
+        /** What the vCPUs take: {@code vCPU:vector}, in any order. A real device may take a moment to send so many. */
+        List<String> taken(int least);
+
+        /** Whether pending bits are these, at last. */
+        long pending(long expected);
+    }
+
+    final Device device;
+    final SplittableRandom random;
+    final int vectors;
+    final List<String> program = new ArrayList<>();
+    final BitSet pending = new BitSet();
+    boolean enabled;
+
+    private int sent;
+    private int arrived;
+
+    MessageSearch(Device device, int vectors, long seed) {
+        this.device = device;
+        this.vectors = vectors;
+        random = new SplittableRandom(seed);
+    }
+
+    /** Runs the program. At its end everything is open, and nothing may be left. */
+    public final void run() {
+        for (int i = 0; i < STEPS; i++) {
+            step(random.nextInt(vectors));
+            checkPending();
+        }
+        openAll();
+        assertThat(pending.isEmpty()).isTrue();
+    }
+
+    abstract void step(int vector);
+
+    abstract void openAll();
+
+    abstract boolean isOpen(int vector);
+
+    /** {@code vCPU:vector} of the guest. */
+    abstract String target(int vector);
+
+    /** Pending bits that are the device's own are not asked for. */
+    abstract boolean knowsPending(int vector);
+
+    public final int sent() {
+        return sent;
+    }
+
+    public final int arrived() {
+        return arrived;
+    }
+
+    final void send(int vector) {
+        if (!enabled) {
+            return; // it would assert its line
+        }
+        program.add("send " + vector);
+        sent++;
+        if (!isOpen(vector)) {
+            pending.set(vector);
+        }
+        device.send(vector);
+        check(isOpen(vector) ? List.of(target(vector)) : List.of());
+    }
+
+    final void check(List<String> expected) {
+        check(expected, List.of());
+    }
+
+    final void check(List<String> expected, List<String> may) {
+        List<String> taken = device.taken(expected.size());
+        arrived += taken.size();
+        taken.removeAll(may);
+        assertThat(taken).as("%s", program).containsExactlyInAnyOrderElementsOf(expected);
+    }
+
+    private void checkPending() {
+        long known = 0;
+        long expected = 0;
+        for (int i = 0; i < vectors; i++) {
+            known |= knowsPending(i) ? 1L << i : 0;
+            expected |= knowsPending(i) && pending.get(i) ? 1L << i : 0;
+        }
+        assertThat(device.pending(expected) & known)
+                .as("pending bits after %s", program)
+                .isEqualTo(expected);
+    }
+}
