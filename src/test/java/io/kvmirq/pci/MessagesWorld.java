@@ -9,6 +9,7 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakePciDevice;
+import io.kvmirq.fake.FakeVcpu;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.KvmVfio;
@@ -28,6 +29,9 @@ import java.util.stream.IntStream;
 /** A guest with two vCPUs that was given a device with INTx, MSI and MSI-X, on a fake kernel. */
 final class MessagesWorld implements AutoCloseable {
     static final int VECTORS = 8;
+    /** The guest's vector of INTx. */
+    static final int LINE = 0x30;
+
     static final int ENABLE = 1 << 15;
     static final int FUNCTION_MASK = 1 << 14;
     /** Message Control of MSI. */
@@ -91,15 +95,18 @@ final class MessagesWorld implements AutoCloseable {
         msix.writeTable(vector * 16L + 12, 4, masked ? 1 : 0);
     }
 
-    /** What the vCPUs take now: {@code vCPU:vector}, in any order. */
+    /** What the vCPUs take now: {@code vCPU:vector}, in any order. The handler of {@link #LINE} serves the device. */
     List<String> taken() {
         List<String> taken = new ArrayList<>();
         for (int i = 0; i < VCPUS; i++) {
-            fake.vcpus().get(i).enterGuest();
-            Optional<InterruptVector> next = fake.vcpus().get(i).takeInterrupt();
-            while (next.isPresent()) {
+            FakeVcpu vcpu = fake.vcpus().get(i);
+            vcpu.enterGuest();
+            for (Optional<InterruptVector> next = vcpu.acknowledge(); next.isPresent(); next = vcpu.acknowledge()) {
                 taken.add(i + ":0x" + Integer.toHexString(next.get().number()));
-                next = fake.vcpus().get(i).takeInterrupt();
+                if (next.get().number() == LINE) {
+                    hardware.serve();
+                }
+                vcpu.end();
             }
         }
         return taken;
