@@ -28,7 +28,7 @@ public final class Vcpu implements AutoCloseable {
     private final KickCalls kick;
     private final VcpuExit exit;
     /** The owner's, used again by each call. */
-    private final ByteBuffer lapic = Buffers.allocate(Uapi.KvmLapicState.SIZE);
+    private final X86Lapic lapic = new X86Lapic();
 
     /** Features of an arm64 vCPU; source: {@code KVM_ARM_VCPU_*} in arch/arm64/include/uapi/asm/kvm.h. */
     public enum Feature {
@@ -236,26 +236,30 @@ public final class Vcpu implements AutoCloseable {
 
     // Registers
 
+    private <S extends X86State> S read(String what, KernelCall call, long request, S into) {
+        requireX86(what);
+        calls.ioctl(call, request, into.structure);
+        return into;
+    }
+
+    private void write(String what, KernelCall call, long request, X86State from) {
+        requireX86(what);
+        calls.ioctl(call, request, from.structure);
+    }
+
     /** A copy of the general registers (x86). */
     public X86Registers registers() {
-        requireX86("RIP");
-        X86Registers registers = new X86Registers();
-        calls.ioctl(KernelCall.REGS_GET, Uapi.KVM_GET_REGS, registers.structure);
-        return registers;
+        return read("RIP", KernelCall.REGS_GET, Uapi.KVM_GET_REGS, new X86Registers());
     }
 
     /** Gives the vCPU these general registers (x86). */
     public void setRegisters(X86Registers registers) {
-        requireX86("RIP");
-        calls.ioctl(KernelCall.REGS_SET, Uapi.KVM_SET_REGS, registers.structure);
+        write("RIP", KernelCall.REGS_SET, Uapi.KVM_SET_REGS, registers);
     }
 
     /** A copy of the segment and control registers (x86). */
     public X86SystemRegisters systemRegisters() {
-        requireX86("CR0");
-        X86SystemRegisters registers = new X86SystemRegisters();
-        calls.ioctl(KernelCall.SREGS_GET, Uapi.KVM_GET_SREGS, registers.structure);
-        return registers;
+        return read("CR0", KernelCall.SREGS_GET, Uapi.KVM_GET_SREGS, new X86SystemRegisters());
     }
 
     /**
@@ -264,8 +268,7 @@ public final class Vcpu implements AutoCloseable {
      * @throws io.kvmirq.KernelException EINVAL if they contradict each other, or the base of the LAPIC is none
      */
     public void setSystemRegisters(X86SystemRegisters registers) {
-        requireX86("CR0");
-        calls.ioctl(KernelCall.SREGS_SET, Uapi.KVM_SET_SREGS, registers.structure);
+        write("CR0", KernelCall.SREGS_SET, Uapi.KVM_SET_SREGS, registers);
     }
 
     /**
@@ -292,10 +295,7 @@ public final class Vcpu implements AutoCloseable {
 
     /** A copy of the x87 and SSE registers (x86). */
     public X86Fpu fpu() {
-        requireX86("an FPU");
-        X86Fpu fpu = new X86Fpu();
-        calls.ioctl(KernelCall.FPU_GET, Uapi.KVM_GET_FPU, fpu.structure);
-        return fpu;
+        return read("an FPU", KernelCall.FPU_GET, Uapi.KVM_GET_FPU, new X86Fpu());
     }
 
     /**
@@ -303,14 +303,13 @@ public final class Vcpu implements AutoCloseable {
      * vCPU begins with all in their initial state, and {@link #setXsave} sets all.
      */
     public void setFpu(X86Fpu fpu) {
-        requireX86("an FPU");
-        calls.ioctl(KernelCall.FPU_SET, Uapi.KVM_SET_FPU, fpu.structure);
+        write("an FPU", KernelCall.FPU_SET, Uapi.KVM_SET_FPU, fpu);
     }
 
     /** A copy of the extended state (x86). */
     public X86Xsave xsave() {
         requireX86("XSAVE");
-        int size = calls.vm().capability(Uapi.KVM_CAP_XSAVE2);
+        int size = calls.vm().xsaveSize();
         X86Xsave xsave = new X86Xsave(Math.max(size, X86Xsave.LEAST));
         long request = size > X86Xsave.LEAST ? Uapi.KVM_GET_XSAVE2 : Uapi.KVM_GET_XSAVE;
         calls.ioctlAt(KernelCall.XSAVE_GET, request, xsave.structure);
@@ -325,7 +324,7 @@ public final class Vcpu implements AutoCloseable {
      */
     public void setXsave(X86Xsave xsave) {
         requireX86("XSAVE");
-        int size = calls.vm().capability(Uapi.KVM_CAP_XSAVE2);
+        int size = calls.vm().xsaveSize();
         if (xsave.size() < size) {
             throw new IllegalArgumentException(
                     "an XSAVE area of " + xsave.size() + " bytes: this VM's have " + size + ", as KVM_CAP_XSAVE2 says");
@@ -356,10 +355,7 @@ public final class Vcpu implements AutoCloseable {
 
     /** A copy of the exceptions, interrupts and NMIs on their way (x86). */
     public X86Events events() {
-        requireX86("events");
-        X86Events events = new X86Events();
-        calls.ioctl(KernelCall.EVENTS_GET, Uapi.KVM_GET_VCPU_EVENTS, events.structure);
-        return events;
+        return read("events", KernelCall.EVENTS_GET, Uapi.KVM_GET_VCPU_EVENTS, new X86Events());
     }
 
     /**
@@ -369,16 +365,12 @@ public final class Vcpu implements AutoCloseable {
      *     Management Mode
      */
     public void setEvents(X86Events events) {
-        requireX86("events");
-        calls.ioctl(KernelCall.EVENTS_SET, Uapi.KVM_SET_VCPU_EVENTS, events.structure);
+        write("events", KernelCall.EVENTS_SET, Uapi.KVM_SET_VCPU_EVENTS, events);
     }
 
     /** A copy of the debug registers (x86). */
     public X86DebugRegisters debugRegisters() {
-        requireX86("DR7");
-        X86DebugRegisters registers = new X86DebugRegisters();
-        calls.ioctl(KernelCall.DEBUG_GET, Uapi.KVM_GET_DEBUGREGS, registers.structure);
-        return registers;
+        return read("DR7", KernelCall.DEBUG_GET, Uapi.KVM_GET_DEBUGREGS, new X86DebugRegisters());
     }
 
     /**
@@ -387,8 +379,7 @@ public final class Vcpu implements AutoCloseable {
      * @throws io.kvmirq.KernelException EINVAL if DR6 or DR7 has more than 32 bits
      */
     public void setDebugRegisters(X86DebugRegisters registers) {
-        requireX86("DR7");
-        calls.ioctl(KernelCall.DEBUG_SET, Uapi.KVM_SET_DEBUGREGS, registers.structure);
+        write("DR7", KernelCall.DEBUG_SET, Uapi.KVM_SET_DEBUGREGS, registers);
     }
 
     /**
@@ -397,10 +388,7 @@ public final class Vcpu implements AutoCloseable {
      * @throws io.kvmirq.KernelException EINVAL in a VM without in-kernel irqchip
      */
     public X86Lapic lapic() {
-        requireX86("a LAPIC");
-        X86Lapic copy = new X86Lapic();
-        calls.ioctl(KernelCall.LAPIC_GET, Uapi.KVM_GET_LAPIC, copy.structure);
-        return copy;
+        return readLapic(new X86Lapic());
     }
 
     /**
@@ -409,8 +397,7 @@ public final class Vcpu implements AutoCloseable {
      * @throws io.kvmirq.KernelException EINVAL in a VM without in-kernel irqchip; in x2APIC mode also for another id
      */
     public void setLapic(X86Lapic next) {
-        requireX86("a LAPIC");
-        calls.ioctl(KernelCall.LAPIC_SET, Uapi.KVM_SET_LAPIC, next.structure);
+        write("a LAPIC", KernelCall.LAPIC_SET, Uapi.KVM_SET_LAPIC, next);
     }
 
     /** Whether the vCPU runs, halts or waits to be started. */
@@ -508,22 +495,18 @@ public final class Vcpu implements AutoCloseable {
      * @throws io.kvmirq.KernelException EINVAL in a VM without in-kernel irqchip
      */
     public void enableLapic() {
-        requireX86("a LAPIC");
-        readLapic();
-        lapic.putInt(Uapi.KvmLapicState.SVR, lapic.getInt(Uapi.KvmLapicState.SVR) | Uapi.KvmLapicState.SVR_ENABLE);
-        calls.ioctl(KernelCall.LAPIC_SET, Uapi.KVM_SET_LAPIC, lapic);
+        int enabled = readLapic(lapic).get(X86Lapic.Name.SVR) | Uapi.KvmLapicState.SVR_ENABLE;
+        setLapic(lapic.set(X86Lapic.Name.SVR, enabled));
     }
 
     /** Whether {@code vector} waits in the LAPIC's interrupt request register (x86). */
     public boolean isRequested(InterruptVector vector) {
-        requireX86("a LAPIC");
         int word = Uapi.KvmLapicState.IRR + vector.number() / 32 * 16;
-        readLapic();
-        return (lapic.getInt(word) >>> vector.number() % 32 & 1) == 1;
+        return (readLapic(lapic).get(word) >>> vector.number() % 32 & 1) == 1;
     }
 
-    private void readLapic() {
-        calls.ioctl(KernelCall.LAPIC_GET, Uapi.KVM_GET_LAPIC, lapic);
+    private X86Lapic readLapic(X86Lapic into) {
+        return read("a LAPIC", KernelCall.LAPIC_GET, Uapi.KVM_GET_LAPIC, into);
     }
 
     /** To be leased, for what has no method here. */

@@ -189,6 +189,18 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
+     * Makes {@link Vcpu#events} tell exceptions that wait apart from those that are being delivered, with their
+     * payloads, and triple faults that wait.
+     *
+     * @throws io.kvmirq.KernelException EINVAL on a kernel without it
+     * @throws UnsupportedOperationException on arm64
+     */
+    public void reportWaitingFaults() {
+        calls.refuseOnArm64("events of a vCPU", "leave it out");
+        calls.reportWaitingFaults();
+    }
+
+    /**
      * A timer (i8254) in the kernel, at the ports 0x40–0x43, which raises GSI 0; also with vCPUs present. The port of the
      * speaker, 0x61, is left to the VMM. On AMD a VM with this timer gets no posted interrupts, because the kernel then
      * counts the guest's EOIs.

@@ -49,6 +49,8 @@ final class VmCalls extends Calls {
     private final IrqfdCalls irqfds;
     private volatile Set<Fact> known;
     private volatile boolean has32BitApicIds;
+    /** Negative before it is asked. */
+    private volatile int xsaveSize = -1;
 
     /** @param known of the VM as it is now */
     VmCalls(Kernel kernel, Fd vm, Set<Fact> known) {
@@ -209,6 +211,16 @@ final class VmCalls extends Calls {
                 .capabilityCheck(raw, capability));
     }
 
+    /** The bytes of its vCPUs' XSAVE areas; 0 where KVM_CAP_XSAVE2 is unknown, for 4096. Asked once. */
+    int xsaveSize() {
+        int size = xsaveSize;
+        if (size < 0) {
+            size = capability(Uapi.KVM_CAP_XSAVE2);
+            xsaveSize = size;
+        }
+        return size;
+    }
+
     int memorySlots() {
         return capability(Uapi.KVM_CAP_NR_MEMSLOTS);
     }
@@ -226,6 +238,16 @@ final class VmCalls extends Calls {
         ask(KernelCall.SPLIT_IRQCHIP, () -> vm + " pins=" + pins, raw -> backend()
                 .irqchipCreateSplit(raw, pins));
         learn(Fact.SPLIT_IRQCHIP);
+    }
+
+    void reportWaitingFaults() {
+        for (int capability : new int[] {Uapi.KVM_CAP_EXCEPTION_PAYLOAD, Uapi.KVM_CAP_X86_TRIPLE_FAULT_EVENT}) {
+            ByteBuffer enable = Buffers.allocate(Uapi.KvmEnableCap.SIZE)
+                    .putInt(Uapi.KvmEnableCap.CAP, capability)
+                    .putLong(Uapi.KvmEnableCap.ARGS, 1);
+            ask(KernelCall.CAP_ENABLE, () -> vm + " capability=" + capability, raw -> libc().ioctl(
+                            raw, Uapi.KVM_ENABLE_CAP, enable));
+        }
     }
 
     void createPit(int flags) {

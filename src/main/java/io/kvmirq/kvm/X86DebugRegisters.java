@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
-import io.kvmirq.backend.Buffers;
 import io.kvmirq.uapi.Uapi;
-import java.nio.ByteBuffer;
 
 /**
  * The debug registers of a vCPU of x86: a copy, from {@link Vcpu#debugRegisters} to {@link Vcpu#setDebugRegisters}. Of no
@@ -11,7 +9,7 @@ import java.nio.ByteBuffer;
  *
  * <p>Source: {@code struct kvm_debugregs} in asm/kvm.h.
  */
-public final class X86DebugRegisters {
+public final class X86DebugRegisters extends X86Fields<X86DebugRegisters.Name, X86DebugRegisters> {
     /** A register of 64 bits. */
     public enum Name {
         /** Address of breakpoint 0. */
@@ -27,25 +25,28 @@ public final class X86DebugRegisters {
         /** Control; 32 bits are used. */
         DR7(Uapi.KvmDebugregs.DR7);
 
-        private final int offset;
+        private final Field field;
 
         Name(int offset) {
-            this.offset = offset;
+            this.field = new Field(offset, Long.BYTES);
         }
     }
 
-    final ByteBuffer structure = Buffers.allocate(Uapi.KvmDebugregs.SIZE);
-
-    X86DebugRegisters() {}
-
-    /** The value of a register. */
-    public long get(Name name) {
-        return structure.getLong(name.offset);
+    X86DebugRegisters() {
+        super(Uapi.KvmDebugregs.SIZE, Name.class, name -> name.field);
     }
 
-    /** Changes this copy. */
-    public X86DebugRegisters set(Name name, long value) {
-        structure.putLong(name.offset, value);
+    /**
+     * A copy that {@link #bytes} gave, such as on another host.
+     *
+     * @throws IllegalArgumentException for more or fewer bytes
+     */
+    public static X86DebugRegisters of(byte[] bytes) {
+        return load(new X86DebugRegisters(), bytes);
+    }
+
+    @Override
+    X86DebugRegisters self() {
         return this;
     }
 }

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
-import io.kvmirq.backend.Buffers;
 import io.kvmirq.uapi.Uapi;
-import java.nio.ByteBuffer;
 
 /**
  * What is on its way into a vCPU of x86, an interrupt that its LAPIC holds aside: a copy, from {@link Vcpu#events} to {@link
@@ -11,7 +9,7 @@ import java.nio.ByteBuffer;
  *
  * <p>Source: {@code struct kvm_vcpu_events} in asm/kvm.h; Documentation/virt/kvm/api.rst, KVM_GET_VCPU_EVENTS.
  */
-public final class X86Events {
+public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
     /** A field; those without a size given here are 0 or 1. */
     public enum Name {
         /** An exception is being delivered. */
@@ -45,10 +43,18 @@ public final class X86Events {
         /** The SMI came in the handler of an NMI. */
         SMM_INSIDE_NMI(Uapi.KvmVcpuEvents.SMI_SMM_INSIDE_NMI, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_SMM),
         /** An INIT waits; only with an in-kernel LAPIC. */
-        INIT_LATCHED(Uapi.KvmVcpuEvents.SMI_LATCHED_INIT, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_SMM);
+        INIT_LATCHED(Uapi.KvmVcpuEvents.SMI_LATCHED_INIT, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_SMM),
+        /** A triple fault waits; only after {@link Vm#reportWaitingFaults}. */
+        TRIPLE_FAULT_PENDING(
+                Uapi.KvmVcpuEvents.TRIPLE_FAULT_PENDING, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_TRIPLE_FAULT),
+        /** An exception waits, and is not yet being delivered; only after {@link Vm#reportWaitingFaults}. */
+        EXCEPTION_PENDING(Uapi.KvmVcpuEvents.EXCEPTION_PENDING, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_PAYLOAD),
+        /** The exception that waits has a payload. */
+        EXCEPTION_HAS_PAYLOAD(Uapi.KvmVcpuEvents.EXCEPTION_HAS_PAYLOAD, Byte.BYTES, Uapi.KVM_VCPUEVENT_VALID_PAYLOAD),
+        /** The payload, 64 bits: CR2 of a page fault, or what DR6 gets. */
+        EXCEPTION_PAYLOAD(Uapi.KvmVcpuEvents.EXCEPTION_PAYLOAD, Long.BYTES, Uapi.KVM_VCPUEVENT_VALID_PAYLOAD);
 
-        private final int offset;
-        private final int bytes;
+        private final Field field;
         private final int flag;
 
         Name(int offset, int bytes) {
@@ -57,26 +63,33 @@ public final class X86Events {
 
         /** @param flag says that KVM takes the field */
         Name(int offset, int bytes, int flag) {
-            this.offset = offset;
-            this.bytes = bytes;
+            this.field = new Field(offset, bytes);
             this.flag = flag;
         }
     }
 
-    final ByteBuffer structure = Buffers.allocate(Uapi.KvmVcpuEvents.SIZE);
-
-    X86Events() {}
-
-    /** The value of a field. */
-    public long get(Name name) {
-        return Fields.get(structure, name.offset, name.bytes);
+    X86Events() {
+        super(Uapi.KvmVcpuEvents.SIZE, Name.class, name -> name.field);
     }
 
-    /** Changes this copy; higher bits than the field has are dropped. */
+    /**
+     * A copy that {@link #bytes} gave, such as on another host.
+     *
+     * @throws IllegalArgumentException for more or fewer bytes
+     */
+    public static X86Events of(byte[] bytes) {
+        return load(new X86Events(), bytes);
+    }
+
+    @Override
     public X86Events set(Name name, long value) {
-        Fields.put(structure, name.offset, name.bytes, value);
         int flags = structure.getInt(Uapi.KvmVcpuEvents.FLAGS) | name.flag;
         structure.putInt(Uapi.KvmVcpuEvents.FLAGS, flags);
+        return super.set(name, value);
+    }
+
+    @Override
+    X86Events self() {
         return this;
     }
 }

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
-import io.kvmirq.backend.Buffers;
 import io.kvmirq.uapi.Uapi;
-import java.nio.ByteBuffer;
 
 /**
  * The x87 and SSE registers of a vCPU of x86, without MXCSR, which only {@link X86Xsave} has: a copy, from {@link
@@ -11,7 +9,7 @@ import java.nio.ByteBuffer;
  *
  * <p>Source: {@code struct kvm_fpu} in asm/kvm.h.
  */
-public final class X86Fpu {
+public final class X86Fpu extends X86Fields<X86Fpu.Name, X86Fpu> {
     private static final int REGISTER = 16;
     private static final int STACK = 8;
     private static final int VECTORS = 16;
@@ -31,27 +29,28 @@ public final class X86Fpu {
         /** The address of its operand. */
         FDP(Uapi.KvmFpu.LAST_DP, Long.BYTES);
 
-        private final int offset;
-        private final int bytes;
+        private final Field field;
 
         Name(int offset, int bytes) {
-            this.offset = offset;
-            this.bytes = bytes;
+            this.field = new Field(offset, bytes);
         }
     }
 
-    final ByteBuffer structure = Buffers.allocate(Uapi.KvmFpu.SIZE);
-
-    X86Fpu() {}
-
-    /** The value of a register, zero-extended. */
-    public long get(Name name) {
-        return Fields.get(structure, name.offset, name.bytes);
+    X86Fpu() {
+        super(Uapi.KvmFpu.SIZE, Name.class, name -> name.field);
     }
 
-    /** Changes this copy; higher bits than the register has are dropped. */
-    public X86Fpu set(Name name, long value) {
-        Fields.put(structure, name.offset, name.bytes, value);
+    /**
+     * A copy that {@link #bytes} gave, such as on another host.
+     *
+     * @throws IllegalArgumentException for more or fewer bytes
+     */
+    public static X86Fpu of(byte[] bytes) {
+        return load(new X86Fpu(), bytes);
+    }
+
+    @Override
+    X86Fpu self() {
         return this;
     }
 

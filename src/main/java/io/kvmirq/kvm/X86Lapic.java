@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
-import io.kvmirq.backend.Buffers;
 import io.kvmirq.uapi.Uapi;
-import java.nio.ByteBuffer;
+import java.util.Arrays;
 
 /**
  * The registers of a vCPU's in-kernel LAPIC (x86): a copy, from {@link Vcpu#lapic} to {@link Vcpu#setLapic}. Of no use to
@@ -11,7 +10,7 @@ import java.nio.ByteBuffer;
  *
  * <p>Source: Intel SDM vol. 3, "Local APIC register address map".
  */
-public final class X86Lapic {
+public final class X86Lapic extends X86State {
     private static final int STRIDE = 16;
 
     /** A register of 32 bits, or the first of an array of eight. */
@@ -68,9 +67,29 @@ public final class X86Lapic {
         }
     }
 
-    final ByteBuffer structure = Buffers.allocate(Uapi.KvmLapicState.SIZE);
+    X86Lapic() {
+        super(Uapi.KvmLapicState.SIZE);
+    }
 
-    X86Lapic() {}
+    /**
+     * A copy that {@link #bytes} gave, such as on another host.
+     *
+     * @throws IllegalArgumentException for more or fewer bytes
+     */
+    public static X86Lapic of(byte[] bytes) {
+        return load(new X86Lapic(), bytes);
+    }
+
+    @Override
+    String describe(int offset) {
+        int register = offset - offset % STRIDE;
+        String name = Arrays.stream(Name.values())
+                .filter(one -> one.offset == register)
+                .map(Name::name)
+                .findFirst()
+                .orElse("register 0x" + Integer.toHexString(register));
+        return name + "=0x" + Integer.toHexString(get(register));
+    }
 
     /** The value of a register. */
     public int get(Name name) {

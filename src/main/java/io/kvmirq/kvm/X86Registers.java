@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
-import io.kvmirq.backend.Buffers;
 import io.kvmirq.uapi.Uapi;
-import java.nio.ByteBuffer;
 
 /**
  * The general registers of a vCPU of x86: a copy, from {@link Vcpu#registers} to {@link Vcpu#setRegisters}. Of no use to
@@ -11,7 +9,7 @@ import java.nio.ByteBuffer;
  *
  * <p>Source: {@code struct kvm_regs} in asm/kvm.h.
  */
-public final class X86Registers {
+public final class X86Registers extends X86Fields<X86Registers.Name, X86Registers> {
     /** A register of 64 bits. */
     public enum Name {
         /** Accumulator. */
@@ -51,37 +49,30 @@ public final class X86Registers {
         /** Flags; bit 1 is always set. */
         RFLAGS(136);
 
-        private final int offset;
+        private final Field field;
 
         Name(int offset) {
-            this.offset = offset;
+            this.field = new Field(offset, Long.BYTES);
         }
     }
-
-    final ByteBuffer structure = Buffers.allocate(Uapi.KvmRegs.SIZE);
 
     /** All 0, but for bit 1 of RFLAGS, which is always set. */
     public X86Registers() {
+        super(Uapi.KvmRegs.SIZE, Name.class, name -> name.field);
         set(Name.RFLAGS, 2);
     }
 
-    /** The value of a register. */
-    public long get(Name name) {
-        return structure.getLong(name.offset);
-    }
-
-    /** Changes this copy. */
-    public X86Registers set(Name name, long value) {
-        structure.putLong(name.offset, value);
-        return this;
+    /**
+     * A copy that {@link #bytes} gave, such as on another host.
+     *
+     * @throws IllegalArgumentException for more or fewer bytes
+     */
+    public static X86Registers of(byte[] bytes) {
+        return load(new X86Registers(), bytes);
     }
 
     @Override
-    public String toString() {
-        StringBuilder text = new StringBuilder();
-        for (Name name : Name.values()) {
-            text.append(text.isEmpty() ? "" : " ").append(name).append("=0x").append(Long.toHexString(get(name)));
-        }
-        return text.toString();
+    X86Registers self() {
+        return this;
     }
 }

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
-import io.kvmirq.backend.Buffers;
 import io.kvmirq.uapi.Uapi;
-import java.nio.ByteBuffer;
 
 /**
  * The segment and control registers of a vCPU of x86: a copy, from {@link Vcpu#systemRegisters} to {@link
@@ -11,10 +9,7 @@ import java.nio.ByteBuffer;
  *
  * <p>Source: {@code struct kvm_sregs} in asm/kvm.h.
  */
-public final class X86SystemRegisters {
-    final ByteBuffer structure = Buffers.allocate(Uapi.KvmSregs.SIZE);
-
-    X86SystemRegisters() {}
+public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name, X86SystemRegisters> {
 
     /** A segment register. */
     public enum Segment {
@@ -59,22 +54,39 @@ public final class X86SystemRegisters {
         /** IA32_APIC_BASE. */
         APIC_BASE(Uapi.KvmSregs.APIC_BASE);
 
-        private final int offset;
+        private final Field field;
 
         Name(int offset) {
-            this.offset = offset;
+            this.field = new Field(offset, Long.BYTES);
         }
     }
 
-    /** The value of a register. */
-    public long get(Name name) {
-        return structure.getLong(name.offset);
+    X86SystemRegisters() {
+        super(Uapi.KvmSregs.SIZE, Name.class, name -> name.field);
     }
 
-    /** Changes this copy. */
-    public X86SystemRegisters set(Name name, long value) {
-        structure.putLong(name.offset, value);
+    /**
+     * A copy that {@link #bytes} gave, such as on another host.
+     *
+     * @throws IllegalArgumentException for more or fewer bytes
+     */
+    public static X86SystemRegisters of(byte[] bytes) {
+        return load(new X86SystemRegisters(), bytes);
+    }
+
+    @Override
+    X86SystemRegisters self() {
         return this;
+    }
+
+    @Override
+    String describe(int offset) {
+        for (Segment name : Segment.values()) {
+            if (offset >= name.offset && offset < name.offset + Uapi.KvmSegment.SIZE) {
+                return name + " " + segment(name);
+            }
+        }
+        return super.describe(offset);
     }
 
     /** A segment register. */

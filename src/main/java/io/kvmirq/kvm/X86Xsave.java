@@ -1,26 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
-import io.kvmirq.backend.Buffers;
-import java.nio.ByteBuffer;
-
 /**
  * The extended state of a vCPU of x86 (x87, SSE, AVX and more) as XSAVE lays it out, not compacted: a copy, from {@link
  * Vcpu#xsave} to {@link Vcpu#setXsave}. The size is the same for all vCPUs of a VM. Of no use to two threads at once.
  *
  * <p>Source: {@code struct kvm_xsave} in asm/kvm.h; Intel SDM vol. 1, "XSAVE area".
  */
-public final class X86Xsave {
+public final class X86Xsave extends X86State {
     /** Bytes of most areas; those with AMX are longer. */
     static final int LEAST = 4096;
 
     private static final int MXCSR = 24;
     private static final int FEATURES = 512;
 
-    final ByteBuffer structure;
-
     X86Xsave(int size) {
-        structure = Buffers.allocate(size);
+        super(size);
     }
 
     /**
@@ -34,14 +29,7 @@ public final class X86Xsave {
             throw new IllegalArgumentException("an XSAVE area of " + area.length + " bytes: expected " + LEAST
                     + " or more, as Vcpu.xsave().bytes() has");
         }
-        X86Xsave made = new X86Xsave(area.length);
-        made.structure.put(0, area);
-        return made;
-    }
-
-    /** A copy of the area. */
-    public byte[] bytes() {
-        return Fields.bytes(structure, 0, size());
+        return load(new X86Xsave(area.length), area);
     }
 
     /** The bytes of the area: at least 4096. */

@@ -231,6 +231,74 @@ class X86StateTest {
         }
     }
 
+    @ParameterizedTest
+    @EnumSource
+    void waitingFaultsAreEvents(Kernels kernels) {
+        open(kernels);
+        vm.reportWaitingFaults();
+        X86Events events = vcpu.events()
+                .set(X86Events.Name.EXCEPTION_PENDING, 1)
+                .set(X86Events.Name.EXCEPTION_VECTOR, 14)
+                .set(X86Events.Name.EXCEPTION_HAS_PAYLOAD, 1)
+                .set(X86Events.Name.EXCEPTION_PAYLOAD, 0x1234)
+                .set(X86Events.Name.TRIPLE_FAULT_PENDING, 1);
+        vcpu.setEvents(events);
+        X86Events read = vcpu.events();
+        assertThat(read.get(X86Events.Name.EXCEPTION_PENDING)).isOne();
+        assertThat(read.get(X86Events.Name.EXCEPTION_PAYLOAD)).isEqualTo(0x1234);
+        assertThat(read.get(X86Events.Name.TRIPLE_FAULT_PENDING)).isOne();
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void stateTravelsAsBytes(Kernels kernels) {
+        open(kernels);
+        X86Registers registers = vcpu.registers().set(X86Registers.Name.RIP, 0x1234);
+        vcpu.setRegisters(X86Registers.of(registers.bytes()));
+        assertThat(vcpu.registers().difference(registers)).isEmpty();
+        X86SystemRegisters system = vcpu.systemRegisters().set(X86SystemRegisters.Name.CR2, 0x5000);
+        vcpu.setSystemRegisters(X86SystemRegisters.of(system.bytes()));
+        assertThat(vcpu.systemRegisters().difference(system)).isEmpty();
+        X86Fpu fpu = vcpu.fpu().set(X86Fpu.Name.FOP, 0x123);
+        vcpu.setFpu(X86Fpu.of(fpu.bytes()));
+        assertThat(vcpu.fpu().difference(fpu)).isEmpty();
+        X86Events events = vcpu.events().set(X86Events.Name.NMI_MASKED, 1);
+        vcpu.setEvents(X86Events.of(events.bytes()));
+        assertThat(vcpu.events().difference(events)).isEmpty();
+        X86DebugRegisters debug = vcpu.debugRegisters().set(X86DebugRegisters.Name.DR0, 0x1000);
+        vcpu.setDebugRegisters(X86DebugRegisters.of(debug.bytes()));
+        assertThat(vcpu.debugRegisters().difference(debug)).isEmpty();
+        X86Lapic lapic = vcpu.lapic().set(X86Lapic.Name.TPR, 0x20);
+        vcpu.setLapic(X86Lapic.of(lapic.bytes()));
+        assertThat(vcpu.lapic().get(X86Lapic.Name.TPR)).isEqualTo(0x20);
+        assertThatThrownBy(() -> X86Lapic.of(new byte[4]))
+                .hasMessage("4 bytes for X86Lapic: expected 1024, as bytes() has");
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void differenceNamesItsField(Kernels kernels) {
+        open(kernels);
+        X86Registers registers = vcpu.registers().set(X86Registers.Name.RIP, 0x1000);
+        X86Registers changed = X86Registers.of(registers.bytes()).set(X86Registers.Name.RIP, 0x2001);
+        assertThat(registers.difference(changed)).contains("RIP=0x1000, not RIP=0x2001");
+        X86SystemRegisters system = vcpu.systemRegisters();
+        X86Segment data = new X86Segment(16, 32, 8, X86Segment.DATA_32);
+        X86SystemRegisters other =
+                X86SystemRegisters.of(system.bytes()).setSegment(X86SystemRegisters.Segment.DS, data);
+        assertThat(other.difference(system).orElseThrow()).startsWith("DS X86Segment[base=16, limit=32, selector=8");
+        assertThat(other.setIdt(0, 5).difference(system.setSegment(X86SystemRegisters.Segment.DS, data)))
+                .contains("byte 216 0x5, not byte 216 0xff");
+        X86Lapic lapic = vcpu.lapic();
+        X86Lapic next = X86Lapic.of(lapic.bytes()).set(X86Lapic.Name.TPR, 0x10);
+        assertThat(lapic.difference(next)).contains("TPR=0x0, not TPR=0x10");
+        assertThat(lapic.difference(X86Lapic.of(lapic.bytes()).set(0x210, 5)))
+                .contains("register 0x210=0x0, not register 0x210=0x5");
+        X86Xsave area = vcpu.xsave();
+        assertThat(area.difference(X86Xsave.of(Arrays.copyOf(area.bytes(), area.size() + 8))))
+                .contains(area.size() + " bytes, not " + (area.size() + 8));
+    }
+
     @Test
     void stateOfANewerKernelIsSaid() {
         assertThatThrownBy(() -> VcpuState.of(99)).hasMessageStartingWith("the kernel reports the vCPU state 99");

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.backend.Buffers;
+import java.nio.ByteBuffer;
+import java.util.Optional;
+
+/** A copy of a structure that the kernel keeps of a vCPU or of a VM (x86). */
+abstract class X86State {
+    final ByteBuffer structure;
+
+    X86State(int size) {
+        structure = Buffers.allocate(size);
+    }
+
+    /** A copy of all bytes of the structure. */
+    public byte[] bytes() {
+        return Fields.bytes(structure, 0, structure.capacity());
+    }
+
+    /** @throws IllegalArgumentException for more or fewer bytes than it has */
+    static <S extends X86State> S load(S made, byte[] bytes) {
+        if (bytes.length != made.structure.capacity()) {
+            throw new IllegalArgumentException(bytes.length + " bytes for "
+                    + made.getClass().getSimpleName() + ": expected " + made.structure.capacity() + ", as bytes() has");
+        }
+        made.structure.put(0, bytes);
+        return made;
+    }
+
+    /** The field that has the byte at {@code offset}, and its value here. */
+    String describe(int offset) {
+        return "byte " + offset + " 0x" + Integer.toHexString(structure.get(offset) & 0xff);
+    }
+
+    /** The first field that differs from that of another copy, as text, such as {@code RIP 0x1000, not RIP 0x0}. */
+    public Optional<String> difference(X86State other) {
+        int at = structure.mismatch(other.structure);
+        if (at < 0) {
+            return Optional.empty();
+        }
+        if (at >= Math.min(structure.capacity(), other.structure.capacity())) {
+            return Optional.of(structure.capacity() + " bytes, not " + other.structure.capacity());
+        }
+        return Optional.of(describe(at) + ", not " + other.describe(at));
+    }
+}
