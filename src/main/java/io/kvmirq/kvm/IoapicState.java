@@ -3,26 +3,38 @@ package io.kvmirq.kvm;
 
 import io.kvmirq.InterruptVector;
 import io.kvmirq.Route;
-import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.uapi.Uapi;
-import java.nio.ByteBuffer;
 
 /**
  * A copy of an in-kernel IOAPIC's state. Not thread-safe.
  *
  * <p>Source: 82093AA datasheet, 3.2.4; {@code struct kvm_ioapic_state} in asm/kvm.h.
  */
-public final class IoapicState {
+public final class IoapicState extends X86State {
     private static final int LEVEL = 1 << 15;
     private static final int REMOTE_IRR = 1 << 14;
 
-    private final ByteBuffer state = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
+    IoapicState() {
+        super(KernelBackend.IRQCHIP_STATE_SIZE);
+    }
 
-    IoapicState() {}
+    /**
+     * A copy that {@link #bytes} gave, such as on another host.
+     *
+     * @throws IllegalArgumentException for more or fewer bytes
+     */
+    public static IoapicState of(byte[] bytes) {
+        return load(new IoapicState(), bytes);
+    }
 
-    ByteBuffer bytes() {
-        return state;
+    @Override
+    String describe(int offset) {
+        int pin = (offset - Uapi.KvmIoapicState.REDIRTBL) / Long.BYTES;
+        return offset >= Uapi.KvmIoapicState.REDIRTBL && offset < Uapi.KvmIoapicState.SIZE
+                ? "pin " + pin + "=0x"
+                        + Long.toHexString(structure.getLong(Uapi.KvmIoapicState.REDIRTBL + pin * Long.BYTES))
+                : super.describe(offset);
     }
 
     private static int entry(Route.Pin pin) {
@@ -34,17 +46,17 @@ public final class IoapicState {
 
     /** Programs a pin as an unmasked, level-triggered, active-high interrupt of APIC id 0. */
     public IoapicState levelPin(Route.Pin pin, InterruptVector vector) {
-        state.putLong(entry(pin), LEVEL | vector.number());
+        structure.putLong(entry(pin), LEVEL | vector.number());
         return this;
     }
 
     /** Whether a pin's line is high, as the IOAPIC sees it. */
     public boolean isHigh(Route.Pin pin) {
-        return entry(pin) >= 0 && (state.getInt(Uapi.KvmIoapicState.IRR) >>> pin.pin() & 1) == 1;
+        return entry(pin) >= 0 && (structure.getInt(Uapi.KvmIoapicState.IRR) >>> pin.pin() & 1) == 1;
     }
 
     /** Whether a LAPIC has taken a level interrupt of this pin and not yet ended it. */
     public boolean isRemoteIrrSet(Route.Pin pin) {
-        return (state.getLong(entry(pin)) & REMOTE_IRR) != 0;
+        return (structure.getLong(entry(pin)) & REMOTE_IRR) != 0;
     }
 }

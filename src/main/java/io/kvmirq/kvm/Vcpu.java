@@ -293,6 +293,22 @@ public final class Vcpu implements AutoCloseable {
         new MsrCalls(calls).set(msrs);
     }
 
+    /** The rate of the vCPU's time stamp counter in kHz (x86). */
+    public int tscKilohertz() {
+        requireX86("a TSC");
+        return calls.value(KernelCall.TSC_RATE, Uapi.KVM_GET_TSC_KHZ, 0);
+    }
+
+    /**
+     * Sets the rate of the vCPU's time stamp counter (x86).
+     *
+     * @throws io.kvmirq.KernelException EINVAL for a rate that the processor cannot scale to
+     */
+    public void setTscKilohertz(int kilohertz) {
+        requireX86("a TSC");
+        calls.value(KernelCall.TSC_RATE, Uapi.KVM_SET_TSC_KHZ, kilohertz);
+    }
+
     /** A copy of the x87 and SSE registers (x86). */
     public X86Fpu fpu() {
         return read("an FPU", KernelCall.FPU_GET, Uapi.KVM_GET_FPU, new X86Fpu());

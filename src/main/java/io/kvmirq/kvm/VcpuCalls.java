@@ -57,6 +57,10 @@ final class VcpuCalls extends Calls {
         return ioctl(fd, call, request, argument);
     }
 
+    int value(KernelCall call, long request, long argument) {
+        return check(on(fd, raw -> libc().ioctl(raw, request, argument)), call, vm.known(), fd::toString);
+    }
+
     /** A request whose structure is longer than its number says. */
     int ioctlAt(KernelCall call, long request, ByteBuffer argument) {
         try {

@@ -9,6 +9,7 @@ import io.kvmirq.Route;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
 import io.kvmirq.explain.Fact;
+import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
@@ -265,12 +266,63 @@ public final class Vm implements AutoCloseable {
      */
     public IoapicState ioapic() {
         calls.refuseOnArm64("an IOAPIC", "read the registers of the VGIC");
-        return calls.getIoapic();
+        return calls.getChip(KernelCall.IOAPIC_GET, Route.Chip.IOAPIC, new IoapicState());
     }
 
     /** Puts back what {@link #ioapic} gave, changed or not. */
     public void restore(IoapicState state) {
-        calls.setIoapic(state);
+        calls.setChip(KernelCall.IOAPIC_SET, Route.Chip.IOAPIC, state);
+    }
+
+    /**
+     * The state of an in-kernel PIC.
+     *
+     * @param chip master or slave
+     * @throws io.kvmirq.KernelException ENXIO without the full irqchip
+     * @throws IllegalArgumentException for another chip
+     * @throws UnsupportedOperationException on arm64
+     */
+    public X86Pic pic(Route.Chip chip) {
+        calls.refuseOnArm64("a PIC", "read the registers of the VGIC");
+        return calls.getChip(KernelCall.PIC_GET, chip, new X86Pic(chip));
+    }
+
+    /** Puts back what {@link #pic} gave, changed or not. */
+    public void restore(X86Pic state) {
+        calls.setChip(KernelCall.PIC_SET, state.chip(), state);
+    }
+
+    /**
+     * The state of the in-kernel timer.
+     *
+     * @throws io.kvmirq.KernelException ENXIO without one, see {@link #createPit}
+     * @throws UnsupportedOperationException on arm64
+     */
+    public X86Pit pit() {
+        calls.refuseOnArm64(TIMER, NO_TIMER);
+        return calls.getPit();
+    }
+
+    /** Puts back what {@link #pit} gave, changed or not. Its channels count from their whole counts. */
+    public void restore(X86Pit state) {
+        calls.refuseOnArm64(TIMER, NO_TIMER);
+        calls.setPit(state);
+    }
+
+    /**
+     * The paravirtual clock of the guest (kvmclock) in nanoseconds; it begins at 0 with the VM.
+     *
+     * @throws UnsupportedOperationException on arm64
+     */
+    public long clock() {
+        calls.refuseOnArm64("a clock of KVM", "a vCPU there has its own");
+        return calls.getClock();
+    }
+
+    /** Makes the paravirtual clock go on from here, as after a pause of the VM. */
+    public void setClock(long nanos) {
+        calls.refuseOnArm64("a clock of KVM", "a vCPU there has its own");
+        calls.setClock(nanos);
     }
 
     /**

@@ -276,16 +276,34 @@ final class VmCalls extends Calls {
         has32BitApicIds = true;
     }
 
-    IoapicState getIoapic() {
-        IoapicState state = new IoapicState();
-        int chip = Route.Chip.IOAPIC.id();
-        ask(KernelCall.IOAPIC_GET, vm::toString, raw -> backend().irqchipGet(raw, chip, state.bytes()));
-        return state;
+    <S extends X86State> S getChip(KernelCall call, Route.Chip chip, S into) {
+        ask(call, vm::toString, raw -> backend().irqchipGet(raw, chip.id(), into.structure));
+        return into;
     }
 
-    void setIoapic(IoapicState state) {
-        int chip = Route.Chip.IOAPIC.id();
-        ask(KernelCall.IOAPIC_SET, vm::toString, raw -> backend().irqchipSet(raw, chip, state.bytes()));
+    void setChip(KernelCall call, Route.Chip chip, X86State from) {
+        ask(call, vm::toString, raw -> backend().irqchipSet(raw, chip.id(), from.structure));
+    }
+
+    X86Pit getPit() {
+        X86Pit pit = new X86Pit();
+        ask(KernelCall.PIT_GET, vm::toString, raw -> libc().ioctl(raw, Uapi.KVM_GET_PIT2, pit.structure));
+        return pit;
+    }
+
+    void setPit(X86Pit pit) {
+        ask(KernelCall.PIT_SET, vm::toString, raw -> libc().ioctl(raw, Uapi.KVM_SET_PIT2, pit.structure));
+    }
+
+    long getClock() {
+        ByteBuffer clock = Buffers.allocate(Uapi.KvmClockData.SIZE);
+        ask(KernelCall.CLOCK_GET, vm::toString, raw -> libc().ioctl(raw, Uapi.KVM_GET_CLOCK, clock));
+        return clock.getLong(Uapi.KvmClockData.CLOCK);
+    }
+
+    void setClock(long nanos) {
+        ByteBuffer clock = Buffers.allocate(Uapi.KvmClockData.SIZE).putLong(Uapi.KvmClockData.CLOCK, nanos);
+        ask(KernelCall.CLOCK_SET, vm::toString, raw -> libc().ioctl(raw, Uapi.KVM_SET_CLOCK, clock));
     }
 
     /** Replaces the whole table, or nothing of it. */

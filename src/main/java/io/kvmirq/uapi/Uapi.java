@@ -225,6 +225,68 @@ public final class Uapi {
         @U32 @Flags("KVM_PIT_") int FLAGS = 0;
     }
 
+    @Ioctl(on = VM, argument = KvmPitState2.class)
+    public static final long KVM_GET_PIT2 = IOR | KvmPitState2.SIZE << 16 | 0x9f;
+    @Ioctl(on = VM, argument = KvmPitState2.class)
+    public static final long KVM_SET_PIT2 = IOW | KvmPitState2.SIZE << 16 | 0xa0;
+
+    /** arch/x86/include/uapi/asm/kvm.h; three of {@link KvmPitChannelState} first. */
+    public interface KvmPitState2 {
+        int SIZE = 112;
+        @Bytes(72) int CHANNELS = 0;
+        @U32 int FLAGS = 72;
+    }
+
+    /** arch/x86/include/uapi/asm/kvm.h. */
+    public interface KvmPitChannelState {
+        int SIZE = 24;
+        @U32 int COUNT = 0;
+        @U16 int LATCHED_COUNT = 4;
+        @U8 int RW_MODE = 12;
+        @U8 int MODE = 13;
+        @U8 int GATE = 15;
+        @U64 int COUNT_LOAD_TIME = 16;
+    }
+
+    public static final int KVM_CLOCK_TSC_STABLE = 2;
+    public static final int KVM_CLOCK_REALTIME = 4;
+    public static final int KVM_CLOCK_HOST_TSC = 8;
+
+    @Ioctl(on = VM, argument = KvmClockData.class)
+    public static final long KVM_SET_CLOCK = IOW | KvmClockData.SIZE << 16 | 0x7b;
+    @Ioctl(on = VM, argument = KvmClockData.class)
+    public static final long KVM_GET_CLOCK = IOR | KvmClockData.SIZE << 16 | 0x7c;
+
+    /** include/uapi/linux/kvm.h. */
+    public interface KvmClockData {
+        int SIZE = 48;
+        @U64 int CLOCK = 0;
+        @U32 @Flags("KVM_CLOCK_") int FLAGS = 8;
+        @U64 int REALTIME = 16;
+        @U64 int HOST_TSC = 24;
+    }
+
+    /** arch/x86/include/uapi/asm/kvm.h; bytes of flags by pin, and of modes. */
+    public interface KvmPicState {
+        int SIZE = 16;
+        @U8 int LAST_IRR = 0;
+        @U8 int IRR = 1;
+        @U8 int IMR = 2;
+        @U8 int ISR = 3;
+        @U8 int PRIORITY_ADD = 4;
+        @U8 int IRQ_BASE = 5;
+        @U8 int READ_REG_SELECT = 6;
+        @U8 int POLL = 7;
+        @U8 int SPECIAL_MASK = 8;
+        @U8 int INIT_STATE = 9;
+        @U8 int AUTO_EOI = 10;
+        @U8 int ROTATE_ON_AUTO_EOI = 11;
+        @U8 int SPECIAL_FULLY_NESTED_MODE = 12;
+        @U8 int INIT4 = 13;
+        @U8 int ELCR = 14;
+        @U8 int ELCR_MASK = 15;
+    }
+
     /** arch/x86/include/uapi/asm/kvm.h. */
     public interface KvmIrqchip {
         int SIZE = 520;
@@ -636,10 +698,6 @@ public final class Uapi {
     @Ioctl(VM) public static final long KVM_RESET_DIRTY_RINGS = IO | 0xc7;
     @Ioctl(VM) public static final long KVM_REGISTER_COALESCED_MMIO = IOW | 16 << 16 | 0x67;
     @Ioctl(VM) public static final long KVM_UNREGISTER_COALESCED_MMIO = IOW | 16 << 16 | 0x68;
-    @Ioctl(VM) public static final long KVM_SET_CLOCK = IOW | 48 << 16 | 0x7b;
-    @Ioctl(VM) public static final long KVM_GET_CLOCK = IOR | 48 << 16 | 0x7c;
-    @Ioctl(VM) public static final long KVM_GET_PIT2 = IOR | 112 << 16 | 0x9f;
-    @Ioctl(VM) public static final long KVM_SET_PIT2 = IOW | 112 << 16 | 0xa0;
     @Ioctl(on = VM, argument = KvmMsrFilter.class)
     public static final long KVM_X86_SET_MSR_FILTER = IOW | KvmMsrFilter.SIZE << 16 | 0xc6;
     @Ioctl(on = {VCPU, KVM}, argument = KvmMsrs.class)

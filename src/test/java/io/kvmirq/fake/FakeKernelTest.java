@@ -132,7 +132,7 @@ class FakeKernelTest {
     private static final List<String> OF_VM = List.of(
             "KVM_SET_NR_MMU_PAGES",
             "KVM_CREATE_PIT",
-            "KVM_GET_PIT2",
+            "KVM_GET_PIT",
             "KVM_REINJECT_CONTROL",
             "KVM_SET_TSC_KHZ",
             "KVM_CLEAR_DIRTY_LOG",
@@ -148,7 +148,7 @@ class FakeKernelTest {
             "KVM_X86_SET_MCE",
             "KVM_TRANSLATE",
             "KVM_SMI",
-            "KVM_GET_TSC_KHZ",
+            "KVM_SET_TSC_KHZ",
             "KVM_GET_NESTED_STATE");
 
     /** Numbers of which nothing but the name is known here. */

@@ -7,7 +7,9 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.NotModelledException;
+import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
@@ -90,6 +92,49 @@ class PcPartsTest {
 
     @ParameterizedTest
     @EnumSource
+    void chipsTravelAsBytes(Kernels kernels) {
+        open(kernels);
+        X86Pic slave = vm.pic(Route.Chip.PIC_SLAVE).set(X86Pic.Name.IMR, 0x5a).set(X86Pic.Name.VECTOR, 0x28);
+        vm.restore(X86Pic.of(Route.Chip.PIC_SLAVE, slave.bytes()));
+        assertThat(vm.pic(Route.Chip.PIC_SLAVE).difference(slave)).isEmpty();
+        assertThat(slave.difference(vm.pic(Route.Chip.PIC_MASTER)).orElseThrow())
+                .startsWith("IMR=0x5a, not IMR=");
+        assertThatThrownBy(() -> vm.pic(Route.Chip.IOAPIC)).hasMessageStartingWith("IOAPIC is no PIC");
+        IoapicState ioapic = vm.ioapic();
+        IoapicState other = IoapicState.of(ioapic.bytes())
+                .levelPin(new Route.Pin(new Gsi(3), Route.Chip.IOAPIC, 3), new InterruptVector(0x31));
+        vm.restore(other);
+        assertThat(vm.ioapic().difference(other)).isEmpty();
+        assertThat(other.difference(ioapic)).contains("pin 3=0x8031, not pin 3=0x10000");
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void timerTravelsAsBytes(Kernels kernels) {
+        open(kernels);
+        assertThat(refused(Errno.ENXIO, vm::pit))
+                .isEqualTo("pit get " + vm + ": ENXIO (the VM has no timer in the kernel)");
+        vm.createPit();
+        X86Pit pit = vm.pit().set(X86Pit.Name.COUNT_1, 0x1234).set(X86Pit.Name.GATE_2, 1);
+        vm.restore(X86Pit.of(pit.bytes()));
+        assertThat(vm.pit().get(X86Pit.Name.COUNT_1)).isEqualTo(0x1234);
+        assertThat(vm.pit().get(X86Pit.Name.GATE_2)).isOne();
+        assertThat(vm.pit().get(X86Pit.Name.MODE_0)).isEqualTo(0xff);
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void clockGoesOnFromWhereItIsSet(Kernels kernels) {
+        open(kernels);
+        vm.setClock(3_600_000_000_000L);
+        assertThat(vm.clock()).isBetween(3_600_000_000_000L, 7_200_000_000_000L);
+        try (Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
+            assertThat(vcpu.tscKilohertz()).isPositive();
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource
     void pagesForRealModeEndBelow4GiB(Kernels kernels) {
         open(kernels);
         vm.setTssAddress(0xfffbd000L);
@@ -133,6 +178,7 @@ class PcPartsTest {
         open(Kernel.over(new FakeKernel(Profile.of("6.18,arm64")).backend(), Kernel.DEVICE));
         assertThatThrownBy(vm::createPit)
                 .hasMessage("only x86 has a timer of the PC, and this kernel is arm64: a vCPU there has its own");
+        assertThatThrownBy(vm::clock).hasMessageStartingWith("only x86 has a clock of KVM");
         assertThatThrownBy(() -> vm.setTssAddress(0)).isInstanceOf(UnsupportedOperationException.class);
         assertThatThrownBy(() -> vm.setIdentityMapAddress(0)).isInstanceOf(UnsupportedOperationException.class);
     }

@@ -26,6 +26,7 @@ final class X86VcpuFile extends VcpuFile {
     private static final Set<Integer> ENABLED_ELSEWHERE = Set.of(123, 148, 163, 190, 191);
 
     private static final int LAST_VECTOR = 255;
+    private static final int TSC_KILOHERTZ = 2_000_000;
     /** The bit position of the type in a request number. */
     private static final int TYPE_SHIFT = 8;
 
@@ -56,6 +57,7 @@ final class X86VcpuFile extends VcpuFile {
             .in(Uapi.KVM_SET_XCRS, X86VcpuFile::setXcrs)
             .out(Uapi.KVM_GET_VCPU_EVENTS, X86VcpuFile::getEvents)
             .in(Uapi.KVM_SET_VCPU_EVENTS, X86VcpuFile::setEvents)
+            .value(Uapi.KVM_GET_TSC_KHZ, (vcpu, argument) -> TSC_KILOHERTZ)
             .out(Uapi.KVM_GET_DEBUGREGS, X86VcpuFile::getDebugRegisters)
             .in(Uapi.KVM_SET_DEBUGREGS, (vcpu, registers) -> vcpu.host.refuse(vcpu.debug.load(registers)))
             .in(Uapi.KVM_ENABLE_CAP, X86VcpuFile::enable)

@@ -47,11 +47,16 @@ final class X86VmFile extends VmFile {
             .inOut(Uapi.KVM_IRQ_LINE_STATUS, (vm, line) -> vm.setLine(line, true))
             .inOut(Uapi.KVM_GET_IRQCHIP, (vm, chip) -> vm.chips.get(chip))
             .in(Uapi.KVM_SET_IRQCHIP, (vm, chip) -> vm.chips.set(chip))
-            .in(Uapi.KVM_CREATE_PIT2, (vm, config) -> vm.chips.createPit(config));
+            .in(Uapi.KVM_CREATE_PIT2, (vm, config) -> vm.chips.createPit(config))
+            .out(Uapi.KVM_GET_PIT2, (vm, state) -> vm.timers.getPit(state))
+            .in(Uapi.KVM_SET_PIT2, (vm, state) -> vm.timers.setPit(state))
+            .out(Uapi.KVM_GET_CLOCK, (vm, clock) -> vm.timers.getClock(clock))
+            .in(Uapi.KVM_SET_CLOCK, (vm, clock) -> vm.timers.setClock(clock));
 
     private final X86Vm vm;
     private final TreeSet<Integer> vcpus = new TreeSet<>();
     private final IrqchipCalls chips;
+    private final TimerCalls timers;
 
     X86VmFile(Host host) {
         this(new X86Vm(host));
@@ -61,6 +66,7 @@ final class X86VmFile extends VmFile {
         super(vm, new MemorySlots(vm.host(), limits(vm.host())));
         this.vm = vm;
         this.chips = new IrqchipCalls(vm, vcpus);
+        this.timers = new TimerCalls(vm);
     }
 
     private static MemorySlots.Limits limits(Host host) {

@@ -153,12 +153,12 @@ class ReplayBadInputTest {
     void whatTheFakeDoesNotModelIsNamed() throws IOException {
         String dirtyLog = call(
                 3,
-                "'call':'ioctl','on':'vm#1','request':" + Uapi.KVM_GET_CLOCK + ",'in':'" + "00".repeat(48)
+                "'call':'ioctl','on':'vm#1','request':" + Uapi.KVM_SET_PIT + ",'in':'" + "00".repeat(72)
                         + "','result':-1,'errno':'EFAULT'");
         Replay.Outcome outcome = replay(VM + dirtyLog);
         assertThat(outcome)
-                .hasToString("call 3: vm#1 KVM_GET_CLOCK [" + "00".repeat(32)
-                        + "…] = EFAULT: the fake kernel does not model KVM_GET_CLOCK; 2 calls before it were replayed");
+                .hasToString("call 3: vm#1 KVM_SET_PIT [" + "00".repeat(32)
+                        + "…] = EFAULT: the fake kernel does not model KVM_SET_PIT; 2 calls before it were replayed");
     }
 
     @Test
@@ -229,7 +229,7 @@ class ReplayBadInputTest {
     void whatHasNothingToDoWithInterruptsIsPassedOver() throws IOException {
         Path file = tape(VM
                 + ioctl(3, "vm#1", Uapi.KVM_ENABLE_CAP, enableCap(Uapi.KVM_CAP_MAX_VCPU_ID))
-                + ioctl(4, "vm#1", Uapi.KVM_GET_CLOCK, ",'in':'" + "00".repeat(48) + "'")
+                + ioctl(4, "vm#1", Uapi.KVM_SET_PIT, ",'in':'" + "00".repeat(72) + "'")
                 + ioctl(5, "vm#1", Uapi.KVM_ENABLE_CAP, enableCap(188))
                 + ioctl(6, "vm#1", Uapi.KVM_X86_SET_MSR_FILTER, ",'in':'" + "00".repeat(392) + "'")
                 + ioctl(7, "vm#1", 0x4010ae42L, ",'in':'" + "00".repeat(16) + "'"));
@@ -239,7 +239,7 @@ class ReplayBadInputTest {
                 .first()
                 .asString()
                 .startsWith("passed over: KVM_ENABLE_CAP 2, ")
-                .contains("KVM_GET_CLOCK 1", "KVM_GET_DIRTY_LOG 1", "KVM_X86_SET_MSR_FILTER 1");
+                .contains("KVM_SET_PIT 1", "KVM_GET_DIRTY_LOG 1", "KVM_X86_SET_MSR_FILTER 1");
     }
 
     /** As libkvmirqtape.so records them: a list's length asked for, and elements that are not on the tape. */

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.VmAnswer;
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.Uapi.KvmClockData;
+import io.kvmirq.uapi.Uapi.KvmPitChannelState;
+import io.kvmirq.uapi.Uapi.KvmPitState2;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+
+/**
+ * The requests of a VM that save and restore its timer and its clock. Source: {@code kvm_vm_ioctl_set_pit2()} in
+ * arch/x86/kvm/i8254.c, {@code kvm_vm_ioctl_set_clock()} in x86.c.
+ */
+final class TimerCalls {
+    private static final int CHANNELS = 3;
+    private static final int SPEAKER_CHANNEL = 2;
+    /** The mode before the guest programs a channel: it does not tick. */
+    private static final int NO_MODE = 0xff;
+
+    private static final int WHOLE_COUNT = 0x10000;
+    private static final int CLOCK_FLAGS =
+            Uapi.KVM_CLOCK_TSC_STABLE | Uapi.KVM_CLOCK_REALTIME | Uapi.KVM_CLOCK_HOST_TSC;
+
+    private final X86Vm vm;
+    private final Host host;
+    private final ByteBuffer pit = ByteBuffer.allocate(KvmPitState2.SIZE).order(ByteOrder.nativeOrder());
+    /** The clock less the time of the host. */
+    private long clockOffset;
+
+    TimerCalls(X86Vm vm) {
+        this.vm = vm;
+        this.host = vm.host();
+        clockOffset = -host.time().now();
+        for (int channel = 0; channel < CHANNELS; channel++) {
+            pit.put(at(channel) + KvmPitChannelState.MODE, (byte) NO_MODE)
+                    .put(at(channel) + KvmPitChannelState.GATE, (byte) (channel == SPEAKER_CHANNEL ? 0 : 1));
+            load(channel, 0);
+        }
+    }
+
+    private static int at(int channel) {
+        return KvmPitState2.CHANNELS + channel * KvmPitChannelState.SIZE;
+    }
+
+    /** The time of channel 0 is kept by its timer, which is off. */
+    private void load(int channel, int count) {
+        pit.putInt(at(channel) + KvmPitChannelState.COUNT, count == 0 ? WHOLE_COUNT : count);
+        if (channel > 0) {
+            pit.putLong(
+                    at(channel) + KvmPitChannelState.COUNT_LOAD_TIME,
+                    host.time().now());
+        }
+    }
+
+    int getPit(ByteBuffer to) {
+        if (!vm.hasPit()) {
+            return host.refuse(VmAnswer.PIT_NONE);
+        }
+        to.put(0, pit, 0, pit.capacity());
+        return 0;
+    }
+
+    int setPit(ByteBuffer from) {
+        if (!vm.hasPit()) {
+            return host.refuse(VmAnswer.PIT_NONE);
+        }
+        if ((from.get(KvmPitChannelState.MODE) & NO_MODE) != NO_MODE) {
+            throw new NotModelledException("a timer that ticks");
+        }
+        host.note(VmAnswer.PIT_RESTART);
+        pit.put(0, from, 0, KvmPitState2.FLAGS + Integer.BYTES);
+        for (int channel = 0; channel < CHANNELS; channel++) {
+            load(channel, from.getInt(at(channel) + KvmPitChannelState.COUNT));
+        }
+        return 0;
+    }
+
+    int getClock(ByteBuffer to) {
+        to.putLong(KvmClockData.CLOCK, host.time().now() + clockOffset);
+        return 0;
+    }
+
+    int setClock(ByteBuffer from) {
+        if ((from.getInt(KvmClockData.FLAGS) & ~CLOCK_FLAGS) != 0) {
+            return host.refuse(VmAnswer.CLOCK_FLAGS);
+        }
+        if ((from.getInt(KvmClockData.FLAGS) & Uapi.KVM_CLOCK_REALTIME) != 0) {
+            throw new NotModelledException("KVM_SET_CLOCK with a time of day");
+        }
+        host.note(VmAnswer.CLOCK_GOES_ON);
+        clockOffset = from.getLong(KvmClockData.CLOCK) - host.time().now();
+        return 0;
+    }
+}

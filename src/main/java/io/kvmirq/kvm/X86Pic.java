@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.Route;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.uapi.Uapi;
+
+/**
+ * A copy of an in-kernel PIC's state, from {@link Vm#pic} to {@link Vm#restore(X86Pic)}. Not thread-safe.
+ *
+ * <p>Source: {@code struct kvm_pic_state} in asm/kvm.h; 8259A datasheet.
+ */
+public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
+    /** A register of 8 bits; those without a meaning given here have a bit for each pin. */
+    public enum Name {
+        /** Levels that were seen last. */
+        LAST_IRR(Uapi.KvmPicState.LAST_IRR),
+        /** Requested. */
+        IRR(Uapi.KvmPicState.IRR),
+        /** Masked. */
+        IMR(Uapi.KvmPicState.IMR),
+        /** In service. */
+        ISR(Uapi.KvmPicState.ISR),
+        /** The pin of the highest priority. */
+        PRIORITY_ADD(Uapi.KvmPicState.PRIORITY_ADD),
+        /** The vector of pin 0. */
+        VECTOR(Uapi.KvmPicState.IRQ_BASE),
+        /** How far the guest's set-up is: 0 for done. */
+        INIT_STATE(Uapi.KvmPicState.INIT_STATE),
+        /** Level-triggered. */
+        ELCR(Uapi.KvmPicState.ELCR);
+
+        private final Field field;
+
+        Name(int offset) {
+            this.field = new Field(offset, Byte.BYTES);
+        }
+    }
+
+    private final Route.Chip chip;
+
+    X86Pic(Route.Chip chip) {
+        super(KernelBackend.IRQCHIP_STATE_SIZE, Name.class, name -> name.field);
+        if (chip != Route.Chip.PIC_MASTER && chip != Route.Chip.PIC_SLAVE) {
+            throw new IllegalArgumentException(chip + " is no PIC: expected PIC_MASTER or PIC_SLAVE");
+        }
+        this.chip = chip;
+    }
+
+    /**
+     * A copy that {@link #bytes} gave, such as on another host.
+     *
+     * @param chip master or slave
+     * @throws IllegalArgumentException for more or fewer bytes, or another chip
+     */
+    public static X86Pic of(Route.Chip chip, byte[] bytes) {
+        return load(new X86Pic(chip), bytes);
+    }
+
+    /** Which of the two it is. */
+    public Route.Chip chip() {
+        return chip;
+    }
+
+    @Override
+    X86Pic self() {
+        return this;
+    }
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.uapi.Uapi;
+
+/**
+ * A copy of the state of an in-kernel timer, from {@link Vm#pit} to {@link Vm#restore(X86Pit)}. Not thread-safe.
+ *
+ * <p>Source: {@code struct kvm_pit_state2} in asm/kvm.h; 8254 datasheet.
+ */
+public final class X86Pit extends X86Fields<X86Pit.Name, X86Pit> {
+    /** A field of one of the three channels. */
+    public enum Name {
+        /** Whole count of channel 0, 1 to 65536. */
+        COUNT_0(0, Uapi.KvmPitChannelState.COUNT, Integer.BYTES),
+        /** Mode of channel 0, 0 to 5; 0xff before the guest sets one: it does not tick. */
+        MODE_0(0, Uapi.KvmPitChannelState.MODE, Byte.BYTES),
+        /** Whether channel 0 counts. */
+        GATE_0(0, Uapi.KvmPitChannelState.GATE, Byte.BYTES),
+        /** When channel 0 began to count, of the host's clock; {@link Vm#restore(X86Pit)} takes now. */
+        LOADED_0(0, Uapi.KvmPitChannelState.COUNT_LOAD_TIME, Long.BYTES),
+        /** Whole count of channel 1, 1 to 65536. */
+        COUNT_1(1, Uapi.KvmPitChannelState.COUNT, Integer.BYTES),
+        /** Mode of channel 1, 0 to 5; 0xff before the guest sets one: it does not tick. */
+        MODE_1(1, Uapi.KvmPitChannelState.MODE, Byte.BYTES),
+        /** Whether channel 1 counts. */
+        GATE_1(1, Uapi.KvmPitChannelState.GATE, Byte.BYTES),
+        /** When channel 1 began to count, of the host's clock; {@link Vm#restore(X86Pit)} takes now. */
+        LOADED_1(1, Uapi.KvmPitChannelState.COUNT_LOAD_TIME, Long.BYTES),
+        /** Whole count of channel 2, 1 to 65536. */
+        COUNT_2(2, Uapi.KvmPitChannelState.COUNT, Integer.BYTES),
+        /** Mode of channel 2, 0 to 5; 0xff before the guest sets one: it does not tick. */
+        MODE_2(2, Uapi.KvmPitChannelState.MODE, Byte.BYTES),
+        /** Whether channel 2 counts. */
+        GATE_2(2, Uapi.KvmPitChannelState.GATE, Byte.BYTES),
+        /** When channel 2 began to count, of the host's clock; {@link Vm#restore(X86Pit)} takes now. */
+        LOADED_2(2, Uapi.KvmPitChannelState.COUNT_LOAD_TIME, Long.BYTES);
+
+        private final Field field;
+
+        Name(int channel, int offset, int bytes) {
+            this.field = new Field(Uapi.KvmPitState2.CHANNELS + channel * Uapi.KvmPitChannelState.SIZE + offset, bytes);
+        }
+    }
+
+    X86Pit() {
+        super(Uapi.KvmPitState2.SIZE, Name.class, name -> name.field);
+    }
+
+    /**
+     * A copy that {@link #bytes} gave, such as on another host.
+     *
+     * @throws IllegalArgumentException for more or fewer bytes
+     */
+    public static X86Pit of(byte[] bytes) {
+        return load(new X86Pit(), bytes);
+    }
+
+    @Override
+    X86Pit self() {
+        return this;
+    }
+}
