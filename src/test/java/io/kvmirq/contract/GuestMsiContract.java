@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.TestDevice.EDU;
+import static io.kvmirq.contract.World.eventually;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
+import io.kvmirq.Route;
+import io.kvmirq.forward.ForwardedIrq;
+import io.kvmirq.forward.Forwarding;
+import io.kvmirq.forward.KvmVfio;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.pci.GuestMsi;
+import io.kvmirq.pci.MessageSearch;
+import io.kvmirq.pci.MsiSearch;
+import io.kvmirq.testing.Numbers;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.vfio.VfioDevice;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.OptionalInt;
+import java.util.function.IntPredicate;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedClass;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/** The MSI of a guest with two vCPUs that do not run, on a device with one message that sends it itself. */
+@Tag("contract")
+@ParameterizedClass(name = "{0}")
+@MethodSource("io.kvmirq.contract.VfioWorld#x86")
+class GuestMsiContract {
+    private static final int PROGRAMS = Integer.getInteger("kvmirq.test.msix.programs", 20);
+    private static final int VCPUS = 2;
+    private static final int WIDE_AND_MASKABLE = 1 << 7 | 1 << 8;
+    private static final int CONTROL = 2;
+    private static final int ADDRESS = 4;
+    private static final int DATA = 12;
+    private static final int MASKS = 16;
+    private static final int PENDING = 20;
+    private static final Gsi PIN = new Gsi(11);
+    private static final int LINE = 0x30;
+    private static final int VECTORS = 256;
+
+    private final VfioWorld vfio;
+    private final World world;
+    private final Undo made = new Undo();
+    private final Vm vm;
+    private final int[] vcpus = new int[VCPUS];
+    private final VfioDevice device;
+    private final Hardware hardware;
+    private final Forwarding forwarding;
+    private final GuestMsi msi;
+
+    GuestMsiContract(VfioWorld vfio) {
+        this.vfio = vfio;
+        this.world = vfio.world;
+        Kernel kernel = made.add(Kernel.over(vfio.kernel(), Kernel.DEVICE));
+        vm = made.add(Vm.create(kernel));
+        vm.createIrqchip();
+        for (int i = 0; i < VCPUS; i++) {
+            vcpus[i] = world.vcpuWithLapic(Numbers.of(vm.fd()), i);
+        }
+        device = made.add(VfioDevice.open(kernel, vfio.address(EDU), made.add(KvmVfio.create(vm))));
+        hardware = vfio.hardwareOf(EDU, Numbers.of(device.fd()));
+        device.config().enableMemory();
+        device.config().enableBusMaster();
+        forwarding = made.add(Forwarding.of(vm, device));
+        msi = new GuestMsi(forwarding, device, OptionalInt.empty(), WIDE_AND_MASKABLE);
+    }
+
+    @AfterEach
+    void close() {
+        made.close();
+        vfio.closeAll();
+    }
+
+    private List<String> requested() {
+        List<String> requested = new ArrayList<>();
+        for (int i = 0; i < VCPUS; i++) {
+            int vcpu = i;
+            ByteBuffer lapic = world.lapic(vcpus[vcpu]);
+            IntPredicate isRequested =
+                    vector -> (lapic.getInt(Uapi.KvmLapicState.IRR + vector / 32 * 16) >>> vector % 32 & 1) != 0;
+            for (int vector = 16; vector < VECTORS; vector++) {
+                if (isRequested.test(vector)) {
+                    requested.add(vcpu + ":0x" + Integer.toHexString(vector));
+                }
+            }
+            if (!requested.isEmpty()) {
+                world.forget(vcpus[vcpu]);
+            }
+        }
+        return requested;
+    }
+
+    private List<String> taken(int least) {
+        List<String> taken = new ArrayList<>(requested());
+        if (taken.size() < least) {
+            eventually("the messages are requested", () -> {
+                taken.addAll(requested());
+                return taken.size() >= least;
+            });
+        }
+        return taken;
+    }
+
+    private final MessageSearch.Device searched = new MessageSearch.Device() {
+        @Override
+        public void send(int vector) {
+            hardware.send(vector);
+        }
+
+        /** It has no reset; it is quiet. */
+        @Override
+        public void reset() {
+            hardware.serve();
+        }
+
+        @Override
+        public List<String> taken(int least) {
+            return GuestMsiContract.this.taken(least);
+        }
+
+        @Override
+        public long pending(long expected) {
+            if (expected != 0) {
+                eventually("the message is pending", () -> msi.read(PENDING, 4) == expected);
+            }
+            return msi.read(PENDING, 4);
+        }
+    };
+
+    @Test
+    void eachMessageOfRandomProgramsArrivesOnce() {
+        int sent = 0;
+        int arrived = 0;
+        for (int seed = 0; seed < PROGRAMS; seed++) {
+            msi.reset();
+            MessageSearch search = new MsiSearch(searched, msi, 1, seed);
+            search.run();
+            sent += search.sent();
+            arrived += search.arrived();
+        }
+        System.out.println(
+                vfio + ": " + PROGRAMS + " programs of MSI, " + sent + " messages sent, " + arrived + " arrived");
+        assertThat(arrived).isPositive();
+    }
+
+    private void enable(boolean enabled) {
+        msi.write(CONTROL, 2, enabled ? 1 : 0);
+    }
+
+    /** The line is forwarded while the guest does not use messages, and each way loses nothing of the other. */
+    @Test
+    void lineAndMessageFollowEachOther() {
+        Route.Pin pin = new Route.Pin(PIN, Route.Pin.Chip.IOAPIC, PIN.number());
+        msi.write(ADDRESS, 4, 0xfee0_1000);
+        msi.write(DATA, 2, 0x41);
+        for (int i = 0; i < 10; i++) {
+            vm.restore(vm.ioapic().levelPin(pin, new InterruptVector(LINE))); // no EOI is awaited
+            ForwardedIrq line = forwarding.forward(device.intx(), PIN);
+            hardware.request();
+            assertThat(taken(1)).containsExactly("0:0x30");
+            enable(true);
+            hardware.serve();
+            line.close();
+            msi.settle();
+            hardware.send(0);
+            assertThat(taken(1)).containsExactly("1:0x41");
+            msi.write(MASKS, 4, 1);
+            hardware.send(0);
+            eventually("the message is pending", () -> msi.read(PENDING, 4) == 1);
+            enable(false);
+            assertThat(msi.read(PENDING, 4)).isEqualTo(1);
+            assertThat(requested()).isEmpty();
+            enable(true);
+            msi.write(MASKS, 4, 0);
+            assertThat(taken(1)).containsExactly("1:0x41");
+            enable(false);
+        }
+    }
+}
