@@ -37,6 +37,7 @@ module io.kvmirq {
     exports io.kvmirq.recording;
     exports io.kvmirq.recording.replay;
     exports io.kvmirq.recording.tapes;
+    exports io.kvmirq.snapshot;
     exports io.kvmirq.uapi;
     exports io.kvmirq.vfio;
 

@@ -61,6 +61,11 @@ public final class Cpuid {
         return read(new HostCpuCalls(kernel).supported(MOST_LEAVES));
     }
 
+    /** These answers, such as {@link #leaves} gave on another host. */
+    public static Cpuid of(List<Leaf> leaves) {
+        return new Cpuid(leaves);
+    }
+
     static Cpuid read(ByteBuffer structure) {
         List<Leaf> leaves = new ArrayList<>();
         int count = structure.getInt(Uapi.KvmCpuid2.NENT);

@@ -105,6 +105,16 @@ public final class Irqfd implements AutoCloseable {
         return event;
     }
 
+    /** The eventfd that tells the end of a level interrupt; empty for an edge. */
+    public Optional<EventFd> resample() {
+        return Optional.ofNullable(resample);
+    }
+
+    /** Whether {@link #mask} holds interrupts back. */
+    public synchronized boolean isMasked() {
+        return state == State.MASKED;
+    }
+
     /** The GSI that it raises. */
     public Gsi gsi() {
         return gsi;

@@ -12,6 +12,8 @@ import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
 import java.util.List;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A virtual CPU. On arm64 call {@link #initialize} first.
@@ -29,6 +31,9 @@ public final class Vcpu implements AutoCloseable {
     private final VcpuExit exit;
     /** The owner's, used again by each call. */
     private final X86Lapic lapic = new X86Lapic();
+
+    private @Nullable Cpuid cpuid;
+    private boolean withinInstruction;
 
     /** Features of an arm64 vCPU; source: {@code KVM_ARM_VCPU_*} in arch/arm64/include/uapi/asm/kvm.h. */
     public enum Feature {
@@ -226,6 +231,12 @@ public final class Vcpu implements AutoCloseable {
     public void setCpuid(Cpuid cpuid) {
         requireX86("CPUID");
         calls.ioctl(KernelCall.CPUID_SET, Uapi.KVM_SET_CPUID2, cpuid.structure());
+        this.cpuid = cpuid;
+    }
+
+    /** What {@link #setCpuid} gave last (x86). */
+    public Optional<Cpuid> cpuid() {
+        return Optional.ofNullable(cpuid);
     }
 
     /** Shows the guest the CPUID the kernel supports, x2APIC included (x86). */
@@ -487,10 +498,20 @@ public final class Vcpu implements AutoCloseable {
             }
             if (reason != NO_EXIT) {
                 exit.become(reason);
+                withinInstruction = exit.isWithinInstruction();
             }
         } finally {
             kick.left();
         }
+    }
+
+    /**
+     * Whether its last run ended within an instruction, such as an access to a port: the next run completes it, so that
+     * registers do not tell the guest's state now.
+     */
+    public boolean isWithinInstruction() {
+        requireItsThread();
+        return withinInstruction;
     }
 
     /**

@@ -92,6 +92,14 @@ public final class VcpuExit {
         }
     }
 
+    /** Source: the note on pending operations at KVM_RUN in Documentation/virt/kvm/api.rst. */
+    boolean isWithinInstruction() {
+        return switch (reason) {
+            case INTR, HLT, IOAPIC_EOI, SHUTDOWN, SYSTEM_EVENT, FAIL_ENTRY, INTERNAL_ERROR -> false;
+            case IO, MMIO, UNKNOWN -> true;
+        };
+    }
+
     /** Before the next run: accesses without an answer read all ones. */
     void completeRead() {
         if (reads) {

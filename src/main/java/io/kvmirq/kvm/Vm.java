@@ -201,6 +201,11 @@ public final class Vm implements AutoCloseable {
         calls.reportWaitingFaults();
     }
 
+    /** Whether {@link #use32BitApicIds} was called. */
+    public boolean has32BitApicIds() {
+        return calls.has32BitApicIds();
+    }
+
     /**
      * A timer (i8254) in the kernel, at the ports 0x40–0x43, which raises GSI 0; also with vCPUs present. The port of the
      * speaker, 0x61, is left to the VMM. On AMD a VM with this timer gets no posted interrupts, because the kernel then
@@ -475,6 +480,11 @@ public final class Vm implements AutoCloseable {
     public LineOutcome setLine(Gsi gsi, boolean high) {
         calls.refuseOnArm64("a line with a GSI", "name the interrupt, with setSpi or setPpi");
         return LineOutcome.ofStatus(calls.setLine(gsi, high));
+    }
+
+    /** Whether {@link #setLine} left this line high (x86). */
+    public boolean isHigh(Gsi gsi) {
+        return calls.isHigh(gsi);
     }
 
     /**

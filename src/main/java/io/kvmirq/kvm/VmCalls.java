@@ -26,6 +26,7 @@ import java.nio.ByteBuffer;
 import java.util.EnumSet;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.concurrent.atomic.AtomicLongArray;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.function.IntUnaryOperator;
@@ -49,6 +50,9 @@ final class VmCalls extends Calls {
     private final IrqfdCalls irqfds;
     private volatile Set<Fact> known;
     private volatile boolean has32BitApicIds;
+    /** A bit for each GSI. */
+    private final AtomicLongArray highLines = new AtomicLongArray((Gsi.MAX + 1) / Long.SIZE);
+
     /** Negative before it is asked. */
     private volatile int xsaveSize = -1;
 
@@ -149,6 +153,10 @@ final class VmCalls extends Calls {
     /** Tells a listener; its failure is not the VM's. */
     void tell(VmListener listener, Consumer<VmListener> event) {
         tell("a VmListener of " + vm, () -> event.accept(listener));
+    }
+
+    boolean has32BitApicIds() {
+        return has32BitApicIds;
     }
 
     IrqfdCalls irqfds() {
@@ -379,6 +387,19 @@ final class VmCalls extends Calls {
         }
     }
 
+    private void note(Gsi gsi, boolean high) {
+        int word = gsi.number() / Long.SIZE;
+        long bit = 1L << gsi.number();
+        long old;
+        do {
+            old = highLines.get(word);
+        } while (!highLines.compareAndSet(word, old, high ? old | bit : old & ~bit));
+    }
+
+    boolean isHigh(Gsi gsi) {
+        return (highLines.get(gsi.number() / Long.SIZE) >>> gsi.number() & 1) == 1;
+    }
+
     /** @return as the kernel's status: > 0 delivered to so many, 0 coalesced, -1 no chip took it */
     int setLine(Gsi gsi, boolean high) {
         int level = high ? 1 : 0;
@@ -386,7 +407,9 @@ final class VmCalls extends Calls {
         int raw = begin(vm);
         try {
             int result = backend().lineSetStatus(raw, gsi.number(), level, status);
-            if (result < 0) {
+            if (result >= 0) {
+                note(gsi, high);
+            } else {
                 throw failure(
                         result, KernelCall.LINE, known, () -> "vm=" + raw + " gsi=" + gsi.number() + " level=" + level);
             }

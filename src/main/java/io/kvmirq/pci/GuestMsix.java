@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.pci;
 
+import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.vfio.IrqInfo;
 import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.VfioDevice;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.Arrays;
 import java.util.BitSet;
+import java.util.List;
 import java.util.OptionalInt;
 
 /**
@@ -46,6 +50,8 @@ public final class GuestMsix {
 
     private static final int ENABLE = 1 << 15;
     private static final int FUNCTION_MASK = 1 << 14;
+
+    private static final int SIZE_BITS = (1 << 11) - 1;
 
     private static final long LOW = 0xffff_ffffL;
 
@@ -225,6 +231,68 @@ public final class GuestMsix {
             }
             vectors.become(open, 1, this::message);
         }
+    }
+
+    // Save and restore
+
+    /** The bytes of {@link #state}: Message Control, the table, the pending bits. */
+    private int stateBytes() {
+        return Long.BYTES + size() * ENTRY_BYTES + (size() + Long.SIZE - 1) / Long.SIZE * Long.BYTES;
+    }
+
+    /**
+     * Masks all vectors and keeps them so until {@link #settle}: what the device sends waits. Their state can then be
+     * read as one.
+     */
+    public void hold() {
+        vectors.hold();
+    }
+
+    /** The GSIs that vectors have now. */
+    public List<Gsi> gsis() {
+        return vectors.gsis();
+    }
+
+    /**
+     * Message Control, the table and the pending bits, for {@link #restore}. Pending bits that the device alone has are
+     * not among them.
+     *
+     * @throws IllegalStateException on a virtual thread
+     */
+    public byte[] state() {
+        ByteBuffer state = ByteBuffer.allocate(stateBytes()).order(ByteOrder.LITTLE_ENDIAN);
+        state.putLong(messageControl());
+        for (int at = 0; at < size() * ENTRY_BYTES; at += Long.BYTES) {
+            state.putLong(readTable(at, Long.BYTES));
+        }
+        for (int at = 0; state.hasRemaining(); at += Long.BYTES) {
+            state.putLong(readPending(at, Long.BYTES));
+        }
+        return state.array();
+    }
+
+    /**
+     * Becomes what {@link #state} gave, in a batch; pending vectors arrive when they are open.
+     *
+     * @throws IllegalArgumentException if it is of another number of vectors
+     */
+    public void restore(byte[] bytes) {
+        if (bytes.length != stateBytes() || ((bytes[0] & 0xff | bytes[1] << Byte.SIZE) & SIZE_BITS) != size() - 1) {
+            throw new IllegalArgumentException(
+                    bytes.length + " bytes are not the state of MSI-X with " + size() + " vectors");
+        }
+        reset();
+        ByteBuffer state = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
+        int control = (int) state.getLong();
+        for (int at = 0; at < size() * ENTRY_BYTES; at += Long.BYTES) {
+            writeTable(at, Long.BYTES, state.getLong());
+        }
+        long[] pending = new long[state.remaining() / Long.BYTES];
+        state.asLongBuffer().get(pending);
+        BitSet owed = BitSet.valueOf(pending);
+        owed.clear(size(), Math.max(size(), owed.length()));
+        vectors.keep(owed);
+        writeMessageControl(control);
     }
 
     /**

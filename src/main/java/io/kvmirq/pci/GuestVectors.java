@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.pci;
 
+import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
@@ -156,6 +157,26 @@ final class GuestVectors {
     /** The first vectors are pending, since the device may have been silent. */
     void owe(int count) {
         kept.set(0, count);
+    }
+
+    /** Masks all, until {@link #become} opens them again. */
+    void hold() {
+        if (!open.isEmpty()) {
+            forwarding.mask(irqs(open));
+            open.clear();
+        }
+    }
+
+    List<Gsi> gsis() {
+        return Arrays.stream(irqs)
+                .filter(Objects::nonNull)
+                .flatMap(irq -> irq.gsi().stream())
+                .toList();
+    }
+
+    /** These are pending. */
+    void keep(BitSet pending) {
+        kept.or(pending);
     }
 
     /** No message is pending any more. */

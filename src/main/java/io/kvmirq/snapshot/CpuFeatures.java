@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.snapshot;
+
+import io.kvmirq.kvm.Cpuid;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * Whether a host has the features that a guest was shown: KVM takes a CPUID with others, and the guest fails when it uses
+ * them. Source: Intel SDM vol. 2, CPUID; AMD APM vol. 3, appendix E; Documentation/virt/kvm/x86/cpuid.rst.
+ */
+final class CpuFeatures {
+    /** A register of a leaf of which each bit is a feature, except some. */
+    private record Features(int function, int index, Register register, int except) {
+        Features(int function, int index, Register register) {
+            this(function, index, register, 0);
+        }
+
+        int of(Cpuid cpuid) {
+            return cpuid.leaf(function, index)
+                    .map(leaf -> switch (register) {
+                        case EAX -> leaf.eax();
+                        case EBX -> leaf.ebx();
+                        case ECX -> leaf.ecx();
+                        case EDX -> leaf.edx();
+                    })
+                    .orElse(0);
+        }
+    }
+
+    private enum Register {
+        EAX,
+        EBX,
+        ECX,
+        EDX
+    }
+
+    /** KVM has it with LAPICs in the kernel, and kernels before 6.17 do not list it. */
+    private static final int TSC_DEADLINE = 1 << 24;
+    /** They follow CR4. */
+    private static final int OSXSAVE = 1 << 27;
+
+    private static final int OSPKE = 1 << 4;
+    private static final int HYPERVISOR = 1 << 31;
+    /** One processor of several, and one LAPIC: of the VM's topology. */
+    private static final int APIC = 1 << 9;
+
+    private static final int THREADS = 1 << 28;
+
+    private static final int EXTENDED = 0x8000_0001;
+    private static final int EXTENDED_THREADS = 1 << 1;
+
+    private static final List<Features> ALL = List.of(
+            new Features(1, 0, Register.ECX, TSC_DEADLINE | OSXSAVE | HYPERVISOR),
+            new Features(1, 0, Register.EDX, APIC | THREADS),
+            new Features(6, 0, Register.EAX),
+            new Features(7, 0, Register.EBX),
+            new Features(7, 0, Register.ECX, OSPKE),
+            new Features(7, 0, Register.EDX),
+            new Features(7, 1, Register.EAX),
+            new Features(0xd, 0, Register.EAX),
+            new Features(0xd, 0, Register.EDX),
+            new Features(0xd, 1, Register.EAX),
+            new Features(0x4000_0001, 0, Register.EAX),
+            new Features(EXTENDED, 0, Register.ECX, EXTENDED_THREADS),
+            new Features(EXTENDED, 0, Register.EDX, APIC));
+
+    private CpuFeatures() {}
+
+    /** The sentence for a feature of {@code saved} that {@code host} does not have. */
+    static Optional<String> missing(Cpuid saved, Cpuid host) {
+        for (Features some : ALL) {
+            int missing = some.of(saved) & ~some.of(host) & ~some.except;
+            if (missing != 0) {
+                return Optional.of("a feature that this host does not have: CPUID leaf 0x"
+                        + Integer.toHexString(some.function) + ", index " + some.index + ", " + some.register + " bit "
+                        + Integer.numberOfTrailingZeros(missing));
+            }
+        }
+        return Optional.empty();
+    }
+}

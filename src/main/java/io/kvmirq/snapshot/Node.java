@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.snapshot;
+
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.function.Supplier;
+
+/**
+ * A value in a document, and where it stands.
+ *
+ * @param path such as {@code state.vcpus[0].id}; empty for the document
+ */
+record Node(String path, Object value) {
+    private static final String HEX = "0x";
+
+    SnapshotException flaw(String expected) {
+        return new SnapshotException(
+                (path.isEmpty() ? "the document" : path) + " of the snapshot is wrong: expected " + expected);
+    }
+
+    private Map<?, ?> map() {
+        if (value instanceof Map<?, ?> map) {
+            return map;
+        }
+        throw flaw("an object");
+    }
+
+    private String inside(String name) {
+        return path.isEmpty() ? name : path + "." + name;
+    }
+
+    Node at(String name) {
+        return find(name).orElseThrow(() -> new Node(inside(name), "").flaw("that it is there"));
+    }
+
+    Optional<Node> find(String name) {
+        return Optional.ofNullable(map().get(name)).map(found -> new Node(inside(name), found));
+    }
+
+    void requireOnly(String... names) {
+        for (Object name : map().keySet()) {
+            if (!List.of(names).contains(name)) {
+                throw flaw("no field named '" + name + "'");
+            }
+        }
+    }
+
+    List<Node> all(String name) {
+        return at(name).all();
+    }
+
+    List<Node> all() {
+        if (!(value instanceof List<?> list)) {
+            throw flaw("an array");
+        }
+        List<Node> nodes = new ArrayList<>();
+        for (Object one : list) {
+            nodes.add(new Node(path + "[" + nodes.size() + "]", one));
+        }
+        return nodes;
+    }
+
+    String text() {
+        if (value instanceof String text) {
+            return text;
+        }
+        throw flaw("a text");
+    }
+
+    boolean flag() {
+        if (value instanceof Boolean flag) {
+            return flag;
+        }
+        throw flaw("true or false");
+    }
+
+    long number(long least, long most) {
+        if (value instanceof Long number && number >= least && number <= most) {
+            return number;
+        }
+        throw flaw("an integer, " + least + " to " + most);
+    }
+
+    int integer(int least, int most) {
+        return (int) number(least, most);
+    }
+
+    /** 64 bits. */
+    long word() {
+        String text = text();
+        try {
+            if (text.startsWith(HEX)) {
+                return Long.parseUnsignedLong(text, HEX.length(), text.length(), 16);
+            }
+        } catch (NumberFormatException e) {
+            throw new SnapshotException(flaw("hex of 64 bits").getMessage(), e);
+        }
+        throw flaw("hex of 64 bits, such as 0x1f");
+    }
+
+    static String word(long value) {
+        return HEX + Long.toHexString(value);
+    }
+
+    byte[] bytes() {
+        return made(() -> HexFormat.of().parseHex(text()));
+    }
+
+    static String bytes(byte[] value) {
+        return HexFormat.of().formatHex(value);
+    }
+
+    <E extends Enum<E>> E one(Class<E> type) {
+        return made(() -> Enum.valueOf(type, text()));
+    }
+
+    /** What is made of this value, whose maker refuses wrong ones by an IllegalArgumentException. */
+    <T> T made(Supplier<T> make) {
+        try {
+            return make.get();
+        } catch (IllegalArgumentException e) {
+            throw new SnapshotException(path + " of the snapshot is wrong: " + e.getMessage(), e);
+        }
+    }
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.snapshot;
+
+import io.kvmirq.X86Msr;
+import io.kvmirq.kvm.Cpuid;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VcpuState;
+import io.kvmirq.kvm.X86DebugRegisters;
+import io.kvmirq.kvm.X86Events;
+import io.kvmirq.kvm.X86Lapic;
+import io.kvmirq.kvm.X86Msrs;
+import io.kvmirq.kvm.X86Registers;
+import io.kvmirq.kvm.X86SystemRegisters;
+import io.kvmirq.kvm.X86Xsave;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.stream.Stream;
+
+/**
+ * The state of a vCPU.
+ *
+ * @param cpuid empty if the VMM has set none
+ * @param lapic empty without LAPICs in the kernel
+ */
+record VcpuData(
+        VcpuState state,
+        Optional<Cpuid> cpuid,
+        int tscKilohertz,
+        X86SystemRegisters system,
+        long xcr0,
+        X86Xsave xsave,
+        X86Registers registers,
+        Optional<X86Lapic> lapic,
+        X86Msrs msrs,
+        X86DebugRegisters debug,
+        X86Events events) {
+    /** A Leaf has as many numbers. */
+    private static final int LEAF = 7;
+
+    private static final int MOST_LEAVES = 256;
+    private static final int MOST_MSRS = 4096;
+    private static final long VECTOR = 0xff;
+
+    /**
+     * Reads a vCPU of this thread. Its state comes first, because asking for it lets a waiting INIT or SIPI in; events
+     * come last, because reading the others may change them.
+     */
+    static VcpuData read(Vcpu vcpu, VcpuState state, boolean hasLapic, X86Msrs which) {
+        X86SystemRegisters system = vcpu.systemRegisters();
+        X86Registers registers = vcpu.registers();
+        long xcr0 = vcpu.xcr0();
+        X86Xsave xsave = vcpu.xsave();
+        Optional<X86Lapic> lapic = hasLapic ? Optional.of(vcpu.lapic()) : Optional.empty();
+        X86Msrs msrs = vcpu.msrs(which);
+        X86DebugRegisters debug = vcpu.debugRegisters();
+        int rate = vcpu.tscKilohertz();
+        return new VcpuData(
+                state, vcpu.cpuid(), rate, system, xcr0, xsave, registers, lapic, msrs, debug, vcpu.events());
+    }
+
+    /**
+     * Makes a vCPU of this thread the same. CPUID decides what the others may have. System registers have the LAPIC's
+     * mode. MSRs follow the LAPIC: TSC_DEADLINE is ignored unless the LAPIC's timer has that mode.
+     */
+    void write(Vcpu vcpu) {
+        cpuid.ifPresent(vcpu::setCpuid);
+        if (vcpu.tscKilohertz() != tscKilohertz) {
+            vcpu.setTscKilohertz(tscKilohertz);
+        }
+        vcpu.setSystemRegisters(system);
+        vcpu.setXcr0(xcr0);
+        vcpu.setXsave(xsave);
+        vcpu.setRegisters(registers);
+        lapic.ifPresent(vcpu::setLapic);
+        vcpu.setMsrs(msrs);
+        vcpu.setDebugRegisters(debug);
+        vcpu.setEvents(events);
+        vcpu.setState(state);
+    }
+
+    // What the host must have
+
+    /** The sentence for what this host does not have; empty if it can take all. */
+    Optional<String> misfit(Vcpu vcpu, Cpuid host, X86Msrs known) {
+        for (int number : msrs.numbers()) {
+            if (!known.numbers().contains(number)) {
+                return Optional.of("MSR " + X86Msr.text(number) + ", which KVM on this host does not have");
+            }
+        }
+        if (xsave.size() < vcpu.xsave().size()) {
+            return Optional.of("an XSAVE area of " + xsave.size() + " bytes, and those of this VM have "
+                    + vcpu.xsave().size());
+        }
+        return cpuid.flatMap(saved -> CpuFeatures.missing(saved, host));
+    }
+
+    // Comparison
+
+    /** What differs from what was saved; empty if nothing does but time. */
+    Optional<String> difference(VcpuData saved) {
+        return Stream.of(
+                        differs("state", state, saved.state),
+                        tscKilohertz == saved.tscKilohertz
+                                ? Optional.<String>empty()
+                                : Optional.of("TSC of " + tscKilohertz + " kHz, not " + saved.tscKilohertz),
+                        system.difference(saved.system),
+                        differs("XCR0", Node.word(xcr0), Node.word(saved.xcr0)),
+                        xsave.difference(saved.xsave).map("XSAVE "::concat),
+                        registers.difference(saved.registers),
+                        lapicDifference(saved),
+                        msrDifference(saved),
+                        debug.difference(saved.debug),
+                        events.difference(saved.events))
+                .flatMap(Optional::stream)
+                .findFirst();
+    }
+
+    static Optional<String> differs(String name, Object now, Object saved) {
+        return now.equals(saved) ? Optional.empty() : Optional.of(name + " " + now + ", not " + saved);
+    }
+
+    private Optional<String> lapicDifference(VcpuData saved) {
+        return lapic.flatMap(now -> saved.lapic.flatMap(was -> withoutTime(now, was)
+                .difference(withoutTime(was, was))
+                .map("LAPIC "::concat)));
+    }
+
+    /** A timer goes on, and may have raised its vector. PPR follows from TPR and ISR before the guest reads it. */
+    private static X86Lapic withoutTime(X86Lapic lapic, X86Lapic saved) {
+        int vector = (int) (saved.get(X86Lapic.Name.LVT_TIMER) & VECTOR);
+        int word = IRR + vector / Integer.SIZE * REGISTER;
+        X86Lapic copy = X86Lapic.of(lapic.bytes())
+                .set(X86Lapic.Name.TIMER_CURRENT, 0)
+                .set(X86Lapic.Name.PPR, 0);
+        return copy.set(word, copy.get(word) & ~(1 << vector % Integer.SIZE));
+    }
+
+    private static final int IRR = 0x200;
+    private static final int REGISTER = 16;
+
+    private Optional<String> msrDifference(VcpuData saved) {
+        return saved.msrs.numbers().stream()
+                .filter(number -> number != X86Msr.TSC.number())
+                .filter(number -> !hasFired(number, saved))
+                .flatMap(number -> differs(
+                        "MSR " + X86Msr.text(number),
+                        Node.word(msrs.get(number)),
+                        Node.word(saved.msrs.get(number)))
+                        .stream())
+                .findFirst();
+    }
+
+    /** A deadline that is over: the LAPIC has its interrupt. */
+    private boolean hasFired(int number, VcpuData saved) {
+        return number == X86Msr.TSC_DEADLINE.number()
+                && msrs.get(number) == 0
+                && Long.compareUnsigned(saved.msrs.get(number), msrs.get(X86Msr.TSC)) <= 0;
+    }
+
+    // The document
+
+    Map<String, Object> tree() {
+        Map<String, Object> tree = new LinkedHashMap<>();
+        tree.put("state", state.name());
+        cpuid.ifPresent(one -> tree.put(
+                "cpuid",
+                one.leaves().stream()
+                        .map(leaf -> List.of(
+                                leaf.function(),
+                                leaf.index(),
+                                leaf.flags(),
+                                leaf.eax(),
+                                leaf.ebx(),
+                                leaf.ecx(),
+                                leaf.edx()))
+                        .toList()));
+        tree.put("tscKilohertz", tscKilohertz);
+        tree.put("systemRegisters", Node.bytes(system.bytes()));
+        tree.put("xcr0", Node.word(xcr0));
+        tree.put("xsave", Node.bytes(xsave.bytes()));
+        tree.put("registers", Node.bytes(registers.bytes()));
+        lapic.ifPresent(one -> tree.put("lapic", Node.bytes(one.bytes())));
+        tree.put(
+                "msrs",
+                msrs.numbers().stream()
+                        .map(number -> List.of(Node.word(Integer.toUnsignedLong(number)), Node.word(msrs.get(number))))
+                        .toList());
+        tree.put("debugRegisters", Node.bytes(debug.bytes()));
+        tree.put("events", Node.bytes(events.bytes()));
+        return tree;
+    }
+
+    static VcpuData of(Node node) {
+        return new VcpuData(
+                node.at("state").one(VcpuState.class),
+                node.find("cpuid").map(VcpuData::cpuid),
+                node.at("tscKilohertz").integer(1, Integer.MAX_VALUE),
+                of(node.at("systemRegisters"), X86SystemRegisters::of),
+                node.at("xcr0").word(),
+                of(node.at("xsave"), X86Xsave::of),
+                of(node.at("registers"), X86Registers::of),
+                node.find("lapic").map(bytes -> of(bytes, X86Lapic::of)),
+                msrs(node.at("msrs")),
+                of(node.at("debugRegisters"), X86DebugRegisters::of),
+                of(node.at("events"), X86Events::of));
+    }
+
+    static <T> T of(Node node, java.util.function.Function<byte[], T> make) {
+        byte[] bytes = node.bytes();
+        return node.made(() -> make.apply(bytes));
+    }
+
+    private static Cpuid cpuid(Node node) {
+        List<Cpuid.Leaf> leaves = new ArrayList<>();
+        for (Node leaf : node.all()) {
+            List<Node> numbers = leaf.all();
+            if (numbers.size() != LEAF || leaves.size() == MOST_LEAVES) {
+                throw leaf.flaw("7 numbers, and at most " + MOST_LEAVES + " leaves");
+            }
+            int[] n = numbers.stream()
+                    .mapToInt(number -> number.integer(Integer.MIN_VALUE, Integer.MAX_VALUE))
+                    .toArray();
+            leaves.add(new Cpuid.Leaf(n[0], n[1], n[2], n[3], n[4], n[5], n[6]));
+        }
+        return Cpuid.of(leaves);
+    }
+
+    private static X86Msrs msrs(Node node) {
+        X86Msrs msrs = new X86Msrs();
+        int count = 0;
+        for (Node entry : node.all()) {
+            List<Node> pair = entry.all();
+            if (pair.size() != 2 || pair.get(0).word() >>> Integer.SIZE != 0 || count++ == MOST_MSRS) {
+                throw entry.flaw("a number of 32 bits and a value, and at most " + MOST_MSRS + " registers");
+            }
+            msrs.set((int) pair.get(0).word(), pair.get(1).word());
+        }
+        return msrs;
+    }
+}

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.snapshot;
+
+import io.kvmirq.Errno;
+import io.kvmirq.Gsi;
+import io.kvmirq.KernelException;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.Route;
+import io.kvmirq.VcpuId;
+import io.kvmirq.kvm.IoapicState;
+import io.kvmirq.kvm.RouteTable;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VcpuState;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.kvm.X86Msrs;
+import io.kvmirq.kvm.X86Pic;
+import io.kvmirq.kvm.X86Pit;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.function.Supplier;
+import java.util.stream.Stream;
+
+/**
+ * The state of a VM, without its eventfds and devices.
+ *
+ * @param chips of the full irqchip
+ * @param lines those that the VMM holds high
+ * @param vcpus by id
+ */
+record VmData(
+        boolean has32BitApicIds,
+        boolean hasLapics,
+        Optional<Chips> chips,
+        Optional<X86Pit> pit,
+        long clock,
+        List<Route> routes,
+        List<Gsi> lines,
+        Map<Integer, VcpuData> vcpus) {
+    private static final String MASTER = "picMaster";
+    private static final String SLAVE = "picSlave";
+    private static final String IOAPIC = "ioapic";
+    private static final int ALL_BITS = -1;
+
+    /** PIC and IOAPIC. */
+    record Chips(X86Pic master, X86Pic slave, IoapicState ioapic) {}
+
+    // Reading
+
+    /** @param parts of a paused VM whose vCPUs belong to this thread, and whose irqfds are masked */
+    static VmData read(VmParts parts) {
+        Vm vm = parts.vm();
+        Map<Integer, VcpuState> states = new TreeMap<>();
+        parts.vcpus().forEach((id, vcpu) -> states.put(id, vcpu.state()));
+        boolean hasLapics = hasLapics(parts);
+        X86Msrs which = X86Msrs.ofHost(vm.kernel());
+        Map<Integer, VcpuData> vcpus = new TreeMap<>();
+        parts.vcpus()
+                .forEach((id, vcpu) -> vcpus.put(
+                        id, VcpuData.read(vcpu, Objects.requireNonNull(states.get(id)), hasLapics, which)));
+        Set<Gsi> ofDevices = new HashSet<>();
+        parts.devices().values().forEach(device -> ofDevices.addAll(device.msix().gsis()));
+        List<Route> routes = vm.routes().routes().stream()
+                .filter(route -> !ofDevices.contains(route.gsi()))
+                .toList();
+        List<Gsi> lines =
+                routes.stream().map(Route::gsi).distinct().filter(vm::isHigh).toList();
+        return new VmData(
+                vm.has32BitApicIds(),
+                hasLapics,
+                chips(vm),
+                pit(vm),
+                vm.clock(),
+                routes,
+                lines,
+                vcpus);
+    }
+
+    private static <T> Optional<T> unless(Errno missing, Supplier<T> read) {
+        try {
+            return Optional.of(read.get());
+        } catch (KernelException e) {
+            if (e.errno().equals(missing)) {
+                return Optional.empty();
+            }
+            throw e;
+        }
+    }
+
+    static boolean hasLapics(VmParts parts) {
+        return parts.vcpus().values().stream()
+                .allMatch(vcpu -> unless(Errno.EINVAL, vcpu::lapic).isPresent());
+    }
+
+    static Optional<Chips> chips(Vm vm) {
+        return unless(Errno.ENXIO, vm::ioapic)
+                .map(ioapic -> new Chips(vm.pic(Route.Chip.PIC_MASTER), vm.pic(Route.Chip.PIC_SLAVE), ioapic));
+    }
+
+    static Optional<X86Pit> pit(Vm vm) {
+        return unless(Errno.ENXIO, vm::pit);
+    }
+
+    // Restoring
+
+    /** The clock first: an MSR that starts the guest's clock reads it. */
+    void writeVcpus(VmParts parts) {
+        parts.vm().setClock(clock);
+        vcpus.forEach((id, data) -> data.write(vcpu(parts, id)));
+    }
+
+    static Vcpu vcpu(VmParts parts, int id) {
+        return Objects.requireNonNull(parts.vcpus().get(id));
+    }
+
+    /** Lines before chips: what a rise raises is replaced by the state of the chips, and the level stays. */
+    void writeChips(Vm vm) {
+        lines.forEach(gsi -> vm.setLine(gsi, true));
+        chips.ifPresent(some -> {
+            vm.restore(some.master);
+            vm.restore(some.slave);
+            vm.restore(some.ioapic);
+        });
+    }
+
+    /** In one commit. Routes of GSIs that have an irqfd stay. */
+    static void writeRoutes(Vm vm, List<Route> routes) {
+        RouteTable table = vm.routes();
+        table.change(edit -> {
+            table.routes().stream().filter(old -> !table.hasIrqfd(old.gsi())).forEach(old -> edit.remove(old.gsi()));
+            for (Route route : routes) {
+                if (route instanceof Route.Pin pin) {
+                    edit.add(pin);
+                } else if (route instanceof Route.Msi msi) {
+                    edit.replace(msi.gsi(), msi.message());
+                }
+            }
+            return edit;
+        });
+    }
+
+    // Comparison
+
+    /** What differs from what was saved; empty if nothing does but time. */
+    Optional<String> difference(VmData saved) {
+        Stream<Optional<String>> ofVcpus = saved.vcpus.entrySet().stream()
+                .map(entry -> Objects.requireNonNull(vcpus.get(entry.getKey()))
+                        .difference(entry.getValue())
+                        .map(text -> new VcpuId(entry.getKey()) + ": " + text));
+        return Stream.concat(
+                        Stream.of(
+                                clock - saved.clock >= 0
+                                        ? Optional.<String>empty()
+                                        : Optional.of("clock " + clock + ", not " + saved.clock + " or more"),
+                                VcpuData.differs("routes", new HashSet<>(routes), new HashSet<>(saved.routes)),
+                                VcpuData.differs("lines", lines, saved.lines),
+                                chips.flatMap(now -> saved.chips.flatMap(was -> difference(now, was)))),
+                        ofVcpus)
+                .flatMap(Optional::stream)
+                .findFirst();
+    }
+
+    private static Optional<String> difference(Chips now, Chips saved) {
+        return Stream.of(
+                        now.master.difference(saved.master).map("PIC "::concat),
+                        now.slave.difference(saved.slave).map("second PIC "::concat),
+                        now.ioapic.difference(saved.ioapic).map("IOAPIC "::concat))
+                .flatMap(Optional::stream)
+                .findFirst();
+    }
+
+    // The document
+
+    Map<String, Object> tree() {
+        Map<String, Object> tree = new LinkedHashMap<>();
+        tree.put("has32BitApicIds", has32BitApicIds);
+        tree.put("hasLapics", hasLapics);
+        chips.ifPresent(some -> tree.put(
+                "chips",
+                new TreeMap<>(Map.of(
+                        MASTER, Node.bytes(some.master.bytes()),
+                        SLAVE, Node.bytes(some.slave.bytes()),
+                        IOAPIC, Node.bytes(some.ioapic.bytes())))));
+        pit.ifPresent(timer -> tree.put("pit", Node.bytes(timer.bytes())));
+        tree.put("clock", clock);
+        tree.put("routes", routes.stream().map(VmData::tree).toList());
+        tree.put("lines", lines.stream().map(Gsi::number).toList());
+        List<Map<String, Object>> all = new ArrayList<>();
+        vcpus.forEach((id, vcpu) -> {
+            Map<String, Object> one = new LinkedHashMap<>();
+            one.put("id", id);
+            one.putAll(vcpu.tree());
+            all.add(one);
+        });
+        tree.put("vcpus", all);
+        return tree;
+    }
+
+    private static Map<String, Object> tree(Route route) {
+        Map<String, Object> tree = new LinkedHashMap<>();
+        tree.put("gsi", route.gsi().number());
+        if (route instanceof Route.Pin pin) {
+            tree.put("chip", pin.chip().name());
+            tree.put("pin", pin.pin());
+        } else if (route instanceof Route.Msi msi) {
+            tree.put("address", Node.word(msi.message().address()));
+            tree.put("data", Node.word(Integer.toUnsignedLong(msi.message().data())));
+        }
+        return tree;
+    }
+
+    static VmData of(Node node) {
+        Map<Integer, VcpuData> vcpus = new TreeMap<>();
+        for (Node vcpu : node.all("vcpus")) {
+            if (vcpus.put(vcpu.at("id").integer(0, VcpuId.MAX), VcpuData.of(vcpu)) != null) {
+                throw vcpu.flaw("another id than vCPUs before it have");
+            }
+        }
+        boolean hasLapics = node.at("hasLapics").flag();
+        if (vcpus.values().stream().anyMatch(vcpu -> vcpu.lapic().isPresent() != hasLapics)) {
+            throw node.at("vcpus").flaw("a LAPIC of each vCPU if hasLapics is true, and else of none");
+        }
+        List<Route> routes = node.all("routes").stream().map(VmData::route).toList();
+        requireTable(node.at("routes"), routes);
+        return new VmData(
+                node.at("has32BitApicIds").flag(),
+                hasLapics,
+                node.find("chips")
+                        .map(chips -> new Chips(
+                                pic(chips.at(MASTER), Route.Chip.PIC_MASTER),
+                                pic(chips.at(SLAVE), Route.Chip.PIC_SLAVE),
+                                VcpuData.of(chips.at(IOAPIC), IoapicState::of))),
+                node.find("pit").map(pit -> VcpuData.of(pit, X86Pit::of)),
+                node.at("clock").number(Long.MIN_VALUE, Long.MAX_VALUE),
+                routes,
+                node.all("lines").stream().map(VmData::gsi).toList(),
+                vcpus);
+    }
+
+    private static X86Pic pic(Node node, Route.Chip chip) {
+        return VcpuData.of(node, bytes -> X86Pic.of(chip, bytes));
+    }
+
+    static Gsi gsi(Node node) {
+        return new Gsi(node.integer(0, Gsi.MAX));
+    }
+
+    private static Route route(Node node) {
+        Gsi gsi = gsi(node.at("gsi"));
+        if (node.find("chip").isPresent()) {
+            Route.Chip chip = node.at("chip").one(Route.Chip.class);
+            int pin = node.at("pin").integer(0, Integer.MAX_VALUE);
+            if (chip == Route.Chip.VGIC) {
+                throw node.at("chip").flaw("a chip of x86");
+            }
+            return node.made(() -> new Route.Pin(gsi, chip, pin));
+        }
+        long data = node.at("data").word();
+        if (data >>> Integer.SIZE != 0) {
+            throw node.at("data").flaw("hex of 32 bits");
+        }
+        return new Route.Msi(gsi, new MsiMessage(node.at("address").word(), (int) data, OptionalInt.empty()));
+    }
+
+    /** A GSI has one message, or pins of different chips. */
+    private static void requireTable(Node node, List<Route> routes) {
+        Map<Gsi, Integer> taken = new LinkedHashMap<>();
+        for (Route route : routes) {
+            int chip = route instanceof Route.Pin pin ? 1 << pin.chip().id() : ALL_BITS;
+            int before = Objects.requireNonNullElse(taken.get(route.gsi()), 0);
+            if ((chip & before) != 0) {
+                throw node.flaw("one message of " + route.gsi() + ", or pins of different chips");
+            }
+            taken.put(route.gsi(), before | chip);
+        }
+        if (routes.size() > RouteTable.CAPACITY) {
+            throw node.flaw("at most " + RouteTable.CAPACITY + " routes");
+        }
+    }
+}
