@@ -5,23 +5,40 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.IrqHardware;
 import io.kvmirq.fake.posting.UnitEntry;
+import io.kvmirq.fake.vfio.PciBar;
 import io.kvmirq.fake.vfio.PciFunction;
+import io.kvmirq.fake.vfio.PciFunction.Trait;
 import io.kvmirq.fake.vfio.VfioPci;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.EnumSet;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.TreeMap;
+import java.util.stream.IntStream;
 
 /**
  * A PCI device of a fake kernel's host, for a user through VFIO. The methods do what the hardware does. Thread-safe.
  *
- * <p>Its configuration space has the header and the capabilities of MSI, MSI-X and PCI Express;
- * a write reaches COMMAND only.
+ * <p>Its configuration space is what vfio-pci makes of it: sizes of BARs, virtual bits, resets and power. Its BARs keep
+ * what is written to them, also the MSI-X table in them, which a user reads as ones. A device with MSI-X has a BAR for the
+ * table unless it is placed by {@link Builder#msixTable}.
  */
 public final class FakePciDevice {
     private static final int LAST_BAR = 5;
     private static final int PAGE = 4096;
     private static final int MOST_MSI = 32;
     private static final int MOST_MSIX = 2048;
+    private static final int MSIX_ENTRY = 16;
+    private static final int MOST_PORTS = 256;
+    private static final int SMALLEST_ROM = 2048;
+    private static final int VENDOR = 9;
+    /** Slot identification, CompactPCI, hot plug, debug port, subsystem id, AGP 8x, secure device, and later ones. */
+    private static final List<Integer> HIDDEN = List.of(4, 6, 0xa, 0xb, 0xc, 0xd, 0xe, 0xf, 0x14);
+
     private static final int PCI_TESTDEV = 0x0005_1b36;
 
     private final FakeTime time;
@@ -38,15 +55,17 @@ public final class FakePciDevice {
         private final PciAddress address;
         private final int group;
         private int ids = PCI_TESTDEV;
-        private boolean intx;
-        private boolean disIntx = true;
-        private boolean sharesLine;
+        private final EnumSet<Trait> traits = EnumSet.of(Trait.DIS_INTX);
         private Optional<FakePciDevice> neighbour = Optional.empty();
         private int msi;
         private int msix;
-        private boolean express;
-        private boolean resets;
-        private final Map<Integer, Integer> bars = new TreeMap<>();
+        private OptionalInt tableBar = OptionalInt.empty();
+        private int tableAt;
+        private OptionalInt pendingBar = OptionalInt.empty();
+        private int pendingAt;
+        private final Map<Integer, PciBar> bars = new TreeMap<>();
+        private ByteBuffer rom = ByteBuffer.allocate(0);
+        private final List<ByteBuffer> others = new ArrayList<>();
 
         Builder(FakeKernel kernel, PciAddress address, int group) {
             this.kernel = kernel;
@@ -62,20 +81,23 @@ public final class FakePciDevice {
 
         /** Gives the device an interrupt pin. */
         public Builder intx() {
-            intx = true;
+            return with(Trait.INTX);
+        }
+
+        private Builder with(Trait trait) {
+            traits.add(trait);
             return this;
         }
 
         /** Gives the device an interrupt pin and no DisINTx, as before PCI 2.3: it needs its line for itself. */
         public Builder intxWithoutDisIntx() {
-            disIntx = false;
+            traits.remove(Trait.DIS_INTX);
             return intx();
         }
 
         /** Gives the device an interrupt pin, and a driver of the host the same interrupt line. */
         public Builder onSharedLine() {
-            sharesLine = true;
-            return intx();
+            return with(Trait.SHARES_LINE).intx();
         }
 
         /**
@@ -104,6 +126,11 @@ public final class FakePciDevice {
             return this;
         }
 
+        /** Gives the device MSI with 1, 2, 4, 8, 16 or 32 vectors, each of which can be masked in configuration space. */
+        public Builder maskableMsi(int vectors) {
+            return with(Trait.MSI_MASKS).msi(vectors);
+        }
+
         /** Gives the device MSI-X with 1 to 2048 vectors. */
         public Builder msix(int vectors) {
             if (vectors < 1 || vectors > MOST_MSIX) {
@@ -115,13 +142,38 @@ public final class FakePciDevice {
 
         /** Makes the device a PCI Express device, which reports errors. */
         public Builder express() {
-            express = true;
-            return this;
+            return with(Trait.EXPRESS);
         }
 
-        /** Gives the device a function reset. */
+        /** Gives the device a function reset: of PCI Express, else by the capability of Advanced Features. */
         public Builder resettable() {
-            resets = true;
+            return with(Trait.RESETS);
+        }
+
+        /** Lets the device sleep in D3hot. Its registers keep their values there. */
+        public Builder powerManagement() {
+            return with(Trait.POWER);
+        }
+
+        /** Makes the device a PCI Express device with the extended capability of Advanced Error Reporting. */
+        public Builder advancedErrors() {
+            return with(Trait.ADVANCED_ERRORS).express();
+        }
+
+        /**
+         * Gives the device a capability in addition: a vendor's, id 9, whose third byte is its length, and whose other
+         * bytes keep what is written to them; or one that vfio-pci hides. At most 64 bytes of all.
+         *
+         * @param bytes from the id on; the second one, which says where the next capability is, does not matter
+         * @throws IllegalArgumentException if the capability is of another kind, or shorter than it says
+         */
+        public Builder capability(byte... bytes) {
+            boolean vendors = bytes.length > 2 && bytes[0] == VENDOR && bytes[2] == bytes.length;
+            if (!vendors && (bytes.length < 2 || !HIDDEN.contains((int) bytes[0]))) {
+                throw new IllegalArgumentException("capability " + Arrays.toString(bytes) + ": expected id " + VENDOR
+                        + " with its length in the third byte, or an id among " + HIDDEN);
+            }
+            others.add(ByteBuffer.wrap(bytes.clone()));
             return this;
         }
 
@@ -132,17 +184,119 @@ public final class FakePciDevice {
          * @param bytes a power of two, 4096 or more
          */
         public Builder bar(int number, int bytes) {
-            if (number < 0 || number > LAST_BAR || bytes < PAGE || Integer.bitCount(bytes) != 1) {
-                throw new IllegalArgumentException(
-                        "BAR " + number + " of " + bytes + " bytes: expected 0 to 5, and a power of two from 4096 on");
+            return bar(number, new PciBar(PciBar.Kind.MEMORY, bytes), LAST_BAR, PAGE, Integer.MAX_VALUE);
+        }
+
+        /**
+         * Gives the device a prefetchable BAR with an address of 64 bits, which takes the number of the next BAR too.
+         *
+         * @param number 0 to 4
+         * @param bytes a power of two, 4096 or more
+         */
+        public Builder bar64(int number, int bytes) {
+            return bar(number, new PciBar(PciBar.Kind.MEMORY_64, bytes), LAST_BAR - 1, PAGE, Integer.MAX_VALUE);
+        }
+
+        /**
+         * Gives the device a BAR of I/O ports that keep what is written to them.
+         *
+         * @param number 0 to 5
+         * @param bytes a power of two, 4 to 256
+         */
+        public Builder ioBar(int number, int bytes) {
+            return bar(number, new PciBar(PciBar.Kind.PORTS, bytes), LAST_BAR, Integer.BYTES, MOST_PORTS);
+        }
+
+        private Builder bar(int number, PciBar bar, int last, int least, int most) {
+            int bytes = bar.bytes();
+            if (number < 0 || number > last || bytes < least || bytes > most || Integer.bitCount(bytes) != 1) {
+                throw new IllegalArgumentException("BAR " + number + " of " + bytes + " bytes: expected 0 to " + last
+                        + ", and a power of two from " + least + (most == MOST_PORTS ? " to " + most : " on"));
             }
-            bars.put(number, bytes);
+            boolean wide = bar.kind() == PciBar.Kind.MEMORY_64;
+            if (isUpperHalf(number) || wide && bars.containsKey(number + 1)) {
+                throw new IllegalArgumentException("BAR " + number
+                        + " overlaps another one: a BAR with an address of 64" + " bits takes two numbers");
+            }
+            bars.put(number, bar);
             return this;
         }
 
+        private boolean isUpperHalf(int number) {
+            PciBar below = bars.get(number - 1);
+            return below != null && below.kind() == PciBar.Kind.MEMORY_64;
+        }
+
+        /**
+         * Gives the device an expansion ROM.
+         *
+         * @param content begins with 55 aa
+         */
+        public Builder rom(byte... content) {
+            if (content.length < 2 || content[0] != 0x55 || content[1] != (byte) 0xaa) {
+                throw new IllegalArgumentException("a ROM begins with the bytes 55 and aa");
+            }
+            int bytes = Math.max(SMALLEST_ROM, Integer.highestOneBit(2 * content.length - 1));
+            bars.put(PciFunction.ROM, new PciBar(PciBar.Kind.ROM, bytes));
+            rom = ByteBuffer.wrap(content.clone());
+            return this;
+        }
+
+        /**
+         * Places the table of MSI-X.
+         *
+         * @param bar a BAR of memory of the device
+         * @param offset a multiple of 8
+         */
+        public Builder msixTable(int bar, int offset) {
+            checkOffset(offset);
+            tableBar = OptionalInt.of(bar);
+            tableAt = offset;
+            return this;
+        }
+
+        /** Places the pending bits of MSI-X, which by default are behind the table. Else as {@link #msixTable}. */
+        public Builder msixPending(int bar, int offset) {
+            checkOffset(offset);
+            pendingBar = OptionalInt.of(bar);
+            pendingAt = offset;
+            return this;
+        }
+
+        private static void checkOffset(int offset) {
+            if (offset < 0 || offset % Long.BYTES != 0) {
+                throw new IllegalArgumentException("offset " + offset + " in a BAR: expected a multiple of 8");
+            }
+        }
+
+        /** Without a place the table gets the last free BAR for itself. */
+        private Optional<PciFunction.Msix> places() {
+            if (msix == 0) {
+                return Optional.empty();
+            }
+            int size = msix * MSIX_ENTRY;
+            if (tableBar.isEmpty()) {
+                int free = IntStream.iterate(LAST_BAR, number -> number - 1)
+                        .limit(LAST_BAR + 1)
+                        .filter(number -> !bars.containsKey(number) && !isUpperHalf(number))
+                        .findFirst()
+                        .orElseThrow(() -> new IllegalArgumentException(
+                                "no BAR is free for the MSI-X table: say where it is by msixTable"));
+                int whole = size + msix / Byte.SIZE + Long.BYTES;
+                bar(free, Math.max(PAGE, Integer.highestOneBit(2 * whole - 1)));
+                tableBar = OptionalInt.of(free);
+            }
+            int bar = tableBar.getAsInt();
+            return Optional.of(
+                    pendingBar.isPresent()
+                            ? new PciFunction.Msix(msix, bar, tableAt, pendingBar.getAsInt(), pendingAt)
+                            : new PciFunction.Msix(msix, bar, tableAt, bar, tableAt + size));
+        }
+
         private PciFunction function() {
+            Optional<PciFunction.Msix> places = places();
             return new PciFunction(
-                    address, group, ids, intx, disIntx, sharesLine, msi, msix, express, resets, Map.copyOf(bars));
+                    address, group, ids, traits.clone(), msi, places, Map.copyOf(bars), rom, List.copyOf(others));
         }
 
         /**
@@ -220,9 +374,9 @@ public final class FakePciDevice {
         return time.locked(() -> device.bars().memory(bar).getInt(at));
     }
 
-    /** The device itself changes {@link #register}. */
+    /** The device itself changes {@link #register}. A reset of the device leaves it at that, and others at 0. */
     public void setRegister(int bar, int at, int value) {
-        time.changing(() -> device.bars().memory(bar).putInt(at, value));
+        time.changing(() -> device.bars().preset(bar, at, value));
     }
 
     /** The device reports an error that it cannot correct. Returns whether an eventfd was signalled. */

@@ -164,6 +164,7 @@ public final class UapiVfio {
     public static final int VFIO_REGION_INFO_FLAG_WRITE = 2;
     public static final int VFIO_REGION_INFO_FLAG_MMAP = 4;
     public static final int VFIO_REGION_INFO_FLAG_CAPS = 8;
+    public static final int VFIO_REGION_INFO_CAP_MSIX_MAPPABLE = 3;
     public static final int VFIO_IRQ_INFO_EVENTFD = 1;
     public static final int VFIO_IRQ_INFO_MASKABLE = 2;
     public static final int VFIO_IRQ_INFO_AUTOMASKED = 4;
@@ -228,6 +229,14 @@ public final class UapiVfio {
         @U32 @Out int CAP_OFFSET = 12;
         @U64 @Out @Path("size") int LENGTH = 16;
         @U64 @Out int OFFSET = 24;
+    }
+
+    /** Of a list of capabilities, which follows a structure at its CAP_OFFSET. */
+    public interface VfioInfoCapHeader {
+        int SIZE = 8;
+        @U16 int ID = 0;
+        @U16 int VERSION = 2;
+        @U32 int NEXT = 4;
     }
 
     public interface VfioIrqInfo extends Fact.Argsz {

@@ -17,18 +17,38 @@ import java.util.stream.Stream;
 /** The devices of QEMU that the lab binds to vfio-pci. A fake kernel gets devices of the same shape. */
 public enum TestDevice {
     /** PCI Express; raises any of its 5 MSI-X vectors when told to. */
-    E1000E("e1000e", 0x8086, 0x10d3, 1, device -> device.intx()
+    E1000E("e1000e", 0x8086, 0x10d3, 1, 0x0014_0241, device -> device.intx()
             .msi(1)
             .msix(5)
-            .express()
+            .bar(0, 0x2_0000)
+            .bar(1, 0x2_0000)
+            .ioBar(2, 0x20)
+            .bar(3, 0x4000)
+            .rom(Arrays.copyOf(new byte[] {0x55, (byte) 0xaa}, 0x4_0000))
+            .msixTable(3, 0)
+            .msixPending(3, 0x2000)
+            .powerManagement()
+            .advancedErrors()
             .resettable()),
     /** Conventional PCI; raises its MSI, or its INTx until it is acknowledged. */
-    EDU("edu", 0x1234, 0x11e8, 2, device -> device.intx().msi(1)),
-    /** PCI Express with 65 MSI-X vectors and no MSI. */
-    NVME("nvme", 0x1b36, 0x0010, 3, device -> device.intx().msix(65).express().resettable()),
+    EDU("edu", 0x1234, 0x11e8, 2, 0x0100_00ed, device -> device.intx().msi(1).bar(0, 0x10_0000)),
+    /** PCI Express with 65 MSI-X vectors, whose table is in BAR 0, and no MSI. */
+    NVME("nvme", 0x1b36, 0x0010, 3, 0x0f01_07ff, device -> device.intx()
+            .msix(65)
+            .bar64(0, 0x4000)
+            .msixTable(0, 0x2000)
+            .msixPending(0, 0x3000)
+            .powerManagement()
+            .express()
+            .resettable()),
     /** QEMU's virtio-serial with more MSI-X vectors than some hosts can give. */
-    SERIAL("virtio-serial with 1024 vectors", 0x1af4, 0x1043, 4, device -> device.intx()
-            .msix(1024));
+    SERIAL("virtio-serial with 1024 vectors", 0x1af4, 0x1043, 4, 0, device -> device.intx()
+            .msix(1024)
+            .bar(1, 0x8000)
+            .bar64(4, 0x4000)
+            .msixTable(1, 0)
+            .msixPending(1, 0x4000)
+            .capability(new byte[] {9, 0, 16, 1, 4, 0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0}));
 
     private static final Path DEVICES = Path.of("/sys/bus/pci/devices");
 
@@ -37,15 +57,18 @@ public enum TestDevice {
     private final int device;
     /** The IOMMU group on a fake kernel. */
     private final int group;
+    /** The register at the start of BAR 0; 0 for a device without that BAR. */
+    private final int first;
 
     @SuppressWarnings("ImmutableEnumChecker") // a lambda without state
     private final UnaryOperator<FakePciDevice.Builder> shape;
 
-    TestDevice(String label, int vendor, int device, int group, UnaryOperator<FakePciDevice.Builder> shape) {
+    TestDevice(String label, int vendor, int device, int group, int first, UnaryOperator<FakePciDevice.Builder> shape) {
         this.label = label;
         this.vendor = vendor;
         this.device = device;
         this.group = group;
+        this.first = first;
         this.shape = shape;
     }
 
@@ -59,8 +82,13 @@ public enum TestDevice {
 
     /** Adds a device of this shape. */
     public FakePciDevice addTo(FakeKernel fake, Place place) {
-        return shape.apply(fake.pciDevice(place.address(), place.group()).ids(vendor, device))
+        FakePciDevice added = shape.apply(
+                        fake.pciDevice(place.address(), place.group()).ids(vendor, device))
                 .add();
+        if (first != 0) {
+            added.setRegister(0, 0, first);
+        }
+        return added;
     }
 
     /** The place on this machine; empty unless vfio-pci is bound to the device. */

@@ -15,6 +15,8 @@ import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
 
 /** A device that was opened, and the descriptors through which it was. For one thread. */
 public final class VfioDevice {
@@ -164,14 +166,42 @@ public final class VfioDevice {
     }
 
     public int readConfig(int at) {
-        ByteBuffer value = Buffers.allocate(Short.BYTES);
-        assertThat(world.libc().pread(fd, value, config() + at)).isEqualTo(Short.BYTES);
-        return value.getShort(0) & 0xffff;
+        return (int) readConfig(at, Short.BYTES);
+    }
+
+    /** Reads 1, 2, 4 or 8 bytes; the value is unsigned. */
+    public long readConfig(int at, int width) {
+        return readRegion(config() + at, width);
+    }
+
+    public void writeConfig(int at, int width, long value) {
+        assertThat(writeRegion(config() + at, width, value)).isEqualTo(width);
     }
 
     public void writeCommand(int command) {
-        ByteBuffer value = Buffers.allocate(Short.BYTES).putShort(0, (short) command);
-        assertThat(world.libc().pwrite(fd, value, config() + COMMAND)).isEqualTo(Short.BYTES);
+        writeConfig(COMMAND, Short.BYTES, command);
+    }
+
+    /** Reads 1, 2, 4 or 8 bytes of the device's file. */
+    long readRegion(long offset, int width) {
+        ByteBuffer value = Buffers.allocate(Long.BYTES);
+        assertThat(world.libc().pread(fd, value.slice(0, width), offset)).isEqualTo(width);
+        return value.getLong(0);
+    }
+
+    /** Returns the number of bytes, or a negative errno. */
+    long writeRegion(long offset, int width, long value) {
+        return world.libc()
+                .pwrite(fd, Buffers.allocate(Long.BYTES).putLong(0, value).slice(0, width), offset);
+    }
+
+    /** The capabilities of the list, from their id to their place. */
+    Map<Integer, Integer> capabilities() {
+        Map<Integer, Integer> capabilities = new TreeMap<>();
+        for (int at = (int) readConfig(0x34, 1); at != 0; at = readConfig(at) >>> Byte.SIZE) {
+            capabilities.put(readConfig(at) & 0xff, at);
+        }
+        return capabilities;
     }
 
     /** Lets the device answer and send messages. */

@@ -1,57 +1,160 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
-import io.kvmirq.NotModelledException;
+import io.kvmirq.fake.vfio.PciFunction.Msix;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
+import java.util.stream.IntStream;
 
 /**
- * The BARs of a device: memory that keeps what is written, whether or not the device decodes its addresses; source:
+ * The BARs of a device: memory that keeps what is written, with the MSI-X table and the pending bits in it. Source:
  * {@code vfio_pci_bar_rw()} in vfio_pci_rdwr.c, {@code vfio_pci_core_mmap()} in vfio_pci_core.c.
  */
 public final class Bars {
-    private final Map<Integer, ByteBuffer> bars = new TreeMap<>();
+    private static final int ENTRY = 16;
+    private static final int VECTOR_CONTROL = 12;
+    private static final byte MASKED = 1;
 
-    Bars(Map<Integer, Integer> sizes) {
-        sizes.forEach(
-                (bar, bytes) -> bars.put(bar, ByteBuffer.allocateDirect(bytes).order(ByteOrder.nativeOrder())));
+    private final PciFunction function;
+    /** Of the BARs that were accessed. */
+    private final Map<Integer, ByteBuffer> memory = new TreeMap<>();
+    /** The registers that the device itself set, by place. A reset brings them back. */
+    private final Map<Integer, Map<Integer, Integer>> presets = new TreeMap<>();
+
+    Bars(PciFunction function) {
+        this.function = function;
     }
 
     /** @throws IndexOutOfBoundsException if the device has no such BAR */
     public ByteBuffer memory(int bar) {
-        if (!bars.containsKey(bar)) {
+        int size = size(bar);
+        if (size == 0) {
             throw new IndexOutOfBoundsException("the device has no BAR " + bar);
         }
-        return bars.get(bar);
+        ByteBuffer of = memory.get(bar);
+        if (of == null) {
+            of = ByteBuffer.allocateDirect(size).order(ByteOrder.nativeOrder());
+            memory.put(bar, of);
+            fill(bar, of);
+        }
+        return of;
+    }
+
+    /** The content after a reset. */
+    private void fill(int bar, ByteBuffer of) {
+        if (bar == PciFunction.ROM) {
+            of.put(0, function.rom(), 0, function.rom().limit());
+        }
+        presets.getOrDefault(bar, Map.of()).forEach(of::putInt);
+        function.msix().filter(msix -> msix.tableBar() == bar).ifPresent(msix -> {
+            for (int vector = 0; vector < msix.vectors(); vector++) {
+                of.put(control(msix, vector), MASKED);
+            }
+        });
+    }
+
+    /** The device itself sets a register: now, and after each reset. */
+    public void preset(int bar, int at, int value) {
+        memory(bar).putInt(at, value);
+        presets.computeIfAbsent(bar, number -> new TreeMap<>()).put(at, value);
     }
 
     /** In bytes; 0 if the device has no such BAR. */
     int size(int bar) {
-        ByteBuffer memory = bars.get(bar);
-        return memory == null ? 0 : memory.capacity();
+        PciBar of = function.bars().get(bar);
+        return of == null ? 0 : of.bytes();
+    }
+
+    boolean isPorts(int bar) {
+        return function.bars().get(bar).kind() == PciBar.Kind.PORTS;
+    }
+
+    boolean hasTable(int bar) {
+        return function.msix().filter(msix -> msix.tableBar() == bar).isPresent();
+    }
+
+    /** Whether a BAR can be mapped. */
+    boolean isMappable(int bar) {
+        return size(bar) != 0 && bar < PciFunction.ROM && !isPorts(bar);
     }
 
     /** A mapping of a part of a BAR; empty beyond its end. */
     Optional<ByteBuffer> mapped(int bar, long at, int length) {
-        return at > size(bar) - length
+        return !isMappable(bar) || at > size(bar) - length
                 ? Optional.empty()
                 : Optional.of(memory(bar).slice((int) at, length));
     }
 
-    byte read(int bar, long at) {
-        return memory(bar).get((int) at);
+    /** Whether VFIO keeps an access from a byte: of the MSI-X table, and beyond the content of the ROM. */
+    boolean isExcluded(int bar, int at) {
+        return bar == PciFunction.ROM
+                ? at >= function.rom().limit()
+                : function.msix()
+                        .filter(msix -> msix.tableBar() == bar)
+                        .filter(msix -> at >= msix.tableAt() && at < msix.tableAt() + msix.tableSize())
+                        .isPresent();
     }
 
-    void write(int bar, long at, byte value) {
-        memory(bar).put((int) at, value);
-    }
-
-    void requireInside(int bar, long at, long length) {
-        if (length > size(bar) - at) {
-            throw new NotModelledException("an access across the end of a BAR");
+    /** Whether an eventfd may write to a register: inside of a BAR, and not in the MSI-X table. */
+    boolean isRegister(int bar, long at, int width) {
+        if (bar >= PciFunction.ROM || at > size(bar) - width) {
+            return false;
         }
+        return IntStream.range((int) at, (int) at + width).noneMatch(one -> isExcluded(bar, one));
+    }
+
+    byte read(int bar, int at) {
+        return memory(bar).get(at);
+    }
+
+    /** The pending bits of MSI-X are read-only. */
+    void write(int bar, int at, byte value) {
+        boolean pending = function.msix()
+                .filter(msix -> msix.pendingBar() == bar)
+                .filter(msix -> at >= msix.pendingAt() && at < msix.pendingAt() + msix.pendingSize())
+                .isPresent();
+        if (!pending) {
+            memory(bar).put(at, value);
+        }
+    }
+
+    /** A reset of the device: the registers are as the device set them, or 0, and all vectors are masked. */
+    void reset() {
+        memory.forEach((bar, of) -> {
+            for (int at = 0; at < of.capacity(); at += Integer.BYTES) {
+                of.putInt(at, 0);
+            }
+            fill(bar, of);
+        });
+    }
+
+    // MSI-X
+
+    /** The mask bit of a vector, in the table. Nothing without MSI-X. */
+    void setMasked(int vector, boolean masked) {
+        function.msix().ifPresent(msix -> memory(msix.tableBar()).put(control(msix, vector), masked ? MASKED : 0));
+    }
+
+    boolean isMasked(int vector) {
+        return function.msix()
+                .filter(msix -> (memory(msix.tableBar()).get(control(msix, vector)) & MASKED) != 0)
+                .isPresent();
+    }
+
+    private static int control(Msix msix, int vector) {
+        return msix.tableAt() + vector * ENTRY + VECTOR_CONTROL;
+    }
+
+    /** The pending bit of a vector. */
+    void setPending(int vector, boolean pending) {
+        function.msix().ifPresent(msix -> {
+            int at = msix.pendingAt() + vector / Byte.SIZE;
+            int bit = 1 << vector % Byte.SIZE;
+            ByteBuffer of = memory(msix.pendingBar());
+            of.put(at, (byte) (pending ? of.get(at) | bit : of.get(at) & ~bit));
+        });
     }
 }

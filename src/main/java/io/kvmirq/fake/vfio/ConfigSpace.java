@@ -1,74 +1,349 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
-import io.kvmirq.NotModelledException;
+import static io.kvmirq.fake.vfio.PciImage.*;
+
+import io.kvmirq.arch.intx.model.InterruptMode;
+import io.kvmirq.explain.FileAnswer;
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.vfio.ConfigRules.Access;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.Arrays;
+import java.util.Map;
 
 /**
- * The configuration space that VFIO shows, by byte. A write reaches COMMAND only. Source:
- * drivers/vfio/pci/vfio_pci_config.c.
+ * The configuration space that VFIO shows while a device is open: each bit is the device's, or is virtual. The caller
+ * of each method holds the kernel's lock. Source: drivers/vfio/pci/vfio_pci_config.c.
  */
 final class ConfigSpace {
-    private static final int COMMAND = 4;
-    private static final int STATUS = 6;
-
-    private static final int MASTER = 4;
-    /** DisINTx, which VFIO emulates. */
+    private static final int WORD = Integer.BYTES;
     private static final int DIS_INTX = 1 << 10;
-    /** I/O space, memory space, bus master, DisINTx. */
-    private static final int WRITABLE = 7 | DIS_INTX;
+    private static final int POWER_STATE = 3;
+    private static final int RESET_BYTE = 0x80;
+    private static final int FEATURES_FLR = 1;
+    private static final int MSI_ENABLE = 1;
+    private static final int MSI_COUNT = 0x70;
+    private static final int MSI_COUNT_SHIFT = 4;
 
-    private static final int INTX_PENDING = 1 << 3;
+    /** The header of the configuration space, in the map of capabilities. */
+    private static final byte HEADER = 0;
+    /** No capability. */
+    private static final byte NONE = -1;
 
     private final VfioPci device;
-    private final byte[] image;
-    private int command;
+    private final PciRegisters hardware;
+    private final ByteBuffer virtual;
+    /** The id of the capability of each byte. */
+    private final byte[] map;
+    /** Whether a BAR was written, and not read since. */
+    private boolean barsWritten;
 
-    ConfigSpace(VfioPci device) {
+    private boolean disIntx;
+    /** The logarithm of the number of MSI vectors that were enabled. */
+    private int msiMost;
+
+    ConfigSpace(VfioPci device, PciRegisters hardware) {
         this.device = device;
-        this.image = device.function().config();
-    }
-
-    boolean isMaster() {
-        return (command & MASTER) != 0;
+        this.hardware = hardware;
+        this.virtual = ByteBuffer.allocate(hardware.size()).order(ByteOrder.LITTLE_ENDIAN);
+        this.map = new byte[hardware.size()];
     }
 
     int size() {
-        return image.length;
+        return map.length;
     }
 
-    /** The device was closed: bus mastering is off, and DisINTx of the next user clear. */
-    void clear() {
-        command = 0;
-    }
-
-    int read(int at) {
-        return switch (at) {
-            case COMMAND, COMMAND + 1 -> command >>> 8 * (at - COMMAND) & 0xff;
-            case STATUS -> image[at] | (isPending() ? INTX_PENDING : 0);
-            default -> image[at] & 0xff;
-        };
-    }
-
-    private boolean isPending() {
-        return device.function().disIntx() && device.device().isRequesting();
-    }
-
-    /** Writes COMMAND, and STATUS with it or not. No bit of STATUS is ever set that a write clears. */
-    void write(int at, int length, int value) {
-        if (at < COMMAND || at + length > STATUS && (at != COMMAND || length != Integer.BYTES)) {
-            throw new NotModelledException("writing configuration space at 0x" + Integer.toHexString(at));
+    /** The device is opened. */
+    void open() {
+        Arrays.fill(map, NONE);
+        Arrays.fill(virtual.array(), (byte) 0);
+        claim(0, HEADER_END, HEADER);
+        barsWritten = true;
+        disIntx = false;
+        msiMost = 0;
+        claimCapabilities();
+        if (size() > SIZE && hardware.read(SIZE) == ERRORS_ID) {
+            claim(SIZE, ERRORS_LENGTH, (byte) ERRORS_ID);
         }
-        int shift = 8 * (at - COMMAND);
-        int mask = (length == 1 ? 0xff : 0xffff) << shift;
-        int next = command & ~mask | value << shift & mask;
-        if ((next & ~WRITABLE) != 0) {
-            throw new NotModelledException("COMMAND, except I/O space, memory space, bus master and DisINTx");
+    }
+
+    private void claim(int at, int length, byte id) {
+        for (int i = at; i < at + length; i++) {
+            map[i] = id;
+            virtual.put(i, (byte) hardware.read(i));
         }
-        boolean changed = ((next ^ command) & DIS_INTX) != 0;
-        command = next;
-        if (changed) {
-            device.intx().writeDisIntx((command & DIS_INTX) != 0);
+    }
+
+    /** A capability that VFIO does not know is not in the list. */
+    private void claimCapabilities() {
+        int pointer = FIRST_CAPABILITY;
+        for (int at = hardware.read(pointer); at != 0; ) {
+            int next = hardware.read(at + 1);
+            int length = length(at);
+            if (length == 0) {
+                virtual.put(pointer, (byte) next);
+            } else {
+                claim(at, length, (byte) hardware.read(at));
+                pointer = at + 1;
+            }
+            at = next;
+        }
+        if (pointer == FIRST_CAPABILITY) {
+            virtual.put(STATUS, (byte) (virtual.get(STATUS) & ~HAS_CAPABILITIES));
+        }
+        if (has(POWER_AT, POWER_ID)) {
+            // No PME is supported, enabled or signalled.
+            int flags = POWER_AT + FLAGS + 1;
+            virtual.put(flags, (byte) (virtual.get(flags) & 7)).put(POWER_AT + POWER_CONTROL + 1, (byte) 0);
+        }
+    }
+
+    private boolean has(int at, int id) {
+        return map[at] == id;
+    }
+
+    private int length(int at) {
+        boolean masks = (hardware.read(at + FLAGS + 1) << Byte.SIZE & MSI_MASK_BITS) != 0;
+        return PciImage.length(hardware.read(at), masks, hardware.read(at + FLAGS));
+    }
+
+    /** VFIO enabled MSI for this many vectors. */
+    void setMsi(int vectors) {
+        msiMost = Integer.SIZE - Integer.numberOfLeadingZeros(vectors - 1);
+    }
+
+    /** Whether accesses of the device's memory reach it. */
+    boolean isMemoryOn() {
+        return (virtual.get(COMMAND) & MEMORY) != 0 && !hardware.isAsleep();
+    }
+
+    // Accesses
+
+    /** @return whether the bytes are outside of the space */
+    boolean isOutside(long at, long length) {
+        return length > size() - at;
+    }
+
+    /** Reads to the caller's memory. Returns the number of bytes or a negative errno. */
+    long read(Host host, long to, int length, int from) {
+        for (int done = 0; done < length; ) {
+            int count = part(from + done, length - done);
+            ByteBuffer value = words().putInt(0, read(from + done, count));
+            int refused = host.copyOut(to + done, value, count);
+            if (refused < 0) {
+                return refused;
+            }
+            done += count;
+        }
+        return length;
+    }
+
+    /** Writes from the caller's memory, which is not read for bytes that cannot be written. Else as {@link #read}. */
+    long write(Host host, long from, int length, int to) {
+        for (int done = 0; done < length; ) {
+            int count = part(to + done, length - done);
+            if (rules(to + done).access() != Access.READ_ONLY) {
+                ByteBuffer value = host.memory().copyIn(from + done, count);
+                if (value == null) {
+                    return host.refuse(FileAnswer.FAULT);
+                }
+                write(to + done, count, get(value, 0, count));
+            }
+            done += count;
+        }
+        return length;
+    }
+
+    /** The bytes that are accessed at once: aligned, and of one capability. */
+    private int part(int at, int length) {
+        int same = 1;
+        while ((at + same) % WORD != 0 && map[at + same] == map[at]) {
+            same++;
+        }
+        int most = Math.min(length, same);
+        if (most >= WORD && at % WORD == 0) {
+            return WORD;
+        }
+        return most >= Short.BYTES && at % Short.BYTES == 0 ? Short.BYTES : 1;
+    }
+
+    private ConfigRules rules(int at) {
+        if (map[at] == NONE) {
+            return ConfigRules.raw();
+        }
+        if (at >= SIZE) {
+            return ConfigRules.ofExtended(map[at]);
+        }
+        return map[at] == HEADER ? ConfigRules.ofHeader() : ConfigRules.of(map[at], hasMsiMasks());
+    }
+
+    private boolean hasMsiMasks() {
+        return (virtual.getShort(MSI_AT + FLAGS) & MSI_MASK_BITS) != 0;
+    }
+
+    /** Where the capability of a byte begins. */
+    private int start(int at) {
+        int from = at;
+        int base = at >= SIZE ? SIZE : HEADER_END;
+        while (from > base && map[from - 1] == map[at]) {
+            from--;
+        }
+        return map[at] == HEADER ? 0 : map[at] == NONE ? at : from;
+    }
+
+    private static ByteBuffer words() {
+        return ByteBuffer.allocate(WORD).order(ByteOrder.LITTLE_ENDIAN);
+    }
+
+    private static int get(ByteBuffer bytes, int at, int count) {
+        int value = 0;
+        for (int i = 0; i < count; i++) {
+            value |= (bytes.get(at + i) & 0xff) << Byte.SIZE * i;
+        }
+        return value;
+    }
+
+    private static void put(ByteBuffer bytes, int at, int count, int value) {
+        for (int i = 0; i < count; i++) {
+            bytes.put(at + i, (byte) (value >>> Byte.SIZE * i));
+        }
+    }
+
+    private int ofHardware(int at, int count) {
+        int value = 0;
+        for (int i = 0; i < count; i++) {
+            value |= hardware.read(at + i) << Byte.SIZE * i;
+        }
+        return value;
+    }
+
+    private void toHardware(int at, int count, int value) {
+        for (int i = 0; i < count; i++) {
+            hardware.write(at + i, value >>> Byte.SIZE * i);
+        }
+    }
+
+    private int read(int at, int count) {
+        ConfigRules rules = rules(at);
+        int offset = at - start(at);
+        if (map[at] == HEADER && at >= BAR_0) {
+            fixBars();
+        }
+        int kept =
+                switch (rules.access()) {
+                    case RAW -> 0;
+                    case BITS -> get(rules.virtual(), offset, count);
+                    case READ_ONLY, VENDOR -> ofList(at, offset, count);
+                };
+        return ofHardware(at, count) & ~kept | get(virtual, at, count) & kept;
+    }
+
+    /** The bits of a capability's header that VFIO keeps: the next capability may be hidden. */
+    private static int ofList(int at, int offset, int count) {
+        if (at >= SIZE) {
+            return offset < WORD ? -1 : 0;
+        }
+        if (offset == 0 && count > 1) {
+            return 0xffff;
+        }
+        return offset == 1 ? 0xff : 0;
+    }
+
+    private void write(int at, int count, int value) {
+        ConfigRules rules = rules(at);
+        int offset = at - start(at);
+        if (rules.access() == Access.BITS) {
+            int writable = get(rules.writable(), offset, count);
+            int kept = get(rules.virtual(), offset, count);
+            int inVirtual = writable & kept;
+            put(virtual, at, count, get(virtual, at, count) & ~inVirtual | value & inVirtual);
+            int inHardware = writable & ~kept;
+            toHardware(at, count, ofHardware(at, count) & ~inHardware | value & inHardware);
+        } else {
+            toHardware(at, count, value);
+        }
+        if (at < SIZE) {
+            wrote(map[at], at, offset, count, value);
+        }
+    }
+
+    private void wrote(int id, int at, int offset, int count, int value) {
+        switch (id) {
+            case HEADER -> wroteHeader(at, value);
+            case POWER_ID -> {
+                if (offset == POWER_CONTROL) {
+                    hardware.setPower(value & POWER_STATE);
+                }
+            }
+            case EXPRESS_ID -> {
+                boolean resets = (ofHardware(at - offset + DEVICE_CAPABILITIES, WORD) & FUNCTION_RESET) != 0;
+                resetIf(at - offset + DEVICE_CONTROL + 1, RESET_BYTE, resets);
+            }
+            case FEATURES_ID -> {
+                boolean resets = (hardware.read(at - offset + FEATURES) & FEATURES_RESET) == FEATURES_RESET;
+                resetIf(at - offset + FEATURES_CONTROL, FEATURES_FLR, resets);
+            }
+            case MSI_ID -> wroteMsi(at - offset, offset, count);
+            default -> {}
+        }
+    }
+
+    private void wroteHeader(int at, int value) {
+        if (at == COMMAND) {
+            int spaces = PORTS | MEMORY;
+            virtual.put(COMMAND, (byte) (virtual.get(COMMAND) & ~spaces | value & spaces));
+        }
+        boolean disabled = (virtual.getShort(COMMAND) & DIS_INTX) != 0;
+        if (disabled != disIntx) {
+            disIntx = disabled;
+            device.intx().writeDisIntx(disabled);
             device.settle();
         }
+        barsWritten |= at >= BAR_0;
+    }
+
+    /** The bit that asks for a function reset is always read as 0. */
+    private void resetIf(int at, int bit, boolean resets) {
+        if ((virtual.get(at) & bit) != 0) {
+            virtual.put(at, (byte) (virtual.get(at) & ~bit));
+            if (resets) {
+                device.reset();
+            }
+        }
+    }
+
+    private void wroteMsi(int start, int offset, int count) {
+        if (offset <= FLAGS && offset + count >= FLAGS) {
+            int flags = virtual.getShort(start + FLAGS);
+            if (device.mode() != InterruptMode.MSI) {
+                flags &= ~MSI_ENABLE;
+            }
+            if ((flags & MSI_COUNT) >> MSI_COUNT_SHIFT > msiMost) {
+                flags = flags & ~MSI_COUNT | msiMost << MSI_COUNT_SHIFT;
+            }
+            virtual.putShort(start + FLAGS, (short) flags);
+            toHardware(start + FLAGS, Short.BYTES, flags);
+        }
+        device.vectors().unmasked();
+    }
+
+    /** The virtual BARs are as those of hardware are read: bits below the size are not written. */
+    private void fixBars() {
+        if (!barsWritten) {
+            return;
+        }
+        barsWritten = false;
+        Map<Integer, PciBar> bars = device.function().bars();
+        for (int number = 0; number < PciFunction.ROM; number++) {
+            int at = BAR_0 + number * WORD;
+            PciBar bar = bars.get(number);
+            virtual.putInt(at, bar == null ? 0 : bar.register(virtual.getInt(at)));
+            if (bar != null && bar.kind() == PciBar.Kind.MEMORY_64) {
+                number++;
+            }
+        }
+        PciBar rom = bars.get(PciFunction.ROM);
+        virtual.putInt(ROM_BAR, rom == null ? 0 : rom.register(virtual.getInt(ROM_BAR)));
     }
 }

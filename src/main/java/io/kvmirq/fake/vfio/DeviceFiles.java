@@ -64,8 +64,11 @@ public final class DeviceFiles {
         text("sys/module/vfio_pci/parameters/" + name, on ? "Y" : "N");
     }
 
-    /** @param irq the host irq of its interrupt pin */
-    void add(PciFunction function, int irq) {
+    /**
+     * @param irq the host irq of its interrupt pin
+     * @param config its configuration space
+     */
+    void add(PciFunction function, int irq, byte[] config) {
         String path = DEVICES + function.address() + "/";
         text(path + "vendor", String.format("0x%04x", function.ids() & 0xffff));
         text(path + "device", String.format("0x%04x", function.ids() >>> 16));
@@ -74,7 +77,7 @@ public final class DeviceFiles {
         if (function.resets()) {
             text(path + "reset_method", "flr");
         }
-        files.put(path + "config", function.config());
+        files.put(path + "config", config);
     }
 
     /** An interrupt line of PCI devices, if it has handlers. */

@@ -22,7 +22,7 @@ final class MessageVectors {
     private final @Nullable EventFile[] triggers;
     /** Of the vectors that have an interrupt of the host. */
     private final NavigableMap<Integer, Producer> irqs = new TreeMap<>();
-    /** The pending bits of the MSI-X table: messages of masked vectors. */
+    /** The vectors with a pending bit: messages of masked vectors. */
     private final BitSet pending = new BitSet();
 
     MessageVectors(Host host, VfioPci device, HostVectors ofHost) {
@@ -30,7 +30,7 @@ final class MessageVectors {
         this.device = device;
         this.ofHost = ofHost;
         this.triggers = new EventFile
-                [Math.max(device.function().msi(), device.function().msix())];
+                [Math.max(device.function().msi(), device.function().msixVectors())];
     }
 
     private boolean isOn() {
@@ -80,6 +80,13 @@ final class MessageVectors {
             allocate(vector);
         }
         device.intx().enableMessages(mode);
+        if (mode == InterruptMode.MSI) {
+            device.registers().setMsi(count);
+            device.config().setMsi(count);
+            for (int vector = 0; vector < count; vector++) {
+                setMasked(vector, true);
+            }
+        }
         return 0;
     }
 
@@ -119,9 +126,10 @@ final class MessageVectors {
         }
         return IrqSet.onEvent(host, fd, event -> {
             triggers[vector] = event;
+            setMasked(vector, false);
             if (pending.get(vector)) {
                 host.note(VfioIrqAnswer.VFIO_MSIX_PENDING);
-                pending.clear(vector);
+                setPending(vector, false);
                 raise(vector, event);
             }
             event.bypass().add(irq(vector));
@@ -150,6 +158,7 @@ final class MessageVectors {
         if (event != null) {
             event.bypass().remove(irq(vector));
             triggers[vector] = null;
+            setMasked(vector, true);
         }
     }
 
@@ -167,6 +176,10 @@ final class MessageVectors {
         if (isOn()) {
             irqs.keySet().forEach(this::detach);
             irqs.values().forEach(ofHost::release);
+            if (device.mode() == InterruptMode.MSI) {
+                irqs.keySet().forEach(vector -> setMasked(vector, false));
+                device.registers().setMsi(0);
+            }
             irqs.clear();
             device.intx().disableMessages();
             device.settle();
@@ -187,16 +200,55 @@ final class MessageVectors {
         return 0;
     }
 
-    /** An MSI-X vector without an eventfd is masked. */
+    /** A vector without an eventfd is masked, if it can be. */
     boolean send(int vector) {
+        if (device.mode() == InterruptMode.MSI && !device.registers().isMsiEnabled()) {
+            return false;
+        }
+        if (isMasked(vector)) {
+            setPending(vector, true);
+            return false;
+        }
         EventFile event = triggers[vector];
-        if (event != null) {
-            return raise(vector, event);
+        return event != null && raise(vector, event);
+    }
+
+    /** The mask bit of a vector of the enabled mode, which has it or not. */
+    private boolean isMasked(int vector) {
+        return switch (device.mode()) {
+            case MSI -> vector < device.function().msi() && device.registers().isMsiMasked(vector);
+            case MSIX ->
+                vector < device.function().msixVectors() && device.bars().isMasked(vector);
+            default -> false;
+        };
+    }
+
+    private void setMasked(int vector, boolean masked) {
+        if (device.mode() == InterruptMode.MSIX) {
+            device.bars().setMasked(vector, masked);
+        } else {
+            device.registers().setMsiMasked(vector, masked);
         }
-        if (device.mode() == InterruptMode.MSIX && vector < device.function().msix()) {
-            pending.set(vector);
+    }
+
+    private void setPending(int vector, boolean isPending) {
+        pending.set(vector, isPending);
+        if (device.mode() == InterruptMode.MSIX) {
+            device.bars().setPending(vector, isPending);
+        } else {
+            device.registers().setMsiPending(vector, isPending);
         }
-        return false;
+    }
+
+    /** The user wrote the mask bits of MSI. */
+    void unmasked() {
+        for (int vector = pending.nextSetBit(0); vector >= 0; vector = pending.nextSetBit(vector + 1)) {
+            EventFile event = triggers[vector];
+            if (device.mode() == InterruptMode.MSI && event != null && !isMasked(vector)) {
+                setPending(vector, false);
+                raise(vector, event);
+            }
+        }
     }
 
     void show(DeviceFiles files) {
@@ -204,7 +256,12 @@ final class MessageVectors {
         irqs.forEach((vector, irq) -> files.addIrq(device.name(), mode, vector, irq, triggers[vector] != null));
     }
 
-    void forgetPending() {
+    /** The device was reset. The kernel restores what it had written to the table. */
+    void reset() {
         pending.clear();
+        device.registers().clearMsiPending();
+        if (device.mode() == InterruptMode.MSIX) {
+            irqs.keySet().forEach(vector -> setMasked(vector, triggers[vector] == null));
+        }
     }
 }

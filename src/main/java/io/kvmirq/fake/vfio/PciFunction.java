@@ -3,76 +3,132 @@ package io.kvmirq.fake.vfio;
 
 import io.kvmirq.PciAddress;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
+import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.TreeMap;
 
 /**
- * The identity and the capabilities of a PCI device.
+ * The identity, the capabilities and the BARs of a PCI device.
  *
  * @param group the number of its IOMMU group
  * @param ids the vendor and the device id, in the lower and the upper half
- * @param intx whether it has an interrupt pin
- * @param disIntx whether it can mask INTx itself, as since PCI 2.3
- * @param sharesLine whether a driver of the host has the same interrupt line
  * @param msi the number of MSI vectors; 0 without the capability
- * @param msix the number of MSI-X vectors; 0 without the capability
- * @param bars the sizes of its BARs in bytes, by number
+ * @param bars by number; {@link #ROM} is the expansion ROM
+ * @param rom the content of its expansion ROM; empty without one
+ * @param others capabilities that no trait stands for, by their bytes
  */
 public record PciFunction(
         PciAddress address,
         int group,
         int ids,
-        boolean intx,
-        boolean disIntx,
-        boolean sharesLine,
+        Set<Trait> traits,
         int msi,
-        int msix,
-        boolean express,
-        boolean resets,
-        Map<Integer, Integer> bars) {
+        Optional<Msix> msix,
+        Map<Integer, PciBar> bars,
+        ByteBuffer rom,
+        List<ByteBuffer> others) {
 
-    // Configuration space, PCI 3.0 chapter 6 and PCI Express 3.0 chapter 7
-    private static final int SIZE = 256;
-    private static final int EXPRESS_SIZE = 4096;
-    private static final int STATUS = 6;
-    private static final int HAS_CAPABILITIES = 1 << 4;
-    private static final int CLASS = 0xb;
-    private static final int UNASSIGNED_CLASS = 0xff;
-    private static final int FIRST_CAPABILITY = 0x34;
-    private static final int INTERRUPT_PIN = 0x3d;
-    private static final int EXPRESS_ID = 0x10;
-    private static final int EXPRESS_AT = 0x40;
-    private static final int EXPRESS_VERSION = 2;
-    private static final int FUNCTION_RESET = 1 << 28;
-    private static final int MSI_ID = 5;
-    private static final int MSI_AT = 0x80;
-    private static final int MSI_64_BIT = 1 << 7;
-    private static final int MSIX_ID = 0x11;
-    private static final int MSIX_AT = 0xa0;
-
-    /** The configuration space after a reset: the header, and the capabilities that concern interrupts. */
-    public byte[] config() {
-        ByteBuffer space = ByteBuffer.allocate(express ? EXPRESS_SIZE : SIZE).order(ByteOrder.LITTLE_ENDIAN);
-        space.putInt(0, ids).put(CLASS, (byte) UNASSIGNED_CLASS).put(INTERRUPT_PIN, (byte) (intx ? 1 : 0));
-        int pointer = FIRST_CAPABILITY;
-        if (express) {
-            pointer = link(space, pointer, EXPRESS_AT, EXPRESS_ID);
-            space.putShort(EXPRESS_AT + 2, (short) EXPRESS_VERSION).putInt(EXPRESS_AT + 4, resets ? FUNCTION_RESET : 0);
-        }
-        if (msi != 0) {
-            pointer = link(space, pointer, MSI_AT, MSI_ID);
-            space.putShort(MSI_AT + 2, (short) (MSI_64_BIT | Integer.numberOfTrailingZeros(msi) << 1));
-        }
-        if (msix != 0) {
-            link(space, pointer, MSIX_AT, MSIX_ID);
-            space.putShort(MSIX_AT + 2, (short) (msix - 1));
-        }
-        return space.array();
+    /** What a device has or does. */
+    public enum Trait {
+        /** An interrupt pin. */
+        INTX,
+        /** DisINTx: the device can mask INTx itself, as since PCI 2.3. */
+        DIS_INTX,
+        /** A driver of the host has the same interrupt line. */
+        SHARES_LINE,
+        /** A mask bit and a pending bit for each vector of MSI. */
+        MSI_MASKS,
+        EXPRESS,
+        /** The capability of power management. */
+        POWER,
+        /** Function level reset: of PCI Express, or of Advanced Features. */
+        RESETS,
+        /** Advanced error reporting of PCI Express. */
+        ADVANCED_ERRORS
     }
 
-    /** Appends a capability to the list. Returns where the pointer to the next one is. */
-    private static int link(ByteBuffer space, int pointer, int at, int id) {
-        space.put(STATUS, (byte) HAS_CAPABILITIES).put(pointer, (byte) at).put(at, (byte) id);
-        return at + 1;
+    /**
+     * MSI-X of a device.
+     *
+     * @param tableAt bytes from the start of its BAR
+     * @param pendingAt bytes from the start of its BAR
+     */
+    public record Msix(int vectors, int tableBar, int tableAt, int pendingBar, int pendingAt) {
+        private static final int ENTRY = 16;
+
+        int tableSize() {
+            return vectors * ENTRY;
+        }
+
+        int pendingSize() {
+            return (vectors + Long.SIZE - 1) / Long.SIZE * Long.BYTES;
+        }
+    }
+
+    /** The number of the expansion ROM, as of its region. */
+    public static final int ROM = 6;
+    /** The most bytes of {@link #others}. */
+    private static final int ROOM = 0x40;
+
+    public PciFunction {
+        msix.ifPresent(has -> {
+            checkPlace("the MSI-X table", has.tableBar, has.tableAt, has.tableSize(), bars);
+            checkPlace("the pending bits of MSI-X", has.pendingBar, has.pendingAt, has.pendingSize(), bars);
+        });
+        int bytes = others.stream().mapToInt(PciFunction::aligned).sum();
+        if (bytes > ROOM) {
+            throw new IllegalArgumentException("other capabilities of " + bytes + " bytes: expected at most " + ROOM
+                    + ", after each is rounded up to a multiple of 4");
+        }
+    }
+
+    private static void checkPlace(String what, int number, int at, int bytes, Map<Integer, PciBar> bars) {
+        PciBar bar = bars.get(number);
+        if (bar == null || bar.kind() == PciBar.Kind.PORTS || at > bar.bytes() - bytes) {
+            throw new IllegalArgumentException(what + " at " + at + " of BAR " + number + ", " + bytes
+                    + " bytes: expected inside of a BAR of memory of the device");
+        }
+    }
+
+    static int aligned(ByteBuffer capability) {
+        return capability.limit() + Integer.BYTES - 1 & -Integer.BYTES;
+    }
+
+    boolean has(Trait trait) {
+        return traits.contains(trait);
+    }
+
+    boolean intx() {
+        return has(Trait.INTX);
+    }
+
+    boolean disIntx() {
+        return has(Trait.DIS_INTX);
+    }
+
+    boolean express() {
+        return has(Trait.EXPRESS);
+    }
+
+    boolean resets() {
+        return has(Trait.RESETS);
+    }
+
+    /** The number of MSI-X vectors. */
+    int msixVectors() {
+        return msix.map(Msix::vectors).orElse(0);
+    }
+
+    /** Whether it has BARs of I/O ports, or of memory. */
+    boolean hasBars(boolean ports) {
+        return bars.values().stream().anyMatch(bar -> (bar.kind() == PciBar.Kind.PORTS) == ports);
+    }
+
+    PciFunction placed(HostAddresses addresses) {
+        Map<Integer, PciBar> placed = new TreeMap<>();
+        bars.forEach((number, bar) -> placed.put(number, bar.at(addresses.place(bar.kind(), bar.bytes()))));
+        return new PciFunction(address, group, ids, traits, msi, msix, Map.copyOf(placed), rom, others);
     }
 }

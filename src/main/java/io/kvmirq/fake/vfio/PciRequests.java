@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
+import io.kvmirq.NotModelledException;
 import io.kvmirq.arch.intx.model.InterruptMode;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.FileAnswer;
@@ -10,10 +11,13 @@ import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
+import io.kvmirq.uapi.UapiVfio.VfioDeviceIoeventfd;
+import io.kvmirq.uapi.UapiVfio.VfioInfoCapHeader;
 import io.kvmirq.uapi.UapiVfio.VfioIrqInfo;
 import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
 import java.nio.ByteBuffer;
 import java.util.Optional;
+import java.util.stream.IntStream;
 
 /** The answers of vfio-pci to requests on a device; source: drivers/vfio/pci/vfio_pci_core.c. */
 final class PciRequests {
@@ -21,9 +25,11 @@ final class PciRequests {
     private static final int INFO_BEFORE = 20;
 
     private static final int REGION_SHIFT = 40;
-    private static final int ROM_REGION = 6;
     /** The end of fd in struct vfio_device_ioeventfd. */
     private static final int IOEVENTFD_LEAST = 28;
+
+    /** Read where no device answers. */
+    private static final byte NOTHING = -1;
 
     private final Host host;
     private final VfioPci device;
@@ -65,17 +71,43 @@ final class PciRequests {
             int index = info.getInt(VfioRegionInfo.INDEX);
             boolean config = index == UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX;
             if (Integer.compareUnsigned(info.getInt(VfioRegionInfo.ARGSZ), VfioRegionInfo.SIZE) < 0
-                    || !config && Integer.compareUnsigned(index, ROM_REGION) > 0) {
+                    || !config && Integer.compareUnsigned(index, PciFunction.ROM) > 0) {
                 return host.refuse(VfioAnswer.VFIO_INFO_ARGUMENTS);
             }
-            int readWrite = UapiVfio.VFIO_REGION_INFO_FLAG_READ | UapiVfio.VFIO_REGION_INFO_FLAG_WRITE;
             int size = config ? device.config().size() : device.bars().size(index);
-            int flags = readWrite | (config ? 0 : UapiVfio.VFIO_REGION_INFO_FLAG_MMAP);
-            info.putInt(VfioRegionInfo.FLAGS, size == 0 ? 0 : flags)
+            info.putInt(VfioRegionInfo.FLAGS, size == 0 ? 0 : regionFlags(index))
+                    .putInt(VfioRegionInfo.CAP_OFFSET, 0)
                     .putLong(VfioRegionInfo.LENGTH, size)
                     .putLong(VfioRegionInfo.OFFSET, (long) index << REGION_SHIFT);
-            return host.copyOut(address, info, VfioRegionInfo.SIZE);
+            int refused = !config && device.bars().hasTable(index) ? addCapability(address, info) : 0;
+            return refused < 0 ? refused : host.copyOut(address, info, VfioRegionInfo.SIZE);
         });
+    }
+
+    private int regionFlags(int index) {
+        if (index == PciFunction.ROM) {
+            return UapiVfio.VFIO_REGION_INFO_FLAG_READ;
+        }
+        int readWrite = UapiVfio.VFIO_REGION_INFO_FLAG_READ | UapiVfio.VFIO_REGION_INFO_FLAG_WRITE;
+        boolean mappable =
+                index != UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX && device.bars().isMappable(index);
+        return readWrite | (mappable ? UapiVfio.VFIO_REGION_INFO_FLAG_MMAP : 0);
+    }
+
+    /** The whole BAR can be mapped, with the MSI-X table; {@code msix_mmappable_cap()}. */
+    private int addCapability(long address, ByteBuffer info) {
+        int whole = VfioRegionInfo.SIZE + VfioInfoCapHeader.SIZE;
+        info.putInt(VfioRegionInfo.FLAGS, info.getInt(VfioRegionInfo.FLAGS) | UapiVfio.VFIO_REGION_INFO_FLAG_CAPS);
+        if (Integer.compareUnsigned(info.getInt(VfioRegionInfo.ARGSZ), whole) < 0) {
+            info.putInt(VfioRegionInfo.ARGSZ, whole);
+            return 0;
+        }
+        info.putInt(VfioRegionInfo.CAP_OFFSET, VfioRegionInfo.SIZE);
+        ByteBuffer capability = ByteBuffer.allocate(VfioInfoCapHeader.SIZE)
+                .order(info.order())
+                .putShort(VfioInfoCapHeader.ID, (short) UapiVfio.VFIO_REGION_INFO_CAP_MSIX_MAPPABLE)
+                .putShort(VfioInfoCapHeader.VERSION, (short) 1);
+        return host.copyOut(address + VfioRegionInfo.SIZE, capability, VfioInfoCapHeader.SIZE);
     }
 
     private int irqInfo(long address) {
@@ -118,9 +150,22 @@ final class PciRequests {
         return 0;
     }
 
-    /** Whatever is wrong with the arguments, and with a range outside of the BARs, which have no bytes. */
+    /** Whatever is wrong with the arguments and the range, the errno is one. */
     private int ioEventFd(long address) {
-        return host.copied(address, IOEVENTFD_LEAST, given -> host.refuse(VfioAnswer.VFIO_IOEVENTFD_RANGE));
+        return host.copied(address, IOEVENTFD_LEAST, given -> {
+            int flags = given.getInt(VfioDeviceIoeventfd.FLAGS);
+            long offset = given.getLong(VfioDeviceIoeventfd.OFFSET);
+            boolean wrong = Integer.compareUnsigned(given.getInt(VfioDeviceIoeventfd.ARGSZ), IOEVENTFD_LEAST) < 0
+                    || Integer.bitCount(flags) != 1
+                    || flags < 0
+                    || flags > UapiVfio.VFIO_DEVICE_IOEVENTFD_64
+                    || given.getInt(VfioDeviceIoeventfd.FD) < -1
+                    || !device.bars().isRegister(region(offset), at(offset), flags);
+            if (wrong) {
+                return host.refuse(VfioAnswer.VFIO_IOEVENTFD_RANGE);
+            }
+            throw new NotModelledException("VFIO_DEVICE_IOEVENTFD of a register of a BAR");
+        });
     }
 
     // Regions: configuration space, and BARs
@@ -133,21 +178,23 @@ final class PciRequests {
         return device.bars().mapped(region(offset), at(offset), length);
     }
 
-    private Optional<Answer> refuses(long length, long offset) {
-        if (region(offset) != UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX) {
-            if (at(offset) >= device.bars().size(region(offset))) {
-                return Optional.of(VfioAnswer.VFIO_REGION_EMPTY);
-            }
-            device.bars().requireInside(region(offset), at(offset), length);
-            return Optional.empty();
-        }
-        return length > device.config().size() - at(offset)
-                ? Optional.of(VfioAnswer.VFIO_CONFIG_RANGE)
-                : Optional.empty();
-    }
-
     private static long at(long offset) {
         return offset & (1L << REGION_SHIFT) - 1;
+    }
+
+    private static boolean isConfig(long offset) {
+        return region(offset) == UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX;
+    }
+
+    private Optional<Answer> refuses(long length, long offset) {
+        if (isConfig(offset)) {
+            return device.config().isOutside(at(offset), length)
+                    ? Optional.of(VfioAnswer.VFIO_CONFIG_RANGE)
+                    : Optional.empty();
+        }
+        return at(offset) >= device.bars().size(region(offset))
+                ? Optional.of(VfioAnswer.VFIO_REGION_EMPTY)
+                : Optional.empty();
     }
 
     long read(long to, long length, long offset) {
@@ -158,16 +205,9 @@ final class PciRequests {
         if (length == 0 || outside.isPresent()) {
             return length == 0 ? 0 : host.refuse(outside);
         }
-        int at = (int) at(offset);
-        boolean config = region(offset) == UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX;
-        ByteBuffer value = ByteBuffer.allocate((int) length);
-        for (int i = 0; i < length; i++) {
-            value.put(
-                    i,
-                    config ? (byte) device.config().read(at + i) : device.bars().read(region(offset), at + i));
-        }
-        int refused = host.copyOut(to, value, (int) length);
-        return refused < 0 ? refused : length;
+        return isConfig(offset)
+                ? device.config().read(host, to, (int) length, (int) at(offset))
+                : readBar(to, length, region(offset), (int) at(offset));
     }
 
     long write(long from, long length, long offset) {
@@ -178,18 +218,61 @@ final class PciRequests {
         if (length == 0 || outside.isPresent()) {
             return length == 0 ? 0 : host.refuse(outside);
         }
-        ByteBuffer value = host.memory().copyIn(from, (int) length);
+        return isConfig(offset)
+                ? device.config().write(host, from, (int) length, (int) at(offset))
+                : writeBar(from, length, region(offset), (int) at(offset));
+    }
+
+    /** Whether an access of these bytes is refused: of memory, while the device does not answer there. */
+    private boolean isOff(int bar, int at, int length) {
+        return !device.bars().isPorts(bar)
+                && !device.config().isMemoryOn()
+                && IntStream.range(at, at + length)
+                        .anyMatch(one -> !device.bars().isExcluded(bar, one));
+    }
+
+    /** Reads to the end of the BAR at most. */
+    private long readBar(long to, long length, int bar, int at) {
+        int count = (int) Math.min(length, device.bars().size(bar) - at);
+        boolean answers = answers(bar);
+        if (bar == PciFunction.ROM && !answers) {
+            return host.refuse(VfioAnswer.VFIO_ROM_OFF);
+        }
+        if (isOff(bar, at, count)) {
+            return host.refuse(VfioAnswer.REGION_READ_DISABLED);
+        }
+        ByteBuffer value = ByteBuffer.allocate(count);
+        for (int i = 0; i < count; i++) {
+            boolean reaches = answers && !device.bars().isExcluded(bar, at + i);
+            value.put(i, reaches ? device.bars().read(bar, at + i) : NOTHING);
+        }
+        int refused = host.copyOut(to, value, count);
+        return refused < 0 ? refused : count;
+    }
+
+    private long writeBar(long from, long length, int bar, int at) {
+        if (bar == PciFunction.ROM) {
+            return host.refuse(VfioAnswer.VFIO_REGION_EMPTY);
+        }
+        int count = (int) Math.min(length, device.bars().size(bar) - at);
+        if (isOff(bar, at, count)) {
+            return host.refuse(VfioAnswer.REGION_READ_DISABLED);
+        }
+        ByteBuffer value = host.memory().copyIn(from, count);
         if (value == null) {
             return host.refuse(FileAnswer.FAULT);
         }
-        if (region(offset) != UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX) {
-            for (int i = 0; i < length; i++) {
-                device.bars().write(region(offset), at(offset) + i, value.get(i));
+        boolean answers = answers(bar);
+        for (int i = 0; i < count; i++) {
+            if (answers && !device.bars().isExcluded(bar, at + i)) {
+                device.bars().write(bar, at + i, value.get(i));
             }
-            return length;
         }
-        int low = value.get(0) & 0xff;
-        device.config().write((int) at(offset), (int) length, length == 1 ? low : value.getShort(0) & 0xffff);
-        return length;
+        return count;
+    }
+
+    /** Whether hardware answers; I/O ports of a device whose I/O space is off are nobody's. */
+    private boolean answers(int bar) {
+        return device.registers().answers(device.bars().isPorts(bar) ? PciImage.PORTS : PciImage.MEMORY);
     }
 }

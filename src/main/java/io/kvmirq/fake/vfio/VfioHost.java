@@ -23,6 +23,7 @@ public final class VfioHost {
 
     private final Host host;
     private final HostVectors vectors = new HostVectors();
+    private final HostAddresses addresses = new HostAddresses();
     private final List<VfioGroup> groups = new ArrayList<>();
     /** The next SPI of the host. */
     private int nextLine = FIRST_LINE;
@@ -42,7 +43,7 @@ public final class VfioHost {
         checkNew(function.address());
         PciLine line = neighbour.map(VfioPci::line).orElseGet(() -> newLine(function.intx()));
         VfioGroup group = group(function.group());
-        VfioPci device = new VfioPci(host, function, group, this, line);
+        VfioPci device = new VfioPci(host, function.placed(addresses), group, this, line);
         group.devices().add(device);
         return device;
     }
@@ -56,7 +57,7 @@ public final class VfioHost {
     /** Adds a device that a driver of the host is bound to. Its group is not viable. */
     public void addToHost(PciFunction function) {
         checkNew(function.address());
-        group(function.group()).ofHost().add(function);
+        group(function.group()).ofHost().add(function.placed(addresses));
     }
 
     private void checkNew(PciAddress address) {
@@ -139,8 +140,10 @@ public final class VfioHost {
     /** Adds the files of all devices, and the links that name their groups and drivers. */
     public void show(DeviceFiles files) {
         files.addParameter("nointxmask", nointxmask);
-        pci().forEach(device -> files.add(device.function(), device.line().irq()));
-        groups.forEach(group -> group.ofHost().forEach(function -> files.add(function, IRQ_OF_HOST)));
+        pci().forEach(device -> files.add(
+                device.function(), device.line().irq(), device.registers().bytes()));
+        groups.forEach(group ->
+                group.ofHost().forEach(function -> files.add(function, IRQ_OF_HOST, new PciImage(function).values())));
         pci().map(VfioPci::line).distinct().forEach(line -> files.addLine(line, handlersOf(line)));
         pci().forEach(device -> device.vectors().show(files));
         if (host.build().cdev()) {

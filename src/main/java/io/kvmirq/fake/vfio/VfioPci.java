@@ -30,6 +30,7 @@ public final class VfioPci extends VfioDevice {
     private final ForwardableLine forwardable;
     private final UnmaskEvent unmask;
     private final MessageVectors vectors;
+    private final PciRegisters registers;
     private final ConfigSpace config;
     private final Bars bars;
     private final PciRequests requests;
@@ -46,10 +47,11 @@ public final class VfioPci extends VfioDevice {
         this.forwardable = new ForwardableLine(host, line.physicalId(), intx, this::settle);
         this.unmask = new UnmaskEvent(this);
         this.vectors = new MessageVectors(host, this, vfio.vectors());
-        this.config = new ConfigSpace(this);
-        this.bars = new Bars(function.bars());
+        this.registers = new PciRegisters(this);
+        this.config = new ConfigSpace(this, registers);
+        this.bars = new Bars(function);
         this.requests = new PciRequests(host, this, vfio);
-        if (function.sharesLine()) {
+        if (function.has(PciFunction.Trait.SHARES_LINE)) {
             line.addDriver();
         }
     }
@@ -91,6 +93,10 @@ public final class VfioPci extends VfioDevice {
         return requests.memory(offset, length);
     }
 
+    PciRegisters registers() {
+        return registers;
+    }
+
     ConfigSpace config() {
         return config;
     }
@@ -99,7 +105,7 @@ public final class VfioPci extends VfioDevice {
         return switch (index) {
             case UapiVfio.VFIO_PCI_INTX_IRQ_INDEX -> function.intx() ? 1 : 0;
             case UapiVfio.VFIO_PCI_MSI_IRQ_INDEX -> function.msi();
-            case UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX -> function.msix();
+            case UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX -> function.msixVectors();
             case UapiVfio.VFIO_PCI_ERR_IRQ_INDEX -> function.express() ? 1 : 0;
             default -> 1;
         };
@@ -116,13 +122,15 @@ public final class VfioPci extends VfioDevice {
 
     // The life of the device
 
-    /** Resets the device and clears DisINTx. */
+    /** Resets the device and clears DisINTx. The device answers, and is no bus master. */
     @Override
     void enable() {
+        registers.open();
         if (resets()) {
             reset();
         }
         intx.open();
+        config.open();
     }
 
     /**
@@ -132,7 +140,7 @@ public final class VfioPci extends VfioDevice {
     @Override
     void disable() {
         host.note(VfioAnswer.VFIO_LAST_CLOSE);
-        config.clear();
+        registers.setPower(0);
         unmask.clear();
         vectors.disable();
         intx.close();
@@ -144,6 +152,7 @@ public final class VfioPci extends VfioDevice {
             host.note(VfioIrqAnswer.VFIO_CLOSE_DISINTX);
             device.disable(false);
         }
+        registers.close();
         settle();
         single[UapiVfio.VFIO_PCI_ERR_IRQ_INDEX] = null;
         single[UapiVfio.VFIO_PCI_REQ_IRQ_INDEX] = null;
@@ -157,7 +166,9 @@ public final class VfioPci extends VfioDevice {
     /** A function reset: the device forgets what it requested. The kernel restores its configuration. */
     void reset() {
         device.serve();
-        vectors.forgetPending();
+        registers.reset();
+        bars.reset();
+        vectors.reset();
     }
 
     void settle() {
@@ -213,11 +224,11 @@ public final class VfioPci extends VfioDevice {
 
     public boolean send(int vector) {
         checkVector(vector);
-        if (!config.isMaster()) {
+        if (!registers.isMaster()) {
             host.note(VfioAnswer.VFIO_BUS_MASTER);
             return false;
         }
-        return vectors.send(vector);
+        return !registers.isAsleep() && vectors.send(vector);
     }
 
     /** The way of a vector's messages through the host's hardware; empty if it has no interrupt of the host. */
@@ -227,9 +238,9 @@ public final class VfioPci extends VfioDevice {
     }
 
     private void checkVector(int vector) {
-        if (vector < 0 || vector >= Math.max(function.msi(), function.msix())) {
+        if (vector < 0 || vector >= Math.max(function.msi(), function.msixVectors())) {
             throw new IllegalArgumentException("vector " + vector + ": " + function.address() + " has " + function.msi()
-                    + " of MSI and " + function.msix() + " of MSI-X, numbered from 0");
+                    + " of MSI and " + function.msixVectors() + " of MSI-X, numbered from 0");
         }
     }
 

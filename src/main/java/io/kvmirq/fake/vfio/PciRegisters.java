@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.vfio;
+
+import static io.kvmirq.fake.vfio.PciImage.*;
+
+import io.kvmirq.arch.intx.model.InterruptMode;
+import io.kvmirq.fake.vfio.PciFunction.Trait;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+
+/**
+ * The configuration space of a device as its hardware has it. The caller of each method holds the kernel's lock.
+ * Source: PCI 3.0 chapter 6, PCI Express 3.0 chapter 7.
+ */
+final class PciRegisters {
+    /** DisINTx, in the upper byte of COMMAND. */
+    private static final int DIS_INTX = 1 << 2;
+
+    private static final int INTX_PENDING = 1 << 3;
+    private static final int MSIX_ENABLE = 1 << 7;
+    private static final int MSI_ENABLE = 1;
+    private static final int MSI_COUNT_SHIFT = 4;
+    private static final int POWER_STATE = 3;
+    private static final int D3HOT = 3;
+
+    private final VfioPci device;
+    private final PciFunction function;
+    private final PciImage image;
+    private final ByteBuffer now;
+    /** As it was when the device was opened. */
+    private byte[] opened;
+
+    PciRegisters(VfioPci device) {
+        this.device = device;
+        this.function = device.function();
+        this.image = new PciImage(function);
+        this.opened = image.values().clone();
+        this.now = ByteBuffer.wrap(image.values().clone()).order(ByteOrder.LITTLE_ENDIAN);
+        setPower(D3HOT);
+    }
+
+    int size() {
+        return now.capacity();
+    }
+
+    /** All bytes. */
+    byte[] bytes() {
+        byte[] bytes = new byte[size()];
+        for (int at = 0; at < bytes.length; at++) {
+            bytes[at] = (byte) read(at);
+        }
+        return bytes;
+    }
+
+    int read(int at) {
+        int value = now.get(at) & 0xff;
+        return switch (at) {
+            case COMMAND + 1 -> value | (device.device().isDisabled() ? DIS_INTX : 0);
+            case STATUS -> value | (function.disIntx() && device.device().isRequesting() ? INTX_PENDING : 0);
+            case MSIX_AT + FLAGS + 1 -> value | (device.mode() == InterruptMode.MSIX ? MSIX_ENABLE : 0);
+            default -> value;
+        };
+    }
+
+    void write(int at, int value) {
+        int bits = image.writable(at);
+        now.put(at, (byte) (now.get(at) & ~bits | value & bits));
+    }
+
+    // The life of the device
+
+    /** {@code pci_enable_device()}, after {@code pci_clear_master()}. */
+    void open() {
+        setPower(0);
+        int spaces = (function.hasBars(true) ? PORTS : 0) | (function.hasBars(false) ? MEMORY : 0);
+        now.putShort(COMMAND, (short) (now.getShort(COMMAND) & ~MASTER | spaces));
+        opened = now.array().clone();
+    }
+
+    /** The device gets back its state of when it was opened. Then it sleeps, if it can. */
+    void close() {
+        setPower(0);
+        image.kept().stream().forEach(at -> now.put(at, opened[at]));
+        setPower(D3HOT);
+    }
+
+    /** A function reset. The kernel restores a part. */
+    void reset() {
+        for (int at = image.kept().nextClearBit(0);
+                at < size();
+                at = image.kept().nextClearBit(at + 1)) {
+            now.put(at, image.values()[at]);
+        }
+    }
+
+    // The state
+
+    boolean isMaster() {
+        return (now.getShort(COMMAND) & MASTER) != 0;
+    }
+
+    /** Whether the device answers at its I/O ports, or at its memory. */
+    boolean answers(int space) {
+        return (now.getShort(COMMAND) & space) != 0 && !isAsleep();
+    }
+
+    /** Whether the device is in D3hot. */
+    boolean isAsleep() {
+        return function.has(Trait.POWER) && (now.get(POWER_AT + POWER_CONTROL) & POWER_STATE) == D3HOT;
+    }
+
+    /** {@code pci_set_power_state()} to D0 or D3hot; a device has no other state. */
+    void setPower(int state) {
+        int at = POWER_AT + POWER_CONTROL;
+        if (function.has(Trait.POWER) && (state == 0 || state == D3HOT)) {
+            now.put(at, (byte) (now.get(at) & ~POWER_STATE | state));
+        }
+    }
+
+    /** The kernel enables MSI for this many vectors, or disables it for 0. */
+    void setMsi(int vectors) {
+        int log = Integer.SIZE - Integer.numberOfLeadingZeros(vectors - 1);
+        int most = now.get(MSI_AT + FLAGS) & ~image.writable(MSI_AT + FLAGS);
+        int enabled = vectors == 0 ? 0 : MSI_ENABLE | log << MSI_COUNT_SHIFT;
+        now.put(MSI_AT + FLAGS, (byte) (most | enabled));
+    }
+
+    boolean isMsiEnabled() {
+        return (now.get(MSI_AT + FLAGS) & MSI_ENABLE) != 0;
+    }
+
+    /** Whether the mask bit of a vector of MSI is set. */
+    boolean isMsiMasked(int vector) {
+        return function.has(Trait.MSI_MASKS) && (now.getInt(MSI_AT + MSI_MASKS) >>> vector & 1) != 0;
+    }
+
+    void setMsiMasked(int vector, boolean masked) {
+        setBit(MSI_AT + MSI_MASKS, vector, masked);
+    }
+
+    void setMsiPending(int vector, boolean pending) {
+        setBit(MSI_AT + MSI_PENDING, vector, pending);
+    }
+
+    void clearMsiPending() {
+        if (function.has(Trait.MSI_MASKS)) {
+            now.putInt(MSI_AT + MSI_PENDING, 0);
+        }
+    }
+
+    /** Nothing without mask bits. */
+    private void setBit(int at, int vector, boolean on) {
+        if (function.has(Trait.MSI_MASKS)) {
+            int bit = 1 << vector;
+            now.putInt(at, on ? now.getInt(at) | bit : now.getInt(at) & ~bit);
+        }
+    }
+}

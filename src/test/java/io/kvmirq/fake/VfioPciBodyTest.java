@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import static io.kvmirq.contract.VfioDevice.*;
+import static io.kvmirq.contract.World.assertErrno;
+import static io.kvmirq.contract.World.assertOk;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.contract.VfioDevice;
+import io.kvmirq.contract.VfioWorld;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiVfio;
+import io.kvmirq.uapi.UapiVfio.VfioDeviceIoeventfd;
+import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
+import java.nio.ByteBuffer;
+import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
+import org.junit.jupiter.api.AutoClose;
+import org.junit.jupiter.api.Test;
+
+/** Configuration space and BARs of devices that the lab does not have. */
+class VfioPciBodyTest {
+    private static final String NAME = "0000:3b:00.0";
+    private static final int GROUP = 5;
+    private static final int RESET = 1;
+
+    @AutoClose
+    private final VfioWorld vfio = VfioWorld.ofFake("6.12");
+
+    private final FakePciDevice.Builder builder = vfio.fake().pciDevice(NAME, GROUP);
+
+    private VfioDevice open(FakePciDevice hardware) {
+        return vfio.device(hardware, GROUP, NAME);
+    }
+
+    private int capability(VfioDevice device, int id) {
+        int at = (int) device.readConfig(0x34, 1);
+        while (at != 0 && device.readConfig(at, 1) != id) {
+            at = (int) device.readConfig(at + 1, 1);
+        }
+        return at;
+    }
+
+    private long region(VfioDevice device, int index, int field) {
+        ByteBuffer info = Buffers.allocate(64);
+        assertOk(device.region(64, index, info));
+        return field == VfioRegionInfo.FLAGS ? info.getInt(field) : info.getLong(field);
+    }
+
+    private int register(VfioDevice device, int at) {
+        ByteBuffer value = Buffers.allocate(Integer.BYTES);
+        assertThat(vfio.libc().pread(device.fd, value, at)).isEqualTo(Integer.BYTES);
+        return value.getInt(0);
+    }
+
+    private void setRegister(VfioDevice device, int at, int value) {
+        assertThat(vfio.libc().pwrite(device.fd, Buffers.allocate(Integer.BYTES).putInt(0, value), at))
+                .isEqualTo(Integer.BYTES);
+    }
+
+    // Configuration space
+
+    @Test
+    void unknownCapabilityIsHiddenAndAVendorsIsWritten() {
+        byte[] subsystem = {0xd, 0, 0, 0, 0x34, 0x12, 0x78, 0x56};
+        VfioDevice device = open(builder.msi(1)
+                .capability(subsystem)
+                .capability((byte) 9, (byte) 0, (byte) 5, (byte) 0x11, (byte) 0x22)
+                .msix(1)
+                .add());
+        assertThat(capability(device, 0xd)).isZero();
+        assertThat(capability(device, 5)).isNotZero();
+        assertThat(capability(device, 0x11)).as("behind the others").isNotZero();
+        int vendors = capability(device, 9);
+        device.writeConfig(vendors, 4, 0x77777777);
+        assertThat(device.readConfig(vendors, 1)).isEqualTo(9);
+        assertThat(device.readConfig(vendors + 2, 4))
+                .as("its length is not written")
+                .isEqualTo(0x2277_05L);
+        device.writeConfig(vendors + 4, 1, 0x5a);
+        assertThat(device.readConfig(vendors + 4, 1)).isEqualTo(0x5a);
+    }
+
+    @Test
+    void listOfHiddenCapabilitiesAloneIsNone() {
+        VfioDevice device = open(
+                builder.capability((byte) 0xd, (byte) 0, (byte) 0, (byte) 0).add());
+        assertThat(device.readConfig(0x34, 1)).isZero();
+        assertThat(device.readConfig(STATUS) & 0x10).isZero();
+    }
+
+    @Test
+    void advancedFeaturesResetAConventionalDevice() {
+        FakePciDevice hardware = builder.resettable().bar(0, 0x1000).add();
+        hardware.setRegister(0, 8, 0x1234);
+        VfioDevice device = open(hardware);
+        assertThat(register(device, 8)).isEqualTo(0x1234);
+        setRegister(device, 8, 1);
+        setRegister(device, 12, 2);
+        device.writeConfig(0xf0, 1, 0x55);
+        device.writeCommand(7);
+        int features = capability(device, 0x13);
+        device.writeConfig(features + 4, 1, 0xfe);
+        assertThat(register(device, 8)).as("no reset was asked for").isEqualTo(1);
+        device.writeConfig(features + 4, 1, RESET);
+        assertThat(device.readConfig(features + 4, 1)).isZero();
+        assertThat(register(device, 8)).as("as the device set it").isEqualTo(0x1234);
+        assertThat(register(device, 12)).isZero();
+        assertThat(device.readConfig(0xf0, 1)).isZero();
+        assertThat(device.readConfig(COMMAND)).as("the kernel restores it").isEqualTo(7);
+    }
+
+    @Test
+    void maskedMessageIsPendingUntilItsBitIsCleared() {
+        FakePciDevice hardware = builder.maskableMsi(4).add();
+        VfioDevice device = open(hardware);
+        int at = capability(device, 5);
+        assertThat(device.readConfig(at + 2)).isEqualTo(0x184);
+        int[] events = vfio.events(4);
+        assertOk(device.arm(MSI, 0, events));
+        device.writeCommand(4);
+        assertThat(device.readConfig(at + 0x10, 4)).isZero();
+        device.writeConfig(at + 0x10, 4, 0xff);
+        assertThat(device.readConfig(at + 0x10, 4)).isEqualTo(0xf);
+        assertThat(hardware.sendMessage(2)).isFalse();
+        assertThat(device.readConfig(at + 0x14, 4)).isEqualTo(4);
+        device.writeConfig(at + 0x14, 4, 0);
+        assertThat(device.readConfig(at + 0x14, 4)).as("read-only").isEqualTo(4);
+        assertThat(vfio.take(events[2])).isZero();
+        device.writeConfig(at + 0x10, 4, 0xb);
+        assertThat(vfio.take(events[2])).isEqualTo(1);
+        assertThat(device.readConfig(at + 0x14, 4)).isZero();
+        assertThat(hardware.sendMessage(1)).isFalse();
+        assertOk(device.disable(MSI));
+        assertThat(device.readConfig(at + 0x10, 4)).as("unmasked again").isZero();
+    }
+
+    @Test
+    void sleepingDeviceSendsNothing() {
+        FakePciDevice hardware = builder.powerManagement().msix(1).add();
+        VfioDevice device = open(hardware);
+        int event = vfio.world.eventfd();
+        assertOk(device.arm(MSIX, 0, event));
+        device.writeCommand(4);
+        int power = capability(device, 1) + 4;
+        device.writeConfig(power, 2, 3);
+        assertThat(hardware.sendMessage(0)).isFalse();
+        device.writeConfig(power, 2, 0);
+        assertThat(hardware.sendMessage(0)).isTrue();
+    }
+
+    @Test
+    void hostShowsWhatTheHardwareHas() {
+        FakePciDevice hardware = builder.powerManagement().msix(1).add();
+        VfioDevice device = open(hardware);
+        int msix = capability(device, 0x11) + 3;
+        int power = capability(device, 1) + 4;
+        assertThat(config()[msix]).isZero();
+        assertThat(config()[power] & 3).isZero();
+        assertOk(device.arm(MSIX, 0, vfio.world.eventfd()));
+        assertThat(config()[msix]).isEqualTo((byte) 0x80);
+        device.close();
+        assertThat(config()[power] & 3).as("it sleeps").isEqualTo(3);
+    }
+
+    private byte[] config() {
+        return vfio.libc()
+                .hostFiles()
+                .bytes("sys/bus/pci/devices/" + NAME + "/config", 256)
+                .orElseThrow();
+    }
+
+    // BARs
+
+    @Test
+    void tableWithoutAPlaceHasTheLastFreeBarForItself() {
+        VfioDevice device = open(builder.msix(2048).bar64(4, 0x1000).add());
+        assertThat(region(device, 3, VfioRegionInfo.LENGTH)).isEqualTo(0x1_0000);
+        assertThat(region(device, 3, VfioRegionInfo.FLAGS)).isEqualTo(0xf);
+        int msix = capability(device, 0x11);
+        assertThat(device.readConfig(msix + 4, 4)).isEqualTo(3);
+        assertThat(device.readConfig(msix + 8, 4)).isEqualTo(0x8003);
+        assertThat(region(device, 5, VfioRegionInfo.LENGTH)).isZero();
+    }
+
+    @Test
+    void maskThatAUserSetsInTheMappedTableHolds() {
+        FakePciDevice hardware = builder.msix(2).bar(0, 0x1000).msixTable(0, 0).add();
+        VfioDevice device = open(hardware);
+        int[] events = vfio.events(2);
+        assertOk(device.arm(MSIX, 0, events));
+        device.writeCommand(6);
+        long table = vfio.libc().mmap(0x1000, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_SHARED, device.fd, 0);
+        vfio.libc().view(table, 0x1000).putInt(16 + 12, 1);
+        assertThat(hardware.sendMessage(0)).isTrue();
+        assertThat(hardware.sendMessage(1)).as("masked by mistake").isFalse();
+        assertThat(vfio.take(events[1])).isZero();
+        assertThat(vfio.libc().munmap(table, 0x1000)).isZero();
+    }
+
+    @Test
+    void resetMasksAllVectorsButThoseThatTheKernelUses() {
+        FakePciDevice hardware =
+                builder.msix(3).bar(0, 0x1000).msixTable(0, 0).resettable().add();
+        VfioDevice device = open(hardware);
+        int[] events = vfio.events(2);
+        assertOk(device.arm(MSIX, 0, events));
+        device.writeCommand(6);
+        hardware.sendMessage(2);
+        assertThat(register(device, 3 * 16)).as("pending").isEqualTo(1 << 2);
+        assertThat(vfio.kernel().vfioReset(device.fd)).isZero();
+        assertThat(register(device, 3 * 16)).isZero();
+        assertThat(hardware.sendMessage(1)).isTrue();
+        assertThat(hardware.sendMessage(2)).isFalse();
+    }
+
+    @Test
+    void eventfdOfARegisterIsCheckedFirst() {
+        VfioDevice device = open(builder.bar(0, 0x1000).msix(1).msixTable(0, 0).add());
+        assertErrno(Errno.EINVAL, ioEventFd(device, 4, 0x1000));
+        assertErrno(Errno.EINVAL, ioEventFd(device, 4, 12)); // in the table
+        assertErrno(Errno.EINVAL, ioEventFd(device, 3, 0x800));
+        assertErrno(Errno.EINVAL, ioEventFd(device, 4, 6L << 40));
+        assertThatThrownBy(() -> ioEventFd(device, 4, 0x800)).hasMessageContaining("VFIO_DEVICE_IOEVENTFD");
+    }
+
+    private int ioEventFd(VfioDevice device, int width, long offset) {
+        ByteBuffer argument = Buffers.allocate(VfioDeviceIoeventfd.SIZE)
+                .putInt(VfioDeviceIoeventfd.ARGSZ, VfioDeviceIoeventfd.SIZE)
+                .putInt(VfioDeviceIoeventfd.FLAGS, width)
+                .putLong(VfioDeviceIoeventfd.OFFSET, offset);
+        return vfio.ioctl(device.fd, UapiVfio.VFIO_DEVICE_IOEVENTFD, argument);
+    }
+
+    @Test
+    void romEndsWithItsContent() {
+        VfioDevice device = open(builder.rom((byte) 0x55, (byte) 0xaa, (byte) 1, (byte) 2, (byte) 3, (byte) 4)
+                .add());
+        assertThat(region(device, 6, VfioRegionInfo.LENGTH)).isEqualTo(2048);
+        ByteBuffer content = Buffers.allocate(8);
+        assertThat(vfio.libc().pread(device.fd, content, 6L << 40)).isEqualTo(8);
+        assertThat(content.getLong(0)).isEqualTo(0xffff_0403_0201_aa55L);
+    }
+
+    // Descriptions that cannot be
+
+    @Test
+    void descriptionThatNoDeviceCanHaveIsRefused() {
+        assertRefused(() -> builder.bar(6, 0x1000), "BAR 6");
+        assertRefused(() -> builder.bar(0, 0x800), "from 4096 on");
+        assertRefused(() -> builder.bar64(5, 0x1000), "expected 0 to 4");
+        assertRefused(() -> builder.ioBar(0, 512), "from 4 to 256");
+        builder.bar64(2, 0x1000);
+        assertRefused(() -> builder.bar(3, 0x1000), "takes two numbers");
+        assertRefused(() -> builder.bar64(1, 0x1000), "takes two numbers");
+        assertRefused(() -> builder.rom((byte) 0x55), "55 and aa");
+        assertRefused(() -> builder.capability((byte) 5, (byte) 0, (byte) 0), "expected id 9");
+        assertRefused(() -> builder.capability((byte) 9, (byte) 0, (byte) 9), "expected id 9");
+        assertRefused(() -> builder.msixTable(2, 4), "multiple of 8");
+        assertRefused(() -> builder.msix(1).msixTable(4, 0).add(), "the MSI-X table at 0 of BAR 4");
+        assertRefused(() -> builder.msixTable(2, 0xff8).add(), "inside of a BAR of memory");
+        assertRefused(() -> builder.msixTable(2, 0).msixPending(2, 0x1000).add(), "the pending bits");
+        builder.msixPending(2, 0x800).capability(vendors(60));
+        assertRefused(() -> builder.capability(vendors(5)).add(), "at most 64");
+    }
+
+    private static byte[] vendors(int length) {
+        byte[] capability = new byte[length];
+        capability[0] = 9;
+        capability[2] = (byte) length;
+        return capability;
+    }
+
+    private static void assertRefused(ThrowingCallable call, String part) {
+        assertThatThrownBy(call).isInstanceOf(IllegalArgumentException.class).hasMessageContaining(part);
+    }
+}
