@@ -69,7 +69,8 @@ public final class Bars {
     }
 
     boolean isPorts(int bar) {
-        return function.bars().get(bar).kind() == PciBar.Kind.PORTS;
+        PciBar of = function.bars().get(bar);
+        return of != null && of.kind() == PciBar.Kind.PORTS;
     }
 
     boolean hasTable(int bar) {

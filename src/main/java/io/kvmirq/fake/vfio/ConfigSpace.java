@@ -40,7 +40,7 @@ final class ConfigSpace {
     private boolean barsWritten;
 
     private boolean disIntx;
-    /** The logarithm of the number of MSI vectors that were enabled. */
+    /** The logarithm of the number of MSI vectors that were enabled last, by this user or one before. */
     private int msiMost;
 
     ConfigSpace(VfioPci device, PciRegisters hardware) {
@@ -61,7 +61,6 @@ final class ConfigSpace {
         claim(0, HEADER_END, HEADER);
         barsWritten = true;
         disIntx = false;
-        msiMost = 0;
         claimCapabilities();
         if (size() > SIZE && hardware.read(SIZE) == ERRORS_ID) {
             claim(SIZE, ERRORS_LENGTH, (byte) ERRORS_ID);
