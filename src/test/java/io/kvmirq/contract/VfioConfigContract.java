@@ -324,6 +324,7 @@ class VfioConfigContract extends VfioSuite {
             VfioDevice device = vfio.device(one);
             int at = device.capabilities().get(POWER) + POWER_CONTROL;
             device.writeConfig(at, 4, D3HOT);
+            assertThat(device.readConfig(at) & 3).isEqualTo(D3HOT);
             device.close();
             assertThat(vfio.device(one).readConfig(at) & 3).as("%s", one).isZero();
         }
@@ -340,6 +341,7 @@ class VfioConfigContract extends VfioSuite {
         device.writeConfig(LINE, 1, 0x44);
         device.writeConfig(BAR_0, 4, 0xc000_0000L);
         device.writeConfig(power, 2, D3HOT);
+        assertThat(device.readConfig(power) & 3).isEqualTo(D3HOT);
         device.writeConfig(express + DEVICE_CONTROL, 2, FUNCTION_RESET | 0x5020);
         assertThat(device.readConfig(express + DEVICE_CONTROL) & ~0x81f)
                 .as("virtual sizes")
@@ -358,6 +360,7 @@ class VfioConfigContract extends VfioSuite {
             VfioDevice device = vfio.device(one);
             int power = device.capabilities().get(POWER) + POWER_CONTROL;
             device.writeConfig(power, 2, D3HOT);
+            assertThat(device.readConfig(power) & 3).isEqualTo(D3HOT);
             assertThat(kernel.vfioReset(device.fd)).isZero();
             assertThat(device.readConfig(power) & 3).as("%s", one).isZero();
         }

@@ -235,6 +235,35 @@ class VfioPciBodyTest {
     }
 
     @Test
+    void everyBarHasAnAddress() {
+        FakePciDevice.Builder large =
+                builder.bar(0, 1 << 30).bar(1, 1 << 29).bar64(2, 1 << 30).ioBar(4, 256);
+        VfioDevice device = open(large.bar(5, 0x1000).add());
+        for (int bar : new int[] {0, 1, 4, 5}) {
+            assertThat(device.readConfig(0x10 + 4 * bar, 4) & ~0xfL)
+                    .as("%d", bar)
+                    .isNotZero();
+        }
+        assertThat(device.readConfig(0x18, 8)).isEqualTo(0x40_0000_000cL);
+    }
+
+    @Test
+    void hotResetIsAResetOfTheDevice() {
+        FakePciDevice hardware =
+                builder.express().powerManagement().bar(0, 0x1000).add();
+        hardware.setRegister(0, 0, 7);
+        VfioDevice device = open(hardware);
+        setRegister(device, 0, 8);
+        device.writeCommand(6);
+        int power = capability(device, 1) + 4;
+        device.writeConfig(power, 2, 3);
+        assertOk(device.hotReset(0, device.group));
+        assertThat(device.readConfig(power, 1) & 3).isZero();
+        assertThat(device.readConfig(COMMAND)).isEqualTo(6);
+        assertThat(register(device, 0)).isEqualTo(7);
+    }
+
+    @Test
     void romEndsWithItsContent() {
         VfioDevice device = open(builder.rom((byte) 0x55, (byte) 0xaa, (byte) 1, (byte) 2, (byte) 3, (byte) 4)
                 .add());

@@ -9,6 +9,7 @@ final class HostAddresses {
     /** Below it are the IOAPICs and LAPICs. */
     private static final long LAST = 0xfec0_0000L;
 
+    private static final long END = 1L << 32;
     private static final long FIRST_64 = 0x40_0000_0000L;
 
     private long port = FIRST_PORT;
@@ -40,6 +41,7 @@ final class HostAddresses {
     }
 
     private static long within(long at, int bytes, long first, long last) {
-        return at + bytes > last ? aligned(first, bytes) : at;
+        // The first one that fits; the largest of 32 bits begin below the range.
+        return at + bytes > last ? Math.min(aligned(first, bytes), END - bytes) : at;
     }
 }
