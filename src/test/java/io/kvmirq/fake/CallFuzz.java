@@ -65,7 +65,18 @@ final class CallFuzz {
         this.kernel = FakeKernel.inVirtualTime(Profile.of(profile));
         this.arguments = new HostileArguments(kernel, random);
         this.judge = new CallJudge(profile + ", seed " + seed, kernel, random, digests, counts);
-        this.pci = kernel.pciDevice("0000:00:02.0", 3).intx().msi(4).msix(8).add();
+        this.pci = kernel.pciDevice("0000:00:02.0", 3)
+                .intx()
+                .maskableMsi(4)
+                .msix(8)
+                .bar64(0, 0x1000)
+                .msixTable(0, 0)
+                .ioBar(2, 0x20)
+                .rom((byte) 0x55, (byte) 0xaa)
+                .advancedErrors()
+                .powerManagement()
+                .resettable()
+                .add();
         this.other = kernel.pciDevice("0000:00:03.0", 4)
                 .intxWithoutDisIntx()
                 .msix(4)
@@ -222,11 +233,16 @@ final class CallFuzz {
         });
     }
 
+    /** An offset in a device's file: near the begin of a region. */
+    private long inRegion() {
+        return (long) random.nextInt(UapiVfio.VFIO_PCI_NUM_REGIONS) << 40 | random.nextInt(0x140);
+    }
+
     private void other(int kind) {
         int fd = random.nextInt(3) == 0 ? arguments.fd() : arguments.openFd();
         long to = arguments.address();
         long length = random.nextInt(3) == 0 ? arguments.odd() : 8;
-        long offset = arguments.number();
+        long offset = random.nextInt(3) == 0 ? inRegion() : arguments.number();
         long memory = random.nextInt(4) == 0 ? arguments.odd() : 4096L * (1 + random.nextInt(16));
         int flags = random.nextInt(4);
         String text = "(" + fd + ", " + to + ", " + length + ", " + offset + ")";
