@@ -69,8 +69,8 @@ final class Document {
         document.requireOnly("schema", "sha256", "state");
         Node state = document.at("state");
         if (!document.at("sha256").text().equals(checksum(state.value()))) {
-            throw new SnapshotException("the snapshot was changed after it was written: its sha256 is not that of its"
-                    + " state");
+            throw new SnapshotException(
+                    "the snapshot was changed after it was written: its sha256 is not that of its" + " state");
         }
         return state;
     }
@@ -78,8 +78,7 @@ final class Document {
     private static String checksum(Object state) {
         try {
             byte[] bytes = text(state).getBytes(StandardCharsets.UTF_8);
-            return HexFormat.of()
-                    .formatHex(MessageDigest.getInstance("SHA-256").digest(bytes));
+            return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes));
         } catch (NoSuchAlgorithmException e) {
             throw new AssertionError("every Java has SHA-256", e);
         }

@@ -173,8 +173,8 @@ public final class Snapshot {
             vm.pit().ifPresent(to::restore); // from now on it ticks
             List<Irqfd> made = new ArrayList<>();
             for (IrqfdData one : irqfds) {
-                made.add(undo.add(
-                        Irqfd.masked(to, event(parts, one.event), one.resample.map(name -> event(parts, name)), one.gsi)));
+                made.add(undo.add(Irqfd.masked(
+                        to, event(parts, one.event), one.resample.map(name -> event(parts, name)), one.gsi)));
             }
             devices.forEach((name, saved) -> {
                 VmParts.Device device = device(parts, name);
@@ -219,8 +219,10 @@ public final class Snapshot {
                                 "it has the vCPUs " + vm.vcpus().keySet() + ", and this VM has "
                                         + parts.vcpus().keySet()),
                         () -> misfitOfChips(parts),
-                        () -> misfitOfNames("eventfd", counts.keySet(), parts.events().keySet()),
-                        () -> misfitOfNames("device", devices.keySet(), parts.devices().keySet()),
+                        () -> misfitOfNames(
+                                "eventfd", counts.keySet(), parts.events().keySet()),
+                        () -> misfitOfNames(
+                                "device", devices.keySet(), parts.devices().keySet()),
                         () -> devices.entrySet().stream()
                                 .flatMap(one -> misfitOfDevice(one.getKey(), one.getValue(), parts).stream())
                                 .findFirst(),
@@ -262,7 +264,8 @@ public final class Snapshot {
                         "its '" + name + "' is a device " + saved.ids + ", and here it is " + here.ids())
                 .or(() -> unless(
                         saved.msix.length == here.msix().state().length,
-                        "its '" + name + "' has another number of vectors than " + here.msix().size()));
+                        "its '" + name + "' has another number of vectors than "
+                                + here.msix().size()));
     }
 
     private Optional<String> misfitOfGsis(Vm here) {
@@ -374,7 +377,8 @@ public final class Snapshot {
         }
         Map<String, DeviceData> devices = new LinkedHashMap<>();
         for (Node device : state.all("devices")) {
-            DeviceData data = new DeviceData(device.at("ids").text(), device.at("msix").bytes());
+            DeviceData data =
+                    new DeviceData(device.at("ids").text(), device.at("msix").bytes());
             if (devices.put(device.at("name").text(), data) != null) {
                 throw device.flaw("another name than devices before it have");
             }

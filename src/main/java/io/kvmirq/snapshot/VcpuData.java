@@ -123,18 +123,16 @@ record VcpuData(
     }
 
     private Optional<String> lapicDifference(VcpuData saved) {
-        return lapic.flatMap(now -> saved.lapic.flatMap(was -> withoutTime(now, was)
-                .difference(withoutTime(was, was))
-                .map("LAPIC "::concat)));
+        return lapic.flatMap(now -> saved.lapic.flatMap(
+                was -> withoutTime(now, was).difference(withoutTime(was, was)).map("LAPIC "::concat)));
     }
 
     /** A timer goes on, and may have raised its vector. PPR follows from TPR and ISR before the guest reads it. */
     private static X86Lapic withoutTime(X86Lapic lapic, X86Lapic saved) {
         int vector = (int) (saved.get(X86Lapic.Name.LVT_TIMER) & VECTOR);
         int word = IRR + vector / Integer.SIZE * REGISTER;
-        X86Lapic copy = X86Lapic.of(lapic.bytes())
-                .set(X86Lapic.Name.TIMER_CURRENT, 0)
-                .set(X86Lapic.Name.PPR, 0);
+        X86Lapic copy =
+                X86Lapic.of(lapic.bytes()).set(X86Lapic.Name.TIMER_CURRENT, 0).set(X86Lapic.Name.PPR, 0);
         return copy.set(word, copy.get(word) & ~(1 << vector % Integer.SIZE));
     }
 
@@ -145,11 +143,12 @@ record VcpuData(
         return saved.msrs.numbers().stream()
                 .filter(number -> number != X86Msr.TSC.number())
                 .filter(number -> !hasFired(number, saved))
-                .flatMap(number -> differs(
-                        "MSR " + X86Msr.text(number),
-                        Node.word(msrs.get(number)),
-                        Node.word(saved.msrs.get(number)))
-                        .stream())
+                .flatMap(
+                        number -> differs(
+                                "MSR " + X86Msr.text(number),
+                                Node.word(msrs.get(number)),
+                                Node.word(saved.msrs.get(number)))
+                                .stream())
                 .findFirst();
     }
 

@@ -63,24 +63,18 @@ record VmData(
         X86Msrs which = X86Msrs.ofHost(vm.kernel());
         Map<Integer, VcpuData> vcpus = new TreeMap<>();
         parts.vcpus()
-                .forEach((id, vcpu) -> vcpus.put(
-                        id, VcpuData.read(vcpu, Objects.requireNonNull(states.get(id)), hasLapics, which)));
+                .forEach((id, vcpu) ->
+                        vcpus.put(id, VcpuData.read(vcpu, Objects.requireNonNull(states.get(id)), hasLapics, which)));
         Set<Gsi> ofDevices = new HashSet<>();
-        parts.devices().values().forEach(device -> ofDevices.addAll(device.msix().gsis()));
+        parts.devices()
+                .values()
+                .forEach(device -> ofDevices.addAll(device.msix().gsis()));
         List<Route> routes = vm.routes().routes().stream()
                 .filter(route -> !ofDevices.contains(route.gsi()))
                 .toList();
         List<Gsi> lines =
                 routes.stream().map(Route::gsi).distinct().filter(vm::isHigh).toList();
-        return new VmData(
-                vm.has32BitApicIds(),
-                hasLapics,
-                chips(vm),
-                pit(vm),
-                vm.clock(),
-                routes,
-                lines,
-                vcpus);
+        return new VmData(vm.has32BitApicIds(), hasLapics, chips(vm), pit(vm), vm.clock(), routes, lines, vcpus);
     }
 
     private static <T> Optional<T> unless(Errno missing, Supplier<T> read) {

@@ -21,6 +21,7 @@ import org.junit.jupiter.api.Test;
 @VfioContract
 class VfioConfigContract extends VfioSuite {
     private static final long CONFIG = (long) UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX << 40;
+    private static final int CACHE_LINE = 0xc;
     private static final int BAR_0 = 0x10;
     private static final int ROM = 0x30;
     private static final int LINE = 0x3c;
@@ -86,7 +87,7 @@ class VfioConfigContract extends VfioSuite {
 
     @Test
     void cacheLineSizeIsWritten() {
-        assertThat(bits(vfio.device(EDU), 0xc)).isEqualTo("000000ff 00000000");
+        assertThat(bits(vfio.device(EDU), CACHE_LINE)).isEqualTo("000000ff 00000000");
     }
 
     // BARs
@@ -130,16 +131,18 @@ class VfioConfigContract extends VfioSuite {
     }
 
     @Test
-    void barsAreTheHostsAgainForTheNextUser() {
+    void headerIsTheHostsAgainForTheNextUser() {
         VfioDevice device = vfio.device(EDU);
         long before = device.readConfig(BAR_0, 4);
         assertThat(before).isNotZero();
         device.writeConfig(BAR_0, 4, 0);
         device.writeConfig(LINE, 1, 0x77);
+        device.writeConfig(CACHE_LINE, 1, 0x10);
         device.close();
         VfioDevice next = vfio.device(EDU);
         assertThat(next.readConfig(BAR_0, 4)).isEqualTo(before);
         assertThat(next.readConfig(LINE, 1)).isNotEqualTo(0x77);
+        assertThat(next.readConfig(CACHE_LINE, 1)).isZero();
     }
 
     // Widths

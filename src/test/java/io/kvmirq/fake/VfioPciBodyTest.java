@@ -66,14 +66,15 @@ class VfioPciBodyTest {
     void unknownCapabilityIsHiddenAndAVendorsIsWritten() {
         byte[] subsystem = {0xd, 0, 0, 0, 0x34, 0x12, 0x78, 0x56};
         VfioDevice device = open(builder.msi(1)
-                .capability(subsystem)
                 .capability((byte) 9, (byte) 0, (byte) 5, (byte) 0x11, (byte) 0x22)
+                .capability(subsystem)
                 .msix(1)
                 .add());
         assertThat(capability(device, 0xd)).isZero();
         assertThat(capability(device, 5)).isNotZero();
         assertThat(capability(device, 0x11)).as("behind the others").isNotZero();
         int vendors = capability(device, 9);
+        assertThat(device.readConfig(vendors) >>> 8).as("the next one").isEqualTo(capability(device, 0x11));
         device.writeConfig(vendors, 4, 0x77777777);
         assertThat(device.readConfig(vendors, 1)).isEqualTo(9);
         assertThat(device.readConfig(vendors + 2, 4))
@@ -161,7 +162,10 @@ class VfioPciBodyTest {
         assertThat(config()[power] & 3).isZero();
         assertOk(device.arm(MSIX, 0, vfio.world.eventfd()));
         assertThat(config()[msix]).isEqualTo((byte) 0x80);
+        device.writeCommand(7);
+        assertThat(config()[COMMAND]).isEqualTo((byte) 7);
         device.close();
+        assertThat(config()[COMMAND]).isEqualTo((byte) 2);
         assertThat(config()[power] & 3).as("it sleeps").isEqualTo(3);
     }
 

@@ -46,8 +46,8 @@ final class PciImage {
     static final int DEVICE_CAPABILITIES = 4;
     static final int FUNCTION_RESET = 1 << 28;
     static final int DEVICE_CONTROL = 8;
-    /** Reports of errors, relaxed ordering, no snoop. */
-    private static final int DEVICE_CONTROL_WRITABLE = 0x081f;
+    /** Reports of errors, relaxed ordering, phantom functions, no snoop. */
+    private static final int DEVICE_CONTROL_WRITABLE = 0x0a1f;
 
     static final int MSI_AT = 0x80;
     static final int FLAGS = 2;

@@ -79,7 +79,6 @@ final class PciRegisters {
 
     /** The device gets back its state of when it was opened. Then it sleeps, if it can. */
     void close() {
-        setPower(0);
         image.kept().stream().forEach(at -> now.put(at, opened[at]));
         setPower(D3HOT);
     }
