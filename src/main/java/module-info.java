@@ -30,6 +30,7 @@ module io.kvmirq {
     exports io.kvmirq.fake;
     exports io.kvmirq.forward;
     exports io.kvmirq.host;
+    exports io.kvmirq.irqchip;
     exports io.kvmirq.kernel;
     exports io.kvmirq.kvm;
     exports io.kvmirq.mirror;

@@ -81,6 +81,7 @@ class ArchitectureTest {
                 "diag..       | uapi.. arch.. backend host.. mirror recording.. vfio",
                 "forward..    | uapi.. arch.intx backend explain.. kernel.. kvm.. mirror.. vfio..",
                 "pci..        | kernel forward.. vfio..",
+                "irqchip      | arch arch.apic kvm.. forward..",
                 "selftest..   | arch.. kernel.. kvm.. forward.. mirror.. vfio..",
                 "fake.file    | uapi.. explain",
                 "fake.kvm     | uapi.. arch.intx.model explain fake.file",

@@ -22,9 +22,9 @@ import io.kvmirq.uapi.Uapi;
 import io.kvmirq.vfio.VfioDevice;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
+import java.util.BitSet;
 import java.util.List;
 import java.util.OptionalInt;
-import java.util.function.IntPredicate;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -46,7 +46,7 @@ class GuestMsiContract {
     private static final int PENDING = 20;
     private static final Gsi PIN = new Gsi(11);
     private static final int LINE = 0x30;
-    private static final int VECTORS = 256;
+    private static final int WORDS = 8;
 
     private final VfioWorld vfio;
     private final World world;
@@ -84,17 +84,16 @@ class GuestMsiContract {
     private List<String> requested() {
         List<String> requested = new ArrayList<>();
         for (int i = 0; i < VCPUS; i++) {
-            int vcpu = i;
-            ByteBuffer lapic = world.lapic(vcpus[vcpu]);
-            IntPredicate isRequested =
-                    vector -> (lapic.getInt(Uapi.KvmLapicState.IRR + vector / 32 * 16) >>> vector % 32 & 1) != 0;
-            for (int vector = 16; vector < VECTORS; vector++) {
-                if (isRequested.test(vector)) {
-                    requested.add(vcpu + ":0x" + Integer.toHexString(vector));
-                }
+            ByteBuffer lapic = world.lapic(vcpus[i]);
+            for (int word = 0; word < WORDS; word++) {
+                BitSet bits =
+                        BitSet.valueOf(new long[] {lapic.getInt(Uapi.KvmLapicState.IRR + word * 16) & 0xffff_ffffL});
+                String of = i + ":0x";
+                int first = word * Integer.SIZE;
+                bits.stream().forEach(bit -> requested.add(of + Integer.toHexString(first + bit)));
             }
             if (!requested.isEmpty()) {
-                world.forget(vcpus[vcpu]);
+                world.forget(vcpus[i]);
             }
         }
         return requested;

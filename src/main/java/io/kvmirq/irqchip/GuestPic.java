@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.irqchip;
+
+import java.util.Arrays;
+
+/**
+ * As much of the two 8259A PICs as Linux asks for before it uses the IOAPIC: initialization, masks that keep their
+ * value, and the registers of edge and level. It interrupts nobody. Not thread-safe.
+ *
+ * <p>Source: 8259A datasheet; {@code probe_8259A()} and {@code init_8259A()} in arch/x86/kernel/i8259.c.
+ */
+public final class GuestPic {
+    private static final int[] COMMANDS = {0x20, 0xa0};
+    private static final int EDGE_LEVEL = 0x4d0;
+    private static final int INITIALIZE = 1 << 4;
+    private static final int WITH_FOURTH = 1;
+    private static final int SINGLE = 1 << 1;
+    private static final int BYTE = 0xff;
+
+    private final int[] masks = new int[COMMANDS.length];
+    private final int[] levels = new int[COMMANDS.length];
+    /** How many words of an initialization follow at the port of the masks. */
+    private final int[] awaited = new int[COMMANDS.length];
+
+    /** Whether a port is one of the PICs: 0x20, 0x21, 0xa0, 0xa1, 0x4d0 and 0x4d1. */
+    public static boolean isPort(int port) {
+        return Arrays.stream(COMMANDS).anyMatch(command -> port >> 1 == command >> 1) || port >> 1 == EDGE_LEVEL >> 1;
+    }
+
+    private static boolean isLevels(int port) {
+        return port >> 1 == EDGE_LEVEL >> 1;
+    }
+
+    private static int chip(int port) {
+        return isLevels(port) ? port & 1 : port >> 1 == COMMANDS[0] >> 1 ? 0 : 1;
+    }
+
+    private static int require(int port) {
+        if (!isPort(port)) {
+            throw new IllegalArgumentException(
+                    "port 0x" + Integer.toHexString(port) + " is none of the PICs: ask isPort");
+        }
+        return port;
+    }
+
+    /**
+     * The guest reads a byte.
+     *
+     * @throws IllegalArgumentException if {@link #isPort} says no
+     */
+    public int read(int port) {
+        int chip = chip(require(port));
+        return isLevels(port) ? levels[chip] : (port & 1) == 1 ? masks[chip] : 0;
+    }
+
+    /**
+     * The guest writes a byte.
+     *
+     * @throws IllegalArgumentException if {@link #isPort} says no
+     */
+    public void write(int port, int value) {
+        int chip = chip(require(port));
+        if (isLevels(port)) {
+            levels[chip] = value & BYTE;
+        } else if ((port & 1) == 0) {
+            if ((value & INITIALIZE) != 0) {
+                masks[chip] = 0;
+                awaited[chip] = 1 + ((value & SINGLE) == 0 ? 1 : 0) + (value & WITH_FOURTH);
+            }
+        } else if (awaited[chip] > 0) {
+            awaited[chip]--;
+        } else {
+            masks[chip] = value & BYTE;
+        }
+    }
+}

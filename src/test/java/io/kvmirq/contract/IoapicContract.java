@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.IoapicGuest.highHalf;
+import static io.kvmirq.contract.IoapicGuest.lowHalf;
+import static io.kvmirq.contract.World.assertOk;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import java.util.List;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/**
+ * What a guest sees of its IOAPIC: the cases of kvm-unit-tests, x86/ioapic.c. KVM's own answers first, then ours beside a
+ * split irqchip.
+ */
+@Contract
+class IoapicContract {
+    private static final int PIN = 0xe;
+    private static final int LOW_PIN = 0xd;
+    private static final int LEVEL = 1 << 15;
+    private static final int REMOTE_IRR = 1 << 14;
+    private static final int LOGICAL = 1 << 11;
+    private static final int MASKED = 1 << 16;
+    private static final int LINE = 0x77;
+    private static final String TAKEN = "0:0x77";
+    private static final int TMR = 0x180;
+
+    private final World world;
+    private final Undo made = new Undo();
+    private int count;
+
+    IoapicContract(World world) {
+        this.world = world;
+    }
+
+    @AfterEach
+    void close() {
+        made.close();
+        world.closeAll();
+    }
+
+    private IoapicGuest guest(boolean inKernel) {
+        world.kernel();
+        world.assumeX86();
+        assumeTrue(!inKernel || world.fake().isEmpty(), "a fake's own IOAPIC has no registers of a guest");
+        return new IoapicGuest(world, made.add(Kernel.over(world.kernel(), Kernel.DEVICE)), made, inKernel);
+    }
+
+    /** For levels: what follows depends on when they end. */
+    private IoapicGuest levels(boolean inKernel) {
+        IoapicGuest guest = guest(inKernel);
+        assumeTrue(guest.keepsInService(), "this KVM ends an interrupt of real mode when it injects it");
+        return guest;
+    }
+
+    private static void toggle(IoapicGuest guest, int pin) {
+        guest.line(pin, true);
+        guest.line(pin, false);
+    }
+
+    private static boolean awaitsEoi(IoapicGuest guest, int pin) {
+        return (guest.read(lowHalf(pin)) & REMOTE_IRR) != 0;
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void versionIsReadOnlyAndOfTheIdFourBitsAreNot(boolean inKernel) {
+        IoapicGuest guest = guest(inKernel);
+        int version = guest.read(1);
+        assertThat(version >> 16).isEqualTo(23);
+        guest.write(1, ~version);
+        assertThat(guest.read(1)).isEqualTo(version);
+        guest.write(0, -1);
+        assertThat(guest.read(0)).isEqualTo(0x0f00_0000);
+        assertThat(guest.read(2)).as("arbitration follows the id").isEqualTo(0x0f00_0000);
+        guest.write(2, 0);
+        assertThat(guest.read(2)).isEqualTo(0x0f00_0000);
+        assertThat(guest.read(0x40)).as("no such pin").isEqualTo(-1);
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void pinsAreMaskedAtFirst(boolean inKernel) {
+        IoapicGuest guest = guest(inKernel);
+        for (int pin = 0; pin < 24; pin += 23) {
+            assertThat(guest.read(lowHalf(pin))).isEqualTo(MASKED);
+            assertThat(guest.read(highHalf(pin))).isZero();
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void edgeInterruptsOnce(boolean inKernel) {
+        IoapicGuest guest = guest(inKernel);
+        guest.redirect(PIN, LINE, 0);
+        toggle(guest, PIN);
+        guest.pass(0);
+        guest.pass(0);
+        assertThat(guest.served()).containsExactly(TAKEN);
+        guest.line(PIN, true);
+        guest.line(PIN, true);
+        guest.pass(0);
+        assertThat(guest.served()).as("a line that stays high").containsExactly(TAKEN);
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void edgesAtOnceAreTakenByPriority(boolean inKernel) {
+        IoapicGuest guest = guest(inKernel);
+        guest.redirect(PIN, 0x78, 0);
+        guest.redirect(PIN + 1, 0x66, 0);
+        toggle(guest, PIN + 1);
+        toggle(guest, PIN);
+        guest.pass(0);
+        assertThat(guest.served()).containsExactly("0:0x78", "0:0x66");
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void levelThatTheHandlerLowersInterruptsOnceEachTime(boolean inKernel) {
+        IoapicGuest guest = levels(inKernel);
+        guest.redirect(PIN, LINE | LEVEL, 0);
+        guest.onService(vector -> guest.line(PIN, false));
+        for (int i = 0; i < 2; i++) {
+            guest.line(PIN, true);
+            guest.pass(0);
+            assertThat(guest.served()).containsExactly(TAKEN);
+            assertThat(awaitsEoi(guest, PIN)).isFalse();
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void levelsDuringServiceAreOne(boolean inKernel) {
+        IoapicGuest guest = levels(inKernel);
+        guest.redirect(PIN, LINE | LEVEL, 0);
+        guest.onService(vector -> {
+            guest.line(PIN, false);
+            guest.line(PIN, true);
+            guest.line(PIN, false);
+        });
+        guest.line(PIN, true);
+        guest.pass(0);
+        guest.pass(0);
+        assertThat(guest.served()).containsExactly(TAKEN);
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void levelThatStaysHighInterruptsAgainAfterItsEoi(boolean inKernel) {
+        IoapicGuest guest = levels(inKernel);
+        guest.redirect(PIN, LINE | LEVEL, 0);
+        guest.onService(vector -> {
+            if (++count == 2) {
+                guest.line(PIN, false);
+            }
+        });
+        guest.line(PIN, true);
+        guest.pass(0);
+        assertThat(guest.served()).containsExactly(TAKEN, TAKEN);
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void remoteIrrIsSetFromTheInterruptToItsEoi(boolean inKernel) {
+        IoapicGuest guest = guest(inKernel);
+        guest.redirect(PIN, LINE | LEVEL, 0x0100_0000); // to the vCPU that does not run
+        guest.line(PIN, true);
+        assertThat(awaitsEoi(guest, PIN)).isTrue();
+        guest.line(PIN, false);
+        assertThat(awaitsEoi(guest, PIN)).isTrue();
+        guest.pass(1);
+        assertThat(guest.served()).containsExactly("1:0x77");
+        assertThat(awaitsEoi(guest, PIN)).isFalse();
+    }
+
+    /** So Linux ends an interrupt of an IOAPIC that has no EOI register. */
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void remoteIrrGoesWhenTheEntryBecomesAnEdge(boolean inKernel) {
+        IoapicGuest guest = guest(inKernel);
+        guest.redirect(PIN, LINE | LEVEL, 0x0100_0000);
+        guest.line(PIN, true);
+        guest.line(PIN, false);
+        guest.write(lowHalf(PIN), LINE | LEVEL | MASKED);
+        assertThat(awaitsEoi(guest, PIN)).isTrue();
+        guest.write(lowHalf(PIN), LINE | MASKED);
+        assertThat(awaitsEoi(guest, PIN)).isFalse();
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void edgeUnderAMaskIsLost(boolean inKernel) {
+        IoapicGuest guest = guest(inKernel);
+        guest.redirect(PIN, LINE | MASKED, 0);
+        toggle(guest, PIN);
+        guest.write(lowHalf(PIN), LINE);
+        assertThat(guest.served()).isEmpty();
+        toggle(guest, PIN);
+        guest.pass(0);
+        assertThat(guest.served()).containsExactly(TAKEN);
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void levelUnderAMaskInterruptsWhenTheMaskEnds(boolean inKernel) {
+        IoapicGuest guest = levels(inKernel);
+        guest.redirect(PIN, LINE | LEVEL | MASKED, 0);
+        guest.onService(vector -> guest.line(PIN, false));
+        guest.line(PIN, true);
+        guest.pass(0);
+        assertThat(guest.served()).isEmpty();
+        guest.write(lowHalf(PIN), LINE | LEVEL);
+        assertThat(guest.served()).containsExactly(TAKEN);
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void levelThatItsHandlerMasksInterruptsAgainWhenTheMaskEnds(boolean inKernel) {
+        IoapicGuest guest = levels(inKernel);
+        guest.redirect(PIN, LINE | LEVEL, 0);
+        guest.onService(vector -> guest.writeInService(lowHalf(PIN), LINE | LEVEL | MASKED));
+        guest.line(PIN, true);
+        guest.pass(0);
+        guest.pass(0);
+        assertThat(guest.served()).containsExactly(TAKEN);
+        guest.write(lowHalf(PIN), LINE | LEVEL);
+        assertThat(guest.served()).containsExactly(TAKEN);
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void triggerModeIsThatOfTheLastInterrupt(boolean inKernel) {
+        IoapicGuest guest = levels(inKernel);
+        guest.onService(vector -> guest.line(PIN, false));
+        for (int trigger : new int[] {0, LEVEL, LEVEL, 0}) {
+            guest.redirect(PIN, LINE | trigger, 0);
+            guest.line(PIN, true);
+            guest.pass(0);
+            assertThat(guest.served()).containsExactly(TAKEN);
+            int levels = world.lapic(guest.vcpu(0)).getInt(TMR + LINE / 32 * 16) >>> LINE % 32 & 1;
+            assertThat(levels).isEqualTo(trigger >> 15);
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void physicalDestinationIsOneVcpu(boolean inKernel) {
+        IoapicGuest guest = levels(inKernel);
+        guest.redirect(PIN, LINE | LEVEL, 0x0100_0000);
+        guest.onService(vector -> guest.line(PIN, false));
+        guest.line(PIN, true);
+        guest.pass(0);
+        guest.pass(1);
+        assertThat(guest.served()).containsExactly("1:0x77");
+        assertThat(awaitsEoi(guest, PIN)).isFalse();
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void logicalDestinationIsEachVcpuOfIt(boolean inKernel) {
+        IoapicGuest guest = guest(inKernel);
+        guest.redirect(PIN, LINE | LEVEL | LOGICAL, 0x0300_0000);
+        guest.line(PIN, true);
+        guest.line(PIN, false);
+        guest.pass(1);
+        guest.pass(0);
+        assertThat(guest.served()).containsExactly("1:0x77", TAKEN);
+        assertThat(awaitsEoi(guest, PIN)).isFalse();
+    }
+
+    /** The EOI of an interrupt that is in service, or requested, on the vCPU that the entry no longer names. */
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void interruptEndsAlsoIfItsPinWasSentElsewhereMeanwhile(boolean inKernel) {
+        IoapicGuest guest = levels(inKernel);
+        guest.redirect(LOW_PIN, 0x64 | LEVEL, 0);
+        guest.redirect(PIN, 0x84 | LEVEL, 0);
+        guest.onService(vector -> {
+            guest.line(vector == 0x64 ? LOW_PIN : PIN, false);
+            guest.writeInService(highHalf(vector == 0x64 ? LOW_PIN : PIN), 0x0100_0000);
+            if (vector == 0x64) {
+                guest.line(PIN, true);
+            }
+        });
+        guest.line(LOW_PIN, true);
+        guest.pass(0);
+        guest.pass(1);
+        assertThat(guest.served()).containsExactly("0:0x64", "0:0x84");
+        assertThat(awaitsEoi(guest, LOW_PIN)).isFalse();
+        assertThat(awaitsEoi(guest, PIN)).isFalse();
+    }
+
+    /** Two pins of one vector: its EOI ends both. */
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void pinsOfOneVectorEndTogether(boolean inKernel) {
+        IoapicGuest guest = levels(inKernel);
+        guest.redirect(LOW_PIN, LINE | LEVEL, 0);
+        guest.redirect(PIN, LINE | LEVEL, 0);
+        guest.onService(vector -> List.of(LOW_PIN, PIN).forEach(pin -> guest.line(pin, false)));
+        guest.line(LOW_PIN, true);
+        guest.line(PIN, true);
+        guest.pass(0);
+        assertThat(guest.served()).containsExactly(TAKEN);
+        assertThat(awaitsEoi(guest, LOW_PIN)).isFalse();
+        assertThat(awaitsEoi(guest, PIN)).isFalse();
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void messageOfNmiIsDelivered(boolean inKernel) {
+        IoapicGuest guest = guest(inKernel);
+        guest.redirect(PIN, 4 << 8, 0x0100_0000);
+        toggle(guest, PIN);
+        assertThat(events(guest.vcpu(1))).isEqualTo(1);
+    }
+
+    private int events(int vcpu) {
+        ByteBuffer events = Buffers.allocate(Uapi.KvmVcpuEvents.SIZE);
+        assertOk(world.kernel().libc().ioctl(vcpu, Uapi.KVM_GET_VCPU_EVENTS, events));
+        return events.get(Uapi.KvmVcpuEvents.NMI_PENDING);
+    }
+}

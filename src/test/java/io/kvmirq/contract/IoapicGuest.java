@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.World.assertOk;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.Libc;
+import io.kvmirq.irqchip.GuestIoapic;
+import io.kvmirq.irqchip.GuestPic;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Mapping;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VcpuExit;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.Numbers;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.function.IntConsumer;
+
+/**
+ * A guest with two vCPUs, run in turn in the test's thread, that writes to its IOAPIC what it is told and answers all
+ * vectors from 0x20 on. The IOAPIC is KVM's own, or a {@link GuestIoapic} beside a split irqchip.
+ */
+final class IoapicGuest {
+    private static final int PINS = 24;
+    private static final int VCPUS = 2;
+    private static final int MEMORY = 0xf000;
+    private static final int START = 0x1000;
+    private static final int COMMON = 0x1800;
+    private static final int COMMAND = 0x1900;
+    private static final int STUBS = 0x2000;
+    private static final int STUB_BYTES = 16;
+    private static final int FIRST_VECTOR = 0x20;
+    private static final int PROBE = 0xf0;
+    private static final int STACK = 0x8000;
+    /** What the guest does at its next stop: register, value, 1 to write it and 2 to read it; then what it read. */
+    private static final int REGISTER = 0x500;
+
+    private static final int VALUE = 0x504;
+    private static final int DO = 0x508;
+    private static final int RESULT = 0x50c;
+    private static final int WRITE = 1;
+    private static final int READ = 2;
+
+    private static final int ENDED = 0x80;
+    /** Interrupts are on: they are taken at the latest when it runs on. */
+    private static final int OPEN = 0x81;
+
+    private static final int IDLE = 0x82;
+    private static final int IN_SERVICE = 0x83;
+
+    private static final int ENTRIES = 0x10;
+    private static final int FS_BASE = 3 * 24;
+    private static final int LIMIT = 8;
+    private static final int SELECTOR = 12;
+    /** Where the guests of a fake, which know real mode alone, have their IOAPIC: an address of no memory. */
+    private static final int LOW_WINDOW = 0xf800;
+
+    private final World world;
+    private final Vm vm;
+    private final List<Vcpu> vcpus = new ArrayList<>();
+    private final Mapping memory;
+    private final GuestIoapic ioapic;
+    private final GuestPic pic = new GuestPic();
+    private final boolean inKernel;
+    private final long window;
+    private final List<String> served = new ArrayList<>();
+    private IntConsumer handler = vector -> {};
+    private int running;
+    private int taken;
+    private boolean keepsInService;
+
+    IoapicGuest(World world, Kernel kernel, Undo made, boolean inKernel) {
+        this.world = world;
+        this.inKernel = inKernel;
+        this.window = world.fake().isPresent() ? LOW_WINDOW : GuestIoapic.ADDRESS;
+        vm = made.add(Vm.create(kernel));
+        if (inKernel) {
+            vm.createIrqchip();
+        } else {
+            vm.createSplitIrqchip(PINS);
+        }
+        ioapic = new GuestIoapic(vm, PINS);
+        memory = made.add(vm.addMemory(0, MEMORY)).mapping();
+        code();
+        for (int i = 0; i < VCPUS; i++) {
+            Vcpu vcpu = made.add(vm.createVcpu(new VcpuId(i)));
+            vcpu.useHostCpuid();
+            vcpu.startAt(START, STACK - i * 0x1000);
+            prepare(Numbers.of(vcpu.fd()));
+            vcpus.add(vcpu);
+        }
+        for (int i = 0; i < VCPUS; i++) {
+            pass(i);
+        }
+        vm.signal(MsiMessage.to(new VcpuId(0), new InterruptVector(PROBE)));
+        pass(0);
+    }
+
+    /** The host module kvm_pvm ends an interrupt when it injects it into a real-mode guest. */
+    boolean keepsInService() {
+        return keepsInService;
+    }
+
+    private void put(int at, String code) {
+        memory.put(at, HexFormat.of().parseHex(code));
+    }
+
+    private void code() {
+        // LAPIC on; PICs masked; idle: out 0x82; call COMMAND; sti; out 0x81; nop; cli; jmp idle
+        String start = RealModeGuest.LAPIC_ON + "b0ffe621e6a1";
+        put(START, start);
+        int idle = START + start.length() / 2;
+        put(idle, "e682" + call(idle + 2) + "fbe68190faebf4");
+        // call COMMAND; EOI; out 0x80; iret
+        put(COMMON, call(COMMON) + "66b90b0800006631c06631d20f30e680cf");
+        // Of the page at FS: the register is selected, written, and read
+        put(
+                COMMAND,
+                "803e0805007427" + "66a10005" + "6466a30000" + "803e0805017509" + "66a10405" + "6466a31000"
+                        + "6466a11000" + "66a30c05" + "c606080500" + "c3");
+        for (int vector = FIRST_VECTOR; vector < 256; vector++) {
+            int stub = STUBS + vector * STUB_BYTES;
+            memory.putInt(vector * Integer.BYTES, stub);
+            // mov al, vector; out 0x83; jmp COMMON
+            put(stub, "b0%02xe683e9%s".formatted(vector, relative(COMMON - stub - 7)));
+        }
+    }
+
+    private static String call(int at) {
+        return "e8" + relative(COMMAND - at - 3);
+    }
+
+    private static String relative(int distance) {
+        return "%02x%02x".formatted(distance & 0xff, distance >> 8 & 0xff);
+    }
+
+    /** The data segment FS is the IOAPIC, and also the second vCPU runs. */
+    private void prepare(int vcpu) {
+        Libc libc = world.kernel().libc();
+        ByteBuffer segments = Buffers.allocate(Uapi.KvmSregs.SIZE);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_GET_SREGS, segments));
+        segments.putLong(FS_BASE, window);
+        if (window == GuestIoapic.ADDRESS) {
+            segments.putInt(FS_BASE + LIMIT, -1);
+        } else {
+            segments.putShort(FS_BASE + SELECTOR, (short) (window >> 4));
+        }
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, segments));
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_MP_STATE, Buffers.allocate(Uapi.KvmMpState.SIZE)));
+    }
+
+    int vcpu(int which) {
+        return Numbers.of(vcpus.get(which).fd());
+    }
+
+    /** What the handler of a vector does, before it does what it is told and ends the interrupt. */
+    void onService(IntConsumer does) {
+        handler = does;
+    }
+
+    /** {@code vCPU:vector} of the handlers that were entered since the last call, in their order. */
+    List<String> served() {
+        List<String> before = List.copyOf(served);
+        served.clear();
+        return before;
+    }
+
+    /** Lets a vCPU do what it is told and take all interrupts that it can. */
+    void pass(int which) {
+        running = which;
+        int before;
+        do {
+            before = taken;
+            round(vcpus.get(which));
+        } while (taken != before);
+    }
+
+    /** A KVM that emulates real mode may leave an interrupt to the next time that interrupts are on. */
+    private void round(Vcpu vcpu) {
+        boolean idle = false;
+        while (!idle) {
+            VcpuExit exit = vcpu.run();
+            switch (exit.reason()) {
+                case MMIO -> access(exit);
+                case IOAPIC_EOI -> ioapic.endOfInterrupt(exit.vector());
+                case IO -> {
+                    if (GuestPic.isPort(exit.port())) {
+                        pic.write(exit.port(), (int) exit.data());
+                    } else {
+                        idle = port(exit.port(), (int) exit.data());
+                    }
+                }
+                default ->
+                    throw new AssertionError(exit + " at 0x"
+                            + Long.toHexString(vcpu.registers().get(io.kvmirq.kvm.X86Registers.Name.RIP)));
+            }
+        }
+    }
+
+    private boolean port(int port, int vector) {
+        if (port == IN_SERVICE) {
+            if (vector == PROBE) {
+                keepsInService = world.inService(vcpu(running), vector);
+                return false;
+            }
+            taken++;
+            served.add(running + ":0x" + Integer.toHexString(vector));
+            handler.accept(vector);
+        } else if (port != IDLE && port != ENDED && port != OPEN) {
+            throw new AssertionError("port " + port);
+        }
+        return port == IDLE;
+    }
+
+    private void access(VcpuExit exit) {
+        long at = exit.address() - window;
+        if (exit.isWrite()) {
+            ioapic.write(at, exit.size(), (int) exit.data());
+        } else {
+            exit.answer(ioapic.read(at, exit.size()));
+        }
+    }
+
+    private void tell(int what, int register, int value) {
+        memory.putInt(REGISTER, register);
+        memory.putInt(VALUE, value);
+        memory.putInt(DO, what);
+    }
+
+    /** Of a handler: what it writes before it ends the interrupt. */
+    void writeInService(int register, int value) {
+        tell(WRITE, register, value);
+    }
+
+    void write(int register, int value) {
+        tell(WRITE, register, value);
+        pass(0);
+    }
+
+    int read(int register) {
+        tell(READ, register, 0);
+        pass(0);
+        return memory.getInt(RESULT);
+    }
+
+    static int lowHalf(int pin) {
+        return ENTRIES + 2 * pin;
+    }
+
+    static int highHalf(int pin) {
+        return lowHalf(pin) + 1;
+    }
+
+    /** Writes an entry, masked until it is whole. */
+    void redirect(int pin, int low, int high) {
+        write(lowHalf(pin), 1 << 16);
+        write(highHalf(pin), high);
+        write(lowHalf(pin), low);
+    }
+
+    void line(int pin, boolean high) {
+        if (inKernel) {
+            vm.setLine(new Gsi(pin), high);
+        } else {
+            ioapic.line(new Gsi(pin), high);
+        }
+    }
+
+    GuestIoapic ioapic() {
+        return ioapic;
+    }
+}
