@@ -12,8 +12,11 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.SplittableRandom;
 import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -32,6 +35,13 @@ class IoapicContract {
     private static final int LINE = 0x77;
     private static final String TAKEN = "0:0x77";
     private static final int TMR = 0x180;
+    private static final int PROGRAMS = Integer.getInteger("kvmirq.test.ioapic.programs", 20);
+    private static final int STEPS = 60;
+    private static final int FIRST_VECTOR = 0x40;
+    /** Not the clock's, whose ticks KVM counts. */
+    private static final int FIRST_PIN = 9;
+
+    private static final int PINS = 4;
 
     private final World world;
     private final Undo made = new Undo();
@@ -313,6 +323,75 @@ class IoapicContract {
         assertThat(guest.served()).containsExactly(TAKEN);
         assertThat(awaitsEoi(guest, LOW_PIN)).isFalse();
         assertThat(awaitsEoi(guest, PIN)).isFalse();
+    }
+
+    /** The same lines and registers at KVM's own IOAPIC and at ours, seen by the same guest. */
+    @Test
+    void randomProgramsDoAsAtTheIoapicOfKvm() {
+        long interrupts = 0;
+        for (int seed = 0; seed < PROGRAMS; seed++) {
+            try (Undo both = new Undo()) {
+                Kernel kernel = both.add(Kernel.over(world.kernel(), Kernel.DEVICE));
+                assumeTrue(world.fake().isEmpty(), "a fake's own IOAPIC has no registers of a guest");
+                List<String> kvms = program(new IoapicGuest(world, kernel, both, true), seed);
+                List<String> ours = program(new IoapicGuest(world, kernel, both, false), seed);
+                for (int i = 0; i < STEPS; i++) {
+                    assertThat(ours.get(i))
+                            .as("program %d after %s", seed, kvms.subList(0, i))
+                            .isEqualTo(kvms.get(i));
+                }
+                interrupts += kvms.stream().filter(line -> line.contains(":0x")).count();
+            }
+        }
+        System.out.println(
+                world + ": " + PROGRAMS + " programs of an IOAPIC, " + interrupts + " steps with interrupts");
+        assertThat(interrupts).isPositive();
+    }
+
+    /** What each step of a random program showed. Without levels where these end before they are served. */
+    private static List<String> program(IoapicGuest guest, long seed) {
+        SplittableRandom random = new SplittableRandom(seed);
+        List<String> shown = new ArrayList<>();
+        guest.onService(vector -> guest.line(vector - FIRST_VECTOR >> 2, false));
+        for (int i = 0; i < STEPS; i++) {
+            int pin = FIRST_PIN + random.nextInt(PINS);
+            int low = FIRST_VECTOR + pin * 4
+                    | random.nextInt(4)
+                    | (random.nextBoolean() && guest.keepsInService() ? LEVEL : 0)
+                    | (random.nextInt(4) == 0 ? LOGICAL : 0)
+                    | (random.nextInt(3) == 0 ? MASKED : 0);
+            int high = random.nextInt(4) << 24;
+            String step = "pin " + pin + " ";
+            switch (random.nextInt(8)) {
+                case 0 -> {
+                    guest.redirect(pin, low, high);
+                    step += "redirected";
+                }
+                case 1 -> {
+                    guest.write(lowHalf(pin), low);
+                    step += "low half";
+                }
+                case 2 -> {
+                    guest.write(highHalf(pin), high);
+                    step += "high half";
+                }
+                case 3, 4 -> {
+                    guest.line(pin, true);
+                    step += "high";
+                }
+                case 5 -> {
+                    guest.line(pin, false);
+                    step += "low";
+                }
+                default -> {
+                    guest.pass(random.nextInt(2));
+                    step += "pass";
+                }
+            }
+            shown.add("%s: %x %x %s"
+                    .formatted(step, guest.read(highHalf(pin)), guest.read(lowHalf(pin)), guest.served()));
+        }
+        return shown;
     }
 
     @ParameterizedTest

@@ -322,6 +322,14 @@ class GuestMsiTest {
     }
 
     @Test
+    void upperAddressIsInTheMessagesOfADeviceThatHasOne() {
+        message(0, 0x40);
+        msi.write(UPPER_ADDRESS, 4, 0x1ff);
+        control(ENABLE);
+        assertThat(world.forwarding.irqs().get(0).message()).contains(new MsiMessage(0x1ff_fee0_0000L, 0x40));
+    }
+
+    @Test
     void itsDeviceIdIsInTheMessages() {
         GuestMsi other = new GuestMsi(world.forwarding, world.device, OptionalInt.of(0x18), CAPABLE_OF_8);
         other.write(ADDRESS, 4, 0x1000);
