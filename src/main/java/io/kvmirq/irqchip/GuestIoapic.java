@@ -23,7 +23,8 @@ import java.util.stream.IntStream;
  * <p>An edge is a line that becomes high; while its pin is masked it is lost. A level interrupts while its line is high,
  * the pin is not masked and no EOI is awaited (Remote IRR). A pin's message goes to the LAPICs by KVM_SIGNAL_MSI. Before
  * a level-triggered pin sends a message for the first time, its GSI is routed to the message: by the routes of these
- * GSIs KVM knows which EOIs to tell. The polarity is kept and means nothing: a high line is an asserted one.
+ * GSIs KVM knows which EOIs to tell. The polarity is kept and means nothing: a high line is an asserted one. Destinations
+ * have 8 bits.
  *
  * <p>Several devices may share a pin, which is high while one of their lines is: give each forwarding, and each emulated
  * device, a {@link #source} of its own. This object is a source, too. A device behind {@link
@@ -61,9 +62,6 @@ public final class GuestIoapic implements Userspace.Injector {
 
     private static final long MESSAGE_ADDRESS = 0xfee0_0000L;
     private static final int DESTINATION_SHIFT = 12;
-    /** Destination bits 31:8 are bits 63:40 of a message's address. */
-    private static final int HIGH_DESTINATION_SHIFT = 40;
-
     private static final int LOGICAL = 1 << 2;
     private static final int MODE_SHIFT = 8;
     /** Level-triggered, and asserted. */
@@ -299,7 +297,6 @@ public final class GuestIoapic implements Userspace.Injector {
         boolean level = IoapicEntry.LEVEL.isSet(entry);
         long address = MESSAGE_ADDRESS
                 | IoapicEntry.DESTINATION.of(entry) << DESTINATION_SHIFT
-                | IoapicEntry.EXTENDED.of(entry) << HIGH_DESTINATION_SHIFT
                 | (IoapicEntry.LOGICAL.isSet(entry) ? LOGICAL : 0);
         int data = (int) (IoapicEntry.VECTOR.of(entry) | IoapicEntry.MODE.of(entry) << MODE_SHIFT);
         return new MsiMessage(address, level ? data | LEVEL_DATA : data);

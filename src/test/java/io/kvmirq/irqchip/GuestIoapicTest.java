@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.irqchip;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.PciAddress;
+import io.kvmirq.Route;
+import io.kvmirq.VcpuId;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.FakePciDevice;
+import io.kvmirq.fake.Profile;
+import io.kvmirq.forward.ForwardedIrq;
+import io.kvmirq.forward.Forwarding;
+import io.kvmirq.forward.KvmVfio;
+import io.kvmirq.forward.Userspace;
+import io.kvmirq.kernel.EventLoop;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.vfio.VfioDevice;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Lines of devices at an IOAPIC of this process; what a guest sees of it is in {@code IoapicContract}. */
+class GuestIoapicTest {
+    private static final String NIC = "0000:3b:00.0";
+    private static final int PIN = 11;
+    private static final Gsi GSI = new Gsi(PIN);
+    private static final InterruptVector VECTOR = new InterruptVector(0x51);
+    private static final int LEVEL = 1 << 15;
+    private static final int REMOTE_IRR = 1 << 14;
+    private static final int MASKED = 1 << 16;
+    private static final int SELECT = 0;
+    private static final int WINDOW = 0x10;
+    private static final int EOI = 0x40;
+
+    private final Undo parts = new Undo();
+    private final FakeKernel fake = new FakeKernel(Profile.of("amd-avic"));
+    private final FakePciDevice hardware =
+            fake.pciDevice(NIC, 7).intx().resettable().add();
+    private final Kernel kernel = parts.add(Kernel.over(fake.backend(), Kernel.DEVICE));
+    private final Vm vm = parts.add(Vm.create(kernel));
+    private final Vcpu vcpu;
+    private final GuestIoapic ioapic;
+    private final List<String> asked = new ArrayList<>();
+
+    GuestIoapicTest() {
+        vm.createSplitIrqchip(GuestIoapic.PINS);
+        vcpu = parts.add(vm.createVcpu(new VcpuId(0)));
+        vcpu.enableLapic();
+        ioapic = new GuestIoapic(vm, GuestIoapic.PINS);
+    }
+
+    @AfterEach
+    void close() {
+        parts.close();
+    }
+
+    private void redirect(int entry) {
+        ioapic.write(SELECT, 4, 0x10 + 2 * PIN);
+        ioapic.write(WINDOW, 4, entry);
+    }
+
+    private boolean awaitsEoi() {
+        return (ioapic.entry(PIN) & REMOTE_IRR) != 0;
+    }
+
+    @Test
+    void pinIsHighWhileOneSourceDrivesIt() {
+        redirect(LEVEL | VECTOR.number());
+        Userspace.Injector first = ioapic.source();
+        Userspace.Injector second = ioapic.source();
+        first.line(GSI, true);
+        second.line(GSI, true);
+        first.line(GSI, false);
+        first.line(GSI, false);
+        ioapic.line(GSI, false);
+        assertThat(ioapic.isHigh(PIN)).isTrue();
+        ioapic.endOfInterrupt(VECTOR);
+        assertThat(awaitsEoi()).as("sent again").isTrue();
+        second.line(GSI, false);
+        assertThat(ioapic.isHigh(PIN)).isFalse();
+        ioapic.endOfInterrupt(VECTOR);
+        assertThat(awaitsEoi()).isFalse();
+    }
+
+    /** KVM tells the VMM of the EOI of those vectors alone that the routes of pins have. */
+    @Test
+    void levelIsRoutedWhenItIsSentAndAnEdgeIsNot() {
+        redirect(VECTOR.number());
+        ioapic.line(GSI, true);
+        ioapic.line(GSI, false);
+        assertThat(vm.routes().of(GSI)).isEmpty();
+        redirect(LEVEL | VECTOR.number());
+        assertThat(vm.routes().of(GSI)).isEmpty();
+        ioapic.line(GSI, true);
+        assertThat(vm.routes().of(GSI))
+                .containsExactly(new Route.Msi(GSI, new MsiMessage(0xfee0_0000L, VECTOR.number() | LEVEL | 1 << 14)));
+        long commits = vm.routes().commits();
+        ioapic.endOfInterrupt(VECTOR);
+        redirect(LEVEL | VECTOR.number() | MASKED);
+        redirect(LEVEL | VECTOR.number());
+        assertThat(vm.routes().commits()).as("the same message").isEqualTo(commits);
+    }
+
+    /** Bits 14:8 of a destination, which some hypervisors offer, would need KVM's wide ids. */
+    @Test
+    void destinationsAreThoseOfTheMessage() {
+        ioapic.write(SELECT, 4, 0x10 + 2 * PIN + 1);
+        ioapic.write(WINDOW, 4, 0x2a02_0000);
+        redirect(LEVEL | 1 << 11 | 1 << 8 | VECTOR.number());
+        ioapic.line(GSI, true);
+        assertThat(vm.routes().of(GSI))
+                .containsExactly(
+                        new Route.Msi(GSI, new MsiMessage(0xfee2_a004L, VECTOR.number() | 1 << 8 | LEVEL | 1 << 14)));
+    }
+
+    @Test
+    void eoiRegisterEndsAsTheLapicDoes() {
+        redirect(LEVEL | VECTOR.number());
+        ioapic.line(GSI, true);
+        ioapic.line(GSI, false);
+        ioapic.write(EOI, 4, VECTOR.number() + 1);
+        assertThat(awaitsEoi()).isTrue();
+        ioapic.write(EOI, 4, VECTOR.number());
+        assertThat(awaitsEoi()).isFalse();
+    }
+
+    /** Its line has to be seen again before the next interrupt: the device may be served. */
+    @Test
+    void thoseThatDriveAPinAreAskedAtItsEndAndWhenItsMaskEnds() {
+        ioapic.addEndListener(GSI, () -> {
+            asked.add("asked");
+            ioapic.line(GSI, false);
+        });
+        redirect(LEVEL | VECTOR.number());
+        ioapic.line(GSI, true);
+        ioapic.endOfInterrupt(VECTOR);
+        assertThat(asked).hasSize(1);
+        assertThat(awaitsEoi()).isFalse();
+        redirect(LEVEL | VECTOR.number() | MASKED);
+        ioapic.line(GSI, true);
+        redirect(LEVEL | VECTOR.number());
+        assertThat(asked).hasSize(2);
+        assertThat(awaitsEoi()).as("a line that was only not looked at").isFalse();
+    }
+
+    @Test
+    void listenerThatFailsKeepsNoOtherFromTheEnd() {
+        ioapic.addEndListener(GSI, () -> {
+            throw new IllegalStateException("closed");
+        });
+        ioapic.addEndListener(GSI, () -> asked.add("asked"));
+        redirect(LEVEL | VECTOR.number());
+        ioapic.line(GSI, true);
+        ioapic.line(GSI, false);
+        assertThatThrownBy(() -> ioapic.endOfInterrupt(VECTOR)).hasMessage("closed");
+        assertThat(asked).hasSize(1);
+        assertThat(awaitsEoi()).isFalse();
+    }
+
+    @Test
+    void resetMasksAllPinsAndKeepsTheLines() {
+        redirect(LEVEL | VECTOR.number());
+        ioapic.line(GSI, true);
+        ioapic.reset();
+        assertThat(ioapic.entry(PIN)).isEqualTo(MASKED);
+        assertThat(ioapic.isHigh(PIN)).isTrue();
+        redirect(LEVEL | VECTOR.number());
+        assertThat(awaitsEoi()).isTrue();
+    }
+
+    @ParameterizedTest
+    @ValueSource(longs = {-4, 4, 8, 0x14, 0x30, 0x44, 0x100, Long.MIN_VALUE})
+    void otherAddressesAreNothing(long at) {
+        ioapic.write(at, 4, 0x10 + 2 * PIN);
+        assertThat(ioapic.read(at, 4)).isZero();
+        assertThat(ioapic.read(SELECT, 4)).isZero();
+    }
+
+    @Test
+    void accessOfOneByteIsTheLowOne() {
+        ioapic.write(SELECT, 1, 0xffff_ff10 + 2 * PIN);
+        ioapic.write(WINDOW, 2, 0x1234_0000 | LEVEL | VECTOR.number());
+        assertThat(ioapic.read(WINDOW, 4)).isEqualTo(LEVEL | VECTOR.number());
+        assertThat(ioapic.read(WINDOW, 1)).isEqualTo(VECTOR.number());
+    }
+
+    @Test
+    void gsiThatIsNoPinIsRefused() {
+        assertThatThrownBy(() -> ioapic.line(new Gsi(24), true))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessage(new Gsi(24) + " is no pin of this IOAPIC, which has 0 to 23");
+        assertThatThrownBy(() -> new GuestIoapic(vm, 0)).hasMessage("an IOAPIC of 0 pins: expected 1 to 120");
+    }
+
+    /** INTx where KVM has no pins to resample: the device masked its line, and the guest's EOI unmasks it. */
+    @Test
+    void lineOfADeviceArrivesAgainUntilTheGuestServesIt() {
+        EventLoop loop = parts.add(EventLoop.create(kernel));
+        VfioDevice device = parts.add(VfioDevice.open(kernel, PciAddress.parse(NIC), parts.add(KvmVfio.create(vm))));
+        Forwarding forwarding = parts.add(Forwarding.builder(vm, device)
+                .userspace(Userspace.of(loop, ioapic.source()))
+                .build());
+        redirect(LEVEL | VECTOR.number());
+        ForwardedIrq line = forwarding.forward(device.intx(), GSI);
+        ioapic.addEndListener(GSI, line::endOfInterrupt);
+        hardware.requestService();
+        loop.poll(Duration.ZERO);
+        assertThat(awaitsEoi()).isTrue();
+        ioapic.endOfInterrupt(VECTOR);
+        assertThat(ioapic.isHigh(PIN)).isFalse();
+        loop.poll(Duration.ZERO);
+        assertThat(awaitsEoi()).as("the device still asserts its line").isTrue();
+        hardware.serve();
+        ioapic.endOfInterrupt(VECTOR);
+        assertThat(ioapic.isHigh(PIN)).isFalse();
+        assertThat(awaitsEoi()).isFalse();
+        hardware.requestService();
+        loop.poll(Duration.ZERO);
+        assertThat(awaitsEoi()).isTrue();
+        line.close();
+        assertThat(ioapic.isHigh(PIN)).isFalse();
+    }
+}
