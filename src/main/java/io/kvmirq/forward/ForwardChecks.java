@@ -35,7 +35,6 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
     /**
      * @param irqs the forwarded interrupts of the device
      * @throws KernelException EINVAL for a duplicate
-     * @throws IllegalStateException if another kind of the device's interrupts is forwarded
      */
     void requireNew(DeviceIrq irq, ForwardedIrqs irqs) {
         ForwardedIrq before = irqs.of(irq);
@@ -46,6 +45,10 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
                     Errno.EINVAL,
                     "it is forwarded already, " + before + ": reroute it, or close that first");
         }
+    }
+
+    /** @throws IllegalStateException if another kind of the device's interrupts is forwarded */
+    void requireOneKind(DeviceIrq irq, ForwardedIrqs irqs) {
         irqs.ofAnotherKind(irq).ifPresent(ours -> {
             throw new IllegalStateException(irq + " cannot be forwarded while " + ours
                     + " is forwarded: a device uses one kind at a time, close those first");

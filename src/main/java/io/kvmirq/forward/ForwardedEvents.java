@@ -3,12 +3,16 @@ package io.kvmirq.forward;
 
 import io.kvmirq.EventFdId;
 import io.kvmirq.Gsi;
+import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.mirror.DeliveryPath;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Producer;
 import io.kvmirq.vfio.DeviceIrq;
+import io.kvmirq.vfio.MessageIrq;
+import io.kvmirq.vfio.MessageIrqs;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -46,6 +50,19 @@ final class ForwardedEvents {
         return events;
     }
 
+    /** Messages that irqfds take, all or none of them masked. */
+    static Event begun(MessageIrqs which, List<Irqfd> irqfds, List<MsiMessage> messages, boolean masked) {
+        MessageIrq first = which.get(0);
+        return new Event.MessagesForwarded(
+                first.device().name(),
+                kind(first),
+                first.number(),
+                irqfds.stream().map(irqfd -> irqfd.event().id()).toList(),
+                irqfds.stream().map(Irqfd::gsi).toList(),
+                messages,
+                masked);
+    }
+
     static List<Event> begun(ForwardedIrq irq) {
         List<Event> events = routed(irq);
         if (irq.irqfd() != null && !irq.isMasked()) {
@@ -74,14 +91,16 @@ final class ForwardedEvents {
     }
 
     private static Producer producer(DeviceIrq irq) {
-        Producer.Kind kind =
-                switch (irq.info().kind()) {
-                    case INTX -> Producer.Kind.INTX;
-                    case MSI -> Producer.Kind.MSI;
-                    case MSIX -> Producer.Kind.MSI_X;
-                    case PLATFORM -> Producer.Kind.PLATFORM;
-                    case ERROR, REQUEST -> throw new IllegalArgumentException(irq + " is of the host, not of a guest");
-                };
-        return new Producer(irq.device().name(), kind, irq.number());
+        return new Producer(irq.device().name(), kind(irq), irq.number());
+    }
+
+    private static Producer.Kind kind(DeviceIrq irq) {
+        return switch (irq.info().kind()) {
+            case INTX -> Producer.Kind.INTX;
+            case MSI -> Producer.Kind.MSI;
+            case MSIX -> Producer.Kind.MSI_X;
+            case PLATFORM -> Producer.Kind.PLATFORM;
+            case ERROR, REQUEST -> throw new IllegalArgumentException(irq + " is of the host, not of a guest");
+        };
     }
 }

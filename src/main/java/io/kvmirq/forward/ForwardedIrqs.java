@@ -43,8 +43,7 @@ final class ForwardedIrqs {
         return isOfOurKind(irq) ? Optional.empty() : all().stream().findFirst();
     }
 
-    void add(ForwardedIrq added) {
-        DeviceIrq irq = added.irq();
+    void add(DeviceIrq irq, ForwardedIrq added) {
         if (!isOfOurKind(irq)) {
             int numbers = irq.info().kind() == IrqKind.PLATFORM
                     ? irq.device().info().irqs().size()

@@ -315,6 +315,7 @@ public final class Forwarding implements AutoCloseable {
     private List<ForwardedIrq> forward(Batch batch, List<MsiMessage> messages) {
         MessageIrqs which = batch.which;
         which.forEach(this::requireForwardable);
+        checks.requireOneKind(which.get(0), irqs);
         boolean enabledElsewhere = checks.isEnabledElsewhere(which.get(0), batch.takesOver, !wired.isEmpty());
         triggers.requireRoom(which);
         boolean routed =
@@ -337,11 +338,16 @@ public final class Forwarding implements AutoCloseable {
                         this, irq, messages.get(i), halves.irqfd(i), halves.relay(i), routed, batch.masked));
                 wired.set(irq.number(), batch.wired.isPresent());
             }
-            forwarded.forEach(irqs::add);
+            for (int i = 0; i < which.size(); i++) {
+                irqs.add(which.get(i), forwarded.get(i));
+            }
             List<ForwardedIrq> begun = List.copyOf(forwarded);
-            mirror.apply(begun.stream()
-                    .flatMap(irq -> ForwardedEvents.begun(irq).stream())
-                    .toList());
+            mirror.apply(
+                    halves.relays().isEmpty()
+                            ? List.of(ForwardedEvents.begun(which, halves.irqfds(), messages, batch.masked))
+                            : begun.stream()
+                                    .flatMap(irq -> ForwardedEvents.begun(irq).stream())
+                                    .toList());
             undo.keep();
             return begun;
         }
@@ -402,13 +408,14 @@ public final class Forwarding implements AutoCloseable {
 
     private synchronized ForwardedIrq wired(LineIrq irq, Gsi gsi, boolean takesOver, Optional<DirectEoi> direct) {
         requireForwardable(irq);
+        checks.requireOneKind(irq, irqs);
         checks.isEnabledElsewhere(irq, takesOver, false);
         if (userspace.isEmpty()) {
             checks.requireRoute(gsi, irq);
         }
         try (Undo undo = new Undo()) {
             ForwardedIrq line = undo.add(new ForwardedLine(this, checks, irq, gsi, takesOver, direct));
-            irqs.add(line);
+            irqs.add(irq, line);
             mirror.apply(ForwardedEvents.begun(line));
             undo.keep();
             return line;

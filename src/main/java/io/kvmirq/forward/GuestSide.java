@@ -22,21 +22,17 @@ record GuestSide(ForwardChecks checks, Optional<Userspace> userspace) {
 
     /** @throws KernelException EMFILE when there are too few descriptors */
     List<EventFd> events(int count, Undo undo) {
-        List<EventFd> events = new ArrayList<>();
-        for (int i = 0; i < count; i++) {
-            try {
-                events.add(undo.add(EventFd.create(vm().kernel())));
-            } catch (KernelException e) {
-                throw new KernelException(
-                        "forward",
-                        "eventfd " + (i + 1) + " of " + count + " for "
-                                + checks.device().name(),
-                        e.errno(),
-                        "each vector needs a descriptor: raise RLIMIT_NOFILE (ulimit -n) by " + (count - i)
-                                + " or more");
-            }
+        try {
+            List<EventFd> events = EventFd.create(vm().kernel(), count);
+            undo.add(() -> events.forEach(EventFd::close));
+            return events;
+        } catch (KernelException e) {
+            throw new KernelException(
+                    "forward",
+                    "eventfd " + e.operands() + " for " + checks.device().name(),
+                    e.errno(),
+                    "each vector needs a descriptor: raise RLIMIT_NOFILE (ulimit -n)");
         }
-        return events;
     }
 
     /** The guest's halves of a batch: irqfds, or relays. The other list is empty. */
@@ -71,7 +67,7 @@ record GuestSide(ForwardChecks checks, Optional<Userspace> userspace) {
             if (routes) {
                 inKernel.add(() -> unroute(routed));
             }
-            List<Irqfd> irqfds = masked ? masked(events, routed, inKernel) : vm().assignIrqfds(events, routed);
+            List<Irqfd> irqfds = masked ? Irqfd.masked(vm(), events, routed) : vm().assignIrqfds(events, routed);
             inKernel.add(() -> Irqfd.closeAll(irqfds));
             inKernel.moveTo(undo);
             return new Halves(irqfds, List.of());
@@ -85,14 +81,6 @@ record GuestSide(ForwardChecks checks, Optional<Userspace> userspace) {
             relays.add(undo.add(RelayedEdge.message(userspace.get(), events.get(i), messages.get(i))));
         }
         return new Halves(List.of(), relays);
-    }
-
-    private List<Irqfd> masked(List<EventFd> events, List<Gsi> gsis, Undo undo) {
-        List<Irqfd> made = new ArrayList<>(events.size());
-        for (int i = 0; i < events.size(); i++) {
-            made.add(undo.add(Irqfd.masked(vm(), events.get(i), Optional.empty(), gsis.get(i))));
-        }
-        return made;
     }
 
     private List<Gsi> route(Optional<List<Gsi>> gsis, List<MsiMessage> messages) {

@@ -10,11 +10,13 @@ import io.kvmirq.explain.KernelCall;
 import io.kvmirq.uapi.UapiTable.FileKind;
 import java.nio.ByteBuffer;
 import java.time.Duration;
+import java.util.List;
 import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Function;
 import java.util.function.IntSupplier;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -49,7 +51,7 @@ public final class EventFd implements AutoCloseable {
 
     private volatile boolean feedsIrqfd;
     /** Registrations of event loops that are not paused. */
-    private short loops;
+    private volatile short loops;
 
     private EventFd(Fd fd, boolean foreign) {
         this.kernel = fd.kernel();
@@ -75,12 +77,33 @@ public final class EventFd implements AutoCloseable {
         return make(kernel, kernel.backend()::eventfdCreateSemaphore, "semaphore", fd -> new EventFd(fd, false));
     }
 
+    /**
+     * As {@link #create(Kernel)}, so many: all, or none.
+     *
+     * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM
+     */
+    public static List<EventFd> create(Kernel kernel, int count) {
+        int[] begun = {0};
+        IntSupplier create = () -> {
+            begun[0]++;
+            return kernel.backend().eventfdCreate();
+        };
+        return make(kernel, count, create, () -> begun[0] + " of " + count, fd -> new EventFd(fd, false));
+    }
+
     private static <T> T make(Kernel kernel, IntSupplier create, String operands, Function<Fd, T> owner) {
+        return make(kernel, 1, create, () -> operands, owner).get(0);
+    }
+
+    private static <T> List<T> make(
+            Kernel kernel, int count, IntSupplier create, Supplier<String> operands, Function<Fd, T> owner) {
         Calls calls = kernel.calls();
-        return calls.made(
+        return Fd.make(
+                kernel,
                 "eventfd",
+                count,
                 create,
-                result -> calls.failure(result, KernelCall.EVENTFD_CREATE, Set.of(), () -> operands),
+                result -> calls.failure(result, KernelCall.EVENTFD_CREATE, Set.of(), operands),
                 owner);
     }
 
@@ -113,16 +136,17 @@ public final class EventFd implements AutoCloseable {
         return id;
     }
 
-    synchronized void feedsIrqfd(boolean on) {
+    /** This and {@link #feedsLoop} each write first, and then read what the other writes: so one of them warns. */
+    void feedsIrqfd(boolean on) {
         feedsIrqfd = on;
-        if (loops > 0) {
+        if (on && loops > 0) {
             warnIfFed();
         }
     }
 
     /** One event loop more waits for signals, or one less. */
     synchronized void feedsLoop(boolean on) {
-        loops += (short) (on ? 1 : -1);
+        loops = (short) (loops + (on ? 1 : -1));
         if (on) {
             warnIfFed();
         }

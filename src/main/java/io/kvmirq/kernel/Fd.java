@@ -2,6 +2,8 @@
 package io.kvmirq.kernel;
 
 import io.kvmirq.KernelException;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.function.Function;
 import java.util.function.IntFunction;
 import java.util.function.IntSupplier;
@@ -28,7 +30,7 @@ public final class Fd {
         this.kind = kind;
         this.number = Handles.NO_NUMBER;
         this.ownership = ownership;
-        this.entry = kernel.handles().register(this, kind);
+        this.entry = kernel.handles().entry(this, kind);
     }
 
     /**
@@ -46,17 +48,43 @@ public final class Fd {
             IntSupplier call,
             IntFunction<KernelException> failed,
             Function<? super Fd, ? extends T> owner) {
+        return make(kernel, kind, 1, call, failed, owner).get(0);
+    }
+
+    /** As {@link #make}, so many: all, or none. */
+    static <T> List<T> make(
+            Kernel kernel,
+            String kind,
+            int count,
+            IntSupplier call,
+            IntFunction<KernelException> failed,
+            Function<? super Fd, ? extends T> owner) {
+        Fd[] made = new Fd[count];
+        Handles.Entry[] entries = new Handles.Entry[count];
+        List<T> owners = new ArrayList<>(count);
+        for (int i = 0; i < count; i++) {
+            made[i] = new Fd(kernel, kind, Ownership.OWNED);
+            entries[i] = made[i].entry;
+        }
         try (Undo undo = new Undo()) {
-            Fd made = new Fd(kernel, kind, Ownership.OWNED);
-            undo.add(made::close);
-            int result = call.getAsInt();
-            if (result < 0) {
-                throw failed.apply(result);
+            undo.add(() -> close(made));
+            kernel.handles().register(entries);
+            for (Fd fd : made) {
+                int result = call.getAsInt();
+                if (result < 0) {
+                    throw failed.apply(result);
+                }
+                fd.opened(result);
+                owners.add(owner.apply(fd));
             }
-            made.opened(result);
-            T owned = owner.apply(made);
             undo.keep();
-            return owned;
+            return owners;
+        }
+    }
+
+    private static void close(Fd... fds) {
+        for (Fd fd : fds) {
+            fd.close();
         }
     }
 
@@ -85,6 +113,7 @@ public final class Fd {
         try (Undo undo = new Undo()) {
             Fd adopted = new Fd(kernel, kind, Ownership.BORROWED);
             undo.add(adopted::close);
+            kernel.handles().register(adopted.entry);
             adopted.opened(number);
             adopted.shared = true;
             T owned = owner.apply(adopted);

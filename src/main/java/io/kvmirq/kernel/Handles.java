@@ -57,13 +57,12 @@ final class Handles {
         }
     }
 
-    private synchronized Entry add(Entry entry) {
+    private void add(Entry entry) {
         entry.older = newest;
         if (newest != null) {
             newest.newer = entry;
         }
         newest = entry;
-        return entry;
     }
 
     /** @return false if it was removed before */
@@ -83,10 +82,19 @@ final class Handles {
         return first;
     }
 
-    /** Registers a new handle, and reports handles that were collected without being closed. */
-    Entry register(Object handle, String kind) {
+    /** An entry for a new handle, to be registered. */
+    Entry entry(Object handle, String kind) {
+        return new Entry(handle, kind);
+    }
+
+    /** Registers new handles, and reports handles that were collected without being closed. */
+    void register(Entry... made) {
         reportForgotten();
-        return add(new Entry(handle, kind));
+        synchronized (this) {
+            for (Entry entry : made) {
+                add(entry);
+            }
+        }
     }
 
     void reportForgotten() {

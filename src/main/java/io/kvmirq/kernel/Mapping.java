@@ -43,7 +43,8 @@ public final class Mapping {
         this.length = length;
         Libc libc = kernel.libc();
         try (Undo undo = new Undo()) {
-            this.entry = kernel.handles().register(this, "mapping of " + name);
+            this.entry = kernel.handles().entry(this, "mapping of " + name);
+            kernel.handles().register(entry);
             undo.add(this::close);
             long result = libc.mmap(length, Uapi.PROT_READ | Uapi.PROT_WRITE, flags, raw, offset);
             if (result < 0) {

@@ -4,9 +4,7 @@ package io.kvmirq.kvm;
 import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
 import io.kvmirq.kernel.EventFd;
-import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Undo;
-import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
 import java.util.Optional;
@@ -34,10 +32,10 @@ public final class Irqfd implements AutoCloseable {
         CLOSED
     }
 
-    private State state = State.MASKED;
+    /** Before {@link #begin} it is closed: it holds nothing. */
+    private State state = State.CLOSED;
 
-    /** @param undo empty before and after, and undoes the steps of one that fails */
-    private Irqfd(Undo undo, Vm vm, EventFd event, @Nullable EventFd resample, Gsi gsi, boolean masked) {
+    private Irqfd(Vm vm, EventFd event, @Nullable EventFd resample, Gsi gsi) {
         if (event == resample) {
             throw new IllegalArgumentException(
                     event + " cannot be both the interrupt and its resample notification: each"
@@ -47,20 +45,6 @@ public final class Irqfd implements AutoCloseable {
         this.event = event;
         this.resample = resample;
         this.gsi = gsi;
-        undo.step(() -> vm.routes().hold(gsi), () -> vm.routes().release(gsi));
-        hold(vm.fd(), undo);
-        hold(event.fd(), undo);
-        if (resample != null) {
-            hold(resample.fd(), undo);
-        }
-        if (!masked) {
-            undo.step(this::unmask, this::leave);
-        }
-        undo.keep();
-    }
-
-    private void hold(Fd file, Undo undo) {
-        undo.step(() -> calls().hold(file), () -> calls().letGo(file));
     }
 
     private IrqfdCalls calls() {
@@ -68,26 +52,40 @@ public final class Irqfd implements AutoCloseable {
     }
 
     static Irqfd make(Vm vm, EventFd event, @Nullable EventFd resample, Gsi gsi, boolean masked) {
-        try (Undo undo = new Undo()) {
-            return new Irqfd(undo, vm, event, resample, gsi, masked);
-        }
+        return begun(List.of(new Irqfd(vm, event, resample, gsi)), masked).get(0);
     }
 
     /** All, or none. */
-    static List<Irqfd> edges(Vm vm, List<EventFd> events, List<Gsi> gsis) {
+    static List<Irqfd> edges(Vm vm, List<EventFd> events, List<Gsi> gsis, boolean masked) {
         if (events.size() != gsis.size()) {
             throw new IllegalArgumentException(
                     events.size() + " eventfds cannot feed " + gsis.size() + " GSIs: give one GSI for each");
         }
-        List<Irqfd> made = new ArrayList<>(events.size());
-        try (Undo all = new Undo();
-                Undo one = new Undo()) {
-            for (int i = 0; i < events.size(); i++) {
-                made.add(all.add(new Irqfd(one, vm, events.get(i), null, gsis.get(i), false)));
-            }
-            all.keep();
+        Irqfd[] made = new Irqfd[events.size()];
+        for (int i = 0; i < made.length; i++) {
+            made[i] = new Irqfd(vm, events.get(i), null, gsis.get(i));
         }
-        return List.copyOf(made);
+        return begun(List.of(made), masked);
+    }
+
+    private static List<Irqfd> begun(List<Irqfd> made, boolean masked) {
+        try (Undo undo = new Undo()) {
+            undo.add(() -> made.forEach(Irqfd::close));
+            for (Irqfd one : made) {
+                one.begin(masked);
+            }
+            undo.keep();
+        }
+        return made;
+    }
+
+    private synchronized void begin(boolean masked) {
+        calls().hold(event.fd(), resample == null ? null : resample.fd());
+        vm.routes().hold(gsi);
+        state = State.MASKED;
+        if (!masked) {
+            unmask();
+        }
     }
 
     /**
@@ -98,6 +96,11 @@ public final class Irqfd implements AutoCloseable {
      */
     public static Irqfd masked(Vm vm, EventFd event, Optional<EventFd> resample, Gsi gsi) {
         return make(vm, event, resample.orElse(null), gsi, true);
+    }
+
+    /** As {@link #masked(Vm, EventFd, Optional, Gsi)}, one for each eventfd and the GSI at its place: all, or none. */
+    public static List<Irqfd> masked(Vm vm, List<EventFd> events, List<Gsi> gsis) {
+        return edges(vm, events, gsis, true);
     }
 
     /** The eventfd that raises the interrupt. */
@@ -234,9 +237,7 @@ public final class Irqfd implements AutoCloseable {
         }
         leave();
         vm.routes().release(gsi);
-        if (resample != null) {
-            calls().letGo(resample.fd());
-        }
+        calls().letGo(resample == null ? null : resample.fd());
         if (state != State.ENDED) {
             calls().letGo(event.fd());
         }

@@ -18,12 +18,30 @@ final class IrqfdCalls extends Calls {
         this.vm = vm;
     }
 
-    void hold(Fd file) {
-        held(file);
+    /** Keeps the VM and the files of an irqfd open: all, or none. */
+    void hold(Fd event, @Nullable Fd resample) {
+        @Nullable Fd first = null;
+        @Nullable Fd second = null;
+        boolean all = false;
+        try {
+            first = held(vm.vm());
+            second = held(event);
+            if (resample != null) {
+                held(resample);
+            }
+            all = true;
+        } finally {
+            if (!all) {
+                letGo(second);
+                letGo(first);
+            }
+        }
     }
 
-    void letGo(Fd file) {
-        release(file);
+    void letGo(@Nullable Fd file) {
+        if (file != null) {
+            release(file);
+        }
     }
 
     /** Whether the eventfd's file goes when it is let go, and the irqfd with it. */

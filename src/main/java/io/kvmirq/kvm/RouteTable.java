@@ -279,6 +279,11 @@ public final class RouteTable {
         return table.of(gsi.number());
     }
 
+    /** Those of these GSIs that have no route. */
+    synchronized List<Gsi> unrouted(List<Gsi> gsis) {
+        return gsis.stream().filter(gsi -> !table.has(gsi.number())).toList();
+    }
+
     /** Whether an {@link Irqfd} of this VM is on {@code gsi}. */
     public boolean hasIrqfd(Gsi gsi) {
         return held.get(gsi.number()) > 0;

@@ -49,11 +49,17 @@ final class Routes {
         return gsi < all.size() ? all.get(gsi) : null;
     }
 
-    private static <T> void set(List<@Nullable T> all, int gsi, @Nullable T value) {
+    private static <T> void set(List<@Nullable T> all, int gsi, T value) {
         while (all.size() <= gsi) {
             all.add(null);
         }
         all.set(gsi, value);
+    }
+
+    private static <T> void clear(List<@Nullable T> all, int gsi) {
+        if (gsi < all.size()) {
+            all.set(gsi, null);
+        }
         while (!all.isEmpty() && all.get(all.size() - 1) == null) {
             all.remove(all.size() - 1);
         }
@@ -86,8 +92,8 @@ final class Routes {
     boolean remove(int gsi) {
         int removed = at(messages, gsi) == null ? pins(gsi).size() : 1;
         if (removed > 0) {
-            set(messages, gsi, null);
-            set(pins, gsi, null);
+            clear(messages, gsi);
+            clear(pins, gsi);
             size -= removed;
         }
         return removed > 0;
@@ -105,8 +111,9 @@ final class Routes {
             if (message != null) {
                 records.add(gsi, message);
             }
-            for (Route pin : pins(gsi)) {
-                records.add((Route.Pin) pin);
+            List<Route> chips = at(pins, gsi);
+            if (chips != null) {
+                chips.forEach(pin -> records.add((Route.Pin) pin));
             }
         }
     }

@@ -410,15 +410,17 @@ public final class Vm implements AutoCloseable {
      */
     public Irqfd assignIrqfd(EventFd event, Gsi gsi) {
         Irqfd made = Irqfd.make(this, event, null, gsi, false);
-        warnOfNoRoute(gsi);
+        warnOfNoRoute(List.of(gsi));
         return made;
     }
 
-    private void warnOfNoRoute(Gsi gsi) {
-        if (knowsVcpus() && routes.of(gsi).isEmpty()) {
-            calls.warn(
-                    "an irqfd of " + this + " is on " + gsi,
-                    ", which has no route, so that its signals are lost for ever: route the GSI first");
+    private void warnOfNoRoute(List<Gsi> gsis) {
+        if (knowsVcpus()) {
+            for (Gsi gsi : routes.unrouted(gsis)) {
+                calls.warn(
+                        "an irqfd of " + this + " is on " + gsi,
+                        ", which has no route, so that its signals are lost for ever: route the GSI first");
+            }
         }
     }
 
@@ -427,8 +429,8 @@ public final class Vm implements AutoCloseable {
      * many.
      */
     public List<Irqfd> assignIrqfds(List<EventFd> events, List<Gsi> gsis) {
-        List<Irqfd> made = Irqfd.edges(this, events, gsis);
-        gsis.forEach(this::warnOfNoRoute);
+        List<Irqfd> made = Irqfd.edges(this, events, gsis, false);
+        warnOfNoRoute(gsis);
         return made;
     }
 
@@ -441,7 +443,7 @@ public final class Vm implements AutoCloseable {
      */
     public Irqfd assignLevelIrqfd(EventFd event, EventFd resample, Gsi gsi) {
         Irqfd made = Irqfd.make(this, event, resample, gsi, false);
-        warnOfNoRoute(gsi);
+        warnOfNoRoute(List.of(gsi));
         if (routes.of(gsi).stream().anyMatch(Route.Msi.class::isInstance)) {
             calls.warn(
                     "a level irqfd of " + this + " is on " + gsi,

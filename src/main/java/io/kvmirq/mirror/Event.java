@@ -4,6 +4,7 @@ package io.kvmirq.mirror;
 import io.kvmirq.DeviceName;
 import io.kvmirq.EventFdId;
 import io.kvmirq.Gsi;
+import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.InhibitReason;
@@ -83,6 +84,41 @@ public sealed interface Event {
         /** An irqfd of an edge. */
         public ConsumerAdded(EventFdId event, Gsi gsi) {
             this(event, gsi, Optional.empty());
+        }
+    }
+
+    /**
+     * Consecutive messages of a device are forwarded, each by an eventfd of its own to a GSI of its own: for each the
+     * same as {@link RoutesCommitted}, {@link ConsumerAdded}, which a masked one has not, and {@link ProducerAdded}.
+     *
+     * @param first the number of the first
+     * @param messages by place, as {@code events} and {@code gsis}
+     */
+    record MessagesForwarded(
+            DeviceName device,
+            Producer.Kind kind,
+            int first,
+            List<EventFdId> events,
+            List<Gsi> gsis,
+            List<MsiMessage> messages,
+            boolean masked)
+            implements Event {
+        /** Copies the lists. */
+        public MessagesForwarded {
+            events = List.copyOf(events);
+            gsis = List.copyOf(gsis);
+            messages = List.copyOf(messages);
+        }
+
+        /** The steps of one. */
+        List<Event> of(int i) {
+            EventFdId event = events.get(i);
+            Gsi gsi = gsis.get(i);
+            Event routed = RoutesCommitted.of(new Route.Msi(gsi, messages.get(i)));
+            Event produced = new ProducerAdded(event, new Producer(device, kind, first + i));
+            return masked
+                    ? List.of(routed, produced, new DeliveryChanged(event, DeliveryPath.MASKED))
+                    : List.of(routed, new ConsumerAdded(event, gsi), produced);
         }
     }
 

@@ -2,16 +2,25 @@
 package io.kvmirq.mirror;
 
 import io.kvmirq.EventFdId;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The predicted state of the device interrupts of one VM: see the package. Thread-safe. {@link #irq}
- * takes no lock and does not allocate. {@link #now} takes the lock of {@link #apply} once after each event.
+ * The predicted state of the device interrupts of one VM: see the package. Thread-safe. An event costs a place in a
+ * list until the next look, which folds all that have come: a VMM that never looks pays for no prediction. Without an
+ * event since the last look {@link #now} and {@link #irq} take no lock and do not allocate.
  */
 public final class Mirror {
+    /** More lists of events than this do not wait for a look. */
+    private static final int MOST_WAITING = 256;
+
     private final State state;
+    /** Lists of events that are not in the state yet. Guarded by this. */
+    private final List<List<Event>> waiting = new ArrayList<>();
+    /** Whether the state has all events. */
+    private volatile boolean current = true;
     /** Null from an event to the next look. */
     private volatile @Nullable Snapshot now;
 
@@ -31,8 +40,18 @@ public final class Mirror {
 
     /** Folds events into the state, in their order. No snapshot shows a part of them. */
     public synchronized void apply(List<? extends Event> events) {
-        events.forEach(state::fold);
+        waiting.add(List.copyOf(events));
+        current = false;
         now = null;
+        if (waiting.size() > MOST_WAITING) {
+            fold();
+        }
+    }
+
+    private synchronized void fold() {
+        waiting.forEach(events -> events.forEach(state::fold));
+        waiting.clear();
+        current = true;
     }
 
     /**
@@ -45,6 +64,7 @@ public final class Mirror {
     }
 
     private synchronized Snapshot taken() {
+        fold();
         Snapshot known = now;
         Snapshot taken = known == null ? state.snapshot() : known;
         now = taken;
@@ -53,6 +73,9 @@ public final class Mirror {
 
     /** The interrupt of an eventfd now, as {@link Snapshot#of}. It may show a part of a list of events. */
     public Optional<PredictedIrq> irq(EventFdId event) {
+        if (!current) {
+            fold();
+        }
         return state.at(event).irq();
     }
 }

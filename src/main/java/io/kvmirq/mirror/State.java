@@ -93,6 +93,10 @@ final class State {
             }
         } else if (event instanceof Event.RoutesCommitted committed) {
             committed.changed().forEach(this::route);
+        } else if (event instanceof Event.MessagesForwarded batch) {
+            for (int i = 0; i < batch.events().size(); i++) {
+                batch.of(i).forEach(this::fold);
+            }
         } else if (event instanceof Event.ConsumerAdded added) {
             irqchip();
             listen(added.event(), Optional.of(new Consumer(added.gsi(), added.resample())));

@@ -7,9 +7,7 @@ import io.kvmirq.kernel.Undo;
 import io.kvmirq.uapi.UapiVfio;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
@@ -95,19 +93,26 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
 
     /** KVM bypasses one interrupt for each eventfd, and only logs that it refuses another one. */
     private void requireDistinct(int first, int[] next) {
-        Map<Integer, Integer> seen = new HashMap<>();
-        for (int i = 0; i < next.length; i++) {
-            if (next[i] != Interrupts.NO_EVENTFD && seen.put(next[i], first + i) != null) {
-                throw notDistinct(next[i], first + i);
+        int[] sorted = next.clone();
+        Arrays.sort(sorted);
+        for (int i = 1; i < sorted.length; i++) {
+            if (sorted[i] == sorted[i - 1] && sorted[i] != Interrupts.NO_EVENTFD) {
+                throw notDistinct(sorted[i], first + last(next, sorted[i]));
             }
         }
         for (int i = 0; i < files.length; i++) {
             boolean changes = i >= first && i < first + next.length;
-            Integer other = changes ? null : seen.get(irqs.calls().numberOf(files[i]));
-            if (other != null) {
-                throw notDistinct(irqs.calls().numberOf(files[i]), Math.max(i, other));
+            if (!changes && files[i] != null) {
+                int number = irqs.calls().numberOf(files[i]);
+                if (Arrays.binarySearch(sorted, number) >= 0) {
+                    throw notDistinct(number, Math.max(i, first + last(next, number)));
+                }
             }
         }
+    }
+
+    private static int last(int[] numbers, int number) {
+        return Arrays.stream(numbers).boxed().toList().lastIndexOf(number);
     }
 
     private IllegalArgumentException notDistinct(int number, int second) {

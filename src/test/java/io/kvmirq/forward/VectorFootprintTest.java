@@ -33,14 +33,14 @@ import org.junit.jupiter.api.Test;
  * assumed.
  */
 class VectorFootprintTest {
-    private static final int VECTORS = 2048;
+    static final int VECTORS = 2048;
 
     private static <T> T stub(Class<T> type, InvocationHandler handler) {
         return type.cast(Proxy.newProxyInstance(type.getClassLoader(), new Class<?>[] {type}, handler));
     }
 
     /** Succeeds always, with new descriptors. The device has {@link #VECTORS} vectors of MSI-X, and none is enabled. */
-    private static KernelBackend kernel() {
+    static KernelBackend kernel() {
         int[] last = {2};
         Libc libc = stub(Libc.class, (proxy, method, arguments) -> {
             if (method.getName().equals("ioctl") && arguments[2] instanceof ByteBuffer info) {
@@ -118,7 +118,7 @@ class VectorFootprintTest {
         return bytes;
     }
 
-    private static MsiMessage message(int number) {
+    static MsiMessage message(int number) {
         return MsiMessage.to(new VcpuId(number % 64), new InterruptVector(0x30 + number % 64));
     }
 
@@ -136,6 +136,7 @@ class VectorFootprintTest {
             Map<Part, Long> before = live();
             try (Forwarding forwarding = Forwarding.of(vm, device)) {
                 forwarding.forwardAll(device.msix(), VectorFootprintTest::message);
+                assertThat(forwarding.mirror().now().irqs()).hasSize(VECTORS);
                 Map<Part, Long> after = live();
                 Map<Part, Long> each = new EnumMap<>(Part.class);
                 after.forEach((part, bytes) -> each.put(part, (bytes - before.getOrDefault(part, 0L)) / VECTORS));
