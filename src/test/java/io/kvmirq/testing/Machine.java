@@ -243,11 +243,11 @@ public final class Machine {
     public static Path jar() {
         Path jar = root().resolve("target/kvmirq-cli.jar");
         Path classes = root().resolve("target/build/main.state");
+        Path packaged = root().resolve("target/build/jar.state");
         try {
             assumeTrue(
-                    Files.exists(jar)
-                            && Files.getLastModifiedTime(jar).compareTo(Files.getLastModifiedTime(classes)) >= 0,
-                    jar + " is older than the classes: run make build");
+                    Files.exists(jar) && Files.exists(packaged) && Files.mismatch(classes, packaged) < 0,
+                    jar + " has other sources than the classes: run make build");
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
