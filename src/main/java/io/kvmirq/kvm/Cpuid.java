@@ -20,6 +20,8 @@ public final class Cpuid {
 
     private static final int FEATURES = 1;
     private static final int THREADS = 1 << 28;
+    private static final int TSC_DEADLINE = 1 << 24;
+    private static final int HYPERVISOR = 1 << 31;
     private static final int APIC_ID_AT = 24;
     private static final int COUNT_AT = 16;
     private static final int LOW_HALF = 0xffff;
@@ -123,6 +125,19 @@ public final class Cpuid {
     public Cpuid without(int function) {
         return new Cpuid(
                 leaves.stream().filter(leaf -> leaf.function != function).toList());
+    }
+
+    /**
+     * With the two bits of leaf 1 that KVM leaves to the VMM: that the guest runs under a hypervisor, without which Linux
+     * does not look for KVM, and that the LAPIC's timer takes deadlines of the TSC, which needs LAPICs in the kernel and
+     * {@code KVM_CAP_TSC_DEADLINE_TIMER}.
+     *
+     * @throws IllegalStateException without leaf 1
+     */
+    public Cpuid forGuestOfKvm() {
+        Leaf old = leaf(FEATURES, 0).orElseThrow(() -> new IllegalStateException("no leaf 1: begin with ofHost"));
+        int ecx = old.ecx | HYPERVISOR | TSC_DEADLINE;
+        return with(new Leaf(FEATURES, old.index, old.flags, old.eax, old.ebx, ecx, old.edx));
     }
 
     /**

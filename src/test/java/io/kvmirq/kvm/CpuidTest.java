@@ -40,6 +40,21 @@ class CpuidTest {
 
     @ParameterizedTest
     @EnumSource
+    void guestOfKvmIsToldOfItsHypervisorAndOfTheDeadlineTimer(Kernels kernels) {
+        on(kernels, kernel -> {
+            Cpuid host = Cpuid.ofHost(kernel);
+            Cpuid.Leaf before = host.leaf(1, 0).orElseThrow();
+            Cpuid guest = host.forGuestOfKvm();
+            assertThat(guest.leaf(1, 0).orElseThrow().ecx()).isEqualTo(before.ecx() | 1 << 31 | 1 << 24);
+            assertThat(guest.with(before).leaves()).containsExactlyInAnyOrderElementsOf(host.leaves());
+            assertThatThrownBy(() -> host.without(1).forGuestOfKvm())
+                    .isInstanceOf(IllegalStateException.class)
+                    .hasMessage("no leaf 1: begin with ofHost");
+        });
+    }
+
+    @ParameterizedTest
+    @EnumSource
     void guestHasAtMost256Leaves(Kernels kernels) {
         on(kernels, kernel -> {
             try (Vm vm = Vm.create(kernel);
