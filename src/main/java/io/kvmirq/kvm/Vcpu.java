@@ -8,6 +8,7 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.CurrentThread;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.Undo;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
@@ -62,8 +63,12 @@ public final class Vcpu implements AutoCloseable {
     private Vcpu(Vm vm, Fd fd) {
         this.vgic = vm.vgicCalls();
         this.kick = new KickCalls(vm.kernel());
-        this.calls = new VcpuCalls(vm.calls(), fd); // last: it maps a page of the vCPU
-        this.exit = new VcpuExit(calls.page());
+        this.calls = new VcpuCalls(vm.calls(), fd); // it maps a page of the vCPU
+        try (Undo undo = new Undo()) {
+            undo.add(calls::close);
+            this.exit = new VcpuExit(calls.page());
+            undo.keep();
+        }
     }
 
     static Vcpu create(Vm vm, VcpuId id) {
@@ -155,12 +160,17 @@ public final class Vcpu implements AutoCloseable {
     /**
      * Sets a register of at most 64 bits (arm64).
      *
-     * @throws IllegalArgumentException if it is larger
+     * @throws IllegalArgumentException if it is larger, or smaller than {@code value} is as an unsigned or signed number
      * @throws io.kvmirq.KernelException ENOEXEC before {@link #initialize}; ENOENT if the vCPU does not have it; EINVAL
      *     for a value that it cannot have
      */
     public void setArmRegister(ArmRegister register, long value) {
         requireSmall(register);
+        int unused = Long.SIZE - register.size() * Byte.SIZE;
+        if (value << unused >>> unused != value && value << unused >> unused != value) {
+            throw new IllegalArgumentException("0x" + Long.toHexString(value) + " does not fit into " + register
+                    + ", which has " + register.size() + " bytes");
+        }
         arm("registers by id").set(register, Buffers.allocate(Long.BYTES).putLong(0, value));
     }
 

@@ -85,8 +85,14 @@ class ArmVcpuContract extends ArmVms {
         long value = 0x1234_5678_9abc_def0L;
         for (ArmRegister register : coreRegisters().toList()) {
             if (!register.equals(ArmRegister.PSTATE)) {
-                vcpu.setArmRegister(register, value);
-                long kept = register.size() == Integer.BYTES ? value & 0xffff_ffffL : value;
+                long kept = value;
+                if (register.size() == Integer.BYTES) {
+                    kept &= 0xffff_ffffL;
+                    assertIllegalArgument(
+                            () -> vcpu.setArmRegister(register, 0x1_0000_0000L),
+                            "0x100000000 does not fit into " + register + ", which has 4 bytes");
+                }
+                vcpu.setArmRegister(register, kept);
                 assertThat(vcpu.armRegister(register)).as(register.toString()).isEqualTo(kept);
                 value++;
             }

@@ -15,6 +15,7 @@ import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.kvm.Its;
 import io.kvmirq.kvm.KvmDevice;
 import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.VgicV2;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
@@ -133,6 +134,7 @@ class OwnersTest {
         return Stream.of(
                 made(EventFd.class, EventFd::create),
                 new Operation("semaphore", "6.12", EventFd.class, place -> () -> EventFd.createSemaphore(place.kernel)),
+                new Operation("batch", "6.12", EventFd.class, place -> () -> EventFd.create(place.kernel, 3)),
                 made(Vm.class, Vm::create),
                 made(VfioGroup.class, kernel -> VfioGroup.open(kernel, DEVICE)),
                 made(VfioContainer.class, VfioContainer::create),
@@ -141,6 +143,7 @@ class OwnersTest {
                 new Operation("Ioas", CDEV, Ioas.class, place -> () -> Ioas.create(place.kernel)),
                 new Operation("bound", CDEV, VfioDevice.class, place -> () -> VfioDevice.open(place.kernel, DEVICE)),
                 onVm("Vcpu", "6.12", Vcpu.class, vm -> vm.createVcpu(new VcpuId(0))),
+                onVm("exit of a Vcpu", "6.12", VcpuExit.class, vm -> vm.createVcpu(new VcpuId(0))),
                 onVm("KvmDevice", "6.12", KvmDevice.class, vm -> vm.createDevice(KvmDevice.Type.VFIO)),
                 onVm("KvmVfio", "6.12", KvmVfio.class, KvmVfio::create),
                 onVm("VgicV2", GICV2, VgicV2.class, Vm::createVgicV2),
