@@ -170,6 +170,25 @@ class RegistersContract extends KernelSuite {
         return state.getInt(Uapi.KvmMpState.MP_STATE);
     }
 
+    /** As a restored vCPU gets it; the guest sets it by its MSR. */
+    @Test
+    void modeOfTheLapicIsASystemRegister() {
+        int vm = world.fullVm();
+        world.vcpu(vm, 0);
+        vcpu = world.vcpu(vm, 1);
+        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.SIZE)
+                .putInt(Uapi.KvmCpuid2.NENT, 1)
+                .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.FUNCTION, 1)
+                .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.ECX, 1 << 21)
+                .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.EDX, 1 << 9);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_CPUID2, cpuid));
+        assertThat(world.lapic(vcpu).getInt(0xd0)).as("logical id").isZero();
+        assertOk(setSegments(segments -> segments.putLong(APIC_BASE, segments.getLong(APIC_BASE) | X2APIC)));
+        assertThat(segments().getLong(APIC_BASE) & X2APIC).isNotZero();
+        assertThat(world.lapic(vcpu).getInt(0xd0)).as("logical id").isEqualTo(2);
+        assertThat(world.lapic(vcpu).getInt(0x20) >>> 24).isOne();
+    }
+
     /** Only the bits of the caches stay, and the base of the LAPIC. RDX is the signature of the guest's CPUID. */
     @Test
     void initResetsTheRegistersAndAStartUpMessageSetsItsPage() {

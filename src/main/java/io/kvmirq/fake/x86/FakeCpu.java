@@ -146,7 +146,8 @@ final class FakeCpu {
         }
         system.checkModelled(next);
         long changed = next.getLong(APIC_BASE_AT) ^ apicBase();
-        if (lapic.isEmpty() ? (changed & ~APIC_MODES) != 0 : changed != 0) {
+        boolean on = changed == X2APIC_BIT && (next.getLong(APIC_BASE_AT) & X2APIC_BIT) != 0;
+        if (lapic.isEmpty() ? (changed & ~APIC_MODES) != 0 : changed != 0 && !on) {
             throw new NotModelledException("moving or disabling the LAPIC");
         }
         return refused;
@@ -155,7 +156,12 @@ final class FakeCpu {
     /** KVM_SET_SREGS of values that are not refused. */
     void setSegments(ByteBuffer next) {
         system.load(next);
-        base ^= next.getLong(APIC_BASE_AT) ^ apicBase();
+        long changed = next.getLong(APIC_BASE_AT) ^ apicBase();
+        if (lapic.isPresent() && changed == X2APIC_BIT) {
+            lapic.get().setX2apic(true);
+        } else {
+            base ^= changed;
+        }
         setPriority(next.getLong(Uapi.KvmSregs.CR8));
         for (int at = Uapi.KvmSregs.SIZE - Long.BYTES; at >= INTERRUPT_BITMAP; at -= Long.BYTES) {
             if (next.getLong(at) != 0) {
