@@ -25,15 +25,15 @@ public final class X86DebugRegisters extends X86Fields<X86DebugRegisters.Name, X
         /** Control; 32 bits are used. */
         DR7(Uapi.KvmDebugregs.DR7);
 
-        private final Field field;
+        private final int offset;
 
         Name(int offset) {
-            this.field = new Field(offset, Long.BYTES);
+            this.offset = offset;
         }
     }
 
     X86DebugRegisters() {
-        super(Uapi.KvmDebugregs.SIZE, Name.class, name -> name.field);
+        super(Uapi.KvmDebugregs.SIZE, Name.class, name -> name.offset, name -> Long.BYTES);
     }
 
     /**

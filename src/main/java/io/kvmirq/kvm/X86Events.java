@@ -54,7 +54,8 @@ public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
         /** The payload, 64 bits: CR2 of a page fault, or what DR6 gets. */
         EXCEPTION_PAYLOAD(Uapi.KvmVcpuEvents.EXCEPTION_PAYLOAD, Long.BYTES, Uapi.KVM_VCPUEVENT_VALID_PAYLOAD);
 
-        private final Field field;
+        private final int offset;
+        private final int bytes;
         private final int flag;
 
         Name(int offset, int bytes) {
@@ -63,13 +64,14 @@ public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
 
         /** @param flag says that KVM takes the field */
         Name(int offset, int bytes, int flag) {
-            this.field = new Field(offset, bytes);
+            this.offset = offset;
+            this.bytes = bytes;
             this.flag = flag;
         }
     }
 
     X86Events() {
-        super(Uapi.KvmVcpuEvents.SIZE, Name.class, name -> name.field);
+        super(Uapi.KvmVcpuEvents.SIZE, Name.class, name -> name.offset, name -> name.bytes);
     }
 
     /**

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
-import java.util.function.Function;
+import java.util.function.ToIntFunction;
 
 /**
  * A copy of a structure with named fields.
@@ -10,36 +10,36 @@ import java.util.function.Function;
  * @param <S> the structure
  */
 abstract class X86Fields<N extends Enum<N>, S extends X86Fields<N, S>> extends X86State {
-    /** @param bytes 1, 2, 4 or 8 */
-    record Field(int offset, int bytes) {
-        boolean has(int at) {
-            return at >= offset && at < offset + bytes;
-        }
-    }
-
     private final Class<N> names;
-    private final Function<N, Field> fields;
+    private final ToIntFunction<N> offsets;
+    private final ToIntFunction<N> sizes;
 
-    X86Fields(int size, Class<N> names, Function<N, Field> fields) {
+    /** @param sizes in bytes: 1, 2, 4 or 8 */
+    X86Fields(int size, Class<N> names, ToIntFunction<N> offsets, ToIntFunction<N> sizes) {
         super(size);
         this.names = names;
-        this.fields = fields;
+        this.offsets = offsets;
+        this.sizes = sizes;
     }
 
     abstract S self();
 
-    private Field field(N name) {
-        return fields.apply(name);
+    private int offset(N name) {
+        return offsets.applyAsInt(name);
+    }
+
+    private int size(N name) {
+        return sizes.applyAsInt(name);
     }
 
     /** The value of a field, zero-extended. */
     public long get(N name) {
-        return Fields.get(structure, field(name).offset, field(name).bytes);
+        return Fields.get(structure, offset(name), size(name));
     }
 
     /** Changes this copy; higher bits than the field has are dropped. */
     public S set(N name, long value) {
-        Fields.put(structure, field(name).offset, field(name).bytes, value);
+        Fields.put(structure, offset(name), size(name), value);
         return self();
     }
 
@@ -50,7 +50,7 @@ abstract class X86Fields<N extends Enum<N>, S extends X86Fields<N, S>> extends X
     @Override
     String describe(int offset) {
         for (N name : names.getEnumConstants()) {
-            if (field(name).has(offset)) {
+            if (offset >= offset(name) && offset < offset(name) + size(name)) {
                 return text(name);
             }
         }

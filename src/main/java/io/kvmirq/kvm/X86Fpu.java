@@ -29,15 +29,17 @@ public final class X86Fpu extends X86Fields<X86Fpu.Name, X86Fpu> {
         /** The address of its operand. */
         FDP(Uapi.KvmFpu.LAST_DP, Long.BYTES);
 
-        private final Field field;
+        private final int offset;
+        private final int bytes;
 
         Name(int offset, int bytes) {
-            this.field = new Field(offset, bytes);
+            this.offset = offset;
+            this.bytes = bytes;
         }
     }
 
     X86Fpu() {
-        super(Uapi.KvmFpu.SIZE, Name.class, name -> name.field);
+        super(Uapi.KvmFpu.SIZE, Name.class, name -> name.offset, name -> name.bytes);
     }
 
     /**

@@ -30,17 +30,17 @@ public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
         /** Level-triggered. */
         ELCR(Uapi.KvmPicState.ELCR);
 
-        private final Field field;
+        private final int offset;
 
         Name(int offset) {
-            this.field = new Field(offset, Byte.BYTES);
+            this.offset = offset;
         }
     }
 
     private final Route.Chip chip;
 
     X86Pic(Route.Chip chip) {
-        super(KernelBackend.IRQCHIP_STATE_SIZE, Name.class, name -> name.field);
+        super(KernelBackend.IRQCHIP_STATE_SIZE, Name.class, name -> name.offset, name -> Byte.BYTES);
         if (chip != Route.Chip.PIC_MASTER && chip != Route.Chip.PIC_SLAVE) {
             throw new IllegalArgumentException(chip + " is no PIC: expected PIC_MASTER or PIC_SLAVE");
         }

@@ -36,15 +36,17 @@ public final class X86Pit extends X86Fields<X86Pit.Name, X86Pit> {
         /** When channel 2 began to count, of the host's clock; {@link Vm#restore(X86Pit)} takes now. */
         LOADED_2(2, Uapi.KvmPitChannelState.COUNT_LOAD_TIME, Long.BYTES);
 
-        private final Field field;
+        private final int offset;
+        private final int bytes;
 
         Name(int channel, int offset, int bytes) {
-            this.field = new Field(Uapi.KvmPitState2.CHANNELS + channel * Uapi.KvmPitChannelState.SIZE + offset, bytes);
+            this.offset = Uapi.KvmPitState2.CHANNELS + channel * Uapi.KvmPitChannelState.SIZE + offset;
+            this.bytes = bytes;
         }
     }
 
     X86Pit() {
-        super(Uapi.KvmPitState2.SIZE, Name.class, name -> name.field);
+        super(Uapi.KvmPitState2.SIZE, Name.class, name -> name.offset, name -> name.bytes);
     }
 
     /**

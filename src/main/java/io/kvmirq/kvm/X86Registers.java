@@ -49,16 +49,16 @@ public final class X86Registers extends X86Fields<X86Registers.Name, X86Register
         /** Flags; bit 1 is always set. */
         RFLAGS(136);
 
-        private final Field field;
+        private final int offset;
 
         Name(int offset) {
-            this.field = new Field(offset, Long.BYTES);
+            this.offset = offset;
         }
     }
 
     /** All 0, but for bit 1 of RFLAGS, which is always set. */
     public X86Registers() {
-        super(Uapi.KvmRegs.SIZE, Name.class, name -> name.field);
+        super(Uapi.KvmRegs.SIZE, Name.class, name -> name.offset, name -> Long.BYTES);
         set(Name.RFLAGS, 2);
     }
 

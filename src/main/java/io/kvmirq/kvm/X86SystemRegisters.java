@@ -54,15 +54,15 @@ public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name,
         /** IA32_APIC_BASE. */
         APIC_BASE(Uapi.KvmSregs.APIC_BASE);
 
-        private final Field field;
+        private final int offset;
 
         Name(int offset) {
-            this.field = new Field(offset, Long.BYTES);
+            this.offset = offset;
         }
     }
 
     X86SystemRegisters() {
-        super(Uapi.KvmSregs.SIZE, Name.class, name -> name.field);
+        super(Uapi.KvmSregs.SIZE, Name.class, name -> name.offset, name -> Long.BYTES);
     }
 
     /**
