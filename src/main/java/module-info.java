@@ -6,7 +6,8 @@
  * {@link io.kvmirq.arch} (bits of IRTEs, descriptors and messages).
  *
  * <p>No other module is needed at run time. {@code com.sun.jna} and {@code org.jnrproject.ffi} are two of the bindings,
- * {@code com.fasterxml.jackson.core} reads and writes tapes, and the command uses {@code info.picocli}. Native code needs
+ * {@code com.fasterxml.jackson.core} reads and writes tapes and snapshots, and the command uses {@code info.picocli}.
+ * Native code needs
  * {@code --enable-native-access=io.kvmirq} from Java 22 on.
  */
 module io.kvmirq {

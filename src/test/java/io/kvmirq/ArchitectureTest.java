@@ -82,6 +82,7 @@ class ArchitectureTest {
                 "forward..    | uapi.. arch.intx backend explain.. kernel.. kvm.. mirror.. vfio..",
                 "pci..        | kernel forward.. vfio..",
                 "irqchip      | arch arch.apic kvm.. forward..",
+                "snapshot..   | kernel kvm pci vfio",
                 "selftest..   | arch.. kernel.. kvm.. forward.. mirror.. vfio..",
                 "fake.file    | uapi.. explain",
                 "fake.kvm     | uapi.. arch.intx.model explain fake.file",

@@ -41,7 +41,8 @@
  *   <li>{@link io.kvmirq}: values such as GSIs, addresses and errnos.
  *   <li>{@link io.kvmirq.kernel}, {@link io.kvmirq.kvm}, {@link io.kvmirq.vfio} and {@link io.kvmirq.forward}: the kernel,
  *       its VMs and devices, and the interrupts forwarded between them, for authors of a VMM; {@link io.kvmirq.pci}: the
- *       device as the guest sees it; {@link io.kvmirq.irqchip}: an IOAPIC beside KVM's LAPICs.
+ *       device as the guest sees it; {@link io.kvmirq.irqchip}: an IOAPIC beside KVM's LAPICs; {@link
+ *       io.kvmirq.snapshot}: the state of a VM as a document.
  *   <li>{@link io.kvmirq.mirror} and {@link io.kvmirq.host}: the predicted state, and the state that files of a host show.
  *   <li>{@link io.kvmirq.fake}, {@link io.kvmirq.recording}, {@link io.kvmirq.recording.tapes} and
  *       {@link io.kvmirq.recording.replay}: the fake kernel, tapes and

@@ -121,7 +121,7 @@ final class Document {
 
     // Reading
 
-    private static Object parse(String text) {
+    static Object parse(String text) {
         try (JsonParser json = JSON.createParser(text)) {
             Object read = value(json, json.nextToken());
             if (json.nextToken() != null) {

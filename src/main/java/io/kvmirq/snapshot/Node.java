@@ -17,8 +17,11 @@ record Node(String path, Object value) {
     private static final String HEX = "0x";
 
     SnapshotException flaw(String expected) {
-        return new SnapshotException(
-                (path.isEmpty() ? "the document" : path) + " of the snapshot is wrong: expected " + expected);
+        return new SnapshotException(sentence(expected));
+    }
+
+    private String sentence(String expected) {
+        return (path.isEmpty() ? "the document" : path) + " of the snapshot is wrong: expected " + expected;
     }
 
     private Map<?, ?> map() {
@@ -96,7 +99,7 @@ record Node(String path, Object value) {
                 return Long.parseUnsignedLong(text, HEX.length(), text.length(), 16);
             }
         } catch (NumberFormatException e) {
-            throw new SnapshotException(flaw("hex of 64 bits").getMessage(), e);
+            throw new SnapshotException(sentence("hex of 64 bits"), e);
         }
         throw flaw("hex of 64 bits, such as 0x1f");
     }

@@ -17,6 +17,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Function;
 import java.util.stream.Stream;
 
 /**
@@ -42,7 +43,11 @@ record VcpuData(
 
     private static final int MOST_LEAVES = 256;
     private static final int MOST_MSRS = 4096;
-    private static final long VECTOR = 0xff;
+    private static final int VECTOR = 0xff;
+    /** Of a LAPIC: requested vectors, 32 in each register. */
+    private static final int IRR = 0x200;
+
+    private static final int REGISTER = 16;
 
     /**
      * Reads a vCPU of this thread. Its state comes first, because asking for it lets a waiting INIT or SIPI in; events
@@ -129,15 +134,12 @@ record VcpuData(
 
     /** A timer goes on, and may have raised its vector. PPR follows from TPR and ISR before the guest reads it. */
     private static X86Lapic withoutTime(X86Lapic lapic, X86Lapic saved) {
-        int vector = (int) (saved.get(X86Lapic.Name.LVT_TIMER) & VECTOR);
+        int vector = saved.get(X86Lapic.Name.LVT_TIMER) & VECTOR;
         int word = IRR + vector / Integer.SIZE * REGISTER;
         X86Lapic copy =
                 X86Lapic.of(lapic.bytes()).set(X86Lapic.Name.TIMER_CURRENT, 0).set(X86Lapic.Name.PPR, 0);
         return copy.set(word, copy.get(word) & ~(1 << vector % Integer.SIZE));
     }
-
-    private static final int IRR = 0x200;
-    private static final int REGISTER = 16;
 
     private Optional<String> msrDifference(VcpuData saved) {
         return saved.msrs.numbers().stream()
@@ -207,7 +209,7 @@ record VcpuData(
                 of(node.at("events"), X86Events::of));
     }
 
-    static <T> T of(Node node, java.util.function.Function<byte[], T> make) {
+    static <T> T of(Node node, Function<byte[], T> make) {
         byte[] bytes = node.bytes();
         return node.made(() -> make.apply(bytes));
     }

@@ -118,8 +118,8 @@ record VmData(
     void writeChips(Vm vm) {
         lines.forEach(gsi -> vm.setLine(gsi, true));
         chips.ifPresent(some -> {
+            vm.restore(some.slave); // before the master: each restored PIC asks for what the slave requests
             vm.restore(some.master);
-            vm.restore(some.slave);
             vm.restore(some.ioapic);
         });
     }

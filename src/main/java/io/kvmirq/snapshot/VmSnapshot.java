@@ -1,26 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.snapshot;
 
-import io.kvmirq.Gsi;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Undo;
-import io.kvmirq.kvm.Cpuid;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
-import io.kvmirq.kvm.X86Msrs;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import java.util.Optional;
 import java.util.Set;
 import java.util.function.Supplier;
-import java.util.stream.Stream;
 
 /**
  * The state of a paused VM of x86: vCPUs, interrupt controllers, routes, irqfds with their masks and pending counts,
@@ -33,29 +28,13 @@ import java.util.stream.Stream;
  * <p>A snapshot is made and restored by one platform thread. The vCPUs belong to it from then on: a thread that runs one
  * takes it by {@link Vcpu#moveHere}.
  */
-public final class Snapshot {
-    private static final String ARCHITECTURE = "x86_64";
-
-    /** An irqfd: the names of its eventfds. */
-    private record IrqfdData(String event, Optional<String> resample, Gsi gsi, boolean masked) {}
-
-    /** A device: its ids, and its MSI-X. */
-    private record DeviceData(String ids, byte[] msix) {
-        Map<String, Object> tree(String name) {
-            Map<String, Object> tree = new LinkedHashMap<>();
-            tree.put("name", name);
-            tree.put("ids", ids);
-            tree.put("msix", Node.bytes(msix));
-            return tree;
-        }
-    }
-
+public final class VmSnapshot {
     private final VmData vm;
     private final Map<String, Long> counts;
     private final List<IrqfdData> irqfds;
     private final Map<String, DeviceData> devices;
 
-    private Snapshot(VmData vm, Map<String, Long> counts, List<IrqfdData> irqfds, Map<String, DeviceData> devices) {
+    private VmSnapshot(VmData vm, Map<String, Long> counts, List<IrqfdData> irqfds, Map<String, DeviceData> devices) {
         this.vm = vm;
         this.counts = counts;
         this.irqfds = irqfds;
@@ -70,7 +49,7 @@ public final class Snapshot {
      * @throws IllegalStateException if a vCPU runs, or left within an instruction
      * @throws UnsupportedOperationException on arm64
      */
-    public static Snapshot of(VmParts parts) {
+    public static VmSnapshot of(VmParts parts) {
         return read(parts, false);
     }
 
@@ -81,11 +60,11 @@ public final class Snapshot {
      * @throws IllegalStateException as {@link #of}
      * @throws UnsupportedOperationException on arm64
      */
-    public static Snapshot moving(VmParts parts) {
+    public static VmSnapshot moving(VmParts parts) {
         return read(parts, true);
     }
 
-    private static Snapshot read(VmParts parts, boolean moving) {
+    private static VmSnapshot read(VmParts parts, boolean moving) {
         if (parts.vm().isArm64()) {
             throw new UnsupportedOperationException("a snapshot is of a VM of x86, and " + parts.vm()
                     + " is of arm64: save the registers of its VGIC and its vCPUs, as src/docs/arm64.md says");
@@ -103,9 +82,7 @@ public final class Snapshot {
             parts.devices().values().forEach(one -> back.step(one.msix()::hold, one.msix()::settle));
             VmData vm = VmData.read(parts);
             Map<String, DeviceData> devices = new LinkedHashMap<>();
-            parts.devices()
-                    .forEach((name, one) -> devices.put(
-                            name, new DeviceData(one.ids(), one.msix().state())));
+            parts.devices().forEach((name, one) -> devices.put(name, DeviceData.of(one)));
             Map<String, Long> counts = new LinkedHashMap<>();
             parts.events().forEach((name, event) -> {
                 long count = drain(event);
@@ -117,7 +94,7 @@ public final class Snapshot {
             if (moving) {
                 back.keep();
             }
-            return new Snapshot(vm, counts, irqfds, devices);
+            return new VmSnapshot(vm, counts, irqfds, devices);
         }
     }
 
@@ -158,7 +135,7 @@ public final class Snapshot {
      */
     public List<Irqfd> restore(VmParts parts) {
         parts.vcpus().forEach((id, vcpu) -> take(new VcpuId(id), vcpu));
-        misfit(parts).ifPresent(reason -> {
+        new Fit(vm, counts.keySet(), irqfds, devices).misfit(parts).ifPresent(reason -> {
             throw new SnapshotException("the snapshot does not fit " + parts.vm() + ": " + reason);
         });
         Vm to = parts.vm();
@@ -174,14 +151,14 @@ public final class Snapshot {
             List<Irqfd> made = new ArrayList<>();
             for (IrqfdData one : irqfds) {
                 made.add(undo.add(Irqfd.masked(
-                        to, event(parts, one.event), one.resample.map(name -> event(parts, name)), one.gsi)));
+                        to, event(parts, one.event()), one.resample().map(name -> event(parts, name)), one.gsi())));
             }
             devices.forEach((name, saved) -> {
-                VmParts.Device device = device(parts, name);
-                undo.step(() -> device.msix().restore(saved.msix), device.msix()::reset);
+                VmParts.Device device = Fit.device(parts, name);
+                undo.step(() -> device.msix().restore(saved.bytes()), device.msix()::reset);
             });
             for (int i = 0; i < made.size(); i++) {
-                if (!irqfds.get(i).masked) {
+                if (!irqfds.get(i).masked()) {
                     made.get(i).unmask();
                 }
             }
@@ -197,95 +174,6 @@ public final class Snapshot {
 
     private static EventFd event(VmParts parts, String name) {
         return Objects.requireNonNull(parts.events().get(name));
-    }
-
-    private static VmParts.Device device(VmParts parts, String name) {
-        return Objects.requireNonNull(parts.devices().get(name));
-    }
-
-    // What must fit
-
-    private static Optional<String> unless(boolean fits, String reason) {
-        return fits ? Optional.empty() : Optional.of(reason);
-    }
-
-    private Optional<String> misfit(VmParts parts) {
-        if (parts.vm().isArm64()) {
-            return Optional.of("it is of " + ARCHITECTURE + ", and this VM is of arm64");
-        }
-        return Stream.<Supplier<Optional<String>>>of(
-                        () -> unless(
-                                parts.vcpus().keySet().equals(vm.vcpus().keySet()),
-                                "it has the vCPUs " + vm.vcpus().keySet() + ", and this VM has "
-                                        + parts.vcpus().keySet()),
-                        () -> misfitOfChips(parts),
-                        () -> misfitOfNames(
-                                "eventfd", counts.keySet(), parts.events().keySet()),
-                        () -> misfitOfNames(
-                                "device", devices.keySet(), parts.devices().keySet()),
-                        () -> devices.entrySet().stream()
-                                .flatMap(one -> misfitOfDevice(one.getKey(), one.getValue(), parts).stream())
-                                .findFirst(),
-                        () -> misfitOfGsis(parts.vm()),
-                        () -> misfitOfVcpus(parts))
-                .map(Supplier::get)
-                .flatMap(Optional::stream)
-                .findFirst();
-    }
-
-    private Optional<String> misfitOfChips(VmParts parts) {
-        return Stream.of(
-                        unless(
-                                vm.hasLapics() == VmData.hasLapics(parts)
-                                        && vm.chips().isPresent()
-                                                == VmData.chips(parts.vm()).isPresent(),
-                                "it is of a VM with another irqchip: full, split or none"),
-                        unless(
-                                vm.pit().isPresent() == VmData.pit(parts.vm()).isPresent(),
-                                "only one of the two has a timer (createPit)"),
-                        unless(
-                                vm.has32BitApicIds() == parts.vm().has32BitApicIds(),
-                                "only one of the two has 32-bit APIC ids (use32BitApicIds)"))
-                .flatMap(Optional::stream)
-                .findFirst();
-    }
-
-    private static Optional<String> misfitOfNames(String what, Set<String> saved, Set<String> here) {
-        return saved.stream()
-                .filter(name -> !here.contains(name))
-                .findFirst()
-                .map(name -> "it has the " + what + " '" + name + "', which is not among " + here);
-    }
-
-    private static Optional<String> misfitOfDevice(String name, DeviceData saved, VmParts parts) {
-        VmParts.Device here = device(parts, name);
-        return unless(
-                        saved.ids.equals(here.ids()),
-                        "its '" + name + "' is a device " + saved.ids + ", and here it is " + here.ids())
-                .or(() -> unless(
-                        saved.msix.length == here.msix().state().length,
-                        "its '" + name + "' has another number of vectors than "
-                                + here.msix().size()));
-    }
-
-    private Optional<String> misfitOfGsis(Vm here) {
-        return Stream.concat(
-                        vm.routes().stream().map(Route::gsi), irqfds.stream().map(IrqfdData::gsi))
-                .filter(here.routes()::hasIrqfd)
-                .findFirst()
-                .map(gsi -> gsi + " of it has an irqfd here already: let restore make the irqfds");
-    }
-
-    private Optional<String> misfitOfVcpus(VmParts parts) {
-        Cpuid host = Cpuid.ofHost(parts.vm().kernel());
-        X86Msrs known = X86Msrs.ofHost(parts.vm().kernel());
-        return vm.vcpus().entrySet().stream()
-                .flatMap(one -> one
-                        .getValue()
-                        .misfit(VmData.vcpu(parts, one.getKey()), host, known)
-                        .map(text -> new VcpuId(one.getKey()) + " has " + text)
-                        .stream())
-                .findFirst();
     }
 
     // The document
@@ -305,7 +193,7 @@ public final class Snapshot {
      * @throws SnapshotException if the document is none, was changed, is of a newer version or of another architecture
      * @throws IllegalStateException when jackson-core is not on the class path
      */
-    public static Snapshot parse(String text) {
+    public static VmSnapshot parse(String text) {
         return of(withJackson(() -> Document.read(text)));
     }
 
@@ -323,7 +211,7 @@ public final class Snapshot {
 
     private Map<String, Object> tree() {
         Map<String, Object> tree = new LinkedHashMap<>();
-        tree.put("architecture", ARCHITECTURE);
+        tree.put("architecture", Fit.ARCHITECTURE);
         tree.putAll(vm.tree());
         List<Map<String, Object>> events = new ArrayList<>();
         counts.forEach((name, count) -> {
@@ -333,7 +221,7 @@ public final class Snapshot {
             events.add(event);
         });
         tree.put("events", events);
-        tree.put("irqfds", irqfds.stream().map(Snapshot::tree).toList());
+        tree.put("irqfds", irqfds.stream().map(IrqfdData::tree).toList());
         tree.put(
                 "devices",
                 devices.entrySet().stream()
@@ -342,19 +230,11 @@ public final class Snapshot {
         return tree;
     }
 
-    private static Map<String, Object> tree(IrqfdData irqfd) {
-        Map<String, Object> tree = new LinkedHashMap<>();
-        tree.put("event", irqfd.event);
-        irqfd.resample.ifPresent(name -> tree.put("resample", name));
-        tree.put("gsi", irqfd.gsi.number());
-        tree.put("masked", irqfd.masked);
-        return tree;
-    }
-
-    static Snapshot of(Node state) {
+    static VmSnapshot of(Node state) {
         String architecture = state.at("architecture").text();
-        if (!architecture.equals(ARCHITECTURE)) {
-            throw new SnapshotException("the snapshot is of a VM of " + architecture + ": expected " + ARCHITECTURE);
+        if (!architecture.equals(Fit.ARCHITECTURE)) {
+            throw new SnapshotException(
+                    "the snapshot is of a VM of " + architecture + ": expected " + Fit.ARCHITECTURE);
         }
         Map<String, Long> counts = new LinkedHashMap<>();
         for (Node event : state.all("events")) {
@@ -365,32 +245,20 @@ public final class Snapshot {
         List<IrqfdData> irqfds = new ArrayList<>();
         Set<String> used = new HashSet<>();
         for (Node irqfd : state.all("irqfds")) {
-            String name = event(irqfd.at("event"), counts);
-            if (!used.add(name)) {
+            IrqfdData data = IrqfdData.of(irqfd, counts.keySet());
+            if (!used.add(data.event())) {
                 throw irqfd.flaw("an eventfd that no other irqfd has");
             }
-            irqfds.add(new IrqfdData(
-                    name,
-                    irqfd.find("resample").map(other -> event(other, counts)),
-                    VmData.gsi(irqfd.at("gsi")),
-                    irqfd.at("masked").flag()));
+            irqfds.add(data);
         }
         Map<String, DeviceData> devices = new LinkedHashMap<>();
         for (Node device : state.all("devices")) {
-            DeviceData data =
-                    new DeviceData(device.at("ids").text(), device.at("msix").bytes());
+            DeviceData data = DeviceData.of(device);
             if (devices.put(device.at("name").text(), data) != null) {
                 throw device.flaw("another name than devices before it have");
             }
         }
-        return new Snapshot(VmData.of(state), counts, irqfds, devices);
-    }
-
-    private static String event(Node name, Map<String, Long> counts) {
-        if (!counts.containsKey(name.text())) {
-            throw name.flaw("the name of an eventfd");
-        }
-        return name.text();
+        return new VmSnapshot(VmData.of(state), counts, irqfds, devices);
     }
 
     /** The ids of the vCPUs. */

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.snapshot;
+
+import io.kvmirq.Route;
+import io.kvmirq.VcpuId;
+import io.kvmirq.kvm.Cpuid;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.kvm.X86Msrs;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.Set;
+import java.util.function.Supplier;
+import java.util.stream.Stream;
+
+/** What a VM and its host must have for a snapshot; nothing is changed by asking. */
+record Fit(VmData vm, Set<String> events, List<IrqfdData> irqfds, Map<String, DeviceData> devices) {
+    static final String ARCHITECTURE = "x86_64";
+
+    static VmParts.Device device(VmParts parts, String name) {
+        return Objects.requireNonNull(parts.devices().get(name));
+    }
+
+    private static Optional<String> unless(boolean fits, String reason) {
+        return fits ? Optional.empty() : Optional.of(reason);
+    }
+
+    /** Why it does not fit; empty if nothing is known against it. */
+    Optional<String> misfit(VmParts parts) {
+        if (parts.vm().isArm64()) {
+            return Optional.of("it is of " + ARCHITECTURE + ", and this VM is of arm64");
+        }
+        return Stream.<Supplier<Optional<String>>>of(
+                        () -> unless(
+                                parts.vcpus().keySet().equals(vm.vcpus().keySet()),
+                                "it has the vCPUs " + vm.vcpus().keySet() + ", and this VM has "
+                                        + parts.vcpus().keySet()),
+                        () -> misfitOfChips(parts),
+                        () -> misfitOfNames("eventfd", events, parts.events().keySet()),
+                        () -> misfitOfNames(
+                                "device", devices.keySet(), parts.devices().keySet()),
+                        () -> devices.entrySet().stream()
+                                .flatMap(one -> misfitOfDevice(one.getKey(), one.getValue(), parts).stream())
+                                .findFirst(),
+                        () -> misfitOfGsis(parts.vm()),
+                        () -> misfitOfVcpus(parts))
+                .map(Supplier::get)
+                .flatMap(Optional::stream)
+                .findFirst();
+    }
+
+    private Optional<String> misfitOfChips(VmParts parts) {
+        return Stream.of(
+                        unless(
+                                vm.hasLapics() == VmData.hasLapics(parts)
+                                        && vm.chips().isPresent()
+                                                == VmData.chips(parts.vm()).isPresent(),
+                                "it is of a VM with another irqchip: full, split or none"),
+                        unless(
+                                vm.pit().isPresent() == VmData.pit(parts.vm()).isPresent(),
+                                "only one of the two has a timer (createPit)"),
+                        unless(
+                                vm.has32BitApicIds() == parts.vm().has32BitApicIds(),
+                                "only one of the two has 32-bit APIC ids (use32BitApicIds)"))
+                .flatMap(Optional::stream)
+                .findFirst();
+    }
+
+    private static Optional<String> misfitOfNames(String what, Set<String> saved, Set<String> here) {
+        return saved.stream()
+                .filter(name -> !here.contains(name))
+                .findFirst()
+                .map(name -> "it has the " + what + " '" + name + "', which is not among " + here);
+    }
+
+    private static Optional<String> misfitOfDevice(String name, DeviceData saved, VmParts parts) {
+        VmParts.Device here = device(parts, name);
+        return unless(
+                        saved.ids().equals(here.ids()),
+                        "its '" + name + "' is a device " + saved.ids() + ", and here it is " + here.ids())
+                .or(() -> unless(
+                        saved.bytes().length == here.msix().state().length,
+                        "its '" + name + "' has another number of vectors than "
+                                + here.msix().size()));
+    }
+
+    private Optional<String> misfitOfGsis(Vm here) {
+        return Stream.concat(
+                        vm.routes().stream().map(Route::gsi), irqfds.stream().map(IrqfdData::gsi))
+                .filter(here.routes()::hasIrqfd)
+                .findFirst()
+                .map(gsi -> gsi + " of it has an irqfd here already: let restore make the irqfds");
+    }
+
+    private Optional<String> misfitOfVcpus(VmParts parts) {
+        Cpuid host = Cpuid.ofHost(parts.vm().kernel());
+        X86Msrs known = X86Msrs.ofHost(parts.vm().kernel());
+        return vm.vcpus().entrySet().stream()
+                .flatMap(one -> one
+                        .getValue()
+                        .misfit(VmData.vcpu(parts, one.getKey()), host, known)
+                        .map(text -> new VcpuId(one.getKey()) + " has " + text)
+                        .stream())
+                .findFirst();
+    }
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.snapshot;
+
+import io.kvmirq.Gsi;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+
+/**
+ * An irqfd.
+ *
+ * @param event the name of its eventfd, as {@code resample}
+ */
+record IrqfdData(String event, Optional<String> resample, Gsi gsi, boolean masked) {
+    Map<String, Object> tree() {
+        Map<String, Object> tree = new LinkedHashMap<>();
+        tree.put("event", event);
+        resample.ifPresent(name -> tree.put("resample", name));
+        tree.put("gsi", gsi.number());
+        tree.put("masked", masked);
+        return tree;
+    }
+
+    /** @param events the names of the eventfds */
+    static IrqfdData of(Node node, Set<String> events) {
+        return new IrqfdData(
+                event(node.at("event"), events),
+                node.find("resample").map(name -> event(name, events)),
+                VmData.gsi(node.at("gsi")),
+                node.at("masked").flag());
+    }
+
+    private static String event(Node name, Set<String> events) {
+        if (!events.contains(name.text())) {
+            throw name.flaw("the name of an eventfd");
+        }
+        return name.text();
+    }
+}

@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
+import io.kvmirq.Route;
+import io.kvmirq.VcpuId;
+import io.kvmirq.X86Msr;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.Cpuid;
+import io.kvmirq.kvm.IoapicState;
+import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VcpuState;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.kvm.X86Events;
+import io.kvmirq.kvm.X86Lapic;
+import io.kvmirq.kvm.X86Msrs;
+import io.kvmirq.kvm.X86Pic;
+import io.kvmirq.kvm.X86Pit;
+import io.kvmirq.snapshot.VmParts;
+import io.kvmirq.snapshot.VmSnapshot;
+import java.util.Random;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.concurrent.locks.ReentrantLock;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+/** A guest goes on in another VM of another kernel, and no interrupt is lost or comes twice. */
+@Contract
+@Timeout(600)
+class SnapshotContract extends KernelSuite {
+    private static final int EVENTS = SnapshotGuest.EVENTS;
+    private static final int TSC_DEADLINE_MODE = 2 << 17;
+    /** Of the vectors from 0x40 on. */
+    private static final int IRR = 0x220;
+
+    private static final int ISR = 0x120;
+
+    @BeforeEach
+    void needsTheIrqchip() {
+        world.assumeFullIrqchip();
+        assumeTrue(kernel.isReal() || world.isSince(6, 12), "an older fake answers the same");
+    }
+
+    /** A kernel that nothing was asked of, if it is a fake. */
+    private KernelBackend fresh() {
+        return kernel.isReal() ? kernel : world.anotherFake().kernel();
+    }
+
+    private SnapshotGuest move(SnapshotGuest from) {
+        String text = VmSnapshot.moving(from.parts()).text();
+        SnapshotGuest next = from.movedTo(fresh(), VmSnapshot.parse(text));
+        from.close();
+        return next;
+    }
+
+    private static void awaitCounts(SnapshotGuest guest, int... expected) {
+        World.eventually("the guest counted", () -> {
+            for (int i = 0; i < expected.length; i++) {
+                if (guest.counted(i) < expected[i]) {
+                    return false;
+                }
+            }
+            return true;
+        });
+        guest.pause();
+        for (int i = 0; i < expected.length; i++) {
+            assertThat(guest.counted(i)).as("event " + i).isEqualTo(expected[i]);
+        }
+    }
+
+    /** 0: in a LAPIC's IRR. 1: in service, not counted. 2: in the eventfd of an irqfd that is masked. 3: of a free one. */
+    @Test
+    void interruptStaysInItsPlace() {
+        SnapshotGuest guest = SnapshotGuest.booted(kernel);
+        try {
+            guest.events.get(1).signal();
+            guest.runTo(SnapshotGuest.ENTERED);
+            int served = guest.vcpu.lapic().get(ISR);
+            guest.events.get(0).signal();
+            guest.irqfds.get(2).mask();
+            guest.events.get(2).signal(5);
+            guest.closeIrqfd(3);
+            guest = move(guest);
+            X86Lapic lapic = guest.vcpu.lapic();
+            assertThat(lapic.get(IRR)).isEqualTo(1);
+            assertThat(lapic.get(ISR)).as("ISR, which kvm_pvm ends at once").isEqualTo(served);
+            assertThat(guest.irqfds.get(2).isMasked()).isTrue();
+            guest.resume();
+            awaitCounts(guest, 1, 1, 0, 0, 0, 0, 0, 0);
+            guest.irqfds.get(2).unmask();
+            guest.resume();
+            awaitCounts(guest, 1, 1, 1, 0, 0, 0, 0, 0);
+        } finally {
+            guest.close();
+        }
+    }
+
+    @Test
+    void snapshotLeavesTheVmAsItWas() {
+        try (SnapshotGuest guest = SnapshotGuest.booted(kernel)) {
+            guest.irqfds.get(1).mask();
+            guest.events.get(1).signal(7);
+            guest.events.get(0).signal();
+            VmSnapshot first = VmSnapshot.of(guest.parts());
+            assertThat(guest.irqfds.get(0).isMasked()).isFalse();
+            assertThat(guest.irqfds.get(1).isMasked()).isTrue();
+            assertThat(guest.events.get(1).drain()).isEqualTo(7);
+            guest.events.get(1).signal(7);
+            assertThat(VmSnapshot.of(guest.parts())).hasToString(first.toString());
+            guest.events.get(2).signal();
+            guest.irqfds.get(1).unmask();
+            guest.resume();
+            awaitCounts(guest, 1, 1, 1, 0, 0, 0, 0, 0);
+        }
+    }
+
+    @Test
+    void whatComesAfterAMoveStaysInTheEventfd() {
+        try (SnapshotGuest guest = SnapshotGuest.booted(kernel)) {
+            guest.irqfds.get(0).mask();
+            guest.events.get(0).signal(3);
+            VmSnapshot.moving(guest.parts());
+            guest.events.get(0).signal();
+            guest.events.get(1).signal();
+            assertThat(guest.irqfds).allMatch(Irqfd::isMasked);
+            assertThat(guest.events.get(0).drain()).isOne();
+            assertThat(guest.events.get(1).drain()).isOne();
+            assertThat(guest.vcpu.isRequested(new InterruptVector(SnapshotGuest.FIRST + 1)))
+                    .isFalse();
+        }
+    }
+
+    @Test
+    void chipsClockAndLinesAreTheSame() {
+        SnapshotGuest guest = SnapshotGuest.booted(kernel);
+        try {
+            Route.Pin pin = new Route.Pin(new Gsi(9), Route.Chip.IOAPIC, 9);
+            guest.vm.restore(guest.vm.ioapic().levelPin(pin, new InterruptVector(SnapshotGuest.FIRST + 5)));
+            guest.vm.restore(guest.vm.pic(Route.Chip.PIC_SLAVE).set(X86Pic.Name.IMR, 0x5a));
+            guest.vm.restore(guest.vm.pit().set(X86Pit.Name.COUNT_1, 0x777));
+            guest.vm.setClock(3_600_000_000_000L);
+            guest.vm.routes().change(edit -> edit.remove(new Gsi(4)));
+            guest.vm.setLine(new Gsi(9), true);
+            guest = move(guest);
+            assertThat(guest.vm.pic(Route.Chip.PIC_SLAVE).get(X86Pic.Name.IMR)).isEqualTo(0x5a);
+            assertThat(guest.vm.pit().get(X86Pit.Name.COUNT_1)).isEqualTo(0x777);
+            assertThat(guest.vm.clock()).isBetween(3_600_000_000_000L, 7_200_000_000_000L);
+            assertThat(guest.vm.routes().of(new Gsi(4))).isEmpty();
+            assertThat(guest.vm.ioapic().isRemoteIrrSet(pin)).isTrue();
+            assertThat(guest.vm.isHigh(new Gsi(9))).isTrue();
+            guest.vm.setLine(new Gsi(9), false);
+            assertThat(guest.vm.ioapic().isHigh(pin)).isFalse();
+            guest.runTo(SnapshotGuest.ENDED);
+            assertThat(guest.vm.ioapic().isRemoteIrrSet(pin)).isFalse();
+            assertThat(guest.counted(5)).isOne();
+        } finally {
+            guest.close();
+        }
+    }
+
+    /** A line that the VMM holds high, of which the guest took the edge. */
+    @Test
+    void edgeDoesNotComeAgain() {
+        SnapshotGuest guest = SnapshotGuest.booted(kernel);
+        try {
+            Gsi gsi = new Gsi(9);
+            Route.Pin pin = new Route.Pin(gsi, Route.Chip.IOAPIC, 9);
+            guest.vm.routes().change(edit -> edit.remove(gsi).add(pin));
+            byte[] edge = guest.vm
+                    .ioapic()
+                    .levelPin(pin, new InterruptVector(SnapshotGuest.FIRST + 5))
+                    .bytes();
+            edge[24 + 9 * 8 + 1] = 0;
+            guest.vm.restore(IoapicState.of(edge));
+            guest.vm.setLine(gsi, true);
+            guest.runTo(SnapshotGuest.ENDED);
+            guest = move(guest);
+            assertThat(guest.vcpu.isRequested(new InterruptVector(SnapshotGuest.FIRST + 5)))
+                    .isFalse();
+            guest.vm.setLine(gsi, false);
+            guest.vm.setLine(gsi, true);
+            guest.runTo(SnapshotGuest.ENDED);
+            assertThat(guest.counted(5)).isEqualTo(2);
+        } finally {
+            guest.close();
+        }
+    }
+
+    @Test
+    void endOfALineIsHeardInTheOtherVm() {
+        SnapshotGuest guest = SnapshotGuest.booted(kernel);
+        try {
+            Gsi gsi = new Gsi(11);
+            Route.Pin pin = new Route.Pin(gsi, Route.Chip.IOAPIC, 11);
+            guest.vm.routes().change(edit -> edit.remove(gsi).add(pin));
+            guest.vm.restore(guest.vm.ioapic().levelPin(pin, new InterruptVector(SnapshotGuest.FIRST + 6)));
+            guest.closeIrqfd(1);
+            guest.closeIrqfd(0);
+            Irqfd line = guest.vm.assignLevelIrqfd(guest.events.get(0), guest.events.get(1), gsi);
+            guest.irqfds.add(line);
+            guest.events.get(0).signal();
+            SnapshotGuest paused = guest;
+            World.eventually("the line is high", () -> paused.vm.ioapic().isRemoteIrrSet(pin));
+            guest = move(guest);
+            assertThat(guest.events.get(1).drain())
+                    .as("a mask tells the device, which asserts it again")
+                    .isOne();
+            guest.events.get(0).signal();
+            guest.runTo(SnapshotGuest.ENDED);
+            EventFd ended = guest.events.get(1);
+            World.eventually("the device hears of the EOI", () -> ended.drain() == 1);
+            assertThat(guest.counted(6)).isOne();
+        } finally {
+            guest.close();
+        }
+    }
+
+    /** It is ignored unless the LAPIC's timer has that mode already. */
+    @Test
+    void deadlineOfATimerIsKept() {
+        assumeTrue(kernel.isReal(), "the fake has no such timer");
+        SnapshotGuest guest = new SnapshotGuest(kernel);
+        try {
+            Cpuid.Leaf old = Cpuid.ofHost(guest.kernel).leaf(1, 0).orElseThrow();
+            guest.vcpu.setCpuid(Cpuid.ofHost(guest.kernel)
+                    .with(new Cpuid.Leaf(1, 0, old.flags(), old.eax(), old.ebx(), old.ecx() | 1 << 24, old.edx())));
+            guest.vcpu.enableLapic();
+            guest.vcpu.setLapic(guest.vcpu.lapic().set(X86Lapic.Name.LVT_TIMER, TSC_DEADLINE_MODE | 0x41));
+            long now = guest.vcpu.msrs(new X86Msrs().set(X86Msr.TSC, 0)).get(X86Msr.TSC);
+            X86Msrs deadline = new X86Msrs().set(X86Msr.TSC_DEADLINE, now + (1L << 40));
+            guest.vcpu.setMsrs(deadline);
+            guest = move(guest);
+            assertThat(guest.vcpu.msrs(deadline).get(X86Msr.TSC_DEADLINE)).isEqualTo(now + (1L << 40));
+            assertThat(guest.vcpu.msrs(new X86Msrs().set(X86Msr.TSC, 0)).get(X86Msr.TSC))
+                    .isGreaterThan(now);
+        } finally {
+            guest.close();
+        }
+    }
+
+    @Test
+    void processorThatWaitsForItsStartDoesSoInTheOtherVm() {
+        String text;
+        try (Kernel from = Kernel.over(kernel, Kernel.DEVICE);
+                Vm vm = Vm.create(from)) {
+            vm.createIrqchip();
+            try (Vcpu boot = vm.createVcpu(new VcpuId(0));
+                    Vcpu second = vm.createVcpu(new VcpuId(1))) {
+                boot.setState(VcpuState.HALTED);
+                second.setEvents(second.events().set(X86Events.Name.INIT_LATCHED, 1));
+                text = VmSnapshot.of(two(vm, boot, second)).text();
+            }
+        }
+        try (Kernel to = Kernel.over(fresh(), Kernel.DEVICE);
+                Vm vm = Vm.create(to)) {
+            vm.createIrqchip();
+            try (Vcpu boot = vm.createVcpu(new VcpuId(0));
+                    Vcpu second = vm.createVcpu(new VcpuId(1))) {
+                VmSnapshot.parse(text).restore(two(vm, boot, second));
+                assertThat(boot.state()).isEqualTo(VcpuState.HALTED);
+                assertThat(second.state()).isEqualTo(VcpuState.INIT_RECEIVED);
+                assertThat(VmSnapshot.of(two(vm, boot, second)).vcpus()).hasSize(2);
+            }
+        }
+    }
+
+    private static VmParts two(Vm vm, Vcpu boot, Vcpu second) {
+        return new VmParts(vm).vcpu(new VcpuId(1), second).vcpu(new VcpuId(0), boot);
+    }
+
+    @Test
+    void vcpuThatRunsIsRefused() {
+        try (SnapshotGuest guest = SnapshotGuest.booted(kernel)) {
+            guest.resume();
+            World.eventually("the guest runs", () -> {
+                try {
+                    guest.vcpu.moveHere();
+                    return false;
+                } catch (IllegalStateException e) {
+                    return true;
+                }
+            });
+            assertThatThrownBy(() -> VmSnapshot.of(guest.parts()))
+                    .hasMessageContaining("is run by thread 'vcpu 0 of a");
+            guest.pause();
+            guest.vcpu.moveHere();
+            guest.events.get(0).signal();
+            assertThat(guest.vcpu.run().port()).isEqualTo(SnapshotGuest.ENTERED);
+            assertThatThrownBy(() -> VmSnapshot.of(guest.parts()))
+                    .hasMessageStartingWith("vcpu 0 is within an access of its guest");
+            guest.completeExit();
+            VmSnapshot.of(guest.parts());
+        }
+    }
+
+    // Under load
+
+    /** Signals each event when the guest has counted it, while the VM runs, is paused, and moves. */
+    private final class Load implements AutoCloseable {
+        /** Held for one signal, and while the guest is exchanged. */
+        private final ReentrantLock exchange = new ReentrantLock();
+
+        private final int[] sent = new int[EVENTS];
+        private final Thread thread = new Thread(this::signal, "devices");
+        private final AtomicReference<SnapshotGuest> guest;
+        private final AtomicReference<String> flaw = new AtomicReference<>("");
+        private volatile boolean ended;
+
+        Load(SnapshotGuest first) {
+            guest = new AtomicReference<>(first);
+            thread.start();
+        }
+
+        private void signal() {
+            Random random = new Random(1);
+            while (!ended) {
+                int i = random.nextInt(EVENTS);
+                exchange.lock();
+                try {
+                    int counted = guest.get().counted(i);
+                    if (counted == sent[i]) {
+                        sent[i]++;
+                        guest.get().events.get(i).signal();
+                    } else if (counted > sent[i]) {
+                        flaw.set("event " + i + " came " + counted + " times, and was sent " + sent[i]);
+                        ended = true;
+                    }
+                } finally {
+                    exchange.unlock();
+                }
+                if (random.nextInt(EVENTS) == 0) {
+                    Thread.yield();
+                }
+            }
+        }
+
+        /** The devices go on with the next guest; what they sent to the former one since goes there, too. */
+        void exchange(SnapshotGuest next) {
+            exchange.lock();
+            try {
+                SnapshotGuest old = guest.getAndSet(next);
+                for (int i = 0; i < EVENTS; i++) {
+                    long late = old.events.get(i).drain();
+                    if (late > 0) {
+                        next.events.get(i).signal(late);
+                    }
+                }
+            } finally {
+                exchange.unlock();
+            }
+        }
+
+        @Override
+        public void close() {
+            end();
+        }
+
+        void end() {
+            ended = true;
+            while (thread.isAlive()) {
+                Thread.onSpinWait();
+            }
+        }
+    }
+
+    @Test
+    void noInterruptIsLostUnderLoad() {
+        int moves = kernel.isReal() ? Integer.getInteger("kvmirq.test.snapshot.moves", 20) : 10;
+        assumeFalse(!kernel.isReal() && !world.isSince(6, 18), "one fake is enough for load");
+        Random random = new Random(27);
+        SnapshotGuest guest = SnapshotGuest.booted(kernel);
+        int inRequest = 0;
+        int inService = 0;
+        int inEvent = 0;
+        int sum = 0;
+        try (Load load = new Load(guest)) {
+            for (int move = 0; move < moves; move++) {
+                guest.resume();
+                changeSomething(guest, random);
+                int enough = guest.counted(move % EVENTS) + 1;
+                SnapshotGuest running = guest;
+                int watched = move % EVENTS;
+                if (!guest.irqfds.get(watched).isMasked()) {
+                    World.eventually(
+                            "an interrupt",
+                            () -> running.counted(watched) >= enough
+                                    || !load.flaw.get().isEmpty());
+                }
+                guest.pause();
+                guest.vcpu.moveHere();
+                if (move % 3 == 0) {
+                    // the signals of a paused VM reach its LAPIC
+                    World.eventually("each is under way", () -> isUnderWay(running, load));
+                }
+                VmSnapshot snapshot =
+                        VmSnapshot.parse(VmSnapshot.moving(guest.parts()).text());
+                X86Lapic lapic = guest.vcpu.lapic();
+                inRequest += lapic.get(IRR) != 0 ? 1 : 0;
+                inService += lapic.get(ISR) != 0 ? 1 : 0;
+                inEvent += snapshot.text().contains("\"count\":\"0x1\"") ? 1 : 0;
+                SnapshotGuest next = guest.movedTo(fresh(), snapshot);
+                load.exchange(next);
+                guest.close();
+                guest = next;
+                assertThat(load.flaw.get()).isEmpty();
+            }
+            load.end();
+            guest.irqfds.forEach(Irqfd::unmask);
+            guest.resume();
+            awaitCounts(guest, load.sent);
+            assertThat(load.flaw.get()).isEmpty();
+            for (int sent : load.sent) {
+                sum += sent;
+            }
+        } finally {
+            guest.close();
+        }
+        System.out.println(world + ": " + moves + " moves, " + sum + " interrupts, 0 lost; pending in IRR " + inRequest
+                + ", in ISR " + inService + ", in an eventfd " + inEvent);
+        assertThat(inRequest).isPositive();
+        assertThat(inEvent).isPositive();
+    }
+
+    private static boolean isUnderWay(SnapshotGuest guest, Load load) {
+        for (int i = 0; i < EVENTS; i++) {
+            if (guest.counted(i) == load.sent[i]) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /** A mask, or a route. */
+    private static void changeSomething(SnapshotGuest guest, Random random) {
+        for (int i = 0; i < EVENTS; i++) {
+            Irqfd irqfd = guest.irqfds.get(i);
+            switch (random.nextInt(4)) {
+                case 0 -> irqfd.mask();
+                case 1 -> irqfd.unmask();
+                case 2 ->
+                    guest.vm
+                            .routes()
+                            .replace(irqfd.gsi(), SnapshotGuest.message(random.nextBoolean() ? i : i + EVENTS));
+                default -> {}
+            }
+        }
+    }
+}

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.GuestMemory;
+import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VcpuExit;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.snapshot.VmParts;
+import io.kvmirq.snapshot.VmSnapshot;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.concurrent.atomic.AtomicReference;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A guest of real mode that counts its interrupts by vector, in a VM with one vCPU, irqchip and timer, and with so many
+ * eventfds. Its handler leaves by a port before it counts, and after its EOI.
+ */
+final class SnapshotGuest implements AutoCloseable {
+    static final int EVENTS = 8;
+    /** The handler was entered; its interrupt is in service, and not counted. */
+    static final int ENTERED = 0x83;
+
+    static final int READY = 0x82;
+    static final int ENDED = 0x80;
+    /** Vectors from here on, one after the other. */
+    static final int FIRST = 0x40;
+
+    private static final int MEMORY = 0x10000;
+    private static final int START = 0x1000;
+    private static final int STACK = 0x8000;
+    private static final int COUNTS = 0x2000;
+
+    /** {@code out 0x82; sti}; {@code hlt} for ever. */
+    private static final String MAIN = RealModeGuest.LAPIC_ON + "e682fbf4ebfd";
+    /** {@code pushad; out 0x83}; count the vector, which CS has; EOI; {@code out 0x80; popad; iret}. */
+    private static final String HANDLER =
+            "6660e6838ccb89dec1e60266ff840020" + "66b90b0800006631c06631d20f30" + "e6806661cf";
+
+    final Kernel kernel;
+    final Vm vm;
+    final Vcpu vcpu;
+    final List<EventFd> events = new ArrayList<>();
+    List<Irqfd> irqfds = new ArrayList<>();
+    private final GuestMemory memory;
+    private final Undo open = new Undo();
+    private @Nullable Thread runner;
+    private volatile boolean pausing;
+    private final AtomicReference<@Nullable Throwable> death = new AtomicReference<>();
+
+    /** A VM of a kernel of its own, in which nothing runs yet. */
+    SnapshotGuest(KernelBackend backend) {
+        kernel = open.add(Kernel.over(backend, Kernel.DEVICE));
+        vm = open.add(Vm.create(kernel));
+        vm.createIrqchip();
+        vm.createPit();
+        memory = open.add(vm.addMemory(0, MEMORY));
+        vcpu = open.add(vm.createVcpu(new VcpuId(0)));
+        for (int i = 0; i < EVENTS; i++) {
+            events.add(open.add(EventFd.create(kernel)));
+        }
+    }
+
+    /** With the guest in memory, its CPUID and an irqfd for each eventfd, up to where it lets interrupts in. */
+    static SnapshotGuest booted(KernelBackend backend) {
+        SnapshotGuest guest = new SnapshotGuest(backend);
+        guest.memory.mapping().put(START, HexFormat.of().parseHex(MAIN + HANDLER));
+        int handler = START + MAIN.length() / 2;
+        for (int vector = FIRST; vector < FIRST + 2 * EVENTS; vector++) {
+            guest.memory.mapping().putInt(vector * Integer.BYTES, vector << 16 | handler - vector * 16);
+        }
+        guest.vcpu.useHostCpuid();
+        guest.vcpu.startAt(START, STACK);
+        guest.runTo(READY);
+        for (int i = 0; i < EVENTS; i++) {
+            Gsi gsi = guest.vm.routes().add(message(i));
+            guest.irqfds.add(guest.vm.assignIrqfd(guest.events.get(i), gsi));
+        }
+        return guest;
+    }
+
+    /** Event i raises the vector i, or the one so many after it. */
+    static MsiMessage message(int i) {
+        return MsiMessage.to(new VcpuId(0), new InterruptVector(FIRST + i));
+    }
+
+    /** Another VM of another kernel with the guest's memory as it is now, restored from what this one was. */
+    SnapshotGuest movedTo(KernelBackend backend, VmSnapshot snapshot) {
+        SnapshotGuest next = new SnapshotGuest(backend);
+        next.memory.mapping().put(0, contents());
+        next.irqfds = new ArrayList<>(snapshot.restore(next.parts()));
+        return next;
+    }
+
+    VmParts parts() {
+        VmParts parts = new VmParts(vm).vcpu(new VcpuId(0), vcpu);
+        for (int i = 0; i < EVENTS; i++) {
+            parts.event("event " + i, events.get(i));
+        }
+        irqfds.forEach(parts::irqfd);
+        return parts;
+    }
+
+    /** The eventfd of an irqfd belongs to no interrupt from now on. */
+    void closeIrqfd(int i) {
+        irqfds.remove(i).close();
+    }
+
+    private byte[] contents() {
+        ByteBuffer bytes = ByteBuffer.allocate(MEMORY);
+        memory.mapping().get(0, bytes);
+        return bytes.array();
+    }
+
+    /** How often the guest has counted either vector of an event. */
+    int counted(int event) {
+        return count(FIRST + event) + count(FIRST + EVENTS + event);
+    }
+
+    int count(int vector) {
+        return memory.mapping().getInt(COUNTS + vector * Integer.BYTES);
+    }
+
+    // Running
+
+    /** On the thread of the test, up to a write to a port, which is then completed. */
+    void runTo(int port) {
+        VcpuExit exit = vcpu.run();
+        while (exit.reason() != VcpuExit.Reason.IO || exit.port() != port) {
+            if (exit.reason() != VcpuExit.Reason.IO) {
+                throw new AssertionError("the guest left by " + exit);
+            }
+            exit = vcpu.run();
+        }
+        completeExit();
+    }
+
+    /** Ends what the last exit began. */
+    void completeExit() {
+        vcpu.kick();
+        VcpuExit exit = vcpu.run();
+        if (exit.reason() != VcpuExit.Reason.INTR) {
+            throw new AssertionError("the guest left by " + exit);
+        }
+    }
+
+    void resume() {
+        pausing = false;
+        Thread thread = new Thread(this::run, "vcpu 0 of a snapshot");
+        runner = thread;
+        thread.start();
+    }
+
+    private void run() {
+        try {
+            vcpu.moveHere();
+            VcpuExit exit = vcpu.run();
+            while (exit.reason() != VcpuExit.Reason.INTR || !pausing) {
+                if (exit.reason() != VcpuExit.Reason.INTR && exit.reason() != VcpuExit.Reason.IO) {
+                    throw new AssertionError("the guest left by " + exit);
+                }
+                exit = vcpu.run();
+            }
+        } catch (Throwable e) {
+            death.set(e);
+        }
+    }
+
+    void pause() {
+        Thread thread = runner;
+        if (thread != null) {
+            pausing = true;
+            vcpu.kick();
+            boolean interrupted = false;
+            while (thread.isAlive()) {
+                try {
+                    thread.join();
+                } catch (InterruptedException e) {
+                    interrupted = true;
+                }
+            }
+            if (interrupted) {
+                Thread.currentThread().interrupt();
+            }
+            runner = null;
+        }
+        Throwable failed = death.get();
+        if (failed != null) {
+            throw new AssertionError("the vCPU ended", failed);
+        }
+    }
+
+    @Override
+    public void close() {
+        pause();
+        Irqfd.closeAll(irqfds);
+        open.close();
+    }
+}

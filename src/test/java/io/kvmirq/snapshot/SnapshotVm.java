@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.snapshot;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.PciAddress;
+import io.kvmirq.VcpuId;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.FakePciDevice;
+import io.kvmirq.fake.Profile;
+import io.kvmirq.forward.Forwarding;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.pci.GuestMsix;
+import io.kvmirq.vfio.VfioDevice;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.OptionalInt;
+
+/** A VM of a fake kernel with an irqchip, vCPUs, an eventfd and a device with MSI-X. */
+final class SnapshotVm implements AutoCloseable {
+    static final int VECTORS = 8;
+    private static final String NIC = "0000:3b:00.0";
+
+    final FakeKernel fake = new FakeKernel(Profile.of("6.18"));
+    final FakePciDevice hardware;
+    final Kernel kernel;
+    final Vm vm;
+    final List<Vcpu> vcpus = new ArrayList<>();
+    final EventFd event;
+    final VfioDevice device;
+    final GuestMsix msix;
+    private final Undo open = new Undo();
+
+    SnapshotVm() {
+        this(1, VECTORS, 0x10d3);
+    }
+
+    SnapshotVm(int vcpuCount, int vectors, int deviceId) {
+        hardware = fake.pciDevice(NIC, 7)
+                .ids(0x8086, deviceId)
+                .msix(vectors)
+                .express()
+                .resettable()
+                .add();
+        kernel = open.add(Kernel.over(fake.backend(), Kernel.DEVICE));
+        vm = open.add(Vm.create(kernel));
+        vm.createIrqchip();
+        for (int i = 0; i < vcpuCount; i++) {
+            vcpus.add(open.add(vm.createVcpu(new VcpuId(i))));
+        }
+        event = open.add(EventFd.create(kernel));
+        device = open.add(VfioDevice.open(kernel, PciAddress.parse(NIC)));
+        device.config().enableBusMaster();
+        Forwarding forwarding = open.add(Forwarding.of(vm, device));
+        msix = new GuestMsix(forwarding, device, OptionalInt.empty());
+    }
+
+    VmParts parts() {
+        VmParts parts = new VmParts(vm).event("rx", event).msix("nic", device, msix);
+        for (int i = 0; i < vcpus.size(); i++) {
+            parts.vcpu(new VcpuId(i), vcpus.get(i));
+        }
+        return parts;
+    }
+
+    /** With an irqfd of its eventfd, to a vector of vCPU 0. */
+    Irqfd irqfd(int vector) {
+        MsiMessage message = MsiMessage.to(new VcpuId(0), new InterruptVector(vector));
+        return open.add(vm.assignIrqfd(event, vm.routes().add(message)));
+    }
+
+    VmSnapshot saved() {
+        return VmSnapshot.of(parts());
+    }
+
+    boolean isRequested(int vector) {
+        return vcpus.get(0).isRequested(new InterruptVector(vector));
+    }
+
+    @Override
+    public void close() {
+        open.close();
+    }
+}
