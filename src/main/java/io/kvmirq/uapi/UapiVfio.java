@@ -164,6 +164,7 @@ public final class UapiVfio {
     public static final int VFIO_REGION_INFO_FLAG_WRITE = 2;
     public static final int VFIO_REGION_INFO_FLAG_MMAP = 4;
     public static final int VFIO_REGION_INFO_FLAG_CAPS = 8;
+    public static final int VFIO_REGION_INFO_CAP_SPARSE_MMAP = 1;
     public static final int VFIO_REGION_INFO_CAP_MSIX_MAPPABLE = 3;
     public static final int VFIO_IRQ_INFO_EVENTFD = 1;
     public static final int VFIO_IRQ_INFO_MASKABLE = 2;
@@ -237,6 +238,12 @@ public final class UapiVfio {
         @U16 int ID = 0;
         @U16 int VERSION = 2;
         @U32 int NEXT = 4;
+    }
+
+    /** include/uapi/linux/vfio.h, behind its header: areas of 16 bytes follow, offset and size of each. */
+    public interface VfioRegionInfoCapSparseMmap {
+        int SIZE = 16;
+        @U32 @Out int NR_AREAS = 8;
     }
 
     public interface VfioIrqInfo extends Fact.Argsz {

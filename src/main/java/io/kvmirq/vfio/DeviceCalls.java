@@ -74,13 +74,18 @@ final class DeviceCalls extends Calls {
                 device.toString());
     }
 
+    /** With its capabilities: the kernel says how long they are, and is asked again. */
     ByteBuffer regionInfo(int index) {
+        ByteBuffer info = regionInfo(index, VfioRegionInfo.SIZE);
+        int size = info.getInt(VfioRegionInfo.ARGSZ);
+        return size > VfioRegionInfo.SIZE ? regionInfo(index, size) : info;
+    }
+
+    private ByteBuffer regionInfo(int index, int size) {
         return ask(
                 KernelCall.VFIO_REGION_INFO,
                 UapiVfio.VFIO_DEVICE_GET_REGION_INFO,
-                Buffers.allocate(VfioRegionInfo.SIZE)
-                        .putInt(VfioRegionInfo.ARGSZ, VfioRegionInfo.SIZE)
-                        .putInt(VfioRegionInfo.INDEX, index),
+                Buffers.allocate(size).putInt(VfioRegionInfo.ARGSZ, size).putInt(VfioRegionInfo.INDEX, index),
                 device + " region=" + index);
     }
 
@@ -154,24 +159,24 @@ final class DeviceCalls extends Calls {
         check(on(device, backend()::vfioReset), KernelCall.VFIO_RESET, Set.of(), device::toString);
     }
 
-    /** Reads 1, 2 or 4 bytes in one access. */
-    int read(long offset, int width) {
+    /** Reads 1, 2, 4 or 8 bytes in one access; of 8 bytes Linux before 6.11 makes two. */
+    long read(long offset, int width) {
         ByteBuffer value = scratch();
         try {
             value.putLong(0, 0).limit(width);
             moved(on(device, raw -> (int) libc().pread(raw, value, offset)), KernelCall.VFIO_READ, offset, width);
             value.clear();
-            return value.getInt(0);
+            return value.getLong(0);
         } finally {
             value.clear();
             done(value);
         }
     }
 
-    void write(long offset, int width, int value) {
+    void write(long offset, int width, long value) {
         ByteBuffer from = scratch();
         try {
-            from.putInt(0, value).limit(width);
+            from.putLong(0, value).limit(width);
             moved(on(device, raw -> (int) libc().pwrite(raw, from, offset)), KernelCall.VFIO_WRITE, offset, width);
         } finally {
             from.clear();

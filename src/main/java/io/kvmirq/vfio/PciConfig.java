@@ -27,17 +27,17 @@ public final class PciConfig {
      * @throws IndexOutOfBoundsException outside of the space
      */
     public int getByte(int at) {
-        return region.get(at, Byte.BYTES);
+        return (int) region.get(at, Byte.BYTES);
     }
 
     /** Reads 16 bits, at a multiple of 2. */
     public int getShort(int at) {
-        return region.get(at, Short.BYTES);
+        return (int) region.get(at, Short.BYTES);
     }
 
     /** Reads 32 bits, at a multiple of 4. */
     public int getInt(int at) {
-        return region.get(at, Integer.BYTES);
+        return (int) region.get(at, Integer.BYTES);
     }
 
     /** Writes 8 bits. */

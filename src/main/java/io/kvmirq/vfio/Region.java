@@ -2,11 +2,17 @@
 package io.kvmirq.vfio;
 
 import io.kvmirq.kernel.Mapping;
+import io.kvmirq.uapi.UapiVfio;
+import io.kvmirq.uapi.UapiVfio.VfioInfoCapHeader;
+import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
+import io.kvmirq.uapi.UapiVfio.VfioRegionInfoCapSparseMmap;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
 
 /**
  * A region of a device, such as a BAR or the configuration space. Each access is one pread(2) or pwrite(2) of the
- * register's size: four bytes here; one, two or four in {@link PciConfig}. So the driver in the kernel makes one access
- * to the device. {@link #map} gives a guest the registers themselves. Thread-safe.
+ * register's size, so the driver in the kernel makes one access to the device. {@link #map} gives a guest the registers themselves. Thread-safe.
  */
 public final class Region {
     private final DeviceCalls calls;
@@ -14,13 +20,46 @@ public final class Region {
     private final int flags;
     private final long size;
     private final long offset;
+    private final List<Area> areas;
 
-    Region(DeviceCalls calls, int index, int flags, long size, long offset) {
+    /**
+     * A part of a region.
+     *
+     * @param at bytes from the start of the region
+     * @param length bytes
+     */
+    public record Area(long at, long length) {}
+
+    /** @param info struct vfio_region_info, with its capabilities */
+    Region(DeviceCalls calls, int index, ByteBuffer info) {
         this.calls = calls;
         this.index = index;
-        this.flags = flags;
-        this.size = size;
-        this.offset = offset;
+        this.flags = info.getInt(VfioRegionInfo.FLAGS);
+        this.size = info.getLong(VfioRegionInfo.LENGTH);
+        this.offset = info.getLong(VfioRegionInfo.OFFSET);
+        this.areas = areas(info);
+    }
+
+    /** The parts of a region that can be mapped. */
+    static List<Area> areas(ByteBuffer info) {
+        int flags = info.getInt(VfioRegionInfo.FLAGS);
+        if ((flags & UapiVfio.VFIO_REGION_INFO_FLAG_MMAP) == 0) {
+            return List.of();
+        }
+        boolean has = (flags & UapiVfio.VFIO_REGION_INFO_FLAG_CAPS) != 0;
+        int at = has ? info.getInt(VfioRegionInfo.CAP_OFFSET) : 0;
+        while (at != 0 && at <= info.capacity() - VfioRegionInfoCapSparseMmap.SIZE) {
+            if (info.getShort(at + VfioInfoCapHeader.ID) == UapiVfio.VFIO_REGION_INFO_CAP_SPARSE_MMAP) {
+                int first = at + VfioRegionInfoCapSparseMmap.SIZE;
+                List<Area> found = new ArrayList<>();
+                for (int i = 0; i < info.getInt(at + VfioRegionInfoCapSparseMmap.NR_AREAS); i++) {
+                    found.add(new Area(info.getLong(first + 16 * i), info.getLong(first + 16 * i + Long.BYTES)));
+                }
+                return List.copyOf(found);
+            }
+            at = info.getInt(at + VfioInfoCapHeader.NEXT);
+        }
+        return List.of(new Area(0, info.getLong(VfioRegionInfo.LENGTH)));
     }
 
     /** The size in bytes; 0 if the device does not have the region. */
@@ -30,12 +69,12 @@ public final class Region {
 
     /** Whether {@link #getInt} works. */
     public boolean isReadable() {
-        return (flags & io.kvmirq.uapi.UapiVfio.VFIO_REGION_INFO_FLAG_READ) != 0;
+        return (flags & UapiVfio.VFIO_REGION_INFO_FLAG_READ) != 0;
     }
 
     /** Whether {@link #putInt} works. */
     public boolean isWritable() {
-        return (flags & io.kvmirq.uapi.UapiVfio.VFIO_REGION_INFO_FLAG_WRITE) != 0;
+        return (flags & UapiVfio.VFIO_REGION_INFO_FLAG_WRITE) != 0;
     }
 
     /**
@@ -46,7 +85,7 @@ public final class Region {
      * @throws IndexOutOfBoundsException outside of the region
      */
     public int getInt(long at) {
-        return get(at, Integer.BYTES);
+        return (int) get(at, Integer.BYTES);
     }
 
     /** Writes a register of 32 bits. Else as {@link #getInt}. */
@@ -54,9 +93,33 @@ public final class Region {
         put(at, Integer.BYTES, value);
     }
 
+    /**
+     * Reads a register of 1, 2, 4 or 8 bytes.
+     *
+     * @param at bytes from the start of the region, a multiple of {@code size}
+     * @return zero-extended
+     * @throws RuntimeException as {@link #getInt}
+     */
+    public long read(long at, int size) {
+        return get(at, size);
+    }
+
+    /** Writes a register of 1, 2, 4 or 8 bytes. Else as {@link #read}. */
+    public void write(long at, int size, long value) {
+        put(at, size, value);
+    }
+
+    /**
+     * The parts of which {@link #map} works: the whole region, or what the driver names, such as all but a page of
+     * registers that it emulates; none if it cannot be mapped.
+     */
+    public List<Area> mappable() {
+        return areas;
+    }
+
     /** Whether {@link #map} works. */
     public boolean isMappable() {
-        return (flags & io.kvmirq.uapi.UapiVfio.VFIO_REGION_INFO_FLAG_MMAP) != 0;
+        return (flags & UapiVfio.VFIO_REGION_INFO_FLAG_MMAP) != 0;
     }
 
     /**
@@ -74,12 +137,12 @@ public final class Region {
         return calls.map(offset + at, length);
     }
 
-    int get(long at, int width) {
+    long get(long at, int width) {
         require(at, width);
         return calls.read(offset + at, width);
     }
 
-    void put(long at, int width, int value) {
+    void put(long at, int width, long value) {
         require(at, width);
         calls.write(offset + at, width, value);
     }

@@ -8,7 +8,6 @@ import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
-import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
@@ -226,13 +225,7 @@ public final class VfioDevice implements AutoCloseable {
      * @throws io.kvmirq.KernelException EINVAL if the device has no such region
      */
     public Region region(int index) {
-        ByteBuffer region = calls.regionInfo(index);
-        return new Region(
-                calls,
-                index,
-                region.getInt(VfioRegionInfo.FLAGS),
-                region.getLong(VfioRegionInfo.LENGTH),
-                region.getLong(VfioRegionInfo.OFFSET));
+        return new Region(calls, index, calls.regionInfo(index));
     }
 
     /** @throws UnsupportedOperationException if it is not a PCI device */

@@ -17,6 +17,9 @@ import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.uapi.UapiVfio;
+import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.HexFormat;
 import org.junit.jupiter.api.Test;
 
@@ -85,5 +88,40 @@ class RegionMappingTest {
                     .hasMessageContaining("only a BAR of whole pages can be mapped");
             assertThatThrownBy(() -> bar.getInt(0x4000)).isInstanceOf(IndexOutOfBoundsException.class);
         }
+    }
+
+    @Test
+    void registersAreReadAndWrittenByTheirSize() {
+        try (Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+                VfioDevice device = VfioDevice.open(kernel, PciAddress.parse(NAME))) {
+            Region bar = device.region(BAR);
+            assertThat(bar.mappable()).containsExactly(new Region.Area(0, 0x4000));
+            assertThat(device.region(0).mappable()).isEmpty();
+            bar.write(0x108, 8, 0x8122334455667788L);
+            assertThat(bar.read(0x108, 8)).isEqualTo(0x8122334455667788L);
+            assertThat(bar.read(0x10c, 4)).isEqualTo(0x81223344L);
+            assertThat(bar.read(0x108, 2)).isEqualTo(0x7788);
+            assertThat(bar.read(0x10f, 1)).isEqualTo(0x81);
+            bar.write(0x109, 1, 0x199);
+            assertThat(hardware.register(BAR, 0x108)).isEqualTo(0x55669988);
+            assertThatThrownBy(() -> bar.read(0x104, 8)).isInstanceOf(IllegalArgumentException.class);
+            assertThatThrownBy(() -> bar.write(0x4000, 1, 0)).isInstanceOf(IndexOutOfBoundsException.class);
+        }
+    }
+
+    /** As a driver tells that emulates a page: another capability, then the areas beside the page. */
+    @Test
+    void driverNamesTheAreasThatCanBeMapped() {
+        ByteBuffer info = ByteBuffer.allocate(88).order(ByteOrder.nativeOrder());
+        info.putInt(VfioRegionInfo.FLAGS, UapiVfio.VFIO_REGION_INFO_FLAG_MMAP | UapiVfio.VFIO_REGION_INFO_FLAG_CAPS);
+        info.putInt(VfioRegionInfo.CAP_OFFSET, 32).putLong(VfioRegionInfo.LENGTH, 0x4000);
+        info.putShort(32, (short) 3).putInt(36, 40);
+        info.putShort(40, (short) UapiVfio.VFIO_REGION_INFO_CAP_SPARSE_MMAP).putInt(48, 2);
+        info.putLong(56, 0).putLong(64, 0x1000).putLong(72, 0x2000).putLong(80, 0x2000);
+        assertThat(Region.areas(info)).containsExactly(new Region.Area(0, 0x1000), new Region.Area(0x2000, 0x2000));
+        info.putInt(36, 0);
+        assertThat(Region.areas(info)).containsExactly(new Region.Area(0, 0x4000));
+        info.putInt(VfioRegionInfo.FLAGS, UapiVfio.VFIO_REGION_INFO_FLAG_CAPS);
+        assertThat(Region.areas(info)).isEmpty();
     }
 }
