@@ -80,7 +80,7 @@ class ArchitectureTest {
                 "host.trace   | host",
                 "diag..       | uapi.. arch.. backend host.. mirror recording.. vfio",
                 "forward..    | uapi.. arch.intx backend explain.. kernel.. kvm.. mirror.. vfio..",
-                "pci..        | kernel forward.. vfio..",
+                "pci..        | kernel kvm.. forward.. vfio..",
                 "irqchip      | arch arch.apic kvm.. forward..",
                 "snapshot..   | kernel kvm pci vfio",
                 "selftest..   | arch.. kernel.. kvm.. forward.. mirror.. vfio..",

@@ -17,6 +17,8 @@ import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.VmListener;
+import io.kvmirq.pci.PassedThroughDevice;
+import io.kvmirq.pci.PciHostBridge;
 import io.kvmirq.testing.Latches;
 import io.kvmirq.testing.MainClasses;
 import io.kvmirq.testing.Warnings;
@@ -96,6 +98,7 @@ class CallbacksTest {
             Map.entry("kernel.EventLoop.registerDoorbell Runnable", "handlers"),
             Map.entry("kvm.RouteTable.change Function", "changesOfRoutes"),
             Map.entry("kvm.VmListener", "vmListeners"),
+            Map.entry("pci.PassedThroughDevice$Notices", "noticesOfAPassedThroughDevice"),
             Map.entry("recording.Faults.delay Runnable", KERNEL),
             Map.entry("recording.Preload$Raw", TAPE),
             Map.entry("recording.Preload$Raw.open Runnable", TAPE),
@@ -265,6 +268,38 @@ class CallbacksTest {
         VfioDevice device = VfioDevice.open(world.kernel, ForwardWorld.NIC, holder);
         device.addCloseListener(this::called);
         device.close();
+        assertFree(3);
+    }
+
+    @Test
+    void noticesOfAPassedThroughDevice() {
+        PassedThroughDevice.Notices notices = new PassedThroughDevice.Notices() {
+            @Override
+            public void warned(String sentence) {
+                called();
+            }
+
+            @Override
+            public void failed() {
+                called();
+            }
+
+            @Override
+            public void askedBack() {
+                called();
+            }
+        };
+        PciHostBridge bus = new PciHostBridge(0xc0000000L, 0x1000000);
+        try (Forwarding forwarding = Forwarding.of(world.vm, world.device);
+                PassedThroughDevice passed = PassedThroughDevice.builder(bus, 1, world.vm, world.device, forwarding)
+                        .notices(loop, notices)
+                        .build()) {
+            world.hardware.reportError();
+            world.hardware.askBack();
+            loop.poll(0);
+            world.device.close();
+            passed.reset();
+        }
         assertFree(3);
     }
 

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.pci;
+
+import io.kvmirq.vfio.PciConfig;
+import io.kvmirq.vfio.Region;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.BitSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * The configuration space that a guest sees. Each byte is passed, which means that the device answers, or kept here with
+ * some bits that the guest can write, or hidden, which means 0. {@link #HEADER} and {@link #PASSED_CAPABILITIES} say which.
+ * Not thread-safe.
+ *
+ * <p>Source: PCI Local Bus Specification 3.0, chapter 6; PCI Express Base Specification 6.0, 7.5.
+ */
+final class GuestConfig {
+    static final int SIZE = 256;
+    static final int BARS = 6;
+
+    // Of COMMAND
+    static final int PORTS = 1;
+    static final int MEMORY = 1 << 1;
+    private static final int MASTER = 1 << 2;
+    static final int INTX_OFF = 1 << 10;
+
+    private static final int COMMAND = 4;
+    private static final int STATUS = 6;
+    private static final int HAS_CAPABILITIES = 1 << 4;
+    static final int BAR_0 = 0x10;
+    private static final int FIRST_CAPABILITY = 0x34;
+    private static final int LINE = 0x3c;
+    private static final int PIN = 0x3d;
+
+    /** Where a part of MSI-X is. */
+    record Place(int bar, Region.Area area) {
+        boolean has(Bar other, long at) {
+            return other.index() == bar && at >= area.at() && at < area.at() + area.length();
+        }
+    }
+
+    private enum Kind {
+        PASSED,
+        KEPT,
+        HIDDEN
+    }
+
+    /** @param writable bits of each byte that the guest writes here */
+    private record Row(String name, int at, int length, Kind kind, int... writable) {}
+
+    private static final List<Row> HEADER = List.of(
+            new Row("vendor and device", 0x00, 4, Kind.PASSED),
+            new Row("COMMAND: I/O, memory and bus master go to the device, too", COMMAND, 2, Kind.KEPT, 0x47, 0x05),
+            new Row("STATUS", STATUS, 2, Kind.PASSED),
+            new Row("revision and class", 0x08, 4, Kind.PASSED),
+            new Row("cache line size", 0x0c, 1, Kind.KEPT, 0xff),
+            new Row("latency timer, header type, BIST: one function", 0x0d, 3, Kind.HIDDEN),
+            new Row("BARs, whose writable bits follow from their sizes", BAR_0, 4 * BARS, Kind.KEPT),
+            new Row("CardBus", 0x28, 4, Kind.HIDDEN),
+            new Row("subsystem", 0x2c, 4, Kind.PASSED),
+            new Row("ROM", 0x30, 4, Kind.HIDDEN),
+            new Row("first capability", FIRST_CAPABILITY, 1, Kind.KEPT),
+            new Row("reserved", 0x35, 7, Kind.HIDDEN),
+            new Row("interrupt line, interrupt pin", LINE, 2, Kind.KEPT, 0xff),
+            new Row("least grant, most latency", 0x3e, 2, Kind.PASSED));
+
+    private static final int POWER = 0x01;
+    private static final int VENDOR = 0x09;
+    private static final int EXPRESS = 0x10;
+    private static final int MSIX = 0x11;
+    private static final int ADVANCED = 0x13;
+
+    /** By id, with the length, which the vendor's own says itself. MSI-X is kept, all others are hidden. */
+    private static final Map<Integer, Integer> PASSED_CAPABILITIES = Map.of(
+            POWER, 8, // power management
+            0x03, 8, // vital product data
+            VENDOR, 0, 0x0d, 8, // subsystem of a bridge
+            EXPRESS, 60, ADVANCED, 6);
+
+    private static final int POWER_STATE = 4;
+    private static final int EXPRESS_TYPE = 2;
+    private static final int INTEGRATED = 9;
+    private static final int EXPRESS_FEATURES = 4;
+    private static final int HAS_FUNCTION_RESET = 1 << 28;
+    /** The upper byte of Device Control, and its bit that resets the function. */
+    private static final int EXPRESS_CONTROL = 9;
+
+    private static final int EXPRESS_RESET = 1 << 7;
+    private static final int ADVANCED_CONTROL = 4;
+    private static final int MSIX_LENGTH = 12;
+    private static final int MSIX_WRITABLE = 0xc0;
+
+    private final PciConfig device;
+    private final ByteBuffer image = ByteBuffer.allocate(SIZE).order(ByteOrder.LITTLE_ENDIAN);
+    private final byte[] fresh;
+    private final byte[] writable = new byte[SIZE];
+    private final BitSet passed = new BitSet();
+    private int power;
+    private int express;
+    private boolean hasReset;
+    private int advanced;
+    private int msix;
+    private int powerState;
+
+    /**
+     * @param line what firmware writes as interrupt line; less than 0 without an interrupt pin
+     * @param hasMsix whether the VMM emulates MSI-X
+     */
+    GuestConfig(PciConfig device, List<Bar> bars, int line, boolean hasMsix) {
+        this.device = device;
+        for (Row row : HEADER) {
+            add(row);
+        }
+        if (line >= 0) {
+            image.put(LINE, (byte) line).put(PIN, (byte) Math.max(1, device.getByte(PIN)));
+        }
+        for (Bar bar : bars) {
+            setBar(bar, 0);
+            for (int i = 0; i < (bar.is64() ? Long.BYTES : Integer.BYTES); i++) {
+                writable[BAR_0 + 4 * bar.index() + i] = (byte) (bar.writable() >>> Byte.SIZE * i);
+            }
+        }
+        addCapabilities(hasMsix);
+        fresh = image.array().clone();
+    }
+
+    private void add(Row row) {
+        for (int i = 0; i < row.length; i++) {
+            passed.set(row.at + i, row.kind == Kind.PASSED);
+            writable[row.at + i] = (byte) (i < row.writable.length ? row.writable[i] : 0);
+        }
+    }
+
+    /** Links those that the guest gets. A list of the device that does not end is followed as far as it fits. */
+    private void addCapabilities(boolean hasMsix) {
+        int link = FIRST_CAPABILITY;
+        int at = (device.getShort(STATUS) & HAS_CAPABILITIES) == 0 ? 0 : device.getByte(FIRST_CAPABILITY) & ~3;
+        BitSet seen = new BitSet();
+        while (at >= 0x40 && !seen.get(at)) {
+            seen.set(at);
+            int id = device.getByte(at);
+            int length = PASSED_CAPABILITIES.getOrDefault(id, id == MSIX && hasMsix ? MSIX_LENGTH : -1);
+            if (length >= 0) {
+                image.put(link, (byte) at).put(at, (byte) id);
+                link = at + 1;
+                addCapability(id, at, Math.min(SIZE - at, id == VENDOR ? device.getByte(at + 2) : length));
+            }
+            at = device.getByte(at + 1) & ~3;
+        }
+    }
+
+    private void addCapability(int id, int at, int length) {
+        switch (id) {
+            case MSIX -> {
+                msix = at;
+                image.putShort(at + 2, (short) device.getShort(at + 2));
+                add(new Row("MSI-X", at + 2, length - 2, Kind.KEPT, 0, MSIX_WRITABLE));
+                image.putInt(at + 4, device.getInt(at + 4)).putInt(at + 8, device.getInt(at + 8));
+                return;
+            }
+            case POWER -> power = at;
+            case EXPRESS -> {
+                express = at;
+                hasReset = (device.getInt(at + EXPRESS_FEATURES) & HAS_FUNCTION_RESET) != 0;
+            }
+            case ADVANCED -> advanced = at;
+            default -> {}
+        }
+        add(new Row("a capability that is passed", at + 2, length - 2, Kind.PASSED));
+        if (id == EXPRESS) { // no port leads to it
+            add(new Row("the kind of its port", at + EXPRESS_TYPE, 2, Kind.KEPT));
+            int type = device.getShort(at + EXPRESS_TYPE) & ~0xf0 | INTEGRATED << 4;
+            image.putShort(at + EXPRESS_TYPE, (short) type);
+        }
+    }
+
+    // What it says
+
+    int command() {
+        return image.getShort(COMMAND);
+    }
+
+    /** Whether the guest lets the device answer accesses of this kind. */
+    boolean decodes(Bar bar) {
+        return powerState == 0 && (command() & (bar.isPorts() ? PORTS : MEMORY)) != 0;
+    }
+
+    long address(Bar bar) {
+        int at = BAR_0 + Integer.BYTES * bar.index();
+        return bar.address(bar.is64() ? image.getLong(at) : Integer.toUnsignedLong(image.getInt(at)));
+    }
+
+    void setBar(Bar bar, long address) {
+        int at = BAR_0 + Integer.BYTES * bar.index();
+        long register = bar.register(address);
+        if (bar.is64()) {
+            image.putLong(at, register);
+        } else {
+            image.putInt(at, (int) register);
+        }
+    }
+
+    boolean isMessageControl(int at, int size) {
+        return msix != 0 && at < msix + 4 && at + size > msix + 2;
+    }
+
+    /** The table of MSI-X. */
+    Optional<Place> table() {
+        return place(4, (messageControl() & 0x7ff) + 1 << 4);
+    }
+
+    /** The PBA of MSI-X. */
+    Optional<Place> pending() {
+        return place(8, ((messageControl() & 0x7ff) >>> 6) + 1 << 3);
+    }
+
+    private Optional<Place> place(int register, int bytes) {
+        int word = msix == 0 ? 0 : image.getInt(msix + register);
+        return msix == 0 ? Optional.empty() : Optional.of(new Place(word & 7, new Region.Area(word & ~7, bytes)));
+    }
+
+    int pin() {
+        return image.get(PIN) - 1;
+    }
+
+    int messageControl() {
+        return msix == 0 ? 0 : image.getShort(msix + 2) & 0xffff;
+    }
+
+    void setMessageControl(int value) {
+        if (msix != 0) {
+            image.putShort(msix + 2, (short) value);
+        }
+    }
+
+    // The guest's accesses, of 1, 2 or 4 bytes at a multiple of the size
+
+    private static int bits(int size) {
+        return size == Integer.BYTES ? -1 : (1 << Byte.SIZE * size) - 1;
+    }
+
+    private int readDevice(int at, int size) {
+        return switch (size) {
+            case Byte.BYTES -> device.getByte(at);
+            case Short.BYTES -> device.getShort(at);
+            default -> device.getInt(at);
+        };
+    }
+
+    private void writeDevice(int at, int size, int value) {
+        switch (size) {
+            case Byte.BYTES -> device.putByte(at, value);
+            case Short.BYTES -> device.putShort(at, value);
+            default -> device.putInt(at, value);
+        }
+    }
+
+    private boolean isPassed(int at, int size) {
+        return passed.nextClearBit(at) >= at + size;
+    }
+
+    int read(int at, int size) {
+        int next = passed.nextSetBit(at);
+        int value = next >= 0 && next < at + size ? readDevice(at, size) : 0;
+        for (int i = 0; i < size; i++) {
+            if (!passed.get(at + i)) {
+                value = value & ~(0xff << Byte.SIZE * i) | (image.get(at + i) & 0xff) << Byte.SIZE * i;
+            }
+        }
+        return value & bits(size);
+    }
+
+    /** Whether a write resets the function. Such a write does nothing else. */
+    boolean resets(int at, int size, int value) {
+        return hasReset && (byteOf(express + EXPRESS_CONTROL, at, size, value) & EXPRESS_RESET) != 0
+                || advanced != 0 && (byteOf(advanced + ADVANCED_CONTROL, at, size, value) & 1) != 0;
+    }
+
+    /** The byte that a write has for an offset; 0 if none. */
+    private static int byteOf(int offset, int at, int size, int value) {
+        return offset >= at && offset < at + size ? value >>> Byte.SIZE * (offset - at) & 0xff : 0;
+    }
+
+    /** The first half of a write: what is kept here. */
+    void keep(int at, int size, int value) {
+        for (int i = at; i < at + size; i++) {
+            int bits = writable[i];
+            image.put(i, (byte) (image.get(i) & ~bits | byteOf(i, at, size, value) & bits));
+            powerState = power != 0 && i == power + POWER_STATE ? byteOf(i, at, size, value) & 3 : powerState;
+        }
+    }
+
+    /** The second half of a write: what reaches the device. */
+    void pass(int at, int size, int value) {
+        if (isPassed(at, size)) {
+            writeDevice(at, size, value);
+        } else if (size > 1) {
+            int half = size / 2;
+            pass(at, half, value & bits(half));
+            int upper = value >>> Byte.SIZE * half & bits(half);
+            if (at + half != STATUS || upper != 0) { // whose bits a 1 clears
+                pass(at + half, half, upper);
+            }
+        } else if (at == COMMAND) {
+            device.putShort(COMMAND, command() & (PORTS | MEMORY | MASTER));
+        }
+    }
+
+    /** The registers are as after a reset. The device does no DMA any more. */
+    void reset() {
+        image.put(0, fresh);
+        powerState = 0;
+        device.putShort(COMMAND, 0);
+    }
+}

@@ -1,0 +1,522 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.pci;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.forward.ForwardedIrq;
+import io.kvmirq.forward.Forwarding;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.EventLoop;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.GuestMemory;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.vfio.DmaSpace;
+import io.kvmirq.vfio.IrqKind;
+import io.kvmirq.vfio.NoticeIrq;
+import io.kvmirq.vfio.PciConfig;
+import io.kvmirq.vfio.Region;
+import io.kvmirq.vfio.VfioDevice;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.Queue;
+import java.util.Set;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A device of the host on a guest's {@link PciHostBridge}: configuration space, BARs, interrupts, DMA and resets.
+ *
+ * <pre>{@code
+ * PciHostBridge bus = new PciHostBridge(0xc0000000L, 0x3ec00000L);
+ * try (VfioDevice nic = VfioDevice.open(kernel, PciAddress.parse("0000:3b:00.0"), kvmVfio);
+ *         Forwarding forwarding = Forwarding.of(vm, nic);
+ *         PassedThroughDevice device = PassedThroughDevice.builder(bus, 1, vm, nic, forwarding)
+ *                 .intx(new Gsi(16))
+ *                 .memory(memory)
+ *                 .build()) { ... }
+ * }</pre>
+ *
+ * <p>The guest reaches the device's registers without an exit, except for the pages of the MSI-X table and of the PBA:
+ * {@link GuestMsix} has these two, and an access beside them is made on the device. At most one of INTx and MSI-X is
+ * forwarded; INTx while the guest lets the device answer and has not disabled it. The guest has no MSI.
+ *
+ * <p>A reset of the function by the guest is VFIO_DEVICE_RESET: interrupts end first, then BARs and DMA, and the
+ * registers are as new. So is {@link #reset}, after which the BARs are where firmware would place them.
+ *
+ * <p>No access of the guest throws. What the device or the kernel does not accept reads all ones and writes nothing, also
+ * while the device is being removed and after {@link #close}; {@link Notices#warned} has one sentence of each kind until the
+ * next reset. A BAR that the guest moves onto memory or onto another BAR keeps the address that was written, and is not
+ * reached.
+ *
+ * <p>Thread-safe. Call nothing here from an injector of the forwarding.
+ */
+public final class PassedThroughDevice implements AutoCloseable {
+    /** Addresses of messages, which the IOMMU does not translate. */
+    private static final long MESSAGES = 0xfee0_0000L;
+
+    private static final long MESSAGES_END = 0xfef0_0000L;
+    private static final int ENABLE = 1 << 15;
+
+    private final PciHostBridge bridge;
+    private final int slot;
+    private final VfioDevice device;
+    private final Forwarding forwarding;
+    private final Optional<Gsi> gsi;
+    private final Notices notices;
+
+    private final List<Bar> bars = new ArrayList<>();
+    /** Where firmware would place the BARs. */
+    private final Map<Bar, Long> homes = new HashMap<>();
+    /** The BARs that the guest reaches, and where. */
+    private final Map<Bar, Long> shown = new HashMap<>();
+
+    private final GuestConfig config;
+    private final @Nullable GuestMsix msix;
+    private @Nullable ForwardedIrq line;
+    private boolean closed;
+
+    /** Kinds of sentences that were said. */
+    private final Set<String> told = new HashSet<>();
+    /** Sentences to be said when the lock is released. */
+    private final Queue<String> sentences = new ConcurrentLinkedQueue<>();
+
+    private final Undo parts = new Undo();
+
+    /** What a VMM has to know of a device. Called without a lock. */
+    public interface Notices {
+        /**
+         * Something of the guest had no effect, or the kernel refused a call.
+         *
+         * @param sentence begins with the device
+         */
+        default void warned(String sentence) {}
+
+        /** The device reports an error that it cannot correct: stop the guest, or reset the device. In the loop. */
+        default void failed() {}
+
+        /** The host asks for the device: close this and the device. In the loop. */
+        default void askedBack() {}
+    }
+
+    /** The parts of a passed-through device. */
+    public static final class Builder {
+        private final PciHostBridge bridge;
+        private final int slot;
+        private final Vm vm;
+        private final VfioDevice device;
+        private final Forwarding forwarding;
+        private final List<GuestMemory> memory = new ArrayList<>();
+        private Optional<Gsi> gsi = Optional.empty();
+        private Optional<DmaSpace> space = Optional.empty();
+        private Optional<EventLoop> loop = Optional.empty();
+        private Notices notices = new Notices() {};
+
+        private Builder(PciHostBridge bridge, int slot, Vm vm, VfioDevice device, Forwarding forwarding) {
+            this.bridge = bridge;
+            this.slot = slot;
+            this.vm = vm;
+            this.device = device;
+            this.forwarding = forwarding;
+        }
+
+        /** Gives the device an interrupt pin, if the host's has one: INTA#, at this pin of the IOAPIC. */
+        public Builder intx(Gsi pin) {
+            gsi = Optional.of(pin);
+            return this;
+        }
+
+        /** Lets the device read and write this memory of the guest, as long as it is passed through. */
+        public Builder memory(GuestMemory shared) {
+            memory.add(shared);
+            return this;
+        }
+
+        /** The space for {@link #memory}; by default the one that was opened with the device. */
+        public Builder space(DmaSpace used) {
+            space = Optional.of(used);
+            return this;
+        }
+
+        /** Tells what a VMM has to know; errors and requests of the host in the thread that runs the loop. */
+        public Builder notices(EventLoop inLoop, Notices told) {
+            loop = Optional.of(inLoop);
+            notices = told;
+            return this;
+        }
+
+        /**
+         * Passes the device to the guest, reset if it can be.
+         *
+         * @throws IllegalArgumentException if the slot is taken; if the bus has no room for a BAR; if memory is in the hole
+         *     or at 0xfee00000; if the device is not of PCI
+         * @throws io.kvmirq.KernelException ENOMEM if RLIMIT_MEMLOCK is too low for the memory; what the kernel
+         *     refuses else
+         */
+        public PassedThroughDevice build() {
+            return new PassedThroughDevice(this);
+        }
+    }
+
+    /**
+     * A device to be passed through.
+     *
+     * @param slot on the bus, 1 to 31
+     * @param forwarding of {@code device} to {@code vm}
+     */
+    public static Builder builder(PciHostBridge bridge, int slot, Vm vm, VfioDevice device, Forwarding forwarding) {
+        return new Builder(bridge, slot, vm, device, forwarding);
+    }
+
+    private PassedThroughDevice(Builder told) {
+        this.bridge = told.bridge;
+        this.slot = told.slot;
+        this.device = told.device;
+        this.forwarding = told.forwarding;
+        this.gsi = has(IrqKind.INTX) ? told.gsi : Optional.empty();
+        this.notices = told.notices;
+        PciConfig space = device.config();
+        try (Undo undo = new Undo()) {
+            undo.add(() -> bridge.detach(this));
+            bridge.attach(this, slot);
+            if (device.info().resettable()) {
+                device.reset();
+            }
+            addBars(told.vm, space, undo);
+            this.msix = has(IrqKind.MSIX) ? new GuestMsix(forwarding, device, OptionalInt.empty()) : null;
+            this.config = new GuestConfig(space, bars, gsi.map(Gsi::number).orElse(-1), msix != null);
+            bars.forEach(bar -> bar.map(trapped(bar)));
+            share(told, undo);
+            undo.add(this::stop);
+            begin();
+            told.loop.ifPresent(loop -> listen(loop, undo));
+            undo.moveTo(parts);
+        }
+    }
+
+    private boolean has(IrqKind kind) {
+        return device.info().irqs().stream().anyMatch(one -> one.kind() == kind && one.count() > 0);
+    }
+
+    private void addBars(Vm vm, PciConfig space, Undo undo) {
+        for (int i = 0; i < GuestConfig.BARS; i++) {
+            Region region = device.region(i);
+            if (region.size() > 0) {
+                Bar bar = undo.add(new Bar(vm, i, region, space.getInt(GuestConfig.BAR_0 + Integer.BYTES * i)));
+                bars.add(bar);
+                homes.put(bar, bridge.home(this, bar));
+            }
+        }
+    }
+
+    /** What of a BAR the VMM emulates. */
+    private List<Region.Area> trapped(Bar bar) {
+        return Stream.of(config.table(), config.pending())
+                .filter(one -> one.isPresent() && one.get().bar() == bar.index())
+                .map(one -> one.get().area())
+                .toList();
+    }
+
+    private static void share(Builder told, Undo undo) {
+        for (GuestMemory memory : told.memory) {
+            long end = memory.guestAddress() + memory.mapping().length();
+            told.bridge.requireOutside(memory);
+            if (memory.guestAddress() < MESSAGES_END && end > MESSAGES) {
+                throw new IllegalArgumentException(memory + " has 0x" + Long.toHexString(MESSAGES)
+                        + ", where the IOMMU takes messages: add the memory below 4 GiB and above as two");
+            }
+        }
+        if (!told.memory.isEmpty()) {
+            DmaSpace space = told.space.orElseGet(told.device::dma);
+            told.memory.forEach(memory -> undo.add(space.map(memory.guestAddress(), memory.mapping())));
+        }
+    }
+
+    /** Errors and requests of the host. */
+    private void listen(EventLoop loop, Undo undo) {
+        if (has(IrqKind.ERROR)) {
+            listen(loop, device.err(), notices::failed, undo);
+        }
+        if (has(IrqKind.REQUEST)) {
+            listen(loop, device.req(), notices::askedBack, undo);
+        }
+    }
+
+    private void listen(EventLoop loop, NoticeIrq irq, Runnable step, Undo undo) {
+        EventFd event = undo.add(EventFd.create(device.fd().kernel()));
+        undo.add(loop.register(event, signals -> step.run()));
+        undo.add(irq.arm(event));
+    }
+
+    /** The registers are as firmware leaves them. */
+    private void begin() {
+        bars.forEach(bar -> config.setBar(bar, homes.get(bar)));
+        if (msix != null) {
+            config.setMessageControl(msix.messageControl());
+        }
+    }
+
+    // What the guest reads and writes; each locks, and tells what there is to tell after that
+
+    int readConfig(int at, int size) {
+        int value = -1;
+        synchronized (this) {
+            if (!closed) {
+                try {
+                    value = config.read(at, size);
+                } catch (RuntimeException e) {
+                    warn("its configuration space cannot be read: ", e);
+                }
+            }
+        }
+        tell();
+        return value;
+    }
+
+    void writeConfig(int at, int size, int value) {
+        synchronized (this) {
+            if (!closed) {
+                try {
+                    if (config.resets(at, size, value)) {
+                        resetFunction();
+                    } else {
+                        change(at, size, value);
+                    }
+                } catch (RuntimeException e) {
+                    warn("its configuration space cannot be written: ", e);
+                }
+            }
+        }
+        tell();
+    }
+
+    /** BARs go before the device hears of it, and come after that. */
+    private void change(int at, int size, int value) {
+        boolean messages = config.isMessageControl(at, size);
+        config.keep(at, size, value);
+        bars.forEach(this::hideMoved);
+        try {
+            config.pass(at, size, value);
+        } finally {
+            bars.forEach(this::show);
+            interrupt(messages);
+        }
+    }
+
+    private void hideMoved(Bar bar) {
+        Long now = shown.get(bar);
+        if (now != null && (!config.decodes(bar) || now != config.address(bar))) {
+            hide(bar);
+        }
+    }
+
+    private void hide(Bar bar) {
+        bridge.unplace(bar);
+        bar.hide();
+        shown.remove(bar);
+    }
+
+    private void show(Bar bar) {
+        if (shown.containsKey(bar) || !config.decodes(bar)) {
+            return;
+        }
+        long address = config.address(bar);
+        Optional<String> refused = bridge.place(this, bar, address);
+        if (refused.isPresent()) {
+            warn(
+                    bar.toString(),
+                    bar + " at 0x" + Long.toHexString(address) + " lies " + refused.get()
+                            + ": the guest does not reach it");
+            return;
+        }
+        shown.put(bar, address);
+        try {
+            bar.show(address);
+        } catch (RuntimeException e) {
+            warn("each access of " + bar + " leaves the guest: ", e);
+        }
+    }
+
+    /** At most one kind is forwarded: the one before ends first. */
+    private void interrupt(boolean messages) {
+        if (messages && msix != null) {
+            boolean enables = (config.messageControl() & ENABLE) != 0;
+            if (enables) {
+                endLine();
+            }
+            try {
+                msix.writeMessageControl(config.messageControl());
+            } catch (RuntimeException e) {
+                warn("MSI-X: ", e);
+            }
+            config.setMessageControl(msix.messageControl());
+        }
+        boolean wanted = gsi.isPresent()
+                && !(msix != null && msix.isEnabled())
+                && (config.command() & GuestConfig.INTX_OFF) == 0
+                && bars.stream().anyMatch(config::decodes);
+        if (!wanted) {
+            endLine();
+        } else if (line == null) {
+            try {
+                line = forwarding.forward(device.intx(), gsi.orElseThrow());
+            } catch (RuntimeException e) {
+                warn("INTx: ", e);
+            }
+        }
+    }
+
+    private void endLine() {
+        if (line != null) {
+            line.close();
+            line = null;
+        }
+    }
+
+    /** The guest reads where a BAR is. */
+    long read(Bar bar, long at, int size) {
+        long value = -1;
+        synchronized (this) {
+            Long start = shown.get(bar);
+            if (!closed && start != null && at >= start && at <= start + bar.size() - size) {
+                try {
+                    value = read(bar, size, at - start);
+                } catch (RuntimeException e) {
+                    warn("a register of " + bar + " cannot be read: ", e);
+                }
+            }
+        }
+        tell();
+        return value;
+    }
+
+    private static boolean isIn(Optional<GuestConfig.Place> place, Bar bar, long at) {
+        return place.isPresent() && place.get().has(bar, at);
+    }
+
+    private long read(Bar bar, int size, long at) {
+        if (msix != null && isIn(config.table(), bar, at)) {
+            return msix.readTable(at - config.table().orElseThrow().area().at(), size);
+        }
+        if (msix != null && isIn(config.pending(), bar, at)) {
+            return msix.readPending(at - config.pending().orElseThrow().area().at(), size);
+        }
+        return bar.read(at, size);
+    }
+
+    /** The guest writes where a BAR is. */
+    void write(Bar bar, long at, int size, long value) {
+        synchronized (this) {
+            Long start = shown.get(bar);
+            if (!closed && start != null && at >= start && at <= start + bar.size() - size) {
+                try {
+                    write(bar, size, at - start, value);
+                } catch (RuntimeException e) {
+                    warn("a register of " + bar + " cannot be written: ", e);
+                }
+            }
+        }
+        tell();
+    }
+
+    private void write(Bar bar, int size, long at, long value) {
+        if (msix != null && isIn(config.table(), bar, at)) {
+            msix.writeTable(at - config.table().orElseThrow().area().at(), size, value);
+        } else if (msix == null || !isIn(config.pending(), bar, at)) {
+            bar.write(at, size, value);
+        }
+    }
+
+    // What there is to tell
+
+    private void warn(String what, RuntimeException e) {
+        warn(what, what + e.getMessage());
+    }
+
+    private void warn(String kind, String sentence) {
+        if (told.add(kind)) {
+            sentences.add(this + ": " + sentence);
+        }
+    }
+
+    private void tell() {
+        for (String sentence = sentences.poll(); sentence != null; sentence = sentences.poll()) {
+            notices.warned(sentence);
+        }
+    }
+
+    Optional<PciHostBridge.Line> line() {
+        return gsi.map(pin -> new PciHostBridge.Line(slot, config.pin(), pin));
+    }
+
+    // Reset and end
+
+    private void attempt(String what, Runnable step) {
+        try {
+            step.run();
+        } catch (RuntimeException e) {
+            warn(what, e);
+        }
+    }
+
+    /** Interrupts, BARs, DMA, and the device last. */
+    private void resetFunction() {
+        if (msix != null) {
+            attempt("MSI-X: ", msix::reset);
+        }
+        endLine();
+        List.copyOf(shown.keySet()).forEach(this::hide);
+        attempt("its configuration space cannot be written: ", config::reset);
+        if (device.info().resettable()) {
+            attempt("it cannot be reset: ", device::reset);
+        }
+        if (msix != null) {
+            config.setMessageControl(msix.messageControl());
+        }
+    }
+
+    /**
+     * The guest was reset: the device is as new, and its BARs are where firmware would place them. A device without a
+     * reset of its own keeps what its registers hold, and does no DMA.
+     */
+    public void reset() {
+        synchronized (this) {
+            told.clear();
+            if (!closed) {
+                resetFunction();
+                begin();
+            }
+        }
+        tell();
+    }
+
+    private synchronized void stop() {
+        closed = true;
+        resetFunction();
+    }
+
+    /**
+     * Takes the device from the guest: interrupts, BARs, DMA, and the memory last. Then the guest reads all ones. The
+     * device and its forwarding are closed after this, or before, as at its removal. Idempotent, never fails.
+     */
+    @Override
+    public void close() {
+        synchronized (this) {
+            if (closed) {
+                return;
+            }
+            closed = true;
+        }
+        parts.close(); // without the lock, which code that a registration waits for may need
+        tell();
+    }
+
+    @Override
+    public String toString() {
+        return device.name() + " in slot " + slot;
+    }
+}

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.pci;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.kvm.GuestMemory;
+import io.kvmirq.kvm.VcpuExit;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * PCI bus 0 of an x86 guest: devices by slot, found by configuration mechanism 1, at ports 0xcf8 and 0xcfc. Slot 0 is
+ * the bridge itself. It needs no ACPI: Linux takes it with {@code pci=conf1}. As firmware does, it gives each BAR an
+ * address: of memory in the hole, of ports from 0xc000 on. The guest may move them.
+ *
+ * <pre>{@code
+ * PciHostBridge bus = new PciHostBridge(0xc0000000L, 0x3ec00000L);
+ * ...
+ * VcpuExit exit = vcpu.run();
+ * if (!bus.handle(exit)) { ... }
+ * }</pre>
+ *
+ * <p>No memory of the guest may lie in the hole, and E820 must not name it. A BAR outside of it, or one that overlaps
+ * another, is not reached until the guest moves it.
+ *
+ * <p>Thread-safe. Source: PCI Local Bus Specification 3.0, 3.2.2.3.2.
+ */
+public final class PciHostBridge {
+    /** Devices of a bus, the bridge included. */
+    public static final int SLOTS = 32;
+
+    private static final int CONFIG_ADDRESS = 0xcf8;
+    private static final int CONFIG_DATA = 0xcfc;
+    private static final int ENABLE = 1 << 31;
+    private static final int READABLE = ENABLE | 0xfffffc;
+    private static final long FIRST_PORT = 0xc000;
+    private static final long PORTS_END = 0x10000;
+    private static final long LAST = 0xffff_ffffL;
+
+    // Of 00:00.0
+    private static final int IDS = 0x0008_1b36;
+    private static final int CLASS_AT = 8;
+    private static final int HOST_BRIDGE = 0x0600_0000;
+
+    private final long hole;
+    private final long holeEnd;
+    private final @Nullable PassedThroughDevice[] slots = new PassedThroughDevice[SLOTS];
+    /** BARs that the guest reaches. */
+    private final List<Place> places = new ArrayList<>();
+    /** Where firmware would place all BARs. */
+    private final List<Place> homes = new ArrayList<>();
+
+    private int address;
+
+    /** Where a BAR is. */
+    private record Place(PassedThroughDevice device, Bar bar, long at) {
+        boolean overlaps(boolean ports, long from, long length) {
+            return bar.isPorts() == ports && from < at + bar.size() && at < from + length;
+        }
+    }
+
+    /**
+     * An interrupt pin of a device on the bus, for the guest's MP table.
+     *
+     * @param slot 1 to 31
+     * @param pin 0 is INTA#
+     * @param gsi the pin of the IOAPIC, level-triggered
+     */
+    public record Line(int slot, int pin, Gsi gsi) {}
+
+    /**
+     * A bus without devices.
+     *
+     * @param hole guest-physical, a multiple of 4096, below 4 GiB
+     * @param length bytes, a multiple of 4096
+     */
+    public PciHostBridge(long hole, long length) {
+        if (hole < 0 || length <= 0 || hole % 4096 != 0 || length % 4096 != 0 || hole + length - 1 > LAST) {
+            throw new IllegalArgumentException("a hole of 0x" + Long.toHexString(length) + " bytes at 0x"
+                    + Long.toHexString(hole) + ": expected multiples of 4096, below 4 GiB");
+        }
+        this.hole = hole;
+        this.holeEnd = hole + length;
+    }
+
+    // Devices, which have locks of their own: they are called without this one
+
+    synchronized void attach(PassedThroughDevice device, int slot) {
+        if (slot < 1 || slot >= SLOTS || slots[slot] != null) {
+            throw new IllegalArgumentException("slot " + slot + ": expected a free one of 1 to " + (SLOTS - 1));
+        }
+        slots[slot] = device;
+    }
+
+    /** Gives a BAR an address that no other one was given. */
+    synchronized long home(PassedThroughDevice device, Bar bar) {
+        long end = bar.isPorts() ? PORTS_END : holeEnd;
+        long at = (bar.isPorts() ? FIRST_PORT : hole) + bar.size() - 1 & -bar.size();
+        while (overlaps(homes, bar, at).isPresent()) {
+            at += bar.size();
+        }
+        if (at > end - bar.size()) {
+            throw new IllegalArgumentException(device + " has a BAR of " + bar.size()
+                    + " bytes, for which the bus has no room: make the hole larger");
+        }
+        homes.add(new Place(device, bar, at));
+        return at;
+    }
+
+    /** @throws IllegalArgumentException if memory is in the hole */
+    void requireOutside(GuestMemory memory) {
+        if (memory.guestAddress() < holeEnd
+                && memory.guestAddress() + memory.mapping().length() > hole) {
+            throw new IllegalArgumentException(memory + " is in the hole for BARs, 0x" + Long.toHexString(hole)
+                    + " to 0x" + Long.toHexString(holeEnd - 1) + ": add the memory below it and above as two");
+        }
+    }
+
+    private static Optional<Place> overlaps(List<Place> places, Bar bar, long at) {
+        return places.stream()
+                .filter(one -> one.bar != bar && one.overlaps(bar.isPorts(), at, bar.size()))
+                .findFirst();
+    }
+
+    /** Lets the guest reach a BAR. Returns why not, or nothing. */
+    synchronized Optional<String> place(PassedThroughDevice device, Bar bar, long at) {
+        long first = bar.isPorts() ? 0 : hole;
+        long end = bar.isPorts() ? PORTS_END : holeEnd;
+        if (at < first || at > end - bar.size()) {
+            return Optional.of("outside of the hole for BARs, 0x" + Long.toHexString(first) + " to 0x"
+                    + Long.toHexString(end - 1));
+        }
+        Optional<Place> other = overlaps(places, bar, at);
+        if (other.isPresent()) {
+            return other.map(one -> "on " + one.bar + " of " + one.device);
+        }
+        places.add(new Place(device, bar, at));
+        return Optional.empty();
+    }
+
+    synchronized void unplace(Bar bar) {
+        places.removeIf(one -> one.bar == bar);
+    }
+
+    synchronized void detach(PassedThroughDevice device) {
+        for (int slot = 0; slot < SLOTS; slot++) {
+            slots[slot] = slots[slot] == device ? null : slots[slot];
+        }
+        homes.removeIf(one -> one.device == device);
+        places.removeIf(one -> one.device == device);
+    }
+
+    private synchronized @Nullable Place at(boolean ports, long from, int size) {
+        return places.stream()
+                .filter(one -> one.overlaps(ports, from, size))
+                .findFirst()
+                .orElse(null);
+    }
+
+    private synchronized List<PassedThroughDevice> devices() {
+        List<PassedThroughDevice> all = new ArrayList<>();
+        for (PassedThroughDevice device : slots) {
+            if (device != null) {
+                all.add(device);
+            }
+        }
+        return all;
+    }
+
+    private synchronized @Nullable PassedThroughDevice device(int slot) {
+        return slots[slot];
+    }
+
+    /** The interrupt pins of the devices, by slot. */
+    public List<Line> lines() {
+        return devices().stream().flatMap(device -> device.line().stream()).toList();
+    }
+
+    /** The guest was reset: resets all devices, as {@link PassedThroughDevice#reset} each. */
+    public void reset() {
+        synchronized (this) {
+            address = 0;
+        }
+        devices().forEach(PassedThroughDevice::reset);
+    }
+
+    // The guest's accesses
+
+    /**
+     * Answers an access of the guest to the bus.
+     *
+     * @return false if it was something else: then nothing was done
+     */
+    public boolean handle(VcpuExit exit) {
+        boolean ports = exit.reason() == VcpuExit.Reason.IO;
+        if (!ports && exit.reason() != VcpuExit.Reason.MMIO) {
+            return false;
+        }
+        long at = ports ? exit.port() : exit.address();
+        int size = exit.size();
+        if (!isOurs(ports, at, size)) {
+            return false;
+        }
+        for (int i = 0; i < exit.count(); i++) {
+            if (exit.isWrite()) {
+                write(ports, at, size, exit.data(i));
+            } else {
+                exit.answer(i, read(ports, at, size));
+            }
+        }
+        return true;
+    }
+
+    private static boolean isAddress(boolean ports, long at, int size) {
+        return ports && at == CONFIG_ADDRESS && size == Integer.BYTES;
+    }
+
+    private static boolean isData(boolean ports, long at) {
+        return ports && at >= CONFIG_DATA && at < CONFIG_DATA + Integer.BYTES;
+    }
+
+    /** Whether an access is the bus's: of ports, those of mechanism 1 and of BARs; of memory, the hole. */
+    boolean isOurs(boolean ports, long at, int size) {
+        return isAddress(ports, at, size)
+                || isData(ports, at)
+                || (ports ? at(true, at, size) != null : at >= hole && at < holeEnd);
+    }
+
+    long read(boolean ports, long at, int size) {
+        if (isAddress(ports, at, size)) {
+            synchronized (this) {
+                return address & LAST;
+            }
+        }
+        if (isData(ports, at)) {
+            return readConfig((int) at - CONFIG_DATA, size);
+        }
+        Place place = at(ports, at, size);
+        return place == null ? -1 : place.device.read(place.bar, at, size);
+    }
+
+    void write(boolean ports, long at, int size, long value) {
+        if (isAddress(ports, at, size)) {
+            synchronized (this) {
+                address = (int) value & READABLE;
+            }
+        } else if (isData(ports, at)) {
+            writeConfig((int) at - CONFIG_DATA, size, (int) value);
+        } else {
+            Place place = at(ports, at, size);
+            if (place != null) {
+                place.device.write(place.bar, at, size, value);
+            }
+        }
+    }
+
+    /** The slot that the guest chose; less than 0 for none. */
+    private synchronized int chosen(int at, int size) {
+        boolean isAligned = size <= Integer.BYTES && at % size == 0;
+        boolean isOnBus = (address & 0xff0700) == 0; // bus 0, function 0
+        return (address & ENABLE) != 0 && isOnBus && isAligned ? address >>> 11 & SLOTS - 1 : -1;
+    }
+
+    private synchronized int register(int at) {
+        return (address & 0xfc) + at;
+    }
+
+    private int readConfig(int at, int size) {
+        int slot = chosen(at, size);
+        int register = register(at);
+        if (slot == 0) {
+            int word = register < Integer.BYTES ? IDS : (register & ~3) == CLASS_AT ? HOST_BRIDGE : 0;
+            return word >>> Byte.SIZE * (register & 3);
+        }
+        PassedThroughDevice device = slot < 0 ? null : device(slot);
+        return device == null ? -1 : device.readConfig(register, size);
+    }
+
+    private void writeConfig(int at, int size, int value) {
+        int slot = chosen(at, size);
+        PassedThroughDevice device = slot < 0 ? null : device(slot);
+        if (device != null) {
+            device.writeConfig(register(at), size, value);
+        }
+    }
+
+    @Override
+    public String toString() {
+        return "PCI bus 0 with devices " + devices();
+    }
+}

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.pci;
+
+import static io.kvmirq.pci.PassedWorld.BAR_0;
+import static io.kvmirq.pci.PassedWorld.COMMAND;
+import static io.kvmirq.pci.PassedWorld.MEMORY_AND_MASTER;
+import static io.kvmirq.pci.PassedWorld.PIN;
+import static io.kvmirq.pci.PassedWorld.REGISTERS;
+import static io.kvmirq.pci.PassedWorld.SIZE;
+import static io.kvmirq.pci.PassedWorld.SLOT;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
+import io.kvmirq.forward.ForwardedIrq;
+import io.kvmirq.vfio.IrqKind;
+import java.util.List;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+/** A guest's accesses to a device on its bus, and what becomes of the device. */
+class PassedThroughDeviceTest {
+    private static final long ONES = 0xffff_ffffL;
+
+    private final PassedWorld world = new PassedWorld();
+
+    @AfterEach
+    void close() {
+        world.close();
+    }
+
+    private List<IrqKind> forwarded() {
+        return world.forwarding.irqs().stream()
+                .map(ForwardedIrq::irq)
+                .map(irq -> irq.info().kind())
+                .distinct()
+                .toList();
+    }
+
+    // The bus
+
+    @Test
+    void busIsFoundByMechanism1() {
+        assertThat(world.config(0, 0, 4)).isEqualTo(0x0008_1b36);
+        assertThat(world.config(0, 0xa, 2)).isEqualTo(0x0600);
+        assertThat(world.config(SLOT, 0, 4)).isEqualTo(0x10d3_8086);
+        assertThat(world.config(2, 2)).isEqualTo(0x10d3);
+        assertThat(world.config(1, 1)).isEqualTo(0x80);
+        assertThat(world.config(5, 0, 4) & ONES).isEqualTo(ONES);
+        assertThat(world.bus.read(true, 0xcf8, 4)).isEqualTo(1L << 31 | 5 << 11);
+        world.bus.write(true, 0xcf8, 4, SLOT << 11); // not enabled
+        assertThat(world.bus.read(true, 0xcfc, 4)).isEqualTo(-1);
+        world.bus.write(true, 0xcf8, 4, 1L << 31 | SLOT << 11 | 1 << 8); // another function
+        assertThat(world.bus.read(true, 0xcfc, 4)).isEqualTo(-1);
+        world.bus.write(true, 0xcf8, 4, 1L << 31 | 1 << 16 | SLOT << 11); // another bus
+        assertThat(world.bus.read(true, 0xcfc, 4)).isEqualTo(-1);
+        for (int[] other : new int[][] {{0xcf8, 1}, {0xcfb, 1}, {0xcf9, 1}, {0xcf8, 2}, {0x3f8, 1}, {0xd00, 4}}) {
+            assertThat(world.bus.isOurs(true, other[0], other[1])).isFalse();
+        }
+        assertThat(world.bus.lines()).containsExactly(new PciHostBridge.Line(SLOT, 0, PIN));
+        assertThat(world.config(0x3c, 2)).isEqualTo(1 << 8 | 16);
+    }
+
+    @Test
+    void slotsAndHolesThatAreNoneAreRefused() {
+        assertThatThrownBy(() -> world.builder().build())
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessage("slot 3: expected a free one of 1 to 31");
+        assertThatThrownBy(() -> new PciHostBridge(0x1000, 0x800)).isInstanceOf(IllegalArgumentException.class);
+        assertThatThrownBy(() -> new PciHostBridge(0xfffff000L, 0x2000)).isInstanceOf(IllegalArgumentException.class);
+        assertThat(world.config(0, 2)).isEqualTo(0x8086);
+    }
+
+    // Configuration space
+
+    @Test
+    void barsSayTheirSizesAndKeepTheirAddresses() {
+        assertThat(world.config(BAR_0, 4)).isEqualTo(REGISTERS);
+        assertThat(world.config(BAR_0 + 8, 4)).isEqualTo(REGISTERS + SIZE);
+        for (int i = 0; i < 6; i++) {
+            world.setConfig(BAR_0 + 4 * i, 4, ONES);
+        }
+        assertThat(world.config(BAR_0, 4)).isEqualTo(-SIZE & ONES);
+        assertThat(world.config(BAR_0 + 8, 4)).isEqualTo(-0x1000 & ONES);
+        assertThat(world.config(BAR_0 + 4, 4)).isZero();
+        world.setConfig(BAR_0, 4, 0x12345678);
+        assertThat(world.config(BAR_0, 4)).isEqualTo(0x12344000);
+        world.setConfig(0x30, 4, ONES); // the ROM is hidden
+        assertThat(world.config(0x30, 4)).isZero();
+    }
+
+    @Test
+    void readOnlyRegistersKeepTheirValues() {
+        world.setConfig(0x34, 1, 0xff);
+        world.setConfig(0x3c, 2, 0xffff);
+        assertThat(world.config(0x34, 1)).isEqualTo(0x40);
+        assertThat(world.config(0x3c, 2)).isEqualTo(0x1ff);
+        int msix = world.capability(0x11);
+        assertThat(world.config(msix + 2, 2)).isEqualTo(7);
+        world.setConfig(msix + 4, 4, ONES);
+        assertThat(world.config(msix + 4, 4)).isZero();
+        assertThat(world.config(msix + 1, 1)).isZero();
+    }
+
+    // BARs
+
+    @Test
+    void guestReachesRegistersAndTheTableIsTrapped() {
+        assertThat(world.store(REGISTERS + 0x1004, 7)).isTrue(); // the device does not answer yet
+        world.command(MEMORY_AND_MASTER);
+        assertThat(world.store(REGISTERS + 0x1004, 8)).isFalse();
+        assertThat(world.hardware.register(0, 0x1004)).isEqualTo(8);
+        assertThat(world.store(REGISTERS + SIZE, 9)).isFalse();
+        assertThat(world.hardware.register(2, 0)).isEqualTo(9);
+        // The table's page: beside the table the device has the access
+        assertThat(world.store(REGISTERS + 0x200, 10)).isTrue();
+        assertThat(world.hardware.register(0, 0x200)).isEqualTo(10);
+        assertThat(world.store(REGISTERS, 11)).isTrue();
+        assertThat(world.hardware.register(0, 0)).isZero();
+        assertThat(world.bus.read(false, REGISTERS + 12, 4)).isEqualTo(1);
+        world.command(0);
+        assertThat(world.store(REGISTERS + 0x1004, 12)).isTrue();
+        assertThat(world.hardware.register(0, 0x1004)).isEqualTo(8);
+    }
+
+    @Test
+    void accessBesideTheTableIsOneOfTheDevice() {
+        world.command(MEMORY_AND_MASTER);
+        world.bus.write(false, REGISTERS + 0x200, 8, 0x1122334455667788L);
+        assertThat(world.bus.read(false, REGISTERS + 0x200, 8)).isEqualTo(0x1122334455667788L);
+        assertThat(world.bus.read(false, REGISTERS + 0x201, 1)).isEqualTo(0x77);
+        assertThat(world.bus.read(false, REGISTERS + 0x202, 2)).isEqualTo(0x5566);
+        assertThat(world.bus.read(false, REGISTERS + 0x201, 4)).isEqualTo(0x44556677);
+        world.bus.write(false, REGISTERS + 0x203, 3, 0xaabbcc);
+        assertThat(world.bus.read(false, REGISTERS + 0x200, 8)).isEqualTo(0x1122aabbcc667788L);
+    }
+
+    @Test
+    void barsMove() {
+        world.command(MEMORY_AND_MASTER);
+        world.setConfig(BAR_0 + 8, 4, 0xe000);
+        assertThat(world.store(0xe004, 5)).isFalse();
+        assertThat(world.hardware.register(2, 4)).isEqualTo(5);
+        assertThat(world.store(REGISTERS + SIZE + 4, 6)).isTrue();
+        assertThat(world.hardware.register(2, 4)).isEqualTo(5);
+        assertThat(world.notices).isEmpty();
+    }
+
+    @Test
+    void barOnMemoryOrOnAnotherBarIsNotReached() {
+        world.command(MEMORY_AND_MASTER);
+        world.setConfig(BAR_0 + 8, 4, 0x2000);
+        assertThat(world.config(BAR_0 + 8, 4)).isEqualTo(0x2000);
+        assertThat(world.store(0x2004, 5)).isFalse();
+        assertThat(world.memory.mapping().getByte(0x2004)).isEqualTo((byte) 5);
+        assertThat(world.notices)
+                .containsExactly("0000:3b:00.0 in slot 3: BAR 2 at 0x2000 lies outside of the hole for"
+                        + " BARs, 0x8000 to 0xffff: the guest does not reach it");
+        world.setConfig(BAR_0 + 8, 4, 0x9000);
+        assertThat(world.notices).hasSize(1);
+        assertThat(world.store(0x9008, 6)).isFalse();
+        assertThat(world.hardware.register(0, 0x1008)).isEqualTo(6);
+        world.setConfig(BAR_0 + 8, 4, 0xd000);
+        assertThat(world.store(0xd004, 7)).isFalse();
+        assertThat(world.hardware.register(2, 4)).isEqualTo(7);
+        world.passed.reset(); // then a sentence is said again
+        world.command(MEMORY_AND_MASTER);
+        world.setConfig(BAR_0 + 8, 4, 0x9000);
+        assertThat(world.notices.get(1))
+                .endsWith("BAR 2 at 0x9000 lies on BAR 0 of 0000:3b:00.0 in slot 3: the guest does not reach it");
+    }
+
+    // Interrupts
+
+    @Test
+    void oneKindOfInterruptIsForwardedAtATime() {
+        assertThat(forwarded()).isEmpty();
+        world.command(MEMORY_AND_MASTER);
+        assertThat(forwarded()).containsExactly(IrqKind.INTX);
+        world.command(MEMORY_AND_MASTER | 1 << 10);
+        assertThat(forwarded()).isEmpty();
+        world.command(MEMORY_AND_MASTER);
+        assertThat(world.msixEnabled(true)).isEqualTo(1 << 15 | 7);
+        world.entry(3, 0x43);
+        assertThat(forwarded()).containsExactly(IrqKind.MSIX);
+        world.hardware.sendMessage(3);
+        assertThat(world.taken()).containsExactly(0x43);
+        world.msixEnabled(false);
+        assertThat(forwarded()).containsExactly(IrqKind.INTX);
+        assertThat(world.notices).isEmpty();
+    }
+
+    @Test
+    void lineThatCannotBeForwardedIsToldAndTriedAgain() {
+        world.faults.fail("vfioIrqsSet", 1, Errno.EBUSY);
+        world.command(MEMORY_AND_MASTER);
+        assertThat(world.notices)
+                .singleElement()
+                .asString()
+                .contains("in slot 3: INTx: ")
+                .contains("EBUSY");
+        assertThat(forwarded()).isEmpty();
+        world.command(MEMORY_AND_MASTER);
+        assertThat(forwarded()).containsExactly(IrqKind.INTX);
+    }
+
+    // Resets
+
+    private void assertAsNew() {
+        assertThat(forwarded()).isEmpty();
+        assertThat(world.config(COMMAND, 2)).isZero();
+        assertThat(world.config(world.capability(0x11) + 2, 2)).isEqualTo(7);
+        assertThat(world.hardware.sendMessage(3)).isFalse();
+        assertThat(world.store(REGISTERS + 0x1004, 1)).isTrue();
+    }
+
+    @Test
+    void functionResetLeavesTheDeviceAsNew() {
+        world.command(MEMORY_AND_MASTER);
+        world.msixEnabled(true);
+        world.entry(3, 0x43);
+        world.faults.listen();
+        world.setConfig(world.capability(0x10) + 8, 2, 1 << 15);
+        assertThat(world.faults.calls()).contains("vfioReset");
+        assertAsNew();
+        assertThat(world.config(BAR_0, 4)).isZero();
+        // As Linux restores it
+        world.setConfig(BAR_0, 4, REGISTERS);
+        world.command(MEMORY_AND_MASTER);
+        assertThat(world.bus.read(false, REGISTERS + 3 * 16 + 8, 8)).isEqualTo(1L << 32);
+        world.msixEnabled(true);
+        world.entry(3, 0x44);
+        world.hardware.sendMessage(3);
+        assertThat(world.taken()).containsExactly(0x44);
+    }
+
+    @Test
+    void resetOfTheGuestGivesBarsTheirFirstPlaces() {
+        world.command(MEMORY_AND_MASTER);
+        world.msixEnabled(true);
+        world.entry(3, 0x43);
+        world.setConfig(BAR_0 + 8, 4, 0xe000);
+        world.bus.reset();
+        assertThat(world.bus.read(true, 0xcf8, 4)).isZero();
+        assertAsNew();
+        assertThat(world.config(BAR_0, 4)).isEqualTo(REGISTERS);
+        assertThat(world.config(BAR_0 + 8, 4)).isEqualTo(REGISTERS + SIZE);
+        world.command(MEMORY_AND_MASTER);
+        assertThat(world.store(REGISTERS + 0x1004, 8)).isFalse();
+        assertThat(forwarded()).containsExactly(IrqKind.INTX);
+    }
+
+    // The host
+
+    @Test
+    void hostIsHeardInTheLoop() {
+        world.hardware.reportError();
+        world.hardware.askBack();
+        world.loop.poll(0);
+        assertThat(world.notices).containsExactlyInAnyOrder("failed", "asked back");
+    }
+
+    @Test
+    void guestOfADeviceThatIsGoneReadsOnes() {
+        world.command(MEMORY_AND_MASTER);
+        world.device.close();
+        assertThat(world.bus.read(false, REGISTERS + 0x200, 4)).isEqualTo(-1);
+        world.bus.write(false, REGISTERS + 0x200, 4, 1);
+        assertThat(world.config(0, 4)).isEqualTo(ONES);
+        world.command(0);
+        world.entry(1, 0x41);
+        world.msixEnabled(true);
+        world.bus.reset();
+        assertThat(world.notices).isNotEmpty().allMatch(one -> one.startsWith("0000:3b:00.0 in slot 3: "));
+        world.passed.close();
+        assertThat(world.config(0, 4)).isEqualTo(ONES);
+        assertThat(world.bus.read(false, REGISTERS + 0x200, 4)).isEqualTo(-1);
+    }
+
+    @Test
+    void endTakesAllFromTheGuest() {
+        world.command(MEMORY_AND_MASTER);
+        world.msixEnabled(true);
+        world.entry(3, 0x43);
+        world.passed.close();
+        world.passed.close();
+        assertThat(forwarded()).isEmpty();
+        assertThat(world.store(REGISTERS + 0x1004, 1)).isTrue();
+        assertThat(world.hardware.sendMessage(3)).isFalse();
+        assertThat(world.bus.lines()).isEmpty();
+        world.passed.reset();
+        try (PassedThroughDevice again = world.builder().build()) {
+            assertThat(again.toString()).isEqualTo("0000:3b:00.0 in slot 3");
+            world.command(MEMORY_AND_MASTER);
+            assertThat(world.store(REGISTERS + 0x1004, 1)).isFalse();
+        }
+    }
+
+    /** Set-up that fails leaves nothing. */
+    @Test
+    void tooLittleLockedMemoryIsOneSentence() {
+        world.passed.close();
+        world.faults.listen();
+        world.faults.fail("VFIO_IOMMU_MAP_DMA", 1, Errno.ENOMEM);
+        assertThatThrownBy(() -> world.builder().build())
+                .isInstanceOf(KernelException.class)
+                .hasMessageContaining("RLIMIT_MEMLOCK is too low for so much memory of DMA: raise it,");
+        assertThat(world.config(0, 4)).isEqualTo(ONES);
+        world.builder().build().close();
+    }
+}
