@@ -66,7 +66,7 @@ final class LinuxGuest {
     }
 
     /** Writes all that the kernel needs into the guest's memory. */
-    void load(Mapping memory, String line, byte[] initramfs, int vcpus) {
+    void load(Mapping memory, String line, byte[] initramfs, byte[] mpTable) {
         long bytes = memory.length();
         long end = start + Math.max(image.limit(), Integer.toUnsignedLong(image.getInt(NEEDED)));
         boolean fits = start >= HIGH_MEMORY && start < bytes && end <= bytes;
@@ -80,7 +80,7 @@ final class LinuxGuest {
         memory.put(start, image.slice(code, image.limit() - code));
         memory.put(ramdisk, initramfs);
         memory.put(COMMAND_LINE, (line + '\0').getBytes(StandardCharsets.US_ASCII));
-        memory.put(MpTable.ADDRESS, MpTable.of(vcpus));
+        memory.put(MpTable.ADDRESS, mpTable);
         memory.put(GDT, little(new byte[0x20]).putLong(CODE, CODE_64).putLong(DATA, DATA_32));
         ByteBuffer params = little(new byte[PAGE]);
         params.put(SECTORS, image.array(), SECTORS, END - SECTORS).put(LOADER, (byte) ANY_LOADER);

@@ -6,6 +6,7 @@ import io.kvmirq.kvm.Cpuid;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.pci.PciHostBridge;
 import java.io.IOException;
 import java.io.InputStream;
 import java.util.ArrayList;
@@ -22,11 +23,21 @@ final class Machine implements AutoCloseable {
     final List<Vcpu> vcpus = new ArrayList<>();
 
     private final Map<Integer, Serial> serials;
-    private final CompletableFuture<String> end = new CompletableFuture<>();
+    private final PciHostBridge bus;
+    /** vCPUs that run, and whether they may; of the lock on {@link #vcpus}. */
+    private int running;
 
-    /** @param serials by the first of their ports */
-    Machine(Vm vm, int count, Map<Integer, Serial> serials) {
+    private boolean paused;
+    private final CompletableFuture<String> end;
+
+    /**
+     * @param serials by the first of their ports
+     * @param end is completed with the reason when the machine ends
+     */
+    Machine(Vm vm, int count, Map<Integer, Serial> serials, PciHostBridge bus, CompletableFuture<String> end) {
         this.serials = serials;
+        this.bus = bus;
+        this.end = end;
         Cpuid host = Cpuid.ofHost(vm.kernel());
         Cpuid.Leaf one = host.leaf(1, 0).orElseThrow();
         int features = one.ecx() | HYPERVISOR | TSC_DEADLINE;
@@ -59,6 +70,36 @@ final class Machine implements AutoCloseable {
         return end.join();
     }
 
+    /** Does something while no vCPU runs. */
+    void pause(Runnable meanwhile) throws InterruptedException {
+        synchronized (vcpus) {
+            paused = true;
+            vcpus.forEach(Vcpu::kick);
+            while (running > 0) {
+                vcpus.wait();
+            }
+            meanwhile.run();
+            paused = false;
+            vcpus.notifyAll();
+        }
+    }
+
+    private void entersOrWaits() throws InterruptedException {
+        synchronized (vcpus) {
+            while (paused) {
+                vcpus.wait();
+            }
+            running++;
+        }
+    }
+
+    private void left() {
+        synchronized (vcpus) {
+            running--;
+            vcpus.notifyAll();
+        }
+    }
+
     /** Ends the machine. The first reason counts. */
     void end(String why) {
         end.complete(why);
@@ -68,15 +109,28 @@ final class Machine implements AutoCloseable {
         try {
             vcpu.moveHere(); // the main thread made it
             while (!end.isDone()) {
-                VcpuExit exit = vcpu.run();
-                switch (exit.reason()) {
-                    case IO -> access(exit);
-                    case MMIO, INTR -> {} // what is not there reads as ones
-                    default -> end(vcpu + " left with " + exit);
+                entersOrWaits();
+                try {
+                    handle(vcpu, vcpu.run());
+                } finally {
+                    left();
                 }
             }
-        } catch (RuntimeException | Error e) {
+        } catch (InterruptedException | RuntimeException | Error e) {
             end(vcpu + ": " + e);
+        }
+    }
+
+    private void handle(Vcpu vcpu, VcpuExit exit) {
+        switch (exit.reason()) {
+            case IO -> {
+                if (!bus.handle(exit)) {
+                    access(exit);
+                }
+            }
+            case MMIO -> bus.handle(exit); // what is not there reads as ones
+            case INTR -> {}
+            default -> end(vcpu + " left with " + exit);
         }
     }
 

@@ -15,8 +15,10 @@ import java.io.InputStream;
 import java.io.PrintStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.concurrent.CompletableFuture;
 import java.util.stream.Stream;
 
 /**
@@ -25,9 +27,11 @@ import java.util.stream.Stream;
  */
 public final class TinyVmm {
     private static final String DEFAULTS =
-            "--kernel= --initramfs= --append= --memory=256 --vcpus=2 --interrupts=1000 --backend=auto";
-    // There is no ACPI, no PCI. To turn itself off, Linux asks the keyboard controller for a reset
-    private static final String COMMAND_LINE = "console=ttyS0 reboot=k panic=-1 acpi=off pci=off no_timer_check ";
+            "--kernel= --initramfs= --append= --memory=256 --vcpus=2 --interrupts=1000 --backend=auto"
+                    + " --device= --boots=1 --pause=0";
+    // There is no ACPI. To turn itself off, Linux asks the keyboard controller for a reset
+    private static final String COMMAND_LINE =
+            "console=ttyS0 reboot=k panic=-1 acpi=off no_timer_check pci=%s boot=%d ";
 
     public static void main(String[] arguments) throws InterruptedException {
         System.exit(run(System.in, System.out, arguments));
@@ -36,7 +40,12 @@ public final class TinyVmm {
     /** @return 0 if all interrupts were answered, 1 if not, 2 if the guest cannot be begun */
     public static int run(InputStream in, PrintStream out, String... arguments) throws InterruptedException {
         try {
-            return run(options(arguments), in, out) ? 0 : 1;
+            Map<String, String> options = options(arguments);
+            boolean isAnswered = true;
+            for (int boot = 1; isAnswered && boot <= number(options, "--boots", 1, 100); boot++) {
+                isAnswered = run(options, boot, in, out);
+            }
+            return isAnswered ? 0 : 1;
         } catch (IllegalArgumentException | KernelException | BackendUnavailableException | NotModelledException e) {
             out.println("tiny-vmm: " + e.getMessage());
         } catch (IOException e) {
@@ -45,11 +54,16 @@ public final class TinyVmm {
         return 2;
     }
 
-    private static boolean run(Map<String, String> options, InputStream in, PrintStream out)
+    private static boolean run(Map<String, String> options, int boot, InputStream in, PrintStream out)
             throws InterruptedException, IOException {
         int vcpus = number(options, "--vcpus", 1, 16);
         int interrupts = number(options, "--interrupts", 0, 100_000_000);
         long bytes = (long) number(options, "--memory", 2, 3072) << 20;
+        int pause = number(options, "--pause", 0, 60_000);
+        List<String> passed = Stream.of(options.get("--device").split(","))
+                .filter(address -> !address.isEmpty())
+                .toList();
+        LinuxGuest.require(passed.size() <= PassedDevices.MOST, "%s: at most %d devices", passed, PassedDevices.MOST);
         boolean isLinux = !options.get("--kernel").isEmpty();
         int consolePort = isLinux ? 0x3f8 : SmallGuest.CONSOLE;
         int devicePort = isLinux ? 0x2f8 : SmallGuest.DEVICE;
@@ -63,15 +77,20 @@ public final class TinyVmm {
             vm.createPitWithSpeaker();
             // The devices. The small guest has no driver for an IOAPIC, and gets a message
             Gsi gsi = isLinux ? new Gsi(3) : vm.routes().add(MsiMessage.to(new VcpuId(0), SmallGuest.VECTOR));
-            try (Serial console = new Serial(vm, new Gsi(4), out::write, true);
+            CompletableFuture<String> end = new CompletableFuture<>();
+            try (PassedDevices devices = new PassedDevices(vm, memory, passed, out, end::complete);
+                    Serial console = new Serial(vm, new Gsi(4), out::write, true);
                     EchoDevice device = new EchoDevice(vm, devicePort, gsi);
-                    Machine machine = new Machine(vm, vcpus, Map.of(consolePort, console, devicePort, device.serial))) {
+                    Machine machine = new Machine(
+                            vm, vcpus, Map.of(consolePort, console, devicePort, device.serial), devices.bus, end)) {
                 // What is in memory, and the registers of the first vCPU
                 if (isLinux) {
                     LinuxGuest linux = new LinuxGuest(Path.of(options.get("--kernel")));
                     String initramfs = options.get("--initramfs");
                     byte[] files = initramfs.isEmpty() ? new byte[0] : Files.readAllBytes(Path.of(initramfs));
-                    linux.load(memory.mapping(), COMMAND_LINE + options.get("--append"), files, vcpus);
+                    String line = String.format(COMMAND_LINE, passed.isEmpty() ? "off" : "conf1", boot);
+                    byte[] mpTable = MpTable.of(vcpus, devices.bus.lines());
+                    linux.load(memory.mapping(), line + options.get("--append"), files, mpTable);
                     linux.start(machine.vcpus.get(0));
                 } else {
                     SmallGuest.start(memory.mapping(), machine.vcpus.get(0));
@@ -85,12 +104,28 @@ public final class TinyVmm {
                     }
                 });
                 sender.start();
-                String end = machine.run(console, in);
+                Thread pauser = new Thread(() -> pause(machine, devices, pause));
+                pauser.start();
+                String why = machine.run(console, in);
+                pauser.interrupt();
+                pauser.join();
                 sender.join(1000); // it may have the last answer still to read
                 sender.interrupt();
-                out.println("tiny-vmm: " + end + "; " + device);
+                out.println("tiny-vmm: " + why + "; " + device);
                 return device.isAnswered(interrupts);
             }
+        }
+    }
+
+    /** Again and again, no vCPU runs and no interrupt arrives for a moment. */
+    private static void pause(Machine machine, PassedDevices devices, int millis) {
+        try {
+            while (millis > 0) {
+                Thread.sleep(millis);
+                machine.pause(devices::mask);
+            }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
         }
     }
 
