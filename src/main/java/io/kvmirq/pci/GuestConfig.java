@@ -8,7 +8,10 @@ import java.nio.ByteOrder;
 import java.util.BitSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
+import java.util.function.IntFunction;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The configuration space that a guest sees. Each byte is passed, which means that the device answers, or kept here with
@@ -68,12 +71,13 @@ final class GuestConfig {
             new Row("least grant, most latency", 0x3e, 2, Kind.PASSED));
 
     private static final int POWER = 0x01;
+    private static final int MSI = 0x05;
     private static final int VENDOR = 0x09;
     private static final int EXPRESS = 0x10;
     private static final int MSIX = 0x11;
     private static final int ADVANCED = 0x13;
 
-    /** By id, with the length, which the vendor's own says itself. MSI-X is kept, all others are hidden. */
+    /** By id, with the length, which the vendor's own says itself. MSI and MSI-X are kept, all others are hidden. */
     private static final Map<Integer, Integer> PASSED_CAPABILITIES = Map.of(
             POWER, 8, // power management
             0x03, 8, // vital product data
@@ -103,13 +107,16 @@ final class GuestConfig {
     private boolean hasReset;
     private int advanced;
     private int msix;
+    private int msiAt;
+    private @Nullable GuestMsi msi;
     private int powerState;
 
     /**
      * @param line what firmware writes as interrupt line; less than 0 without an interrupt pin
-     * @param hasMsix whether the VMM emulates MSI-X
+     * @param hasMsix whether MSI-X is emulated
+     * @param messages makes MSI from the device's Message Control; empty without MSI
      */
-    GuestConfig(PciConfig device, List<Bar> bars, int line, boolean hasMsix) {
+    GuestConfig(PciConfig device, List<Bar> bars, int line, boolean hasMsix, Optional<IntFunction<GuestMsi>> messages) {
         this.device = device;
         for (Row row : HEADER) {
             add(row);
@@ -123,7 +130,7 @@ final class GuestConfig {
                 writable[BAR_0 + 4 * bar.index() + i] = (byte) (bar.writable() >>> Byte.SIZE * i);
             }
         }
-        addCapabilities(hasMsix);
+        addCapabilities(hasMsix, messages);
         fresh = image.array().clone();
     }
 
@@ -135,7 +142,7 @@ final class GuestConfig {
     }
 
     /** Links those that the guest gets. A list of the device that does not end is followed as far as it fits. */
-    private void addCapabilities(boolean hasMsix) {
+    private void addCapabilities(boolean hasMsix, Optional<IntFunction<GuestMsi>> messages) {
         int link = FIRST_CAPABILITY;
         int at = (device.getShort(STATUS) & HAS_CAPABILITIES) == 0 ? 0 : device.getByte(FIRST_CAPABILITY) & ~3;
         BitSet seen = new BitSet();
@@ -143,6 +150,11 @@ final class GuestConfig {
             seen.set(at);
             int id = device.getByte(at);
             int length = PASSED_CAPABILITIES.getOrDefault(id, id == MSIX && hasMsix ? MSIX_LENGTH : -1);
+            if (id == MSI && messages.isPresent()) {
+                msiAt = at;
+                msi = messages.get().apply(device.getShort(at + 2));
+                length = msi.length();
+            }
             if (length >= 0) {
                 image.put(link, (byte) at).put(at, (byte) id);
                 link = at + 1;
@@ -159,6 +171,9 @@ final class GuestConfig {
                 image.putShort(at + 2, (short) device.getShort(at + 2));
                 add(new Row("MSI-X", at + 2, length - 2, Kind.KEPT, 0, MSIX_WRITABLE));
                 image.putInt(at + 4, device.getInt(at + 4)).putInt(at + 8, device.getInt(at + 8));
+                return;
+            }
+            case MSI -> {
                 return;
             }
             case POWER -> power = at;
@@ -201,6 +216,26 @@ final class GuestConfig {
         } else {
             image.putInt(at, (int) register);
         }
+    }
+
+    /** MSI, as far as this is here. */
+    Optional<GuestMsi> msi() {
+        return Optional.ofNullable(msi);
+    }
+
+    /** Whether an access touches MSI, without its id. */
+    boolean isMsi(int at, int size) {
+        return msi != null && at < msiAt + msi.length() && at + size > msiAt + 2;
+    }
+
+    /** Whether a write of MSI enables it. */
+    boolean willEnableMsi(int at, int size, int value) {
+        return (byteOf(msiAt + 2, at, size, value) & 1) != 0;
+    }
+
+    /** The guest writes MSI. The other bytes of the access are not MSI's. */
+    void writeMsi(int at, int size, int value) {
+        Objects.requireNonNull(msi).write(at - msiAt, size, value);
     }
 
     boolean isMessageControl(int at, int size) {
@@ -269,6 +304,9 @@ final class GuestConfig {
             if (!passed.get(at + i)) {
                 value = value & ~(0xff << Byte.SIZE * i) | (image.get(at + i) & 0xff) << Byte.SIZE * i;
             }
+        }
+        if (isMsi(at, size)) {
+            value |= Objects.requireNonNull(msi).read(at - msiAt, size);
         }
         return value & bits(size);
     }

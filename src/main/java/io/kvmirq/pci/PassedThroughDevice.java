@@ -42,8 +42,8 @@ import org.jspecify.annotations.Nullable;
  * }</pre>
  *
  * <p>The guest reaches the device's registers without an exit, except for the pages of the MSI-X table and of the PBA:
- * {@link GuestMsix} has these two, and an access beside them is made on the device. At most one of INTx and MSI-X is
- * forwarded; INTx while the guest lets the device answer and has not disabled it. The guest has no MSI.
+ * {@link GuestMsix} has these two, and an access beside them is made on the device. {@link GuestMsi} is its MSI. At most one
+ * of INTx, MSI and MSI-X is forwarded; INTx while the guest lets the device answer and has not disabled it.
  *
  * <p>A reset of the function by the guest is VFIO_DEVICE_RESET: interrupts end first, then BARs and DMA, and the
  * registers are as new. So is {@link #reset}, after which the BARs are where firmware would place them.
@@ -188,7 +188,14 @@ public final class PassedThroughDevice implements AutoCloseable {
             }
             addBars(told.vm, space, undo);
             this.msix = has(IrqKind.MSIX) ? new GuestMsix(forwarding, device, OptionalInt.empty()) : null;
-            this.config = new GuestConfig(space, bars, gsi.map(Gsi::number).orElse(-1), msix != null);
+            this.config = new GuestConfig(
+                    space,
+                    bars,
+                    gsi.map(Gsi::number).orElse(-1),
+                    msix != null,
+                    has(IrqKind.MSI)
+                            ? Optional.of(control -> new GuestMsi(forwarding, device, OptionalInt.empty(), control))
+                            : Optional.empty());
             bars.forEach(bar -> bar.map(trapped(bar)));
             share(told, undo);
             undo.add(this::stop);
@@ -296,14 +303,13 @@ public final class PassedThroughDevice implements AutoCloseable {
 
     /** BARs go before the device hears of it, and come after that. */
     private void change(int at, int size, int value) {
-        boolean messages = config.isMessageControl(at, size);
         config.keep(at, size, value);
         bars.forEach(this::hideMoved);
         try {
             config.pass(at, size, value);
         } finally {
             bars.forEach(this::show);
-            interrupt(messages);
+            interrupt(at, size, value);
         }
     }
 
@@ -341,32 +347,32 @@ public final class PassedThroughDevice implements AutoCloseable {
         }
     }
 
-    /** At most one kind is forwarded: the one before ends first. */
-    private void interrupt(boolean messages) {
-        if (messages && msix != null) {
-            boolean enables = (config.messageControl() & ENABLE) != 0;
-            if (enables) {
+    /** At most one kind is forwarded: the one before ends first, and MSI waits for MSI-X. */
+    private void interrupt(int at, int size, int value) {
+        if (msix != null && config.isMessageControl(at, size)) {
+            if ((config.messageControl() & ENABLE) != 0) {
                 endLine();
             }
-            try {
-                msix.writeMessageControl(config.messageControl());
-            } catch (RuntimeException e) {
-                warn("MSI-X: ", e);
-            }
+            attempt("MSI-X: ", () -> msix.writeMessageControl(config.messageControl()));
             config.setMessageControl(msix.messageControl());
+            config.msi().ifPresent(msi -> attempt("MSI: ", msi::settle));
         }
+        if (config.isMsi(at, size)) {
+            if (config.willEnableMsi(at, size, value)) {
+                endLine();
+            }
+            attempt("MSI: ", () -> config.writeMsi(at, size, value));
+        }
+        boolean messages = msix != null && msix.isEnabled()
+                || config.msi().filter(GuestMsi::isEnabled).isPresent();
         boolean wanted = gsi.isPresent()
-                && !(msix != null && msix.isEnabled())
+                && !messages
                 && (config.command() & GuestConfig.INTX_OFF) == 0
                 && bars.stream().anyMatch(config::decodes);
         if (!wanted) {
             endLine();
         } else if (line == null) {
-            try {
-                line = forwarding.forward(device.intx(), gsi.orElseThrow());
-            } catch (RuntimeException e) {
-                warn("INTx: ", e);
-            }
+            attempt("INTx: ", () -> line = forwarding.forward(device.intx(), gsi.orElseThrow()));
         }
     }
 
@@ -468,6 +474,7 @@ public final class PassedThroughDevice implements AutoCloseable {
         if (msix != null) {
             attempt("MSI-X: ", msix::reset);
         }
+        config.msi().ifPresent(msi -> attempt("MSI: ", msi::reset));
         endLine();
         List.copyOf(shown.keySet()).forEach(this::hide);
         attempt("its configuration space cannot be written: ", config::reset);

@@ -192,6 +192,34 @@ class PassedThroughDeviceTest {
     }
 
     @Test
+    void guestUsesMsi() {
+        world.close();
+        try (PassedWorld other = new PassedWorld(builder -> builder.msi(4))) {
+            other.command(MEMORY_AND_MASTER);
+            int msi = other.capability(5);
+            assertThat(other.config(msi + 2, 2)).isEqualTo(1 << 7 | 2 << 1);
+            other.setConfig(msi + 4, 4, 0xfee00000L);
+            other.setConfig(msi + 12, 2, 0x44);
+            other.setConfig(msi + 2, 2, 2 << 4 | 1);
+            assertThat(other.config(msi, 4)).isEqualTo((1L << 7 | 2 << 4 | 2 << 1 | 1) << 16 | other.config(msi, 2));
+            assertThat(other.forwarding.irqs())
+                    .hasSize(4)
+                    .allMatch(irq -> irq.irq().info().kind() == IrqKind.MSI);
+            other.hardware.sendMessage(2);
+            assertThat(other.taken()).containsExactly(0x46);
+            other.setConfig(msi + 2, 2, 0);
+            assertThat(other.forwarding.irqs())
+                    .allMatch(irq -> irq.irq().info().kind() == IrqKind.INTX)
+                    .hasSize(1);
+            other.setConfig(msi + 2, 2, 1);
+            other.bus.reset();
+            assertThat(other.config(msi + 2, 2)).isEqualTo(1 << 7 | 2 << 1);
+            assertThat(other.forwarding.irqs()).isEmpty();
+            assertThat(other.notices).isEmpty();
+        }
+    }
+
+    @Test
     void lineThatCannotBeForwardedIsToldAndTriedAgain() {
         world.faults.fail("vfioIrqsSet", 1, Errno.EBUSY);
         world.command(MEMORY_AND_MASTER);
