@@ -478,9 +478,7 @@ public final class PassedThroughDevice implements AutoCloseable {
         endLine();
         List.copyOf(shown.keySet()).forEach(this::hide);
         attempt("its configuration space cannot be written: ", config::reset);
-        if (device.info().resettable()) {
-            attempt("it cannot be reset: ", device::reset);
-        }
+        attempt("it is not reset: ", device.info().resettable() ? device::reset : device::hotReset);
         if (msix != null) {
             config.setMessageControl(msix.messageControl());
         }
@@ -488,7 +486,7 @@ public final class PassedThroughDevice implements AutoCloseable {
 
     /**
      * The guest was reset: the device is as new, and its BARs are where firmware would place them. A device without a
-     * reset of its own keeps what its registers hold, and does no DMA.
+     * reset of its own is reset by its bus, if it is alone there. Else it keeps what its registers hold, and does no DMA.
      */
     public void reset() {
         synchronized (this) {

@@ -15,8 +15,12 @@ import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
+import io.kvmirq.uapi.UapiVfio.VfioPciDependentDevice;
+import io.kvmirq.uapi.UapiVfio.VfioPciHotReset;
+import io.kvmirq.uapi.UapiVfio.VfioPciHotResetInfo;
 import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
 import java.nio.ByteBuffer;
+import java.util.Optional;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
@@ -24,6 +28,8 @@ final class DeviceCalls extends Calls {
     private static final int EINVAL = -Errno.EINVAL.number();
     /** The end of num_irqs: the rest came later. */
     private static final int INFO_SIZE = 16;
+
+    private static final int DEVICES_OF_BUS = 256;
 
     private final Fd device;
 
@@ -157,6 +163,31 @@ final class DeviceCalls extends Calls {
 
     void reset() {
         check(on(device, backend()::vfioReset), KernelCall.VFIO_RESET, Set.of(), device::toString);
+    }
+
+    /** How many devices a reset of the bus or slot resets. */
+    int hotResetAffects() {
+        int size = VfioPciHotResetInfo.SIZE + DEVICES_OF_BUS * VfioPciDependentDevice.SIZE;
+        return ask(
+                        KernelCall.VFIO_HOT_RESET,
+                        UapiVfio.VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
+                        Buffers.allocate(size).putInt(VfioPciHotResetInfo.ARGSZ, size),
+                        device.toString())
+                .getInt(VfioPciHotResetInfo.COUNT);
+    }
+
+    /** @param group of a device that was opened through one */
+    void hotReset(Optional<Fd> group) {
+        int groups = group.isPresent() ? 1 : 0;
+        int size = VfioPciHotReset.SIZE + groups * Integer.BYTES;
+        ByteBuffer reset =
+                Buffers.allocate(size).putInt(VfioPciHotReset.ARGSZ, size).putInt(VfioPciHotReset.COUNT, groups);
+        group.ifPresent(file -> reset.putInt(VfioPciHotReset.GROUP_FDS, number(held(file))));
+        try {
+            ask(KernelCall.VFIO_HOT_RESET, UapiVfio.VFIO_DEVICE_PCI_HOT_RESET, reset, device.toString());
+        } finally {
+            group.ifPresent(Calls::release);
+        }
     }
 
     /** Reads 1, 2, 4 or 8 bytes in one access; of 8 bytes Linux before 6.11 makes two. */

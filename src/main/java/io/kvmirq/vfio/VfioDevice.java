@@ -52,6 +52,7 @@ public final class VfioDevice implements AutoCloseable {
 
     private Optional<FileHolder.Hold> hold = Optional.empty();
     private Optional<DmaSpace> space = Optional.empty();
+    private Optional<Fd> group = Optional.empty();
 
     private VfioDevice(DeviceName name, Access access, DeviceCalls calls) {
         this.name = name;
@@ -99,6 +100,11 @@ public final class VfioDevice implements AutoCloseable {
             undo.keep();
             return device;
         }
+    }
+
+    /** Remembers the group through which the device was opened. Only before the device is given to the user. */
+    void openedThrough(Fd file) {
+        group = Optional.of(file);
     }
 
     /** Has something done after the device was closed. Only before the device is given to the user. */
@@ -214,6 +220,26 @@ public final class VfioDevice implements AutoCloseable {
      */
     public void reset() {
         calls.reset();
+    }
+
+    /**
+     * Resets the device with its bus or slot, if no other device is on it: for a device that {@link #reset} cannot
+     * reset. Its configuration stays; what is armed stays armed.
+     *
+     * @throws io.kvmirq.KernelException ENODEV on a root bus, which no bridge resets
+     * @throws IllegalStateException if it would reset other devices, too; if the device was adopted
+     */
+    public void hotReset() {
+        if (access == Access.ADOPTED) {
+            throw new IllegalStateException(
+                    this + " was adopted: its owner has the files that resetting its bus needs");
+        }
+        int devices = calls.hotResetAffects();
+        if (devices > 1) {
+            throw new IllegalStateException(
+                    "resetting the bus of " + this + " would reset other devices, too: " + (devices - 1));
+        }
+        calls.hotReset(group);
     }
 
     // Regions
