@@ -37,6 +37,7 @@ final class PassedWorld implements AutoCloseable {
     static final int REGISTERS = 0x8000;
 
     static final int SIZE = 0x4000;
+    static final int PENDING = 0x2000;
     private static final String NIC = "0000:3b:00.0";
     private static final int START = 0x1000;
 
@@ -66,7 +67,10 @@ final class PassedWorld implements AutoCloseable {
                 .msix(8)
                 .express()
                 .resettable()
+                .powerManagement()
                 .bar(0, SIZE)
+                .msixTable(0, 0)
+                .msixPending(0, PENDING)
                 .bar(2, 0x1000);
         more.accept(builder);
         hardware = builder.add();
