@@ -4,6 +4,7 @@ package io.kvmirq.pci;
 import static io.kvmirq.pci.PassedWorld.BAR_0;
 import static io.kvmirq.pci.PassedWorld.COMMAND;
 import static io.kvmirq.pci.PassedWorld.MEMORY_AND_MASTER;
+import static io.kvmirq.pci.PassedWorld.PENDING;
 import static io.kvmirq.pci.PassedWorld.PIN;
 import static io.kvmirq.pci.PassedWorld.REGISTERS;
 import static io.kvmirq.pci.PassedWorld.SIZE;
@@ -13,7 +14,9 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
+import io.kvmirq.fake.FakePciDevice;
 import io.kvmirq.forward.ForwardedIrq;
+import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.vfio.IrqKind;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
@@ -193,8 +196,7 @@ class PassedThroughDeviceTest {
 
     @Test
     void guestUsesMsi() {
-        world.close();
-        try (PassedWorld other = new PassedWorld(builder -> builder.msi(4))) {
+        try (PassedWorld other = new PassedWorld(builder -> builder.msi(4).resettable())) {
             other.command(MEMORY_AND_MASTER);
             int msi = other.capability(5);
             assertThat(other.config(msi + 2, 2)).isEqualTo(1 << 7 | 2 << 1);
@@ -336,5 +338,156 @@ class PassedThroughDeviceTest {
                 .hasMessageContaining("RLIMIT_MEMLOCK is too low for so much memory of DMA: raise it,");
         assertThat(world.config(0, 4)).isEqualTo(ONES);
         world.builder().build().close();
+    }
+
+    // Other devices
+
+    private static final byte[] VENDORS = {9, 0, 8, 1, 2, 3, 4, 5};
+    private static final byte[] AGP = {0xe, 0, 1, 2, 3, 4, 5, 6};
+
+    @Test
+    void portsAndWideBarsAreReached() {
+        try (PassedWorld other = new PassedWorld(builder -> builder.ioBar(1, 32).bar64(4, 0x1000))) {
+            assertThat(other.config(BAR_0 + 4, 4)).isEqualTo(0xc001);
+            assertThat(other.config(BAR_0 + 16, 4)).isEqualTo(0xd000 | 0xc);
+            other.setConfig(BAR_0 + 4, 4, ONES);
+            other.setConfig(BAR_0 + 16, 4, ONES);
+            other.setConfig(BAR_0 + 20, 4, ONES);
+            assertThat(other.config(BAR_0 + 4, 4)).isEqualTo(-32 & ONES | 1);
+            assertThat(other.config(BAR_0 + 16, 4)).isEqualTo(-0x1000 & ONES | 0xc);
+            assertThat(other.config(BAR_0 + 20, 4)).isEqualTo(ONES);
+            other.setConfig(BAR_0 + 4, 4, 0x1001);
+            other.setConfig(BAR_0 + 16, 4, 0xe000);
+            other.setConfig(BAR_0 + 20, 4, 0);
+            other.command(MEMORY_AND_MASTER);
+            assertThat(other.bus.isOurs(true, 0x1004, 4)).isFalse();
+            other.command(3);
+            assertThat(other.bus.isOurs(true, 0x1004, 4)).isTrue();
+            other.bus.write(true, 0x1004, 2, 0x1234);
+            assertThat(other.hardware.register(1, 4)).isEqualTo(0x1234);
+            assertThat(other.bus.read(true, 0x1005, 1)).isEqualTo(0x12);
+            assertThat(other.bus.read(true, 0x101e, 4)).isEqualTo(-1); // across its end
+            assertThat(other.store(0xe008, 5)).isFalse();
+            assertThat(other.hardware.register(4, 8)).isEqualTo(5);
+            other.setConfig(BAR_0 + 20, 4, 1); // above 4 GiB is no hole
+            assertThat(other.store(0xe008, 6)).isTrue();
+            assertThat(other.notices)
+                    .singleElement()
+                    .asString()
+                    .contains("BAR 4 at 0x10000e000 lies outside of the hole");
+        }
+    }
+
+    @Test
+    void capabilitiesArePassedOrHidden() {
+        try (PassedWorld other =
+                new PassedWorld(builder -> builder.express().capability(VENDORS).capability(AGP))) {
+            int vendors = other.capability(9);
+            assertThat(other.config(vendors + 4, 4)).isEqualTo(0x05040302);
+            other.setConfig(vendors + 4, 2, 0x1122);
+            assertThat(other.config(vendors + 4, 4)).isEqualTo(0x05041122);
+            assertThat(other.capability(0xe)).isZero();
+            assertThat(other.capability(1)).isNotZero();
+            int express = other.capability(0x10);
+            assertThat(other.config(express + 2, 2) >> 4 & 0xf)
+                    .as("no port leads to it")
+                    .isEqualTo(9);
+            other.setConfig(express + 2, 2, 0);
+            assertThat(other.config(express + 2, 2) >> 4 & 0xf).isEqualTo(9);
+            assertThat(other.config(0xe, 2)).isZero();
+            assertThat(other.notices).isEmpty();
+        }
+    }
+
+    @Test
+    void resetByAdvancedFeaturesLeavesTheDeviceAsNew() {
+        try (PassedWorld other = new PassedWorld(FakePciDevice.Builder::resettable)) {
+            other.command(MEMORY_AND_MASTER);
+            other.setConfig(other.capability(0x13) + 4, 1, 1);
+            assertThat(other.config(COMMAND, 2)).isZero();
+            assertThat(other.config(BAR_0, 4)).isZero();
+            assertThat(other.notices).isEmpty();
+        }
+    }
+
+    /** A device without a reset of its own, alone on its bus. */
+    @Test
+    void deviceWithoutResetIsResetByItsBus() {
+        try (PassedWorld other = new PassedWorld(builder -> {})) {
+            other.faults.listen();
+            other.hardware.requestService();
+            other.bus.reset();
+            assertThat(other.config(6, 2) & 1 << 3).as("INTx is pending").isZero();
+            assertThat(other.notices).isEmpty();
+        }
+    }
+
+    @Test
+    void sleepingDeviceIsNotReached() {
+        world.command(MEMORY_AND_MASTER);
+        int power = world.capability(1) + 4;
+        world.setConfig(power, 2, 3);
+        assertThat(world.config(power, 2) & 3).isEqualTo(3);
+        assertThat(world.store(REGISTERS + 0x1004, 1)).isTrue();
+        world.setConfig(power, 2, 0);
+        assertThat(world.store(REGISTERS + 0x1004, 2)).isFalse();
+        assertThat(world.hardware.register(0, 0x1004)).isEqualTo(2);
+        assertThat(world.notices).isEmpty();
+    }
+
+    @Test
+    void guestReadsPendingBits() {
+        world.command(MEMORY_AND_MASTER);
+        world.msixEnabled(true);
+        world.entry(3, 0x43);
+        world.bus.write(false, REGISTERS + 3 * 16 + 12, 4, 1);
+        world.hardware.sendMessage(3);
+        assertThat(world.bus.read(false, REGISTERS + PENDING, 8)).isEqualTo(1 << 3);
+        assertThat(world.store(REGISTERS + PENDING, 0)).isTrue();
+        assertThat(world.bus.read(false, REGISTERS + PENDING, 4)).isEqualTo(1 << 3);
+        world.bus.write(false, REGISTERS + 3 * 16 + 12, 4, 0);
+        assertThat(world.taken()).containsExactly(0x43);
+        assertThat(world.bus.read(false, REGISTERS + PENDING, 8)).isZero();
+        // Beside the bits the device answers
+        world.bus.write(false, REGISTERS + PENDING + 8, 4, 7);
+        assertThat(world.hardware.register(0, PENDING + 8)).isEqualTo(7);
+    }
+
+    @Test
+    void tableAccessOfWrongSizeDoesNothing() {
+        world.command(MEMORY_AND_MASTER);
+        world.entry(7, 0x47);
+        for (int size : new int[] {1, 2, 3}) {
+            world.bus.write(false, REGISTERS + 7 * 16 + 8, size, 0xff);
+            assertThat(world.bus.read(false, REGISTERS + 7 * 16 + 8, size)).isZero();
+        }
+        world.bus.write(false, REGISTERS + 7 * 16 + 12, 8, 1); // across its end
+        world.bus.write(false, REGISTERS + 7 * 16 + 4, 8, 1); // not aligned
+        assertThat(world.bus.read(false, REGISTERS + 7 * 16 + 8, 8)).isEqualTo(0x47);
+        assertThat(world.hardware.register(0, 8 * 16)).isZero();
+        assertThat(world.notices).isEmpty();
+    }
+
+    @Test
+    void memoryInTheHoleOrWhereMessagesAreIsRefused() {
+        world.passed.close();
+        try (GuestMemory inHole = world.vm.addMemory(0xf000, 0x1000);
+                GuestMemory atMessages = world.vm.addMemory(0xfee0_0000L, 0x1000)) {
+            assertThatThrownBy(() -> world.builder().memory(inHole).build())
+                    .isInstanceOf(IllegalArgumentException.class)
+                    .hasMessageEndingWith(
+                            "is in the hole for BARs, 0x8000 to 0xffff: add the memory below it and above as two");
+            assertThatThrownBy(() -> world.builder().memory(atMessages).build())
+                    .isInstanceOf(IllegalArgumentException.class)
+                    .hasMessageEndingWith(
+                            "has 0xfee00000, where the IOMMU takes messages: add the memory below 4 GiB and"
+                                    + " above as two");
+        }
+        PciHostBridge narrow = new PciHostBridge(0x10000, 0x4000);
+        assertThatThrownBy(() -> PassedThroughDevice.builder(narrow, 1, world.vm, world.device, world.forwarding)
+                        .build())
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageEndingWith("for which the bus has no room: make the hole larger");
+        assertThat(narrow.toString()).isEqualTo("PCI bus 0 with devices []");
     }
 }

@@ -57,16 +57,15 @@ final class PassedWorld implements AutoCloseable {
     private final Undo parts = new Undo();
 
     PassedWorld() {
-        this(builder -> {});
+        this(builder -> builder.express().resettable());
     }
 
+    /** @param more says what the device has beside INTx, MSI-X, power management, BAR 0 and BAR 2 */
     PassedWorld(Consumer<FakePciDevice.Builder> more) {
         FakePciDevice.Builder builder = fake.pciDevice(NIC, 7)
                 .ids(0x8086, 0x10d3)
                 .intx()
                 .msix(8)
-                .express()
-                .resettable()
                 .powerManagement()
                 .bar(0, SIZE)
                 .msixTable(0, 0)
