@@ -51,12 +51,16 @@ final class GuestConfig {
         HIDDEN
     }
 
-    /** @param writable bits of each byte that the guest writes here */
-    private record Row(String name, int at, int length, Kind kind, int... writable) {}
+    /** @param writable bits of the first four bytes that the guest writes here */
+    private record Row(String name, int at, int length, Kind kind, int writable) {
+        Row(String name, int at, int length, Kind kind) {
+            this(name, at, length, kind, 0);
+        }
+    }
 
     private static final List<Row> HEADER = List.of(
             new Row("vendor and device", 0x00, 4, Kind.PASSED),
-            new Row("COMMAND: I/O, memory and bus master go to the device, too", COMMAND, 2, Kind.KEPT, 0x47, 0x05),
+            new Row("COMMAND: I/O, memory and bus master go to the device, too", COMMAND, 2, Kind.KEPT, 0x547),
             new Row("STATUS", STATUS, 2, Kind.PASSED),
             new Row("revision and class", 0x08, 4, Kind.PASSED),
             new Row("cache line size", 0x0c, 1, Kind.KEPT, 0xff),
@@ -95,7 +99,7 @@ final class GuestConfig {
     private static final int EXPRESS_RESET = 1 << 7;
     private static final int ADVANCED_CONTROL = 4;
     private static final int MSIX_LENGTH = 12;
-    private static final int MSIX_WRITABLE = 0xc0;
+    private static final int MSIX_WRITABLE = 0xc000;
 
     private final PciConfig device;
     private final ByteBuffer image = ByteBuffer.allocate(SIZE).order(ByteOrder.LITTLE_ENDIAN);
@@ -137,7 +141,7 @@ final class GuestConfig {
     private void add(Row row) {
         for (int i = 0; i < row.length; i++) {
             passed.set(row.at + i, row.kind == Kind.PASSED);
-            writable[row.at + i] = (byte) (i < row.writable.length ? row.writable[i] : 0);
+            writable[row.at + i] = (byte) (i < Integer.BYTES ? row.writable >>> Byte.SIZE * i : 0);
         }
     }
 
@@ -169,7 +173,7 @@ final class GuestConfig {
             case MSIX -> {
                 msix = at;
                 image.putShort(at + 2, (short) device.getShort(at + 2));
-                add(new Row("MSI-X", at + 2, length - 2, Kind.KEPT, 0, MSIX_WRITABLE));
+                add(new Row("MSI-X", at + 2, length - 2, Kind.KEPT, MSIX_WRITABLE));
                 image.putInt(at + 4, device.getInt(at + 4)).putInt(at + 8, device.getInt(at + 8));
                 return;
             }

@@ -261,7 +261,7 @@ public final class PassedThroughDevice implements AutoCloseable {
 
     /** The registers are as firmware leaves them. */
     private void begin() {
-        bars.forEach(bar -> config.setBar(bar, homes.get(bar)));
+        homes.forEach(config::setBar);
         if (msix != null) {
             config.setMessageControl(msix.messageControl());
         }
