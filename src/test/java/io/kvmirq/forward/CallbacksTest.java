@@ -9,9 +9,11 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import com.tngtech.archunit.core.domain.JavaClass;
 import com.tngtech.archunit.core.domain.JavaModifier;
 import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
+import io.kvmirq.irqchip.GuestIoapic;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kvm.Vcpu;
@@ -93,6 +95,8 @@ class CallbacksTest {
             Map.entry("forward.Forwarding.reroute IntFunction", "messages"),
             Map.entry("forward.Forwarding.takeOver IntFunction", "messages"),
             Map.entry("forward.Userspace$Injector", "injectorOf…"),
+            Map.entry("irqchip.GuestIoapic.addEndListener Runnable", "endListeners"),
+            Map.entry("irqchip.GuestIoapic.removeEndListener Runnable", "endListeners"),
             Map.entry("kernel.Undo.step Runnable", LOCKLESS),
             Map.entry("kernel.EventLoop$Handler", "handlers"),
             Map.entry("kernel.EventLoop.registerDoorbell Runnable", "handlers"),
@@ -301,6 +305,25 @@ class CallbacksTest {
             passed.reset();
         }
         assertFree(3);
+    }
+
+    @Test
+    void endListeners() {
+        Gsi pin = new Gsi(5);
+        InterruptVector vector = new InterruptVector(0x35);
+        try (Vm vm = Vm.create(world.kernel)) {
+            vm.createSplitIrqchip(24);
+            GuestIoapic ioapic = new GuestIoapic(vm, 24);
+            ioapic.write(0, 4, 0x10 + 2 * pin.number());
+            ioapic.write(0x10, 4, 1 << 15 | vector.number()); // a level
+            Runnable step = this::called;
+            ioapic.addEndListener(pin, step);
+            ioapic.endOfInterrupt(vector);
+            ioapic.removeEndListener(pin, step);
+            ioapic.endOfInterrupt(vector);
+        }
+        assertThat(calls).hasValue(1);
+        assertFree(1);
     }
 
     /** The vCPU exists, whatever a listener throws: its creator gets it, and the others are told. */
