@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.pci;
 
+import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.vfio.IrqInfo;
@@ -9,6 +10,7 @@ import io.kvmirq.vfio.VfioDevice;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.BitSet;
+import java.util.List;
 import java.util.OptionalInt;
 
 /**
@@ -37,7 +39,7 @@ import java.util.OptionalInt;
  * <p>Source: PCI Local Bus Specification 3.0, 6.8.1; PCI Express Base Specification 6.0, 7.7.1. Extended Message Data
  * is not offered.
  */
-public final class GuestMsi {
+public final class GuestMsi implements GuestMessages {
     private static final int CONTROL = 2;
     private static final int ADDRESS = 4;
     private static final int UPPER_ADDRESS = 8;
@@ -117,6 +119,11 @@ public final class GuestMsi {
         setControl(0, 0);
     }
 
+    @Override
+    public int size() {
+        return 1 << capable;
+    }
+
     /** The size of the capability in bytes: 10, 14, 20 or 24. */
     public int length() {
         return registers.capacity();
@@ -137,6 +144,7 @@ public final class GuestMsi {
     }
 
     /** Whether the guest enabled MSI. */
+    @Override
     public boolean isEnabled() {
         return (registers.getShort(CONTROL) & ENABLE) != 0;
     }
@@ -180,7 +188,7 @@ public final class GuestMsi {
             return registers.get(at);
         }
         int bits = 0;
-        for (int i = 0; i < Byte.SIZE && first + i < 1 << capable; i++) {
+        for (int i = 0; i < Byte.SIZE && first + i < size(); i++) {
             bits |= vectors.isPending(first + i) ? 1 << i : 0;
         }
         return bits;
@@ -230,6 +238,7 @@ public final class GuestMsi {
      * Brings the kernel to what the registers say, by as few calls as it allows; by none if it is there. A VMM calls it
      * after an access that threw, when it removed the cause, and when INTx or MSI-X of the device has ended.
      */
+    @Override
     public void settle() {
         if (isEnabled()) {
             BitSet open = new BitSet();
@@ -241,10 +250,54 @@ public final class GuestMsi {
         }
     }
 
+    // Save and restore
+
+    @Override
+    public void hold() {
+        vectors.hold();
+    }
+
+    @Override
+    public List<Gsi> gsis() {
+        return vectors.gsis();
+    }
+
+    /** The capability, and 32 pending bits also where the guest cannot read them. Else as {@link GuestMessages#state}. */
+    @Override
+    public byte[] state() {
+        int pending = 0;
+        for (int i = 0; i < size(); i++) {
+            pending |= vectors.isPending(i) ? 1 << i : 0;
+        }
+        return ByteBuffer.allocate(length() + Integer.BYTES)
+                .order(ByteOrder.LITTLE_ENDIAN)
+                .put(registers.duplicate().rewind())
+                .putInt(pending)
+                .array();
+    }
+
+    @Override
+    public void restore(byte[] bytes) {
+        ByteBuffer state = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
+        int fixed = ~writable.getShort(CONTROL) & DATA_BITS;
+        if (bytes.length != length() + Integer.BYTES
+                || ((state.getShort(CONTROL) ^ registers.getShort(CONTROL)) & fixed) != 0) {
+            throw new IllegalArgumentException(bytes.length + " bytes are not the state of MSI with " + size()
+                    + " vectors and a capability of " + length() + " bytes");
+        }
+        reset();
+        vectors.keep(BitSet.valueOf(new long[] {state.getInt(length()) & (1L << size()) - 1}));
+        for (int at = ADDRESS; at < length(); at++) {
+            registers.put(at, (byte) (state.get(at) & writable.get(at)));
+        }
+        write(CONTROL, Short.BYTES, state.getShort(CONTROL));
+    }
+
     /**
      * The device was reset, by a Function Level Reset, by its bus or with the guest: MSI is disabled, no vector is
      * masked, no message is pending. Reset the device itself, too, after this ({@link VfioDevice#reset}).
      */
+    @Override
     public void reset() {
         clear();
         vectors.end();

@@ -37,7 +37,7 @@ import java.util.OptionalInt;
  *
  * <p>Source: PCI Express Base Specification 6.0, 7.7.2; the table's reset values are there, too.
  */
-public final class GuestMsix {
+public final class GuestMsix implements GuestMessages {
     /** The size of an entry of the table in bytes. */
     public static final int ENTRY_BYTES = 16;
 
@@ -86,6 +86,7 @@ public final class GuestMsix {
     }
 
     /** How many vectors the table has, 1 to 2048. */
+    @Override
     public int size() {
         return data.length;
     }
@@ -115,6 +116,7 @@ public final class GuestMsix {
     }
 
     /** Whether the guest enabled MSI-X. */
+    @Override
     public boolean isEnabled() {
         return enabled;
     }
@@ -222,6 +224,7 @@ public final class GuestMsix {
      * Brings the kernel to what the registers say, by as few calls as it allows; by none if it is there. A VMM calls it
      * after an access that threw, when it removed the cause, and when INTx or MSI of the device has ended.
      */
+    @Override
     public void settle() {
         if (enabled) {
             BitSet open = new BitSet();
@@ -240,25 +243,18 @@ public final class GuestMsix {
         return Long.BYTES + size() * ENTRY_BYTES + (size() + Long.SIZE - 1) / Long.SIZE * Long.BYTES;
     }
 
-    /**
-     * Masks all vectors and keeps them so until {@link #settle}: what the device sends waits. Their state can then be
-     * read as one.
-     */
+    @Override
     public void hold() {
         vectors.hold();
     }
 
-    /** The GSIs that vectors have now. */
+    @Override
     public List<Gsi> gsis() {
         return vectors.gsis();
     }
 
-    /**
-     * Message Control, the table and the pending bits, for {@link #restore}. Pending bits that the device alone has are
-     * not among them.
-     *
-     * @throws IllegalStateException on a virtual thread
-     */
+    /** Message Control, the table and the pending bits. Else as {@link GuestMessages#state}. */
+    @Override
     public byte[] state() {
         ByteBuffer state = ByteBuffer.allocate(stateBytes()).order(ByteOrder.LITTLE_ENDIAN);
         state.putLong(messageControl());
@@ -271,11 +267,7 @@ public final class GuestMsix {
         return state.array();
     }
 
-    /**
-     * Becomes what {@link #state} gave, in a batch; pending vectors arrive when they are open.
-     *
-     * @throws IllegalArgumentException if it is of another number of vectors
-     */
+    @Override
     public void restore(byte[] bytes) {
         if (bytes.length != stateBytes() || ((bytes[0] & 0xff | bytes[1] << Byte.SIZE) & SIZE_BITS) != size() - 1) {
             throw new IllegalArgumentException(
@@ -299,6 +291,7 @@ public final class GuestMsix {
      * The device was reset, by a Function Level Reset, by its bus or with the guest: MSI-X is disabled, all vectors are
      * masked, no message is pending. Reset the device itself, too, after this ({@link VfioDevice#reset}).
      */
+    @Override
     public void reset() {
         enabled = false;
         functionMasked = false;

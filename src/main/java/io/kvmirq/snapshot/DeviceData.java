@@ -9,26 +9,27 @@ import java.util.Map;
  * A device.
  *
  * @param ids vendor and device
- * @param msix as {@code GuestMsix} gives it, in hex
+ * @param messages as {@code GuestMessages} gives it, in hex
  */
-record DeviceData(String ids, String msix) {
+record DeviceData(String ids, String messages) {
     static DeviceData of(VmParts.Device device) {
-        return new DeviceData(device.ids(), Node.bytes(device.msix().state()));
+        return new DeviceData(device.ids(), Node.bytes(device.messages().state()));
     }
 
     byte[] bytes() {
-        return HexFormat.of().parseHex(msix);
+        return HexFormat.of().parseHex(messages);
     }
 
     Map<String, Object> tree(String name) {
         Map<String, Object> tree = new LinkedHashMap<>();
         tree.put("name", name);
         tree.put("ids", ids);
-        tree.put("msix", msix);
+        tree.put("messages", messages);
         return tree;
     }
 
     static DeviceData of(Node node) {
-        return new DeviceData(node.at("ids").text(), Node.bytes(node.at("msix").bytes()));
+        return new DeviceData(
+                node.at("ids").text(), Node.bytes(node.at("messages").bytes()));
     }
 }

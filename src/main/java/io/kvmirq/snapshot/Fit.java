@@ -80,9 +80,9 @@ record Fit(VmData vm, Set<String> events, List<IrqfdData> irqfds, Map<String, De
                         saved.ids().equals(here.ids()),
                         "its '" + name + "' is a device " + saved.ids() + ", and here it is " + here.ids())
                 .or(() -> unless(
-                        saved.bytes().length == here.msix().state().length,
+                        saved.bytes().length == here.messages().state().length,
                         "its '" + name + "' has another number of vectors than "
-                                + here.msix().size()));
+                                + here.messages().size() + ", or is not of the same kind"));
     }
 
     private Optional<String> misfitOfGsis(Vm here) {

@@ -68,7 +68,7 @@ record VmData(
         Set<Gsi> ofDevices = new HashSet<>();
         parts.devices()
                 .values()
-                .forEach(device -> ofDevices.addAll(device.msix().gsis()));
+                .forEach(device -> ofDevices.addAll(device.messages().gsis()));
         List<Route> routes = vm.routes().routes().stream()
                 .filter(route -> !ofDevices.contains(route.gsi()))
                 .toList();

@@ -6,7 +6,7 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
-import io.kvmirq.pci.GuestMsix;
+import io.kvmirq.pci.GuestMessages;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -20,8 +20,8 @@ import java.util.TreeMap;
  * for each other. For one thread.
  */
 public final class VmParts {
-    /** A device of the host, and its MSI-X as the guest sees it. */
-    record Device(VfioDevice device, GuestMsix msix) {
+    /** A device of the host, and its MSI or MSI-X as the guest sees it. */
+    record Device(VfioDevice device, GuestMessages messages) {
         /** Vendor and device id, as config space begins. */
         String ids() {
             int ids = device.config().getInt(0);
@@ -79,12 +79,12 @@ public final class VmParts {
     }
 
     /**
-     * A device whose MSI-X is emulated.
+     * A device whose MSI or MSI-X is emulated. One with both has two names.
      *
      * @throws IllegalArgumentException if the name was given before
      */
-    public VmParts msix(String name, VfioDevice device, GuestMsix msix) {
-        put(devices, name, new Device(device, msix));
+    public VmParts messages(String name, VfioDevice device, GuestMessages messages) {
+        put(devices, name, new Device(device, messages));
         return this;
     }
 

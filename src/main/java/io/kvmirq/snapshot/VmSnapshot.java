@@ -19,7 +19,7 @@ import java.util.function.Supplier;
 
 /**
  * The state of a paused VM of x86: vCPUs, interrupt controllers, routes, irqfds with their masks and pending counts,
- * lines, clock, and MSI-X of devices. Guest memory is the VMM's to save. Immutable.
+ * lines, clock, and MSI and MSI-X of devices. Guest memory is the VMM's to save. Immutable.
  *
  * <p>A VM is paused when no vCPU runs and no thread changes its routes, lines and devices. A kick ends a run; if that run
  * returns an access of the guest, answer it and run again until {@code INTR}, or the access would be lost. Eventfds may
@@ -79,7 +79,7 @@ public final class VmSnapshot {
                     back.step(irqfd::mask, irqfd::unmask);
                 }
             }
-            parts.devices().values().forEach(one -> back.step(one.msix()::hold, one.msix()::settle));
+            parts.devices().values().forEach(one -> back.step(one.messages()::hold, one.messages()::settle));
             VmData vm = VmData.read(parts);
             Map<String, DeviceData> devices = new LinkedHashMap<>();
             parts.devices().forEach((name, one) -> devices.put(name, DeviceData.of(one)));
@@ -155,7 +155,7 @@ public final class VmSnapshot {
             }
             devices.forEach((name, saved) -> {
                 VmParts.Device device = Fit.device(parts, name);
-                undo.step(() -> device.msix().restore(saved.bytes()), device.msix()::reset);
+                undo.step(() -> device.messages().restore(saved.bytes()), device.messages()::reset);
             });
             for (int i = 0; i < made.size(); i++) {
                 if (!irqfds.get(i).masked()) {

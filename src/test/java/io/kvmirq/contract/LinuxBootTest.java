@@ -18,7 +18,7 @@ import org.junit.jupiter.api.Test;
 
 /**
  * Linux boots under a VMM that is written on the library: src/examples/tiny-vmm, with the lab's own kernel. The lab runs it
- * only by name, because its machine may freeze meanwhile, and would take other tests along.
+ * only by name, because it takes minutes.
  */
 @RealKvm(fullIrqchip = true)
 class LinuxBootTest {

@@ -4,6 +4,7 @@ package io.kvmirq.pci;
 import static io.kvmirq.pci.MessagesWorld.CAPABLE_OF_8;
 import static io.kvmirq.pci.MessagesWorld.MASKABLE;
 import static io.kvmirq.pci.MessagesWorld.WIDE;
+import static java.nio.ByteOrder.LITTLE_ENDIAN;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -13,6 +14,7 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.vfio.VectorsExhaustedException;
+import java.nio.ByteBuffer;
 import java.util.List;
 import java.util.OptionalInt;
 import org.junit.jupiter.api.AfterEach;
@@ -340,5 +342,48 @@ class GuestMsiTest {
                 .hasSize(4)
                 .contains(new MsiMessage(0x1000, 0x63, OptionalInt.of(0x18)));
         other.reset();
+    }
+
+    /** Without per-vector masking too: then no register has the pending bits. */
+    @ParameterizedTest
+    @ValueSource(ints = {WIDE | MASKABLE, WIDE})
+    void stateMovesAndWhatIsPendingArrivesOnce(int capabilities) {
+        GuestMsi from = world.msi(capabilities);
+        from.write(ADDRESS, 4, BASE | 1 << 12);
+        from.write(DATA, 2, 0x40);
+        from.write(CONTROL, 2, FOUR | ENABLE);
+        from.hold();
+        world.hardware.sendMessage(1);
+        byte[] state = from.state();
+        assertThat(from.gsis()).hasSize(4);
+        from.reset();
+        assertThat(world.taken()).isEmpty();
+        GuestMsi to = world.msi(capabilities);
+        to.restore(state);
+        assertThat(world.taken()).containsExactly("1:0x41");
+        assertThat(to.state()).isNotEqualTo(state);
+        world.hardware.sendMessage(2);
+        assertThat(world.taken()).containsExactly("1:0x42");
+        for (int at = 0; at < to.length(); at += 2) {
+            assertThat(to.read(at, 2))
+                    .isEqualTo(ByteBuffer.wrap(state).order(LITTLE_ENDIAN).getShort(at) & 0xffff);
+        }
+        to.reset();
+    }
+
+    @Test
+    void stateOfAnotherKindIsRefused() {
+        enable(FOUR);
+        byte[] state = world.msi(WIDE).state();
+        for (byte[] other : List.of(state, world.msix.state(), new byte[0])) {
+            assertThatThrownBy(() -> msi.restore(other))
+                    .hasMessage(other.length
+                            + " bytes are not the state of MSI with 8 vectors and a capability of 24 bytes");
+        }
+        byte[] fewer =
+                new GuestMsi(world.forwarding, world.device, OptionalInt.empty(), 1 << 1 | WIDE | MASKABLE).state();
+        assertThatThrownBy(() -> msi.restore(fewer)).isInstanceOf(IllegalArgumentException.class);
+        world.hardware.sendMessage(3);
+        assertThat(world.taken()).as("it is as before").containsExactly("1:0x43");
     }
 }

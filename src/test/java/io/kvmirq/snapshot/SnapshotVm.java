@@ -61,7 +61,7 @@ final class SnapshotVm implements AutoCloseable {
     }
 
     VmParts parts() {
-        VmParts parts = new VmParts(vm).event("rx", event).msix("nic", device, msix);
+        VmParts parts = new VmParts(vm).event("rx", event).messages("nic", device, msix);
         for (int i = 0; i < vcpus.size(); i++) {
             parts.vcpu(new VcpuId(i), vcpus.get(i));
         }
