@@ -459,6 +459,28 @@ public final class PassedThroughDevice implements AutoCloseable {
         return gsi.map(pin -> new PciHostBridge.Line(slot, config.pin(), pin));
     }
 
+    private synchronized @Nullable ForwardedIrq lineNow() {
+        return line;
+    }
+
+    /**
+     * The guest ended the interrupt of the pin, where this process has the IOAPIC: a device that still asserts its line
+     * interrupts again. It is for {@link io.kvmirq.irqchip.GuestIoapic#addEndListener}. With the IOAPIC of KVM, and while
+     * INTx is not forwarded, this does nothing.
+     */
+    public void endOfInterrupt() {
+        ForwardedIrq ended = lineNow();
+        try {
+            if (ended != null) {
+                ended.endOfInterrupt();
+            }
+        } catch (IllegalStateException e) {
+            if (ended == lineNow()) {
+                throw e;
+            } // else the guest has left INTx meanwhile
+        }
+    }
+
     // Reset and end
 
     private void attempt(String what, Runnable step) {

@@ -13,11 +13,26 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
+import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.KernelException;
+import io.kvmirq.PciAddress;
+import io.kvmirq.VcpuId;
+import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakePciDevice;
+import io.kvmirq.fake.Profile;
 import io.kvmirq.forward.ForwardedIrq;
+import io.kvmirq.forward.Forwarding;
+import io.kvmirq.forward.Userspace;
+import io.kvmirq.irqchip.GuestIoapic;
+import io.kvmirq.kernel.EventLoop;
+import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.GuestMemory;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.Vm;
 import io.kvmirq.vfio.IrqKind;
+import io.kvmirq.vfio.VfioDevice;
+import java.time.Duration;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -489,5 +504,50 @@ class PassedThroughDeviceTest {
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessageEndingWith("for which the bus has no room: make the hole larger");
         assertThat(narrow.toString()).isEqualTo("PCI bus 0 with devices []");
+    }
+
+    @Test
+    void endOfInterruptAtAnIoapicOfTheVmmLetsTheLineInterruptAgain() {
+        FakeKernel fake = new FakeKernel(Profile.of("6.12"));
+        FakePciDevice hardware =
+                fake.pciDevice("0000:3b:00.0", 7).intx().bar(0, 0x1000).add();
+        Gsi pin = new Gsi(11);
+        InterruptVector vector = new InterruptVector(0x51);
+        PciHostBridge bus = new PciHostBridge(0xc000_0000L, 0x10000);
+        try (Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+                Vm vm = Vm.create(kernel)) {
+            vm.createSplitIrqchip(GuestIoapic.PINS);
+            GuestIoapic ioapic = new GuestIoapic(vm, GuestIoapic.PINS);
+            try (Vcpu vcpu = vm.createVcpu(new VcpuId(0));
+                    EventLoop loop = EventLoop.create(kernel);
+                    VfioDevice device = VfioDevice.open(kernel, PciAddress.parse("0000:3b:00.0"));
+                    Forwarding forwarding = Forwarding.builder(vm, device)
+                            .userspace(Userspace.of(loop, ioapic.source()))
+                            .build();
+                    PassedThroughDevice passed = PassedThroughDevice.builder(bus, 1, vm, device, forwarding)
+                            .intx(pin)
+                            .build()) {
+                vcpu.enableLapic();
+                passed.endOfInterrupt(); // INTx is not forwarded yet
+                ioapic.addEndListener(pin, passed::endOfInterrupt);
+                ioapic.write(0, 4, 0x10 + 2 * pin.number());
+                ioapic.write(0x10, 4, 1 << 15 | vector.number());
+                passed.writeConfig(4, 2, 2);
+                hardware.requestService();
+                loop.poll(Duration.ZERO);
+                assertThat(vcpu.isRequested(vector)).isTrue();
+                assertThat(ioapic.isHigh(pin.number())).isTrue();
+                ioapic.endOfInterrupt(vector); // the device still asserts
+                assertThat(ioapic.isHigh(pin.number())).isFalse();
+                loop.poll(Duration.ZERO);
+                assertThat(ioapic.isHigh(pin.number()))
+                        .as("it interrupts again")
+                        .isTrue();
+                hardware.serve();
+                ioapic.endOfInterrupt(vector);
+                loop.poll(Duration.ZERO);
+                assertThat(ioapic.isHigh(pin.number())).isFalse();
+            }
+        }
     }
 }
