@@ -78,9 +78,12 @@ final class Machine implements AutoCloseable {
             while (running > 0) {
                 vcpus.wait();
             }
-            meanwhile.run();
-            paused = false;
-            vcpus.notifyAll();
+            try {
+                meanwhile.run();
+            } finally {
+                paused = false;
+                vcpus.notifyAll();
+            }
         }
     }
 

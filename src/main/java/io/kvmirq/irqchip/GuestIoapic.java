@@ -184,9 +184,12 @@ public final class GuestIoapic implements Userspace.Injector {
             unmasked = writeEntry(pin, value) ? pin : -1;
         }
         if (unmasked >= 0) {
-            tellEnded(pin -> pin == unmasked);
-            synchronized (this) {
-                serviceLevel(unmasked);
+            try {
+                tellEnded(pin -> pin == unmasked);
+            } finally {
+                synchronized (this) {
+                    serviceLevel(unmasked);
+                }
             }
         }
     }
@@ -351,6 +354,9 @@ public final class GuestIoapic implements Userspace.Injector {
             try {
                 step.run();
             } catch (RuntimeException e) {
+                if (failure != null) {
+                    e.addSuppressed(failure);
+                }
                 failure = e;
             }
         }

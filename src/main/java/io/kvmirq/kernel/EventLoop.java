@@ -499,7 +499,10 @@ public final class EventLoop implements AutoCloseable {
             }
         }
 
-        /** Waits until the handler is not running; not at all in the handler. Do not hold a lock that it needs. */
+        /**
+         * Waits until the handler is not running; not at all in the handler. Do not hold a lock that it needs. Pause first:
+         * of signals that follow each other, one may always be in the handler.
+         */
         public void awaitHandler() {
             lock.lock();
             try {

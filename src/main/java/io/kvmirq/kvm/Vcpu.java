@@ -296,7 +296,7 @@ public final class Vcpu implements AutoCloseable {
      * Reads model specific registers (x86).
      *
      * @param wanted those to read; their values do not count, and it stays as it is
-     * @throws MsrRefusedException for one that neither KVM nor the vCPU's CPUID has
+     * @throws MsrRefusedException for one that KVM or the vCPU's CPUID lacks
      */
     public X86Msrs msrs(X86Msrs wanted) {
         requireX86("MSRs");
@@ -306,7 +306,7 @@ public final class Vcpu implements AutoCloseable {
     /**
      * Writes model specific registers, in their order (x86).
      *
-     * @throws MsrRefusedException for one that neither KVM nor the vCPU's CPUID has, or that does not take its value; those
+     * @throws MsrRefusedException for one that KVM or the vCPU's CPUID lacks, or that does not take its value; those
      *     before it are written
      */
     public void setMsrs(X86Msrs msrs) {

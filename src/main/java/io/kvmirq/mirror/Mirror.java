@@ -49,8 +49,9 @@ public final class Mirror {
     }
 
     private synchronized void fold() {
-        waiting.forEach(events -> events.forEach(state::fold));
+        List<List<Event>> taken = List.copyOf(waiting);
         waiting.clear();
+        taken.forEach(events -> events.forEach(state::fold));
         current = true;
     }
 

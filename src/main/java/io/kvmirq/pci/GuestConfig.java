@@ -5,6 +5,7 @@ import io.kvmirq.vfio.PciConfig;
 import io.kvmirq.vfio.Region;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.List;
 import java.util.Map;
@@ -35,6 +36,9 @@ final class GuestConfig {
     private static final int HAS_CAPABILITIES = 1 << 4;
     static final int BAR_0 = 0x10;
     private static final int FIRST_CAPABILITY = 0x34;
+    /** Of a capability. */
+    private static final int FIRST_PLACE = 0x40;
+
     private static final int LINE = 0x3c;
     private static final int PIN = 0x3d;
 
@@ -145,13 +149,22 @@ final class GuestConfig {
         }
     }
 
-    /** Links those that the guest gets. A list of the device that does not end is followed as far as it fits. */
+    /** Where the device's capabilities are. A list that does not end is followed as far as it fits. */
+    private List<Integer> capabilities() {
+        List<Integer> found = new ArrayList<>();
+        int at = (device.getShort(STATUS) & HAS_CAPABILITIES) == 0 ? 0 : device.getByte(FIRST_CAPABILITY) & ~3;
+        while (at >= FIRST_PLACE && !found.contains(at)) {
+            found.add(at);
+            at = device.getByte(at + 1) & ~3;
+        }
+        return found;
+    }
+
+    /** Links those that the guest gets. None reaches into the next one, whatever its length should be. */
     private void addCapabilities(boolean hasMsix, Optional<IntFunction<GuestMsi>> messages) {
         int link = FIRST_CAPABILITY;
-        int at = (device.getShort(STATUS) & HAS_CAPABILITIES) == 0 ? 0 : device.getByte(FIRST_CAPABILITY) & ~3;
-        BitSet seen = new BitSet();
-        while (at >= 0x40 && !seen.get(at)) {
-            seen.set(at);
+        List<Integer> places = capabilities();
+        for (int at : places) {
             int id = device.getByte(at);
             int length = PASSED_CAPABILITIES.getOrDefault(id, id == MSIX && hasMsix ? MSIX_LENGTH : -1);
             if (id == MSI && messages.isPresent()) {
@@ -162,9 +175,12 @@ final class GuestConfig {
             if (length >= 0) {
                 image.put(link, (byte) at).put(at, (byte) id);
                 link = at + 1;
-                addCapability(id, at, Math.min(SIZE - at, id == VENDOR ? device.getByte(at + 2) : length));
+                int end = places.stream()
+                        .filter(other -> other > at)
+                        .min(Integer::compare)
+                        .orElse(SIZE);
+                addCapability(id, at, Math.min(end - at, id == VENDOR ? device.getByte(at + 2) : length));
             }
-            at = device.getByte(at + 1) & ~3;
         }
     }
 
@@ -355,6 +371,9 @@ final class GuestConfig {
     void reset() {
         image.put(0, fresh);
         powerState = 0;
+        if (power != 0) { // a device without a reset may sleep
+            device.putShort(power + POWER_STATE, 0);
+        }
         device.putShort(COMMAND, 0);
     }
 }

@@ -72,15 +72,17 @@ final class GuestVectors {
         reroute(wanted, messages);
         BitSet opened = (BitSet) wanted.clone();
         opened.andNot(open);
+        // Before the unmask: with what the device has sent meanwhile it is one interrupt, as one pending bit is
+        BitSet owed = (BitSet) opened.clone();
+        owed.and(kept);
+        owed.stream().forEach(vector -> {
+            irq(vector).event().signal();
+            kept.clear(vector);
+        });
         if (!opened.isEmpty()) {
             forwarding.unmask(irqs(opened));
             open.or(opened);
         }
-        opened.and(kept);
-        opened.stream().forEach(vector -> {
-            irq(vector).event().signal();
-            kept.clear(vector);
-        });
     }
 
     private void forward(BitSet needed, IntFunction<MsiMessage> messages) {

@@ -51,9 +51,10 @@ import org.jspecify.annotations.Nullable;
  * <p>No access of the guest throws. What the device or the kernel does not accept reads all ones and writes nothing, also
  * while the device is being removed and after {@link #close}; {@link Notices#warned} has one sentence of each kind until the
  * next reset. A BAR that the guest moves onto memory or onto another BAR keeps the address that was written, and is not
- * reached.
+ * reached. Each write to the configuration space tries again.
  *
- * <p>Thread-safe. Call nothing here from an injector of the forwarding.
+ * <p>Thread-safe. Except for {@link #endOfInterrupt}, call nothing here from an injector of the forwarding, nor with a lock
+ * that it takes.
  */
 public final class PassedThroughDevice implements AutoCloseable {
     /** Addresses of messages, which the IOMMU does not translate. */
@@ -87,7 +88,7 @@ public final class PassedThroughDevice implements AutoCloseable {
 
     private final Undo parts = new Undo();
 
-    /** What a VMM has to know of a device. Called without a lock. */
+    /** Tells a VMM of its device. Called without a lock. */
     public interface Notices {
         /**
          * Something of the guest had no effect, or the kernel refused a call.
@@ -153,7 +154,8 @@ public final class PassedThroughDevice implements AutoCloseable {
          * Passes the device to the guest, reset if it can be.
          *
          * @throws IllegalArgumentException if the slot is taken; if the bus has no room for a BAR; if memory is in the hole
-         *     or at 0xfee00000; if the device is not of PCI
+         *     or at 0xfee00000
+         * @throws UnsupportedOperationException if the device is not of PCI
          * @throws io.kvmirq.KernelException ENOMEM if RLIMIT_MEMLOCK is too low for the memory; what the kernel
          *     refuses else
          */
@@ -182,7 +184,7 @@ public final class PassedThroughDevice implements AutoCloseable {
         PciConfig space = device.config();
         try (Undo undo = new Undo()) {
             undo.add(() -> bridge.detach(this));
-            bridge.attach(this, slot);
+            bridge.requireFree(slot);
             if (device.info().resettable()) {
                 device.reset();
             }
@@ -201,6 +203,7 @@ public final class PassedThroughDevice implements AutoCloseable {
             undo.add(this::stop);
             begin();
             told.loop.ifPresent(loop -> listen(loop, undo));
+            bridge.attach(this, slot); // when it is whole: the guest may look for it at once
             undo.moveTo(parts);
         }
     }
@@ -220,7 +223,7 @@ public final class PassedThroughDevice implements AutoCloseable {
         }
     }
 
-    /** What of a BAR the VMM emulates. */
+    /** Those parts of a BAR that the VMM emulates. */
     private List<Region.Area> trapped(Bar bar) {
         return Stream.of(config.table(), config.pending())
                 .filter(one -> one.isPresent() && one.get().bar() == bar.index())
@@ -307,8 +310,8 @@ public final class PassedThroughDevice implements AutoCloseable {
         bars.forEach(this::hideMoved);
         try {
             config.pass(at, size, value);
-        } finally {
             bars.forEach(this::show);
+        } finally {
             interrupt(at, size, value);
         }
     }
@@ -347,7 +350,7 @@ public final class PassedThroughDevice implements AutoCloseable {
         }
     }
 
-    /** At most one kind is forwarded: the one before ends first, and MSI waits for MSI-X. */
+    /** At most one kind is forwarded: INTx ends first, and of MSI and MSI-X the later waits for the other's end. */
     private void interrupt(int at, int size, int value) {
         if (msix != null && config.isMessageControl(at, size)) {
             if ((config.messageControl() & ENABLE) != 0) {
@@ -362,6 +365,9 @@ public final class PassedThroughDevice implements AutoCloseable {
                 endLine();
             }
             attempt("MSI: ", () -> config.writeMsi(at, size, value));
+            if (msix != null) {
+                attempt("MSI-X: ", msix::settle);
+            }
         }
         boolean messages = msix != null && msix.isEnabled()
                 || config.msi().filter(GuestMsi::isEnabled).isPresent();
@@ -409,7 +415,10 @@ public final class PassedThroughDevice implements AutoCloseable {
             return msix.readTable(at - config.table().orElseThrow().area().at(), size);
         }
         if (msix != null && isIn(config.pending(), bar, at)) {
-            return msix.readPending(at - config.pending().orElseThrow().area().at(), size);
+            long device = bar.read(at, size); // it has the bits of vectors that were never open
+            return device
+                    | msix.readPending(
+                            at - config.pending().orElseThrow().area().at(), size);
         }
         return bar.read(at, size);
     }
@@ -459,25 +468,20 @@ public final class PassedThroughDevice implements AutoCloseable {
         return gsi.map(pin -> new PciHostBridge.Line(slot, config.pin(), pin));
     }
 
-    private synchronized @Nullable ForwardedIrq lineNow() {
-        return line;
-    }
-
     /**
      * The guest ended the interrupt of the pin, where this process has the IOAPIC: a device that still asserts its line
-     * interrupts again. It is for {@link io.kvmirq.irqchip.GuestIoapic#addEndListener}. With the IOAPIC of KVM, and while
-     * INTx is not forwarded, this does nothing.
+     * interrupts again. It is for {@link io.kvmirq.irqchip.GuestIoapic#addEndListener}, and takes no lock. With the IOAPIC
+     * of KVM, and while INTx is not forwarded, this does nothing.
      */
     public void endOfInterrupt() {
-        ForwardedIrq ended = lineNow();
-        try {
-            if (ended != null) {
-                ended.endOfInterrupt();
+        for (ForwardedIrq irq : forwarding.irqs()) {
+            if (irq.irq().info().kind() == IrqKind.INTX) {
+                try {
+                    irq.endOfInterrupt();
+                } catch (IllegalStateException e) {
+                    return; // the guest has left INTx meanwhile, or the forwarding was closed
+                }
             }
-        } catch (IllegalStateException e) {
-            if (ended == lineNow()) {
-                throw e;
-            } // else the guest has left INTx meanwhile
         }
     }
 

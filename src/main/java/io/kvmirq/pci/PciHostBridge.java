@@ -22,7 +22,7 @@ import org.jspecify.annotations.Nullable;
  * }</pre>
  *
  * <p>No memory of the guest may lie in the hole, and E820 must not name it. A BAR outside of it, or one that overlaps
- * another, is not reached until the guest moves it.
+ * another, is not reached. Each write to its device's configuration space tries again.
  *
  * <p>Thread-safe. Source: PCI Local Bus Specification 3.0, 3.2.2.3.2.
  */
@@ -86,10 +86,14 @@ public final class PciHostBridge {
 
     // Devices, which have locks of their own: they are called without this one
 
-    synchronized void attach(PassedThroughDevice device, int slot) {
+    synchronized void requireFree(int slot) {
         if (slot < 1 || slot >= SLOTS || slots[slot] != null) {
             throw new IllegalArgumentException("slot " + slot + ": expected a free one of 1 to " + (SLOTS - 1));
         }
+    }
+
+    synchronized void attach(PassedThroughDevice device, int slot) {
+        requireFree(slot);
         slots[slot] = device;
     }
 

@@ -8,7 +8,9 @@ import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Deque;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -19,7 +21,9 @@ import java.util.function.Supplier;
 
 /**
  * The state of a paused VM of x86: vCPUs, interrupt controllers, routes, irqfds with their masks and pending counts,
- * lines, clock, and MSI and MSI-X of devices. Guest memory is the VMM's to save. Immutable.
+ * lines, clock, and MSI and MSI-X of devices. Guest memory is the VMM's to save, and so is an IOAPIC of its own
+ * ({@link io.kvmirq.irqchip.GuestIoapic}) and a {@link io.kvmirq.pci.PassedThroughDevice}: close the latter before, and make it
+ * anew after. Immutable.
  *
  * <p>A VM is paused when no vCPU runs and no thread changes its routes, lines and devices. A kick ends a run; if that run
  * returns an access of the guest, answer it and run again until {@code INTR}, or the access would be lost. Eventfds may
@@ -70,16 +74,20 @@ public final class VmSnapshot {
                     + " is of arm64: save the registers of its VGIC and its vCPUs, as src/docs/arm64.md says");
         }
         parts.vcpus().forEach((id, vcpu) -> take(new VcpuId(id), vcpu));
-        try (Undo back = new Undo()) {
+        try (Held held = new Held()) {
             List<IrqfdData> irqfds = new ArrayList<>();
             for (Irqfd irqfd : parts.irqfds()) {
                 irqfds.add(new IrqfdData(
                         parts.name(irqfd.event()), irqfd.resample().map(parts::name), irqfd.gsi(), irqfd.isMasked()));
                 if (!irqfd.isMasked()) {
-                    back.step(irqfd::mask, irqfd::unmask);
+                    irqfd.mask();
+                    held.until(irqfd::unmask);
                 }
             }
-            parts.devices().values().forEach(one -> back.step(one.messages()::hold, one.messages()::settle));
+            for (VmParts.Device device : parts.devices().values()) {
+                held.until(device.messages()::settle);
+                device.messages().hold();
+            }
             VmData vm = VmData.read(parts);
             Map<String, DeviceData> devices = new LinkedHashMap<>();
             parts.devices().forEach((name, one) -> devices.put(name, DeviceData.of(one)));
@@ -87,14 +95,41 @@ public final class VmSnapshot {
             parts.events().forEach((name, event) -> {
                 long count = drain(event);
                 if (count != 0) {
-                    back.add(() -> event.signal(count));
+                    held.until(() -> event.signal(count));
                 }
                 counts.put(name, count);
             });
             if (moving) {
-                back.keep();
+                held.back.clear();
             }
             return new VmSnapshot(vm, counts, irqfds, devices);
+        }
+    }
+
+    /** Parts that stand still while they are read. All of it goes on, also where the kernel refuses a part. */
+    private static final class Held implements AutoCloseable {
+        private final Deque<Runnable> back = new ArrayDeque<>();
+
+        void until(Runnable goesOn) {
+            back.push(goesOn);
+        }
+
+        @Override
+        public void close() {
+            RuntimeException failure = null;
+            for (Runnable step : back) {
+                try {
+                    step.run();
+                } catch (RuntimeException e) {
+                    if (failure != null) {
+                        e.addSuppressed(failure);
+                    }
+                    failure = e;
+                }
+            }
+            if (failure != null) {
+                throw failure;
+            }
         }
     }
 
@@ -155,7 +190,8 @@ public final class VmSnapshot {
             }
             devices.forEach((name, saved) -> {
                 VmParts.Device device = Fit.device(parts, name);
-                undo.step(() -> device.messages().restore(saved.bytes()), device.messages()::reset);
+                undo.add(device.messages()::reset); // also of a part that was done
+                device.messages().restore(saved.bytes());
             });
             for (int i = 0; i < made.size(); i++) {
                 if (!irqfds.get(i).masked()) {

@@ -61,6 +61,8 @@ class GuestMsiContract {
     GuestMsiContract(VfioWorld vfio) {
         this.vfio = vfio;
         this.world = vfio.world;
+        vfio.kernel();
+        world.assumeX86();
         Kernel kernel = made.add(Kernel.over(vfio.kernel(), Kernel.DEVICE));
         vm = made.add(Vm.create(kernel));
         vm.createIrqchip();

@@ -328,6 +328,8 @@ class IoapicContract {
     /** The same lines and registers at KVM's own IOAPIC and at ours, seen by the same guest. */
     @Test
     void randomProgramsDoAsAtTheIoapicOfKvm() {
+        world.kernel();
+        world.assumeX86();
         long interrupts = 0;
         for (int seed = 0; seed < PROGRAMS; seed++) {
             try (Undo both = new Undo()) {

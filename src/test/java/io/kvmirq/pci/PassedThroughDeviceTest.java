@@ -21,7 +21,6 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakePciDevice;
 import io.kvmirq.fake.Profile;
-import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.Userspace;
 import io.kvmirq.irqchip.GuestIoapic;
@@ -33,7 +32,7 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.VfioDevice;
 import java.time.Duration;
-import java.util.List;
+import java.util.Set;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -48,12 +47,8 @@ class PassedThroughDeviceTest {
         world.close();
     }
 
-    private List<IrqKind> forwarded() {
-        return world.forwarding.irqs().stream()
-                .map(ForwardedIrq::irq)
-                .map(irq -> irq.info().kind())
-                .distinct()
-                .toList();
+    private Set<IrqKind> forwarded() {
+        return world.kinds();
     }
 
     // The bus
@@ -549,5 +544,44 @@ class PassedThroughDeviceTest {
                 assertThat(ioapic.isHigh(pin.number())).isFalse();
             }
         }
+    }
+
+    @Test
+    void msixWaitsForTheEndOfMsiAndBegins() {
+        try (PassedWorld both =
+                new PassedWorld(builder -> builder.express().msi(1).resettable())) {
+            int msi = both.capability(5);
+            int msix = both.capability(0x11);
+            both.command(PassedWorld.MEMORY_AND_MASTER);
+            both.setConfig(msi + 2, 2, 1);
+            both.bus.write(false, PassedWorld.REGISTERS, 4, 0xfee00000);
+            both.bus.write(false, PassedWorld.REGISTERS + 8, 4, 0x61);
+            both.bus.write(false, PassedWorld.REGISTERS + 12, 4, 0);
+            both.setConfig(msix + 2, 2, 1 << 15);
+            assertThat(both.kinds()).containsOnly(IrqKind.MSI);
+            both.setConfig(msi + 2, 2, 0);
+            assertThat(both.kinds()).containsOnly(IrqKind.MSIX);
+        }
+    }
+
+    @Test
+    void barStaysHiddenWhenTheDeviceDoesNotHearOfMemorySpace() {
+        world.faults.fail("pwrite", 1, Errno.EIO);
+        world.command(PassedWorld.MEMORY_AND_MASTER);
+        assertThat(world.bus.read(false, PassedWorld.REGISTERS, 4)).isEqualTo(-1);
+        assertThat(world.notices).hasSize(1);
+        world.command(PassedWorld.MEMORY_AND_MASTER);
+        assertThat(world.bus.read(false, PassedWorld.REGISTERS + 4, 4))
+                .as("it is written again")
+                .isZero();
+    }
+
+    @Test
+    void pendingBitOfAVectorThatWasNeverOpenIsTheDevices() {
+        world.command(MEMORY_AND_MASTER);
+        world.setConfig(world.capability(0x11) + 2, 2, 1 << 15);
+        assertThat(world.hardware.sendMessage(5)).isFalse();
+        assertThat(world.bus.read(false, PassedWorld.REGISTERS + PassedWorld.PENDING, 8))
+                .isEqualTo(1 << 5);
     }
 }

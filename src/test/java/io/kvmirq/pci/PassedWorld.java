@@ -19,11 +19,14 @@ import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.recording.Faults;
+import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Set;
 import java.util.function.Consumer;
+import java.util.stream.Collectors;
 
 /** A guest with a bus, and a device on it, on a fake kernel. The bus's hole is in reach of code of 16 bits. */
 final class PassedWorld implements AutoCloseable {
@@ -125,6 +128,11 @@ final class PassedWorld implements AutoCloseable {
     void setConfig(int at, int size, long value) {
         choose(SLOT, at);
         bus.write(true, 0xcfc + (at & 3), size, value);
+    }
+
+    /** The kinds of interrupts that are forwarded. */
+    Set<IrqKind> kinds() {
+        return forwarding.irqs().stream().map(irq -> irq.irq().info().kind()).collect(Collectors.toSet());
     }
 
     /** Where a capability is; 0 if the guest does not have it. */
