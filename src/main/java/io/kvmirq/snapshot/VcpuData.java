@@ -17,6 +17,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.Function;
 import java.util.stream.Stream;
 
@@ -38,6 +39,9 @@ record VcpuData(
         X86Msrs msrs,
         X86DebugRegisters debug,
         X86Events events) {
+    /** MSRs that count time: the TSC, and of Hyper-V VP_RUNTIME and TIME_REF_COUNT, which KVM derives from its clock. */
+    private static final Set<Integer> GOING_ON = Set.of(X86Msr.TSC.number(), 0x4000_0010, 0x4000_0020);
+
     /** A Leaf has as many numbers. */
     private static final int LEAF = 7;
 
@@ -143,7 +147,7 @@ record VcpuData(
 
     private Optional<String> msrDifference(VcpuData saved) {
         return saved.msrs.numbers().stream()
-                .filter(number -> number != X86Msr.TSC.number())
+                .filter(number -> !GOING_ON.contains(number))
                 .filter(number -> !hasFired(number, saved))
                 .flatMap(
                         number -> differs(
