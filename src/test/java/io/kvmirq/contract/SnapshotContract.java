@@ -285,10 +285,11 @@ class SnapshotContract extends KernelSuite {
             World.eventually("the guest runs", () -> {
                 try {
                     guest.vcpu.moveHere();
-                    return false;
                 } catch (IllegalStateException e) {
                     return true;
                 }
+                guest.resumeIfEnded();
+                return false;
             });
             assertThatThrownBy(() -> VmSnapshot.of(guest.parts()))
                     .hasMessageContaining("is run by thread 'vcpu 0 of a");

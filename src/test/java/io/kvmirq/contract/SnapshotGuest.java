@@ -162,6 +162,15 @@ final class SnapshotGuest implements AutoCloseable {
         thread.start();
     }
 
+    /** Another thread took the vCPU before its run began: that ended the runner. */
+    void resumeIfEnded() {
+        Thread thread = runner;
+        if (thread != null && !thread.isAlive()) {
+            death.set(null);
+            resume();
+        }
+    }
+
     private void run() {
         try {
             vcpu.moveHere();
