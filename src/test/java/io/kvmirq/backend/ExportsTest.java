@@ -13,33 +13,46 @@ import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.Parameter;
+import org.junit.jupiter.params.ParameterizedClass;
+import org.junit.jupiter.params.provider.CsvSource;
 
-/** The symbols that {@code libkvmirq.so.1} offers to programs, and its requirements on the machine. */
+/** The symbols that {@code libkvmirq.so.1} offers to programs on each architecture, and its requirements on the machine. */
+@ParameterizedClass
+@CsvSource({"x86_64, libc.so.6", "aarch64, libc.so.6 ld-linux-aarch64.so.1"})
 class ExportsTest {
-    private static final Path LIBRARY = Machine.root().resolve("target/native/libkvmirq.so");
+    @Parameter(0)
+    String machine = "";
+
+    @Parameter(1)
+    String needed = "";
+
+    private Path library() {
+        return Machine.root().resolve("target/classes/META-INF/native/linux-" + machine + "/libkvmirq.so");
+    }
 
     @BeforeEach
     void libraryIsBuilt() {
-        assumeTrue(Files.exists(LIBRARY), "needs target/native/libkvmirq.so, built where there is a C compiler");
+        assumeTrue(Files.exists(library()), "needs libkvmirq.so for " + machine + ", built where its C compiler is");
     }
 
-    private static List<String> lines(String program, String... options) throws IOException, InterruptedException {
+    private List<String> lines(String program, String... options) throws IOException, InterruptedException {
         Machine.assumeProgram(program);
         List<String> command = new ArrayList<>(List.of(program));
         command.addAll(List.of(options));
-        command.add(LIBRARY.toString());
+        command.add(library().toString());
         return Program.output(command).lines().toList();
     }
 
     /** The values in brackets of the dynamic section's entries of one tag. */
-    private static List<String> dynamic(String tag) throws IOException, InterruptedException {
+    private List<String> dynamic(String tag) throws IOException, InterruptedException {
         return lines("readelf", "-dW").stream()
                 .filter(line -> line.contains("(" + tag + ")"))
                 .map(line -> line.replaceAll(".*\\[(.*)]", "$1"))
                 .toList();
     }
 
-    private static List<String> segment(String type) throws IOException, InterruptedException {
+    private List<String> segment(String type) throws IOException, InterruptedException {
         return lines("readelf", "-lW").stream()
                 .map(String::strip)
                 .filter(line -> line.startsWith(type + " "))
@@ -59,8 +72,14 @@ class ExportsTest {
 
     @Test
     void needsOnlyLibc() throws IOException, InterruptedException {
-        assertThat(dynamic("NEEDED")).containsExactly("libc.so.6");
+        assertThat(dynamic("NEEDED")).containsExactly(needed.split(" "));
         assertThat(dynamic("SONAME")).containsExactly("libkvmirq.so.1");
+    }
+
+    @Test
+    void isOfItsArchitecture() throws IOException, InterruptedException {
+        assertThat(lines("readelf", "-hW")).anyMatch(line -> line.strip()
+                .matches("Machine: +.*" + (machine.equals("aarch64") ? "AArch64" : "X86-64")));
     }
 
     @Test
