@@ -14,8 +14,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.stream.Collectors;
-import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.io.TempDir;
@@ -84,16 +82,6 @@ class ModuleIT {
                 .toList();
     }
 
-    private static Path library() throws IOException {
-        try (Stream<Path> files = Files.list(Machine.root().resolve("target"))) {
-            return files.filter(file -> file.getFileName().toString().matches("kvmirq-[0-9].*[0-9T]\\.jar"))
-                    .collect(Collectors.collectingAndThen(Collectors.toList(), found -> {
-                        assertThat(found).hasSize(1);
-                        return found.get(0);
-                    }));
-        }
-    }
-
     private static String pathOf(Class<?> type) {
         return type.getProtectionDomain().getCodeSource().getLocation().getPath();
     }
@@ -105,9 +93,14 @@ class ModuleIT {
         assumeTrue(Files.isExecutable(jlink), "needs jlink of " + jdk);
         Path image = directory.resolve("image");
         Program.output(List.of(
-                jlink.toString(), "--module-path", modulePath(jdk), "--add-modules", "user", "--output", image.toString()));
-        assertThat(Program.output(
-                        List.of(image.resolve("bin/java").toString(), "-m", "user/user.Main", "fake")))
+                jlink.toString(),
+                "--module-path",
+                modulePath(jdk),
+                "--add-modules",
+                "user",
+                "--output",
+                image.toString()));
+        assertThat(Program.output(List.of(image.resolve("bin/java").toString(), "-m", "user/user.Main", "fake")))
                 .isEqualTo("made in module user\n0 65520\n");
     }
 
@@ -143,10 +136,7 @@ class ModuleIT {
     @MethodSource("jdks")
     void whatIsNotForUsersIsNotVisible(Path jdk) throws Exception {
         List<String> hidden = List.of(
-                "io.kvmirq.explain",
-                "io.kvmirq.backend.jni",
-                "io.kvmirq.backend.library",
-                "io.kvmirq.backend.libc");
+                "io.kvmirq.explain", "io.kvmirq.backend.jni", "io.kvmirq.backend.library", "io.kvmirq.backend.libc");
         Process javac = javac(
                 jdk,
                 directory,
@@ -168,7 +158,9 @@ class ModuleIT {
         return new ProcessBuilder(
                         jdk.resolve("bin/javac").toString(),
                         "--module-path",
-                        library() + File.pathSeparator + pathOf(Nullable.class), // the annotations are part of the API
+                        Machine.libraryJar()
+                                + File.pathSeparator
+                                + pathOf(Nullable.class), // the annotations are part of the API
                         "-d",
                         directory.resolve("classes").toString(),
                         module.toString(),
@@ -178,17 +170,15 @@ class ModuleIT {
     }
 
     private static String modulePath(Path jdk) throws IOException {
-        return library()
+        return Machine.libraryJar()
                 + File.pathSeparator
                 + modules.resolve(jdk.getFileName()).resolve("classes");
     }
 
     /** The command that runs the user's module over a backend. */
     private static List<String> user(Path jdk, String backend) throws IOException {
-        List<String> command = new ArrayList<>(List.of(
-                jdk.resolve("bin/java").toString(),
-                "--module-path",
-                modulePath(jdk)));
+        List<String> command =
+                new ArrayList<>(List.of(jdk.resolve("bin/java").toString(), "--module-path", modulePath(jdk)));
         if (hasNativeAccess(jdk)) {
             command.add("--enable-native-access=io.kvmirq");
         }

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.Program;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.jar.JarFile;
+import java.util.zip.ZipEntry;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** The jars that users get. */
+class ArtifactsIT {
+    @TempDir
+    private Path temporary;
+
+    private static List<String> entries(Path jar) throws IOException {
+        try (JarFile file = new JarFile(jar.toFile())) {
+            return file.stream().map(ZipEntry::getName).toList();
+        }
+    }
+
+    @Test
+    void commandIsInItsOwnJarAlone() throws IOException {
+        List<String> library = entries(Machine.libraryJar());
+        List<String> command = entries(Machine.jar());
+        assertThat(library).contains("io/kvmirq/kvm/Vm.class").noneMatch(name -> name.startsWith("io/kvmirq/cli/"));
+        assertThat(command).contains("io/kvmirq/kvm/Vm.class", "io/kvmirq/cli/Main.class");
+        assertThat(command)
+                .as("the command has all of the library but what tells modules and Maven of it")
+                .containsAll(library.stream()
+                        .filter(name -> !name.endsWith("/")
+                                && !name.equals("module-info.class")
+                                && !name.startsWith("META-INF/maven/"))
+                        .toList());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"linux-x86_64", "linux-aarch64"})
+    void bothJarsHaveTheLibrariesOfEachArchitecture(String machine) throws Exception {
+        String missing =
+                Program.output(List.of(Machine.root().resolve("scripts/native").toString(), "--missing"));
+        assumeTrue(!missing.contains(machine), missing);
+        for (Path jar : List.of(Machine.libraryJar(), Machine.jar())) {
+            assertThat(entries(jar))
+                    .contains(
+                            "META-INF/native/" + machine + "/libkvmirq.so",
+                            "META-INF/native/" + machine + "/libkvmirqtape.so");
+        }
+    }
+
+    @Tag("long")
+    @Test
+    void jarsAreTheSameFromTwoDirectories() throws Exception {
+        Path copy = Files.createDirectories(temporary.resolve("another place/below"));
+        for (String part : List.of("pom.xml", ".mvn", "Makefile", "scripts", "src", "native")) {
+            Program.output(List.of("cp", "-r", Machine.root().resolve(part).toString(), copy.toString()));
+        }
+        Program.output(List.of(copy.resolve("scripts/build").toString()));
+        for (Path jar : List.of(Machine.libraryJar(), Machine.jar())) {
+            assertThat(copy.resolve("target").resolve(jar.getFileName())).hasSameBinaryContentAs(jar);
+        }
+    }
+}
