@@ -92,10 +92,10 @@ uninstall: ## remove the files that make install installed
 target/kvmirq-cli.jar:
 	$(MAKE) build
 
-publish-local: ## install the library, sources and Javadoc into the local Maven repository as io.kvmirq:kvmirq
-	@scripts/bootstrap
+publish-local: ## install the library, sources, Javadoc and SBOM into the local Maven repository as io.kvmirq:kvmirq
+	@scripts/bootstrap --release
 	@scripts/phases target/publish.log install -Ppublish
-	@grep -oE 'Installing .* to .*/kvmirq-[^/]*\.(jar|pom)$$' target/publish.log
+	@grep -oE 'Installing .* to .*/kvmirq-[^/]*\.(jar|pom|json)$$' target/publish.log
 
 javadoc: ## write the library's Javadoc to target/reports/apidocs
 	@echo "writing Javadoc, about 30 s"
