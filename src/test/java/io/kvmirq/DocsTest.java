@@ -47,8 +47,17 @@ import org.junit.platform.launcher.listeners.SummaryGeneratingListener;
  */
 class DocsTest {
     /** The kinds of blocks that a test runs, here or in {@code ReadmeIT}. */
-    private static final Set<String> KINDS =
-            Set.of("java", "java kvm", "text", "text packages", "sh", "sh kvm", "console", "console kvm", "bash");
+    private static final Set<String> KINDS = Set.of(
+            "java",
+            "java kvm",
+            "text",
+            "text packages",
+            "sh",
+            "sh kvm",
+            "console",
+            "console kvm",
+            "console arm64",
+            "bash");
 
     private static final Pattern CLASS = Pattern.compile("^class (\\w+)", Pattern.MULTILINE);
     private static final Pattern LINK = Pattern.compile("\\[[^]]+]\\(([^)#]*)(?:#([^)]*))?\\)");
