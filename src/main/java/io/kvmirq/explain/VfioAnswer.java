@@ -144,8 +144,9 @@ public enum VfioAnswer implements Answer {
     VFIO_RESET_IMPOSSIBLE(refusal(LAB, VFIO_RESET, EINVAL, "the device has no function reset",
         "bit 0 of the flags of VFIO_DEVICE_GET_INFO; a hot reset takes the whole bus",
         "drivers/vfio/vfio_main.c, pci/vfio_pci_core.c")),
-    RESET_BUSY(refusal(UNTESTED, VFIO_RESET, EAGAIN, "another call holds the device's lock", "ask again",
-        "drivers/vfio/vfio_main.c, pci/vfio_pci_core.c")),
+    RESET_BUSY(refusal(SOURCE, VFIO_RESET, EAGAIN, "another thread of the host has the device's lock, as the one that"
+        + " removes the device, until it is closed", "ask again, or close the device if the host asked for it",
+        "drivers/pci/pci.c pci_try_reset_function(), pci_reset_bus()").also(VFIO_HOT_RESET)),
     VFIO_LAST_CLOSE(behaviour(LAB, "the last close of a device disables its interrupts and forgets its eventfds",
         "vfio_pci_core.c vfio_pci_core_disable()")),
     VFIO_BUS_MASTER(behaviour(LAB, "a device that is no bus master sends no message", "PCI 3.0, Bus Master Enable")),

@@ -395,6 +395,17 @@ public final class FakePciDevice {
         return time.changing(device::remove);
     }
 
+    /**
+     * Another thread of the host takes or releases the device's lock, as for a write to its {@code reset} in sysfs: a reset
+     * by the user is refused with EAGAIN meanwhile. {@link #remove} has the lock until the device is gone.
+     */
+    public void lockByHost(boolean locked) {
+        time.locked(() -> {
+            device.setLocked(locked);
+            return 0;
+        });
+    }
+
     /** The host asks the user to release the device. Returns whether an eventfd was signalled. */
     public boolean askBack() {
         return time.changing(device::askBack);

@@ -118,6 +118,8 @@ final class GuestConfig {
     private int msiAt;
     private @Nullable GuestMsi msi;
     private int powerState;
+    /** Whether the device may be a bus master, if the guest wants it. */
+    private boolean mayMaster = true;
 
     /**
      * @param line what firmware writes as interrupt line; less than 0 without an interrupt pin
@@ -216,6 +218,16 @@ final class GuestConfig {
 
     int command() {
         return image.getShort(COMMAND);
+    }
+
+    /** Whether a write has bus mastering on. */
+    boolean willMaster(int at, int size, int value) {
+        return (byteOf(COMMAND, at, size, value) & MASTER) != 0;
+    }
+
+    /** From now on the device is a bus master while the guest wants it, or never. */
+    void letMaster(boolean allowed) {
+        mayMaster = allowed;
     }
 
     /** Whether the guest lets the device answer accesses of this kind. */
@@ -363,7 +375,7 @@ final class GuestConfig {
                 pass(at + half, half, upper);
             }
         } else if (at == COMMAND) {
-            device.putShort(COMMAND, command() & (PORTS | MEMORY | MASTER));
+            device.putShort(COMMAND, command() & (PORTS | MEMORY | (mayMaster ? MASTER : 0)));
         }
     }
 

@@ -9,6 +9,7 @@ import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.vfio.DeviceNotResetException;
 import io.kvmirq.vfio.DmaSpace;
 import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.NoticeIrq;
@@ -80,6 +81,8 @@ public final class PassedThroughDevice implements AutoCloseable {
     private final @Nullable GuestMsix msix;
     private @Nullable ForwardedIrq line;
     private boolean closed;
+    /** The kernel refused to reset the device: it is no bus master until it is reset. */
+    private boolean stale;
 
     /** Kinds of sentences that were said. */
     private final Set<String> told = new HashSet<>();
@@ -306,6 +309,9 @@ public final class PassedThroughDevice implements AutoCloseable {
 
     /** BARs go before the device hears of it, and come after that. */
     private void change(int at, int size, int value) {
+        if (stale && config.willMaster(at, size, value)) {
+            attempt("it is not reset: ", this::resetDevice);
+        }
         config.keep(at, size, value);
         bars.forEach(this::hideMoved);
         try {
@@ -495,6 +501,19 @@ public final class PassedThroughDevice implements AutoCloseable {
         }
     }
 
+    /** What the guest before left in its registers must not become DMA of the next. */
+    private void resetDevice() {
+        try {
+            device.resetOrStop();
+            stale = false;
+        } catch (DeviceNotResetException e) {
+            stale = e.isResettable();
+            throw e;
+        } finally {
+            config.letMaster(!stale);
+        }
+    }
+
     /** Interrupts, BARs, DMA, and the device last. */
     private void resetFunction() {
         if (msix != null) {
@@ -504,7 +523,7 @@ public final class PassedThroughDevice implements AutoCloseable {
         endLine();
         List.copyOf(shown.keySet()).forEach(this::hide);
         attempt("its configuration space cannot be written: ", config::reset);
-        attempt("it is not reset: ", device.info().resettable() ? device::reset : device::hotReset);
+        attempt("it is not reset: ", this::resetDevice);
         if (msix != null) {
             config.setMessageControl(msix.messageControl());
         }
@@ -512,7 +531,10 @@ public final class PassedThroughDevice implements AutoCloseable {
 
     /**
      * The guest was reset: the device is as new, and its BARs are where firmware would place them. A device without a
-     * reset of its own is reset by its bus, if it is alone there. Else it keeps what its registers hold, and does no DMA.
+     * reset of its own is reset by its bus, if it is alone there. Else it keeps what its registers hold, and does no DMA
+     * until the guest makes it a bus master. While the kernel refuses a reset that the device has, {@link
+     * Notices#warned} says so, and the device is no bus master whatever the guest writes; each write of the guest that makes
+     * it one tries the reset again.
      */
     public void reset() {
         synchronized (this) {

@@ -22,10 +22,15 @@ import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
 import java.nio.ByteBuffer;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
+import java.util.function.IntSupplier;
 import org.jspecify.annotations.Nullable;
 
 final class DeviceCalls extends Calls {
     private static final int EINVAL = -Errno.EINVAL.number();
+    private static final int EAGAIN = -Errno.EAGAIN.number();
+    private static final int LONGEST_PAUSE_MILLIS = 128;
     /** The end of num_irqs: the rest came later. */
     private static final int INFO_SIZE = 16;
 
@@ -162,7 +167,17 @@ final class DeviceCalls extends Calls {
     }
 
     void reset() {
-        check(on(device, backend()::vfioReset), KernelCall.VFIO_RESET, Set.of(), device::toString);
+        check(unlocked(() -> on(device, backend()::vfioReset)), KernelCall.VFIO_RESET, Set.of(), device::toString);
+    }
+
+    /** Repeats a reset while another thread of the host has the device's lock, with pauses of 1, 2, 4 ... 128 ms. */
+    private static int unlocked(IntSupplier reset) {
+        int result = reset.getAsInt();
+        for (int pause = 1; result == EAGAIN && pause <= LONGEST_PAUSE_MILLIS; pause *= 2) {
+            LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(pause));
+            result = reset.getAsInt();
+        }
+        return result;
     }
 
     /** How many devices a reset of the bus or slot resets. */
@@ -184,7 +199,9 @@ final class DeviceCalls extends Calls {
                 Buffers.allocate(size).putInt(VfioPciHotReset.ARGSZ, size).putInt(VfioPciHotReset.COUNT, groups);
         group.ifPresent(file -> reset.putInt(VfioPciHotReset.GROUP_FDS, number(held(file))));
         try {
-            ask(KernelCall.VFIO_HOT_RESET, UapiVfio.VFIO_DEVICE_PCI_HOT_RESET, reset, device.toString());
+            int result =
+                    unlocked(() -> on(device, raw -> libc().ioctl(raw, UapiVfio.VFIO_DEVICE_PCI_HOT_RESET, reset)));
+            check(result, KernelCall.VFIO_HOT_RESET, Set.of(), device::toString);
         } finally {
             group.ifPresent(Calls::release);
         }

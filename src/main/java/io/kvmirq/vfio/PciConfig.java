@@ -3,7 +3,7 @@ package io.kvmirq.vfio;
 
 /**
  * The configuration space of a PCI device, as vfio-pci shows it to a user: some bits are virtual. Values are unsigned.
- * Thread-safe, except that {@link #enableBusMaster} and {@link #enableMemory} read and write in two accesses.
+ * Thread-safe, except that {@link #enableBusMaster}, {@link #disableBusMaster} and {@link #enableMemory} read and write in two accesses.
  */
 public final class PciConfig {
     private static final int COMMAND = 4;
@@ -58,6 +58,20 @@ public final class PciConfig {
     /** Lets the device write: without it a device sends no messages, and reads and writes no memory. */
     public void enableBusMaster() {
         putShort(COMMAND, getShort(COMMAND) | BUS_MASTER);
+    }
+
+    /**
+     * Ends {@link #enableBusMaster}.
+     *
+     * @throws IllegalStateException if the device is a bus master after that, too
+     */
+    public void disableBusMaster() {
+        putShort(COMMAND, getShort(COMMAND) & ~BUS_MASTER);
+        int command = getShort(COMMAND);
+        if ((command & BUS_MASTER) != 0) {
+            throw new IllegalStateException(
+                    "COMMAND reads 0x" + Integer.toHexString(command) + " after Bus Master was cleared");
+        }
     }
 
     /** Lets the device answer in its memory regions. vfio-pci does so when it opens a device, and a reset keeps it. */

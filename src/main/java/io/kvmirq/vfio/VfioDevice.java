@@ -2,6 +2,8 @@
 package io.kvmirq.vfio;
 
 import io.kvmirq.DeviceName;
+import io.kvmirq.KernelException;
+import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
@@ -214,9 +216,11 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Resets the device alone. Its configuration stays; what is armed stays armed.
+     * Resets the device alone. Its configuration stays; what is armed stays armed. While another thread of the host locks
+     * the device, this tries for a quarter of a second.
      *
-     * @throws io.kvmirq.KernelException EINVAL if it has no such reset; EAGAIN while another call locks it
+     * @throws io.kvmirq.KernelException EINVAL if it has no such reset; EAGAIN if it is still locked, as from the host's
+     *     request to give it back until it is closed
      */
     public void reset() {
         calls.reset();
@@ -224,9 +228,9 @@ public final class VfioDevice implements AutoCloseable {
 
     /**
      * Resets the device with its bus or slot, if no other device is on it: for a device that {@link #reset} cannot
-     * reset. Its configuration stays; what is armed stays armed.
+     * reset. Its configuration stays; what is armed stays armed. While the device is locked, this tries as {@link #reset}.
      *
-     * @throws io.kvmirq.KernelException ENODEV on a root bus, which no bridge resets
+     * @throws io.kvmirq.KernelException ENODEV on a root bus, which no bridge resets; EAGAIN as {@link #reset}
      * @throws IllegalStateException if it would reset other devices, too; if the device was adopted
      */
     public void hotReset() {
@@ -240,6 +244,36 @@ public final class VfioDevice implements AutoCloseable {
                     "resetting the bus of " + this + " would reset other devices, too: " + (devices - 1));
         }
         calls.hotReset(group);
+    }
+
+    /**
+     * Resets the device as far as the kernel allows: alone, else with its bus. If it cannot be reset, it is no bus master
+     * any more: whoever has it next decides when it may read and write memory again.
+     *
+     * @throws DeviceNotResetException says whether the device is stopped at least
+     * @throws UnsupportedOperationException if it is not a PCI device
+     */
+    public void resetOrStop() {
+        PciConfig config = config();
+        List<RuntimeException> refusals = new ArrayList<>();
+        List<Runnable> ways = info.resettable() ? List.of(this::reset, this::hotReset) : List.of(this::hotReset);
+        for (Runnable way : ways) {
+            try {
+                way.run();
+                return;
+            } catch (ClosedHandleException e) {
+                throw e; // closing the device has stopped it
+            } catch (KernelException | IllegalStateException e) {
+                refusals.add(e);
+            }
+        }
+        Optional<String> runs = Optional.empty();
+        try {
+            config.disableBusMaster();
+        } catch (KernelException | IllegalStateException e) {
+            runs = Optional.ofNullable(e.getMessage());
+        }
+        throw new DeviceNotResetException(info.resettable(), refusals, runs);
     }
 
     // Regions

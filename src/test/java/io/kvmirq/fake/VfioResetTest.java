@@ -47,6 +47,21 @@ class VfioResetTest {
                 .hasMessageContaining("VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY");
     }
 
+    /** pci_try_reset_function() takes no lock that another thread has, and the removal of a device has it. */
+    @Test
+    void deviceThatTheHostLocksIsNotReset() {
+        VfioWorld vfio = fake("6.12");
+        FakePciDevice hardware =
+                vfio.fake().pciDevice(FIRST, 5).express().resettable().add();
+        int device = vfio.device(hardware, 5, FIRST).fd;
+        hardware.lockByHost(true);
+        assertErrno(Errno.EAGAIN, vfio.ioctl(device, UapiVfio.VFIO_DEVICE_RESET, 0));
+        hardware.lockByHost(false);
+        assertOk(vfio.ioctl(device, UapiVfio.VFIO_DEVICE_RESET, 0));
+        assertThat(hardware.remove()).isFalse();
+        assertErrno(Errno.EAGAIN, vfio.ioctl(device, UapiVfio.VFIO_DEVICE_RESET, 0));
+    }
+
     private static ByteBuffer info(int devices) {
         int argsz = VfioPciHotResetInfo.SIZE + devices * VfioPciDependentDevice.SIZE;
         return Buffers.allocate(argsz).putInt(VfioPciHotResetInfo.ARGSZ, argsz);

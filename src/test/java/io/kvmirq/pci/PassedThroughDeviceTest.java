@@ -432,6 +432,79 @@ class PassedThroughDeviceTest {
         }
     }
 
+    private boolean sends(int vector) {
+        return world.hardware.sendMessage(vector) || !world.taken().isEmpty();
+    }
+
+    private void open(int vector) {
+        world.command(MEMORY_AND_MASTER);
+        world.msixEnabled(true);
+        world.entry(vector, 0x40 + vector);
+    }
+
+    /** What the guest before left in its registers would be DMA of the next guest. */
+    @Test
+    void deviceThatIsNotResetIsNoBusMasterUntilItIs() {
+        open(3);
+        world.hardware.setRegister(0, 0x1004, 0);
+        assertThat(world.store(REGISTERS + 0x1004, 7)).isFalse();
+        assertThat(sends(3)).isTrue();
+        world.hardware.lockByHost(true);
+        world.bus.reset();
+        assertThat(world.notices)
+                .singleElement()
+                .asString()
+                .startsWith("0000:3b:00.0 in slot 3: it is not reset: vfio reset ")
+                .contains("EAGAIN (another thread of the host has the device's lock")
+                .endsWith("; it is no bus master, and does not read or write memory");
+        open(3);
+        assertThat(world.config(COMMAND, 2)).as("of the guest").isEqualTo(MEMORY_AND_MASTER);
+        assertThat(world.device.config().getShort(COMMAND) & 4)
+                .as("of the device")
+                .isZero();
+        assertThat(world.hardware.register(0, 0x1004)).isEqualTo(7);
+        assertThat(sends(3)).isFalse();
+        world.hardware.lockByHost(false);
+        world.command(MEMORY_AND_MASTER);
+        assertThat(world.hardware.register(0, 0x1004)).isZero();
+        assertThat(sends(3)).isTrue();
+        assertThat(world.notices).hasSize(1);
+    }
+
+    @Test
+    void resetWaitsForAShortLock() {
+        world.faults.fail("vfioReset", 1, Errno.EAGAIN).fail("vfioReset", 3, Errno.EAGAIN);
+        world.bus.reset();
+        world.bus.reset();
+        assertThat(world.faults.unused()).isEmpty();
+        assertThat(world.notices).isEmpty();
+    }
+
+    /** The function's reset is refused, and that of the bus is not. */
+    @Test
+    void deviceWhoseResetFailsIsResetByItsBus() {
+        world.command(MEMORY_AND_MASTER);
+        assertThat(world.store(REGISTERS + 0x1004, 7)).isFalse();
+        world.faults.failEvery("vfioReset", Errno.EAGAIN);
+        world.bus.reset();
+        assertThat(world.hardware.register(0, 0x1004)).isZero();
+        assertThat(world.notices).isEmpty();
+    }
+
+    @Test
+    void deviceThatCannotBeStoppedIsTold() {
+        world.command(MEMORY_AND_MASTER);
+        world.hardware.lockByHost(true);
+        world.faults.failEvery("pwrite", Errno.EIO);
+        world.bus.reset();
+        assertThat(world.notices)
+                .last()
+                .asString()
+                .contains("; it may still read and write memory: vfio region write ");
+        world.hardware.lockByHost(false);
+        world.faults.clear();
+    }
+
     @Test
     void sleepingDeviceIsNotReached() {
         world.command(MEMORY_AND_MASTER);

@@ -132,6 +132,9 @@ record HotReset(Host host, VfioPci device, VfioHost vfio) {
         if (bound.size() < affected().size() || !bound.stream().allMatch(isOwned)) {
             return host.refuse(VfioAnswer.VFIO_HOT_RESET_OWNER);
         }
+        if (bound.stream().anyMatch(VfioPci::isLocked)) {
+            return host.refuse(VfioAnswer.RESET_BUSY);
+        }
         bound.forEach(VfioPci::reset);
         return 0;
     }

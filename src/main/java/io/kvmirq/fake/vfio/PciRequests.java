@@ -146,6 +146,9 @@ final class PciRequests {
         if (!device.resets()) {
             return host.refuse(VfioAnswer.VFIO_RESET_IMPOSSIBLE);
         }
+        if (device.isLocked()) {
+            return host.refuse(VfioAnswer.RESET_BUSY);
+        }
         device.reset();
         return 0;
     }

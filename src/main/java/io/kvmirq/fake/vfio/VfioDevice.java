@@ -30,6 +30,7 @@ public abstract sealed class VfioDevice implements VfioLines permits VfioPci, Vf
     private int held;
 
     private boolean removing;
+    private boolean locked;
 
     /** @param index the number in the name of the device's own file */
     VfioDevice(Host host, String name, VfioGroup group, int index) {
@@ -92,6 +93,16 @@ public abstract sealed class VfioDevice implements VfioLines permits VfioPci, Vf
     }
 
     void removed() {}
+
+    /** Another thread of the host takes or releases the device's lock. */
+    public final void setLocked(boolean on) {
+        locked = on;
+    }
+
+    /** Whether device_trylock() fails: the host's removal keeps the lock until it ends. */
+    final boolean isLocked() {
+        return locked || removing;
+    }
 
     /** The bus in sysfs. */
     abstract String bus();

@@ -145,7 +145,7 @@ public final class VfioPci extends VfioDevice {
         vectors.disable();
         intx.close();
         setTrigger(null);
-        if (resets()) {
+        if (resets() && !isLocked()) {
             reset();
         }
         if (function.disIntx() && !function.express()) {

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.vfio;
+
+import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
+import java.util.List;
+import java.util.Optional;
+
+/** The kernel did not reset a device. The message says why, and whether the device may still read and write memory. */
+public final class DeviceNotResetException extends IllegalStateException {
+    private static final long serialVersionUID = 1;
+
+    private final boolean stopped;
+    private final boolean resettable;
+
+    /**
+     * @param alone whether the device has a reset of its own
+     * @param refusals of each way to reset it; the first is the cause
+     * @param runs why it may still be a bus master; empty if it is none
+     */
+    DeviceNotResetException(boolean alone, List<RuntimeException> refusals, Optional<String> runs) {
+        super(
+                refusals.get(0).getMessage()
+                        + runs.map(why -> "; it may still read and write memory: " + why)
+                                .orElse("; it is no bus master, and does not read or write memory"),
+                refusals.get(0));
+        refusals.stream().skip(1).forEach(this::addSuppressed);
+        stopped = runs.isEmpty();
+        resettable = alone
+                || refusals.stream()
+                        .anyMatch(one -> one instanceof KernelException refused
+                                && refused.errno().equals(Errno.EAGAIN));
+    }
+
+    /** Whether the device reads and writes no memory now: it is no bus master. */
+    public boolean isStopped() {
+        return stopped;
+    }
+
+    /** Whether the device has a reset, which the kernel refuses only now: reset it before it is a bus master again. */
+    public boolean isResettable() {
+        return resettable;
+    }
+}
