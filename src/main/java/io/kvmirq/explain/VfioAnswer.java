@@ -83,7 +83,7 @@ public enum VfioAnswer implements Answer {
         "vfio_iommu_type1.c vfio_dma_do_map()")),
     VFIO_MAP_LIMIT(refusal(SOURCE, VFIO_MAP, ENOSPC, "the container has its most mappings",
         "the parameter dma_entry_limit of vfio_iommu_type1", "vfio_iommu_type1.c vfio_dma_do_map()")),
-    DMA_MAP_LOCKED(refusal(UNTESTED, VFIO_MAP, ENOMEM, "RLIMIT_MEMLOCK is too low for so much memory of DMA: raise it,"
+    DMA_MAP_LOCKED(refusal(SOURCE, VFIO_MAP, ENOMEM, "RLIMIT_MEMLOCK is too low for so much memory of DMA: raise it,"
         + " or give the process CAP_IPC_LOCK", "ulimit -l, and VmPin and VmLck in /proc/PID/status",
         "vfio_iommu_type1.c vfio_pin_pages_remote(), drivers/iommu/iommufd/pages.c do_update_pinned()").also(IOAS_MAP, VFIO_ATTACH)),
     VFIO_MAP_RESERVED(refusal(LAB, VFIO_MAP, EINVAL, "the IOMMU reserves a part of the range",

@@ -174,6 +174,17 @@ public final class FakeKernel extends SystemCalls {
     }
 
     /**
+     * Sets RLIMIT_MEMLOCK: mappings for DMA that pin more bytes together fail with ENOMEM. Until then the process has
+     * CAP_IPC_LOCK. Mappings that exist stay.
+     */
+    public void limitLockedMemory(long bytes) {
+        if (bytes < 0) {
+            throw new IllegalArgumentException("a limit of " + bytes + " bytes: expected 0 or more");
+        }
+        time.changing(() -> vfio.limitLockedMemory(bytes));
+    }
+
+    /**
      * Suspends the kernel's workers until {@link #runWorkers}. An irqfd whose eventfd was closed stays, and an
      * interrupt through a pin is not injected. A call that waits for the workers (a deassign, the end of the VM) does
      * their work. The workers of a real kernel may be as late.

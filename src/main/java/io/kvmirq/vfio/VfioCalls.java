@@ -228,13 +228,18 @@ final class VfioCalls extends Calls {
             int addressAt,
             Mapping memory,
             Supplier<String> operands) {
-        withAddress(
-                memory,
-                address -> check(
-                        libc().ioctl(number(file), request, map.putLong(addressAt, address)),
+        withAddress(memory, address -> {
+            int result = libc().ioctl(number(file), request, map.putLong(addressAt, address));
+            if (result < 0) {
+                boolean pinning = result == -Errno.ENOMEM.number();
+                String counter = call == KernelCall.VFIO_MAP ? "VmLck" : "VmPin";
+                throw failure(
+                        result,
                         call,
-                        Set.of(),
-                        operands));
+                        operands.get(),
+                        () -> pinning ? LockLimit.why(libc().hostFiles(), counter, memory.length()) : Optional.empty());
+            }
+        });
     }
 
     private static Supplier<String> range(long iova, Mapping memory) {

@@ -342,11 +342,12 @@ class PassedThroughDeviceTest {
     void tooLittleLockedMemoryIsOneSentence() {
         world.passed.close();
         world.faults.listen();
-        world.faults.fail("VFIO_IOMMU_MAP_DMA", 1, Errno.ENOMEM);
+        world.fake.limitLockedMemory(4096);
         assertThatThrownBy(() -> world.builder().build())
                 .isInstanceOf(KernelException.class)
-                .hasMessageContaining("RLIMIT_MEMLOCK is too low for so much memory of DMA: raise it,");
+                .hasMessageContaining("RLIMIT_MEMLOCK of this process is 4 KiB, and this needs 32 KiB beside 0 KiB");
         assertThat(world.config(0, 4)).isEqualTo(ONES);
+        world.fake.limitLockedMemory(0x8000);
         world.builder().build().close();
     }
 

@@ -9,6 +9,8 @@ import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.Buffers;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
@@ -179,6 +181,31 @@ class VfioSentencesTest {
                                             .mapping());
                 }))
                 .contains("ENOMEM (RLIMIT_MEMLOCK is too low for so much memory of DMA: raise it, or give");
+    }
+
+    /** The sentence has the limit, what is needed, and how to raise it. */
+    @ParameterizedTest
+    @ValueSource(strings = {"6.12", "6.12,cdev"})
+    void lockedMemoryIsCounted(String profile) {
+        FakeKernel fake = new FakeKernel(Profile.of(profile));
+        fake.pciDevice("0000:3b:00.0", 7).intx().add();
+        fake.limitLockedMemory(3 * 4096 + 1);
+        try (Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+                VfioDevice device = VfioDevice.open(kernel, PciAddress.parse("0000:3b:00.0"));
+                Mapping.Owner page = Mapping.anonymous(kernel, 4096);
+                Mapping.Owner three = Mapping.anonymous(kernel, 3 * 4096)) {
+            DmaMapping first = device.dma().map(0, page.mapping());
+            assertThatThrownBy(() -> device.dma().map(0x10000, three.mapping()))
+                    .isInstanceOf(KernelException.class)
+                    .hasMessageContaining(
+                            "ENOMEM (RLIMIT_MEMLOCK of this process is 12 KiB, and this needs 12 KiB beside"
+                                    + " 4 KiB that are locked: raise it before the start, ulimit -l 16 or more, systemd"
+                                    + " LimitMEMLOCK=, or give the process CAP_IPC_LOCK)");
+            first.close();
+            device.dma().map(0x10000, three.mapping()).close();
+            device.dma().map(0, page.mapping()).close();
+        }
+        assertThat(fake.rulesUsed()).contains("DMA_MAP_LOCKED");
     }
 
     @Test

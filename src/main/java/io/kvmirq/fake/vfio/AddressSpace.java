@@ -5,6 +5,7 @@ import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.explain.IommufdAnswer;
+import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.fake.file.Host;
 import java.util.ArrayList;
 import java.util.List;
@@ -20,19 +21,25 @@ final class AddressSpace extends IommuObject {
 
     /** A mapping; {@code last} is its last address. */
     private record Area(long first, long last, long vaddr) {
+        long bytes() {
+            return last - first + 1;
+        }
+
         boolean overlaps(long from, long to) {
             return Long.compareUnsigned(first, to) <= 0 && Long.compareUnsigned(from, last) <= 0;
         }
     }
 
     private final Host host;
+    private final VfioHost vfio;
     /** By their first address. No two overlap. */
     private final NavigableMap<Long, Area> areas = new TreeMap<>(Long::compareUnsigned);
 
     private final List<PageTable> tables = new ArrayList<>();
 
-    AddressSpace(Host host) {
+    AddressSpace(Host host, VfioHost vfio) {
         this.host = host;
+        this.vfio = vfio;
     }
 
     List<PageTable> tables() {
@@ -62,9 +69,15 @@ final class AddressSpace extends IommuObject {
         if (unfit) {
             return Optional.of(IommufdAnswer.IOMMUFD_ATTACH_MAPPED);
         }
-        return areas.values().stream().anyMatch(area -> isAbsent(area.vaddr, area.last - area.first + 1))
-                ? Optional.of(FileAnswer.FAULT)
-                : Optional.empty();
+        if (areas.values().stream().anyMatch(area -> isAbsent(area.vaddr, area.bytes()))) {
+            return Optional.of(FileAnswer.FAULT);
+        }
+        return vfio.mayPin(bytes()) ? Optional.empty() : Optional.of(VfioAnswer.DMA_MAP_LOCKED);
+    }
+
+    /** The memory of its mappings in bytes, which is pinned while an IOMMU has them. */
+    long bytes() {
+        return areas.values().stream().mapToLong(Area::bytes).sum();
     }
 
     private boolean isAbsent(long vaddr, long length) {
@@ -81,6 +94,9 @@ final class AddressSpace extends IommuObject {
             DmaMappings.checkWidth(iova + length - 1);
             if (isAbsent(vaddr, length)) {
                 return host.refuse(FileAnswer.FAULT);
+            }
+            if (!vfio.mayPin(length)) {
+                return host.refuse(VfioAnswer.DMA_MAP_LOCKED);
             }
         }
         areas.put(iova, new Area(iova, iova + length - 1, vaddr));
@@ -147,7 +163,7 @@ final class AddressSpace extends IommuObject {
                     return new Unmapped(bytes, Optional.of(IommufdAnswer.IOMMUFD_UNMAP_RANGE));
                 }
                 areas.remove(area.first);
-                bytes += area.last - area.first + 1;
+                bytes += area.bytes();
             }
         }
         return new Unmapped(bytes, Optional.empty());

@@ -31,11 +31,18 @@ final class ContainerFile extends FakeFile {
             .value(UapiVfio.VFIO_IOMMU_MAP_DMA, (file, address) -> file.dma().map(address))
             .value(UapiVfio.VFIO_IOMMU_UNMAP_DMA, (file, address) -> file.dma().unmap(address));
 
+    private final VfioHost vfio;
     private final List<VfioGroup> groups = new ArrayList<>();
     private @Nullable DmaMappings dma;
 
-    ContainerFile(Host host) {
+    ContainerFile(Host host, VfioHost vfio) {
         super(host);
+        this.vfio = vfio;
+    }
+
+    /** The memory of its mappings in bytes. */
+    long pinned() {
+        return dma == null ? 0 : dma.bytes();
     }
 
     private static Requests<ContainerFile> requests(Requests<ContainerFile> empty) {
@@ -109,7 +116,7 @@ final class ContainerFile extends FakeFile {
             }
             return host.refuse(VfioAnswer.VFIO_IOMMU_TYPE);
         }
-        dma = new DmaMappings(host, type == UapiVfio.VFIO_TYPE1v2_IOMMU);
+        dma = new DmaMappings(host, vfio, type == UapiVfio.VFIO_TYPE1v2_IOMMU);
         return 0;
     }
 }

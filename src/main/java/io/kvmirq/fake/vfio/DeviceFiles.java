@@ -64,6 +64,12 @@ public final class DeviceFiles {
         text("sys/module/vfio_pci/parameters/" + name, on ? "Y" : "N");
     }
 
+    /** The limit of locked memory of the process, without CAP_IPC_LOCK, and what is locked. */
+    void addLockLimit(long limit, long locked) {
+        text("proc/self/limits", String.format("%-25s %-20s %-20s bytes", "Max locked memory", limit, limit));
+        text("proc/self/status", "VmLck:\t" + locked / 1024 + " kB\nVmPin:\t" + locked / 1024 + " kB\nCapEff:\t0");
+    }
+
     /**
      * @param irq the host irq of its interrupt pin
      * @param config its configuration space

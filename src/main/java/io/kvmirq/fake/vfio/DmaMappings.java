@@ -47,14 +47,16 @@ final class DmaMappings {
     }
 
     private final Host host;
+    private final VfioHost vfio;
     /** VFIO_TYPE1v2_IOMMU: no mapping is split. */
     private final boolean v2;
 
     /** By their first address. No two overlap. */
     private final NavigableMap<Long, Mapping> mappings = new TreeMap<>(Long::compareUnsigned);
 
-    DmaMappings(Host host, boolean v2) {
+    DmaMappings(Host host, VfioHost vfio, boolean v2) {
         this.host = host;
+        this.vfio = vfio;
         this.v2 = v2;
     }
 
@@ -131,8 +133,15 @@ final class DmaMappings {
         if (host.memory().at(vaddr, size) == null) {
             return host.refuse(FileAnswer.FAULT);
         }
+        if (!vfio.mayPin(size)) {
+            return host.refuse(VfioAnswer.DMA_MAP_LOCKED);
+        }
         mappings.put(iova, new Mapping(iova, last));
         return 0;
+    }
+
+    long bytes() {
+        return mappings.values().stream().mapToLong(Mapping::size).sum();
     }
 
     /** The last mapping that begins at or before an address. */

@@ -16,12 +16,14 @@ import org.jspecify.annotations.Nullable;
 
 /** /dev/iommu, an iommufd: address spaces, bound devices. Source: drivers/iommu/iommufd/main.c, device.c. */
 final class IommuFile extends FakeFile {
+    private final VfioHost vfio;
     private final NavigableMap<Integer, IommuObject> objects = new TreeMap<>();
     /** The address space of requests that were made for containers. */
     private @Nullable AddressSpace compatible;
 
-    IommuFile(Host host) {
+    IommuFile(Host host, VfioHost vfio) {
         super(host);
+        this.vfio = vfio;
     }
 
     @Override
@@ -34,6 +36,10 @@ final class IommuFile extends FakeFile {
     }
 
     // Objects
+
+    AddressSpace newSpace() {
+        return new AddressSpace(host, vfio);
+    }
 
     /** Adds an object. Returns the lowest free number from 1. */
     int add(IommuObject object) {
@@ -90,7 +96,7 @@ final class IommuFile extends FakeFile {
     /** A group takes this file for its container. */
     void createCompatible() {
         if (compatible == null) {
-            compatible = new AddressSpace(host);
+            compatible = newSpace();
             add(compatible);
         }
     }

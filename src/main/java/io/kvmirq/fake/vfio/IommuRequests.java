@@ -135,7 +135,7 @@ final class IommuRequests {
         if (alloc.getInt(IommuIoasAlloc.FLAGS) != 0) {
             return host.refuse(IommufdAnswer.IOMMUFD_FLAGS);
         }
-        AddressSpace space = new AddressSpace(host);
+        AddressSpace space = file.newSpace();
         int id = file.add(space);
         int refused = host.copyOut(address, alloc.putInt(IommuIoasAlloc.OUT_IOAS_ID, id), IommuIoasAlloc.SIZE);
         if (refused < 0) {

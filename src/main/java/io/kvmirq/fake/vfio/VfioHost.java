@@ -10,13 +10,16 @@ import io.kvmirq.fake.file.Host;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /** The devices of a host, and the files of VFIO. Without a device there is no such file. */
 public final class VfioHost {
     private static final String DIRECTORY = "/dev/vfio/";
+    private static final long PAGE = 4096;
     private static final int FIRST_LINE = 32;
     /** The host irq of the devices that drivers of the host have. */
     private static final int IRQ_OF_HOST = 11;
@@ -29,6 +32,8 @@ public final class VfioHost {
     private int nextLine = FIRST_LINE;
 
     private boolean nointxmask;
+    /** RLIMIT_MEMLOCK in bytes; without a limit the process has CAP_IPC_LOCK. */
+    private OptionalLong lockLimit = OptionalLong.empty();
 
     public VfioHost(Host host) {
         this.host = host;
@@ -125,6 +130,35 @@ public final class VfioHost {
         vectors.setFree(free);
     }
 
+    public void limitLockedMemory(long bytes) {
+        lockLimit = OptionalLong.of(bytes);
+    }
+
+    /** Whether an IOMMU driver may pin more memory; {@code lock_acct} of vfio_pin_pages_remote() is of whole pages. */
+    boolean mayPin(long bytes) {
+        return lockLimit.isEmpty() || bytes <= (lockLimit.getAsLong() & -PAGE) - pinned();
+    }
+
+    /** The memory that devices can access, in containers, and in spaces that an IOMMU has. */
+    private long pinned() {
+        long inContainers = groups.stream()
+                .map(VfioGroup::container)
+                .filter(Objects::nonNull)
+                .distinct()
+                .mapToLong(ContainerFile::pinned)
+                .sum();
+        long inSpaces = devices()
+                .map(VfioDevice::bound)
+                .filter(Objects::nonNull)
+                .map(BoundDevice::table)
+                .filter(Objects::nonNull)
+                .map(PageTable::space)
+                .distinct()
+                .mapToLong(AddressSpace::bytes)
+                .sum();
+        return inContainers + inSpaces;
+    }
+
     public void setNointxmask(boolean on) {
         if (pci().findAny().isPresent()) {
             throw new IllegalStateException(
@@ -140,6 +174,7 @@ public final class VfioHost {
     /** Adds the files of all devices, and the links that name their groups and drivers. */
     public void show(DeviceFiles files) {
         files.addParameter("nointxmask", nointxmask);
+        lockLimit.ifPresent(limit -> files.addLockLimit(limit, pinned()));
         pci().forEach(device -> files.add(
                 device.function(), device.line().irq(), device.registers().bytes()));
         groups.forEach(group ->
@@ -178,7 +213,7 @@ public final class VfioHost {
     public int open(String path) {
         if (host.build().cdev()) {
             if (path.equals("/dev/iommu")) {
-                return host.install(new IommuFile(host));
+                return host.install(new IommuFile(host, this));
             }
             Optional<VfioDevice> device = devices()
                     .filter(one -> path.equals(DIRECTORY + "devices/vfio" + one.index()))
@@ -193,7 +228,7 @@ public final class VfioHost {
         for (VfioGroup group : groups) {
             if (!group.devices().isEmpty()) {
                 if (path.equals(DIRECTORY + "vfio")) {
-                    return host.install(new ContainerFile(host));
+                    return host.install(new ContainerFile(host, this));
                 }
                 if (path.equals(DIRECTORY + group.number())) {
                     return open(group);

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.vfio;
+
+import io.kvmirq.backend.HostFiles;
+import java.util.Optional;
+import java.util.OptionalLong;
+
+/**
+ * The limit of locked memory of this process (RLIMIT_MEMLOCK), which memory of DMA counts for.
+ *
+ * <p>Source: fs/proc/base.c proc_pid_limits(), fs/proc/task_mmu.c task_mem().
+ */
+final class LockLimit {
+    private static final long KIB = 1024;
+
+    private LockLimit() {}
+
+    /**
+     * Why so much memory could not be pinned, with the figures of /proc. Empty if they do not show it.
+     *
+     * @param counter of /proc/self/status: VmLck of containers, VmPin of iommufd
+     */
+    static Optional<String> why(HostFiles files, String counter, long bytes) {
+        OptionalLong limit = number(files.text("proc/self/limits"), "Max locked memory");
+        OptionalLong locked = number(files.text("proc/self/status"), counter + ":");
+        long needed = bytes / KIB + locked.orElse(0);
+        if (limit.isEmpty() || limit.getAsLong() / KIB >= needed) {
+            return Optional.empty();
+        }
+        return Optional.of("RLIMIT_MEMLOCK of this process is " + limit.getAsLong() / KIB + " KiB, and this needs "
+                + bytes / KIB + " KiB beside " + locked.orElse(0)
+                + " KiB that are locked: raise it before the start, ulimit -l "
+                + needed + " or more, systemd LimitMEMLOCK=, or give the process CAP_IPC_LOCK");
+    }
+
+    /** The first number of the line that begins so; empty if there is none, as for unlimited. */
+    private static OptionalLong number(Optional<String> text, String name) {
+        return text.stream()
+                .flatMap(String::lines)
+                .filter(line -> line.startsWith(name))
+                .map(line -> line.substring(name.length()).strip().split("\\s+")[0])
+                .filter(word -> word.matches("\\d{1,18}"))
+                .mapToLong(Long::parseLong)
+                .findFirst();
+    }
+}
