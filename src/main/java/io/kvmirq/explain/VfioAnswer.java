@@ -70,7 +70,7 @@ public enum VfioAnswer implements Answer {
     // DMA mappings
     VFIO_CONTAINER_WITHOUT_IOMMU(refusal(LAB, VFIO_MAP, EINVAL, "the container has no IOMMU type yet",
         "SET_CONTAINER of a group, then SET_IOMMU, come first",
-        "container.c vfio_fops_unl_ioctl()").or(FileAnswer.KVM_UNKNOWN_REQUEST.row())),
+        "container.c vfio_fops_unl_ioctl()").also(VFIO_IOMMU_INFO).or(FileAnswer.KVM_UNKNOWN_REQUEST.row())),
     VFIO_MAP_ARGUMENTS(refusal(LAB, VFIO_MAP, EINVAL, "argsz is below 32, or a flag is unknown", "argsz and flags",
         "vfio_iommu_type1.c vfio_iommu_type1_map_dma()")),
     VFIO_MAP_RANGE(refusal(LAB, VFIO_MAP, EINVAL,
@@ -89,6 +89,8 @@ public enum VfioAnswer implements Answer {
     VFIO_MAP_RESERVED(refusal(LAB, VFIO_MAP, EINVAL, "the IOMMU reserves a part of the range",
         "/sys/kernel/iommu_groups/N/reserved_regions; on x86 0xfee00000 is for messages",
         "vfio_iommu_type1.c vfio_dma_do_map()")),
+    VFIO_IOMMU_INFO_ARGUMENTS(refusal(LAB, VFIO_IOMMU_INFO, EINVAL, "argsz is below 16", "argsz: with less than it says"
+        + " then, there are no capabilities", "vfio_iommu_type1.c vfio_iommu_type1_get_info()").unless(TYPED_CALL)),
     VFIO_UNMAP_ARGUMENTS(refusal(LAB, VFIO_UNMAP, EINVAL,
         "argsz is below 24, or the flags are unknown or exclude each other",
         "argsz and flags", "vfio_iommu_type1.c vfio_iommu_type1_unmap_dma()")),

@@ -10,6 +10,7 @@ import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.vfio.DeviceNotResetException;
+import io.kvmirq.vfio.DmaRange;
 import io.kvmirq.vfio.DmaSpace;
 import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.NoticeIrq;
@@ -58,10 +59,6 @@ import org.jspecify.annotations.Nullable;
  * that it takes.
  */
 public final class PassedThroughDevice implements AutoCloseable {
-    /** Addresses of messages, which the IOMMU does not translate. */
-    private static final long MESSAGES = 0xfee0_0000L;
-
-    private static final long MESSAGES_END = 0xfef0_0000L;
     private static final int ENABLE = 1 << 15;
 
     private final PciHostBridge bridge;
@@ -157,7 +154,7 @@ public final class PassedThroughDevice implements AutoCloseable {
          * Passes the device to the guest, reset if it can be.
          *
          * @throws IllegalArgumentException if the slot is taken; if the bus has no room for a BAR; if memory is in the hole
-         *     or at 0xfee00000
+         *     or not in {@link DmaSpace#ranges}
          * @throws UnsupportedOperationException if the device is not of PCI
          * @throws io.kvmirq.KernelException ENOMEM if RLIMIT_MEMLOCK is too low for the memory; what the kernel
          *     refuses else
@@ -235,17 +232,21 @@ public final class PassedThroughDevice implements AutoCloseable {
     }
 
     private static void share(Builder told, Undo undo) {
-        for (GuestMemory memory : told.memory) {
-            long end = memory.guestAddress() + memory.mapping().length();
-            told.bridge.requireOutside(memory);
-            if (memory.guestAddress() < MESSAGES_END && end > MESSAGES) {
-                throw new IllegalArgumentException(memory + " has 0x" + Long.toHexString(MESSAGES)
-                        + ", where the IOMMU takes messages: add the memory below 4 GiB and above as two");
-            }
-        }
+        told.memory.forEach(told.bridge::requireOutside);
         if (!told.memory.isEmpty()) {
             DmaSpace space = told.space.orElseGet(told.device::dma);
+            List<DmaRange> ranges = space.ranges();
+            told.memory.forEach(memory -> requireInside(ranges, memory));
             told.memory.forEach(memory -> undo.add(space.map(memory.guestAddress(), memory.mapping())));
+        }
+    }
+
+    private static void requireInside(List<DmaRange> ranges, GuestMemory memory) {
+        long first = memory.guestAddress();
+        long last = first + memory.mapping().length() - 1;
+        if (ranges.stream().noneMatch(range -> range.contains(first, last))) {
+            throw new IllegalArgumentException(memory + " has addresses that the IOMMU does not translate, as those of"
+                    + " messages: add memory in the ranges " + ranges + " only");
         }
     }
 

@@ -39,6 +39,7 @@ public final class UapiVfio {
     public static final int VFIO_API_VERSION = 0;
     public static final int VFIO_TYPE1_IOMMU = 1;
     public static final int VFIO_TYPE1v2_IOMMU = 3;
+    public static final int VFIO_DMA_CC_IOMMU = 4;
     public static final int VFIO_NOIOMMU_IOMMU = 8;
 
     @Ioctl({VFIO_CONTAINER, IOMMUFD}) public static final long VFIO_GET_API_VERSION = VFIO;
@@ -57,6 +58,9 @@ public final class UapiVfio {
 
     public static final int VFIO_IOMMU_INFO_PGSIZES = 1;
     public static final int VFIO_IOMMU_INFO_CAPS = 2;
+    public static final int VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE = 1;
+    public static final int VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION = 2;
+    public static final int VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL = 3;
     public static final int VFIO_DMA_MAP_FLAG_READ = 1;
     public static final int VFIO_DMA_MAP_FLAG_WRITE = 2;
     public static final int VFIO_DMA_MAP_FLAG_VADDR = 4;
@@ -72,6 +76,26 @@ public final class UapiVfio {
         @U32 @Out @Flags("VFIO_IOMMU_INFO_") int FLAGS = 4;
         @U64 @Out int IOVA_PGSIZES = 8;
         @U32 @Out int CAP_OFFSET = 16;
+    }
+
+    /** After a {@link VfioInfoCapHeader}; ranges of two times 64 bits follow, the last address included. */
+    public interface VfioIommuType1InfoCapIovaRange {
+        int SIZE = 16;
+        @U32 int NR_IOVAS = 8;
+    }
+
+    /** After a {@link VfioInfoCapHeader}. */
+    public interface VfioIommuType1InfoCapMigration {
+        int SIZE = 32;
+        @U32 int FLAGS = 8;
+        @U64 int PGSIZE_BITMAP = 16;
+        @U64 int MAX_DIRTY_BITMAP_SIZE = 24;
+    }
+
+    /** After a {@link VfioInfoCapHeader}. */
+    public interface VfioIommuType1InfoDmaAvail {
+        int SIZE = 12;
+        @U32 int AVAIL = 8;
     }
 
     public interface VfioIommuType1DmaMap extends Fact.Argsz {

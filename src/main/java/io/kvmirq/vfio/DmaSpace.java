@@ -5,6 +5,7 @@ import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Mapping;
 import java.nio.ByteBuffer;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Set;
 
 /**
@@ -49,6 +50,15 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
     public final DmaMapping mapReadOnly(long iova, Mapping memory) {
         return map(this, iova, memory, false);
     }
+
+    /**
+     * The addresses that {@link #map} takes, in rising order: without what the IOMMU reserves, as for messages, and what it
+     * does not translate. A device that is attached later may take some away.
+     *
+     * @throws io.kvmirq.KernelException EINVAL for a container without a device; ENOTTY for an iommufd in its place before
+     *     its first device
+     */
+    public abstract List<DmaRange> ranges();
 
     private static DmaMapping map(DmaSpace space, long iova, Mapping memory, boolean writable) {
         synchronized (space.mappings) {

@@ -10,6 +10,7 @@ import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.uapi.UapiIommufd.IommuIoasUnmap;
 import java.nio.ByteBuffer;
+import java.util.List;
 import java.util.Optional;
 import java.util.function.Function;
 
@@ -79,6 +80,11 @@ public final class Ioas extends DmaSpace {
 
     int number() {
         return number;
+    }
+
+    @Override
+    public List<DmaRange> ranges() {
+        return calls().rangesOfSpace(file(), number);
     }
 
     @Override

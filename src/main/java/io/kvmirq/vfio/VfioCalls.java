@@ -16,6 +16,7 @@ import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiIommufd;
 import io.kvmirq.uapi.UapiIommufd.IommuDestroy;
 import io.kvmirq.uapi.UapiIommufd.IommuIoasAlloc;
+import io.kvmirq.uapi.UapiIommufd.IommuIoasIovaRanges;
 import io.kvmirq.uapi.UapiIommufd.IommuIoasMap;
 import io.kvmirq.uapi.UapiIommufd.IommuIoasUnmap;
 import io.kvmirq.uapi.UapiTable.FileKind;
@@ -24,7 +25,10 @@ import io.kvmirq.uapi.UapiVfio.VfioDeviceAttachIommufdPt;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceBindIommufd;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaMap;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaUnmap;
+import io.kvmirq.uapi.UapiVfio.VfioIommuType1Info;
 import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.Function;
@@ -38,6 +42,11 @@ final class VfioCalls extends Calls {
     private static final int ATTACH_SIZE = 12;
 
     private static final int EINVAL = -Errno.EINVAL.number();
+    private static final int EMSGSIZE = -Errno.EMSGSIZE.number();
+    /** struct iommu_iova_range: the first address and the last. */
+    private static final int RANGE = 16;
+
+    private static final int FEW_RANGES = 16;
 
     VfioCalls(Kernel kernel) {
         super(kernel);
@@ -139,6 +148,33 @@ final class VfioCalls extends Calls {
         }
     }
 
+    /** With its capabilities: the kernel says how long they are, and is asked again. */
+    ByteBuffer iommuInfo(Fd container) {
+        int size = VfioIommuType1Info.SIZE;
+        while (true) {
+            ByteBuffer info = Buffers.allocate(size).putInt(VfioIommuType1Info.ARGSZ, size);
+            check(
+                    ioctl(container, UapiVfio.VFIO_IOMMU_GET_INFO, info),
+                    KernelCall.VFIO_IOMMU_INFO,
+                    Set.of(),
+                    container::toString);
+            int whole = info.getInt(VfioIommuType1Info.ARGSZ);
+            if (whole <= size) {
+                return info;
+            }
+            size = whole;
+        }
+    }
+
+    boolean hasExtension(Fd container, int extension) {
+        return check(
+                        on(container, raw -> libc().ioctl(raw, UapiVfio.VFIO_CHECK_EXTENSION, extension)),
+                        KernelCall.VFIO_IOMMU,
+                        Set.of(),
+                        container::toString)
+                > 0;
+    }
+
     VfioDevice openDevice(Fd group, DeviceName name, Supplier<Optional<String>> why, Function<Fd, VfioDevice> owner) {
         ByteBuffer text = Buffers.cString(name.toString());
         return made(
@@ -181,6 +217,29 @@ final class VfioCalls extends Calls {
                 KernelCall.VFIO_ATTACH,
                 Set.of(),
                 () -> device + " ioas=" + space);
+    }
+
+    List<DmaRange> rangesOfSpace(Fd iommufd, int space) {
+        int room = FEW_RANGES;
+        while (true) {
+            ByteBuffer ranges = Buffers.allocate(room * RANGE);
+            ByteBuffer asked = Buffers.allocate(IommuIoasIovaRanges.SIZE)
+                    .putInt(IommuIoasIovaRanges.LENGTH_OF_ARGUMENT, IommuIoasIovaRanges.SIZE)
+                    .putInt(IommuIoasIovaRanges.IOAS_ID, space)
+                    .putInt(IommuIoasIovaRanges.NUM_IOVAS, room)
+                    .putLong(IommuIoasIovaRanges.ALLOWED_IOVAS, libc().addressOf(ranges));
+            int result = ioctl(iommufd, UapiIommufd.IOMMU_IOAS_IOVA_RANGES, asked);
+            int count = asked.getInt(IommuIoasIovaRanges.NUM_IOVAS);
+            if (result != EMSGSIZE || count <= room) {
+                check(result, KernelCall.IOMMU_REQUEST, Set.of(), () -> iommufd + " ioas=" + space);
+                List<DmaRange> found = new ArrayList<>();
+                for (int at = 0; at < count * RANGE; at += RANGE) {
+                    found.add(new DmaRange(ranges.getLong(at), ranges.getLong(at + Long.BYTES)));
+                }
+                return List.copyOf(found);
+            }
+            room = count;
+        }
     }
 
     /** @param destroying the {@link #destroying} of it from now on */

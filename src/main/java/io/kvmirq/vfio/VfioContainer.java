@@ -8,8 +8,10 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kernel.Undo;
+import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaUnmap;
 import java.nio.ByteBuffer;
+import java.util.List;
 import java.util.Optional;
 import java.util.function.Supplier;
 
@@ -59,6 +61,28 @@ public final class VfioContainer extends DmaSpace {
             maybeSet = true;
             undo.keep();
         }
+    }
+
+    /**
+     * Asks the IOMMU driver for its ranges and limits.
+     *
+     * @throws io.kvmirq.KernelException EINVAL without a device
+     */
+    public ContainerInfo info() {
+        return ContainerInfo.of(calls().iommuInfo(file()));
+    }
+
+    /**
+     * Whether DMA of all devices is coherent with the caches, whatever the devices ask for: else KVM must know of the
+     * devices, for a guest that flushes caches itself. False without a device.
+     */
+    public boolean isCoherent() {
+        return calls().hasExtension(file(), UapiVfio.VFIO_DMA_CC_IOMMU);
+    }
+
+    @Override
+    public List<DmaRange> ranges() {
+        return info().ranges();
     }
 
     @Override

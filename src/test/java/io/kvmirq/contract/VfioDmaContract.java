@@ -6,9 +6,18 @@ import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
+import io.kvmirq.backend.Buffers;
 import io.kvmirq.uapi.UapiVfio;
+import io.kvmirq.uapi.UapiVfio.VfioInfoCapHeader;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaMap;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaUnmap;
+import io.kvmirq.uapi.UapiVfio.VfioIommuType1Info;
+import io.kvmirq.uapi.UapiVfio.VfioIommuType1InfoCapIovaRange;
+import io.kvmirq.uapi.UapiVfio.VfioIommuType1InfoCapMigration;
+import io.kvmirq.uapi.UapiVfio.VfioIommuType1InfoDmaAvail;
+import java.nio.ByteBuffer;
+import java.util.Map;
+import java.util.TreeMap;
 import org.junit.jupiter.api.Test;
 
 /** The mappings of a container: drivers/vfio/vfio_iommu_type1.c. */
@@ -111,6 +120,90 @@ class VfioDmaContract extends VfioSuite {
         vfio.closeAll();
         attach();
         assertOk(map(0, PAGE));
+    }
+
+    // What the IOMMU driver says
+
+    private static final int INFO_SIZE = VfioIommuType1Info.SIZE;
+
+    private static ByteBuffer info(int argsz) {
+        return Buffers.allocate(Math.max(argsz, INFO_SIZE)).putInt(VfioIommuType1Info.ARGSZ, argsz);
+    }
+
+    private ByteBuffer asked(int argsz) {
+        ByteBuffer info = info(argsz);
+        assertOk(vfio.ioctl(container, UapiVfio.VFIO_IOMMU_GET_INFO, info));
+        return info;
+    }
+
+    /** The capabilities of a whole answer, by id, with where each begins. */
+    private Map<Integer, Integer> capabilities(ByteBuffer info) {
+        Map<Integer, Integer> found = new TreeMap<>();
+        for (int at = info.getInt(VfioIommuType1Info.CAP_OFFSET);
+                at != 0;
+                at = info.getInt(at + VfioInfoCapHeader.NEXT)) {
+            assertThat(info.getShort(at + VfioInfoCapHeader.VERSION)).isEqualTo((short) 1);
+            found.put((int) info.getShort(at + VfioInfoCapHeader.ID), at);
+        }
+        return found;
+    }
+
+    @Test
+    void structureOfAnInfoIsCheckedAndItsLengthIsSaid() {
+        attach();
+        assertErrno(Errno.EFAULT, vfio.ioctl(container, UapiVfio.VFIO_IOMMU_GET_INFO, 0));
+        assertErrno(Errno.EINVAL, vfio.ioctl(container, UapiVfio.VFIO_IOMMU_GET_INFO, info(15)));
+        int flags = UapiVfio.VFIO_IOMMU_INFO_PGSIZES | UapiVfio.VFIO_IOMMU_INFO_CAPS;
+        ByteBuffer least = asked(16);
+        int whole = least.getInt(VfioIommuType1Info.ARGSZ);
+        assertThat(least.getInt(VfioIommuType1Info.FLAGS)).isEqualTo(flags);
+        assertThat(least.getLong(VfioIommuType1Info.IOVA_PGSIZES) & PAGE).isNotZero();
+        assertThat(whole).isGreaterThan(INFO_SIZE);
+        for (int argsz : new int[] {INFO_SIZE, whole - 1}) {
+            ByteBuffer tooShort = asked(argsz);
+            assertThat(tooShort.getInt(VfioIommuType1Info.ARGSZ)).isEqualTo(whole);
+            assertThat(tooShort.getInt(VfioIommuType1Info.FLAGS)).isEqualTo(flags);
+            assertThat(tooShort.getInt(VfioIommuType1Info.CAP_OFFSET)).isZero();
+        }
+        ByteBuffer all = asked(whole + 100);
+        assertThat(all.getInt(VfioIommuType1Info.ARGSZ)).isEqualTo(whole + 100);
+        assertThat(all.getInt(VfioIommuType1Info.CAP_OFFSET)).isEqualTo(INFO_SIZE);
+        assertThat(capabilities(all)).containsOnlyKeys(1, 2, 3);
+    }
+
+    @Test
+    void infoHasRangesMappingsLeftAndDirtyPages() {
+        attach();
+        int whole = asked(INFO_SIZE).getInt(VfioIommuType1Info.ARGSZ);
+        ByteBuffer info = asked(whole);
+        Map<Integer, Integer> at = capabilities(info);
+        int left = at.get(UapiVfio.VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL) + VfioIommuType1InfoDmaAvail.AVAIL;
+        assertThat(info.getInt(left)).isEqualTo(65535);
+        assertOk(map(0, PAGE));
+        assertThat(asked(whole).getInt(left)).isEqualTo(65534);
+        int dirty = at.get(UapiVfio.VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION);
+        assertThat(info.getInt(dirty + VfioIommuType1InfoCapMigration.FLAGS)).isZero();
+        assertThat(info.getLong(dirty + VfioIommuType1InfoCapMigration.PGSIZE_BITMAP))
+                .isEqualTo(PAGE);
+        assertThat(info.getLong(dirty + VfioIommuType1InfoCapMigration.MAX_DIRTY_BITMAP_SIZE))
+                .isEqualTo(1L << 28);
+        int ranges = at.get(UapiVfio.VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE) + VfioIommuType1InfoCapIovaRange.SIZE;
+        long messages = world.isArm64() ? ARM64_MESSAGES : MESSAGES;
+        assertThat(info.getLong(ranges)).isZero();
+        assertThat(info.getLong(ranges + 8)).isEqualTo(messages - 1);
+        assertThat(info.getLong(ranges + 16)).isEqualTo(messages + (1 << 20));
+        assertThat(info.getLong(ranges + 24)).satisfies(last -> assertThat(Long.compareUnsigned(last, (1L << 39) - 1))
+                .isNotNegative());
+    }
+
+    /** VT-d of the lab has no snoop control; AMD's driver always enforces coherency. */
+    @Test
+    void coherencyIsAskedOfTheDevicesOfAContainer() {
+        attach();
+        int coherent = vfio.ioctl(container, UapiVfio.VFIO_CHECK_EXTENSION, UapiVfio.VFIO_DMA_CC_IOMMU);
+        assertThat(coherent).isBetween(0, world.isArm64() ? 0 : 1);
+        assertThat(vfio.ioctl(vfio.container(), UapiVfio.VFIO_CHECK_EXTENSION, UapiVfio.VFIO_DMA_CC_IOMMU))
+                .isZero();
     }
 
     // Unmapping

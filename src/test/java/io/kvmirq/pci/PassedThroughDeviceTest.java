@@ -564,8 +564,8 @@ class PassedThroughDeviceTest {
             assertThatThrownBy(() -> world.builder().memory(atMessages).build())
                     .isInstanceOf(IllegalArgumentException.class)
                     .hasMessageEndingWith(
-                            "has 0xfee00000, where the IOMMU takes messages: add the memory below 4 GiB and"
-                                    + " above as two");
+                            "has addresses that the IOMMU does not translate, as those of messages: add memory in the"
+                                    + " ranges [0x0-0xfedfffff, 0xfef00000-0x7fffffffff] only");
         }
         PciHostBridge narrow = new PciHostBridge(0x10000, 0x4000);
         assertThatThrownBy(() -> PassedThroughDevice.builder(narrow, 1, world.vm, world.device, world.forwarding)

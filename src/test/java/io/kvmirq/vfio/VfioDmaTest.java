@@ -46,6 +46,31 @@ class VfioDmaTest {
         device.dma().mapReadOnly(IOVA, memory).close();
     }
 
+    /** On x86 the addresses from 0xfee00000 are of messages, on arm64 those from 0x8000000. */
+    @ParameterizedTest
+    @MethodSource("io.kvmirq.vfio.TestDevice#lines")
+    void memoryIsMappedInTheRangesOnly(TestDevice hardware) {
+        Kernel kernel = kernel(hardware);
+        VfioDevice device = undo.add(VfioDevice.open(kernel, hardware.address()));
+        Mapping memory = undo.add(Mapping.anonymous(kernel, SIZE)).mapping();
+        List<DmaRange> ranges = device.dma().ranges();
+        DmaRange low = ranges.get(0);
+        assertThat(low.first()).isZero();
+        assertThat(low.contains(0, SIZE - 1)).isTrue();
+        assertThat(low.contains(0, low.last() + 1)).isFalse();
+        assertThat(ranges.get(1).first()).isGreaterThan(low.last());
+        device.dma().map(low.last() + 1 - SIZE, memory).close();
+        assertThatThrownBy(() -> device.dma().map(low.last() + 1 - SIZE / 2, memory))
+                .hasMessageContaining("EINVAL (");
+        if (device.dma() instanceof VfioContainer container) {
+            ContainerInfo info = container.info();
+            assertThat(info.ranges()).isEqualTo(ranges);
+            assertThat(info.pageSizes() & 4096).isNotZero();
+            assertThat(info.mappingsLeft()).hasValue(65535);
+            assertThat(info.dirtyPageSizes()).hasValue(4096);
+        }
+    }
+
     /** A container has no IOMMU driver before its first group. */
     @ParameterizedTest
     @MethodSource("io.kvmirq.vfio.TestDevice#lines")
@@ -54,6 +79,10 @@ class VfioDmaTest {
         Mapping memory = undo.add(Mapping.anonymous(kernel, SIZE)).mapping();
         VfioContainer container = undo.add(VfioContainer.create(kernel));
         assertThatThrownBy(() -> container.map(IOVA, memory)).hasMessageContaining("EINVAL (");
+        assertThatThrownBy(container::ranges)
+                .hasMessageContaining("vfio iommu info vfio container")
+                .hasMessageContaining("EINVAL (the container has no IOMMU type yet)");
+        assertThat(container.isCoherent()).isFalse();
         VfioGroup group = undo.add(VfioGroup.open(kernel, hardware.address()));
         undo.add(group.openDevice(hardware.address(), container));
         container.map(IOVA, memory).close();

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
-import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.explain.IommufdAnswer;
@@ -169,10 +168,12 @@ final class AddressSpace extends IommuObject {
         return new Unmapped(bytes, Optional.empty());
     }
 
-    /** IOMMU_IOAS_IOVA_RANGES: before a device is attached, all addresses are free. */
-    void checkUnattached() {
-        if (!tables.isEmpty()) {
-            throw new NotModelledException("IOMMU_IOAS_IOVA_RANGES while a device is attached: the width of an IOMMU");
-        }
+    /** The free ranges as first and last address: before a device is attached, all addresses. */
+    long[] ranges() {
+        return tables.isEmpty() ? new long[] {0, -1} : DmaMappings.ranges(host);
+    }
+
+    long alignment() {
+        return tables.isEmpty() ? 1 : PAGE_MASK + 1;
     }
 }

@@ -4,6 +4,7 @@ package io.kvmirq.fake.vfio;
 import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.fake.file.FakeFile;
+import io.kvmirq.fake.file.Hardware;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.uapi.UapiVfio;
@@ -16,10 +17,9 @@ import org.jspecify.annotations.Nullable;
  * closed.
  */
 final class ContainerFile extends FakeFile {
-    /** VFIO_DMA_CC_IOMMU, VFIO_TYPE1_NESTING_IOMMU, VFIO_UNMAP_ALL and VFIO_UPDATE_VADDR of vfio.h. */
-    private static final int COHERENT = 4;
-
+    /** VFIO_TYPE1_NESTING_IOMMU, VFIO_UNMAP_ALL and VFIO_UPDATE_VADDR of vfio.h. */
     private static final int NESTING = 6;
+
     private static final int UNMAP_ALL = 9;
     private static final int UPDATE_VADDR = 10;
 
@@ -28,6 +28,7 @@ final class ContainerFile extends FakeFile {
 
     private static final Requests<ContainerFile> WITH_IOMMU = requests(
                     new Requests<>(VfioAnswer.VFIO_UNKNOWN_REQUEST, ContainerFile::notModelled))
+            .value(UapiVfio.VFIO_IOMMU_GET_INFO, (file, address) -> file.dma().info(address))
             .value(UapiVfio.VFIO_IOMMU_MAP_DMA, (file, address) -> file.dma().map(address))
             .value(UapiVfio.VFIO_IOMMU_UNMAP_DMA, (file, address) -> file.dma().unmap(address));
 
@@ -52,9 +53,6 @@ final class ContainerFile extends FakeFile {
     }
 
     private static @Nullable String notModelled(long request) {
-        if (request == UapiVfio.VFIO_IOMMU_GET_INFO) {
-            return "VFIO_IOMMU_GET_INFO";
-        }
         return request == UapiVfio.VFIO_IOMMU_DIRTY_PAGES ? "VFIO_IOMMU_DIRTY_PAGES" : null;
     }
 
@@ -88,15 +86,19 @@ final class ContainerFile extends FakeFile {
 
     private int checkExtension(long extension) {
         host.note(VfioAnswer.VFIO_EXTENSIONS);
-        if (extension == COHERENT && dma != null) {
-            throw new NotModelledException("VFIO_DMA_CC_IOMMU: whether the IOMMU enforces coherency");
-        }
         boolean known = extension == UapiVfio.VFIO_TYPE1_IOMMU
                 || extension == UapiVfio.VFIO_TYPE1v2_IOMMU
+                || extension == UapiVfio.VFIO_DMA_CC_IOMMU && dma != null && isCoherent()
                 || extension == NESTING && hasNesting()
                 || extension == UNMAP_ALL
                 || extension == UPDATE_VADDR && dma != null;
         return known ? 1 : 0;
+    }
+
+    /** {@code enforce_cache_coherency()} of AMD's driver; VT-d needs snoop control, which the modelled unit lacks. */
+    private boolean isCoherent() {
+        Hardware hardware = host.build().hardware();
+        return hardware == Hardware.AMD_AVIC || hardware == Hardware.AVIC_INHIBITED;
     }
 
     private boolean hasNesting() {

@@ -7,8 +7,13 @@ import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.uapi.UapiVfio;
+import io.kvmirq.uapi.UapiVfio.VfioInfoCapHeader;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaMap;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaUnmap;
+import io.kvmirq.uapi.UapiVfio.VfioIommuType1Info;
+import io.kvmirq.uapi.UapiVfio.VfioIommuType1InfoCapIovaRange;
+import io.kvmirq.uapi.UapiVfio.VfioIommuType1InfoCapMigration;
+import io.kvmirq.uapi.UapiVfio.VfioIommuType1InfoDmaAvail;
 import java.nio.ByteBuffer;
 import java.util.List;
 import java.util.Map;
@@ -28,6 +33,15 @@ final class DmaMappings {
     private static final long MESSAGES_SIZE = 1L << 20;
     /** Every IOMMU translates addresses below this one. */
     private static final long COMMON_END = 1L << 39;
+
+    /** Of VT-d with large pages. */
+    private static final long PAGE_SIZES = 1 << 12 | 1 << 21 | 1 << 30;
+    /** The end of iova_pgsizes: the least argsz of VFIO_IOMMU_GET_INFO. */
+    private static final int INFO_LEAST = 16;
+
+    private static final int LONGEST_INFO = 128;
+    /** DIRTY_BITMAP_SIZE_MAX. */
+    private static final long MOST_DIRTY_BYTES = 1 << 28;
 
     private static final int MAP_FLAGS =
             UapiVfio.VFIO_DMA_MAP_FLAG_READ | UapiVfio.VFIO_DMA_MAP_FLAG_WRITE | UapiVfio.VFIO_DMA_MAP_FLAG_VADDR;
@@ -74,6 +88,58 @@ final class DmaMappings {
         if (Long.compareUnsigned(last, COMMON_END) >= 0) {
             throw new NotModelledException("the width of an IOMMU: an IOVA of 2^39 or more");
         }
+    }
+
+    /** The ranges that the IOMMU translates, as first and last address. */
+    static long[] ranges(Host host) {
+        return new long[] {0, messages(host) - 1, messagesLast(host) + 1, COMMON_END - 1};
+    }
+
+    /** {@code vfio_iommu_type1_get_info()}. */
+    int info(long address) {
+        return host.copied(address, INFO_LEAST, given -> {
+            long argsz = Integer.toUnsignedLong(given.getInt(VfioIommuType1Info.ARGSZ));
+            if (argsz < INFO_LEAST) {
+                return host.refuse(VfioAnswer.VFIO_IOMMU_INFO_ARGUMENTS);
+            }
+            ByteBuffer whole = capabilities(ByteBuffer.allocate(LONGEST_INFO).order(given.order()));
+            whole.putInt(VfioIommuType1Info.ARGSZ, (int) argsz)
+                    .putInt(VfioIommuType1Info.FLAGS, UapiVfio.VFIO_IOMMU_INFO_PGSIZES | UapiVfio.VFIO_IOMMU_INFO_CAPS)
+                    .putLong(VfioIommuType1Info.IOVA_PGSIZES, PAGE_SIZES);
+            int least = (int) Math.min(argsz, VfioIommuType1Info.SIZE);
+            if (argsz < whole.limit()) {
+                return host.copyOut(address, whole.putInt(VfioIommuType1Info.ARGSZ, whole.limit()), least);
+            }
+            return host.copyOut(
+                    address, whole.putInt(VfioIommuType1Info.CAP_OFFSET, VfioIommuType1Info.SIZE), whole.limit());
+        });
+    }
+
+    /** Each is 8-aligned since 6.6, {@code vfio_info_cap_add()}. The limit is the end of the last one. */
+    private ByteBuffer capabilities(ByteBuffer info) {
+        int align = host.build().isSince(6, 6) ? Long.BYTES - 1 : 0;
+        int migration = VfioIommuType1Info.SIZE;
+        int available = migration + VfioIommuType1InfoCapMigration.SIZE;
+        int addresses = available + (VfioIommuType1InfoDmaAvail.SIZE + align & ~align);
+        long[] ranges = ranges(host);
+        header(info, migration, UapiVfio.VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION, available);
+        info.putLong(migration + VfioIommuType1InfoCapMigration.PGSIZE_BITMAP, PAGE_MASK + 1)
+                .putLong(migration + VfioIommuType1InfoCapMigration.MAX_DIRTY_BITMAP_SIZE, MOST_DIRTY_BYTES);
+        header(info, available, UapiVfio.VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, addresses);
+        info.putInt(available + VfioIommuType1InfoDmaAvail.AVAIL, MOST - mappings.size());
+        header(info, addresses, UapiVfio.VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, 0);
+        info.putInt(addresses + VfioIommuType1InfoCapIovaRange.NR_IOVAS, ranges.length / 2);
+        info.position(addresses + VfioIommuType1InfoCapIovaRange.SIZE);
+        for (long one : ranges) {
+            info.putLong(one);
+        }
+        return info.flip();
+    }
+
+    private static void header(ByteBuffer info, int at, int id, int next) {
+        info.putShort(at + VfioInfoCapHeader.ID, (short) id)
+                .putShort(at + VfioInfoCapHeader.VERSION, (short) 1)
+                .putInt(at + VfioInfoCapHeader.NEXT, next);
     }
 
     int map(long address) {

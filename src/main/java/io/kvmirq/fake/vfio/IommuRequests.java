@@ -149,26 +149,31 @@ final class IommuRequests {
         return space.isEmpty() ? file.host().refuse(IommufdAnswer.IOMMUFD_NO_OBJECT) : call.applyAsInt(space.get());
     }
 
-    /** No device is attached: one range, of all addresses. */
+    /** Those that fit, and how many there are. */
     private static int ranges(IommuFile file, ByteBuffer ranges, long address) {
         Host host = file.host();
         if (ranges.getInt(MAP_RESERVED) != 0) {
             return host.refuse(IommufdAnswer.IOMMUFD_FLAGS);
         }
         return onSpace(file, ranges.getInt(IommuIoasIovaRanges.IOAS_ID), space -> {
-            space.checkUnattached();
-            boolean room = ranges.getInt(IommuIoasIovaRanges.NUM_IOVAS) != 0;
-            if (room) {
-                ByteBuffer all =
-                        ByteBuffer.allocate(RANGE_SIZE).order(ranges.order()).putLong(Long.BYTES, -1);
-                int refused = host.copyOut(ranges.getLong(IommuIoasIovaRanges.ALLOWED_IOVAS), all, RANGE_SIZE);
+            long[] free = space.ranges();
+            int count = free.length / 2;
+            long room = Math.min(count, Integer.toUnsignedLong(ranges.getInt(IommuIoasIovaRanges.NUM_IOVAS)));
+            for (int i = 0; i < room; i++) {
+                ByteBuffer range = ByteBuffer.allocate(RANGE_SIZE)
+                        .order(ranges.order())
+                        .putLong(0, free[2 * i])
+                        .putLong(Long.BYTES, free[2 * i + 1]);
+                long to = ranges.getLong(IommuIoasIovaRanges.ALLOWED_IOVAS) + (long) i * RANGE_SIZE;
+                int refused = host.copyOut(to, range, RANGE_SIZE);
                 if (refused < 0) {
                     return refused;
                 }
             }
-            ranges.putInt(IommuIoasIovaRanges.NUM_IOVAS, 1).putLong(IommuIoasIovaRanges.OUT_IOVA_ALIGNMENT, 1);
+            ranges.putInt(IommuIoasIovaRanges.NUM_IOVAS, count)
+                    .putLong(IommuIoasIovaRanges.OUT_IOVA_ALIGNMENT, space.alignment());
             int refused = host.copyOut(address, ranges, IommuIoasIovaRanges.SIZE);
-            return refused < 0 || room ? refused : host.refuse(IommufdAnswer.IOMMUFD_RANGES_ROOM);
+            return refused < 0 || room == count ? refused : host.refuse(IommufdAnswer.IOMMUFD_RANGES_ROOM);
         });
     }
 

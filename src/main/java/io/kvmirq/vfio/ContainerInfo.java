@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.vfio;
+
+import io.kvmirq.uapi.UapiVfio;
+import io.kvmirq.uapi.UapiVfio.VfioInfoCapHeader;
+import io.kvmirq.uapi.UapiVfio.VfioIommuType1Info;
+import io.kvmirq.uapi.UapiVfio.VfioIommuType1InfoCapIovaRange;
+import io.kvmirq.uapi.UapiVfio.VfioIommuType1InfoCapMigration;
+import io.kvmirq.uapi.UapiVfio.VfioIommuType1InfoDmaAvail;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.OptionalInt;
+import java.util.OptionalLong;
+
+/**
+ * What the IOMMU driver of a container says, as it was when it was asked. A kernel that does not say something leaves it
+ * empty.
+ *
+ * @param pageSizes bit n is set if pages of 2^n bytes can be mapped
+ * @param ranges in rising order, without what is reserved, as for messages; of a kernel before 5.4 all addresses
+ * @param mappingsLeft how many more mappings the container takes
+ * @param dirtyPageSizes the sizes of pages whose writes by devices can be logged, as {@code pageSizes}
+ */
+public record ContainerInfo(
+        long pageSizes, List<DmaRange> ranges, OptionalInt mappingsLeft, OptionalLong dirtyPageSizes) {
+    private static final int RANGE = 16;
+
+    public ContainerInfo {
+        ranges = List.copyOf(ranges);
+    }
+
+    /** @param info struct vfio_iommu_type1_info with its capabilities, of which each begins after the one before */
+    static ContainerInfo of(ByteBuffer info) {
+        List<DmaRange> ranges = new ArrayList<>();
+        OptionalInt left = OptionalInt.empty();
+        OptionalLong dirty = OptionalLong.empty();
+        boolean has = (info.getInt(VfioIommuType1Info.FLAGS) & UapiVfio.VFIO_IOMMU_INFO_CAPS) != 0;
+        int next = has ? info.getInt(VfioIommuType1Info.CAP_OFFSET) : 0;
+        for (int at = 0; next > at; ) {
+            at = next;
+            switch (info.getShort(at + VfioInfoCapHeader.ID)) {
+                case UapiVfio.VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE -> {
+                    for (int i = 0; i < info.getInt(at + VfioIommuType1InfoCapIovaRange.NR_IOVAS); i++) {
+                        int range = at + VfioIommuType1InfoCapIovaRange.SIZE + RANGE * i;
+                        ranges.add(new DmaRange(info.getLong(range), info.getLong(range + Long.BYTES)));
+                    }
+                }
+                case UapiVfio.VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION ->
+                    dirty = OptionalLong.of(info.getLong(at + VfioIommuType1InfoCapMigration.PGSIZE_BITMAP));
+                case UapiVfio.VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL ->
+                    left = OptionalInt.of(info.getInt(at + VfioIommuType1InfoDmaAvail.AVAIL));
+                default -> {} // of a newer kernel
+            }
+            next = info.getInt(at + VfioInfoCapHeader.NEXT);
+        }
+        List<DmaRange> all = ranges.isEmpty() ? List.of(new DmaRange(0, -1)) : ranges;
+        return new ContainerInfo(info.getLong(VfioIommuType1Info.IOVA_PGSIZES), all, left, dirty);
+    }
+}
