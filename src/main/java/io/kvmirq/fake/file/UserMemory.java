@@ -28,15 +28,32 @@ public final class UserMemory {
     /** Finds a buffer by its identity: the place of its region and 1, from the hash on up to a 0. */
     private int[] places = new int[2 * CAPACITY];
 
-    /** A caller's buffer, referenced weakly, or a mapping, referenced strongly. */
-    private static final class Region extends WeakReference<ByteBuffer> {
+    /** A caller's buffer, referenced weakly, or a mapping, referenced strongly, or made when it is first used. */
+    private static final class Region extends WeakReference<@Nullable ByteBuffer> {
         private final int hash;
+        private final int bytes;
         private final @Nullable ByteBuffer kept;
+        private final @Nullable IntFunction<ByteBuffer> allocator;
 
         Region(ByteBuffer buffer, boolean keep) {
             super(buffer);
             hash = System.identityHashCode(buffer);
+            bytes = buffer.capacity();
             this.kept = keep ? buffer : null;
+            this.allocator = null;
+        }
+
+        /** Memory of zeros, or none without an allocator. */
+        Region(int bytes, @Nullable IntFunction<ByteBuffer> allocator) {
+            super(null);
+            this.hash = 0;
+            this.bytes = bytes;
+            this.kept = null;
+            this.allocator = allocator;
+        }
+
+        boolean isMapping() {
+            return kept != null || allocator != null;
         }
     }
 
@@ -60,31 +77,48 @@ public final class UserMemory {
 
     /**
      * Maps memory of more than a buffer holds: buffers that lie side by side. An access across two of them finds nothing.
+     * Each buffer is made when it is used first, as the kernel makes pages.
      *
      * @param length bytes, whole pages
      */
     public long map(long length, IntFunction<ByteBuffer> allocator) {
         long first = next;
         for (long left = length; left > 0; left -= PART) {
-            long base = add(allocator.apply((int) Math.min(left, PART)).order(ByteOrder.nativeOrder()), true);
+            long base = add(new Region((int) Math.min(left, PART), allocator));
             next = left > PART ? base + PART : next;
         }
         return first;
     }
 
     private long add(ByteBuffer buffer, boolean keep) {
+        long base = add(new Region(buffer, keep));
+        index(regions[count - 1], count);
+        return base;
+    }
+
+    private long add(Region region) {
         if (count == bases.length) {
             purge();
         }
         long base = next;
         bases[count] = base;
-        Region region = new Region(buffer, keep);
         regions[count] = region;
         count++;
-        index(region, count);
         // At least one unmapped page separates two regions, so that an overrun of one fails with EFAULT.
-        next += (buffer.capacity() / PAGE + 2) * PAGE;
+        next += (region.bytes / PAGE + 2) * PAGE;
         return base;
+    }
+
+    /** The memory of a region; null if it was unmapped or collected. */
+    private @Nullable ByteBuffer memory(int at) {
+        Region region = regions[at];
+        ByteBuffer buffer = region.get();
+        if (buffer == null && region.allocator != null) {
+            buffer = region.allocator.apply(region.bytes).order(ByteOrder.nativeOrder());
+            regions[at] = new Region(buffer, true);
+            index(regions[at], at + 1);
+        }
+        return buffer;
     }
 
     private void index(Region region, int place) {
@@ -99,7 +133,7 @@ public final class UserMemory {
     private void purge() {
         int left = 0;
         for (int i = 0; i < count; i++) {
-            if (regions[i].get() != null) {
+            if (regions[i].isMapping() || regions[i].get() != null) {
                 bases[left] = bases[i];
                 regions[left] = regions[i];
                 left++;
@@ -113,24 +147,25 @@ public final class UserMemory {
         }
         places = new int[2 * bases.length];
         for (int i = 0; i < left; i++) {
-            index(regions[i], i + 1);
+            if (regions[i].allocator == null) {
+                index(regions[i], i + 1);
+            }
         }
     }
 
     /** Unmaps a whole mapping. Does nothing if the address is not in a mapping. */
     public void unmap(long address, long length) {
         int at = find(address);
-        ByteBuffer mapped = at < 0 ? null : regions[at].kept;
-        if (mapped == null || address >= bases[at] + mapped.capacity()) {
+        if (at < 0 || !regions[at].isMapping() || address >= bases[at] + regions[at].bytes) {
             return;
         }
-        if (bases[at] != address || mapped.capacity() != Math.min(length, mapped.capacity())) {
+        int bytes = regions[at].bytes;
+        if (bases[at] != address || length < bytes) {
             throw new NotModelledException("unmapping a part of what was mapped");
         }
-        regions[at] = new Region(mapped, false);
-        regions[at].clear();
-        if (length > mapped.capacity()) {
-            unmap(address + mapped.capacity(), length - mapped.capacity());
+        regions[at] = new Region(bytes, null);
+        if (length > bytes) {
+            unmap(address + bytes, length - bytes);
         }
     }
 
@@ -138,11 +173,11 @@ public final class UserMemory {
     @Nullable
     public ByteBuffer at(long address, long length) {
         int found = find(address);
-        if (found < 0) {
+        if (found < 0 || length < 0 || address - bases[found] > regions[found].bytes - length) {
             return null;
         }
-        ByteBuffer buffer = regions[found].get();
-        if (buffer == null || length < 0 || address - bases[found] > buffer.capacity() - length) {
+        ByteBuffer buffer = memory(found);
+        if (buffer == null) {
             return null;
         }
         return buffer.order() == ByteOrder.nativeOrder()

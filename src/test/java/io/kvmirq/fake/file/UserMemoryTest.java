@@ -6,7 +6,9 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.NotModelledException;
 import java.nio.ByteBuffer;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 
@@ -42,5 +44,38 @@ class UserMemoryTest {
         assertThat(memory.at(address, 1)).isNull();
         assertThat(memory.at(other, 1)).isNotNull();
         assertThat(memory.addressOf(mapped)).isGreaterThan(other);
+    }
+
+    /** A mapping of 1 TiB would else be a thousand buffers before its first use. */
+    @Test
+    void memoryIsMadeWhenItIsUsed() {
+        List<Integer> made = new ArrayList<>();
+        long part = 1L << 30;
+        long address = memory.map(3 * part + 4096, bytes -> {
+            made.add(bytes);
+            return ByteBuffer.allocate(4096); // as if it were so long
+        });
+        long other = memory.map(ByteBuffer.allocate(8));
+        assertThat(other).isGreaterThan(address + 3 * part + 4096);
+        assertThat(memory.at(address + 3 * part + 4096, 1))
+                .as("the page behind it")
+                .isNull();
+        assertThat(made).isEmpty();
+        ByteBuffer last = memory.at(address + 3 * part, 4096);
+        assertThat(made).containsExactly(4096);
+        assertThat(memory.at(address + 3 * part + 100, 1)).isSameAs(last);
+        assertThat(memory.addressOf(last)).isEqualTo(address + 3 * part);
+        assertThat(memory.at(address + part, 1)).isNotNull();
+        assertThat(made).containsExactly(4096, 1 << 30);
+        for (int i = 0; i < BUFFERS; i++) { // what is not made outlasts a purge
+            memory.addressOf(ByteBuffer.allocate(1));
+        }
+        assertThat(memory.at(address, 1)).isNotNull();
+        assertThat(memory.at(other, 8)).isNotNull();
+        assertThat(made).hasSize(3);
+        long unused = memory.map(3 * part, ByteBuffer::allocate);
+        memory.unmap(unused, 3 * part);
+        assertThat(memory.at(unused, 1)).isNull();
+        assertThat(memory.at(unused + 2 * part, 1)).isNull();
     }
 }
