@@ -37,7 +37,7 @@ public final class MemoryFile implements AutoCloseable {
      * @param name for /proc/PID/maps, at most 249 bytes
      * @param length bytes, a multiple of the page size; may be 2 GiB or more
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM; EINVAL for a name that is too long or a negative length;
-     *     EFBIG beyond RLIMIT_FSIZE; EACCES where vm.memfd_noexec is 2, before 6.6
+     *     EFBIG beyond RLIMIT_FSIZE. It is not executable, so that vm.memfd_noexec refuses nothing
      */
     public static MemoryFile create(Kernel kernel, String name, long length) {
         Calls calls = kernel.calls();
