@@ -47,6 +47,7 @@ public enum KernelCall {
     PIT_CREATE("pit create", "KVM_CREATE_PIT2"),
     PIT_GET("pit get", "KVM_GET_PIT2"),
     PIT_SET("pit set", PIT_GET, "KVM_SET_PIT2"),
+    PIT_REINJECT("pit reinject", PIT_GET, "KVM_REINJECT_CONTROL"),
     CLOCK_GET("clock get", "KVM_GET_CLOCK"),
     CLOCK_SET("clock set", "KVM_SET_CLOCK"),
     TSC_RATE("tsc rate", "KVM_GET_TSC_KHZ", "KVM_SET_TSC_KHZ"),

@@ -208,8 +208,8 @@ public final class Vm implements AutoCloseable {
 
     /**
      * A timer (i8254) in the kernel, at the ports 0x40–0x43, which raises GSI 0; also with vCPUs present. The port of the
-     * speaker, 0x61, is left to the VMM. On AMD a VM with this timer gets no posted interrupts, because the kernel then
-     * counts the guest's EOIs.
+     * speaker, 0x61, is left to the VMM. On AMD a VM with this timer gets no posted interrupts until {@link
+     * #setPitReinjection} is off.
      *
      * <p>Source: KVM_CREATE_PIT2 in arch/x86/kvm/x86.c, which checks in the order of the errors here.
      *
@@ -295,6 +295,18 @@ public final class Vm implements AutoCloseable {
     /** Puts back what {@link #pic} gave, changed or not. */
     public void restore(X86Pic state) {
         calls.setChip(KernelCall.PIC_SET, state.chip(), state);
+    }
+
+    /**
+     * Whether the in-kernel timer makes up for ticks that the guest did not take in time: on unless switched off. On AMD a
+     * VM with this on gets no posted interrupts, because the kernel then counts the guest's EOIs.
+     *
+     * @throws io.kvmirq.KernelException ENXIO without a timer, see {@link #createPit}
+     * @throws UnsupportedOperationException on arm64
+     */
+    public void setPitReinjection(boolean on) {
+        calls.refuseOnArm64(TIMER, NO_TIMER);
+        calls.reinjectPit(on);
     }
 
     /**

@@ -293,6 +293,12 @@ final class VmCalls extends Calls {
         ask(call, vm::toString, raw -> backend().irqchipSet(raw, chip.id(), from.structure));
     }
 
+    void reinjectPit(boolean on) {
+        ByteBuffer control = Buffers.allocate(Uapi.KvmReinjectControl.SIZE)
+                .put(Uapi.KvmReinjectControl.PIT_REINJECT, (byte) (on ? 1 : 0));
+        ask(KernelCall.PIT_REINJECT, vm::toString, raw -> libc().ioctl(raw, Uapi.KVM_REINJECT_CONTROL, control));
+    }
+
     X86Pit getPit() {
         X86Pit pit = new X86Pit();
         ask(KernelCall.PIT_GET, vm::toString, raw -> libc().ioctl(raw, Uapi.KVM_GET_PIT2, pit.structure));

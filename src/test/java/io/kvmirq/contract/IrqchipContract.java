@@ -213,6 +213,19 @@ class IrqchipContract extends KernelSuite {
     }
 
     @Test
+    void ticksAreMadeUpForByATimerOnly() {
+        world.assumeFullIrqchip();
+        ByteBuffer control = Buffers.allocate(Uapi.KvmReinjectControl.SIZE);
+        assertErrno(Errno.EFAULT, libc.ioctl(vm(), Uapi.KVM_REINJECT_CONTROL, NOWHERE));
+        assertErrno(Errno.ENXIO, libc.ioctl(vm(), Uapi.KVM_REINJECT_CONTROL, control));
+        assertOk(pit(vm()));
+        for (int value : new int[] {0, 1, 2}) {
+            assertOk(libc.ioctl(vm(), Uapi.KVM_REINJECT_CONTROL, control.put(0, (byte) value)));
+        }
+        assertErrno(Errno.EFAULT, libc.ioctl(vm(), Uapi.KVM_REINJECT_CONTROL, NOWHERE));
+    }
+
+    @Test
     void timerMayComeAfterVcpus() {
         world.vcpu(vm(), 0);
         assertOk(pit(vm()));

@@ -133,7 +133,6 @@ class FakeKernelTest {
             "KVM_SET_NR_MMU_PAGES",
             "KVM_CREATE_PIT",
             "KVM_GET_PIT",
-            "KVM_REINJECT_CONTROL",
             "KVM_SET_TSC_KHZ",
             "KVM_CLEAR_DIRTY_LOG",
             "KVM_RESET_DIRTY_RINGS",

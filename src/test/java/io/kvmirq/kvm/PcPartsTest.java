@@ -62,7 +62,10 @@ class PcPartsTest {
     @EnumSource
     void timerIsOnlyOne(Kernels kernels) {
         open(kernels);
+        refused(Errno.ENXIO, () -> vm.setPitReinjection(false));
         vm.createPit();
+        vm.setPitReinjection(false);
+        vm.setPitReinjection(true);
         assertThat(refused(Errno.EEXIST, vm::createPitWithSpeaker))
                 .isEqualTo("pit create " + vm + ": EEXIST (the VM has a timer already)");
     }

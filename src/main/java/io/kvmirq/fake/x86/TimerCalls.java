@@ -64,6 +64,11 @@ final class TimerCalls {
         return 0;
     }
 
+    /** KVM_REINJECT_CONTROL: whether lost ticks are made up for. The fake's timer loses none. */
+    int reinject() {
+        return vm.hasPit() ? 0 : host.refuse(VmAnswer.PIT_NONE);
+    }
+
     int setPit(ByteBuffer from) {
         if (!vm.hasPit()) {
             return host.refuse(VmAnswer.PIT_NONE);

@@ -49,6 +49,7 @@ final class X86VmFile extends VmFile {
             .in(Uapi.KVM_SET_IRQCHIP, (vm, chip) -> vm.chips.set(chip))
             .in(Uapi.KVM_CREATE_PIT2, (vm, config) -> vm.chips.createPit(config))
             .out(Uapi.KVM_GET_PIT2, (vm, state) -> vm.timers.getPit(state))
+            .in(Uapi.KVM_REINJECT_CONTROL, (vm, control) -> vm.timers.reinject())
             .in(Uapi.KVM_SET_PIT2, (vm, state) -> vm.timers.setPit(state))
             .out(Uapi.KVM_GET_CLOCK, (vm, clock) -> vm.timers.getClock(clock))
             .in(Uapi.KVM_SET_CLOCK, (vm, clock) -> vm.timers.setClock(clock));
