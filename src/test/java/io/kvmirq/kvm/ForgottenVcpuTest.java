@@ -13,6 +13,7 @@ import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** A program whose guest runs for ever ends as any Java program does: no thread in KVM_RUN holds it. */
@@ -48,30 +49,26 @@ class ForgottenVcpuTest {
         }
     }
 
+    /** Daemon threads end with main, System.exit ends any thread, an exception of the VMM closes the vCPU. */
     @ParameterizedTest
-    @ValueSource(strings = {"jni", "jna", "jnr", "ffm"})
-    void programOfDaemonThreadsEndsWithMain(String binding) throws Exception {
+    @CsvSource(delimiter = '|', textBlock = """
+            jni | daemon | 0
+            jni | exit   | 3
+            jni | throws | 1
+            jna | daemon | 0
+            jna | exit   | 3
+            jna | throws | 1
+            jnr | daemon | 0
+            jnr | exit   | 3
+            jnr | throws | 1
+            ffm | daemon | 0
+            ffm | exit   | 3
+            ffm | throws | 1
+            """)
+    void endOfTheProgramEndsTheRun(String binding, String way, int code) throws Exception {
         assumeHere(binding);
         for (String guest : GUESTS) {
-            assertEnds(started(binding, "daemon", guest), 0, "runs");
-        }
-    }
-
-    @ParameterizedTest
-    @ValueSource(strings = {"jni", "jna", "jnr", "ffm"})
-    void exitEndsAnyThread(String binding) throws Exception {
-        assumeHere(binding);
-        for (String guest : GUESTS) {
-            assertEnds(started(binding, "exit", guest), 3, "runs");
-        }
-    }
-
-    @ParameterizedTest
-    @ValueSource(strings = {"jni", "jna", "jnr", "ffm"})
-    void exceptionOfTheVmmEndsTheRunByClosingTheVcpu(String binding) throws Exception {
-        assumeHere(binding);
-        for (String guest : GUESTS) {
-            assertEnds(started(binding, "throws", guest), 1, "runs");
+            assertEnds(started(binding, way, guest), code, "runs");
         }
     }
 
