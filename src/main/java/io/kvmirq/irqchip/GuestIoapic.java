@@ -8,6 +8,7 @@ import io.kvmirq.Route;
 import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.apic.IoapicEntry;
 import io.kvmirq.forward.Userspace;
+import io.kvmirq.kernel.Steps;
 import io.kvmirq.kvm.MsiOutcome;
 import io.kvmirq.kvm.Vm;
 import java.util.ArrayList;
@@ -349,20 +350,7 @@ public final class GuestIoapic implements Userspace.Injector {
         synchronized (this) {
             IntStream.range(0, pins()).filter(of).forEach(pin -> steps.addAll(ended.get(pin)));
         }
-        RuntimeException failure = null;
-        for (Runnable step : steps) {
-            try {
-                step.run();
-            } catch (RuntimeException e) {
-                if (failure != null) {
-                    e.addSuppressed(failure);
-                }
-                failure = e;
-            }
-        }
-        if (failure != null) {
-            throw failure;
-        }
+        Steps.all(steps);
     }
 
     /** The guest was reset: all pins are masked, no EOI is awaited. Lines stay as they are. */

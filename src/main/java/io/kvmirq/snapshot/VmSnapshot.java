@@ -4,6 +4,7 @@ package io.kvmirq.snapshot;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Steps;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vcpu;
@@ -116,20 +117,7 @@ public final class VmSnapshot {
 
         @Override
         public void close() {
-            RuntimeException failure = null;
-            for (Runnable step : back) {
-                try {
-                    step.run();
-                } catch (RuntimeException e) {
-                    if (failure != null) {
-                        e.addSuppressed(failure);
-                    }
-                    failure = e;
-                }
-            }
-            if (failure != null) {
-                throw failure;
-            }
+            Steps.all(back);
         }
     }
 

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kernel;
+
+import org.jspecify.annotations.Nullable;
+
+/** Steps that are all taken, whatever one of them throws. */
+public final class Steps {
+    private Steps() {}
+
+    /** Takes each step in order. What the last one of them threw is thrown then, with the others suppressed. */
+    public static void all(Iterable<? extends Runnable> steps) {
+        @Nullable RuntimeException failure = null;
+        for (Runnable step : steps) {
+            try {
+                step.run();
+            } catch (RuntimeException e) {
+                if (failure != null && failure != e) {
+                    e.addSuppressed(failure);
+                }
+                failure = e;
+            }
+        }
+        if (failure != null) {
+            throw failure;
+        }
+    }
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kernel;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.catchThrowable;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+
+/** Steps of which some fail. */
+class StepsTest {
+    private final List<String> taken = new ArrayList<>();
+
+    private Runnable step(RuntimeException failure) {
+        return () -> {
+            taken.add(String.valueOf(failure.getMessage()));
+            throw failure;
+        };
+    }
+
+    @Test
+    void eachStepIsTakenAndNoFailureIsLost() {
+        RuntimeException first = new IllegalStateException("first");
+        RuntimeException second = new IllegalStateException("second");
+        Throwable thrown = catchThrowable(() ->
+                Steps.all(List.of(step(first), step(second), () -> taken.add("third"))));
+        assertThat(taken).containsExactly("first", "second", "third");
+        assertThat(thrown).isSameAs(second).hasSuppressedException(first);
+    }
+
+    @Test
+    void oneFailureOfTwoStepsIsThrown() {
+        RuntimeException same = new IllegalStateException("same");
+        assertThat(catchThrowable(() -> Steps.all(List.of(step(same), step(same))))).isSameAs(same);
+        Steps.all(List.of());
+    }
+}
