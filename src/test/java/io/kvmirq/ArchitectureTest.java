@@ -82,7 +82,7 @@ class ArchitectureTest {
                 "forward..    | uapi.. arch.intx backend explain.. kernel.. kvm.. mirror.. vfio..",
                 "pci..        | kernel kvm.. forward.. vfio..",
                 "irqchip      | arch arch.apic kernel kvm.. forward..",
-                "snapshot..   | arch.apic irqchip kernel kvm pci vfio",
+                "snapshot..   | arch arch.apic irqchip kernel kvm pci vfio",
                 "selftest..   | arch.. kernel.. kvm.. forward.. mirror.. vfio..",
                 "fake.file    | uapi.. explain",
                 "fake.kvm     | uapi.. arch.intx.model explain fake.file",

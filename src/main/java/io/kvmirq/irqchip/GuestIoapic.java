@@ -5,12 +5,13 @@ import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
-import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.apic.IoapicEntry;
 import io.kvmirq.forward.Userspace;
 import io.kvmirq.kernel.Steps;
 import io.kvmirq.kvm.MsiOutcome;
 import io.kvmirq.kvm.Vm;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.List;
@@ -47,36 +48,15 @@ public final class GuestIoapic implements Userspace.Injector {
 
     private static final int MOST_PINS = 120;
 
-    private static final int SELECT = 0x00;
-    private static final int WINDOW = 0x10;
     private static final int EOI = 0x40;
 
-    private static final int ID = 0;
-    private static final int VERSION = 1;
-    private static final int ARBITRATION = 2;
-    private static final int ENTRIES = 0x10;
-    private static final int VERSION_NUMBER = 0x20;
-    private static final int ID_BITS = 0x0f00_0000;
-    private static final int BYTE = 0xff;
-    private static final long LOW = 0xffff_ffffL;
-    private static final long READ_ONLY = IoapicEntry.REMOTE_IRR.mask() | IoapicEntry.SEND_PENDING.mask();
-
-    private static final long MESSAGE_ADDRESS = 0xfee0_0000L;
-    private static final int DESTINATION_SHIFT = 12;
-    private static final int LOGICAL = 1 << 2;
-    private static final int MODE_SHIFT = 8;
-    /** Level-triggered, and asserted. */
-    private static final int LEVEL_DATA = 1 << 15 | 1 << 14;
-
     private final Vm vm;
-    private final long[] entries;
+    private final IoapicRegisters registers;
     /** For each pin, how many sources drive it high. */
     private final int[] drivers;
 
     private final List<List<Runnable>> ended;
     private final Source ours = new Source();
-    private int selected;
-    private int id;
 
     /** The lines of one device, or of all interrupts of a forwarding. */
     private final class Source implements Userspace.Injector {
@@ -104,16 +84,16 @@ public final class GuestIoapic implements Userspace.Injector {
             throw new IllegalArgumentException("an IOAPIC of " + pins + " pins: expected 1 to " + MOST_PINS);
         }
         this.vm = vm;
-        this.entries = new long[pins];
+        this.registers = new IoapicRegisters(pins);
         this.drivers = new int[pins];
         this.ended = IntStream.range(0, pins)
                 .<List<Runnable>>mapToObj(pin -> new ArrayList<>())
                 .toList();
-        reset();
     }
 
-    private int pins() {
-        return entries.length;
+    /** How many pins it has. */
+    public int pins() {
+        return registers.pins();
     }
 
     private int requirePin(Gsi gsi) {
@@ -123,8 +103,9 @@ public final class GuestIoapic implements Userspace.Injector {
         return gsi.number();
     }
 
-    private boolean is(BitField flag, int pin) {
-        return flag.isSet(entries[pin]);
+    /** The low bytes of a register. */
+    private static int low(int size, int value) {
+        return size >= Integer.BYTES ? value : value & (1 << size * Byte.SIZE) - 1;
     }
 
     // Registers
@@ -136,20 +117,7 @@ public final class GuestIoapic implements Userspace.Injector {
      * @param size in bytes; the low ones of a register. A register that is not there is 0
      */
     public synchronized int read(long at, int size) {
-        int value = at == SELECT ? selected : at == WINDOW ? register() : 0;
-        return size >= Integer.BYTES ? value : value & (1 << size * Byte.SIZE) - 1;
-    }
-
-    private int register() {
-        return switch (selected) {
-            case ID, ARBITRATION -> id;
-            case VERSION -> pins() - 1 << Short.SIZE | VERSION_NUMBER;
-            default -> {
-                int pin = selected - ENTRIES >> 1;
-                long entry = selected >= ENTRIES && pin < pins() ? entries[pin] : -1;
-                yield (int) ((selected & 1) == 0 ? entry : entry >>> Integer.SIZE);
-            }
-        };
+        return low(size, registers.read(at));
     }
 
     /**
@@ -160,66 +128,51 @@ public final class GuestIoapic implements Userspace.Injector {
      * @throws io.kvmirq.KernelException if KVM refuses the route of a level-triggered pin; the register is written
      */
     public void write(long at, int size, int value) {
-        int written = size >= Integer.BYTES ? value : value & (1 << size * Byte.SIZE) - 1;
+        int written = low(size, value);
         if (at == EOI) {
-            endOfInterrupt(new InterruptVector(written & BYTE));
-        } else if (at == SELECT) {
+            endOfInterrupt(new InterruptVector(written & 0xff));
+        } else if (at == IoapicRegisters.SELECT) {
             synchronized (this) {
-                selected = written & BYTE;
+                registers.select(written);
             }
-        } else if (at == WINDOW) {
-            writeRegister(written);
-        }
-    }
-
-    private void writeRegister(int value) {
-        int unmasked;
-        synchronized (this) {
-            if (selected == ID) {
-                id = value & ID_BITS;
-            }
-            int pin = selected - ENTRIES >> 1;
-            if (selected < ENTRIES || pin >= pins()) {
-                return;
-            }
-            unmasked = writeEntry(pin, value) ? pin : -1;
-        }
-        if (unmasked >= 0) {
-            try {
-                tellEnded(pin -> pin == unmasked);
-            } finally {
-                synchronized (this) {
-                    serviceLevel(unmasked);
+        } else if (at == IoapicRegisters.WINDOW) {
+            int unmasked = writeRegister(written);
+            if (unmasked >= 0) {
+                try {
+                    tellEnded(pin -> pin == unmasked);
+                } finally {
+                    synchronized (this) {
+                        serviceLevel(unmasked);
+                    }
                 }
             }
         }
     }
 
     /**
-     * Writes half of an entry. A guest that serves a device under a mask of its pin may have ended the interrupt long
-     * before: then the line may be high only because nobody was asked since.
+     * Writes the selected register. A guest that serves a device under a mask of its pin may have ended the interrupt
+     * long before: then the line may be high only because nobody was asked since.
      *
-     * @return whether the pin is unmasked and those that drive it high have to be asked first
+     * @return the pin that is unmasked, if those that drive it high have to be asked first; else less than 0
      */
-    private boolean writeEntry(int pin, int value) {
-        long before = entries[pin];
-        long now = (selected & 1) == 0 ? before & ~LOW | value & LOW : before & LOW | (long) value << Integer.SIZE;
-        now = now & ~READ_ONLY | before & READ_ONLY;
-        if (!IoapicEntry.LEVEL.isSet(now)) {
-            now &= ~IoapicEntry.REMOTE_IRR.mask(); // as Linux ends an interrupt of an IOAPIC without EOI register
+    private synchronized int writeRegister(int value) {
+        int pin = registers.selectedPin();
+        boolean masked = pin >= 0 && registers.is(IoapicEntry.MASKED, pin);
+        registers.write(value);
+        if (pin < 0) {
+            return -1;
         }
-        entries[pin] = now;
-        boolean unmasks = (before & ~now & IoapicEntry.MASKED.mask()) != 0;
+        boolean unmasks = masked && !registers.is(IoapicEntry.MASKED, pin);
         if (unmasks && isDue(pin) && !ended.get(pin).isEmpty()) {
-            return true;
+            return pin;
         }
         serviceLevel(pin);
-        return false;
+        return -1;
     }
 
     /** A pin's redirection entry, 64 bits: {@link IoapicEntry}. */
     public synchronized long entry(int pin) {
-        return entries[pin];
+        return registers.entry(pin);
     }
 
     /** Whether a pin's line is high. */
@@ -259,7 +212,7 @@ public final class GuestIoapic implements Userspace.Injector {
         }
         source.high.set(pin, isHigh);
         drivers[pin] += isHigh ? 1 : -1;
-        if (is(IoapicEntry.LEVEL, pin)) {
+        if (registers.is(IoapicEntry.LEVEL, pin)) {
             serviceLevel(pin);
         } else if (isHigh && drivers[pin] == 1) {
             service(pin);
@@ -269,7 +222,7 @@ public final class GuestIoapic implements Userspace.Injector {
     // Delivery
 
     private boolean isDue(int pin) {
-        return is(IoapicEntry.LEVEL, pin) && !is(IoapicEntry.REMOTE_IRR, pin) && drivers[pin] > 0;
+        return registers.is(IoapicEntry.LEVEL, pin) && !registers.is(IoapicEntry.REMOTE_IRR, pin) && drivers[pin] > 0;
     }
 
     private void serviceLevel(int pin) {
@@ -280,11 +233,11 @@ public final class GuestIoapic implements Userspace.Injector {
 
     /** KVM remembers an interrupt for a LAPIC that does not exist, too: none but a rewrite as edge ends it. */
     private void service(int pin) {
-        if (is(IoapicEntry.MASKED, pin)) {
+        if (registers.is(IoapicEntry.MASKED, pin)) {
             return;
         }
-        MsiMessage message = message(entries[pin]);
-        if (!is(IoapicEntry.LEVEL, pin)) {
+        MsiMessage message = registers.message(pin);
+        if (!registers.is(IoapicEntry.LEVEL, pin)) {
             vm.signal(message);
             return;
         }
@@ -293,17 +246,8 @@ public final class GuestIoapic implements Userspace.Injector {
             vm.routes().replace(gsi, message);
         }
         if (!(vm.signal(message) instanceof MsiOutcome.NotAccepted)) {
-            entries[pin] |= IoapicEntry.REMOTE_IRR.mask();
+            registers.awaitEoi(pin);
         }
-    }
-
-    private static MsiMessage message(long entry) {
-        boolean level = IoapicEntry.LEVEL.isSet(entry);
-        long address = MESSAGE_ADDRESS
-                | IoapicEntry.DESTINATION.of(entry) << DESTINATION_SHIFT
-                | (IoapicEntry.LOGICAL.isSet(entry) ? LOGICAL : 0);
-        int data = (int) (IoapicEntry.VECTOR.of(entry) | IoapicEntry.MODE.of(entry) << MODE_SHIFT);
-        return new MsiMessage(address, level ? data | LEVEL_DATA : data);
     }
 
     // The end of an interrupt
@@ -330,14 +274,14 @@ public final class GuestIoapic implements Userspace.Injector {
      * sends it again.
      */
     public void endOfInterrupt(InterruptVector vector) {
-        IntPredicate of = pin -> is(IoapicEntry.LEVEL, pin) && IoapicEntry.VECTOR.of(entries[pin]) == vector.number();
+        IntPredicate of = pin -> registers.isLevelOf(pin, vector.number());
         try {
             tellEnded(of);
         } finally {
             synchronized (this) {
                 for (int pin = 0; pin < pins(); pin++) {
                     if (of.test(pin)) {
-                        entries[pin] &= ~IoapicEntry.REMOTE_IRR.mask();
+                        registers.endEoi(pin);
                         serviceLevel(pin);
                     }
                 }
@@ -355,10 +299,49 @@ public final class GuestIoapic implements Userspace.Injector {
 
     /** The guest was reset: all pins are masked, no EOI is awaited. Lines stay as they are. */
     public synchronized void reset() {
-        selected = 0;
-        id = 0;
+        registers.reset();
+    }
+
+    // Save and restore
+
+    private int stateBytes() {
+        return registers.stateBytes() + (pins() + Byte.SIZE - 1) / Byte.SIZE;
+    }
+
+    /**
+     * The registers, and the lines of this object's own source, for {@link #restore}. Other sources drive their lines
+     * anew: those of emulated devices before the guest runs, those of forwardings when the device asserts its line.
+     */
+    public synchronized byte[] state() {
+        ByteBuffer state = ByteBuffer.allocate(stateBytes()).order(ByteOrder.LITTLE_ENDIAN);
+        registers.save(state);
+        state.put(ours.high.toByteArray());
+        return state.array();
+    }
+
+    /**
+     * Becomes what {@link #state} gave, and sends nothing before {@link #settle}. The routes of its pins are the VM's.
+     *
+     * @throws IllegalArgumentException if it is of another number of pins
+     */
+    public synchronized void restore(byte[] bytes) {
+        if (bytes.length != stateBytes()) {
+            throw new IllegalArgumentException(
+                    bytes.length + " bytes are not the state of an IOAPIC of " + pins() + " pins");
+        }
+        ByteBuffer state = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
+        registers.restore(state);
+        BitSet high = BitSet.valueOf(state);
         for (int pin = 0; pin < pins(); pin++) {
-            entries[pin] = IoapicEntry.MASKED.mask();
+            drivers[pin] += (high.get(pin) ? 1 : 0) - (ours.high.get(pin) ? 1 : 0);
+            ours.high.set(pin, high.get(pin));
+        }
+    }
+
+    /** Each level-triggered pin whose line is high sends its message, unless it is masked or awaits an EOI. */
+    public synchronized void settle() {
+        for (int pin = 0; pin < pins(); pin++) {
+            serviceLevel(pin);
         }
     }
 }

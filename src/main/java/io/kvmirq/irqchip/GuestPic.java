@@ -16,6 +16,10 @@ public final class GuestPic {
     private static final int WITH_FOURTH = 1;
     private static final int SINGLE = 1 << 1;
     private static final int BYTE = 0xff;
+    /** Of an initialization, after the first. */
+    private static final int MOST_WORDS = 3;
+
+    private static final int STATE_BYTES = 6;
 
     private final int[] masks = new int[COMMANDS.length];
     private final int[] levels = new int[COMMANDS.length];
@@ -71,6 +75,38 @@ public final class GuestPic {
             awaited[chip]--;
         } else {
             masks[chip] = value & BYTE;
+        }
+    }
+
+    /** All of it, for {@link #restore}. */
+    public byte[] state() {
+        byte[] state = new byte[STATE_BYTES];
+        for (int chip = 0; chip < COMMANDS.length; chip++) {
+            state[chip] = (byte) masks[chip];
+            state[COMMANDS.length + chip] = (byte) levels[chip];
+            state[2 * COMMANDS.length + chip] = (byte) awaited[chip];
+        }
+        return state;
+    }
+
+    /**
+     * Becomes what {@link #state} gave.
+     *
+     * @throws IllegalArgumentException for other bytes
+     */
+    public void restore(byte[] state) {
+        if (state.length != STATE_BYTES
+                || state[4] < 0
+                || state[4] > MOST_WORDS
+                || state[5] < 0
+                || state[5] > MOST_WORDS) {
+            throw new IllegalArgumentException(state.length + " bytes are not the state of two PICs: expected "
+                    + STATE_BYTES + ", of which the last two are 0 to " + MOST_WORDS);
+        }
+        for (int chip = 0; chip < COMMANDS.length; chip++) {
+            masks[chip] = state[chip] & BYTE;
+            levels[chip] = state[COMMANDS.length + chip] & BYTE;
+            awaited[chip] = state[2 * COMMANDS.length + chip];
         }
     }
 }

@@ -25,16 +25,23 @@ final class GuestConfig {
     static final int SIZE = 256;
     static final int BARS = 6;
 
+    /** Bytes of {@link #save}. */
+    static final int STATE_BYTES = SIZE + 2 * Integer.BYTES;
+
     // Of COMMAND
     static final int PORTS = 1;
     static final int MEMORY = 1 << 1;
     private static final int MASTER = 1 << 2;
     static final int INTX_OFF = 1 << 10;
 
-    private static final int COMMAND = 4;
+    static final int COMMAND = 4;
     private static final int STATUS = 6;
     private static final int HAS_CAPABILITIES = 1 << 4;
+    /** With the revision in the low byte. */
+    private static final int CLASS = 8;
+
     static final int BAR_0 = 0x10;
+    private static final int SUBSYSTEM = 0x2c;
     private static final int FIRST_CAPABILITY = 0x34;
     /** Of a capability. */
     private static final int FIRST_PLACE = 0x40;
@@ -387,5 +394,56 @@ final class GuestConfig {
             device.putShort(power + POWER_STATE, 0);
         }
         device.putShort(COMMAND, 0);
+    }
+
+    // Save and restore
+
+    /** Two devices with the same text have the same registers here. */
+    String identity(List<Bar> bars) {
+        StringBuilder text = new StringBuilder(String.format(
+                "%04x:%04x of class %06x, revision %02x, subsystem %04x:%04x, INT pin %d",
+                device.getShort(0),
+                device.getShort(2),
+                device.getInt(CLASS) >>> Byte.SIZE,
+                device.getByte(CLASS),
+                device.getShort(SUBSYSTEM),
+                device.getShort(SUBSYSTEM + 2),
+                image.get(PIN)));
+        bars.forEach(bar -> text.append(String.format(", %s 0x%x of 0x%x bytes", bar, bar.register(0), bar.size())));
+        int at = image.get(FIRST_CAPABILITY) & 0xff;
+        for (; at != 0; at = image.get(at + 1) & 0xff) {
+            text.append(String.format(", capability 0x%02x at 0x%02x", image.get(at), at));
+        }
+        table().ifPresent(table -> text.append(", table of BAR ").append(table));
+        pending().ifPresent(pending -> text.append(", PBA of BAR ").append(pending));
+        return text.toString();
+    }
+
+    /** What a guest wrote that is kept here, the power state, and Device Control of PCI Express. */
+    void save(ByteBuffer to) {
+        to.put(image.array())
+                .putInt(powerState)
+                .putInt(
+                        express == 0
+                                ? 0
+                                : device.getShort(express + EXPRESS_CONTROL - 1) & ~(EXPRESS_RESET << Byte.SIZE));
+    }
+
+    /** Becomes what {@link #save} gave; the device hears of it. */
+    void restore(ByteBuffer from) {
+        for (int i = 0; i < SIZE; i++) {
+            byte saved = from.get();
+            image.put(i, (byte) (image.get(i) & ~writable[i] | saved & writable[i]));
+        }
+        int state = from.getInt() & 3;
+        int control = from.getInt();
+        device.putShort(COMMAND, command() & (PORTS | MEMORY | MASTER));
+        if (express != 0) {
+            device.putShort(express + EXPRESS_CONTROL - 1, control & ~(EXPRESS_RESET << Byte.SIZE));
+        }
+        if (power != 0) {
+            powerState = state;
+            device.putShort(power + POWER_STATE, state);
+        }
     }
 }

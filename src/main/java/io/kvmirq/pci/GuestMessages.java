@@ -1,47 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.pci;
 
-import io.kvmirq.Gsi;
-import java.util.List;
-
 /** MSI or MSI-X of a device as its guest sees it, as far as both are alike: their state can be saved. */
-public sealed interface GuestMessages permits GuestMsi, GuestMsix {
+public sealed interface GuestMessages extends DeviceState permits GuestMsi, GuestMsix {
     /** How many vectors the guest may enable. */
     int size();
 
     /** Whether the guest enabled it. */
     boolean isEnabled();
-
-    /**
-     * Masks all vectors and keeps them so until {@link #settle}: what the device sends waits. Their state can then be
-     * read as one.
-     */
-    void hold();
-
-    /** The GSIs that vectors have now. */
-    List<Gsi> gsis();
-
-    /**
-     * The registers and the pending bits, for {@link #restore}. Pending bits that the device alone has are not among
-     * them.
-     *
-     * @throws IllegalStateException on a virtual thread
-     */
-    byte[] state();
-
-    /**
-     * Becomes what {@link #state} gave, in a batch; pending vectors arrive when they are open.
-     *
-     * @throws IllegalArgumentException if it is of another kind, or of another number of vectors
-     */
-    void restore(byte[] bytes);
-
-    /**
-     * Brings the kernel to what the registers say, by as few calls as it allows; by none if it is there. A VMM calls it
-     * after an access that threw, when it removed the cause, and when another kind of the device's interrupts has ended.
-     */
-    void settle();
-
-    /** The device was reset: nothing is enabled, and nothing is pending. */
-    void reset();
 }

@@ -17,6 +17,8 @@ import io.kvmirq.vfio.NoticeIrq;
 import io.kvmirq.vfio.PciConfig;
 import io.kvmirq.vfio.Region;
 import io.kvmirq.vfio.VfioDevice;
+import java.nio.BufferUnderflowException;
+import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -58,7 +60,7 @@ import org.jspecify.annotations.Nullable;
  * <p>Thread-safe. Except for {@link #endOfInterrupt}, call nothing here from an injector of the forwarding, nor with a lock
  * that it takes.
  */
-public final class PassedThroughDevice implements AutoCloseable {
+public final class PassedThroughDevice implements DeviceState, AutoCloseable {
     private static final int ENABLE = 1 << 15;
 
     private final PciHostBridge bridge;
@@ -492,6 +494,115 @@ public final class PassedThroughDevice implements AutoCloseable {
         }
     }
 
+    // Save and restore
+
+    /**
+     * All of the device that its guest sees and that does not change: ids, BARs with their sizes, capabilities and their
+     * places, the pin. A state fits a device with the same text.
+     */
+    public synchronized String identity() {
+        return config.identity(bars) + gsi.map(pin -> " at " + pin).orElse("");
+    }
+
+    private Stream<GuestMessages> messages() {
+        return Stream.concat(Stream.ofNullable(msix), config.msi().stream());
+    }
+
+    /** Those whose registers the guest reaches, by index. */
+    private int shownBars() {
+        return shown.keySet().stream().mapToInt(bar -> 1 << bar.index()).sum();
+    }
+
+    @Override
+    public synchronized void hold() {
+        messages().forEach(GuestMessages::hold);
+        if (line != null) {
+            line.mask();
+        }
+    }
+
+    @Override
+    public synchronized void settle() {
+        messages().forEach(GuestMessages::settle);
+        if (line != null) {
+            line.unmask();
+        }
+    }
+
+    @Override
+    public synchronized List<Gsi> gsis() {
+        return messages().flatMap(one -> one.gsis().stream()).toList();
+    }
+
+    /**
+     * What the guest wrote to the configuration space, with the addresses of the BARs and Device Control of PCI Express,
+     * and MSI and MSI-X as {@link GuestMessages} have them. What the device's own registers and its memory hold cannot be
+     * read: its driver has to write them anew after a restore, as after a reset. A line that the device asserts is not in
+     * it; the device that is restored asserts its own.
+     *
+     * @throws IllegalStateException on a virtual thread, and after {@link #close}
+     */
+    @Override
+    public synchronized byte[] state() {
+        requireOpen();
+        List<byte[]> parts = messages().map(GuestMessages::state).toList();
+        int size = parts.stream().mapToInt(part -> Integer.BYTES + part.length).sum();
+        ByteBuffer state = ByteBuffer.allocate(GuestConfig.STATE_BYTES + Integer.BYTES + size);
+        config.save(state);
+        state.putInt(shownBars());
+        parts.forEach(part -> state.putInt(part.length).put(part));
+        return state.array();
+    }
+
+    /**
+     * The device is reset, and its configuration space becomes what {@link #state} gave: BARs, DMA, interrupts.
+     *
+     * @throws IllegalArgumentException if it is of another kind of device, or if a BAR lies where the guest cannot reach
+     *     it here; the device is then as after {@link #reset}
+     * @throws IllegalStateException after {@link #close}
+     */
+    @Override
+    public void restore(byte[] bytes) {
+        reset();
+        try (Undo undo = new Undo()) {
+            undo.add(this::reset);
+            synchronized (this) {
+                requireOpen();
+                restore(ByteBuffer.wrap(bytes));
+            }
+            undo.keep();
+        } catch (BufferUnderflowException e) {
+            throw new IllegalArgumentException(bytes.length + " bytes are not the state of " + this, e);
+        }
+        tell();
+    }
+
+    private void restore(ByteBuffer state) {
+        List.copyOf(shown.keySet()).forEach(this::hide);
+        config.restore(state);
+        bars.forEach(this::show);
+        int saved = state.getInt();
+        if (saved != shownBars()) {
+            throw new IllegalArgumentException("the guest of " + this + " does not reach the same BARs as before: "
+                    + String.join(", ", sentences));
+        }
+        messages().forEach(one -> {
+            byte[] part = new byte[Math.max(0, Math.min(state.getInt(), state.remaining()))];
+            state.get(part);
+            one.restore(part);
+        });
+        if (msix != null) {
+            config.setMessageControl(msix.messageControl());
+        }
+        interrupt(GuestConfig.COMMAND, Short.BYTES, 0); // INTx
+    }
+
+    private void requireOpen() {
+        if (closed) {
+            throw new IllegalStateException(this + " is closed");
+        }
+    }
+
     // Reset and end
 
     private void attempt(String what, Runnable step) {
@@ -537,6 +648,7 @@ public final class PassedThroughDevice implements AutoCloseable {
      * Notices#warned} says so, and the device is no bus master whatever the guest writes; each write of the guest that makes
      * it one tries the reset again.
      */
+    @Override
     public void reset() {
         synchronized (this) {
             told.clear();

@@ -1,35 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.snapshot;
 
-import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
 /**
- * A device.
+ * A device, or its messages.
  *
- * @param ids vendor and device
- * @param messages as {@code GuestMessages} gives it, in hex
+ * @param ids vendor and device; of a device that is passed through more
+ * @param state as {@code DeviceState} gives it, in hex
  */
-record DeviceData(String ids, String messages) {
+record DeviceData(String ids, String state) {
     static DeviceData of(VmParts.Device device) {
-        return new DeviceData(device.ids(), Node.bytes(device.messages().state()));
+        return new DeviceData(device.identity().get(), Node.bytes(device.state().state()));
     }
 
     byte[] bytes() {
-        return HexFormat.of().parseHex(messages);
+        return Node.ofHex(state);
     }
 
     Map<String, Object> tree(String name) {
         Map<String, Object> tree = new LinkedHashMap<>();
         tree.put("name", name);
         tree.put("ids", ids);
-        tree.put("messages", messages);
+        tree.put("state", state);
         return tree;
     }
 
     static DeviceData of(Node node) {
-        return new DeviceData(
-                node.at("ids").text(), Node.bytes(node.at("messages").bytes()));
+        return new DeviceData(node.at("ids").text(), Node.bytes(node.at("state").bytes()));
     }
 }

@@ -6,6 +6,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.kvm.Cpuid;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.X86Msrs;
+import io.kvmirq.pci.GuestMessages;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -58,6 +59,9 @@ record Fit(VmData vm, Set<String> events, List<IrqfdData> irqfds, Map<String, De
                                                 == VmData.chips(parts.vm()).isPresent(),
                                 "it is of a VM with another irqchip: full, split or none"),
                         unless(
+                                vm.guestChips().fits(parts),
+                                "only one of the two has this IOAPIC or these PICs of the VMM (VmParts.ioapic and pic)"),
+                        unless(
                                 vm.pit().isPresent() == VmData.pit(parts.vm()).isPresent(),
                                 "only one of the two has a timer (createPit)"),
                         unless(
@@ -76,13 +80,16 @@ record Fit(VmData vm, Set<String> events, List<IrqfdData> irqfds, Map<String, De
 
     private static Optional<String> misfitOfDevice(String name, DeviceData saved, VmParts parts) {
         VmParts.Device here = device(parts, name);
+        String ids = here.identity().get();
+        String size = here.state() instanceof GuestMessages messages
+                ? "has another number of vectors than " + messages.size() + ", or "
+                : "";
         return unless(
-                        saved.ids().equals(here.ids()),
-                        "its '" + name + "' is a device " + saved.ids() + ", and here it is " + here.ids())
+                        saved.ids().equals(ids),
+                        "its '" + name + "' is a device " + saved.ids() + ", and here it is " + ids)
                 .or(() -> unless(
-                        saved.bytes().length == here.messages().state().length,
-                        "its '" + name + "' has another number of vectors than "
-                                + here.messages().size() + ", or is not of the same kind"));
+                        saved.bytes().length == here.state().state().length,
+                        "its '" + name + "' " + size + "is not of the same kind"));
     }
 
     private Optional<String> misfitOfGsis(Vm here) {

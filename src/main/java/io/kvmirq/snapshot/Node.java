@@ -109,7 +109,11 @@ record Node(String path, Object value) {
     }
 
     byte[] bytes() {
-        return made(() -> HexFormat.of().parseHex(text()));
+        return made(() -> ofHex(text()));
+    }
+
+    static byte[] ofHex(String hex) {
+        return HexFormat.of().parseHex(hex);
     }
 
     static String bytes(byte[] value) {

@@ -7,6 +7,7 @@ import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
+import io.kvmirq.irqchip.GuestIoapic;
 import io.kvmirq.kvm.IoapicState;
 import io.kvmirq.kvm.RouteTable;
 import io.kvmirq.kvm.Vcpu;
@@ -32,6 +33,7 @@ import java.util.stream.Stream;
  * The state of a VM, without its eventfds and devices.
  *
  * @param chips of the full irqchip
+ * @param guestChips of a split one
  * @param lines those that the VMM holds high
  * @param vcpus by id
  */
@@ -39,6 +41,7 @@ record VmData(
         boolean has32BitApicIds,
         boolean hasLapics,
         Optional<Chips> chips,
+        GuestChips guestChips,
         Optional<X86Pit> pit,
         long clock,
         List<Route> routes,
@@ -68,13 +71,22 @@ record VmData(
         Set<Gsi> ofDevices = new HashSet<>();
         parts.devices()
                 .values()
-                .forEach(device -> ofDevices.addAll(device.messages().gsis()));
+                .forEach(device -> ofDevices.addAll(device.state().gsis()));
         List<Route> routes = vm.routes().routes().stream()
                 .filter(route -> !ofDevices.contains(route.gsi()))
                 .toList();
         List<Gsi> lines =
                 routes.stream().map(Route::gsi).distinct().filter(vm::isHigh).toList();
-        return new VmData(vm.has32BitApicIds(), hasLapics, chips(vm), pit(vm), vm.clock(), routes, lines, vcpus);
+        return new VmData(
+                vm.has32BitApicIds(),
+                hasLapics,
+                chips(vm),
+                GuestChips.read(parts),
+                pit(vm),
+                vm.clock(),
+                routes,
+                lines,
+                vcpus);
     }
 
     private static <T> Optional<T> unless(Errno missing, Supplier<T> read) {
@@ -115,13 +127,21 @@ record VmData(
     }
 
     /** Lines before chips: what a rise raises is replaced by the state of the chips, and the level stays. */
-    void writeChips(Vm vm) {
+    void writeChips(VmParts parts) {
+        Vm vm = parts.vm();
         lines.forEach(gsi -> vm.setLine(gsi, true));
         chips.ifPresent(some -> {
             vm.restore(some.slave); // before the master: each restored PIC asks for what the slave requests
             vm.restore(some.master);
             vm.restore(some.ioapic);
         });
+        guestChips.write(parts);
+    }
+
+    void settle(GuestIoapic ioapic) {
+        GuestChips.settle(
+                ioapic,
+                vcpus.values().stream().flatMap(vcpu -> vcpu.lapic().stream()).toList());
     }
 
     /** In one commit. Routes of GSIs that have an irqfd stay. */
@@ -155,19 +175,19 @@ record VmData(
                                         : Optional.of("clock " + clock + ", not " + saved.clock + " or more"),
                                 VcpuData.differs("routes", new HashSet<>(routes), new HashSet<>(saved.routes)),
                                 VcpuData.differs("lines", lines, saved.lines),
-                                chips.flatMap(now -> saved.chips.flatMap(was -> difference(now, was)))),
+                                chips.flatMap(now -> saved.chips.flatMap(was -> difference(now, was))),
+                                guestChips.difference(saved.guestChips)),
                         ofVcpus)
                 .flatMap(Optional::stream)
                 .findFirst();
     }
 
     private static Optional<String> difference(Chips now, Chips saved) {
-        return Stream.of(
-                        now.master.difference(saved.master).map("PIC "::concat),
-                        now.slave.difference(saved.slave).map("second PIC "::concat),
-                        now.ioapic.difference(saved.ioapic).map("IOAPIC "::concat))
-                .flatMap(Optional::stream)
-                .findFirst();
+        return now.master
+                .difference(saved.master)
+                .map("PIC "::concat)
+                .or(() -> now.slave.difference(saved.slave).map("second PIC "::concat))
+                .or(() -> now.ioapic.difference(saved.ioapic).map("IOAPIC "::concat));
     }
 
     // The document
@@ -182,6 +202,7 @@ record VmData(
                         MASTER, Node.bytes(some.master.bytes()),
                         SLAVE, Node.bytes(some.slave.bytes()),
                         IOAPIC, Node.bytes(some.ioapic.bytes())))));
+        tree.put("guestChips", guestChips.tree());
         pit.ifPresent(timer -> tree.put("pit", Node.bytes(timer.bytes())));
         tree.put("clock", clock);
         tree.put("routes", routes.stream().map(VmData::tree).toList());
@@ -231,6 +252,7 @@ record VmData(
                                 pic(chips.at(MASTER), Route.Chip.PIC_MASTER),
                                 pic(chips.at(SLAVE), Route.Chip.PIC_SLAVE),
                                 VcpuData.of(chips.at(IOAPIC), IoapicState::of))),
+                GuestChips.of(node.at("guestChips")),
                 node.find("pit").map(pit -> VcpuData.of(pit, X86Pit::of)),
                 node.at("clock").number(Long.MIN_VALUE, Long.MAX_VALUE),
                 routes,

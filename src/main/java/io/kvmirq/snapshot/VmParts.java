@@ -2,11 +2,15 @@
 package io.kvmirq.snapshot;
 
 import io.kvmirq.VcpuId;
+import io.kvmirq.irqchip.GuestIoapic;
+import io.kvmirq.irqchip.GuestPic;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.pci.DeviceState;
 import io.kvmirq.pci.GuestMessages;
+import io.kvmirq.pci.PassedThroughDevice;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -14,26 +18,23 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
+import java.util.function.Supplier;
 
 /**
  * What belongs to a VM, by names that its VMM chooses: a part of one VM and a part of another with the same name stand
  * for each other. For one thread.
  */
 public final class VmParts {
-    /** A device of the host, and its MSI or MSI-X as the guest sees it. */
-    record Device(VfioDevice device, GuestMessages messages) {
-        /** Vendor and device id, as config space begins. */
-        String ids() {
-            int ids = device.config().getInt(0);
-            return String.format("%04x:%04x", ids & 0xffff, ids >>> Short.SIZE);
-        }
-    }
+    /** A part of a device, and the text that a device of a snapshot has, too. */
+    record Device(Supplier<String> identity, DeviceState state) {}
 
     private final Vm vm;
     private final Map<Integer, Vcpu> vcpus = new TreeMap<>();
     private final Map<String, EventFd> events = new LinkedHashMap<>();
     private final List<Irqfd> irqfds = new ArrayList<>();
     private final Map<String, Device> devices = new LinkedHashMap<>();
+    private Optional<GuestIoapic> ioapic = Optional.empty();
+    private Optional<GuestPic> pic = Optional.empty();
 
     /** The VM itself: its irqchip, timer, routes, lines and clock. */
     public VmParts(Vm vm) {
@@ -44,6 +45,21 @@ public final class VmParts {
         if (parts.putIfAbsent(name, part) != null) {
             throw new IllegalArgumentException("two parts are named " + name + ": each needs a name of its own");
         }
+    }
+
+    /**
+     * The IOAPIC of a VM with a split irqchip. Lines that have a {@link GuestIoapic#source} of their own are driven anew
+     * before a restore.
+     */
+    public VmParts ioapic(GuestIoapic ofVmm) {
+        ioapic = Optional.of(ofVmm);
+        return this;
+    }
+
+    /** The PICs of a VM with a split irqchip. */
+    public VmParts pic(GuestPic ofVmm) {
+        pic = Optional.of(ofVmm);
+        return this;
     }
 
     /**
@@ -84,7 +100,24 @@ public final class VmParts {
      * @throws IllegalArgumentException if the name was given before
      */
     public VmParts messages(String name, VfioDevice device, GuestMessages messages) {
-        put(devices, name, new Device(device, messages));
+        put(devices, name, new Device(() -> ids(device), messages));
+        return this;
+    }
+
+    /** Vendor and device id, as config space begins. */
+    private static String ids(VfioDevice device) {
+        int ids = device.config().getInt(0);
+        return String.format("%04x:%04x", ids & 0xffff, ids >>> Short.SIZE);
+    }
+
+    /**
+     * A device that is passed through, with its BARs, MSI and MSI-X: what the guest sees of its configuration space. What
+     * its own registers hold is not in a snapshot, see {@link PassedThroughDevice#state}.
+     *
+     * @throws IllegalArgumentException if the name was given before
+     */
+    public VmParts device(String name, PassedThroughDevice device) {
+        put(devices, name, new Device(device::identity, device));
         return this;
     }
 
@@ -99,6 +132,14 @@ public final class VmParts {
 
     Vm vm() {
         return vm;
+    }
+
+    Optional<GuestIoapic> ioapic() {
+        return ioapic;
+    }
+
+    Optional<GuestPic> pic() {
+        return pic;
     }
 
     /** By id. */

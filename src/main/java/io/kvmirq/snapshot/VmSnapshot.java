@@ -22,9 +22,9 @@ import java.util.function.Supplier;
 
 /**
  * The state of a paused VM of x86: vCPUs, interrupt controllers, routes, irqfds with their masks and pending counts,
- * lines, clock, and MSI and MSI-X of devices. Guest memory is the VMM's to save, and so is an IOAPIC of its own
- * ({@link io.kvmirq.irqchip.GuestIoapic}) and a {@link io.kvmirq.pci.PassedThroughDevice}: close the latter before, and make it
- * anew after. Immutable.
+ * lines, clock, the IOAPIC and PICs of a split irqchip, MSI and MSI-X of devices, and of a {@link
+ * io.kvmirq.pci.PassedThroughDevice} what its guest sees of its configuration space. Guest memory is the VMM's to save, and
+ * what the registers of a device of the host hold nobody can read. Immutable.
  *
  * <p>A VM is paused when no vCPU runs and no thread changes its routes, lines and devices. A kick ends a run; if that run
  * returns an access of the guest, answer it and run again until {@code INTR}, or the access would be lost. Eventfds may
@@ -86,8 +86,8 @@ public final class VmSnapshot {
                 }
             }
             for (VmParts.Device device : parts.devices().values()) {
-                held.until(device.messages()::settle);
-                device.messages().hold();
+                held.until(device.state()::settle);
+                device.state().hold();
             }
             VmData vm = VmData.read(parts);
             Map<String, DeviceData> devices = new LinkedHashMap<>();
@@ -166,7 +166,7 @@ public final class VmSnapshot {
             vm.writeVcpus(parts);
             List<Route> before = to.routes().routes();
             undo.step(() -> VmData.writeRoutes(to, vm.routes()), () -> VmData.writeRoutes(to, before));
-            vm.writeChips(to);
+            vm.writeChips(parts);
             VmData.read(parts).difference(vm).ifPresent(text -> {
                 throw new SnapshotException(to + " is not as the snapshot says after it was restored: " + text);
             });
@@ -178,14 +178,19 @@ public final class VmSnapshot {
             }
             devices.forEach((name, saved) -> {
                 VmParts.Device device = Fit.device(parts, name);
-                undo.add(device.messages()::reset); // also of a part that was done
-                device.messages().restore(saved.bytes());
+                undo.add(device.state()::reset); // also of a part that was done
+                try {
+                    device.state().restore(saved.bytes());
+                } catch (IllegalArgumentException e) {
+                    throw new SnapshotException("'" + name + "' of the snapshot: " + e.getMessage(), e);
+                }
             });
             for (int i = 0; i < made.size(); i++) {
                 if (!irqfds.get(i).masked()) {
                     made.get(i).unmask();
                 }
             }
+            parts.ioapic().ifPresent(vm::settle);
             counts.forEach((name, count) -> {
                 if (count != 0) {
                     event(parts, name).signal(count);

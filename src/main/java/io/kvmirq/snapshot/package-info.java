@@ -9,7 +9,7 @@
  * waits for what is on its way from an eventfd to the controllers. A restore fills the places in reverse: vCPUs,
  * controllers, eventfds.
  *
- * <p>Guest memory, the devices of a VMM and nested guests are not in a snapshot.
+ * <p>Guest memory, emulated devices of a VMM, the registers of the host's devices and nested guests are not in a snapshot.
  */
 @NullMarked
 package io.kvmirq.snapshot;

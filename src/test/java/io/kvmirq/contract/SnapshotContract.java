@@ -12,8 +12,10 @@ import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.X86Msr;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.irqchip.GuestIoapic;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Cpuid;
 import io.kvmirq.kvm.IoapicState;
 import io.kvmirq.kvm.Irqfd;
@@ -222,6 +224,60 @@ class SnapshotContract extends KernelSuite {
             assertThat(guest.counted(6)).isOne();
         } finally {
             guest.close();
+        }
+    }
+
+    /** A VM whose VMM has the IOAPIC. */
+    private static final class Split implements AutoCloseable {
+        final Kernel kernel;
+        final Vm vm;
+        final Vcpu vcpu;
+        final GuestIoapic ioapic;
+        private final Undo open = new Undo();
+
+        Split(KernelBackend backend) {
+            kernel = open.add(Kernel.over(backend, Kernel.DEVICE));
+            vm = open.add(Vm.create(kernel));
+            vm.createSplitIrqchip(GuestIoapic.PINS);
+            vcpu = open.add(vm.createVcpu(new VcpuId(0)));
+            vcpu.enableLapic();
+            ioapic = new GuestIoapic(vm, GuestIoapic.PINS);
+        }
+
+        VmParts parts() {
+            return new VmParts(vm).vcpu(new VcpuId(0), vcpu).ioapic(ioapic);
+        }
+
+        @Override
+        public void close() {
+            open.close();
+        }
+    }
+
+    @Test
+    void ioapicOfTheVmmGoesOnInTheOtherVm() {
+        Gsi gsi = new Gsi(11);
+        InterruptVector vector = new InterruptVector(0x51);
+        try (Split from = new Split(kernel);
+                Split to = new Split(fresh())) {
+            from.ioapic.write(0, 4, 0x10 + 2 * gsi.number());
+            from.ioapic.write(0x10, 4, 1 << 15 | vector.number());
+            from.ioapic.line(gsi, true);
+            long entry = from.ioapic.entry(gsi.number());
+            VmSnapshot.parse(VmSnapshot.moving(from.parts()).text()).restore(to.parts());
+            assertThat(to.ioapic.entry(gsi.number())).isEqualTo(entry).isEqualTo(0xc000 | vector.number());
+            assertThat(to.vm.routes().of(gsi))
+                    .isEqualTo(from.vm.routes().of(gsi))
+                    .hasSize(1);
+            assertThat(to.vcpu.isRequested(vector)).isTrue();
+            int level = 0x180 + vector.number() / 32 * 16;
+            assertThat(to.vcpu.lapic().get(level) >>> vector.number() % 32 & 1).isEqualTo(1);
+            to.vcpu.setLapic(to.vcpu.lapic().set(0x200 + vector.number() / 32 * 16, 0));
+            to.ioapic.endOfInterrupt(vector); // the line is still high
+            assertThat(to.vcpu.isRequested(vector)).isTrue();
+            to.ioapic.line(gsi, false);
+            to.ioapic.endOfInterrupt(vector);
+            assertThat(to.ioapic.entry(gsi.number())).isEqualTo(1 << 15 | vector.number());
         }
     }
 

@@ -23,8 +23,8 @@ class StepsTest {
     void eachStepIsTakenAndNoFailureIsLost() {
         RuntimeException first = new IllegalStateException("first");
         RuntimeException second = new IllegalStateException("second");
-        Throwable thrown = catchThrowable(() ->
-                Steps.all(List.of(step(first), step(second), () -> taken.add("third"))));
+        Throwable thrown =
+                catchThrowable(() -> Steps.all(List.of(step(first), step(second), () -> taken.add("third"))));
         assertThat(taken).containsExactly("first", "second", "third");
         assertThat(thrown).isSameAs(second).hasSuppressedException(first);
     }
@@ -32,7 +32,8 @@ class StepsTest {
     @Test
     void oneFailureOfTwoStepsIsThrown() {
         RuntimeException same = new IllegalStateException("same");
-        assertThat(catchThrowable(() -> Steps.all(List.of(step(same), step(same))))).isSameAs(same);
+        assertThat(catchThrowable(() -> Steps.all(List.of(step(same), step(same)))))
+                .isSameAs(same);
         Steps.all(List.of());
     }
 }

@@ -56,7 +56,7 @@ final class PassedWorld implements AutoCloseable {
     final PciHostBridge bus = new PciHostBridge(HOLE, 0x8000);
     final PassedThroughDevice passed;
     final List<String> notices = new ArrayList<>();
-    private final Vcpu vcpu;
+    final Vcpu vcpu;
     private final Undo parts = new Undo();
 
     PassedWorld() {

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.pci;
+
+import io.kvmirq.Gsi;
+import java.util.List;
+
+/** The state of a device as its guest sees it, which can be saved: of its messages, or of all that is passed through. */
+public sealed interface DeviceState permits GuestMessages, PassedThroughDevice {
+    /**
+     * Masks all interrupts and keeps them so until {@link #settle}: what the device sends waits. Their state can then be
+     * read as one.
+     */
+    void hold();
+
+    /**
+     * Brings the kernel to what the registers say, by as few calls as it allows; by none if it is there. A VMM calls it
+     * after an access that threw, when it removed the cause, and when another kind of the device's interrupts has ended.
+     */
+    void settle();
+
+    /** The GSIs that vectors have now. */
+    List<Gsi> gsis();
+
+    /**
+     * The registers and the pending bits, for {@link #restore}. Pending bits that the device alone has are not among
+     * them.
+     *
+     * @throws IllegalStateException on a virtual thread
+     */
+    byte[] state();
+
+    /**
+     * Becomes what {@link #state} gave, in a batch; pending vectors arrive when they are open.
+     *
+     * @throws IllegalArgumentException if it is of another kind, or of another number of vectors
+     */
+    void restore(byte[] bytes);
+
+    /** The device was reset: nothing is enabled, and nothing is pending. */
+    void reset();
+}

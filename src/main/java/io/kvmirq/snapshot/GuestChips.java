@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.snapshot;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.arch.apic.IoapicEntry;
+import io.kvmirq.irqchip.GuestIoapic;
+import io.kvmirq.irqchip.GuestPic;
+import io.kvmirq.kvm.X86Lapic;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.function.Function;
+
+/**
+ * The chips of a split irqchip that the VMM has.
+ *
+ * @param ioapic as {@link GuestIoapic#state} gives it, in hex
+ * @param pic as {@link GuestPic#state} gives it, in hex
+ */
+record GuestChips(Optional<String> ioapic, Optional<String> pic) {
+    private static final int ISR = 0x100;
+    private static final int IRR = 0x200;
+    private static final int REGISTER = 16;
+    /** Delivery modes from here on have no EOI. */
+    private static final int SMI = 2;
+
+    static GuestChips read(VmParts parts) {
+        return new GuestChips(
+                parts.ioapic().map(GuestIoapic::state).map(Node::bytes),
+                parts.pic().map(GuestPic::state).map(Node::bytes));
+    }
+
+    /** Whether the VM has the same chips, as far as their sizes tell. */
+    boolean fits(VmParts parts) {
+        Function<String, Integer> size = String::length;
+        GuestChips here = read(parts);
+        return ioapic.map(size).equals(here.ioapic.map(size)) && pic.map(size).equals(here.pic.map(size));
+    }
+
+    void write(VmParts parts) {
+        parts.ioapic().ifPresent(to -> to.restore(Node.ofHex(ioapic.orElseThrow())));
+        parts.pic().ifPresent(to -> to.restore(Node.ofHex(pic.orElseThrow())));
+    }
+
+    /**
+     * Lines interrupt from now on. A vCPU that is kicked between an EOI and the exit that tells of it loses the exit with
+     * its VM: an interrupt that a pin awaits the EOI of, and no LAPIC has, ends here.
+     */
+    static void settle(GuestIoapic ioapic, List<X86Lapic> lapics) {
+        for (int pin = 0; pin < ioapic.pins(); pin++) {
+            long entry = ioapic.entry(pin);
+            int vector = (int) IoapicEntry.VECTOR.of(entry);
+            if (IoapicEntry.REMOTE_IRR.isSet(entry)
+                    && IoapicEntry.MODE.of(entry) < SMI
+                    && lapics.stream().noneMatch(lapic -> has(lapic, vector))) {
+                ioapic.endOfInterrupt(new InterruptVector(vector));
+            }
+        }
+        ioapic.settle();
+    }
+
+    private static boolean has(X86Lapic lapic, int vector) {
+        int word = vector / Integer.SIZE * REGISTER;
+        return ((lapic.get(ISR + word) | lapic.get(IRR + word)) >>> vector % Integer.SIZE & 1) != 0;
+    }
+
+    /** What differs from what was saved; empty if nothing does. */
+    Optional<String> difference(GuestChips saved) {
+        return VcpuData.differs("IOAPIC of the VMM", ioapic, saved.ioapic)
+                .or(() -> VcpuData.differs("PICs of the VMM", pic, saved.pic));
+    }
+
+    Map<String, Object> tree() {
+        Map<String, Object> tree = new LinkedHashMap<>();
+        ioapic.ifPresent(hex -> tree.put("ioapic", hex));
+        pic.ifPresent(hex -> tree.put("pic", hex));
+        return tree;
+    }
+
+    static GuestChips of(Node node) {
+        return new GuestChips(
+                node.find("ioapic").map(Node::bytes).map(Node::bytes),
+                node.find("pic").map(Node::bytes).map(Node::bytes));
+    }
+}
