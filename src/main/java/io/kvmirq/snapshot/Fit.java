@@ -16,9 +16,7 @@ import java.util.function.Supplier;
 import java.util.stream.Stream;
 
 /** What a VM and its host must have for a snapshot; nothing is changed by asking. */
-record Fit(VmData vm, Set<String> events, List<IrqfdData> irqfds, Map<String, DeviceData> devices) {
-    static final String ARCHITECTURE = "x86_64";
-
+record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<String, DeviceData> devices) {
     static VmParts.Device device(VmParts parts, String name) {
         return Objects.requireNonNull(parts.devices().get(name));
     }
@@ -29,15 +27,16 @@ record Fit(VmData vm, Set<String> events, List<IrqfdData> irqfds, Map<String, De
 
     /** Why it does not fit; empty if nothing is known against it. */
     Optional<String> misfit(VmParts parts) {
-        if (parts.vm().isArm64()) {
-            return Optional.of("it is of " + ARCHITECTURE + ", and this VM is of arm64");
-        }
+        String here = parts.vm().isArm64() ? MachineData.ARM : MachineData.X86;
         return Stream.<Supplier<Optional<String>>>of(
                         () -> unless(
-                                parts.vcpus().keySet().equals(vm.vcpus().keySet()),
-                                "it has the vCPUs " + vm.vcpus().keySet() + ", and this VM has "
+                                here.equals(machine.architecture()),
+                                "it is of " + machine.architecture() + ", and this VM is of " + here),
+                        () -> unless(
+                                parts.vcpus().keySet().equals(machine.vcpus().keySet()),
+                                "it has the vCPUs " + machine.vcpus().keySet() + ", and this VM has "
                                         + parts.vcpus().keySet()),
-                        () -> misfitOfChips(parts),
+                        () -> machine instanceof VmData vm ? misfitOfChips(vm, parts) : Optional.empty(),
                         () -> misfitOfNames("eventfd", events, parts.events().keySet()),
                         () -> misfitOfNames(
                                 "device", devices.keySet(), parts.devices().keySet()),
@@ -45,13 +44,15 @@ record Fit(VmData vm, Set<String> events, List<IrqfdData> irqfds, Map<String, De
                                 .flatMap(one -> misfitOfDevice(one.getKey(), one.getValue(), parts).stream())
                                 .findFirst(),
                         () -> misfitOfGsis(parts.vm()),
-                        () -> misfitOfVcpus(parts))
+                        () -> machine instanceof VmData vm
+                                ? misfitOfVcpus(vm, parts)
+                                : ((ArmData) machine).misfit(parts))
                 .map(Supplier::get)
                 .flatMap(Optional::stream)
                 .findFirst();
     }
 
-    private Optional<String> misfitOfChips(VmParts parts) {
+    private static Optional<String> misfitOfChips(VmData vm, VmParts parts) {
         return Stream.of(
                         unless(
                                 vm.hasLapics() == VmData.hasLapics(parts)
@@ -94,13 +95,14 @@ record Fit(VmData vm, Set<String> events, List<IrqfdData> irqfds, Map<String, De
 
     private Optional<String> misfitOfGsis(Vm here) {
         return Stream.concat(
-                        vm.routes().stream().map(Route::gsi), irqfds.stream().map(IrqfdData::gsi))
+                        machine.routes().stream().map(Route::gsi),
+                        irqfds.stream().map(IrqfdData::gsi))
                 .filter(here.routes()::hasIrqfd)
                 .findFirst()
                 .map(gsi -> gsi + " of it has an irqfd here already: let restore make the irqfds");
     }
 
-    private Optional<String> misfitOfVcpus(VmParts parts) {
+    private static Optional<String> misfitOfVcpus(VmData vm, VmParts parts) {
         Cpuid host = Cpuid.ofHost(parts.vm().kernel());
         X86Msrs known = X86Msrs.ofHost(parts.vm().kernel());
         return vm.vcpus().entrySet().stream()

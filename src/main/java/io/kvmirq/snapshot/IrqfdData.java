@@ -27,7 +27,7 @@ record IrqfdData(String event, Optional<String> resample, Gsi gsi, boolean maske
         return new IrqfdData(
                 event(node.at("event"), events),
                 node.find("resample").map(name -> event(name, events)),
-                VmData.gsi(node.at("gsi")),
+                RouteData.gsi(node.at("gsi")),
                 node.at("masked").flag());
     }
 

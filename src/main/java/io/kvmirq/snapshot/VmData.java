@@ -4,15 +4,13 @@ package io.kvmirq.snapshot;
 import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
-import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
-import io.kvmirq.irqchip.GuestIoapic;
 import io.kvmirq.kvm.IoapicState;
-import io.kvmirq.kvm.RouteTable;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuState;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.kvm.X86Lapic;
 import io.kvmirq.kvm.X86Msrs;
 import io.kvmirq.kvm.X86Pic;
 import io.kvmirq.kvm.X86Pit;
@@ -23,8 +21,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
-import java.util.OptionalInt;
-import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.Supplier;
 import java.util.stream.Stream;
@@ -46,11 +42,11 @@ record VmData(
         long clock,
         List<Route> routes,
         List<Gsi> lines,
-        Map<Integer, VcpuData> vcpus) {
+        Map<Integer, VcpuData> vcpus)
+        implements MachineData {
     private static final String MASTER = "picMaster";
     private static final String SLAVE = "picSlave";
     private static final String IOAPIC = "ioapic";
-    private static final int ALL_BITS = -1;
 
     /** PIC and IOAPIC. */
     record Chips(X86Pic master, X86Pic slave, IoapicState ioapic) {}
@@ -68,13 +64,7 @@ record VmData(
         parts.vcpus()
                 .forEach((id, vcpu) ->
                         vcpus.put(id, VcpuData.read(vcpu, Objects.requireNonNull(states.get(id)), hasLapics, which)));
-        Set<Gsi> ofDevices = new HashSet<>();
-        parts.devices()
-                .values()
-                .forEach(device -> ofDevices.addAll(device.state().gsis()));
-        List<Route> routes = vm.routes().routes().stream()
-                .filter(route -> !ofDevices.contains(route.gsi()))
-                .toList();
+        List<Route> routes = RouteData.read(parts);
         List<Gsi> lines =
                 routes.stream().map(Route::gsi).distinct().filter(vm::isHigh).toList();
         return new VmData(
@@ -117,7 +107,8 @@ record VmData(
     // Restoring
 
     /** The clock first: an MSR that starts the guest's clock reads it. */
-    void writeVcpus(VmParts parts) {
+    @Override
+    public void writeVcpus(VmParts parts) {
         parts.vm().setClock(clock);
         vcpus.forEach((id, data) -> data.write(vcpu(parts, id)));
     }
@@ -127,7 +118,8 @@ record VmData(
     }
 
     /** Lines before chips: what a rise raises is replaced by the state of the chips, and the level stays. */
-    void writeChips(VmParts parts) {
+    @Override
+    public void writeChips(VmParts parts) {
         Vm vm = parts.vm();
         lines.forEach(gsi -> vm.setLine(gsi, true));
         chips.ifPresent(some -> {
@@ -138,29 +130,25 @@ record VmData(
         guestChips.write(parts);
     }
 
-    void settle(GuestIoapic ioapic) {
-        GuestChips.settle(
-                ioapic,
-                vcpus.values().stream().flatMap(vcpu -> vcpu.lapic().stream()).toList());
+    /** The timer goes on. */
+    @Override
+    public void start(VmParts parts) {
+        pit.ifPresent(parts.vm()::restore);
     }
 
-    /** In one commit. Routes of GSIs that have an irqfd stay. */
-    static void writeRoutes(Vm vm, List<Route> routes) {
-        RouteTable table = vm.routes();
-        table.change(edit -> {
-            table.routes().stream().filter(old -> !table.hasIrqfd(old.gsi())).forEach(old -> edit.remove(old.gsi()));
-            for (Route route : routes) {
-                if (route instanceof Route.Pin pin) {
-                    edit.add(pin);
-                } else if (route instanceof Route.Msi msi) {
-                    edit.replace(msi.gsi(), msi.message());
-                }
-            }
-            return edit;
-        });
+    @Override
+    public void settle(VmParts parts) {
+        List<X86Lapic> lapics =
+                vcpus.values().stream().flatMap(vcpu -> vcpu.lapic().stream()).toList();
+        parts.ioapic().ifPresent(ioapic -> GuestChips.settle(ioapic, lapics));
     }
 
     // Comparison
+
+    @Override
+    public Optional<String> differenceOf(VmParts parts) {
+        return read(parts).difference(this);
+    }
 
     /** What differs from what was saved; empty if nothing does but time. */
     Optional<String> difference(VmData saved) {
@@ -192,7 +180,8 @@ record VmData(
 
     // The document
 
-    Map<String, Object> tree() {
+    @Override
+    public Map<String, Object> tree() {
         Map<String, Object> tree = new LinkedHashMap<>();
         tree.put("has32BitApicIds", has32BitApicIds);
         tree.put("hasLapics", hasLapics);
@@ -205,7 +194,7 @@ record VmData(
         tree.put("guestChips", guestChips.tree());
         pit.ifPresent(timer -> tree.put("pit", Node.bytes(timer.bytes())));
         tree.put("clock", clock);
-        tree.put("routes", routes.stream().map(VmData::tree).toList());
+        tree.put("routes", routes.stream().map(RouteData::tree).toList());
         tree.put("lines", lines.stream().map(Gsi::number).toList());
         List<Map<String, Object>> all = new ArrayList<>();
         vcpus.forEach((id, vcpu) -> {
@@ -215,19 +204,6 @@ record VmData(
             all.add(one);
         });
         tree.put("vcpus", all);
-        return tree;
-    }
-
-    private static Map<String, Object> tree(Route route) {
-        Map<String, Object> tree = new LinkedHashMap<>();
-        tree.put("gsi", route.gsi().number());
-        if (route instanceof Route.Pin pin) {
-            tree.put("chip", pin.chip().name());
-            tree.put("pin", pin.pin());
-        } else if (route instanceof Route.Msi msi) {
-            tree.put("address", Node.word(msi.message().address()));
-            tree.put("data", Node.word(Integer.toUnsignedLong(msi.message().data())));
-        }
         return tree;
     }
 
@@ -242,8 +218,7 @@ record VmData(
         if (vcpus.values().stream().anyMatch(vcpu -> vcpu.lapic().isPresent() != hasLapics)) {
             throw node.at("vcpus").flaw("a LAPIC of each vCPU if hasLapics is true, and else of none");
         }
-        List<Route> routes = node.all("routes").stream().map(VmData::route).toList();
-        requireTable(node.at("routes"), routes);
+        List<Route> routes = RouteData.all(node.at("routes"), false);
         return new VmData(
                 node.at("has32BitApicIds").flag(),
                 hasLapics,
@@ -256,48 +231,11 @@ record VmData(
                 node.find("pit").map(pit -> VcpuData.of(pit, X86Pit::of)),
                 node.at("clock").number(Long.MIN_VALUE, Long.MAX_VALUE),
                 routes,
-                node.all("lines").stream().map(VmData::gsi).toList(),
+                node.all("lines").stream().map(RouteData::gsi).toList(),
                 vcpus);
     }
 
     private static X86Pic pic(Node node, Route.Chip chip) {
         return VcpuData.of(node, bytes -> X86Pic.of(chip, bytes));
-    }
-
-    static Gsi gsi(Node node) {
-        return new Gsi(node.integer(0, Gsi.MAX));
-    }
-
-    private static Route route(Node node) {
-        Gsi gsi = gsi(node.at("gsi"));
-        if (node.find("chip").isPresent()) {
-            Route.Chip chip = node.at("chip").one(Route.Chip.class);
-            int pin = node.at("pin").integer(0, Integer.MAX_VALUE);
-            if (chip == Route.Chip.VGIC) {
-                throw node.at("chip").flaw("a chip of x86");
-            }
-            return node.made(() -> new Route.Pin(gsi, chip, pin));
-        }
-        long data = node.at("data").word();
-        if (data >>> Integer.SIZE != 0) {
-            throw node.at("data").flaw("hex of 32 bits");
-        }
-        return new Route.Msi(gsi, new MsiMessage(node.at("address").word(), (int) data, OptionalInt.empty()));
-    }
-
-    /** A GSI has one message, or pins of different chips. */
-    private static void requireTable(Node node, List<Route> routes) {
-        Map<Gsi, Integer> taken = new LinkedHashMap<>();
-        for (Route route : routes) {
-            int chip = route instanceof Route.Pin pin ? 1 << pin.chip().id() : ALL_BITS;
-            int before = Objects.requireNonNullElse(taken.get(route.gsi()), 0);
-            if ((chip & before) != 0) {
-                throw node.flaw("one message of " + route.gsi() + ", or pins of different chips");
-            }
-            taken.put(route.gsi(), before | chip);
-        }
-        if (routes.size() > RouteTable.CAPACITY) {
-            throw node.flaw("at most " + RouteTable.CAPACITY + " routes");
-        }
     }
 }

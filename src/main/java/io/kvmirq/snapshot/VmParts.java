@@ -6,7 +6,9 @@ import io.kvmirq.irqchip.GuestIoapic;
 import io.kvmirq.irqchip.GuestPic;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.Its;
 import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.pci.DeviceState;
 import io.kvmirq.pci.GuestMessages;
@@ -35,6 +37,8 @@ public final class VmParts {
     private final Map<String, Device> devices = new LinkedHashMap<>();
     private Optional<GuestIoapic> ioapic = Optional.empty();
     private Optional<GuestPic> pic = Optional.empty();
+    private Optional<VgicV3> vgic = Optional.empty();
+    private final List<Its> units = new ArrayList<>();
 
     /** The VM itself: its irqchip, timer, routes, lines and clock. */
     public VmParts(Vm vm) {
@@ -59,6 +63,18 @@ public final class VmParts {
     /** The PICs of a VM with a split irqchip. */
     public VmParts pic(GuestPic ofVmm) {
         pic = Optional.of(ofVmm);
+        return this;
+    }
+
+    /** The GICv3 of a VM of arm64. */
+    public VmParts vgic(VgicV3 ofVm) {
+        vgic = Optional.of(ofVm);
+        return this;
+    }
+
+    /** An ITS of a VM of arm64, in the same order in both VMs. Its tables are in the guest's memory: save that after. */
+    public VmParts its(Its ofVm) {
+        units.add(ofVm);
         return this;
     }
 
@@ -140,6 +156,14 @@ public final class VmParts {
 
     Optional<GuestPic> pic() {
         return pic;
+    }
+
+    Optional<VgicV3> vgic() {
+        return vgic;
+    }
+
+    List<Its> units() {
+        return units;
     }
 
     /** By id. */

@@ -21,7 +21,7 @@ import java.util.Set;
 import java.util.function.Supplier;
 
 /**
- * The state of a paused VM of x86: vCPUs, interrupt controllers, routes, irqfds with their masks and pending counts,
+ * The state of a paused VM: vCPUs, interrupt controllers, routes, irqfds with their masks and pending counts,
  * lines, clock, the IOAPIC and PICs of a split irqchip, MSI and MSI-X of devices, and of a {@link
  * io.kvmirq.pci.PassedThroughDevice} what its guest sees of its configuration space. Guest memory is the VMM's to save, and
  * what the registers of a device of the host hold nobody can read. Immutable.
@@ -34,12 +34,13 @@ import java.util.function.Supplier;
  * takes it by {@link Vcpu#moveHere}.
  */
 public final class VmSnapshot {
-    private final VmData vm;
+    private final MachineData vm;
     private final Map<String, Long> counts;
     private final List<IrqfdData> irqfds;
     private final Map<String, DeviceData> devices;
 
-    private VmSnapshot(VmData vm, Map<String, Long> counts, List<IrqfdData> irqfds, Map<String, DeviceData> devices) {
+    private VmSnapshot(
+            MachineData vm, Map<String, Long> counts, List<IrqfdData> irqfds, Map<String, DeviceData> devices) {
         this.vm = vm;
         this.counts = counts;
         this.irqfds = irqfds;
@@ -52,7 +53,7 @@ public final class VmSnapshot {
      * Saves a VM that may run on: it is left as it was.
      *
      * @throws IllegalStateException if a vCPU runs, or left within an instruction
-     * @throws UnsupportedOperationException on arm64
+     * @throws UnsupportedOperationException on arm64 without a GICv3
      */
     public static VmSnapshot of(VmParts parts) {
         return read(parts, false);
@@ -63,17 +64,13 @@ public final class VmSnapshot {
      * out of its eventfds: what is signalled from now on stays in them, and is not in the snapshot.
      *
      * @throws IllegalStateException as {@link #of}
-     * @throws UnsupportedOperationException on arm64
+     * @throws UnsupportedOperationException on arm64 without a GICv3
      */
     public static VmSnapshot moving(VmParts parts) {
         return read(parts, true);
     }
 
     private static VmSnapshot read(VmParts parts, boolean moving) {
-        if (parts.vm().isArm64()) {
-            throw new UnsupportedOperationException("a snapshot is of a VM of x86, and " + parts.vm()
-                    + " is of arm64: save the registers of its VGIC and its vCPUs, as src/docs/arm64.md says");
-        }
         parts.vcpus().forEach((id, vcpu) -> take(new VcpuId(id), vcpu));
         try (Held held = new Held()) {
             List<IrqfdData> irqfds = new ArrayList<>();
@@ -89,7 +86,7 @@ public final class VmSnapshot {
                 held.until(device.state()::settle);
                 device.state().hold();
             }
-            VmData vm = VmData.read(parts);
+            MachineData vm = MachineData.read(parts);
             Map<String, DeviceData> devices = new LinkedHashMap<>();
             parts.devices().forEach((name, one) -> devices.put(name, DeviceData.of(one)));
             Map<String, Long> counts = new LinkedHashMap<>();
@@ -165,12 +162,12 @@ public final class VmSnapshot {
         try (Undo undo = new Undo()) {
             vm.writeVcpus(parts);
             List<Route> before = to.routes().routes();
-            undo.step(() -> VmData.writeRoutes(to, vm.routes()), () -> VmData.writeRoutes(to, before));
+            undo.step(() -> RouteData.write(to, vm.routes()), () -> RouteData.write(to, before));
             vm.writeChips(parts);
-            VmData.read(parts).difference(vm).ifPresent(text -> {
+            vm.differenceOf(parts).ifPresent(text -> {
                 throw new SnapshotException(to + " is not as the snapshot says after it was restored: " + text);
             });
-            vm.pit().ifPresent(to::restore); // from now on it ticks
+            vm.start(parts);
             List<Irqfd> made = new ArrayList<>();
             for (IrqfdData one : irqfds) {
                 made.add(undo.add(Irqfd.masked(
@@ -190,7 +187,7 @@ public final class VmSnapshot {
                     made.get(i).unmask();
                 }
             }
-            parts.ioapic().ifPresent(vm::settle);
+            vm.settle(parts);
             counts.forEach((name, count) -> {
                 if (count != 0) {
                     event(parts, name).signal(count);
@@ -240,7 +237,7 @@ public final class VmSnapshot {
 
     private Map<String, Object> tree() {
         Map<String, Object> tree = new LinkedHashMap<>();
-        tree.put("architecture", Fit.ARCHITECTURE);
+        tree.put("architecture", vm.architecture());
         tree.putAll(vm.tree());
         List<Map<String, Object>> events = new ArrayList<>();
         counts.forEach((name, count) -> {
@@ -260,11 +257,6 @@ public final class VmSnapshot {
     }
 
     static VmSnapshot of(Node state) {
-        String architecture = state.at("architecture").text();
-        if (!architecture.equals(Fit.ARCHITECTURE)) {
-            throw new SnapshotException(
-                    "the snapshot is of a VM of " + architecture + ": expected " + Fit.ARCHITECTURE);
-        }
         Map<String, Long> counts = new LinkedHashMap<>();
         for (Node event : state.all("events")) {
             if (counts.put(event.at("name").text(), event.at("count").word()) != null) {
@@ -287,7 +279,7 @@ public final class VmSnapshot {
                 throw device.flaw("another name than devices before it have");
             }
         }
-        return new VmSnapshot(VmData.of(state), counts, irqfds, devices);
+        return new VmSnapshot(MachineData.of(state), counts, irqfds, devices);
     }
 
     /** The ids of the vCPUs. */

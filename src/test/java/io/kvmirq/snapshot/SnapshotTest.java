@@ -117,7 +117,8 @@ class SnapshotTest {
             delimiter = '|',
             quoteCharacter = '`',
             value = {
-                "architecture | 'arm64'           | of a VM of arm64: expected x86_64",
+                "architecture | 'riscv64'         | of a VM of riscv64: expected x86_64 or arm64",
+                "architecture | 'arm64'           | state.vcpus[0].registers of the snapshot is wrong: expected an array",
                 "clock        | 'x'               | state.clock of the snapshot is wrong: expected an integer",
                 "has32BitApicIds | 1              | state.has32BitApicIds of the snapshot is wrong: expected true or false",
                 "lines        | [4096]            | state.lines[0] of the snapshot is wrong: expected an integer, 0 to 4095",
@@ -255,7 +256,7 @@ class SnapshotTest {
                 Vm vm = Vm.create(kernel)) {
             assertThatThrownBy(() -> VmSnapshot.of(new VmParts(vm)))
                     .isInstanceOf(UnsupportedOperationException.class)
-                    .hasMessageStartingWith("a snapshot is of a VM of x86, and vm");
+                    .hasMessageStartingWith("a snapshot of arm64 is of a VM with a GICv3");
             assertThatThrownBy(() -> VmSnapshot.parse(text()).restore(new VmParts(vm)))
                     .hasMessageContaining("it is of x86_64, and this VM is of arm64");
         }

@@ -12,6 +12,7 @@ import java.nio.ByteOrder;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 
@@ -35,6 +36,8 @@ final class ArmRegisters {
     private static final long MPIDR = id(0xc005);
     /** CNTVCT and CNTPCT of EL0. */
     private static final Set<Long> COUNTERS = Set.of(id(0xdf1a), id(0xdf01));
+    /** They count at 62.5 MHz. */
+    private static final int TICK = 16;
 
     /**
      * Those that are memory to KVM: SCTLR, ACTLR, CPACR, TTBR0, TTBR1, TCR, AFSR0, AFSR1, ESR, FAR, PAR, MAIR, AMAIR,
@@ -65,6 +68,7 @@ final class ArmRegisters {
     private final long affinity;
     private final ByteBuffer core = ByteBuffer.allocate(KvmArmRegs.SIZE).order(ByteOrder.nativeOrder());
     private final Map<Long, Long> system = new HashMap<>();
+    private final Map<Long, Long> counterOffsets = new HashMap<>();
 
     /** @param affinity MPIDR_EL1 */
     ArmRegisters(Host host, long affinity) {
@@ -149,7 +153,7 @@ final class ArmRegisters {
 
     private long systemValue(long id) {
         if (COUNTERS.contains(id)) {
-            throw new NotModelledException("the counter of a timer on arm64");
+            return host.time().now() / TICK + Objects.requireNonNullElse(counterOffsets.get(id), 0L);
         }
         if (id == MPIDR) {
             return affinity;
@@ -175,7 +179,9 @@ final class ArmRegisters {
         long next = size(id) == Long.BYTES ? value.getLong(0) : Integer.toUnsignedLong(value.getInt(0));
         if (KEPT.contains(id)) {
             system.put(id, next);
-        } else if (COUNTERS.contains(id) || next != systemValue(id)) {
+        } else if (COUNTERS.contains(id)) {
+            counterOffsets.put(id, next - host.time().now() / TICK);
+        } else if (next != systemValue(id)) {
             throw new NotModelledException("another value of the register 0x" + Long.toHexString(id));
         }
         return Optional.empty();

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.snapshot;
+
+import io.kvmirq.Route;
+import io.kvmirq.VcpuId;
+import io.kvmirq.kvm.ArmRegister;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VcpuState;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.Set;
+import java.util.TreeMap;
+
+/**
+ * The state of a VM of arm64 with a GICv3.
+ *
+ * @param vgic as {@link VgicWords} has it
+ * @param vcpus by id
+ */
+record ArmData(VgicWords.State vgic, List<Route> routes, Map<Integer, Cpu> vcpus) implements MachineData {
+    /** Counters of the timers. Their numbers and those of the compare values are exchanged in the kernel's interface. */
+    private static final Set<ArmRegister> COUNTERS =
+            Set.of(ArmRegister.system(3, 3, 14, 3, 2), ArmRegister.system(3, 3, 14, 0, 1));
+    /** Their bit 2 says that the time is over. */
+    private static final Set<ArmRegister> TIMERS =
+            Set.of(ArmRegister.system(3, 3, 14, 3, 1), ArmRegister.system(3, 3, 14, 2, 1));
+
+    private static final int OVER = 1 << 2;
+    private static final int MOST_REGISTERS = 4096;
+
+    /** @param registers in the kernel's order, with their bytes in hex */
+    record Cpu(VcpuState state, Map<ArmRegister, String> registers) {
+        static Cpu read(Vcpu vcpu) {
+            VcpuState state = vcpu.state();
+            Map<ArmRegister, String> registers = new LinkedHashMap<>();
+            vcpu.armRegisters().forEach(one -> registers.put(one, Node.bytes(vcpu.armRegisterBytes(one))));
+            return new Cpu(state, registers);
+        }
+
+        /** Those that have their value stay: some can be written once, or not at all. */
+        void write(Vcpu vcpu) {
+            registers.forEach((one, hex) -> {
+                byte[] bytes = Node.ofHex(hex);
+                if (!Arrays.equals(bytes, vcpu.armRegisterBytes(one))) {
+                    vcpu.setArmRegisterBytes(one, bytes);
+                }
+            });
+            vcpu.setState(state);
+        }
+
+        private static String withoutTime(ArmRegister register, String hex) {
+            if (!TIMERS.contains(register)) {
+                return hex;
+            }
+            byte[] bytes = Node.ofHex(hex);
+            bytes[0] &= ~OVER;
+            return Node.bytes(bytes);
+        }
+
+        Optional<String> difference(Cpu saved) {
+            return registers.entrySet().stream()
+                    .filter(one -> !COUNTERS.contains(one.getKey()))
+                    .flatMap(one -> VcpuData.differs(
+                            one.getKey().toString(),
+                            withoutTime(one.getKey(), one.getValue()),
+                            withoutTime(one.getKey(), Objects.requireNonNull(saved.registers.get(one.getKey()))))
+                            .stream())
+                    .findFirst()
+                    .or(() -> VcpuData.differs("state", state, saved.state));
+        }
+
+        Map<String, Object> tree(int id) {
+            Map<String, Object> tree = new LinkedHashMap<>();
+            tree.put("id", id);
+            tree.put("state", state.name());
+            tree.put(
+                    "registers",
+                    registers.entrySet().stream()
+                            .map(one -> List.of(Node.word(one.getKey().id()), one.getValue()))
+                            .toList());
+            return tree;
+        }
+
+        static Cpu of(Node node) {
+            Map<ArmRegister, String> registers = new LinkedHashMap<>();
+            for (Node entry : node.all("registers")) {
+                List<Node> pair = entry.all();
+                if (pair.size() != 2 || registers.size() == MOST_REGISTERS) {
+                    throw entry.flaw("an id and a value, and at most " + MOST_REGISTERS + " registers");
+                }
+                ArmRegister register = new ArmRegister(pair.get(0).word());
+                if (pair.get(1).bytes().length != register.size()
+                        || registers.put(register, pair.get(1).text()) != null) {
+                    throw entry.flaw("one value of " + register.size() + " bytes for " + register);
+                }
+            }
+            return new Cpu(node.at("state").one(VcpuState.class), registers);
+        }
+    }
+
+    static ArmData read(VmParts parts) {
+        VgicWords words = new VgicWords(parts);
+        Map<Integer, Cpu> vcpus = new TreeMap<>();
+        parts.vcpus().forEach((id, vcpu) -> vcpus.put(id, Cpu.read(vcpu)));
+        return new ArmData(words.read(), RouteData.read(parts), vcpus);
+    }
+
+    /** Why it does not fit; empty if nothing is known against it. */
+    Optional<String> misfit(VmParts parts) {
+        if (parts.vgic().isEmpty()) {
+            return Optional.of("it has a GICv3 (VmParts.vgic), and this VM has none");
+        }
+        return new VgicWords(parts).misfit(vgic).or(() -> vcpus.entrySet().stream()
+                .filter(one -> !new HashSet<>(VmData.vcpu(parts, one.getKey()).armRegisters())
+                        .equals(one.getValue().registers().keySet()))
+                .findFirst()
+                .map(one -> new VcpuId(one.getKey()) + " has other registers here: initialise it with the same features"
+                        + " on a kernel that is not older"));
+    }
+
+    @Override
+    public void writeVcpus(VmParts parts) {
+        vcpus.forEach((id, data) -> data.write(VmData.vcpu(parts, id)));
+    }
+
+    @Override
+    public void writeChips(VmParts parts) {
+        new VgicWords(parts).write(vgic);
+    }
+
+    @Override
+    public Optional<String> differenceOf(VmParts parts) {
+        ArmData now = read(parts);
+        return VcpuData.differs("routes", new HashSet<>(now.routes), new HashSet<>(routes))
+                .or(() -> new VgicWords(parts).difference(now.vgic, vgic))
+                .or(() -> vcpus.entrySet().stream()
+                        .flatMap(entry -> Objects.requireNonNull(now.vcpus.get(entry.getKey()))
+                                .difference(entry.getValue())
+                                .map(text -> new VcpuId(entry.getKey()) + ": " + text)
+                                .stream())
+                        .findFirst());
+    }
+
+    @Override
+    public Map<String, Object> tree() {
+        Map<String, Object> tree = new LinkedHashMap<>();
+        tree.put("vgic", vgic.tree());
+        tree.put("routes", routes.stream().map(RouteData::tree).toList());
+        List<Map<String, Object>> all = new ArrayList<>();
+        vcpus.forEach((id, vcpu) -> all.add(vcpu.tree(id)));
+        tree.put("vcpus", all);
+        return tree;
+    }
+
+    static ArmData of(Node node) {
+        Map<Integer, Cpu> vcpus = new TreeMap<>();
+        for (Node vcpu : node.all("vcpus")) {
+            if (vcpus.put(vcpu.at("id").integer(0, VcpuId.MAX), Cpu.of(vcpu)) != null) {
+                throw vcpu.flaw("another id than vCPUs before it have");
+            }
+        }
+        return new ArmData(VgicWords.State.of(node.at("vgic")), RouteData.all(node.at("routes"), true), vcpus);
+    }
+}

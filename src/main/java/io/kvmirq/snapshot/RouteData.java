@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.snapshot;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.Route;
+import io.kvmirq.kvm.RouteTable;
+import io.kvmirq.kvm.Vm;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.OptionalInt;
+import java.util.Set;
+
+/** GSI routes. */
+final class RouteData {
+    private static final int ALL_BITS = -1;
+
+    private RouteData() {}
+
+    /** Without those of devices, which make their own. */
+    static List<Route> read(VmParts parts) {
+        Set<Gsi> ofDevices = new HashSet<>();
+        parts.devices()
+                .values()
+                .forEach(device -> ofDevices.addAll(device.state().gsis()));
+        return parts.vm().routes().routes().stream()
+                .filter(route -> !ofDevices.contains(route.gsi()))
+                .toList();
+    }
+
+    /** In one commit. Routes of GSIs that have an irqfd stay. */
+    static void write(Vm vm, List<Route> routes) {
+        RouteTable table = vm.routes();
+        table.change(edit -> {
+            table.routes().stream().filter(old -> !table.hasIrqfd(old.gsi())).forEach(old -> edit.remove(old.gsi()));
+            for (Route route : routes) {
+                if (route instanceof Route.Pin pin) {
+                    edit.add(pin);
+                } else if (route instanceof Route.Msi msi) {
+                    edit.replace(msi.gsi(), msi.message());
+                }
+            }
+            return edit;
+        });
+    }
+
+    // The document
+
+    static Map<String, Object> tree(Route route) {
+        Map<String, Object> tree = new LinkedHashMap<>();
+        tree.put("gsi", route.gsi().number());
+        if (route instanceof Route.Pin pin) {
+            tree.put("chip", pin.chip().name());
+            tree.put("pin", pin.pin());
+        } else if (route instanceof Route.Msi msi) {
+            tree.put("address", Node.word(msi.message().address()));
+            tree.put("data", Node.word(Integer.toUnsignedLong(msi.message().data())));
+            msi.message().deviceId().ifPresent(id -> tree.put("device", Integer.toUnsignedLong(id)));
+        }
+        return tree;
+    }
+
+    static Gsi gsi(Node node) {
+        return new Gsi(node.integer(0, Gsi.MAX));
+    }
+
+    static List<Route> all(Node node, boolean arm) {
+        List<Route> routes = node.all().stream().map(one -> route(one, arm)).toList();
+        requireTable(node, routes);
+        return routes;
+    }
+
+    private static Route route(Node node, boolean arm) {
+        Gsi gsi = gsi(node.at("gsi"));
+        if (node.find("chip").isPresent()) {
+            Route.Chip chip = node.at("chip").one(Route.Chip.class);
+            int pin = node.at("pin").integer(0, Integer.MAX_VALUE);
+            if (chip == Route.Chip.VGIC != arm) {
+                throw node.at("chip").flaw("a chip of " + (arm ? "arm64" : "x86"));
+            }
+            return node.made(() -> new Route.Pin(gsi, chip, pin));
+        }
+        long data = node.at("data").word();
+        if (data >>> Integer.SIZE != 0) {
+            throw node.at("data").flaw("hex of 32 bits");
+        }
+        OptionalInt device = node.find("device")
+                .map(id -> OptionalInt.of((int) id.number(0, 0xffff_ffffL)))
+                .orElse(OptionalInt.empty());
+        return new Route.Msi(gsi, new MsiMessage(node.at("address").word(), (int) data, device));
+    }
+
+    /** A GSI has one message, or pins of different chips. */
+    private static void requireTable(Node node, List<Route> routes) {
+        Map<Gsi, Integer> taken = new LinkedHashMap<>();
+        for (Route route : routes) {
+            int chip = route instanceof Route.Pin pin ? 1 << pin.chip().id() : ALL_BITS;
+            int before = Objects.requireNonNullElse(taken.get(route.gsi()), 0);
+            if ((chip & before) != 0) {
+                throw node.flaw("one message of " + route.gsi() + ", or pins of different chips");
+            }
+            taken.put(route.gsi(), before | chip);
+        }
+        if (routes.size() > RouteTable.CAPACITY) {
+            throw node.flaw("at most " + RouteTable.CAPACITY + " routes");
+        }
+    }
+}

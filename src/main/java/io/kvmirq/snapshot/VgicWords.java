@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.snapshot;
+
+import io.kvmirq.VcpuId;
+import io.kvmirq.kvm.Its;
+import io.kvmirq.kvm.VgicV3;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.function.LongConsumer;
+import java.util.function.LongSupplier;
+import java.util.stream.IntStream;
+
+/**
+ * The registers of a GICv3 and of its ITSs, in the order in which they are restored: what decides how another register is
+ * taken comes before it. The ITSs' tables are in guest memory.
+ *
+ * <p>Source: Documentation/virt/kvm/devices/arm-vgic-v3.rst and arm-vgic-its.rst, "ITS Restore Sequence".
+ */
+final class VgicWords {
+    // The same offsets in the distributor and, from SGIS on, in a redistributor
+    private static final int GROUP = 0x80;
+    private static final int ENABLED = 0x100;
+    private static final int PENDING = 0x200;
+    private static final int ACTIVE = 0x300;
+    private static final int PRIORITY = 0x400;
+    private static final int CONFIGURATION = 0xc00;
+    /** From a register whose ones set bits to the one whose ones clear them. */
+    private static final int CLEAR = 0x80;
+
+    private static final int STEP = 32;
+
+    private static final int CTLR = 0;
+    private static final int IIDR = 8;
+    private static final int ROUTER = 0x6000;
+
+    private static final int WAKER = 0x14;
+    private static final int[] LPI_TABLES = {0x70, 0x74, 0x78, 0x7c};
+    private static final int SGIS = 0x1_0000;
+
+    private static final int ICC_CTLR = VgicV3.systemRegister(3, 0, 12, 12, 4);
+    /** Of ICC_CTLR_EL1: how many bits a priority has, less 1. */
+    private static final int PRIORITY_BITS = 8;
+
+    private static final int MOST_BITS = 7;
+    /** SRE, CTLR, IGRPEN0, IGRPEN1, PMR, BPR0, BPR1. */
+    private static final int[] INTERFACE = {
+        VgicV3.systemRegister(3, 0, 12, 12, 5),
+        ICC_CTLR,
+        VgicV3.systemRegister(3, 0, 12, 12, 6),
+        VgicV3.systemRegister(3, 0, 12, 12, 7),
+        VgicV3.systemRegister(3, 0, 4, 6, 0),
+        VgicV3.systemRegister(3, 0, 12, 8, 3),
+        VgicV3.systemRegister(3, 0, 12, 12, 3)
+    };
+
+    private static final int ITS_IIDR = 4;
+    private static final int[] QUEUE = {0x80, 0x90, 0x88};
+    private static final int TABLES = 0x100;
+    private static final int TABLE_COUNT = 8;
+
+    private record Word(String name, LongSupplier read, LongConsumer write) {}
+
+    /** @param layout addresses and sizes, as text */
+    record State(String layout, List<Long> values) {
+        Map<String, Object> tree() {
+            Map<String, Object> tree = new LinkedHashMap<>();
+            tree.put("layout", layout);
+            tree.put("values", values.stream().map(Node::word).toList());
+            return tree;
+        }
+
+        static State of(Node node) {
+            return new State(
+                    node.at("layout").text(),
+                    node.all("values").stream().map(Node::word).toList());
+        }
+    }
+
+    private final VgicV3 vgic;
+    private final List<Its> units;
+    private final String layout;
+    private final List<Word> words = new ArrayList<>();
+
+    VgicWords(VmParts parts) {
+        vgic = parts.vgic()
+                .orElseThrow(
+                        () -> new UnsupportedOperationException("a snapshot of arm64 is of a VM with a GICv3, which"
+                                + " VmParts.vgic names: that of a GICv2 is not in it"));
+        units = parts.units();
+        layout = vgic.interrupts() + " interrupts, its distributor at " + text(vgic.distributor())
+                + ", redistributors at "
+                + vgic.redistributors().stream()
+                        .map(one -> "0x" + Long.toHexString(one.address()) + " (" + one.count() + ")")
+                        .toList()
+                + ", ITSs at " + units.stream().map(its -> text(its.address())).toList();
+        List<VcpuId> vcpus = parts.vcpus().keySet().stream().map(VcpuId::new).toList();
+        distributor(IIDR);
+        distributor(CTLR);
+        vcpus.forEach(this::redistributor);
+        for (int first = STEP; !vcpus.isEmpty() && first < vgic.interrupts(); first += STEP) {
+            interrupts(first, vcpus.get(0));
+        }
+        vcpus.forEach(this::cpuInterface);
+        units.forEach(this::unit);
+    }
+
+    private static String text(OptionalLong address) {
+        return address.isPresent() ? "0x" + Long.toHexString(address.getAsLong()) : "no address";
+    }
+
+    /** A register that has its value stays: a write of what it was at first may change it. */
+    private void add(String name, LongSupplier read, LongConsumer write) {
+        words.add(new Word(name, read, value -> {
+            if (read.getAsLong() != value) {
+                write.accept(value);
+            }
+        }));
+    }
+
+    private static String at(String what, int offset) {
+        return what + " 0x" + Integer.toHexString(offset);
+    }
+
+    private void distributor(int offset) {
+        add(
+                at("GICD", offset),
+                () -> Integer.toUnsignedLong(vgic.readDistributor(offset)),
+                value -> vgic.writeDistributor(offset, (int) value));
+    }
+
+    /** A write of ones sets bits. */
+    private void distributorBits(int offset) {
+        add(at("GICD", offset), () -> Integer.toUnsignedLong(vgic.readDistributor(offset)), value -> {
+            vgic.writeDistributor(offset + CLEAR, -1);
+            vgic.writeDistributor(offset, (int) value);
+        });
+    }
+
+    private void distributors(int offset, int count) {
+        for (int i = 0; i < count; i++) {
+            distributor(offset + i * Integer.BYTES);
+        }
+    }
+
+    /** 32 SPIs. Lines come before latches, and both before what is active. */
+    private void interrupts(int first, VcpuId any) {
+        int word = first / Byte.SIZE;
+        distributor(GROUP + word);
+        distributors(CONFIGURATION + first / 4, 2);
+        distributors(ROUTER + first * Long.BYTES, 2 * STEP);
+        distributors(PRIORITY + first, STEP / Integer.BYTES);
+        distributorBits(ENABLED + word);
+        lines(any, first);
+        distributor(PENDING + word);
+        distributorBits(ACTIVE + word);
+    }
+
+    private void lines(VcpuId vcpu, int first) {
+        add(
+                "lines of " + vcpu + " from " + first,
+                () -> Integer.toUnsignedLong(vgic.readLines(vcpu, first)),
+                value -> vgic.writeLines(vcpu, first, (int) value));
+    }
+
+    private void redistributor(VcpuId vcpu, int offset) {
+        add(
+                at("GICR of " + vcpu, offset),
+                () -> Integer.toUnsignedLong(vgic.readRedistributor(vcpu, offset)),
+                value -> vgic.writeRedistributor(vcpu, offset, (int) value));
+    }
+
+    private void redistributorBits(VcpuId vcpu, int offset) {
+        add(
+                at("GICR of " + vcpu, offset),
+                () -> Integer.toUnsignedLong(vgic.readRedistributor(vcpu, offset)),
+                value -> {
+                    vgic.writeRedistributor(vcpu, offset + CLEAR, -1);
+                    vgic.writeRedistributor(vcpu, offset, (int) value);
+                });
+    }
+
+    /** The tables of LPIs come before GICR_CTLR enables LPIs. */
+    private void redistributor(VcpuId vcpu) {
+        for (int table : LPI_TABLES) {
+            redistributor(vcpu, table);
+        }
+        redistributor(vcpu, CTLR);
+        redistributor(vcpu, WAKER);
+        redistributor(vcpu, SGIS + GROUP);
+        redistributor(vcpu, SGIS + CONFIGURATION);
+        redistributor(vcpu, SGIS + CONFIGURATION + Integer.BYTES);
+        for (int i = 0; i < STEP; i += Integer.BYTES) {
+            redistributor(vcpu, SGIS + PRIORITY + i);
+        }
+        redistributorBits(vcpu, SGIS + ENABLED);
+        lines(vcpu, 0);
+        redistributor(vcpu, SGIS + PENDING);
+        redistributorBits(vcpu, SGIS + ACTIVE);
+    }
+
+    private void cpuInterface(VcpuId vcpu) {
+        List<Integer> registers =
+                new ArrayList<>(IntStream.of(INTERFACE).boxed().toList());
+        int bits = (int) (vgic.readSystemRegister(vcpu, ICC_CTLR) >>> PRIORITY_BITS & MOST_BITS) + 1;
+        int count = bits <= 5 ? 1 : 1 << bits - 5; // of active priorities
+        for (int i = 0; i < count; i++) {
+            registers.add(VgicV3.systemRegister(3, 0, 12, 8, 4 | i));
+            registers.add(VgicV3.systemRegister(3, 0, 12, 9, i));
+        }
+        for (int register : registers) {
+            add(
+                    at("ICC of " + vcpu, register),
+                    () -> vgic.readSystemRegister(vcpu, register),
+                    value -> vgic.writeSystemRegister(vcpu, register, value));
+        }
+    }
+
+    private void unit(Its its, int offset) {
+        add(at("GITS", offset), () -> its.readRegister(offset), value -> its.writeRegister(offset, value));
+    }
+
+    /** The ITS is enabled last: it would execute its queue, and take no tables. */
+    private void unit(Its its) {
+        unit(its, ITS_IIDR);
+        for (int offset : QUEUE) {
+            unit(its, offset);
+        }
+        for (int i = 0; i < TABLE_COUNT; i++) {
+            unit(its, TABLES + i * Long.BYTES);
+        }
+        words.add(new Word("tables", () -> 0, unused -> its.restoreTables()));
+        unit(its, CTLR);
+    }
+
+    // As a whole
+
+    State read() {
+        units.forEach(Its::saveTables);
+        vgic.savePendingTables();
+        return new State(
+                layout, words.stream().map(word -> word.read.getAsLong()).toList());
+    }
+
+    void write(State state) {
+        for (int i = 0; i < words.size(); i++) {
+            words.get(i).write.accept(state.values.get(i));
+        }
+    }
+
+    Optional<String> misfit(State saved) {
+        return saved.layout.equals(layout) && saved.values.size() == words.size()
+                ? Optional.empty()
+                : Optional.of("its VGIC has " + saved.layout + ", and this one has " + layout);
+    }
+
+    Optional<String> difference(State now, State saved) {
+        return IntStream.range(0, words.size())
+                .boxed()
+                .flatMap(
+                        i -> VcpuData.differs(
+                                words.get(i).name, Node.word(now.values.get(i)), Node.word(saved.values.get(i)))
+                                .stream())
+                .findFirst();
+    }
+}

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.arch.gic.model.Its.*;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.Route;
+import io.kvmirq.Spi;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.gic.ItsCommand;
+import io.kvmirq.arch.gic.model.CpuInterfaceRegister;
+import io.kvmirq.arch.gic.model.DistributorRegister;
+import io.kvmirq.arch.gic.model.RedistributorRegister;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Mapping;
+import io.kvmirq.kvm.ArmRegister;
+import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.Its;
+import io.kvmirq.kvm.MsiOutcome;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VcpuState;
+import io.kvmirq.kvm.VgicV3;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.snapshot.SnapshotException;
+import io.kvmirq.snapshot.VmParts;
+import io.kvmirq.snapshot.VmSnapshot;
+import io.kvmirq.testing.GuestGic;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+
+/** The state of a VM with a GICv3 and an ITS, in another VM. No guest runs: the test does what its driver would. */
+@ArmContract
+class ArmSnapshotContract extends ArmVms {
+    private static final Spi LINE = new Spi(40);
+    private static final Spi EDGE = new Spi(41);
+    private static final int PRIORITY = 0x80;
+    private static final int DEVICE = 0x10;
+    private static final int EVENT = 3;
+    private static final int LPI = 8200;
+
+    private static final long MEMORY = 0x4000_0000L;
+    private static final int DEVICES = 0x1_0000;
+    private static final int COLLECTIONS = 0x2_0000;
+    private static final int PROPERTIES = 0x3_0000;
+    private static final int PENDING = 0x4_0000;
+    private static final int EVENTS = 0x5_0000;
+    private static final int SIZE = 0x8_0000;
+    private static final long VALID = 1L << 63;
+
+    @SuppressWarnings("NullAway.Init")
+    ArmSnapshotContract(World world) {
+        super(world);
+    }
+
+    /** Two vCPUs, a GICv3 and an ITS. */
+    private final class Parts {
+        final Vm vm = vm();
+        final List<Vcpu> vcpus = new ArrayList<>();
+        final VgicV3 vgic;
+        final Its its;
+        final Mapping memory = made.add(vm.addMemory(MEMORY, SIZE)).mapping();
+        final EventFd event = event();
+
+        Parts(int interrupts) {
+            for (VcpuId id : List.of(FIRST, SECOND)) {
+                Vcpu vcpu = vcpu(vm, id.number());
+                vcpu.initialize();
+                vcpus.add(vcpu);
+            }
+            vgic = made.add(vm.createVgicV3());
+            vgic.setInterrupts(interrupts);
+            vgic.setDistributor(DISTRIBUTOR);
+            vgic.setRedistributors(REDISTRIBUTORS);
+            vgic.init();
+            its = made.add(vm.createIts());
+            its.setAddress(ITS);
+            its.init();
+        }
+
+        Parts() {
+            this(96);
+        }
+
+        VmParts named() {
+            return new VmParts(vm)
+                    .vgic(vgic)
+                    .its(its)
+                    .event("rx", event)
+                    .vcpu(FIRST, vcpus.get(0))
+                    .vcpu(SECOND, vcpus.get(1));
+        }
+
+        /** As a driver does. */
+        void programme() {
+            GuestGic.enable(vgic);
+            GuestGic.enable(vgic, FIRST);
+            vgic.makeLevel(LINE);
+            for (Spi spi : List.of(LINE, EDGE)) {
+                GuestGic.setPriority(vgic, spi, PRIORITY);
+                GuestGic.route(vgic, spi, SECOND);
+            }
+            GuestGic.enable(vgic, LINE);
+        }
+
+        void mapEvent() {
+            for (VcpuId vcpu : List.of(FIRST, SECOND)) {
+                GuestGic.write(vgic, vcpu, RedistributorRegister.GICR_PROPBASER, MEMORY + PROPERTIES | 15);
+                GuestGic.write(
+                        vgic, vcpu, RedistributorRegister.GICR_PENDBASER, MEMORY + PENDING + vcpu.number() * 0x1_0000);
+                vgic.writeRedistributor(vcpu, RedistributorRegister.GICR_CTLR.offset(), 1);
+            }
+            its.writeRegister(CBASER, VALID | MEMORY);
+            its.writeRegister(BASER_DEVICES, VALID | MEMORY + DEVICES);
+            its.writeRegister(BASER_COLLECTIONS, VALID | MEMORY + COLLECTIONS);
+            its.writeRegister(CTLR, 1);
+            memory.put(0, ItsCommand.bytes(ItsCommand.mapDevice(DEVICE, 5, MEMORY + EVENTS)));
+            memory.put(ItsCommand.SIZE, ItsCommand.bytes(ItsCommand.mapCollection(1, 0)));
+            memory.put(2 * ItsCommand.SIZE, ItsCommand.bytes(ItsCommand.mapEvent(DEVICE, EVENT, LPI, 1)));
+            its.writeRegister(CWRITER, 3 * ItsCommand.SIZE);
+        }
+
+        MsiOutcome send() {
+            return vm.signal(MsiMessage.toIts(ITS, DEVICE, EVENT));
+        }
+
+        boolean isLpiPending() {
+            vgic.savePendingTables();
+            ByteBuffer one = ByteBuffer.allocate(1);
+            memory.get(PENDING + LPI / Byte.SIZE, one);
+            return (one.get(0) >>> LPI % Byte.SIZE & 1) != 0;
+        }
+    }
+
+    private static List<Irqfd> move(Parts from, Parts to) {
+        String text = VmSnapshot.moving(from.named()).text();
+        ByteBuffer contents = ByteBuffer.allocate(SIZE);
+        from.memory.get(0, contents);
+        to.memory.put(0, contents.array());
+        return VmSnapshot.parse(text).restore(to.named());
+    }
+
+    @Test
+    void registersOfVcpusAndControllerAreTheSame() {
+        Parts from = new Parts();
+        Parts to = new Parts();
+        from.vcpus.get(0).setArmRegister(ArmRegister.x(5), 0x1234_5678_9abcL);
+        from.vcpus.get(0).setArmRegister(ArmRegister.PC, MEMORY + 0x100);
+        from.vcpus.get(1).setArmRegister(ArmRegister.VBAR_EL1, MEMORY + 0x800);
+        from.vcpus.get(1).setState(VcpuState.STOPPED);
+        from.programme();
+        from.vm.setSpi(LINE, true);
+        from.vgic.setLatched(EDGE, true);
+        move(from, to);
+        assertThat(to.vcpus.get(0).armRegister(ArmRegister.x(5))).isEqualTo(0x1234_5678_9abcL);
+        assertThat(to.vcpus.get(0).armRegister(ArmRegister.PC)).isEqualTo(MEMORY + 0x100);
+        assertThat(to.vcpus.get(1).armRegister(ArmRegister.VBAR_EL1)).isEqualTo(MEMORY + 0x800);
+        assertThat(to.vcpus.get(0).state()).isEqualTo(VcpuState.RUNNABLE);
+        assertThat(to.vcpus.get(1).state()).isEqualTo(VcpuState.STOPPED);
+        assertThat(to.vgic.isHigh(LINE)).isTrue();
+        assertThat(to.vgic.isLatched(LINE)).isFalse();
+        assertThat(to.vgic.isLatched(EDGE)).isTrue();
+        assertThat(to.vgic.readSystemRegister(FIRST, CpuInterfaceRegister.ICC_IGRPEN1_EL1.id()))
+                .isEqualTo(1);
+        for (DistributorRegister register : List.of(
+                DistributorRegister.GICD_CTLR,
+                DistributorRegister.GICD_ISENABLER,
+                DistributorRegister.GICD_IPRIORITYR,
+                DistributorRegister.GICD_IROUTER)) {
+            int at = register.offset()
+                    + switch (register) {
+                        case GICD_CTLR -> 0;
+                        case GICD_ISENABLER -> 4;
+                        case GICD_IPRIORITYR -> LINE.number();
+                        default -> LINE.number() * Long.BYTES;
+                    };
+            assertThat(to.vgic.readDistributor(at))
+                    .as(register.name())
+                    .isEqualTo(from.vgic.readDistributor(at))
+                    .isNotZero();
+        }
+    }
+
+    @Test
+    void lpiThatIsPendingIsSoInTheOtherVm() {
+        Parts from = new Parts();
+        Parts to = new Parts();
+        from.mapEvent();
+        assertThat(from.send()).isEqualTo(MsiOutcome.delivered(1));
+        move(from, to);
+        assertThat(to.its.readRegister(CREADR)).isEqualTo(3 * ItsCommand.SIZE);
+        assertThat(to.its.readRegister(CTLR) & 1).isEqualTo(1);
+        assertThat(to.isLpiPending()).isTrue();
+        assertThat(to.send()).isEqualTo(MsiOutcome.delivered(1));
+    }
+
+    @Test
+    void signalThatAnIrqfdWaitsWithArrivesInTheOtherVm() {
+        Parts from = new Parts();
+        Parts to = new Parts();
+        from.programme();
+        Gsi gsi = new Gsi(EDGE.pin());
+        Irqfd irqfd = made.add(from.vm.assignIrqfd(from.event, gsi));
+        irqfd.mask();
+        from.event.signal();
+        String text = VmSnapshot.moving(from.named().irqfd(irqfd)).text();
+        Irqfd next = made.add(VmSnapshot.parse(text).restore(to.named()).get(0));
+        assertThat(to.vm.routes().of(gsi)).containsExactly(Route.Pin.to(gsi, EDGE));
+        assertThat(next.isMasked()).isTrue();
+        assertThat(to.vgic.isLatched(EDGE)).isFalse();
+        next.unmask();
+        latched(to.vgic, EDGE);
+    }
+
+    @Test
+    void otherControllerIsRefused() {
+        Parts from = new Parts();
+        VmSnapshot snapshot = VmSnapshot.of(from.named());
+        Parts larger = new Parts(128);
+        assertThatThrownBy(() -> snapshot.restore(larger.named()))
+                .isInstanceOf(SnapshotException.class)
+                .hasMessageContaining("its VGIC has 96 interrupts, ")
+                .hasMessageContaining(", and this one has 128 interrupts, ");
+        assertThatThrownBy(() -> snapshot.restore(new VmParts(larger.vm)
+                        .event("rx", larger.event)
+                        .vcpu(FIRST, larger.vcpus.get(0))
+                        .vcpu(SECOND, larger.vcpus.get(1))))
+                .hasMessageContaining("it has a GICv3 (VmParts.vgic), and this VM has none");
+    }
+}
