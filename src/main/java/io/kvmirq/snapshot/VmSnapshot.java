@@ -26,6 +26,10 @@ import java.util.function.Supplier;
  * io.kvmirq.pci.PassedThroughDevice} what its guest sees of its configuration space. Guest memory is the VMM's to save, and
  * what the registers of a device of the host hold nobody can read. Immutable.
  *
+ * <p>On arm64 the VM has a GICv3. Tables of ITSs and of LPIs are in guest memory: save that after the snapshot, and have it
+ * in place before a restore. A pending SError, and the interrupts of timers and PMU, are not in a snapshot: the VMM sets
+ * the latter up as before.
+ *
  * <p>A VM is paused when no vCPU runs and no thread changes its routes, lines and devices. A kick ends a run; if that run
  * returns an access of the guest, answer it and run again until {@code INTR}, or the access would be lost. Eventfds may
  * be signalled meanwhile.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * The state of a paused VM of x86 as one document, and a VM made from it.
+ * The state of a paused VM as one document, and a VM made from it.
  *
  * <p>{@link io.kvmirq.snapshot.VmParts} names what belongs to a VM. {@link io.kvmirq.snapshot.VmSnapshot#of} reads it,
  * {@link io.kvmirq.snapshot.VmSnapshot#restore} makes another VM's parts the same and reads them back. A pending interrupt
