@@ -1,11 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.pci;
 
+import io.kvmirq.Gsi;
+import java.util.List;
+
 /** MSI or MSI-X of a device as its guest sees it, as far as both are alike: their state can be saved. */
-public sealed interface GuestMessages extends DeviceState permits GuestMsi, GuestMsix {
+public abstract sealed class GuestMessages implements DeviceState permits GuestMsi, GuestMsix {
+    final GuestVectors vectors;
+
+    GuestMessages(GuestVectors vectors) {
+        this.vectors = vectors;
+    }
+
     /** How many vectors the guest may enable. */
-    int size();
+    public final int size() {
+        return vectors.count();
+    }
 
     /** Whether the guest enabled it. */
-    boolean isEnabled();
+    public abstract boolean isEnabled();
+
+    @Override
+    public final void hold() {
+        vectors.hold();
+    }
+
+    @Override
+    public final List<Gsi> gsis() {
+        return vectors.gsis();
+    }
 }

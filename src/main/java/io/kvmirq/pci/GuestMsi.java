@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.pci;
 
-import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.vfio.IrqInfo;
@@ -10,7 +9,6 @@ import io.kvmirq.vfio.VfioDevice;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.BitSet;
-import java.util.List;
 import java.util.OptionalInt;
 
 /**
@@ -39,7 +37,7 @@ import java.util.OptionalInt;
  * <p>Source: PCI Local Bus Specification 3.0, 6.8.1; PCI Express Base Specification 6.0, 7.7.1. Extended Message Data
  * is not offered.
  */
-public final class GuestMsi implements GuestMessages {
+public final class GuestMsi extends GuestMessages {
     private static final int CONTROL = 2;
     private static final int ADDRESS = 4;
     private static final int UPPER_ADDRESS = 8;
@@ -63,15 +61,15 @@ public final class GuestMsi implements GuestMessages {
     private static final int DATA_BITS = 0xffff;
 
     private final OptionalInt deviceId;
+    /** The logarithm of how many vectors. */
     private final int capable;
+
     private final boolean wide;
     private final boolean maskable;
     private final int data;
     private final ByteBuffer registers;
     /** The bits that a guest can write. */
     private final ByteBuffer writable;
-
-    private final GuestVectors vectors;
 
     /**
      * MSI of the device that {@code forwarding} forwards, as after a reset of the device.
@@ -82,18 +80,9 @@ public final class GuestMsi implements GuestMessages {
      * @throws IllegalArgumentException if the device has no MSI, or fewer vectors than {@code messageControl} says
      */
     public GuestMsi(Forwarding forwarding, VfioDevice device, OptionalInt deviceId, int messageControl) {
-        int most = device.info().irqs().stream()
-                .filter(one -> one.kind() == IrqKind.MSI)
-                .mapToInt(IrqInfo::count)
-                .sum();
-        capable = messageControl >> CAPABLE_SHIFT & LOG;
-        int size = 1 << capable;
-        if (capable > MOST || size > most) {
-            throw new IllegalArgumentException(device.name() + " has "
-                    + (most == 0 ? "no MSI" : most + " vectors of MSI") + ", and Message Control 0x"
-                    + Integer.toHexString(messageControl) + " says " + size + ": expected at most as many, 32 or less");
-        }
+        super(new GuestVectors(forwarding, device, IrqKind.MSI, size(device, messageControl)));
         this.deviceId = deviceId;
+        capable = Integer.numberOfTrailingZeros(size());
         wide = (messageControl & WIDE) != 0;
         maskable = (messageControl & MASKABLE) != 0;
         data = wide ? UPPER_ADDRESS + Integer.BYTES : ADDRESS + Integer.BYTES;
@@ -106,10 +95,24 @@ public final class GuestMsi implements GuestMessages {
         }
         writable.putShort(data, (short) -1);
         if (maskable) {
-            writable.putInt(data + MASKS, (int) ((1L << size) - 1));
+            writable.putInt(data + MASKS, (int) ((1L << size()) - 1));
         }
-        vectors = new GuestVectors(forwarding, device, IrqKind.MSI, size);
         clear();
+    }
+
+    private static int size(VfioDevice device, int messageControl) {
+        int most = device.info().irqs().stream()
+                .filter(one -> one.kind() == IrqKind.MSI)
+                .mapToInt(IrqInfo::count)
+                .sum();
+        int capable = messageControl >> CAPABLE_SHIFT & LOG;
+        int size = 1 << capable;
+        if (capable > MOST || size > most) {
+            throw new IllegalArgumentException(device.name() + " has "
+                    + (most == 0 ? "no MSI" : most + " vectors of MSI") + ", and Message Control 0x"
+                    + Integer.toHexString(messageControl) + " says " + size + ": expected at most as many, 32 or less");
+        }
+        return size;
     }
 
     private void clear() {
@@ -117,11 +120,6 @@ public final class GuestMsi implements GuestMessages {
             registers.put(i, (byte) 0);
         }
         setControl(0, 0);
-    }
-
-    @Override
-    public int size() {
-        return 1 << capable;
     }
 
     /** The size of the capability in bytes: 10, 14, 20 or 24. */
@@ -251,16 +249,6 @@ public final class GuestMsi implements GuestMessages {
     }
 
     // Save and restore
-
-    @Override
-    public void hold() {
-        vectors.hold();
-    }
-
-    @Override
-    public List<Gsi> gsis() {
-        return vectors.gsis();
-    }
 
     /** The capability, and 32 pending bits also where the guest cannot read them. Else as {@link GuestMessages#state}. */
     @Override

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.pci;
 
-import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.vfio.IrqInfo;
@@ -11,7 +10,6 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Arrays;
 import java.util.BitSet;
-import java.util.List;
 import java.util.OptionalInt;
 
 /**
@@ -37,7 +35,7 @@ import java.util.OptionalInt;
  *
  * <p>Source: PCI Express Base Specification 6.0, 7.7.2; the table's reset values are there, too.
  */
-public final class GuestMsix implements GuestMessages {
+public final class GuestMsix extends GuestMessages {
     /** The size of an entry of the table in bytes. */
     public static final int ENTRY_BYTES = 16;
 
@@ -59,7 +57,6 @@ public final class GuestMsix implements GuestMessages {
     private final long[] addresses;
     private final int[] data;
     private final BitSet masks = new BitSet();
-    private final GuestVectors vectors;
     private boolean enabled;
     private boolean functionMasked;
 
@@ -70,6 +67,14 @@ public final class GuestMsix implements GuestMessages {
      * @throws IllegalArgumentException if the device has no MSI-X
      */
     public GuestMsix(Forwarding forwarding, VfioDevice device, OptionalInt deviceId) {
+        super(new GuestVectors(forwarding, device, IrqKind.MSIX, size(device)));
+        this.deviceId = deviceId;
+        this.addresses = new long[size()];
+        this.data = new int[size()];
+        masks.set(0, size());
+    }
+
+    private static int size(VfioDevice device) {
         int size = device.info().irqs().stream()
                 .filter(one -> one.kind() == IrqKind.MSIX)
                 .mapToInt(IrqInfo::count)
@@ -78,17 +83,7 @@ public final class GuestMsix implements GuestMessages {
             throw new IllegalArgumentException(
                     device.name() + " has no MSI-X: emulate MSI or INTx, which device.info() lists");
         }
-        this.deviceId = deviceId;
-        this.addresses = new long[size];
-        this.data = new int[size];
-        this.vectors = new GuestVectors(forwarding, device, IrqKind.MSIX, size);
-        masks.set(0, size);
-    }
-
-    /** How many vectors the table has, 1 to 2048. */
-    @Override
-    public int size() {
-        return data.length;
+        return size;
     }
 
     // Message Control
@@ -241,16 +236,6 @@ public final class GuestMsix implements GuestMessages {
     /** The bytes of {@link #state}: Message Control, the table, the pending bits. */
     private int stateBytes() {
         return Long.BYTES + size() * ENTRY_BYTES + (size() + Long.SIZE - 1) / Long.SIZE * Long.BYTES;
-    }
-
-    @Override
-    public void hold() {
-        vectors.hold();
-    }
-
-    @Override
-    public List<Gsi> gsis() {
-        return vectors.gsis();
     }
 
     /** Message Control, the table and the pending bits. Else as {@link GuestMessages#state}. */

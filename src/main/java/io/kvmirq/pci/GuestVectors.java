@@ -9,7 +9,6 @@ import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.MessageIrqs;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.BitSet;
 import java.util.List;
 import java.util.Objects;
@@ -26,6 +25,7 @@ final class GuestVectors {
     private final VfioDevice device;
     private final IrqKind kind;
     private final @Nullable ForwardedIrq[] irqs;
+    private final BitSet forwarded = new BitSet();
     /** Those that are forwarded and not masked. */
     private final BitSet open = new BitSet();
     /** Those that were pending when forwarding ended. */
@@ -36,6 +36,10 @@ final class GuestVectors {
         this.device = device;
         this.kind = kind;
         this.irqs = new ForwardedIrq[count];
+    }
+
+    int count() {
+        return irqs.length;
     }
 
     boolean isOpen(int vector) {
@@ -57,7 +61,7 @@ final class GuestVectors {
      * @param messages by vector; asked of those in {@code wanted} and of the first {@code least}
      */
     void become(BitSet wanted, int least, IntFunction<MsiMessage> messages) {
-        if (isNone() && isOfAnotherKind()) {
+        if (forwarded.isEmpty() && isOfAnotherKind()) {
             return;
         }
         BitSet masked = (BitSet) open.clone();
@@ -86,34 +90,23 @@ final class GuestVectors {
     }
 
     private void forward(BitSet needed, IntFunction<MsiMessage> messages) {
-        for (int first = nextNew(needed, 0); first >= 0; first = nextNew(needed, first)) {
+        BitSet fresh = (BitSet) needed.clone();
+        fresh.andNot(forwarded);
+        for (int first = fresh.nextSetBit(0); first >= 0; first = fresh.nextSetBit(first)) {
             int from = first;
-            int end = first + 1;
-            while (end < irqs.length && needed.get(end) && irqs[end] == null) {
-                end++;
-            }
-            int count = end - from;
+            int count = fresh.nextClearBit(from) - from;
             MessageIrqs which = kind == IrqKind.MSI ? device.msi(from, count) : device.msix(from, count);
             List<ForwardedIrq> made = forwarding.forwardMasked(which, i -> messages.apply(from + i));
             for (int i = 0; i < made.size(); i++) {
                 irqs[from + i] = made.get(i);
+                forwarded.set(from + i);
             }
+            first = from + count;
         }
-    }
-
-    private boolean isNone() {
-        return Arrays.stream(irqs).allMatch(Objects::isNull);
     }
 
     private boolean isOfAnotherKind() {
         return forwarding.irqs().stream().anyMatch(irq -> irq.irq().info().kind() != kind);
-    }
-
-    private int nextNew(BitSet needed, int from) {
-        return needed.stream()
-                .filter(vector -> vector >= from && irqs[vector] == null)
-                .findFirst()
-                .orElse(-1);
     }
 
     private void reroute(BitSet wanted, IntFunction<MsiMessage> messages) {
@@ -141,18 +134,12 @@ final class GuestVectors {
 
     /** Ends what is forwarded, and keeps what is pending. */
     void end() {
-        List<ForwardedIrq> ended = new ArrayList<>();
-        for (int i = 0; i < irqs.length; i++) {
-            ForwardedIrq irq = irqs[i];
-            if (irq != null) {
-                ended.add(irq);
-            }
-        }
-        forwarding.close(ended);
-        for (int i = 0; i < irqs.length; i++) {
-            kept.set(i, isPending(i));
-            irqs[i] = null;
-        }
+        forwarding.close(irqs(forwarded));
+        forwarded.stream().forEach(vector -> {
+            kept.set(vector, isPending(vector));
+            irqs[vector] = null;
+        });
+        forwarded.clear();
         open.clear();
     }
 
@@ -170,9 +157,9 @@ final class GuestVectors {
     }
 
     List<Gsi> gsis() {
-        return Arrays.stream(irqs)
-                .filter(Objects::nonNull)
-                .flatMap(irq -> irq.gsi().stream())
+        return forwarded.stream()
+                .boxed()
+                .flatMap(vector -> irq(vector).gsi().stream())
                 .toList();
     }
 
