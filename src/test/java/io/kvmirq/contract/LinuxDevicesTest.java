@@ -95,7 +95,7 @@ class LinuxDevicesTest {
                 .orElseThrow();
     }
 
-    /** How many interrupts of the device the host took, each time that this is looked at. */
+    /** How many interrupts of the device all processors of the host took, each time that this is looked at. */
     private static final class HostCounts implements AutoCloseable {
         private final Set<Long> seen = new ConcurrentSkipListSet<>();
         private final String device;
@@ -112,7 +112,10 @@ class LinuxDevicesTest {
                     Thread.sleep(1000);
                     seen.add(Files.readAllLines(Path.of("/proc/interrupts")).stream()
                             .filter(row -> row.contains("vfio") && row.contains(device))
-                            .mapToLong(row -> Long.parseLong(row.strip().split(" +")[1]))
+                            .flatMap(row -> Arrays.stream(row.strip().split(" +"))
+                                    .skip(1)
+                                    .takeWhile(word -> word.matches("\\d+"))) // one column for each processor
+                            .mapToLong(Long::parseLong)
                             .sum());
                 }
             } catch (IOException | InterruptedException e) {
