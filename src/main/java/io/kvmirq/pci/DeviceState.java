@@ -7,16 +7,16 @@ import java.util.List;
 /** The state of a device as its guest sees it, which can be saved: of its messages, or of all that is passed through. */
 public sealed interface DeviceState permits GuestMessages, PassedThroughDevice {
     /**
-     * Masks all interrupts and keeps them so until {@link #settle}: what the device sends waits. Their state can then be
-     * read as one.
+     * Masks all interrupts and keeps them so until {@link #release}, whatever the guest writes: what the device sends waits,
+     * and is pending. Their state can then be read as one. Twice is once.
      */
     void hold();
 
-    /**
-     * Brings the kernel to what the registers say, by as few calls as it allows; by none if it is there. A VMM calls it
-     * after an access that threw, when it removed the cause, and when another kind of the device's interrupts has ended.
-     */
-    void settle();
+    /** Ends {@link #hold}: interrupts are as the registers say, and what is pending arrives, once of each. */
+    void release();
+
+    /** Whether {@link #hold} was called last. */
+    boolean isHeld();
 
     /** The GSIs that vectors have now. */
     List<Gsi> gsis();

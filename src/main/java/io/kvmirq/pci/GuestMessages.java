@@ -26,6 +26,23 @@ public abstract sealed class GuestMessages implements DeviceState permits GuestM
     }
 
     @Override
+    public final void release() {
+        vectors.release();
+        settle();
+    }
+
+    @Override
+    public final boolean isHeld() {
+        return vectors.isHeld();
+    }
+
+    /**
+     * Brings the kernel to what the registers say, by as few calls as it allows; by none if it is there. A VMM calls it
+     * after an access that threw, when it removed the cause, and when another kind of the device's interrupts has ended.
+     */
+    public abstract void settle();
+
+    @Override
     public final List<Gsi> gsis() {
         return vectors.gsis();
     }

@@ -30,6 +30,8 @@ final class GuestVectors {
     private final BitSet open = new BitSet();
     /** Those that were pending when forwarding ended. */
     private final BitSet kept = new BitSet();
+    /** Whether the host lets none be open. */
+    private boolean held;
 
     GuestVectors(Forwarding forwarding, VfioDevice device, IrqKind kind, int count) {
         this.forwarding = forwarding;
@@ -54,16 +56,17 @@ final class GuestVectors {
     /**
      * Masks vectors first, then forwards, reroutes and unmasks those that are to be open. What fails leaves those
      * masked that are not open yet, and is done by the next call. While another kind of the device's interrupts is
-     * forwarded, nothing is done.
+     * forwarded, nothing is done; while the host holds all, none becomes open.
      *
-     * @param wanted those that are to be open
+     * @param registers those that are to be open
      * @param least how many are forwarded in any case, at least 1: the device has to keep the messages of its vectors
-     * @param messages by vector; asked of those in {@code wanted} and of the first {@code least}
+     * @param messages by vector; asked of those in {@code registers} and of the first {@code least}
      */
-    void become(BitSet wanted, int least, IntFunction<MsiMessage> messages) {
+    void become(BitSet registers, int least, IntFunction<MsiMessage> messages) {
         if (forwarded.isEmpty() && isOfAnotherKind()) {
             return;
         }
+        BitSet wanted = held ? new BitSet() : registers;
         BitSet masked = (BitSet) open.clone();
         masked.andNot(wanted);
         if (!masked.isEmpty()) {
@@ -148,12 +151,21 @@ final class GuestVectors {
         kept.set(0, count);
     }
 
-    /** Masks all, until {@link #become} opens them again. */
+    /** Masks all, until {@link #release} and the next {@link #become}. */
     void hold() {
+        held = true;
         if (!open.isEmpty()) {
             forwarding.mask(irqs(open));
             open.clear();
         }
+    }
+
+    void release() {
+        held = false;
+    }
+
+    boolean isHeld() {
+        return held;
     }
 
     List<Gsi> gsis() {

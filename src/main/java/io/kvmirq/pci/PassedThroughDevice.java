@@ -79,6 +79,9 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
     private final GuestConfig config;
     private final @Nullable GuestMsix msix;
     private @Nullable ForwardedIrq line;
+    /** Whether the host holds interrupts back. */
+    private boolean held;
+
     private boolean closed;
     /** The kernel refused to reset the device: it is no bus master until it is reset. */
     private boolean stale;
@@ -378,6 +381,11 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
                 attempt("MSI-X: ", msix::settle);
             }
         }
+        settleLine();
+    }
+
+    /** A line that is to be forwarded while interrupts are held is so when they are released: the device asserts it. */
+    private void settleLine() {
         boolean messages = msix != null && msix.isEnabled()
                 || config.msi().filter(GuestMsi::isEnabled).isPresent();
         boolean wanted = gsi.isPresent()
@@ -386,7 +394,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
                 && bars.stream().anyMatch(config::decodes);
         if (!wanted) {
             endLine();
-        } else if (line == null) {
+        } else if (line == null && !held) {
             attempt("INTx: ", () -> line = forwarding.forward(device.intx(), gsi.orElseThrow()));
         }
     }
@@ -396,6 +404,52 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
             line.close();
             line = null;
         }
+    }
+
+    // What the host does while the guest runs
+
+    /**
+     * Holds all interrupts back from the guest until {@link #release}; its vCPUs may run, and what it writes to the
+     * device's registers opens none. None is lost: what a vector sends meanwhile arrives then, as one interrupt, and a
+     * line stays asserted. When this returns, no more is requested of the guest; it may still take what was requested
+     * before. A reset does not end it. Twice is once.
+     *
+     * @throws io.kvmirq.KernelException as {@link ForwardedIrq#mask}; {@link #release} then ends what was done of it
+     */
+    @Override
+    public synchronized void hold() {
+        held = true;
+        if (!closed) {
+            messages().forEach(GuestMessages::hold);
+            if (line != null) {
+                line.mask();
+            }
+        }
+    }
+
+    @Override
+    public synchronized boolean isHeld() {
+        return held;
+    }
+
+    /**
+     * Ends {@link #hold}. What the kernel refuses waits, as after a write of the guest: {@link Notices#warned} has a
+     * sentence.
+     */
+    @Override
+    public void release() {
+        synchronized (this) {
+            held = false;
+            if (!closed) {
+                messages().forEach(one -> attempt("its interrupts cannot be released: ", one::release));
+                ForwardedIrq forwarded = line;
+                if (forwarded != null) {
+                    attempt("INTx: ", forwarded::unmask);
+                }
+                settleLine();
+            }
+        }
+        tell();
     }
 
     /** The guest reads where a BAR is. */
@@ -511,22 +565,6 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
     /** Those whose registers the guest reaches, by index. */
     private int shownBars() {
         return shown.keySet().stream().mapToInt(bar -> 1 << bar.index()).sum();
-    }
-
-    @Override
-    public synchronized void hold() {
-        messages().forEach(GuestMessages::hold);
-        if (line != null) {
-            line.mask();
-        }
-    }
-
-    @Override
-    public synchronized void settle() {
-        messages().forEach(GuestMessages::settle);
-        if (line != null) {
-            line.unmask();
-        }
     }
 
     @Override

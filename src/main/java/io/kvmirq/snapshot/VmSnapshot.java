@@ -87,8 +87,10 @@ public final class VmSnapshot {
                 }
             }
             for (VmParts.Device device : parts.devices().values()) {
-                held.until(device.state()::settle);
-                device.state().hold();
+                if (!device.state().isHeld()) {
+                    held.until(device.state()::release);
+                    device.state().hold();
+                }
             }
             MachineData vm = MachineData.read(parts);
             Map<String, DeviceData> devices = new LinkedHashMap<>();

@@ -126,7 +126,7 @@ class PassedStateTest {
         from.command(MEMORY_AND_MASTER);
         VmSnapshot.moving(parts(from));
         assertThat(from.forwarding.irqs().get(0).isMasked()).isTrue();
-        from.passed.settle();
+        from.passed.release();
         assertThat(from.forwarding.irqs().get(0).isMasked()).isFalse();
     }
 

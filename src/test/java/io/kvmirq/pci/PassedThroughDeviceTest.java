@@ -21,6 +21,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakePciDevice;
 import io.kvmirq.fake.Profile;
+import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.Userspace;
 import io.kvmirq.irqchip.GuestIoapic;
@@ -229,6 +230,97 @@ class PassedThroughDeviceTest {
             assertThat(other.forwarding.irqs()).isEmpty();
             assertThat(other.notices).isEmpty();
         }
+    }
+
+    @Test
+    void heldMessagesArriveOnceWhateverTheGuestWrites() {
+        world.command(MEMORY_AND_MASTER);
+        world.msixEnabled(true);
+        world.entry(3, 0x43);
+        world.passed.hold();
+        world.passed.hold();
+        world.hardware.sendMessage(3);
+        world.hardware.sendMessage(3);
+        assertThat(world.bus.read(false, REGISTERS + PENDING, 8)).isEqualTo(1 << 3);
+        world.entry(3, 0x53);
+        world.entry(4, 0x44);
+        world.hardware.sendMessage(3);
+        assertThat(world.taken()).as("the guest opens a vector").isEmpty();
+        world.msixEnabled(false);
+        assertThat(forwarded()).as("INTx waits").isEmpty();
+        world.msixEnabled(true);
+        assertThat(world.taken()).as("the guest enables MSI-X again").isEmpty();
+        world.passed.release();
+        assertThat(world.taken()).containsExactly(0x53);
+        world.hardware.sendMessage(4);
+        world.hardware.sendMessage(3);
+        assertThat(world.taken()).containsExactlyInAnyOrder(0x44, 0x53);
+        world.passed.release();
+        assertThat(world.taken()).isEmpty();
+        assertThat(world.notices).isEmpty();
+    }
+
+    @Test
+    void interruptsAreHeldAcrossAReset() {
+        world.passed.hold();
+        world.bus.reset();
+        world.command(MEMORY_AND_MASTER);
+        world.msixEnabled(true);
+        world.entry(2, 0x42);
+        world.hardware.sendMessage(2);
+        assertThat(world.taken()).isEmpty();
+        world.passed.release();
+        assertThat(world.taken()).containsExactly(0x42);
+        assertThat(world.notices).isEmpty();
+    }
+
+    @Test
+    void heldMsiArrivesOnce() {
+        try (PassedWorld other = new PassedWorld(builder -> builder.msi(4).resettable())) {
+            other.command(MEMORY_AND_MASTER);
+            int msi = other.capability(5);
+            other.setConfig(msi + 4, 4, 0xfee00000L);
+            other.setConfig(msi + 12, 2, 0x44);
+            other.passed.hold();
+            other.setConfig(msi + 2, 2, 1);
+            other.hardware.sendMessage(0);
+            other.hardware.sendMessage(0);
+            assertThat(other.taken()).isEmpty();
+            other.passed.release();
+            assertThat(other.taken()).containsExactly(0x44);
+            assertThat(other.notices).isEmpty();
+        }
+    }
+
+    @Test
+    void heldLineStaysAsserted() {
+        world.command(MEMORY_AND_MASTER);
+        world.passed.hold();
+        world.hardware.requestService();
+        assertThat(world.forwarding.irqs()).hasSize(1).allMatch(irq -> irq.isMasked() && irq.isPending());
+        world.passed.release();
+        assertThat(world.forwarding.irqs()).hasSize(1).noneMatch(ForwardedIrq::isMasked);
+        world.passed.hold();
+        world.command(MEMORY_AND_MASTER | 1 << 10);
+        world.command(MEMORY_AND_MASTER);
+        assertThat(forwarded()).as("the guest lets it interrupt again").isEmpty();
+        world.passed.release();
+        assertThat(world.forwarding.irqs()).hasSize(1).noneMatch(ForwardedIrq::isMasked);
+        assertThat(world.notices).isEmpty();
+        world.passed.close();
+        world.passed.hold();
+        world.passed.release();
+        assertThat(world.forwarding.irqs()).isEmpty();
+    }
+
+    @Test
+    void holdOfADeviceThatIsGoneIsASentence() {
+        world.command(MEMORY_AND_MASTER);
+        world.msixEnabled(true);
+        world.entry(3, 0x43);
+        world.forwarding.close();
+        world.passed.hold();
+        assertThat(world.notices).hasSize(1).allMatch(sentence -> sentence.contains("interrupts cannot be held"));
     }
 
     @Test
