@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package tinyvmm;
 
-import io.kvmirq.Gsi;
 import io.kvmirq.IoAddress;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.EventFd;
@@ -11,7 +10,7 @@ import java.time.Duration;
 import java.util.concurrent.CountDownLatch;
 
 /**
- * The device under test: a serial port that sends a byte, with one interrupt by an irqfd, to a guest that sends it back: an
+ * The device under test: a serial port that sends a byte, with one interrupt, to a guest that sends it back: an
  * ioeventfd is the doorbell, and no vCPU exits for it. The guest begins by any other byte. Of two edges that wait in a
  * LAPIC, one is lost, so that each byte waits for the guest's handler of the one before.
  */
@@ -26,10 +25,10 @@ final class EchoDevice implements AutoCloseable {
     private volatile int sent;
     private volatile long answered;
 
-    EchoDevice(Vm vm, int port, Gsi gsi) {
+    EchoDevice(Vm vm, int port, Runnable interrupt) {
         doorbell = EventFd.create(vm.kernel());
         ioEventFd = vm.assignIoEventFd(IoAddress.port(port, 1, BYTE), doorbell);
-        serial = new Serial(vm, gsi, other -> begun.countDown(), false);
+        serial = new Serial(interrupt, other -> begun.countDown(), false);
     }
 
     /** Sends so many bytes, until all are answered, one is lost, or the guest has ended. */
@@ -64,6 +63,5 @@ final class EchoDevice implements AutoCloseable {
     public void close() {
         ioEventFd.close();
         doorbell.close();
-        serial.close();
     }
 }

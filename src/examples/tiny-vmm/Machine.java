@@ -6,13 +6,13 @@ import io.kvmirq.kvm.Cpuid;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.Vm;
-import io.kvmirq.pci.PciHostBridge;
 import java.io.IOException;
 import java.io.InputStream;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import java.util.function.Predicate;
 
 /** The run loop: a thread for each vCPU, which gives the guest's accesses to ports to the devices, until one ends it. */
 final class Machine implements AutoCloseable {
@@ -23,7 +23,7 @@ final class Machine implements AutoCloseable {
     final List<Vcpu> vcpus = new ArrayList<>();
 
     private final Map<Integer, Serial> serials;
-    private final PciHostBridge bus;
+    private final Predicate<VcpuExit> others;
     /** vCPUs that run, and whether they may; of the lock on {@link #vcpus}. */
     private int running;
 
@@ -32,11 +32,12 @@ final class Machine implements AutoCloseable {
 
     /**
      * @param serials by the first of their ports
+     * @param others handles what is no serial port's, and says whether it did
      * @param end is completed with the reason when the machine ends
      */
-    Machine(Vm vm, int count, Map<Integer, Serial> serials, PciHostBridge bus, CompletableFuture<String> end) {
+    Machine(Vm vm, int count, Map<Integer, Serial> serials, Predicate<VcpuExit> others, CompletableFuture<String> end) {
         this.serials = serials;
-        this.bus = bus;
+        this.others = others;
         this.end = end;
         Cpuid host = Cpuid.ofHost(vm.kernel());
         Cpuid.Leaf one = host.leaf(1, 0).orElseThrow();
@@ -48,8 +49,8 @@ final class Machine implements AutoCloseable {
         }
     }
 
-    /** Runs the vCPUs until the machine ends, and says why. Meanwhile the console gets what is typed. */
-    String run(Serial console, InputStream typed) throws InterruptedException, IOException {
+    /** Runs the vCPUs until the machine ends, and says why. Meanwhile the console, at these ports, gets what is typed. */
+    String run(int console, InputStream typed) throws InterruptedException, IOException {
         List<Thread> threads =
                 vcpus.stream().map(vcpu -> new Thread(() -> run(vcpu))).toList();
         threads.forEach(Thread::start);
@@ -57,7 +58,7 @@ final class Machine implements AutoCloseable {
             while (!end.isDone()) {
                 Thread.sleep(POLL_MILLIS);
                 while (typed.available() > 0) {
-                    console.receive(typed.read());
+                    serials.get(console).receive(typed.read());
                 }
             }
         } finally {
@@ -70,20 +71,16 @@ final class Machine implements AutoCloseable {
         return end.join();
     }
 
-    /** Does something while no vCPU runs. */
-    void pause(Runnable meanwhile) throws InterruptedException {
+    /** Stops all vCPUs, and lets them go on. */
+    void pause() throws InterruptedException {
         synchronized (vcpus) {
             paused = true;
             vcpus.forEach(Vcpu::kick);
             while (running > 0) {
                 vcpus.wait();
             }
-            try {
-                meanwhile.run();
-            } finally {
-                paused = false;
-                vcpus.notifyAll();
-            }
+            paused = false;
+            vcpus.notifyAll();
         }
     }
 
@@ -127,11 +124,11 @@ final class Machine implements AutoCloseable {
     private void handle(Vcpu vcpu, VcpuExit exit) {
         switch (exit.reason()) {
             case IO -> {
-                if (!bus.handle(exit)) {
+                if (!others.test(exit)) {
                     access(exit);
                 }
             }
-            case MMIO -> bus.handle(exit); // what is not there reads as ones
+            case MMIO, IOAPIC_EOI -> others.test(exit); // what is not there reads as ones
             case INTR -> {}
             default -> end(vcpu + " left with " + exit);
         }

@@ -3,7 +3,6 @@ package tinyvmm;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.PciAddress;
-import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.kernel.EventLoop;
@@ -22,27 +21,32 @@ import java.util.function.Consumer;
 final class PassedDevices implements AutoCloseable {
     static final int MOST = 8;
     private static final long HOLE = 0xc0000000L, HOLE_END = 0xfec00000L;
-    private static final int FIRST_PIN = 16;
+    private static final int FIRST_PIN = 16, HELD_MILLIS = 20;
 
     final PciHostBridge bus = new PciHostBridge(HOLE, HOLE_END - HOLE);
-    private final List<Forwarding> forwardings = new ArrayList<>();
+    private final List<PassedThroughDevice> devices = new ArrayList<>();
     private final Undo parts = new Undo();
 
     /** @param end ends the machine */
-    PassedDevices(Vm vm, GuestMemory memory, List<String> addresses, PrintStream out, Consumer<String> end) {
+    PassedDevices(
+            Vm vm, Chips chips, GuestMemory memory, List<String> addresses, PrintStream out, Consumer<String> end) {
         try (Undo undo = new Undo()) {
             if (!addresses.isEmpty()) {
                 EventLoop loop = undo.add(EventLoop.create(vm.kernel()));
                 KvmVfio kvmVfio = undo.add(KvmVfio.create(vm));
                 for (String address : addresses) {
                     VfioDevice device = undo.add(VfioDevice.open(vm.kernel(), PciAddress.parse(address), kvmVfio));
-                    forwardings.add(undo.add(Forwarding.of(vm, device)));
-                    int number = forwardings.size() - 1;
-                    undo.add(PassedThroughDevice.builder(bus, 1 + number, vm, device, forwardings.get(number))
-                            .intx(new Gsi(FIRST_PIN + number))
-                            .memory(memory)
-                            .notices(loop, new Told(address, out, end))
-                            .build());
+                    Forwarding.Builder forwarding = Forwarding.builder(vm, device);
+                    chips.relay(loop).ifPresent(forwarding::userspace);
+                    int number = devices.size();
+                    Gsi pin = new Gsi(FIRST_PIN + number);
+                    devices.add(undo.add(
+                            PassedThroughDevice.builder(bus, 1 + number, vm, device, undo.add(forwarding.build()))
+                                    .intx(pin)
+                                    .memory(memory)
+                                    .notices(loop, new Told(address, out, end))
+                                    .build()));
+                    chips.atEnd(pin, devices.get(number)::endOfInterrupt);
                 }
                 Thread thread = new Thread(loop::run, "notices");
                 thread.setDaemon(true);
@@ -70,14 +74,11 @@ final class PassedDevices implements AutoCloseable {
         }
     }
 
-    /** Masks all interrupts for a moment. No vCPU runs meanwhile, which might mask one itself. */
-    void mask() {
-        for (Forwarding forwarding : forwardings) {
-            List<ForwardedIrq> open =
-                    forwarding.irqs().stream().filter(irq -> !irq.isMasked()).toList();
-            forwarding.mask(open);
-            forwarding.unmask(open);
-        }
+    /** Holds all interrupts back for a moment, while the guest runs. */
+    void hold() throws InterruptedException {
+        devices.forEach(PassedThroughDevice::hold);
+        Thread.sleep(HELD_MILLIS);
+        devices.forEach(PassedThroughDevice::release);
     }
 
     @Override

@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package tinyvmm;
 
-import io.kvmirq.Gsi;
-import io.kvmirq.kernel.EventFd;
-import io.kvmirq.kvm.Irqfd;
-import io.kvmirq.kvm.Vm;
 import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.Deque;
@@ -14,9 +10,9 @@ import java.util.function.IntConsumer;
 
 /**
  * A serial port, a 16550A, as far as Linux's driver 8250 asks. Its transmitter is always empty. Its interrupt line is
- * high while the register IIR names a reason; an irqfd takes each rise into the guest.
+ * high while the register IIR names a reason; each rise interrupts the guest.
  */
-final class Serial implements AutoCloseable {
+final class Serial {
     static final int PORTS = 8;
     private static final int DATA = 0, IER = 1, IIR = 2, LCR = 3, LSR = 5, MSR = 6;
     // Bits of IER, and reasons in IIR
@@ -25,8 +21,7 @@ final class Serial implements AutoCloseable {
     // LCR: the first two registers are the divisor of the clock. LSR: empty, twice. MSR: the other side is ready
     private static final int DIVISOR = 0x80, CAN_SEND = 0x60, CONNECTED = 0xb0;
 
-    private final EventFd interrupt;
-    private final Irqfd irqfd;
+    private final Runnable interrupt;
     private final IntConsumer wire;
     private final boolean tellsEmpty;
     private final int[] registers = new int[PORTS];
@@ -35,9 +30,8 @@ final class Serial implements AutoCloseable {
     private boolean empty, line;
 
     /** @param tellsEmpty whether an empty transmitter is a reason; Linux notices if it is not, and does without */
-    Serial(Vm vm, Gsi gsi, IntConsumer wire, boolean tellsEmpty) {
-        interrupt = EventFd.create(vm.kernel());
-        irqfd = vm.assignIrqfd(interrupt, gsi);
+    Serial(Runnable interrupt, IntConsumer wire, boolean tellsEmpty) {
+        this.interrupt = interrupt;
         this.wire = wire;
         this.tellsEmpty = tellsEmpty;
     }
@@ -91,7 +85,7 @@ final class Serial implements AutoCloseable {
     private void drive() {
         boolean high = reason() != NO_REASON;
         if (high && !line) {
-            interrupt.signal();
+            interrupt.run();
         }
         line = high;
     }
@@ -99,11 +93,5 @@ final class Serial implements AutoCloseable {
     /** Waits until the guest's handler has found no reason any more, so that the next rise is another interrupt. */
     boolean awaitHandler(Duration longest) throws InterruptedException {
         return handled.tryAcquire(longest.toMillis(), TimeUnit.MILLISECONDS);
-    }
-
-    @Override
-    public void close() {
-        irqfd.close();
-        interrupt.close();
     }
 }

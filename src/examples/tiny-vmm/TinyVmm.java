@@ -22,13 +22,13 @@ import java.util.concurrent.CompletableFuture;
 import java.util.stream.Stream;
 
 /**
- * A VMM that boots Linux: memory, vCPUs, the kernel's interrupt controllers and timer, two serial ports, and a port that
- * turns it off. Read {@link #run} first. Without a kernel it runs a {@link SmallGuest}.
+ * A VMM that boots Linux: memory, vCPUs, interrupt controllers, two serial ports, and a port that turns it off. Read
+ * {@link #run} first. Without a kernel it runs a {@link SmallGuest}.
  */
 public final class TinyVmm {
     private static final String DEFAULTS =
             "--kernel= --initramfs= --append= --memory=256 --vcpus=2 --interrupts=1000 --backend=auto"
-                    + " --device= --boots=1 --pause=0";
+                    + " --device= --boots=1 --pause=0 --irqchip=full";
     // There is no ACPI. To turn itself off, Linux asks the keyboard controller for a reset
     private static final String COMMAND_LINE =
             "console=ttyS0 reboot=k panic=-1 acpi=off no_timer_check pci=%s boot=%d ";
@@ -64,25 +64,30 @@ public final class TinyVmm {
                 .filter(address -> !address.isEmpty())
                 .toList();
         LinuxGuest.require(passed.size() <= PassedDevices.MOST, "%s: at most %d devices", passed, PassedDevices.MOST);
+        String irqchip = options.get("--irqchip");
+        LinuxGuest.require(irqchip.matches("full|split"), "--irqchip %s: expected full or split", irqchip);
         boolean isLinux = !options.get("--kernel").isEmpty();
         int consolePort = isLinux ? 0x3f8 : SmallGuest.CONSOLE;
         int devicePort = isLinux ? 0x2f8 : SmallGuest.DEVICE;
         try (Kernel kernel = Kernel.open(options.get("--backend"));
                 Vm vm = Vm.create(kernel);
                 GuestMemory memory = vm.addMemory(0, bytes)) {
-            // The chips of a PC that the kernel emulates, before any vCPU
             vm.setTssAddress(0xfffbd000L);
             vm.setIdentityMapAddress(0xfffbc000L);
-            vm.createIrqchip();
-            vm.createPitWithSpeaker();
-            // The devices. The small guest has no driver for an IOAPIC, and gets a message
-            Gsi gsi = isLinux ? new Gsi(3) : vm.routes().add(MsiMessage.to(new VcpuId(0), SmallGuest.VECTOR));
             CompletableFuture<String> end = new CompletableFuture<>();
-            try (PassedDevices devices = new PassedDevices(vm, memory, passed, out, end::complete);
-                    Serial console = new Serial(vm, new Gsi(4), out::write, true);
-                    EchoDevice device = new EchoDevice(vm, devicePort, gsi);
+            try (Chips chips = new Chips(vm, irqchip.equals("split"));
+                    PassedDevices devices = new PassedDevices(vm, chips, memory, passed, out, end::complete);
+                    EchoDevice device = new EchoDevice(vm, devicePort, chips.edge(gsi(vm, isLinux)));
                     Machine machine = new Machine(
-                            vm, vcpus, Map.of(consolePort, console, devicePort, device.serial), devices.bus, end)) {
+                            vm,
+                            vcpus,
+                            Map.of(
+                                    consolePort,
+                                    new Serial(chips.edge(new Gsi(4)), out::write, true),
+                                    devicePort,
+                                    device.serial),
+                            exit -> devices.bus.handle(exit) || chips.handle(exit),
+                            end)) {
                 // What is in memory, and the registers of the first vCPU
                 if (isLinux) {
                     LinuxGuest linux = new LinuxGuest(Path.of(options.get("--kernel")));
@@ -106,7 +111,7 @@ public final class TinyVmm {
                 sender.start();
                 Thread pauser = new Thread(() -> pause(machine, devices, pause));
                 pauser.start();
-                String why = machine.run(console, in);
+                String why = machine.run(consolePort, in);
                 pauser.interrupt();
                 pauser.join();
                 sender.join(1000); // it may have the last answer still to read
@@ -117,16 +122,22 @@ public final class TinyVmm {
         }
     }
 
-    /** Again and again, no vCPU runs and no interrupt arrives for a moment. */
+    /** Again and again, for a moment each, no vCPU runs, and no interrupt of a passed-through device arrives. */
     private static void pause(Machine machine, PassedDevices devices, int millis) {
         try {
             while (millis > 0) {
                 Thread.sleep(millis);
-                machine.pause(devices::mask);
+                machine.pause();
+                devices.hold();
             }
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         }
+    }
+
+    /** Where the device interrupts. The small guest has no driver for an IOAPIC, and gets a message. */
+    private static Gsi gsi(Vm vm, boolean isLinux) {
+        return isLinux ? new Gsi(3) : vm.routes().add(MsiMessage.to(new VcpuId(0), SmallGuest.VECTOR));
     }
 
     private static Map<String, String> options(String... arguments) {

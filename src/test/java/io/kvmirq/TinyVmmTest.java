@@ -21,6 +21,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** The example src/examples/tiny-vmm with its small guest, and what it says of a guest that it cannot begin. */
 class TinyVmmTest {
@@ -36,23 +37,30 @@ class TinyVmmTest {
         return TinyVmm.run(OutputStream.nullOutputStream(), InputStream.nullInputStream(), arguments);
     }
 
-    private static void assertAnswers(String backend) throws Exception {
-        TinyVmm.Ended ended = run("--backend", backend, "--interrupts", "300");
+    private static void assertAnswers(String backend, String irqchip) throws Exception {
+        TinyVmm.Ended ended = run("--backend", backend, "--irqchip", irqchip, "--interrupts", "300");
         assertThat(ended.out())
                 .isEqualTo("hello from 16 bits\n"
                         + "tiny-vmm: the guest has answered; 300 interrupts sent, 300 answered, 0 lost\n");
         assertThat(ended.status()).isZero();
     }
 
-    @Test
-    void smallGuestAnswersOnTheFake() throws Exception {
-        assertAnswers("fake");
+    @ParameterizedTest
+    @ValueSource(strings = {"full", "split"})
+    void smallGuestAnswersOnTheFake(String irqchip) throws Exception {
+        assertAnswers("fake", irqchip);
     }
 
     @Test
     @RealKvm(fullIrqchip = true)
     void smallGuestAnswersOnKvm() throws Exception {
-        assertAnswers("auto");
+        assertAnswers("auto", "full");
+    }
+
+    @Test
+    @RealKvm
+    void smallGuestAnswersOnKvmWithSplitIrqchip() throws Exception {
+        assertAnswers("auto", "split");
     }
 
     /** The console takes what is typed, for which this guest has no use. */
@@ -100,9 +108,10 @@ class TinyVmmTest {
                     --backend  | real  | backend 'real' is unknown: expected one of auto, jni, ffm, jna, jnr, fake
                     --kernel   | /none | cannot read java.nio.file.NoSuchFileException: /none
                     --bzImage  | /none | '--bzImage' is no option with a value: expected [--append, --backend, \
-                    --boots, --device, --initramfs, --interrupts, --kernel, --memory, --pause, --vcpus]
+                    --boots, --device, --initramfs, --interrupts, --irqchip, --kernel, --memory, --pause, --vcpus]
                     --boots    | 0     | --boots 0: expected 1 to 100
                     --pause    | 1s    | --pause 1s: expected 0 to 60000
+                    --irqchip  | none  | --irqchip none: expected full or split
                     """)
     void optionIsRefused(String name, String value, String sentence) throws Exception {
         assertRefused(sentence, name, value);
@@ -131,7 +140,7 @@ class TinyVmmTest {
     void optionWithoutValueIsRefused() throws Exception {
         assertRefused(
                 "'--kernel' is no option with a value: expected [--append, --backend, --boots, --device,"
-                        + " --initramfs, --interrupts, --kernel, --memory, --pause, --vcpus]",
+                        + " --initramfs, --interrupts, --irqchip, --kernel, --memory, --pause, --vcpus]",
                 "--kernel");
     }
 
