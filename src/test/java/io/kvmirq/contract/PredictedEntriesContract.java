@@ -18,17 +18,29 @@ import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VcpuExit;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.kvm.X86Segment;
+import io.kvmirq.kvm.X86SystemRegisters;
+import io.kvmirq.kvm.X86SystemRegisters.Name;
+import io.kvmirq.kvm.X86SystemRegisters.Segment;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.mirror.PredictedIrq;
 import io.kvmirq.mirror.PredictedIrte;
+import io.kvmirq.pci.PassedThroughDevice;
+import io.kvmirq.pci.PciHostBridge;
 import io.kvmirq.testing.RealKvm;
+import io.kvmirq.vfio.PciConfig;
 import io.kvmirq.vfio.VfioDevice;
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Tag;
@@ -42,6 +54,7 @@ import org.junit.jupiter.api.Test;
 @Tag(RealKvm.TAG)
 class PredictedEntriesContract {
     private static final int VECTORS = 5;
+    private static final int SLOT = 1;
 
     private final Optional<TestDevice.Place> place = E1000E.onThisMachine();
 
@@ -132,5 +145,152 @@ class PredictedEntriesContract {
             }
         }
         assertThat(mirror.now().irqs()).isEmpty();
+    }
+
+    private static long posted(KernelIrtes irtes, PciAddress address) throws IOException {
+        return irtes.of(address.requesterId()).stream()
+                .filter(entry -> (entry.low() & 0x80) != 0)
+                .count();
+    }
+
+    /** Our own guest programs the device's MSI-X; it takes no interrupt. */
+    @Test
+    void entriesOfADeviceThatAGuestProgramsAreAsPredicted() throws IOException {
+        PciAddress address = address();
+        KernelIrtes irtes = entries();
+        Mirror mirror = Mirror.of(host(irtes));
+        PciHostBridge bus = new PciHostBridge(0xc000_0000L, 0x1000_0000L);
+        try (Kernel kernel = Kernel.open(Backends.AUTO);
+                Vm vm = Vm.create(kernel)) {
+            vm.createIrqchip();
+            try (GuestMemory memory = vm.addMemory(0, 0x10000);
+                    Vcpu first = vm.createVcpu(new VcpuId(0));
+                    Vcpu second = vm.createVcpu(new VcpuId(1));
+                    KvmVfio kvmVfio = KvmVfio.create(vm);
+                    VfioDevice device = VfioDevice.open(kernel, address, kvmVfio);
+                    Forwarding forwarding =
+                            Forwarding.builder(vm, device).mirror(mirror).build();
+                    PassedThroughDevice passed = PassedThroughDevice.builder(bus, SLOT, vm, device, forwarding)
+                            .build()) {
+                first.enableLapic();
+                second.enableLapic();
+                List<MsiMessage> messages = new ArrayList<>();
+                ProgrammingGuest guest = new ProgrammingGuest(memory, first, bus, SLOT, device.config());
+                guest.enableMsix();
+                for (int i = 0; i < VECTORS; i++) {
+                    messages.add(MsiMessage.to(new VcpuId(i % 2), new InterruptVector(0x41 + i)));
+                    guest.entry(i, messages.get(i));
+                    guest.mask(i, false);
+                }
+                guest.run();
+                List<ForwardedIrq> irqs = forwarding.irqs();
+                assertThat(irqs.stream().map(ForwardedIrq::message).flatMap(Optional::stream))
+                        .containsExactlyElementsOf(messages);
+                for (ForwardedIrq irq : irqs) {
+                    assertThat(irq.predicted() instanceof Posting.Posted).isEqualTo(irtes.isVapic());
+                    assertEntry(irtes, address, predicted(mirror, irq));
+                }
+                long all = irtes.isVapic() ? VECTORS : 0;
+                assertThat(posted(irtes, address)).isEqualTo(all);
+                guest.mask(0, true);
+                MsiMessage moved = MsiMessage.to(new VcpuId(1), new InterruptVector(0x61));
+                guest.entry(0, moved);
+                guest.run();
+                assertThat(posted(irtes, address)).as("the guest masks one").isEqualTo(Math.max(0, all - 1));
+                guest.mask(0, false);
+                guest.run();
+                assertThat(irqs.get(0).message()).contains(moved);
+                assertEntry(irtes, address, predicted(mirror, irqs.get(0)));
+                passed.hold();
+                assertThat(posted(irtes, address)).as("the host holds all").isZero();
+                passed.release();
+                for (ForwardedIrq irq : irqs) {
+                    assertEntry(irtes, address, predicted(mirror, irq));
+                }
+                device.reset(); // as above
+            }
+        }
+        assertThat(mirror.now().irqs()).isEmpty();
+    }
+
+    /** A guest of 32 bits without paging that writes to a device. Each step is kept until {@link #run}. */
+    private static final class ProgrammingGuest {
+        private static final int START = 0x1000;
+        private static final int CODE_32 = 0xc09b;
+        private static final int DONE = 0x80;
+        private static final int BAR = 0xc100_0000;
+
+        private final GuestMemory memory;
+        private final Vcpu vcpu;
+        private final PciHostBridge bus;
+        private final int slot;
+        private final int control;
+        private final int table;
+        private final int place;
+        private final ByteBuffer code = ByteBuffer.allocate(0x1000).order(ByteOrder.LITTLE_ENDIAN);
+
+        ProgrammingGuest(GuestMemory memory, Vcpu vcpu, PciHostBridge bus, int slot, PciConfig config) {
+            this.memory = memory;
+            this.vcpu = vcpu;
+            this.bus = bus;
+            this.slot = slot;
+            int at = config.getByte(0x34);
+            while (config.getByte(at) != 0x11) {
+                at = config.getByte(at + 1);
+            }
+            control = at + 2;
+            place = config.getInt(at + 4);
+            table = BAR + (place & ~7);
+        }
+
+        private void out(int port, int value) {
+            code.put((byte) 0x66).put((byte) 0xba).putShort((short) port); // mov $port, %dx
+            code.put((byte) 0xb8).putInt(value).put((byte) 0xef); // mov $value, %eax; out %eax, %dx
+        }
+
+        private void config(int at, int value) {
+            out(0xcf8, 1 << 31 | slot << 11 | at & 0xfc);
+            out(0xcfc, value);
+        }
+
+        private void store(int address, int value) {
+            code.put((byte) 0xb8).putInt(value).put((byte) 0xa3).putInt(address); // mov %eax, address
+        }
+
+        /** The table's BAR where we know it, memory and bus master on, MSI-X on. */
+        void enableMsix() {
+            config(0x10 + Integer.BYTES * (place & 7), BAR);
+            config(4, 6);
+            config(control, 1 << 31);
+        }
+
+        void entry(int vector, MsiMessage message) {
+            store(table + 16 * vector, (int) message.address());
+            store(table + 16 * vector + 4, (int) (message.address() >>> 32));
+            store(table + 16 * vector + 8, message.data());
+        }
+
+        void mask(int vector, boolean masked) {
+            store(table + 16 * vector + 12, masked ? 1 : 0);
+        }
+
+        void run() {
+            code.put((byte) 0xe6).put((byte) DONE); // out %al, $DONE
+            memory.mapping().put(START, code.flip());
+            code.clear();
+            vcpu.startAt(START, START);
+            X86SystemRegisters system = vcpu.systemRegisters();
+            system.set(Name.CR0, system.get(Name.CR0) | 1);
+            system.setSegment(Segment.CS, new X86Segment(0, -1, 8, CODE_32));
+            for (Segment name : new Segment[] {Segment.DS, Segment.ES, Segment.SS}) {
+                system.setSegment(name, new X86Segment(0, -1, 0x10, X86Segment.DATA_32));
+            }
+            vcpu.setSystemRegisters(system);
+            VcpuExit exit = vcpu.run();
+            while (exit.reason() != VcpuExit.Reason.IO || exit.port() != DONE) {
+                assertThat(bus.handle(exit)).as(exit.toString()).isTrue();
+                exit = vcpu.run();
+            }
+        }
     }
 }
