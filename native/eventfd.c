@@ -21,6 +21,19 @@ int kvmirq_eventfd_create_semaphore(void)
 	return result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE));
 }
 
+int kvmirq_eventfds_create(int32_t *fds, uint32_t count)
+{
+	uint32_t made = 0;
+
+	while (made < count) {
+		fds[made] = kvmirq_eventfd_create();
+		if (fds[made] < 0)
+			break;
+		made++;
+	}
+	return (int)made;
+}
+
 /* An eventfd transfers 8 bytes or fails; a shorter one is another file. */
 static int whole(ssize_t ret)
 {

@@ -7,6 +7,7 @@
 
 ASSERT_LAYOUT(sizeof(struct kvm_irqfd) == 32);
 ASSERT_LAYOUT(offsetof(struct kvm_irqfd, resamplefd) == 12);
+ASSERT_LAYOUT(sizeof(struct kvmirq_irqfd) == 8);
 
 static int irqfd(int vm, int fd, uint32_t gsi, uint32_t flags, int resample)
 {
@@ -23,6 +24,23 @@ static int irqfd(int vm, int fd, uint32_t gsi, uint32_t flags, int resample)
 int kvmirq_irqfd_assign(int vm, int fd, uint32_t gsi)
 {
 	return irqfd(vm, fd, gsi, 0, 0);
+}
+
+int kvmirq_irqfds_assign(int vm, struct kvmirq_irqfd *irqfds, uint32_t count)
+{
+	uint32_t assigned = 0;
+
+	while (assigned < count) {
+		struct kvmirq_irqfd *next = &irqfds[assigned];
+		int ret = kvmirq_irqfd_assign(vm, next->fd, next->gsi);
+
+		if (ret < 0) {
+			next->fd = ret;
+			break;
+		}
+		assigned++;
+	}
+	return (int)assigned;
 }
 
 int kvmirq_irqfd_assign_level(int vm, int fd, int resample, uint32_t gsi)

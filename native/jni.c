@@ -62,6 +62,13 @@ static jint eventfdCreateSemaphore(ARGS)
 	return kvmirq_eventfd_create_semaphore();
 }
 
+static jint eventfdsCreate(ARGS, jobject buffer, jint count)
+{
+	int32_t *fds = at(env, buffer);
+
+	return fds ? kvmirq_eventfds_create(fds, (uint32_t)count) : -EFAULT;
+}
+
 static jint eventfdSignal(ARGS, jint fd, jlong count)
 {
 	return kvmirq_eventfd_signal(fd, (uint64_t)count);
@@ -174,6 +181,13 @@ static jint routesSet(ARGS, jint vm, jobject routes, jint count)
 static jint irqfdAssign(ARGS, jint vm, jint fd, jint gsi)
 {
 	return kvmirq_irqfd_assign(vm, fd, (uint32_t)gsi);
+}
+
+static jint irqfdsAssign(ARGS, jint vm, jobject buffer, jint count)
+{
+	struct kvmirq_irqfd *all = at(env, buffer);
+
+	return all ? kvmirq_irqfds_assign(vm, all, (uint32_t)count) : -EFAULT;
 }
 
 static jint irqfdAssignLevel(ARGS, jint vm, jint fd, jint resample, jint gsi)
@@ -396,6 +410,7 @@ static const JNINativeMethod backend_methods[] = {
 	METHOD(fdWait, "(IIJ)I"),
 	METHOD(eventfdCreate, "()I"),
 	METHOD(eventfdCreateSemaphore, "()I"),
+	CHECKED(eventfdsCreate, "(" BUFFER "I)I"),
 	METHOD(eventfdSignal, "(IJ)I"),
 	CHECKED(eventfdDrain, "(I" BUFFER ")J"),
 	CHECKED(eventfdDrainForeign, "(I" BUFFER ")J"),
@@ -410,6 +425,7 @@ static const JNINativeMethod backend_methods[] = {
 	METHOD(x2apicEnable, "(IJ)I"),
 	CHECKED(routesSet, "(I" BUFFER "I)I"),
 	METHOD(irqfdAssign, "(III)I"),
+	CHECKED(irqfdsAssign, "(I" BUFFER "I)I"),
 	METHOD(irqfdAssignLevel, "(IIII)I"),
 	METHOD(irqfdDeassign, "(III)I"),
 	METHOD(ioeventfdAssign, "(IIJIIJ)I"),

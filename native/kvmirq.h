@@ -2,8 +2,8 @@
 /*
  * libkvmirq: the KVM interrupt path as plain C functions.
  *
- * Every function (except abi.c's) makes one system call and returns >= 0 or
- * -errno; errno itself has no meaning for the caller. It keeps no state and no
+ * Every function (except abi.c's) makes one system call, or the same one for
+ * each of many operands until one fails, and returns >= 0 or -errno; errno itself has no meaning for the caller. It keeps no state and no
  * memory, never retries (the caller sees -EINTR) and decides no policy. Every
  * fd it creates is O_CLOEXEC. Any thread may call any function.
  *
@@ -21,7 +21,7 @@ extern "C" {
 #endif
 
 #define KVMIRQ_ABI_MAJOR 1
-#define KVMIRQ_ABI_MINOR 2
+#define KVMIRQ_ABI_MINOR 3
 
 /* Size in bytes of the state of one interrupt chip (x86). */
 #define KVMIRQ_IRQCHIP_STATE_SIZE 512
@@ -68,6 +68,12 @@ KVMIRQ_EXPORT int kvmirq_fd_wait(int fd, int wake, int64_t timeout_ns);
 /* Non-blocking eventfds with count 0. */
 KVMIRQ_EXPORT int kvmirq_eventfd_create(void);
 KVMIRQ_EXPORT int kvmirq_eventfd_create_semaphore(void);
+/*
+ * Create count of them, into fds. The result says how many were made, and
+ * stay: after the last of them, if they are fewer, stands -errno. Since ABI
+ * 1.3.
+ */
+KVMIRQ_EXPORT int kvmirq_eventfds_create(int32_t *fds, uint32_t count);
 /*
  * Add count. -EAGAIN: the sum would exceed 2^64 - 2 (an eventfd without
  * O_NONBLOCK blocks instead); -EINVAL: count is 2^64 - 1.
@@ -134,6 +140,18 @@ KVMIRQ_EXPORT int kvmirq_routes_set(int vm, const struct kvmirq_route *routes,
 /* ---- irqfd.c ---- */
 
 KVMIRQ_EXPORT int kvmirq_irqfd_assign(int vm, int fd, uint32_t gsi);
+
+struct kvmirq_irqfd {
+	int32_t fd;
+	uint32_t gsi;
+};
+
+/*
+ * Assign count edges. The result says how many were assigned, and stay: the fd
+ * of the next one, if they are fewer, is -errno. Since ABI 1.3.
+ */
+KVMIRQ_EXPORT int kvmirq_irqfds_assign(int vm, struct kvmirq_irqfd *irqfds,
+				       uint32_t count);
 KVMIRQ_EXPORT int kvmirq_irqfd_assign_level(int vm, int fd, int resample,
 					    uint32_t gsi);
 /* Succeeds for every open eventfd, also one that is not assigned. */

@@ -28,6 +28,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -181,6 +182,33 @@ static void test_fd(void)
 	IS(-EBADF, kvmirq_fd_dup(two));
 	IS(-EAGAIN, kvmirq_eventfd_drain(one, &count));
 	IS(0, kvmirq_fd_close(one));
+}
+
+/* A batch makes what the limit allows, and each is closed on exec. */
+static void test_eventfds(void)
+{
+	struct rlimit before, few;
+	int32_t fds[4] = { 0, 0, 0, 77 };
+	int lowest;
+
+	IS(0, kvmirq_eventfds_create(fds, 0));
+	IS(2, kvmirq_eventfds_create(fds, 2));
+	HOLDS(fcntl(fds[0], F_GETFD) & FD_CLOEXEC);
+	HOLDS(fcntl(fds[1], F_GETFD) & FD_CLOEXEC);
+	HOLDS(fcntl(fds[1], F_GETFL) & O_NONBLOCK);
+	IS(0, kvmirq_fd_close(fds[1]));
+	lowest = fds[1];
+	IS(0, getrlimit(RLIMIT_NOFILE, &before));
+	few = before;
+	few.rlim_cur = (rlim_t)lowest + 1;
+	IS(0, setrlimit(RLIMIT_NOFILE, &few));
+	IS(1, kvmirq_eventfds_create(fds + 1, 3));
+	IS(0, setrlimit(RLIMIT_NOFILE, &before));
+	IS(lowest, fds[1]);
+	IS(-EMFILE, fds[2]);
+	IS(77, fds[3]);
+	IS(0, kvmirq_fd_close(fds[0]));
+	IS(0, kvmirq_fd_close(fds[1]));
 }
 
 static void test_wait_for_signal(int event, int wake)
@@ -1103,6 +1131,7 @@ int main(int argc, char **argv)
 	test_fd();
 	test_wait();
 	test_eventfd();
+	test_eventfds();
 	test_semaphore();
 	test_foreign(EFD_CLOEXEC);
 	test_foreign(EFD_CLOEXEC | EFD_NONBLOCK);

@@ -107,6 +107,23 @@ public final class Buffers {
     }
 
     /**
+     * Checks a buffer of records that a call reads and writes.
+     *
+     * @param size bytes of each
+     * @throws IllegalArgumentException as {@link #writable}, or if it is not in native order
+     */
+    public static ByteBuffer results(@Nullable ByteBuffer records, int size, int count) {
+        if (count < 0) {
+            throw new IllegalArgumentException("count " + count + " is negative");
+        }
+        ByteBuffer checked = writable(records, (long) size * count);
+        if (checked.order() != ByteOrder.nativeOrder()) {
+            throw new IllegalArgumentException("buffer is not in native order: set its order after each slice");
+        }
+        return checked;
+    }
+
+    /**
      * Checks the arguments of {@link KernelBackend#vfioIrqsSet}.
      *
      * @return the bytes of the header and the data

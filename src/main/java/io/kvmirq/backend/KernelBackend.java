@@ -53,6 +53,24 @@ public interface KernelBackend {
     /** A non-blocking eventfd with count 0. */
     int eventfdCreate();
 
+    /**
+     * As many of {@link #eventfdCreate}. A binding may make all in one crossing.
+     *
+     * @param numbers gets {@code count} descriptors, in native order
+     * @return how many were made, and stay; if they are fewer, -errno stands in the place of the next one
+     */
+    default int eventfdsCreate(ByteBuffer numbers, int count) {
+        Buffers.results(numbers, Integer.BYTES, count);
+        for (int i = 0; i < count; i++) {
+            int result = eventfdCreate();
+            numbers.putInt(i * Integer.BYTES, result);
+            if (result < 0) {
+                return i;
+            }
+        }
+        return count;
+    }
+
     /** A non-blocking eventfd with EFD_SEMAPHORE and count 0: each read subtracts 1. */
     int eventfdCreateSemaphore();
 
@@ -143,6 +161,34 @@ public interface KernelBackend {
 
     /** KVM_IRQFD: each signal of the eventfd raises an edge on the GSI. */
     int irqfdAssign(int vm, int fd, int gsi);
+
+    /** Bytes of a record of {@link #irqfdsAssign}. */
+    int IRQFD_SIZE = 2 * Integer.BYTES;
+
+    /** Offset of a record's eventfd. */
+    int IRQFD_FD = 0;
+
+    /** Offset of a record's GSI. */
+    int IRQFD_GSI = Integer.BYTES;
+
+    /**
+     * As many of {@link #irqfdAssign}. A binding may make all in one crossing.
+     *
+     * @param irqfds {@code count} records of {@link #IRQFD_SIZE} bytes in native order
+     * @return how many were assigned, and stay; if they are fewer, the next record has -errno in the place of its eventfd
+     */
+    default int irqfdsAssign(int vm, ByteBuffer irqfds, int count) {
+        Buffers.results(irqfds, IRQFD_SIZE, count);
+        for (int i = 0; i < count; i++) {
+            int at = i * IRQFD_SIZE;
+            int result = irqfdAssign(vm, irqfds.getInt(at + IRQFD_FD), irqfds.getInt(at + IRQFD_GSI));
+            if (result < 0) {
+                irqfds.putInt(at + IRQFD_FD, result);
+                return i;
+            }
+        }
+        return count;
+    }
 
     /** KVM_IRQFD with RESAMPLE: a signal raises the GSI; the guest's EOI lowers it and signals {@code resample}. */
     int irqfdAssignLevel(int vm, int fd, int resample, int gsi);

@@ -3,6 +3,7 @@ package io.kvmirq.kernel;
 
 import io.kvmirq.Errno;
 import io.kvmirq.EventFdId;
+import io.kvmirq.KernelException;
 import io.kvmirq.backend.CurrentThread;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.explain.Fact;
@@ -16,7 +17,6 @@ import java.util.Set;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Function;
 import java.util.function.IntSupplier;
-import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -31,6 +31,7 @@ import org.jspecify.annotations.Nullable;
  * <p>Source: fs/eventfd.c.
  */
 public final class EventFd implements AutoCloseable {
+    private static final String KIND = "eventfd";
     private static final Duration LONGEST = Duration.ofNanos(Long.MAX_VALUE);
     private static final int NO_WAKE = -1;
     private static final String FED = "fed";
@@ -83,28 +84,21 @@ public final class EventFd implements AutoCloseable {
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM
      */
     public static List<EventFd> create(Kernel kernel, int count) {
-        int[] begun = {0};
-        IntSupplier create = () -> {
-            begun[0]++;
-            return kernel.backend().eventfdCreate();
-        };
-        return make(kernel, count, create, () -> begun[0] + " of " + count, fd -> new EventFd(fd, false));
+        return Fd.make(
+                kernel,
+                KIND,
+                count,
+                numbers -> kernel.backend().eventfdsCreate(numbers, count),
+                (result, made) -> failed(kernel, result, (made + 1) + " of " + count),
+                fd -> new EventFd(fd, false));
     }
 
     private static <T> T make(Kernel kernel, IntSupplier create, String operands, Function<Fd, T> owner) {
-        return make(kernel, 1, create, () -> operands, owner).get(0);
+        return Fd.make(kernel, KIND, create, result -> failed(kernel, result, operands), owner);
     }
 
-    private static <T> List<T> make(
-            Kernel kernel, int count, IntSupplier create, Supplier<String> operands, Function<Fd, T> owner) {
-        Calls calls = kernel.calls();
-        return Fd.make(
-                kernel,
-                "eventfd",
-                count,
-                create,
-                result -> calls.failure(result, KernelCall.EVENTFD_CREATE, Set.of(), operands),
-                owner);
+    private static KernelException failed(Kernel kernel, int result, String operands) {
+        return kernel.calls().failure(result, KernelCall.EVENTFD_CREATE, Set.of(), () -> operands);
     }
 
     /**
@@ -117,7 +111,7 @@ public final class EventFd implements AutoCloseable {
     public static EventFd adopt(Kernel kernel, int number, Ownership ownership) {
         String expected = "an eventfd, made by eventfd(2)";
         return kernel.calls()
-                .adopted("eventfd", number, ownership, fd -> new EventFd(fd, true), expected, FileKind.EVENTFD.label());
+                .adopted(KIND, number, ownership, fd -> new EventFd(fd, true), expected, FileKind.EVENTFD.label());
     }
 
     boolean isAdopted() {

@@ -2,8 +2,12 @@
 package io.kvmirq.kernel;
 
 import io.kvmirq.KernelException;
+import io.kvmirq.backend.Buffers;
+import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.BiFunction;
+import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.function.IntFunction;
 import java.util.function.IntSupplier;
@@ -48,44 +52,72 @@ public final class Fd {
             IntSupplier call,
             IntFunction<KernelException> failed,
             Function<? super Fd, ? extends T> owner) {
-        return make(kernel, kind, 1, call, failed, owner).get(0);
+        try (Undo undo = new Undo()) {
+            Fd made = new Fd(kernel, kind, Ownership.OWNED);
+            undo.add(made::close);
+            kernel.handles().register(made.entry);
+            int result = call.getAsInt();
+            if (result < 0) {
+                throw failed.apply(result);
+            }
+            made.opened(result);
+            T owned = owner.apply(made);
+            undo.keep();
+            return owned;
+        }
     }
 
-    /** As {@link #make}, so many: all, or none. */
+    /**
+     * As {@link #make}, so many by one call: all, or none.
+     *
+     * @param call takes direct memory with an int for each and writes the numbers, up to the first negative one
+     * @param failed of {@code -errno} and how many there are before it
+     */
     static <T> List<T> make(
             Kernel kernel,
             String kind,
             int count,
-            IntSupplier call,
-            IntFunction<KernelException> failed,
+            Consumer<ByteBuffer> call,
+            BiFunction<Integer, Integer, KernelException> failed,
             Function<? super Fd, ? extends T> owner) {
         Fd[] made = new Fd[count];
         Handles.Entry[] entries = new Handles.Entry[count];
         List<T> owners = new ArrayList<>(count);
+        ByteBuffer numbers = Buffers.allocate(Math.max(1, count) * Integer.BYTES);
         for (int i = 0; i < count; i++) {
             made[i] = new Fd(kernel, kind, Ownership.OWNED);
             entries[i] = made[i].entry;
+            owners.add(owner.apply(made[i]));
+            numbers.putInt(i * Integer.BYTES, Handles.NO_NUMBER);
         }
         try (Undo undo = new Undo()) {
-            undo.add(() -> close(made));
-            kernel.handles().register(entries);
-            for (Fd fd : made) {
-                int result = call.getAsInt();
-                if (result < 0) {
-                    throw failed.apply(result);
+            undo.add(() -> {
+                opened(made, numbers);
+                for (Fd fd : made) {
+                    fd.close();
                 }
-                fd.opened(result);
-                owners.add(owner.apply(fd));
+            });
+            kernel.handles().register(entries);
+            call.accept(numbers);
+            int opened = opened(made, numbers);
+            if (opened < count) {
+                throw failed.apply(numbers.getInt(opened * Integer.BYTES), opened);
             }
             undo.keep();
             return owners;
         }
     }
 
-    private static void close(Fd... fds) {
-        for (Fd fd : fds) {
-            fd.close();
+    /** @return how many have numbers */
+    private static int opened(Fd[] made, ByteBuffer numbers) {
+        for (int i = 0; i < made.length; i++) {
+            int number = numbers.getInt(i * Integer.BYTES);
+            if (number < 0) {
+                return i;
+            }
+            made[i].opened(number);
         }
+        return made.length;
     }
 
     /**

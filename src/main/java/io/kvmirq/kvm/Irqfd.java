@@ -5,6 +5,8 @@ import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Undo;
+import java.lang.invoke.VarHandle;
+import java.nio.ByteBuffer;
 import java.util.Collection;
 import java.util.List;
 import java.util.Optional;
@@ -52,7 +54,18 @@ public final class Irqfd implements AutoCloseable {
     }
 
     static Irqfd make(Vm vm, EventFd event, @Nullable EventFd resample, Gsi gsi, boolean masked) {
-        return begun(List.of(new Irqfd(vm, event, resample, gsi)), masked).get(0);
+        Irqfd made = new Irqfd(vm, event, resample, gsi);
+        try (Undo undo = new Undo()) {
+            undo.add(made);
+            synchronized (made) {
+                made.begin();
+                if (!masked) {
+                    made.unmask();
+                }
+            }
+            undo.keep();
+        }
+        return made;
     }
 
     /** All, or none. */
@@ -65,27 +78,45 @@ public final class Irqfd implements AutoCloseable {
         for (int i = 0; i < made.length; i++) {
             made[i] = new Irqfd(vm, events.get(i), null, gsis.get(i));
         }
-        return begun(List.of(made), masked);
-    }
-
-    private static List<Irqfd> begun(List<Irqfd> made, boolean masked) {
+        List<Irqfd> all = List.of(made);
         try (Undo undo = new Undo()) {
-            undo.add(() -> made.forEach(Irqfd::close));
+            undo.add(() -> all.forEach(Irqfd::close));
             for (Irqfd one : made) {
-                one.begin(masked);
+                one.begin();
             }
+            if (!masked) {
+                assign(vm, made);
+            }
+            VarHandle.storeStoreFence(); // a thread that finds one sees what was written without its monitor
             undo.keep();
         }
-        return made;
+        return all;
     }
 
-    private synchronized void begin(boolean masked) {
+    private static void assign(Vm vm, Irqfd... edges) {
+        IrqfdCalls calls = vm.calls().irqfds();
+        ByteBuffer records = IrqfdCalls.records(edges.length);
+        for (int i = 0; i < edges.length; i++) {
+            IrqfdCalls.put(records, i, edges[i].event, edges[i].gsi);
+            edges[i].state = State.UNSURE;
+        }
+        int assigned = calls.assign(records, edges.length);
+        for (int i = 0; i < edges.length; i++) {
+            if (i < assigned) {
+                vm.routes().live(edges[i].gsi, 1);
+                IrqfdCalls.feeds(edges[i].event);
+            }
+            edges[i].state = i < assigned ? State.ASSIGNED : State.MASKED;
+        }
+        if (assigned < edges.length) {
+            throw calls.refused(records, assigned, edges[assigned].event, edges[assigned].gsi);
+        }
+    }
+
+    private void begin() {
         calls().hold(event.fd(), resample == null ? null : resample.fd());
         vm.routes().hold(gsi);
         state = State.MASKED;
-        if (!masked) {
-            unmask();
-        }
     }
 
     /**

@@ -2,11 +2,15 @@
 package io.kvmirq.kvm;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.KernelException;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Calls;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
+import java.nio.ByteBuffer;
 import org.jspecify.annotations.Nullable;
 
 /** The calls for irqfds of one VM. On held files: what was assigned can be deassigned whatever was closed meanwhile. */
@@ -56,16 +60,46 @@ final class IrqfdCalls extends Calls {
                 ? backend().irqfdAssign(raw, number(event.fd()), gsi.number())
                 : backend().irqfdAssignLevel(raw, number(event.fd()), number(resample.fd()), gsi.number());
         if (result < 0) {
-            Fact trigger = resample == null ? Fact.EDGE : Fact.LEVEL;
-            throw failure(
-                    result,
-                    resample == null ? KernelCall.IRQFD : KernelCall.IRQFD_LEVEL,
-                    isAdopted(event) ? vm.known(trigger) : vm.known(trigger, Fact.OWN_EVENTFD),
-                    () -> "vm=" + raw + " eventfd=" + number(event.fd())
-                            + (resample == null ? "" : " resamplefd=" + number(resample.fd())) + " gsi="
-                            + gsi.number());
+            throw refused(result, event, resample, gsi);
         }
         feedsIrqfd(event, true);
+    }
+
+    private KernelException refused(int result, EventFd event, @Nullable EventFd resample, Gsi gsi) {
+        Fact trigger = resample == null ? Fact.EDGE : Fact.LEVEL;
+        return failure(
+                result,
+                resample == null ? KernelCall.IRQFD : KernelCall.IRQFD_LEVEL,
+                isAdopted(event) ? vm.known(trigger) : vm.known(trigger, Fact.OWN_EVENTFD),
+                () -> "vm=" + number(vm.vm()) + " eventfd=" + number(event.fd())
+                        + (resample == null ? "" : " resamplefd=" + number(resample.fd())) + " gsi=" + gsi.number());
+    }
+
+    // Many edges, by one call of the binding
+
+    /** Memory for this many edges. */
+    static ByteBuffer records(int count) {
+        return Buffers.allocate(Math.max(1, count) * KernelBackend.IRQFD_SIZE);
+    }
+
+    static void put(ByteBuffer records, int i, EventFd event, Gsi gsi) {
+        int at = i * KernelBackend.IRQFD_SIZE;
+        records.putInt(at + KernelBackend.IRQFD_FD, number(event.fd()));
+        records.putInt(at + KernelBackend.IRQFD_GSI, gsi.number());
+    }
+
+    /** @return how many were assigned before one was refused; {@link #feeds} is to be called for each */
+    int assign(ByteBuffer records, int count) {
+        return backend().irqfdsAssign(number(vm.vm()), records, count);
+    }
+
+    static void feeds(EventFd event) {
+        feedsIrqfd(event, true);
+    }
+
+    /** @param i the one that was refused, of this eventfd and GSI */
+    KernelException refused(ByteBuffer records, int i, EventFd event, Gsi gsi) {
+        return refused(records.getInt(i * KernelBackend.IRQFD_SIZE + KernelBackend.IRQFD_FD), event, null, gsi);
     }
 
     /**

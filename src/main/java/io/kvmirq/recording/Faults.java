@@ -4,6 +4,7 @@ package io.kvmirq.recording;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
+import java.lang.reflect.InvocationHandler;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
@@ -164,8 +165,12 @@ public final class Faults {
         return (KernelBackend) Proxy.newProxyInstance(
                 KernelBackend.class.getClassLoader(),
                 new Class<?>[] {KernelBackend.class},
-                (proxy, method, arguments) ->
-                        method.getName().equals("libc") ? door : call(proxy, backend, method, arguments));
+                (proxy, method, arguments) -> {
+                    if (method.isDefault()) {
+                        return InvocationHandler.invokeDefault(proxy, method, arguments); // by calls that may fail
+                    }
+                    return method.getName().equals("libc") ? door : call(proxy, backend, method, arguments);
+                });
     }
 
     private @Nullable Object call(Object proxy, Object target, Method method, @Nullable Object @Nullable [] arguments)

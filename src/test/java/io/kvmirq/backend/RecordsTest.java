@@ -22,6 +22,11 @@ class RecordsTest {
             return "sizeof(struct kvmirq_route)";
         } else if (constant.equals("VFIO_IRQ_SIZE")) {
             return "sizeof(struct kvmirq_vfio_irq)";
+        } else if (constant.equals("IRQFD_SIZE")) {
+            return "sizeof(struct kvmirq_irqfd)";
+        } else if (constant.startsWith("IRQFD_")) {
+            return "offsetof(struct kvmirq_irqfd, "
+                    + constant.substring("IRQFD_".length()).toLowerCase(Locale.ROOT) + ")";
         } else if (constant.equals("ROUTE_FLAG_DEVID")) {
             return "KVM_MSI_VALID_DEVID";
         } else if (constant.startsWith("IOEVENTFD_")) {

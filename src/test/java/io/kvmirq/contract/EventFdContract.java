@@ -2,6 +2,7 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
+import static io.kvmirq.testing.Refusals.assertIllegalArgument;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
@@ -29,6 +30,23 @@ class EventFdContract extends KernelSuite {
         assertOk(kernel.eventfdSignal(fd, 41));
         assertThat(world.drain(fd)).isEqualTo(42);
         assertErrno(Errno.EAGAIN, kernel.eventfdDrain(fd, Buffers.allocate(8)));
+    }
+
+    @Test
+    void manyAreMadeUpToTheFirstThatIsRefused() {
+        ByteBuffer numbers = Buffers.allocate(3 * Integer.BYTES);
+        numbers.putInt(2 * Integer.BYTES, Integer.MAX_VALUE);
+        assertThat(kernel.eventfdsCreate(numbers, 2)).isEqualTo(2);
+        int first = world.own(numbers.getInt(0));
+        int second = world.own(numbers.getInt(Integer.BYTES));
+        assertOk(kernel.eventfdSignal(first, 3));
+        assertErrno(Errno.EAGAIN, kernel.eventfdDrain(second, Buffers.allocate(8)));
+        assertThat(world.drain(first)).isEqualTo(3);
+        assertThat(numbers.getInt(2 * Integer.BYTES)).isEqualTo(Integer.MAX_VALUE);
+        assertThat(kernel.eventfdsCreate(numbers, 0)).isZero();
+        assertIllegalArgument(
+                () -> kernel.eventfdsCreate(numbers, 4), "buffer has 12 bytes: this call needs at least 16");
+        assertIllegalArgument(() -> kernel.eventfdsCreate(numbers, -1), "count -1 is negative");
     }
 
     @Test

@@ -2,12 +2,14 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
+import static io.kvmirq.testing.Refusals.assertIllegalArgument;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
@@ -52,6 +54,26 @@ class IrqfdContract extends KernelSuite {
         assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm(), world.own(kernel.fdDup(event)), 11));
         assertOk(kernel.irqfdDeassign(vm(), event, 10));
         assertOk(kernel.irqfdAssign(vm(), event, 11));
+    }
+
+    @Test
+    void manyAreAssignedUpToTheFirstThatIsRefused() {
+        int other = world.eventfd();
+        ByteBuffer irqfds = Buffers.allocate(4 * KernelBackend.IRQFD_SIZE);
+        int[] fds = {event, other, event, world.eventfd()};
+        for (int i = 0; i < fds.length; i++) {
+            irqfds.putInt(i * KernelBackend.IRQFD_SIZE + KernelBackend.IRQFD_FD, fds[i]);
+            irqfds.putInt(i * KernelBackend.IRQFD_SIZE + KernelBackend.IRQFD_GSI, 10 + i);
+        }
+        assertThat(kernel.irqfdsAssign(vm(), irqfds, 0)).isZero();
+        assertThat(kernel.irqfdsAssign(vm(), irqfds, 4)).isEqualTo(2);
+        assertErrno(Errno.EBUSY, irqfds.getInt(2 * KernelBackend.IRQFD_SIZE + KernelBackend.IRQFD_FD));
+        assertThat(irqfds.getInt(3 * KernelBackend.IRQFD_SIZE + KernelBackend.IRQFD_FD))
+                .isEqualTo(fds[3]);
+        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm(), other, 11));
+        assertOk(kernel.irqfdAssign(vm(), fds[3], 13));
+        assertIllegalArgument(
+                () -> kernel.irqfdsAssign(vm(), irqfds, 5), "buffer has 32 bytes: this call needs at least 40");
     }
 
     @Test

@@ -116,6 +116,9 @@ final class TapedPrimitives {
     private void wiring() {
         kernel.irqfdAssign(VM, EVENTFD, 24);
         kernel.irqfdAssign(VM, -1, -1);
+        ByteBuffer many = Buffers.allocate(2 * KernelBackend.IRQFD_SIZE);
+        many.putInt(KernelBackend.IRQFD_FD, EVENTFD).putInt(KernelBackend.IRQFD_GSI, 25);
+        kernel.irqfdsAssign(VM, many, 2); // the first is refused: VM is no descriptor
         kernel.irqfdAssignLevel(VM, 7, 9, 10);
         kernel.irqfdDeassign(VM, 7, 10);
         kernel.ioeventfdAssign(VM, 11, 0xfe003000L, 4, 0, 0);
@@ -183,6 +186,10 @@ final class TapedPrimitives {
     private void eventfds() {
         int plain = kernel.eventfdCreate();
         int semaphore = kernel.eventfdCreateSemaphore();
+        ByteBuffer many = Buffers.allocate(2 * Integer.BYTES);
+        kernel.eventfdsCreate(many, 2);
+        kernel.fdClose(many.getInt(Integer.BYTES));
+        kernel.fdClose(many.getInt(0));
         kernel.libc().fcntl(plain, Uapi.F_DUPFD_CLOEXEC, EVENTFD);
         kernel.eventfdDrain(EVENTFD, count);
         kernel.eventfdSignal(EVENTFD, 5);

@@ -3,6 +3,7 @@ package io.kvmirq.forward;
 
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
+import java.lang.reflect.InvocationHandler;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
@@ -37,8 +38,12 @@ public final class ErrorInCall {
         return (KernelBackend) Proxy.newProxyInstance(
                 ErrorInCall.class.getClassLoader(),
                 new Class<?>[] {KernelBackend.class},
-                (proxy, method, arguments) ->
-                        method.getName().equals("libc") ? libc : call(backend, method, arguments));
+                (proxy, method, arguments) -> {
+                    if (method.isDefault()) {
+                        return InvocationHandler.invokeDefault(proxy, method, arguments);
+                    }
+                    return method.getName().equals("libc") ? libc : call(backend, method, arguments);
+                });
     }
 
     private <T> T of(Class<T> type, T target) {

@@ -2,6 +2,7 @@
 package io.kvmirq.forward;
 
 import io.kvmirq.backend.KernelBackend;
+import java.lang.reflect.InvocationHandler;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
@@ -46,6 +47,9 @@ final class FiringKernel {
 
     private @Nullable Object call(Object proxy, Method method, @Nullable Object @Nullable [] arguments)
             throws Throwable {
+        if (method.isDefault()) {
+            return InvocationHandler.invokeDefault(proxy, method, arguments);
+        }
         if (!inside && method.getReturnType() == int.class) {
             run();
         }

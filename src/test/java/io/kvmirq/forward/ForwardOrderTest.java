@@ -7,6 +7,7 @@ import static org.mockito.AdditionalAnswers.delegatesTo;
 import static org.mockito.ArgumentMatchers.any;
 import static org.mockito.ArgumentMatchers.anyInt;
 import static org.mockito.ArgumentMatchers.eq;
+import static org.mockito.Mockito.doCallRealMethod;
 import static org.mockito.Mockito.doReturn;
 import static org.mockito.Mockito.inOrder;
 import static org.mockito.Mockito.mock;
@@ -37,6 +38,8 @@ class ForwardOrderTest {
     ForwardOrderTest() {
         fake.pciDevice(NIC.toString(), 15).intx().msix(4).add();
         backend = mock(KernelBackend.class, delegatesTo(fake.backend()));
+        doCallRealMethod().when(backend).eventfdsCreate(any(), anyInt());
+        doCallRealMethod().when(backend).irqfdsAssign(anyInt(), any(), anyInt());
         kernel = Kernel.over(backend, Kernel.DEVICE);
         vm = Vm.create(kernel);
         vm.createIrqchip();
@@ -61,8 +64,10 @@ class ForwardOrderTest {
     @Test
     void refusedBatchIsUndoneInReverse() {
         refusedWhenAllIsDone(-Errno.ENOSPC.number());
+        order.verify(backend).eventfdsCreate(any(), eq(2));
         order.verify(backend, times(2)).eventfdCreate();
         order.verify(backend).routesSet(anyInt(), any(), eq(42));
+        order.verify(backend).irqfdsAssign(anyInt(), any(), eq(2));
         order.verify(backend).irqfdAssign(anyInt(), anyInt(), eq(24));
         order.verify(backend).irqfdAssign(anyInt(), anyInt(), eq(25));
         order.verify(backend).vfioIrqsSet(anyInt(), anyInt(), anyInt(), anyInt(), eq(2), any());

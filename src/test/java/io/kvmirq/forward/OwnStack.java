@@ -3,6 +3,7 @@ package io.kvmirq.forward;
 
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
+import java.lang.reflect.InvocationHandler;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
@@ -20,10 +21,12 @@ final class OwnStack {
     static KernelBackend of(KernelBackend backend) {
         Libc libc = of(Libc.class, backend.libc());
         return (KernelBackend) Proxy.newProxyInstance(
-                OwnStack.class.getClassLoader(),
-                new Class<?>[] {KernelBackend.class},
-                (proxy, method, arguments) ->
-                        method.getName().equals("libc") ? libc : call(backend, method, arguments));
+                OwnStack.class.getClassLoader(), new Class<?>[] {KernelBackend.class}, (proxy, method, arguments) -> {
+                    if (method.isDefault()) {
+                        return InvocationHandler.invokeDefault(proxy, method, arguments);
+                    }
+                    return method.getName().equals("libc") ? libc : call(backend, method, arguments);
+                });
     }
 
     private static <T> T of(Class<T> type, T target) {

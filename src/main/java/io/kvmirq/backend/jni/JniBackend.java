@@ -80,6 +80,11 @@ public final class JniBackend implements KernelBackend {
     public native int eventfdCreateSemaphore();
 
     @Override
+    public int eventfdsCreate(ByteBuffer numbers, int count) {
+        return eventfdsCreateChecked(Buffers.results(numbers, Integer.BYTES, count), count);
+    }
+
+    @Override
     public native int eventfdSignal(int fd, long count);
 
     @Override
@@ -145,6 +150,11 @@ public final class JniBackend implements KernelBackend {
     public native int irqfdAssign(int vm, int fd, int gsi);
 
     @Override
+    public int irqfdsAssign(int vm, ByteBuffer irqfds, int count) {
+        return irqfdsAssignChecked(vm, Buffers.results(irqfds, IRQFD_SIZE, count), count);
+    }
+
+    @Override
     public native int irqfdAssignLevel(int vm, int fd, int resample, int gsi);
 
     @Override
@@ -201,6 +211,8 @@ public final class JniBackend implements KernelBackend {
 
     private static native int abiRecordSize(int record);
 
+    private static native int eventfdsCreateChecked(ByteBuffer numbers, int count);
+
     private static native long eventfdDrainChecked(int fd, ByteBuffer count);
 
     private static native long eventfdDrainForeignChecked(int fd, ByteBuffer count);
@@ -212,6 +224,8 @@ public final class JniBackend implements KernelBackend {
     private static native int irqchipSetChecked(int vm, int chip, ByteBuffer state);
 
     private static native int routesSetChecked(int vm, ByteBuffer routes, int count);
+
+    private static native int irqfdsAssignChecked(int vm, ByteBuffer irqfds, int count);
 
     private static native int lineSetStatusChecked(int vm, int gsi, int level, ByteBuffer status);
 
