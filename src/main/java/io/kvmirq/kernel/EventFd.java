@@ -46,7 +46,7 @@ public final class EventFd implements AutoCloseable {
     private final Kernel kernel;
     private final Fd fd;
     private final boolean foreign;
-    private final EventFdId id = new EventFdId(LAST_ID.incrementAndGet());
+    private final long id;
     /** Signalled by {@link #close} and never drained, so that every waiting thread returns. The first wait makes it. */
     private @Nullable Fd wake;
 
@@ -54,7 +54,8 @@ public final class EventFd implements AutoCloseable {
     /** Registrations of event loops that are not paused. */
     private volatile short loops;
 
-    private EventFd(Fd fd, boolean foreign) {
+    private EventFd(Fd fd, boolean foreign, long id) {
+        this.id = id;
         this.kernel = fd.kernel();
         this.fd = fd;
         this.foreign = foreign;
@@ -66,7 +67,7 @@ public final class EventFd implements AutoCloseable {
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM
      */
     public static EventFd create(Kernel kernel) {
-        return make(kernel, kernel.backend()::eventfdCreate, "", fd -> new EventFd(fd, false));
+        return make(kernel, kernel.backend()::eventfdCreate, "", EventFd::owned);
     }
 
     /**
@@ -75,7 +76,7 @@ public final class EventFd implements AutoCloseable {
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM
      */
     public static EventFd createSemaphore(Kernel kernel) {
-        return make(kernel, kernel.backend()::eventfdCreateSemaphore, "semaphore", fd -> new EventFd(fd, false));
+        return make(kernel, kernel.backend()::eventfdCreateSemaphore, "semaphore", EventFd::owned);
     }
 
     /**
@@ -84,13 +85,18 @@ public final class EventFd implements AutoCloseable {
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM
      */
     public static List<EventFd> create(Kernel kernel, int count) {
+        long[] next = {LAST_ID.getAndAdd(count) + 1};
         return Fd.make(
                 kernel,
                 KIND,
                 count,
                 numbers -> kernel.backend().eventfdsCreate(numbers, count),
                 (result, made) -> failed(kernel, result, (made + 1) + " of " + count),
-                fd -> new EventFd(fd, false));
+                fd -> new EventFd(fd, false, next[0]++));
+    }
+
+    private static EventFd owned(Fd fd) {
+        return new EventFd(fd, false, LAST_ID.incrementAndGet());
     }
 
     private static <T> T make(Kernel kernel, IntSupplier create, String operands, Function<Fd, T> owner) {
@@ -111,7 +117,13 @@ public final class EventFd implements AutoCloseable {
     public static EventFd adopt(Kernel kernel, int number, Ownership ownership) {
         String expected = "an eventfd, made by eventfd(2)";
         return kernel.calls()
-                .adopted(KIND, number, ownership, fd -> new EventFd(fd, true), expected, FileKind.EVENTFD.label());
+                .adopted(
+                        KIND,
+                        number,
+                        ownership,
+                        fd -> new EventFd(fd, true, LAST_ID.incrementAndGet()),
+                        expected,
+                        FileKind.EVENTFD.label());
     }
 
     boolean isAdopted() {
@@ -127,7 +139,7 @@ public final class EventFd implements AutoCloseable {
      * that is adopted twice has two.
      */
     public EventFdId id() {
-        return id;
+        return new EventFdId(id);
     }
 
     /** This and {@link #feedsLoop} each write first, and then read what the other writes: so one of them warns. */

@@ -220,7 +220,7 @@ public final class EventLoop implements AutoCloseable {
             throw new IllegalStateException(call + ": " + this + " is run by " + dispatcher.get()
                     + " already, and handlers run in one thread at a time");
         }
-        boolean open = uses.enter();
+        boolean open = uses.begin();
         if (!open) {
             dispatcher.set(null);
         }
@@ -229,7 +229,7 @@ public final class EventLoop implements AutoCloseable {
 
     private void end() {
         dispatcher.setRelease(null);
-        if (uses.exit()) {
+        if (uses.finish()) {
             release();
         }
     }
@@ -300,19 +300,19 @@ public final class EventLoop implements AutoCloseable {
         } finally {
             lock.unlock();
         }
-        if (uses.close()) {
+        if (uses.end()) {
             release();
         }
     }
 
     private void wakeDispatcher() {
-        if (uses.enter()) {
+        if (uses.begin()) {
             try {
                 if (!wake.wake()) {
                     set.force(wake.fd(), WAKE);
                 }
             } finally {
-                if (uses.exit()) {
+                if (uses.finish()) {
                     release();
                 }
             }

@@ -16,25 +16,35 @@ import java.util.function.IntSupplier;
  * One open file descriptor, closed by the object that owns it. Thread-safe: it may be closed while other threads are in
  * calls on it. Then new calls are refused, and the end of the last call or lease closes the descriptor.
  */
-public final class Fd {
-    private final Kernel kernel;
-    private final String kind;
+public final class Fd extends UseCount {
+    private final Together made;
+    /** Its place among those that were made together. */
+    private final int place;
     // Set before other code has the handle
-    private int number;
-    private Ownership ownership;
-
-    private final UseCount uses = new UseCount();
-    private final Handles.Entry entry;
+    private int number = Handles.NO_NUMBER;
     /** Whether the number was known outside of the library. The file may then have other descriptors. */
     private volatile boolean shared;
 
+    /** Handles that are made together; the last of them that is collected takes it along. */
+    private static final class Together {
+        private final Kernel kernel;
+        private final String kind;
+        private final Handles.Entry entry;
+        /** Set before other code has the handles. */
+        private Ownership ownership;
+
+        private Together(Kernel kernel, String kind, int count, Ownership ownership) {
+            this.kernel = kernel;
+            this.kind = kind;
+            this.ownership = ownership;
+            this.entry = kernel.handles().entry(this, kind, count);
+        }
+    }
+
     /** A handle without a descriptor, until its number is set. Closing it before that closes nothing. */
-    private Fd(Kernel kernel, String kind, Ownership ownership) {
-        this.kernel = kernel;
-        this.kind = kind;
-        this.number = Handles.NO_NUMBER;
-        this.ownership = ownership;
-        this.entry = kernel.handles().entry(this, kind);
+    private Fd(Together made, int place) {
+        this.made = made;
+        this.place = place;
     }
 
     /**
@@ -53,9 +63,9 @@ public final class Fd {
             IntFunction<KernelException> failed,
             Function<? super Fd, ? extends T> owner) {
         try (Undo undo = new Undo()) {
-            Fd made = new Fd(kernel, kind, Ownership.OWNED);
+            Fd made = new Fd(new Together(kernel, kind, 1, Ownership.OWNED), 0);
             undo.add(made::close);
-            kernel.handles().register(made.entry);
+            kernel.handles().register(made.made.entry);
             int result = call.getAsInt();
             if (result < 0) {
                 throw failed.apply(result);
@@ -80,13 +90,15 @@ public final class Fd {
             Consumer<ByteBuffer> call,
             BiFunction<Integer, Integer, KernelException> failed,
             Function<? super Fd, ? extends T> owner) {
+        if (count == 0) {
+            return List.of();
+        }
         Fd[] made = new Fd[count];
-        Handles.Entry[] entries = new Handles.Entry[count];
+        Together together = new Together(kernel, kind, count, Ownership.OWNED);
         List<T> owners = new ArrayList<>(count);
-        ByteBuffer numbers = Buffers.allocate(Math.max(1, count) * Integer.BYTES);
+        ByteBuffer numbers = Buffers.allocate(count * Integer.BYTES);
         for (int i = 0; i < count; i++) {
-            made[i] = new Fd(kernel, kind, Ownership.OWNED);
-            entries[i] = made[i].entry;
+            made[i] = new Fd(together, i);
             owners.add(owner.apply(made[i]));
             numbers.putInt(i * Integer.BYTES, Handles.NO_NUMBER);
         }
@@ -97,7 +109,7 @@ public final class Fd {
                     fd.close();
                 }
             });
-            kernel.handles().register(entries);
+            kernel.handles().register(together.entry);
             call.accept(numbers);
             int opened = opened(made, numbers);
             if (opened < count) {
@@ -143,13 +155,13 @@ public final class Fd {
                     "fd " + number + " cannot be adopted: expected an open descriptor, >= 0");
         }
         try (Undo undo = new Undo()) {
-            Fd adopted = new Fd(kernel, kind, Ownership.BORROWED);
+            Fd adopted = new Fd(new Together(kernel, kind, 1, Ownership.BORROWED), 0);
             undo.add(adopted::close);
-            kernel.handles().register(adopted.entry);
+            kernel.handles().register(adopted.made.entry);
             adopted.opened(number);
             adopted.shared = true;
             T owned = owner.apply(adopted);
-            adopted.ownership = ownership;
+            adopted.made.ownership = ownership;
             undo.keep();
             return owned;
         }
@@ -157,12 +169,12 @@ public final class Fd {
 
     private void opened(int descriptor) {
         number = descriptor;
-        entry.opened(descriptor);
+        made.entry.opened(place, descriptor);
     }
 
     /** The kernel that the descriptor belongs to. */
     public Kernel kernel() {
-        return kernel;
+        return made.kernel;
     }
 
     /**
@@ -172,7 +184,7 @@ public final class Fd {
      * @throws ClosedHandleException after {@link #close}
      */
     int enter() {
-        if (!uses.enter()) {
+        if (!begin()) {
             throw new ClosedHandleException(toString());
         }
         return number;
@@ -185,7 +197,7 @@ public final class Fd {
 
     /** Ends a call; closes if that was asked for meanwhile. */
     void exit() {
-        if (uses.exit()) {
+        if (finish()) {
             release();
         }
     }
@@ -204,7 +216,7 @@ public final class Fd {
 
     /** See {@link Calls#holdsLastFile}. */
     boolean isLastUseOfPrivateFile() {
-        return uses.isLast() && !shared;
+        return isLast() && !shared;
     }
 
     /** See {@link Fd#lease}. Closing twice is closing once. */
@@ -234,15 +246,16 @@ public final class Fd {
 
         @Override
         public void close() {
-            if (once.close()) {
+            if (once.end()) {
                 fd.exit();
             }
         }
     }
 
     /** Whether {@code close} was called; leases may still hold the descriptor open. */
+    @Override
     public boolean isClosed() {
-        return uses.isClosed();
+        return super.isClosed();
     }
 
     /**
@@ -250,22 +263,22 @@ public final class Fd {
      * flight. Idempotent.
      */
     void close() {
-        entry.closed();
-        if (uses.close()) {
+        made.entry.closed(place);
+        if (end()) {
             release();
         }
     }
 
     private void release() {
-        entry.released();
-        if (ownership == Ownership.OWNED && number >= 0) {
+        made.entry.released(place);
+        if (made.ownership == Ownership.OWNED && number >= 0) {
             // Never retried: whatever close(2) returned, the number is free and may be another file's already.
-            kernel.backend().fdClose(number);
+            made.kernel.backend().fdClose(number);
         }
     }
 
     @Override
     public String toString() {
-        return kind + " (fd " + number + ")";
+        return made.kind + " (fd " + number + ")";
     }
 }

@@ -5,6 +5,7 @@ import java.lang.ref.PhantomReference;
 import java.lang.ref.Reference;
 import java.lang.ref.ReferenceQueue;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -14,7 +15,7 @@ final class Handles {
     static final int NO_NUMBER = -1;
 
     private final Reports reports;
-    /** The newest open handle; each links to the next older one, as a VM may have thousands. Guarded by this. */
+    /** The newest entry with an open handle; each links to the next older one. Guarded by this. */
     private @Nullable Entry newest;
 
     private final ReferenceQueue<Object> collected = new ReferenceQueue<>();
@@ -23,37 +24,45 @@ final class Handles {
         this.reports = reports;
     }
 
-    /** One handle, outliving it. */
+    /** Handles that were made together, outliving them. */
     final class Entry extends PhantomReference<Object> {
         private final String kind;
-        private volatile int number = NO_NUMBER;
-        private volatile boolean closed;
-        private boolean open = true;
+        /** By place among the handles. */
+        private final int[] numbers;
+
+        private final boolean[] closed;
+        private final boolean[] released;
+        private int open;
         private @Nullable Entry newer;
         private @Nullable Entry older;
 
-        private Entry(Object handle, String kind) {
+        private Entry(Object handle, String kind, int handles) {
             super(handle, collected);
             this.kind = kind;
+            this.numbers = new int[handles];
+            Arrays.fill(numbers, NO_NUMBER);
+            this.closed = new boolean[handles];
+            this.released = new boolean[handles];
+            this.open = handles;
         }
 
-        /** It has this descriptor from now on. */
-        void opened(int descriptor) {
-            number = descriptor;
+        /** The handle has this descriptor from now on. */
+        void opened(int place, int descriptor) {
+            numbers[place] = descriptor;
         }
 
-        private String name() {
-            return number < 0 ? kind : kind + " (fd " + number + ")";
+        private String name(int place) {
+            return numbers[place] < 0 ? kind : kind + " (fd " + numbers[place] + ")";
         }
 
-        /** Its owner is done with it; leases may hold it open. */
-        void closed() {
-            closed = true;
+        /** The handle's owner is done with it; leases may hold it open. */
+        void closed(int place) {
+            closed[place] = true;
         }
 
-        /** Nothing holds it open any more. */
-        void released() {
-            remove(this);
+        /** Nothing holds the handle open any more. */
+        void released(int place) {
+            remove(this, place);
         }
     }
 
@@ -66,10 +75,13 @@ final class Handles {
     }
 
     /** @return false if it was removed before */
-    private synchronized boolean remove(Entry entry) {
-        boolean first = entry.open;
+    private synchronized boolean remove(Entry entry, int place) {
+        boolean first = !entry.released[place];
         if (first) {
-            entry.open = false;
+            entry.released[place] = true;
+            entry.open--;
+        }
+        if (first && entry.open == 0) {
             if (entry.newer == null) {
                 newest = entry.older;
             } else {
@@ -82,27 +94,37 @@ final class Handles {
         return first;
     }
 
-    /** An entry for a new handle, to be registered. */
-    Entry entry(Object handle, String kind) {
-        return new Entry(handle, kind);
+    /**
+     * An entry for new handles, to be registered.
+     *
+     * @param handle lives as long as any of them
+     */
+    Entry entry(Object handle, String kind, int handles) {
+        return new Entry(handle, kind, handles);
     }
 
     /** Registers new handles, and reports handles that were collected without being closed. */
-    void register(Entry... made) {
+    void register(Entry made) {
         reportForgotten();
         synchronized (this) {
-            for (Entry entry : made) {
-                add(entry);
-            }
+            add(made);
         }
     }
 
     void reportForgotten() {
         for (@Nullable Reference<?> found = collected.poll(); found != null; found = collected.poll()) {
-            if (found instanceof Entry entry && remove(entry)) {
+            if (found instanceof Entry entry) {
+                reportForgotten(entry);
+            }
+        }
+    }
+
+    private void reportForgotten(Entry entry) {
+        for (int place = 0; place < entry.numbers.length; place++) {
+            if (remove(entry, place)) {
                 reports.warn(
-                        entry.name()
-                                + (entry.closed
+                        entry.name(place)
+                                + (entry.closed[place]
                                         ? " was closed, but what leased it (an irqfd, ioeventfd or memory) was not: it"
                                                 + " stays open until the process ends"
                                         : " was never closed and stays open until the process ends; close it, best"
@@ -115,7 +137,11 @@ final class Handles {
     synchronized List<String> stillOpen() {
         List<String> names = new ArrayList<>();
         for (Entry entry = newest; entry != null; entry = entry.older) {
-            names.add(entry.name());
+            for (int place = 0; place < entry.numbers.length; place++) {
+                if (!entry.released[place]) {
+                    names.add(entry.name(place));
+                }
+            }
         }
         names.sort(Comparator.naturalOrder());
         return names;

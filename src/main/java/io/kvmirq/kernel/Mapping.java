@@ -43,7 +43,7 @@ public final class Mapping {
         this.length = length;
         Libc libc = kernel.libc();
         try (Undo undo = new Undo()) {
-            this.entry = kernel.handles().entry(this, "mapping of " + name);
+            this.entry = kernel.handles().entry(this, "mapping of " + name, 1);
             kernel.handles().register(entry);
             undo.add(this::close);
             long result = libc.mmap(length, Uapi.PROT_READ | Uapi.PROT_WRITE, flags, raw, offset);
@@ -144,7 +144,7 @@ public final class Mapping {
 
         @Override
         public void close() {
-            if (once.close()) {
+            if (once.end()) {
                 mapping.exit();
             }
         }
@@ -159,8 +159,8 @@ public final class Mapping {
 
         /** Ends never: for memory that a guest still has, which stays mapped until the process ends. */
         public void abandon() {
-            if (once.close()) {
-                mapping.entry.released();
+            if (once.end()) {
+                mapping.entry.released(0);
             }
         }
     }
@@ -179,13 +179,13 @@ public final class Mapping {
     }
 
     private void enter() {
-        if (!uses.enter()) {
+        if (!uses.begin()) {
             throw new ClosedHandleException("mapping of " + name);
         }
     }
 
     private void exit() {
-        if (uses.exit()) {
+        if (uses.finish()) {
             unmap();
         }
     }
@@ -276,7 +276,7 @@ public final class Mapping {
     /** As {@link #putByte}. @return false, and nothing is stored, after the mapping was closed */
     boolean putByteIfMapped(long offset, byte value) {
         require(offset, Byte.BYTES);
-        boolean entered = uses.enter();
+        boolean entered = uses.begin();
         if (entered) {
             part(offset).put(within(offset), value);
             exit();
@@ -367,14 +367,14 @@ public final class Mapping {
     }
 
     private void close() {
-        entry.closed();
-        if (uses.close()) {
+        entry.closed(0);
+        if (uses.end()) {
             unmap();
         }
     }
 
     private void unmap() {
-        entry.released();
+        entry.released(0);
         if (address != NOT_MAPPED) {
             kernel.libc().munmap(address, length);
         }

@@ -84,7 +84,7 @@ public final class Irqfd implements AutoCloseable {
             for (Irqfd one : made) {
                 one.begin();
             }
-            if (!masked) {
+            if (!masked && made.length > 0) {
                 assign(vm, made);
             }
             VarHandle.storeStoreFence(); // a thread that finds one sees what was written without its monitor

@@ -77,9 +77,9 @@ final class IrqfdCalls extends Calls {
 
     // Many edges, by one call of the binding
 
-    /** Memory for this many edges. */
+    /** Memory for this many edges, at least one. */
     static ByteBuffer records(int count) {
-        return Buffers.allocate(Math.max(1, count) * KernelBackend.IRQFD_SIZE);
+        return Buffers.allocate(count * KernelBackend.IRQFD_SIZE);
     }
 
     static void put(ByteBuffer records, int i, EventFd event, Gsi gsi) {

@@ -281,7 +281,13 @@ public final class RouteTable {
 
     /** Those of these GSIs that have no route. */
     synchronized List<Gsi> unrouted(List<Gsi> gsis) {
-        return gsis.stream().filter(gsi -> !table.has(gsi.number())).toList();
+        List<Gsi> unrouted = new ArrayList<>();
+        for (Gsi gsi : gsis) {
+            if (!table.has(gsi.number())) {
+                unrouted.add(gsi);
+            }
+        }
+        return unrouted;
     }
 
     /** Whether an {@link Irqfd} of this VM is on {@code gsi}. */
@@ -341,7 +347,7 @@ public final class RouteTable {
 
         private void put(Gsi gsi, MsiMessage message) {
             calls.warnUnlessReached(message);
-            copy.put(new Route.Msi(gsi, message));
+            copy.put(gsi.number(), message);
         }
 
         /**

@@ -79,12 +79,17 @@ final class Routes {
     }
 
     void put(Route route) {
-        int gsi = route.gsi().number();
         if (route instanceof Route.Msi msi) {
-            set(messages, gsi, msi.message());
+            put(msi.gsi().number(), msi.message());
         } else {
+            int gsi = route.gsi().number();
             set(pins, gsi, Stream.concat(pins(gsi).stream(), Stream.of(route)).toList());
+            size++;
         }
+    }
+
+    void put(int gsi, MsiMessage message) {
+        set(messages, gsi, message);
         size++;
     }
 

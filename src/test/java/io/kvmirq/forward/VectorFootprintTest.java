@@ -80,7 +80,7 @@ class VectorFootprintTest {
          */
         FORWARDING(150, "io\\.kvmirq\\.(forward|kvm|vfio)\\..*|io\\.kvmirq\\.(Gsi|MsiMessage)|\\[Lio\\.kvmirq\\..*"),
         /** The handle of the eventfd: use count, report of a forgotten handle, identity. */
-        EVENTFD(170, "io\\.kvmirq\\.(kernel\\..*|EventFdId)"),
+        EVENTFD(100, "io\\.kvmirq\\.(kernel\\..*|EventFdId)"),
         /** The prediction. */
         MIRROR(220, "io\\.kvmirq\\.(mirror\\..*|Route.*)"),
         /** Maps, lists and optionals: of the mirror, and 12 bytes of the first part. */

@@ -27,7 +27,7 @@ class UseCountTest {
     }
 
     private static final Step ENTER = run -> {
-        boolean entered = run.uses.enter();
+        boolean entered = run.uses.begin();
         if (entered) {
             assertThat(run.releases).as("releases before a use").isZero();
             run.inside++;
@@ -36,13 +36,13 @@ class UseCountTest {
     };
     private static final Step EXIT = run -> {
         run.inside--;
-        if (run.uses.exit()) {
+        if (run.uses.finish()) {
             run.release();
         }
         return true;
     };
     private static final Step CLOSE = run -> {
-        if (run.uses.close()) {
+        if (run.uses.end()) {
             run.release();
         }
         return true;
@@ -88,6 +88,6 @@ class UseCountTest {
             }
         }
         assertThat(run.releases).as("releases").isEqualTo(1);
-        assertThat(run.uses.enter()).as("a use after close").isFalse();
+        assertThat(run.uses.begin()).as("a use after close").isFalse();
     }
 }
