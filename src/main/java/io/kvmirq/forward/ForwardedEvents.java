@@ -53,14 +53,14 @@ final class ForwardedEvents {
     /** Messages that irqfds take, all or none of them masked. */
     static Event begun(MessageIrqs which, List<Irqfd> irqfds, List<MsiMessage> messages, boolean masked) {
         MessageIrq first = which.get(0);
+        EventFdId[] events = new EventFdId[irqfds.size()];
+        Gsi[] gsis = new Gsi[events.length];
+        for (int i = 0; i < events.length; i++) {
+            events[i] = irqfds.get(i).event().id();
+            gsis[i] = irqfds.get(i).gsi();
+        }
         return new Event.MessagesForwarded(
-                first.device().name(),
-                kind(first),
-                first.number(),
-                irqfds.stream().map(irqfd -> irqfd.event().id()).toList(),
-                irqfds.stream().map(Irqfd::gsi).toList(),
-                messages,
-                masked);
+                first.device().name(), kind(first), first.number(), List.of(events), List.of(gsis), messages, masked);
     }
 
     static List<Event> begun(ForwardedIrq irq) {

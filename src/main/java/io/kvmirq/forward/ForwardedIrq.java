@@ -91,6 +91,9 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /** The last step of forwarding: a relay injects from now on. */
     final void start() {
+        if (!isRelayed()) {
+            return; // a relay that comes later is started by the move that made it
+        }
         synchronized (lock()) {
             RelayedIrq relay = relay();
             if (relay != null && state.phase() != Phase.CLOSED) {

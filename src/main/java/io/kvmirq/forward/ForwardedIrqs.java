@@ -43,14 +43,29 @@ final class ForwardedIrqs {
         return isOfOurKind(irq) ? Optional.empty() : all().stream().findFirst();
     }
 
-    void add(DeviceIrq irq, ForwardedIrq added) {
-        if (!isOfOurKind(irq)) {
-            int numbers = irq.info().kind() == IrqKind.PLATFORM
-                    ? irq.device().info().irqs().size()
-                    : irq.info().count();
-            now = new Table(irq.info().kind(), new AtomicReferenceArray<>(numbers));
+    /** Whether this interrupt or one of those that follow it is forwarded. */
+    boolean hasAny(DeviceIrq first, int count) {
+        if (isOfOurKind(first)) {
+            for (int i = 0; i < count; i++) {
+                if (now.byNumber.get(first.number() + i) != null) {
+                    return true;
+                }
+            }
         }
-        now.byNumber.set(irq.number(), added);
+        return false;
+    }
+
+    /** Interrupts with consecutive numbers. */
+    void add(DeviceIrq first, List<ForwardedIrq> added) {
+        if (!isOfOurKind(first)) {
+            int numbers = first.info().kind() == IrqKind.PLATFORM
+                    ? first.device().info().irqs().size()
+                    : first.info().count();
+            now = new Table(first.info().kind(), new AtomicReferenceArray<>(numbers));
+        }
+        for (int i = 0; i < added.size(); i++) {
+            now.byNumber.setRelease(first.number() + i, added.get(i));
+        }
     }
 
     /** Idempotent. */

@@ -26,12 +26,15 @@ final class ForwardedMessage extends ForwardedIrq {
     private final @Nullable MsiMessage callers;
 
     /**
+     * @param first the first vector of the batch
+     * @param place the place in the batch
      * @param isRouted whether the caller routed the GSI to this message before
      * @param masked whether it begins masked
      */
     ForwardedMessage(
             Forwarding forwarding,
-            MessageIrq irq,
+            MessageIrq first,
+            int place,
             MsiMessage message,
             @Nullable Irqfd irqfd,
             @Nullable RelayedIrq relay,
@@ -39,8 +42,8 @@ final class ForwardedMessage extends ForwardedIrq {
             boolean masked) {
         super(forwarding);
         begin(irqfd, relay, masked);
-        this.kind = irq.info().kind();
-        this.number = irq.number();
+        this.kind = first.info().kind();
+        this.number = first.number() + place;
         this.message = message;
         this.callers = isRouted ? message : null;
     }

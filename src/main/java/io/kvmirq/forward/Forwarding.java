@@ -32,7 +32,6 @@ import java.util.Optional;
 import java.util.ServiceLoader;
 import java.util.function.IntFunction;
 import java.util.stream.Collectors;
-import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /**
@@ -288,9 +287,11 @@ public final class Forwarding implements AutoCloseable {
             boolean masked) {}
 
     private List<ForwardedIrq> forward(Batch batch) {
-        List<MsiMessage> messages = IntStream.range(0, batch.which.size())
-                .mapToObj(i -> Objects.requireNonNull(batch.messages.apply(i), "a vector's message"))
-                .toList();
+        MsiMessage[] each = new MsiMessage[batch.which.size()];
+        for (int i = 0; i < each.length; i++) {
+            each[i] = Objects.requireNonNull(batch.messages.apply(i), "a vector's message");
+        }
+        List<MsiMessage> messages = List.of(each);
         List<ForwardedIrq> forwarded;
         synchronized (this) {
             forwarded = forward(batch, messages);
@@ -314,9 +315,13 @@ public final class Forwarding implements AutoCloseable {
 
     private List<ForwardedIrq> forward(Batch batch, List<MsiMessage> messages) {
         MessageIrqs which = batch.which;
-        which.forEach(this::requireForwardable);
-        checks.requireOneKind(which.get(0), irqs);
-        boolean enabledElsewhere = checks.isEnabledElsewhere(which.get(0), batch.takesOver, !wired.isEmpty());
+        MessageIrq first = which.get(0);
+        requireForwardable(first);
+        if (irqs.hasAny(first, which.size())) {
+            which.forEach(this::requireForwardable);
+        }
+        checks.requireOneKind(first, irqs);
+        boolean enabledElsewhere = checks.isEnabledElsewhere(first, batch.takesOver, !wired.isEmpty());
         triggers.requireRoom(which);
         boolean routed =
                 batch.gsis.map(gsis -> checks.areRouted(gsis, messages)).orElse(false);
@@ -330,17 +335,14 @@ public final class Forwarding implements AutoCloseable {
                 undo.add(() -> triggers.disarm(which));
                 triggers.arm(which, events, enabledElsewhere);
             }
-            List<ForwardedIrq> forwarded = new ArrayList<>();
+            List<ForwardedIrq> forwarded = new ArrayList<>(which.size());
             undo.add(() -> forwarded.forEach(this::forget));
             for (int i = 0; i < which.size(); i++) {
-                MessageIrq irq = which.get(i);
                 forwarded.add(new ForwardedMessage(
-                        this, irq, messages.get(i), halves.irqfd(i), halves.relay(i), routed, batch.masked));
-                wired.set(irq.number(), batch.wired.isPresent());
+                        this, first, i, messages.get(i), halves.irqfd(i), halves.relay(i), routed, batch.masked));
             }
-            for (int i = 0; i < which.size(); i++) {
-                irqs.add(which.get(i), forwarded.get(i));
-            }
+            wired.set(first.number(), first.number() + which.size(), batch.wired.isPresent());
+            irqs.add(first, forwarded);
             List<ForwardedIrq> begun = List.copyOf(forwarded);
             mirror.apply(
                     halves.relays().isEmpty()
@@ -415,7 +417,7 @@ public final class Forwarding implements AutoCloseable {
         }
         try (Undo undo = new Undo()) {
             ForwardedIrq line = undo.add(new ForwardedLine(this, checks, irq, gsi, takesOver, direct));
-            irqs.add(irq, line);
+            irqs.add(irq, List.of(line));
             mirror.apply(ForwardedEvents.begun(line));
             undo.keep();
             return line;

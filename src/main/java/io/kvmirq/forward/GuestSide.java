@@ -86,7 +86,11 @@ record GuestSide(ForwardChecks checks, Optional<Userspace> userspace) {
     private List<Gsi> route(Optional<List<Gsi>> gsis, List<MsiMessage> messages) {
         return vm().routes().change(edit -> {
             if (gsis.isEmpty()) {
-                return messages.stream().map(edit::add).toList();
+                Gsi[] added = new Gsi[messages.size()];
+                for (int i = 0; i < added.length; i++) {
+                    added[i] = edit.add(messages.get(i));
+                }
+                return List.of(added);
             }
             for (int i = 0; i < messages.size(); i++) {
                 edit.replace(gsis.get().get(i), messages.get(i));

@@ -85,7 +85,10 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         @Nullable Fd[] held = new Fd[events.size()];
         undo.add(() -> Arrays.stream(held).forEach(irqs.calls()::letGo));
         for (int i = 0; i < held.length; i++) {
-            held[i] = events.get(i).map(irqs.calls()::hold).orElse(null);
+            Optional<EventFd> event = events.get(i);
+            if (event.isPresent()) {
+                held[i] = irqs.calls().hold(event.get());
+            }
         }
         requireDistinct(first, numbers(held));
         return held;
@@ -121,7 +124,11 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
     }
 
     private int[] numbers(@Nullable Fd[] held) {
-        return Arrays.stream(held).mapToInt(irqs.calls()::numberOf).toArray();
+        int[] numbers = new int[held.length];
+        for (int i = 0; i < held.length; i++) {
+            numbers[i] = irqs.calls().numberOf(held[i]);
+        }
+        return numbers;
     }
 
     final int[] numbers(int first, int count) {
