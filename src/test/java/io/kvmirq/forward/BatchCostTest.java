@@ -43,7 +43,7 @@ class BatchCostTest {
             }
             assertThat(Collections.min(forward) / VECTORS)
                     .as("bytes to forward one")
-                    .isLessThan(1_000);
+                    .isLessThan(450);
             assertThat(Collections.min(reroute) / VECTORS)
                     .as("bytes to reroute one of all")
                     .isLessThan(700);
