@@ -412,19 +412,21 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
      * Holds all interrupts back from the guest until {@link #release}; its vCPUs may run, and what it writes to the
      * device's registers opens none. None is lost: what a vector sends meanwhile arrives then, as one interrupt, and a
      * line stays asserted. When this returns, no more is requested of the guest; it may still take what was requested
-     * before. A reset does not end it. Twice is once.
-     *
-     * @throws io.kvmirq.KernelException as {@link ForwardedIrq#mask}; {@link #release} then ends what was done of it
+     * before. A reset does not end it. Twice is once. Of a device that is gone, {@link Notices#warned} has a sentence.
      */
     @Override
-    public synchronized void hold() {
-        held = true;
-        if (!closed) {
-            messages().forEach(GuestMessages::hold);
-            if (line != null) {
-                line.mask();
+    public void hold() {
+        synchronized (this) {
+            held = true;
+            if (!closed) {
+                messages().forEach(one -> attempt("its interrupts cannot be held: ", one::hold));
+                ForwardedIrq forwarded = line;
+                if (forwarded != null) {
+                    attempt("INTx: ", forwarded::mask);
+                }
             }
         }
+        tell();
     }
 
     @Override

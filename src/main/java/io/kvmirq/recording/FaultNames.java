@@ -101,10 +101,11 @@ final class FaultNames {
         return known == null ? "ioctl " + Names.hex(request) : known.name();
     }
 
-    /** Whether a call of it has a result that can be a failure. */
+    /** Whether a call of it has a result that can be a failure. A batch is so many calls of its primitive. */
     static boolean answers(Method method) {
         Class<?> type = method.getReturnType();
         return (type == int.class || type == long.class)
+                && !(method.isDefault() && method.getDeclaringClass() == KernelBackend.class)
                 && !method.getName().equals("addressOf")
                 && !method.getName().equals("hashCode");
     }
