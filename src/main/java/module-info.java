@@ -18,6 +18,7 @@ module io.kvmirq {
     requires static com.fasterxml.jackson.core;
     requires static info.picocli;
     requires static me.tongfei.progressbar;
+    requires static transitive org.junit.jupiter.api;
 
     exports io.kvmirq;
     exports io.kvmirq.arch;
@@ -32,6 +33,7 @@ module io.kvmirq {
     exports io.kvmirq.forward;
     exports io.kvmirq.host;
     exports io.kvmirq.irqchip;
+    exports io.kvmirq.junit;
     exports io.kvmirq.kernel;
     exports io.kvmirq.kvm;
     exports io.kvmirq.mirror;

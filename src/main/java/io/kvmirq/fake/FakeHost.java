@@ -5,6 +5,7 @@ import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.fake.arm64.GicHardware;
 import io.kvmirq.fake.file.Build;
+import io.kvmirq.fake.file.Deliveries;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.FileTable;
@@ -28,15 +29,16 @@ record FakeHost(
         UserMemory memory,
         FileTable files,
         Threads threads,
+        Deliveries deliveries,
         Map<Integer, Script> scripts,
         Rulebook rules,
         IrqHardware hardware)
         implements Host {
     FakeHost(Build build, boolean virtualTime) {
-        this(build, new FakeTime(virtualTime));
+        this(build, new FakeTime(virtualTime), new Deliveries());
     }
 
-    private FakeHost(Build build, FakeTime time) {
+    private FakeHost(Build build, FakeTime time, Deliveries deliveries) {
         this(
                 build,
                 time,
@@ -44,9 +46,12 @@ record FakeHost(
                 new UserMemory(),
                 new FileTable(),
                 new Threads(),
+                deliveries,
                 new HashMap<>(),
                 new Rulebook(),
-                build.arm64() ? new GicHardware(build.hardware() == Hardware.GICV4) : PostingMachine.of(build, time));
+                build.arm64()
+                        ? new GicHardware(build.hardware() == Hardware.GICV4)
+                        : PostingMachine.of(build, time, deliveries));
     }
 
     @Override

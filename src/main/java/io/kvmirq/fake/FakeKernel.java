@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
+import io.kvmirq.InterruptVector;
 import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.HostFiles;
@@ -22,6 +23,7 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -289,6 +291,32 @@ public final class FakeKernel extends SystemCalls {
         return time.locked(() -> host.hardware() instanceof PostingMachine machine
                 ? machine.vcpus().stream().map(vcpu -> new FakeVcpu(time, vcpu)).toList()
                 : List.of());
+    }
+
+    /**
+     * How often vCPUs got each vector, over all VMs: once for each message that a LAPIC accepted or hardware posted, also
+     * if the vector was requested already and a guest takes both at once. Empty on arm64, which has no vectors.
+     *
+     * @param vcpu the id of the vCPUs
+     */
+    public Map<InterruptVector, Integer> received(VcpuId vcpu) {
+        Map<InterruptVector, Integer> received = new LinkedHashMap<>();
+        time.locked(() -> host.deliveries().of(vcpu.number()))
+                .forEach((vector, count) -> received.put(new InterruptVector(vector), count));
+        return received;
+    }
+
+    /**
+     * The interrupts that reached no vCPU and that nothing holds, in a sentence each: of a GSI without a route, of a
+     * message for no LAPIC, of a device that could not send.
+     */
+    public List<String> lost() {
+        return time.locked(() -> host.deliveries().lost());
+    }
+
+    /** The open descriptors of the process, without standard input, output and error, each with its kind of file. */
+    public Map<Integer, String> openDescriptors() {
+        return time.locked(() -> host.files().open(STANDARD_FILES));
     }
 
     FakeTime time() {

@@ -321,6 +321,11 @@ public final class FakePciDevice {
         }
     }
 
+    /** Its address, by which VFIO opens it. */
+    public PciAddress address() {
+        return device.address();
+    }
+
     /**
      * The device sends the message of a vector of MSI or MSI-X, whichever is enabled. It sends nothing unless it is bus
      * master.

@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /** The open handles of one kernel, kept to report those that were forgotten. Thread-safe. */
@@ -19,6 +20,8 @@ final class Handles {
     private @Nullable Entry newest;
 
     private final ReferenceQueue<Object> collected = new ReferenceQueue<>();
+    /** Tells the line of the program that makes a handle; null unless a program asked for it. */
+    private volatile @Nullable Supplier<String> line;
 
     Handles(Reports reports) {
         this.reports = reports;
@@ -32,6 +35,7 @@ final class Handles {
 
         private final boolean[] closed;
         private final boolean[] released;
+        private final @Nullable String made;
         private int open;
         private @Nullable Entry newer;
         private @Nullable Entry older;
@@ -44,6 +48,8 @@ final class Handles {
             this.closed = new boolean[handles];
             this.released = new boolean[handles];
             this.open = handles;
+            @Nullable Supplier<String> asked = line;
+            this.made = asked == null ? null : asked.get();
         }
 
         /** The handle has this descriptor from now on. */
@@ -53,6 +59,10 @@ final class Handles {
 
         private String name(int place) {
             return numbers[place] < 0 ? kind : kind + " (fd " + numbers[place] + ")";
+        }
+
+        private String nameAndLine(int place) {
+            return made == null ? name(place) : name(place) + ", made at " + made;
         }
 
         /** The handle's owner is done with it; leases may hold it open. */
@@ -92,6 +102,11 @@ final class Handles {
             }
         }
         return first;
+    }
+
+    /** From now on a handle remembers where it was made. */
+    void trace(Supplier<String> asked) {
+        line = asked;
     }
 
     /**
@@ -139,7 +154,7 @@ final class Handles {
         for (Entry entry = newest; entry != null; entry = entry.older) {
             for (int place = 0; place < entry.numbers.length; place++) {
                 if (!entry.released[place]) {
-                    names.add(entry.name(place));
+                    names.add(entry.nameAndLine(place));
                 }
             }
         }

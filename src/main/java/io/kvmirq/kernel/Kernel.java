@@ -20,6 +20,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -283,6 +284,15 @@ public final class Kernel implements AutoCloseable {
     /** The open handles that were made from this kernel, the KVM device included. A test sees that none is left. */
     public List<String> openHandles() {
         return handles.stillOpen();
+    }
+
+    /**
+     * From now on {@link #openHandles} tells of each handle where it was made.
+     *
+     * @param line the line of the program that is running now; called in the thread that makes the handle
+     */
+    public void traceHandles(Supplier<String> line) {
+        handles.trace(line);
     }
 
     /**

@@ -39,8 +39,11 @@ public final class Faults {
     private static final Set<String> TAKE_DOWN = Set.of("close", "fdClose", "munmap");
 
     private final List<Fault> rules = new ArrayList<>();
-    private final List<String> calls = new ArrayList<>();
+    private final List<Call> calls = new ArrayList<>();
     private boolean listening;
+
+    /** A call that was noted, and all its names. */
+    private record Call(String name, Set<String> names) {}
 
     /** A rule about the nth call of a name, or about each. */
     private static final class Fault {
@@ -131,16 +134,28 @@ public final class Faults {
 
     /** The calls since {@link #listen}, ioctls by their request. */
     public synchronized List<String> calls() {
-        return List.copyOf(calls);
+        return calls.stream().map(Call::name).toList();
+    }
+
+    /**
+     * How many calls of a name came since {@link #listen}, those that were made to fail included.
+     *
+     * @throws IllegalArgumentException as {@link #fail}
+     */
+    public synchronized int count(String call) {
+        FaultNames.require(call);
+        return (int) calls.stream()
+                .filter(one -> call.equals(ANY) || one.names.contains(call))
+                .count();
     }
 
     private synchronized Optional<Fault> next(String function, String name) {
-        if (listening) {
-            calls.add(name);
-        }
         Set<String> names = new HashSet<>(FaultNames.ofKernel(function));
         names.add(function);
         names.add(name);
+        if (listening) {
+            calls.add(new Call(name, names));
+        }
         Optional<Fault> found = Optional.empty();
         for (Fault rule : rules) {
             // Each counts for itself, also when another one has answered.

@@ -6,6 +6,7 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.IoAddress;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
+import io.kvmirq.guest.GuestCode;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;

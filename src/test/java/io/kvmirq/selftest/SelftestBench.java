@@ -5,6 +5,7 @@ import com.sun.management.ThreadMXBean;
 import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.IoAddress;
+import io.kvmirq.guest.GuestCode;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.IoEventFd;

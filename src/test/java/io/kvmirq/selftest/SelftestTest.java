@@ -9,6 +9,7 @@ import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.IoAddress;
 import io.kvmirq.backend.choice.Backends;
+import io.kvmirq.guest.GuestCode;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.IoEventFd;

@@ -5,6 +5,8 @@ import io.kvmirq.uapi.Epoll;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
+import java.util.Map;
+import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /** The descriptors of a process. A lookup allocates nothing. Source: fs/file.c. */
@@ -75,6 +77,18 @@ public final class FileTable {
             noneFreeBelow = Math.min(noneFreeBelow, fd);
         }
         return file;
+    }
+
+    /** The descriptors that are open, each with the class of its file. */
+    public Map<Integer, String> open(int from) {
+        Map<Integer, String> open = new TreeMap<>();
+        for (int fd = from; fd < files.length; fd++) {
+            FakeFile file = files[fd];
+            if (file != null) {
+                open.put(fd, file.getClass().getSimpleName());
+            }
+        }
+        return open;
     }
 
     /** Polls each of {@code count} structures once. Returns how many have an event; a closed descriptor counts. */

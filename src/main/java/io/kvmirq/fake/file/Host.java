@@ -22,6 +22,8 @@ public interface Host {
 
     Threads threads();
 
+    Deliveries deliveries();
+
     /** What tests let vCPUs play, by the id of the vCPU. */
     Map<Integer, Script> scripts();
 

@@ -20,6 +20,7 @@ import io.kvmirq.arch.apic.PostingHost.Feature;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.apic.model.Destinations;
 import io.kvmirq.fake.file.Build;
+import io.kvmirq.fake.file.Deliveries;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.Hardware;
 import java.util.EnumSet;
@@ -53,8 +54,8 @@ final class AvicMachine extends PostingMachine {
     /** The physical address of the next VM's first backing page. */
     private long nextPage = 1L << PAGE_BITS;
 
-    AvicMachine(Build build, FakeTime time) {
-        super(build, time);
+    AvicMachine(Build build, FakeTime time, Deliveries deliveries) {
+        super(build, time, deliveries);
         this.inOrder = build.isSince(6, 7);
         this.inhibited = build.hardware() == Hardware.AVIC_INHIBITED;
         this.rules = PostingHost.of(Vendor.AMD)

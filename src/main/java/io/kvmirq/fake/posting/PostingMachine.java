@@ -6,6 +6,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
 import io.kvmirq.fake.file.Build;
+import io.kvmirq.fake.file.Deliveries;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.IrqHardware;
 import java.util.ArrayList;
@@ -32,6 +33,7 @@ public abstract class PostingMachine implements IrqHardware {
 
     private final Build build;
     private final FakeTime time;
+    private final Deliveries deliveries;
     private final Host cpus = new Host(APIC_IDS);
     private final BitSet entries = new BitSet();
     private final List<PostingGuest> guests = new ArrayList<>();
@@ -39,16 +41,17 @@ public abstract class PostingMachine implements IrqHardware {
     /** By processor: the vCPU that was loaded there last. */
     private final @Nullable PostingVcpu[] loaded = new PostingVcpu[APIC_IDS.length];
 
-    PostingMachine(Build build, FakeTime time) {
+    PostingMachine(Build build, FakeTime time, Deliveries deliveries) {
         this.build = build;
         this.time = time;
+        this.deliveries = deliveries;
     }
 
-    public static IrqHardware of(Build build, FakeTime time) {
+    public static IrqHardware of(Build build, FakeTime time, Deliveries deliveries) {
         return switch (build.hardware()) {
             case REMAPPING, GICV2, GICV3, GICV4 -> IrqHardware.TO_HOST;
-            case VTD, VTD_POSTING -> new VtdMachine(build, time);
-            case AMD_AVIC, AVIC_INHIBITED -> new AvicMachine(build, time);
+            case VTD, VTD_POSTING -> new VtdMachine(build, time, deliveries);
+            case AMD_AVIC, AVIC_INHIBITED -> new AvicMachine(build, time, deliveries);
         };
     }
 
@@ -110,6 +113,14 @@ public abstract class PostingMachine implements IrqHardware {
 
     final FakeTime time() {
         return time;
+    }
+
+    /** Hardware has brought the message of an entry to its vCPU. */
+    final void posted(UnitEntry.View entry) {
+        if (entry.vcpu().isPresent() && entry.vector().isPresent()) {
+            deliveries.delivered(
+                    entry.vcpu().get().number(), entry.vector().get().number());
+        }
     }
 
     /** All vCPUs that have LAPICs in the kernel, in the order of their creation. */

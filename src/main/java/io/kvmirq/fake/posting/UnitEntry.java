@@ -28,6 +28,9 @@ public abstract class UnitEntry implements IrqHardware.Entry {
     @Override
     public final boolean request() {
         boolean toHost = send();
+        if (!toHost) {
+            host.posted(view());
+        }
         host.settle();
         return toHost;
     }

@@ -19,6 +19,7 @@ import io.kvmirq.arch.vtd.RemappingUnit;
 import io.kvmirq.arch.vtd.UnitCapabilities;
 import io.kvmirq.arch.vtd.VtdIrte;
 import io.kvmirq.fake.file.Build;
+import io.kvmirq.fake.file.Deliveries;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.Hardware;
 import java.util.List;
@@ -39,8 +40,8 @@ final class VtdMachine extends PostingMachine {
     private final RemappingTable table;
     private final RemappingUnit unit;
 
-    VtdMachine(Build build, FakeTime time) {
-        super(build, time);
+    VtdMachine(Build build, FakeTime time, Deliveries deliveries) {
+        super(build, time, deliveries);
         this.kernel = build.isSince(6, 17) ? ApicvKernel.FROM_6_17 : ApicvKernel.UP_TO_6_16;
         this.posts = build.hardware() == Hardware.VTD_POSTING;
         this.capabilities = capabilities(posts);

@@ -203,14 +203,17 @@ final class MessageVectors {
     /** A vector without an eventfd is masked, if it can be. */
     boolean send(int vector) {
         if (device.mode() == InterruptMode.MSI && !device.registers().isMsiEnabled()) {
-            return false;
+            return device.lose(vector, "has MSI disabled");
         }
         if (isMasked(vector)) {
             setPending(vector, true);
             return false;
         }
         EventFile event = triggers[vector];
-        return event != null && raise(vector, event);
+        if (event == null) {
+            return device.lose(vector, isOn() ? "has no eventfd for it" : "has MSI and MSI-X disabled");
+        }
+        return raise(vector, event);
     }
 
     /** The mask bit of a vector of the enabled mode, which has it or not. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
+import io.kvmirq.PciAddress;
 import io.kvmirq.arch.intx.model.InterruptMode;
 import io.kvmirq.arch.intx.model.IntxDevice;
 import io.kvmirq.arch.intx.model.VfioIntx;
@@ -58,6 +59,10 @@ public final class VfioPci extends VfioDevice {
 
     PciFunction function() {
         return function;
+    }
+
+    public PciAddress address() {
+        return function.address();
     }
 
     IntxDevice device() {
@@ -226,9 +231,15 @@ public final class VfioPci extends VfioDevice {
         checkVector(vector);
         if (!registers.isMaster()) {
             host.note(VfioAnswer.VFIO_BUS_MASTER);
-            return false;
+            return lose(vector, "is no bus master");
         }
-        return !registers.isAsleep() && vectors.send(vector);
+        return registers.isAsleep() ? lose(vector, "sleeps") : vectors.send(vector);
+    }
+
+    /** @return false */
+    boolean lose(int vector, String why) {
+        host.deliveries().lost("vector " + vector + " of " + address() + " was not sent: the device " + why);
+        return false;
     }
 
     /** The way of a vector's messages through the host's hardware; empty if it has no interrupt of the host. */

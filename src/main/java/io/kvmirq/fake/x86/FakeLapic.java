@@ -268,6 +268,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
                 vm.note(ChipAnswer.LAPIC_ACCEPTS);
                 levels.set(interrupt.vector(), interrupt.level());
                 requested.set(interrupt.vector(), true);
+                vm.host().deliveries().delivered(vcpuId, interrupt.vector());
                 taker.accept(this);
             }
             case NMI -> events.sendNmi();

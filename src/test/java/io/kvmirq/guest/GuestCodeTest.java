@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.selftest;
+package io.kvmirq.guest;
 
 import static org.assertj.core.api.Assertions.assertThat;
 

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.junit;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.guest.GuestCode;
+import io.kvmirq.kernel.Mapping;
+import io.kvmirq.kvm.GuestMemory;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VcpuExit;
+import io.kvmirq.kvm.VcpuState;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.kvm.X86Segment;
+import io.kvmirq.kvm.X86SystemRegisters;
+import io.kvmirq.kvm.X86SystemRegisters.Segment;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
+import java.util.function.BooleanSupplier;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The guest of the kit's VM on real KVM: each vCPU runs {@link GuestCode} on a thread of its own, in a segment of its own
+ * for data and stack. For one thread, beside those of the vCPUs.
+ */
+final class CountingGuest implements AutoCloseable {
+    /** Segments of real mode. */
+    static final int MOST = 16;
+
+    private static final int PARAGRAPH = 16;
+    private static final int VECTORS = 256;
+    private static final int FIRST_VECTOR = 16;
+    /** Of the lowest priority: the guest takes it after all that were requested before. */
+    private static final InterruptVector FENCE = new InterruptVector(FIRST_VECTOR);
+
+    private static final long PATIENCE_SECONDS = 10;
+    private static final long ARRIVAL_NANOS = 1_000_000_000;
+    private static final long POLL_NANOS = 20_000;
+
+    private final Vm vm;
+    private final Seam seam;
+    private final GuestMemory memory;
+    private final List<OneVcpu> vcpus = new ArrayList<>();
+    private volatile boolean stopping;
+
+    CountingGuest(Vm vm, int count, Seam seam) {
+        if (count > MOST) {
+            throw new IllegalStateException(count + " vCPUs: on real KVM the kit's guest has at most " + MOST);
+        }
+        this.vm = vm;
+        this.seam = seam;
+        this.memory = vm.addMemory(0, (long) count * GuestCode.MEMORY);
+        GuestCode.load(memory.mapping());
+        for (int vector = FIRST_VECTOR; vector < VECTORS; vector++) {
+            GuestCode.handle(memory.mapping(), new InterruptVector(vector));
+        }
+        for (int id = 0; id < count; id++) {
+            vcpus.add(new OneVcpu(new VcpuId(id)));
+        }
+    }
+
+    /** A vCPU and its thread. */
+    private final class OneVcpu {
+        private final VcpuId id;
+        private final CountDownLatch ready = new CountDownLatch(1);
+        private final Thread thread;
+        private volatile @Nullable Vcpu vcpu;
+        private volatile @Nullable String death;
+        private int fences;
+
+        OneVcpu(VcpuId id) {
+            this.id = id;
+            this.thread = new Thread(() -> seam.aside(this::live), "kvmirq-junit-vcpu-" + id.number());
+            thread.setDaemon(true);
+        }
+
+        private void live() {
+            try (Vcpu made = vm.createVcpu(id)) {
+                made.useHostCpuid();
+                made.startAt(GuestCode.START, GuestCode.STACK);
+                moveData(made);
+                made.setState(VcpuState.RUNNABLE);
+                vcpu = made;
+                run(made);
+            } catch (RuntimeException e) {
+                death = id + " of the kit's guest ended: " + e.getMessage();
+            } finally {
+                ready.countDown();
+            }
+        }
+
+        private void moveData(Vcpu made) {
+            X86SystemRegisters system = made.systemRegisters();
+            for (Segment name : List.of(Segment.DS, Segment.SS)) {
+                X86Segment before = system.segment(name);
+                long base = (long) id.number() * GuestCode.MEMORY;
+                system.setSegment(
+                        name, new X86Segment(base, before.limit(), (int) (base / PARAGRAPH), before.access()));
+            }
+            made.setSystemRegisters(system);
+        }
+
+        private void run(Vcpu made) {
+            while (!stopping) {
+                VcpuExit exit = made.run();
+                boolean writes = exit.reason() == VcpuExit.Reason.IO && exit.isWrite();
+                if (writes && exit.port() == GuestCode.PORT_READY) {
+                    ready.countDown();
+                } else if (exit.reason() != VcpuExit.Reason.INTR && !(writes && exit.port() == GuestCode.PORT_ANSWER)) {
+                    death = id + " of the kit's guest left with " + exit;
+                    return;
+                }
+            }
+        }
+
+        private int handled(int vector) {
+            Mapping mapping = memory.mapping();
+            return GuestCode.handled(mapping, id.number(), new InterruptVector(vector));
+        }
+
+        private void requireAlive() {
+            @Nullable String why = death;
+            if (why != null) {
+                throw new IllegalStateException(why);
+            }
+        }
+    }
+
+    /** Starts the vCPUs, and returns when the LAPIC of each is on. */
+    void start() {
+        vcpus.forEach(one -> one.thread.start());
+        for (OneVcpu one : vcpus) {
+            boolean ready = false;
+            try {
+                ready = one.ready.await(PATIENCE_SECONDS, TimeUnit.SECONDS);
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+            }
+            one.requireAlive();
+            if (!ready) {
+                throw new IllegalStateException(
+                        one.id + " of the kit's guest did not start in " + PATIENCE_SECONDS + " s");
+            }
+        }
+    }
+
+    private OneVcpu vcpu(VcpuId id) {
+        if (id.number() >= vcpus.size()) {
+            throw new IllegalStateException(
+                    "the kit's Vm has " + vcpus.size() + " vCPUs and no " + id + ": set vcpus of @KvmTest");
+        }
+        return vcpus.get(id.number());
+    }
+
+    /**
+     * How often a vCPU took each vector. Waits until it has taken all that were requested, and up to a second until it
+     * has taken {@code vector} {@code times} times.
+     */
+    Map<InterruptVector, Integer> received(VcpuId id, InterruptVector vector, int times) {
+        OneVcpu one = vcpu(id);
+        await(one, () -> one.handled(vector.number()) >= times, ARRIVAL_NANOS);
+        seam.aside(() -> {
+            one.fences++;
+            vm.signal(MsiMessage.to(id, FENCE));
+        });
+        if (!await(one, () -> one.handled(FENCE.number()) >= one.fences, ARRIVAL_NANOS)) {
+            throw new IllegalStateException(id + " of the kit's guest takes no interrupts any more");
+        }
+        Map<InterruptVector, Integer> received = new TreeMap<>((a, b) -> Integer.compare(a.number(), b.number()));
+        for (int i = FIRST_VECTOR; i < VECTORS; i++) {
+            int count = one.handled(i) - (i == FENCE.number() ? one.fences : 0);
+            if (count > 0) {
+                received.put(new InterruptVector(i), count);
+            }
+        }
+        return received;
+    }
+
+    private static boolean await(OneVcpu one, BooleanSupplier done, long nanos) {
+        long end = System.nanoTime() + nanos;
+        while (!done.getAsBoolean()) {
+            one.requireAlive();
+            if (System.nanoTime() > end) {
+                return false;
+            }
+            LockSupport.parkNanos(POLL_NANOS);
+        }
+        return true;
+    }
+
+    /** Ends the vCPUs and gives the memory back. */
+    @Override
+    public void close() {
+        stopping = true;
+        for (OneVcpu one : vcpus) {
+            @Nullable Vcpu running = one.vcpu;
+            if (running != null) {
+                running.kick();
+            }
+        }
+        for (OneVcpu one : vcpus) {
+            try {
+                one.thread.join(TimeUnit.SECONDS.toMillis(PATIENCE_SECONDS));
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+            }
+        }
+        memory.close();
+    }
+}

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.junit;
+
+import io.kvmirq.Errno;
+import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
+import io.kvmirq.KernelException;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.Route;
+import io.kvmirq.VcpuId;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.FakePciDevice;
+import io.kvmirq.kernel.ClosedHandleException;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.recording.Faults;
+import io.kvmirq.vfio.VfioDevice;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The kernel of one test, fake or real, and what the kit makes on it when the test first asks. The kit closes all of it
+ * after the test. Thread-safe, except that the vCPUs belong to the thread that asked first.
+ */
+public final class KvmHost {
+    private static final int IOAPIC_PINS = 24;
+    private static final String ADDRESS = "0000:03:00.0";
+    private static final int GROUP = 1;
+    private static final int VECTORS = 64;
+    private static final long THREAD_MILLIS = 1_000;
+    private static final String BY_KIT = "a line of the kit";
+
+    /**
+     * What the kit's VM is to have.
+     *
+     * @param testRuns whether the test runs the vCPUs itself; else the kit does on real KVM
+     */
+    record Plan(int vcpus, boolean testRuns) {
+        static final Plan DEFAULT = new Plan(1, false);
+    }
+
+    /** A thing that the kit closes. */
+    private record Owned(String name, AutoCloseable handle, Optional<Fd> file) {}
+
+    private final Optional<FakeKernel> fake;
+    private final Faults faults;
+    private final Plan plan;
+    private final Seam seam;
+    private final Kernel kernel;
+
+    // Guarded by this
+    private final Deque<Owned> owned = new ArrayDeque<>();
+    private final List<Vcpu> vcpus = new ArrayList<>();
+    private final Set<Gsi> ownGsis = new HashSet<>();
+    private @Nullable Vm vm;
+    private @Nullable CountingGuest guest;
+    private @Nullable FakePciDevice device;
+    private @Nullable VfioDevice vfio;
+    private boolean ended;
+
+    KvmHost(Optional<FakeKernel> fake, KernelBackend backend, Faults faults, Plan plan) {
+        this.fake = fake;
+        this.faults = faults;
+        this.plan = plan;
+        this.seam = new Seam(backend, faults);
+        this.kernel = Kernel.over(seam.backend(), Kernel.DEVICE);
+        kernel.traceHandles(() -> seam.isOfKit() ? BY_KIT : Place.here());
+        faults.listen();
+    }
+
+    /** The kernel. */
+    public Kernel kernel() {
+        return kernel;
+    }
+
+    /** Whether it is the KVM of this machine. */
+    public boolean isReal() {
+        return fake.isEmpty();
+    }
+
+    /**
+     * The fake kernel.
+     *
+     * @throws IllegalStateException if the test runs on real KVM
+     */
+    public FakeKernel fake() {
+        return fake.orElseThrow(() ->
+                new IllegalStateException("this test runs on real KVM, which has no FakeKernel: ask isReal() first"));
+    }
+
+    /** The faults of the test's calls. Rules that are made here are the test's own. */
+    public Faults faults() {
+        return faults;
+    }
+
+    /**
+     * A VM with an irqchip, full where the kernel has it, and its vCPUs, with their LAPICs on. On real KVM each vCPU runs
+     * a guest that counts interrupts. On arm64 the VM has vCPUs and no VGIC.
+     */
+    public synchronized Vm vm() {
+        if (vm == null) {
+            requireOpen();
+            vm = seam.aside(this::makeVm);
+        }
+        return vm;
+    }
+
+    private Vm makeVm() {
+        Vm made = Vm.create(kernel);
+        own("Vm", made, made.fd());
+        boolean arm64 = made.isArm64();
+        if (!arm64) {
+            createIrqchip(made);
+        }
+        if (isReal() && !plan.testRuns() && !arm64) {
+            CountingGuest running = new CountingGuest(made, plan.vcpus(), seam);
+            owned.push(new Owned("guest", running, Optional.empty()));
+            running.start();
+            guest = running;
+            return made;
+        }
+        for (int id = 0; id < plan.vcpus(); id++) {
+            Vcpu vcpu = made.createVcpu(new VcpuId(id));
+            own("Vcpu", vcpu, vcpu.fd());
+            if (arm64) {
+                vcpu.initialize();
+            } else {
+                vcpu.enableLapic();
+            }
+            vcpus.add(vcpu);
+        }
+        return made;
+    }
+
+    private static void createIrqchip(Vm made) {
+        try {
+            made.createIrqchip();
+        } catch (KernelException e) {
+            if (!e.errno().equals(Errno.ENOTTY)) {
+                throw e;
+            }
+            made.createSplitIrqchip(IOAPIC_PINS);
+        }
+    }
+
+    private void own(String name, AutoCloseable handle, Fd file) {
+        owned.push(new Owned(name, handle, Optional.of(file)));
+    }
+
+    /** A new eventfd. */
+    public synchronized EventFd eventFd() {
+        requireOpen();
+        return seam.aside(() -> {
+            EventFd made = EventFd.create(kernel);
+            own("EventFd", made, made.fd());
+            return made;
+        });
+    }
+
+    /**
+     * A new eventfd that raises a vector of a vCPU of {@link #vm}: an irqfd and a route of its own, which are neither the
+     * test's to close nor counted.
+     *
+     * @param vcpu the id of the vCPU
+     */
+    public synchronized EventFd interrupt(int vcpu, InterruptVector vector) {
+        Vm to = vm();
+        EventFd event = eventFd();
+        seam.aside(() -> {
+            Gsi gsi = to.routes().add(MsiMessage.to(new VcpuId(vcpu), vector));
+            ownGsis.add(gsi);
+            Irqfd irqfd = to.assignIrqfd(event, gsi);
+            owned.push(new Owned("Irqfd", irqfd, Optional.empty()));
+        });
+        return event;
+    }
+
+    /**
+     * A vCPU, to see what it got: on the fake kernel of every VM that has the id, on real KVM of {@link #vm}.
+     *
+     * @param id as in KVM_CREATE_VCPU
+     */
+    public KvmVcpu vcpu(int id) {
+        return new KvmVcpu(this, new VcpuId(id));
+    }
+
+    /** The vCPU that the test runs itself. */
+    synchronized Vcpu handle(int id) {
+        vm();
+        if (id >= vcpus.size()) {
+            throw new IllegalStateException(
+                    "the test has " + vcpus.size() + " vCPUs and takes a parameter Vcpu more: set vcpus of @KvmTest");
+        }
+        return vcpus.get(id);
+    }
+
+    /**
+     * A PCI device of the fake host at 0000:03:00.0, for VFIO: PCI Express, with a reset, INTx, 32 vectors of MSI and 64 of
+     * MSI-X. {@link FakeKernel#pciDevice} adds others.
+     *
+     * @throws IllegalStateException if the test runs on real KVM
+     */
+    public synchronized FakePciDevice device() {
+        if (device == null) {
+            device = fake().pciDevice(ADDRESS, GROUP)
+                    .intx()
+                    .msi(32)
+                    .msix(VECTORS)
+                    .express()
+                    .resettable()
+                    .add();
+        }
+        return device;
+    }
+
+    /** The {@link #device} opened through VFIO, as a bus master. */
+    public synchronized VfioDevice vfio() {
+        if (vfio == null) {
+            FakePciDevice of = device();
+            vfio = seam.aside(() -> {
+                VfioDevice opened = VfioDevice.open(kernel, of.address());
+                own("VfioDevice", opened, opened.fd());
+                opened.config().enableBusMaster();
+                return opened;
+            });
+        }
+        return vfio;
+    }
+
+    /** How many calls of a name the test has made, such as {@code KVM_IRQFD}; see {@link Faults}. */
+    public int calls(String call) {
+        return faults.count(call);
+    }
+
+    /** How often the test has replaced the routes of a VM. */
+    public int commits() {
+        return calls("KVM_SET_GSI_ROUTING");
+    }
+
+    /**
+     * The interrupts that reached no vCPU and that nothing holds, in a sentence each; see {@link FakeKernel#lost}.
+     *
+     * @throws IllegalStateException if the test runs on real KVM, which does not tell
+     */
+    public List<String> lost() {
+        return fake().lost();
+    }
+
+    Seam seam() {
+        return seam;
+    }
+
+    /** The guest that counts on real KVM. */
+    synchronized CountingGuest guest() {
+        if (guest == null) {
+            throw new IllegalStateException("on real KVM only the guest of the kit's own Vm counts interrupts: "
+                    + (plan.testRuns() ? "take no Vcpu as a parameter" : "take a Vm as a parameter and use it"));
+        }
+        return guest;
+    }
+
+    private void requireOpen() {
+        if (ended) {
+            throw new IllegalStateException("the test has ended, and the kit has closed all that it gave");
+        }
+    }
+
+    /**
+     * Closes what the kit gave, the last first.
+     *
+     * @return what the test left open, and what it closed although the kit gave it: a sentence each
+     */
+    synchronized List<String> end() {
+        if (ended) {
+            return List.of();
+        }
+        ended = true;
+        List<String> said = new ArrayList<>();
+        seam.threads(THREAD_MILLIS).forEach(thread -> said.add("the test left " + thread));
+        List<String> irqfds = seam.irqfds();
+        irqfds.forEach(irqfd -> said.add("the test left " + irqfd));
+        seam.aside(() -> {
+            sayRoutes(said);
+            closedByTest()
+                    .forEach(name -> said.add("the test closed the " + name
+                            + " that the kit gave it: leave that to the kit, which closes it after the test"));
+            while (!owned.isEmpty()) {
+                close(owned.pop(), said);
+            }
+            kernel.close();
+            sayHandles(said);
+        });
+        return said;
+    }
+
+    private static void close(Owned one, List<String> said) {
+        try {
+            one.handle().close();
+        } catch (Exception e) {
+            said.add("the kit could not close its " + one.name() + ": " + e.getMessage());
+        }
+    }
+
+    private void sayRoutes(List<String> said) {
+        if (vm == null) {
+            return;
+        }
+        int vmNumber = numberOf(vm.fd());
+        Set<Gsi> seen = new HashSet<>();
+        for (Route route : vm.routes().routes()) {
+            Gsi gsi = route.gsi();
+            if (route instanceof Route.Msi && !ownGsis.contains(gsi) && seen.add(gsi)) {
+                said.add("the test left the route of " + gsi + " in the kit's Vm, made at "
+                        + seam.routedAt(vmNumber, gsi.number()));
+            }
+        }
+    }
+
+    private static int numberOf(Fd file) {
+        try (Fd.Lease lease = file.lease()) {
+            return lease.number();
+        } catch (ClosedHandleException e) {
+            return -1;
+        }
+    }
+
+    private List<String> closedByTest() {
+        List<String> closed = new ArrayList<>();
+        for (Owned one : owned) {
+            if (one.file().isPresent() && isClosed(() -> one.file().get().lease())) {
+                closed.add(one.name());
+            }
+        }
+        if (isClosed(this::useKernel)) {
+            closed.add("Kernel");
+        }
+        return closed;
+    }
+
+    private AutoCloseable useKernel() {
+        kernel.device();
+        return () -> {};
+    }
+
+    private static boolean isClosed(Supplier<AutoCloseable> use) {
+        try {
+            use.get().close();
+            return false;
+        } catch (ClosedHandleException e) {
+            return true;
+        } catch (Exception e) {
+            return false;
+        }
+    }
+
+    /** A handle of the kit that is open still has another user: one that is named already, or else a leak by itself. */
+    private void sayHandles(List<String> said) {
+        boolean explained = !said.isEmpty();
+        List<String> open = kernel.openHandles();
+        for (String handle : open) {
+            if (!handle.endsWith(BY_KIT)) {
+                said.add("the test left " + handle);
+            } else if (!explained) {
+                said.add("the test left something that uses the kit's " + handle.substring(0, handle.indexOf(',')));
+            }
+        }
+        if (open.isEmpty() && fake.isPresent()) {
+            fake.get()
+                    .openDescriptors()
+                    .forEach((fd, kind) ->
+                            said.add("the test left descriptor " + fd + " open (" + kind + "), of a call of its own"));
+        }
+    }
+}

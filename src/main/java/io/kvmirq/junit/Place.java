@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.junit;
+
+import io.kvmirq.kernel.Kernel;
+import java.lang.StackWalker.StackFrame;
+import java.util.List;
+import java.util.stream.Stream;
+
+/** The line of a test that is running. */
+final class Place {
+    private static final StackWalker WALKER = StackWalker.getInstance(StackWalker.Option.RETAIN_CLASS_REFERENCE);
+    private static final List<String> OF_OTHERS =
+            List.of("java.", "jdk.", "sun.", "com.sun.", "org.junit.", "org.mockito.");
+    /** Frames between the call of the kernel and the launcher of the tests. */
+    private static final int DEEPEST = 200;
+
+    private Place() {}
+
+    /**
+     * The line that uses this library, such as {@code MyVmm.java:33}; with the line of the test behind it, such as
+     * {@code MyVmm.java:33, from MyTest.java:20}, if that is another file.
+     */
+    static String here() {
+        return WALKER.walk(Place::of);
+    }
+
+    private static String of(Stream<StackFrame> stack) {
+        List<StackFrame> users = stack.limit(DEEPEST).filter(Place::isOfUser).toList();
+        if (users.isEmpty()) {
+            return "an unknown line";
+        }
+        StackFrame maker = users.get(0);
+        StackFrame test = users.get(users.size() - 1);
+        String line = line(maker);
+        return file(maker).equals(file(test)) ? line : line + ", from " + line(test);
+    }
+
+    private static boolean isOfUser(StackFrame frame) {
+        String name = frame.getClassName();
+        return OF_OTHERS.stream().noneMatch(name::startsWith)
+                && frame.getDeclaringClass().getProtectionDomain() != Kernel.class.getProtectionDomain();
+    }
+
+    private static String file(StackFrame frame) {
+        String file = frame.getFileName();
+        return file == null ? frame.getClassName() : file;
+    }
+
+    private static String line(StackFrame frame) {
+        return file(frame) + ":" + frame.getLineNumber();
+    }
+
+    /** An error that a test made, and not the kit: its stack begins in the test. */
+    static <T extends Throwable> T ofTest(T error) {
+        error.setStackTrace(Stream.of(error.getStackTrace())
+                .dropWhile(frame -> frame.getClassName().startsWith(Place.class.getPackageName() + ".Kvm")
+                        || frame.getClassName().startsWith(Place.class.getPackageName() + ".Place"))
+                .toArray(StackTraceElement[]::new));
+        return error;
+    }
+}

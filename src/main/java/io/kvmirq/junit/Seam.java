@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.junit;
+
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.Libc;
+import io.kvmirq.recording.Faults;
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Method;
+import java.lang.reflect.Proxy;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ForkJoinWorkerThread;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Stands between a kernel and its binding. Calls of the test go through the faults, and leave a trace: the irqfds and
+ * routes they made, and their threads. Calls that the kit makes for itself do neither. Thread-safe.
+ */
+final class Seam {
+    /** An irqfd that KVM has. */
+    private record Irqfd(int vm, int event, int gsi) {}
+
+    private final KernelBackend backend;
+    private final ThreadLocal<Boolean> ofKit = ThreadLocal.withInitial(() -> false);
+    /** Threads with a smaller id are older than this. */
+    private final long firstThread = new Thread().getId();
+    /** The threads that the test started and that called the kernel, each with the line of its first call. */
+    private final Map<Thread, String> threads = new ConcurrentHashMap<>();
+
+    // Guarded by this
+    private final Map<Irqfd, String> irqfds = new LinkedHashMap<>();
+    /** By VM and GSI: the line that routed it. */
+    private final Map<Integer, Map<Integer, String>> routes = new HashMap<>();
+
+    Seam(KernelBackend plain, Faults faults) {
+        KernelBackend faulty = faults.over(plain);
+        Libc door = over(Libc.class, plain.libc(), faulty.libc());
+        this.backend = (KernelBackend) Proxy.newProxyInstance(
+                KernelBackend.class.getClassLoader(),
+                new Class<?>[] {KernelBackend.class},
+                (proxy, method, arguments) ->
+                        method.getName().equals("libc") ? door : call(proxy, plain, faulty, method, arguments));
+    }
+
+    private <T> T over(Class<T> type, T plain, T faulty) {
+        return type.cast(Proxy.newProxyInstance(
+                type.getClassLoader(),
+                new Class<?>[] {type},
+                (proxy, method, arguments) -> call(proxy, plain, faulty, method, arguments)));
+    }
+
+    KernelBackend backend() {
+        return backend;
+    }
+
+    /** Runs a part of the kit, whose calls neither fail nor count. */
+    <T> T aside(Supplier<T> part) {
+        boolean before = ofKit.get();
+        ofKit.set(true);
+        try {
+            return part.get();
+        } finally {
+            ofKit.set(before);
+        }
+    }
+
+    void aside(Runnable part) {
+        aside(() -> {
+            part.run();
+            return true;
+        });
+    }
+
+    private @Nullable Object call(
+            Object proxy, Object plain, Object faulty, Method method, @Nullable Object @Nullable [] arguments)
+            throws Throwable {
+        if (method.getDeclaringClass() == Object.class) {
+            return switch (method.getName()) {
+                case "hashCode" -> System.identityHashCode(proxy);
+                case "equals" -> arguments != null && proxy == arguments[0];
+                default -> plain.toString();
+            };
+        }
+        if (ofKit.get()) {
+            return invoke(plain, method, arguments);
+        }
+        Thread thread = Thread.currentThread();
+        if (thread.getId() > firstThread && !threads.containsKey(thread)) {
+            threads.put(thread, Place.here());
+        }
+        @Nullable Object result = invoke(faulty, method, arguments);
+        if (arguments != null && result instanceof Integer number && number >= 0) {
+            note(method.getName(), arguments);
+        }
+        return result;
+    }
+
+    private static @Nullable Object invoke(Object target, Method method, @Nullable Object @Nullable [] arguments)
+            throws Throwable {
+        try {
+            return method.invoke(target, arguments);
+        } catch (InvocationTargetException e) {
+            throw e.getCause() == null ? e : e.getCause();
+        }
+    }
+
+    private void note(String call, @Nullable Object[] arguments) {
+        switch (call) {
+            case "irqfdAssign" -> assigned(irqfd(arguments, 2));
+            case "irqfdAssignLevel" -> assigned(irqfd(arguments, 3));
+            case "irqfdDeassign" -> deassigned(irqfd(arguments, 2));
+            case "routesSet" -> routed(number(arguments[0]), (ByteBuffer) arguments[1], number(arguments[2]));
+            case "fdClose" -> closed(number(arguments[0]));
+            default -> {}
+        }
+    }
+
+    private static int number(@Nullable Object argument) {
+        return argument instanceof Integer number ? number : -1;
+    }
+
+    private static Irqfd irqfd(@Nullable Object[] arguments, int gsi) {
+        return new Irqfd(number(arguments[0]), number(arguments[1]), number(arguments[gsi]));
+    }
+
+    private synchronized void assigned(Irqfd irqfd) {
+        irqfds.put(irqfd, Place.here());
+    }
+
+    private synchronized void deassigned(Irqfd irqfd) {
+        irqfds.remove(irqfd);
+    }
+
+    private synchronized void closed(int fd) {
+        irqfds.keySet().removeIf(irqfd -> irqfd.vm() == fd || irqfd.event() == fd);
+        routes.remove(fd);
+    }
+
+    private synchronized void routed(int vm, ByteBuffer table, int count) {
+        Set<Integer> now = new HashSet<>();
+        for (int i = 0; i < count; i++) {
+            now.add(table.getInt(i * KernelBackend.ROUTE_SIZE + KernelBackend.ROUTE_GSI));
+        }
+        Map<Integer, String> lines = routes.computeIfAbsent(vm, any -> new TreeMap<>());
+        lines.keySet().retainAll(now);
+        for (int gsi : now) {
+            if (!lines.containsKey(gsi)) {
+                lines.put(gsi, Place.here());
+            }
+        }
+    }
+
+    /** The irqfds that the test assigned and that KVM still has. */
+    synchronized List<String> irqfds() {
+        List<String> left = new ArrayList<>();
+        irqfds.forEach((irqfd, line) ->
+                left.add("irqfd (eventfd fd " + irqfd.event() + " → GSI " + irqfd.gsi() + "), assigned at " + line));
+        return left;
+    }
+
+    /** Where a GSI of a VM was routed. */
+    synchronized String routedAt(int vm, int gsi) {
+        return routes.getOrDefault(vm, Map.of()).getOrDefault(gsi, "an unknown line");
+    }
+
+    /** Whether this thread makes calls of the kit now. */
+    boolean isOfKit() {
+        return ofKit.get();
+    }
+
+    /** The threads that the test started, that called the kernel, and that still run after {@code patienceMillis}. */
+    List<String> threads(long patienceMillis) {
+        long end = System.nanoTime() + patienceMillis * 1_000_000;
+        List<String> left = new ArrayList<>();
+        for (Map.Entry<Thread, String> entry : threads.entrySet()) {
+            Thread thread = entry.getKey();
+            if (thread == Thread.currentThread() || thread instanceof ForkJoinWorkerThread) {
+                continue;
+            }
+            join(thread, (end - System.nanoTime()) / 1_000_000);
+            if (thread.isAlive()) {
+                left.add("thread " + thread.getName() + ", which first called the kernel at " + entry.getValue());
+            }
+        }
+        return left;
+    }
+
+    private static void join(Thread thread, long millis) {
+        try {
+            thread.join(Math.max(1, millis));
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
+}
