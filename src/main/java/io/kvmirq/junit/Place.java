@@ -3,14 +3,16 @@ package io.kvmirq.junit;
 
 import io.kvmirq.kernel.Kernel;
 import java.lang.StackWalker.StackFrame;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
 
 /** The line of a test that is running. */
 final class Place {
     private static final StackWalker WALKER = StackWalker.getInstance(StackWalker.Option.RETAIN_CLASS_REFERENCE);
+    private static final String LAUNCHER = "org.junit.";
     private static final List<String> OF_OTHERS =
-            List.of("java.", "jdk.", "sun.", "com.sun.", "org.junit.", "org.mockito.");
+            List.of("java.", "jdk.", "sun.", "com.sun.", LAUNCHER, "org.mockito.");
     /** Frames between the call of the kernel and the launcher of the tests. */
     private static final int DEEPEST = 200;
 
@@ -25,7 +27,12 @@ final class Place {
     }
 
     private static String of(Stream<StackFrame> stack) {
-        List<StackFrame> users = stack.limit(DEEPEST).filter(Place::isOfUser).toList();
+        List<StackFrame> users = new ArrayList<>();
+        // Behind the test is the launcher, and behind that perhaps another test that launched it.
+        stack.limit(DEEPEST)
+                .takeWhile(frame -> users.isEmpty() || !frame.getClassName().startsWith(LAUNCHER))
+                .filter(Place::isOfUser)
+                .forEach(users::add);
         if (users.isEmpty()) {
             return "an unknown line";
         }

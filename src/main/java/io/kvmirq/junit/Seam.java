@@ -177,6 +177,11 @@ final class Seam {
         return ofKit.get();
     }
 
+    /** Whether threads that the test started have called the kernel. */
+    boolean hasThreads() {
+        return !threads.isEmpty();
+    }
+
     /** The threads that the test started, that called the kernel, and that still run after {@code patienceMillis}. */
     List<String> threads(long patienceMillis) {
         long end = System.nanoTime() + patienceMillis * 1_000_000;

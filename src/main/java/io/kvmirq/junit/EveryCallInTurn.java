@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.junit;
+
+import java.lang.annotation.Documented;
+import java.lang.annotation.ElementType;
+import java.lang.annotation.Retention;
+import java.lang.annotation.RetentionPolicy;
+import java.lang.annotation.Target;
+import org.junit.jupiter.api.parallel.Execution;
+import org.junit.jupiter.api.parallel.ExecutionMode;
+
+/**
+ * Beside {@link KvmTest}: the test runs once without a fault, then once for each call of the kernel that it made, which
+ * fails. These runs may end with a {@code KernelException} of this error, or go on: they pass if nothing else fails and
+ * nothing is left. They run one after the other.
+ */
+@Documented
+@Retention(RetentionPolicy.RUNTIME)
+@Target(ElementType.METHOD)
+@Execution(ExecutionMode.SAME_THREAD)
+public @interface EveryCallInTurn {
+    /** The name of the error, such as {@code ENOMEM}. */
+    String errno();
+}

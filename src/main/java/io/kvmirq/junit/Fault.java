@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.junit;
+
+import java.lang.annotation.Documented;
+import java.lang.annotation.ElementType;
+import java.lang.annotation.Repeatable;
+import java.lang.annotation.Retention;
+import java.lang.annotation.RetentionPolicy;
+import java.lang.annotation.Target;
+
+/**
+ * A call of the test fails, before it reaches the kernel. Calls that the kit makes for itself neither fail nor count. The
+ * test fails if the call never comes.
+ */
+@Documented
+@Retention(RetentionPolicy.RUNTIME)
+@Target({ElementType.METHOD, ElementType.TYPE})
+@Repeatable(Fault.All.class)
+public @interface Fault {
+    /** The call: a request such as {@code KVM_IRQFD}, or another name that {@code Faults} knows. */
+    String call();
+
+    /** Which of these calls: the first is 1. */
+    int nth() default 1;
+
+    /** The name of the error, such as {@code EBUSY}. */
+    String errno();
+
+    /** Several of them. */
+    @Documented
+    @Retention(RetentionPolicy.RUNTIME)
+    @Target({ElementType.METHOD, ElementType.TYPE})
+    @interface All {
+        /** The faults. */
+        Fault[] value();
+    }
+}

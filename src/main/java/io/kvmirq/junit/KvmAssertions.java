@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.junit;
+
+import io.kvmirq.InterruptVector;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.locks.LockSupport;
+import java.util.stream.Collectors;
+import org.opentest4j.AssertionFailedError;
+
+/**
+ * Assertions about interrupts, for {@code import static io.kvmirq.junit.KvmAssertions.*}.
+ *
+ * <pre>{@code
+ * assertThat(host.vcpu(0)).received(vector(0x33), once());
+ * assertThat(host).lostNothing().commits(1).calls("VFIO_DEVICE_SET_IRQS", 1);
+ * }</pre>
+ *
+ * <p>Counts are those since the test began. If threads of the test use the kernel, and on real KVM, an assertion waits up
+ * to a second for interrupts that have not come.
+ */
+public final class KvmAssertions {
+    private static final long ARRIVAL_NANOS = 1_000_000_000;
+    private static final long POLL_NANOS = 100_000;
+
+    private KvmAssertions() {}
+
+    /** How often. */
+    public record Times(int count) {
+        /** @throws IllegalArgumentException if the count is negative */
+        public Times {
+            if (count < 0) {
+                throw new IllegalArgumentException(count + " times: expected 0 or more");
+            }
+        }
+
+        @Override
+        public String toString() {
+            return count == 0 ? "never" : count == 1 ? "once" : count + " times";
+        }
+    }
+
+    /** The vector of a guest. */
+    public static InterruptVector vector(int number) {
+        return new InterruptVector(number);
+    }
+
+    /** Exactly once. */
+    public static Times once() {
+        return new Times(1);
+    }
+
+    /** Exactly so often. */
+    public static Times times(int count) {
+        return new Times(count);
+    }
+
+    /** Not at all. */
+    public static Times never() {
+        return new Times(0);
+    }
+
+    /** Assertions about a vCPU. */
+    public static OfVcpu assertThat(KvmVcpu vcpu) {
+        return new OfVcpu(vcpu);
+    }
+
+    /** Assertions about all that the test did. */
+    public static OfHost assertThat(KvmHost host) {
+        return new OfHost(host);
+    }
+
+    /** Assertions about a vCPU. */
+    public static final class OfVcpu {
+        private final KvmVcpu vcpu;
+
+        private OfVcpu(KvmVcpu vcpu) {
+            this.vcpu = vcpu;
+        }
+
+        /** It got the vector so often; see {@link KvmVcpu#received}. */
+        public OfVcpu received(InterruptVector vector, Times times) {
+            Map<InterruptVector, Integer> received = vcpu.received(vector, times.count());
+            long end = System.nanoTime() + ARRIVAL_NANOS;
+            while (received.getOrDefault(vector, 0) < times.count()
+                    && !vcpu.host().isReal()
+                    && vcpu.host().seam().hasThreads()
+                    && System.nanoTime() < end) {
+                LockSupport.parkNanos(POLL_NANOS);
+                received = vcpu.received(vector, times.count());
+            }
+            int count = received.getOrDefault(vector, 0);
+            if (count != times.count()) {
+                throw failure(
+                        "expected " + vcpu + " to receive " + vector + " " + times + ", and it received it "
+                                + new Times(count) + others(received, vector) + lost(vcpu.host()),
+                        times,
+                        new Times(count));
+            }
+            return this;
+        }
+
+        private static String others(Map<InterruptVector, Integer> received, InterruptVector vector) {
+            String others = received.entrySet().stream()
+                    .filter(entry -> !entry.getKey().equals(vector))
+                    .map(entry -> entry.getKey() + " " + new Times(entry.getValue()))
+                    .collect(Collectors.joining(", "));
+            return others.isEmpty() ? "" : "; it received " + others;
+        }
+    }
+
+    /** Assertions about all that the test did. */
+    public static final class OfHost {
+        private final KvmHost host;
+
+        private OfHost(KvmHost host) {
+            this.host = host;
+        }
+
+        /** Each interrupt reached a vCPU or is held somewhere; see {@link KvmHost#lost}. */
+        public OfHost lostNothing() {
+            List<String> lost = host.lost();
+            if (!lost.isEmpty()) {
+                throw failure("expected no interrupt to be lost" + lost(host), List.of(), lost);
+            }
+            return this;
+        }
+
+        /** The test replaced the routes of its VMs so often. */
+        public OfHost commits(int count) {
+            return calls("KVM_SET_GSI_ROUTING", count);
+        }
+
+        /** The test made a call so often, such as {@code VFIO_DEVICE_SET_IRQS}; see {@link KvmHost#calls}. */
+        public OfHost calls(String call, int count) {
+            int made = host.calls(call);
+            if (made != count) {
+                throw failure("expected " + count + " calls of " + call + ", and the test made " + made, count, made);
+            }
+            return this;
+        }
+    }
+
+    private static String lost(KvmHost host) {
+        List<String> lost = host.isReal() ? List.of() : host.lost();
+        return lost.isEmpty() ? "" : "; lost: " + String.join(", ", lost);
+    }
+
+    private static AssertionFailedError failure(String message, Object expected, Object actual) {
+        return Place.ofTest(new AssertionFailedError(message, expected, actual));
+    }
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.junit;
+
+import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.FakePciDevice;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.recording.Faults;
+import io.kvmirq.vfio.VfioDevice;
+import java.lang.reflect.Executable;
+import java.lang.reflect.Parameter;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
+import org.junit.jupiter.api.extension.AfterEachCallback;
+import org.junit.jupiter.api.extension.BeforeEachCallback;
+import org.junit.jupiter.api.extension.ConditionEvaluationResult;
+import org.junit.jupiter.api.extension.ExecutionCondition;
+import org.junit.jupiter.api.extension.Extension;
+import org.junit.jupiter.api.extension.ExtensionContext;
+import org.junit.jupiter.api.extension.ExtensionContext.Namespace;
+import org.junit.jupiter.api.extension.LifecycleMethodExecutionExceptionHandler;
+import org.junit.jupiter.api.extension.ParameterContext;
+import org.junit.jupiter.api.extension.ParameterResolver;
+import org.junit.jupiter.api.extension.TestExecutionExceptionHandler;
+import org.junit.jupiter.api.extension.TestTemplateInvocationContext;
+import org.opentest4j.AssertionFailedError;
+
+/** One run of a test on one kernel. JUnit calls it in one thread at a time. */
+final class KvmInvocation
+        implements TestTemplateInvocationContext,
+                ExecutionCondition,
+                ParameterResolver,
+                BeforeEachCallback,
+                AfterEachCallback,
+                TestExecutionExceptionHandler,
+                LifecycleMethodExecutionExceptionHandler {
+    private static final Namespace NAMESPACE = Namespace.create(KvmInvocation.class);
+
+    private static final Map<Class<?>, Function<KvmHost, Object>> GIVEN = Map.of(
+            KvmHost.class, host -> host,
+            Kernel.class, KvmHost::kernel,
+            Vm.class, KvmHost::vm,
+            EventFd.class, KvmHost::eventFd,
+            Faults.class, KvmHost::faults,
+            FakeKernel.class, KvmHost::fake,
+            FakePciDevice.class, KvmHost::device,
+            VfioDevice.class, KvmHost::vfio);
+
+    /**
+     * The call that fails.
+     *
+     * @param number from 1
+     */
+    record Turn(int number, String call) {}
+
+    private final Settings settings;
+    private final Target target;
+    private final Optional<Turn> turn;
+    private final Faults faults = new Faults();
+    private @Nullable KvmHost host;
+    private @Nullable List<String> callsOfPassed;
+
+    KvmInvocation(Settings settings, Target target, Optional<Turn> turn) {
+        this.settings = settings;
+        this.target = target;
+        this.turn = turn;
+        settings.faults().forEach(fault -> fault.addTo(faults));
+        turn.ifPresent(now -> faults.fail(Faults.ANY, now.number(), errno()));
+    }
+
+    private Errno errno() {
+        return settings.everyCall().orElseThrow();
+    }
+
+    static boolean gives(Class<?> type) {
+        return GIVEN.containsKey(type) || type == Vcpu.class;
+    }
+
+    /** The calls of a run that has passed; none of one that has not. */
+    List<String> callsOfPassed() {
+        if (callsOfPassed == null) {
+            throw new Mistake(
+                    Optional.of(settings.test()),
+                    "@EveryCallInTurn learns the calls from the first run, which has not ended: run the method in one"
+                            + " thread");
+        }
+        return callsOfPassed;
+    }
+
+    @Override
+    public String getDisplayName(int index) {
+        return "["
+                + target.name()
+                + turn.map(now -> ", call " + now.number() + ": " + now.call() + " fails with " + errno())
+                        .orElse("")
+                + "]";
+    }
+
+    @Override
+    public List<Extension> getAdditionalExtensions() {
+        return List.of(this);
+    }
+
+    @Override
+    public ConditionEvaluationResult evaluateExecutionCondition(ExtensionContext context) {
+        Optional<String> reason = target.disabled();
+        if (reason.isPresent()) {
+            callsOfPassed = List.of();
+            return ConditionEvaluationResult.disabled(reason.get());
+        }
+        return ConditionEvaluationResult.enabled("");
+    }
+
+    // Parameters
+
+    @Override
+    public boolean supportsParameter(ParameterContext parameter, ExtensionContext context) {
+        return gives(parameter.getParameter().getType());
+    }
+
+    @Override
+    public Object resolveParameter(ParameterContext parameter, ExtensionContext context) {
+        Class<?> type = parameter.getParameter().getType();
+        KvmHost from = host(context);
+        if (type == Vcpu.class) {
+            return from.handle(vcpusBefore(parameter.getDeclaringExecutable(), parameter.getIndex()));
+        }
+        return GIVEN.get(type).apply(from);
+    }
+
+    private static int vcpusBefore(Executable method, int index) {
+        return (int) Arrays.stream(method.getParameters(), 0, index)
+                .map(Parameter::getType)
+                .filter(Vcpu.class::equals)
+                .count();
+    }
+
+    private KvmHost host(ExtensionContext context) {
+        if (host == null) {
+            KvmHost opened = target.open(faults, settings.plan());
+            host = opened;
+            // If JUnit never comes to afterEach.
+            context.getStore(NAMESPACE).put(this, (AutoCloseable) opened::end);
+        }
+        return host;
+    }
+
+    // The run
+
+    /** A test that takes nothing of the kit fails too where it requires KVM. */
+    @Override
+    public void beforeEach(ExtensionContext context) {
+        host(context);
+    }
+
+    @Override
+    public void handleTestExecutionException(ExtensionContext context, Throwable thrown) throws Throwable {
+        rethrow(thrown);
+    }
+
+    @Override
+    public void handleBeforeEachMethodExecutionException(ExtensionContext context, Throwable thrown) throws Throwable {
+        rethrow(thrown);
+    }
+
+    @Override
+    public void handleAfterEachMethodExecutionException(ExtensionContext context, Throwable thrown) throws Throwable {
+        rethrow(thrown);
+    }
+
+    /** The failure of the call whose turn it is may end the test. */
+    private void rethrow(Throwable thrown) throws Throwable {
+        for (Throwable cause = thrown; turn.isPresent() && cause != null; cause = cause.getCause()) {
+            if (cause instanceof KernelException failure && failure.errno().equals(errno())) {
+                return;
+            }
+        }
+        throw thrown;
+    }
+
+    @Override
+    public void afterEach(ExtensionContext context) {
+        boolean failed = context.getExecutionException().isPresent();
+        List<String> said = new ArrayList<>(host(context).end());
+        if (!failed) {
+            sayUnused(said);
+        }
+        callsOfPassed = failed || !said.isEmpty() ? List.of() : faults.calls();
+        if (!said.isEmpty()) {
+            AssertionFailedError error = new AssertionFailedError(String.join("\n", said));
+            error.setStackTrace(new StackTraceElement[] {
+                new StackTraceElement(
+                        settings.test().getDeclaringClass().getName(),
+                        settings.test().getName(),
+                        null,
+                        -1)
+            });
+            throw error;
+        }
+    }
+
+    private void sayUnused(List<String> said) {
+        List<String> unused = faults.unused();
+        for (Settings.Failing fault : settings.faults()) {
+            if (unused.contains(fault.call() + " " + fault.nth())) {
+                said.add("the fault of " + fault.call() + " " + fault.nth() + " never came: the test made "
+                        + faults.count(fault.call()) + " such calls");
+            }
+        }
+        if (turn.isPresent() && unused.contains(Faults.ANY + " " + turn.get().number())) {
+            said.add("the fault of call " + turn.get().number() + " never came: this run made "
+                    + faults.calls().size() + " calls, so its calls are not always the same");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.junit;
+
+import java.lang.annotation.Documented;
+import java.lang.annotation.ElementType;
+import java.lang.annotation.Inherited;
+import java.lang.annotation.Retention;
+import java.lang.annotation.RetentionPolicy;
+import java.lang.annotation.Target;
+import org.junit.jupiter.api.TestTemplate;
+import org.junit.jupiter.api.extension.ExtendWith;
+
+/**
+ * A test on a kernel: on the fake kernel once for each profile, on real KVM, or on both. It takes parameters of these
+ * types, as do the constructor, {@code @BeforeEach} and {@code @AfterEach} methods of its class:
+ *
+ * <table>
+ * <caption>Parameters</caption>
+ * <tr><th>type</th><th>is</th></tr>
+ * <tr><td>{@link KvmHost}</td><td>the kernel and all that the kit makes on it</td></tr>
+ * <tr><td>{@code Kernel}</td><td>the kernel, through which a VMM makes its VMs</td></tr>
+ * <tr><td>{@code Vm}</td><td>a VM with an irqchip and {@link #vcpus} vCPUs: {@link KvmHost#vm}</td></tr>
+ * <tr><td>{@code Vcpu}</td><td>a vCPU of this VM, which the test runs itself: the first parameter is vCPU 0</td></tr>
+ * <tr><td>{@code EventFd}</td><td>a new eventfd for each parameter</td></tr>
+ * <tr><td>{@code Faults}</td><td>the faults of the test's calls, and their counts</td></tr>
+ * <tr><td>{@code FakeKernel}</td><td>the fake kernel; not on real KVM</td></tr>
+ * <tr><td>{@code FakePciDevice}</td><td>a device of its host: {@link KvmHost#device}; not on real KVM</td></tr>
+ * <tr><td>{@code VfioDevice}</td><td>this device, opened through VFIO; not on real KVM</td></tr>
+ * </table>
+ *
+ * <p>The kit closes what it gave. Then the test fails if it left a descriptor, an irqfd, a route in the kit's VM, or a
+ * thread that used the kernel. Tests may run in parallel: each has a kernel of its own.
+ *
+ * <p>On a class it tells the settings of the class's methods that have the annotation too: a method's element that is not
+ * given, or given as its default, is that of the class.
+ */
+@Documented
+@Inherited
+@Retention(RetentionPolicy.RUNTIME)
+@Target({ElementType.METHOD, ElementType.TYPE, ElementType.ANNOTATION_TYPE})
+@TestTemplate
+@ExtendWith(KvmExtension.class)
+public @interface KvmTest {
+    /**
+     * The profiles of the fake kernel, such as {@code "6.1"} or {@code "vtd-posting"}; see {@code Profile}. Without any,
+     * the test runs on 6.18, or on real KVM alone if that is {@link Real#REQUIRED}.
+     */
+    String[] profiles() default {};
+
+    /** Whether the test runs on the KVM of this machine. */
+    Real real() default Real.NEVER;
+
+    /** How many vCPUs the kit's VM has; at most 16 on real KVM. */
+    int vcpus() default 1;
+
+    /** The binding to the real kernel: {@code jni}, {@code ffm}, {@code jna}, {@code jnr}, or the first that works. */
+    String backend() default "auto";
+}

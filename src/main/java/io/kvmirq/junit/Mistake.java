@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.junit;
+
+import java.lang.reflect.Method;
+import java.util.Optional;
+import org.junit.jupiter.api.extension.ExtensionConfigurationException;
+
+/** A test was written in a way that the kit cannot run. Its stack names the test and nothing of the kit. */
+final class Mistake extends ExtensionConfigurationException {
+    private static final long serialVersionUID = 1;
+
+    Mistake(Optional<Method> test, String sentence) {
+        super(test.map(method -> method.getDeclaringClass().getSimpleName() + "." + method.getName() + ": ")
+                        .orElse("")
+                + sentence);
+        setStackTrace(
+                test
+                        .map(method ->
+                                new StackTraceElement(method.getDeclaringClass().getName(), method.getName(), null, -1))
+                        .stream()
+                        .toArray(StackTraceElement[]::new));
+    }
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.junit;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.choice.Backends;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.FakePciDevice;
+import io.kvmirq.fake.Profile;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.recording.Faults;
+import io.kvmirq.vfio.VfioDevice;
+import java.lang.annotation.Annotation;
+import java.lang.reflect.Method;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.api.TestTemplate;
+import org.junit.platform.commons.support.AnnotationSupport;
+
+/**
+ * The annotations of a test, checked.
+ *
+ * @param profiles as they were written
+ * @param everyCall the error of each call in turn; empty without {@link EveryCallInTurn}
+ */
+record Settings(
+        Method test,
+        List<String> profiles,
+        Real real,
+        String backend,
+        KvmHost.Plan plan,
+        List<Failing> faults,
+        Optional<Errno> everyCall) {
+    private static final String DEFAULT_PROFILE = Profile.V6_18.label();
+    private static final Set<Class<?>> ONLY_FAKE = Set.of(FakeKernel.class, FakePciDevice.class, VfioDevice.class);
+
+    /** A {@link Fault} whose names are known. */
+    record Failing(String call, int nth, Errno errno) {
+        void addTo(Faults faults) {
+            faults.fail(call, nth, errno);
+        }
+    }
+
+    static Settings of(Class<?> type, Method test) {
+        requireAlone(test);
+        KvmTest ofMethod = AnnotationSupport.findAnnotation(test, KvmTest.class).orElseThrow();
+        Optional<KvmTest> ofClass = AnnotationSupport.findAnnotation(type, KvmTest.class);
+        Real real = ofMethod.real() == Real.NEVER ? ofClass.map(KvmTest::real).orElse(Real.NEVER) : ofMethod.real();
+        int vcpus = ofMethod.vcpus() == 1 ? ofClass.map(KvmTest::vcpus).orElse(1) : ofMethod.vcpus();
+        String backend = ofMethod.backend().equals(Backends.AUTO)
+                ? ofClass.map(KvmTest::backend).orElse(Backends.AUTO)
+                : ofMethod.backend();
+        String[] named = ofMethod.profiles().length == 0
+                ? ofClass.map(KvmTest::profiles).orElse(new String[0])
+                : ofMethod.profiles();
+        if (vcpus < 1) {
+            throw new Mistake(Optional.of(test), "vcpus = " + vcpus + ": expected 1 or more");
+        }
+        return new Settings(
+                test,
+                profiles(test, named, real),
+                checked(test, real),
+                backend,
+                new KvmHost.Plan(vcpus, takes(test, Set.of(Vcpu.class)).isPresent()),
+                faults(type, test),
+                AnnotationSupport.findAnnotation(test, EveryCallInTurn.class)
+                        .map(every -> errno(test, every.errno(), "@EveryCallInTurn")));
+    }
+
+    /** Another annotation would run the method too, without what the kit gives. */
+    private static void requireAlone(Method test) {
+        Stream.of(test.getAnnotations())
+                .map(Annotation::annotationType)
+                .filter(type -> type != KvmTest.class)
+                .filter(type -> type == Test.class
+                        || type == TestFactory.class
+                        || type == TestTemplate.class
+                        || AnnotationSupport.isAnnotated(type, TestTemplate.class)
+                                && !AnnotationSupport.isAnnotated(type, KvmTest.class))
+                .findFirst()
+                .ifPresent(other -> {
+                    throw new Mistake(
+                            Optional.of(test),
+                            "@KvmTest and @" + other.getSimpleName() + " both run the method: choose one of them");
+                });
+    }
+
+    private static List<String> profiles(Method test, String[] named, Real real) {
+        for (String one : named) {
+            try {
+                Profile.of(one);
+            } catch (IllegalArgumentException e) {
+                throw new Mistake(Optional.of(test), "@KvmTest: " + e.getMessage());
+            }
+        }
+        return named.length == 0 && real != Real.REQUIRED ? List.of(DEFAULT_PROFILE) : List.of(named);
+    }
+
+    private static Optional<Class<?>> takes(Method test, Set<Class<?>> types) {
+        return Arrays.stream(test.getParameterTypes()).filter(types::contains).findFirst();
+    }
+
+    private static Real checked(Method test, Real real) {
+        if (real != Real.NEVER) {
+            takes(test, ONLY_FAKE).ifPresent(type -> {
+                throw new Mistake(
+                        Optional.of(test),
+                        "@KvmTest(real = " + real + ") with a parameter " + type.getSimpleName()
+                                + ", which real KVM does not have: say real = NEVER, or take a KvmHost");
+            });
+        }
+        return real;
+    }
+
+    private static List<Failing> faults(Class<?> type, Method test) {
+        List<Fault> found = new ArrayList<>(AnnotationSupport.findRepeatableAnnotations(type, Fault.class));
+        found.addAll(AnnotationSupport.findRepeatableAnnotations(test, Fault.class));
+        List<Failing> faults = new ArrayList<>();
+        for (Fault fault : found) {
+            Failing failing = new Failing(fault.call(), fault.nth(), errno(test, fault.errno(), "@Fault"));
+            try {
+                failing.addTo(new Faults());
+            } catch (IllegalArgumentException e) {
+                throw new Mistake(Optional.of(test), "@Fault: " + e.getMessage());
+            }
+            faults.add(failing);
+        }
+        return faults;
+    }
+
+    private static Errno errno(Method test, String name, String of) {
+        return Errno.of(name)
+                .orElseThrow(() -> new Mistake(
+                        Optional.of(test), of + ": '" + name + "' is not an errno: expected a name such as EBUSY"));
+    }
+}

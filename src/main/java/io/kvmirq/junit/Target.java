@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.junit;
+
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.fake.Profile;
+import io.kvmirq.recording.Faults;
+import java.util.Optional;
+
+/** A kernel on which a test runs. */
+sealed interface Target {
+    /** For the report. */
+    String name();
+
+    KvmHost open(Faults faults, KvmHost.Plan plan);
+
+    /** Why the run is disabled. */
+    default Optional<String> disabled() {
+        return Optional.empty();
+    }
+
+    /** A fake kernel with the profile of a name. */
+    record Fake(String label, Profile profile) implements Target {
+        @Override
+        public String name() {
+            return "fake " + label;
+        }
+
+        @Override
+        public KvmHost open(Faults faults, KvmHost.Plan plan) {
+            return KvmHosts.open(profile, faults, plan);
+        }
+    }
+
+    /** The KVM of this machine. */
+    record OfMachine(RealKvm kvm, boolean required) implements Target {
+        @Override
+        public String name() {
+            return kvm.name();
+        }
+
+        @Override
+        public Optional<String> disabled() {
+            return kvm.backend().isPresent() || required ? Optional.empty() : Optional.of(kvm.reason());
+        }
+
+        @Override
+        public KvmHost open(Faults faults, KvmHost.Plan plan) {
+            KernelBackend backend = kvm.backend().orElseThrow(() -> new Mistake(Optional.empty(), kvm.reason()));
+            return KvmHosts.open(backend, faults, plan);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.junit;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.Errno;
+import io.kvmirq.Gsi;
+import io.kvmirq.KernelException;
+import io.kvmirq.junit.KitRun.Outcome;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.Vm;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+
+/** {@link Fault} and {@link EveryCallInTurn}. */
+class FaultAnnotationsTest {
+    static class Second {
+        @KvmTest
+        @Fault(call = "KVM_IRQFD", nth = 2, errno = "EBUSY")
+        void secondIsBusy(Vm vm, EventFd one, EventFd other) {
+            try (Irqfd irqfd = vm.assignIrqfd(one, new Gsi(5))) {
+                assertThat(irqfd.isMasked()).isFalse();
+                assertThatThrownBy(() -> vm.assignIrqfd(other, new Gsi(6)))
+                        .isInstanceOfSatisfying(KernelException.class, e -> assertThat(e.errno())
+                                .isEqualTo(Errno.EBUSY));
+            }
+        }
+
+        @KvmTest
+        @Fault(call = "KVM_IRQFD", nth = 3, errno = "EBUSY")
+        @Fault(call = "KVM_CREATE_VM", errno = "ENOMEM")
+        void neverComes(Vm vm, EventFd one) {
+            vm.assignIrqfd(one, new Gsi(5)).close();
+        }
+    }
+
+    @Test
+    void theNthCallOfTheTestFailsAndOneThatNeverComesIsSaid() {
+        List<Outcome> outcomes = KitRun.of(Second.class);
+        assertThat(outcomes.stream().map(Outcome::said))
+                .containsExactlyInAnyOrder(
+                        "",
+                        "the fault of KVM_IRQFD 3 never came: the test made 2 such calls\n"
+                                + "the fault of KVM_CREATE_VM 1 never came: the test made 0 such calls");
+    }
+
+    static class UnknownNames {
+        @KvmTest
+        @Fault(call = "KVM_IRQFX", errno = "EBUSY")
+        void call() {}
+
+        @KvmTest
+        @Fault(call = "KVM_IRQFD", errno = "EBUZY")
+        void errno() {}
+
+        @KvmTest
+        @Fault(call = "KVM_IRQFD", nth = 0, errno = "EBUSY")
+        void nth() {}
+    }
+
+    @Test
+    void unknownNamesAreOneSentence() {
+        assertThat(KitRun.of(UnknownNames.class).stream().map(Outcome::said))
+                .anyMatch(said -> said.startsWith("UnknownNames.call: @Fault: no call is named 'KVM_IRQFX': near are ")
+                        && said.contains("KVM_IRQFD"))
+                .contains(
+                        "UnknownNames.errno: @Fault: 'EBUZY' is not an errno: expected a name such as EBUSY",
+                        "UnknownNames.nth: @Fault: call 0 is out of range: the first is 1");
+    }
+
+    static class Neat {
+        @KvmTest
+        @EveryCallInTurn(errno = "ENOMEM")
+        void undoesAll(Kernel kernel) {
+            try (Vm vm = Vm.create(kernel);
+                    EventFd event = EventFd.create(kernel)) {
+                vm.createIrqchip();
+                vm.assignIrqfd(event, new Gsi(5)).close();
+            }
+        }
+    }
+
+    @Test
+    void everyCallFailsOnceAndANeatTestPasses() {
+        List<Outcome> outcomes = KitRun.of(Neat.class);
+        assertThat(outcomes).hasSizeGreaterThan(6).allMatch(one -> one.status().equals("SUCCESSFUL"));
+        assertThat(outcomes.get(0).name()).isEqualTo("[fake 6.18]");
+        assertThat(outcomes.get(1).name()).isEqualTo("[fake 6.18, call 1: kvmOpen fails with ENOMEM]");
+        assertThat(outcomes.stream().map(Outcome::name))
+                .anyMatch(name -> name.matches("\\[fake 6\\.18, call \\d+: irqfdAssign fails with ENOMEM]"));
+    }
+
+    static class Sloppy {
+        @KvmTest
+        @EveryCallInTurn(errno = "ENOMEM")
+        void forgetsTheVm(Kernel kernel) {
+            Vm vm = Vm.create(kernel);
+            vm.createIrqchip();
+            vm.close();
+        }
+
+        @KvmTest
+        @EveryCallInTurn(errno = "EBUSY")
+        void translates(Kernel kernel) {
+            try (Vm vm = Vm.create(kernel)) {
+                vm.createIrqchip();
+            } catch (KernelException e) {
+                throw new IllegalStateException("not of the kernel");
+            }
+        }
+    }
+
+    @Test
+    void aRunThatLeavesOrFailsOtherwiseFails() {
+        List<String> failures = KitRun.of(Sloppy.class).stream()
+                .filter(one -> one.status().equals("FAILED"))
+                .map(one -> one.name() + " " + one.said())
+                .toList();
+        assertThat(failures)
+                .anyMatch(said -> said.matches(
+                        "\\[fake 6\\.18, call \\d+: irqchipCreate fails with ENOMEM] the test left KVM VM.*made at .*"
+                                .replace("KVM VM", "vm")))
+                .anyMatch(said ->
+                        said.matches("\\[fake 6\\.18, call \\d+: irqchipCreate fails with EBUSY] not of the kernel"));
+    }
+
+    static class Failing {
+        @KvmTest
+        @EveryCallInTurn(errno = "ENOMEM")
+        void failsWithoutAFault(Kernel kernel) {
+            try (EventFd event = EventFd.create(kernel)) {
+                throw new IllegalStateException("as it is: " + (event == null));
+            }
+        }
+    }
+
+    @Test
+    void aTestThatFailsWithoutAFaultIsNotWalked() {
+        assertThat(KitRun.single(Failing.class).said()).isEqualTo("as it is: false");
+    }
+}
