@@ -7,6 +7,7 @@
  *
  * <p>No other module is needed at run time. {@code com.sun.jna} and {@code org.jnrproject.ffi} are two of the bindings,
  * {@code com.fasterxml.jackson.core} reads and writes tapes and snapshots, and the command uses {@code info.picocli}.
+ * {@code org.junit.jupiter.api} is for {@link io.kvmirq.junit}, in tests.
  * Native code needs
  * {@code --enable-native-access=io.kvmirq} from Java 22 on.
  */
@@ -18,7 +19,7 @@ module io.kvmirq {
     requires static com.fasterxml.jackson.core;
     requires static info.picocli;
     requires static me.tongfei.progressbar;
-    requires static transitive org.junit.jupiter.api;
+    requires static org.junit.jupiter.api;
 
     exports io.kvmirq;
     exports io.kvmirq.arch;
@@ -44,6 +45,9 @@ module io.kvmirq {
     exports io.kvmirq.snapshot;
     exports io.kvmirq.uapi;
     exports io.kvmirq.vfio;
+
+    opens io.kvmirq.junit to
+            org.junit.platform.commons;
 
     uses io.kvmirq.backend.BackendProvider;
     uses io.kvmirq.mirror.MirrorHostProvider;

@@ -83,7 +83,9 @@ class ArchitectureTest {
                 "pci..        | kernel kvm.. forward.. vfio..",
                 "irqchip      | arch arch.apic kernel kvm.. forward..",
                 "snapshot..   | arch arch.apic irqchip kernel kvm pci vfio",
-                "selftest..   | arch.. kernel.. kvm.. forward.. mirror.. vfio..",
+                "guest        | kernel",
+                "junit        | backend.. fake forward guest kernel kvm recording vfio",
+                "selftest..   | guest arch.. kernel.. kvm.. forward.. mirror.. vfio..",
                 "fake.file    | uapi.. explain",
                 "fake.kvm     | uapi.. arch.intx.model explain fake.file",
                 "fake.vfio    | uapi.. arch.intx.model explain fake.file",
@@ -169,6 +171,17 @@ class ArchitectureTest {
         check(onlyIn("JnrLibc", "jnr.."));
         check(onlyIn("JnrLibc", "com.kenai.."));
         check(onlyIn("FfmLibc", "java.lang.foreign.."));
+    }
+
+    /** A user without JUnit loads no class that names it. */
+    @Test
+    void onlyTheKitNeedsJUnit() {
+        check(noClasses()
+                .that()
+                .resideOutsideOfPackage("io.kvmirq.junit..")
+                .should()
+                .dependOnClassesThat()
+                .resideInAnyPackage("org.junit..", "org.opentest4j..", "io.kvmirq.junit.."));
     }
 
     private static ArchRule onlyIn(String adaptor, String foreign) {

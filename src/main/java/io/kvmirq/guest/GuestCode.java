@@ -46,7 +46,7 @@ public final class GuestCode {
 
     /** As {@link #handled(Mapping, InterruptVector)}, of a vCPU whose data segment begins at that many {@link #MEMORY}. */
     public static int handled(Mapping memory, int segment, InterruptVector vector) {
-        return memory.getInt((long) segment * MEMORY + COUNTS + vector.number() * Integer.BYTES);
+        return memory.getInt(COUNTS + (long) segment * MEMORY + (long) vector.number() * Integer.BYTES);
     }
 
     /** The number of interrupts that the handler counted for a vector. */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.junit;
 
+import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
+import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.guest.GuestCode;
 import io.kvmirq.kernel.Mapping;
@@ -15,6 +17,7 @@ import io.kvmirq.kvm.X86Segment;
 import io.kvmirq.kvm.X86SystemRegisters;
 import io.kvmirq.kvm.X86SystemRegisters.Segment;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -46,7 +49,14 @@ final class CountingGuest implements AutoCloseable {
     private final Seam seam;
     private final GuestMemory memory;
     private final List<OneVcpu> vcpus = new ArrayList<>();
+    /** By GSI, the last signal. Guarded by this, as {@link #unrouted}. */
+    private final Map<Gsi, Signal> signals = new HashMap<>();
+
+    private final List<String> unrouted = new ArrayList<>();
     private volatile boolean stopping;
+
+    /** @param before how often the vCPU had taken the vector */
+    private record Signal(OneVcpu vcpu, InterruptVector vector, int before) {}
 
     CountingGuest(Vm vm, int count, Seam seam) {
         if (count > MOST) {
@@ -164,13 +174,7 @@ final class CountingGuest implements AutoCloseable {
     Map<InterruptVector, Integer> received(VcpuId id, InterruptVector vector, int times) {
         OneVcpu one = vcpu(id);
         await(one, () -> one.handled(vector.number()) >= times, ARRIVAL_NANOS);
-        seam.aside(() -> {
-            one.fences++;
-            vm.signal(MsiMessage.to(id, FENCE));
-        });
-        if (!await(one, () -> one.handled(FENCE.number()) >= one.fences, ARRIVAL_NANOS)) {
-            throw new IllegalStateException(id + " of the kit's guest takes no interrupts any more");
-        }
+        settle(one);
         Map<InterruptVector, Integer> received = new TreeMap<>((a, b) -> Integer.compare(a.number(), b.number()));
         for (int i = FIRST_VECTOR; i < VECTORS; i++) {
             int count = one.handled(i) - (i == FENCE.number() ? one.fences : 0);
@@ -179,6 +183,47 @@ final class CountingGuest implements AutoCloseable {
             }
         }
         return received;
+    }
+
+    /** Waits until a vCPU has taken all that was requested. */
+    private void settle(OneVcpu one) {
+        seam.aside(() -> {
+            one.fences++;
+            vm.signal(MsiMessage.to(one.id, FENCE));
+        });
+        if (!await(one, () -> one.handled(FENCE.number()) >= one.fences, ARRIVAL_NANOS)) {
+            throw new IllegalStateException(one.id + " of the kit's guest takes no interrupts any more");
+        }
+    }
+
+    /** An eventfd of an irqfd is about to be signalled. */
+    synchronized void signalled(Gsi gsi, List<Route> routes) {
+        if (routes.isEmpty()) {
+            unrouted.add("GSI " + gsi.number() + " was raised and has no route");
+        }
+        for (Route route : routes) {
+            for (OneVcpu one : vcpus) {
+                if (route instanceof Route.Msi msi) {
+                    InterruptVector vector = new InterruptVector(msi.message().data() & VECTORS - 1);
+                    if (msi.message().equals(MsiMessage.to(one.id, vector))) {
+                        signals.put(gsi, new Signal(one, vector, one.handled(vector.number())));
+                    }
+                }
+            }
+        }
+    }
+
+    /** The signals of GSIs without a route, and the last of each GSI that its vCPU did not take. */
+    synchronized List<String> lost() {
+        vcpus.forEach(this::settle);
+        List<String> lost = new ArrayList<>(unrouted);
+        signals.forEach((gsi, signal) -> {
+            if (signal.vcpu().handled(signal.vector().number()) == signal.before()) {
+                lost.add("GSI " + gsi.number() + " was raised and " + signal.vcpu().id + " did not take "
+                        + signal.vector());
+            }
+        });
+        return lost;
     }
 
     private static boolean await(OneVcpu one, BooleanSupplier done, long nanos) {

@@ -18,6 +18,7 @@ import org.junit.jupiter.api.parallel.ExecutionMode;
 @Retention(RetentionPolicy.RUNTIME)
 @Target(ElementType.METHOD)
 @Execution(ExecutionMode.SAME_THREAD)
+@SuppressWarnings("exports") // JUnit is optional
 public @interface EveryCallInTurn {
     /** The name of the error, such as {@code ENOMEM}. */
     String errno();

@@ -142,7 +142,7 @@ public final class KvmAssertions {
     }
 
     private static String lost(KvmHost host) {
-        List<String> lost = host.isReal() ? List.of() : host.lost();
+        List<String> lost = host.lost();
         return lost.isEmpty() ? "" : "; lost: " + String.join(", ", lost);
     }
 

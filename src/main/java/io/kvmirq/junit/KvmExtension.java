@@ -20,10 +20,7 @@ import org.junit.jupiter.api.extension.TestTemplateInvocationContextProvider;
 import org.junit.platform.commons.support.AnnotationSupport;
 
 /** Runs the methods with {@link KvmTest}, which brings it. It keeps nothing; each run has its own objects. */
-public final class KvmExtension implements TestTemplateInvocationContextProvider, ParameterResolver {
-    /** For JUnit. */
-    public KvmExtension() {}
-
+final class KvmExtension implements TestTemplateInvocationContextProvider, ParameterResolver {
     @Override
     public boolean supportsTestTemplate(ExtensionContext context) {
         return AnnotationSupport.isAnnotated(context.getRequiredTestMethod(), KvmTest.class);

@@ -11,11 +11,13 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakePciDevice;
+import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.RouteTable;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.recording.Faults;
@@ -23,10 +25,11 @@ import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
-import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
+import java.util.OptionalInt;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
@@ -59,11 +62,12 @@ public final class KvmHost {
     private final Plan plan;
     private final Seam seam;
     private final Kernel kernel;
+    /** By the number of the eventfd: the GSIs of {@link #interrupt}. */
+    private final Map<Integer, Gsi> ownIrqfds = new ConcurrentHashMap<>();
 
     // Guarded by this
     private final Deque<Owned> owned = new ArrayDeque<>();
     private final List<Vcpu> vcpus = new ArrayList<>();
-    private final Set<Gsi> ownGsis = new HashSet<>();
     private @Nullable Vm vm;
     private @Nullable CountingGuest guest;
     private @Nullable FakePciDevice device;
@@ -129,6 +133,8 @@ public final class KvmHost {
             owned.push(new Owned("guest", running, Optional.empty()));
             running.start();
             guest = running;
+            int number = numberOf(made.fd());
+            seam.onSignal(event -> signalled(running, made, number, event));
             return made;
         }
         for (int id = 0; id < plan.vcpus(); id++) {
@@ -142,6 +148,15 @@ public final class KvmHost {
             vcpus.add(vcpu);
         }
         return made;
+    }
+
+    private void signalled(CountingGuest of, Vm made, int number, int event) {
+        Optional<Gsi> gsi = Optional.ofNullable(ownIrqfds.get(event));
+        if (gsi.isEmpty()) {
+            OptionalInt ofTest = seam.gsi(number, event);
+            gsi = ofTest.isPresent() ? Optional.of(new Gsi(ofTest.getAsInt())) : Optional.empty();
+        }
+        gsi.ifPresent(raised -> of.signalled(raised, made.routes().of(raised)));
     }
 
     private static void createIrqchip(Vm made) {
@@ -180,7 +195,7 @@ public final class KvmHost {
         EventFd event = eventFd();
         seam.aside(() -> {
             Gsi gsi = to.routes().add(MsiMessage.to(new VcpuId(vcpu), vector));
-            ownGsis.add(gsi);
+            ownIrqfds.put(numberOf(event.fd()), gsi);
             Irqfd irqfd = to.assignIrqfd(event, gsi);
             owned.push(new Owned("Irqfd", irqfd, Optional.empty()));
         });
@@ -225,18 +240,28 @@ public final class KvmHost {
         return device;
     }
 
-    /** The {@link #device} opened through VFIO, as a bus master. */
+    /** The {@link #device} opened through VFIO, as a bus master. KVM-VFIO of {@link #vm} has its file. */
     public synchronized VfioDevice vfio() {
         if (vfio == null) {
             FakePciDevice of = device();
+            KvmVfio holder = ownKvmVfio();
             vfio = seam.aside(() -> {
-                VfioDevice opened = VfioDevice.open(kernel, of.address());
+                VfioDevice opened = VfioDevice.open(kernel, of.address(), holder);
                 own("VfioDevice", opened, opened.fd());
                 opened.config().enableBusMaster();
                 return opened;
             });
         }
         return vfio;
+    }
+
+    private KvmVfio ownKvmVfio() {
+        Vm of = vm();
+        return seam.aside(() -> {
+            KvmVfio made = KvmVfio.create(of);
+            owned.push(new Owned("KvmVfio", made, Optional.empty()));
+            return made;
+        });
     }
 
     /** How many calls of a name the test has made, such as {@code KVM_IRQFD}; see {@link Faults}. */
@@ -250,12 +275,14 @@ public final class KvmHost {
     }
 
     /**
-     * The interrupts that reached no vCPU and that nothing holds, in a sentence each; see {@link FakeKernel#lost}.
+     * The interrupts that reached no vCPU and that nothing holds, in a sentence each; on the fake kernel those of {@link
+     * FakeKernel#lost}. Real KVM does not tell of every one: there they are the signals of irqfds of {@link #vm} whose GSI
+     * had no route, and the last of each GSI if the guest did not take its vector after it.
      *
-     * @throws IllegalStateException if the test runs on real KVM, which does not tell
+     * @throws IllegalStateException on real KVM, if the kit's guest does not run
      */
     public List<String> lost() {
-        return fake().lost();
+        return fake.isPresent() ? fake.get().lost() : guest().lost();
     }
 
     Seam seam() {
@@ -317,15 +344,14 @@ public final class KvmHost {
         if (vm == null) {
             return;
         }
-        int vmNumber = numberOf(vm.fd());
-        Set<Gsi> seen = new HashSet<>();
-        for (Route route : vm.routes().routes()) {
-            Gsi gsi = route.gsi();
-            if (route instanceof Route.Msi && !ownGsis.contains(gsi) && seen.add(gsi)) {
-                said.add("the test left the route of " + gsi + " in the kit's Vm, made at "
-                        + seam.routedAt(vmNumber, gsi.number()));
+        RouteTable routes = vm.routes();
+        seam.routed(numberOf(vm.fd())).forEach((number, line) -> {
+            Gsi gsi = new Gsi(number);
+            boolean message = routes.of(gsi).stream().anyMatch(Route.Msi.class::isInstance);
+            if (message && !ownIrqfds.containsValue(gsi)) {
+                said.add("the test left the route of " + gsi + " in the kit's Vm, made at " + line);
             }
-        }
+        });
     }
 
     private static int numberOf(Fd file) {

@@ -17,6 +17,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
@@ -134,7 +135,7 @@ final class KvmInvocation
         if (type == Vcpu.class) {
             return from.handle(vcpusBefore(parameter.getDeclaringExecutable(), parameter.getIndex()));
         }
-        return GIVEN.get(type).apply(from);
+        return Objects.requireNonNull(GIVEN.get(type)).apply(from);
     }
 
     private static int vcpusBefore(Executable method, int index) {

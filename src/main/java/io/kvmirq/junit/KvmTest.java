@@ -40,6 +40,7 @@ import org.junit.jupiter.api.extension.ExtendWith;
 @Target({ElementType.METHOD, ElementType.TYPE, ElementType.ANNOTATION_TYPE})
 @TestTemplate
 @ExtendWith(KvmExtension.class)
+@SuppressWarnings("exports") // JUnit is optional
 public @interface KvmTest {
     /**
      * The profiles of the fake kernel, such as {@code "6.1"} or {@code "vtd-posting"}; see {@code Profile}. Without any,

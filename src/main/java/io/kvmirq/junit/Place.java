@@ -5,6 +5,7 @@ import io.kvmirq.kernel.Kernel;
 import java.lang.StackWalker.StackFrame;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /** The line of a test that is running. */
@@ -13,6 +14,7 @@ final class Place {
     private static final String LAUNCHER = "org.junit.";
     private static final List<String> OF_OTHERS =
             List.of("java.", "jdk.", "sun.", "com.sun.", LAUNCHER, "org.mockito.");
+    private static final String ASSERTIONS = Pattern.quote(KvmAssertions.class.getName()) + "(\\$.*)?";
     /** Frames between the call of the kernel and the launcher of the tests. */
     private static final int DEEPEST = 200;
 
@@ -60,8 +62,7 @@ final class Place {
     /** An error that a test made, and not the kit: its stack begins in the test. */
     static <T extends Throwable> T ofTest(T error) {
         error.setStackTrace(Stream.of(error.getStackTrace())
-                .dropWhile(frame -> frame.getClassName().startsWith(Place.class.getPackageName() + ".Kvm")
-                        || frame.getClassName().startsWith(Place.class.getPackageName() + ".Place"))
+                .dropWhile(frame -> frame.getClassName().matches(ASSERTIONS))
                 .toArray(StackTraceElement[]::new));
         return error;
     }

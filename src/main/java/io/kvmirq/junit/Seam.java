@@ -14,10 +14,12 @@ import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalInt;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ForkJoinWorkerThread;
+import java.util.function.IntConsumer;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
@@ -35,6 +37,9 @@ final class Seam {
     private final long firstThread = new Thread().getId();
     /** The threads that the test started and that called the kernel, each with the line of its first call. */
     private final Map<Thread, String> threads = new ConcurrentHashMap<>();
+
+    /** Is told the number of an eventfd before the test signals it. */
+    private volatile @Nullable IntConsumer onSignal;
 
     // Guarded by this
     private final Map<Irqfd, String> irqfds = new LinkedHashMap<>();
@@ -96,6 +101,10 @@ final class Seam {
         Thread thread = Thread.currentThread();
         if (thread.getId() > firstThread && !threads.containsKey(thread)) {
             threads.put(thread, Place.here());
+        }
+        @Nullable IntConsumer listener = onSignal;
+        if (listener != null && arguments != null && method.getName().equals("eventfdSignal")) {
+            listener.accept(number(arguments[0]));
         }
         @Nullable Object result = invoke(faulty, method, arguments);
         if (arguments != null && result instanceof Integer number && number >= 0) {
@@ -159,6 +168,18 @@ final class Seam {
         }
     }
 
+    void onSignal(IntConsumer listener) {
+        onSignal = listener;
+    }
+
+    /** The GSI of a VM that an eventfd raises, by an irqfd of the test. */
+    synchronized OptionalInt gsi(int vm, int event) {
+        return irqfds.keySet().stream()
+                .filter(irqfd -> irqfd.vm() == vm && irqfd.event() == event)
+                .mapToInt(Irqfd::gsi)
+                .findFirst();
+    }
+
     /** The irqfds that the test assigned and that KVM still has. */
     synchronized List<String> irqfds() {
         List<String> left = new ArrayList<>();
@@ -167,9 +188,9 @@ final class Seam {
         return left;
     }
 
-    /** Where a GSI of a VM was routed. */
-    synchronized String routedAt(int vm, int gsi) {
-        return routes.getOrDefault(vm, Map.of()).getOrDefault(gsi, "an unknown line");
+    /** The GSIs that had a route after the test's last change of a VM's routes, each with the line that routed it first. */
+    synchronized Map<Integer, String> routed(int vm) {
+        return Map.copyOf(routes.getOrDefault(vm, Map.of()));
     }
 
     /** Whether this thread makes calls of the kit now. */

@@ -46,7 +46,7 @@
  *   <li>{@link io.kvmirq.mirror} and {@link io.kvmirq.host}: the predicted state, and the state that files of a host show.
  *   <li>{@link io.kvmirq.fake}, {@link io.kvmirq.recording}, {@link io.kvmirq.recording.tapes} and
  *       {@link io.kvmirq.recording.replay}: the fake kernel, tapes and
- *       faults, for authors of tests.
+ *       faults, for authors of tests; {@link io.kvmirq.junit}: these in tests with JUnit.
  *   <li>{@link io.kvmirq.arch}, {@link io.kvmirq.arch.apic}, {@link io.kvmirq.arch.amd}, {@link io.kvmirq.arch.vtd} and
  *       {@link io.kvmirq.arch.gic}: bit formats; {@link io.kvmirq.arch.intx}: the policy of direct EOI; {@link
  *       io.kvmirq.arch.vcpu}: the CPUs on which a posted vCPU runs.

@@ -248,7 +248,7 @@ class KvmTestTest {
         assertThat(said(outcomes, line("leaks an irqfd")))
                 .matches("the test left irqfd \\(eventfd fd \\d+ → GSI 5\\), assigned at " + line("leaks an irqfd"));
         assertThat(said(outcomes, line("leaks a route")))
-                .isEqualTo("the test left the route of GSI 24 in the kit's Vm, made at " + line("leaks a route"));
+                .isEqualTo("the test left the route of gsi 24 in the kit's Vm, made at " + line("leaks a route"));
         assertThat(said(outcomes, line("first call of a thread")))
                 .isEqualTo("the test left thread waits for ever, which first called the kernel at "
                         + line("first call of a thread"));

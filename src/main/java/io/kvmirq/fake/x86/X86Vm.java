@@ -280,12 +280,12 @@ final class X86Vm extends VmInterrupts {
         FakeRoutes.Target[] targets = routes().of(gsi);
         note(targets.length == 0 ? InterruptAnswer.LINE_UNROUTED : InterruptAnswer.LINE_STATUS_SUM);
         if (level && targets.length == 0) {
-            host().deliveries().lost("GSI " + gsi + " was raised and has no route");
+            host().deliveries().lost("GSI", gsi, "was raised and has no route");
         }
         for (FakeRoutes.Target target : targets) {
             int result = drive(target, source, level, wanted);
             if (level && result <= 0 && message(target) != null) {
-                host().deliveries().lost("GSI " + gsi + " was raised and no LAPIC took its message");
+                host().deliveries().lost("GSI", gsi, "was raised and no LAPIC took its message");
             }
             if (result >= 0) {
                 sum = result + Math.max(sum, 0);

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.junit;
+
+import static io.kvmirq.junit.KvmAssertions.assertThat;
+import static io.kvmirq.junit.KvmAssertions.never;
+import static io.kvmirq.junit.KvmAssertions.once;
+import static io.kvmirq.junit.KvmAssertions.times;
+import static io.kvmirq.junit.KvmAssertions.vector;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.fake.FakePciDevice;
+import io.kvmirq.forward.ForwardedIrq;
+import io.kvmirq.forward.Forwarding;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.vfio.VfioDevice;
+import java.util.List;
+import java.util.concurrent.locks.LockSupport;
+import org.opentest4j.AssertionFailedError;
+
+/** {@link KvmAssertions}, on the fake kernel and on real KVM. */
+class KvmAssertionsTest {
+    private static final InterruptVector VECTOR = vector(0x33);
+
+    @KvmTest(real = Real.IF_PRESENT)
+    void countsExactlyAndSaysWhatCameInstead(KvmHost host) {
+        host.interrupt(0, VECTOR).signal();
+        host.interrupt(0, vector(0x44)).signal();
+        assertThat(host.vcpu(0)).received(VECTOR, once()).received(vector(0x44), once());
+        assertThatThrownBy(() -> assertThat(host.vcpu(0)).received(VECTOR, never()))
+                .isInstanceOf(AssertionFailedError.class)
+                .hasMessage("expected vcpu 0 to receive vector 0x33 never, and it received it once; it received vector"
+                        + " 0x44 once")
+                .satisfies(failure -> assertThat(failure.getStackTrace()[0].getClassName())
+                        .isEqualTo(KvmAssertionsTest.class.getName()));
+        assertThatThrownBy(() -> assertThat(host.vcpu(0)).received(VECTOR, times(2)))
+                .isInstanceOfSatisfying(AssertionFailedError.class, failure -> {
+                    assertThat(failure.getExpected().getStringRepresentation()).isEqualTo("2 times");
+                    assertThat(failure.getActual().getStringRepresentation()).isEqualTo("once");
+                });
+    }
+
+    /** The IRR has one bit for both, and a guest that runs takes one. */
+    @KvmTest(profiles = {"6.1", "6.18", "vtd-posting", "amd-avic"})
+    void onTheFakeEachDeliveryCountsThoughTheIrrHasOneBit(KvmHost host, VfioDevice nic, FakePciDevice device) {
+        try (Forwarding forwarding = Forwarding.of(host.vm(), nic)) {
+            ForwardedIrq irq = forwarding.forward(nic.msix(3, 1).get(0), MsiMessage.to(new VcpuId(0), VECTOR));
+            assertThat(host).commits(1).calls("VFIO_DEVICE_SET_IRQS", 1);
+            device.sendMessage(3);
+            device.sendMessage(3);
+            assertThat(host.vcpu(0)).received(VECTOR, times(2));
+            irq.mask();
+            device.sendMessage(3);
+            assertThat(host.vcpu(0)).received(VECTOR, times(2));
+            irq.unmask();
+            assertThat(host.vcpu(0)).received(VECTOR, times(3));
+            assertThat(host).lostNothing();
+        }
+    }
+
+    @KvmTest(real = Real.IF_PRESENT)
+    void aSignalOnAGsiWithoutARouteIsLost(KvmHost host, Vm vm, EventFd event) {
+        var gsi = vm.routes().add(MsiMessage.to(new VcpuId(0), VECTOR));
+        try (Irqfd irqfd = vm.assignIrqfd(event, gsi)) {
+            event.signal();
+            assertThat(host.vcpu(0)).received(VECTOR, once());
+            assertThat(host).lostNothing();
+            vm.routes().removeLosingInterrupts(irqfd.gsi());
+            event.signal();
+        }
+        assertThat(host.vcpu(0)).received(VECTOR, once());
+        assertThatThrownBy(() -> assertThat(host).lostNothing())
+                .hasMessageStartingWith("expected no interrupt to be lost; lost: GSI " + gsi.number() + " was raised")
+                .hasMessageContaining("has no route");
+    }
+
+    @KvmTest
+    void aDeviceThatCannotSendLoses(KvmHost host, FakePciDevice device) {
+        device.sendMessage(3);
+        assertThat(host.lost())
+                .isEqualTo(List.of("vector 3 of 0000:03:00.0 was not sent: the device is no bus master"));
+        host.vfio();
+        device.sendMessage(3);
+        assertThat(host.lost().get(1))
+                .isEqualTo("vector 3 of 0000:03:00.0 was not sent: the device has MSI and MSI-X disabled");
+    }
+
+    @KvmTest(real = Real.IF_PRESENT)
+    void waitsForWhatAThreadDoes(KvmHost host) throws InterruptedException {
+        EventFd event = host.interrupt(0, VECTOR);
+        EventFd turn = host.eventFd();
+        Thread device = new Thread(() -> {
+            turn.signal();
+            LockSupport.parkNanos(20_000_000);
+            event.signal();
+        });
+        device.start();
+        while (turn.drain() == 0) {
+            Thread.onSpinWait();
+        }
+        assertThat(host.vcpu(0)).received(VECTOR, once());
+        device.join();
+    }
+
+    @KvmTest(real = Real.IF_PRESENT)
+    void callsOfTheTestCount(KvmHost host) {
+        assertThat(host).calls("eventfd", 0);
+        host.eventFd();
+        EventFd.create(host.kernel()).close();
+        assertThat(host).calls("eventfd", 1).calls("close", 1);
+        assertThatThrownBy(() -> assertThat(host).commits(1))
+                .hasMessage("expected 1 calls of KVM_SET_GSI_ROUTING, and the test made 0");
+        assertThatThrownBy(() -> host.calls("KVM_IRQFX")).hasMessageContaining("near are");
+    }
+
+    @KvmTest(real = Real.IF_PRESENT)
+    void aTestMayRunItsVcpuItself(KvmHost host, Vcpu vcpu, EventFd event) {
+        assertThat(vcpu.isRequested(VECTOR)).isFalse();
+        host.interrupt(0, VECTOR).signal();
+        assertThat(vcpu.isRequested(VECTOR)).isTrue();
+        if (host.isReal()) {
+            assertThatThrownBy(() -> host.vcpu(0).received(VECTOR))
+                    .hasMessage("on real KVM only the guest of the kit's own Vm counts interrupts: take no Vcpu as a"
+                            + " parameter");
+            assertThatThrownBy(host::fake)
+                    .hasMessage("this test runs on real KVM, which has no FakeKernel: ask isReal() first");
+        } else {
+            assertThat(host.vcpu(0).received(VECTOR)).isEqualTo(1);
+        }
+    }
+}
