@@ -57,7 +57,8 @@ class DocsTest {
             "console",
             "console kvm",
             "console arm64",
-            "bash");
+            "bash",
+            "xml");
 
     private static final Pattern CLASS = Pattern.compile("^class (\\w+)", Pattern.MULTILINE);
     private static final Pattern LINK = Pattern.compile("\\[[^]]+]\\(([^)#]*)(?:#([^)]*))?\\)");
@@ -130,6 +131,16 @@ class DocsTest {
     void everyBlockIsOfAKindThatIsRun() throws IOException {
         assertThat(Page.allBlocks())
                 .allSatisfy(block -> assertThat(KINDS).as(block.where()).contains(block.kind()));
+    }
+
+    /** A block of XML is a dependency to paste. */
+    @Test
+    void everyDependencyIsThisVersion() throws IOException {
+        String pom = Files.readString(Machine.root().resolve("pom.xml"));
+        String coordinates = pom.substring(pom.indexOf("  <groupId>"), pom.indexOf("  <name>"));
+        assertThat(Page.blocks("xml").toList()).isNotEmpty().allSatisfy(block -> assertThat(block.text())
+                .startsWith("<dependency>\n" + coordinates)
+                .endsWith("</dependency>\n"));
     }
 
     /** An output that no example precedes would be compared with nothing. */
