@@ -87,7 +87,8 @@ final class KvmExtension implements TestTemplateInvocationContextProvider, Param
     public boolean supportsParameter(ParameterContext parameter, ExtensionContext context) {
         return KvmInvocation.gives(parameter.getParameter().getType())
                 && context.getTestMethod().isPresent()
-                && !supportsTestTemplate(context);
+                && !supportsTestTemplate(context)
+                && !AnnotationSupport.isAnnotated(context.getRequiredTestMethod(), Interleavings.class);
     }
 
     @Override

@@ -130,8 +130,11 @@ final class KvmInvocation
 
     @Override
     public Object resolveParameter(ParameterContext parameter, ExtensionContext context) {
+        return given(host(context), parameter);
+    }
+
+    static Object given(KvmHost from, ParameterContext parameter) {
         Class<?> type = parameter.getParameter().getType();
-        KvmHost from = host(context);
         if (type == Vcpu.class) {
             return from.handle(vcpusBefore(parameter.getDeclaringExecutable(), parameter.getIndex()));
         }

@@ -36,7 +36,7 @@ record Settings(
         KvmHost.Plan plan,
         List<Failing> faults,
         Optional<Errno> everyCall) {
-    private static final String DEFAULT_PROFILE = Profile.V6_18.label();
+    static final String DEFAULT_PROFILE = Profile.V6_18.label();
     private static final Set<Class<?>> ONLY_FAKE = Set.of(FakeKernel.class, FakePciDevice.class, VfioDevice.class);
 
     /** A {@link Fault} whose names are known. */
@@ -47,7 +47,7 @@ record Settings(
     }
 
     static Settings of(Class<?> type, Method test) {
-        requireAlone(test);
+        requireAlone(test, KvmTest.class);
         KvmTest ofMethod = AnnotationSupport.findAnnotation(test, KvmTest.class).orElseThrow();
         Optional<KvmTest> ofClass = AnnotationSupport.findAnnotation(type, KvmTest.class);
         Real real = ofMethod.real() == Real.NEVER ? ofClass.map(KvmTest::real).orElse(Real.NEVER) : ofMethod.real();
@@ -73,20 +73,21 @@ record Settings(
     }
 
     /** Another annotation would run the method too, without what the kit gives. */
-    private static void requireAlone(Method test) {
+    static void requireAlone(Method test, Class<? extends Annotation> annotation) {
         Stream.of(test.getAnnotations())
                 .map(Annotation::annotationType)
-                .filter(type -> type != KvmTest.class)
+                .filter(type -> type != annotation)
                 .filter(type -> type == Test.class
                         || type == TestFactory.class
                         || type == TestTemplate.class
                         || AnnotationSupport.isAnnotated(type, TestTemplate.class)
-                                && !AnnotationSupport.isAnnotated(type, KvmTest.class))
+                                && !AnnotationSupport.isAnnotated(type, annotation))
                 .findFirst()
                 .ifPresent(other -> {
                     throw new Mistake(
                             Optional.of(test),
-                            "@KvmTest and @" + other.getSimpleName() + " both run the method: choose one of them");
+                            "@" + annotation.getSimpleName() + " and @" + other.getSimpleName()
+                                    + " both run the method: choose one of them");
                 });
     }
 
@@ -117,7 +118,7 @@ record Settings(
         return real;
     }
 
-    private static List<Failing> faults(Class<?> type, Method test) {
+    static List<Failing> faults(Class<?> type, Method test) {
         List<Fault> found = new ArrayList<>(AnnotationSupport.findRepeatableAnnotations(type, Fault.class));
         found.addAll(AnnotationSupport.findRepeatableAnnotations(test, Fault.class));
         List<Failing> faults = new ArrayList<>();

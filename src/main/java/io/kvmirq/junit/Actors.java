@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.junit;
+
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.List;
+import java.util.function.BooleanSupplier;
+import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The actors of a test with {@link Interleavings}, such as a device, a vCPU and a control plane, and their steps. The test
+ * adds them; the kit runs the steps when the method has returned.
+ */
+public final class Actors {
+    /** Seeds name actors by letters. */
+    private static final int MOST = 26;
+
+    /** What an actor does without another in between. */
+    @FunctionalInterface
+    public interface Step {
+        /** Does it. */
+        void run() throws Exception;
+    }
+
+    private record Waiting(BooleanSupplier ready, Step step) implements Step {
+        @Override
+        public void run() throws Exception {
+            step.run();
+        }
+    }
+
+    /** A step, and the line that added it. */
+    private record Placed(Step step, String line) {
+        boolean isReady() {
+            return !(step instanceof Waiting waiting) || waiting.ready().getAsBoolean();
+        }
+    }
+
+    private static final class Actor {
+        private final String name;
+        private final List<Placed> steps = new ArrayList<>();
+        private int done;
+
+        Actor(String name) {
+            this.name = name;
+        }
+
+        boolean hasEnded() {
+            return done == steps.size();
+        }
+
+        boolean canGoOn() {
+            return !hasEnded() && steps.get(done).isReady();
+        }
+
+        String next() {
+            return name + ", step " + (done + 1) + " (" + steps.get(done).line() + ")";
+        }
+    }
+
+    private final Function<String, RuntimeException> mistake;
+    private final List<Actor> actors = new ArrayList<>();
+    private final List<Step> checks = new ArrayList<>();
+    private final Deque<AutoCloseable> closing = new ArrayDeque<>();
+    private boolean complete;
+
+    Actors(Function<String, RuntimeException> mistake) {
+        this.mistake = mistake;
+    }
+
+    /**
+     * Adds an actor, or steps to the actor of this name. Orders keep the order of an actor's own steps.
+     *
+     * @param name for the failing order
+     */
+    public void add(String name, Step... steps) {
+        requireIncomplete();
+        if (steps.length == 0) {
+            throw mistake.apply("actor '" + name + "' has no steps: give it at least one lambda");
+        }
+        Actor actor =
+                actors.stream().filter(one -> one.name.equals(name)).findFirst().orElseGet(() -> added(name));
+        String line = Place.here();
+        for (Step step : steps) {
+            actor.steps.add(new Placed(step, line));
+        }
+    }
+
+    private Actor added(String name) {
+        if (actors.size() == MOST) {
+            throw mistake.apply("actor '" + name + "' is one too many: a test has at most " + MOST);
+        }
+        Actor actor = new Actor(name);
+        actors.add(actor);
+        return actor;
+    }
+
+    /**
+     * A step whose actor waits until the condition holds. While it does not hold, a switch to another actor is no
+     * preemption. An order fails if all actors wait.
+     *
+     * @param ready changes nothing; it is asked between steps
+     */
+    public static Step when(BooleanSupplier ready, Step step) {
+        return new Waiting(ready, step);
+    }
+
+    /** Adds an assertion that runs after the last step of each order, unless a step failed. */
+    public void after(Step check) {
+        requireIncomplete();
+        checks.add(check);
+    }
+
+    /** Closes an object after each order, also after a failure; the last first. */
+    public <T extends AutoCloseable> T closing(T object) {
+        requireIncomplete();
+        closing.push(object);
+        return object;
+    }
+
+    private void requireIncomplete() {
+        if (complete) {
+            throw mistake.apply("the steps run already: add all in the method itself, and not within a step");
+        }
+    }
+
+    // The kit's
+
+    /** The names, and how many steps each has. */
+    List<ActorsRun.Shape> shape() {
+        complete = true;
+        if (actors.isEmpty()) {
+            throw mistake.apply("no actor has steps: add them by actors.add(\"device\", () -> ...)");
+        }
+        return actors.stream()
+                .map(actor -> new ActorsRun.Shape(
+                        actor.name,
+                        actor.steps.size(),
+                        actor.steps.stream().anyMatch(placed -> placed.step() instanceof Waiting)))
+                .toList();
+    }
+
+    /**
+     * Runs the steps: first those of {@code order}, then on with the same actor as long as that can go on, and with the first
+     * that can after it.
+     */
+    ActorsRun run(ActorsOrder order) {
+        List<ActorsRun.Shape> shape = shape();
+        List<ActorsRun.Turn> turns = new ArrayList<>();
+        List<String> lines = new ArrayList<>();
+        int last = -1;
+        while (!actors.stream().allMatch(Actor::hasEnded)) {
+            List<Integer> able = able();
+            if (able.isEmpty()) {
+                return new ActorsRun(shape, turns, lines, new AssertionError("all actors wait: " + waiting()), "then");
+            }
+            boolean goesOn = able.contains(last);
+            int next = goesOn ? last : able.get(0);
+            if (turns.size() < order.actors().size()) {
+                next = order.actors().get(turns.size());
+                if (!able.contains(next)) {
+                    throw new ActorsOrder.Unfit(turns.size() + 1, why(next));
+                }
+            }
+            turns.add(new ActorsRun.Turn(next, able, !goesOn));
+            Actor actor = actors.get(next);
+            lines.add(actor.next());
+            @Nullable Throwable thrown = thrownBy(actor.steps.get(actor.done).step());
+            if (thrown != null) {
+                return new ActorsRun(shape, turns, lines, thrown, "in its last step");
+            }
+            actor.done++;
+            last = next;
+        }
+        if (order.actors().size() > turns.size()) {
+            throw new ActorsOrder.Unfit(turns.size() + 1, "no actor has a step left");
+        }
+        @Nullable Throwable thrown = null;
+        for (Step check : checks) {
+            thrown = thrown == null ? thrownBy(check) : thrown;
+        }
+        return new ActorsRun(shape, turns, lines, thrown, "after it");
+    }
+
+    private List<Integer> able() {
+        List<Integer> able = new ArrayList<>();
+        for (int i = 0; i < actors.size(); i++) {
+            if (actors.get(i).canGoOn()) {
+                able.add(i);
+            }
+        }
+        return able;
+    }
+
+    private String waiting() {
+        return String.join(
+                "; ",
+                actors.stream()
+                        .filter(actor -> !actor.hasEnded())
+                        .map(Actor::next)
+                        .toList());
+    }
+
+    private String why(int actor) {
+        if (actor >= actors.size()) {
+            return "there are only " + actors.size() + " actors";
+        }
+        Actor named = actors.get(actor);
+        return named.hasEnded()
+                ? named.name + " has only " + named.steps.size() + (named.done == 1 ? " step" : " steps")
+                : named.next() + " has to wait";
+    }
+
+    @SuppressWarnings("PMD.AvoidCatchingThrowable")
+    private static @Nullable Throwable thrownBy(Step step) {
+        try {
+            step.run();
+            return null;
+        } catch (Throwable e) {
+            return e;
+        }
+    }
+
+    /** Closes what is to be closed. */
+    List<Throwable> close() {
+        complete = true;
+        List<Throwable> thrown = new ArrayList<>();
+        while (!closing.isEmpty()) {
+            AutoCloseable one = closing.pop();
+            @Nullable Throwable failure = thrownBy(one::close);
+            if (failure != null) {
+                thrown.add(failure);
+            }
+        }
+        return thrown;
+    }
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.junit;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * One order that ran, to its end or to its failure.
+ *
+ * @param lines each step for readers
+ * @param failure null if it passed
+ * @param when where in the order it failed
+ */
+record ActorsRun(
+        List<Shape> shape,
+        List<Turn> turns,
+        List<String> lines,
+        @Nullable Throwable failure,
+        String when) {
+    /** An actor. */
+    record Shape(String name, int steps, boolean waits) {
+        @Override
+        public String toString() {
+            return name + " (" + steps + (steps == 1 ? " step)" : " steps)");
+        }
+    }
+
+    /**
+     * A step.
+     *
+     * @param able the actors that could have taken it
+     * @param free whether the actor of the step before could not go on
+     */
+    record Turn(int actor, List<Integer> able, boolean free) {}
+
+    /** Of a method that failed before any step. */
+    static ActorsRun notBegun(Throwable failure) {
+        return new ActorsRun(List.of(), List.of(), List.of(), failure, "before its first step");
+    }
+
+    ActorsOrder order() {
+        return new ActorsOrder(turns.stream().map(Turn::actor).toList());
+    }
+
+    int preemptions() {
+        int count = 0;
+        for (int i = 1; i < turns.size(); i++) {
+            boolean switches = turns.get(i).actor() != turns.get(i - 1).actor();
+            count += switches && !turns.get(i).free() ? 1 : 0;
+        }
+        return count;
+    }
+
+    boolean failed() {
+        return failure != null;
+    }
+
+    String described() {
+        List<String> said = new ArrayList<>();
+        for (int i = 0; i < lines.size(); i++) {
+            said.add("  " + (i + 1) + ". " + lines.get(i));
+        }
+        said.add(when + ": " + (failure == null ? "passed" : message(failure)));
+        return String.join("\n", said);
+    }
+
+    private static String message(Throwable thrown) {
+        return thrown instanceof AssertionError && thrown.getMessage() != null
+                ? thrown.getMessage()
+                : thrown.toString();
+    }
+
+    /** The same, with failures of the end of the order. */
+    ActorsRun andFailed(List<? extends Throwable> more, String whenMore) {
+        if (more.isEmpty()) {
+            return this;
+        }
+        Throwable first = failure == null ? more.get(0) : failure;
+        more.stream().filter(one -> one != first).forEach(first::addSuppressed);
+        return new ActorsRun(shape, turns, lines, first, failure == null ? whenMore : when);
+    }
+}
