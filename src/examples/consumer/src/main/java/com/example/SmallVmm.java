@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package com.example;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.forward.ForwardedIrq;
+import io.kvmirq.forward.Forwarding;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.vfio.VfioDevice;
+import java.util.ArrayDeque;
+import java.util.Deque;
+import java.util.List;
+
+/** The interrupts of a VM: those of emulated devices, and those of devices that are passed through. */
+final class SmallVmm implements AutoCloseable {
+    private final Kernel kernel;
+    private final Vm vm;
+    /** What to undo, the last first. */
+    private final Deque<Runnable> undo = new ArrayDeque<>();
+
+    SmallVmm(Kernel kernel, Vm vm) {
+        this.kernel = kernel;
+        this.vm = vm;
+    }
+
+    /** The eventfd of an emulated device, which raises a vector of a vCPU. */
+    EventFd eventFor(int vcpu, InterruptVector vector) {
+        EventFd event = EventFd.create(kernel);
+        undo.push(event::close);
+        Gsi gsi = vm.routes().add(MsiMessage.to(new VcpuId(vcpu), vector));
+        undo.push(() -> vm.routes().remove(gsi));
+        Irqfd irqfd = vm.assignIrqfd(event, gsi);
+        undo.push(irqfd::close);
+        return event;
+    }
+
+    /** An emulated device's interrupt that the guest can mask. */
+    MaskableIrq irq(int vcpu, InterruptVector vector) {
+        return new MaskableIrq(eventFor(vcpu, vector));
+    }
+
+    /** Passes the first MSI-X vectors of a device on to a vCPU, as vectors from {@code first} on. */
+    List<ForwardedIrq> pass(VfioDevice device, int count, int vcpu, InterruptVector first) {
+        Forwarding forwarding = Forwarding.of(vm, device);
+        undo.push(forwarding::close);
+        return forwarding.forwardAll(
+                device.msix(0, count),
+                i -> MsiMessage.to(new VcpuId(vcpu), new InterruptVector(first.number() + i)));
+    }
+
+    /** Undoes the rest too if a part fails. */
+    @Override
+    public void close() {
+        try {
+            if (!undo.isEmpty()) {
+                undo.pop().run();
+            }
+        } finally {
+            if (!undo.isEmpty()) {
+                close();
+            }
+        }
+    }
+}

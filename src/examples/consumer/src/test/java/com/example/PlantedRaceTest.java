@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package com.example;
+
+import static io.kvmirq.junit.KvmAssertions.*;
+
+import io.kvmirq.junit.*;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.Vm;
+import org.junit.jupiter.api.Tag;
+
+/** Is to fail: {@code @Interleavings} finds the race of {@link HastyIrq}. */
+@Tag("planted")
+class PlantedRaceTest {
+    /** It first sends what is pending: an interrupt that comes before the mask is cleared stays for ever. */
+    private static final class HastyIrq extends MaskableIrq {
+        HastyIrq(EventFd event) {
+            super(event);
+        }
+
+        @Override
+        void beginUnmask() {
+            sendPending();
+        }
+
+        @Override
+        void endUnmask() {
+            clearMask();
+        }
+    }
+
+    @Interleavings
+    void unmaskLosesNothing(Actors actors, KvmHost host, Kernel kernel, Vm vm) {
+        SmallVmm vmm = actors.closing(new SmallVmm(kernel, vm));
+        SmallVmmTest.unmask(actors, host, new HastyIrq(vmm.eventFor(0, vector(0x33))));
+    }
+}
