@@ -3,6 +3,7 @@ package io.kvmirq.junit;
 
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Deque;
 import java.util.List;
 import java.util.function.BooleanSupplier;
@@ -213,12 +214,15 @@ public final class Actors {
                 : named.next() + " has to wait";
     }
 
-    @SuppressWarnings("PMD.AvoidCatchingThrowable")
+    /** Its stack ends in the test. */
     private static @Nullable Throwable thrownBy(Step step) {
         try {
             step.run();
             return null;
         } catch (Throwable e) {
+            e.setStackTrace(Arrays.stream(e.getStackTrace())
+                    .takeWhile(frame -> !frame.getClassName().equals(Actors.class.getName()))
+                    .toArray(StackTraceElement[]::new));
             return e;
         }
     }
