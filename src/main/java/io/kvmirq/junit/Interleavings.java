@@ -40,6 +40,7 @@ import org.junit.jupiter.api.extension.ExtendWith;
 @Target({ElementType.METHOD, ElementType.ANNOTATION_TYPE})
 @TestTemplate
 @ExtendWith(InterleavingsExtension.class)
+@SuppressWarnings("exports") // JUnit is optional
 public @interface Interleavings {
     /** How many preemptions an order has at most. */
     int preemptions() default 2;

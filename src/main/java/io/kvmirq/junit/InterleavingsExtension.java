@@ -8,10 +8,7 @@ import org.junit.jupiter.api.extension.TestTemplateInvocationContextProvider;
 import org.junit.platform.commons.support.AnnotationSupport;
 
 /** Runs the methods with {@link Interleavings}, which brings it. It keeps nothing; each run has its own objects. */
-public final class InterleavingsExtension implements TestTemplateInvocationContextProvider {
-    /** For JUnit. */
-    public InterleavingsExtension() {}
-
+final class InterleavingsExtension implements TestTemplateInvocationContextProvider {
     @Override
     public boolean supportsTestTemplate(ExtensionContext context) {
         return AnnotationSupport.isAnnotated(context.getRequiredTestMethod(), Interleavings.class);
