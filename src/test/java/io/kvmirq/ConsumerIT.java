@@ -30,7 +30,10 @@ class ConsumerIT {
     void copy() throws Exception {
         assumeTrue(Files.exists(Machine.root().resolve("target/build/fetched")), "needs what scripts/build fetches");
         Program.output(List.of(
-                "cp", "-r", Machine.root().resolve("src/examples/consumer").toString(), project().toString()));
+                "cp",
+                "-r",
+                Machine.root().resolve("src/examples/consumer").toString(),
+                project().toString()));
     }
 
     private Path project() {
@@ -39,11 +42,7 @@ class ConsumerIT {
 
     private Ended maven(String... arguments) throws IOException, InterruptedException {
         List<String> command = new ArrayList<>(List.of(
-                Machine.root().resolve("scripts/consumer").toString(),
-                project().toString(),
-                temporary.resolve("repository").toString(),
-                "-o",
-                "test"));
+                Machine.root().resolve("scripts/consumer").toString(), project().toString(), "-o", "test"));
         command.addAll(List.of(arguments));
         return Program.run(command);
     }
@@ -71,13 +70,12 @@ class ConsumerIT {
         Ended found = maven("-Dgroups=planted", "-DexcludedGroups=");
         assertThat(found.code()).isNotZero();
         assertThat(found.said())
-                .containsPattern(
-                        "1 of 2 orders with 1 preemption fails; all 2 with fewer pass\\. Order B2A1B1:\n"
-                                + "  1\\. vcpu, step 1 \\(SmallVmmTest.java:\\d+, from PlantedRaceTest.java:\\d+\\)\n"
-                                + "  2\\. vcpu, step 2 .*\n"
-                                + "  3\\. device, step 1 .*\n"
-                                + "  4\\. vcpu, step 3 .*\n"
-                                + "after it: expected vcpu 0 to receive vector 0x33 once, and it received it never\n")
+                .containsPattern("1 of 2 orders with 1 preemption fails; all 2 with fewer pass\\. Order B2A1B1:\n"
+                        + "  1\\. vcpu, step 1 \\(SmallVmmTest.java:\\d+, from PlantedRaceTest.java:\\d+\\)\n"
+                        + "  2\\. vcpu, step 2 .*\n"
+                        + "  3\\. device, step 1 .*\n"
+                        + "  4\\. vcpu, step 3 .*\n"
+                        + "after it: expected vcpu 0 to receive vector 0x33 once, and it received it never\n")
                 .contains("to replay it: -Dkvmirq.order=" + SEED + " or @Interleavings(order = \"B2A1B1\")\n")
                 .doesNotContain("at io.kvmirq.");
         Ended replayed = maven("-Dgroups=planted", "-DexcludedGroups=", "-Dkvmirq.order=" + SEED);

@@ -49,8 +49,7 @@ final class SmallVmm implements AutoCloseable {
         Forwarding forwarding = Forwarding.of(vm, device);
         undo.push(forwarding::close);
         return forwarding.forwardAll(
-                device.msix(0, count),
-                i -> MsiMessage.to(new VcpuId(vcpu), new InterruptVector(first.number() + i)));
+                device.msix(0, count), i -> MsiMessage.to(new VcpuId(vcpu), new InterruptVector(first.number() + i)));
     }
 
     /** Undoes the rest too if a part fails. */
