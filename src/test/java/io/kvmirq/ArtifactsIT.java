@@ -36,11 +36,12 @@ class ArtifactsIT {
         assertThat(library).contains("io/kvmirq/kvm/Vm.class").noneMatch(name -> name.startsWith("io/kvmirq/cli/"));
         assertThat(command).contains("io/kvmirq/kvm/Vm.class", "io/kvmirq/cli/Main.class");
         assertThat(command)
-                .as("the command has all of the library but what tells modules and Maven of it")
+                .as("the command has all of the library but the kit of tests and what tells modules and Maven of it")
                 .containsAll(library.stream()
                         .filter(name -> !name.endsWith("/")
                                 && !name.equals("module-info.class")
-                                && !name.startsWith("META-INF/maven/"))
+                                && !name.startsWith("META-INF/maven/")
+                                && !name.startsWith("io/kvmirq/junit/"))
                         .toList());
     }
 

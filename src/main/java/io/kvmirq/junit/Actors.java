@@ -11,8 +11,8 @@ import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The actors of a test with {@link Interleavings}, such as a device, a vCPU and a control plane, and their steps. The test
- * adds them; the kit runs the steps when the method has returned.
+ * The actors of a test with {@link Interleavings}, such as a device, a vCPU and a control plane, and their steps. The
+ * test adds them; the kit runs the steps when the method has returned.
  */
 public final class Actors {
     /** Seeds name actors by letters. */
@@ -144,8 +144,8 @@ public final class Actors {
     }
 
     /**
-     * Runs the steps: first those of {@code order}, then on with the same actor as long as that can go on, and with the first
-     * that can after it.
+     * Runs the steps: first those of {@code order}, then on with the same actor as long as that can go on, and with the
+     * first that can after it.
      */
     ActorsRun run(ActorsOrder order) {
         List<ActorsRun.Shape> shape = shape();

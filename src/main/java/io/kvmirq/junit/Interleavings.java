@@ -11,8 +11,8 @@ import org.junit.jupiter.api.extension.ExtendWith;
 
 /**
  * A test of the steps of several {@link Actors}, in every order up to a number of preemptions. A preemption is a switch
- * away from an actor that could go on. The kit runs the method once for each order, each on a fresh fake kernel: the method
- * adds the actors, and the kit then runs their steps on the thread of the test.
+ * away from an actor that could go on. The kit runs the method once for each order, each on a fresh fake kernel: the
+ * method adds the actors, and the kit then runs their steps on the thread of the test.
  *
  * <pre>{@code
  * @Interleavings(preemptions = 2)
@@ -24,16 +24,17 @@ import org.junit.jupiter.api.extension.ExtendWith;
  * }
  * }</pre>
  *
- * <p>An order fails if a step, or what runs {@link Actors#after} the steps, throws, or if it leaves what a {@link KvmTest}
- * must not leave. The failure names the order with the fewest preemptions, and of these the one that fails after the fewest
- * steps; and the {@link #order} that replays it. The report entry {@code orders} counts the orders that ran.
+ * <p>An order fails if a step, or what runs {@link Actors#after} the steps, throws, or if it leaves what a {@link
+ * KvmTest} must not leave. The failure names the order with the fewest preemptions, and of these the one that fails
+ * after the fewest steps; and the {@link #order} that replays it. The report entry {@code orders} counts the orders
+ * that ran.
  *
- * <p>Besides {@link Actors} the method takes the parameters of {@link KvmTest}; its class may set profiles and vCPUs by that
- * annotation. The object of the test class, and what {@code @BeforeEach} made, is the same for all orders: make in the
- * method what an order changes.
+ * <p>Besides {@link Actors} the method takes the parameters of {@link KvmTest}; its class may set profiles and vCPUs by
+ * that annotation. The object of the test class, and what {@code @BeforeEach} made, is the same for all orders: make in
+ * the method what an order changes.
  *
- * <p>A step is never divided, and a lock that is held from one step to the next excludes nothing, because all steps run on one
- * thread. Use {@link Actors#when} for an actor that waits.
+ * <p>A step is never divided, and a lock that is held from one step to the next excludes nothing, because all steps run
+ * on one thread. Use {@link Actors#when} for an actor that waits.
  */
 @Documented
 @Retention(RetentionPolicy.RUNTIME)
@@ -55,9 +56,9 @@ public @interface Interleavings {
     int vcpus() default 1;
 
     /**
-     * The one order to run, as a failure names it, such as {@code B1A2B1}: a step of the second actor, two of the first, and
-     * one of the second. Steps that it does not name follow, those of the same actor first. The system property {@code
-     * kvmirq.order} does the same for one method, without a change of its source.
+     * The one order to run, as a failure names it, such as {@code B1A2B1}: a step of the second actor, two of the
+     * first, and one of the second. Steps that it does not name follow, those of the same actor first. The system
+     * property {@code kvmirq.order} does the same for one method, without a change of its source.
      */
     String order() default "";
 }

@@ -24,10 +24,10 @@ final class InterleavingsCount {
     /**
      * The orders of actors with so many steps, none of which waits, that have at most {@code preemptions}.
      *
-     * <p>An order is a sequence of blocks, each of one actor and none beside another of the same actor. All blocks but the
-     * last of each actor end with a preemption. An actor of {@code a} steps has {@code C(a - 1, b - 1)} ways to have {@code
-     * b} blocks. To keep its blocks apart, inclusion and exclusion joins them to {@code j} groups in {@code C(b - 1, j - 1)}
-     * ways; groups of all actors are arranged freely.
+     * <p>An order is a sequence of blocks, each of one actor and none beside another of the same actor. All blocks but
+     * the last of each actor end with a preemption. An actor of {@code a} steps has {@code C(a - 1, b - 1)} ways to
+     * have {@code b} blocks. To keep its blocks apart, inclusion and exclusion joins them to {@code j} groups in {@code
+     * C(b - 1, j - 1)} ways; groups of all actors are arranged freely.
      */
     static BigInteger orders(List<Integer> steps, int preemptions) {
         return new InterleavingsCount(steps, preemptions).orders();

@@ -21,8 +21,8 @@ import org.opentest4j.AssertionFailedError;
 import org.opentest4j.TestAbortedException;
 
 /**
- * All orders of a method on one profile. JUnit runs the method once, with the first order; it runs for the others from here,
- * with new parameters.
+ * All orders of a method on one profile. JUnit runs the method once, with the first order; it runs for the others from
+ * here, with new parameters.
  */
 final class InterleavingsRun implements TestTemplateInvocationContext, ParameterResolver, InvocationInterceptor {
     private static final Namespace NAMESPACE = Namespace.create(InterleavingsRun.class);

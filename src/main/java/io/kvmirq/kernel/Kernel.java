@@ -289,7 +289,8 @@ public final class Kernel implements AutoCloseable {
     /**
      * From now on {@link #openHandles} tells of each handle where it was made.
      *
-     * @param line the line of the program that is running now; called in the thread that makes the handle
+     * @param line the line of the program that is running now, from the stack; called in the thread that makes the handle,
+     *     which may hold locks: it must not wait, nor call this library
      */
     public void traceHandles(Supplier<String> line) {
         handles.trace(line);

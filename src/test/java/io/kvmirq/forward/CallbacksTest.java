@@ -97,6 +97,10 @@ class CallbacksTest {
             Map.entry("forward.Userspace$Injector", "injectorOf…"),
             Map.entry("irqchip.GuestIoapic.addEndListener Runnable", "endListeners"),
             Map.entry("irqchip.GuestIoapic.removeEndListener Runnable", "endListeners"),
+            Map.entry("junit.Actors$Step", LOCKLESS),
+            Map.entry("junit.Actors.when BooleanSupplier", LOCKLESS),
+            Map.entry(
+                    "kernel.Kernel.traceHandles Supplier", "it reads the stack of its thread, and may do nothing else"),
             Map.entry("kernel.Undo.step Runnable", LOCKLESS),
             Map.entry("kernel.EventLoop$Handler", "handlers"),
             Map.entry("kernel.EventLoop.registerDoorbell Runnable", "handlers"),

@@ -39,7 +39,7 @@ import org.junit.platform.launcher.TestIdentifier;
 import org.junit.platform.launcher.core.LauncherDiscoveryRequestBuilder;
 import org.junit.platform.launcher.core.LauncherFactory;
 
-/** Orders, failures, replays and mistakes of {@link Interleavings}. The classes of tests in it are run by these tests alone. */
+/** Orders, failures, replays and mistakes of {@link Interleavings}. Only these tests run the classes of tests in it. */
 @Execution(ExecutionMode.SAME_THREAD)
 class InterleavingsTest {
     /** The orders that a class of tests ran, a letter a step. */
@@ -507,17 +507,17 @@ class InterleavingsTest {
                 "noActors | Mistakes.noActors: no actor has steps: add them by actors.add(\"device\", () -> ...)",
                 "noParameter | Mistakes.noParameter: @Interleavings: take a parameter Actors, and add the actors to it",
                 "noSteps | Mistakes.noSteps: actor 'device' has no steps: give it at least one lambda",
-                "tooLate | Mistakes.tooLate: the steps run already: add all in the method itself, and not within a step",
+                "tooLate | Mistakes.tooLate: the steps run already: add all in the method itself, and not within",
                 "noProfile | Mistakes.noProfile: @Interleavings: ",
                 "noPreemptions | Mistakes.noPreemptions: @Interleavings: preemptions = -1: expected 0 or more",
-                "noOrder | Mistakes.noOrder: @Interleavings: order 'first': expected what a failure names, such as B1A2B1",
-                "anothersOrder | Mistakes.anothersOrder: order A1C1 does not fit: its step 2 cannot run: there are only 2"
-                        + " actors; it is of another test, or the test has changed since",
-                "oldOrder | Mistakes.oldOrder: order A1B2 does not fit: its step 3 cannot run: b has only 1 step; it is",
+                "noOrder | Mistakes.noOrder: @Interleavings: order 'first': expected what a failure names, such as",
+                "anothersOrder | Mistakes.anothersOrder: order A1C1 does not fit: its step 2 cannot run: there are"
+                        + " only 2 actors; it is of another test, or the test has changed since",
+                "oldOrder | Mistakes.oldOrder: order A1B2 does not fit: its step 3 cannot run: b has only 1 step;",
                 "twoExtensions | @KvmTest and @Interleavings both run the method: choose one of them",
                 "everyCall | Mistakes.everyCall: @Interleavings: @EveryCallInTurn is for methods with @KvmTest: use",
-                "manyOrders | Mistakes.manyOrders: 224196720 orders of a (8 steps), b (8 steps), c (8 steps) with preemptions"
-                        + " = 9 are more than limit = 10000: lower preemptions to 2, which has 2022, give the",
+                "manyOrders | Mistakes.manyOrders: 224196720 orders of a (8 steps), b (8 steps), c (8 steps) with"
+                        + " preemptions = 9 are more than limit = 10000: lower preemptions to 2, which has 2022, give the",
                 "manyOrdersThatWait | more than limit = 100 orders",
                 "notMade | of the method",
             })
