@@ -97,6 +97,11 @@ publish-local: ## install the library, sources, Javadoc and SBOM into the local 
 	@scripts/phases target/publish.log install -Ppublish
 	@grep -oE 'Installing .* to .*/kvmirq-[^/]*\.(jar|pom|json)$$' target/publish.log
 
+package: ## make a tarball and a Debian package for x86-64 and arm64, each with a Java runtime of its own, in target/package
+	@scripts/bootstrap --release
+	@scripts/build
+	@scripts/package
+
 javadoc: ## write the library's Javadoc to target/reports/apidocs
 	@echo "writing Javadoc, about 30 s"
 	@scripts/maven javadoc:javadoc
@@ -105,4 +110,4 @@ javadoc: ## write the library's Javadoc to target/reports/apidocs
 clean: ## remove all build results
 	rm -rf target native/build .cifuzz-corpus
 
-.PHONY: help run run-tiny-vmm try test build check format native-test headers-test bench-selftest bench-vcpu bench-calls bench-attach bench-dispatch bench-posting bench-fake bench-recording differential fuzz races lost stress mutation lab lab-full install uninstall publish-local javadoc clean
+.PHONY: help run run-tiny-vmm try test build check format native-test headers-test bench-selftest bench-vcpu bench-calls bench-attach bench-dispatch bench-posting bench-fake bench-recording differential fuzz races lost stress mutation lab lab-full install uninstall publish-local package javadoc clean

@@ -71,8 +71,13 @@ public final class Cli {
     }
 
     public static Cli launcher() {
+        return launcher(Machine.root().resolve("scripts/kvmirq"));
+    }
+
+    /** The launcher of an installed command. */
+    static Cli launcher(Path program) {
         Cli cli = new Cli();
-        cli.before.add(Machine.root().resolve("scripts/kvmirq").toString());
+        cli.before.add(program.toString());
         return cli;
     }
 

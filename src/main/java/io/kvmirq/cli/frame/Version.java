@@ -2,6 +2,7 @@
 package io.kvmirq.cli.frame;
 
 import io.kvmirq.backend.Abi;
+import java.lang.module.ModuleDescriptor;
 import org.jspecify.annotations.Nullable;
 
 /** The line that {@code --version} prints. */
@@ -18,8 +19,15 @@ public final class Version {
         return "kvmirq " + number();
     }
 
-    /** From the jar's manifest, which the JVM has read already. Absent when the classes are not in a jar. */
+    /**
+     * From the module, such as in a package, or from the jar's manifest: the JVM has read either already. Absent when
+     * the classes are not in a jar.
+     */
     private static String number() {
+        @Nullable ModuleDescriptor module = Version.class.getModule().getDescriptor();
+        if (module != null && module.rawVersion().isPresent()) {
+            return module.rawVersion().get();
+        }
         @Nullable String version = Version.class.getPackage().getImplementationVersion();
         return version == null ? "(not from a jar)" : version;
     }

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** The command with all that it needs, for the Java runtime of a package: see scripts/package. */
+module io.kvmirq.command {
+    requires java.logging;
+
+    // Java starts a class by its name only in a module that exports a package.
+    exports io.kvmirq;
+
+    uses io.kvmirq.backend.BackendProvider;
+    uses io.kvmirq.mirror.MirrorHostProvider;
+
+    provides io.kvmirq.backend.BackendProvider with
+            io.kvmirq.fake.FakeProvider;
+    provides io.kvmirq.mirror.MirrorHostProvider with
+            io.kvmirq.host.HostForMirror;
+}
