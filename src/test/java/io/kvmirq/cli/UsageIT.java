@@ -10,6 +10,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -74,9 +75,25 @@ class UsageIT {
         assertThat(ended.exitCode()).isZero();
         assertThat(ended.out()).contains("selftest", "Exit codes:", "of explain also 10 to 17");
         assertThat(Cli.run("selftest", "--help").out()).contains("--count", "guestless", "--json");
-        Cli.Ended nothing = Cli.run();
-        assertThat(nothing.exitCode()).isEqualTo(ExitCode.USAGE);
-        assertThat(nothing.err()).contains("Usage: kvmirq");
+    }
+
+    @Test
+    void withoutACommandFiveLinesLeadOn() throws Exception {
+        Cli.Ended ended = Cli.run();
+        assertThat(ended.exitCode()).isEqualTo(ExitCode.USAGE);
+        assertThat(ended.out()).isEmpty();
+        assertThat(ended.err().lines())
+                .hasSize(5)
+                .allMatch(line -> line.length() <= Terminal.DEFAULT_COLUMNS)
+                .last()
+                .asString()
+                .contains("kvmirq help ");
+        String help = Cli.run("help").out();
+        assertThat(Pattern.compile("(?m)^ {2}kvmirq (\\w+)")
+                        .matcher(ended.err())
+                        .results())
+                .hasSize(4)
+                .allSatisfy(command -> assertThat(help).contains("\n  " + command.group(1) + " "));
     }
 
     @Test

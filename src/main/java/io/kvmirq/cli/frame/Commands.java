@@ -28,6 +28,15 @@ public record Commands(List<Command> commands) {
     /** Hidden from users: {@code make install} runs it. */
     private static final String FILES = "generate-files";
 
+    /** Printed without a command. */
+    private static final String FIRST_STEPS = """
+            kvmirq shows and wires the interrupts of KVM guests. Begin with a command:
+              kvmirq doctor      says what is wrong with this host, and what to change
+              kvmirq selftest    sends interrupts to a guest; without KVM: --backend fake
+              kvmirq list        lists interrupts of guests; explain says where one goes
+              kvmirq help        lists all commands
+            """;
+
     private static final int MEBI = 20;
 
     /** Smallest width at which options and descriptions fit side by side. */
@@ -44,7 +53,7 @@ public record Commands(List<Command> commands) {
             if (CommandLine.printHelpIfRequested(parsed)) {
                 return ExitCode.OK;
             }
-            return run(parsed, line, terminal);
+            return run(parsed, terminal);
         } catch (ParameterException e) {
             terminal.complain(usageError(e));
             return ExitCode.USAGE;
@@ -71,9 +80,9 @@ public record Commands(List<Command> commands) {
         }
     }
 
-    private int run(ParseResult parsed, CommandLine line, Terminal terminal) {
+    private int run(ParseResult parsed, Terminal terminal) {
         if (!parsed.hasSubcommand()) {
-            line.usage(terminal.err());
+            terminal.err().print(FIRST_STEPS);
             return ExitCode.USAGE;
         }
         ParseResult named = parsed.subcommand();
