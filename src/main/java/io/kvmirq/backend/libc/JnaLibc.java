@@ -11,6 +11,7 @@ import io.kvmirq.backend.library.LibraryCache;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.List;
+import java.util.Objects;
 
 /**
  * libc through JNA's direct mapping. JNA saves the errno of each call for the calling thread before it returns to Java,
@@ -32,6 +33,8 @@ public final class JnaLibc extends ForeignLibc {
     /** @throws BackendUnavailableException if JNA is not on the class path or cannot load its own library */
     public static Libc open() {
         try (ForeignProperties properties = new ForeignProperties()) {
+            // Is JNA there? Otherwise no directory is made for its library.
+            Objects.requireNonNull(NativeLibrary.class);
             if (GIVEN.stream().allMatch(property -> System.getProperty(property) == null)) {
                 properties.set(TEMPORARY, LibraryCache.directoryForOthers().toString());
             }

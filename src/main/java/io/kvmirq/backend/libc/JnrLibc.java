@@ -11,6 +11,7 @@ import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Path;
+import java.util.Objects;
 import jnr.ffi.LibraryLoader;
 import jnr.ffi.Pointer;
 import jnr.ffi.Runtime;
@@ -39,6 +40,8 @@ public final class JnrLibc extends ForeignLibc {
     /** @throws BackendUnavailableException if jnr-ffi is not on the class path or cannot load its own library */
     public static Libc open() {
         try (ForeignProperties properties = new ForeignProperties()) {
+            // Is jnr-ffi there? Otherwise no directory is made for its library.
+            Objects.requireNonNull(LibraryLoader.class);
             if (System.getProperty(LIBRARY) == null && System.getProperty(EXTRACT_DIRECTORY) == null) {
                 unpack(properties);
             }
