@@ -31,21 +31,24 @@ final class FaultNames {
 
     private static final int NEAR = 3;
 
-    /** The kernel calls of each typed primitive, found by calling each once without a kernel. */
-    private static final Map<String, Set<String>> KERNELS = kernels();
+    /** Made when a rule or a count asks first. */
+    private static final class Tables {
+        /** The kernel calls of each typed primitive, found by calling each once without a kernel. */
+        static final Map<String, Set<String>> KERNELS = kernels();
 
-    private static final Set<String> ALL = Stream.of(
-                    Stream.of(ANY),
-                    Stream.of(UapiTable.REQUESTS, UapiTable.ARM64)
-                            .flatMap(List::stream)
-                            .map(UapiTable.Request::name),
-                    Arrays.stream(SystemCall.values()).map(SystemCall::kernelName),
-                    Stream.of(Libc.class, KernelBackend.class)
-                            .flatMap(type -> Arrays.stream(type.getMethods()))
-                            .filter(FaultNames::answers)
-                            .map(Method::getName))
-            .flatMap(names -> names)
-            .collect(Collectors.toCollection(TreeSet::new));
+        static final Set<String> ALL = Stream.of(
+                        Stream.of(ANY),
+                        Stream.of(UapiTable.REQUESTS, UapiTable.ARM64)
+                                .flatMap(List::stream)
+                                .map(UapiTable.Request::name),
+                        Arrays.stream(SystemCall.values()).map(SystemCall::kernelName),
+                        Stream.of(Libc.class, KernelBackend.class)
+                                .flatMap(type -> Arrays.stream(type.getMethods()))
+                                .filter(FaultNames::answers)
+                                .map(Method::getName))
+                .flatMap(names -> names)
+                .collect(Collectors.toCollection(TreeSet::new));
+    }
 
     private FaultNames() {}
 
@@ -112,14 +115,14 @@ final class FaultNames {
 
     /** The kernel's names for a typed primitive. */
     static Set<String> ofKernel(String primitive) {
-        return KERNELS.getOrDefault(primitive, Set.of());
+        return Tables.KERNELS.getOrDefault(primitive, Set.of());
     }
 
     static void require(String name) {
-        if (ALL.contains(name) || name.matches("ioctl 0x[0-9a-f]+")) {
+        if (Tables.ALL.contains(name) || name.matches("ioctl 0x[0-9a-f]+")) {
             return;
         }
-        List<String> near = ALL.stream()
+        List<String> near = Tables.ALL.stream()
                 .sorted(Comparator.comparingInt(known -> distance(name, known)))
                 .limit(NEAR)
                 .toList();
