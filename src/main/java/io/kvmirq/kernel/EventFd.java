@@ -82,9 +82,13 @@ public final class EventFd implements AutoCloseable {
     /**
      * As {@link #create(Kernel)}, so many: all, or none.
      *
+     * @throws IllegalArgumentException if the count is negative
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM
      */
     public static List<EventFd> create(Kernel kernel, int count) {
+        if (count < 0) {
+            throw new IllegalArgumentException(count + " eventfds: expected 0 or more");
+        }
         long[] next = {LAST_ID.getAndAdd(count) + 1};
         return Fd.make(
                 kernel,

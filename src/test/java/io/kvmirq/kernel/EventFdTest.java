@@ -61,6 +61,17 @@ class EventFdTest {
     }
 
     @Test
+    void fewerThanNoneAreRefused() {
+        try (EventFd before = EventFd.create(kernel)) {
+            assertIllegalArgument(() -> EventFd.create(kernel, -1), "-1 eventfds: expected 0 or more");
+            try (EventFd after = EventFd.create(kernel)) {
+                assertThat(after.id()).isNotEqualTo(before.id());
+            }
+        }
+        assertThat(EventFd.create(kernel, 0)).isEmpty();
+    }
+
+    @Test
     void awaitEndsWithTheTime() {
         try (EventFd event = EventFd.create(kernel)) {
             assertThat(event.await(Duration.ofMillis(1))).isFalse();
