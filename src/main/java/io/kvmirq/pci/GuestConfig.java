@@ -382,8 +382,12 @@ final class GuestConfig {
                 pass(at + half, half, upper);
             }
         } else if (at == COMMAND) {
-            device.putShort(COMMAND, command() & (PORTS | MEMORY | (mayMaster ? MASTER : 0)));
+            passCommand();
         }
+    }
+
+    private void passCommand() {
+        device.putShort(COMMAND, command() & (PORTS | MEMORY | (mayMaster ? MASTER : 0)));
     }
 
     /** The registers are as after a reset. The device does no DMA any more. */
@@ -437,7 +441,7 @@ final class GuestConfig {
         }
         int state = from.getInt() & 3;
         int control = from.getInt();
-        device.putShort(COMMAND, command() & (PORTS | MEMORY | MASTER));
+        passCommand();
         if (express != 0) {
             device.putShort(express + EXPRESS_CONTROL - 1, control & ~(EXPRESS_RESET << Byte.SIZE));
         }

@@ -595,7 +595,8 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
     }
 
     /**
-     * The device is reset, and its configuration space becomes what {@link #state} gave: BARs, DMA, interrupts.
+     * The device is reset, and its configuration space becomes what {@link #state} gave: BARs, DMA, interrupts. A device
+     * whose reset the kernel refuses does no DMA, as after {@link #reset}.
      *
      * @throws IllegalArgumentException if it is of another kind of device, or if a BAR lies where the guest cannot reach
      *     it here; the device is then as after {@link #reset}

@@ -160,6 +160,20 @@ class PassedStateTest {
         assertThat(to.config(COMMAND, 2)).isZero();
     }
 
+    /** Else what the guest before left in its registers would be DMA of the restored one. */
+    @Test
+    void deviceThatIsNotResetIsNoBusMasterAfterARestore() {
+        from.command(MEMORY_AND_MASTER);
+        byte[] state = from.passed.state();
+        to.hardware.lockByHost(true);
+        to.passed.restore(state);
+        assertThat(to.config(COMMAND, 2)).as("of the guest").isEqualTo(MEMORY_AND_MASTER);
+        assertThat(to.device.config().getShort(COMMAND) & 7).as("of the device").isEqualTo(2);
+        to.hardware.lockByHost(false);
+        to.command(MEMORY_AND_MASTER);
+        assertThat(to.device.config().getShort(COMMAND) & 7).isEqualTo(MEMORY_AND_MASTER);
+    }
+
     @Test
     void closedDeviceHasNoState() {
         to.passed.close();
