@@ -29,7 +29,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The guest of the kit's VM on real KVM: each vCPU runs {@link GuestCode} on a thread of its own, in a segment of its own
- * for data and stack. For one thread, beside those of the vCPUs.
+ * for data and stack. Thread-safe, except for its start and its end.
  */
 final class CountingGuest implements AutoCloseable {
     /** Segments of real mode. */
@@ -81,6 +81,7 @@ final class CountingGuest implements AutoCloseable {
         private final Thread thread;
         private volatile @Nullable Vcpu vcpu;
         private volatile @Nullable String death;
+        /** Guarded by this. */
         private int fences;
 
         OneVcpu(VcpuId id) {
@@ -174,25 +175,29 @@ final class CountingGuest implements AutoCloseable {
     Map<InterruptVector, Integer> received(VcpuId id, InterruptVector vector, int times) {
         OneVcpu one = vcpu(id);
         await(one, () -> one.handled(vector.number()) >= times, ARRIVAL_NANOS);
-        settle(one);
         Map<InterruptVector, Integer> received = new TreeMap<>((a, b) -> Integer.compare(a.number(), b.number()));
-        for (int i = FIRST_VECTOR; i < VECTORS; i++) {
-            int count = one.handled(i) - (i == FENCE.number() ? one.fences : 0);
-            if (count > 0) {
-                received.put(new InterruptVector(i), count);
+        synchronized (one) {
+            settle(one);
+            for (int i = FIRST_VECTOR; i < VECTORS; i++) {
+                int count = one.handled(i) - (i == FENCE.number() ? one.fences : 0);
+                if (count > 0) {
+                    received.put(new InterruptVector(i), count);
+                }
             }
         }
         return received;
     }
 
-    /** Waits until a vCPU has taken all that was requested. */
+    /** Waits until a vCPU has taken all that was requested. One fence at a time: two may be one interrupt. */
     private void settle(OneVcpu one) {
-        seam.aside(() -> {
-            one.fences++;
-            vm.signal(MsiMessage.to(one.id, FENCE));
-        });
-        if (!await(one, () -> one.handled(FENCE.number()) >= one.fences, ARRIVAL_NANOS)) {
-            throw new IllegalStateException(one.id + " of the kit's guest takes no interrupts any more");
+        synchronized (one) {
+            seam.aside(() -> {
+                one.fences++;
+                vm.signal(MsiMessage.to(one.id, FENCE));
+            });
+            if (!await(one, () -> one.handled(FENCE.number()) >= one.fences, ARRIVAL_NANOS)) {
+                throw new IllegalStateException(one.id + " of the kit's guest takes no interrupts any more");
+            }
         }
     }
 

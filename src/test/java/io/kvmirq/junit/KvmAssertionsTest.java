@@ -22,6 +22,7 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.List;
 import java.util.concurrent.locks.LockSupport;
+import java.util.stream.IntStream;
 import org.opentest4j.AssertionFailedError;
 
 /** {@link KvmAssertions}, on the fake kernel and on real KVM. */
@@ -106,6 +107,12 @@ class KvmAssertionsTest {
         }
         assertThat(host.vcpu(0)).received(VECTOR, once());
         device.join();
+    }
+
+    @KvmTest(real = Real.IF_PRESENT)
+    void threadsMayAssertAtOnce(KvmHost host) {
+        host.interrupt(0, VECTOR).signal();
+        IntStream.range(0, 500).parallel().forEach(i -> assertThat(host.vcpu(0)).received(VECTOR, once()));
     }
 
     @KvmTest(real = Real.IF_PRESENT)
