@@ -12,6 +12,7 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.recording.Faults;
 import io.kvmirq.vfio.VfioDevice;
 import java.lang.reflect.Executable;
+import java.lang.reflect.Method;
 import java.lang.reflect.Parameter;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -28,9 +29,11 @@ import org.junit.jupiter.api.extension.ExecutionCondition;
 import org.junit.jupiter.api.extension.Extension;
 import org.junit.jupiter.api.extension.ExtensionContext;
 import org.junit.jupiter.api.extension.ExtensionContext.Namespace;
+import org.junit.jupiter.api.extension.InvocationInterceptor;
 import org.junit.jupiter.api.extension.LifecycleMethodExecutionExceptionHandler;
 import org.junit.jupiter.api.extension.ParameterContext;
 import org.junit.jupiter.api.extension.ParameterResolver;
+import org.junit.jupiter.api.extension.ReflectiveInvocationContext;
 import org.junit.jupiter.api.extension.TestExecutionExceptionHandler;
 import org.junit.jupiter.api.extension.TestTemplateInvocationContext;
 import org.opentest4j.AssertionFailedError;
@@ -43,7 +46,8 @@ final class KvmInvocation
                 BeforeEachCallback,
                 AfterEachCallback,
                 TestExecutionExceptionHandler,
-                LifecycleMethodExecutionExceptionHandler {
+                LifecycleMethodExecutionExceptionHandler,
+                InvocationInterceptor {
     private static final Namespace NAMESPACE = Namespace.create(KvmInvocation.class);
 
     private static final Map<Class<?>, Function<KvmHost, Object>> GIVEN = Map.of(
@@ -68,6 +72,9 @@ final class KvmInvocation
     private final Optional<Turn> turn;
     private final Faults faults = new Faults();
     private @Nullable KvmHost host;
+    /** Whether the call that failed has ended the set-up. */
+    private boolean setUpEnded;
+
     private @Nullable List<String> callsOfPassed;
 
     KvmInvocation(Settings settings, Target target, Optional<Turn> turn) {
@@ -174,6 +181,30 @@ final class KvmInvocation
     @Override
     public void handleBeforeEachMethodExecutionException(ExtensionContext context, Throwable thrown) throws Throwable {
         rethrow(thrown);
+        setUpEnded = true;
+    }
+
+    @Override
+    public void interceptBeforeEachMethod(
+            Invocation<Void> invocation, ReflectiveInvocationContext<Method> method, ExtensionContext context)
+            throws Throwable {
+        proceedUnlessEnded(invocation);
+    }
+
+    @Override
+    public void interceptTestTemplateMethod(
+            Invocation<Void> invocation, ReflectiveInvocationContext<Method> method, ExtensionContext context)
+            throws Throwable {
+        proceedUnlessEnded(invocation);
+    }
+
+    /** Without its set-up the rest of the test would fail for another reason. */
+    private void proceedUnlessEnded(Invocation<Void> invocation) throws Throwable {
+        if (setUpEnded) {
+            invocation.skip();
+        } else {
+            invocation.proceed();
+        }
     }
 
     @Override
@@ -193,8 +224,12 @@ final class KvmInvocation
 
     @Override
     public void afterEach(ExtensionContext context) {
+        if (host == null) {
+            callsOfPassed = List.of(); // beforeEach has said why
+            return;
+        }
         boolean failed = context.getExecutionException().isPresent();
-        List<String> said = new ArrayList<>(host(context).end());
+        List<String> said = new ArrayList<>(host.end());
         if (!failed) {
             sayUnused(said);
         }

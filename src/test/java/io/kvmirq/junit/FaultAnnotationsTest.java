@@ -12,7 +12,11 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vm;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
 /** {@link Fault} and {@link EveryCallInTurn}. */
@@ -91,6 +95,48 @@ class FaultAnnotationsTest {
         assertThat(outcomes.get(1).name()).isEqualTo("[fake 6.18, call 1: kvmOpen fails with ENOMEM]");
         assertThat(outcomes.stream().map(Outcome::name))
                 .anyMatch(name -> name.matches("\\[fake 6\\.18, call \\d+: irqfdAssign fails with ENOMEM]"));
+    }
+
+    static class WithSetUp {
+        private static final List<String> RAN = new ArrayList<>();
+        private Optional<Vm> vm = Optional.empty();
+
+        @BeforeEach
+        void setUp(Kernel kernel) {
+            vm = Optional.of(Vm.create(kernel));
+        }
+
+        @KvmTest
+        @EveryCallInTurn(errno = "ENOMEM")
+        void usesIt() {
+            RAN.add("with a VM: " + vm.isPresent());
+            vm.orElseThrow().createIrqchip();
+        }
+
+        @AfterEach
+        void tearDown() {
+            vm.ifPresent(Vm::close);
+        }
+    }
+
+    @Test
+    void aTestWhoseSetUpEndedDoesNotRun() {
+        assertThat(KitRun.of(WithSetUp.class)).hasSizeGreaterThan(3).allMatch(one -> one.status()
+                .equals("SUCCESSFUL"));
+        assertThat(WithSetUp.RAN).isNotEmpty().containsOnly("with a VM: true");
+    }
+
+    static class WithoutKvm {
+        @KvmTest(real = Real.REQUIRED, backend = "none")
+        @EveryCallInTurn(errno = "ENOMEM")
+        void test() {}
+    }
+
+    @Test
+    void aWalkThatCannotBeginSaysWhyOnce() {
+        assertThat(KitRun.single(WithoutKvm.class).said())
+                .startsWith("real KVM cannot be used: ")
+                .doesNotContain(" + real KVM");
     }
 
     static class Sloppy {
