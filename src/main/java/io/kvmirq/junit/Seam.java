@@ -4,6 +4,7 @@ package io.kvmirq.junit;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.recording.Faults;
+import java.lang.reflect.InvocationHandler;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
@@ -52,8 +53,12 @@ final class Seam {
         this.backend = (KernelBackend) Proxy.newProxyInstance(
                 KernelBackend.class.getClassLoader(),
                 new Class<?>[] {KernelBackend.class},
-                (proxy, method, arguments) ->
-                        method.getName().equals("libc") ? door : call(proxy, plain, faulty, method, arguments));
+                (proxy, method, arguments) -> {
+                    if (method.isDefault()) {
+                        return InvocationHandler.invokeDefault(proxy, method, arguments); // by calls that are noted
+                    }
+                    return method.getName().equals("libc") ? door : call(proxy, plain, faulty, method, arguments);
+                });
     }
 
     private <T> T over(Class<T> type, T plain, T faulty) {
@@ -102,6 +107,9 @@ final class Seam {
         if (thread.getId() > firstThread && !threads.containsKey(thread)) {
             threads.put(thread, Place.here());
         }
+        if (method.getName().equals("fdClose") && arguments != null) {
+            closed(number(arguments[0])); // before the number may be another file's
+        }
         @Nullable IntConsumer listener = onSignal;
         if (listener != null && arguments != null && method.getName().equals("eventfdSignal")) {
             listener.accept(number(arguments[0]));
@@ -128,7 +136,6 @@ final class Seam {
             case "irqfdAssignLevel" -> assigned(irqfd(arguments, 3));
             case "irqfdDeassign" -> deassigned(irqfd(arguments, 2));
             case "routesSet" -> routed(number(arguments[0]), (ByteBuffer) arguments[1], number(arguments[2]));
-            case "fdClose" -> closed(number(arguments[0]));
             default -> {}
         }
     }

@@ -29,6 +29,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.locks.LockSupport;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -196,6 +197,11 @@ class KvmTestTest {
         }
 
         @KvmTest
+        void irqfds(Vm vm, EventFd one, EventFd other) {
+            vm.assignIrqfds(List.of(one, other), List.of(new Gsi(6), new Gsi(7))); // leaks two irqfds
+        }
+
+        @KvmTest
         void route(Vm vm) {
             vm.routes().add(MsiMessage.to(new VcpuId(0), vector(0x31))); // leaks a route
         }
@@ -242,17 +248,46 @@ class KvmTestTest {
     @Test
     void aLeakNamesTheThingAndItsLine() throws IOException {
         List<Outcome> outcomes = KitRun.of(Leaks.class);
-        assertThat(outcomes).hasSize(5).allMatch(one -> one.status().equals("FAILED"));
+        assertThat(outcomes).hasSize(6).allMatch(one -> one.status().equals("FAILED"));
         assertThat(said(outcomes, line("leaks an eventfd")))
                 .matches("the test left eventfd \\(fd \\d+\\), made at " + line("leaks an eventfd"));
         assertThat(said(outcomes, line("leaks an irqfd")))
                 .matches("the test left irqfd \\(eventfd fd \\d+ → GSI 5\\), assigned at " + line("leaks an irqfd"));
+        assertThat(said(outcomes, line("leaks two irqfds")))
+                .matches("the test left irqfd .* → GSI 6\\), assigned at " + line("leaks two irqfds")
+                        + "\nthe test left irqfd .* → GSI 7\\), assigned at " + line("leaks two irqfds"));
         assertThat(said(outcomes, line("leaks a route")))
                 .isEqualTo("the test left the route of gsi 24 in the kit's Vm, made at " + line("leaks a route"));
         assertThat(said(outcomes, line("first call of a thread")))
                 .isEqualTo("the test left thread waits for ever, which first called the kernel at "
                         + line("first call of a thread"));
         assertThat(said(outcomes, line("through a VMM"))).contains(", made at LeakyVmm.java:");
+    }
+
+    static class Interrupted {
+        @KvmTest
+        void itsThreadEndsSoon(Kernel kernel) {
+            EventFd event = EventFd.create(kernel);
+            new Thread(() -> {
+                        event.signal();
+                        LockSupport.parkNanos(50_000_000);
+                    })
+                    .start();
+            while (event.drain() == 0) {
+                Thread.onSpinWait();
+            }
+            event.close();
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    @Test
+    void aThreadHasTimeToEndAlsoWhenTheTestWasInterrupted() {
+        try {
+            assertThat(KitRun.single(Interrupted.class).said()).isEmpty();
+        } finally {
+            Thread.interrupted();
+        }
     }
 
     static class LeaksAndFails {
