@@ -33,7 +33,7 @@ record InterleavingsSettings(
         Method test = context.getRequiredTestMethod();
         Interleavings of =
                 AnnotationSupport.findAnnotation(test, Interleavings.class).orElseThrow();
-        Optional<KvmTest> ofClass = AnnotationSupport.findAnnotation(type, KvmTest.class);
+        Optional<KvmTest> ofClass = Settings.ofClass(type);
         Settings.requireAlone(test, Interleavings.class);
         require(test, of.preemptions() >= 0, "preemptions = " + of.preemptions() + ": expected 0 or more");
         require(test, of.limit() >= 1, "limit = " + of.limit() + ": expected 1 or more");

@@ -214,6 +214,11 @@ public final class KvmHost {
     /** The vCPU that the test runs itself. */
     synchronized Vcpu handle(int id) {
         vm();
+        if (guest != null) {
+            throw new IllegalStateException(
+                    "the kit's guest runs the vCPUs of this test: the test method itself takes a"
+                            + " parameter Vcpu where the test runs them");
+        }
         if (id >= vcpus.size()) {
             throw new IllegalStateException(
                     "the test has " + vcpus.size() + " vCPUs and takes a parameter Vcpu more: set vcpus of @KvmTest");

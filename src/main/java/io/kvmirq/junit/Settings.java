@@ -11,6 +11,7 @@ import io.kvmirq.recording.Faults;
 import io.kvmirq.vfio.VfioDevice;
 import java.lang.annotation.Annotation;
 import java.lang.reflect.Method;
+import java.lang.reflect.Modifier;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -49,7 +50,7 @@ record Settings(
     static Settings of(Class<?> type, Method test) {
         requireAlone(test, KvmTest.class);
         KvmTest ofMethod = AnnotationSupport.findAnnotation(test, KvmTest.class).orElseThrow();
-        Optional<KvmTest> ofClass = AnnotationSupport.findAnnotation(type, KvmTest.class);
+        Optional<KvmTest> ofClass = ofClass(type);
         Real real = ofMethod.real() == Real.NEVER ? ofClass.map(KvmTest::real).orElse(Real.NEVER) : ofMethod.real();
         int vcpus = ofMethod.vcpus() == 1 ? ofClass.map(KvmTest::vcpus).orElse(1) : ofMethod.vcpus();
         String backend = ofMethod.backend().equals(Backends.AUTO)
@@ -70,6 +71,13 @@ record Settings(
                 faults(type, test),
                 AnnotationSupport.findAnnotation(test, EveryCallInTurn.class)
                         .map(every -> errno(test, every.errno(), "@EveryCallInTurn")));
+    }
+
+    /** Of the class, or of the nearest one around a nested class. */
+    static Optional<KvmTest> ofClass(Class<?> type) {
+        Optional<KvmTest> found = AnnotationSupport.findAnnotation(type, KvmTest.class);
+        boolean nested = type.isMemberClass() && !Modifier.isStatic(type.getModifiers());
+        return found.isEmpty() && nested ? ofClass(type.getEnclosingClass()) : found;
     }
 
     /** Another annotation would run the method too, without what the kit gives. */

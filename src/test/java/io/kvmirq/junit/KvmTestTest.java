@@ -32,6 +32,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.locks.LockSupport;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Nested;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -91,6 +92,51 @@ class KvmTestTest {
     void aMethodTakesTheSettingsOfItsClass() {
         assertThat(statuses(KitRun.of(OfTheClass.class)))
                 .containsExactlyInAnyOrder("[fake 6.1] SUCCESSFUL", "[fake 6.12] SUCCESSFUL", "[fake 7.1] SUCCESSFUL");
+    }
+
+    @KvmTest(profiles = "6.1", vcpus = 2)
+    static class Outer {
+        @Nested
+        class Inner {
+            @KvmTest
+            void takesTheOuterClass(Vm vm, Vcpu first, Vcpu second) {}
+        }
+
+        @Nested
+        @KvmTest(profiles = "6.12")
+        class WithItsOwn {
+            @KvmTest
+            void takesItsOwn(Vcpu first) {}
+
+            @Interleavings
+            void takesItsOwnToo(Actors actors) {
+                actors.add("device", () -> {});
+            }
+        }
+    }
+
+    @Test
+    void aNestedClassTakesTheSettingsOfTheOneAroundIt() {
+        assertThat(KitRun.of(Outer.class).stream().map(outcome -> outcome.name() + outcome.said()))
+                .containsExactlyInAnyOrder("[fake 6.1]", "[fake 6.12]", "[fake 6.12]");
+    }
+
+    static class TakesItsVcpuTooEarly {
+        @BeforeEach
+        void before(Vcpu vcpu) {
+            assertThat(vcpu.isWithinInstruction()).isFalse();
+        }
+
+        @KvmTest(real = Real.REQUIRED)
+        void test() {}
+    }
+
+    @io.kvmirq.testing.RealKvm
+    @Test
+    void onKvmAVcpuIsOfTheTestMethodOrOfTheGuest() {
+        assertThat(KitRun.single(TakesItsVcpuTooEarly.class).said())
+                .contains("the kit's guest runs the vCPUs of this test: the test method itself takes a parameter Vcpu"
+                        + " where the test runs them");
     }
 
     static class WithoutBinding {
