@@ -6,6 +6,7 @@ import java.lang.annotation.ElementType;
 import java.lang.annotation.Retention;
 import java.lang.annotation.RetentionPolicy;
 import java.lang.annotation.Target;
+import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.api.parallel.Execution;
 import org.junit.jupiter.api.parallel.ExecutionMode;
 
@@ -18,6 +19,7 @@ import org.junit.jupiter.api.parallel.ExecutionMode;
 @Retention(RetentionPolicy.RUNTIME)
 @Target(ElementType.METHOD)
 @Execution(ExecutionMode.SAME_THREAD)
+@ExtendWith(FaultExtension.class)
 @SuppressWarnings("exports") // JUnit is optional
 public @interface EveryCallInTurn {
     /** The name of the error, such as {@code ENOMEM}. */

@@ -7,6 +7,7 @@ import java.lang.annotation.Repeatable;
 import java.lang.annotation.Retention;
 import java.lang.annotation.RetentionPolicy;
 import java.lang.annotation.Target;
+import org.junit.jupiter.api.extension.ExtendWith;
 
 /**
  * A call of the test fails, before it reaches the kernel. Calls that the kit makes for itself neither fail nor count. The
@@ -16,6 +17,8 @@ import java.lang.annotation.Target;
 @Retention(RetentionPolicy.RUNTIME)
 @Target({ElementType.METHOD, ElementType.TYPE})
 @Repeatable(Fault.All.class)
+@ExtendWith(FaultExtension.class)
+@SuppressWarnings("exports") // JUnit is optional
 public @interface Fault {
     /** The call: a request such as {@code KVM_IRQFD}, or another name that {@code Faults} knows. */
     String call();

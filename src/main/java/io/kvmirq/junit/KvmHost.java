@@ -189,8 +189,13 @@ public final class KvmHost {
      * test's to close nor counted.
      *
      * @param vcpu the id of the vCPU
+     * @throws IllegalArgumentException if the VM has no such vCPU
      */
     public synchronized EventFd interrupt(int vcpu, InterruptVector vector) {
+        if (vcpu < 0 || vcpu >= plan.vcpus()) {
+            throw new IllegalArgumentException(
+                    "the kit's Vm has no vcpu " + vcpu + ": its first is 0, and vcpus of @KvmTest is " + plan.vcpus());
+        }
         Vm to = vm();
         EventFd event = eventFd();
         seam.aside(() -> {

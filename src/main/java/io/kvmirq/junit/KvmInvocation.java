@@ -132,11 +132,17 @@ final class KvmInvocation
 
     @Override
     public boolean supportsParameter(ParameterContext parameter, ExtensionContext context) {
-        return gives(parameter.getParameter().getType());
+        Class<?> type = parameter.getParameter().getType();
+        return type == Actors.class || gives(type);
     }
 
     @Override
     public Object resolveParameter(ParameterContext parameter, ExtensionContext context) {
+        if (parameter.getParameter().getType() == Actors.class) {
+            throw new Mistake(
+                    Optional.of(settings.test()),
+                    "a parameter Actors is given to a method with @Interleavings instead of @KvmTest");
+        }
         return given(host(context), parameter);
     }
 
@@ -235,7 +241,7 @@ final class KvmInvocation
         }
         callsOfPassed = failed || !said.isEmpty() ? List.of() : faults.calls();
         if (!said.isEmpty()) {
-            AssertionFailedError error = new AssertionFailedError(String.join("\n", said));
+            AssertionFailedError error = new AssertionFailedError(inTurn() + String.join("\n", said));
             error.setStackTrace(new StackTraceElement[] {
                 new StackTraceElement(
                         settings.test().getDeclaringClass().getName(),
@@ -247,7 +253,15 @@ final class KvmInvocation
         }
     }
 
+    /** Maven's console has a run's number and not its name. */
+    private String inTurn() {
+        return turn.isPresent() ? getDisplayName(0) + " " : "";
+    }
+
     private void sayUnused(List<String> said) {
+        if (settings.everyCall().isPresent() && faults.calls().isEmpty()) {
+            said.add("@EveryCallInTurn: the test made no call of the kernel, so none can fail");
+        }
         List<String> unused = faults.unused();
         for (Settings.Failing fault : settings.faults()) {
             if (unused.contains(fault.call() + " " + fault.nth())) {

@@ -15,6 +15,7 @@ import io.kvmirq.kvm.Vm;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -161,16 +162,14 @@ class FaultAnnotationsTest {
 
     @Test
     void aRunThatLeavesOrFailsOtherwiseFails() {
-        List<String> failures = KitRun.of(Sloppy.class).stream()
+        List<Outcome> failures = KitRun.of(Sloppy.class).stream()
                 .filter(one -> one.status().equals("FAILED"))
-                .map(one -> one.name() + " " + one.said())
                 .toList();
         assertThat(failures)
-                .anyMatch(said -> said.matches(
-                        "\\[fake 6\\.18, call \\d+: irqchipCreate fails with ENOMEM] the test left KVM VM.*made at .*"
-                                .replace("KVM VM", "vm")))
-                .anyMatch(said ->
-                        said.matches("\\[fake 6\\.18, call \\d+: irqchipCreate fails with EBUSY] not of the kernel"));
+                .anyMatch(one -> one.name().matches("\\[fake 6\\.18, call \\d+: irqchipCreate fails with ENOMEM]")
+                        && one.said().matches(Pattern.quote(one.name()) + " the test left vm.*made at .*"))
+                .anyMatch(one -> one.name().matches("\\[fake 6\\.18, call \\d+: irqchipCreate fails with EBUSY]")
+                        && one.said().equals("not of the kernel"));
     }
 
     static class Failing {
@@ -186,5 +185,41 @@ class FaultAnnotationsTest {
     @Test
     void aTestThatFailsWithoutAFaultIsNotWalked() {
         assertThat(KitRun.single(Failing.class).said()).isEqualTo("as it is: false");
+    }
+
+    static class WithoutKvmTest {
+        @Test
+        @Fault(call = "KVM_IRQFD", errno = "EBUSY")
+        void one() {}
+
+        @Test
+        @Fault(call = "KVM_IRQFD", errno = "EBUSY")
+        @Fault(call = "KVM_RUN", errno = "EBUSY")
+        void two() {}
+
+        @Test
+        @EveryCallInTurn(errno = "ENOMEM")
+        void inTurn() {}
+    }
+
+    @Test
+    void aFaultThatNothingMakesIsRefused() {
+        assertThat(KitRun.of(WithoutKvmTest.class).stream().map(Outcome::said))
+                .containsExactlyInAnyOrder(
+                        "WithoutKvmTest.one: @Fault needs @KvmTest instead of @Test",
+                        "WithoutKvmTest.two: @Fault needs @KvmTest instead of @Test",
+                        "WithoutKvmTest.inTurn: @EveryCallInTurn needs @KvmTest instead of @Test");
+    }
+
+    static class WithoutCalls {
+        @KvmTest
+        @EveryCallInTurn(errno = "ENOMEM")
+        void makesNone() {}
+    }
+
+    @Test
+    void aTestWithoutCallsProvesNothing() {
+        assertThat(KitRun.single(WithoutCalls.class).said())
+                .isEqualTo("@EveryCallInTurn: the test made no call of the kernel, so none can fail");
     }
 }

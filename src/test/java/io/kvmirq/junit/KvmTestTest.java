@@ -157,7 +157,9 @@ class KvmTestTest {
                 .hasSize(2)
                 .allSatisfy(one -> {
                     assertThat(one.name()).startsWith("[real KVM");
-                    assertThat(one.said()).contains("real KVM cannot be used: ").contains("none");
+                    assertThat(one.said())
+                            .containsOnlyOnce("real KVM cannot be used: ")
+                            .contains("none");
                 });
     }
 
@@ -461,6 +463,31 @@ class KvmTestTest {
     @Test
     void anExtensionRegisteredTwiceIsOne() {
         assertThat(statuses(KitRun.of(TwoExtensions.class))).containsExactly("[fake 6.18] SUCCESSFUL");
+    }
+
+    static class ActorsOfKvmTest {
+        @KvmTest
+        void test(Actors actors) {}
+    }
+
+    @Test
+    void actorsAreOfInterleavings() {
+        assertThat(KitRun.single(ActorsOfKvmTest.class).said())
+                .contains("ActorsOfKvmTest.test: a parameter Actors is given to a method with @Interleavings instead of"
+                        + " @KvmTest");
+    }
+
+    static class NoSuchVcpu {
+        @KvmTest(vcpus = 2)
+        void test(KvmHost host) {
+            host.interrupt(2, vector(0x31));
+        }
+    }
+
+    @Test
+    void anInterruptOfAVcpuThatIsNotThereIsRefused() {
+        assertThat(KitRun.single(NoSuchVcpu.class).said())
+                .isEqualTo("the kit's Vm has no vcpu 2: its first is 0, and vcpus of @KvmTest is 2");
     }
 
     @KvmTest
