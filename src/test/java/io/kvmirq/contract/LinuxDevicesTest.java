@@ -137,6 +137,7 @@ class LinuxDevicesTest {
         try (HostCounts host = new HostCounts(address(NVME))) {
             String console = run("nvme", NVME, "reads=" + READS, "--boots", "2", "--pause", "500");
             assertThat(counts(console))
+                    .as("the host counted %s while the guest ran", host.seen)
                     .containsExactly(
                             "boot 1: " + READS,
                             "moved: " + FEW,
