@@ -31,29 +31,10 @@ native-test: ## test the C library from a C program, plain and under sanitizers
 headers-test: ## compile the C library against the kernel headers of other Debian releases
 	scripts/headers-test
 
-bench-selftest: build ## compare a guest's round trip through Java with the same loop in C
-	scripts/bench-selftest
-
-bench-vcpu: build ## compare exits and kicks of a vCPU with the same in C; BINDINGS="jni ffm"
-	scripts/bench-vcpu
-
-bench-calls: build ## compare each call of each binding with the same call in C
-	scripts/bench-calls
-
-bench-attach: build ## compare attaching and detaching 2048 vectors with the same in C
-	scripts/bench-attach
-
-bench-dispatch: build ## compare waiting for 1024 eventfds and calling their handlers with the same in C
-	scripts/bench-dispatch
-
-bench-posting: build ## compare posting and remapping entries with the same in C11 atomics
-	scripts/bench-posting
-
-bench-fake: build ## compare a signal and a large VM on the fake with the real kernel
-	scripts/bench-fake
-
-bench-recording: build ## measure the cost of recording a call
-	scripts/bench-recording
+bench: ## compare the hot paths with the same in C and write a report; T="calls dispatch", BASE=commit, BEFORE=report.json
+	@scripts/bench --check $(T)
+	@scripts/build
+	@scripts/bench $(T)
 
 differential: build ## compare random calls on the real kernel and on the fake; SEEDS=n (default 20000), LAB=amd for the lab's
 	@$(if $(LAB),CLASSES=io.kvmirq.differential SEEDS=$(or $(SEEDS),20000) scripts/lab/run $(LAB),scripts/differential $(or $(SEEDS),20000))
@@ -110,4 +91,4 @@ javadoc: ## write the library's Javadoc to target/reports/apidocs
 clean: ## remove all build results
 	rm -rf target native/build .cifuzz-corpus
 
-.PHONY: help run run-tiny-vmm try test build check format native-test headers-test bench-selftest bench-vcpu bench-calls bench-attach bench-dispatch bench-posting bench-fake bench-recording differential fuzz races lost stress mutation lab lab-full install uninstall publish-local package javadoc clean
+.PHONY: help run run-tiny-vmm try test build check format native-test headers-test bench differential fuzz races lost stress mutation lab lab-full install uninstall publish-local package javadoc clean

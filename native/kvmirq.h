@@ -3,9 +3,10 @@
  * libkvmirq: the KVM interrupt path as plain C functions.
  *
  * Every function (except abi.c's) makes one system call, or the same one for
- * each of many operands until one fails, and returns >= 0 or -errno; errno itself has no meaning for the caller. It keeps no state and no
- * memory, never retries (the caller sees -EINTR) and decides no policy. Every
- * fd it creates is O_CLOEXEC. Any thread may call any function.
+ * each of many operands until one fails, and returns >= 0 or -errno; errno
+ * itself has no meaning for the caller. It keeps no state and no memory, never
+ * retries (the caller sees -EINTR) and decides no policy. Every fd it creates
+ * is O_CLOEXEC. Any thread may call any function.
  *
  * The ABI is versioned: a caller checks kvmirq_abi_version() (same major, at
  * least its own minor) and kvmirq_abi_record_size() of each record it shares.
@@ -21,7 +22,7 @@ extern "C" {
 #endif
 
 #define KVMIRQ_ABI_MAJOR 1
-#define KVMIRQ_ABI_MINOR 3
+#define KVMIRQ_ABI_MINOR 4
 
 /* Size in bytes of the state of one interrupt chip (x86). */
 #define KVMIRQ_IRQCHIP_STATE_SIZE 512
@@ -264,6 +265,16 @@ KVMIRQ_EXPORT int kvmirq_sys_epoll_wait(int epoll, void *events, int max,
 /* A system call of at most four arguments, numbered as the machine has it. */
 KVMIRQ_EXPORT int64_t kvmirq_sys_call(int64_t number, uintptr_t a,
 				      uintptr_t b, uintptr_t c, uintptr_t d);
+
+/* ---- uring.c ---- */
+
+/*
+ * io_uring_enter(2). arg: struct io_uring_getevents_arg of size bytes with
+ * IORING_ENTER_EXT_ARG in flags, else NULL. Since ABI 1.4.
+ */
+KVMIRQ_EXPORT int kvmirq_uring_enter(int ring, uint32_t submit,
+				     uint32_t complete, uint32_t flags,
+				     const void *arg, size_t size);
 
 #ifdef __cplusplus
 }

@@ -5,13 +5,14 @@
  * (a file, or the number of an open descriptor).
  *
  * A call is passed on unchanged, errno included. The program's memory is read
- * by process_vm_readv(), so that a bad pointer is recorded as null and fails
- * where it would have failed. Lines are made on the stack (in a mapping when
- * large) and appended by one write(): no lock, no malloc, good in threads,
- * children and signal handlers, but not on an alternate stack with less than
- * about 8 KB left. Lines have the bytes of structures, addresses of the program
- * included: the reader in Java makes these zero and names descriptors. What
- * addresses point to is not recorded, except what $KVMIRQ_TAPE_LENGTHS asks for.
+ * once the kernel found it readable, so that a bad pointer is recorded as null
+ * and fails where it would have failed. Lines are made on the stack (in a
+ * mapping when large) and appended to shared memory (tape_map.c) or by one
+ * write(): no lock, no malloc, good in threads, children and signal handlers,
+ * but not on an alternate stack with less than about 8 KB left. Lines have the
+ * bytes of structures, addresses of the program included: the reader in Java
+ * makes these zero and names descriptors. What addresses point to is not
+ * recorded, except what $KVMIRQ_TAPE_LENGTHS asks for.
  *
  * What is seen are calls through the C library's functions named below. Not
  * seen: raw system calls, and so statically linked programs (Go); calls within
@@ -20,8 +21,12 @@
  * close_range(). Without /proc, as in a chroot, only ioctls of KVM and VFIO,
  * eventfd() and opens that fail are seen, and ppoll() of anything. A seccomp
  * filter that does not allow what recording calls (process_vm_readv, readlink,
- * rt_sigprocmask, rt_sigpending, rt_sigtimedwait) makes lines incomplete, or
- * kills the program.
+ * fallocate, mmap, munmap, rt_sigprocmask, rt_sigpending, rt_sigtimedwait)
+ * makes lines incomplete, or kills the program.
+ *
+ * A descriptor keeps its name until close(), dup2(), dup3(), close_range() or
+ * closefrom() of this library ends it: after a raw system call, or fclose(), its
+ * number may be recorded as the file it was.
  *
  * What recording itself calls goes by syscall(), past the functions below.
  */
@@ -29,7 +34,14 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
+#include <sys/syscall.h>
+
+/* Old headers lack it; the number is the same on every architecture. */
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
 
 /* The functions behind ours */
 
@@ -45,6 +57,8 @@ __attribute__((constructor)) void resolve(void)
 	RESOLVE(write);
 	RESOLVE(preadv2);
 	RESOLVE(close);
+	RESOLVE(close_range);
+	RESOLVE(closefrom);
 	RESOLVE(fcntl);
 	RESOLVE(dup);
 	RESOLVE(dup2);
@@ -79,17 +93,49 @@ EXPORT int close(int fd)
 {
 	struct file file;
 	int error = errno;
+	int ret;
 
-	if (tape_is_open()) {
-		file_of(fd, &file);
-		if (is_ours(&file) || is_eventfd(&file))
-			record(&(struct simple){ .call = "close",
-						 .fd = fd,
-						 .file = file.name },
-			       0);
-		errno = error;
-	}
-	return NEXT(close)(fd);
+	if (!tape_is_open())
+		return NEXT(close)(fd);
+	file_of(fd, &file);
+	if (is_ours(&file) || is_eventfd(&file))
+		record(&(struct simple){ .call = "close",
+					 .fd = fd,
+					 .file = file.name },
+		       0);
+	errno = error;
+	file_forget(fd);
+	ret = NEXT(close)(fd);
+	file_forget(fd);
+	return ret;
+}
+
+/*
+ * Not recorded: only names of files are forgotten. A libc before glibc 2.34 has
+ * neither.
+ */
+EXPORT int close_range(unsigned int first, unsigned int last, int flags)
+{
+	int ret;
+
+	file_forget_from(first, last);
+	ret = NEXT(close_range) ?
+		      next.close_range(first, last, flags) :
+		      (int)syscall(SYS_close_range, first, last, flags);
+	file_forget_from(first, last);
+	return ret;
+}
+
+EXPORT void closefrom(int first)
+{
+	unsigned int from = first < 0 ? 0 : (unsigned int)first;
+
+	file_forget_from(from, UINT_MAX);
+	if (NEXT(closefrom))
+		next.closefrom(first);
+	else
+		syscall(SYS_close_range, from, UINT_MAX, 0);
+	file_forget_from(from, UINT_MAX);
 }
 
 EXPORT int fcntl(int fd, int command, ...)
@@ -149,28 +195,38 @@ EXPORT int dup(int from)
 
 EXPORT int dup2(int from, int to)
 {
-	return duplicated("dup2", from, to, 0, NEXT(dup2)(from, to));
+	int fd;
+
+	file_forget(to);
+	fd = NEXT(dup2)(from, to);
+	file_forget(to);
+	return duplicated("dup2", from, to, 0, fd);
 }
 
 EXPORT int dup3(int from, int to, int flags)
 {
-	return duplicated("dup3", from, to, flags, NEXT(dup3)(from, to, flags));
+	int fd;
+
+	file_forget(to);
+	fd = NEXT(dup3)(from, to, flags);
+	file_forget(to);
+	return duplicated("dup3", from, to, flags, fd);
 }
 
 static int opened(const char *call, const char *path, int flags, int fd)
 {
-	struct file file = { "" };
+	struct file file = { .name = file.room };
 	int error = errno;
 
 	if (!tape_is_open())
 		return fd;
 	if (fd >= 0)
 		file_of(fd, &file);
-	else if (copy(file.name, (uintptr_t)path, 5) &&
-		 starts(file.name, "/dev/"))
+	else if (copy(file.room, (uintptr_t)path, 5) &&
+		 starts(file.room, "/dev/"))
 		/* By character: what follows a short name may be unreadable. */
-		for (size_t i = 5; i < 64 && file.name[i - 1]; i++)
-			if (!copy(&file.name[i], (uintptr_t)path + i, 1))
+		for (size_t i = 5; i < 64 && file.room[i - 1]; i++)
+			if (!copy(&file.room[i], (uintptr_t)path + i, 1))
 				break;
 	errno = error;
 	if (is_node(file.name))

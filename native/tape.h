@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* tape_line.c: a line of the tape being made. */
 
@@ -23,10 +24,36 @@ struct line {
 	char *end;
 };
 
-void put(struct line *line, const char *text);
+/* Inline: most texts are constants, and so are their lengths. */
+static inline void put(struct line *line, const char *text)
+{
+	size_t length = strlen(text);
+	size_t left = (size_t)(line->end - line->at);
+
+	if (length <= left) {
+		memcpy(line->at, text, length);
+		line->at += length;
+	} else {
+		memcpy(line->at, text, left);
+		line->at += left;
+	}
+}
+
 void put_number(struct line *line, long long value);
-void put_field(struct line *line, const char *key, long long value);
-void put_true(struct line *line, const char *key);
+static inline void put_key(struct line *line, const char *key)
+{
+	put(line, ",\"");
+	put(line, key);
+	put(line, "\":");
+}
+
+static inline void put_field(struct line *line, const char *key,
+			     long long value)
+{
+	put_key(line, key);
+	put_number(line, value);
+}
+
 void put_text(struct line *line, const char *key, const char *text);
 void put_bytes(struct line *line, const char *key, bool readable,
 	       const unsigned char *bytes, size_t size);
@@ -40,21 +67,46 @@ void end_line(struct line *line);
 bool tape_is_open(void);
 void tape_append(const struct line *line);
 
+/* The tape's descriptor, -1 for none; until it is left, no signal is raised. */
+struct quiet {
+	uint64_t mask;
+	uint64_t waiting;
+};
+
+int tape_take(struct quiet *quiet);
+/* @result: of what was done with it, 0 or -errno */
+void tape_leave(int fd, const struct quiet *quiet, int result);
+
+/* tape_map.c: a tape in shared memory. */
+
+/* Whether the file was prepared for it. */
+bool map_open(int fd);
+bool map_is_open(void);
+/* False: the disk is full, or a limit is reached; the tape says so. */
+bool map_append(const struct line *line);
+
 /* tape_argument.c: what is recorded, and what of the program's memory. */
 
 struct file {
-	char name[256]; /* empty: not open */
+	const char *name; /* empty: not open */
+	char room[256];
 };
 
 bool starts(const char *text, const char *prefix);
 void file_of(int fd, struct file *file);
+/* To be called before and after a number may become another file. */
+void file_forget(int fd);
+void file_forget_from(unsigned int first, unsigned int last);
 bool is_eventfd(const struct file *file);
 bool is_node(const char *path);
 bool is_vfio_device(const struct file *file);
 bool is_ours(const struct file *file);
 bool is_vfio(unsigned long request);
 
-/* False, not a signal, where the program has no such memory. */
+/*
+ * False, not a signal, where the program has no such memory; but a thread that
+ * unmaps it meanwhile gets the signal.
+ */
 bool copy(void *to, uintptr_t from, size_t size);
 
 /*

@@ -26,6 +26,8 @@ struct next {
 	__typeof__(&write) write;
 	__typeof__(&preadv2) preadv2;
 	__typeof__(&close) close;
+	int (*close_range)(unsigned int first, unsigned int last, int flags);
+	void (*closefrom)(int first);
 	__typeof__(&fcntl) fcntl;
 	__typeof__(&dup) dup;
 	__typeof__(&dup2) dup2;

@@ -136,7 +136,7 @@ static size_t pollfds(struct pollfd *to, const struct pollfd *from,
 	return size;
 }
 
-/* What is too long for a number is the largest one: programs wait so for ever. */
+/* What a number cannot hold is the largest one: so programs wait for ever. */
 static long nanoseconds(const struct timespec *time)
 {
 	long sum;

@@ -20,9 +20,10 @@
 static struct {
 	char path[PATH_MAX]; /* absolute; empty: a descriptor was given */
 	volatile int fd; /* -1: nothing is recorded, or no more */
+	int kept; /* the first fd */
 	dev_t dev;
 	ino_t ino;
-} tape = { .fd = -1 };
+} tape = { .fd = -1, .kept = -1 };
 
 bool tape_is_open(void)
 {
@@ -32,7 +33,7 @@ bool tape_is_open(void)
 static int tape_open(const char *path, int flags)
 {
 	return (int)syscall(SYS_openat, AT_FDCWD, path,
-			    O_WRONLY | O_APPEND | O_CLOEXEC | flags, 0600);
+			    O_APPEND | O_CLOEXEC | flags, 0600);
 }
 
 /* A program may have closed our descriptor, and its number be another file. */
@@ -74,45 +75,96 @@ static int write_all(int fd, const char *line, size_t length)
  * handler that leaves by longjmp() while the tape's pipe is full leaves SIGPIPE
  * and SIGXFSZ blocked in that thread.
  */
-static void tape_write(int fd, const struct line *line)
+static void quiet_begin(struct quiet *quiet)
 {
 	const uint64_t ours = BIT(SIGPIPE) | BIT(SIGXFSZ);
+
+	*quiet = (struct quiet){ 0 };
+	syscall(SYS_rt_sigprocmask, SIG_BLOCK, &ours, &quiet->mask,
+		sizeof(quiet->mask));
+	if (quiet->mask & ours)
+		syscall(SYS_rt_sigpending, &quiet->waiting,
+			sizeof(quiet->waiting));
+}
+
+/* @result: of what may have raised a signal */
+static void quiet_end(const struct quiet *quiet, int result)
+{
 	const struct timespec now = { 0 };
-	uint64_t mask = 0, waiting = 0, raised;
+	uint64_t raised = result == -EPIPE ? BIT(SIGPIPE) :
+			  result == -EFBIG ? BIT(SIGXFSZ) :
+					     0;
+
+	if (raised & ~quiet->waiting)
+		syscall(SYS_rt_sigtimedwait, &raised, NULL, &now,
+			sizeof(raised));
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &quiet->mask, NULL,
+		sizeof(quiet->mask));
+}
+
+static void tape_write(int fd, const struct line *line)
+{
+	struct quiet quiet;
 	int ret;
 
-	syscall(SYS_rt_sigprocmask, SIG_BLOCK, &ours, &mask, sizeof(mask));
-	if (mask & ours)
-		syscall(SYS_rt_sigpending, &waiting, sizeof(waiting));
+	quiet_begin(&quiet);
 	ret = write_all(fd, line->start, (size_t)(line->at - line->start));
 	if (ret < 0)
 		tape.fd = -1;
-	raised = ret == -EPIPE ? BIT(SIGPIPE) :
-		 ret == -EFBIG ? BIT(SIGXFSZ) :
-				 0;
-	if (raised & ~waiting)
-		syscall(SYS_rt_sigtimedwait, &raised, NULL, &now,
-			sizeof(raised));
-	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
+	quiet_end(&quiet, ret);
+}
+
+/* Ours, or the file opened again; -1 if it is not there. */
+static int descriptor(void)
+{
+	int fd = tape.fd;
+
+	if (tape_is(fd))
+		return fd;
+	/* Waits for no reader: a FIFO may have none left. */
+	fd = *tape.path ? tape_open(tape.path,
+				      O_NONBLOCK | (map_is_open() ? O_RDWR :
+								    O_WRONLY)) : -1;
+	if (fd >= 0 && !tape_is(fd)) {
+		syscall(SYS_close, fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+static void leave(int fd)
+{
+	if (fd >= 0 && fd != tape.kept)
+		syscall(SYS_close, fd);
+}
+
+int tape_take(struct quiet *quiet)
+{
+	quiet_begin(quiet);
+	return descriptor();
+}
+
+void tape_leave(int fd, const struct quiet *quiet, int result)
+{
+	leave(fd);
+	quiet_end(quiet, result);
 }
 
 void tape_append(const struct line *line)
 {
-	int fd = tape.fd;
+	int fd;
 
-	if (fd < 0) /* another thread's write failed */
+	if (tape.fd < 0) /* another thread's write failed */
 		return;
-	if (tape_is(fd)) {
+	if (map_is_open()) {
+		if (!map_append(line))
+			tape.fd = -1;
+		return;
+	}
+	fd = descriptor();
+	if (fd >= 0)
 		tape_write(fd, line);
-		return;
-	}
-	/* Waits for no reader: a FIFO may have none left. */
-	fd = *tape.path ? tape_open(tape.path, O_NONBLOCK) : -1;
-	if (fd >= 0) {
-		if (tape_is(fd))
-			tape_write(fd, line);
-		syscall(SYS_close, fd);
-	}
+	leave(fd);
 }
 
 /* The beginning */
@@ -137,6 +189,18 @@ static void put_header(void)
 	put(&line, "}");
 	end_line(&line);
 	tape_append(&line);
+}
+
+/* A mapping that is written needs a descriptor that reads, too. */
+static void map_start(int fd)
+{
+	int wide = tape_open(tape.path, O_RDWR);
+
+	if (wide < 0)
+		return;
+	if (tape_is(wide) && map_open(wide))
+		syscall(SYS_dup3, wide, fd, O_CLOEXEC);
+	syscall(SYS_close, wide);
 }
 
 /* The program may change its environment and its directory. */
@@ -170,7 +234,7 @@ __attribute__((constructor)) static void start(void)
 		fd = atoi(name);
 	} else {
 		remember(name);
-		fd = tape_open(name, O_CREAT);
+		fd = tape_open(name, O_CREAT | O_WRONLY);
 		/* Out of the way of numbers that a program expects to get. */
 		high = (int)syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 512);
 		if (high >= 0) {
@@ -182,6 +246,9 @@ __attribute__((constructor)) static void start(void)
 		return;
 	tape.dev = now.st_dev;
 	tape.ino = now.st_ino;
+	tape.kept = fd;
+	if (*tape.path && S_ISREG(now.st_mode) && now.st_size)
+		map_start(fd);
 	tape.fd = fd;
 	put_header();
 }

@@ -67,7 +67,7 @@ static int ioctl_recorded(int fd, unsigned long request, uintptr_t argument,
 	put_field(&line, "request", (long long)request);
 	put_field(&line, "value", (long long)argument);
 	if (cut)
-		put_true(&line, "cut");
+		put(&line, ",\"cut\":true");
 	if (size) {
 		put_bytes(&line, "in", readable, room.before, size);
 		put_pointee(&line, request, argument);

@@ -4,12 +4,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-void put(struct line *line, const char *text)
-{
-	while (*text && line->at < line->end)
-		*line->at++ = *text++;
-}
-
 void put_number(struct line *line, long long value)
 {
 	char digits[24];
@@ -27,35 +21,15 @@ void put_number(struct line *line, long long value)
 	put(line, at);
 }
 
-static void put_key(struct line *line, const char *key)
-{
-	put(line, ",\"");
-	put(line, key);
-	put(line, "\":");
-}
-
-void put_field(struct line *line, const char *key, long long value)
-{
-	put_key(line, key);
-	put_number(line, value);
-}
-
-void put_true(struct line *line, const char *key)
-{
-	put_key(line, key);
-	put(line, "true");
-}
-
 void put_text(struct line *line, const char *key, const char *text)
 {
 	put_key(line, key);
 	put(line, "\"");
-	for (; *text; text++) {
+	for (; *text && line->at < line->end; text++) {
 		bool plain = *text >= ' ' && *text <= '~' && *text != '"' &&
 			     *text != '\\';
-		char one[] = { plain ? *text : '?', '\0' };
 
-		put(line, one);
+		*line->at++ = plain ? *text : '?';
 	}
 	put(line, "\"");
 }
@@ -85,13 +59,23 @@ void put_bytes(struct line *line, const char *key, bool readable,
 	}
 }
 
+static __thread struct id {
+	long thread;
+	long process;
+} own __attribute__((tls_model("initial-exec")));
+
 void begin(struct line *line, char *room, size_t size, const char *call,
 	   int fd, const char *file)
 {
+	long thread = syscall(SYS_gettid);
+
+	/* Another thread, a child of fork() or one of vfork(). */
+	if (own.thread != thread)
+		own = (struct id){ thread, getpid() };
 	*line = (struct line){ room, room, room + size - 1 };
 	put(line, "{\"pid\":");
-	put_number(line, getpid());
-	put_field(line, "tid", syscall(SYS_gettid));
+	put_number(line, own.process);
+	put_field(line, "tid", thread);
 	put_text(line, "call", call);
 	put_field(line, "fd", fd);
 	if (*file) {

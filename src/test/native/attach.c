@@ -74,14 +74,19 @@ IN_C(attach)(ARGS, jint vm, jobject fds, jint first, jint count, jboolean singly
 	return ret;
 }
 
-/* Deassigns each and closes its eventfd. */
-IN_C(detach)(ARGS, jint vm, jobject fds, jint first, jint count)
+/*
+ * Deassigns each and closes its eventfd; or lets the end of its file take each
+ * irqfd, and deassigns the last one, which waits for those.
+ */
+IN_C(detach)(ARGS, jint vm, jobject fds, jint first, jint count,
+	     jboolean together)
 {
 	int32_t *events = (*env)->GetDirectBufferAddress(env, fds);
 	jint ret = 0;
 
 	for (jint i = 0; i < count; i++) {
-		if (irqfd(vm, events[i], (uint32_t)(first + i),
+		if ((!together || i == count - 1) &&
+		    irqfd(vm, events[i], (uint32_t)(first + i),
 			  KVM_IRQFD_FLAG_DEASSIGN) < 0)
 			ret = -errno;
 		close(events[i]);

@@ -13,6 +13,7 @@ public final class KernelException extends RuntimeException {
     private final String call;
     private final String operands;
     private final int errno;
+    private final String likelyCause;
 
     /**
      * Makes the sentence from its parts.
@@ -26,6 +27,7 @@ public final class KernelException extends RuntimeException {
         this.call = call;
         this.operands = operands;
         this.errno = errno.number();
+        this.likelyCause = likelyCause;
     }
 
     private static String sentence(String call, String operands, Errno errno, String likelyCause) {
@@ -41,6 +43,11 @@ public final class KernelException extends RuntimeException {
     /** The operands of the call, such as {@code eventfd=7 gsi=24}. Empty if the call has none. */
     public String operands() {
         return operands;
+    }
+
+    /** A sentence without a full stop; empty if nothing is known. */
+    public String likelyCause() {
+        return likelyCause;
     }
 
     /** The errno that the kernel returned. */

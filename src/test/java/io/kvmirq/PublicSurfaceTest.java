@@ -15,6 +15,7 @@ import java.nio.file.Files;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 
@@ -75,5 +76,21 @@ class PublicSurfaceTest {
         String list = Files.readString(Machine.root().resolve("src/main/java/io/kvmirq/kvm/package-info.java"))
                 .replaceAll("[\\s*]+", " ");
         assertThat(DocumentedTest.exported()).allMatch(name -> list.contains("{@link " + name + "}"));
+    }
+
+    /** The package's runtime has a module of its own, in which nothing is found that it does not name. */
+    @Test
+    void moduleOfTheCommandHasTheServicesOfTheLibrary() throws IOException {
+        List<String> library = services("src/main/java/module-info.java");
+        assertThat(library).isNotEmpty();
+        assertThat(services("src/packaging/module-info.java")).isEqualTo(library);
+    }
+
+    private static List<String> services(String descriptor) throws IOException {
+        return Pattern.compile("(?m)^ *((?:uses|provides) [^;]*);")
+                .matcher(Files.readString(Machine.root().resolve(descriptor)))
+                .results()
+                .map(found -> found.group(1).replaceAll("\\s+", " "))
+                .toList();
     }
 }

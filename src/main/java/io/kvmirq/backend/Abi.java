@@ -13,7 +13,7 @@ package io.kvmirq.backend;
 public record Abi(int major, int minor, int routeSize, int irqchipSize, int vfioIrqSize) {
     /** The ABI that this code needs. */
     public static final Abi OURS =
-            new Abi(1, 3, KernelBackend.ROUTE_SIZE, KernelBackend.IRQCHIP_STATE_SIZE, KernelBackend.VFIO_IRQ_SIZE);
+            new Abi(1, 4, KernelBackend.ROUTE_SIZE, KernelBackend.IRQCHIP_STATE_SIZE, KernelBackend.VFIO_IRQ_SIZE);
 
     /** Number of the route record for {@code kvmirq_abi_record_size()}. */
     public static final int RECORD_ROUTE = 0;

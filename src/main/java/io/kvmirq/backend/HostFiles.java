@@ -8,6 +8,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.Set;
 
 /**
@@ -91,6 +92,20 @@ public interface HostFiles {
         String text = new String(bytes.get(), StandardCharsets.UTF_8);
         int end = text.indexOf('\0');
         return Optional.of((end < 0 ? text : text.substring(0, end)).stripTrailing());
+    }
+
+    /**
+     * The first number of the line that begins with a name, in a text such as /proc/self/status. Empty if there is none,
+     * as for {@code unlimited}.
+     */
+    default OptionalLong number(String path, String name) {
+        return text(path).stream()
+                .flatMap(String::lines)
+                .filter(line -> line.startsWith(name))
+                .map(line -> line.substring(name.length()).strip().split("\\s+")[0])
+                .filter(word -> word.matches("\\d{1,18}"))
+                .mapToLong(Long::parseLong)
+                .findFirst();
     }
 
     /** The last name in the target of a symbolic link: the driver, group or device that sysfs points to. */

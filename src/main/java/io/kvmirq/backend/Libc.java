@@ -54,7 +54,7 @@ public interface Libc {
 
     /**
      * @param fds address of {@code count} {@code struct pollfd}
-     * @param timeout address of a {@code struct timespec}, 0 for no limit
+     * @param timeout address of a {@code struct timespec}, 0 for no limit; libc reads it, so a wrong address ends the JVM
      */
     int ppoll(long fds, long count, long timeout);
 
@@ -76,6 +76,14 @@ public interface Libc {
      * @return {@code >= 0} or {@code -errno}
      */
     long syscall(SystemCall call, long a, long b, long c, long d);
+
+    /**
+     * io_uring_enter(2).
+     *
+     * @param argument address of a {@code struct io_uring_getevents_arg}, with IORING_ENTER_EXT_ARG; otherwise 0
+     * @param size of the argument
+     */
+    int ioUringEnter(int ring, int submit, int complete, int flags, long argument, long size);
 
     /** Whether the calls reach the kernel of this machine. */
     default boolean isReal() {

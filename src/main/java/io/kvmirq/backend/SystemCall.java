@@ -21,7 +21,14 @@ public enum SystemCall {
     /** Address of a name that ends in NUL, flags. */
     MEMFD_CREATE(319, 279),
     /** Descriptor, length. */
-    FTRUNCATE(77, 46);
+    FTRUNCATE(77, 46),
+    /** Entries of the submission queue, address of the parameters. */
+    IO_URING_SETUP(425, 425),
+    /** Descriptor of the ring, operation, address of its argument, how many of them. */
+    IO_URING_REGISTER(427, 427);
+
+    /** io_uring_enter(2) has six arguments: {@link Libc#ioUringEnter}. */
+    public static final long IO_URING_ENTER = 426;
 
     private static final boolean ARM64 = System.getProperty("os.arch", "").equals("aarch64");
 

@@ -127,6 +127,12 @@ public enum FileAnswer implements Answer {
     EVENTFD_NOWAIT_NOTHING(behaviour(MEASURED, "preadv2() of 0 bytes returns 0 without reading the eventfd",
         "fs/read_write.c")),
 
+    // poll
+    POLL_NO_TIME(refusal(MEASURED, EVENTFD_WAIT, EINVAL, "the timeout is no time: seconds are 0 or more, nanoseconds below 10^9",
+        "the timespec", "fs/select.c poll_select_set_timeout()").unless(TYPED_CALL)),
+    POLL_TOO_MANY(refusal(MEASURED, EVENTFD_WAIT, EINVAL, "more files than RLIMIT_NOFILE", "nfds against ulimit -n",
+        "fs/select.c do_sys_poll()")),
+
     // epoll sets
     EPOLL_FLAGS(refusal(MEASURED, EPOLL_CREATE, EINVAL, "flags other than EPOLL_CLOEXEC", "the flags",
         "fs/eventpoll.c do_epoll_create()")),
@@ -147,6 +153,9 @@ public enum FileAnswer implements Answer {
     EPOLL_OPERATION(refusal(MEASURED, EPOLL_CTL, EINVAL,
         "the operation is not EPOLL_CTL_ADD, EPOLL_CTL_MOD or EPOLL_CTL_DEL",
         "the operation", "fs/eventpoll.c do_epoll_ctl()")),
+    EPOLL_EXCLUSIVE(refusal(MEASURED, EPOLL_CTL, EINVAL, "an EPOLLEXCLUSIVE entry cannot be modified, is of no epoll set,"
+        + " and takes no flags but EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP, EPOLLWAKEUP and EPOLLET", "the events",
+        "fs/eventpoll.c do_epoll_ctl()")),
     EPOLL_ROOM(refusal(MEASURED, EPOLL_WAIT, EINVAL, "room for no event, or for more than 2 GiB of events",
         "the number of events", "fs/eventpoll.c ep_check_params()")),
     EPOLL_WAIT_FAULT(refusal(UNTESTED, EPOLL_WAIT, EFAULT,
@@ -163,9 +172,27 @@ public enum FileAnswer implements Answer {
         "fs/eventpoll.c ep_send_events()")),
     EPOLL_ONE_SHOT(behaviour(MEASURED, "with EPOLLONESHOT an entry is reported once, then not until it is modified",
         "fs/eventpoll.c ep_send_events()")),
+    EPOLL_EXCLUSIVE_TAKES(behaviour(MEASURED, "a set that is waited for takes a signal from the EPOLLEXCLUSIVE entries"
+        + " that were added after its own", "fs/eventpoll.c ep_poll_callback()")),
     EPOLL_LAST_CLOSE(behaviour(MEASURED,
         "closing the last descriptor of a file removes its entries; closing the one used to add it does not",
-        "fs/eventpoll.c eventpoll_release_file()"));
+        "fs/eventpoll.c eventpoll_release_file()")),
+
+    // io_uring
+    IO_URING_ABSENT(refusal(SOURCE, IO_URING, ENOSYS,
+        "this kernel is built without io_uring, or a filter of system calls hides it",
+        "CONFIG_IO_URING in /boot/config-*, Seccomp in /proc/self/status", "kernel/sys_ni.c")),
+    IO_URING_DISABLED(refusal(SOURCE, IO_URING, EPERM,
+        "kernel.io_uring_disabled forbids io_uring here, or a filter of system calls does",
+        "sysctl kernel.io_uring_disabled kernel.io_uring_group, Seccomp in /proc/self/status",
+        "io_uring/io_uring.c io_uring_allowed()")),
+    IO_URING_FLAGS(refusal(MEASURED, IO_URING, EINVAL,
+        "this kernel does not know a flag: IORING_SETUP_DEFER_TASKRUN is since 6.1", "uname -r, the flags",
+        "io_uring/io_uring.c io_uring_sanitise_params()")),
+    IO_URING_MEMORY(refusal(SOURCE, IO_URING, ENOMEM,
+        "no memory for the rings, or, before 5.12, more than RLIMIT_MEMLOCK",
+        "ulimit -l, memory.max of the control group",
+        "io_uring/io_uring.c io_allocate_scq_urings()"));
     // spotless:on
 
     @SuppressWarnings("ImmutableEnumChecker") // a record of values

@@ -80,6 +80,7 @@ public final class FakeKernel extends SystemCalls {
         return time.locked(() -> {
             DeviceFiles files = new DeviceFiles(profile.build(), host.hardware().files());
             vfio.show(files);
+            host.files().shownLimit().ifPresent(files::addFileLimit);
             return HostFiles.of(files.files(), files.links());
         });
     }

@@ -19,6 +19,9 @@ import org.jspecify.annotations.Nullable;
  */
 final class Rulebook {
     private final Set<Answer> used = new HashSet<>();
+    /** Some of {@link #used}, each at its hash: most calls note rules that were noted before. */
+    private final @Nullable Answer[] noted = new Answer[1024];
+
     private final Map<Answer, List<Refusal>> refused = new LinkedHashMap<>();
     /** The rule that refused the current call. */
     private @Nullable Answer last;
@@ -30,7 +33,11 @@ final class Rulebook {
     }
 
     void note(Answer rule) {
-        used.add(rule);
+        int at = System.identityHashCode(rule) & noted.length - 1;
+        if (noted[at] != rule) {
+            noted[at] = rule;
+            used.add(rule);
+        }
     }
 
     /** Starts a call: forgets the rule that refused the previous one. */

@@ -329,20 +329,23 @@ abstract class SystemCalls implements Libc {
         return call("ppoll", () -> ppollLocked(fds, count, timeout));
     }
 
-    private int ppollLocked(long fds, long count, long timeout) {
-        if (Long.compareUnsigned(count, files.limit()) > 0) {
-            throw new NotModelledException("ppoll of more files than a process may have open");
-        }
-        ByteBuffer polled = count == 0 ? NOTHING : memory.at(fds, count * Uapi.Pollfd.SIZE);
+    private int ppollLocked(long fds, long given, long timeout) {
         ByteBuffer limit = timeout == 0 ? null : memory.copyIn(timeout, Uapi.Timespec.SIZE);
-        if (polled == null || timeout != 0 && limit == null) {
+        if (timeout != 0 && limit == null) {
             return refuse(FileAnswer.FAULT);
         }
         long nanos = limit == null ? Long.MAX_VALUE : FakeTime.nanos(limit);
         if (nanos < 0) {
-            throw new NotModelledException("ppoll with a timeout that is no time");
+            return refuse(FileAnswer.POLL_NO_TIME);
         }
-        return time.await(nanos, () -> files.poll(polled, count == 0 ? 0 : memory.offset(fds), (int) count));
+        long count = Integer.toUnsignedLong((int) given);
+        if (count > files.limit()) {
+            return refuse(FileAnswer.POLL_TOO_MANY);
+        }
+        ByteBuffer polled = count == 0 ? NOTHING : memory.at(fds, count * Uapi.Pollfd.SIZE);
+        return polled == null
+                ? refuse(FileAnswer.FAULT)
+                : time.await(nanos, () -> files.poll(polled, count == 0 ? 0 : memory.offset(fds), (int) count));
     }
 
     @Override
@@ -373,7 +376,13 @@ abstract class SystemCalls implements Libc {
             case MEMFD_CREATE -> MemoryFile.create(host, a, (int) b, FreshMemory::of);
             case FTRUNCATE -> MemoryFile.truncate(host, (int) a, b);
             case RT_SIGTIMEDWAIT -> host.threads().await(host, a, b, c, d);
+            case IO_URING_SETUP, IO_URING_REGISTER -> refuse(FileAnswer.IO_URING_ABSENT);
         });
+    }
+
+    @Override
+    public int ioUringEnter(int ring, int submit, int complete, int flags, long argument, long size) {
+        return call("io_uring_enter", () -> refuse(FileAnswer.IO_URING_ABSENT));
     }
 
     // Memory

@@ -16,7 +16,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A vector of MSI or MSI-X: VFIO signals an eventfd, whose irqfd raises a GSI, whose route is a message. A VM may have
- * thousands of these objects: what another object knows is no field here.
+ * thousands of these objects: what another object knows is no field here. Threads find it through the list of its
+ * forwarding, which publishes it.
  */
 final class ForwardedMessage extends ForwardedIrq {
     private final IrqKind kind;

@@ -26,6 +26,7 @@ import io.kvmirq.vfio.MessageIrqs;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
 import java.util.BitSet;
+import java.util.Collections;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
@@ -178,11 +179,13 @@ public final class Forwarding implements AutoCloseable {
         return delivery;
     }
 
-    Vm vm() {
+    /** The VM that the interrupts go to. */
+    public Vm vm() {
         return vm;
     }
 
-    VfioDevice device() {
+    /** The device whose interrupts are forwarded. */
+    public VfioDevice device() {
         return device;
     }
 
@@ -343,7 +346,7 @@ public final class Forwarding implements AutoCloseable {
             }
             wired.set(first.number(), first.number() + which.size(), batch.wired.isPresent());
             irqs.add(first, forwarded);
-            List<ForwardedIrq> begun = List.copyOf(forwarded);
+            List<ForwardedIrq> begun = Collections.unmodifiableList(forwarded);
             mirror.apply(
                     halves.relays().isEmpty()
                             ? List.of(ForwardedEvents.begun(which, halves.irqfds(), messages, batch.masked))

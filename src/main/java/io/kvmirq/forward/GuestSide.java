@@ -31,7 +31,7 @@ record GuestSide(ForwardChecks checks, Optional<Userspace> userspace) {
                     "forward",
                     "eventfd " + e.operands() + " for " + checks.device().name(),
                     e.errno(),
-                    "each vector needs a descriptor: raise RLIMIT_NOFILE (ulimit -n)");
+                    e.likelyCause());
         }
     }
 

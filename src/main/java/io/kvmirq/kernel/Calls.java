@@ -118,9 +118,17 @@ public class Calls {
         kernel.reports().warnOnce(mistake, where + mistake);
     }
 
-    /** From now on KVM takes the signals of the eventfd before anyone else, or does no more. */
+    /**
+     * From now on KVM takes the signals of the eventfd before anyone else, or does no more. If it does, a full fence
+     * follows, and {@link #warnIfLoopsWait}.
+     */
     protected static void feedsIrqfd(EventFd event, boolean on) {
         event.feedsIrqfd(on);
+    }
+
+    /** Warns if event loops wait for signals that KVM takes. */
+    protected static void warnIfLoopsWait(EventFd event) {
+        event.warnIfLoopsWait();
     }
 
     /**

@@ -13,14 +13,13 @@ import java.util.Set;
 import java.util.concurrent.TimeUnit;
 
 /**
- * The epoll set of an {@link EventLoop}. Changes of the set need the lock of the loop, {@link #await}
- * and {@link #data} its only dispatcher. The caller keeps {@link #fd} open during each call.
+ * The epoll set of an {@link EventLoop}.
  *
  * <p>Source: fs/eventpoll.c.
  */
-final class EpollSet implements AutoCloseable {
+final class EpollSet implements ReadySet {
     /** Events of one wait. Where more are ready, the kernel reports the others first next time. */
-    private static final int BATCH = 256;
+    static final int BATCH = 256;
 
     private static final int EINTR = -Errno.EINTR.number();
 
@@ -47,32 +46,33 @@ final class EpollSet implements AutoCloseable {
         return fd;
     }
 
-    /**
-     * @param data what {@link #data} gives for this entry
-     * @param events 0 for none until {@link #unmute}
-     */
-    void add(Fd file, long data, int events) {
+    @Override
+    public void add(Fd file, long data, int events) {
         check(control(Epoll.EPOLL_CTL_ADD, file, events, data), file);
     }
 
-    /** Keeps the entry and reports it no more. */
-    void mute(Fd file, long data) {
-        // Fails only if the descriptor was closed behind our back.
-        control(Epoll.EPOLL_CTL_MOD, file, 0, data);
+    @Override
+    public void mute(Fd file, long data, int events) {
+        listen(file, data, 0);
     }
 
-    /** Reports the entry again, at once if it is ready. */
-    void unmute(Fd file, long data, int events) {
+    @Override
+    public void unmute(Fd file, long data, int events) {
         check(control(Epoll.EPOLL_CTL_MOD, file, events, data), file);
     }
 
-    /** Reports the entry of an eventfd from now on, whatever its count: an eventfd takes a write at any time. */
-    void force(Fd file, long data) {
-        control(Epoll.EPOLL_CTL_MOD, file, Epoll.EPOLLOUT, data);
+    @Override
+    public void force(Fd file, long data) {
+        listen(file, data, Epoll.EPOLLOUT);
     }
 
-    /** Fails only if the descriptor was closed behind our back. */
-    void remove(Fd file) {
+    /** Changes the events of an entry. Fails only if the descriptor was closed behind our back. */
+    void listen(Fd file, long data, int events) {
+        control(Epoll.EPOLL_CTL_MOD, file, events, data);
+    }
+
+    @Override
+    public void remove(Fd file, long data) {
         libc.epollCtl(fd.number(), Epoll.EPOLL_CTL_DEL, file.number(), 0);
     }
 
@@ -89,13 +89,8 @@ final class EpollSet implements AutoCloseable {
         calls.check(result, KernelCall.EPOLL_CTL, Set.of(), () -> "epoll=" + fd.number() + " " + file);
     }
 
-    /**
-     * Waits for entries. Allocates nothing.
-     *
-     * @param timeoutNanos negative: without limit
-     * @return how many are ready; 0 after the time, and after a signal
-     */
-    int await(long timeoutNanos) {
+    @Override
+    public int await(long timeoutNanos) {
         try {
             int result = libc.epollWait(fd.number(), reportedAt, BATCH, millis(timeoutNanos));
             if (result < 0 && result != EINTR) {
@@ -120,8 +115,8 @@ final class EpollSet implements AutoCloseable {
         fd.close();
     }
 
-    /** The data of one of the entries that the last {@link #await} found ready. */
-    long data(int index) {
+    @Override
+    public long data(int index) {
         return reported.getLong(index * Epoll.SIZE + Epoll.DATA);
     }
 }

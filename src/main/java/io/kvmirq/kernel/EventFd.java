@@ -5,10 +5,12 @@ import io.kvmirq.Errno;
 import io.kvmirq.EventFdId;
 import io.kvmirq.KernelException;
 import io.kvmirq.backend.CurrentThread;
+import io.kvmirq.backend.HostFiles;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.uapi.UapiTable.FileKind;
+import java.lang.invoke.VarHandle;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.List;
@@ -38,6 +40,7 @@ public final class EventFd implements AutoCloseable {
     /** A write that fails once leaves no thread waiting; one that always fails is refused by a filter of calls. */
     private static final int WAKE_ATTEMPTS = 10;
 
+    private static final int EMFILE = -Errno.EMFILE.number();
     private static final int EAGAIN = -Errno.EAGAIN.number();
     private static final int EINTR = -Errno.EINTR.number();
 
@@ -50,9 +53,10 @@ public final class EventFd implements AutoCloseable {
     /** Signalled by {@link #close} and never drained, so that every waiting thread returns. The first wait makes it. */
     private @Nullable Fd wake;
 
-    private volatile boolean feedsIrqfd;
+    /** Not volatile: thousands of irqfds are assigned at once, with one fence. A reader that misses it does not warn. */
+    private boolean feedsIrqfd;
     /** Registrations of event loops that are not paused. */
-    private volatile short loops;
+    private short loops;
 
     private EventFd(Fd fd, boolean foreign, long id) {
         this.id = id;
@@ -95,8 +99,18 @@ public final class EventFd implements AutoCloseable {
                 KIND,
                 count,
                 numbers -> kernel.backend().eventfdsCreate(numbers, count),
-                (result, made) -> failed(kernel, result, (made + 1) + " of " + count),
+                (result, made) -> failed(kernel, result, made, count),
                 fd -> new EventFd(fd, false, next[0]++));
+    }
+
+    private static KernelException failed(Kernel kernel, int result, int made, int count) {
+        String which = made + 1 + " of " + count;
+        if (result != EMFILE) {
+            return failed(kernel, result, which);
+        }
+        HostFiles files = kernel.backend().libc().hostFiles();
+        return new KernelException(
+                KernelCall.EVENTFD_CREATE.label(), which, Errno.EMFILE, DescriptorLimit.why(files, count - made));
     }
 
     private static EventFd owned(Fd fd) {
@@ -146,10 +160,16 @@ public final class EventFd implements AutoCloseable {
         return new EventFdId(id);
     }
 
-    /** This and {@link #feedsLoop} each write first, and then read what the other writes: so one of them warns. */
+    /**
+     * A full fence of the caller and {@link #warnIfLoopsWait} follow. This and {@link #feedsLoop} each write first, and then
+     * read what the other writes: so one of them warns.
+     */
     void feedsIrqfd(boolean on) {
         feedsIrqfd = on;
-        if (on && loops > 0) {
+    }
+
+    void warnIfLoopsWait() {
+        if (loops > 0) {
             warnIfFed();
         }
     }
@@ -157,6 +177,7 @@ public final class EventFd implements AutoCloseable {
     /** One event loop more waits for signals, or one less. */
     synchronized void feedsLoop(boolean on) {
         loops = (short) (loops + (on ? 1 : -1));
+        VarHandle.fullFence();
         if (on) {
             warnIfFed();
         }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kernel;
 
+import io.kvmirq.KernelException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.CurrentThread;
 import io.kvmirq.uapi.Epoll;
 import java.lang.System.Logger.Level;
 import java.nio.ByteBuffer;
 import java.time.Duration;
+import java.util.Optional;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.Condition;
@@ -47,7 +49,9 @@ public final class EventLoop implements AutoCloseable {
     private static final long WAKE = Long.MIN_VALUE;
 
     private final Kernel kernel;
-    private final EpollSet set;
+    private final EpollSet epoll;
+    /** {@link #epoll}, or a ring with it. */
+    private final ReadySet set;
     /** Signalled by {@link #close} and never drained. */
     private final EventFd wake;
     /** Uses of {@link #set} and {@link #wake}: {@link #close} or the dispatcher, whichever ends last, closes both. */
@@ -74,12 +78,13 @@ public final class EventLoop implements AutoCloseable {
     /** Handlers that this round has called. Of the dispatcher. */
     private int called;
 
-    private EventLoop(Kernel kernel) {
+    private EventLoop(Kernel kernel, int completions) {
         this.kernel = kernel;
         try (Undo undo = new Undo()) {
-            this.set = undo.add(new EpollSet(kernel));
+            this.epoll = undo.add(new EpollSet(kernel));
             this.wake = undo.add(EventFd.create(kernel));
-            set.add(wake.fd(), WAKE, Epoll.EPOLLIN);
+            epoll.add(wake.fd(), WAKE, Epoll.EPOLLIN);
+            this.set = completions == 0 ? epoll : new UringSet(kernel, epoll, wake.fd(), WAKE, lock, completions);
             undo.keep();
         }
     }
@@ -87,10 +92,42 @@ public final class EventLoop implements AutoCloseable {
     /**
      * A loop without registrations.
      *
-     * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM: it needs two descriptors
+     * @throws KernelException EMFILE, ENFILE, ENOMEM: it needs two descriptors
      */
     public static EventLoop create(Kernel kernel) {
-        return new EventLoop(kernel);
+        return new EventLoop(kernel, 0);
+    }
+
+    /**
+     * A loop without registrations that waits for doorbells with io_uring, where the kernel allows that and is Linux
+     * 6.1 or newer, and else with epoll: {@link #refusedIoUring} says why.
+     *
+     * <p>A ring belongs to the thread that waits, so another thread in {@link #poll} or {@link #run} makes a new one. A
+     * registration that is closed while no thread is in them keeps the kernel's file of its eventfd open until one is,
+     * or until the loop is closed. Where more than a thousand doorbells ring between two waits, each is heard, and some
+     * twice.
+     *
+     * @throws KernelException as {@link #create}
+     */
+    public static EventLoop withIoUring(Kernel kernel) {
+        return withIoUring(kernel, UringSet.COMPLETIONS);
+    }
+
+    static EventLoop withIoUring(Kernel kernel, int completions) {
+        return new EventLoop(kernel, completions);
+    }
+
+    /** Whether doorbells are waited for with io_uring. Once false it stays false. */
+    public boolean usesIoUring() {
+        return set instanceof UringSet ring && ring.refused().isEmpty();
+    }
+
+    /**
+     * The refusal for which a loop of {@link #withIoUring} uses epoll: at the beginning, or when the kernel refused
+     * something later, such as a ring for another thread. Such a loop goes on without losing an event.
+     */
+    public Optional<KernelException> refusedIoUring() {
+        return set instanceof UringSet ring ? ring.refused() : Optional.empty();
     }
 
     /** Takes the signals of an eventfd. */
@@ -105,7 +142,7 @@ public final class EventLoop implements AutoCloseable {
      * leases the eventfd: closing it earlier takes effect when the registration is closed. A borrowed eventfd must stay
      * open as long.
      *
-     * @throws io.kvmirq.KernelException EEXIST if this loop has the eventfd already; ENOSPC beyond
+     * @throws KernelException EEXIST if this loop has the eventfd already; ENOSPC beyond
      *     /proc/sys/fs/epoll/max_user_watches; ENOMEM
      * @throws ClosedHandleException if the loop or the eventfd is closed
      */
@@ -119,10 +156,11 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Calls {@code handler} after {@code event} was signalled, and once now if its count is not 0. The count stays in the
-     * eventfd, where the handler may drain it before it looks for work; a drain after that may take a ring away. The registration leases the eventfd, as that of {@link #register}.
+     * Calls {@code handler} after {@code event} was signalled, and once now if its count is not 0. The count stays in
+     * the eventfd. The handler may drain it before it looks for work; a drain after that may take a ring away. The
+     * registration leases the eventfd, as that of {@link #register}.
      *
-     * @throws io.kvmirq.KernelException as {@link #register}
+     * @throws KernelException as {@link #register}
      * @throws ClosedHandleException if the loop or the eventfd is closed
      */
     public Registration registerDoorbell(EventFd event, Runnable handler) {
@@ -154,9 +192,15 @@ public final class EventLoop implements AutoCloseable {
     /**
      * To be leased by a VMM that waits in an epoll set of its own: readable while a registered eventfd is signalled,
      * and {@link #poll} with timeout 0 handles it.
+     *
+     * @throws IllegalStateException for a loop of {@link #withIoUring}
      */
     public Fd fd() {
-        return set.fd();
+        if (set != epoll) {
+            throw new IllegalStateException(this + " may use io_uring, which only it can wait for: use"
+                    + " EventLoop.create for a loop inside of another epoll set");
+        }
+        return epoll.fd();
     }
 
     /**
@@ -326,7 +370,7 @@ public final class EventLoop implements AutoCloseable {
 
     @Override
     public String toString() {
-        return "event loop of " + set.fd();
+        return "event loop of " + epoll.fd();
     }
 
     /** Level-triggered. */
@@ -438,7 +482,7 @@ public final class EventLoop implements AutoCloseable {
                     state = PAUSED;
                     registrations.shut(number);
                     event.feedsLoop(false);
-                    set.mute(event.fd(), number);
+                    set.mute(event.fd(), number, events);
                 }
             } finally {
                 lock.unlock();
@@ -476,7 +520,7 @@ public final class EventLoop implements AutoCloseable {
             lock.lock();
             try {
                 if (state != CLOSED) {
-                    set.remove(event.fd());
+                    set.remove(event.fd(), number);
                     if (state == 0) {
                         event.feedsLoop(false);
                     }

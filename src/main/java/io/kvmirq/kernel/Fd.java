@@ -81,7 +81,8 @@ public final class Fd extends UseCount {
      * As {@link #make}, so many by one call: all, or none.
      *
      * @param call takes direct memory with an int for each and writes the numbers, up to the first negative one
-     * @param failed of {@code -errno} and how many there are before it
+     * @param failed of {@code -errno} and how many there were before it. They are closed again: where descriptors ran out,
+     *     making the exception may take one
      */
     static <T> List<T> make(
             Kernel kernel,
@@ -102,6 +103,7 @@ public final class Fd extends UseCount {
             owners.add(owner.apply(made[i]));
             numbers.putInt(i * Integer.BYTES, Handles.NO_NUMBER);
         }
+        int opened;
         try (Undo undo = new Undo()) {
             undo.add(() -> {
                 opened(made, numbers);
@@ -111,13 +113,13 @@ public final class Fd extends UseCount {
             });
             kernel.handles().register(together.entry);
             call.accept(numbers);
-            int opened = opened(made, numbers);
-            if (opened < count) {
-                throw failed.apply(numbers.getInt(opened * Integer.BYTES), opened);
+            opened = opened(made, numbers);
+            if (opened == count) {
+                undo.keep();
+                return owners;
             }
-            undo.keep();
-            return owners;
         }
+        throw failed.apply(numbers.getInt(opened * Integer.BYTES), opened);
     }
 
     /** @return how many have numbers */

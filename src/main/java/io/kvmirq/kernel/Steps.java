@@ -7,9 +7,13 @@ import org.jspecify.annotations.Nullable;
 public final class Steps {
     private Steps() {}
 
-    /** Takes each step in order. What the last one of them threw is thrown then, with the others suppressed. */
+    /**
+     * Takes each step in order. What the last one of them threw is thrown then, with the others suppressed; if one threw
+     * an Error, the first Error is thrown as it is.
+     */
     public static void all(Iterable<? extends Runnable> steps) {
         @Nullable RuntimeException failure = null;
+        @Nullable Error error = null;
         for (Runnable step : steps) {
             try {
                 step.run();
@@ -18,7 +22,12 @@ public final class Steps {
                     e.addSuppressed(failure);
                 }
                 failure = e;
+            } catch (Error e) {
+                error = error == null ? e : error; // adding to it may need the memory that is not there
             }
+        }
+        if (error != null) {
+            throw error;
         }
         if (failure != null) {
             throw failure;

@@ -7,7 +7,9 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Undo;
 import java.lang.invoke.VarHandle;
 import java.nio.ByteBuffer;
+import java.util.Arrays;
 import java.util.Collection;
+import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
@@ -75,17 +77,18 @@ public final class Irqfd implements AutoCloseable {
                     events.size() + " eventfds cannot feed " + gsis.size() + " GSIs: give one GSI for each");
         }
         Irqfd[] made = new Irqfd[events.size()];
-        for (int i = 0; i < made.length; i++) {
-            made[i] = new Irqfd(vm, events.get(i), null, gsis.get(i));
-        }
-        List<Irqfd> all = List.of(made);
+        List<Irqfd> all = Collections.unmodifiableList(Arrays.asList(made));
+        ByteBuffer records = IrqfdCalls.records(made.length);
         try (Undo undo = new Undo()) {
-            undo.add(() -> all.forEach(Irqfd::close));
-            for (Irqfd one : made) {
+            undo.add(() -> closeThose(made));
+            for (int i = 0; i < made.length; i++) {
+                Irqfd one = new Irqfd(vm, events.get(i), null, gsis.get(i));
+                made[i] = one;
                 one.begin();
+                IrqfdCalls.put(records, i, one.event, one.gsi);
             }
             if (!masked && made.length > 0) {
-                assign(vm, made);
+                assign(vm, records, made);
             }
             VarHandle.storeStoreFence(); // a thread that finds one sees what was written without its monitor
             undo.keep();
@@ -93,20 +96,32 @@ public final class Irqfd implements AutoCloseable {
         return all;
     }
 
-    private static void assign(Vm vm, Irqfd... edges) {
+    private static void closeThose(@Nullable Irqfd... made) {
+        for (@Nullable Irqfd one : made) {
+            if (one != null) {
+                one.close();
+            }
+        }
+    }
+
+    private static void assign(Vm vm, ByteBuffer records, Irqfd... edges) {
         IrqfdCalls calls = vm.calls().irqfds();
-        ByteBuffer records = IrqfdCalls.records(edges.length);
-        for (int i = 0; i < edges.length; i++) {
-            IrqfdCalls.put(records, i, edges[i].event, edges[i].gsi);
-            edges[i].state = State.UNSURE;
+        for (Irqfd edge : edges) {
+            edge.state = State.UNSURE;
         }
         int assigned = calls.assign(records, edges.length);
+        for (int i = 0; i < assigned; i++) {
+            vm.routes().live(edges[i].gsi, 1);
+        }
         for (int i = 0; i < edges.length; i++) {
+            edges[i].state = i < assigned ? State.ASSIGNED : State.MASKED;
             if (i < assigned) {
-                vm.routes().live(edges[i].gsi, 1);
                 IrqfdCalls.feeds(edges[i].event);
             }
-            edges[i].state = i < assigned ? State.ASSIGNED : State.MASKED;
+        }
+        VarHandle.fullFence(); // one for all
+        for (int i = 0; i < assigned; i++) {
+            IrqfdCalls.warnIfDispatched(edges[i].event);
         }
         if (assigned < edges.length) {
             throw calls.refused(records, assigned, edges[assigned].event, edges[assigned].gsi);

@@ -10,6 +10,7 @@ import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Calls;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
+import java.lang.invoke.VarHandle;
 import java.nio.ByteBuffer;
 import org.jspecify.annotations.Nullable;
 
@@ -62,7 +63,9 @@ final class IrqfdCalls extends Calls {
         if (result < 0) {
             throw refused(result, event, resample, gsi);
         }
-        feedsIrqfd(event, true);
+        feeds(event);
+        VarHandle.fullFence();
+        warnIfDispatched(event);
     }
 
     private KernelException refused(int result, EventFd event, @Nullable EventFd resample, Gsi gsi) {
@@ -88,13 +91,21 @@ final class IrqfdCalls extends Calls {
         records.putInt(at + KernelBackend.IRQFD_GSI, gsi.number());
     }
 
-    /** @return how many were assigned before one was refused; {@link #feeds} is to be called for each */
+    /**
+     * For each that was assigned, {@link #feeds} follows, then a full fence, and {@link #warnIfDispatched}.
+     *
+     * @return how many were assigned before one was refused
+     */
     int assign(ByteBuffer records, int count) {
         return backend().irqfdsAssign(number(vm.vm()), records, count);
     }
 
     static void feeds(EventFd event) {
         feedsIrqfd(event, true);
+    }
+
+    static void warnIfDispatched(EventFd event) {
+        warnIfLoopsWait(event);
     }
 
     /** @param i the one that was refused, of this eventfd and GSI */

@@ -5,6 +5,7 @@ import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 import java.util.stream.Stream;
@@ -15,19 +16,20 @@ import org.jspecify.annotations.Nullable;
  * not stored as a {@link Route}. Not thread-safe.
  */
 final class Routes {
-    /** By GSI, each up to the last that has one. */
-    private final List<@Nullable MsiMessage> messages;
+    /** By GSI; beyond the end there are none. */
+    private @Nullable MsiMessage[] messages = new MsiMessage[0];
 
+    /** By GSI, up to the last that has one. */
     private final List<@Nullable List<Route>> pins;
+
     private int size;
 
     Routes() {
-        messages = new ArrayList<>();
         pins = new ArrayList<>();
     }
 
     private Routes(Routes other) {
-        messages = new ArrayList<>(other.messages);
+        messages = other.messages.clone();
         pins = new ArrayList<>(other.pins);
         size = other.size;
     }
@@ -45,36 +47,21 @@ final class Routes {
         return pins.size();
     }
 
-    private static <T> @Nullable T at(List<@Nullable T> all, int gsi) {
-        return gsi < all.size() ? all.get(gsi) : null;
-    }
-
-    private static <T> void set(List<@Nullable T> all, int gsi, T value) {
-        while (all.size() <= gsi) {
-            all.add(null);
-        }
-        all.set(gsi, value);
-    }
-
-    private static <T> void clear(List<@Nullable T> all, int gsi) {
-        if (gsi < all.size()) {
-            all.set(gsi, null);
-        }
-        while (!all.isEmpty() && all.get(all.size() - 1) == null) {
-            all.remove(all.size() - 1);
-        }
+    private @Nullable MsiMessage message(int gsi) {
+        return gsi < messages.length ? messages[gsi] : null;
     }
 
     private List<Route> pins(int gsi) {
-        return Objects.requireNonNullElse(at(pins, gsi), List.of());
+        List<Route> there = gsi < pins.size() ? pins.get(gsi) : null;
+        return there == null ? List.of() : there;
     }
 
     boolean has(int gsi) {
-        return at(messages, gsi) != null || at(pins, gsi) != null;
+        return message(gsi) != null || !pins(gsi).isEmpty();
     }
 
     List<Route> of(int gsi) {
-        MsiMessage message = at(messages, gsi);
+        MsiMessage message = message(gsi);
         return message == null ? pins(gsi) : List.of(new Route.Msi(new Gsi(gsi), message));
     }
 
@@ -83,42 +70,56 @@ final class Routes {
             put(msi.gsi().number(), msi.message());
         } else {
             int gsi = route.gsi().number();
-            set(pins, gsi, Stream.concat(pins(gsi).stream(), Stream.of(route)).toList());
+            while (pins.size() <= gsi) {
+                pins.add(null);
+            }
+            pins.set(gsi, Stream.concat(pins(gsi).stream(), Stream.of(route)).toList());
             size++;
         }
     }
 
     void put(int gsi, MsiMessage message) {
-        set(messages, gsi, message);
+        if (gsi >= messages.length) {
+            messages = Arrays.copyOf(messages, Math.max(gsi + 1, 2 * messages.length));
+        }
+        messages[gsi] = message;
         size++;
     }
 
     /** @return whether the GSI had any */
     boolean remove(int gsi) {
-        int removed = at(messages, gsi) == null ? pins(gsi).size() : 1;
-        if (removed > 0) {
-            clear(messages, gsi);
-            clear(pins, gsi);
-            size -= removed;
+        int removed = message(gsi) == null ? pins(gsi).size() : 1;
+        if (gsi < messages.length) {
+            messages[gsi] = null;
         }
+        if (gsi < pins.size()) {
+            pins.set(gsi, null);
+        }
+        while (!pins.isEmpty() && pins.get(pins.size() - 1) == null) {
+            pins.remove(pins.size() - 1);
+        }
+        size -= removed;
         return removed > 0;
     }
 
     boolean isSame(Routes other) {
-        return messages.equals(other.messages) && pins.equals(other.pins);
+        boolean same = size == other.size && pins.equals(other.pins);
+        for (int gsi = 0; same && gsi < messages.length; gsi++) {
+            same = Objects.equals(messages[gsi], other.message(gsi));
+        }
+        return same;
     }
 
     void encode(RouteRecords records) {
         records.begin(size);
-        int gsis = Math.max(messages.size(), pins.size());
+        int gsis = Math.max(messages.length, pins.size());
         for (int gsi = 0; gsi < gsis; gsi++) {
-            MsiMessage message = at(messages, gsi);
+            MsiMessage message = message(gsi);
             if (message != null) {
                 records.add(gsi, message);
             }
-            List<Route> chips = at(pins, gsi);
-            if (chips != null) {
-                chips.forEach(pin -> records.add((Route.Pin) pin));
+            if (gsi < pins.size()) {
+                pins(gsi).forEach(pin -> records.add((Route.Pin) pin));
             }
         }
     }

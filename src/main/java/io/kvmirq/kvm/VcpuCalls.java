@@ -33,10 +33,8 @@ final class VcpuCalls extends Calls {
         this.vm = vm;
         this.fd = fd;
         vm.learn(Fact.VCPUS);
-        Fd device = kernel().device();
-        int size = on(device, kvm -> libc().ioctl(kvm, Uapi.KVM_GET_VCPU_MMAP_SIZE, 0));
         this.enterGuest = () -> libc().ioctl(raw, Uapi.KVM_RUN, 0); // not made at each run
-        this.run = Mapping.of(fd, check(size, KernelCall.VCPU_MMAP_SIZE, vm.known(), device::toString));
+        this.run = Mapping.of(fd, vm.runSize());
     }
 
     VmCalls vm() {

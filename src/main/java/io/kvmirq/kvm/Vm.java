@@ -18,6 +18,8 @@ import io.kvmirq.kernel.Undo;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalInt;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CopyOnWriteArrayList;
 
 /**
@@ -32,7 +34,7 @@ public final class Vm extends VmChips implements AutoCloseable {
 
     private final MemorySlots slots;
     /** In the order of creation. */
-    private final List<VcpuId> vcpus = new CopyOnWriteArrayList<>();
+    private final Queue<VcpuId> vcpus = new ConcurrentLinkedQueue<>();
 
     private final List<VmListener> listeners = new CopyOnWriteArrayList<>();
 

@@ -56,6 +56,9 @@ final class VmCalls extends Calls {
     /** Negative before it is asked. */
     private volatile int xsaveSize = -1;
 
+    /** Of the page that KVM shares for each vCPU; 0 before it is asked. */
+    private volatile int runSize;
+
     /** @param known of the VM as it is now */
     VmCalls(Kernel kernel, Fd vm, Set<Fact> known) {
         super(kernel);
@@ -231,6 +234,16 @@ final class VmCalls extends Calls {
 
     int memorySlots() {
         return capability(Uapi.KVM_CAP_NR_MEMSLOTS);
+    }
+
+    /** Asks once: all vCPUs have the same. */
+    int runSize() {
+        if (runSize == 0) {
+            Fd device = kernel().device();
+            int size = on(device, kvm -> libc().ioctl(kvm, Uapi.KVM_GET_VCPU_MMAP_SIZE, 0));
+            runSize = check(size, KernelCall.VCPU_MMAP_SIZE, known, device::toString);
+        }
+        return runSize;
     }
 
     boolean supportsResample() {

@@ -174,8 +174,13 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
      *
      * @param slot on the bus, 1 to 31
      * @param forwarding of {@code device} to {@code vm}
+     * @throws IllegalArgumentException for a forwarding of another device, or to another VM
      */
     public static Builder builder(PciHostBridge bridge, int slot, Vm vm, VfioDevice device, Forwarding forwarding) {
+        if (forwarding.device() != device || forwarding.vm() != vm) {
+            throw new IllegalArgumentException(forwarding + " cannot be that of " + device.name() + " in " + vm
+                    + ": make the Forwarding of this VM and this device");
+        }
         return new Builder(bridge, slot, vm, device, forwarding);
     }
 

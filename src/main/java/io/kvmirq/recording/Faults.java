@@ -9,7 +9,6 @@ import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
 import java.util.ArrayList;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -44,12 +43,12 @@ public final class Faults {
 
     /** A call of a function of the binding, which the kernel knows by a name. */
     private record Call(String function, String name) {
-        /** All names that a rule may have for it. To make them costs what all other calls of a short test do. */
-        Set<String> names() {
-            Set<String> names = new HashSet<>(FaultNames.ofKernel(function));
-            names.add(function);
-            names.add(name);
-            return names;
+        /** Whether a rule of this name is about it. */
+        boolean isNamed(String rule) {
+            return rule.equals(ANY)
+                    || rule.equals(function)
+                    || rule.equals(name)
+                    || FaultNames.ofKernel(function).contains(rule);
         }
     }
 
@@ -69,8 +68,8 @@ public final class Faults {
             this.before = before;
         }
 
-        boolean applies(Set<String> names) {
-            if (!call.equals(ANY) && !names.contains(call)) {
+        boolean applies(Call to) {
+            if (!to.isNamed(call)) {
                 return false;
             }
             seen++;
@@ -152,9 +151,7 @@ public final class Faults {
      */
     public synchronized int count(String call) {
         FaultNames.require(call);
-        return (int) calls.stream()
-                .filter(one -> call.equals(ANY) || one.names().contains(call))
-                .count();
+        return (int) calls.stream().filter(one -> one.isNamed(call)).count();
     }
 
     private synchronized Optional<Fault> next(String function, String name) {
@@ -163,13 +160,9 @@ public final class Faults {
             calls.add(call);
         }
         Optional<Fault> found = Optional.empty();
-        if (rules.isEmpty()) {
-            return found;
-        }
-        Set<String> names = call.names();
         for (Fault rule : rules) {
             // Each counts for itself, also when another one has answered.
-            if (rule.applies(names) && found.isEmpty()) {
+            if (rule.applies(call) && found.isEmpty()) {
                 found = Optional.of(rule);
             }
         }

@@ -16,6 +16,8 @@ abstract class JsonLines implements Closeable {
     private static final byte[] DIGITS = {'0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'
     };
     private static final int ROOM = 1 << 16;
+    /** Of a positive long. */
+    private static final int MOST_DIGITS = 19;
 
     private final OutputStream out;
     private byte[] room = new byte[ROOM];
@@ -65,15 +67,32 @@ abstract class JsonLines implements Closeable {
 
     void quoted(String value) {
         put('"');
-        for (int i = 0; i < value.length(); i++) {
-            char c = value.charAt(i);
-            if (c >= ' ' && c <= '~' && c != '"' && c != '\\') {
-                put(c);
-            } else {
-                escaped(c);
+        if (isPlain(value)) {
+            raw(value);
+        } else {
+            for (int i = 0; i < value.length(); i++) {
+                char c = value.charAt(i);
+                if (isPlain(c)) {
+                    put(c);
+                } else {
+                    escaped(c);
+                }
             }
         }
         put('"');
+    }
+
+    private static boolean isPlain(String value) {
+        for (int i = 0; i < value.length(); i++) {
+            if (!isPlain(value.charAt(i))) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    private static boolean isPlain(char c) {
+        return c >= ' ' && c <= '~' && c != '"' && c != '\\';
     }
 
     private void escaped(char c) {
@@ -87,10 +106,8 @@ abstract class JsonLines implements Closeable {
     void bytes(String key, ByteBuffer bytes, int length) {
         key(key);
         put('"');
+        need(2 * length);
         for (int i = 0; i < length; i++) {
-            if (at + 2 > room.length) {
-                makeRoom();
-            }
             byte one = bytes.get(i);
             room[at++] = DIGITS[one >>> 4 & 15];
             room[at++] = DIGITS[one & 15];
@@ -135,25 +152,58 @@ abstract class JsonLines implements Closeable {
             put((char) ('0' - value % 10));
             return;
         }
-        long unit = 1;
-        while (value / unit >= 10) {
-            unit *= 10;
+        int digits = 1;
+        for (long above = 10; digits < MOST_DIGITS && value >= above; above *= 10) {
+            digits++;
         }
-        for (; unit > 0; unit /= 10) {
-            put((char) ('0' + value / unit % 10));
+        need(digits);
+        at += digits;
+        int to = at;
+        long rest = value;
+        for (; rest > Integer.MAX_VALUE; rest /= 10) {
+            room[--to] = (byte) ('0' + rest % 10);
+        }
+        // Half as slow as with a long.
+        for (int small = (int) rest; to > at - digits; small /= 10) {
+            room[--to] = (byte) ('0' + small % 10);
         }
     }
 
-    void raw(String text) {
-        for (int i = 0; i < text.length(); i++) {
-            put(text.charAt(i));
+    // What was written of this line, to be written again
+
+    /** Where the next byte of the line goes. */
+    int mark() {
+        return at - whole;
+    }
+
+    /** The bytes since a mark of this line. */
+    byte[] since(int mark) {
+        return Arrays.copyOfRange(room, whole + mark, at);
+    }
+
+    void again(byte[] written) {
+        need(written.length);
+        System.arraycopy(written, 0, room, at, written.length);
+        at += written.length;
+        first = false;
+    }
+
+    /** @param ascii text of this program */
+    @SuppressWarnings("deprecation") // getBytes() of one byte a character, which allocates nothing
+    void raw(String ascii) {
+        need(ascii.length());
+        ascii.getBytes(0, ascii.length(), room, at);
+        at += ascii.length();
+    }
+
+    private void need(int bytes) {
+        if (at + bytes > room.length) {
+            makeRoom(bytes);
         }
     }
 
     void put(char ascii) {
-        if (at == room.length) {
-            makeRoom();
-        }
+        need(1);
         room[at++] = (byte) ascii;
     }
 
@@ -162,10 +212,10 @@ abstract class JsonLines implements Closeable {
         whole = at;
     }
 
-    private void makeRoom() {
+    private void makeRoom(int bytes) {
         drain();
-        if (at > room.length / 2) {
-            room = Arrays.copyOf(room, 2 * room.length);
+        if (at + bytes > room.length) {
+            room = Arrays.copyOf(room, Math.max(at + bytes, 2 * room.length));
         }
     }
 

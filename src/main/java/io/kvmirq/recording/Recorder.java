@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.recording;
 
+import io.kvmirq.Errno;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.SystemCall;
 import io.kvmirq.backend.libc.LibcBackend;
 import io.kvmirq.recording.tapes.TapeLine;
 import java.io.Closeable;
@@ -81,8 +83,11 @@ public final class Recorder implements Closeable {
         if (arguments == null || arguments.length == 0) {
             return Faults.invoke(libc, method, arguments);
         }
+        if (arguments[0] == SystemCall.IO_URING_SETUP) {
+            return (long) -Errno.ENOSYS.number(); // waits in a ring would be missing on the tape: epoll is used instead
+        }
         switch (method.getName()) {
-            case "view", "equals", "syscall" -> {
+            case "view", "equals", "syscall", "ioUringEnter" -> {
                 return Faults.invoke(libc, method, arguments);
             }
             case "addressOf" -> {

@@ -32,6 +32,13 @@ public final class TapeWriter extends JsonLines {
 
     private final String[] nameOf = new String[Arguments.MOST_FDS];
     private int named;
+    /** What the last line says of its process, thread, call and file; mostly the next line says the same. */
+    private byte[] opening = {};
+
+    private int lastPid;
+    private int lastTid;
+    private String lastCall = "";
+    private String lastOn = "";
 
     /** @param out closed with the writer */
     public TapeWriter(OutputStream out) {
@@ -104,12 +111,22 @@ public final class TapeWriter extends JsonLines {
         named = 0;
         raw("{\"seq\":");
         decimal(calls);
+        if (tid == lastTid && pid == lastPid && on.equals(lastOn) && call.equals(lastCall)) {
+            again(opening);
+            return;
+        }
+        int mark = mark();
         number("pid", pid);
         number("tid", tid);
         text("call", call);
         if (!on.isEmpty()) {
             text("on", on);
         }
+        lastPid = pid;
+        lastTid = tid;
+        lastCall = call;
+        lastOn = on;
+        opening = since(mark);
     }
 
     /** @param name of the request, for people */

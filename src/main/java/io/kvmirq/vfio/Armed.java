@@ -8,7 +8,6 @@ import io.kvmirq.uapi.UapiVfio;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Optional;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
@@ -81,13 +80,13 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
 
     // Changes
 
-    private @Nullable Fd[] held(int first, List<Optional<EventFd>> events, Undo undo) {
-        @Nullable Fd[] held = new Fd[events.size()];
+    private @Nullable Fd[] held(int first, @Nullable EventFd[] events, Undo undo) {
+        @Nullable Fd[] held = new Fd[events.length];
         undo.add(() -> Arrays.stream(held).forEach(irqs.calls()::letGo));
         for (int i = 0; i < held.length; i++) {
-            Optional<EventFd> event = events.get(i);
-            if (event.isPresent()) {
-                held[i] = irqs.calls().hold(event.get());
+            EventFd event = events[i];
+            if (event != null) {
+                held[i] = irqs.calls().hold(event);
             }
         }
         requireDistinct(first, numbers(held));
@@ -135,8 +134,8 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         return numbers(Arrays.copyOfRange(files, first, first + count));
     }
 
-    /** Enables the index with these eventfds; nothing is enabled if it fails. */
-    final void enable(int first, List<Optional<EventFd>> events) {
+    /** Enables the index with these eventfds, null for none; nothing is enabled if it fails. */
+    final void enable(int first, @Nullable EventFd... events) {
         synchronized (irqs) {
             try (Undo undo = new Undo()) {
                 @Nullable Fd[] held = held(first, events, undo);
@@ -144,12 +143,12 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
                 int result = irqs.trigger(index, first, numbers(held));
                 if (result < 0 && irqs.isAdopted()) {
                     throw new VectorsDisturbedException(
-                            refused(result, TRIGGER, first, events.size()),
+                            refused(result, TRIGGER, first, events.length),
                             "what another program armed of them may have no eventfd now",
                             List.of(),
                             List.of());
                 }
-                check(result, TRIGGER, first, events.size());
+                check(result, TRIGGER, first, events.length);
                 store(first, held);
                 undo.keep();
             }
@@ -163,14 +162,14 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         }
     }
 
-    /** Gives interrupts of an armed index other eventfds, or none. The caller holds the lock. */
-    final void change(int first, List<Optional<EventFd>> events) {
+    /** Gives interrupts of an armed index other eventfds, null for none. The caller holds the lock. */
+    final void change(int first, @Nullable EventFd... events) {
         requireOpen();
         try (Undo undo = new Undo()) {
             @Nullable Fd[] held = held(first, events, undo);
             int result = irqs.trigger(index, first, numbers(held));
             if (result != 0) {
-                throw rearmed(first, events.size(), refused(result, TRIGGER, first, events.size()));
+                throw rearmed(first, events.length, refused(result, TRIGGER, first, events.length));
             }
             store(first, held);
             undo.keep();
@@ -184,16 +183,16 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
      * @param total how many vectors it has then
      * @param before how many it has now
      */
-    final void replaceAll(int first, List<EventFd> events, int total, int before) {
+    final void replaceAll(int first, EventFd[] events, int total, int before) {
         requireOpen();
         try (Undo undo = new Undo()) {
-            @Nullable Fd[] held = held(first, events.stream().map(Optional::of).toList(), undo);
+            @Nullable Fd[] held = held(first, events, undo);
             int[] all = numbers(0, total);
             System.arraycopy(numbers(held), 0, all, first, held.length);
             irqs.disable(index);
             int result = irqs.trigger(index, 0, all);
             if (result != 0) {
-                throw enabledAgain(before, refused(result, TRIGGER, first, events.size()));
+                throw enabledAgain(before, refused(result, TRIGGER, first, events.length));
             }
             store(first, held);
             undo.keep();

@@ -2,8 +2,6 @@
 package io.kvmirq.vfio;
 
 import io.kvmirq.kernel.EventFd;
-import java.util.List;
-import java.util.Optional;
 
 /** One interrupt of a device, with an eventfd. Thread-safe. */
 public sealed class ArmedIrq extends Armed permits ArmedLine {
@@ -13,7 +11,7 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
 
     static ArmedIrq arm(VfioDevice device, int index, EventFd event) {
         ArmedIrq armed = new ArmedIrq(device.interrupts(), index);
-        armed.enable(0, List.of(Optional.of(event)));
+        armed.enable(0, event);
         return armed;
     }
 
@@ -29,7 +27,7 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
             requireApart(event);
             boolean unwired = !hasEvent(0);
             try {
-                change(0, List.of(Optional.of(event)));
+                change(0, event);
             } catch (VectorsDisturbedException e) {
                 if (!hasEvent(0)) {
                     suspend();
@@ -52,7 +50,7 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
             requireOpen();
             suspend();
             try {
-                change(0, List.of(Optional.empty()));
+                change(0, new EventFd[1]);
             } finally {
                 if (hasEvent(0)) {
                     resume();

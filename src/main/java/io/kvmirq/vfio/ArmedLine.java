@@ -7,7 +7,6 @@ import io.kvmirq.kernel.Undo;
 import io.kvmirq.uapi.UapiVfio;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
@@ -30,7 +29,7 @@ public final class ArmedLine extends ArmedIrq {
     static ArmedLine arm(VfioDevice device, int index, EventFd event) {
         ArmedLine armed = new ArmedLine(device.interrupts(), index);
         try (Undo undo = new Undo()) {
-            armed.enable(0, List.of(Optional.of(event)));
+            armed.enable(0, event);
             undo.add(armed);
             if (armed.info().kind() == IrqKind.PLATFORM && armed.info().maskable()) {
                 armed.act(UNMASK); // a mask outlives the disabling

@@ -2,9 +2,8 @@
 package io.kvmirq.vfio;
 
 import io.kvmirq.kernel.EventFd;
-import java.util.Collections;
 import java.util.List;
-import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /**
  * MSI or MSI-X of a device, enabled. A vector without an eventfd is silent: an MSI-X message waits in the device, an
@@ -29,8 +28,8 @@ public final class ArmedVectors extends Armed {
         this.enabled = enabled;
     }
 
-    static ArmedVectors arm(VfioDevice device, int index, int first, List<Optional<EventFd>> events) {
-        ArmedVectors armed = new ArmedVectors(device.interrupts(), index, first + events.size());
+    static ArmedVectors arm(VfioDevice device, int index, int first, @Nullable EventFd... events) {
+        ArmedVectors armed = new ArmedVectors(device.interrupts(), index, first + events.length);
         armed.enable(first, events);
         return armed;
     }
@@ -67,7 +66,7 @@ public final class ArmedVectors extends Armed {
     public void set(int first, List<EventFd> events) {
         synchronized (irqs()) {
             require(first, events.size());
-            change(first, events.stream().map(Optional::of).toList());
+            change(first, List.copyOf(events).toArray(EventFd[]::new));
             enabled = Math.max(enabled, first + events.size());
         }
     }
@@ -85,7 +84,7 @@ public final class ArmedVectors extends Armed {
     public void unwire(int first, int count) {
         synchronized (irqs()) {
             require(first, count);
-            change(first, Collections.nCopies(count, Optional.empty()));
+            change(first, new EventFd[count]);
         }
     }
 
@@ -105,7 +104,7 @@ public final class ArmedVectors extends Armed {
             if (!info().noResize() || total <= enabled) {
                 set(first, events);
             } else {
-                replaceAll(first, events, total, enabled);
+                replaceAll(first, List.copyOf(events).toArray(EventFd[]::new), total, enabled);
                 enabled = total;
             }
         }

@@ -68,12 +68,14 @@ final class Interrupts {
 
     /** The armed interrupts that keep an index from being armed. */
     synchronized Optional<Armed> inTheWay(int index) {
-        return armed.entrySet().stream()
-                .filter(other -> other.getKey() == index
-                        || info(index).kind().excludesOthers()
-                                && info(other.getKey()).kind().excludesOthers())
-                .findFirst()
-                .map(Map.Entry::getValue);
+        for (Map.Entry<Integer, Armed> other : armed.entrySet()) {
+            if (other.getKey() == index
+                    || info(index).kind().excludesOthers()
+                            && info(other.getKey()).kind().excludesOthers()) {
+                return Optional.of(other.getValue());
+            }
+        }
+        return Optional.empty();
     }
 
     /** How often VFIO_DEVICE_SET_IRQS was called. */

@@ -21,8 +21,8 @@ final class LockLimit {
      * @param counter of /proc/self/status: VmLck of containers, VmPin of iommufd
      */
     static Optional<String> why(HostFiles files, String counter, long bytes) {
-        OptionalLong limit = number(files.text("proc/self/limits"), "Max locked memory");
-        OptionalLong locked = number(files.text("proc/self/status"), counter + ":");
+        OptionalLong limit = files.number("proc/self/limits", "Max locked memory");
+        OptionalLong locked = files.number("proc/self/status", counter + ":");
         long needed = bytes / KIB + locked.orElse(0);
         if (limit.isEmpty() || limit.getAsLong() / KIB >= needed) {
             return Optional.empty();
@@ -31,16 +31,5 @@ final class LockLimit {
                 + bytes / KIB + " KiB beside " + locked.orElse(0)
                 + " KiB that are locked: raise it before the start, ulimit -l "
                 + needed + " or more, systemd LimitMEMLOCK=, or give the process CAP_IPC_LOCK");
-    }
-
-    /** The first number of the line that begins so; empty if there is none, as for unlimited. */
-    private static OptionalLong number(Optional<String> text, String name) {
-        return text.stream()
-                .flatMap(String::lines)
-                .filter(line -> line.startsWith(name))
-                .map(line -> line.substring(name.length()).strip().split("\\s+")[0])
-                .filter(word -> word.matches("\\d{1,18}"))
-                .mapToLong(Long::parseLong)
-                .findFirst();
     }
 }

@@ -6,6 +6,7 @@ import java.util.AbstractList;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /** Consecutive vectors of MSI or of MSI-X. Immutable. */
 public final class MessageIrqs extends AbstractList<MessageIrq> {
@@ -45,7 +46,7 @@ public final class MessageIrqs extends AbstractList<MessageIrq> {
      * @throws IllegalStateException while another kind of the device's INTx, MSI and MSI-X is armed, or this one
      */
     public ArmedVectors arm(List<EventFd> events) {
-        return armSome(events.stream().map(Optional::of).toList());
+        return arm(List.copyOf(events).toArray(EventFd[]::new));
     }
 
     /**
@@ -54,9 +55,13 @@ public final class MessageIrqs extends AbstractList<MessageIrq> {
      * @param events one for each vector, or none
      */
     public ArmedVectors armSome(List<Optional<EventFd>> events) {
-        if (events.size() != count) {
+        return arm(events.stream().map(event -> event.orElse(null)).toArray(EventFd[]::new));
+    }
+
+    private ArmedVectors arm(@Nullable EventFd... events) {
+        if (events.length != count) {
             throw new IllegalArgumentException(
-                    events.size() + " eventfds for " + count + " vectors: expected one for each");
+                    events.length + " eventfds for " + count + " vectors: expected one for each");
         }
         return ArmedVectors.arm(device, index, first, events);
     }

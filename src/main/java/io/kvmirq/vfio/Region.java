@@ -47,19 +47,43 @@ public final class Region {
             return List.of();
         }
         boolean has = (flags & UapiVfio.VFIO_REGION_INFO_FLAG_CAPS) != 0;
-        int at = has ? info.getInt(VfioRegionInfo.CAP_OFFSET) : 0;
-        while (at != 0 && at <= info.capacity() - VfioRegionInfoCapSparseMmap.SIZE) {
+        int at = has ? next(info, 0, info.getInt(VfioRegionInfo.CAP_OFFSET)) : 0;
+        while (at != 0) {
             if (info.getShort(at + VfioInfoCapHeader.ID) == UapiVfio.VFIO_REGION_INFO_CAP_SPARSE_MMAP) {
-                int first = at + VfioRegionInfoCapSparseMmap.SIZE;
-                List<Area> found = new ArrayList<>();
-                for (int i = 0; i < info.getInt(at + VfioRegionInfoCapSparseMmap.NR_AREAS); i++) {
-                    found.add(new Area(info.getLong(first + 16 * i), info.getLong(first + 16 * i + Long.BYTES)));
-                }
-                return List.copyOf(found);
+                return sparse(info, at);
             }
-            at = info.getInt(at + VfioInfoCapHeader.NEXT);
+            at = next(info, at, info.getInt(at + VfioInfoCapHeader.NEXT));
         }
         return List.of(new Area(0, info.getLong(VfioRegionInfo.LENGTH)));
+    }
+
+    /** @param from the capability that names the next one; 0 for the header */
+    private static int next(ByteBuffer info, int from, int next) {
+        if (next != 0 && (next <= from || next > info.capacity() - VfioInfoCapHeader.SIZE)) {
+            throw malformed(info, from, next + " as the next one: expected 0, or more than " + from + " within");
+        }
+        return next;
+    }
+
+    private static List<Area> sparse(ByteBuffer info, int at) {
+        int first = at + VfioRegionInfoCapSparseMmap.SIZE;
+        int room = info.capacity() - first;
+        int count = room < 0 ? 0 : info.getInt(at + VfioRegionInfoCapSparseMmap.NR_AREAS);
+        if (room < 0 || count < 0 || count > room / (2 * Long.BYTES)) {
+            throw malformed(info, at, count + " areas: they do not fit in");
+        }
+        List<Area> found = new ArrayList<>();
+        for (int i = 0; i < count; i++) {
+            int area = first + 2 * Long.BYTES * i;
+            found.add(new Area(info.getLong(area), info.getLong(area + Long.BYTES)));
+        }
+        return List.copyOf(found);
+    }
+
+    private static IllegalStateException malformed(ByteBuffer info, int at, String names) {
+        return new IllegalStateException(
+                "VFIO_DEVICE_GET_REGION_INFO: the " + (at == 0 ? "header" : "capability at " + at) + " names " + names
+                        + " the " + info.capacity() + " bytes");
     }
 
     /** The size in bytes; 0 if the device does not have the region. */

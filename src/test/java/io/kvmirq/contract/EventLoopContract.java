@@ -14,6 +14,7 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
@@ -28,15 +29,19 @@ class EventLoopContract {
     private static final int DOORBELL = 0x90;
     private static final int THOUSANDS = 2500;
 
-    private final World world;
-    private final Kernel kernel;
-    private final EventLoop loop;
+    final World world;
+    final Kernel kernel;
+    final EventLoop loop;
     private final List<Long> counts = new ArrayList<>();
 
     EventLoopContract(World world) {
         this.world = world;
         this.kernel = Kernel.over(world.kernel(), Kernel.DEVICE);
-        this.loop = EventLoop.create(kernel);
+        this.loop = open(kernel);
+    }
+
+    EventLoop open(Kernel of) {
+        return EventLoop.create(of);
     }
 
     @AfterEach
@@ -173,24 +178,33 @@ class EventLoopContract {
     void thousandsOfDoorbellsAreHeardEachRound() {
         List<EventFd> events = new ArrayList<>();
         List<EventLoop.Registration> doorbells = new ArrayList<>();
+        int[] heard = new int[THOUSANDS];
         for (int i = 0; i < THOUSANDS; i++) {
+            int place = i;
             EventFd event = event();
             events.add(event);
-            doorbells.add(doorbell(event));
+            doorbells.add(loop.registerDoorbell(event, () -> heard[place]++));
         }
         for (int round = 1; round <= 2; round++) {
+            Arrays.fill(heard, 0);
             events.forEach(EventFd::signal);
-            int heard = 0;
+            int calls = 0;
             for (int now = poll(); now > 0; now = poll()) {
-                heard += now;
+                calls += now;
             }
-            assertThat(heard).isEqualTo(THOUSANDS);
-            assertThat(rung).hasValue(round * THOUSANDS);
+            assertThat(calls).isEqualTo(Arrays.stream(heard).sum());
+            assertThat(Arrays.stream(heard)).allMatch(times -> times >= 1 && times <= mostOfManyRings());
         }
         doorbells.subList(0, THOUSANDS / 2).forEach(EventLoop.Registration::close);
         events.forEach(EventFd::signal);
+        Arrays.fill(heard, 0);
         loop.close();
-        assertThat(rung).hasValue(2 * THOUSANDS);
+        assertThat(heard).containsOnly(0);
+    }
+
+    /** How often one ring of a doorbell is heard at most, where thousands ring at once. */
+    int mostOfManyRings() {
+        return 1;
     }
 
     /** An ioeventfd of a guest's doorbell: KVM writes it, and nobody reads it. */

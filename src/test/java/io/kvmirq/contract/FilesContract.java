@@ -20,6 +20,9 @@ import org.junit.jupiter.api.Test;
 class FilesContract extends KernelSuite {
     private static final long NOWHERE = 8;
     private static final long FIONBIO = 0x5421;
+    private static final int READY = Epoll.EPOLLIN | Epoll.EPOLLOUT | Epoll.EPOLLRDNORM | Epoll.EPOLLWRNORM;
+    /** Whatever RLIMIT_NOFILE is. */
+    private static final long TOO_MANY_FILES = (1 << 28) + 1;
 
     private int attribute(int fd, long request, int group, long attribute) {
         ByteBuffer value = Buffers.allocate(Long.BYTES);
@@ -87,6 +90,59 @@ class FilesContract extends KernelSuite {
         assertThat(world.polled(vm)).isPositive();
         assertThat(world.polled(world.vcpu(vm, 0))).isPositive();
         assertThat(world.polled(world.epollFd())).isZero();
+    }
+
+    /** Whatever is asked of the files, poll(2) answers the four events of fs/select.c DEFAULT_POLLMASK. */
+    @Test
+    void filesWithoutPollAreReadyForReadingAndWriting() {
+        int vm = world.bareVm();
+        for (int fd : new int[] {world.kvm(), vm, world.vcpu(vm, 0)}) {
+            assertThat(polled(fd, 0xffff)).isEqualTo(READY);
+            assertThat(polled(fd, Epoll.EPOLLOUT)).isEqualTo(Epoll.EPOLLOUT);
+            assertThat(polled(fd, 0)).isZero();
+        }
+        int event = world.eventfd();
+        assertThat(polled(event, 0xffff)).isEqualTo(Epoll.EPOLLOUT);
+        assertOk(kernel.eventfdSignal(event, 1));
+        assertThat(polled(event, 0xffff)).isEqualTo(Epoll.EPOLLIN | Epoll.EPOLLOUT);
+    }
+
+    private int polled(int fd, int events) {
+        ByteBuffer polled = Structs.of("pollfd", fd, events);
+        assertOk(poll(polled, 1, 0, 0));
+        return polled.getShort(Uapi.Pollfd.REVENTS) & 0xffff;
+    }
+
+    private int poll(ByteBuffer polled, long count, long seconds, long nanos) {
+        ByteBuffer limit = Buffers.allocate(Uapi.Timespec.SIZE)
+                .putLong(Uapi.Timespec.TV_SEC, seconds)
+                .putLong(Uapi.Timespec.TV_NSEC, nanos);
+        try {
+            return libc.ppoll(libc.addressOf(polled), count, libc.addressOf(limit));
+        } finally {
+            Reference.reachabilityFence(limit);
+            Reference.reachabilityFence(polled);
+        }
+    }
+
+    @Test
+    void timeoutIsCheckedBeforeTheFilesAndTheirNumberBeforeTheirMemory() {
+        ByteBuffer polled = Structs.of("pollfd", world.eventfd(), Epoll.EPOLLOUT);
+        for (long[] noTime : new long[][] {{-1, 0}, {0, -1}, {0, 1_000_000_000}, {Long.MAX_VALUE, Long.MAX_VALUE}}) {
+            assertErrno(Errno.EINVAL, poll(polled, 1, noTime[0], noTime[1]));
+            assertErrno(Errno.EINVAL, poll(polled, TOO_MANY_FILES, noTime[0], noTime[1]));
+        }
+        assertErrno(Errno.EINVAL, libc.ppoll(NOWHERE, TOO_MANY_FILES, 0));
+        assertErrno(Errno.EFAULT, libc.ppoll(NOWHERE, 1, 0));
+        assertThat(poll(polled, 1, Long.MAX_VALUE, 999_999_999)).isOne();
+    }
+
+    /** nfds has 32 bits in the kernel. */
+    @Test
+    void numberOfPolledFilesHas32Bits() {
+        ByteBuffer polled = Structs.of("pollfd", world.eventfd(), Epoll.EPOLLOUT);
+        assertThat(poll(polled, 1L << 32, 0, 0)).isZero();
+        assertThat(poll(polled, (1L << 32) + 1, 0, 0)).isOne();
     }
 
     @Test

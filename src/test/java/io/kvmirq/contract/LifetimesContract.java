@@ -132,7 +132,7 @@ class LifetimesContract extends KernelSuite {
     @Test
     void vmOutlivesTheDeviceNodeItCameFrom() {
         int kvm = world.kvm();
-        int vm = world.own(kernel.vmCreate(kvm, 0));
+        int vm = world.own(world.createVm(kvm));
         world.close(kvm);
         world.createFullIrqchip(vm);
         world.vcpu(vm, 0);

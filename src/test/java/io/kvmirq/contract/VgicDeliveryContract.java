@@ -355,7 +355,7 @@ class VgicDeliveryContract extends ArmVms {
     @Test
     void deviceIdIsPartOfTheMessage() {
         assertThat(MESSAGE).isEqualTo(new MsiMessage(ITS + 0x1_0040, 1, OptionalInt.of(0x10)));
-        int number = world.own(world.kernel().vmCreate(world.kvm(), 0));
+        int number = world.own(world.createVm(world.kvm()));
         ByteBuffer route = World.message(records(1), 0, 5, MESSAGE.address(), 0, KernelBackend.ROUTE_FLAG_DEVID, 0x10);
         assertOk(world.kernel().routesSet(number, route, 1));
         route.putInt(KernelBackend.ROUTE_FLAGS, KernelBackend.ROUTE_FLAG_DEVID << 1);

@@ -169,7 +169,7 @@ class VmContract extends KernelSuite {
         } else {
             assertErrno(Errno.EINVAL, result);
         }
-        world.own(kernel.vmCreate(kvm, 0));
+        world.own(world.createVm(kvm));
         assertErrno(Errno.EINVAL, kernel.vmCreate(kvm, 31));
         assertErrno(Errno.EINVAL, kernel.vmCreate(kvm, 0x80000000L));
     }

@@ -217,7 +217,16 @@ public final class World {
     }
 
     public int bareVm() {
-        return own(kernel.vmCreate(kvm(), 0));
+        return own(createVm(kvm()));
+    }
+
+    /** Makes a VM. The call is repeated after EINTR: a ring that goes away leaves its thread something like a signal. */
+    int createVm(int kvm) {
+        int result = kernel.vmCreate(kvm, 0);
+        for (int again = 0; result == -Errno.EINTR.number() && again < 100; again++) {
+            result = kernel.vmCreate(kvm, 0);
+        }
+        return result;
     }
 
     public int fullVm() {

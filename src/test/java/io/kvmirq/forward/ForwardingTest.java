@@ -219,11 +219,13 @@ class ForwardingTest {
 
     @Test
     void tooFewDescriptorsAreToldAndNothingIsTouched() {
-        world.fake.limitDescriptors(world.lowestFreeDescriptor() + 2);
+        int limit = world.lowestFreeDescriptor() + 2;
+        world.fake.limitDescriptors(limit);
         world.faults.listen();
         assertThatThrownBy(this::four)
-                .hasMessage("forward eventfd 3 of 4 for 0000:3b:00.0: EMFILE (each vector needs a descriptor: raise"
-                        + " RLIMIT_NOFILE (ulimit -n))");
+                .hasMessage("forward eventfd 3 of 4 for 0000:3b:00.0: EMFILE (RLIMIT_NOFILE of this process is "
+                        + limit + ", and this needs " + (limit + 2) + ": raise it before the start, ulimit -n "
+                        + (limit + 2) + " or more, systemd LimitNOFILE=)");
         assertThat(world.faults.calls())
                 .containsExactly("eventfdCreate", "eventfdCreate", "eventfdCreate", "fdClose", "fdClose");
         world.fake.limitDescriptors(1024);

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kernel;
 
-import io.kvmirq.testing.Allocations;
-import io.kvmirq.testing.Rounds;
-import java.io.PrintStream;
+import io.kvmirq.bench.Bench;
+import io.kvmirq.bench.Goal;
+import io.kvmirq.bench.Rounds;
 import java.util.ArrayList;
+import java.util.EnumMap;
 import java.util.List;
-import java.util.Locale;
+import java.util.Map;
 
 /**
  * The cost of an event of an {@link EventLoop} beside a loop in C: from where eventfds are signalled to where all their
- * handlers have returned. Both sides wait for as many eventfds each, in one process, and take turns. It reports and
- * asserts no time; {@code scripts/bench-dispatch} runs it.
+ * handlers have returned. Both sides wait for as many eventfds each, in one process, and take turns. {@code make bench
+ * T=dispatch} runs it.
  *
  * <p>The other half is {@code src/test/native/dispatch.c}.
  */
@@ -22,21 +23,29 @@ final class DispatchBench {
     /** Events of a batch, a millisecond or less. */
     private static final int BATCH = 2048;
 
-    /** In each, the first side over the second should not exceed the goal. */
+    /** As in the other half. */
+    private enum Mode {
+        LEVEL,
+        EDGE,
+        RING
+    }
+
     private enum Op {
-        EDGE_OVER_LEVEL("Java, doorbells / C, level and read", true, false, 1 / 5.0),
-        EDGE("Java, doorbells / C, edge", true, true, 1.10),
-        LEVEL("Java, counts / C, level and read", false, false, 1.05);
+        EDGE_OVER_LEVEL("doorbells / C, level-triggered and read", Mode.EDGE, Mode.LEVEL, Goal.faster(5)),
+        RING_OVER_LEVEL("io_uring / C, level-triggered and read", Mode.RING, Mode.LEVEL, Goal.faster(9)),
+        EDGE("doorbells / C, edge-triggered", Mode.EDGE, Mode.EDGE, Goal.atMost(1.10)),
+        RING("io_uring / C, io_uring", Mode.RING, Mode.RING, Goal.atMost(1.10)),
+        LEVEL("counts / C, level-triggered and read", Mode.LEVEL, Mode.LEVEL, Goal.atMost(1.10));
 
         private final String title;
-        private final boolean edgeInJava;
-        private final boolean edgeInC;
-        private final double goal;
+        private final Mode java;
+        private final Mode c;
+        private final Goal goal;
 
-        Op(String title, boolean edgeInJava, boolean edgeInC, double goal) {
+        Op(String title, Mode java, Mode c, Goal goal) {
             this.title = title;
-            this.edgeInJava = edgeInJava;
-            this.edgeInC = edgeInC;
+            this.java = java;
+            this.c = c;
             this.goal = goal;
         }
     }
@@ -48,15 +57,15 @@ final class DispatchBench {
         private int next;
         private long calls;
 
-        Loop(Kernel kernel, boolean edge) {
-            this.loop = EventLoop.create(kernel);
+        Loop(Kernel kernel, Mode mode) {
+            this.loop = mode == Mode.RING ? EventLoop.withIoUring(kernel) : EventLoop.create(kernel);
             for (int i = 0; i < EVENTFDS; i++) {
                 EventFd event = EventFd.create(kernel);
                 events.add(event);
-                if (edge) {
-                    loop.registerDoorbell(event, () -> calls++);
-                } else {
+                if (mode == Mode.LEVEL) {
                     loop.register(event, count -> calls++);
+                } else {
+                    loop.registerDoorbell(event, () -> calls++);
                 }
             }
         }
@@ -79,21 +88,20 @@ final class DispatchBench {
         }
     }
 
-    private final PrintStream out;
+    private final Bench bench = new Bench("dispatch");
     private final int ready;
-    private final Loop edge;
-    private final Loop level;
-    private final long edgeInC = require(openInC(EVENTFDS, true));
-    private final long levelInC = require(openInC(EVENTFDS, false));
+    private final Map<Mode, Loop> inJava = new EnumMap<>(Mode.class);
+    private final Map<Mode, Long> inC = new EnumMap<>(Mode.class);
 
-    private DispatchBench(PrintStream out, Kernel kernel, int ready) {
-        this.out = out;
+    private DispatchBench(Kernel kernel, int ready) {
         this.ready = ready;
-        this.edge = new Loop(kernel, true);
-        this.level = new Loop(kernel, false);
+        for (Mode mode : Mode.values()) {
+            inJava.put(mode, new Loop(kernel, mode));
+            inC.put(mode, require(openInC(EVENTFDS, mode.ordinal())));
+        }
     }
 
-    private static native long openInC(int count, boolean edge);
+    private static native long openInC(int count, int mode);
 
     private static native long dispatchInC(long loop, int signalled, int times);
 
@@ -102,30 +110,20 @@ final class DispatchBench {
         System.load(arguments[1]);
         try (Kernel kernel = Kernel.open(arguments[0])) {
             for (String ready : List.of(arguments).subList(2, arguments.length)) {
-                new DispatchBench(System.out, kernel, Integer.parseInt(ready)).run();
+                new DispatchBench(kernel, Integer.parseInt(ready)).run();
             }
         }
     }
 
     private void run() {
-        Rounds.of(Op.values(), WARM_UP_ROUNDS, this::java, this::c);
-        Rounds.of(Op.values(), ROUNDS, this::java, this::c).forEach(this::print);
+        Rounds.of(Op.values(), bench.warmUp(WARM_UP_ROUNDS), this::java, this::c);
+        bench.measure(Op.values(), ROUNDS, this::java, this::c, this::title);
     }
 
-    private void print(Op op, Rounds rounds) {
-        out.printf(
-                Locale.ROOT,
-                "%-6d%-38s%8.0f%8.0f%9.3f%8.3f%9.3f%11.2f%9.2f%s%n",
-                ready,
-                op.title,
-                rounds.java(50),
-                rounds.c(50),
-                rounds.ratio(),
-                op.goal,
-                rounds.java(10) / rounds.c(10),
-                rounds.spread(),
-                (double) Allocations.leastOf(() -> java(op)) / (times() * ready),
-                rounds.isCalm() ? "" : "  not calm");
+    /** With one event ready, a wait costs more than a read. */
+    private Bench.Title title(Op op) {
+        Goal goal = ready < 16 && op.java != op.c ? Goal.none() : op.goal;
+        return new Bench.Title(op.title + ", " + ready + " ready of " + EVENTFDS, goal);
     }
 
     private int times() {
@@ -134,11 +132,11 @@ final class DispatchBench {
 
     /** Nanoseconds of an event. */
     private double java(Op op) {
-        return perEvent((op.edgeInJava ? edge : level).dispatch(ready, times()));
+        return perEvent(inJava.get(op.java).dispatch(ready, times()));
     }
 
     private double c(Op op) {
-        return perEvent(require(dispatchInC(op.edgeInC ? edgeInC : levelInC, ready, times())));
+        return perEvent(require(dispatchInC(inC.get(op.c), ready, times())));
     }
 
     private double perEvent(long nanos) {

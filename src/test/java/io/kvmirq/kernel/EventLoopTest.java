@@ -37,6 +37,27 @@ import org.junit.jupiter.params.provider.EnumSource;
 class EventLoopTest {
     private static final int STRESS = 20_000;
 
+    /** A kernel, and how a loop waits in it. */
+    private enum On {
+        FAKE(Kernels.FAKE),
+        REAL(Kernels.REAL),
+        RING(Kernels.REAL);
+
+        private final Kernels kernel;
+
+        On(Kernels kernel) {
+            this.kernel = kernel;
+        }
+
+        Kernel open() {
+            return kernel.open();
+        }
+
+        EventLoop loop(Kernel of) {
+            return this == RING ? EventLoop.withIoUring(of) : EventLoop.create(of);
+        }
+    }
+
     private final Faults faults = new Faults();
     private final Kernel fake = Kernel.over(faults.over(new FakeKernel(Machine.profile()).backend()), Kernel.DEVICE);
 
@@ -163,11 +184,11 @@ class EventLoopTest {
      */
     @ParameterizedTest
     @EnumSource
-    void nothingIsLostBetweenSignalsPausesAndHandlers(Kernels on) throws Exception {
+    void nothingIsLostBetweenSignalsPausesAndHandlers(On on) throws Exception {
         ExecutorService threads = Executors.newFixedThreadPool(3);
         try (Kernel kernel = on.open();
                 EventFd event = EventFd.create(kernel)) {
-            EventLoop loop = EventLoop.create(kernel);
+            EventLoop loop = on.loop(kernel);
             AtomicBoolean paused = new AtomicBoolean();
             AtomicLong got = new AtomicLong();
             AtomicLong wrong = new AtomicLong();
@@ -215,11 +236,11 @@ class EventLoopTest {
      */
     @ParameterizedTest
     @EnumSource
-    void lastRingOfADoorbellIsAlwaysHeard(Kernels on) throws Exception {
+    void lastRingOfADoorbellIsAlwaysHeard(On on) throws Exception {
         ExecutorService threads = Executors.newFixedThreadPool(3);
         try (Kernel kernel = on.open();
                 EventFd event = EventFd.create(kernel)) {
-            EventLoop loop = EventLoop.create(kernel);
+            EventLoop loop = on.loop(kernel);
             AtomicBoolean paused = new AtomicBoolean();
             AtomicLong wrong = new AtomicLong();
             AtomicLong written = new AtomicLong();
@@ -272,11 +293,11 @@ class EventLoopTest {
     /** An edge is reported once: were it reported to a dispatcher that finds it paused still, it would be lost. */
     @ParameterizedTest
     @EnumSource
-    void ringInAPauseIsHeardAfterIt(Kernels on) throws Exception {
+    void ringInAPauseIsHeardAfterIt(On on) throws Exception {
         ExecutorService thread = Executors.newSingleThreadExecutor();
         try (Kernel kernel = on.open();
                 EventFd event = EventFd.create(kernel)) {
-            EventLoop loop = EventLoop.create(kernel);
+            EventLoop loop = on.loop(kernel);
             AtomicLong written = new AtomicLong();
             AtomicLong seen = new AtomicLong();
             EventLoop.Registration registration = loop.registerDoorbell(event, () -> seen.set(written.get()));
@@ -314,14 +335,15 @@ class EventLoopTest {
     }
 
     /** Closing in any order against a running loop: descriptors are the same as before. */
-    @Test
-    void everyOrderOfClosingReleasesAllDescriptors() throws Exception {
+    @ParameterizedTest
+    @EnumSource(names = {"REAL", "RING"})
+    void everyOrderOfClosingReleasesAllDescriptors(On on) throws Exception {
         ExecutorService threads = Executors.newFixedThreadPool(3);
-        try (Kernel kernel = Kernels.REAL.open()) {
+        try (Kernel kernel = on.open()) {
             long before = Machine.openFds();
             for (int i = 0; i < 500; i++) {
                 EventFd event = EventFd.create(kernel);
-                EventLoop loop = EventLoop.create(kernel);
+                EventLoop loop = on.loop(kernel);
                 EventLoop.Registration registration =
                         i % 4 < 2 ? loop.register(event, count -> {}) : loop.registerDoorbell(event, () -> {});
                 event.signal();
@@ -494,10 +516,11 @@ class EventLoopTest {
 
     // Cost
 
-    @Test
-    void hotCallsAllocateNothing() {
-        try (Kernel kernel = Kernels.REAL.open();
-                EventLoop loop = EventLoop.create(kernel)) {
+    @ParameterizedTest
+    @EnumSource(names = {"REAL", "RING"})
+    void hotCallsAllocateNothing(On on) {
+        try (Kernel kernel = on.open();
+                EventLoop loop = on.loop(kernel)) {
             List<EventFd> events = new ArrayList<>();
             for (int i = 0; i < 8; i++) {
                 EventFd event = EventFd.create(kernel);

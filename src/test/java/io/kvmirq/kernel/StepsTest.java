@@ -20,6 +20,18 @@ class StepsTest {
     }
 
     @Test
+    void errorOfOneStepKeepsNoOtherFromBeingTakenAndIsThrown() {
+        Error error = new OutOfMemoryError("planted");
+        RuntimeException later = new IllegalStateException("later");
+        Runnable fails = () -> {
+            throw error;
+        };
+        Throwable thrown = catchThrowable(() -> Steps.all(List.of(fails, step(later), () -> taken.add("last"))));
+        assertThat(taken).containsExactly("later", "last");
+        assertThat(thrown).isSameAs(error);
+    }
+
+    @Test
     void eachStepIsTakenAndNoFailureIsLost() {
         RuntimeException first = new IllegalStateException("first");
         RuntimeException second = new IllegalStateException("second");

@@ -17,22 +17,21 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.choice.Backends;
+import io.kvmirq.bench.Bench;
+import io.kvmirq.bench.Goal;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
-import io.kvmirq.testing.Rounds;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.vfio.VfioDevice;
-import java.io.PrintStream;
 import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Locale;
 import net.bytebuddy.ByteBuddy;
 import net.bytebuddy.implementation.FixedValue;
 import net.bytebuddy.implementation.MethodCall;
@@ -45,16 +44,22 @@ import org.jspecify.annotations.Nullable;
 /**
  * The cost of attaching the vectors of a device to a VM, of rerouting and of detaching them, on the machine's KVM. For
  * {@code Forwarding} a stub stands in for VFIO, and does nothing: what VFIO costs is on both sides the same. Each
- * comparison takes turns in one process, each time on a new VM. It reports and asserts no time; {@code
- * scripts/bench-attach} runs it.
+ * comparison takes turns in one process, each time on a new VM. {@code make bench T=attach} runs it.
  *
  * <p>The other half is {@code src/test/native/attach.c}.
  */
 final class AttachBench {
-    private static final int FIRST_GSI = 24;
+    /** No pin has a GSI, so that 4096 messages find one each. */
+    private static final int FIRST_GSI = 0;
+
     private static final int ROUNDS = 31;
-    /** Compiled code is compared: the loops over the vectors run as often as the JVM asks for. */
-    private static final int WARM_UP_ROUNDS = 300;
+    /** A round takes seconds. */
+    private static final int SINGLY_ROUNDS = 7;
+
+    /** Compiled code is compared: methods run as often as the JVM asks for, with few vectors, which detach quickly. */
+    private static final int FEW_ROUNDS = 1500;
+
+    private static final int WARM_UP_ROUNDS = 30;
 
     private static final int SINGLE_REROUTES = 64;
     private static final MsiMessage MESSAGE = MsiMessage.to(new VcpuId(0), new InterruptVector(0x31));
@@ -63,48 +68,59 @@ final class AttachBench {
     /** Beyond any descriptor. */
     private static final int DEVICE = 1 << 24;
 
+    /** Of one device. */
     private static final int MOST_VECTORS = 2048;
 
-    /** In each, the first side over the second should not exceed the goal. */
+    private static final int FEW = 64;
+    /** Of few vectors, whose fixed costs weigh more. */
+    private static final Goal GOAL_OF_FEW = Goal.atMost(1.4);
+
     private enum Op {
-        ATTACH("attach: Java, one commit / C, one commit", 1.1),
-        FORWARD("attach: Java, forwardAll / C, one commit", 1.1),
-        REROUTE("reroute: Java, all at once / Java, one by one", 1 / 100.0),
-        ATTACH_SINGLY("attach: Java, one commit / C, a commit each", 1 / 70.0),
-        DETACH("detach: Java, closeAll / C, deassign each", 1 / 1.8),
-        DETACH_JAVA("detach: Java, closeAll / Java, close each", 1 / 1.8);
+        ATTACH("attach, one commit / C, one commit", Goal.atMost(1.10)),
+        FORWARD("attach, forwardAll / C, one commit", Goal.atMost(1.10)),
+        REROUTE("reroute all at once / one by one", Goal.faster(100)),
+        ATTACH_SINGLY("attach, one commit / C, a commit each", Goal.faster(150)),
+        DETACH("detach, closeAll / C, deassign each", Goal.faster(3.5)),
+        DETACH_JAVA("detach, closeAll / close each", Goal.faster(3.5)),
+        DETACH_BULK("detach, closeAll / C, by the files' end", Goal.atMost(1.10));
 
         private final String title;
-        private final double goal;
+        private final Goal goal;
 
-        Op(String title, double goal) {
+        Op(String title, Goal goal) {
             this.title = title;
             this.goal = goal;
         }
+
+        /** At the sizes that have a goal: some take seconds. */
+        private static Op[] of(int vectors) {
+            return vectors > FEW
+                    ? new Op[] {ATTACH, FORWARD, REROUTE, DETACH, DETACH_JAVA, DETACH_BULK}
+                    : new Op[] {ATTACH, FORWARD};
+        }
     }
 
-    private final PrintStream out;
+    private final Bench bench = new Bench("attach");
     private final Kernel kernel;
     private final int vectors;
     private final ByteBuffer fds;
 
-    private AttachBench(PrintStream out, Kernel kernel, int vectors) {
-        this.out = out;
+    private AttachBench(Kernel kernel, int vectors) {
         this.kernel = kernel;
         this.vectors = vectors;
         this.fds = Buffers.allocate(vectors * Integer.BYTES);
     }
 
-    private static native int attachInC(int vm, ByteBuffer fds, int first, int count, boolean singly);
+    static native int attachInC(int vm, ByteBuffer fds, int first, int count, boolean singly);
 
-    private static native int detachInC(int vm, ByteBuffer fds, int first, int count);
+    static native int detachInC(int vm, ByteBuffer fds, int first, int count, boolean together);
 
     /** @param arguments the absolute path of the other half, then numbers of vectors */
     public static void main(String[] arguments) {
         System.load(arguments[0]);
         try (Kernel kernel = Kernel.over(withoutVfio(), Kernel.DEVICE)) {
             for (String vectors : List.of(arguments).subList(1, arguments.length)) {
-                new AttachBench(System.out, kernel, Integer.parseInt(vectors)).run();
+                new AttachBench(kernel, Integer.parseInt(vectors)).run();
             }
         }
     }
@@ -166,34 +182,31 @@ final class AttachBench {
     }
 
     private void run() {
-        double first = java(Op.ATTACH);
-        for (int i = 0; i < WARM_UP_ROUNDS; i++) {
-            java(Op.ATTACH);
-            java(Op.FORWARD);
-            c(Op.DETACH_JAVA);
+        if (!bench.isBrief()) {
+            new AttachBench(kernel, FEW).warmUp(FEW_ROUNDS);
         }
-        Rounds.of(Op.values(), ROUNDS, this::java, this::c).forEach(this::print);
-        out.printf(
-                Locale.ROOT,
-                "%-6d%-46s%8.2f ms%n",
-                vectors,
-                "attach: Java, before the warm-up of this row's size",
-                first / 1e6);
+        warmUp(bench.warmUp(WARM_UP_ROUNDS));
+        if (vectors > MOST_VECTORS) {
+            bench.measure(new Op[] {Op.ATTACH}, ROUNDS, this::java, this::c, this::title);
+            bench.measure(new Op[] {Op.ATTACH_SINGLY}, SINGLY_ROUNDS, this::java, this::c, this::title);
+        } else {
+            bench.measure(Op.of(vectors), ROUNDS, this::java, this::c, this::title);
+        }
     }
 
-    private void print(Op op, Rounds rounds) {
-        out.printf(
-                Locale.ROOT,
-                "%-6d%-46s%8.2f%10.2f%10.4f%9.4f%9.4f%11.2f%s%n",
-                vectors,
-                op.title,
-                rounds.java(50) / 1e6,
-                rounds.c(50) / 1e6,
-                rounds.ratio(),
-                op.goal,
-                rounds.java(10) / rounds.c(10),
-                rounds.spread(),
-                rounds.isCalm() ? "" : "  not calm");
+    private void warmUp(int rounds) {
+        for (int i = 0; i < rounds; i++) {
+            java(Op.ATTACH);
+            if (vectors <= MOST_VECTORS) {
+                java(Op.FORWARD);
+                c(Op.DETACH_JAVA);
+            }
+        }
+        c(Op.DETACH_JAVA);
+    }
+
+    private Bench.Title title(Op op) {
+        return new Bench.Title(vectors + " vectors: " + op.title, vectors > FEW ? op.goal : GOAL_OF_FEW);
     }
 
     private static void require(int result) {
@@ -216,7 +229,7 @@ final class AttachBench {
         if (op == Op.REROUTE) {
             return forwarded(null);
         }
-        return op == Op.DETACH_JAVA ? inJava(false, false) : inC(op == Op.DETACH, op == Op.ATTACH_SINGLY);
+        return op == Op.DETACH_JAVA ? inJava(false, false) : inC(op);
     }
 
     /** @param op null for reroutes one by one */
@@ -269,16 +282,16 @@ final class AttachBench {
         }
     }
 
-    private double inC(boolean timeDetach, boolean singly) {
+    private double inC(Op op) {
         try (Vm vm = Vm.create(kernel);
                 Fd.Lease lease = vm.fd().lease()) {
             vm.createSplitIrqchip(FIRST_GSI);
             long start = System.nanoTime();
-            require(attachInC(lease.number(), fds, FIRST_GSI, vectors, singly));
+            require(attachInC(lease.number(), fds, FIRST_GSI, vectors, op == Op.ATTACH_SINGLY));
             long attached = System.nanoTime();
-            require(detachInC(lease.number(), fds, FIRST_GSI, vectors));
+            require(detachInC(lease.number(), fds, FIRST_GSI, vectors, op != Op.DETACH));
             long detached = System.nanoTime();
-            return timeDetach ? detached - attached : attached - start;
+            return op == Op.DETACH || op == Op.DETACH_BULK ? detached - attached : attached - start;
         }
     }
 }

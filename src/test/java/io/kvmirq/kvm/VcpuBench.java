@@ -6,10 +6,11 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.choice.Backends;
+import io.kvmirq.bench.Bench;
+import io.kvmirq.bench.Goal;
+import io.kvmirq.bench.Rounds;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Mapping;
-import io.kvmirq.testing.Rounds;
-import java.io.PrintStream;
 import java.lang.management.ManagementFactory;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -18,7 +19,6 @@ import java.util.Arrays;
 import java.util.EnumMap;
 import java.util.HexFormat;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.CyclicBarrier;
 import java.util.concurrent.TimeUnit;
@@ -26,9 +26,9 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * What an exit of a vCPU costs, and how long a kick takes to end a run, beside the same in C: in one process, on the same
- * vCPUs, in short batches that take turns; exits in time of the CPU, which other programs disturb less. Then the times of pauses of a guest with two vCPUs. It reports and asserts no
- * time; {@code scripts/bench-vcpu} runs it.
+ * The cost of an exit of a vCPU, and of a kick until it ends a run, beside the same in C: in one process, on the same
+ * vCPUs, in short batches that take turns; exits in time of the CPU, which other programs disturb less. Then the times of
+ * pauses of a guest with two vCPUs. {@code make bench T=vcpu} runs it.
  *
  * <p>The other half is {@code src/test/native/vcpu.c}, method for method.
  */
@@ -40,9 +40,9 @@ final class VcpuBench {
     private static final long WARM_UP_NANOS = 3_000_000_000L;
 
     private static final int EXITS = 300;
-    private static final int COUNTED_EXITS = 100_000;
     private static final int KICKS = 25;
     private static final int PAUSES = 1000;
+    private static final double LONGEST_PAUSE_NANOS = 10_000_000;
     /** Until a thread that is about to enter the guest is in it, or asleep in its HLT. */
     private static final int SETTLE_NANOS = 60_000;
 
@@ -89,7 +89,7 @@ final class VcpuBench {
         }
     }
 
-    private final PrintStream out;
+    private final Bench bench = new Bench("vcpu");
     private final Kernel kernel;
     private final Map<Op, Vcpu> vcpus = new EnumMap<>(Op.class);
     private final ByteBuffer nanos =
@@ -103,8 +103,7 @@ final class VcpuBench {
     private volatile int ended;
     private long end;
 
-    private VcpuBench(PrintStream out, Kernel kernel) {
-        this.out = out;
+    private VcpuBench(Kernel kernel) {
         this.kernel = kernel;
         for (Op op : Op.values()) {
             vcpus.put(op, vcpu(op.code));
@@ -120,7 +119,7 @@ final class VcpuBench {
     public static void main(String[] arguments) throws Exception {
         System.load(arguments[1]);
         Kernel kernel = Kernel.over(Backends.ofThisMachine().open(arguments[0]), Kernel.DEVICE);
-        new VcpuBench(System.out, kernel).run(arguments[0]);
+        new VcpuBench(kernel).run(arguments[0]);
     }
 
     private Vm vm(String code) {
@@ -149,52 +148,19 @@ final class VcpuBench {
     }
 
     private void run(String binding) throws Exception {
-        out.printf(Locale.ROOT, "%n%s, %s: %d rounds, ns%n", binding, Runtime.version(), ROUNDS);
-        out.printf(
-                Locale.ROOT,
-                "%-22s%8s%8s%8s%8s%11s%9s%11s%9s%n",
-                "operation",
-                "Java",
-                "C",
-                "Java/C",
-                "goal",
-                "of rounds",
-                "p10/p10",
-                "C p90/p10",
-                "bytes");
-        Rounds.of(Op.exits(), WARM_UP_ROUNDS, this::inJava, this::inC);
-        measured(Op.exits()).forEach(this::report);
-        long end = System.nanoTime() + WARM_UP_NANOS;
+        Rounds.of(Op.exits(), bench.warmUp(WARM_UP_ROUNDS), this::inJava, this::inC);
+        bench.measure(Op.exits(), ROUNDS, this::inJava, this::inC, op -> title(binding, op));
+        long end = System.nanoTime() + (bench.isBrief() ? 0 : WARM_UP_NANOS);
         while (System.nanoTime() < end) {
             inJava(Op.KICK_LOOP);
             inJava(Op.KICK_HALT);
         }
-        measured(Op.kicks()).forEach(this::report);
-        pauses();
+        bench.measure(Op.kicks(), ROUNDS, this::inJava, this::inC, op -> title(binding, op));
+        pauses(binding);
     }
 
-    private void report(Op op, Rounds rounds) {
-        out.printf(
-                Locale.ROOT,
-                "%-22s%8.0f%8.0f%8.3f%8.2f%11.3f%9.3f%11.2f%9s%n",
-                op.title,
-                rounds.java(50),
-                rounds.c(50),
-                rounds.java(50) / rounds.c(50),
-                op.goal,
-                rounds.ratio(),
-                rounds.java(10) / rounds.c(10),
-                rounds.spread(),
-                op.isKick() ? "-" : String.format(Locale.ROOT, "%.2f", allocated(op)));
-    }
-
-    private Map<Op, Rounds> measured(Op... ops) {
-        Map<Op, Rounds> rounds = Rounds.of(ops, ROUNDS, this::inJava, this::inC);
-        if (rounds.values().stream().anyMatch(each -> !each.isCalm())) {
-            out.println("not calm: once more");
-            rounds = Rounds.of(ops, ROUNDS, this::inJava, this::inC);
-        }
-        return rounds;
+    private static Bench.Title title(String binding, Op op) {
+        return new Bench.Title(binding + " / C: " + op.title, Goal.atMost(op.goal));
     }
 
     private double inJava(Op op) {
@@ -231,15 +197,6 @@ final class VcpuBench {
         nanos.asLongBuffer().get(0, times);
         Arrays.sort(times);
         return times[KICKS / 2];
-    }
-
-    private double allocated(Op op) {
-        vcpus.get(op).moveHere();
-        exits(op, EXITS);
-        THREADS.getCurrentThreadAllocatedBytes();
-        long before = THREADS.getCurrentThreadAllocatedBytes();
-        exits(op, COUNTED_EXITS);
-        return (double) (THREADS.getCurrentThreadAllocatedBytes() - before) / COUNTED_EXITS;
     }
 
     // A loop for each: shared, they would be compiled for what the others do too.
@@ -356,7 +313,7 @@ final class VcpuBench {
     // Pauses
 
     /** From the first kick until both threads have left the guest and read the state of their vCPUs. */
-    private void pauses() throws Exception {
+    private void pauses(String binding) throws Exception {
         Vm vm = vm(Op.PORT_WRITE.code);
         Vcpu first = vm.createVcpu(new VcpuId(0));
         first.startAt(START, 0x8000);
@@ -378,17 +335,12 @@ final class VcpuBench {
             first.kick();
             second.kick();
             paused.await();
-            times[i] = (System.nanoTime() - start) / 1e6;
+            times[i] = System.nanoTime() - start;
             paused.await();
         }
-        Arrays.sort(times);
-        out.printf(
-                Locale.ROOT,
-                "%d pauses of two vCPUs, one of which halts: median %.3f ms, p99 %.3f, longest %.3f (goal 10)%n",
-                PAUSES,
-                times[PAUSES / 2],
-                times[PAUSES * 99 / 100],
-                times[PAUSES - 1]);
+        bench.add(
+                new Bench.Title(binding + ": pause of two vCPUs, one of which halts", Goal.adds(LONGEST_PAUSE_NANOS)),
+                new Rounds(times, new double[PAUSES]));
     }
 
     private static void pausing(Vcpu vcpu, CyclicBarrier paused) {

@@ -33,6 +33,7 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.VfioDevice;
 import java.time.Duration;
+import java.util.List;
 import java.util.Set;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -84,6 +85,21 @@ class PassedThroughDeviceTest {
         assertThatThrownBy(() -> new PciHostBridge(0x1000, 0x800)).isInstanceOf(IllegalArgumentException.class);
         assertThatThrownBy(() -> new PciHostBridge(0xfffff000L, 0x2000)).isInstanceOf(IllegalArgumentException.class);
         assertThat(world.config(0, 2)).isEqualTo(0x8086);
+    }
+
+    @Test
+    void forwardingOfAnotherDeviceOrVmIsRefused() {
+        world.fake.pciDevice("0000:3c:00.0", 9).intx().bar(0, 0x1000).add();
+        try (Vm other = Vm.create(world.kernel);
+                VfioDevice second = VfioDevice.open(world.kernel, PciAddress.parse("0000:3c:00.0"))) {
+            for (Vm vm : List.of(world.vm, other)) {
+                VfioDevice device = vm == other ? world.device : second;
+                assertThatThrownBy(() -> PassedThroughDevice.builder(world.bus, SLOT + 1, vm, device, world.forwarding))
+                        .isInstanceOf(IllegalArgumentException.class)
+                        .hasMessage(world.forwarding + " cannot be that of " + device.name() + " in " + vm
+                                + ": make the Forwarding of this VM and this device");
+            }
+        }
     }
 
     // Configuration space

@@ -1,172 +1,161 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.recording;
 
-import com.sun.management.ThreadMXBean;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.backend.libc.LibcBackend;
-import io.kvmirq.fake.FakeKernel;
-import io.kvmirq.fake.Profile;
-import io.kvmirq.recording.replay.Replay;
+import io.kvmirq.bench.Bench;
+import io.kvmirq.bench.Goal;
+import io.kvmirq.bench.Rounds;
 import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import java.io.IOException;
-import java.io.PrintStream;
-import java.lang.management.ManagementFactory;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Arrays;
-import java.util.Locale;
-import java.util.function.ToIntFunction;
 
 /**
- * The cost that recording adds to a call: the same calls through one binding, recorded and not, in batches that take
- * turns; medians. It reports and asserts no time; {@code scripts/bench-recording} runs it.
+ * The cost that recording in the JVM adds to a call: the same calls through one binding, recorded and not, in batches that
+ * take turns. {@code make bench T=recording} runs it.
  */
 final class RecorderBench {
-    private static final int ROUNDS = 101;
+    private static final int ROUNDS = 61;
     private static final int BATCH = 2000;
-    private static final int WARM_UP = 60;
-    private static final int REPLAYED = 100_000;
-    private static final int REPLAYS = 11;
+    private static final int WARM_UP_ROUNDS = 60;
+    private static final double GOAL_NANOS = 300;
+    private static final int GUEST_BYTES = 1 << 16;
 
+    private enum Op {
+        WRITE("eventfd write"),
+        READ("eventfd read, EAGAIN"),
+        LINE("KVM_IRQ_LINE"),
+        MESSAGE("KVM_SIGNAL_MSI"),
+        EXTENSION("KVM_CHECK_EXTENSION"),
+        REFUSED("KVM_IRQFD, refused"),
+        /** A guest of 64 KiB, whose memory is compared at each run. */
+        RUN("KVM_RUN, immediate_exit");
+
+        private final String title;
+
+        Op(String title) {
+            this.title = title;
+        }
+    }
+
+    private final Bench bench = new Bench("recording");
     private final KernelBackend plain;
     private final KernelBackend recorded;
     private final int vm;
-    private final int event;
-    private long answers;
+    private final int vcpu;
+    private final int signalled;
+    private final int empty;
     private final ByteBuffer count = Buffers.allocate(Long.BYTES);
+    private long answers;
 
     private RecorderBench(KernelBackend plain, KernelBackend recorded) {
         this.plain = plain;
         this.recorded = recorded;
-        this.vm = recorded.vmCreate(recorded.kvmOpen(Buffers.cString("/dev/kvm")), 0);
+        int kvm = recorded.kvmOpen(Buffers.cString("/dev/kvm"));
+        this.vm = recorded.vmCreate(kvm, 0);
         recorded.irqchipCreate(vm);
-        this.event = recorded.eventfdCreate();
+        this.signalled = recorded.eventfdCreate();
+        this.empty = recorded.eventfdCreate();
+        this.vcpu = vcpu(kvm);
     }
 
     /** @param arguments a binding's name */
     public static void main(String[] arguments) throws IOException {
-        Path file = Files.createTempFile("kvmirq", ".bench");
         KernelBackend backend = Backends.ofThisMachine().open(arguments[0]);
         KernelBackend plain = LibcBackend.over(backend.libc(), backend.name(), "");
         // Not a disk: that it may be slower than the calls is another matter.
         try (Recorder recorder = Recorder.of(backend, Files.newOutputStream(Path.of("/dev/null")))) {
-            new RecorderBench(plain, recorder.backend()).report(System.out);
-        }
-        try {
-            replay(System.out, file);
-        } finally {
-            Files.delete(file);
+            new RecorderBench(plain, recorder.backend()).run();
         }
     }
 
-    /** A tape of 100 000 calls, on the fake. */
-    private static void replay(PrintStream out, Path file) throws IOException {
-        try (Recorder recorder = Recorder.of(new FakeKernel(Profile.V6_18).backend(), Files.newOutputStream(file))) {
-            RecorderBench bench = new RecorderBench(recorder.backend(), recorder.backend());
-            for (int i = 0; i < REPLAYED / 5; i++) {
-                bench.answers += recorder.backend().eventfdSignal(bench.event, 1)
-                        + recorder.backend().eventfdDrain(bench.event, bench.count)
-                        + recorder.backend().lineSet(bench.vm, 4, i % 2)
-                        + recorder.backend().irqfdAssign(bench.vm, bench.event, 24)
-                        + recorder.backend().irqfdDeassign(bench.vm, bench.event, 24);
-            }
-        }
-        double[] millis = new double[REPLAYS];
-        String outcome = "";
-        for (int i = 0; i < REPLAYS; i++) {
-            long start = System.nanoTime();
-            try (Replay replay = new Replay(new FakeKernel(Profile.V6_18))) {
-                outcome = replay.run(file).toString();
-            }
-            millis[i] = (System.nanoTime() - start) / 1e6;
-        }
-        double first = millis[0];
-        Arrays.sort(millis);
-        out.printf(
-                Locale.ROOT,
-                "replay on the fake: %s, %d MB: %.0f ms at first, median of %d %.0f ms%n",
-                outcome,
-                Files.size(file) >> 20,
-                first,
-                REPLAYS,
-                millis[REPLAYS / 2]);
-    }
-
-    private void report(PrintStream out) {
-        out.printf(
-                Locale.ROOT, "%-24s %10s %10s %10s %14s%n", "ns a call", "plain", "recorded", "added", "bytes a call");
-        row(out, "eventfd write", backend -> backend.eventfdSignal(event, 1));
-        row(out, "eventfd write and read", backend -> {
-            backend.eventfdSignal(event, 1);
-            return backend.eventfdDrain(event, count);
-        });
-        row(out, "KVM_IRQ_LINE", backend -> backend.lineSet(vm, 4, 0));
-        row(out, "KVM_SIGNAL_MSI", backend -> backend.msiSignal(vm, 0xfee00000L, 0x31, 0, 0));
-        row(out, "KVM_CHECK_EXTENSION", backend -> backend.capabilityCheck(vm, 0));
-        row(out, "KVM_IRQFD, refused", backend -> backend.irqfdAssign(vm, 1 << 20, 24));
-        runRow(out);
-        out.println("sum of all answers: " + answers);
-    }
-
-    /** A guest of 64 KiB, whose memory is compared at each run. */
-    private void runRow(PrintStream out) {
+    private int vcpu(int kvm) {
         Libc libc = recorded.libc();
-        int kvm = recorded.kvmOpen(Buffers.cString("/dev/kvm"));
         long memory =
-                libc.mmap(1 << 16, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
-        ByteBuffer region = Structs.of("kvm_userspace_memory_region", 0, 0, 0, 1 << 16, memory);
-        answers += libc.ioctl(vm, Uapi.KVM_SET_USER_MEMORY_REGION, region);
-        int vcpu = libc.ioctl(vm, Uapi.KVM_CREATE_VCPU, 0);
+                libc.mmap(GUEST_BYTES, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
+        libc.ioctl(
+                vm,
+                Uapi.KVM_SET_USER_MEMORY_REGION,
+                Structs.of("kvm_userspace_memory_region", 0, 0, 0, GUEST_BYTES, memory));
+        int created = libc.ioctl(vm, Uapi.KVM_CREATE_VCPU, 0);
         int size = libc.ioctl(kvm, Uapi.KVM_GET_VCPU_MMAP_SIZE, 0);
-        long run = libc.mmap(size, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_SHARED, vcpu, 0);
+        long run = libc.mmap(size, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_SHARED, created, 0);
         libc.view(run, size).put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
-        row(out, "KVM_RUN, immediate_exit", backend -> backend.libc().ioctl(vcpu, Uapi.KVM_RUN, 0));
+        return created;
     }
 
-    private void row(PrintStream out, String title, ToIntFunction<KernelBackend> call) {
-        for (int i = 0; i < WARM_UP; i++) {
-            batch(plain, call);
-            batch(recorded, call);
-        }
-        double[] without = new double[ROUNDS];
-        double[] with = new double[ROUNDS];
-        for (int i = 0; i < ROUNDS; i++) {
-            without[i] = batch(plain, call);
-            with[i] = batch(recorded, call);
-        }
-        Arrays.sort(without);
-        Arrays.sort(with);
-        double plainNanos = without[ROUNDS / 2];
-        double recordedNanos = with[ROUNDS / 2];
-        out.printf(
-                Locale.ROOT,
-                "%-24s %10.0f %10.0f %10.0f %14.1f%n",
-                title,
-                plainNanos,
-                recordedNanos,
-                recordedNanos - plainNanos,
-                allocated(call));
+    private void run() {
+        Rounds.of(Op.values(), bench.warmUp(WARM_UP_ROUNDS), op -> batch(recorded, op), op -> batch(plain, op));
+        bench.measure(
+                Op.values(),
+                ROUNDS,
+                op -> batch(recorded, op),
+                op -> batch(plain, op),
+                op -> new Bench.Title("in the JVM: " + op.title, op == Op.RUN ? Goal.none() : Goal.adds(GOAL_NANOS)));
     }
 
-    private double batch(KernelBackend backend, ToIntFunction<KernelBackend> call) {
+    /** Nanoseconds of a call. */
+    private double batch(KernelBackend backend, Op op) {
         long start = System.nanoTime();
-        for (int i = 0; i < BATCH; i++) {
-            answers += call.applyAsInt(backend);
+        switch (op) {
+            case WRITE -> writes(backend);
+            case READ -> reads(backend);
+            case LINE -> lines(backend);
+            case MESSAGE -> messages(backend);
+            case EXTENSION -> extensions(backend);
+            case REFUSED -> refused(backend);
+            case RUN -> runs(backend);
         }
         return (double) (System.nanoTime() - start) / BATCH;
     }
 
-    private double allocated(ToIntFunction<KernelBackend> call) {
-        ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
-        long before = threads.getCurrentThreadAllocatedBytes();
+    // A loop for each: shared, they would be compiled for what the others do too.
+
+    private void writes(KernelBackend backend) {
         for (int i = 0; i < BATCH; i++) {
-            answers += call.applyAsInt(recorded);
+            answers += backend.eventfdSignal(signalled, 1);
         }
-        return (double) (threads.getCurrentThreadAllocatedBytes() - before) / BATCH;
+    }
+
+    private void reads(KernelBackend backend) {
+        for (int i = 0; i < BATCH; i++) {
+            answers += backend.eventfdDrain(empty, count);
+        }
+    }
+
+    private void lines(KernelBackend backend) {
+        for (int i = 0; i < BATCH; i++) {
+            answers += backend.lineSet(vm, 4, 0);
+        }
+    }
+
+    private void messages(KernelBackend backend) {
+        for (int i = 0; i < BATCH; i++) {
+            answers += backend.msiSignal(vm, 0xfee00000L, 0x31, 0, 0);
+        }
+    }
+
+    private void extensions(KernelBackend backend) {
+        for (int i = 0; i < BATCH; i++) {
+            answers += backend.capabilityCheck(vm, 0);
+        }
+    }
+
+    private void refused(KernelBackend backend) {
+        for (int i = 0; i < BATCH; i++) {
+            answers += backend.irqfdAssign(vm, 1 << 20, 24);
+        }
+    }
+
+    private void runs(KernelBackend backend) {
+        for (int i = 0; i < BATCH; i++) {
+            answers += backend.libc().ioctl(vcpu, Uapi.KVM_RUN, 0);
+        }
     }
 }

@@ -32,6 +32,7 @@ class TapeEndsTest {
                 root.resolve("src/test/native/tapeends.c").toString(),
                 root.resolve("native/tape_file.c").toString(),
                 root.resolve("native/tape_line.c").toString(),
+                root.resolve("native/tape_map.c").toString(),
                 "-ldl");
     }
 

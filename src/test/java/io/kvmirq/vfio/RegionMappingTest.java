@@ -3,6 +3,7 @@ package io.kvmirq.vfio;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 
 import io.kvmirq.KernelException;
 import io.kvmirq.PciAddress;
@@ -20,6 +21,7 @@ import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.time.Duration;
 import java.util.HexFormat;
 import org.junit.jupiter.api.Test;
 
@@ -123,5 +125,28 @@ class RegionMappingTest {
         assertThat(Region.areas(info)).containsExactly(new Region.Area(0, 0x4000));
         info.putInt(VfioRegionInfo.FLAGS, UapiVfio.VFIO_REGION_INFO_FLAG_CAPS);
         assertThat(Region.areas(info)).isEmpty();
+    }
+
+    @Test
+    void chainOfCapabilitiesThatLeadsNowhereEndsInOneSentence() {
+        ByteBuffer info = ByteBuffer.allocate(64).order(ByteOrder.nativeOrder());
+        info.putInt(VfioRegionInfo.FLAGS, UapiVfio.VFIO_REGION_INFO_FLAG_MMAP | UapiVfio.VFIO_REGION_INFO_FLAG_CAPS);
+        info.putInt(VfioRegionInfo.CAP_OFFSET, 32);
+        info.putShort(32, (short) 3).putShort(40, (short) 3).putInt(36, 40);
+        for (int next : new int[] {32, 40, -8, 4, 1 << 20}) {
+            info.putInt(44, next);
+            assertTimeoutPreemptively(Duration.ofSeconds(20), () -> assertThatThrownBy(() -> Region.areas(info))
+                    .isInstanceOf(IllegalStateException.class)
+                    .hasMessage("VFIO_DEVICE_GET_REGION_INFO: the capability at 40 names " + next
+                            + " as the next one: expected 0, or more than 40 within the 64 bytes"));
+        }
+        info.putInt(44, 0)
+                .putInt(VfioRegionInfo.CAP_OFFSET, 40)
+                .putShort(40, (short) 1)
+                .putInt(48, 7);
+        assertThatThrownBy(() -> Region.areas(info))
+                .isInstanceOf(IllegalStateException.class)
+                .hasMessage("VFIO_DEVICE_GET_REGION_INFO: the capability at 40 names 7 areas: they do not fit in the"
+                        + " 64 bytes");
     }
 }

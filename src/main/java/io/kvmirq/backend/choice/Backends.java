@@ -33,23 +33,23 @@ public final class Backends {
 
     private final List<Candidate> candidates;
 
-    /** A binding to try; {@code load} throws {@link BackendUnavailableException} if it cannot be used. */
-    public record Candidate(String name, Supplier<KernelBackend> load) {}
+    /**
+     * A binding to try.
+     *
+     * @param load throws {@link BackendUnavailableException} if it cannot be used; null for the binding of this name
+     */
+    public record Candidate(String name, @Nullable Supplier<KernelBackend> load) {
+        private KernelBackend open() {
+            return load == null ? Backends.load(name) : load.get();
+        }
+    }
 
     public static Backends ofThisMachine() {
         return new Backends(List.of(
-                new Candidate("jni", new Known("jni")),
-                new Candidate("ffm", new Known("ffm")),
-                new Candidate("jna", new Known("jna")),
-                new Candidate("jnr", new Known("jnr"))));
-    }
-
-    /** A class, not a lambda: the first lambda in a JVM takes longer than loading the library. */
-    private record Known(String name) implements Supplier<KernelBackend> {
-        @Override
-        public KernelBackend get() {
-            return load(name);
-        }
+                new Candidate("jni", null),
+                new Candidate("ffm", null),
+                new Candidate("jna", null),
+                new Candidate("jnr", null)));
     }
 
     private static KernelBackend load(String name) {
@@ -103,12 +103,15 @@ public final class Backends {
     public KernelBackend open(String selection) {
         List<Probe> tried = new ArrayList<>();
         for (Candidate candidate : named(selection)) {
-            Probe probe = probe(candidate);
-            if (probe.backend().isPresent()) {
-                warnOfNamedLibrary(tried, probe);
-                return probe.backend().get();
+            KernelBackend backend;
+            try {
+                backend = candidate.open();
+            } catch (RuntimeException | Error e) {
+                tried.add(failed(candidate, e));
+                continue;
             }
-            tried.add(probe);
+            warnOfNamedLibrary(tried, candidate);
+            return backend;
         }
         throw new BackendUnavailableException(tried.stream()
                 .map(probe -> "backend " + probe.name() + " cannot be used: " + probe.reason())
@@ -116,8 +119,8 @@ public final class Backends {
     }
 
     /** Who named a library expects that one, and another binding serves. */
-    private static void warnOfNamedLibrary(List<Probe> failed, Probe used) {
-        if (System.getProperty(NativeLibrary.PROPERTY) != null) {
+    private static void warnOfNamedLibrary(List<Probe> failed, Candidate used) {
+        if (!failed.isEmpty() && System.getProperty(NativeLibrary.PROPERTY) != null) {
             failed.forEach(probe -> System.getLogger("io.kvmirq")
                     .log(
                             System.Logger.Level.WARNING,
@@ -143,16 +146,20 @@ public final class Backends {
 
     private static Probe probe(Candidate candidate) {
         try {
-            KernelBackend backend = candidate.load().get();
+            KernelBackend backend = candidate.open();
             return new Probe(candidate.name(), Optional.of(backend), backend.description());
-        } catch (BackendUnavailableException e) {
-            return new Probe(candidate.name(), Optional.empty(), String.valueOf(e.getMessage()));
-        } catch (VirtualMachineError e) {
-            throw e;
         } catch (RuntimeException | Error e) {
-            // A foreign library may throw anything: try the next binding.
-            return new Probe(candidate.name(), Optional.empty(), causes(e));
+            return failed(candidate, e);
         }
+    }
+
+    /** A foreign library may throw anything: the next binding is tried. */
+    private static Probe failed(Candidate candidate, Throwable e) {
+        if (e instanceof VirtualMachineError error) {
+            throw error;
+        }
+        String reason = e instanceof BackendUnavailableException ? String.valueOf(e.getMessage()) : causes(e);
+        return new Probe(candidate.name(), Optional.empty(), reason);
     }
 
     private static String causes(Throwable e) {
@@ -168,7 +175,7 @@ public final class Backends {
             return candidates;
         }
         if (selection.equals(FAKE)) {
-            return List.of(new Candidate(FAKE, new Known(FAKE)));
+            return List.of(new Candidate(FAKE, null));
         }
         for (Candidate candidate : candidates) {
             if (candidate.name().equals(selection)) {

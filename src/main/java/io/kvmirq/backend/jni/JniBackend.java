@@ -10,6 +10,7 @@ import io.kvmirq.backend.library.NativeLibrary;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.function.BiFunction;
 
 /** The primitives, implemented by {@code libkvmirq.so}. Thread-safe, stateless. */
 public final class JniBackend implements KernelBackend {
@@ -30,9 +31,9 @@ public final class JniBackend implements KernelBackend {
         return library.load(new Handshake());
     }
 
-    private static final class Handshake implements NativeLibrary.Opening<JniBackend> {
+    private static final class Handshake implements BiFunction<Path, List<String>, JniBackend> {
         @Override
-        public JniBackend open(Path loaded, List<String> refused) {
+        public JniBackend apply(Path loaded, List<String> refused) {
             Abi theirs;
             try {
                 theirs = Abi.of(

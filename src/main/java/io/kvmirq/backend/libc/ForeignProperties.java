@@ -19,6 +19,8 @@ final class ForeignProperties implements AutoCloseable {
 
     @Override
     public void close() {
-        ours.forEach((name, value) -> System.getProperties().remove(name, value));
+        for (Map.Entry<String, String> property : ours.entrySet()) {
+            System.getProperties().remove(property.getKey(), property.getValue());
+        }
     }
 }

@@ -10,8 +10,10 @@ import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.library.LibraryCache;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Objects;
+import org.jspecify.annotations.Nullable;
 
 /**
  * libc through JNA's direct mapping. JNA saves the errno of each call for the calling thread before it returns to Java,
@@ -20,8 +22,12 @@ import java.util.Objects;
 public final class JnaLibc extends ForeignLibc {
     /** The directory into which JNA unpacks its own library. */
     private static final String TEMPORARY = "jna.tmpdir";
+    /** The directory where JNA finds its own library unpacked. */
+    private static final String PLACE = "jna.boot.library.path";
+    /** The name of that library, without lib and .so. */
+    private static final String NAME = "jna.boot.library.name";
     /** If the user sets one of these, JNA needs no directory from kvmirq. */
-    private static final List<String> GIVEN = List.of(TEMPORARY, "jna.boot.library.path", "jna.nounpack");
+    private static final List<String> GIVEN = List.of(TEMPORARY, PLACE, NAME, "jna.nounpack");
 
     private final Functions functions;
 
@@ -35,8 +41,8 @@ public final class JnaLibc extends ForeignLibc {
         try (ForeignProperties properties = new ForeignProperties()) {
             // Is JNA there? Otherwise no directory is made for its library.
             Objects.requireNonNull(NativeLibrary.class);
-            if (GIVEN.stream().allMatch(property -> System.getProperty(property) == null)) {
-                properties.set(TEMPORARY, LibraryCache.directoryForOthers().toString());
+            if (!isGiven()) {
+                unpack(properties);
             }
             // Look symbols up in the whole process, so that a preloaded recorder sees the calls.
             Native.register(Functions.class, NativeLibrary.getProcess());
@@ -46,6 +52,33 @@ public final class JnaLibc extends ForeignLibc {
         } catch (UnsatisfiedLinkError e) {
             throw new BackendUnavailableException("JNA cannot load its library: " + e.getMessage(), e);
         }
+    }
+
+    private static boolean isGiven() {
+        for (String property : GIVEN) {
+            if (System.getProperty(property) != null) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /**
+     * Puts JNA's library into our cache, where it is found by a later start: JNA would unpack it at each. It still does
+     * where another class loader has the file.
+     */
+    private static void unpack(ForeignProperties properties) {
+        String architecture = System.getProperty("os.arch", "").equals("amd64") ? "x86-64" : "aarch64";
+        String resource = "com/sun/jna/linux-" + architecture + "/libjnidispatch.so";
+        @Nullable Path held = LibraryCache.holdForOthers(NativeLibrary.class, resource);
+        if (held == null) {
+            properties.set(TEMPORARY, LibraryCache.directoryForOthers().toString());
+            return;
+        }
+        String file = String.valueOf(held.getFileName());
+        properties.set(TEMPORARY, String.valueOf(held.getParent()));
+        properties.set(PLACE, String.valueOf(held.getParent()));
+        properties.set(NAME, file.substring("lib".length(), file.length() - ".so".length()));
     }
 
     public static String description() {
@@ -100,6 +133,9 @@ public final class JnaLibc extends ForeignLibc {
 
         @Override
         public native long syscall(long number, long a, long b, long c, long d);
+
+        @Override
+        public native long syscall(long number, long a, long b, long c, long d, long e, long f);
 
         native long mmap(long address, long length, int protection, int flags, int fd, long offset);
     }

@@ -6,8 +6,6 @@ import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.library.LibraryCache;
-import java.io.IOException;
-import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Path;
@@ -63,17 +61,12 @@ public final class JnrLibc extends ForeignLibc {
         // Do not use jffi's Platform: its first use loads the library.
         String architecture = System.getProperty("os.arch", "").equals("amd64") ? "x86_64" : "aarch64";
         String resource = "jni/" + architecture + "-Linux/libjffi-1.2.so";
-        try (InputStream in = JnrLibc.class.getClassLoader().getResourceAsStream(resource)) {
-            if (in == null) {
-                properties.set(
-                        EXTRACT_DIRECTORY, LibraryCache.directoryForOthers().toString());
-            } else {
-                Path held = LibraryCache.holdForOthers(in.readAllBytes());
-                properties.set(EXTRACT_DIRECTORY, String.valueOf(held.getParent()));
-                properties.set(EXTRACT_NAME, String.valueOf(held.getFileName()));
-            }
-        } catch (IOException e) {
-            throw new BackendUnavailableException(resource + ": " + e, e);
+        @Nullable Path held = LibraryCache.holdForOthers(MemoryIO.class, resource);
+        if (held == null) {
+            properties.set(EXTRACT_DIRECTORY, LibraryCache.directoryForOthers().toString());
+        } else {
+            properties.set(EXTRACT_DIRECTORY, String.valueOf(held.getParent()));
+            properties.set(EXTRACT_NAME, String.valueOf(held.getFileName()));
         }
     }
 

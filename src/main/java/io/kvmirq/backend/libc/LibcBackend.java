@@ -11,6 +11,7 @@ import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiVfio;
 import java.nio.ByteBuffer;
 import java.util.Set;
+import java.util.function.Supplier;
 
 /**
  * The primitives, encoded in Java from {@link Uapi}, over any {@link Libc}. Thread-safe.
@@ -29,15 +30,29 @@ public final class LibcBackend implements KernelBackend {
     private final EventCount counts;
     private final VfioIrqs vfio;
     /** Few: a table of 4096 routes keeps 390 KB of direct memory. */
-    private final Pool<RoutingTable> tables = new Pool<>(RoutingTable::new, 8);
+    private final Pool<RoutingTable> tables = new Pool<>(new MakingTable(), 8);
 
     private LibcBackend(String name, String description, Libc libc) {
         this.name = name;
         this.description = description;
         this.libc = libc;
-        this.scratches = new PerThread<>(() -> new Scratch(libc));
+        this.scratches = new PerThread<>(new MakingScratch(libc));
         this.counts = new EventCount(libc, scratches);
         this.vfio = new VfioIrqs(libc, scratches);
+    }
+
+    private record MakingScratch(Libc libc) implements Supplier<Scratch> {
+        @Override
+        public Scratch get() {
+            return new Scratch(libc);
+        }
+    }
+
+    private static final class MakingTable implements Supplier<RoutingTable> {
+        @Override
+        public RoutingTable get() {
+            return new RoutingTable();
+        }
     }
 
     /**

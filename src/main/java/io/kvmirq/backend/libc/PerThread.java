@@ -45,9 +45,17 @@ final class PerThread<T extends PerThread.Owned> {
 
     PerThread(Supplier<T> maker) {
         this.maker = maker;
-        this.ofVirtualThreads = new Pool<>(this::make);
-        this.ofPlatformThread = ThreadLocal.withInitial(this::make);
+        this.ofVirtualThreads = new Pool<>(new Making());
+        this.ofPlatformThread = ThreadLocal.withInitial(new Making());
         this.reserve = maker.get();
+    }
+
+    /** A class, not a lambda, also in the bindings: the first lambda of a JVM takes milliseconds. */
+    private final class Making implements Supplier<T> {
+        @Override
+        public T get() {
+            return make();
+        }
     }
 
     /** The JVM collects garbage and waits before it says that there is no memory: it is not asked at each call. */

@@ -6,9 +6,12 @@ import java.io.File;
 import java.io.FileInputStream;
 import java.io.FileOutputStream;
 import java.io.IOException;
+import java.io.InputStream;
+import java.net.URL;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
 import java.nio.channels.OverlappingFileLockException;
+import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.NoSuchFileException;
@@ -16,10 +19,12 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
-import java.util.Arrays;
+import java.security.CodeSource;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
-import java.util.zip.CRC32C;
+import java.util.zip.CRC32;
+import java.util.zip.ZipEntry;
+import java.util.zip.ZipFile;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -27,8 +32,9 @@ import org.jspecify.annotations.Nullable;
  * not at each start.
  *
  * <p>A file is written under a temporary name and renamed. The writer locks the temporary file, so an unlocked one is
- * the leftover of a killed process. An existing file is used only if it equals the jar's byte for byte. A start that
- * writes a library removes those that no start has used for a week. Safe between threads and between processes.
+ * the leftover of a killed process. An existing file is used only if its length and CRC-32 are those of the jar's. A
+ * start that writes a library removes those that no start has used for a week. Safe between threads and between
+ * processes.
  */
 public final class LibraryCache {
     /**
@@ -83,7 +89,7 @@ public final class LibraryCache {
         }
         if (home.startsWith("/")) {
             Path cache = Path.of(home, ".cache", NAME);
-            if (Files.isWritable(existing(cache))) {
+            if (existing(cache).toFile().canWrite()) {
                 return cache;
             }
         }
@@ -93,7 +99,7 @@ public final class LibraryCache {
     /** {@code path} or its nearest ancestor that exists. */
     private static Path existing(Path path) {
         Path existing = path;
-        while (!Files.exists(existing) && existing.getParent() != null) {
+        while (!existing.toFile().exists() && existing.getParent() != null) {
             existing = existing.getParent();
         }
         return existing;
@@ -117,16 +123,58 @@ public final class LibraryCache {
     }
 
     /**
-     * Unpacks the library in another binding's jar: once, completely, under a name derived from its content.
+     * Unpacks the library of another binding: once, completely, under a name derived from its content.
      *
+     * @return null if there is no such resource
      * @throws BackendUnavailableException if there is no private directory for it
      */
-    public static Path holdForOthers(byte[] library) {
+    public static @Nullable Path holdForOthers(Class<?> binding, String resource) {
         LibraryCache others = new LibraryCache(directoryForOthers());
         try {
-            return others.hold(library);
+            return others.hold(binding, resource);
         } catch (IOException e) {
             throw new BackendUnavailableException("cache directory " + others.directory + ": " + e, e);
+        }
+    }
+
+    /**
+     * Unpacks a resource. Asks the jar of a class directly if it is a file: opening a first jar: URL takes a JVM longer
+     * than everything else here.
+     *
+     * @return null if there is no such resource
+     */
+    @Nullable
+    Path hold(Class<?> beside, String resource) throws IOException {
+        @Nullable CodeSource source = beside.getProtectionDomain().getCodeSource();
+        if (source != null && source.getLocation() != null) {
+            URL place = source.getLocation();
+            boolean plain = !place.getPath().contains("%");
+            if (place.getProtocol().equals("file") && place.getPath().endsWith(".jar") && plain) {
+                try (ZipFile jar = new ZipFile(place.getPath())) {
+                    @Nullable ZipEntry entry = jar.getEntry(resource);
+                    if (entry != null) {
+                        @Nullable Path held = held(entry.getCrc(), entry.getSize());
+                        return held == null ? hold(jar.getInputStream(entry).readAllBytes()) : held;
+                    }
+                }
+            }
+        }
+        try (InputStream in = beside.getClassLoader().getResourceAsStream(resource)) {
+            return in == null ? null : hold(in.readAllBytes());
+        }
+    }
+
+    /**
+     * The library with this length and CRC-32, which a jar's directory says without unpacking it.
+     *
+     * @return null if there is none yet
+     * @throws BackendUnavailableException if the directory cannot be created or is not private to this user
+     */
+    @Nullable
+    Path held(long crc, long length) throws IOException {
+        synchronized (MONITOR) {
+            Path file = place().resolve(nameOf(crc, length));
+            return isIntact(file, crc, length) ? file : null;
         }
     }
 
@@ -141,12 +189,11 @@ public final class LibraryCache {
     }
 
     private Path holdAlone(byte[] content) throws IOException {
-        Path place = makePrivate();
-        removeAbandoned(place, TEMPORARY, ".tmp");
-        Path file = place.resolve(nameOf(content));
+        Path place = place();
+        long crc = crcOf(content);
+        Path file = place.resolve(nameOf(crc, content.length));
         for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-            if (Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS) && Arrays.equals(read(file), content)) {
-                use(file);
+            if (isIntact(file, crc, content.length)) {
                 return file;
             }
             removeUnused(place);
@@ -159,12 +206,27 @@ public final class LibraryCache {
         throw removedAgain("keep " + file);
     }
 
-    private static void use(Path library) {
+    private Path place() throws IOException {
+        Path place = makePrivate();
+        removeAbandoned(place, TEMPORARY, ".tmp");
+        return place;
+    }
+
+    /**
+     * Compares no bytes: in a JVM that has just started, two checksums are a hundred times quicker.
+     */
+    private static boolean isIntact(Path library, long crc, long length) throws IOException {
         File file = library.toFile();
+        if (!Files.isRegularFile(library, LinkOption.NOFOLLOW_LINKS)
+                || file.length() != length
+                || crcOf(read(file)) != crc) {
+            return false;
+        }
         long now = System.currentTimeMillis();
         if (now - file.lastModified() > DAY_MILLIS) {
             file.setLastModified(now);
         }
+        return true;
     }
 
     private static void removeUnused(Path place) {
@@ -187,17 +249,22 @@ public final class LibraryCache {
     /**
      * Uses java.io, also below: a start that finds the file does not need the classes of channels, which load slowly.
      */
-    private static byte[] read(Path file) throws IOException {
-        try (FileInputStream in = new FileInputStream(file.toFile())) {
+    private static byte[] read(File file) throws IOException {
+        try (FileInputStream in = new FileInputStream(file)) {
             return in.readAllBytes();
         }
     }
 
-    /** The name only separates versions. The private directory and the comparison of every byte give the protection. */
-    private static String nameOf(byte[] content) {
-        CRC32C crc = new CRC32C();
+    /** Not CRC32C, which the JVM would load and initialize for it. */
+    private static long crcOf(byte[] content) {
+        CRC32 crc = new CRC32();
         crc.update(content);
-        return LIBRARY + Long.toHexString(crc.getValue()) + "-" + content.length + ".so";
+        return crc.getValue();
+    }
+
+    /** The name separates versions, and the checksum finds damage. The directory alone protects from other users. */
+    private static String nameOf(long crc, long length) {
+        return LIBRARY + Long.toHexString(crc) + "-" + length + ".so";
     }
 
     /**
@@ -210,9 +277,9 @@ public final class LibraryCache {
             throw new BackendUnavailableException(
                     "cache directory " + directory + " is not an absolute path; set -D" + PROPERTY + " to one");
         }
-        refuse(Trust.flawOfLinks(directory));
         Path above = existing(directory);
         Path real = above.toRealPath();
+        refuse(Trust.flawOfLinks(directory, real));
         if (!above.equals(directory)) {
             refuse(Trust.flawOfAbove(real));
             real = real.resolve(above.relativize(directory));
@@ -244,11 +311,7 @@ public final class LibraryCache {
     /** Another process may remove the probe as abandoned, which says nothing about the directory. */
     private static boolean isExecutable(Path directory) throws IOException {
         for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-            Path probe = Files.createTempFile(
-                    directory,
-                    TEMPORARY,
-                    ".tmp",
-                    PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
+            Path probe = makeTemporary(directory, "rwx------");
             boolean executable = Files.isExecutable(probe);
             if (Files.deleteIfExists(probe) || executable) {
                 return executable;
@@ -286,13 +349,29 @@ public final class LibraryCache {
     }
 
     private static void write(Path directory, Path file, byte[] content) throws IOException {
-        Path temporary = Files.createTempFile(directory, TEMPORARY, ".tmp");
+        Path temporary = makeTemporary(directory, "rw-------");
         try (FileOutputStream out = locked(temporary)) {
             out.write(content);
             Files.move(temporary, file, StandardCopyOption.ATOMIC_MOVE);
         } catch (IOException e) {
             Files.deleteIfExists(temporary);
             throw e;
+        }
+    }
+
+    /**
+     * Makes an empty file under a name of its own. Nobody else writes into the directory, so the name needs no secure
+     * random number, whose classes take a JVM longer to load than all else here.
+     */
+    private static Path makeTemporary(Path directory, String permissions) throws IOException {
+        while (true) {
+            Path temporary = directory.resolve(TEMPORARY + Long.toHexString(System.nanoTime()) + ".tmp");
+            try {
+                return Files.createFile(
+                        temporary, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString(permissions)));
+            } catch (FileAlreadyExistsException e) {
+                // Another process made it at the same nanosecond.
+            }
         }
     }
 
@@ -323,10 +402,9 @@ public final class LibraryCache {
      */
     void loadCopy(byte[] content, Consumer<Path> loading) throws IOException {
         synchronized (MONITOR) {
-            Path place = makePrivate();
-            removeAbandoned(place, TEMPORARY, ".tmp");
+            Path place = place();
             for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-                Path copy = Files.createTempFile(place, TEMPORARY, ".tmp");
+                Path copy = makeTemporary(place, "rw-------");
                 try (FileOutputStream out = locked(copy)) {
                     out.write(content);
                     loading.accept(copy);

@@ -5,12 +5,10 @@ import io.kvmirq.backend.BackendUnavailableException;
 import java.io.FileInputStream;
 import java.io.IOException;
 import java.io.InputStream;
-import java.net.URL;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.security.CodeSource;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -18,8 +16,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
-import java.util.zip.ZipEntry;
-import java.util.zip.ZipFile;
+import java.util.function.BiFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -48,127 +45,76 @@ public final class NativeLibrary {
      */
     private static final Map<Path, String> REFUSED = new HashMap<>();
 
-    private final Name name;
+    // Few classes: at the start of a JVM, loading one takes longer than loading the library.
+
+    private final String name;
+    private final String property;
     private final Optional<String> explicit;
     private final String libraryPath;
-    private final Machine machine;
+    private final String architecture;
+    /** Its number in the header of an ELF file; source: elf.h, EM_*. */
+    private final int machine;
+
     private final LibraryCache cache;
 
-    /** ELF machine numbers of the architectures we know; source: elf.h, EM_*. */
-    enum Machine {
-        X86_64("amd64", 62),
-        AARCH64("aarch64", 183);
-
-        private final String jvmName;
-        private final int elf;
-
-        Machine(String jvmName, int elf) {
-            this.jvmName = jvmName;
-            this.elf = elf;
-        }
-
-        String directory() {
-            return this == X86_64 ? "linux-x86_64" : "linux-aarch64";
-        }
-
-        static Machine ofJvm(String osArch) {
-            for (Machine machine : values()) {
-                if (machine.jvmName.equals(osArch)) {
-                    return machine;
-                }
-            }
-            throw new BackendUnavailableException(
-                    "architecture " + osArch + " is not supported: expected amd64 or aarch64");
-        }
-    }
-
-    /** A library's file name, and the property that holds its path. */
-    private record Name(String file, String property) {
-        static final Name LIBRARY = new Name("libkvmirq.so", PROPERTY);
-        static final Name RECORDER = new Name("libkvmirqtape.so", RECORDER_PROPERTY);
-    }
-
     NativeLibrary(Optional<String> explicit, String libraryPath, String osArch, LibraryCache cache) {
-        this(Name.LIBRARY, explicit, libraryPath, osArch, cache);
+        this("libkvmirq.so", PROPERTY, explicit, libraryPath, osArch, cache);
     }
 
-    private NativeLibrary(Name name, Optional<String> explicit, String libraryPath, String osArch, LibraryCache cache) {
+    private NativeLibrary(
+            String name,
+            String property,
+            Optional<String> explicit,
+            String libraryPath,
+            String osArch,
+            LibraryCache cache) {
         this.name = name;
+        this.property = property;
         this.explicit = explicit;
         this.libraryPath = libraryPath;
-        this.machine = Machine.ofJvm(osArch);
+        this.architecture = osArch;
+        this.machine = switch (osArch) {
+            case "amd64" -> 62;
+            case "aarch64" -> 183;
+            default ->
+                throw new BackendUnavailableException(
+                        "architecture " + osArch + " is not supported: expected amd64 or aarch64");
+        };
         this.cache = cache;
     }
 
     /** Uses the system properties and the environment of this process. */
     public static NativeLibrary ofThisMachine() {
-        return ofThisMachine(Name.LIBRARY);
+        return ofThisMachine("libkvmirq.so", PROPERTY);
     }
 
     /** The recorder of kernel calls, searched by the same rules. */
     public static NativeLibrary recorderOfThisMachine() {
-        return ofThisMachine(Name.RECORDER);
+        return ofThisMachine("libkvmirqtape.so", RECORDER_PROPERTY);
     }
 
-    private static NativeLibrary ofThisMachine(Name name) {
+    private static NativeLibrary ofThisMachine(String name, String property) {
         return new NativeLibrary(
                 name,
-                Optional.ofNullable(System.getProperty(name.property())),
+                property,
+                Optional.ofNullable(System.getProperty(property)),
                 System.getProperty("java.library.path", ""),
                 System.getProperty("os.arch", ""),
                 LibraryCache.ofThisUser());
     }
 
     /**
-     * Opens a library. Implement it as a class, not a lambda: the first lambda takes longer than loading the library.
-     */
-    public interface Opening<T> {
-        /**
-         * @param refused one message for each file that was found earlier and could not be used
-         * @throws BackendUnavailableException if this file cannot be used either; the search goes on
-         */
-        T open(Path file, List<String> refused);
-    }
-
-    private static final class Finding implements Opening<Path> {
-        @Override
-        public Path open(Path file, List<String> refused) {
-            return file;
-        }
-    }
-
-    private final class Loading<T> implements Opening<T> {
-        private final Opening<T> opening;
-
-        Loading(Opening<T> opening) {
-            this.opening = opening;
-        }
-
-        @Override
-        public T open(Path file, List<String> refused) {
-            @Nullable String reason = REFUSED.get(file);
-            if (reason != null) {
-                throw new BackendUnavailableException(reason);
-            }
-            loadInto(file);
-            try {
-                return opening.open(file, refused);
-            } catch (BackendUnavailableException e) {
-                REFUSED.put(file, String.valueOf(e.getMessage()));
-                throw e;
-            }
-        }
-    }
-
-    /**
      * Loads the first usable library into this class loader and opens it. A second call does not load it again.
      *
+     * @param opening gets the file, and one message for each file that was found earlier and could not be used. If it
+     *     throws {@link BackendUnavailableException} the search goes on. Give it a class, not a lambda: the first lambda
+     *     takes a JVM longer than loading the library
      * @throws BackendUnavailableException listing every place looked at and what was wrong with it
      */
-    public <T> T load(Opening<T> opening) {
+    public <T> T load(BiFunction<Path, List<String>, T> opening) {
         try {
             synchronized (NativeLibrary.class) {
-                return find(new Loading<>(opening));
+                return find(opening, true);
             }
         } catch (IllegalCallerException e) {
             throw new BackendUnavailableException(NativeAccess.denied(), e);
@@ -182,7 +128,31 @@ public final class NativeLibrary {
      * @throws BackendUnavailableException listing every place looked at and what was wrong with it
      */
     public Path file() {
-        return find(new Finding());
+        return find(new Finding(), false);
+    }
+
+    private static final class Finding implements BiFunction<Path, List<String>, Path> {
+        @Override
+        public Path apply(Path file, List<String> refused) {
+            return file;
+        }
+    }
+
+    private <T> T open(Path file, List<String> refused, BiFunction<Path, List<String>, T> opening, boolean loading) {
+        if (!loading) {
+            return opening.apply(file, refused);
+        }
+        @Nullable String reason = REFUSED.get(file);
+        if (reason != null) {
+            throw new BackendUnavailableException(reason);
+        }
+        loadInto(file);
+        try {
+            return opening.apply(file, refused);
+        } catch (BackendUnavailableException e) {
+            REFUSED.put(file, String.valueOf(e.getMessage()));
+            throw e;
+        }
     }
 
     private void loadInto(Path file) {
@@ -227,21 +197,21 @@ public final class NativeLibrary {
 
     // The search
 
-    private <T> T find(Opening<T> opening) {
+    private <T> T find(BiFunction<Path, List<String>, T> opening, boolean loading) {
         if (explicit.isPresent()) {
-            return opening.open(named(Path.of(explicit.get())), List.of());
+            return open(named(Path.of(explicit.get())), List.of(), opening, loading);
         }
         List<String> looked = new ArrayList<>();
         List<String> refused = new ArrayList<>();
         for (String directory : libraryPath.split(":")) {
             if (directory.startsWith("/")) {
-                Path path = Path.of(directory, name.file());
+                Path path = Path.of(directory, name);
                 if (!Files.exists(path)) {
                     looked.add(path + ": not there");
                     continue;
                 }
                 try {
-                    return opening.open(usable(path), refused);
+                    return open(usable(path), refused, opening, loading);
                 } catch (BackendUnavailableException e) {
                     refused.add(String.valueOf(e.getMessage()));
                     looked.add(String.valueOf(e.getMessage()));
@@ -249,20 +219,20 @@ public final class NativeLibrary {
             }
         }
         try {
-            return opening.open(fromJar(), refused);
+            return open(fromJar(), refused, opening, loading);
         } catch (BackendUnavailableException e) {
             looked.add(String.valueOf(e.getMessage()));
         }
-        throw new BackendUnavailableException("no usable " + name.file() + "; looked at:\n  "
-                + String.join("\n  ", looked) + "\n  Name one with -D" + name.property() + "=/path/to/" + name.file());
+        throw new BackendUnavailableException("no usable " + name + "; looked at:\n  " + String.join("\n  ", looked)
+                + "\n  Name one with -D" + property + "=/path/to/" + name);
     }
 
     private Path named(Path path) {
         if (!path.isAbsolute()) {
-            throw new BackendUnavailableException("-D" + name.property() + "=" + path
-                    + " is not an absolute path, expected one such as /opt/" + name.file());
+            throw new BackendUnavailableException(
+                    "-D" + property + "=" + path + " is not an absolute path, expected one such as /opt/" + name);
         }
-        String only = "-D" + name.property() + " cannot be used, and no other place is looked at: ";
+        String only = "-D" + property + " cannot be used, and no other place is looked at: ";
         if (!Files.exists(path)) {
             throw new BackendUnavailableException(only + path + ": not there");
         }
@@ -274,13 +244,14 @@ public final class NativeLibrary {
     }
 
     private Path fromJar() {
-        String resource = "META-INF/native/" + machine.directory() + "/" + name.file();
+        String resource =
+                "META-INF/native/linux-" + (architecture.equals("amd64") ? "x86_64" : architecture) + "/" + name;
         try {
-            byte @Nullable [] content = resource(resource);
-            if (content == null) {
+            @Nullable Path held = cache.hold(NativeLibrary.class, resource);
+            if (held == null) {
                 throw new BackendUnavailableException("not there (built without a C compiler?)");
             }
-            return usable(cache.hold(content));
+            return usable(held);
         } catch (IOException e) {
             throw new BackendUnavailableException(resource + " in the jar: " + e, e);
         } catch (BackendUnavailableException e) {
@@ -288,31 +259,11 @@ public final class NativeLibrary {
         }
     }
 
-    /**
-     * Reads our jar directly if it is a file: opening a first jar: URL takes a JVM longer than everything else here.
-     */
-    private static byte @Nullable [] resource(String resource) throws IOException {
-        @Nullable CodeSource source = NativeLibrary.class.getProtectionDomain().getCodeSource();
-        if (source != null && source.getLocation() != null) {
-            URL place = source.getLocation();
-            boolean plain = !place.getPath().contains("%");
-            if (place.getProtocol().equals("file") && place.getPath().endsWith(".jar") && plain) {
-                try (ZipFile jar = new ZipFile(place.getPath())) {
-                    @Nullable ZipEntry entry = jar.getEntry(resource);
-                    return entry == null ? null : jar.getInputStream(entry).readAllBytes();
-                }
-            }
-        }
-        try (InputStream in = NativeLibrary.class.getClassLoader().getResourceAsStream(resource)) {
-            return in == null ? null : in.readAllBytes();
-        }
-    }
-
     /** Checks a file and returns its path without symbolic links. */
     private Path usable(Path path) {
         try {
             Path real = path.toRealPath();
-            @Nullable String flaw = Trust.flawOfLinks(path);
+            @Nullable String flaw = Trust.flawOfLinks(path, real);
             if (flaw == null) {
                 flaw = Trust.flawOf(real);
             }
@@ -338,9 +289,9 @@ public final class NativeLibrary {
             return "not an ELF library";
         }
         int found = ByteBuffer.wrap(head).order(ByteOrder.LITTLE_ENDIAN).getShort(ELF_MACHINE) & 0xffff;
-        if (found == machine.elf) {
+        if (found == machine) {
             return null;
         }
-        return "is for ELF machine " + found + ", this JVM is " + machine.jvmName + " (" + machine.elf + ")";
+        return "is for ELF machine " + found + ", this JVM is " + architecture + " (" + machine + ")";
     }
 }

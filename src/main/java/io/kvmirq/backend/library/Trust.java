@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
+import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /** Checks that no other user could have written, or could replace, a file that we are about to load or write. */
@@ -38,8 +39,9 @@ public final class Trust {
         int user = thisUser();
         @Nullable Boolean mapped = null;
         for (Path each = path; each != null; each = each.getParent()) {
-            int mode = (int) attribute(each, "mode");
-            int owner = userOf(each);
+            Map<String, Object> attributes = Files.readAttributes(each, "unix:mode,uid", LinkOption.NOFOLLOW_LINKS);
+            int mode = (int) attributes.getOrDefault("mode", WRITABLE_BY_OTHERS);
+            int owner = (int) attributes.getOrDefault("uid", -1);
             boolean unmappedDirectoryAbove = false;
             if (!each.equals(leaf) && owner == OVERFLOW) {
                 // In a user namespace, directories of the real root appear as owned by the overflow user.
@@ -65,7 +67,7 @@ public final class Trust {
      * @return what is wrong, or null
      */
     static @Nullable String flawOfPrivate(Path real) throws IOException {
-        int mode = (int) attribute(real, "mode");
+        int mode = (int) Files.getAttribute(real, "unix:mode", LinkOption.NOFOLLOW_LINKS);
         if ((mode & WRITABLE_BY_OTHERS) != 0) {
             return real + " can be written by other users (mode " + Integer.toOctalString(mode & 07777)
                     + "): expected a directory of this user alone, such as "
@@ -74,8 +76,15 @@ public final class Trust {
         return flawOf(real);
     }
 
-    /** Checks that no symbolic link belongs to another user, who could point it anywhere. */
-    static @Nullable String flawOfLinks(Path named) throws IOException {
+    /**
+     * Checks that no symbolic link belongs to another user, who could point it anywhere.
+     *
+     * @param real {@code named} without symbolic links
+     */
+    static @Nullable String flawOfLinks(Path named, Path real) throws IOException {
+        if (real.equals(named)) {
+            return null;
+        }
         int user = thisUser();
         for (Path each = named; each != null; each = each.getParent()) {
             if (Files.isSymbolicLink(each) && userOf(each) != ROOT && userOf(each) != user) {
@@ -107,13 +116,10 @@ public final class Trust {
 
     /** The user id of a file's owner; a symbolic link is not followed. */
     public static int userOf(Path path) throws IOException {
-        return (int) attribute(path, "uid");
-    }
-
-    private static Object attribute(Path path, String name) throws IOException {
         // /proc/self is a symbolic link; no other path here may be one.
-        return path.startsWith("/proc")
-                ? Files.getAttribute(path, "unix:" + name)
-                : Files.getAttribute(path, "unix:" + name, LinkOption.NOFOLLOW_LINKS);
+        return (int)
+                (path.startsWith("/proc")
+                        ? Files.getAttribute(path, "unix:uid")
+                        : Files.getAttribute(path, "unix:uid", LinkOption.NOFOLLOW_LINKS));
     }
 }

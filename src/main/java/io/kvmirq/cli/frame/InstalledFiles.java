@@ -10,24 +10,30 @@ import java.util.Map;
 import picocli.AutoComplete;
 import picocli.CommandLine;
 
-/** Writes the files that {@code make install} installs beside the jar, from the model that prints the help. */
+/** Writes the files that are installed beside the jar, from the model that prints the help. */
 final class InstalledFiles {
     private InstalledFiles() {}
 
     /**
      * Writes manual pages, and completions for bash and zsh.
      *
+     * @param directory stands for the prefix of the installation
      * @param summaries one line for each command, by its name
      */
     static void write(Path directory, CommandLine command, Map<String, String> summaries) throws IOException {
-        Map<String, String> files = new LinkedHashMap<>(ManPages.of(command, summaries));
-        String completion = AutoComplete.bash(command.getCommandName(), command);
-        files.put("kvmirq.bash", completion);
+        Map<String, String> files = new LinkedHashMap<>();
+        ManPages.of(command, summaries).forEach((name, page) -> files.put("share/man/man1/" + name, page));
+        // Shells read the completion and do not run it: its first line, which names a shell, goes.
+        String completion = AutoComplete.bash(command.getCommandName(), command).replaceFirst("^#!.*\n", "");
+        files.put("share/bash-completion/completions/kvmirq", completion);
         // Zsh loads the file at the first completion. The last line makes that completion.
-        files.put("_kvmirq", "#compdef kvmirq\n" + completion + "\neval \"${_comps[kvmirq]}\"\n");
-        Files.createDirectories(directory);
+        files.put(
+                "share/zsh/site-functions/_kvmirq",
+                "#compdef kvmirq\n" + completion + "\neval \"${_comps[kvmirq]}\"\n");
         for (Map.Entry<String, String> file : files.entrySet()) {
-            Files.writeString(directory.resolve(file.getKey()), file.getValue(), StandardCharsets.UTF_8);
+            Path place = directory.resolve(file.getKey());
+            Files.createDirectories(place.getParent());
+            Files.writeString(place, file.getValue(), StandardCharsets.UTF_8);
         }
     }
 }

@@ -7,6 +7,7 @@ import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.FileSentence;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.recording.Preload;
+import io.kvmirq.recording.SlotFile;
 import io.kvmirq.recording.tapes.TapeException;
 import io.kvmirq.recording.tapes.TapeFiles;
 import java.io.IOException;
@@ -78,7 +79,7 @@ final class TapedProgram implements AutoCloseable {
             Process program = start(raw);
             try {
                 long calls = Preload.finish(
-                        flush -> new FollowedFile(raw, () -> hasEnded(program) && haveOthersEnded(raw), flush), tape);
+                        flush -> new SlotFile(raw, () -> hasEnded(program) && haveOthersEnded(raw), flush), tape);
                 return code(waitFor(program), raw, calls);
             } catch (TapeException e) {
                 return codeOfCut(waitFor(program), "the tape " + FileSentence.shown(file), e);
@@ -124,7 +125,7 @@ final class TapedProgram implements AutoCloseable {
         Process program = start(raw);
         TapePrinter printer = new TapePrinter(terminal);
         try {
-            printer.print(raw, () -> new FollowedFile(raw, () -> hasEnded(program), printer::flush));
+            printer.print(raw, () -> new SlotFile(raw, () -> hasEnded(program), printer::flush));
             return code(waitFor(program), raw, printer.calls());
         } catch (TapeException e) {
             return codeOfCut(waitFor(program), "the output", e);
@@ -155,7 +156,7 @@ final class TapedProgram implements AutoCloseable {
 
     /** Every program that loads the recorder writes a line when it starts. */
     private int code(int code, Path raw, long calls) {
-        if (raw.toFile().length() == 0) {
+        if (SlotFile.isEmpty(raw)) {
             terminal.complain("nothing was recorded: " + command.get(0)
                     + " did not load the recorder; is it statically linked, or set-user-id?");
             return code == ExitCode.OK ? ExitCode.COULD_NOT_RUN : code;

@@ -3,6 +3,7 @@ package io.kvmirq.cli.tapes;
 
 import io.kvmirq.backend.library.LibraryCache;
 import io.kvmirq.cli.frame.FileSentence;
+import io.kvmirq.recording.SlotFile;
 import java.io.File;
 import java.io.FileOutputStream;
 import java.io.IOException;
@@ -38,6 +39,7 @@ final class TemporaryTape implements AutoCloseable {
                 FileOutputStream locked = new FileOutputStream(file.toFile(), true);
                 // Another command may have taken the file for an abandoned one before it was locked.
                 if (locked.getChannel().tryLock() != null && Files.exists(file)) {
+                    SlotFile.prepare(locked);
                     return new TemporaryTape(file, locked);
                 }
                 locked.close();

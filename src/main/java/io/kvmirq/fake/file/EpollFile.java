@@ -20,6 +20,15 @@ public final class EpollFile extends FakeFile {
     /** EP_PRIVATE_BITS: flags of an entry that are not events. */
     private static final int PRIVATE = Epoll.EPOLLWAKEUP | Epoll.EPOLLONESHOT | Epoll.EPOLLET | Epoll.EPOLLEXCLUSIVE;
 
+    /** EPOLLEXCLUSIVE_OK_BITS. */
+    private static final int WITH_EXCLUSIVE = Epoll.EPOLLIN
+            | Epoll.EPOLLOUT
+            | Epoll.EPOLLERR
+            | Epoll.EPOLLHUP
+            | Epoll.EPOLLWAKEUP
+            | Epoll.EPOLLET
+            | Epoll.EPOLLEXCLUSIVE;
+
     /** TASK_SIZE_MAX with four-level page tables: on every kernel, user addresses reach at least this far. */
     private static final long LOWER_HALF = (1L << 47) - 4096;
 
@@ -29,6 +38,8 @@ public final class EpollFile extends FakeFile {
     private final List<Entry> entries = new ArrayList<>();
     /** Entries that may be ready, in the order in which a wait checks them. */
     private final List<Entry> ready = new ArrayList<>();
+    /** Calls that wait for an entry. */
+    private int waiting;
 
     public EpollFile(Host host) {
         super(host);
@@ -64,11 +75,18 @@ public final class EpollFile extends FakeFile {
 
         /** {@code ep_poll_callback()} ignores an entry disabled by EPOLLONESHOT; others wake waiters, linked or not. */
         @Override
-        public void woken(int by) {
-            if ((events & ~PRIVATE) != 0 && (by & events) != 0) {
-                link(this);
-                tell();
+        public boolean woken(int by) {
+            if ((events & ~PRIVATE) == 0 || (by & events) == 0) {
+                return false;
             }
+            link(this);
+            tell();
+            return isExclusive() && waiting > 0;
+        }
+
+        @Override
+        public boolean isExclusive() {
+            return (events & Epoll.EPOLLEXCLUSIVE) != 0;
         }
 
         @Override
@@ -126,8 +144,8 @@ public final class EpollFile extends FakeFile {
     }
 
     private int control(int operation, FakeFile file, int fd, ByteBuffer event) {
-        if ((event.getInt(Epoll.EVENTS) & Epoll.EPOLLEXCLUSIVE) != 0) {
-            throw new NotModelledException("EPOLLEXCLUSIVE");
+        if (isBadlyExclusive(operation, file, event.getInt(Epoll.EVENTS))) {
+            return host.refuse(FileAnswer.EPOLL_EXCLUSIVE);
         }
         if (operation == Epoll.EPOLL_CTL_ADD && file instanceof EpollFile nested) {
             if (nested.holds(this)) {
@@ -147,11 +165,24 @@ public final class EpollFile extends FakeFile {
                 yield known.isPresent() ? 0 : host.refuse(FileAnswer.EPOLL_ABSENT);
             }
             case Epoll.EPOLL_CTL_MOD -> {
-                known.ifPresent(entry -> entry.set(event));
-                yield known.isPresent() ? 0 : host.refuse(FileAnswer.EPOLL_ABSENT);
+                if (known.isEmpty()) {
+                    yield host.refuse(FileAnswer.EPOLL_ABSENT);
+                }
+                if (known.get().isExclusive()) {
+                    yield host.refuse(FileAnswer.EPOLL_EXCLUSIVE);
+                }
+                known.get().set(event);
+                yield 0;
             }
             default -> host.refuse(FileAnswer.EPOLL_OPERATION);
         };
+    }
+
+    private static boolean isBadlyExclusive(int operation, FakeFile file, int events) {
+        return (events & Epoll.EPOLLEXCLUSIVE) != 0
+                && (operation == Epoll.EPOLL_CTL_MOD
+                        || operation == Epoll.EPOLL_CTL_ADD
+                                && (file instanceof EpollFile || (events & ~WITH_EXCLUSIVE) != 0));
     }
 
     private boolean holds(EpollFile other) {
@@ -160,8 +191,8 @@ public final class EpollFile extends FakeFile {
 
     private int add(Entry entry, ByteBuffer event) {
         entries.add(entry);
-        entry.file.watch(entry);
         entry.set(event);
+        entry.file.watch(entry);
         return 0;
     }
 
@@ -207,9 +238,11 @@ public final class EpollFile extends FakeFile {
     private int await(long events, int most, int timeoutMillis) {
         long nanos = timeoutMillis < 0 ? Long.MAX_VALUE : TimeUnit.MILLISECONDS.toNanos(timeoutMillis);
         opened();
+        waiting++;
         try {
             return host.time().await(nanos, () -> send(events, most));
         } finally {
+            waiting--;
             closed();
         }
     }

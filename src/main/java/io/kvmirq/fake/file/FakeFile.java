@@ -151,16 +151,21 @@ public abstract class FakeFile {
 
     /** An epoll entry. It is called when the file may have become ready. */
     interface Watcher {
-        /** @param by the events that may be ready now, as in {@link #poll} */
-        void woken(int by);
+        /**
+         * @param by the events that may be ready now, as in {@link #poll}
+         * @return whether it takes them from the exclusive watchers that come later
+         */
+        boolean woken(int by);
+
+        boolean isExclusive();
 
         /** The last descriptor of the file was closed. */
         void closed();
     }
 
     final void watch(Watcher watcher) {
-        // As at the head of a wait queue: the newest is woken first.
-        watchers.add(0, watcher);
+        // As in a wait queue: the newest is woken first; exclusive ones come last, the oldest first.
+        watchers.add(watcher.isExclusive() ? watchers.size() : 0, watcher);
     }
 
     final void unwatch(Watcher watcher) {
@@ -171,10 +176,13 @@ public abstract class FakeFile {
         return !watchers.isEmpty();
     }
 
-    /** Calls all watchers; allocates nothing. */
+    /** Calls the watchers up to one that takes the events; allocates nothing. */
     final void wake(int by) {
         for (int i = 0; i < watchers.size(); i++) {
-            watchers.get(i).woken(by);
+            if (watchers.get(i).woken(by)) {
+                host.note(FileAnswer.EPOLL_EXCLUSIVE_TAKES);
+                return;
+            }
         }
     }
 

@@ -119,8 +119,13 @@ public final class FakeTime implements AutoCloseable {
         changed();
     }
 
+    /** Asks for the time only where it matters: that costs as much as half of a call. */
     private void runTimers() {
-        for (Timer next = due(now()); next != null; next = due(now())) {
+        while (!timers.isEmpty()) {
+            Timer next = due(now());
+            if (next == null) {
+                return;
+            }
             run(next);
         }
     }
@@ -143,7 +148,9 @@ public final class FakeTime implements AutoCloseable {
 
     /** Wakes all waiting calls, so that they check their condition again. */
     public void changed() {
-        change.signalAll();
+        if (waiting > 0) {
+            change.signalAll();
+        }
     }
 
     /** Releases the lock until something changes. */

@@ -6,19 +6,27 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
 import java.util.Map;
+import java.util.OptionalInt;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /** The descriptors of a process. A lookup allocates nothing. Source: fs/file.c. */
 public final class FileTable {
+    private static final int PLENTY = 65536;
+
     private @Nullable FakeFile[] files = new FakeFile[64];
     private int noneFreeBelow;
-    private int limit = 65536;
+    private int limit = PLENTY;
     private boolean foreign;
 
     /** RLIMIT_NOFILE: every descriptor is below this number. */
     public int limit() {
         return limit;
+    }
+
+    /** As /proc shows it, where a limit was set. */
+    public OptionalInt shownLimit() {
+        return limit == PLENTY ? OptionalInt.empty() : OptionalInt.of(limit);
     }
 
     public void limit(int descriptors) {

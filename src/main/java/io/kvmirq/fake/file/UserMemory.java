@@ -23,6 +23,7 @@ public final class UserMemory {
 
     private long next = FIRST;
     private int count;
+    private int lastFound = -1;
     private long[] bases = new long[CAPACITY];
     private @Nullable Region[] regions = new Region[CAPACITY];
     /** Finds a buffer by its identity: the place of its region and 1, from the hash on up to a 0. */
@@ -141,6 +142,7 @@ public final class UserMemory {
         }
         Arrays.fill(regions, left, count, null);
         count = left;
+        lastFound = -1;
         if (left > bases.length / 2) {
             bases = Arrays.copyOf(bases, 2 * bases.length);
             regions = Arrays.copyOf(regions, bases.length);
@@ -190,9 +192,15 @@ public final class UserMemory {
         return (int) (address - bases[find(address)]);
     }
 
+    /** The last region that begins at or before an address; -1 for none. Calls ask for the same one again. */
     private int find(long address) {
-        int found = Arrays.binarySearch(bases, 0, count, address);
-        return found >= 0 ? found : -found - 2;
+        int last = lastFound;
+        if (last >= 0 && bases[last] <= address && (last + 1 == count || address < bases[last + 1])) {
+            return last;
+        }
+        int at = Arrays.binarySearch(bases, 0, count, address);
+        lastFound = at >= 0 ? at : -at - 2;
+        return lastFound;
     }
 
     /** A copy of user memory as a structure in native order; null for EFAULT. */

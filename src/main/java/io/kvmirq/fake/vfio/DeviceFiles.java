@@ -27,6 +27,7 @@ public final class DeviceFiles {
     private final boolean arm64;
     private final String gic;
     private final StringBuilder interrupts = new StringBuilder();
+    private final StringBuilder limits = new StringBuilder();
 
     /**
      * The files of a host without PCI devices. It has an IOMMU that remaps interrupts, and the module vfio-pci.
@@ -51,6 +52,9 @@ public final class DeviceFiles {
     }
 
     public Map<String, byte[]> files() {
+        if (!limits.isEmpty()) {
+            text("proc/self/limits", limits.toString());
+        }
         files.put(INTERRUPTS, interrupts.toString().getBytes(StandardCharsets.UTF_8));
         return files;
     }
@@ -64,9 +68,18 @@ public final class DeviceFiles {
         text("sys/module/vfio_pci/parameters/" + name, on ? "Y" : "N");
     }
 
+    /** Of descriptors. */
+    public void addFileLimit(int limit) {
+        addLimit("Max open files", limit, "files");
+    }
+
+    private void addLimit(String name, long limit, String unit) {
+        limits.append(String.format("%-25s %-20s %-20s %s\n", name, limit, limit, unit));
+    }
+
     /** The limit of locked memory of the process, without CAP_IPC_LOCK, and what is locked. */
     void addLockLimit(long limit, long locked) {
-        text("proc/self/limits", String.format("%-25s %-20s %-20s bytes", "Max locked memory", limit, limit));
+        addLimit("Max locked memory", limit, "bytes");
         text("proc/self/status", "VmLck:\t" + locked / 1024 + " kB\nVmPin:\t" + locked / 1024 + " kB\nCapEff:\t0");
     }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.backend.libc;
 
-import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import io.kvmirq.backend.BackendUnavailableException;
@@ -10,17 +9,14 @@ import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.SystemCall;
 import io.kvmirq.backend.library.NativeAccess;
 import io.kvmirq.uapi.Uapi;
-import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
-import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.StructLayout;
-import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
-import java.lang.invoke.VarHandle;
+import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.function.Supplier;
 
 /**
  * libc through java.lang.foreign, on Java 22 and newer. The linker saves the errno of each call before it returns to
@@ -29,11 +25,24 @@ import java.nio.ByteOrder;
  */
 @SuppressWarnings("restricted")
 public final class FfmLibc implements Libc {
-    private final PerThread<Captured> captures = new PerThread<>(Captured::new);
+    private final PerThread<Captured> captures = new PerThread<>(new Making());
 
-    /** The memory that receives the errno of a call. */
+    /** The memory that receives the errno of a call, which is all that is saved on Linux. */
     private static final class Captured extends PerThread.Owned {
-        final MemorySegment state = Arena.ofAuto().allocate(Functions.CAPTURED);
+        private final ByteBuffer errno =
+                Buffers.allocate((int) Linker.Option.captureStateLayout().byteSize());
+        final MemorySegment state = MemorySegment.ofBuffer(errno);
+
+        int errno() {
+            return errno.getInt(0);
+        }
+    }
+
+    private static final class Making implements Supplier<Captured> {
+        @Override
+        public Captured get() {
+            return new Captured();
+        }
     }
 
     private FfmLibc() {}
@@ -58,99 +67,99 @@ public final class FfmLibc implements Libc {
     }
 
     /**
-     * Signatures as in libc's headers, pointers and sizes as 64-bit numbers; constant, so that the JIT compiles calls.
+     * Each takes six 64-bit numbers and returns one: to link a second signature takes a new JVM tens of milliseconds. In
+     * the ABIs of Linux a function does not look at registers beyond its arguments, and an int is half of its register.
+     * The handles are constants, so that the JIT compiles calls.
      */
     private static final class Functions {
-        static final StructLayout CAPTURED = Linker.Option.captureStateLayout();
-        static final VarHandle ERRNO = CAPTURED.varHandle(MemoryLayout.PathElement.groupElement("errno"));
+        private static final FunctionDescriptor SIGNATURE =
+                FunctionDescriptor.of(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG);
+        private static final Linker LINKER = Linker.nativeLinker();
+        private static final Linker.Option SAVING_ERRNO = Linker.Option.captureCallState("errno");
+        private static final MethodHandle DLSYM =
+                linked(LINKER.defaultLookup().find("dlsym").orElseThrow());
 
-        static final MethodHandle OPEN = function(
-                "open",
-                FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_INT, JAVA_INT),
-                Linker.Option.firstVariadicArg(2));
-        static final MethodHandle CLOSE = function("close", FunctionDescriptor.of(JAVA_INT, JAVA_INT));
-        static final MethodHandle FCNTL = function(
-                "fcntl",
-                FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT),
-                Linker.Option.firstVariadicArg(2));
-        static final MethodHandle READ =
-                function("read", FunctionDescriptor.of(JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG));
-        static final MethodHandle WRITE =
-                function("write", FunctionDescriptor.of(JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG));
-        static final MethodHandle PREAD =
-                function("pread", FunctionDescriptor.of(JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG));
-        static final MethodHandle PWRITE =
-                function("pwrite", FunctionDescriptor.of(JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG));
-        static final MethodHandle PREADV2 = function(
-                "preadv2", FunctionDescriptor.of(JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_INT));
-        static final MethodHandle IOCTL = function(
-                "ioctl",
-                FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_LONG),
-                Linker.Option.firstVariadicArg(2));
-        static final MethodHandle MMAP = function(
-                "mmap",
-                FunctionDescriptor.of(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_LONG));
-        static final MethodHandle MUNMAP = function("munmap", FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG));
-        static final MethodHandle PPOLL =
-                function("ppoll", FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
-        static final MethodHandle EVENTFD = function("eventfd", FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_INT));
-        static final MethodHandle EPOLL_CREATE1 = function("epoll_create1", FunctionDescriptor.of(JAVA_INT, JAVA_INT));
-        static final MethodHandle EPOLL_CTL =
-                function("epoll_ctl", FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_LONG));
-        static final MethodHandle EPOLL_WAIT =
-                function("epoll_wait", FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_INT, JAVA_INT));
-        static final MethodHandle SYSCALL = function(
-                "syscall",
-                FunctionDescriptor.of(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG),
-                Linker.Option.firstVariadicArg(1));
+        static final MethodHandle OPEN = function("open");
+        static final MethodHandle CLOSE = function("close");
+        static final MethodHandle FCNTL = function("fcntl");
+        static final MethodHandle READ = function("read");
+        static final MethodHandle WRITE = function("write");
+        static final MethodHandle PREAD = function("pread");
+        static final MethodHandle PWRITE = function("pwrite");
+        static final MethodHandle PREADV2 = function("preadv2");
+        static final MethodHandle IOCTL = function("ioctl");
+        static final MethodHandle MMAP = function("mmap");
+        static final MethodHandle MUNMAP = function("munmap");
+        static final MethodHandle PPOLL = function("ppoll");
+        static final MethodHandle EVENTFD = function("eventfd");
+        static final MethodHandle EPOLL_CREATE1 = function("epoll_create1");
+        static final MethodHandle EPOLL_CTL = function("epoll_ctl");
+        static final MethodHandle EPOLL_WAIT = function("epoll_wait");
+        static final MethodHandle SYSCALL = function("syscall");
 
-        private static MethodHandle function(String name, FunctionDescriptor signature, Linker.Option... options) {
-            Linker.Option[] all = new Linker.Option[options.length + 1];
-            System.arraycopy(options, 0, all, 0, options.length);
-            all[options.length] = Linker.Option.captureCallState("errno");
-            return Linker.nativeLinker().downcallHandle(find(name), signature, all);
+        private static MethodHandle linked(MemorySegment function) {
+            return LINKER.downcallHandle(function, SIGNATURE, SAVING_ERRNO);
         }
 
         /** Binds like the dynamic linker, not like the default lookup, so that a preloaded recorder sees the calls. */
+        private static MethodHandle function(String name) {
+            return linked(find(name));
+        }
+
         private static MemorySegment find(String name) {
-            Linker linker = Linker.nativeLinker();
-            MethodHandle dlsym = linker.downcallHandle(
-                    linker.defaultLookup().find("dlsym").orElseThrow(),
-                    FunctionDescriptor.of(ValueLayout.ADDRESS, ValueLayout.ADDRESS, ValueLayout.ADDRESS));
-            try (Arena arena = Arena.ofConfined()) {
-                MemorySegment rtldDefault = MemorySegment.NULL;
-                MemorySegment found = (MemorySegment) dlsym.invokeExact(rtldDefault, arena.allocateFrom(name));
-                if (found.equals(MemorySegment.NULL)) {
-                    throw new UnsatisfiedLinkError("libc has no function " + name);
-                }
-                return found;
+            MemorySegment text = MemorySegment.ofBuffer(Buffers.cString(name));
+            long rtldDefault = 0;
+            long found;
+            try {
+                found = (long) DLSYM.invokeExact(new Captured().state, rtldDefault, text.address(), 0L, 0L, 0L, 0L);
             } catch (Throwable e) {
                 throw unexpected(e);
+            } finally {
+                Reference.reachabilityFence(text);
             }
+            if (found == 0) {
+                throw new UnsatisfiedLinkError("libc has no function " + name);
+            }
+            return MemorySegment.ofAddress(found);
         }
     }
 
-    /** A call that saves its errno in {@code state}. */
-    private interface Call {
-        long make(MemorySegment state) throws Throwable;
+    /** Linked by the first ring, since it has a second signature: the number and six arguments. */
+    private static final class RingFunctions {
+        static final MethodHandle SYSCALL = Functions.LINKER.downcallHandle(
+                Functions.find("syscall"),
+                FunctionDescriptor.of(
+                        JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG),
+                Functions.SAVING_ERRNO);
     }
 
-    /** For a function that does not wait. The JIT inlines it into each caller, so that the lambda is not allocated. */
-    private long call(Call call) {
-        return call(captures.get(), call);
+    /** For a function whose result fits an int, and which does not wait. */
+    private int call(MethodHandle function, long a, long b, long c, long d) {
+        return call(captures.get(), function, a, b, c, d, 0);
     }
 
-    /** For a function that may wait. */
-    private long waitingCall(Call call) {
-        return call(captures.getOwn(), call);
+    /** For a function whose result fits an int, and which may wait. */
+    private int waitingCall(MethodHandle function, long a, long b, long c, long d, long e) {
+        return call(captures.getOwn(), function, a, b, c, d, e);
     }
 
-    private long call(Captured captured, Call call) {
+    private int call(Captured captured, MethodHandle function, long a, long b, long c, long d, long e) {
         try {
-            long result = call.make(captured.state);
-            return result == -1 ? -(int) Functions.ERRNO.get(captured.state, 0L) : result;
-        } catch (Throwable e) {
-            throw unexpected(e);
+            int result = (int) (long) function.invokeExact(captured.state, a, b, c, d, e, 0L);
+            return result == -1 ? -captured.errno() : result;
+        } catch (Throwable thrown) {
+            throw unexpected(thrown);
+        } finally {
+            captures.done(captured);
+        }
+    }
+
+    private long wideCall(Captured captured, MethodHandle function, long a, long b, long c, long d, long e, long f) {
+        try {
+            long result = (long) function.invokeExact(captured.state, a, b, c, d, e, f);
+            return result == -1 ? -captured.errno() : result;
+        } catch (Throwable thrown) {
+            throw unexpected(thrown);
         } finally {
             captures.done(captured);
         }
@@ -165,94 +174,112 @@ public final class FfmLibc implements Libc {
 
     @Override
     public int open(long path, int flags, int mode) {
-        return (int) call(state -> (int) Functions.OPEN.invokeExact(state, path, flags | Uapi.O_CLOEXEC, mode));
+        return call(Functions.OPEN, path, flags | Uapi.O_CLOEXEC, mode, 0);
     }
 
     @Override
     public int close(int fd) {
-        return (int) call(state -> (int) Functions.CLOSE.invokeExact(state, fd));
+        return call(Functions.CLOSE, fd, 0, 0, 0);
     }
 
     @Override
     public int fcntl(int fd, int command, int argument) {
-        return (int) call(state -> (int) Functions.FCNTL.invokeExact(state, fd, command, argument));
+        return call(Functions.FCNTL, fd, command, argument, 0);
     }
 
     @Override
     public long read(int fd, long to, long length) {
-        return waitingCall(state -> (long) Functions.READ.invokeExact(state, fd, to, length));
+        return waitingCall(Functions.READ, fd, to, length, 0, 0);
     }
 
     /** It waits only at a full eventfd that lacks O_NONBLOCK; that which ends a wait at tear-down must not fail. */
     @Override
     public long write(int fd, long from, long length) {
-        return call(state -> (long) Functions.WRITE.invokeExact(state, fd, from, length));
+        return call(Functions.WRITE, fd, from, length, 0);
     }
 
     @Override
     public long pread(int fd, long to, long length, long offset) {
-        return waitingCall(state -> (long) Functions.PREAD.invokeExact(state, fd, to, length, offset));
+        return waitingCall(Functions.PREAD, fd, to, length, offset, 0);
     }
 
     @Override
     public long pwrite(int fd, long from, long length, long offset) {
-        return waitingCall(state -> (long) Functions.PWRITE.invokeExact(state, fd, from, length, offset));
+        return waitingCall(Functions.PWRITE, fd, from, length, offset, 0);
     }
 
     @Override
     public long preadv2(int fd, long vectors, int count, long offset, int flags) {
-        return waitingCall(state -> (long) Functions.PREADV2.invokeExact(state, fd, vectors, count, offset, flags));
+        return waitingCall(Functions.PREADV2, fd, vectors, count, offset, flags);
     }
 
     @Override
     public int ioctl(int fd, long request, long argument) {
         return request == Uapi.KVM_RUN
-                ? (int) waitingCall(state -> (int) Functions.IOCTL.invokeExact(state, fd, request, argument))
-                : (int) call(state -> (int) Functions.IOCTL.invokeExact(state, fd, request, argument));
+                ? waitingCall(Functions.IOCTL, fd, request, argument, 0, 0)
+                : call(Functions.IOCTL, fd, request, argument, 0);
     }
 
     @Override
     public long mmap(long length, int protection, int flags, int fd, long offset) {
-        return call(state -> (long) Functions.MMAP.invokeExact(state, 0L, length, protection, flags, fd, offset));
+        return wideCall(captures.get(), Functions.MMAP, 0, length, protection, flags, fd, offset);
     }
 
     @Override
     public int munmap(long address, long length) {
-        return (int) call(state -> (int) Functions.MUNMAP.invokeExact(state, address, length));
+        return call(Functions.MUNMAP, address, length, 0, 0);
     }
 
     @Override
     public int ppoll(long fds, long count, long timeout) {
-        return (int) waitingCall(state -> (int) Functions.PPOLL.invokeExact(state, fds, count, timeout, 0L));
+        return waitingCall(Functions.PPOLL, fds, count, timeout, 0, 0);
     }
 
     @Override
     public int eventfd(int count, int flags) {
-        return (int) call(state -> (int) Functions.EVENTFD.invokeExact(state, count, flags | Uapi.O_CLOEXEC));
+        return call(Functions.EVENTFD, count, flags | Uapi.O_CLOEXEC, 0, 0);
     }
 
     @Override
     public int epollCreate(int flags) {
-        return (int) call(state -> (int) Functions.EPOLL_CREATE1.invokeExact(state, flags | Uapi.EPOLL_CLOEXEC));
+        return call(Functions.EPOLL_CREATE1, flags | Uapi.EPOLL_CLOEXEC, 0, 0, 0);
     }
 
     @Override
     public int epollCtl(int epoll, int operation, int fd, long event) {
-        return (int) call(state -> (int) Functions.EPOLL_CTL.invokeExact(state, epoll, operation, fd, event));
+        return call(Functions.EPOLL_CTL, epoll, operation, fd, event);
     }
 
     @Override
     public int epollWait(int epoll, long events, int max, int timeoutMillis) {
-        return (int)
-                waitingCall(state -> (int) Functions.EPOLL_WAIT.invokeExact(state, epoll, events, max, timeoutMillis));
+        return waitingCall(Functions.EPOLL_WAIT, epoll, events, max, timeoutMillis, 0);
     }
 
     @Override
     public long syscall(SystemCall call, long a, long b, long c, long d) {
-        long number = call.number();
-        return call == SystemCall.RT_SIGTIMEDWAIT
-                ? waitingCall(state -> (long) Functions.SYSCALL.invokeExact(state, number, a, b, c, d))
-                : call(state -> (long) Functions.SYSCALL.invokeExact(state, number, a, b, c, d));
+        Captured captured = call == SystemCall.RT_SIGTIMEDWAIT ? captures.getOwn() : captures.get();
+        return wideCall(captured, Functions.SYSCALL, call.number(), a, b, c, d, 0);
+    }
+
+    @Override
+    public int ioUringEnter(int ring, int submit, int complete, int flags, long argument, long size) {
+        Captured captured = captures.getOwn();
+        try {
+            long result = (long) RingFunctions.SYSCALL.invokeExact(
+                    captured.state,
+                    SystemCall.IO_URING_ENTER,
+                    (long) ring,
+                    (long) submit,
+                    (long) complete,
+                    (long) flags,
+                    argument,
+                    size);
+            return (int) (result == -1 ? -captured.errno() : result);
+        } catch (Throwable thrown) {
+            throw unexpected(thrown);
+        } finally {
+            captures.done(captured);
+        }
     }
 
     @Override

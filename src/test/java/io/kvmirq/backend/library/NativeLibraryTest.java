@@ -27,6 +27,7 @@ import java.util.Optional;
 import java.util.concurrent.FutureTask;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.stream.Stream;
+import java.util.zip.CRC32;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -193,6 +194,20 @@ class NativeLibraryTest {
     void changedFileIsReplaced() throws IOException {
         Path held = cache().hold(content);
         Files.write(held, new byte[] {9, 9, 9, 9, 9});
+        assertThat(cache().hold(content)).isEqualTo(held).hasBinaryContent(content);
+    }
+
+    @Test
+    void unpackedFileIsFoundByItsLengthAndChecksumUnlessDamaged() throws IOException {
+        CRC32 crc = new CRC32();
+        crc.update(content);
+        assertThat(cache().held(crc.getValue(), content.length)).isNull();
+        Path held = cache().hold(content);
+        assertThat(cache().held(crc.getValue(), content.length)).isEqualTo(held);
+        byte[] damaged = content.clone();
+        damaged[damaged.length / 2] ^= 1;
+        Files.write(held, damaged);
+        assertThat(cache().held(crc.getValue(), content.length)).isNull();
         assertThat(cache().hold(content)).isEqualTo(held).hasBinaryContent(content);
     }
 

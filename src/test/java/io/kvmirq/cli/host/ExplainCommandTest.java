@@ -466,7 +466,7 @@ class ExplainCommandTest {
         assertThat(ofTape("--tape", TAPE, "0000:3b:00.0", "0")).isEqualTo(new Cli.Ended(0, whole, ""));
         assertThat(ofTape("--tape", TAPE, "0000:3b:00.0", "2").exited(11).out())
                 .contains("the VMM never armed MSI-X 2 with an eventfd [taped: none of ");
-        assertThat(ofTape("--tape", TAPE, "--at", "32").exited(0).out()).contains("; the tape goes on\n");
+        assertThat(ofTape("--tape", TAPE, "--at", "31").exited(0).out()).contains("; the tape goes on\n");
         assertThat(ofTape("--tape", TAPE, "--json").exited(14).out()).contains("\"evidence\":\"taped\"");
     }
 

@@ -40,7 +40,7 @@ class TapeLimitsIT {
             int fd = eventfd(0, EFD_NONBLOCK);
             uint64_t one = 1;
             sigset_t pending;
-            for (int i = 0; i < 2000; i++)
+            for (int i = 0; i < 20000; i++)
                 if (write(fd, &one, sizeof(one)) != sizeof(one))
                     return 1;
             sigpending(&pending);
@@ -71,6 +71,16 @@ class TapeLimitsIT {
         Cli.Ended replayed = Cli.jvm().execute("replay", tape.toString());
         assertThat(replayed.out()).contains("the tape has no end");
         assertThat(replayed.exitCode()).isEqualTo(ExitCode.FAILED);
+    }
+
+    /** Less than the memory that a tape begins with. */
+    @Test
+    void limitOnFileSizesThatWasSetBeforeDoesNotEndTheProgram() throws Exception {
+        Cli.Ended ended = Cli.jvm("-Dkvmirq.cache=" + temporary.resolve("cache"))
+                .under("sh", "-c", "ulimit -f 1024; exec \"$@\"", "sh")
+                .execute("tape", "--", "true");
+        assertThat(ended.exitCode()).as(ended.err()).isZero();
+        assertThat(ended.err()).isEqualTo(cut("the output"));
     }
 
     @Test
@@ -117,7 +127,10 @@ class TapeLimitsIT {
                 assertThat(line).as("said before it was ready").isNotNull();
                 line = out.readLine();
             }
-            assertThat(files(tmp)).hasSize(1);
+            List<Path> live = files(tmp);
+            assertThat(live).hasSize(1);
+            cli.execute("tape", "--", "true");
+            assertThat(files(tmp)).as("the file of the command that runs").isEqualTo(live);
             killed.toHandle().destroyForcibly();
             killed.waitFor();
         }

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kernel;
+
+import io.kvmirq.backend.HostFiles;
+import java.util.OptionalLong;
+
+/**
+ * The limit of open files of this process (RLIMIT_NOFILE).
+ *
+ * <p>Source: fs/proc/base.c proc_pid_limits(), fs/file.c alloc_fd(): each descriptor is below it, and the lowest free one
+ * is taken, so at the limit all below are in use.
+ */
+final class DescriptorLimit {
+    private static final String NONE_LEFT = "this process has no descriptor left: raise RLIMIT_NOFILE (ulimit -n)";
+
+    private DescriptorLimit() {}
+
+    /**
+     * Why so many descriptors more could not be had. Reading /proc takes a descriptor: without one, the figures are missing.
+     */
+    static String why(HostFiles files, int missing) {
+        OptionalLong limit = files.number("proc/self/limits", "Max open files");
+        if (limit.isEmpty()) {
+            return NONE_LEFT;
+        }
+        long needed = limit.getAsLong() + missing;
+        return "RLIMIT_NOFILE of this process is " + limit.getAsLong() + ", and this needs " + needed
+                + ": raise it before the start, ulimit -n " + needed + " or more, systemd LimitNOFILE=";
+    }
+}

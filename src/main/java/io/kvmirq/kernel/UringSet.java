@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kernel;
+
+import io.kvmirq.KernelException;
+import io.kvmirq.uapi.Epoll;
+import io.kvmirq.uapi.IoUring;
+import java.util.Arrays;
+import java.util.BitSet;
+import java.util.Optional;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.locks.ReentrantLock;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Waits for doorbells with one multishot poll each in a ring, and for all else in an epoll set, which the ring polls,
+ * too. Only the dispatcher submits, since polls end with the thread that submitted them: others note what to change,
+ * and wake it. The ring of a dispatcher is replaced when another thread takes its place.
+ *
+ * <p>The epoll set has an entry for each doorbell that reports nothing, and refuses what cannot be waited for. When the
+ * ring fails, the entries take its place for good.
+ *
+ * <p>Source: io_uring/poll.c.
+ */
+final class UringSet implements ReadySet {
+    static final int COMPLETIONS = 1024;
+
+    private static final int ECANCELED = -125;
+    // In the ring a doorbell has the data of its entry, which is above 0.
+    private static final long EPOLL = -1;
+    private static final long CANCELLATION = -2;
+
+    private final Kernel kernel;
+    private final EpollSet epoll;
+    private final Fd wake;
+    private final long wakeData;
+    private final ReentrantLock lock;
+    private final int completions;
+
+    // Of the lock
+
+    /** By slot, the low half of the data: what to report for its doorbell; 0 for no doorbell. */
+    private long[] wanted = new long[0];
+
+    private @Nullable Fd[] files = new Fd[0];
+    /** Slots whose polls are to begin anew, or end. */
+    private final BitSet changes = new BitSet();
+
+    /** The dispatcher writes the first, then reads the second; who changes something does the reverse. */
+    private final AtomicBoolean waiting = new AtomicBoolean();
+
+    private volatile boolean changed;
+    /** Whether {@link #wake} is reported because of a change. */
+    private boolean forced;
+
+    // Of the dispatcher
+
+    private @Nullable Uring ring;
+    private @Nullable Thread owner;
+    private volatile Optional<KernelException> refused = Optional.empty();
+    /** By slot: the data of its polls in the ring. */
+    private long[] armed = new long[0];
+
+    /** How many polls of that data have not ended. */
+    private int[] polls = new int[0];
+
+    private boolean epollArmed;
+    /** What a completion says that none should; 0 for nothing. */
+    private int failed;
+
+    private final long[] reported;
+
+    /** @param wake an eventfd of {@code epoll} under {@code wakeData} */
+    UringSet(Kernel kernel, EpollSet epoll, Fd wake, long wakeData, ReentrantLock lock, int completions) {
+        this.kernel = kernel;
+        this.epoll = epoll;
+        this.wake = wake;
+        this.wakeData = wakeData;
+        this.lock = lock;
+        this.completions = completions;
+        this.reported = new long[completions + EpollSet.BATCH];
+        try {
+            this.ring = new Uring(kernel, completions);
+        } catch (KernelException e) {
+            this.refused = Optional.of(e);
+        }
+    }
+
+    /** Why epoll is used in place of a ring. */
+    Optional<KernelException> refused() {
+        return refused;
+    }
+
+    private static boolean isDoorbell(int events) {
+        return (events & Epoll.EPOLLET) != 0;
+    }
+
+    @Override
+    public void add(Fd file, long data, int events) {
+        boolean rings = isDoorbell(events) && refused.isEmpty();
+        if (rings) {
+            makeRoom((int) data);
+        }
+        epoll.add(file, data, rings ? 0 : events);
+        if (rings) {
+            change(data, file);
+        }
+    }
+
+    private void makeRoom(int slot) {
+        if (slot >= wanted.length) {
+            files = Arrays.copyOf(files, 2 * slot + 16);
+            changes.set(files.length);
+            changes.clear(files.length);
+            wanted = Arrays.copyOf(wanted, files.length);
+        }
+    }
+
+    @Override
+    public void mute(Fd file, long data, int events) {
+        if (isDoorbell(events) && refused.isEmpty()) {
+            change(data, null);
+        } else {
+            epoll.mute(file, data, events);
+        }
+    }
+
+    @Override
+    public void unmute(Fd file, long data, int events) {
+        if (isDoorbell(events) && refused.isEmpty()) {
+            change(data, file);
+        } else {
+            epoll.unmute(file, data, events);
+        }
+    }
+
+    @Override
+    public void remove(Fd file, long data) {
+        epoll.remove(file, data);
+        if ((int) data < wanted.length) {
+            change(data, null);
+        }
+    }
+
+    @Override
+    public void force(Fd file, long data) {
+        epoll.force(file, data);
+    }
+
+    private void change(long data, @Nullable Fd file) {
+        int slot = (int) data;
+        wanted[slot] = file == null ? 0 : data;
+        files[slot] = file;
+        changes.set(slot);
+        changed = true;
+        if (waiting.get() && !forced) {
+            forced = true;
+            epoll.force(wake, wakeData);
+        }
+    }
+
+    // Of the dispatcher
+
+    @Override
+    public int await(long timeoutNanos) {
+        waiting.set(true);
+        try {
+            Uring now = prepare();
+            if (now != null) {
+                now.await(changed ? 0 : timeoutNanos);
+                return take(now);
+            }
+        } catch (KernelException e) {
+            useEpoll(e);
+        } finally {
+            waiting.setRelease(false);
+        }
+        return takeEpoll(0, timeoutNanos);
+    }
+
+    /** The ring with what was changed, or with as much of that as it has room for; null if epoll is used. */
+    private @Nullable Uring prepare() {
+        Uring now = ring;
+        if (now == null) {
+            return null;
+        }
+        Thread current = Thread.currentThread();
+        if (owner != current) {
+            now = owner == null ? now : replace(now);
+            now.enable();
+            owner = current;
+        }
+        if (changed && !now.overflows()) {
+            apply(now);
+        }
+        if (!epollArmed) {
+            now.poll(epoll.fd().number(), EPOLL, 0);
+            epollArmed = true;
+        }
+        return now;
+    }
+
+    private Uring replace(Uring old) {
+        Uring made = new Uring(kernel, completions);
+        ring = made;
+        old.close();
+        epollArmed = false;
+        Arrays.fill(polls, 0);
+        lock.lock();
+        try {
+            changes.set(0, wanted.length);
+            changed = true;
+        } finally {
+            lock.unlock();
+        }
+        return made;
+    }
+
+    /**
+     * Submits under the lock, so that no descriptor is closed between. A poll of a doorbell that has rung completes at
+     * once, so no more polls begin than the ring has room for.
+     */
+    private void apply(Uring now) {
+        lock.lock();
+        try {
+            if (armed.length < wanted.length) {
+                armed = Arrays.copyOf(armed, wanted.length);
+                polls = Arrays.copyOf(polls, wanted.length);
+            }
+            int slot = changes.nextSetBit(0);
+            for (int left = completions / 2; left > 0 && slot >= 0; left--) {
+                if (now.room() < 2) {
+                    now.submit();
+                }
+                changes.clear(slot);
+                if (polls[slot] != 0) {
+                    now.cancel(armed[slot], CANCELLATION);
+                }
+                Fd file = files[slot];
+                if (file != null) {
+                    polls[slot] = armed[slot] == wanted[slot] ? polls[slot] + 1 : 1;
+                    armed[slot] = wanted[slot];
+                    now.poll(file.number(), armed[slot], IoUring.IORING_POLL_ADD_MULTI);
+                }
+                slot = changes.nextSetBit(slot + 1);
+            }
+            changed = slot >= 0;
+            now.submit();
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    private int take(Uring now) {
+        int count = 0;
+        int last = now.last();
+        int next = now.first();
+        for (; next != last; next++) {
+            long data = now.data(next);
+            if (now.hasMore(next)) {
+                reported[count++] = data;
+            } else if (data != CANCELLATION && ended(data, now.result(next))) {
+                reported[count++] = data;
+            }
+        }
+        now.taken(next);
+        if (failed < 0) {
+            useEpoll(now.failure(failed));
+        }
+        return epollArmed ? count : takeEpoll(count, 0);
+    }
+
+    /** @return whether a doorbell is to be reported */
+    private boolean ended(long data, int result) {
+        if (result < 0 && result != ECANCELED) {
+            failed = result;
+        }
+        if (data == EPOLL) {
+            epollArmed = false;
+            return false;
+        }
+        int slot = (int) data;
+        if (armed[slot] == data && --polls[slot] == 0) {
+            again(slot);
+        }
+        return result > 0;
+    }
+
+    /**
+     * A poll ended that was not replaced: it was cancelled for good, and this changes nothing, or found no room for a
+     * completion.
+     */
+    private void again(int slot) {
+        lock.lock();
+        try {
+            changes.set(slot);
+            changed = true;
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    private int takeEpoll(int count, long timeoutNanos) {
+        int ready = epoll.await(timeoutNanos);
+        for (int i = 0; i < ready; i++) {
+            long data = epoll.data(i);
+            if (data == wakeData) {
+                calm();
+            }
+            reported[count + i] = data;
+        }
+        return count + ready;
+    }
+
+    private void calm() {
+        lock.lock();
+        try {
+            if (forced) {
+                forced = false;
+                epoll.listen(wake, wakeData, Epoll.EPOLLIN);
+            }
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    private void useEpoll(KernelException cause) {
+        lock.lock();
+        try {
+            refused = Optional.of(cause);
+            for (int slot = 0; slot < files.length; slot++) {
+                Fd file = files[slot];
+                if (file != null) {
+                    epoll.listen(file, wanted[slot], Epoll.EPOLLIN | Epoll.EPOLLET);
+                }
+            }
+            if (ring != null) {
+                ring.close();
+                ring = null;
+            }
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    @Override
+    public long data(int index) {
+        return reported[index];
+    }
+
+    @Override
+    public void close() {
+        if (ring != null) {
+            ring.close();
+        }
+        epoll.close();
+    }
+}

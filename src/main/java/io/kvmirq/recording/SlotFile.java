@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.recording;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.function.BooleanSupplier;
+
+/**
+ * The lines that {@code libkvmirqtape.so} writes into shared memory, as a stream: the reader of {@code
+ * native/tape_map.c}. The file has a head and then slots. A slot is a word and a line, padded to 8 bytes; the word is
+ * the length of the line, with the highest bit set until the line is whole, or 0 until its writer began. The stream
+ * waits for such a slot while processes write, and leaves it out after they ended. Where lines are missing, as the disk
+ * was full or the file was cut, the stream ends within a line. For one thread.
+ */
+public final class SlotFile extends InputStream {
+    private static final byte[] MAGIC = "KVMIRQ\1\n".getBytes(StandardCharsets.US_ASCII);
+    private static final int HEAD = 64;
+    private static final int ALLOCATED_AT = 16;
+    private static final int FULL_AT = 24;
+    private static final int WORD = Long.BYTES;
+    private static final int ROOM = 1 << 16;
+    /** More than a line can have. */
+    private static final int LONGEST = 1 << 24;
+    /** The end of a stream that lacks lines. */
+    private static final byte[] CUT = {'{'};
+    /**
+     * How often a slot is looked at before its writer is taken for dead: a program that runs another one by exec(3)
+     * ends its other threads where they are.
+     */
+    private static final int PATIENCE = 100;
+
+    private final FileChannel file;
+    private final BooleanSupplier written;
+    private final Runnable beforeWaiting;
+    private final ByteBuffer head = bytes(HEAD);
+    /** A part of the file. */
+    private ByteBuffer part = bytes(ROOM);
+
+    private long partAt;
+    private long at = HEAD;
+    /** What is left of the current line. */
+    private ByteBuffer line = bytes(0);
+
+    private boolean ended;
+    private boolean complete;
+    /** Whether a line was left out that may have been written later. */
+    private boolean missing;
+
+    private int looks;
+
+    /**
+     * @param written waits a moment for more, and says whether no process writes any more
+     * @param beforeWaiting called before waiting for more
+     */
+    public SlotFile(Path path, BooleanSupplier written, Runnable beforeWaiting) throws IOException {
+        this.file = FileChannel.open(path);
+        this.written = written;
+        this.beforeWaiting = beforeWaiting;
+        part.limit(0);
+    }
+
+    private static ByteBuffer bytes(int size) {
+        return ByteBuffer.allocate(size).order(ByteOrder.nativeOrder());
+    }
+
+    /**
+     * Makes an empty file ready for the library.
+     *
+     * @param empty its own stream: closing another of this process would end a lock on the file
+     */
+    public static void prepare(OutputStream empty) throws IOException {
+        byte[] head = new byte[HEAD];
+        ByteBuffer.wrap(head)
+                .order(ByteOrder.nativeOrder())
+                .put(MAGIC)
+                .putLong(HEAD)
+                .putLong(HEAD);
+        empty.write(head);
+    }
+
+    /** Whether no process wrote a line. */
+    public static boolean isEmpty(Path file) {
+        return file.toFile().length() <= HEAD;
+    }
+
+    @Override
+    public int read() throws IOException {
+        byte[] one = new byte[1];
+        return read(one, 0, 1) < 0 ? -1 : one[0] & 0xff;
+    }
+
+    @Override
+    public int read(byte[] to, int offset, int length) throws IOException {
+        while (!line.hasRemaining()) {
+            if (complete) {
+                return -1;
+            }
+            if (!nextLine()) {
+                waitForMore();
+            }
+        }
+        int count = Math.min(length, line.remaining());
+        line.get(to, offset, count);
+        return count;
+    }
+
+    /** What lies there after the processes have ended is read once more. */
+    private void waitForMore() throws IOException {
+        if (ended) {
+            complete = true;
+            line = isCut() ? ByteBuffer.wrap(CUT) : line;
+            return;
+        }
+        beforeWaiting.run();
+        ended = written.getAsBoolean();
+        part.limit(0);
+    }
+
+    /** @return whether there was a slot, also one to be left out */
+    private boolean nextLine() throws IOException {
+        if (!has(WORD)) {
+            looks = 0;
+            return false;
+        }
+        long word = part.getLong((int) (at - partAt));
+        long length = word & Long.MAX_VALUE;
+        if (length > LONGEST) {
+            ended = true;
+            return false;
+        }
+        boolean whole = word > 0;
+        // The size of a slot without a word is not known: what follows can be read when no process writes any more.
+        if (!whole && !ended && (word == 0 || looks < PATIENCE)) {
+            looks++;
+            return false;
+        }
+        missing |= !whole && !ended;
+        long size = WORD + (length + WORD - 1) / WORD * WORD;
+        if (whole && !has((int) size)) {
+            return false;
+        }
+        if (whole) {
+            line = part.duplicate();
+            line.position((int) (at - partAt) + WORD).limit((int) (at - partAt) + WORD + (int) length);
+        }
+        at += size;
+        looks = 0;
+        return true;
+    }
+
+    /** Makes bytes from {@code at} on part of {@code part}. */
+    private boolean has(int size) throws IOException {
+        if (at + size <= partAt + part.limit()) {
+            return true;
+        }
+        // The line before may still lie in the old part.
+        part = bytes(Math.max(ROOM, size));
+        partAt = at;
+        long most = Math.max(0, Math.min(part.capacity(), end() - at));
+        part.limit((int) most);
+        fill(part, at);
+        part.flip();
+        return size <= part.limit();
+    }
+
+    /** Up to where slots were taken and may be looked at. */
+    private long end() throws IOException {
+        readHead();
+        return Math.min(head.getLong(MAGIC.length), head.getLong(ALLOCATED_AT));
+    }
+
+    private boolean isCut() throws IOException {
+        return missing || at < end() || head.getLong(FULL_AT) != 0 || file.size() < HEAD;
+    }
+
+    private void readHead() throws IOException {
+        head.clear();
+        fill(head, 0);
+        while (head.hasRemaining()) {
+            head.put((byte) 0);
+        }
+    }
+
+    /** As far as the file goes. */
+    private void fill(ByteBuffer to, long from) throws IOException {
+        int count;
+        do {
+            count = file.read(to, from + to.position());
+        } while (count > 0);
+    }
+
+    @Override
+    public void close() throws IOException {
+        file.close();
+    }
+}
