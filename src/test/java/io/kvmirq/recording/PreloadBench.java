@@ -6,6 +6,7 @@ import io.kvmirq.bench.Coprocess;
 import io.kvmirq.bench.Goal;
 import io.kvmirq.bench.Rounds;
 import java.io.IOException;
+import java.io.OutputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.HashMap;
@@ -49,6 +50,9 @@ final class PreloadBench {
         Bench bench = new Bench("recording", "");
         List<String> program = List.of(arguments[1]);
         Path tape = Files.createTempFile("kvmirq", ".bench");
+        try (OutputStream empty = Files.newOutputStream(tape)) {
+            SlotFile.prepare(empty); // as kvmirq tape does: else each call is a write to the file
+        }
         Map<String, String> preloaded = new HashMap<>(Preload.environment(tape));
         preloaded.put("LD_PRELOAD", arguments[0]);
         try (Coprocess recorded = new Coprocess(program, preloaded);
