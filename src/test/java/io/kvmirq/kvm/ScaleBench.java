@@ -225,6 +225,7 @@ final class ScaleBench {
     // Bytes
 
     private void kept(Kind kind, Kernel kernel, int size) {
+        keptBy(kind, kernel, size); // classes are loaded
         double[] bytes = new double[bench.rounds(COLLECTIONS)];
         Arrays.setAll(bytes, i -> keptBy(kind, kernel, size));
         bench.add(
