@@ -112,3 +112,22 @@ IN_C(attribute)(ARGS, jint device, jint group, jlong attribute, jint count)
 	}
 	return wrong;
 }
+
+/* The least that a native method costs: what is left is the JVM's. */
+JNIEXPORT jint JNICALL Java_io_kvmirq_backend_CallsBench_bareSignal(ARGS,
+								    jint fd)
+{
+	return signal_event(fd, 1);
+}
+
+JNIEXPORT jint JNICALL Java_io_kvmirq_backend_CallsBench_bareLine(ARGS, jint vm,
+								  jint gsi,
+								  jint level)
+{
+	struct kvm_irq_level line = {
+		.irq = (uint32_t)gsi,
+		.level = (uint32_t)level,
+	};
+
+	return call(vm, KVM_IRQ_LINE, &line);
+}

@@ -8,6 +8,7 @@ import io.kvmirq.bench.Goal;
 import io.kvmirq.bench.Rounds;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
+import java.util.Arrays;
 import java.util.EnumMap;
 import java.util.Map;
 
@@ -34,6 +35,9 @@ final class CallsBench {
     private static final int EAGAIN = -Errno.EAGAIN.number();
 
     private enum Op {
+        /** A native method that makes this call and nothing else: what a binding through JNI cannot go below. */
+        BARE_SIGNAL("eventfd write", false),
+        BARE_LINE("KVM_IRQ_LINE", false),
         SIGNAL("eventfd write", false),
         DRAIN("eventfd read", false),
         LINE("KVM_IRQ_LINE", false),
@@ -50,8 +54,15 @@ final class CallsBench {
             this.failing = failing;
         }
 
+        private boolean isBare() {
+            return this == BARE_SIGNAL || this == BARE_LINE;
+        }
+
         /** A call through JNA takes long whatever the kernel does. */
         private Goal goal(String binding) {
+            if (isBare()) {
+                return Goal.none();
+            }
             int jdk = Runtime.version().feature();
             return switch (binding) {
                 case "jni" ->
@@ -101,6 +112,10 @@ final class CallsBench {
         return result;
     }
 
+    private static native int bareSignal(int fd);
+
+    private static native int bareLine(int vm, int gsi, int level);
+
     private static native int signalInC(int fd, int expected, int calls);
 
     private static native int drainInC(int fd, int expected, int calls);
@@ -118,17 +133,21 @@ final class CallsBench {
     }
 
     private void run() {
-        for (Op op : Op.values()) {
+        Op[] ops = Arrays.stream(Op.values())
+                .filter(op -> !op.isBare() || kernel.name().equals("jni"))
+                .toArray(Op[]::new);
+        for (Op op : ops) {
             inC(op, PROBE_CALLS);
             batches.put(op, (int) Math.max(1, BATCH_NANOS / inC(op, PROBE_CALLS)));
         }
-        Rounds.of(Op.values(), bench.warmUp(WARM_UP_ROUNDS), this::inJava, this::inC);
+        Rounds.of(ops, bench.warmUp(WARM_UP_ROUNDS), this::inJava, this::inC);
         bench.measure(
-                Op.values(),
+                ops,
                 ROUNDS,
                 this::inJava,
                 this::inC,
-                op -> new Bench.Title(kernel.name() + " / C: " + op.title, op.goal(kernel.name())));
+                op -> new Bench.Title(
+                        (op.isBare() ? "bare JNI" : kernel.name()) + " / C: " + op.title, op.goal(kernel.name())));
     }
 
     private double inJava(Op op) {
@@ -158,9 +177,9 @@ final class CallsBench {
 
     private int c(Op op, int calls) {
         return switch (op) {
-            case SIGNAL -> signalInC(signalled, 0, calls);
+            case SIGNAL, BARE_SIGNAL -> signalInC(signalled, 0, calls);
             case DRAIN -> drainInC(full, 0, calls);
-            case LINE -> lineInC(vm, GSI, calls);
+            case LINE, BARE_LINE -> lineInC(vm, GSI, calls);
             case MESSAGE -> messageInC(vm, MSI_ADDRESS, VECTOR, calls);
             case ATTRIBUTE -> attributeInC(device, Uapi.KVM_DEV_VFIO_FILE, Uapi.KVM_DEV_VFIO_FILE_ADD, calls);
             case SIGNAL_BADLY -> signalInC(NO_FD, EBADF, calls);
@@ -170,6 +189,8 @@ final class CallsBench {
 
     private int java(Op op, int calls) {
         return switch (op) {
+            case BARE_SIGNAL -> bareSignals(calls);
+            case BARE_LINE -> bareLines(calls);
             case SIGNAL -> signal(calls);
             case DRAIN -> drain(calls);
             case LINE -> line(calls);
@@ -181,6 +202,22 @@ final class CallsBench {
     }
 
     // A loop for each: shared, they would be compiled for what the others do too.
+
+    private int bareSignals(int calls) {
+        int wrong = 0;
+        for (int i = 0; i < calls; i++) {
+            wrong += bareSignal(signalled) == 0 ? 0 : 1;
+        }
+        return wrong;
+    }
+
+    private int bareLines(int calls) {
+        int wrong = 0;
+        for (int i = 0; i < calls; i++) {
+            wrong += bareLine(vm, GSI, i & 1) == 0 ? 0 : 1;
+        }
+        return wrong;
+    }
 
     private int signal(int calls) {
         int wrong = 0;
