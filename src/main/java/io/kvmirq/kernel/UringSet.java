@@ -3,7 +3,6 @@ package io.kvmirq.kernel;
 
 import io.kvmirq.KernelException;
 import io.kvmirq.uapi.Epoll;
-import io.kvmirq.uapi.IoUring;
 import java.util.Arrays;
 import java.util.BitSet;
 import java.util.Optional;
@@ -27,7 +26,6 @@ final class UringSet implements ReadySet {
     private static final int ECANCELED = -125;
     // In the ring a doorbell has the data of its entry, which is above 0.
     private static final long EPOLL = -1;
-    private static final long CANCELLATION = -2;
 
     private final Kernel kernel;
     private final EpollSet epoll;
@@ -57,12 +55,7 @@ final class UringSet implements ReadySet {
     private @Nullable Uring ring;
     private @Nullable Thread owner;
     private volatile Optional<KernelException> refused = Optional.empty();
-    /** By slot: the data of its polls in the ring. */
-    private long[] armed = new long[0];
-
-    /** How many polls of that data have not ended. */
-    private int[] polls = new int[0];
-
+    private final RingPolls polls = new RingPolls();
     private boolean epollArmed;
     /** What a completion says that none should; 0 for nothing. */
     private int failed;
@@ -90,13 +83,14 @@ final class UringSet implements ReadySet {
         return refused;
     }
 
-    private static boolean isDoorbell(int events) {
-        return (events & Epoll.EPOLLET) != 0;
+    /** Whether the ring waits for it: a doorbell, while there is a ring. */
+    private boolean rings(int events) {
+        return (events & Epoll.EPOLLET) != 0 && refused.isEmpty();
     }
 
     @Override
     public void add(Fd file, long data, int events) {
-        boolean rings = isDoorbell(events) && refused.isEmpty();
+        boolean rings = rings(events);
         if (rings) {
             makeRoom((int) data);
         }
@@ -117,7 +111,7 @@ final class UringSet implements ReadySet {
 
     @Override
     public void mute(Fd file, long data, int events) {
-        if (isDoorbell(events) && refused.isEmpty()) {
+        if (rings(events)) {
             change(data, null);
         } else {
             epoll.mute(file, data, events);
@@ -126,7 +120,7 @@ final class UringSet implements ReadySet {
 
     @Override
     public void unmute(Fd file, long data, int events) {
-        if (isDoorbell(events) && refused.isEmpty()) {
+        if (rings(events)) {
             change(data, file);
         } else {
             epoll.unmute(file, data, events);
@@ -204,7 +198,7 @@ final class UringSet implements ReadySet {
         ring = made;
         old.close();
         epollArmed = false;
-        Arrays.fill(polls, 0);
+        polls.clear();
         lock.lock();
         try {
             changes.set(0, wanted.length);
@@ -222,25 +216,14 @@ final class UringSet implements ReadySet {
     private void apply(Uring now) {
         lock.lock();
         try {
-            if (armed.length < wanted.length) {
-                armed = Arrays.copyOf(armed, wanted.length);
-                polls = Arrays.copyOf(polls, wanted.length);
-            }
+            polls.makeRoom(wanted.length);
             int slot = changes.nextSetBit(0);
             for (int left = completions / 2; left > 0 && slot >= 0; left--) {
-                if (now.room() < 2) {
+                if (now.room() < RingPolls.SUBMISSIONS) {
                     now.submit();
                 }
                 changes.clear(slot);
-                if (polls[slot] != 0) {
-                    now.cancel(armed[slot], CANCELLATION);
-                }
-                Fd file = files[slot];
-                if (file != null) {
-                    polls[slot] = armed[slot] == wanted[slot] ? polls[slot] + 1 : 1;
-                    armed[slot] = wanted[slot];
-                    now.poll(file.number(), armed[slot], IoUring.IORING_POLL_ADD_MULTI);
-                }
+                polls.replace(now, slot, files[slot], wanted[slot]);
                 slot = changes.nextSetBit(slot + 1);
             }
             changed = slot >= 0;
@@ -258,7 +241,7 @@ final class UringSet implements ReadySet {
             long data = now.data(next);
             if (now.hasMore(next)) {
                 reported[count++] = data;
-            } else if (data != CANCELLATION && ended(data, now.result(next))) {
+            } else if (data != RingPolls.CANCELLATION && ended(data, now.result(next))) {
                 reported[count++] = data;
             }
         }
@@ -278,9 +261,8 @@ final class UringSet implements ReadySet {
             epollArmed = false;
             return false;
         }
-        int slot = (int) data;
-        if (armed[slot] == data && --polls[slot] == 0) {
-            again(slot);
+        if (polls.ended(data)) {
+            again((int) data);
         }
         return result > 0;
     }
