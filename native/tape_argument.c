@@ -13,7 +13,7 @@
 #define MAX_COUNTED (8 + 4096 * 48) /* the largest table of routes */
 #define MAX_ARGSZ 16384
 #define MAX_TEXT 64
-#define PAGE 4096 /* or more */
+#define SMALLEST_PAGE 4096
 #define MAX_VALUE 65535 /* no page of a program begins below */
 
 /* What is recorded */
@@ -129,7 +129,7 @@ static bool is_readable(uintptr_t from, size_t size)
 	if (!size || last < from)
 		return !size;
 	for (uintptr_t at = from & ~(uintptr_t)7; at <= last;
-	     at = (at | (PAGE - 1)) + 1)
+	     at = (at | (SMALLEST_PAGE - 1)) + 1)
 		if (syscall(SYS_rt_sigprocmask, ~0, at, NULL,
 			    sizeof(uint64_t)) != -1 ||
 		    errno != EINVAL)
@@ -142,7 +142,7 @@ bool copy(void *to, uintptr_t from, size_t size)
 	struct iovec local = { .iov_base = to, .iov_len = size };
 	struct iovec remote = { .iov_base = (void *)from, .iov_len = size };
 
-	if (size <= PAGE) {
+	if (size <= SMALLEST_PAGE) {
 		if (!from || !is_readable(from, size))
 			return !size;
 		memcpy(to, (const void *)from, size);

@@ -24,7 +24,7 @@
 #define OPEN (1ULL << 63) /* of a slot's first word: its line is not whole */
 #define GROWTH (1ULL << 20)
 #define WINDOW (1ULL << 20)
-#define PAGE 65536ULL /* the largest that a kernel has */
+#define LARGEST_PAGE 65536ULL
 
 struct head {
 	char magic[8];
@@ -149,7 +149,7 @@ static bool holds(const struct window *window, uint64_t at, size_t size)
 
 static bool window_open(struct window *window, int fd, uint64_t at, size_t size)
 {
-	uint64_t start = at & ~(PAGE - 1);
+	uint64_t start = at & ~(LARGEST_PAGE - 1);
 	size_t length = (size_t)(at - start) + size;
 
 	if (length < WINDOW)
