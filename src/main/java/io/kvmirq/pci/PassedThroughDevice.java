@@ -61,8 +61,6 @@ import org.jspecify.annotations.Nullable;
  * that it takes.
  */
 public final class PassedThroughDevice implements DeviceState, AutoCloseable {
-    private static final int ENABLE = 1 << 15;
-
     private final PciHostBridge bridge;
     private final int slot;
     private final VfioDevice device;
@@ -78,10 +76,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
 
     private final GuestConfig config;
     private final @Nullable GuestMsix msix;
-    private @Nullable ForwardedIrq line;
-    /** Whether the host holds interrupts back. */
-    private boolean held;
-
+    private final GuestInterrupts interrupts;
     private boolean closed;
     /** The kernel refused to reset the device: it is no bus master until it is reset. */
     private boolean stale;
@@ -208,6 +203,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
                     has(IrqKind.MSI)
                             ? Optional.of(control -> new GuestMsi(forwarding, device, OptionalInt.empty(), control))
                             : Optional.empty());
+            this.interrupts = new GuestInterrupts(forwarding, device, gsi, bars, config, msix, this::attempt);
             bars.forEach(bar -> bar.map(trapped(bar)));
             share(told, undo);
             undo.add(this::stop);
@@ -279,9 +275,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
     /** The registers are as firmware leaves them. */
     private void begin() {
         homes.forEach(config::setBar);
-        if (msix != null) {
-            config.setMessageControl(msix.messageControl());
-        }
+        interrupts.showMessageControl();
     }
 
     // What the guest reads and writes; each locks, and tells what there is to tell after that
@@ -329,7 +323,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
             config.pass(at, size, value);
             bars.forEach(this::show);
         } finally {
-            interrupt(at, size, value);
+            interrupts.written(at, size, value);
         }
     }
 
@@ -367,50 +361,6 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
         }
     }
 
-    /** At most one kind is forwarded: INTx ends first, and of MSI and MSI-X the later waits for the other's end. */
-    private void interrupt(int at, int size, int value) {
-        if (msix != null && config.isMessageControl(at, size)) {
-            if ((config.messageControl() & ENABLE) != 0) {
-                endLine();
-            }
-            attempt("MSI-X: ", () -> msix.writeMessageControl(config.messageControl()));
-            config.setMessageControl(msix.messageControl());
-            config.msi().ifPresent(msi -> attempt("MSI: ", msi::settle));
-        }
-        if (config.isMsi(at, size)) {
-            if (config.willEnableMsi(at, size, value)) {
-                endLine();
-            }
-            attempt("MSI: ", () -> config.writeMsi(at, size, value));
-            if (msix != null) {
-                attempt("MSI-X: ", msix::settle);
-            }
-        }
-        settleLine();
-    }
-
-    /** A line that is to be forwarded while interrupts are held is so when they are released: the device asserts it. */
-    private void settleLine() {
-        boolean messages = msix != null && msix.isEnabled()
-                || config.msi().filter(GuestMsi::isEnabled).isPresent();
-        boolean wanted = gsi.isPresent()
-                && !messages
-                && (config.command() & GuestConfig.INTX_OFF) == 0
-                && bars.stream().anyMatch(config::decodes);
-        if (!wanted) {
-            endLine();
-        } else if (line == null && !held) {
-            attempt("INTx: ", () -> line = forwarding.forward(device.intx(), gsi.orElseThrow()));
-        }
-    }
-
-    private void endLine() {
-        if (line != null) {
-            line.close();
-            line = null;
-        }
-    }
-
     // What the host does while the guest runs
 
     /**
@@ -422,13 +372,8 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
     @Override
     public void hold() {
         synchronized (this) {
-            held = true;
             if (!closed) {
-                messages().forEach(one -> attempt("its interrupts cannot be held: ", one::hold));
-                ForwardedIrq forwarded = line;
-                if (forwarded != null) {
-                    attempt("INTx: ", forwarded::mask);
-                }
+                interrupts.hold();
             }
         }
         tell();
@@ -436,7 +381,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
 
     @Override
     public synchronized boolean isHeld() {
-        return held;
+        return interrupts.isHeld();
     }
 
     /**
@@ -446,14 +391,8 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
     @Override
     public void release() {
         synchronized (this) {
-            held = false;
             if (!closed) {
-                messages().forEach(one -> attempt("its interrupts cannot be released: ", one::release));
-                ForwardedIrq forwarded = line;
-                if (forwarded != null) {
-                    attempt("INTx: ", forwarded::unmask);
-                }
-                settleLine();
+                interrupts.release();
             }
         }
         tell();
@@ -565,10 +504,6 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
         return config.identity(bars) + gsi.map(pin -> " at " + pin).orElse("");
     }
 
-    private Stream<GuestMessages> messages() {
-        return Stream.concat(Stream.ofNullable(msix), config.msi().stream());
-    }
-
     /** Those whose registers the guest reaches, by index. */
     private int shownBars() {
         return shown.keySet().stream().mapToInt(bar -> 1 << bar.index()).sum();
@@ -576,7 +511,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
 
     @Override
     public synchronized List<Gsi> gsis() {
-        return messages().flatMap(one -> one.gsis().stream()).toList();
+        return interrupts.gsis();
     }
 
     /**
@@ -590,7 +525,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
     @Override
     public synchronized byte[] state() {
         requireOpen();
-        List<byte[]> parts = messages().map(GuestMessages::state).toList();
+        List<byte[]> parts = interrupts.states();
         int size = parts.stream().mapToInt(part -> Integer.BYTES + part.length).sum();
         ByteBuffer state = ByteBuffer.allocate(GuestConfig.STATE_BYTES + Integer.BYTES + size);
         config.save(state);
@@ -632,15 +567,7 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
             throw new IllegalArgumentException("the guest of " + this + " does not reach the same BARs as before: "
                     + String.join(", ", sentences));
         }
-        messages().forEach(one -> {
-            byte[] part = new byte[Math.max(0, Math.min(state.getInt(), state.remaining()))];
-            state.get(part);
-            one.restore(part);
-        });
-        if (msix != null) {
-            config.setMessageControl(msix.messageControl());
-        }
-        interrupt(GuestConfig.COMMAND, Short.BYTES, 0); // INTx
+        interrupts.restore(state);
     }
 
     private void requireOpen() {
@@ -674,17 +601,11 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
 
     /** Interrupts, BARs, DMA, and the device last. */
     private void resetFunction() {
-        if (msix != null) {
-            attempt("MSI-X: ", msix::reset);
-        }
-        config.msi().ifPresent(msi -> attempt("MSI: ", msi::reset));
-        endLine();
+        interrupts.reset();
         List.copyOf(shown.keySet()).forEach(this::hide);
         attempt("its configuration space cannot be written: ", config::reset);
         attempt("it is not reset: ", this::resetDevice);
-        if (msix != null) {
-            config.setMessageControl(msix.messageControl());
-        }
+        interrupts.showMessageControl();
     }
 
     /**
