@@ -47,6 +47,8 @@ final class PeerBench {
     private static final int TRIP_ROUNDS = 61;
     private static final int ATTACH_ROUNDS = 31;
     private static final int WARM_UP_ROUNDS = 100;
+    /** Until what a batch does once is compiled, too. */
+    private static final int FEW_ROUNDS = 1500;
     private static final int TRIPS = 200;
     private static final int CALLS = 2000;
 
@@ -394,6 +396,9 @@ final class PeerBench {
     }
 
     private void attach(Attach[] operations) {
+        for (int i = 0; i < bench.warmUp(FEW_ROUNDS); i++) {
+            inJava(Attach.QEMU_64);
+        }
         for (int i = 0; i < bench.warmUp(WARM_UP_ROUNDS); i++) {
             inJava(Attach.QEMU_1024);
         }
