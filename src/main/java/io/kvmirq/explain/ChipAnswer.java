@@ -33,6 +33,10 @@ public enum ChipAnswer implements Answer {
         "x86.c process_nmi()")),
     INIT_RESETS_LAPIC(behaviour(MEASURED, "INIT is pending until the vCPU processes its events, then resets the LAPIC",
         "lapic.c kvm_apic_accept_events()")),
+    LAPIC_OFF(behaviour(MEASURED, "a LAPIC that IA32_APIC_BASE switches off takes no message, and has the id of its vCPU"
+        + " when it is switched on again", "lapic.c kvm_lapic_set_base()")),
+    LAPIC_COUNT(behaviour(MEASURED, "KVM_SET_LAPIC starts the timer from the current count, which is 0 without an initial"
+        + " count", "lapic.c apic_get_tmcct()")),
     EOI_TOLD_TO_VMM(behaviour(MEASURED,
         "with the split irqchip, the EOI of a level interrupt routed from a reserved pin exits to the VMM",
         "lapic.c kvm_ioapic_send_eoi()")),

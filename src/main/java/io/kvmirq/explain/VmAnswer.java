@@ -104,8 +104,8 @@ public enum VmAnswer implements Answer {
         "CR0.PG needs PE, NW needs CD; EFER.LMA and a 64-bit code segment need LME and PG",
         "x86.c kvm_is_valid_sregs()").also(VCPU_RUN)),
     SREGS_APIC_BASE(refusal(MEASURED, SREGS_SET, EINVAL, "the base of the LAPIC has reserved bits or no such mode",
-        "apic_base: bits 7:0 and 9 are 0, x2APIC needs the enable bit and the CPUID",
-        "x86.c kvm_apic_set_base()").also(VCPU_RUN)),
+        "apic_base: bits 7:0 and 9 are 0, x2APIC needs the enable bit and the CPUID, which also tells the bits of an"
+        + " address (36 without leaf 0x80000008)", "x86.c kvm_apic_set_base()").also(VCPU_RUN)),
     VCPU_STATE_WITHOUT_LAPIC(refusal(MEASURED, VCPU_STATE, EINVAL, "without in-kernel LAPIC a vCPU is always runnable",
         "which irqchip the VM has", "x86.c kvm_arch_vcpu_ioctl_set_mpstate()").certainWhen(NO_IRQCHIP)),
     VCPU_STATE_UNKNOWN(refusal(MEASURED, VCPU_STATE, EINVAL, "x86 has no such state", "kvm_mp_state.mp_state",

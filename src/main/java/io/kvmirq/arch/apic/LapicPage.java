@@ -57,14 +57,29 @@ public final class LapicPage {
     /** IRR: requested vectors. */
     public static final int IRR_AT = 0x200;
 
+    /** ESR: errors. */
+    public static final int ESR_AT = 0x280;
+
     /** The local vector table's register for corrected machine checks. */
     public static final int LVT_CMCI_AT = 0x2f0;
+
+    /** ICR: the interrupt command; its upper half is the next register. */
+    public static final int ICR_AT = 0x300;
 
     /** The first register of the local vector table, the timer's. The others follow by {@link #STRIDE}. */
     public static final int LVT_AT = 0x320;
 
     /** The local vector table's register for pin LINT0, to which a PIC is connected. */
     public static final int LINT0_AT = 0x350;
+
+    /** TMICT: the initial count of the timer. */
+    public static final int INITIAL_COUNT_AT = 0x380;
+
+    /** TMCCT: the current count of the timer. */
+    public static final int CURRENT_COUNT_AT = 0x390;
+
+    /** TDCR: the divider of the timer. */
+    public static final int DIVIDER_AT = 0x3e0;
 
     /** The number of registers of the local vector table: timer, thermal, performance, LINT0, LINT1, error. */
     public static final int LVT_COUNT = 6;
@@ -125,12 +140,12 @@ public final class LapicPage {
                     named("spiv_enabled", ENABLED),
                     BitField.flag("spiv_focus_disabled", 9, "", "", "no focus checking"),
                     BitField.flag("directed_eoi_used", 12, "", "EOIs are broadcast", "EOI broadcasts are suppressed")),
-            register(0x280, new BitField("esr", 0, 32, always("ESR", "errors"))),
-            register(0x300, new BitField("icr", 0, 32, always("ICR", "interrupt command, low"))),
+            register(ESR_AT, new BitField("esr", 0, 32, always("ESR", "errors"))),
+            register(ICR_AT, new BitField("icr", 0, 32, always("ICR", "interrupt command, low"))),
             register(0x310, new BitField("icr2", 0, 32, always("ICR", "destination, or its xAPIC id in 31:24"))),
-            register(0x380, new BitField("tmict", 0, 32, always("", "initial count of the timer"))),
-            register(0x390, new BitField("tmcct", 0, 32, always("", "current count of the timer"))),
-            register(0x3e0, new BitField("tdcr", 0, 4, always("", "divide configuration of the timer"))));
+            register(INITIAL_COUNT_AT, new BitField("tmict", 0, 32, always("", "initial count of the timer"))),
+            register(CURRENT_COUNT_AT, new BitField("tmcct", 0, 32, always("", "current count of the timer"))),
+            register(DIVIDER_AT, new BitField("tdcr", 0, 4, always("", "divide configuration of the timer"))));
 
     private static final List<String> LVT_NAMES = List.of("timer", "thermal", "perf", "lint0", "lint1", "error");
 

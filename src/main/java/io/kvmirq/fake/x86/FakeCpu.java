@@ -21,20 +21,11 @@ import java.util.Optional;
  */
 final class FakeCpu {
     private static final int NMI_VECTOR = 2;
-    private static final long APIC_BASE = 0xfee00800L;
-    private static final int APIC_BOOT = 1 << 8;
-    /** No address of a guest has more bits. */
-    private static final int LARGEST_ADDRESS = 52;
-
     /** Fields of {@code struct kvm_sregs}. */
     private static final int APIC_BASE_AT = 272;
 
     private static final int INTERRUPT_BITMAP = APIC_BASE_AT + Long.BYTES;
 
-    static final int X2APIC_BIT = 1 << 10;
-    private static final int APIC_ENABLED = 1 << 11;
-    private static final long APIC_RESERVED = 0x2ff;
-    private static final long APIC_MODES = APIC_BOOT | X2APIC_BIT | APIC_ENABLED;
     /** TPR class. */
     private static final long PRIORITIES = 0xf;
 
@@ -51,13 +42,9 @@ final class FakeCpu {
     private final SystemRegisters system = new SystemRegisters();
     /** CR8 of a vCPU without LAPIC. */
     private long priority;
-    /** The base and mode of its LAPIC in user space. */
-    private long base;
 
-    /** Whether the guest's CPUID has x2APIC. */
-    private boolean x2apicOffered;
-
-    private int signature = GeneralRegisters.SIGNATURE;
+    private final ApicBase base;
+    private GuestCpuid cpuid = new GuestCpuid(ByteBuffer.allocate(0));
 
     /** The LAPIC's, or those of a vCPU without one. */
     private final VcpuEvents events;
@@ -77,7 +64,7 @@ final class FakeCpu {
         this.page = page;
         this.events = lapic.map(FakeLapic::events).orElseGet(VcpuEvents::new);
         this.bus = new CpuBus(vm, page);
-        this.base = APIC_BASE | (boot ? APIC_BOOT : 0);
+        this.base = new ApicBase(lapic, boot);
         this.instructions = new RealModeCode(this, new RealModeMemory(host, slots), bus);
         this.code = instructions;
     }
@@ -94,7 +81,7 @@ final class FakeCpu {
 
     void saveSegments(ByteBuffer to) {
         system.save(to);
-        to.putLong(Uapi.KvmSregs.CR8, priority()).putLong(APIC_BASE_AT, apicBase());
+        to.putLong(Uapi.KvmSregs.CR8, priority()).putLong(APIC_BASE_AT, base.get());
         int vector = events.injected();
         if (vector >= 0) {
             to.put(INTERRUPT_BITMAP + vector / Byte.SIZE, (byte) (1 << vector % Byte.SIZE));
@@ -122,16 +109,26 @@ final class FakeCpu {
         return system;
     }
 
-    long apicBase() {
-        boolean x2apic = lapic.isPresent() && lapic.get().isX2apic();
-        return base | (x2apic ? X2APIC_BIT : 0);
+    ApicBase base() {
+        return base;
     }
 
-    /** The guest's CPUID, as far as the fake uses it. */
-    void identify(int newSignature, boolean offered) {
-        signature = newSignature;
-        x2apicOffered = offered;
-        lapic.ifPresent(apic -> apic.offerX2apic(offered));
+    /** WRMSR of MSR 0x1b. */
+    void writeBase(long wanted) {
+        if (base.refuses(wanted, cpuid).isPresent() || !base.isTransition(wanted)) {
+            throw new NotModelledException(
+                    "a guest whose WRMSR of 0x" + Long.toHexString(wanted) + " to MSR 0x1b faults");
+        }
+        base.set(wanted);
+    }
+
+    GuestCpuid cpuid() {
+        return cpuid;
+    }
+
+    void setCpuid(GuestCpuid next) {
+        cpuid = next;
+        lapic.ifPresent(apic -> apic.identify(next));
     }
 
     /**
@@ -140,15 +137,10 @@ final class FakeCpu {
      * @throws NotModelledException before anything has changed
      */
     Optional<Answer> refusesSegments(ByteBuffer next) {
-        Optional<Answer> refused = SystemRegisters.refuses(next).or(() -> refusesBase(next));
-        if (refused.isPresent()) {
-            return refused;
-        }
-        system.checkModelled(next);
-        long changed = next.getLong(APIC_BASE_AT) ^ apicBase();
-        boolean on = changed == X2APIC_BIT && (next.getLong(APIC_BASE_AT) & X2APIC_BIT) != 0;
-        if (lapic.isEmpty() ? (changed & ~APIC_MODES) != 0 : changed != 0 && !on) {
-            throw new NotModelledException("moving or disabling the LAPIC");
+        Optional<Answer> refused =
+                SystemRegisters.refuses(next).or(() -> base.refuses(next.getLong(APIC_BASE_AT), cpuid));
+        if (refused.isEmpty()) {
+            system.checkModelled(next);
         }
         return refused;
     }
@@ -156,12 +148,7 @@ final class FakeCpu {
     /** KVM_SET_SREGS of values that are not refused. */
     void setSegments(ByteBuffer next) {
         system.load(next);
-        long changed = next.getLong(APIC_BASE_AT) ^ apicBase();
-        if (lapic.isPresent() && changed == X2APIC_BIT) {
-            lapic.get().setX2apic(true);
-        } else {
-            base ^= changed;
-        }
+        base.set(next.getLong(APIC_BASE_AT));
         setPriority(next.getLong(Uapi.KvmSregs.CR8));
         for (int at = Uapi.KvmSregs.SIZE - Long.BYTES; at >= INTERRUPT_BITMAP; at -= Long.BYTES) {
             if (next.getLong(at) != 0) {
@@ -176,7 +163,7 @@ final class FakeCpu {
 
     /** INIT. */
     void reset() {
-        registers.reset(signature);
+        registers.reset(cpuid.signature());
         system.reset();
         halted = false;
         instructions.reset();
@@ -190,15 +177,6 @@ final class FakeCpu {
 
     boolean isAtReset() {
         return registers.ip() == GeneralRegisters.RESET_IP && system.isAtReset();
-    }
-
-    private Optional<Answer> refusesBase(ByteBuffer next) {
-        long wanted = next.getLong(APIC_BASE_AT);
-        boolean x2apic = (wanted & X2APIC_BIT) != 0;
-        boolean invalid = (wanted & APIC_RESERVED) != 0
-                || wanted >>> LARGEST_ADDRESS != 0
-                || x2apic && ((wanted & APIC_ENABLED) == 0 || !x2apicOffered);
-        return invalid ? Optional.of(VmAnswer.SREGS_APIC_BASE) : Optional.empty();
     }
 
     void saveRegisters(ByteBuffer to) {
@@ -236,7 +214,7 @@ final class FakeCpu {
     void leave() {
         host.note(VmAnswer.RUN_SAVES);
         shared.putLong(Uapi.KvmRun.CR8, priority())
-                .putLong(Uapi.KvmRun.APIC_BASE, apicBase())
+                .putLong(Uapi.KvmRun.APIC_BASE, base.get())
                 .put(Uapi.KvmRun.IF_FLAG, (byte) (code.interruptsOn() ? 1 : 0))
                 .put(Uapi.KvmRun.READY_FOR_INTERRUPT_INJECTION, (byte) (takesInterruptOfPic() ? 1 : 0));
     }

@@ -12,6 +12,7 @@ import io.kvmirq.fake.posting.VirtualLapic;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.List;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
@@ -24,6 +25,17 @@ final class FakeLapic implements LocalApic, VirtualLapic {
     private static final int XAPIC_ID = LapicPage.XAPIC_ID.low();
 
     private static final int SPURIOUS = 0xff;
+    /** ISR, TMR and IRR. */
+    private static final int VECTOR_REGISTERS = 24;
+
+    private static final List<Integer> CLEARED = List.of(
+            LapicPage.TPR_AT,
+            LapicPage.PPR_AT,
+            LapicPage.ESR_AT,
+            LapicPage.ICR_AT,
+            LapicPage.ICR_AT + LapicPage.STRIDE,
+            LapicPage.INITIAL_COUNT_AT,
+            LapicPage.DIVIDER_AT);
 
     private final X86Vm vm;
     private final Lapics all;
@@ -37,8 +49,12 @@ final class FakeLapic implements LocalApic, VirtualLapic {
     /** The hardware's part of the vCPU; null on a host whose hardware does nothing. */
     private @Nullable PostingVcpu hardware;
 
+    private final LapicTimer timer;
     private boolean x2apicOffered;
     private boolean x2apic;
+    /** The enable bit of IA32_APIC_BASE. */
+    private boolean present = true;
+
     /** The kernel's cache of ISR: how many bits are set, and the highest vector (-1 if it must be looked up). */
     private int inService;
 
@@ -48,28 +64,29 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         this.vm = vm;
         this.all = all;
         this.vcpuId = vcpuId;
+        timer = new LapicTimer(vm.host().time(), registers);
         registers.putInt(LapicPage.ID_AT, vcpuId << XAPIC_ID);
         reset();
     }
 
-    /** The reset at power-on and by INIT. In x2APIC mode the ids stay. */
+    /** The reset at power-on and by INIT. The id stays, and what is no register. */
     private void reset() {
-        int id = registers.getInt(LapicPage.ID_AT);
-        int logical = x2apic ? registers.getInt(LapicPage.LDR_AT) : 0;
-        for (int i = 0; i < SIZE; i += Integer.BYTES) {
-            registers.putInt(i, 0);
+        for (int at : CLEARED) {
+            registers.putInt(at, 0);
         }
-        registers
-                .putInt(LapicPage.ID_AT, id)
-                .putInt(LapicPage.LDR_AT, logical)
-                .putInt(LapicPage.DFR_AT, LapicPage.DFR_FLAT)
-                .putInt(LapicPage.SVR_AT, SPURIOUS);
+        for (int i = 0; i < VECTOR_REGISTERS; i++) {
+            registers.putInt(LapicPage.ISR_AT + i * LapicPage.STRIDE, 0);
+        }
+        // In x2APIC mode LDR is made of the id, and ICR has 64 bits.
+        registers.putInt(x2apic ? LapicPage.ICR_AT + Integer.BYTES : LapicPage.LDR_AT, 0);
+        registers.putInt(LapicPage.DFR_AT, LapicPage.DFR_FLAT).putInt(LapicPage.SVR_AT, SPURIOUS);
         for (int i = 0; i < LapicPage.LVT_COUNT; i++) {
             registers.putInt(LapicPage.LVT_AT + i * LapicPage.STRIDE, (int) LapicPage.LVT_MASKED.mask());
         }
         if (vm.isBootVcpu(vcpuId)) {
             registers.putInt(LapicPage.LINT0_AT, (int) LapicPage.LVT_MODE.with(DeliveryMode.EXTINT.number()));
         }
+        timer.stop();
         putVersion();
         countInService();
     }
@@ -96,7 +113,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
     @Override
     public boolean hasInterrupt() {
         int vector = requested.highest();
-        return vector >= 0 && (vector & 0xf0) > registers.getInt(LapicPage.PPR_AT);
+        return present && vector >= 0 && (vector & 0xf0) > registers.getInt(LapicPage.PPR_AT);
     }
 
     /** A wanted scan kicks the vCPU, so that it is done before the guest takes anything. */
@@ -121,7 +138,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         if (hardware != null) {
             hardware.look();
         }
-        to.put(0, registers, 0, SIZE);
+        to.put(0, registers, 0, SIZE).putInt(LapicPage.CURRENT_COUNT_AT, timer.currentCount());
         if (x2apic && !all.has32BitIds()) {
             to.putInt(LapicPage.ID_AT, registers.getInt(LapicPage.ID_AT) << XAPIC_ID);
         }
@@ -146,6 +163,8 @@ final class FakeLapic implements LocalApic, VirtualLapic {
             restoreX2apicIds(state.getInt(LapicPage.ID_AT));
         }
         updatePriority();
+        vm.note(ChipAnswer.LAPIC_COUNT);
+        timer.restart();
         countInService();
         vm.restored(this);
         return 0;
@@ -181,10 +200,13 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         updatePriority();
     }
 
-    /** Tells whether the guest's CPUID has x2APIC; the version register depends on it with the split irqchip. */
-    void offerX2apic(boolean offered) {
-        x2apicOffered = offered;
-        putVersion();
+    /** With the split irqchip the version register depends on the guest's CPUID. Without leaf 1 it stays. */
+    void identify(GuestCpuid cpuid) {
+        x2apicOffered = cpuid.hasX2apic();
+        if (cpuid.hasFeatures()) {
+            timer.offer(cpuid.hasDeadlineTimer());
+            putVersion();
+        }
     }
 
     private void putVersion() {
@@ -193,16 +215,28 @@ final class FakeLapic implements LocalApic, VirtualLapic {
                 LapicPage.VERSION_AT, directed ? KVM_VERSION | (int) LapicPage.DIRECTED_EOI.mask() : KVM_VERSION);
     }
 
-    /** The x2APIC mode bit of MSR 0x1b (IA32_APIC_BASE). */
-    void setX2apic(boolean on) {
-        if (on == x2apic) {
-            return;
+    /** The mode in IA32_APIC_BASE. A LAPIC that is switched on, or leaves x2APIC mode, has the id of its vCPU. */
+    void setMode(boolean on, boolean x2apicOn) {
+        if (!on) {
+            vm.note(ChipAnswer.LAPIC_OFF);
         }
-        x2apic = on;
-        if (on) {
+        boolean changed = on != present || x2apicOn != x2apic;
+        if (changed && on) {
+            registers.putInt(LapicPage.ID_AT, vcpuId << XAPIC_ID);
+        }
+        if (x2apicOn && !x2apic) {
             putX2apicIds(vcpuId);
         }
-        all.recalculateApicMap();
+        present = on;
+        x2apic = x2apicOn;
+        if (changed) {
+            all.recalculateApicMap();
+        }
+    }
+
+    @Override
+    public boolean isPresent() {
+        return present;
     }
 
     private void putX2apicIds(int id) {
@@ -225,7 +259,8 @@ final class FakeLapic implements LocalApic, VirtualLapic {
     /** {@code kvm_apic_accept_pic_intr()}. */
     boolean takesInterruptOfPic() {
         int input = registers.getInt(LapicPage.LINT0_AT);
-        return !LapicPage.LVT_MASKED.isSet(input) && LapicPage.LVT_MODE.of(input) == DeliveryMode.EXTINT.number();
+        return !present
+                || !LapicPage.LVT_MASKED.isSet(input) && LapicPage.LVT_MODE.of(input) == DeliveryMode.EXTINT.number();
     }
 
     @Override

@@ -152,7 +152,7 @@ final class Lapics {
         int taken = -1;
         for (int i = 0; i < lapics.size(); i++) {
             FakeLapic lapic = lapics.get(i);
-            if (lapic.isFor(destination, interrupt.logical(), broadcastQuirk)) {
+            if (lapic.isPresent() && lapic.isFor(destination, interrupt.logical(), broadcastQuirk)) {
                 taken = Math.max(taken, 0) + (lapic.accept(interrupt, mode, taker) ? 1 : 0);
             }
         }
@@ -163,7 +163,7 @@ final class Lapics {
     private int deliverToOne(ApicMessage interrupt, int destination, DeliveryMode mode, Consumer<FakeLapic> taker) {
         List<FakeLapic> listening = lapics.stream()
                 .filter(lapic -> lapic.isFor(destination, interrupt.logical(), broadcastQuirk))
-                .filter(FakeLapic::enabled)
+                .filter(lapic -> lapic.isPresent() && lapic.enabled())
                 .toList();
         if (listening.isEmpty()) {
             return -1;

@@ -30,15 +30,16 @@ final class ModelRegisters {
         if (registers.get(ECX) != MSR_APIC_BASE) {
             throw new NotModelledException("reading MSR 0x" + Integer.toHexString(registers.get(ECX)));
         }
-        registers.set(EAX, (int) cpu.apicBase());
-        registers.set(EDX, 0);
+        registers.set(EAX, (int) cpu.base().get());
+        registers.set(EDX, (int) (cpu.base().get() >>> Integer.SIZE));
     }
 
     void write() {
         FakeLapic apic = cpu.lapic().orElseThrow(() -> new NotModelledException("a guest without in-kernel LAPIC"));
         int value = registers.get(EAX);
         switch (registers.get(ECX)) {
-            case MSR_APIC_BASE -> apic.setX2apic((value & FakeCpu.X2APIC_BIT) != 0);
+            case MSR_APIC_BASE ->
+                cpu.writeBase((long) registers.get(EDX) << Integer.SIZE | Integer.toUnsignedLong(value));
             case MSR_X2APIC_SVR -> apic.setSpurious(value);
             case MSR_X2APIC_LINT0 -> apic.setLint0(value);
             case MSR_X2APIC_EOI -> apic.endOfInterrupt();

@@ -82,7 +82,6 @@ final class X86VcpuFile extends VcpuFile {
     /** The vector of KVM_INTERRUPT, from a PIC in user space beside LAPICs in the kernel; -1 for none. */
     private int external = -1;
 
-    private ByteBuffer cpuid = ByteBuffer.allocate(0);
     private boolean running;
     private boolean hasRun;
 
@@ -219,7 +218,7 @@ final class X86VcpuFile extends VcpuFile {
         return host.refuse(VmAnswer.VCPU_CAP);
     }
 
-    /** KVM_SET_CPUID2. The fake uses the signature of the processor and x2APIC. */
+    /** KVM_SET_CPUID2. */
     private int setCpuid(ByteBuffer header, long address) {
         int leafCount = header.getInt(Uapi.KvmCpuid2.NENT);
         if (Integer.compareUnsigned(leafCount, X86KvmFile.MOST_LEAVES) > 0) {
@@ -231,19 +230,9 @@ final class X86VcpuFile extends VcpuFile {
     private int setCpuidLeaves(ByteBuffer leaves) {
         if (hasRun) {
             host.note(VmAnswer.VCPU_CPUID_AFTER_RUN);
-            return leaves.equals(cpuid) ? 0 : host.refuse(VmAnswer.VCPU_CPUID_OTHER);
+            return cpu.cpuid().isSame(leaves) ? 0 : host.refuse(VmAnswer.VCPU_CPUID_OTHER);
         }
-        cpuid = leaves;
-        int leaf = 0;
-        while (leaf < leaves.capacity() && leaves.getInt(leaf) != 1) {
-            leaf += Uapi.KvmCpuidEntry2.SIZE;
-        }
-        if (leaf < leaves.capacity()) {
-            int features = leaves.getInt(leaf + Uapi.KvmCpuidEntry2.ECX);
-            cpu.identify(leaves.getInt(leaf + Uapi.KvmCpuidEntry2.EAX), (features & X86KvmFile.CPUID_X2APIC) != 0);
-        } else {
-            cpu.identify(GeneralRegisters.SIGNATURE, false);
-        }
+        cpu.setCpuid(new GuestCpuid(leaves));
         return 0;
     }
 
@@ -291,18 +280,7 @@ final class X86VcpuFile extends VcpuFile {
     }
 
     private int setXcrs(ByteBuffer from) {
-        return host.refuse(extended.loadXcrs(from, offeredXcr0()));
-    }
-
-    /** Leaf 0xd of the CPUID. */
-    private long offeredXcr0() {
-        for (int at = 0; at < cpuid.capacity(); at += Uapi.KvmCpuidEntry2.SIZE) {
-            if (cpuid.getInt(at) == 0xd && cpuid.getInt(at + Uapi.KvmCpuidEntry2.INDEX) == 0) {
-                return Integer.toUnsignedLong(cpuid.getInt(at + Uapi.KvmCpuidEntry2.EAX))
-                        | (long) cpuid.getInt(at + Uapi.KvmCpuidEntry2.EDX) << Integer.SIZE;
-            }
-        }
-        return 0;
+        return host.refuse(extended.loadXcrs(from, cpu.cpuid().xcr0()));
     }
 
     private int getEvents(ByteBuffer to) {

@@ -121,7 +121,7 @@ public final class Destinations<A extends LocalApic> {
     public List<A> meant(ApicMessage message) {
         int destination = message.destination(apicIds32Bit);
         return lapics.stream()
-                .filter(lapic -> lapic.isFor(destination, message.logical(), quirk))
+                .filter(lapic -> lapic.isPresent() && lapic.isFor(destination, message.logical(), quirk))
                 .toList();
     }
 }

@@ -18,6 +18,11 @@ public interface LocalApic {
     /** Whether software has switched the LAPIC on (SVR bit 8). */
     boolean enabled();
 
+    /** Whether IA32_APIC_BASE has switched the LAPIC on (bit 11). A message finds no other one. */
+    default boolean isPresent() {
+        return true;
+    }
+
     boolean isX2apic();
 
     /** The register LDR: in xAPIC mode the logical id is in bits [31:24]. */

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.VmAnswer;
+import java.util.Optional;
+
+/** MSR 0x1b (IA32_APIC_BASE) of a vCPU, its LAPIC's address and mode; source: {@code kvm_apic_set_base()} in lapic.c. */
+final class ApicBase {
+    private static final long ADDRESS = 0xfee0_0000L;
+    private static final long BOOT = 1 << 8;
+    private static final long X2APIC = 1 << 10;
+    private static final long ENABLED = 1 << 11;
+    private static final long RESERVED = 0x2ff;
+
+    private final Optional<FakeLapic> lapic;
+    private long value;
+
+    ApicBase(Optional<FakeLapic> lapic, boolean boot) {
+        this.lapic = lapic;
+        this.value = ADDRESS | ENABLED | (boot ? BOOT : 0);
+    }
+
+    long get() {
+        return value;
+    }
+
+    /** The rule that refuses a value; empty for none. The value that is there is not checked. */
+    Optional<Answer> refuses(long wanted, GuestCpuid cpuid) {
+        int bits = cpuid.addressBits();
+        boolean x2apic = (wanted & X2APIC) != 0;
+        boolean invalid = (wanted & RESERVED) != 0
+                || bits < Long.SIZE && wanted >>> bits != 0
+                || x2apic && ((wanted & ENABLED) == 0 || !cpuid.hasX2apic());
+        return invalid && wanted != value ? Optional.of(VmAnswer.SREGS_APIC_BASE) : Optional.empty();
+    }
+
+    /** Whether a guest may do so: from x2APIC mode it switches the LAPIC off, and x2APIC mode on from xAPIC mode only. */
+    boolean isTransition(long wanted) {
+        long modes = ENABLED | X2APIC;
+        return (value & modes) == modes
+                ? (wanted & modes) != ENABLED
+                : (value & modes) != 0 || (wanted & modes) != modes;
+    }
+
+    void set(long wanted) {
+        value = wanted;
+        lapic.ifPresent(apic -> apic.setMode((wanted & ENABLED) != 0, (wanted & X2APIC) != 0));
+    }
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+
+/** The CPUID leaves of a vCPU, as far as the fake uses them; source: arch/x86/kvm/cpuid.c. Immutable. */
+final class GuestCpuid {
+    private static final int FEATURES = 1;
+    private static final int XSAVE = 0xd;
+    private static final int EXTENDED = 0x8000_0000;
+    private static final int ADDRESS_SIZES = 0x8000_0008;
+    private static final int DEADLINE_TIMER = 1 << 24;
+    /** Without the leaf of address sizes. */
+    private static final int LEAST_ADDRESS_BITS = 36;
+
+    private static final int SIGNIFICANT_INDEX = 1;
+    private static final int BYTE = 0xff;
+
+    private final ByteBuffer leaves;
+
+    /** @param leaves {@code struct kvm_cpuid_entry2}, which the caller does not change */
+    GuestCpuid(ByteBuffer leaves) {
+        this.leaves = leaves;
+    }
+
+    boolean isSame(ByteBuffer other) {
+        return other.equals(leaves);
+    }
+
+    /** @return the offset of the first entry of the leaf; -1 for none */
+    private int find(int function) {
+        for (int at = 0; at < leaves.capacity(); at += Uapi.KvmCpuidEntry2.SIZE) {
+            boolean indexed = (leaves.getInt(at + Uapi.KvmCpuidEntry2.FLAGS) & SIGNIFICANT_INDEX) != 0;
+            boolean first = !indexed || leaves.getInt(at + Uapi.KvmCpuidEntry2.INDEX) == 0;
+            if (leaves.getInt(at) == function && first) {
+                return at;
+            }
+        }
+        return -1;
+    }
+
+    private int register(int function, int register) {
+        int at = find(function);
+        return at < 0 ? 0 : leaves.getInt(at + register);
+    }
+
+    /** Whether it has leaf 1, of signature and features. */
+    boolean hasFeatures() {
+        return find(FEATURES) >= 0;
+    }
+
+    boolean hasX2apic() {
+        return (register(FEATURES, Uapi.KvmCpuidEntry2.ECX) & X86KvmFile.CPUID_X2APIC) != 0;
+    }
+
+    boolean hasDeadlineTimer() {
+        return (register(FEATURES, Uapi.KvmCpuidEntry2.ECX) & DEADLINE_TIMER) != 0;
+    }
+
+    /** The signature of the processor. */
+    int signature() {
+        return hasFeatures() ? register(FEATURES, Uapi.KvmCpuidEntry2.EAX) : GeneralRegisters.SIGNATURE;
+    }
+
+    /** The bits of XCR0 that it offers. */
+    long xcr0() {
+        return Integer.toUnsignedLong(register(XSAVE, Uapi.KvmCpuidEntry2.EAX))
+                | (long) register(XSAVE, Uapi.KvmCpuidEntry2.EDX) << Integer.SIZE;
+    }
+
+    /** The size of a physical address in bits: {@code cpuid_query_maxphyaddr()}. */
+    int addressBits() {
+        boolean told = Integer.compareUnsigned(register(EXTENDED, Uapi.KvmCpuidEntry2.EAX), ADDRESS_SIZES) >= 0
+                && find(ADDRESS_SIZES) >= 0;
+        return told ? register(ADDRESS_SIZES, Uapi.KvmCpuidEntry2.EAX) & BYTE : LEAST_ADDRESS_BITS;
+    }
+}

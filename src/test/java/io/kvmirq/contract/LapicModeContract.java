@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.World.*;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import java.util.Set;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** The mode of a LAPIC, its reset and its timer, as a VMM sets them: arch/x86/kvm/lapic.c. */
+@Contract
+class LapicModeContract extends KernelSuite {
+    private static final int APIC_BASE = 272;
+    private static final long ADDRESS = 0xfee00000L;
+    private static final long ENABLED = 1 << 11;
+    private static final long X2APIC = 1 << 10;
+    private static final long BOOT = 1 << 8;
+    private static final int ID = 0x20;
+    private static final int VERSION = 0x30;
+    private static final int TPR = 0x80;
+    private static final int PPR = 0xa0;
+    private static final int LDR = 0xd0;
+    private static final int DFR = 0xe0;
+    private static final int SVR = 0xf0;
+    private static final int ISR = 0x100;
+    private static final int ESR = 0x280;
+    private static final int COMMAND = 0x300;
+    /** The first entry of the local vector table is the timer's. */
+    private static final int LOCAL_TABLE = 0x320;
+
+    private static final int INITIAL_COUNT = 0x380;
+    private static final int CURRENT_COUNT = 0x390;
+    private static final int DIVIDER = 0x3e0;
+    private static final int MASKED_TIMER = 0x10031;
+    private static final int PERIODIC = 1 << 17;
+    private static final int DEADLINE = 2 << 17;
+    private static final int MOST = Integer.MAX_VALUE;
+    private static final int NMI = 0x400;
+    private static final int INIT = 0x500;
+    private static final int X2APIC_FEATURE = 1 << 21;
+    private static final int DEADLINE_FEATURE = 1 << 24;
+    private static final int ADDRESS_LEAVES = 0x8000_0000;
+    private static final int ADDRESS_LEAF = 0x8000_0008;
+
+    private int vm;
+    private int vcpu;
+
+    @BeforeEach
+    void setUp() {
+        world.assumeX86();
+        vm = world.splitVm();
+        world.vcpu(vm, 0);
+        vcpu = world.vcpuWithLapic(vm, 1);
+    }
+
+    private ByteBuffer segments() {
+        ByteBuffer segments = Buffers.allocate(Uapi.KvmSregs.SIZE);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_GET_SREGS, segments));
+        return segments;
+    }
+
+    private int setBase(long base) {
+        return libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, segments().putLong(APIC_BASE, base));
+    }
+
+    /** Each leaf is its number, EAX and ECX. */
+    private int setCpuid(int... leaves) {
+        int count = leaves.length / 3;
+        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + count * Uapi.KvmCpuidEntry2.SIZE)
+                .putInt(Uapi.KvmCpuid2.NENT, count);
+        for (int i = 0; i < count; i++) {
+            int at = Uapi.KvmCpuid2.SIZE + i * Uapi.KvmCpuidEntry2.SIZE;
+            cpuid.putInt(at, leaves[3 * i])
+                    .putInt(at + Uapi.KvmCpuidEntry2.EAX, leaves[3 * i + 1])
+                    .putInt(at + Uapi.KvmCpuidEntry2.ECX, leaves[3 * i + 2]);
+        }
+        return libc.ioctl(vcpu, Uapi.KVM_SET_CPUID2, cpuid);
+    }
+
+    private int signal(int destination, int data) {
+        return kernel.msiSignal(vm, MSI_ADDRESS | destination << 12, data, 0, 0);
+    }
+
+    private int signal(int destination) {
+        return signal(destination, NMI);
+    }
+
+    private int lapic(int at) {
+        return world.lapic(vcpu).getInt(at);
+    }
+
+    // The base
+
+    @Test
+    void lapicThatIsOffTakesNoMessage() {
+        assertThat(signal(1)).isOne();
+        assertThat(signal(0xff)).isEqualTo(2);
+        assertOk(setBase(ADDRESS));
+        assertThat(segments().getLong(APIC_BASE)).isEqualTo(ADDRESS);
+        assertThat(signal(1)).isZero();
+        assertThat(signal(0xff)).isOne();
+        assertThat(lapic(ID)).isEqualTo(1 << 24);
+        assertOk(setBase(ADDRESS | ENABLED));
+        assertThat(signal(1)).isOne();
+    }
+
+    @Test
+    void lapicGetsItsIdBackWhenItIsSwitchedOn() {
+        assertOk(libc.ioctl(
+                vcpu, Uapi.KVM_SET_LAPIC, world.lapic(vcpu).putInt(ID, 7 << 24).putInt(LDR, 2 << 24)));
+        assertThat(signal(7)).isOne();
+        assertOk(setBase(ADDRESS));
+        assertThat(lapic(ID)).isEqualTo(7 << 24);
+        assertOk(setBase(ADDRESS | ENABLED));
+        assertThat(lapic(ID)).isEqualTo(1 << 24);
+        assertThat(lapic(LDR)).isEqualTo(2 << 24);
+        assertThat(signal(7)).isZero();
+        assertThat(signal(1)).isOne();
+    }
+
+    @Test
+    void idsOfX2apicModeGoWithTheModeAndTheLogicalIdStays() {
+        assertOk(setCpuid(1, 0, X2APIC_FEATURE));
+        assertOk(setBase(ADDRESS | ENABLED | X2APIC));
+        assertThat(lapic(LDR)).isEqualTo(2);
+        assertOk(setBase(ADDRESS | ENABLED));
+        assertThat(lapic(ID)).isEqualTo(1 << 24);
+        assertThat(lapic(LDR)).isEqualTo(2);
+        assertOk(setBase(ADDRESS | ENABLED | X2APIC));
+        assertOk(setBase(ADDRESS));
+        assertThat(lapic(ID)).as("the register of x2APIC mode").isOne();
+        assertThat(signal(1)).isZero();
+        assertErrno(Errno.EINVAL, setBase(ADDRESS | X2APIC));
+        assertOk(setBase(ADDRESS | ENABLED | X2APIC));
+        assertThat(lapic(ID)).isEqualTo(1 << 24);
+        assertThat(signal(1)).isOne();
+    }
+
+    @Test
+    void baseAndBootBitAreKept() {
+        assertOk(setBase(0xfec10000L | ENABLED | BOOT));
+        assertThat(segments().getLong(APIC_BASE)).isEqualTo(0xfec10000L | ENABLED | BOOT);
+        assertThat(signal(1)).isOne();
+        assertOk(setBase(ADDRESS | ENABLED));
+        assertThat(segments().getLong(APIC_BASE)).isEqualTo(ADDRESS | ENABLED);
+    }
+
+    /** A guest has 36 address bits, unless its CPUID has the leaf that counts them. */
+    @Test
+    void baseIsAnAddressOfTheGuest() {
+        assertErrno(Errno.EINVAL, setBase(1L << 36 | ENABLED));
+        assertOk(setBase(1L << 35 | ENABLED));
+        assertOk(setCpuid(ADDRESS_LEAVES, ADDRESS_LEAF, 0, ADDRESS_LEAF, 40, 0));
+        assertOk(setBase(1L << 39 | ENABLED));
+        assertErrno(Errno.EINVAL, setBase(1L << 40 | ENABLED));
+        assertOk(setCpuid(ADDRESS_LEAVES, ADDRESS_LEAF - 1, 0, ADDRESS_LEAF, 40, 0));
+        assertErrno(Errno.EINVAL, setBase(1L << 38 | ENABLED));
+    }
+
+    @Test
+    void baseThatIsThereIsNotChecked() {
+        assertOk(setCpuid(1, 0, X2APIC_FEATURE));
+        assertOk(setBase(ADDRESS | ENABLED | X2APIC));
+        assertOk(setCpuid(1, 0, 0));
+        assertOk(setBase(ADDRESS | ENABLED | X2APIC));
+        assertErrno(Errno.EINVAL, setBase(ADDRESS | ENABLED | X2APIC | BOOT));
+        assertOk(setBase(ADDRESS | ENABLED));
+        assertErrno(Errno.EINVAL, setBase(ADDRESS | ENABLED | X2APIC));
+    }
+
+    // The state of a boot vCPU
+
+    private int state() {
+        ByteBuffer state = Buffers.allocate(Uapi.KvmMpState.SIZE);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_GET_MP_STATE, state));
+        return state.getInt(0);
+    }
+
+    private void setState(int state) {
+        assertOk(libc.ioctl(
+                vcpu,
+                Uapi.KVM_SET_MP_STATE,
+                Buffers.allocate(Uapi.KvmMpState.SIZE).putInt(0, state)));
+    }
+
+    @Test
+    void bootVcpuAtItsResetBecomesRunnable() {
+        int other = vcpu;
+        vcpu = world.vcpu(world.fullVm(), 0);
+        for (int state :
+                new int[] {Uapi.KVM_MP_STATE_HALTED, Uapi.KVM_MP_STATE_INIT_RECEIVED, Uapi.KVM_MP_STATE_UNINITIALIZED
+                }) {
+            setState(state);
+            assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, segments()));
+            assertThat(state()).isEqualTo(Uapi.KVM_MP_STATE_RUNNABLE);
+        }
+        setState(Uapi.KVM_MP_STATE_HALTED);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, segments().putShort(Uapi.KvmSregs.CS_SELECTOR, (short) 0xe000)));
+        assertThat(state()).isEqualTo(Uapi.KVM_MP_STATE_HALTED);
+        vcpu = other;
+        setState(Uapi.KVM_MP_STATE_HALTED);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, segments()));
+        assertThat(state()).isEqualTo(Uapi.KVM_MP_STATE_HALTED);
+    }
+
+    // Version
+
+    /** With the split irqchip, x2APIC adds a bit to it. A CPUID without leaf 1 leaves it as it is. */
+    @Test
+    void versionFollowsLeaf1OfTheCpuid() {
+        assertThat(lapic(VERSION)).isEqualTo(0x50014);
+        assertOk(setCpuid(1, 0, X2APIC_FEATURE));
+        assertThat(lapic(VERSION)).isEqualTo(0x1050014);
+        assertOk(setCpuid(0, 1, 0));
+        assertThat(lapic(VERSION)).isEqualTo(0x1050014);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_LAPIC, world.lapic(vcpu)));
+        assertThat(lapic(VERSION)).as("computed anew").isEqualTo(0x50014);
+        assertOk(setCpuid(1, 0, X2APIC_FEATURE));
+        assertOk(setCpuid(1, 0, 0));
+        assertThat(lapic(VERSION)).isEqualTo(0x50014);
+    }
+
+    // INIT
+
+    /** The id stays, the register of machine checks, and what is no register. */
+    @Test
+    void initKeepsWhatItDoesNotReset() {
+        ByteBuffer set = world.lapic(vcpu);
+        for (int at = 0; at < set.capacity(); at += Integer.BYTES) {
+            set.putInt(at, 0x01010101);
+        }
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_LAPIC, set));
+        assertThat(signal(1, INIT)).isOne();
+        assertThat(state()).isEqualTo(Uapi.KVM_MP_STATE_INIT_RECEIVED);
+        ByteBuffer kept = world.lapic(vcpu);
+        for (int at = 0; at < kept.capacity(); at += Integer.BYTES) {
+            int expected = isReset(at) ? atReset(at) : 0x01010101;
+            assertThat(kept.getInt(at)).as("0x%x", at).isEqualTo(expected);
+        }
+    }
+
+    private static boolean isReset(int at) {
+        boolean vectors = at >= ISR && at <= ESR;
+        boolean lines = at >= COMMAND && at <= CURRENT_COUNT;
+        return at % 0x10 == 0
+                && (vectors
+                        || lines
+                        || Set.of(VERSION, TPR, PPR, LDR, DFR, SVR, DIVIDER).contains(at));
+    }
+
+    private static int atReset(int at) {
+        return switch (at) {
+            case VERSION -> 0x50014;
+            case DFR -> -1;
+            case SVR -> 0xff;
+            case LOCAL_TABLE, 0x330, 0x340, 0x350, 0x360, 0x370 -> 0x10000;
+            default -> 0;
+        };
+    }
+
+    // The timer
+
+    private int currentCount(int local, int initial, int set) {
+        ByteBuffer lapic = world.lapic(vcpu)
+                .putInt(LOCAL_TABLE, MASKED_TIMER | local)
+                .putInt(INITIAL_COUNT, initial)
+                .putInt(CURRENT_COUNT, set);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_LAPIC, lapic));
+        return lapic(CURRENT_COUNT);
+    }
+
+    /** Its least divider is 2, so a count is 2 ns. */
+    @Test
+    void timerCountsFromTheCountThatIsSet() {
+        assertThat(currentCount(0, 0, 5)).as("it is off").isZero();
+        assertThat(currentCount(0, MOST, 0)).as("it has ended").isZero();
+        assertThat(currentCount(0, MOST, MOST / 2)).isBetween(MOST / 4, MOST / 2 - 1);
+        assertThat(currentCount(0, MOST / 2, MOST)).as("the whole count").isBetween(MOST / 4, MOST / 2 - 1);
+        assertThat(currentCount(PERIODIC, MOST, 0)).as("no mode of this CPUID").isZero();
+        assertOk(setCpuid(1, 0, 0));
+        assertThat(currentCount(PERIODIC, MOST, 0)).as("it begins again").isBetween(MOST / 2, MOST - 1);
+        int count = lapic(CURRENT_COUNT);
+        World.eventually("it counts", () -> lapic(CURRENT_COUNT) < count);
+    }
+
+    /** The mode of the TSC deadline. To change it clears the initial count. */
+    @Test
+    void timerOfATscDeadlineHasNoCount() {
+        assertOk(setCpuid(1, 0, DEADLINE_FEATURE));
+        assertThat(currentCount(DEADLINE, MOST, MOST)).isZero();
+        assertThat(lapic(INITIAL_COUNT)).isZero();
+        assertThat(currentCount(DEADLINE, MOST, MOST)).isZero();
+        assertThat(lapic(INITIAL_COUNT)).isEqualTo(MOST);
+        assertThat(currentCount(0, MOST, MOST)).isZero();
+        assertThat(lapic(INITIAL_COUNT)).isZero();
+        assertThat(currentCount(0, MOST, MOST)).isBetween(MOST / 2, MOST - 1);
+    }
+}
