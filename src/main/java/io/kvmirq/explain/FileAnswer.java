@@ -89,6 +89,10 @@ public enum FileAnswer implements Answer {
     // eventfds
     NOT_AN_EVENTFD_NOWAIT(refusal(MEASURED, EVENTFD_READ, EINVAL, "the descriptor is not an eventfd", FDS,
         "fs/read_write.c").unless(OWN_EVENTFD)),
+    VECTOR_LENGTH(refusal(MEASURED, EVENTFD_READ, EINVAL, "a vector's length is negative", "iov_len",
+        "lib/iov_iter.c import_iovec()").unless(TYPED_CALL)),
+    VECTOR_FIRST_BEFORE(behaviour(LAB, "before 6.8 preadv2() looks at the vectors before the file",
+        "fs/read_write.c vfs_readv()")),
     NOT_READABLE(refusal(MEASURED, EVENTFD_READ, EINVAL, "the descriptor is a file that cannot be read", FDS,
         "fs/read_write.c").unless(OWN_EVENTFD)),
     NOT_READABLE_WRITE(refusal(UNTESTED, EVENTFD_WRITE, EINVAL, "the descriptor is not an eventfd", FDS,

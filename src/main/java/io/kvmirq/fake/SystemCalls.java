@@ -33,7 +33,6 @@ import org.jspecify.annotations.Nullable;
  */
 abstract class SystemCalls implements Libc {
     private static final int LONGEST_PATH = 4096;
-    private static final ByteBuffer NOTHING = ByteBuffer.allocate(0);
     private static final long PAGE = 4096;
     private static final long LAST_ADDRESS = (1L << 47) - PAGE;
     /** MAP_SHARED, MAP_PRIVATE and two more bits. */
@@ -268,6 +267,9 @@ abstract class SystemCalls implements Libc {
     }
 
     private long preadv2Locked(FakeFile file, long vectors, int count, long offset, int flags) {
+        if (!(file instanceof EventFile) && host.build().isSince(6, 8)) {
+            return refuse(FileAnswer.NOT_AN_EVENTFD_NOWAIT);
+        }
         ByteBuffer vector = memory.copyIn(vectors, Uapi.Iovec.SIZE);
         if (vector == null) {
             return refuse(FileAnswer.FAULT);
@@ -277,7 +279,14 @@ abstract class SystemCalls implements Libc {
         }
         long length = vector.getLong(Uapi.Iovec.IOV_LEN);
         long to = vector.getLong(Uapi.Iovec.IOV_BASE);
+        if (length < 0) {
+            return refuse(FileAnswer.VECTOR_LENGTH);
+        }
+        if (to < 0 || to > LAST_ADDRESS - length) {
+            return refuse(FileAnswer.FAULT);
+        }
         if (!(file instanceof EventFile event)) {
+            host.note(FileAnswer.VECTOR_FIRST_BEFORE);
             return refuse(FileAnswer.NOT_AN_EVENTFD_NOWAIT);
         }
         if (length == 0) {
@@ -342,10 +351,19 @@ abstract class SystemCalls implements Libc {
         if (count > files.limit()) {
             return refuse(FileAnswer.POLL_TOO_MANY);
         }
-        ByteBuffer polled = count == 0 ? NOTHING : memory.at(fds, count * Uapi.Pollfd.SIZE);
-        return polled == null
-                ? refuse(FileAnswer.FAULT)
-                : time.await(nanos, () -> files.poll(polled, count == 0 ? 0 : memory.offset(fds), (int) count));
+        if (count == 0) {
+            return time.await(nanos, () -> 0);
+        }
+        long bytes = count * Uapi.Pollfd.SIZE;
+        ByteBuffer polled = memory.writableAt(fds, bytes);
+        if (polled != null) {
+            return time.await(nanos, () -> files.poll(polled, memory.offset(fds), (int) count));
+        }
+        ByteBuffer copy = memory.copyIn(fds, (int) bytes);
+        if (copy != null) {
+            time.await(nanos, () -> files.poll(copy, 0, (int) count));
+        }
+        return refuse(FileAnswer.FAULT);
     }
 
     @Override
@@ -415,14 +433,14 @@ abstract class SystemCalls implements Libc {
             if (length > LARGEST_MEMORY) {
                 throw new NotModelledException("a mapping of more than 1 TiB");
             }
-            return memory.map((length + PAGE - 1) / PAGE * PAGE, FreshMemory::of);
+            return memory.map((length + PAGE - 1) / PAGE * PAGE, protection, FreshMemory::of);
         }
         boolean writes = kind == Uapi.MAP_SHARED && (protection & Uapi.PROT_WRITE) != 0;
         if (!file.may(FakeFile.READ) || writes && !file.may(FakeFile.WRITE)) {
             return refuse(FileAnswer.MAP_ACCESS);
         }
         return file.shared(offset, whole(length), kind == Uapi.MAP_PRIVATE)
-                .map(shared -> memory.map(shared.order(ByteOrder.nativeOrder())))
+                .map(shared -> memory.map(shared.order(ByteOrder.nativeOrder()), protection))
                 .orElseGet(() -> (long) refuse(file.refusesMapping()));
     }
 
@@ -460,7 +478,7 @@ abstract class SystemCalls implements Libc {
     public ByteBuffer view(long address, long length) {
         int bytes = Buffers.viewLength(length);
         return time.locked(() -> {
-            ByteBuffer mapped = memory.at(address, bytes);
+            ByteBuffer mapped = memory.at(address, bytes, 0);
             if (mapped == null) {
                 throw new IllegalArgumentException("nothing is mapped at 0x" + Long.toHexString(address));
             }

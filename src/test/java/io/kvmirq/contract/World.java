@@ -191,8 +191,13 @@ public final class World {
 
     /** Fresh memory, or a file's, unmapped after the test. */
     public long map(long length, int fd) {
+        return map(length, Uapi.PROT_READ | Uapi.PROT_WRITE, fd);
+    }
+
+    /** The same, with this access. */
+    long map(long length, int protection, int fd) {
         int flags = fd < 0 ? Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS : Uapi.MAP_SHARED;
-        long address = kernel.libc().mmap(length, Uapi.PROT_READ | Uapi.PROT_WRITE, flags, fd, 0);
+        long address = kernel.libc().mmap(length, protection, flags, fd, 0);
         assertOk(address);
         mapped.addAll(List.of(address, length));
         return address;

@@ -242,7 +242,7 @@ final class ArmVcpuFile extends VcpuFile {
         }
         ByteBuffer number = ByteBuffer.allocate(Integer.BYTES).order(ByteOrder.nativeOrder());
         number.putInt(0, vcpu.timers()[(int) attribute.number()]);
-        return host.copyOut(attribute.address(), number, Integer.BYTES);
+        return host.put(attribute.address(), number, Integer.BYTES);
     }
 
     private int getPmu(Attribute attribute) {

@@ -277,7 +277,8 @@ public final class EpollFile extends FakeFile {
                 .order(ByteOrder.nativeOrder())
                 .putInt(Epoll.EVENTS, readiness)
                 .putLong(Epoll.DATA, data);
-        return host.memory().copyOut(address, event, Epoll.SIZE);
+        return host.memory().put(address + Epoll.EVENTS, event, Integer.BYTES)
+                && host.memory().put(address + Epoll.DATA, event.slice(Epoll.DATA, Long.BYTES), Long.BYTES);
     }
 
     private void reported(Entry entry) {

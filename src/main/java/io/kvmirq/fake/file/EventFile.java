@@ -8,6 +8,7 @@ import io.kvmirq.explain.VfioIrqAnswer;
 import io.kvmirq.uapi.Epoll;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -123,9 +124,13 @@ public final class EventFile extends FakeFile {
         long taken = take();
         wake(Epoll.EPOLLOUT);
         host.time().changed();
-        ByteBuffer memory = host.memory().at(to, Long.BYTES);
+        ByteBuffer memory = host.memory().writableAt(to, Long.BYTES);
         if (memory == null) {
-            return host.refuse(FileAnswer.FAULT);
+            ByteBuffer bytes = ByteBuffer.allocate(Long.BYTES)
+                    .order(ByteOrder.nativeOrder())
+                    .putLong(0, taken);
+            int refused = host.copyOut(to, bytes, Long.BYTES);
+            return refused < 0 ? refused : Long.BYTES;
         }
         memory.putLong(host.memory().offset(to), taken);
         return Long.BYTES;

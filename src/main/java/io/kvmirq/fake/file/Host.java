@@ -47,9 +47,14 @@ public interface Host {
 
     boolean isForeign();
 
-    /** Copies to the caller's memory. Returns 0 or -EFAULT. */
+    /** Copies to the caller's memory, as far as it can be written. Returns 0 or -EFAULT. */
     default int copyOut(long address, ByteBuffer from, int length) {
         return memory().copyOut(address, from, length) ? 0 : refuse(FileAnswer.FAULT);
+    }
+
+    /** Puts a number into the caller's memory, all of it or nothing. Returns 0 or -EFAULT. */
+    default int put(long address, ByteBuffer from, int length) {
+        return memory().put(address, from, length) ? 0 : refuse(FileAnswer.FAULT);
     }
 
     interface OnStructure {

@@ -2,6 +2,7 @@
 package io.kvmirq.fake.file;
 
 import io.kvmirq.NotModelledException;
+import io.kvmirq.uapi.Uapi;
 import java.lang.ref.WeakReference;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -11,7 +12,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The address space of the calling process. A buffer gets an address at the first {@link #addressOf}, mapped memory at
- * {@link #map}. All other addresses are unmapped. Lookups allocate nothing.
+ * {@link #map}. All other addresses are unmapped. Memory that can be written can be read. Lookups allocate nothing.
  */
 public final class UserMemory {
     private static final long FIRST = 0x7000_0000_0000L;
@@ -20,6 +21,7 @@ public final class UserMemory {
     private static final long PART = 1L << 30;
 
     private static final int CAPACITY = 16;
+    private static final int READ_AND_WRITE = Uapi.PROT_READ | Uapi.PROT_WRITE;
 
     private long next = FIRST;
     private int count;
@@ -33,24 +35,33 @@ public final class UserMemory {
     private static final class Region extends WeakReference<@Nullable ByteBuffer> {
         private final int hash;
         private final int bytes;
+        /** PROT_READ and PROT_WRITE, or 0. */
+        private final int access;
+
         private final @Nullable ByteBuffer kept;
         private final @Nullable IntFunction<ByteBuffer> allocator;
 
-        Region(ByteBuffer buffer, boolean keep) {
+        Region(ByteBuffer buffer, int access, boolean keep) {
             super(buffer);
             hash = System.identityHashCode(buffer);
             bytes = buffer.capacity();
+            this.access = access;
             this.kept = keep ? buffer : null;
             this.allocator = null;
         }
 
         /** Memory of zeros, or none without an allocator. */
-        Region(int bytes, @Nullable IntFunction<ByteBuffer> allocator) {
+        Region(int bytes, int access, @Nullable IntFunction<ByteBuffer> allocator) {
             super(null);
             this.hash = 0;
             this.bytes = bytes;
+            this.access = access;
             this.kept = null;
             this.allocator = allocator;
+        }
+
+        boolean allows(int asked) {
+            return (access & asked) == asked && (isMapping() || get() != null);
         }
 
         boolean isMapping() {
@@ -65,36 +76,35 @@ public final class UserMemory {
                 return bases[places[i] - 1];
             }
         }
-        return add(buffer, false);
+        return add(new Region(buffer, READ_AND_WRITE, false));
     }
 
     private int slot(int hash) {
         return hash & places.length - 1;
     }
 
-    public long map(ByteBuffer memory) {
-        return add(memory, true);
+    /** @param protection as in mmap(2) */
+    public long map(ByteBuffer memory, int protection) {
+        return add(new Region(memory, access(protection), true));
+    }
+
+    private static int access(int protection) {
+        return (protection & Uapi.PROT_WRITE) != 0 ? READ_AND_WRITE : protection & Uapi.PROT_READ;
     }
 
     /**
-     * Maps memory of more than a buffer holds: buffers that lie side by side. An access across two of them finds nothing.
+     * Maps memory of more than a buffer holds: buffers that lie side by side. {@link #at} finds no bytes of two of them.
      * Each buffer is made when it is used first, as the kernel makes pages.
      *
      * @param length bytes, whole pages
      */
-    public long map(long length, IntFunction<ByteBuffer> allocator) {
+    public long map(long length, int protection, IntFunction<ByteBuffer> allocator) {
         long first = next;
         for (long left = length; left > 0; left -= PART) {
-            long base = add(new Region((int) Math.min(left, PART), allocator));
+            long base = add(new Region((int) Math.min(left, PART), access(protection), allocator));
             next = left > PART ? base + PART : next;
         }
         return first;
-    }
-
-    private long add(ByteBuffer buffer, boolean keep) {
-        long base = add(new Region(buffer, keep));
-        index(regions[count - 1], count);
-        return base;
     }
 
     private long add(Region region) {
@@ -105,6 +115,9 @@ public final class UserMemory {
         bases[count] = base;
         regions[count] = region;
         count++;
+        if (region.allocator == null) {
+            index(region, count);
+        }
         // At least one unmapped page separates two regions, so that an overrun of one fails with EFAULT.
         next += (region.bytes / PAGE + 2) * PAGE;
         return base;
@@ -116,7 +129,7 @@ public final class UserMemory {
         ByteBuffer buffer = region.get();
         if (buffer == null && region.allocator != null) {
             buffer = region.allocator.apply(region.bytes).order(ByteOrder.nativeOrder());
-            regions[at] = new Region(buffer, true);
+            regions[at] = new Region(buffer, region.access, true);
             index(regions[at], at + 1);
         }
         return buffer;
@@ -165,17 +178,35 @@ public final class UserMemory {
         if (bases[at] != address || length < bytes) {
             throw new NotModelledException("unmapping a part of what was mapped");
         }
-        regions[at] = new Region(bytes, null);
+        regions[at] = new Region(bytes, 0, null);
         if (length > bytes) {
             unmap(address + bytes, length - bytes);
         }
     }
 
-    /** The memory that holds all {@code length} bytes at {@code address}, in native order; null if there is none. */
+    /**
+     * The memory that holds all {@code length} bytes at {@code address}, in native order; null if there is none, or it
+     * cannot be read.
+     */
     @Nullable
     public ByteBuffer at(long address, long length) {
+        return at(address, length, Uapi.PROT_READ);
+    }
+
+    /** The same of memory that can be written. */
+    @Nullable
+    public ByteBuffer writableAt(long address, long length) {
+        return at(address, length, Uapi.PROT_WRITE);
+    }
+
+    /** @param access that it must have; 0 for none */
+    @Nullable
+    public ByteBuffer at(long address, long length, int access) {
         int found = find(address);
-        if (found < 0 || length < 0 || address - bases[found] > regions[found].bytes - length) {
+        if (found < 0
+                || length < 0
+                || address - bases[found] > regions[found].bytes - length
+                || !regions[found].allows(access)) {
             return null;
         }
         ByteBuffer buffer = memory(found);
@@ -203,14 +234,38 @@ public final class UserMemory {
         return lastFound;
     }
 
+    /** Whether every byte can be accessed; a mapping may have several regions. */
+    public boolean has(long address, long length, int access) {
+        long done = 0;
+        long part = 1;
+        while (done < length && part > 0) {
+            part = left(address + done, access);
+            done += part;
+        }
+        return length >= 0 && done >= length;
+    }
+
+    /** The bytes from {@code address} to the end of its region; 0 or less for an address in none that may be accessed. */
+    private long left(long address, int access) {
+        int found = find(address);
+        return found >= 0 && regions[found].allows(access) ? bases[found] + regions[found].bytes - address : 0;
+    }
+
     /** A copy of user memory as a structure in native order; null for EFAULT. */
     @Nullable
     public ByteBuffer copyIn(long address, int length) {
-        ByteBuffer from = at(address, length);
-        if (from == null) {
-            return null;
+        ByteBuffer to = ByteBuffer.allocate(length).order(ByteOrder.nativeOrder());
+        int done = 0;
+        while (done < length) {
+            int part = (int) Math.min(length - done, left(address + done, Uapi.PROT_READ));
+            ByteBuffer from = at(address + done, Math.max(part, 1));
+            if (from == null) {
+                return null;
+            }
+            to.put(done, from, offset(address + done), part);
+            done += part;
         }
-        return ByteBuffer.allocate(length).order(ByteOrder.nativeOrder()).put(0, from, offset(address), length);
+        return to;
     }
 
     /**
@@ -235,13 +290,27 @@ public final class UserMemory {
         throw new NotModelledException("a path or name of " + longest + " bytes or more");
     }
 
-    /** @return false if the address is not mapped */
+    /**
+     * {@code copy_to_user()}: writes what comes before the first byte that cannot be written.
+     *
+     * @return false if there is such a byte
+     */
     public boolean copyOut(long address, ByteBuffer from, int length) {
-        ByteBuffer to = at(address, length);
-        if (to == null) {
-            return false;
+        int done = 0;
+        while (done < length) {
+            int part = (int) Math.min(length - done, left(address + done, Uapi.PROT_WRITE));
+            ByteBuffer to = writableAt(address + done, Math.max(part, 1));
+            if (to == null) {
+                return false;
+            }
+            to.put(offset(address + done), from, done, part);
+            done += part;
         }
-        to.put(offset(address), from, 0, length);
         return true;
+    }
+
+    /** {@code put_user()}: as {@link #copyOut}, and writes all or nothing. */
+    public boolean put(long address, ByteBuffer from, int length) {
+        return has(address, length, Uapi.PROT_WRITE) && copyOut(address, from, length);
     }
 }

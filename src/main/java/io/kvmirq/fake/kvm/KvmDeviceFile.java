@@ -49,7 +49,7 @@ public abstract class KvmDeviceFile extends FakeFile {
     }
 
     protected final int put(Attribute attribute, long value, int size) {
-        return host.copyOut(attribute.address(), value(value), size);
+        return host.put(attribute.address(), value(value), size);
     }
 
     protected abstract int has(Attribute attribute);

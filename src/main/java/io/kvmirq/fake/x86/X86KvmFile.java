@@ -64,7 +64,7 @@ public final class X86KvmFile extends KvmFile {
         int refused = hasAttribute(structure);
         ByteBuffer value =
                 ByteBuffer.allocate(Long.BYTES).order(ByteOrder.nativeOrder()).putLong(0, ExtendedState.SUPPORTED);
-        return refused < 0 ? refused : host.copyOut(Attribute.of(structure).address(), value, Long.BYTES);
+        return refused < 0 ? refused : host.put(Attribute.of(structure).address(), value, Long.BYTES);
     }
 
     /** KVM_GET_SUPPORTED_CPUID returns one leaf with the x2APIC bit. The fake's CPU uses no other. */
@@ -72,13 +72,14 @@ public final class X86KvmFile extends KvmFile {
         if (header.getInt(Uapi.KvmCpuid2.NENT) == 0) {
             return host.refuse(VmAnswer.KVM_CPUID_ROOM);
         }
-        int length = Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.SIZE;
-        ByteBuffer leaf = ByteBuffer.allocate(length)
+        ByteBuffer leaf = ByteBuffer.allocate(Uapi.KvmCpuidEntry2.SIZE)
                 .order(ByteOrder.nativeOrder())
-                .putInt(Uapi.KvmCpuid2.NENT, 1)
-                .putInt(Uapi.KvmCpuid2.SIZE, 1)
-                .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.ECX, CPUID_X2APIC);
-        return host.copyOut(address, leaf, length);
+                .putInt(0, 1)
+                .putInt(Uapi.KvmCpuidEntry2.ECX, CPUID_X2APIC);
+        int refused = host.copyOut(address + Uapi.KvmCpuid2.SIZE, leaf, Uapi.KvmCpuidEntry2.SIZE);
+        return refused < 0
+                ? refused
+                : host.copyOut(address, header.putInt(Uapi.KvmCpuid2.NENT, 1), Uapi.KvmCpuid2.SIZE);
     }
 
     private int listMsrs(ByteBuffer header, long address) {

@@ -387,7 +387,7 @@ final class X86VcpuFile extends VcpuFile {
 
     private int getAttribute(ByteBuffer structure) {
         int refused = hasAttribute(structure);
-        return refused < 0 ? refused : host.copyOut(Attribute.of(structure).address(), tscOffset, Long.BYTES);
+        return refused < 0 ? refused : host.put(Attribute.of(structure).address(), tscOffset, Long.BYTES);
     }
 
     private int setAttribute(ByteBuffer structure) {
