@@ -220,6 +220,9 @@ public enum VmAnswer implements Answer {
         + " did", "kvm_main.c mark_page_dirty_in_slot()")),
     MEMORY_READ_ONLY(behaviour(MEASURED, "a guest's write to read-only memory exits as MMIO",
         "x86 mmu.c kvm_handle_error_pfn()")),
+    MEMORY_UNUSABLE(behaviour(MEASURED, "a guest's access to memory that this process may not access so exits as MMIO"
+        + " where KVM emulates real mode; where the processor runs it, KVM_RUN fails with EFAULT",
+        "x86.c emulator_read_write_onepage(), mmu.c kvm_handle_error_pfn()")),
     MEMORY_FLAGS(refusal(MEASURED, MEMORY, EINVAL, "flags this kernel does not know", "flags",
         "kvm_main.c check_memory_region_flags()").unless(TYPED_CALL)),
     MEMORY_BEYOND(refusal(INFERRED, MEMORY, EINVAL, "it ends beyond the processor's physical addresses",

@@ -213,6 +213,25 @@ class MemoryContract extends KernelSuite {
         assertThat(libc.view(address, PAGE).get(0x800)).isEqualTo((byte) 0x5a);
     }
 
+    /** {@code mov (0xf800), %al; out %al, $0x82}. */
+    private static final String LOADS = "a000f8e682";
+
+    /** Where KVM emulates real mode, the guest exits as if nothing were there; elsewhere KVM_RUN fails. */
+    @Test
+    void slotHasTheAccessOfItsMemory() {
+        RealModeGuest guest = new RealModeGuest(world, vm, "66b85a000000" + LOADS + STORES + "f4");
+        long constant = world.map(PAGE, Uapi.PROT_READ, -1);
+        assertOk(setMemory(1, 0, AT, PAGE, constant));
+        guest.runTo(RealModeGuest.READY);
+        assertThat(guest.written()).isZero();
+        guest.runToUnusable(0xf800);
+        assertThat(libc.view(constant, PAGE).get(0x800)).isZero();
+        vm = world.bareVm();
+        RealModeGuest another = new RealModeGuest(world, vm, LOADS + "f4");
+        assertOk(setMemory(1, 0, AT, PAGE, world.map(PAGE, 0, -1)));
+        another.runToUnusable(0xf800);
+    }
+
     // The second form, since 6.8
 
     private int setMemory2(int flags, int memfd, long user) {

@@ -130,6 +130,16 @@ final class RealModeGuest {
                 .isEqualTo(data);
     }
 
+    /** Runs until the guest accesses memory that this process may not access. */
+    void runToUnusable(long address) {
+        int result = libc.ioctl(vcpu, Uapi.KVM_RUN, 0);
+        if (result != -Errno.EFAULT.number()) {
+            assertOk(result);
+            assertThat(run.getInt(Uapi.KvmRun.EXIT_REASON)).as("exit reason").isEqualTo(Uapi.KVM_EXIT_MMIO);
+            assertThat(run.getLong(Uapi.KvmRun.MMIO_PHYS_ADDR)).as("address").isEqualTo(address);
+        }
+    }
+
     void runToHalt() {
         run(Uapi.KVM_EXIT_HLT);
     }

@@ -2,9 +2,12 @@
 package io.kvmirq.fake.x86;
 
 import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.MemorySlots;
+import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
+import java.util.Optional;
 
 /** The memory of a guest in real mode, at physical addresses. */
 final class RealModeMemory {
@@ -16,13 +19,23 @@ final class RealModeMemory {
         this.slots = slots;
     }
 
+    /** Whether a read stays in memory, and does not exit. */
     boolean has(long address) {
-        return slots.user(address).isPresent();
+        return mayAccess(address, Uapi.PROT_READ);
     }
 
     /** Whether a write stays in memory, and does not exit. */
     boolean isWritable(long address) {
-        return slots.isWritable(address);
+        return slots.isWritable(address) && mayAccess(address, Uapi.PROT_WRITE);
+    }
+
+    private boolean mayAccess(long address, int access) {
+        Optional<Long> user = slots.user(address);
+        boolean may = user.isPresent() && host.memory().has(user.get(), 1, access);
+        if (user.isPresent() && !may) {
+            host.note(VmAnswer.MEMORY_UNUSABLE);
+        }
+        return may;
     }
 
     private ByteBuffer at(long address, int length) {
@@ -52,7 +65,7 @@ final class RealModeMemory {
     }
 
     void write(long address, int size, int value) {
-        if (!slots.isWritable(address)) {
+        if (!isWritable(address)) {
             throw new NotModelledException("an instruction, except MOV, that writes to address 0x"
                     + Long.toHexString(address) + ", which is read-only or not memory");
         }
