@@ -37,6 +37,10 @@ abstract class SystemCalls implements Libc {
     private static final long LAST_ADDRESS = (1L << 47) - PAGE;
     /** MAP_SHARED, MAP_PRIVATE and two more bits. */
     private static final int MAP_TYPE = 0xf;
+    /** MAP_SHARED_VALIDATE, of files. */
+    private static final int SHARED_VALIDATE = 3;
+    /** MAP_DROPPABLE, of memory, since 6.11. */
+    private static final int DROPPABLE = 8;
 
     /** The access, O_NOCTTY and O_LARGEFILE; and flags that the fake does as the kernel. */
     private static final int OPEN_FLAGS = 3 | 0400 | 0100000 | Uapi.O_NONBLOCK | Uapi.O_CLOEXEC;
@@ -426,8 +430,9 @@ abstract class SystemCalls implements Libc {
             return refuse(FileAnswer.MAP_ROOM);
         }
         int kind = flags & MAP_TYPE;
-        if (kind != Uapi.MAP_SHARED && kind != Uapi.MAP_PRIVATE) {
-            return refusesKind(kind);
+        boolean shares = kind == Uapi.MAP_SHARED || file != null && kind == SHARED_VALIDATE;
+        if (!shares && kind != Uapi.MAP_PRIVATE) {
+            return refusesKind(kind, file == null);
         }
         if (file == null) {
             if (length > LARGEST_MEMORY) {
@@ -435,7 +440,10 @@ abstract class SystemCalls implements Libc {
             }
             return memory.map((length + PAGE - 1) / PAGE * PAGE, protection, FreshMemory::of);
         }
-        boolean writes = kind == Uapi.MAP_SHARED && (protection & Uapi.PROT_WRITE) != 0;
+        if (kind == SHARED_VALIDATE && flags != kind) {
+            throw new NotModelledException("flags of MAP_SHARED_VALIDATE");
+        }
+        boolean writes = shares && (protection & Uapi.PROT_WRITE) != 0;
         if (!file.may(FakeFile.READ) || writes && !file.may(FakeFile.WRITE)) {
             return refuse(FileAnswer.MAP_ACCESS);
         }
@@ -444,9 +452,9 @@ abstract class SystemCalls implements Libc {
                 .orElseGet(() -> (long) refuse(file.refusesMapping()));
     }
 
-    private int refusesKind(int kind) {
-        if (kind != 0) {
-            throw new NotModelledException("MAP_SHARED_VALIDATE and other kinds of mappings");
+    private int refusesKind(int kind, boolean anonymous) {
+        if (anonymous && kind == DROPPABLE && host.build().isSince(6, 11)) {
+            throw new NotModelledException("MAP_DROPPABLE");
         }
         return refuse(FileAnswer.MAP_KIND);
     }

@@ -20,6 +20,10 @@ import org.junit.jupiter.api.Test;
 class FilesContract extends KernelSuite {
     private static final long NOWHERE = 8;
     private static final long FIONBIO = 0x5421;
+    /** O_LARGEFILE of x86, which every open(2) of a process of 64 bits has. */
+    private static final int LARGE_FILE = 0100000;
+
+    private static final int DROPPABLE = 8;
     private static final int READY = Epoll.EPOLLIN | Epoll.EPOLLOUT | Epoll.EPOLLRDNORM | Epoll.EPOLLWRNORM;
     /** Whatever RLIMIT_NOFILE is. */
     private static final long TOO_MANY_FILES = (1 << 28) + 1;
@@ -285,6 +289,51 @@ class FilesContract extends KernelSuite {
         for (long length : new long[] {-1, -PAGE}) {
             assertErrno(Errno.ENOMEM, libc.mmap(length, Uapi.PROT_READ, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0));
         }
+    }
+
+    /** Of the kinds that have a number, files take MAP_SHARED_VALIDATE too, and memory MAP_DROPPABLE since 6.11. */
+    @Test
+    void kindOfAMappingIsOneThatTheFileHas() {
+        int vm = world.bareVm();
+        int vcpu = world.vcpu(vm, 0);
+        for (int kind = 0; kind <= 15; kind++) {
+            for (int fd : new int[] {world.kvm(), vm, vcpu, world.eventfd()}) {
+                boolean maps = kind >= 1 && kind <= 3;
+                long result = libc.mmap(PAGE, Uapi.PROT_READ, kind, fd, 0);
+                if (maps && fd == vcpu) {
+                    assertOk(result);
+                    assertOk(libc.munmap(result, PAGE));
+                } else {
+                    assertErrno(maps ? Errno.ENODEV : Errno.EINVAL, result);
+                }
+            }
+            if (kind == 0 || kind > 2 && kind != DROPPABLE) {
+                assertErrno(Errno.EINVAL, libc.mmap(PAGE, Uapi.PROT_READ, kind | Uapi.MAP_ANONYMOUS, -1, 0));
+            }
+        }
+    }
+
+    @Test
+    void flagsOfAFileAreThoseItWasOpenedWith() {
+        world.assumeX86();
+        for (int flags : new int[] {0, 1, 2, 3, Uapi.O_NONBLOCK, Uapi.O_RDWR | Uapi.O_CLOEXEC}) {
+            int kvm = world.own(libc.open(Buffers.cString("/dev/kvm"), flags));
+            assertThat(libc.fcntl(kvm, Uapi.F_GETFL, 0)).isEqualTo(flags & ~Uapi.O_CLOEXEC | LARGE_FILE);
+        }
+        int vm = world.bareVm();
+        for (int fd : new int[] {vm, world.vcpu(vm, 0), world.epollFd()}) {
+            assertThat(libc.fcntl(fd, Uapi.F_GETFL, 0)).isEqualTo(Uapi.O_RDWR);
+        }
+        assertThat(libc.fcntl(world.own(libc.ioctl(vm, Uapi.KVM_GET_STATS_FD, 0)), Uapi.F_GETFL, 0))
+                .isZero();
+    }
+
+    /** What KVM does for a VM does not depend on how the node was opened. */
+    @Test
+    void nodeThatIsOpenForReadingMakesVms() {
+        int kvm = world.own(libc.open(Buffers.cString("/dev/kvm"), 0));
+        assertThat(libc.ioctl(kvm, Uapi.KVM_GET_API_VERSION, 0)).isEqualTo(12);
+        world.vcpu(world.own(world.createVm(kvm)), 0);
     }
 
     // Files of memory: mm/memfd.c

@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
+import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioInfoCapHeader;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaMap;
@@ -111,6 +112,18 @@ class VfioDmaContract extends VfioSuite {
         attach();
         assertErrno(Errno.EFAULT, map(MAP_SIZE, READ_WRITE, 0, 0, PAGE));
         assertOk(map(0, PAGE));
+    }
+
+    /** A device that writes needs memory that the process may write. */
+    @Test
+    void memoryMustAllowWhatTheDeviceMayDo() {
+        attach();
+        long constant = world.map(PAGE, Uapi.PROT_READ, -1);
+        assertErrno(Errno.EFAULT, map(MAP_SIZE, READ_WRITE, constant, 0, PAGE));
+        assertErrno(Errno.EFAULT, map(MAP_SIZE, UapiVfio.VFIO_DMA_MAP_FLAG_WRITE, constant, 0, PAGE));
+        assertOk(map(MAP_SIZE, UapiVfio.VFIO_DMA_MAP_FLAG_READ, constant, 0, PAGE));
+        long closed = world.map(PAGE, 0, -1);
+        assertErrno(Errno.EFAULT, map(MAP_SIZE, UapiVfio.VFIO_DMA_MAP_FLAG_READ, closed, PAGE, PAGE));
     }
 
     @Test

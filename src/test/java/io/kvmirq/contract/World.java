@@ -195,7 +195,7 @@ public final class World {
     }
 
     /** The same, with this access. */
-    long map(long length, int protection, int fd) {
+    public long map(long length, int protection, int fd) {
         int flags = fd < 0 ? Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS : Uapi.MAP_SHARED;
         long address = kernel.libc().mmap(length, protection, flags, fd, 0);
         assertOk(address);

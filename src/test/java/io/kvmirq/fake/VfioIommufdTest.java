@@ -12,6 +12,7 @@ import io.kvmirq.contract.VfioDevice;
 import io.kvmirq.contract.VfioFiles;
 import io.kvmirq.contract.VfioWorld;
 import io.kvmirq.testing.Structs;
+import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiIommufd;
 import io.kvmirq.uapi.UapiIommufd.IommuIoasIovaRanges;
 import io.kvmirq.uapi.UapiIommufd.IommuIoasMap;
@@ -101,6 +102,22 @@ class VfioIommufdTest {
                 .as("no device: nothing is pinned")
                 .isZero();
         assertThatThrownBy(() -> map(space, READ, 0, memory, PAGE)).hasMessageContaining("FIXED_IOVA");
+    }
+
+    /** The memory is looked at when a device is attached; one that writes needs memory that may be written. */
+    @Test
+    void memoryMustAllowWhatTheDeviceMayDo() {
+        vfio.fake().pciDevice(NAME, 1).add();
+        int group = vfio.open("/dev/vfio/1");
+        assertThat(vfio.setContainer(group, iommufd)).isZero();
+        long constant = vfio.world.map(PAGE, Uapi.PROT_READ, -1);
+        assertThat(map(1, FIXED | READ | UapiIommufd.IOMMU_IOAS_MAP_WRITEABLE, 0, constant, PAGE))
+                .isZero();
+        assertErrno(Errno.EFAULT, vfio.deviceFd(group, NAME));
+        assertThat(unmap(1, 0, PAGE)).isEqualTo(PAGE);
+        assertThat(map(1, FIXED | READ, 0, constant, PAGE)).isZero();
+        assertThat(vfio.deviceFd(group, NAME)).isPositive();
+        assertErrno(Errno.EFAULT, vfio.mapDma(iommufd, constant, PAGE, PAGE));
     }
 
     @Test

@@ -6,7 +6,6 @@ import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.explain.IrqfdAnswer;
 import io.kvmirq.explain.VfioIrqAnswer;
 import io.kvmirq.uapi.Epoll;
-import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
@@ -17,7 +16,6 @@ public final class EventFile extends FakeFile {
     private static final long FULL = -1;
 
     private final boolean semaphore;
-    private boolean blocking;
     private long count;
     /** Priority waiters: the first consumes every signal before other waiters and readers. Since 6.17, one at most. */
     private final List<EventWaiter> irqfds = new ArrayList<>(1);
@@ -29,7 +27,7 @@ public final class EventFile extends FakeFile {
         super(host, READ | WRITE | CAN_READ | CAN_WRITE);
         this.count = count;
         this.semaphore = semaphore;
-        this.blocking = blocking;
+        setBlocking(blocking);
         this.bypass = new Bypass(host);
     }
 
@@ -64,7 +62,7 @@ public final class EventFile extends FakeFile {
     }
 
     private long full() {
-        if (blocking) {
+        if (isBlocking()) {
             throw new NotModelledException("a write that blocks because an eventfd is full");
         }
         return host.refuse(FileAnswer.EVENTFD_FULL);
@@ -110,7 +108,7 @@ public final class EventFile extends FakeFile {
         if (length < Long.BYTES) {
             return host.refuse(FileAnswer.EVENTFD_LENGTH);
         }
-        if (count == 0 && blocking) {
+        if (count == 0 && isBlocking()) {
             throw new NotModelledException("a read that blocks because an eventfd is empty");
         }
         return readNow(to);
@@ -147,16 +145,6 @@ public final class EventFile extends FakeFile {
         return (count != 0 ? Epoll.EPOLLIN : 0)
                 | (count == FULL ? Epoll.EPOLLERR : 0)
                 | (Long.compareUnsigned(count, FULL - 1) < 0 ? Epoll.EPOLLOUT : 0);
-    }
-
-    @Override
-    public int statusFlags() {
-        return Uapi.O_RDWR | (blocking ? 0 : Uapi.O_NONBLOCK);
-    }
-
-    @Override
-    public void setBlocking(boolean on) {
-        blocking = on;
     }
 
     public List<EventWaiter> waiters() {

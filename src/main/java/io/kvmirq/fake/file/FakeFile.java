@@ -29,6 +29,8 @@ public abstract class FakeFile {
     private final List<Watcher> watchers = new ArrayList<>(0);
     private int descriptors;
     private int mode;
+    /** What F_GETFL shows. */
+    private int status;
 
     /** A file with an ioctl operation and none to read or write, of no name. */
     protected FakeFile(Host host) {
@@ -38,6 +40,7 @@ public abstract class FakeFile {
     protected FakeFile(Host host, int mode) {
         this.host = host;
         this.mode = mode;
+        this.status = (mode & WRITE) != 0 ? Uapi.O_RDWR : 0;
         this.foreign = host.isForeign();
     }
 
@@ -67,6 +70,12 @@ public abstract class FakeFile {
         mode = mode & ~(READ | WRITE) | PREAD | PWRITE;
         mode |= access == 0 || access == Uapi.O_RDWR ? READ : 0;
         mode |= access != 0 && access != ACCESS ? WRITE : 0;
+        status = flags & (ACCESS | Uapi.O_NONBLOCK) | largeFile();
+    }
+
+    /** O_LARGEFILE, which open(2) and memfd_create(2) add. */
+    final int largeFile() {
+        return host.build().arm64() ? 0400000 : 0100000;
     }
 
     public final boolean may(int bit) {
@@ -121,8 +130,14 @@ public abstract class FakeFile {
         return Optional.of(memory.slice((int) offset, length).order(ByteOrder.nativeOrder()));
     }
 
-    /** Sets or clears O_NONBLOCK (FIONBIO). Files that never block ignore it. */
-    public void setBlocking(boolean on) {}
+    /** Sets or clears O_NONBLOCK (FIONBIO). */
+    public final void setBlocking(boolean on) {
+        status = on ? status & ~Uapi.O_NONBLOCK : status | Uapi.O_NONBLOCK;
+    }
+
+    protected final boolean isBlocking() {
+        return (status & Uapi.O_NONBLOCK) == 0;
+    }
 
     /** Called in the mode CAN_READ. */
     public long read(long to, long length) {
@@ -144,7 +159,7 @@ public abstract class FakeFile {
 
     /** F_GETFL. */
     public int statusFlags() {
-        throw new NotModelledException("F_GETFL of this kind of file");
+        return status;
     }
 
     // Readiness

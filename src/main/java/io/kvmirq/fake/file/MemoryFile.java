@@ -116,6 +116,11 @@ public final class MemoryFile extends FakeFile {
     }
 
     @Override
+    public int statusFlags() {
+        return super.statusFlags() | largeFile();
+    }
+
+    @Override
     public long read(long to, long length) {
         throw notModelled();
     }

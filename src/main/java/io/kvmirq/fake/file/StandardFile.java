@@ -20,6 +20,11 @@ public final class StandardFile extends FakeFile {
     }
 
     @Override
+    public int statusFlags() {
+        throw new NotModelledException("F_GETFL of standard input or output");
+    }
+
+    @Override
     public boolean hasPoll() {
         throw new NotModelledException("an epoll set on standard input or output");
     }

@@ -48,9 +48,4 @@ public final class StatsFile extends FakeFile {
         int refused = host.copyOut(to, content.slice((int) offset, size), size);
         return refused < 0 ? refused : size;
     }
-
-    @Override
-    public int statusFlags() {
-        return 0;
-    }
 }

@@ -18,8 +18,13 @@ final class AddressSpace extends IommuObject {
     private static final long PAGE_MASK = 4095;
     private static final long LONGEST = -1 - PAGE_MASK - 1;
 
-    /** A mapping; {@code last} is its last address. */
-    private record Area(long first, long last, long vaddr) {
+    /**
+     * A mapping.
+     *
+     * @param last its last address
+     * @param access that its memory must have
+     */
+    private record Area(long first, long last, long vaddr, int access) {
         long bytes() {
             return last - first + 1;
         }
@@ -68,7 +73,7 @@ final class AddressSpace extends IommuObject {
         if (unfit) {
             return Optional.of(IommufdAnswer.IOMMUFD_ATTACH_MAPPED);
         }
-        if (areas.values().stream().anyMatch(area -> isAbsent(area.vaddr, area.bytes()))) {
+        if (areas.values().stream().anyMatch(area -> !host.memory().has(area.vaddr, area.bytes(), area.access))) {
             return Optional.of(FileAnswer.FAULT);
         }
         return vfio.mayPin(bytes()) ? Optional.empty() : Optional.of(VfioAnswer.DMA_MAP_LOCKED);
@@ -79,26 +84,26 @@ final class AddressSpace extends IommuObject {
         return areas.values().stream().mapToLong(Area::bytes).sum();
     }
 
-    private boolean isAbsent(long vaddr, long length) {
-        return host.memory().at(vaddr, length) == null;
-    }
-
-    /** Maps memory. Returns 0 or a negative errno. */
-    int map(long iova, long vaddr, long length) {
+    /**
+     * Maps memory. Returns 0 or a negative errno.
+     *
+     * @param access that the memory must have once an IOMMU has it
+     */
+    int map(long iova, long vaddr, long length, int access) {
         Optional<Answer> refused = refuses(iova, vaddr, length);
         if (refused.isPresent()) {
             return host.refuse(refused);
         }
         if (isInUse()) {
             DmaMappings.checkWidth(iova + length - 1);
-            if (isAbsent(vaddr, length)) {
+            if (!host.memory().has(vaddr, length, access)) {
                 return host.refuse(FileAnswer.FAULT);
             }
             if (!vfio.mayPin(length)) {
                 return host.refuse(VfioAnswer.DMA_MAP_LOCKED);
             }
         }
-        areas.put(iova, new Area(iova, iova + length - 1, vaddr));
+        areas.put(iova, new Area(iova, iova + length - 1, vaddr, access));
         return 0;
     }
 
@@ -117,7 +122,8 @@ final class AddressSpace extends IommuObject {
         if (Long.compareUnsigned(last, iova) < 0) {
             return Optional.of(IommufdAnswer.IOMMUFD_MAP_WRAPS);
         }
-        boolean reserved = new Area(iova, last, 0).overlaps(DmaMappings.messages(host), DmaMappings.messagesLast(host));
+        boolean reserved =
+                new Area(iova, last, 0, 0).overlaps(DmaMappings.messages(host), DmaMappings.messagesLast(host));
         if (inUse && reserved) {
             return Optional.of(IommufdAnswer.IOMMUFD_MAP_RANGE);
         }

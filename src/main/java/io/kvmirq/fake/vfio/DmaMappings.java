@@ -6,6 +6,7 @@ import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.fake.file.Host;
+import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioInfoCapHeader;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaMap;
@@ -158,7 +159,12 @@ final class DmaMappings {
         long iova = map.getLong(VfioIommuType1DmaMap.IOVA);
         long size = map.getLong(VfioIommuType1DmaMap.LENGTH);
         Optional<Answer> refused = refusesRange(iova, vaddr, size, flags);
-        return refused.isPresent() ? host.refuse(refused) : map(iova, vaddr, size);
+        return refused.isPresent() ? host.refuse(refused) : map(iova, vaddr, size, access(flags));
+    }
+
+    /** The access that a mapping's memory must have: a device reads it, and with the flag writes it. */
+    static int access(int flags) {
+        return (flags & UapiVfio.VFIO_DMA_MAP_FLAG_WRITE) == 0 ? Uapi.PROT_READ : Uapi.PROT_WRITE;
     }
 
     private static boolean isShort(ByteBuffer structure, int size) {
@@ -184,7 +190,7 @@ final class DmaMappings {
         return wraps ? Optional.of(VfioAnswer.VFIO_MAP_WRAPS_BEFORE) : Optional.empty();
     }
 
-    private int map(long iova, long vaddr, long size) {
+    private int map(long iova, long vaddr, long size, int access) {
         long last = iova + size - 1;
         if (at(last).filter(mapping -> mapping.overlaps(iova, last)).isPresent()) {
             return host.refuse(VfioAnswer.VFIO_MAP_EXISTS);
@@ -196,7 +202,7 @@ final class DmaMappings {
             return host.refuse(VfioAnswer.VFIO_MAP_RESERVED);
         }
         checkWidth(last);
-        if (host.memory().at(vaddr, size) == null) {
+        if (!host.memory().has(vaddr, size, access)) {
             return host.refuse(FileAnswer.FAULT);
         }
         if (!vfio.mayPin(size)) {

@@ -8,6 +8,7 @@ import io.kvmirq.explain.IommufdAnswer;
 import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Requests;
+import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiIommufd;
 import io.kvmirq.uapi.UapiIommufd.IommuDestroy;
 import io.kvmirq.uapi.UapiIommufd.IommuIoasAlloc;
@@ -195,7 +196,9 @@ final class IommuRequests {
             if ((flags & UapiIommufd.IOMMU_IOAS_MAP_FIXED_IOVA) == 0) {
                 throw new NotModelledException("IOMMU_IOAS_MAP without IOMMU_IOAS_MAP_FIXED_IOVA");
             }
-            int result = space.map(iova, map.getLong(IommuIoasMap.USER_VA), length);
+            boolean writes = (flags & UapiIommufd.IOMMU_IOAS_MAP_WRITEABLE) != 0;
+            int access = writes ? Uapi.PROT_WRITE : Uapi.PROT_READ;
+            int result = space.map(iova, map.getLong(IommuIoasMap.USER_VA), length, access);
             return result < 0 ? result : host.copyOut(address, map, IommuIoasMap.SIZE);
         });
     }
@@ -291,7 +294,8 @@ final class IommuRequests {
                     space -> space.map(
                             map.getLong(VfioIommuType1DmaMap.IOVA),
                             map.getLong(VfioIommuType1DmaMap.VADDR),
-                            map.getLong(VfioIommuType1DmaMap.LENGTH)));
+                            map.getLong(VfioIommuType1DmaMap.LENGTH),
+                            DmaMappings.access(map.getInt(VfioIommuType1DmaMap.FLAGS))));
         });
     }
 
