@@ -1,20 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.recording.replay;
 
-import io.kvmirq.Errno;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.recording.tapes.TapeException;
 import io.kvmirq.recording.tapes.TapeLine;
 import io.kvmirq.recording.tapes.TapeReader;
 import io.kvmirq.recording.tapes.TapeText;
-import io.kvmirq.uapi.Arguments;
 import io.kvmirq.uapi.Names;
-import io.kvmirq.uapi.Uapi;
-import io.kvmirq.uapi.UapiTable;
 import java.io.BufferedInputStream;
 import java.io.Closeable;
 import java.io.IOException;
-import java.nio.ByteBuffer;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -30,12 +25,18 @@ import java.util.concurrent.TimeoutException;
  * eventfds, what is ready, the status of a line, why a guest left. What depends on the processor (CPUID, registers, the
  * state of chips) is not compared, nor are capabilities that have nothing to do with interrupts.
  *
- * <p>What a kernel without a model of it can be spared, and what points to memory that the tape does not hold, is
- * passed over: {@link #remarks} tells how often.
+ * <p>Each call is counted once: as answered as on the tape; as passed over, when the kernel does not model it or the
+ * tape lacks what it needs; or as unknown, when its answer depends on what a guest did that did not run here, or on the
+ * order of calls that overlapped in time. {@link #remarks} tells which. The first other answer ends the replay.
  *
- * <p>Calls are made one after another in the order of the tape, whatever thread they came from; but a guest runs on a
- * thread of its own from where its KVM_RUN began to where it ended. What the tape saw happen is waited for, up to
- * {@value Runs#PATIENCE_SECONDS} s. While a guest runs, reads of what it may change are not compared.
+ * <p>Calls are made one after another in the order of the tape, whatever thread they came from; but a guest whose memory
+ * is on the tape runs on a thread of its own from where its KVM_RUN began to where it ended. What the tape saw happen is
+ * waited for, up to {@value Runs#PATIENCE_SECONDS} s. While a guest runs, reads of what it may change are not compared.
+ * A KVM_RUN without the guest's memory is not made: it ends as recorded, and the state that the program reads
+ * afterwards is taken from the tape.
+ *
+ * <p>Two calls of different threads whose lines are in the other order than their effects are made again in that other
+ * order, if nothing on the tape says which came first.
  *
  * <p>For one thread, once.
  */
@@ -91,16 +92,28 @@ public final class Replay implements Closeable {
     private final ReplayedFiles files;
     private final Runs runs;
     private final ReplayedCalls calls;
-    private final ReplayPassed passed = new ReplayPassed();
+    private final ReplayAnswers answers;
+    private final ReplayGuests guests = new ReplayGuests();
+    private final ReplayCounts passed = new ReplayCounts("passed over");
+    private final ReplayCounts unknown = new ReplayCounts("unknown");
+    private final ReplayOrder order;
+
     private boolean ended = true;
-    private boolean preloaded;
-    private boolean stopped;
+    private long done;
 
     /** @param libc the kernel that makes the calls again, real or fake */
     public Replay(Libc libc) {
         this.files = new ReplayedFiles(libc);
         this.runs = new Runs(libc);
         this.calls = new ReplayedCalls(libc, files, runs);
+        this.answers = new ReplayAnswers(files, runs);
+        this.order = new ReplayOrder(calls, answers, (call, same) -> {
+            if (same) {
+                answered(call);
+            } else {
+                leaveUnknown(call);
+            }
+        });
     }
 
     /**
@@ -135,9 +148,10 @@ public final class Replay implements Closeable {
         long calls = 0;
         for (; line.isPresent(); line = reader.next()) {
             rules.require(line.get());
-            preloaded |= line.get() instanceof TapeLine.Header header
-                    && header.backend().equals("preload");
-            calls += line.get() instanceof TapeLine.Call ? 1 : 0;
+            if (line.get() instanceof TapeLine.Call call) {
+                guests.foresee(call);
+                calls++;
+            }
         }
         ended = reader.ended();
         return calls;
@@ -145,37 +159,49 @@ public final class Replay implements Closeable {
 
     private Outcome run(TapeReader reader, long valid) throws IOException {
         ReplayRules rules = new ReplayRules(reader);
-        long done = 0;
+        ReplayWindow window = new ReplayWindow(reader);
         try {
-            for (Optional<TapeLine> line = reader.next(); line.isPresent(); line = reader.next()) {
+            for (Optional<TapeLine> line = window.next(); line.isPresent(); line = window.next()) {
                 rules.require(line.get());
                 if (line.get() instanceof TapeLine.Call call) {
-                    Optional<Outcome> end = replay(call, done);
+                    Optional<Outcome> end = order.wasMade(call) ? Optional.empty() : replay(call, window);
                     if (end.isPresent()) {
                         return end.get();
                     }
+                    window.done(call);
                     done++;
                 }
             }
         } catch (TapeException e) {
-            return new Stopped(done - passed.all(), done + 1, "?", CHANGED + ": " + e.getMessage());
+            return new Stopped(same(), done + 1, "?", CHANGED + ": " + e.getMessage());
         }
         return done == valid
-                ? new Same(done - passed.all())
-                : new Stopped(done - passed.all(), done, "?", CHANGED + " from " + valid + " calls to " + done);
+                ? new Same(same())
+                : new Stopped(same(), done, "?", CHANGED + " from " + valid + " calls to " + done);
+    }
+
+    private long same() {
+        return done - passed.all() - unknown.all();
+    }
+
+    /** How many calls were passed over: the kernel does not model them, or the tape lacks what they need. */
+    public long passedOver() {
+        return passed.all();
+    }
+
+    /** How many answers depend on what a guest did that ran on the tape only, or on the order of overlapping calls. */
+    public long unknown() {
+        return unknown.all();
     }
 
     /** Further sentences about the replayed tape, whatever the outcome. */
     public List<String> remarks() {
         List<String> remarks = new ArrayList<>();
         passed.remark().ifPresent(remarks::add);
+        unknown.remark().ifPresent(remarks::add);
         if (!ended) {
             remarks.add("the tape has no end: its recorder was killed or not closed, or the tape was cut; calls after"
                     + " its last line may be missing");
-        }
-        if (stopped && preloaded) {
-            remarks.add("the tape is of 'kvmirq tape', which records neither guest memory nor every call; 'kvmirq"
-                    + " selftest --record' and io.kvmirq.recording.Recorder record what a replay needs");
         }
         return remarks;
     }
@@ -185,119 +211,100 @@ public final class Replay implements Closeable {
         return ended;
     }
 
-    private Optional<Outcome> replay(TapeLine.Call call, long done) {
-        if (ReplayPassed.points(call)) {
-            passed.add(call);
+    private Optional<Outcome> replay(TapeLine.Call call, ReplayWindow window) {
+        if (ReplayGuests.isRun(call) && isOfTape(call)) {
+            unknown.add(call);
             return Optional.empty();
         }
+        if (!calls.isPossible(call)) {
+            return passOver(call);
+        }
         try {
+            calls.setPatient(!guests.mayChange(call));
+            order.prepare(call, window);
             ReplayedCalls.Answer answer = calls.make(call);
-            if (same(call, answer)) {
-                return Optional.empty();
+            if (answers.same(call, answer)) {
+                return answered(call);
             }
-            if (ReplayPassed.isSilent(call)) {
-                passed.add(call);
-                return Optional.empty();
+            if (ReplayPassed.isSilent(call) || ReplayPassed.isOtherFile(call)) {
+                return passOver(call);
             }
-            requireKnown(call);
-            return Optional.of(diverged(call, done, text(call, call.result(), call.out(), true), got(call, answer)));
+            return otherwise(call, answer, window);
         } catch (TimeoutException e) {
             String got = "still running after " + Runs.PATIENCE_SECONDS + " s";
-            return Optional.of(diverged(call, done, text(call, call.result(), call.out(), true), got));
+            return Optional.of(diverged(call, got));
         } catch (UnsupportedOperationException e) {
-            if (ReplayPassed.isSpared(call)) {
-                passed.add(call);
+            if (ReplayGuests.isRun(call)) {
+                // The fake has no such instruction, or none of the processor's modes but real mode.
+                guests.ran(call.on());
+                unknown.add(call);
                 return Optional.empty();
             }
-            return Optional.of(stopped(call, done, e));
+            return passOver(call);
+        } catch (LackingException e) {
+            return passOver(call);
         } catch (CannotReplayException e) {
-            return Optional.of(stopped(call, done, e));
+            return Optional.of(
+                    new Stopped(same(), call.number(), new TapeText().render(call), String.valueOf(e.getMessage())));
         }
     }
 
-    /** Refuses a call whose answer says nothing about interrupts. */
-    private static void requireKnown(TapeLine.Call call) {
-        if (call.request() == Uapi.KVM_ENABLE_CAP && call.in().isPresent()) {
-            int capability = call.in().get().getInt(Uapi.KvmEnableCap.CAP);
-            if (!UapiTable.isCapability(capability)) {
-                throw new CannotReplayException(
-                        "capability " + capability + ", which has nothing to do with interrupts");
+    /** Whether a KVM_RUN is not made here, because the guest's memory or its beginning is not on the tape. */
+    private boolean isOfTape(TapeLine.Call call) {
+        if (!call.begins()) {
+            boolean taken = guests.end(call.on()) || !runs.isRunning(call.on());
+            if (taken) {
+                guests.ran(call.on());
             }
+            return taken;
         }
+        boolean taken = calls.isMemoryUnknown() || guests.hasRun(call.on()) || files.lacks(call);
+        if (taken) {
+            guests.begin(call.on());
+        }
+        return taken;
     }
 
-    private Stopped stopped(TapeLine.Call call, long done, RuntimeException e) {
-        stopped = true;
-        return new Stopped(
-                done - passed.all(), call.number(), new TapeText().render(call), String.valueOf(e.getMessage()));
+    private Optional<Outcome> answered(TapeLine.Call call) {
+        guests.note(call);
+        if (guests.asksChanged(call)) {
+            calls.take(call);
+            unknown.add(call);
+        }
+        return Optional.empty();
     }
 
-    private Diverged diverged(TapeLine.Call call, long done, String expected, String got) {
+    private Optional<Outcome> passOver(TapeLine.Call call) {
+        guests.note(call);
+        call.made().ifPresent(files::absent);
+        passed.add(call);
+        return Optional.empty();
+    }
+
+    /** After another answer than that of the tape. */
+    private Optional<Outcome> otherwise(TapeLine.Call call, ReplayedCalls.Answer answer, ReplayWindow window)
+            throws TimeoutException {
+        String got = answers.got(call, answer);
+        if (guests.mayChange(call)) {
+            return leaveUnknown(call);
+        }
+        boolean overlaps = order.overlaps(call, window);
+        if (overlaps && order.fits(call, answer, window)) {
+            return answered(call);
+        }
+        return overlaps ? leaveUnknown(call) : Optional.of(diverged(call, got));
+    }
+
+    private Optional<Outcome> leaveUnknown(TapeLine.Call call) {
+        guests.note(call);
+        call.made().ifPresent(files::absentUnlessOpen);
+        unknown.add(call);
+        return Optional.empty();
+    }
+
+    private Diverged diverged(TapeLine.Call call, String got) {
         return new Diverged(
-                done - passed.all(), call.number(), new TapeText().render(call), expected, got, files.names());
-    }
-
-    // Comparison
-
-    private boolean same(TapeLine.Call call, ReplayedCalls.Answer answer) {
-        if (call.begins() || call.made().isPresent()) {
-            return answer.result() >= 0;
-        }
-        if (call.errno().isPresent() || answer.result() < 0) {
-            return call.errno().map(Errno::number).orElse(0) == -answer.result();
-        }
-        if (call.result() != answer.result()) {
-            boolean looked = call.call().equals("ppoll") || call.call().equals("epoll_wait");
-            return looked && call.result() == 0 && runs.any();
-        }
-        return written(call, call.out().or(call::in)).equals(written(call, Optional.of(after(call, answer))));
-    }
-
-    private ByteBuffer after(TapeLine.Call call, ReplayedCalls.Answer answer) {
-        return call.request() == Uapi.KVM_RUN ? files.run(call.on()).orElse(answer.out()) : answer.out();
-    }
-
-    private String got(TapeLine.Call call, ReplayedCalls.Answer answer) {
-        return text(call, answer.result(), Optional.of(after(call, answer)), false);
-    }
-
-    private static String text(TapeLine.Call call, long result, Optional<ByteBuffer> out, boolean recorded) {
-        if (recorded && (call.made().isPresent() || call.errno().isPresent())) {
-            return call.made().orElseGet(() -> call.errno().map(Errno::toString).orElse(""));
-        }
-        if (result < 0) {
-            return Errno.ofResult(result).toString();
-        }
-        String written = written(call, out.or(call::in));
-        return written.isEmpty() ? String.valueOf(result) : result + " (" + written + ")";
-    }
-
-    /** The bytes that the kernel wrote and that must be the same; empty if none must. */
-    private static String written(TapeLine.Call call, Optional<ByteBuffer> out) {
-        if (out.isEmpty()) {
-            return "";
-        }
-        ByteBuffer bytes = out.get();
-        boolean count = call.call().equals("read") || call.call().equals("preadv2");
-        if (count && call.result() == Long.BYTES && bytes.limit() >= Long.BYTES) {
-            return "count " + Long.toUnsignedString(bytes.getLong(0));
-        }
-        if (call.request() == Uapi.KVM_IRQ_LINE_STATUS && bytes.limit() >= Uapi.KvmIrqLevel.SIZE) {
-            return "status " + bytes.getInt(Uapi.KvmIrqLevel.IRQ);
-        }
-        if (call.request() == Uapi.KVM_RUN && bytes.limit() >= Arguments.RUN_EXIT) {
-            return Names.exit(bytes);
-        }
-        return call.call().equals("ppoll") ? ready(call, bytes) : "";
-    }
-
-    private static String ready(TapeLine.Call call, ByteBuffer bytes) {
-        int length = Math.min(call.in().map(ByteBuffer::limit).orElse(0), bytes.limit());
-        StringBuilder events = new StringBuilder("revents");
-        for (int at = 0; at + Uapi.Pollfd.SIZE <= length; at += Uapi.Pollfd.SIZE) {
-            events.append(' ').append(Names.hex(bytes.getShort(at + Uapi.Pollfd.REVENTS) & 0xffff));
-        }
-        return events.toString();
+                same(), call.number(), new TapeText().render(call), answers.expected(call), got, files.names());
     }
 
     /** The descriptors that stand for the files of the tape that are open, by names such as {@code vm#1}. */

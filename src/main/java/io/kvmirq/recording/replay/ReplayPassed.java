@@ -4,7 +4,6 @@ package io.kvmirq.recording.replay;
 import io.kvmirq.Errno;
 import io.kvmirq.recording.tapes.TapeLine;
 import io.kvmirq.uapi.Arguments;
-import io.kvmirq.uapi.Names;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable;
 import io.kvmirq.uapi.UapiTable.Field;
@@ -12,41 +11,21 @@ import io.kvmirq.uapi.UapiTable.FileKind;
 import io.kvmirq.uapi.UapiTable.Request;
 import io.kvmirq.uapi.UapiTable.Role;
 import java.nio.ByteBuffer;
-import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
-import java.util.TreeMap;
-import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
-/** Calls of a tape that are not made again, or whose answer says nothing; they are counted by request. */
+/** Calls of a tape that cannot be made again, or whose answer says nothing. */
 final class ReplayPassed {
-    private final Map<String, Long> counts = new TreeMap<>();
-    private long all;
+    /** Lists that the kernel fills: it reads their length only. */
+    private static final Set<Long> FILLED = Set.of(
+            Uapi.KVM_GET_SUPPORTED_CPUID,
+            Uapi.KVM_GET_EMULATED_CPUID,
+            Uapi.KVM_GET_CPUID2,
+            Uapi.KVM_GET_MSR_INDEX_LIST,
+            Uapi.KVM_GET_MSR_FEATURE_INDEX_LIST);
 
-    long all() {
-        return all;
-    }
-
-    void add(TapeLine.Call call) {
-        all++;
-        counts.merge(
-                call.call().equals("ioctl")
-                        ? Optional.ofNullable(Arguments.of(call.request(), call.on()))
-                                .map(Request::name)
-                                .orElseGet(() -> Names.hex(call.request()))
-                        : call.call(),
-                1L,
-                Long::sum);
-    }
-
-    Optional<String> remark() {
-        return counts.isEmpty()
-                ? Optional.empty()
-                : Optional.of(counts.entrySet().stream()
-                        .map(count -> count.getKey() + " " + count.getValue())
-                        .collect(Collectors.joining(", ", "passed over: ", "")));
-    }
+    private ReplayPassed() {}
 
     /** Whether it cannot be made: what it points to was the program's, and is not on the tape. */
     static boolean points(TapeLine.Call call) {
@@ -60,6 +39,7 @@ final class ReplayPassed {
         }
         if (Arguments.isKvm(call.request())
                 && call.request() != Uapi.KVM_SET_GSI_ROUTING
+                && !FILLED.contains(call.request())
                 && succeeded(call)
                 && lacksElements(call, request)) {
             return true;
@@ -79,10 +59,9 @@ final class ReplayPassed {
                     call.in().orElseThrow().limit());
         }
         boolean recorded = call.data().isPresent() || call.names().containsKey("data");
-        boolean asked = request.number() == Uapi.KVM_GET_DEVICE_ATTR
-                || request.number() == Uapi.KVM_SET_DEVICE_ATTR
-                        && request.kind() != FileKind.KVM_DEVICE
-                        && request.kind() != FileKind.KVM_VFIO;
+        boolean asked = request.number() == Uapi.KVM_SET_DEVICE_ATTR
+                && request.kind() != FileKind.KVM_DEVICE
+                && request.kind() != FileKind.KVM_VFIO;
         return asked && !recorded && succeeded(call);
     }
 
@@ -92,14 +71,10 @@ final class ReplayPassed {
         return head > 0 && in.limit() == head && Arguments.length(call.request(), request, in) > head;
     }
 
-    /** Whether a kernel without a model of it can be spared it. */
-    static boolean isSpared(TapeLine.Call call) {
-        return (succeeded(call) || asksLength(call) || isInvalid(call))
-                && (Arguments.isKvm(call.request()) || FileKind.ofName(call.on()) == FileKind.VFIO_CONTAINER)
-                && Optional.ofNullable(Arguments.of(call.request(), call.on()))
-                        .filter(Request::interrupts)
-                        .isEmpty()
-                && (call.request() != Uapi.KVM_ENABLE_CAP || isOther(call));
+    /** Whether it opens a file that has nothing to do with KVM, VFIO or iommufd. */
+    static boolean isOtherFile(TapeLine.Call call) {
+        return call.call().startsWith("open")
+                && call.path().map(FileKind::ofLink).orElse(FileKind.NONE) == FileKind.NONE;
     }
 
     /** Whether another answer says nothing: it is about a capability that has nothing to do with interrupts. */
@@ -110,7 +85,7 @@ final class ReplayPassed {
         return asksLength(call)
                 || call.request() == Uapi.KVM_GET_TSC_KHZ && succeeded(call)
                 || call.request() == Uapi.KVM_CHECK_EXTENSION && isOfMachine(call.value())
-                || call.request() == Uapi.KVM_ENABLE_CAP && succeeded(call) && isOther(call)
+                || call.request() == Uapi.KVM_ENABLE_CAP && isOther(call)
                 || call.request() == Uapi.KVM_SET_DEVICE_ATTR && succeeded(call) && isUnknownValue(call);
     }
 
@@ -130,11 +105,6 @@ final class ReplayPassed {
     /** KVM_CAP_NR_VCPUS is the number of the host's processors. */
     private static boolean isOfMachine(long capability) {
         return !UapiTable.isCapability(capability) || capability == Uapi.KVM_CAP_NR_VCPUS;
-    }
-
-    private static boolean isInvalid(TapeLine.Call call) {
-        return call.call().equals("ioctl")
-                && call.errno().filter(Errno.EINVAL::equals).isPresent();
     }
 
     private static boolean isUnknownValue(TapeLine.Call call) {

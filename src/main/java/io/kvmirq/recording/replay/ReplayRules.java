@@ -79,10 +79,11 @@ final class ReplayRules {
     private void requireDuplicate(TapeLine.Call call) {
         boolean known = call.request() == Uapi.F_DUPFD
                 || call.request() == Uapi.F_DUPFD_CLOEXEC
-                || call.request() == Uapi.F_GETFL && call.made().isEmpty();
+                || (call.request() == Uapi.F_GETFL || call.request() == Uapi.F_SETFL)
+                        && call.made().isEmpty();
         if (!known) {
             throw reader.flaw("field request is " + call.request()
-                    + ": of fcntl, F_DUPFD, F_DUPFD_CLOEXEC and F_GETFL are replayed");
+                    + ": of fcntl, F_DUPFD, F_DUPFD_CLOEXEC, F_GETFL and F_SETFL are replayed");
         }
     }
 

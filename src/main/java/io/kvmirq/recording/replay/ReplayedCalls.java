@@ -32,13 +32,34 @@ final class ReplayedCalls {
     private static final int OPEN_FLAGS = Uapi.O_RDWR | Uapi.O_NONBLOCK | Uapi.O_CLOEXEC;
     /** A valid address without memory behind it, for guest memory that the tape does not hold. */
     private static final long NOBODYS = 0x10000;
+    /** No program has memory on the first pages. */
+    private static final long BAD = 0x1000;
     /** Whole names: what only begins so may lead anywhere. */
     private static final Pattern DEVICES =
             Pattern.compile("/dev/kvm|/dev/iommu|/dev/vfio/(vfio|[0-9]{1,10}|devices/vfio[0-9]{1,10})");
 
+    private static final long PATIENCE = TimeUnit.SECONDS.toNanos(Runs.PATIENCE_SECONDS);
+
     private static final int PROTECTION = Uapi.PROT_READ | Uapi.PROT_WRITE;
 
     private static final int MAP_FLAGS = Uapi.MAP_SHARED | Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS;
+
+    /** The request that sets what another gets. */
+    private static final Map<Long, Long> SETTERS = Map.ofEntries(
+            Map.entry(Uapi.KVM_GET_REGS, Uapi.KVM_SET_REGS),
+            Map.entry(Uapi.KVM_GET_SREGS, Uapi.KVM_SET_SREGS),
+            Map.entry(Uapi.KVM_GET_SREGS2, Uapi.KVM_SET_SREGS2),
+            Map.entry(Uapi.KVM_GET_FPU, Uapi.KVM_SET_FPU),
+            Map.entry(Uapi.KVM_GET_XSAVE, Uapi.KVM_SET_XSAVE),
+            Map.entry(Uapi.KVM_GET_XSAVE2, Uapi.KVM_SET_XSAVE),
+            Map.entry(Uapi.KVM_GET_XCRS, Uapi.KVM_SET_XCRS),
+            Map.entry(Uapi.KVM_GET_MSRS, Uapi.KVM_SET_MSRS),
+            Map.entry(Uapi.KVM_GET_DEBUGREGS, Uapi.KVM_SET_DEBUGREGS),
+            Map.entry(Uapi.KVM_GET_VCPU_EVENTS, Uapi.KVM_SET_VCPU_EVENTS),
+            Map.entry(Uapi.KVM_GET_LAPIC, Uapi.KVM_SET_LAPIC),
+            Map.entry(Uapi.KVM_GET_MP_STATE, Uapi.KVM_SET_MP_STATE),
+            Map.entry(Uapi.KVM_GET_IRQCHIP, Uapi.KVM_SET_IRQCHIP),
+            Map.entry(Uapi.KVM_GET_PIT2, Uapi.KVM_SET_PIT2));
 
     private final Libc libc;
     private final ReplayedFiles files;
@@ -47,12 +68,67 @@ final class ReplayedCalls {
     private final long address;
     private final int[] places = new int[Arguments.MOST_FDS];
     private boolean memoryUnknown;
+    /** How long is waited for what the tape saw happen. */
+    private long patience = PATIENCE;
 
     ReplayedCalls(Libc libc, ReplayedFiles files, Runs runs) {
         this.libc = libc;
         this.files = files;
         this.runs = runs;
         this.address = libc.addressOf(argument);
+    }
+
+    /** Whether a guest has memory that is not on the tape. */
+    boolean isMemoryUnknown() {
+        return memoryUnknown;
+    }
+
+    /** Whether the tape holds what the call needs, and the files are here. */
+    boolean isPossible(TapeLine.Call call) {
+        return !ReplayPassed.points(call) && !files.lacks(call);
+    }
+
+    /** Whether a call that returned something on the tape would do so now. */
+    boolean isReady(TapeLine.Call call) {
+        boolean waited = ReplayAnswers.isRead(call) && call.errno().isEmpty();
+        return !waited || files.find(call.on()).filter(fd -> !isReadable(fd)).isEmpty();
+    }
+
+    /** The count of an eventfd, which is 0 afterwards; 0 for none. */
+    long readNow(TapeLine.Call call) {
+        int fd = files.subject(call.on());
+        return isReadable(fd) && libc.read(fd, address, Long.BYTES) == Long.BYTES ? argument.getLong(0) : 0;
+    }
+
+    /** Adds to the count of an eventfd. */
+    void add(TapeLine.Call call, long count) {
+        argument.putLong(0, count);
+        libc.write(files.subject(call.on()), address, Long.BYTES);
+    }
+
+    private boolean isReadable(int fd) {
+        pollfd(0, fd);
+        return libc.ppoll(address, 1, timeout(0)) > 0;
+    }
+
+    /** Sets the state that the program read, as the tape has it: a guest that did not run here has changed it. */
+    void take(TapeLine.Call call) {
+        @Nullable Long set = SETTERS.get(call.request());
+        if (set == null || call.out().isEmpty() || call.cut()) {
+            return;
+        }
+        ByteBuffer state = call.out().get();
+        argument.put(0, state, 0, state.limit());
+        try {
+            libc.ioctl(files.subject(call.on()), set, address);
+        } catch (UnsupportedOperationException e) {
+            // The state stays unknown: the kernel does not model it.
+        }
+    }
+
+    /** Whether what the tape saw happen is waited for: a guest that does not run here makes nothing happen. */
+    void setPatient(boolean on) {
+        patience = on ? PATIENCE : 0;
     }
 
     /** @throws TimeoutException when a guest does not leave */
@@ -99,14 +175,14 @@ final class ReplayedCalls {
             case "munmap" -> files.unmap(call.on());
             case "memory" -> fill(call);
             case "ioctl" -> ioctl(call);
-            default -> throw new CannotReplayException(call.call());
+            default -> throw new LackingException("the file and the data of " + call.call());
         };
     }
 
     private long open(TapeLine.Call call) {
         String path = call.path()
                 .filter(known -> !libc.isReal() || DEVICES.matcher(known).matches())
-                .orElseThrow(() -> new CannotReplayException("a file that is no device of KVM, VFIO or iommufd"));
+                .orElseThrow(() -> new LackingException("a file that is no device of KVM, VFIO or iommufd"));
         return libc.open(Buffers.cString(path), (int) call.flags() & OPEN_FLAGS);
     }
 
@@ -126,7 +202,7 @@ final class ReplayedCalls {
 
     private static int length(TapeLine.Call call) {
         if (call.value() < 0 || call.value() > MOST_DATA) {
-            throw new CannotReplayException("a transfer of " + call.value() + " bytes");
+            throw new LackingException("a transfer of " + call.value() + " bytes");
         }
         return (int) call.value();
     }
@@ -134,13 +210,18 @@ final class ReplayedCalls {
     /** Bytes of the tape, or an address that is wrong as it was. */
     private long load(Optional<ByteBuffer> bytes, TapeLine.Call call) {
         if (call.cut()) {
-            throw new CannotReplayException("an argument that was cut");
+            throw new LackingException("the rest of an argument");
         }
         if (bytes.map(ByteBuffer::limit).orElse(0) > Arguments.MOST) {
             throw new CannotReplayException("an argument of more than " + Arguments.MOST + " bytes");
         }
         bytes.ifPresent(known -> argument.put(0, known, 0, known.limit()));
-        return bytes.isPresent() ? address : 0;
+        return isBad(call) ? BAD : bytes.isPresent() ? address : 0;
+    }
+
+    /** Whether the kernel could not read or write at an address of the program. */
+    private static boolean isBad(TapeLine.Call call) {
+        return call.errno().filter(Errno.EFAULT::equals).isPresent();
     }
 
     private long read(TapeLine.Call call) {
@@ -148,14 +229,13 @@ final class ReplayedCalls {
         if (call.errno().isEmpty()) {
             awaitReadable(fd);
         }
-        boolean unreadable = call.errno().filter(Errno.EFAULT::equals).isPresent();
-        return libc.read(fd, unreadable ? 0 : address, length(call));
+        return libc.read(fd, isBad(call) ? BAD : address, length(call));
     }
 
     /** A worker of the kernel or a guest may signal the eventfd later. A read must not block for ever. */
     private void awaitReadable(int fd) {
         pollfd(0, fd);
-        libc.ppoll(address, 1, timeout(TimeUnit.SECONDS.toNanos(Runs.PATIENCE_SECONDS)));
+        libc.ppoll(address, 1, timeout(patience));
     }
 
     private void pollfd(int at, int fd) {
@@ -173,7 +253,7 @@ final class ReplayedCalls {
     private long write(TapeLine.Call call) {
         int fd = files.subject(call.on());
         if (fd != ReplayedFiles.NO_FD && FileKind.ofName(call.on()) != FileKind.EVENTFD) {
-            throw new CannotReplayException("a write to " + call.on() + ", which is no eventfd");
+            throw new LackingException("what a write to " + call.on() + " does");
         }
         return libc.write(fd, load(call.in(), call), length(call));
     }
@@ -184,7 +264,7 @@ final class ReplayedCalls {
             awaitReadable(fd);
         }
         argument.putLong(DATA_AT + Uapi.Iovec.IOV_BASE, address).putLong(DATA_AT + Uapi.Iovec.IOV_LEN, length(call));
-        return libc.preadv2(fd, address + DATA_AT, 1, -1, Uapi.RWF_NOWAIT);
+        return libc.preadv2(fd, isBad(call) ? BAD : address + DATA_AT, 1, -1, Uapi.RWF_NOWAIT);
     }
 
     private long poll(TapeLine.Call call) {
@@ -193,9 +273,7 @@ final class ReplayedCalls {
         for (int entry = 0; entry + Uapi.Pollfd.SIZE <= bytes; entry += Uapi.Pollfd.SIZE) {
             putDescriptor(call, entry);
         }
-        boolean waits = call.result() > 0;
-        long patience = waits ? TimeUnit.SECONDS.toNanos(Runs.PATIENCE_SECONDS) : 0;
-        return libc.ppoll(at, bytes / Uapi.Pollfd.SIZE, timeout(patience));
+        return libc.ppoll(at, bytes / Uapi.Pollfd.SIZE, timeout(call.result() > 0 ? patience : 0));
     }
 
     private void putDescriptor(TapeLine.Call call, int at) {
@@ -211,8 +289,8 @@ final class ReplayedCalls {
 
     private long epollWait(TapeLine.Call call) {
         int most = (int) Math.max(1, Math.min(call.flags(), MOST_DATA / Uapi.Iovec.SIZE));
-        int patience = call.result() > 0 ? (int) TimeUnit.SECONDS.toMillis(Runs.PATIENCE_SECONDS) : 0;
-        return libc.epollWait(files.subject(call.on()), address, most, patience);
+        int millis = call.result() > 0 ? (int) TimeUnit.NANOSECONDS.toMillis(patience) : 0;
+        return libc.epollWait(files.subject(call.on()), isBad(call) ? BAD : address, most, millis);
     }
 
     // Memory
@@ -226,7 +304,7 @@ final class ReplayedCalls {
         int protection = bare ? PROTECTION : (int) call.request();
         int flags = bare ? Uapi.MAP_SHARED : (int) call.flags() & MAP_FLAGS;
         if (!fails && protection != PROTECTION) {
-            throw new CannotReplayException("a mapping that is not to be read and written");
+            throw new LackingException("what a mapping that is not to be read and written is for");
         }
         long mapped = libc.mmap(call.value(), protection, flags, fd, 0);
         if (mapped < 0) {
@@ -242,11 +320,15 @@ final class ReplayedCalls {
 
     private long fill(TapeLine.Call call) {
         ReplayedFiles.Mapping mapping = files.mapping(call.on());
+        if (call.in().isEmpty()) {
+            memoryUnknown = true;
+            throw new LackingException("what the guest's memory holds");
+        }
         if (!mapping.anonymous()) {
             throw new CannotReplayException("writing into " + call.on() + ", which is a mapping of a file");
         }
         ByteBuffer memory = mapping.bytes();
-        ByteBuffer bytes = call.in().orElseThrow(() -> new CannotReplayException("memory without bytes"));
+        ByteBuffer bytes = call.in().get();
         if (call.value() < 0 || call.value() > memory.capacity() - bytes.limit()) {
             throw new CannotReplayException("bytes beyond the end of " + call.on());
         }
@@ -269,14 +351,24 @@ final class ReplayedCalls {
             throw new CannotReplayException("a device of this machine, which VFIO resets as it opens it");
         }
         long at = load(call.in(), call);
-        if (at != 0) {
-            int given = call.in().orElseThrow().limit();
+        if (call.in().isPresent()) {
+            at = inner(known) && isBad(call) ? address : at;
+            int given = call.in().get().limit();
             for (int rest = given; rest < Arguments.length(call.request(), known, argument); rest++) {
                 argument.put(rest, (byte) 0);
             }
             putNames(call, known);
         }
         return libc.ioctl(fd, call.request(), at);
+    }
+
+    /** Whether the structure holds an address of its own, which is the bad one then. */
+    private static boolean inner(@Nullable Request known) {
+        return known != null
+                && known.argument()
+                        .flatMap(struct -> struct.field(Role.ADDRESS))
+                        .filter(field -> !field.target().guest())
+                        .isPresent();
     }
 
     private void putNames(TapeLine.Call call, @Nullable Request known) {
@@ -295,7 +387,7 @@ final class ReplayedCalls {
         }
         count = Arguments.places(known, Role.ADDRESS, argument, length, places);
         for (int i = 0; i < count; i++) {
-            argument.putLong(places[i], data(call));
+            argument.putLong(places[i], isBad(call) ? BAD : data(call));
         }
     }
 
@@ -313,9 +405,6 @@ final class ReplayedCalls {
     private long run(TapeLine.Call call, int fd) throws TimeoutException {
         if (!call.begins()) {
             return runs.end(call.on());
-        }
-        if (memoryUnknown) {
-            throw new CannotReplayException("a guest whose memory is not on the tape");
         }
         files.run(call.on()).ifPresent(run -> call.in()
                 .filter(bytes -> bytes.limit() > Uapi.KvmRun.IMMEDIATE_EXIT)

@@ -44,6 +44,8 @@ final class ReplayedFiles {
     /** Of a VM now or before: what else came to be at their addresses would be its memory too. */
     private final Set<String> given = new HashSet<>();
 
+    private final Set<String> absent = new HashSet<>();
+
     private final List<Mapping> kept = new ArrayList<>();
 
     private long mapped;
@@ -72,8 +74,30 @@ final class ReplayedFiles {
         return name.startsWith("closed(fd ") ? NO_FD : find(name).orElseThrow(() -> foreign(name));
     }
 
-    private static CannotReplayException foreign(String name) {
-        return new CannotReplayException(name + ", which no call on the tape opened");
+    private static LackingException foreign(String name) {
+        return new LackingException("the call that opened " + name);
+    }
+
+    /** A file that was not made here: the calls on it are passed over. */
+    void absent(String name) {
+        absent.add(name);
+    }
+
+    void absentUnlessOpen(String name) {
+        if (!open.containsKey(name)) {
+            absent.add(name);
+        }
+    }
+
+    /** Whether the call is made on a file, or names one, that was not made here. */
+    boolean lacks(TapeLine.Call call) {
+        return !absent.isEmpty()
+                && (absent.contains(call.on()) || call.names().values().stream().anyMatch(this::isAbsent));
+    }
+
+    private boolean isAbsent(String place) {
+        int plus = place.indexOf('+');
+        return absent.contains(plus < 0 ? place : place.substring(0, plus));
     }
 
     /** A number in a structure that no call on the tape opened: some other file, or none. */

@@ -28,6 +28,10 @@ final class Runs {
         return !running.isEmpty();
     }
 
+    boolean isRunning(String vcpu) {
+        return running.containsKey(vcpu);
+    }
+
     void begin(String vcpu, int fd) {
         CompletableFuture<Integer> end = new CompletableFuture<>();
         Thread thread = new Thread(() -> run(fd, end), "kvmirq-replay-" + vcpu);

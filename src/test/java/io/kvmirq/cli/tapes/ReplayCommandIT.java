@@ -105,7 +105,7 @@ class ReplayCommandIT {
 
     @Test
     @RealKvm(fullIrqchip = true)
-    void tapeOfACProgramReplaysAsFarAsItSays() throws Exception {
+    void tapeOfACProgramReplaysToItsEnd() throws Exception {
         Machine.assumeProgram("cc");
         Path program = temporary.resolve("taped");
         Path source = Machine.root().resolve("src/test/native/taped.c");
@@ -114,13 +114,10 @@ class ReplayCommandIT {
         assertThat(Files.readAllLines(Path.of(tape())))
                 .allMatch(line -> line.startsWith("{"))
                 .anyMatch(line -> line.contains("\"on\":\"vm#1\",\"name\":\"KVM_IRQFD\",\"request\":1075883638"));
-        Cli.Ended ended = run("replay", tape()).exited(ExitCode.COULD_NOT_RUN);
-        assertThat(ended.err().lines())
+        Cli.Ended ended = run("replay", tape()).exited(ExitCode.OK);
+        assertThat(ended.out().lines())
                 .containsExactly(
-                        "kvmirq: call 23: eventfd#4 write 5 = 8: a replay cannot have eventfd#4, which no call on the"
-                                + " tape opened; 22 calls before it were replayed",
-                        "the tape is of 'kvmirq tape', which records neither guest memory nor every call; 'kvmirq"
-                                + " selftest --record' and io.kvmirq.recording.Recorder record what a replay needs");
+                        "22 calls replayed on fake kernel 6.18, all answered as on the tape", "passed over: write 1");
     }
 
     @ParameterizedTest
