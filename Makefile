@@ -39,6 +39,9 @@ bench: ## compare the hot paths with the same in C and write a report; T="calls 
 differential: build ## compare random calls on the real kernel and on the fake; SEEDS=n (default 20000), LAB=amd for the lab's
 	@$(if $(LAB),CLASSES=io.kvmirq.differential SEEDS=$(or $(SEEDS),20000) scripts/lab/run $(LAB),scripts/differential $(or $(SEEDS),20000))
 
+foreign: build ## replay the tapes of other people's VMMs on the fake to their end; T="a.tape b.tape.gz" for other tapes
+	@scripts/foreign $(T)
+
 fuzz: build ## fuzz decode and encode, a minute for each entry point, and the calls of the fake kernel
 	scripts/fuzz
 
@@ -91,4 +94,4 @@ javadoc: ## write the library's Javadoc to target/reports/apidocs
 clean: ## remove all build results
 	rm -rf target native/build .cifuzz-corpus
 
-.PHONY: help run run-tiny-vmm try test build check format native-test headers-test bench differential fuzz races lost stress mutation lab lab-full install uninstall publish-local package javadoc clean
+.PHONY: help run run-tiny-vmm try test build check format native-test headers-test bench differential foreign fuzz races lost stress mutation lab lab-full install uninstall publish-local package javadoc clean

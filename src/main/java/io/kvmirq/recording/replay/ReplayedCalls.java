@@ -44,23 +44,6 @@ final class ReplayedCalls {
 
     private static final int MAP_FLAGS = Uapi.MAP_SHARED | Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS;
 
-    /** The request that sets what another gets. */
-    private static final Map<Long, Long> SETTERS = Map.ofEntries(
-            Map.entry(Uapi.KVM_GET_REGS, Uapi.KVM_SET_REGS),
-            Map.entry(Uapi.KVM_GET_SREGS, Uapi.KVM_SET_SREGS),
-            Map.entry(Uapi.KVM_GET_SREGS2, Uapi.KVM_SET_SREGS2),
-            Map.entry(Uapi.KVM_GET_FPU, Uapi.KVM_SET_FPU),
-            Map.entry(Uapi.KVM_GET_XSAVE, Uapi.KVM_SET_XSAVE),
-            Map.entry(Uapi.KVM_GET_XSAVE2, Uapi.KVM_SET_XSAVE),
-            Map.entry(Uapi.KVM_GET_XCRS, Uapi.KVM_SET_XCRS),
-            Map.entry(Uapi.KVM_GET_MSRS, Uapi.KVM_SET_MSRS),
-            Map.entry(Uapi.KVM_GET_DEBUGREGS, Uapi.KVM_SET_DEBUGREGS),
-            Map.entry(Uapi.KVM_GET_VCPU_EVENTS, Uapi.KVM_SET_VCPU_EVENTS),
-            Map.entry(Uapi.KVM_GET_LAPIC, Uapi.KVM_SET_LAPIC),
-            Map.entry(Uapi.KVM_GET_MP_STATE, Uapi.KVM_SET_MP_STATE),
-            Map.entry(Uapi.KVM_GET_IRQCHIP, Uapi.KVM_SET_IRQCHIP),
-            Map.entry(Uapi.KVM_GET_PIT2, Uapi.KVM_SET_PIT2));
-
     private final Libc libc;
     private final ReplayedFiles files;
     private final Runs runs;
@@ -113,7 +96,7 @@ final class ReplayedCalls {
 
     /** Sets the state that the program read, as the tape has it: a guest that did not run here has changed it. */
     void take(TapeLine.Call call) {
-        @Nullable Long set = SETTERS.get(call.request());
+        @Nullable Long set = TakenState.setter(call.request());
         if (set == null || call.out().isEmpty() || call.cut()) {
             return;
         }
