@@ -13,11 +13,9 @@ import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
-import java.util.Comparator;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
@@ -28,8 +26,6 @@ import org.jspecify.annotations.Nullable;
 /** The names of calls in a rule of {@link Faults}. */
 final class FaultNames {
     static final String ANY = "any";
-
-    private static final int NEAR = 3;
 
     /** Made when a rule or a count asks first. */
     private static final class Tables {
@@ -122,28 +118,7 @@ final class FaultNames {
         if (Tables.ALL.contains(name) || name.matches("ioctl 0x[0-9a-f]+")) {
             return;
         }
-        List<String> near = Tables.ALL.stream()
-                .sorted(Comparator.comparingInt(known -> distance(name, known)))
-                .limit(NEAR)
-                .toList();
-        throw new IllegalArgumentException("no call is named '" + name + "': near are " + String.join(", ", near));
-    }
-
-    /** How many letters to put in, take out or change, whatever their case. */
-    private static int distance(String one, String other) {
-        String from = one.toLowerCase(Locale.ROOT);
-        String to = other.toLowerCase(Locale.ROOT);
-        int[] above = new int[to.length() + 1];
-        Arrays.setAll(above, i -> i);
-        for (int i = 1; i <= from.length(); i++) {
-            int[] row = new int[to.length() + 1];
-            row[0] = i;
-            for (int j = 1; j <= to.length(); j++) {
-                int changed = above[j - 1] + (from.charAt(i - 1) == to.charAt(j - 1) ? 0 : 1);
-                row[j] = Math.min(changed, Math.min(row[j - 1], above[j]) + 1);
-            }
-            above = row;
-        }
-        return above[to.length()];
+        throw new IllegalArgumentException(
+                "no call is named '" + name + "': near are " + String.join(", ", Names.nearest(name, Tables.ALL)));
     }
 }

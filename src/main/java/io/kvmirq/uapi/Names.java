@@ -2,6 +2,11 @@
 package io.kvmirq.uapi;
 
 import java.nio.ByteBuffer;
+import java.util.Arrays;
+import java.util.Collection;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.StringJoiner;
 import java.util.regex.Pattern;
@@ -15,7 +20,35 @@ public final class Names {
     /** Characters that a terminal could take for a command, or that hide other text. */
     private static final Pattern UNPRINTABLE = Pattern.compile("[\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]");
 
+    private static final int NEAR = 3;
+
     private Names() {}
+
+    /** The three of {@code known} that look most like {@code name}, whatever their case. */
+    public static List<String> nearest(String name, Collection<String> known) {
+        return known.stream()
+                .sorted(Comparator.comparingInt(one -> distance(name, one)))
+                .limit(NEAR)
+                .toList();
+    }
+
+    /** How many letters to put in, take out or change, whatever their case. */
+    private static int distance(String one, String other) {
+        String from = one.toLowerCase(Locale.ROOT);
+        String to = other.toLowerCase(Locale.ROOT);
+        int[] above = new int[to.length() + 1];
+        Arrays.setAll(above, i -> i);
+        for (int i = 1; i <= from.length(); i++) {
+            int[] row = new int[to.length() + 1];
+            row[0] = i;
+            for (int j = 1; j <= to.length(); j++) {
+                int changed = above[j - 1] + (from.charAt(i - 1) == to.charAt(j - 1) ? 0 : 1);
+                row[j] = Math.min(changed, Math.min(row[j - 1], above[j]) + 1);
+            }
+            above = row;
+        }
+        return above[to.length()];
+    }
 
     /** Text of a tape without control characters. A tape may come from an untrusted source. */
     public static String printable(String text) {

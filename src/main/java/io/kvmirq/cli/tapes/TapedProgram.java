@@ -5,15 +5,15 @@ import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.backend.library.NativeLibrary;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.FileSentence;
+import io.kvmirq.cli.frame.OtherProgram;
 import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.cli.frame.UnreadableInputException;
 import io.kvmirq.recording.Preload;
 import io.kvmirq.recording.SlotFile;
 import io.kvmirq.recording.tapes.TapeException;
 import io.kvmirq.recording.tapes.TapeFiles;
 import java.io.IOException;
 import java.io.OutputStream;
-import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -21,7 +21,6 @@ import java.util.Optional;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
-import java.util.stream.Stream;
 
 /**
  * A program that runs with the recorder. From the constructor to {@link #close}, a signal that ends this command stops
@@ -29,10 +28,6 @@ import java.util.stream.Stream;
  */
 final class TapedProgram implements AutoCloseable {
     private static final String PRELOAD = "LD_PRELOAD";
-    private static final String LC_ALL = "LC_ALL";
-
-    /** Set by the launcher if it changed the locale of this JVM: the earlier LC_ALL, or empty. */
-    private static final String LOCALE = "kvmirq.lc_all";
 
     /** Limit for the program to end after SIGTERM, and again for its calls to be printed. */
     private static final long PATIENCE_SECONDS = 10;
@@ -49,7 +44,7 @@ final class TapedProgram implements AutoCloseable {
     private final Ending ending = new Ending();
     private boolean toldOfOthers;
 
-    /** @throws TapeFileException when there is no such program: a mistyped name must not cost an earlier tape */
+    /** @throws UnreadableInputException when there is no such program: a mistyped name must not cost an earlier tape */
     TapedProgram(List<String> command, Terminal terminal) {
         this.command = command;
         this.terminal = terminal;
@@ -58,7 +53,7 @@ final class TapedProgram implements AutoCloseable {
                     recorder + " cannot be preloaded: the path contains a space or a colon;"
                             + " set $XDG_CACHE_HOME or -Dkvmirq.cache to another directory");
         }
-        requireProgram(command.get(0));
+        OtherProgram.require(command.get(0));
         Runtime.getRuntime().addShutdownHook(ending);
     }
 
@@ -80,11 +75,11 @@ final class TapedProgram implements AutoCloseable {
             try {
                 long calls = Preload.finish(
                         flush -> new SlotFile(raw, () -> hasEnded(program) && haveOthersEnded(raw), flush), tape);
-                return code(waitFor(program), raw, calls);
+                return code(OtherProgram.waitFor(program), raw, calls);
             } catch (TapeException e) {
-                return codeOfCut(waitFor(program), "the tape " + FileSentence.shown(file), e);
+                return codeOfCut(OtherProgram.waitFor(program), "the tape " + FileSentence.shown(file), e);
             } finally {
-                waitFor(program);
+                OtherProgram.waitFor(program);
             }
         } catch (IOException e) {
             throw new TapeFileException(FileSentence.cannotWrite(file, e), e);
@@ -126,11 +121,11 @@ final class TapedProgram implements AutoCloseable {
         TapePrinter printer = new TapePrinter(terminal);
         try {
             printer.print(raw, () -> new SlotFile(raw, () -> hasEnded(program), printer::flush));
-            return code(waitFor(program), raw, printer.calls());
+            return code(OtherProgram.waitFor(program), raw, printer.calls());
         } catch (TapeException e) {
-            return codeOfCut(waitFor(program), "the output", e);
+            return codeOfCut(OtherProgram.waitFor(program), "the output", e);
         } finally {
-            waitFor(program);
+            OtherProgram.waitFor(program);
         }
     }
 
@@ -140,12 +135,7 @@ final class TapedProgram implements AutoCloseable {
         String others = environment.getOrDefault(PRELOAD, "");
         environment.put(PRELOAD, others.isEmpty() ? recorder.toString() : recorder + ":" + others);
         environment.putAll(Preload.environment(tape));
-        Optional.ofNullable(System.getProperty(LOCALE)).ifPresent(locale -> {
-            environment.remove(LC_ALL);
-            if (!locale.isEmpty()) {
-                environment.put(LC_ALL, locale);
-            }
-        });
+        OtherProgram.restoreLocale(environment);
         try {
             return ending.start(builder);
         } catch (IOException e) {
@@ -181,16 +171,6 @@ final class TapedProgram implements AutoCloseable {
     private static boolean isNotFound(IOException e) {
         String message = String.valueOf(e.getMessage());
         return message.contains("error=2,") || message.contains("error: 2 ");
-    }
-
-    private static int waitFor(Process process) {
-        while (true) {
-            try {
-                return process.waitFor();
-            } catch (InterruptedException e) {
-                // The main thread is never interrupted; only the end of the program ends the loop.
-            }
-        }
     }
 
     /**
@@ -265,15 +245,5 @@ final class TapedProgram implements AutoCloseable {
         return file.map(tape -> "stopped before the whole tape was written: " + FileSentence.shown(tape)
                         + " lacks its last calls and its end")
                 .orElse("stopped before all calls were printed; -o keeps them in a file");
-    }
-
-    private static void requireProgram(String name) {
-        boolean found = name.contains("/")
-                ? Files.exists(Path.of(name))
-                : Stream.of(System.getenv().getOrDefault("PATH", "").split(":"))
-                        .anyMatch(directory -> Files.isExecutable(Path.of(directory, name)));
-        if (!found) {
-            throw new TapeFileException("cannot run " + name + ": not found", new NoSuchFileException(name));
-        }
     }
 }

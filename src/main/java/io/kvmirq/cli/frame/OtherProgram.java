@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.frame;
+
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.Optional;
+import java.util.stream.Stream;
+
+/** A program that a command runs for its user. */
+public final class OtherProgram {
+    private static final String LC_ALL = "LC_ALL";
+
+    /** Set by the launcher if it changed the locale of this JVM: the earlier LC_ALL, or empty. */
+    private static final String LOCALE = "kvmirq.lc_all";
+
+    private OtherProgram() {}
+
+    /** @throws UnreadableInputException when there is no such program */
+    public static void require(String name) {
+        boolean found = name.contains("/")
+                ? Files.exists(Path.of(name))
+                : Stream.of(System.getenv().getOrDefault("PATH", "").split(":"))
+                        .anyMatch(directory -> Files.isExecutable(Path.of(directory, name)));
+        if (!found) {
+            throw new UnreadableInputException("cannot run " + name + ": not found", new NoSuchFileException(name));
+        }
+    }
+
+    /** Gives the program the locale in which the user started this command. */
+    public static void restoreLocale(Map<String, String> environment) {
+        Optional.ofNullable(System.getProperty(LOCALE)).ifPresent(locale -> {
+            environment.remove(LC_ALL);
+            if (!locale.isEmpty()) {
+                environment.put(LC_ALL, locale);
+            }
+        });
+    }
+
+    /** @return its exit code */
+    public static int waitFor(Process process) {
+        while (true) {
+            try {
+                return process.waitFor();
+            } catch (InterruptedException e) {
+                // The main thread is never interrupted; only the end of the program ends the loop.
+            }
+        }
+    }
+}
