@@ -5,6 +5,8 @@ import io.kvmirq.cli.bits.DecodeCommand;
 import io.kvmirq.cli.bits.EncodeCommand;
 import io.kvmirq.cli.devices.ForwardCommand;
 import io.kvmirq.cli.devices.VfioCommand;
+import io.kvmirq.cli.faults.FaultCommand;
+import io.kvmirq.cli.faults.FaultWalkCommand;
 import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Stdout;
@@ -64,6 +66,8 @@ public final class Main {
                         new BackendsCommand(),
                         new TapeCommand(),
                         new ReplayCommand(),
+                        new FaultCommand(),
+                        new FaultWalkCommand(),
                         new ErrnoCommand(),
                         new CaptureCommand(),
                         new DecodeCommand(),

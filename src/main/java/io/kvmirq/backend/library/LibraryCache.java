@@ -349,7 +349,8 @@ public final class LibraryCache {
     }
 
     private static void write(Path directory, Path file, byte[] content) throws IOException {
-        Path temporary = makeTemporary(directory, "rw-------");
+        // One of the files is a program.
+        Path temporary = makeTemporary(directory, "rwx------");
         try (FileOutputStream out = locked(temporary)) {
             out.write(content);
             Files.move(temporary, file, StandardCopyOption.ATOMIC_MOVE);

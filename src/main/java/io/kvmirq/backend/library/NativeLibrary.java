@@ -20,9 +20,10 @@ import java.util.function.BiFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Finds and loads {@code libkvmirq.so}. Finds the recorder {@code libkvmirqtape.so}, which other programs load.
+ * Finds and loads {@code libkvmirq.so}. Finds the recorder {@code libkvmirqtape.so}, which other programs load, and
+ * {@code kvmirqfault}, which starts other programs.
  *
- * <p>If {@value #PROPERTY} (recorder: {@value #RECORDER_PROPERTY}) is set, only that file is used. Otherwise the first
+ * <p>If {@value #PROPERTY} ({@value #RECORDER_PROPERTY}, {@value #LAUNCHER_PROPERTY}) is set, only that file is used. Otherwise the first
  * usable file wins: in {@code java.library.path}, then in our jar, through {@link LibraryCache}. JNI gives a file to
  * one class loader only, so a second class loader gets a copy. The file and every directory above it must belong to
  * root or to this user and must not be writable by others. Thread-safe.
@@ -33,6 +34,9 @@ public final class NativeLibrary {
 
     /** The absolute path of the recorder, overriding the search. */
     public static final String RECORDER_PROPERTY = "kvmirq.recorder";
+
+    /** The absolute path of the launcher, overriding the search. */
+    public static final String LAUNCHER_PROPERTY = "kvmirq.launcher";
 
     private static final int ELF_MACHINE = 18;
 
@@ -91,6 +95,11 @@ public final class NativeLibrary {
     /** The recorder of kernel calls, searched by the same rules. */
     public static NativeLibrary recorderOfThisMachine() {
         return ofThisMachine("libkvmirqtape.so", RECORDER_PROPERTY);
+    }
+
+    /** The program that makes calls of another program fail, searched by the same rules. */
+    public static NativeLibrary launcherOfThisMachine() {
+        return ofThisMachine("kvmirqfault", LAUNCHER_PROPERTY);
     }
 
     private static NativeLibrary ofThisMachine(String name, String property) {

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.faults;
+
+import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.Terminal;
+import java.util.ArrayList;
+import java.util.List;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.ParseResult;
+
+/** {@code kvmirq fault}: runs a program and lets chosen calls of it fail. */
+public final class FaultCommand implements Command {
+    static final List<String> LIMITS = List.of(
+            "The calls go to the real kernel through seccomp user notification (Linux 5.5), so the program needs neither"
+                    + " changes nor libraries of ours: static programs work. Calls are counted over all threads, and"
+                    + " over all processes that CMD starts: these inherit the filter. All of them are killed when this"
+                    + " command is.",
+            "",
+            "Limits: only ioctls can fail, not operations of io_uring nor calls of 32-bit programs. A number that two"
+                    + " names share, as of a container and a device of VFIO, stands for both. CMD gains no rights from"
+                    + " set-user-id programs (no_new_privs). It does not start where a seccomp listener watches this"
+                    + " process already, as in some containers, and it cannot install a listener itself. Its own seccomp"
+                    + " filter works, and wins where it refuses a call. Memory of CMD is not read, so yama does not"
+                    + " matter.");
+
+    @Override
+    public String name() {
+        return "fault";
+    }
+
+    @Override
+    public String summary() {
+        return "Run a program, and let chosen KVM, VFIO or iommufd calls of it fail.";
+    }
+
+    @Override
+    public void describe(Usage usage) {
+        List<String> lines = new ArrayList<>(List.of(
+                "Runs CMD. Each " + FaultRule.FORM + " makes the Nth call of an ioctl fail with an errno, without @N"
+                        + " every call: kvmirq fault KVM_SET_GSI_ROUTING=EINVAL@2 -- qemu-system-x86_64 -accel kvm ..."
+                        + " A call that fails does not reach the kernel. At the end stderr says of each fault how many"
+                        + " calls failed.",
+                "",
+                "The exit code is that of CMD, 128 and its number when a signal ended CMD, 1 instead of 0 when a fault"
+                        + " never came, and 3 when CMD could not be started.",
+                ""));
+        lines.addAll(LIMITS);
+        usage.spec().usageMessage().description(lines.toArray(String[]::new));
+        usage.spec().parser().stopAtPositional(true);
+        usage.add(Command.parameters("0..*", "0..*", "FAULT... -- CMD")
+                .description("Faults such as KVM_CREATE_VM=EINTR@1, then the program to run and its arguments."));
+    }
+
+    @Override
+    public int run(ParseResult arguments, Terminal terminal) {
+        List<String> words = Command.words(arguments);
+        int end = words.indexOf("--");
+        if (end < 1 || end == words.size() - 1) {
+            throw new ParameterException(
+                    arguments.commandSpec().commandLine(),
+                    "Give faults, --, and a program: " + FaultRule.FORM + " -- CMD");
+        }
+        List<FaultRule> rules;
+        try {
+            rules = words.subList(0, end).stream().map(FaultRule::of).toList();
+        } catch (IllegalArgumentException e) {
+            throw new ParameterException(arguments.commandSpec().commandLine(), String.valueOf(e.getMessage()), e);
+        }
+        List<String> command = words.subList(end + 1, words.size());
+        try (FaultedProgram program = new FaultedProgram(command)) {
+            return tell(program.run(rules), rules, command.get(0), terminal);
+        }
+    }
+
+    private static int tell(Ended ended, List<FaultRule> rules, String program, Terminal terminal) {
+        boolean allCame = true;
+        for (int i = 0; i < rules.size(); i++) {
+            Ended.Count count = ended.counts().get(i);
+            String calls = count.seen() == 1 ? "1 such call" : count.seen() + " such calls";
+            if (count.used() == 0) {
+                allCame = false;
+                terminal.complain(rules.get(i) + " never came: " + program + " made "
+                        + (count.seen() == 0 ? "no such call" : calls));
+            } else {
+                terminal.complain(rules.get(i) + ": " + count.used() + " of " + calls + " failed");
+            }
+        }
+        if (ended.bySignal()) {
+            terminal.complain(program + " was ended by " + ended.signal());
+        }
+        return allCame ? ended.exitCode() : Math.max(ended.exitCode(), ExitCode.FAILED);
+    }
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.faults;
+
+import io.kvmirq.Errno;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/**
+ * A row of the launcher's table.
+ *
+ * @param call the name of the ioctl
+ * @param errno its answer; empty: the calls are counted, and answered by the kernel
+ * @param nth which call fails, counted from 1; 0 is each
+ */
+record FaultRule(String call, long request, Optional<Errno> errno, int nth) {
+    static final String FORM = "CALL=ERRNO[@N]";
+
+    private static final Pattern TEXT = Pattern.compile("([^=]*)=([^@]*)(?:@(\\d{1,9}))?");
+
+    static FaultRule counting(String call, long request) {
+        return new FaultRule(call, request, Optional.empty(), 0);
+    }
+
+    static FaultRule failing(String call, long request, Errno errno, int nth) {
+        return new FaultRule(call, request, Optional.of(errno), nth);
+    }
+
+    /** @throws IllegalArgumentException saying what is wrong with it */
+    static FaultRule of(String text) {
+        Matcher parts = TEXT.matcher(text);
+        if (!parts.matches()) {
+            throw new IllegalArgumentException(
+                    "'" + text + "' is no fault: expected " + FORM + ", such as KVM_SET_GSI_ROUTING=EINVAL@2");
+        }
+        int nth = parts.group(3) == null ? 0 : Integer.parseInt(parts.group(3));
+        if (parts.group(3) != null && nth == 0) {
+            throw new IllegalArgumentException("'" + text + "': the first call is @1");
+        }
+        return failing(parts.group(1), Requests.number(parts.group(1)), errno(parts.group(2)), nth);
+    }
+
+    /** @throws IllegalArgumentException if it is no errno */
+    static Errno errno(String word) {
+        OptionalInt number = Errno.numberOf(word);
+        if (number.isEmpty() || number.getAsInt() == 0) {
+            throw new IllegalArgumentException(
+                    "'" + word + "' is not an errno: expected a name such as EBUSY, or a number from 1 to 4095");
+        }
+        return new Errno(number.getAsInt());
+    }
+
+    /** As the launcher reads it. */
+    String row() {
+        return request + ":" + errno.map(Errno::number).orElse(0) + ":" + nth;
+    }
+
+    @Override
+    public String toString() {
+        return call + errno.map(answer -> "=" + answer).orElse("") + (nth == 0 ? "" : "@" + nth);
+    }
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.faults;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.library.NativeLibrary;
+import io.kvmirq.cli.frame.OtherProgram;
+import io.kvmirq.cli.frame.UnreadableInputException;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+
+/**
+ * A program that runs under the launcher, which answers its calls by rules. A signal that ends this command ends the
+ * program first. For one thread.
+ */
+final class FaultedProgram implements AutoCloseable {
+    /** The launcher gives the program 5 s from SIGTERM to SIGKILL. */
+    private static final long PATIENCE_SECONDS = 10;
+
+    private static final int MAX_LINES = 200;
+
+    private final List<String> command;
+    private final Path launcher = NativeLibrary.launcherOfThisMachine().file();
+    private final Path report;
+
+    /** @throws UnreadableInputException when there is no such program */
+    FaultedProgram(List<String> command) {
+        this.command = command;
+        OtherProgram.require(command.get(0));
+        try {
+            report = Files.createTempFile("kvmirq", ".fault.tmp");
+        } catch (IOException e) {
+            throw new UnreadableInputException("cannot make a temporary file: " + e, e);
+        }
+    }
+
+    @Override
+    public void close() {
+        try {
+            Files.deleteIfExists(report);
+        } catch (IOException e) {
+            // A file of a few lines in a directory for temporary files.
+        }
+    }
+
+    private ProcessBuilder builder(List<FaultRule> rules, Duration limit) {
+        List<String> words = new ArrayList<>(List.of(
+                launcher.toString(),
+                report.toString(),
+                Long.toString(limit.toMillis()),
+                Long.toString(ProcessHandle.current().pid())));
+        rules.forEach(rule -> words.add(rule.row()));
+        words.add("--");
+        words.addAll(command);
+        ProcessBuilder builder = new ProcessBuilder(words);
+        OtherProgram.restoreLocale(builder.environment());
+        return builder;
+    }
+
+    /** Runs it with the streams of this command, until all its processes have ended. */
+    Ended run(List<FaultRule> rules) {
+        return run(builder(rules, Duration.ZERO).inheritIO());
+    }
+
+    /** Runs it without input and output. Its processes that have not ended at the limit are killed. */
+    Ended runSilently(List<FaultRule> rules, Duration limit) {
+        ProcessBuilder builder = builder(rules, limit)
+                .redirectInput(Path.of("/dev/null").toFile())
+                .redirectOutput(ProcessBuilder.Redirect.DISCARD);
+        return run(builder);
+    }
+
+    private Ended run(ProcessBuilder builder) {
+        Process process;
+        try {
+            process = builder.start();
+        } catch (IOException e) {
+            throw new UnreadableInputException(
+                    "cannot run " + launcher + ": " + e.getMessage() + "; is its filesystem mounted noexec?", e);
+        }
+        Thread hook = new Thread(() -> stop(process), "kvmirq-stop");
+        Runtime.getRuntime().addShutdownHook(hook);
+        try {
+            List<String> said = lines(process);
+            OtherProgram.waitFor(process);
+            return read().saying(said);
+        } finally {
+            try {
+                Runtime.getRuntime().removeShutdownHook(hook);
+            } catch (IllegalStateException e) {
+                // The hook is running, and ends as the program has.
+            }
+        }
+    }
+
+    private void stop(Process process) {
+        process.destroy();
+        try {
+            process.waitFor(PATIENCE_SECONDS, TimeUnit.SECONDS);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+        // The main thread may not come to it.
+        close();
+    }
+
+    /** Reads its stderr to the end. An inherited one is empty here. */
+    private static List<String> lines(Process process) {
+        List<String> first = new ArrayList<>();
+        try (BufferedReader lines =
+                new BufferedReader(new InputStreamReader(process.getErrorStream(), StandardCharsets.UTF_8))) {
+            for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+                if (!line.isBlank() && first.size() < MAX_LINES) {
+                    first.add(line.strip());
+                }
+            }
+        } catch (IOException e) {
+            // What was read until now.
+        }
+        return first;
+    }
+
+    // The report
+
+    private Ended read() {
+        List<Ended.Count> counts = new ArrayList<>();
+        try {
+            for (String line : Files.readAllLines(report)) {
+                String[] words = line.split(" ", -1);
+                switch (words[0]) {
+                    case "rule" ->
+                        counts.add(new Ended.Count(
+                                Long.parseLong(words[1]),
+                                Long.parseLong(words[2]),
+                                Long.parseLong(words[3]),
+                                Long.parseLong(words[4])));
+                    case "exit", "signal" -> {
+                        return new Ended(
+                                words[0].equals("signal"),
+                                Integer.parseInt(words[1]),
+                                words[2].equals("late"),
+                                counts,
+                                List.of());
+                    }
+                    default -> throw refusal(words[1], Integer.parseInt(words[2]));
+                }
+            }
+        } catch (IOException e) {
+            throw new UnreadableInputException("cannot read " + report + ": " + e, e);
+        }
+        throw new UnreadableInputException("the launcher was killed, and " + command.get(0) + " with it");
+    }
+
+    /** @param step of the launcher, as it names them */
+    private UnreadableInputException refusal(String step, int error) {
+        String name = error == 0 ? "no errno" : new Errno(error).toString();
+        String cannot = "cannot run " + command.get(0) + ": ";
+        if (step.equals("exec")) {
+            return new UnreadableInputException(cannot
+                    + (error == Errno.ENOENT.number()
+                            ? "not found"
+                            : error == Errno.EACCES.number() ? "permission denied" : name));
+        }
+        if (step.equals("filter") && error == Errno.EBUSY.number()) {
+            return new UnreadableInputException(cannot
+                    + "a seccomp listener watches this process already, as in some containers, and a process has one"
+                    + " at most");
+        }
+        if (step.equals("filter") || step.equals("continue")) {
+            return new UnreadableInputException(cannot + "seccomp user notification gives " + name
+                    + "; it needs Linux 5.5, and no seccomp" + " filter that forbids it");
+        }
+        return new UnreadableInputException(cannot + "the launcher's step " + step + " gives " + name);
+    }
+}

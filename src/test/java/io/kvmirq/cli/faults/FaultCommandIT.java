@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.faults;
+
+import static io.kvmirq.contract.World.eventually;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.cli.Cli;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.RealKvm;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** {@code kvmirq fault} with {@code src/test/native/faulted.c}, which says what it bears. */
+@RealKvm(fullIrqchip = true)
+class FaultCommandIT {
+    /** The exit code of faulted.c. */
+    private static final int ENDS_WITH = 7;
+
+    private static final int ENDED_BY_SIGABRT = 128 + 6;
+
+    @TempDir
+    private Path temporary;
+
+    private String compiled(String... options) throws Exception {
+        String program = temporary.resolve("faulted").toString();
+        List<String> words = new ArrayList<>(List.of(options));
+        words.addAll(List.of(
+                "-o",
+                program,
+                Machine.root().resolve("src/test/native/faulted.c").toString()));
+        Machine.compile(words.toArray(String[]::new));
+        return program;
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        // It makes the call again.
+        "KVM_CREATE_VM=EINTR@1,       7,   1 of 2 such calls failed",
+        "KVM_CREATE_VM=ENOMEM,        1,   1 of 1 such call failed",
+        "KVM_CHECK_EXTENSION=EIO@1,   7,   1 of 1 such call failed",
+    })
+    void chosenCallFails(String fault, int code, String sentence) throws Exception {
+        Cli.Ended ended = Cli.run("fault", fault, "--", compiled()).exited(code);
+        assertThat(ended.err()).isEqualTo("kvmirq: " + fault + ": " + sentence + "\n");
+        assertThat(ended.out()).isEmpty();
+    }
+
+    @Test
+    void staticProgramHasFaultsToo() throws Exception {
+        Cli.run("fault", "KVM_CREATE_VM=ENOMEM", "--", compiled("-static")).exited(1);
+    }
+
+    @Test
+    void abortShowsItsSignal() throws Exception {
+        String program = compiled();
+        Cli.Ended ended =
+                Cli.run("fault", "KVM_SET_GSI_ROUTING=EINVAL@1", "--", program).exited(ENDED_BY_SIGABRT);
+        assertThat(ended.err())
+                .isEqualTo("kvmirq: KVM_SET_GSI_ROUTING=EINVAL@1: 1 of 1 such call failed\nkvmirq: " + program
+                        + " was ended by SIGABRT\n");
+    }
+
+    @Test
+    void faultThatNeverComesIsSaid() throws Exception {
+        String program = compiled();
+        Cli.Ended ended = Cli.run("fault", "KVM_CREATE_VM=EIO@2", "KVM_RUN=EIO", "--", program)
+                .exited(ENDS_WITH);
+        assertThat(ended.err())
+                .isEqualTo("kvmirq: KVM_CREATE_VM=EIO@2 never came: " + program + " made 1 such call\n"
+                        + "kvmirq: KVM_RUN=EIO never came: " + program + " made no such call\n");
+        assertThat(Cli.run("fault", "KVM_RUN=EIO", "--", "true")
+                        .exited(ExitCode.FAILED)
+                        .err())
+                .isEqualTo("kvmirq: KVM_RUN=EIO never came: true made no such call\n");
+    }
+
+    /** The second call is that of the other process, or of the program that took its place. */
+    @ParameterizedTest
+    @CsvSource({
+        "fork, KVM_CHECK_EXTENSION=EIO@2, 0",
+        "exec, KVM_CREATE_VM=EIO@2,       1",
+    })
+    void otherProcessesAreCountedToo(String then, String fault, int code) throws Exception {
+        Cli.Ended ended = Cli.run("fault", fault, "--", compiled(), then).exited(code);
+        assertThat(ended.err()).isEqualTo("kvmirq: " + fault + ": 1 of 2 such calls failed\n");
+    }
+
+    /** Of two filters the stricter wins, and a process has one listener. */
+    @ParameterizedTest
+    @CsvSource({"filter, KVM_CHECK_EXTENSION=EIO@2", "listen, KVM_CHECK_EXTENSION=EIO@1"})
+    void programMayFilterItself(String then, String fault) throws Exception {
+        Cli.run("fault", fault, "--", compiled(), then).exited(0);
+    }
+
+    @Test
+    void secondListenerIsRefused() throws Exception {
+        Cli.Ended ended = Cli.launcher()
+                .execute(
+                        "fault",
+                        "KVM_RUN=EIO",
+                        "--",
+                        Machine.root() + "/scripts/kvmirq",
+                        "fault",
+                        "KVM_RUN=EIO",
+                        "--",
+                        "true")
+                .exited(ExitCode.COULD_NOT_RUN);
+        assertThat(ended.err())
+                .contains("kvmirq: cannot run true: a seccomp listener watches this process already, as in some"
+                        + " containers, and a process has one at most\n");
+    }
+
+    @Test
+    void programThatCannotRunIsSaid() throws Exception {
+        assertThat(Cli.run("fault", "KVM_RUN=EIO", "--", "/nonexistent")
+                        .exited(ExitCode.COULD_NOT_RUN)
+                        .err())
+                .isEqualTo("kvmirq: cannot run /nonexistent: not found\n");
+        Path text = Files.writeString(temporary.resolve("text"), "no program");
+        assertThat(Cli.run("fault", "KVM_RUN=EIO", "--", text.toString())
+                        .exited(ExitCode.COULD_NOT_RUN)
+                        .err())
+                .isEqualTo("kvmirq: cannot run " + text + ": permission denied\n");
+    }
+
+    @Test
+    void programDiesWithTheLauncher() throws Exception {
+        assertThat(Cli.run("fault", "KVM_RUN=EIO", "--", "sh", "-c", "kill -9 $PPID; sleep 1000")
+                        .exited(ExitCode.COULD_NOT_RUN)
+                        .err())
+                .isEqualTo("kvmirq: the launcher was killed, and sh with it\n");
+    }
+
+    /** Its processes too, though not in its session. */
+    @ParameterizedTest
+    @ValueSource(strings = {"wait", "leave"})
+    void programDiesWithTheCommand(String then) throws Exception {
+        Process command = Cli.jvm().start("fault", "KVM_RUN=EIO", "--", compiled(), then);
+        ProcessHandle program = ProcessHandle.of(ready(command)).orElseThrow();
+        command.destroyForcibly();
+        eventually("the program has ended", () -> !program.isAlive());
+    }
+
+    @Test
+    void stoppedCommandStopsTheProgramAndLeavesNoFile() throws Exception {
+        Process command =
+                Cli.jvm("-Djava.io.tmpdir=" + temporary).start("fault", "KVM_RUN=EIO", "--", compiled(), "wait");
+        ProcessHandle program = ProcessHandle.of(ready(command)).orElseThrow();
+        command.toHandle().destroy();
+        assertThat(command.waitFor()).isEqualTo(Cli.ENDED_BY_SIGTERM);
+        assertThat(program.isAlive()).isFalse();
+        assertThat(temporary).isDirectoryNotContaining("glob:**.tmp");
+    }
+
+    /** The process that says it is ready. */
+    private static long ready(Process command) throws IOException {
+        BufferedReader out =
+                new BufferedReader(new InputStreamReader(command.getInputStream(), StandardCharsets.UTF_8));
+        String line = out.readLine();
+        assertThat(line).startsWith("ready ");
+        return Long.parseLong(line.substring("ready ".length()));
+    }
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.faults;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.cli.Cli;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.RealKvm;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+@RealKvm(fullIrqchip = true)
+class FaultWalkCommandIT {
+    @TempDir
+    private Path temporary;
+
+    private String compiled() throws Exception {
+        String program = temporary.resolve("faulted").toString();
+        Machine.compile(
+                "-o",
+                program,
+                Machine.root().resolve("src/test/native/faulted.c").toString());
+        return program;
+    }
+
+    @Test
+    void tableTellsWhatTheProgramBears() throws Exception {
+        Cli.Ended ended = Cli.run("fault-walk", "--limit", "2", "--errno", "EINTR,EIO", "--", compiled())
+                .exited(ExitCode.FAILED);
+        assertThat(ended.out()).isEqualTo("""
+                call                 times  EINTR           EIO
+                KVM_CREATE_VM            1  goes on         ends 1
+                KVM_CREATE_IRQCHIP       1  hangs           hangs
+                KVM_SET_GSI_ROUTING      1  aborts SIGABRT  aborts SIGABRT
+                KVM_CHECK_EXTENSION      1  goes on         goes on
+
+                8 faults: not made 0, goes on 3, ends 1, hangs 2, aborts 2
+                KVM_SET_GSI_ROUTING EINTR: no routes: Interrupted system call
+                """);
+        assertThat(ended.err()).isEmpty();
+    }
+
+    @Test
+    void documentHasTheSame() throws Exception {
+        assertThat(Cli.run("fault-walk", "--json", "--call", "KVM_CREATE_VM", "--errno", "EIO", "--", compiled())
+                        .exited(ExitCode.OK)
+                        .out())
+                .isEqualTo("{\"schema\":\"kvmirq.fault-walk/1\",\"endsByItself\":true,\"exitCode\":7,\"nth\":1,"
+                        + "\"calls\":[{\"call\":\"KVM_CREATE_VM\",\"times\":1,\"faults\":[{\"errno\":\"EIO\","
+                        + "\"outcome\":\"ends\",\"exitCode\":1,\"said\":\"\"}]}]}\n");
+    }
+
+    /** Of a program that is stopped at the limit, calls after the fault show that it goes on. */
+    @Test
+    void programThatDoesNotEndMayGoOn() throws Exception {
+        assertThat(Cli.run(
+                                "fault-walk",
+                                "--limit",
+                                "1",
+                                "--errno",
+                                "EINTR,EIO",
+                                "--call",
+                                "KVM_CREATE_VM,KVM_CREATE_IRQCHIP",
+                                "--",
+                                compiled(),
+                                "work")
+                        .exited(ExitCode.FAILED)
+                        .out())
+                .isEqualTo("""
+                        call                times  EINTR           EIO
+                        KVM_CREATE_VM           1  goes on         ends 1
+                        KVM_CREATE_IRQCHIP      1  hangs           hangs
+
+                        4 faults: not made 0, goes on 1, ends 1, hangs 2, aborts 0
+                        """);
+    }
+
+    @Test
+    void callThatIsNotMadeSoOftenIsSaid() throws Exception {
+        assertThat(Cli.run("fault-walk", "--nth", "2", "--call", "KVM_CREATE_VM", "--errno", "EIO", "--", compiled())
+                        .exited(ExitCode.OK)
+                        .out())
+                .contains("KVM_CREATE_VM      1  not made\n");
+    }
+
+    @Test
+    void processThatTheProgramLeftEndsAtTheLimit() throws Exception {
+        assertThat(Cli.run(
+                                "fault-walk",
+                                "--limit",
+                                "1",
+                                "--errno",
+                                "EIO",
+                                "--call",
+                                "KVM_CREATE_VM",
+                                "--",
+                                compiled(),
+                                "leave")
+                        .exited(ExitCode.OK)
+                        .out())
+                .contains("KVM_CREATE_VM      1  ends 1\n");
+    }
+
+    @Test
+    void programWithoutCallsIsSaid() throws Exception {
+        assertThat(Cli.run("fault-walk", "--", "sh", "-c", "echo no KVM >&2")
+                        .exited(ExitCode.COULD_NOT_RUN)
+                        .err())
+                .isEqualTo(
+                        "kvmirq: nothing can fail: the program makes no ioctl of KVM, VFIO or iommufd; it says: no KVM\n");
+        assertThat(Cli.run("fault-walk", "--", "sh", "-c", "kill -ABRT $$")
+                        .exited(ExitCode.COULD_NOT_RUN)
+                        .err())
+                .isEqualTo("kvmirq: without a fault SIGABRT ends the program\n");
+        assertThat(Cli.run("fault-walk", "--call", "KVM_RUN", "--", compiled())
+                        .exited(ExitCode.COULD_NOT_RUN)
+                        .err())
+                .isEqualTo("kvmirq: nothing can fail: the program makes none of these calls\n");
+    }
+
+    /** A firmware that resets the machine: {@code mov al, 0xfe; out 0x64, al; hlt}. */
+    private Path firmware() throws Exception {
+        byte[] rom = new byte[1 << 16];
+        Arrays.fill(rom, (byte) 0xf4);
+        byte[] reset = {(byte) 0xb0, (byte) 0xfe, (byte) 0xe6, 0x64};
+        System.arraycopy(reset, 0, rom, rom.length - 16, reset.length);
+        return Files.write(temporary.resolve("reset.rom"), rom);
+    }
+
+    @Test
+    void qemuBearsAnInterruptedCallAndNoRefusedRoutes() throws Exception {
+        Machine.assumeX86();
+        Machine.assumeProgram("qemu-system-x86_64");
+        List<String> words = new ArrayList<>(
+                List.of("fault-walk", "--call", "KVM_CREATE_VM,KVM_SET_GSI_ROUTING", "--errno", "EINTR,EINVAL", "--"));
+        words.addAll(List.of(("qemu-system-x86_64 -accel kvm -machine q35 -display none -nodefaults -no-user-config"
+                        + " -no-reboot -m 32 -bios " + firmware())
+                .split(" ", -1)));
+        assertThat(Cli.run(words.toArray(String[]::new)).exited(ExitCode.FAILED).out())
+                .containsPattern("KVM_CREATE_VM +1 {2}goes on +ends 1\n")
+                .containsPattern("KVM_SET_GSI_ROUTING +1 {2}aborts SIGABRT {2}aborts SIGABRT\n")
+                .containsPattern("KVM_SET_GSI_ROUTING EINTR: .*kvm_irqchip_commit_routes: Assertion");
+    }
+}
