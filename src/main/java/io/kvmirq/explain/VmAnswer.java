@@ -181,6 +181,10 @@ public enum VmAnswer implements Answer {
         "x86.c kvm_fast_pio_out()")),
     VCPU_READ_WAITS(behaviour(MEASURED, "at the exit of a read RIP is at the read; the next KVM_RUN takes the answer, also"
         + " with immediate_exit", "x86.c complete_fast_pio_in(), complete_emulated_mmio()")),
+    RUN_WINDOW(behaviour(MEASURED, "with request_interrupt_window and without in-kernel PIC, KVM_RUN exits where an"
+        + " interrupt of the VMM would be taken; kvm_pvm may run some instructions longer", "x86.c vcpu_run()")),
+    VCPU_INTERRUPT_TAKEN(behaviour(MEASURED, "without in-kernel LAPIC the interrupt of KVM_INTERRUPT is taken before the"
+        + " next instruction: KVM does not look at the interrupt flag", "x86.c kvm_check_and_inject_events()")),
     VCPU_HALT_LEAVES(behaviour(MEASURED, "without an in-kernel LAPIC, HLT exits to the VMM",
         "x86.c kvm_emulate_halt()")),
     VCPU_ONE_CALL(behaviour(MEASURED, "a vCPU ioctl waits until KVM_RUN returns, also during HLT",

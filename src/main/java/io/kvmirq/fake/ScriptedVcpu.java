@@ -16,7 +16,8 @@ import java.util.stream.Stream;
  * INIT and SIPI, a kick ends the run, and registers keep what the VMM gave them. Thread-safe.
  *
  * <p>When it has played all exits, the guest halts with interrupts off: it stays in {@code KVM_RUN} until it gets more
- * exits or the run is ended; on x86 without an in-kernel LAPIC, each {@code KVM_RUN} returns with HLT.
+ * exits or the run is ended; on x86 without an in-kernel LAPIC, each {@code KVM_RUN} returns with HLT. It takes the
+ * interrupts of the in-kernel PICs once it has written the vector of the master.
  */
 public final class ScriptedVcpu {
     private static final Set<ScriptedExit.Kind> OF_ARM64 =

@@ -490,6 +490,7 @@ public final class Uapi {
     public static final int KVM_EXIT_IO = 2;
     public static final int KVM_EXIT_HLT = 5;
     public static final int KVM_EXIT_MMIO = 6;
+    public static final int KVM_EXIT_IRQ_WINDOW_OPEN = 7;
     public static final int KVM_EXIT_SHUTDOWN = 8;
     public static final int KVM_EXIT_FAIL_ENTRY = 9;
     public static final int KVM_EXIT_INTR = 10;

@@ -31,6 +31,7 @@ final class RealModeGuest {
     private static final int START = 0x1000;
     private static final int STACK = 0x8000;
     private static final int NMI_HANDLER = 0x2000;
+    private static final int HANDLER_SIZE = 32;
     private static final int NMI = 2;
     private static final int CPUID_ENTRIES = 256;
 
@@ -45,6 +46,7 @@ final class RealModeGuest {
     private final Libc libc;
     private final int vcpu;
     private final ByteBuffer run;
+    private final ByteBuffer guest;
 
     /** @param code for address 0x1000 */
     RealModeGuest(World world, int vm, String code) {
@@ -53,7 +55,7 @@ final class RealModeGuest {
         long memory = world.map(MEMORY, -1);
         ByteBuffer region = Structs.of("kvm_userspace_memory_region", 0, 0, 0, MEMORY, memory);
         assertOk(libc.ioctl(vm, Uapi.KVM_SET_USER_MEMORY_REGION, region));
-        ByteBuffer guest = libc.view(memory, MEMORY);
+        guest = libc.view(memory, MEMORY);
         guest.put(START, HexFormat.of().parseHex(code));
         guest.putInt(World.VECTOR * Integer.BYTES, START + MAIN.length() / 2);
         guest.put(NMI_HANDLER, HexFormat.of().parseHex("e684cf"));
@@ -105,6 +107,12 @@ final class RealModeGuest {
 
     int vcpu() {
         return vcpu;
+    }
+
+    /** The handler of a vector below 64. */
+    void handle(int vector, String code) {
+        int at = NMI_HANDLER + HANDLER_SIZE * (1 + vector);
+        guest.put(at, HexFormat.of().parseHex(code)).putInt(vector * Integer.BYTES, at);
     }
 
     /** Runs until a write reaches us. Blocks while the guest halts, so that an interrupt must be on its way. */

@@ -12,6 +12,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.backend.SystemCall;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.Cpuid;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.IoEventFd;
 import io.kvmirq.kvm.Vcpu;
@@ -172,6 +173,20 @@ class VcpuRunContract extends KernelSuite {
             FutureTask<VcpuExit.Reason> run = running(vcpu);
             vcpu.kick();
             assertThat(run.get()).isEqualTo(VcpuExit.Reason.INTR);
+        }
+    }
+
+    /** The guest was entered, although the run has failed. */
+    @Test
+    void cpuidStaysAfterARunThatAKickHasEnded() throws Exception {
+        open(TELLS_AND_LOOPS);
+        try (Vcpu vcpu = vcpu()) {
+            FutureTask<VcpuExit.Reason> run = running(vcpu);
+            vcpu.kick();
+            assertThat(run.get()).isEqualTo(VcpuExit.Reason.INTR);
+            vcpu.moveHere();
+            Cpuid other = Cpuid.of(List.of(new Cpuid.Leaf(7, 0, 0, 0, 0, 0, 0)));
+            assertThatThrownBy(() -> vcpu.setCpuid(other)).hasMessageContaining("EINVAL");
         }
     }
 

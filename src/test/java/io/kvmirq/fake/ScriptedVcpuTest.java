@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.IoAddress;
 import io.kvmirq.MsiMessage;
@@ -302,12 +303,27 @@ class ScriptedVcpuTest {
     /** KVM answers them in the kernel; without its PIC they exit. */
     @ParameterizedTest
     @ValueSource(ints = {0x20, 0x21, 0xa0, 0xa1, 0x4d0, 0x4d1})
-    void portsOfThePicAreNotModelled(int port) {
-        script().exits(ioIn(port, 1), ioOut(port, 1, 1), ioIn(port, 1));
-        Vcpu vcpu = vcpu(Chips.FULL);
-        assertThatThrownBy(vcpu::run).isInstanceOf(NotModelledException.class).hasMessageContaining("its PIC");
-        assertThatThrownBy(vcpu::run).isInstanceOf(NotModelledException.class);
+    void portsOfThePicAreInTheKernel(int port) {
+        script().exits(ioIn(port, 1), ioOut(port, 1, 0x20), ioIn(port, 1, 2), ioOut(0x80, 1, 1), ioIn(port, 1));
+        assertThat(vcpu(Chips.FULL).run().port()).isEqualTo(0x80);
+        assertThat(script().answers()).hasSize(3).startsWith(0L);
         assertThat(vcpu(Chips.SPLIT).run().port()).isEqualTo(port);
+    }
+
+    @Test
+    void interruptOfThePicIsTakenOnceItHasVectors() {
+        Vm vm = vm(Chips.FULL);
+        Vcpu vcpu = made.add(vm.createVcpu(FIRST));
+        vcpu.enableLapic();
+        vm.setLine(new Gsi(5), true);
+        vm.signal(MsiMessage.to(FIRST, VECTOR));
+        script().exits(hlt(), ioOut(0x20, 1, 0x11), ioOut(0x21, 1, 0x20), ioOut(0x21, 1, 4), ioOut(0x21, 1, 1));
+        script().exits(ioOut(0x80, 1, 1), hlt(), hlt(), ioOut(0x80, 1, 1));
+        assertThat(vcpu.run().port()).isEqualTo(0x80);
+        vm.setLine(new Gsi(3), true);
+        vm.setLine(new Gsi(12), true);
+        assertThat(vcpu.run().port()).isEqualTo(0x80);
+        assertThat(script().interrupts()).containsExactly(VECTOR.number(), 0x04, 0x23);
     }
 
     @ParameterizedTest

@@ -107,8 +107,12 @@ final class Accesses {
 
     // Ports
 
-    /** The guest exits to the VMM. */
+    /** @return whether this IN exits to the VMM */
     boolean in(int port, int size) {
+        if (bus.isOfPic(port, size)) {
+            registers.set(EAX, size, bus.readPic(port, size));
+            return false;
+        }
         bus.readPort(port, size, 1);
         return awaitAnswer(EAX, size);
     }

@@ -5,7 +5,6 @@ import io.kvmirq.NotModelledException;
 import io.kvmirq.fake.kvm.FakeIoEventFd;
 import io.kvmirq.fake.kvm.RunPage;
 import io.kvmirq.uapi.Uapi;
-import java.util.Set;
 
 /**
  * Guest accesses to ports and MMIO: an ioeventfd that matches a write is signalled, all others exit to the VMM. Source:
@@ -15,8 +14,6 @@ final class CpuBus {
     private static final int PIT_FIRST_PORT = 0x40;
     private static final int PIT_LAST_PORT = 0x43;
     private static final int SPEAKER_PORT = 0x61;
-    /** Both PICs, and their ELCRs. */
-    private static final Set<Integer> PIC_PORTS = Set.of(0x20, 0x21, 0xa0, 0xa1, 0x4d0, 0x4d1);
 
     private final X86Vm vm;
     private final RunPage page;
@@ -28,7 +25,11 @@ final class CpuBus {
 
     /** @return whether the guest exits to the VMM */
     boolean writePort(int port, int size, long value) {
-        requireNoChip(port);
+        requireNoTimer(port);
+        if (isOfPic(port, size)) {
+            vm.pics().write(port, size, (int) value);
+            return false;
+        }
         if (vm.signals(FakeIoEventFd.Bus.PORT, port, size, value)) {
             return false;
         }
@@ -37,19 +38,25 @@ final class CpuBus {
         return true;
     }
 
+    /** Whether the kernel answers a read. */
+    boolean isOfPic(int port, int size) {
+        return vm.irqchip() == X86Vm.Irqchip.FULL && FakePics.has(port, size);
+    }
+
+    int readPic(int port, int size) {
+        return vm.pics().read(port, size);
+    }
+
     /** The guest exits to the VMM. */
     void readPort(int port, int size, int count) {
-        requireNoChip(port);
+        requireNoTimer(port);
         page.exitForPort(0, port, size, count);
     }
 
-    private void requireNoChip(int port) {
+    private void requireNoTimer(int port) {
         boolean ofTimer = vm.hasPit() && port >= PIT_FIRST_PORT && port <= PIT_LAST_PORT;
         if (ofTimer || vm.hasSpeaker() && port == SPEAKER_PORT) {
             throw new NotModelledException("a guest that programs its timer");
-        }
-        if (vm.irqchip() == X86Vm.Irqchip.FULL && PIC_PORTS.contains(port)) {
-            throw new NotModelledException("a guest that programs its PIC (port 0x" + Integer.toHexString(port) + ")");
         }
     }
 

@@ -20,7 +20,6 @@ import java.util.Optional;
  * step and while halted.
  */
 final class FakeCpu {
-    private static final int NMI_VECTOR = 2;
     /** Fields of {@code struct kvm_sregs}. */
     private static final int APIC_BASE_AT = 272;
 
@@ -49,7 +48,10 @@ final class FakeCpu {
     /** The LAPIC's, or those of a vCPU without one. */
     private final VcpuEvents events;
 
+    private final PendingEvents pending;
+
     private boolean halted;
+    private boolean entered;
     private final RealModeCode instructions;
     private GuestCode code;
 
@@ -63,6 +65,7 @@ final class FakeCpu {
         this.shared = shared;
         this.page = page;
         this.events = lapic.map(FakeLapic::events).orElseGet(VcpuEvents::new);
+        this.pending = new PendingEvents(vm, lapic, events);
         this.bus = new CpuBus(vm, page);
         this.base = new ApicBase(lapic, boot);
         this.instructions = new RealModeCode(this, new RealModeMemory(host, slots), bus);
@@ -202,6 +205,15 @@ final class FakeCpu {
         return events;
     }
 
+    PendingEvents pending() {
+        return pending;
+    }
+
+    /** Whether the guest has run: an exit before its first instruction does not count. */
+    boolean hasEntered() {
+        return entered;
+    }
+
     boolean isHalted() {
         return halted;
     }
@@ -215,16 +227,20 @@ final class FakeCpu {
         host.note(VmAnswer.RUN_SAVES);
         shared.putLong(Uapi.KvmRun.CR8, priority())
                 .putLong(Uapi.KvmRun.APIC_BASE, base.get())
-                .put(Uapi.KvmRun.IF_FLAG, (byte) (code.interruptsOn() ? 1 : 0))
-                .put(Uapi.KvmRun.READY_FOR_INTERRUPT_INJECTION, (byte) (takesInterruptOfPic() ? 1 : 0));
+                .put(Uapi.KvmRun.IF_FLAG, (byte) (code.interruptFlag() ? 1 : 0))
+                .put(Uapi.KvmRun.READY_FOR_INTERRUPT_INJECTION, (byte) (pending.isReady(code) ? 1 : 0));
     }
 
-    private boolean takesInterruptOfPic() {
-        return switch (vm.irqchip()) {
-            case FULL -> true;
-            case SPLIT -> code.interruptsOn() && lapic.orElseThrow().takesInterruptOfPic();
-            case NONE -> code.interruptsOn();
-        };
+    /** Whether the guest exits because it would take an interrupt of the VMM. */
+    private boolean exitsForWindow() {
+        boolean exits = shared.get(Uapi.KvmRun.REQUEST_INTERRUPT_WINDOW) != 0
+                && vm.irqchip() != X86Vm.Irqchip.FULL
+                && pending.isOpen(code);
+        if (exits) {
+            host.note(VmAnswer.RUN_WINDOW);
+            page.exit(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
+        }
+        return exits;
     }
 
     /** Whether an instruction waits for the VMM's answer to its read. */
@@ -253,8 +269,9 @@ final class FakeCpu {
         if (ended != 0) {
             return ended;
         }
-        if (shared.get(Uapi.KvmRun.REQUEST_INTERRUPT_WINDOW) != 0 && vm.irqchip() != X86Vm.Irqchip.FULL) {
-            throw new NotModelledException("KVM_RUN to a window for interrupts");
+        if (events.takeTripleFault()) {
+            page.exit(Uapi.KVM_EXIT_SHUTDOWN);
+            return 0;
         }
         chooseCode();
         PostingVcpu hardware = lapic.map(FakeLapic::hardware).orElse(null);
@@ -269,9 +286,13 @@ final class FakeCpu {
             if (exitsForEoi()) {
                 return 0;
             }
-            halted &= !deliver() && !code.goesOn();
+            halted &= !pending.deliverTo(code) && !code.goesOn();
+            entered |= !halted;
+            if (!halted && exitsForWindow()) {
+                return 0;
+            }
             if (halted && hardware != null) {
-                hardware.halt(code.interruptsOn());
+                hardware.halt(code.interruptFlag());
             } else if (halted) {
                 host.time().awaitChange();
             } else if (steps()) {
@@ -292,6 +313,7 @@ final class FakeCpu {
                 return true;
             }
             halted = true;
+            return exitsForWindow();
         }
         return outcome == GuestCode.Outcome.EXITS;
     }
@@ -301,30 +323,6 @@ final class FakeCpu {
         if (vector >= 0) {
             host.note(ChipAnswer.EOI_TOLD_TO_VMM);
             page.exitForEoi(vector);
-        }
-        return vector >= 0;
-    }
-
-    private boolean deliver() {
-        if (events.isReset()) {
-            throw new NotModelledException("INIT of a vCPU that runs");
-        }
-        if (events.isSpecial()) {
-            throw new NotModelledException("a guest that takes an interrupt of delivery mode 2 or 3");
-        }
-        lapic.ifPresent(FakeLapic::scanIfWanted);
-        if (events.takeNmi()) {
-            host.note(ChipAnswer.NMI_TWO_KEPT);
-            code.enter(NMI_VECTOR);
-            return true;
-        }
-        if (lapic.isEmpty()) {
-            return false;
-        }
-        int vector = lapic.get().takeRequest(code.interruptsOn());
-        if (vector >= 0) {
-            host.note(ChipAnswer.LAPIC_PRIORITY);
-            code.enter(vector);
         }
         return vector >= 0;
     }

@@ -321,10 +321,14 @@ final class FakeLapic implements LocalApic, VirtualLapic {
             }
             case RESERVED_3 -> events.setReleased(true);
         }
+        wake();
+        return true;
+    }
+
+    void wake() {
         if (hardware != null) {
             hardware.wake();
         }
-        return true;
     }
 
     /** Whether a vector is requested or in service. */

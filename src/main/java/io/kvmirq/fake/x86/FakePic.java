@@ -5,12 +5,12 @@ import io.kvmirq.arch.intx.model.PinSources;
 import io.kvmirq.explain.ChipAnswer;
 import java.nio.ByteBuffer;
 
-/** The input lines of one of the two in-kernel PICs; source: arch/x86/kvm/i8259.c. */
+/** One of the two in-kernel PICs; source: arch/x86/kvm/i8259.c, 8259A datasheet. */
 final class FakePic {
     static final int PINS = 8;
 
-    /** The master's pin that the slave drives. */
-    private static final int CASCADE = 2;
+    /** The result of {@link #highest} without a request. */
+    static final int NONE = -1;
 
     private static final int SIZE = 16;
     private static final int LAST_IRR = 0;
@@ -18,15 +18,33 @@ final class FakePic {
     private static final int IMR = 2;
     private static final int ISR = 3;
     private static final int PRIORITY_ADD = 4;
+    private static final int VECTOR = 5;
+    private static final int READS_ISR = 6;
+    private static final int POLL = 7;
+    private static final int SPECIAL_MASK = 8;
+    private static final int INIT_STATE = 9;
+    private static final int AUTO_EOI = 10;
+    private static final int ROTATES = 11;
+    private static final int FULLY_NESTED = 12;
+    private static final int FOUR_WORDS = 13;
     private static final int ELCR = 14;
     private static final int ELCR_MASK = 15;
 
+    private static final int POLLED = 0x80;
+    private static final int BYTE = 0xff;
+
+    private final FakePics both;
     private final X86Vm vm;
+    /** KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE. */
+    private final int number;
+
     private final byte[] state = new byte[SIZE];
     private final PinSources sources = new PinSources(PINS);
 
-    FakePic(X86Vm vm, int elcrMask) {
+    FakePic(X86Vm vm, FakePics both, int number, int elcrMask) {
         this.vm = vm;
+        this.both = both;
+        this.number = number;
         state[ELCR_MASK] = (byte) elcrMask;
     }
 
@@ -38,12 +56,22 @@ final class FakePic {
         state[field] = (byte) (on ? state[field] | 1 << pin : state[field] & ~(1 << pin));
     }
 
+    private void put(int field, boolean on) {
+        put(field, 0, on);
+    }
+
+    private boolean isOn(int field) {
+        return state[field] != 0;
+    }
+
+    // Lines
+
     /** @return the kernel's result: 1 requested, 0 coalesced, -1 masked */
     int set(int pin, int source, boolean level) {
         return drive(pin, sources.set(pin, source, level));
     }
 
-    private int drive(int pin, boolean high) {
+    int drive(int pin, boolean high) {
         vm.note(ChipAnswer.PIC_EDGE);
         int result = 1;
         boolean rising = high && !get(LAST_IRR, pin);
@@ -57,29 +85,198 @@ final class FakePic {
         return get(IMR, pin) ? -1 : result;
     }
 
-    /** Pulses the cascade pin of the master if the slave requests an interrupt. */
-    void cascade(FakePic slave) {
-        if (slave.isAsking()) {
-            vm.note(ChipAnswer.PIC_CASCADE);
-            drive(CASCADE, true);
-            drive(CASCADE, false);
+    /** The pin of the request that has a higher priority than every interrupt in service; -1 for none. */
+    int highest() {
+        int served = state[ISR];
+        if (number == FakePics.MASTER && isOn(FULLY_NESTED)) {
+            served &= ~(1 << FakePics.CASCADE);
         }
-    }
-
-    /** Whether a request has a higher priority than every interrupt in service. */
-    private boolean isAsking() {
-        return rank(state[IRR] & ~state[IMR]) < rank(state[ISR]);
+        int rank = rank(state[IRR] & ~state[IMR]);
+        return rank < rank(served) ? pin(rank) : NONE;
     }
 
     /** The distance of the highest-priority pin of a set from the highest priority; 8 if the set is empty. */
     private int rank(int pins) {
         for (int rank = 0; rank < PINS; rank++) {
-            if ((pins >>> (rank + state[PRIORITY_ADD] & 7) & 1) == 1) {
+            if ((pins >>> pin(rank) & 1) == 1) {
                 return rank;
             }
         }
         return PINS;
     }
+
+    private int pin(int rank) {
+        return rank + state[PRIORITY_ADD] & 7;
+    }
+
+    // The processor
+
+    int vector(int pin) {
+        return (state[VECTOR] & BYTE) + pin;
+    }
+
+    /** Whether a guest has given it vectors. */
+    boolean isProgrammed() {
+        return isOn(VECTOR);
+    }
+
+    /** The processor takes the interrupt of a pin. */
+    void acknowledge(int pin) {
+        put(ISR, pin, true);
+        if (!get(ELCR, pin)) {
+            put(IRR, pin, false);
+        }
+        if (isOn(AUTO_EOI)) {
+            if (isOn(ROTATES)) {
+                state[PRIORITY_ADD] = (byte) (pin + 1 & 7);
+            }
+            end(pin);
+        }
+    }
+
+    private void end(int pin) {
+        put(ISR, pin, false);
+        vm.acknowledged(number, pin);
+    }
+
+    private void endAndUpdate(int pin) {
+        end(pin);
+        both.update();
+    }
+
+    // Ports
+
+    void writeCommand(int value) {
+        if ((value & 0x10) != 0) {
+            initialize((value & 1) != 0);
+        } else if ((value & 8) != 0) {
+            if ((value & 4) != 0) {
+                put(POLL, true);
+            }
+            if ((value & 2) != 0) {
+                put(READS_ISR, (value & 1) != 0);
+            }
+            if ((value & 0x40) != 0) {
+                put(SPECIAL_MASK, (value & 0x20) != 0);
+            }
+        } else {
+            operate(value >> 5, value & 7);
+        }
+    }
+
+    /** ICW1. Edges that wait are lost, and their acknowledgement is told. */
+    private void initialize(boolean fourWords) {
+        put(FOUR_WORDS, fourWords);
+        int edges = state[IRR] & ~state[ELCR];
+        state[LAST_IRR] = 0;
+        state[IRR] &= state[ELCR];
+        state[IMR] = 0;
+        state[PRIORITY_ADD] = 0;
+        state[SPECIAL_MASK] = 0;
+        state[READS_ISR] = 0;
+        if (!fourWords) {
+            state[FULLY_NESTED] = 0;
+            state[AUTO_EOI] = 0;
+        }
+        state[INIT_STATE] = 1;
+        for (int pin = 0; pin < PINS && vm.lapics().takesInterruptOfPic(); pin++) {
+            if ((edges >>> pin & 1) == 1) {
+                end(pin);
+            }
+        }
+    }
+
+    /** OCW2: EOIs and priorities. */
+    private void operate(int command, int pin) {
+        switch (command) {
+            case 0, 4 -> put(ROTATES, command == 4);
+            case 1, 5 -> {
+                int rank = rank(state[ISR]);
+                if (rank < PINS) {
+                    int ended = pin(rank);
+                    if (command == 5) {
+                        state[PRIORITY_ADD] = (byte) (ended + 1 & 7);
+                    }
+                    endAndUpdate(ended);
+                }
+            }
+            case 3 -> endAndUpdate(pin);
+            case 6 -> {
+                state[PRIORITY_ADD] = (byte) (pin + 1 & 7);
+                both.update();
+            }
+            case 7 -> {
+                state[PRIORITY_ADD] = (byte) (pin + 1 & 7);
+                endAndUpdate(pin);
+            }
+            default -> {}
+        }
+    }
+
+    void writeData(int value) {
+        switch (state[INIT_STATE]) {
+            case 0 -> {
+                state[IMR] = (byte) value;
+                both.update();
+            }
+            case 1 -> {
+                state[VECTOR] = (byte) (value & 0xf8);
+                state[INIT_STATE] = 2;
+            }
+            case 2 -> state[INIT_STATE] = (byte) (isOn(FOUR_WORDS) ? 3 : 0);
+            default -> {
+                put(FULLY_NESTED, (value & 0x10) != 0);
+                put(AUTO_EOI, (value & 2) != 0);
+                state[INIT_STATE] = 0;
+            }
+        }
+    }
+
+    int read(boolean data) {
+        if (isOn(POLL)) {
+            put(POLL, false);
+            return poll();
+        }
+        return state[data ? IMR : isOn(READS_ISR) ? ISR : IRR] & BYTE;
+    }
+
+    /** The pin that is served without an interrupt, with bit 7; 7 for none. */
+    private int poll() {
+        int pin = highest();
+        if (pin == NONE) {
+            both.update();
+            return PINS - 1;
+        }
+        if (number == FakePics.SLAVE) {
+            both.forgetCascade();
+        }
+        put(IRR, pin, false);
+        end(pin);
+        if (number == FakePics.SLAVE || pin != FakePics.CASCADE) {
+            both.update();
+        }
+        if (vm.host().build().isSince(6, 5)) {
+            return pin | POLLED;
+        }
+        vm.note(ChipAnswer.PIC_POLL_BEFORE);
+        return pin;
+    }
+
+    /** Its cascade pin is neither requested nor in service. */
+    void forget(int pin) {
+        put(ISR, pin, false);
+        put(IRR, pin, false);
+    }
+
+    int trigger() {
+        return state[ELCR] & BYTE;
+    }
+
+    void setTrigger(int value) {
+        state[ELCR] = (byte) (value & state[ELCR_MASK]);
+    }
+
+    // KVM_GET_IRQCHIP, KVM_SET_IRQCHIP
 
     void save(ByteBuffer to, int at) {
         to.put(at, state);

@@ -14,11 +14,18 @@ interface GuestCode {
 
     Outcome step();
 
-    /** It takes an interrupt or NMI. */
-    void enter(int vector);
+    /**
+     * It takes an interrupt or NMI.
+     *
+     * @param ofLapic whether the LAPIC awaits an EOI of it
+     */
+    void enter(int vector, boolean ofLapic);
 
-    /** Whether it takes interrupts. */
-    boolean interruptsOn();
+    /** The flag of RFLAGS. */
+    boolean interruptFlag();
+
+    /** Whether it takes the interrupts of the in-kernel PICs. */
+    boolean takesInterruptOfPic();
 
     /** Whether a halt is over that no interrupt has ended. */
     boolean goesOn();

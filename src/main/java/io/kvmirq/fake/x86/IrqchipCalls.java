@@ -116,7 +116,7 @@ final class IrqchipCalls {
             return refused;
         }
         switch (chip.getInt(Uapi.KvmIrqchip.CHIP_ID)) {
-            case 0, 1 -> vm.pic(chip.getInt(Uapi.KvmIrqchip.CHIP_ID)).save(chip, Uapi.KvmIrqchip.CHIP);
+            case 0, 1 -> vm.pics().get(chip.getInt(Uapi.KvmIrqchip.CHIP_ID)).save(chip, Uapi.KvmIrqchip.CHIP);
             default -> vm.ioapic().save(chip, Uapi.KvmIrqchip.CHIP);
         }
         return 0;
@@ -126,12 +126,12 @@ final class IrqchipCalls {
         int refused = refuseChip(chip);
         int id = chip.getInt(Uapi.KvmIrqchip.CHIP_ID);
         if (refused == 0 && id < 2) {
-            vm.pic(id).restore(chip, Uapi.KvmIrqchip.CHIP);
+            vm.pics().get(id).restore(chip, Uapi.KvmIrqchip.CHIP);
         } else if (refused == 0) {
             vm.ioapic().restore(chip, Uapi.KvmIrqchip.CHIP);
         }
         if (refused != VmAnswer.CHIP_NEEDS_FULL.result()) {
-            vm.cascade();
+            vm.pics().update();
         }
         return refused;
     }

@@ -175,6 +175,21 @@ final class Lapics {
         return lapic.isFor(interrupt.destination(ids32Bit), interrupt.logical(), broadcastQuirk);
     }
 
+    /** Whether a vCPU takes the interrupts of the PICs. */
+    boolean takesInterruptOfPic() {
+        return lapics.stream().anyMatch(FakeLapic::takesInterruptOfPic);
+    }
+
+    /** The first vCPU that takes the interrupts of the PICs looks whether there is one. */
+    void wakeForPic() {
+        for (FakeLapic lapic : lapics) {
+            if (lapic.takesInterruptOfPic()) {
+                lapic.wake();
+                return;
+            }
+        }
+    }
+
     void recalculateApicMap() {
         boolean before63 = !vm.host().build().isSince(6, 3);
         if (before63) {

@@ -26,10 +26,8 @@ final class RealModeCode implements GuestCode {
     private final ModelRegisters model;
     private final Accesses accesses;
     private final DataInstructions data;
-    /** Whether the next instruction comes before any interrupt: after STI, and a write of SS. */
-    private boolean shadow;
-    /** Whether the last instruction began such a shadow. */
-    private boolean shadows;
+    /** The shadow that the instruction begins: the next one comes before any interrupt. */
+    private int shadow;
 
     RealModeCode(FakeCpu cpu, RealModeMemory memory, CpuBus bus) {
         this.cpu = cpu;
@@ -46,12 +44,16 @@ final class RealModeCode implements GuestCode {
     /** INIT. */
     void reset() {
         accesses.reset();
-        shadow = false;
     }
 
     @Override
-    public boolean interruptsOn() {
-        return registers.interruptsOn() && !shadow;
+    public boolean interruptFlag() {
+        return registers.interruptsOn();
+    }
+
+    @Override
+    public boolean takesInterruptOfPic() {
+        return true;
     }
 
     @Override
@@ -67,10 +69,15 @@ final class RealModeCode implements GuestCode {
     @Override
     public void completeRead() {
         accesses.completeRead();
+        cpu.events().setShadow(VcpuEvents.NO_SHADOW);
     }
 
     @Override
-    public void enter(int vector) {
+    public void enter(int vector, boolean ofLapic) {
+        enter(vector);
+    }
+
+    private void enter(int vector) {
         operands.push(registers.flags(), Short.BYTES);
         operands.push(system.selector(SystemRegisters.CODE), Short.BYTES);
         operands.push((int) registers.ip(), Short.BYTES);
@@ -85,11 +92,13 @@ final class RealModeCode implements GuestCode {
     @Override
     public Outcome step() {
         operands.begin();
-        shadows = false;
+        shadow = VcpuEvents.NO_SHADOW;
         try {
             int opcode = prefixed();
             Outcome outcome = opcode == 0xf4 ? Outcome.HALTS : left(execute(opcode));
-            shadow = shadows;
+            if (!isReading()) {
+                cpu.events().setShadow(shadow);
+            }
             return outcome;
         } catch (NotModelledException e) {
             registers.setIp(operands.start());
@@ -203,7 +212,9 @@ final class RealModeCode implements GuestCode {
 
     private void select(int segment, int selector) {
         system.select(segment, selector & 0xffff);
-        shadows |= segment == SystemRegisters.STACK;
+        if (segment == SystemRegisters.STACK && cpu.events().shadow() != VcpuEvents.SHADOW_OF_SS) {
+            shadow = VcpuEvents.SHADOW_OF_SS;
+        }
     }
 
     /** PUSHA, POPA, PUSH of a number, OUTS. */
@@ -358,7 +369,7 @@ final class RealModeCode implements GuestCode {
             case 0xf9 -> registers.setFlags(flags | Arithmetic.CARRY);
             case 0xfa -> registers.setFlags(flags & ~GeneralRegisters.INTERRUPT_FLAG);
             case 0xfb -> {
-                shadows = !registers.interruptsOn();
+                shadow = registers.interruptsOn() ? VcpuEvents.NO_SHADOW : VcpuEvents.SHADOW_OF_STI;
                 registers.setFlags(flags | GeneralRegisters.INTERRUPT_FLAG);
             }
             case 0xfc -> registers.setFlags(flags & ~GeneralRegisters.DIRECTION_FLAG);

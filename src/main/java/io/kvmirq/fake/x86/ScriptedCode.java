@@ -48,6 +48,7 @@ final class ScriptedCode implements GuestCode {
     @Override
     public Outcome step() {
         waits = false;
+        events.setShadow(VcpuEvents.NO_SHADOW);
         ScriptedExit exit = script.next();
         ended = exit == null;
         if (exit == null) {
@@ -56,6 +57,12 @@ final class ScriptedCode implements GuestCode {
         return switch (exit.kind()) {
             case IO_OUT -> left(writePort(exit));
             case IO_IN -> {
+                if (bus.isOfPic((int) exit.place(), exit.size())) {
+                    for (int i = 0; i < exit.count(); i++) {
+                        script.answered(bus.readPic((int) exit.place(), exit.size()));
+                    }
+                    yield Outcome.GOES_ON;
+                }
                 bus.readPort((int) exit.place(), exit.size(), exit.count());
                 player.awaitAnswer(exit);
                 yield Outcome.EXITS;
@@ -83,6 +90,12 @@ final class ScriptedCode implements GuestCode {
     /** @return whether the guest exits to the VMM */
     private boolean writePort(ScriptedExit exit) {
         int port = (int) exit.place();
+        if (bus.isOfPic(port, exit.size())) {
+            for (int i = 0; i < exit.count(); i++) {
+                bus.writePort(port, exit.size(), exit.data(i));
+            }
+            return false;
+        }
         if (exit.count() == 1) {
             return bus.writePort(port, exit.size(), exit.data(0));
         }
@@ -113,19 +126,27 @@ final class ScriptedCode implements GuestCode {
 
     /** It ends at once what it takes. */
     @Override
-    public void enter(int vector) {
+    public void enter(int vector, boolean ofLapic) {
         waits = false;
         script.interrupted(vector);
-        if (vector == NMI) {
-            events.endOfNmi();
-        } else {
+        if (ofLapic) {
             lapic.ifPresent(FakeLapic::endOfInterrupt);
+        } else if (vector == NMI) {
+            events.endOfNmi();
+        } else if (takesInterruptOfPic()) {
+            vm.pics().endAll();
         }
     }
 
     @Override
-    public boolean interruptsOn() {
+    public boolean interruptFlag() {
         return waits;
+    }
+
+    /** A script that has not written the vectors of its PICs has masked them. */
+    @Override
+    public boolean takesInterruptOfPic() {
+        return vm.pics().isProgrammed();
     }
 
     @Override

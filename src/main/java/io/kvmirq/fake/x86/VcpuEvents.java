@@ -60,6 +60,25 @@ final class VcpuEvents {
     private boolean nmiInjected;
     private boolean tripleFault;
 
+    /** KVM_X86_SHADOW_INT_MOV_SS and KVM_X86_SHADOW_INT_STI. */
+    static final int NO_SHADOW = 0;
+
+    static final int SHADOW_OF_SS = 1;
+    static final int SHADOW_OF_STI = 2;
+
+    /** The next instruction comes before an interrupt or NMI. */
+    void setShadow(int shadow) {
+        injected.put(KvmVcpuEvents.INTERRUPT_SHADOW, (byte) shadow);
+    }
+
+    int shadow() {
+        return injected.get(KvmVcpuEvents.INTERRUPT_SHADOW);
+    }
+
+    boolean isShadowed() {
+        return isSet(KvmVcpuEvents.INTERRUPT_SHADOW);
+    }
+
     // What a VMM sets
 
     /** An interrupt that the vCPU takes before it runs on, whatever its flags. */
@@ -75,6 +94,20 @@ final class VcpuEvents {
         return hard ? injected.get(KvmVcpuEvents.INTERRUPT_NR) & VECTOR : -1;
     }
 
+    /** As {@link #injected}, taken. */
+    int takeInjected() {
+        int vector = injected();
+        if (vector >= 0) {
+            injected.put(KvmVcpuEvents.INTERRUPT_INJECTED, (byte) 0);
+        }
+        return vector;
+    }
+
+    /** Whether an event waits that the vCPU takes whatever its flags. */
+    boolean isInjected() {
+        return isSet(KvmVcpuEvents.INTERRUPT_INJECTED) || nmiInjected || isException();
+    }
+
     private boolean isSet(int at) {
         return injected.get(at) != 0;
     }
@@ -85,11 +118,9 @@ final class VcpuEvents {
 
     /** Before a run. */
     void checkModelled() {
-        if (isSet(KvmVcpuEvents.INTERRUPT_INJECTED)) {
-            throw new NotModelledException("running a guest after KVM_INTERRUPT, or with an interrupt that is set");
-        }
-        if (nmiInjected || tripleFault || isException() || isSet(KvmVcpuEvents.INTERRUPT_SHADOW)) {
-            throw new NotModelledException("running a guest with an exception, an NMI or a shadow that is set");
+        boolean soft = isSet(KvmVcpuEvents.INTERRUPT_INJECTED) && isSet(KvmVcpuEvents.INTERRUPT_SOFT);
+        if (soft || nmiInjected || isException()) {
+            throw new NotModelledException("running a guest with an exception, an NMI or a soft interrupt that is set");
         }
     }
 
@@ -191,6 +222,12 @@ final class VcpuEvents {
         }
         tripleFault = from.get(KvmVcpuEvents.TRIPLE_FAULT_PENDING) != 0;
         return Optional.empty();
+    }
+
+    boolean takeTripleFault() {
+        boolean taken = tripleFault;
+        tripleFault = false;
+        return taken;
     }
 
     private void processNmis() {

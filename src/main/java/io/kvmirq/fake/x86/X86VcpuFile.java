@@ -25,7 +25,6 @@ final class X86VcpuFile extends VcpuFile {
     /** Capabilities of Hyper-V and paravirtualization that some kernels can enable on a vCPU. */
     private static final Set<Integer> ENABLED_ELSEWHERE = Set.of(123, 148, 163, 190, 191);
 
-    private static final int LAST_VECTOR = 255;
     private static final int TSC_KILOHERTZ = 2_000_000;
     /** The bit position of the type in a request number. */
     private static final int TYPE_SHIFT = 8;
@@ -36,7 +35,10 @@ final class X86VcpuFile extends VcpuFile {
             .value(Uapi.KVM_SET_SIGNAL_MASK, (vcpu, set) -> vcpu.setSignals(set))
             .value(Uapi.KVM_NMI, (vcpu, argument) -> vcpu.cpu.requestNmi())
             .value(Uapi.KVM_GET_STATS_FD, X86VcpuFile::openStats)
-            .in(Uapi.KVM_INTERRUPT, (vcpu, interrupt) -> vcpu.interrupt(interrupt.getInt(Uapi.KvmInterrupt.IRQ)))
+            .in(
+                    Uapi.KVM_INTERRUPT,
+                    (vcpu, interrupt) ->
+                            vcpu.host.refuse(vcpu.cpu.pending().interrupt(interrupt.getInt(Uapi.KvmInterrupt.IRQ))))
             .out(Uapi.KVM_GET_MP_STATE, X86VcpuFile::getState)
             .in(Uapi.KVM_SET_MP_STATE, (vcpu, next) -> vcpu.setState(next.getInt(Uapi.KvmMpState.MP_STATE)))
             .out(Uapi.KVM_GET_LAPIC, X86VcpuFile::getLapic)
@@ -79,11 +81,7 @@ final class X86VcpuFile extends VcpuFile {
     private final X86Vm.Irqchip irqchip;
     private final int id;
     private final boolean boot;
-    /** The vector of KVM_INTERRUPT, from a PIC in user space beside LAPICs in the kernel; -1 for none. */
-    private int external = -1;
-
     private boolean running;
-    private boolean hasRun;
 
     X86VcpuFile(X86Vm vm, MemorySlots memory, int id, Optional<FakeLapic> lapic) {
         super(vm.host(), X86KvmFile.RUN_SIZE);
@@ -119,9 +117,6 @@ final class X86VcpuFile extends VcpuFile {
         if (argument != 0) {
             return host.refuse(VmAnswer.VCPU_RUN_ARGUMENT);
         }
-        if (external >= 0) {
-            throw new NotModelledException("running a guest after KVM_INTERRUPT");
-        }
         if (state == Uapi.KVM_MP_STATE_AP_RESET_HOLD) {
             throw new NotModelledException("running a vCPU in the state AP_RESET_HOLD");
         }
@@ -137,7 +132,6 @@ final class X86VcpuFile extends VcpuFile {
             }
             synced.leave();
             cpu.leave();
-            hasRun |= result == 0;
             return result;
         } finally {
             setRunning(false);
@@ -228,7 +222,7 @@ final class X86VcpuFile extends VcpuFile {
     }
 
     private int setCpuidLeaves(ByteBuffer leaves) {
-        if (hasRun) {
+        if (cpu.hasEntered()) {
             host.note(VmAnswer.VCPU_CPUID_AFTER_RUN);
             return cpu.cpuid().isSame(leaves) ? 0 : host.refuse(VmAnswer.VCPU_CPUID_OTHER);
         }
@@ -356,24 +350,6 @@ final class X86VcpuFile extends VcpuFile {
                 state = Uapi.KVM_MP_STATE_INIT_RECEIVED;
             }
             default -> enter(next);
-        }
-        return 0;
-    }
-
-    private int interrupt(int vector) {
-        if (vector < 0 || vector > LAST_VECTOR) {
-            return host.refuse(VmAnswer.VCPU_INTERRUPT_VECTOR);
-        }
-        if (irqchip == X86Vm.Irqchip.FULL) {
-            return host.refuse(VmAnswer.VCPU_INTERRUPT_PIC);
-        }
-        if (irqchip == X86Vm.Irqchip.SPLIT && external >= 0) {
-            return host.refuse(VmAnswer.VCPU_INTERRUPT_PENDING);
-        }
-        if (irqchip == X86Vm.Irqchip.NONE) {
-            cpu.events().inject(vector);
-        } else {
-            external = vector;
         }
         return 0;
     }

@@ -21,8 +21,6 @@ import org.jspecify.annotations.Nullable;
 
 /** The interrupt state of an x86 VM: its interrupt controllers; source: virt/kvm/irqchip.c, arch/x86/kvm/irq.c. */
 final class X86Vm extends VmInterrupts {
-    private static final int MASTER = 0;
-    private static final int SLAVE = 1;
     private static final int IOAPIC = 2;
 
     /** Which interrupt controllers the kernel emulates. */
@@ -48,7 +46,7 @@ final class X86Vm extends VmInterrupts {
         }
     }
 
-    private final FakePic[] pics = {new FakePic(this, 0xf8), new FakePic(this, 0xde)};
+    private final FakePics pics = new FakePics(this);
     private final FakeIoapic ioapic = new FakeIoapic(this);
     private final Lapics lapics = new Lapics(this);
     /** Empty on a host that posts nothing and has no model of its hardware. */
@@ -235,13 +233,8 @@ final class X86Vm extends VmInterrupts {
 
     // Chips, by KVM_IRQCHIP number
 
-    FakePic pic(int chip) {
-        return pics[chip];
-    }
-
-    /** Passes a request of the slave to the master. */
-    void cascade() {
-        pics[MASTER].cascade(pics[SLAVE]);
+    FakePics pics() {
+        return pics;
     }
 
     FakeIoapic ioapic() {
@@ -300,11 +293,7 @@ final class X86Vm extends VmInterrupts {
             return level && !message.isInvalid(lapics.has32BitIds()) ? lapics.deliver(message) : -1;
         }
         return switch (target.chip()) {
-            case MASTER, SLAVE -> {
-                int result = pics[target.chip()].set(target.pin(), source, level);
-                cascade();
-                yield result;
-            }
+            case FakePics.MASTER, FakePics.SLAVE -> pics.set(target.chip(), target.pin(), source, level);
             case FakeRoutes.SINT -> {
                 note(InterruptAnswer.ROUTE_SYNTHETIC);
                 yield -1;
@@ -350,15 +339,24 @@ final class X86Vm extends VmInterrupts {
 
     /** Whether a resampling irqfd waits for the EOI of an IOAPIC pin. */
     boolean isResampled(int pin) {
-        int gsi = routes().gsiOfPin(IOAPIC, pin);
+        return isResampled(IOAPIC, pin);
+    }
+
+    private boolean isResampled(int chip, int pin) {
+        int gsi = routes().gsiOfPin(chip, pin);
         return gsi >= 0 && isResampledGsi(gsi);
     }
 
-    /** The EOI of an IOAPIC pin: lowers the resampling line of its GSI and signals the resamplefds. */
+    /** The EOI of an IOAPIC pin. */
     void acknowledged(int pin) {
-        if (isResampled(pin)) {
+        acknowledged(IOAPIC, pin);
+    }
+
+    /** The EOI of a pin: lowers the resampling line of its GSI and signals the resamplefds. */
+    void acknowledged(int chip, int pin) {
+        if (isResampled(chip, pin)) {
             note(IrqfdAnswer.RESAMPLE_ON_EOI);
-            resampler(routes().gsiOfPin(IOAPIC, pin)).acknowledge();
+            resampler(routes().gsiOfPin(chip, pin)).acknowledge();
         }
     }
 }

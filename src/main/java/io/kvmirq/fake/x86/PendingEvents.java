@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.ChipAnswer;
+import io.kvmirq.explain.VmAnswer;
+import java.util.Optional;
+
+/**
+ * The interrupt or NMI that a vCPU takes before its next instruction. Source: {@code kvm_check_and_inject_events()} in
+ * arch/x86/kvm/x86.c, {@code kvm_cpu_get_interrupt()} in irq.c.
+ */
+final class PendingEvents {
+    private static final int NMI_VECTOR = 2;
+    private static final int LAST_VECTOR = 255;
+    private static final int NONE = -1;
+
+    private final X86Vm vm;
+    private final Optional<FakeLapic> lapic;
+    private final VcpuEvents events;
+    /** The vector of KVM_INTERRUPT, from a PIC in user space beside LAPICs in the kernel. */
+    private int external = NONE;
+
+    PendingEvents(X86Vm vm, Optional<FakeLapic> lapic, VcpuEvents events) {
+        this.vm = vm;
+        this.lapic = lapic;
+        this.events = events;
+    }
+
+    /** KVM_INTERRUPT: the rule that refuses it, empty for none. */
+    Optional<Answer> interrupt(int vector) {
+        if (vector < 0 || vector > LAST_VECTOR) {
+            return Optional.of(VmAnswer.VCPU_INTERRUPT_VECTOR);
+        }
+        switch (vm.irqchip()) {
+            case FULL -> {
+                return Optional.of(VmAnswer.VCPU_INTERRUPT_PIC);
+            }
+            case SPLIT -> {
+                if (external != NONE) {
+                    return Optional.of(VmAnswer.VCPU_INTERRUPT_PENDING);
+                }
+                external = vector;
+            }
+            case NONE -> events.inject(vector);
+        }
+        return Optional.empty();
+    }
+
+    /** Whether an interrupt of a PIC would be taken, as {@code kvm_run} tells it to a VMM. */
+    boolean isReady(GuestCode code) {
+        return vm.irqchip() == X86Vm.Irqchip.FULL || isOpen(code);
+    }
+
+    /** {@code kvm_vcpu_ready_for_interrupt_injection()}. */
+    boolean isOpen(GuestCode code) {
+        return takesInterrupts(code)
+                && lapic.map(FakeLapic::takesInterruptOfPic).orElse(true)
+                && !events.isInjected();
+    }
+
+    private boolean takesInterrupts(GuestCode code) {
+        return code.interruptFlag() && !events.isShadowed();
+    }
+
+    /** @return whether the guest has taken one */
+    boolean deliverTo(GuestCode code) {
+        if (events.isReset()) {
+            throw new NotModelledException("INIT of a vCPU that runs");
+        }
+        if (events.isSpecial()) {
+            throw new NotModelledException("a guest that takes an interrupt of delivery mode 2 or 3");
+        }
+        lapic.ifPresent(FakeLapic::scanIfWanted);
+        int vector = events.takeInjected();
+        if (vector != NONE) {
+            vm.note(VmAnswer.VCPU_INTERRUPT_TAKEN);
+        } else if (!events.isShadowed() && events.takeNmi()) {
+            vm.note(ChipAnswer.NMI_TWO_KEPT);
+            vector = NMI_VECTOR;
+        } else if (lapic.isPresent()) {
+            return deliverTo(code, lapic.get());
+        }
+        return enter(code, vector, false);
+    }
+
+    private boolean deliverTo(GuestCode code, FakeLapic apic) {
+        boolean open = takesInterrupts(code);
+        int vector = open && apic.takesInterruptOfPic() ? takeOfPic(code) : NONE;
+        if (vector != NONE) {
+            return enter(code, vector, false);
+        }
+        vector = apic.takeRequest(open);
+        if (vector != NONE) {
+            vm.note(ChipAnswer.LAPIC_PRIORITY);
+        }
+        return enter(code, vector, true);
+    }
+
+    private int takeOfPic(GuestCode code) {
+        int vector = external;
+        external = NONE;
+        return vector == NONE && vm.pics().output() && code.takesInterruptOfPic()
+                ? vm.pics().acknowledge()
+                : vector;
+    }
+
+    private boolean enter(GuestCode code, int vector, boolean ofLapic) {
+        if (vector != NONE) {
+            events.setShadow(VcpuEvents.NO_SHADOW);
+            code.enter(vector, ofLapic);
+        }
+        return vector != NONE;
+    }
+}

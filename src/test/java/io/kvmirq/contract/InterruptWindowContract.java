@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.World.*;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.testing.Structs;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** When a guest takes the interrupts and NMIs of its VMM, and how {@code kvm_run} tells: arch/x86/kvm/x86.c. */
+@Contract
+class InterruptWindowContract extends KernelSuite {
+    private static final String OUT = "e682";
+    private static final String STI = "fb";
+    private static final String HALT = "f4";
+    private static final String NOP = "90";
+    private static final String IN = "e482";
+    private static final String JUMP_TO_ITSELF = "ebfe";
+    private static final String SS_FROM_AX = "8ed0";
+    private static final int LINT0 = 0x350;
+    private static final int LVT_MASKED = 0x10000;
+    /** The handler that {@link RealModeGuest} has. */
+    private static final int HANDLED = 2;
+
+    private int vcpu;
+
+    @SuppressWarnings("NullAway.Init")
+    private ByteBuffer run;
+
+    private void start(int vm, String code) {
+        vcpu = new RealModeGuest(world, vm, code).vcpu();
+        int size = libc.ioctl(world.kvm(), Uapi.KVM_GET_VCPU_MMAP_SIZE, 0);
+        run = libc.view(world.map(size, vcpu), size);
+    }
+
+    private void request(boolean window) {
+        run.put(Uapi.KvmRun.REQUEST_INTERRUPT_WINDOW, (byte) (window ? 1 : 0));
+    }
+
+    /** Runs to an exit of that kind. */
+    private void runTo(int exit) {
+        int result;
+        do {
+            result = libc.ioctl(vcpu, Uapi.KVM_RUN, 0);
+        } while (result == -Errno.EINTR.number());
+        assertOk(result);
+        assertThat(run.getInt(Uapi.KvmRun.EXIT_REASON)).as("exit reason").isEqualTo(exit);
+    }
+
+    private int runToPort() {
+        runTo(Uapi.KVM_EXIT_IO);
+        return run.getShort(Uapi.KvmRun.IO_PORT) & 0xffff;
+    }
+
+    private void assertFlags(int interrupts, int ready) {
+        assertThat(run.get(Uapi.KvmRun.IF_FLAG)).as("if_flag").isEqualTo((byte) interrupts);
+        assertThat(run.get(Uapi.KvmRun.READY_FOR_INTERRUPT_INJECTION))
+                .as("ready_for_interrupt_injection")
+                .isEqualTo((byte) ready);
+    }
+
+    // The window
+
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void windowOpensOnceTheGuestTakesInterrupts(boolean split) {
+        start(split ? world.splitVm() : world.bareVm(), OUT + STI + JUMP_TO_ITSELF);
+        request(true);
+        runTo(Uapi.KVM_EXIT_IO);
+        assertFlags(0, 0);
+        runTo(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
+        assertFlags(1, 1);
+        runTo(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
+    }
+
+    /** Without in-kernel LAPIC, the halt is the exit. */
+    @Test
+    void windowOfAGuestThatHaltsIsOpen() {
+        start(world.splitVm(), STI + HALT);
+        request(true);
+        runTo(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
+        ByteBuffer state = Buffers.allocate(Uapi.KvmMpState.SIZE);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_GET_MP_STATE, state));
+        assertThat(state.getInt(0)).isEqualTo(Uapi.KVM_MP_STATE_HALTED);
+        start(world.bareVm(), STI + HALT + OUT);
+        request(true);
+        runTo(Uapi.KVM_EXIT_HLT);
+        assertFlags(1, 1);
+    }
+
+    @Test
+    void noWindowWhereThePicIsInTheKernelOrLint0Masked() {
+        start(world.fullVm(), STI + NOP + OUT);
+        request(true);
+        runTo(Uapi.KVM_EXIT_IO);
+        assertFlags(1, 1);
+        start(world.splitVm(), STI + NOP + OUT);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_LAPIC, world.lapic(vcpu).putInt(LINT0, LVT_MASKED)));
+        request(true);
+        runTo(Uapi.KVM_EXIT_IO);
+        assertFlags(1, 0);
+    }
+
+    // Interrupts of the VMM
+
+    private void interrupt() {
+        ByteBuffer interrupt = Buffers.allocate(Uapi.KvmInterrupt.SIZE).putInt(Uapi.KvmInterrupt.IRQ, HANDLED);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_INTERRUPT, interrupt));
+    }
+
+    /** A run that leaves before its guest takes it tells that the VMM has to wait. */
+    @Test
+    void interruptIsTakenAtOnceWithoutLapic() {
+        start(world.bareVm(), STI + OUT + OUT + OUT);
+        assertThat(runToPort()).isEqualTo(RealModeGuest.READY);
+        assertFlags(1, 1);
+        interrupt();
+        run.put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
+        assertErrno(Errno.EINTR, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
+        assertFlags(1, 0);
+        run.put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 0);
+        assertThat(runToPort()).isEqualTo(RealModeGuest.INTERRUPTED);
+        assertFlags(0, 0);
+        assertThat(runToPort()).isEqualTo(RealModeGuest.READY);
+        assertFlags(1, 1);
+    }
+
+    @Test
+    void interruptWaitsForTheFlagWithASplitIrqchip() {
+        start(world.splitVm(), OUT + STI + JUMP_TO_ITSELF);
+        interrupt();
+        assertThat(runToPort()).isEqualTo(RealModeGuest.READY);
+        assertThat(runToPort()).isEqualTo(RealModeGuest.INTERRUPTED);
+        interrupt();
+        assertThat(runToPort()).isEqualTo(RealModeGuest.INTERRUPTED);
+    }
+
+    @Test
+    void interruptOfTheVmmEndsAHalt() {
+        start(world.splitVm(), STI + HALT + OUT);
+        request(true);
+        runTo(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
+        request(false);
+        interrupt();
+        assertThat(runToPort()).isEqualTo(RealModeGuest.INTERRUPTED);
+        assertThat(runToPort()).isEqualTo(RealModeGuest.READY);
+    }
+
+    // Shadows
+
+    private ByteBuffer events() {
+        ByteBuffer events = Buffers.allocate(Uapi.KvmVcpuEvents.SIZE);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_GET_VCPU_EVENTS, events));
+        return events;
+    }
+
+    private int shadow() {
+        return events().get(Uapi.KvmVcpuEvents.INTERRUPT_SHADOW);
+    }
+
+    /** The exit of a read is in the middle of its instruction. */
+    @ParameterizedTest
+    @ValueSource(strings = {STI, STI + SS_FROM_AX})
+    void readIsInTheShadowOfTheInstructionBefore(String before) {
+        start(world.bareVm(), before + IN + OUT);
+        runTo(Uapi.KVM_EXIT_IO);
+        assertThat(run.get(Uapi.KvmRun.IO_DIRECTION)).isZero();
+        assertFlags(1, 0);
+        assertThat(shadow()).isNotZero();
+        runTo(Uapi.KVM_EXIT_IO);
+        assertFlags(1, 1);
+        assertThat(shadow()).isZero();
+    }
+
+    @Test
+    void writeEndsTheShadow() {
+        start(world.bareVm(), STI + OUT);
+        runTo(Uapi.KVM_EXIT_IO);
+        assertFlags(1, 1);
+        assertThat(shadow()).isZero();
+    }
+
+    @Test
+    void nmiWaitsForTheEndOfAShadowThatIsSet() {
+        start(world.bareVm(), OUT + OUT);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_NMI, 0));
+        ByteBuffer events = events().put(Uapi.KvmVcpuEvents.INTERRUPT_SHADOW, (byte) 1);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_VCPU_EVENTS, events));
+        assertThat(runToPort()).isEqualTo(RealModeGuest.READY);
+        assertThat(runToPort()).isEqualTo(RealModeGuest.INTERRUPTED);
+        assertThat(runToPort()).isEqualTo(RealModeGuest.READY);
+    }
+
+    // NMIs
+
+    /** A kvm_pvm lets instructions pass between the end of the first and the second. */
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void twoNmisAreTakenOneAfterTheOther(boolean full) {
+        start(full ? world.fullVm() : world.bareVm(), OUT + OUT);
+        for (int i = 0; i < 3; i++) {
+            assertOk(libc.ioctl(vcpu, Uapi.KVM_NMI, 0));
+        }
+        assertThat(runToPort()).isEqualTo(RealModeGuest.INTERRUPTED);
+        List<Integer> next = new ArrayList<>(List.of(runToPort(), runToPort(), runToPort()));
+        assertThat(next).containsExactlyInAnyOrder(RealModeGuest.INTERRUPTED, RealModeGuest.READY, RealModeGuest.READY);
+    }
+
+    // A run that does not enter the guest
+
+    private int setCpuid(int leaf) {
+        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.SIZE)
+                .putInt(Uapi.KvmCpuid2.NENT, 1)
+                .putInt(Uapi.KvmCpuid2.SIZE, leaf);
+        return libc.ioctl(vcpu, Uapi.KVM_SET_CPUID2, cpuid);
+    }
+
+    /** A triple fault that the VMM has set. */
+    @Test
+    void cpuidMayChangeUntilTheGuestIsEntered() {
+        int vm = world.bareVm();
+        ByteBuffer enable = Structs.of("kvm_enable_cap", Uapi.KVM_CAP_X86_TRIPLE_FAULT_EVENT, 0, 1L);
+        assertOk(libc.ioctl(vm, Uapi.KVM_ENABLE_CAP, enable));
+        start(vm, OUT);
+        assertOk(libc.ioctl(
+                vcpu, Uapi.KVM_SET_VCPU_EVENTS, events().put(Uapi.KvmVcpuEvents.TRIPLE_FAULT_PENDING, (byte) 1)));
+        runTo(Uapi.KVM_EXIT_SHUTDOWN);
+        assertThat(events().get(Uapi.KvmVcpuEvents.TRIPLE_FAULT_PENDING)).isZero();
+        assertOk(setCpuid(0));
+        runTo(Uapi.KVM_EXIT_IO);
+        assertErrno(Errno.EINVAL, setCpuid(1));
+    }
+}

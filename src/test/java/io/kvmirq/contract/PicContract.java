@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.World.*;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import org.junit.jupiter.api.Test;
+
+/** The PICs as a guest programs them and takes their interrupts: arch/x86/kvm/i8259.c. */
+@Contract
+class PicContract extends KernelSuite {
+    private static final int MASTER = 0;
+    private static final int SLAVE = 1;
+    private static final int IRR = 1;
+    private static final int IMR = 2;
+    private static final int ISR = 3;
+    private static final int ELCR = 14;
+    private static final int LINE = 5;
+    private static final int SLAVE_LINE = 12;
+    private static final int LINT0 = 0x350;
+    private static final int APIC_BASE = 272;
+    private static final int ENABLED = 1 << 11;
+    private static final int TAKEN = 0x85;
+    private static final String READY = "e682";
+    private static final String STI = "fb";
+    private static final String HALT = "f4";
+    private static final String JUMP_TO_ITSELF = "ebfe";
+    /** mov %al, $0x20; out to the command port. */
+    private static final String END = out(0x20, 0x20);
+
+    @SuppressWarnings("NullAway.Init")
+    private RealModeGuest guest;
+
+    private static String out(int port, int value) {
+        return String.format("b0%02xe6%02x", value, port);
+    }
+
+    /** mov $port, %dx; mov $value, %al; out. */
+    private static String outFar(int port, int value) {
+        return String.format("ba%02x%02xb0%02xee", port & 0xff, port >> 8, value);
+    }
+
+    /** in; out to READY. */
+    private static String in(int port) {
+        return String.format("e4%02x", port) + READY;
+    }
+
+    private static String inFar(int port) {
+        return String.format("ba%02x%02xec", port & 0xff, port >> 8) + READY;
+    }
+
+    /** Gives both PICs vectors. */
+    private static String vectors(int master, int slave, int mode) {
+        return out(0x20, 0x11)
+                + out(0x21, master)
+                + out(0x21, 4)
+                + out(0x21, mode)
+                + out(0xa0, 0x11)
+                + out(0xa1, slave)
+                + out(0xa1, 2)
+                + out(0xa1, mode);
+    }
+
+    private void start(String code) {
+        guest = new RealModeGuest(world, vm(), code);
+    }
+
+    private void handle(int vector, String end) {
+        guest.handle(vector, out(TAKEN, vector) + end + "cf");
+    }
+
+    private void assertTakes(int vector) {
+        guest.runTo(TAKEN);
+        assertThat(guest.written()).isEqualTo(vector);
+    }
+
+    private void assertReads(int value) {
+        guest.runTo(RealModeGuest.READY);
+        assertThat(guest.written()).isEqualTo(value);
+    }
+
+    private int state(int chip, int field) {
+        ByteBuffer structure = Buffers.allocate(Uapi.KvmIrqchip.SIZE).putInt(Uapi.KvmIrqchip.CHIP_ID, chip);
+        assertOk(libc.ioctl(vm(), Uapi.KVM_GET_IRQCHIP, structure));
+        return structure.get(Uapi.KvmIrqchip.CHIP + field) & 0xff;
+    }
+
+    private void pulse(int line) {
+        world.status(vm(), line, 1);
+        world.status(vm(), line, 0);
+    }
+
+    // Interrupts
+
+    /** Its vectors begin at 0 until it is programmed. */
+    @Test
+    void lineOfTheDefaultRoutesReachesTheGuest() {
+        start(READY + STI + JUMP_TO_ITSELF);
+        handle(LINE, END);
+        assertThat(world.status(vm(), LINE, 1)).isOne();
+        guest.runTo(RealModeGuest.READY);
+        assertTakes(LINE);
+        assertThat(state(MASTER, ISR)).isEqualTo(1 << LINE);
+        assertThat(state(MASTER, IRR)).isZero();
+        world.status(vm(), LINE, 0);
+        pulse(LINE);
+        assertThat(state(MASTER, IRR)).isEqualTo(1 << LINE);
+        assertTakes(LINE);
+        pulse(3);
+        handle(3, END);
+        assertTakes(3);
+    }
+
+    @Test
+    void interruptThatIsInServiceKeepsOutThoseOfLowerPriority() {
+        start(READY + STI + JUMP_TO_ITSELF);
+        guest.handle(LINE, out(TAKEN, LINE) + STI + READY + END + "cf");
+        handle(6, END);
+        handle(3, END);
+        guest.runTo(RealModeGuest.READY);
+        pulse(6);
+        pulse(LINE);
+        assertTakes(LINE);
+        pulse(3);
+        guest.runTo(RealModeGuest.READY);
+        assertTakes(3);
+        assertTakes(6);
+    }
+
+    @Test
+    void slaveInterruptsThroughTheCascadePin() {
+        start(vectors(0x20, 0x28, 1) + READY + STI + HALT + JUMP_TO_ITSELF);
+        handle(0x2c, out(0xa0, 0x20) + END);
+        guest.runTo(RealModeGuest.READY);
+        pulse(SLAVE_LINE);
+        assertTakes(0x2c);
+        assertThat(state(MASTER, ISR)).isEqualTo(1 << 2);
+        assertThat(state(SLAVE, ISR)).isEqualTo(1 << 4);
+        pulse(SLAVE_LINE);
+        assertTakes(0x2c);
+    }
+
+    @Test
+    void lineEndsAHalt() {
+        start(READY + STI + HALT + READY + JUMP_TO_ITSELF);
+        handle(LINE, END);
+        guest.runTo(RealModeGuest.READY);
+        pulse(LINE);
+        assertTakes(LINE);
+        guest.runTo(RealModeGuest.READY);
+    }
+
+    @Test
+    void levelInterruptsAgainUntilItIsLow() {
+        start(outFar(0x4d0, 0xff) + READY + STI + JUMP_TO_ITSELF);
+        handle(LINE, END);
+        guest.runTo(RealModeGuest.READY);
+        assertThat(state(MASTER, ELCR)).isEqualTo(0xf8);
+        world.status(vm(), LINE, 1);
+        assertTakes(LINE);
+        assertThat(state(MASTER, IRR)).isEqualTo(1 << LINE);
+        assertTakes(LINE);
+        world.status(vm(), LINE, 0);
+        handle(1, END);
+        pulse(1);
+        assertTakes(1);
+    }
+
+    @Test
+    void automaticEndLeavesNothingInService() {
+        start(vectors(0x20, 0x28, 3) + READY + STI + JUMP_TO_ITSELF);
+        handle(0x25, "");
+        guest.runTo(RealModeGuest.READY);
+        pulse(LINE);
+        assertTakes(0x25);
+        assertThat(state(MASTER, ISR)).isZero();
+        pulse(LINE);
+        assertTakes(0x25);
+    }
+
+    @Test
+    void maskedLineWaits() {
+        start(out(0x21, 1 << LINE) + READY + STI + "90" + READY + out(0x21, 0) + JUMP_TO_ITSELF);
+        handle(LINE, END);
+        guest.runTo(RealModeGuest.READY);
+        assertThat(world.status(vm(), LINE, 1)).isEqualTo(-1);
+        guest.runTo(RealModeGuest.READY);
+        assertTakes(LINE);
+    }
+
+    /** A LAPIC takes them where LINT0 is ExtINT. A LAPIC that is off passes them on. */
+    @Test
+    void lapicPassesThemOnThroughLint0() {
+        start(STI + "90" + READY + "90" + READY + JUMP_TO_ITSELF);
+        handle(LINE, END);
+        ByteBuffer lapic = world.lapic(guest.vcpu()).putInt(LINT0, 0x10000);
+        assertOk(libc.ioctl(guest.vcpu(), Uapi.KVM_SET_LAPIC, lapic));
+        pulse(LINE);
+        guest.runTo(RealModeGuest.READY);
+        ByteBuffer segments = Buffers.allocate(Uapi.KvmSregs.SIZE);
+        assertOk(libc.ioctl(guest.vcpu(), Uapi.KVM_GET_SREGS, segments));
+        segments.putLong(APIC_BASE, segments.getLong(APIC_BASE) & ~ENABLED);
+        assertOk(libc.ioctl(guest.vcpu(), Uapi.KVM_SET_SREGS, segments));
+        assertTakes(LINE);
+    }
+
+    /** The end in the PIC is one that a resampling irqfd waits for. */
+    @Test
+    void endIsToldToAResamplingIrqfd() {
+        start(READY + STI + JUMP_TO_ITSELF);
+        handle(LINE, END);
+        int event = world.eventfd();
+        int resample = world.eventfd();
+        assertOk(world.irqfd(vm(), event, LINE, Uapi.KVM_IRQFD_FLAG_RESAMPLE, resample));
+        assertOk(kernel.eventfdSignal(event, 1));
+        guest.runTo(RealModeGuest.READY);
+        assertTakes(LINE);
+        assertThat(world.drain(resample)).isZero();
+        pulse(3);
+        handle(3, END);
+        assertTakes(3);
+        assertThat(world.drain(resample)).isOne();
+    }
+
+    // Ports
+
+    @Test
+    void portsAreReadInTheKernel() {
+        start(out(0x21, 0x5a)
+                + in(0x21)
+                + out(0xa1, 0xa5)
+                + in(0xa1)
+                + outFar(0x4d0, 0xff)
+                + inFar(0x4d0)
+                + outFar(0x4d1, 0xff)
+                + inFar(0x4d1)
+                + in(0x20)
+                + out(0x20, 0x0b)
+                + in(0x20)
+                + out(0x20, 0x0a)
+                + in(0x20));
+        world.status(vm(), LINE, 1);
+        assertReads(0x5a);
+        assertReads(0xa5);
+        assertReads(0xf8);
+        assertReads(0xde);
+        assertReads(1 << LINE);
+        assertReads(0);
+        assertReads(1 << LINE);
+    }
+
+    /** Before 6.5 without the bit that tells a request. */
+    @Test
+    void pollTakesAnInterruptWithoutAVector() {
+        start(out(0x20, 0x0c) + in(0x20) + out(0x20, 0x0c) + in(0x20) + out(0xa0, 0x0c) + in(0xa0) + in(0xa0));
+        int request = world.isSince(6, 5) ? 0x80 : 0;
+        pulse(LINE);
+        assertReads(request | LINE);
+        assertReads(7);
+        pulse(SLAVE_LINE);
+        assertReads(request | 4);
+        assertReads(0);
+    }
+
+    /** An access of two bytes to both ports of a PIC does nothing; a wider one, or at its end, is the VMM's. */
+    @Test
+    void portsHaveOneByte() {
+        start("b8ffffe720" + "e520" + "e682" + "e721" + JUMP_TO_ITSELF);
+        assertReads(0);
+        guest.runTo(0x21);
+        assertThat(state(MASTER, IMR)).isZero();
+    }
+
+    @Test
+    void commandsChangeThePriorities() {
+        start(vectors(0x20, 0x28, 1) + out(0x20, 0xc4) + READY + STI + JUMP_TO_ITSELF);
+        handle(0x25, out(0x20, 0x65));
+        handle(0x23, out(0x20, 0xa0));
+        guest.runTo(RealModeGuest.READY);
+        pulse(3);
+        pulse(LINE);
+        assertTakes(0x25);
+        assertTakes(0x23);
+        pulse(LINE);
+        assertTakes(0x25);
+        assertThat(state(MASTER, 4)).isEqualTo(4);
+    }
+}
