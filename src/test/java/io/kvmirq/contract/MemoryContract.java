@@ -293,4 +293,60 @@ class MemoryContract extends KernelSuite {
             assertOk(libc.munmap(address, 4096));
         }
     }
+
+    private static final String DS_FROM_AX = "8ed8";
+    /** mov $0x12345678, %eax. */
+    private static final String VALUE = "66b878563412";
+
+    private static final String STORE = "66a3";
+
+    /** The VMM gets what is beyond the end. */
+    @Test
+    void storeAcrossTheEndOfASlotIsInMemoryAndAnExit() {
+        RealModeGuest guest = new RealModeGuest(world, vm, VALUE + STORE + "ffef" + TELLS + STORE + "fdef" + TELLS);
+        guest.runToMmio(0xf000, 3, 0x123456);
+        assertThat(guest.at(0xefff)).isEqualTo(0x78);
+        guest.runTo(RealModeGuest.READY);
+        guest.runToMmio(0xf000, 1, 0x12);
+        assertThat(guest.at(0xeffd)).isEqualTo(0x78);
+        assertThat(guest.at(0xefff)).isEqualTo(0x34);
+        guest.runTo(RealModeGuest.READY);
+    }
+
+    /** The guest's DS begins at 0x1000. Memory beyond is written before the exit. */
+    @Test
+    void storeAcrossTwoPagesWithoutMemoryIsTwoExits() {
+        RealModeGuest guest =
+                new RealModeGuest(world, vm, "b80001" + DS_FROM_AX + VALUE + STORE + "ffef" + TELLS + STORE + "ffef");
+        guest.runToMmio(0xffff, 1, 0x78);
+        guest.runToMmio(0x10000, 3, 0x123456);
+        guest.runTo(RealModeGuest.READY);
+        long memory = world.map(PAGE, -1);
+        assertOk(setMemory(1, 0x10000, PAGE, memory));
+        guest.runToMmio(0xffff, 1, 0x78);
+        assertThat(libc.view(memory, PAGE).getInt(0)).isEqualTo(0x123456);
+    }
+
+    /** The second exit is the end of the first. */
+    @Test
+    void immediateExitComesAfterTheSecondPartOfAStore() {
+        RealModeGuest guest = new RealModeGuest(world, vm, "b80001" + DS_FROM_AX + VALUE + STORE + "ffef" + TELLS);
+        guest.runToMmio(0xffff, 1, 0x78);
+        ByteBuffer run = libc.view(world.map(PAGE, guest.vcpu()), PAGE).put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
+        guest.runToMmio(0x10000, 3, 0x123456);
+        assertErrno(Errno.EINTR, libc.ioctl(guest.vcpu(), Uapi.KVM_RUN, 0));
+        run.put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 0);
+        guest.runTo(RealModeGuest.READY);
+    }
+
+    /** Two slots need not be neighbours in the memory of the VMM. */
+    @Test
+    void storeAcrossTwoSlotsIsInBoth() {
+        RealModeGuest guest = new RealModeGuest(world, vm, VALUE + STORE + "ffef" + TELLS);
+        long memory = world.map(2 * PAGE, -1);
+        assertOk(setMemory(1, 0xf000, PAGE, memory + PAGE));
+        guest.runTo(RealModeGuest.READY);
+        assertThat(guest.at(0xefff)).isEqualTo(0x78);
+        assertThat(libc.view(memory + PAGE, PAGE).getInt(0)).isEqualTo(0x123456);
+    }
 }

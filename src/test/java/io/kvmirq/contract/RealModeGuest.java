@@ -109,6 +109,11 @@ final class RealModeGuest {
         return vcpu;
     }
 
+    /** A byte of its memory. */
+    int at(int address) {
+        return guest.get(address) & 0xff;
+    }
+
     /** The handler of a vector below 64. */
     void handle(int vector, String code) {
         int at = NMI_HANDLER + HANDLER_SIZE * (1 + vector);

@@ -10,7 +10,6 @@ import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.IoAddress;
 import io.kvmirq.MsiMessage;
-import io.kvmirq.NotModelledException;
 import io.kvmirq.VcpuId;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;

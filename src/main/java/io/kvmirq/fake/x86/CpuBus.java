@@ -65,14 +65,15 @@ final class CpuBus {
         return page.answer(0, size);
     }
 
-    /** @return whether the guest exits to the VMM */
-    boolean writeMemory(long address, int size, long value) {
-        if (vm.signals(FakeIoEventFd.Bus.MEMORY, address, size, value)) {
-            return false;
-        }
+    /** Whether an ioeventfd takes a write, and has been signalled. */
+    boolean signals(long address, int size, long value) {
+        return vm.signals(FakeIoEventFd.Bus.MEMORY, address, size, value);
+    }
+
+    /** The guest exits to the VMM. */
+    void writeMemory(long address, int size, long value) {
         page.exitForMemory(true, address, size);
         page.put(0, size, value);
-        return true;
     }
 
     /** The guest exits to the VMM. */

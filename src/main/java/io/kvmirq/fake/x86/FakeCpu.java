@@ -265,6 +265,9 @@ final class FakeCpu {
         if (code.isReading()) {
             code.completeRead();
         }
+        if (code.exitsAgain()) {
+            return 0;
+        }
         int ended = page.refusesToEnter();
         if (ended != 0) {
             return ended;

@@ -33,6 +33,9 @@ interface GuestCode {
     /** Whether a read waits for the VMM's answer. */
     boolean isReading();
 
+    /** Whether the last exit was a part of a store, and the guest exits with the next part. */
+    boolean exitsAgain();
+
     /** {@code complete_fast_pio_in()}, {@code complete_emulated_mmio()}: takes the answer. */
     void completeRead();
 }

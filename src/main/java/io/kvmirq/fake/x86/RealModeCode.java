@@ -67,6 +67,11 @@ final class RealModeCode implements GuestCode {
     }
 
     @Override
+    public boolean exitsAgain() {
+        return accesses.exitsAgain();
+    }
+
+    @Override
     public void completeRead() {
         accesses.completeRead();
         cpu.events().setShadow(VcpuEvents.NO_SHADOW);

@@ -11,6 +11,8 @@ import java.util.Optional;
 
 /** The memory of a guest in real mode, at physical addresses. */
 final class RealModeMemory {
+    private static final long PAGE = 4096;
+
     private final Host host;
     private final MemorySlots slots;
 
@@ -53,8 +55,20 @@ final class RealModeMemory {
         return host.memory().offset(slots.user(address).orElseThrow());
     }
 
+    /** How many of the bytes are in the page of the first. */
+    static int inPage(long address, int size) {
+        return (int) Math.min(size, PAGE - address % PAGE);
+    }
+
     /** @param size 1, 2 or 4 bytes; zero-extended */
     int read(long address, int size) {
+        int inPage = inPage(address, size);
+        return inPage == size
+                ? readInPage(address, size)
+                : readInPage(address, inPage) | readInPage(address + inPage, size - inPage) << Byte.SIZE * inPage;
+    }
+
+    private int readInPage(long address, int size) {
         ByteBuffer mapped = at(address, size);
         int offset = offset(address);
         int value = 0;
@@ -65,15 +79,30 @@ final class RealModeMemory {
     }
 
     void write(long address, int size, int value) {
-        if (!isWritable(address)) {
-            throw new NotModelledException("an instruction, except MOV, that writes to address 0x"
-                    + Long.toHexString(address) + ", which is read-only or not memory");
+        int inPage = inPage(address, size);
+        if (inPage < size) {
+            requireWritable(address + inPage);
         }
+        writeInPage(address, inPage, value);
+        if (inPage < size) {
+            writeInPage(address + inPage, size - inPage, value >>> Byte.SIZE * inPage);
+        }
+    }
+
+    private void writeInPage(long address, int size, int value) {
+        requireWritable(address);
         slots.written(address, size);
         ByteBuffer mapped = at(address, size);
         int offset = offset(address);
         for (int i = 0; i < size; i++) {
             mapped.put(offset + i, (byte) (value >>> Byte.SIZE * i));
+        }
+    }
+
+    private void requireWritable(long address) {
+        if (!isWritable(address)) {
+            throw new NotModelledException("an instruction, except MOV, that writes to address 0x"
+                    + Long.toHexString(address) + ", which is read-only or not memory");
         }
     }
 }

@@ -160,6 +160,11 @@ final class ScriptedCode implements GuestCode {
     }
 
     @Override
+    public boolean exitsAgain() {
+        return false;
+    }
+
+    @Override
     public void completeRead() {
         player.completeRead();
     }
