@@ -22,6 +22,7 @@ class ChipContract extends KernelSuite {
     private static final int NMI = 0x400;
     private static final long BROADCAST = MSI_ADDRESS | 0xff << 12;
     private static final long TO_ONE = 8;
+    private static final long LOGICAL = 4;
 
     private ByteBuffer chip(int vm, int chip) {
         ByteBuffer structure = Buffers.allocate(Uapi.KvmIrqchip.SIZE).putInt(Uapi.KvmIrqchip.CHIP_ID, chip);
@@ -144,6 +145,40 @@ class ChipContract extends KernelSuite {
         boolean all = world.isSince(6, 3);
         assertThat(signal(vm(), MSI_ADDRESS, NMI)).isEqualTo(all ? 2 : 1);
         assertThat(signal(vm(), MSI_ADDRESS | 1 << 12, VECTOR)).isEqualTo(all ? -Errno.EPERM.number() : 0);
+    }
+
+    private void setLogicalId(int vcpu, int id) {
+        ByteBuffer lapic = world.lapic(vcpu).putInt(0xd0, id << 24);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_LAPIC, lapic));
+    }
+
+    private int signalLogical(int destination) {
+        return signal(vm(), MSI_ADDRESS | destination << 12 | LOGICAL, VECTOR);
+    }
+
+    /** Since 6.3 all LAPICs are asked then; before, the lowest bit counts. */
+    @Test
+    void logicalIdMayHaveTwoBits() {
+        setLogicalId(world.vcpuWithLapic(vm(), 0), 3);
+        setLogicalId(world.vcpuWithLapic(vm(), 1), 4);
+        assertThat(signalLogical(1)).isOne();
+        assertThat(signalLogical(2)).isEqualTo(world.isSince(6, 3) ? 1 : 0);
+        assertThat(signalLogical(3)).isOne();
+        assertThat(signalLogical(6)).isEqualTo(world.isSince(6, 3) ? 2 : 1);
+        assertThat(signalLogical(7)).isEqualTo(2);
+    }
+
+    /** Since 6.3 both are asked; before, the last has it alone. */
+    @Test
+    void twoLapicsMayHaveOneLogicalId() {
+        int first = world.vcpuWithLapic(vm(), 0);
+        int second = world.vcpuWithLapic(vm(), 1);
+        setLogicalId(second, 1);
+        setLogicalId(first, 1);
+        boolean both = world.isSince(6, 3);
+        assertThat(signalLogical(1)).isEqualTo(both ? 2 : 1);
+        assertThat(world.requested(first, VECTOR)).isEqualTo(both);
+        assertThat(world.requested(second, VECTOR)).isTrue();
     }
 
     @Test
