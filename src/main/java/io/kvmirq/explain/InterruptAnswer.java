@@ -93,7 +93,8 @@ public enum InterruptAnswer implements Answer {
     VFIO_ATTRIBUTE(refusal(MEASURED, ATTRIBUTE, ENXIO, "the device has no such group or attribute on this kernel",
         "KVM-VFIO has group 1 with ADD (1) and DEL (2); group 2, of 2014's forwarding, never merged",
         "vfio.c kvm_vfio_set_attr()")),
-    KVM_ATTRIBUTE(refusal(MEASURED, ATTRIBUTE, ENXIO, "the system has attribute 0 of group 0 only", "group and attr",
+    KVM_ATTRIBUTE(refusal(MEASURED, ATTRIBUTE, ENXIO, "the system has attribute 0 of group 0 only,"
+        + " and with kvm_amd since 6.10 that of group 1", "group and attr",
         "x86.c kvm_x86_dev_get_attr()")),
     VCPU_ATTRIBUTE(refusal(MEASURED, ATTRIBUTE, ENXIO, "an x86 vCPU has the TSC offset only", "group and attr",
         "x86.c kvm_arch_tsc_has_attr()")),

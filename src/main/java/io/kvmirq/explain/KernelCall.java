@@ -87,6 +87,7 @@ public enum KernelCall {
     INTERRUPT("interrupt", "KVM_INTERRUPT"),
     MEMORY("memory set", "KVM_SET_USER_MEMORY_REGION", "KVM_SET_USER_MEMORY_REGION2"),
     DIRTY_LOG("dirty log get", "KVM_GET_DIRTY_LOG"),
+    RINGS_RESET("dirty rings reset", "KVM_RESET_DIRTY_RINGS"),
     ROUTES("routes set", "KVM_SET_GSI_ROUTING", "routing"),
     IRQFD("irqfd assign", "KVM_IRQFD", "irqfd"),
     IRQFD_LEVEL("irqfd assign level", IRQFD),

@@ -133,9 +133,11 @@ public final class Uapi {
     public static final int KVM_CAP_MSI_DEVID = 131;
     public static final int KVM_CAP_IMMEDIATE_EXIT = 136;
     public static final int KVM_CAP_EXCEPTION_PAYLOAD = 164;
+    public static final int KVM_CAP_DIRTY_LOG_RING = 192;
     public static final int KVM_CAP_BINARY_STATS_FD = 203;
     public static final int KVM_CAP_XSAVE2 = 208;
     public static final int KVM_CAP_X86_TRIPLE_FAULT_EVENT = 218;
+    public static final int KVM_CAP_DIRTY_LOG_RING_ACQ_REL = 223;
     public static final int KVM_CAP_USER_MEMORY2 = 231;
     public static final int KVM_CAP_GUEST_MEMFD = 234;
     public static final int KVM_CAP_VM_TYPES = 235;

@@ -20,6 +20,7 @@ class ChipContract extends KernelSuite {
     private static final int CASCADE = 1 << 2;
     private static final int CLOCK = 8;
     private static final int NMI = 0x400;
+    private static final int PADDING = Uapi.KvmIrqchip.CHIP + Uapi.KvmIoapicState.IRR + Integer.BYTES;
     private static final long BROADCAST = MSI_ADDRESS | 0xff << 12;
     private static final long TO_ONE = 8;
     private static final long LOGICAL = 4;
@@ -74,6 +75,15 @@ class ChipContract extends KernelSuite {
     void registersTheGuestSelectsAreKept() {
         putIoapic(vm(), 8, 0x0300_0000_0010L);
         assertThat(chip(vm(), IOAPIC).getLong(Uapi.KvmIrqchip.CHIP + 8)).isEqualTo(0x0300_0000_0010L);
+    }
+
+    /** The bytes between the pins and the table stand for nothing, and come back. */
+    @Test
+    void paddingOfTheIoapicIsKept() {
+        assertThat(chip(vm(), IOAPIC).getInt(PADDING)).isZero();
+        ByteBuffer structure = chip(vm(), IOAPIC).putInt(PADDING, 0x12345678);
+        assertOk(libc.ioctl(vm(), Uapi.KVM_SET_IRQCHIP, structure));
+        assertThat(chip(vm(), IOAPIC).getInt(PADDING)).isEqualTo(0x12345678);
     }
 
     @Test

@@ -54,6 +54,22 @@ class FilesContract extends KernelSuite {
         assertOk(attribute(vcpu, Uapi.KVM_SET_DEVICE_ATTR, 0, 0));
     }
 
+    /** Group 1: the features of an encrypted guest's state, 0 where the machine encrypts none. */
+    @Test
+    void systemOfAmdHasAnAttributeOfEncryptedGuestsSince610() {
+        world.assumeX86();
+        boolean has = world.isSince(6, 10) && world.isAmd();
+        for (long request : new long[] {Uapi.KVM_GET_DEVICE_ATTR, Uapi.KVM_HAS_DEVICE_ATTR}) {
+            int result = attribute(world.kvm(), request, 1, 0);
+            if (has) {
+                assertOk(result);
+            } else {
+                assertErrno(Errno.ENXIO, result);
+            }
+            assertErrno(Errno.ENXIO, attribute(world.kvm(), request, 1, 1));
+        }
+    }
+
     @Test
     void vcpusHaveCapabilitiesToo() {
         world.assumeX86();

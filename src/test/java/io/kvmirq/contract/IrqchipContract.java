@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.Test;
@@ -229,6 +230,33 @@ class IrqchipContract extends KernelSuite {
     void timerMayComeAfterVcpus() {
         world.vcpu(vm(), 0);
         assertOk(pit(vm()));
+    }
+
+    /** KVM_CAP_X86_APIC_BUS_CYCLES_NS. */
+    private static final int APIC_BUS_CYCLE = 237;
+
+    private int busCycle(int vm, long nanos) {
+        return libc.ioctl(vm, Uapi.KVM_ENABLE_CAP, Structs.of("kvm_enable_cap", APIC_BUS_CYCLE, 0, nanos));
+    }
+
+    /** Since 6.11; before, the capability is unknown. */
+    @Test
+    void cycleOfTheBusIsAValueThenForLapicsThenBeforeVcpus() {
+        world.assumeX86();
+        int vm = world.splitVm();
+        assertErrno(Errno.EINVAL, busCycle(world.bareVm(), 0));
+        if (!world.isSince(6, 11)) {
+            assertErrno(Errno.EINVAL, busCycle(vm, 10));
+            return;
+        }
+        // 2^64-1 less than a timer's longest time
+        assertErrno(Errno.EINVAL, busCycle(world.bareVm(), (1L << 25) + 1));
+        assertErrno(Errno.ENXIO, busCycle(world.bareVm(), 1L << 25));
+        assertOk(busCycle(vm, 1L << 25));
+        assertOk(busCycle(vm, 10));
+        world.vcpu(vm, 0);
+        assertErrno(Errno.EINVAL, busCycle(vm, 10));
+        assertErrno(Errno.EINVAL, busCycle(vm, -1));
     }
 
     @Test

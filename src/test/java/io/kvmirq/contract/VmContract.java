@@ -142,6 +142,58 @@ class VmContract extends KernelSuite {
         }
     }
 
+    /** The number is looked at before the id: that of a vCPU that exists is no better. */
+    @Test
+    void vmHasAsManyVcpusAsTheCapabilitySays() {
+        world.assumeX86();
+        int vm = world.bareVm();
+        int most = kernel.capabilityCheck(vm, Uapi.KVM_CAP_MAX_VCPUS);
+        for (int id = 0; id < most; id++) {
+            int vcpu = libc.ioctl(vm, Uapi.KVM_CREATE_VCPU, id);
+            assertThat(vcpu).as("vCPU %d", id).isPositive();
+            assertOk(kernel.fdClose(vcpu));
+        }
+        assertErrno(Errno.EINVAL, libc.ioctl(vm, Uapi.KVM_CREATE_VCPU, most));
+        assertErrno(Errno.EINVAL, libc.ioctl(vm, Uapi.KVM_CREATE_VCPU, 0));
+    }
+
+    @Test
+    void idsOfVcpusAreLimitedOnce() {
+        world.assumeX86();
+        int vm = world.bareVm();
+        int ids = kernel.capabilityCheck(vm, Uapi.KVM_CAP_MAX_VCPU_ID);
+        assertErrno(Errno.EINVAL, enable(vm, Uapi.KVM_CAP_MAX_VCPU_ID, 0, ids + 1));
+        assertOk(enable(vm, Uapi.KVM_CAP_MAX_VCPU_ID, 0, 0));
+        assertOk(libc.ioctl(vm, Uapi.KVM_SET_BOOT_CPU_ID, 3));
+        int belowBoot = enable(vm, Uapi.KVM_CAP_MAX_VCPU_ID, 0, 2);
+        if (world.isSince(6, 11)) {
+            assertErrno(Errno.EINVAL, belowBoot);
+            assertOk(enable(vm, Uapi.KVM_CAP_MAX_VCPU_ID, 0, 4));
+            assertErrno(Errno.EINVAL, libc.ioctl(vm, Uapi.KVM_SET_BOOT_CPU_ID, 5));
+        } else {
+            assertOk(belowBoot);
+        }
+        int limit = world.isSince(6, 11) ? 4 : 2;
+        assertOk(enable(vm, Uapi.KVM_CAP_MAX_VCPU_ID, 0, limit));
+        assertErrno(Errno.EINVAL, enable(vm, Uapi.KVM_CAP_MAX_VCPU_ID, 0, limit + 1));
+        assertErrno(Errno.EINVAL, libc.ioctl(vm, Uapi.KVM_CREATE_VCPU, limit));
+        world.vcpu(vm, limit - 1);
+        assertThat(kernel.capabilityCheck(vm, Uapi.KVM_CAP_MAX_VCPU_ID)).isEqualTo(ids);
+    }
+
+    @Test
+    void firstVcpuEndsTheChoiceOfItsLimit() {
+        world.assumeX86();
+        int vm = world.bareVm();
+        int ids = kernel.capabilityCheck(vm, Uapi.KVM_CAP_MAX_VCPU_ID);
+        assertErrno(Errno.EINVAL, libc.ioctl(vm, Uapi.KVM_CREATE_VCPU, ids));
+        assertOk(enable(vm, Uapi.KVM_CAP_MAX_VCPU_ID, 0, 0));
+        world.vcpu(vm, 0);
+        assertErrno(Errno.EINVAL, enable(vm, Uapi.KVM_CAP_MAX_VCPU_ID, 0, 0));
+        assertErrno(Errno.EINVAL, enable(vm, Uapi.KVM_CAP_MAX_VCPU_ID, 0, 4));
+        assertOk(enable(vm, Uapi.KVM_CAP_MAX_VCPU_ID, 0, ids));
+    }
+
     /** Before 6.5 x86 had the call without saying so. */
     @Test
     void devicesAreACapabilitySince65() {

@@ -16,6 +16,8 @@ import io.kvmirq.testing.RulesSeen;
 import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -132,6 +134,11 @@ public final class World {
 
     boolean isArm64() {
         return fake().isPresent() ? Profile.of(release).isArm64() : !Machine.isX86();
+    }
+
+    /** Whether KVM runs its guests by SVM. */
+    boolean isAmd() {
+        return fake().isPresent() ? release.contains("avic") : Files.isDirectory(Path.of("/sys/module/kvm_amd"));
     }
 
     /** Skips, with the reason, where this world's kernel cannot be used. */

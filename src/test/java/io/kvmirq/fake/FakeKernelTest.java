@@ -12,6 +12,7 @@ import io.kvmirq.backend.Libc;
 import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.fake.file.StandardFile;
 import io.kvmirq.testing.Allocations;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable;
 import java.nio.ByteBuffer;
@@ -135,7 +136,6 @@ class FakeKernelTest {
             "KVM_GET_PIT",
             "KVM_SET_TSC_KHZ",
             "KVM_CLEAR_DIRTY_LOG",
-            "KVM_RESET_DIRTY_RINGS",
             "KVM_SET_MEMORY_ATTRIBUTES",
             "KVM_XEN_HVM_CONFIG");
 
@@ -206,6 +206,58 @@ class FakeKernelTest {
         int vm = split.vmCreate(split.kvmOpen(Buffers.cString("/dev/kvm")), 0);
         assertThat(split.irqchipCreate(vm)).isEqualTo(-Errno.ENOTTY.number());
         assertThat(split.irqchipCreateSplit(vm, 24)).isZero();
+    }
+
+    /** Built without CONFIG_KVM_IOAPIC, a kernel does not know what is asked of the chips, whatever the VM has. */
+    @Test
+    void kernelOfTheSplitIrqchipKnowsNoOther() {
+        KernelBackend split = fake("6.18,split");
+        int kvm = split.kvmOpen(Buffers.cString("/dev/kvm"));
+        int vm = split.vmCreate(kvm, 0);
+        assertThat(split.irqchipCreateSplit(vm, 24)).isZero();
+        for (long request : new long[] {
+            Uapi.KVM_CREATE_IRQCHIP,
+            Uapi.KVM_GET_IRQCHIP,
+            Uapi.KVM_SET_IRQCHIP,
+            Uapi.KVM_CREATE_PIT,
+            Uapi.KVM_GET_PIT,
+            Uapi.KVM_SET_PIT,
+            Uapi.KVM_CREATE_PIT2,
+            Uapi.KVM_GET_PIT2,
+            Uapi.KVM_SET_PIT2,
+            Uapi.KVM_REINJECT_CONTROL
+        }) {
+            assertThat(split.libc().ioctl(vm, request, 0)).isEqualTo(-Errno.ENOTTY.number());
+        }
+        for (int capability : new int[] {11, 24, Uapi.KVM_CAP_PIT2, 35}) {
+            assertThat(split.capabilityCheck(kvm, capability)).isZero();
+            assertThat(fake.capabilityCheck(openKvm(), capability)).isEqualTo(1);
+        }
+        assertThat(split.capabilityCheck(kvm, Uapi.KVM_CAP_IRQCHIP)).isEqualTo(1);
+    }
+
+    /** Graded LAB: seen on Debian's 6.12 with kvm_amd. */
+    @Test
+    void systemOfAmdHasAnAttributeOfEncryptedGuestsSince610() {
+        ByteBuffer value = Buffers.allocate(Long.BYTES).putLong(0, -1);
+        assertThat(attribute("6.12,amd-avic", Uapi.KVM_HAS_DEVICE_ATTR, 0, value))
+                .isZero();
+        assertThat(attribute("7.1,avic-inhibited", Uapi.KVM_GET_DEVICE_ATTR, 0, value))
+                .isZero();
+        assertThat(value.getLong(0)).isZero();
+        assertThat(attribute("6.12,amd-avic", Uapi.KVM_HAS_DEVICE_ATTR, 1, value))
+                .isEqualTo(-Errno.ENXIO.number());
+        assertThat(attribute("6.1,amd-avic", Uapi.KVM_HAS_DEVICE_ATTR, 0, value))
+                .isEqualTo(-Errno.ENXIO.number());
+        assertThat(attribute("6.12,vtd", Uapi.KVM_HAS_DEVICE_ATTR, 0, value)).isEqualTo(-Errno.ENXIO.number());
+    }
+
+    /** The answer of the system to a request of an attribute of group 1. */
+    private static int attribute(String profile, long request, long attribute, ByteBuffer value) {
+        KernelBackend kernel = fake(profile);
+        int kvm = kernel.kvmOpen(Buffers.cString("/dev/kvm"));
+        long address = kernel.libc().addressOf(value);
+        return kernel.libc().ioctl(kvm, request, Structs.of("kvm_device_attr", 0, 1, attribute, address));
     }
 
     /** As after fork: the descriptors are there, and nothing of KVM's may be asked but /dev/kvm. */

@@ -20,6 +20,11 @@ public enum Hardware {
     /** arm64 with a GICv4: vLPIs. */
     GICV4;
 
+    /** Whether a host of AMD has it. */
+    public boolean isAmd() {
+        return this == AMD_AVIC || this == AVIC_INHIBITED;
+    }
+
     /** Whether a host of x86-64 has it; else one of arm64. */
     public boolean isX86() {
         return this != GICV2 && this != GICV3 && this != GICV4;

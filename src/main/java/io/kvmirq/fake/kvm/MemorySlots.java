@@ -20,6 +20,12 @@ public final class MemorySlots {
     private static final int NONE = -1;
     private static final long MOST_PAGES = Integer.MAX_VALUE;
     private static final long PAGE = 4096;
+    /** KVM_DIRTY_RING_MAX_ENTRIES of 16 bytes. */
+    private static final long LARGEST_RING = 1L << 20;
+    /** TASK_SIZE_MAX with page tables of five levels, and with four: every process has addresses up to there. */
+    private static final long USER_END = (1L << 56) - PAGE;
+
+    private static final long COMMON_USER_END = (1L << 47) - PAGE;
 
     /** Maps {@code size} bytes at guest physical address {@code guest} to address {@code user} of the caller. */
     record Slot(long guest, long size, long user, int flags) {
@@ -60,6 +66,8 @@ public final class MemorySlots {
     private final Map<Integer, Slot> slots = new TreeMap<>();
     /** A bit for each page; of the slots that are logged. */
     private final Map<Integer, BitSet> logs = new HashMap<>();
+    /** Whether each vCPU has a ring in their place. */
+    private boolean rings;
 
     public MemorySlots(Host host, Limits limits) {
         this.host = host;
@@ -93,8 +101,14 @@ public final class MemorySlots {
         if ((next.flags & ~known) != 0) {
             return host.refuse(VmAnswer.MEMORY_FLAGS);
         }
-        if ((next.size | next.guest | next.user) % PAGE != 0 || next.user < 0) {
+        if ((next.size | next.guest | next.user) % PAGE != 0) {
             return host.refuse(VmAnswer.MEMORY_ALIGNMENT);
+        }
+        if (!endsBelow(USER_END, next)) {
+            return host.refuse(VmAnswer.MEMORY_OF_KERNEL);
+        }
+        if (!endsBelow(COMMON_USER_END, next)) {
+            throw new NotModelledException("memory above the lower half of 48 bits");
         }
         boolean wraps = Long.compareUnsigned(next.guest + next.size, next.guest) < 0;
         if (isBeyond(id)) {
@@ -150,6 +164,9 @@ public final class MemorySlots {
 
     /** KVM_GET_DIRTY_LOG: the log is empty afterwards, also where it cannot be written. */
     int takeLog(ByteBuffer request) {
+        if (rings) {
+            return host.refuse(VmAnswer.DIRTY_LOG_RINGS);
+        }
         int id = request.getInt(Uapi.KvmDirtyLog.SLOT);
         if (isBeyond(id)) {
             return host.refuse(VmAnswer.DIRTY_LOG_SLOT);
@@ -165,6 +182,32 @@ public final class MemorySlots {
                 .put(0, log.toByteArray());
         log.clear();
         return host.copyOut(request.getLong(Uapi.KvmDirtyLog.DIRTY_BITMAP), bitmap, bitmap.capacity());
+    }
+
+    private static boolean endsBelow(long end, Slot slot) {
+        return slot.user >= 0 && slot.size >= 0 && slot.user <= end - slot.size;
+    }
+
+    // Rings: the fake fills none
+
+    /** KVM_CAP_DIRTY_LOG_RING and KVM_CAP_DIRTY_LOG_RING_ACQ_REL. */
+    public int useRings(long size, boolean vcpus) {
+        if (Long.bitCount(size) != 1 || Long.compareUnsigned(size, PAGE) < 0) {
+            return host.refuse(VmAnswer.RING_SIZE);
+        }
+        if (Long.compareUnsigned(size, LARGEST_RING) > 0) {
+            return host.refuse(VmAnswer.RING_LARGE);
+        }
+        if (rings || vcpus) {
+            return host.refuse(VmAnswer.RING_LATE);
+        }
+        rings = true;
+        return 0;
+    }
+
+    /** KVM_RESET_DIRTY_RINGS. */
+    public int resetRings() {
+        return rings ? 0 : host.refuse(VmAnswer.RING_NONE);
     }
 
     private static int space(int id) {
@@ -196,6 +239,9 @@ public final class MemorySlots {
     public void written(long guest, int length) {
         slot(guest).ifPresent(slot -> {
             BitSet log = logs.get(slot.getKey());
+            if (log != null && rings) {
+                throw new NotModelledException("a guest's write that goes into the ring of its vCPU");
+            }
             if (log != null) {
                 host.note(VmAnswer.DIRTY_LOG_OF_GUEST);
                 long at = guest - slot.getValue().guest;

@@ -19,6 +19,8 @@ final class FakeIoapic {
     private static final long BASE = 0xfec00000L;
     /** Base address, register selector and id, which are only saved and restored. */
     private static final int HEADER = 16;
+    /** Saved and restored, too. */
+    private static final int PADDING = Uapi.KvmIoapicState.IRR + Integer.BYTES;
     /** The pin of the real-time clock. The IOAPIC tracks the EOIs of its ticks. */
     private static final int CLOCK = 8;
     /** IOAPIC_SUCCESSIVE_IRQ_MAX_COUNT. */
@@ -33,6 +35,7 @@ final class FakeIoapic {
 
     private final PinSources sources = new PinSources(PINS);
     private final byte[] header = new byte[HEADER];
+    private int padding;
     private int irr;
     /** A bit for each pin whose edge has been delivered; KVM_GET_IRQCHIP does not show its IRR bit. */
     private int delivered;
@@ -193,6 +196,7 @@ final class FakeIoapic {
 
     void save(ByteBuffer to, int at) {
         to.put(at, header).putInt(at + Uapi.KvmIoapicState.IRR, irr & ~delivered);
+        to.putInt(at + PADDING, padding);
         for (int pin = 0; pin < PINS; pin++) {
             to.putLong(at + Uapi.KvmIoapicState.REDIRTBL + pin * Long.BYTES, redirections[pin]);
         }
@@ -200,6 +204,7 @@ final class FakeIoapic {
 
     void restore(ByteBuffer from, int at) {
         from.get(at, header);
+        padding = from.getInt(at + PADDING);
         for (int pin = 0; pin < PINS; pin++) {
             redirect(pin, from.getLong(at + Uapi.KvmIoapicState.REDIRTBL + pin * Long.BYTES));
         }

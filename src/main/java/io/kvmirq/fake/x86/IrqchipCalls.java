@@ -14,9 +14,11 @@ import java.util.Set;
  * kvm_arch_vm_ioctl()} in arch/x86/kvm/x86.c.
  */
 final class IrqchipCalls {
-    /** The capabilities that an x86 VM can enable, except the two modelled ones; measured on 6.18. */
-    private static final Set<Integer> ENABLED_ELSEWHERE =
-            Set.of(116, 128, 143, 159, 168, 182, 188, 193, 201, 204, 213, 220);
+    /** The capabilities that an x86 VM can enable, except those that are modelled; measured on 6.18. */
+    private static final Set<Integer> ENABLED_ELSEWHERE = Set.of(116, 143, 159, 168, 182, 188, 193, 201, 204, 213, 220);
+
+    /** 2^32-1 cycles, each divided by 128, stay below 2^64 ns. */
+    private static final long LONGEST_BUS_CYCLE = 1L << 25;
 
     private final Host host;
     private final X86Vm vm;
@@ -38,9 +40,6 @@ final class IrqchipCalls {
         if (vm.irqchip() != X86Vm.Irqchip.NONE) {
             return host.refuse(VmAnswer.IRQCHIP_EXISTS);
         }
-        if (!host.build().fullIrqchip()) {
-            return host.refuse(VmAnswer.IRQCHIP_NOT_BUILT_IN);
-        }
         if (!vcpus.isEmpty()) {
             return host.refuse(VmAnswer.IRQCHIP_AFTER_VCPU);
         }
@@ -56,6 +55,8 @@ final class IrqchipCalls {
         return switch (capability.getInt(Uapi.KvmEnableCap.CAP)) {
             case Uapi.KVM_CAP_SPLIT_IRQCHIP -> enableSplit(argument);
             case Uapi.KVM_CAP_X2APIC_API -> enableX2apic(argument);
+            case Uapi.KVM_CAP_MAX_VCPU_ID -> limitIds(argument);
+            case X86Capabilities.APIC_BUS_CYCLE -> setBusCycle(argument);
             case Uapi.KVM_CAP_EXCEPTION_PAYLOAD -> {
                 vm.reportExceptionPayload(argument != 0);
                 yield 0;
@@ -73,6 +74,35 @@ final class IrqchipCalls {
             throw new NotModelledException("KVM_ENABLE_CAP of capability " + capability);
         }
         return host.refuse(VmAnswer.CAP_UNKNOWN);
+    }
+
+    /** The limit may be chosen once, before the first vCPU. */
+    private int limitIds(long ids) {
+        if (Long.compareUnsigned(ids, X86Capabilities.vcpuIds(host.build())) > 0) {
+            return host.refuse(VmAnswer.MAX_VCPU_ID_VALUE);
+        }
+        if (Integer.toUnsignedLong(vm.bootVcpu()) > ids && host.build().isSince(6, 11)) {
+            return host.refuse(VmAnswer.MAX_VCPU_ID_BOOT);
+        }
+        if (vm.vcpuIds() != 0 && vm.vcpuIds() != ids) {
+            return host.refuse(VmAnswer.MAX_VCPU_ID_CHOSEN);
+        }
+        vm.limitVcpuIds((int) ids);
+        return 0;
+    }
+
+    /** Whatever it is, the fake's LAPIC timers do not tick. */
+    private int setBusCycle(long nanos) {
+        if (!host.build().isSince(6, 11)) {
+            return host.refuse(VmAnswer.CAP_UNKNOWN);
+        }
+        if (nanos == 0 || Long.compareUnsigned(nanos, LONGEST_BUS_CYCLE) > 0) {
+            return host.refuse(VmAnswer.BUS_CYCLE_VALUE);
+        }
+        if (vm.irqchip() == X86Vm.Irqchip.NONE) {
+            return host.refuse(VmAnswer.BUS_CYCLE_NEEDS_LAPICS);
+        }
+        return vcpus.isEmpty() ? 0 : host.refuse(VmAnswer.BUS_CYCLE_AFTER_VCPU);
     }
 
     private int enableSplit(long pins) {
@@ -146,9 +176,6 @@ final class IrqchipCalls {
 
     /** KVM_CREATE_PIT2. A guest write to the PIT is not modelled, see {@link CpuBus}. */
     int createPit(ByteBuffer config) {
-        if (!host.build().fullIrqchip()) {
-            return host.refuse(VmAnswer.IRQCHIP_NOT_BUILT_IN);
-        }
         if (vm.hasPit()) {
             return host.refuse(VmAnswer.PIT_EXISTS);
         }
@@ -166,8 +193,8 @@ final class IrqchipCalls {
         if (!vcpus.isEmpty()) {
             return host.refuse(VmAnswer.BOOT_VCPU_AFTER_VCPU);
         }
-        if (Long.compareUnsigned(id, X86Capabilities.vcpuIds(host.build())) > 0
-                && host.build().isSince(6, 11)) {
+        int ids = vm.vcpuIds() == 0 ? X86Capabilities.vcpuIds(host.build()) : vm.vcpuIds();
+        if (Long.compareUnsigned(id, ids) > 0 && host.build().isSince(6, 11)) {
             return host.refuse(VmAnswer.BOOT_VCPU_ID);
         }
         vm.bootVcpu((int) id);

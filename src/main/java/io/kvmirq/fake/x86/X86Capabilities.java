@@ -7,9 +7,13 @@ import io.kvmirq.fake.file.Host;
 import io.kvmirq.uapi.Uapi;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.Set;
 
 /** KVM_CHECK_EXTENSION, measured on 6.18; differences of other versions were seen there. Others return 0. */
 final class X86Capabilities {
+    /** KVM_CAP_X86_APIC_BUS_CYCLES_NS. */
+    static final int APIC_BUS_CYCLE = 237;
+
     private static final int MULTI_ADDRESS_SPACE = 118;
     private static final int IDS_PER_VCPU = 4;
 
@@ -29,6 +33,9 @@ final class X86Capabilities {
 
     private static final int LAST_OF_6_12 = 238;
 
+    /** KVM_CAP_PIT, KVM_CAP_REINJECT_CONTROL, KVM_CAP_PIT2 and KVM_CAP_PIT_STATE2. */
+    private static final Set<Long> OF_FULL_IRQCHIP = Set.of(11L, 24L, 33L, 35L);
+
     private static final Map<Long, Integer> VALUES = values();
 
     private static Map<Long, Integer> values() {
@@ -46,7 +53,7 @@ final class X86Capabilities {
     }
 
     /** Debian's kernels since 6.12 allow 4096 vCPUs; the measured 6.18 has the limit of kernels before 6.7. */
-    private static int maxVcpus(Build build) {
+    static int maxVcpus(Build build) {
         return build.isDebian() && build.isSince(6, 12) ? 4096 : 1024;
     }
 
@@ -87,6 +94,9 @@ final class X86Capabilities {
         }
         if (capability == Uapi.KVM_CAP_GUEST_MEMFD) {
             return build.hasGuestMemfd() ? 1 : 0;
+        }
+        if (!build.fullIrqchip() && OF_FULL_IRQCHIP.contains(capability)) {
+            return 0;
         }
         Integer value = isYounger(build, capability) ? null : VALUES.get(capability);
         if (value == null) {

@@ -16,6 +16,9 @@ import org.jspecify.annotations.Nullable;
 /** /dev/kvm on x86; source: {@code kvm_arch_dev_ioctl()} in arch/x86/kvm/x86.c. */
 public final class X86KvmFile extends KvmFile {
     static final int RUN_SIZE = 12288;
+    /** KVM_X86_GRP_SEV. */
+    private static final int ENCRYPTED = 1;
+
     /** KVM_MAX_CPUID_ENTRIES. */
     static final int MOST_LEAVES = 256;
 
@@ -54,16 +57,19 @@ public final class X86KvmFile extends KvmFile {
         return type == 0 ? host.install(new X86VmFile(host)) : host.refuse(VmAnswer.KVM_VM_TYPE);
     }
 
-    /** The system has one attribute, the XCR0 bits allowed to guests. */
+    /** The XCR0 bits allowed to guests; with kvm_amd since 6.10 also what it may encrypt of a guest's state. */
     private int hasAttribute(ByteBuffer structure) {
         Attribute attribute = Attribute.of(structure);
-        return attribute.group() == 0 && attribute.number() == 0 ? 0 : host.refuse(InterruptAnswer.KVM_ATTRIBUTE);
+        boolean encrypts = host.build().hardware().isAmd() && host.build().isSince(6, 10);
+        boolean hasGroup = attribute.group() == 0 || attribute.group() == ENCRYPTED && encrypts;
+        return hasGroup && attribute.number() == 0 ? 0 : host.refuse(InterruptAnswer.KVM_ATTRIBUTE);
     }
 
     private int getAttribute(ByteBuffer structure) {
         int refused = hasAttribute(structure);
+        long features = Attribute.of(structure).group() == ENCRYPTED ? 0 : ExtendedState.SUPPORTED;
         ByteBuffer value =
-                ByteBuffer.allocate(Long.BYTES).order(ByteOrder.nativeOrder()).putLong(0, ExtendedState.SUPPORTED);
+                ByteBuffer.allocate(Long.BYTES).order(ByteOrder.nativeOrder()).putLong(0, features);
         return refused < 0 ? refused : host.put(Attribute.of(structure).address(), value, Long.BYTES);
     }
 

@@ -57,6 +57,7 @@ final class X86Vm extends VmInterrupts {
     private boolean pit;
     private boolean speaker;
     private int bootVcpu;
+    private int vcpuIds;
     private boolean exceptionPayload;
     private boolean tripleFaultEvent;
 
@@ -125,6 +126,21 @@ final class X86Vm extends VmInterrupts {
     /** Whether a vCPU is the boot vCPU, which starts runnable and takes the interrupts of the PICs. */
     boolean isBootVcpu(int id) {
         return id == bootVcpu;
+    }
+
+    int bootVcpu() {
+        return bootVcpu;
+    }
+
+    /** The ids that its vCPUs may have: as was chosen, else as the first vCPU finds them; 0 for not yet. */
+    int vcpuIds() {
+        return vcpuIds;
+    }
+
+    /** Sets the limit if there is none yet. Returns it. */
+    int limitVcpuIds(int limit) {
+        vcpuIds = vcpuIds == 0 ? limit : vcpuIds;
+        return vcpuIds;
     }
 
     void bootVcpu(int id) {

@@ -19,6 +19,7 @@ import java.nio.ByteBuffer;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.Set;
 import java.util.TreeSet;
 
 /** The descriptor of a VM on x86; source: {@code kvm_arch_vm_ioctl()} in arch/x86/kvm/x86.c. */
@@ -41,7 +42,8 @@ final class X86VmFile extends VmFile {
             .value(Uapi.KVM_SET_TSS_ADDR, X86VmFile::setTss)
             .value(Uapi.KVM_SET_IDENTITY_MAP_ADDR, X86VmFile::setIdentityMap)
             .value(Uapi.KVM_SET_USER_MEMORY_REGION2, X86VmFile::setMemory2)
-            .in(Uapi.KVM_ENABLE_CAP, (vm, capability) -> vm.chips.enable(capability))
+            .value(Uapi.KVM_RESET_DIRTY_RINGS, (vm, argument) -> vm.memory().resetRings())
+            .in(Uapi.KVM_ENABLE_CAP, X86VmFile::enable)
             .in(Uapi.KVM_SIGNAL_MSI, X86VmFile::signalMsi)
             .in(Uapi.KVM_IRQ_LINE, (vm, line) -> vm.setLine(line, false))
             .inOut(Uapi.KVM_IRQ_LINE_STATUS, (vm, line) -> vm.setLine(line, true))
@@ -49,10 +51,23 @@ final class X86VmFile extends VmFile {
             .in(Uapi.KVM_SET_IRQCHIP, (vm, chip) -> vm.chips.set(chip))
             .in(Uapi.KVM_CREATE_PIT2, (vm, config) -> vm.chips.createPit(config))
             .out(Uapi.KVM_GET_PIT2, (vm, state) -> vm.timers.getPit(state))
-            .in(Uapi.KVM_REINJECT_CONTROL, (vm, control) -> vm.timers.reinject())
+            .value(Uapi.KVM_REINJECT_CONTROL, X86VmFile::reinject)
             .in(Uapi.KVM_SET_PIT2, (vm, state) -> vm.timers.setPit(state))
             .out(Uapi.KVM_GET_CLOCK, (vm, clock) -> vm.timers.getClock(clock))
             .in(Uapi.KVM_SET_CLOCK, (vm, clock) -> vm.timers.setClock(clock));
+
+    /** Requests that a kernel without CONFIG_KVM_IOAPIC does not know. */
+    private static final Set<Long> OF_FULL_IRQCHIP = Set.of(
+            Uapi.KVM_CREATE_IRQCHIP,
+            Uapi.KVM_GET_IRQCHIP,
+            Uapi.KVM_SET_IRQCHIP,
+            Uapi.KVM_CREATE_PIT,
+            Uapi.KVM_GET_PIT,
+            Uapi.KVM_SET_PIT,
+            Uapi.KVM_CREATE_PIT2,
+            Uapi.KVM_GET_PIT2,
+            Uapi.KVM_SET_PIT2,
+            Uapi.KVM_REINJECT_CONTROL);
 
     private final X86Vm vm;
     private final TreeSet<Integer> vcpus = new TreeSet<>();
@@ -82,7 +97,23 @@ final class X86VmFile extends VmFile {
 
     @Override
     public int ioctl(long request, long argument) {
-        return REQUESTS.answer(this, request, argument);
+        return !host.build().fullIrqchip() && OF_FULL_IRQCHIP.contains(request)
+                ? host.refuse(VmAnswer.IRQCHIP_NOT_BUILT_IN)
+                : REQUESTS.answer(this, request, argument);
+    }
+
+    /** A ring is common to all architectures: its flags are not looked at. */
+    private int enable(ByteBuffer capability) {
+        return switch (capability.getInt(Uapi.KvmEnableCap.CAP)) {
+            case Uapi.KVM_CAP_DIRTY_LOG_RING, Uapi.KVM_CAP_DIRTY_LOG_RING_ACQ_REL ->
+                memory().useRings(capability.getLong(Uapi.KvmEnableCap.ARGS), !vcpus.isEmpty());
+            default -> chips.enable(capability);
+        };
+    }
+
+    /** The number of the request tells no size. */
+    private int reinject(long address) {
+        return host.copied(address, Uapi.KvmReinjectControl.SIZE, control -> timers.reinject());
     }
 
     private int check(long capability) {
@@ -120,7 +151,11 @@ final class X86VmFile extends VmFile {
             host.note(VmAnswer.VCPU_ID_HALF_BEFORE);
             id = argument & 0xffff_ffffL;
         }
-        if (id < 0 || id >= X86Capabilities.vcpuIds(host.build())) {
+        int ids = X86Capabilities.vcpuIds(host.build());
+        if (id < 0 || id >= ids || vcpus.size() >= X86Capabilities.maxVcpus(host.build())) {
+            return host.refuse(VmAnswer.VCPU_ID);
+        }
+        if (id >= vm.limitVcpuIds(ids)) {
             return host.refuse(VmAnswer.VCPU_ID);
         }
         if (!vcpus.add((int) id)) {
