@@ -96,6 +96,8 @@ public enum InterruptAnswer implements Answer {
     KVM_ATTRIBUTE(refusal(MEASURED, ATTRIBUTE, ENXIO, "the system has attribute 0 of group 0 only,"
         + " and with kvm_amd since 6.10 that of group 1", "group and attr",
         "x86.c kvm_x86_dev_get_attr()")),
+    KVM_ATTRIBUTE_OF_AMD(behaviour(SOURCE, "since 6.10 kvm_amd has attribute 0 of group 1, the features of an encrypted"
+        + " guest's state", "sev.c sev_dev_get_attr()")),
     VCPU_ATTRIBUTE(refusal(MEASURED, ATTRIBUTE, ENXIO, "an x86 vCPU has the TSC offset only", "group and attr",
         "x86.c kvm_arch_tsc_has_attr()")),
     VFIO_FILE_FD(refusal(MEASURED, ATTRIBUTE, EBADF, "the VFIO file is not open", "the descriptor behind addr",

@@ -236,7 +236,7 @@ class FakeKernelTest {
         assertThat(split.capabilityCheck(kvm, Uapi.KVM_CAP_IRQCHIP)).isEqualTo(1);
     }
 
-    /** Graded LAB: seen on Debian's 6.12 with kvm_amd. */
+    /** As FilesContract sees it on Debian's 6.12 with kvm_amd. */
     @Test
     void systemOfAmdHasAnAttributeOfEncryptedGuestsSince610() {
         ByteBuffer value = Buffers.allocate(Long.BYTES).putLong(0, -1);

@@ -62,6 +62,9 @@ public final class X86KvmFile extends KvmFile {
         Attribute attribute = Attribute.of(structure);
         boolean encrypts = host.build().hardware().isAmd() && host.build().isSince(6, 10);
         boolean hasGroup = attribute.group() == 0 || attribute.group() == ENCRYPTED && encrypts;
+        if (attribute.group() == ENCRYPTED && encrypts) {
+            host.note(InterruptAnswer.KVM_ATTRIBUTE_OF_AMD);
+        }
         return hasGroup && attribute.number() == 0 ? 0 : host.refuse(InterruptAnswer.KVM_ATTRIBUTE);
     }
 
