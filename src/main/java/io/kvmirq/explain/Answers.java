@@ -29,6 +29,7 @@ public final class Answers {
                         VfioIrqAnswer.values(),
                         IommufdAnswer.values(),
                         FileAnswer.values(),
+                        SetupAnswer.values(),
                         SignalAnswer.values(),
                         ArmAnswer.values(),
                         VgicAnswer.values())

@@ -699,14 +699,17 @@ public final class Uapi {
     @Ioctl(on = VM, argument = KvmClearDirtyLog.class)
     public static final long KVM_CLEAR_DIRTY_LOG = IOWR | KvmClearDirtyLog.SIZE << 16 | 0xc0;
     @Ioctl(VM) public static final long KVM_RESET_DIRTY_RINGS = IO | 0xc7;
-    @Ioctl(VM) public static final long KVM_REGISTER_COALESCED_MMIO = IOW | 16 << 16 | 0x67;
-    @Ioctl(VM) public static final long KVM_UNREGISTER_COALESCED_MMIO = IOW | 16 << 16 | 0x68;
+    @Ioctl(on = VM, argument = KvmCoalescedMmioZone.class)
+    public static final long KVM_REGISTER_COALESCED_MMIO = IOW | KvmCoalescedMmioZone.SIZE << 16 | 0x67;
+    @Ioctl(on = VM, argument = KvmCoalescedMmioZone.class)
+    public static final long KVM_UNREGISTER_COALESCED_MMIO = IOW | KvmCoalescedMmioZone.SIZE << 16 | 0x68;
     @Ioctl(on = VM, argument = KvmMsrFilter.class)
     public static final long KVM_X86_SET_MSR_FILTER = IOW | KvmMsrFilter.SIZE << 16 | 0xc6;
     @Ioctl(on = {VCPU, KVM}, argument = KvmMsrs.class)
     public static final long KVM_GET_MSRS = IOWR | KvmMsrs.SIZE << 16 | 0x88;
     @Ioctl(on = VCPU, argument = KvmMsrs.class) public static final long KVM_SET_MSRS = IOW | KvmMsrs.SIZE << 16 | 0x89;
-    @Ioctl(VCPU) public static final long KVM_TPR_ACCESS_REPORTING = IOWR | 40 << 16 | 0x92;
+    @Ioctl(on = VCPU, argument = KvmTprAccessCtl.class)
+    public static final long KVM_TPR_ACCESS_REPORTING = IOWR | KvmTprAccessCtl.SIZE << 16 | 0x92;
     @Ioctl(VCPU) public static final long KVM_SET_VAPIC_ADDR = IOW | 8 << 16 | 0x93;
     @Ioctl(VCPU) public static final long KVM_X86_SETUP_MCE = IOW | 8 << 16 | 0x9c;
     @Ioctl(on = VCPU, argument = KvmVcpuEvents.class)
@@ -725,8 +728,10 @@ public final class Uapi {
     /** Encoded without a size; its argument points to 32 bytes. */
     @Ioctl(on = VM, argument = KvmReinjectControl.class) public static final long KVM_REINJECT_CONTROL = IO | 0x71;
     @Ioctl(VCPU) public static final long KVM_KVMCLOCK_CTRL = IO | 0xad;
-    @Ioctl(VCPU) public static final long KVM_GET_SREGS2 = IOR | 320 << 16 | 0xcc;
-    @Ioctl(VCPU) public static final long KVM_SET_SREGS2 = IOW | 320 << 16 | 0xcd;
+    @Ioctl(on = VCPU, argument = KvmSregs2.class)
+    public static final long KVM_GET_SREGS2 = IOR | KvmSregs2.SIZE << 16 | 0xcc;
+    @Ioctl(on = VCPU, argument = KvmSregs2.class)
+    public static final long KVM_SET_SREGS2 = IOW | KvmSregs2.SIZE << 16 | 0xcd;
     @Ioctl(VCPU) public static final long KVM_GET_XSAVE2 = IOR | 4096 << 16 | 0xcf;
 
     // Requests that kvmirq neither makes nor describes: a kernel from 6.1 to 7.1 on x86 may answer them
@@ -764,7 +769,8 @@ public final class Uapi {
     public static final long KVM_GET_FPU = IOR | KvmFpu.SIZE << 16 | 0x8c;
     @Ioctl(on = VCPU, argument = KvmFpu.class)
     public static final long KVM_SET_FPU = IOW | KvmFpu.SIZE << 16 | 0x8d;
-    @Ioctl(VCPU) public static final long KVM_X86_SET_MCE = IOW | 64 << 16 | 0x9e;
+    @Ioctl(on = VCPU, argument = KvmX86Mce.class)
+    public static final long KVM_X86_SET_MCE = IOW | KvmX86Mce.SIZE << 16 | 0x9e;
     @Ioctl(VCPU) public static final long KVM_GET_XSAVE = IOR | 4096 << 16 | 0xa4;
     /** Since 6.18. */
     @Ioctl(on = VCPU, argument = KvmOneReg.class)
@@ -784,6 +790,39 @@ public final class Uapi {
     @Ioctl(VCPU) public static final long KVM_PRE_FAULT_MEMORY = IOWR | 64 << 16 | 0xd5;
 
     public static final int KVM_HYPERV_EVENTFD_DEASSIGN = 1;
+
+    public interface KvmCoalescedMmioZone {
+        int SIZE = 16;
+        @U64 int ADDR = 0;
+        @U32 @Path("size") int LENGTH = 8;
+        @U32 int PIO = 12;
+    }
+
+    /** arch/x86/include/uapi/asm/kvm.h. */
+    public interface KvmTprAccessCtl {
+        int SIZE = 40;
+        @U32 int ENABLED = 0;
+        @U32 @Flags int FLAGS = 4;
+    }
+
+    /** arch/x86/include/uapi/asm/kvm.h: up to the base of the LAPIC it is a {@link KvmSregs}. */
+    public interface KvmSregs2 {
+        int SIZE = 320;
+        @U64 int APIC_BASE = 272;
+        @U64 @Flags("KVM_SREGS2_FLAGS_") int FLAGS = 280;
+    }
+
+    public static final int KVM_SREGS2_FLAGS_PDPTRS_VALID = 1;
+
+    /** arch/x86/include/uapi/asm/kvm.h. */
+    public interface KvmX86Mce {
+        int SIZE = 64;
+        @U64 int STATUS = 0;
+        @U64 int ADDR = 8;
+        @U64 int MISC = 16;
+        @U64 int MCG_STATUS = 24;
+        @U8 int BANK = 32;
+    }
 
     public interface KvmDirtyLog {
         int SIZE = 16;
@@ -881,6 +920,7 @@ public final class Uapi {
     public interface KvmMsrFilter {
         int SIZE = 392;
         @U32 @Flags int FLAGS = 0;
+        @U32 @Path("ranges[0].flags") int RANGES = 8;
         @U64 @Path("ranges[0].bitmap") @Address @Each(24) int RANGES_BITMAP = 24;
     }
     // spotless:on

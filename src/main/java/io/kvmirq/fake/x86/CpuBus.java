@@ -33,6 +33,7 @@ final class CpuBus {
         if (vm.signals(FakeIoEventFd.Bus.PORT, port, size, value)) {
             return false;
         }
+        vm.settings().checkNotCoalesced(true, port, size);
         page.exitForPort(Uapi.KVM_EXIT_IO_OUT, port, size, 1);
         page.put(0, size, value);
         return true;
@@ -65,9 +66,13 @@ final class CpuBus {
         return page.answer(0, size);
     }
 
-    /** Whether an ioeventfd takes a write, and has been signalled. */
+    /** Whether an ioeventfd takes a write, and has been signalled. Else it is one for {@link #writeMemory}. */
     boolean signals(long address, int size, long value) {
-        return vm.signals(FakeIoEventFd.Bus.MEMORY, address, size, value);
+        if (vm.signals(FakeIoEventFd.Bus.MEMORY, address, size, value)) {
+            return true;
+        }
+        vm.settings().checkNotCoalesced(false, address, size);
+        return false;
     }
 
     /** The guest exits to the VMM. */

@@ -24,6 +24,11 @@ final class GuestCpuid {
         this.leaves = leaves;
     }
 
+    /** {@code struct kvm_cpuid_entry2}, which nobody changes. */
+    ByteBuffer leaves() {
+        return leaves;
+    }
+
     boolean isSame(ByteBuffer other) {
         return other.equals(leaves);
     }

@@ -3,16 +3,20 @@ package io.kvmirq.fake.x86;
 
 import io.kvmirq.NotModelledException;
 import io.kvmirq.X86Msr;
+import io.kvmirq.explain.SetupAnswer;
 import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
-import java.util.Arrays;
-import java.util.EnumMap;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import java.util.Optional;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.function.LongSupplier;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
 
 /**
  * The model specific registers of a vCPU that VMMs set up: they are kept, and no guest of the fake sees them. Source: {@code
@@ -23,23 +27,51 @@ final class Msrs {
     static final int TOO_MANY = 256;
 
     /** The fake's part of {@code msrs_to_save}, in the order of the kernel. */
-    static final List<X86Msr> LISTED = List.of(
-            X86Msr.SYSENTER_CS,
-            X86Msr.SYSENTER_ESP,
-            X86Msr.SYSENTER_EIP,
-            X86Msr.STAR,
-            X86Msr.CSTAR,
-            X86Msr.KERNEL_GS_BASE,
-            X86Msr.SYSCALL_MASK,
-            X86Msr.LSTAR,
-            X86Msr.TSC,
-            X86Msr.PAT,
-            X86Msr.KVM_OLD_SYSTEM_TIME,
-            X86Msr.KVM_OLD_WALL_CLOCK,
-            X86Msr.KVM_SYSTEM_TIME,
-            X86Msr.KVM_WALL_CLOCK,
-            X86Msr.MISC_ENABLE,
-            X86Msr.UCODE_REV);
+    static final List<Integer> LISTED = Stream.of(
+                    X86Msr.SYSENTER_CS,
+                    X86Msr.SYSENTER_ESP,
+                    X86Msr.SYSENTER_EIP,
+                    X86Msr.STAR,
+                    X86Msr.CSTAR,
+                    X86Msr.KERNEL_GS_BASE,
+                    X86Msr.SYSCALL_MASK,
+                    X86Msr.LSTAR,
+                    X86Msr.TSC,
+                    X86Msr.PAT,
+                    X86Msr.KVM_OLD_SYSTEM_TIME,
+                    X86Msr.KVM_OLD_WALL_CLOCK,
+                    X86Msr.KVM_SYSTEM_TIME,
+                    X86Msr.KVM_WALL_CLOCK,
+                    X86Msr.MISC_ENABLE,
+                    X86Msr.UCODE_REV)
+            .map(X86Msr::number)
+            .toList();
+
+    /** Revision of the microcode. */
+    private static final int UCODE_REV = 0x8b;
+    /** MSRs that describe the processor, and their values here: that of a processor without errata. */
+    static final Map<Integer, Long> FEATURES =
+            new TreeMap<>(Map.of(UCODE_REV, 1L << 32, 0x10a, 0L, 0x345, 0L, 0xce, 1L << 31));
+
+    /**
+     * MSRs that depend on the processor, or switch features on that are not modelled: SMI_COUNT, TSC_ADJUST, SPEC_CTRL,
+     * ARCH_CAPABILITIES, TSX_CTRL, TSC_DEADLINE, KVM's ASYNC_PF_EN, STEAL_TIME and PV_EOI_EN, VM_HSAVE_PA and
+     * VIRT_SPEC_CTRL. A VMM reads 0, and may write 0.
+     */
+    private static final Set<Integer> OF_PROCESSOR =
+            Set.of(0x34, 0x3b, 0x48, 0x10a, 0x122, 0x6e0, 0x4b564d02, 0x4b564d03, 0x4b564d04, 0xc0010117, 0xc001011f);
+
+    private static final int APIC_BASE = 0x1b;
+
+    // Memory types: pairs of base and mask, and ranges below 1 MiB of 8 types each
+    private static final int VARIABLE = 0x200;
+    private static final int VARIABLE_END = VARIABLE + 16;
+    private static final Set<Integer> FIXED =
+            Set.of(0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f);
+    private static final long BASE_RESERVED = 0xf00;
+    private static final long MASK_RESERVED = 0x7ff;
+    /** The address bits of a processor whose CPUID does not say how many it has. */
+    private static final int ADDRESS_BITS = 36;
 
     /** No PEBS and no BTS: {@code kvm_vcpu_reset()}. */
     private static final long MISC_ENABLE_RESET = 1 << 12 | 1 << 11;
@@ -54,22 +86,44 @@ final class Msrs {
     /** The bits of an address above the sign bit, where pages have four levels. */
     private static final int CANONICAL = Long.SIZE - 48;
 
-    private final Map<X86Msr, Long> values = new EnumMap<>(X86Msr.class);
+    private final Map<Integer, Long> values = new HashMap<>();
+    private final MachineChecks checks;
+    private final LongSupplier apicBase;
 
-    Msrs() {
+    Msrs(MachineChecks checks, LongSupplier apicBase) {
+        this.checks = checks;
+        this.apicBase = apicBase;
         LISTED.forEach(msr -> values.put(msr, 0L));
-        values.put(X86Msr.PAT, INITIAL_PAT);
-        values.put(X86Msr.MISC_ENABLE, MISC_ENABLE_RESET);
-        values.put(X86Msr.MTRR_DEF_TYPE, 0L);
+        OF_PROCESSOR.forEach(msr -> values.put(msr, 0L));
+        FIXED.forEach(msr -> values.put(msr, 0L));
+        for (int msr = VARIABLE; msr < VARIABLE_END; msr++) {
+            values.put(msr, 0L);
+        }
+        values.put(X86Msr.PAT.number(), INITIAL_PAT);
+        values.put(X86Msr.MISC_ENABLE.number(), MISC_ENABLE_RESET);
+        values.put(X86Msr.MTRR_DEF_TYPE.number(), 0L);
     }
 
-    /** @throws NotModelledException for one that real kernels may have */
-    private Optional<X86Msr> find(int number) {
-        Optional<X86Msr> known = X86Msr.of(number);
-        if (known.isPresent() ? !values.containsKey(known.get()) : mayExist(number)) {
+    /**
+     * Whether the vCPU has it.
+     *
+     * @throws NotModelledException for one that real kernels may have
+     */
+    private boolean has(int number) {
+        if (values.containsKey(number) || checks.has(number) || number == APIC_BASE) {
+            return true;
+        }
+        if (mayExist(number) && !MachineChecks.isBeyond(number)) {
             throw new NotModelledException("MSR " + X86Msr.text(number));
         }
-        return known;
+        return false;
+    }
+
+    private long get(int number) {
+        if (number == APIC_BASE) {
+            return apicBase.getAsLong();
+        }
+        return checks.has(number) ? checks.get(number) : Objects.requireNonNull(values.get(number));
     }
 
     /** Whether processors, KVM or Hyper-V have registers near the number. */
@@ -86,12 +140,36 @@ final class Msrs {
         int count = entries.capacity() / Uapi.KvmMsrEntry.SIZE;
         for (int i = 0; i < count; i++) {
             int at = i * Uapi.KvmMsrEntry.SIZE;
-            Optional<X86Msr> msr = find(entries.getInt(at + Uapi.KvmMsrEntry.INDEX));
-            if (msr.isEmpty()) {
+            int number = entries.getInt(at + Uapi.KvmMsrEntry.INDEX);
+            if (!has(number)) {
                 host.note(VmAnswer.MSRS_STOP);
                 return i;
             }
-            entries.putLong(at + Uapi.KvmMsrEntry.DATA, Objects.requireNonNull(values.get(msr.get())));
+            entries.putLong(at + Uapi.KvmMsrEntry.DATA, get(number));
+        }
+        return count;
+    }
+
+    /**
+     * How many of the entries describe the processor, to the first that does not.
+     *
+     * @throws NotModelledException for one that does on some processors
+     */
+    static int getFeatures(Host host, ByteBuffer entries) {
+        int count = entries.capacity() / Uapi.KvmMsrEntry.SIZE;
+        for (int i = 0; i < count; i++) {
+            int at = i * Uapi.KvmMsrEntry.SIZE;
+            int number = entries.getInt(at + Uapi.KvmMsrEntry.INDEX);
+            Long value = FEATURES.get(number);
+            if (value == null && mayExist(number)) {
+                throw new NotModelledException("MSR " + X86Msr.text(number) + " of the processor");
+            }
+            if (value == null) {
+                host.note(VmAnswer.MSRS_STOP);
+                return i;
+            }
+            host.note(SetupAnswer.MSRS_OF_PROCESSOR);
+            entries.putLong(at + Uapi.KvmMsrEntry.DATA, value);
         }
         return count;
     }
@@ -102,23 +180,68 @@ final class Msrs {
      * @throws NotModelledException before any is written
      */
     int set(Host host, ByteBuffer entries) {
-        X86Msr[] msrs = new X86Msr[entries.capacity() / Uapi.KvmMsrEntry.SIZE];
+        int count = entries.capacity() / Uapi.KvmMsrEntry.SIZE;
         int done = 0;
-        while (done < msrs.length) {
-            int at = done * Uapi.KvmMsrEntry.SIZE;
-            Optional<X86Msr> msr = find(entries.getInt(at + Uapi.KvmMsrEntry.INDEX));
-            if (msr.isEmpty() || !takes(msr.get(), entries.getLong(at + Uapi.KvmMsrEntry.DATA))) {
-                host.note(VmAnswer.MSRS_STOP);
-                break;
-            }
-            msrs[done++] = msr.get();
+        while (done < count && takes(host, number(entries, done), value(entries, done))) {
+            done++;
+        }
+        if (done < count) {
+            host.note(VmAnswer.MSRS_STOP);
         }
         for (int i = 0; i < done; i++) {
-            long value = entries.getLong(i * Uapi.KvmMsrEntry.SIZE + Uapi.KvmMsrEntry.DATA);
-            boolean address = msrs[i] == X86Msr.SYSENTER_ESP || msrs[i] == X86Msr.SYSENTER_EIP;
-            values.put(msrs[i], address ? canonical(value) : value);
+            put(number(entries, i), value(entries, i));
         }
         return done;
+    }
+
+    private static int number(ByteBuffer entries, int entry) {
+        return entries.getInt(entry * Uapi.KvmMsrEntry.SIZE + Uapi.KvmMsrEntry.INDEX);
+    }
+
+    private static long value(ByteBuffer entries, int entry) {
+        return entries.getLong(entry * Uapi.KvmMsrEntry.SIZE + Uapi.KvmMsrEntry.DATA);
+    }
+
+    private void put(int number, long value) {
+        if (checks.has(number)) {
+            checks.put(number, value);
+        } else if (number != APIC_BASE) {
+            boolean address = number == X86Msr.SYSENTER_ESP.number() || number == X86Msr.SYSENTER_EIP.number();
+            values.put(number, address ? canonical(value) : value);
+        }
+    }
+
+    private boolean takes(Host host, int number, long value) {
+        if (!has(number)) {
+            return false;
+        }
+        if (checks.has(number)) {
+            return checks.takes(number, value);
+        }
+        if (OF_PROCESSOR.contains(number) || number == APIC_BASE) {
+            if (value != 0 && value != get(number) || value == 0 && number == APIC_BASE) {
+                throw new NotModelledException("setting MSR " + X86Msr.text(number));
+            }
+            host.note(SetupAnswer.MSRS_OF_PROCESSOR);
+            return true;
+        }
+        if (FIXED.contains(number)) {
+            return areTypes(value, MTRR_TYPES);
+        }
+        return number >= VARIABLE && number < VARIABLE_END
+                ? takesRange(number, value)
+                : takes(X86Msr.of(number).orElseThrow(), value);
+    }
+
+    private static boolean takesRange(int number, long value) {
+        boolean base = number % 2 == 0;
+        if ((value & (base ? BASE_RESERVED : MASK_RESERVED)) != 0 || base && !isType(value & BYTE, MTRR_TYPES)) {
+            return false;
+        }
+        if (value >>> ADDRESS_BITS != 0) {
+            throw new NotModelledException("a range of memory types beyond 64 GiB");
+        }
+        return true;
     }
 
     private static long canonical(long address) {
@@ -128,9 +251,7 @@ final class Msrs {
     private static boolean takes(X86Msr msr, long value) {
         return switch (msr) {
             case LSTAR, CSTAR, KERNEL_GS_BASE -> canonical(value) == value;
-            case PAT ->
-                Arrays.stream(new int[] {0, 8, 16, 24, 32, 40, 48, 56})
-                        .allMatch(at -> isType(value >>> at & BYTE, PAT_TYPES));
+            case PAT -> areTypes(value, PAT_TYPES);
             case MTRR_DEF_TYPE -> (value & ~MTRR_BITS) == 0 && isType(value & BYTE, MTRR_TYPES);
             case KVM_OLD_SYSTEM_TIME, KVM_OLD_WALL_CLOCK, KVM_SYSTEM_TIME, KVM_WALL_CLOCK -> {
                 if (value != 0) {
@@ -140,6 +261,10 @@ final class Msrs {
             }
             default -> true;
         };
+    }
+
+    private static boolean areTypes(long value, int types) {
+        return IntStream.range(0, Long.BYTES).allMatch(at -> isType(value >>> at * Byte.SIZE & BYTE, types));
     }
 
     private static boolean isType(long type, int types) {

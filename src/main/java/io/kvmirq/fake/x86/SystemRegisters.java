@@ -99,6 +99,13 @@ final class SystemRegisters {
         return invalid ? Optional.of(VmAnswer.SREGS_CONTRADICT) : Optional.empty();
     }
 
+    /** Whether the guest would page by PAE, outside long mode. */
+    static boolean isPae(ByteBuffer next) {
+        return (next.getLong(CR0) & PAGING) != 0
+                && (next.getLong(CR4) & PHYSICAL_ADDRESS_EXTENSION) != 0
+                && (next.getLong(EFER) & LONG_MODE_ACTIVE) == 0;
+    }
+
     /** @throws NotModelledException before anything has changed */
     void checkModelled(ByteBuffer next) {
         for (int segment = 0; segment < SEGMENTS; segment++) {

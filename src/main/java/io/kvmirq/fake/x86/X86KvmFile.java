@@ -11,6 +11,7 @@ import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /** /dev/kvm on x86; source: {@code kvm_arch_dev_ioctl()} in arch/x86/kvm/x86.c. */
@@ -22,13 +23,27 @@ public final class X86KvmFile extends KvmFile {
     /** KVM_MAX_CPUID_ENTRIES. */
     static final int MOST_LEAVES = 256;
 
+    /** Leaf 1, ECX bit 22. */
+    private static final int CPUID_MOVBE = 1 << 22;
+
+    private static final int[] EMULATED = {0, 1, 7};
+
     /** Leaf 1, ECX bit 21. */
     static final int CPUID_X2APIC = 1 << 21;
 
     private static final Requests<X86KvmFile> REQUESTS = KvmFile.<X86KvmFile>requests(
                     number -> notModelled(UapiTable.FileKind.KVM, number))
             .inHeader(Uapi.KVM_GET_SUPPORTED_CPUID, X86KvmFile::supportedCpuid)
-            .inHeader(Uapi.KVM_GET_MSR_INDEX_LIST, X86KvmFile::listMsrs)
+            .inHeader(Uapi.KVM_GET_EMULATED_CPUID, X86KvmFile::emulatedCpuid)
+            .inHeader(Uapi.KVM_GET_MSR_INDEX_LIST, (kvm, header, address) -> kvm.list(Msrs.LISTED, header, address))
+            .inHeader(
+                    Uapi.KVM_GET_MSR_FEATURE_INDEX_LIST,
+                    (kvm, header, address) -> kvm.list(List.copyOf(Msrs.FEATURES.keySet()), header, address))
+            .inHeader(Uapi.KVM_GET_MSRS, X86KvmFile::getFeatures)
+            .out(Uapi.KVM_X86_GET_MCE_CAP_SUPPORTED, (kvm, capabilities) -> {
+                capabilities.putLong(0, MachineChecks.SUPPORTED);
+                return 0;
+            })
             .in(Uapi.KVM_GET_DEVICE_ATTR, X86KvmFile::getAttribute)
             .in(Uapi.KVM_HAS_DEVICE_ATTR, X86KvmFile::hasAttribute);
 
@@ -91,13 +106,46 @@ public final class X86KvmFile extends KvmFile {
                 : host.copyOut(address, header.putInt(Uapi.KvmCpuid2.NENT, 1), Uapi.KvmCpuid2.SIZE);
     }
 
-    private int listMsrs(ByteBuffer header, long address) {
+    /** The values of MSRs that describe the processor. */
+    private int getFeatures(ByteBuffer header, long address) {
+        int count = header.getInt(Uapi.KvmMsrs.NMSRS);
+        if (Integer.compareUnsigned(count, Msrs.TOO_MANY) >= 0) {
+            return host.refuse(VmAnswer.MSRS_MANY);
+        }
+        return host.copied(address + Uapi.KvmMsrs.SIZE, count * Uapi.KvmMsrEntry.SIZE, entries -> {
+            int done = Msrs.getFeatures(host, entries);
+            int copied = host.copyOut(address + Uapi.KvmMsrs.SIZE, entries, entries.capacity());
+            return copied < 0 ? copied : done;
+        });
+    }
+
+    /** Leaves of instructions that KVM emulates where the processor lacks them: MOVBE, in leaf 1. */
+    private int emulatedCpuid(ByteBuffer header, long address) {
+        if (Integer.compareUnsigned(header.getInt(Uapi.KvmCpuid2.NENT), EMULATED.length) < 0) {
+            return host.refuse(VmAnswer.KVM_CPUID_ROOM);
+        }
+        int length = Uapi.KvmCpuid2.SIZE + EMULATED.length * Uapi.KvmCpuidEntry2.SIZE;
+        ByteBuffer leaves =
+                ByteBuffer.allocate(length).order(ByteOrder.nativeOrder()).putInt(Uapi.KvmCpuid2.NENT, EMULATED.length);
+        for (int i = 0; i < EMULATED.length; i++) {
+            int at = Uapi.KvmCpuid2.SIZE + i * Uapi.KvmCpuidEntry2.SIZE;
+            leaves.putInt(at, EMULATED[i]);
+            switch (EMULATED[i]) {
+                case 0 -> leaves.putInt(at + Uapi.KvmCpuidEntry2.EAX, EMULATED[EMULATED.length - 1]);
+                case 1 -> leaves.putInt(at + Uapi.KvmCpuidEntry2.ECX, CPUID_MOVBE);
+                default -> leaves.putInt(at + Uapi.KvmCpuidEntry2.FLAGS, 1);
+            }
+        }
+        return host.copyOut(address, leaves, length);
+    }
+
+    private int list(List<Integer> msrs, ByteBuffer header, long address) {
         int room = header.getInt(Uapi.KvmMsrList.NMSRS);
-        int length = Uapi.KvmMsrList.SIZE + Msrs.LISTED.size() * Integer.BYTES;
+        int length = Uapi.KvmMsrList.SIZE + msrs.size() * Integer.BYTES;
         ByteBuffer list =
-                ByteBuffer.allocate(length).order(ByteOrder.nativeOrder()).putInt(Msrs.LISTED.size());
-        Msrs.LISTED.forEach(msr -> list.putInt(msr.number()));
-        boolean fits = Integer.compareUnsigned(room, Msrs.LISTED.size()) >= 0;
+                ByteBuffer.allocate(length).order(ByteOrder.nativeOrder()).putInt(msrs.size());
+        msrs.forEach(list::putInt);
+        boolean fits = Integer.compareUnsigned(room, msrs.size()) >= 0;
         int copied = host.copyOut(address, list, fits ? length : Uapi.KvmMsrList.SIZE);
         return fits || copied != 0 ? copied : host.refuse(VmAnswer.MSR_ROOM);
     }

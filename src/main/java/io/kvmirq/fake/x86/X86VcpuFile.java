@@ -4,6 +4,7 @@ package io.kvmirq.fake.x86;
 import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.InterruptAnswer;
+import io.kvmirq.explain.SetupAnswer;
 import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.fake.kvm.Attribute;
@@ -25,7 +26,7 @@ final class X86VcpuFile extends VcpuFile {
     /** Capabilities of Hyper-V and paravirtualization that some kernels can enable on a vCPU. */
     private static final Set<Integer> ENABLED_ELSEWHERE = Set.of(123, 148, 163, 190, 191);
 
-    private static final int TSC_KILOHERTZ = 2_000_000;
+    private static final int LAST_VECTOR = 255;
     /** The bit position of the type in a request number. */
     private static final int TYPE_SHIFT = 8;
 
@@ -59,7 +60,17 @@ final class X86VcpuFile extends VcpuFile {
             .in(Uapi.KVM_SET_XCRS, X86VcpuFile::setXcrs)
             .out(Uapi.KVM_GET_VCPU_EVENTS, X86VcpuFile::getEvents)
             .in(Uapi.KVM_SET_VCPU_EVENTS, X86VcpuFile::setEvents)
-            .value(Uapi.KVM_GET_TSC_KHZ, (vcpu, argument) -> TSC_KILOHERTZ)
+            .value(Uapi.KVM_GET_TSC_KHZ, (vcpu, argument) -> vcpu.processor.getTsc())
+            .value(Uapi.KVM_SET_TSC_KHZ, (vcpu, rate) -> vcpu.processor.setTsc(rate))
+            .value(Uapi.KVM_KVMCLOCK_CTRL, (vcpu, argument) -> vcpu.host.refuse(SetupAnswer.CLOCK_NOT_ON))
+            .inHeader(Uapi.KVM_GET_CPUID2, X86VcpuFile::getCpuid)
+            .in(Uapi.KVM_X86_SETUP_MCE, (vcpu, capabilities) -> vcpu.processor.setUpChecks(capabilities))
+            .in(Uapi.KVM_X86_SET_MCE, (vcpu, check) -> vcpu.processor.setCheck(check))
+            .value(Uapi.KVM_SET_VAPIC_ADDR, (vcpu, address) -> vcpu.processor.setVapic(address))
+            .inOut(Uapi.KVM_TPR_ACCESS_REPORTING, (vcpu, control) -> vcpu.processor.reportTpr(control))
+            .out(Uapi.KVM_GET_SREGS2, X86VcpuFile::getSegments2)
+            .in(Uapi.KVM_SET_SREGS2, X86VcpuFile::setSegments2)
+            .value(Uapi.KVM_SMI, (vcpu, argument) -> vcpu.requestManagement())
             .out(Uapi.KVM_GET_DEBUGREGS, X86VcpuFile::getDebugRegisters)
             .in(Uapi.KVM_SET_DEBUGREGS, (vcpu, registers) -> vcpu.host.refuse(vcpu.debug.load(registers)))
             .in(Uapi.KVM_ENABLE_CAP, X86VcpuFile::enable)
@@ -72,7 +83,8 @@ final class X86VcpuFile extends VcpuFile {
     private final SyncedRegisters synced;
     private final ExtendedState extended = new ExtendedState();
     private final DebugRegisters debug = new DebugRegisters();
-    private final Msrs msrs = new Msrs();
+    private final ProcessorCalls processor;
+    private final Msrs msrs;
 
     private int state;
     private ByteBuffer tscOffset = ByteBuffer.allocate(Long.BYTES).order(ByteOrder.nativeOrder());
@@ -93,6 +105,8 @@ final class X86VcpuFile extends VcpuFile {
         this.state = lapic.isPresent() && !boot ? Uapi.KVM_MP_STATE_UNINITIALIZED : Uapi.KVM_MP_STATE_RUNNABLE;
         this.cpu = new FakeCpu(vm, memory, id, lapic, shared, page);
         this.synced = new SyncedRegisters(vm.host(), shared, cpu);
+        this.processor = new ProcessorCalls(vm, memory, lapic.isPresent());
+        this.msrs = new Msrs(processor.checks(), cpu::apicBase);
     }
 
     @Override
@@ -122,6 +136,8 @@ final class X86VcpuFile extends VcpuFile {
         }
         cpu.events().checkModelled();
         debug.checkModelled();
+        processor.checkModelled();
+        vm.settings().checkModelled();
         synced.checkModelled();
         host.threads().beginRun(signals);
         setRunning(true);
@@ -196,6 +212,32 @@ final class X86VcpuFile extends VcpuFile {
         return host.refuse(refused);
     }
 
+    private int getSegments2(ByteBuffer to) {
+        ByteBuffer segments = ByteBuffer.allocate(Uapi.KvmSregs.SIZE).order(ByteOrder.nativeOrder());
+        cpu.saveSegments(segments);
+        to.put(0, segments, 0, Uapi.KvmSregs2.FLAGS);
+        return 0;
+    }
+
+    /** KVM_SET_SREGS2: without a bitmap of interrupts. */
+    private int setSegments2(ByteBuffer from) {
+        long flags = from.getLong(Uapi.KvmSregs2.FLAGS);
+        if ((flags & ~Uapi.KVM_SREGS2_FLAGS_PDPTRS_VALID) != 0 || flags != 0 && !SystemRegisters.isPae(from)) {
+            return host.refuse(SetupAnswer.SREGS_PDPTRS);
+        }
+        ByteBuffer segments = ByteBuffer.allocate(Uapi.KvmSregs.SIZE).order(ByteOrder.nativeOrder());
+        segments.put(0, from, 0, Uapi.KvmSregs2.FLAGS);
+        return setSegments(segments);
+    }
+
+    /** KVM_SMI, which only a kernel with System Management Mode has. */
+    private int requestManagement() {
+        if (X86Capabilities.addressSpaces(host.build()) > 1) {
+            throw new NotModelledException("KVM_SMI");
+        }
+        return host.refuse(SetupAnswer.SMI_NONE);
+    }
+
     /** A boot vCPU that is sent to the start of a reset is runnable again. */
     private void loadSegments(ByteBuffer segments) {
         cpu.setSegments(segments);
@@ -219,6 +261,20 @@ final class X86VcpuFile extends VcpuFile {
             return host.refuse(VmAnswer.VCPU_CPUID_LEAVES);
         }
         return host.copied(address + Uapi.KvmCpuid2.SIZE, leafCount * Uapi.KvmCpuidEntry2.SIZE, this::setCpuidLeaves);
+    }
+
+    /** KVM_GET_CPUID2. */
+    private int getCpuid(ByteBuffer header, long address) {
+        ByteBuffer leaves = cpu.cpuid().leaves();
+        int count = leaves.capacity() / Uapi.KvmCpuidEntry2.SIZE;
+        if (Integer.compareUnsigned(header.getInt(Uapi.KvmCpuid2.NENT), count) < 0) {
+            return host.refuse(SetupAnswer.CPUID_OF_VCPU_ROOM);
+        }
+        host.note(SetupAnswer.CPUID_KEPT);
+        int copied = host.copyOut(address + Uapi.KvmCpuid2.SIZE, leaves, leaves.capacity());
+        return copied != 0
+                ? copied
+                : host.copyOut(address, header.putInt(Uapi.KvmCpuid2.NENT, count), Uapi.KvmCpuid2.SIZE);
     }
 
     private int setCpuidLeaves(ByteBuffer leaves) {

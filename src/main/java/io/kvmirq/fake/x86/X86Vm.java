@@ -49,6 +49,7 @@ final class X86Vm extends VmInterrupts {
     private final FakePics pics = new FakePics(this);
     private final FakeIoapic ioapic = new FakeIoapic(this);
     private final Lapics lapics = new Lapics(this);
+    private final VmSettings settings = new VmSettings(this);
     /** Empty on a host that posts nothing and has no model of its hardware. */
     private final Optional<IrqPosting> posting;
 
@@ -107,6 +108,10 @@ final class X86Vm extends VmInterrupts {
 
     Lapics lapics() {
         return lapics;
+    }
+
+    VmSettings settings() {
+        return settings;
     }
 
     boolean hasPit() {

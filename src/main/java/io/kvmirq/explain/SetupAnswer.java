@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.explain;
+
+import static io.kvmirq.Errno.*;
+import static io.kvmirq.explain.Fact.*;
+import static io.kvmirq.explain.Grade.*;
+import static io.kvmirq.explain.KernelCall.*;
+import static io.kvmirq.explain.Row.behaviour;
+import static io.kvmirq.explain.Row.refusal;
+
+/** Answers to requests that VMMs make beside interrupts: CPUID, TSC, machine checks, MSR filters, coalesced accesses. */
+public enum SetupAnswer implements Answer {
+    // spotless:off: a table; within a call and an errno the likeliest row is the first
+    CPUID_OF_VCPU_ROOM(refusal(MEASURED, CPUID_OF_VCPU, E2BIG, "nent has no room for the vCPU's leaves", "nent: as many"
+        + " as KVM_SET_CPUID2 set", "cpuid.c kvm_vcpu_ioctl_get_cpuid2()").unless(TYPED_CALL)),
+    CPUID_KEPT(behaviour(MEASURED, "KVM_GET_CPUID2 gives the leaves of KVM_SET_CPUID2; the kernel changes bits of leaves"
+        + " 1, 7 and 0xd as the guest's registers change", "cpuid.c kvm_update_cpuid_runtime()")),
+    TSC_SLOWER(refusal(MEASURED, TSC_RATE, EINVAL, "the processor cannot slow a guest's TSC down",
+        "KVM_CAP_TSC_CONTROL; the rate is kept all the same", "x86.c set_tsc_khz()").needs(X86)),
+    TSC_OF_VM(refusal(MEASURED, TSC_RATE, EINVAL, "the VM has vCPUs already: its rate is for later ones",
+        "KVM_SET_TSC_KHZ of the vCPU", "x86.c kvm_arch_vm_ioctl()").needs(X86, NEW)),
+    CLOCK_NOT_ON(refusal(MEASURED, CLOCK_PAUSE, EINVAL, "the guest does not use KVM's clock",
+        "the MSR KVM_SYSTEM_TIME; a VMM ignores it", "x86.c kvm_set_guest_paused()")),
+    MMU_PAGES_FEW(refusal(MEASURED, MMU_PAGES, EINVAL, "fewer than 64 pages", "the argument",
+        "x86.c kvm_vm_ioctl_set_nr_mmu_pages()")),
+    COALESCED_BUS(refusal(MEASURED, COALESCED, EINVAL, "pio is neither 0 nor 1", "kvm_coalesced_mmio_zone.pio",
+        "coalesced_mmio.c kvm_vm_ioctl_register_coalesced_mmio()").unless(TYPED_CALL)),
+    COALESCED_FULL(refusal(MEASURED, COALESCED, ENOSPC, "this VM's I/O bus has 1000 devices", "zones that are not"
+        + " unregistered, and the kernel's own devices", "kvm_main.c kvm_io_bus_register_dev()")),
+    COALESCED_GONE(behaviour(MEASURED, "KVM_UNREGISTER_COALESCED_MMIO ends every zone that holds the range, and answers"
+        + " 0 without any", "coalesced_mmio.c kvm_vm_ioctl_unregister_coalesced_mmio()")),
+    FILTER_FLAGS(refusal(MEASURED, MSR_FILTER, EINVAL, "a flag that this kernel does not know, or a range without READ"
+        + " and WRITE", "kvm_msr_filter.flags: 1; those of a range: 1 and 2",
+        "x86.c kvm_vm_ioctl_set_msr_filter()").unless(TYPED_CALL)),
+    FILTER_EMPTY(refusal(MEASURED, MSR_FILTER, EINVAL, "KVM_MSR_FILTER_DEFAULT_DENY without a range denies all MSRs",
+        "nmsrs of the ranges", "x86.c kvm_vm_ioctl_set_msr_filter()")),
+    FILTER_LONG(refusal(MEASURED, MSR_FILTER, EINVAL, "a range has more than 12288 MSRs", "nmsrs",
+        "x86.c kvm_add_msr_filter()")),
+    MCE_BANKS(refusal(MEASURED, MCE_SETUP, EINVAL, "no bank, or more than 32", "bits 7:0: KVM_CAP_MCE",
+        "x86.c kvm_vcpu_ioctl_x86_setup_mce()")),
+    MCE_CAPABILITIES(refusal(MEASURED, MCE_SETUP, EINVAL, "capabilities that KVM does not have",
+        "KVM_X86_GET_MCE_CAP_SUPPORTED", "x86.c kvm_vcpu_ioctl_x86_setup_mce()")),
+    MCE_NO_BANK(refusal(MEASURED, MCE_SET, EINVAL, "the vCPU has no such bank, or the status is not valid (bit 63)",
+        "bank and status", "x86.c kvm_vcpu_ioctl_x86_set_mce()")),
+    VAPIC_WITHOUT_LAPIC(refusal(MEASURED, VAPIC, EINVAL, "the vCPU has no in-kernel LAPIC", "which irqchip the VM has",
+        "x86.c kvm_arch_vcpu_ioctl()").certainWhen(NO_IRQCHIP)),
+    VAPIC_MEMORY(refusal(MEASURED, VAPIC, EINVAL, "the guest has no memory there that it may write",
+        "vapic_addr and the memory slots", "lapic.c kvm_lapic_set_vapic_addr()")),
+    TPR_FLAGS(refusal(MEASURED, TPR, EINVAL, "KVM_TPR_ACCESS_REPORTING has no flags", "kvm_tpr_access_ctl.flags, which"
+        + " is 0", "x86.c vapic_tpr_access_reporting()").unless(TYPED_CALL)),
+    SMI_NONE(refusal(MEASURED, SMI, ENOTTY, "this kernel has no System Management Mode", "CONFIG_KVM_SMM in its"
+        + " configuration", "smm.h kvm_inject_smi()")),
+    SREGS_PDPTRS(refusal(MEASURED, SREGS_SET, EINVAL, "flags that this kernel does not know, or page directory pointers"
+        + " outside PAE paging", "kvm_sregs2.flags: 1 is KVM_SREGS2_FLAGS_PDPTRS_VALID",
+        "x86.c __set_sregs2()").unless(TYPED_CALL)),
+    MSRS_OF_PROCESSOR(behaviour(INFERRED, "MSRs that depend on the processor read 0, or as documented here, and keep"
+        + " what was set", "x86.c kvm_do_msr_access()"));
+    // spotless:on
+
+    @SuppressWarnings("ImmutableEnumChecker") // a record of values
+    private final Row row;
+
+    SetupAnswer(Row row) {
+        this.row = row;
+    }
+
+    @Override
+    public Row row() {
+        return row;
+    }
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.SetupAnswer;
+import java.util.Optional;
+
+/** The rate of a vCPU's TSC on a processor that cannot scale it; source: {@code kvm_set_tsc_khz()} in x86.c. */
+final class TscRate {
+    /** In kHz, as all rates here. */
+    static final int OF_HOST = 2_000_000;
+    /** The host's, less the 250 parts per million that differ between measurements. */
+    private static final int LEAST = OF_HOST - OF_HOST / 4000;
+
+    private int rate;
+
+    TscRate(int rate) {
+        this.rate = rate;
+    }
+
+    int get() {
+        return rate;
+    }
+
+    /** The rule that refuses the rate; empty for none. It is kept all the same. */
+    Optional<Answer> set(int wanted) {
+        rate = wanted == 0 ? OF_HOST : wanted;
+        return Integer.compareUnsigned(rate, LEAST) < 0 ? Optional.of(SetupAnswer.TSC_SLOWER) : Optional.empty();
+    }
+}

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.World.*;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.Uapi.KvmCoalescedMmioZone;
+import io.kvmirq.uapi.Uapi.KvmX86Mce;
+import java.nio.ByteBuffer;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** What VMMs call beside interrupts: CPUID, TSC, machine checks, MSR filters, coalesced writes. */
+@Contract
+class SetupContract extends KernelSuite {
+    private static final long NOWHERE = 8;
+    private static final long PAGE = 4096;
+    private static final int TSC_CONTROL = 60;
+    private static final int MULTI_ADDRESS_SPACE = 118;
+    private static final int CONTROL_PRESENT = 1 << 8;
+    private static final int MCG_CAP = 0x179;
+    private static final int MCG_STATUS = 0x17a;
+    private static final int MCG_CTL = 0x17b;
+    private static final int MC0_CTL = 0x400;
+    private static final long VALID = 1L << 63;
+
+    private int vm;
+    private int vcpu;
+
+    @BeforeEach
+    void setUp() {
+        world.kernel();
+        world.assumeX86();
+        vm = world.bareVm();
+        vcpu = world.vcpu(vm, 0);
+    }
+
+    private int call(int fd, long request, ByteBuffer structure) {
+        return libc.ioctl(fd, request, libc.addressOf(structure));
+    }
+
+    private static ByteBuffer number(long value) {
+        return Buffers.allocate(Long.BYTES).putLong(0, value);
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            longs = {
+                Uapi.KVM_GET_CPUID2,
+                Uapi.KVM_GET_SREGS2,
+                Uapi.KVM_SET_SREGS2,
+                Uapi.KVM_X86_SETUP_MCE,
+                Uapi.KVM_X86_SET_MCE,
+                Uapi.KVM_TPR_ACCESS_REPORTING
+            })
+    void structureOfAVcpuIsCopied(long request) {
+        assertErrno(Errno.EFAULT, libc.ioctl(vcpu, request, NOWHERE));
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            longs = {Uapi.KVM_REGISTER_COALESCED_MMIO, Uapi.KVM_UNREGISTER_COALESCED_MMIO, Uapi.KVM_X86_SET_MSR_FILTER})
+    void structureOfAVmIsCopied(long request) {
+        assertErrno(Errno.EFAULT, libc.ioctl(vm, request, NOWHERE));
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            longs = {
+                Uapi.KVM_GET_MSR_FEATURE_INDEX_LIST,
+                Uapi.KVM_GET_MSRS,
+                Uapi.KVM_X86_GET_MCE_CAP_SUPPORTED,
+                Uapi.KVM_GET_EMULATED_CPUID
+            })
+    void structureOfTheSystemIsCopied(long request) {
+        assertErrno(Errno.EFAULT, libc.ioctl(world.kvm(), request, NOWHERE));
+    }
+
+    // CPUID
+
+    private static ByteBuffer leaves(int count) {
+        return Buffers.allocate(Uapi.KvmCpuid2.SIZE + 100 * Uapi.KvmCpuidEntry2.SIZE)
+                .putInt(Uapi.KvmCpuid2.NENT, count);
+    }
+
+    private static int leaf(int number) {
+        return Uapi.KvmCpuid2.SIZE + number * Uapi.KvmCpuidEntry2.SIZE;
+    }
+
+    @Test
+    void cpuidOfAVcpuIsReadAsItWasSet() {
+        ByteBuffer none = leaves(0);
+        assertOk(call(vcpu, Uapi.KVM_GET_CPUID2, none));
+        assertThat(none.getInt(Uapi.KvmCpuid2.NENT)).isZero();
+        ByteBuffer two = leaves(2)
+                .putInt(leaf(0) + Uapi.KvmCpuidEntry2.EBX, 5)
+                .putInt(leaf(1), 2)
+                .putInt(leaf(1) + Uapi.KvmCpuidEntry2.EAX, 7);
+        assertOk(call(vcpu, Uapi.KVM_SET_CPUID2, two));
+        ByteBuffer read = leaves(1);
+        assertErrno(Errno.E2BIG, call(vcpu, Uapi.KVM_GET_CPUID2, read));
+        assertThat(read.getInt(Uapi.KvmCpuid2.NENT)).isOne();
+        assertOk(call(vcpu, Uapi.KVM_GET_CPUID2, read.putInt(Uapi.KvmCpuid2.NENT, 100)));
+        assertThat(read.getInt(Uapi.KvmCpuid2.NENT)).isEqualTo(2);
+        assertThat(read).isEqualTo(two);
+    }
+
+    @Test
+    void kernelListsWhatItEmulates() {
+        ByteBuffer list = leaves(2);
+        int kvm = world.kvm();
+        assertErrno(Errno.E2BIG, call(kvm, Uapi.KVM_GET_EMULATED_CPUID, list));
+        assertOk(call(kvm, Uapi.KVM_GET_EMULATED_CPUID, list.putInt(Uapi.KvmCpuid2.NENT, 100)));
+        assertThat(list.getInt(Uapi.KvmCpuid2.NENT)).isEqualTo(3);
+        assertThat(list.getInt(leaf(0) + Uapi.KvmCpuidEntry2.EAX)).isEqualTo(7);
+        assertThat(list.getInt(leaf(1) + Uapi.KvmCpuidEntry2.ECX)).isEqualTo(1 << 22);
+        assertThat(list.getInt(leaf(2))).isEqualTo(7);
+    }
+
+    // Time
+
+    @Test
+    void rateOfTheTscIsSet() {
+        int rate = libc.ioctl(vcpu, Uapi.KVM_GET_TSC_KHZ, 0);
+        assertThat(rate).isPositive();
+        assertThat(libc.ioctl(vm, Uapi.KVM_GET_TSC_KHZ, 0)).isEqualTo(rate);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_TSC_KHZ, rate + rate / 2));
+        assertThat(libc.ioctl(vcpu, Uapi.KVM_GET_TSC_KHZ, 0)).isEqualTo(rate + rate / 2);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_TSC_KHZ, 0));
+        assertThat(libc.ioctl(vcpu, Uapi.KVM_GET_TSC_KHZ, 0)).isEqualTo(rate);
+    }
+
+    @Test
+    void slowerTscIsRefusedAndKept() {
+        assumeTrue(
+                libc.ioctl(world.kvm(), Uapi.KVM_CHECK_EXTENSION, TSC_CONTROL) == 0,
+                "this processor can scale a guest's TSC");
+        assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_SET_TSC_KHZ, 1000));
+        assertThat(libc.ioctl(vcpu, Uapi.KVM_GET_TSC_KHZ, 0)).isEqualTo(1000);
+    }
+
+    @Test
+    void rateOfAVmIsForLaterVcpus() {
+        assumeTrue(world.isSince(6, 17), "before 6.17 a VM with vCPUs takes a rate");
+        assertErrno(Errno.EINVAL, libc.ioctl(vm, Uapi.KVM_SET_TSC_KHZ, 0));
+        int other = world.bareVm();
+        int faster = libc.ioctl(vm, Uapi.KVM_GET_TSC_KHZ, 0) * 5 / 4;
+        assertOk(libc.ioctl(other, Uapi.KVM_SET_TSC_KHZ, faster));
+        assertThat(libc.ioctl(world.vcpu(other, 0), Uapi.KVM_GET_TSC_KHZ, 0)).isEqualTo(faster);
+    }
+
+    @Test
+    void guestWithoutKvmsClockIsNotPaused() {
+        assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_KVMCLOCK_CTRL, 0));
+    }
+
+    @Test
+    void managementModeIsAskedWhereTheKernelHasIt() {
+        assumeTrue(
+                libc.ioctl(world.kvm(), Uapi.KVM_CHECK_EXTENSION, MULTI_ADDRESS_SPACE) <= 1,
+                "this kernel has System Management Mode");
+        assertErrno(Errno.ENOTTY, libc.ioctl(vcpu, Uapi.KVM_SMI, 0));
+    }
+
+    // Registers
+
+    @Test
+    void segmentsHaveFlagsInTheirSecondForm() {
+        ByteBuffer registers = Buffers.allocate(Uapi.KvmSregs2.SIZE);
+        assertOk(call(vcpu, Uapi.KVM_GET_SREGS2, registers));
+        assertThat(registers.getLong(Uapi.KvmSregs2.FLAGS)).isZero();
+        assertThat(registers.getLong(Uapi.KvmSregs2.APIC_BASE)).isEqualTo(0xfee00900L);
+        for (int flag : new int[] {Uapi.KVM_SREGS2_FLAGS_PDPTRS_VALID, 2}) {
+            registers.putLong(Uapi.KvmSregs2.FLAGS, flag);
+            assertErrno(Errno.EINVAL, call(vcpu, Uapi.KVM_SET_SREGS2, registers));
+        }
+        registers.putLong(Uapi.KvmSregs2.FLAGS, 0).putLong(Uapi.KvmSregs.CR2, 0x99);
+        assertOk(call(vcpu, Uapi.KVM_SET_SREGS2, registers));
+        ByteBuffer first = Buffers.allocate(Uapi.KvmSregs.SIZE);
+        assertOk(call(vcpu, Uapi.KVM_GET_SREGS, first));
+        assertThat(first.getLong(Uapi.KvmSregs.CR2)).isEqualTo(0x99);
+    }
+
+    private static ByteBuffer msrs(long... numbersAndValues) {
+        int count = numbersAndValues.length / 2;
+        ByteBuffer msrs = Buffers.allocate(Uapi.KvmMsrs.SIZE + count * Uapi.KvmMsrEntry.SIZE)
+                .putInt(Uapi.KvmMsrs.NMSRS, count);
+        for (int i = 0; i < count; i++) {
+            int at = Uapi.KvmMsrs.SIZE + i * Uapi.KvmMsrEntry.SIZE;
+            msrs.putInt(at, (int) numbersAndValues[2 * i])
+                    .putLong(at + Uapi.KvmMsrEntry.DATA, numbersAndValues[2 * i + 1]);
+        }
+        return msrs;
+    }
+
+    private int set(int msr, long value) {
+        return call(vcpu, Uapi.KVM_SET_MSRS, msrs(msr, value));
+    }
+
+    private long get(int msr) {
+        ByteBuffer read = msrs(msr, -1);
+        assertThat(call(vcpu, Uapi.KVM_GET_MSRS, read)).isOne();
+        return read.getLong(Uapi.KvmMsrs.SIZE + Uapi.KvmMsrEntry.DATA);
+    }
+
+    @Test
+    void memoryTypesAreKept() {
+        assertThat(get(0x250)).isZero();
+        assertThat(set(0x250, 0x0606_0606_0606_0606L)).isOne();
+        assertThat(get(0x250)).isEqualTo(0x0606_0606_0606_0606L);
+        assertThat(set(0x26f, 2)).isZero();
+        assertThat(set(0x200, 0xc000_0006L)).isOne();
+        assertThat(set(0x201, 0x0000_0000_c000_0800L)).isOne();
+        assertThat(get(0x200)).isEqualTo(0xc000_0006L);
+        assertThat(get(0x201)).isEqualTo(0x0000_0000_c000_0800L);
+        assertThat(set(0x200, 0xc000_0106L)).isZero();
+        assertThat(set(0x200, 2)).isZero();
+        assertThat(set(0x201, 1)).isZero();
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {0x34, 0x3b, 0x48, 0x10a, 0x122, 0x6e0, 0x4b564d02, 0x4b564d03, 0x4b564d04, 0xc0010117})
+    void registerOfTheProcessorTakesZero(int msr) {
+        assertThat(set(msr, 0)).isOne();
+        assertThat(get(msr)).isZero();
+    }
+
+    @Test
+    void baseOfTheLapicIsAnMsr() {
+        assertThat(get(0x1b)).isEqualTo(0xfee00900L);
+        assertThat(set(0x1b, 0xfee00900L)).isOne();
+    }
+
+    @Test
+    void systemListsTheMsrsThatDescribeTheProcessor() {
+        int kvm = world.kvm();
+        ByteBuffer list = Buffers.allocate(4096);
+        assertErrno(Errno.E2BIG, call(kvm, Uapi.KVM_GET_MSR_FEATURE_INDEX_LIST, list));
+        int count = list.getInt(0);
+        assertThat(count).isPositive();
+        assertOk(call(kvm, Uapi.KVM_GET_MSR_FEATURE_INDEX_LIST, list.putInt(0, 1000)));
+        assertThat(list.getInt(0)).isEqualTo(count);
+        for (int i = 0; i < count; i++) {
+            assertThat(call(kvm, Uapi.KVM_GET_MSRS, msrs(list.getInt(4 + 4 * i), 0)))
+                    .isOne();
+        }
+        assertThat(call(kvm, Uapi.KVM_GET_MSRS, msrs(0x12345678, 0))).isZero();
+        assertErrno(
+                Errno.E2BIG, call(kvm, Uapi.KVM_GET_MSRS, Buffers.allocate(8192).putInt(0, 256)));
+    }
+
+    // Machine checks
+
+    @Test
+    void banksOfMachineChecksAreSetUp() {
+        ByteBuffer supported = Buffers.allocate(Long.BYTES);
+        assertOk(call(world.kvm(), Uapi.KVM_X86_GET_MCE_CAP_SUPPORTED, supported));
+        assertThat(supported.getLong(0) & CONTROL_PRESENT).isNotZero();
+        assertThat(get(MCG_CAP)).isEqualTo(32);
+        assertErrno(Errno.EINVAL, call(vcpu, Uapi.KVM_X86_SETUP_MCE, number(0)));
+        assertErrno(Errno.EINVAL, call(vcpu, Uapi.KVM_X86_SETUP_MCE, number(33)));
+        assertErrno(Errno.EINVAL, call(vcpu, Uapi.KVM_X86_SETUP_MCE, number(1 << 9 | 10)));
+        assertOk(call(vcpu, Uapi.KVM_X86_SETUP_MCE, number(CONTROL_PRESENT | 10)));
+        assertThat(get(MCG_CAP)).isEqualTo(CONTROL_PRESENT | 10);
+        assertThat(get(MCG_CTL)).isEqualTo(-1);
+        assertThat(get(MC0_CTL)).isEqualTo(-1);
+        assertThat(get(MC0_CTL + 39)).isZero();
+        assertThat(call(vcpu, Uapi.KVM_GET_MSRS, msrs(MC0_CTL + 40, 0))).isZero();
+    }
+
+    @Test
+    void machineCheckRegistersTakeWhatProcessorsTake() {
+        assertThat(set(MCG_CTL, -1)).isZero();
+        assertOk(call(vcpu, Uapi.KVM_X86_SETUP_MCE, number(CONTROL_PRESENT | 10)));
+        assertThat(set(MCG_CAP, 5)).isZero();
+        assertThat(set(MCG_CTL, 5)).isZero();
+        assertThat(set(MCG_CTL, 0)).isOne();
+        assertThat(set(MCG_STATUS, 7)).isOne();
+        assertThat(get(MCG_STATUS)).isEqualTo(7);
+        assertThat(set(MC0_CTL, 5)).isZero();
+        assertThat(set(MC0_CTL, ~(1L << 10))).isOne();
+        assertThat(set(MC0_CTL + 1, 5)).isOne();
+        assertThat(get(MC0_CTL + 1)).isEqualTo(5);
+        assertThat(set(0x280, 9)).isZero();
+        assertThat(set(0x280, 0)).isOne();
+    }
+
+    private static ByteBuffer error(int bank, long status) {
+        return Buffers.allocate(KvmX86Mce.SIZE)
+                .put(KvmX86Mce.BANK, (byte) bank)
+                .putLong(KvmX86Mce.STATUS, status)
+                .putLong(KvmX86Mce.ADDR, 0x77);
+    }
+
+    @Test
+    void correctedErrorIsInItsBank() {
+        assertOk(call(vcpu, Uapi.KVM_X86_SETUP_MCE, number(10)));
+        assertErrno(Errno.EINVAL, call(vcpu, Uapi.KVM_X86_SET_MCE, error(10, VALID)));
+        assertErrno(Errno.EINVAL, call(vcpu, Uapi.KVM_X86_SET_MCE, error(1, 0)));
+        assertOk(call(vcpu, Uapi.KVM_X86_SET_MCE, error(1, VALID)));
+        assertThat(get(MC0_CTL + 5)).isEqualTo(VALID);
+        assertThat(get(MC0_CTL + 6)).isEqualTo(0x77);
+        assertOk(call(vcpu, Uapi.KVM_X86_SET_MCE, error(1, VALID)));
+        assertThat(get(MC0_CTL + 5)).isEqualTo(VALID | 1L << 62);
+    }
+
+    // TPR
+
+    @Test
+    void vapicNeedsALapicAndMemory() {
+        assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_SET_VAPIC_ADDR, NOWHERE));
+        world.assumeFullIrqchip();
+        int full = world.fullVm();
+        int other = world.vcpu(full, 0);
+        assertErrno(Errno.EFAULT, libc.ioctl(other, Uapi.KVM_SET_VAPIC_ADDR, NOWHERE));
+        assertOk(call(other, Uapi.KVM_SET_VAPIC_ADDR, number(0)));
+        assertErrno(Errno.EINVAL, call(other, Uapi.KVM_SET_VAPIC_ADDR, number(PAGE)));
+        ByteBuffer slot = Buffers.allocate(Uapi.KvmUserspaceMemoryRegion.SIZE)
+                .putLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE, 2 * PAGE)
+                .putLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR, world.map(2 * PAGE, -1));
+        assertOk(call(full, Uapi.KVM_SET_USER_MEMORY_REGION, slot));
+        assertOk(call(other, Uapi.KVM_SET_VAPIC_ADDR, number(PAGE)));
+        assertErrno(Errno.EINVAL, call(other, Uapi.KVM_SET_VAPIC_ADDR, number(2 * PAGE - 2)));
+    }
+
+    @Test
+    void accessesToTheTprAreReportedWithoutFlags() {
+        ByteBuffer control = Buffers.allocate(Uapi.KvmTprAccessCtl.SIZE);
+        assertOk(call(vcpu, Uapi.KVM_TPR_ACCESS_REPORTING, control));
+        assertOk(call(vcpu, Uapi.KVM_TPR_ACCESS_REPORTING, control.putInt(Uapi.KvmTprAccessCtl.ENABLED, 7)));
+        assertErrno(
+                Errno.EINVAL, call(vcpu, Uapi.KVM_TPR_ACCESS_REPORTING, control.putInt(Uapi.KvmTprAccessCtl.FLAGS, 1)));
+    }
+
+    // The VM
+
+    private static ByteBuffer zone(int pio) {
+        return Buffers.allocate(KvmCoalescedMmioZone.SIZE)
+                .putLong(KvmCoalescedMmioZone.ADDR, PAGE)
+                .putInt(KvmCoalescedMmioZone.LENGTH, 4)
+                .putInt(KvmCoalescedMmioZone.PIO, pio);
+    }
+
+    @Test
+    void zonesOfCoalescedWritesFillTheirBus() {
+        assertErrno(Errno.EINVAL, call(vm, Uapi.KVM_REGISTER_COALESCED_MMIO, zone(2)));
+        assertErrno(Errno.EINVAL, call(vm, Uapi.KVM_UNREGISTER_COALESCED_MMIO, zone(2)));
+        assertOk(call(vm, Uapi.KVM_UNREGISTER_COALESCED_MMIO, zone(0)));
+        for (int round = 0; round < 2; round++) {
+            for (int i = 0; i < 1000; i++) {
+                assertOk(call(vm, Uapi.KVM_REGISTER_COALESCED_MMIO, zone(0)));
+            }
+            assertErrno(Errno.ENOSPC, call(vm, Uapi.KVM_REGISTER_COALESCED_MMIO, zone(0)));
+            assertOk(call(vm, Uapi.KVM_REGISTER_COALESCED_MMIO, zone(1)));
+            assertOk(call(vm, Uapi.KVM_UNREGISTER_COALESCED_MMIO, zone(0)));
+        }
+    }
+
+    @Test
+    void mmuHasAtLeast64Pages() {
+        assertErrno(Errno.EINVAL, libc.ioctl(vm, Uapi.KVM_SET_NR_MMU_PAGES, 63));
+        assertOk(libc.ioctl(vm, Uapi.KVM_SET_NR_MMU_PAGES, 64));
+    }
+
+    private static ByteBuffer filter(int flags, int accesses, int count, long bitmap) {
+        return Buffers.allocate(Uapi.KvmMsrFilter.SIZE)
+                .putInt(Uapi.KvmMsrFilter.FLAGS, flags)
+                .putInt(Uapi.KvmMsrFilter.RANGES, accesses)
+                .putInt(Uapi.KvmMsrFilter.RANGES + Integer.BYTES, count)
+                .putLong(Uapi.KvmMsrFilter.RANGES_BITMAP, bitmap);
+    }
+
+    @Test
+    void filterOfMsrsIsChecked() {
+        ByteBuffer kept = Buffers.allocate(0x600);
+        long bitmap = libc.addressOf(kept);
+        assertOk(call(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(0, 0, 0, 0)));
+        assertErrno(Errno.EINVAL, call(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(2, 0, 0, 0)));
+        assertErrno(Errno.EINVAL, call(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(1, 0, 0, 0)));
+        assertErrno(Errno.EINVAL, call(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(0, 0, 8, bitmap)));
+        assertErrno(Errno.EINVAL, call(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(0, 4, 8, bitmap)));
+        assertErrno(Errno.EFAULT, call(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(0, 3, 8, NOWHERE)));
+        assertErrno(Errno.EINVAL, call(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(0, 3, 0x600 * 8 + 1, bitmap)));
+        assertErrno(Errno.EINVAL, call(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(0, 3, -1, bitmap)));
+        assertOk(call(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(1, 3, 0x600 * 8, bitmap)));
+        assertThat(kept.get(0)).isZero();
+    }
+}
