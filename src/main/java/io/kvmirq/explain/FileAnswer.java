@@ -38,6 +38,10 @@ public enum FileAnswer implements Answer {
     // Descriptors and mappings
     FD_TABLE_FULL(refusal(SOURCE, ANY_IOCTL, EMFILE, "this process has no descriptor left: raise RLIMIT_NOFILE",
         "ls /proc/PID/fd | wc -l against ulimit -n", "fs/file.c alloc_fd()")),
+    NO_DIRECT(refusal(MEASURED, DUP, EINVAL, "F_SETFL with O_DIRECT of a file that has no direct I/O", "the flags",
+        "fs/fcntl.c setfl()").unless(TYPED_CALL)),
+    EVENTFD_BLOCKS(behaviour(MEASURED, "without O_NONBLOCK a read waits for a count, and a write for room",
+        "fs/eventfd.c eventfd_read(), eventfd_write()")),
     FD_DUP_LIMIT(refusal(MEASURED, DUP, EINVAL, "the lowest number asked for is beyond RLIMIT_NOFILE",
         "the number against ulimit -n", "fs/fcntl.c do_fcntl()")),
     MAP_LENGTH(refusal(MEASURED, MMAP, EINVAL, "a mapping has at least one page and begins at a page",

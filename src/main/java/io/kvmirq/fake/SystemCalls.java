@@ -42,6 +42,11 @@ abstract class SystemCalls implements Libc {
     /** MAP_DROPPABLE, of memory, since 6.11. */
     private static final int DROPPABLE = 8;
 
+    /** O_DIRECT. */
+    private static final int DIRECT = 040000;
+    /** O_APPEND, O_ASYNC and O_NOATIME. */
+    private static final int OTHER_STATUS = 02000 | 020000 | 01000000;
+
     /** The access, O_NOCTTY and O_LARGEFILE; and flags that the fake does as the kernel. */
     private static final int OPEN_FLAGS = 3 | 0400 | 0100000 | Uapi.O_NONBLOCK | Uapi.O_CLOEXEC;
 
@@ -175,6 +180,7 @@ abstract class SystemCalls implements Libc {
                 yield Uapi.FD_CLOEXEC;
             }
             case Uapi.F_GETFL -> file.statusFlags();
+            case Uapi.F_SETFL -> setStatusFlags(file, argument);
             case Uapi.F_DUPFD_CLOEXEC ->
                 argument < 0 || argument >= files.limit()
                         ? refuse(FileAnswer.FD_DUP_LIMIT)
@@ -182,6 +188,18 @@ abstract class SystemCalls implements Libc {
             case Memfd.F_ADD_SEALS, Memfd.F_GET_SEALS -> MemoryFile.seals(host, file, command, argument);
             default -> throw new NotModelledException("fcntl " + command);
         });
+    }
+
+    /** F_SETFL ignores the access and the flags of open(2). */
+    private int setStatusFlags(FakeFile file, int flags) {
+        if ((flags & DIRECT) != 0) {
+            return refuse(FileAnswer.NO_DIRECT);
+        }
+        if ((flags & OTHER_STATUS) != 0) {
+            throw new NotModelledException("F_SETFL of 0" + Integer.toOctalString(flags));
+        }
+        file.setBlocking((flags & Uapi.O_NONBLOCK) == 0);
+        return 0;
     }
 
     // Reading, writing, requests

@@ -11,12 +11,17 @@ import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.RepeatedTest;
 import org.junit.jupiter.api.Test;
 
 /** eventfd(2): fs/eventfd.c. */
 @Contract
 class EventFdContract extends KernelSuite {
+    private static final int O_DIRECT = 040000;
+
     private int fd;
 
     @BeforeEach
@@ -110,6 +115,53 @@ class EventFdContract extends KernelSuite {
         assertOk(kernel.eventfdSignal(fd, 3));
         assertOk(kernel.eventfdDrainForeign(fd, count));
         assertThat(count.getLong(0)).isEqualTo(3);
+    }
+
+    @Test
+    void blockingReadsWaitForTheSignalsOfAnotherThread() throws Exception {
+        int there = blockingEventfd();
+        int back = blockingEventfd();
+        int rounds = 100;
+        CompletableFuture<Void> other = CompletableFuture.runAsync(() -> {
+            ByteBuffer count = Buffers.allocate(8);
+            for (int i = 1; i <= rounds; i++) {
+                assertThat(libc.read(there, count)).isEqualTo(8);
+                assertOk(kernel.eventfdSignal(back, count.getLong(0) + 1));
+            }
+        });
+        ByteBuffer count = Buffers.allocate(8);
+        for (int i = 1; i <= rounds; i++) {
+            assertOk(kernel.eventfdSignal(there, i));
+            assertThat(libc.read(back, count)).isEqualTo(8);
+            assertThat(count.getLong(0)).isEqualTo(i + 1);
+        }
+        other.get(60, TimeUnit.SECONDS);
+    }
+
+    @RepeatedTest(20)
+    void blockingWriteWaitsForARead() throws Exception {
+        int fd = blockingEventfd();
+        assertOk(kernel.eventfdSignal(fd, -2));
+        CompletableFuture<Long> writer = CompletableFuture.supplyAsync(
+                () -> libc.write(fd, Buffers.allocate(8).putLong(0, 5)));
+        // It is full until it is read, so that the write cannot have returned.
+        assertThat(writer).isNotDone();
+        ByteBuffer count = Buffers.allocate(8);
+        assertThat(libc.read(fd, count)).isEqualTo(8);
+        assertThat(count.getLong(0)).isEqualTo(-2);
+        assertThat(writer.get(60, TimeUnit.SECONDS)).isEqualTo(8);
+        assertThat(libc.read(fd, count)).isEqualTo(8);
+        assertThat(count.getLong(0)).isEqualTo(5);
+    }
+
+    @Test
+    void flagsAreSetByFcntl() {
+        assertOk(libc.fcntl(fd, Uapi.F_SETFL, 0));
+        assertThat(libc.fcntl(fd, Uapi.F_GETFL, 0)).isEqualTo(Uapi.O_RDWR);
+        assertOk(libc.fcntl(fd, Uapi.F_SETFL, Uapi.O_NONBLOCK | Uapi.O_RDWR | Uapi.O_CLOEXEC));
+        assertThat(libc.fcntl(fd, Uapi.F_GETFL, 0)).isEqualTo(Uapi.O_RDWR | Uapi.O_NONBLOCK);
+        assertErrno(Errno.EINVAL, libc.fcntl(fd, Uapi.F_SETFL, O_DIRECT));
+        assertErrno(Errno.EAGAIN, libc.read(fd, Buffers.allocate(8)));
     }
 
     /** As somebody else would make it: O_NONBLOCK taken off again, FIONBIO of asm-generic/ioctls.h. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
-import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.explain.IrqfdAnswer;
 import io.kvmirq.explain.VfioIrqAnswer;
@@ -54,23 +53,24 @@ public final class EventFile extends FakeFile {
         if (add == FULL) {
             return host.refuse(FileAnswer.EVENTFD_ALL_ONES);
         }
-        if (Long.compareUnsigned(FULL - count, add) <= 0) {
-            return full();
+        if (!fits(add) && !isBlocking()) {
+            return host.refuse(FileAnswer.EVENTFD_FULL);
+        }
+        while (!fits(add)) {
+            host.note(FileAnswer.EVENTFD_BLOCKS);
+            host.time().awaitChange();
         }
         signal(add);
         return Long.BYTES;
     }
 
-    private long full() {
-        if (isBlocking()) {
-            throw new NotModelledException("a write that blocks because an eventfd is full");
-        }
-        return host.refuse(FileAnswer.EVENTFD_FULL);
+    private boolean fits(long add) {
+        return Long.compareUnsigned(FULL - count, add) > 0;
     }
 
     /** Signals as the kernel does for an ioeventfd or a resamplefd; the count saturates. */
     public void signal(long add) {
-        if (Long.compareUnsigned(FULL - count, add) <= 0) {
+        if (!fits(add)) {
             host.note(FileAnswer.EVENTFD_SATURATES);
             count = FULL;
         } else {
@@ -108,8 +108,10 @@ public final class EventFile extends FakeFile {
         if (length < Long.BYTES) {
             return host.refuse(FileAnswer.EVENTFD_LENGTH);
         }
-        if (count == 0 && isBlocking()) {
-            throw new NotModelledException("a read that blocks because an eventfd is empty");
+        boolean waits = isBlocking();
+        while (count == 0 && waits) {
+            host.note(FileAnswer.EVENTFD_BLOCKS);
+            host.time().awaitChange();
         }
         return readNow(to);
     }

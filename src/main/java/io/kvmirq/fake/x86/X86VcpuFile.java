@@ -106,7 +106,7 @@ final class X86VcpuFile extends VcpuFile {
         this.cpu = new FakeCpu(vm, memory, id, lapic, shared, page);
         this.synced = new SyncedRegisters(vm.host(), shared, cpu);
         this.processor = new ProcessorCalls(vm, memory, lapic.isPresent());
-        this.msrs = new Msrs(processor.checks(), cpu::apicBase);
+        this.msrs = new Msrs(processor.checks(), () -> cpu.base().get());
     }
 
     @Override
