@@ -27,8 +27,11 @@ final class ReplayPassed {
 
     private ReplayPassed() {}
 
-    /** Whether it cannot be made: what it points to was the program's, and is not on the tape. */
+    /** Whether it cannot be made: what it points to, or the signal that ended it, is not on the tape. */
     static boolean points(TapeLine.Call call) {
+        if (isInterrupted(call)) {
+            return true;
+        }
         if (FileKind.ofName(call.on()) == FileKind.VFIO_DEVICE
                 && Set.of("mmap", "pread", "pwrite").contains(call.call())) {
             return true;
@@ -69,6 +72,11 @@ final class ReplayPassed {
         ByteBuffer in = call.in().orElseThrow();
         int head = Arguments.headLength(call.request(), request);
         return head > 0 && in.limit() == head && Arguments.length(call.request(), request, in) > head;
+    }
+
+    /** A signal came, which the tape does not have, and the call did nothing. */
+    private static boolean isInterrupted(TapeLine.Call call) {
+        return call.errno().filter(Errno.EINTR::equals).isPresent() && !ReplayGuests.isRun(call);
     }
 
     /** Whether it opens a file that has nothing to do with KVM, VFIO or iommufd. */

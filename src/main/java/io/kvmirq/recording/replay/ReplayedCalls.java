@@ -6,6 +6,7 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.recording.tapes.TapeLine;
 import io.kvmirq.uapi.Arguments;
+import io.kvmirq.uapi.Epoll;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable.Field;
 import io.kvmirq.uapi.UapiTable.FileKind;
@@ -74,24 +75,20 @@ final class ReplayedCalls {
     /** Whether a call that returned something on the tape would do so now. */
     boolean isReady(TapeLine.Call call) {
         boolean waited = ReplayAnswers.isRead(call) && call.errno().isEmpty();
-        return !waited || files.find(call.on()).filter(fd -> !isReadable(fd)).isEmpty();
+        return !waited
+                || files.find(call.on()).filter(fd -> !is(fd, Uapi.POLLIN, 0)).isEmpty();
     }
 
     /** The count of an eventfd, which is 0 afterwards; 0 for none. */
     long readNow(TapeLine.Call call) {
         int fd = files.subject(call.on());
-        return isReadable(fd) && libc.read(fd, address, Long.BYTES) == Long.BYTES ? argument.getLong(0) : 0;
+        return is(fd, Uapi.POLLIN, 0) && libc.read(fd, address, Long.BYTES) == Long.BYTES ? argument.getLong(0) : 0;
     }
 
     /** Adds to the count of an eventfd. */
     void add(TapeLine.Call call, long count) {
         argument.putLong(0, count);
         libc.write(files.subject(call.on()), address, Long.BYTES);
-    }
-
-    private boolean isReadable(int fd) {
-        pollfd(0, fd);
-        return libc.ppoll(address, 1, timeout(0)) > 0;
     }
 
     /** Sets the state that the program read, as the tape has it: a guest that did not run here has changed it. */
@@ -209,22 +206,19 @@ final class ReplayedCalls {
 
     private long read(TapeLine.Call call) {
         int fd = files.subject(call.on());
-        if (call.errno().isEmpty()) {
-            awaitReadable(fd);
+        boolean ready = is(fd, Uapi.POLLIN, call.errno().isEmpty() ? patience : 0);
+        if (!ready && call.value() >= Long.BYTES && FileKind.ofName(call.on()) == FileKind.EVENTFD) {
+            return readVector(call, fd);
         }
         return libc.read(fd, isBad(call) ? BAD : address, length(call));
     }
 
-    /** A worker of the kernel or a guest may signal the eventfd later. A read must not block for ever. */
-    private void awaitReadable(int fd) {
-        pollfd(0, fd);
-        libc.ppoll(address, 1, timeout(patience));
-    }
-
-    private void pollfd(int at, int fd) {
-        argument.putInt(at + Uapi.Pollfd.FD, fd)
-                .putShort(at + Uapi.Pollfd.EVENTS, (short) Uapi.POLLIN)
-                .putShort(at + Uapi.Pollfd.REVENTS, (short) 0);
+    /** Whether an eventfd is ready: a worker of the kernel or a guest may signal it later. No call blocks for ever. */
+    private boolean is(int fd, int event, long nanos) {
+        argument.putInt(Uapi.Pollfd.FD, fd)
+                .putShort(Uapi.Pollfd.EVENTS, (short) event)
+                .putShort(Uapi.Pollfd.REVENTS, (short) 0);
+        return libc.ppoll(address, 1, timeout(nanos)) > 0;
     }
 
     private long timeout(long nanos) {
@@ -238,14 +232,21 @@ final class ReplayedCalls {
         if (fd != ReplayedFiles.NO_FD && FileKind.ofName(call.on()) != FileKind.EVENTFD) {
             throw new LackingException("what a write to " + call.on() + " does");
         }
-        return libc.write(fd, load(call.in(), call), length(call));
+        boolean room = is(fd, Epoll.EPOLLOUT, call.errno().isEmpty() ? patience : 0);
+        return room || call.value() != Long.BYTES || fd == ReplayedFiles.NO_FD
+                ? libc.write(fd, load(call.in(), call), length(call))
+                : -Errno.EAGAIN.number();
     }
 
     private long readVector(TapeLine.Call call) {
         int fd = files.subject(call.on());
         if (call.errno().isEmpty()) {
-            awaitReadable(fd);
+            is(fd, Uapi.POLLIN, patience);
         }
+        return readVector(call, fd);
+    }
+
+    private long readVector(TapeLine.Call call, int fd) {
         argument.putLong(DATA_AT + Uapi.Iovec.IOV_BASE, address).putLong(DATA_AT + Uapi.Iovec.IOV_LEN, length(call));
         return libc.preadv2(fd, isBad(call) ? BAD : address + DATA_AT, 1, -1, Uapi.RWF_NOWAIT);
     }

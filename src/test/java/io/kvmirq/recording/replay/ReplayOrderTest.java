@@ -110,6 +110,16 @@ class ReplayOrderTest {
                 .isEqualTo(3));
     }
 
+    /** The tape's eventfd was made nonblocking by a call that it lacks, or its program had a signal. */
+    @Test
+    void readOfABlockingEventfdEndsAllTheSame() throws IOException {
+        call(1, EVENTFD.replace("2048", "0"));
+        call(1, EMPTY);
+        call(1, EMPTY.replace("EAGAIN", "EINTR"));
+        assertThat(replay()).isEqualTo(new Replay.Same(2));
+        assertThat(replay.remarks()).first().isEqualTo("passed over: read 1");
+    }
+
     @Test
     void slotThatAnotherThreadDeletedMeanwhileIsMade() throws IOException {
         vm();
