@@ -47,11 +47,11 @@
  *
  * <p>KVM_RUN has two lines, the first with {@code begins}. Before it, a line {@code memory} for each part of a guest's
  * memory that the program wrote since it last ran: {@code on} the mapping, at offset {@code value}, the bytes in {@code
- * in}. Guests with more than 1 MiB together, and those of other programs, are recorded without memory. With two vCPUs
- * the recorder cannot tell who wrote, so it marks memory unknown: each part then has a line {@code memory} without
- * {@code in}, and a replay stops there. What the program writes while its only vCPU runs is taken for the guest's. A
- * reader passes over fields that it does not know. An argument is cut at 16 KB, a routing table at 4096 routes, and the
- * line says so.
+ * in}. Guests with more than 1 MiB together, and those of other programs, are recorded without memory; KVM_RUN of {@code
+ * libkvmirqtape.so} has one line. With two vCPUs the recorder cannot tell who wrote, so it marks memory unknown: each
+ * part then has a line {@code memory} without {@code in}. A replay does not run a guest without its memory: KVM_RUN ends
+ * as recorded. What the program writes while its only vCPU runs is taken for the guest's. A reader passes over fields
+ * that it does not know. An argument is cut at 16 KB, a routing table at 4096 routes, and the line says so.
  *
  * <p>Not on a tape of another program: raw system calls, so nothing of statically linked programs (Go); {@code
  * eventfd_read}, {@code eventfd_write} and the checked variants of a fortified program, such as {@code __read_chk};

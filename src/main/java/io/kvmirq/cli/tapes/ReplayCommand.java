@@ -45,11 +45,17 @@ public final class ReplayCommand implements Command {
                                 + " processor: CPUID, registers, the state of interrupt chips. The fake has the PCI"
                                 + " devices that the tape opened through VFIO; devices of this machine are never opened.",
                         "",
+                        "Each call is counted once: as answered as on the tape; as passed over, when the kernel does not"
+                                + " model it or the tape lacks what it needs; or as unknown, when its answer depends on"
+                                + " what a guest did whose memory is not on the tape, or on the order of calls that"
+                                + " overlapped in time. Such a guest does not run: KVM_RUN ends as recorded, and the"
+                                + " state that the program reads is taken from the tape.",
+                        "",
                         "Exit code 1 when an answer differs: the call is printed with the expected answer and the open"
                                 + " files. Exit code 1 also when the tape has no end, as of a recorder that was killed:"
                                 + " the calls that it has are replayed. Exit code 3 when FILE is no tape of this"
-                                + " architecture or has a broken line (nothing is replayed then), or when a call cannot be repeated: the fake does not model it, or the"
-                                + " tape lacks its data, such as the guest memory of another program.",
+                                + " architecture or has a broken line (nothing is replayed then), or when a call must not be repeated: it would open a device of this"
+                                + " machine, or needs more memory than a replay maps.",
                         "",
                         "With a --backend other than fake, the calls of the tape are made on this machine's kernel with"
                                 + " your rights: use it only for tapes that you trust.",

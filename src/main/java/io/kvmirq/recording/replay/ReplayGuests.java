@@ -33,6 +33,9 @@ final class ReplayGuests {
             Uapi.KVM_CLEAR_DIRTY_LOG,
             Uapi.KVM_RESET_DIRTY_RINGS);
 
+    /** Threads that are remembered: a tape may come from an untrusted source. */
+    private static final int MOST_THREADS = 1 << 16;
+
     /** By vCPU. */
     private final Map<String, String> vms = new HashMap<>();
 
@@ -51,7 +54,11 @@ final class ReplayGuests {
     void foresee(TapeLine.Call call) {
         long thread = (long) call.pid() << Integer.SIZE | call.tid();
         if (isRun(call)) {
-            mayRun.putIfAbsent(call.on(), call.begins() ? call.number() : lastOfThread.getOrDefault(thread, 0L));
+            // One that begins on the tape runs here, or is told of by begin.
+            mayRun.putIfAbsent(call.on(), call.begins() ? Long.MAX_VALUE : lastOfThread.getOrDefault(thread, 0L));
+        }
+        if (lastOfThread.size() == MOST_THREADS) {
+            lastOfThread.clear();
         }
         lastOfThread.put(thread, call.number());
     }
