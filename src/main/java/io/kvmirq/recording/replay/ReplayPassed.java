@@ -25,6 +25,31 @@ final class ReplayPassed {
             Uapi.KVM_GET_MSR_INDEX_LIST,
             Uapi.KVM_GET_MSR_FEATURE_INDEX_LIST);
 
+    /** What processors take and give in their ways. */
+    private static final Set<Long> OF_PROCESSOR = Set.of(
+            Uapi.KVM_GET_MSRS,
+            Uapi.KVM_SET_MSRS,
+            Uapi.KVM_SET_CPUID,
+            Uapi.KVM_SET_CPUID2,
+            Uapi.KVM_GET_CPUID2,
+            Uapi.KVM_SET_XSAVE,
+            Uapi.KVM_SET_XCRS,
+            Uapi.KVM_X86_SETUP_MCE,
+            Uapi.KVM_GET_TSC_KHZ,
+            Uapi.KVM_SET_TSC_KHZ);
+
+    /** The number of processors, the limits that a kernel was built with, and the size of the processor's state. */
+    private static final Set<Long> CAPABILITIES_OF_MACHINE = Set.of(
+            (long) Uapi.KVM_CAP_NR_VCPUS,
+            (long) Uapi.KVM_CAP_MAX_VCPUS,
+            (long) Uapi.KVM_CAP_MAX_VCPU_ID,
+            (long) Uapi.KVM_CAP_XSAVE2,
+            (long) Uapi.KVM_CAP_VM_TYPES);
+
+    /** Limits and rights of the recorded process; EIO is for a process that did not create the VM. */
+    private static final Set<Errno> OF_MACHINE =
+            Set.of(Errno.ENOMEM, Errno.EMFILE, Errno.ENFILE, Errno.EPERM, Errno.EACCES, Errno.EIO);
+
     private ReplayPassed() {}
 
     /** Whether it cannot be made: what it points to, or the signal that ended it, is not on the tape. */
@@ -85,16 +110,47 @@ final class ReplayPassed {
                 && call.path().map(FileKind::ofLink).orElse(FileKind.NONE) == FileKind.NONE;
     }
 
-    /** Whether another answer says nothing: it is about a capability that has nothing to do with interrupts. */
+    /** Whether another answer says nothing: it is about the machine, or about what the tape does not hold. */
     static boolean isSilent(TapeLine.Call call) {
+        if (call.errno().filter(OF_MACHINE::contains).isPresent() || isReadOfStatistics(call)) {
+            return true;
+        }
         if (!call.call().equals("ioctl")) {
             return false;
         }
         return asksLength(call)
-                || call.request() == Uapi.KVM_GET_TSC_KHZ && succeeded(call)
+                || OF_PROCESSOR.contains(call.request())
+                || isOfAnotherMode(call)
+                || hasHiddenAddress(call)
                 || call.request() == Uapi.KVM_CHECK_EXTENSION && isOfMachine(call.value())
                 || call.request() == Uapi.KVM_ENABLE_CAP && isOther(call)
                 || call.request() == Uapi.KVM_SET_DEVICE_ATTR && succeeded(call) && isUnknownValue(call);
+    }
+
+    private static boolean isReadOfStatistics(TapeLine.Call call) {
+        return FileKind.ofName(call.on()) == FileKind.STATS && !call.call().equals("close");
+    }
+
+    /** Which bits CR4 and EFER may have depends on the processor. */
+    private static boolean isOfAnotherMode(TapeLine.Call call) {
+        boolean segments = call.request() == Uapi.KVM_SET_SREGS || call.request() == Uapi.KVM_SET_SREGS2;
+        return segments
+                && call.in()
+                        .filter(bytes -> bytes.limit() >= Uapi.KvmSregs2.APIC_BASE)
+                        .filter(bytes -> (bytes.getLong(Uapi.KvmSregs.CR4) | bytes.getLong(Uapi.KvmSregs.EFER)) != 0)
+                        .isPresent();
+    }
+
+    /** An address of the program, which may be what was invalid, is 0 on a tape. */
+    private static boolean hasHiddenAddress(TapeLine.Call call) {
+        return call.errno().filter(Errno.EINVAL::equals).isPresent()
+                && Optional.ofNullable(Arguments.of(call.request(), call.on()))
+                        .flatMap(Request::argument)
+                        .flatMap(struct -> struct.field(Role.ADDRESS))
+                        .filter(field -> !call.names().containsKey(String.valueOf(field.offset()))
+                                && !call.names().containsKey("data")
+                                && call.data().isEmpty())
+                        .isPresent();
     }
 
     /** A program asks how long a list is by asking for too few. The answer is of the processor. */
@@ -110,9 +166,8 @@ final class ReplayPassed {
                         .isPresent();
     }
 
-    /** KVM_CAP_NR_VCPUS is the number of the host's processors. */
     private static boolean isOfMachine(long capability) {
-        return !UapiTable.isCapability(capability) || capability == Uapi.KVM_CAP_NR_VCPUS;
+        return !UapiTable.isCapability(capability) || CAPABILITIES_OF_MACHINE.contains(capability);
     }
 
     private static boolean isUnknownValue(TapeLine.Call call) {

@@ -232,4 +232,24 @@ class ReplayOrderTest {
         assertThat(replay()).isEqualTo(new Replay.Same(2));
         assertThat(replay.passedOver()).isEqualTo(2);
     }
+
+    @Test
+    void answersOfAnotherMachineArePassedOver() throws IOException {
+        vcpu();
+        ioctl("kvm#1", Uapi.KVM_CHECK_EXTENSION, ",'value':" + Uapi.KVM_CAP_MAX_VCPUS + ",'result':77");
+        ioctl("vcpu#1", Uapi.KVM_SET_TSC_KHZ, ",'value':1000,'result':0");
+        ioctl("vm#1", Uapi.KVM_CREATE_IRQCHIP, ",'result':-1,'errno':'EIO'");
+        call(1, EVENTFD.replace("'made':'eventfd#1','result':0", "'result':-1,'errno':'EMFILE'"));
+        String slot = ",'in':'" + "00".repeat(16) + "0010000000000000" + "00".repeat(8) + "'";
+        ioctl("vm#1", Uapi.KVM_SET_USER_MEMORY_REGION, slot + ",'result':-1,'errno':'EINVAL'");
+        assertThat(replay()).isEqualTo(new Replay.Same(3));
+        assertThat(replay.passedOver()).isEqualTo(5);
+    }
+
+    @Test
+    void otherwiseTheSameAnswersDiverge() throws IOException {
+        vcpu();
+        ioctl("kvm#1", Uapi.KVM_CHECK_EXTENSION, ",'value':" + Uapi.KVM_CAP_IRQFD + ",'result':77");
+        assertThat(replay()).isInstanceOf(Replay.Diverged.class);
+    }
 }
