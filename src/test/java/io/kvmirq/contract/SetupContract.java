@@ -187,6 +187,17 @@ class SetupContract extends KernelSuite {
         assertThat(first.getLong(Uapi.KvmSregs.CR2)).isEqualTo(0x99);
     }
 
+    /** RF, AF, IOPL, NT, AC, ID and TF: a guest in another mode has them. */
+    @ParameterizedTest
+    @ValueSource(longs = {0x10012, 0x3002, 0x4002, 0x40002, 0x200002, 0x102})
+    void flagsOfAnyModeAreKept(long flags) {
+        ByteBuffer registers = Buffers.allocate(Uapi.KvmRegs.SIZE).putLong(Uapi.KvmRegs.RFLAGS, flags);
+        assertOk(call(vcpu, Uapi.KVM_SET_REGS, registers));
+        ByteBuffer read = Buffers.allocate(Uapi.KvmRegs.SIZE);
+        assertOk(call(vcpu, Uapi.KVM_GET_REGS, read));
+        assertThat(read.getLong(Uapi.KvmRegs.RFLAGS)).isEqualTo(flags);
+    }
+
     private static ByteBuffer msrs(long... numbersAndValues) {
         int count = numbersAndValues.length / 2;
         ByteBuffer msrs = Buffers.allocate(Uapi.KvmMsrs.SIZE + count * Uapi.KvmMsrEntry.SIZE)

@@ -25,6 +25,9 @@ final class GeneralRegisters {
     /** Always set. */
     static final int FIXED_FLAG = 2;
 
+    /** These, TF, IOPL, NT, RF, AC and ID. VM is for virtual 8086 mode alone. */
+    private static final int SETTABLE_FLAGS = 0x25_7fd7;
+
     private static final int MODELLED_FLAGS = STATUS_FLAGS | DIRECTION_FLAG | INTERRUPT_FLAG | FIXED_FLAG;
     /** The signature of a processor whose CPUID has not been set. */
     static final int SIGNATURE = 0x600;
@@ -102,9 +105,19 @@ final class GeneralRegisters {
         return (int) next;
     }
 
-    /** @throws NotModelledException before anything has changed */
+    /** Before a run. */
+    void checkModelled() {
+        checked(flags);
+    }
+
+    /**
+     * Flags of any mode are kept.
+     *
+     * @throws NotModelledException before anything has changed
+     */
     void load(ByteBuffer from) {
-        flags = checked(from.getLong(Uapi.KvmRegs.RFLAGS));
+        long next = from.getLong(Uapi.KvmRegs.RFLAGS) | FIXED_FLAG;
+        flags = (next & ~SETTABLE_FLAGS) == 0 ? (int) next : checked(next);
         ip = from.getLong(Uapi.KvmRegs.RIP);
         for (int i = 0; i < ORDER.length; i++) {
             values[ORDER[i]] = from.getLong(i * Long.BYTES);

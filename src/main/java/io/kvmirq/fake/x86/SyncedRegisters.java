@@ -50,6 +50,9 @@ final class SyncedRegisters {
         if (((wanted() | changed()) & EVENTS) != 0) {
             throw new NotModelledException("the events of a vCPU in kvm_run");
         }
+        if ((changed() & GENERAL) != 0) {
+            GeneralRegisters.checked(shared.getLong(GENERAL_AT + Uapi.KvmRegs.RFLAGS));
+        }
         if ((changed() & GENERAL) != 0 && cpu.isReading()) {
             throw new NotModelledException("general registers in kvm_run before a read of the guest is complete");
         }

@@ -137,6 +137,7 @@ final class X86VcpuFile extends VcpuFile {
         cpu.events().checkModelled();
         debug.checkModelled();
         processor.checkModelled();
+        cpu.registers().checkModelled();
         vm.settings().checkModelled();
         synced.checkModelled();
         host.threads().beginRun(signals);
