@@ -55,7 +55,8 @@ class ArtifactsIT {
             assertThat(entries(jar))
                     .contains(
                             "META-INF/native/" + machine + "/libkvmirq.so",
-                            "META-INF/native/" + machine + "/libkvmirqtape.so");
+                            "META-INF/native/" + machine + "/libkvmirqtape.so",
+                            "META-INF/native/" + machine + "/kvmirqfault");
         }
     }
 

@@ -137,10 +137,18 @@ class FaultCommandIT {
 
     @Test
     void programDiesWithTheLauncher() throws Exception {
-        assertThat(Cli.run("fault", "KVM_RUN=EIO", "--", "sh", "-c", "kill -9 $PPID; sleep 1000")
+        Path process = temporary.resolve("process");
+        String script = "echo $$ > " + process + "; kill -9 $PPID; exec sleep 1000";
+        assertThat(Cli.run("fault", "KVM_RUN=EIO", "--", "sh", "-c", script)
                         .exited(ExitCode.COULD_NOT_RUN)
                         .err())
                 .isEqualTo("kvmirq: the launcher was killed, and sh with it\n");
+        long program = Long.parseLong(Files.readString(process).strip());
+        eventually("the program has ended", () -> !isAlive(program));
+    }
+
+    private static boolean isAlive(long process) {
+        return ProcessHandle.of(process).map(ProcessHandle::isAlive).orElse(false);
     }
 
     /** Its processes too, though not in its session. */
