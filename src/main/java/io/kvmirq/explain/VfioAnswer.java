@@ -178,7 +178,26 @@ public enum VfioAnswer implements Answer {
         "PROBE with GET or SET, which asks for one operation", "include/linux/vfio.h vfio_check_feature()")),
     VFIO_IOEVENTFD_RANGE(refusal(SOURCE, VFIO_IOEVENTFD, EINVAL, "argsz is below 28, flags are not one width, or the"
         + " range is not in a BAR or is in the MSI-X table", "offset: that of a BAR from VFIO_DEVICE_GET_REGION_INFO,"
-        + " and one width", "vfio_pci_rdwr.c vfio_pci_ioeventfd()"));
+        + " and one width; before 6.11 x86 writes no 8 bytes", "vfio_pci_rdwr.c vfio_pci_ioeventfd()")),
+    VFIO_IOEVENTFD_EXISTS(refusal(LAB, VFIO_IOEVENTFD, EEXIST, "an eventfd writes this value to this register already",
+        "the same request with fd -1, which removes it", "vfio_pci_rdwr.c vfio_pci_ioeventfd()")),
+    VFIO_IOEVENTFD_ABSENT(refusal(LAB, VFIO_IOEVENTFD, ENODEV, "fd is -1 and no eventfd writes this value to this"
+        + " register", "offset, width and data: those that it was added with",
+        "vfio_pci_rdwr.c vfio_pci_ioeventfd()")),
+    VFIO_IOEVENTFD_LIMIT(refusal(LAB, VFIO_IOEVENTFD, ENOSPC, "the device has 1000 such eventfds",
+        "remove those that are not used", "vfio_pci_rdwr.c vfio_pci_ioeventfd()")),
+    VFIO_IOEVENTFD_FD(refusal(LAB, VFIO_IOEVENTFD, EBADF, "the eventfd is not open", "fd",
+        "drivers/vfio/virqfd.c vfio_virqfd_enable()")),
+    VFIO_IOEVENTFD_NOT_AN_EVENTFD(refusal(LAB, VFIO_IOEVENTFD, EINVAL, "the file is not an eventfd", "fd",
+        "drivers/vfio/virqfd.c vfio_virqfd_enable()")),
+    VFIO_LOW_POWER_ENTERED(refusal(LAB, VFIO_FEATURE, EINVAL, "the device is in low power already",
+        "VFIO_DEVICE_FEATURE_LOW_POWER_EXIT comes first", "vfio_pci_core.c vfio_pci_runtime_pm_entry()")),
+    VFIO_WAKEUP_RESERVED(refusal(LAB, VFIO_FEATURE, EINVAL, "reserved is not 0", "the structure after the header",
+        "vfio_pci_core.c vfio_pci_core_pm_entry_with_wakeup()")),
+    VFIO_WAKEUP_FD(refusal(LAB, VFIO_FEATURE, EBADF, "the wakeup eventfd is not open", "the structure after the header",
+        "vfio_pci_core.c vfio_pci_core_pm_entry_with_wakeup()")),
+    VFIO_WAKEUP_NOT_AN_EVENTFD(refusal(LAB, VFIO_FEATURE, EINVAL, "the wakeup eventfd is another file",
+        "the structure after the header", "vfio_pci_core.c vfio_pci_core_pm_entry_with_wakeup()"));
     // spotless:on
 
     @SuppressWarnings("ImmutableEnumChecker") // a record of values

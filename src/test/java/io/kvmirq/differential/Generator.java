@@ -26,6 +26,7 @@ final class Generator {
     private final Draft draft;
     private final InterruptSteps interrupts;
     private final VfioSteps vfio;
+    private final VfioBodySteps body;
     private final boolean withVfio;
     private final List<Choice> choices;
     private final int total;
@@ -39,6 +40,7 @@ final class Generator {
         this.fds = draft.fds();
         this.interrupts = new InterruptSteps(draft);
         this.vfio = new VfioSteps(draft);
+        this.body = new VfioBodySteps(draft);
         this.withVfio = withVfio;
         this.choices = withVfio ? withVfio(choices()) : choices();
         this.total = choices.stream().mapToInt(Choice::weight).sum();
@@ -89,6 +91,16 @@ final class Generator {
                 new Choice(10, vfio::ioctl),
                 new Choice(90, vfio::set),
                 new Choice(60, vfio::use),
+                new Choice(80, body::config),
+                new Choice(20, body::anyConfig),
+                new Choice(20, body::read),
+                new Choice(12, body::write),
+                new Choice(14, body::map),
+                new Choice(8, body::feature),
+                new Choice(8, body::registerEvent),
+                new Choice(6, body::hotReset),
+                new Choice(8, body::iommu),
+                new Choice(10, body::poll),
                 new Choice(25, this::vfioFile)));
         all.addAll(others);
         return all;

@@ -69,10 +69,29 @@ enum Operation {
     IRQ_INFO("fd", "argsz", "index"),
     /** {@code extra} is added to the argsz that is right; descriptors or bytes follow. */
     SET_IRQS("fd", "index", "flags", "start", "count", "extra"),
-    RESET("fd");
+    RESET("fd"),
+    /** {@code capability} is an id, or one of {@link VfioSide}; the bits of {@code mask} are compared. */
+    READ_CONFIG("fd", "capability", "offset", "width", "mask"),
+    WRITE_CONFIG("fd", "capability", "offset", "width", "value"),
+    /** The content is compared if {@code shown} is 1. {@code length} 0 is no access. */
+    READ_REGION("fd", "region", "offset", "length", "shown"),
+    WRITE_REGION("fd", "region", "offset", "length"),
+    /** read(2) of the file's position, whose content is not compared. */
+    READ_FILE("fd", "length"),
+    MAP_FILE("fd", "region", "offset", "length", "flags"),
+    FEATURE("fd", "argsz", "flags"),
+    REGISTER_EVENT("fd", "event", "region", "offset", "flags", "data"),
+    HOT_RESET_INFO("fd", "argsz"),
+    /** Descriptors follow. */
+    HOT_RESET("fd", "argsz", "flags", "count"),
+    VFIO_EXTENSION("fd", "extension"),
+    IOMMU_INFO("fd", "argsz");
 
     /** Where the data of {@link #SET_IRQS} begins. */
     static final int DATA_AT = 6;
+
+    /** Where the descriptors of {@link #HOT_RESET} begin. */
+    static final int GROUPS_AT = 4;
 
     /** Calls of KVM on x86 only, or of a vCPU, whose calls on arm64 are not modelled. */
     private static final Set<Operation> OF_X86 = EnumSet.of(
@@ -120,7 +139,7 @@ enum Operation {
 
     /** The kind of argument {@code index}. */
     String parameter(int index) {
-        if (this == SET_IRQS && index >= DATA_AT) {
+        if (this == SET_IRQS && index >= DATA_AT || this == HOT_RESET && index >= GROUPS_AT) {
             return "file";
         }
         int known = index < parameters.size() ? index : ROUTE_AT + (index - ROUTE_AT) % ROUTE_SIZE;

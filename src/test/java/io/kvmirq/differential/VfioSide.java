@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.differential;
 
+import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.contract.TestDevice;
@@ -18,6 +19,17 @@ import java.util.List;
 final class VfioSide {
     private static final int ROOM = 256;
     private static final int INFO = 32;
+
+    /** The configuration space as a whole, in place of a capability. */
+    static final long WHOLE_SPACE = -1;
+    /** The header, in place of a capability. */
+    static final long HEADER = 0;
+    /** Added to the id of an extended capability. */
+    static final long EXTENDED = 0x100;
+
+    private static final int REGION_SHIFT = 40;
+    private static final int FIRST_CAPABILITY = 0x34;
+    private static final int FIRST_EXTENDED = 0x100;
 
     private final Libc libc;
     private final ByteBuffer memory = Buffers.allocate(ROOM);
@@ -80,6 +92,51 @@ final class VfioSide {
             case SET_IRQS -> setIrqs(fd, call);
             case MAP_DMA -> map(fd, call);
             case UNMAP_DMA -> unmap(fd, call);
+            case FEATURE -> {
+                memory.putInt(0, call.intAt(1)).putInt(Integer.BYTES, call.intAt(2));
+                yield ask(fd, UapiVfio.VFIO_DEVICE_FEATURE, 0);
+            }
+            case HOT_RESET_INFO -> {
+                memory.putInt(0, call.intAt(1));
+                yield ask(fd, UapiVfio.VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, INFO);
+            }
+            case HOT_RESET -> hotReset(fd, call);
+            case VFIO_EXTENSION -> Answer.of(libc.ioctl(fd, UapiVfio.VFIO_CHECK_EXTENSION, call.at(1)));
+            case IOMMU_INFO -> {
+                memory.putInt(0, call.intAt(1));
+                yield ask(fd, UapiVfio.VFIO_IOMMU_GET_INFO, ROOM);
+            }
+            default -> body(fd, call);
+        };
+    }
+
+    private Answer body(int fd, Call call) {
+        return switch (call.operation()) {
+            case READ_CONFIG -> readConfig(fd, call);
+            case WRITE_CONFIG -> {
+                long at = configAt(fd, call);
+                memory.putLong(0, call.at(4));
+                yield Answer.of(at < 0 ? at : libc.pwrite(fd, address, call.at(3), at));
+            }
+            case READ_REGION -> {
+                long read = libc.pread(fd, address, call.at(3), offset(call.at(1)) + call.at(2));
+                yield call.at(4) == 0 ? Answer.of(read) : Answer.of(read, memory, ROOM);
+            }
+            case WRITE_REGION -> Answer.of(libc.pwrite(fd, address, call.at(3), offset(call.at(1)) + call.at(2)));
+            case READ_FILE -> Answer.of(libc.read(fd, address, call.at(1)));
+            case MAP_FILE -> mapFile(fd, call);
+            case REGISTER_EVENT -> {
+                Structs.put(
+                        memory,
+                        0,
+                        "vfio_device_ioeventfd",
+                        UapiVfio.VfioDeviceIoeventfd.SIZE,
+                        call.at(4),
+                        offset(call.at(2)) + call.at(3),
+                        call.at(5),
+                        call.at(1));
+                yield ask(fd, UapiVfio.VFIO_DEVICE_IOEVENTFD, 0);
+            }
             default -> throw new IllegalArgumentException(call.toString());
         };
     }
@@ -122,5 +179,61 @@ final class VfioSide {
         int size = VfioIommuType1DmaUnmap.SIZE;
         Structs.put(memory, 0, "vfio_iommu_type1_dma_unmap", size, call.at(1), call.at(2), call.at(3));
         return ask(fd, UapiVfio.VFIO_IOMMU_UNMAP_DMA, VfioIommuType1DmaUnmap.SIZE);
+    }
+
+    // Regions
+
+    private static long offset(long region) {
+        return region << REGION_SHIFT;
+    }
+
+    private int config(int fd, int at, int width) {
+        memory.putInt(0, 0);
+        long read = libc.pread(fd, address, width, offset(UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX) + at);
+        return read == width ? memory.getInt(0) : 0;
+    }
+
+    /** Where a register of a capability is, which differs between kernels; or a negative errno. */
+    private long configAt(int fd, Call call) {
+        long capability = call.at(1);
+        long base = offset(UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX) + call.at(2);
+        if (capability == WHOLE_SPACE || capability == HEADER) {
+            return base;
+        }
+        int at = capability < EXTENDED ? config(fd, FIRST_CAPABILITY, 1) : FIRST_EXTENDED;
+        for (int steps = 0; at != 0 && steps < ROOM; steps++) {
+            int header = config(fd, at, Integer.BYTES);
+            if (capability < EXTENDED ? (header & 0xff) == capability : (header & 0xffff) == capability - EXTENDED) {
+                return base + at;
+            }
+            at = capability < EXTENDED ? header >>> Byte.SIZE & 0xff : header >>> 20;
+        }
+        return -Errno.ENOENT.number();
+    }
+
+    private Answer readConfig(int fd, Call call) {
+        long at = configAt(fd, call);
+        memory.putLong(0, 0);
+        long read = at < 0 ? at : libc.pread(fd, address, call.at(3), at);
+        memory.putLong(0, memory.getLong(0) & call.at(4));
+        return Answer.of(read, memory, Long.BYTES);
+    }
+
+    private Answer mapFile(int fd, Call call) {
+        long mapped = libc.mmap(
+                call.at(3), Uapi.PROT_READ | Uapi.PROT_WRITE, call.intAt(4), fd, offset(call.at(1)) + call.at(2));
+        if (mapped > 0) {
+            libc.munmap(mapped, call.at(3));
+        }
+        return Answer.of(Math.min(mapped, 0));
+    }
+
+    private Answer hotReset(int fd, Call call) {
+        int descriptors = call.arguments().size() - Operation.GROUPS_AT;
+        Structs.put(memory, 0, "vfio_pci_hot_reset", call.at(1), call.at(2), call.at(3));
+        for (int i = 0; i < descriptors; i++) {
+            memory.putInt(UapiVfio.VfioPciHotReset.GROUP_FDS + i * Integer.BYTES, call.intAt(Operation.GROUPS_AT + i));
+        }
+        return ask(fd, UapiVfio.VFIO_DEVICE_PCI_HOT_RESET, 0);
     }
 }

@@ -2,18 +2,14 @@
 package io.kvmirq.fake;
 
 import static io.kvmirq.contract.VfioDevice.*;
-import static io.kvmirq.contract.World.assertErrno;
 import static io.kvmirq.contract.World.assertOk;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.contract.VfioDevice;
 import io.kvmirq.contract.VfioWorld;
 import io.kvmirq.uapi.Uapi;
-import io.kvmirq.uapi.UapiVfio;
-import io.kvmirq.uapi.UapiVfio.VfioDeviceIoeventfd;
 import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
 import java.nio.ByteBuffer;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
@@ -218,24 +214,6 @@ class VfioPciBodyTest {
         assertThat(register(device, 3 * 16)).isZero();
         assertThat(hardware.sendMessage(1)).isTrue();
         assertThat(hardware.sendMessage(2)).isFalse();
-    }
-
-    @Test
-    void eventfdOfARegisterIsCheckedFirst() {
-        VfioDevice device = open(builder.bar(0, 0x1000).msix(1).msixTable(0, 0).add());
-        assertErrno(Errno.EINVAL, ioEventFd(device, 4, 0x1000));
-        assertErrno(Errno.EINVAL, ioEventFd(device, 4, 12)); // in the table
-        assertErrno(Errno.EINVAL, ioEventFd(device, 3, 0x800));
-        assertErrno(Errno.EINVAL, ioEventFd(device, 4, 6L << 40));
-        assertThatThrownBy(() -> ioEventFd(device, 4, 0x800)).hasMessageContaining("VFIO_DEVICE_IOEVENTFD");
-    }
-
-    private int ioEventFd(VfioDevice device, int width, long offset) {
-        ByteBuffer argument = Buffers.allocate(VfioDeviceIoeventfd.SIZE)
-                .putInt(VfioDeviceIoeventfd.ARGSZ, VfioDeviceIoeventfd.SIZE)
-                .putInt(VfioDeviceIoeventfd.FLAGS, width)
-                .putLong(VfioDeviceIoeventfd.OFFSET, offset);
-        return vfio.ioctl(device.fd, UapiVfio.VFIO_DEVICE_IOEVENTFD, argument);
     }
 
     @Test

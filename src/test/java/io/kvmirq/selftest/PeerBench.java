@@ -49,6 +49,7 @@ final class PeerBench {
     private static final int WARM_UP_ROUNDS = 100;
     /** Until what a batch does once is compiled, too. */
     private static final int FEW_ROUNDS = 1500;
+
     private static final int TRIPS = 200;
     private static final int CALLS = 2000;
 

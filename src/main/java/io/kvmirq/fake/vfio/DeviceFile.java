@@ -35,6 +35,8 @@ final class DeviceFile extends FakeFile {
     /** Whether the device is open through this file. */
     private boolean granted;
 
+    private long position;
+
     DeviceFile(Host host, VfioDevice device, @Nullable GroupFile group) {
         super(host, READ | WRITE | CAN_READ | CAN_WRITE | PREAD | PWRITE);
         this.device = device;
@@ -86,15 +88,22 @@ final class DeviceFile extends FakeFile {
         return granted ? Optional.of(device) : Optional.empty();
     }
 
-    /** Nothing moves the position from 0, which is in the empty first region. */
+    /** From the start of the first region on. */
     @Override
     public long read(long to, long length) {
-        return pread(to, length, 0);
+        return moved(pread(to, length, position));
     }
 
     @Override
     public long write(long from, long length) {
-        return pwrite(from, length, 0);
+        return moved(pwrite(from, length, position));
+    }
+
+    private long moved(long result) {
+        if (result > 0 && device.movesPosition()) {
+            position += result;
+        }
+        return result;
     }
 
     @Override

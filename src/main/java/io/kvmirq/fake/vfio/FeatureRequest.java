@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
-import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceFeature;
+import java.nio.ByteBuffer;
+import java.util.function.ToIntFunction;
 
 /**
  * A VFIO_DEVICE_FEATURE that passed the checks of {@code vfio_ioctl_device_feature()}.
  *
+ * @param address where the feature's structure is
  * @param room the bytes that the caller has for the feature's structure
  */
-record FeatureRequest(Host host, int flags, long room) {
+record FeatureRequest(Host host, int flags, long address, long room) {
     private static final int OPERATIONS = UapiVfio.VFIO_DEVICE_FEATURE_GET | UapiVfio.VFIO_DEVICE_FEATURE_SET;
 
     /** Reads and checks a structure. Returns a negative errno, or the answer of the device. */
@@ -27,7 +29,8 @@ record FeatureRequest(Host host, int flags, long room) {
                     || !probe && (flags & OPERATIONS) == OPERATIONS) {
                 return host.refuse(VfioAnswer.VFIO_FEATURE_ARGUMENTS);
             }
-            return device.feature(new FeatureRequest(host, flags, argsz - VfioDeviceFeature.SIZE));
+            return device.feature(
+                    new FeatureRequest(host, flags, address + VfioDeviceFeature.SIZE, argsz - VfioDeviceFeature.SIZE));
         });
     }
 
@@ -40,7 +43,7 @@ record FeatureRequest(Host host, int flags, long room) {
     }
 
     /** A feature that can only be set, as in {@code vfio_check_feature()}. */
-    int settable(String name, int size) {
+    int settable(int size, ToIntFunction<ByteBuffer> set) {
         int operations = flags & OPERATIONS;
         if ((operations & UapiVfio.VFIO_DEVICE_FEATURE_GET) != 0) {
             return host.refuse(VfioAnswer.VFIO_FEATURE_OPERATION);
@@ -51,6 +54,6 @@ record FeatureRequest(Host host, int flags, long room) {
         if (operations == 0 || room < size) {
             return host.refuse(VfioAnswer.VFIO_FEATURE_OPERATION);
         }
-        throw new NotModelledException("VFIO_DEVICE_FEATURE_SET of " + name);
+        return host.copied(address, size, set::applyAsInt);
     }
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
-import io.kvmirq.NotModelledException;
 import io.kvmirq.arch.intx.model.InterruptMode;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.FileAnswer;
@@ -11,7 +10,6 @@ import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
-import io.kvmirq.uapi.UapiVfio.VfioDeviceIoeventfd;
 import io.kvmirq.uapi.UapiVfio.VfioInfoCapHeader;
 import io.kvmirq.uapi.UapiVfio.VfioIrqInfo;
 import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
@@ -25,8 +23,6 @@ final class PciRequests {
     private static final int INFO_BEFORE = 20;
 
     private static final int REGION_SHIFT = 40;
-    /** The end of fd in struct vfio_device_ioeventfd. */
-    private static final int IOEVENTFD_LEAST = 28;
 
     /** Read where no device answers. */
     private static final byte NOTHING = -1;
@@ -45,7 +41,8 @@ final class PciRequests {
                 .value(UapiVfio.VFIO_DEVICE_GET_IRQ_INFO, (file, address) -> irqInfo(address))
                 .value(UapiVfio.VFIO_DEVICE_SET_IRQS, (file, address) -> setIrqs(address))
                 .value(UapiVfio.VFIO_DEVICE_RESET, (file, none) -> reset())
-                .value(UapiVfio.VFIO_DEVICE_IOEVENTFD, (file, address) -> ioEventFd(address))
+                .value(UapiVfio.VFIO_DEVICE_IOEVENTFD, (file, address) -> device.registerEvents()
+                        .answer(address))
                 .value(UapiVfio.VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, (file, address) -> hotReset.info(file, address))
                 .value(UapiVfio.VFIO_DEVICE_PCI_HOT_RESET, (file, address) -> hotReset.reset(file, address));
     }
@@ -153,27 +150,9 @@ final class PciRequests {
         return 0;
     }
 
-    /** Whatever is wrong with the arguments and the range, the errno is one. */
-    private int ioEventFd(long address) {
-        return host.copied(address, IOEVENTFD_LEAST, given -> {
-            int flags = given.getInt(VfioDeviceIoeventfd.FLAGS);
-            long offset = given.getLong(VfioDeviceIoeventfd.OFFSET);
-            boolean wrong = Integer.compareUnsigned(given.getInt(VfioDeviceIoeventfd.ARGSZ), IOEVENTFD_LEAST) < 0
-                    || Integer.bitCount(flags) != 1
-                    || flags < 0
-                    || flags > UapiVfio.VFIO_DEVICE_IOEVENTFD_64
-                    || given.getInt(VfioDeviceIoeventfd.FD) < -1
-                    || !device.bars().isRegister(region(offset), at(offset), flags);
-            if (wrong) {
-                return host.refuse(VfioAnswer.VFIO_IOEVENTFD_RANGE);
-            }
-            throw new NotModelledException("VFIO_DEVICE_IOEVENTFD of a register of a BAR");
-        });
-    }
-
     // Regions: configuration space, and BARs
 
-    private static int region(long offset) {
+    static int region(long offset) {
         return (int) (offset >>> REGION_SHIFT);
     }
 
@@ -181,7 +160,7 @@ final class PciRequests {
         return device.bars().mapped(region(offset), at(offset), length);
     }
 
-    private static long at(long offset) {
+    static long at(long offset) {
         return offset & (1L << REGION_SHIFT) - 1;
     }
 
@@ -228,8 +207,7 @@ final class PciRequests {
 
     /** Whether an access of these bytes is refused: of memory, while the device does not answer there. */
     private boolean isOff(int bar, int at, int length) {
-        return !device.bars().isPorts(bar)
-                && !device.config().isMemoryOn()
+        return !device.isEnabled(bar)
                 && IntStream.range(at, at + length)
                         .anyMatch(one -> !device.bars().isExcluded(bar, one));
     }
@@ -237,7 +215,7 @@ final class PciRequests {
     /** Reads to the end of the BAR at most. */
     private long readBar(long to, long length, int bar, int at) {
         int count = (int) Math.min(length, device.bars().size(bar) - at);
-        boolean answers = answers(bar);
+        boolean answers = device.answers(bar);
         if (bar == PciFunction.ROM && !answers) {
             return host.refuse(VfioAnswer.VFIO_ROM_OFF);
         }
@@ -265,17 +243,12 @@ final class PciRequests {
         if (value == null) {
             return host.refuse(FileAnswer.FAULT);
         }
-        boolean answers = answers(bar);
+        boolean answers = device.answers(bar);
         for (int i = 0; i < count; i++) {
             if (answers && !device.bars().isExcluded(bar, at + i)) {
                 device.bars().write(bar, at + i, value.get(i));
             }
         }
         return count;
-    }
-
-    /** Whether hardware answers; I/O ports of a device whose I/O space is off are nobody's. */
-    private boolean answers(int bar) {
-        return device.registers().answers(device.bars().isPorts(bar) ? PciImage.PORTS : PciImage.MEMORY);
     }
 }

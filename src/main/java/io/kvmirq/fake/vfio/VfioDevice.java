@@ -177,6 +177,11 @@ public abstract sealed class VfioDevice implements VfioLines permits VfioPci, Vf
         return Optional.empty();
     }
 
+    /** Whether reads and writes at the position of a file move it. */
+    boolean movesPosition() {
+        return false;
+    }
+
     /** Reads one of the device's regions. Returns the number of bytes or a negative errno. */
     abstract long read(long to, long length, long offset);
 

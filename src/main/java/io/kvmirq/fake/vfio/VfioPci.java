@@ -21,9 +21,6 @@ import org.jspecify.annotations.Nullable;
  * drivers/vfio/pci/vfio_pci_core.c.
  */
 public final class VfioPci extends VfioDevice {
-    /** The size of struct vfio_device_low_power_entry_with_wakeup. */
-    private static final int WAKEUP_SIZE = 8;
-
     private final PciFunction function;
     private final PciLine line;
     private final IntxDevice device;
@@ -35,6 +32,8 @@ public final class VfioPci extends VfioDevice {
     private final ConfigSpace config;
     private final Bars bars;
     private final PciRequests requests;
+    private final RegisterEvents registerEvents;
+    private final LowPower lowPower;
     /** The eventfds of the error and the request interrupt. */
     private final @Nullable EventFile[] single = new EventFile[UapiVfio.VFIO_PCI_NUM_IRQS];
 
@@ -52,6 +51,8 @@ public final class VfioPci extends VfioDevice {
         this.config = new ConfigSpace(this, registers);
         this.bars = new Bars(function);
         this.requests = new PciRequests(host, this, vfio);
+        this.registerEvents = new RegisterEvents(host, this);
+        this.lowPower = new LowPower(host);
         if (function.has(PciFunction.Trait.SHARES_LINE)) {
             line.addDriver();
         }
@@ -106,6 +107,25 @@ public final class VfioPci extends VfioDevice {
         return config;
     }
 
+    RegisterEvents registerEvents() {
+        return registerEvents;
+    }
+
+    /** Whether VFIO lets an access to a BAR through: memory is not accessed while it is off. */
+    boolean isEnabled(int bar) {
+        return bars.isPorts(bar) || config.isMemoryOn();
+    }
+
+    /** Whether hardware answers; I/O ports of a device whose I/O space is off are nobody's. */
+    boolean answers(int bar) {
+        return registers.answers(bars.isPorts(bar) ? PciImage.PORTS : PciImage.MEMORY);
+    }
+
+    /** Whether a write to a BAR reaches the device. */
+    boolean reaches(int bar) {
+        return isEnabled(bar) && answers(bar);
+    }
+
     int interrupts(int index) {
         return switch (index) {
             case UapiVfio.VFIO_PCI_INTX_IRQ_INDEX -> function.intx() ? 1 : 0;
@@ -145,7 +165,9 @@ public final class VfioPci extends VfioDevice {
     @Override
     void disable() {
         host.note(VfioAnswer.VFIO_LAST_CLOSE);
+        lowPower.exit();
         registers.setPower(0);
+        registerEvents.clear();
         unmask.clear();
         vectors.disable();
         intx.close();
@@ -186,6 +208,11 @@ public final class VfioPci extends VfioDevice {
     }
 
     @Override
+    boolean movesPosition() {
+        return true;
+    }
+
+    @Override
     boolean hasPasid() {
         return true;
     }
@@ -205,12 +232,10 @@ public final class VfioPci extends VfioDevice {
     @Override
     int feature(FeatureRequest request) {
         return switch (request.feature()) {
-            case UapiVfio.VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY ->
-                request.settable("VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY", 0);
+            case UapiVfio.VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY -> request.settable(0, none -> lowPower.enter());
             case UapiVfio.VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP ->
-                request.settable("VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP", WAKEUP_SIZE);
-            case UapiVfio.VFIO_DEVICE_FEATURE_LOW_POWER_EXIT ->
-                request.settable("VFIO_DEVICE_FEATURE_LOW_POWER_EXIT", 0);
+                request.settable(LowPower.WAKEUP_SIZE, lowPower::enterWithWakeup);
+            case UapiVfio.VFIO_DEVICE_FEATURE_LOW_POWER_EXIT -> request.settable(0, none -> lowPower.exit());
             default -> request.refuseUnknown();
         };
     }
@@ -233,7 +258,8 @@ public final class VfioPci extends VfioDevice {
             host.note(VfioAnswer.VFIO_BUS_MASTER);
             return lose(vector, "is no bus master");
         }
-        return registers.isAsleep() ? lose(vector, "sleeps") : vectors.send(vector);
+        boolean asleep = lowPower.isEntered() && function.has(PciFunction.Trait.POWER);
+        return asleep || registers.isAsleep() ? lose(vector, "sleeps") : vectors.send(vector);
     }
 
     /** @return false */

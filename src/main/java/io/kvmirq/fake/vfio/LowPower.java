@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.vfio;
+
+import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.VfioAnswer;
+import io.kvmirq.fake.file.EventFile;
+import io.kvmirq.fake.file.FakeFile;
+import io.kvmirq.fake.file.Host;
+import java.nio.ByteBuffer;
+
+/**
+ * The low power that a user asked for: between two accesses the host lets the device sleep. Source: {@code
+ * vfio_pci_core_pm_entry()} in vfio_pci_core.c.
+ */
+final class LowPower {
+    /** The size of struct vfio_device_low_power_entry_with_wakeup: an eventfd, and reserved bytes. */
+    static final int WAKEUP_SIZE = 8;
+
+    private final Host host;
+    private boolean entered;
+
+    LowPower(Host host) {
+        this.host = host;
+    }
+
+    boolean isEntered() {
+        return entered;
+    }
+
+    int enter() {
+        if (entered) {
+            return host.refuse(VfioAnswer.VFIO_LOW_POWER_ENTERED);
+        }
+        entered = true;
+        return 0;
+    }
+
+    /** @throws NotModelledException if nothing is wrong: the host suspends the device some time later */
+    int enterWithWakeup(ByteBuffer wakeup) {
+        if (wakeup.getInt(Integer.BYTES) != 0) {
+            return host.refuse(VfioAnswer.VFIO_WAKEUP_RESERVED);
+        }
+        FakeFile file = host.file(wakeup.getInt(0));
+        if (!(file instanceof EventFile)) {
+            return host.refuse(file == null ? VfioAnswer.VFIO_WAKEUP_FD : VfioAnswer.VFIO_WAKEUP_NOT_AN_EVENTFD);
+        }
+        if (entered) {
+            return host.refuse(VfioAnswer.VFIO_LOW_POWER_ENTERED);
+        }
+        throw new NotModelledException("VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP: when the device sleeps");
+    }
+
+    int exit() {
+        entered = false;
+        return 0;
+    }
+}
