@@ -3,6 +3,7 @@ package io.kvmirq.fake.x86;
 
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.VmAnswer;
+import io.kvmirq.fake.file.Build;
 import java.util.Optional;
 
 /** MSR 0x1b (IA32_APIC_BASE) of a vCPU, its LAPIC's address and mode; source: {@code kvm_apic_set_base()} in lapic.c. */
@@ -25,14 +26,15 @@ final class ApicBase {
         return value;
     }
 
-    /** The rule that refuses a value; empty for none. The value that is there is not checked. */
-    Optional<Answer> refuses(long wanted, GuestCpuid cpuid) {
+    /** The rule that refuses a value; empty for none. Since 6.13 the value that is there is not checked. */
+    Optional<Answer> refuses(long wanted, GuestCpuid cpuid, Build build) {
         int bits = cpuid.addressBits();
         boolean x2apic = (wanted & X2APIC) != 0;
         boolean invalid = (wanted & RESERVED) != 0
                 || bits < Long.SIZE && wanted >>> bits != 0
                 || x2apic && ((wanted & ENABLED) == 0 || !cpuid.hasX2apic());
-        return invalid && wanted != value ? Optional.of(VmAnswer.SREGS_APIC_BASE) : Optional.empty();
+        boolean unchecked = wanted == value && build.isSince(6, 13);
+        return invalid && !unchecked ? Optional.of(VmAnswer.SREGS_APIC_BASE) : Optional.empty();
     }
 
     /** Whether a guest may do so: from x2APIC mode it switches the LAPIC off, and x2APIC mode on from xAPIC mode only. */

@@ -118,7 +118,7 @@ final class FakeCpu {
 
     /** WRMSR of MSR 0x1b. */
     void writeBase(long wanted) {
-        if (base.refuses(wanted, cpuid).isPresent() || !base.isTransition(wanted)) {
+        if (base.refuses(wanted, cpuid, host.build()).isPresent() || !base.isTransition(wanted)) {
             throw new NotModelledException(
                     "a guest whose WRMSR of 0x" + Long.toHexString(wanted) + " to MSR 0x1b faults");
         }
@@ -141,7 +141,7 @@ final class FakeCpu {
      */
     Optional<Answer> refusesSegments(ByteBuffer next) {
         Optional<Answer> refused =
-                SystemRegisters.refuses(next).or(() -> base.refuses(next.getLong(APIC_BASE_AT), cpuid));
+                SystemRegisters.refuses(next).or(() -> base.refuses(next.getLong(APIC_BASE_AT), cpuid, host.build()));
         if (refused.isEmpty()) {
             system.checkModelled(next);
         }

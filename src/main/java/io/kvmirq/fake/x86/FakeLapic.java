@@ -221,7 +221,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
             vm.note(ChipAnswer.LAPIC_OFF);
         }
         boolean changed = on != present || x2apicOn != x2apic;
-        if (changed && on) {
+        if (changed && on && (!present || vm.host().build().isSince(6, 3))) {
             registers.putInt(LapicPage.ID_AT, vcpuId << XAPIC_ID);
         }
         if (x2apicOn && !x2apic) {
