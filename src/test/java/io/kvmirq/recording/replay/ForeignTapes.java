@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.net.URISyntaxException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -56,12 +57,24 @@ public final class ForeignTapes {
         }
     }
 
+    private static InputStream open(Path tape) throws IOException {
+        InputStream in = Files.newInputStream(tape);
+        return tape.toString().endsWith(".gz") ? new GZIPInputStream(in) : in;
+    }
+
+    static List<String> lines(Path tape) throws IOException {
+        try (InputStream text = open(tape)) {
+            return new String(text.readAllBytes(), StandardCharsets.UTF_8)
+                    .lines()
+                    .toList();
+        }
+    }
+
     /** @param tape as text, or compressed */
     static Row replay(Path tape) throws IOException {
         String name = tape.getFileName().toString().replaceFirst("[.]gz$", "");
         Path plain = Files.createTempFile("foreign", ".tape");
-        try (InputStream in = Files.newInputStream(tape)) {
-            InputStream text = tape.toString().endsWith(".gz") ? new GZIPInputStream(in) : in;
+        try (InputStream text = open(tape)) {
             Files.copy(text, plain, StandardCopyOption.REPLACE_EXISTING);
             FakeKernel kernel = new FakeKernel(FakeKernel.profileOf(plain));
             kernel.addDevicesOf(plain);
