@@ -14,6 +14,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 
 /**
@@ -29,6 +30,12 @@ final class FaultedProgram implements AutoCloseable {
     private final List<String> command;
     private final Path launcher = NativeLibrary.launcherOfThisMachine().file();
     private final Path report;
+    private final Thread hook = new Thread(this::stop, "kvmirq-stop");
+
+    // Guarded by this
+
+    private Optional<Process> running = Optional.empty();
+    private boolean stopped;
 
     /** @throws UnreadableInputException when there is no such program */
     FaultedProgram(List<String> command) {
@@ -39,15 +46,56 @@ final class FaultedProgram implements AutoCloseable {
         } catch (IOException e) {
             throw new UnreadableInputException("cannot make a temporary file: " + e, e);
         }
+        Runtime.getRuntime().addShutdownHook(hook);
     }
 
     @Override
     public void close() {
         try {
+            Runtime.getRuntime().removeShutdownHook(hook);
+        } catch (IllegalStateException e) {
+            // The hook is running, and ends now: the program has ended.
+        }
+        deleteReport();
+    }
+
+    private void deleteReport() {
+        try {
             Files.deleteIfExists(report);
         } catch (IOException e) {
             // A file of a few lines in a directory for temporary files.
         }
+    }
+
+    private synchronized Process start(ProcessBuilder builder) throws IOException {
+        if (stopped) {
+            throw new IOException("kvmirq is being stopped");
+        }
+        Process process = builder.start();
+        running = Optional.of(process);
+        return process;
+    }
+
+    private synchronized Optional<Process> stopRunning() {
+        stopped = true;
+        running.ifPresent(Process::destroy);
+        return running;
+    }
+
+    private synchronized boolean isStopped() {
+        return stopped;
+    }
+
+    private void stop() {
+        Optional<Process> last = stopRunning();
+        try {
+            if (last.isPresent()) {
+                last.get().waitFor(PATIENCE_SECONDS, TimeUnit.SECONDS);
+            }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+        deleteReport();
     }
 
     private ProcessBuilder builder(List<FaultRule> rules, Duration limit) {
@@ -80,35 +128,14 @@ final class FaultedProgram implements AutoCloseable {
     private Ended run(ProcessBuilder builder) {
         Process process;
         try {
-            process = builder.start();
+            process = start(builder);
         } catch (IOException e) {
             throw new UnreadableInputException(
                     "cannot run " + launcher + ": " + e.getMessage() + "; is its filesystem mounted noexec?", e);
         }
-        Thread hook = new Thread(() -> stop(process), "kvmirq-stop");
-        Runtime.getRuntime().addShutdownHook(hook);
-        try {
-            List<String> said = lines(process);
-            OtherProgram.waitFor(process);
-            return read().saying(said);
-        } finally {
-            try {
-                Runtime.getRuntime().removeShutdownHook(hook);
-            } catch (IllegalStateException e) {
-                // The hook is running, and ends as the program has.
-            }
-        }
-    }
-
-    private void stop(Process process) {
-        process.destroy();
-        try {
-            process.waitFor(PATIENCE_SECONDS, TimeUnit.SECONDS);
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-        }
-        // The main thread may not come to it.
-        close();
+        List<String> said = lines(process);
+        OtherProgram.waitFor(process);
+        return read().saying(said);
     }
 
     /** Reads its stderr to the end. An inherited one is empty here. */
@@ -153,7 +180,8 @@ final class FaultedProgram implements AutoCloseable {
                 }
             }
         } catch (IOException e) {
-            throw new UnreadableInputException("cannot read " + report + ": " + e, e);
+            throw new UnreadableInputException(
+                    isStopped() ? command.get(0) + " was stopped" : "cannot read " + report + ": " + e, e);
         }
         throw new UnreadableInputException("the launcher was killed, and " + command.get(0) + " with it");
     }
