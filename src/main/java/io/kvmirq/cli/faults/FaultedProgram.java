@@ -40,7 +40,7 @@ final class FaultedProgram implements AutoCloseable {
     /** @throws UnreadableInputException when there is no such program */
     FaultedProgram(List<String> command) {
         this.command = command;
-        OtherProgram.require(command.get(0));
+        OtherProgram.find(command.get(0));
         try {
             report = Files.createTempFile("kvmirq", ".fault.tmp");
         } catch (IOException e) {

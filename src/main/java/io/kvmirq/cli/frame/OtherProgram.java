@@ -2,7 +2,6 @@
 package io.kvmirq.cli.frame;
 
 import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Map;
 import java.util.Optional;
@@ -17,15 +16,18 @@ public final class OtherProgram {
 
     private OtherProgram() {}
 
-    /** @throws UnreadableInputException when there is no such program */
-    public static void require(String name) {
-        boolean found = name.contains("/")
-                ? Files.exists(Path.of(name))
+    /**
+     * The file of a program, as a shell finds it.
+     *
+     * @throws UnreadableInputException when there is no such program
+     */
+    public static Path find(String name) {
+        Stream<Path> places = name.contains("/")
+                ? Stream.of(Path.of(name)).filter(Files::exists)
                 : Stream.of(System.getenv().getOrDefault("PATH", "").split(":"))
-                        .anyMatch(directory -> Files.isExecutable(Path.of(directory, name)));
-        if (!found) {
-            throw new UnreadableInputException("cannot run " + name + ": not found", new NoSuchFileException(name));
-        }
+                        .map(directory -> Path.of(directory, name))
+                        .filter(Files::isExecutable);
+        return places.findFirst().orElseThrow(() -> new UnreadableInputException("cannot run " + name + ": not found"));
     }
 
     /** Gives the program the locale in which the user started this command. */

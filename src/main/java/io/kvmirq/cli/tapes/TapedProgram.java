@@ -44,7 +44,7 @@ final class TapedProgram implements AutoCloseable {
     private final Ending ending = new Ending();
     private boolean toldOfOthers;
 
-    /** @throws UnreadableInputException when there is no such program: a mistyped name must not cost an earlier tape */
+    /** @throws UnreadableInputException when it cannot be recorded: a mistyped name must not cost an earlier tape */
     TapedProgram(List<String> command, Terminal terminal) {
         this.command = command;
         this.terminal = terminal;
@@ -53,7 +53,10 @@ final class TapedProgram implements AutoCloseable {
                     recorder + " cannot be preloaded: the path contains a space or a colon;"
                             + " set $XDG_CACHE_HOME or -Dkvmirq.cache to another directory");
         }
-        OtherProgram.require(command.get(0));
+        if (StaticProgram.is(OtherProgram.find(command.get(0)))) {
+            throw new UnreadableInputException("cannot record " + command.get(0)
+                    + ": it is statically linked, and the recorder is a library that is loaded into programs");
+        }
         Runtime.getRuntime().addShutdownHook(ending);
     }
 
@@ -148,7 +151,7 @@ final class TapedProgram implements AutoCloseable {
     private int code(int code, Path raw, long calls) {
         if (SlotFile.isEmpty(raw)) {
             terminal.complain("nothing was recorded: " + command.get(0)
-                    + " did not load the recorder; is it statically linked, or set-user-id?");
+                    + " did not load the recorder; is it set-user-id, or a script for a static program?");
             return code == ExitCode.OK ? ExitCode.COULD_NOT_RUN : code;
         }
         if (calls == 0) {

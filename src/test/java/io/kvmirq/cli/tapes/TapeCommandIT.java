@@ -164,16 +164,33 @@ class TapeCommandIT {
         assertThat(tape).hasContent("earlier");
     }
 
+    /** Nor does it cost an earlier tape. */
+    @ParameterizedTest
+    @ValueSource(strings = {"-static", "-static-pie"})
+    void staticProgramIsRefusedBeforeItRuns(String link) throws Exception {
+        Machine.assumeProgram("cc");
+        Path source = Files.writeString(temporary.resolve("empty.c"), "int main(void) { return 4; }\n");
+        String program = temporary.resolve("static").toString();
+        Machine.compile(link, "-o", program, source.toString());
+        Path tape = Files.writeString(temporary.resolve("earlier.tape"), "earlier");
+        Cli.Ended ended = Cli.run("tape", "-o", tape.toString(), "--", program).exited(ExitCode.COULD_NOT_RUN);
+        assertThat(ended.err())
+                .isEqualTo("kvmirq: cannot record " + program + ": it is statically linked, and the recorder is a"
+                        + " library that is loaded into programs\n");
+        assertThat(tape).hasContent("earlier");
+    }
+
     @Test
-    void staticProgramRecordsNothingAndIsSaidTo() throws Exception {
+    void staticProgramBehindAScriptIsSaidAfterwards() throws Exception {
         Machine.assumeProgram("cc");
         Path source = Files.writeString(temporary.resolve("empty.c"), "int main(void) { return 4; }\n");
         String program = temporary.resolve("static").toString();
         Machine.compile("-static", "-o", program, source.toString());
-        Cli.Ended ended = Cli.run("tape", "--", program).exited(4);
-        assertThat(ended.err().strip())
-                .isEqualTo("kvmirq: nothing was recorded: " + program
-                        + " did not load the recorder; is it statically linked, or set-user-id?");
+        Path script = Files.writeString(temporary.resolve("script"), "#!" + program + "\n");
+        Files.setPosixFilePermissions(script, PosixFilePermissions.fromString("rwx------"));
+        assertThat(Cli.run("tape", "--", script.toString()).exited(4).err().strip())
+                .isEqualTo("kvmirq: nothing was recorded: " + script
+                        + " did not load the recorder; is it set-user-id, or a script for a static program?");
     }
 
     private static final String UNTIL_TOLD = """
