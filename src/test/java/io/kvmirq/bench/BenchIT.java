@@ -20,13 +20,16 @@ class BenchIT {
     private Path directory;
 
     private Map<String, Double> ratios(String... names) throws Exception {
+        return ratiosBeside("", names);
+    }
+
+    private Map<String, Double> ratiosBeside(String before, String... names) throws Exception {
         Machine.jar();
         List<String> command = new ArrayList<>(List.of(
                 "env",
                 "-u",
                 "BASE",
-                "-u",
-                "BEFORE",
+                "BEFORE=" + before,
                 "KVMIRQ_BENCH_ROUNDS=3",
                 "KVMIRQ_BENCH_OUT=" + directory,
                 Machine.root().resolve("scripts/bench").toString()));
@@ -43,6 +46,13 @@ class BenchIT {
                 .containsKeys(
                         "posting: Java / C: deliver, bit clear, JDK " + jdk(),
                         "posting: Java / C: posted words at once, JDK " + jdk());
+        // The report that this run replaces.
+        String before = directory.resolve("report.json").toString();
+        assertThat(ratiosBeside(before, "posting")).isNotEmpty();
+        assertThat(directory.resolve("report.md"))
+                .content()
+                .contains("- before: " + before + "\n")
+                .containsPattern("deliver, bit clear, JDK \\d+ \\|.*\\| \\d+\\.\\d+ \\|\n");
     }
 
     @Test

@@ -58,6 +58,8 @@ class BenchScriptTest {
         Ended ended = check("BEFORE=" + file);
         assertThat(ended.code()).isEqualTo(2);
         assertThat(ended.said()).isEqualTo("bench: BEFORE=" + file + " is no report.json of make bench\n");
-        assertThat(check("BEFORE=" + directory.resolve("none")).code()).isEqualTo(2);
+        Path none = directory.resolve("none");
+        assertThat(check("BEFORE=" + none))
+                .isEqualTo(new Ended(2, "bench: BEFORE=" + none + ": there is no such file\n"));
     }
 }

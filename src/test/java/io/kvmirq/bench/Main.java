@@ -81,8 +81,15 @@ final class Main {
                 .filter(line -> line.startsWith("| "))
                 .skip(1)
                 .map(line -> line.substring(2).split(" *\\| *", -1))
-                .filter(cells -> cells.length > 2)
-                .forEach(cells -> reasons.put(cells[0], cells[1] + " Tried: " + cells[2]));
+                .filter(cells -> cells.length > 2 && !cells[1].isEmpty())
+                .forEach(cells -> reasons.put(
+                        cells[0],
+                        sentence(Character.toUpperCase(cells[1].charAt(0)) + cells[1].substring(1))
+                                + (cells[2].isEmpty() ? "" : " Tried: " + sentence(cells[2]))));
         return reasons;
+    }
+
+    private static String sentence(String text) {
+        return text.endsWith(".") ? text : text + ".";
     }
 }

@@ -71,7 +71,9 @@ final class Plot {
             add(
                     "<line x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\" stroke=\"%s\" stroke-dasharray=\"2 2\"/>",
                     x(before / bound), x(median), y, y, FORMER);
-            add("<circle cx=\"%.1f\" cy=\"%d\" r=\"4\" fill=\"#fff\" stroke=\"%s\"/>", x(before / bound), y, FORMER);
+            add(
+                    "<path d=\"M%.1f %d m-5 0 l5 -5 5 5 -5 5 z\" fill=\"#fff\" stroke=\"%s\"/>",
+                    x(before / bound), y, FORMER);
         }
         add(
                 isBeyond(median)

@@ -4,6 +4,7 @@ package io.kvmirq.bench;
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonGenerator;
 import com.fasterxml.jackson.core.JsonParser;
+import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
 import java.io.IOException;
 import java.io.StringWriter;
@@ -54,6 +55,11 @@ record Report(
 
     List<Row> notCalm() {
         return rows.stream().filter(row -> !row.rounds().isCalm()).toList();
+    }
+
+    /** Whether a former report, if there is one, has any of these rows. */
+    boolean isComparable() {
+        return before.isEmpty() || rows.stream().anyMatch(row -> before.containsKey(row.name()));
     }
 
     /** Whether other programs want the processors too, as the load average at begin or end says. */
@@ -141,9 +147,13 @@ record Report(
                     default -> {}
                 }
             }
-        } catch (IOException e) {
+        } catch (JsonProcessingException e) {
             throw new IllegalArgumentException(
-                    file + " cannot be read as a report: " + e.getClass().getSimpleName(), e);
+                    file + " cannot be read as a report: line "
+                            + e.getLocation().getLineNr() + " ends early or is not what make bench writes",
+                    e);
+        } catch (IOException e) {
+            throw new IllegalArgumentException(file + " cannot be read: " + e.getMessage(), e);
         }
         if (!ours) {
             throw new IllegalArgumentException(file + " is no report: its schema is not " + SCHEMA);

@@ -31,14 +31,18 @@ final class ReportHtml {
         page.append("</ul>\n");
         if (!report.missed().isEmpty()) {
             page.append("<h2>Missed goals</h2>\n<ul>\n");
-            report.missed().forEach(row -> page.append(item(text.missed(row))));
+            text.missed().forEach((reason, rows) -> {
+                page.append("<li>" + code(escaped(reason)) + "\n<ul>\n");
+                rows.forEach(row -> page.append(item(text.missed(row))));
+                page.append("</ul></li>\n");
+            });
             page.append("</ul>\n");
         }
         page.append("<h2>Each ratio over its goal</h2>\n");
         page.append(
                 "<p>Left of the line a goal is met. A dot is the median of the rounds, its bar goes from the 10th to the"
                         + " 90th percentile; an arrow leads beyond the plot. A dot without a filling was not calm, a square has no"
-                        + " goal and is compared with 1. A ring is the former report.</p>\n");
+                        + " goal and is compared with 1. A diamond is the former report.</p>\n");
         page.append(new Plot(report, text).svg());
         for (String bench : text.benches()) {
             page.append("<h2>" + escaped(bench) + "</h2>\n<table>\n" + line("th", ReportText.COLUMNS, ""));
@@ -52,6 +56,11 @@ final class ReportHtml {
 
     private static String item(String text) {
         return "<li>" + escaped(text) + "</li>\n";
+    }
+
+    /** Of a sentence in Markdown. */
+    private static String code(String text) {
+        return text.replaceAll("`([^`]*)`", "<code>$1</code>");
     }
 
     private static String line(String tag, List<String> cells, String attributes) {

@@ -81,16 +81,33 @@ class ReportTest {
         String page = new ReportText(report(Map.of(), MET, MISSED)).markdown();
         assertThat(page)
                 .contains("1 of 2 goals met.")
-                .contains("## Missed goals\n\n- calls: jni / C: <read> & \"more\", JDK 17: missed by 10.0 % (1.16, goal"
-                        + " ≤ 1.05). The kernel. Tried: all.\n")
+                .contains("## Missed goals\n\n- The kernel. Tried: all.\n"
+                        + "  - calls: jni / C: <read> & \"more\", JDK 17: missed by 10.0 % (1.16, goal ≤ 1.05)\n")
                 .doesNotContain("jni / C: write, JDK 17: missed");
     }
 
     @Test
     void missedGoalWithoutAReasonSaysSo() {
         Row other = row("fake / real", Goal.atMost(0.25), steady(60), steady(100));
-        assertThat(new ReportText(report(Map.of(), other)).missed(other))
-                .isEqualTo("calls: fake / real, JDK 17: missed by 140.0 % (0.60, goal ≤ 0.25). Not explained yet.");
+        ReportText text = new ReportText(report(Map.of(), other));
+        assertThat(text.missed()).containsExactly(Map.entry("Not explained yet.", List.of(other)));
+        assertThat(text.missed(other)).isEqualTo("calls: fake / real, JDK 17: missed by 140.0 % (0.60, goal ≤ 0.25)");
+    }
+
+    @Test
+    void reasonOfSeveralRowsIsSaidOnce() {
+        Row other = row(
+                "jni / C: <read> of 8", Goal.atMost(0.5), new double[] {100, 200, 200}, new double[] {100, 200, 200});
+        Report report = new Report(
+                Map.of(), List.of(MISSED, other), List.of(), Map.of(), Map.of("calls: jni", "A step, see `-Xint`."));
+        assertThat(new ReportText(report).markdown())
+                .containsOnlyOnce("A step")
+                .contains(
+                        "- A step, see `-Xint`.\n  - calls: jni / C: <read> &",
+                        "\n  - calls: jni / C: <read> of 8, JDK 17: missed by 100.0 % (1.00, goal ≤ 0.50), not calm\n");
+        assertThat(new ReportHtml(report).page())
+                .contains("<li>A step, see <code>-Xint</code>.\n<ul>\n<li>calls: jni / C: &lt;read&gt; &amp;")
+                .contains("not calm</li>\n</ul></li>\n</ul>\n");
     }
 
     @Test
@@ -144,7 +161,16 @@ class ReportTest {
         ReportText text = new ReportText(report);
         assertThat(text.cells(now)).endsWith("1.00", "1.16");
         assertThat(text.cells(MET)).endsWith("");
-        assertThat(new ReportHtml(report).page()).containsOnlyOnce("r=\"4\" fill=\"#fff\"");
+        assertThat(new ReportHtml(report).page())
+                .containsOnlyOnce("l5 -5 5 5 -5 5 z\" fill=\"#fff\"")
+                .doesNotContain("r=\"4\" fill=\"#fff\"");
+        assertThat(text.verdict()).isEqualTo("2 of 2 goals met");
+    }
+
+    @Test
+    void formerReportOfOtherRowsIsSaid() {
+        assertThat(new ReportText(report(Map.of("fake: a signal", 1.0), MET)).verdict())
+                .isEqualTo("1 of 1 goals met, the former report has none of these rows");
     }
 
     @Test
@@ -152,12 +178,13 @@ class ReportTest {
         Path file = Files.writeString(directory.resolve("other.json"), "{\"schema\":\"kvmirq.bench/2\"}");
         assertThatThrownBy(() -> Report.ratios(file))
                 .hasMessage(file + " is no report: its schema is not kvmirq.bench/1");
-        Files.writeString(file, "{\"schema\":\"kvmirq.bench/1\",\"rows\":[{\"name\"");
-        assertThatThrownBy(() -> Report.ratios(file)).hasMessageContaining("cannot be read as a report");
+        Files.writeString(file, "{\"schema\":\"kvmirq.bench/1\",\n\"rows\":[{\"name\"");
+        assertThatThrownBy(() -> Report.ratios(file))
+                .hasMessage(file + " cannot be read as a report: line 2 ends early or is not what make bench writes");
         Files.writeString(file, "{\"schema\":\"kvmirq.bench/1\",\"rows\":[{\"name\":\"x\",\"ratio\":\"much\"}]}");
         assertThatThrownBy(() -> Report.ratios(file)).hasMessageContaining("cannot be read as a report");
         Path none = directory.resolve("none");
-        assertThatThrownBy(() -> Report.ratios(none)).hasMessageContaining("cannot be read as a report");
+        assertThatThrownBy(() -> Report.ratios(none)).hasMessageContaining("cannot be read: " + none);
     }
 
     @Test
@@ -181,12 +208,16 @@ class ReportTest {
                 | row | why | tried |
                 |---|---|---|
                 | calls: jna | JNA looks up the thread. | direct mapping |
+                | calls: jni | a step | |
+                | calls: ffm | | |
 
                 ## Limits
 
                 | row | why | tried |
                 """))
-                .containsExactly(Map.entry("calls: jna", "JNA looks up the thread. Tried: direct mapping"));
+                .containsExactly(
+                        Map.entry("calls: jna", "JNA looks up the thread. Tried: direct mapping."),
+                        Map.entry("calls: jni", "A step."));
         assertThat(Main.reasons("# Performance\n")).isEmpty();
     }
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.bench;
 
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.stream.Collectors;
 
 /** A report in words and tables: the cells of a row, for Markdown and HTML alike, and the page in Markdown. */
@@ -53,18 +55,29 @@ final class ReportText {
         int notCalm = report.notCalm().size();
         return goals - missed + " of " + goals + " goals met" + (notCalm == 0 ? "" : ", " + notCalm + " rows not calm")
                 + (report.isBusy() ? ", other programs ran on this machine (see the load)" : "")
+                + (report.isComparable() ? "" : ", the former report has none of these rows")
                 + (report.failed().isEmpty() ? "" : ", failed: " + String.join(", ", report.failed()));
     }
 
-    /** By how much the goal is missed, and what is known of it. */
+    /** Rows that miss their goals, by what is known of it. */
+    Map<String, List<Row>> missed() {
+        return report.missed().stream()
+                .collect(Collectors.groupingBy(this::reason, LinkedHashMap::new, Collectors.toList()));
+    }
+
+    private String reason(Row row) {
+        String reason = report.reason(row);
+        return reason.isEmpty() ? "Not explained yet." : reason;
+    }
+
+    /** By how much the goal is missed. */
     String missed(Row row) {
         String by =
                 String.format(Locale.ROOT, "%.1f %%", (row.ratio() / row.goal().bound() - 1) * 100);
-        String reason = report.reason(row);
         return row.name() + ": missed by " + by + " ("
                 + row.goal().text(row.ratio(), row.unit()) + ", goal "
-                + row.goal().text(row.unit()) + "). "
-                + (reason.isEmpty() ? "Not explained yet." : reason);
+                + row.goal().text(row.unit()) + ")"
+                + (row.rounds().isCalm() ? "" : ", not calm");
     }
 
     /** As it is printed at the end of a run. */
@@ -86,7 +99,10 @@ final class ReportText {
         report.environment().forEach((name, value) -> page.append("- " + name + ": " + value + "\n"));
         if (!report.missed().isEmpty()) {
             page.append("\n## Missed goals\n\n");
-            report.missed().forEach(row -> page.append("- " + missed(row) + "\n"));
+            missed().forEach((reason, rows) -> {
+                page.append("- " + reason + "\n");
+                rows.forEach(row -> page.append("  - " + missed(row) + "\n"));
+            });
         }
         for (String bench : benches()) {
             page.append("\n## " + bench + "\n\n" + line(COLUMNS));
