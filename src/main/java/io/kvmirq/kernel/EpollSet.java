@@ -116,6 +116,11 @@ final class EpollSet implements ReadySet {
     }
 
     @Override
+    public boolean mayHaveMore() {
+        return false; // it reported some, if there are more than BATCH
+    }
+
+    @Override
     public long data(int index) {
         return reported.getLong(index * Epoll.SIZE + Epoll.DATA);
     }

@@ -100,7 +100,7 @@ public final class EventLoop implements AutoCloseable {
 
     /**
      * A loop without registrations that waits for doorbells with io_uring, where the kernel allows that and is Linux
-     * 6.1 or newer, and else with epoll: {@link #refusedIoUring} says why.
+     * 6.1 or newer and a descriptor is left for the ring, and else with epoll: {@link #refusedIoUring} says why.
      *
      * <p>A ring belongs to the thread that waits, so another thread in {@link #poll} or {@link #run} makes a new one. A
      * registration that is closed while no thread is in them keeps the kernel's file of its eventfd open until one is,
@@ -223,7 +223,8 @@ public final class EventLoop implements AutoCloseable {
 
     /**
      * Waits until an eventfd is signalled, and calls the handlers of those that are: one round, for a VMM with a loop
-     * of its own.
+     * of its own. A round ends after 256 handlers, and with io_uring earlier if the kernel gives fewer at once; the next
+     * round calls the others.
      *
      * @param timeout waits at most this long; not at all when zero or negative
      * @return how many handlers were called; 0 when the time is over, or after {@link #close} meanwhile
@@ -247,8 +248,8 @@ public final class EventLoop implements AutoCloseable {
             long start = timeoutNanos <= 0 ? 0 : System.nanoTime();
             long left = timeoutNanos;
             int called = round(left);
-            while (called == 0 && left != 0 && !closed) {
-                left = left < 0 ? left : Math.max(0, timeoutNanos - (System.nanoTime() - start));
+            while (called == 0 && (left != 0 || set.mayHaveMore()) && !closed) {
+                left = left <= 0 ? left : Math.max(0, timeoutNanos - (System.nanoTime() - start));
                 called = round(left);
             }
             return called;

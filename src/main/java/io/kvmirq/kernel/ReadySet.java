@@ -32,6 +32,12 @@ interface ReadySet extends AutoCloseable {
      */
     int await(long timeoutNanos);
 
+    /**
+     * Whether the last {@link #await} may have left entries that were ready already, so that another one without a
+     * timeout finds them.
+     */
+    boolean mayHaveMore();
+
     /** The data of one of the entries that the last {@link #await} found ready. */
     long data(int index);
 

@@ -57,6 +57,8 @@ final class UringSet implements ReadySet {
     private volatile Optional<KernelException> refused = Optional.empty();
     private final RingPolls polls = new RingPolls();
     private boolean epollArmed;
+    /** Whether {@link #await} took completions: the kernel makes only some of them at once, 20 since Linux 6.13. */
+    private boolean taken;
     /** What a completion says that none should; 0 for nothing. */
     private int failed;
 
@@ -157,6 +159,7 @@ final class UringSet implements ReadySet {
     @Override
     public int await(long timeoutNanos) {
         waiting.set(true);
+        taken = false;
         try {
             Uring now = prepare();
             if (now != null) {
@@ -245,6 +248,7 @@ final class UringSet implements ReadySet {
                 reported[count++] = data;
             }
         }
+        taken = next != now.first();
         now.taken(next);
         if (failed < 0) {
             useEpoll(now.failure(failed));
@@ -322,6 +326,11 @@ final class UringSet implements ReadySet {
         } finally {
             lock.unlock();
         }
+    }
+
+    @Override
+    public boolean mayHaveMore() {
+        return taken || changed && ring != null;
     }
 
     @Override

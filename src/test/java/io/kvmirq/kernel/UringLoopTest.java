@@ -78,6 +78,23 @@ class UringLoopTest {
         done.get(0, TimeUnit.SECONDS);
     }
 
+    /** A round begins only some polls, and gets only some of the completions. */
+    @Test
+    void pollWithoutATimeoutHearsADoorbellBehindManyChanges() {
+        try (EventLoop loop = EventLoop.withIoUring(kernel, 16)) {
+            loop.refusedIoUring().ifPresent(why -> assumeTrue(false, why.getMessage()));
+            register(loop, DOORBELLS);
+            EventFd last = events.get(DOORBELLS - 1);
+            last.signal();
+            assertThat(loop.poll(0)).isOne();
+            assertThat(loop.poll(0)).isZero();
+            doorbells.subList(0, DOORBELLS - 1).forEach(EventLoop.Registration::close);
+            last.signal();
+            assertThat(loop.poll(0)).isOne();
+            assertThat(loop.poll(0)).isZero();
+        }
+    }
+
     // Refused
 
     @ParameterizedTest
