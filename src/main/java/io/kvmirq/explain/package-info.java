@@ -22,8 +22,8 @@
  *       other decision is a row of its own, whose name ends in {@code _BEFORE}.
  * </ul>
  *
- * <p>The {@link io.kvmirq.explain.Grade} is the evidence. MEASURED means on 6.18, and for KVM on x86-64, unless the row
- * names another kernel. LAB means Debian's kernels in QEMU: on arm64 these are 6.1 and 6.12 with a GICv3, so that a
+ * <p>The {@link io.kvmirq.explain.Grade} is the evidence. MEASURED means on 6.18 with kvm_pvm, and for KVM on x86-64, unless the
+ * row names another kernel. LAB means Debian's kernels in QEMU: on arm64 these are 6.1 and 6.12 with a GICv3, so that a
  * change is dated between the two, and 6.1, 6.12 and 7.2 with a GICv2. SOURCE means Linux 7.1, or the commit that
  * changed the answer. The rows with evidence are the rules of the fake kernel; UNTESTED rows only explain.
  *

@@ -127,8 +127,9 @@ public final class FakeKernel extends SystemCalls {
     /**
      * The profile on which a tape can be replayed, from its first line. A tape of a fake kernel names its profile. For
      * a tape of a real kernel it is the newest version that is not newer than the kernel, or 6.1 for an older kernel,
-     * with {@code arm64} if the kernel is one, and with {@code gicv2} if the tape's calls create a GICv2 or find 8
-     * vCPUs at most, and create no GICv3. A file without such a line has 6.18.
+     * with {@code arm64} if the kernel is one, with {@code gicv2} if the tape's calls create a GICv2 or find 8 vCPUs at
+     * most, and create no GICv3, and with {@code pvm} if a 6.18 has no more than 1024 vCPUs, or less than Debian builds
+     * in. A file without such a line has 6.12.
      *
      * @throws IllegalArgumentException if a fake kernel recorded the tape and its profile is unknown here
      */

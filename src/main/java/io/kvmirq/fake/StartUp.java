@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.recording.replay.Replay;
 import io.kvmirq.recording.tapes.TapeLine;
@@ -12,6 +14,7 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
@@ -21,6 +24,10 @@ import java.util.Optional;
  */
 final class StartUp {
     private static final int VCPUS_OF_GICV2 = 8;
+    private static final Profile PVM = Profile.of("6.18,pvm");
+    /** What a kernel says of itself, and the two kernels of 6.18 say otherwise. */
+    private static final List<Integer> BUILT =
+            List.of(Uapi.KVM_CAP_MAX_VCPUS, Uapi.KVM_CAP_MAX_VCPU_ID, Uapi.KVM_CAP_HYPERV_SYNIC);
 
     private StartUp() {}
 
@@ -30,7 +37,7 @@ final class StartUp {
             Optional<TapeLine> first = reader.next();
             return first.isPresent() && first.get() instanceof TapeLine.Header header
                     ? profile(header, reader)
-                    : Profile.V6_18;
+                    : Profile.V6_12;
         }
     }
 
@@ -38,7 +45,10 @@ final class StartUp {
     private static Profile profile(TapeLine.Header header, TapeReader rest) throws IOException {
         if (!header.backend().equals(Backends.FAKE)) {
             Profile nearest = Profile.nearest(header.kernel(), header.architecture());
-            return nearest.isArm64() && isOfGicV2(rest) ? Profile.of(nearest.label() + ",gicv2") : nearest;
+            if (nearest.isArm64()) {
+                return isOfGicV2(rest) ? Profile.of(nearest.label() + ",gicv2") : nearest;
+            }
+            return nearest.equals(Profile.V6_18) && isOfPvm(rest) ? PVM : nearest;
         }
         try {
             return Profile.of(header.kernel().replaceFirst("^fake kernel ", ""));
@@ -62,6 +72,20 @@ final class StartUp {
             }
         }
         return found;
+    }
+
+    /** Whether a capability is as the kernel with kvm_pvm has it, and no other. */
+    private static boolean isOfPvm(TapeReader calls) throws IOException {
+        Libc pvm = new FakeKernel(PVM);
+        int kvm = pvm.open(pvm.addressOf(Buffers.cString("/dev/kvm")), Uapi.O_RDWR, 0);
+        for (Optional<TapeLine> line = calls.next(); line.isPresent(); line = calls.next()) {
+            if (line.get() instanceof TapeLine.Call call
+                    && call.request() == Uapi.KVM_CHECK_EXTENSION
+                    && BUILT.contains((int) call.value())) {
+                return call.result() == pvm.ioctl(kvm, Uapi.KVM_CHECK_EXTENSION, call.value());
+            }
+        }
+        return false;
     }
 
     /** Whether a device of that type was made, or could be made. */

@@ -44,7 +44,7 @@ import org.junit.jupiter.api.extension.ExtendWith;
 public @interface KvmTest {
     /**
      * The profiles of the fake kernel, such as {@code "6.1"} or {@code "vtd-posting"}; see {@code Profile}. Without any,
-     * the test runs on 6.18, or on real KVM alone if that is {@link Real#REQUIRED}.
+     * the test runs on 6.12, or on real KVM alone if that is {@link Real#REQUIRED}.
      */
     String[] profiles() default {};
 

@@ -37,7 +37,7 @@ record Settings(
         KvmHost.Plan plan,
         List<Failing> faults,
         Optional<Errno> everyCall) {
-    static final String DEFAULT_PROFILE = Profile.V6_18.label();
+    static final String DEFAULT_PROFILE = Profile.V6_12.label();
     private static final Set<Class<?>> ONLY_FAKE = Set.of(FakeKernel.class, FakePciDevice.class, VfioDevice.class);
 
     /** A {@link Fault} whose names are known. */

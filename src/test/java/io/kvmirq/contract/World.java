@@ -65,7 +65,12 @@ public final class World {
      * this JVM, and the fake in each profile.
      */
     static Stream<World> all() {
-        return kernels(Machine.kvmFlaw(), Profile.labels());
+        return kernels(Machine.kvmFlaw(), profiles(Machine.PVM));
+    }
+
+    /** The versions, as Debian builds them, and more. */
+    private static List<String> profiles(String... more) {
+        return Stream.concat(Profile.labels().stream(), Stream.of(more)).toList();
     }
 
     /** As {@link #all}, where the real one must be arm64. Of the fake those profiles that were compared with one. */
@@ -80,10 +85,7 @@ public final class World {
 
     /** As {@link #all}, of both architectures. */
     static Stream<World> ofBothArchitectures() {
-        return kernels(
-                Machine.kvmFlaw(),
-                Stream.concat(Profile.labels().stream(), Stream.of("6.1,arm64", "6.12,arm64"))
-                        .toList());
+        return kernels(Machine.kvmFlaw(), profiles(Machine.PVM, "6.1,arm64", "6.12,arm64"));
     }
 
     /** As {@link #all}. Of the fake those profiles whose devices have files of their own. */

@@ -8,12 +8,14 @@ import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException
 
 import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
+import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.recording.Recorder;
+import io.kvmirq.uapi.Uapi;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -21,6 +23,8 @@ import java.nio.file.Path;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 class FromTapeTest {
     @TempDir
@@ -83,6 +87,27 @@ class FromTapeTest {
         assertIllegalArgument(
                 () -> FakeKernel.from(tape),
                 tape + " has no end: close its Recorder, or record it again; a start-up may lack calls");
+    }
+
+    /** As if the real kernel of that profile had answered. A kernel of another version is never the measured one. */
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {"6.18,pvm | 6.18.44 | 6.18,pvm", "6.18 | 6.18.44 | 6.18", "6.12 | 6.12.90 | 6.12"})
+    void capabilitiesShowAKernelWithPvm(String profile, String release, String expected) throws IOException {
+        Path tape = temporary.resolve("capabilities");
+        KernelBackend fake = new FakeKernel(Profile.of(profile)).backend();
+        try (Recorder recorder = Recorder.of(fake, Files.newOutputStream(tape))) {
+            int kvm = recorder.backend().kvmOpen(Buffers.cString("/dev/kvm"));
+            recorder.backend().capabilityCheck(kvm, Uapi.KVM_CAP_IRQFD);
+            recorder.backend().capabilityCheck(kvm, Uapi.KVM_CAP_MAX_VCPUS);
+        }
+        Files.writeString(
+                tape,
+                Files.readString(tape)
+                        .replaceFirst("\"kernel\":\"[^\"]*\"", "\"kernel\":\"" + release + "\"")
+                        .replaceFirst("\"backend\":\"[^\"]*\"", "\"backend\":\"jni\""));
+        assertThat(FakeKernel.profileOf(tape)).isEqualTo(Profile.of(expected));
     }
 
     @Test

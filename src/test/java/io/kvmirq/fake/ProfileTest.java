@@ -14,12 +14,16 @@ class ProfileTest {
     void unknownAndContradictoryProfilesAreOneSentence() {
         assertThatThrownBy(() -> Profile.of("5.4"))
                 .hasMessage("profile '5.4' is unknown: expected one of 6.1, 6.12, 6.18, 7.1, and after a comma split,"
-                        + " irqfd-host, irqfd-vm, arm64, cdev; with or without a version vtd, vtd-posting, amd-avic,"
-                        + " avic-inhibited, gicv2, gicv3, gicv4, historic");
+                        + " irqfd-host, irqfd-vm, pvm, arm64, cdev; with or without a version vtd, vtd-posting,"
+                        + " amd-avic, avic-inhibited, gicv2, gicv3, gicv4, historic");
         assertThatThrownBy(() -> Profile.of("split")).hasMessageStartingWith("profile 'split' is unknown: expected");
         assertThatThrownBy(() -> Profile.of("6.18,full"))
                 .hasMessage("profile '6.18,full': switch 'full' is unknown, expected split, irqfd-host, irqfd-vm,"
-                        + " arm64, cdev, vtd, vtd-posting, amd-avic, avic-inhibited, gicv2, gicv3, gicv4, historic");
+                        + " pvm, arm64, cdev, vtd, vtd-posting, amd-avic, avic-inhibited, gicv2, gicv3, gicv4,"
+                        + " historic");
+        for (String elsewhere : new String[] {"6.12,pvm", "6.18,arm64,pvm", "6.18,pvm,vtd"}) {
+            assertThatThrownBy(() -> Profile.of(elsewhere)).hasMessageContaining("contradicts itself: kvm_pvm is");
+        }
         assertThatThrownBy(() -> Profile.of("6.12,split")).hasMessageContaining("contradicts itself: before 6.17");
         assertThatThrownBy(() -> Profile.of("6.18,irqfd-vm,irqfd-host"))
                 .hasMessageContaining("contradicts itself: an eventfd is exclusive on the host");
@@ -60,7 +64,7 @@ class ProfileTest {
                     7.0.1               | x86_64  | 6.18
                     7.1.0-rc1           | aarch64 | 7.1,arm64
                     8.0                 | x86_64  | 7.1
-                    ?                   | x86_64  | 6.18
+                    ?                   | x86_64  | 6.12
                     """)
     void nearestProfileOfAKernelIsNotNewer(String release, String architecture, String label) {
         assertThat(Profile.nearest(release, architecture)).isEqualTo(Profile.of(label));

@@ -33,6 +33,8 @@ public final class Machine {
     static final String NO_PROFILE = "the fake has no profile of this kernel";
 
     private static final String PROFILE = "kvmirq.test.profile";
+    /** The kernel on which the rules were measured, and the profile that is it. */
+    public static final String PVM = "6.18,pvm";
 
     /** What depends on how a kernel of a version was built. */
     private static final Map<String, Long> BUILT = Map.of(
@@ -196,7 +198,12 @@ public final class Machine {
                 .filter(one -> kernelAtLeast(
                         Integer.parseInt(one.split("\\.", -1)[0]), Integer.parseInt(one.split("\\.", -1)[1])))
                 .reduce(labels.get(0), (older, newer) -> newer);
-        return Profile.of(System.getProperty(PROFILE, label));
+        return Profile.of(System.getProperty(PROFILE, isPvm(label) ? PVM : label));
+    }
+
+    /** Whether it is the kernel on which the rules were measured. */
+    private static boolean isPvm(String label) {
+        return label.equals(Profile.V6_18.label()) && Files.isDirectory(Path.of("/sys/module/kvm_pvm"));
     }
 
     /** Why no profile of the fake is the running kernel, if so: whoever names one with a -D answers for it. */
@@ -215,6 +222,9 @@ public final class Machine {
             return Optional.of(NO_PROFILE + ": " + release + " is none of " + String.join(", ", labels));
         }
         Map<String, Integer> built = built(kernel);
+        if (PVM.startsWith(version) && built.equals(built(new FakeKernel(Profile.of(PVM)).backend()))) {
+            return Optional.empty();
+        }
         Map<String, Integer> modelled = built(new FakeKernel(Profile.of(version)).backend());
         List<String> differences = built.entrySet().stream()
                 .filter(entry -> !entry.getValue().equals(modelled.get(entry.getKey())))

@@ -19,6 +19,7 @@ class MachineTest {
         assertThat(Profile.labels())
                 .hasSizeGreaterThan(2)
                 .allSatisfy(label -> assertThat(flaw(label + ".7-arch1", label)).isEmpty());
+        assertThat(flaw("6.18.44", Machine.PVM)).as("with kvm_pvm").isEmpty();
     }
 
     @Test
@@ -29,10 +30,10 @@ class MachineTest {
 
     @Test
     void kernelBuiltOtherwiseIsNotTheProfileOfItsVersion() {
-        assertThat(flaw("6.18.44", "6.12"))
-                .hasValue("the fake has no profile of this kernel: it was built otherwise than the 6.18 modelled,"
-                        + " KVM_CAP_HYPERV_SYNIC is 1 and not 0, KVM_CAP_MAX_VCPUS is 4096 and not 1024,"
-                        + " KVM_CAP_MAX_VCPU_ID is 16384 and not 4096, KVM_CAP_MULTI_ADDRESS_SPACE is 2 and not 0");
+        assertThat(flaw("6.12.90", Machine.PVM))
+                .hasValue("the fake has no profile of this kernel: it was built otherwise than the 6.12 modelled,"
+                        + " KVM_CAP_HYPERV_SYNIC is 0 and not 1, KVM_CAP_MAX_VCPUS is 1024 and not 4096,"
+                        + " KVM_CAP_MAX_VCPU_ID is 4096 and not 16384, KVM_CAP_MULTI_ADDRESS_SPACE is 0 and not 2");
         assertThat(flaw("6.18.44", "6.18,split"))
                 .hasValue("the fake has no profile of this kernel: it was built otherwise than the 6.18 modelled,"
                         + " the full irqchip (CONFIG_KVM_IOAPIC) is 0 and not 1");

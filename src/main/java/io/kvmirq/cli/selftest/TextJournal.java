@@ -7,7 +7,6 @@ import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.Answers;
 import io.kvmirq.explain.Grade;
 import io.kvmirq.fake.FakeKernel;
-import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.selftest.Irqchip;
 import io.kvmirq.selftest.Journal;
@@ -100,7 +99,7 @@ final class TextJournal implements Journal {
         String surer = Arrays.stream(Grade.values())
                 .filter(grade -> grade != Grade.INFERRED && counts.containsKey(grade))
                 .map(grade -> counts.get(grade) + " " + grade.label()
-                        + (grade == Grade.MEASURED ? " on x86 " + Profile.V6_18.label() : ""))
+                        + (grade == Grade.MEASURED ? " on x86 6.18 with kvm_pvm" : ""))
                 .collect(Collectors.joining(", "));
         return "used " + rules.size() + " rules of the fake: " + surer + "; "
                 + (inferred.isEmpty()

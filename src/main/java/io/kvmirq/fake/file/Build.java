@@ -10,6 +10,8 @@ package io.kvmirq.fake.file;
  * @param irqfdHostWide whether an eventfd that feeds a GSI of one VM is busy for all other VMs (since 6.17)
  * @param historic whether it has the patches of 2014 with {@code KVM_DEV_VFIO_DEVICE}, and that of 2017 for INTx; none
  *     was merged
+ * @param pvm whether it runs guests by kvm_pvm, and was built without SMM and Hyper-V, for 1024 vCPUs; else as Debian
+ *     builds it
  * @param hardware of the host
  */
 public record Build(
@@ -20,20 +22,14 @@ public record Build(
         boolean cdev,
         boolean irqfdHostWide,
         boolean historic,
+        boolean pvm,
         Hardware hardware) {
-    private static final int NEWEST_OF_6 = 18;
-
     public boolean isSince(int sinceMajor, int sinceMinor) {
         return major > sinceMajor || major == sinceMajor && minor >= sinceMinor;
     }
 
-    /** Whether the kernel has Debian's configuration: every version except the measured 6.18. */
-    public boolean isDebian() {
-        return major != 6 || minor != NEWEST_OF_6;
-    }
-
     /** Whether a VM of the default type can use memory of KVM_CREATE_GUEST_MEMFD. */
     public boolean hasGuestMemfd() {
-        return isSince(6, NEWEST_OF_6);
+        return isSince(6, 18);
     }
 }

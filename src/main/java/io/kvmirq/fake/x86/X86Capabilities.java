@@ -9,7 +9,7 @@ import java.util.HashMap;
 import java.util.Map;
 import java.util.Set;
 
-/** KVM_CHECK_EXTENSION, measured on 6.18; differences of other versions were seen there. Others return 0. */
+/** KVM_CHECK_EXTENSION, measured on 6.18 with kvm_pvm; differences of other kernels were seen there. Others return 0. */
 final class X86Capabilities {
     /** KVM_CAP_X86_APIC_BUS_CYCLES_NS. */
     static final int APIC_BUS_CYCLE = 237;
@@ -52,14 +52,14 @@ final class X86Capabilities {
         return maxVcpus(build) * IDS_PER_VCPU;
     }
 
-    /** Debian's kernels since 6.12 allow 4096 vCPUs; the measured 6.18 has the limit of kernels before 6.7. */
+    /** Debian's kernels since 6.12 allow 4096 vCPUs; the kvm_pvm has the limit of kernels before 6.7. */
     static int maxVcpus(Build build) {
-        return build.isDebian() && build.isSince(6, 12) ? 4096 : 1024;
+        return !build.pvm() && build.isSince(6, 12) ? 4096 : 1024;
     }
 
-    /** Two with System Management Mode. Debian builds it in; the measured 6.18 does not. */
+    /** Two with System Management Mode. Debian builds it in; the kvm_pvm has none. */
     static int addressSpaces(Build build) {
-        return build.isDebian() ? 2 : 1;
+        return build.pvm() ? 1 : 2;
     }
 
     /** The bits of KVM_CAP_X2APIC_API this kernel knows. */
@@ -83,7 +83,7 @@ final class X86Capabilities {
             host.note(VmAnswer.DEVICE_CAPABILITY_BEFORE);
             return 0;
         }
-        if (capability == Uapi.KVM_CAP_HYPERV_SYNIC && build.isDebian()) {
+        if (capability == Uapi.KVM_CAP_HYPERV_SYNIC && !build.pvm()) {
             return 1;
         }
         if (capability == MULTI_ADDRESS_SPACE && addressSpaces(build) > 1) {

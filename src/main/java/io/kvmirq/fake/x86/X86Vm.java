@@ -186,10 +186,10 @@ final class X86Vm extends VmInterrupts {
         return ApicMessage.of(new CompatibilityMsi(address, data));
     }
 
-    /** Debian builds the Hyper-V interfaces in; the measured 6.18 does not. */
+    /** Debian builds the Hyper-V interfaces in; the kvm_pvm has none. */
     @Override
     public boolean hasSynthetic() {
-        return host().build().isDebian();
+        return !host().build().pvm();
     }
 
     /** The default routes of the full irqchip: GSIs 0 to 23 go to the IOAPIC, 0 to 15 to the PICs too. */

@@ -240,7 +240,7 @@ class SelftestCommandIT {
                 .containsPattern("FAKE used \\d+ rules of the fake: \\d+ measured on x86 6\\.18.*; none inferred");
         assertThat(Cli.run("selftest", "--backend", "fake", "--profile", "6.1", "--count", "5")
                         .out())
-                .containsPattern("rules of the fake: \\d+ measured on x86 6\\.18, \\d+ lab");
+                .containsPattern("rules of the fake: \\d+ measured on x86 6\\.18 with kvm_pvm, \\d+ lab");
         assertThat(Cli.run("selftest", "--backend", "fake", "--count", "5", "--json")
                         .out())
                 .contains("\"kernel\":\"fake\"", "\"inferredRules\":[");

@@ -237,7 +237,7 @@ class ReplayBadInputTest {
     @Test
     void whatHasNothingToDoWithInterruptsIsPassedOver() throws IOException {
         Path file = tape(VM
-                + ioctl(3, "vm#1", Uapi.KVM_ENABLE_CAP, enableCap(Uapi.KVM_CAP_MAX_VCPU_ID))
+                + ioctl(3, "vm#1", Uapi.KVM_ENABLE_CAP, enableCap(143))
                 + ioctl(4, "vm#1", Uapi.KVM_SET_PIT, ",'in':'" + "00".repeat(72) + "'")
                 + ioctl(5, "vm#1", Uapi.KVM_ENABLE_CAP, enableCap(188))
                 + ioctl(6, "vm#1", Uapi.KVM_X86_SET_MSR_FILTER, ",'in':'" + "00".repeat(392) + "'")
