@@ -64,10 +64,19 @@ public record Goal(Kind kind, double limit) {
             case RATIO, NONE ->
                 isMetBy(ratio) || !significant(ratio).equals(significant(limit))
                         ? significant(ratio)
-                        : String.format(Locale.ROOT, "%.3f", ratio);
+                        : aboveLimit(ratio);
             case TIMES_FASTER -> significant(1 / ratio) + "× faster";
             case ADDED -> "+" + Units.text(ratio * limit, unit);
         };
+    }
+
+    /** With as many places as show that it is above the limit, up to 6. */
+    private String aboveLimit(double ratio) {
+        String text = significant(ratio);
+        for (int places = 3; places <= 6 && Double.parseDouble(text) <= limit; places++) {
+            text = String.format(Locale.ROOT, "%." + places + "f", ratio);
+        }
+        return text;
     }
 
     String text(String unit) {

@@ -156,6 +156,8 @@ class RoundsTest {
         assertThat(Goal.atMost(1.05).text(1.053, "ns"))
                 .as("missed by less than is shown otherwise")
                 .isEqualTo("1.053");
+        assertThat(Goal.atMost(1.1).text(1.10004, "ns")).isEqualTo("1.10004");
+        assertThat(Goal.atMost(1.1).text(1.0999, "ns")).isEqualTo("1.10");
         assertThat(Goal.atMost(0.25).text(0.631, "ns")).isEqualTo("0.63");
         assertThat(Goal.faster(150).text("ns")).isEqualTo("≥ 150× faster");
         assertThat(Goal.faster(150).text(1 / 162.4, "ns")).isEqualTo("162× faster");
