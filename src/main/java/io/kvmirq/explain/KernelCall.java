@@ -147,6 +147,7 @@ public enum KernelCall {
     VFIO_IOMMU_INFO("vfio iommu info", "VFIO_IOMMU_GET_INFO"),
     VFIO_MAP("vfio dma map", "VFIO_IOMMU_MAP_DMA"),
     VFIO_UNMAP("vfio dma unmap", "VFIO_IOMMU_UNMAP_DMA"),
+    VFIO_DIRTY("vfio dirty pages", "VFIO_IOMMU_DIRTY_PAGES"),
     VFIO_CONTAINER("vfio container set", "VFIO_GROUP_SET_CONTAINER"),
     VFIO_CONTAINER_UNSET("vfio container unset", "VFIO_GROUP_UNSET_CONTAINER"),
     VFIO_INFO("vfio info", "VFIO_DEVICE_GET_INFO", "VFIO_GROUP_GET_STATUS"),

@@ -103,6 +103,17 @@ public enum VfioAnswer implements Answer {
     VFIO_UNMAP_SPLITS(refusal(LAB, VFIO_UNMAP, EINVAL,
         "the range begins or ends inside a mapping, which type 1 version 2 does not split",
         "unmap what was mapped", "vfio_iommu_type1.c vfio_dma_do_unmap()")),
+    VFIO_DIRTY_VERSION(refusal(LAB, VFIO_DIRTY, EACCES, "the container has type 1 version 1",
+        "SET_IOMMU of VFIO_TYPE1v2_IOMMU", "vfio_iommu_type1.c vfio_iommu_type1_dirty_pages()")),
+    VFIO_DIRTY_ARGUMENTS(refusal(LAB, VFIO_DIRTY, EINVAL,
+        "argsz is below 8, or 48 with GET_BITMAP, or the flags are not one of START, STOP and GET_BITMAP",
+        "argsz and flags", "vfio_iommu_type1.c vfio_iommu_type1_dirty_pages()")),
+    VFIO_DIRTY_RANGE(refusal(LAB, VFIO_DIRTY, EINVAL, "the range is empty, wraps or is not of whole pages, the page size"
+        + " is not the smallest one, or the bitmap is too small", "iova, size, and the bitmap's pgsize and size",
+        "vfio_iommu_type1.c verify_bitmap_size()")),
+    VFIO_DIRTY_STATE(refusal(LAB, VFIO_DIRTY, EINVAL, "dirty pages are not tracked, or the range begins or ends inside"
+        + " a mapping", "FLAG_START comes first, and the range is of whole mappings",
+        "vfio_iommu_type1.c vfio_iova_dirty_bitmap()")),
 
     // Devices
     VFIO_DEVICE_NAME(refusal(LAB, VFIO_DEVICE_FD, ENODEV,
@@ -158,14 +169,14 @@ public enum VfioAnswer implements Answer {
     VFIO_HOT_RESET_ROOT_BUS(refusal(LAB, VFIO_HOT_RESET, ENODEV,
         "no bridge and no slot can reset the bus of the device, as for all devices of a root bus",
         "VFIO_DEVICE_RESET, if the device has a function reset", "vfio_pci_core.c vfio_pci_ioctl_pci_hot_reset()")),
-    VFIO_HOT_RESET_ROOM(refusal(SOURCE, VFIO_HOT_RESET, ENOSPC,
+    VFIO_HOT_RESET_ROOM(refusal(LAB, VFIO_HOT_RESET, ENOSPC,
         "argsz is too short for all devices on the bus; count says how many there are",
         "call again with 12 + 8 * count bytes", "vfio_pci_core.c vfio_pci_ioctl_get_pci_hot_reset_info()")),
-    VFIO_HOT_RESET_FD(refusal(SOURCE, VFIO_HOT_RESET, EBADF, "one of the groups is not open",
+    VFIO_HOT_RESET_FD(refusal(LAB, VFIO_HOT_RESET, EBADF, "one of the groups is not open",
         "the descriptors after the header", "vfio_pci_core.c vfio_pci_ioctl_pci_hot_reset_groups()")),
-    VFIO_HOT_RESET_NOT_A_GROUP(refusal(SOURCE, VFIO_HOT_RESET, EINVAL, "one of the files is not a VFIO group",
+    VFIO_HOT_RESET_NOT_A_GROUP(refusal(LAB, VFIO_HOT_RESET, EINVAL, "one of the files is not a VFIO group",
         "the descriptors after the header: /dev/vfio/N", "vfio_pci_core.c vfio_pci_ioctl_pci_hot_reset_groups()")),
-    VFIO_HOT_RESET_OWNER(refusal(SOURCE, VFIO_HOT_RESET, EINVAL, "a device on the bus is not the caller's: another"
+    VFIO_HOT_RESET_OWNER(refusal(LAB, VFIO_HOT_RESET, EINVAL, "a device on the bus is not the caller's: another"
         + " driver has it, or its group is not among the files", "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, which lists the"
         + " devices and their groups", "vfio_pci_core.c vfio_pci_dev_set_hot_reset()")),
     VFIO_FEATURE_ARGUMENTS(refusal(LAB, VFIO_FEATURE, EINVAL,
@@ -178,7 +189,7 @@ public enum VfioAnswer implements Answer {
         "PROBE with GET or SET, which asks for one operation", "include/linux/vfio.h vfio_check_feature()")),
     VFIO_IOEVENTFD_RANGE(refusal(SOURCE, VFIO_IOEVENTFD, EINVAL, "argsz is below 28, flags are not one width, or the"
         + " range is not in a BAR or is in the MSI-X table", "offset: that of a BAR from VFIO_DEVICE_GET_REGION_INFO,"
-        + " and one width; before 6.11 x86 writes no 8 bytes", "vfio_pci_rdwr.c vfio_pci_ioeventfd()")),
+        + " and one width", "vfio_pci_rdwr.c vfio_pci_ioeventfd()")),
     VFIO_IOEVENTFD_EXISTS(refusal(LAB, VFIO_IOEVENTFD, EEXIST, "an eventfd writes this value to this register already",
         "the same request with fd -1, which removes it", "vfio_pci_rdwr.c vfio_pci_ioeventfd()")),
     VFIO_IOEVENTFD_ABSENT(refusal(LAB, VFIO_IOEVENTFD, ENODEV, "fd is -1 and no eventfd writes this value to this"
@@ -192,7 +203,7 @@ public enum VfioAnswer implements Answer {
         "drivers/vfio/virqfd.c vfio_virqfd_enable()")),
     VFIO_LOW_POWER_ENTERED(refusal(LAB, VFIO_FEATURE, EINVAL, "the device is in low power already",
         "VFIO_DEVICE_FEATURE_LOW_POWER_EXIT comes first", "vfio_pci_core.c vfio_pci_runtime_pm_entry()")),
-    VFIO_WAKEUP_RESERVED(refusal(LAB, VFIO_FEATURE, EINVAL, "reserved is not 0", "the structure after the header",
+    VFIO_WAKEUP_NEGATIVE(refusal(LAB, VFIO_FEATURE, EINVAL, "the wakeup eventfd is below 0", "the structure after the header",
         "vfio_pci_core.c vfio_pci_core_pm_entry_with_wakeup()")),
     VFIO_WAKEUP_FD(refusal(LAB, VFIO_FEATURE, EBADF, "the wakeup eventfd is not open", "the structure after the header",
         "vfio_pci_core.c vfio_pci_core_pm_entry_with_wakeup()")),

@@ -219,6 +219,85 @@ class VfioDmaContract extends VfioSuite {
                 .isZero();
     }
 
+    // Dirty pages
+
+    private int dirty(int argsz, int flags, long iova, long size, long pages, ByteBuffer bitmap) {
+        ByteBuffer dirty = Buffers.allocate(48)
+                .putInt(0, argsz)
+                .putInt(4, flags)
+                .putLong(8, iova)
+                .putLong(16, size)
+                .putLong(24, pages)
+                .putLong(32, bitmap.capacity())
+                .putLong(40, vfio.libc().addressOf(bitmap));
+        return vfio.ioctl(container, UapiVfio.VFIO_IOMMU_DIRTY_PAGES, dirty);
+    }
+
+    private int dirty(int flags) {
+        return dirty(8, flags, 0, 0, 0, Buffers.allocate(8));
+    }
+
+    private int bitmap(long iova, long size, ByteBuffer bitmap) {
+        return dirty(48, UapiVfio.VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP, iova, size, PAGE, bitmap);
+    }
+
+    @Test
+    void dirtyPagesAreCheckedInOrder() {
+        attach();
+        ByteBuffer bits = Buffers.allocate(8);
+        int start = UapiVfio.VFIO_IOMMU_DIRTY_PAGES_FLAG_START;
+        int stop = UapiVfio.VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP;
+        int get = UapiVfio.VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP;
+        assertErrno(Errno.EFAULT, vfio.ioctl(container, UapiVfio.VFIO_IOMMU_DIRTY_PAGES, 0));
+        assertErrno(Errno.EINVAL, dirty(7, start, 0, 0, 0, bits));
+        assertErrno(Errno.EINVAL, dirty(8));
+        assertErrno(Errno.EINVAL, dirty(start | stop));
+        assertErrno(Errno.EINVAL, dirty(47, get, 0, PAGE, PAGE, bits));
+        assertOk(dirty(stop));
+        assertOk(map(PAGE, 2 * PAGE));
+        assertErrno(Errno.EINVAL, bitmap(PAGE, 2 * PAGE, bits)); // not tracked
+        assertOk(dirty(start));
+        assertOk(dirty(start));
+        assertOk(bitmap(PAGE, 2 * PAGE, bits));
+        assertErrno(Errno.EINVAL, bitmap(PAGE, PAGE, bits));
+        assertErrno(Errno.EINVAL, bitmap(2 * PAGE, PAGE, bits));
+        assertErrno(Errno.EINVAL, bitmap(PAGE + 1, 2 * PAGE, bits));
+        assertErrno(Errno.EINVAL, bitmap(PAGE, 2 * PAGE - 1, bits));
+        assertErrno(Errno.EINVAL, bitmap(PAGE, 65 * PAGE, bits));
+        assertErrno(Errno.EINVAL, bitmap(TOP, 2 * PAGE, bits));
+        assertErrno(Errno.EINVAL, dirty(48, get, PAGE, 2 * PAGE, 2 * PAGE, bits));
+        assertErrno(Errno.EINVAL, bitmap(PAGE, 2 * PAGE, Buffers.allocate(4)));
+        assertOk(dirty(stop));
+        assertErrno(Errno.EINVAL, bitmap(PAGE, 2 * PAGE, bits));
+    }
+
+    @Test
+    void pagesOfMappingsAreDirty() {
+        attach();
+        assertOk(map(PAGE, 2 * PAGE));
+        assertOk(map(4 * PAGE, PAGE));
+        assertOk(map(70 * PAGE, 4 * PAGE));
+        assertOk(dirty(UapiVfio.VFIO_IOMMU_DIRTY_PAGES_FLAG_START));
+        for (int round = 0; round < 2; round++) {
+            ByteBuffer bits = Buffers.allocate(24);
+            assertOk(bitmap(0, 128 * PAGE, bits));
+            assertThat(bits.getLong(0)).isEqualTo(0x16);
+            assertThat(bits.getLong(8)).isEqualTo(0xfL << 6);
+        }
+        ByteBuffer others = Buffers.allocate(8).putLong(0, -1);
+        assertOk(bitmap(0, 64 * PAGE, others));
+        assertThat(others.getLong(0)).as("one mapping after the other").isEqualTo(0x17);
+        assertOk(map(10 * PAGE, PAGE));
+        assertOk(bitmap(5 * PAGE, 59 * PAGE, others.putLong(0, 0)));
+        assertThat(others.getLong(0)).isEqualTo(1 << 5);
+    }
+
+    @Test
+    void version1TracksNoDirtyPages() {
+        attach(UapiVfio.VFIO_TYPE1_IOMMU);
+        assertErrno(Errno.EACCES, dirty(0));
+    }
+
     // Unmapping
 
     @Test

@@ -24,7 +24,9 @@ import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 
 /** A {@link World} whose kernel has the {@link TestDevice}s. For one thread. */
 public final class VfioWorld implements AutoCloseable {
@@ -35,6 +37,7 @@ public final class VfioWorld implements AutoCloseable {
     private final Map<TestDevice, FakePciDevice> fakes = new EnumMap<>(TestDevice.class);
     private final List<VfioDevice> devices = new ArrayList<>();
     private final List<VfioWorld> fakesAlone = new ArrayList<>();
+    private @Nullable FakePciDevice behindRootPort;
 
     private VfioWorld(World world, TestDevice... devices) {
         this.world = world;
@@ -260,6 +263,29 @@ public final class VfioWorld implements AutoCloseable {
         int container = attach(group);
         int fd = world.own(deviceFd(group, places.get(1).address()));
         return new VfioDevice(this, container, group, fd, hardwareOf(TestDevice.EDU, fd));
+    }
+
+    /** Opens the one device behind a root port, a virtio-serial. Skips, with the reason, where there is none. */
+    VfioDevice behindRootPort() {
+        if (world.fake().isPresent()) {
+            String address = "0000:01:00.0";
+            if (behindRootPort == null) {
+                behindRootPort = fake().pciDevice(address, 11)
+                        .intx()
+                        .bar64(4, 0x4000)
+                        .express()
+                        .add();
+            }
+            return device(behindRootPort, 11, address);
+        }
+        Optional<TestDevice.Place> place = TestDevice.SERIAL.allOnThisMachine().stream()
+                .filter(one -> PciAddress.parse(one.address()).bus() != 0)
+                .findFirst();
+        assumeTrue(place.isPresent(), "needs QEMU's virtio-serial behind a root port: make lab runs this");
+        int group = world.own(open("/dev/vfio/" + place.get().group()));
+        int container = attach(group);
+        int fd = world.own(deviceFd(group, place.get().address()));
+        return new VfioDevice(this, container, group, fd, hardwareOf(TestDevice.SERIAL, fd));
     }
 
     /** Opens a device that a test added to a fake kernel, through its group and a container of its own. */

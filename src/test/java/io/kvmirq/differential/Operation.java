@@ -85,7 +85,9 @@ enum Operation {
     /** Descriptors follow. */
     HOT_RESET("fd", "argsz", "flags", "count"),
     VFIO_EXTENSION("fd", "extension"),
-    IOMMU_INFO("fd", "argsz");
+    IOMMU_INFO("fd", "argsz"),
+    /** With a bitmap of 64 pages. */
+    DIRTY_PAGES("fd", "argsz", "flags", "iova", "size");
 
     /** Where the data of {@link #SET_IRQS} begins. */
     static final int DATA_AT = 6;

@@ -24,6 +24,9 @@ final class VfioBodySteps {
     private static final long ERRORS = EXTENDED + 1;
     private static final long ALL = 0xffffffffL;
     private static final int COMMAND = 4;
+    /** I/O space of a device without I/O ports, and SERR# enable. */
+    private static final int FROM_FIRMWARE = 0x101;
+
     private static final int BAR_0 = 0x10;
     private static final int ROM_BAR = 0x30;
     private static final int ROM = 6;
@@ -69,18 +72,20 @@ final class VfioBodySteps {
         return call(Operation.WRITE_CONFIG, fd, capability, offset, width, value);
     }
 
+    /** What the firmware left in the bits of I/O ports and errors is compared after a write only. */
     private void command(long fd) {
-        boolean narrow = values.rarely(4);
         long value = values.of(0, 2, 3, 4, 6, 7, 7, 0x400, 0x402, 0x407, 0x147, 0xffff);
+        long part = values.rarely(4) ? values.below(2) : 2;
+        long left = part == 2 ? 0 : part == 0 ? FROM_FIRMWARE & ~0xff : FROM_FIRMWARE & 0xff;
         List<Call> calls = new ArrayList<>();
-        if (!values.rarely(3)) {
-            long high = values.below(2);
-            calls.add(
-                    narrow
-                            ? write(fd, HEADER, COMMAND + high, 1, value >>> Byte.SIZE * high)
-                            : write(fd, HEADER, COMMAND, values.rarely(4) ? 4 : 2, value));
+        if (values.rarely(3)) {
+            left = FROM_FIRMWARE;
+        } else if (part == 2) {
+            calls.add(write(fd, HEADER, COMMAND, values.rarely(4) ? 4 : 2, value));
+        } else {
+            calls.add(write(fd, HEADER, COMMAND + part, 1, value >>> Byte.SIZE * part));
         }
-        calls.add(read(fd, HEADER, COMMAND, 2, ALL));
+        calls.add(read(fd, HEADER, COMMAND, 2, ALL & ~left));
         calls.add(read(fd, HEADER, COMMAND + 2, 2, 0x18));
         draft.step(calls);
     }
@@ -200,7 +205,7 @@ final class VfioBodySteps {
     }
 
     void map() {
-        long fd = device();
+        long fd = fds.anyVfio();
         draft.step(call(
                 Operation.MAP_FILE,
                 fd,
@@ -257,11 +262,21 @@ final class VfioBodySteps {
         draft.step(List.of(new Call(Operation.HOT_RESET, List.copyOf(arguments))));
     }
 
+    /** Whether an IOMMU enforces coherency is its own, extension 4. */
     void iommu() {
         long container = values.rarely(16) ? fds.anyVfio() : fds.pick(Kind.CONTAINER);
         draft.step(
-                values.rarely(2)
-                        ? call(Operation.VFIO_EXTENSION, container, values.below(12))
-                        : call(Operation.IOMMU_INFO, container, values.of(0, 15, 16, 23, 24, 64, 256)));
+                switch ((int) values.below(4)) {
+                    case 0 -> call(Operation.VFIO_EXTENSION, container, values.of(0, 1, 2, 3, 5, 7, 8, 9, 10, 11, -1));
+                    case 1 -> call(Operation.IOMMU_INFO, container, values.of(0, 15, 16, 23, 24, 64, 256));
+                    default ->
+                        call(
+                                Operation.DIRTY_PAGES,
+                                container,
+                                values.rarely(6) ? values.of(0, 7, 47) : 48,
+                                values.rarely(8) ? values.of(0, 3, 8) : values.of(1, 2, 4, 4, 4),
+                                values.below(4) << 12,
+                                values.of(64, 64, 64, 60, 6, 65, 1) << 12);
+                });
     }
 }

@@ -27,6 +27,10 @@ final class VfioSide {
     /** Added to the id of an extended capability. */
     static final long EXTENDED = 0x100;
 
+    private static final long PAGE = 4096;
+    /** Where the bitmap of dirty pages is. */
+    private static final int DIRTY_BITS = 64;
+
     private static final int REGION_SHIFT = 40;
     private static final int FIRST_CAPABILITY = 0x34;
     private static final int FIRST_EXTENDED = 0x100;
@@ -123,6 +127,18 @@ final class VfioSide {
                 yield call.at(4) == 0 ? Answer.of(read) : Answer.of(read, memory, ROOM);
             }
             case WRITE_REGION -> Answer.of(libc.pwrite(fd, address, call.at(3), offset(call.at(1)) + call.at(2)));
+            case DIRTY_PAGES -> {
+                memory.putInt(0, call.intAt(1))
+                        .putInt(4, call.intAt(2))
+                        .putLong(8, call.at(3))
+                        .putLong(16, call.at(4))
+                        .putLong(24, PAGE)
+                        .putLong(32, Long.BYTES)
+                        .putLong(40, address + DIRTY_BITS);
+                int result = libc.ioctl(fd, UapiVfio.VFIO_IOMMU_DIRTY_PAGES, address);
+                memory.putLong(0, memory.getLong(DIRTY_BITS));
+                yield Answer.of(result, memory, Long.BYTES);
+            }
             case READ_FILE -> Answer.of(libc.read(fd, address, call.at(1)));
             case MAP_FILE -> mapFile(fd, call);
             case REGISTER_EVENT -> {

@@ -37,14 +37,15 @@ class VfioResetTest {
     }
 
     @Test
-    void powerIsNotModelled() {
+    void wakeupIsNotModelled() {
         VfioWorld vfio = fake("6.12");
         VfioDevice device = vfio.device(vfio.fake().pciDevice(FIRST, 5).add(), 5, FIRST);
         ByteBuffer feature = Buffers.allocate(16)
-                .putInt(VfioDeviceFeature.ARGSZ, VfioDeviceFeature.SIZE)
-                .putInt(VfioDeviceFeature.FLAGS, UapiVfio.VFIO_DEVICE_FEATURE_SET | 3);
+                .putInt(VfioDeviceFeature.ARGSZ, 16)
+                .putInt(VfioDeviceFeature.FLAGS, UapiVfio.VFIO_DEVICE_FEATURE_SET | 4)
+                .putInt(VfioDeviceFeature.SIZE, vfio.world.eventfd());
         assertThatThrownBy(() -> vfio.ioctl(device.fd, UapiVfio.VFIO_DEVICE_FEATURE, feature))
-                .hasMessageContaining("VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY");
+                .hasMessageContaining("VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP");
     }
 
     /** pci_try_reset_function() takes no lock that another thread has, and the removal of a device has it. */

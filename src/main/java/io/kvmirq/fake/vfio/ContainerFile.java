@@ -27,10 +27,13 @@ final class ContainerFile extends FakeFile {
             requests(new Requests<>(VfioAnswer.VFIO_CONTAINER_WITHOUT_IOMMU, number -> null));
 
     private static final Requests<ContainerFile> WITH_IOMMU = requests(
-                    new Requests<>(VfioAnswer.VFIO_UNKNOWN_REQUEST, ContainerFile::notModelled))
+                    new Requests<>(VfioAnswer.VFIO_UNKNOWN_REQUEST, number -> null))
             .value(UapiVfio.VFIO_IOMMU_GET_INFO, (file, address) -> file.dma().info(address))
             .value(UapiVfio.VFIO_IOMMU_MAP_DMA, (file, address) -> file.dma().map(address))
-            .value(UapiVfio.VFIO_IOMMU_UNMAP_DMA, (file, address) -> file.dma().unmap(address));
+            .value(UapiVfio.VFIO_IOMMU_UNMAP_DMA, (file, address) -> file.dma().unmap(address))
+            .value(
+                    UapiVfio.VFIO_IOMMU_DIRTY_PAGES,
+                    (file, address) -> file.dma().dirty().answer(address));
 
     private final VfioHost vfio;
     private final List<VfioGroup> groups = new ArrayList<>();
@@ -50,10 +53,6 @@ final class ContainerFile extends FakeFile {
         return empty.value(UapiVfio.VFIO_GET_API_VERSION, (file, none) -> UapiVfio.VFIO_API_VERSION)
                 .value(UapiVfio.VFIO_CHECK_EXTENSION, ContainerFile::checkExtension)
                 .value(UapiVfio.VFIO_SET_IOMMU, ContainerFile::setIommu);
-    }
-
-    private static @Nullable String notModelled(long request) {
-        return request == UapiVfio.VFIO_IOMMU_DIRTY_PAGES ? "VFIO_IOMMU_DIRTY_PAGES" : null;
     }
 
     @Override

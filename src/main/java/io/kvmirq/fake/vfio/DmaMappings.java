@@ -16,6 +16,7 @@ import io.kvmirq.uapi.UapiVfio.VfioIommuType1InfoCapIovaRange;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1InfoCapMigration;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1InfoDmaAvail;
 import java.nio.ByteBuffer;
+import java.util.Collection;
 import java.util.List;
 import java.util.Map;
 import java.util.NavigableMap;
@@ -41,8 +42,6 @@ final class DmaMappings {
     private static final int INFO_LEAST = 16;
 
     private static final int LONGEST_INFO = 128;
-    /** DIRTY_BITMAP_SIZE_MAX. */
-    private static final long MOST_DIRTY_BYTES = 1 << 28;
 
     private static final int MAP_FLAGS =
             UapiVfio.VFIO_DMA_MAP_FLAG_READ | UapiVfio.VFIO_DMA_MAP_FLAG_WRITE | UapiVfio.VFIO_DMA_MAP_FLAG_VADDR;
@@ -51,7 +50,7 @@ final class DmaMappings {
             | UapiVfio.VFIO_DMA_UNMAP_FLAG_VADDR;
 
     /** A mapping; {@code last} is its last address. */
-    private record Mapping(long first, long last) {
+    record Mapping(long first, long last) {
         long size() {
             return last - first + 1;
         }
@@ -66,6 +65,8 @@ final class DmaMappings {
     /** VFIO_TYPE1v2_IOMMU: no mapping is split. */
     private final boolean v2;
 
+    private final DirtyPages dirty;
+
     /** By their first address. No two overlap. */
     private final NavigableMap<Long, Mapping> mappings = new TreeMap<>(Long::compareUnsigned);
 
@@ -73,6 +74,11 @@ final class DmaMappings {
         this.host = host;
         this.vfio = vfio;
         this.v2 = v2;
+        this.dirty = new DirtyPages(host, this);
+    }
+
+    DirtyPages dirty() {
+        return dirty;
     }
 
     /** The first address that the IOMMU keeps for messages. */
@@ -125,7 +131,7 @@ final class DmaMappings {
         long[] ranges = ranges(host);
         header(info, migration, UapiVfio.VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION, available);
         info.putLong(migration + VfioIommuType1InfoCapMigration.PGSIZE_BITMAP, PAGE_MASK + 1)
-                .putLong(migration + VfioIommuType1InfoCapMigration.MAX_DIRTY_BITMAP_SIZE, MOST_DIRTY_BYTES);
+                .putLong(migration + VfioIommuType1InfoCapMigration.MAX_DIRTY_BITMAP_SIZE, DirtyPages.MOST_BYTES);
         header(info, available, UapiVfio.VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, addresses);
         info.putInt(available + VfioIommuType1InfoDmaAvail.AVAIL, MOST - mappings.size());
         header(info, addresses, UapiVfio.VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, 0);
@@ -230,13 +236,13 @@ final class DmaMappings {
 
     private int unmap(ByteBuffer unmap) {
         int flags = unmap.getInt(VfioIommuType1DmaUnmap.FLAGS);
-        boolean dirty = (flags & UapiVfio.VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) != 0;
+        boolean withDirty = (flags & UapiVfio.VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) != 0;
         if (isShort(unmap, VfioIommuType1DmaUnmap.SIZE)
                 || (flags & ~UNMAP_FLAGS) != 0
-                || dirty && flags != UapiVfio.VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) {
+                || withDirty && flags != UapiVfio.VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) {
             return host.refuse(VfioAnswer.VFIO_UNMAP_ARGUMENTS);
         }
-        if (dirty || (flags & UapiVfio.VFIO_DMA_UNMAP_FLAG_VADDR) != 0) {
+        if (withDirty || (flags & UapiVfio.VFIO_DMA_UNMAP_FLAG_VADDR) != 0) {
             throw new NotModelledException("VFIO_IOMMU_UNMAP_DMA with flags 0x" + Integer.toHexString(flags));
         }
         long iova = unmap.getLong(VfioIommuType1DmaUnmap.IOVA);
@@ -257,7 +263,17 @@ final class DmaMappings {
         return 0;
     }
 
-    private boolean splits(long iova, long last) {
+    boolean isVersion2() {
+        return v2;
+    }
+
+    /** The mappings that begin in a range, in order. */
+    Collection<Mapping> within(long iova, long last) {
+        return mappings.subMap(iova, true, last, true).values();
+    }
+
+    /** Whether the range begins or ends inside a mapping. */
+    boolean splits(long iova, long last) {
         return at(iova).filter(mapping -> mapping.overlaps(iova, iova) && mapping.first() != iova)
                         .isPresent()
                 || at(last).filter(mapping -> mapping.overlaps(last, last) && mapping.last() != last)

@@ -37,10 +37,11 @@ final class LowPower {
 
     /** @throws NotModelledException if nothing is wrong: the host suspends the device some time later */
     int enterWithWakeup(ByteBuffer wakeup) {
-        if (wakeup.getInt(Integer.BYTES) != 0) {
-            return host.refuse(VfioAnswer.VFIO_WAKEUP_RESERVED);
+        int fd = wakeup.getInt(0);
+        if (fd < 0) {
+            return host.refuse(VfioAnswer.VFIO_WAKEUP_NEGATIVE);
         }
-        FakeFile file = host.file(wakeup.getInt(0));
+        FakeFile file = host.file(fd);
         if (!(file instanceof EventFile)) {
             return host.refuse(file == null ? VfioAnswer.VFIO_WAKEUP_FD : VfioAnswer.VFIO_WAKEUP_NOT_AN_EVENTFD);
         }

@@ -41,8 +41,7 @@ final class RegisterEvents {
                     || width < 0
                     || width > UapiVfio.VFIO_DEVICE_IOEVENTFD_64
                     || fd < -1
-                    || !device.bars().isRegister(PciRequests.region(offset), PciRequests.at(offset), width)
-                    || width == UapiVfio.VFIO_DEVICE_IOEVENTFD_64 && !writesQuadwords();
+                    || !device.bars().isRegister(PciRequests.region(offset), PciRequests.at(offset), width);
             return wrong ? host.refuse(VfioAnswer.VFIO_IOEVENTFD_RANGE) : set(register(offset, width, given), fd);
         });
     }
@@ -50,11 +49,6 @@ final class RegisterEvents {
     private static Register register(long offset, int width, ByteBuffer given) {
         int bar = PciRequests.region(offset);
         return new Register(bar, (int) PciRequests.at(offset), width, given.getLong(VfioDeviceIoeventfd.DATA));
-    }
-
-    /** x86 has no iowrite64() of its own. */
-    private boolean writesQuadwords() {
-        return host.build().arm64() || host.build().isSince(6, 11);
     }
 
     private int set(Register register, int fd) {
