@@ -131,11 +131,7 @@ class FakeKernelTest {
     }
 
     private static final List<String> OF_VM = List.of(
-            "KVM_CREATE_PIT",
-            "KVM_GET_PIT",
-            "KVM_CLEAR_DIRTY_LOG",
-            "KVM_SET_MEMORY_ATTRIBUTES",
-            "KVM_XEN_HVM_CONFIG");
+            "KVM_CREATE_PIT", "KVM_GET_PIT", "KVM_CLEAR_DIRTY_LOG", "KVM_SET_MEMORY_ATTRIBUTES", "KVM_XEN_HVM_CONFIG");
 
     private static final List<String> OF_VCPU = List.of("KVM_SET_CPUID", "KVM_TRANSLATE", "KVM_GET_NESTED_STATE");
 
