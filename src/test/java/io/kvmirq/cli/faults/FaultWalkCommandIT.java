@@ -124,12 +124,13 @@ class FaultWalkCommandIT {
                 .isEqualTo("kvmirq: nothing can fail: the program makes none of these calls\n");
     }
 
-    /** A firmware that resets the machine: {@code mov al, 0xfe; out 0x64, al; hlt}. */
+    /** Resets the machine: {@code mov al, 0xfe; out 0x64, al; hlt}. */
+    private static final byte[] RESET = {(byte) 0xb0, (byte) 0xfe, (byte) 0xe6, 0x64, (byte) 0xf4};
+
     private Path firmware() throws Exception {
         byte[] rom = new byte[1 << 16];
         Arrays.fill(rom, (byte) 0xf4);
-        byte[] reset = {(byte) 0xb0, (byte) 0xfe, (byte) 0xe6, 0x64};
-        System.arraycopy(reset, 0, rom, rom.length - 16, reset.length);
+        System.arraycopy(RESET, 0, rom, rom.length - 16, RESET.length);
         return Files.write(temporary.resolve("reset.rom"), rom);
     }
 
@@ -146,5 +147,21 @@ class FaultWalkCommandIT {
                 .containsPattern("KVM_CREATE_VM +1 {2}goes on +ends 1\n")
                 .containsPattern("KVM_SET_GSI_ROUTING +1 {2}aborts SIGABRT {2}aborts SIGABRT\n")
                 .containsPattern("KVM_SET_GSI_ROUTING EINTR: .*kvm_irqchip_commit_routes: Assertion");
+    }
+
+    @Test
+    void kvmtoolEndsInOrder() throws Exception {
+        Machine.assumeX86();
+        Path kernel = Files.write(temporary.resolve("reset.bin"), RESET);
+        Path disk = Files.write(temporary.resolve("disk"), new byte[1 << 16]);
+        String[] lkvm = {"lkvm", "run", "-k", kernel.toString(), "-d", disk.toString(), "-m", "64", "-c", "1"};
+        Machine.assumeSucceeds(lkvm);
+        List<String> words = new ArrayList<>(List.of(
+                "fault-walk", "--call", "KVM_CREATE_VM,KVM_SET_GSI_ROUTING,KVM_RUN", "--errno", "EINTR,EINVAL", "--"));
+        words.addAll(List.of(lkvm));
+        assertThat(Cli.run(words.toArray(String[]::new)).exited(ExitCode.OK).out())
+                .containsPattern("KVM_CREATE_VM +1 {2}ends 128 +ends 128\n")
+                .containsPattern("KVM_SET_GSI_ROUTING +1 {2}ends 1 +ends 1\n")
+                .containsPattern("KVM_RUN +1 {2}goes on +ends 1\n");
     }
 }
