@@ -16,6 +16,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
 
 /**
  * A program that runs under the launcher, which answers its calls by rules. A signal that ends this command ends the
@@ -29,7 +30,6 @@ final class FaultedProgram implements AutoCloseable {
 
     private final List<String> command;
     private final Path launcher = NativeLibrary.launcherOfThisMachine().file();
-    private final Path report;
     private final Thread hook = new Thread(this::stop, "kvmirq-stop");
 
     // Guarded by this
@@ -41,11 +41,6 @@ final class FaultedProgram implements AutoCloseable {
     FaultedProgram(List<String> command) {
         this.command = command;
         OtherProgram.find(command.get(0));
-        try {
-            report = Files.createTempFile("kvmirq", ".fault.tmp");
-        } catch (IOException e) {
-            throw new UnreadableInputException("cannot make a temporary file: " + e, e);
-        }
         Runtime.getRuntime().addShutdownHook(hook);
     }
 
@@ -55,15 +50,6 @@ final class FaultedProgram implements AutoCloseable {
             Runtime.getRuntime().removeShutdownHook(hook);
         } catch (IllegalStateException e) {
             // The hook is running, and ends now: the program has ended.
-        }
-        deleteReport();
-    }
-
-    private void deleteReport() {
-        try {
-            Files.deleteIfExists(report);
-        } catch (IOException e) {
-            // A file of a few lines in a directory for temporary files.
         }
     }
 
@@ -82,10 +68,6 @@ final class FaultedProgram implements AutoCloseable {
         return running;
     }
 
-    private synchronized boolean isStopped() {
-        return stopped;
-    }
-
     private void stop() {
         Optional<Process> last = stopRunning();
         try {
@@ -95,10 +77,44 @@ final class FaultedProgram implements AutoCloseable {
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         }
-        deleteReport();
     }
 
-    private ProcessBuilder builder(List<FaultRule> rules, Duration limit) {
+    /** Runs it with the streams of this command, until all its processes have ended. */
+    Ended run(List<FaultRule> rules) {
+        return run(rules, Duration.ZERO, ProcessBuilder::inheritIO);
+    }
+
+    /** Runs it without input and output. Its processes that have not ended at the limit are killed. */
+    Ended runSilently(List<FaultRule> rules, Duration limit) {
+        return run(rules, limit, builder -> builder.redirectInput(
+                        Path.of("/dev/null").toFile())
+                .redirectOutput(ProcessBuilder.Redirect.DISCARD));
+    }
+
+    private Ended run(List<FaultRule> rules, Duration limit, Consumer<ProcessBuilder> streams) {
+        try {
+            Path report = Files.createTempFile("kvmirq", ".fault.tmp");
+            // The launcher removes the file when it has opened it.
+            try (BufferedReader lines = Files.newBufferedReader(report)) {
+                ProcessBuilder builder = builder(report, rules, limit);
+                streams.accept(builder);
+                Process process = start(builder);
+                List<String> said = lines(process);
+                OtherProgram.waitFor(process);
+                return read(lines).saying(said);
+            } finally {
+                Files.deleteIfExists(report);
+            }
+        } catch (IOException e) {
+            String message = String.valueOf(e.getMessage());
+            String hint = message.contains("Permission denied")
+                    ? "; is its filesystem mounted noexec? Set $XDG_CACHE_HOME or -Dkvmirq.cache to a directory that is not"
+                    : "";
+            throw new UnreadableInputException("cannot run " + launcher + ": " + message + hint, e);
+        }
+    }
+
+    private ProcessBuilder builder(Path report, List<FaultRule> rules, Duration limit) {
         List<String> words = new ArrayList<>(List.of(
                 launcher.toString(),
                 report.toString(),
@@ -110,32 +126,6 @@ final class FaultedProgram implements AutoCloseable {
         ProcessBuilder builder = new ProcessBuilder(words);
         OtherProgram.restoreLocale(builder.environment());
         return builder;
-    }
-
-    /** Runs it with the streams of this command, until all its processes have ended. */
-    Ended run(List<FaultRule> rules) {
-        return run(builder(rules, Duration.ZERO).inheritIO());
-    }
-
-    /** Runs it without input and output. Its processes that have not ended at the limit are killed. */
-    Ended runSilently(List<FaultRule> rules, Duration limit) {
-        ProcessBuilder builder = builder(rules, limit)
-                .redirectInput(Path.of("/dev/null").toFile())
-                .redirectOutput(ProcessBuilder.Redirect.DISCARD);
-        return run(builder);
-    }
-
-    private Ended run(ProcessBuilder builder) {
-        Process process;
-        try {
-            process = start(builder);
-        } catch (IOException e) {
-            throw new UnreadableInputException(
-                    "cannot run " + launcher + ": " + e.getMessage() + "; is its filesystem mounted noexec?", e);
-        }
-        List<String> said = lines(process);
-        OtherProgram.waitFor(process);
-        return read().saying(said);
     }
 
     /** Reads its stderr to the end. An inherited one is empty here. */
@@ -156,32 +146,27 @@ final class FaultedProgram implements AutoCloseable {
 
     // The report
 
-    private Ended read() {
+    private Ended read(BufferedReader report) throws IOException {
         List<Ended.Count> counts = new ArrayList<>();
-        try {
-            for (String line : Files.readAllLines(report)) {
-                String[] words = line.split(" ", -1);
-                switch (words[0]) {
-                    case "rule" ->
-                        counts.add(new Ended.Count(
-                                Long.parseLong(words[1]),
-                                Long.parseLong(words[2]),
-                                Long.parseLong(words[3]),
-                                Long.parseLong(words[4])));
-                    case "exit", "signal" -> {
-                        return new Ended(
-                                words[0].equals("signal"),
-                                Integer.parseInt(words[1]),
-                                words[2].equals("late"),
-                                counts,
-                                List.of());
-                    }
-                    default -> throw refusal(words[1], Integer.parseInt(words[2]));
+        for (String line = report.readLine(); line != null; line = report.readLine()) {
+            String[] words = line.split(" ", -1);
+            switch (words[0]) {
+                case "rule" ->
+                    counts.add(new Ended.Count(
+                            Long.parseLong(words[1]),
+                            Long.parseLong(words[2]),
+                            Long.parseLong(words[3]),
+                            Long.parseLong(words[4])));
+                case "exit", "signal" -> {
+                    return new Ended(
+                            words[0].equals("signal"),
+                            Integer.parseInt(words[1]),
+                            words[2].equals("late"),
+                            counts,
+                            List.of());
                 }
+                default -> throw refusal(words[1], Integer.parseInt(words[2]));
             }
-        } catch (IOException e) {
-            throw new UnreadableInputException(
-                    isStopped() ? command.get(0) + " was stopped" : "cannot read " + report + ": " + e, e);
         }
         throw new UnreadableInputException("the launcher was killed, and " + command.get(0) + " with it");
     }

@@ -155,10 +155,12 @@ class FaultCommandIT {
     @ParameterizedTest
     @ValueSource(strings = {"wait", "leave"})
     void programDiesWithTheCommand(String then) throws Exception {
-        Process command = Cli.jvm().start("fault", "KVM_RUN=EIO", "--", compiled(), then);
+        Process command =
+                Cli.jvm("-Djava.io.tmpdir=" + temporary).start("fault", "KVM_RUN=EIO", "--", compiled(), then);
         ProcessHandle program = ProcessHandle.of(ready(command)).orElseThrow();
         command.destroyForcibly();
         eventually("the program has ended", () -> !program.isAlive());
+        assertThat(temporary).isDirectoryNotContaining("glob:**.tmp");
     }
 
     @Test
