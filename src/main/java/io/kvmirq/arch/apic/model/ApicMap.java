@@ -47,14 +47,18 @@ public final class ApicMap<A extends LocalApic> {
      *     one logical id has it, and a logical id counts by its lowest bit
      * @return empty if two LAPICs have one id, without 32-bit ids and since Linux 6.3
      */
-    public static <A extends LocalApic> Optional<ApicMap<A>> of(List<A> all, boolean apicIds32Bit, boolean before63) {
-        List<A> lapics = all.stream().filter(LocalApic::isPresent).toList();
+    public static <A extends LocalApic> Optional<ApicMap<A>> of(
+            List<A> lapics, boolean apicIds32Bit, boolean before63) {
         int highest = lapics.stream()
+                .filter(LocalApic::isPresent)
                 .mapToInt(lapic -> Math.max(lapic.vcpuId(), lapic.id()))
                 .max()
                 .orElse(0);
         ApicMap<A> map = new ApicMap<>(Math.max(highest, ApicMessage.BROADCAST));
         for (A lapic : lapics) {
+            if (!lapic.isPresent()) {
+                continue;
+            }
             if (!map.addPhysical(lapic, apicIds32Bit || before63)) {
                 return Optional.empty();
             }
