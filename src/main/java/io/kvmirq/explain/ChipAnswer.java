@@ -11,8 +11,8 @@ public enum ChipAnswer implements Answer {
     PIC_EDGE(behaviour(MEASURED, "an edge is coalesced if its IRR bit is set; a masked pin returns -1",
         "i8259.c pic_set_irq1()")),
     PIC_CASCADE(behaviour(MEASURED, "a request of the slave pulses pin 2 of the master", "i8259.c pic_update_irq()")),
-    PIC_TAKEN(behaviour(MEASURED, "a vCPU whose LINT0 is ExtINT, or whose LAPIC is off, takes the PICs' interrupt by the"
-        + " vector of the pin", "i8259.c kvm_pic_read_irq()")),
+    PIC_TAKEN(behaviour(MEASURED, "a vCPU whose LINT0 is ExtINT, or whose LAPIC is off, takes the PICs' interrupt by"
+        + " the vector of the pin", "i8259.c kvm_pic_read_irq()")),
     PIC_PORTS(behaviour(MEASURED, "the kernel handles the ports of the PICs, 0x20, 0xa0 and 0x4d0",
         "i8259.c picdev_write()")),
     PIC_POLL_BEFORE(behaviour(SOURCE, "before 6.5 the answer to a poll of a PIC has no bit that tells a request",
@@ -39,10 +39,10 @@ public enum ChipAnswer implements Answer {
         "x86.c process_nmi()")),
     INIT_RESETS_LAPIC(behaviour(MEASURED, "INIT is pending until the vCPU processes its events, then resets the LAPIC",
         "lapic.c kvm_apic_accept_events()")),
-    LAPIC_OFF(behaviour(MEASURED, "a LAPIC that IA32_APIC_BASE switches off takes no message, and has the id of its vCPU"
-        + " when it is switched on again", "lapic.c kvm_lapic_set_base()")),
-    LAPIC_COUNT(behaviour(MEASURED, "KVM_SET_LAPIC starts the timer from the current count, which is 0 without an initial"
-        + " count", "lapic.c apic_get_tmcct()")),
+    LAPIC_OFF(behaviour(MEASURED, "a LAPIC that IA32_APIC_BASE switches off takes no message, and has the id of its"
+        + " vCPU when it is switched on again", "lapic.c kvm_lapic_set_base()")),
+    LAPIC_COUNT(behaviour(MEASURED, "KVM_SET_LAPIC starts the timer from the current count, which is 0 without an"
+        + " initial count", "lapic.c apic_get_tmcct()")),
     EOI_TOLD_TO_VMM(behaviour(MEASURED,
         "with the split irqchip, the EOI of a level interrupt routed from a reserved pin exits to the VMM",
         "lapic.c kvm_ioapic_send_eoi()")),

@@ -66,8 +66,8 @@ public enum InterruptAnswer implements Answer {
     MSI_LOGICAL_NOBODY_BEFORE(behaviour(LAB,
         "before 6.3, if no LAPIC has a logical id, every LAPIC is compared with a logical destination",
         "lapic.c kvm_apic_map_get_logical_dest()")),
-    MSI_MAP_FIRST_BEFORE(behaviour(LAB, "before 6.3 the APIC map holds the first of LAPICs with one id, and the last with"
-        + " one logical id, of which the lowest bit counts", "lapic.c kvm_recalculate_apic_map()")),
+    MSI_MAP_FIRST_BEFORE(behaviour(LAB, "before 6.3 the APIC map holds the first of LAPICs with one id, and the last"
+        + " with one logical id, of which the lowest bit counts", "lapic.c kvm_recalculate_apic_map()")),
     MSI_BROADCAST(behaviour(MEASURED, "a broadcast reaches all LAPICs, or one by redirection hint",
         "irq.c kvm_irq_delivery_to_apic()")),
     LINE_NEEDS_IRQCHIP(refusal(MEASURED, LINE, ENXIO, "the VM has no in-kernel irqchip", "KVM_CREATE_IRQCHIP first",

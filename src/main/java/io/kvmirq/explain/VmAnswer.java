@@ -196,8 +196,8 @@ public enum VmAnswer implements Answer {
         + " with immediate_exit", "x86.c complete_fast_pio_in(), complete_emulated_mmio()")),
     RUN_WINDOW(behaviour(MEASURED, "with request_interrupt_window and without in-kernel PIC, KVM_RUN exits where an"
         + " interrupt of the VMM would be taken; kvm_pvm may run some instructions longer", "x86.c vcpu_run()")),
-    VCPU_INTERRUPT_TAKEN(behaviour(MEASURED, "without in-kernel LAPIC the interrupt of KVM_INTERRUPT is taken before the"
-        + " next instruction: KVM does not look at the interrupt flag", "x86.c kvm_check_and_inject_events()")),
+    VCPU_INTERRUPT_TAKEN(behaviour(MEASURED, "without in-kernel LAPIC the interrupt of KVM_INTERRUPT is taken before"
+        + " the next instruction: KVM does not look at the interrupt flag", "x86.c kvm_check_and_inject_events()")),
     VCPU_HALT_LEAVES(behaviour(MEASURED, "without an in-kernel LAPIC, HLT exits to the VMM",
         "x86.c kvm_emulate_halt()")),
     VCPU_ONE_CALL(behaviour(MEASURED, "a vCPU ioctl waits until KVM_RUN returns, also during HLT",
@@ -253,8 +253,9 @@ public enum VmAnswer implements Answer {
     MEMORY_UNUSABLE(behaviour(MEASURED, "a guest's access to memory that this process may not access so exits as MMIO"
         + " where KVM emulates real mode; where the processor runs it, KVM_RUN fails with EFAULT",
         "x86.c emulator_read_write_onepage(), mmu.c kvm_handle_error_pfn()")),
-    MMIO_PAGES(behaviour(MEASURED, "a guest's store to two pages is two stores: memory is written at once, each other page"
-        + " is an exit, the second one also with immediate_exit", "x86.c emulator_read_write(), complete_emulated_mmio()")),
+    MMIO_PAGES(behaviour(MEASURED, "a guest's store to two pages is two stores: memory is written at once, each other"
+        + " page is an exit, the second one also with immediate_exit",
+        "x86.c emulator_read_write(), complete_emulated_mmio()")),
     MEMORY_FLAGS(refusal(MEASURED, MEMORY, EINVAL, "flags this kernel does not know", "flags",
         "kvm_main.c check_memory_region_flags()").unless(TYPED_CALL)),
     MEMORY_BEYOND(refusal(INFERRED, MEMORY, EINVAL, "it ends beyond the processor's physical addresses",

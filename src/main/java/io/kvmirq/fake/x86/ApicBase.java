@@ -6,7 +6,7 @@ import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Build;
 import java.util.Optional;
 
-/** MSR 0x1b (IA32_APIC_BASE) of a vCPU, its LAPIC's address and mode; source: {@code kvm_apic_set_base()} in lapic.c. */
+/** MSR 0x1b (IA32_APIC_BASE) of a vCPU: its LAPIC's address and mode; source: {@code kvm_apic_set_base()}, lapic.c. */
 final class ApicBase {
     private static final long ADDRESS = 0xfee0_0000L;
     private static final long BOOT = 1 << 8;
@@ -37,7 +37,7 @@ final class ApicBase {
         return invalid && !unchecked ? Optional.of(VmAnswer.SREGS_APIC_BASE) : Optional.empty();
     }
 
-    /** Whether a guest may do so: from x2APIC mode it switches the LAPIC off, and x2APIC mode on from xAPIC mode only. */
+    /** Whether a guest may write it: x2APIC mode begins in xAPIC mode, and ends with the LAPIC off. */
     boolean isTransition(long wanted) {
         long modes = ENABLED | X2APIC;
         return (value & modes) == modes
