@@ -28,6 +28,8 @@ final class VfioSide {
     static final long EXTENDED = 0x100;
 
     private static final long PAGE = 4096;
+    /** A descriptor that is never open. */
+    private static final int CLOSED = 5000;
     /** Where the bitmap of dirty pages is. */
     private static final int DIRTY_BITS = 64;
 
@@ -97,7 +99,9 @@ final class VfioSide {
             case MAP_DMA -> map(fd, call);
             case UNMAP_DMA -> unmap(fd, call);
             case FEATURE -> {
-                memory.putInt(0, call.intAt(1)).putInt(Integer.BYTES, call.intAt(2));
+                memory.putInt(0, call.intAt(1))
+                        .putInt(Integer.BYTES, call.intAt(2))
+                        .putInt(Long.BYTES, CLOSED);
                 yield ask(fd, UapiVfio.VFIO_DEVICE_FEATURE, 0);
             }
             case HOT_RESET_INFO -> {
@@ -106,10 +110,7 @@ final class VfioSide {
             }
             case HOT_RESET -> hotReset(fd, call);
             case VFIO_EXTENSION -> Answer.of(libc.ioctl(fd, UapiVfio.VFIO_CHECK_EXTENSION, call.at(1)));
-            case IOMMU_INFO -> {
-                memory.putInt(0, call.intAt(1));
-                yield ask(fd, UapiVfio.VFIO_IOMMU_GET_INFO, ROOM);
-            }
+            case IOMMU_INFO -> iommuInfo(fd, call);
             default -> body(fd, call);
         };
     }
@@ -242,6 +243,22 @@ final class VfioSide {
             libc.munmap(mapped, call.at(3));
         }
         return Answer.of(Math.min(mapped, 0));
+    }
+
+    /** Flags, and how many mappings are left. What an IOMMU translates is its own. */
+    private Answer iommuInfo(int fd, Call call) {
+        memory.putInt(0, call.intAt(1));
+        int result = libc.ioctl(fd, UapiVfio.VFIO_IOMMU_GET_INFO, address);
+        int left = 0;
+        for (int at = memory.getInt(UapiVfio.VfioIommuType1Info.CAP_OFFSET);
+                at != 0;
+                at = memory.getInt(at + UapiVfio.VfioInfoCapHeader.NEXT)) {
+            if (memory.getShort(at) == UapiVfio.VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL) {
+                left = memory.getInt(at + UapiVfio.VfioIommuType1InfoDmaAvail.AVAIL);
+            }
+        }
+        memory.putInt(0, left);
+        return Answer.of(result, memory, Long.BYTES);
     }
 
     private Answer hotReset(int fd, Call call) {
