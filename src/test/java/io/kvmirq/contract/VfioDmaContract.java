@@ -271,25 +271,29 @@ class VfioDmaContract extends VfioSuite {
         assertErrno(Errno.EINVAL, bitmap(PAGE, 2 * PAGE, bits));
     }
 
+    /** From the second time on, pages behind a mapping too: Linux shifts its bitmap in place, and clears a part. */
     @Test
     void pagesOfMappingsAreDirty() {
         attach();
         assertOk(map(PAGE, 2 * PAGE));
         assertOk(map(4 * PAGE, PAGE));
         assertOk(map(70 * PAGE, 4 * PAGE));
-        assertOk(dirty(UapiVfio.VFIO_IOMMU_DIRTY_PAGES_FLAG_START));
         for (int round = 0; round < 2; round++) {
+            assertOk(dirty(UapiVfio.VFIO_IOMMU_DIRTY_PAGES_FLAG_START));
             ByteBuffer bits = Buffers.allocate(24);
             assertOk(bitmap(0, 128 * PAGE, bits));
             assertThat(bits.getLong(0)).isEqualTo(0x16);
-            assertThat(bits.getLong(8)).isEqualTo(0xfL << 6);
+            assertThat(bits.getLong(8)).isEqualTo(0x3c0);
+            ByteBuffer again = Buffers.allocate(24);
+            assertOk(bitmap(0, 128 * PAGE, again));
+            assertThat(again.getLong(0)).isEqualTo(0x17e);
+            assertThat(again.getLong(8)).isEqualTo(0xf3c0);
+            assertOk(dirty(UapiVfio.VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP));
         }
-        ByteBuffer others = Buffers.allocate(8).putLong(0, -1);
+        assertOk(dirty(UapiVfio.VFIO_IOMMU_DIRTY_PAGES_FLAG_START));
+        ByteBuffer others = Buffers.allocate(8).putLong(0, 1L << 40);
         assertOk(bitmap(0, 64 * PAGE, others));
-        assertThat(others.getLong(0)).as("one mapping after the other").isEqualTo(0x17);
-        assertOk(map(10 * PAGE, PAGE));
-        assertOk(bitmap(5 * PAGE, 59 * PAGE, others.putLong(0, 0)));
-        assertThat(others.getLong(0)).isEqualTo(1 << 5);
+        assertThat(others.getLong(0)).as("bits of the caller stay").isEqualTo(1L << 40 | 0x16);
     }
 
     @Test

@@ -8,11 +8,13 @@ import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1DirtyBitmap;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.util.Optional;
+import java.util.HashMap;
+import java.util.Map;
 
 /**
- * VFIO_IOMMU_DIRTY_PAGES. Every page of a mapping counts as dirty, as the memory of a PCI device is pinned. Source:
- * {@code vfio_iommu_type1_dirty_pages()} in drivers/vfio/vfio_iommu_type1.c.
+ * VFIO_IOMMU_DIRTY_PAGES. Every page of a mapping counts as dirty, as the memory of a PCI device is pinned. Pages behind
+ * a mapping count as dirty too, once a bitmap was asked for: Linux shifts the bitmap of a mapping in place. Source: {@code
+ * update_user_bitmap()} and {@code vfio_iova_dirty_bitmap()} in drivers/vfio/vfio_iommu_type1.c.
  */
 final class DirtyPages {
     private static final int PAGE_SHIFT = 12;
@@ -33,6 +35,9 @@ final class DirtyPages {
 
     private final Host host;
     private final DmaMappings mappings;
+    /** The bitmaps of mappings that were asked for, by first address. */
+    private final Map<Long, long[]> bitmaps = new HashMap<>();
+
     private boolean tracked;
 
     DirtyPages(Host host, DmaMappings mappings) {
@@ -58,8 +63,16 @@ final class DirtyPages {
                 return host.copied(address + VfioIommuType1DirtyBitmap.SIZE, RANGE_SIZE, this::bitmap);
             }
             tracked = flags == UapiVfio.VFIO_IOMMU_DIRTY_PAGES_FLAG_START;
+            if (!tracked) {
+                bitmaps.clear();
+            }
             return 0;
         });
+    }
+
+    /** A mapping is gone. */
+    void forget(long first) {
+        bitmaps.remove(first);
     }
 
     private int bitmap(ByteBuffer range) {
@@ -80,10 +93,13 @@ final class DirtyPages {
             return host.refuse(VfioAnswer.VFIO_DIRTY_STATE);
         }
         for (DmaMappings.Mapping mapping : mappings.within(iova, last)) {
-            int refused = copyOut(range.getLong(BITMAP), mapping.first() - iova >>> PAGE_SHIFT, mapping.size());
+            int pages = (int) (mapping.size() >>> PAGE_SHIFT);
+            long[] bits = bitmaps.computeIfAbsent(mapping.first(), none -> new long[words(pages) + 1]);
+            int refused = copyOut(range.getLong(BITMAP), mapping.first() - iova >>> PAGE_SHIFT, bits, pages);
             if (refused < 0) {
                 return refused;
             }
+            setFirst(bits, pages, false);
         }
         return 0;
     }
@@ -93,23 +109,43 @@ final class DirtyPages {
         return (pages + Long.SIZE - 1) / Long.SIZE * Long.BYTES;
     }
 
-    /** Sets the bits of a mapping; the others of its first word stay, those of its last word are cleared. */
-    private int copyOut(long bitmap, long firstPage, long size) {
-        long to = bitmap + firstPage / Long.SIZE * Long.BYTES;
-        int shift = (int) (firstPage % Long.SIZE);
-        int bits = shift + (int) (size >>> PAGE_SHIFT);
-        ByteBuffer words = ByteBuffer.allocate((int) bytesOf(bits)).order(ByteOrder.nativeOrder());
-        for (int bit = shift; bit < bits; bit++) {
-            int at = bit / Long.SIZE * Long.BYTES;
-            words.putLong(at, words.getLong(at) | 1L << bit);
+    private static int words(int bits) {
+        return (int) (bytesOf(bits) / Long.BYTES);
+    }
+
+    private static void setFirst(long[] bits, int count, boolean on) {
+        for (int bit = 0; bit < count; bit++) {
+            long one = 1L << bit;
+            bits[bit / Long.SIZE] = on ? bits[bit / Long.SIZE] | one : bits[bit / Long.SIZE] & ~one;
         }
-        if (shift != 0) {
-            Optional<ByteBuffer> left = Optional.ofNullable(host.memory().copyIn(to, Long.BYTES));
-            if (left.isEmpty()) {
+    }
+
+    /** As {@code __bitmap_shift_left()}. */
+    private static void shift(long[] bits, int by, int words) {
+        for (int word = words - 1; word >= 0; word--) {
+            long lower = word > 0 ? bits[word - 1] >>> Long.SIZE - by : 0;
+            bits[word] = bits[word] << by | lower;
+        }
+    }
+
+    /** Writes the bitmap of a mapping into that of the caller, whose first word is kept. */
+    private int copyOut(long bitmap, long firstPage, long[] bits, int pages) {
+        long to = bitmap + firstPage / Long.SIZE * Long.BYTES;
+        int by = (int) (firstPage % Long.SIZE);
+        int words = words(pages + by);
+        setFirst(bits, pages, true);
+        if (by != 0) {
+            shift(bits, by, words);
+            ByteBuffer left = host.memory().copyIn(to, Long.BYTES);
+            if (left == null) {
                 return host.refuse(FileAnswer.FAULT);
             }
-            words.putLong(0, words.getLong(0) | left.get().getLong(0) & (1L << shift) - 1);
+            bits[0] |= left.getLong(0);
         }
-        return host.copyOut(to, words, words.capacity());
+        ByteBuffer written = ByteBuffer.allocate(words * Long.BYTES).order(ByteOrder.nativeOrder());
+        for (int word = 0; word < words; word++) {
+            written.putLong(word * Long.BYTES, bits[word]);
+        }
+        return host.copyOut(to, written, written.capacity());
     }
 }

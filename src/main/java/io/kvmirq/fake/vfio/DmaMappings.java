@@ -291,6 +291,7 @@ final class DmaMappings {
                 break;
             }
             mappings.remove(mapping.first());
+            dirty.forget(mapping.first());
             unmapped += mapping.size();
         }
         return unmapped;
