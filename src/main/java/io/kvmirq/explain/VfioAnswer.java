@@ -187,7 +187,7 @@ public enum VfioAnswer implements Answer {
     VFIO_FEATURE_OPERATION(refusal(LAB, VFIO_FEATURE, EINVAL,
         "the feature does not have this operation, neither GET nor SET is given, or argsz is too short for it",
         "PROBE with GET or SET, which asks for one operation", "include/linux/vfio.h vfio_check_feature()")),
-    VFIO_IOEVENTFD_RANGE(refusal(SOURCE, VFIO_IOEVENTFD, EINVAL, "argsz is below 28, flags are not one width, or the"
+    VFIO_IOEVENTFD_RANGE(refusal(LAB, VFIO_IOEVENTFD, EINVAL, "argsz is below 28, flags are not one width, or the"
         + " range is not in a BAR or is in the MSI-X table", "offset: that of a BAR from VFIO_DEVICE_GET_REGION_INFO,"
         + " and one width", "vfio_pci_rdwr.c vfio_pci_ioeventfd()")),
     VFIO_IOEVENTFD_EXISTS(refusal(LAB, VFIO_IOEVENTFD, EEXIST, "an eventfd writes this value to this register already",

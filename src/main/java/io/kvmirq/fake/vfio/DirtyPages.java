@@ -12,9 +12,10 @@ import java.util.HashMap;
 import java.util.Map;
 
 /**
- * VFIO_IOMMU_DIRTY_PAGES. Every page of a mapping counts as dirty, as the memory of a PCI device is pinned. Pages behind
- * a mapping count as dirty too, once a bitmap was asked for: Linux shifts the bitmap of a mapping in place. Source: {@code
- * update_user_bitmap()} and {@code vfio_iova_dirty_bitmap()} in drivers/vfio/vfio_iommu_type1.c.
+ * VFIO_IOMMU_DIRTY_PAGES. Every page of a mapping counts as dirty, as the memory of a PCI device is pinned. From the
+ * second bitmap on, pages behind a mapping count, too: Linux shifts the bitmap of a mapping in place, and clears only a
+ * part of it. Source: {@code update_user_bitmap()}, {@code vfio_iova_dirty_bitmap()} in
+ * drivers/vfio/vfio_iommu_type1.c.
  */
 final class DirtyPages {
     private static final int PAGE_SHIFT = 12;
