@@ -42,7 +42,7 @@ class SetupContract extends KernelSuite {
     }
 
     private int call(int fd, long request, ByteBuffer structure) {
-        return libc.ioctl(fd, request, libc.addressOf(structure));
+        return world.ioctl(fd, request, structure);
     }
 
     private static ByteBuffer number(long value) {

@@ -40,12 +40,12 @@ class VcpuStateContract extends KernelSuite {
 
     private ByteBuffer get(long request, int size) {
         ByteBuffer structure = Buffers.allocate(size);
-        assertOk(libc.ioctl(vcpu, request, libc.addressOf(structure)));
+        assertOk(world.ioctl(vcpu, request, structure));
         return structure;
     }
 
     private int set(long request, ByteBuffer structure) {
-        return libc.ioctl(vcpu, request, libc.addressOf(structure));
+        return world.ioctl(vcpu, request, structure);
     }
 
     @ParameterizedTest
@@ -97,14 +97,13 @@ class VcpuStateContract extends KernelSuite {
         int kvm = world.kvm();
         ByteBuffer list = Buffers.allocate(4096);
         assertErrno(Errno.EFAULT, libc.ioctl(kvm, Uapi.KVM_GET_MSR_INDEX_LIST, NOWHERE));
-        assertErrno(Errno.E2BIG, libc.ioctl(kvm, Uapi.KVM_GET_MSR_INDEX_LIST, libc.addressOf(list)));
+        assertErrno(Errno.E2BIG, world.ioctl(kvm, Uapi.KVM_GET_MSR_INDEX_LIST, list));
         int count = list.getInt(0);
         assertThat(count).isPositive();
-        assertErrno(
-                Errno.E2BIG, libc.ioctl(kvm, Uapi.KVM_GET_MSR_INDEX_LIST, libc.addressOf(list.putInt(0, count - 1))));
+        assertErrno(Errno.E2BIG, world.ioctl(kvm, Uapi.KVM_GET_MSR_INDEX_LIST, list.putInt(0, count - 1)));
         assertThat(list.getInt(0)).isEqualTo(count);
         assertThat(list.getInt(4)).isZero();
-        assertOk(libc.ioctl(kvm, Uapi.KVM_GET_MSR_INDEX_LIST, libc.addressOf(list.putInt(0, 1000))));
+        assertOk(world.ioctl(kvm, Uapi.KVM_GET_MSR_INDEX_LIST, list.putInt(0, 1000)));
         assertThat(list.getInt(0)).isEqualTo(count);
         List<Integer> numbers = new ArrayList<>();
         for (int i = 0; i < count; i++) {

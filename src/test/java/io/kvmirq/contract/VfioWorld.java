@@ -180,7 +180,7 @@ public final class VfioWorld implements AutoCloseable {
     }
 
     public int ioctl(int fd, long request, ByteBuffer structure) {
-        return libc().ioctl(fd, request, libc().addressOf(structure));
+        return world.ioctl(fd, request, structure);
     }
 
     public int ioctl(int fd, long request, long value) {

@@ -15,6 +15,7 @@ import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RulesSeen;
 import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
+import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -232,6 +233,15 @@ public final class World {
 
     public int bareVm() {
         return own(createVm(kvm()));
+    }
+
+    /** Of any size, unlike {@link Libc#ioctl(int, long, ByteBuffer)}. */
+    public int ioctl(int fd, long request, ByteBuffer structure) {
+        try {
+            return kernel.libc().ioctl(fd, request, kernel.libc().addressOf(structure));
+        } finally {
+            Reference.reachabilityFence(structure);
+        }
     }
 
     /** Makes a VM. The call is repeated after EINTR: a ring that goes away leaves its thread something like a signal. */

@@ -43,6 +43,8 @@ final class CallJudge {
             new Partial("preadv2(", Set.of("EFAULT"), Set.of("EventFile.count")),
             // The call loads the vCPU, which moves its IRTEs to the processor and takes what was posted (vcpu_load()).
             new Partial(" KVM_GET_LAPIC,", Set.of("EFAULT"), Set.of("OfArray.words", "PostingMachine.loaded")),
+            // The rate is kept before the kernel sees that the processor cannot have it (kvm_set_tsc_khz()).
+            new Partial(" KVM_SET_TSC_KHZ,", Set.of("EINVAL"), Set.of("TscRate.rate")),
             // Flags are looked at where they are used: what comes before the SMM and the triple fault stays.
             new Partial(
                     " KVM_SET_VCPU_EVENTS,",

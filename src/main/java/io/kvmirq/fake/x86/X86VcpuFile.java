@@ -26,7 +26,6 @@ final class X86VcpuFile extends VcpuFile {
     /** Capabilities of Hyper-V and paravirtualization that some kernels can enable on a vCPU. */
     private static final Set<Integer> ENABLED_ELSEWHERE = Set.of(123, 148, 163, 190, 191);
 
-    private static final int LAST_VECTOR = 255;
     /** The bit position of the type in a request number. */
     private static final int TYPE_SHIFT = 8;
 
