@@ -86,6 +86,11 @@ class VfioConfigContract extends VfioSuite {
     }
 
     @Test
+    void commandOfADeviceThatReportsErrors() {
+        assertThat(bits(e1000e(), COMMAND)).isEqualTo("00100507 00100000");
+    }
+
+    @Test
     void cacheLineSizeIsWritten() {
         assertThat(bits(vfio.device(EDU), CACHE_LINE)).isEqualTo("000000ff 00000000");
     }
