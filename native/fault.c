@@ -215,8 +215,11 @@ static bool hear(int socket, struct told *told, int *fd)
 	return true;
 }
 
-/* A call that a signal interrupted is not counted: it comes again. */
-static void count(uint32_t request, bool answered)
+/*
+ * A call that a signal interrupted is not counted: it comes again. The answer
+ * is of one rule, or of none.
+ */
+static void count(uint32_t request, struct rule *answer)
 {
 	calls++;
 	for (unsigned int i = 0; i < rule_count; i++) {
@@ -227,24 +230,24 @@ static void count(uint32_t request, bool answered)
 		if (!rule->seen++)
 			rule->first = calls;
 		rule->after += faulted;
-		if (answered && rule->error &&
-		    (!rule->nth || rule->seen == rule->nth))
-			rule->used++;
 	}
-	faulted |= answered;
+	if (answer) {
+		answer->used++;
+		faulted = true;
+	}
 }
 
-/* The errno for the next call of this request, or 0. */
-static int error_of(uint32_t request)
+/* The first rule that has an errno for the next call of this request. */
+static struct rule *answer_of(uint32_t request)
 {
 	for (unsigned int i = 0; i < rule_count; i++) {
 		struct rule *rule = &rules[i];
 
 		if (rule->request == request && rule->error &&
 		    (!rule->nth || rule->seen + 1 == rule->nth))
-			return rule->error;
+			return rule;
 	}
-	return 0;
+	return NULL;
 }
 
 /* Kernels may know longer notifications than these headers. */
@@ -272,22 +275,23 @@ static bool notice_allocate(void)
 /* False: this kernel lets no call go on, as before Linux 5.5. */
 static bool answer(int listener)
 {
+	struct rule *rule;
 	uint32_t request;
-	int error;
 
 	memset(notice.call, 0, notice.sizes.seccomp_notif);
 	memset(notice.answer, 0, notice.sizes.seccomp_notif_resp);
 	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, notice.call))
 		return true; /* ENOENT: the caller was killed */
 	request = (uint32_t)notice.call->data.args[1];
-	error = error_of(request);
+	rule = answer_of(request);
 	notice.answer->id = notice.call->id;
-	notice.answer->error = -error;
-	if (!error)
+	if (rule)
+		notice.answer->error = -rule->error;
+	else
 		notice.answer->flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
 	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, notice.answer))
 		return errno != EINVAL;
-	count(request, error != 0);
+	count(request, rule);
 	return true;
 }
 
@@ -407,8 +411,12 @@ static int run(char **words, pid_t parent, int64_t limit)
 	sigemptyset(&ours);
 	sigaddset(&ours, SIGCHLD);
 	sigaddset(&ours, SIGTERM);
-	sigaddset(&ours, SIGINT); /* the program has it from the terminal */
+	/* The program has these from the terminal. */
+	sigaddset(&ours, SIGINT);
+	sigaddset(&ours, SIGQUIT);
+	sigaddset(&ours, SIGHUP);
 	sigprocmask(SIG_BLOCK, &ours, &before);
+	sigdelset(&before, SIGQUIT); /* blocked by Java, not by its user */
 	if (prctl(PR_SET_PDEATHSIG, SIGTERM) || getppid() != parent)
 		return failed("parent", ESRCH);
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1))

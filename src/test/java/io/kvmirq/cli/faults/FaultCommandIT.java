@@ -57,6 +57,32 @@ class FaultCommandIT {
         assertThat(ended.out()).isEmpty();
     }
 
+    /** The earlier one answers. */
+    @Test
+    void callHasOneFault() throws Exception {
+        String program = compiled();
+        Cli.Ended ended = Cli.run("fault", "KVM_CREATE_VM=ENOMEM", "KVM_CREATE_VM=EIO@1", "--", program)
+                .exited(1);
+        assertThat(ended.err())
+                .isEqualTo("kvmirq: KVM_CREATE_VM=ENOMEM: 1 of 1 such call failed\n"
+                        + "kvmirq: KVM_CREATE_VM=EIO@1 never came: " + program + " made 1 such call\n");
+    }
+
+    /** As at the end of a terminal, which tells the program too. */
+    @ParameterizedTest
+    @ValueSource(strings = {"HUP", "INT", "QUIT"})
+    void launcherLeavesSignalsOfATerminalToTheProgram(String signal) throws Exception {
+        Cli.run("fault", "KVM_RUN=EIO", "--", "sh", "-c", "kill -" + signal + " $PPID; exit 5")
+                .exited(5);
+    }
+
+    /** Java has it blocked. */
+    @Test
+    void programEndsAtSigquit() throws Exception {
+        Cli.run("fault", "KVM_RUN=EIO", "--", "sh", "-c", "ulimit -c 0; kill -QUIT $$; exit 5")
+                .exited(128 + 3);
+    }
+
     @Test
     void staticProgramHasFaultsToo() throws Exception {
         Cli.run("fault", "KVM_CREATE_VM=ENOMEM", "--", compiled("-static")).exited(1);
