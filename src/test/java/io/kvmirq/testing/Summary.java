@@ -111,9 +111,13 @@ final class Summary {
                 count(tests, TestRow.Status.PASSED), verdict.failures().size(), count(tests, TestRow.Status.SKIPPED));
     }
 
-    /** The column of a row: a binding and its JDK, the fake in all profiles, or a kernel of the lab; empty if none. */
+    /**
+     * The column of a row: a binding and its JDK, the fake in all profiles, or a kernel of the lab; empty for what is no
+     * contract test, as other classes that run with several parameters.
+     */
     private static String column(TestRow test) {
-        if (test.world().isEmpty() || test.run().equals("checked-jni") || (test.inLab() && test.onFake())) {
+        boolean isContract = test.test().contains(".contract.") && !test.world().isEmpty();
+        if (!isContract || test.run().equals("checked-jni") || (test.inLab() && test.onFake())) {
             return "";
         }
         return test.inLab()
