@@ -27,6 +27,7 @@ final class FaultedProgram implements AutoCloseable {
     private static final long PATIENCE_SECONDS = 10;
 
     private static final int MAX_LINES = 200;
+    private static final int MAX_LENGTH = 1000;
 
     private final List<String> command;
     private final Path launcher = NativeLibrary.launcherOfThisMachine().file();
@@ -131,17 +132,29 @@ final class FaultedProgram implements AutoCloseable {
     /** Reads its stderr to the end. An inherited one is empty here. */
     private static List<String> lines(Process process) {
         List<String> first = new ArrayList<>();
-        try (BufferedReader lines =
+        try (BufferedReader text =
                 new BufferedReader(new InputStreamReader(process.getErrorStream(), StandardCharsets.UTF_8))) {
-            for (String line = lines.readLine(); line != null; line = lines.readLine()) {
-                if (!line.isBlank() && first.size() < MAX_LINES) {
-                    first.add(line.strip());
+            StringBuilder line = new StringBuilder();
+            for (int letter = text.read(); letter >= 0; letter = text.read()) {
+                if (letter == '\n' || letter == '\r') {
+                    add(line, first);
+                } else if (line.length() < MAX_LENGTH) {
+                    line.append((char) letter);
                 }
             }
+            add(line, first);
         } catch (IOException e) {
             // What was read until now.
         }
         return first;
+    }
+
+    private static void add(StringBuilder line, List<String> first) {
+        String text = line.toString().strip();
+        if (!text.isEmpty() && first.size() < MAX_LINES) {
+            first.add(text);
+        }
+        line.setLength(0);
     }
 
     // The report

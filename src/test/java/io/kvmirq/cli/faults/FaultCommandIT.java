@@ -180,13 +180,26 @@ class FaultCommandIT {
     /** Its processes too, though not in its session. */
     @ParameterizedTest
     @ValueSource(strings = {"wait", "leave"})
-    void programDiesWithTheCommand(String then) throws Exception {
+    void programDiesWithTheCommandAndNoFileIsLeft(String then) throws Exception {
         Process command =
                 Cli.jvm("-Djava.io.tmpdir=" + temporary).start("fault", "KVM_RUN=EIO", "--", compiled(), then);
         ProcessHandle program = ProcessHandle.of(ready(command)).orElseThrow();
         command.destroyForcibly();
         eventually("the program has ended", () -> !program.isAlive());
         assertThat(temporary).isDirectoryNotContaining("glob:**.tmp");
+    }
+
+    /** Java raises it for itself. */
+    @ParameterizedTest
+    @ValueSource(strings = {"fault KVM_RUN=EIO", "tape"})
+    void programHasTheLimitOfOpenFilesOfItsUser(String command) throws Exception {
+        List<String> words = new ArrayList<>(List.of(command.split(" ", -1)));
+        words.addAll(List.of("--", "sh", "-c", "echo limit $(ulimit -Sn)"));
+        assertThat(Cli.launcher()
+                        .under("sh", "-c", "ulimit -Sn 512; exec \"$@\"", "sh")
+                        .execute(words.toArray(String[]::new))
+                        .out())
+                .contains("limit 512\n");
     }
 
     @Test

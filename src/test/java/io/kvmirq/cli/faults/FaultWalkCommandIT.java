@@ -124,6 +124,16 @@ class FaultWalkCommandIT {
                 .isEqualTo("kvmirq: nothing can fail: the program makes none of these calls\n");
     }
 
+    @Test
+    void lineWithoutEndNeedsNoMemory() throws Exception {
+        String script = "head -c 200000000 /dev/zero | tr '\\0' x >&2";
+        assertThat(Cli.jvm("-Xmx64m")
+                        .execute("fault-walk", "--", "sh", "-c", script)
+                        .exited(ExitCode.COULD_NOT_RUN)
+                        .err())
+                .matches("kvmirq: nothing can fail: .*; it says: x{1000}\n");
+    }
+
     /** Resets the machine: {@code mov al, 0xfe; out 0x64, al; hlt}. */
     private static final byte[] RESET = {(byte) 0xb0, (byte) 0xfe, (byte) 0xe6, 0x64, (byte) 0xf4};
 
