@@ -14,8 +14,9 @@
  * notification: with an errno, or the call goes on in the kernel. Requests
  * are in a register, so no memory of the program is read.
  *
- * The program dies with this process, and this process with PARENT. A call
- * made after that, by another process of the program, answers ENOSYS.
+ * The program dies with this process, unless it changed its user, and this
+ * process with PARENT. A call made after that, by another process of the
+ * program, answers ENOSYS.
  */
 #define _GNU_SOURCE
 #include <errno.h>
