@@ -46,15 +46,17 @@ final class ReplayPassed {
             (long) Uapi.KVM_CAP_XSAVE2,
             (long) Uapi.KVM_CAP_VM_TYPES);
 
-    /** Limits and rights of the recorded process; EIO is for a process that did not create the VM. */
-    private static final Set<Errno> OF_MACHINE =
-            Set.of(Errno.ENOMEM, Errno.EMFILE, Errno.ENFILE, Errno.EPERM, Errno.EACCES, Errno.EIO);
+    /** Of the recorded process. Without them the call would do something that it did not do on the tape. */
+    private static final Set<Errno> LIMITS = Set.of(Errno.ENOMEM, Errno.EMFILE, Errno.ENFILE);
+
+    /** Rights of the recorded process; EIO is for a process that did not create the VM. */
+    private static final Set<Errno> OF_MACHINE = Set.of(Errno.EPERM, Errno.EACCES, Errno.EIO);
 
     private ReplayPassed() {}
 
-    /** Whether it cannot be made: what it points to, or the signal that ended it, is not on the tape. */
+    /** Whether it cannot be made: what it points to, or the signal or limit that ended it, is not on the tape. */
     static boolean points(TapeLine.Call call) {
-        if (isInterrupted(call)) {
+        if (isInterrupted(call) || call.errno().filter(LIMITS::contains).isPresent()) {
             return true;
         }
         if (FileKind.ofName(call.on()) == FileKind.VFIO_DEVICE

@@ -246,6 +246,16 @@ class ReplayOrderTest {
         assertThat(replay.passedOver()).isEqualTo(5);
     }
 
+    /** The fake has the memory, and would refuse the second as there is one. */
+    @Test
+    void callThatALimitRefusedIsNotMade() throws IOException {
+        vm();
+        ioctl("vm#1", Uapi.KVM_CREATE_VCPU, ",'value':0,'result':-1,'errno':'ENOMEM'");
+        ioctl("vm#1", Uapi.KVM_CREATE_VCPU, ",'value':0,'made':'vcpu#1','result':0");
+        assertThat(replay()).isEqualTo(new Replay.Same(3));
+        assertThat(replay.passedOver()).isEqualTo(1);
+    }
+
     @Test
     void otherwiseTheSameAnswersDiverge() throws IOException {
         vcpu();
