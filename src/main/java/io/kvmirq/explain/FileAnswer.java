@@ -195,7 +195,7 @@ public enum FileAnswer implements Answer {
         "kernel.io_uring_disabled forbids io_uring here, or a filter of system calls does",
         "sysctl kernel.io_uring_disabled kernel.io_uring_group, Seccomp in /proc/self/status",
         "io_uring/io_uring.c io_uring_allowed()")),
-    IO_URING_FLAGS(refusal(MEASURED, IO_URING, EINVAL,
+    IO_URING_FLAGS(refusal(SOURCE, IO_URING, EINVAL,
         "this kernel does not know a flag: IORING_SETUP_DEFER_TASKRUN is since 6.1", "uname -r, the flags",
         "io_uring/io_uring.c io_uring_sanitise_params()")),
     IO_URING_MEMORY(refusal(SOURCE, IO_URING, ENOMEM,

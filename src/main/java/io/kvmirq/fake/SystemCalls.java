@@ -44,6 +44,8 @@ abstract class SystemCalls implements Libc {
 
     /** O_DIRECT. */
     private static final int DIRECT = 040000;
+
+    private static final int ARM64_DIRECT = 0200000;
     /** O_APPEND, O_ASYNC and O_NOATIME. */
     private static final int OTHER_STATUS = 02000 | 020000 | 01000000;
 
@@ -192,7 +194,7 @@ abstract class SystemCalls implements Libc {
 
     /** F_SETFL ignores the access and the flags of open(2). */
     private int setStatusFlags(FakeFile file, int flags) {
-        if ((flags & DIRECT) != 0) {
+        if ((flags & (host.build().arm64() ? ARM64_DIRECT : DIRECT)) != 0) {
             return refuse(FileAnswer.NO_DIRECT);
         }
         if ((flags & OTHER_STATUS) != 0) {

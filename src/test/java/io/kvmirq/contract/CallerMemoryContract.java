@@ -3,6 +3,7 @@ package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
@@ -171,6 +172,7 @@ class CallerMemoryContract extends KernelSuite {
 
     @Test
     void countOfAnEventfdIsWrittenUpToTheEndOfTheMemory() {
+        assumeFalse(world.isArm64(), "arm64 copies eight bytes by one store");
         int event = signalled();
         ByteBuffer written = fault(5, address -> libc.read(event, address, 8));
         for (int i = 0; i < 5; i++) {

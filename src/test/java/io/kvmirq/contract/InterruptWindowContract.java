@@ -222,6 +222,7 @@ class InterruptWindowContract extends KernelSuite {
     /** A triple fault that the VMM has set. */
     @Test
     void cpuidMayChangeUntilTheGuestIsEntered() {
+        world.assumeX86();
         int vm = world.bareVm();
         ByteBuffer enable = Structs.of("kvm_enable_cap", Uapi.KVM_CAP_X86_TRIPLE_FAULT_EVENT, 0, 1L);
         assertOk(libc.ioctl(vm, Uapi.KVM_ENABLE_CAP, enable));

@@ -107,8 +107,8 @@ class SetupContract extends KernelSuite {
         assertErrno(Errno.E2BIG, call(vcpu, Uapi.KVM_GET_CPUID2, read));
         assertThat(read.getInt(Uapi.KvmCpuid2.NENT)).isOne();
         assertOk(call(vcpu, Uapi.KVM_GET_CPUID2, read.putInt(Uapi.KvmCpuid2.NENT, 100)));
-        assertThat(read.getInt(Uapi.KvmCpuid2.NENT)).isEqualTo(2);
-        assertThat(read).isEqualTo(two);
+        assertThat(read.getInt(Uapi.KvmCpuid2.NENT)).isEqualTo(world.isSince(6, 5) ? 2 : 100);
+        assertThat(read.putInt(Uapi.KvmCpuid2.NENT, 2)).isEqualTo(two);
     }
 
     @Test
@@ -235,9 +235,12 @@ class SetupContract extends KernelSuite {
         assertThat(set(0x201, 1)).isZero();
     }
 
+    private static final int TSX_CTRL = 0x122;
+
     @ParameterizedTest
-    @ValueSource(ints = {0x34, 0x3b, 0x48, 0x10a, 0x122, 0x6e0, 0x4b564d02, 0x4b564d03, 0x4b564d04, 0xc0010117})
+    @ValueSource(ints = {0x34, 0x3b, 0x48, 0x10a, TSX_CTRL, 0x6e0, 0x4b564d02, 0x4b564d03, 0x4b564d04, 0xc0010117})
     void registerOfTheProcessorTakesZero(int msr) {
+        assumeTrue(msr != TSX_CTRL || world.isSince(6, 12), "before 6.12 only a processor with TSX has this register");
         assertThat(set(msr, 0)).isOne();
         assertThat(get(msr)).isZero();
     }

@@ -62,7 +62,9 @@ final class ManPages {
         String synopsis = new Help(spec, Help.defaultColorScheme(Ansi.OFF)).synopsis(0);
         // One line of options is broken to fit a terminal; several synopses stand below each other.
         boolean several = spec.usageMessage().customSynopsis().length > 0;
-        List<String> lines = several ? synopsis.lines().toList() : List.of(synopsis.replaceAll("\\s+", " "));
+        List<String> lines = several
+                ? synopsis.lines().toList()
+                : List.of(synopsis.replaceAll("\\s+", " ").replace("[, ", "[,"));
         int end = spec.qualifiedName().length();
         for (String one : lines) {
             text("\\fB" + escaped(spec.qualifiedName()) + "\\fR"

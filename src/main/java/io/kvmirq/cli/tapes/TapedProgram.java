@@ -44,7 +44,7 @@ final class TapedProgram implements AutoCloseable {
     private final Ending ending = new Ending();
     private boolean toldOfOthers;
 
-    /** @throws UnreadableInputException when it cannot be recorded: a mistyped name must not cost an earlier tape */
+    /** @throws UnreadableInputException when there is no such program: a mistyped name must not cost an earlier tape */
     TapedProgram(List<String> command, Terminal terminal) {
         this.command = command;
         this.terminal = terminal;
@@ -54,8 +54,8 @@ final class TapedProgram implements AutoCloseable {
                             + " set $XDG_CACHE_HOME or -Dkvmirq.cache to another directory");
         }
         if (StaticProgram.is(OtherProgram.find(command.get(0)))) {
-            throw new UnreadableInputException("cannot record " + command.get(0)
-                    + ": it is statically linked, and the recorder is a library that is loaded into programs");
+            terminal.complain(command.get(0) + " is statically linked: the recorder is a library that is loaded into"
+                    + " programs, so only dynamically linked programs that it starts are recorded");
         }
         Runtime.getRuntime().addShutdownHook(ending);
     }

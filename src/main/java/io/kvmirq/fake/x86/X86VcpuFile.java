@@ -272,9 +272,12 @@ final class X86VcpuFile extends VcpuFile {
         }
         host.note(SetupAnswer.CPUID_KEPT);
         int copied = host.copyOut(address + Uapi.KvmCpuid2.SIZE, leaves, leaves.capacity());
-        return copied != 0
-                ? copied
-                : host.copyOut(address, header.putInt(Uapi.KvmCpuid2.NENT, count), Uapi.KvmCpuid2.SIZE);
+        if (copied != 0) {
+            return copied;
+        }
+        boolean counted = host.build().isSince(6, 5); // before, the number is that of the caller
+        int told = counted ? count : header.getInt(Uapi.KvmCpuid2.NENT);
+        return host.copyOut(address, header.putInt(Uapi.KvmCpuid2.NENT, told), Uapi.KvmCpuid2.SIZE);
     }
 
     private int setCpuidLeaves(ByteBuffer leaves) {
