@@ -29,13 +29,17 @@ class InterruptWindowContract extends KernelSuite {
     /** The handler that {@link RealModeGuest} has. */
     private static final int HANDLED = 2;
 
+    @SuppressWarnings("NullAway.Init")
+    private RealModeGuest guest;
+
     private int vcpu;
 
     @SuppressWarnings("NullAway.Init")
     private ByteBuffer run;
 
     private void start(int vm, String code) {
-        vcpu = new RealModeGuest(world, vm, code).vcpu();
+        guest = new RealModeGuest(world, vm, code);
+        vcpu = guest.vcpu();
         int size = libc.ioctl(world.kvm(), Uapi.KVM_GET_VCPU_MMAP_SIZE, 0);
         run = libc.view(world.map(size, vcpu), size);
     }
@@ -44,18 +48,8 @@ class InterruptWindowContract extends KernelSuite {
         run.put(Uapi.KvmRun.REQUEST_INTERRUPT_WINDOW, (byte) (window ? 1 : 0));
     }
 
-    /** Runs to an exit of that kind. */
-    private void runTo(int exit) {
-        int result;
-        do {
-            result = libc.ioctl(vcpu, Uapi.KVM_RUN, 0);
-        } while (result == -Errno.EINTR.number());
-        assertOk(result);
-        assertThat(run.getInt(Uapi.KvmRun.EXIT_REASON)).as("exit reason").isEqualTo(exit);
-    }
-
     private int runToPort() {
-        runTo(Uapi.KVM_EXIT_IO);
+        guest.run(Uapi.KVM_EXIT_IO);
         return run.getShort(Uapi.KvmRun.IO_PORT) & 0xffff;
     }
 
@@ -73,11 +67,11 @@ class InterruptWindowContract extends KernelSuite {
     void windowOpensOnceTheGuestTakesInterrupts(boolean split) {
         start(split ? world.splitVm() : world.bareVm(), OUT + STI + JUMP_TO_ITSELF);
         request(true);
-        runTo(Uapi.KVM_EXIT_IO);
+        guest.run(Uapi.KVM_EXIT_IO);
         assertFlags(0, 0);
-        runTo(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
+        guest.run(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
         assertFlags(1, 1);
-        runTo(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
+        guest.run(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
     }
 
     /** Without in-kernel LAPIC, the halt is the exit. */
@@ -85,13 +79,13 @@ class InterruptWindowContract extends KernelSuite {
     void windowOfAGuestThatHaltsIsOpen() {
         start(world.splitVm(), STI + HALT);
         request(true);
-        runTo(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
+        guest.run(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
         ByteBuffer state = Buffers.allocate(Uapi.KvmMpState.SIZE);
         assertOk(libc.ioctl(vcpu, Uapi.KVM_GET_MP_STATE, state));
         assertThat(state.getInt(0)).isEqualTo(Uapi.KVM_MP_STATE_HALTED);
         start(world.bareVm(), STI + HALT + OUT);
         request(true);
-        runTo(Uapi.KVM_EXIT_HLT);
+        guest.run(Uapi.KVM_EXIT_HLT);
         assertFlags(1, 1);
     }
 
@@ -99,12 +93,12 @@ class InterruptWindowContract extends KernelSuite {
     void noWindowWhereThePicIsInTheKernelOrLint0Masked() {
         start(world.fullVm(), STI + NOP + OUT);
         request(true);
-        runTo(Uapi.KVM_EXIT_IO);
+        guest.run(Uapi.KVM_EXIT_IO);
         assertFlags(1, 1);
         start(world.splitVm(), STI + NOP + OUT);
         assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_LAPIC, world.lapic(vcpu).putInt(LINT0, LVT_MASKED)));
         request(true);
-        runTo(Uapi.KVM_EXIT_IO);
+        guest.run(Uapi.KVM_EXIT_IO);
         assertFlags(1, 0);
     }
 
@@ -146,7 +140,7 @@ class InterruptWindowContract extends KernelSuite {
     void interruptOfTheVmmEndsAHalt() {
         start(world.splitVm(), STI + HALT + OUT);
         request(true);
-        runTo(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
+        guest.run(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
         request(false);
         interrupt();
         assertThat(runToPort()).isEqualTo(RealModeGuest.INTERRUPTED);
@@ -170,11 +164,11 @@ class InterruptWindowContract extends KernelSuite {
     @ValueSource(strings = {STI, STI + NOP + SS_FROM_AX})
     void readIsInTheShadowOfTheInstructionBefore(String before) {
         start(world.bareVm(), before + IN + OUT);
-        runTo(Uapi.KVM_EXIT_IO);
+        guest.run(Uapi.KVM_EXIT_IO);
         assertThat(run.get(Uapi.KvmRun.IO_DIRECTION)).isZero();
         assertFlags(1, 0);
         assertThat(shadow()).isNotZero();
-        runTo(Uapi.KVM_EXIT_IO);
+        guest.run(Uapi.KVM_EXIT_IO);
         assertFlags(1, 1);
         assertThat(shadow()).isZero();
     }
@@ -229,10 +223,10 @@ class InterruptWindowContract extends KernelSuite {
         start(vm, OUT);
         assertOk(libc.ioctl(
                 vcpu, Uapi.KVM_SET_VCPU_EVENTS, events().put(Uapi.KvmVcpuEvents.TRIPLE_FAULT_PENDING, (byte) 1)));
-        runTo(Uapi.KVM_EXIT_SHUTDOWN);
+        guest.run(Uapi.KVM_EXIT_SHUTDOWN);
         assertThat(events().get(Uapi.KvmVcpuEvents.TRIPLE_FAULT_PENDING)).isZero();
         assertOk(setCpuid(0));
-        runTo(Uapi.KVM_EXIT_IO);
+        guest.run(Uapi.KVM_EXIT_IO);
         assertErrno(Errno.EINVAL, setCpuid(1));
     }
 }

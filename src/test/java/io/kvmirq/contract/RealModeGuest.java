@@ -157,7 +157,8 @@ final class RealModeGuest {
         run(Uapi.KVM_EXIT_HLT);
     }
 
-    private void run(int exit) {
+    /** Runs to an exit of that kind. */
+    void run(int exit) {
         int result;
         do {
             result = libc.ioctl(vcpu, Uapi.KVM_RUN, 0);

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.Uapi.KvmCoalescedMmioZone;
 import io.kvmirq.uapi.Uapi.KvmX86Mce;
@@ -39,10 +40,6 @@ class SetupContract extends KernelSuite {
         world.assumeX86();
         vm = world.bareVm();
         vcpu = world.vcpu(vm, 0);
-    }
-
-    private int call(int fd, long request, ByteBuffer structure) {
-        return world.ioctl(fd, request, structure);
     }
 
     private static ByteBuffer number(long value) {
@@ -96,17 +93,17 @@ class SetupContract extends KernelSuite {
     @Test
     void cpuidOfAVcpuIsReadAsItWasSet() {
         ByteBuffer none = leaves(0);
-        assertOk(call(vcpu, Uapi.KVM_GET_CPUID2, none));
+        assertOk(world.ioctl(vcpu, Uapi.KVM_GET_CPUID2, none));
         assertThat(none.getInt(Uapi.KvmCpuid2.NENT)).isZero();
         ByteBuffer two = leaves(2)
                 .putInt(leaf(0) + Uapi.KvmCpuidEntry2.EBX, 5)
                 .putInt(leaf(1), 2)
                 .putInt(leaf(1) + Uapi.KvmCpuidEntry2.EAX, 7);
-        assertOk(call(vcpu, Uapi.KVM_SET_CPUID2, two));
+        assertOk(world.ioctl(vcpu, Uapi.KVM_SET_CPUID2, two));
         ByteBuffer read = leaves(1);
-        assertErrno(Errno.E2BIG, call(vcpu, Uapi.KVM_GET_CPUID2, read));
+        assertErrno(Errno.E2BIG, world.ioctl(vcpu, Uapi.KVM_GET_CPUID2, read));
         assertThat(read.getInt(Uapi.KvmCpuid2.NENT)).isOne();
-        assertOk(call(vcpu, Uapi.KVM_GET_CPUID2, read.putInt(Uapi.KvmCpuid2.NENT, 100)));
+        assertOk(world.ioctl(vcpu, Uapi.KVM_GET_CPUID2, read.putInt(Uapi.KvmCpuid2.NENT, 100)));
         assertThat(read.getInt(Uapi.KvmCpuid2.NENT)).isEqualTo(world.isSince(6, 5) ? 2 : 100);
         assertThat(read.putInt(Uapi.KvmCpuid2.NENT, 2)).isEqualTo(two);
     }
@@ -115,8 +112,8 @@ class SetupContract extends KernelSuite {
     void kernelListsWhatItEmulates() {
         ByteBuffer list = leaves(2);
         int kvm = world.kvm();
-        assertErrno(Errno.E2BIG, call(kvm, Uapi.KVM_GET_EMULATED_CPUID, list));
-        assertOk(call(kvm, Uapi.KVM_GET_EMULATED_CPUID, list.putInt(Uapi.KvmCpuid2.NENT, 100)));
+        assertErrno(Errno.E2BIG, world.ioctl(kvm, Uapi.KVM_GET_EMULATED_CPUID, list));
+        assertOk(world.ioctl(kvm, Uapi.KVM_GET_EMULATED_CPUID, list.putInt(Uapi.KvmCpuid2.NENT, 100)));
         assertThat(list.getInt(Uapi.KvmCpuid2.NENT)).isEqualTo(3);
         assertThat(list.getInt(leaf(0) + Uapi.KvmCpuidEntry2.EAX)).isEqualTo(7);
         assertThat(list.getInt(leaf(1) + Uapi.KvmCpuidEntry2.ECX)).isEqualTo(1 << 22);
@@ -173,17 +170,17 @@ class SetupContract extends KernelSuite {
     @Test
     void segmentsHaveFlagsInTheirSecondForm() {
         ByteBuffer registers = Buffers.allocate(Uapi.KvmSregs2.SIZE);
-        assertOk(call(vcpu, Uapi.KVM_GET_SREGS2, registers));
+        assertOk(world.ioctl(vcpu, Uapi.KVM_GET_SREGS2, registers));
         assertThat(registers.getLong(Uapi.KvmSregs2.FLAGS)).isZero();
         assertThat(registers.getLong(Uapi.KvmSregs2.APIC_BASE)).isEqualTo(0xfee00900L);
         for (int flag : new int[] {Uapi.KVM_SREGS2_FLAGS_PDPTRS_VALID, 2}) {
             registers.putLong(Uapi.KvmSregs2.FLAGS, flag);
-            assertErrno(Errno.EINVAL, call(vcpu, Uapi.KVM_SET_SREGS2, registers));
+            assertErrno(Errno.EINVAL, world.ioctl(vcpu, Uapi.KVM_SET_SREGS2, registers));
         }
         registers.putLong(Uapi.KvmSregs2.FLAGS, 0).putLong(Uapi.KvmSregs.CR2, 0x99);
-        assertOk(call(vcpu, Uapi.KVM_SET_SREGS2, registers));
+        assertOk(world.ioctl(vcpu, Uapi.KVM_SET_SREGS2, registers));
         ByteBuffer first = Buffers.allocate(Uapi.KvmSregs.SIZE);
-        assertOk(call(vcpu, Uapi.KVM_GET_SREGS, first));
+        assertOk(world.ioctl(vcpu, Uapi.KVM_GET_SREGS, first));
         assertThat(first.getLong(Uapi.KvmSregs.CR2)).isEqualTo(0x99);
     }
 
@@ -192,31 +189,19 @@ class SetupContract extends KernelSuite {
     @ValueSource(longs = {0x10012, 0x3002, 0x4002, 0x40002, 0x200002, 0x102})
     void flagsOfAnyModeAreKept(long flags) {
         ByteBuffer registers = Buffers.allocate(Uapi.KvmRegs.SIZE).putLong(Uapi.KvmRegs.RFLAGS, flags);
-        assertOk(call(vcpu, Uapi.KVM_SET_REGS, registers));
+        assertOk(world.ioctl(vcpu, Uapi.KVM_SET_REGS, registers));
         ByteBuffer read = Buffers.allocate(Uapi.KvmRegs.SIZE);
-        assertOk(call(vcpu, Uapi.KVM_GET_REGS, read));
+        assertOk(world.ioctl(vcpu, Uapi.KVM_GET_REGS, read));
         assertThat(read.getLong(Uapi.KvmRegs.RFLAGS)).isEqualTo(flags);
     }
 
-    private static ByteBuffer msrs(long... numbersAndValues) {
-        int count = numbersAndValues.length / 2;
-        ByteBuffer msrs = Buffers.allocate(Uapi.KvmMsrs.SIZE + count * Uapi.KvmMsrEntry.SIZE)
-                .putInt(Uapi.KvmMsrs.NMSRS, count);
-        for (int i = 0; i < count; i++) {
-            int at = Uapi.KvmMsrs.SIZE + i * Uapi.KvmMsrEntry.SIZE;
-            msrs.putInt(at, (int) numbersAndValues[2 * i])
-                    .putLong(at + Uapi.KvmMsrEntry.DATA, numbersAndValues[2 * i + 1]);
-        }
-        return msrs;
-    }
-
     private int set(int msr, long value) {
-        return call(vcpu, Uapi.KVM_SET_MSRS, msrs(msr, value));
+        return world.ioctl(vcpu, Uapi.KVM_SET_MSRS, Structs.msrs(msr, value));
     }
 
     private long get(int msr) {
-        ByteBuffer read = msrs(msr, -1);
-        assertThat(call(vcpu, Uapi.KVM_GET_MSRS, read)).isOne();
+        ByteBuffer read = Structs.msrs(msr, -1);
+        assertThat(world.ioctl(vcpu, Uapi.KVM_GET_MSRS, read)).isOne();
         return read.getLong(Uapi.KvmMsrs.SIZE + Uapi.KvmMsrEntry.DATA);
     }
 
@@ -255,18 +240,20 @@ class SetupContract extends KernelSuite {
     void systemListsTheMsrsThatDescribeTheProcessor() {
         int kvm = world.kvm();
         ByteBuffer list = Buffers.allocate(4096);
-        assertErrno(Errno.E2BIG, call(kvm, Uapi.KVM_GET_MSR_FEATURE_INDEX_LIST, list));
+        assertErrno(Errno.E2BIG, world.ioctl(kvm, Uapi.KVM_GET_MSR_FEATURE_INDEX_LIST, list));
         int count = list.getInt(0);
         assertThat(count).isPositive();
-        assertOk(call(kvm, Uapi.KVM_GET_MSR_FEATURE_INDEX_LIST, list.putInt(0, 1000)));
+        assertOk(world.ioctl(kvm, Uapi.KVM_GET_MSR_FEATURE_INDEX_LIST, list.putInt(0, 1000)));
         assertThat(list.getInt(0)).isEqualTo(count);
         for (int i = 0; i < count; i++) {
-            assertThat(call(kvm, Uapi.KVM_GET_MSRS, msrs(list.getInt(4 + 4 * i), 0)))
+            assertThat(world.ioctl(kvm, Uapi.KVM_GET_MSRS, Structs.msrs(list.getInt(4 + 4 * i), 0)))
                     .isOne();
         }
-        assertThat(call(kvm, Uapi.KVM_GET_MSRS, msrs(0x12345678, 0))).isZero();
+        assertThat(world.ioctl(kvm, Uapi.KVM_GET_MSRS, Structs.msrs(0x12345678, 0)))
+                .isZero();
         assertErrno(
-                Errno.E2BIG, call(kvm, Uapi.KVM_GET_MSRS, Buffers.allocate(8192).putInt(0, 256)));
+                Errno.E2BIG,
+                world.ioctl(kvm, Uapi.KVM_GET_MSRS, Buffers.allocate(8192).putInt(0, 256)));
     }
 
     // Machine checks
@@ -274,24 +261,25 @@ class SetupContract extends KernelSuite {
     @Test
     void banksOfMachineChecksAreSetUp() {
         ByteBuffer supported = Buffers.allocate(Long.BYTES);
-        assertOk(call(world.kvm(), Uapi.KVM_X86_GET_MCE_CAP_SUPPORTED, supported));
+        assertOk(world.ioctl(world.kvm(), Uapi.KVM_X86_GET_MCE_CAP_SUPPORTED, supported));
         assertThat(supported.getLong(0) & CONTROL_PRESENT).isNotZero();
         assertThat(get(MCG_CAP)).isEqualTo(32);
-        assertErrno(Errno.EINVAL, call(vcpu, Uapi.KVM_X86_SETUP_MCE, number(0)));
-        assertErrno(Errno.EINVAL, call(vcpu, Uapi.KVM_X86_SETUP_MCE, number(33)));
-        assertErrno(Errno.EINVAL, call(vcpu, Uapi.KVM_X86_SETUP_MCE, number(1 << 9 | 10)));
-        assertOk(call(vcpu, Uapi.KVM_X86_SETUP_MCE, number(CONTROL_PRESENT | 10)));
+        assertErrno(Errno.EINVAL, world.ioctl(vcpu, Uapi.KVM_X86_SETUP_MCE, number(0)));
+        assertErrno(Errno.EINVAL, world.ioctl(vcpu, Uapi.KVM_X86_SETUP_MCE, number(33)));
+        assertErrno(Errno.EINVAL, world.ioctl(vcpu, Uapi.KVM_X86_SETUP_MCE, number(1 << 9 | 10)));
+        assertOk(world.ioctl(vcpu, Uapi.KVM_X86_SETUP_MCE, number(CONTROL_PRESENT | 10)));
         assertThat(get(MCG_CAP)).isEqualTo(CONTROL_PRESENT | 10);
         assertThat(get(MCG_CTL)).isEqualTo(-1);
         assertThat(get(MC0_CTL)).isEqualTo(-1);
         assertThat(get(MC0_CTL + 39)).isZero();
-        assertThat(call(vcpu, Uapi.KVM_GET_MSRS, msrs(MC0_CTL + 40, 0))).isZero();
+        assertThat(world.ioctl(vcpu, Uapi.KVM_GET_MSRS, Structs.msrs(MC0_CTL + 40, 0)))
+                .isZero();
     }
 
     @Test
     void machineCheckRegistersTakeWhatProcessorsTake() {
         assertThat(set(MCG_CTL, -1)).isZero();
-        assertOk(call(vcpu, Uapi.KVM_X86_SETUP_MCE, number(CONTROL_PRESENT | 10)));
+        assertOk(world.ioctl(vcpu, Uapi.KVM_X86_SETUP_MCE, number(CONTROL_PRESENT | 10)));
         assertThat(set(MCG_CAP, 5)).isZero();
         assertThat(set(MCG_CTL, 5)).isZero();
         assertThat(set(MCG_CTL, 0)).isOne();
@@ -314,13 +302,13 @@ class SetupContract extends KernelSuite {
 
     @Test
     void correctedErrorIsInItsBank() {
-        assertOk(call(vcpu, Uapi.KVM_X86_SETUP_MCE, number(10)));
-        assertErrno(Errno.EINVAL, call(vcpu, Uapi.KVM_X86_SET_MCE, error(10, VALID)));
-        assertErrno(Errno.EINVAL, call(vcpu, Uapi.KVM_X86_SET_MCE, error(1, 0)));
-        assertOk(call(vcpu, Uapi.KVM_X86_SET_MCE, error(1, VALID)));
+        assertOk(world.ioctl(vcpu, Uapi.KVM_X86_SETUP_MCE, number(10)));
+        assertErrno(Errno.EINVAL, world.ioctl(vcpu, Uapi.KVM_X86_SET_MCE, error(10, VALID)));
+        assertErrno(Errno.EINVAL, world.ioctl(vcpu, Uapi.KVM_X86_SET_MCE, error(1, 0)));
+        assertOk(world.ioctl(vcpu, Uapi.KVM_X86_SET_MCE, error(1, VALID)));
         assertThat(get(MC0_CTL + 5)).isEqualTo(VALID);
         assertThat(get(MC0_CTL + 6)).isEqualTo(0x77);
-        assertOk(call(vcpu, Uapi.KVM_X86_SET_MCE, error(1, VALID)));
+        assertOk(world.ioctl(vcpu, Uapi.KVM_X86_SET_MCE, error(1, VALID)));
         assertThat(get(MC0_CTL + 5)).isEqualTo(VALID | 1L << 62);
     }
 
@@ -333,23 +321,24 @@ class SetupContract extends KernelSuite {
         int full = world.fullVm();
         int other = world.vcpu(full, 0);
         assertErrno(Errno.EFAULT, libc.ioctl(other, Uapi.KVM_SET_VAPIC_ADDR, NOWHERE));
-        assertOk(call(other, Uapi.KVM_SET_VAPIC_ADDR, number(0)));
-        assertErrno(Errno.EINVAL, call(other, Uapi.KVM_SET_VAPIC_ADDR, number(PAGE)));
+        assertOk(world.ioctl(other, Uapi.KVM_SET_VAPIC_ADDR, number(0)));
+        assertErrno(Errno.EINVAL, world.ioctl(other, Uapi.KVM_SET_VAPIC_ADDR, number(PAGE)));
         ByteBuffer slot = Buffers.allocate(Uapi.KvmUserspaceMemoryRegion.SIZE)
                 .putLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE, 2 * PAGE)
                 .putLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR, world.map(2 * PAGE, -1));
-        assertOk(call(full, Uapi.KVM_SET_USER_MEMORY_REGION, slot));
-        assertOk(call(other, Uapi.KVM_SET_VAPIC_ADDR, number(PAGE)));
-        assertErrno(Errno.EINVAL, call(other, Uapi.KVM_SET_VAPIC_ADDR, number(2 * PAGE - 2)));
+        assertOk(world.ioctl(full, Uapi.KVM_SET_USER_MEMORY_REGION, slot));
+        assertOk(world.ioctl(other, Uapi.KVM_SET_VAPIC_ADDR, number(PAGE)));
+        assertErrno(Errno.EINVAL, world.ioctl(other, Uapi.KVM_SET_VAPIC_ADDR, number(2 * PAGE - 2)));
     }
 
     @Test
     void accessesToTheTprAreReportedWithoutFlags() {
         ByteBuffer control = Buffers.allocate(Uapi.KvmTprAccessCtl.SIZE);
-        assertOk(call(vcpu, Uapi.KVM_TPR_ACCESS_REPORTING, control));
-        assertOk(call(vcpu, Uapi.KVM_TPR_ACCESS_REPORTING, control.putInt(Uapi.KvmTprAccessCtl.ENABLED, 7)));
+        assertOk(world.ioctl(vcpu, Uapi.KVM_TPR_ACCESS_REPORTING, control));
+        assertOk(world.ioctl(vcpu, Uapi.KVM_TPR_ACCESS_REPORTING, control.putInt(Uapi.KvmTprAccessCtl.ENABLED, 7)));
         assertErrno(
-                Errno.EINVAL, call(vcpu, Uapi.KVM_TPR_ACCESS_REPORTING, control.putInt(Uapi.KvmTprAccessCtl.FLAGS, 1)));
+                Errno.EINVAL,
+                world.ioctl(vcpu, Uapi.KVM_TPR_ACCESS_REPORTING, control.putInt(Uapi.KvmTprAccessCtl.FLAGS, 1)));
     }
 
     // The VM
@@ -363,16 +352,16 @@ class SetupContract extends KernelSuite {
 
     @Test
     void zonesOfCoalescedWritesFillTheirBus() {
-        assertErrno(Errno.EINVAL, call(vm, Uapi.KVM_REGISTER_COALESCED_MMIO, zone(2)));
-        assertErrno(Errno.EINVAL, call(vm, Uapi.KVM_UNREGISTER_COALESCED_MMIO, zone(2)));
-        assertOk(call(vm, Uapi.KVM_UNREGISTER_COALESCED_MMIO, zone(0)));
+        assertErrno(Errno.EINVAL, world.ioctl(vm, Uapi.KVM_REGISTER_COALESCED_MMIO, zone(2)));
+        assertErrno(Errno.EINVAL, world.ioctl(vm, Uapi.KVM_UNREGISTER_COALESCED_MMIO, zone(2)));
+        assertOk(world.ioctl(vm, Uapi.KVM_UNREGISTER_COALESCED_MMIO, zone(0)));
         for (int round = 0; round < 2; round++) {
             for (int i = 0; i < 1000; i++) {
-                assertOk(call(vm, Uapi.KVM_REGISTER_COALESCED_MMIO, zone(0)));
+                assertOk(world.ioctl(vm, Uapi.KVM_REGISTER_COALESCED_MMIO, zone(0)));
             }
-            assertErrno(Errno.ENOSPC, call(vm, Uapi.KVM_REGISTER_COALESCED_MMIO, zone(0)));
-            assertOk(call(vm, Uapi.KVM_REGISTER_COALESCED_MMIO, zone(1)));
-            assertOk(call(vm, Uapi.KVM_UNREGISTER_COALESCED_MMIO, zone(0)));
+            assertErrno(Errno.ENOSPC, world.ioctl(vm, Uapi.KVM_REGISTER_COALESCED_MMIO, zone(0)));
+            assertOk(world.ioctl(vm, Uapi.KVM_REGISTER_COALESCED_MMIO, zone(1)));
+            assertOk(world.ioctl(vm, Uapi.KVM_UNREGISTER_COALESCED_MMIO, zone(0)));
         }
     }
 
@@ -394,15 +383,15 @@ class SetupContract extends KernelSuite {
     void filterOfMsrsIsChecked() {
         ByteBuffer kept = Buffers.allocate(0x600);
         long bitmap = libc.addressOf(kept);
-        assertOk(call(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(0, 0, 0, 0)));
-        assertErrno(Errno.EINVAL, call(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(2, 0, 0, 0)));
-        assertErrno(Errno.EINVAL, call(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(1, 0, 0, 0)));
-        assertErrno(Errno.EINVAL, call(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(0, 0, 8, bitmap)));
-        assertErrno(Errno.EINVAL, call(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(0, 4, 8, bitmap)));
-        assertErrno(Errno.EFAULT, call(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(0, 3, 8, NOWHERE)));
-        assertErrno(Errno.EINVAL, call(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(0, 3, 0x600 * 8 + 1, bitmap)));
-        assertErrno(Errno.EINVAL, call(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(0, 3, -1, bitmap)));
-        assertOk(call(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(1, 3, 0x600 * 8, bitmap)));
+        assertOk(world.ioctl(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(0, 0, 0, 0)));
+        assertErrno(Errno.EINVAL, world.ioctl(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(2, 0, 0, 0)));
+        assertErrno(Errno.EINVAL, world.ioctl(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(1, 0, 0, 0)));
+        assertErrno(Errno.EINVAL, world.ioctl(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(0, 0, 8, bitmap)));
+        assertErrno(Errno.EINVAL, world.ioctl(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(0, 4, 8, bitmap)));
+        assertErrno(Errno.EFAULT, world.ioctl(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(0, 3, 8, NOWHERE)));
+        assertErrno(Errno.EINVAL, world.ioctl(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(0, 3, 0x600 * 8 + 1, bitmap)));
+        assertErrno(Errno.EINVAL, world.ioctl(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(0, 3, -1, bitmap)));
+        assertOk(world.ioctl(vm, Uapi.KVM_X86_SET_MSR_FILTER, filter(1, 3, 0x600 * 8, bitmap)));
         assertThat(kept.get(0)).isZero();
     }
 }

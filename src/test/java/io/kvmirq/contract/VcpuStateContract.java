@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import io.kvmirq.Errno;
 import io.kvmirq.X86Msr;
 import io.kvmirq.backend.Buffers;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.Uapi.KvmVcpuEvents;
 import java.nio.ByteBuffer;
@@ -70,24 +71,12 @@ class VcpuStateContract extends KernelSuite {
 
     // MSRs
 
-    private static ByteBuffer msrs(long... numbersAndValues) {
-        int count = numbersAndValues.length / 2;
-        ByteBuffer msrs = Buffers.allocate(Uapi.KvmMsrs.SIZE + count * Uapi.KvmMsrEntry.SIZE)
-                .putInt(Uapi.KvmMsrs.NMSRS, count);
-        for (int i = 0; i < count; i++) {
-            int at = Uapi.KvmMsrs.SIZE + i * Uapi.KvmMsrEntry.SIZE;
-            msrs.putInt(at, (int) numbersAndValues[2 * i])
-                    .putLong(at + Uapi.KvmMsrEntry.DATA, numbersAndValues[2 * i + 1]);
-        }
-        return msrs;
-    }
-
     private int setMsr(X86Msr msr, long value) {
-        return set(Uapi.KVM_SET_MSRS, msrs(msr.number(), value));
+        return set(Uapi.KVM_SET_MSRS, Structs.msrs(msr.number(), value));
     }
 
     private long msr(X86Msr msr) {
-        ByteBuffer read = msrs(msr.number(), -1);
+        ByteBuffer read = Structs.msrs(msr.number(), -1);
         assertThat(set(Uapi.KVM_GET_MSRS, read)).isOne();
         return read.getLong(Uapi.KvmMsrs.SIZE + Uapi.KvmMsrEntry.DATA);
     }
@@ -144,12 +133,12 @@ class VcpuStateContract extends KernelSuite {
 
     @Test
     void msrsStopAtOneThatIsUnknownOrRefused() {
-        ByteBuffer some = msrs(X86Msr.STAR.number(), 5, UNKNOWN_MSR, 6, X86Msr.CSTAR.number(), 7);
+        ByteBuffer some = Structs.msrs(X86Msr.STAR.number(), 5, UNKNOWN_MSR, 6, X86Msr.CSTAR.number(), 7);
         assertThat(set(Uapi.KVM_SET_MSRS, some)).isOne();
         assertThat(msr(X86Msr.STAR)).isEqualTo(5);
         assertThat(msr(X86Msr.CSTAR)).isZero();
         assertThat(set(Uapi.KVM_GET_MSRS, some)).isOne();
-        some = msrs(X86Msr.STAR.number(), 8, X86Msr.LSTAR.number(), NOT_CANONICAL, X86Msr.CSTAR.number(), 7);
+        some = Structs.msrs(X86Msr.STAR.number(), 8, X86Msr.LSTAR.number(), NOT_CANONICAL, X86Msr.CSTAR.number(), 7);
         assertThat(set(Uapi.KVM_SET_MSRS, some)).isOne();
         assertThat(msr(X86Msr.STAR)).isEqualTo(8);
         assertThat(msr(X86Msr.LSTAR)).isZero();
@@ -161,7 +150,7 @@ class VcpuStateContract extends KernelSuite {
     @Test
     void oneCallTakes255Msrs() {
         for (long request : new long[] {Uapi.KVM_GET_MSRS, Uapi.KVM_SET_MSRS}) {
-            ByteBuffer many = msrs(new long[2 * 255]);
+            ByteBuffer many = Structs.msrs(new long[2 * 255]);
             for (int i = 0; i < 255; i++) {
                 many.putInt(Uapi.KvmMsrs.SIZE + i * Uapi.KvmMsrEntry.SIZE, X86Msr.SYSENTER_CS.number());
             }

@@ -2,6 +2,7 @@
 package io.kvmirq.testing;
 
 import io.kvmirq.backend.Buffers;
+import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable;
 import java.nio.ByteBuffer;
 import java.util.TreeMap;
@@ -14,6 +15,19 @@ public final class Structs {
     /** @param tag as C has it, without {@code struct} */
     public static ByteBuffer of(String tag, long... values) {
         return put(Buffers.allocate(UapiTable.struct(tag).size()), 0, tag, values);
+    }
+
+    /** {@code struct kvm_msrs} with its entries: each a number and a value. */
+    public static ByteBuffer msrs(long... numbersAndValues) {
+        int count = numbersAndValues.length / 2;
+        ByteBuffer msrs = Buffers.allocate(Uapi.KvmMsrs.SIZE + count * Uapi.KvmMsrEntry.SIZE)
+                .putInt(Uapi.KvmMsrs.NMSRS, count);
+        for (int i = 0; i < count; i++) {
+            int at = Uapi.KvmMsrs.SIZE + i * Uapi.KvmMsrEntry.SIZE;
+            msrs.putInt(at, (int) numbersAndValues[2 * i])
+                    .putLong(at + Uapi.KvmMsrEntry.DATA, numbersAndValues[2 * i + 1]);
+        }
+        return msrs;
     }
 
     /** Fills a structure at a place of memory. Of fields that share their bytes one counts. */
