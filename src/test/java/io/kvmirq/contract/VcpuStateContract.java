@@ -127,8 +127,10 @@ class VcpuStateContract extends KernelSuite {
         }
         assertThat(setMsr(X86Msr.MTRR_DEF_TYPE, 0x806)).isOne();
         assertThat(msr(X86Msr.MTRR_DEF_TYPE)).isEqualTo(0x806);
-        assertThat(setMsr(X86Msr.TSC, 1L << 40)).isOne();
-        assertThat(msr(X86Msr.TSC)).isGreaterThanOrEqualTo(1L << 40);
+        assertThat(setMsr(X86Msr.TSC, 1L << 60)).isOne();
+        assertThat(msr(X86Msr.TSC) >= 1L << 60)
+                .as("a kvm_pvm's guests read the processor's TSC")
+                .isNotEqualTo(world.isPvm());
     }
 
     @Test

@@ -144,6 +144,11 @@ public final class World {
         return fake().isPresent() ? release.contains("avic") : Files.isDirectory(Path.of("/sys/module/kvm_amd"));
     }
 
+    /** Whether KVM runs its guests by kvm_pvm. */
+    boolean isPvm() {
+        return (kernel.isReal() ? Machine.profile().label() : release).equals(Machine.PVM);
+    }
+
     /** Skips, with the reason, where this world's kernel cannot be used. */
     public KernelBackend kernel() {
         assumeTrue(flaw.isEmpty(), () -> flaw.orElse(""));
