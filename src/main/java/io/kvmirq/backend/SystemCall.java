@@ -22,6 +22,8 @@ public enum SystemCall {
     MEMFD_CREATE(319, 279),
     /** Descriptor, length. */
     FTRUNCATE(77, 46),
+    /** Command, flags, processor. */
+    MEMBARRIER(324, 283),
     /** Entries of the submission queue, address of the parameters. */
     IO_URING_SETUP(425, 425),
     /** Descriptor of the ring, operation, address of its argument, how many of them. */

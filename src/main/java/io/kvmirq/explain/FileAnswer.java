@@ -187,6 +187,11 @@ public enum FileAnswer implements Answer {
         "closing the last descriptor of a file removes its entries; closing the one used to add it does not",
         "fs/eventpoll.c eventpoll_release_file()")),
 
+    // membarrier
+    MEMBARRIER_ABSENT(refusal(SOURCE, MEMBARRIER, ENOSYS,
+        "this kernel is built without membarrier, or a filter of system calls hides it",
+        "CONFIG_MEMBARRIER in /boot/config-*, Seccomp in /proc/self/status", "kernel/sys_ni.c")),
+
     // io_uring
     IO_URING_ABSENT(refusal(SOURCE, IO_URING, ENOSYS,
         "this kernel is built without io_uring, or a filter of system calls hides it",

@@ -21,6 +21,7 @@ public enum KernelCall {
     EPOLL_CTL("epoll control", "epoll_ctl"),
     EPOLL_WAIT("epoll wait", "epoll_wait"),
     IO_URING("io_uring set up", "io_uring_setup", "io_uring_register", "io_uring_enter"),
+    MEMBARRIER("membarrier"),
     MMAP("mmap"),
     MUNMAP("munmap"),
     MEMFD("memory file create", "memfd_create"),

@@ -419,6 +419,7 @@ abstract class SystemCalls implements Libc {
             case FTRUNCATE -> MemoryFile.truncate(host, (int) a, b);
             case RT_SIGTIMEDWAIT -> host.threads().await(host, a, b, c, d);
             case IO_URING_SETUP, IO_URING_REGISTER -> refuse(FileAnswer.IO_URING_ABSENT);
+            case MEMBARRIER -> refuse(FileAnswer.MEMBARRIER_ABSENT);
         });
     }
 

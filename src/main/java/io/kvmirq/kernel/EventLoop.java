@@ -10,6 +10,7 @@ import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
@@ -69,9 +70,12 @@ public final class EventLoop implements AutoCloseable {
      * The number of the registration whose handler runs, if it is open. The dispatcher writes this, then looks whether
      * it is; who ends a registration's runs shuts it, then reads this: one of both sees the other.
      */
-    private volatile long running = WAKE;
+    private final AtomicLong running = new AtomicLong(WAKE);
     /** Threads that wait for a handler's end. They count up, then read {@link #running}; the dispatcher the reverse. */
     private final AtomicInteger waiting = new AtomicInteger();
+
+    /** Between the write and the read of each side. */
+    private final RemoteFence fence;
 
     private final Slots<Registration> registrations = new Slots<>();
     private volatile boolean closed;
@@ -80,6 +84,7 @@ public final class EventLoop implements AutoCloseable {
 
     private EventLoop(Kernel kernel, int completions) {
         this.kernel = kernel;
+        this.fence = new RemoteFence(kernel);
         try (Undo undo = new Undo()) {
             this.epoll = undo.add(new EpollSet(kernel));
             this.wake = undo.add(EventFd.create(kernel));
@@ -319,7 +324,8 @@ public final class EventLoop implements AutoCloseable {
 
     /** Ends the run of one handler, and begins that of another: one fence is enough for both. */
     private void moveTo(long next) {
-        running = next;
+        running.setRelease(next);
+        fence.pass();
         if (waiting.get() != 0) {
             lock.lock();
             try {
@@ -558,9 +564,11 @@ public final class EventLoop implements AutoCloseable {
         }
 
         private void awaitHandlerLocked() {
-            if (dispatcher.get() != Thread.currentThread()) {
+            Thread other = dispatcher.get();
+            if (other != null && other != Thread.currentThread()) {
                 waiting.incrementAndGet();
-                while (running == number) {
+                fence.make(other);
+                while (running.getAcquire() == number) {
                     handled.awaitUninterruptibly();
                 }
                 waiting.decrementAndGet();

@@ -53,12 +53,12 @@ final class PostingBench {
         DELIVER_AND_SYNC("deliver and sync", Goal.atMost(1.10)),
         EIGHT_AND_SYNC("8 deliver and sync, each", Goal.atMost(1.10)),
         POST("post, as a unit", Goal.atMost(1.10)),
-        DECODE("decode all, by accessors", Goal.atMost(1.10)),
-        SCAN("vector, source, target", Goal.atMost(1.10)),
+        DECODE("decode all, by accessors", Goal.atMost(1.05)),
+        SCAN("vector, source, target", Goal.atMost(1.05)),
         SCAN_AMD("2048 AMD entries, all", Goal.atMost(1.05)),
         DECODE_RECORD("decode to records", Goal.none()),
         ENCODE_ALL("encode all, field by field", Goal.atMost(1.10)),
-        ENCODE("posted words at once", Goal.atMost(1.10)),
+        ENCODE("posted words at once", Goal.atMost(1.05)),
         ENCODE_RECORD("encode from records", Goal.none());
 
         private final String title;
