@@ -14,19 +14,18 @@
  * makes these zero and names descriptors. What addresses point to is not
  * recorded, except what $KVMIRQ_TAPE_LENGTHS asks for.
  *
- * What is seen are calls through the C library's functions named below. Not
- * seen: raw system calls, and so statically linked programs (Go); calls within
- * the C library, so eventfd_read() and eventfd_write(); the checked variants
- * of a fortified program, as __read_chk(); poll(), readv(), writev(), and
- * close_range(). Without /proc, as in a chroot, only ioctls of KVM and VFIO,
- * eventfd() and opens that fail are seen, and ppoll() of anything. A seccomp
- * filter that does not allow what recording calls (process_vm_readv, readlink,
- * fallocate, mmap, munmap, rt_sigprocmask, rt_sigpending, rt_sigtimedwait)
- * makes lines incomplete, or kills the program.
+ * What is seen are calls through the C library's functions named in this file
+ * and in tape_data.c, tape_eventfd.c, tape_ioctl.c and tape_poll.c. Not seen:
+ * raw system calls, and so statically linked programs (Go); calls within the C
+ * library; select(), epoll_wait() and close_range(). Without /proc, as in a
+ * chroot, only ioctls of KVM and VFIO, eventfd() and opens that fail are seen,
+ * and polls of anything. A seccomp filter that does not allow what recording
+ * calls (process_vm_readv, readlink, fallocate, mmap, munmap, rt_sigprocmask,
+ * rt_sigpending, rt_sigtimedwait) makes lines incomplete, or kills the program.
  *
  * A descriptor keeps its name until close(), dup2(), dup3(), close_range() or
- * closefrom() of this library ends it: after a raw system call, or fclose(), its
- * number may be recorded as the file it was.
+ * closefrom() of this library ends it: after a raw system call, or fclose(),
+ * its number may be recorded as the file it was, or not at all.
  *
  * What recording itself calls goes by syscall(), past the functions below.
  */
@@ -53,9 +52,18 @@ __attribute__((constructor)) void resolve(void)
 	(next.name = (__typeof__(next.name))dlsym(RTLD_NEXT, #name))
 	RESOLVE(ioctl);
 	RESOLVE(eventfd);
+	RESOLVE(eventfd_read);
+	RESOLVE(eventfd_write);
 	RESOLVE(read);
 	RESOLVE(write);
+	RESOLVE(pread);
+	RESOLVE(pwrite);
+	RESOLVE(readv);
+	RESOLVE(writev);
+	RESOLVE(preadv);
+	RESOLVE(pwritev);
 	RESOLVE(preadv2);
+	RESOLVE(pwritev2);
 	RESOLVE(close);
 	RESOLVE(close_range);
 	RESOLVE(closefrom);
@@ -65,8 +73,16 @@ __attribute__((constructor)) void resolve(void)
 	RESOLVE(dup3);
 	RESOLVE(open);
 	RESOLVE(openat);
+	RESOLVE(poll);
 	RESOLVE(ppoll);
+	RESOLVE(recvmsg);
 	RESOLVE(mmap);
+	RESOLVE(__read_chk);
+	RESOLVE(__pread_chk);
+	RESOLVE(__poll_chk);
+	RESOLVE(__ppoll_chk);
+	RESOLVE(__open_2);
+	RESOLVE(__openat_2);
 }
 
 void record(const struct simple *done, long long result)
@@ -152,6 +168,7 @@ EXPORT int fcntl(int fd, int command, ...)
 	error = errno;
 	if (tape_is_open() &&
 	    (command == F_DUPFD || command == F_DUPFD_CLOEXEC)) {
+		file_forget(ret);
 		file_of(fd, &file);
 		errno = error;
 		if (is_ours(&file) || is_eventfd(&file))
@@ -190,7 +207,10 @@ static int duplicated(const char *call, int from, int to, int flags, int fd)
 
 EXPORT int dup(int from)
 {
-	return duplicated("dup", from, 0, 0, NEXT(dup)(from));
+	int fd = NEXT(dup)(from);
+
+	file_forget(fd);
+	return duplicated("dup", from, 0, 0, fd);
 }
 
 EXPORT int dup2(int from, int to)
@@ -220,6 +240,7 @@ static int opened(const char *call, const char *path, int flags, int fd)
 
 	if (!tape_is_open())
 		return fd;
+	file_forget(fd);
 	if (fd >= 0)
 		file_of(fd, &file);
 	else if (copy(file.room, (uintptr_t)path, 5) &&
@@ -272,6 +293,44 @@ EXPORT int openat(int directory, const char *path, int flags, ...)
 
 ALIAS(open) int open64(const char *path, int flags, ...);
 ALIAS(openat) int openat64(int directory, const char *path, int flags, ...);
+
+/* Of fortified programs: a file that is made needs a mode. */
+EXPORT int __open_2(const char *path, int flags)
+{
+	return opened("open", path, flags, NEXT(__open_2)(path, flags));
+}
+
+EXPORT int __openat_2(int directory, const char *path, int flags)
+{
+	return opened("openat", path, flags,
+		      NEXT(__openat_2)(directory, path, flags));
+}
+
+ALIAS(__open_2) int __open64_2(const char *path, int flags);
+ALIAS(__openat_2)
+int __openat64_2(int directory, const char *path, int flags);
+
+/* Not recorded: descriptors that came get their names by their first call. */
+EXPORT ssize_t recvmsg(int socket, struct msghdr *message, int flags)
+{
+	ssize_t ret = NEXT(recvmsg)(socket, message, flags);
+	struct cmsghdr *part;
+	int fd;
+
+	if (ret < 0 || !tape_is_open())
+		return ret;
+	for (part = CMSG_FIRSTHDR(message); part;
+	     part = CMSG_NXTHDR(message, part))
+		if (part->cmsg_level == SOL_SOCKET &&
+		    part->cmsg_type == SCM_RIGHTS)
+			for (size_t at = CMSG_LEN(0);
+			     at + sizeof(fd) <= part->cmsg_len;
+			     at += sizeof(fd)) {
+				memcpy(&fd, (char *)part + at, sizeof(fd));
+				file_forget(fd);
+			}
+	return ret;
+}
 
 /* Of a vCPU or device; the address is the program's own affair. */
 EXPORT void *mmap(void *wish, size_t length, int protection, int flags, int fd,

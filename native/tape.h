@@ -94,6 +94,8 @@ struct file {
 
 bool starts(const char *text, const char *prefix);
 void file_of(int fd, struct file *file);
+/* Whether the number was found to be no file of the tape; false if unsure. */
+bool file_is_other(int fd);
 /* To be called before and after a number may become another file. */
 void file_forget(int fd);
 void file_forget_from(unsigned int first, unsigned int last);

@@ -26,14 +26,15 @@ bool starts(const char *text, const char *prefix)
 /*
  * Names of files of KVM, VFIO and eventfds by descriptor: reading a link costs
  * as much as ten calls. A word of the table is a count of changes and the place
- * of a name, 0 for none. Names stay; when there are too many, or a descriptor
- * is too large, links are read.
+ * of a name, 0 for none, OTHER for a file that is none of these. Names stay;
+ * when there are too many, or a descriptor is too large, links are read.
  */
 
 #define MAX_NAMED 4096
 #define MAX_NAMES 512
 #define NAME_ROOM 48
 #define PLACE 0xffffu
+#define OTHER PLACE
 
 static _Atomic uint32_t known_files[MAX_NAMED];
 static char names[MAX_NAMES][NAME_ROOM];
@@ -75,17 +76,25 @@ void file_forget(int fd)
 	file_forget_from((unsigned int)fd, (unsigned int)fd);
 }
 
+bool file_is_other(int fd)
+{
+	return fd >= 0 && fd < MAX_NAMED &&
+	       (atomic_load(&known_files[fd]) & PLACE) == OTHER;
+}
+
+/* What was another file is looked at again. */
 void file_of(int fd, struct file *file)
 {
 	bool kept = fd >= 0 && fd < MAX_NAMED;
 	uint32_t word = kept ? atomic_load(&known_files[fd]) : 0;
+	uint32_t place = word & PLACE;
 	char path[32] = "/proc/self/fd/";
 	struct line line = { path, path + strlen(path),
 			     path + sizeof(path) - 1 };
 	ssize_t length;
 
-	if (word & PLACE) {
-		file->name = names[word & PLACE];
+	if (place && place != OTHER) {
+		file->name = names[place];
 		return;
 	}
 	put_number(&line, fd);
@@ -93,9 +102,12 @@ void file_of(int fd, struct file *file)
 	length = readlink(path, file->room, sizeof(file->room) - 1);
 	file->room[length < 0 ? 0 : length] = '\0';
 	file->name = file->room;
-	if (kept && (is_ours(file) || is_eventfd(file)))
+	place = is_ours(file) || is_eventfd(file) ? place_of(file->name) :
+		*file->name			  ? OTHER :
+						    0;
+	if (kept)
 		atomic_compare_exchange_strong(&known_files[fd], &word,
-					       word | place_of(file->name));
+					       (word & ~PLACE) | place);
 }
 
 bool is_eventfd(const struct file *file)

@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -22,9 +23,18 @@
 struct next {
 	__typeof__(&ioctl) ioctl;
 	__typeof__(&eventfd) eventfd;
+	__typeof__(&eventfd_read) eventfd_read;
+	__typeof__(&eventfd_write) eventfd_write;
 	__typeof__(&read) read;
 	__typeof__(&write) write;
+	__typeof__(&pread) pread;
+	__typeof__(&pwrite) pwrite;
+	__typeof__(&readv) readv;
+	__typeof__(&writev) writev;
+	__typeof__(&preadv) preadv;
+	__typeof__(&pwritev) pwritev;
 	__typeof__(&preadv2) preadv2;
+	__typeof__(&pwritev2) pwritev2;
 	__typeof__(&close) close;
 	int (*close_range)(unsigned int first, unsigned int last, int flags);
 	void (*closefrom)(int first);
@@ -34,8 +44,21 @@ struct next {
 	__typeof__(&dup3) dup3;
 	__typeof__(&open) open;
 	__typeof__(&openat) openat;
+	__typeof__(&poll) poll;
 	__typeof__(&ppoll) ppoll;
+	__typeof__(&recvmsg) recvmsg;
 	__typeof__(&mmap) mmap;
+	/* Of fortified programs; they end one that asks for too much. */
+	ssize_t (*__read_chk)(int fd, void *to, size_t length, size_t room);
+	ssize_t (*__pread_chk)(int fd, void *to, size_t length, off_t offset,
+			       size_t room);
+	int (*__poll_chk)(struct pollfd *fds, nfds_t count, int timeout,
+			  size_t room);
+	int (*__ppoll_chk)(struct pollfd *fds, nfds_t count,
+			   const struct timespec *timeout,
+			   const sigset_t *signals, size_t room);
+	int (*__open_2)(const char *path, int flags);
+	int (*__openat_2)(int directory, const char *path, int flags);
 };
 
 extern struct next next;

@@ -75,6 +75,8 @@ static int ioctl_recorded(int fd, unsigned long request, uintptr_t argument,
 	errno = error;
 	ret = NEXT(ioctl)(fd, request, argument);
 	error = errno;
+	if (ret > 0 && file_is_other(ret)) /* it may be a new file */
+		file_forget(ret);
 	written = size && (_IOC_DIR(request) & _IOC_READ || is_vfio(request)) &&
 		  copy(room.after, argument, size);
 	if (written && (!readable || memcmp(room.before, room.after, size)))
@@ -89,6 +91,7 @@ static int ioctl_recorded(int fd, unsigned long request, uintptr_t argument,
 EXPORT int ioctl(int fd, unsigned long wide, ...)
 {
 	unsigned long request = wide & 0xffffffff;
+	bool known = _IOC_TYPE(request) == KVMIO || is_vfio(request);
 	int error = errno;
 	uintptr_t argument;
 	struct file file;
@@ -97,10 +100,9 @@ EXPORT int ioctl(int fd, unsigned long wide, ...)
 	va_start(more, wide);
 	argument = va_arg(more, uintptr_t);
 	va_end(more);
-	if (tape_is_open()) {
+	if (tape_is_open() && (known || !file_is_other(fd))) {
 		file_of(fd, &file);
-		if (is_ours(&file) || _IOC_TYPE(request) == KVMIO ||
-		    is_vfio(request))
+		if (known || is_ours(&file))
 			return ioctl_recorded(fd, request, argument, &file,
 					      error);
 		errno = error;

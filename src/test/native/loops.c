@@ -8,6 +8,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,7 +27,7 @@
 #define VECTOR 0x31
 #define PIECE (1 << 20)
 
-static int vm, vcpu, signalled, empty;
+static int vm, vcpu, signalled, empty, other;
 static const char *file;
 static char piece[PIECE];
 /* Read by nobody: keeps the sums from being left out. */
@@ -63,6 +65,7 @@ static void open_vm(void)
 	run->immediate_exit = 1;
 	signalled = made(eventfd(0, EFD_NONBLOCK), "eventfd");
 	empty = made(eventfd(0, EFD_NONBLOCK), "eventfd");
+	other = made(open("/dev/null", O_RDWR | O_CLOEXEC), "/dev/null");
 }
 
 static void call(const char *operation)
@@ -70,9 +73,22 @@ static void call(const char *operation)
 	struct kvm_irq_level level = { .irq = GSI };
 	struct kvm_msi message = { .address_lo = MSI_ADDRESS, .data = VECTOR };
 	uint64_t one = 1;
+	struct iovec vector = { &one, sizeof(one) };
+	struct pollfd fds[] = { { .fd = empty, .events = POLLIN },
+				{ .fd = other, .events = POLLIN } };
 
 	if (strcmp(operation, "write") == 0)
 		answers += (uint64_t)write(signalled, &one, sizeof(one));
+	else if (strcmp(operation, "count") == 0)
+		answers += (uint64_t)eventfd_write(signalled, 1);
+	else if (strcmp(operation, "vector") == 0)
+		answers += (uint64_t)writev(signalled, &vector, 1);
+	else if (strcmp(operation, "poll") == 0)
+		answers += (uint64_t)poll(fds, 2, 0);
+	else if (strcmp(operation, "other") == 0)
+		answers += (uint64_t)write(other, &one, sizeof(one));
+	else if (strcmp(operation, "others") == 0)
+		answers += (uint64_t)poll(&fds[1], 1, 0);
 	else if (strcmp(operation, "read") == 0)
 		answers += (uint64_t)read(empty, &one, sizeof(one));
 	else if (strcmp(operation, "line") == 0)

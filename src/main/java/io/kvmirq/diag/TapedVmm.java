@@ -194,8 +194,11 @@ final class TapedVmm {
             case "close" -> descriptorClosed(call.on(), call);
             case "dup", "dup2", "dup3" ->
                 Optional.ofNullable(call.names().get("value")).ifPresent(file -> descriptorClosed(file, call));
-            case "read", "preadv2" -> readEventfds.put(call.on(), call.number());
-            default -> {}
+            default -> {
+                if (call.isRead()) {
+                    readEventfds.put(call.on(), call.number());
+                }
+            }
         }
     }
 

@@ -26,10 +26,11 @@
  *   <li>{@code seq} from 1 without gaps, {@code pid}, {@code tid}, {@code call}: the function's name;
  *   <li>{@code on}: the file or mapping it was made on, by kind and ordinal, such as {@code vm#1}; {@code closed(fd
  *       99)} for a number that was not open; {@code path} of what was opened;
- *   <li>{@code request}, {@code name} of it; {@code value}, the argument that is no pointer; {@code flags}, of pread
- *       and pwrite the offset;
+ *   <li>{@code request}, {@code name} of it; {@code value}, the argument that is no pointer, of reads and writes the
+ *       length of all buffers together; {@code flags}, of pread, pwrite, preadv and pwritev the offset;
  *   <li>{@code in}: in hex, the structure before the call; {@code out}: after it, where the kernel changed it; {@code
- *       data}: what a pointer in it pointed to, where that is a file; {@code cut} when these are only the beginning;
+ *       data}: what a pointer in it pointed to, where that is a file; {@code cut} when these are only the beginning. Of
+ *       a write the bytes, of a read what it got, those of several buffers joined;
  *   <li>{@code names}: which file or mapping a number in {@code in} means, by its offset in bytes, or {@code data}, or
  *       {@code value}. These numbers, and addresses of the process, are 0 in the bytes, so that equal calls give equal
  *       lines;
@@ -53,11 +54,15 @@
  * as recorded. What the program writes while its only vCPU runs is taken for the guest's. A reader passes over fields
  * that it does not know. An argument is cut at 16 KB, a routing table at 4096 routes, and the line says so.
  *
- * <p>Not on a tape of another program: raw system calls, so nothing of statically linked programs (Go); {@code
- * eventfd_read}, {@code eventfd_write} and the checked variants of a fortified program, such as {@code __read_chk};
- * {@code poll}, {@code readv}, {@code writev} and {@code close_range}; and most calls of a process in a chroot without
- * {@code /proc}. A process under a seccomp allow-list may be killed for what recording calls. A signal handler on an
- * alternate stack needs about 8 KB of it.
+ * <p>Reads and writes are on a tape when they are made on a file of KVM, VFIO or iommufd, or on an eventfd; checked
+ * functions of a fortified program, such as {@code __read_chk}, by the name of the plain one. Of poll and ppoll a tape of
+ * another program has the entries of such files and of descriptors that are not open, up to 64; {@code result} counts the
+ * ready ones of these.
+ *
+ * <p>Not on a tape of another program: raw system calls, so nothing of statically linked programs (Go); {@code select},
+ * {@code epoll_wait} and {@code close_range}; and most calls of a process in a chroot without {@code /proc}. A process
+ * under a seccomp allow-list may be killed for what recording calls. A signal handler on an alternate stack needs about
+ * 8 KB of it.
  */
 @NullMarked
 package io.kvmirq.recording;

@@ -28,6 +28,12 @@ final class PreloadBench {
     private enum Op {
         WRITE("write", "eventfd write"),
         READ("read", "eventfd read, EAGAIN"),
+        COUNT("count", "eventfd_write"),
+        VECTOR("vector", "eventfd writev"),
+        POLL("poll", "poll of an eventfd and another file"),
+        /** Not recorded. */
+        OTHER("other", "write to another file"),
+        OTHERS("others", "poll of another file"),
         LINE("line", "KVM_IRQ_LINE"),
         MESSAGE("message", "KVM_SIGNAL_MSI"),
         EXTENSION("extension", "KVM_CHECK_EXTENSION"),

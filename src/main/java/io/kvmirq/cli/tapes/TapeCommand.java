@@ -41,8 +41,7 @@ public final class TapeCommand implements Command {
                                 + " memory; a tape of selftest --record does.",
                         "",
                         "Not recorded: raw system calls, statically linked programs (Go), programs of a user who"
-                                + " cannot read the recorder, eventfd_read, eventfd_write, poll, readv, writev,"
-                                + " close_range, the checked functions of fortified programs, and most calls in a chroot"
+                                + " cannot read the recorder, select, epoll_wait, close_range, and most calls in a chroot"
                                 + " without /proc. A seccomp allow-list may kill CMD for a system call of the recorder. A"
                                 + " signal handler of CMD needs 8 KB of stack. When a full disk or a limit on file sizes"
                                 + " cuts the line of one of several processes, the lines after it cannot be read.");

@@ -220,7 +220,7 @@ public final class Replay implements Closeable {
             return passOver(call);
         }
         try {
-            calls.setPatient(!guests.mayChange(call));
+            calls.transfers().setPatient(!guests.mayChange(call));
             order.prepare(call, window);
             ReplayedCalls.Answer answer = calls.make(call);
             if (answers.same(call, answer)) {

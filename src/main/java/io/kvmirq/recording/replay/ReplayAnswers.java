@@ -27,7 +27,7 @@ final class ReplayAnswers {
             return call.errno().map(Errno::number).orElse(0) == -answer.result();
         }
         if (call.result() != answer.result()) {
-            boolean looked = call.call().equals("ppoll") || call.call().equals("epoll_wait");
+            boolean looked = call.isPoll() || call.call().equals("epoll_wait");
             return looked && call.result() == 0 && runs.any();
         }
         return written(call, call.out().or(call::in)).equals(written(call, Optional.of(after(call, answer))));
@@ -61,7 +61,7 @@ final class ReplayAnswers {
             return "";
         }
         ByteBuffer bytes = out.get();
-        if (isRead(call) && call.result() == Long.BYTES && bytes.limit() >= Long.BYTES) {
+        if (call.taken().isPresent() && bytes.limit() >= Long.BYTES) {
             return "count " + Long.toUnsignedString(bytes.getLong(0));
         }
         if (call.request() == Uapi.KVM_IRQ_LINE_STATUS && bytes.limit() >= Uapi.KvmIrqLevel.SIZE) {
@@ -70,11 +70,7 @@ final class ReplayAnswers {
         if (call.request() == Uapi.KVM_RUN && bytes.limit() >= Arguments.RUN_EXIT) {
             return Names.exit(bytes);
         }
-        return call.call().equals("ppoll") ? ready(call, bytes) : "";
-    }
-
-    static boolean isRead(TapeLine.Call call) {
-        return call.call().equals("read") || call.call().equals("preadv2");
+        return call.isPoll() ? ready(call, bytes) : "";
     }
 
     private static String ready(TapeLine.Call call, ByteBuffer bytes) {

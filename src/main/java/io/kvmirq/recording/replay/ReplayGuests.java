@@ -124,9 +124,11 @@ final class ReplayGuests {
 
     /** Whether what a guest did may be why the kernel answered otherwise. */
     boolean mayChange(TapeLine.Call call) {
+        if (call.isRead() || call.isWrite()) {
+            return anyMayHaveRun(call.number()) && wired.contains(call.on());
+        }
         return switch (call.call()) {
-            case "ppoll", "epoll_wait" -> anyMayHaveRun(call.number());
-            case "read", "preadv2", "write" -> anyMayHaveRun(call.number()) && wired.contains(call.on());
+            case "poll", "ppoll", "epoll_wait" -> anyMayHaveRun(call.number());
             case "ioctl" ->
                 switch (FileKind.ofName(call.on())) {
                     case VCPU -> mayHaveRun(vms.getOrDefault(call.on(), call.on()), call.number());

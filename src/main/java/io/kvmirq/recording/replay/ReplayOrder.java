@@ -52,12 +52,12 @@ final class ReplayOrder {
 
     /** Before a call that waited on the tape: makes what it waited for, where that may have returned before it. */
     void prepare(TapeLine.Call call, ReplayWindow window) throws TimeoutException {
-        if (calls.isReady(call)) {
+        if (calls.transfers().isReady(call)) {
             return;
         }
         for (TapeLine.Call other : after(call, window)) {
             makeEarly(other);
-            if (calls.isReady(call)) {
+            if (calls.transfers().isReady(call)) {
                 return;
             }
         }
@@ -75,7 +75,7 @@ final class ReplayOrder {
      * @param answer the other answer
      */
     boolean fits(TapeLine.Call call, ReplayedCalls.Answer answer, ReplayWindow window) throws TimeoutException {
-        if (ReplayAnswers.isRead(call)) {
+        if (call.isRead()) {
             return readsSame(call, answer, window);
         }
         if (answer.result() >= 0) {
@@ -90,27 +90,29 @@ final class ReplayOrder {
         return false;
     }
 
+    private static boolean isTaken(TapeLine.Call call, ReplayedCalls.Answer answer) {
+        return answer.result() == (call.call().equals("eventfd_read") ? 0 : Long.BYTES);
+    }
+
     /** An eventfd's count is the sum of its writes: reads too many put back what is of a later write. */
     private boolean readsSame(TapeLine.Call call, ReplayedCalls.Answer answer, ReplayWindow window)
             throws TimeoutException {
         boolean empty = call.errno().filter(Errno.EAGAIN::equals).isPresent();
-        boolean read = call.errno().isEmpty()
-                && call.result() == Long.BYTES
-                && call.out().filter(bytes -> bytes.limit() >= Long.BYTES).isPresent();
-        boolean got = answer.result() == Long.BYTES || answer.result() == -Errno.EAGAIN.number();
+        boolean read = call.taken().isPresent();
+        boolean got = isTaken(call, answer) || answer.result() == -Errno.EAGAIN.number();
         if (!got || !empty && !read) {
             return false;
         }
-        long expected = read ? call.out().orElseThrow().getLong(0) : 0;
-        long count = answer.result() == Long.BYTES ? answer.out().getLong(0) : 0;
+        long expected = call.taken().orElse(0);
+        long count = isTaken(call, answer) ? answer.out().getLong(0) : 0;
         for (TapeLine.Call other : after(call, window)) {
             if (count < expected) {
                 makeEarly(other);
-                count += calls.readNow(call);
+                count += calls.transfers().readNow(call);
             }
         }
         if (count > expected && (followsOthers(call, window) || !early.isEmpty())) {
-            calls.add(call, count - expected);
+            calls.transfers().add(call, count - expected);
             count = expected;
         }
         return count == expected;

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.recording.replay;
 
-import io.kvmirq.Errno;
+import static io.kvmirq.recording.replay.ReplayedTransfers.BAD;
+import static io.kvmirq.recording.replay.ReplayedTransfers.DATA_AT;
+import static io.kvmirq.recording.replay.ReplayedTransfers.MOST_DATA;
+import static io.kvmirq.recording.replay.ReplayedTransfers.isBad;
+
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.recording.tapes.TapeLine;
 import io.kvmirq.uapi.Arguments;
-import io.kvmirq.uapi.Epoll;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable.Field;
-import io.kvmirq.uapi.UapiTable.FileKind;
 import io.kvmirq.uapi.UapiTable.Request;
 import io.kvmirq.uapi.UapiTable.Role;
 import io.kvmirq.uapi.UapiVfio;
@@ -27,19 +29,12 @@ final class ReplayedCalls {
     /** The answer of a call, as on a line of a tape; {@code out} is valid until the next call. */
     record Answer(long result, ByteBuffer out) {}
 
-    private static final int MOST_DATA = 4096;
-    private static final int DATA_AT = Arguments.MOST;
-    private static final int TIMEOUT_AT = DATA_AT + MOST_DATA;
     private static final int OPEN_FLAGS = Uapi.O_RDWR | Uapi.O_NONBLOCK | Uapi.O_CLOEXEC;
     /** A valid address without memory behind it, for guest memory that the tape does not hold. */
     private static final long NOBODYS = 0x10000;
-    /** No program has memory on the first pages. */
-    private static final long BAD = 0x1000;
     /** Whole names: what only begins so may lead anywhere. */
     private static final Pattern DEVICES =
             Pattern.compile("/dev/kvm|/dev/iommu|/dev/vfio/(vfio|[0-9]{1,10}|devices/vfio[0-9]{1,10})");
-
-    private static final long PATIENCE = TimeUnit.SECONDS.toNanos(Runs.PATIENCE_SECONDS);
 
     private static final int PROTECTION = Uapi.PROT_READ | Uapi.PROT_WRITE;
 
@@ -48,18 +43,18 @@ final class ReplayedCalls {
     private final Libc libc;
     private final ReplayedFiles files;
     private final Runs runs;
-    private final ByteBuffer argument = Buffers.allocate(TIMEOUT_AT + Uapi.Timespec.SIZE);
+    private final ByteBuffer argument = Buffers.allocate(ReplayedTransfers.ROOM);
     private final long address;
+    private final ReplayedTransfers transfers;
     private final int[] places = new int[Arguments.MOST_FDS];
     private boolean memoryUnknown;
-    /** How long is waited for what the tape saw happen. */
-    private long patience = PATIENCE;
 
     ReplayedCalls(Libc libc, ReplayedFiles files, Runs runs) {
         this.libc = libc;
         this.files = files;
         this.runs = runs;
         this.address = libc.addressOf(argument);
+        this.transfers = new ReplayedTransfers(libc, files, argument);
     }
 
     /** Whether a guest has memory that is not on the tape. */
@@ -70,25 +65,6 @@ final class ReplayedCalls {
     /** Whether the tape holds what the call needs, and the files are here. */
     boolean isPossible(TapeLine.Call call) {
         return !ReplayPassed.points(call) && !files.lacks(call);
-    }
-
-    /** Whether a call that returned something on the tape would do so now. */
-    boolean isReady(TapeLine.Call call) {
-        boolean waited = ReplayAnswers.isRead(call) && call.errno().isEmpty();
-        return !waited
-                || files.find(call.on()).filter(fd -> !is(fd, Uapi.POLLIN, 0)).isEmpty();
-    }
-
-    /** The count of an eventfd, which is 0 afterwards; 0 for none. */
-    long readNow(TapeLine.Call call) {
-        int fd = files.subject(call.on());
-        return is(fd, Uapi.POLLIN, 0) && libc.read(fd, address, Long.BYTES) == Long.BYTES ? argument.getLong(0) : 0;
-    }
-
-    /** Adds to the count of an eventfd. */
-    void add(TapeLine.Call call, long count) {
-        argument.putLong(0, count);
-        libc.write(files.subject(call.on()), address, Long.BYTES);
     }
 
     /** Sets the state that the program read, as the tape has it: a guest that did not run here has changed it. */
@@ -106,9 +82,9 @@ final class ReplayedCalls {
         }
     }
 
-    /** Whether what the tape saw happen is waited for: a guest that does not run here makes nothing happen. */
-    void setPatient(boolean on) {
-        patience = on ? PATIENCE : 0;
+    /** Reads and writes, and what is waited for: a guest that does not run here makes nothing happen. */
+    ReplayedTransfers transfers() {
+        return transfers;
     }
 
     /** @throws TimeoutException when a guest does not leave */
@@ -135,6 +111,9 @@ final class ReplayedCalls {
     }
 
     private long result(TapeLine.Call call) throws TimeoutException {
+        if (call.isRead() || call.isWrite()) {
+            return transfers.make(call);
+        }
         return switch (call.call()) {
             case "open", "openat" -> open(call);
             case "eventfd" -> libc.eventfd((int) call.value(), (int) call.flags());
@@ -147,10 +126,7 @@ final class ReplayedCalls {
                 yield libc.fcntl(files.subject(call.on()), (int) command, (int) call.value());
             }
             case "dup", "dup2", "dup3" -> duplicate(call);
-            case "read" -> read(call);
-            case "write" -> write(call);
-            case "preadv2" -> readVector(call);
-            case "ppoll" -> poll(call);
+            case "poll", "ppoll" -> poll(call);
             case "mmap" -> map(call);
             case "munmap" -> files.unmap(call.on());
             case "memory" -> fill(call);
@@ -178,86 +154,14 @@ final class ReplayedCalls {
         return result;
     }
 
-    // Data
-
-    private static int length(TapeLine.Call call) {
-        if (call.value() < 0 || call.value() > MOST_DATA) {
-            throw new LackingException("a transfer of " + call.value() + " bytes");
-        }
-        return (int) call.value();
-    }
-
-    /** Bytes of the tape, or an address that is wrong as it was. */
-    private long load(Optional<ByteBuffer> bytes, TapeLine.Call call) {
-        if (call.cut()) {
-            throw new LackingException("the rest of an argument");
-        }
-        if (bytes.map(ByteBuffer::limit).orElse(0) > Arguments.MOST) {
-            throw new CannotReplayException("an argument of more than " + Arguments.MOST + " bytes");
-        }
-        bytes.ifPresent(known -> argument.put(0, known, 0, known.limit()));
-        return isBad(call) ? BAD : bytes.isPresent() ? address : 0;
-    }
-
-    /** Whether the kernel could not read or write at an address of the program. */
-    private static boolean isBad(TapeLine.Call call) {
-        return call.errno().filter(Errno.EFAULT::equals).isPresent();
-    }
-
-    private long read(TapeLine.Call call) {
-        int fd = files.subject(call.on());
-        boolean ready = is(fd, Uapi.POLLIN, call.errno().isEmpty() ? patience : 0);
-        if (!ready && call.value() >= Long.BYTES && FileKind.ofName(call.on()) == FileKind.EVENTFD) {
-            return readVector(call, fd);
-        }
-        return libc.read(fd, isBad(call) ? BAD : address, length(call));
-    }
-
-    /** Whether an eventfd is ready: a worker of the kernel or a guest may signal it later. No call blocks for ever. */
-    private boolean is(int fd, int event, long nanos) {
-        argument.putInt(Uapi.Pollfd.FD, fd)
-                .putShort(Uapi.Pollfd.EVENTS, (short) event)
-                .putShort(Uapi.Pollfd.REVENTS, (short) 0);
-        return libc.ppoll(address, 1, timeout(nanos)) > 0;
-    }
-
-    private long timeout(long nanos) {
-        argument.putLong(TIMEOUT_AT + Uapi.Timespec.TV_SEC, nanos / 1_000_000_000L)
-                .putLong(TIMEOUT_AT + Uapi.Timespec.TV_NSEC, nanos % 1_000_000_000L);
-        return address + TIMEOUT_AT;
-    }
-
-    private long write(TapeLine.Call call) {
-        int fd = files.subject(call.on());
-        if (fd != ReplayedFiles.NO_FD && FileKind.ofName(call.on()) != FileKind.EVENTFD) {
-            throw new LackingException("what a write to " + call.on() + " does");
-        }
-        boolean room = is(fd, Epoll.EPOLLOUT, call.errno().isEmpty() ? patience : 0);
-        return room || call.value() != Long.BYTES || fd == ReplayedFiles.NO_FD
-                ? libc.write(fd, load(call.in(), call), length(call))
-                : -Errno.EAGAIN.number();
-    }
-
-    private long readVector(TapeLine.Call call) {
-        int fd = files.subject(call.on());
-        if (call.errno().isEmpty()) {
-            is(fd, Uapi.POLLIN, patience);
-        }
-        return readVector(call, fd);
-    }
-
-    private long readVector(TapeLine.Call call, int fd) {
-        argument.putLong(DATA_AT + Uapi.Iovec.IOV_BASE, address).putLong(DATA_AT + Uapi.Iovec.IOV_LEN, length(call));
-        return libc.preadv2(fd, isBad(call) ? BAD : address + DATA_AT, 1, -1, Uapi.RWF_NOWAIT);
-    }
-
     private long poll(TapeLine.Call call) {
-        long at = load(call.in(), call);
+        long at = transfers.load(call.in(), call);
         int bytes = call.in().map(ByteBuffer::limit).orElse(0);
         for (int entry = 0; entry + Uapi.Pollfd.SIZE <= bytes; entry += Uapi.Pollfd.SIZE) {
             putDescriptor(call, entry);
         }
-        return libc.ppoll(at, bytes / Uapi.Pollfd.SIZE, timeout(call.result() > 0 ? patience : 0));
+        return libc.ppoll(
+                at, bytes / Uapi.Pollfd.SIZE, transfers.timeout(call.result() > 0 ? transfers.patience() : 0));
     }
 
     private void putDescriptor(TapeLine.Call call, int at) {
@@ -268,12 +172,12 @@ final class ReplayedCalls {
     private long epollControl(TapeLine.Call call) {
         String name = call.names().get("value");
         int fd = name == null ? files.unnamed((int) call.value(), call) : files.subject(name);
-        return libc.epollCtl(files.subject(call.on()), (int) call.request(), fd, load(call.in(), call));
+        return libc.epollCtl(files.subject(call.on()), (int) call.request(), fd, transfers.load(call.in(), call));
     }
 
     private long epollWait(TapeLine.Call call) {
         int most = (int) Math.max(1, Math.min(call.flags(), MOST_DATA / Uapi.Iovec.SIZE));
-        int millis = call.result() > 0 ? (int) TimeUnit.NANOSECONDS.toMillis(patience) : 0;
+        int millis = call.result() > 0 ? (int) TimeUnit.NANOSECONDS.toMillis(transfers.patience()) : 0;
         return libc.epollWait(files.subject(call.on()), isBad(call) ? BAD : address, most, millis);
     }
 
@@ -334,7 +238,7 @@ final class ReplayedCalls {
         if (call.request() == UapiVfio.VFIO_GROUP_GET_DEVICE_FD && libc.isReal()) {
             throw new CannotReplayException("a device of this machine, which VFIO resets as it opens it");
         }
-        long at = load(call.in(), call);
+        long at = transfers.load(call.in(), call);
         if (call.in().isPresent()) {
             at = inner(known) && isBad(call) ? address : at;
             int given = call.in().get().limit();

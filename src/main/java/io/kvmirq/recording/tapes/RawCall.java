@@ -63,7 +63,8 @@ record RawCall(
 
         TapeLine.Call call(long number) {
             boolean opens = raw.call.equals("open") || raw.call.equals("openat");
-            boolean onNothing = opens || raw.call.equals("eventfd") || raw.call.equals("ppoll");
+            boolean polls = raw.call.equals("poll") || raw.call.equals("ppoll");
+            boolean onNothing = opens || polls || raw.call.equals("eventfd");
             String on = onNothing ? "" : files.of(raw.pid, raw.fd, raw.file);
             switch (raw.call) {
                 case "ioctl" -> ioctl(on);
@@ -71,7 +72,7 @@ record RawCall(
                 case "eventfd" -> made(FileKind.EVENTFD);
                 case "fcntl", "dup", "dup2", "dup3" -> duplicate();
                 case "close" -> files.closed(raw.pid, raw.fd);
-                case "ppoll" -> masked(this::poll);
+                case "poll", "ppoll" -> masked(this::poll);
                 default -> {}
             }
             return new TapeLine.Call(

@@ -5,6 +5,8 @@ import io.kvmirq.Errno;
 import java.nio.ByteBuffer;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.Set;
 
 /** One line of a tape. */
 public sealed interface TapeLine {
@@ -27,7 +29,7 @@ public sealed interface TapeLine {
      * @param path of what was opened, if that is known
      * @param request of an ioctl or fcntl, else 0
      * @param value the argument that is no pointer, else 0
-     * @param flags of the call, not those in a structure
+     * @param flags of the call, not those in a structure; of pread, pwrite, preadv and pwritev the offset
      * @param in the structure before the call; absent when there is none or it could not be read
      * @param out the structure after the call, when the kernel changed it
      * @param data what a pointer in the structure pointed to
@@ -58,5 +60,32 @@ public sealed interface TapeLine {
             boolean cut,
             long result,
             Optional<Errno> errno)
-            implements TapeLine {}
+            implements TapeLine {
+        private static final Set<String> READS = Set.of("read", "pread", "readv", "preadv", "preadv2", "eventfd_read");
+        private static final Set<String> WRITES =
+                Set.of("write", "pwrite", "writev", "pwritev", "pwritev2", "eventfd_write");
+
+        /** Whether the function reads bytes from a file. */
+        public boolean isRead() {
+            return READS.contains(call);
+        }
+
+        /** Whether the function writes bytes to a file. */
+        public boolean isWrite() {
+            return WRITES.contains(call);
+        }
+
+        /** Whether the function waits for files of a list, which is {@code in}, to be ready. */
+        public boolean isPoll() {
+            return call.equals("poll") || call.equals("ppoll");
+        }
+
+        /** What a call that read the count of an eventfd got; absent for any other call. */
+        public OptionalLong taken() {
+            boolean all = result == (call.equals("eventfd_read") ? 0 : Long.BYTES) && errno.isEmpty();
+            return isRead() && all && out.isPresent() && out.get().limit() == Long.BYTES
+                    ? OptionalLong.of(out.get().getLong(0))
+                    : OptionalLong.empty();
+        }
+    }
 }

@@ -20,6 +20,9 @@ public final class TapeText {
     /** Routes of one table that are listed. */
     public static final int ROUTE_LIMIT = 16;
 
+    /** Bytes of a transfer that are shown. */
+    private static final int FEW_BYTES = 16;
+
     private final StructText structs;
     private Optional<Integer> firstPid = Optional.empty();
 
@@ -56,18 +59,15 @@ public final class TapeText {
                     case "eventfd" ->
                         "eventfd " + call.value() + Names.flags(call.flags(), Names.EVENTFD) + result(call);
                     case "fcntl", "dup", "dup2", "dup3" -> duplicate(call);
-                    case "read", "preadv2" -> count(call, call.out());
-                    case "write" -> count(call, call.in());
-                    case "ppoll" -> ppoll(call);
+                    case "poll", "ppoll" -> poll(call);
                     case "mmap" -> (call.on() + " mmap length=").strip() + call.value() + result(call);
                     case "memory" ->
                         call.in().isEmpty()
                                 ? call.on() + " not known from here"
                                 : call.on() + " written at " + Names.hex(call.value()) + ": "
                                         + call.in().map(ByteBuffer::limit).orElse(0) + " bytes";
-                    case "pread", "pwrite" ->
-                        call.on() + " " + call.call() + " at " + Names.hex(call.flags()) + result(call);
-                    default -> call.on() + " " + call.call() + result(call);
+                    default ->
+                        call.isRead() || call.isWrite() ? data(call) : call.on() + " " + call.call() + result(call);
                 };
     }
 
@@ -102,27 +102,45 @@ public final class TapeText {
         };
     }
 
-    /** Shows the count that was added or taken, rather than its 8 bytes. */
-    private static String count(TapeLine.Call call, Optional<ByteBuffer> bytes) {
-        String verb = call.on() + " " + call.call();
-        Optional<String> count = bytes.filter(eight -> eight.limit() == Long.BYTES)
-                .map(eight -> Long.toUnsignedString(eight.getLong(0)));
-        if (call.call().equals("write")) {
-            return verb + count.map(added -> " " + added).orElse("") + result(call);
+    /** Shows the count that was added to an eventfd or taken from it, else a few bytes. */
+    private static String data(TapeLine.Call call) {
+        boolean placed = call.call().startsWith("p") && !call.call().endsWith("2");
+        String verb = call.on() + " " + call.call() + (placed ? " at " + Names.hex(call.flags()) : "");
+        Optional<ByteBuffer> bytes = call.isRead() ? call.out() : call.in();
+        FileKind on = FileKind.ofName(call.on());
+        if (on != FileKind.EVENTFD && on != FileKind.NONE) {
+            return verb
+                    + bytes.map(some -> " " + (some.limit() > FEW_BYTES ? some.limit() + " bytes" : hex(some)))
+                            .orElse("")
+                    + (call.cut() ? " (cut)" : "")
+                    + result(call);
+        }
+        if (call.taken().isPresent()) {
+            return verb + " = " + Long.toUnsignedString(call.taken().getAsLong());
         }
         return verb
-                + (call.result() == Long.BYTES ? count.map(taken -> " = " + taken) : Optional.<String>empty())
-                        .orElse(result(call));
+                + bytes.filter(eight -> call.isWrite() && eight.limit() == Long.BYTES)
+                        .map(eight -> " " + Long.toUnsignedString(eight.getLong(0)))
+                        .orElse("")
+                + result(call);
     }
 
-    private static String ppoll(TapeLine.Call call) {
+    private static String hex(ByteBuffer bytes) {
+        StringBuilder text = new StringBuilder();
+        for (int i = 0; i < bytes.limit(); i++) {
+            text.append(String.format("%02x", bytes.get(i) & 0xff));
+        }
+        return text.toString();
+    }
+
+    private static String poll(TapeLine.Call call) {
         StringJoiner asked = new StringJoiner(" ");
         call.in().ifPresent(bytes -> poll(call, bytes, Uapi.Pollfd.EVENTS, asked));
         StringJoiner ready = new StringJoiner(" ");
         call.out().ifPresent(bytes -> poll(call, bytes, Uapi.Pollfd.REVENTS, ready));
         String timeout = call.value() < 0 ? "" : " timeout=" + duration(call.value());
         String answer = call.result() > 0 ? " = " + ready : result(call);
-        return "ppoll " + asked + timeout + answer;
+        return call.call() + " " + asked + (call.cut() ? " (cut)" : "") + timeout + answer;
     }
 
     private static String duration(long nanos) {

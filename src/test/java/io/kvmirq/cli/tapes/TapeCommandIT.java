@@ -373,7 +373,7 @@ class TapeCommandIT {
         assertThat(lines.get(9))
                 .as("VFIO_IOMMU_MAP_DMA: vaddr is 0, iova stays")
                 .contains("00".repeat(8) + "efcdab0000000000");
-        assertThat(lines.get(10)).endsWith("\"value\":4,\"result\":-1,\"errno\":\"EINVAL\"}");
+        assertThat(lines.get(10)).endsWith("\"value\":4,\"in\":\"30000000\",\"result\":-1,\"errno\":\"EINVAL\"}");
         assertThat(lines.get(11)).isEqualTo("{\"end\":true,\"calls\":10}");
     }
 

@@ -102,6 +102,57 @@ class ReplayOrderTest {
     }
 
     @Test
+    void countIsReadAndWrittenByEveryFunction() throws IOException {
+        String two = "0100000000000000" + "0200000000000000";
+        call(1, EVENTFD);
+        call(1, "'call':'eventfd_write','on':'eventfd#1','value':8,'in':'0300000000000000','result':0");
+        call(1, "'call':'writev','on':'eventfd#1','value':16,'in':'" + two + "','result':16");
+        call(1, "'call':'eventfd_read','on':'eventfd#1','value':8,'out':'0600000000000000','result':0");
+        call(1, "'call':'eventfd_read','on':'eventfd#1','value':8,'result':-1,'errno':'EAGAIN'");
+        call(1, "'call':'writev','on':'eventfd#1','value':16,'in':'" + two + "','result':8");
+        call(1, read(1).replace("'read'", "'readv'"));
+        call(1, "'call':'pread','on':'eventfd#1','value':8,'flags':64,'result':-1,'errno':'ESPIPE'");
+        call(1, "'call':'pwritev','on':'eventfd#1','value':16,'in':'" + two + "','result':-1,'errno':'ESPIPE'");
+        assertThat(replay()).isEqualTo(new Replay.Same(9));
+        assertThat(replay.passedOver()).isZero();
+    }
+
+    @Test
+    void countThatEventfdReadDidNotGetDiverges() throws IOException {
+        call(1, EVENTFD);
+        call(1, WRITE);
+        call(1, "'call':'eventfd_read','on':'eventfd#1','value':8,'out':'0200000000000000','result':0");
+        assertThat(replay().toString()).contains("expected 0 (count 2), got 0 (count 1)");
+    }
+
+    @Test
+    void pollIsComparedByDescriptor() throws IOException {
+        String polled = "'call':'poll','value':0,'in':'0000000001000000','names':{'0':'eventfd#1'}";
+        call(1, EVENTFD);
+        call(1, polled + ",'out':'0000000001000000','result':0");
+        call(1, WRITE);
+        call(1, polled + ",'out':'0000000001000100','result':1");
+        call(1, polled + ",'out':'0000000001000000','result':0");
+        assertThat(replay()).isInstanceOfSatisfying(Replay.Diverged.class, diverged -> assertThat(diverged.number())
+                .isEqualTo(5));
+    }
+
+    /** The tape does not hold what the device is, nor where the buffers of writev ended. */
+    @Test
+    void registersOfADeviceAndBuffersThatAreRefusedArePassedOver() throws IOException {
+        call(1, EVENTFD);
+        call(1, "'call':'pwrite','on':'vfio-device#1','value':4,'flags':4,'in':'06000000','result':4");
+        call(1, "'call':'preadv','on':'vfio-device#1','value':4,'out':'86800000','result':4");
+        call(1, "'call':'read','on':'vfio-device#1','value':4,'out':'86800000','result':4");
+        call(
+                1,
+                "'call':'writev','on':'eventfd#1','value':12,'in':'010000000000000000000000','result':-1,"
+                        + "'errno':'EINVAL'");
+        assertThat(replay()).isEqualTo(new Replay.Same(1));
+        assertThat(replay.passedOver()).isEqualTo(4);
+    }
+
+    @Test
     void readThatNoOrderExplainsDiverges() throws IOException {
         call(1, EVENTFD);
         call(1, WRITE);

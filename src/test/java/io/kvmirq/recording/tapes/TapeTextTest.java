@@ -183,6 +183,14 @@ class TapeTextTest {
                 .line("'call':'write'," + on + "'in':'0300000000000000','result':8")
                 .line("'call':'read'," + on + "'out':'feffffffffffffff','result':8")
                 .line("'call':'preadv2'," + on + "'result':-1,'errno':11")
+                .line("'call':'eventfd_write'," + on + "'in':'0400000000000000','result':0")
+                .line("'call':'eventfd_read'," + on + "'out':'0400000000000000','result':0")
+                .line("'call':'eventfd_read'," + on + "'result':-1,'errno':11")
+                .line("'call':'readv'," + on + "'out':'0500000000000000','result':8")
+                .line("'call':'writev'," + on + "'in':'01000000000000000200000000000000','result':16")
+                .line("'call':'pread'," + on + "'flags':64,'result':-1,'errno':29")
+                .line("'call':'poll','fd':7,'file':null,'value':5000000,'in':'0700000001000000',"
+                        + "'out':'0700000001000100','result':1")
                 .line("'call':'ppoll','fd':7,'file':null,'value':5000000,'in':'0700000001000000',"
                         + "'out':'0700000001000100','result':1")
                 .line("'call':'ppoll','fd':7,'file':null,'value':-1,'in':'0700000001000000',"
@@ -192,8 +200,28 @@ class TapeTextTest {
                         "eventfd#1 write 3 = 8",
                         "eventfd#1 read = 18446744073709551614",
                         "eventfd#1 preadv2 = EAGAIN",
+                        "eventfd#1 eventfd_write 4 = 0",
+                        "eventfd#1 eventfd_read = 4",
+                        "eventfd#1 eventfd_read = EAGAIN",
+                        "eventfd#1 readv = 5",
+                        "eventfd#1 writev = 16",
+                        "eventfd#1 pread at 0x40 = ESPIPE",
+                        "poll eventfd#1:IN timeout=5ms = eventfd#1:IN",
                         "ppoll eventfd#1:IN timeout=5ms = eventfd#1:IN",
                         "ppoll eventfd#1:IN = 0");
+    }
+
+    @Test
+    void registersOfADeviceShowTheirBytes() throws IOException {
+        String on = "'fd':9,'file':'anon_inode:[vfio-device]','value':4,'flags':7696581394436";
+        line("'call':'pwrite'," + on + ",'in':'06010000','result':4");
+        line("'call':'preadv'," + on + ",'out':'86801533','result':4");
+        line("'call':'pread'," + on + ",'out':'" + "00".repeat(17) + "','cut':true,'result':17");
+        assertThat(text())
+                .containsExactly(
+                        "vfio-device#1 pwrite at 0x70000000004 06010000 = 4",
+                        "vfio-device#1 preadv at 0x70000000004 86801533 = 4",
+                        "vfio-device#1 pread at 0x70000000004 17 bytes (cut) = 17");
     }
 
     @Test
