@@ -3,9 +3,9 @@ package io.kvmirq.recording.replay;
 
 import io.kvmirq.Errno;
 import io.kvmirq.recording.tapes.TapeLine;
-import java.util.HashSet;
+import java.util.HashMap;
 import java.util.List;
-import java.util.Set;
+import java.util.Map;
 import java.util.concurrent.TimeoutException;
 import java.util.function.BiConsumer;
 
@@ -19,8 +19,8 @@ final class ReplayOrder {
     /** Told of a call that is made before its line, and whether it answered as on the tape. */
     private final BiConsumer<TapeLine.Call, Boolean> made;
 
-    /** Numbers of calls that were made before their line. */
-    private final Set<Long> early = new HashSet<>();
+    /** Calls that were made before their line, by number. */
+    private final Map<Long, TapeLine.Call> early = new HashMap<>();
 
     ReplayOrder(ReplayedCalls calls, ReplayAnswers answers, BiConsumer<TapeLine.Call, Boolean> made) {
         this.calls = calls;
@@ -30,12 +30,12 @@ final class ReplayOrder {
 
     /** Whether the call was made before its line; asked once. */
     boolean wasMade(TapeLine.Call call) {
-        return early.remove(call.number());
+        return early.remove(call.number()) != null;
     }
 
     private List<TapeLine.Call> after(TapeLine.Call call, ReplayWindow window) {
         return window.overlappingAfter(call).stream()
-                .filter(other -> !early.contains(other.number())
+                .filter(other -> !early.containsKey(other.number())
                         && ReplayWindow.share(call, other)
                         && !ReplayGuests.isRun(other)
                         && calls.isPossible(other))
@@ -65,7 +65,7 @@ final class ReplayOrder {
 
     private void makeEarly(TapeLine.Call other) throws TimeoutException {
         boolean same = answers.same(other, calls.make(other));
-        early.add(other.number());
+        early.put(other.number(), other);
         made.accept(other, same);
     }
 
@@ -90,6 +90,11 @@ final class ReplayOrder {
         return false;
     }
 
+    private boolean wasWrittenEarly(String eventfd) {
+        return early.values().stream()
+                .anyMatch(other -> other.isWrite() && other.on().equals(eventfd));
+    }
+
     private static boolean isTaken(TapeLine.Call call, ReplayedCalls.Answer answer) {
         return answer.result() == (call.call().equals("eventfd_read") ? 0 : Long.BYTES);
     }
@@ -111,7 +116,7 @@ final class ReplayOrder {
                 count += calls.transfers().readNow(call);
             }
         }
-        if (count > expected && (followsOthers(call, window) || !early.isEmpty())) {
+        if (count > expected && (followsOthers(call, window) || wasWrittenEarly(call.on()))) {
             calls.transfers().add(call, count - expected);
             count = expected;
         }

@@ -101,6 +101,20 @@ class ReplayOrderTest {
         assertThat(replay()).isEqualTo(new Replay.Same(5));
     }
 
+    /** Thread 2's write was made before its line, but of another eventfd. Thread 3's write only came later. */
+    @Test
+    void earlyWriteOfAnotherEventfdExplainsNoCount() throws IOException {
+        call(1, EVENTFD);
+        call(1, EVENTFD.replace("eventfd#1", "eventfd#2"));
+        call(1, WRITE);
+        call(1, read(1).replace("eventfd#1", "eventfd#2"));
+        call(1, EMPTY);
+        call(2, WRITE.replace("eventfd#1", "eventfd#2"));
+        call(3, WRITE);
+        assertThat(replay()).isEqualTo(new Replay.Same(6));
+        assertThat(replay.remarks()).first().isEqualTo("unknown: read 1");
+    }
+
     @Test
     void countIsReadAndWrittenByEveryFunction() throws IOException {
         String two = "0100000000000000" + "0200000000000000";
