@@ -30,27 +30,27 @@ record CallLines(TapeWriter writer, RecordedFiles files, int pid) {
     }
 
     void made(String name) {
-        writer.text("made", name);
+        writer.text(TapeWriter.MADE, name);
         writer.end(0, null);
     }
 
     /** @param struct that was read, if it is known */
     void structures(Capture capture, UapiTable.@Nullable Struct struct) {
         if (capture.inLength >= 0) {
-            writer.bytes("in", capture.in, capture.inLength);
+            writer.bytes(TapeWriter.IN, capture.in, capture.inLength);
             if (struct != null) {
                 writer.fields(struct, capture.in, capture.inLength);
             }
         }
         if (capture.outLength >= 0) {
-            writer.bytes("out", capture.out, capture.outLength);
+            writer.bytes(TapeWriter.OUT, capture.out, capture.outLength);
         }
         if (capture.dataLength >= 0) {
-            writer.bytes("data", capture.data, capture.dataLength);
+            writer.bytes(TapeWriter.DATA, capture.data, capture.dataLength);
         }
         writer.names();
         if (capture.cut) {
-            writer.flag("cut");
+            writer.flag(TapeWriter.CUT);
         }
     }
 }

@@ -3,6 +3,8 @@ package io.kvmirq.recording;
 
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiTable.FileKind;
+import io.kvmirq.uapi.UapiTable.Request;
 import java.nio.ByteBuffer;
 import org.jspecify.annotations.Nullable;
 
@@ -23,6 +25,12 @@ final class Capture {
     @Nullable
     String path;
 
+    /** Of an ioctl: the kind of its file before the call, and the request there. */
+    FileKind kind = FileKind.NONE;
+
+    @Nullable
+    Request known;
+
     boolean cut;
     /** Bytes of each that count; -1 for none. */
     int inLength;
@@ -40,6 +48,8 @@ final class Capture {
         call = name;
         on = "";
         path = null;
+        kind = FileKind.NONE;
+        known = null;
         cut = false;
         inLength = -1;
         outLength = -1;

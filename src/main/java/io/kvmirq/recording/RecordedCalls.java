@@ -189,7 +189,7 @@ final class RecordedCalls {
             case "open" -> {
                 lines.begin(capture, "open", "");
                 if (capture.path != null) {
-                    writer.text("path", capture.path);
+                    writer.text(TapeWriter.PATH, capture.path);
                 }
                 writer.arguments(0, "", 0, Capture.number(arguments[1]));
                 lines.end(result, capture.path == null ? FileKind.NONE : FileKind.ofLink(capture.path));

@@ -44,13 +44,16 @@ final class RecordedIoctls implements Masking.Holder {
 
     void before(Capture capture, @Nullable Object[] arguments) {
         long request = request(arguments);
+        FileKind kind = lines.files().type(fd(arguments));
+        @Nullable Request known = known(arguments, kind);
+        capture.kind = kind;
+        capture.known = known;
         if (request == Uapi.KVM_RUN) {
             synchronized (lines.writer()) {
                 beginRun(capture, fd(arguments));
             }
             return;
         }
-        @Nullable Request known = known(arguments);
         if (Arguments.isValue(request, known)) {
             return;
         }
@@ -75,10 +78,8 @@ final class RecordedIoctls implements Masking.Holder {
         }
     }
 
-    private @Nullable Request known(@Nullable Object[] arguments) {
-        return arguments[1] instanceof Long number
-                ? UapiTable.find(number, lines.files().type(fd(arguments)))
-                : null;
+    private static @Nullable Request known(@Nullable Object[] arguments, FileKind kind) {
+        return arguments[1] instanceof Long number ? UapiTable.find(number, kind) : null;
     }
 
     /** Memory of guests, then that it begins: it may block until other calls have been made. */
@@ -90,9 +91,9 @@ final class RecordedIoctls implements Masking.Holder {
         lines.begin(capture, "ioctl", on);
         lines.writer().arguments(Uapi.KVM_RUN, "KVM_RUN", 0, 0);
         if (known) {
-            lines.writer().bytes("in", run, Uapi.KvmRun.IMMEDIATE_EXIT + 1);
+            lines.writer().bytes(TapeWriter.IN, run, Uapi.KvmRun.IMMEDIATE_EXIT + 1);
         }
-        lines.writer().flag("begins");
+        lines.writer().flag(TapeWriter.BEGINS);
         lines.writer().endLine();
     }
 
@@ -102,7 +103,7 @@ final class RecordedIoctls implements Masking.Holder {
             lines.begin(capture, "memory", mapping);
             lines.writer().arguments(0, "", offset, 0);
             if (length > 0) {
-                lines.writer().bytes("in", bytes, length);
+                lines.writer().bytes(TapeWriter.IN, bytes, length);
             }
             lines.end(0);
         });
@@ -113,7 +114,9 @@ final class RecordedIoctls implements Masking.Holder {
     void line(Capture capture, @Nullable Object[] arguments, long result) {
         long request = request(arguments);
         lines.begin(capture, "ioctl", fd(arguments));
-        @Nullable Request known = known(arguments);
+        FileKind kind = lines.files().type(fd(arguments));
+        // The file may have its name, and so its kind, only now.
+        @Nullable Request known = kind == capture.kind ? capture.known : known(arguments, kind);
         long value = Arguments.value(request, known, Capture.number(arguments[2]));
         lines.writer().arguments(request, known == null ? "" : known.name(), value, 0);
         if (request == Uapi.KVM_RUN) {
@@ -125,7 +128,7 @@ final class RecordedIoctls implements Masking.Holder {
         }
         masking.over(capture.in, capture.inLength, capture.out, capture.outLength);
         String made = arguments[1] instanceof Long number
-                ? masking.ioctl(number, lines.files().type(fd(arguments)), capture.data, capture.dataLength, result)
+                ? masking.ioctl(known, number, kind, capture.data, capture.dataLength, result)
                 : "";
         lines.structures(capture, known == null ? null : known.argument().orElse(null));
         if (made.isEmpty()) {
@@ -164,7 +167,7 @@ final class RecordedIoctls implements Masking.Holder {
 
     private void endRun(int fd, long result) {
         if (result >= 0 && copyRun(lines.files().subject(fd))) {
-            lines.writer().bytes("out", run, Arguments.RUN_EXIT);
+            lines.writer().bytes(TapeWriter.OUT, run, Arguments.RUN_EXIT);
         }
         guests.ran();
         lines.end(result);

@@ -12,6 +12,8 @@ import io.kvmirq.uapi.UapiTable.Struct;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Optional;
 import java.util.TreeMap;
@@ -22,6 +24,29 @@ import org.jspecify.annotations.Nullable;
  * For one thread at a time; the recorder holds a lock.
  */
 public final class TapeWriter extends JsonLines {
+    static final String PATH = keyOf("path");
+    static final String IN = keyOf("in");
+    static final String OUT = keyOf("out");
+    static final String DATA = keyOf("data");
+    static final String CUT = keyOf("cut");
+    static final String MADE = keyOf("made");
+    static final String BEGINS = keyOf("begins");
+    private static final String PID = keyOf("pid");
+    private static final String TID = keyOf("tid");
+    private static final String CALL = keyOf("call");
+    private static final String ON = keyOf("on");
+    private static final String NAME = keyOf("name");
+    private static final String REQUEST = keyOf("request");
+    private static final String VALUE = keyOf("value");
+    private static final String FLAGS = keyOf("flags");
+    private static final String NAMES = keyOf("names");
+    private static final String FIELDS = keyOf("fields");
+    private static final String ENTRIES = keyOf("entries");
+    private static final String RESULT = keyOf("result");
+    private static final String ERRNO = keyOf("errno");
+    /** A power of two. */
+    private static final int KEPT = 256;
+
     private long calls;
     private boolean closed;
     /**
@@ -32,13 +57,61 @@ public final class TapeWriter extends JsonLines {
 
     private final String[] nameOf = new String[Arguments.MOST_FDS];
     private int named;
-    /** What the last line says of its process, thread, call and file; mostly the next line says the same. */
-    private byte[] opening = {};
 
-    private int lastPid;
-    private int lastTid;
-    private String lastCall = "";
-    private String lastOn = "";
+    /** The text of what many lines say of their process, thread, call and file. */
+    private static final class Opening {
+        private final int pid;
+        private final int tid;
+        private final String call;
+        private final String on;
+        private final byte[] text;
+
+        Opening(int pid, int tid, String call, String on, byte[] text) {
+            this.pid = pid;
+            this.tid = tid;
+            this.call = call;
+            this.on = on;
+            this.text = text;
+        }
+
+        boolean isOf(int ofPid, int ofTid, String ofCall, String ofOn) {
+            return ofTid == tid && ofPid == pid && ofOn.equals(on) && ofCall.equals(call);
+        }
+    }
+
+    /** The text of the name and the number of a request. */
+    private static final class Head {
+        private final long request;
+        private final String name;
+        private final byte[] text;
+
+        Head(long request, String name, byte[] text) {
+            this.request = request;
+            this.name = name;
+            this.text = text;
+        }
+    }
+
+    /** The fields of a structure that are written once, with their keys. */
+    private static final class Layout {
+        private final List<Field> fields = new ArrayList<>();
+        private final List<String> keys = new ArrayList<>();
+        private final List<Struct> elements = new ArrayList<>();
+
+        Layout(Struct struct) {
+            for (Field field : struct.fields()) {
+                if (field.each() == 0) {
+                    fields.add(field);
+                    keys.add(keyOf(field.path()));
+                }
+                field.elements().ifPresent(elements::add);
+            }
+        }
+    }
+
+    private final @Nullable Opening[] openings = new @Nullable Opening[KEPT];
+    private final @Nullable Head[] heads = new @Nullable Head[KEPT];
+    private final IdentityHashMap<Struct, Layout> layouts = new IdentityHashMap<>();
 
     /** @param out closed with the writer */
     public TapeWriter(OutputStream out) {
@@ -56,23 +129,23 @@ public final class TapeWriter extends JsonLines {
         }
         TapeLine.Call call = (TapeLine.Call) line;
         begin(call.pid(), call.tid(), call.call(), call.on());
-        call.path().ifPresent(path -> text("path", path));
+        call.path().ifPresent(path -> text(PATH, path));
         Optional<UapiTable.Request> request = Optional.ofNullable(Arguments.of(call.request(), call.on()));
         arguments(call.request(), request.map(UapiTable.Request::name).orElse(""), call.value(), call.flags());
         new TreeMap<>(call.names()).forEach((place, name) -> name(place(place), name));
         call.in().ifPresent(bytes -> {
-            bytes("in", bytes, bytes.limit());
+            bytes(IN, bytes, bytes.limit());
             request.flatMap(UapiTable.Request::argument).ifPresent(struct -> fields(struct, bytes, bytes.limit()));
         });
-        call.out().ifPresent(bytes -> bytes("out", bytes, bytes.limit()));
-        call.data().ifPresent(bytes -> bytes("data", bytes, bytes.limit()));
+        call.out().ifPresent(bytes -> bytes(OUT, bytes, bytes.limit()));
+        call.data().ifPresent(bytes -> bytes(DATA, bytes, bytes.limit()));
         names();
         if (call.cut()) {
-            flag("cut");
+            flag(CUT);
         }
-        call.made().ifPresent(made -> text("made", made));
+        call.made().ifPresent(made -> text(MADE, made));
         if (call.begins()) {
-            flag("begins");
+            flag(BEGINS);
             endLine();
         } else {
             end(call.result(), call.errno().orElse(null));
@@ -82,11 +155,11 @@ public final class TapeWriter extends JsonLines {
     void write(TapeLine.Header header) {
         raw("{\"header\":{\"pid\":");
         decimal(header.pid());
-        text("program", header.program());
-        text("arch", header.architecture());
-        text("order", TapeReader.ORDER);
-        text("kernel", header.kernel());
-        text("backend", header.backend());
+        text(keyOf("program"), header.program());
+        text(keyOf("arch"), header.architecture());
+        text(keyOf("order"), TapeReader.ORDER);
+        text(keyOf("kernel"), header.kernel());
+        text(keyOf("backend"), header.backend());
         raw("}}");
         lineEnd();
     }
@@ -111,36 +184,46 @@ public final class TapeWriter extends JsonLines {
         named = 0;
         raw("{\"seq\":");
         decimal(calls);
-        if (tid == lastTid && pid == lastPid && on.equals(lastOn) && call.equals(lastCall)) {
-            again(opening);
+        int kept = (31 * on.hashCode() + call.hashCode() + tid) & KEPT - 1;
+        @Nullable Opening opening = openings[kept];
+        if (opening != null && opening.isOf(pid, tid, call, on)) {
+            again(opening.text);
             return;
         }
         int mark = mark();
-        number("pid", pid);
-        number("tid", tid);
-        text("call", call);
+        number(PID, pid);
+        number(TID, tid);
+        text(CALL, call);
         if (!on.isEmpty()) {
-            text("on", on);
+            text(ON, on);
         }
-        lastPid = pid;
-        lastTid = tid;
-        lastCall = call;
-        lastOn = on;
-        opening = since(mark);
+        openings[kept] = new Opening(pid, tid, call, on, since(mark));
     }
 
     /** @param name of the request, for people */
     void arguments(long request, String name, long value, long flags) {
-        if (!name.isEmpty()) {
-            text("name", name);
-        }
         if (request != 0) {
-            number("request", request);
+            head(request, name);
         }
-        number("value", value);
+        number(VALUE, value);
         if (flags != 0) {
-            number("flags", flags);
+            number(FLAGS, flags);
         }
+    }
+
+    private void head(long request, String name) {
+        int kept = (int) (request ^ request >>> 8) & KEPT - 1;
+        @Nullable Head head = heads[kept];
+        if (head != null && head.request == request && name.equals(head.name)) {
+            again(head.text);
+            return;
+        }
+        int mark = mark();
+        if (!name.isEmpty()) {
+            text(NAME, name);
+        }
+        number(REQUEST, request);
+        heads[kept] = new Head(request, name, since(mark));
     }
 
     private static int place(String place) {
@@ -164,10 +247,10 @@ public final class TapeWriter extends JsonLines {
         if (named == 0) {
             return;
         }
-        beginObject("names");
+        beginObject(NAMES);
         for (int i = 0; i < named; i++) {
             if (namedAt[i] < 0) {
-                text(namedAt[i] == Masking.IN_DATA ? "data" : "value", nameOf[i]);
+                text(namedAt[i] == Masking.IN_DATA ? DATA : VALUE, nameOf[i]);
             } else {
                 numberKey(namedAt[i]);
                 quoted(nameOf[i]);
@@ -177,9 +260,9 @@ public final class TapeWriter extends JsonLines {
     }
 
     void end(long result, @Nullable Errno errno) {
-        number("result", result);
+        number(RESULT, result);
         if (errno != null) {
-            text("errno", errno.toString());
+            text(ERRNO, errno.toString());
         }
         endLine();
     }
@@ -194,48 +277,57 @@ public final class TapeWriter extends JsonLines {
         if (length < struct.size() || struct.fields().isEmpty()) {
             return;
         }
-        beginObject("fields");
-        fieldsAt(struct, bytes, 0, length);
+        Layout layout = layout(struct);
+        beginObject(FIELDS);
+        fieldsAt(layout, bytes, 0, length);
         endObject();
-        for (int i = 0; i < struct.fields().size(); i++) {
-            if (struct.fields().get(i).elements().isPresent()) {
-                elements(struct.fields().get(i).elements().get(), bytes, struct.size(), length);
-            }
+        for (int i = 0; i < layout.elements.size(); i++) {
+            elements(layout.elements.get(i), bytes, struct.size(), length);
         }
     }
 
+    private Layout layout(Struct struct) {
+        @Nullable Layout known = layouts.get(struct);
+        if (known == null) {
+            known = new Layout(struct);
+            layouts.put(struct, known);
+        }
+        return known;
+    }
+
     private void elements(Struct element, ByteBuffer bytes, int start, int length) {
-        key("entries");
+        Layout layout = layout(element);
+        key(ENTRIES);
         put('[');
         for (int at = start; at + element.size() <= length; at += element.size()) {
             beginElement(at == start);
-            fieldsAt(element, bytes, at, length);
+            fieldsAt(layout, bytes, at, length);
             endObject();
         }
         put(']');
     }
 
-    private void fieldsAt(Struct struct, ByteBuffer bytes, int start, int length) {
-        List<Field> fields = struct.fields();
-        for (int i = 0; i < fields.size(); i++) {
-            Field field = fields.get(i);
+    private void fieldsAt(Layout layout, ByteBuffer bytes, int start, int length) {
+        for (int i = 0; i < layout.fields.size(); i++) {
+            Field field = layout.fields.get(i);
             int asked = start + field.when().at();
             int offset = start + field.offset();
             boolean holds = field.when().at() < 0 || field.when().holds(bytes.getInt(asked));
-            if (!holds || field.each() != 0 || offset + field.size() > length) {
+            if (!holds || offset + field.size() > length) {
                 continue;
             }
+            String key = layout.keys.get(i);
             int name = start == 0 ? named(offset) : -1;
             if (name >= 0) {
-                text(field.path(), nameOf[name]);
+                text(key, nameOf[name]);
                 continue;
             }
             switch (field.size()) {
-                case 1 -> number(field.path(), Byte.toUnsignedLong(bytes.get(offset)));
-                case 2 -> number(field.path(), Short.toUnsignedLong(bytes.getShort(offset)));
-                case 4 -> number(field.path(), Integer.toUnsignedLong(bytes.getInt(offset)));
+                case 1 -> number(key, Byte.toUnsignedLong(bytes.get(offset)));
+                case 2 -> number(key, Short.toUnsignedLong(bytes.getShort(offset)));
+                case 4 -> number(key, Integer.toUnsignedLong(bytes.getInt(offset)));
                 case 8 -> {
-                    key(field.path());
+                    key(key);
                     unsigned(bytes.getLong(offset));
                 }
                 default -> {}

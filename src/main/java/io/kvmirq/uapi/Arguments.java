@@ -120,6 +120,9 @@ public final class Arguments {
     }
 
     private static @Nullable Field first(Struct struct, Role role) {
+        if (!struct.roles().contains(role)) {
+            return null;
+        }
         List<Field> fields = struct.fields();
         for (int i = 0; i < fields.size(); i++) {
             if (fields.get(i).role() == role) {
@@ -146,7 +149,10 @@ public final class Arguments {
     private static int places(@Nullable Request known, Role role, ByteBuffer bytes, int length, int[] to, int from) {
         @Nullable Struct struct = struct(known);
         int count = from;
-        for (int i = 0; struct != null && i < struct.fields().size(); i++) {
+        if (struct == null || !struct.roles().contains(role)) {
+            return count;
+        }
+        for (int i = 0; i < struct.fields().size(); i++) {
             Field field = struct.fields().get(i);
             if (field.role() != role || !holds(field.when(), bytes, length)) {
                 continue;
@@ -163,9 +169,10 @@ public final class Arguments {
     /**
      * Where addresses of the process are, 8 bytes each. On a file that is not known they are those of every request
      * with this number.
+     *
+     * @param known what {@link UapiTable#find} gives for both
      */
-    public static int addresses(Long request, FileKind kind, ByteBuffer bytes, int length, int[] to) {
-        @Nullable Request known = UapiTable.find(request, kind);
+    static int addresses(@Nullable Request known, Long request, FileKind kind, ByteBuffer bytes, int length, int[] to) {
         if (known == null || known.kind() == kind) {
             return places(known, Role.ADDRESS, bytes, length, to);
         }

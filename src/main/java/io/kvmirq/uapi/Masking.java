@@ -62,18 +62,19 @@ public final class Masking {
     /**
      * The argument of an ioctl.
      *
+     * @param known what {@link UapiTable#find} gives for the request on this kind of file
      * @param on the kind of file that the call was made on
      * @param data the bytes that an address in the structure points to
      * @return the name of the file that the call made; empty for none
      */
-    public String ioctl(Long request, FileKind on, ByteBuffer data, int dataLength, long result) {
-        @Nullable Request known = UapiTable.find(request, on);
+    public String ioctl(
+            @Nullable Request known, Long request, FileKind on, ByteBuffer data, int dataLength, long result) {
         int count = Arguments.places(known, Role.FD, in, inLength, places);
         for (int i = 0; i < count; i++) {
             nameDescriptor(places[i]);
         }
         nameGuestMemory(known);
-        count = Arguments.addresses(request, on, in, inLength, places);
+        count = Arguments.addresses(known, request, on, in, inLength, places);
         for (int i = 0; i < count; i++) {
             zero(places[i]);
             zero(places[i] + Integer.BYTES);

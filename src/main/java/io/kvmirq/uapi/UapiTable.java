@@ -3,11 +3,13 @@ package io.kvmirq.uapi;
 
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -142,8 +144,19 @@ public final class UapiTable {
      * A structure: its C tag, its size in bytes and the fields we know, by offset.
      *
      * @param tag without {@code struct}; empty for what has none in C
+     * @param roles those of its fields
      */
-    public record Struct(String tag, int size, List<Field> fields) {
+    public record Struct(String tag, int size, List<Field> fields, Set<Role> roles) {
+        Struct(String tag, int size, List<Field> fields) {
+            this(tag, size, fields, roles(fields));
+        }
+
+        private static Set<Role> roles(List<Field> fields) {
+            Set<Role> roles = EnumSet.noneOf(Role.class);
+            fields.forEach(field -> roles.add(field.role));
+            return roles;
+        }
+
         /** The first field with this role, if there is one. */
         public Optional<Field> field(Role role) {
             return fields.stream().filter(field -> field.role == role).findFirst();

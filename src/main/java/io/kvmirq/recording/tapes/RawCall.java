@@ -154,7 +154,7 @@ record RawCall(
             data = raw.data
                     .filter(bytes -> length > 0 && bytes.limit() >= length)
                     .map(bytes -> bytes.slice(0, length).order(ByteOrder.nativeOrder()));
-            masked(masking -> masking.ioctl(raw.request, kind, data.orElse(NONE), length(data), raw.result));
+            masked(masking -> masking.ioctl(known, raw.request, kind, data.orElse(NONE), length(data), raw.result));
         }
 
         @Override

@@ -40,7 +40,7 @@ public final class ForeignTapes {
     }
 
     /** The tapes of the tree. */
-    static List<Path> all() {
+    public static List<Path> all() {
         try {
             Path recorded =
                     Path.of(Objects.requireNonNull(ForeignTapes.class.getResource("/io/kvmirq/recording/foreign"))
@@ -62,7 +62,7 @@ public final class ForeignTapes {
         return tape.toString().endsWith(".gz") ? new GZIPInputStream(in) : in;
     }
 
-    static List<String> lines(Path tape) throws IOException {
+    public static List<String> lines(Path tape) throws IOException {
         try (InputStream text = open(tape)) {
             return new String(text.readAllBytes(), StandardCharsets.UTF_8)
                     .lines()
