@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.bench;
 
-import java.util.Locale;
-
 /**
  * The most that an operation of ours may cost, beside a reference or as an amount.
  *
@@ -58,39 +56,36 @@ public record Goal(Kind kind, double limit) {
         return kind == Kind.NONE || ratio <= bound();
     }
 
-    /** The goal, or a ratio as people compare it with the goal. */
+    /** A ratio as people compare it with the goal. A miss has as many digits as show it. */
     String text(double ratio, String unit) {
-        return switch (kind) {
-            case RATIO, NONE ->
-                isMetBy(ratio) || !significant(ratio).equals(significant(limit))
-                        ? significant(ratio)
-                        : aboveLimit(ratio);
-            case TIMES_FASTER -> significant(1 / ratio) + "× faster";
-            case ADDED -> "+" + Units.text(ratio * limit, unit);
-        };
+        boolean missed = !isMetBy(ratio);
+        double value =
+                switch (kind) {
+                    case RATIO, NONE -> ratio;
+                    case TIMES_FASTER -> 1 / ratio;
+                    case ADDED -> ratio * limit;
+                };
+        return Units.isMeasured(value) ? text(value, missed ? limit : Double.NaN, unit) : Units.NOT_MEASURED;
     }
 
-    /** With as many places as show that it is above the limit, up to 6. */
-    private String aboveLimit(double ratio) {
-        String text = significant(ratio);
-        for (int places = 3; places <= 6 && Double.parseDouble(text) <= limit; places++) {
-            text = String.format(Locale.ROOT, "%." + places + "f", ratio);
-        }
-        return text;
+    private String text(double value, double beside, String unit) {
+        return switch (kind) {
+            case RATIO, NONE -> Units.number(value, beside, places(value));
+            case TIMES_FASTER -> Units.number(value, beside, places(value)) + "× faster";
+            case ADDED -> "+" + Units.text(value, beside, unit);
+        };
     }
 
     String text(String unit) {
         return switch (kind) {
-            case RATIO -> "≤ " + text(bound(), unit);
-            case TIMES_FASTER -> "≥ " + text(bound(), unit);
-            case ADDED -> "≤ " + text(bound(), unit);
+            case RATIO, ADDED -> "≤ " + text(limit, Double.NaN, unit);
+            case TIMES_FASTER -> "≥ " + text(limit, Double.NaN, unit);
             case NONE -> "none";
         };
     }
 
-    /** Two places behind the point, three if it begins so, none of large numbers. */
-    private static String significant(double value) {
-        int places = value >= 100 ? 0 : value >= 10 ? 1 : value >= 0.2 ? 2 : 4;
-        return String.format(Locale.ROOT, "%." + places + "f", value);
+    /** Two places behind the point, four if it begins so, none of large numbers. */
+    private static int places(double value) {
+        return value >= 100 ? 0 : value >= 10 ? 1 : value >= 0.2 ? 2 : 4;
     }
 }

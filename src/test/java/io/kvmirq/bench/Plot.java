@@ -117,8 +117,8 @@ final class Plot {
         return LEFT + (RIGHT - LEFT) * (octaves + OCTAVES) / (2 * OCTAVES);
     }
 
-    /** What is not above 0, such as an addition lost in noise, is left of everything. */
+    /** What is not above 0, such as an addition lost in noise, is left of everything, and so is what is no number. */
     private static double octaves(double overGoal) {
-        return overGoal <= 0 ? Double.NEGATIVE_INFINITY : Math.log(overGoal) / Math.log(2);
+        return overGoal > 0 ? Math.log(overGoal) / Math.log(2) : Double.NEGATIVE_INFINITY;
     }
 }

@@ -37,12 +37,19 @@ record Report(
     static final String PROCESSORS = "processors";
     static final String LOAD_AT_BEGIN = "load at begin";
     static final String LOAD_AT_END = "load at end";
+    /** By which signal, and during what, where the run did not end by itself. */
+    static final String INTERRUPTED = "interrupted";
+
     private static final JsonFactory JSON = new JsonFactory();
 
-    /** The rows of a file, in its order; rows of one name become one, with the rounds of the last. */
+    /**
+     * The rows of a file, in its order; rows of one name become one, with the rounds of the last. A last line without an
+     * end is that of a benchmark that was killed, and no row.
+     */
     static List<Row> rows(Path file) throws IOException {
         Map<String, Row> rows = new LinkedHashMap<>();
-        for (String line : Files.readAllLines(file)) {
+        String text = Files.readString(file);
+        for (String line : text.substring(0, text.lastIndexOf('\n') + 1).lines().toList()) {
             Row row = Row.ofJson(line);
             rows.put(row.name(), row);
         }
@@ -112,7 +119,7 @@ record Report(
     private static void write(JsonGenerator json, Row row) throws IOException {
         json.writeStartObject();
         json.writeStringField("name", row.name());
-        json.writeNumberField("ratio", row.ratio());
+        write(json, "ratio", row.ratio());
         if (row.goal().kind() == Goal.Kind.NONE) {
             json.writeNullField("goal");
             json.writeNullField("met");
@@ -120,8 +127,17 @@ record Report(
             json.writeNumberField("goal", row.goal().bound());
             json.writeBooleanField("met", row.isMet());
         }
-        json.writeNumberField("spread", row.rounds().spread());
+        write(json, "spread", row.rounds().spread());
         json.writeEndObject();
+    }
+
+    /** JSON has no infinite numbers. */
+    private static void write(JsonGenerator json, String name, double number) throws IOException {
+        if (Units.isMeasured(number)) {
+            json.writeNumberField(name, number);
+        } else {
+            json.writeNullField(name);
+        }
     }
 
     /**
@@ -143,7 +159,11 @@ record Report(
                 switch (field) {
                     case "schema" -> ours = SCHEMA.equals(json.getText());
                     case "name" -> name = json.getText();
-                    case "ratio" -> ratios.put(name, json.getDoubleValue());
+                    case "ratio" -> {
+                        if (json.currentToken() != JsonToken.VALUE_NULL) {
+                            ratios.put(name, json.getDoubleValue());
+                        }
+                    }
                     default -> {}
                 }
             }

@@ -87,6 +87,35 @@ class ReportTest {
     }
 
     @Test
+    void narrowMissIsSeen() {
+        Row faster = row("edge / C", Goal.faster(5), steady(100), steady(499.98));
+        Row added = row("recorded", Goal.adds(300), steady(400.01), steady(100));
+        ReportText text = new ReportText(report(Map.of(), faster, added));
+        assertThat(text.missed(faster))
+                .isEqualTo("calls: edge / C, JDK 17: missed by 0.004 % (4.9998× faster, goal ≥ 5.00× faster)");
+        assertThat(text.missed(added))
+                .isEqualTo("calls: recorded, JDK 17: missed by 0.003 % (+300.01 ns, goal ≤ +300 ns)");
+    }
+
+    /** A clock may see no time in a short round. */
+    @Test
+    void roundsWithoutTimeGiveAReportWithoutInfinities() throws IOException {
+        Row[] rows = {
+            row("ours", Goal.faster(5), steady(0), steady(100)),
+            row("theirs", Goal.atMost(1.1), steady(100), new double[] {0, 0, 1}),
+            row("both", Goal.none(), steady(0), new double[] {0, 0, 1}),
+            row("no room", Goal.adds(0), steady(100), steady(100)),
+        };
+        Report report = report(Map.of("calls: theirs, JDK 17", 1.0), rows);
+        String page = new ReportHtml(report).page();
+        assertThat(List.of(page, new ReportText(report).markdown(), report.toJson()))
+                .allSatisfy(text -> assertThat(text).doesNotContain("Infinity", "NaN"));
+        assertThat(page).contains("not measurable");
+        Path former = Files.writeString(directory.resolve("report.json"), report.toJson());
+        assertThat(Report.ratios(former)).containsOnlyKeys("calls: ours, JDK 17");
+    }
+
+    @Test
     void missedGoalWithoutAReasonSaysSo() {
         Row other = row("fake / real", Goal.atMost(0.25), steady(60), steady(100));
         ReportText text = new ReportText(report(Map.of(), other));
@@ -138,6 +167,27 @@ class ReportTest {
     void failedPartIsNamed() {
         Report report = new Report(Map.of(), List.of(MET), List.of("vcpu jni, JDK 17"), Map.of(), Map.of());
         assertThat(new ReportText(report).verdict()).isEqualTo("1 of 1 goals met, failed: vcpu jni, JDK 17");
+    }
+
+    @Test
+    void interruptedRunIsMarked() {
+        Map<String, String> environment = Map.of("interrupted", "by SIGINT during vcpu jni, JDK 17");
+        Report report = new Report(environment, List.of(MET), List.of(), Map.of(), Map.of());
+        String verdict =
+                "1 of 1 goals met, interrupted by SIGINT during vcpu jni, JDK 17: what follows was not measured";
+        assertThat(new ReportText(report).markdown()).startsWith("# Benchmarks\n\n" + verdict + ".\n");
+        assertThat(new ReportHtml(report).page()).contains("<p>" + verdict + ".</p>");
+        assertThat(report.toJson()).contains("\"interrupted\" : \"by SIGINT during vcpu jni, JDK 17\"");
+    }
+
+    @Test
+    void rowThatAKilledBenchmarkBeganIsNone() throws IOException {
+        Path file = directory.resolve("rows.jsonl");
+        String cut = MISSED.toJson();
+        Files.writeString(file, MET.toJson() + "\n" + cut.substring(0, cut.length() / 2));
+        assertThat(Report.rows(file)).extracting(Row::name).containsExactly(MET.name());
+        Files.writeString(file, cut.substring(0, 10));
+        assertThat(Report.rows(file)).isEmpty();
     }
 
     @Test

@@ -42,8 +42,8 @@ final class ReportText {
         return (row.isMet() ? "met" : "missed") + calm;
     }
 
-    static String number(double value) {
-        return String.format(Locale.ROOT, "%.2f", value);
+    private static String number(double value) {
+        return Units.number(value, Double.NaN, 2);
     }
 
     /** Such as {@code 40 of 42 goals met, 3 rows not calm}. */
@@ -56,7 +56,13 @@ final class ReportText {
         return goals - missed + " of " + goals + " goals met" + (notCalm == 0 ? "" : ", " + notCalm + " rows not calm")
                 + (report.isBusy() ? ", other programs ran on this machine (see the load)" : "")
                 + (report.isComparable() ? "" : ", the former report has none of these rows")
-                + (report.failed().isEmpty() ? "" : ", failed: " + String.join(", ", report.failed()));
+                + (report.failed().isEmpty() ? "" : ", failed: " + String.join(", ", report.failed()))
+                + interruption();
+    }
+
+    private String interruption() {
+        String by = report.environment().get(Report.INTERRUPTED);
+        return by == null ? "" : ", interrupted " + by + ": what follows was not measured";
     }
 
     /** Rows that miss their goals, by what is known of it. */
@@ -72,9 +78,9 @@ final class ReportText {
 
     /** By how much the goal is missed. */
     String missed(Row row) {
-        String by =
-                String.format(Locale.ROOT, "%.1f %%", (row.ratio() / row.goal().bound() - 1) * 100);
-        return row.name() + ": missed by " + by + " ("
+        double over = (row.ratio() / row.goal().bound() - 1) * 100;
+        String by = Units.isMeasured(over) ? "missed by " + Units.number(over, 0, 1) + " %" : "missed";
+        return row.name() + ": " + by + " ("
                 + row.goal().text(row.ratio(), row.unit()) + ", goal "
                 + row.goal().text(row.unit()) + ")"
                 + (row.rounds().isCalm() ? "" : ", not calm");

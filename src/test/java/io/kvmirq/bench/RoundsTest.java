@@ -150,6 +150,34 @@ class RoundsTest {
         assertThat(Goal.none().isMetBy(1000)).isTrue();
     }
 
+    /** However narrow it is. */
+    @Test
+    void missHasTheDigitsThatShowIt() {
+        assertThat(Goal.faster(9).text(1 / 8.996, "ns")).isEqualTo("8.996× faster");
+        assertThat(Goal.faster(10).text(1 / 9.99996, "ns")).isEqualTo("9.99996× faster");
+        assertThat(Goal.faster(150).text(1 / 149.9, "ns")).isEqualTo("149.9× faster");
+        assertThat(Goal.faster(9).text(1 / 9.001, "ns")).isEqualTo("9.00× faster");
+        assertThat(Goal.adds(300).text(300.4 / 300, "ns")).isEqualTo("+300.4 ns");
+        assertThat(Goal.adds(300).text(299.9 / 300, "ns")).isEqualTo("+300 ns");
+        assertThat(Goal.adds(5e6).text(5_000_100 / 5e6, "ns")).isEqualTo("+5.0001 ms");
+        assertThat(Goal.adds(999.9).text(1000.1 / 999.9, "ns")).isEqualTo("+1.0001 µs");
+        assertThat(Goal.atMost(1.1).text(Math.nextUp(1.1), "ns")).isEqualTo("1.1000000000000003");
+    }
+
+    /** Of a side that took no time. */
+    @Test
+    void ratioIsNeverInfinite() {
+        for (Goal goal : List.of(Goal.atMost(1), Goal.faster(3), Goal.adds(0), Goal.adds(300), Goal.none())) {
+            for (double[] sides : new double[][] {{0, 0}, {0, 100}, {100, 0}}) {
+                String text = goal.text(goal.ratio(sides[0], sides[1]), "ns");
+                assertThat(text)
+                        .doesNotContain("Infinity", "NaN")
+                        .matches("not measurable|[+-]*[\\d.]+( ns|× faster|)");
+            }
+        }
+        assertThat(Goal.faster(3).text(0, "ns")).isEqualTo("not measurable");
+    }
+
     @Test
     void goalsAreReadInTheirOwnWords() {
         assertThat(Goal.atMost(1.05).text("ns")).isEqualTo("≤ 1.05");
