@@ -19,6 +19,7 @@
  * program, answers ENOSYS.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
@@ -55,6 +56,7 @@
 #define GRACE 5000 /* milliseconds from SIGTERM to SIGKILL */
 #define AGAIN 10 /* milliseconds from one SIGKILL to the next */
 #define FAILED 3 /* exit code: the program was not started */
+#define UNREPORTED 4 /* exit code: the report could not be written */
 
 static struct rule {
 	uint32_t request;
@@ -71,12 +73,19 @@ static unsigned long calls;
 static bool faulted;
 static FILE *report;
 
+/* Ends the report, which may be in a full filesystem. */
+static int reported(int code)
+{
+	bool lost = ferror(report);
+
+	return fclose(report) || lost ? UNREPORTED : code;
+}
+
 /* The report says where it failed and why. */
 static int failed(const char *step, int error)
 {
 	fprintf(report, "failed %s %d\n", step, error);
-	fclose(report);
-	return FAILED;
+	return reported(FAILED);
 }
 
 static bool rule_parse(const char *text)
@@ -298,26 +307,53 @@ static bool answer(int listener)
 
 static pid_t program; /* 0: it has ended */
 
+/* The parent of a process; -1: it has ended. */
+static pid_t parent_of(const char *process)
+{
+	char path[64], *rest;
+	char text[512];
+	FILE *stat;
+	size_t length;
+	int parent;
+
+	snprintf(path, sizeof(path), "/proc/%.16s/stat", process);
+	stat = fopen(path, "re");
+	if (!stat)
+		return -1;
+	length = fread(text, 1, sizeof(text) - 1, stat);
+	fclose(stat);
+	text[length] = '\0';
+	/* The name may have spaces and parentheses in it. */
+	rest = strrchr(text, ')');
+	return rest && sscanf(rest, ") %*c %d", &parent) == 1 ? parent : -1;
+}
+
 /*
  * Processes that the program left are our children, by
- * PR_SET_CHILD_SUBREAPER; others become ours when their parent ends.
+ * PR_SET_CHILD_SUBREAPER; others become ours when their parent ends. False:
+ * /proc shows none. A list of children is not in every kernel
+ * (CONFIG_PROC_CHILDREN).
  */
-static void signal_children(int signal)
+static bool signal_children(int signal)
 {
-	char path[64];
-	FILE *children;
-	int pid;
+	DIR *processes = opendir("/proc");
+	pid_t self = getpid();
+	struct dirent *entry;
+	bool found = false;
 
-	snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
-	children = fopen(path, "re");
-	if (!children) { /* a kernel without CONFIG_PROC_CHILDREN */
-		if (program)
-			kill(program, signal);
-		return;
-	}
-	while (fscanf(children, "%d", &pid) == 1)
+	while (processes && (entry = readdir(processes))) {
+		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+
+		if (pid <= 0 || parent_of(entry->d_name) != self)
+			continue;
 		kill(pid, signal);
-	fclose(children);
+		found = true;
+	}
+	if (processes)
+		closedir(processes);
+	if (!found && program)
+		kill(program, signal);
+	return found || program;
 }
 
 static int64_t now(void)
@@ -361,14 +397,14 @@ static int report_end(int status, bool late)
 			rules[i].used, rules[i].after, rules[i].first);
 	fprintf(report, "%s %d %s\n", signalled ? "signal" : "exit", code,
 		late ? "late" : "itself");
-	fclose(report);
-	return signalled ? 128 + code : code;
+	return reported(signalled ? 128 + code : code);
 }
 
 /* Until all processes of the program have ended. */
 static int supervise(int listener, int signals, int64_t limit)
 {
 	int64_t end = limit ? now() + limit : INT64_MAX;
+	int64_t grace;
 	bool late = false;
 	int status = 0;
 
@@ -379,7 +415,8 @@ static int supervise(int listener, int signals, int64_t limit)
 
 		if (left <= 0) {
 			late = true;
-			signal_children(SIGKILL);
+			if (!signal_children(SIGKILL))
+				return failed("children", 0);
 			left = AGAIN;
 		}
 		if (poll(fds, 2, end == INT64_MAX ? -1 : (int)left) <= 0)
@@ -394,7 +431,10 @@ static int supervise(int listener, int signals, int64_t limit)
 		}
 		if (fds[1].revents && is_told_to_end(signals)) {
 			signal_children(SIGTERM);
-			end = now() + GRACE;
+			grace = now() + GRACE;
+			/* Not later because of one more signal. */
+			if (grace < end)
+				end = grace;
 		}
 	}
 	return report_end(status, late);

@@ -4,6 +4,7 @@ package io.kvmirq.cli.faults;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.library.NativeLibrary;
 import io.kvmirq.cli.frame.OtherProgram;
+import io.kvmirq.cli.frame.RunningProgram;
 import io.kvmirq.cli.frame.UnreadableInputException;
 import java.io.BufferedReader;
 import java.io.IOException;
@@ -14,8 +15,6 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
-import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 
 /**
@@ -23,61 +22,26 @@ import java.util.function.Consumer;
  * program first. For one thread.
  */
 final class FaultedProgram implements AutoCloseable {
-    /** The launcher gives the program 5 s from SIGTERM to SIGKILL. */
-    private static final long PATIENCE_SECONDS = 10;
+    /** The exit code of the launcher when it cannot write its report. */
+    private static final int UNREPORTED = 4;
 
     private static final int MAX_LINES = 200;
     private static final int MAX_LENGTH = 1000;
 
     private final List<String> command;
     private final Path launcher = NativeLibrary.launcherOfThisMachine().file();
-    private final Thread hook = new Thread(this::stop, "kvmirq-stop");
-
-    // Guarded by this
-
-    private Optional<Process> running = Optional.empty();
-    private boolean stopped;
+    private final RunningProgram running;
 
     /** @throws UnreadableInputException when there is no such program */
     FaultedProgram(List<String> command) {
         this.command = command;
         OtherProgram.find(command.get(0));
-        Runtime.getRuntime().addShutdownHook(hook);
+        this.running = new RunningProgram(() -> {});
     }
 
     @Override
     public void close() {
-        try {
-            Runtime.getRuntime().removeShutdownHook(hook);
-        } catch (IllegalStateException e) {
-            // The hook is running, and ends now: the program has ended.
-        }
-    }
-
-    private synchronized Process start(ProcessBuilder builder) throws IOException {
-        if (stopped) {
-            throw new IOException("kvmirq is being stopped");
-        }
-        Process process = builder.start();
-        running = Optional.of(process);
-        return process;
-    }
-
-    private synchronized Optional<Process> stopRunning() {
-        stopped = true;
-        running.ifPresent(Process::destroy);
-        return running;
-    }
-
-    private void stop() {
-        Optional<Process> last = stopRunning();
-        try {
-            if (last.isPresent()) {
-                last.get().waitFor(PATIENCE_SECONDS, TimeUnit.SECONDS);
-            }
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-        }
+        running.close();
     }
 
     /** Runs it with the streams of this command, until all its processes have ended. */
@@ -99,10 +63,10 @@ final class FaultedProgram implements AutoCloseable {
             try (BufferedReader lines = Files.newBufferedReader(report)) {
                 ProcessBuilder builder = builder(report, rules, limit);
                 streams.accept(builder);
-                Process process = start(builder);
+                Process process = running.start(builder);
                 List<String> said = lines(process);
-                OtherProgram.waitFor(process);
-                return read(lines).saying(said);
+                int code = OtherProgram.waitFor(process);
+                return read(lines, code).saying(said);
             } finally {
                 Files.deleteIfExists(report);
             }
@@ -159,7 +123,8 @@ final class FaultedProgram implements AutoCloseable {
 
     // The report
 
-    private Ended read(BufferedReader report) throws IOException {
+    /** @param code of the launcher */
+    private Ended read(BufferedReader report, int code) throws IOException {
         List<Ended.Count> counts = new ArrayList<>();
         for (String line = report.readLine(); line != null; line = report.readLine()) {
             String[] words = line.split(" ", -1);
@@ -181,7 +146,12 @@ final class FaultedProgram implements AutoCloseable {
                 default -> throw refusal(words[1], Integer.parseInt(words[2]));
             }
         }
-        throw new UnreadableInputException("the launcher was killed, and " + command.get(0) + " with it");
+        throw new UnreadableInputException(
+                code == UNREPORTED
+                        ? "cannot tell how " + command.get(0) + " ended: no room for the report in "
+                                + System.getProperty("java.io.tmpdir")
+                                + "; set JAVA_TOOL_OPTIONS=-Djava.io.tmpdir=DIR to another directory"
+                        : "the launcher was killed, and " + command.get(0) + " with it");
     }
 
     /** @param step of the launcher, as it names them */
@@ -202,6 +172,10 @@ final class FaultedProgram implements AutoCloseable {
         if (step.equals("filter") || step.equals("continue")) {
             return new UnreadableInputException(cannot + "seccomp user notification gives " + name
                     + "; it needs Linux 5.5, and no seccomp" + " filter that forbids it");
+        }
+        if (step.equals("children")) {
+            return new UnreadableInputException("processes that " + command.get(0)
+                    + " left behind were not stopped: /proc does not show them to the launcher");
         }
         return new UnreadableInputException(cannot + "the launcher's step " + step + " gives " + name);
     }

@@ -6,6 +6,7 @@ import io.kvmirq.backend.library.NativeLibrary;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.FileSentence;
 import io.kvmirq.cli.frame.OtherProgram;
+import io.kvmirq.cli.frame.RunningProgram;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.cli.frame.UnreadableInputException;
 import io.kvmirq.recording.Preload;
@@ -29,8 +30,8 @@ import java.util.concurrent.locks.LockSupport;
 final class TapedProgram implements AutoCloseable {
     private static final String PRELOAD = "LD_PRELOAD";
 
-    /** Limit for the program to end after SIGTERM, and again for its calls to be printed. */
-    private static final long PATIENCE_SECONDS = 10;
+    /** Limit for its calls to be printed after it was stopped. */
+    private static final long PRINTING_SECONDS = 10;
 
     /** Limit for a tape to be written to its file, which must keep all calls. */
     private static final long WRITING_SECONDS = 60;
@@ -41,7 +42,12 @@ final class TapedProgram implements AutoCloseable {
     private final List<String> command;
     private final Terminal terminal;
     private final Path recorder = NativeLibrary.recorderOfThisMachine().file();
-    private final Ending ending = new Ending();
+    private final RunningProgram running;
+    /** Opened when all calls are printed or written. */
+    private final CountDownLatch shown = new CountDownLatch(1);
+    /** To which the tape is written; empty if it is printed. */
+    private volatile Optional<Path> file = Optional.empty();
+
     private boolean toldOfOthers;
 
     /** @throws UnreadableInputException when there is no such program: a mistyped name must not cost an earlier tape */
@@ -57,12 +63,20 @@ final class TapedProgram implements AutoCloseable {
             terminal.complain(command.get(0) + " is statically linked: the recorder is a library that is loaded into"
                     + " programs, so only dynamically linked programs that it starts are recorded");
         }
-        Runtime.getRuntime().addShutdownHook(ending);
+        this.running = new RunningProgram(this::awaitShown);
     }
 
     @Override
     public void close() {
-        ending.finished();
+        shown.countDown();
+        running.close();
+    }
+
+    private void awaitShown() throws InterruptedException {
+        long patience = file.isPresent() ? WRITING_SECONDS : PRINTING_SECONDS;
+        if (!shown.await(patience, TimeUnit.SECONDS)) {
+            System.err.println("kvmirq: " + late(file));
+        }
     }
 
     /**
@@ -71,21 +85,21 @@ final class TapedProgram implements AutoCloseable {
      *
      * @param raw to which the recorder appends
      */
-    int runAndFinish(Path raw, Path file) {
-        try (OutputStream tape = TapeFiles.replace(file)) {
-            ending.writes(file);
+    int runAndFinish(Path raw, Path to) {
+        try (OutputStream tape = TapeFiles.replace(to)) {
+            file = Optional.of(to);
             Process program = start(raw);
             try {
                 long calls = Preload.finish(
                         flush -> new SlotFile(raw, () -> hasEnded(program) && haveOthersEnded(raw), flush), tape);
                 return code(OtherProgram.waitFor(program), raw, calls);
             } catch (TapeException e) {
-                return codeOfCut(OtherProgram.waitFor(program), "the tape " + FileSentence.shown(file), e);
+                return codeOfCut(OtherProgram.waitFor(program), "the tape " + FileSentence.shown(to), e);
             } finally {
                 OtherProgram.waitFor(program);
             }
         } catch (IOException e) {
-            throw new TapeFileException(FileSentence.cannotWrite(file, e), e);
+            throw new TapeFileException(FileSentence.cannotWrite(to, e), e);
         }
     }
 
@@ -102,7 +116,7 @@ final class TapedProgram implements AutoCloseable {
     /** Waits a moment for processes that the program left running, as qemu -daemonize does. */
     private boolean haveOthersEnded(Path raw) {
         List<Long> writers = Preload.writers(raw);
-        if (writers.isEmpty() || ending.hasBegun()) {
+        if (writers.isEmpty() || running.isStopped()) {
             return true;
         }
         if (!toldOfOthers) {
@@ -140,7 +154,7 @@ final class TapedProgram implements AutoCloseable {
         environment.putAll(Preload.environment(tape));
         OtherProgram.restoreLocale(environment);
         try {
-            return ending.start(builder);
+            return running.start(builder);
         } catch (IOException e) {
             throw new TapeFileException(
                     "cannot run " + command.get(0) + ": " + (isNotFound(e) ? "not found" : e.getMessage()), e);
@@ -174,73 +188,6 @@ final class TapedProgram implements AutoCloseable {
     private static boolean isNotFound(IOException e) {
         String message = String.valueOf(e.getMessage());
         return message.contains("error=2,") || message.contains("error: 2 ");
-    }
-
-    /**
-     * The shutdown hook. It stops the recorded program, which may not have received the signal, and waits until its
-     * calls are printed.
-     */
-    private static final class Ending extends Thread {
-        private final CountDownLatch shown = new CountDownLatch(1);
-        private Optional<Process> program = Optional.empty();
-        private Optional<Path> file = Optional.empty();
-        private boolean begun;
-
-        Ending() {
-            super("kvmirq-stop");
-        }
-
-        synchronized void writes(Path tape) {
-            file = Optional.of(tape);
-        }
-
-        private synchronized Optional<Path> file() {
-            return file;
-        }
-
-        synchronized Process start(ProcessBuilder builder) throws IOException {
-            if (begun) {
-                throw new IOException("kvmirq is being stopped");
-            }
-            Process process = builder.start();
-            program = Optional.of(process);
-            return process;
-        }
-
-        synchronized boolean hasBegun() {
-            return begun;
-        }
-
-        private synchronized Optional<Process> begin() {
-            begun = true;
-            return program;
-        }
-
-        void finished() {
-            shown.countDown();
-            try {
-                Runtime.getRuntime().removeShutdownHook(this);
-            } catch (IllegalStateException e) {
-                // The hook is running already, and ends now.
-            }
-        }
-
-        @Override
-        public void run() {
-            try {
-                Optional<Process> process = begin();
-                process.ifPresent(Process::destroy);
-                if (process.isPresent() && !process.get().waitFor(PATIENCE_SECONDS, TimeUnit.SECONDS)) {
-                    process.get().destroyForcibly();
-                }
-                long patience = file().isPresent() ? WRITING_SECONDS : PATIENCE_SECONDS;
-                if (!shown.await(patience, TimeUnit.SECONDS)) {
-                    System.err.println("kvmirq: " + late(file()));
-                }
-            } catch (InterruptedException e) {
-                Thread.currentThread().interrupt();
-            }
-        }
     }
 
     /** @param file to which the tape is written; empty if it is printed */

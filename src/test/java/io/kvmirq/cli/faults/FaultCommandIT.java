@@ -4,6 +4,7 @@ package io.kvmirq.cli.faults;
 import static io.kvmirq.contract.World.eventually;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.backend.library.NativeLibrary;
 import io.kvmirq.cli.Cli;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.testing.Machine;
@@ -16,6 +17,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -29,6 +31,12 @@ class FaultCommandIT {
     private static final int ENDS_WITH = 7;
 
     private static final int ENDED_BY_SIGABRT = 128 + 6;
+    private static final int ENDED_BY_SIGKILL = 128 + 9;
+
+    /** Four times the time that a program has from the first to its end. */
+    private static final int MANY_SIGNALS = 100;
+
+    private static final int SIGNALS_EACH_MILLIS = 200;
 
     @TempDir
     private Path temporary;
@@ -211,6 +219,47 @@ class FaultCommandIT {
         assertThat(command.waitFor()).isEqualTo(Cli.ENDED_BY_SIGTERM);
         assertThat(program.isAlive()).isFalse();
         assertThat(temporary).isDirectoryNotContaining("glob:**.tmp");
+    }
+
+    @Test
+    void fullDirectoryOfTheReportIsSaid() throws Exception {
+        Machine.assumeSucceeds("unshare", "--mount", "true");
+        Path disk = Files.createDirectory(temporary.resolve("disk"));
+        String filled = "mount -t tmpfs -o size=4k none " + disk + " && head -c 4096 /dev/zero > " + disk
+                + "/full && exec \"$@\"";
+        Cli.Ended ended = Cli.jvm("-Djava.io.tmpdir=" + disk, "-Dkvmirq.cache=" + temporary.resolve("cache"))
+                .under("unshare", "--mount", "sh", "-c", filled, "sh")
+                .execute("fault", "KVM_RUN=EIO", "--", "true");
+        assertThat(ended.err())
+                .isEqualTo("kvmirq: cannot tell how true ended: no room for the report in " + disk
+                        + "; set JAVA_TOOL_OPTIONS=-Djava.io.tmpdir=DIR to another directory\n");
+        assertThat(ended.exitCode()).isEqualTo(ExitCode.COULD_NOT_RUN);
+    }
+
+    /** The time runs from the first signal. */
+    @Test
+    void moreSignalsGiveTheProgramNoMoreTime() throws Exception {
+        Process launcher = new ProcessBuilder(
+                        NativeLibrary.launcherOfThisMachine().file().toString(),
+                        temporary.resolve("report").toString(),
+                        "0",
+                        Long.toString(ProcessHandle.current().pid()),
+                        FaultRule.of("KVM_RUN=EIO").row(),
+                        "--",
+                        "sh",
+                        "-c",
+                        "trap '' TERM; echo ready $$; exec sleep 1000")
+                .start();
+        ProcessHandle program = ProcessHandle.of(ready(launcher)).orElseThrow();
+        boolean ended = false;
+        for (int signals = 0; signals < MANY_SIGNALS && !ended; signals++) {
+            launcher.toHandle().destroy();
+            ended = launcher.waitFor(SIGNALS_EACH_MILLIS, TimeUnit.MILLISECONDS);
+        }
+        launcher.destroyForcibly();
+        assertThat(ended).isTrue();
+        assertThat(launcher.exitValue()).isEqualTo(ENDED_BY_SIGKILL);
+        assertThat(program.isAlive()).isFalse();
     }
 
     /** The process that says it is ready. */

@@ -108,6 +108,28 @@ class FaultWalkCommandIT {
     }
 
     @Test
+    void processThatCannotBeFoundIsLeftAndSaid() throws Exception {
+        Machine.assumeSucceeds("unshare", "--mount", "true");
+        Path process = temporary.resolve("process");
+        Cli.Ended ended = Cli.jvm()
+                .under("unshare", "--mount")
+                .execute(
+                        "fault-walk",
+                        "--limit",
+                        "1",
+                        "--",
+                        "sh",
+                        "-c",
+                        "sleep 1000 2> /dev/null & echo $! > " + process + "; mount -t tmpfs none /proc");
+        ProcessHandle.of(Long.parseLong(Files.readString(process).strip()))
+                .orElseThrow()
+                .destroyForcibly();
+        assertThat(ended.exited(ExitCode.COULD_NOT_RUN).err())
+                .isEqualTo("kvmirq: processes that sh left behind were not stopped: /proc does not show them to the"
+                        + " launcher\n");
+    }
+
+    @Test
     void programWithoutCallsIsSaid() throws Exception {
         assertThat(Cli.run("fault-walk", "--", "sh", "-c", "echo no KVM >&2")
                         .exited(ExitCode.COULD_NOT_RUN)
