@@ -13,6 +13,7 @@ import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.FileTable;
 import io.kvmirq.fake.file.MemoryFile;
+import io.kvmirq.fake.file.OpenFlag;
 import io.kvmirq.fake.file.Threads;
 import io.kvmirq.fake.file.UserMemory;
 import io.kvmirq.uapi.Memfd;
@@ -42,15 +43,11 @@ abstract class SystemCalls implements Libc {
     /** MAP_DROPPABLE, of memory, since 6.11. */
     private static final int DROPPABLE = 8;
 
-    /** O_DIRECT. */
-    private static final int DIRECT = 040000;
-
-    private static final int ARM64_DIRECT = 0200000;
     /** O_APPEND, O_ASYNC and O_NOATIME. */
     private static final int OTHER_STATUS = 02000 | 020000 | 01000000;
 
-    /** The access, O_NOCTTY and O_LARGEFILE; and flags that the fake does as the kernel. */
-    private static final int OPEN_FLAGS = 3 | 0400 | 0100000 | Uapi.O_NONBLOCK | Uapi.O_CLOEXEC;
+    /** The access and O_NOCTTY; and flags that the fake does as the kernel. O_LARGEFILE is known too. */
+    private static final int OPEN_FLAGS = 3 | 0400 | Uapi.O_NONBLOCK | Uapi.O_CLOEXEC;
 
     /**
      * Requests that fs/ioctl.c answers before the file does, ascending: FIGETBSZ, FIOQSIZE, FICLONE,
@@ -134,7 +131,7 @@ abstract class SystemCalls implements Libc {
             if (name == null) {
                 return refuse(FileAnswer.FAULT);
             }
-            if ((flags & ~OPEN_FLAGS) != 0) {
+            if ((flags & ~(OPEN_FLAGS | OpenFlag.LARGEFILE.on(host.build()))) != 0) {
                 throw new NotModelledException("open with flags 0" + Integer.toOctalString(flags));
             }
             if (name.endsWith("/")) {
@@ -194,7 +191,7 @@ abstract class SystemCalls implements Libc {
 
     /** F_SETFL ignores the access and the flags of open(2). */
     private int setStatusFlags(FakeFile file, int flags) {
-        if ((flags & (host.build().arm64() ? ARM64_DIRECT : DIRECT)) != 0) {
+        if ((flags & OpenFlag.DIRECT.on(host.build())) != 0) {
             return refuse(FileAnswer.NO_DIRECT);
         }
         if ((flags & OTHER_STATUS) != 0) {

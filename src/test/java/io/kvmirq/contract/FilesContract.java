@@ -332,7 +332,7 @@ class FilesContract extends KernelSuite {
     @Test
     void flagsOfAFileAreThoseItWasOpenedWith() {
         world.assumeX86();
-        for (int flags : new int[] {0, 1, 2, 3, Uapi.O_NONBLOCK, Uapi.O_RDWR | Uapi.O_CLOEXEC}) {
+        for (int flags : new int[] {0, 1, 2, 3, Uapi.O_NONBLOCK, Uapi.O_RDWR | Uapi.O_CLOEXEC, LARGE_FILE}) {
             int kvm = world.own(libc.open(Buffers.cString("/dev/kvm"), flags));
             assertThat(libc.fcntl(kvm, Uapi.F_GETFL, 0)).isEqualTo(flags & ~Uapi.O_CLOEXEC | LARGE_FILE);
         }

@@ -70,12 +70,7 @@ public abstract class FakeFile {
         mode = mode & ~(READ | WRITE) | PREAD | PWRITE;
         mode |= access == 0 || access == Uapi.O_RDWR ? READ : 0;
         mode |= access != 0 && access != ACCESS ? WRITE : 0;
-        status = flags & (ACCESS | Uapi.O_NONBLOCK) | largeFile();
-    }
-
-    /** O_LARGEFILE, which open(2) and memfd_create(2) add. */
-    final int largeFile() {
-        return host.build().arm64() ? 0400000 : 0100000;
+        status = flags & (ACCESS | Uapi.O_NONBLOCK) | OpenFlag.LARGEFILE.on(host.build());
     }
 
     public final boolean may(int bit) {

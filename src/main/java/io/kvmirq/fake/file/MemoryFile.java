@@ -117,7 +117,7 @@ public final class MemoryFile extends FakeFile {
 
     @Override
     public int statusFlags() {
-        return super.statusFlags() | largeFile();
+        return super.statusFlags() | OpenFlag.LARGEFILE.on(host.build());
     }
 
     @Override
