@@ -13,6 +13,7 @@ public enum Check {
     VFIO("vfio", false),
     UNSAFE_INTERRUPTS("unsafe-interrupts", false),
     LIMITS("limits", true),
+    IO_URING("io-uring", false),
     TRACING("tracing", true),
     /** A step of its own: it loads native code. */
     BACKENDS("backends", false);

@@ -45,6 +45,7 @@ public final class Doctor {
             case VFIO -> new VfioChecks(host, kvm).vfio();
             case UNSAFE_INTERRUPTS -> new VfioChecks(host, kvm).unsafeInterrupts();
             case LIMITS -> new LimitChecks(host.limits(), host.vms()).limits();
+            case IO_URING -> new IoUringCheck(host).ioUring();
             case TRACING -> tracing(host);
             case BACKENDS -> throw new IllegalArgumentException("no file shows " + check);
         };

@@ -175,6 +175,11 @@ public final class HostFacts {
         return new HostLimits(tree);
     }
 
+    /** Who may use io_uring. */
+    public HostIoUring ioUring() {
+        return new HostIoUring(tree);
+    }
+
     /** Whether an x86 host is itself a VM. */
     boolean isVirtual() {
         return kvm().hasFlag("hypervisor");

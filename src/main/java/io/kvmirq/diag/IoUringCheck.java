@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.diag;
+
+import io.kvmirq.diag.Finding.Status;
+import io.kvmirq.diag.Remedy.Change;
+import io.kvmirq.diag.Remedy.Takes;
+import io.kvmirq.host.Fact;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.HostIoUring;
+import java.util.Optional;
+
+/** The check of io_uring, with which event loops may wait for doorbells. They wait with epoll where it is missing. */
+final class IoUringCheck {
+    private static final String EPOLL = "; event loops wait with epoll, which takes longer";
+    private static final String NEW_KERNEL = "all that a new kernel may change";
+
+    private final HostFacts host;
+    private final HostIoUring ring;
+
+    IoUringCheck(HostFacts host) {
+        this.host = host;
+        this.ring = host.ioUring();
+    }
+
+    Finding ioUring() {
+        Optional<String> disabled = ring.disabled();
+        Finding finding = disabled.isPresent() ? allowed(disabled.get()) : withoutSysctl();
+        finding = disabled.isPresent() ? finding.with("disabled", disabled.get()) : finding;
+        if (finding.status() == Status.PASS && ring.isFiltered()) {
+            return Finding.unknown(
+                    Check.IO_URING,
+                    "filtered",
+                    new Fact.Unknown<>(
+                            "this process has a filter of system calls (Seccomp in /proc/self/status), which may forbid"
+                                    + " io_uring",
+                            "EventLoop.refusedIoUring() of a program that runs there says it"));
+        }
+        return finding;
+    }
+
+    private Finding allowed(String disabled) {
+        boolean forAll = disabled.equals("2");
+        if (forAll || disabled.equals("1") && !ring.isPrivileged()) {
+            Finding finding = Finding.of(
+                    Check.IO_URING,
+                    Status.WARN,
+                    forAll ? "forbidden" : "forbidden-to-user",
+                    "kernel.io_uring_disabled is " + disabled + ": "
+                            + (forAll
+                                    ? "no process may use io_uring"
+                                    : "only root and the group kernel.io_uring_group may use io_uring")
+                            + EPOLL);
+            return forAll
+                    ? finding.with(Remedy.of(
+                            Change.COMMAND,
+                            "sysctl kernel.io_uring_disabled=1 lets root use it",
+                            Takes.LIVE,
+                            "more of the kernel is reachable for root's programs"))
+                    : finding.with(Remedy.of(
+                            Change.COMMAND,
+                            "sysctl kernel.io_uring_group=GID, of a group that the VMM's user has",
+                            Takes.LIVE,
+                            "more of the kernel is reachable for programs of the group"));
+        }
+        return isTooOld() ? tooOld() : available();
+    }
+
+    /** Before Linux 6.6, or a copy of a host. */
+    private Finding withoutSysctl() {
+        Fact<Boolean> built = host.kvm().isBuilt("IO_URING");
+        if (!built.known().orElse(true)) {
+            return Finding.of(
+                            Check.IO_URING,
+                            Status.WARN,
+                            "not-built",
+                            "this kernel is built without io_uring" + EPOLL)
+                    .with(Remedy.of(Change.KERNEL, "build it with CONFIG_IO_URING=y", Takes.REBOOT, NEW_KERNEL));
+        }
+        if (isTooOld()) {
+            return tooOld();
+        }
+        boolean hasSysctl = host.isSince(6, 6).orElse(true);
+        if (built instanceof Fact.Unknown<Boolean> || hasSysctl) {
+            String remedy = built instanceof Fact.Unknown<Boolean> unknown
+                    ? unknown.remedy()
+                    : "cat /proc/sys/kernel/io_uring_disabled, on that machine";
+            return Finding.unknown(
+                    Check.IO_URING,
+                    "not-shown",
+                    new Fact.Unknown<>(
+                            hasSysctl
+                                    ? "/proc/sys/kernel/io_uring_disabled does not exist; the kernel may have no io_uring"
+                                    : "the kernel may be built without io_uring",
+                            remedy));
+        }
+        return available();
+    }
+
+    private boolean isTooOld() {
+        return !host.isSince(6, 1).orElse(true);
+    }
+
+    private static Finding tooOld() {
+        return Finding.of(
+                        Check.IO_URING,
+                        Status.WARN,
+                        "too-old",
+                        "the io_uring of this kernel is too old: it needs Linux 6.1" + EPOLL)
+                .with(Remedy.of(Change.KERNEL, "boot Linux 6.1 or newer", Takes.REBOOT, NEW_KERNEL));
+    }
+
+    private static Finding available() {
+        return Finding.of(Check.IO_URING, Status.PASS, "available", "event loops may wait with io_uring");
+    }
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host;
+
+import io.kvmirq.backend.HostFiles;
+import java.util.Optional;
+
+/**
+ * Who may use io_uring on a host, as this process is. For one thread.
+ *
+ * <p>Source: {@code io_uring_allowed()} in io_uring/io_uring.c, {@code task_seccomp()}, {@code task_cap()} and {@code
+ * task_state()} in fs/proc/array.c.
+ */
+public final class HostIoUring {
+    private static final String SYSCTL = "proc/sys/kernel/io_uring_";
+    private static final String STATUS = "proc/self/status";
+    private static final int SYS_ADMIN = 21;
+    private static final int RADIX = 16;
+    private static final String FILTERED = "2";
+
+    private final HostFiles tree;
+
+    HostIoUring(HostFiles tree) {
+        this.tree = tree;
+    }
+
+    /**
+     * The sysctl kernel.io_uring_disabled: 0 for nobody, 1 for all who have neither CAP_SYS_ADMIN nor the group, 2 for
+     * all. Empty before Linux 6.6, without io_uring in the kernel, and if it is not shown.
+     */
+    public Optional<String> disabled() {
+        Optional<String> text = tree.text(SYSCTL + "disabled");
+        return text.isPresent() ? Optional.of(text.get().strip()) : text;
+    }
+
+    /** Whether this process has CAP_SYS_ADMIN, or is in the group of the sysctl kernel.io_uring_group. */
+    public boolean isPrivileged() {
+        String capabilities = status("CapEff:");
+        boolean shown = !capabilities.isEmpty() && capabilities.length() <= RADIX;
+        for (int i = 0; shown && i < capabilities.length(); i++) {
+            shown = Character.digit(capabilities.charAt(i), RADIX) >= 0;
+        }
+        if (shown && (Long.parseUnsignedLong(capabilities, RADIX) >>> SYS_ADMIN & 1) != 0) {
+            return true;
+        }
+        String group = tree.text(SYSCTL + "group").orElse("").strip();
+        String mine = " " + (status("Gid:") + " " + status("Groups:")).replace('\t', ' ') + " ";
+        return !group.isEmpty() && mine.contains(" " + group + " ");
+    }
+
+    /** Whether a filter of system calls is installed. No file shows what it forbids. */
+    public boolean isFiltered() {
+        return status("Seccomp:").equals(FILTERED);
+    }
+
+    private String status(String name) {
+        for (String line : HostKvm.lines(tree.text(STATUS).orElse(""))) {
+            if (line.startsWith(name)) {
+                return line.substring(name.length()).strip();
+            }
+        }
+        return "";
+    }
+}
