@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.testing;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.File;
+import java.lang.reflect.Method;
+import java.net.URL;
+import java.net.URLClassLoader;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.regex.MatchResult;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** {@code LAB_CLASS}: a program in place of the lab's tests. What cannot run is refused before anything is prepared. */
+class LabProgramTest {
+    private static final Pattern EXAMPLE = Pattern.compile("LAB_CLASS=(\\S+) LAB_CLASSPATH=(\\S+)");
+    /** Where these classes are. */
+    private static final String HERE = LabProgramTest.class
+            .getProtectionDomain()
+            .getCodeSource()
+            .getLocation()
+            .getPath();
+
+    @TempDir
+    @SuppressWarnings("NullAway.Init")
+    private Path directory;
+
+    /** The one line that the lab prints, with exit code 2. */
+    private static String refused(String flavour, Map<String, String> variables) throws Exception {
+        ProcessBuilder lab = new ProcessBuilder(Machine.root() + "/scripts/lab/run", flavour).redirectErrorStream(true);
+        lab.environment().putAll(variables);
+        Process process = lab.start();
+        process.getOutputStream().close();
+        List<String> said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8)
+                .lines()
+                .toList();
+        assertThat(process.waitFor()).as("%s", said).isEqualTo(2);
+        assertThat(said).hasSize(1);
+        return said.get(0);
+    }
+
+    private static String refused(String type, String classPath) throws Exception {
+        return refused("amd", Map.of("LAB_CLASS", type, "LAB_CLASSPATH", classPath));
+    }
+
+    @Test
+    void flavourMustBeKnown() throws Exception {
+        assertThat(refused("sparc", Map.of("LAB_CLASS", "Main", "LAB_CLASSPATH", HERE)))
+                .startsWith("lab: flavour 'sparc' is unknown: expected one of amd ");
+    }
+
+    @Test
+    void classMustBeThere() throws Exception {
+        assertThat(refused("com.example.Main", HERE))
+                .isEqualTo("lab: no class is named 'com.example.Main' in LAB_CLASSPATH=" + HERE);
+        assertThat(refused("amd", Map.of("LAB_CLASS", "com.example.Main")))
+                .isEqualTo("lab: LAB_CLASS=com.example.Main needs LAB_CLASSPATH, the directories and jars of its classes,"
+                        + " separated by colons");
+        assertThat(refused("com.example.Main", HERE + ":/no/such.jar"))
+                .isEqualTo("lab: LAB_CLASSPATH names '/no/such.jar', which does not exist");
+    }
+
+    @Test
+    void classMustHaveAMain() throws Exception {
+        assertThat(refused(LabProgramTest.class.getName(), HERE))
+                .isEqualTo("lab: " + LabProgramTest.class.getName()
+                        + " has no main: expected public static void main(String[])");
+    }
+
+    /** The minor and the major version are the bytes 4 to 7 of a class file. */
+    @Test
+    void classMustBeOfTheJavaOfTheLab() throws Exception {
+        String file = Tests.class.getName().replace('.', '/') + ".class";
+        byte[] bytes = Files.readAllBytes(Path.of(HERE, file));
+        bytes[7] = 127;
+        Files.createDirectories(directory.resolve(file).getParent());
+        Files.write(directory.resolve(file), bytes);
+        assertThat(refused("arm-gicv3", Map.of("LAB_CLASS", Tests.class.getName(), "LAB_CLASSPATH", directory + "")))
+                .isEqualTo("lab: io.kvmirq.testing.Tests is compiled for a newer Java than the 17 of the lab: compile it"
+                        + " with --release 17");
+    }
+
+    @Test
+    void testsAreNotRunBeside() throws Exception {
+        assertThat(refused("amd", Map.of("LAB_CLASS", "Main", "CLASSES", "io.kvmirq.kvm")))
+                .isEqualTo("lab: LAB_CLASS runs in place of tests: leave out CLASSES");
+    }
+
+    @Test
+    void exampleOfTheDocumentationHasAMain() throws Exception {
+        Matcher example = EXAMPLE.matcher(Files.readString(Machine.root().resolve("src/docs/lab.md")));
+        List<MatchResult> examples = example.results().toList();
+        assertThat(examples).hasSize(1);
+        URL classes = new File(Machine.root().toFile(), examples.get(0).group(2))
+                .toURI()
+                .toURL();
+        try (URLClassLoader loader = new URLClassLoader(new URL[] {classes})) {
+            Method main = loader.loadClass(examples.get(0).group(1)).getMethod("main", String[].class);
+            assertThat(main.getReturnType()).isEqualTo(void.class);
+        }
+    }
+}
