@@ -16,6 +16,8 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -31,13 +33,23 @@ final class Summary {
     private final List<RuleRow> rules;
     private final List<ClassTime> times;
     private final Verdict verdict;
+    /** This machine's kernel. */
+    private final String here;
+
     private final PrintWriter out;
 
-    private Summary(List<TestRow> tests, List<RuleRow> rules, List<ClassTime> times, Verdict verdict, PrintWriter out) {
+    private Summary(
+            List<TestRow> tests,
+            List<RuleRow> rules,
+            List<ClassTime> times,
+            Verdict verdict,
+            String here,
+            PrintWriter out) {
         this.tests = tests;
         this.rules = rules;
         this.times = times;
         this.verdict = verdict;
+        this.here = here;
         this.out = out;
     }
 
@@ -77,7 +89,9 @@ final class Summary {
             Files.readAllLines(file).stream().map(ClassTime::parse).forEach(times::add);
         }
         Verdict verdict = Verdict.of(tests, rules, brokenParts, here);
-        new Summary(tests, rules, times, verdict, out).print();
+        Summary summary = new Summary(tests, rules, times, verdict, here.kernelRelease(), out);
+        summary.print();
+        summary.writeGrades(directory.resolve("grades.txt"));
         return verdict.failures().isEmpty() ? 0 : 1;
     }
 
@@ -198,9 +212,45 @@ final class Summary {
                 })
                 .collect(Collectors.joining(", "));
         line("%nrules of the fake: %d (leaned on by tests that ask a real kernel the same): %s", all.size(), grades);
+        printKernels();
         all.stream()
                 .filter(rule -> rule.grade() == Grade.INFERRED)
                 .forEach(rule -> line("inferred: %s, %s", rule.rule(), rule.text()));
+    }
+
+    /** The kernel that showed a rule: of the lab, of a tape of the lab, or this machine's. */
+    private String kernel(RuleRow rule) {
+        return rule.inLab() ? rule.run().replaceFirst("^lab-", "") : Verdict.isOfArm64(rule) ? "arm64-recorded" : here;
+    }
+
+    private void printKernels() {
+        Map<String, List<RuleRow>> kernels = rules.stream()
+                .filter(RuleRow::seen)
+                .collect(Collectors.groupingBy(this::kernel, LinkedHashMap::new, Collectors.toList()));
+        kernels.forEach((kernel, seen) -> line(
+                "  seen on %-16s %s",
+                kernel,
+                Verdict.distinct(seen).stream()
+                        .collect(Collectors.groupingBy(RuleRow::grade, TreeMap::new, Collectors.counting()))
+                        .entrySet()
+                        .stream()
+                        .map(grade -> grade.getKey().label() + " " + grade.getValue())
+                        .collect(Collectors.joining(", "))));
+    }
+
+    /** A line for each rule: its name, its grade, and the kernels that showed it in this run. */
+    private void writeGrades(Path file) throws IOException {
+        Map<String, Set<String>> kernels = rules.stream()
+                .filter(RuleRow::seen)
+                .collect(Collectors.groupingBy(
+                        RuleRow::rule, Collectors.mapping(this::kernel, Collectors.toCollection(TreeSet::new))));
+        Files.write(
+                file,
+                Verdict.distinct(rules).stream()
+                        .map(rule -> (rule.rule() + " " + rule.grade().label() + " "
+                                        + String.join(" ", kernels.getOrDefault(rule.rule(), Set.of())))
+                                .strip())
+                        .toList());
     }
 
     /** The seconds of a class in one run: a line of {@code RUN.seconds}. */

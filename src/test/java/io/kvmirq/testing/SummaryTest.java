@@ -411,6 +411,8 @@ class SummaryTest {
         test("lab-amd-6.1", "fake", TestRow.Status.PASSED, "io.kvmirq.contract.FdContract.reads", "", "fake-6.1");
         rule("baseline", "EVENTFD_FULL", Grade.MEASURED, true);
         rule("baseline", "GUESS", Grade.INFERRED, false);
+        rule("lab-amd-6.1", "EVENTFD_FULL", Grade.MEASURED, true);
+        rule("lab-amd-6.1", "EVENTFD_LONG_WRITE_TAKEN", Grade.LAB, true);
         assertThat(print(HERE).lines())
                 .containsExactly(
                         "",
@@ -427,11 +429,15 @@ class SummaryTest {
                         "lab-amd-6.1        17         fake               1       0       0",
                         "skipped 1: x",
                         "",
-                        "rules of the fake: 2 (leaned on by tests that ask a real kernel the same):"
-                                + " measured 1 (1), lab 0 (0), source 0 (0), inferred 1 (0)",
+                        "rules of the fake: 3 (leaned on by tests that ask a real kernel the same):"
+                                + " measured 1 (1), lab 1 (1), source 0 (0), inferred 1 (0)",
+                        "  seen on 6.18.44          measured 1",
+                        "  seen on amd-6.1          measured 1, lab 1",
                         "inferred: GUESS, text of GUESS",
                         "failed: " + name + " (baseline, fake, JDK 17)",
                         "5 passed, 1 failed, 1 skipped");
+        assertThat(directory.resolve("grades.txt"))
+                .hasContent("EVENTFD_FULL measured 6.18.44 amd-6.1\nGUESS inferred\nEVENTFD_LONG_WRITE_TAKEN lab amd-6.1");
     }
 
     @Test

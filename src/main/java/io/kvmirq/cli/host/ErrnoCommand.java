@@ -158,6 +158,8 @@ public final class ErrnoCommand implements Command {
                         .texts("if", cause.conditions())
                         .text("check", cause.check())
                         .text("name", cause.name())
+                        .text("grade", cause.grade().label())
+                        .text("kernel", cause.grade().kernel())
                         .text("source", cause.source())));
     }
 }

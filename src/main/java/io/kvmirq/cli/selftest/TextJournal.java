@@ -99,7 +99,7 @@ final class TextJournal implements Journal {
         String surer = Arrays.stream(Grade.values())
                 .filter(grade -> grade != Grade.INFERRED && counts.containsKey(grade))
                 .map(grade -> counts.get(grade) + " " + grade.label()
-                        + (grade == Grade.MEASURED ? " on x86 6.18 with kvm_pvm" : ""))
+                        + (grade.kernel().isEmpty() ? "" : " on " + grade.kernel()))
                 .collect(Collectors.joining(", "));
         return "used " + rules.size() + " rules of the fake: " + surer + "; "
                 + (inferred.isEmpty()
