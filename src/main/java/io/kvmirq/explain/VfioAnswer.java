@@ -64,6 +64,10 @@ public enum VfioAnswer implements Answer {
         "SET_CONTAINER of a group first, then SET_IOMMU once", "container.c vfio_ioctl_set_iommu()")),
     VFIO_IOMMU_TYPE(refusal(LAB, VFIO_IOMMU, ENODEV, "no IOMMU driver has this type",
         "VFIO_CHECK_EXTENSION of the type", "container.c vfio_ioctl_set_iommu()")),
+    VFIO_IOMMU_NO_TYPE(refusal(LAB, VFIO_IOMMU, EINVAL, "an extension of the IOMMU driver that is no type of it",
+        "VFIO_TYPE1v2_IOMMU", "vfio_iommu_type1.c vfio_iommu_type1_open()")),
+    VFIO_IOMMU_NESTING(refusal(SOURCE, VFIO_IOMMU, EINVAL, "the IOMMU of a group has no nesting", "VFIO_TYPE1v2_IOMMU",
+        "vfio_iommu_type1.c vfio_iommu_type1_attach_group()")),
     VFIO_EXTENSIONS(behaviour(LAB, "an extension that the IOMMU driver does not have is 0",
         "container.c VFIO_CHECK_EXTENSION")),
 

@@ -71,6 +71,8 @@ public final class Profile {
         VTD("vtd", Hardware.VTD),
         /** With an IOMMU of Intel that posts. */
         VTD_POSTING("vtd-posting", Hardware.VTD_POSTING),
+        /** With an IOMMU of AMD that remaps and cannot post: the one of the lab. */
+        AMD_VI("amd-vi", Hardware.AMD_VI),
         /** With an IOMMU of AMD that posts. */
         AMD_AVIC("amd-avic", Hardware.AMD_AVIC),
         /** The same, while something inhibits AVIC in every VM. */

@@ -20,6 +20,8 @@ import io.kvmirq.uapi.UapiVfio.VfioGroupStatus;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaMap;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaUnmap;
 import java.nio.ByteBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.List;
@@ -62,6 +64,11 @@ public final class VfioWorld implements AutoCloseable {
         return World.withDeviceFiles().map(VfioWorld::withAllDevices);
     }
 
+    /** The kernels to ask whose IOMMU is known. */
+    static Stream<VfioWorld> withIommu() {
+        return World.withIommu().map(VfioWorld::withAllDevices);
+    }
+
     /** The kernels to ask that run guests of x86. */
     static Stream<VfioWorld> x86() {
         return World.all().map(VfioWorld::withAllDevices);
@@ -101,6 +108,11 @@ public final class VfioWorld implements AutoCloseable {
     /** Whether each vector of MSI-X is allocated when it gets its eventfd. The ITS allocates all of them at once. */
     boolean growsMsix() {
         return isSince(6, 5) && !world.isArm64();
+    }
+
+    /** Whether an IOMMU of AMD translates for its devices. */
+    boolean hasAmdVi() {
+        return world.fake().isPresent() ? world.isAmd() : Files.isDirectory(Path.of("/sys/class/iommu/ivhd0"));
     }
 
     boolean isSince(int major, int minor) {

@@ -89,6 +89,11 @@ public final class World {
         return kernels(Machine.kvmFlaw(), profiles(Machine.PVM, "6.1,arm64", "6.12,arm64"));
     }
 
+    /** As {@link #all}. Of the fake those profiles whose IOMMU is known. */
+    static Stream<World> withIommu() {
+        return kernels(Machine.kvmFlaw(), List.of("6.1,amd-vi", "6.12,amd-vi", "6.1", "6.12"));
+    }
+
     /** As {@link #all}. Of the fake those profiles whose devices have files of their own. */
     static Stream<World> withDeviceFiles() {
         return kernels(Machine.kvmFlaw(), List.of("6.12,cdev", "7.1,cdev"));
@@ -141,7 +146,7 @@ public final class World {
 
     /** Whether KVM runs its guests by SVM. */
     boolean isAmd() {
-        return fake().isPresent() ? release.contains("avic") : Files.isDirectory(Path.of("/sys/module/kvm_amd"));
+        return fake().isPresent() ? release.contains("avic") || release.contains("amd-vi") : Files.isDirectory(Path.of("/sys/module/kvm_amd"));
     }
 
     /** Whether KVM runs its guests by kvm_pvm. */

@@ -15,12 +15,12 @@ class ProfileTest {
         assertThatThrownBy(() -> Profile.of("5.4"))
                 .hasMessage("profile '5.4' is unknown: expected one of 6.1, 6.12, 6.18, 7.1, and after a comma split,"
                         + " irqfd-host, irqfd-vm, pvm, arm64, cdev; with or without a version vtd, vtd-posting,"
-                        + " amd-avic, avic-inhibited, gicv2, gicv3, gicv4, historic");
+                        + " amd-vi, amd-avic, avic-inhibited, gicv2, gicv3, gicv4, historic");
         assertThatThrownBy(() -> Profile.of("split")).hasMessageStartingWith("profile 'split' is unknown: expected");
         assertThatThrownBy(() -> Profile.of("6.18,full"))
                 .hasMessage("profile '6.18,full': switch 'full' is unknown, expected split, irqfd-host, irqfd-vm,"
-                        + " pvm, arm64, cdev, vtd, vtd-posting, amd-avic, avic-inhibited, gicv2, gicv3, gicv4,"
-                        + " historic");
+                        + " pvm, arm64, cdev, vtd, vtd-posting, amd-vi, amd-avic, avic-inhibited, gicv2, gicv3,"
+                        + " gicv4, historic");
         for (String elsewhere : new String[] {"6.12,pvm", "6.18,arm64,pvm", "6.18,pvm,vtd"}) {
             assertThatThrownBy(() -> Profile.of(elsewhere)).hasMessageContaining("contradicts itself: kvm_pvm is");
         }
@@ -33,6 +33,7 @@ class ProfileTest {
     @CsvSource(delimiter = '|', textBlock = """
                     vtd            | 6.18,vtd               | VTD
                     vtd-posting    | 6.18,vtd-posting       | VTD_POSTING
+                    6.1,amd-vi     | 6.1,amd-vi             | AMD_VI
                     cdev,amd-avic  | 6.18,cdev,amd-avic     | AMD_AVIC
                     avic-inhibited | 6.18,avic-inhibited    | AVIC_INHIBITED
                     gicv2          | 6.18,arm64,gicv2       | GICV2
@@ -80,11 +81,11 @@ class ProfileTest {
     @Test
     void oneHostHasOneIommu() {
         assertThatThrownBy(() -> Profile.of("vtd,amd-avic"))
-                .hasMessage("profile 'vtd,amd-avic' contradicts itself: a host has one of vtd, vtd-posting, amd-avic,"
-                        + " avic-inhibited, gicv2, gicv3, gicv4, choose one");
+                .hasMessage("profile 'vtd,amd-avic' contradicts itself: a host has one of vtd, vtd-posting, amd-vi,"
+                        + " amd-avic, avic-inhibited, gicv2, gicv3, gicv4, choose one");
         assertThatThrownBy(() -> Profile.of("6.12,arm64,amd-avic"))
-                .hasMessage("profile '6.12,arm64,amd-avic' contradicts itself: only x86 has vtd, vtd-posting, amd-avic,"
-                        + " avic-inhibited, choose arm64 or one of these");
+                .hasMessage("profile '6.12,arm64,amd-avic' contradicts itself: only x86 has vtd, vtd-posting, amd-vi,"
+                        + " amd-avic, avic-inhibited, choose arm64 or one of these");
         assertThatThrownBy(() -> Profile.of("gicv4,split"))
                 .hasMessageEndingWith("only x86 has an irqchip to split, choose arm64 or split");
     }

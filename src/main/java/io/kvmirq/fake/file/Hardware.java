@@ -9,6 +9,8 @@ public enum Hardware {
     VTD,
     /** Intel with VT-d and APICv. The units post. */
     VTD_POSTING,
+    /** AMD with an IOMMU that remaps, without AVIC: nothing is posted. */
+    AMD_VI,
     /** AMD with AVIC and an IOMMU in GA mode. */
     AMD_AVIC,
     /** As {@link #AMD_AVIC}, with AVIC inhibited in every VM. */
@@ -22,7 +24,7 @@ public enum Hardware {
 
     /** Whether a host of AMD has it. */
     public boolean isAmd() {
-        return this == AMD_AVIC || this == AVIC_INHIBITED;
+        return this == AMD_VI || this == AMD_AVIC || this == AVIC_INHIBITED;
     }
 
     /** Whether a host of x86-64 has it; else one of arm64. */

@@ -49,7 +49,7 @@ public abstract class PostingMachine implements IrqHardware {
 
     public static IrqHardware of(Build build, FakeTime time, Deliveries deliveries) {
         return switch (build.hardware()) {
-            case REMAPPING, GICV2, GICV3, GICV4 -> IrqHardware.TO_HOST;
+            case REMAPPING, AMD_VI, GICV2, GICV3, GICV4 -> IrqHardware.TO_HOST;
             case VTD, VTD_POSTING -> new VtdMachine(build, time, deliveries);
             case AMD_AVIC, AVIC_INHIBITED -> new AvicMachine(build, time, deliveries);
         };

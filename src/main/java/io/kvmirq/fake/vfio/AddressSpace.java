@@ -68,7 +68,7 @@ final class AddressSpace extends IommuObject {
     /** The refusal of the first device that is to be attached. */
     Optional<Answer> refusesDevice() {
         boolean unfit = areas.values().stream()
-                .anyMatch(area -> area.overlaps(DmaMappings.messages(host), DmaMappings.messagesLast(host))
+                .anyMatch(area -> DmaMappings.isReserved(host, area.first, area.last)
                         || ((area.first | area.last + 1 | area.vaddr) & PAGE_MASK) != 0);
         if (unfit) {
             return Optional.of(IommufdAnswer.IOMMUFD_ATTACH_MAPPED);
@@ -95,7 +95,7 @@ final class AddressSpace extends IommuObject {
             return host.refuse(refused);
         }
         if (isInUse()) {
-            DmaMappings.checkWidth(iova + length - 1);
+            DmaMappings.checkWidth(host, iova + length - 1);
             if (!host.memory().has(vaddr, length, access)) {
                 return host.refuse(FileAnswer.FAULT);
             }
@@ -122,9 +122,7 @@ final class AddressSpace extends IommuObject {
         if (Long.compareUnsigned(last, iova) < 0) {
             return Optional.of(IommufdAnswer.IOMMUFD_MAP_WRAPS);
         }
-        boolean reserved =
-                new Area(iova, last, 0, 0).overlaps(DmaMappings.messages(host), DmaMappings.messagesLast(host));
-        if (inUse && reserved) {
+        if (inUse && DmaMappings.isReserved(host, iova, last)) {
             return Optional.of(IommufdAnswer.IOMMUFD_MAP_RANGE);
         }
         if (at(last).filter(area -> area.overlaps(iova, last)).isPresent()) {

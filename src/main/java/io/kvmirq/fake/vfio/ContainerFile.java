@@ -4,7 +4,6 @@ package io.kvmirq.fake.vfio;
 import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.fake.file.FakeFile;
-import io.kvmirq.fake.file.Hardware;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.uapi.UapiVfio;
@@ -96,8 +95,7 @@ final class ContainerFile extends FakeFile {
 
     /** {@code enforce_cache_coherency()} of AMD's driver; VT-d needs snoop control, which the modelled unit lacks. */
     private boolean isCoherent() {
-        Hardware hardware = host.build().hardware();
-        return hardware == Hardware.AMD_AVIC || hardware == Hardware.AVIC_INHIBITED;
+        return host.build().hardware().isAmd();
     }
 
     private boolean hasNesting() {
@@ -109,13 +107,13 @@ final class ContainerFile extends FakeFile {
             return host.refuse(VfioAnswer.VFIO_IOMMU_STATE);
         }
         if (type == NESTING && hasNesting()) {
+            if (host.build().hardware().isAmd()) {
+                return host.refuse(VfioAnswer.VFIO_IOMMU_NESTING);
+            }
             throw new NotModelledException("VFIO_TYPE1_NESTING_IOMMU");
         }
         if (type != UapiVfio.VFIO_TYPE1_IOMMU && type != UapiVfio.VFIO_TYPE1v2_IOMMU) {
-            if (type == UNMAP_ALL) {
-                throw new NotModelledException("VFIO_SET_IOMMU of an extension that is no type");
-            }
-            return host.refuse(VfioAnswer.VFIO_IOMMU_TYPE);
+            return host.refuse(type == UNMAP_ALL ? VfioAnswer.VFIO_IOMMU_NO_TYPE : VfioAnswer.VFIO_IOMMU_TYPE);
         }
         dma = new DmaMappings(host, vfio, type == UapiVfio.VFIO_TYPE1v2_IOMMU);
         return 0;

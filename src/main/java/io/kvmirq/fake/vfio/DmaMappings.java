@@ -33,15 +33,23 @@ final class DmaMappings {
 
     private static final long ARM_MESSAGES = 0x8000000L;
     private static final long MESSAGES_SIZE = 1L << 20;
+    /** Where an IOMMU of AMD has HyperTransport ({@code HT_RANGE_START} in amd_iommu_types.h), to 2^40. */
+    private static final long TRANSPORT = 0xfd_0000_0000L;
+
+    private static final long TRANSPORT_END = 1L << 40;
     /** Every IOMMU translates addresses below this one. */
     private static final long COMMON_END = 1L << 39;
 
     /** Of VT-d with large pages. */
     private static final long PAGE_SIZES = 1 << 12 | 1 << 21 | 1 << 30;
+    /** AMD_IOMMU_PGSIZES: all but 512 GiB; since some version after 6.1 of 52 bits. */
+    private static final long AMD_PAGE_SIZES = -(1L << 12) & ~(1L << 39);
+
+    private static final long AMD_WIDTH = (1L << 52) - 1;
     /** The end of iova_pgsizes: the least argsz of VFIO_IOMMU_GET_INFO. */
     private static final int INFO_LEAST = 16;
 
-    private static final int LONGEST_INFO = 128;
+    private static final int LONGEST_INFO = 160;
 
     private static final int MAP_FLAGS =
             UapiVfio.VFIO_DMA_MAP_FLAG_READ | UapiVfio.VFIO_DMA_MAP_FLAG_WRITE | UapiVfio.VFIO_DMA_MAP_FLAG_VADDR;
@@ -82,24 +90,38 @@ final class DmaMappings {
     }
 
     /** The first address that the IOMMU keeps for messages. */
-    static long messages(Host host) {
+    private static long messages(Host host) {
         return host.build().arm64() ? ARM_MESSAGES : MESSAGES;
     }
 
-    static long messagesLast(Host host) {
+    private static long messagesLast(Host host) {
         return messages(host) + MESSAGES_SIZE - 1;
     }
 
+    /** An IOMMU of AMD translates all 64 bits; since 6.15 what its page tables do, which differs. */
+    private static boolean translatesAll(Host host) {
+        return host.build().hardware().isAmd() && !host.build().isSince(6, 15);
+    }
+
     /** @throws NotModelledException for an address that only some IOMMUs translate */
-    static void checkWidth(long last) {
-        if (Long.compareUnsigned(last, COMMON_END) >= 0) {
+    static void checkWidth(Host host, long last) {
+        if (!translatesAll(host) && Long.compareUnsigned(last, COMMON_END) >= 0) {
             throw new NotModelledException("the width of an IOMMU: an IOVA of 2^39 or more");
         }
     }
 
+    /** Whether the IOMMU keeps a part of a range for itself. */
+    static boolean isReserved(Host host, long first, long last) {
+        Mapping range = new Mapping(first, last);
+        return range.overlaps(messages(host), messagesLast(host))
+                || translatesAll(host) && range.overlaps(TRANSPORT, TRANSPORT_END - 1);
+    }
+
     /** The ranges that the IOMMU translates, as first and last address. */
     static long[] ranges(Host host) {
-        return new long[] {0, messages(host) - 1, messagesLast(host) + 1, COMMON_END - 1};
+        return translatesAll(host)
+                ? new long[] {0, messages(host) - 1, messagesLast(host) + 1, TRANSPORT - 1, TRANSPORT_END, -1}
+                : new long[] {0, messages(host) - 1, messagesLast(host) + 1, COMMON_END - 1};
     }
 
     /** {@code vfio_iommu_type1_get_info()}. */
@@ -112,7 +134,7 @@ final class DmaMappings {
             ByteBuffer whole = capabilities(ByteBuffer.allocate(LONGEST_INFO).order(given.order()));
             whole.putInt(VfioIommuType1Info.ARGSZ, (int) argsz)
                     .putInt(VfioIommuType1Info.FLAGS, UapiVfio.VFIO_IOMMU_INFO_PGSIZES | UapiVfio.VFIO_IOMMU_INFO_CAPS)
-                    .putLong(VfioIommuType1Info.IOVA_PGSIZES, PAGE_SIZES);
+                    .putLong(VfioIommuType1Info.IOVA_PGSIZES, pageSizes());
             int least = (int) Math.min(argsz, VfioIommuType1Info.SIZE);
             if (argsz < whole.limit()) {
                 return host.copyOut(address, whole.putInt(VfioIommuType1Info.ARGSZ, whole.limit()), least);
@@ -120,6 +142,12 @@ final class DmaMappings {
             return host.copyOut(
                     address, whole.putInt(VfioIommuType1Info.CAP_OFFSET, VfioIommuType1Info.SIZE), whole.limit());
         });
+    }
+
+    private long pageSizes() {
+        return !translatesAll(host)
+                ? PAGE_SIZES
+                : host.build().isSince(6, 12) ? AMD_PAGE_SIZES & AMD_WIDTH : AMD_PAGE_SIZES;
     }
 
     /** Each is 8-aligned since 6.6, {@code vfio_info_cap_add()}. The limit is the end of the last one. */
@@ -204,10 +232,10 @@ final class DmaMappings {
         if (mappings.size() == MOST) {
             return host.refuse(VfioAnswer.VFIO_MAP_LIMIT);
         }
-        if (new Mapping(iova, last).overlaps(messages(host), messagesLast(host))) {
+        if (isReserved(host, iova, last)) {
             return host.refuse(VfioAnswer.VFIO_MAP_RESERVED);
         }
-        checkWidth(last);
+        checkWidth(host, last);
         if (!host.memory().has(vaddr, size, access)) {
             return host.refuse(FileAnswer.FAULT);
         }

@@ -95,7 +95,7 @@ class ForwardCommandTest {
                         + " 0, and no vector 1",
                 "--fake 5.4 0000:3b:00.0                       | 2 | profile '5.4' is unknown: expected one of 6.1,"
                         + " 6.12, 6.18, 7.1, and after a comma split, irqfd-host, irqfd-vm, pvm, arm64, cdev; with or"
-                        + " without a version vtd, vtd-posting, amd-avic, avic-inhibited, gicv2, gicv3, gicv4, historic. See"
+                        + " without a version vtd, vtd-posting, amd-vi, amd-avic, avic-inhibited, gicv2, gicv3, gicv4, historic. See"
                         + " kvmirq forward --help",
                 "--selftest --fake 6.1 3b                      | 2 | '3b' is not a PCI address: expected"
                         + " DOMAIN:BUS:DEVICE.FUNCTION, such as 0000:3b:00.0. See kvmirq forward --help",
