@@ -17,6 +17,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.OptionalLong;
 import java.util.TreeMap;
 import java.util.stream.IntStream;
 
@@ -66,6 +67,8 @@ public final class FakePciDevice {
         private final Map<Integer, PciBar> bars = new TreeMap<>();
         private ByteBuffer rom = ByteBuffer.allocate(0);
         private final List<ByteBuffer> others = new ArrayList<>();
+        private OptionalLong serial = OptionalLong.empty();
+        private final List<PciFunction.Register> registers = new ArrayList<>();
 
         Builder(FakeKernel kernel, PciAddress address, int group) {
             this.kernel = kernel;
@@ -160,6 +163,12 @@ public final class FakePciDevice {
             return with(Trait.ADVANCED_ERRORS).express();
         }
 
+        /** Makes the device a PCI Express device with the extended capability of a serial number. */
+        public Builder serialNumber(long number) {
+            serial = OptionalLong.of(number);
+            return express();
+        }
+
         /**
          * Gives the device a capability in addition: a vendor's, id 9, whose third byte is its length, and whose other
          * bytes keep what is written to them; or one that vfio-pci hides. At most 64 bytes of all.
@@ -174,6 +183,25 @@ public final class FakePciDevice {
                         + " with its length in the third byte, or an id among " + HIDDEN);
             }
             others.add(ByteBuffer.wrap(bytes.clone()));
+            return this;
+        }
+
+        /**
+         * Says what a register of 16 bits in the configuration space holds after a reset, and which bits of it the
+         * device lets be written. Without this it is that of a plain device. What vfio-pci shows and writes of it is
+         * vfio-pci's.
+         *
+         * @param capability the id of a capability that the device has; 0 for the header; 0x100 is added to the id of an
+         *     extended one
+         * @param at an even number of bytes from the start of the capability
+         * @throws IllegalArgumentException if the number is odd
+         */
+        public Builder register(int capability, int at, int value, int writable) {
+            if (at < 0 || at % Short.BYTES != 0) {
+                throw new IllegalArgumentException("register at " + at + " of capability " + capability
+                        + ": expected an even number of bytes from its start");
+            }
+            registers.add(new PciFunction.Register(capability, at, value, writable));
             return this;
         }
 
@@ -296,7 +324,17 @@ public final class FakePciDevice {
         private PciFunction function() {
             Optional<PciFunction.Msix> places = places();
             return new PciFunction(
-                    address, group, ids, traits.clone(), msi, places, Map.copyOf(bars), rom, List.copyOf(others));
+                    address,
+                    group,
+                    ids,
+                    traits.clone(),
+                    msi,
+                    places,
+                    Map.copyOf(bars),
+                    rom,
+                    List.copyOf(others),
+                    serial,
+                    List.copyOf(registers));
         }
 
         /**

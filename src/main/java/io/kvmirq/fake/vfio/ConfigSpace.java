@@ -62,8 +62,8 @@ final class ConfigSpace {
         barsWritten = true;
         disIntx = false;
         claimCapabilities();
-        if (size() > SIZE && hardware.read(SIZE) == ERRORS_ID) {
-            claim(SIZE, ERRORS_LENGTH, (byte) ERRORS_ID);
+        for (int at = size() > SIZE ? SIZE : 0; at != 0; at = ofHardware(at, WORD) >>> EXTENDED_NEXT) {
+            claim(at, extendedLength(hardware.read(at)), (byte) hardware.read(at));
         }
     }
 

@@ -6,6 +6,7 @@ import java.nio.ByteBuffer;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.Set;
 import java.util.TreeMap;
 
@@ -18,6 +19,8 @@ import java.util.TreeMap;
  * @param bars by number; {@link #ROM} is the expansion ROM
  * @param rom the content of its expansion ROM; empty without one
  * @param others capabilities that no trait stands for, by their bytes
+ * @param serial its serial number, an extended capability
+ * @param registers registers of the configuration space that differ from those of a plain device
  */
 public record PciFunction(
         PciAddress address,
@@ -28,7 +31,9 @@ public record PciFunction(
         Optional<Msix> msix,
         Map<Integer, PciBar> bars,
         ByteBuffer rom,
-        List<ByteBuffer> others) {
+        List<ByteBuffer> others,
+        OptionalLong serial,
+        List<Register> registers) {
 
     /** What a device has or does. */
     public enum Trait {
@@ -66,6 +71,19 @@ public record PciFunction(
             return (vectors + Long.SIZE - 1) / Long.SIZE * Long.BYTES;
         }
     }
+
+    /**
+     * A register of 16 bits in the configuration space.
+     *
+     * @param capability its id; 0 for the header; {@link #EXTENDED} is added to the id of an extended one
+     * @param at from its start
+     * @param value after a reset
+     * @param writable the bits that can be written
+     */
+    public record Register(int capability, int at, int value, int writable) {}
+
+    /** Added to the id of an extended capability. */
+    public static final int EXTENDED = 0x100;
 
     /** The number of the expansion ROM, as of its region. */
     public static final int ROM = 6;
@@ -129,6 +147,6 @@ public record PciFunction(
     PciFunction placed(HostAddresses addresses) {
         Map<Integer, PciBar> placed = new TreeMap<>();
         bars.forEach((number, bar) -> placed.put(number, bar.at(addresses.place(bar.kind(), bar.bytes()))));
-        return new PciFunction(address, group, ids, traits, msi, msix, Map.copyOf(placed), rom, others);
+        return new PciFunction(address, group, ids, traits, msi, msix, Map.copyOf(placed), rom, others, serial, registers);
     }
 }

@@ -84,6 +84,12 @@ final class PciImage {
     static final int ERRORS_ID = 1;
     static final int ERRORS_LENGTH = 0x2c;
     private static final int ERRORS_VERSION = 2 << 16;
+    static final int EXTENDED_NEXT = 20;
+    private static final int SERIAL_ID = 3;
+    private static final int SERIAL_LENGTH = 12;
+    private static final int SERIAL_VERSION = 1 << 16;
+    /** Behind the errors. */
+    private static final int SERIAL_AT = SIZE + 0x40;
     static final int ERROR_MASK = 8;
     static final int ERROR_SEVERITY = 0xc;
     static final int CORRECTED_MASK = 0x14;
@@ -101,6 +107,7 @@ final class PciImage {
     private final ByteBuffer values;
     private final ByteBuffer writable;
     private final BitSet kept = new BitSet();
+    private final BitSet free = new BitSet();
     private int pointer = FIRST_CAPABILITY;
 
     PciImage(PciFunction function) {
@@ -109,8 +116,31 @@ final class PciImage {
         this.values = ByteBuffer.allocate(size).order(ByteOrder.LITTLE_ENDIAN);
         this.writable = ByteBuffer.allocate(size).order(ByteOrder.LITTLE_ENDIAN);
         Arrays.fill(writable.array(), HEADER_END, size, (byte) -1);
+        free.set(HEADER_END, size);
         header();
         capabilities();
+        function.registers().forEach(one -> {
+            int at = start(one.capability()) + one.at();
+            values.putShort(at, (short) one.value());
+            writable.putShort(at, (short) one.writable());
+        });
+    }
+
+    /** Where a capability begins. */
+    int start(int capability) {
+        if (capability == 0) {
+            return 0;
+        }
+        boolean extended = capability >= PciFunction.EXTENDED;
+        int at = extended ? SIZE : values.get(FIRST_CAPABILITY) & 0xff;
+        while (at != 0 && at < values.capacity()) {
+            int id = extended ? values.getShort(at) + PciFunction.EXTENDED : values.get(at);
+            if (id == capability) {
+                return at;
+            }
+            at = extended ? values.getInt(at) >>> EXTENDED_NEXT : values.get(at + 1) & 0xff;
+        }
+        throw new IllegalArgumentException("a register of capability " + capability + ", which the device lacks");
     }
 
     byte[] values() {
@@ -128,6 +158,11 @@ final class PciImage {
             case FEATURES_ID -> FEATURES_LENGTH;
             default -> 0;
         };
+    }
+
+    /** The length of an extended capability; 0 for one that VFIO hides. */
+    static int extendedLength(int id) {
+        return id == ERRORS_ID ? ERRORS_LENGTH : id == SERIAL_ID ? SERIAL_LENGTH : 0;
     }
 
     byte writable(int at) {
@@ -191,6 +226,7 @@ final class PciImage {
         if (function.has(Trait.ADVANCED_ERRORS)) {
             errors();
         }
+        function.serial().ifPresent(this::serial);
     }
 
     private void msi() {
@@ -206,6 +242,7 @@ final class PciImage {
 
     private void errors() {
         Arrays.fill(writable.array(), SIZE, SIZE + ERRORS_LENGTH, (byte) 0);
+        free.clear(SIZE, SIZE + ERRORS_LENGTH);
         kept.set(SIZE, SIZE + ERRORS_LENGTH);
         values.putInt(SIZE, ERRORS_VERSION | ERRORS_ID)
                 .putInt(SIZE + ERROR_SEVERITY, FATAL_ERRORS)
@@ -217,6 +254,23 @@ final class PciImage {
                 .putInt(SIZE + ERROR_CONTROL, ECRC_ENABLE);
     }
 
+    private void serial(long number) {
+        int at = SIZE;
+        if (function.has(Trait.ADVANCED_ERRORS)) {
+            at = SERIAL_AT;
+            values.putInt(SIZE, values.getInt(SIZE) | at << EXTENDED_NEXT);
+        }
+        Arrays.fill(writable.array(), at, at + SERIAL_LENGTH, (byte) 0);
+        free.clear(at, at + SERIAL_LENGTH);
+        kept.set(at, at + SERIAL_LENGTH);
+        values.putInt(at, SERIAL_VERSION | SERIAL_ID).putLong(at + Integer.BYTES, number);
+    }
+
+    /** Whether a byte belongs to no capability: the device keeps what is written there. */
+    boolean isFree(int at) {
+        return free.get(at);
+    }
+
     /** Appends a capability to the list. */
     private void link(int at, int id, int length, boolean restored) {
         values.put(STATUS, (byte) HAS_CAPABILITIES)
@@ -225,6 +279,7 @@ final class PciImage {
                 .put(at + 1, (byte) 0);
         pointer = at + 1;
         Arrays.fill(writable.array(), at, at + length, (byte) 0);
+        free.clear(at, at + length);
         kept.set(at, at + length, restored);
     }
 }

@@ -83,12 +83,22 @@ final class PciRegisters {
         setPower(D3HOT);
     }
 
-    /** A function reset. The kernel restores a part. */
+    /**
+     * A function reset. The kernel restores a part. QEMU's devices keep the bytes of no capability. Without a function
+     * reset of its own a device is put to sleep and woken, which leaves its configuration space as it is: {@code
+     * pci_pm_reset()}.
+     */
     void reset() {
+        if (function.express() && (now.getInt(image.start(EXPRESS_ID) + DEVICE_CAPABILITIES) & FUNCTION_RESET) == 0) {
+            setPower(0);
+            return;
+        }
         for (int at = image.kept().nextClearBit(0);
                 at < size();
                 at = image.kept().nextClearBit(at + 1)) {
-            now.put(at, image.values()[at]);
+            if (!image.isFree(at)) {
+                now.put(at, image.values()[at]);
+            }
         }
     }
 
@@ -108,9 +118,13 @@ final class PciRegisters {
         return function.has(Trait.POWER) && (now.get(POWER_AT + POWER_CONTROL) & POWER_STATE) == D3HOT;
     }
 
-    /** {@code pci_set_power_state()} to D0 or D3hot; a device has no other state. */
+    /** {@code pci_set_power_state()} to D0 or D3hot; a device has no other state. To wake it the kernel writes 0. */
     void setPower(int state) {
         int at = POWER_AT + POWER_CONTROL;
+        if (state == 0 && isAsleep()) {
+            now.put(at, (byte) (now.get(at) & ~image.writable(at)));
+            now.put(at + 1, (byte) (now.get(at + 1) & ~image.writable(at + 1)));
+        }
         if (function.has(Trait.POWER) && (state == 0 || state == D3HOT)) {
             now.put(at, (byte) (now.get(at) & ~POWER_STATE | state));
         }
