@@ -113,7 +113,8 @@ class VfioIommuContract extends VfioSuite {
         assumeTrue(amd && !vfio.isSince(6, 13), "needs an IOMMU of AMD and a kernel before 6.13");
         int group = vfio.group(EDU);
         container = vfio.container();
-        assertThat(vfio.ioctl(container, UapiVfio.VFIO_CHECK_EXTENSION, NESTING)).isEqualTo(1);
+        assertThat(vfio.ioctl(container, UapiVfio.VFIO_CHECK_EXTENSION, NESTING))
+                .isEqualTo(1);
         assertOk(vfio.setContainer(group, container));
         assertErrno(Errno.EINVAL, vfio.setIommu(container, NESTING));
         assertOk(vfio.setIommu(container, UapiVfio.VFIO_TYPE1v2_IOMMU));

@@ -146,7 +146,9 @@ public final class World {
 
     /** Whether KVM runs its guests by SVM. */
     boolean isAmd() {
-        return fake().isPresent() ? release.contains("avic") || release.contains("amd-vi") : Files.isDirectory(Path.of("/sys/module/kvm_amd"));
+        return fake().isPresent()
+                ? release.contains("avic") || release.contains("amd-vi")
+                : Files.isDirectory(Path.of("/sys/module/kvm_amd"));
     }
 
     /** Whether KVM runs its guests by kvm_pvm. */

@@ -6,6 +6,7 @@ import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.contract.TestDevice.Place;
 import io.kvmirq.differential.Draft.Step;
 import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.Profile;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RulesSeen;
 import java.util.ArrayList;
@@ -18,7 +19,7 @@ final class Differential implements AutoCloseable {
     /** How many calls a sequence has before its end is observed. */
     static final int LENGTH = 50;
 
-    /** The number of the device with a reset. */
+    /** The number of the first device with a reset. */
     static final int RESETTABLE = 2;
 
     private final Side real;
@@ -55,11 +56,16 @@ final class Differential implements AutoCloseable {
     }
 
     private static FakeKernel fake(List<Place> places) {
-        FakeKernel fake = new FakeKernel(Machine.profile());
+        FakeKernel fake = new FakeKernel(profile(!places.isEmpty()));
         for (int i = 0; i < places.size(); i++) {
             VfioSide.devices().get(i).addTo(fake, places.get(i));
         }
         return fake;
+    }
+
+    /** This machine's, with the IOMMU that translates for its devices. */
+    private static Profile profile(boolean withVfio) {
+        return withVfio && VfioSide.hasAmdVi() ? Profile.of(Machine.profile().label() + ",amd-vi") : Machine.profile();
     }
 
     boolean hasVfio() {

@@ -13,8 +13,10 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Steps on the body of a VFIO device: configuration space, BARs, mappings, features, resets of its bus. What a register
- * holds is compared where VFIO or the kernel decides it; what a device does with its own registers is not.
+ * Steps on the body of a VFIO device: configuration space, BARs, mappings, features, resets of its bus. All bits of
+ * capabilities are compared. Left out is what belongs to the host: the addresses of BARs and the interrupt line before they
+ * are written, and where capabilities are in the list. Of BARs only the MSI-X table is compared: the registers of a
+ * device run its functions, count and signal by themselves, at times of their own.
  */
 final class VfioBodySteps {
     private static final int POWER = 1;
@@ -24,17 +26,22 @@ final class VfioBodySteps {
     private static final long ERRORS = EXTENDED + 1;
     private static final long ALL = 0xffffffffL;
     private static final int COMMAND = 4;
-    /** I/O space of a device without I/O ports, and SERR# enable. */
-    private static final int FROM_FIRMWARE = 0x101;
+    private static final int VENDOR = 9;
+    private static final long SERIAL_NUMBER = EXTENDED + 3;
+    /** A part of the space in which none of the devices has a capability, on the real kernel and on the fake. */
+    private static final int FREE = 0xf4;
+
+    private static final int FREE_BYTES = 12;
 
     private static final int BAR_0 = 0x10;
     private static final int ROM_BAR = 0x30;
-    /** The events that a function could report, which VFIO hides. */
-    private static final int PME = 0xf800;
-    /** PME_Status, PME_En and the power state. */
-    private static final int PME_AND_STATE = 0x8103;
-    /** Without relaxed ordering, extended tags, auxiliary power and no snoop, which not every function has. */
-    private static final int DEVICE_CONTROL = 0xf2ef;
+    /** Data_Select, which may outlive a close: the kernel lets the device sleep some time later, and that clears it. */
+    private static final int DATA_SELECT = 0x1e00;
+
+    /** The number of steps on configuration space. */
+    private static final int CONFIG_STEPS = 16;
+    /** The number of nvme among the devices. */
+    private static final int NVME = 3;
 
     private static final int ROM = 6;
     private static final int CONFIG = UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX;
@@ -58,7 +65,11 @@ final class VfioBodySteps {
 
     void config() {
         long fd = device();
-        switch ((int) values.below(12)) {
+        int step = (int) values.below(CONFIG_STEPS);
+        while (isOfOthers(step, (int) fds.deviceOf(fd, 0)) && !values.rarely(8)) {
+            step = (int) values.below(CONFIG_STEPS);
+        }
+        switch (step) {
             case 0, 1, 2 -> command(fd);
             case 3, 4 -> bar(fd);
             case 5 -> line(fd);
@@ -67,8 +78,22 @@ final class VfioBodySteps {
             case 8 -> messageControl(fd);
             case 9 -> express(fd);
             case 10 -> errors(fd);
+            case 11, 12 -> capability(fd);
+            case 13 -> vendors(fd);
+            case 14 -> free(fd);
             default -> identity(fd);
         }
+    }
+
+    /** Whether a step is on a capability that a device lacks. */
+    private static boolean isOfOthers(int step, int device) {
+        return switch (step) {
+            case 6, 9 -> device < Differential.RESETTABLE;
+            case 7 -> device == 1 || device == NVME;
+            case 10 -> device != Differential.RESETTABLE;
+            case 13 -> device != 1;
+            default -> false;
+        };
     }
 
     private Call read(long fd, long capability, long offset, long width, long mask) {
@@ -79,21 +104,19 @@ final class VfioBodySteps {
         return call(Operation.WRITE_CONFIG, fd, capability, offset, width, value);
     }
 
-    /** What the firmware left in the bits of I/O ports and errors is compared after a write only. */
     private void command(long fd) {
         long value = values.of(0, 2, 3, 4, 6, 7, 7, 0x400, 0x402, 0x407, 0x147, 0xffff);
         long part = values.rarely(4) ? values.below(2) : 2;
-        long left = part == 2 ? 0 : part == 0 ? FROM_FIRMWARE & ~0xff : FROM_FIRMWARE & 0xff;
         List<Call> calls = new ArrayList<>();
         if (values.rarely(3)) {
-            left = FROM_FIRMWARE;
+            calls.add(read(fd, HEADER, 8, 4, ALL));
         } else if (part == 2) {
             calls.add(write(fd, HEADER, COMMAND, values.rarely(4) ? 4 : 2, value));
         } else {
             calls.add(write(fd, HEADER, COMMAND + part, 1, value >>> Byte.SIZE * part));
         }
-        calls.add(read(fd, HEADER, COMMAND, 2, ALL & ~left));
-        calls.add(read(fd, HEADER, COMMAND + 2, 2, 0x18));
+        calls.add(read(fd, HEADER, COMMAND, values.of(2, 4), ALL));
+        calls.add(read(fd, HEADER, COMMAND + 2, 2, ALL));
         draft.step(calls);
     }
 
@@ -118,11 +141,14 @@ final class VfioBodySteps {
     }
 
     private void power(long fd) {
-        List<Call> calls = new ArrayList<>(List.of(read(fd, POWER, 2, 2, PME)));
-        if (values.rarely(2)) {
-            calls.add(write(fd, POWER, 4, values.of(2, 2, 4, 1), values.of(0, 0, 3, 3, 1, 2, 0x8103, 0xffff)));
+        List<Call> calls = new ArrayList<>(List.of(read(fd, POWER, 2, 2, ALL)));
+        boolean selects = values.rarely(2);
+        if (selects) {
+            long width = values.of(2, 2, 4, 1);
+            calls.add(write(fd, POWER, 4, width, values.of(0, 0, 3, 3, 1, 2, 0x8103, 0xffff, 0x1e00, 0xa03)));
+            selects = width > 1;
         }
-        calls.add(read(fd, POWER, 4, 2, PME_AND_STATE));
+        calls.add(read(fd, POWER, 4, values.of(2, 4), selects ? ALL : ALL & ~DATA_SELECT));
         draft.step(calls);
     }
 
@@ -148,13 +174,63 @@ final class VfioBodySteps {
         boolean resets = values.rarely(4);
         long value = resets ? 0x8000 : values.of(0, 0x0e1f, 0x2810, 0x7fff, 0x1020);
         draft.step(
-                write(fd, EXPRESS, 8, 2, value), read(fd, EXPRESS, 8, 2, DEVICE_CONTROL), read(fd, EXPRESS, 0, 1, ALL));
+                write(fd, EXPRESS, 8, 2, value),
+                read(fd, EXPRESS, 8, values.of(2, 4), ALL),
+                read(fd, EXPRESS, 0, 1, ALL));
     }
 
-    /** The mask of uncorrected errors, at 8, takes no write on QEMU's e1000e. */
     private void errors(long fd) {
-        long at = values.of(0xc, 0x14, 0x18);
-        draft.step(write(fd, ERRORS, at, 4, values.of(0, ALL, 0x2000)), read(fd, ERRORS, at, 4, ALL));
+        long at = values.of(4, 8, 0xc, 0x10, 0x14, 0x18, 0x1c);
+        draft.step(
+                write(fd, ERRORS, at, values.of(4, 4, 2, 1), values.of(0, ALL, 0x2000)), read(fd, ERRORS, at, 4, ALL));
+    }
+
+    /** Any register of a capability is read, except for the place of the next one; those that no write changes are written. */
+    private void capability(long fd) {
+        long capability = values.of(POWER, MSI, EXPRESS, EXPRESS, MSIX, ERRORS, SERIAL_NUMBER, HEADER);
+        List<Call> calls = new ArrayList<>();
+        if (capability == HEADER) {
+            long at = values.of(0, 8, 0x28, 0x2c, 0x38);
+            calls.add(write(fd, HEADER, at, values.of(1, 2, 4), values.of(0, ALL)));
+            calls.add(read(fd, HEADER, at, 4, ALL));
+        } else if (capability == POWER || capability == MSI) {
+            calls.add(read(fd, capability, 2, 2, ALL));
+        } else if (capability == EXPRESS) {
+            long at = values.of(2, 4, 6, 0xc, 0xd, 0x10, 0x12);
+            calls.add(write(fd, EXPRESS, at, values.of(1, 2), values.of(0, ALL)));
+            calls.add(read(fd, EXPRESS, at, values.of(1, 2), ALL));
+            if (fds.deviceOf(fd, 0) == NVME) {
+                long second = values.of(0x14, 0x24, 0x28, 0x29, 0x2c, 0x30);
+                calls.add(write(fd, EXPRESS, second, values.of(1, 2, 4), values.of(0, ALL, 0x20, 0x8000)));
+                calls.add(read(fd, EXPRESS, second, 4, ALL));
+            }
+        } else {
+            long at = values.of(4, 8);
+            calls.add(write(fd, capability, at, 4, values.of(0, ALL)));
+            calls.add(read(fd, capability, at, 4, ALL));
+            calls.add(read(fd, capability, 0, capability >= EXTENDED ? 2 : 1, ALL));
+        }
+        draft.step(calls);
+    }
+
+    /** Registers of virtio, which keep what is written until the machine ends; the last one reaches a BAR. */
+    private void vendors(long fd) {
+        long at = values.of(4, 8, 0xc);
+        draft.step(
+                read(fd, VENDOR, 2, 2, ALL),
+                write(fd, VENDOR, at, 4, values.of(0, ALL, 0x5a)),
+                read(fd, VENDOR, at, values.of(1, 2, 4), ALL));
+    }
+
+    /** Bytes that keep what is written until the machine ends. */
+    private void free(long fd) {
+        long at = FREE + values.below(FREE_BYTES - 4);
+        List<Call> calls = new ArrayList<>(List.of(write(fd, HEADER, at, 4, values.of(0, ALL, 0x12345678L))));
+        if (values.rarely(6)) {
+            calls.add(call(Operation.RESET, fd));
+        }
+        calls.add(read(fd, HEADER, at, values.of(1, 2, 4), ALL));
+        draft.step(calls);
     }
 
     private void identity(long fd) {
@@ -185,14 +261,30 @@ final class VfioBodySteps {
         switch ((int) values.below(5)) {
             case 0 -> draft.step(call(Operation.READ_FILE, fd, values.of(0, 4, 4, 8)));
             case 1 -> {
-                long bar = fds.deviceOf(fd, 0) == 1 ? 1 : 3;
-                draft.step(
-                        call(Operation.READ_REGION, fd, bar, values.of(0, 4, 12, 13, 0x48), values.of(1, 2, 4, 8), 1));
+                draft.step(call(
+                        Operation.READ_REGION,
+                        fd,
+                        tableBar(fd),
+                        table(fd) + values.of(0, 4, 12, 13, 0x48),
+                        values.of(1, 2, 4, 8),
+                        1));
             }
             default ->
                 draft.step(call(
                         Operation.READ_REGION, fd, values.below(REGIONS + 1), place(), values.of(0, 1, 2, 4, 4, 8), 0));
         }
+    }
+
+    private long tableBar(long fd) {
+        return switch ((int) fds.deviceOf(fd, 0)) {
+            case 1 -> 1;
+            case NVME -> 0;
+            default -> 3;
+        };
+    }
+
+    private long table(long fd) {
+        return fds.deviceOf(fd, 0) == NVME ? 0x2000 : 0;
     }
 
     private long place() {
@@ -204,12 +296,16 @@ final class VfioBodySteps {
     /** Where a write changes nothing: in the table, read-only places, beyond the end. */
     void write() {
         long fd = device();
-        long region = fds.deviceOf(fd, 0) == 1 ? 1 : 3;
         switch ((int) values.below(4)) {
             case 0 -> draft.step(call(Operation.WRITE_REGION, fd, ROM, place(), values.of(0, 1, 4)));
             case 1 -> draft.step(call(Operation.WRITE_REGION, fd, values.of(4, 5, 8, 9), values.of(0x10000, -1), 4));
             default ->
-                draft.step(call(Operation.WRITE_REGION, fd, region, values.of(0, 4, 12, 14), values.of(0, 1, 2, 4, 8)));
+                draft.step(call(
+                        Operation.WRITE_REGION,
+                        fd,
+                        tableBar(fd),
+                        table(fd) + values.of(0, 4, 12, 14),
+                        values.of(0, 1, 2, 4, 8)));
         }
     }
 
@@ -257,7 +353,7 @@ final class VfioBodySteps {
                 0));
     }
 
-    /** Not of a container, whose request of that number tells what its IOMMU translates. */
+    /** Not of a container: there the number is that of {@link Operation#IOMMU_INFO}. */
     void hotReset() {
         long fd = device();
         if (fds.deviceOf(fd, -1) < 0) {
@@ -275,13 +371,12 @@ final class VfioBodySteps {
         draft.step(List.of(new Call(Operation.HOT_RESET, List.copyOf(arguments))));
     }
 
-    /** Whether an IOMMU enforces coherency is its own, extension 4. */
     void iommu() {
         long container = values.rarely(16) ? fds.anyVfio() : fds.pick(Kind.CONTAINER);
         draft.step(
                 switch ((int) values.below(4)) {
                     case 0 ->
-                        call(Operation.VFIO_EXTENSION, container, values.of(0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11, -1));
+                        call(Operation.VFIO_EXTENSION, container, values.of(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, -1));
                     case 1 -> call(Operation.IOMMU_INFO, container, values.of(0, 15, 16, 23, 24, 64, 256));
                     default ->
                         call(

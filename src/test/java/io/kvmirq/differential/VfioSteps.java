@@ -55,7 +55,7 @@ final class VfioSteps {
 
     /** Those without a reset more often, as the reset of a PCI Express function takes 100 ms. */
     private long device() {
-        return values.rarely(8) ? Differential.RESETTABLE : values.below(2);
+        return values.rarely(3) ? Differential.RESETTABLE + values.below(2) : values.below(2);
     }
 
     private long pick(Kind kind) {
@@ -104,16 +104,28 @@ final class VfioSteps {
         long container = values.rarely(6) ? fds.pick(Kind.EVENTFD) : pick(Kind.CONTAINER);
         switch ((int) values.below(5)) {
             case 0 -> draft.step(call(Operation.UNSET_CONTAINER, pick(Kind.GROUP)));
-            case 1 -> draft.step(call(Operation.SET_IOMMU, pick(Kind.CONTAINER), values.of(1, 3, 3, 2, 8)));
+            case 1 -> draft.step(call(Operation.SET_IOMMU, pick(Kind.CONTAINER), type()));
             case 2 -> draft.step(call(Operation.GROUP_STATUS, pick(Kind.GROUP)));
             default -> draft.step(call(Operation.SET_CONTAINER, pick(Kind.GROUP), container));
         }
     }
 
+    /** Extensions that are no types among them; nesting, 6, where the IOMMU is known not to have it. */
+    private long type() {
+        return values.rarely(3) ? values.of(2, 4, 8, 9, VfioSide.isIommuKnown() ? 6 : 9) : values.of(1, 3, 3);
+    }
+
+    /** Addresses that no mapping may contain, and high ones where the IOMMU is known. */
+    private long oddAddress() {
+        return VfioSide.isIommuKnown()
+                ? values.of(1, 0xfee00000L, 0xfcfffff000L, 0xfd00000000L, 0x10000000000L, 0x7ffffffff000L)
+                : values.of(1, 0xfee00000L);
+    }
+
     void mapping() {
         long container = pick(Kind.CONTAINER);
         boolean wraps = values.rarely(12);
-        long iova = values.rarely(8) ? values.of(1, 0xfee00000L) : 2 + values.below(6) << 12;
+        long iova = values.rarely(8) ? oddAddress() : 2 + values.below(6) << 12;
         long size = wraps ? -0x1000 : values.rarely(8) ? values.of(0, 1) : 1 + values.below(3) << 12;
         if (values.rarely(3)) {
             boolean all = values.rarely(5);
@@ -159,6 +171,7 @@ final class VfioSteps {
         return switch ((int) fds.deviceOf(device, Differential.RESETTABLE)) {
             case 0 -> values.of(INTX, INTX, MSI, MSI, MSI, REQ);
             case 1 -> values.of(INTX, MSIX, MSIX, MSIX, MSIX, REQ);
+            case 3 -> values.of(INTX, MSIX, MSIX, MSIX, ERR, REQ);
             default -> values.of(INTX, MSI, MSIX, MSIX, ERR, REQ);
         };
     }

@@ -61,8 +61,9 @@ class LabProgramTest {
         assertThat(refused("com.example.Main", HERE))
                 .isEqualTo("lab: no class is named 'com.example.Main' in LAB_CLASSPATH=" + HERE);
         assertThat(refused("amd", Map.of("LAB_CLASS", "com.example.Main")))
-                .isEqualTo("lab: LAB_CLASS=com.example.Main needs LAB_CLASSPATH, the directories and jars of its classes,"
-                        + " separated by colons");
+                .isEqualTo(
+                        "lab: LAB_CLASS=com.example.Main needs LAB_CLASSPATH, the directories and jars of its classes,"
+                                + " separated by colons");
         assertThat(refused("com.example.Main", HERE + ":/no/such.jar"))
                 .isEqualTo("lab: LAB_CLASSPATH names '/no/such.jar', which does not exist");
     }
@@ -83,8 +84,9 @@ class LabProgramTest {
         Files.createDirectories(directory.resolve(file).getParent());
         Files.write(directory.resolve(file), bytes);
         assertThat(refused("arm-gicv3", Map.of("LAB_CLASS", Tests.class.getName(), "LAB_CLASSPATH", directory + "")))
-                .isEqualTo("lab: io.kvmirq.testing.Tests is compiled for a newer Java than the 17 of the lab: compile it"
-                        + " with --release 17");
+                .isEqualTo(
+                        "lab: io.kvmirq.testing.Tests is compiled for a newer Java than the 17 of the lab: compile it"
+                                + " with --release 17");
     }
 
     @Test

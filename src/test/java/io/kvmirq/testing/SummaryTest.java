@@ -437,7 +437,8 @@ class SummaryTest {
                         "failed: " + name + " (baseline, fake, JDK 17)",
                         "5 passed, 1 failed, 1 skipped");
         assertThat(directory.resolve("grades.txt"))
-                .hasContent("EVENTFD_FULL measured 6.18.44 amd-6.1\nGUESS inferred\nEVENTFD_LONG_WRITE_TAKEN lab amd-6.1");
+                .hasContent(
+                        "EVENTFD_FULL measured 6.18.44 amd-6.1\nGUESS inferred\nEVENTFD_LONG_WRITE_TAKEN lab amd-6.1");
     }
 
     @Test

@@ -147,6 +147,7 @@ public record PciFunction(
     PciFunction placed(HostAddresses addresses) {
         Map<Integer, PciBar> placed = new TreeMap<>();
         bars.forEach((number, bar) -> placed.put(number, bar.at(addresses.place(bar.kind(), bar.bytes()))));
-        return new PciFunction(address, group, ids, traits, msi, msix, Map.copyOf(placed), rom, others, serial, registers);
+        return new PciFunction(
+                address, group, ids, traits, msi, msix, Map.copyOf(placed), rom, others, serial, registers);
     }
 }

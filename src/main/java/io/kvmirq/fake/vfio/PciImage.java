@@ -90,6 +90,7 @@ final class PciImage {
     private static final int SERIAL_VERSION = 1 << 16;
     /** Behind the errors. */
     private static final int SERIAL_AT = SIZE + 0x40;
+
     static final int ERROR_MASK = 8;
     static final int ERROR_SEVERITY = 0xc;
     static final int CORRECTED_MASK = 0x14;
