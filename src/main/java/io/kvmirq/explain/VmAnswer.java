@@ -95,6 +95,8 @@ public enum VmAnswer implements Answer {
         "flags: 2, 4 and 8 are known", "x86.c kvm_vm_ioctl_set_clock()").unless(TYPED_CALL)),
     CLOCK_GOES_ON(behaviour(MEASURED, "KVM_GET_CLOCK continues from the value of KVM_SET_CLOCK, in nanoseconds",
         "x86.c kvm_vm_ioctl_set_clock()")),
+    CLOCK_OF_DAY(behaviour(MEASURED, "with KVM_CLOCK_REALTIME, KVM_SET_CLOCK adds the time that has passed since"
+        + " realtime, and subtracts none", "x86.c kvm_vm_ioctl_set_clock()")),
     VM_TSS_ADDRESS(refusal(MEASURED, TSS, EINVAL, "three pages from the address must lie below 4 GiB",
         "the address: 0xfffbd000 is QEMU's", "x86.c kvm_vm_ioctl_set_tss_addr()")),
     VM_IDENTITY_MAP(refusal(MEASURED, IDENTITY_MAP, EINVAL,

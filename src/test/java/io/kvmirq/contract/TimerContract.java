@@ -91,12 +91,17 @@ class TimerContract extends KernelSuite {
     }
 
     private int setClock(int vm, long nanos, int flags) {
+        return setClock(vm, nanos, flags, 0);
+    }
+
+    private int setClock(int vm, long nanos, int flags, long ofDay) {
         return libc.ioctl(
                 vm,
                 Uapi.KVM_SET_CLOCK,
                 Buffers.allocate(KvmClockData.SIZE)
                         .putLong(KvmClockData.CLOCK, nanos)
-                        .putInt(KvmClockData.FLAGS, flags));
+                        .putInt(KvmClockData.FLAGS, flags)
+                        .putLong(KvmClockData.REALTIME, ofDay));
     }
 
     @Test
@@ -113,11 +118,45 @@ class TimerContract extends KernelSuite {
         assertThat(clock(vm)).isBetween(2 * HOUR, 3 * HOUR);
     }
 
+    /** It does not go backwards if the time of day is still to come. */
+    @Test
+    void clockIsSetToGoOnSinceATimeOfDay() {
+        world.assumeX86();
+        int vm = world.bareVm();
+        assertOk(setClock(vm, HOUR, Uapi.KVM_CLOCK_REALTIME, ofDay() - 4 * HOUR));
+        assertThat(clock(vm)).isBetween(5 * HOUR, 6 * HOUR);
+        assertOk(setClock(vm, HOUR, Uapi.KVM_CLOCK_REALTIME, ofDay() + 4 * HOUR));
+        assertThat(clock(vm)).isBetween(HOUR, 2 * HOUR);
+        assertOk(setClock(vm, HOUR, Uapi.KVM_CLOCK_REALTIME, -1));
+        assertThat(clock(vm)).as("a number without sign").isBetween(HOUR, 2 * HOUR);
+        assertOk(setClock(vm, HOUR, 0, ofDay() - 4 * HOUR));
+        assertThat(clock(vm)).as("without the flag").isBetween(HOUR, 2 * HOUR);
+    }
+
+    private static long ofDay() {
+        return System.currentTimeMillis() * 1_000_000;
+    }
+
+    /** Which of them a kernel gives depends on the clock of its host. */
+    @Test
+    void clockThatWasReadCanBeSet() {
+        world.assumeX86();
+        int vm = world.bareVm();
+        world.vcpu(vm, 0);
+        ByteBuffer read = get(vm, Uapi.KVM_GET_CLOCK, KvmClockData.SIZE);
+        int flags = read.getInt(KvmClockData.FLAGS);
+        int ofDay = Uapi.KVM_CLOCK_REALTIME | Uapi.KVM_CLOCK_HOST_TSC;
+        assertThat(flags & ofDay).isIn(0, ofDay);
+        assertThat(read.getLong(KvmClockData.REALTIME) != 0).isEqualTo((flags & ofDay) != 0);
+        assertOk(libc.ioctl(vm, Uapi.KVM_SET_CLOCK, read.putLong(KvmClockData.CLOCK, HOUR)));
+        assertThat(clock(vm)).isBetween(HOUR, 2 * HOUR);
+    }
+
     @Test
     void flagsOfTheClockAreChecked() {
         world.assumeX86();
         int vm = world.bareVm();
-        for (int flag : new int[] {1, 16, -1}) {
+        for (int flag : new int[] {1, 16, -1, 1 | Uapi.KVM_CLOCK_REALTIME}) {
             assertErrno(Errno.EINVAL, setClock(vm, HOUR, flag));
         }
         assertThat(clock(vm)).isLessThan(HOUR);

@@ -4,6 +4,7 @@ package io.kvmirq.fake.file;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.Comparator;
 import java.util.PriorityQueue;
 import java.util.concurrent.TimeUnit;
@@ -84,6 +85,15 @@ public final class FakeTime implements AutoCloseable {
     /** The time in nanoseconds since an arbitrary start. */
     public long now() {
         return virtual ? virtualNanos : System.nanoTime();
+    }
+
+    /** The time of day in nanoseconds since 1970: virtual time begins there. */
+    public long ofDay() {
+        if (virtual) {
+            return virtualNanos;
+        }
+        Instant now = Instant.now();
+        return now.getEpochSecond() * SECOND_NANOS + now.getNano();
     }
 
     /** The length of a {@code struct timespec}, as long as a wait can be; -1 if it is no time. */

@@ -84,6 +84,7 @@ final class TimerCalls {
         return 0;
     }
 
+    /** No flags: on a host whose clock is not the TSC the kernel tells neither the TSC nor the time of day. */
     int getClock(ByteBuffer to) {
         to.putLong(KvmClockData.CLOCK, host.time().now() + clockOffset);
         return 0;
@@ -93,11 +94,19 @@ final class TimerCalls {
         if ((from.getInt(KvmClockData.FLAGS) & ~CLOCK_FLAGS) != 0) {
             return host.refuse(VmAnswer.CLOCK_FLAGS);
         }
-        if ((from.getInt(KvmClockData.FLAGS) & Uapi.KVM_CLOCK_REALTIME) != 0) {
-            throw new NotModelledException("KVM_SET_CLOCK with a time of day");
-        }
         host.note(VmAnswer.CLOCK_GOES_ON);
-        clockOffset = from.getLong(KvmClockData.CLOCK) - host.time().now();
+        long clock = from.getLong(KvmClockData.CLOCK);
+        if ((from.getInt(KvmClockData.FLAGS) & Uapi.KVM_CLOCK_REALTIME) != 0) {
+            clock += since(from.getLong(KvmClockData.REALTIME));
+        }
+        clockOffset = clock - host.time().now();
         return 0;
+    }
+
+    /** The nanoseconds since a time of day; 0 for one that is still to come. */
+    private long since(long ofDay) {
+        host.note(VmAnswer.CLOCK_OF_DAY);
+        long now = host.time().ofDay();
+        return Long.compareUnsigned(now, ofDay) > 0 ? now - ofDay : 0;
     }
 }
