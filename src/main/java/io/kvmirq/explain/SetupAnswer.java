@@ -29,6 +29,12 @@ public enum SetupAnswer implements Answer {
         + " unregistered, and the kernel's own devices", "kvm_main.c kvm_io_bus_register_dev()")),
     COALESCED_GONE(behaviour(MEASURED, "KVM_UNREGISTER_COALESCED_MMIO ends every zone that holds the range, and answers"
         + " 0 without any", "coalesced_mmio.c kvm_vm_ioctl_unregister_coalesced_mmio()")),
+    COALESCED_WAITS(behaviour(MEASURED, "a guest's write to a zone waits in the ring, and the guest goes on",
+        "coalesced_mmio.c coalesced_mmio_write()")),
+    COALESCED_EXITS(behaviour(MEASURED, "a write to a zone exits if the ring has one free entry, or last is none of it",
+        "coalesced_mmio.c coalesced_mmio_write()")),
+    COALESCED_EARLY_BEFORE(behaviour(SOURCE, "before 6.12 the ring is full with 85 entries if first is not above last",
+        "coalesced_mmio.c coalesced_mmio_has_room()")),
     FILTER_FLAGS(refusal(MEASURED, MSR_FILTER, EINVAL, "a flag that this kernel does not know, or a range without READ"
         + " and WRITE", "kvm_msr_filter.flags: 1; those of a range: 1 and 2",
         "x86.c kvm_vm_ioctl_set_msr_filter()").unless(TYPED_CALL)),

@@ -798,6 +798,24 @@ public final class Uapi {
         @U32 int PIO = 12;
     }
 
+    /** The page of a vCPU's mapping that holds a {@link KvmCoalescedMmioRing}; arch/x86/include/uapi/asm/kvm.h. */
+    public static final int KVM_COALESCED_MMIO_PAGE_OFFSET = 2;
+
+    /** {@link KvmCoalescedMmio}s follow, up to the end of the page. */
+    public interface KvmCoalescedMmioRing {
+        int SIZE = 8;
+        @U32 int FIRST = 0;
+        @U32 int LAST = 4;
+    }
+
+    public interface KvmCoalescedMmio {
+        int SIZE = 24;
+        @U64 int PHYS_ADDR = 0;
+        @U32 int LEN = 8;
+        @U32 int PIO = 12;
+        @Bytes(8) int DATA = 16;
+    }
+
     /** arch/x86/include/uapi/asm/kvm.h. */
     public interface KvmTprAccessCtl {
         int SIZE = 40;

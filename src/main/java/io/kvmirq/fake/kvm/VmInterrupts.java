@@ -18,6 +18,7 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The interrupt state of a VM that is common to all architectures: routes, irqfds and ioeventfds. Subclasses implement
@@ -192,15 +193,27 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
      * @return whether there is one
      */
     public final boolean signals(FakeIoEventFd.Bus bus, long address, int length, long data) {
+        FakeIoEventFd taker = find(bus, address, length, data);
+        if (taker != null) {
+            note(IrqfdAnswer.IOEVENTFD_TAKES);
+            taker.event().signal(1);
+        }
+        return taker != null;
+    }
+
+    /** Whether a guest's write matches an ioeventfd. */
+    public final boolean hasIoEventFd(FakeIoEventFd.Bus bus, long address, int length, long data) {
+        return find(bus, address, length, data) != null;
+    }
+
+    private @Nullable FakeIoEventFd find(FakeIoEventFd.Bus bus, long address, int length, long data) {
         long written = data & -1L >>> Long.SIZE - Byte.SIZE * length;
         for (FakeIoEventFd one : ioEventFds) {
             if (one.takes(bus, address, length, written)) {
-                note(IrqfdAnswer.IOEVENTFD_TAKES);
-                one.event().signal(1);
-                return true;
+                return one;
             }
         }
-        return false;
+        return null;
     }
 
     public final boolean isClosed() {

@@ -82,7 +82,7 @@ final class Accesses {
     private void storeInPage(long address, int size, int value) {
         if (memory.isWritable(address)) {
             memory.write(address, size, value);
-        } else if (!bus.signals(address, size, Integer.toUnsignedLong(value) & -1L >>> Long.SIZE - Byte.SIZE * size)) {
+        } else if (!bus.takes(address, size, Integer.toUnsignedLong(value) & -1L >>> Long.SIZE - Byte.SIZE * size)) {
             stores.add(new Store(address, size, value));
         }
     }

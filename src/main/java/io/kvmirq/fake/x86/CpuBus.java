@@ -7,8 +7,8 @@ import io.kvmirq.fake.kvm.RunPage;
 import io.kvmirq.uapi.Uapi;
 
 /**
- * Guest accesses to ports and MMIO: an ioeventfd that matches a write is signalled, all others exit to the VMM. Source:
- * {@code kernel_pio()} and {@code vcpu_mmio_write()} in arch/x86/kvm/x86.c.
+ * Guest accesses to ports and MMIO: an ioeventfd that matches a write is signalled, a zone of coalesced writes
+ * keeps it, all others exit to the VMM. Source: {@code kernel_pio()} and {@code vcpu_mmio_write()} in arch/x86/kvm/x86.c.
  */
 final class CpuBus {
     private static final int PIT_FIRST_PORT = 0x40;
@@ -30,10 +30,10 @@ final class CpuBus {
             vm.pics().write(port, size, (int) value);
             return false;
         }
-        if (vm.signals(FakeIoEventFd.Bus.PORT, port, size, value)) {
+        if (vm.coalesced().take(true, port, size, value)
+                || vm.signals(FakeIoEventFd.Bus.PORT, port, size, value)) {
             return false;
         }
-        vm.settings().checkNotCoalesced(true, port, size);
         page.exitForPort(Uapi.KVM_EXIT_IO_OUT, port, size, 1);
         page.put(0, size, value);
         return true;
@@ -66,13 +66,10 @@ final class CpuBus {
         return page.answer(0, size);
     }
 
-    /** Whether an ioeventfd takes a write, and has been signalled. Else it is one for {@link #writeMemory}. */
-    boolean signals(long address, int size, long value) {
-        if (vm.signals(FakeIoEventFd.Bus.MEMORY, address, size, value)) {
-            return true;
-        }
-        vm.settings().checkNotCoalesced(false, address, size);
-        return false;
+    /** Whether the kernel has taken a write. Else it is one for {@link #writeMemory}. */
+    boolean takes(long address, int size, long value) {
+        return vm.coalesced().take(false, address, size, value)
+                || vm.signals(FakeIoEventFd.Bus.MEMORY, address, size, value);
     }
 
     /** The guest exits to the VMM. */

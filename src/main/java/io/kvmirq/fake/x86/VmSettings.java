@@ -6,19 +6,13 @@ import io.kvmirq.explain.SetupAnswer;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
-import java.util.ArrayList;
-import java.util.List;
 
 /**
  * What a VMM sets for a VM beside its memory and interrupts: it is kept and checked as by the kernel. Source: {@code
- * kvm_arch_vm_ioctl()} in arch/x86/kvm/x86.c, virt/kvm/coalesced_mmio.c.
+ * kvm_arch_vm_ioctl()} in arch/x86/kvm/x86.c.
  */
 final class VmSettings {
     private static final int LEAST_MMU_PAGES = 64;
-    /** NR_IOBUS_DEVS. */
-    private static final int BUS_DEVICES = 1000;
-
-    private static final int PIC_PORTS = 3;
 
     private static final int FILTER_DENIES = 1;
     private static final int RANGES = 16;
@@ -27,26 +21,12 @@ final class VmSettings {
     /** KVM_MSR_FILTER_MAX_BITMAP_SIZE. */
     private static final int BITMAP = 0x600;
 
-    /** A part of a bus whose writes wait in a ring. */
-    private record Zone(boolean port, long address, long length) {
-        boolean holds(long start, int size) {
-            boolean wraps = Long.compareUnsigned(start + size, start) < 0;
-            return size >= 0
-                    && !wraps
-                    && Long.compareUnsigned(start, address) >= 0
-                    && Long.compareUnsigned(start + size, address + length) <= 0;
-        }
-    }
-
-    private final X86Vm vm;
     private final Host host;
-    private final List<Zone> zones = new ArrayList<>(0);
     private boolean filtered;
     /** The TSC of vCPUs to come. */
     private int tscRate = TscRate.OF_HOST;
 
     VmSettings(X86Vm vm) {
-        this.vm = vm;
         this.host = vm.host();
     }
 
@@ -76,59 +56,6 @@ final class VmSettings {
         }
         tscRate = (int) rate == 0 ? TscRate.OF_HOST : (int) rate;
         return 0;
-    }
-
-    // Coalesced writes
-
-    int addZone(ByteBuffer zone) {
-        if (!isBus(zone)) {
-            return host.refuse(SetupAnswer.COALESCED_BUS);
-        }
-        boolean port = zone.getInt(Uapi.KvmCoalescedMmioZone.PIO) == 1;
-        long others = zones.stream().filter(other -> other.port == port).count();
-        if (others + chips(port) >= BUS_DEVICES) {
-            return host.refuse(SetupAnswer.COALESCED_FULL);
-        }
-        zones.add(new Zone(
-                port,
-                zone.getLong(Uapi.KvmCoalescedMmioZone.ADDR),
-                Integer.toUnsignedLong(zone.getInt(Uapi.KvmCoalescedMmioZone.LENGTH))));
-        return 0;
-    }
-
-    /** Devices of the kernel on a bus. */
-    private int chips(boolean port) {
-        int ofTimer = (vm.hasPit() ? 1 : 0) + (vm.hasSpeaker() ? 1 : 0);
-        boolean full = vm.irqchip() == X86Vm.Irqchip.FULL;
-        if (port) {
-            return ofTimer + (full ? PIC_PORTS : 0);
-        }
-        return full ? 1 : 0;
-    }
-
-    private static boolean isBus(ByteBuffer zone) {
-        return Integer.compareUnsigned(zone.getInt(Uapi.KvmCoalescedMmioZone.PIO), 1) <= 0;
-    }
-
-    int removeZones(ByteBuffer zone) {
-        if (!isBus(zone)) {
-            return host.refuse(SetupAnswer.COALESCED_BUS);
-        }
-        host.note(SetupAnswer.COALESCED_GONE);
-        boolean port = zone.getInt(Uapi.KvmCoalescedMmioZone.PIO) == 1;
-        long address = zone.getLong(Uapi.KvmCoalescedMmioZone.ADDR);
-        int length = zone.getInt(Uapi.KvmCoalescedMmioZone.LENGTH);
-        zones.removeIf(other -> other.port == port && other.holds(address, length));
-        return 0;
-    }
-
-    /** Before a guest's write leaves to the VMM. */
-    void checkNotCoalesced(boolean port, long address, int size) {
-        for (int i = 0; i < zones.size(); i++) {
-            if (zones.get(i).port == port && zones.get(i).holds(address, size)) {
-                throw new NotModelledException("a guest's write that KVM keeps in the ring of coalesced writes");
-            }
-        }
     }
 
     // MSR filter

@@ -106,6 +106,7 @@ final class X86VcpuFile extends VcpuFile {
         this.synced = new SyncedRegisters(vm.host(), shared, cpu);
         this.processor = new ProcessorCalls(vm, memory, lapic.isPresent());
         this.msrs = new Msrs(processor.checks(), () -> cpu.base().get());
+        vm.coalesced().addVcpu(shared);
     }
 
     @Override

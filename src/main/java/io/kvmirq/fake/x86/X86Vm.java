@@ -50,6 +50,7 @@ final class X86Vm extends VmInterrupts {
     private final FakeIoapic ioapic = new FakeIoapic(this);
     private final Lapics lapics = new Lapics(this);
     private final VmSettings settings = new VmSettings(this);
+    private final CoalescedWrites coalesced = new CoalescedWrites(this);
     /** Empty on a host that posts nothing and has no model of its hardware. */
     private final Optional<IrqPosting> posting;
 
@@ -112,6 +113,10 @@ final class X86Vm extends VmInterrupts {
 
     VmSettings settings() {
         return settings;
+    }
+
+    CoalescedWrites coalesced() {
+        return coalesced;
     }
 
     boolean hasPit() {
