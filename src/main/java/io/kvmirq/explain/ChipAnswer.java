@@ -43,6 +43,10 @@ public enum ChipAnswer implements Answer {
         + " vCPU when it is switched on again", "lapic.c kvm_lapic_set_base()")),
     LAPIC_COUNT(behaviour(MEASURED, "KVM_SET_LAPIC starts the timer from the current count, which is 0 without an"
         + " initial count", "lapic.c apic_get_tmcct()")),
+    LAPIC_COMMAND_WIDE(behaviour(MEASURED, "in x2APIC mode the upper half of ICR lies at 0x304; KVM_SET_LAPIC takes it"
+        + " from ICR2 (0x310), and KVM_GET_LAPIC shows it at both", "lapic.c kvm_apic_state_fixup()")),
+    LAPIC_COMMAND_SPLIT(behaviour(SOURCE, "on AMD the upper half of ICR is ICR2 (0x310) in x2APIC mode too",
+        "svm.c x2apic_icr_is_split")),
     EOI_TOLD_TO_VMM(behaviour(MEASURED,
         "with the split irqchip, the EOI of a level interrupt routed from a reserved pin exits to the VMM",
         "lapic.c kvm_ioapic_send_eoi()")),

@@ -30,6 +30,8 @@ class LapicModeContract extends KernelSuite {
     private static final int ISR = 0x100;
     private static final int ESR = 0x280;
     private static final int COMMAND = 0x300;
+    private static final int UPPER_COMMAND = 0x304;
+    private static final int SECOND_COMMAND = 0x310;
     /** The first entry of the local vector table is the timer's. */
     private static final int LOCAL_TABLE = 0x320;
 
@@ -263,6 +265,46 @@ class LapicModeContract extends KernelSuite {
             case LOCAL_TABLE, 0x330, 0x340, 0x350, 0x360, 0x370 -> 0x10000;
             default -> 0;
         };
+    }
+
+    // The command
+
+    private void setCommand() {
+        ByteBuffer lapic = world.lapic(vcpu)
+                .putInt(COMMAND, 0x4031)
+                .putInt(UPPER_COMMAND, 5)
+                .putInt(SECOND_COMMAND, 3);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_LAPIC, lapic));
+        assertThat(lapic(COMMAND)).isEqualTo(0x4031);
+    }
+
+    /** Two registers of 32 bits in xAPIC mode. Only AMD splits them in x2APIC mode, too. */
+    @Test
+    void commandHas64BitsInX2apicMode() {
+        setCommand();
+        assertThat(lapic(UPPER_COMMAND)).as("no register").isEqualTo(5);
+        assertThat(lapic(SECOND_COMMAND)).isEqualTo(3);
+        assertOk(setCpuid(1, 0, X2APIC_FEATURE));
+        assertOk(setBase(ADDRESS | ENABLED | X2APIC));
+        boolean split = world.isAmd();
+        assertThat(lapic(SECOND_COMMAND)).as("the upper half").isEqualTo(split ? 3 : 5);
+        setCommand();
+        assertThat(lapic(UPPER_COMMAND)).isEqualTo(split ? 5 : 3);
+        assertThat(lapic(SECOND_COMMAND)).isEqualTo(3);
+    }
+
+    @Test
+    void initClearsTheCommandOfItsMode() {
+        assertOk(setCpuid(1, 0, X2APIC_FEATURE));
+        assertOk(setBase(ADDRESS | ENABLED | X2APIC));
+        setCommand();
+        assertThat(signal(1, INIT)).isOne();
+        assertThat(state()).isEqualTo(Uapi.KVM_MP_STATE_INIT_RECEIVED);
+        assertThat(lapic(COMMAND)).isZero();
+        assertThat(lapic(UPPER_COMMAND)).isZero();
+        assertThat(lapic(SECOND_COMMAND)).isEqualTo(world.isAmd() ? 3 : 0);
+        assertOk(setBase(ADDRESS | ENABLED));
+        assertThat(lapic(SECOND_COMMAND)).as("the register was not reset").isEqualTo(3);
     }
 
     // The timer

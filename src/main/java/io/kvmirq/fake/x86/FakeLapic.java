@@ -24,6 +24,11 @@ final class FakeLapic implements LocalApic, VirtualLapic {
     /** The bit position of an xAPIC id in the registers ID and LDR. */
     private static final int XAPIC_ID = LapicPage.XAPIC_ID.low();
 
+    /** ICR2, the upper half of ICR in a register of its own. */
+    private static final int SECOND_COMMAND_AT = LapicPage.ICR_AT + LapicPage.STRIDE;
+    /** The upper half of ICR where it has 64 bits. */
+    private static final int UPPER_COMMAND_AT = LapicPage.ICR_AT + Integer.BYTES;
+
     private static final int SPURIOUS = 0xff;
     /** ISR, TMR and IRR. */
     private static final int VECTOR_REGISTERS = 24;
@@ -33,7 +38,6 @@ final class FakeLapic implements LocalApic, VirtualLapic {
             LapicPage.PPR_AT,
             LapicPage.ESR_AT,
             LapicPage.ICR_AT,
-            LapicPage.ICR_AT + LapicPage.STRIDE,
             LapicPage.INITIAL_COUNT_AT,
             LapicPage.DIVIDER_AT);
 
@@ -77,8 +81,11 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         for (int i = 0; i < VECTOR_REGISTERS; i++) {
             registers.putInt(LapicPage.ISR_AT + i * LapicPage.STRIDE, 0);
         }
-        // In x2APIC mode LDR is made of the id, and ICR has 64 bits.
-        registers.putInt(x2apic ? LapicPage.ICR_AT + Integer.BYTES : LapicPage.LDR_AT, 0);
+        if (x2apic) { // LDR is made of the id
+            registers.putInt(UPPER_COMMAND_AT, 0);
+        } else {
+            registers.putInt(LapicPage.LDR_AT, 0).putInt(SECOND_COMMAND_AT, 0);
+        }
         registers.putInt(LapicPage.DFR_AT, LapicPage.DFR_FLAT).putInt(LapicPage.SVR_AT, SPURIOUS);
         for (int i = 0; i < LapicPage.LVT_COUNT; i++) {
             registers.putInt(LapicPage.LVT_AT + i * LapicPage.STRIDE, (int) LapicPage.LVT_MASKED.mask());
@@ -142,6 +149,18 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         if (x2apic && !all.has32BitIds()) {
             to.putInt(LapicPage.ID_AT, registers.getInt(LapicPage.ID_AT) << XAPIC_ID);
         }
+        if (hasWideCommand()) {
+            to.putInt(SECOND_COMMAND_AT, registers.getInt(UPPER_COMMAND_AT));
+        }
+    }
+
+    /** Whether ICR has 64 bits in one place: in x2APIC mode, except on AMD, whose processors split it. */
+    private boolean hasWideCommand() {
+        boolean split = vm.host().build().hardware().isAmd();
+        if (x2apic) {
+            vm.note(split ? ChipAnswer.LAPIC_COMMAND_SPLIT : ChipAnswer.LAPIC_COMMAND_WIDE);
+        }
+        return x2apic && !split;
     }
 
     /**
@@ -161,6 +180,9 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         putVersion();
         if (x2apic) {
             restoreX2apicIds(state.getInt(LapicPage.ID_AT));
+        }
+        if (hasWideCommand()) {
+            registers.putInt(UPPER_COMMAND_AT, state.getInt(SECOND_COMMAND_AT));
         }
         updatePriority();
         vm.note(ChipAnswer.LAPIC_COUNT);
