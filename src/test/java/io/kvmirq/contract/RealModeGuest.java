@@ -143,6 +143,15 @@ final class RealModeGuest {
                 .isEqualTo(data);
     }
 
+    /** Runs until the guest reads {@code length} bytes where there is no memory, and answers at its next run. */
+    void runToRead(long address, int length, long answer) {
+        run(Uapi.KVM_EXIT_MMIO);
+        assertThat(run.getLong(Uapi.KvmRun.MMIO_PHYS_ADDR)).as("address").isEqualTo(address);
+        assertThat(run.getInt(Uapi.KvmRun.MMIO_LEN)).as("length").isEqualTo(length);
+        assertThat(run.get(Uapi.KvmRun.MMIO_IS_WRITE)).as("write").isZero();
+        run.putLong(Uapi.KvmRun.MMIO_DATA, answer);
+    }
+
     /** Runs until the guest accesses memory that this process may not access. */
     void runToUnusable(long address) {
         int result = libc.ioctl(vcpu, Uapi.KVM_RUN, 0);

@@ -7,16 +7,13 @@ import static io.kvmirq.fake.x86.GeneralRegisters.EDI;
 import static io.kvmirq.fake.x86.GeneralRegisters.EDX;
 import static io.kvmirq.fake.x86.GeneralRegisters.ESI;
 
-import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Host;
-import java.util.ArrayDeque;
-import java.util.Deque;
 
-/** The instructions in real mode that may exit to the VMM: MOV, IN, OUT, and strings. */
+/** IN, OUT and the string instructions in real mode. */
 final class Accesses {
     private final Host host;
-    private final RealModeMemory memory;
+    private final DataMemory memory;
     private final CpuBus bus;
     private final GeneralRegisters registers;
     private final SystemRegisters system;
@@ -28,12 +25,7 @@ final class Accesses {
     /** The instruction after that read: RIP is at the read until the answer is there. */
     private int afterRead;
 
-    /** Parts of a store that the VMM has not seen. */
-    private final Deque<Store> stores = new ArrayDeque<>();
-
-    private record Store(long address, int size, int value) {}
-
-    Accesses(FakeCpu cpu, RealModeMemory memory, CpuBus bus, Operands operands) {
+    Accesses(FakeCpu cpu, DataMemory memory, CpuBus bus, Operands operands) {
         this.host = cpu.host();
         this.memory = memory;
         this.bus = bus;
@@ -44,9 +36,9 @@ final class Accesses {
 
     void reset() {
         reads = 0;
-        stores.clear();
     }
 
+    /** Whether IN waits for the VMM's answer. */
     boolean isReading() {
         return reads != 0;
     }
@@ -57,60 +49,7 @@ final class Accesses {
         reads = 0;
     }
 
-    // Memory
-
-    /**
-     * A store to two pages is two: each goes to memory, to an ioeventfd, or to the VMM.
-     *
-     * @return whether this MOV exits to the VMM
-     */
-    boolean store(int value, int size) {
-        if (operands.isRegister()) {
-            operands.write(size, value);
-            return false;
-        }
-        long address = operands.address();
-        int inPage = RealModeMemory.inPage(address, size);
-        storeInPage(address, inPage, value);
-        if (inPage < size) {
-            storeInPage(address + inPage, size - inPage, value >>> Byte.SIZE * inPage);
-            host.note(VmAnswer.MMIO_PAGES);
-        }
-        return exitsAgain();
-    }
-
-    private void storeInPage(long address, int size, int value) {
-        if (memory.isWritable(address)) {
-            memory.write(address, size, value);
-        } else if (!bus.takes(address, size, Integer.toUnsignedLong(value) & -1L >>> Long.SIZE - Byte.SIZE * size)) {
-            stores.add(new Store(address, size, value));
-        }
-    }
-
-    /** Whether a store is left for the VMM; the guest exits with it. */
-    boolean exitsAgain() {
-        Store next = stores.poll();
-        if (next != null) {
-            bus.writeMemory(next.address, next.size, next.value);
-        }
-        return next != null;
-    }
-
-    /** @return whether this MOV exits to the VMM */
-    boolean load(int register, int size) {
-        if (!operands.isRegister() && RealModeMemory.inPage(operands.address(), size) < size) {
-            boolean has = memory.has(operands.address());
-            if (has != memory.has(operands.address() + size - 1)) {
-                throw new NotModelledException("a guest that reads memory and another page at once");
-            }
-        }
-        if (operands.isRegister() || memory.has(operands.address())) {
-            registers.set(register, size, operands.read(size));
-            return false;
-        }
-        bus.readMemory(operands.address(), size);
-        return awaitAnswer(register, size);
-    }
+    // Strings
 
     static boolean isString(int opcode) {
         return switch (opcode & ~1) {

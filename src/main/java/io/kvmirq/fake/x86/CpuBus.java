@@ -15,6 +15,10 @@ final class CpuBus {
     private static final int PIT_LAST_PORT = 0x43;
     private static final int SPEAKER_PORT = 0x61;
 
+    private static final long IOAPIC_AT = 0xfec0_0000L;
+    private static final long LAPIC_AT = 0xfee0_0000L;
+    private static final int CHIP_BITS = 12;
+
     private final X86Vm vm;
     private final RunPage page;
 
@@ -68,8 +72,16 @@ final class CpuBus {
 
     /** Whether the kernel has taken a write. Else it is one for {@link #writeMemory}. */
     boolean takes(long address, int size, long value) {
+        requireNoChip(address);
         return vm.coalesced().take(false, address, size, value)
                 || vm.signals(FakeIoEventFd.Bus.MEMORY, address, size, value);
+    }
+
+    private void requireNoChip(long address) {
+        boolean ofLapic = vm.irqchip() != X86Vm.Irqchip.NONE && address >> CHIP_BITS == LAPIC_AT >> CHIP_BITS;
+        if (ofLapic || vm.irqchip() == X86Vm.Irqchip.FULL && address >> CHIP_BITS == IOAPIC_AT >> CHIP_BITS) {
+            throw new NotModelledException("a guest that accesses its LAPIC or IOAPIC in memory");
+        }
     }
 
     /** The guest exits to the VMM. */
@@ -80,6 +92,7 @@ final class CpuBus {
 
     /** The guest exits to the VMM. */
     void readMemory(long address, int size) {
+        requireNoChip(address);
         page.exitForMemory(false, address, size);
     }
 }

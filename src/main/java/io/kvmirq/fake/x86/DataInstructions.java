@@ -13,13 +13,11 @@ final class DataInstructions {
     private final GeneralRegisters registers;
     private final Operands operands;
     private final Arithmetic arithmetic;
-    private final Accesses accesses;
 
-    DataInstructions(GeneralRegisters registers, Operands operands, Arithmetic arithmetic, Accesses accesses) {
+    DataInstructions(GeneralRegisters registers, Operands operands, Arithmetic arithmetic) {
         this.registers = registers;
         this.operands = operands;
         this.arithmetic = arithmetic;
-        this.accesses = accesses;
     }
 
     private static boolean isComputation(int opcode) {
@@ -41,8 +39,7 @@ final class DataInstructions {
                 };
     }
 
-    /** @return whether the guest exits to the VMM */
-    boolean execute(int opcode, int size) {
+    void execute(int opcode, int size) {
         if (isComputation(opcode)) {
             compute(opcode >> 3, opcode & 7, size);
         } else if (opcode >> 4 == 0x4) {
@@ -51,9 +48,8 @@ final class DataInstructions {
             int of = (opcode & 8) == 0 ? 1 : operands.wide();
             registers.set(opcode & 7, of, operands.fetch(of));
         } else {
-            return modrm(opcode, size);
+            modrm(opcode, size);
         }
-        return false;
     }
 
     /** The forms of ADD to CMP. */
@@ -87,8 +83,7 @@ final class DataInstructions {
         registers.set(register, size, arithmetic.step(registers.get(register, size), (opcode & 8) == 0 ? 1 : -1, size));
     }
 
-    /** @return whether the guest exits to the VMM */
-    private boolean modrm(int opcode, int size) {
+    private void modrm(int opcode, int size) {
         operands.fetchModrm();
         switch (opcode) {
             case 0x80, 0x81, 0x83 -> {
@@ -105,19 +100,14 @@ final class DataInstructions {
                 operands.write(size, registers.get(operands.field(), size));
                 registers.set(operands.field(), size, value);
             }
-            case 0x88, 0x89 -> {
-                return accesses.store(registers.get(operands.field(), size), size);
-            }
-            case 0x8a, 0x8b -> {
-                return accesses.load(operands.field(), size);
-            }
+            case 0x88, 0x89 -> operands.write(size, registers.get(operands.field(), size));
+            case 0x8a, 0x8b -> registers.set(operands.field(), size, operands.read(size));
             case 0x8d -> registers.set(operands.field(), size, operands.offset());
             case 0xc0, 0xc1, 0xd0, 0xd1, 0xd2, 0xd3 -> shift(opcode, size);
             case 0xc6, 0xc7 -> operands.write(size, operands.fetch(size));
             case 0xf6, 0xf7 -> unary(size);
             default -> throw operands.unknown();
         }
-        return false;
     }
 
     private void shift(int opcode, int size) {

@@ -262,10 +262,7 @@ final class FakeCpu {
         if (lapic.isEmpty() && !setPriority(shared.getLong(Uapi.KvmRun.CR8))) {
             return host.refuse(VmAnswer.RUN_CR8);
         }
-        if (code.isReading()) {
-            code.completeRead();
-        }
-        if (code.exitsAgain()) {
+        if (code.isReading() && code.completeRead() || code.exitsAgain()) {
             return 0;
         }
         int ended = page.refusesToEnter();

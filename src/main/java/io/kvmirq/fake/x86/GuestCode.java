@@ -36,6 +36,10 @@ interface GuestCode {
     /** Whether the last exit was a part of a store, and the guest exits with the next part. */
     boolean exitsAgain();
 
-    /** {@code complete_fast_pio_in()}, {@code complete_emulated_mmio()}: takes the answer. */
-    void completeRead();
+    /**
+     * {@code complete_fast_pio_in()}, {@code complete_emulated_mmio()}: takes the answer.
+     *
+     * @return whether the guest exits again: for more of the answer, or with a write of the same instruction
+     */
+    boolean completeRead();
 }

@@ -33,6 +33,7 @@ final class Operands {
     private final GeneralRegisters registers;
     private final SystemRegisters system;
     private final RealModeMemory memory;
+    private final DataMemory data;
     private int start;
     /** The bytes of an operand, but of one that is a byte: 2 or 4. */
     private int wide;
@@ -45,10 +46,11 @@ final class Operands {
     private int offset;
     private int segment;
 
-    Operands(GeneralRegisters registers, SystemRegisters system, RealModeMemory memory) {
+    Operands(GeneralRegisters registers, SystemRegisters system, RealModeMemory memory, DataMemory data) {
         this.registers = registers;
         this.system = system;
         this.memory = memory;
+        this.data = data;
     }
 
     /** An instruction begins. */
@@ -195,14 +197,14 @@ final class Operands {
     }
 
     int read(int size) {
-        return isRegister() ? registers.get(modrm & 7, size) : memory.read(address(), size);
+        return isRegister() ? registers.get(modrm & 7, size) : data.read(address(), size);
     }
 
     void write(int size, int value) {
         if (isRegister()) {
             registers.set(modrm & 7, size, value);
         } else {
-            memory.write(address(), size, value);
+            data.write(address(), size, value);
         }
     }
 

@@ -19,6 +19,7 @@ final class RealModeCode implements GuestCode {
 
     private final FakeCpu cpu;
     private final RealModeMemory memory;
+    private final DataMemory dataMemory;
     private final GeneralRegisters registers;
     private final SystemRegisters system;
     private final Operands operands;
@@ -34,16 +35,18 @@ final class RealModeCode implements GuestCode {
         this.memory = memory;
         this.registers = cpu.registers();
         this.system = cpu.system();
-        this.operands = new Operands(registers, system, memory);
+        this.dataMemory = new DataMemory(cpu.host(), memory, bus);
+        this.operands = new Operands(registers, system, memory, dataMemory);
         this.arithmetic = new Arithmetic(registers);
         this.model = new ModelRegisters(cpu);
-        this.accesses = new Accesses(cpu, memory, bus, operands);
-        this.data = new DataInstructions(registers, operands, arithmetic, accesses);
+        this.accesses = new Accesses(cpu, dataMemory, bus, operands);
+        this.data = new DataInstructions(registers, operands, arithmetic);
     }
 
     /** INIT. */
     void reset() {
         accesses.reset();
+        dataMemory.reset();
     }
 
     @Override
@@ -63,18 +66,22 @@ final class RealModeCode implements GuestCode {
 
     @Override
     public boolean isReading() {
-        return accesses.isReading();
+        return accesses.isReading() || dataMemory.isReading();
     }
 
     @Override
     public boolean exitsAgain() {
-        return accesses.exitsAgain();
+        return dataMemory.exits();
     }
 
     @Override
-    public void completeRead() {
+    public boolean completeRead() {
+        if (dataMemory.isReading()) {
+            return !dataMemory.complete() || step() == Outcome.EXITS;
+        }
         accesses.completeRead();
         cpu.events().setShadow(VcpuEvents.NO_SHADOW);
+        return false;
     }
 
     @Override
@@ -100,11 +107,14 @@ final class RealModeCode implements GuestCode {
         shadow = VcpuEvents.NO_SHADOW;
         try {
             int opcode = prefixed();
-            Outcome outcome = opcode == 0xf4 ? Outcome.HALTS : left(execute(opcode));
+            Outcome outcome = opcode == 0xf4 ? Outcome.HALTS : left(execute(opcode) | dataMemory.exits());
             if (!isReading()) {
                 cpu.events().setShadow(shadow);
             }
             return outcome;
+        } catch (DataMemory.Unanswered e) {
+            registers.setIp(operands.start());
+            return Outcome.EXITS;
         } catch (NotModelledException e) {
             registers.setIp(operands.start());
             throw e;
@@ -142,7 +152,8 @@ final class RealModeCode implements GuestCode {
             throw operands.unknown();
         }
         if (DataInstructions.has(opcode)) {
-            return data.execute(opcode, size(opcode));
+            data.execute(opcode, size(opcode));
+            return false;
         }
         return switch (opcode >> 4) {
             case 0x0, 0x1 -> {
@@ -286,7 +297,12 @@ final class RealModeCode implements GuestCode {
             throw operands.unknown();
         }
         operands.fetchAddress();
-        return opcode < 0xa2 ? accesses.load(EAX, size) : accesses.store(registers.get(EAX, size), size);
+        if (opcode < 0xa2) {
+            registers.set(EAX, size, operands.read(size));
+        } else {
+            operands.write(size, registers.get(EAX, size));
+        }
+        return false;
     }
 
     // Flags, returns

@@ -101,7 +101,7 @@ final class RealModeMemory {
 
     private void requireWritable(long address) {
         if (!isWritable(address)) {
-            throw new NotModelledException("an instruction, except MOV, that writes to address 0x"
+            throw new NotModelledException("a guest whose stack is at address 0x"
                     + Long.toHexString(address) + ", which is read-only or not memory");
         }
     }

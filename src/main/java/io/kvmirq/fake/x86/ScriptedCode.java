@@ -165,7 +165,8 @@ final class ScriptedCode implements GuestCode {
     }
 
     @Override
-    public void completeRead() {
+    public boolean completeRead() {
         player.completeRead();
+        return false;
     }
 }

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+import io.kvmirq.explain.VmAnswer;
+import io.kvmirq.fake.file.Host;
+import java.util.ArrayDeque;
+import java.util.Deque;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The operands of a guest in memory. An access to two pages has two parts. A part that is not memory is for an ioeventfd,
+ * a ring, or the VMM: the guest exits with one after the other. An instruction that awaits the VMM's answer has no effect
+ * yet. It begins anew when the answer is complete, and reads it then. Source: {@code emulator_read_write()} and {@code
+ * complete_emulated_mmio()} in arch/x86/kvm/x86.c.
+ */
+final class DataMemory {
+    /** Ends an instruction that awaits the VMM's answer; {@link #isReading} is true. */
+    static final class Unanswered extends RuntimeException {
+        private static final long serialVersionUID = 1;
+
+        private Unanswered() {
+            super("awaits the VMM's answer", null, false, false);
+        }
+    }
+
+    private static final Unanswered UNANSWERED = new Unanswered();
+
+    /** @param from the part's first byte in the operand */
+    private record Part(long address, int size, int from, int value) {}
+
+    private final Host host;
+    private final RealModeMemory memory;
+    private final CpuBus bus;
+    /** Parts of one read or write that the VMM has not seen. */
+    private final Deque<Part> left = new ArrayDeque<>();
+
+    /** The part of a read that the VMM answers. */
+    private @Nullable Part asked;
+    /** What is known of the operand. */
+    private int value;
+
+    private boolean answered;
+
+    DataMemory(Host host, RealModeMemory memory, CpuBus bus) {
+        this.host = host;
+        this.memory = memory;
+        this.bus = bus;
+    }
+
+    void reset() {
+        left.clear();
+        asked = null;
+        answered = false;
+    }
+
+    // Reads
+
+    /**
+     * An instruction reads one operand at most.
+     *
+     * @param size 1, 2 or 4 bytes; zero-extended
+     * @throws Unanswered if the guest exits with it
+     */
+    int read(long address, int size) {
+        if (answered) {
+            return value;
+        }
+        int inPage = RealModeMemory.inPage(address, size);
+        value = 0;
+        readPart(address, inPage, 0);
+        if (inPage < size) {
+            readPart(address + inPage, size - inPage, inPage);
+        }
+        if (asks()) {
+            if (inPage < size) {
+                host.note(VmAnswer.MMIO_READ_PAGES);
+            }
+            throw UNANSWERED;
+        }
+        return value;
+    }
+
+    private void readPart(long address, int size, int from) {
+        if (memory.has(address)) {
+            value |= memory.read(address, size) << Byte.SIZE * from;
+        } else {
+            left.add(new Part(address, size, from, 0));
+        }
+    }
+
+    /** Whether a part of a read is left; the guest exits with it. */
+    private boolean asks() {
+        asked = left.poll();
+        if (asked != null) {
+            bus.readMemory(asked.address, asked.size);
+        }
+        return asked != null;
+    }
+
+    /** Whether a read waits for the VMM's answer. */
+    boolean isReading() {
+        return asked != null;
+    }
+
+    /**
+     * Takes the VMM's answer, while {@link #isReading}.
+     *
+     * @return whether the instruction can begin anew; else the guest exits again
+     */
+    boolean complete() {
+        Part part = asked;
+        if (part != null) {
+            value |= (int) bus.answer(part.size) << Byte.SIZE * part.from;
+        }
+        answered = !asks();
+        return answered;
+    }
+
+    // Writes
+
+    void write(long address, int size, int written) {
+        int inPage = RealModeMemory.inPage(address, size);
+        writePart(address, inPage, written);
+        if (inPage < size) {
+            writePart(address + inPage, size - inPage, written >>> Byte.SIZE * inPage);
+            host.note(VmAnswer.MMIO_PAGES);
+        }
+    }
+
+    private void writePart(long address, int size, int written) {
+        if (memory.isWritable(address)) {
+            memory.write(address, size, written);
+        } else if (!bus.takes(address, size, Integer.toUnsignedLong(written) & -1L >>> Long.SIZE - Byte.SIZE * size)) {
+            left.add(new Part(address, size, 0, written));
+        }
+    }
+
+    /** The end of an instruction: whether the guest exits with a part that it has written. */
+    boolean exits() {
+        answered = false;
+        Part next = left.poll();
+        if (next != null) {
+            bus.writeMemory(next.address, next.size, next.value);
+        }
+        return next != null;
+    }
+}
