@@ -159,6 +159,8 @@ public enum VmAnswer implements Answer {
         "x86.c kvm_vcpu_ioctl_x86_get_vcpu_events()")),
     EVENTS_SOFT(behaviour(MEASURED, "exceptions 3 and 4 and soft interrupts are taken and not reported: the guest"
         + " raises them again", "x86.c kvm_vcpu_ioctl_x86_get_vcpu_events()")),
+    EVENTS_TAKEN(behaviour(MEASURED, "an injected exception or NMI is taken before the next instruction; a guest in real"
+        + " mode gets no error code", "x86.c kvm_check_and_inject_events()")),
     DEBUG_HIGH(refusal(MEASURED, DEBUG_SET, EINVAL, "DR6 and DR7 have 32 bits", "dr6 and dr7",
         "x86.c kvm_vcpu_ioctl_x86_set_debugregs()")),
     DEBUG_FLAGS(refusal(MEASURED, DEBUG_SET, EINVAL, "KVM_SET_DEBUGREGS has no flags", "kvm_debugregs.flags, which is 0",

@@ -8,7 +8,7 @@ import io.kvmirq.explain.VmAnswer;
 import java.util.Optional;
 
 /**
- * The interrupt or NMI that a vCPU takes before its next instruction. Source: {@code kvm_check_and_inject_events()} in
+ * The interrupt, NMI or injected exception that a vCPU takes before its next instruction. Source: {@code kvm_check_and_inject_events()} in
  * arch/x86/kvm/x86.c, {@code kvm_cpu_get_interrupt()} in irq.c.
  */
 final class PendingEvents {
@@ -73,7 +73,12 @@ final class PendingEvents {
             throw new NotModelledException("a guest that takes an interrupt of delivery mode 2 or 3");
         }
         lapic.ifPresent(FakeLapic::scanIfWanted);
-        int vector = events.takeInjected();
+        int vector = events.takeException();
+        if (vector != NONE) {
+            vm.note(VmAnswer.EVENTS_TAKEN);
+            return enter(code, vector, false);
+        }
+        vector = events.takeInjected();
         if (vector != NONE) {
             vm.note(VmAnswer.VCPU_INTERRUPT_TAKEN);
         } else if (!events.isShadowed() && events.takeNmi()) {

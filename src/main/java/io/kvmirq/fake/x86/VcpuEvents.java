@@ -116,12 +116,38 @@ final class VcpuEvents {
         return isSet(KvmVcpuEvents.EXCEPTION_INJECTED) || isSet(KvmVcpuEvents.EXCEPTION_PENDING);
     }
 
-    /** Before a run. */
-    void checkModelled() {
-        boolean soft = isSet(KvmVcpuEvents.INTERRUPT_INJECTED) && isSet(KvmVcpuEvents.INTERRUPT_SOFT);
-        if (soft || nmiInjected || isException()) {
-            throw new NotModelledException("running a guest with an exception, an NMI or a soft interrupt that is set");
+    /**
+     * Before a run.
+     *
+     * @param halted whether the vCPU waits for an interrupt, so that it would not take these
+     */
+    void checkModelled(boolean halted) {
+        boolean interrupt = isSet(KvmVcpuEvents.INTERRUPT_INJECTED);
+        boolean taken = isSet(KvmVcpuEvents.EXCEPTION_INJECTED) || nmiInjected;
+        if (interrupt && isSet(KvmVcpuEvents.INTERRUPT_SOFT)
+                || isException() && SOFT.contains((int) injected.get(KvmVcpuEvents.EXCEPTION_NR))) {
+            throw new NotModelledException("running a guest with a soft interrupt or exception that is set");
         }
+        if (isSet(KvmVcpuEvents.EXCEPTION_PENDING) || taken && halted) {
+            throw new NotModelledException("running a guest with a pending exception, or one that halts with events");
+        }
+        if (interrupt && taken || nmiInjected && isException()) {
+            throw new NotModelledException("running a guest with two events that are set");
+        }
+    }
+
+    /** The vector of the exception or NMI that the VMM injected, taken; -1 for none. */
+    int takeException() {
+        if (isSet(KvmVcpuEvents.EXCEPTION_INJECTED)) {
+            injected.put(KvmVcpuEvents.EXCEPTION_INJECTED, (byte) 0);
+            return injected.get(KvmVcpuEvents.EXCEPTION_NR);
+        }
+        if (nmiInjected) {
+            nmiInjected = false;
+            inNmi = true;
+            return NMI;
+        }
+        return -1;
     }
 
     /** KVM_GET_VCPU_EVENTS. */
