@@ -43,6 +43,8 @@ public enum ChipAnswer implements Answer {
         + " vCPU when it is switched on again", "lapic.c kvm_lapic_set_base()")),
     LAPIC_COUNT(behaviour(MEASURED, "KVM_SET_LAPIC starts the timer from the current count, which is 0 without an"
         + " initial count", "lapic.c apic_get_tmcct()")),
+    LAPIC_TIMER(behaviour(MEASURED, "the end of a LAPIC's timer is an interrupt when its vCPU runs, if its entry is not"
+        + " masked; ends in the meantime are one", "lapic.c apic_timer_fn(), kvm_inject_apic_timer_irqs()")),
     LAPIC_COMMAND_WIDE(behaviour(MEASURED, "in x2APIC mode the upper half of ICR lies at 0x304; KVM_SET_LAPIC takes it"
         + " from ICR2 (0x310), and KVM_GET_LAPIC shows it at both", "lapic.c kvm_apic_state_fixup()")),
     LAPIC_COMMAND_SPLIT(behaviour(SOURCE, "on AMD the upper half of ICR is ICR2 (0x310) in x2APIC mode too",

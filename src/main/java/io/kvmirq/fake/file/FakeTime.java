@@ -30,7 +30,8 @@ public final class FakeTime implements AutoCloseable {
     private long virtualNanos;
     private int waiting;
 
-    private record Timer(long at, Runnable action) {}
+    /** An action that waits for its time. */
+    public record Timer(long at, Runnable action) {}
 
     public FakeTime(boolean virtual) {
         this.virtual = virtual;
@@ -124,9 +125,16 @@ public final class FakeTime implements AutoCloseable {
      * Runs an action once, with the lock, when the time is over. In virtual time {@link #pass} runs it. Otherwise the
      * next call runs it, or a call that waits.
      */
-    public void after(Duration delay, Runnable action) {
-        timers.add(new Timer(now() + delay.toNanos(), action));
+    public Timer after(Duration delay, Runnable action) {
+        Timer timer = new Timer(now() + delay.toNanos(), action);
+        timers.add(timer);
         changed();
+        return timer;
+    }
+
+    /** Forgets what {@link #after} returned, if its action has not run. */
+    public void cancel(Timer timer) {
+        timers.remove(timer);
     }
 
     /** Asks for the time only where it matters: that costs as much as half of a call. */

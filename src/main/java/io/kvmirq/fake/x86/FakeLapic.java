@@ -68,7 +68,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         this.vm = vm;
         this.all = all;
         this.vcpuId = vcpuId;
-        timer = new LapicTimer(vm.host().time(), registers);
+        timer = new LapicTimer(vm, this, registers);
         registers.putInt(LapicPage.ID_AT, vcpuId << XAPIC_ID);
         reset();
     }
@@ -360,6 +360,10 @@ final class FakeLapic implements LocalApic, VirtualLapic {
 
     VcpuEvents events() {
         return events;
+    }
+
+    LapicTimer timer() {
+        return timer;
     }
 
     /** @return whether an INIT was pending; if so, the LAPIC has been reset */

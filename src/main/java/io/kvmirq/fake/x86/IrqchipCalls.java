@@ -91,7 +91,6 @@ final class IrqchipCalls {
         return 0;
     }
 
-    /** Whatever it is, the fake's LAPIC timers do not tick. */
     private int setBusCycle(long nanos) {
         if (!host.build().isSince(6, 11)) {
             return host.refuse(VmAnswer.CAP_UNKNOWN);
@@ -102,7 +101,11 @@ final class IrqchipCalls {
         if (vm.irqchip() == X86Vm.Irqchip.NONE) {
             return host.refuse(VmAnswer.BUS_CYCLE_NEEDS_LAPICS);
         }
-        return vcpus.isEmpty() ? 0 : host.refuse(VmAnswer.BUS_CYCLE_AFTER_VCPU);
+        if (!vcpus.isEmpty()) {
+            return host.refuse(VmAnswer.BUS_CYCLE_AFTER_VCPU);
+        }
+        vm.settings().setBusCycle(nanos);
+        return 0;
     }
 
     private int enableSplit(long pins) {

@@ -1,20 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
+import io.kvmirq.NotModelledException;
+import io.kvmirq.arch.apic.DeliveryMode;
 import io.kvmirq.arch.apic.LapicPage;
+import io.kvmirq.arch.apic.model.ApicMessage;
+import io.kvmirq.explain.ChipAnswer;
 import io.kvmirq.fake.file.FakeTime;
 import java.nio.ByteBuffer;
+import java.time.Duration;
+import org.jspecify.annotations.Nullable;
 
 /**
- * The timer of a LAPIC as far as KVM_GET_LAPIC shows it; its interrupts are not modelled. Source: {@code
- * apic_update_lvtt()}, {@code start_apic_timer()} and {@code apic_get_tmcct()} in arch/x86/kvm/lapic.c.
+ * The timer of a LAPIC: one-shot and periodic. In the mode of the TSC deadline it never ends, since the fake's TSC
+ * stands still. Source: {@code apic_update_lvtt()}, {@code start_apic_timer()}, {@code apic_timer_fn()} and {@code
+ * apic_get_tmcct()} in arch/x86/kvm/lapic.c.
  */
 final class LapicTimer {
     private static final int PERIODIC = 1 << 17;
     private static final int DEADLINE = 2 << 17;
+    /** What a guest writes of the timer's entry, beside the mode: vector, delivery status and mask. */
+    private static final int ENTRY = 0x110ff;
+
+    private static final int DIVIDER = 0xb;
+    private static final int LEVEL = 1 << 15;
     /** The module parameter min_timer_period_us. */
     private static final long LEAST_PERIOD = 200_000;
+    /** Longer periods never end. */
+    private static final long LONGEST = Long.MAX_VALUE / 4;
 
+    private final X86Vm vm;
+    private final FakeLapic lapic;
     private final FakeTime time;
     private final ByteBuffer registers;
     /** The modes that the guest's CPUID offers, bits of the timer's entry in the local vector table. */
@@ -25,9 +41,15 @@ final class LapicTimer {
     private long period;
 
     private long end;
+    /** What waits for the end; null if nothing does. */
+    private FakeTime.@Nullable Timer armed;
+    /** The end has come, and the vCPU has not taken it. A periodic timer goes on when it does. */
+    private boolean pending;
 
-    LapicTimer(FakeTime time, ByteBuffer registers) {
-        this.time = time;
+    LapicTimer(X86Vm vm, FakeLapic lapic, ByteBuffer registers) {
+        this.vm = vm;
+        this.lapic = lapic;
+        this.time = vm.host().time();
         this.registers = registers;
     }
 
@@ -37,15 +59,29 @@ final class LapicTimer {
 
     /** INIT. */
     void stop() {
+        cancel();
         updateMode();
         period = 0;
     }
 
+    private void cancel() {
+        if (armed != null) {
+            time.cancel(armed);
+        }
+        armed = null;
+        pending = false;
+    }
+
     /** After KVM_SET_LAPIC: it counts from the current count that was set. */
     void restart() {
+        cancel();
         updateMode();
         int from = registers.getInt(LapicPage.CURRENT_COUNT_AT);
         registers.putInt(LapicPage.CURRENT_COUNT_AT, 0);
+        start(from);
+    }
+
+    private void start(int from) {
         if (mode == DEADLINE) {
             return;
         }
@@ -55,12 +91,77 @@ final class LapicTimer {
         }
         long left = Math.min(nanos(from), period);
         end = time.now() + (left == 0 && mode == PERIODIC ? period : left);
+        if (period > 0) {
+            arm();
+        }
+    }
+
+    private void arm() {
+        long left = end - time.now();
+        if (left > 0) {
+            armed = time.after(Duration.ofNanos(left), this::expire);
+        } else {
+            expire();
+        }
+    }
+
+    private void expire() {
+        armed = null;
+        pending = true;
+        lapic.wake();
+    }
+
+    /** The vCPU that runs takes the interrupt; several ends of a periodic timer are one. */
+    void deliver() {
+        if (pending) {
+            deliver(registers.getInt(LapicPage.LVT_AT));
+        }
+    }
+
+    private void deliver(int entry) {
+        if (!lapic.isPresent() || !lapic.enabled() || LapicPage.LVT_MASKED.isSet(entry)) {
+            return;
+        }
+        vm.note(ChipAnswer.LAPIC_TIMER);
+        pending = false;
+        if (mode == PERIODIC && period > 0) {
+            end += ((time.now() - end) / period + 1) * period;
+            arm();
+        }
+        DeliveryMode of = DeliveryMode.of((int) LapicPage.LVT_MODE.of(entry));
+        lapic.accept(
+                new ApicMessage(0, false, false, false, of, entry & 0xff, (entry & LEVEL) != 0), of, taker -> {});
+    }
+
+    // What a guest writes
+
+    void writeEntry(int value) {
+        int masked = lapic.enabled() ? 0 : (int) LapicPage.LVT_MASKED.mask();
+        registers.putInt(LapicPage.LVT_AT, (value | masked) & (ENTRY | offered));
+        updateMode();
+    }
+
+    void writeInitialCount(int value) {
+        if (mode != DEADLINE) {
+            cancel();
+            registers.putInt(LapicPage.INITIAL_COUNT_AT, value);
+            start(value);
+        }
+    }
+
+    void writeDivider(int value) {
+        boolean other = (value & DIVIDER) != registers.getInt(LapicPage.DIVIDER_AT);
+        if (other && registers.getInt(LapicPage.INITIAL_COUNT_AT) != 0) {
+            throw new NotModelledException("a guest that divides the clock of a timer that counts");
+        }
+        registers.putInt(LapicPage.DIVIDER_AT, value & DIVIDER);
     }
 
     /** A change to the mode of the TSC deadline, or from it, ends the timer. */
     private void updateMode() {
         int next = registers.getInt(LapicPage.LVT_AT) & offered;
         if ((next == DEADLINE) != (mode == DEADLINE)) {
+            cancel();
             registers.putInt(LapicPage.INITIAL_COUNT_AT, 0);
             period = 0;
         }
@@ -68,7 +169,9 @@ final class LapicTimer {
     }
 
     private long nanos(int count) {
-        return Integer.toUnsignedLong(count) << divider();
+        long cycles = Integer.toUnsignedLong(count) << divider();
+        long cycle = vm.settings().busCycle();
+        return cycles > LONGEST / cycle ? LONGEST : cycles * cycle;
     }
 
     /** The binary logarithm of the divider. */
@@ -85,6 +188,6 @@ final class LapicTimer {
         if (left < 0) {
             left = mode == PERIODIC ? Math.floorMod(left, period) : 0;
         }
-        return (int) (left % period >>> divider());
+        return (int) (left % period / vm.settings().busCycle() >>> divider());
     }
 }

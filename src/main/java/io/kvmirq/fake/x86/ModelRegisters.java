@@ -18,6 +18,10 @@ final class ModelRegisters {
     private static final int MSR_X2APIC_SVR = MSR_X2APIC + LapicPage.SVR_AT / LapicPage.STRIDE;
     private static final int MSR_X2APIC_LINT0 = MSR_X2APIC + LapicPage.LINT0_AT / LapicPage.STRIDE;
 
+    private static final int MSR_X2APIC_TIMER = MSR_X2APIC + LapicPage.LVT_AT / LapicPage.STRIDE;
+    private static final int MSR_X2APIC_INITIAL_COUNT = MSR_X2APIC + LapicPage.INITIAL_COUNT_AT / LapicPage.STRIDE;
+    private static final int MSR_X2APIC_DIVIDER = MSR_X2APIC + LapicPage.DIVIDER_AT / LapicPage.STRIDE;
+
     private final FakeCpu cpu;
     private final GeneralRegisters registers;
 
@@ -42,6 +46,9 @@ final class ModelRegisters {
                 cpu.writeBase((long) registers.get(EDX) << Integer.SIZE | Integer.toUnsignedLong(value));
             case MSR_X2APIC_SVR -> apic.setSpurious(value);
             case MSR_X2APIC_LINT0 -> apic.setLint0(value);
+            case MSR_X2APIC_TIMER -> apic.timer().writeEntry(value);
+            case MSR_X2APIC_INITIAL_COUNT -> apic.timer().writeInitialCount(value);
+            case MSR_X2APIC_DIVIDER -> apic.timer().writeDivider(value);
             case MSR_X2APIC_EOI -> apic.endOfInterrupt();
             default -> throw new NotModelledException("writing MSR 0x" + Integer.toHexString(registers.get(ECX)));
         }

@@ -91,6 +91,7 @@ final class PendingEvents {
     }
 
     private boolean deliverTo(GuestCode code, FakeLapic apic) {
+        apic.timer().deliver();
         boolean open = takesInterrupts(code);
         int vector = open && apic.takesInterruptOfPic() ? takeOfPic(code) : NONE;
         if (vector != NONE) {

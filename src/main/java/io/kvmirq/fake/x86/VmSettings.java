@@ -26,6 +26,8 @@ final class VmSettings {
     /** The TSC of vCPUs to come. */
     private int tscRate = TscRate.OF_HOST;
 
+    private long busCycle = 1;
+
     VmSettings(X86Vm vm) {
         this.host = vm.host();
     }
@@ -35,6 +37,15 @@ final class VmSettings {
         if (filtered) {
             throw new NotModelledException("a guest whose MSRs are filtered");
         }
+    }
+
+    /** Nanoseconds of a cycle of the APIC bus, which the timers of the LAPICs count. */
+    long busCycle() {
+        return busCycle;
+    }
+
+    void setBusCycle(long nanos) {
+        busCycle = nanos;
     }
 
     int setMmuPages(long pages) {

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.World.*;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.testing.Structs;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** The interrupts of a LAPIC's timer: arch/x86/kvm/lapic.c. */
+@Contract
+class LapicTimerContract extends KernelSuite {
+    private static final int TIMER = 0x320;
+    private static final int INITIAL_COUNT = 0x380;
+    private static final int CURRENT_COUNT = 0x390;
+    private static final int MASKED = 1 << 16;
+    private static final int PERIODIC = 1 << 17;
+    private static final int OTHER_VECTOR = 0x32;
+    private static final int OTHER_HANDLED = 0x86;
+    /** In units of 2 ns: a tenth of a second, and a millisecond. */
+    private static final int LONG = 50_000_000;
+
+    private static final int SHORT = 500_000;
+    private static final int APIC_BUS_CYCLE = 237;
+
+    private int vm;
+    private RealModeGuest guest;
+
+    @BeforeEach
+    void setUp() {
+        vm = world.splitVm();
+        guest = RealModeGuest.answering(world, vm);
+        guest.handle(OTHER_VECTOR, "e686cf");
+    }
+
+    private ByteBuffer lapic() {
+        return world.lapic(guest.vcpu());
+    }
+
+    private void set(int entry, int initial, int current) {
+        ByteBuffer lapic =
+                lapic().putInt(TIMER, entry).putInt(INITIAL_COUNT, initial).putInt(CURRENT_COUNT, current);
+        assertOk(libc.ioctl(guest.vcpu(), Uapi.KVM_SET_LAPIC, lapic));
+    }
+
+    private void awaitEnd() {
+        World.eventually("the timer ends", () -> lapic().getInt(CURRENT_COUNT) == 0);
+    }
+
+    @Test
+    void oneShotTimerInterruptsTheGuest() {
+        set(VECTOR, LONG, SHORT);
+        guest.answer();
+        assertThat(lapic().getInt(CURRENT_COUNT)).isZero();
+        assertThat(lapic().getInt(INITIAL_COUNT)).isEqualTo(LONG);
+    }
+
+    @Test
+    void oneShotTimerWithoutACountHasEnded() {
+        set(VECTOR, LONG, 0);
+        guest.answer();
+    }
+
+    @Test
+    void periodicTimerInterruptsAgain() {
+        set(VECTOR | PERIODIC, SHORT, SHORT / 2);
+        for (int i = 0; i < 5; i++) {
+            guest.answer();
+        }
+    }
+
+    /** Only a vCPU that runs takes it. */
+    @Test
+    void endIsNoRequestUntilTheVcpuRuns() {
+        set(VECTOR, SHORT, SHORT);
+        awaitEnd();
+        assertThat(world.requested(guest.vcpu(), VECTOR)).isFalse();
+        guest.answer();
+    }
+
+    @Test
+    void maskedTimerDoesNotInterrupt() {
+        set(OTHER_VECTOR | MASKED, SHORT, SHORT);
+        awaitEnd();
+        assertThat(kernel.msiSignal(vm, MSI_ADDRESS, VECTOR, 0, 0)).isOne();
+        guest.answer();
+        set(OTHER_VECTOR, SHORT, SHORT);
+        guest.runTo(OTHER_HANDLED);
+    }
+
+    /** What KVM_SET_LAPIC sets takes the place of an end that the guest has not seen. */
+    @Test
+    void endIsForgottenWithItsTimer() {
+        set(OTHER_VECTOR, SHORT, SHORT);
+        awaitEnd();
+        set(VECTOR, SHORT, SHORT);
+        guest.answer();
+    }
+
+    /** {@code wrmsr} of divider, entry and initial count; the guest halts. */
+    @Test
+    void guestSetsItsTimer() {
+        int own = world.splitVm();
+        String divider = "66b93e080000" + "66b803000000" + "6631d2" + "0f30";
+        String entry = "66b932080000" + "66b832000000" + "0f30";
+        String count = "66b938080000" + "66b810270000" + "0f30";
+        guest = new RealModeGuest(
+                world, own, RealModeGuest.LAPIC_ON + divider + entry + count + "e682" + "fb" + "f4" + "ebfd");
+        guest.handle(OTHER_VECTOR, "e686cf");
+        guest.runTo(RealModeGuest.READY);
+        assertThat(lapic().getInt(INITIAL_COUNT)).isEqualTo(10_000);
+        assertThat(lapic().getInt(0x3e0)).isEqualTo(3);
+        assertThat(lapic().getInt(TIMER)).isEqualTo(OTHER_VECTOR);
+        guest.runTo(OTHER_HANDLED);
+        assertThat(lapic().getInt(CURRENT_COUNT)).isZero();
+    }
+
+    /** One of 33 ms. */
+    @Test
+    void timerCountsTheCyclesOfItsBus() {
+        assumeTrue(world.isSince(6, 11), "before 6.11 a cycle has 1 ns");
+        vm = world.splitVm();
+        assertOk(libc.ioctl(vm, Uapi.KVM_ENABLE_CAP, Structs.of("kvm_enable_cap", APIC_BUS_CYCLE, 0, 1 << 25)));
+        guest = RealModeGuest.answering(world, vm);
+        set(VECTOR | MASKED, LONG, 100);
+        assertThat(lapic().getInt(CURRENT_COUNT)).isBetween(50, 100);
+    }
+}
