@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
-import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.uapi.Uapi;
@@ -20,6 +19,13 @@ final class TimerCalls {
     private static final int SPEAKER_CHANNEL = 2;
     /** The mode before the guest programs a channel: it does not tick. */
     private static final int NO_MODE = 0xff;
+
+    private static final int RATE = 2;
+    private static final int SQUARE_WAVE = 3;
+    private static final int SOFTWARE_STROBE = 4;
+
+    /** KVM_PIT_FLAGS_HPET_LEGACY. */
+    private static final int REPLACED = 1;
 
     private static final int WHOLE_COUNT = 0x10000;
     private static final int CLOCK_FLAGS =
@@ -46,9 +52,10 @@ final class TimerCalls {
         return KvmPitState2.CHANNELS + channel * KvmPitChannelState.SIZE;
     }
 
-    /** The time of channel 0 is kept by its timer, which is off. */
-    private void load(int channel, int count) {
-        pit.putInt(at(channel) + KvmPitChannelState.COUNT, count == 0 ? WHOLE_COUNT : count);
+    /** The time of channel 0 is kept by its timer. */
+    private void load(int channel, int from) {
+        int count = from == 0 ? WHOLE_COUNT : from;
+        pit.putInt(at(channel) + KvmPitChannelState.COUNT, count);
         if (channel > 0) {
             pit.putLong(
                     at(channel) + KvmPitChannelState.COUNT_LOAD_TIME,
@@ -64,24 +71,36 @@ final class TimerCalls {
         return 0;
     }
 
-    /** KVM_REINJECT_CONTROL: whether lost ticks are made up for. The fake's timer loses none. */
-    int reinject() {
-        return vm.hasPit() ? 0 : host.refuse(VmAnswer.PIT_NONE);
+    int reinject(ByteBuffer control) {
+        if (!vm.hasPit()) {
+            return host.refuse(VmAnswer.PIT_NONE);
+        }
+        vm.pitTimer().setReinjecting(control.get(Uapi.KvmReinjectControl.PIT_REINJECT) != 0);
+        return 0;
     }
 
     int setPit(ByteBuffer from) {
         if (!vm.hasPit()) {
             return host.refuse(VmAnswer.PIT_NONE);
         }
-        if ((from.get(KvmPitChannelState.MODE) & NO_MODE) != NO_MODE) {
-            throw new NotModelledException("a timer that ticks");
-        }
         host.note(VmAnswer.PIT_RESTART);
+        boolean replaced = (from.getInt(KvmPitState2.FLAGS) & ~pit.getInt(KvmPitState2.FLAGS) & REPLACED) != 0;
         pit.put(0, from, 0, KvmPitState2.FLAGS + Integer.BYTES);
         for (int channel = 0; channel < CHANNELS; channel++) {
             load(channel, from.getInt(at(channel) + KvmPitChannelState.COUNT));
         }
+        start(pit.getInt(KvmPitChannelState.COUNT), replaced ? NO_MODE : pit.get(KvmPitChannelState.MODE) & NO_MODE);
         return 0;
+    }
+
+    /** Channel 0: the modes 2 and 3 are periodic. A timer that an HPET replaces goes on as it is. */
+    private void start(int count, int mode) {
+        boolean starts = mode <= SOFTWARE_STROBE;
+        if (!starts) {
+            vm.pitTimer().stop();
+        } else if (vm.irqchip() == X86Vm.Irqchip.FULL && (pit.getInt(KvmPitState2.FLAGS) & REPLACED) == 0) {
+            vm.pitTimer().start(count, mode == RATE || mode == SQUARE_WAVE);
+        }
     }
 
     /** No flags: on a host whose clock is not the TSC the kernel tells neither the TSC nor the time of day. */

@@ -51,6 +51,7 @@ final class X86Vm extends VmInterrupts {
     private final Lapics lapics = new Lapics(this);
     private final VmSettings settings = new VmSettings(this);
     private final CoalescedWrites coalesced = new CoalescedWrites(this);
+    private final PitTimer pitTimer = new PitTimer(this);
     /** Empty on a host that posts nothing and has no model of its hardware. */
     private final Optional<IrqPosting> posting;
 
@@ -123,6 +124,10 @@ final class X86Vm extends VmInterrupts {
         return pit;
     }
 
+    PitTimer pitTimer() {
+        return pitTimer;
+    }
+
     /** Whether the timer also serves the port of the speaker. */
     boolean hasSpeaker() {
         return speaker;
@@ -131,6 +136,7 @@ final class X86Vm extends VmInterrupts {
     void createPit(boolean withSpeaker) {
         pit = true;
         speaker = withSpeaker;
+        lapics.wantScan();
     }
 
     /** Whether a vCPU is the boot vCPU, which starts runnable and takes the interrupts of the PICs. */
@@ -363,9 +369,16 @@ final class X86Vm extends VmInterrupts {
         }
     }
 
-    /** Whether a resampling irqfd waits for the EOI of an IOAPIC pin. */
-    boolean isResampled(int pin) {
-        return isResampled(IOAPIC, pin);
+    /** Whether a resampling irqfd, or the PIT, waits for the EOI of an IOAPIC pin. */
+    boolean isAwaited(int pin) {
+        return isResampled(IOAPIC, pin) || pitTimer.awaits(routes().gsiOfPin(IOAPIC, pin));
+    }
+
+    /** A guest unmasks a pin of a PIC. */
+    void unmasked(int chip, int pin) {
+        if (pitTimer.awaits(routes().gsiOfPin(chip, pin))) {
+            pitTimer.forget();
+        }
     }
 
     private boolean isResampled(int chip, int pin) {
@@ -383,6 +396,9 @@ final class X86Vm extends VmInterrupts {
         if (isResampled(chip, pin)) {
             note(IrqfdAnswer.RESAMPLE_ON_EOI);
             resampler(routes().gsiOfPin(chip, pin)).acknowledge();
+        }
+        if (pitTimer.awaits(routes().gsiOfPin(chip, pin))) {
+            pitTimer.acknowledge();
         }
     }
 }

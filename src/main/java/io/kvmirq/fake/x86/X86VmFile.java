@@ -120,7 +120,7 @@ final class X86VmFile extends VmFile {
 
     /** The number of the request tells no size. */
     private int reinject(long address) {
-        return host.copied(address, Uapi.KvmReinjectControl.SIZE, control -> timers.reinject());
+        return host.copied(address, Uapi.KvmReinjectControl.SIZE, control -> timers.reinject(control));
     }
 
     private int check(long capability) {

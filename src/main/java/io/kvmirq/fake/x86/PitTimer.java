@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+import io.kvmirq.explain.VmAnswer;
+import io.kvmirq.fake.file.FakeTime;
+import java.time.Duration;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Channel 0 of a VM's timer (PIT), which pulses GSI 0. A tick that reinjects waits until the guest has ended the one
+ * before. Source: {@code pit_timer_fn()}, {@code pit_do_work()} and {@code kvm_pit_ack_irq()} in arch/x86/kvm/i8254.c.
+ */
+final class PitTimer {
+    /** The GSI of its ticks. */
+    static final int GSI = 0;
+    /** The source that drives the pins of its GSI: KVM_PIT_IRQ_SOURCE_ID. */
+    private static final int SOURCE = 2;
+
+    private static final long FREQUENCY = 1_193_182;
+    private static final long SECOND_NANOS = 1_000_000_000;
+    /** The module parameter min_timer_period_us. */
+    private static final long LEAST_PERIOD = 200_000;
+
+    private final X86Vm vm;
+    private final FakeTime time;
+    private boolean reinjects = true;
+    /** Ticks that the guest has not ended. */
+    private long pending;
+    /** Whether the guest has ended the last tick. */
+    private boolean ended = true;
+
+    private long period;
+    private boolean periodic;
+    private long end;
+    private FakeTime.@Nullable Timer armed;
+
+    PitTimer(X86Vm vm) {
+        this.vm = vm;
+        this.time = vm.host().time();
+    }
+
+    /** KVM_REINJECT_CONTROL: whether ticks that a guest misses are made up for. */
+    void setReinjecting(boolean on) {
+        if (on != reinjects) {
+            forget();
+            reinjects = on;
+            vm.lapics().wantScan();
+        }
+    }
+
+    /** Whether it awaits the end of the interrupt of a GSI. */
+    boolean awaits(int gsi) {
+        return vm.hasPit() && reinjects && gsi == GSI;
+    }
+
+    /** The guest unmasks its pin, or loads a count. */
+    void forget() {
+        pending = 0;
+        ended = true;
+    }
+
+    void stop() {
+        if (armed != null) {
+            time.cancel(armed);
+        }
+        armed = null;
+    }
+
+    /** A count is loaded, which is not 0. */
+    void start(int count, boolean again) {
+        stop();
+        forget();
+        long nanos = Integer.toUnsignedLong(count) * SECOND_NANOS / FREQUENCY;
+        periodic = again;
+        period = again ? Math.max(nanos, LEAST_PERIOD) : nanos;
+        end = time.now() + nanos;
+        arm();
+    }
+
+    private void arm() {
+        armed = time.after(Duration.ofNanos(Math.max(end - time.now(), 0)), this::tick);
+    }
+
+    private void tick() {
+        vm.note(VmAnswer.PIT_TICKS);
+        armed = null;
+        if (vm.isClosed()) {
+            return;
+        }
+        long ticks = 1;
+        if (periodic) {
+            ticks += (time.now() - end) / period;
+            end += ticks * period;
+            arm();
+        }
+        pending += reinjects ? ticks : 0;
+        pulse();
+    }
+
+    private void pulse() {
+        if (reinjects && !ended) {
+            return;
+        }
+        ended = !reinjects;
+        vm.setIrq(GSI, SOURCE, true, false);
+        vm.setIrq(GSI, SOURCE, false, false);
+    }
+
+    /** The guest ends an interrupt of its GSI. */
+    void acknowledge() {
+        ended = true;
+        pending = Math.max(pending - 1, 0);
+        if (pending > 0) {
+            pulse();
+        }
+    }
+}

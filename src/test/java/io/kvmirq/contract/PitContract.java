@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.World.*;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.Uapi.KvmPitChannelState;
+import io.kvmirq.uapi.Uapi.KvmPitState2;
+import java.nio.ByteBuffer;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** A VM's timer whose channel 0 ticks: arch/x86/kvm/i8254.c. */
+@Contract
+class PitContract extends KernelSuite {
+    private static final int TICK = 0x30;
+    private static final int OTHER = 0x31;
+    private static final int TICKED = 0x85;
+    private static final int TICK_ENDED = 0x86;
+    private static final int OTHER_ENDED = 0x87;
+    /** In units of 838 ns: a millisecond. */
+    private static final int SHORT = 1193;
+    /** An interrupt controller's pin that a BIOS gives the timer. */
+    private static final int PIN = 2;
+
+    private static final int REPLACED = 1;
+
+    /** Vectors from 0x30 on, pins 0 and 1 unmasked; {@code sti; hlt} for ever. */
+    private static final String WITH_PIC = "b011e620" + "b030e621" + "b004e621" + "b001e621" + "b0fce621" + "e682fbf4ebfd";
+
+    private static final String END_OF_INTERRUPT = "b020e620";
+
+    private int vm;
+
+    @BeforeEach
+    void setUp() {
+        vm = world.fullVm();
+        assertOk(libc.ioctl(vm, Uapi.KVM_CREATE_PIT2, Buffers.allocate(Uapi.KvmPitConfig.SIZE)));
+    }
+
+    private RealModeGuest guestWithPic() {
+        RealModeGuest guest = new RealModeGuest(world, vm, WITH_PIC);
+        guest.handle(TICK, "e685" + END_OF_INTERRUPT + "e686cf");
+        guest.handle(OTHER, END_OF_INTERRUPT + "e687cf");
+        guest.runTo(RealModeGuest.READY);
+        return guest;
+    }
+
+    private void start(int mode, int flags) {
+        ByteBuffer state = Buffers.allocate(KvmPitState2.SIZE);
+        assertOk(libc.ioctl(vm, Uapi.KVM_GET_PIT2, state));
+        state.put(KvmPitChannelState.MODE, (byte) mode)
+                .putInt(KvmPitChannelState.COUNT, SHORT)
+                .putInt(KvmPitState2.FLAGS, flags);
+        assertOk(libc.ioctl(vm, Uapi.KVM_SET_PIT2, state));
+        assertOk(libc.ioctl(vm, Uapi.KVM_GET_PIT2, state));
+        assertThat(state.get(KvmPitChannelState.MODE)).isEqualTo((byte) mode);
+        assertThat(state.getInt(KvmPitChannelState.COUNT)).isEqualTo(SHORT);
+    }
+
+    private void pulseOther() {
+        assertOk(kernel.lineSet(vm, 1, 1));
+        assertOk(kernel.lineSet(vm, 1, 0));
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {2, 3})
+    void periodicChannelTicksAgain(int mode) {
+        RealModeGuest guest = guestWithPic();
+        start(mode, 0);
+        for (int i = 0; i < 5; i++) {
+            guest.runTo(TICKED);
+            guest.runTo(TICK_ENDED);
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {0, 1, 4})
+    void oneShotChannelTicksOnce(int mode) {
+        RealModeGuest guest = guestWithPic();
+        start(mode, 0);
+        guest.runTo(TICKED);
+        guest.runTo(TICK_ENDED);
+        pulseOther();
+        guest.runTo(OTHER_ENDED);
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {5, 0xff})
+    void channelInAnotherModeDoesNotTick(int mode) {
+        RealModeGuest guest = guestWithPic();
+        start(mode, 0);
+        pulseOther();
+        guest.runTo(OTHER_ENDED);
+        start(2, 0);
+        guest.runTo(TICKED);
+    }
+
+    /** By an HPET, which the VMM emulates. */
+    @Test
+    void replacedChannelDoesNotTick() {
+        RealModeGuest guest = guestWithPic();
+        start(2, REPLACED);
+        pulseOther();
+        guest.runTo(OTHER_ENDED);
+        start(2, 0);
+        guest.runTo(TICKED);
+    }
+
+    /** As a VMM routes GSI 0. */
+    @ParameterizedTest
+    @ValueSource(ints = {0, 1})
+    void ticksGoThroughTheIoapicToo(int reinjects) {
+        assertOk(world.setPinRoutes(vm, new World.PinRoute(0, IOAPIC, PIN, 0)));
+        assertOk(libc.ioctl(
+                vm,
+                Uapi.KVM_REINJECT_CONTROL,
+                Buffers.allocate(Uapi.KvmReinjectControl.SIZE)
+                        .put(Uapi.KvmReinjectControl.PIT_REINJECT, (byte) reinjects)));
+        RealModeGuest guest = RealModeGuest.answering(world, vm);
+        world.redirect(vm, PIN, VECTOR);
+        start(2, 0);
+        for (int i = 0; i < 5; i++) {
+            guest.answer();
+        }
+    }
+}
