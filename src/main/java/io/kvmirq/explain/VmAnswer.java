@@ -120,6 +120,11 @@ public enum VmAnswer implements Answer {
     SREGS_CONTRADICT(refusal(MEASURED, SREGS_SET, EINVAL, "the control registers contradict each other",
         "CR0.PG needs PE, NW needs CD; EFER.LMA and a 64-bit code segment need LME and PG",
         "x86.c kvm_is_valid_sregs()").also(VCPU_RUN)),
+    SREGS_CR3(refusal(MEASURED, SREGS_SET, EINVAL, "in long mode CR3 is no physical address of the guest",
+        "cr3: the CPUID tells the bits of an address (36 without leaf 0x80000008)", "x86.c kvm_is_valid_sregs()")
+        .also(VCPU_RUN)),
+    SREGS_CR4(refusal(MEASURED, SREGS_SET, EINVAL, "CR4 has bits that the vCPU's CPUID or the processor lacks",
+        "cr4, and KVM_SET_CPUID2, which comes first", "x86.h __cr4_reserved_bits()").also(VCPU_RUN)),
     SREGS_APIC_BASE(refusal(MEASURED, SREGS_SET, EINVAL, "the base of the LAPIC has reserved bits or no such mode",
         "apic_base: bits 7:0 and 9 are 0, x2APIC needs the enable bit and the CPUID, which also tells the bits of an"
         + " address (36 without leaf 0x80000008)", "x86.c kvm_apic_set_base()").also(VCPU_RUN)),

@@ -43,7 +43,7 @@ final class FakeCpu {
     private long priority;
 
     private final ApicBase base;
-    private GuestCpuid cpuid = new GuestCpuid(ByteBuffer.allocate(0));
+    private GuestCpuid cpuid = GuestCpuid.unset();
 
     /** The LAPIC's, or those of a vCPU without one. */
     private final VcpuEvents events;
@@ -134,18 +134,10 @@ final class FakeCpu {
         lapic.ifPresent(apic -> apic.identify(next));
     }
 
-    /**
-     * The rule that refuses KVM_SET_SREGS; empty for none.
-     *
-     * @throws NotModelledException before anything has changed
-     */
+    /** The rule that refuses KVM_SET_SREGS; empty for none. */
     Optional<Answer> refusesSegments(ByteBuffer next) {
-        Optional<Answer> refused =
-                SystemRegisters.refuses(next).or(() -> base.refuses(next.getLong(APIC_BASE_AT), cpuid, host.build()));
-        if (refused.isEmpty()) {
-            system.checkModelled(next);
-        }
-        return refused;
+        return SystemRegisters.refuses(next, cpuid, host.build())
+                .or(() -> base.refuses(next.getLong(APIC_BASE_AT), cpuid, host.build()));
     }
 
     /** KVM_SET_SREGS of values that are not refused. */
@@ -274,6 +266,9 @@ final class FakeCpu {
             return 0;
         }
         chooseCode();
+        if (code == instructions) {
+            system.checkModelled();
+        }
         PostingVcpu hardware = lapic.map(FakeLapic::hardware).orElse(null);
         while (true) {
             if (hardware != null) {

@@ -18,10 +18,30 @@ final class GuestCpuid {
     private static final int BYTE = 0xff;
 
     private final ByteBuffer leaves;
+    private final boolean unset;
 
     /** @param leaves {@code struct kvm_cpuid_entry2}, which the caller does not change */
     GuestCpuid(ByteBuffer leaves) {
+        this(leaves, false);
+    }
+
+    private GuestCpuid(ByteBuffer leaves, boolean unset) {
         this.leaves = leaves;
+        this.unset = unset;
+    }
+
+    /** That of a vCPU before KVM_SET_CPUID2. */
+    static GuestCpuid unset() {
+        return new GuestCpuid(ByteBuffer.allocate(0), true);
+    }
+
+    boolean isUnset() {
+        return unset;
+    }
+
+    /** @param register its place in {@code struct kvm_cpuid_entry2} */
+    boolean has(int leaf, int register, int bit) {
+        return (register(leaf, register) >>> bit & 1) != 0;
     }
 
     /** {@code struct kvm_cpuid_entry2}, which nobody changes. */

@@ -53,6 +53,10 @@ final class SyncedRegisters {
         if ((changed() & GENERAL) != 0) {
             GeneralRegisters.checked(shared.getLong(GENERAL_AT + Uapi.KvmRegs.RFLAGS));
         }
+        ByteBuffer system = part(SYSTEM_AT, Uapi.KvmSregs.SIZE);
+        if ((changed() & SYSTEM) != 0 && cpu.refusesSegments(system).isEmpty()) {
+            SystemRegisters.checkModelled(system);
+        }
         if ((changed() & GENERAL) != 0 && cpu.isReading()) {
             throw new NotModelledException("general registers in kvm_run before a read of the guest is complete");
         }

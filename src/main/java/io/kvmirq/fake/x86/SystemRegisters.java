@@ -4,14 +4,16 @@ package io.kvmirq.fake.x86;
 import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.VmAnswer;
+import io.kvmirq.fake.file.Build;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /**
- * The segment and control registers of a vCPU in real mode, as {@code struct kvm_sregs} without CR8, the base of the
- * LAPIC and the pending interrupt. Source: {@code kvm_is_valid_sregs()} in arch/x86/kvm/x86.c.
+ * The segment and control registers of a vCPU, as {@code struct kvm_sregs} without CR8, the base of the LAPIC and the
+ * pending interrupt. Those of any mode are kept; guests run in real mode alone. Source: {@code kvm_is_valid_sregs()} in arch/x86/kvm/x86.c.
  */
 final class SystemRegisters {
     static final int CODE = 0;
@@ -53,6 +55,9 @@ final class SystemRegisters {
 
     private static final int REAL_MODE_TABLE = 0x3ff;
 
+    /** Why no guest runs with them; null if one does. */
+    private @Nullable String unmodelled;
+
     private final ByteBuffer values = ByteBuffer.allocate(Uapi.KvmSregs.SIZE).order(ByteOrder.nativeOrder());
 
     SystemRegisters() {
@@ -62,6 +67,7 @@ final class SystemRegisters {
 
     /** INIT: the bits of the caches stay. */
     void reset() {
+        unmodelled = null;
         long caches = values.getLong(CR0) & (CACHE_OFF | NOT_WRITE_THROUGH);
         values.put(0, new byte[END]);
         for (int segment = 0; segment < SEGMENTS; segment++) {
@@ -83,12 +89,13 @@ final class SystemRegisters {
         to.put(0, values, 0, END);
     }
 
-    /** The rule that refuses registers which contradict each other; empty for none. */
-    static Optional<Answer> refuses(ByteBuffer next) {
+    /** The rule that refuses registers which contradict each other, the CPUID or the processor; empty for none. */
+    static Optional<Answer> refuses(ByteBuffer next, GuestCpuid cpuid, Build build) {
         long cr0 = next.getLong(CR0);
         long efer = next.getLong(EFER);
         boolean invalid;
-        if ((efer & LONG_MODE) != 0 && (cr0 & PAGING) != 0) {
+        boolean wide = (efer & LONG_MODE) != 0 && (cr0 & PAGING) != 0;
+        if (wide) {
             invalid = (next.getLong(CR4) & PHYSICAL_ADDRESS_EXTENSION) == 0 || (efer & LONG_MODE_ACTIVE) == 0;
         } else {
             invalid = (efer & LONG_MODE_ACTIVE) != 0 || next.get(LONG_CODE) != 0;
@@ -96,7 +103,15 @@ final class SystemRegisters {
         invalid |= cr0 >>> Integer.SIZE != 0
                 || (cr0 & (NOT_WRITE_THROUGH | CACHE_OFF)) == NOT_WRITE_THROUGH
                 || (cr0 & (PAGING | PROTECTED)) == PAGING;
-        return invalid ? Optional.of(VmAnswer.SREGS_CONTRADICT) : Optional.empty();
+        if (invalid) {
+            return Optional.of(VmAnswer.SREGS_CONTRADICT);
+        }
+        if (wide && next.getLong(CR3) >>> cpuid.addressBits() != 0) {
+            return Optional.of(VmAnswer.SREGS_CR3);
+        }
+        return (next.getLong(CR4) & ControlBits.reserved(cpuid, build)) != 0
+                ? Optional.of(VmAnswer.SREGS_CR4)
+                : Optional.empty();
     }
 
     /** Whether the guest would page by PAE, outside long mode. */
@@ -106,27 +121,51 @@ final class SystemRegisters {
                 && (next.getLong(EFER) & LONG_MODE_ACTIVE) == 0;
     }
 
-    /** @throws NotModelledException before anything has changed */
-    void checkModelled(ByteBuffer next) {
+    /** Before a run. */
+    void checkModelled() {
+        if (unmodelled != null) {
+            throw new NotModelledException(unmodelled);
+        }
+    }
+
+    /** @throws NotModelledException if no guest runs with these registers */
+    static void checkModelled(ByteBuffer next) {
+        String why = unmodelled(next);
+        if (why != null) {
+            throw new NotModelledException(why);
+        }
+    }
+
+    /** What of the registers is of another mode than real mode; null for nothing. */
+    private static @Nullable String unmodelled(ByteBuffer next) {
         for (int segment = 0; segment < SEGMENTS; segment++) {
-            int at = segment * SEGMENT;
-            boolean same = next.getInt(at + LIMIT) == values.getInt(at + LIMIT);
-            for (int i = TYPE; i < SEGMENT - 1; i++) {
-                same &= next.get(at + i) == values.get(at + i);
-            }
-            if (!same || next.getLong(at) >>> Integer.SIZE != 0) {
-                throw new NotModelledException("a segment that is none of real mode");
+            if (!isOfRealMode(next, segment)) {
+                return "a guest with a segment that is none of real mode";
             }
         }
         long cr0 = next.getLong(CR0);
         if ((cr0 & ~(HARMLESS | CACHE_OFF | NOT_WRITE_THROUGH)) != EXTENSION_TYPE
                 || next.getLong(CR4) != 0
                 || next.getLong(EFER) != 0) {
-            throw new NotModelledException("CR0, CR4 or EFER of another mode than real mode");
+            return "a guest with CR0, CR4 or EFER of another mode than real mode";
         }
-        if (next.getLong(CR3) >>> Integer.SIZE != 0 || next.getLong(IDT) >>> Integer.SIZE != 0) {
-            throw new NotModelledException("CR3 or the table of vectors above 4 GiB");
+        return next.getLong(CR3) >>> Integer.SIZE != 0 || next.getLong(IDT) >>> Integer.SIZE != 0
+                ? "a guest with CR3 or the table of vectors above 4 GiB"
+                : null;
+    }
+
+    private static boolean isOfRealMode(ByteBuffer next, int segment) {
+        int at = segment * SEGMENT;
+        int type = segment == CODE || segment == TASK ? 0xb : segment == LOCAL ? 2 : 3;
+        boolean plain = true;
+        for (int i = PRESENT + 1; i < SEGMENT - 1; i++) {
+            plain &= next.get(at + i) == (i == DESCRIPTOR && segment < TASK ? 1 : 0);
         }
+        return plain
+                && next.getLong(at) >>> Integer.SIZE == 0
+                && next.getInt(at + LIMIT) == 0xffff
+                && next.get(at + TYPE) == type
+                && next.get(at + PRESENT) == 1;
     }
 
     void load(ByteBuffer next) {
@@ -134,6 +173,12 @@ final class SystemRegisters {
         for (int table : new int[] {GDT, IDT}) {
             values.putLong(table + Long.BYTES, next.getLong(table + Long.BYTES) & TABLE_LIMIT);
         }
+        unmodelled = unmodelled(values);
+    }
+
+    /** Whether the guest pages by PAE, outside long mode. */
+    boolean isPae() {
+        return isPae(values);
     }
 
     /** The physical address of an offset in a segment. */
@@ -165,6 +210,8 @@ final class SystemRegisters {
 
     /** Whether a processor would begin here after a reset. */
     boolean isAtReset() {
-        return selector(CODE) == 0xf000 && values.getLong(Uapi.KvmSregs.CS_BASE) == 0xffff0000L;
+        return selector(CODE) == 0xf000
+                && values.getLong(Uapi.KvmSregs.CS_BASE) == 0xffff0000L
+                && (values.getLong(CR0) & PROTECTED) == 0;
     }
 }

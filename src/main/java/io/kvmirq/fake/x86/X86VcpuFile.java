@@ -214,6 +214,9 @@ final class X86VcpuFile extends VcpuFile {
     }
 
     private int getSegments2(ByteBuffer to) {
+        if (cpu.system().isPae()) {
+            throw new NotModelledException("the page directory pointers of PAE paging");
+        }
         ByteBuffer segments = ByteBuffer.allocate(Uapi.KvmSregs.SIZE).order(ByteOrder.nativeOrder());
         cpu.saveSegments(segments);
         to.put(0, segments, 0, Uapi.KvmSregs2.FLAGS);
@@ -225,6 +228,9 @@ final class X86VcpuFile extends VcpuFile {
         long flags = from.getLong(Uapi.KvmSregs2.FLAGS);
         if ((flags & ~Uapi.KVM_SREGS2_FLAGS_PDPTRS_VALID) != 0 || flags != 0 && !SystemRegisters.isPae(from)) {
             return host.refuse(SetupAnswer.SREGS_PDPTRS);
+        }
+        if (flags != 0) {
+            throw new NotModelledException("the page directory pointers of PAE paging");
         }
         ByteBuffer segments = ByteBuffer.allocate(Uapi.KvmSregs.SIZE).order(ByteOrder.nativeOrder());
         segments.put(0, from, 0, Uapi.KvmSregs2.FLAGS);

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+import io.kvmirq.fake.file.Build;
+import io.kvmirq.uapi.Uapi;
+
+/**
+ * The bits of CR4 that a vCPU may have. Source: {@code __cr4_reserved_bits()} in arch/x86/kvm/x86.h. Before
+ * KVM_SET_CPUID2, and with kvm_pvm always, only the host decides; that of a stock kernel has all of them here.
+ */
+final class ControlBits {
+    private static final int FEATURES = 1;
+    private static final int EXTENDED_FEATURES = 7;
+
+    /** VME to OSXMMEXCPT: every processor has them. */
+    private static final long ALWAYS = 0x7ff;
+
+    /** Bits that depend on a bit of the CPUID. */
+    private enum Bit {
+        UMIP(11, EXTENDED_FEATURES, Uapi.KvmCpuidEntry2.ECX, 2),
+        LA57(12, EXTENDED_FEATURES, Uapi.KvmCpuidEntry2.ECX, 16),
+        VMXE(13, FEATURES, Uapi.KvmCpuidEntry2.ECX, 5),
+        FSGSBASE(16, EXTENDED_FEATURES, Uapi.KvmCpuidEntry2.EBX, 0),
+        PCIDE(17, FEATURES, Uapi.KvmCpuidEntry2.ECX, 17),
+        OSXSAVE(18, FEATURES, Uapi.KvmCpuidEntry2.ECX, 26),
+        SMEP(20, EXTENDED_FEATURES, Uapi.KvmCpuidEntry2.EBX, 7),
+        SMAP(21, EXTENDED_FEATURES, Uapi.KvmCpuidEntry2.EBX, 20),
+        PKE(22, EXTENDED_FEATURES, Uapi.KvmCpuidEntry2.ECX, 3);
+
+        private final long mask;
+        private final int leaf;
+        private final int register;
+        private final int feature;
+
+        Bit(int number, int leaf, int register, int feature) {
+            this.mask = 1L << number;
+            this.leaf = leaf;
+            this.register = register;
+            this.feature = feature;
+        }
+
+        /** A kvm_pvm offers no guest five levels of pages, VMX or PCIDs. */
+        boolean isOfHost(Build build) {
+            return !build.pvm() || this != LA57 && this != VMXE && this != PCIDE;
+        }
+    }
+
+    private ControlBits() {}
+
+    static long reserved(GuestCpuid cpuid, Build build) {
+        long allowed = ALWAYS;
+        for (Bit bit : Bit.values()) {
+            boolean offered = build.pvm() || cpuid.isUnset() || cpuid.has(bit.leaf, bit.register, bit.feature);
+            if (bit.isOfHost(build) && offered) {
+                allowed |= bit.mask;
+            }
+        }
+        return ~allowed;
+    }
+}
