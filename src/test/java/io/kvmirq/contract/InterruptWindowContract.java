@@ -80,9 +80,7 @@ class InterruptWindowContract extends KernelSuite {
         start(world.splitVm(), STI + HALT);
         request(true);
         guest.run(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
-        ByteBuffer state = Buffers.allocate(Uapi.KvmMpState.SIZE);
-        assertOk(libc.ioctl(vcpu, Uapi.KVM_GET_MP_STATE, state));
-        assertThat(state.getInt(0)).isEqualTo(Uapi.KVM_MP_STATE_HALTED);
+        assertThat(state()).isEqualTo(Uapi.KVM_MP_STATE_HALTED);
         start(world.bareVm(), STI + HALT + OUT);
         request(true);
         guest.run(Uapi.KVM_EXIT_HLT);
@@ -100,6 +98,36 @@ class InterruptWindowContract extends KernelSuite {
         request(true);
         guest.run(Uapi.KVM_EXIT_IO);
         assertFlags(1, 0);
+    }
+
+    /** There is no room for another vector: {@code kvm_cpu_accept_dm_intr()}. */
+    @Test
+    void noWindowWhileAnInterruptOfTheVmmWaits() {
+        start(world.splitVm(), OUT + STI + HALT + OUT);
+        request(true);
+        assertThat(runToPort()).isEqualTo(RealModeGuest.READY);
+        interrupt();
+        assertThat(runToPort()).isEqualTo(RealModeGuest.INTERRUPTED);
+    }
+
+    /** The guest is runnable again before it takes the NMI: {@code vcpu_block()}. */
+    @Test
+    void windowComesBeforeTheNmiThatEndsAHalt() {
+        start(world.splitVm(), STI + HALT + OUT);
+        request(true);
+        guest.run(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
+        assertThat(state()).isEqualTo(Uapi.KVM_MP_STATE_HALTED);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_NMI, 0));
+        guest.run(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
+        assertThat(state()).isEqualTo(Uapi.KVM_MP_STATE_RUNNABLE);
+        request(false);
+        assertThat(runToPort()).isEqualTo(RealModeGuest.INTERRUPTED);
+    }
+
+    private int state() {
+        ByteBuffer state = Buffers.allocate(Uapi.KvmMpState.SIZE);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_GET_MP_STATE, state));
+        return state.getInt(0);
     }
 
     // Interrupts of the VMM
@@ -147,6 +175,17 @@ class InterruptWindowContract extends KernelSuite {
         assertThat(runToPort()).isEqualTo(RealModeGuest.READY);
     }
 
+    /** Of an interrupt that the guest has taken the vector stays: a VMM could inject it again. */
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void vectorOfAnInterruptStaysToBeTold(boolean split) {
+        start(split ? world.splitVm() : world.bareVm(), STI + NOP + OUT + OUT);
+        assertThat(runToPort()).isEqualTo(RealModeGuest.READY);
+        interrupt();
+        assertThat(runToPort()).isEqualTo(RealModeGuest.INTERRUPTED);
+        assertThat(events().getShort(Uapi.KvmVcpuEvents.INTERRUPT_INJECTED)).isEqualTo((short) (HANDLED << 8));
+    }
+
     // Shadows
 
     private ByteBuffer events() {
@@ -171,6 +210,14 @@ class InterruptWindowContract extends KernelSuite {
         guest.run(Uapi.KVM_EXIT_IO);
         assertFlags(1, 1);
         assertThat(shadow()).isZero();
+    }
+
+    /** Where KVM emulates it. A processor has a shadow only if STI sets the flag. */
+    @Test
+    void secondStiHasAShadowOnlyWhereItIsEmulated() {
+        start(world.bareVm(), STI + NOP + STI + IN);
+        guest.run(Uapi.KVM_EXIT_IO);
+        assertFlags(1, world.isPvm() ? 0 : 1);
     }
 
     /** SVM lets one more instruction pass. */
@@ -202,6 +249,30 @@ class InterruptWindowContract extends KernelSuite {
         }
         assertThat(runToPort()).isEqualTo(RealModeGuest.INTERRUPTED);
         assertOneNmi();
+    }
+
+    /** The request stays, and is no NMI any more: KVM_REQ_NMI. */
+    @Test
+    void nmiThatIsMaskedLaterEndsAHalt() {
+        start(world.splitVm(), STI + HALT + OUT);
+        request(true);
+        guest.run(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
+        request(false);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_NMI, 0));
+        ByteBuffer events =
+                events().put(Uapi.KvmVcpuEvents.NMI_MASKED, (byte) 1).putInt(Uapi.KvmVcpuEvents.FLAGS, 0);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_VCPU_EVENTS, events));
+        assertThat(runToPort()).isEqualTo(RealModeGuest.READY);
+    }
+
+    @Test
+    void nmiEndsTheWaitForInit() {
+        start(world.fullVm(), OUT);
+        ByteBuffer state = Buffers.allocate(Uapi.KvmMpState.SIZE).putInt(0, Uapi.KVM_MP_STATE_UNINITIALIZED);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_MP_STATE, state));
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_NMI, 0));
+        assertErrno(Errno.EAGAIN, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
+        assertThat(state()).isEqualTo(Uapi.KVM_MP_STATE_UNINITIALIZED);
     }
 
     // A run that does not enter the guest

@@ -184,6 +184,36 @@ class SignalContract extends KernelSuite {
         assertErrno(Errno.EAGAIN, take(Signals.set(SIGNAL)));
     }
 
+    /** The vCPU leaves by the window that its VMM asked for, and the signal waits for the next run. */
+    @Test
+    void windowComesBeforeTheSignalThatEndsAHalt() {
+        int vcpu = new RealModeGuest(world, world.splitVm(), "fbf4ebfd").vcpu();
+        assertOk(setVcpuMask(vcpu, Signals.SET_SIZE, ~Signals.set(SIGNAL)));
+        ByteBuffer page = page(vcpu).put(Uapi.KvmRun.REQUEST_INTERRUPT_WINDOW, (byte) 1);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
+        assertThat(page.getInt(Uapi.KvmRun.EXIT_REASON)).isEqualTo(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
+        assertOk(send(thread(), SIGNAL));
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
+        assertThat(page.getInt(Uapi.KvmRun.EXIT_REASON)).isEqualTo(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
+        page.put(Uapi.KvmRun.REQUEST_INTERRUPT_WINDOW, (byte) 0);
+        assertErrno(Errno.EINTR, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
+        assertThat(take(Signals.set(SIGNAL))).isEqualTo(SIGNAL);
+    }
+
+    /** It waits until something else ends the halt: {@code kvm_vcpu_has_events()}. */
+    @Test
+    void interruptThatIsInjectedEndsNoHalt() throws Exception {
+        int vcpu = new RealModeGuest(world, world.splitVm(), "fbf4ebfd").vcpu();
+        ByteBuffer page = page(vcpu).put(Uapi.KvmRun.REQUEST_INTERRUPT_WINDOW, (byte) 1);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
+        assertThat(page.getInt(Uapi.KvmRun.EXIT_REASON)).isEqualTo(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
+        ByteBuffer events = Buffers.allocate(Uapi.KvmVcpuEvents.SIZE);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_GET_VCPU_EVENTS, events));
+        events.put(Uapi.KvmVcpuEvents.INTERRUPT_INJECTED, (byte) 1).put(Uapi.KvmVcpuEvents.INTERRUPT_NR, (byte) 2);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_VCPU_EVENTS, events));
+        endsByASignal(vcpu, () -> {});
+    }
+
     /** A guest that computes, one that halts with interrupts off, and one that halts with interrupts on. */
     @ParameterizedTest
     @ValueSource(strings = {LOOP, "f4ebfd", "fbf4ebfd"})

@@ -140,6 +140,9 @@ class VcpuStateContract extends KernelSuite {
         assertThat(msr(X86Msr.STAR)).isEqualTo(5);
         assertThat(msr(X86Msr.CSTAR)).isZero();
         assertThat(set(Uapi.KVM_GET_MSRS, some)).isOne();
+        assertThat(some.getLong(Uapi.KvmMsrs.SIZE + Uapi.KvmMsrEntry.SIZE + Uapi.KvmMsrEntry.DATA))
+                .as("an unknown one reads 0")
+                .isZero();
         some = Structs.msrs(X86Msr.STAR.number(), 8, X86Msr.LSTAR.number(), NOT_CANONICAL, X86Msr.CSTAR.number(), 7);
         assertThat(set(Uapi.KVM_SET_MSRS, some)).isOne();
         assertThat(msr(X86Msr.STAR)).isEqualTo(8);

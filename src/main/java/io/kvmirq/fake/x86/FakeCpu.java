@@ -25,6 +25,12 @@ final class FakeCpu {
 
     private static final int INTERRUPT_BITMAP = APIC_BASE_AT + Long.BYTES;
 
+    /**
+     * A kvm_pvm emulates real mode, and looks for events when the guest has left, has halted, or when the host is
+     * interrupted: here after so many instructions.
+     */
+    private static final int UNSEEN_OF_PVM = 1000;
+
     /** TPR class. */
     private static final long PRIORITIES = 0xf;
 
@@ -235,6 +241,19 @@ final class FakeCpu {
         return exits;
     }
 
+    /** Whether an event waits that ends a wait, though the vCPU may not take it. */
+    boolean wakes() {
+        return pending.wakes(code);
+    }
+
+    /** A halt that an event or a signal ends: the window comes before either. */
+    private boolean wakesToWindow() {
+        boolean woken = halted && pending.wakes(code);
+        boolean exits = halted && (woken || host.threads().endsRun()) && exitsForWindow();
+        halted &= !(exits && woken);
+        return exits;
+    }
+
     /** Whether an instruction waits for the VMM's answer to its read. */
     boolean isReading() {
         return instructions.isReading();
@@ -270,9 +289,19 @@ final class FakeCpu {
             system.checkModelled();
         }
         PostingVcpu hardware = lapic.map(FakeLapic::hardware).orElse(null);
+        boolean pvm = host.build().pvm() && code == instructions;
+        boolean begun = false;
         while (true) {
+            for (int unseen = begun && pvm ? UNSEEN_OF_PVM : 0; unseen > 0 && !halted; unseen--) {
+                if (steps()) {
+                    return 0;
+                }
+            }
             if (hardware != null) {
                 hardware.enterGuest();
+            }
+            if (wakesToWindow()) {
+                return 0;
             }
             ended = page.signalled();
             if (ended != 0) {
@@ -281,11 +310,14 @@ final class FakeCpu {
             if (exitsForEoi()) {
                 return 0;
             }
-            halted &= !pending.deliverTo(code) && !code.goesOn();
+            halted &= !events.takeNmiRequest();
+            boolean sleeps = halted && events.isInjected() && !pending.wakes(code);
+            halted &= sleeps || !pending.deliverTo(code) && !code.goesOn();
             entered |= !halted;
-            if (!halted && exitsForWindow()) {
+            if (!halted && (begun || !pvm) && exitsForWindow()) {
                 return 0;
             }
+            begun = true;
             if (halted && hardware != null) {
                 hardware.halt(code.interruptFlag());
             } else if (halted) {

@@ -41,6 +41,9 @@ final class ModelRegisters {
     void write() {
         FakeLapic apic = cpu.lapic().orElseThrow(() -> new NotModelledException("a guest without in-kernel LAPIC"));
         int value = registers.get(EAX);
+        if (registers.get(ECX) != MSR_APIC_BASE && !apic.isX2apic()) {
+            throw new NotModelledException("a guest whose write to an MSR of x2APIC mode faults");
+        }
         switch (registers.get(ECX)) {
             case MSR_APIC_BASE ->
                 cpu.writeBase((long) registers.get(EDX) << Integer.SIZE | Integer.toUnsignedLong(value));

@@ -53,11 +53,22 @@ final class PendingEvents {
         return vm.irqchip() == X86Vm.Irqchip.FULL || isOpen(code);
     }
 
-    /** {@code kvm_vcpu_ready_for_interrupt_injection()}. */
+    /** {@code kvm_vcpu_ready_for_interrupt_injection()}. There is room for one vector. */
     boolean isOpen(GuestCode code) {
         return takesInterrupts(code)
+                && external == NONE
                 && lapic.map(FakeLapic::takesInterruptOfPic).orElse(true)
                 && !events.isInjected();
+    }
+
+    /** {@code kvm_vcpu_has_events()}, of a vCPU that halts: an interrupt that is injected is none of them. */
+    boolean wakes(GuestCode code) {
+        return events.hasNmi()
+                || code.interruptFlag() && lapic.map(apic -> apic.hasInterrupt() || wakesByPic(apic)).orElse(false);
+    }
+
+    private boolean wakesByPic(FakeLapic apic) {
+        return apic.takesInterruptOfPic() && (external != NONE || vm.pics().output());
     }
 
     private boolean takesInterrupts(GuestCode code) {
@@ -95,11 +106,13 @@ final class PendingEvents {
         boolean open = takesInterrupts(code);
         int vector = open && apic.takesInterruptOfPic() ? takeOfPic(code) : NONE;
         if (vector != NONE) {
+            events.took(vector);
             return enter(code, vector, false);
         }
         vector = apic.takeRequest(open);
         if (vector != NONE) {
             vm.note(ChipAnswer.LAPIC_PRIORITY);
+            events.took(vector);
         }
         return enter(code, vector, true);
     }

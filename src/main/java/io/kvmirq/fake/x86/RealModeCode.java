@@ -390,7 +390,7 @@ final class RealModeCode implements GuestCode {
             case 0xf9 -> registers.setFlags(flags | Arithmetic.CARRY);
             case 0xfa -> registers.setFlags(flags & ~GeneralRegisters.INTERRUPT_FLAG);
             case 0xfb -> {
-                shadow = registers.interruptsOn() ? VcpuEvents.NO_SHADOW : VcpuEvents.SHADOW_OF_STI;
+                shadow = beginsShadow() ? VcpuEvents.SHADOW_OF_STI : VcpuEvents.NO_SHADOW;
                 registers.setFlags(flags | GeneralRegisters.INTERRUPT_FLAG);
             }
             case 0xfc -> registers.setFlags(flags & ~GeneralRegisters.DIRECTION_FLAG);
@@ -398,6 +398,13 @@ final class RealModeCode implements GuestCode {
             case 0xfe, 0xff -> stepOrGo(size(opcode));
             default -> throw operands.unknown();
         }
+    }
+
+    /** Of STI: where KVM emulates it, unless the instruction before did so: {@code toggle_interruptibility()}. */
+    private boolean beginsShadow() {
+        return cpu.host().build().pvm()
+                ? (cpu.events().shadow() & VcpuEvents.SHADOW_OF_STI) == 0
+                : !registers.interruptsOn();
     }
 
     /** INC and DEC; of 16 or 32 bits also CALL, JMP and PUSH. */

@@ -40,6 +40,9 @@ final class VcpuEvents {
 
     private int nmisSent;
     private int nmisPending;
+    /** KVM_REQ_NMI, which stays until the vCPU runs, also if the NMI is masked by then. */
+    private boolean nmiRequested;
+
     private boolean inNmi;
     private boolean init;
     private boolean startup;
@@ -86,6 +89,12 @@ final class VcpuEvents {
         injected.put(KvmVcpuEvents.INTERRUPT_INJECTED, (byte) 1)
                 .put(KvmVcpuEvents.INTERRUPT_NR, (byte) vector)
                 .put(KvmVcpuEvents.INTERRUPT_SOFT, (byte) 0);
+    }
+
+    /** The vCPU takes an interrupt. Its vector stays to be told: {@code kvm_queue_interrupt()}. */
+    void took(int vector) {
+        inject(vector);
+        injected.put(KvmVcpuEvents.INTERRUPT_INJECTED, (byte) 0);
     }
 
     /** The vector of an interrupt that is being delivered, and that no instruction made; -1 for none. */
@@ -228,6 +237,7 @@ final class VcpuEvents {
         if ((given & KVM_VCPUEVENT_VALID_NMI_PENDING) != 0) {
             nmisPending = 0;
             nmisSent = from.get(KvmVcpuEvents.NMI_PENDING) & VECTOR;
+            nmiRequested |= nmisSent > 0 && vm.host().build().isSince(6, 4);
         }
         inNmi = from.get(KvmVcpuEvents.NMI_MASKED) != 0;
         if ((given & KVM_VCPUEVENT_VALID_SIPI_VECTOR) != 0) {
@@ -282,6 +292,7 @@ final class VcpuEvents {
 
     void sendNmi() {
         nmisSent++;
+        nmiRequested = true;
     }
 
     /** INIT discards a pending start-up. */
@@ -313,6 +324,18 @@ final class VcpuEvents {
         nmisPending--;
         inNmi = true;
         return true;
+    }
+
+    /** Whether a wait ends by {@link #takeNmi}, or by the request alone. */
+    boolean hasNmi() {
+        return nmiRequested || nmisPending + nmisSent > 0 && !inNmi;
+    }
+
+    /** The vCPU runs. */
+    boolean takeNmiRequest() {
+        boolean taken = nmiRequested;
+        nmiRequested = false;
+        return taken;
     }
 
     /** Every IRET unblocks NMIs, whatever it returns from. */

@@ -167,7 +167,7 @@ final class X86VcpuFile extends VcpuFile {
             }
             boolean waitedForInit = state == Uapi.KVM_MP_STATE_UNINITIALIZED;
             acceptEvents();
-            if (waitedForInit && state != Uapi.KVM_MP_STATE_UNINITIALIZED) {
+            if (waitedForInit && (state != Uapi.KVM_MP_STATE_UNINITIALIZED || cpu.wakes())) {
                 return host.refuse(VmAnswer.RUN_WAITING);
             }
             if (state == Uapi.KVM_MP_STATE_RUNNABLE) {
