@@ -15,7 +15,28 @@ final class Coverage {
     private static final long LEAST = 100;
 
     private final Map<Operation, Map<String, Long>> outcomes = new EnumMap<>(Operation.class);
+    private final Map<Operation, Long> unknown = new EnumMap<>(Operation.class);
     private long calls;
+    private long ended;
+
+    /** The fake does not model it; whether the sequence ends there. */
+    void countNotModelled(Operation operation, boolean ends) {
+        unknown.merge(operation, 1L, Long::sum);
+        ended += ends ? 1 : 0;
+    }
+
+    /** Of sequences that a call which is not modelled has ended. */
+    long ended() {
+        return ended;
+    }
+
+    long notModelled() {
+        return unknown.values().stream().mapToLong(Long::longValue).sum();
+    }
+
+    long count(Operation operation) {
+        return total(operation);
+    }
 
     void count(Operation operation, Answer answer) {
         calls++;
@@ -68,6 +89,8 @@ final class Coverage {
         String cells = counts.entrySet().stream()
                 .map(cell -> "%s %.1f".formatted(cell.getKey(), 100.0 * cell.getValue() / total))
                 .collect(Collectors.joining("  "));
-        return "%-16s %5.1f %%:  %s".formatted(operation, share(operation), cells);
+        long left = unknown.getOrDefault(operation, 0L);
+        String more = left == 0 ? "" : "  (and %d not modelled)".formatted(left);
+        return "%-16s %5.1f %%:  %s%s".formatted(operation, share(operation), cells, more);
     }
 }

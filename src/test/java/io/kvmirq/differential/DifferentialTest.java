@@ -102,7 +102,7 @@ class DifferentialTest {
                 call(IOEVENTFD, 1001, 1003, GuestRun.NOTIFY, 0, 2, 0),
                 call(WRITE, 1003, -2, 8),
                 call(RUN, 1002),
-                call(POLL, 1003),
+                call(POLL, 1003, 1, 0),
                 call(READ, 1003, 8));
     }
 

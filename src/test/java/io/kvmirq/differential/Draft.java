@@ -98,12 +98,12 @@ final class Draft {
     }
 
     /** Runs a guest; what it may signal is detached before, as there is no waiting for what that would inject. */
-    void run(long vcpu) {
+    void run(Call run) {
         List<Call> calls = new ArrayList<>();
         fds.open(Kind.EVENTFD).stream()
                 .filter(fd -> fds.event(fd).isSignalledByGuests())
                 .forEach(fd -> detach(fd, calls));
-        calls.add(call(Operation.RUN, vcpu));
+        calls.add(run);
         step(calls);
     }
 }

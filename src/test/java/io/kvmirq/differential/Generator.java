@@ -25,8 +25,12 @@ final class Generator {
     private final Descriptors fds;
     private final Draft draft;
     private final InterruptSteps interrupts;
+    private final VcpuSteps vcpus;
     private final VfioSteps vfio;
     private final VfioBodySteps body;
+    /** Whether it is about a vCPU: its registers, its guests, and the lines and PICs that interrupt them. */
+    private final boolean ofProcessor;
+
     private final boolean withVfio;
     private final List<Choice> choices;
     private final int total;
@@ -39,10 +43,13 @@ final class Generator {
         this.values = draft.values();
         this.fds = draft.fds();
         this.interrupts = new InterruptSteps(draft);
+        this.vcpus = new VcpuSteps(draft);
         this.vfio = new VfioSteps(draft);
         this.body = new VfioBodySteps(draft);
-        this.withVfio = withVfio;
-        this.choices = withVfio ? withVfio(choices()) : choices();
+        this.ofProcessor = Machine.isX86() && random.nextInt(2) == 0;
+        this.withVfio = withVfio && !ofProcessor;
+        List<Choice> others = ofProcessor ? ofProcessor() : choices();
+        this.choices = this.withVfio ? withVfio(others) : others;
         this.total = choices.stream().mapToInt(Choice::weight).sum();
     }
 
@@ -52,6 +59,7 @@ final class Generator {
                 new Choice(8, this::close),
                 new Choice(10, this::dup),
                 new Choice(14, this::epoll),
+                new Choice(10, this::epollWait),
                 new Choice(5, this::eventfd),
                 new Choice(14, this::write),
                 new Choice(18, this::read),
@@ -77,6 +85,37 @@ final class Generator {
                 new Choice(38, this::attribute),
                 new Choice(9, this::memory),
                 new Choice(11, this::anyIoctl));
+    }
+
+    private List<Choice> ofProcessor() {
+        return List.of(
+                new Choice(10, this::checkExtension),
+                new Choice(4, this::enable),
+                new Choice(4, this::createVcpu),
+                new Choice(2, this::close),
+                new Choice(6, interrupts::route),
+                new Choice(8, interrupts::irqfd),
+                new Choice(4, interrupts::heldLine),
+                new Choice(10, interrupts::ioeventfd),
+                new Choice(6, interrupts::signal),
+                new Choice(10, interrupts::line),
+                new Choice(8, interrupts::irqchip),
+                new Choice(6, interrupts::observe),
+                new Choice(8, vcpus::lapic),
+                new Choice(6, interrupts::run),
+                new Choice(10, interrupts::state),
+                new Choice(12, vcpus::general),
+                new Choice(22, vcpus::system),
+                new Choice(16, vcpus::events),
+                new Choice(14, vcpus::debug),
+                new Choice(14, vcpus::extended),
+                new Choice(18, vcpus::model),
+                new Choice(14, vcpus::cpuid),
+                new Choice(16, vcpus::interrupt),
+                new Choice(10, vcpus::nmi),
+                new Choice(24, vcpus::line),
+                new Choice(14, vcpus::load),
+                new Choice(60, vcpus::goOn));
     }
 
     private List<Choice> withVfio(List<Choice> others) {
@@ -124,6 +163,10 @@ final class Generator {
     /** Something to work on: a VM with an irqchip and a vCPU that listens, most of the time. */
     private void begin() {
         long vm = createVm(fds.open(Kind.KVM).get(0), 0);
+        if (ofProcessor) {
+            beginWithProcessor(vm);
+            return;
+        }
         if (!Machine.isX86() && !values.rarely(4)) {
             createVgic(vm);
         }
@@ -147,6 +190,26 @@ final class Generator {
         }
     }
 
+    /** A VM with PICs, with LAPICs alone, or without any, and a guest. */
+    private void beginWithProcessor(long vm) {
+        switch (random.nextInt(4)) {
+            case 0 -> {}
+            case 1 -> draft.step(call(Operation.SPLIT_IRQCHIP, vm, 24, 0));
+            default -> draft.step(call(Operation.CREATE_IRQCHIP, vm));
+        }
+        long vcpu = createVcpu(vm, 0);
+        eventfd();
+        eventfd();
+        if (values.rarely(3)) {
+            vcpus.cpuid();
+        }
+        if (values.rarely(3)) {
+            interrupts.listening(vcpu);
+        } else {
+            vcpus.load(vcpu);
+        }
+    }
+
     private void any() {
         int drawn = random.nextInt(total);
         for (Choice choice : choices) {
@@ -161,9 +224,10 @@ final class Generator {
     /** Counters, readiness and chips at the end. */
     private void observe() {
         fds.open(Kind.EVENTFD).forEach(fd -> {
-            draft.step(call(Operation.POLL, fd));
+            draft.step(call(Operation.POLL, fd, Uapi.POLLIN, 0));
             draft.step(call(Operation.READ_NOWAIT, fd, 8));
         });
+        fds.open(Kind.EPOLL).forEach(fd -> draft.step(call(Operation.EPOLL_WAIT, fd, 4)));
         fds.open(Kind.VCPU).forEach(fd -> draft.step(call(Operation.GET_LAPIC, fd)));
         fds.open(Kind.VM).forEach(fd -> {
             for (int chip = 0; chip < 3; chip++) {
@@ -206,15 +270,21 @@ final class Generator {
         List<Call> calls = new ArrayList<>(List.of(control(set, Epoll.EPOLL_CTL_ADD, file)));
         for (int i = 0; i < MORE_EPOLL_CTLS; i++) {
             long operation = values.of(
-                    Epoll.EPOLL_CTL_ADD, Epoll.EPOLL_CTL_MOD, Epoll.EPOLL_CTL_DEL, Epoll.EPOLL_CTL_DEL, NO_EPOLL_CTL);
+                    Epoll.EPOLL_CTL_ADD, Epoll.EPOLL_CTL_MOD, Epoll.EPOLL_CTL_MOD, Epoll.EPOLL_CTL_DEL, NO_EPOLL_CTL);
             calls.add(control(set, operation, file));
         }
         draft.step(calls);
     }
 
     private Call control(long set, long operation, long file) {
-        long events = values.of(0, Epoll.EPOLLIN, Epoll.EPOLLIN | Epoll.EPOLLET, Epoll.EPOLLOUT);
-        return call(Operation.EPOLL_CTL, set, operation, file, events);
+        return call(Operation.EPOLL_CTL, set, operation, file, values.epollEvents());
+    }
+
+    private void epollWait() {
+        draft.step(call(
+                Operation.EPOLL_WAIT,
+                fds.pick(Kind.EPOLL),
+                values.rarely(8) ? values.of(0, -1, Integer.MAX_VALUE) : 1 + values.below(4)));
     }
 
     private void eventfd() {
@@ -243,7 +313,8 @@ final class Generator {
     }
 
     private void poll() {
-        draft.step(call(Operation.POLL, values.rarely(3) ? fds.stale() : fds.pick(Kind.EVENTFD)));
+        long fd = values.rarely(4) ? fds.stale() : values.rarely(3) ? fds.anyOpen() : fds.pick(Kind.EVENTFD);
+        draft.step(call(Operation.POLL, fd, values.pollEvents(), values.rarely(8) ? values.of(-1, 1_000_000_000) : 0));
     }
 
     // System and VM

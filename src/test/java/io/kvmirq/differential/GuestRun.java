@@ -61,12 +61,27 @@ final class GuestRun {
     /** The handler may still be on its way when the first two are seen. */
     private static final int IDLE_FOR_GOOD = 3;
 
-    private static final int CPUID_ROOM = Uapi.KvmCpuid2.SIZE + 256 * Uapi.KvmCpuidEntry2.SIZE;
+    private static final int APIC_BASE_ENABLED = 1 << 11;
+    private static final int SEGMENT = 24;
+    private static final int SELECTOR = 12;
+    private static final int SEGMENTS = 6;
+
+    /** Leaf 1: features in ECX and EDX. */
+    private static final int X2APIC = 1 << 21;
+
+    private static final int LAPIC = 1 << 9;
+    private static final int SIGNATURE = 0x600;
 
     private final Libc libc;
     private final long memory;
     private final ByteBuffer guest;
-    private final ByteBuffer cpuid = Buffers.allocate(CPUID_ROOM).putInt(Uapi.KvmCpuid2.NENT, 256);
+    /** Of every vCPU that runs, so that no other one is refused to it. */
+    private final ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.SIZE)
+            .putInt(Uapi.KvmCpuid2.NENT, 1)
+            .putInt(Uapi.KvmCpuid2.SIZE, 1)
+            .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.EAX, SIGNATURE)
+            .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.ECX, X2APIC)
+            .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.EDX, LAPIC);
     private final ByteBuffer structure = Buffers.allocate(1024);
     private final long address;
     private final int runSize;
@@ -77,7 +92,6 @@ final class GuestRun {
         guest = libc.view(memory, SIZE).order(ByteOrder.nativeOrder());
         address = libc.addressOf(structure);
         int kvm = libc.open(Buffers.cString("/dev/kvm"), Uapi.O_RDWR | Uapi.O_CLOEXEC);
-        libc.ioctl(kvm, Uapi.KVM_GET_SUPPORTED_CPUID, libc.addressOf(cpuid));
         runSize = libc.ioctl(kvm, Uapi.KVM_GET_VCPU_MMAP_SIZE, 0);
         libc.close(kvm);
         guest.put(START, HexFormat.of().parseHex(CODE));
@@ -85,6 +99,14 @@ final class GuestRun {
             guest.putInt(vector * Integer.BYTES, vector << 16 | HANDLER - vector * 16);
         }
         guest.putInt(NMI_VECTOR * Integer.BYTES, NMI_HANDLER);
+    }
+
+    ByteBuffer cpuid() {
+        return cpuid;
+    }
+
+    int runSize() {
+        return runSize;
     }
 
     /** Nothing has been counted. */
@@ -169,8 +191,14 @@ final class GuestRun {
         libc.ioctl(vcpu, Uapi.KVM_SET_CPUID2, libc.addressOf(cpuid));
         libc.ioctl(vcpu, Uapi.KVM_GET_MP_STATE, address);
         libc.ioctl(vcpu, Uapi.KVM_SET_MP_STATE, libc.addressOf(structure.putInt(0, 0)));
+        ProgramRun.clearEvents(libc, vcpu, structure, false);
         libc.ioctl(vcpu, Uapi.KVM_GET_SREGS, address);
-        structure.putLong(Uapi.KvmSregs.CS_BASE, 0).putShort(Uapi.KvmSregs.CS_SELECTOR, (short) 0);
+        for (int at = 0; at < SEGMENTS * SEGMENT; at += SEGMENT) {
+            structure.putLong(at, 0).putShort(at + SELECTOR, (short) 0);
+        }
+        structure.putLong(Uapi.KvmSregs.IDT_BASE, 0).putShort(Uapi.KvmSregs.IDT_LIMIT, (short) 0xffff);
+        structure.putLong(
+                Uapi.KvmSregs.APIC_BASE, structure.getLong(Uapi.KvmSregs.APIC_BASE) | APIC_BASE_ENABLED);
         int result = libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, address);
         for (int i = 0; i < Uapi.KvmRegs.SIZE; i += Long.BYTES) {
             structure.putLong(i, 0);

@@ -165,11 +165,11 @@ final class InterruptSteps {
         if (values.rarely(3)) {
             line();
         }
-        draft.run(vcpu);
+        draft.run(call(Operation.RUN, vcpu));
     }
 
     void run() {
-        draft.run(fds.pick(Kind.VCPU));
+        draft.run(call(Operation.RUN, fds.pick(Kind.VCPU)));
     }
 
     void state() {

@@ -14,11 +14,12 @@ enum Operation {
     DUP("to", "fd"),
     EPOLL("to"),
     EPOLL_CTL("fd", "ctl", "event", "events"),
+    EPOLL_WAIT("fd", "most"),
     EVENTFD("to", "count", "flags"),
     WRITE("fd", "value", "length"),
     READ("fd", "length"),
     READ_NOWAIT("fd", "length"),
-    POLL("fd"),
+    POLL("fd", "events", "nanos"),
     CREATE_VM("to", "fd", "type"),
     CHECK_EXTENSION("fd", "cap"),
     CREATE_IRQCHIP("fd"),
@@ -53,6 +54,30 @@ enum Operation {
     MEMORY("fd", "slot", "flags", "guest", "size", "user"),
     /** Any request, with an argument that is no address. */
     IOCTL("fd", "request", "argument"),
+
+    // The processor; a structure is read, changed at an offset, and written back
+    GET_REGS("fd"),
+    SET_REGS("fd", "register", "value"),
+    /** {@code form} is 1 or 2, for KVM_GET_SREGS2. */
+    GET_SREGS("fd", "form"),
+    SET_SREGS("fd", "form", "offset", "width", "value"),
+    GET_EVENTS("fd"),
+    SET_EVENTS("fd", "valid", "offset", "value"),
+    GET_DEBUG("fd"),
+    SET_DEBUG("fd", "offset", "value"),
+    GET_XCRS("fd"),
+    SET_XCRS("fd", "count", "xcr", "value"),
+    GET_MSR("fd", "msr"),
+    SET_MSR("fd", "msr", "value"),
+    GET_CPUID("fd", "count"),
+    /** Any number of leaves of three numbers follow. */
+    SET_CPUID("fd", "leaf", "eax", "ecx"),
+    INTERRUPT("fd", "vector"),
+    NMI("fd"),
+    /** A program for {@link ProgramRun}: {@code end} is how its handlers end an interrupt; instructions follow. */
+    LOAD("fd", "end", "instruction"),
+    /** KVM_RUN of that program to its next exit. */
+    CONTINUE("fd", "run", "answer"),
 
     // VFIO; device is a number of VfioSide
     OPEN_CONTAINER("to"),
@@ -110,10 +135,30 @@ enum Operation {
             SET_LAPIC,
             GET_MP_STATE,
             SET_MP_STATE,
-            RUN);
+            RUN,
+            GET_REGS,
+            SET_REGS,
+            GET_SREGS,
+            SET_SREGS,
+            GET_EVENTS,
+            SET_EVENTS,
+            GET_DEBUG,
+            SET_DEBUG,
+            GET_XCRS,
+            SET_XCRS,
+            GET_MSR,
+            SET_MSR,
+            GET_CPUID,
+            SET_CPUID,
+            INTERRUPT,
+            NMI,
+            LOAD,
+            CONTINUE);
 
     static final int ROUTE_AT = 3;
     static final int ROUTE_SIZE = 6;
+    /** The numbers of a leaf of {@link #SET_CPUID}. */
+    static final int LEAF_SIZE = 3;
 
     @SuppressWarnings("ImmutableEnumChecker") // made by List.of
     private final List<String> parameters;
@@ -125,6 +170,16 @@ enum Operation {
     /** Whether a search on this machine's architecture makes it. */
     boolean isSearched() {
         return Machine.isX86() || !OF_X86.contains(this);
+    }
+
+    /** Whether it is of {@link VcpuSide}. */
+    boolean isOfProcessor() {
+        return compareTo(GET_REGS) >= 0 && compareTo(LOAD) < 0;
+    }
+
+    /** Whether it is more than a call, of which the fake may not model a part. */
+    boolean isManyCalls() {
+        return this == RUN || this == LOAD || this == CONTINUE;
     }
 
     boolean isVfio() {
@@ -144,8 +199,14 @@ enum Operation {
         if (this == SET_IRQS && index >= DATA_AT || this == HOT_RESET && index >= GROUPS_AT) {
             return "file";
         }
-        int known = index < parameters.size() ? index : ROUTE_AT + (index - ROUTE_AT) % ROUTE_SIZE;
-        return parameters.get(known);
+        if (index < parameters.size()) {
+            return parameters.get(index);
+        }
+        return switch (this) {
+            case LOAD -> parameters.get(parameters.size() - 1);
+            case SET_CPUID -> parameters.get(1 + (index - 1) % LEAF_SIZE);
+            default -> parameters.get(ROUTE_AT + (index - ROUTE_AT) % ROUTE_SIZE);
+        };
     }
 
     /** The outcome of a call: a word for a result that tells more than {@code ok}, else the errno's name. */
@@ -157,6 +218,9 @@ enum Operation {
             case SIGNAL_MSI -> answer.result() > 0 ? "delivered" : "blocked";
             case IRQ_LINE_STATUS -> status(answer.output().getInt(Uapi.KvmIrqLevel.IRQ));
             case RUN -> GuestRun.outcome(answer);
+            case CONTINUE -> ProgramRun.outcome(answer);
+            case EPOLL_WAIT -> answer.result() > 0 ? "ready" : "idle";
+            case GET_MSR, SET_MSR -> answer.result() > 0 ? "ok" : "stopped";
             case POLL -> readiness(answer.output().getShort(Uapi.Pollfd.REVENTS));
             default -> "ok";
         };

@@ -42,9 +42,15 @@ final class Search {
             System.out.println(differential.coverage());
             found.forEach(test -> System.out.println("\n" + test));
             System.out.printf(
-                    "%n%d sequences, %d calls, %d s: %s%n",
+                    "%n%d sequences, %d guests, %d calls, %d not modelled (they end %d sequences), "
+                            + "%d differences seen once, %d s: %s%n",
                     differential.sequences(),
+                    differential.coverage().count(Operation.LOAD)
+                            + differential.coverage().count(Operation.RUN),
                     differential.coverage().calls(),
+                    differential.coverage().notModelled(),
+                    differential.coverage().ended(),
+                    differential.seenOnce(),
                     TimeUnit.NANOSECONDS.toSeconds(System.nanoTime() - start),
                     found.isEmpty() ? "no divergence" : found.size() + " divergences");
             System.exit(found.isEmpty() ? 0 : 1);

@@ -11,13 +11,13 @@ import java.util.Set;
 import java.util.function.Function;
 
 /**
- * Makes a sequence small while some call of it still diverges: leaves out steps, then calls of steps, then puts simpler
- * values for its arguments. The first step stays, as barriers need it; what waits stays with what it waits for, and a
- * value is replaced wherever it stands for the same thing, so that nothing begins to race.
+ * Makes a sequence small while a call of the same name still diverges in the same way: leaves out steps, then calls of
+ * steps, then puts simpler values for its arguments. The first step stays, as barriers need it; what waits stays with what
+ * it waits for, and a value is replaced wherever it stands for the same thing, so that nothing begins to race.
  */
 final class Shrinker {
     private static final Set<String> FIXED =
-            Set.of("to", "fd", "event", "assign", "resample", "file", "cap", "request", "type");
+            Set.of("to", "fd", "event", "assign", "resample", "file", "cap", "request", "type", "form", "width");
     /** Arguments of {@link Operation#IRQFD}. */
     private static final int EVENT = 1;
 
@@ -27,6 +27,8 @@ final class Shrinker {
     private static final long[] SIMPLER = {0, 1};
 
     private final Function<List<Call>, Optional<Divergence>> run;
+    /** Of the difference that was found. */
+    private String kind = "";
 
     /** An argument's value wherever it is given. */
     private record Value(String parameter, long value) {}
@@ -40,6 +42,7 @@ final class Shrinker {
         if (found.isEmpty()) {
             return Differential.calls(steps);
         }
+        kind = found.get().kind();
         List<Step> fewer = steps;
         for (int size = steps.size() / 2; size > 0; size /= 2) {
             fewer = without(size, fewer);
@@ -60,7 +63,12 @@ final class Shrinker {
     }
 
     private boolean diverges(List<Step> steps) {
-        return run.apply(Differential.calls(steps)).isPresent();
+        return isFound(Differential.calls(steps));
+    }
+
+    /** Not another difference, which would hide this one. */
+    private boolean isFound(List<Call> calls) {
+        return run.apply(calls).filter(found -> found.kind().equals(kind)).isPresent();
     }
 
     /** Tries to do without each run of {@code size} steps, last one first. */
@@ -157,7 +165,7 @@ final class Shrinker {
     /** Calls after the one that diverges say nothing. */
     private List<Call> upTo(List<Call> calls) {
         for (int length = 1; length < calls.size(); length++) {
-            if (run.apply(calls.subList(0, length)).isPresent()) {
+            if (isFound(calls.subList(0, length))) {
                 return calls.subList(0, length);
             }
         }

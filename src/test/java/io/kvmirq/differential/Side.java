@@ -22,6 +22,7 @@ final class Side implements AutoCloseable {
     static final long NOWHERE = -4096;
 
     private static final int ROOM = 4096;
+    private static final int MOST_EVENTS = 4;
     private static final long ARENA = 16 * 4096;
     private static final int IRQCHIP_SIZE = Uapi.KvmIrqchip.CHIP + 512;
     private static final ByteBuffer[] PATHS = {Buffers.cString("/dev/kvm"), Buffers.cString("/dev/kvm-missing")};
@@ -34,6 +35,8 @@ final class Side implements AutoCloseable {
     private final long routesAddress;
     private final long arena;
     private final GuestRun guest;
+    private final ProgramRun program;
+    private final VcpuSide processor;
     private final VfioSide vfio;
     /** The VM each vCPU was made from, by number. */
     private final Map<Integer, Integer> vms = new HashMap<>();
@@ -44,6 +47,8 @@ final class Side implements AutoCloseable {
         this.routesAddress = libc.addressOf(routes);
         this.arena = libc.mmap(ARENA, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
         this.guest = new GuestRun(libc);
+        this.program = new ProgramRun(libc, guest.cpuid(), guest.runSize());
+        this.processor = new VcpuSide(libc);
         this.vfio = new VfioSide(libc, arena, places);
     }
 
@@ -53,6 +58,7 @@ final class Side implements AutoCloseable {
         open.clear();
         vms.clear();
         guest.reset();
+        program.reset();
     }
 
     @Override
@@ -60,6 +66,7 @@ final class Side implements AutoCloseable {
         reset();
         libc.munmap(arena, ARENA);
         guest.close();
+        program.close();
     }
 
     Answer make(Call call) {
@@ -73,7 +80,7 @@ final class Side implements AutoCloseable {
             case DUP -> duplicate(fd, call.intAt(1));
             case EPOLL -> opened(fd, libc.epollCreate(Uapi.EPOLL_CLOEXEC));
             case EPOLL_CTL -> {
-                memory.putInt(Epoll.EVENTS, call.intAt(3));
+                zeroed(Epoll.SIZE).putInt(Epoll.EVENTS, call.intAt(3)).putLong(Epoll.DATA, call.at(2));
                 yield Answer.of(libc.epollCtl(fd, call.intAt(1), call.intAt(2), address));
             }
             case EVENTFD -> opened(fd, libc.eventfd(call.intAt(1), call.intAt(2) | Uapi.O_NONBLOCK | Uapi.O_CLOEXEC));
@@ -83,8 +90,13 @@ final class Side implements AutoCloseable {
             }
             case READ -> Answer.of(libc.read(fd, address, call.at(1)), memory, Long.BYTES);
             case READ_NOWAIT -> readNoWait(fd, call.at(1));
-            case POLL -> poll(fd);
-            default -> kvm(fd, call);
+            case POLL -> poll(fd, call);
+            case EPOLL_WAIT -> {
+                zeroed(MOST_EVENTS * Epoll.SIZE);
+                yield Answer.of(
+                        libc.epollWait(fd, address, call.intAt(1), 0), memory, MOST_EVENTS * Epoll.SIZE);
+            }
+            default -> call.operation().isOfProcessor() ? processor.make(fd, call) : kvm(fd, call);
         };
     }
 
@@ -96,6 +108,8 @@ final class Side implements AutoCloseable {
                 yield opened(fd, libc.ioctl(call.intAt(1), Uapi.KVM_CREATE_VCPU, call.at(2)));
             }
             case RUN -> guest.run(fd, vms.getOrDefault(fd, -1));
+            case LOAD -> program.load(fd, vms.getOrDefault(fd, -1), call);
+            case CONTINUE -> program.run(fd, call);
             case GET_MP_STATE -> ask(fd, Uapi.KVM_GET_MP_STATE, Integer.BYTES);
             case SET_MP_STATE -> {
                 memory.putInt(0, call.intAt(1));
@@ -189,9 +203,11 @@ final class Side implements AutoCloseable {
         return Answer.of(libc.preadv2(fd, address + Long.BYTES, 1, -1, Uapi.RWF_NOWAIT), memory, Long.BYTES);
     }
 
-    private Answer poll(int fd) {
-        zeroed(Uapi.Pollfd.SIZE + Uapi.Timespec.SIZE).putInt(Uapi.Pollfd.FD, fd).putShort(Uapi.Pollfd.EVENTS, (short)
-                Uapi.POLLIN);
+    private Answer poll(int fd, Call call) {
+        zeroed(Uapi.Pollfd.SIZE + Uapi.Timespec.SIZE)
+                .putInt(Uapi.Pollfd.FD, fd)
+                .putShort(Uapi.Pollfd.EVENTS, (short) call.at(1))
+                .putLong(Uapi.Pollfd.SIZE + Uapi.Timespec.TV_NSEC, call.at(2));
         return Answer.of(libc.ppoll(address, 1, address + Uapi.Pollfd.SIZE), memory, Uapi.Pollfd.SIZE);
     }
 

@@ -155,6 +155,31 @@ final class Values {
         };
     }
 
+    /** Events of poll(2): one bit more often than many. */
+    long pollEvents() {
+        return switch (random.nextInt(4)) {
+            case 0 -> 1L << random.nextInt(16);
+            case 1 -> random.nextInt(1 << 16);
+            default -> of(1, 4, 5, 0, 0x40, 0x100, 0xffff);
+        };
+    }
+
+    /** Those of an epoll entry; the high bits are flags. */
+    long epollEvents() {
+        return switch (random.nextInt(4)) {
+            case 0 -> 1L << random.nextInt(32);
+            case 1 -> 1L << random.nextInt(12) | of(1, 4) | of(0, 1, 2, 4, 8) << 28;
+            default -> of(0, 1, 1, 4, 5, 1L << 31 | 1, 1L << 31 | 5, 1L << 30 | 1, 1L << 28 | 5, 0x40);
+        };
+    }
+
+    /** The address and mode of a LAPIC. */
+    long apicBase() {
+        return of(0xfee00000L, 0xfee00000L, 0xfee00000L, 0xfee00000L, 0xfee00000L, 0, 0xfec10000L, 1L << 35, 1L << 36)
+                | of(0x800, 0x800, 0xc00, 0xc00, 0, 0x400, 0x801)
+                | (rarely(2) ? 1 << 8 : 0);
+    }
+
     long guestPage() {
         return rarely(10) ? of(0x800, -0x1000, Long.MAX_VALUE & -0x1000, -0x2000) : of(PAGES);
     }

@@ -325,7 +325,7 @@ final class VfioBodySteps {
         draft.step(
                 values.rarely(3) && !fds.open(Kind.EPOLL).isEmpty()
                         ? call(Operation.EPOLL_CTL, fds.open(Kind.EPOLL).get(0), Epoll.EPOLL_CTL_ADD, fd, Epoll.EPOLLIN)
-                        : call(Operation.POLL, fd));
+                        : call(Operation.POLL, fd, Uapi.POLLIN, 0));
     }
 
     // Requests

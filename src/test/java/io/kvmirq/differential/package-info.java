@@ -12,6 +12,13 @@
  *
  * <p>Guests run too ({@code GuestRun}): what they take, in which order, what it ends and whom it signals is compared.
  *
+ * <p>Half of the sequences are about a processor: they read and write a vCPU's registers, raise lines of the PICs, inject
+ * interrupts and NMIs, and run random programs in real mode ({@code ProgramRun}), from one exit to the next, whose {@code
+ * struct kvm_run} is compared.
+ *
+ * <p>The fake answers each call first. A call that it does not model is not made on the real kernel either, and counted;
+ * one that is many calls, such as a guest's run, ends the sequence.
+ *
  * <p>Descriptors are the same numbers on both sides: each creating call names a number never used before in its
  * sequence, from 1000 on, and the new descriptor is moved there with F_DUPFD. So a stale number stays stale, and none
  * of the JVM's own is ever hit.
