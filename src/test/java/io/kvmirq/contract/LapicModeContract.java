@@ -210,6 +210,10 @@ class LapicModeContract extends KernelSuite {
         setState(Uapi.KVM_MP_STATE_HALTED);
         assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, segments()));
         assertThat(state()).isEqualTo(Uapi.KVM_MP_STATE_HALTED);
+        assertOk(setBase(ADDRESS | ENABLED | BOOT));
+        assertThat(state()).as("by its bit").isEqualTo(Uapi.KVM_MP_STATE_RUNNABLE);
+        assertThat(signal(1, INIT)).isOne();
+        assertThat(state()).as("also after INIT").isEqualTo(Uapi.KVM_MP_STATE_RUNNABLE);
     }
 
     // Version
@@ -305,6 +309,28 @@ class LapicModeContract extends KernelSuite {
         assertThat(lapic(SECOND_COMMAND)).isEqualTo(world.isAmd() ? 3 : 0);
         assertOk(setBase(ADDRESS | ENABLED));
         assertThat(lapic(SECOND_COMMAND)).as("the register was not reset").isEqualTo(3);
+    }
+
+    // The guest
+
+    private static final int FS = 3 * 24;
+    private static final int VECTOR = 0x31;
+
+    /** A segment register of real mode has a base above 1 MiB as long as the guest does not load it. */
+    @Test
+    void guestEndsAnInterruptInThePageOfItsLapic() {
+        vm = world.fullVm();
+        RealModeGuest guest = new RealModeGuest(world, vm, "e682fbebfe");
+        guest.handle(VECTOR, "e683" + "6631c0" + "6466a3b000" + "e680cf");
+        vcpu = guest.vcpu();
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_LAPIC, world.lapic(vcpu).putInt(SVR, 0x1ff)));
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, segments().putLong(FS, ADDRESS)));
+        guest.runTo(RealModeGuest.READY);
+        for (int i = 0; i < 2; i++) {
+            assertThat(signal(0, VECTOR)).isOne();
+            guest.answer();
+            assertThat(lapic(ISR + VECTOR / 32 * 16)).isZero();
+        }
     }
 
     // The timer

@@ -249,8 +249,9 @@ class SetupContract extends KernelSuite {
             assertThat(world.ioctl(kvm, Uapi.KVM_GET_MSRS, Structs.msrs(list.getInt(4 + 4 * i), 0)))
                     .isOne();
         }
-        assertThat(world.ioctl(kvm, Uapi.KVM_GET_MSRS, Structs.msrs(0x12345678, 0)))
-                .isZero();
+        ByteBuffer unknown = Structs.msrs(0x12345678, -1);
+        assertThat(world.ioctl(kvm, Uapi.KVM_GET_MSRS, unknown)).isZero();
+        assertThat(unknown.getLong(Uapi.KvmMsrs.SIZE + Uapi.KvmMsrEntry.DATA)).isZero();
         assertErrno(
                 Errno.E2BIG,
                 world.ioctl(kvm, Uapi.KVM_GET_MSRS, Buffers.allocate(8192).putInt(0, 256)));

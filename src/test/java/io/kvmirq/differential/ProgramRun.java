@@ -138,6 +138,9 @@ final class ProgramRun implements AutoCloseable {
     }
 
     private int load(int vcpu, int vm, Call call, ByteBuffer run) {
+        ask(vcpu, Uapi.KVM_GET_MP_STATE);
+        structure.putInt(0, Uapi.KVM_MP_STATE_RUNNABLE);
+        ask(vcpu, Uapi.KVM_SET_MP_STATE);
         if (loaded.contains(vcpu)) {
             complete(vcpu, run);
         }
@@ -161,10 +164,10 @@ final class ProgramRun implements AutoCloseable {
         return start(vcpu, end);
     }
 
-    /** An access that the last exit has told is complete only in the next run. */
+    /** An access that the last exit has told is complete only in the next run; one to two pages is two. */
     private void complete(int vcpu, ByteBuffer run) {
         run.put(KvmRun.IMMEDIATE_EXIT, (byte) 1);
-        libc.ioctl(vcpu, Uapi.KVM_RUN, 0);
+        for (int i = 0; i < 2 && libc.ioctl(vcpu, Uapi.KVM_RUN, 0) == 0; i++) {}
         run.put(KvmRun.IMMEDIATE_EXIT, (byte) 0);
     }
 
@@ -198,9 +201,6 @@ final class ProgramRun implements AutoCloseable {
 
     private int start(int vcpu, int end) {
         libc.ioctl(vcpu, Uapi.KVM_SET_CPUID2, libc.addressOf(cpuid));
-        ask(vcpu, Uapi.KVM_GET_MP_STATE);
-        structure.putInt(0, Uapi.KVM_MP_STATE_RUNNABLE);
-        ask(vcpu, Uapi.KVM_SET_MP_STATE);
         clearEvents(libc, vcpu, structure, true);
         int result = ask(vcpu, Uapi.KVM_GET_SREGS);
         for (int segment = 0; segment < SEGMENTS; segment++) {

@@ -239,7 +239,7 @@ final class VcpuSteps {
 
     /** A program, and what happens before its first exits. */
     void load(long vcpu) {
-        List<Long> arguments = new ArrayList<>(List.of(vcpu, values.of(0, 1, 1, 1, 2)));
+        List<Long> arguments = new ArrayList<>(List.of(vcpu, values.of(0, 1, 1, 1, 2, 3)));
         if (values.rarely(3)) {
             vectors().forEach(code -> arguments.add(ProgramRun.instruction(code)));
         }

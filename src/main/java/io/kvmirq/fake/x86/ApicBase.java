@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
+import io.kvmirq.NotModelledException;
+import io.kvmirq.arch.apic.LapicPage;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Build;
@@ -13,6 +15,7 @@ final class ApicBase {
     private static final long X2APIC = 1 << 10;
     private static final long ENABLED = 1 << 11;
     private static final long RESERVED = 0x2ff;
+    private static final long PAGE = 4096;
 
     private final Optional<FakeLapic> lapic;
     private long value;
@@ -24,6 +27,29 @@ final class ApicBase {
 
     long get() {
         return value;
+    }
+
+    /** {@code kvm_vcpu_is_bsp()}: the bit that a VMM may set. */
+    boolean isBoot() {
+        return (value & BOOT) != 0;
+    }
+
+    /** Whether an address is in the page of a LAPIC in the kernel. */
+    boolean covers(long address) {
+        return lapic.isPresent() && (address ^ value) < PAGE && (address ^ value) >= 0;
+    }
+
+    /**
+     * A guest writes to that page.
+     *
+     * @throws NotModelledException unless it ends an interrupt
+     */
+    void write(long address, int size) {
+        boolean inPage = (value & (ENABLED | X2APIC)) == ENABLED;
+        if (!inPage || size != Integer.BYTES || address % PAGE != LapicPage.EOI_AT) {
+            throw new NotModelledException("a guest that writes to the page of its LAPIC, except to end an interrupt");
+        }
+        lapic.orElseThrow().endOfInterrupt();
     }
 
     /** The rule that refuses a value; empty for none. Since 6.13 the value that is there is not checked. */

@@ -14,17 +14,17 @@ final class CpuBus {
     private static final int PIT_FIRST_PORT = 0x40;
     private static final int PIT_LAST_PORT = 0x43;
     private static final int SPEAKER_PORT = 0x61;
-
-    private static final long IOAPIC_AT = 0xfec0_0000L;
-    private static final long LAPIC_AT = 0xfee0_0000L;
-    private static final int CHIP_BITS = 12;
+    private static final long IOAPIC = 0xfec0_0000L;
+    private static final long IOAPIC_LENGTH = 0x100;
 
     private final X86Vm vm;
     private final RunPage page;
+    private final ApicBase lapic;
 
-    CpuBus(X86Vm vm, RunPage page) {
+    CpuBus(X86Vm vm, RunPage page, ApicBase lapic) {
         this.vm = vm;
         this.page = page;
+        this.lapic = lapic;
     }
 
     /** @return whether the guest exits to the VMM */
@@ -72,16 +72,13 @@ final class CpuBus {
 
     /** Whether the kernel has taken a write. Else it is one for {@link #writeMemory}. */
     boolean takes(long address, int size, long value) {
-        requireNoChip(address);
+        if (lapic.covers(address)) {
+            lapic.write(address, size);
+            return true;
+        }
+        requireNoIoapic(address);
         return vm.coalesced().take(false, address, size, value)
                 || vm.signals(FakeIoEventFd.Bus.MEMORY, address, size, value);
-    }
-
-    private void requireNoChip(long address) {
-        boolean ofLapic = vm.irqchip() != X86Vm.Irqchip.NONE && address >> CHIP_BITS == LAPIC_AT >> CHIP_BITS;
-        if (ofLapic || vm.irqchip() == X86Vm.Irqchip.FULL && address >> CHIP_BITS == IOAPIC_AT >> CHIP_BITS) {
-            throw new NotModelledException("a guest that accesses its LAPIC or IOAPIC in memory");
-        }
     }
 
     /** The guest exits to the VMM. */
@@ -90,9 +87,18 @@ final class CpuBus {
         page.put(0, size, value);
     }
 
+    private void requireNoIoapic(long address) {
+        if (vm.irqchip() == X86Vm.Irqchip.FULL && address >= IOAPIC && address < IOAPIC + IOAPIC_LENGTH) {
+            throw new NotModelledException("a guest that programs its IOAPIC");
+        }
+    }
+
     /** The guest exits to the VMM. */
     void readMemory(long address, int size) {
-        requireNoChip(address);
+        requireNoIoapic(address);
+        if (lapic.covers(address)) {
+            throw new NotModelledException("a guest that reads the page of its LAPIC");
+        }
         page.exitForMemory(false, address, size);
     }
 }

@@ -42,7 +42,6 @@ final class FakeCpu {
     private final ByteBuffer shared;
     private final RunPage page;
     private final CpuBus bus;
-    private final boolean boot;
     private final GeneralRegisters registers = new GeneralRegisters();
     private final SystemRegisters system = new SystemRegisters();
     /** CR8 of a vCPU without LAPIC. */
@@ -62,7 +61,6 @@ final class FakeCpu {
     private GuestCode code;
 
     FakeCpu(X86Vm vm, MemorySlots slots, int id, Optional<FakeLapic> lapic, ByteBuffer shared, RunPage page) {
-        this.boot = vm.isBootVcpu(id);
         this.vm = vm;
         this.host = vm.host();
         this.id = id;
@@ -72,8 +70,8 @@ final class FakeCpu {
         this.page = page;
         this.events = lapic.map(FakeLapic::events).orElseGet(VcpuEvents::new);
         this.pending = new PendingEvents(vm, lapic, events);
-        this.bus = new CpuBus(vm, page);
-        this.base = new ApicBase(lapic, boot);
+        this.base = new ApicBase(lapic, vm.isBootVcpu(id));
+        this.bus = new CpuBus(vm, page, base);
         this.instructions = new RealModeCode(this, new RealModeMemory(host, slots), bus);
         this.code = instructions;
     }
@@ -140,10 +138,18 @@ final class FakeCpu {
         lapic.ifPresent(apic -> apic.identify(next));
     }
 
-    /** The rule that refuses KVM_SET_SREGS; empty for none. */
+    /**
+     * The rule that refuses KVM_SET_SREGS; empty for none.
+     *
+     * @throws NotModelledException before anything has changed
+     */
     Optional<Answer> refusesSegments(ByteBuffer next) {
-        return SystemRegisters.refuses(next, cpuid, host.build())
+        Optional<Answer> refused = SystemRegisters.refuses(next, cpuid, host.build())
                 .or(() -> base.refuses(next.getLong(APIC_BASE_AT), cpuid, host.build()));
+        if (refused.isEmpty() && isReading()) {
+            throw new NotModelledException("KVM_SET_SREGS before a read of the guest is complete");
+        }
+        return refused;
     }
 
     /** KVM_SET_SREGS of values that are not refused. */
@@ -157,7 +163,7 @@ final class FakeCpu {
                 events.inject(word + Long.numberOfTrailingZeros(next.getLong(at)));
             }
         }
-        if (boot && isAtReset()) {
+        if (base.isBoot() && isAtReset()) {
             halted = false;
         }
     }
@@ -268,12 +274,17 @@ final class FakeCpu {
         }
     }
 
+    /** {@code complete_userspace_io()}: whether the guest exits again, with the rest of an access. */
+    boolean completesAccess() {
+        return code.isReading() && code.completeRead() || code.exitsAgain();
+    }
+
     /** KVM_RUN, with the kernel's lock held, to its exit. */
     int run() {
         if (lapic.isEmpty() && !setPriority(shared.getLong(Uapi.KvmRun.CR8))) {
             return host.refuse(VmAnswer.RUN_CR8);
         }
-        if (code.isReading() && code.completeRead() || code.exitsAgain()) {
+        if (completesAccess()) {
             return 0;
         }
         int ended = page.refusesToEnter();

@@ -167,6 +167,7 @@ final class Msrs {
             }
             if (value == null) {
                 host.note(VmAnswer.MSRS_STOP);
+                entries.putLong(at + Uapi.KvmMsrEntry.DATA, 0);
                 return i;
             }
             host.note(SetupAnswer.MSRS_OF_PROCESSOR);

@@ -91,7 +91,6 @@ final class X86VcpuFile extends VcpuFile {
     private final X86Vm vm;
     private final X86Vm.Irqchip irqchip;
     private final int id;
-    private final boolean boot;
     private boolean running;
 
     X86VcpuFile(X86Vm vm, MemorySlots memory, int id, Optional<FakeLapic> lapic) {
@@ -99,9 +98,8 @@ final class X86VcpuFile extends VcpuFile {
         this.vm = vm;
         this.irqchip = vm.irqchip();
         this.id = id;
-        this.boot = vm.isBootVcpu(id);
         this.lapic = lapic;
-        this.state = lapic.isPresent() && !boot ? Uapi.KVM_MP_STATE_UNINITIALIZED : Uapi.KVM_MP_STATE_RUNNABLE;
+        this.state = lapic.isPresent() && !vm.isBootVcpu(id) ? Uapi.KVM_MP_STATE_UNINITIALIZED : Uapi.KVM_MP_STATE_RUNNABLE;
         this.cpu = new FakeCpu(vm, memory, id, lapic, shared, page);
         this.synced = new SyncedRegisters(vm.host(), shared, cpu);
         this.processor = new ProcessorCalls(vm, memory, lapic.isPresent());
@@ -159,6 +157,9 @@ final class X86VcpuFile extends VcpuFile {
 
     /** An application processor waits for INIT, and the VMM has to call again; then for a start-up message, and runs. */
     private int awaitStart() {
+        if (state != Uapi.KVM_MP_STATE_UNINITIALIZED && cpu.completesAccess()) {
+            return 0;
+        }
         while (true) {
             int ended = page.refusesToEnter();
             ended = ended == 0 ? page.signalled() : ended;
@@ -248,7 +249,7 @@ final class X86VcpuFile extends VcpuFile {
     /** A boot vCPU that is sent to the start of a reset is runnable again. */
     private void loadSegments(ByteBuffer segments) {
         cpu.setSegments(segments);
-        if (boot && cpu.isAtReset()) {
+        if (cpu.base().isBoot() && cpu.isAtReset()) {
             enter(Uapi.KVM_MP_STATE_RUNNABLE);
         }
     }
@@ -368,7 +369,7 @@ final class X86VcpuFile extends VcpuFile {
         if (lapic.get().takeInit()) {
             cpu.reset();
             debug.reset();
-            enter(boot ? Uapi.KVM_MP_STATE_RUNNABLE : Uapi.KVM_MP_STATE_INIT_RECEIVED);
+            enter(cpu.base().isBoot() ? Uapi.KVM_MP_STATE_RUNNABLE : Uapi.KVM_MP_STATE_INIT_RECEIVED);
         }
         if (lapic.get().events().takeStartup() && state == Uapi.KVM_MP_STATE_INIT_RECEIVED) {
             host.note(VmAnswer.VCPU_STARTUP);
