@@ -11,8 +11,10 @@ import java.util.stream.Stream;
 
 /** The calls that were made, and their outcomes on the real kernel. */
 final class Coverage {
-    /** One in so many. */
-    private static final long LEAST = 100;
+    /** One in so many calls, and in so many calls of an operation. */
+    private static final long LEAST = 400;
+
+    private static final long LEAST_OUTCOME = 200;
 
     private final Map<Operation, Map<String, Long>> outcomes = new EnumMap<>(Operation.class);
     private final Map<Operation, Long> unknown = new EnumMap<>(Operation.class);
@@ -58,7 +60,7 @@ final class Coverage {
                 .sum();
     }
 
-    /** Operations with less than 1 % of the calls, and outcomes with less than 1 % of their operation's calls. */
+    /** Operations with less than 1/4 % of the calls, and outcomes with less than 1/2 % of their operation's calls. */
     List<String> rare() {
         return Arrays.stream(Operation.values())
                 .filter(operation -> operation.isSearched() && !operation.isVfio())
@@ -72,7 +74,7 @@ final class Coverage {
         return total * LEAST < calls
                 ? Stream.of(operation.name())
                 : counts.entrySet().stream()
-                        .filter(cell -> cell.getValue() * LEAST < total)
+                        .filter(cell -> cell.getValue() * LEAST_OUTCOME < total)
                         .map(cell -> operation + " " + cell.getKey());
     }
 

@@ -44,7 +44,7 @@ class DifferentialTest {
             // VFIO takes its share of the calls, and some of its calls are rare because they take 100 ms.
             if (SEEDS >= ENOUGH && !differential.hasVfio()) {
                 assertThat(differential.coverage().rare())
-                        .as("what comes less than once in a hundred times")
+                        .as("what comes less than once in some hundred times")
                         .isEmpty();
             }
         }

@@ -104,18 +104,18 @@ final class Generator {
                 new Choice(8, vcpus::lapic),
                 new Choice(6, interrupts::run),
                 new Choice(10, interrupts::state),
-                new Choice(12, vcpus::general),
-                new Choice(22, vcpus::system),
-                new Choice(16, vcpus::events),
-                new Choice(14, vcpus::debug),
-                new Choice(14, vcpus::extended),
-                new Choice(18, vcpus::model),
-                new Choice(14, vcpus::cpuid),
-                new Choice(16, vcpus::interrupt),
-                new Choice(10, vcpus::nmi),
+                new Choice(24, vcpus::general),
+                new Choice(36, vcpus::system),
+                new Choice(26, vcpus::events),
+                new Choice(22, vcpus::debug),
+                new Choice(22, vcpus::extended),
+                new Choice(26, vcpus::model),
+                new Choice(22, vcpus::cpuid),
+                new Choice(20, vcpus::interrupt),
+                new Choice(14, vcpus::nmi),
                 new Choice(24, vcpus::line),
-                new Choice(14, vcpus::load),
-                new Choice(60, vcpus::goOn));
+                new Choice(20, vcpus::load),
+                new Choice(36, vcpus::goOn));
     }
 
     private List<Choice> withVfio(List<Choice> others) {
