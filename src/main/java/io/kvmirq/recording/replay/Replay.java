@@ -97,6 +97,7 @@ public final class Replay implements Closeable {
     private final ReplayCounts passed = new ReplayCounts("passed over");
     private final ReplayCounts unknown = new ReplayCounts("unknown");
     private final ReplayOrder order;
+    private final UnsureEventFds unsure = new UnsureEventFds();
 
     private boolean ended = true;
     private long done;
@@ -169,6 +170,7 @@ public final class Replay implements Closeable {
                         return end.get();
                     }
                     window.done(call);
+                    unsure.closed(call);
                     done++;
                 }
             }
@@ -289,10 +291,11 @@ public final class Replay implements Closeable {
             return leaveUnknown(call);
         }
         boolean overlaps = order.overlaps(call, window);
-        if (overlaps && order.fits(call, answer, window)) {
-            return answered(call);
+        if (!overlaps && !unsure.has(call)) {
+            return Optional.of(diverged(call, got));
         }
-        return overlaps ? leaveUnknown(call) : Optional.of(diverged(call, got));
+        unsure.add(call);
+        return overlaps && order.fits(call, answer, window) ? answered(call) : leaveUnknown(call);
     }
 
     private Optional<Outcome> leaveUnknown(TapeLine.Call call) {

@@ -11,6 +11,7 @@ import io.kvmirq.uapi.UapiTable.FileKind;
 import io.kvmirq.uapi.UapiTable.Request;
 import io.kvmirq.uapi.UapiTable.Role;
 import java.nio.ByteBuffer;
+import java.util.Arrays;
 import java.util.Optional;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
@@ -124,6 +125,7 @@ final class ReplayPassed {
                 || OF_PROCESSOR.contains(call.request())
                 || isOfAnotherMode(call)
                 || hasHiddenAddress(call)
+                || namesStranger(call)
                 || call.request() == Uapi.KVM_CHECK_EXTENSION && isOfMachine(call.value())
                 || call.request() == Uapi.KVM_ENABLE_CAP && isOther(call)
                 || call.request() == Uapi.KVM_SET_DEVICE_ATTR && succeeded(call) && isUnknownValue(call);
@@ -153,6 +155,18 @@ final class ReplayPassed {
                                 && !call.names().containsKey("data")
                                 && call.data().isEmpty())
                         .isPresent();
+    }
+
+    /** A number of which the tape does not say what file it was: another thread may have closed or made it just then. */
+    private static boolean namesStranger(TapeLine.Call call) {
+        if (call.errno().isEmpty() || call.in().isEmpty() || call.cut()) {
+            return false;
+        }
+        ByteBuffer in = call.in().get();
+        int[] places = new int[Arguments.MOST_FDS];
+        int count = Arguments.places(Arguments.of(call.request(), call.on()), Role.FD, in, in.limit(), places);
+        return Arrays.stream(places, 0, count)
+                .anyMatch(at -> in.getInt(at) >= 0 && !call.names().containsKey(String.valueOf(at)));
     }
 
     /** A program asks how long a list is by asking for too few. The answer is of the processor. */

@@ -4,6 +4,7 @@ package io.kvmirq.recording.replay;
 import io.kvmirq.recording.tapes.TapeLine;
 import io.kvmirq.recording.tapes.TapeReader;
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
@@ -12,6 +13,7 @@ import java.util.Iterator;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Stream;
 
 /**
  * The lines of a tape in their order, and those near the current one. A line is written when its call has returned. Two
@@ -19,12 +21,22 @@ import java.util.Set;
  * order of their two lines says nothing.
  */
 final class ReplayWindow {
-    /** Lines on each side: calls that overlap are near each other. */
-    private static final int LINES = 128;
+    /**
+     * Lines on each side. A thread that loses its processor between a call and its line writes the line a time slice
+     * later; others make thousands of calls meanwhile.
+     */
+    private static final int LINES = 4096;
+
+    /** Lines that are held however long they are, and bytes beyond which no more are. */
+    private static final int FEWEST = 128;
+
+    private static final long MOST_BYTES = 8 << 20;
 
     private final TapeReader reader;
     private final Deque<TapeLine> next = new ArrayDeque<>();
     private final Deque<TapeLine.Call> done = new ArrayDeque<>();
+    private long nextBytes;
+    private long doneBytes;
     private boolean ended;
 
     ReplayWindow(TapeReader reader) {
@@ -32,17 +44,38 @@ final class ReplayWindow {
     }
 
     Optional<TapeLine> next() throws IOException {
-        while (!ended && next.size() <= LINES) {
-            reader.next().ifPresentOrElse(next::add, () -> ended = true);
+        while (!ended && !isFull(next.size(), nextBytes)) {
+            reader.next().ifPresentOrElse(this::read, () -> ended = true);
         }
-        return Optional.ofNullable(next.poll());
+        Optional<TapeLine> line = Optional.ofNullable(next.poll());
+        nextBytes -= line.map(ReplayWindow::bytes).orElse(0L);
+        return line;
+    }
+
+    private void read(TapeLine line) {
+        next.add(line);
+        nextBytes += bytes(line);
+    }
+
+    private static boolean isFull(int lines, long bytes) {
+        return lines > LINES || lines > FEWEST && bytes > MOST_BYTES;
+    }
+
+    private static long bytes(TapeLine line) {
+        return line instanceof TapeLine.Call call
+                ? Stream.of(call.in(), call.out(), call.data())
+                        .flatMap(Optional::stream)
+                        .mapToLong(ByteBuffer::limit)
+                        .sum()
+                : 0;
     }
 
     /** After a call was replayed. */
     void done(TapeLine.Call call) {
         done.addFirst(call);
-        if (done.size() > LINES) {
-            done.removeLast();
+        doneBytes += bytes(call);
+        while (isFull(done.size(), doneBytes)) {
+            doneBytes -= bytes(done.removeLast());
         }
     }
 

@@ -70,6 +70,18 @@ class ReplayOrderTest {
                 Files.writeString(temporary.resolve("tape"), tape.toString().replace('\'', '"')));
     }
 
+    /** The writer lost its processor after the write, and wrote the line when it had it again. */
+    @Test
+    void readWhoseWriteHasALineATimeSliceLaterIsTheSame() throws IOException {
+        call(1, EVENTFD);
+        call(1, read(1));
+        for (int i = 0; i < 2000; i++) {
+            call(1, EMPTY);
+        }
+        call(2, WRITE);
+        assertThat(replay()).isEqualTo(new Replay.Same(2003));
+    }
+
     /** A call's line is written when it has returned: the writer was slow to write its own. */
     @Test
     void readWhoseWriteHasALaterLineOfAnotherThreadIsTheSame() throws IOException {
@@ -200,6 +212,54 @@ class ReplayOrderTest {
         call(1, set + other + "'");
         call(2, set + deleted + "'");
         assertThat(replay()).isEqualTo(new Replay.Same(5));
+    }
+
+    private void irqfd(int thread, String eventfd, int gsi, int flags, String end) {
+        ByteBuffer irqfd = ByteBuffer.allocate(Uapi.KvmIrqfd.SIZE).order(ByteOrder.nativeOrder());
+        irqfd.putInt(Uapi.KvmIrqfd.GSI, gsi).putInt(Uapi.KvmIrqfd.FLAGS, flags);
+        call(
+                thread,
+                "'call':'ioctl','on':'vm#1','request':" + Uapi.KVM_IRQFD + ",'in':'" + hex(irqfd) + "','names':{'"
+                        + Uapi.KvmIrqfd.FD + "':'" + eventfd + "'}," + end);
+    }
+
+    /** On the tape thread 1 came before the deassign: here it has an irqfd, of which the tape knows nothing. */
+    private void race() {
+        vm();
+        ioctl("vm#1", Uapi.KVM_CREATE_IRQCHIP, ",'value':0,'result':0");
+        call(1, EVENTFD);
+        irqfd(2, "eventfd#1", 6, 0, "'result':0");
+        irqfd(2, "eventfd#1", 6, Uapi.KVM_IRQFD_FLAG_DEASSIGN, "'result':0");
+        irqfd(1, "eventfd#1", 5, 0, "'result':-1,'errno':'EBUSY'");
+        call(2, EVENTFD.replace('1', '2'));
+    }
+
+    @Test
+    void eventfdOfARaceIsUnknownAfterIt() throws IOException {
+        race();
+        irqfd(2, "eventfd#1", 6, 0, "'result':0");
+        assertThat(replay()).isEqualTo(new Replay.Same(7));
+        assertThat(replay.remarks()).first().isEqualTo("unknown: KVM_IRQFD 2");
+    }
+
+    @Test
+    void otherEventfdsAreComparedAfterARace() throws IOException {
+        race();
+        irqfd(2, "eventfd#2", 6, 0, "'result':-1,'errno':'EBUSY'");
+        assertThat(replay().toString()).contains("KVM_IRQFD", "expected EBUSY, got 0");
+    }
+
+    /** Its recorder looked while another thread had closed the number, and the kernel when it was another eventfd's. */
+    @Test
+    void callOnANumberWithoutAFileIsPassedOver() throws IOException {
+        race();
+        ByteBuffer irqfd = ByteBuffer.allocate(Uapi.KvmIrqfd.SIZE).order(ByteOrder.nativeOrder());
+        ioctl(
+                "vm#1",
+                Uapi.KVM_IRQFD,
+                ",'in':'" + hex(irqfd.putInt(Uapi.KvmIrqfd.FD, 13)) + "','result':-1,'errno':'EBUSY'");
+        assertThat(replay()).isEqualTo(new Replay.Same(7));
+        assertThat(replay.remarks()).first().isEqualTo("passed over: KVM_IRQFD 1");
     }
 
     @Test
