@@ -11,6 +11,7 @@ import java.nio.ByteOrder;
 import java.util.BitSet;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.NavigableMap;
 import java.util.Optional;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
@@ -29,8 +30,8 @@ public final class MemorySlots {
 
     /** Maps {@code size} bytes at guest physical address {@code guest} to address {@code user} of the caller. */
     record Slot(long guest, long size, long user, int flags) {
-        boolean overlaps(Slot other) {
-            return guest < other.guest + other.size && other.guest < guest + size;
+        long end() {
+            return guest + size;
         }
 
         /** Whether a fixed field of a live slot differs; guest address and dirty logging may change. */
@@ -63,7 +64,9 @@ public final class MemorySlots {
 
     private final Host host;
     private final Limits limits;
-    private final Map<Integer, Slot> slots = new TreeMap<>();
+    private final Map<Integer, Slot> slots = new HashMap<>();
+    /** The ids of each address space by guest physical address: slots of one do not overlap. */
+    private final Map<Integer, NavigableMap<Long, Integer>> spaces = new HashMap<>();
     /** A bit for each page; of the slots that are logged. */
     private final Map<Integer, BitSet> logs = new HashMap<>();
     /** Whether each vCPU has a ring in their place. */
@@ -110,7 +113,7 @@ public final class MemorySlots {
         if (!endsBelow(COMMON_USER_END, next)) {
             throw new NotModelledException("memory above the lower half of 48 bits");
         }
-        boolean wraps = Long.compareUnsigned(next.guest + next.size, next.guest) < 0;
+        boolean wraps = Long.compareUnsigned(next.end(), next.guest) < 0;
         if (isBeyond(id)) {
             return host.refuse(VmAnswer.MEMORY_SLOT);
         }
@@ -129,33 +132,53 @@ public final class MemorySlots {
     private int replace(int id, Slot next, @Nullable Slot now, int memfd) {
         if (next.size == 0) {
             logs.remove(id);
-            return slots.remove(id) == null ? host.refuse(VmAnswer.MEMORY_ABSENT) : 0;
+            remove(id, now);
+            return now == null ? host.refuse(VmAnswer.MEMORY_ABSENT) : 0;
         }
         boolean changed = now != null && (now.isOtherThan(next) || next.isOfFile());
         if (changed) {
             return host.refuse(VmAnswer.MEMORY_CHANGED);
         }
-        boolean overlaps = slots.entrySet().stream()
-                .anyMatch(other -> other.getKey() != id
-                        && space(other.getKey()) == space(id)
-                        && other.getValue().overlaps(next));
-        if (overlaps) {
+        if (overlaps(id, next)) {
             return host.refuse(VmAnswer.MEMORY_OVERLAP);
         }
         if (next.isOfFile()) {
             // The fake creates no guest_memfd, so the file cannot be one.
             return host.refuse(host.file(memfd) == null ? VmAnswer.MEMORY_MEMFD : VmAnswer.MEMORY_NOT_A_MEMFD);
         }
-        if (next.guest + next.size - 1 >>> limits.addressBits != 0) {
+        if (next.end() - 1 >>> limits.addressBits != 0) {
             return host.refuse(limits.beyond);
         }
+        remove(id, now);
         slots.put(id, next);
+        ids(id).put(next.guest, id);
         if (!next.isLogged()) {
             logs.remove(id);
         } else if (!logs.containsKey(id)) {
             logs.put(id, new BitSet());
         }
         return 0;
+    }
+
+    private NavigableMap<Long, Integer> ids(int id) {
+        return spaces.computeIfAbsent(space(id), absent -> new TreeMap<>());
+    }
+
+    private void remove(int id, @Nullable Slot now) {
+        if (now != null) {
+            slots.remove(id);
+            ids(id).remove(now.guest);
+        }
+    }
+
+    /** Whether another slot has some of the addresses: the last one that begins before their end, if any. */
+    private boolean overlaps(int id, Slot next) {
+        NavigableMap<Long, Integer> ids = ids(id);
+        Map.@Nullable Entry<Long, Integer> last = ids.lowerEntry(next.end());
+        if (last != null && last.getValue() == id) {
+            last = ids.lowerEntry(last.getKey());
+        }
+        return last != null && slots.get(last.getValue()).end() > next.guest;
     }
 
     private boolean isBeyond(int id) {
@@ -215,10 +238,9 @@ public final class MemorySlots {
     }
 
     private Optional<Map.Entry<Integer, Slot>> slot(long guest) {
-        return slots.entrySet().stream()
-                .filter(slot -> space(slot.getKey()) == 0)
-                .filter(slot -> guest >= slot.getValue().guest && guest < slot.getValue().guest + slot.getValue().size)
-                .findFirst();
+        return Optional.ofNullable(ids(0).floorEntry(guest))
+                .map(below -> Map.entry(below.getValue(), slots.get(below.getValue())))
+                .filter(below -> guest < below.getValue().end());
     }
 
     /** The caller's address of a guest physical address. */
