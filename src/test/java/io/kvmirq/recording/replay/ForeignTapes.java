@@ -46,7 +46,10 @@ public final class ForeignTapes {
                     Path.of(Objects.requireNonNull(ForeignTapes.class.getResource("/io/kvmirq/recording/foreign"))
                             .toURI());
             try (Stream<Path> tapes = Files.list(recorded)) {
-                List<Path> all = new ArrayList<>(tapes.sorted().toList());
+                List<Path> all =
+                        new ArrayList<>(tapes.filter(file -> file.toString().endsWith(".tape.gz"))
+                                .sorted()
+                                .toList());
                 all.add(recorded.resolveSibling("qemu-7.2-vfio.tape.gz"));
                 return all;
             }

@@ -18,13 +18,15 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /**
- * Programs of other people, recorded by {@code kvmirq tape -o} on real KVM, do the same on the fake to their end. Linux
- * 6.18 had QEMU 7.2 with a q35 machine and three irqchips, kvmtool, and four of the kernel's selftests; Linux 6.1 had QEMU
- * with two VFIO devices.
+ * Programs of other people, recorded by {@code kvmirq tape -o} on real KVM, do the same on the fake to their end: VMMs and
+ * the kernel's selftests. README.md beside the tapes tells of each.
  */
 class ForeignTapesTest {
     private static final Pattern SEQUENCE = Pattern.compile("\"seq\":\\d+");
     private static final Pattern TID = Pattern.compile("\"tid\":(\\d+)");
+
+    /** Each seed replays the whole tape: longer ones have more of the same. */
+    private static final int MOST_EXCHANGED = 5000;
 
     @TempDir
     private Path temporary;
@@ -59,6 +61,15 @@ class ForeignTapesTest {
     @MethodSource("tapes")
     void orderOfNeighboursOfOtherThreadsDoesNotMatter(Path tape) throws IOException {
         List<String> lines = ForeignTapes.lines(tape);
+        boolean oneThread = lines.stream()
+                        .map(line -> field(TID, line))
+                        .filter(tid -> !tid.isEmpty())
+                        .distinct()
+                        .count()
+                < 2;
+        if (oneThread || lines.size() > MOST_EXCHANGED) {
+            return;
+        }
         for (int seed = 0; seed < 4; seed++) {
             List<String> other = exchanged(lines, new SplittableRandom(seed));
             if (other.equals(lines)) {
