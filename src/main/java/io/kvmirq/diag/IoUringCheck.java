@@ -69,11 +69,7 @@ final class IoUringCheck {
     private Finding withoutSysctl() {
         Fact<Boolean> built = host.kvm().isBuilt("IO_URING");
         if (!built.known().orElse(true)) {
-            return Finding.of(
-                            Check.IO_URING,
-                            Status.WARN,
-                            "not-built",
-                            "this kernel is built without io_uring" + EPOLL)
+            return Finding.of(Check.IO_URING, Status.WARN, "not-built", "this kernel is built without io_uring" + EPOLL)
                     .with(Remedy.of(Change.KERNEL, "build it with CONFIG_IO_URING=y", Takes.REBOOT, NEW_KERNEL));
         }
         if (isTooOld()) {

@@ -54,7 +54,9 @@ class CoalescedContract extends KernelSuite {
     private ByteBuffer ring(int vcpu) {
         int ring = Uapi.KVM_COALESCED_MMIO_PAGE_OFFSET * (int) PAGE;
         int length = ring + (int) PAGE;
-        return libc.view(world.map(length, vcpu), length).slice(ring, (int) PAGE).order(ByteOrder.nativeOrder());
+        return libc.view(world.map(length, vcpu), length)
+                .slice(ring, (int) PAGE)
+                .order(ByteOrder.nativeOrder());
     }
 
     private static int first(ByteBuffer ring) {

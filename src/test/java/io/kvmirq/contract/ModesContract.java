@@ -93,14 +93,20 @@ class ModesContract extends KernelSuite {
     void longModeIsKept() {
         ByteBuffer next = segments();
         flat(next, true);
-        next.putLong(CR0, PROTECTED | PAGING | 1 << 16).putLong(CR3, 0x7000).putLong(CR4, PAE).putLong(EFER, LONG_MODE);
+        next.putLong(CR0, PROTECTED | PAGING | 1 << 16)
+                .putLong(CR3, 0x7000)
+                .putLong(CR4, PAE)
+                .putLong(EFER, LONG_MODE);
         assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, next));
         assertThat(segments()).isEqualTo(next);
     }
 
     private static void makeLong(ByteBuffer to) {
         flat(to, true);
-        to.putLong(CR0, PROTECTED | PAGING).putLong(CR3, 0x7000).putLong(CR4, PAE).putLong(EFER, LONG_MODE);
+        to.putLong(CR0, PROTECTED | PAGING)
+                .putLong(CR3, 0x7000)
+                .putLong(CR4, PAE)
+                .putLong(EFER, LONG_MODE);
     }
 
     @Test
@@ -115,7 +121,9 @@ class ModesContract extends KernelSuite {
         assertErrno(Errno.EINVAL, set(next -> next.putLong(APIC_BASE, 1)));
         assertThat(segments()).isEqualTo(before);
         assertOk(set(next -> next.putLong(CR0, PROTECTED).putLong(EFER, 0x100).put(CODE + 19, (byte) 0)));
-        assertThat(segments().getLong(EFER)).as("long mode is enabled, and not active").isEqualTo(0x100);
+        assertThat(segments().getLong(EFER))
+                .as("long mode is enabled, and not active")
+                .isEqualTo(0x100);
     }
 
     /** A guest has 36 address bits, unless its CPUID tells. Outside long mode nothing is checked. */

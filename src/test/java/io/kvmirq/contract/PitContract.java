@@ -35,7 +35,8 @@ class PitContract extends KernelSuite {
     private static final int TEN_MILLIS = 5_000_000;
 
     /** Vectors from 0x30 on, pins 0 and 1 unmasked; {@code sti; hlt} for ever. */
-    private static final String WITH_PIC = "b011e620" + "b030e621" + "b004e621" + "b001e621" + "b0fce621" + "e682fbf4ebfd";
+    private static final String WITH_PIC =
+            "b011e620" + "b030e621" + "b004e621" + "b001e621" + "b0fce621" + "e682fbf4ebfd";
 
     private static final String END_OF_INTERRUPT = "b020e620";
 

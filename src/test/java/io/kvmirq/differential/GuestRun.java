@@ -82,6 +82,7 @@ final class GuestRun {
             .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.EAX, SIGNATURE)
             .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.ECX, X2APIC)
             .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.EDX, LAPIC);
+
     private final ByteBuffer structure = Buffers.allocate(1024);
     private final long address;
     private final int runSize;
@@ -197,8 +198,7 @@ final class GuestRun {
             structure.putLong(at, 0).putShort(at + SELECTOR, (short) 0);
         }
         structure.putLong(Uapi.KvmSregs.IDT_BASE, 0).putShort(Uapi.KvmSregs.IDT_LIMIT, (short) 0xffff);
-        structure.putLong(
-                Uapi.KvmSregs.APIC_BASE, structure.getLong(Uapi.KvmSregs.APIC_BASE) | APIC_BASE_ENABLED);
+        structure.putLong(Uapi.KvmSregs.APIC_BASE, structure.getLong(Uapi.KvmSregs.APIC_BASE) | APIC_BASE_ENABLED);
         int result = libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, address);
         for (int i = 0; i < Uapi.KvmRegs.SIZE; i += Long.BYTES) {
             structure.putLong(i, 0);

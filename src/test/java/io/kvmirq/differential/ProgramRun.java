@@ -205,9 +205,7 @@ final class ProgramRun implements AutoCloseable {
         int result = ask(vcpu, Uapi.KVM_GET_SREGS);
         for (int segment = 0; segment < SEGMENTS; segment++) {
             long base = segment == ES ? NO_MEMORY : segment == FS ? LAPIC : BASE;
-            structure
-                    .putLong(segment * SEGMENT, base)
-                    .putShort(segment * SEGMENT + SELECTOR, (short) (base >> 4));
+            structure.putLong(segment * SEGMENT, base).putShort(segment * SEGMENT + SELECTOR, (short) (base >> 4));
         }
         structure.putLong(Uapi.KvmSregs.IDT_BASE, BASE).putShort(Uapi.KvmSregs.IDT_LIMIT, (short) TABLE_LIMIT);
         if (end == END_BY_MSR) {

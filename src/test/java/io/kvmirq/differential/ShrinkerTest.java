@@ -24,7 +24,8 @@ class ShrinkerTest {
 
     /** After the first step, which makes what waits for workers. */
     private static List<Step> steps(Call... calls) {
-        Step first = new Step(List.of(OPEN, call(Operation.CREATE_VM, 990, 1000, 0), call(Operation.EVENTFD, 991, 0, 0)));
+        Step first =
+                new Step(List.of(OPEN, call(Operation.CREATE_VM, 990, 1000, 0), call(Operation.EVENTFD, 991, 0, 0)));
         return Stream.concat(Stream.of(first), Stream.of(calls).map(call -> new Step(List.of(call))))
                 .toList();
     }

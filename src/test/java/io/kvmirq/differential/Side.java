@@ -93,8 +93,7 @@ final class Side implements AutoCloseable {
             case POLL -> poll(fd, call);
             case EPOLL_WAIT -> {
                 zeroed(MOST_EVENTS * Epoll.SIZE);
-                yield Answer.of(
-                        libc.epollWait(fd, address, call.intAt(1), 0), memory, MOST_EVENTS * Epoll.SIZE);
+                yield Answer.of(libc.epollWait(fd, address, call.intAt(1), 0), memory, MOST_EVENTS * Epoll.SIZE);
             }
             default -> call.operation().isOfProcessor() ? processor.make(fd, call) : kvm(fd, call);
         };

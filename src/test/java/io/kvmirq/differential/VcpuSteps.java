@@ -30,14 +30,48 @@ final class VcpuSteps {
 
     /** OUT and IN of the VMM's, memory that is and that is not. */
     private static final String[] ACCESSES = {
-        "e684", "e685", "e785", "66e785", "e485", "e585", "a20080", "a00080", "26a20000", "26a30800", "26a00400", "26a3ff0f"
+        "e684",
+        "e685",
+        "e785",
+        "66e785",
+        "e485",
+        "e585",
+        "a20080",
+        "a00080",
+        "26a20000",
+        "26a30800",
+        "26a00400",
+        "26a3ff0f"
     };
 
     private static final int[] PIC_PORTS = {0x20, 0x20, 0x20, 0x21, 0xa0, 0xa0, 0xa1, 0x4d0, 0x4d1};
 
     private static final long[] MSRS = {
-        0x174, 0x175, 0x176, 0xc0000081L, 0xc0000082L, 0xc0000083L, 0xc0000084L, 0xc0000102L, 0x2ff, 0x250, 0x268,
-        0x200, 0x201, 0x20e, 0x20f, 0x17a, 0x17b, 0x179, 0x400, 0x401, 0x402, 0x403, 0x47c, 0x480, 0x12345678L
+        0x174,
+        0x175,
+        0x176,
+        0xc0000081L,
+        0xc0000082L,
+        0xc0000083L,
+        0xc0000084L,
+        0xc0000102L,
+        0x2ff,
+        0x250,
+        0x268,
+        0x200,
+        0x201,
+        0x20e,
+        0x20f,
+        0x17a,
+        0x17b,
+        0x179,
+        0x400,
+        0x401,
+        0x402,
+        0x403,
+        0x47c,
+        0x480,
+        0x12345678L
     };
 
     private static final long PAT = 0x277;
@@ -74,7 +108,8 @@ final class VcpuSteps {
         } else if (values.rarely(3)) {
             draft.step(call(Operation.SET_REGS, vcpu, RFLAGS, values.of(0, 2, 0x200, 0x202, 0xad7, 0x400)));
         } else {
-            draft.step(call(Operation.SET_REGS, vcpu, values.of(0, 1, 2, 3, 4, 5, 7, 8, 15), values.of(0, 1, -1, 0x55)));
+            draft.step(
+                    call(Operation.SET_REGS, vcpu, values.of(0, 1, 2, 3, 4, 5, 7, 8, 15), values.of(0, 1, -1, 0x55)));
         }
     }
 
@@ -282,7 +317,13 @@ final class VcpuSteps {
     private List<String> vectors() {
         long mode = values.of(1, 1, 3);
         return List.of(
-                "b011e620", "b020e621", "b004e621", "b0%02xe621".formatted(mode), "b011e6a0", "b028e6a1", "b002e6a1",
+                "b011e620",
+                "b020e621",
+                "b004e621",
+                "b0%02xe621".formatted(mode),
+                "b011e6a0",
+                "b028e6a1",
+                "b002e6a1",
                 "b0%02xe6a1".formatted(mode));
     }
 

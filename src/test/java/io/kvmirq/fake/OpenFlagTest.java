@@ -26,6 +26,7 @@ class OpenFlagTest {
         assertThat(libc.fcntl(kvm, Uapi.F_SETFL, Integer.parseInt(direct, 8))).isEqualTo(-Errno.EINVAL.number());
         assertThatExceptionOfType(NotModelledException.class)
                 .isThrownBy(() -> libc.open(Buffers.cString("/dev/kvm"), Integer.parseInt(noFollow, 8)))
-                .withMessage("the fake kernel does not model open with flags 0" + Integer.toOctalString(Integer.parseInt(noFollow, 8)));
+                .withMessage("the fake kernel does not model open with flags 0"
+                        + Integer.toOctalString(Integer.parseInt(noFollow, 8)));
     }
 }

@@ -34,8 +34,7 @@ final class CpuBus {
             vm.pics().write(port, size, (int) value);
             return false;
         }
-        if (vm.coalesced().take(true, port, size, value)
-                || vm.signals(FakeIoEventFd.Bus.PORT, port, size, value)) {
+        if (vm.coalesced().take(true, port, size, value) || vm.signals(FakeIoEventFd.Bus.PORT, port, size, value)) {
             return false;
         }
         page.exitForPort(Uapi.KVM_EXIT_IO_OUT, port, size, 1);

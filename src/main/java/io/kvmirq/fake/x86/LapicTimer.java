@@ -129,8 +129,7 @@ final class LapicTimer {
             arm();
         }
         DeliveryMode of = DeliveryMode.of((int) LapicPage.LVT_MODE.of(entry));
-        lapic.accept(
-                new ApicMessage(0, false, false, false, of, entry & 0xff, (entry & LEVEL) != 0), of, taker -> {});
+        lapic.accept(new ApicMessage(0, false, false, false, of, entry & 0xff, (entry & LEVEL) != 0), of, taker -> {});
     }
 
     // What a guest writes

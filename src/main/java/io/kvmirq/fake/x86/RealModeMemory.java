@@ -101,8 +101,8 @@ final class RealModeMemory {
 
     private void requireWritable(long address) {
         if (!isWritable(address)) {
-            throw new NotModelledException("a guest whose stack is at address 0x"
-                    + Long.toHexString(address) + ", which is read-only or not memory");
+            throw new NotModelledException("a guest whose stack is at address 0x" + Long.toHexString(address)
+                    + ", which is read-only or not memory");
         }
     }
 }

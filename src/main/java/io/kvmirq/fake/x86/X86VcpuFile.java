@@ -99,7 +99,8 @@ final class X86VcpuFile extends VcpuFile {
         this.irqchip = vm.irqchip();
         this.id = id;
         this.lapic = lapic;
-        this.state = lapic.isPresent() && !vm.isBootVcpu(id) ? Uapi.KVM_MP_STATE_UNINITIALIZED : Uapi.KVM_MP_STATE_RUNNABLE;
+        this.state =
+                lapic.isPresent() && !vm.isBootVcpu(id) ? Uapi.KVM_MP_STATE_UNINITIALIZED : Uapi.KVM_MP_STATE_RUNNABLE;
         this.cpu = new FakeCpu(vm, memory, id, lapic, shared, page);
         this.synced = new SyncedRegisters(vm.host(), shared, cpu);
         this.processor = new ProcessorCalls(vm, memory, lapic.isPresent());
