@@ -86,6 +86,8 @@ public enum KernelCall {
     EVENTS_SET("vcpu events set", "KVM_SET_VCPU_EVENTS"),
     DEBUG_GET("debug registers get", "KVM_GET_DEBUGREGS"),
     DEBUG_SET("debug registers set", "KVM_SET_DEBUGREGS"),
+    NESTED_GET("nested state get", "KVM_GET_NESTED_STATE"),
+    NESTED_SET("nested state set", "KVM_SET_NESTED_STATE"),
     INTERRUPT("interrupt", "KVM_INTERRUPT"),
     MEMORY("memory set", "KVM_SET_USER_MEMORY_REGION", "KVM_SET_USER_MEMORY_REGION2"),
     MMU_PAGES("mmu pages set", "KVM_SET_NR_MMU_PAGES"),

@@ -59,6 +59,13 @@ public enum SetupAnswer implements Answer {
     SREGS_PDPTRS(refusal(MEASURED, SREGS_SET, EINVAL, "flags that this kernel does not know, or page directory pointers"
         + " outside PAE paging", "kvm_sregs2.flags: 1 is KVM_SREGS2_FLAGS_PDPTRS_VALID",
         "x86.c __set_sregs2()").unless(TYPED_CALL)),
+    NESTED_NONE(refusal(MEASURED, NESTED_GET, EINVAL, "this KVM runs no nested guests", "KVM_CAP_NESTED_STATE, which is 0"
+        + " there", "x86.c kvm_arch_vcpu_ioctl()").also(NESTED_SET)),
+    NESTED_ROOM(refusal(SOURCE, NESTED_GET, E2BIG, "size has no room for the state",
+        "size: the kernel has put there how much it needs", "x86.c KVM_GET_NESTED_STATE")),
+    NESTED_INVALID(refusal(SOURCE, NESTED_SET, EINVAL, "the state is another processor's, or needs VMX or SVM in the"
+        + " CPUID", "size, flags and format against those of KVM_GET_NESTED_STATE",
+        "x86.c KVM_SET_NESTED_STATE, vmx/nested.c vmx_set_nested_state(), svm/nested.c svm_set_nested_state()")),
     MSRS_OF_PROCESSOR(behaviour(INFERRED, "MSRs that depend on the processor read 0, or as documented here, and keep"
         + " what was set", "x86.c kvm_do_msr_access()"));
     // spotless:on

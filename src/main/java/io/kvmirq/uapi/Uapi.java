@@ -816,6 +816,15 @@ public final class Uapi {
         @Bytes(8) int DATA = 16;
     }
 
+    /** arch/x86/include/uapi/asm/kvm.h; the state of a nested guest follows. */
+    public interface KvmNestedState {
+        int SIZE = 128;
+        @U16 int FLAGS = 0;
+        @U16 int FORMAT = 2;
+        @U32 @Path("size") int LENGTH = 4;
+        @Bytes(120) int HDR = 8;
+    }
+
     /** arch/x86/include/uapi/asm/kvm.h. */
     public interface KvmTprAccessCtl {
         int SIZE = 40;

@@ -7,6 +7,7 @@ import java.nio.ByteBuffer;
 /** The CPUID leaves of a vCPU, as far as the fake uses them; source: arch/x86/kvm/cpuid.c. Immutable. */
 final class GuestCpuid {
     private static final int FEATURES = 1;
+    private static final int VMX = 5;
     private static final int XSAVE = 0xd;
     private static final int EXTENDED = 0x8000_0000;
     private static final int ADDRESS_SIZES = 0x8000_0008;
@@ -81,6 +82,10 @@ final class GuestCpuid {
 
     boolean hasDeadlineTimer() {
         return (register(FEATURES, Uapi.KvmCpuidEntry2.ECX) & DEADLINE_TIMER) != 0;
+    }
+
+    boolean hasVmx() {
+        return has(FEATURES, Uapi.KvmCpuidEntry2.ECX, VMX);
     }
 
     /** The signature of the processor. */

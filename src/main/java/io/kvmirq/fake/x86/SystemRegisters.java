@@ -49,6 +49,7 @@ final class SystemRegisters {
 
     private static final long LONG_MODE = 1 << 8;
     private static final long LONG_MODE_ACTIVE = 1 << 10;
+    private static final long VIRTUALIZATION = 1 << 12;
     private static final long PHYSICAL_ADDRESS_EXTENSION = 1 << 5;
     /** The lowest two bytes; the rest is padding, which is not kept. */
     private static final long TABLE_LIMIT = 0xffff;
@@ -174,6 +175,11 @@ final class SystemRegisters {
             values.putLong(table + Long.BYTES, next.getLong(table + Long.BYTES) & TABLE_LIMIT);
         }
         unmodelled = unmodelled(values);
+    }
+
+    /** EFER.SVME. */
+    boolean hasVirtualization() {
+        return (values.getLong(EFER) & VIRTUALIZATION) != 0;
     }
 
     /** Whether the guest pages by PAE, outside long mode. */

@@ -15,6 +15,7 @@ final class X86Capabilities {
     static final int APIC_BUS_CYCLE = 237;
 
     private static final int MULTI_ADDRESS_SPACE = 118;
+    private static final int NESTED_STATE = 157;
     private static final int IDS_PER_VCPU = 4;
 
     /** Pairs of number and value: the capabilities that are not 0 on the measured 6.18, without those in check(). */
@@ -85,6 +86,9 @@ final class X86Capabilities {
         }
         if (capability == Uapi.KVM_CAP_HYPERV_SYNIC && !build.pvm()) {
             return 1;
+        }
+        if (capability == NESTED_STATE) {
+            return NestedState.capability(host);
         }
         if (capability == MULTI_ADDRESS_SPACE && addressSpaces(build) > 1) {
             return addressSpaces(build);

@@ -19,7 +19,6 @@ import java.nio.ByteOrder;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
-import java.util.function.ToIntFunction;
 
 /** A vCPU's descriptor on x86; source: {@code kvm_arch_vcpu_ioctl()} in arch/x86/kvm/x86.c. */
 final class X86VcpuFile extends VcpuFile {
@@ -48,15 +47,15 @@ final class X86VcpuFile extends VcpuFile {
             .in(Uapi.KVM_SET_SREGS, X86VcpuFile::setSegments)
             .out(Uapi.KVM_GET_REGS, X86VcpuFile::getRegisters)
             .in(Uapi.KVM_SET_REGS, (vcpu, registers) -> vcpu.cpu.setRegisters(registers))
-            .inHeader(Uapi.KVM_GET_MSRS, X86VcpuFile::getMsrs)
-            .inHeader(Uapi.KVM_SET_MSRS, X86VcpuFile::setMsrs)
-            .out(Uapi.KVM_GET_FPU, X86VcpuFile::getFpu)
-            .in(Uapi.KVM_SET_FPU, X86VcpuFile::setFpu)
-            .out(Uapi.KVM_GET_XSAVE, X86VcpuFile::getXsave)
-            .out(Uapi.KVM_GET_XSAVE2, X86VcpuFile::getXsave)
-            .in(Uapi.KVM_SET_XSAVE, (vcpu, area) -> vcpu.host.refuse(vcpu.extended.loadXsave(area)))
-            .out(Uapi.KVM_GET_XCRS, X86VcpuFile::getXcrs)
-            .in(Uapi.KVM_SET_XCRS, X86VcpuFile::setXcrs)
+            .inHeader(Uapi.KVM_GET_MSRS, (vcpu, header, address) -> vcpu.saved.getMsrs(header, address))
+            .inHeader(Uapi.KVM_SET_MSRS, (vcpu, header, address) -> vcpu.saved.setMsrs(header, address))
+            .out(Uapi.KVM_GET_FPU, (vcpu, to) -> vcpu.saved.getFpu(to))
+            .in(Uapi.KVM_SET_FPU, (vcpu, from) -> vcpu.saved.setFpu(from))
+            .out(Uapi.KVM_GET_XSAVE, (vcpu, to) -> vcpu.saved.getXsave(to))
+            .out(Uapi.KVM_GET_XSAVE2, (vcpu, to) -> vcpu.saved.getXsave(to))
+            .in(Uapi.KVM_SET_XSAVE, (vcpu, area) -> vcpu.saved.setXsave(area))
+            .out(Uapi.KVM_GET_XCRS, (vcpu, to) -> vcpu.saved.getXcrs(to))
+            .in(Uapi.KVM_SET_XCRS, (vcpu, from) -> vcpu.saved.setXcrs(from, vcpu.cpu.cpuid().xcr0()))
             .out(Uapi.KVM_GET_VCPU_EVENTS, X86VcpuFile::getEvents)
             .in(Uapi.KVM_SET_VCPU_EVENTS, X86VcpuFile::setEvents)
             .value(Uapi.KVM_GET_TSC_KHZ, (vcpu, argument) -> vcpu.processor.getTsc())
@@ -67,6 +66,8 @@ final class X86VcpuFile extends VcpuFile {
             .in(Uapi.KVM_X86_SET_MCE, (vcpu, check) -> vcpu.processor.setCheck(check))
             .value(Uapi.KVM_SET_VAPIC_ADDR, (vcpu, address) -> vcpu.processor.setVapic(address))
             .inOut(Uapi.KVM_TPR_ACCESS_REPORTING, (vcpu, control) -> vcpu.processor.reportTpr(control))
+            .value(Uapi.KVM_GET_NESTED_STATE, (vcpu, address) -> vcpu.nested.get(address))
+            .value(Uapi.KVM_SET_NESTED_STATE, (vcpu, address) -> vcpu.nested.set(address))
             .out(Uapi.KVM_GET_SREGS2, X86VcpuFile::getSegments2)
             .in(Uapi.KVM_SET_SREGS2, X86VcpuFile::setSegments2)
             .value(Uapi.KVM_SMI, (vcpu, argument) -> vcpu.requestManagement())
@@ -80,10 +81,10 @@ final class X86VcpuFile extends VcpuFile {
     private final Optional<FakeLapic> lapic;
     private final FakeCpu cpu;
     private final SyncedRegisters synced;
-    private final ExtendedState extended = new ExtendedState();
     private final DebugRegisters debug = new DebugRegisters();
     private final ProcessorCalls processor;
-    private final Msrs msrs;
+    private final SavedState saved;
+    private final NestedState nested;
 
     private int state;
     private ByteBuffer tscOffset = ByteBuffer.allocate(Long.BYTES).order(ByteOrder.nativeOrder());
@@ -104,7 +105,8 @@ final class X86VcpuFile extends VcpuFile {
         this.cpu = new FakeCpu(vm, memory, id, lapic, shared, page);
         this.synced = new SyncedRegisters(vm.host(), shared, cpu);
         this.processor = new ProcessorCalls(vm, memory, lapic.isPresent());
-        this.msrs = new Msrs(processor.checks(), () -> cpu.base().get());
+        this.saved = new SavedState(vm.host(), new Msrs(processor.checks(), () -> cpu.base().get()));
+        this.nested = new NestedState(vm.host(), cpu);
         vm.coalesced().addVcpu(shared);
     }
 
@@ -299,51 +301,6 @@ final class X86VcpuFile extends VcpuFile {
     }
 
     // State that a VMM saves and restores
-
-    private int getMsrs(ByteBuffer header, long address) {
-        return withMsrs(header, address, entries -> {
-            int done = msrs.get(host, entries);
-            int copied = host.copyOut(address + Uapi.KvmMsrs.SIZE, entries, entries.capacity());
-            return copied < 0 ? copied : done;
-        });
-    }
-
-    private int setMsrs(ByteBuffer header, long address) {
-        return withMsrs(header, address, entries -> msrs.set(host, entries));
-    }
-
-    private int withMsrs(ByteBuffer header, long address, ToIntFunction<ByteBuffer> answer) {
-        int count = header.getInt(Uapi.KvmMsrs.NMSRS);
-        if (Integer.compareUnsigned(count, Msrs.TOO_MANY) >= 0) {
-            return host.refuse(VmAnswer.MSRS_MANY);
-        }
-        return host.copied(address + Uapi.KvmMsrs.SIZE, count * Uapi.KvmMsrEntry.SIZE, answer::applyAsInt);
-    }
-
-    private int getFpu(ByteBuffer to) {
-        extended.saveFpu(to);
-        return 0;
-    }
-
-    private int setFpu(ByteBuffer from) {
-        host.note(VmAnswer.FPU_WITHOUT_MXCSR);
-        extended.loadFpu(from);
-        return 0;
-    }
-
-    private int getXsave(ByteBuffer to) {
-        extended.saveXsave(to);
-        return 0;
-    }
-
-    private int getXcrs(ByteBuffer to) {
-        extended.saveXcrs(to);
-        return 0;
-    }
-
-    private int setXcrs(ByteBuffer from) {
-        return host.refuse(extended.loadXcrs(from, cpu.cpuid().xcr0()));
-    }
 
     private int getEvents(ByteBuffer to) {
         host.note(VmAnswer.EVENTS_NMIS);

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+import io.kvmirq.explain.VmAnswer;
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import java.util.function.ToIntFunction;
+
+/** The requests of a vCPU that save and restore its MSRs, FPU, XSAVE area and XCRs; no guest of the fake sees them. */
+final class SavedState {
+    private final Host host;
+    private final Msrs msrs;
+    private final ExtendedState extended = new ExtendedState();
+
+    SavedState(Host host, Msrs msrs) {
+        this.host = host;
+        this.msrs = msrs;
+    }
+
+    int getMsrs(ByteBuffer header, long address) {
+        return withMsrs(header, address, entries -> {
+            int done = msrs.get(host, entries);
+            int copied = host.copyOut(address + Uapi.KvmMsrs.SIZE, entries, entries.capacity());
+            return copied < 0 ? copied : done;
+        });
+    }
+
+    int setMsrs(ByteBuffer header, long address) {
+        return withMsrs(header, address, entries -> msrs.set(host, entries));
+    }
+
+    private int withMsrs(ByteBuffer header, long address, ToIntFunction<ByteBuffer> answer) {
+        int count = header.getInt(Uapi.KvmMsrs.NMSRS);
+        if (Integer.compareUnsigned(count, Msrs.TOO_MANY) >= 0) {
+            return host.refuse(VmAnswer.MSRS_MANY);
+        }
+        return host.copied(address + Uapi.KvmMsrs.SIZE, count * Uapi.KvmMsrEntry.SIZE, answer::applyAsInt);
+    }
+
+    int getFpu(ByteBuffer to) {
+        extended.saveFpu(to);
+        return 0;
+    }
+
+    int setFpu(ByteBuffer from) {
+        host.note(VmAnswer.FPU_WITHOUT_MXCSR);
+        extended.loadFpu(from);
+        return 0;
+    }
+
+    int getXsave(ByteBuffer to) {
+        extended.saveXsave(to);
+        return 0;
+    }
+
+    int setXsave(ByteBuffer area) {
+        return host.refuse(extended.loadXsave(area));
+    }
+
+    int getXcrs(ByteBuffer to) {
+        extended.saveXcrs(to);
+        return 0;
+    }
+
+    /** @param offered the bits of XCR0 that the CPUID has */
+    int setXcrs(ByteBuffer from, long offered) {
+        return host.refuse(extended.loadXcrs(from, offered));
+    }
+}
