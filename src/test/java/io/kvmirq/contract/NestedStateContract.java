@@ -62,7 +62,8 @@ class NestedStateContract extends KernelSuite {
     @Test
     void kernelWithoutNestedGuestsRefuses() {
         assumeTrue(world.isPvm(), "this kernel has nested guests");
-        assertThat(libc.ioctl(world.kvm(), Uapi.KVM_CHECK_EXTENSION, CAPABILITY)).isZero();
+        assertThat(libc.ioctl(world.kvm(), Uapi.KVM_CHECK_EXTENSION, CAPABILITY))
+                .isZero();
         assertErrno(Errno.EINVAL, get(state(4096)));
         assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_GET_NESTED_STATE, NOWHERE));
         assertErrno(Errno.EINVAL, world.ioctl(vcpu, Uapi.KVM_SET_NESTED_STATE, state(KvmNestedState.SIZE)));
@@ -72,7 +73,8 @@ class NestedStateContract extends KernelSuite {
     @Test
     void stateWithoutNestedGuestIsAHeader() {
         assumeNested();
-        assertThat(libc.ioctl(world.kvm(), Uapi.KVM_CHECK_EXTENSION, CAPABILITY)).isGreaterThan(KvmNestedState.SIZE);
+        assertThat(libc.ioctl(world.kvm(), Uapi.KVM_CHECK_EXTENSION, CAPABILITY))
+                .isGreaterThan(KvmNestedState.SIZE);
         assertErrno(Errno.EFAULT, libc.ioctl(vcpu, Uapi.KVM_GET_NESTED_STATE, NOWHERE));
         ByteBuffer small = state(SHORT);
         assertErrno(Errno.E2BIG, get(small));

@@ -55,7 +55,9 @@ final class X86VcpuFile extends VcpuFile {
             .out(Uapi.KVM_GET_XSAVE2, (vcpu, to) -> vcpu.saved.getXsave(to))
             .in(Uapi.KVM_SET_XSAVE, (vcpu, area) -> vcpu.saved.setXsave(area))
             .out(Uapi.KVM_GET_XCRS, (vcpu, to) -> vcpu.saved.getXcrs(to))
-            .in(Uapi.KVM_SET_XCRS, (vcpu, from) -> vcpu.saved.setXcrs(from, vcpu.cpu.cpuid().xcr0()))
+            .in(
+                    Uapi.KVM_SET_XCRS,
+                    (vcpu, from) -> vcpu.saved.setXcrs(from, vcpu.cpu.cpuid().xcr0()))
             .out(Uapi.KVM_GET_VCPU_EVENTS, X86VcpuFile::getEvents)
             .in(Uapi.KVM_SET_VCPU_EVENTS, X86VcpuFile::setEvents)
             .value(Uapi.KVM_GET_TSC_KHZ, (vcpu, argument) -> vcpu.processor.getTsc())
@@ -105,7 +107,8 @@ final class X86VcpuFile extends VcpuFile {
         this.cpu = new FakeCpu(vm, memory, id, lapic, shared, page);
         this.synced = new SyncedRegisters(vm.host(), shared, cpu);
         this.processor = new ProcessorCalls(vm, memory, lapic.isPresent());
-        this.saved = new SavedState(vm.host(), new Msrs(processor.checks(), () -> cpu.base().get()));
+        this.saved = new SavedState(
+                vm.host(), new Msrs(processor.checks(), () -> cpu.base().get()));
         this.nested = new NestedState(vm.host(), cpu);
         vm.coalesced().addVcpu(shared);
     }
