@@ -195,6 +195,10 @@ class SignalContract extends KernelSuite {
         assertOk(send(thread(), SIGNAL));
         assertOk(libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
         assertThat(page.getInt(Uapi.KvmRun.EXIT_REASON)).isEqualTo(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
+        ByteBuffer state = Buffers.allocate(Uapi.KvmMpState.SIZE).putInt(0, Uapi.KVM_MP_STATE_INIT_RECEIVED);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_MP_STATE, address(state)));
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
+        assertThat(page.getInt(Uapi.KvmRun.EXIT_REASON)).isEqualTo(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
         page.put(Uapi.KvmRun.REQUEST_INTERRUPT_WINDOW, (byte) 0);
         assertErrno(Errno.EINTR, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
         assertThat(take(Signals.set(SIGNAL))).isEqualTo(SIGNAL);

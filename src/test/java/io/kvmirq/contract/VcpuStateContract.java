@@ -412,6 +412,19 @@ class VcpuStateContract extends KernelSuite {
         assertThat(events().get(KvmVcpuEvents.SMI_LATCHED_INIT)).isZero();
     }
 
+    @Test
+    void initKeepsTheNumberOfAnInterrupt() {
+        int vm = world.fullVm();
+        world.vcpu(vm, 0);
+        vcpu = world.vcpu(vm, 1);
+        assertOk(setEvents(events -> events.put(KvmVcpuEvents.INTERRUPT_INJECTED, (byte) 1)
+                .put(KvmVcpuEvents.INTERRUPT_NR, (byte) VECTOR)
+                .put(KvmVcpuEvents.SMI_LATCHED_INIT, (byte) 1)));
+        ByteBuffer state = Buffers.allocate(Uapi.KvmMpState.SIZE);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_GET_MP_STATE, state));
+        assertThat(events().getInt(KvmVcpuEvents.INTERRUPT_INJECTED)).isEqualTo(VECTOR << 8);
+    }
+
     /** The vector of a start-up message, which another thread or KVM_SET_MP_STATE sends. */
     @Test
     void startUpMessageBeginsAtTheVectorThatWasSet() {

@@ -252,6 +252,11 @@ final class FakeCpu {
         return pending.wakes(code);
     }
 
+    /** A wait that a signal ends: the window comes before it. */
+    boolean leavesByWindow() {
+        return host.threads().endsRun() && exitsForWindow();
+    }
+
     /** A halt that an event or a signal ends: the window comes before either. */
     private boolean wakesToWindow() {
         boolean woken = halted && pending.wakes(code);

@@ -347,7 +347,7 @@ final class VcpuEvents {
         return init;
     }
 
-    /** INIT discards pending NMIs. */
+    /** INIT discards pending NMIs, and what was injected; its numbers stay to be told. */
     boolean takeInit() {
         boolean taken = init;
         init = false;
@@ -357,7 +357,10 @@ final class VcpuEvents {
             nmisPending = 0;
             nmiInjected = false;
             tripleFault = false;
-            injected.put(0, new byte[injected.capacity()]);
+            injected.put(KvmVcpuEvents.EXCEPTION_INJECTED, (byte) 0)
+                    .put(KvmVcpuEvents.EXCEPTION_PENDING, (byte) 0)
+                    .put(KvmVcpuEvents.INTERRUPT_INJECTED, (byte) 0)
+                    .put(KvmVcpuEvents.INTERRUPT_SHADOW, (byte) NO_SHADOW);
         }
         return taken;
     }

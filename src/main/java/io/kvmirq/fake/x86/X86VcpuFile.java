@@ -168,6 +168,9 @@ final class X86VcpuFile extends VcpuFile {
         }
         while (true) {
             int ended = page.refusesToEnter();
+            if (ended == 0 && state != Uapi.KVM_MP_STATE_UNINITIALIZED && cpu.leavesByWindow()) {
+                return 0;
+            }
             ended = ended == 0 ? page.signalled() : ended;
             if (ended != 0) {
                 return ended;
