@@ -75,6 +75,8 @@ final class VcpuSteps {
     };
 
     private static final long PAT = 0x277;
+    /** The leaf that tells the highest one of its kind, such as that of address sizes. */
+    private static final long ADDRESSES = 0x80000000L;
 
     private static final long[] MSR_VALUES = {
         0, 0, 1, 6, 0x806, 0xc06, 0x100, 0x1000, 0xfffffff, 0x0606060606060606L, 0x0007040600070406L, 2, 7, 0xff
@@ -100,38 +102,47 @@ final class VcpuSteps {
 
     // Registers
 
+    /** Writes, and often looks at once what came of it. */
+    private void set(Call set, Call look) {
+        draft.step(set);
+        if (values.rarely(2)) {
+            draft.step(look);
+        }
+    }
+
     /** Not RSP and RIP: a program needs them. */
     void general() {
         long vcpu = vcpu();
+        Call look = call(Operation.GET_REGS, vcpu);
         if (reads()) {
-            draft.step(call(Operation.GET_REGS, vcpu));
+            draft.step(look);
         } else if (values.rarely(3)) {
-            draft.step(call(Operation.SET_REGS, vcpu, RFLAGS, values.of(0, 2, 0x200, 0x202, 0xad7, 0x400)));
+            set(call(Operation.SET_REGS, vcpu, RFLAGS, values.of(0, 2, 0x200, 0x202, 0xad7, 0x400)), look);
         } else {
-            draft.step(
-                    call(Operation.SET_REGS, vcpu, values.of(0, 1, 2, 3, 4, 5, 7, 8, 15), values.of(0, 1, -1, 0x55)));
+            set(call(Operation.SET_REGS, vcpu, values.of(0, 1, 2, 3, 4, 5, 7, 8, 15), values.of(0, 1, -1, 0x55)), look);
         }
     }
 
     void system() {
         long vcpu = vcpu();
         long form = values.rarely(4) ? 2 : 1;
-        if (values.rarely(3)) {
-            draft.step(call(Operation.GET_SREGS, vcpu, form));
+        Call look = call(Operation.GET_SREGS, vcpu, form);
+        if (values.rarely(4)) {
+            draft.step(look);
             return;
         }
         switch ((int) values.below(6)) {
             case 0, 1, 2 ->
-                draft.step(call(Operation.SET_SREGS, vcpu, form, Uapi.KvmSregs.APIC_BASE, 8, values.apicBase()));
+                set(call(Operation.SET_SREGS, vcpu, form, Uapi.KvmSregs.APIC_BASE, 8, values.apicBase()), look);
             case 3 ->
-                draft.step(call(Operation.SET_SREGS, vcpu, form, Uapi.KvmSregs.CR8, 8, values.of(0, 1, 4, 15, 16, -1)));
-            case 4 -> draft.step(call(Operation.SET_SREGS, vcpu, 1, bitmap(), 1, values.of(0, 1, 2, 0x80, 0xff)));
+                set(call(Operation.SET_SREGS, vcpu, form, Uapi.KvmSregs.CR8, 8, values.of(0, 1, 4, 15, 16, -1)), look);
+            case 4 -> set(call(Operation.SET_SREGS, vcpu, 1, bitmap(), 1, values.of(0, 1, 2, 0x80, 0xff)), look);
             default -> {
                 long at = values.of(CR2, Uapi.KvmSregs.CR3, GDT, Uapi.KvmSregs.CR0);
                 long value = at == Uapi.KvmSregs.CR0
                         ? values.of(0x60000010L, 0x10, 0x40000010L, 0x20000010L, 1L << 32 | 0x10, 0x80000010L)
                         : values.of(0, 0x1000, 0x7000);
-                draft.step(call(Operation.SET_SREGS, vcpu, form, at, 8, value));
+                set(call(Operation.SET_SREGS, vcpu, form, at, 8, value), look);
             }
         }
     }
@@ -143,98 +154,110 @@ final class VcpuSteps {
 
     void events() {
         long vcpu = vcpu();
-        if (reads()) {
-            draft.step(call(Operation.GET_EVENTS, vcpu));
+        Call look = call(Operation.GET_EVENTS, vcpu);
+        if (values.rarely(3)) {
+            draft.step(look);
+            return;
+        }
+        if (values.rarely(6)) {
+            startUp(vcpu);
             return;
         }
         long valid = values.rarely(8)
                 ? values.of(0x40, -1, Uapi.KVM_VCPUEVENT_VALID_PAYLOAD, Uapi.KVM_VCPUEVENT_VALID_TRIPLE_FAULT)
                 : values.of(0, 1, 2, 4, 5, 8, 0xd, 0xf);
         long[] change =
-                switch ((int) values.below(8)) {
+                switch ((int) values.below(7)) {
                     case 0 -> new long[] {KvmVcpuEvents.INTERRUPT_INJECTED, values.below(2)};
                     case 1 -> new long[] {KvmVcpuEvents.INTERRUPT_NR, values.of(0, 2, 0x20, 0x41, 0xff)};
-                    case 2 -> new long[] {KvmVcpuEvents.INTERRUPT_SHADOW, values.of(0, 0, 1)};
+                    case 2 -> new long[] {KvmVcpuEvents.INTERRUPT_SHADOW, values.of(0, 1)};
                     case 3 -> new long[] {KvmVcpuEvents.NMI_PENDING, values.of(0, 1, 1, 2, 5)};
                     case 4 -> new long[] {KvmVcpuEvents.NMI_MASKED, values.of(0, 0, 1)};
-                    case 5 -> new long[] {KvmVcpuEvents.SIPI_VECTOR, values.of(0, 0x21, 0x9f)};
-                    case 6 -> new long[] {KvmVcpuEvents.SMI_LATCHED_INIT, values.of(0, 0, 1)};
+                    case 5 -> new long[] {KvmVcpuEvents.SMI_LATCHED_INIT, values.of(0, 0, 1)};
                     default -> new long[] {KvmVcpuEvents.EXCEPTION_NR, values.of(0, 2, 13, 32, 255)};
                 };
-        draft.step(call(Operation.SET_EVENTS, vcpu, valid, change[0], change[1]));
+        set(call(Operation.SET_EVENTS, vcpu, valid, change[0], change[1]), look);
+    }
+
+    /** A start-up message, whose vector the VMM sets. */
+    private void startUp(long vcpu) {
+        long vector = values.of(0, 0x21, 0x9f);
+        draft.step(call(
+                Operation.SET_EVENTS, vcpu, Uapi.KVM_VCPUEVENT_VALID_SIPI_VECTOR, KvmVcpuEvents.SIPI_VECTOR, vector));
+        draft.step(call(Operation.SET_MP_STATE, vcpu, Uapi.KVM_MP_STATE_SIPI_RECEIVED));
+        draft.step(call(Operation.GET_MP_STATE, vcpu));
+        draft.step(call(Operation.GET_SREGS, vcpu, 1));
     }
 
     /** No breakpoint: its guest is not modelled. */
     void debug() {
         long vcpu = vcpu();
-        draft.step(
-                reads()
-                        ? call(Operation.GET_DEBUG, vcpu)
-                        : switch ((int) values.below(4)) {
-                            case 0 -> call(Operation.SET_DEBUG, vcpu, 8 * values.below(4), values.of(0, 1, -1));
-                            case 1 ->
-                                call(
-                                        Operation.SET_DEBUG,
-                                        vcpu,
-                                        Uapi.KvmDebugregs.DR6,
-                                        values.of(0xffff0ff0L, 0xffff0ff1L, 0, 1L << 32));
-                            case 2 ->
-                                call(Operation.SET_DEBUG, vcpu, Uapi.KvmDebugregs.DR7, values.of(0x400, 0, 1L << 32));
-                            default -> call(Operation.SET_DEBUG, vcpu, Uapi.KvmDebugregs.FLAGS, values.of(0, 1));
-                        });
+        Call look = call(Operation.GET_DEBUG, vcpu);
+        if (reads()) {
+            draft.step(look);
+            return;
+        }
+        long[] change =
+                switch ((int) values.below(4)) {
+                    case 0 -> new long[] {8 * values.below(4), values.of(0, 1, -1)};
+                    case 1 -> new long[] {Uapi.KvmDebugregs.DR6, values.of(0xffff0ff0L, 0xffff0ff1L, 0, 1L << 32)};
+                    case 2 -> new long[] {Uapi.KvmDebugregs.DR7, values.of(0x400, 0, 1L << 32)};
+                    default -> new long[] {Uapi.KvmDebugregs.FLAGS, values.of(0, 1)};
+                };
+        set(call(Operation.SET_DEBUG, vcpu, change[0], change[1]), look);
     }
 
     void extended() {
         long vcpu = vcpu();
-        draft.step(
-                reads()
-                        ? call(Operation.GET_XCRS, vcpu)
-                        : call(
-                                Operation.SET_XCRS,
-                                vcpu,
-                                values.rarely(6) ? values.of(0, 17, -1) : 1,
-                                values.rarely(6) ? 1 : 0,
-                                values.of(1, 1, 3, 2, 0, 1L << 62 | 1)));
+        Call look = call(Operation.GET_XCRS, vcpu);
+        if (reads()) {
+            draft.step(look);
+            return;
+        }
+        long count = values.rarely(6) ? values.of(0, 17, -1) : 1;
+        long register = values.rarely(6) ? 1 : 0;
+        set(call(Operation.SET_XCRS, vcpu, count, register, values.of(1, 1, 3, 2, 0, 1L << 62 | 1)), look);
     }
 
     void model() {
         long vcpu = vcpu();
         if (values.rarely(8)) {
             draft.step(call(Operation.GET_MSR, vcpu, 0x1b));
-            return;
-        }
-        if (values.rarely(12)) {
+        } else if (values.rarely(12)) {
             // Of which values a PAT takes, a kvm_pvm does not ask.
             draft.step(call(Operation.SET_MSR, vcpu, PAT, values.of(0, 0x0606060606060606L, 0x0007040600070406L)));
-            return;
+        } else {
+            long msr = values.of(MSRS);
+            Call look = call(Operation.GET_MSR, vcpu, msr);
+            if (reads()) {
+                draft.step(look);
+            } else {
+                set(call(Operation.SET_MSR, vcpu, msr, values.of(MSR_VALUES)), look);
+            }
         }
-        long msr = values.of(MSRS);
-        draft.step(
-                reads()
-                        ? call(Operation.GET_MSR, vcpu, msr)
-                        : call(Operation.SET_MSR, vcpu, msr, values.of(MSR_VALUES)));
     }
 
     void cpuid() {
         long vcpu = vcpu();
-        draft.step(
-                reads()
-                        ? call(Operation.GET_CPUID, vcpu, values.rarely(4) ? values.of(0, 1) : 16)
-                        : switch ((int) values.below(4)) {
-                            case 0 -> call(Operation.SET_CPUID, vcpu, 1, 0x600, values.of(0, 1 << 21, 1 << 24));
-                            case 1 -> call(Operation.SET_CPUID, vcpu, values.of(0, 2, 0xd), values.of(1, 3, 7), 0);
-                            case 2 ->
-                                call(
-                                        Operation.SET_CPUID,
-                                        vcpu,
-                                        0x80000000L,
-                                        values.of(0x80000007L, 0x80000008L),
-                                        0,
-                                        0x80000008L,
-                                        values.of(36, 40),
-                                        0);
-                            default -> call(Operation.SET_CPUID, vcpu, 1, 0, 3 << 21, 0xd, 3, 0);
-                        });
+        Call look = call(Operation.GET_CPUID, vcpu, values.rarely(3) ? values.of(0, 1) : 16);
+        switch ((int) values.below(6)) {
+            case 0 -> set(call(Operation.SET_CPUID, vcpu, 1, 0x600, values.of(0, 1 << 21, 1 << 24)), look);
+            case 1 -> set(call(Operation.SET_CPUID, vcpu, values.of(0, 2, 0xd), values.of(1, 3, 7), 0), look);
+            case 2 ->
+                set(
+                        call(
+                                Operation.SET_CPUID,
+                                vcpu,
+                                ADDRESSES,
+                                values.of(ADDRESSES + 7, ADDRESSES + 8),
+                                0,
+                                ADDRESSES + 8,
+                                values.of(36, 40),
+                                0),
+                        look);
+            case 3 -> set(call(Operation.SET_CPUID, vcpu, 1, 0, 3 << 21, 0xd, 3, 0), look);
+            default -> draft.step(look);
+        }
     }
 
     /** Not its vectors in service: when a run computes the processor's priority from them is the kernel's business. */
