@@ -69,7 +69,7 @@ final class GuestRun {
     /** Leaf 1: features in ECX and EDX. */
     private static final int X2APIC = 1 << 21;
 
-    private static final int LAPIC = 1 << 9;
+    static final int LAPIC = 1 << 9;
     private static final int SIGNATURE = 0x600;
 
     private final Libc libc;

@@ -304,7 +304,8 @@ final class ProgramRun implements AutoCloseable {
             return Answer.of(result);
         }
         ByteBuffer told = ByteBuffer.allocate(TOLD).order(ByteOrder.nativeOrder());
-        told.put(0, run.get(KvmRun.READY_FOR_INTERRUPT_INJECTION))
+        // Whether an OUT that exits is still in a shadow, hardware decides.
+        told.put(0, VcpuSide.PVM ? run.get(KvmRun.READY_FOR_INTERRUPT_INJECTION) : 0)
                 .put(1, run.get(KvmRun.IF_FLAG))
                 .putLong(8, run.getLong(KvmRun.CR8))
                 .putLong(16, run.getLong(KvmRun.APIC_BASE));

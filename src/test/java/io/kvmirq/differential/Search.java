@@ -4,6 +4,7 @@ package io.kvmirq.differential;
 import io.kvmirq.testing.Machine;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 
 /** {@code main}: seeds from the command line, a line now and then, coverage and what differs. */
@@ -19,7 +20,11 @@ final class Search {
         long start = System.nanoTime();
         long reported = 0;
         for (long seed = first; seed < first + seeds && found.size() < MOST_DIVERGENCES; seed++) {
-            differential.search(seed).ifPresent(found::add);
+            Optional<String> test = differential.search(seed);
+            if (test.isPresent()) {
+                found.add(test.get());
+                System.err.println("seed " + seed + " differs");
+            }
             long seconds = TimeUnit.NANOSECONDS.toSeconds(System.nanoTime() - start);
             if (seconds / REPORT_SECONDS > reported) {
                 reported = seconds / REPORT_SECONDS;

@@ -17,7 +17,7 @@ final class VcpuSide {
     private static final int SEGMENT = 24;
 
     private static final int TYPE = 14;
-    private static final int TASK = 6;
+    private static final int SEGMENTS = 8;
 
     static final boolean PVM = Machine.profile().label().contains("pvm");
 
@@ -33,7 +33,7 @@ final class VcpuSide {
     Answer make(int fd, Call call) {
         memory.put(0, new byte[ROOM]);
         return switch (call.operation()) {
-            case GET_REGS -> get(fd, Uapi.KVM_GET_REGS, Uapi.KvmRegs.SIZE);
+            case GET_REGS -> getRegisters(fd);
             case SET_REGS -> {
                 get(fd, Uapi.KVM_GET_REGS, 0);
                 memory.putLong(call.intAt(1) * Long.BYTES, call.at(2));
@@ -51,7 +51,7 @@ final class VcpuSide {
             }
             case GET_XCRS -> get(fd, Uapi.KVM_GET_XCRS, Uapi.KvmXcrs.SIZE);
             case SET_XCRS -> {
-                if (hasMachinesLeaves(fd)) {
+                if (PVM && hasMachinesLeaves(fd)) {
                     yield Answer.of(0);
                 }
                 memory.putInt(Uapi.KvmXcrs.NR_XCRS, call.intAt(1))
@@ -76,11 +76,22 @@ final class VcpuSide {
         return Answer.of(libc.ioctl(fd, request, address), memory, output);
     }
 
-    /** Hardware decides the types of CS and TR. */
+    /** Whether RIP is past an OUT that exits, hardware decides. */
+    private Answer getRegisters(int fd) {
+        int result = libc.ioctl(fd, Uapi.KVM_GET_REGS, address);
+        if (!PVM) {
+            memory.putLong(Uapi.KvmRegs.RIP, 0);
+        }
+        return Answer.of(result, memory, Uapi.KvmRegs.SIZE);
+    }
+
+    /** Hardware decides the types of segments that no guest has loaded. */
     private Answer getSegments(int fd, boolean second) {
         int size = second ? Uapi.KvmSregs2.SIZE : Uapi.KvmSregs.SIZE;
         int result = libc.ioctl(fd, second ? Uapi.KVM_GET_SREGS2 : Uapi.KVM_GET_SREGS, address);
-        memory.put(TYPE, (byte) 0).put(TASK * SEGMENT + TYPE, (byte) 0);
+        for (int at = TYPE; at < SEGMENTS * SEGMENT; at += SEGMENT) {
+            memory.put(at, (byte) 0);
+        }
         return Answer.of(result, memory, size);
     }
 
@@ -97,11 +108,11 @@ final class VcpuSide {
         }
     }
 
-    /** Hardware decides which shadow is told. */
+    /** Hardware decides which shadow is told, and whether an OUT that exits is still in one. */
     private Answer getEvents(int fd) {
         int result = libc.ioctl(fd, Uapi.KVM_GET_VCPU_EVENTS, address);
         boolean shadow = memory.get(KvmVcpuEvents.INTERRUPT_SHADOW) != 0;
-        memory.put(KvmVcpuEvents.INTERRUPT_SHADOW, (byte) (shadow ? 1 : 0));
+        memory.put(KvmVcpuEvents.INTERRUPT_SHADOW, (byte) (shadow && PVM ? 1 : 0));
         return Answer.of(result, memory, KvmVcpuEvents.SIZE);
     }
 
@@ -127,11 +138,14 @@ final class VcpuSide {
         return get(fd, Uapi.KVM_GET_CPUID2, LEAVES);
     }
 
-    /** A kvm_pvm replaces leaves 1 and 0xd by the machine's: neither these nor the XCR0 they allow are compared. */
+    /**
+     * A kvm_pvm replaces leaves 1 and 0xd by the machine's: neither these nor the XCR0 they allow are compared. Other
+     * kernels change bits of them as the vCPU's state changes.
+     */
     private boolean hasMachinesLeaves(int fd) {
         memory.putInt(Uapi.KvmCpuid2.NENT, MOST_LEAVES);
         boolean has = false;
-        if (PVM && libc.ioctl(fd, Uapi.KVM_GET_CPUID2, address) == 0) {
+        if (libc.ioctl(fd, Uapi.KVM_GET_CPUID2, address) == 0) {
             for (int at = Uapi.KvmCpuid2.SIZE; at < LEAVES; at += Uapi.KvmCpuidEntry2.SIZE) {
                 has |= memory.getInt(at) == 1 || memory.getInt(at) == 0xd;
             }
@@ -148,7 +162,8 @@ final class VcpuSide {
             int from = 1 + i * Operation.LEAF_SIZE;
             memory.putInt(at, call.intAt(from))
                     .putInt(at + Uapi.KvmCpuidEntry2.EAX, call.intAt(from + 1))
-                    .putInt(at + Uapi.KvmCpuidEntry2.ECX, call.intAt(from + 2));
+                    .putInt(at + Uapi.KvmCpuidEntry2.ECX, call.intAt(from + 2))
+                    .putInt(at + Uapi.KvmCpuidEntry2.EDX, call.at(from) == 1 ? GuestRun.LAPIC : 0);
         }
         return get(fd, Uapi.KVM_SET_CPUID2, 0);
     }

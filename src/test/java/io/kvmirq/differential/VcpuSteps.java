@@ -241,7 +241,7 @@ final class VcpuSteps {
         long vcpu = vcpu();
         Call look = call(Operation.GET_CPUID, vcpu, values.rarely(3) ? values.of(0, 1) : 16);
         switch ((int) values.below(6)) {
-            case 0 -> set(call(Operation.SET_CPUID, vcpu, 1, 0x600, values.of(0, 1 << 21, 1 << 24)), look);
+            case 0 -> set(call(Operation.SET_CPUID, vcpu, 1, 0x601, values.of(0, 1 << 21, 1 << 24)), look);
             case 1 -> set(call(Operation.SET_CPUID, vcpu, values.of(0, 2, 0xd), values.of(1, 3, 7), 0), look);
             case 2 ->
                 set(
@@ -263,6 +263,10 @@ final class VcpuSteps {
     /** Not its vectors in service: when a run computes the processor's priority from them is the kernel's business. */
     void lapic() {
         long vcpu = vcpu();
+        if (values.rarely(3)) {
+            draft.step(call(Operation.SET_LAPIC, vcpu, LapicPage.LINT0_AT, values.of(0x10000, 0x10700, 0x700, 0)));
+            return;
+        }
         long[] register = values.lapicRegister();
         boolean served = register[0] >= LapicPage.ISR_AT && register[0] < LapicPage.TMR_AT;
         draft.step(call(Operation.SET_LAPIC, vcpu, served ? LapicPage.SVR_AT : register[0], register[1]));
