@@ -105,7 +105,7 @@ class VfioPciBodyTest {
         assertThat(device.readConfig(features + 4, 1)).isZero();
         assertThat(register(device, 8)).as("as the device set it").isEqualTo(0x1234);
         assertThat(register(device, 12)).isZero();
-        assertThat(device.readConfig(0xf0, 1)).isZero();
+        assertThat(device.readConfig(0xf0, 1)).as("of no capability").isEqualTo(0x55);
         assertThat(device.readConfig(COMMAND)).as("the kernel restores it").isEqualTo(7);
     }
 
@@ -269,12 +269,26 @@ class VfioPciBodyTest {
         assertRefused(() -> builder.rom((byte) 0x55), "55 and aa");
         assertRefused(() -> builder.capability((byte) 5, (byte) 0, (byte) 0), "expected id 9");
         assertRefused(() -> builder.capability((byte) 9, (byte) 0, (byte) 9), "expected id 9");
+        assertRefused(() -> builder.register(0, 3, 0, 0), "an even number of bytes");
         assertRefused(() -> builder.msixTable(2, 4), "multiple of 8");
         assertRefused(() -> builder.msix(1).msixTable(4, 0).add(), "the MSI-X table at 0 of BAR 4");
         assertRefused(() -> builder.msixTable(2, 0xff8).add(), "inside of a BAR of memory");
         assertRefused(() -> builder.msixTable(2, 0).msixPending(2, 0x1000).add(), "the pending bits");
         builder.msixPending(2, 0x800).capability(vendors(60));
         assertRefused(() -> builder.capability(vendors(5)).add(), "at most 64");
+    }
+
+    @Test
+    void registerIsOfACapabilityThatTheDeviceHas() {
+        assertRefused(
+                () -> builder.powerManagement().register(5, 2, 0, 0).add(), "capability 5, which the device lacks");
+    }
+
+    @Test
+    void serialNumberAloneIsTheFirstExtendedCapability() {
+        VfioDevice device = open(builder.serialNumber(0x0102_0304_0506_0708L).add());
+        assertThat(device.readConfig(0x100, 4)).isEqualTo(0x1_0003);
+        assertThat(device.readConfig(0x104, 8)).isEqualTo(0x0102_0304_0506_0708L);
     }
 
     private static byte[] vendors(int length) {
