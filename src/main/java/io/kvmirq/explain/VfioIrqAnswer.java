@@ -61,6 +61,8 @@ public enum VfioIrqAnswer implements Answer {
     VFIO_IRQS_FD(refusal(LAB, SET_IRQS, EBADF, "one of the eventfds is not open", "every descriptor of the data, -1"
         + " for none; MSI vectors from start through that one are detached: set them again",
         "drivers/vfio/pci/vfio_pci_intrs.c")),
+    VFIO_IRQS_ASLEEP(refusal(LAB, SET_IRQS, EINVAL, "MSI or MSI-X cannot be enabled while the device sleeps in D3hot",
+        "the power state in its configuration space", "msi.c __pci_enable_msi_range(), __pci_enable_msix_range()").needs(MSI)),
     VFIO_IRQS_NO_VECTOR(refusal(LAB, SET_IRQS, ERANGE, "MSI or MSI-X cannot be enabled with no vector",
         "count: at least 1", "drivers/vfio/pci/vfio_pci_intrs.c").needs(MSI)),
     VFIO_IRQS_NO_SPACE(refusal(LAB, SET_IRQS, ENOSPC, "the host has no interrupt vectors left (a positive result means"

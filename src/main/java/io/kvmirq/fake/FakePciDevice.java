@@ -225,6 +225,11 @@ public final class FakePciDevice {
             return bar(number, new PciBar(PciBar.Kind.MEMORY_64, bytes), LAST_BAR - 1, PAGE, Integer.MAX_VALUE);
         }
 
+        /** As {@link #bar64}, not prefetchable. */
+        public Builder registers64(int number, int bytes) {
+            return bar(number, new PciBar(PciBar.Kind.REGISTERS_64, bytes), LAST_BAR - 1, PAGE, Integer.MAX_VALUE);
+        }
+
         /**
          * Gives the device a BAR of I/O ports that keep what is written to them.
          *
@@ -241,7 +246,7 @@ public final class FakePciDevice {
                 throw new IllegalArgumentException("BAR " + number + " of " + bytes + " bytes: expected 0 to " + last
                         + ", and a power of two from " + least + (most == MOST_PORTS ? " to " + most : " on"));
             }
-            boolean wide = bar.kind() == PciBar.Kind.MEMORY_64;
+            boolean wide = bar.kind().isWide();
             if (isUpperHalf(number) || wide && bars.containsKey(number + 1)) {
                 throw new IllegalArgumentException("BAR " + number
                         + " overlaps another one: a BAR with an address of 64" + " bits takes two numbers");
@@ -252,7 +257,7 @@ public final class FakePciDevice {
 
         private boolean isUpperHalf(int number) {
             PciBar below = bars.get(number - 1);
-            return below != null && below.kind() == PciBar.Kind.MEMORY_64;
+            return below != null && below.kind().isWide();
         }
 
         /**

@@ -60,7 +60,7 @@ public enum TestDevice {
     /** PCI Express with 65 MSI-X vectors, whose table is in BAR 0, and no MSI. */
     NVME("nvme", 0x1b36, 0x0010, 3, 0x0f01_07ff, device -> device.intx()
             .msix(65)
-            .bar64(0, 0x4000)
+            .registers64(0, 0x4000)
             .msixTable(0, 0x2000)
             .msixPending(0, 0x3000)
             .powerManagement()

@@ -151,6 +151,22 @@ class VfioSetIrqsContract extends VfioSuite {
         assertThat(vfio.take(events[1])).isEqualTo(1);
     }
 
+    /** MSI looks at the power before the number of vectors, MSI-X after it. */
+    @Test
+    void messagesAreNotEnabledWhileTheDeviceSleeps() {
+        VfioDevice device = e1000e();
+        int power = device.capabilities().get(1) + 4;
+        device.writeConfig(power, 2, 3);
+        int[] events = vfio.events(1);
+        assertErrno(Errno.EINVAL, device.arm(MSI, 0, events));
+        assertErrno(Errno.EINVAL, device.arm(MSIX, 0, events));
+        assertErrno(Errno.EINVAL, device.arm(MSI, 0));
+        assertErrno(Errno.ERANGE, device.arm(MSIX, 0));
+        device.writeConfig(power, 2, 0);
+        assertErrno(Errno.ERANGE, device.arm(MSI, 0));
+        assertOk(device.arm(MSI, 0, events));
+    }
+
     @Test
     void hostSignalsTheErrorAndTheRequest() {
         VfioWorld alone = vfio.fakeAlone("the lab provokes no error, and its driver stays bound");

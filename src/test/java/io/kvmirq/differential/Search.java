@@ -7,7 +7,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 
-/** {@code main}: seeds from the command line, a line now and then, coverage and what differs. */
+/** {@code main}: seeds from the command line, a line now and then, coverage, and what differs as soon as it is found. */
 final class Search {
     private static final long REPORT_SECONDS = 30;
     private static final int MOST_DIVERGENCES = 5;
@@ -23,12 +23,13 @@ final class Search {
             Optional<String> test = differential.search(seed);
             if (test.isPresent()) {
                 found.add(test.get());
-                System.err.println("seed " + seed + " differs");
+                System.err.println("seed " + seed + " differs:\n" + test.get());
             }
             long seconds = TimeUnit.NANOSECONDS.toSeconds(System.nanoTime() - start);
             if (seconds / REPORT_SECONDS > reported) {
                 reported = seconds / REPORT_SECONDS;
-                System.err.println(seed - first + 1 + " of " + seeds + " sequences in " + seconds + " s");
+                System.err.println(seed - first + 1 + " of " + seeds + " sequences in " + seconds + " s, "
+                        + found.size() + " divergences");
             }
         }
         return found;

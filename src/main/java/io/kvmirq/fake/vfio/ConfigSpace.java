@@ -338,7 +338,7 @@ final class ConfigSpace {
             int at = BAR_0 + number * WORD;
             PciBar bar = bars.get(number);
             virtual.putInt(at, bar == null ? 0 : bar.register(virtual.getInt(at)));
-            if (bar != null && bar.kind() == PciBar.Kind.MEMORY_64) {
+            if (bar != null && bar.kind().isWide()) {
                 number++;
             }
         }

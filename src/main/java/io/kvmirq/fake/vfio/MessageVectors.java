@@ -65,8 +65,12 @@ final class MessageVectors {
     }
 
     private int enable(InterruptMode mode, int count) {
-        if (count == 0) {
+        boolean asleep = device.registers().isAsleep();
+        if (count == 0 && !(asleep && mode == InterruptMode.MSI)) {
             return host.refuse(VfioIrqAnswer.VFIO_IRQS_NO_VECTOR);
+        }
+        if (asleep) {
+            return host.refuse(VfioIrqAnswer.VFIO_IRQS_ASLEEP);
         }
         int free = ofHost.free();
         if (free == 0) {

@@ -13,6 +13,8 @@ public record PciBar(Kind kind, int bytes, long address) {
         MEMORY(0),
         /** Registers anywhere, prefetchable. It takes the next BAR too, for the upper half of its address. */
         MEMORY_64(0xc),
+        /** The same, not prefetchable. */
+        REGISTERS_64(4),
         /** I/O ports. */
         PORTS(1),
         /** The expansion ROM: memory that is read only. The lowest bit of its register enables it. */
@@ -20,6 +22,11 @@ public record PciBar(Kind kind, int bytes, long address) {
 
         /** The low bits of the register. */
         final int flags;
+
+        /** Whether it takes the next BAR too. */
+        public boolean isWide() {
+            return this == MEMORY_64 || this == REGISTERS_64;
+        }
 
         Kind(int flags) {
             this.flags = flags;

@@ -181,7 +181,7 @@ final class PciImage {
         function.bars().forEach((number, bar) -> {
             int at = number == PciFunction.ROM ? ROM_BAR : BAR_0 + number * Integer.BYTES;
             values.putInt(at, bar.register((int) bar.address()));
-            if (bar.kind() == PciBar.Kind.MEMORY_64) {
+            if (bar.kind().isWide()) {
                 values.putInt(at + Integer.BYTES, (int) (bar.address() >>> Integer.SIZE));
             }
         });
