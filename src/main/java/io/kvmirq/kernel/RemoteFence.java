@@ -51,7 +51,7 @@ final class RemoteFence {
     void make(Thread frequent) {
         VarHandle.fullFence();
         while (remote && !command(Membarrier.MEMBARRIER_CMD_PRIVATE_EXPEDITED) && !stopped(frequent)) {
-            Thread.yield();
+            Thread.onSpinWait();
         }
     }
 
