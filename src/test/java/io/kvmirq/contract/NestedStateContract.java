@@ -12,10 +12,15 @@ import io.kvmirq.uapi.Uapi.KvmNestedState;
 import java.nio.ByteBuffer;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedClass;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /** The nested state of a vCPU whose CPUID has neither VMX nor SVM: arch/x86/kvm/x86.c, vmx/nested.c, svm/nested.c. */
-@Contract
+@Tag("contract")
+@ParameterizedClass(name = "{0}")
+@MethodSource("io.kvmirq.contract.World#ofVendors")
 class NestedStateContract extends KernelSuite {
     private static final long NOWHERE = 8;
     private static final int CAPABILITY = 157;

@@ -99,6 +99,11 @@ public final class World {
         return kernels(Machine.kvmFlaw(), List.of("6.12,cdev", "7.1,cdev"));
     }
 
+    /** As {@link #all}. Of the fake the measured profile, and one of each vendor of processors. */
+    static Stream<World> ofVendors() {
+        return kernels(Machine.kvmFlaw(), List.of(Machine.PVM, "6.12,vtd", "6.12,amd-avic"));
+    }
+
     private static Stream<World> kernels(Optional<String> flaw, List<String> profiles) {
         String named = System.getProperty("kvmirq.test.backends", "");
         Stream<World> real = Backends.ofThisMachine().probeAll().stream()

@@ -3,6 +3,7 @@ package io.kvmirq.fake.x86;
 
 import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.SetupAnswer;
+import io.kvmirq.fake.file.Hardware;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.uapi.Uapi.KvmNestedState;
 import java.nio.ByteBuffer;
@@ -46,12 +47,22 @@ final class NestedState {
         this.svm = host.build().hardware().isAmd();
     }
 
-    /** KVM_CAP_NESTED_STATE: the size of the largest state; 0 for none. */
+    /** KVM_CAP_NESTED_STATE: the size of the largest state; 0 for none, and on a host of no vendor. */
     static int capability(Host host) {
-        if (host.build().pvm()) {
+        if (host.build().pvm() || isOfNoVendor(host)) {
             return 0;
         }
         return KvmNestedState.SIZE + (host.build().hardware().isAmd() ? PAGE : 2 * PAGE);
+    }
+
+    private static boolean isOfNoVendor(Host host) {
+        return host.build().hardware() == Hardware.REMAPPING;
+    }
+
+    private void checkModelled(String request) {
+        if (isOfNoVendor(host)) {
+            throw new NotModelledException(request);
+        }
     }
 
     /** KVM_GET_NESTED_STATE: whether there is any is decided before the size is read. */
@@ -59,6 +70,7 @@ final class NestedState {
         if (host.build().pvm()) {
             return host.refuse(SetupAnswer.NESTED_NONE);
         }
+        checkModelled("KVM_GET_NESTED_STATE");
         long sizeAt = address + KvmNestedState.LENGTH;
         return host.copied(sizeAt, Integer.BYTES, size -> {
             if (Integer.compareUnsigned(size.getInt(0), KvmNestedState.SIZE) >= 0) {
@@ -81,9 +93,11 @@ final class NestedState {
 
     /** KVM_SET_NESTED_STATE. */
     int set(long address) {
-        return host.build().pvm()
-                ? host.refuse(SetupAnswer.NESTED_NONE)
-                : host.copied(address, KvmNestedState.SIZE, this::set);
+        if (host.build().pvm()) {
+            return host.refuse(SetupAnswer.NESTED_NONE);
+        }
+        checkModelled("KVM_SET_NESTED_STATE");
+        return host.copied(address, KvmNestedState.SIZE, this::set);
     }
 
     private int set(ByteBuffer state) {
