@@ -227,7 +227,10 @@ class TinyVmmTest {
 
     @Test
     void fakeKnowsNoGuestOf64Bits() throws Exception {
-        assertRefused("the fake kernel does not model a segment that is none of real mode", "--kernel", file(image()));
+        TinyVmm.Ended ended = run("--backend", "fake", "--kernel", file(image()));
+        assertThat(ended.out())
+                .contains("the fake kernel does not model a guest with a segment that is none of real mode;");
+        assertThat(ended.status()).isEqualTo(1);
     }
 
     // 64 bits on this machine's KVM, which need not bring Linux past its decompressor
