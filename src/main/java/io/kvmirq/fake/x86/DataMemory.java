@@ -23,8 +23,6 @@ final class DataMemory {
         }
     }
 
-    private static final Unanswered UNANSWERED = new Unanswered();
-
     /** @param from the part's first byte in the operand */
     private record Part(long address, int size, int from, int value) {}
 
@@ -75,7 +73,7 @@ final class DataMemory {
             if (inPage < size) {
                 host.note(VmAnswer.MMIO_READ_PAGES);
             }
-            throw UNANSWERED;
+            throw new Unanswered();
         }
         return value;
     }
