@@ -268,12 +268,15 @@ final class Generator {
         // A set holds eventfds, never another set: how deep they may lie in one another differs between kernels.
         long file = fds.open(Kind.EPOLL).contains(picked) ? set : picked;
         List<Call> calls = new ArrayList<>(List.of(control(set, Epoll.EPOLL_CTL_ADD, file)));
-        for (int i = 0; i < MORE_EPOLL_CTLS; i++) {
+        for (long more = values.below(MORE_EPOLL_CTLS + 1); more > 0; more--) {
             long operation = values.of(
                     Epoll.EPOLL_CTL_ADD, Epoll.EPOLL_CTL_MOD, Epoll.EPOLL_CTL_MOD, Epoll.EPOLL_CTL_DEL, NO_EPOLL_CTL);
             calls.add(control(set, operation, file));
         }
         draft.step(calls);
+        for (long waits = values.below(3); waits > 0; waits--) {
+            draft.step(call(Operation.EPOLL_WAIT, set, 1 + values.below(4)));
+        }
     }
 
     private Call control(long set, long operation, long file) {

@@ -110,7 +110,7 @@ final class VcpuSteps {
         }
     }
 
-    /** Not RSP and RIP: a program needs them. */
+    /** Not RSP and RIP: a program needs them. An instruction of 32 bits may clear the high half of a register. */
     void general() {
         long vcpu = vcpu();
         Call look = call(Operation.GET_REGS, vcpu);
@@ -119,7 +119,9 @@ final class VcpuSteps {
         } else if (values.rarely(3)) {
             set(call(Operation.SET_REGS, vcpu, RFLAGS, values.of(0, 2, 0x200, 0x202, 0xad7, 0x400)), look);
         } else {
-            set(call(Operation.SET_REGS, vcpu, values.of(0, 1, 2, 3, 4, 5, 7, 8, 15), values.of(0, 1, -1, 0x55)), look);
+            set(
+                    call(Operation.SET_REGS, vcpu, values.of(0, 1, 2, 3, 4, 5, 7, 8, 15), values.of(0, 1, 0xffffffffL)),
+                    look);
         }
     }
 
