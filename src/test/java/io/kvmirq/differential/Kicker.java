@@ -57,7 +57,9 @@ final class Kicker implements AutoCloseable {
 
     /** KVM_RUN. Where it lasts, it ends by EINTR. */
     int run(int vcpu) {
-        runs++;
+        synchronized (lock) {
+            runs++;
+        }
         try {
             return libc.ioctl(vcpu, Uapi.KVM_RUN, 0);
         } finally {
@@ -96,16 +98,5 @@ final class Kicker implements AutoCloseable {
     public void close() {
         closed = true;
         LockSupport.unpark(thread);
-        boolean interrupted = false;
-        while (thread.isAlive()) {
-            try {
-                thread.join();
-            } catch (InterruptedException e) {
-                interrupted = true;
-            }
-        }
-        if (interrupted) {
-            Thread.currentThread().interrupt();
-        }
     }
 }
