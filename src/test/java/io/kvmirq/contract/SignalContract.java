@@ -218,6 +218,23 @@ class SignalContract extends KernelSuite {
         endsByASignal(vcpu, () -> {});
     }
 
+    @Test
+    void interruptInAShadowEndsNoHalt() throws Exception {
+        int vcpu = new RealModeGuest(world, world.splitVm(), "fbf4ebfd").vcpu();
+        ByteBuffer page = page(vcpu).put(Uapi.KvmRun.REQUEST_INTERRUPT_WINDOW, (byte) 1);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
+        page.put(Uapi.KvmRun.REQUEST_INTERRUPT_WINDOW, (byte) 0);
+        ByteBuffer events = Buffers.allocate(Uapi.KvmVcpuEvents.SIZE);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_GET_VCPU_EVENTS, events));
+        events.put(Uapi.KvmVcpuEvents.INTERRUPT_SHADOW, (byte) 1)
+                .put(Uapi.KvmVcpuEvents.INTERRUPT_INJECTED, (byte) 1)
+                .put(Uapi.KvmVcpuEvents.INTERRUPT_NR, (byte) 2);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_VCPU_EVENTS, events));
+        ByteBuffer interrupt = Buffers.allocate(Uapi.KvmInterrupt.SIZE).putInt(Uapi.KvmInterrupt.IRQ, 2);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_INTERRUPT, interrupt));
+        endsByASignal(vcpu, () -> {});
+    }
+
     /** A guest that computes, one that halts with interrupts off, and one that halts with interrupts on. */
     @ParameterizedTest
     @ValueSource(strings = {LOOP, "f4ebfd", "fbf4ebfd"})

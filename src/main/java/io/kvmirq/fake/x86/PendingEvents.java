@@ -64,7 +64,7 @@ final class PendingEvents {
     /** {@code kvm_vcpu_has_events()}, of a vCPU that halts: an interrupt that is injected is none of them. */
     boolean wakes(GuestCode code) {
         return events.hasNmi()
-                || code.interruptFlag()
+                || takesInterrupts(code)
                         && lapic.map(apic -> apic.hasInterrupt() || wakesByPic(apic))
                                 .orElse(false);
     }

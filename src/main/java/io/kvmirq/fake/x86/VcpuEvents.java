@@ -328,7 +328,7 @@ final class VcpuEvents {
 
     /** Whether a wait ends by {@link #takeNmi}, or by the request alone. */
     boolean hasNmi() {
-        return nmiRequested || nmisPending + nmisSent > 0 && !inNmi;
+        return nmiRequested || nmisPending + nmisSent > 0 && !inNmi && !isShadowed();
     }
 
     /** The vCPU runs. */
