@@ -178,7 +178,8 @@ public final class MemorySlots {
         if (last != null && last.getValue() == id) {
             last = ids.lowerEntry(last.getKey());
         }
-        return last != null && slots.get(last.getValue()).end() > next.guest;
+        @Nullable Slot before = last == null ? null : slots.get(last.getValue());
+        return before != null && before.end() > next.guest;
     }
 
     private boolean isBeyond(int id) {
@@ -238,9 +239,11 @@ public final class MemorySlots {
     }
 
     private Optional<Map.Entry<Integer, Slot>> slot(long guest) {
-        return Optional.ofNullable(ids(0).floorEntry(guest))
-                .map(below -> Map.entry(below.getValue(), slots.get(below.getValue())))
-                .filter(below -> guest < below.getValue().end());
+        Map.@Nullable Entry<Long, Integer> below = ids(0).floorEntry(guest);
+        @Nullable Slot slot = below == null ? null : slots.get(below.getValue());
+        return below != null && slot != null && guest < slot.end()
+                ? Optional.of(Map.entry(below.getValue(), slot))
+                : Optional.empty();
     }
 
     /** The caller's address of a guest physical address. */
