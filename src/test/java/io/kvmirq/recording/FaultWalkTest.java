@@ -307,7 +307,8 @@ class FaultWalkTest {
                     .boxed()
                     .flatMap(nth -> Arrays.stream(How.values()).map(how -> new Failing(nth, how)))
                     .filter(one -> !one.isError() || !ALWAYS_DONE.contains(steps.get(one.nth - 1)))
-                    .filter(one -> one.how != How.ERRNO || !steps.get(one.nth - 1).equals(OPTION));
+                    .filter(one ->
+                            one.how != How.ERRNO || !steps.get(one.nth - 1).equals(OPTION));
         }
 
         boolean isError() {

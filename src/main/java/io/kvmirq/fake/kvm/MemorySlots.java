@@ -9,6 +9,7 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.BitSet;
+import java.util.Collections;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.NavigableMap;
@@ -61,6 +62,8 @@ public final class MemorySlots {
      * @param beyond the rule that refuses higher addresses
      */
     public record Limits(int slots, int spaces, int addressBits, Answer beyond) {}
+
+    private static final NavigableMap<Long, Integer> NONE = Collections.emptyNavigableMap();
 
     private final Host host;
     private final Limits limits;
@@ -151,7 +154,7 @@ public final class MemorySlots {
         }
         remove(id, now);
         slots.put(id, next);
-        ids(id).put(next.guest, id);
+        spaces.computeIfAbsent(space(id), absent -> new TreeMap<>()).put(next.guest, id);
         if (!next.isLogged()) {
             logs.remove(id);
         } else if (!logs.containsKey(id)) {
@@ -161,7 +164,7 @@ public final class MemorySlots {
     }
 
     private NavigableMap<Long, Integer> ids(int id) {
-        return spaces.computeIfAbsent(space(id), absent -> new TreeMap<>());
+        return spaces.getOrDefault(space(id), NONE);
     }
 
     private void remove(int id, @Nullable Slot now) {
