@@ -107,11 +107,13 @@ final class RealModeCode implements GuestCode {
         shadow = VcpuEvents.NO_SHADOW;
         try {
             int opcode = prefixed();
-            Outcome outcome = opcode == 0xf4 ? Outcome.HALTS : left(execute(opcode) | dataMemory.exits());
+            boolean halts = opcode == 0xf4;
+            boolean exits = !halts && execute(opcode);
+            exits |= dataMemory.exits();
             if (!isReading()) {
                 cpu.events().setShadow(shadow);
             }
-            return outcome;
+            return halts ? Outcome.HALTS : left(exits);
         } catch (DataMemory.Unanswered e) {
             registers.setIp(operands.start());
             return Outcome.EXITS;
