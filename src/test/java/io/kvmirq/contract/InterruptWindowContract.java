@@ -237,6 +237,17 @@ class InterruptWindowContract extends KernelSuite {
                 .containsExactlyInAnyOrder(RealModeGuest.INTERRUPTED, RealModeGuest.READY, RealModeGuest.READY);
     }
 
+    /** Not with what was there of another exit: {@code emulator_pio_in_out()}. */
+    @Test
+    void dataOfAReadBeginAsZeros() {
+        start(world.bareVm(), "b0ff" + OUT + IN);
+        guest.run(Uapi.KVM_EXIT_IO);
+        int at = (int) run.getLong(Uapi.KvmRun.IO_DATA_OFFSET);
+        assertThat(run.get(at)).isEqualTo((byte) 0xff);
+        guest.run(Uapi.KVM_EXIT_IO);
+        assertThat(run.get(at)).isZero();
+    }
+
     // NMIs
 
     /** A kvm_pvm lets instructions pass between the end of the first and the second. */

@@ -63,7 +63,7 @@ public final class MemorySlots {
      */
     public record Limits(int slots, int spaces, int addressBits, Answer beyond) {}
 
-    private static final NavigableMap<Long, Integer> NONE = Collections.emptyNavigableMap();
+    private static final NavigableMap<Long, Integer> EMPTY = Collections.emptyNavigableMap();
 
     private final Host host;
     private final Limits limits;
@@ -164,7 +164,7 @@ public final class MemorySlots {
     }
 
     private NavigableMap<Long, Integer> ids(int id) {
-        return spaces.getOrDefault(space(id), NONE);
+        return spaces.getOrDefault(space(id), EMPTY);
     }
 
     private void remove(int id, @Nullable Slot now) {

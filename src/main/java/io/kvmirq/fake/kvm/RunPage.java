@@ -52,7 +52,7 @@ public final class RunPage {
         page.putLong(TOLD, other.data(0)).putLong(TOLD + Long.BYTES, 0);
     }
 
-    /** @param direction {@code KVM_EXIT_IO_OUT}, or 0 */
+    /** @param direction {@code KVM_EXIT_IO_OUT}, or 0: then the data that the VMM may overwrite are 0 */
     public void exitForPort(int direction, int port, int size, int count) {
         exit(Uapi.KVM_EXIT_IO);
         page.put(Uapi.KvmRun.IO_DIRECTION, (byte) direction)
@@ -60,6 +60,11 @@ public final class RunPage {
                 .putShort(Uapi.KvmRun.IO_PORT, (short) port)
                 .putInt(Uapi.KvmRun.IO_COUNT, count)
                 .putLong(Uapi.KvmRun.IO_DATA_OFFSET, IO_DATA);
+        if (direction != Uapi.KVM_EXIT_IO_OUT) {
+            for (int i = 0; i < size * count; i++) {
+                page.put(IO_DATA + i, (byte) 0);
+            }
+        }
     }
 
     public void exitForMemory(boolean write, long address, int size) {
