@@ -419,10 +419,12 @@ class VcpuStateContract extends KernelSuite {
         vcpu = world.vcpu(vm, 1);
         assertOk(setEvents(events -> events.put(KvmVcpuEvents.INTERRUPT_INJECTED, (byte) 1)
                 .put(KvmVcpuEvents.INTERRUPT_NR, (byte) VECTOR)
+                .put(KvmVcpuEvents.NMI_MASKED, (byte) 1)
                 .put(KvmVcpuEvents.SMI_LATCHED_INIT, (byte) 1)));
         ByteBuffer state = Buffers.allocate(Uapi.KvmMpState.SIZE);
         assertOk(libc.ioctl(vcpu, Uapi.KVM_GET_MP_STATE, state));
         assertThat(events().getInt(KvmVcpuEvents.INTERRUPT_INJECTED)).isEqualTo(VECTOR << 8);
+        assertThat(events().get(KvmVcpuEvents.NMI_MASKED)).isZero();
     }
 
     /** The vector of a start-up message, which another thread or KVM_SET_MP_STATE sends. */

@@ -355,6 +355,7 @@ final class VcpuEvents {
             management = false;
             nmisSent = 0;
             nmisPending = 0;
+            inNmi = false;
             nmiInjected = false;
             tripleFault = false;
             injected.put(KvmVcpuEvents.EXCEPTION_INJECTED, (byte) 0)
