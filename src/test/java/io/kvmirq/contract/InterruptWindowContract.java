@@ -26,6 +26,11 @@ class InterruptWindowContract extends KernelSuite {
     private static final String SS_FROM_AX = "8ed0";
     private static final int LINT0 = 0x350;
     private static final int LVT_MASKED = 0x10000;
+    private static final int SVR = 0xf0;
+    private static final int TIMER = 0x320;
+    private static final int INITIAL_COUNT = 0x380;
+    private static final int CURRENT_COUNT = 0x390;
+    private static final int OTHER = 0x32;
     /** The handler that {@link RealModeGuest} has. */
     private static final int HANDLED = 2;
 
@@ -121,6 +126,44 @@ class InterruptWindowContract extends KernelSuite {
         guest.run(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
         assertThat(state()).isEqualTo(Uapi.KVM_MP_STATE_RUNNABLE);
         request(false);
+        assertThat(runToPort()).isEqualTo(RealModeGuest.INTERRUPTED);
+    }
+
+    /** In units of 2 ns. */
+    private void setTimer(int vector, int count) {
+        ByteBuffer lapic = world.lapic(vcpu)
+                .putInt(SVR, 0x1ff)
+                .putInt(TIMER, vector)
+                .putInt(INITIAL_COUNT, count)
+                .putInt(CURRENT_COUNT, count);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_LAPIC, lapic));
+    }
+
+    /** Its interrupt is a request before the kernel looks for a window: {@code kvm_inject_pending_timer_irqs()}. */
+    @Test
+    void windowComesBeforeTheTimerThatEndsAHalt() {
+        start(world.splitVm(), STI + HALT + OUT);
+        guest.handle(OTHER, OUT + "cf");
+        request(true);
+        guest.run(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
+        setTimer(OTHER, 5_000_000);
+        guest.run(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
+        request(false);
+        assertThat(runToPort()).isEqualTo(RealModeGuest.READY);
+    }
+
+    @Test
+    void timerEndsAHaltWithAnInjectedInterrupt() {
+        start(world.splitVm(), STI + HALT + OUT);
+        guest.handle(OTHER, OUT + "cf");
+        request(true);
+        guest.run(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
+        request(false);
+        ByteBuffer events = events();
+        events.put(Uapi.KvmVcpuEvents.INTERRUPT_INJECTED, (byte) 1)
+                .put(Uapi.KvmVcpuEvents.INTERRUPT_NR, (byte) HANDLED);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_VCPU_EVENTS, events));
+        setTimer(OTHER, 5_000_000);
         assertThat(runToPort()).isEqualTo(RealModeGuest.INTERRUPTED);
     }
 

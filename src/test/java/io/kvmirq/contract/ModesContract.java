@@ -3,6 +3,7 @@ package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
@@ -159,6 +160,23 @@ class ModesContract extends KernelSuite {
                     .putInt(at + Uapi.KvmCpuidEntry2.ECX, leaves[4 * i + 3]);
         }
         return libc.ioctl(vcpu, Uapi.KVM_SET_CPUID2, cpuid);
+    }
+
+    /** The CPUID may say more bits than an address has. */
+    @Test
+    void processorOf64AddressBitsTakesEachTable() {
+        assertOk(setCpuid(ADDRESS_LEAVES, ADDRESS_LEAF, 0, 0, ADDRESS_LEAF, 64, 0, 0));
+        assertOk(set(next -> {
+            makeLong(next);
+            next.putLong(CR3, 0x1000);
+        }));
+        assertThat(segments().getLong(CR3)).isEqualTo(0x1000);
+    }
+
+    @Test
+    void bitOfVmxIsReservedOnAmd() {
+        assumeTrue(world.isAmd() || world.isPvm(), "needs AMD, or a kvm_pvm");
+        assertErrno(Errno.EINVAL, set(next -> next.putLong(CR4, 1L << 13)));
     }
 
     /** Of no processor, or of none whose guests may have it. */

@@ -6,7 +6,8 @@ import io.kvmirq.uapi.Uapi;
 
 /**
  * The bits of CR4 that a vCPU may have. Source: {@code __cr4_reserved_bits()} in arch/x86/kvm/x86.h. Before
- * KVM_SET_CPUID2, and with kvm_pvm always, only the host decides; that of a stock kernel has all of them here.
+ * KVM_SET_CPUID2, and with kvm_pvm always, only the host decides; that of a stock kernel has all of them here, but no
+ * VMX on AMD.
  */
 final class ControlBits {
     private static final int FEATURES = 1;
@@ -41,7 +42,8 @@ final class ControlBits {
 
         /** A kvm_pvm offers no guest five levels of pages, VMX or PCIDs. */
         boolean isOfHost(Build build) {
-            return !build.pvm() || this != LA57 && this != VMXE && this != PCIDE;
+            boolean none = build.pvm() && (this == LA57 || this == VMXE || this == PCIDE);
+            return !none && !(this == VMXE && build.hardware().isAmd());
         }
     }
 

@@ -316,6 +316,7 @@ final class FakeCpu {
             if (hardware != null) {
                 hardware.enterGuest();
             }
+            pending.takeTimer();
             if (wakesToWindow()) {
                 return 0;
             }

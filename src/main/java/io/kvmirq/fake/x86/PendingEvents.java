@@ -103,8 +103,14 @@ final class PendingEvents {
         return enter(code, vector, false);
     }
 
+    /** The end of the LAPIC's timer becomes a request, before the vCPU looks at anything else. */
+    void takeTimer() {
+        if (lapic.isPresent()) {
+            lapic.get().timer().deliver();
+        }
+    }
+
     private boolean deliverTo(GuestCode code, FakeLapic apic) {
-        apic.timer().deliver();
         boolean open = takesInterrupts(code);
         int vector = open && apic.takesInterruptOfPic() ? takeOfPic(code) : NONE;
         if (vector != NONE) {

@@ -107,7 +107,8 @@ final class SystemRegisters {
         if (invalid) {
             return Optional.of(VmAnswer.SREGS_CONTRADICT);
         }
-        if (wide && next.getLong(CR3) >>> cpuid.addressBits() != 0) {
+        int bits = cpuid.addressBits();
+        if (wide && bits < Long.SIZE && next.getLong(CR3) >>> bits != 0) {
             return Optional.of(VmAnswer.SREGS_CR3);
         }
         return (next.getLong(CR4) & ControlBits.reserved(cpuid, build)) != 0
