@@ -95,7 +95,8 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * A loop without registrations.
+     * A loop without registrations. The first one of a process takes about 10 ms: the kernel registers the process for
+     * membarrier(2), by which {@link Registration#close} waits for a handler without a cost for those that run.
      *
      * @throws KernelException EMFILE, ENFILE, ENOMEM: it needs two descriptors
      */

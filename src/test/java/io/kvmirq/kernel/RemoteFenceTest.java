@@ -17,7 +17,11 @@ import org.junit.jupiter.api.Test;
 
 /** Two threads write, pass the fence and read: the litmus test of the store buffer. */
 class RemoteFenceTest {
-    private static final int ROUNDS = 2_000;
+    /** Mostly of compiled code, where a missing fence shows. */
+    private static final int ROUNDS = 20_000;
+
+    private static final int REFUSED = 2_000;
+    private static final int LATEST = 64;
     /** Writes that fill the store buffer, each to a page of its own: the next one is seen late. */
     private static final int FULL = 16;
 
@@ -49,8 +53,9 @@ class RemoteFenceTest {
     void membarrierThatIsRefusedLaterIsReplaced() throws Exception {
         try (Kernel kernel = open(Kernels.REAL)) {
             RemoteFence fence = new RemoteFence(kernel);
-            faults.failEvery("membarrier", Errno.EPERM);
             assertThat(bothBlind(fence, ROUNDS)).isZero();
+            faults.failEvery("membarrier", Errno.EPERM);
+            assertThat(bothBlind(fence, REFUSED)).isZero();
             assertThat(faults.unused()).isEmpty();
         }
     }
@@ -61,33 +66,19 @@ class RemoteFenceTest {
 
     /** In how many rounds neither saw the other. */
     private static int bothBlind(RemoteFence fence, int rounds) throws Exception {
-        AtomicIntegerArray first = new AtomicIntegerArray(rounds);
-        AtomicIntegerArray second = new AtomicIntegerArray(rounds);
-        int[] firstSaw = new int[rounds];
-        int[] secondSaw = new int[rounds];
-        int[] far = new int[1 << 24];
-        AtomicInteger arrived = new AtomicInteger();
+        Litmus litmus = new Litmus(fence, rounds);
         CompletableFuture<Thread> frequent = new CompletableFuture<>();
         ExecutorService threads = Executors.newFixedThreadPool(2);
         try {
             Future<?> passing = threads.submit(() -> {
                 frequent.complete(Thread.currentThread());
                 for (int i = 0; i < rounds; i++) {
-                    meet(arrived, i);
-                    for (int line = 0; line < FULL; line++) {
-                        far[(i * FULL + line) * PAGE & far.length - 1] = i;
-                    }
-                    first.setRelease(i, 1);
-                    fence.pass();
-                    firstSaw[i] = second.getAcquire(i);
+                    litmus.pass(i);
                 }
             });
             Future<?> making = threads.submit(() -> {
                 for (int i = 0; i < rounds; i++) {
-                    meet(arrived, i);
-                    second.setRelease(i, 1);
-                    fence.make(frequent.join());
-                    secondSaw[i] = first.getAcquire(i);
+                    litmus.make(i, frequent.join());
                 }
             });
             passing.get(60, TimeUnit.SECONDS);
@@ -95,17 +86,61 @@ class RemoteFenceTest {
         } finally {
             threads.shutdownNow();
         }
-        int blind = 0;
-        for (int i = 0; i < rounds; i++) {
-            blind += firstSaw[i] + secondSaw[i] == 0 ? 1 : 0;
-        }
-        return blind;
+        return litmus.blind();
     }
 
-    private static void meet(AtomicInteger arrived, int round) {
-        arrived.incrementAndGet();
-        while (arrived.get() < 2 * (round + 1)) {
-            Thread.onSpinWait();
+    /** Rounds of both sides: methods of their own, which the JVM compiles in the first rounds. */
+    private static final class Litmus {
+        private final RemoteFence fence;
+        private final AtomicIntegerArray first;
+        private final AtomicIntegerArray second;
+        private final int[] firstSaw;
+        private final int[] secondSaw;
+        private final int[] far = new int[1 << 22];
+        private final AtomicInteger arrived = new AtomicInteger();
+
+        Litmus(RemoteFence fence, int rounds) {
+            this.fence = fence;
+            this.first = new AtomicIntegerArray(rounds);
+            this.second = new AtomicIntegerArray(rounds);
+            this.firstSaw = new int[rounds];
+            this.secondSaw = new int[rounds];
+        }
+
+        void pass(int round) {
+            meet(round);
+            for (int line = 0; line < FULL; line++) {
+                far[(round * FULL + line) * PAGE & far.length - 1] = round;
+            }
+            first.setRelease(round, 1);
+            fence.pass();
+            firstSaw[round] = second.getAcquire(round);
+        }
+
+        /** The other side's write is on its way for some hundred nanoseconds, about as long as a system call. */
+        void make(int round, Thread frequent) {
+            meet(round);
+            for (int spin = fence.isRemote() ? 0 : round % LATEST; spin > 0; spin--) {
+                Thread.onSpinWait();
+            }
+            second.setRelease(round, 1);
+            fence.make(frequent);
+            secondSaw[round] = first.getAcquire(round);
+        }
+
+        private void meet(int round) {
+            arrived.incrementAndGet();
+            while (arrived.get() < 2 * (round + 1)) {
+                Thread.onSpinWait();
+            }
+        }
+
+        int blind() {
+            int blind = 0;
+            for (int i = 0; i < firstSaw.length; i++) {
+                blind += firstSaw[i] + secondSaw[i] == 0 ? 1 : 0;
+            }
+            return blind;
         }
     }
 }
