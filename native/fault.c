@@ -339,19 +339,20 @@ static bool signal_children(int signal)
 	DIR *processes = opendir("/proc");
 	pid_t self = getpid();
 	struct dirent *entry;
-	bool found = false;
+	bool found = false, program_met = false;
 
 	while (processes && (entry = readdir(processes))) {
 		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
 
 		if (pid <= 0 || parent_of(entry->d_name) != self)
 			continue;
-		kill(pid, signal);
-		found = true;
+		found |= kill(pid, signal) == 0;
+		program_met |= pid == program;
 	}
 	if (processes)
 		closedir(processes);
-	if (!found && program)
+	/* The numbers in /proc may be those of another pid namespace. */
+	if (!program_met && program)
 		kill(program, signal);
 	return found || program;
 }

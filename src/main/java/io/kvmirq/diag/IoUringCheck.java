@@ -62,7 +62,7 @@ final class IoUringCheck {
                             Takes.LIVE,
                             "more of the kernel is reachable for programs of the group"));
         }
-        return isTooOld() ? tooOld() : available();
+        return available();
     }
 
     /** Before Linux 6.6, or a copy of a host. */

@@ -3,6 +3,7 @@ package io.kvmirq.uapi;
 
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -154,7 +155,7 @@ public final class UapiTable {
         private static Set<Role> roles(List<Field> fields) {
             Set<Role> roles = EnumSet.noneOf(Role.class);
             fields.forEach(field -> roles.add(field.role));
-            return roles;
+            return Collections.unmodifiableSet(roles);
         }
 
         /** The first field with this role, if there is one. */
