@@ -193,13 +193,16 @@ public final class FakePciDevice {
          *
          * @param capability the id of a capability that the device has; 0 for the header; 0x100 is added to the id of an
          *     extended one
-         * @param at an even number of bytes from the start of the capability
-         * @throws IllegalArgumentException if the number is odd
+         * @param at an even number of bytes from the start of the capability, behind its id and what leads to the next
+         *     one: 2 to 254, of an extended one 4 to 254, of the header 0 to 62
+         * @throws IllegalArgumentException if the number is none of these
          */
         public Builder register(int capability, int at, int value, int writable) {
-            if (at < 0 || at % Short.BYTES != 0) {
+            int first = capability == 0 ? 0 : capability < PciFunction.EXTENDED ? Short.BYTES : Integer.BYTES;
+            int last = capability == 0 ? 62 : 254;
+            if (at < first || at > last || at % Short.BYTES != 0) {
                 throw new IllegalArgumentException("register at " + at + " of capability " + capability
-                        + ": expected an even number of bytes from its start");
+                        + ": expected an even number of bytes from its start, " + first + " to " + last);
             }
             registers.add(new PciFunction.Register(capability, at, value, writable));
             return this;

@@ -9,12 +9,15 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.contract.VfioDevice;
 import io.kvmirq.contract.VfioWorld;
+import io.kvmirq.testing.Machine;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
 import java.nio.ByteBuffer;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.AutoClose;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** Configuration space and BARs of devices that the lab does not have. */
 class VfioPciBodyTest {
@@ -300,5 +303,18 @@ class VfioPciBodyTest {
 
     private static void assertRefused(ThrowingCallable call, String part) {
         assertThatThrownBy(call).isInstanceOf(IllegalArgumentException.class).hasMessageContaining(part);
+    }
+
+    /** What leads from one capability to the next is the fake's. */
+    @ParameterizedTest
+    @CsvSource({"0x101, 2, 4 to 254", "0x101, 256, 4 to 254", "0x10, 0, 2 to 254", "0x10, 9, 2 to 254", "0, 64, 0 to 62"
+    })
+    void registerOutsideOfItsCapabilityIsRefused(String capability, int at, String expected) {
+        FakePciDevice.Builder device =
+                new FakeKernel(Machine.profile()).pciDevice("0000:00:02.0", 3).express();
+        assertThatThrownBy(() -> device.register(Integer.decode(capability), at, 0, 0))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining("register at " + at)
+                .hasMessageEndingWith(expected);
     }
 }
