@@ -46,10 +46,13 @@ final class VcpuSteps {
 
     private static final int[] PIC_PORTS = {0x20, 0x20, 0x20, 0x21, 0xa0, 0xa0, 0xa1, 0x4d0, 0x4d1};
 
+    private static final long SYSENTER_ESP = 0x175;
+    private static final long SYSENTER_EIP = 0x176;
+
     private static final long[] MSRS = {
         0x174,
-        0x175,
-        0x176,
+        SYSENTER_ESP,
+        SYSENTER_EIP,
         0xc0000081L,
         0xc0000082L,
         0xc0000083L,
@@ -234,7 +237,9 @@ final class VcpuSteps {
             if (reads()) {
                 draft.step(look);
             } else {
-                set(call(Operation.SET_MSR, vcpu, msr, values.of(MSR_VALUES)), look);
+                // AMD keeps 32 bits of where SYSENTER goes.
+                long kept = msr == SYSENTER_ESP || msr == SYSENTER_EIP ? 0xffff_ffffL : -1;
+                set(call(Operation.SET_MSR, vcpu, msr, values.of(MSR_VALUES) & kept), look);
             }
         }
     }

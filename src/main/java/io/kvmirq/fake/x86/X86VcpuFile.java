@@ -373,6 +373,9 @@ final class X86VcpuFile extends VcpuFile {
         if (next != Uapi.KVM_MP_STATE_RUNNABLE && lapic.isEmpty()) {
             return host.refuse(VmAnswer.VCPU_STATE_WITHOUT_LAPIC);
         }
+        if (next == Uapi.KVM_MP_STATE_SIPI_RECEIVED && cpu.isReading()) {
+            throw new NotModelledException("a start-up message before a read of the guest is complete");
+        }
         cpu.setHalted(next == Uapi.KVM_MP_STATE_HALTED);
         switch (next) {
             case Uapi.KVM_MP_STATE_HALTED -> state = Uapi.KVM_MP_STATE_RUNNABLE;
