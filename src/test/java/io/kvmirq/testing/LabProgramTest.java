@@ -22,11 +22,7 @@ import org.junit.jupiter.api.io.TempDir;
 class LabProgramTest {
     private static final Pattern EXAMPLE = Pattern.compile("LAB_CLASS=(\\S+) LAB_CLASSPATH=(\\S+)");
     /** Where these classes are. */
-    private static final String HERE = LabProgramTest.class
-            .getProtectionDomain()
-            .getCodeSource()
-            .getLocation()
-            .getPath();
+    private static final String HERE = "target/test-classes";
 
     @TempDir
     @SuppressWarnings("NullAway.Init")
