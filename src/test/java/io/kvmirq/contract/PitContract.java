@@ -68,6 +68,14 @@ class PitContract extends KernelSuite {
         assertThat(state.getInt(KvmPitChannelState.COUNT)).isEqualTo(SHORT);
     }
 
+    private void setReinjecting(int reinjects) {
+        assertOk(libc.ioctl(
+                vm,
+                Uapi.KVM_REINJECT_CONTROL,
+                Buffers.allocate(Uapi.KvmReinjectControl.SIZE)
+                        .put(Uapi.KvmReinjectControl.PIT_REINJECT, (byte) reinjects)));
+    }
+
     /** No tick comes before the end of the LAPIC's timer, which is ten times as long. */
     private void assertQuiet(RealModeGuest guest) {
         ByteBuffer lapic = world.lapic(guest.vcpu());
@@ -120,16 +128,24 @@ class PitContract extends KernelSuite {
         guest.runTo(TICKED);
     }
 
+    /** A vCPU holds its VM, and so the timer. */
+    @Test
+    void timerTicksOnWhenTheDescriptorOfItsVmIsClosed() {
+        RealModeGuest guest = guestWithPic();
+        start(2, 0);
+        world.close(vm);
+        for (int i = 0; i < 5; i++) {
+            guest.runTo(TICKED);
+            guest.runTo(TICK_ENDED);
+        }
+    }
+
     /** As a VMM routes GSI 0. */
     @ParameterizedTest
     @ValueSource(ints = {0, 1})
     void ticksGoThroughTheIoapicToo(int reinjects) {
         assertOk(world.setPinRoutes(vm, new World.PinRoute(0, IOAPIC, PIN, 0)));
-        assertOk(libc.ioctl(
-                vm,
-                Uapi.KVM_REINJECT_CONTROL,
-                Buffers.allocate(Uapi.KvmReinjectControl.SIZE)
-                        .put(Uapi.KvmReinjectControl.PIT_REINJECT, (byte) reinjects)));
+        setReinjecting(reinjects);
         RealModeGuest guest = RealModeGuest.answering(world, vm);
         world.redirect(vm, PIN, VECTOR);
         start(2, 0);

@@ -160,6 +160,11 @@ public final class FakeTime implements AutoCloseable {
         changed();
     }
 
+    /** How many actions wait for their time. */
+    public int timers() {
+        return timers.size();
+    }
+
     public int waiting() {
         return waiting;
     }

@@ -64,7 +64,8 @@ final class LapicTimer {
         period = 0;
     }
 
-    private void cancel() {
+    /** Nobody can see its end any more, or another one takes its place. */
+    void cancel() {
         if (armed != null) {
             time.cancel(armed);
         }

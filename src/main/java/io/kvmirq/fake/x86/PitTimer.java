@@ -84,9 +84,6 @@ final class PitTimer {
     private void tick() {
         vm.note(VmAnswer.PIT_TICKS);
         armed = null;
-        if (vm.isClosed()) {
-            return;
-        }
         long ticks = 1;
         if (periodic) {
             ticks += (time.now() - end) / period;

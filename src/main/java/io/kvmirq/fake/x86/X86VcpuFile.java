@@ -199,6 +199,8 @@ final class X86VcpuFile extends VcpuFile {
     @Override
     protected void released() {
         hardware().ifPresent(PostingVcpu::close);
+        lapic.ifPresent(apic -> apic.timer().cancel());
+        vm.dropHolder();
     }
 
     private int openStats(long argument) {

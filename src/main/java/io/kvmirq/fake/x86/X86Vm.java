@@ -56,6 +56,9 @@ final class X86Vm extends VmInterrupts {
     private final Optional<IrqPosting> posting;
 
     private Irqchip irqchip = Irqchip.NONE;
+    /** The files of the VM and of its vCPUs that are open. */
+    private int holders = 1;
+
     private int reservedPins;
     private boolean pit;
     private boolean speaker;
@@ -261,6 +264,20 @@ final class X86Vm extends VmInterrupts {
     @Override
     protected void closed() {
         posting.ifPresent(IrqPosting::close);
+        dropHolder();
+    }
+
+    /** A vCPU holds its VM until its file is released. */
+    void addHolder() {
+        holders++;
+    }
+
+    /** The file of the VM, or of a vCPU, was released. The last one destroys the PIT. */
+    void dropHolder() {
+        holders--;
+        if (holders == 0) {
+            pitTimer.stop();
+        }
     }
 
     // Chips, by KVM_IRQCHIP number
@@ -277,7 +294,9 @@ final class X86Vm extends VmInterrupts {
 
     @Override
     protected void drive(int gsi, int source, boolean level) {
-        setIrq(gsi, source, level, false);
+        if (!isClosed()) {
+            setIrq(gsi, source, level, false);
+        }
     }
 
     /** If the APIC map decides the target, a GSI that is one message is driven without a worker, resampling or not. */
@@ -299,9 +318,6 @@ final class X86Vm extends VmInterrupts {
      */
     int setIrq(int gsi, int source, boolean level, boolean wanted) {
         int sum = -1;
-        if (isClosed()) {
-            return sum;
-        }
         FakeRoutes.Target[] targets = routes().of(gsi);
         note(targets.length == 0 ? InterruptAnswer.LINE_UNROUTED : InterruptAnswer.LINE_STATUS_SUM);
         if (level && targets.length == 0) {

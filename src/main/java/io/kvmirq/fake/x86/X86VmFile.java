@@ -178,6 +178,8 @@ final class X86VmFile extends VmFile {
         if (fd < 0) {
             vcpus.remove((int) id);
             lapic.ifPresent(vm.lapics()::remove);
+        } else {
+            vm.addHolder();
         }
         return fd;
     }

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.VcpuId;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.kvm.X86Lapic;
+import io.kvmirq.kvm.X86Pit;
+import java.time.Duration;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+/** The timers of a VM, in virtual time. */
+class TimersTest {
+    private static final int VECTOR = 0x31;
+    private static final int ONCE = 0;
+    private static final int AGAIN = 2;
+    /** In units of 838 ns. */
+    private static final int MILLISECOND = 1193;
+
+    private final FakeKernel fake = FakeKernel.inVirtualTime(Profile.V6_18);
+    private final Undo made = new Undo();
+    private final Vm vm = Vm.create(made.add(Kernel.over(fake.backend(), Kernel.DEVICE)));
+
+    @AfterEach
+    void close() {
+        made.close();
+    }
+
+    private int timers() {
+        return fake.time().locked(() -> fake.time().timers());
+    }
+
+    private void startPit(int mode) {
+        vm.createIrqchip();
+        vm.createPit();
+        vm.restore(vm.pit().set(X86Pit.Name.MODE_0, mode).set(X86Pit.Name.COUNT_0, MILLISECOND));
+    }
+
+    /** The timers of a VM would hold it in memory, and slow down each call of its kernel. */
+    @Test
+    void lastDescriptorOfAVmEndsItsPit() {
+        startPit(ONCE);
+        Vcpu vcpu = vm.createVcpu(new VcpuId(0));
+        vm.close();
+        assertThat(timers()).isOne();
+        vcpu.close();
+        assertThat(timers()).isZero();
+    }
+
+    @Test
+    void vmEndsItsPitAfterItsVcpus() {
+        startPit(AGAIN);
+        Vcpu vcpu = vm.createVcpu(new VcpuId(0));
+        vcpu.close();
+        fake.pass(Duration.ofMillis(5));
+        assertThat(timers()).isOne();
+        vm.close();
+        assertThat(timers()).isZero();
+    }
+
+    @Test
+    void vcpuEndsTheTimerOfItsLapic() {
+        vm.createSplitIrqchip(0);
+        Vcpu vcpu = vm.createVcpu(new VcpuId(0));
+        vcpu.setLapic(vcpu.lapic()
+                .set(X86Lapic.Name.LVT_TIMER, VECTOR)
+                .set(X86Lapic.Name.TIMER_INITIAL, Integer.MAX_VALUE)
+                .set(X86Lapic.Name.TIMER_CURRENT, Integer.MAX_VALUE));
+        assertThat(timers()).isOne();
+        vcpu.close();
+        assertThat(timers()).isZero();
+        vm.close();
+    }
+}
