@@ -28,6 +28,9 @@ class PitContract extends KernelSuite {
     private static final int PIN = 2;
 
     private static final int REPLACED = 1;
+    private static final int NMI = 0x400;
+    private static final int MASKED = 1 << 16;
+    private static final int LINT0 = 0x350;
     private static final int LAPIC_TIMER = 0x320;
     private static final int LAPIC_TIMER_INITIAL = 0x380;
     private static final int LAPIC_TIMER_CURRENT = 0x390;
@@ -138,6 +141,43 @@ class PitContract extends KernelSuite {
             guest.runTo(TICKED);
             guest.runTo(TICK_ENDED);
         }
+    }
+
+    private void setLint0(int vcpu, int entry) {
+        ByteBuffer lapic = world.lapic(vcpu);
+        lapic.putInt(Uapi.KvmLapicState.SVR, lapic.getInt(Uapi.KvmLapicState.SVR) | Uapi.KvmLapicState.SVR_ENABLE)
+                .putInt(LINT0, entry);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_LAPIC, lapic));
+    }
+
+    /** The NMI watchdog of a guest. The pin of the interrupt controllers is masked, and so are interrupts. */
+    @Test
+    void ticksAreNmisOfAVcpuThatWantsThem() {
+        RealModeGuest guest = new RealModeGuest(world, vm, "e682f4ebfd");
+        guest.runTo(RealModeGuest.READY);
+        setLint0(guest.vcpu(), NMI);
+        setReinjecting(0);
+        start(2, 0);
+        for (int i = 0; i < 5; i++) {
+            guest.runTo(RealModeGuest.INTERRUPTED);
+        }
+    }
+
+    /** One vCPU that takes NMIs is enough. */
+    @Test
+    void ticksOfTheWatchdogReachEveryVcpuInItsMode() {
+        RealModeGuest guest = new RealModeGuest(world, vm, "e682f4ebfd");
+        int fixed = world.vcpu(vm, 1);
+        int masked = world.vcpu(vm, 2);
+        guest.runTo(RealModeGuest.READY);
+        setLint0(fixed, OTHER);
+        setLint0(masked, MASKED | OTHER);
+        setReinjecting(0);
+        start(2, 0);
+        setLint0(guest.vcpu(), NMI);
+        guest.runTo(RealModeGuest.INTERRUPTED);
+        World.eventually("the other vCPU takes it", () -> world.requested(fixed, OTHER));
+        assertThat(world.requested(masked, OTHER)).isFalse();
     }
 
     /** As a VMM routes GSI 0. */

@@ -30,6 +30,8 @@ final class FakeLapic implements LocalApic, VirtualLapic {
     private static final int UPPER_COMMAND_AT = LapicPage.ICR_AT + Integer.BYTES;
 
     private static final int SPURIOUS = 0xff;
+    /** The trigger mode of an entry of the local vector table. */
+    private static final int LEVEL = 1 << 15;
     /** ISR, TMR and IRR. */
     private static final int VECTOR_REGISTERS = 24;
 
@@ -283,6 +285,25 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         int input = registers.getInt(LapicPage.LINT0_AT);
         return !present
                 || !LapicPage.LVT_MASKED.isSet(input) && LapicPage.LVT_MODE.of(input) == DeliveryMode.EXTINT.number();
+    }
+
+    /** {@code apic_lvt_nmi_mode()}: for the NMI watchdog of a guest. */
+    boolean hasNmiOfWatchdog() {
+        int input = registers.getInt(LapicPage.LINT0_AT);
+        return !LapicPage.LVT_MASKED.isSet(input) && LapicPage.LVT_MODE.of(input) == DeliveryMode.NMI.number();
+    }
+
+    void pulseLint0() {
+        deliverLocal(registers.getInt(LapicPage.LINT0_AT));
+    }
+
+    /** {@code kvm_apic_local_deliver()}, of an entry of the local vector table. */
+    void deliverLocal(int entry) {
+        if (present && !LapicPage.LVT_MASKED.isSet(entry)) {
+            DeliveryMode of = DeliveryMode.of((int) LapicPage.LVT_MODE.of(entry));
+            boolean level = (entry & LEVEL) != 0;
+            accept(new ApicMessage(0, false, false, false, of, entry & 0xff, level), of, taker -> {});
+        }
     }
 
     @Override

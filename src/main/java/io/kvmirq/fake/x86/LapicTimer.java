@@ -2,9 +2,7 @@
 package io.kvmirq.fake.x86;
 
 import io.kvmirq.NotModelledException;
-import io.kvmirq.arch.apic.DeliveryMode;
 import io.kvmirq.arch.apic.LapicPage;
-import io.kvmirq.arch.apic.model.ApicMessage;
 import io.kvmirq.explain.ChipAnswer;
 import io.kvmirq.fake.file.FakeTime;
 import java.nio.ByteBuffer;
@@ -23,7 +21,6 @@ final class LapicTimer {
     private static final int ENTRY = 0x110ff;
 
     private static final int DIVIDER = 0xb;
-    private static final int LEVEL = 1 << 15;
     /** The module parameter min_timer_period_us. */
     private static final long LEAST_PERIOD = 200_000;
     /** Longer periods never end. */
@@ -129,8 +126,7 @@ final class LapicTimer {
             end += ((time.now() - end) / period + 1) * period;
             arm();
         }
-        DeliveryMode of = DeliveryMode.of((int) LapicPage.LVT_MODE.of(entry));
-        lapic.accept(new ApicMessage(0, false, false, false, of, entry & 0xff, (entry & LEVEL) != 0), of, taker -> {});
+        lapic.deliverLocal(entry);
     }
 
     // What a guest writes

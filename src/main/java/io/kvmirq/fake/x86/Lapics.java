@@ -190,6 +190,13 @@ final class Lapics {
         }
     }
 
+    /** A tick of the PIT: if one vCPU takes it as an NMI, each LAPIC takes it as its LINT0 says. */
+    void pulseWatchdog() {
+        if (lapics.stream().anyMatch(FakeLapic::hasNmiOfWatchdog)) {
+            lapics.forEach(FakeLapic::pulseLint0);
+        }
+    }
+
     void recalculateApicMap() {
         boolean before63 = !vm.host().build().isSince(6, 3);
         if (before63) {

@@ -101,6 +101,7 @@ final class PitTimer {
         ended = !reinjects;
         vm.setIrq(GSI, SOURCE, true, false);
         vm.setIrq(GSI, SOURCE, false, false);
+        vm.lapics().pulseWatchdog();
     }
 
     /** The guest ends an interrupt of its GSI. */
