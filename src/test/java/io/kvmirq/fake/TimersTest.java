@@ -5,22 +5,32 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.VcpuId;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.X86Lapic;
 import io.kvmirq.kvm.X86Pit;
 import java.time.Duration;
+import java.util.HexFormat;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** The timers of a VM, in virtual time. */
 class TimersTest {
+    private static final int MEMORY = 0xf000;
+    private static final int START = 0x1000;
+    private static final int STACK = 0x8000;
+    private static final int HANDLER = 0x2000;
     private static final int VECTOR = 0x31;
+    private static final int READY = 0x82;
+    private static final int HANDLED = 0x86;
     private static final int ONCE = 0;
     private static final int AGAIN = 2;
     /** In units of 838 ns. */
     private static final int MILLISECOND = 1193;
+    /** In units of 2 ns: 200 us. */
+    private static final int LEAST_PERIOD = 100_000;
 
     private final FakeKernel fake = FakeKernel.inVirtualTime(Profile.V6_18);
     private final Undo made = new Undo();
@@ -74,6 +84,29 @@ class TimersTest {
         assertThat(timers()).isOne();
         vcpu.close();
         assertThat(timers()).isZero();
+        vm.close();
+    }
+
+    /** A one-shot timer of 100 ns that becomes periodic before it ends. */
+    @Test
+    void timerThatBecomesPeriodicHasTheLeastPeriod() {
+        vm.createSplitIrqchip(0);
+        Mapping memory = made.add(vm.addMemory(0, MEMORY)).mapping();
+        Vcpu vcpu = made.add(vm.createVcpu(new VcpuId(0)));
+        vcpu.useHostCpuid();
+        String lapicOn = "66b91b0000000f32660d000c00000f3066b90f08000066b8ff0100006631d20f30";
+        String oneShot = "66b932080000" + "66b831000000" + "0f30";
+        String count = "66b938080000" + "66b832000000" + "0f30";
+        String periodic = "66b932080000" + "66b831000200" + "0f30";
+        memory.put(START, HexFormat.of().parseHex(lapicOn + oneShot + count + periodic + "e682" + "fbf4ebfd"));
+        memory.put(HANDLER, HexFormat.of().parseHex("e686cf"));
+        memory.putInt(VECTOR * Integer.BYTES, HANDLER);
+        vcpu.startAt(START, STACK);
+        assertThat(vcpu.run().port()).isEqualTo(READY);
+        fake.pass(Duration.ofNanos(100));
+        assertThat(vcpu.run().port()).isEqualTo(HANDLED);
+        fake.pass(Duration.ofNanos(1000));
+        assertThat(vcpu.lapic().get(X86Lapic.Name.TIMER_CURRENT)).isEqualTo(LEAST_PERIOD - 500);
         vm.close();
     }
 }

@@ -84,9 +84,7 @@ final class LapicTimer {
             return;
         }
         period = nanos(registers.getInt(LapicPage.INITIAL_COUNT_AT));
-        if (period > 0 && mode == PERIODIC) {
-            period = Math.max(period, LEAST_PERIOD);
-        }
+        limitPeriod();
         long left = Math.min(nanos(from), period);
         end = time.now() + (left == 0 && mode == PERIODIC ? period : left);
         if (period > 0) {
@@ -162,6 +160,14 @@ final class LapicTimer {
             period = 0;
         }
         mode = next;
+        limitPeriod();
+    }
+
+    /** {@code limit_periodic_timer_frequency()}. */
+    private void limitPeriod() {
+        if (period > 0 && mode == PERIODIC) {
+            period = Math.max(period, LEAST_PERIOD);
+        }
     }
 
     private long nanos(int count) {
