@@ -370,4 +370,12 @@ class LapicModeContract extends KernelSuite {
         assertThat(lapic(INITIAL_COUNT)).isZero();
         assertThat(currentCount(0, MOST, MOST)).isBetween(MOST / 2, MOST - 1);
     }
+
+    /** Both bits of the mode. */
+    @Test
+    void timerOfTheReservedModeDoesNotCount() {
+        assertOk(setCpuid(1, 0, DEADLINE_FEATURE));
+        assertThat(currentCount(PERIODIC | DEADLINE, MOST, MOST)).isZero();
+        assertThat(lapic(INITIAL_COUNT)).isEqualTo(MOST);
+    }
 }

@@ -15,6 +15,7 @@ import org.jspecify.annotations.Nullable;
  * apic_get_tmcct()} in arch/x86/kvm/lapic.c.
  */
 final class LapicTimer {
+    private static final int ONE_SHOT = 0;
     private static final int PERIODIC = 1 << 17;
     private static final int DEADLINE = 2 << 17;
     /** What a guest writes of the timer's entry, beside the mode: vector, delivery status and mask. */
@@ -80,7 +81,7 @@ final class LapicTimer {
     }
 
     private void start(int from) {
-        if (mode == DEADLINE) {
+        if (mode != ONE_SHOT && mode != PERIODIC) {
             return;
         }
         period = nanos(registers.getInt(LapicPage.INITIAL_COUNT_AT));
