@@ -123,7 +123,8 @@ public final class FakeTime implements AutoCloseable {
 
     /**
      * Runs an action once, with the lock, when the time is over. In virtual time {@link #pass} runs it. Otherwise the
-     * next call runs it, or a call that waits.
+     * next call runs it, or a call that waits. The action must not throw: it runs inside whatever call comes next, of
+     * any VM.
      */
     public Timer after(Duration delay, Runnable action) {
         Timer timer = new Timer(now() + delay.toNanos(), action);
