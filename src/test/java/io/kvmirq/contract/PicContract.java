@@ -38,6 +38,9 @@ class PicContract extends KernelSuite {
     /** mov %al, $0x20; out to the command port. */
     private static final String END = out(0x20, 0x20);
 
+    private static final int READ_SELECT = 6;
+    private static final int SPECIAL_MASK = 8;
+
     @SuppressWarnings("NullAway.Init")
     private RealModeGuest guest;
 
@@ -148,6 +151,21 @@ class PicContract extends KernelSuite {
         assertThat(state(SLAVE, ISR)).isEqualTo(1 << 4);
         pulse(SLAVE_LINE);
         assertTakes(0x2c);
+    }
+
+    /** {@code read_reg_select}, {@code special_mask} and {@code auto_eoi} are bytes, of which a VMM may set any bit. */
+    @Test
+    void whatAGuestSelectsReplacesWhatAVmmSet() {
+        start(READY + out(0x20, 0x0b) + out(0x20, 0x68) + READY + JUMP_TO_ITSELF);
+        guest.runTo(RealModeGuest.READY);
+        ByteBuffer chip = Buffers.allocate(Uapi.KvmIrqchip.SIZE).putInt(Uapi.KvmIrqchip.CHIP_ID, MASTER);
+        assertOk(libc.ioctl(vm(), Uapi.KVM_GET_IRQCHIP, chip));
+        chip.put(Uapi.KvmIrqchip.CHIP + READ_SELECT, (byte) 0x20).put(Uapi.KvmIrqchip.CHIP + SPECIAL_MASK, (byte) 0x40);
+        assertOk(libc.ioctl(vm(), Uapi.KVM_SET_IRQCHIP, chip));
+        assertThat(state(MASTER, READ_SELECT)).isEqualTo(0x20);
+        guest.runTo(RealModeGuest.READY);
+        assertThat(state(MASTER, READ_SELECT)).isOne();
+        assertThat(state(MASTER, SPECIAL_MASK)).isOne();
     }
 
     @Test

@@ -57,7 +57,7 @@ final class FakePic {
     }
 
     private void put(int field, boolean on) {
-        put(field, 0, on);
+        state[field] = (byte) (on ? 1 : 0);
     }
 
     private boolean isOn(int field) {
