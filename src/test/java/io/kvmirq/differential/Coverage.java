@@ -14,7 +14,7 @@ final class Coverage {
     /** One in so many calls, and in so many calls of an operation. */
     private static final long LEAST = 400;
 
-    private static final long LEAST_OUTCOME = 200;
+    private static final long LEAST_OUTCOME = 400;
 
     private final Map<Operation, Map<String, Long>> outcomes = new EnumMap<>(Operation.class);
     private final Map<Operation, Long> unknown = new EnumMap<>(Operation.class);
@@ -60,7 +60,7 @@ final class Coverage {
                 .sum();
     }
 
-    /** Operations with less than 1/4 % of the calls, and outcomes with less than 1/2 % of their operation's calls. */
+    /** Operations with less than 1/4 % of the calls, and outcomes with less than 1/4 % of their operation's calls. */
     List<String> rare() {
         return Arrays.stream(Operation.values())
                 .filter(operation -> operation.isSearched() && !operation.isVfio())

@@ -212,7 +212,8 @@ enum Operation {
     /** The outcome of a call: a word for a result that tells more than {@code ok}, else the errno's name. */
     String outcome(Answer answer) {
         if (answer.isError()) {
-            return answer.text();
+            // Of a vCPU without start-up message.
+            return this == CONTINUE && answer.text().equals("EAGAIN") ? "waits" : answer.text();
         }
         return switch (this) {
             case SIGNAL_MSI -> answer.result() > 0 ? "delivered" : "blocked";
