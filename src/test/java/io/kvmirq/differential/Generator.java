@@ -119,6 +119,9 @@ final class Generator {
     }
 
     private List<Choice> withVfio(List<Choice> others) {
+        Choice read = new Choice(20, body::read);
+        Choice write = new Choice(12, body::write);
+        Choice register = new Choice(8, body::registerEvent);
         List<Choice> all = new ArrayList<>(List.of(
                 new Choice(30, vfio::open),
                 new Choice(14, vfio::close),
@@ -132,17 +135,19 @@ final class Generator {
                 new Choice(60, vfio::use),
                 new Choice(80, body::config),
                 new Choice(20, body::anyConfig),
+                read,
+                write,
                 new Choice(14, body::map),
                 new Choice(8, body::feature),
+                register,
                 new Choice(6, body::hotReset),
                 new Choice(8, body::iommu),
                 new Choice(10, body::poll),
                 new Choice(25, this::vfioFile)));
         all.addAll(others);
-        if (Machine.isX86()) {
+        if (!Machine.isX86()) {
             // Linux of arm64 dies of an access that the device does not answer: of another width, or to ports.
-            all.addAll(List.of(
-                    new Choice(20, body::read), new Choice(12, body::write), new Choice(8, body::registerEvent)));
+            all.removeAll(List.of(read, write, register));
         }
         return all;
     }
