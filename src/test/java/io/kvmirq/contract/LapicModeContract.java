@@ -60,14 +60,8 @@ class LapicModeContract extends KernelSuite {
         vcpu = world.vcpuWithLapic(vm, 1);
     }
 
-    private ByteBuffer segments() {
-        ByteBuffer segments = Buffers.allocate(Uapi.KvmSregs.SIZE);
-        assertOk(libc.ioctl(vcpu, Uapi.KVM_GET_SREGS, segments));
-        return segments;
-    }
-
     private int setBase(long base) {
-        return libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, segments().putLong(APIC_BASE, base));
+        return libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, world.segments(vcpu).putLong(APIC_BASE, base));
     }
 
     /** Each leaf is its number, EAX and ECX. */
@@ -103,7 +97,7 @@ class LapicModeContract extends KernelSuite {
         assertThat(signal(1)).isOne();
         assertThat(signal(0xff)).isEqualTo(2);
         assertOk(setBase(ADDRESS));
-        assertThat(segments().getLong(APIC_BASE)).isEqualTo(ADDRESS);
+        assertThat(world.segments(vcpu).getLong(APIC_BASE)).isEqualTo(ADDRESS);
         assertThat(signal(1)).isZero();
         assertThat(signal(0xff)).isOne();
         assertThat(lapic(ID)).isEqualTo(1 << 24);
@@ -146,10 +140,10 @@ class LapicModeContract extends KernelSuite {
     @Test
     void baseAndBootBitAreKept() {
         assertOk(setBase(0xfec10000L | ENABLED | BOOT));
-        assertThat(segments().getLong(APIC_BASE)).isEqualTo(0xfec10000L | ENABLED | BOOT);
+        assertThat(world.segments(vcpu).getLong(APIC_BASE)).isEqualTo(0xfec10000L | ENABLED | BOOT);
         assertThat(signal(1)).isOne();
         assertOk(setBase(ADDRESS | ENABLED));
-        assertThat(segments().getLong(APIC_BASE)).isEqualTo(ADDRESS | ENABLED);
+        assertThat(world.segments(vcpu).getLong(APIC_BASE)).isEqualTo(ADDRESS | ENABLED);
     }
 
     /** A guest has 36 address bits, unless its CPUID has the leaf that counts them. */
@@ -200,15 +194,16 @@ class LapicModeContract extends KernelSuite {
                 new int[] {Uapi.KVM_MP_STATE_HALTED, Uapi.KVM_MP_STATE_INIT_RECEIVED, Uapi.KVM_MP_STATE_UNINITIALIZED
                 }) {
             setState(state);
-            assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, segments()));
+            assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, world.segments(vcpu)));
             assertThat(state()).isEqualTo(Uapi.KVM_MP_STATE_RUNNABLE);
         }
         setState(Uapi.KVM_MP_STATE_HALTED);
-        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, segments().putShort(Uapi.KvmSregs.CS_SELECTOR, (short) 0xe000)));
+        assertOk(libc.ioctl(
+                vcpu, Uapi.KVM_SET_SREGS, world.segments(vcpu).putShort(Uapi.KvmSregs.CS_SELECTOR, (short) 0xe000)));
         assertThat(state()).isEqualTo(Uapi.KVM_MP_STATE_HALTED);
         vcpu = other;
         setState(Uapi.KVM_MP_STATE_HALTED);
-        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, segments()));
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, world.segments(vcpu)));
         assertThat(state()).isEqualTo(Uapi.KVM_MP_STATE_HALTED);
         assertOk(setBase(ADDRESS | ENABLED | BOOT));
         assertThat(state()).as("by its bit").isEqualTo(Uapi.KVM_MP_STATE_RUNNABLE);
@@ -324,7 +319,7 @@ class LapicModeContract extends KernelSuite {
         guest.handle(VECTOR, "e683" + "6631c0" + "6466a3b000" + "e680cf");
         vcpu = guest.vcpu();
         assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_LAPIC, world.lapic(vcpu).putInt(SVR, 0x1ff)));
-        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, segments().putLong(FS, ADDRESS)));
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, world.segments(vcpu).putLong(FS, ADDRESS)));
         guest.runTo(RealModeGuest.READY);
         for (int i = 0; i < 2; i++) {
             assertThat(signal(0, VECTOR)).isOne();

@@ -44,14 +44,8 @@ class ModesContract extends KernelSuite {
         vcpu = world.vcpu(world.bareVm(), 0);
     }
 
-    private ByteBuffer segments() {
-        ByteBuffer segments = Buffers.allocate(Uapi.KvmSregs.SIZE);
-        assertOk(libc.ioctl(vcpu, Uapi.KVM_GET_SREGS, segments));
-        return segments;
-    }
-
     private int set(Consumer<ByteBuffer> change) {
-        ByteBuffer segments = segments();
+        ByteBuffer segments = world.segments(vcpu);
         change.accept(segments);
         return libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, segments);
     }
@@ -83,23 +77,23 @@ class ModesContract extends KernelSuite {
 
     @Test
     void protectedModeIsKept() {
-        ByteBuffer next = segments();
+        ByteBuffer next = world.segments(vcpu);
         flat(next, false);
         next.putLong(CR0, PROTECTED);
         assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, next));
-        assertThat(segments()).isEqualTo(next);
+        assertThat(world.segments(vcpu)).isEqualTo(next);
     }
 
     @Test
     void longModeIsKept() {
-        ByteBuffer next = segments();
+        ByteBuffer next = world.segments(vcpu);
         flat(next, true);
         next.putLong(CR0, PROTECTED | PAGING | 1 << 16)
                 .putLong(CR3, 0x7000)
                 .putLong(CR4, PAE)
                 .putLong(EFER, LONG_MODE);
         assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, next));
-        assertThat(segments()).isEqualTo(next);
+        assertThat(world.segments(vcpu)).isEqualTo(next);
     }
 
     private static void makeLong(ByteBuffer to) {
@@ -113,16 +107,16 @@ class ModesContract extends KernelSuite {
     @Test
     void contradictionsOfLongModeAreRefusedAndChangeNothing() {
         assertOk(set(ModesContract::makeLong));
-        ByteBuffer before = segments();
+        ByteBuffer before = world.segments(vcpu);
         assertErrno(Errno.EINVAL, set(next -> next.putLong(CR4, 0)));
         assertErrno(Errno.EINVAL, set(next -> next.putLong(EFER, 0x100)));
         assertErrno(Errno.EINVAL, set(next -> next.putLong(EFER, 0x400)));
         assertErrno(Errno.EINVAL, set(next -> next.putLong(EFER, 0)));
         assertErrno(Errno.EINVAL, set(next -> next.putLong(CR0, PROTECTED)));
         assertErrno(Errno.EINVAL, set(next -> next.putLong(APIC_BASE, 1)));
-        assertThat(segments()).isEqualTo(before);
+        assertThat(world.segments(vcpu)).isEqualTo(before);
         assertOk(set(next -> next.putLong(CR0, PROTECTED).putLong(EFER, 0x100).put(CODE + 19, (byte) 0)));
-        assertThat(segments().getLong(EFER))
+        assertThat(world.segments(vcpu).getLong(EFER))
                 .as("long mode is enabled, and not active")
                 .isEqualTo(0x100);
     }
@@ -131,7 +125,7 @@ class ModesContract extends KernelSuite {
     @Test
     void tableOfLongModeIsAtAnAddressOfTheGuest() {
         assertOk(set(next -> next.putLong(CR3, 1L << 36)));
-        assertThat(segments().getLong(CR3)).isEqualTo(1L << 36);
+        assertThat(world.segments(vcpu).getLong(CR3)).isEqualTo(1L << 36);
         assertErrno(Errno.EINVAL, set(next -> {
             makeLong(next);
             next.putLong(CR3, 1L << 36);
@@ -144,7 +138,7 @@ class ModesContract extends KernelSuite {
         assertOk(set(next -> next.putLong(CR3, 1L << 39)));
         assertErrno(Errno.EINVAL, set(next -> next.putLong(CR3, 1L << 40)));
         assertErrno(Errno.EINVAL, set(next -> next.putLong(CR3, 1L << 63)));
-        assertThat(segments().getLong(CR3)).isEqualTo(1L << 39);
+        assertThat(world.segments(vcpu).getLong(CR3)).isEqualTo(1L << 39);
     }
 
     /** Each leaf is its number, EAX, EBX and ECX. */
@@ -170,7 +164,7 @@ class ModesContract extends KernelSuite {
             makeLong(next);
             next.putLong(CR3, 0x1000);
         }));
-        assertThat(segments().getLong(CR3)).isEqualTo(0x1000);
+        assertThat(world.segments(vcpu).getLong(CR3)).isEqualTo(0x1000);
     }
 
     @Test
@@ -184,7 +178,7 @@ class ModesContract extends KernelSuite {
     @ValueSource(ints = {14, 15, 19, 24, 26, 29, 31, 32, 63})
     void reservedBitOfCr4IsRefused(int bit) {
         assertErrno(Errno.EINVAL, set(next -> next.putLong(CR4, 1L << bit)));
-        assertThat(segments().getLong(CR4)).isZero();
+        assertThat(world.segments(vcpu).getLong(CR4)).isZero();
     }
 
     /** A bit, and the leaf and the bits of EBX and ECX that it needs. A kvm_pvm does not look at them. */
@@ -197,14 +191,14 @@ class ModesContract extends KernelSuite {
         assertThat(without).isEqualTo(world.isPvm() ? 0 : -Errno.EINVAL.number());
         assertOk(setCpuid(leaf, 0, Integer.decode(ebx), Integer.decode(ecx)));
         assertOk(set(next -> next.putLong(CR4, 0x7ff | feature)));
-        assertThat(segments().getLong(CR4)).isEqualTo(0x7ff | feature);
+        assertThat(world.segments(vcpu).getLong(CR4)).isEqualTo(0x7ff | feature);
     }
 
     @Test
     void guestOfLongModeDoesNotRunBeforeItIsBack() {
         RealModeGuest guest = new RealModeGuest(world, world.splitVm(), "e682");
         vcpu = guest.vcpu();
-        ByteBuffer before = segments();
+        ByteBuffer before = world.segments(vcpu);
         assertOk(set(ModesContract::makeLong));
         ByteBuffer run = libc.view(world.map(PAGE, vcpu), PAGE).put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
         assertErrno(Errno.EINTR, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));

@@ -66,14 +66,8 @@ class RegistersContract extends KernelSuite {
         return registers;
     }
 
-    private ByteBuffer segments() {
-        ByteBuffer segments = Buffers.allocate(Uapi.KvmSregs.SIZE);
-        assertOk(libc.ioctl(vcpu, Uapi.KVM_GET_SREGS, segments));
-        return segments;
-    }
-
     private int setSegments(Consumer<ByteBuffer> change) {
-        ByteBuffer segments = segments();
+        ByteBuffer segments = world.segments(vcpu);
         change.accept(segments);
         return libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, segments);
     }
@@ -87,8 +81,8 @@ class RegistersContract extends KernelSuite {
         assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_MP_STATE, state));
         assertOk(libc.ioctl(vcpu, Uapi.KVM_GET_MP_STATE, state)); // it takes the message, whose vector is 0
         assertThat(state.getInt(Uapi.KvmMpState.MP_STATE)).isEqualTo(Uapi.KVM_MP_STATE_RUNNABLE);
-        assertThat(segments().getShort(Uapi.KvmSregs.CS_SELECTOR)).isZero();
-        assertThat(segments().getLong(Uapi.KvmSregs.CS_BASE)).isZero();
+        assertThat(world.segments(vcpu).getShort(Uapi.KvmSregs.CS_SELECTOR)).isZero();
+        assertThat(world.segments(vcpu).getLong(Uapi.KvmSregs.CS_BASE)).isZero();
         assertThat(registers().getLong(Uapi.KvmRegs.RIP)).isZero();
     }
 
@@ -99,7 +93,7 @@ class RegistersContract extends KernelSuite {
         assertThat(registers.getLong(Uapi.KvmRegs.RFLAGS)).isEqualTo(2);
         assertThat(registers.getLong(RAX)).isZero();
         assertThat(registers.getLong(RDX)).isEqualTo(0x600);
-        ByteBuffer segments = segments();
+        ByteBuffer segments = world.segments(vcpu);
         assertThat(segments.getLong(Uapi.KvmSregs.CS_BASE)).isEqualTo(0xffff0000L);
         assertThat(segments.getShort(Uapi.KvmSregs.CS_SELECTOR)).isEqualTo((short) 0xf000);
         for (int segment = 0; segment < 8; segment++) {
@@ -148,7 +142,7 @@ class RegistersContract extends KernelSuite {
                     .putLong(CR2, 0x6000)
                     .putLong(CR3, 0x7000);
         }));
-        ByteBuffer read = segments();
+        ByteBuffer read = world.segments(vcpu);
         for (int segment = 0; segment < 6; segment++) {
             assertThat(read.getLong(segment * SEGMENT)).isEqualTo(0x1000L * segment);
             assertThat(read.getShort(segment * SEGMENT + SELECTOR)).isEqualTo((short) (0x100 * segment));
@@ -159,7 +153,9 @@ class RegistersContract extends KernelSuite {
         assertThat(read.getLong(CR2)).isEqualTo(0x6000);
         assertThat(read.getLong(CR3)).isEqualTo(0x7000);
         assertOk(setSegments(segments -> segments.putLong(Uapi.KvmSregs.CR8, 0x10)));
-        assertThat(segments().getLong(Uapi.KvmSregs.CR8)).as("no such priority").isEqualTo(5);
+        assertThat(world.segments(vcpu).getLong(Uapi.KvmSregs.CR8))
+                .as("no such priority")
+                .isEqualTo(5);
     }
 
     /** A vCPU takes messages when its state is asked for. */
@@ -184,7 +180,7 @@ class RegistersContract extends KernelSuite {
         assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_CPUID2, cpuid));
         assertThat(world.lapic(vcpu).getInt(0xd0)).as("logical id").isZero();
         assertOk(setSegments(segments -> segments.putLong(APIC_BASE, segments.getLong(APIC_BASE) | X2APIC)));
-        assertThat(segments().getLong(APIC_BASE) & X2APIC).isNotZero();
+        assertThat(world.segments(vcpu).getLong(APIC_BASE) & X2APIC).isNotZero();
         assertThat(world.lapic(vcpu).getInt(0xd0)).as("logical id").isEqualTo(2);
         assertThat(world.lapic(vcpu).getInt(0x20) >>> 24).isOne();
     }
@@ -196,7 +192,7 @@ class RegistersContract extends KernelSuite {
         assertOk(world.vcpu(vm, 0));
         vcpu = world.vcpuWithLapic(vm, 1);
         ByteBuffer general = registers();
-        ByteBuffer system = segments();
+        ByteBuffer system = world.segments(vcpu);
         ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.SIZE)
                 .putInt(Uapi.KvmCpuid2.NENT, 1)
                 .putInt(Uapi.KvmCpuid2.SIZE, 1)
@@ -218,10 +214,10 @@ class RegistersContract extends KernelSuite {
                 .putLong(Uapi.KvmSregs.CR8, 5)));
         assertThat(stateAfter(0x500)).isEqualTo(Uapi.KVM_MP_STATE_INIT_RECEIVED);
         assertThat(registers()).isEqualTo(general.putLong(RDX, 0x12345));
-        assertThat(segments()).isEqualTo(system.putLong(CR0, 0x10));
+        assertThat(world.segments(vcpu)).isEqualTo(system.putLong(CR0, 0x10));
         assertThat(stateAfter(0x612)).isEqualTo(Uapi.KVM_MP_STATE_RUNNABLE);
         assertThat(registers()).isEqualTo(general.putLong(Uapi.KvmRegs.RIP, 0));
-        assertThat(segments())
+        assertThat(world.segments(vcpu))
                 .isEqualTo(system.putLong(Uapi.KvmSregs.CS_BASE, 0x12000)
                         .putShort(Uapi.KvmSregs.CS_SELECTOR, (short) 0x1200));
     }
@@ -229,8 +225,8 @@ class RegistersContract extends KernelSuite {
     @Test
     void paddingOfTablesIsNotKept() {
         assertOk(setSegments(segments -> segments.putShort(GDT + 10, (short) 1).putInt(IDT + 12, 1)));
-        assertThat(segments().getShort(GDT + 10)).isZero();
-        assertThat(segments().getInt(IDT + 12)).isZero();
+        assertThat(world.segments(vcpu).getShort(GDT + 10)).isZero();
+        assertThat(world.segments(vcpu).getInt(IDT + 12)).isZero();
     }
 
     @Test
@@ -243,12 +239,12 @@ class RegistersContract extends KernelSuite {
                 .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.ECX, 1 << 21);
         assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_CPUID2, cpuid));
         assertOk(setSegments(segments -> segments.putLong(APIC_BASE, x2apic)));
-        assertThat(segments().getLong(APIC_BASE)).isEqualTo(x2apic);
+        assertThat(world.segments(vcpu).getLong(APIC_BASE)).isEqualTo(x2apic);
     }
 
     @Test
     void contradictionsAreRefusedAndChangeNothing() {
-        ByteBuffer before = segments();
+        ByteBuffer before = world.segments(vcpu);
         assertErrno(Errno.EINVAL, setSegments(segments -> segments.putLong(CR0, PAGING)));
         assertErrno(Errno.EINVAL, setSegments(segments -> segments.putLong(CR0, NOT_WRITE_THROUGH)));
         assertErrno(Errno.EINVAL, setSegments(segments -> segments.putLong(CR0, 1L << 32)));
@@ -257,7 +253,7 @@ class RegistersContract extends KernelSuite {
         assertErrno(Errno.EINVAL, setSegments(segments -> segments.putLong(APIC_BASE, 0xfee00901L)));
         assertErrno(Errno.EINVAL, setSegments(segments -> segments.putLong(APIC_BASE, 0xfee00100L | X2APIC)));
         assertErrno(Errno.EINVAL, setSegments(segments -> segments.putLong(APIC_BASE, 1L << 62 | ENABLED)));
-        assertThat(segments()).isEqualTo(before);
+        assertThat(world.segments(vcpu)).isEqualTo(before);
     }
 
     /** The guest is given a register and sends it, in a code segment with a base of its own. */
@@ -357,8 +353,9 @@ class RegistersContract extends KernelSuite {
 
     private void leaveAtOnce(ByteBuffer run) {
         assertErrno(Errno.EINTR, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
-        assertThat(run.getLong(Uapi.KvmRun.CR8)).isEqualTo(segments().getLong(Uapi.KvmSregs.CR8));
-        assertThat(run.getLong(Uapi.KvmRun.APIC_BASE)).isEqualTo(segments().getLong(APIC_BASE));
+        assertThat(run.getLong(Uapi.KvmRun.CR8)).isEqualTo(world.segments(vcpu).getLong(Uapi.KvmSregs.CR8));
+        assertThat(run.getLong(Uapi.KvmRun.APIC_BASE))
+                .isEqualTo(world.segments(vcpu).getLong(APIC_BASE));
     }
 
     @Test
@@ -366,14 +363,14 @@ class RegistersContract extends KernelSuite {
         ByteBuffer run = shared().put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
         assertOk(setSegments(segments -> segments.putLong(Uapi.KvmSregs.CR8, 5)));
         leaveAtOnce(run);
-        assertThat(segments().getLong(Uapi.KvmSregs.CR8)).isZero();
+        assertThat(world.segments(vcpu).getLong(Uapi.KvmSregs.CR8)).isZero();
         run.putLong(Uapi.KvmRun.CR8, 7);
         leaveAtOnce(run);
-        assertThat(segments().getLong(Uapi.KvmSregs.CR8)).isEqualTo(7);
+        assertThat(world.segments(vcpu).getLong(Uapi.KvmSregs.CR8)).isEqualTo(7);
         run.putLong(Uapi.KvmRun.CR8, 0x10);
         assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
         assertThat(run.getLong(Uapi.KvmRun.CR8)).isEqualTo(7);
-        assertThat(segments().getLong(Uapi.KvmSregs.CR8)).isEqualTo(7);
+        assertThat(world.segments(vcpu).getLong(Uapi.KvmSregs.CR8)).isEqualTo(7);
     }
 
     @Test
@@ -394,7 +391,7 @@ class RegistersContract extends KernelSuite {
         run.putLong(Uapi.KvmRun.KVM_VALID_REGS, SYNC_REGS | SYNC_SREGS);
         leaveAtOnce(run);
         assertThat(part(run, SYNCED_REGS, Uapi.KvmRegs.SIZE)).isEqualTo(registers());
-        assertThat(part(run, SYNCED_SREGS, Uapi.KvmSregs.SIZE)).isEqualTo(segments());
+        assertThat(part(run, SYNCED_SREGS, Uapi.KvmSregs.SIZE)).isEqualTo(world.segments(vcpu));
         run.putLong(SYNCED_REGS + Uapi.KvmRegs.RIP, 0).putLong(Uapi.KvmRun.KVM_VALID_REGS, SYNC_SREGS);
         leaveAtOnce(run);
         assertThat(run.getLong(SYNCED_REGS + Uapi.KvmRegs.RIP)).isZero();
@@ -419,7 +416,7 @@ class RegistersContract extends KernelSuite {
         leaveAtOnce(run);
         assertThat(run.getLong(Uapi.KvmRun.KVM_DIRTY_REGS)).isZero();
         assertThat(registers().getLong(RAX)).isEqualTo(0x1234);
-        assertThat(segments().getLong(CR2)).isEqualTo(0x6000);
+        assertThat(world.segments(vcpu).getLong(CR2)).isEqualTo(0x6000);
         run.putLong(SYNCED_REGS + RAX, 0x5678).putLong(SYNCED_SREGS + CR0, PAGING);
         run.putLong(Uapi.KvmRun.KVM_DIRTY_REGS, SYNC_REGS | SYNC_SREGS);
         assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));

@@ -329,6 +329,13 @@ public final class World {
         return vcpu;
     }
 
+    /** KVM_GET_SREGS. */
+    ByteBuffer segments(int vcpu) {
+        ByteBuffer segments = Buffers.allocate(Uapi.KvmSregs.SIZE);
+        assertOk(kernel.libc().ioctl(vcpu, Uapi.KVM_GET_SREGS, segments));
+        return segments;
+    }
+
     ByteBuffer lapic(int vcpu) {
         ByteBuffer lapic = Buffers.allocate(Uapi.KvmLapicState.SIZE);
         assertOk(kernel.libc().ioctl(vcpu, Uapi.KVM_GET_LAPIC, lapic));
