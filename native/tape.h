@@ -15,7 +15,24 @@
 
 /* tape_line.c: a line of the tape being made. */
 
-#define LINE_ROOM 1024 /* of a line, beside two arguments in hex */
+#define LINE_ROOM 1024 /* of a line, beside its bytes in hex */
+#define SMALL_ROOM(size) ((size) * 3 + LINE_ROOM) /* holds so many bytes */
+
+/* Bytes of the program, and room for a line that shows them. */
+struct room {
+	unsigned char *bytes;
+	size_t size;
+	char *line;
+	size_t line_size;
+	size_t mapped;
+};
+
+/*
+ * In small, of at least SMALL_ROOM(0), or in a mapping if that is too small.
+ * False: nothing can be mapped, and the room has as many bytes as small holds.
+ */
+bool room_make(struct room *room, void *small, size_t small_size, size_t size);
+void room_leave(const struct room *room);
 
 /* Ends early rather than overflow, and shows it. */
 struct line {

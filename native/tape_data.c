@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <sys/syscall.h>
 
 #define MAX_DATA 16384
 #define FEW 128 /* bytes of data that the stack holds */
@@ -94,47 +93,18 @@ static ssize_t make(const struct transfer *transfer)
 
 /* What is kept of a transfer, and room for its line. */
 struct kept {
-	unsigned char *bytes;
-	size_t size;
+	struct room room;
 	bool cut;
 	bool known; /* the program has such memory */
-	char *line;
-	size_t line_size;
-	void *mapping;
-	size_t mapping_size;
-	unsigned char few[FEW * 3 + LINE_ROOM];
+	unsigned char few[SMALL_ROOM(FEW)];
 };
 
 static void kept_make(struct kept *kept, size_t size)
 {
-	unsigned char *start = kept->few;
-	void *mapping = NULL;
-
 	kept->cut = size > MAX_DATA;
-	kept->size = kept->cut ? MAX_DATA : size;
-	kept->mapping_size = kept->size * 3 + LINE_ROOM;
-	if (kept->size > FEW) {
-		mapping = (void *)syscall(SYS_mmap, NULL, kept->mapping_size,
-					  PROT_READ | PROT_WRITE,
-					  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0L);
-		if (mapping == MAP_FAILED) {
-			mapping = NULL;
-			kept->cut = true;
-			kept->size = FEW;
-		} else {
-			start = mapping;
-		}
-	}
-	kept->mapping = mapping;
-	kept->bytes = start;
-	kept->line = (char *)start + kept->size;
-	kept->line_size = kept->size * 2 + LINE_ROOM;
-}
-
-static void kept_leave(const struct kept *kept)
-{
-	if (kept->mapping)
-		syscall(SYS_munmap, kept->mapping, kept->mapping_size);
+	if (!room_make(&kept->room, kept->few, sizeof(kept->few),
+		       kept->cut ? MAX_DATA : size))
+		kept->cut = true;
 }
 
 static bool vector_at(const struct transfer *transfer, int at,
@@ -164,22 +134,23 @@ static size_t length_of(const struct transfer *transfer)
 
 static void keep(struct kept *kept, const struct transfer *transfer)
 {
+	const struct room *room = &kept->room;
 	struct iovec vector;
 	size_t done = 0;
 
 	kept->known = false;
-	for (int i = 0; i < transfer->count && done < kept->size; i++) {
-		size_t part = kept->size - done;
+	for (int i = 0; i < transfer->count && done < room->size; i++) {
+		size_t part = room->size - done;
 
 		if (!vector_at(transfer, i, &vector))
 			return;
 		if (vector.iov_len < part)
 			part = vector.iov_len;
-		if (!copy(kept->bytes + done, (uintptr_t)vector.iov_base, part))
+		if (!copy(room->bytes + done, (uintptr_t)vector.iov_base, part))
 			return;
 		done += part;
 	}
-	kept->known = kept->size && done == kept->size;
+	kept->known = room->size && done == room->size;
 }
 
 static void put_transfer(const struct transfer *transfer,
@@ -187,10 +158,11 @@ static void put_transfer(const struct transfer *transfer,
 			 const struct file *file, ssize_t result, int error)
 {
 	enum function function = transfer->function;
+	const struct room *room = &kept->room;
 	struct line line;
 
-	begin(&line, kept->line, kept->line_size, names[function], transfer->fd,
-	      file->name);
+	begin(&line, room->line, room->line_size, names[function],
+	      transfer->fd, file->name);
 	put_field(&line, "value", (long long)length);
 	if (function == PREADV2 || function == PWRITEV2) {
 		put_field(&line, "flags", transfer->flags);
@@ -200,7 +172,7 @@ static void put_transfer(const struct transfer *transfer,
 	}
 	if (kept->known)
 		put_bytes(&line, function < WRITE ? "out" : "in", true,
-			  kept->bytes, kept->size);
+			  room->bytes, room->size);
 	if (kept->known && kept->cut)
 		put(&line, ",\"cut\":true");
 	end(&line, result, error);
@@ -239,7 +211,7 @@ static __attribute__((noinline)) ssize_t recorded(
 		keep(&kept, transfer);
 	}
 	put_transfer(transfer, &kept, length, file, ret, error);
-	kept_leave(&kept);
+	room_leave(&kept.room);
 	errno = error;
 	return ret;
 }

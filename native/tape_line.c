@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tape.h"
 
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -97,4 +98,36 @@ void end_line(struct line *line)
 {
 	put(line, "}");
 	*line->at++ = '\n';
+}
+
+bool room_make(struct room *room, void *small, size_t small_size, size_t size)
+{
+	size_t needed = size * 3 + LINE_ROOM;
+	void *start = small;
+	bool made = true;
+
+	room->mapped = 0;
+	if (needed > small_size) {
+		start = (void *)syscall(SYS_mmap, NULL, needed,
+					PROT_READ | PROT_WRITE,
+					MAP_PRIVATE | MAP_ANONYMOUS, -1, 0L);
+		made = start != MAP_FAILED;
+		if (made) {
+			room->mapped = needed;
+		} else {
+			start = small;
+			size = (small_size - LINE_ROOM) / 3;
+		}
+	}
+	room->bytes = start;
+	room->size = size;
+	room->line = (char *)start + size;
+	room->line_size = size * 2 + LINE_ROOM;
+	return made;
+}
+
+void room_leave(const struct room *room)
+{
+	if (room->mapped)
+		syscall(SYS_munmap, room->bytes, room->mapped);
 }
