@@ -333,13 +333,6 @@ class InterruptWindowContract extends KernelSuite {
 
     // A run that does not enter the guest
 
-    private int setCpuid(int leaf) {
-        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.SIZE)
-                .putInt(Uapi.KvmCpuid2.NENT, 1)
-                .putInt(Uapi.KvmCpuid2.SIZE, leaf);
-        return libc.ioctl(vcpu, Uapi.KVM_SET_CPUID2, cpuid);
-    }
-
     /** A triple fault that the VMM has set. */
     @Test
     void cpuidMayChangeUntilTheGuestIsEntered() {
@@ -352,8 +345,8 @@ class InterruptWindowContract extends KernelSuite {
                 vcpu, Uapi.KVM_SET_VCPU_EVENTS, events().put(Uapi.KvmVcpuEvents.TRIPLE_FAULT_PENDING, (byte) 1)));
         guest.run(Uapi.KVM_EXIT_SHUTDOWN);
         assertThat(events().get(Uapi.KvmVcpuEvents.TRIPLE_FAULT_PENDING)).isZero();
-        assertOk(setCpuid(0));
+        assertOk(world.setCpuid(vcpu, Structs.leaf(0)));
         guest.run(Uapi.KVM_EXIT_IO);
-        assertErrno(Errno.EINVAL, setCpuid(1));
+        assertErrno(Errno.EINVAL, world.setCpuid(vcpu, Structs.leaf(1)));
     }
 }

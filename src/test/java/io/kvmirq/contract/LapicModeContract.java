@@ -2,6 +2,7 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
+import static io.kvmirq.testing.Structs.leaf;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
@@ -64,18 +65,8 @@ class LapicModeContract extends KernelSuite {
         return libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, world.segments(vcpu).putLong(APIC_BASE, base));
     }
 
-    /** Each leaf is its number, EAX and ECX. */
-    private int setCpuid(int... leaves) {
-        int count = leaves.length / 3;
-        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + count * Uapi.KvmCpuidEntry2.SIZE)
-                .putInt(Uapi.KvmCpuid2.NENT, count);
-        for (int i = 0; i < count; i++) {
-            int at = Uapi.KvmCpuid2.SIZE + i * Uapi.KvmCpuidEntry2.SIZE;
-            cpuid.putInt(at, leaves[3 * i])
-                    .putInt(at + Uapi.KvmCpuidEntry2.EAX, leaves[3 * i + 1])
-                    .putInt(at + Uapi.KvmCpuidEntry2.ECX, leaves[3 * i + 2]);
-        }
-        return libc.ioctl(vcpu, Uapi.KVM_SET_CPUID2, cpuid);
+    private int setCpuid(int number, int eax, int ecx) {
+        return world.setCpuid(vcpu, leaf(number, eax, 0, ecx));
     }
 
     private int signal(int destination, int data) {
@@ -151,10 +142,10 @@ class LapicModeContract extends KernelSuite {
     void baseIsAnAddressOfTheGuest() {
         assertErrno(Errno.EINVAL, setBase(1L << 36 | ENABLED));
         assertOk(setBase(1L << 35 | ENABLED));
-        assertOk(setCpuid(ADDRESS_LEAVES, ADDRESS_LEAF, 0, ADDRESS_LEAF, 40, 0));
+        assertOk(world.setCpuid(vcpu, leaf(ADDRESS_LEAVES, ADDRESS_LEAF), leaf(ADDRESS_LEAF, 40)));
         assertOk(setBase(1L << 39 | ENABLED));
         assertErrno(Errno.EINVAL, setBase(1L << 40 | ENABLED));
-        assertOk(setCpuid(ADDRESS_LEAVES, ADDRESS_LEAF - 1, 0, ADDRESS_LEAF, 40, 0));
+        assertOk(world.setCpuid(vcpu, leaf(ADDRESS_LEAVES, ADDRESS_LEAF - 1), leaf(ADDRESS_LEAF, 40)));
         assertErrno(Errno.EINVAL, setBase(1L << 38 | ENABLED));
     }
 

@@ -2,6 +2,7 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
+import static io.kvmirq.testing.Structs.leaf;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -134,32 +135,17 @@ class ModesContract extends KernelSuite {
             makeLong(next);
             next.putLong(CR3, 1L << 35);
         }));
-        assertOk(setCpuid(ADDRESS_LEAVES, ADDRESS_LEAF, 0, 0, ADDRESS_LEAF, 40, 0, 0));
+        assertOk(world.setCpuid(vcpu, leaf(ADDRESS_LEAVES, ADDRESS_LEAF), leaf(ADDRESS_LEAF, 40)));
         assertOk(set(next -> next.putLong(CR3, 1L << 39)));
         assertErrno(Errno.EINVAL, set(next -> next.putLong(CR3, 1L << 40)));
         assertErrno(Errno.EINVAL, set(next -> next.putLong(CR3, 1L << 63)));
         assertThat(world.segments(vcpu).getLong(CR3)).isEqualTo(1L << 39);
     }
 
-    /** Each leaf is its number, EAX, EBX and ECX. */
-    private int setCpuid(int... leaves) {
-        int count = leaves.length / 4;
-        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + count * Uapi.KvmCpuidEntry2.SIZE)
-                .putInt(Uapi.KvmCpuid2.NENT, count);
-        for (int i = 0; i < count; i++) {
-            int at = Uapi.KvmCpuid2.SIZE + i * Uapi.KvmCpuidEntry2.SIZE;
-            cpuid.putInt(at, leaves[4 * i])
-                    .putInt(at + Uapi.KvmCpuidEntry2.EAX, leaves[4 * i + 1])
-                    .putInt(at + Uapi.KvmCpuidEntry2.EBX, leaves[4 * i + 2])
-                    .putInt(at + Uapi.KvmCpuidEntry2.ECX, leaves[4 * i + 3]);
-        }
-        return libc.ioctl(vcpu, Uapi.KVM_SET_CPUID2, cpuid);
-    }
-
     /** The CPUID may say more bits than an address has. */
     @Test
     void processorOf64AddressBitsTakesEachTable() {
-        assertOk(setCpuid(ADDRESS_LEAVES, ADDRESS_LEAF, 0, 0, ADDRESS_LEAF, 64, 0, 0));
+        assertOk(world.setCpuid(vcpu, leaf(ADDRESS_LEAVES, ADDRESS_LEAF), leaf(ADDRESS_LEAF, 64)));
         assertOk(set(next -> {
             makeLong(next);
             next.putLong(CR3, 0x1000);
@@ -184,12 +170,12 @@ class ModesContract extends KernelSuite {
     /** A bit, and the leaf and the bits of EBX and ECX that it needs. A kvm_pvm does not look at them. */
     @ParameterizedTest
     @CsvSource({"18, 1, 0, 0x4000000", "16, 7, 1, 0", "20, 7, 0x80, 0"})
-    void featureOfCr4NeedsTheCpuid(int bit, int leaf, String ebx, String ecx) {
+    void featureOfCr4NeedsTheCpuid(int bit, int number, String ebx, String ecx) {
         long feature = 1L << bit;
-        assertOk(setCpuid(leaf, 0, ~Integer.decode(ebx), ~Integer.decode(ecx)));
+        assertOk(world.setCpuid(vcpu, leaf(number, 0, ~Integer.decode(ebx), ~Integer.decode(ecx))));
         int without = set(next -> next.putLong(CR4, feature));
         assertThat(without).isEqualTo(world.isPvm() ? 0 : -Errno.EINVAL.number());
-        assertOk(setCpuid(leaf, 0, Integer.decode(ebx), Integer.decode(ecx)));
+        assertOk(world.setCpuid(vcpu, leaf(number, 0, Integer.decode(ebx), Integer.decode(ecx))));
         assertOk(set(next -> next.putLong(CR4, 0x7ff | feature)));
         assertThat(world.segments(vcpu).getLong(CR4)).isEqualTo(0x7ff | feature);
     }

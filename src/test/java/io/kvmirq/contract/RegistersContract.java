@@ -2,6 +2,7 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
+import static io.kvmirq.testing.Structs.leaf;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
@@ -172,12 +173,7 @@ class RegistersContract extends KernelSuite {
         int vm = world.fullVm();
         world.vcpu(vm, 0);
         vcpu = world.vcpu(vm, 1);
-        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.SIZE)
-                .putInt(Uapi.KvmCpuid2.NENT, 1)
-                .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.FUNCTION, 1)
-                .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.ECX, 1 << 21)
-                .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.EDX, 1 << 9);
-        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_CPUID2, cpuid));
+        assertOk(world.setCpuid(vcpu, leaf(1, 0, 0, 1 << 21, 1 << 9)));
         assertThat(world.lapic(vcpu).getInt(0xd0)).as("logical id").isZero();
         assertOk(setSegments(segments -> segments.putLong(APIC_BASE, segments.getLong(APIC_BASE) | X2APIC)));
         assertThat(world.segments(vcpu).getLong(APIC_BASE) & X2APIC).isNotZero();
@@ -193,11 +189,7 @@ class RegistersContract extends KernelSuite {
         vcpu = world.vcpuWithLapic(vm, 1);
         ByteBuffer general = registers();
         ByteBuffer system = world.segments(vcpu);
-        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.SIZE)
-                .putInt(Uapi.KvmCpuid2.NENT, 1)
-                .putInt(Uapi.KvmCpuid2.SIZE, 1)
-                .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.EAX, 0x12345);
-        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_CPUID2, cpuid));
+        assertOk(world.setCpuid(vcpu, leaf(1, 0x12345)));
         ByteBuffer other = Buffers.allocate(Uapi.KvmRegs.SIZE).putLong(Uapi.KvmRegs.RFLAGS, 0x200);
         for (int at = 0; at <= Uapi.KvmRegs.RIP; at += Long.BYTES) {
             other.putLong(at, 0x500);
@@ -233,11 +225,7 @@ class RegistersContract extends KernelSuite {
     void x2apicModeFollowsTheCpuidAlsoWithoutLapic() {
         long x2apic = 0xfee00100L | ENABLED | X2APIC;
         assertErrno(Errno.EINVAL, setSegments(segments -> segments.putLong(APIC_BASE, x2apic)));
-        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.SIZE)
-                .putInt(Uapi.KvmCpuid2.NENT, 1)
-                .putInt(Uapi.KvmCpuid2.SIZE, 1)
-                .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.ECX, 1 << 21);
-        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_CPUID2, cpuid));
+        assertOk(world.setCpuid(vcpu, leaf(1, 0, 0, 1 << 21)));
         assertOk(setSegments(segments -> segments.putLong(APIC_BASE, x2apic)));
         assertThat(world.segments(vcpu).getLong(APIC_BASE)).isEqualTo(x2apic);
     }

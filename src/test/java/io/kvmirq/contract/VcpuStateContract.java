@@ -261,11 +261,8 @@ class VcpuStateContract extends KernelSuite {
     void xcr0FollowsTheCpuid() {
         assertThat(xcr0()).isOne();
         assertErrno(Errno.EINVAL, setXcr0(3));
-        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.SIZE)
-                .putInt(Uapi.KvmCpuid2.NENT, 1)
-                .putInt(Uapi.KvmCpuid2.SIZE, 0xd)
-                .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.FLAGS, 1)
-                .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.EAX, 3);
+        ByteBuffer cpuid =
+                Structs.cpuid(Structs.leaf(0xd, 3)).putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.FLAGS, 1);
         assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_CPUID2, cpuid));
         assertOk(setXcr0(3));
         assertThat(xcr0()).isEqualTo(3);

@@ -336,6 +336,11 @@ public final class World {
         return segments;
     }
 
+    /** KVM_SET_CPUID2. */
+    int setCpuid(int vcpu, int[]... leaves) {
+        return kernel.libc().ioctl(vcpu, Uapi.KVM_SET_CPUID2, Structs.cpuid(leaves));
+    }
+
     ByteBuffer lapic(int vcpu) {
         ByteBuffer lapic = Buffers.allocate(Uapi.KvmLapicState.SIZE);
         assertOk(kernel.libc().ioctl(vcpu, Uapi.KVM_GET_LAPIC, lapic));

@@ -4,6 +4,7 @@ package io.kvmirq.differential;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -76,12 +77,7 @@ final class GuestRun {
     private final long memory;
     private final ByteBuffer guest;
     /** Of every vCPU that runs, so that no other one is refused to it. */
-    private final ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.SIZE)
-            .putInt(Uapi.KvmCpuid2.NENT, 1)
-            .putInt(Uapi.KvmCpuid2.SIZE, 1)
-            .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.EAX, SIGNATURE)
-            .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.ECX, X2APIC)
-            .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.EDX, LAPIC);
+    private final ByteBuffer cpuid = Structs.cpuid(Structs.leaf(1, SIGNATURE, 0, X2APIC, LAPIC));
 
     private final ByteBuffer structure = Buffers.allocate(1024);
     private final long address;

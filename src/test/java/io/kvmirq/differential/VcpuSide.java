@@ -19,7 +19,7 @@ final class VcpuSide {
     private static final int TYPE = 14;
     private static final int SEGMENTS = 8;
 
-    static final boolean PVM = Machine.profile().label().contains("pvm");
+    static final boolean PVM = Machine.profile().label().equals(Machine.PVM);
 
     private final Libc libc;
     private final ByteBuffer memory = Buffers.allocate(ROOM);

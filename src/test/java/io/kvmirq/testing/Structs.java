@@ -7,6 +7,7 @@ import io.kvmirq.uapi.UapiTable;
 import java.nio.ByteBuffer;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 
 /** The kernel's structures, filled as by an initialiser of C: values in the order of the fields, the others 0. */
 public final class Structs {
@@ -28,6 +29,25 @@ public final class Structs {
                     .putLong(at + Uapi.KvmMsrEntry.DATA, numbersAndValues[2 * i + 1]);
         }
         return msrs;
+    }
+
+    /** {@code struct kvm_cpuid2} with its entries. */
+    public static ByteBuffer cpuid(int[]... leaves) {
+        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + leaves.length * Uapi.KvmCpuidEntry2.SIZE)
+                .putInt(Uapi.KvmCpuid2.NENT, leaves.length);
+        for (int i = 0; i < leaves.length; i++) {
+            int at = Uapi.KvmCpuid2.SIZE + i * Uapi.KvmCpuidEntry2.SIZE;
+            cpuid.putInt(at + Uapi.KvmCpuidEntry2.FUNCTION, leaves[i][0]);
+            for (int register = 1; register < leaves[i].length; register++) {
+                cpuid.putInt(at + Uapi.KvmCpuidEntry2.EAX + (register - 1) * Integer.BYTES, leaves[i][register]);
+            }
+        }
+        return cpuid;
+    }
+
+    /** Of CPUID: EAX, EBX, ECX and EDX; those that are not given are 0. */
+    public static int[] leaf(int number, int... registers) {
+        return IntStream.concat(IntStream.of(number), IntStream.of(registers)).toArray();
     }
 
     /** Fills a structure at a place of memory. Of fields that share their bytes one counts. */
