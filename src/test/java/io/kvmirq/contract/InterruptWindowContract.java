@@ -32,6 +32,7 @@ class InterruptWindowContract extends KernelSuite {
     private static final int INITIAL_COUNT = 0x380;
     private static final int CURRENT_COUNT = 0x390;
     private static final int OTHER = 0x32;
+    private static final int DIVISION = 0;
     /** The handler that {@link RealModeGuest} has. */
     private static final int HANDLED = 2;
 
@@ -265,6 +266,15 @@ class InterruptWindowContract extends KernelSuite {
         assertFlags(1, world.isPvm() ? 0 : 1);
     }
 
+    /** Of instructions in a row only the first has one for sure: a processor gives no other one, KVM's emulator does. */
+    @ParameterizedTest
+    @ValueSource(strings = {SS_FROM_AX + STI, STI + SS_FROM_AX})
+    void secondShadowInARowIsThereOnlyWhereItIsEmulated(String both) {
+        start(world.bareVm(), both + IN);
+        guest.run(Uapi.KVM_EXIT_IO);
+        assertFlags(1, world.isPvm() ? 0 : 1);
+    }
+
     /** SVM lets one more instruction pass. */
     @Test
     void nmiWaitsForTheEndOfAShadowThatIsSet() {
@@ -305,6 +315,41 @@ class InterruptWindowContract extends KernelSuite {
         }
         assertThat(runToPort()).isEqualTo(RealModeGuest.INTERRUPTED);
         assertOneNmi();
+    }
+
+    /**
+     * Only one event enters the guest at a time, so it leaves at once: {@code kvm_check_and_inject_events()}. A kvm_pvm
+     * emulates instructions first.
+     */
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void nmiComesBeforeTheHandlerOfAnInjectedInterrupt(boolean exception) {
+        start(world.bareVm(), NOP + OUT);
+        guest.handle(OTHER, OUT + "cf");
+        guest.handle(DIVISION, OUT + "cf");
+        ByteBuffer events = exception
+                ? events().put(Uapi.KvmVcpuEvents.EXCEPTION_INJECTED, (byte) 1)
+                : events()
+                        .put(Uapi.KvmVcpuEvents.INTERRUPT_INJECTED, (byte) 1)
+                        .put(Uapi.KvmVcpuEvents.INTERRUPT_NR, (byte) OTHER);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_VCPU_EVENTS, events));
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_NMI, 0));
+        List<Integer> ports = List.of(runToPort(), runToPort());
+        assertThat(ports.get(world.isPvm() ? 1 : 0)).isEqualTo(RealModeGuest.INTERRUPTED);
+    }
+
+    /** The NMI makes the guest leave, and the kernel looks for a window first: {@code vcpu_run()}. */
+    @Test
+    void windowComesBeforeTheNmiThatWaitedForAnother() {
+        start(world.bareVm(), STI + NOP + OUT + JUMP_TO_ITSELF);
+        assertThat(runToPort()).isEqualTo(RealModeGuest.READY);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_NMI, 0));
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_NMI, 0));
+        assertThat(runToPort()).isEqualTo(RealModeGuest.INTERRUPTED);
+        request(true);
+        guest.run(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
+        request(false);
+        assertThat(runToPort()).isEqualTo(RealModeGuest.INTERRUPTED);
     }
 
     /** The request stays, and is no NMI any more: KVM_REQ_NMI. */

@@ -317,7 +317,7 @@ final class FakeCpu {
                 hardware.enterGuest();
             }
             pending.takeTimer();
-            if (wakesToWindow()) {
+            if (wakesToWindow() || begun && !halted && exitsForWindow()) {
                 return 0;
             }
             ended = page.signalled();

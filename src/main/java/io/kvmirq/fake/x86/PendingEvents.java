@@ -89,18 +89,34 @@ final class PendingEvents {
         int vector = events.takeException();
         if (vector != NONE) {
             vm.note(VmAnswer.EVENTS_TAKEN);
-            return enter(code, vector, false);
+            return enterBeforeNmi(code, vector);
         }
         vector = events.takeInjected();
         if (vector != NONE) {
             vm.note(VmAnswer.VCPU_INTERRUPT_TAKEN);
-        } else if (!events.isShadowed() && events.takeNmi()) {
-            vm.note(ChipAnswer.NMI_TWO_KEPT);
-            vector = NMI_VECTOR;
-        } else if (lapic.isPresent()) {
-            return deliverTo(code, lapic.get());
+            return enterBeforeNmi(code, vector);
         }
-        return enter(code, vector, false);
+        if (takesNmi(code)) {
+            return true;
+        }
+        return lapic.isPresent() && deliverTo(code, lapic.get());
+    }
+
+    /** With an NMI that waits, the guest leaves at once for it; a kvm_pvm emulates the guest's instructions first. */
+    private boolean enterBeforeNmi(GuestCode code, int vector) {
+        enter(code, vector, false);
+        if (!vm.host().build().pvm()) {
+            takesNmi(code);
+        }
+        return true;
+    }
+
+    private boolean takesNmi(GuestCode code) {
+        if (events.isShadowed() || !events.takeNmi()) {
+            return false;
+        }
+        vm.note(ChipAnswer.NMI_TWO_KEPT);
+        return enter(code, NMI_VECTOR, false);
     }
 
     /** The end of the LAPIC's timer becomes a request, before the vCPU looks at anything else. */

@@ -230,7 +230,7 @@ final class RealModeCode implements GuestCode {
 
     private void select(int segment, int selector) {
         system.select(segment, selector & 0xffff);
-        if (segment == SystemRegisters.STACK && cpu.events().shadow() != VcpuEvents.SHADOW_OF_SS) {
+        if (segment == SystemRegisters.STACK && beginsShadow(VcpuEvents.SHADOW_OF_SS)) {
             shadow = VcpuEvents.SHADOW_OF_SS;
         }
     }
@@ -392,7 +392,8 @@ final class RealModeCode implements GuestCode {
             case 0xf9 -> registers.setFlags(flags | Arithmetic.CARRY);
             case 0xfa -> registers.setFlags(flags & ~GeneralRegisters.INTERRUPT_FLAG);
             case 0xfb -> {
-                shadow = beginsShadow() ? VcpuEvents.SHADOW_OF_STI : VcpuEvents.NO_SHADOW;
+                boolean begins = beginsShadow(VcpuEvents.SHADOW_OF_STI) && (isEmulated() || !registers.interruptsOn());
+                shadow = begins ? VcpuEvents.SHADOW_OF_STI : VcpuEvents.NO_SHADOW;
                 registers.setFlags(flags | GeneralRegisters.INTERRUPT_FLAG);
             }
             case 0xfc -> registers.setFlags(flags & ~GeneralRegisters.DIRECTION_FLAG);
@@ -402,11 +403,16 @@ final class RealModeCode implements GuestCode {
         }
     }
 
-    /** Of STI: where KVM emulates it, unless the instruction before did so: {@code toggle_interruptibility()}. */
-    private boolean beginsShadow() {
-        return cpu.host().build().pvm()
-                ? (cpu.events().shadow() & VcpuEvents.SHADOW_OF_STI) == 0
-                : !registers.interruptsOn();
+    /**
+     * Where KVM emulates it, unless the instruction before was of the same kind: {@code toggle_interruptibility()}. Of
+     * several in a row only the first has one for sure, and with a processor no other one has.
+     */
+    private boolean beginsShadow(int kind) {
+        return isEmulated() ? (cpu.events().shadow() & kind) == 0 : !cpu.events().isShadowed();
+    }
+
+    private boolean isEmulated() {
+        return cpu.host().build().pvm();
     }
 
     /** INC and DEC; of 16 or 32 bits also CALL, JMP and PUSH. */
