@@ -128,6 +128,27 @@ class LapicModeContract extends KernelSuite {
         assertThat(signal(1)).isOne();
     }
 
+    private void restoreId(int id, int spurious) {
+        ByteBuffer state = world.lapic(vcpu).putInt(ID, id << 24).putInt(SVR, spurious);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_LAPIC, state));
+    }
+
+    /** What was restored is a place of the map, too, before 6.3: by the logical id, of a LAPIC that software has enabled. */
+    @Test
+    void messageFindsAVcpuInX2apicModeByTheIdOfTheVcpu() {
+        assertOk(setCpuid(1, 0, X2APIC_FEATURE));
+        assertOk(setBase(ADDRESS | ENABLED | X2APIC));
+        restoreId(7, 0xff);
+        assertThat(lapic(ID)).isEqualTo((world.isSince(6, 12) ? 1 : 7) << 24);
+        assertThat(signal(1)).isOne();
+        assertThat(signal(7)).isZero();
+        restoreId(7, 0x1ff);
+        assertThat(signal(1)).isOne();
+        assertThat(signal(7)).isEqualTo(world.isSince(6, 3) ? 0 : 1);
+        restoreId(0x23, 0x1ff);
+        assertThat(signal(0x23)).isEqualTo(world.isSince(6, 3) ? 0 : 1);
+    }
+
     @Test
     void baseAndBootBitAreKept() {
         assertOk(setBase(0xfec10000L | ENABLED | BOOT));

@@ -326,9 +326,10 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         return vcpuId;
     }
 
+    /** In x2APIC mode the vCPU's, whatever the register: {@code kvm_x2apic_id()}. */
     @Override
     public int id() {
-        return x2apic ? registers.getInt(LapicPage.ID_AT) : registers.getInt(LapicPage.ID_AT) >>> XAPIC_ID;
+        return x2apic ? vcpuId : registers.getInt(LapicPage.ID_AT) >>> XAPIC_ID;
     }
 
     @Override

@@ -44,7 +44,7 @@ public final class ApicMap<A extends LocalApic> {
      * Makes the map.
      *
      * @param before63 as Linux before 6.3: the first of two LAPICs with one physical id keeps it, the last of two with
-     *     one logical id has it, and a logical id counts by its lowest bit
+     *     one logical id has it, a logical id counts by its lowest bit, and one of x2APIC mode is a physical one too
      * @return empty if two LAPICs have one id, without 32-bit ids and since Linux 6.3
      */
     public static <A extends LocalApic> Optional<ApicMap<A>> of(
@@ -91,9 +91,15 @@ public final class ApicMap<A extends LocalApic> {
             return;
         }
         logical = own;
+        if (logical == Logical.X2APIC) {
+            if (before63) {
+                addX2apic(lapic);
+            }
+            return;
+        }
         int id = (int) LapicPage.XAPIC_ID.of(Integer.toUnsignedLong(lapic.logicalId()));
         int bits = logical == Logical.FLAT ? id : id & 0xf;
-        if (logical == Logical.X2APIC || bits == 0) {
+        if (bits == 0) {
             return;
         }
         @Nullable LocalApic[] members = logical == Logical.FLAT ? flat : clusters[id >>> 4];
@@ -102,6 +108,14 @@ public final class ApicMap<A extends LocalApic> {
             logical = Logical.AMBIGUOUS;
         } else {
             members[bit] = lapic;
+        }
+    }
+
+    /** The places of logical ids are those of physical ones, so a LAPIC whose ids differ has two. */
+    private void addX2apic(A lapic) {
+        int bits = bits(lapic.logicalId());
+        if (bits != 0) {
+            physical[(int) firstOfCluster(lapic.logicalId()) + Integer.numberOfTrailingZeros(bits)] = lapic;
         }
     }
 
