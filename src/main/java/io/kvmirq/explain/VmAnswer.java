@@ -178,9 +178,8 @@ public enum VmAnswer implements Answer {
         "bytes 0x20-0x23 of the registers", "lapic.c kvm_apic_state_fixup()")),
     LAPIC_NONE(refusal(MEASURED, LAPIC_GET, EINVAL, "this VM has no in-kernel irqchip: create one before the vCPU",
         ORDER, "x86.c KVM_GET_LAPIC").certainWhen(NO_IRQCHIP)),
-    LAPIC_X2APIC_ID_BEFORE(behaviour(LAB, "on 6.1 KVM_SET_LAPIC in x2APIC mode accepts any id, by which"
-        + " only logical messages find the LAPIC",
-        "lapic.c kvm_apic_state_fixup()")),
+    LAPIC_X2APIC_ID_BEFORE(behaviour(LAB, "on 6.1 KVM_SET_LAPIC in x2APIC mode accepts any id, and"
+        + " physical messages look for the vCPU's", "lapic.c kvm_apic_state_fixup()")),
     VCPU_IMMEDIATE_EXIT(refusal(MEASURED, VCPU_RUN, EINTR, "immediate_exit is set, or a signal came",
         "kvm_run.immediate_exit; it is the VMM's way out and no failure", "x86.c kvm_arch_vcpu_ioctl_run()")),
     RUN_WAITING(refusal(MEASURED, VCPU_RUN, EAGAIN, "the vCPU is an application processor (AP), which waits for INIT"
