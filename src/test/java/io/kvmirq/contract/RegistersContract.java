@@ -275,10 +275,37 @@ class RegistersContract extends KernelSuite {
         assertThat(registers().getLong(Uapi.KvmRegs.RIP)).isEqualTo(0x20 + OUT.length);
     }
 
-    /** Else KVM emulates it, as the fake does. */
+    /** A VMM that resets its guest at an OUT: the next run skips nothing. */
+    @Test
+    void ripThatTheVmmSetsAtAnOutStays() {
+        RealModeGuest guest = new RealModeGuest(world, world.fullVm(), "90" + "e682" + "90" + "e683");
+        vcpu = guest.vcpu();
+        long start = registers().getLong(Uapi.KvmRegs.RIP);
+        guest.runTo(RealModeGuest.READY);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_REGS, registers().putLong(Uapi.KvmRegs.RIP, start)));
+        shared().put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
+        assertErrno(Errno.EINTR, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
+        assertThat(registers().getLong(Uapi.KvmRegs.RIP)).isEqualTo(start);
+        shared().put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 0);
+        guest.runTo(RealModeGuest.READY);
+        guest.runTo(RealModeGuest.IN_SERVICE);
+    }
+
+    /** Firmware relies on it, on each processor: KVM_X86_QUIRK_OUT_7E_INC_RIP. */
+    @Test
+    void ripIsPastAnOutToPort7e() {
+        RealModeGuest guest = new RealModeGuest(world, world.fullVm(), "e67e" + "e682");
+        vcpu = guest.vcpu();
+        long start = registers().getLong(Uapi.KvmRegs.RIP);
+        guest.runTo(0x7e);
+        assertThat(registers().getLong(Uapi.KvmRegs.RIP)).isEqualTo(start + 2);
+        guest.runTo(RealModeGuest.READY);
+    }
+
+    /** Else KVM emulates it. */
     private boolean processorRunsRealMode() throws IOException {
         if (!world.kernel().isReal()) {
-            return false;
+            return !world.isPvm();
         }
         Set<String> flags = Set.copyOf(List.of(Files.readString(Path.of("/proc/cpuinfo"))
                 .lines()

@@ -33,7 +33,7 @@ final class VcpuSide {
     Answer make(int fd, Call call) {
         memory.put(0, new byte[ROOM]);
         return switch (call.operation()) {
-            case GET_REGS -> getRegisters(fd);
+            case GET_REGS -> get(fd, Uapi.KVM_GET_REGS, Uapi.KvmRegs.SIZE);
             case SET_REGS -> {
                 get(fd, Uapi.KVM_GET_REGS, 0);
                 memory.putLong(call.intAt(1) * Long.BYTES, call.at(2));
@@ -74,15 +74,6 @@ final class VcpuSide {
 
     private Answer get(int fd, long request, int output) {
         return Answer.of(libc.ioctl(fd, request, address), memory, output);
-    }
-
-    /** Whether RIP is past an OUT that exits, hardware decides. */
-    private Answer getRegisters(int fd) {
-        int result = libc.ioctl(fd, Uapi.KVM_GET_REGS, address);
-        if (!PVM) {
-            memory.putLong(Uapi.KvmRegs.RIP, 0);
-        }
-        return Answer.of(result, memory, Uapi.KvmRegs.SIZE);
     }
 
     /** Hardware decides the types of segments that no guest has loaded. */

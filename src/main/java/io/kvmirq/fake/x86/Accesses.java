@@ -12,6 +12,10 @@ import io.kvmirq.fake.file.Host;
 
 /** IN, OUT and the string instructions in real mode. */
 final class Accesses {
+    private static final long NOWHERE = -1;
+    /** Firmware relies on it (KVM_X86_QUIRK_OUT_7E_INC_RIP). */
+    private static final int PASSED_AT_ONCE = 0x7e;
+
     private final Host host;
     private final DataMemory memory;
     private final CpuBus bus;
@@ -22,8 +26,11 @@ final class Accesses {
     private int reads;
     /** The register that gets it. */
     private int into;
-    /** The instruction after that read: RIP is at the read until the answer is there. */
-    private int afterRead;
+    /** The instruction after that read, or after an OUT: RIP is at it until the answer is there, or until the next run. */
+    private int next;
+
+    /** Where an OUT is that has exited; {@link #NOWHERE} for none. */
+    private long out = NOWHERE;
 
     Accesses(FakeCpu cpu, DataMemory memory, CpuBus bus, Operands operands) {
         this.host = cpu.host();
@@ -36,6 +43,7 @@ final class Accesses {
 
     void reset() {
         reads = 0;
+        out = NOWHERE;
     }
 
     /** Whether IN waits for the VMM's answer. */
@@ -45,8 +53,23 @@ final class Accesses {
 
     void completeRead() {
         registers.set(into, reads, (int) bus.answer(reads));
-        registers.setIp(afterRead);
+        registers.setIp(next);
         reads = 0;
+    }
+
+    /** @return whether RIP is past an OUT that has exited now; it stays if the VMM has set another one */
+    boolean completeOut() {
+        boolean passes = out != NOWHERE && out == place();
+        out = NOWHERE;
+        if (passes) {
+            registers.setIp(next);
+        }
+        return passes;
+    }
+
+    /** {@code kvm_get_linear_rip()}. */
+    private long place() {
+        return system.address(SystemRegisters.CODE, (int) registers.ip());
     }
 
     // Strings
@@ -103,17 +126,27 @@ final class Accesses {
         host.note(VmAnswer.VCPU_READ_WAITS);
         reads = size;
         into = register;
-        afterRead = (int) registers.ip();
+        next = (int) registers.ip();
         registers.setIp(operands.start());
         return true;
     }
 
-    /** RIP is past the instruction at its exit, as where KVM emulates it; on other hosts it is so at the next run. */
+    /** RIP is past the instruction at its exit where KVM emulates it; else at the next run: {@code kvm_fast_pio_out()}. */
     boolean out(int port, int size) {
         boolean exits = bus.writePort(port, size, registers.get(EAX, size));
         if (exits) {
             host.note(VmAnswer.VCPU_OUT_PASSED);
         }
+        if (exits && !host.build().pvm() && port != PASSED_AT_ONCE) {
+            next = (int) registers.ip();
+            registers.setIp(operands.start());
+            out = place();
+        }
         return exits;
+    }
+
+    /** Whether an OUT has exited that RIP is at. */
+    boolean isAtOut() {
+        return out != NOWHERE;
     }
 }

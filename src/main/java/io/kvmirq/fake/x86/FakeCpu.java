@@ -281,6 +281,7 @@ final class FakeCpu {
 
     /** {@code complete_userspace_io()}: whether the guest exits again, with the rest of an access. */
     boolean completesAccess() {
+        instructions.completeOut();
         return code.isReading() && code.completeRead() || code.exitsAgain();
     }
 

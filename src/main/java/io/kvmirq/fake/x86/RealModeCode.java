@@ -84,6 +84,13 @@ final class RealModeCode implements GuestCode {
         return false;
     }
 
+    /** A new run. */
+    void completeOut() {
+        if (accesses.completeOut()) {
+            cpu.events().setShadow(VcpuEvents.NO_SHADOW);
+        }
+    }
+
     @Override
     public void enter(int vector, boolean ofLapic) {
         enter(vector);
@@ -110,7 +117,7 @@ final class RealModeCode implements GuestCode {
             boolean halts = opcode == 0xf4;
             boolean exits = !halts && execute(opcode);
             exits |= dataMemory.exits();
-            if (!isReading()) {
+            if (!isReading() && !accesses.isAtOut()) {
                 cpu.events().setShadow(shadow);
             }
             return halts ? Outcome.HALTS : left(exits);
