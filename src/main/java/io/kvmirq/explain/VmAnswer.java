@@ -23,11 +23,14 @@ public enum VmAnswer implements Answer {
         "KVM_CAP_VM_TYPES; 0 is the default type of x86", "x86.c kvm_arch_init_vm()").unless(TYPED_CALL)),
     VCPU_CPUID_OTHER(refusal(MEASURED, CPUID_SET, EINVAL, "the vCPU has run, and this is another CPUID",
         "set it before the first KVM_RUN", "cpuid.c kvm_set_cpuid()")),
+    VCPU_CPUID_ADDRESSES(refusal(MEASURED, CPUID_SET, EINVAL, "a linear address has 48 or 57 bits",
+        "bits 8 to 15 of EAX of leaf 0x80000008", "cpuid.c kvm_check_cpuid()")),
     VCPU_CPUID_LEAVES(refusal(MEASURED, CPUID_SET, E2BIG, "a vCPU has at most 256 CPUID leaves", "nent",
         "cpuid.c kvm_vcpu_ioctl_set_cpuid2()")),
     KVM_CPUID_ROOM(refusal(MEASURED, CPUID, E2BIG, "nent has no room for the leaves",
         "a larger nent: 100 is enough today", "cpuid.c kvm_dev_ioctl_get_cpuid()")),
-    VCPU_CPUID_AFTER_RUN(behaviour(MEASURED, "after the first KVM_RUN, KVM_SET_CPUID2 only compares",
+    VCPU_CPUID_AFTER_RUN(behaviour(MEASURED, "after the first KVM_RUN, KVM_SET_CPUID2 only compares,"
+        + " except for bits that follow from CR4, XCR0 and the LAPIC's base",
         "cpuid.c kvm_set_cpuid()")),
 
     // Capabilities

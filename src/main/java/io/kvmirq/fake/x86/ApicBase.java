@@ -34,6 +34,10 @@ final class ApicBase {
         return (value & BOOT) != 0;
     }
 
+    boolean isEnabled() {
+        return (value & ENABLED) != 0;
+    }
+
     /** Whether an address is in the page of a LAPIC in the kernel. */
     boolean covers(long address) {
         return lapic.isPresent() && (address ^ value) < PAGE && (address ^ value) >= 0;

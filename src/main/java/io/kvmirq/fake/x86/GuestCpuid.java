@@ -3,19 +3,20 @@ package io.kvmirq.fake.x86;
 
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
+import java.util.Set;
 
 /** The CPUID leaves of a vCPU, as far as the fake uses them; source: arch/x86/kvm/cpuid.c. Immutable. */
 final class GuestCpuid {
-    private static final int FEATURES = 1;
+    private static final int FEATURES = CpuidLeaves.FEATURES;
     private static final int VMX = 5;
-    private static final int XSAVE = 0xd;
     private static final int EXTENDED = 0x8000_0000;
     private static final int ADDRESS_SIZES = 0x8000_0008;
     private static final int DEADLINE_TIMER = 1 << 24;
+    /** Sizes of a linear address in bits, by four levels of pages and by five. */
+    private static final Set<Integer> LINEAR_BITS = Set.of(0, 48, 57);
     /** Without the leaf of address sizes. */
     private static final int LEAST_ADDRESS_BITS = 36;
 
-    private static final int SIGNIFICANT_INDEX = 1;
     private static final int BYTE = 0xff;
 
     private final ByteBuffer leaves;
@@ -50,20 +51,8 @@ final class GuestCpuid {
         return leaves;
     }
 
-    boolean isSame(ByteBuffer other) {
-        return other.equals(leaves);
-    }
-
-    /** @return the offset of the first entry of the leaf; -1 for none */
     private int find(int function) {
-        for (int at = 0; at < leaves.capacity(); at += Uapi.KvmCpuidEntry2.SIZE) {
-            boolean indexed = (leaves.getInt(at + Uapi.KvmCpuidEntry2.FLAGS) & SIGNIFICANT_INDEX) != 0;
-            boolean first = !indexed || leaves.getInt(at + Uapi.KvmCpuidEntry2.INDEX) == 0;
-            if (leaves.getInt(at) == function && first) {
-                return at;
-            }
-        }
-        return -1;
+        return CpuidLeaves.find(leaves, function, 0);
     }
 
     private int register(int function, int register) {
@@ -95,8 +84,8 @@ final class GuestCpuid {
 
     /** The bits of XCR0 that it offers. */
     long xcr0() {
-        return Integer.toUnsignedLong(register(XSAVE, Uapi.KvmCpuidEntry2.EAX))
-                | (long) register(XSAVE, Uapi.KvmCpuidEntry2.EDX) << Integer.SIZE;
+        return Integer.toUnsignedLong(register(CpuidLeaves.XSAVE, Uapi.KvmCpuidEntry2.EAX))
+                | (long) register(CpuidLeaves.XSAVE, Uapi.KvmCpuidEntry2.EDX) << Integer.SIZE;
     }
 
     /** The size of a physical address in bits: {@code cpuid_query_maxphyaddr()}. */
@@ -104,5 +93,10 @@ final class GuestCpuid {
         boolean told = Integer.compareUnsigned(register(EXTENDED, Uapi.KvmCpuidEntry2.EAX), ADDRESS_SIZES) >= 0
                 && find(ADDRESS_SIZES) >= 0;
         return told ? register(ADDRESS_SIZES, Uapi.KvmCpuidEntry2.EAX) & BYTE : LEAST_ADDRESS_BITS;
+    }
+
+    /** Whether a linear address has a size that the kernel knows, or none: {@code kvm_check_cpuid()}. */
+    boolean hasKnownAddresses() {
+        return LINEAR_BITS.contains(register(ADDRESS_SIZES, Uapi.KvmCpuidEntry2.EAX) >>> Byte.SIZE & BYTE);
     }
 }

@@ -50,6 +50,8 @@ final class SystemRegisters {
     private static final long LONG_MODE = 1 << 8;
     private static final long LONG_MODE_ACTIVE = 1 << 10;
     private static final long VIRTUALIZATION = 1 << 12;
+    private static final long OSXSAVE = 1 << 18;
+    private static final long PROTECTION_KEYS = 1 << 22;
     private static final long PHYSICAL_ADDRESS_EXTENSION = 1 << 5;
     /** The lowest two bytes; the rest is padding, which is not kept. */
     private static final long TABLE_LIMIT = 0xffff;
@@ -176,6 +178,16 @@ final class SystemRegisters {
             values.putLong(table + Long.BYTES, next.getLong(table + Long.BYTES) & TABLE_LIMIT);
         }
         unmodelled = unmodelled(values);
+    }
+
+    /** CR4.OSXSAVE. */
+    boolean savesExtendedState() {
+        return (values.getLong(CR4) & OSXSAVE) != 0;
+    }
+
+    /** CR4.PKE. */
+    boolean hasProtectionKeys() {
+        return (values.getLong(CR4) & PROTECTION_KEYS) != 0;
     }
 
     /** EFER.SVME. */

@@ -42,7 +42,7 @@ final class X86VcpuFile extends VcpuFile {
             .in(Uapi.KVM_SET_MP_STATE, (vcpu, next) -> vcpu.setState(next.getInt(Uapi.KvmMpState.MP_STATE)))
             .out(Uapi.KVM_GET_LAPIC, X86VcpuFile::getLapic)
             .value(Uapi.KVM_SET_LAPIC, X86VcpuFile::setLapic)
-            .inHeader(Uapi.KVM_SET_CPUID2, X86VcpuFile::setCpuid)
+            .inHeader(Uapi.KVM_SET_CPUID2, (vcpu, header, address) -> vcpu.cpuid.set(header, address))
             .out(Uapi.KVM_GET_SREGS, X86VcpuFile::getSegments)
             .in(Uapi.KVM_SET_SREGS, X86VcpuFile::setSegments)
             .out(Uapi.KVM_GET_REGS, X86VcpuFile::getRegisters)
@@ -63,7 +63,7 @@ final class X86VcpuFile extends VcpuFile {
             .value(Uapi.KVM_GET_TSC_KHZ, (vcpu, argument) -> vcpu.processor.getTsc())
             .value(Uapi.KVM_SET_TSC_KHZ, (vcpu, rate) -> vcpu.processor.setTsc(rate))
             .value(Uapi.KVM_KVMCLOCK_CTRL, (vcpu, argument) -> vcpu.host.refuse(SetupAnswer.CLOCK_NOT_ON))
-            .inHeader(Uapi.KVM_GET_CPUID2, X86VcpuFile::getCpuid)
+            .inHeader(Uapi.KVM_GET_CPUID2, (vcpu, header, address) -> vcpu.cpuid.get(header, address))
             .in(Uapi.KVM_X86_SETUP_MCE, (vcpu, capabilities) -> vcpu.processor.setUpChecks(capabilities))
             .in(Uapi.KVM_X86_SET_MCE, (vcpu, check) -> vcpu.processor.setCheck(check))
             .value(Uapi.KVM_SET_VAPIC_ADDR, (vcpu, address) -> vcpu.processor.setVapic(address))
@@ -87,6 +87,7 @@ final class X86VcpuFile extends VcpuFile {
     private final ProcessorCalls processor;
     private final SavedState saved;
     private final NestedState nested;
+    private final CpuidCalls cpuid;
 
     private int state;
     private ByteBuffer tscOffset = ByteBuffer.allocate(Long.BYTES).order(ByteOrder.nativeOrder());
@@ -110,6 +111,7 @@ final class X86VcpuFile extends VcpuFile {
         this.saved = new SavedState(
                 vm.host(), new Msrs(processor.checks(), () -> cpu.base().get()));
         this.nested = new NestedState(vm.host(), cpu);
+        this.cpuid = new CpuidCalls(vm.host(), cpu);
         vm.coalesced().addVcpu(shared);
     }
 
@@ -271,41 +273,6 @@ final class X86VcpuFile extends VcpuFile {
             throw new NotModelledException("KVM_ENABLE_CAP of capability " + number + " on a vCPU");
         }
         return host.refuse(VmAnswer.VCPU_CAP);
-    }
-
-    /** KVM_SET_CPUID2. */
-    private int setCpuid(ByteBuffer header, long address) {
-        int leafCount = header.getInt(Uapi.KvmCpuid2.NENT);
-        if (Integer.compareUnsigned(leafCount, X86KvmFile.MOST_LEAVES) > 0) {
-            return host.refuse(VmAnswer.VCPU_CPUID_LEAVES);
-        }
-        return host.copied(address + Uapi.KvmCpuid2.SIZE, leafCount * Uapi.KvmCpuidEntry2.SIZE, this::setCpuidLeaves);
-    }
-
-    /** KVM_GET_CPUID2. */
-    private int getCpuid(ByteBuffer header, long address) {
-        ByteBuffer leaves = cpu.cpuid().leaves();
-        int count = leaves.capacity() / Uapi.KvmCpuidEntry2.SIZE;
-        if (Integer.compareUnsigned(header.getInt(Uapi.KvmCpuid2.NENT), count) < 0) {
-            return host.refuse(SetupAnswer.CPUID_OF_VCPU_ROOM);
-        }
-        host.note(SetupAnswer.CPUID_KEPT);
-        int copied = host.copyOut(address + Uapi.KvmCpuid2.SIZE, leaves, leaves.capacity());
-        if (copied != 0) {
-            return copied;
-        }
-        boolean counted = host.build().isSince(6, 5); // before, the number is that of the caller
-        int told = counted ? count : header.getInt(Uapi.KvmCpuid2.NENT);
-        return host.copyOut(address, header.putInt(Uapi.KvmCpuid2.NENT, told), Uapi.KvmCpuid2.SIZE);
-    }
-
-    private int setCpuidLeaves(ByteBuffer leaves) {
-        if (cpu.hasEntered()) {
-            host.note(VmAnswer.VCPU_CPUID_AFTER_RUN);
-            return cpu.cpuid().isSame(leaves) ? 0 : host.refuse(VmAnswer.VCPU_CPUID_OTHER);
-        }
-        cpu.setCpuid(new GuestCpuid(leaves));
-        return 0;
     }
 
     // State that a VMM saves and restores

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+import io.kvmirq.explain.SetupAnswer;
+import io.kvmirq.explain.VmAnswer;
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+
+/** KVM_SET_CPUID2 and KVM_GET_CPUID2 of a vCPU; source: {@code kvm_set_cpuid()} in arch/x86/kvm/cpuid.c. */
+final class CpuidCalls {
+    private final Host host;
+    private final FakeCpu cpu;
+
+    CpuidCalls(Host host, FakeCpu cpu) {
+        this.host = host;
+        this.cpu = cpu;
+    }
+
+    int set(ByteBuffer header, long address) {
+        int count = header.getInt(Uapi.KvmCpuid2.NENT);
+        if (Integer.compareUnsigned(count, X86KvmFile.MOST_LEAVES) > 0) {
+            return host.refuse(VmAnswer.VCPU_CPUID_LEAVES);
+        }
+        return host.copied(address + Uapi.KvmCpuid2.SIZE, count * Uapi.KvmCpuidEntry2.SIZE, this::setLeaves);
+    }
+
+    private int setLeaves(ByteBuffer leaves) {
+        if (cpu.hasEntered()) {
+            host.note(VmAnswer.VCPU_CPUID_AFTER_RUN);
+            boolean same = CpuidLeaves.areEqual(current(leaves), current(cpu.cpuid().leaves()));
+            return same ? 0 : host.refuse(VmAnswer.VCPU_CPUID_OTHER);
+        }
+        if (!new GuestCpuid(leaves).hasKnownAddresses()) {
+            return host.refuse(VmAnswer.VCPU_CPUID_ADDRESSES);
+        }
+        cpu.setCpuid(new GuestCpuid(host.build().pvm() ? CpuidLeaves.withMachine(leaves) : leaves));
+        return 0;
+    }
+
+    private ByteBuffer current(ByteBuffer leaves) {
+        return CpuidLeaves.current(leaves, cpu.system(), cpu.base());
+    }
+
+    int get(ByteBuffer header, long address) {
+        ByteBuffer leaves = current(cpu.cpuid().leaves());
+        int count = leaves.capacity() / Uapi.KvmCpuidEntry2.SIZE;
+        if (Integer.compareUnsigned(header.getInt(Uapi.KvmCpuid2.NENT), count) < 0) {
+            return host.refuse(SetupAnswer.CPUID_OF_VCPU_ROOM);
+        }
+        host.note(SetupAnswer.CPUID_KEPT);
+        int copied = host.copyOut(address + Uapi.KvmCpuid2.SIZE, leaves, leaves.capacity());
+        if (copied != 0) {
+            return copied;
+        }
+        boolean counted = host.build().isSince(6, 5); // before, the number is that of the caller
+        int told = counted ? count : header.getInt(Uapi.KvmCpuid2.NENT);
+        return host.copyOut(address, header.putInt(Uapi.KvmCpuid2.NENT, told), Uapi.KvmCpuid2.SIZE);
+    }
+}
