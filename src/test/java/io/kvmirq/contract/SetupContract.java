@@ -23,7 +23,6 @@ class SetupContract extends KernelSuite {
     private static final long NOWHERE = 8;
     private static final long PAGE = 4096;
     private static final int TSC_CONTROL = 60;
-    private static final int MULTI_ADDRESS_SPACE = 118;
     private static final int CONTROL_PRESENT = 1 << 8;
     private static final int MCG_CAP = 0x179;
     private static final int MCG_STATUS = 0x17a;
@@ -155,14 +154,6 @@ class SetupContract extends KernelSuite {
     @Test
     void guestWithoutKvmsClockIsNotPaused() {
         assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_KVMCLOCK_CTRL, 0));
-    }
-
-    @Test
-    void managementModeIsAskedWhereTheKernelHasIt() {
-        assumeTrue(
-                libc.ioctl(world.kvm(), Uapi.KVM_CHECK_EXTENSION, MULTI_ADDRESS_SPACE) <= 1,
-                "this kernel has System Management Mode");
-        assertErrno(Errno.ENOTTY, libc.ioctl(vcpu, Uapi.KVM_SMI, 0));
     }
 
     // Registers

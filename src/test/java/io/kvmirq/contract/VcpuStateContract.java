@@ -3,7 +3,6 @@ package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.Errno;
 import io.kvmirq.X86Msr;
@@ -26,7 +25,6 @@ class VcpuStateContract extends KernelSuite {
     private static final long NOWHERE = 8;
     private static final int UNKNOWN_MSR = 0x12345678;
     private static final long NOT_CANONICAL = 1L << 62;
-    private static final int MULTI_ADDRESS_SPACE = 118;
     private static final int MXCSR = 24;
     private static final int FEATURES = 512;
     private static final int XMM0 = 160;
@@ -486,20 +484,6 @@ class VcpuStateContract extends KernelSuite {
         assertThat(read.getLong(KvmVcpuEvents.EXCEPTION_PAYLOAD)).isEqualTo(0x1234);
         assertThat(read.get(KvmVcpuEvents.TRIPLE_FAULT_PENDING)).isOne();
         assertErrno(Errno.EINVAL, setEvents(events -> events.put(KvmVcpuEvents.EXCEPTION_NR, (byte) 2)));
-    }
-
-    @Test
-    void systemManagementModeMustBeBuiltIn() {
-        int spaces = libc.ioctl(world.kvm(), Uapi.KVM_CHECK_EXTENSION, MULTI_ADDRESS_SPACE);
-        assumeTrue(spaces < 2, "needs a kernel without System Management Mode");
-        for (int at : new int[] {KvmVcpuEvents.SMI_SMM, KvmVcpuEvents.SMI_PENDING, KvmVcpuEvents.SMI_SMM_INSIDE_NMI}) {
-            assertOk(setEvents(events -> events.put(KvmVcpuEvents.NMI_MASKED, (byte) 0)));
-            assertErrno(Errno.EINVAL, setEvents(events -> events.put(at, (byte) 1)
-                    .put(KvmVcpuEvents.NMI_MASKED, (byte) 1)));
-            assertThat(events().get(KvmVcpuEvents.NMI_MASKED))
-                    .as("what comes before it stays")
-                    .isOne();
-        }
     }
 
     // Debug registers

@@ -35,8 +35,11 @@ final class VcpuEvents {
     private static final int KNOWN =
             KEPT | KVM_VCPUEVENT_VALID_SIPI_VECTOR | KVM_VCPUEVENT_VALID_PAYLOAD | KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
     private static final int VECTOR = 0xff;
-    /** {@code smm}, {@code pending} and {@code smm_inside_nmi}, of the four bytes from {@code smi} on. */
-    private static final int SMI = 0xff_ffff;
+    /** {@code smm} and {@code pending}, of the four bytes from {@code smi} on. */
+    private static final int SMI = 0xffff;
+
+    /** As {@link #SMI}, and {@code smm_inside_nmi}. */
+    private static final int SMI_STATE = 0xff_ffff;
 
     private int nmisSent;
     private int nmisPending;
@@ -49,7 +52,9 @@ final class VcpuEvents {
     /** Of the last start-up message. */
     private int startupVector;
 
-    /** An SMI: nothing of it is modelled but that it was accepted. */
+    /** KVM_REQ_SMI: an SMI that the vCPU has not seen. */
+    private boolean managementRequested;
+    /** An SMI that waits: no guest of the fake takes it. */
     private boolean management;
     /** Delivery mode 3, of paravirtual spinlocks: HLT would not wait. */
     private boolean released;
@@ -163,6 +168,8 @@ final class VcpuEvents {
     void save(X86Vm vm, ByteBuffer to) {
         Host host = vm.host();
         processNmis();
+        management |= managementRequested;
+        managementRequested = false;
         to.put(0, injected, 0, injected.capacity()).put(KvmVcpuEvents.INTERRUPT_SOFT, (byte) 0);
         if (isException() && SOFT.contains((int) injected.get(KvmVcpuEvents.EXCEPTION_NR))) {
             to.put(KvmVcpuEvents.EXCEPTION_INJECTED, (byte) 0).put(KvmVcpuEvents.EXCEPTION_PENDING, (byte) 0);
@@ -204,9 +211,10 @@ final class VcpuEvents {
      * KVM_SET_VCPU_EVENTS: the rule that refuses it, empty for none. What comes before a refusal of the last two stays.
      *
      * @param hasLapic whether the LAPIC is in the kernel
+     * @param awaitsStartup whether the vCPU is in the state INIT_RECEIVED
      * @throws NotModelledException before anything has changed
      */
-    Optional<Answer> load(X86Vm vm, ByteBuffer from, boolean hasLapic) {
+    Optional<Answer> load(X86Vm vm, ByteBuffer from, boolean hasLapic, boolean awaitsStartup) {
         int given = from.getInt(KvmVcpuEvents.FLAGS);
         boolean withPayload = (given & KVM_VCPUEVENT_VALID_PAYLOAD) != 0;
         if ((given & ~KNOWN) != 0 || withPayload && !vm.reportsExceptionPayload()) {
@@ -218,9 +226,12 @@ final class VcpuEvents {
         if ((excepted || pending) && (exception > LAST_EXCEPTION || exception == NMI)) {
             return Optional.of(VmAnswer.EVENTS_EXCEPTION);
         }
-        boolean managed = (given & KVM_VCPUEVENT_VALID_SMM) != 0 && (from.getInt(KvmVcpuEvents.SMI_SMM) & SMI) != 0;
+        int smi = (given & KVM_VCPUEVENT_VALID_SMM) == 0 ? 0 : from.getInt(KvmVcpuEvents.SMI_SMM);
+        if ((smi & SMI) != 0 && awaitsStartup && !vm.host().build().isSince(6, 17)) {
+            return Optional.of(VmAnswer.EVENTS_MANAGEMENT_STARTUP);
+        }
         boolean hasManagement = X86Capabilities.addressSpaces(vm.host().build()) > 1;
-        if (managed && hasManagement) {
+        if ((smi & VECTOR) != 0 && hasManagement) {
             throw new NotModelledException("System Management Mode");
         }
         processNmis();
@@ -243,11 +254,11 @@ final class VcpuEvents {
         if ((given & KVM_VCPUEVENT_VALID_SIPI_VECTOR) != 0) {
             startupVector = from.getInt(KvmVcpuEvents.SIPI_VECTOR);
         }
-        if (managed) {
+        if ((smi & SMI_STATE) != 0 && !hasManagement) {
             return Optional.of(VmAnswer.EVENTS_NO_MANAGEMENT);
         }
         if ((given & KVM_VCPUEVENT_VALID_SMM) != 0) {
-            management = false;
+            management = (smi & SMI) != 0;
             init = hasLapic && from.get(KvmVcpuEvents.SMI_LATCHED_INIT) != 0;
         }
         if ((given & KVM_VCPUEVENT_VALID_TRIPLE_FAULT) == 0) {
@@ -274,12 +285,17 @@ final class VcpuEvents {
     // What the guest and its devices send
 
     void sendManagement() {
-        management = true;
+        managementRequested = true;
+    }
+
+    /** Whether an SMI waits, which comes before INIT. */
+    boolean hasManagement() {
+        return management;
     }
 
     /** Whether a guest that runs would see more than its interrupts. */
     boolean isSpecial() {
-        return management || released;
+        return managementRequested || management || released;
     }
 
     void setReleased(boolean on) {

@@ -254,7 +254,8 @@ final class X86VcpuFile extends VcpuFile {
     /** KVM_SMI, which only a kernel with System Management Mode has. */
     private int requestManagement() {
         if (X86Capabilities.addressSpaces(host.build()) > 1) {
-            throw new NotModelledException("KVM_SMI");
+            cpu.events().sendManagement();
+            return 0;
         }
         return host.refuse(SetupAnswer.SMI_NONE);
     }
@@ -284,7 +285,8 @@ final class X86VcpuFile extends VcpuFile {
     }
 
     private int setEvents(ByteBuffer from) {
-        return host.refuse(cpu.events().load(vm, from, lapic.isPresent()));
+        boolean awaitsStartup = state == Uapi.KVM_MP_STATE_INIT_RECEIVED;
+        return host.refuse(cpu.events().load(vm, from, lapic.isPresent(), awaitsStartup));
     }
 
     private int getDebugRegisters(ByteBuffer to) {
@@ -341,6 +343,10 @@ final class X86VcpuFile extends VcpuFile {
         }
         if (next != Uapi.KVM_MP_STATE_RUNNABLE && lapic.isEmpty()) {
             return host.refuse(VmAnswer.VCPU_STATE_WITHOUT_LAPIC);
+        }
+        boolean resets = next == Uapi.KVM_MP_STATE_INIT_RECEIVED || next == Uapi.KVM_MP_STATE_SIPI_RECEIVED;
+        if (resets && cpu.events().hasManagement() && !host.build().isSince(6, 17)) {
+            return host.refuse(VmAnswer.VCPU_STATE_MANAGEMENT);
         }
         if (next == Uapi.KVM_MP_STATE_SIPI_RECEIVED && cpu.isReading()) {
             throw new NotModelledException("a start-up message before a read of the guest is complete");
