@@ -329,8 +329,7 @@ class InterruptWindowContract extends KernelSuite {
         guest.handle(DIVISION, OUT + "cf");
         ByteBuffer events = exception
                 ? events().put(Uapi.KvmVcpuEvents.EXCEPTION_INJECTED, (byte) 1)
-                : events()
-                        .put(Uapi.KvmVcpuEvents.INTERRUPT_INJECTED, (byte) 1)
+                : events().put(Uapi.KvmVcpuEvents.INTERRUPT_INJECTED, (byte) 1)
                         .put(Uapi.KvmVcpuEvents.INTERRUPT_NR, (byte) OTHER);
         assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_VCPU_EVENTS, events));
         assertOk(libc.ioctl(vcpu, Uapi.KVM_NMI, 0));

@@ -49,7 +49,9 @@ class ManagementContract extends KernelSuite {
 
     private int setState(int state) {
         return libc.ioctl(
-                vcpu, Uapi.KVM_SET_MP_STATE, Buffers.allocate(Uapi.KvmMpState.SIZE).putInt(0, state));
+                vcpu,
+                Uapi.KVM_SET_MP_STATE,
+                Buffers.allocate(Uapi.KvmMpState.SIZE).putInt(0, state));
     }
 
     private byte masked() {
@@ -64,7 +66,8 @@ class ManagementContract extends KernelSuite {
     @ValueSource(ints = {KvmVcpuEvents.SMI_SMM, KvmVcpuEvents.SMI_PENDING, KvmVcpuEvents.SMI_SMM_INSIDE_NMI})
     void systemManagementModeMustBeBuiltIn(int at) {
         assumeFalse(isBuiltIn, "needs a kernel without System Management Mode");
-        assertErrno(Errno.EINVAL, setEvents(events -> events.put(at, (byte) 1).put(KvmVcpuEvents.NMI_MASKED, (byte) 1)));
+        assertErrno(
+                Errno.EINVAL, setEvents(events -> events.put(at, (byte) 1).put(KvmVcpuEvents.NMI_MASKED, (byte) 1)));
         assertThat(masked()).as("what comes before it stays").isOne();
         assertErrno(Errno.ENOTTY, libc.ioctl(vcpu, Uapi.KVM_SMI, 0));
     }
@@ -80,8 +83,8 @@ class ManagementContract extends KernelSuite {
         assertThat(result).isEqualTo(isBuiltIn && takes ? 0 : -Errno.EINVAL.number());
         assertThat(masked()).as("what comes before").isEqualTo((byte) (takes ? 1 : 0));
         assertThat(pending()).isEqualTo((byte) (isBuiltIn && takes ? 1 : 0));
-        int inNmi = setEvents(events -> events.put(KvmVcpuEvents.SMI_PENDING, (byte) 0)
-                .put(KvmVcpuEvents.SMI_SMM_INSIDE_NMI, (byte) 1));
+        int inNmi = setEvents(events ->
+                events.put(KvmVcpuEvents.SMI_PENDING, (byte) 0).put(KvmVcpuEvents.SMI_SMM_INSIDE_NMI, (byte) 1));
         assertThat(inNmi).isEqualTo(isBuiltIn ? 0 : -Errno.EINVAL.number());
     }
 

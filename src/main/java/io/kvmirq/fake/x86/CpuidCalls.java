@@ -28,7 +28,8 @@ final class CpuidCalls {
     private int setLeaves(ByteBuffer leaves) {
         if (cpu.hasEntered()) {
             host.note(VmAnswer.VCPU_CPUID_AFTER_RUN);
-            boolean same = CpuidLeaves.areEqual(current(leaves), current(cpu.cpuid().leaves()));
+            boolean same =
+                    CpuidLeaves.areEqual(current(leaves), current(cpu.cpuid().leaves()));
             return same ? 0 : host.refuse(VmAnswer.VCPU_CPUID_OTHER);
         }
         if (!new GuestCpuid(leaves).hasKnownAddresses()) {

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
-import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.Uapi.KvmCpuidEntry2;
 import java.nio.ByteBuffer;
 

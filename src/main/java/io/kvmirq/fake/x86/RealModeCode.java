@@ -415,7 +415,9 @@ final class RealModeCode implements GuestCode {
      * several in a row only the first has one for sure, and with a processor no other one has.
      */
     private boolean beginsShadow(int kind) {
-        return isEmulated() ? (cpu.events().shadow() & kind) == 0 : !cpu.events().isShadowed();
+        return isEmulated()
+                ? (cpu.events().shadow() & kind) == 0
+                : !cpu.events().isShadowed();
     }
 
     private boolean isEmulated() {
