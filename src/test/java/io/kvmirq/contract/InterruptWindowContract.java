@@ -275,6 +275,18 @@ class InterruptWindowContract extends KernelSuite {
         assertFlags(1, world.isPvm() ? 0 : 1);
     }
 
+    /** An exit before it, for the page of the stack that nothing has touched, does not end the shadow. */
+    @Test
+    void interruptComesAfterThePushThatIsInAShadow() {
+        start(world.splitVm(), OUT + STI + "50" + JUMP_TO_ITSELF);
+        assertThat(runToPort()).isEqualTo(RealModeGuest.READY);
+        interrupt();
+        assertThat(runToPort()).isEqualTo(RealModeGuest.INTERRUPTED);
+        ByteBuffer registers = Buffers.allocate(Uapi.KvmRegs.SIZE);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_GET_REGS, registers));
+        assertThat(registers.getLong(Uapi.KvmRegs.RSP)).isEqualTo(RealModeGuest.STACK - 8);
+    }
+
     /** SVM lets one more instruction pass. */
     @Test
     void nmiWaitsForTheEndOfAShadowThatIsSet() {

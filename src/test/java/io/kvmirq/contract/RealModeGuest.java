@@ -29,7 +29,7 @@ final class RealModeGuest {
 
     private static final int MEMORY = 0xf000;
     private static final int START = 0x1000;
-    private static final int STACK = 0x8000;
+    static final int STACK = 0x8000;
     private static final int NMI_HANDLER = 0x2000;
     private static final int HANDLER_SIZE = 32;
     private static final int NMI = 2;
