@@ -94,6 +94,8 @@ public enum VmAnswer implements Answer {
         "x86.c KVM_GET_PIT2")),
     PIT_RESTART(behaviour(MEASURED, "KVM_SET_PIT2 loads each count anew: a channel counts from its whole count",
         "i8254.c kvm_vm_ioctl_set_pit2()")),
+    PIT_REINJECTS(behaviour(SOURCE, "on AMD a timer that makes up for lost ticks inhibits AVIC, so no vCPU that has run"
+        + " since gets posted interrupts", "i8254.c kvm_pit_set_reinject()")),
     PIT_TICKS(behaviour(MEASURED, "channel 0 pulses GSI 0: once in the modes 0, 1 and 4, again and again in 2 and 3; the"
         + " next tick waits for the guest's EOI unless KVM_REINJECT_CONTROL ends that", "i8254.c pit_do_work()")),
     CLOCK_FLAGS(refusal(MEASURED, CLOCK_SET, EINVAL, "flags that KVM_GET_CLOCK does not give",

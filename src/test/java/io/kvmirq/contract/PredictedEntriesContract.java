@@ -213,6 +213,40 @@ class PredictedEntriesContract {
         assertThat(mirror.now().irqs()).isEmpty();
     }
 
+    /** The vCPU that runs sees it; the other one does not run. */
+    @Test
+    void timerThatReinjectsEndsPosting() throws IOException {
+        PciAddress address = address();
+        KernelIrtes irtes = entries();
+        PciHostBridge bus = new PciHostBridge(0xc000_0000L, 0x1000_0000L);
+        try (Kernel kernel = Kernel.open(Backends.AUTO);
+                Vm vm = Vm.create(kernel)) {
+            vm.createIrqchip();
+            try (GuestMemory memory = vm.addMemory(0, 0x10000);
+                    Vcpu first = vm.createVcpu(new VcpuId(0));
+                    Vcpu second = vm.createVcpu(new VcpuId(1));
+                    KvmVfio kvmVfio = KvmVfio.create(vm);
+                    VfioDevice device = VfioDevice.open(kernel, address, kvmVfio);
+                    Forwarding forwarding = Forwarding.of(vm, device)) {
+                first.enableLapic();
+                second.enableLapic();
+                forwarding.forwardAll(
+                        device.msix(0, 2), i -> MsiMessage.to(new VcpuId(i), new InterruptVector(0x41 + i)));
+                ProgrammingGuest guest = new ProgrammingGuest(memory, first, bus, SLOT, device.config());
+                guest.run();
+                long all = irtes.isVapic() ? 2 : 0;
+                assertThat(posted(irtes, address)).isEqualTo(all);
+                vm.createPit();
+                guest.run();
+                assertThat(posted(irtes, address)).as("reinjecting").isEqualTo(all / 2);
+                vm.setPitReinjection(false);
+                guest.run();
+                assertThat(posted(irtes, address)).as("discarding").isEqualTo(all);
+                device.reset(); // as above
+            }
+        }
+    }
+
     /** A guest of 32 bits without paging that writes to a device. Each step is kept until {@link #run}. */
     private static final class ProgrammingGuest {
         private static final int START = 0x1000;

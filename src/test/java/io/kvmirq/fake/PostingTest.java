@@ -369,6 +369,24 @@ class PostingTest {
         assertThat(setup.brokenRules()).isEmpty();
     }
 
+    /** {@code kvm_pit_set_reinject()}; a vCPU sees it when it next runs. Intel posts all the same. */
+    @ParameterizedTest
+    @CsvSource({"'6.1,amd-avic', true", "'6.12,amd-avic', true", "amd-avic, true", "vtd-posting, false"})
+    void timerThatReinjectsInhibitsAvic(String profile, boolean inhibit) {
+        PostingSetup setup = undo.add(new PostingSetup(profile, 0));
+        postedToTheFirst(setup);
+        setup.vm.createPit();
+        assertThat(setup.hardware.irte(0).isPosted()).as("not seen yet").isTrue();
+        assertThat(isPosted(setup)).isEqualTo(!inhibit);
+        assertThat(setup.hardware.sendMessage(0)).isEqualTo(inhibit);
+        setup.vm.setPitReinjection(false);
+        assertThat(isPosted(setup)).isTrue();
+        setup.vm.setPitReinjection(false);
+        setup.vm.setPitReinjection(true);
+        assertThat(isPosted(setup)).isEqualTo(!inhibit);
+        assertThat(setup.brokenRules()).isEmpty();
+    }
+
     /** Two vCPUs with enabled LAPICs, as descriptors. */
     private static int[] postedToTheFirst(PostingSetup setup) {
         int[] vcpus = new int[2];

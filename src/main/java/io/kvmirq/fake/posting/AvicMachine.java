@@ -142,6 +142,15 @@ final class AvicMachine extends PostingMachine {
             ofIds.addAll(reasons);
         }
 
+        @Override
+        public void setReinjecting(boolean on) {
+            if (on) {
+                vm.inhibit(InhibitReason.PIT_REINJ);
+            } else {
+                vm.permit(InhibitReason.PIT_REINJ);
+            }
+        }
+
         /** The guest that inhibits AVIC has run. */
         @Override
         PostingVcpu newVcpu(int index, VirtualLapic lapic) {

@@ -49,6 +49,9 @@ public abstract class PostingGuest {
     /** The ids of the LAPICs changed. On Intel that changes no entry. */
     public void setInhibits(Destinations<?> destinations) {}
 
+    /** The PIT reinjects lost ticks, or no longer. Intel posts all the same. */
+    public void setReinjecting(boolean on) {}
+
     /** A first irqfd has a producer; each ends with {@link #stopBypass} ({@code pi_start_bypass}). */
     public void startBypass() {}
 

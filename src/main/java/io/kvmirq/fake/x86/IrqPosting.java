@@ -6,6 +6,7 @@ import io.kvmirq.arch.apic.model.ApicMessage;
 import io.kvmirq.arch.apic.model.PostedIrqfd;
 import io.kvmirq.arch.apic.model.PostingVm;
 import io.kvmirq.explain.IrqfdAnswer;
+import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Producer;
 import io.kvmirq.fake.kvm.FakeIrqfd;
 import io.kvmirq.fake.posting.PostingGuest;
@@ -50,6 +51,14 @@ final class IrqPosting {
     /** The ids of the LAPICs may inhibit APIC virtualization from now on, or no longer. */
     void setDestinations(PostingVm settings) {
         guest.setInhibits(settings.destinations());
+    }
+
+    /** The PIT waits for the end of its interrupts, or no longer: {@code kvm_pit_set_reinject()}. */
+    void setReinjecting(boolean on) {
+        if (vm.host().build().hardware().isAmd()) {
+            vm.note(VmAnswer.PIT_REINJECTS);
+        }
+        guest.setReinjecting(on);
     }
 
     /** @return false if the entry cannot be posted */

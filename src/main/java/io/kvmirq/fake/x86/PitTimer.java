@@ -23,7 +23,7 @@ final class PitTimer {
 
     private final X86Vm vm;
     private final FakeTime time;
-    private boolean reinjects = true;
+    private boolean reinjects;
     /** Ticks that the guest has not ended. */
     private long pending;
     /** Whether the guest has ended the last tick. */
@@ -39,18 +39,19 @@ final class PitTimer {
         this.time = vm.host().time();
     }
 
-    /** KVM_REINJECT_CONTROL: whether ticks that a guest misses are made up for. */
+    /** KVM_REINJECT_CONTROL: whether ticks that a guest misses are made up for. They are when the timer is made. */
     void setReinjecting(boolean on) {
         if (on != reinjects) {
             forget();
             reinjects = on;
             vm.lapics().wantScan();
+            vm.posting().ifPresent(posting -> posting.setReinjecting(on));
         }
     }
 
     /** Whether it awaits the end of the interrupt of a GSI. */
     boolean awaits(int gsi) {
-        return vm.hasPit() && reinjects && gsi == GSI;
+        return reinjects && gsi == GSI;
     }
 
     /** The guest unmasks its pin, or loads a count. */
