@@ -49,6 +49,8 @@ public enum ChipAnswer implements Answer {
         + " from ICR2 (0x310), and KVM_GET_LAPIC shows it at both", "lapic.c kvm_apic_state_fixup()")),
     LAPIC_COMMAND_SPLIT(behaviour(SOURCE, "on AMD the upper half of ICR is ICR2 (0x310) in x2APIC mode too",
         "svm.c x2apic_icr_is_split")),
+    LAPIC_MSRS(behaviour(MEASURED, "in x2APIC mode KVM_GET_MSRS reads the LAPIC: MSR 0x800 plus a register's offset, by 16;"
+        + " ICR has 64 bits", "lapic.c kvm_x2apic_msr_read()")),
     EOI_TOLD_TO_VMM(behaviour(MEASURED,
         "with the split irqchip, the EOI of a level interrupt routed from a reserved pin exits to the VMM",
         "lapic.c kvm_ioapic_send_eoi()")),

@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.Set;
@@ -302,6 +303,36 @@ class LapicModeContract extends KernelSuite {
         setCommand();
         assertThat(lapic(UPPER_COMMAND)).isEqualTo(split ? 5 : 3);
         assertThat(lapic(SECOND_COMMAND)).isEqualTo(3);
+    }
+
+    /** The entry of KVM_GET_MSRS; its data was -1. */
+    private long msr(int number, int result) {
+        ByteBuffer read = Structs.msrs(number, -1);
+        assertThat(libc.ioctl(vcpu, Uapi.KVM_GET_MSRS, read)).isEqualTo(result);
+        return read.getLong(Uapi.KvmMsrs.SIZE + Uapi.KvmMsrEntry.DATA);
+    }
+
+    @Test
+    void msrsOfX2apicModeAreTheRegisters() {
+        setCommand();
+        assertThat(msr(0x830, 0)).as("xAPIC mode").isZero();
+        assertOk(setCpuid(1, 0, X2APIC_FEATURE));
+        assertOk(setBase(ADDRESS | ENABLED | X2APIC));
+        setCommand();
+        assertThat(msr(0x830, 1)).as("ICR").isEqualTo(0x3_0000_4031L);
+        assertThat(msr(0x802, 1)).as("ID").isOne();
+        assertThat(msr(0x803, 1)).as("version").isEqualTo(lapic(0x30));
+        assertThat(msr(0x80d, 1)).as("LDR").isEqualTo(2);
+        assertThat(msr(0x80f, 1)).as("SVR").isEqualTo(lapic(SVR));
+        assertThat(msr(0x837, 1)).as("LVT error").isEqualTo(0x10000);
+        assertOk(libc.ioctl(
+                vcpu, Uapi.KVM_SET_LAPIC, world.lapic(vcpu).putInt(0x80, 0x25).putInt(0x230, 0x80000000)));
+        assertThat(msr(0x808, 1)).as("TPR").isEqualTo(0x25);
+        assertThat(msr(0x80a, 1)).as("PPR").isEqualTo(0x25);
+        assertThat(msr(0x823, 1)).as("IRR").isEqualTo(0x80000000L);
+        for (int none : new int[] {0x800, 0x80b, 0x80e, 0x831, 0x83a, 0x83f, 0x8ff}) {
+            assertThat(msr(none, 0)).as("0x%x", none).isZero();
+        }
     }
 
     @Test

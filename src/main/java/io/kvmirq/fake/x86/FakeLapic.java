@@ -204,7 +204,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         }
     }
 
-    private void updatePriority() {
+    void updatePriority() {
         int task = registers.getInt(LapicPage.TPR_AT) & 0xff;
         int serviced = Math.max(highestInService(), 0) & 0xf0;
         registers.putInt(LapicPage.PPR_AT, (task & 0xf0) >= serviced ? task : serviced);

@@ -88,10 +88,12 @@ final class Msrs {
 
     private final Map<Integer, Long> values = new HashMap<>();
     private final MachineChecks checks;
+    private final LapicMsrs lapic;
     private final LongSupplier apicBase;
 
-    Msrs(MachineChecks checks, LongSupplier apicBase) {
+    Msrs(MachineChecks checks, LapicMsrs lapic, LongSupplier apicBase) {
         this.checks = checks;
+        this.lapic = lapic;
         this.apicBase = apicBase;
         LISTED.forEach(msr -> values.put(msr, 0L));
         OF_PROCESSOR.forEach(msr -> values.put(msr, 0L));
@@ -113,6 +115,9 @@ final class Msrs {
         if (values.containsKey(number) || checks.has(number) || number == APIC_BASE) {
             return true;
         }
+        if (LapicMsrs.covers(number)) {
+            return lapic.has(number);
+        }
         if (mayExist(number) && !MachineChecks.isBeyond(number)) {
             throw new NotModelledException("MSR " + X86Msr.text(number));
         }
@@ -122,6 +127,9 @@ final class Msrs {
     private long get(int number) {
         if (number == APIC_BASE) {
             return apicBase.getAsLong();
+        }
+        if (LapicMsrs.covers(number)) {
+            return lapic.get(number);
         }
         return checks.has(number) ? checks.get(number) : Objects.requireNonNull(values.get(number));
     }
@@ -219,6 +227,9 @@ final class Msrs {
     private boolean takes(Host host, int number, long value) {
         if (!has(number)) {
             return false;
+        }
+        if (LapicMsrs.covers(number)) {
+            throw new NotModelledException("setting MSR " + X86Msr.text(number));
         }
         if (checks.has(number)) {
             return checks.takes(number, value);

@@ -108,8 +108,9 @@ final class X86VcpuFile extends VcpuFile {
         this.cpu = new FakeCpu(vm, memory, id, lapic, shared, page);
         this.synced = new SyncedRegisters(vm.host(), shared, cpu);
         this.processor = new ProcessorCalls(vm, memory, lapic.isPresent());
-        this.saved = new SavedState(
-                vm.host(), new Msrs(processor.checks(), () -> cpu.base().get()));
+        LapicMsrs ofLapic = new LapicMsrs(vm.host(), lapic);
+        this.saved = new SavedState(vm.host(), new Msrs(processor.checks(), ofLapic, () -> cpu.base()
+                .get()));
         this.nested = new NestedState(vm.host(), cpu);
         this.cpuid = new CpuidCalls(vm.host(), cpu);
         vm.coalesced().addVcpu(shared);

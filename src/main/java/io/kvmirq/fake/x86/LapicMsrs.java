@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+import io.kvmirq.NotModelledException;
+import io.kvmirq.X86Msr;
+import io.kvmirq.arch.apic.LapicPage;
+import io.kvmirq.explain.ChipAnswer;
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.Optional;
+
+/**
+ * The MSRs that are a LAPIC's registers in x2APIC mode, as they are read. Source: {@code kvm_x2apic_msr_read()} in
+ * arch/x86/kvm/lapic.c.
+ */
+final class LapicMsrs {
+    private static final int FIRST = 0x800;
+    private static final int COUNT = 0x100;
+    private static final int BANKS = 8;
+
+    private final Host host;
+    private final Optional<FakeLapic> lapic;
+
+    LapicMsrs(Host host, Optional<FakeLapic> lapic) {
+        this.host = host;
+        this.lapic = lapic;
+    }
+
+    /** The MSR of a register. */
+    static int number(int at) {
+        return FIRST + at / LapicPage.STRIDE;
+    }
+
+    static boolean covers(int number) {
+        return number >= FIRST && number < FIRST + COUNT;
+    }
+
+    /** Whether it can be read: EOI and self IPI are written only, and x2APIC mode has no ICR2 and no DFR. */
+    boolean has(int number) {
+        int at = (number - FIRST) * LapicPage.STRIDE;
+        boolean single = at == LapicPage.ID_AT
+                || at == LapicPage.VERSION_AT
+                || at == LapicPage.TPR_AT
+                || at == LapicPage.PPR_AT
+                || at == LapicPage.LDR_AT
+                || at == LapicPage.SVR_AT
+                || at == LapicPage.ESR_AT
+                || at == LapicPage.ICR_AT
+                || at == LapicPage.INITIAL_COUNT_AT
+                || at == LapicPage.CURRENT_COUNT_AT
+                || at == LapicPage.DIVIDER_AT;
+        boolean isVectors = at >= LapicPage.ISR_AT && at < LapicPage.ISR_AT + 3 * BANKS * LapicPage.STRIDE;
+        boolean isEntry = at >= LapicPage.LVT_AT && at < LapicPage.LVT_AT + LapicPage.LVT_COUNT * LapicPage.STRIDE;
+        return lapic.map(FakeLapic::isX2apic).orElse(false) && (single || isVectors || isEntry);
+    }
+
+    /** @param number one that it {@link #has} */
+    long get(int number) {
+        FakeLapic of = lapic.orElseThrow();
+        if (of.hardware() != null) {
+            throw new NotModelledException("MSR " + X86Msr.text(number) + " where hardware delivers interrupts");
+        }
+        host.note(ChipAnswer.LAPIC_MSRS);
+        int at = (number - FIRST) * LapicPage.STRIDE;
+        ByteBuffer page = ByteBuffer.allocate(Uapi.KvmLapicState.SIZE).order(ByteOrder.nativeOrder());
+        of.updatePriority();
+        of.save(page);
+        long low = Integer.toUnsignedLong(at == LapicPage.ID_AT ? of.id() : page.getInt(at));
+        boolean isCommand = at == LapicPage.ICR_AT;
+        return isCommand ? low | (long) page.getInt(at + LapicPage.STRIDE) << Integer.SIZE : low;
+    }
+}
