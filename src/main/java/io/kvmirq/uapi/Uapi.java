@@ -244,8 +244,15 @@ public final class Uapi {
         int SIZE = 24;
         @U32 int COUNT = 0;
         @U16 int LATCHED_COUNT = 4;
+        @U8 int COUNT_LATCHED = 6;
+        @U8 int STATUS_LATCHED = 7;
+        @U8 int STATUS = 8;
+        @U8 int READ_STATE = 9;
+        @U8 int WRITE_STATE = 10;
+        @U8 int WRITE_LATCH = 11;
         @U8 int RW_MODE = 12;
         @U8 int MODE = 13;
+        @U8 int BCD = 14;
         @U8 int GATE = 15;
         @U64 int COUNT_LOAD_TIME = 16;
     }

@@ -114,8 +114,8 @@ final class Accesses {
 
     /** @return whether this IN exits to the VMM */
     boolean in(int port, int size) {
-        if (bus.isOfPic(port, size)) {
-            registers.set(EAX, size, bus.readPic(port, size));
+        if (bus.isServed(port, size)) {
+            registers.set(EAX, size, bus.readServed(port, size));
             return false;
         }
         bus.readPort(port, size, 1);

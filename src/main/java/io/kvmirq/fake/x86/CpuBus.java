@@ -11,9 +11,6 @@ import io.kvmirq.uapi.Uapi;
  * keeps it, all others exit to the VMM. Source: {@code kernel_pio()} and {@code vcpu_mmio_write()} in arch/x86/kvm/x86.c.
  */
 final class CpuBus {
-    private static final int PIT_FIRST_PORT = 0x40;
-    private static final int PIT_LAST_PORT = 0x43;
-    private static final int SPEAKER_PORT = 0x61;
     private static final long IOAPIC = 0xfec0_0000L;
     private static final long IOAPIC_LENGTH = 0x100;
 
@@ -29,9 +26,12 @@ final class CpuBus {
 
     /** @return whether the guest exits to the VMM */
     boolean writePort(int port, int size, long value) {
-        requireNoTimer(port);
         if (isOfPic(port, size)) {
             vm.pics().write(port, size, (int) value);
+            return false;
+        }
+        if (timer().has(port, size)) {
+            timer().write(port, (int) value);
             return false;
         }
         if (vm.coalesced().take(true, port, size, value) || vm.signals(FakeIoEventFd.Bus.PORT, port, size, value)) {
@@ -42,26 +42,27 @@ final class CpuBus {
         return true;
     }
 
-    /** Whether the kernel answers a read. */
-    boolean isOfPic(int port, int size) {
+    private boolean isOfPic(int port, int size) {
         return vm.irqchip() == X86Vm.Irqchip.FULL && FakePics.has(port, size);
     }
 
-    int readPic(int port, int size) {
-        return vm.pics().read(port, size);
+    private PitChannels timer() {
+        return vm.pitTimer().channels();
+    }
+
+    /** Whether the port is of the kernel's PICs or timer, so that there is no exit. */
+    boolean isServed(int port, int size) {
+        return isOfPic(port, size) || timer().has(port, size);
+    }
+
+    /** Reads a port that {@link #isServed}. */
+    int readServed(int port, int size) {
+        return isOfPic(port, size) ? vm.pics().read(port, size) : timer().read(port);
     }
 
     /** The guest exits to the VMM. */
     void readPort(int port, int size, int count) {
-        requireNoTimer(port);
         page.exitForPort(0, port, size, count);
-    }
-
-    private void requireNoTimer(int port) {
-        boolean ofTimer = vm.hasPit() && port >= PIT_FIRST_PORT && port <= PIT_LAST_PORT;
-        if (ofTimer || vm.hasSpeaker() && port == SPEAKER_PORT) {
-            throw new NotModelledException("a guest that programs its timer");
-        }
     }
 
     /** After {@link #readPort} or {@link #readMemory}: what the VMM answered. */

@@ -177,7 +177,7 @@ final class IrqchipCalls {
         return id < 0 || id > 2 ? host.refuse(VmAnswer.CHIP_UNKNOWN) : 0;
     }
 
-    /** KVM_CREATE_PIT2. A guest write to the PIT is not modelled, see {@link CpuBus}. */
+    /** KVM_CREATE_PIT2. */
     int createPit(ByteBuffer config) {
         if (vm.hasPit()) {
             return host.refuse(VmAnswer.PIT_EXISTS);

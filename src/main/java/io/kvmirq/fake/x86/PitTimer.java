@@ -22,6 +22,7 @@ final class PitTimer {
     private static final long LEAST_PERIOD = 200_000;
 
     private final X86Vm vm;
+    private final PitChannels channels;
     private final FakeTime time;
     private boolean reinjects;
     /** Ticks that the guest has not ended. */
@@ -37,9 +38,20 @@ final class PitTimer {
     PitTimer(X86Vm vm) {
         this.vm = vm;
         this.time = vm.host().time();
+        this.channels = new PitChannels(vm, this);
     }
 
-    /** KVM_REINJECT_CONTROL: whether ticks that a guest misses are made up for. They are when the timer is made. */
+    /** KVM_CREATE_PIT2. */
+    void create() {
+        channels.reset();
+        setReinjecting(true);
+    }
+
+    PitChannels channels() {
+        return channels;
+    }
+
+    /** KVM_REINJECT_CONTROL: whether ticks that a guest misses are made up for. */
     void setReinjecting(boolean on) {
         if (on != reinjects) {
             forget();
@@ -76,6 +88,11 @@ final class PitTimer {
         period = again ? Math.max(nanos, LEAST_PERIOD) : nanos;
         end = time.now() + nanos;
         arm();
+    }
+
+    /** The nanoseconds since its period began; those of a timer that was stopped go on. */
+    long elapsed() {
+        return period == 0 ? 0 : period - (end - time.now());
     }
 
     private void arm() {

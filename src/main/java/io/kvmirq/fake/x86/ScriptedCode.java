@@ -57,9 +57,9 @@ final class ScriptedCode implements GuestCode {
         return switch (exit.kind()) {
             case IO_OUT -> left(writePort(exit));
             case IO_IN -> {
-                if (bus.isOfPic((int) exit.place(), exit.size())) {
+                if (bus.isServed((int) exit.place(), exit.size())) {
                     for (int i = 0; i < exit.count(); i++) {
-                        script.answered(bus.readPic((int) exit.place(), exit.size()));
+                        script.answered(bus.readServed((int) exit.place(), exit.size()));
                     }
                     yield Outcome.GOES_ON;
                 }
@@ -90,7 +90,7 @@ final class ScriptedCode implements GuestCode {
     /** @return whether the guest exits to the VMM */
     private boolean writePort(ScriptedExit exit) {
         int port = (int) exit.place();
-        if (bus.isOfPic(port, exit.size())) {
+        if (bus.isServed(port, exit.size())) {
             for (int i = 0; i < exit.count(); i++) {
                 bus.writePort(port, exit.size(), exit.data(i));
             }

@@ -139,7 +139,7 @@ final class X86Vm extends VmInterrupts {
     void createPit(boolean withSpeaker) {
         pit = true;
         speaker = withSpeaker;
-        pitTimer.setReinjecting(true);
+        pitTimer.create();
     }
 
     /** Whether a vCPU is the boot vCPU, which starts runnable and takes the interrupts of the PICs. */
