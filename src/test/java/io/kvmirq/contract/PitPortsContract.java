@@ -215,8 +215,8 @@ class PitPortsContract extends KernelSuite {
 
     @Test
     void countGoesDown() {
-        RealModeGuest guest =
-                run(out(COMMAND, 0x70) + out(0x41, 0) + out(0x41, 0) + "e682" + out(COMMAND, 0x40) + in(0x41) + in(0x41));
+        RealModeGuest guest = run(
+                out(COMMAND, 0x70) + out(0x41, 0) + out(0x41, 0) + "e682" + out(COMMAND, 0x40) + in(0x41) + in(0x41));
         guest.runTo(RealModeGuest.READY);
         int low = read(guest);
         int count = read(guest) << 8 | low;
@@ -277,8 +277,8 @@ class PitPortsContract extends KernelSuite {
         RealModeGuest guest = new RealModeGuest(
                 world,
                 vm,
-                PIC + out(COMMAND, 0x30) + out(0x40, 0xa9) + out(0x40, 4) + "e682fbf4" + out(0x40, 0xa9)
-                        + out(0x40, 4) + "f4e683");
+                PIC + out(COMMAND, 0x30) + out(0x40, 0xa9) + out(0x40, 4) + "e682fbf4" + out(0x40, 0xa9) + out(0x40, 4)
+                        + "f4e683");
         guest.handle(TICK, "e685" + END_OF_INTERRUPT + "e686cf");
         guest.runTo(RealModeGuest.READY);
         for (int i = 0; i < 2; i++) {

@@ -134,11 +134,12 @@ final class PitChannels {
     private int current(int channel) {
         long elapsed = elapsed(channel);
         long count = Integer.toUnsignedLong(count(channel));
-        return (int) switch (get(channel, KvmPitChannelState.MODE)) {
-            case 0, ONE_SHOT, SOFTWARE_STROBE, HARDWARE_STROBE -> count - elapsed & 0xffff;
-            case SQUARE_WAVE -> count - 2 * elapsed % count;
-            default -> count - elapsed % count;
-        };
+        return (int)
+                switch (get(channel, KvmPitChannelState.MODE)) {
+                    case 0, ONE_SHOT, SOFTWARE_STROBE, HARDWARE_STROBE -> count - elapsed & 0xffff;
+                    case SQUARE_WAVE -> count - 2 * elapsed % count;
+                    default -> count - elapsed % count;
+                };
     }
 
     private boolean isOutputHigh(int channel) {
