@@ -46,7 +46,7 @@ class RegistersContract extends KernelSuite {
     private static final int SYNCED_SREGS = SYNCED_REGS + Uapi.KvmRegs.SIZE;
     private static final long SYNC_REGS = 1;
     private static final long SYNC_SREGS = 2;
-    private static final long UNKNOWN_SYNC = 1L << 40;
+    private static final long UNKNOWN_SYNC = 1 << 3;
     private static final int PORT = 0xfc;
     /** mov %eax-less: out %al, $PORT. */
     private static final byte[] OUT = {(byte) 0xe6, (byte) PORT};
@@ -416,6 +416,18 @@ class RegistersContract extends KernelSuite {
         run.putLong(Uapi.KvmRun.KVM_VALID_REGS, 0).putLong(Uapi.KvmRun.KVM_DIRTY_REGS, UNKNOWN_SYNC);
         assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
         assertThat(run.getLong(Uapi.KvmRun.KVM_DIRTY_REGS)).isEqualTo(UNKNOWN_SYNC);
+    }
+
+    /** From 6.12 on, they pass: {@code kvm_sync_valid_fields()} has 32 bits. In 6.18 they do not. */
+    @Test
+    void unknownRegistersBeyond32BitsAreRefusedOrIgnored() {
+        ByteBuffer run = shared().put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
+        boolean ignored = world.isSince(6, 12) && !world.isSince(6, 18);
+        run.putLong(Uapi.KvmRun.KVM_VALID_REGS, UNKNOWN_SYNC << 32);
+        assertErrno(ignored ? Errno.EINTR : Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
+        run.putLong(Uapi.KvmRun.KVM_VALID_REGS, 0).putLong(Uapi.KvmRun.KVM_DIRTY_REGS, UNKNOWN_SYNC << 32);
+        assertErrno(ignored ? Errno.EINTR : Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
+        assertThat(run.getLong(Uapi.KvmRun.KVM_DIRTY_REGS)).isEqualTo(UNKNOWN_SYNC << 32);
     }
 
     @Test

@@ -19,6 +19,7 @@ final class SyncedRegisters {
     private static final long SYSTEM = 2;
     private static final long EVENTS = 4;
     private static final long KNOWN = GENERAL | SYSTEM | EVENTS;
+    private static final long LOW_HALF = 0xffff_ffffL;
 
     private static final int GENERAL_AT = Uapi.KvmRun.KVM_DIRTY_REGS + Long.BYTES;
     private static final int SYSTEM_AT = GENERAL_AT + Uapi.KvmRegs.SIZE;
@@ -39,6 +40,12 @@ final class SyncedRegisters {
 
     private long changed() {
         return shared.getLong(Uapi.KvmRun.KVM_DIRTY_REGS);
+    }
+
+    /** The mask has 32 bits on 6.12: {@code kvm_sync_valid_fields()}. */
+    private long unknown() {
+        boolean half = host.build().isSince(6, 12) && !host.build().isSince(6, 18);
+        return half ? ~KNOWN & LOW_HALF : ~KNOWN;
     }
 
     private ByteBuffer part(int at, int size) {
@@ -68,7 +75,7 @@ final class SyncedRegisters {
      * @param setSegments sets system registers that are not refused
      */
     int take(Consumer<ByteBuffer> setSegments) {
-        if (((wanted() | changed()) & ~KNOWN) != 0) {
+        if (((wanted() | changed()) & unknown()) != 0) {
             return host.refuse(VmAnswer.RUN_SYNC_REGS);
         }
         ByteBuffer system = part(SYSTEM_AT, Uapi.KvmSregs.SIZE);
