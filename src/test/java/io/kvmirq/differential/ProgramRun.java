@@ -5,6 +5,7 @@ import io.kvmirq.Errno;
 import io.kvmirq.arch.apic.LapicPage;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.testing.Machine;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.Uapi.KvmRun;
 import io.kvmirq.uapi.Uapi.KvmVcpuEvents;
@@ -57,6 +58,7 @@ final class ProgramRun implements AutoCloseable {
     private static final int HANDLER_END = 0x2040;
     private static final int STACK = 0xf000;
     private static final int VECTORS = 256;
+    private static final byte STI = (byte) 0xfb;
     /** Bytes of an instruction; the highest byte of its number is how many there are. */
     private static final int LENGTH_SHIFT = 56;
 
@@ -304,8 +306,7 @@ final class ProgramRun implements AutoCloseable {
             return Answer.of(result);
         }
         ByteBuffer told = ByteBuffer.allocate(TOLD).order(ByteOrder.nativeOrder());
-        // Whether an OUT that exits is still in a shadow, hardware decides.
-        told.put(0, VcpuSide.PVM ? run.get(KvmRun.READY_FOR_INTERRUPT_INJECTION) : 0)
+        told.put(0, isAfterSti(vcpu) ? 0 : run.get(KvmRun.READY_FOR_INTERRUPT_INJECTION))
                 .put(1, run.get(KvmRun.IF_FLAG))
                 .putLong(8, run.getLong(KvmRun.CR8))
                 .putLong(16, run.getLong(KvmRun.APIC_BASE));
@@ -326,6 +327,15 @@ final class ProgramRun implements AutoCloseable {
             told.put(24, run.get(KvmRun.EOI_VECTOR));
         }
         return Answer.of(reason, told, TOLD);
+    }
+
+    /** Whether a shadow is not compared, as that of an STI of {@link Machine#alwaysShadowsSti}. */
+    boolean isAfterSti(int vcpu) {
+        if (!Machine.alwaysShadowsSti() || ask(vcpu, Uapi.KVM_GET_REGS) < 0) {
+            return false;
+        }
+        int before = (int) structure.getLong(Uapi.KvmRegs.RIP) - 1 & 0xffff;
+        return guest.get(before) == STI;
     }
 
     private static void put(ByteBuffer told, ByteBuffer run, int at, int length) {

@@ -48,7 +48,7 @@ final class Side implements AutoCloseable {
         this.arena = libc.mmap(ARENA, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
         this.guest = new GuestRun(libc);
         this.program = new ProgramRun(libc, guest.cpuid(), guest.runSize());
-        this.processor = new VcpuSide(libc);
+        this.processor = new VcpuSide(libc, program);
         this.vfio = new VfioSide(libc, arena, places);
     }
 

@@ -22,11 +22,13 @@ final class VcpuSide {
     static final boolean PVM = Machine.profile().label().equals(Machine.PVM);
 
     private final Libc libc;
+    private final ProgramRun program;
     private final ByteBuffer memory = Buffers.allocate(ROOM);
     private final long address;
 
-    VcpuSide(Libc libc) {
+    VcpuSide(Libc libc, ProgramRun program) {
         this.libc = libc;
+        this.program = program;
         this.address = libc.addressOf(memory);
     }
 
@@ -99,11 +101,11 @@ final class VcpuSide {
         }
     }
 
-    /** Hardware decides which shadow is told, and whether an OUT that exits is still in one. */
+    /** Hardware decides which shadow is told. */
     private Answer getEvents(int fd) {
         int result = libc.ioctl(fd, Uapi.KVM_GET_VCPU_EVENTS, address);
         boolean shadow = memory.get(KvmVcpuEvents.INTERRUPT_SHADOW) != 0;
-        memory.put(KvmVcpuEvents.INTERRUPT_SHADOW, (byte) (shadow && PVM ? 1 : 0));
+        memory.put(KvmVcpuEvents.INTERRUPT_SHADOW, (byte) (shadow && !program.isAfterSti(fd) ? 1 : 0));
         return Answer.of(result, memory, KvmVcpuEvents.SIZE);
     }
 

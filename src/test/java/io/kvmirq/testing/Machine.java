@@ -179,6 +179,11 @@ public final class Machine {
         return TestRow.isLab(SummaryListener.RUN);
     }
 
+    /** Whether STI begins an interrupt shadow also if interrupts are on: that of QEMU, which emulates the lab's SVM. */
+    public static boolean alwaysShadowsSti() {
+        return isOfLab() && isX86();
+    }
+
     /** As uname says. */
     public static String kernelRelease() {
         return System.getProperty("os.version");
