@@ -318,6 +318,7 @@ final class FakeCpu {
                 hardware.enterGuest();
             }
             pending.takeTimer();
+            // After an exit the kernel looks for a window before it injects anything: vcpu_run().
             if (wakesToWindow() || begun && !halted && exitsForWindow()) {
                 return 0;
             }

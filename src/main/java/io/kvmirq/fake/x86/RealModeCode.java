@@ -412,7 +412,7 @@ final class RealModeCode implements GuestCode {
 
     /**
      * Where KVM emulates it, unless the instruction before was of the same kind: {@code toggle_interruptibility()}. Of
-     * several in a row only the first has one for sure, and with a processor no other one has.
+     * several in a row only the first has one for sure, and with QEMU's processor no other one has.
      */
     private boolean beginsShadow(int kind) {
         return isEmulated()
