@@ -47,6 +47,8 @@ public enum ChipAnswer implements Answer {
         + " initial count", "lapic.c apic_get_tmcct()")),
     LAPIC_TIMER(behaviour(MEASURED, "the end of a LAPIC's timer is an interrupt when its vCPU runs, if its entry is not"
         + " masked; ends in the meantime are one", "lapic.c apic_timer_fn(), kvm_inject_apic_timer_irqs()")),
+    LAPIC_DEADLINE(behaviour(MEASURED, "MSR 0x6e0 is the TSC at which the LAPIC's timer ends, in that mode alone; its end"
+        + " clears it", "lapic.c kvm_set_lapic_tscdeadline_msr()")),
     LAPIC_COMMAND_WIDE(behaviour(MEASURED, "in x2APIC mode the upper half of ICR lies at 0x304; KVM_SET_LAPIC takes it"
         + " from ICR2 (0x310), and KVM_GET_LAPIC shows it at both", "lapic.c kvm_apic_state_fixup()")),
     LAPIC_COMMAND_SPLIT(behaviour(SOURCE, "on AMD the upper half of ICR is ICR2 (0x310) in x2APIC mode too",

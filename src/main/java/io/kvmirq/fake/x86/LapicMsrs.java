@@ -56,6 +56,15 @@ final class LapicMsrs {
         return lapic.map(FakeLapic::isX2apic).orElse(false) && (single || isVectors || isEntry);
     }
 
+    /** MSR 0x6e0, which every vCPU has. */
+    long deadline() {
+        return lapic.map(of -> of.timer().deadline()).orElse(0L);
+    }
+
+    void setDeadline(long value) {
+        lapic.ifPresent(of -> of.timer().writeDeadline(value));
+    }
+
     /** @param number one that it {@link #has} */
     long get(int number) {
         FakeLapic of = lapic.orElseThrow();

@@ -10,9 +10,9 @@ import java.time.Duration;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The timer of a LAPIC: one-shot and periodic. In the mode of the TSC deadline it never ends, since the fake's TSC
- * stands still. Source: {@code apic_update_lvtt()}, {@code start_apic_timer()}, {@code apic_timer_fn()} and {@code
- * apic_get_tmcct()} in arch/x86/kvm/lapic.c.
+ * The timer of a LAPIC: one-shot, periodic, or by a deadline of the TSC. Source: {@code apic_update_lvtt()}, {@code
+ * start_apic_timer()}, {@code apic_timer_fn()}, {@code apic_get_tmcct()} and {@code kvm_set_lapic_tscdeadline_msr()} in
+ * arch/x86/kvm/lapic.c.
  */
 final class LapicTimer {
     private static final int ONE_SHOT = 0;
@@ -30,6 +30,7 @@ final class LapicTimer {
     private final X86Vm vm;
     private final FakeLapic lapic;
     private final FakeTime time;
+    private final TimeStampCounter tsc;
     private final ByteBuffer registers;
     /** The modes that the guest's CPUID offers, bits of the timer's entry in the local vector table. */
     private int offered;
@@ -39,6 +40,8 @@ final class LapicTimer {
     private long period;
 
     private long end;
+    /** In the mode of the TSC deadline; 0 for none. */
+    private long deadline;
     /** What waits for the end; null if nothing does. */
     private FakeTime.@Nullable Timer armed;
     /** The end has come, and the vCPU has not taken it. A periodic timer goes on when it does. */
@@ -48,11 +51,16 @@ final class LapicTimer {
         this.vm = vm;
         this.lapic = lapic;
         this.time = vm.host().time();
+        this.tsc = new TimeStampCounter(vm);
         this.registers = registers;
     }
 
-    void offer(boolean deadline) {
-        offered = deadline ? PERIODIC | DEADLINE : PERIODIC;
+    TimeStampCounter tsc() {
+        return tsc;
+    }
+
+    void offer(boolean withDeadline) {
+        offered = withDeadline ? PERIODIC | DEADLINE : PERIODIC;
     }
 
     /** INIT. */
@@ -81,6 +89,9 @@ final class LapicTimer {
     }
 
     private void start(int from) {
+        if (mode == DEADLINE) {
+            awaitDeadline();
+        }
         if (mode != ONE_SHOT && mode != PERIODIC) {
             return;
         }
@@ -98,6 +109,15 @@ final class LapicTimer {
         if (left > 0) {
             armed = time.after(Duration.ofNanos(left), this::expire);
         } else {
+            expire();
+        }
+    }
+
+    private void awaitDeadline() {
+        long left = deadline == 0 ? 0 : tsc.nanosUntil(deadline);
+        if (left != 0) {
+            armed = time.after(Duration.ofNanos(left < 0 ? LONGEST : Math.min(left, LONGEST)), this::expire);
+        } else if (deadline != 0) {
             expire();
         }
     }
@@ -121,6 +141,7 @@ final class LapicTimer {
         }
         vm.note(ChipAnswer.LAPIC_TIMER);
         pending = false;
+        deadline = 0;
         if (mode == PERIODIC && period > 0) {
             end += ((time.now() - end) / period + 1) * period;
             arm();
@@ -144,6 +165,20 @@ final class LapicTimer {
         }
     }
 
+    /** MSR 0x6e0, also by the VMM; another mode ignores it. */
+    void writeDeadline(long value) {
+        if (lapic.isPresent() && mode == DEADLINE) {
+            vm.note(ChipAnswer.LAPIC_DEADLINE);
+            cancel();
+            deadline = value;
+            awaitDeadline();
+        }
+    }
+
+    long deadline() {
+        return lapic.isPresent() && mode == DEADLINE ? deadline : 0;
+    }
+
     void writeDivider(int value) {
         boolean other = (value & DIVIDER) != registers.getInt(LapicPage.DIVIDER_AT);
         if (other && registers.getInt(LapicPage.INITIAL_COUNT_AT) != 0) {
@@ -159,6 +194,7 @@ final class LapicTimer {
             cancel();
             registers.putInt(LapicPage.INITIAL_COUNT_AT, 0);
             period = 0;
+            deadline = 0;
         }
         mode = next;
         limitPeriod();

@@ -11,6 +11,7 @@ import io.kvmirq.arch.apic.LapicPage;
 /** RDMSR and WRMSR: the base of the LAPIC, and its registers in x2APIC mode. */
 final class ModelRegisters {
     private static final int MSR_APIC_BASE = 0x1b;
+    private static final int MSR_DEADLINE = 0x6e0;
     /** The first of the MSRs that are the LAPIC's registers in x2APIC mode. */
     private static final int MSR_X2APIC = 0x800;
 
@@ -38,15 +39,23 @@ final class ModelRegisters {
         registers.set(EDX, (int) (cpu.base().get() >>> Integer.SIZE));
     }
 
+    private long pair() {
+        return (long) registers.get(EDX) << Integer.SIZE | Integer.toUnsignedLong(registers.get(EAX));
+    }
+
     void write() {
         FakeLapic apic = cpu.lapic().orElseThrow(() -> new NotModelledException("a guest without in-kernel LAPIC"));
         int value = registers.get(EAX);
-        if (registers.get(ECX) != MSR_APIC_BASE && !apic.isX2apic()) {
+        boolean ofX2apic = registers.get(ECX) != MSR_APIC_BASE && registers.get(ECX) != MSR_DEADLINE;
+        if (ofX2apic && !apic.isX2apic()) {
             throw new NotModelledException("a guest whose write to an MSR of x2APIC mode faults");
         }
         switch (registers.get(ECX)) {
-            case MSR_APIC_BASE ->
-                cpu.writeBase((long) registers.get(EDX) << Integer.SIZE | Integer.toUnsignedLong(value));
+            case MSR_APIC_BASE -> cpu.writeBase(pair());
+            case MSR_DEADLINE -> {
+                apic.timer().tsc().checkModelled();
+                apic.timer().writeDeadline(pair());
+            }
             case MSR_X2APIC_SVR -> apic.setSpurious(value);
             case MSR_X2APIC_LINT0 -> apic.setLint0(value);
             case MSR_X2APIC_TIMER -> apic.timer().writeEntry(value);

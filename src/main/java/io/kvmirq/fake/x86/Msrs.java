@@ -55,13 +55,14 @@ final class Msrs {
 
     /**
      * MSRs that depend on the processor, or switch features on that are not modelled: SMI_COUNT, TSC_ADJUST, SPEC_CTRL,
-     * ARCH_CAPABILITIES, TSX_CTRL, TSC_DEADLINE, KVM's ASYNC_PF_EN, STEAL_TIME and PV_EOI_EN, VM_HSAVE_PA and
+     * ARCH_CAPABILITIES, TSX_CTRL, KVM's ASYNC_PF_EN, STEAL_TIME and PV_EOI_EN, VM_HSAVE_PA and
      * VIRT_SPEC_CTRL. A VMM reads 0, and may write 0.
      */
     private static final Set<Integer> OF_PROCESSOR =
-            Set.of(0x34, 0x3b, 0x48, 0x10a, 0x122, 0x6e0, 0x4b564d02, 0x4b564d03, 0x4b564d04, 0xc0010117, 0xc001011f);
+            Set.of(0x34, 0x3b, 0x48, 0x10a, 0x122, 0x4b564d02, 0x4b564d03, 0x4b564d04, 0xc0010117, 0xc001011f);
 
     private static final int APIC_BASE = 0x1b;
+    private static final int DEADLINE = X86Msr.TSC_DEADLINE.number();
 
     // Memory types: pairs of base and mask, and ranges below 1 MiB of 8 types each
     private static final int VARIABLE = 0x200;
@@ -89,10 +90,12 @@ final class Msrs {
     private final Map<Integer, Long> values = new HashMap<>();
     private final MachineChecks checks;
     private final LapicMsrs lapic;
+    private final TimeStampCounter tsc;
     private final LongSupplier apicBase;
 
-    Msrs(MachineChecks checks, LapicMsrs lapic, LongSupplier apicBase) {
+    Msrs(MachineChecks checks, LapicMsrs lapic, TimeStampCounter tsc, LongSupplier apicBase) {
         this.checks = checks;
+        this.tsc = tsc;
         this.lapic = lapic;
         this.apicBase = apicBase;
         LISTED.forEach(msr -> values.put(msr, 0L));
@@ -112,7 +115,7 @@ final class Msrs {
      * @throws NotModelledException for one that real kernels may have
      */
     private boolean has(int number) {
-        if (values.containsKey(number) || checks.has(number) || number == APIC_BASE) {
+        if (values.containsKey(number) || checks.has(number) || number == APIC_BASE || number == DEADLINE) {
             return true;
         }
         if (LapicMsrs.covers(number)) {
@@ -127,6 +130,12 @@ final class Msrs {
     private long get(int number) {
         if (number == APIC_BASE) {
             return apicBase.getAsLong();
+        }
+        if (number == DEADLINE) {
+            return lapic.deadline();
+        }
+        if (number == X86Msr.TSC.number()) {
+            return tsc.read();
         }
         if (LapicMsrs.covers(number)) {
             return lapic.get(number);
@@ -199,7 +208,7 @@ final class Msrs {
             host.note(VmAnswer.MSRS_STOP);
         }
         for (int i = 0; i < done; i++) {
-            put(host, number(entries, i), value(entries, i));
+            put(number(entries, i), value(entries, i));
         }
         return done;
     }
@@ -212,11 +221,12 @@ final class Msrs {
         return entries.getLong(entry * Uapi.KvmMsrEntry.SIZE + Uapi.KvmMsrEntry.DATA);
     }
 
-    private void put(Host host, int number, long value) {
-        if (number == X86Msr.TSC.number() && host.build().pvm()) {
-            return; // its guests read the processor's TSC
-        }
-        if (checks.has(number)) {
+    private void put(int number, long value) {
+        if (number == X86Msr.TSC.number()) {
+            tsc.write(value);
+        } else if (number == DEADLINE) {
+            lapic.setDeadline(value);
+        } else if (checks.has(number)) {
             checks.put(number, value);
         } else if (number != APIC_BASE) {
             boolean address = number == X86Msr.SYSENTER_ESP.number() || number == X86Msr.SYSENTER_EIP.number();
@@ -230,6 +240,10 @@ final class Msrs {
         }
         if (LapicMsrs.covers(number)) {
             throw new NotModelledException("setting MSR " + X86Msr.text(number));
+        }
+        if (number == DEADLINE) {
+            tsc.checkModelled();
+            return true;
         }
         if (checks.has(number)) {
             return checks.takes(number, value);

@@ -18,11 +18,11 @@ final class ProcessorCalls {
     private long vapic;
     private boolean reportsTpr;
 
-    ProcessorCalls(X86Vm vm, MemorySlots memory, boolean hasLapic) {
+    ProcessorCalls(X86Vm vm, MemorySlots memory, boolean hasLapic, TscRate tsc) {
         this.host = vm.host();
         this.memory = memory;
         this.hasLapic = hasLapic;
-        this.tsc = new TscRate(vm.settings().tscRate());
+        this.tsc = tsc;
     }
 
     MachineChecks checks() {

@@ -26,10 +26,13 @@ final class VmSettings {
     /** The TSC of vCPUs to come. */
     private int tscRate = TscRate.OF_HOST;
 
+    private final long tscOffset;
+
     private long busCycle = 1;
 
     VmSettings(X86Vm vm) {
         this.host = vm.host();
+        this.tscOffset = -TimeStampCounter.ofHost(host.time());
     }
 
     /** Before a run. */
@@ -56,6 +59,11 @@ final class VmSettings {
 
     int tscRate() {
         return tscRate;
+    }
+
+    /** By which they begin at 0. */
+    long tscOffset() {
+        return tscOffset;
     }
 
     int setTscRate(long rate, boolean hasVcpus) {

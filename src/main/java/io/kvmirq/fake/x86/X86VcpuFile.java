@@ -90,7 +90,7 @@ final class X86VcpuFile extends VcpuFile {
     private final CpuidCalls cpuid;
 
     private int state;
-    private ByteBuffer tscOffset = ByteBuffer.allocate(Long.BYTES).order(ByteOrder.nativeOrder());
+    private final TimeStampCounter tsc;
 
     private final X86Vm vm;
     private final X86Vm.Irqchip irqchip;
@@ -107,9 +107,10 @@ final class X86VcpuFile extends VcpuFile {
                 lapic.isPresent() && !vm.isBootVcpu(id) ? Uapi.KVM_MP_STATE_UNINITIALIZED : Uapi.KVM_MP_STATE_RUNNABLE;
         this.cpu = new FakeCpu(vm, memory, id, lapic, shared, page);
         this.synced = new SyncedRegisters(vm.host(), shared, cpu);
-        this.processor = new ProcessorCalls(vm, memory, lapic.isPresent());
+        this.tsc = lapic.map(apic -> apic.timer().tsc()).orElseGet(() -> new TimeStampCounter(vm));
+        this.processor = new ProcessorCalls(vm, memory, lapic.isPresent(), tsc.rate());
         LapicMsrs ofLapic = new LapicMsrs(vm.host(), lapic);
-        this.saved = new SavedState(vm.host(), new Msrs(processor.checks(), ofLapic, () -> cpu.base()
+        this.saved = new SavedState(vm.host(), new Msrs(processor.checks(), ofLapic, tsc, () -> cpu.base()
                 .get()));
         this.nested = new NestedState(vm.host(), cpu);
         this.cpuid = new CpuidCalls(vm.host(), cpu);
@@ -373,7 +374,9 @@ final class X86VcpuFile extends VcpuFile {
 
     private int getAttribute(ByteBuffer structure) {
         int refused = hasAttribute(structure);
-        return refused < 0 ? refused : host.put(Attribute.of(structure).address(), tscOffset, Long.BYTES);
+        ByteBuffer offset = ByteBuffer.allocate(Long.BYTES).order(ByteOrder.nativeOrder());
+        offset.putLong(0, tsc.offset());
+        return refused < 0 ? refused : host.put(Attribute.of(structure).address(), offset, Long.BYTES);
     }
 
     private int setAttribute(ByteBuffer structure) {
@@ -381,7 +384,7 @@ final class X86VcpuFile extends VcpuFile {
         return refused < 0
                 ? refused
                 : host.copied(Attribute.of(structure).address(), Long.BYTES, next -> {
-                    tscOffset = next;
+                    tsc.setOffset(next.getLong(0));
                     return 0;
                 });
     }

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+import io.kvmirq.NotModelledException;
+import io.kvmirq.fake.file.FakeTime;
+
+/**
+ * The TSC of a vCPU: that of the host and an offset, by which the TSCs of a new VM begin at 0. Guests of a kvm_pvm read
+ * the host's. Source: {@code kvm_read_l1_tsc()} in arch/x86/kvm/x86.c, {@code start_sw_tscdeadline()} in lapic.c.
+ */
+final class TimeStampCounter {
+    private static final long NANOS_OF_KHZ = 1_000_000;
+
+    private final FakeTime time;
+    private final boolean ofHost;
+    private final TscRate rate;
+    private long offset;
+
+    TimeStampCounter(X86Vm vm) {
+        this.time = vm.host().time();
+        this.ofHost = vm.host().build().pvm();
+        this.rate = new TscRate(vm.settings().tscRate());
+        this.offset = vm.settings().tscOffset();
+    }
+
+    static long ofHost(FakeTime time) {
+        return time.now() * (TscRate.OF_HOST / NANOS_OF_KHZ);
+    }
+
+    TscRate rate() {
+        return rate;
+    }
+
+    long offset() {
+        return offset;
+    }
+
+    void setOffset(long next) {
+        offset = next;
+    }
+
+    long read() {
+        return ofHost(time) + (ofHost ? 0 : offset);
+    }
+
+    void write(long value) {
+        if (!ofHost) {
+            offset = value - ofHost(time);
+        }
+    }
+
+    /** @throws NotModelledException for another rate than that of the host */
+    void checkModelled() {
+        if (rate.get() != TscRate.OF_HOST) {
+            throw new NotModelledException("a deadline of a TSC whose rate is not the host's");
+        }
+    }
+
+    /** The nanoseconds to a value, as the kernel multiplies them, modulo 2^64; 0 for one that has passed. */
+    long nanosUntil(long value) {
+        long now = read();
+        return Long.compareUnsigned(value, now) > 0
+                ? Long.divideUnsigned((value - now) * NANOS_OF_KHZ, TscRate.OF_HOST)
+                : 0;
+    }
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.World.*;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.X86Msr;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.testing.Structs;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** A LAPIC's timer in the mode of the TSC deadline: arch/x86/kvm/lapic.c. */
+@Contract
+class TscDeadlineContract extends KernelSuite {
+    private static final int TIMER = 0x320;
+    private static final int INITIAL_COUNT = 0x380;
+    private static final int MASKED = 1 << 16;
+    private static final int DEADLINE = 2 << 17;
+    private static final int DEADLINE_FEATURE = 1 << 24;
+    private static final int X2APIC_FEATURE = 1 << 21;
+    private static final int OTHER_VECTOR = 0x32;
+    private static final int OTHER_HANDLED = 0x86;
+    /** EOI; {@code out 0x86; iret}. */
+    private static final String HANDLER = "66b90b080000" + "6631c0" + "6631d2" + "0f30" + "e686cf";
+    /** Minutes from now. */
+    private static final long FAR = 1L << 40;
+
+    private int vm;
+    private int vcpu;
+
+    @SuppressWarnings("NullAway.Init")
+    private RealModeGuest guest;
+
+    /** A guest may have another CPUID until it runs. */
+    @BeforeEach
+    void setUp() {
+        vm = world.splitVm();
+        guest = RealModeGuest.unstarted(world, vm);
+        vcpu = guest.vcpu();
+        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.SIZE)
+                .putInt(Uapi.KvmCpuid2.NENT, 1)
+                .putInt(Uapi.KvmCpuid2.SIZE, 1)
+                .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.ECX, DEADLINE_FEATURE | X2APIC_FEATURE);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_CPUID2, cpuid));
+        guest.handle(OTHER_VECTOR, HANDLER);
+    }
+
+    private void start() {
+        guest.runTo(RealModeGuest.READY);
+    }
+
+    private void setEntry(int entry) {
+        assertOk(libc.ioctl(
+                vcpu, Uapi.KVM_SET_LAPIC, world.lapic(vcpu).putInt(TIMER, entry).putInt(INITIAL_COUNT, 0)));
+    }
+
+    private void setMsr(X86Msr msr, long value) {
+        assertThat(libc.ioctl(vcpu, Uapi.KVM_SET_MSRS, Structs.msrs(msr.number(), value)))
+                .isOne();
+    }
+
+    private long msr(X86Msr msr) {
+        ByteBuffer read = Structs.msrs(msr.number(), -1);
+        assertThat(libc.ioctl(vcpu, Uapi.KVM_GET_MSRS, read)).isOne();
+        return read.getLong(Uapi.KvmMsrs.SIZE + Uapi.KvmMsrEntry.DATA);
+    }
+
+    private void setDeadline(long value) {
+        setMsr(X86Msr.TSC_DEADLINE, value);
+    }
+
+    private long deadline() {
+        return msr(X86Msr.TSC_DEADLINE);
+    }
+
+    private void signal() {
+        assertThat(kernel.msiSignal(vm, MSI_ADDRESS, VECTOR, 0, 0)).isOne();
+    }
+
+    @Test
+    void deadlineIsKeptInItsModeAlone() {
+        setDeadline(5);
+        assertThat(deadline()).as("one-shot").isZero();
+        long far = msr(X86Msr.TSC) + FAR;
+        setEntry(DEADLINE | OTHER_VECTOR);
+        assertThat(deadline()).isZero();
+        setDeadline(far);
+        assertThat(deadline()).isEqualTo(far);
+        setEntry(DEADLINE | VECTOR);
+        assertThat(deadline()).as("in the same mode").isEqualTo(far);
+        setEntry(VECTOR);
+        assertThat(deadline()).isZero();
+        setEntry(DEADLINE | VECTOR);
+        assertThat(deadline()).as("a new mode ends it").isZero();
+    }
+
+    @Test
+    void vcpuWithoutLapicHasNone() {
+        vcpu = world.vcpu(world.bareVm(), 0);
+        setDeadline(5);
+        assertThat(deadline()).isZero();
+    }
+
+    @Test
+    void deadlineThatHasPassedInterrupts() {
+        start();
+        setEntry(DEADLINE | OTHER_VECTOR);
+        setDeadline(1);
+        assertThat(deadline()).isOne();
+        guest.runTo(OTHER_HANDLED);
+        assertThat(deadline()).as("once").isZero();
+        signal();
+        guest.answer();
+    }
+
+    @Test
+    void deadlineInterruptsWhenItComes() {
+        start();
+        setEntry(DEADLINE | OTHER_VECTOR);
+        setDeadline(msr(X86Msr.TSC) + 10_000_000);
+        guest.runTo(OTHER_HANDLED);
+        assertThat(deadline()).isZero();
+    }
+
+    @Test
+    void farDeadlineDoesNotInterrupt() {
+        start();
+        setEntry(DEADLINE | OTHER_VECTOR);
+        long far = msr(X86Msr.TSC) + FAR;
+        setDeadline(far);
+        signal();
+        guest.answer();
+        assertThat(deadline()).isEqualTo(far);
+    }
+
+    /** It takes the place of one that has come and was not seen. */
+    @Test
+    void deadlineOfZeroIsNone() {
+        start();
+        setEntry(DEADLINE | OTHER_VECTOR);
+        setDeadline(1);
+        setDeadline(0);
+        signal();
+        guest.answer();
+    }
+
+    /** KVM_SET_LAPIC starts it again. */
+    @Test
+    void maskedDeadlineWaitsForItsEntry() {
+        start();
+        setEntry(DEADLINE | MASKED | OTHER_VECTOR);
+        setDeadline(1);
+        signal();
+        guest.answer();
+        assertThat(deadline()).isOne();
+        setEntry(DEADLINE | OTHER_VECTOR);
+        guest.runTo(OTHER_HANDLED);
+    }
+
+    /** {@code wrmsr} of the entry and of the deadline, which has passed; the guest halts. */
+    @Test
+    void guestSetsItsDeadline() {
+        String entry = "66b932080000" + "66b832000400" + "6631d2" + "0f30";
+        String deadline = "66b9e0060000" + "66b801000000" + "0f30";
+        RealModeGuest own = new RealModeGuest(
+                world, world.splitVm(), RealModeGuest.LAPIC_ON + entry + "e682" + deadline + "e682fbf4ebfd");
+        own.handle(OTHER_VECTOR, HANDLER);
+        vcpu = own.vcpu();
+        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.SIZE)
+                .putInt(Uapi.KvmCpuid2.NENT, 1)
+                .putInt(Uapi.KvmCpuid2.SIZE, 1)
+                .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.ECX, DEADLINE_FEATURE | X2APIC_FEATURE);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_CPUID2, cpuid));
+        own.runTo(RealModeGuest.READY);
+        own.runTo(RealModeGuest.READY);
+        own.runTo(OTHER_HANDLED);
+        assertThat(deadline()).isZero();
+    }
+}
