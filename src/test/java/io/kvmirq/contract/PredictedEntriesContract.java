@@ -233,18 +233,24 @@ class PredictedEntriesContract {
                 forwarding.forwardAll(
                         device.msix(0, 2), i -> MsiMessage.to(new VcpuId(i), new InterruptVector(0x41 + i)));
                 ProgrammingGuest guest = new ProgrammingGuest(memory, first, bus, SLOT, device.config());
-                guest.run();
+                run(guest);
                 long all = irtes.isVapic() ? 2 : 0;
                 assertThat(posted(irtes, address)).isEqualTo(all);
                 vm.createPit();
-                guest.run();
+                run(guest);
                 assertThat(posted(irtes, address)).as("reinjecting").isEqualTo(all / 2);
                 vm.setPitReinjection(false);
-                guest.run();
+                run(guest);
                 assertThat(posted(irtes, address)).as("discarding").isEqualTo(all);
                 device.reset(); // as above
             }
         }
+    }
+
+    /** KVM completes the last OUT of the run before, which must not be where this run begins. */
+    private static void run(ProgrammingGuest guest) {
+        guest.config(0, 0);
+        guest.run();
     }
 
     /** A guest of 32 bits without paging that writes to a device. Each step is kept until {@link #run}. */
