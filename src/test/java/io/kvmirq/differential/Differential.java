@@ -159,13 +159,13 @@ final class Differential implements AutoCloseable {
                 return Optional.empty();
             }
         }
-        return Optional.of(quiet.test(seed, new Shrinker(quiet::run).shrink(steps)));
+        return Optional.of(quiet.test(seed, new Shrinker(quiet::run).shrink(steps), found.get()));
     }
 
-    private String test(long seed, List<Call> calls) {
+    /** @param first the difference that was found */
+    private String test(long seed, List<Call> calls, Divergence first) {
         List<String> lines = new ArrayList<>();
-        lines.add("    /** " + run(calls).map(Divergence::toString).orElse("Not seen again: it depends on time")
-                + ". */");
+        lines.add("    /** " + run(calls).map(Divergence::toString).orElse("Not seen in each run: " + first) + ". */");
         lines.add("    @Test");
         lines.add("    void seed%d() {".formatted(seed).replace("seed-", "seedMinus"));
         lines.add("        agree(");
