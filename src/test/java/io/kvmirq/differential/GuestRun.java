@@ -150,7 +150,6 @@ final class GuestRun {
             }
             int reason = shared.getInt(Uapi.KvmRun.EXIT_REASON);
             int port = shared.getShort(Uapi.KvmRun.IO_PORT) & 0xff;
-            byte value = shared.get((int) shared.getLong(Uapi.KvmRun.IO_DATA_OFFSET));
             if (reason == Uapi.KVM_EXIT_IOAPIC_EOI) {
                 exits.put((byte) reason).put(shared.get(Uapi.KvmRun.EOI_VECTOR));
                 idle = 0;
@@ -162,6 +161,7 @@ final class GuestRun {
             }
             idle = port == IDLE ? idle + 1 : 0;
             if (port != IDLE && port != ENDED) {
+                byte value = shared.get((int) shared.getLong(Uapi.KvmRun.IO_DATA_OFFSET));
                 exits.put((byte) port).put(port == NMI ? 0 : value);
             }
         }
