@@ -315,7 +315,8 @@ class LapicModeContract extends KernelSuite {
     @Test
     void msrsOfX2apicModeAreTheRegisters() {
         setCommand();
-        assertThat(msr(0x830, 0)).as("xAPIC mode").isZero();
+        long none = world.isSince(6, 12) ? 0 : -1;
+        assertThat(msr(0x830, 0)).as("xAPIC mode").isEqualTo(none);
         assertOk(setCpuid(1, 0, X2APIC_FEATURE));
         assertOk(setBase(ADDRESS | ENABLED | X2APIC));
         setCommand();
@@ -330,8 +331,8 @@ class LapicModeContract extends KernelSuite {
         assertThat(msr(0x808, 1)).as("TPR").isEqualTo(0x25);
         assertThat(msr(0x80a, 1)).as("PPR").isEqualTo(0x25);
         assertThat(msr(0x823, 1)).as("IRR").isEqualTo(0x80000000L);
-        for (int none : new int[] {0x800, 0x80b, 0x80e, 0x831, 0x83a, 0x83f, 0x8ff}) {
-            assertThat(msr(none, 0)).as("0x%x", none).isZero();
+        for (int number : new int[] {0x800, 0x80b, 0x80e, 0x831, 0x83a, 0x83f, 0x8ff}) {
+            assertThat(msr(number, 0)).as("0x%x", number).isEqualTo(none);
         }
     }
 

@@ -97,6 +97,15 @@ class ManagementContract extends KernelSuite {
                 .putInt(KvmVcpuEvents.FLAGS, Uapi.KVM_VCPUEVENT_VALID_NMI_PENDING)));
     }
 
+    @Test
+    void smiEndsTheWaitForInit() {
+        assumeTrue(isBuiltIn, "needs a kernel with System Management Mode");
+        assertOk(setState(Uapi.KVM_MP_STATE_UNINITIALIZED));
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SMI, 0));
+        assertErrno(Errno.EAGAIN, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
+        assertErrno(Errno.EAGAIN, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
+    }
+
     /** The request is not withdrawn by events in which no SMI waits. */
     @Test
     void smiWaits() {

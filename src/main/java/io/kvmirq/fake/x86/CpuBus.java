@@ -55,9 +55,13 @@ final class CpuBus {
         return isOfPic(port, size) || timer().has(port, size);
     }
 
-    /** Reads a port that {@link #isServed}. */
-    int readServed(int port, int size) {
-        return isOfPic(port, size) ? vm.pics().read(port, size) : timer().read(port);
+    /**
+     * Reads a port that {@link #isServed}.
+     *
+     * @param before what is read where the kernel writes nothing: what the register had
+     */
+    int readServed(int port, int size, int before) {
+        return isOfPic(port, size) ? vm.pics().read(port, size) : timer().read(port, before);
     }
 
     /** The guest exits to the VMM. */

@@ -249,7 +249,7 @@ final class FakeCpu {
 
     /** Whether an event waits that ends a wait, though the vCPU may not take it. */
     boolean wakes() {
-        return pending.wakes(code);
+        return events.hasSmi() || pending.wakes(code);
     }
 
     /** A wait that a signal ends: the window comes before it. */

@@ -160,7 +160,9 @@ final class Msrs {
             int number = entries.getInt(at + Uapi.KvmMsrEntry.INDEX);
             if (!has(number)) {
                 host.note(VmAnswer.MSRS_STOP);
-                entries.putLong(at + Uapi.KvmMsrEntry.DATA, 0);
+                if (host.build().isSince(6, 12) || !LapicMsrs.covers(number)) {
+                    entries.putLong(at + Uapi.KvmMsrEntry.DATA, 0);
+                }
                 return i;
             }
             entries.putLong(at + Uapi.KvmMsrEntry.DATA, get(number));

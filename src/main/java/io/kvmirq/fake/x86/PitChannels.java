@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
+import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.ChipAnswer;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.uapi.Uapi.KvmPitChannelState;
@@ -247,7 +248,11 @@ final class PitChannels {
         put(SPEAKER_CHANNEL, KvmPitChannelState.GATE, value & 1);
     }
 
-    int read(int port) {
+    /** @param before what the register had, which the port of commands leaves there */
+    int read(int port, int before) {
+        if (port == COMMAND_PORT && vm.host().build().pvm()) {
+            throw new NotModelledException("a guest of a kvm_pvm that reads its timer's port of commands");
+        }
         vm.note(ChipAnswer.PIT_PORTS);
         if (port == SPEAKER_PORT) {
             return flags() & SPEAKER_ON
@@ -255,7 +260,7 @@ final class PitChannels {
                     | (isOutputHigh(SPEAKER_CHANNEL) ? 1 : 0) << 5
                     | (int) (time.now() >>> REFRESH & 1) << 4;
         }
-        return port == COMMAND_PORT ? 0 : readChannel(port - FIRST_PORT);
+        return port == COMMAND_PORT ? before : readChannel(port - FIRST_PORT);
     }
 
     private int readChannel(int channel) {

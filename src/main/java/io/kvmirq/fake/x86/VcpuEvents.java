@@ -293,9 +293,14 @@ final class VcpuEvents {
         return management;
     }
 
+    /** Whether one waits, or was requested. */
+    boolean hasSmi() {
+        return managementRequested || management;
+    }
+
     /** Whether a guest that runs would see more than its interrupts. */
     boolean isSpecial() {
-        return managementRequested || management || released;
+        return hasSmi() || released;
     }
 
     void setReleased(boolean on) {
