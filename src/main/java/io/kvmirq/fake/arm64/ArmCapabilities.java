@@ -25,9 +25,13 @@ final class ArmCapabilities {
             Map.entry(10L, SLOTS), // NR_MEMSLOTS
             Map.entry(14L, 1), // MP_STATE
             Map.entry(15L, 1), // COALESCED_MMIO: the offset of the ring, in pages
+            Map.entry(16L, 1), // SYNC_MMU
+            Map.entry(21L, 1), // DESTROY_MEMORY_REGION_WORKS
             Map.entry(25L, 4096), // IRQ_ROUTING
+            Map.entry(30L, 1), // JOIN_MEMORY_REGIONS_WORKS
             Map.entry(32L, 1), // IRQFD
             Map.entry(36L, 1), // IOEVENTFD
+            Map.entry(40L, 1), // INTERNAL_ERROR_DATA
             Map.entry(70L, 1), // ONE_REG
             Map.entry(77L, 1), // SIGNAL_MSI
             Map.entry(81L, 1), // READONLY_MEM
