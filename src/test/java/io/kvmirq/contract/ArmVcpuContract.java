@@ -29,6 +29,8 @@ import java.util.List;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Registers, features and state of a vCPU of arm64, and exits of its guest: arch/arm64/kvm/guest.c, arm.c, psci.c. */
 @ArmContract
@@ -58,6 +60,13 @@ class ArmVcpuContract extends ArmVms {
 
     private void assumeHas(int capability, String name) {
         assumeTrue(vm.capability(capability) > 0, "needs " + name + ", which this host does not have");
+    }
+
+    /** Memory follows the VMM's mappings, slots can be deleted and joined, and internal errors come with data. */
+    @ParameterizedTest
+    @ValueSource(ints = {16, 21, 30, 40})
+    void capabilityThatVmmsRequireIsThere(int capability) {
+        assertThat(vm.capability(capability)).isOne();
     }
 
     // Registers
@@ -198,6 +207,21 @@ class ArmVcpuContract extends ArmVms {
             assertErrno(Errno.EFAULT, libc.ioctl(vcpu, request, NOWHERE));
             assertErrno(Errno.EFAULT, libc.ioctl(vcpu, request, one));
         }
+    }
+
+    /** That of a core register is refused first. */
+    @Test
+    void valueIsReadBeforeASystemRegisterIsLookedFor() {
+        int vcpu = Numbers.of(initialized().fd());
+        ByteBuffer one = Buffers.allocate(Uapi.KvmOneReg.SIZE)
+                .putLong(Uapi.KvmOneReg.ID, ArmRegister.system(3, 7, 15, 15, 7).id())
+                .putLong(Uapi.KvmOneReg.ADDR, NOWHERE);
+        assertErrno(Errno.EFAULT, libc.ioctl(vcpu, Uapi.KVM_SET_ONE_REG, one));
+        assertErrno(Errno.ENOENT, libc.ioctl(vcpu, Uapi.KVM_GET_ONE_REG, one));
+        one.putLong(
+                Uapi.KvmOneReg.ID,
+                UapiArm64.KVM_REG_ARM64 | UapiArm64.KVM_REG_SIZE_U64 | UapiArm64.KVM_REG_ARM_CORE | 216);
+        assertErrno(Errno.ENOENT, libc.ioctl(vcpu, Uapi.KVM_SET_ONE_REG, one));
     }
 
     @Test

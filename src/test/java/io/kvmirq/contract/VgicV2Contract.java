@@ -14,14 +14,17 @@ import io.kvmirq.Route;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
 import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kvm.ArmRegister;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.KvmDevice;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VgicV2;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.Numbers;
+import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
+import java.nio.ByteBuffer;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 
@@ -101,6 +104,16 @@ class VgicV2Contract extends GicV2Vms {
         assertErrno(Errno.EINVAL, ioctlCreateVcpu(vm, 0));
     }
 
+    /** ID_AA64PFR0_EL1.GIC. */
+    @Test
+    void vcpuOfSuchAHostHasNoSystemRegistersOfAGic() {
+        assumeTrue(!vm.supports(KvmDevice.Type.VGIC_V3), "needs a host with a GICv2: a GICv3 has system registers");
+        Vcpu vcpu = vcpu(vm, 0);
+        vcpu.initialize();
+        assertThat(vcpu.armRegister(ArmRegister.system(3, 0, 0, 4, 0)) >>> 24 & 0xf)
+                .isZero();
+    }
+
     // Addresses
 
     @Test
@@ -115,6 +128,22 @@ class VgicV2Contract extends GicV2Vms {
         assertThat(refused(Errno.EEXIST, () -> vgic.setDistributor(DISTRIBUTOR)))
                 .contains("this place was set already");
         refused(Errno.EEXIST, () -> vgic.setCpuInterface(CPU_INTERFACE));
+    }
+
+    /** A GICv2 has none, and its index is read all the same. */
+    @Test
+    void indexOfARegionIsReadBeforeTheRegionIsRefused() {
+        VgicV2 vgic = made.add(vm.createVgicV2());
+        ByteBuffer asked = Structs.of(
+                "kvm_device_attr",
+                0,
+                UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR,
+                UapiArm64.KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION,
+                8);
+        assertErrno(Errno.EFAULT, ioctl(vgic.fd(), Uapi.KVM_GET_DEVICE_ATTR, asked));
+        assertErrno(
+                Errno.ENXIO,
+                get(vgic, UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR, UapiArm64.KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION));
     }
 
     @Test

@@ -34,6 +34,10 @@ final class ArmRegisters {
     private static final int USER_32 = 0x10;
 
     private static final long MPIDR = id(0xc005);
+    /** ID_AA64PFR0_EL1, which says whether a GIC has system registers. */
+    private static final long FEATURES = id(0xc020);
+
+    private static final long GIC_REGISTERS = 0xfL << 24;
     /** CNTVCT and CNTPCT of EL0. */
     private static final Set<Long> COUNTERS = Set.of(id(0xdf1a), id(0xdf01));
     /** They count at 62.5 MHz. */
@@ -100,6 +104,11 @@ final class ArmRegisters {
         return ((int) id & UapiArm64.KVM_REG_ARM_COPROC_MASK) == UapiArm64.KVM_REG_ARM_CORE;
     }
 
+    /** Whether it is the id of a system register of 64 bits, which the vCPU may lack. */
+    static boolean isSystem(long id) {
+        return (id & ~0xffffL) == id(0);
+    }
+
     private static long offset(long id) {
         return (id & ~(ARCHITECTURE | SIZE_MASK | UapiArm64.KVM_REG_ARM_CORE)) * WORD;
     }
@@ -127,12 +136,10 @@ final class ArmRegisters {
             }
             return coreSize(offset) == size(id) ? Optional.empty() : Optional.of(ArmAnswer.ARM_REGISTER_SIZE);
         }
-        boolean plain = (id & SIZE_MASK) == UapiArm64.KVM_REG_SIZE_U64
-                && ((int) id & UapiArm64.KVM_REG_ARM_COPROC_MASK) == UapiArm64.KVM_REG_ARM64_SYSREG;
         if (ArmRegisterTable.of(host.build()).resetValue(id).isPresent()) {
             return Optional.empty();
         }
-        if (!plain) {
+        if (!isSystem(id)) {
             throw new NotModelledException("the register 0x" + Long.toHexString(id));
         }
         return Optional.of(ArmAnswer.ARM_REGISTER_NONE);
@@ -157,6 +164,9 @@ final class ArmRegisters {
         }
         if (id == MPIDR) {
             return affinity;
+        }
+        if (id == FEATURES && ArmCapabilities.isGicV2(host)) {
+            return ArmRegisterTable.of(host.build()).resetValue(id).orElseThrow() & ~GIC_REGISTERS;
         }
         Long kept = system.get(id);
         return kept == null ? ArmRegisterTable.of(host.build()).resetValue(id).orElseThrow() : kept;

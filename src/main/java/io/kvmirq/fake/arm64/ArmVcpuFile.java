@@ -190,22 +190,30 @@ final class ArmVcpuFile extends VcpuFile {
         if (!vcpu.isInitialized()) {
             return host.refuse(ArmAnswer.ARM_VCPU_NOT_INITIALIZED);
         }
-        return host.copied(address, Uapi.KvmOneReg.SIZE, one -> {
-            long id = one.getLong(Uapi.KvmOneReg.ID);
-            Optional<Answer> refused = vcpu.registers().refuses(id);
-            return refused.isPresent() ? host.refuse(refused) : call.apply(id, one.getLong(Uapi.KvmOneReg.ADDR));
-        });
+        return host.copied(
+                address,
+                Uapi.KvmOneReg.SIZE,
+                one -> call.apply(one.getLong(Uapi.KvmOneReg.ID), one.getLong(Uapi.KvmOneReg.ADDR)));
     }
 
     private int getRegister(long id, long address) {
-        return host.copyOut(address, vcpu.registers().get(id), ArmRegisters.size(id));
+        Optional<Answer> refused = vcpu.registers().refuses(id);
+        return refused.isPresent()
+                ? host.refuse(refused)
+                : host.copyOut(address, vcpu.registers().get(id), ArmRegisters.size(id));
     }
 
+    /** The value of a system register is read before the register is looked for: {@code kvm_sys_reg_set_user()}. */
     private int setRegister(long id, long address) {
+        Optional<Answer> refused = vcpu.registers().refuses(id);
+        if (refused.isPresent() && !ArmRegisters.isSystem(id)) {
+            return host.refuse(refused);
+        }
         return host.copied(
                 address,
                 ArmRegisters.size(id),
-                value -> host.refuse(vcpu.registers().set(id, value)));
+                value -> host.refuse(
+                        refused.isPresent() ? refused : vcpu.registers().set(id, value)));
     }
 
     // Attributes: interrupts of the timers, and of a PMU, which the vCPU does not have

@@ -25,7 +25,7 @@ public final class ArmVmFile extends VmFile {
     /** KVM_ARM_VM_SMCCC_CTRL. */
     private static final int SMCCC = 0;
     /** Can be enabled: MANUAL_DIRTY_LOG_PROTECT2, NISV_TO_USER, HALT_POLL, rings, MTE, SYSTEM_SUSPEND, chunks. */
-    private static final Set<Integer> CAPABILITIES = Set.of(168, 177, 182, 192, 205, 217, 223, 225, 228);
+    private static final Set<Integer> CAPABILITIES = Set.of(168, 177, 182, 192, 205, 216, 223, 225, 228);
 
     private static final Requests<ArmVmFile> REQUESTS = VmFile.<ArmVmFile>requests(
                     ArmAnswer.ARM_VM_UNKNOWN_REQUEST, number -> ArmRequests.name(FileKind.VM, number))

@@ -61,6 +61,10 @@ final class GicV2File extends VgicDeviceFile {
         if (attribute.number() == UapiArm64.KVM_VGIC_V2_ADDR_TYPE_DIST) {
             return put(attribute, vgic.places().distributor(), Long.BYTES);
         }
+        if (attribute.number() == UapiArm64.KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION) {
+            // The index is read before the kind of VGIC is looked at: kvm_vgic_addr().
+            return host.copied(attribute.address(), Long.BYTES, index -> host.refuse(VgicAnswer.VGIC_ATTRIBUTE));
+        }
         return attribute.number() == UapiArm64.KVM_VGIC_V2_ADDR_TYPE_CPU
                 ? put(attribute, vgic.places().cpuInterface(), Long.BYTES)
                 : host.refuse(VgicAnswer.VGIC_ATTRIBUTE);
