@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.differential;
 
-import io.kvmirq.testing.Machine;
 import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Collectors;
@@ -18,12 +17,6 @@ record Call(Operation operation, List<Long> arguments) {
 
     int intAt(int index) {
         return arguments.get(index).intValue();
-    }
-
-    /** On arm64, attributes of group 0 are left out too: those of a VM filter SMCCC calls, which is not modelled. */
-    boolean isSearched() {
-        boolean filters = !Machine.isX86() && operation.isAttribute() && at(1) == 0;
-        return operation.isSearched() && !filters;
     }
 
     /** As Java. */

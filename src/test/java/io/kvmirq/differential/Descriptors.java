@@ -23,6 +23,8 @@ final class Descriptors {
         EVENTFD,
         DEVICE,
         EPOLL,
+        VGIC,
+        ITS,
         CONTAINER,
         GROUP,
         VFIO_DEVICE;

@@ -59,7 +59,8 @@ final class Draft {
     }
 
     void step(List<Call> calls) {
-        List<Call> made = calls.stream().filter(Call::isSearched).toList();
+        List<Call> made =
+                calls.stream().filter(call -> call.operation().isSearched()).toList();
         if (!made.isEmpty()) {
             steps.add(new Step(made));
         }

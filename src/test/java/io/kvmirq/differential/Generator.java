@@ -8,7 +8,6 @@ import io.kvmirq.differential.Descriptors.Kind;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.uapi.Epoll;
 import io.kvmirq.uapi.Uapi;
-import io.kvmirq.uapi.UapiArm64;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.SplittableRandom;
@@ -25,6 +24,9 @@ final class Generator {
     private final Descriptors fds;
     private final Draft draft;
     private final InterruptSteps interrupts;
+    private final DeviceSteps devices;
+    private final ArmSteps arm;
+    private final VgicSteps vgics;
     private final VcpuSteps vcpus;
     private final VfioSteps vfio;
     private final VfioBodySteps body;
@@ -43,12 +45,15 @@ final class Generator {
         this.values = draft.values();
         this.fds = draft.fds();
         this.interrupts = new InterruptSteps(draft);
+        this.devices = new DeviceSteps(draft);
+        this.arm = new ArmSteps(draft);
+        this.vgics = new VgicSteps(draft, arm);
         this.vcpus = new VcpuSteps(draft);
         this.vfio = new VfioSteps(draft);
         this.body = new VfioBodySteps(draft);
         this.ofProcessor = Machine.isX86() && random.nextInt(2) == 0;
-        this.withVfio = withVfio && !ofProcessor;
-        List<Choice> others = ofProcessor ? ofProcessor() : choices();
+        this.withVfio = withVfio && (Machine.isX86() ? !ofProcessor : random.nextInt(2) == 0);
+        List<Choice> others = !Machine.isX86() ? ofArm64() : ofProcessor ? ofProcessor() : choices();
         this.choices = this.withVfio ? withVfio(others) : others;
         this.total = choices.stream().mapToInt(Choice::weight).sum();
     }
@@ -81,10 +86,50 @@ final class Generator {
                 new Choice(7, interrupts::run),
                 new Choice(12, interrupts::served),
                 new Choice(19, interrupts::state),
-                new Choice(7, this::createDevice),
-                new Choice(38, this::attribute),
+                new Choice(7, devices::create),
+                new Choice(38, devices::attribute),
                 new Choice(9, this::memory),
                 new Choice(11, this::anyIoctl));
+    }
+
+    private List<Choice> ofArm64() {
+        return List.of(
+                new Choice(3, this::open),
+                new Choice(8, this::close),
+                new Choice(8, this::dup),
+                new Choice(10, this::epoll),
+                new Choice(6, this::epollWait),
+                new Choice(5, this::eventfd),
+                new Choice(14, this::write),
+                new Choice(12, this::read),
+                new Choice(8, this::poll),
+                new Choice(3, arm::createVm),
+                new Choice(14, arm::checkExtension),
+                new Choice(8, arm::enable),
+                new Choice(4, arm::createIrqchip),
+                new Choice(10, arm::createVcpu),
+                new Choice(14, arm::initialize),
+                new Choice(36, arm::register),
+                new Choice(6, arm::listRegisters),
+                new Choice(12, arm::state),
+                new Choice(6, arm::signals),
+                new Choice(14, arm::attribute),
+                new Choice(12, arm::route),
+                new Choice(15, interrupts::irqfd),
+                new Choice(4, interrupts::heldLine),
+                new Choice(12, interrupts::ioeventfd),
+                new Choice(14, arm::signal),
+                new Choice(20, arm::line),
+                new Choice(8, devices::create),
+                new Choice(20, devices::attribute),
+                new Choice(10, vgics::create),
+                new Choice(24, vgics::place),
+                new Choice(12, vgics::control),
+                new Choice(90, vgics::register),
+                new Choice(16, vgics::any),
+                new Choice(14, vgics::command),
+                new Choice(9, this::memory),
+                new Choice(10, this::anyIoctl));
     }
 
     private List<Choice> ofProcessor() {
@@ -143,7 +188,7 @@ final class Generator {
                 new Choice(6, body::hotReset),
                 new Choice(8, body::iommu),
                 new Choice(10, body::poll),
-                new Choice(25, this::vfioFile)));
+                new Choice(25, devices::vfioFile)));
         all.addAll(others);
         if (!Machine.isX86()) {
             // Linux of arm64 dies of an access that the device does not answer: of another width, or to ports.
@@ -174,8 +219,9 @@ final class Generator {
             beginWithProcessor(vm);
             return;
         }
-        if (!Machine.isX86() && !values.rarely(4)) {
-            createVgic(vm);
+        if (!Machine.isX86()) {
+            beginOnArm64(vm);
+            return;
         }
         if (values.rarely(2)) {
             createIrqchip();
@@ -187,14 +233,26 @@ final class Generator {
             enable();
         }
         interrupts.listening(createVcpu(vm, 0));
+        beginOthers(vm);
+    }
+
+    private void beginOthers(long vm) {
         if (!values.rarely(3)) {
-            createDevice(vm, Uapi.KVM_DEV_TYPE_VFIO, 0);
+            devices.create(vm, Uapi.KVM_DEV_TYPE_VFIO, 0);
         }
         eventfd();
         eventfd();
         if (withVfio) {
             vfio.begin();
         }
+    }
+
+    private void beginOnArm64(long vm) {
+        vgics.begin(vm);
+        if (values.rarely(2)) {
+            arm.createVm();
+        }
+        beginOthers(vm);
     }
 
     /** A VM with PICs, with LAPICs alone, or without any, and a guest. */
@@ -235,6 +293,7 @@ final class Generator {
             draft.step(call(Operation.READ_NOWAIT, fd, 8));
         });
         fds.open(Kind.EPOLL).forEach(fd -> draft.step(call(Operation.EPOLL_WAIT, fd, 4)));
+        vgics.observe();
         fds.open(Kind.VCPU).forEach(fd -> draft.step(call(Operation.GET_LAPIC, fd)));
         fds.open(Kind.VM).forEach(fd -> {
             for (int chip = 0; chip < 3; chip++) {
@@ -396,71 +455,6 @@ final class Generator {
         if (values.rarely(6)) {
             draft.step(call(Operation.MEMORY, vm, slot + 1, 0, page, 0x1000, 0));
         }
-    }
-
-    // Devices
-
-    private void createDevice() {
-        long type = values.rarely(6) ? values.of(0, 5, 6, 7, 16, 17, 99) : Uapi.KVM_DEV_TYPE_VFIO;
-        createDevice(fds.pick(Kind.VM), type, values.of(0, 0, 1, 0x80, 0x81));
-    }
-
-    private void createDevice(long vm, long type, long flags) {
-        long to = fds.fresh();
-        draft.step(call(Operation.CREATE_DEVICE, to, vm, type, flags));
-        if (type == Uapi.KVM_DEV_TYPE_VFIO && flags < Uapi.KVM_CREATE_DEVICE_TEST) {
-            fds.addFrom(Kind.VM, vm, Kind.DEVICE, to);
-        }
-    }
-
-    /** A VGICv3 that is initialised, so that the VM takes irqfds. */
-    private void createVgic(long vm) {
-        long to = fds.fresh();
-        draft.step(
-                call(Operation.CREATE_DEVICE, to, vm, UapiArm64.KVM_DEV_TYPE_ARM_VGIC_V3, 0),
-                call(
-                        Operation.SET_ATTR,
-                        to,
-                        UapiArm64.KVM_DEV_ARM_VGIC_GRP_CTRL,
-                        UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT,
-                        Side.NOWHERE));
-    }
-
-    private void attribute() {
-        Operation operation =
-                switch (random.nextInt(4)) {
-                    case 0 -> Operation.GET_ATTR;
-                    case 1 -> Operation.HAS_ATTR;
-                    default -> Operation.SET_ATTR;
-                };
-        if (values.rarely(6)) {
-            otherAttribute(operation);
-            return;
-        }
-        long file = values.rarely(5) ? Side.NOWHERE : values.rarely(3) ? fds.stale() : fds.anyOpen();
-        long fd = fds.pick(values.rarely(16) ? Kind.EPOLL : Kind.DEVICE);
-        // Group 1 of the system is kvm_amd's, and not every machine's.
-        long usual = fds.open(Kind.KVM).contains(fd) ? 0 : 1;
-        draft.step(call(
-                operation,
-                fd,
-                values.rarely(6) ? values.of(0, 2, -1) : usual,
-                values.rarely(6) ? values.of(0, 3, -1) : 1 + values.below(2),
-                file));
-    }
-
-    /** KVM_DEV_VFIO_FILE_ADD and DEL of a file that may be one. */
-    private void vfioFile() {
-        draft.step(call(Operation.SET_ATTR, fds.pick(Kind.DEVICE), 1, 1 + values.below(2), fds.anyVfio()));
-    }
-
-    /** The one of a vCPU and the one of the system. */
-    private void otherAttribute(Operation operation) {
-        Kind kind = values.rarely(2) ? Kind.VCPU : Kind.KVM;
-        long address = values.rarely(3) ? Side.NOWHERE : fds.stale();
-        // As above.
-        long group = kind == Kind.KVM ? 2 : 1;
-        draft.step(call(operation, fds.pick(kind), values.rarely(4) ? group : 0, values.rarely(4) ? 1 : 0, address));
     }
 
     private void anyIoctl() {

@@ -79,6 +79,22 @@ enum Operation {
     /** KVM_RUN of that program to its next exit. */
     CONTINUE("fd", "run", "answer"),
 
+    // arm64; a value of 64 bits is in memory, or Side.NOWHERE is its address
+    /** {@code features} is the first word of them. */
+    VCPU_INIT("fd", "target", "features"),
+    FINALIZE("fd", "value"),
+    /** {@code room} is a number of registers. */
+    LIST_REGISTERS("fd", "room"),
+    GET_REGISTER("fd", "id", "value"),
+    SET_REGISTER("fd", "id", "value"),
+    SIGNALS("fd", "length", "set"),
+    GET_VALUE("fd", "group", "number", "value"),
+    SET_VALUE("fd", "group", "number", "value"),
+    /** A slot of the VM for the tables of {@link VgicSteps}. */
+    TABLES("fd"),
+    /** Words of a command in the ring there; no call. */
+    COMMAND("number", "w0", "w1", "w2"),
+
     // VFIO; device is a number of VfioSide
     OPEN_CONTAINER("to"),
     OPEN_GROUP("to", "device"),
@@ -120,21 +136,14 @@ enum Operation {
     /** Where the descriptors of {@link #HOT_RESET} begin. */
     static final int GROUPS_AT = 4;
 
-    /** Calls of KVM on x86 only, or of a vCPU, whose calls on arm64 are not modelled. */
+    /** Calls of KVM on x86 only, or that run a guest, which on arm64 is not modelled. */
     private static final Set<Operation> OF_X86 = EnumSet.of(
-            CREATE_IRQCHIP,
             SPLIT_IRQCHIP,
             X2APIC_API,
-            CREATE_VCPU,
-            SIGNAL_MSI,
-            IRQ_LINE,
-            IRQ_LINE_STATUS,
             GET_IRQCHIP,
             SET_IRQCHIP,
             GET_LAPIC,
             SET_LAPIC,
-            GET_MP_STATE,
-            SET_MP_STATE,
             RUN,
             GET_REGS,
             SET_REGS,
@@ -169,7 +178,12 @@ enum Operation {
 
     /** Whether a search on this machine's architecture makes it. */
     boolean isSearched() {
-        return Machine.isX86() || !OF_X86.contains(this);
+        return Machine.isX86() ? !isOfArm64() : !OF_X86.contains(this);
+    }
+
+    /** Whether it is of {@link ArmSide}. */
+    boolean isOfArm64() {
+        return compareTo(CONTINUE) > 0 && compareTo(OPEN_CONTAINER) < 0;
     }
 
     /** Whether it is of {@link VcpuSide}. */
@@ -184,10 +198,6 @@ enum Operation {
 
     boolean isVfio() {
         return compareTo(OPEN_CONTAINER) >= 0;
-    }
-
-    boolean isAttribute() {
-        return this == SET_ATTR || this == HAS_ATTR || this == GET_ATTR;
     }
 
     boolean opensVfio() {

@@ -37,6 +37,7 @@ final class Side implements AutoCloseable {
     private final GuestRun guest;
     private final ProgramRun program;
     private final VcpuSide processor;
+    private final ArmSide arm;
     private final VfioSide vfio;
     /** The VM each vCPU was made from, by number. */
     private final Map<Integer, Integer> vms = new HashMap<>();
@@ -49,6 +50,7 @@ final class Side implements AutoCloseable {
         this.guest = new GuestRun(libc);
         this.program = new ProgramRun(libc, guest.cpuid(), guest.runSize());
         this.processor = new VcpuSide(libc, program);
+        this.arm = new ArmSide(libc);
         this.vfio = new VfioSide(libc, arena, places);
     }
 
@@ -57,6 +59,9 @@ final class Side implements AutoCloseable {
         open.descendingSet().forEach(libc::close);
         open.clear();
         vms.clear();
+        // The tables of an ITS may be saved there.
+        libc.view(arena, (int) ARENA).put(0, new byte[(int) ARENA]);
+        arm.reset();
         guest.reset();
         program.reset();
     }
@@ -66,6 +71,7 @@ final class Side implements AutoCloseable {
         reset();
         libc.munmap(arena, ARENA);
         guest.close();
+        arm.close();
         program.close();
     }
 
@@ -73,6 +79,9 @@ final class Side implements AutoCloseable {
         int fd = call.intAt(0);
         if (call.operation().isVfio()) {
             return call.operation().opensVfio() ? opened(fd, vfio.open(call)) : vfio.make(fd, call);
+        }
+        if (call.operation().isOfArm64()) {
+            return arm.make(fd, call);
         }
         return switch (call.operation()) {
             case OPEN -> opened(fd, libc.open(PATHS[call.intAt(1)], Uapi.O_RDWR | Uapi.O_CLOEXEC));
@@ -280,7 +289,7 @@ final class Side implements AutoCloseable {
     private Answer attribute(int fd, long request, Call call) {
         long value = call.at(3) == NOWHERE ? NOWHERE : address + Uapi.KvmDeviceAttr.SIZE;
         fill("kvm_device_attr", 0, call.at(1), call.at(2), value);
-        memory.putInt(Uapi.KvmDeviceAttr.SIZE, call.intAt(3));
+        memory.putLong(Uapi.KvmDeviceAttr.SIZE, Integer.toUnsignedLong(call.intAt(3)));
         return ask(fd, request, 0);
     }
 }

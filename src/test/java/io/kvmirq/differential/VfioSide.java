@@ -253,6 +253,11 @@ final class VfioSide {
         return hasAmdVi() && !Machine.isAtLeast(Machine.kernelRelease(), 6, 15);
     }
 
+    /** A host with a GICv2 remaps no interrupts, and its IOMMU is refused. */
+    static boolean mayUseDevices() {
+        return !Machine.isGicV2();
+    }
+
     static boolean hasAmdVi() {
         return Files.isDirectory(Path.of("/sys/class/iommu/ivhd0"));
     }

@@ -16,6 +16,9 @@
  * interrupts and NMIs, and run random programs in real mode ({@code ProgramRun}), from one exit to the next, whose {@code
  * struct kvm_run} is compared.
  *
+ * <p>On arm64 there are vCPUs with their registers, states and attributes, VGICs and ITSs in every order, with each group
+ * of their attributes, and commands of an ITS in memory. No guest runs there.
+ *
  * <p>The fake answers each call first. A call that it does not model is not made on the real kernel either, and counted;
  * one that is many calls, such as a guest's run, ends the sequence.
  *

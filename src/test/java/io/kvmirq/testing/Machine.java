@@ -169,6 +169,11 @@ public final class Machine {
         return "amd64".equals(System.getProperty("os.arch"));
     }
 
+    /** Whether it is an arm64 machine with a GICv2, as its profile says. */
+    public static boolean isGicV2() {
+        return profile().label().contains("gicv2");
+    }
+
     /** Whether the running kernel is of this version or newer. */
     public static boolean kernelAtLeast(int major, int minor) {
         return isAtLeast(kernelRelease(), major, minor);
