@@ -104,7 +104,7 @@ class VgicV2Contract extends GicV2Vms {
         assertErrno(Errno.EINVAL, ioctlCreateVcpu(vm, 0));
     }
 
-    /** ID_AA64PFR0_EL1.GIC. */
+    /** ID_AA64PFR0_EL1.GIC and ID_PFR1_EL1.GIC. */
     @Test
     void vcpuOfSuchAHostHasNoSystemRegistersOfAGic() {
         assumeTrue(!vm.supports(KvmDevice.Type.VGIC_V3), "needs a host with a GICv2: a GICv3 has system registers");

@@ -34,10 +34,9 @@ final class ArmRegisters {
     private static final int USER_32 = 0x10;
 
     private static final long MPIDR = id(0xc005);
-    /** ID_AA64PFR0_EL1, which says whether a GIC has system registers. */
-    private static final long FEATURES = id(0xc020);
+    /** Where ID_AA64PFR0_EL1 and ID_PFR1_EL1 say that a GIC has system registers. */
+    private static final Map<Long, Long> GIC_REGISTERS = Map.of(id(0xc020), 0xfL << 24, id(0xc009), 0xfL << 28);
 
-    private static final long GIC_REGISTERS = 0xfL << 24;
     /** CNTVCT and CNTPCT of EL0. */
     private static final Set<Long> COUNTERS = Set.of(id(0xdf1a), id(0xdf01));
     /** They count at 62.5 MHz. */
@@ -165,11 +164,12 @@ final class ArmRegisters {
         if (id == MPIDR) {
             return affinity;
         }
-        if (id == FEATURES && ArmCapabilities.isGicV2(host)) {
-            return ArmRegisterTable.of(host.build()).resetValue(id).orElseThrow() & ~GIC_REGISTERS;
-        }
         Long kept = system.get(id);
-        return kept == null ? ArmRegisterTable.of(host.build()).resetValue(id).orElseThrow() : kept;
+        if (kept != null) {
+            return kept;
+        }
+        long reset = ArmRegisterTable.of(host.build()).resetValue(id).orElseThrow();
+        return ArmCapabilities.isGicV2(host) ? reset & ~GIC_REGISTERS.getOrDefault(id, 0L) : reset;
     }
 
     /** @return the rule that refuses the value; empty for none */
