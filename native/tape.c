@@ -15,11 +15,10 @@
  * recorded, except what $KVMIRQ_TAPE_LENGTHS asks for.
  *
  * What is seen are calls through the C library's functions named in this file
- * and in tape_data.c, tape_eventfd.c, tape_ioctl.c and tape_poll.c. Not seen:
- * raw system calls, and so statically linked programs (Go); calls within the C
- * library; select(), epoll_wait() and close_range(). Without /proc, as in a
- * chroot, only ioctls of KVM and VFIO, eventfd() and opens that fail are seen,
- * and polls of anything. A seccomp filter that does not allow what recording
+ * and in tape_transfer.c. Not seen: raw system calls, and so statically linked
+ * programs (Go); calls within the C library; select(), epoll_wait() and
+ * close_range(). Without /proc, as in a chroot, only ioctls of KVM and VFIO,
+ * eventfd() and opens that fail are seen, and polls of anything. A seccomp filter that does not allow what recording
  * calls (process_vm_readv, readlink, fallocate, mmap, munmap, rt_sigprocmask,
  * rt_sigpending, rt_sigtimedwait) makes lines incomplete, or kills the program.
  *
@@ -30,10 +29,12 @@
  * What recording itself calls goes by syscall(), past the functions below.
  */
 #include "tape_calls.h"
+#include "tape_record.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
+#include <linux/kvm.h>
 #include <stdarg.h>
 #include <sys/syscall.h>
 
@@ -85,40 +86,17 @@ __attribute__((constructor)) void resolve(void)
 	RESOLVE(__openat_2);
 }
 
-void record(const struct simple *done, long long result)
-{
-	char room[LINE_ROOM + SMALL];
-	struct line line;
-	int error = errno;
-
-	begin(&line, room, sizeof(room), done->call, done->fd, done->file);
-	for (int i = 0; i < 3 && done->keys[i]; i++)
-		put_field(&line, done->keys[i], done->values[i]);
-	if (done->bytes_key)
-		put_bytes(&line, done->bytes_key, true, done->bytes,
-			  done->size);
-	end(&line, result, error);
-	tape_append(&line);
-	errno = error;
-}
-
 /* The calls that open, close and map files */
 
 /* Written first: afterwards the number may be another thread's new file. */
 EXPORT int close(int fd)
 {
-	struct file file;
 	int error = errno;
 	int ret;
 
 	if (!tape_is_open())
 		return NEXT(close)(fd);
-	file_of(fd, &file);
-	if (is_ours(&file) || is_eventfd(&file))
-		record(&(struct simple){ .call = "close",
-					 .fd = fd,
-					 .file = file.name },
-		       0);
+	record_close(fd);
 	errno = error;
 	file_forget(fd);
 	ret = NEXT(close)(fd);
@@ -156,7 +134,6 @@ EXPORT void closefrom(int first)
 
 EXPORT int fcntl(int fd, int command, ...)
 {
-	struct file file;
 	unsigned long argument;
 	va_list more;
 	int ret, error;
@@ -169,16 +146,7 @@ EXPORT int fcntl(int fd, int command, ...)
 	if (tape_is_open() &&
 	    (command == F_DUPFD || command == F_DUPFD_CLOEXEC)) {
 		file_forget(ret);
-		file_of(fd, &file);
-		errno = error;
-		if (is_ours(&file) || is_eventfd(&file))
-			record(&(struct simple){
-				       .call = "fcntl",
-				       .fd = fd,
-				       .file = file.name,
-				       .keys = { "request", "value" },
-				       .values = { command, (int)argument } },
-			       ret);
+		record_fcntl(fd, command, (int)argument, ret, error);
 		errno = error;
 	}
 	return ret;
@@ -188,20 +156,11 @@ ALIAS(fcntl) int fcntl64(int fd, int command, ...);
 
 static int duplicated(const char *call, int from, int to, int flags, int fd)
 {
-	struct file file;
 	int error = errno;
 
-	if (!tape_is_open())
-		return fd;
-	file_of(from, &file);
+	if (tape_is_open())
+		record_dup(call, from, to, flags, fd, error);
 	errno = error;
-	if (is_ours(&file) || is_eventfd(&file))
-		record(&(struct simple){ .call = call,
-					 .fd = from,
-					 .file = file.name,
-					 .keys = { "value", "flags" },
-					 .values = { to, flags } },
-		       fd);
 	return fd;
 }
 
@@ -235,28 +194,12 @@ EXPORT int dup3(int from, int to, int flags)
 
 static int opened(const char *call, const char *path, int flags, int fd)
 {
-	struct file file = { .name = file.room };
 	int error = errno;
 
 	if (!tape_is_open())
 		return fd;
 	file_forget(fd);
-	if (fd >= 0)
-		file_of(fd, &file);
-	else if (copy(file.room, (uintptr_t)path, 5) &&
-		 starts(file.room, "/dev/"))
-		/* By character: what follows a short name may be unreadable. */
-		for (size_t i = 5; i < 64 && file.room[i - 1]; i++)
-			if (!copy(&file.room[i], (uintptr_t)path + i, 1))
-				break;
-	errno = error;
-	if (is_node(file.name))
-		record(&(struct simple){ .call = call,
-					 .fd = -1,
-					 .file = file.name,
-					 .keys = { "flags" },
-					 .values = { flags } },
-		       fd);
+	record_open(call, (uintptr_t)path, flags, fd, error);
 	errno = error;
 	return fd;
 }
@@ -332,29 +275,131 @@ EXPORT ssize_t recvmsg(int socket, struct msghdr *message, int flags)
 	return ret;
 }
 
-/* Of a vCPU or device; the address is the program's own affair. */
 EXPORT void *mmap(void *wish, size_t length, int protection, int flags, int fd,
 		  off_t offset)
 {
 	void *ret = NEXT(mmap)(wish, length, protection, flags, fd, offset);
-	struct file file;
 	int error = errno;
 
-	if (!tape_is_open() || fd < 0)
-		return ret;
-	file_of(fd, &file);
+	if (tape_is_open() && fd >= 0)
+		record_mmap(fd, length, flags, offset,
+			    ret == MAP_FAILED ? -1 : 0, error);
 	errno = error;
-	if (starts(file.name, "anon_inode:kvm-vcpu") || is_vfio_device(&file))
-		record(&(struct simple){ .call = "mmap",
-					 .fd = fd,
-					 .file = file.name,
-					 .keys = { "value", "flags", "offset" },
-					 .values = { (long long)length, flags,
-						     offset } },
-		       ret == MAP_FAILED ? -1 : 0);
 	return ret;
 }
 
 ALIAS(mmap)
 void *mmap64(void *wish, size_t length, int protection, int flags, int fd,
 	     off64_t offset);
+
+/* Calls on files */
+
+EXPORT int eventfd(unsigned int count, int flags)
+{
+	int fd = NEXT(eventfd)(count, flags);
+	int error = errno;
+
+	if (!tape_is_open())
+		return fd;
+	file_forget(fd);
+	record_eventfd(count, flags, fd, error);
+	errno = error;
+	return fd;
+}
+
+static int ioctl_recorded(int fd, const struct file *file,
+			  unsigned long request, uintptr_t argument, int error)
+{
+	struct ioctl_call call;
+	int ret;
+
+	if (!ioctl_before(&call, fd, file, request, argument)) {
+		errno = error;
+		return NEXT(ioctl)(fd, request, argument);
+	}
+	errno = error;
+	ret = NEXT(ioctl)(fd, request, argument);
+	error = errno;
+	if (ret > 0 && file_is_other(ret)) /* it may be a new file */
+		file_forget(ret);
+	ioctl_after(&call, ret, error);
+	errno = error;
+	return ret;
+}
+
+EXPORT int ioctl(int fd, unsigned long wide, ...)
+{
+	unsigned long request = wide & 0xffffffff;
+	bool known = _IOC_TYPE(request) == KVMIO || is_vfio(request);
+	int error = errno;
+	uintptr_t argument;
+	struct file file;
+	va_list more;
+
+	va_start(more, wide);
+	argument = va_arg(more, uintptr_t);
+	va_end(more);
+	if (tape_is_open() && (known || !file_is_other(fd))) {
+		file_of(fd, &file);
+		if (known || is_ours(&file))
+			return ioctl_recorded(fd, &file, request, argument,
+					      error);
+		errno = error;
+	}
+	return NEXT(ioctl)(fd, wide, argument);
+}
+
+static bool is_passed(const struct pollfd *fds, nfds_t count)
+{
+	for (nfds_t i = 0; i < count; i++)
+		if (!poll_ignores(fds[i].fd))
+			return false;
+	return true;
+}
+
+static int done(const char *call, const struct pollfd *fds, nfds_t count,
+		long timeout, int result)
+{
+	int error = errno;
+
+	if (tape_is_open() && (result < 0 || !is_passed(fds, count))) {
+		record_poll(call, (uintptr_t)fds, count, timeout, result,
+			    error);
+		errno = error;
+	}
+	return result;
+}
+
+EXPORT int ppoll(struct pollfd *fds, nfds_t count,
+		 const struct timespec *timeout, const sigset_t *signals)
+{
+	long time = timeout ? poll_nanoseconds(timeout) : -1;
+	int ret = NEXT(ppoll)(fds, count, timeout, signals);
+
+	return done("ppoll", fds, count, time, ret);
+}
+
+EXPORT int poll(struct pollfd *fds, nfds_t count, int timeout)
+{
+	int ret = NEXT(poll)(fds, count, timeout);
+
+	return done("poll", fds, count, timeout < 0 ? -1 : timeout * 1000000L,
+		    ret);
+}
+
+EXPORT int __poll_chk(struct pollfd *fds, nfds_t count, int timeout,
+		      size_t room)
+{
+	if (room / sizeof(*fds) < count)
+		return NEXT(__poll_chk)(fds, count, timeout, room);
+	return poll(fds, count, timeout);
+}
+
+EXPORT int __ppoll_chk(struct pollfd *fds, nfds_t count,
+		       const struct timespec *timeout, const sigset_t *signals,
+		       size_t room)
+{
+	if (room / sizeof(*fds) < count)
+		return NEXT(__ppoll_chk)(fds, count, timeout, signals, room);
+	return ppoll(fds, count, timeout, signals);
+}

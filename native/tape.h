@@ -81,6 +81,10 @@ void end_line(struct line *line);
 
 /* tape_file.c: the tape. */
 
+/* Opens what the environment names. */
+bool tape_start(void);
+/* @link: to the file of the program whose calls follow */
+void tape_header(const char *link);
 bool tape_is_open(void);
 void tape_append(const struct line *line);
 
@@ -110,23 +114,13 @@ struct file {
 };
 
 bool starts(const char *text, const char *prefix);
-void file_of(int fd, struct file *file);
-/* Whether the number was found to be no file of the tape; false if unsure. */
-bool file_is_other(int fd);
-/* To be called before and after a number may become another file. */
-void file_forget(int fd);
-void file_forget_from(unsigned int first, unsigned int last);
+/* @process: its directory in /proc */
+void file_read(const char *process, int fd, struct file *file);
 bool is_eventfd(const struct file *file);
 bool is_node(const char *path);
 bool is_vfio_device(const struct file *file);
 bool is_ours(const struct file *file);
 bool is_vfio(unsigned long request);
-
-/*
- * False, not a signal, where the program has no such memory; but a thread that
- * unmaps it meanwhile gets the signal.
- */
-bool copy(void *to, uintptr_t from, size_t size);
 
 /*
  * How much to record of the structure that the argument points to; 0: it may
@@ -136,5 +130,32 @@ size_t argument_size(unsigned long request, uintptr_t argument, bool *cut);
 
 /* What an address in the structure points to, where that is recorded. */
 void put_pointee(struct line *line, unsigned long request, uintptr_t argument);
+
+/*
+ * The thread whose call is recorded, its files and its memory. tape_self.c: the
+ * one that makes the call, for the preloaded library. trace_subject.c: the one
+ * that stopped, for the tracer.
+ */
+
+struct caller {
+	long process;
+	long thread;
+};
+
+struct caller caller(void);
+void file_of(int fd, struct file *file);
+/* Whether the number was found to be no file of the tape; false if unsure. */
+bool file_is_other(int fd);
+/* To be called before and after a number may become another file. */
+void file_forget(int fd);
+void file_forget_from(unsigned int first, unsigned int last);
+
+/*
+ * False, not a signal, where the program has no such memory; but a thread that
+ * unmaps it meanwhile gets the signal.
+ */
+bool copy(void *to, uintptr_t from, size_t size);
+/* Where the kernel has just read or written. */
+bool copy_used(void *to, uintptr_t from, size_t size);
 
 #endif

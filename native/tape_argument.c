@@ -1,19 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tape.h"
 
-#include <errno.h>
 #include <linux/vfio.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #define MAX_COUNTED (8 + 4096 * 48) /* the largest table of routes */
 #define MAX_ARGSZ 16384
 #define MAX_TEXT 64
-#define SMALLEST_PAGE 4096
 #define MAX_VALUE 65535 /* no page of a program begins below */
 
 /* What is recorded */
@@ -23,91 +18,19 @@ bool starts(const char *text, const char *prefix)
 	return !strncmp(text, prefix, strlen(prefix));
 }
 
-/*
- * Names of files of KVM, VFIO and eventfds by descriptor: reading a link costs
- * as much as ten calls. A word of the table is a count of changes and the place
- * of a name, 0 for none, OTHER for a file that is none of these. Names stay;
- * when there are too many, or a descriptor is too large, links are read.
- */
-
-#define MAX_NAMED 4096
-#define MAX_NAMES 512
-#define NAME_ROOM 48
-#define PLACE 0xffffu
-#define OTHER PLACE
-
-static _Atomic uint32_t known_files[MAX_NAMED];
-static char names[MAX_NAMES][NAME_ROOM];
-static _Atomic uint32_t names_taken = 1;
-static _Atomic bool name_whole[MAX_NAMES];
-
-static uint32_t place_of(const char *name)
+void file_read(const char *process, int fd, struct file *file)
 {
-	uint32_t taken = atomic_load(&names_taken);
-	uint32_t place;
-
-	for (place = 1; place < taken && place < MAX_NAMES; place++)
-		if (atomic_load(&name_whole[place]) &&
-		    !strcmp(names[place], name))
-			return place;
-	if (strlen(name) >= NAME_ROOM || taken >= MAX_NAMES)
-		return 0;
-	place = atomic_fetch_add(&names_taken, 1);
-	if (place >= MAX_NAMES)
-		return 0;
-	strcpy(names[place], name);
-	atomic_store(&name_whole[place], true);
-	return place;
-}
-
-void file_forget_from(unsigned int first, unsigned int last)
-{
-	for (unsigned int fd = first; fd <= last && fd < MAX_NAMED; fd++) {
-		uint32_t word = atomic_load(&known_files[fd]);
-
-		while (!atomic_compare_exchange_weak(
-			&known_files[fd], &word, (word | PLACE) + 1))
-			;
-	}
-}
-
-void file_forget(int fd)
-{
-	file_forget_from((unsigned int)fd, (unsigned int)fd);
-}
-
-bool file_is_other(int fd)
-{
-	return fd >= 0 && fd < MAX_NAMED &&
-	       (atomic_load(&known_files[fd]) & PLACE) == OTHER;
-}
-
-/* What was another file is looked at again. */
-void file_of(int fd, struct file *file)
-{
-	bool kept = fd >= 0 && fd < MAX_NAMED;
-	uint32_t word = kept ? atomic_load(&known_files[fd]) : 0;
-	uint32_t place = word & PLACE;
-	char path[32] = "/proc/self/fd/";
-	struct line line = { path, path + strlen(path),
-			     path + sizeof(path) - 1 };
+	char path[48];
+	struct line line = { path, path, path + sizeof(path) - 1 };
 	ssize_t length;
 
-	if (place && place != OTHER) {
-		file->name = names[place];
-		return;
-	}
+	put(&line, process);
+	put(&line, "/fd/");
 	put_number(&line, fd);
 	*line.at = '\0';
 	length = readlink(path, file->room, sizeof(file->room) - 1);
 	file->room[length < 0 ? 0 : length] = '\0';
 	file->name = file->room;
-	place = is_ours(file) || is_eventfd(file) ? place_of(file->name) :
-		*file->name			  ? OTHER :
-						    0;
-	if (kept)
-		atomic_compare_exchange_strong(&known_files[fd], &word,
-					       (word & ~PLACE) | place);
 }
 
 bool is_eventfd(const struct file *file)
@@ -131,37 +54,6 @@ bool is_ours(const struct file *file)
 {
 	return is_node(file->name) || starts(file->name, "anon_inode:kvm-") ||
 	       is_vfio_device(file);
-}
-
-/* One word of each page, by a call that refuses all but the address. */
-static bool is_readable(uintptr_t from, size_t size)
-{
-	uintptr_t last = from + size - 1;
-
-	if (!size || last < from)
-		return !size;
-	for (uintptr_t at = from & ~(uintptr_t)7; at <= last;
-	     at = (at | (SMALLEST_PAGE - 1)) + 1)
-		if (syscall(SYS_rt_sigprocmask, ~0, at, NULL,
-			    sizeof(uint64_t)) != -1 ||
-		    errno != EINVAL)
-			return false;
-	return true;
-}
-
-bool copy(void *to, uintptr_t from, size_t size)
-{
-	struct iovec local = { .iov_base = to, .iov_len = size };
-	struct iovec remote = { .iov_base = (void *)from, .iov_len = size };
-
-	if (size <= SMALLEST_PAGE) {
-		if (!from || !is_readable(from, size))
-			return !size;
-		memcpy(to, (const void *)from, size);
-		return true;
-	}
-	return process_vm_readv(getpid(), &local, 1, &remote, 1, 0) ==
-	       (ssize_t)size;
 }
 
 /*

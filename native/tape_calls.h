@@ -16,8 +16,6 @@
 #define EXPORT __attribute__((visibility("default")))
 #define ALIAS(name) EXPORT __attribute__((alias(#name)))
 
-#define SMALL 1024 /* bytes of an argument that the stack holds */
-
 /* tape.c: the functions behind ours. */
 
 struct next {
@@ -67,19 +65,5 @@ void resolve(void);
 
 /* Resolved by our constructor, unless another library's ran first and calls. */
 #define NEXT(name) (next.name ? next.name : (resolve(), next.name))
-
-/* A finished call without an argument in memory, or with a small one. */
-struct simple {
-	const char *call;
-	int fd;
-	const char *file;
-	const char *keys[3];
-	long long values[3];
-	const char *bytes_key;
-	const void *bytes; /* ours, not the program's */
-	size_t size;
-};
-
-void record(const struct simple *done, long long result);
 
 #endif

@@ -169,7 +169,7 @@ void tape_append(const struct line *line)
 
 /* The beginning */
 
-static void put_header(void)
+void tape_header(const char *link)
 {
 	char room[LINE_ROOM];
 	struct line line = { room, room, room + sizeof(room) - 1 };
@@ -179,10 +179,10 @@ static void put_header(void)
 
 	if (uname(&system))
 		return;
-	length = readlink("/proc/self/exe", program, sizeof(program) - 1);
+	length = readlink(link, program, sizeof(program) - 1);
 	program[length < 0 ? 0 : length] = '\0';
 	put(&line, "{\"header\":{\"pid\":");
-	put_number(&line, getpid());
+	put_number(&line, caller().process);
 	put_text(&line, "program", program);
 	put_text(&line, "arch", system.machine);
 	put_text(&line, "kernel", system.release);
@@ -222,14 +222,14 @@ static void remember(const char *name)
 		*tape.path = '\0'; /* too long to open again */
 }
 
-__attribute__((constructor)) static void start(void)
+bool tape_start(void)
 {
 	const char *name = getenv("KVMIRQ_TAPE");
 	struct stat now;
 	int fd, high;
 
 	if (!name || !*name)
-		return;
+		return false;
 	if (strspn(name, "0123456789") == strlen(name)) {
 		fd = atoi(name);
 	} else {
@@ -243,12 +243,12 @@ __attribute__((constructor)) static void start(void)
 		}
 	}
 	if (fstat(fd, &now))
-		return;
+		return false;
 	tape.dev = now.st_dev;
 	tape.ino = now.st_ino;
 	tape.kept = fd;
 	if (*tape.path && S_ISREG(now.st_mode) && now.st_size)
 		map_start(fd);
 	tape.fd = fd;
-	put_header();
+	return true;
 }

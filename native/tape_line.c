@@ -60,23 +60,15 @@ void put_bytes(struct line *line, const char *key, bool readable,
 	}
 }
 
-static __thread struct id {
-	long thread;
-	long process;
-} own __attribute__((tls_model("initial-exec")));
-
 void begin(struct line *line, char *room, size_t size, const char *call,
 	   int fd, const char *file)
 {
-	long thread = syscall(SYS_gettid);
+	struct caller by = caller();
 
-	/* Another thread, a child of fork() or one of vfork(). */
-	if (own.thread != thread)
-		own = (struct id){ thread, getpid() };
 	*line = (struct line){ room, room, room + size - 1 };
 	put(line, "{\"pid\":");
-	put_number(line, own.process);
-	put_field(line, "tid", thread);
+	put_number(line, by.process);
+	put_field(line, "tid", by.thread);
 	put_text(line, "call", call);
 	put_field(line, "fd", fd);
 	if (*file) {

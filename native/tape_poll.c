@@ -4,10 +4,10 @@
  * tape, and of nothing open. The kernel has read the others too, so a poll
  * that they ended may have a result of 0 here.
  */
-#include "tape_calls.h"
+#include "tape_record.h"
 
-#include <errno.h>
 #include <limits.h>
+#include <poll.h>
 
 #define MOST 64 /* descriptors of one line */
 
@@ -21,9 +21,9 @@ struct polled {
 	struct pollfd after[MOST];
 };
 
-static bool is_nothing(const struct pollfd *one)
+bool poll_ignores(int fd)
 {
-	return one->fd < 0 || file_is_other(one->fd);
+	return fd < 0 || file_is_other(fd);
 }
 
 static void look(struct polled *polled, const struct pollfd *one)
@@ -31,7 +31,7 @@ static void look(struct polled *polled, const struct pollfd *one)
 	struct file file;
 	bool ours;
 
-	if (is_nothing(one)) {
+	if (poll_ignores(one->fd)) {
 		polled->others = true;
 		return;
 	}
@@ -50,14 +50,6 @@ static void look(struct polled *polled, const struct pollfd *one)
 	polled->before[polled->count] =
 		(struct pollfd){ .fd = one->fd, .events = one->events };
 	polled->after[polled->count++] = *one;
-}
-
-static bool is_passed(const struct pollfd *fds, nfds_t count)
-{
-	for (nfds_t i = 0; i < count; i++)
-		if (!is_nothing(&fds[i]))
-			return false;
-	return true;
 }
 
 static void put_polled(const char *call, const struct polled *polled,
@@ -80,45 +72,32 @@ static void put_polled(const char *call, const struct polled *polled,
 	tape_append(&line);
 }
 
-/* After the call: the kernel has found the memory readable. */
-static __attribute__((noinline)) void recorded(const char *call,
-					       const struct pollfd *fds,
-					       nfds_t count, long timeout,
-					       int result, int error)
+void record_poll(const char *call, uintptr_t fds, unsigned long count,
+		 long timeout, int result, int error)
 {
+	/* The kernel has found the memory of a poll that did not fail good. */
+	bool (*get)(void *, uintptr_t, size_t) = result < 0 ? copy : copy_used;
 	struct polled polled;
-	struct pollfd refused[MOST];
+	struct pollfd one;
 
 	polled.count = 0;
 	polled.ours = polled.others = polled.cut = false;
 	polled.ready = 0;
-	if (result < 0) {
-		polled.cut = count > MOST;
-		count = polled.cut ? MOST : count;
-		if (!copy(refused, (uintptr_t)fds, count * sizeof(*fds)))
-			return;
-		fds = refused;
+	if (result < 0 && count > MOST) {
+		polled.cut = true;
+		count = MOST;
 	}
-	for (nfds_t i = 0; i < count; i++)
-		look(&polled, &fds[i]);
+	for (unsigned long i = 0; i < count; i++) {
+		if (!get(&one, fds + i * sizeof(one), sizeof(one)))
+			return;
+		look(&polled, &one);
+	}
 	if (polled.count && (polled.ours || !polled.others))
 		put_polled(call, &polled, timeout, result, error);
 }
 
-static int done(const char *call, const struct pollfd *fds, nfds_t count,
-		long timeout, int result)
-{
-	int error = errno;
-
-	if (tape_is_open() && (result < 0 || !is_passed(fds, count))) {
-		recorded(call, fds, count, timeout, result, error);
-		errno = error;
-	}
-	return result;
-}
-
 /* What a number cannot hold is the largest one: so programs wait for ever. */
-static long nanoseconds(const struct timespec *time)
+long poll_nanoseconds(const struct timespec *time)
 {
 	long sum;
 
@@ -126,38 +105,4 @@ static long nanoseconds(const struct timespec *time)
 	    __builtin_add_overflow(sum, time->tv_nsec, &sum))
 		return time->tv_sec < 0 ? LONG_MIN : LONG_MAX;
 	return sum;
-}
-
-EXPORT int ppoll(struct pollfd *fds, nfds_t count,
-		 const struct timespec *timeout, const sigset_t *signals)
-{
-	long time = timeout ? nanoseconds(timeout) : -1;
-	int ret = NEXT(ppoll)(fds, count, timeout, signals);
-
-	return done("ppoll", fds, count, time, ret);
-}
-
-EXPORT int poll(struct pollfd *fds, nfds_t count, int timeout)
-{
-	int ret = NEXT(poll)(fds, count, timeout);
-
-	return done("poll", fds, count, timeout < 0 ? -1 : timeout * 1000000L,
-		    ret);
-}
-
-EXPORT int __poll_chk(struct pollfd *fds, nfds_t count, int timeout,
-		      size_t room)
-{
-	if (room / sizeof(*fds) < count)
-		return NEXT(__poll_chk)(fds, count, timeout, room);
-	return poll(fds, count, timeout);
-}
-
-EXPORT int __ppoll_chk(struct pollfd *fds, nfds_t count,
-		       const struct timespec *timeout, const sigset_t *signals,
-		       size_t room)
-{
-	if (room / sizeof(*fds) < count)
-		return NEXT(__ppoll_chk)(fds, count, timeout, signals, room);
-	return ppoll(fds, count, timeout, signals);
 }
