@@ -56,7 +56,8 @@ class ArtifactsIT {
                     .contains(
                             "META-INF/native/" + machine + "/libkvmirq.so",
                             "META-INF/native/" + machine + "/libkvmirqtape.so",
-                            "META-INF/native/" + machine + "/kvmirqfault");
+                            "META-INF/native/" + machine + "/kvmirqfault",
+                            "META-INF/native/" + machine + "/kvmirqtrace");
         }
     }
 

@@ -21,10 +21,10 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Finds and loads {@code libkvmirq.so}. Finds the recorder {@code libkvmirqtape.so}, which other programs load, and
- * {@code kvmirqfault}, which starts other programs.
+ * {@code kvmirqfault} and {@code kvmirqtrace}, which start other programs.
  *
- * <p>If {@value #PROPERTY} ({@value #RECORDER_PROPERTY}, {@value #LAUNCHER_PROPERTY}) is set, only that file is used. Otherwise the first
- * usable file wins: in {@code java.library.path}, then in our jar, through {@link LibraryCache}. JNI gives a file to
+ * <p>If {@value #PROPERTY} ({@value #RECORDER_PROPERTY}, {@value #LAUNCHER_PROPERTY}, {@value #TRACER_PROPERTY}) is
+ * set, only that file is used. Otherwise the first usable file wins: in {@code java.library.path}, then in our jar, through {@link LibraryCache}. JNI gives a file to
  * one class loader only, so a second class loader gets a copy. The file and every directory above it must belong to
  * root or to this user and must not be writable by others. Thread-safe.
  */
@@ -37,6 +37,9 @@ public final class NativeLibrary {
 
     /** The absolute path of the launcher, overriding the search. */
     public static final String LAUNCHER_PROPERTY = "kvmirq.launcher";
+
+    /** The absolute path of the tracer, overriding the search. */
+    public static final String TRACER_PROPERTY = "kvmirq.tracer";
 
     private static final int ELF_MACHINE = 18;
 
@@ -100,6 +103,11 @@ public final class NativeLibrary {
     /** The program that makes calls of another program fail, searched by the same rules. */
     public static NativeLibrary launcherOfThisMachine() {
         return ofThisMachine("kvmirqfault", LAUNCHER_PROPERTY);
+    }
+
+    /** The program that records calls of another program by ptrace, searched by the same rules. */
+    public static NativeLibrary tracerOfThisMachine() {
+        return ofThisMachine("kvmirqtrace", TRACER_PROPERTY);
     }
 
     private static NativeLibrary ofThisMachine(String name, String property) {

@@ -17,6 +17,9 @@ import picocli.CommandLine.ParseResult;
 
 /** {@code kvmirq tape}: records the kernel calls of another program and prints one line for each. */
 public final class TapeCommand implements Command {
+    /** Measured for an ioctl, tracer and program on one processor; with two it depends on how long one takes to wake. */
+    static final String PTRACE_COST = "20 µs";
+
     @Override
     public String name() {
         return "tape";
@@ -40,7 +43,7 @@ public final class TapeCommand implements Command {
                         "The tape holds the arguments of the calls, with zeros for known pointers. It holds no guest"
                                 + " memory; a tape of selftest --record does.",
                         "",
-                        "Not recorded: raw system calls, statically linked programs (Go), programs of a user who"
+                        "Not recorded without --ptrace: raw system calls, statically linked programs (Go), programs of a user who"
                                 + " cannot read the recorder, select, epoll_wait, close_range, and most calls in a chroot"
                                 + " without /proc. A seccomp allow-list may kill CMD for a system call of the recorder. A"
                                 + " signal handler of CMD needs 8 KB of stack. When a full disk or a limit on file sizes"
@@ -53,6 +56,14 @@ public final class TapeCommand implements Command {
                         "Write the tape to FILE as lines of JSON while CMD runs, and print nothing. An earlier file of yours is"
                                 + " replaced by one for you alone. --show and kvmirq replay read FILE. Processes that CMD"
                                 + " leaves running are recorded too: the command ends when they end, or at Ctrl-C."));
+        usage.add(OptionSpec.builder("--ptrace")
+                .description("Record by ptrace, also a statically linked program. Each recorded call takes about "
+                        + PTRACE_COST + " longer, on two processors more: threads may meet in another order. Not"
+                        + " recorded: readv, writev and their like, openat2, reads and writes of more than 512 bytes,"
+                        + " pread and pwrite of more than 8, calls of 32-bit programs, and calls that a seccomp filter"
+                        + " of CMD refuses. An ignored signal ends a wait of CMD with EINTR. CMD gains no rights from"
+                        + " set-user-id programs, and cannot be debugged. The command ends when all processes of CMD"
+                        + " have, and kills them when it is killed."));
         usage.add(Command.option("--show", "FILE", Path.class)
                 .description("Print the tape in FILE and run nothing. Exit code 1 when FILE is not a complete tape."));
         usage.add(PositionalParamSpec.builder()
@@ -76,7 +87,7 @@ public final class TapeCommand implements Command {
             throw new ParameterException(line, "--output needs a CMD and excludes --show");
         }
         try {
-            return shown.map(file -> show(file, terminal)).orElseGet(() -> record(command, output, terminal));
+            return shown.map(file -> show(file, terminal)).orElseGet(() -> record(command, arguments.hasMatchedOption("--ptrace"), output, terminal));
         } catch (TapeException e) {
             terminal.complain(e.getMessage());
             return ExitCode.FAILED;
@@ -101,8 +112,8 @@ public final class TapeCommand implements Command {
 
     // Recording
 
-    private static int record(List<String> command, Optional<Path> output, Terminal terminal) {
-        try (TapedProgram program = new TapedProgram(command, terminal)) {
+    private static int record(List<String> command, boolean traced, Optional<Path> output, Terminal terminal) {
+        try (TapedProgram program = new TapedProgram(command, traced, terminal)) {
             try (TemporaryTape tape = TemporaryTape.create()) {
                 return output.map(file -> program.runAndFinish(tape.file(), file.toAbsolutePath()))
                         .orElseGet(() -> program.runAndPrint(tape.file()));

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.tapes;
 
-import io.kvmirq.backend.BackendUnavailableException;
-import io.kvmirq.backend.library.NativeLibrary;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.FileSentence;
 import io.kvmirq.cli.frame.OtherProgram;
@@ -17,7 +15,6 @@ import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
@@ -28,8 +25,6 @@ import java.util.concurrent.locks.LockSupport;
  * the program first and waits until its calls are printed. For one thread.
  */
 final class TapedProgram implements AutoCloseable {
-    private static final String PRELOAD = "LD_PRELOAD";
-
     /** Limit for its calls to be printed after it was stopped. */
     private static final long PRINTING_SECONDS = 10;
 
@@ -41,7 +36,7 @@ final class TapedProgram implements AutoCloseable {
 
     private final List<String> command;
     private final Terminal terminal;
-    private final Path recorder = NativeLibrary.recorderOfThisMachine().file();
+    private final ProgramRecorder recorder;
     private final RunningProgram running;
     /** Opened when all calls are printed or written. */
     private final CountDownLatch shown = new CountDownLatch(1);
@@ -50,18 +45,20 @@ final class TapedProgram implements AutoCloseable {
 
     private boolean toldOfOthers;
 
-    /** @throws UnreadableInputException when there is no such program: a mistyped name must not cost an earlier tape */
-    TapedProgram(List<String> command, Terminal terminal) {
+    /**
+     * @param traced whether it is recorded by ptrace, so that it can be a static program
+     * @throws UnreadableInputException when there is no such program: a mistyped name must not cost an earlier tape
+     */
+    TapedProgram(List<String> command, boolean traced, Terminal terminal) {
         this.command = command;
         this.terminal = terminal;
-        if (recorder.toString().matches(".*[ :].*")) {
-            throw new BackendUnavailableException(
-                    recorder + " cannot be preloaded: the path contains a space or a colon;"
-                            + " set $XDG_CACHE_HOME or -Dkvmirq.cache to another directory");
-        }
-        if (StaticProgram.is(OtherProgram.find(command.get(0)))) {
-            terminal.complain(command.get(0) + " is statically linked: the recorder is a library that is loaded into"
-                    + " programs, so only dynamically linked programs that it starts are recorded");
+        String program = command.get(0);
+        boolean isStatic = StaticProgram.is(OtherProgram.find(program));
+        this.recorder = traced ? new TracingRecorder(program) : new PreloadedRecorder();
+        if (isStatic && !traced) {
+            terminal.complain(program + " is statically linked: the recorder is a library that is loaded into"
+                    + " programs, so only dynamically linked programs that it starts are recorded; --ptrace records it,"
+                    + " and makes each call take about " + TapeCommand.PTRACE_COST + " longer");
         }
         this.running = new RunningProgram(this::awaitShown);
     }
@@ -70,6 +67,7 @@ final class TapedProgram implements AutoCloseable {
     public void close() {
         shown.countDown();
         running.close();
+        recorder.close();
     }
 
     private void awaitShown() throws InterruptedException {
@@ -147,13 +145,9 @@ final class TapedProgram implements AutoCloseable {
     }
 
     private Process start(Path tape) {
-        ProcessBuilder builder = new ProcessBuilder(command).inheritIO();
-        Map<String, String> environment = builder.environment();
-        String others = environment.getOrDefault(PRELOAD, "");
-        environment.put(PRELOAD, others.isEmpty() ? recorder.toString() : recorder + ":" + others);
-        environment.putAll(Preload.environment(tape));
-        OtherProgram.restoreLocale(environment);
         try {
+            ProcessBuilder builder = recorder.builder(command, tape).inheritIO();
+            OtherProgram.restoreLocale(builder.environment());
             return running.start(builder);
         } catch (IOException e) {
             throw new TapeFileException(
@@ -161,17 +155,16 @@ final class TapedProgram implements AutoCloseable {
         }
     }
 
-    /** Every program that loads the recorder writes a line when it starts. */
+    /** Every recorded program writes a line when it starts. */
     private int code(int code, Path raw, long calls) {
+        String program = command.get(0);
         if (SlotFile.isEmpty(raw)) {
-            terminal.complain("nothing was recorded: " + command.get(0)
-                    + " did not load the recorder; is it set-user-id, or a script for a static program?");
+            recorder.requireStarted(program);
+            terminal.complain("nothing was recorded: " + recorder.whyNothing(program));
             return code == ExitCode.OK ? ExitCode.COULD_NOT_RUN : code;
         }
         if (calls == 0) {
-            terminal.complain("no call was recorded: " + command.get(0)
-                    + " made none, or started a program that did not load the recorder; does that run as a user who"
-                    + " cannot read " + recorder + ", or is it statically linked, or set-user-id?");
+            terminal.complain("no call was recorded: " + recorder.whyNoCall(program));
         }
         return code;
     }
