@@ -16,11 +16,12 @@
  *
  * What is seen are calls through the C library's functions named in this file
  * and in tape_transfer.c. Not seen: raw system calls, and so statically linked
- * programs (Go); calls within the C library; select(), epoll_wait() and
- * close_range(). Without /proc, as in a chroot, only ioctls of KVM and VFIO,
- * eventfd() and opens that fail are seen, and polls of anything. A seccomp filter that does not allow what recording
- * calls (process_vm_readv, readlink, fallocate, mmap, munmap, rt_sigprocmask,
- * rt_sigpending, rt_sigtimedwait) makes lines incomplete, or kills the program.
+ * programs (trace.c records these); calls within the C library; select(),
+ * epoll_wait() and close_range(). Without /proc, as in a chroot, only ioctls of
+ * KVM and VFIO, eventfd() and opens that fail are seen, and polls of anything.
+ * A seccomp filter that does not allow what recording calls (process_vm_readv,
+ * readlink, fallocate, mmap, munmap, rt_sigprocmask, rt_sigpending,
+ * rt_sigtimedwait) makes lines incomplete, or kills the program.
  *
  * A descriptor keeps its name until close(), dup2(), dup3(), close_range() or
  * closefrom() of this library ends it: after a raw system call, or fclose(),

@@ -247,7 +247,9 @@ struct call *call_new(const struct __ptrace_syscall_info *stop)
 	while (known < known_calls + KNOWN &&
 	       known->number != (long)stop->seccomp.nr)
 		known++;
-	call = known < known_calls + KNOWN ? malloc(sizeof(*call)) : NULL;
+	if (known == known_calls + KNOWN || !tape_is_open())
+		return NULL;
+	call = malloc(sizeof(*call));
 	if (!call)
 		return NULL;
 	call->outer = NULL;

@@ -8,6 +8,9 @@
  * again, or return EINTR. The thread then stops at each call, and at the end of
  * rt_sigreturn() its registers tell. A handler that leaves by longjmp() leaves
  * no line of the call, and the thread slow.
+ *
+ * A thread goes on when the line of its call is on the tape. So what one thread
+ * tells another stands there in this order.
  */
 #include "trace.h"
 
@@ -21,6 +24,7 @@
 
 #define GRACE 5 /* seconds from SIGTERM to SIGKILL */
 #define BUCKETS 1024
+#define DEPTH 16 /* of calls that signal handlers interrupted */
 
 /* Old headers lack it. */
 #ifndef PTRACE_EVENT_STOP
@@ -114,16 +118,27 @@ static bool is_at(const struct call *call,
 	       call->stack == stop->stack_pointer;
 }
 
+static int depth_of(const struct call *call)
+{
+	int depth = 0;
+
+	for (; call; call = call->outer)
+		depth++;
+	return depth;
+}
+
 static void at_call(struct thread *thread)
 {
 	struct __ptrace_syscall_info stop;
-	struct call *call;
+	struct call *call = thread->call;
 
 	if (!started || !stop_of(thread, &stop) ||
 	    stop.op != PTRACE_SYSCALL_INFO_SECCOMP)
 		return;
-	if (thread->call && !thread->call->interrupted)
+	if (call && !call->interrupted)
 		return; /* made again */
+	if (depth_of(call) >= DEPTH)
+		calls_drop(thread); /* handlers have left by longjmp() */
 	call = call_new(&stop);
 	if (call) {
 		call->outer = thread->call;

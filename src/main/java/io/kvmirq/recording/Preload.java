@@ -22,14 +22,14 @@ import java.util.TreeMap;
 import java.util.stream.Stream;
 
 /**
- * Recording another program through {@code libkvmirqtape.so}: what it is told, and its tape made fit to be kept. The
- * library appends the bytes that it sees, addresses of the program included.
+ * Recording another program through {@code libkvmirqtape.so} or {@code kvmirqtrace}: what they are told, and the tape
+ * made fit to be kept. They append the bytes that they see, addresses of the program included.
  */
 public final class Preload {
     private Preload() {}
 
     /**
-     * The environment of the program, beside {@code LD_PRELOAD}.
+     * The environment of the program, beside {@code LD_PRELOAD}, or of the tracer.
      *
      * @param tape where its calls are appended
      */

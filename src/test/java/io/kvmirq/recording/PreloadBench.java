@@ -9,21 +9,24 @@ import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Function;
 
 /**
- * The cost that the preloaded recorder adds to a call of a program in C: the program runs twice, with and without the
- * library, and both make their calls in turns. {@code make bench T=recording} runs it.
+ * The cost that a recorder adds to a call of a program in C: the preloaded library, and the tracer. The program runs with
+ * and without it, and both make their calls in turns. {@code make bench T=recording} runs it.
  *
  * <p>The program is {@code src/test/native/loops.c}.
  */
 final class PreloadBench {
     private static final int ROUNDS = 61;
+    private static final int TRACED_ROUNDS = 21;
     private static final int WARM_UP_ROUNDS = 3;
     private static final int BATCH = 500;
     private static final double GOAL_NANOS = 1000;
+    /** When tracer and program are on two processors, and each wakes the other. */
+    private static final double TRACED_NANOS = 150_000;
 
     private enum Op {
         WRITE("write", "eventfd write"),
@@ -51,29 +54,49 @@ final class PreloadBench {
 
     private PreloadBench() {}
 
-    /** @param arguments the recorder and the program */
+    /** @param arguments the recorder, the program and the tracer */
     public static void main(String[] arguments) throws IOException {
         Bench bench = new Bench("recording", "");
-        List<String> program = List.of(arguments[1]);
+        String program = arguments[1];
+        measure(
+                bench,
+                Op.values(),
+                ROUNDS,
+                List.of("env", "LD_PRELOAD=" + arguments[0], program),
+                program,
+                op -> new Bench.Title("preloaded: " + op.title, Goal.adds(GOAL_NANOS)));
+        if (!Files.exists(Path.of(arguments[2]))) {
+            return; // an earlier commit has none
+        }
+        Path report = Files.createTempFile("kvmirq", ".bench");
+        measure(
+                bench,
+                new Op[] {Op.WRITE, Op.OTHER, Op.POLL, Op.LINE, Op.EXTENSION, Op.RUN},
+                TRACED_ROUNDS,
+                List.of(
+                        arguments[2],
+                        report.toString(),
+                        Long.toString(ProcessHandle.current().pid()),
+                        program),
+                program,
+                op -> new Bench.Title("traced: " + op.title, Goal.adds(TRACED_NANOS)));
+    }
+
+    private static void measure(
+            Bench bench, Op[] ops, int rounds, List<String> recording, String program, Function<Op, Bench.Title> title)
+            throws IOException {
         Path tape = Files.createTempFile("kvmirq", ".bench");
         try (OutputStream empty = Files.newOutputStream(tape)) {
             SlotFile.prepare(empty); // as kvmirq tape does: else each call is a write to the file
         }
-        Map<String, String> preloaded = new HashMap<>(Preload.environment(tape));
-        preloaded.put("LD_PRELOAD", arguments[0]);
-        try (Coprocess recorded = new Coprocess(program, preloaded);
-                Coprocess plain = new Coprocess(program, Map.of())) {
+        try (Coprocess recorded = new Coprocess(recording, Preload.environment(tape));
+                Coprocess plain = new Coprocess(List.of(program), Map.of())) {
             Rounds.of(
-                    Op.values(),
+                    ops,
                     bench.warmUp(WARM_UP_ROUNDS),
                     op -> recorded.time(op.word, BATCH),
                     op -> plain.time(op.word, BATCH));
-            bench.measure(
-                    Op.values(),
-                    ROUNDS,
-                    op -> recorded.time(op.word, BATCH),
-                    op -> plain.time(op.word, BATCH),
-                    op -> new Bench.Title("preloaded: " + op.title, Goal.adds(GOAL_NANOS)));
+            bench.measure(ops, rounds, op -> recorded.time(op.word, BATCH), op -> plain.time(op.word, BATCH), title);
         } finally {
             Files.delete(tape);
         }

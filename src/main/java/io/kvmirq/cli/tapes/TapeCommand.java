@@ -87,7 +87,8 @@ public final class TapeCommand implements Command {
             throw new ParameterException(line, "--output needs a CMD and excludes --show");
         }
         try {
-            return shown.map(file -> show(file, terminal)).orElseGet(() -> record(command, arguments.hasMatchedOption("--ptrace"), output, terminal));
+            return shown.map(file -> show(file, terminal))
+                    .orElseGet(() -> record(command, arguments.hasMatchedOption("--ptrace"), output, terminal));
         } catch (TapeException e) {
             terminal.complain(e.getMessage());
             return ExitCode.FAILED;

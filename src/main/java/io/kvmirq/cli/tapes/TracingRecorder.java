@@ -78,9 +78,10 @@ final class TracingRecorder implements ProgramRecorder {
     private static String refusal(String step, int error) {
         String name = error == 0 ? "no errno" : new Errno(error).toString();
         return switch (step) {
-            case "exec" -> error == Errno.ENOENT.number()
-                    ? "not found"
-                    : error == Errno.EACCES.number() ? "permission denied" : name;
+            case "exec" ->
+                error == Errno.ENOENT.number()
+                        ? "not found"
+                        : error == Errno.EACCES.number() ? "permission denied" : name;
             case "ptrace", "memory" ->
                 (step.equals("ptrace") ? "ptrace" : "process_vm_readv") + " is refused (" + name
                         + "), as by yama's ptrace_scope 3 or the seccomp filter of a container";

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.tapes;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.cli.Cli;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.RealKvm;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** {@code kvmirq tape --ptrace}, with {@code src/test/native/traced.c} mostly, which says what is wrong. */
+class TracedProgramIT {
+    private static final Pattern THREAD = Pattern.compile("\"pid\":(\\d+),\"tid\":(\\d+),");
+
+    @TempDir
+    private Path temporary;
+
+    private String linked(String source, String name, String... link) throws Exception {
+        String program = temporary.resolve(name).toString();
+        List<String> words = new ArrayList<>(List.of(link));
+        words.addAll(List.of(
+                "-pthread",
+                "-o",
+                program,
+                Machine.root().resolve("src/test/native/" + source).toString()));
+        Machine.compile(words.toArray(String[]::new));
+        return program;
+    }
+
+    private static Cli.Ended record(Path tape, boolean traced, String... program) {
+        List<String> words = new ArrayList<>(List.of("tape", "-o", tape.toString()));
+        if (traced) {
+            words.add("--ptrace");
+        }
+        words.add("--");
+        words.addAll(List.of(program));
+        return Cli.run(words.toArray(String[]::new));
+    }
+
+    /**
+     * The lines of each thread, without numbers of processes. A call that waits and the one that ends its wait are in
+     * either order.
+     */
+    private static List<List<String>> threads(Path tape) throws IOException {
+        Map<String, List<String>> threads = new LinkedHashMap<>();
+        for (String line : Files.readAllLines(tape)) {
+            Matcher thread = THREAD.matcher(line);
+            String by = thread.find() ? thread.group(2) : "";
+            threads.computeIfAbsent(by, key -> new ArrayList<>())
+                    .add(line.replaceFirst("\"seq\":\\d+,", "")
+                            .replaceFirst(THREAD.pattern(), "")
+                            .replaceFirst("\"header\":\\{\"pid\":\\d+,\"program\":\"[^\"]*\",", "\"header\":{"));
+        }
+        return List.copyOf(threads.values());
+    }
+
+    /** A static program is recorded as a dynamic one that loads the recorder. */
+    private void requireEqualTapes(String source, String... arguments) throws Exception {
+        List<String> words = new ArrayList<>(List.of(linked(source, "dynamic")));
+        words.addAll(List.of(arguments));
+        Path preloaded = temporary.resolve("preloaded.tape");
+        Cli.Ended expected = record(preloaded, false, words.toArray(String[]::new));
+        assertThat(expected.err()).isEmpty();
+        for (String link : List.of("-static", "-rdynamic")) {
+            words.set(0, linked(source, "linked" + link, link));
+            Path traced = temporary.resolve("traced" + link);
+            assertThat(record(traced, true, words.toArray(String[]::new)))
+                    .as(link)
+                    .isEqualTo(expected);
+            assertThat(threads(traced)).as(link).containsExactlyInAnyOrderElementsOf(threads(preloaded));
+            assertThat(Files.readAllLines(traced)).hasSizeGreaterThan(3);
+            assertThat(Cli.run("replay", traced.toString()).exited(ExitCode.OK).out())
+                    .contains("all answered as on the tape");
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"threads", "signals", "stop", "processes", "exec", "filtered", "killed"})
+    void tapeIsThatOfTheDynamicProgram(String program) throws Exception {
+        requireEqualTapes("traced.c", program);
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"guest", "edges"})
+    @RealKvm(fullIrqchip = true)
+    void tapeIsThatOfTheDynamicVmm(String program) throws Exception {
+        Machine.assumeX86();
+        requireEqualTapes("traced.c", program);
+    }
+
+    @Test
+    @RealKvm(fullIrqchip = true)
+    void everyKindOfCallIsRecorded() throws Exception {
+        requireEqualTapes("taped.c");
+    }
+
+    /** The handler of SIGSYS answers it, and the kernel does not make it. */
+    @Test
+    void callThatAFilterOfTheProgramRefusesIsNotRecorded() throws Exception {
+        Path tape = temporary.resolve("tape");
+        Cli.Ended ended = record(tape, true, linked("traced.c", "traced", "-static"), "refused")
+                .exited(7);
+        assertThat(ended.err()).isEmpty();
+        assertThat(Cli.run("tape", "--show", tape.toString()).out().lines().skip(1))
+                .containsExactly("eventfd 0 = eventfd#1", "eventfd#1 write 1 = 8");
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"ptrace", "process_vm_readv"})
+    void refusedTracingIsOneSentenceAndCostsNoEarlierTape(String call) throws Exception {
+        Path tape = Files.writeString(temporary.resolve("earlier.tape"), "earlier");
+        Cli.Ended ended = Cli.launcher()
+                .under(linked("refuses.c", "refuses"), call)
+                .execute("tape", "--ptrace", "-o", tape.toString(), "--", "true")
+                .exited(ExitCode.COULD_NOT_RUN);
+        assertThat(ended.err())
+                .isEqualTo(
+                        "kvmirq: cannot run true: " + call + " is refused (EPERM), as by yama's ptrace_scope 3 or the"
+                                + " seccomp filter of a container\n");
+        assertThat(tape).hasContent("earlier");
+    }
+
+    @Test
+    void programThatCannotBeRunIsSaid() throws Exception {
+        Path program = Files.writeString(temporary.resolve("unreadable"), "no program");
+        Cli.Ended ended = Cli.run("tape", "--ptrace", "--", program.toString()).exited(ExitCode.COULD_NOT_RUN);
+        assertThat(ended.err()).isEqualTo("kvmirq: cannot run " + program + ": permission denied\n");
+        assertThat(ended.out()).isEmpty();
+    }
+
+    private static final String LEAVES_ONE_RUNNING = """
+        #include <sys/eventfd.h>
+        #include <unistd.h>
+        int main(int count, char **file)
+        {
+            int looks = 0;
+            if (fork())
+                return 6;
+            eventfd(0, 0);
+            while (count == 2 && access(file[1], F_OK) && looks < 2000) {
+                usleep(10000);
+                looks++;
+            }
+            return eventfd(3, 0);
+        }
+        """;
+
+    @Test
+    void processThatTheProgramLeavesIsRecorded() throws Exception {
+        Path source = Files.writeString(temporary.resolve("leaves.c"), LEAVES_ONE_RUNNING);
+        String program = temporary.resolve("leaves").toString();
+        Machine.compile("-static", "-o", program, source.toString());
+        Path go = temporary.resolve("go");
+        Process process = Cli.launcher().start("tape", "--ptrace", "--", program, go.toString());
+        try (BufferedReader reader =
+                new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8))) {
+            assertThat(reader.readLine()).startsWith("# " + program + " as process ");
+            assertThat(reader.readLine()).endsWith("eventfd 0 = eventfd#1");
+            Files.createFile(go);
+            assertThat(reader.readLine()).endsWith("eventfd 3 = eventfd#2");
+        }
+        assertThat(process.waitFor()).isEqualTo(6);
+    }
+}
