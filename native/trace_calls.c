@@ -21,7 +21,7 @@
 #define ARCH AUDIT_ARCH_AARCH64
 #endif
 
-/* Programs ask for as much when they read an eventfd; of files they ask more. */
+/* Programs read eventfds with up to so much room, and files with more. */
 #define LONGEST 512
 #define LONGEST_AT 8 /* of a device's registers */
 
@@ -152,7 +152,8 @@ static bool ppoll_starts(struct call *call)
 
 static void ppoll_ends(struct call *call, int64_t result, int error)
 {
-	record_poll("ppoll", call->arguments[0], call->arguments[1],
+	record_poll("ppoll", call->arguments[0],
+		    (unsigned int)call->arguments[1],
 		    call->timeout, (int)result, error);
 }
 
@@ -192,7 +193,8 @@ static void poll_ends(struct call *call, int64_t result, int error)
 {
 	int timeout = (int)call->arguments[2];
 
-	record_poll("poll", call->arguments[0], (unsigned int)call->arguments[1],
+	record_poll("poll", call->arguments[0],
+		    (unsigned int)call->arguments[1],
 		    timeout < 0 ? -1 : timeout * 1000000L, (int)result, error);
 }
 #endif
@@ -279,7 +281,8 @@ void call_drop(struct call *call)
 
 	if (known->ends == ioctl_ends)
 		room_leave(&call->ioctl.room);
-	else if (known->starts == write_starts || known->starts == pwrite_starts)
+	else if (known->starts == write_starts ||
+		 known->starts == pwrite_starts)
 		room_leave(&call->kept.room);
 	free(call);
 }
