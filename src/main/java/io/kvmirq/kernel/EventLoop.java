@@ -84,7 +84,7 @@ public final class EventLoop implements AutoCloseable {
 
     private EventLoop(Kernel kernel, int completions) {
         this.kernel = kernel;
-        this.fence = new RemoteFence(kernel);
+        this.fence = new RemoteFence(kernel.libc());
         try (Undo undo = new Undo()) {
             this.epoll = undo.add(new EpollSet(kernel));
             this.wake = undo.add(EventFd.create(kernel));

@@ -18,8 +18,8 @@ final class RemoteFence {
     /** Whether the rare side makes the fence of both. */
     private final boolean remote;
 
-    RemoteFence(Kernel kernel) {
-        this.libc = kernel.libc();
+    RemoteFence(Libc libc) {
+        this.libc = libc;
         this.remote = command(Membarrier.MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
     }
 
