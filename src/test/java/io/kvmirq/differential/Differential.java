@@ -21,7 +21,7 @@ final class Differential implements AutoCloseable {
     static final int LENGTH = Machine.isX86() ? 50 : 70;
 
     /** How often a difference has to be seen again. */
-    private static final int REPEATS = 2;
+    private static final int REPEATS = 5;
 
     /** The number of the first device with a reset. */
     static final int RESETTABLE = 2;

@@ -47,19 +47,23 @@ final class Search {
             List<String> found = run(differential, first, seeds);
             System.out.println(differential.coverage());
             found.forEach(test -> System.out.println("\n" + test));
-            System.out.printf(
-                    "%n%d sequences, %d guests, %d calls, %d not modelled (they end %d sequences), "
-                            + "%d differences seen once, %d s: %s%n",
-                    differential.sequences(),
-                    differential.coverage().count(Operation.LOAD)
-                            + differential.coverage().count(Operation.RUN),
-                    differential.coverage().calls(),
-                    differential.coverage().notModelled(),
-                    differential.coverage().ended(),
-                    differential.seenOnce(),
-                    TimeUnit.NANOSECONDS.toSeconds(System.nanoTime() - start),
-                    found.isEmpty() ? "no divergence" : found.size() + " divergences");
+            System.out.println("\n" + summary(differential, System.nanoTime() - start) + ": "
+                    + (found.isEmpty() ? "no divergence" : found.size() + " divergences"));
             System.exit(found.isEmpty() ? 0 : 1);
         }
+    }
+
+    /** How much was searched, in one line. */
+    static String summary(Differential differential, long nanos) {
+        Coverage coverage = differential.coverage();
+        return String.format(
+                "%d sequences, %d guests, %d calls, %d not modelled (they end %d sequences), %d differences seen once, %d s",
+                differential.sequences(),
+                coverage.count(Operation.LOAD) + coverage.count(Operation.RUN),
+                coverage.calls(),
+                coverage.notModelled(),
+                coverage.ended(),
+                differential.seenOnce(),
+                TimeUnit.NANOSECONDS.toSeconds(nanos));
     }
 }

@@ -20,12 +20,11 @@ import org.junit.platform.launcher.TestPlan;
 /** Writes a {@link TestRow} for each test and a {@link RuleRow} for each rule of the fake. {@link Summary} reads them. */
 public final class SummaryListener implements TestExecutionListener {
     private static final @Nullable String DIRECTORY = System.getProperty("kvmirq.test.summary");
-    static final String RUN = System.getProperty("kvmirq.test.run", "tests");
 
     /** Processes that share a run write files of their own: {@code RUN@PID.tsv}. */
     private static final String FILE = System.getProperty("kvmirq.test.queue") == null
-            ? RUN
-            : RUN + "@" + ProcessHandle.current().pid();
+            ? TestRow.THIS_RUN
+            : TestRow.THIS_RUN + "@" + ProcessHandle.current().pid();
 
     private @Nullable TestPlan plan;
 
@@ -60,7 +59,7 @@ public final class SummaryListener implements TestExecutionListener {
     /** {@code run.rules}: what the contract and the search have leaned on. */
     @Override
     public void testPlanExecutionFinished(TestPlan finished) {
-        List<RuleRow> rules = RulesSeen.rows(RUN);
+        List<RuleRow> rules = RulesSeen.rows(TestRow.THIS_RUN);
         if (!rules.isEmpty()) {
             // All rules of this process so far: the last class writes the final ones.
             write(
@@ -75,18 +74,18 @@ public final class SummaryListener implements TestExecutionListener {
         String kernel =
                 world.startsWith("fake") ? "fake" : world.isEmpty() && !onRealKvm(test) ? "none" : TestRow.REAL_KVM;
         String jdk = System.getProperty("java.specification.version");
-        append(".tsv", new TestRow(RUN, jdk, kernel, status, name(test), reason, world).line());
+        append(".tsv", new TestRow(TestRow.THIS_RUN, jdk, kernel, status, name(test), reason, world).line());
     }
 
     /** The seconds of a class: a line of {@code RUN.seconds}. */
     static void seconds(String type, double seconds) {
-        append(".seconds", RUN + "\t" + type + "\t" + Math.round(seconds * 10) / 10.0);
+        append(".seconds", TestRow.THIS_RUN + "\t" + type + "\t" + Math.round(seconds * 10) / 10.0);
     }
 
     /** The test during which a process stopped advancing. */
     static void stalled(String test) {
         String jdk = System.getProperty("java.specification.version");
-        append(".tsv", new TestRow(RUN, jdk, "none", TestRow.Status.FAILED, test, "stalled", "").line());
+        append(".tsv", new TestRow(TestRow.THIS_RUN, jdk, "none", TestRow.Status.FAILED, test, "stalled", "").line());
     }
 
     private static void append(String suffix, String line) {

@@ -14,6 +14,9 @@ import java.util.Locale;
 record TestRow(String run, String jdk, String kernel, Status status, String test, String reason, String world) {
     static final String REAL_KVM = "real KVM";
 
+    /** The name of the run that this process is a part of. */
+    static final String THIS_RUN = System.getProperty("kvmirq.test.run", "tests");
+
     enum Status {
         PASSED,
         FAILED,
