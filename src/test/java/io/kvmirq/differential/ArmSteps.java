@@ -247,9 +247,13 @@ final class ArmSteps {
     }
 
     void signal() {
+        signal(fds.pick(Kind.VM));
+    }
+
+    void signal(long vm) {
         draft.step(call(
                 Operation.SIGNAL_MSI,
-                fds.pick(Kind.VM),
+                vm,
                 doorbell(),
                 high(),
                 values.below(4),

@@ -8,7 +8,9 @@ import io.kvmirq.arch.gic.ItsCommand;
 import io.kvmirq.arch.gic.model.Its;
 import io.kvmirq.differential.Descriptors.Kind;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 
 /** Steps that give an ITS its tables and commands, as a guest does. */
 final class ItsSteps {
@@ -20,6 +22,8 @@ final class ItsSteps {
     private final Values values;
     private final Descriptors fds;
     private final ArmSteps arm;
+    /** The VM of each ITS that has tables. */
+    private final Map<Long, Long> vms = new LinkedHashMap<>();
 
     ItsSteps(Draft draft, ArmSteps arm) {
         this.draft = draft;
@@ -34,6 +38,7 @@ final class ItsSteps {
 
     /** Tables in memory, LPIs switched on, and commands that map events. */
     void map(long vm, long vgic, long its) {
+        vms.put(its, vm);
         draft.step(call(Operation.TABLES, vm));
         step(
                 Operation.SET_VALUE,
@@ -92,19 +97,22 @@ final class ItsSteps {
 
     /** One command of an ITS, or two, and often a message of an event. */
     void command() {
-        long its = fds.pick(Kind.ITS);
+        List<Long> ready =
+                vms.keySet().stream().filter(fds.open(Kind.ITS)::contains).toList();
+        long its =
+                ready.isEmpty() || values.rarely(4) ? fds.pick(Kind.ITS) : ready.get((int) values.below(ready.size()));
         if (values.rarely(2)) {
             commands(its, drawn());
         } else {
             commands(its, drawn(), drawn());
         }
-        if (values.rarely(2)) {
-            arm.signal();
+        for (long messages = values.below(3); messages > 0; messages--) {
+            arm.signal(vms.getOrDefault(its, fds.pick(Kind.VM)));
         }
     }
 
     private long[] drawn() {
-        int device = values.rarely(12) ? 0x1_0000 : (int) values.below(2);
+        int device = values.rarely(12) ? 0x1_0000 : values.rarely(4) ? 1 : 0;
         int event = values.rarely(12) ? 4 : (int) values.below(4);
         int collection = values.rarely(12) ? 0xffff : (int) values.below(2);
         return switch ((int) values.below(10)) {
