@@ -18,11 +18,13 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
 /** The PCI devices that a program on a tape opened through VFIO, as far as the tape tells what they are. */
 final class TapedDevices {
-    private static final String GROUPS = "/dev/vfio/";
+    private static final Pattern GROUP = Pattern.compile("/dev/vfio/([0-9]{1,9})");
     /** Of each index. */
     private static final int[] MOST = {1, 32, 2048, 1, 1};
 
@@ -93,9 +95,9 @@ final class TapedDevices {
     }
 
     private void see(TapeLine.Call call) {
-        String path = call.path().orElse("");
-        if (call.made().isPresent() && path.matches(GROUPS + "[0-9]{1,9}")) {
-            groups.put(call.made().get(), Integer.parseInt(path.substring(GROUPS.length())));
+        Matcher group = GROUP.matcher(call.path().orElse(""));
+        if (call.made().isPresent() && group.matches()) {
+            groups.put(call.made().get(), Integer.parseInt(group.group(1)));
         } else if (call.call().equals("ioctl")) {
             ask(call);
         }

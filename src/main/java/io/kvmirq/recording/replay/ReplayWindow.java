@@ -13,7 +13,6 @@ import java.util.Iterator;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
-import java.util.stream.Stream;
 
 /**
  * The lines of a tape in their order, and those near the current one. A line is written when its call has returned. Two
@@ -48,7 +47,9 @@ final class ReplayWindow {
             reader.next().ifPresentOrElse(this::read, () -> ended = true);
         }
         Optional<TapeLine> line = Optional.ofNullable(next.poll());
-        nextBytes -= line.map(ReplayWindow::bytes).orElse(0L);
+        if (line.isPresent()) {
+            nextBytes -= bytes(line.get());
+        }
         return line;
     }
 
@@ -62,12 +63,11 @@ final class ReplayWindow {
     }
 
     private static long bytes(TapeLine line) {
-        return line instanceof TapeLine.Call call
-                ? Stream.of(call.in(), call.out(), call.data())
-                        .flatMap(Optional::stream)
-                        .mapToLong(ByteBuffer::limit)
-                        .sum()
-                : 0;
+        return line instanceof TapeLine.Call call ? bytes(call.in()) + bytes(call.out()) + bytes(call.data()) : 0;
+    }
+
+    private static long bytes(Optional<ByteBuffer> part) {
+        return part.isPresent() ? part.get().limit() : 0;
     }
 
     /** After a call was replayed. */

@@ -139,7 +139,8 @@ final class TapeFields implements Closeable {
 
     private void readObject(String prefix) throws IOException {
         while (parser.nextToken() == JsonToken.FIELD_NAME) {
-            String name = prefix + parser.currentName();
+            // The parser has one object for each name, and its hash.
+            String name = prefix.isEmpty() ? parser.currentName() : prefix + parser.currentName();
             JsonToken token = parser.nextToken();
             if (token == JsonToken.START_OBJECT && name.equals("header")) {
                 readObject("header.");
