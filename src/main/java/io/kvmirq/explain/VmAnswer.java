@@ -220,6 +220,8 @@ public enum VmAnswer implements Answer {
         + " the next instruction: KVM does not look at the interrupt flag", "x86.c kvm_check_and_inject_events()")),
     VCPU_HALT_LEAVES(behaviour(MEASURED, "without an in-kernel LAPIC, HLT exits to the VMM",
         "x86.c kvm_emulate_halt()")),
+    VCPU_HALT_PASSED(behaviour(MEASURED, "since 6.12, a vCPU does not halt while an interrupt or NMI waits that would end"
+        + " the halt", "x86.c __kvm_emulate_halt()")),
     VCPU_ONE_CALL(behaviour(MEASURED, "a vCPU ioctl waits until KVM_RUN returns, also during HLT",
         "kvm_main.c kvm_vcpu_ioctl()")),
     VCPU_INTERRUPT_PIC(refusal(MEASURED, INTERRUPT, ENXIO,

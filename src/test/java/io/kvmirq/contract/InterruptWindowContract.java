@@ -29,6 +29,9 @@ class InterruptWindowContract extends KernelSuite {
     private static final int LINT0 = 0x350;
     private static final int LVT_MASKED = 0x10000;
     private static final int SVR = 0xf0;
+    /** Of vectors 0x20 to 0x3f. */
+    private static final int REQUESTS = 0x210;
+
     private static final int TIMER = 0x320;
     private static final int INITIAL_COUNT = 0x380;
     private static final int CURRENT_COUNT = 0x390;
@@ -130,6 +133,21 @@ class InterruptWindowContract extends KernelSuite {
         assertThat(state()).isEqualTo(Uapi.KVM_MP_STATE_RUNNABLE);
         request(false);
         assertThat(runToPort()).isEqualTo(RealModeGuest.INTERRUPTED);
+    }
+
+    /** {@code __kvm_emulate_halt()}: since 6.12 it looks for what would end the halt. */
+    @Test
+    void haltWithARequestIsNone() {
+        start(world.splitVm(), OUT + STI + HALT + OUT);
+        guest.handle(OTHER, OUT + "cf");
+        assertThat(runToPort()).isEqualTo(RealModeGuest.READY);
+        ByteBuffer lapic = world.lapic(vcpu).putInt(SVR, 0x1ff).putInt(REQUESTS, 1 << OTHER % 32);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_LAPIC, lapic));
+        request(true);
+        guest.run(Uapi.KVM_EXIT_IRQ_WINDOW_OPEN);
+        assertThat(state()).isEqualTo(world.isSince(6, 12) ? Uapi.KVM_MP_STATE_RUNNABLE : Uapi.KVM_MP_STATE_HALTED);
+        request(false);
+        assertThat(runToPort()).isEqualTo(RealModeGuest.READY);
     }
 
     /** In units of 2 ns. */

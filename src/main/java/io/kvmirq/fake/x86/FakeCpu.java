@@ -56,6 +56,9 @@ final class FakeCpu {
     private final PendingEvents pending;
 
     private boolean halted;
+    /** Whether the guest has left with HLT, be there something to wait for or not. */
+    private boolean atHalt;
+
     private boolean entered;
     private final RealModeCode instructions;
     private GuestCode code;
@@ -309,7 +312,8 @@ final class FakeCpu {
         boolean pvm = host.build().pvm() && code == instructions;
         boolean begun = false;
         while (true) {
-            for (int unseen = begun && pvm ? UNSEEN_OF_PVM : 0; unseen > 0 && !halted; unseen--) {
+            atHalt = halted;
+            for (int unseen = begun && pvm ? UNSEEN_OF_PVM : 0; unseen > 0 && !atHalt; unseen--) {
                 if (steps()) {
                     return 0;
                 }
@@ -358,7 +362,9 @@ final class FakeCpu {
                 page.exit(Uapi.KVM_EXIT_HLT);
                 return true;
             }
-            halted = true;
+            host.note(VmAnswer.VCPU_HALT_PASSED);
+            atHalt = true;
+            halted = !host.build().isSince(6, 12) || !pending.wakes(code);
             return exitsForWindow();
         }
         return outcome == GuestCode.Outcome.EXITS;
