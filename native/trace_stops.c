@@ -229,6 +229,37 @@ static void stopped(pid_t id, int status)
 	go_on(thread, 0);
 }
 
+/*
+ * Stops that have been waited for. The kernel looks for a stop in one order
+ * always: if each stop were served at once, threads that stop often would keep
+ * others from it.
+ */
+static struct {
+	struct stop {
+		pid_t id;
+		int status;
+	} *stops;
+	size_t count, room;
+} taken;
+
+/* The last of a thread counts: it was killed meanwhile, or others by exec(). */
+static void take(pid_t id, int status)
+{
+	for (size_t i = 0; i < taken.count; i++)
+		if (taken.stops[i].id == id) {
+			taken.stops[i].status = status;
+			return;
+		}
+	if (taken.count == taken.room) {
+		taken.room = taken.room * 2 + 16;
+		taken.stops = realloc(taken.stops,
+				      taken.room * sizeof(*taken.stops));
+		if (!taken.stops)
+			abort(); /* the kernel ends the program */
+	}
+	taken.stops[taken.count++] = (struct stop){ id, status };
+}
+
 static volatile sig_atomic_t told;
 
 /* The wait may begin after the signal: one more ends it. */
@@ -275,15 +306,21 @@ int trace(pid_t program)
 	while ((id = waitpid(-1, &status, __WALL)) > 0 || errno == EINTR) {
 		if (told)
 			end_processes();
-		if (id <= 0)
-			continue;
-		if (WIFSTOPPED(status)) {
-			stopped(id, status);
-			continue;
+		for (; id > 0; id = waitpid(-1, &status, __WALL | WNOHANG))
+			take(id, status);
+		for (size_t i = 0; i < taken.count; i++) {
+			id = taken.stops[i].id;
+			status = taken.stops[i].status;
+			waitpid(id, &status, __WALL | WNOHANG); /* a later one */
+			if (WIFSTOPPED(status)) {
+				stopped(id, status);
+				continue;
+			}
+			thread_remove(id);
+			if (id == program)
+				last = status;
 		}
-		thread_remove(id);
-		if (id == program)
-			last = status;
+		taken.count = 0;
 	}
 	return last;
 }

@@ -100,6 +100,51 @@ static void threads(void)
 	}
 }
 
+/* Busy threads, and one that began before them */
+
+#define BUSY 8
+#define FEW 100
+#define STARVED 20000 /* calls of a busy thread meanwhile */
+
+static pthread_barrier_t all_run;
+static volatile bool served;
+
+static void *makes_few(void *unused)
+{
+	int fd = eventfd(0, 0);
+
+	pthread_barrier_wait(&all_run);
+	for (int i = 0; i < FEW; i++)
+		expect("few", add(fd), 8, 0);
+	served = true;
+	return unused;
+}
+
+static void *is_busy(void *unused)
+{
+	int fd = eventfd(0, 0);
+	int calls = 0;
+
+	pthread_barrier_wait(&all_run);
+	while (!served && calls < STARVED) {
+		expect("busy", add(fd), 8, 0);
+		calls++;
+	}
+	expect("others are served", served, true, 0);
+	return unused;
+}
+
+static void busy(void)
+{
+	pthread_t ones[1 + BUSY];
+
+	pthread_barrier_init(&all_run, NULL, 1 + BUSY);
+	for (int i = 0; i <= BUSY; i++)
+		pthread_create(&ones[i], NULL, i ? is_busy : makes_few, NULL);
+	for (int i = 0; i <= BUSY; i++)
+		pthread_join(ones[i], NULL);
+}
+
 /* Signals within calls */
 
 static int blocked, written;
@@ -393,7 +438,7 @@ int main(int argc, char **argv)
 		{ "processes", processes }, { "exec", exec },
 		{ "add", add_once },	    { "filtered", filtered },
 		{ "refused", refused },	    { "edges", edges },
-		{ "killed", killed },
+		{ "killed", killed },	    { "busy", busy },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)

@@ -110,6 +110,18 @@ class TracedProgramIT {
         requireEqualTapes("taped.c");
     }
 
+    /** How often each thread is served depends on the scheduler. */
+    @Test
+    void busyThreadsKeepNoOtherFromBeingServed() throws Exception {
+        Path tape = temporary.resolve("tape");
+        Cli.Ended ended =
+                record(tape, true, linked("traced.c", "traced", "-static"), "busy").exited(7);
+        assertThat(ended.out()).isEmpty();
+        List<List<String>> threads = threads(tape);
+        assertThat(threads).hasSize(1 + 1 + 8); // header, first and busy ones
+        assertThat(threads).filteredOn(lines -> lines.size() == 1 + 100).isNotEmpty();
+    }
+
     /** The handler of SIGSYS answers it, and the kernel does not make it. */
     @Test
     void callThatAFilterOfTheProgramRefusesIsNotRecorded() throws Exception {
