@@ -7,7 +7,7 @@
  * the kernel's answer does not say what the program sees: the call may be made
  * again, or return EINTR. The thread then stops at each call, and at the end of
  * rt_sigreturn() its registers tell. A handler that leaves by longjmp() leaves
- * no line of the call, and the thread slow.
+ * no line of the call, and the thread slow until another call begins there.
  *
  * A thread goes on when the line of its call is on the tape. So what one thread
  * tells another stands there in this order.
@@ -118,6 +118,16 @@ static bool is_at(const struct call *call,
 	       call->stack == stop->stack_pointer;
 }
 
+/* Whether what begins where a call did is that call. */
+static bool is_again(const struct call *call,
+		     const struct __ptrace_syscall_info *stop)
+{
+	return stop->entry.nr == SYS_restart_syscall ||
+	       (stop->entry.nr == call->number &&
+		!memcmp(stop->entry.args, call->arguments,
+			sizeof(call->arguments)));
+}
+
 static int depth_of(const struct call *call)
 {
 	int depth = 0;
@@ -170,10 +180,14 @@ static void at_entry_or_exit(struct thread *thread)
 		return;
 	if (stop.op == PTRACE_SYSCALL_INFO_ENTRY) {
 		thread->returns = stop.entry.nr == SYS_rt_sigreturn;
-		if (is_at(call, &stop) &&
-		    (stop.entry.nr == call->number ||
-		     stop.entry.nr == SYS_restart_syscall))
+		if (!is_at(call, &stop))
+			return;
+		if (is_again(call, &stop)) {
 			call->interrupted = false;
+			return;
+		}
+		thread->call = call->outer; /* a handler left it */
+		call_drop(call);
 	} else if (stop.op == PTRACE_SYSCALL_INFO_EXIT) {
 		if (thread->returns ? is_at(call, &stop) : !call->interrupted) {
 			call->interrupted = is_made_again(stop.exit.rval);

@@ -14,6 +14,7 @@
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -229,6 +230,36 @@ static void stop(void)
 	waitpid(child, NULL, 0);
 }
 
+/* A handler that leaves a call for another one like it */
+
+static sigjmp_buf before;
+
+static void leave(int signal)
+{
+	(void)signal;
+	siglongjmp(before, 1);
+}
+
+static void left(void)
+{
+	struct sigaction action = { .sa_handler = leave,
+				    .sa_flags = SA_RESTART };
+	int fds[] = { eventfd(0, 0), eventfd(1, 0) };
+	pid_t parent = getpid(), child;
+
+	sigaction(SIGUSR1, &action, NULL);
+	child = fork();
+	if (!child) {
+		await(parent, parent, "S");
+		_exit(kill(parent, SIGUSR1) ? 1 : 0);
+	}
+	/* The same instruction, with the same stack. */
+	for (volatile int i = 0; i < 2; i++)
+		if (!sigsetjmp(before, 1))
+			expect("read", take(fds[i]), 8, 0);
+	waitpid(child, NULL, 0);
+}
+
 /* KVM_RUN that halts until a signal comes */
 
 static int vcpu;
@@ -439,6 +470,7 @@ int main(int argc, char **argv)
 		{ "add", add_once },	    { "filtered", filtered },
 		{ "refused", refused },	    { "edges", edges },
 		{ "killed", killed },	    { "busy", busy },
+		{ "left", left },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)

@@ -91,7 +91,7 @@ class TracedProgramIT {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"threads", "signals", "stop", "processes", "exec", "filtered", "killed"})
+    @ValueSource(strings = {"threads", "signals", "stop", "left", "processes", "exec", "filtered", "killed"})
     void tapeIsThatOfTheDynamicProgram(String program) throws Exception {
         requireEqualTapes("traced.c", program);
     }
