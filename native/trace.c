@@ -10,7 +10,8 @@
  * the program was not started. Without PROGRAM it only tries whether one could
  * be recorded. The tape is that of libkvmirqtape.so, made by
  * the same code: only the thread whose calls it records is another one. The
- * exit code is the program's, or 128 and the signal that ended it.
+ * exit code is the program's, or 128 plus the number of the signal that ended
+ * it.
  *
  * A child installs a seccomp filter that stops it at the calls of a tape, and
  * becomes the program. The program dies with this process, and this process
@@ -63,7 +64,7 @@ static _Noreturn void child(int socket, pid_t parent, const sigset_t *signals,
 	unsetenv("KVMIRQ_TAPE_LENGTHS");
 	if (filter_install()) {
 		if (!*words)
-			_exit(0);
+			_exit(close(-1) != -1); /* it stops here */
 		sigprocmask(SIG_SETMASK, signals, NULL);
 		execvp(words[0], words);
 		told.step = EXEC;
@@ -88,7 +89,7 @@ static int run(char **words, pid_t parent)
 	static const char *const steps[] = { "filter", "exec" };
 	struct told told;
 	pid_t self = getpid(), program;
-	int sockets[2], status;
+	int sockets[2], status, error;
 	sigset_t ours, before;
 
 	sigemptyset(&ours);
@@ -118,9 +119,11 @@ static int run(char **words, pid_t parent)
 	if (!reads_memory(program))
 		return failed("memory", errno);
 	send(sockets[0], "", 1, MSG_NOSIGNAL);
-	status = trace(program);
+	status = trace(program, &error);
 	if (recv(sockets[0], &told, sizeof(told), 0) == sizeof(told))
 		return failed(steps[told.step], told.error);
+	if (!*words && error)
+		return failed("stop", error);
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) :
 				     WEXITSTATUS(status);
 }

@@ -58,8 +58,9 @@ void call_drop(struct call *call);
  * ended. The program stops at calls of the filter; its first exec() starts the
  * tape. SIGTERM for us ends them all.
  *
+ * @error: why the kernel did not say at which call a thread stopped, or 0
  * Returns how the program ended, as waitpid() has it.
  */
-int trace(pid_t program);
+int trace(pid_t program, int *error);
 
 #endif

@@ -47,6 +47,7 @@ struct thread {
 
 static struct thread *threads[BUCKETS];
 static bool started;
+static int error_of_stop;
 
 static struct thread **place_of(pid_t id)
 {
@@ -142,8 +143,12 @@ static void at_call(struct thread *thread)
 	struct __ptrace_syscall_info stop;
 	struct call *call = thread->call;
 
-	if (!started || !stop_of(thread, &stop) ||
-	    stop.op != PTRACE_SYSCALL_INFO_SECCOMP)
+	if (!stop_of(thread, &stop)) {
+		if (errno != ESRCH)
+			error_of_stop = errno;
+		return;
+	}
+	if (!started || stop.op != PTRACE_SYSCALL_INFO_SECCOMP)
 		return;
 	if (call && !call->interrupted)
 		return; /* made again */
@@ -306,7 +311,7 @@ static void end_processes(void)
 	}
 }
 
-int trace(pid_t program)
+int trace(pid_t program, int *error)
 {
 	struct sigaction quiet = { .sa_handler = SIG_DFL,
 				   .sa_flags = SA_NOCLDSTOP };
@@ -336,5 +341,6 @@ int trace(pid_t program)
 		}
 		taken.count = 0;
 	}
+	*error = error_of_stop;
 	return last;
 }

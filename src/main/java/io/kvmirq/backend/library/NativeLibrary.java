@@ -24,9 +24,10 @@ import org.jspecify.annotations.Nullable;
  * {@code kvmirqfault} and {@code kvmirqtrace}, which start other programs.
  *
  * <p>If {@value #PROPERTY} ({@value #RECORDER_PROPERTY}, {@value #LAUNCHER_PROPERTY}, {@value #TRACER_PROPERTY}) is
- * set, only that file is used. Otherwise the first usable file wins: in {@code java.library.path}, then in our jar, through {@link LibraryCache}. JNI gives a file to
- * one class loader only, so a second class loader gets a copy. The file and every directory above it must belong to
- * root or to this user and must not be writable by others. Thread-safe.
+ * set, only that file is used. Otherwise the first usable file wins: in {@code java.library.path}, then in our jar,
+ * through {@link LibraryCache}. JNI gives a file to one class loader only, so a second class loader gets a copy. The
+ * file and every directory above it must belong to root or to this user and must not be writable by others.
+ * Thread-safe.
  */
 public final class NativeLibrary {
     /** The absolute path of the library, overriding the search. */

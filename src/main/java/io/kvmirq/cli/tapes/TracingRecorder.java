@@ -17,6 +17,9 @@ import org.jspecify.annotations.Nullable;
 
 /** {@code kvmirqtrace} starts the program and stops it at its calls, by ptrace. */
 final class TracingRecorder implements ProgramRecorder {
+    /** An exit code is this and the number of a signal, if that ended the process. */
+    private static final int SIGNALLED = 128;
+
     private final Path tracer = NativeLibrary.tracerOfThisMachine().file();
     private @Nullable Path report;
     private @Nullable BufferedReader said;
@@ -28,12 +31,22 @@ final class TracingRecorder implements ProgramRecorder {
      */
     TracingRecorder(String program) {
         try {
-            OtherProgram.waitFor(tracing(List.of()).inheritIO().start());
+            int code = OtherProgram.waitFor(tracing(List.of()).inheritIO().start());
             requireStarted(program);
+            requireTried(program, code);
         } catch (IOException e) {
             throw cannotRun(e);
         } finally {
             close();
+        }
+    }
+
+    private static void requireTried(String program, int code) {
+        if (code != 0) {
+            throw new UnreadableInputException("cannot run " + program + ": the tracer "
+                    + (code > SIGNALLED
+                            ? "was killed by signal " + (code - SIGNALLED) + ", as by the seccomp filter of a container"
+                            : "ended with exit code " + code));
         }
     }
 
@@ -85,6 +98,8 @@ final class TracingRecorder implements ProgramRecorder {
             case "ptrace", "memory" ->
                 (step.equals("ptrace") ? "ptrace" : "process_vm_readv") + " is refused (" + name
                         + "), as by yama's ptrace_scope 3 or the seccomp filter of a container";
+            case "stop" ->
+                "the kernel does not say at which call a program stopped (" + name + "), as Linux before 5.3";
             case "filter" -> "a seccomp filter cannot be installed (" + name + ")";
             default -> "the tracer's step " + step + " gives " + name;
         };

@@ -133,19 +133,35 @@ class TracedProgramIT {
                 .containsExactly("eventfd 0 = eventfd#1", "eventfd#1 write 1 = 8");
     }
 
+    private void requireRefused(String sentence, String... refuses) throws Exception {
+        Path tape = Files.writeString(temporary.resolve("earlier.tape"), "earlier");
+        List<String> under = new ArrayList<>(List.of(linked("refuses.c", "refuses")));
+        under.addAll(List.of(refuses));
+        Cli.Ended ended = Cli.launcher()
+                .under(under.toArray(String[]::new))
+                .execute("tape", "--ptrace", "-o", tape.toString(), "--", "true")
+                .exited(ExitCode.COULD_NOT_RUN);
+        assertThat(ended.err()).isEqualTo("kvmirq: cannot run true: " + sentence + "\n");
+        assertThat(tape).hasContent("earlier");
+    }
+
     @ParameterizedTest
     @ValueSource(strings = {"ptrace", "process_vm_readv"})
     void refusedTracingIsOneSentenceAndCostsNoEarlierTape(String call) throws Exception {
-        Path tape = Files.writeString(temporary.resolve("earlier.tape"), "earlier");
-        Cli.Ended ended = Cli.launcher()
-                .under(linked("refuses.c", "refuses"), call)
-                .execute("tape", "--ptrace", "-o", tape.toString(), "--", "true")
-                .exited(ExitCode.COULD_NOT_RUN);
-        assertThat(ended.err())
-                .isEqualTo(
-                        "kvmirq: cannot run true: " + call + " is refused (EPERM), as by yama's ptrace_scope 3 or the"
-                                + " seccomp filter of a container\n");
-        assertThat(tape).hasContent("earlier");
+        requireRefused(
+                call + " is refused (EPERM), as by yama's ptrace_scope 3 or the seccomp filter of a container", call);
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"ptrace", "process_vm_readv"})
+    void tracerThatIsKilledCostsNoEarlierTape(String call) throws Exception {
+        requireRefused(
+                "the tracer was killed by signal 31, as by the seccomp filter of a container", call, "kill"); // SIGSYS
+    }
+
+    @Test
+    void kernelThatDoesNotDescribeStopsCostsNoEarlierTape() throws Exception {
+        requireRefused("the kernel does not say at which call a program stopped (EIO), as Linux before 5.3", "stop-info");
     }
 
     @Test
