@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static struct caller subject;
 static char process_path[32]; /* its directory in /proc */
@@ -45,9 +46,25 @@ pid_t process_of(pid_t thread)
 
 /* Files: another process may change them, so none is remembered. */
 
+/* A link in /proc begins at our root, and the program's may be below. */
+static void root_strip(struct file *file)
+{
+	char link[sizeof(process_path) + 5], root[sizeof(file->room)];
+	ssize_t length;
+
+	snprintf(link, sizeof(link), "%s/root", process_path);
+	length = readlink(link, root, sizeof(root) - 1);
+	root[length < 0 ? 0 : length] = '\0';
+	if (length > 1 && starts(file->name, root) &&
+	    file->name[length] == '/')
+		file->name += length;
+}
+
 void file_of(int fd, struct file *file)
 {
 	file_read(process_path, fd, file);
+	if (*file->name == '/' && !is_ours(file))
+		root_strip(file);
 }
 
 bool file_is_other(int fd)

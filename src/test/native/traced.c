@@ -430,6 +430,16 @@ static void refused(void)
 	expect("write", add(fd), 8, 0);
 }
 
+/* The file may be in a directory that is the root only here. */
+static void version(void)
+{
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+	expect("version", ioctl(kvm, KVM_GET_API_VERSION, 0), KVM_API_VERSION,
+	       0);
+	close(kvm);
+}
+
 /* Memory that ends within an argument */
 static void edges(void)
 {
@@ -470,7 +480,7 @@ int main(int argc, char **argv)
 		{ "add", add_once },	    { "filtered", filtered },
 		{ "refused", refused },	    { "edges", edges },
 		{ "killed", killed },	    { "busy", busy },
-		{ "left", left },
+		{ "left", left },	    { "version", version },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)

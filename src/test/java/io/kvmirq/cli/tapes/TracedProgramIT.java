@@ -110,6 +110,20 @@ class TracedProgramIT {
         requireEqualTapes("taped.c");
     }
 
+    @Test
+    @RealKvm
+    void filesOfAnotherRootAreRecorded() throws Exception {
+        Machine.assumeRoot("to change the root");
+        Path jail = Files.createDirectories(temporary.resolve("jail/dev")).getParent();
+        linked("traced.c", "jail/traced", "-static");
+        Process copy = new ProcessBuilder("cp", "-a", "/dev/kvm", jail + "/dev").start();
+        assertThat(copy.waitFor()).isZero();
+        Path tape = temporary.resolve("tape");
+        record(tape, true, "chroot", jail.toString(), "/traced", "version").exited(7);
+        assertThat(Cli.run("tape", "--show", tape.toString()).out().lines().skip(2))
+                .containsExactly("open /dev/kvm = kvm#1", "kvm#1 KVM_GET_API_VERSION = 12", "kvm#1 close = 0");
+    }
+
     /** How often each thread is served depends on the scheduler. */
     @Test
     void busyThreadsKeepNoOtherFromBeingServed() throws Exception {
