@@ -336,6 +336,16 @@ class LapicModeContract extends KernelSuite {
         }
     }
 
+    /** Before 6.12. Messages find the vCPU by its own id all the same. */
+    @Test
+    void msrOfTheIdTellsWhatWasRestored() {
+        assertOk(setCpuid(1, 0, X2APIC_FEATURE));
+        assertOk(setBase(ADDRESS | ENABLED | X2APIC));
+        restoreId(7, 0xff);
+        assertThat(msr(0x802, 1)).isEqualTo(world.isSince(6, 12) ? 1 : 7);
+        assertThat(signal(1)).isOne();
+    }
+
     @Test
     void initClearsTheCommandOfItsMode() {
         assertOk(setCpuid(1, 0, X2APIC_FEATURE));

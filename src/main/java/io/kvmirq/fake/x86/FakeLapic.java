@@ -332,6 +332,11 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         return x2apic ? vcpuId : registers.getInt(LapicPage.ID_AT) >>> XAPIC_ID;
     }
 
+    /** As it is, while {@link #save} may move its value. */
+    int idRegister() {
+        return registers.getInt(LapicPage.ID_AT);
+    }
+
     @Override
     public boolean enabled() {
         return LapicPage.ENABLED.isSet(registers.getInt(LapicPage.SVR_AT));

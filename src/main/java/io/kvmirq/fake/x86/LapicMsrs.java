@@ -76,7 +76,7 @@ final class LapicMsrs {
         ByteBuffer page = ByteBuffer.allocate(Uapi.KvmLapicState.SIZE).order(ByteOrder.nativeOrder());
         of.updatePriority();
         of.save(page);
-        long low = Integer.toUnsignedLong(at == LapicPage.ID_AT ? of.id() : page.getInt(at));
+        long low = Integer.toUnsignedLong(at == LapicPage.ID_AT ? of.idRegister() : page.getInt(at));
         boolean isCommand = at == LapicPage.ICR_AT;
         return isCommand ? low | (long) page.getInt(at + LapicPage.STRIDE) << Integer.SIZE : low;
     }
