@@ -98,7 +98,8 @@ class VcpuStateContract extends KernelSuite {
         }
         assertThat(numbers)
                 .contains(X86Msr.SYSENTER_EIP.number(), X86Msr.STAR.number(), X86Msr.LSTAR.number())
-                .contains(X86Msr.TSC.number(), X86Msr.PAT.number(), X86Msr.MISC_ENABLE.number());
+                .contains(X86Msr.TSC.number(), X86Msr.PAT.number(), X86Msr.MISC_ENABLE.number())
+                .contains(X86Msr.TSC_DEADLINE.number());
     }
 
     @Test

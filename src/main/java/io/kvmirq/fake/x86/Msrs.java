@@ -42,6 +42,7 @@ final class Msrs {
                     X86Msr.KVM_OLD_WALL_CLOCK,
                     X86Msr.KVM_SYSTEM_TIME,
                     X86Msr.KVM_WALL_CLOCK,
+                    X86Msr.TSC_DEADLINE,
                     X86Msr.MISC_ENABLE,
                     X86Msr.UCODE_REV)
             .map(X86Msr::number)
@@ -115,7 +116,7 @@ final class Msrs {
      * @throws NotModelledException for one that real kernels may have
      */
     private boolean has(int number) {
-        if (values.containsKey(number) || checks.has(number) || number == APIC_BASE || number == DEADLINE) {
+        if (values.containsKey(number) || checks.has(number) || number == APIC_BASE) {
             return true;
         }
         if (LapicMsrs.covers(number)) {
@@ -244,7 +245,9 @@ final class Msrs {
             throw new NotModelledException("setting MSR " + X86Msr.text(number));
         }
         if (number == DEADLINE) {
-            tsc.checkModelled();
+            if (value != 0) {
+                tsc.checkModelled();
+            }
             return true;
         }
         if (checks.has(number)) {
