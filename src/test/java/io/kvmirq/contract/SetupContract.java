@@ -216,7 +216,9 @@ class SetupContract extends KernelSuite {
     @ParameterizedTest
     @ValueSource(ints = {0x34, 0x3b, 0x48, 0x10a, TSX_CTRL, 0x6e0, 0x4b564d02, 0x4b564d03, 0x4b564d04, 0xc0010117})
     void registerOfTheProcessorTakesZero(int msr) {
-        assumeTrue(msr != TSX_CTRL || set(msr, 0) == 1, "only a processor with TSX has this register");
+        assumeTrue(
+                msr != TSX_CTRL || world.fake().isPresent() || set(msr, 0) == 1,
+                "only a processor with TSX has this register");
         assertThat(set(msr, 0)).isOne();
         assertThat(get(msr)).isZero();
     }
