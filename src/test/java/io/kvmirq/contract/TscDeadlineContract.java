@@ -2,10 +2,10 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
+import static io.kvmirq.testing.Structs.leaf;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.X86Msr;
-import io.kvmirq.backend.Buffers;
 import io.kvmirq.testing.Structs;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
@@ -40,12 +40,12 @@ class TscDeadlineContract extends KernelSuite {
         vm = world.splitVm();
         guest = RealModeGuest.unstarted(world, vm);
         vcpu = guest.vcpu();
-        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.SIZE)
-                .putInt(Uapi.KvmCpuid2.NENT, 1)
-                .putInt(Uapi.KvmCpuid2.SIZE, 1)
-                .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.ECX, DEADLINE_FEATURE | X2APIC_FEATURE);
-        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_CPUID2, cpuid));
+        offerDeadlines();
         guest.handle(OTHER_VECTOR, HANDLER);
+    }
+
+    private void offerDeadlines() {
+        assertOk(world.setCpuid(vcpu, leaf(1, 0, 0, DEADLINE_FEATURE | X2APIC_FEATURE)));
     }
 
     private void start() {
@@ -169,11 +169,7 @@ class TscDeadlineContract extends KernelSuite {
                 world, world.splitVm(), RealModeGuest.LAPIC_ON + entry + "e682" + deadline + "e682fbf4ebfd");
         own.handle(OTHER_VECTOR, HANDLER);
         vcpu = own.vcpu();
-        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.SIZE)
-                .putInt(Uapi.KvmCpuid2.NENT, 1)
-                .putInt(Uapi.KvmCpuid2.SIZE, 1)
-                .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuidEntry2.ECX, DEADLINE_FEATURE | X2APIC_FEATURE);
-        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_CPUID2, cpuid));
+        offerDeadlines();
         own.runTo(RealModeGuest.READY);
         own.runTo(RealModeGuest.READY);
         own.runTo(OTHER_HANDLED);
