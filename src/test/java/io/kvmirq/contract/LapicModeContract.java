@@ -134,7 +134,10 @@ class LapicModeContract extends KernelSuite {
         assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_LAPIC, state));
     }
 
-    /** What was restored is a place of the map, too, before 6.3: by the logical id, of a LAPIC that software has enabled. */
+    /**
+     * Before 6.3 a message to the restored id finds it too, once SVR enables the LAPIC: LDR, which is made of that id,
+     * then counts as a physical id.
+     */
     @Test
     void messageFindsAVcpuInX2apicModeByTheIdOfTheVcpu() {
         assertOk(setCpuid(1, 0, X2APIC_FEATURE));

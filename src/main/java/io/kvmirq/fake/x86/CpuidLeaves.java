@@ -121,7 +121,9 @@ final class CpuidLeaves {
         return next;
     }
 
-    /** Of an entry without index nothing is left, as no machine has the last index. */
+    /**
+     * An entry whose index does not count becomes 0: the kernel looks for index 0xffffffff then, which no machine has.
+     */
     private static void putXsave(ByteBuffer leaves, int at) {
         int index = isIndexed(leaves, at) ? leaves.getInt(at + KvmCpuidEntry2.INDEX) : -1;
         int xcr0 = (int) ExtendedState.SUPPORTED;

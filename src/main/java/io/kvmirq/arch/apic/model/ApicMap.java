@@ -44,7 +44,8 @@ public final class ApicMap<A extends LocalApic> {
      * Makes the map.
      *
      * @param before63 as Linux before 6.3: the first of two LAPICs with one physical id keeps it, the last of two with
-     *     one logical id has it, a logical id counts by its lowest bit, and one of x2APIC mode is a physical one too
+     *     one logical id has it, and a logical id counts by its lowest bit; a LAPIC in x2APIC mode is also found by the
+     *     physical id that its logical id stands for
      * @return empty if two LAPICs have one id, without 32-bit ids and since Linux 6.3
      */
     public static <A extends LocalApic> Optional<ApicMap<A>> of(
@@ -111,7 +112,10 @@ public final class ApicMap<A extends LocalApic> {
         }
     }
 
-    /** The places of logical ids are those of physical ones, so a LAPIC whose ids differ has two. */
+    /**
+     * Before 6.3 a LAPIC in x2APIC mode also occupies the slot of its logical id in the map of physical ids. If
+     * KVM_SET_LAPIC restored another id, it has two slots.
+     */
     private void addX2apic(A lapic) {
         int bits = bits(lapic.logicalId());
         if (bits != 0) {
