@@ -128,8 +128,8 @@ class TracedProgramIT {
     @Test
     void busyThreadsKeepNoOtherFromBeingServed() throws Exception {
         Path tape = temporary.resolve("tape");
-        Cli.Ended ended =
-                record(tape, true, linked("traced.c", "traced", "-static"), "busy").exited(7);
+        Cli.Ended ended = record(tape, true, linked("traced.c", "traced", "-static"), "busy")
+                .exited(7);
         assertThat(ended.out()).isEmpty();
         List<List<String>> threads = threads(tape);
         assertThat(threads).hasSize(1 + 1 + 8); // header, first and busy ones
@@ -175,7 +175,8 @@ class TracedProgramIT {
 
     @Test
     void kernelThatDoesNotDescribeStopsCostsNoEarlierTape() throws Exception {
-        requireRefused("the kernel does not say at which call a program stopped (EIO), as Linux before 5.3", "stop-info");
+        requireRefused(
+                "the kernel does not say at which call a program stopped (EIO), as Linux before 5.3", "stop-info");
     }
 
     @Test
