@@ -440,6 +440,23 @@ static void version(void)
 	close(kvm);
 }
 
+/* The most bytes that are recorded, and one more; see known_calls[]. */
+static void limits(void)
+{
+	char bytes[513], found[513];
+	int fd = eventfd(2, EFD_SEMAPHORE);
+
+	memset(bytes, 0xff, sizeof(bytes)); /* no kernel takes such a count */
+	for (size_t size = 512; size <= 513; size++) {
+		expect("read", read(fd, found, size), 8, 0);
+		expect("write", write(fd, bytes, size), -1, EINVAL);
+	}
+	for (size_t size = 8; size <= 9; size++) {
+		expect("pwrite", pwrite(fd, bytes, size, 0), -1, ESPIPE);
+		expect("pread", pread(fd, bytes, size, 0), -1, ESPIPE);
+	}
+}
+
 /* Memory that ends within an argument */
 static void edges(void)
 {
@@ -481,6 +498,7 @@ int main(int argc, char **argv)
 		{ "refused", refused },	    { "edges", edges },
 		{ "killed", killed },	    { "busy", busy },
 		{ "left", left },	    { "version", version },
+		{ "limits", limits },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)

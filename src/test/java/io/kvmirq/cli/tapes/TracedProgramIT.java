@@ -124,6 +124,25 @@ class TracedProgramIT {
                 .containsExactly("open /dev/kvm = kvm#1", "kvm#1 KVM_GET_API_VERSION = 12", "kvm#1 close = 0");
     }
 
+    @Test
+    void callsOfMoreBytesThanTheHelpSaysAreNotRecorded() throws Exception {
+        Path tape = temporary.resolve("tape");
+        Cli.Ended ended = record(tape, true, linked("traced.c", "traced", "-static"), "limits")
+                .exited(7);
+        assertThat(ended.out()).isEmpty();
+        assertThat(Cli.run("tape", "--show", tape.toString()).out().lines().skip(2))
+                .containsExactly(
+                        "eventfd#1 read = 1",
+                        "eventfd#1 write = EINVAL",
+                        "eventfd#1 pwrite at 0x0 18446744073709551615 = ESPIPE",
+                        "eventfd#1 pread at 0x0 = ESPIPE");
+        assertThat(Files.readString(tape))
+                .contains("\"value\":512,", "\"value\":8,")
+                .doesNotContain("\"value\":513,", "\"value\":9,");
+        assertThat(Cli.run("tape", "--help").out().replaceAll("\\s+", " "))
+                .contains("reads and writes of more than 512 bytes, pread and pwrite of more than 8,");
+    }
+
     /** How often each thread is served depends on the scheduler. */
     @Test
     void busyThreadsKeepNoOtherFromBeingServed() throws Exception {
