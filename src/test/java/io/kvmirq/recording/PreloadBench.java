@@ -5,6 +5,7 @@ import io.kvmirq.bench.Bench;
 import io.kvmirq.bench.Coprocess;
 import io.kvmirq.bench.Goal;
 import io.kvmirq.bench.Rounds;
+import io.kvmirq.cli.tapes.TapeCommand;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.file.Files;
@@ -25,8 +26,7 @@ final class PreloadBench {
     private static final int WARM_UP_ROUNDS = 3;
     private static final int BATCH = 500;
     private static final double GOAL_NANOS = 1000;
-    /** When tracer and program are on two processors, and each wakes the other. */
-    private static final double TRACED_NANOS = 150_000;
+    private static final double TRACED_NANOS = TapeCommand.PTRACE_MOST_MICROS * 1000.0;
 
     private enum Op {
         WRITE("write", "eventfd write"),

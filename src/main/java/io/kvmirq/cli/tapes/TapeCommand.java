@@ -17,8 +17,13 @@ import picocli.CommandLine.ParseResult;
 
 /** {@code kvmirq tape}: records the kernel calls of another program and prints one line for each. */
 public final class TapeCommand implements Command {
-    /** Measured for an ioctl, tracer and program on one processor; with two it depends on how long one takes to wake. */
-    static final String PTRACE_COST = "20 µs";
+    /** Measured for an ioctl, tracer and program on one processor. */
+    private static final int PTRACE_MICROS = 20;
+
+    /** On two processors, which wake each other. */
+    public static final int PTRACE_MOST_MICROS = 350;
+
+    static final String PTRACE_COST = PTRACE_MICROS + " µs, or up to " + PTRACE_MOST_MICROS + " µs across processors,";
 
     @Override
     public String name() {
@@ -43,11 +48,12 @@ public final class TapeCommand implements Command {
                         "The tape holds the arguments of the calls, with zeros for known pointers. It holds no guest"
                                 + " memory; a tape of selftest --record does.",
                         "",
-                        "Not recorded without --ptrace: raw system calls, statically linked programs (Go), programs of a user who"
-                                + " cannot read the recorder, select, epoll_wait, close_range, and most calls in a chroot"
-                                + " without /proc. A seccomp allow-list may kill CMD for a system call of the recorder. A"
-                                + " signal handler of CMD needs 8 KB of stack. When a full disk or a limit on file sizes"
-                                + " cuts the line of one of several processes, the lines after it cannot be read.");
+                        "Not recorded without --ptrace: raw system calls, statically linked programs (Go), programs of a"
+                                + " user who cannot read the recorder, and most calls in a chroot without /proc. Never"
+                                + " recorded: select, epoll_wait, close_range. A seccomp allow-list may kill CMD for a"
+                                + " system call of the recorder. A signal handler of CMD needs 8 KB of stack. When a"
+                                + " full disk or a limit on file sizes cuts the line of one of several processes, the"
+                                + " lines after it cannot be read.");
         usage.spec().parser().stopAtPositional(true);
         usage.add(OptionSpec.builder("-o", "--output")
                 .paramLabel("FILE")
@@ -58,12 +64,13 @@ public final class TapeCommand implements Command {
                                 + " leaves running are recorded too: the command ends when they end, or at Ctrl-C."));
         usage.add(OptionSpec.builder("--ptrace")
                 .description("Record by ptrace, also a statically linked program. Each recorded call takes about "
-                        + PTRACE_COST + " longer, on two processors more: threads may meet in another order. Not"
-                        + " recorded: readv, writev and their like, openat2, reads and writes of more than 512 bytes,"
-                        + " pread and pwrite of more than 8, calls of 32-bit programs, and calls that a seccomp filter"
-                        + " of CMD refuses. An ignored signal ends a wait of CMD with EINTR. CMD gains no rights from"
-                        + " set-user-id programs, and cannot be debugged. The command ends when all processes of CMD"
-                        + " have, and kills them when it is killed."));
+                        + PTRACE_COST + " longer: threads may meet in another order. Not recorded: readv, writev and"
+                        + " their like, openat2, reads and writes of more than 512 bytes, pread and pwrite of more than"
+                        + " 8, calls of 32-bit programs, and calls that a seccomp filter of CMD refuses. A child that"
+                        + " CMD makes with CLONE_UNTRACED gets ENOSYS for the calls of a tape. An ignored signal ends a"
+                        + " wait of CMD with EINTR. CMD gains no rights from set-user-id programs, and cannot be"
+                        + " debugged. The command ends when all processes of CMD have, and kills them when it is"
+                        + " killed."));
         usage.add(Command.option("--show", "FILE", Path.class)
                 .description("Print the tape in FILE and run nothing. Exit code 1 when FILE is not a complete tape."));
         usage.add(PositionalParamSpec.builder()
