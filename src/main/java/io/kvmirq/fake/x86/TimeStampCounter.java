@@ -2,25 +2,37 @@
 package io.kvmirq.fake.x86;
 
 import io.kvmirq.NotModelledException;
+import io.kvmirq.explain.SetupAnswer;
 import io.kvmirq.fake.file.FakeTime;
+import io.kvmirq.fake.file.Host;
 
 /**
- * The TSC of a vCPU: that of the host and an offset, by which the TSCs of a new VM begin at 0. Guests of a kvm_pvm read
- * the host's. Source: {@code kvm_read_l1_tsc()} in arch/x86/kvm/x86.c, {@code start_sw_tscdeadline()} in lapic.c.
+ * The TSC of a vCPU: that of the host and an offset. Guests of a kvm_pvm read the host's, whatever the VMM writes.
+ * Source: {@code kvm_read_l1_tsc()} in arch/x86/kvm/x86.c, {@code start_sw_tscdeadline()} in lapic.c.
  */
 final class TimeStampCounter {
     private static final long NANOS_OF_KHZ = 1_000_000;
 
+    private final Host host;
     private final FakeTime time;
     private final boolean ofHost;
+    private final SharedTsc shared;
     private final TscRate rate;
     private long offset;
 
     TimeStampCounter(X86Vm vm) {
-        this.time = vm.host().time();
-        this.ofHost = vm.host().build().pvm();
+        this.host = vm.host();
+        this.time = host.time();
+        this.ofHost = host.build().pvm();
+        this.shared = vm.settings().tsc();
         this.rate = new TscRate(vm.settings().tscRate());
-        this.offset = vm.settings().tscOffset();
+    }
+
+    /** The vCPU exists now. */
+    void begin() {
+        if (!ofHost) {
+            offset = shared.begin(rate.get());
+        }
     }
 
     static long ofHost(FakeTime time) {
@@ -36,16 +48,23 @@ final class TimeStampCounter {
     }
 
     void setOffset(long next) {
-        offset = next;
+        if (ofHost) {
+            host.note(SetupAnswer.TSC_OF_HOST);
+        } else {
+            shared.setOffset(next, rate.get());
+            offset = next;
+        }
     }
 
     long read() {
-        return ofHost(time) + (ofHost ? 0 : offset);
+        return ofHost(time) + offset;
     }
 
     void write(long value) {
-        if (!ofHost) {
-            offset = value - ofHost(time);
+        if (ofHost) {
+            host.note(SetupAnswer.TSC_OF_HOST);
+        } else {
+            offset = shared.write(value, rate.get());
         }
     }
 

@@ -26,13 +26,13 @@ final class VmSettings {
     /** The TSC of vCPUs to come. */
     private int tscRate = TscRate.OF_HOST;
 
-    private final long tscOffset;
+    private final SharedTsc tsc;
 
     private long busCycle = 1;
 
     VmSettings(X86Vm vm) {
         this.host = vm.host();
-        this.tscOffset = -TimeStampCounter.ofHost(host.time());
+        this.tsc = new SharedTsc(host);
     }
 
     /** Before a run. */
@@ -55,15 +55,15 @@ final class VmSettings {
         return Long.compareUnsigned(pages, LEAST_MMU_PAGES) < 0 ? host.refuse(SetupAnswer.MMU_PAGES_FEW) : 0;
     }
 
-    // The TSC of vCPUs to come
+    // The TSCs
 
-    int tscRate() {
-        return tscRate;
+    SharedTsc tsc() {
+        return tsc;
     }
 
-    /** By which they begin at 0. */
-    long tscOffset() {
-        return tscOffset;
+    /** Of vCPUs to come. */
+    int tscRate() {
+        return tscRate;
     }
 
     int setTscRate(long rate, boolean hasVcpus) {

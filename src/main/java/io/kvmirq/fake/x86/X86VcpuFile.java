@@ -117,6 +117,11 @@ final class X86VcpuFile extends VcpuFile {
         vm.coalesced().addVcpu(shared);
     }
 
+    /** It exists, and its TSC counts. */
+    void begin() {
+        tsc.begin();
+    }
+
     @Override
     public List<String> facts() {
         return irqchip.facts(true);

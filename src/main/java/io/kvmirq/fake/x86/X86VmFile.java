@@ -174,12 +174,14 @@ final class X86VmFile extends VmFile {
         Optional<FakeLapic> lapic = vm.irqchip() == X86Vm.Irqchip.NONE
                 ? Optional.empty()
                 : Optional.of(vm.lapics().add((int) id));
-        int fd = host.install(new X86VcpuFile(vm, memory(), (int) id, lapic));
+        X86VcpuFile vcpu = new X86VcpuFile(vm, memory(), (int) id, lapic);
+        int fd = host.install(vcpu);
         if (fd < 0) {
             vcpus.remove((int) id);
             lapic.ifPresent(vm.lapics()::remove);
         } else {
             vm.addHolder();
+            vcpu.begin();
         }
         return fd;
     }

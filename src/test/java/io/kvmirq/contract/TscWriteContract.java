@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.World.*;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.X86Msr;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.testing.Structs;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/**
+ * The TSCs of a VM as a VMM writes them: arch/x86/kvm/x86.c. KVM takes values for one that differ by less than a second.
+ * A machine may need longer from one write to the next, so a test that needs two such values writes them again.
+ */
+@Contract
+class TscWriteContract extends KernelSuite {
+    private static final long FAR = 1L << 60;
+
+    private int first;
+    private int second;
+
+    @BeforeEach
+    void setUp() {
+        world.assumeX86();
+        makeVcpus();
+    }
+
+    private void makeVcpus() {
+        int vm = world.splitVm();
+        first = world.vcpu(vm, 0);
+        second = world.vcpu(vm, 1);
+    }
+
+    private void assumeOffsets() {
+        assumeFalse(world.isPvm(), "guests of a kvm_pvm read the processor's TSC");
+    }
+
+    private void write(int vcpu, long value) {
+        assertThat(libc.ioctl(vcpu, Uapi.KVM_SET_MSRS, Structs.msrs(X86Msr.TSC.number(), value)))
+                .isOne();
+    }
+
+    private long read(int vcpu) {
+        ByteBuffer read = Structs.msrs(X86Msr.TSC.number(), -1);
+        assertThat(libc.ioctl(vcpu, Uapi.KVM_GET_MSRS, read)).isOne();
+        return read.getLong(Uapi.KvmMsrs.SIZE + Uapi.KvmMsrEntry.DATA);
+    }
+
+    private long second() {
+        return libc.ioctl(first, Uapi.KVM_GET_TSC_KHZ, 0) * 1000L;
+    }
+
+    private long offset(int vcpu) {
+        ByteBuffer offset = Buffers.allocate(Long.BYTES);
+        assertOk(offset(vcpu, Uapi.KVM_GET_DEVICE_ATTR, offset));
+        return offset.getLong(0);
+    }
+
+    private void setOffset(int vcpu, long next) {
+        ByteBuffer offset = Buffers.allocate(Long.BYTES).putLong(0, next);
+        assertOk(offset(vcpu, Uapi.KVM_SET_DEVICE_ATTR, offset));
+    }
+
+    /** KVM_VCPU_TSC_OFFSET, the only attribute of a vCPU. */
+    private int offset(int vcpu, long request, ByteBuffer value) {
+        return libc.ioctl(vcpu, request, Structs.of("kvm_device_attr", 0, 0, 0, libc.addressOf(value)));
+    }
+
+    private boolean areTogether() {
+        return offset(second) == offset(first);
+    }
+
+    @Test
+    void guestOfAKvmPvmHasNoOffset() {
+        assumeTrue(world.isPvm(), "only a kvm_pvm ignores what a VMM writes");
+        assertThat(offset(first)).isZero();
+        write(first, FAR);
+        assertThat(offset(first)).isZero();
+        setOffset(first, 5);
+        assertThat(offset(first)).isZero();
+        assertThat(read(first)).isBetween(1L, FAR);
+    }
+
+    /** The vCPUs of one VM are made before those of the other one, which was there before. */
+    @Test
+    void tscOfAVmBeginsWithItsFirstVcpu() {
+        assumeOffsets();
+        int older = world.splitVm();
+        makeVcpus();
+        assertThat(areTogether()).isTrue();
+        assertThat(offset(world.vcpu(older, 0))).isLessThan(offset(first));
+        assertThat(read(second)).isGreaterThan(0).isLessThanOrEqualTo(read(first));
+    }
+
+    @Test
+    void laterVcpuTakesTheOffsetThatWasGivenLast() {
+        assumeOffsets();
+        int vm = world.splitVm();
+        first = world.vcpu(vm, 0);
+        write(first, FAR);
+        second = world.vcpu(vm, 1);
+        assertThat(areTogether()).isTrue();
+        assertThat(read(second)).isGreaterThanOrEqualTo(FAR);
+    }
+
+    @Test
+    void writeOfZeroTakesTheOffsetThatWasGivenLast() {
+        assumeOffsets();
+        long created = offset(first);
+        write(second, 0);
+        assertThat(offset(second)).isEqualTo(created);
+        write(first, FAR);
+        assertThat(read(first)).isGreaterThanOrEqualTo(FAR);
+        assertThat(offset(second)).isEqualTo(created);
+        write(second, 0);
+        assertThat(areTogether()).isTrue();
+        write(second, 2 * FAR);
+        assertThat(areTogether()).isFalse();
+        write(first, 0);
+        assertThat(areTogether()).isTrue();
+        assertThat(read(first)).isGreaterThanOrEqualTo(2 * FAR);
+    }
+
+    @Test
+    void valuesWithinASecondAreOne() {
+        assumeOffsets();
+        for (long difference : new long[] {0, second() / 2, -second() / 2}) {
+            eventually(difference + " is near", () -> {
+                write(first, FAR);
+                write(second, FAR + difference);
+                return areTogether();
+            });
+        }
+    }
+
+    @Test
+    void valuesFartherApartAreTwo() {
+        assumeOffsets();
+        write(first, FAR);
+        write(second, FAR - second());
+        assertThat(areTogether()).isFalse();
+        assertThat(read(second)).isLessThan(read(first));
+        eventually("more than a second is far", () -> {
+            write(first, FAR);
+            write(second, FAR + 2 * second());
+            return !areTogether();
+        });
+    }
+
+    /** The last value, not the one that gave the offset, so that a row of values may differ by more than a second. */
+    @Test
+    void valueIsComparedWithTheLastOne() {
+        assumeOffsets();
+        eventually("each is near the last", () -> {
+            write(first, FAR);
+            long given = offset(first);
+            write(second, FAR + second() * 3 / 4);
+            write(second, FAR + second() * 3 / 2);
+            return offset(first) == given && areTogether();
+        });
+    }
+
+    /** Before 6.7 it is compared with the 0 of the last vCPU that was created. */
+    @Test
+    void firstWriteIsCompared() {
+        assumeOffsets();
+        if (world.isSince(6, 7)) {
+            write(first, 1);
+            assertThat(areTogether()).isFalse();
+            return;
+        }
+        eventually("the first value is near 0", () -> {
+            makeVcpus();
+            write(first, 1);
+            return areTogether();
+        });
+    }
+
+    @Test
+    void writeAfterAZeroIsCompared() {
+        assumeOffsets();
+        eventually("1 is near 0", () -> {
+            makeVcpus();
+            write(first, 0);
+            write(first, 1);
+            return areTogether();
+        });
+    }
+
+    @Test
+    void vcpuOfAnotherRateHasItsOwnOffset() {
+        assumeOffsets();
+        assertOk(libc.ioctl(second, Uapi.KVM_SET_TSC_KHZ, (int) (second() / 1000 * 3 / 2)));
+        write(second, 0);
+        assertThat(areTogether()).isFalse();
+        write(first, 0);
+        assertThat(areTogether()).isFalse();
+        assertThat(read(first)).isLessThan(FAR);
+    }
+
+    @Test
+    void offsetThatIsSetIsForOthersToo() {
+        assumeOffsets();
+        setOffset(first, 5);
+        assertThat(offset(first)).isEqualTo(5);
+        assertThat(areTogether()).isFalse();
+        write(second, 0);
+        assertThat(offset(second)).isEqualTo(5);
+        setOffset(second, FAR);
+        assertThat(offset(first)).isEqualTo(5);
+        eventually("the value of the offset is near", () -> {
+            setOffset(second, FAR);
+            write(first, read(second));
+            return areTogether();
+        });
+    }
+
+    /** The first write of a value, since 6.7. */
+    @Test
+    void writeAfterAnOffsetIsCompared() {
+        assumeOffsets();
+        eventually("the value of the offset is near", () -> {
+            makeVcpus();
+            setOffset(second, FAR);
+            write(first, read(second));
+            return offset(first) == FAR;
+        });
+    }
+}
