@@ -57,13 +57,13 @@ final class Search {
     static String summary(Differential differential, long nanos) {
         Coverage coverage = differential.coverage();
         return String.format(
-                "%d sequences, %d guests, %d calls, %d not modelled (they end %d sequences), %d differences seen once, %d s",
+                "%d sequences, %d guests, %d calls, %d not modelled (they end %d sequences), %d differences that depend on time, %d s",
                 differential.sequences(),
                 coverage.count(Operation.LOAD) + coverage.count(Operation.RUN),
                 coverage.calls(),
                 coverage.notModelled(),
                 coverage.ended(),
-                differential.seenOnce(),
+                differential.dependOnTime(),
                 TimeUnit.NANOSECONDS.toSeconds(nanos));
     }
 }

@@ -2,12 +2,14 @@
 package io.kvmirq.recording.replay;
 
 import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.recording.tapes.TapeException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.net.URISyntaxException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
@@ -94,16 +96,22 @@ public final class ForeignTapes {
     }
 
     /** @param arguments tapes, or none for those of the tree */
-    public static void main(String[] arguments) throws IOException {
+    public static void main(String[] arguments) {
         List<Path> tapes = arguments.length == 0
                 ? all()
                 : Stream.of(arguments).map(Path::of).toList();
         System.out.printf(LINE + "%n", "tape", "calls", "same", "passed over", "unknown", "diverged");
         boolean whole = true;
         for (Path tape : tapes) {
-            Row row = replay(tape);
-            System.out.println(row);
-            whole &= row.end.isEmpty();
+            try {
+                Row row = replay(tape);
+                System.out.println(row);
+                whole &= row.end.isEmpty();
+            } catch (TapeException | IOException e) {
+                boolean missing = e instanceof NoSuchFileException;
+                System.out.println(tape + ": " + (missing ? "no such file" : e.getMessage()));
+                whole = false;
+            }
         }
         System.exit(whole ? 0 : 1);
     }
