@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Runs a program to which the kernel refuses a system call, with EPERM, or kills it
- * for that. stop-info is the ptrace() that Linux before 5.3 lacks, with EIO:
+ * Runs a program to which the kernel refuses a system call, with EPERM, or
+ * kills it for that. stop-info is the ptrace() that Linux before 5.3 lacks, with
+ * EIO:
  *
  *   refuses ptrace|process_vm_readv|stop-info [kill] PROGRAM ARGUMENT...
  */

@@ -230,6 +230,60 @@ static void stop(void)
 	waitpid(child, NULL, 0);
 }
 
+/* A stop of the whole process within a poll, which restart_syscall() ends */
+
+static pid_t stopper;
+
+static void *ends_poll(void *fd)
+{
+	waitpid(stopper, NULL, 0);
+	await(getpid(), getpid(), "S");
+	expect("end", add((int)(intptr_t)fd), 8, 0);
+	return NULL;
+}
+
+static void restart(void)
+{
+	struct pollfd one = { .fd = eventfd(0, 0), .events = POLLIN };
+	pid_t parent = getpid();
+	pthread_t thread;
+
+	stopper = fork();
+	if (!stopper) {
+		await(parent, parent, "S");
+		kill(parent, SIGSTOP);
+		await(parent, parent, "Tt");
+		kill(parent, SIGCONT);
+		_exit(0);
+	}
+	pthread_create(&thread, NULL, ends_poll, (void *)(intptr_t)one.fd);
+	expect("poll", poll(&one, 1, 60000), 1, 0);
+	pthread_join(thread, NULL);
+}
+
+#ifdef __x86_64__
+/* The numbers of x32, as on a kernel that has none */
+static void x32(void)
+{
+	long number = 0x40000000 | SYS_getppid;
+
+	expect("x32", syscall(number), -1, ENOSYS);
+	add(eventfd(0, 0));
+}
+#endif
+
+/* Processes that SIGTERM does not end; the second says its number */
+
+static void stubborn(void)
+{
+	signal(SIGTERM, SIG_IGN);
+	if (!fork())
+		eventfd((unsigned int)getpid(), 0);
+	alarm(100); /* when a test has failed */
+	for (;;)
+		pause();
+}
+
 /* A handler that leaves a call for another one like it */
 
 static sigjmp_buf before;
@@ -498,7 +552,11 @@ int main(int argc, char **argv)
 		{ "refused", refused },	    { "edges", edges },
 		{ "killed", killed },	    { "busy", busy },
 		{ "left", left },	    { "version", version },
-		{ "limits", limits },
+		{ "limits", limits },	    { "restart", restart },
+		{ "stubborn", stubborn },
+#ifdef __x86_64__
+		{ "x32", x32 },
+#endif
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)

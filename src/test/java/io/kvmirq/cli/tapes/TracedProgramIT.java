@@ -17,6 +17,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
@@ -91,7 +92,7 @@ class TracedProgramIT {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"threads", "signals", "stop", "left", "processes", "exec", "filtered", "killed"})
+    @ValueSource(strings = {"threads", "signals", "stop", "restart", "left", "processes", "exec", "filtered", "killed"})
     void tapeIsThatOfTheDynamicProgram(String program) throws Exception {
         requireEqualTapes("traced.c", program);
     }
@@ -222,6 +223,48 @@ class TracedProgramIT {
             return eventfd(3, 0);
         }
         """;
+
+    /** Starts it, reads its number on the tape, and ends something. */
+    private void requireEnded(String signal, boolean tracer) throws Exception {
+        String program = linked("traced.c", "traced", "-static");
+        Process command = Cli.launcher().start("tape", "--ptrace", "--", program, "stubborn");
+        try (BufferedReader reader =
+                new BufferedReader(new InputStreamReader(command.getInputStream(), StandardCharsets.UTF_8))) {
+            assertThat(reader.readLine()).startsWith("# " + program + " as process ");
+            Matcher line = Pattern.compile("eventfd (\\d+) = eventfd#1").matcher(reader.readLine());
+            assertThat(line.find()).isTrue();
+            ProcessHandle stubborn =
+                    ProcessHandle.of(Long.parseLong(line.group(1))).orElseThrow();
+            ProcessHandle first = stubborn.parent().orElseThrow();
+            ProcessHandle ended = tracer ? first.parent().orElseThrow() : command.toHandle();
+            assertThat(new ProcessBuilder("kill", "-" + signal, Long.toString(ended.pid()))
+                            .start()
+                            .waitFor())
+                    .isZero();
+            stubborn.onExit().get(60, TimeUnit.SECONDS);
+        }
+        command.waitFor();
+    }
+
+    @Test
+    void programThatIgnoresSigtermIsKilled() throws Exception {
+        requireEnded("TERM", false);
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void programEndsWithTheCommandAndWithTheTracer(boolean tracer) throws Exception {
+        requireEnded("KILL", tracer);
+    }
+
+    @Test
+    void numbersOfX32GiveEnosys() throws Exception {
+        Machine.assumeX86();
+        Path tape = temporary.resolve("tape");
+        Cli.Ended ended = record(tape, true, linked("traced.c", "traced", "-static"), "x32")
+                .exited(7);
+        assertThat(ended.out()).isEmpty();
+    }
 
     @Test
     void processThatTheProgramLeavesIsRecorded() throws Exception {
