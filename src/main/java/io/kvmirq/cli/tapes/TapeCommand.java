@@ -41,27 +41,27 @@ public final class TapeCommand implements Command {
                 .usageMessage()
                 .description(
                         "Runs CMD and prints its calls as they are made, one line each, mixed with the output of CMD."
-                                + " A descriptor is shown as the file it is open on, such as vm#1 or eventfd#3. The exit"
-                                + " code is that of CMD, or 3 when CMD could not be started. On SIGTERM, CMD is stopped"
-                                + " and its last calls are printed. Root is needed only if CMD needs it.",
+                                + " A descriptor is shown as the file it is open on, such as vm#1 or eventfd#3. The"
+                                + " exit code is that of CMD, or 3 when CMD could not be started. On SIGTERM, CMD is"
+                                + " stopped and its last calls are printed. Root is needed only if CMD needs it.",
                         "",
                         "The tape holds the arguments of the calls, with zeros for known pointers. It holds no guest"
                                 + " memory; a tape of selftest --record does.",
                         "",
-                        "Not recorded without --ptrace: raw system calls, statically linked programs (Go), programs of a"
-                                + " user who cannot read the recorder, and most calls in a chroot without /proc. Never"
-                                + " recorded: select, epoll_wait, close_range. A seccomp allow-list may kill CMD for a"
-                                + " system call of the recorder. A signal handler of CMD needs 8 KB of stack. When a"
-                                + " full disk or a limit on file sizes cuts the line of one of several processes, the"
-                                + " lines after it cannot be read.");
+                        "Not recorded without --ptrace: raw system calls, statically linked programs (Go), programs of"
+                                + " a user who cannot read the recorder, and most calls in a chroot without /proc."
+                                + " Never recorded: select, epoll_wait, close_range. A seccomp allow-list may kill CMD"
+                                + " for a system call of the recorder. A signal handler of CMD needs 8 KB of stack."
+                                + " When a full disk or a limit on file sizes cuts the line of one of"
+                                + " several processes, the lines after it cannot be read.");
         usage.spec().parser().stopAtPositional(true);
         usage.add(OptionSpec.builder("-o", "--output")
                 .paramLabel("FILE")
                 .type(Path.class)
-                .description(
-                        "Write the tape to FILE as lines of JSON while CMD runs, and print nothing. An earlier file of yours is"
-                                + " replaced by one for you alone. --show and kvmirq replay read FILE. Processes that CMD"
-                                + " leaves running are recorded too: the command ends when they end, or at Ctrl-C."));
+                .description("Write the tape to FILE as lines of JSON while CMD runs, and print nothing. An earlier"
+                        + " file of yours is replaced by one for you alone. --show and kvmirq replay read FILE."
+                        + " Processes that CMD leaves running are recorded too: the command ends when they end,"
+                        + " or at Ctrl-C."));
         usage.add(OptionSpec.builder("--ptrace")
                 .description("Record by ptrace, also a statically linked program. Each recorded call takes about "
                         + PTRACE_COST + " longer: threads may meet in another order. Not recorded: readv, writev and"
