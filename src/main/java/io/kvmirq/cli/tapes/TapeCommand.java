@@ -23,7 +23,7 @@ public final class TapeCommand implements Command {
     /** On two processors, which wake each other. */
     public static final int PTRACE_MOST_MICROS = 350;
 
-    static final String PTRACE_COST = PTRACE_MICROS + " µs, or up to " + PTRACE_MOST_MICROS + " µs across processors,";
+    static final String PTRACE_COST = PTRACE_MICROS + " to " + PTRACE_MOST_MICROS + " microseconds";
 
     @Override
     public String name() {

@@ -395,7 +395,8 @@ final class FakeLapic implements LocalApic, VirtualLapic {
 
     /** @return whether an INIT was pending; if so, the LAPIC has been reset */
     boolean takeInit() {
-        boolean taken = events.takeInit();
+        boolean taken = events.takeInit(
+                vm.host().build().hardware().isAmd() && vm.host().build().isSince(6, 4));
         if (taken) {
             vm.note(ChipAnswer.INIT_RESETS_LAPIC);
             reset();

@@ -368,15 +368,19 @@ final class VcpuEvents {
         return init;
     }
 
-    /** INIT discards pending NMIs, and what was injected; its numbers stay to be told. */
-    boolean takeInit() {
+    /**
+     * INIT discards pending NMIs, and what was injected; its numbers stay to be told.
+     *
+     * @param blocks whether NMIs stay blocked: since 6.4 kvm_amd keeps that where {@code kvm_vcpu_reset()} does not look
+     */
+    boolean takeInit(boolean blocks) {
         boolean taken = init;
         init = false;
         if (taken) {
             management = false;
             nmisSent = 0;
             nmisPending = 0;
-            inNmi = false;
+            inNmi &= blocks;
             nmiInjected = false;
             tripleFault = false;
             injected.put(KvmVcpuEvents.EXCEPTION_INJECTED, (byte) 0)
