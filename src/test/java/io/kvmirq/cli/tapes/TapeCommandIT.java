@@ -177,7 +177,7 @@ class TapeCommandIT {
         Machine.compile(link, "-o", program, source.toString());
         String said = "kvmirq: " + program + " is statically linked: the recorder is a library that is loaded into"
                 + " programs, so only dynamically linked programs that it starts are recorded; --ptrace records it, and"
-                + " makes each call take about 20 µs, or up to 350 µs across processors, longer\n";
+                + " makes each call take about 20 to 350 microseconds longer\n";
         assertThat(Cli.run("tape", "--", program).exited(4).err())
                 .isEqualTo(said + "kvmirq: nothing was recorded: " + program
                         + " did not load the recorder; is it set-user-id, or a script for a static program?\n");
