@@ -108,6 +108,20 @@ class DifferentialTest {
                 call(READ, 1003, 8));
     }
 
+    /** The first instruction is a HLT that an NMI passes: the NMI is next. */
+    @Test
+    void nmiThatPassesAHaltComesBeforeTheNextInstruction() {
+        agree(
+                call(OPEN, 1000, 0),
+                call(CREATE_VM, 1003, 1000, 0),
+                call(SPLIT_IRQCHIP, 1003, 0, 0),
+                call(CREATE_VCPU, 1004, 1003, 0),
+                call(NMI, 1004),
+                call(SET_EVENTS, 1004, 13, 11, 1),
+                call(LOAD, 1004, 0, 0x1000000000000f4L, 0, 0, 0x40000000000a226L, 0, 0, 0, 0, 0x40000000000a226L, 0),
+                call(CONTINUE, 1004, 0, 0));
+    }
+
     /** A level is taken again and again; its resamplefd hears of each end. */
     @Test
     void guestEndsLevelInterruptAndResamplefdHears() {

@@ -56,7 +56,7 @@ final class FakeCpu {
     private final PendingEvents pending;
 
     private boolean halted;
-    /** Whether the guest has left with HLT, be there something to wait for or not. */
+    /** Whether the guest has left with HLT, though it does not wait: what would end the wait comes next. */
     private boolean atHalt;
 
     private boolean entered;
@@ -312,12 +312,12 @@ final class FakeCpu {
         boolean pvm = host.build().pvm() && code == instructions;
         boolean begun = false;
         while (true) {
-            atHalt = halted;
-            for (int unseen = begun && pvm ? UNSEEN_OF_PVM : 0; unseen > 0 && !atHalt; unseen--) {
+            for (int unseen = begun && pvm ? UNSEEN_OF_PVM : 0; unseen > 0 && !halted && !atHalt; unseen--) {
                 if (steps()) {
                     return 0;
                 }
             }
+            atHalt = false;
             if (hardware != null) {
                 hardware.enterGuest();
             }
