@@ -191,7 +191,7 @@ public final class Replay implements Closeable {
         return passed.all();
     }
 
-    /** How many answers depend on what a guest did that ran on the tape only, or on the order of overlapping calls. */
+    /** How many answers depend on what a guest did that ran on the tape only, on another process, or on the order of calls. */
     public long unknown() {
         return unknown.all();
     }
@@ -244,6 +244,9 @@ public final class Replay implements Closeable {
             }
             return passOver(call);
         } catch (LackingException e) {
+            if (files.find(call.on()).isEmpty()) {
+                guests.inherited(call);
+            }
             return passOver(call);
         } catch (CannotReplayException e) {
             return Optional.of(

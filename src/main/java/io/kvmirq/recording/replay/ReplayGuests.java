@@ -50,6 +50,9 @@ final class ReplayGuests {
 
     private final Map<Long, Long> lastOfThread = new HashMap<>();
 
+    /** Whether a process read or wrote an eventfd that it had inherited: which one, the tape does not say. */
+    private boolean inheritedEventFd;
+
     /** Reads a line of the tape before the replay. */
     void foresee(TapeLine.Call call) {
         long thread = (long) call.pid() << Integer.SIZE | call.tid();
@@ -78,6 +81,11 @@ final class ReplayGuests {
                     .filter(name -> FileKind.ofName(name) == FileKind.EVENTFD)
                     .forEach(wired::add);
         }
+    }
+
+    /** After a call that was passed over because no call of the tape opened its file: a process has inherited it. */
+    void inherited(TapeLine.Call call) {
+        inheritedEventFd |= (call.isRead() || call.isWrite()) && FileKind.ofName(call.on()) == FileKind.EVENTFD;
     }
 
     /** A KVM_RUN begins whose guest does not run here. */
@@ -122,13 +130,14 @@ final class ReplayGuests {
                         : ran.contains(call.on()) && OF_VM.contains(call.request()));
     }
 
-    /** Whether what a guest did may be why the kernel answered otherwise. */
+    /** Whether what a guest, or another process, did may be why the kernel answered otherwise. */
     boolean mayChange(TapeLine.Call call) {
         if (call.isRead() || call.isWrite()) {
-            return anyMayHaveRun(call.number()) && wired.contains(call.on());
+            return inheritedEventFd && FileKind.ofName(call.on()) == FileKind.EVENTFD
+                    || anyMayHaveRun(call.number()) && wired.contains(call.on());
         }
         return switch (call.call()) {
-            case "poll", "ppoll", "epoll_wait" -> anyMayHaveRun(call.number());
+            case "poll", "ppoll", "epoll_wait" -> inheritedEventFd || anyMayHaveRun(call.number());
             case "ioctl" ->
                 switch (FileKind.ofName(call.on())) {
                     case VCPU -> mayHaveRun(vms.getOrDefault(call.on(), call.on()), call.number());

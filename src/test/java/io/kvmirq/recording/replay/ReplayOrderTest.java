@@ -70,6 +70,23 @@ class ReplayOrderTest {
                 Files.writeString(temporary.resolve("tape"), tape.toString().replace('\'', '"')));
     }
 
+    /** A child has another name for the eventfd: {@code eventfd#2} may be {@code eventfd#1}. */
+    @Test
+    void eventfdThatAChildMayHaveWrittenIsUnknown() throws IOException {
+        call(1, EVENTFD);
+        call(1, EMPTY);
+        tape.append("{'seq':")
+                .append(++calls)
+                .append(",'pid':2,'tid':2,")
+                .append(WRITE.replace("#1", "#2"))
+                .append("}\n");
+        call(1, read(1));
+        call(1, EMPTY);
+        assertThat(replay()).isEqualTo(new Replay.Same(3));
+        assertThat(replay.passedOver()).isOne();
+        assertThat(replay.unknown()).isOne();
+    }
+
     /** The writer lost its processor after the write, and wrote the line when it had it again. */
     @Test
     void readWhoseWriteHasALineATimeSliceLaterIsTheSame() throws IOException {
