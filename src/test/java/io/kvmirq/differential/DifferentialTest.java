@@ -111,6 +111,7 @@ class DifferentialTest {
     /** The first instruction is a HLT that an NMI passes: the NMI is next. */
     @Test
     void nmiThatPassesAHaltComesBeforeTheNextInstruction() {
+        assumeTrue(VcpuSide.PVM, "needs a kvm_pvm: on SVM, as QEMU emulates it, the store after the HLT comes first");
         agree(
                 call(OPEN, 1000, 0),
                 call(CREATE_VM, 1003, 1000, 0),
