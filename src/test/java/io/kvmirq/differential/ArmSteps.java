@@ -6,7 +6,6 @@ import static io.kvmirq.differential.Call.call;
 import io.kvmirq.differential.Descriptors.Kind;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
-import java.util.ArrayList;
 import java.util.List;
 
 /** Steps of arm64 that are about VMs, vCPUs, lines and messages; no guest runs. */
@@ -210,14 +209,7 @@ final class ArmSteps {
     // Interrupts
 
     void route() {
-        int entries = (int) values.below(5);
-        long nr = values.rarely(25) ? values.of(4096, 4097, -1) : entries;
-        List<Long> arguments = new ArrayList<>(List.of(fds.pick(Kind.VM), nr, values.rarely(25) ? 1L : 0));
-        for (int i = 0; i < entries; i++) {
-            arguments.add(values.rarely(30) ? values.of(4095, 4096, -1) : values.gsi());
-            arguments.addAll(values.rarely(2) ? pin() : message());
-        }
-        draft.step(List.of(new Call(Operation.ROUTING, List.copyOf(arguments))));
+        InterruptSteps.route(draft, () -> values.rarely(2) ? pin() : message());
     }
 
     private static List<Long> pinOf(long flags, long chip, long pin) {

@@ -10,6 +10,7 @@ import io.kvmirq.differential.Descriptors.Kind;
 import io.kvmirq.uapi.Uapi;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Supplier;
 
 /** Steps that route, register, inject and look at chips. */
 final class InterruptSteps {
@@ -31,12 +32,18 @@ final class InterruptSteps {
     // Routes
 
     void route() {
+        route(draft, () -> values.rarely(3) ? pin() : message());
+    }
+
+    /** KVM_SET_GSI_ROUTING with some entries of an architecture: what follows their GSI. */
+    static void route(Draft draft, Supplier<List<Long>> entry) {
+        Values values = draft.values();
         int entries = (int) values.below(5);
         long nr = values.rarely(25) ? values.of(4096, 4097, -1) : entries;
-        List<Long> arguments = new ArrayList<>(List.of(fds.pick(Kind.VM), nr, values.rarely(25) ? 1L : 0));
+        List<Long> arguments = new ArrayList<>(List.of(draft.fds().pick(Kind.VM), nr, values.rarely(25) ? 1L : 0));
         for (int i = 0; i < entries; i++) {
             arguments.add(values.rarely(30) ? values.of(4095, 4096, -1) : values.gsi());
-            arguments.addAll(values.rarely(3) ? pin() : message());
+            arguments.addAll(entry.get());
         }
         draft.step(List.of(new Call(Operation.ROUTING, List.copyOf(arguments))));
     }
