@@ -16,6 +16,9 @@ try: ## compile what changed and run the tests T at once; without T list them
 test: ## run all tests that this machine can run; ends with a table of what ran on which kernel
 	@scripts/test all
 
+elsewhere: ## run the two commands of README.md on bare Debians, as other users; ON="12-user-kvm 13-root-nokvm"
+	@scripts/elsewhere $(ON)
+
 build: ## build the command and its native library, without testing
 	@scripts/build
 
@@ -94,4 +97,4 @@ javadoc: ## write the library's Javadoc to target/reports/apidocs
 clean: ## remove all build results
 	rm -rf target native/build .cifuzz-corpus
 
-.PHONY: help run run-tiny-vmm try test build check format native-test headers-test bench differential foreign fuzz races lost stress mutation lab lab-full install uninstall publish-local package javadoc clean
+.PHONY: help run run-tiny-vmm try test elsewhere build check format native-test headers-test bench differential foreign fuzz races lost stress mutation lab lab-full install uninstall publish-local package javadoc clean
