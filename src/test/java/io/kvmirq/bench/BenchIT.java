@@ -109,7 +109,7 @@ class BenchIT {
                 .start();
         eventually("the first part is measured", () -> Files.exists(directory.resolve("rows.jsonl")));
         List<ProcessHandle> benchmark = script.descendants().toList();
-        Program.output(List.of("kill", "-" + signal, Long.toString(script.pid())));
+        Program.signal(signal, script.pid());
         assertThat(script.waitFor()).isEqualTo(code);
         assertThat(benchmark).noneMatch(ProcessHandle::isAlive);
         assertThat(directory.resolve("said")).content().contains("report: " + directory);

@@ -3,6 +3,7 @@ package io.kvmirq.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.testing.Program;
 import io.kvmirq.testing.RealKvm;
 import java.io.BufferedReader;
 import java.io.IOException;
@@ -39,10 +40,7 @@ class EndingsIT {
                 .under("env", "--default-signal=INT")
                 .start("selftest", "--count", "10000000", "--scenario", "edge");
         readUntil(process, "boot the guest");
-        assertThat(new ProcessBuilder("bash", "-c", "kill -INT " + process.pid())
-                        .start()
-                        .waitFor())
-                .isZero();
+        Program.signal("INT", process.pid());
         assertThat(process.waitFor(30, TimeUnit.SECONDS))
                 .as("ended after SIGINT")
                 .isTrue();

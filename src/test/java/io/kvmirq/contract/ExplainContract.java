@@ -23,6 +23,7 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.recording.Recorder;
 import io.kvmirq.testing.GuestIts;
 import io.kvmirq.testing.Numbers;
+import io.kvmirq.testing.Program;
 import io.kvmirq.vfio.VfioDevice;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -174,12 +175,6 @@ class ExplainContract extends VfioSuite {
         return ProcessHandle.current().children().findFirst().orElseThrow();
     }
 
-    private static void signal(String name, ProcessHandle process) throws IOException, InterruptedException {
-        new ProcessBuilder("kill", "-" + name, Long.toString(process.pid()))
-                .start()
-                .waitFor();
-    }
-
     /** Runs a program under {@code kvmirq tape}. */
     private static CompletableFuture<Said> taped(Path tape, List<String> program) {
         List<Object> arguments = new ArrayList<>(List.of("tape", "-o", tape, "--"));
@@ -202,7 +197,7 @@ class ExplainContract extends VfioSuite {
                 List.of("sh", "-c", "exec " + java + " io.kvmirq.cli.Main forward " + nic + " --selftest > " + said));
         awaitInterrupt("vfio-msix[4](" + nic, run);
         ProcessHandle forward = child();
-        signal("STOP", forward);
+        Program.signal("STOP", forward.pid());
         List<Integer> armed = IntStream.range(0, VECTORS)
                 .filter(vector -> !irq("vfio-msix[" + vector + "](" + nic).equals("none"))
                 .boxed()
@@ -217,7 +212,7 @@ class ExplainContract extends VfioSuite {
         assertThat(live.text()).contains(nic + "  MSI-X " + vector + "  → java (process " + forward.pid() + ")");
         assertThat(live.value("host irq")).isEqualTo(irq);
         assertThat(live.broken()).isEqualTo("none");
-        signal("CONT", forward);
+        Program.signal("CONT", forward.pid());
         assertThat(run.get().code()).isZero();
         Said after = Said.of("explain", "--tape", tape, nic, 3).shows("none (kvmirq forward)", "tape", "none");
         Matcher row = Pattern.compile("MSI-X 3 .*fd (\\d+).*gsi (\\d+) +→ (?:vector )?([^ ]+).* irqfd ")

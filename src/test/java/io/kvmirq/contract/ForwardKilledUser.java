@@ -12,6 +12,7 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.recording.Faults;
 import io.kvmirq.testing.Numbers;
+import io.kvmirq.testing.Program;
 import io.kvmirq.vfio.VfioDevice;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -31,11 +32,11 @@ final class ForwardKilledUser {
 
     private static void die() {
         try {
-            new ProcessBuilder(
-                            "kill", "-9", Long.toString(ProcessHandle.current().pid()))
-                    .start();
+            Program.signal("KILL", ProcessHandle.current().pid());
         } catch (IOException e) {
             throw new UncheckedIOException(e);
+        } catch (InterruptedException e) {
+            throw new IllegalStateException(e);
         }
         while (true) {
             LockSupport.park();

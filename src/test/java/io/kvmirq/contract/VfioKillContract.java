@@ -10,6 +10,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.Errno;
+import io.kvmirq.testing.Program;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
@@ -59,9 +60,7 @@ class VfioKillContract extends VfioSuite {
     /** Waits for the end of a user, and returns its status. A user that does not end shows its stacks. */
     static int status(Process user) throws IOException, InterruptedException {
         if (!user.waitFor(LONGEST_SECONDS, TimeUnit.SECONDS)) {
-            new ProcessBuilder("kill", "-QUIT", Long.toString(user.pid()))
-                    .start()
-                    .waitFor();
+            Program.signal("QUIT", user.pid());
             user.waitFor(STACKS_SECONDS, TimeUnit.SECONDS);
             byte[] said = user.getInputStream()
                     .readNBytes(Math.max(user.getInputStream().available(), 0));

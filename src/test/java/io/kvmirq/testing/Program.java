@@ -21,6 +21,11 @@ public final class Program {
         return new Ended(process.waitFor(), said);
     }
 
+    /** Sends a signal, by its name without SIG. The shell has its own kill: a minimal Debian has no such program. */
+    public static void signal(String name, long pid) throws IOException, InterruptedException {
+        output(List.of("sh", "-c", "kill -" + name + " " + pid));
+    }
+
     /** What the program printed, errors included; fails the test unless it succeeds. */
     public static String output(List<String> command) throws IOException, InterruptedException {
         Ended ended = run(command);

@@ -75,12 +75,8 @@ class LiveIT {
         return process;
     }
 
-    private static void kill(String signal, Process process) throws Exception {
-        Program.output(List.of("bash", "-c", "kill -" + signal + " " + process.pid()));
-    }
-
     private static String endedBy(String signal, Process process, int exitCode) throws Exception {
-        kill(signal, process);
+        Program.signal(signal, process.pid());
         String out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         assertThat(process.waitFor(60, TimeUnit.SECONDS)).as("ended").isTrue();
         assertThat(process.exitValue()).as(out).isEqualTo(exitCode);

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.cli.Cli;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.Program;
 import io.kvmirq.testing.RealKvm;
 import java.io.BufferedReader;
 import java.io.IOException;
@@ -237,10 +238,7 @@ class TracedProgramIT {
                     ProcessHandle.of(Long.parseLong(line.group(1))).orElseThrow();
             ProcessHandle first = stubborn.parent().orElseThrow();
             ProcessHandle ended = tracer ? first.parent().orElseThrow() : command.toHandle();
-            assertThat(new ProcessBuilder("kill", "-" + signal, Long.toString(ended.pid()))
-                            .start()
-                            .waitFor())
-                    .isZero();
+            Program.signal(signal, ended.pid());
             stubborn.onExit().get(60, TimeUnit.SECONDS);
         }
         command.waitFor();
