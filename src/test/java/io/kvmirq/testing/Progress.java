@@ -2,8 +2,10 @@
 package io.kvmirq.testing;
 
 import java.io.PrintStream;
+import java.time.Duration;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 import org.junit.platform.engine.TestExecutionResult;
@@ -12,21 +14,26 @@ import org.junit.platform.launcher.TestIdentifier;
 import org.junit.platform.launcher.TestPlan;
 
 /**
- * Prints how far the tests are: a line for each class with its seconds, and each failure at once. When no test starts or
- * ends for too long, it prints the stacks of all threads and ends the process: rows that are written stay in the summary.
+ * Prints how far the tests are: a line for each class with its seconds, and each failure at once. When the tests are
+ * stalled ({@link Stall}), it prints the stacks of all threads and the child processes, and ends the process: rows that
+ * are written stay in the summary.
  */
 final class Progress implements TestExecutionListener {
     /** How often a long class says where it is. */
     private static final long BEAT = TimeUnit.SECONDS.toNanos(60);
 
+    /** The longest time between two looks at the processor time. */
+    private static final long LOOK = TimeUnit.SECONDS.toNanos(20);
+
     /** Seconds of a test from which on the line of its class names it. */
     private static final double SLOW = 1;
 
     private final PrintStream out;
-    private final long limit;
+    private final Stall stall;
+    private final long look;
 
     // Guarded by this.
-    private long latest = System.nanoTime();
+    private int events;
     private String current = "no test yet";
     private boolean running;
     private long spoken = System.nanoTime();
@@ -46,7 +53,8 @@ final class Progress implements TestExecutionListener {
 
     Progress(PrintStream out, int seconds) {
         this.out = out;
-        limit = TimeUnit.SECONDS.toNanos(seconds);
+        stall = new Stall(Duration.ofSeconds(seconds));
+        look = Math.min(LOOK, TimeUnit.SECONDS.toNanos(seconds));
     }
 
     /** Starts the thread that ends a process without progress. */
@@ -57,14 +65,14 @@ final class Progress implements TestExecutionListener {
     }
 
     private void endIfStalled() {
-        String stalled;
+        String why;
         try {
-            stalled = waitForStall();
+            why = waitForStall();
         } catch (InterruptedException e) {
             return;
         }
-        out.println("stalled: " + stalled + " neither started nor ended a test for "
-                + TimeUnit.NANOSECONDS.toSeconds(limit) + " s. The stacks of all threads:");
+        String stalled = current();
+        out.println("stalled: " + stalled + " " + why + ". The stacks of all threads:");
         for (Map.Entry<Thread, StackTraceElement[]> thread :
                 Thread.getAllStackTraces().entrySet()) {
             out.println(thread.getKey().getName() + " (" + thread.getKey().getState() + ")");
@@ -72,24 +80,40 @@ final class Progress implements TestExecutionListener {
                 out.println("    at " + frame);
             }
         }
+        ProcessHandle.current()
+                .descendants()
+                .forEach(child -> out.println("child " + child.pid() + " "
+                        + child.info().commandLine().orElse("")));
         SummaryListener.stalled(stalled);
         out.flush();
         Runtime.getRuntime().halt(3);
     }
 
-    /** Returns the test that is too slow, once one is. */
-    private synchronized String waitForStall() throws InterruptedException {
+    /** Returns why the tests are stalled, once they are. */
+    private String waitForStall() throws InterruptedException {
         while (true) {
-            long left = limit - (System.nanoTime() - latest);
-            if (running && left <= 0) {
-                return current;
+            int seen = await();
+            Optional<String> why = stall.look(System.nanoTime(), TreeTime.nanos(ProcessHandle.current()), seen);
+            if (why.isPresent()) {
+                return why.get();
             }
-            TimeUnit.NANOSECONDS.timedWait(this, Math.min(running ? left : limit, BEAT));
+        }
+    }
+
+    /** Waits until it is time to look and tests run. Returns the events until then. */
+    private synchronized int await() throws InterruptedException {
+        do {
+            TimeUnit.NANOSECONDS.timedWait(this, look);
             if (running && System.nanoTime() - spoken >= BEAT) {
                 spoken = System.nanoTime();
                 out.println("   still at " + current);
             }
-        }
+        } while (!running);
+        return events;
+    }
+
+    private synchronized String current() {
+        return current;
     }
 
     /** A class begins. */
@@ -117,13 +141,12 @@ final class Progress implements TestExecutionListener {
     }
 
     private synchronized void advance(String name, boolean runs) {
-        latest = System.nanoTime();
+        events++;
         current = name;
         if (!runs || !running) {
-            spoken = latest;
+            spoken = System.nanoTime();
         }
         running = runs;
-        notifyAll();
     }
 
     boolean anyFailed() {

@@ -30,8 +30,8 @@ import org.junit.platform.launcher.core.LauncherFactory;
  *   <li>{@code kvmirq.test.queue}: a directory in which each process claims its next class, so that several processes share
  *       the classes. The file {@code order} in it lists the classes.
  *   <li>{@code kvmirq.test.tags}: a JUnit tag expression; tests without these tags do not run.
- *   <li>{@code kvmirq.test.stalled}: seconds without progress after which the stacks of all threads are printed and the
- *       process ends, 180 by default.
+ *   <li>{@code kvmirq.test.stalled}: seconds after which the stacks of all threads are printed and the process ends, if
+ *       no test started or ended and neither this process nor a descendant worked ({@link Stall}), 180 by default.
  * </ul>
  */
 final class Tests {
