@@ -204,6 +204,7 @@ class EventFdTest {
     @Tag("newest")
     void virtualThreadsUseTheSameNativeMemoryAgain(String backend) throws Exception {
         assumeTrue(Runtime.version().feature() >= 21, "needs virtual threads: Java 21");
+        assumeTrue(!backend.equals("ffm") || Runtime.version().feature() >= 22, "ffm needs Java 22");
         KernelBackend real = Backends.ofThisMachine().open(backend);
         try (Kernel through = Kernel.over(real, Kernel.DEVICE);
                 EventFd event = EventFd.create(through)) {
