@@ -34,11 +34,9 @@ import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.ReentrantLock;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
 
 /** A guest goes on in another VM of another kernel, and no interrupt is lost or comes twice. */
 @Contract
-@Timeout(600)
 class SnapshotContract extends KernelSuite {
     private static final int EVENTS = SnapshotGuest.EVENTS;
     private static final int TSC_DEADLINE_MODE = 2 << 17;

@@ -11,6 +11,7 @@ import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
+import io.kvmirq.testing.CpuTime;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RulesSeen;
 import io.kvmirq.testing.Structs;
@@ -19,6 +20,7 @@ import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -407,9 +409,9 @@ public final class World {
 
     /** For what a worker of the kernel does, or another thread or program. */
     public static void eventually(String what, BooleanSupplier holds) {
-        long deadline = System.nanoTime() + 60_000_000_000L;
+        Duration limit = CpuTime.ofThread().plusSeconds(60);
         while (!holds.getAsBoolean()) {
-            assertThat(System.nanoTime()).as("time until " + what).isLessThan(deadline);
+            assertThat(CpuTime.ofThread()).as("time on a CPU until " + what).isLessThan(limit);
             Thread.onSpinWait();
         }
     }

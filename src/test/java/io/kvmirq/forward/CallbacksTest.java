@@ -21,6 +21,7 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.VmListener;
 import io.kvmirq.pci.PassedThroughDevice;
 import io.kvmirq.pci.PciHostBridge;
+import io.kvmirq.testing.CpuTime;
 import io.kvmirq.testing.Latches;
 import io.kvmirq.testing.MainClasses;
 import io.kvmirq.testing.Warnings;
@@ -35,6 +36,7 @@ import java.lang.reflect.Constructor;
 import java.lang.reflect.Modifier;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -50,14 +52,12 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
 /**
  * Code of the user runs while no lock of the library is held: neither by its thread, nor by another one that waits for it.
  */
-@Timeout(60)
 class CallbacksTest {
     private static final String LOCKLESS = "bits and models, which have no lock of Java";
     private static final String KERNEL = "stands for the kernel, which is called under locks";
@@ -569,8 +569,8 @@ class CallbacksTest {
     void logHandlers() {
         List<String> said = Warnings.of(this::called, () -> {
             try (Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
-                long deadline = System.nanoTime() + 20_000_000_000L;
-                while (calls.get() == 0 && System.nanoTime() < deadline) {
+                Duration limit = CpuTime.ofThread().plusSeconds(20);
+                while (calls.get() == 0 && CpuTime.ofThread().compareTo(limit) < 0) {
                     forget();
                     System.gc();
                     forwarding

@@ -24,7 +24,6 @@ import java.util.concurrent.atomic.AtomicInteger;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -302,7 +301,6 @@ class MovedIrqTest {
 
     /** A VMM tells the end of an interrupt with a lock held that its injector needs. */
     @Test
-    @Timeout(20)
     void endOfInterruptWaitsForNobody() throws InterruptedException {
         CountDownLatch lowering = new CountDownLatch(1);
         CountDownLatch ended = new CountDownLatch(1);
@@ -331,7 +329,6 @@ class MovedIrqTest {
     /** A vCPU's thread that tells the end of an interrupt may raise the next one. */
     @ParameterizedTest
     @ValueSource(booleans = {true, false})
-    @Timeout(20)
     void maskAndCloseWaitForTheInjectionOfTheThreadThatEndsTheInterrupt(boolean masks) throws InterruptedException {
         CountDownLatch lowering = new CountDownLatch(1);
         CountDownLatch lower = new CountDownLatch(1);

@@ -2,10 +2,10 @@
 package io.kvmirq.host;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
+import io.kvmirq.testing.CpuTime;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -78,9 +78,7 @@ class HostileFilesTest {
         }
         HostFiles tree = HostFiles.of(files, Map.of("proc/7/fd/3", "anon_inode:kvm-vm"));
         assertThat(tree.list("proc/7")).containsExactly("comm", "fd", "fdinfo");
-        assertThat(assertTimeoutPreemptively(
-                        LIMIT, () -> new HostFacts(tree).vms().all()))
-                .hasSize(1);
+        CpuTime.within(LIMIT, () -> assertThat(new HostFacts(tree).vms().all()).hasSize(1));
     }
 
     @Test
@@ -89,8 +87,8 @@ class HostileFilesTest {
         for (int i = 0; i < 24_000; i++) {
             row.append(", vfio-intx(0000:00:04.0)");
         }
-        HostInterrupts all = assertTimeoutPreemptively(LIMIT, () -> new HostInterrupts(row + "\n"));
-        assertThat(all.armed()).hasSizeBetween(1, 1000);
+        CpuTime.within(
+                LIMIT, () -> assertThat(new HostInterrupts(row + "\n").armed()).hasSizeBetween(1, 1000));
     }
 
     @Test

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kernel;
 
+import static io.kvmirq.contract.World.eventually;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
@@ -20,10 +21,8 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
-import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
-import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
 import java.util.logging.Handler;
 import java.util.logging.LogRecord;
@@ -216,13 +215,11 @@ class EventLoopTest {
                 }
                 signalled.set(true);
             });
-            signalling.get(60, TimeUnit.SECONDS);
-            pausing.get(60, TimeUnit.SECONDS);
-            assertThat(all.await(60, TimeUnit.SECONDS))
-                    .as("all delivered: " + got)
-                    .isTrue();
+            signalling.get();
+            pausing.get();
+            all.await();
             loop.close();
-            running.get(60, TimeUnit.SECONDS);
+            running.get();
             assertThat(wrong).hasValue(0);
             assertThat(got).hasValue(STRESS);
         } finally {
@@ -266,27 +263,19 @@ class EventLoopTest {
                     event.signal();
                     long ring = i;
                     if (i % 64 == 0) { // without another ring, so that a lost one would stay lost
-                        awaitTrue(() -> seen.get() >= ring);
+                        eventually("a ring", () -> seen.get() >= ring);
                     }
                 }
                 signalled.set(true);
             });
-            signalling.get(60, TimeUnit.SECONDS);
-            pausing.get(60, TimeUnit.SECONDS);
+            signalling.get();
+            pausing.get();
             loop.close();
-            running.get(60, TimeUnit.SECONDS);
+            running.get();
             assertThat(wrong).hasValue(0);
             assertThat(event.drain()).isEqualTo(STRESS);
         } finally {
             threads.shutdownNow();
-        }
-    }
-
-    private static void awaitTrue(BooleanSupplier condition) {
-        long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(20);
-        while (!condition.getAsBoolean()) {
-            assertThat(System.nanoTime()).as("a ring was lost").isLessThan(deadline);
-            Thread.yield();
         }
     }
 
@@ -308,10 +297,10 @@ class EventLoopTest {
                 event.signal();
                 registration.resume();
                 long ring = i;
-                awaitTrue(() -> seen.get() >= ring);
+                eventually("a ring", () -> seen.get() >= ring);
             }
             loop.close();
-            running.get(60, TimeUnit.SECONDS);
+            running.get();
         } finally {
             thread.shutdownNow();
         }
@@ -351,10 +340,10 @@ class EventLoopTest {
                 closing.add(threads.submit(loop::run));
                 closing.add(threads.submit(i % 2 == 0 ? registration::close : loop::close));
                 closing.add(threads.submit(event::close));
-                closing.get(1).get(10, TimeUnit.SECONDS);
-                closing.get(2).get(10, TimeUnit.SECONDS);
+                closing.get(1).get();
+                closing.get(2).get();
                 loop.close();
-                closing.get(0).get(10, TimeUnit.SECONDS);
+                closing.get(0).get();
                 registration.close();
             }
             assertThat(Machine.openFds()).isEqualTo(before);
@@ -482,7 +471,7 @@ class EventLoopTest {
             loop.register(event, count -> refused.complete(failureOf(() -> loop.poll(0))));
             event.signal();
             loop.poll(0);
-            assertThat(refused.get(10, TimeUnit.SECONDS))
+            assertThat(refused.get())
                     .isInstanceOf(IllegalStateException.class)
                     .hasMessageContaining("handlers run in one thread at a time");
         }
@@ -508,7 +497,7 @@ class EventLoopTest {
                 done.complete(List.of(failureOf(loop::run), failureOf(() -> loop.poll(0))));
             };
             Thread.class.getMethod("startVirtualThread", Runnable.class).invoke(null, work);
-            assertThat(done.get(10, TimeUnit.SECONDS)).allSatisfy(refusal -> assertThat(refusal)
+            assertThat(done.get()).allSatisfy(refusal -> assertThat(refusal)
                     .isInstanceOf(IllegalStateException.class)
                     .hasMessageContaining(" blocks in the kernel"));
         }
@@ -603,7 +592,7 @@ class EventLoopTest {
         }
         faults.failEvery("eventfdSignal", Errno.EPERM);
         loop.close();
-        runner.join(TimeUnit.SECONDS.toMillis(10));
+        runner.join();
         assertThat(runner.isAlive()).isFalse();
         event.close();
         assertThat(fake.openHandles()).isEmpty();

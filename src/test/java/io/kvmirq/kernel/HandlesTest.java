@@ -5,11 +5,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
+import io.kvmirq.testing.CpuTime;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Program;
 import io.kvmirq.testing.RealKvm;
 import java.nio.file.Path;
 import java.text.MessageFormat;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
@@ -35,8 +37,8 @@ class HandlesTest {
         logger.setUseParentHandlers(false);
         try (Kernel kernel = Kernel.open()) {
             int forgotten = forget(kernel);
-            long deadline = System.nanoTime() + 60_000_000_000L;
-            while (said.isEmpty() && System.nanoTime() < deadline) {
+            Duration limit = CpuTime.ofThread().plusSeconds(60);
+            while (said.isEmpty() && CpuTime.ofThread().compareTo(limit) < 0) {
                 System.gc();
                 EventFd.create(kernel).close();
             }
@@ -66,8 +68,8 @@ class HandlesTest {
         try (Kernel kernel = Kernel.open()) {
             int forgotten = forget(kernel);
             long before = Machine.openFds();
-            long deadline = System.nanoTime() + 60_000_000_000L;
-            while (said.isEmpty() && System.nanoTime() < deadline) {
+            Duration limit = CpuTime.ofThread().plusSeconds(60);
+            while (said.isEmpty() && CpuTime.ofThread().compareTo(limit) < 0) {
                 System.gc();
                 EventFd.create(kernel).close();
             }

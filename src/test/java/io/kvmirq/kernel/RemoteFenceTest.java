@@ -13,7 +13,6 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
-import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.BeforeAll;
@@ -90,8 +89,8 @@ class RemoteFenceTest {
                 litmus.pass();
             });
             Future<?> making = threads.submit(() -> litmus.make(frequent.join()));
-            making.get(60, TimeUnit.SECONDS);
-            passing.get(60, TimeUnit.SECONDS);
+            making.get();
+            passing.get();
         } finally {
             threads.shutdownNow();
         }

@@ -42,7 +42,7 @@ final class ForgottenVcpuUser {
         });
         runner.setDaemon(way.equals("daemon"));
         runner.start();
-        if (!told.await(Duration.ofMinutes(1))) {
+        if (!told.await(Duration.ofHours(1))) {
             throw new IllegalStateException("the guest does not run");
         }
         switch (way) {

@@ -92,7 +92,7 @@ class HardUseTest {
             } finally {
                 threads.shutdownNow();
                 closers.shutdown();
-                closers.awaitTermination(1, TimeUnit.MINUTES);
+                closers.awaitTermination(1, TimeUnit.HOURS);
             }
             long leaked = Machine.openFds() - before;
             System.out.println("hard use: " + THREADS + " threads, " + rounds + " rounds, " + canaries

@@ -158,7 +158,7 @@ class RouteTableTest {
         try {
             Thread thread = new Thread(work);
             thread.start();
-            thread.join(10_000);
+            thread.join();
             assertThat(thread.isAlive()).as("waits for a lock").isFalse();
         } catch (InterruptedException e) {
             throw new AssertionError(e);

@@ -269,10 +269,10 @@ class RecorderTest {
             Thread other = new Thread(() -> libc.close(libc.eventfd(0, Uapi.O_CLOEXEC)));
             other.setDaemon(true);
             other.start();
-            other.join(5000);
+            other.join();
             boolean stopped = other.isAlive();
             assertThat(backend.libc().read(event, count)).isEqualTo(8);
-            writer.join(5000);
+            writer.join();
             assertThat(stopped).isFalse();
             libc.close(event);
         }

@@ -24,10 +24,13 @@ public final class CpuTime {
 
     /** Asserts that {@code body} uses no more than {@code limit}. */
     public static <E extends Exception> void within(Duration limit, Body<E> body) throws E {
-        long before = THREADS.getCurrentThreadCpuTime();
+        Duration before = ofThread();
         body.run();
-        assertThat(Duration.ofNanos(THREADS.getCurrentThreadCpuTime() - before))
-                .as("time on a CPU")
-                .isLessThan(limit);
+        assertThat(ofThread().minus(before)).as("time on a CPU").isLessThan(limit);
+    }
+
+    /** The time that this thread has used a CPU. */
+    public static Duration ofThread() {
+        return Duration.ofNanos(THREADS.getCurrentThreadCpuTime());
     }
 }

@@ -1,5 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/** What tests need of their machine, and the record of what ran on what. */
+/**
+ * Requirements of tests on their machine, and the record of what ran on what.
+ *
+ * <p>No test is ended by the clock alone: a busy machine is no failure. Tests wait without a limit, and {@link Stall}
+ * ends what does not advance, by processor time. A loop that waits has a limit of its thread's processor time
+ * ({@link CpuTime#ofThread}). An hour is no limit: Stall comes first. These classes do wait for a part of an hour; the
+ * number is that of their limits:
+ *
+ * <ul>
+ *   <li>ExplainContract 2: devices of the lab, in a loop that leaves the processor to them
+ *   <li>VfioKillContract 2: a process of the lab, whose stacks are shown if it does not end
+ *   <li>LinuxBootTest 1: a kernel of the lab, whose boot must not be slow
+ *   <li>FaultCommandIT 1: signals at intervals, until the launcher kills its program after a fixed time
+ *   <li>EventFdTest 2: a wait that ends without a signal
+ *   <li>HardUseTest 1: the time for which threads work
+ *   <li>EndingsIT 1: the moment at which a process is killed; no result depends on it
+ *   <li>Mutants 1: a look at a search, whose limit is processor time
+ * </ul>
+ */
 @NullMarked
 package io.kvmirq.testing;
 

@@ -20,7 +20,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 @ParameterizedClass(name = "{0}")
 @MethodSource("io.kvmirq.vfio.TestDevice#lines")
 class VfioLineTest {
-    private static final Duration LONG = Duration.ofSeconds(20);
+    private static final Duration LONG = Duration.ofHours(1);
 
     @AutoClose
     private final Undo undo = new Undo();

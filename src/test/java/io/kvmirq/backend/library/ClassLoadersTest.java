@@ -22,7 +22,6 @@ import java.util.concurrent.FutureTask;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 /** Several class loaders with kvmirq in one JVM, as in an application server or after a reload. */
@@ -91,7 +90,6 @@ class ClassLoadersTest {
 
     /** A file lock belongs to the process, and closing any descriptor of the file drops it. */
     @Test
-    @Timeout(60)
     void cachesOfTwoClassLoadersTakeTurns() throws Exception {
         System.setProperty(LibraryCache.PROPERTY, temporary.resolve("cache").toString());
         Method holding = loader().loadClass(User.class.getName()).getMethod("hold");

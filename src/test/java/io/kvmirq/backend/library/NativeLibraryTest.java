@@ -30,7 +30,6 @@ import java.util.stream.Stream;
 import java.util.zip.CRC32;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 class NativeLibraryTest {
@@ -246,7 +245,6 @@ class NativeLibraryTest {
     }
 
     @Test
-    @Timeout(60)
     void fifoInTheCacheIsNotOpened() throws Exception {
         Path held = cache().hold(content);
         Files.delete(held);
@@ -315,7 +313,6 @@ class NativeLibraryTest {
 
     /** Another user may own a directory on the way to the cache, and change a link in it at any time. */
     @Test
-    @Timeout(120)
     void linkThatChangesNeverLeadsToADirectoryOfOthers() throws Exception {
         Path good = Files.createDirectory(temporary.resolve("good"));
         Path evil = Files.createDirectory(temporary.resolve("evil"));
@@ -365,7 +362,6 @@ class NativeLibraryTest {
 
     /** Another process that starts at the same time removes what it takes for abandoned. */
     @Test
-    @Timeout(60)
     void directoryThatAnotherProcessCleansUpIsNotTakenForNoexec() throws InterruptedException {
         System.setProperty(LibraryCache.PROPERTY, temporary.resolve("cache").toString());
         AtomicBoolean over = new AtomicBoolean();

@@ -12,7 +12,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.io.TempDir;
@@ -60,7 +59,7 @@ class CopyRecipeTest {
         builder.environment().put("ROOT", root.toString());
         Process bash = builder.start();
         bash.getOutputStream().close();
-        assertThat(bash.waitFor(1, TimeUnit.MINUTES)).isTrue();
+        bash.waitFor();
         assertThat(bash.exitValue())
                 .as(Files.readString(temporary.resolve("log")))
                 .isZero();

@@ -16,7 +16,6 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 class TapingTest {
@@ -91,7 +90,6 @@ class TapingTest {
     }
 
     @Test
-    @Timeout(60)
     void fifoIsNotOpened() throws Exception {
         Program.output(List.of("mkfifo", file().toString()));
         assertThatThrownBy(this::taped).isInstanceOf(IOException.class).hasMessageContaining("not a regular file");

@@ -18,7 +18,6 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
@@ -239,7 +238,7 @@ class TracedProgramIT {
             ProcessHandle first = stubborn.parent().orElseThrow();
             ProcessHandle ended = tracer ? first.parent().orElseThrow() : command.toHandle();
             Program.signal(signal, ended.pid());
-            stubborn.onExit().get(60, TimeUnit.SECONDS);
+            stubborn.onExit().get();
         }
         command.waitFor();
     }

@@ -14,7 +14,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
@@ -111,7 +110,6 @@ class TapeReaderTest {
 
     /** Processes that end leave no line: what they had open counts until their number is used again. */
     @Test
-    @Timeout(120)
     void descriptorsOfManyProcessesEndTheTapeWhereAReplayWould() {
         StringBuilder tape = new StringBuilder();
         for (int pid = 1; pid <= TapeReader.MOST_OPEN + 1; pid++) {
