@@ -153,6 +153,33 @@ class LapicModeContract extends KernelSuite {
         assertThat(signal(0x23)).isEqualTo(world.isSince(6, 3) ? 0 : 1);
     }
 
+    /** SVR is set before the id is checked. */
+    @Test
+    void idOf32BitsInX2apicModeIsThatOfTheVcpu() {
+        assertOk(kernel.x2apicEnable(vm, Uapi.KVM_X2APIC_API_USE_32BIT_IDS));
+        assertOk(setCpuid(1, 0, X2APIC_FEATURE));
+        assertOk(setBase(ADDRESS | ENABLED | X2APIC));
+        ByteBuffer state = world.lapic(vcpu).putInt(ID, 7).putInt(SVR, 0xff).putInt(TPR, 0x20);
+        assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_SET_LAPIC, state));
+        assertThat(lapic(ID)).isOne();
+        assertThat(lapic(SVR)).isEqualTo(0xff);
+        assertThat(lapic(TPR)).isZero();
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_LAPIC, state.putInt(ID, 1)));
+        assertThat(lapic(TPR)).isEqualTo(0x20);
+    }
+
+    /** Before 6.12 another id can be set as one of 8 bits. */
+    @Test
+    void lapicWithAnotherIdIsNotReadOnceIdsHave32Bits() {
+        assertOk(setCpuid(1, 0, X2APIC_FEATURE));
+        assertOk(setBase(ADDRESS | ENABLED | X2APIC));
+        restoreId(7, 0xff);
+        assertOk(kernel.x2apicEnable(vm, Uapi.KVM_X2APIC_API_USE_32BIT_IDS));
+        ByteBuffer state = Buffers.allocate(Uapi.KvmLapicState.SIZE);
+        int expected = world.isSince(6, 12) ? 0 : -Errno.EINVAL.number();
+        assertThat(libc.ioctl(vcpu, Uapi.KVM_GET_LAPIC, state)).isEqualTo(expected);
+    }
+
     @Test
     void baseAndBootBitAreKept() {
         assertOk(setBase(0xfec10000L | ENABLED | BOOT));
