@@ -5,7 +5,7 @@ import java.util.Locale;
 
 /** How an {@link Answer} is known, the strongest evidence first. */
 public enum Grade {
-    /** The contract suite or the differential search checks the answer on 6.18 with kvm_pvm, and on x86-64. */
+    /** The contract suite checks the answer on 6.18 with kvm_pvm, and on x86-64. */
     MEASURED("6.18,pvm"),
     /** A stock kernel of that version, in a virtual machine, was seen to answer so. */
     LAB("Debian's kernels in QEMU"),

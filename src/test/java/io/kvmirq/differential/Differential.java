@@ -128,7 +128,7 @@ final class Differential implements AutoCloseable {
         } finally {
             real.reset();
             if (libc instanceof FakeKernel kernel) {
-                RulesSeen.add(kernel);
+                RulesSeen.addSearched(kernel);
             }
         }
     }

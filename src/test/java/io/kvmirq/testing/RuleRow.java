@@ -9,10 +9,20 @@ import java.util.Locale;
  * One rule of the fake in one run: a line of {@code target/summary/RUN.rules}.
  *
  * @param run the name of the file, not a cell of the line
- * @param seen whether a test leaned on the rule and asked a real kernel the same
+ * @param status how the tests of the run leaned on the rule
  */
-record RuleRow(String run, String rule, Grade grade, boolean seen, String text) {
-    private static final String SEEN = "seen";
+record RuleRow(String run, String rule, Grade grade, Status status, String text) {
+    enum Status {
+        /** A test leaned on the rule and asked a real kernel the same. */
+        SEEN,
+        /** Only random calls did: other seeds may miss the rule. */
+        SEARCHED,
+        UNSEEN;
+
+        String label() {
+            return name().toLowerCase(Locale.ROOT);
+        }
+    }
 
     static RuleRow parse(String run, String line) {
         List<String> cells = List.of(line.split("\t", -1));
@@ -20,11 +30,17 @@ record RuleRow(String run, String rule, Grade grade, boolean seen, String text) 
             throw new IllegalArgumentException("a rule has " + cells.size() + " cells, expected 4: " + line);
         }
         Grade grade = Grade.valueOf(cells.get(1).toUpperCase(Locale.ROOT));
-        return new RuleRow(run, cells.get(0), grade, cells.get(2).equals(SEEN), cells.get(3));
+        Status status = Status.valueOf(cells.get(2).toUpperCase(Locale.ROOT));
+        return new RuleRow(run, cells.get(0), grade, status, cells.get(3));
     }
 
     String line() {
-        return String.join("\t", rule, grade.label(), seen ? SEEN : "unseen", text);
+        return String.join("\t", rule, grade.label(), status.label(), text);
+    }
+
+    /** Whether a test or random calls leaned on the rule. */
+    boolean leanedOn() {
+        return status != Status.UNSEEN;
     }
 
     boolean inLab() {

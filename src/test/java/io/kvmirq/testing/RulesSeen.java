@@ -9,8 +9,10 @@ import io.kvmirq.explain.KernelCall;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Refusals;
 import io.kvmirq.uapi.UapiTable;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -20,7 +22,7 @@ import java.util.stream.Stream;
  * not explain fails the test that met it. Thread-safe.
  */
 public final class RulesSeen {
-    private static final Set<Answer> SEEN = new HashSet<>();
+    private static final Map<Answer, RuleRow.Status> LEANED_ON = new HashMap<>();
 
     private static final Set<Refusals.Refused> EXPLAINED = new HashSet<>();
 
@@ -28,13 +30,21 @@ public final class RulesSeen {
 
     /** Of a fake that was asked what a real kernel was asked in the same run. */
     public static synchronized void add(FakeKernel fake) {
-        SEEN.addAll(Refusals.rules(fake));
+        Refusals.rules(fake).forEach(rule -> LEANED_ON.put(rule, RuleRow.Status.SEEN));
+        addRefusals(fake);
+    }
+
+    /** Of a fake that a search asked the same random calls as a real kernel: a draw decides which rules it met. */
+    public static synchronized void addSearched(FakeKernel fake) {
+        Refusals.rules(fake).forEach(rule -> LEANED_ON.putIfAbsent(rule, RuleRow.Status.SEARCHED));
         addRefusals(fake);
     }
 
     /** Of a fake that was compared with what a kernel of the lab once answered: nothing was measured here. */
     public static synchronized void addRecorded(FakeKernel fake) {
-        Refusals.rules(fake).stream().filter(rule -> rule.grade() == Grade.LAB).forEach(SEEN::add);
+        Refusals.rules(fake).stream()
+                .filter(rule -> rule.grade() == Grade.LAB)
+                .forEach(rule -> LEANED_ON.put(rule, RuleRow.Status.SEEN));
         addRefusals(fake);
     }
 
@@ -75,11 +85,16 @@ public final class RulesSeen {
 
     /** A row for each rule. Empty where no test has asked the fake anything. */
     static synchronized List<RuleRow> rows(String run) {
-        if (SEEN.isEmpty()) {
+        if (LEANED_ON.isEmpty()) {
             return List.of();
         }
         return Answers.rules()
-                .map(rule -> new RuleRow(run, rule.name(), rule.grade(), SEEN.contains(rule), rule.text()))
+                .map(rule -> new RuleRow(
+                        run,
+                        rule.name(),
+                        rule.grade(),
+                        LEANED_ON.getOrDefault(rule, RuleRow.Status.UNSEEN),
+                        rule.text()))
                 .toList();
     }
 }

@@ -198,17 +198,16 @@ final class Summary {
             return;
         }
         List<RuleRow> all = Verdict.distinct(rules);
-        Set<String> seen =
-                rules.stream().filter(RuleRow::seen).map(RuleRow::rule).collect(Collectors.toSet());
+        Set<String> leanedOn = Verdict.names(rules, RuleRow::leanedOn);
         String grades = Arrays.stream(Grade.values())
                 .filter(grade -> grade != Grade.UNTESTED)
                 .map(grade -> {
                     List<RuleRow> graded =
                             all.stream().filter(rule -> rule.grade() == grade).toList();
-                    long leanedOn = graded.stream()
-                            .filter(rule -> seen.contains(rule.rule()))
+                    long count = graded.stream()
+                            .filter(rule -> leanedOn.contains(rule.rule()))
                             .count();
-                    return format("%s %d (%d)", grade.label(), graded.size(), leanedOn);
+                    return format("%s %d (%d)", grade.label(), graded.size(), count);
                 })
                 .collect(Collectors.joining(", "));
         line("%nrules of the fake: %d (leaned on by tests that ask a real kernel the same): %s", all.size(), grades);
@@ -225,7 +224,7 @@ final class Summary {
 
     private void printKernels() {
         Map<String, List<RuleRow>> kernels = rules.stream()
-                .filter(RuleRow::seen)
+                .filter(RuleRow::leanedOn)
                 .collect(Collectors.groupingBy(this::kernel, LinkedHashMap::new, Collectors.toList()));
         kernels.forEach((kernel, seen) -> line(
                 "  seen on %-16s %s",
@@ -241,7 +240,7 @@ final class Summary {
     /** A line for each rule: its name, its grade, and the kernels that showed it in this run. */
     private void writeGrades(Path file) throws IOException {
         Map<String, Set<String>> kernels = rules.stream()
-                .filter(RuleRow::seen)
+                .filter(RuleRow::leanedOn)
                 .collect(Collectors.groupingBy(
                         RuleRow::rule, Collectors.mapping(this::kernel, Collectors.toCollection(TreeSet::new))));
         Files.write(

@@ -2,6 +2,9 @@
 package io.kvmirq.testing;
 
 import static io.kvmirq.testing.Refusals.assertIllegalArgument;
+import static io.kvmirq.testing.RuleRow.Status.SEARCHED;
+import static io.kvmirq.testing.RuleRow.Status.SEEN;
+import static io.kvmirq.testing.RuleRow.Status.UNSEEN;
 import static java.util.Objects.requireNonNull;
 import static org.assertj.core.api.Assertions.assertThat;
 
@@ -59,15 +62,15 @@ class SummaryTest {
     }
 
     private void passed(String run, String kernel) throws IOException {
-        test(run, kernel, TestRow.Status.PASSED, Verdict.SEARCH + ".passes", "", "");
+        test(run, kernel, TestRow.Status.PASSED, "io.kvmirq.SomeTest.passes", "", "");
     }
 
     private void skipped(String run, String reason) throws IOException {
         test(run, TestRow.REAL_KVM, TestRow.Status.SKIPPED, "io.kvmirq.SomeTest.asksKvm", reason, "");
     }
 
-    private void rule(String run, String name, Grade grade, boolean seen) throws IOException {
-        append(run + ".rules", new RuleRow(run, name, grade, seen, "text of " + name).line());
+    private void rule(String run, String name, Grade grade, RuleRow.Status status) throws IOException {
+        append(run + ".rules", new RuleRow(run, name, grade, status, "text of " + name).line());
     }
 
     private void append(String file, String line) throws IOException {
@@ -78,7 +81,7 @@ class SummaryTest {
 
     @Test
     void withoutRowsNoTestRan() throws IOException {
-        rule("native", Verdict.SHOWN_BY_C, Grade.MEASURED, true);
+        rule("native", Verdict.SHOWN_BY_C, Grade.MEASURED, SEEN);
         Printed printed = print(HERE, "the build, see above");
         assertThat(printed.lines()).containsExactly("failed: the build, see above", "no test ran");
         assertThat(printed.exitCode()).isEqualTo(1);
@@ -175,17 +178,18 @@ class SummaryTest {
     }
 
     private void unseenRule() throws IOException {
-        rule("baseline", "EVENTFD_FULL", Grade.MEASURED, true);
-        rule("baseline", "EVENTFD_EMPTY", Grade.MEASURED, false);
+        rule("baseline", "EVENTFD_FULL", Grade.MEASURED, SEEN);
+        rule("baseline", "EVENTFD_EMPTY", Grade.MEASURED, UNSEEN);
     }
 
     @Test
-    void withoutRandomCallsAnUnmeasuredRuleIsOnlySaid() throws IOException {
-        test("baseline", TestRow.REAL_KVM, TestRow.Status.PASSED, "io.kvmirq.SomeTest.passes", "", "");
-        unseenRule();
-        assertThat(print(HERE).failures()).isEmpty();
-        assertThat(print(HERE).lines())
-                .contains("not measured in this run: EVENTFD_EMPTY, which may need make test's random calls");
+    void measuredRuleThatOnlyRandomCallsMeasureFails() throws IOException {
+        measuredRules();
+        rule("newest", "EVENTFD_EMPTY", Grade.MEASURED, SEARCHED);
+        assertThat(print(HERE).failures())
+                .containsExactly("failed: only random calls measure EVENTFD_EMPTY, text of EVENTFD_EMPTY");
+        rule("baseline", "EVENTFD_EMPTY", Grade.MEASURED, SEEN);
+        assertThat(print(HERE).failures()).as("a test measures it too").isEmpty();
     }
 
     @Test
@@ -226,7 +230,7 @@ class SummaryTest {
     @Test
     void measuredRuleNeedsOneRunOnly() throws IOException {
         measuredRules();
-        rule("newest", "EVENTFD_EMPTY", Grade.MEASURED, true);
+        rule("newest", "EVENTFD_EMPTY", Grade.MEASURED, SEEN);
         assertThat(print(HERE).failures()).isEmpty();
     }
 
@@ -234,7 +238,7 @@ class SummaryTest {
     void ruleSeenInTheLabIsNotMeasuredHere() throws IOException {
         passed("lab-6.12", TestRow.REAL_KVM);
         measuredRules();
-        rule("lab-6.12", "EVENTFD_EMPTY", Grade.MEASURED, true);
+        rule("lab-6.12", "EVENTFD_EMPTY", Grade.MEASURED, SEEN);
         assertThat(print(HERE).failures()).hasSize(1);
     }
 
@@ -242,7 +246,7 @@ class SummaryTest {
     void labNeedsToMeasureNothing() throws IOException {
         passed("baseline", TestRow.REAL_KVM);
         passed("lab-6.12", TestRow.REAL_KVM);
-        rule("lab-6.12", "EVENTFD_EMPTY", Grade.MEASURED, false);
+        rule("lab-6.12", "EVENTFD_EMPTY", Grade.MEASURED, UNSEEN);
         assertThat(print(HERE).failures()).isEmpty();
     }
 
@@ -289,7 +293,7 @@ class SummaryTest {
     @Test
     void makeCheckLeavesOutTheRuleThatCShows() throws IOException {
         passed("baseline", TestRow.REAL_KVM);
-        rule("baseline", Verdict.SHOWN_BY_C, Grade.MEASURED, false);
+        rule("baseline", Verdict.SHOWN_BY_C, Grade.MEASURED, UNSEEN);
         assertThat(print(HERE).lines())
                 .contains("not measured in this run: FOREIGN_PROCESS, which make test shows in C");
     }
@@ -297,17 +301,17 @@ class SummaryTest {
     @Test
     void ruleThatCShowsIsMeasured() throws IOException {
         passed("baseline", TestRow.REAL_KVM);
-        rule("baseline", Verdict.SHOWN_BY_C, Grade.MEASURED, false);
-        rule("native", Verdict.SHOWN_BY_C, Grade.MEASURED, false);
-        rule("native", Verdict.SHOWN_BY_C, Grade.MEASURED, true);
+        rule("baseline", Verdict.SHOWN_BY_C, Grade.MEASURED, UNSEEN);
+        rule("native", Verdict.SHOWN_BY_C, Grade.MEASURED, UNSEEN);
+        rule("native", Verdict.SHOWN_BY_C, Grade.MEASURED, SEEN);
         assertThat(print(HERE).lines()).noneMatch(line -> line.contains("FOREIGN_PROCESS"));
     }
 
     @Test
     void ruleThatCDoesNotShowFailsOnceCRan() throws IOException {
         passed("baseline", TestRow.REAL_KVM);
-        rule("baseline", Verdict.SHOWN_BY_C, Grade.MEASURED, false);
-        rule("native", Verdict.SHOWN_BY_C, Grade.MEASURED, false);
+        rule("baseline", Verdict.SHOWN_BY_C, Grade.MEASURED, UNSEEN);
+        rule("native", Verdict.SHOWN_BY_C, Grade.MEASURED, UNSEEN);
         assertThat(print(HERE).failures())
                 .containsExactly("failed: no test measures FOREIGN_PROCESS, text of FOREIGN_PROCESS");
     }
@@ -326,8 +330,8 @@ class SummaryTest {
     void labRuleThatNoTestInTheLabSeesFails() throws IOException {
         passed("baseline", TestRow.REAL_KVM);
         passed("lab-amd-6.1", TestRow.REAL_KVM);
-        rule("baseline", "EVENTFD_LONG_WRITE_TAKEN", Grade.LAB, true);
-        rule("lab-amd-6.1", "EVENTFD_LONG_WRITE_TAKEN", Grade.LAB, false);
+        rule("baseline", "EVENTFD_LONG_WRITE_TAKEN", Grade.LAB, SEEN);
+        rule("lab-amd-6.1", "EVENTFD_LONG_WRITE_TAKEN", Grade.LAB, UNSEEN);
         assertThat(print(HERE).failures())
                 .containsExactly(
                         "failed: no test in the lab sees EVENTFD_LONG_WRITE_TAKEN, text of EVENTFD_LONG_WRITE_TAKEN");
@@ -337,23 +341,23 @@ class SummaryTest {
     void labRuleNeedsOneKernelOfTheLab() throws IOException {
         passed("lab-amd-6.1", TestRow.REAL_KVM);
         passed("lab-6.12", TestRow.REAL_KVM);
-        rule("lab-amd-6.1", "X2APIC_TWO_BITS_BEFORE", Grade.LAB, false);
-        rule("lab-6.12", "X2APIC_TWO_BITS_BEFORE", Grade.LAB, true);
+        rule("lab-amd-6.1", "X2APIC_TWO_BITS_BEFORE", Grade.LAB, UNSEEN);
+        rule("lab-6.12", "X2APIC_TWO_BITS_BEFORE", Grade.LAB, SEEN);
         assertThat(print(HERE).failures()).isEmpty();
     }
 
     @Test
     void labRulesAreAskedOfTheOldestKernelOnly() throws IOException {
         passed("lab-6.12", TestRow.REAL_KVM);
-        rule("lab-6.12", "EVENTFD_LONG_WRITE_TAKEN", Grade.LAB, false);
+        rule("lab-6.12", "EVENTFD_LONG_WRITE_TAKEN", Grade.LAB, UNSEEN);
         assertThat(print(HERE).failures()).isEmpty();
     }
 
     @Test
     void labOwesOnlyRulesCalledLab() throws IOException {
         passed("lab-amd-6.1", TestRow.REAL_KVM);
-        rule("lab-amd-6.1", "EVENTFD_FULL", Grade.MEASURED, false);
-        rule("lab-amd-6.1", "IRQCHIP_NOT_BUILT_IN", Grade.SOURCE, false);
+        rule("lab-amd-6.1", "EVENTFD_FULL", Grade.MEASURED, UNSEEN);
+        rule("lab-amd-6.1", "IRQCHIP_NOT_BUILT_IN", Grade.SOURCE, UNSEEN);
         assertThat(print(HERE).failures()).isEmpty();
     }
 
@@ -361,18 +365,18 @@ class SummaryTest {
     @ValueSource(strings = {"ARM_NO_PIC", "VGIC_ADDRESS", "ITS_ADDRESS"})
     void labRulesOfArm64AreShownByKernelsOfArm64(String name) throws IOException {
         passed("lab-amd-6.1", TestRow.REAL_KVM);
-        rule("lab-amd-6.1", name, Grade.LAB, false);
+        rule("lab-amd-6.1", name, Grade.LAB, UNSEEN);
         assertThat(print(HERE).failures()).isEmpty();
         passed("lab-arm-gicv4-6.1", TestRow.REAL_KVM);
-        rule("lab-arm-gicv4-6.1", name, Grade.LAB, false);
+        rule("lab-arm-gicv4-6.1", name, Grade.LAB, UNSEEN);
         assertThat(print(HERE).failures())
                 .as("the lab does not run the tests of recorded answers")
                 .isEmpty();
         passed("baseline", TestRow.REAL_KVM);
-        rule("baseline", name, Grade.LAB, false);
+        rule("baseline", name, Grade.LAB, UNSEEN);
         assertThat(print(HERE).failures())
                 .containsExactly("failed: no test in the lab sees " + name + ", text of " + name);
-        rule("baseline", name, Grade.LAB, true);
+        rule("baseline", name, Grade.LAB, SEEN);
         assertThat(print(HERE).failures()).as("recorded").isEmpty();
     }
 
@@ -380,15 +384,23 @@ class SummaryTest {
     void labRulesOfAGicV2AreShownByAHostWithOne() throws IOException {
         for (String run : List.of("lab-amd-6.1", "lab-arm-gicv4-6.1", "lab-arm-gicv2-6.12", "baseline")) {
             passed(run, TestRow.REAL_KVM);
-            rule(run, "GICV2_PENDING", Grade.LAB, false);
+            rule(run, "GICV2_PENDING", Grade.LAB, UNSEEN);
         }
         assertThat(print(HERE).failures()).isEmpty();
         passed("lab-arm-gicv2-6.1", TestRow.REAL_KVM);
-        rule("lab-arm-gicv2-6.1", "GICV2_PENDING", Grade.LAB, false);
+        rule("lab-arm-gicv2-6.1", "GICV2_PENDING", Grade.LAB, UNSEEN);
         assertThat(print(HERE).failures())
                 .containsExactly("failed: no test in the lab sees GICV2_PENDING, text of GICV2_PENDING");
-        rule("lab-arm-gicv2-6.12", "GICV2_PENDING", Grade.LAB, true);
+        rule("lab-arm-gicv2-6.12", "GICV2_PENDING", Grade.LAB, SEEN);
         assertThat(print(HERE).failures()).isEmpty();
+    }
+
+    @Test
+    void rulesOfTheLabMayBeShownByRandomCalls() throws IOException {
+        passed("lab-amd-6.1", TestRow.REAL_KVM);
+        rule("lab-amd-6.1", "EVENTFD_LONG_WRITE_TAKEN", Grade.LAB, SEARCHED);
+        assertThat(print(HERE).failures()).isEmpty();
+        assertThat(directory.resolve("grades.txt")).hasContent("EVENTFD_LONG_WRITE_TAKEN lab amd-6.1");
     }
 
     // What is printed
@@ -409,10 +421,10 @@ class SummaryTest {
                 "x",
                 "jni");
         test("lab-amd-6.1", "fake", TestRow.Status.PASSED, "io.kvmirq.contract.FdContract.reads", "", "fake-6.1");
-        rule("baseline", "EVENTFD_FULL", Grade.MEASURED, true);
-        rule("baseline", "GUESS", Grade.INFERRED, false);
-        rule("lab-amd-6.1", "EVENTFD_FULL", Grade.MEASURED, true);
-        rule("lab-amd-6.1", "EVENTFD_LONG_WRITE_TAKEN", Grade.LAB, true);
+        rule("baseline", "EVENTFD_FULL", Grade.MEASURED, SEEN);
+        rule("baseline", "GUESS", Grade.INFERRED, UNSEEN);
+        rule("lab-amd-6.1", "EVENTFD_FULL", Grade.MEASURED, SEEN);
+        rule("lab-amd-6.1", "EVENTFD_LONG_WRITE_TAKEN", Grade.LAB, SEEN);
         assertThat(print(HERE).lines())
                 .containsExactly(
                         "",
@@ -445,7 +457,7 @@ class SummaryTest {
     void rowsReadBackAsTheyWereWritten() {
         TestRow test = new TestRow("newest", "25", "fake", TestRow.Status.SKIPPED, "a.B.c", "why", "fake-6.1");
         assertThat(TestRow.parse(test.line())).isEqualTo(test);
-        RuleRow rule = new RuleRow("newest", "EVENTFD_FULL", Grade.SOURCE, true, "text");
+        RuleRow rule = new RuleRow("newest", "EVENTFD_FULL", Grade.SOURCE, SEARCHED, "text");
         assertThat(RuleRow.parse("newest", rule.line())).isEqualTo(rule);
     }
 
@@ -492,6 +504,7 @@ class SummaryTest {
                 TestRow.class,
                 TestRow.Status.class,
                 RuleRow.class,
+                RuleRow.Status.class,
                 Grade.class)) {
             String file = needed.getName().replace('.', '/') + ".class";
             Path copy = target.resolve(needed == Grade.class ? "classes" : "test-classes")
@@ -522,7 +535,7 @@ class SummaryTest {
         RuleRow row = RuleRow.parse(Verdict.C_PROGRAM, line.strip());
         assertThat(row.rule()).isEqualTo(Verdict.SHOWN_BY_C);
         assertThat(row.grade()).isEqualTo(Grade.MEASURED);
-        assertThat(row.seen()).isTrue();
+        assertThat(row.status()).isEqualTo(SEEN);
         assertThat(script).contains("rules=../target/summary/" + Verdict.C_PROGRAM + ".rules");
     }
 }
