@@ -335,6 +335,7 @@ class ThreadsContract extends KernelSuite {
                     while (asking.get() == 0) {
                         Thread.onSpinWait();
                     }
+                    world.fake().ifPresent(fake -> eventually("both calls wait", () -> fake.waiting() == 2));
                     assertOk(kernel.eventfdSignal(event, 1));
                 }));
     }
