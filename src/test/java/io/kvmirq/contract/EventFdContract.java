@@ -144,6 +144,7 @@ class EventFdContract extends KernelSuite {
                 () -> libc.write(fd, Buffers.allocate(8).putLong(0, 5)));
         // It is full until it is read, so that the write cannot have returned.
         assertThat(writer).isNotDone();
+        world.fake().ifPresent(fake -> eventually("the write waits", () -> fake.waiting() == 1));
         ByteBuffer count = Buffers.allocate(8);
         assertThat(libc.read(fd, count)).isEqualTo(8);
         assertThat(count.getLong(0)).isEqualTo(-2);
