@@ -5,6 +5,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.Page;
+import io.kvmirq.testing.Page.Block;
 import io.kvmirq.testing.Program;
 import io.kvmirq.testing.Program.Ended;
 import java.io.IOException;
@@ -13,22 +15,38 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** {@code src/examples/consumer} is built elsewhere, without a network, against the library in a local repository. */
+/**
+ * Projects of users are built without a network, against the library in a local repository: {@code
+ * src/examples/consumer}, and what a page has to paste.
+ */
 @Tag("long")
 class ConsumerIT {
-    private static final String SEED = "PlantedRaceTest.unmaskLosesNothing:B2A1B1";
+    private static final String TESTING = "src/docs/testing.md";
+    private static final String LIBRARY = "src/docs/library.md";
+    private static final String COMMANDS = "console maven";
+
+    private static final String SEED = "PlantedRace.unmaskLosesNothing:B2A1B1";
 
     @TempDir
     private Path temporary;
 
     @BeforeEach
-    void copy() throws Exception {
-        assumeTrue(Files.exists(Machine.root().resolve("target/build/fetched")), "needs what scripts/build fetches");
+    void needsWhatTheBuildFetches() throws IOException {
+        Path fetched = Machine.root().resolve("target/build/consumer-fetched");
+        Path needed = Machine.root().resolve("src/examples/consumer/pom.xml");
+        assumeTrue(
+                Files.exists(fetched) && Files.mismatch(fetched, needed) < 0,
+                "needs what scripts/build fetches: run make build");
+    }
+
+    private void copy() throws Exception {
         Program.output(List.of(
                 "cp",
                 "-r",
@@ -38,6 +56,40 @@ class ConsumerIT {
 
     private Path project() {
         return temporary.resolve("project");
+    }
+
+    /** Copies what a page shows: its pom.xml, and a class. */
+    private void paste(String page, String source, String code) throws IOException {
+        paste("pom.xml", Page.of(page).first("xml").text());
+        paste(source, code);
+    }
+
+    private void paste(String file, String text) throws IOException {
+        Path place = project().resolve(file);
+        Files.createDirectories(place.getParent());
+        Files.writeString(place, text);
+    }
+
+    /** Runs commands of a page in the directory of the project. */
+    private Ended shell(String commands) throws IOException, InterruptedException {
+        String maven = "mvn() { '" + Machine.root().resolve("scripts/consumer")
+                + "' . -o -Dorg.slf4j.simpleLogger.defaultLogLevel=info \"$@\"; }";
+        return Program.run(List.of("bash", "-c", maven + "; cd '" + project() + "' && " + commands));
+    }
+
+    /** Runs each command of a page's block, and returns what all printed. */
+    private String assertShown(String setting, String shown) throws IOException, InterruptedException {
+        StringBuilder said = new StringBuilder();
+        for (String part : shown.split("(?m)^\\$ ", -1)) {
+            if (!part.isEmpty()) {
+                String command = part.substring(0, part.indexOf('\n'));
+                Ended ended = shell(setting + command);
+                assertThat(ended.code()).as(command + "\n" + ended.said()).isZero();
+                Block.assertShownExceptNumbers(part.substring(command.length() + 1), ended.said());
+                said.append(ended.said());
+            }
+        }
+        return said.toString();
     }
 
     private Ended maven(String... arguments) throws IOException, InterruptedException {
@@ -52,7 +104,42 @@ class ConsumerIT {
     }
 
     @Test
+    void noOtherPageHasCommandsOfMaven() throws Exception {
+        assertThat(Page.blocks(COMMANDS))
+                .containsExactlyInAnyOrder(
+                        Page.of(TESTING).first(COMMANDS), Page.of(LIBRARY).first(COMMANDS));
+    }
+
+    @Test
+    void firstTestOfThePageRunsOnTheFakeAndOnKvm() throws Exception {
+        String test = Page.of(TESTING).first("java").text();
+        paste(TESTING, "src/test/java/SignalArrivesTest.java", test);
+        String shown = Page.of(TESTING).first(COMMANDS).text();
+        Matcher count = Pattern.compile("Tests run: \\d+,").matcher(shown);
+        assertThat(count.find()).isTrue();
+        String here = Machine.kvmFlaw().isEmpty() ? shown : shown.replace(" through jni", "");
+        assertThat(assertShown("", here)).contains(count.group());
+    }
+
+    @Test
+    void aBuildWithoutATestFails() throws Exception {
+        paste(TESTING, "src/test/java/Misnamed.java", "class Misnamed {}\n");
+        Ended ended = shell("mvn test");
+        assertThat(ended.code()).isNotZero();
+        assertThat(ended.said()).contains("No tests were executed!");
+    }
+
+    @Test
+    void firstExampleRunsWithThePomOfThePageOfTheLibrary() throws Exception {
+        String example = Page.of("README.md").first("java kvm").text();
+        paste(LIBRARY, "src/main/java/FirstInterrupt.java", example);
+        assertShown(
+                "export KVMIRQ_BACKEND=fake; ", Page.of(LIBRARY).first(COMMANDS).text());
+    }
+
+    @Test
     void itsTestsPassOnTheFakeAndOnKvm() throws Exception {
+        copy();
         Ended tests = maven();
         assertThat(tests.code()).as(tests.said()).isZero();
         String report = report("SmallVmmTest");
@@ -61,24 +148,25 @@ class ConsumerIT {
                 .contains("aCallThatFailsLeavesNothing(Kernel)[fake 6.12, call 13: ");
         Optional<String> flaw = Machine.kvmFlaw();
         assertThat(report).contains(flaw.isPresent() ? "skipped=\"2\"" : "skipped=\"0\"");
-        assertThat(project().resolve("target/surefire-reports/TEST-com.example.PlantedRaceTest.xml"))
+        assertThat(project().resolve("target/surefire-reports/TEST-com.example.PlantedRace.xml"))
                 .doesNotExist();
     }
 
     @Test
     void plantedRaceIsFoundAndReplayed() throws Exception {
-        Ended found = maven("-Dgroups=planted", "-DexcludedGroups=");
+        copy();
+        Ended found = maven("-Dtest=PlantedRace");
         assertThat(found.code()).isNotZero();
         assertThat(found.said())
                 .containsPattern("1 of 2 orders with 1 preemption fails; all 2 with fewer pass\\. Order B2A1B1:\n"
-                        + "  1\\. vcpu, step 1 \\(SmallVmmTest.java:\\d+, from PlantedRaceTest.java:\\d+\\)\n"
+                        + "  1\\. vcpu, step 1 \\(SmallVmmTest.java:\\d+, from PlantedRace.java:\\d+\\)\n"
                         + "  2\\. vcpu, step 2 .*\n"
                         + "  3\\. device, step 1 .*\n"
                         + "  4\\. vcpu, step 3 .*\n"
                         + "after it: expected vcpu 0 to receive vector 0x33 once, and it received it never\n")
                 .contains("to replay it: -Dkvmirq.order=" + SEED + " or @Interleavings(order = \"B2A1B1\")\n")
                 .doesNotContain("at io.kvmirq.");
-        Ended replayed = maven("-Dgroups=planted", "-DexcludedGroups=", "-Dkvmirq.order=" + SEED);
+        Ended replayed = maven("-Dtest=PlantedRace", "-Dkvmirq.order=" + SEED);
         assertThat(replayed.code()).isNotZero();
         assertThat(replayed.said())
                 .contains("Order B2A1B1:\n  1. vcpu, step 1 ", "after it: expected vcpu 0 to receive vector 0x33 once")

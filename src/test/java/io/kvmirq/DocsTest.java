@@ -19,7 +19,9 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.Predicate;
@@ -57,6 +59,7 @@ class DocsTest {
             "console",
             "console kvm",
             "console arm64",
+            "console maven",
             "bash",
             "xml");
 
@@ -133,14 +136,44 @@ class DocsTest {
                 .allSatisfy(block -> assertThat(KINDS).as(block.where()).contains(block.kind()));
     }
 
-    /** A block of XML is a dependency to paste. */
+    /** A block of XML is the whole pom.xml of an example. */
     @Test
-    void everyDependencyIsThisVersion() throws IOException {
+    void everyPomShownIsAFile() throws IOException {
+        assertThat(Page.blocks("xml").map(Block::text))
+                .containsExactlyInAnyOrderElementsOf(texts("src/examples", "/pom.xml"));
+    }
+
+    /** What the examples need is then fetched with what the build of kvmirq needs. */
+    @Test
+    void versionsOfEveryPomShownAreOfThisPom() throws IOException {
         String pom = Files.readString(Machine.root().resolve("pom.xml"));
-        String coordinates = pom.substring(pom.indexOf("  <groupId>"), pom.indexOf("  <name>"));
-        assertThat(Page.blocks("xml").toList()).isNotEmpty().allSatisfy(block -> assertThat(block.text())
-                .startsWith("<dependency>\n" + coordinates)
-                .endsWith("</dependency>\n"));
+        Map<String, String> versions = versions(pom);
+        versions.put("junit-jupiter", value(pom, "junit.version"));
+        for (String example : texts("src/examples", "/pom.xml")) {
+            Map<String, String> used = versions(example);
+            used.remove(value(example, "artifactId"));
+            assertThat(used).containsKey("kvmirq").isNotEmpty();
+            assertThat(versions).containsAllEntriesOf(used);
+        }
+    }
+
+    /** Versions by artifact, properties resolved. */
+    private static Map<String, String> versions(String pom) {
+        Map<String, String> versions = new HashMap<>();
+        Pattern.compile("<artifactId>([^<]*)</artifactId>\\s*<version>(?:\\$\\{(.*)}|(.*))</version>")
+                .matcher(pom)
+                .results()
+                .forEach(found -> versions.put(
+                        found.group(1), found.group(2) == null ? found.group(3) : value(pom, found.group(2))));
+        return versions;
+    }
+
+    /** The text of the first element of that name. */
+    private static String value(String pom, String element) {
+        Matcher found =
+                Pattern.compile("<" + Pattern.quote(element) + ">([^<]*)<").matcher(pom);
+        assertThat(found.find()).as(element).isTrue();
+        return found.group(1);
     }
 
     /** An output that no example precedes would be compared with nothing. */
@@ -298,8 +331,7 @@ class DocsTest {
 
     @Test
     void everyTypeNamedExists() throws IOException {
-        Set<String> types = Stream.concat(
-                        texts("src/main/java", ".java").stream(), texts("src/test/java", ".java").stream())
+        Set<String> types = texts("src", ".java").stream()
                 .flatMap(source -> DECLARATION.matcher(source).results())
                 .map(declaration -> declaration.group(1))
                 .collect(Collectors.toSet());
@@ -351,10 +383,7 @@ class DocsTest {
                 .matcher(pom);
         List<String> optional = new ArrayList<>();
         while (dependency.find()) {
-            Matcher version =
-                    Pattern.compile("<" + dependency.group(3) + ">([^<]*)<").matcher(pom);
-            assertThat(version.find()).isTrue();
-            optional.add(dependency.group(1) + ":" + dependency.group(2) + ":" + version.group(1));
+            optional.add(dependency.group(1) + ":" + dependency.group(2) + ":" + value(pom, dependency.group(3)));
         }
         optional.removeIf(coordinates -> OF_THE_COMMAND.stream().anyMatch(coordinates::startsWith));
         assertThat(allText()

@@ -93,6 +93,19 @@ public record Page(Path file, List<Block> blocks, List<String> text) {
         return allBlocks().stream().filter(block -> block.kind().equals(kind));
     }
 
+    /** The page in a file of the checkout. */
+    public static Page of(String file) throws IOException {
+        return read(Machine.root().resolve(file));
+    }
+
+    /** The first block of a kind. */
+    public Block first(String kind) {
+        return blocks.stream()
+                .filter(block -> block.kind().equals(kind))
+                .findFirst()
+                .orElseThrow(() -> new AssertionError(this + " has no block of the kind " + kind));
+    }
+
     private static Page read(Path file) throws IOException {
         List<String> lines = Files.readAllLines(file);
         List<Block> blocks = new ArrayList<>();
