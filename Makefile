@@ -79,9 +79,10 @@ uninstall: ## remove the files that make install installed
 target/kvmirq-cli.jar:
 	$(MAKE) build
 
-publish-local: ## install the library, sources, Javadoc and SBOM into the local Maven repository as io.kvmirq:kvmirq
-	@scripts/bootstrap --release
+publish-local: ## install the library, sources, Javadoc and SBOM as io.kvmirq:kvmirq; RELEASE=1 demands x86-64 and arm64
+	@scripts/bootstrap $(if $(RELEASE),--release)
 	@scripts/phases target/publish.log install -Ppublish
+	@scripts/native --missing | sed 's/^/warning: the jar has no library for /' >&2
 	@grep -oE 'Installing .* to .*/kvmirq-[^/]*\.(jar|pom|json)$$' target/publish.log
 
 package: ## make a tarball and a Debian package for x86-64 and arm64, each with a Java runtime of its own, in target/package

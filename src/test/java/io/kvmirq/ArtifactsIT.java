@@ -61,6 +61,23 @@ class ArtifactsIT {
         }
     }
 
+    @Test
+    void manifestNamesTheArchitecturesOfTheLibraries() throws IOException {
+        for (Path jar : List.of(Machine.libraryJar(), Machine.jar())) {
+            assertThat(manifest(jar, "Kvmirq-Native").split(" ", -1))
+                    .containsExactlyInAnyOrderElementsOf(entries(jar).stream()
+                            .filter(name -> name.matches("META-INF/native/.*/libkvmirq\\.so"))
+                            .map(name -> name.split("/", -1)[2])
+                            .toList());
+        }
+    }
+
+    private static String manifest(Path jar, String name) throws IOException {
+        try (JarFile file = new JarFile(jar.toFile())) {
+            return file.getManifest().getMainAttributes().getValue(name);
+        }
+    }
+
     @Tag("long")
     @Test
     void jarsAreTheSameFromTwoDirectories() throws Exception {
@@ -68,6 +85,10 @@ class ArtifactsIT {
         for (String part : List.of("pom.xml", ".mvn", "Makefile", "scripts", "src", "native")) {
             Program.output(List.of("cp", "-r", Machine.root().resolve(part).toString(), copy.toString()));
         }
+        // The jars need nothing that this fetches.
+        Path fetched = copy.resolve("target/build/consumer-fetched");
+        Files.createDirectories(fetched.getParent());
+        Files.copy(Machine.root().resolve("src/examples/consumer/pom.xml"), fetched);
         Program.output(List.of(copy.resolve("scripts/build").toString()));
         for (Path jar : List.of(Machine.libraryJar(), Machine.jar())) {
             assertThat(copy.resolve("target").resolve(jar.getFileName())).hasSameBinaryContentAs(jar);

@@ -38,12 +38,8 @@ class ConsumerIT {
     private Path temporary;
 
     @BeforeEach
-    void needsWhatTheBuildFetches() throws IOException {
-        Path fetched = Machine.root().resolve("target/build/consumer-fetched");
-        Path needed = Machine.root().resolve("src/examples/consumer/pom.xml");
-        assumeTrue(
-                Files.exists(fetched) && Files.mismatch(fetched, needed) < 0,
-                "needs what scripts/build fetches: run make build");
+    void needsWhatTheBuildFetches() {
+        assumeTrue(Files.exists(Machine.root().resolve("target/build/fetched")), "needs what scripts/build fetches");
     }
 
     private void copy() throws Exception {
