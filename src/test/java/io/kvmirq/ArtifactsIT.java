@@ -7,10 +7,17 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Program;
 import java.io.IOException;
+import java.lang.module.ModuleDescriptor;
+import java.lang.module.ModuleDescriptor.Exports;
+import java.lang.module.ModuleFinder;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Set;
 import java.util.jar.JarFile;
+import java.util.regex.MatchResult;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import java.util.zip.ZipEntry;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -76,6 +83,24 @@ class ArtifactsIT {
         try (JarFile file = new JarFile(jar.toFile())) {
             return file.getManifest().getMainAttributes().getValue(name);
         }
+    }
+
+    @Test
+    void packagesOfThePageOfTheLibraryAreExported() throws IOException {
+        ModuleDescriptor module = ModuleFinder.of(Machine.libraryJar())
+                .find("io.kvmirq")
+                .orElseThrow()
+                .descriptor();
+        Set<String> exported = module.exports().stream()
+                .filter(export -> !export.isQualified())
+                .map(Exports::source)
+                .collect(Collectors.toSet());
+        assertThat(Pattern.compile("\\bio\\.kvmirq(\\.[a-z]\\w*)*\\b")
+                        .matcher(Files.readString(Machine.root().resolve("src/docs/library.md")))
+                        .results()
+                        .map(MatchResult::group))
+                .hasSizeGreaterThan(100)
+                .isSubsetOf(exported);
     }
 
     @Tag("long")

@@ -82,7 +82,7 @@ class DocsTest {
     private static final List<String> OF_THE_LAUNCHER =
             List.of("kvmirq.terminal", "kvmirq.columns", "kvmirq.progress", "kvmirq.lc_all");
 
-    private static final List<String> OF_THE_COMMAND = List.of("info.picocli:", "me.tongfei:");
+    private static final List<String> OF_THE_COMMAND = List.of("info.picocli:", "me.tongfei:", "org.hdrhistogram:");
 
     @TempDir
     @SuppressWarnings("NullAway.Init")
