@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.testing;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.sun.net.httpserver.HttpExchange;
+import com.sun.net.httpserver.HttpServer;
+import io.kvmirq.testing.Program.Ended;
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.List;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/**
+ * The scripts of the first build on a machine that lacks a thing: network, disk, home, JDK, Maven or namespaces. Each flaw
+ * gives one sentence and an exit code, and the next run goes on. The real Maven fetches one jar from a server of the test.
+ */
+class FirstBuildIT {
+    private static final String JAR = "/org/example/extension/1.0/extension-1.0.jar";
+    /** An empty archive, then what fills a small disk. */
+    private static final byte[] CONTENT = new byte[1 << 20];
+
+    static {
+        System.arraycopy(new byte[] {'P', 'K', 5, 6}, 0, CONTENT, CONTENT.length - 22, 4);
+    }
+
+    private enum Answer {
+        WHOLE,
+        HALF,
+        DAMAGED,
+        ABSENT
+    }
+
+    @TempDir
+    private Path temporary;
+
+    private volatile Answer answer = Answer.WHOLE;
+    private HttpServer server;
+
+    @BeforeEach
+    void start() throws IOException {
+        server = HttpServer.create(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0), 0);
+        server.createContext("/", this::answer);
+        server.start();
+        Path scripts = Files.createDirectories(temporary.resolve("tree/scripts"));
+        for (String name : List.of(
+                "bootstrap",
+                "build",
+                "jdks",
+                "locale",
+                "maven",
+                "maven-failure",
+                "phases",
+                "without-kvm",
+                "elsewhere")) {
+            Path copy = Files.copy(Machine.root().resolve("scripts/" + name), scripts.resolve(name));
+            Files.setPosixFilePermissions(copy, PosixFilePermissions.fromString("rwxr-xr-x"));
+        }
+        Files.writeString(temporary.resolve("tree/pom.xml"), """
+                <project>
+                  <modelVersion>4.0.0</modelVersion>
+                  <groupId>org.example</groupId>
+                  <artifactId>tree</artifactId>
+                  <version>1.0</version>
+                  <packaging>pom</packaging>
+                  <build>
+                    <extensions>
+                      <extension>
+                        <groupId>org.example</groupId>
+                        <artifactId>extension</artifactId>
+                        <version>1.0</version>
+                      </extension>
+                    </extensions>
+                  </build>
+                </project>
+                """);
+        useMirror();
+    }
+
+    @AfterEach
+    void stop() {
+        server.stop(0);
+    }
+
+    private void useMirror() throws IOException {
+        Path settings = Files.createDirectories(temporary.resolve("home/.m2")).resolve("settings.xml");
+        Files.writeString(
+                settings,
+                "<settings><mirrors><mirror><id>mirror</id><mirrorOf>*</mirrorOf><url>" + mirror()
+                        + "</url></mirror></mirrors></settings>");
+    }
+
+    private String mirror() {
+        return "http://127.0.0.1:" + server.getAddress().getPort();
+    }
+
+    private void answer(HttpExchange exchange) throws IOException {
+        try (exchange) {
+            String path = exchange.getRequestURI().getPath();
+            byte[] content = path.startsWith(JAR)
+                    ? CONTENT
+                    : ("<project><modelVersion>4.0.0</modelVersion><groupId>org.example</groupId>"
+                                    + "<artifactId>extension</artifactId><version>1.0</version></project>")
+                            .getBytes(StandardCharsets.UTF_8);
+            if (path.endsWith(".sha1")) {
+                content = sha1(content).getBytes(StandardCharsets.UTF_8);
+            } else if (path.equals(JAR) && answer == Answer.DAMAGED) {
+                content = new byte[100];
+            }
+            if (path.equals(JAR) && answer == Answer.ABSENT) {
+                exchange.sendResponseHeaders(404, -1);
+                return;
+            }
+            exchange.sendResponseHeaders(200, content.length);
+            boolean half = path.equals(JAR) && answer == Answer.HALF;
+            exchange.getResponseBody().write(content, 0, half ? content.length / 2 : content.length);
+        }
+    }
+
+    private static String sha1(byte[] content) {
+        try {
+            return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-1").digest(content));
+        } catch (NoSuchAlgorithmException e) {
+            throw new AssertionError(e);
+        }
+    }
+
+    private String script(String name) {
+        return temporary.resolve("tree/scripts/" + name).toString();
+    }
+
+    /** A command whose Maven has a home and a repository of this test. */
+    private Ended run(String... command) throws IOException, InterruptedException {
+        List<String> all = new ArrayList<>(List.of(
+                "env",
+                "-u",
+                "KVMIRQ_REQUIRE_KVM",
+                "LC_ALL=C.UTF-8",
+                "MAVEN_OPTS=-XX:TieredStopAtLevel=1 -Duser.home=" + temporary.resolve("home") + " -Dmaven.repo.local="
+                        + repository()));
+        all.addAll(List.of(command));
+        return Program.run(all);
+    }
+
+    private Path repository() {
+        return temporary.resolve("repository");
+    }
+
+    private Ended fetch() throws IOException, InterruptedException {
+        return run(script("phases"), "target/build.log", "validate");
+    }
+
+    /** The lines of a run, without those of the phases. */
+    private static String sentence(Ended ended) {
+        assertThat(ended.code()).as(ended.said()).isEqualTo(1);
+        List<String> lines = ended.said()
+                .lines()
+                .filter(line -> !line.matches(" *\\d+ s  .*"))
+                .toList();
+        assertThat(lines).as(ended.said()).hasSize(1);
+        return lines.get(0);
+    }
+
+    private static void assertFetched(Ended ended) {
+        assertThat(ended.code()).as(ended.said()).isZero();
+    }
+
+    @Test
+    void halfADownloadADamagedOneAndAnAbsentOneDoNotStopTheNextRun() throws Exception {
+        String end = ": connect to the network or set a mirror in ~/.m2/settings.xml, then run the command again;"
+                + " Maven's output is in target/build.log";
+        answer = Answer.HALF;
+        assertThat(sentence(fetch()))
+                .startsWith("the build needs org.example:extension:jar:1.0 from " + mirror()
+                        + " and could not fetch it (Premature end of ")
+                .endsWith(end);
+        answer = Answer.DAMAGED;
+        assertThat(sentence(fetch()))
+                .contains("could not fetch it (Checksum validation failed, ")
+                .endsWith(end);
+        answer = Answer.ABSENT;
+        assertThat(sentence(fetch()))
+                .isEqualTo("the build needs org.example:extension:jar:1.0, and mirror (" + mirror()
+                        + ") does not have it: set another mirror in ~/.m2/settings.xml, then run the command again;"
+                        + " Maven's output is in target/build.log");
+        answer = Answer.WHOLE;
+        assertFetched(fetch());
+        assertThat(repository().resolve(JAR.substring(1))).hasBinaryContent(CONTENT);
+    }
+
+    @Test
+    void withoutNetworkTheBuildNamesWhatItNeedsAndTheNextRunFetchesIt() throws Exception {
+        Machine.assumeSucceeds(script("without-kvm"), "--offline", "true");
+        Files.delete(temporary.resolve("home/.m2/settings.xml"));
+        assertThat(sentence(run(script("without-kvm"), "--offline", script("build"))))
+                .matches("the build needs org\\.example:extension:\\w+:1\\.0 from https?://\\S+ and could not fetch it"
+                        + " \\(.+\\): connect to the network or set a mirror in ~/\\.m2/settings\\.xml, then run the"
+                        + " command again; Maven's output is in target/build\\.log");
+        assertThat(temporary.resolve("tree/target/build/fetched")).doesNotExist();
+        useMirror();
+        assertFetched(fetch());
+    }
+
+    @Test
+    void fullRepositoryIsNamedAndTheNextRunGoesOn() throws Exception {
+        Machine.assumeRoot("mounts a small disk");
+        Files.createDirectories(repository());
+        Ended both = run(
+                "unshare", "--mount", "bash", "-c", """
+                mount -t tmpfs -o size=200k small "$1"
+                "$2" target/build.log validate; echo "code $?"
+                mount -o remount,size=4m "$1"
+                "$2" target/build.log validate; echo "code $?"
+                """, "bash", repository().toString(), script("phases"));
+        List<String> lines = both.said()
+                .lines()
+                .filter(line -> !line.matches(" *\\d+ s  .*"))
+                .toList();
+        assertThat(lines)
+                .containsExactly(
+                        "the build cannot write org.example:extension:jar:1.0 (No space left on device): make room in"
+                                + " Maven's repository (~/.m2/repository unless a setting names another directory) and in "
+                                + temporary.resolve("tree")
+                                + ", then run the command again; Maven's output is in target/build.log",
+                        "code 1",
+                        "code 0");
+    }
+
+    @Test
+    void homeThatCannotBeWrittenIsReplacedByTheTree() throws Exception {
+        Machine.assumeRoot("hides its home");
+        Ended ended = Program.run(List.of(
+                "unshare",
+                "--mount",
+                "bash",
+                "-c",
+                "mount -t tmpfs -o ro small \"$(getent passwd 0 | cut -d: -f6)\" && HOME=/nonexistent"
+                        + " MAVEN_OPTS=-Duser.home=\"$2\" exec \"$1\" target/build.log validate",
+                "bash",
+                script("phases"),
+                temporary.resolve("home").toString()));
+        assertFetched(ended);
+        assertThat(temporary.resolve("tree/target/repository" + JAR)).exists();
+    }
+}
