@@ -12,6 +12,7 @@ import java.net.InetSocketAddress;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
@@ -253,5 +254,73 @@ class FirstBuildIT {
                 temporary.resolve("home").toString()));
         assertFetched(ended);
         assertThat(temporary.resolve("tree/target/repository" + JAR)).exists();
+    }
+
+    @Test
+    void fullDiskOfTheTreeIsSaidBeforeTheBuild() throws Exception {
+        Machine.assumeRoot("mounts a small disk");
+        Path small = Files.createDirectories(temporary.resolve("small"));
+        Ended ended = run(
+                "unshare",
+                "--mount",
+                "bash",
+                "-c",
+                """
+                mount -t tmpfs -o size=2m small "$1"
+                cp -r "$2" "$1/tree"
+                exec "$1/tree/scripts/build"
+                """,
+                "bash",
+                small.toString(),
+                temporary.resolve("tree").toString());
+        assertThat(sentence(ended))
+                .matches("the disk of " + small + "/tree has [12] MB left, and a build needs 50: make room there, then"
+                        + " run the command again");
+    }
+
+    @Test
+    void oldMavenIsNamedWithItsVersion() throws Exception {
+        Files.copy(
+                Machine.root().resolve("pom.xml"),
+                temporary.resolve("tree/pom.xml"),
+                StandardCopyOption.REPLACE_EXISTING);
+        Path maven = program("old/mvn", "echo Apache Maven 3.6.3");
+        String end = " and the build needs 3.8 or newer: install such a Maven, put it first in PATH, then run the"
+                + " command again";
+        String path = "PATH=" + maven.getParent() + ":" + System.getenv("PATH");
+        assertThat(sentence(run("env", path, script("bootstrap")))).isEqualTo(maven + " is Maven 3.6.3," + end);
+        program("old/mvn", "echo Error: JAVA_HOME is wrong");
+        assertThat(sentence(run("env", path, script("bootstrap"))))
+                .isEqualTo(maven + " is Maven of an unknown version (Error: JAVA_HOME is wrong)," + end);
+        program("old/mvn", "echo Apache Maven 3.10.0");
+        assertThat(run("env", path, script("bootstrap"))).isEqualTo(new Ended(0, ""));
+    }
+
+    @Test
+    void jreAndOldJdkAreNamed() throws Exception {
+        Machine.assumeRoot("hides the JDKs");
+        program("jre/bin/java", "exit 0");
+        program("jdk/bin/java", "exit 0");
+        program("jdk/bin/javac", "exit 0");
+        Files.writeString(temporary.resolve("jdk/release"), "JAVA_VERSION=\"11.0.22\"\n");
+        for (List<String> flaw : List.of(List.of("jre", "a JRE without javac"), List.of("jdk", "Java 11.0.22"))) {
+            Path home = temporary.resolve(flaw.get(0));
+            Ended ended = run("unshare", "--mount", "bash", "-c", """
+                    mount -t tmpfs none /usr/lib/jvm
+                    PATH=/usr/bin:/bin JAVA_HOME=$1 exec "$2" --check
+                    """, "bash", home.toString(), script("bootstrap"));
+            assertThat(ended.code()).as(ended.said()).isEqualTo(1);
+            assertThat(ended.said())
+                    .startsWith("missing: JDK 17 or newer, here is only " + home + " (" + flaw.get(1)
+                            + ") (Debian package default-jdk-headless)\n");
+        }
+    }
+
+    private Path program(String name, String line) throws IOException {
+        Path file = temporary.resolve(name);
+        Files.createDirectories(file.getParent());
+        Files.writeString(file, "#!/bin/bash\n" + line + "\n");
+        Files.setPosixFilePermissions(file, PosixFilePermissions.fromString("rwxr-xr-x"));
+        return file;
     }
 }
