@@ -316,6 +316,26 @@ class FirstBuildIT {
         }
     }
 
+    @Test
+    void machineWithoutMountNamespacesIsNamed() throws Exception {
+        String forbid = "echo 0 > /proc/sys/user/max_mnt_namespaces";
+        Machine.assumeSucceeds("unshare", "--user", "--map-root-user", "bash", "-c", forbid);
+        assertThat(run(
+                        "unshare",
+                        "--user",
+                        "--map-root-user",
+                        "bash",
+                        "-c",
+                        forbid + "; exec \"$1\" true",
+                        "bash",
+                        script("without-kvm")))
+                .isEqualTo(new Ended(
+                        125,
+                        "without-kvm: this machine allows no mount namespace (unshare: unshare failed: No space left on"
+                                + " device): become root, or allow namespaces (sysctl user.max_mnt_namespaces and"
+                                + " user.max_user_namespaces)\n"));
+    }
+
     private Path program(String name, String line) throws IOException {
         Path file = temporary.resolve(name);
         Files.createDirectories(file.getParent());
