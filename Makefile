@@ -81,7 +81,7 @@ target/kvmirq-cli.jar:
 
 publish-local: ## install the library, sources, Javadoc and SBOM as io.kvmirq:kvmirq; RELEASE=1 demands x86-64 and arm64
 	@scripts/bootstrap $(if $(RELEASE),--release)
-	@scripts/phases target/publish.log install -Ppublish
+	@scripts/phases target/publish.log install -DskipTests -Ppublish
 	@scripts/native --missing | sed 's/^/warning: the jar has no library for /' >&2
 	@grep -oE 'Installing .* to .*/kvmirq-[^/]*\.(jar|pom|json)$$' target/publish.log
 
