@@ -12,12 +12,14 @@ import java.lang.module.ModuleDescriptor.Exports;
 import java.lang.module.ModuleFinder;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 import java.util.jar.JarFile;
 import java.util.regex.MatchResult;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import java.util.zip.ZipEntry;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -103,11 +105,48 @@ class ArtifactsIT {
                 .isSubsetOf(exported);
     }
 
+    @Test
+    void everyJarHasLicenseAndNotice() throws IOException {
+        List<Path> jars = new ArrayList<>(List.of(Machine.libraryJar(), Machine.jar()));
+        // Those of make publish-local, if it ran.
+        try (Stream<Path> files = Files.list(Machine.root().resolve("target"))) {
+            files.filter(file -> file.getFileName().toString().matches("kvmirq-[0-9].*(command|sources|javadoc)\\.jar"))
+                    .forEach(jars::add);
+        }
+        for (Path jar : jars) {
+            try (JarFile file = new JarFile(jar.toFile())) {
+                for (String name : List.of("LICENSE", "NOTICE")) {
+                    ZipEntry entry = file.getEntry("META-INF/" + name);
+                    assertThat(entry).as(name + " of " + jar).isNotNull();
+                    assertThat(file.getInputStream(entry))
+                            .as(name + " of " + jar)
+                            .hasSameContentAs(
+                                    Files.newInputStream(Machine.root().resolve(name)));
+                }
+            }
+        }
+    }
+
+    @Test
+    void noticeNamesEachLibraryInTheCommandsJar() throws IOException {
+        String notice = Files.readString(Machine.root().resolve("NOTICE"));
+        // The jars of a class path are in directories named by their artifact and its version.
+        List<String> bundled = Stream.of(Files.readString(Machine.root().resolve("target/build/main.classpath"))
+                        .strip()
+                        .split(":", -1))
+                .filter(jar -> !jar.matches(".*/(org/junit|org/opentest4j|org/apiguardian)/.*"))
+                .map(jar -> Path.of(jar).getParent().getParent().getFileName().toString())
+                .distinct()
+                .toList();
+        assertThat(bundled).contains("picocli").allSatisfy(name -> assertThat(notice)
+                .containsPattern(" " + Pattern.quote(name) + "[ ,\n]"));
+    }
+
     @Tag("long")
     @Test
     void jarsAreTheSameFromTwoDirectories() throws Exception {
         Path copy = Files.createDirectories(temporary.resolve("another place/below"));
-        for (String part : List.of("pom.xml", ".mvn", "Makefile", "scripts", "src", "native")) {
+        for (String part : List.of("pom.xml", ".mvn", "LICENSE", "NOTICE", "Makefile", "scripts", "src", "native")) {
             Program.output(List.of("cp", "-r", Machine.root().resolve(part).toString(), copy.toString()));
         }
         // The jars need nothing that this fetches.
