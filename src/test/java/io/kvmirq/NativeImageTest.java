@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.Libc;
+import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.Recorded;
+import java.io.IOException;
+import java.nio.file.FileSystems;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+
+/** The metadata of the library for GraalVM's native-image names what the code reaches by reflection, JNI and downcalls. */
+class NativeImageTest {
+    private static final String METADATA =
+            "src/main/resources/META-INF/native-image/io.kvmirq/kvmirq/reachability-metadata.json";
+
+    private static final List<String> RESOURCES = List.of("META-INF/native/**", "io/kvmirq/fake/arm64/*.txt");
+
+    /** The nested types are the structures, and the annotations of their fields. */
+    private static final Pattern UAPI =
+            Pattern.compile("io\\.kvmirq\\.uapi\\.(Fact|Uapi(Arm64|Iommufd|Vfio)?)(\\$.*)?");
+
+    private static final Pattern NATIVE = Pattern.compile("(?m)^ +[a-z ]*\\bnative \\w+ \\w+\\(");
+
+    private static final List<Class<?>> PROXIES = List.of(KernelBackend.class, Libc.class);
+
+    @Test
+    void metadataNamesWhatTheCodeReaches() throws IOException {
+        List<String> reflection = new ArrayList<>();
+        for (Class<?> proxy : PROXIES) {
+            reflection.add("{\"type\": {\"proxy\": [\"" + proxy.getName() + "\"]}}");
+            reflection.add("{\"type\": \"" + proxy.getName() + "\", \"allPublicMethods\": true}");
+        }
+        uapi().forEach(type -> reflection.add(
+                "{\"type\": \"" + type + "\", \"allDeclaredFields\": true, \"allDeclaredMethods\": true}"));
+        reflection.add("{\"type\": \"java.lang.NoSuchMethodError\", \"jniAccessible\": true}");
+        reflection.add(
+                "{\"type\": \"java.lang.Thread\", \"methods\": [{\"name\": \"isVirtual\", \"parameterTypes\": []}]}");
+        Set<String> withNatives = withNativeMethods();
+        assertThat(withNatives).contains("io.kvmirq.backend.jni.JniBackend", "io.kvmirq.backend.jni.JniLibc");
+        withNatives.forEach(type ->
+                reflection.add("{\"type\": \"" + type + "\", \"jniAccessible\": true, \"allDeclaredMethods\": true}"));
+        List<String> resources =
+                RESOURCES.stream().map(glob -> "{\"glob\": \"" + glob + "\"}").toList();
+        List<String> lines = new ArrayList<>(List.of("{"));
+        section(lines, "\"reflection\": [", reflection, "],");
+        section(lines, "\"resources\": [", resources, "],");
+        section(lines, "\"foreign\": {\"downcalls\": [", List.of(downcall(6), downcall(7)), "]}");
+        lines.add("}");
+        Recorded.compare(METADATA, lines, "so that a native image has too much", NativeImageTest.class);
+    }
+
+    private static void section(List<String> lines, String opening, List<String> items, String closing) {
+        lines.add("  " + opening);
+        for (int i = 0; i < items.size(); i++) {
+            lines.add("    " + items.get(i) + (i < items.size() - 1 ? "," : ""));
+        }
+        lines.add("  " + closing);
+    }
+
+    private static Set<String> uapi() throws IOException {
+        Set<String> types = new TreeSet<>();
+        try (Stream<Path> files = Files.list(Machine.root().resolve("target/classes/io/kvmirq/uapi"))) {
+            files.map(file -> "io.kvmirq.uapi." + file.getFileName().toString().replace(".class", ""))
+                    .filter(name -> UAPI.matcher(name).matches())
+                    .forEach(types::add);
+        }
+        return types;
+    }
+
+    /** The types whose native methods {@code libkvmirq.so} binds: JNA registers those of its direct mapping itself. */
+    private static Set<String> withNativeMethods() throws IOException {
+        Path sources = Machine.root().resolve("src/main/java");
+        Set<String> types = new TreeSet<>();
+        try (Stream<Path> files = Files.walk(sources)) {
+            for (Path file :
+                    files.filter(file -> file.toString().endsWith(".java")).toList()) {
+                String type =
+                        sources.relativize(file).toString().replace(".java", "").replace('/', '.');
+                if (NATIVE.matcher(Files.readString(file)).find() && !type.endsWith(".JnaLibc")) {
+                    types.add(type);
+                }
+            }
+        }
+        return types;
+    }
+
+    private static String downcall(int arguments) {
+        return "{\"returnType\": \"jlong\", \"parameterTypes\": ["
+                + String.join(", ", Collections.nCopies(arguments, "\"jlong\""))
+                + "], \"options\": {\"captureCallState\": true}}";
+    }
+
+    @Test
+    void proxiesAndDowncallsOfTheSourcesAreTheListedOnes() throws IOException {
+        Set<String> proxies = found("Proxy\\.newProxyInstance\\([^;]*?new Class<\\?>\\[] \\{(\\w+)", "src/main/java");
+        // The type of Seam.over, which makes one of each.
+        proxies.remove("type");
+        assertThat(proxies)
+                .containsExactlyElementsOf(
+                        PROXIES.stream().map(Class::getSimpleName).toList());
+        assertThat(found("FunctionDescriptor\\.of\\(\\s*([^)]*)\\)", "src/main/java22"))
+                .extracting(layouts -> layouts.replaceAll("\\s+", ""))
+                .containsExactlyInAnyOrder(
+                        String.join(",", Collections.nCopies(1 + 6, "JAVA_LONG")),
+                        String.join(",", Collections.nCopies(1 + 7, "JAVA_LONG")));
+    }
+
+    private static Set<String> found(String pattern, String directory) throws IOException {
+        Set<String> found = new TreeSet<>();
+        try (Stream<Path> files = Files.walk(Machine.root().resolve(directory))) {
+            for (Path file : files.filter(Files::isRegularFile).toList()) {
+                Pattern.compile(pattern)
+                        .matcher(Files.readString(file))
+                        .results()
+                        .forEach(match -> found.add(match.group(1)));
+            }
+        }
+        return found;
+    }
+
+    @Test
+    void everyResourceIsNamedAndEachNameHasOne() throws IOException {
+        Path classes = Machine.root().resolve("target/classes");
+        Set<String> used = new TreeSet<>();
+        try (Stream<Path> files = Files.walk(classes)) {
+            for (Path file : files.filter(Files::isRegularFile).toList()) {
+                Path entry = classes.relativize(file);
+                List<String> matching = RESOURCES.stream()
+                        .filter(glob -> FileSystems.getDefault()
+                                .getPathMatcher("glob:" + glob)
+                                .matches(entry))
+                        .toList();
+                used.addAll(matching);
+                if (matching.isEmpty() && !entry.toString().endsWith(".class")) {
+                    // Those that nothing reads at run time, and services, which native-image registers by itself.
+                    assertThat(entry.toString()).matches("META-INF/(services/.*|native-image/.*|LICENSE|NOTICE)");
+                }
+            }
+        }
+        assertThat(used).containsExactlyInAnyOrderElementsOf(RESOURCES);
+    }
+}
