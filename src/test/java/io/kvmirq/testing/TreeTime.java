@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.testing;
 
-import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
+import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 
@@ -29,18 +27,14 @@ final class TreeTime {
     }
 
     private static long own(ProcessHandle process) {
-        String stat;
-        try {
-            stat = Files.readString(Path.of("/proc", Long.toString(process.pid()), "stat"));
-        } catch (IOException e) {
-            // It has ended since it was listed.
+        // It may have ended since it was listed.
+        Optional<String[]> stat = Program.stat(process.pid());
+        if (stat.isEmpty()) {
             return 0;
         }
-        // The name is in parentheses and may have spaces.
-        String[] fields = stat.substring(stat.lastIndexOf(')') + 2).split(" ", -1);
         long ticks = 0;
         for (int i = UTIME; i < UTIME + 4; i++) {
-            ticks += Long.parseLong(fields[i]);
+            ticks += Long.parseLong(stat.get()[i]);
         }
         return ticks * TICK_NANOS;
     }

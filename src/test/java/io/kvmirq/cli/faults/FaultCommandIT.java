@@ -8,6 +8,7 @@ import io.kvmirq.backend.library.NativeLibrary;
 import io.kvmirq.cli.Cli;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.Program;
 import io.kvmirq.testing.RealKvm;
 import java.io.BufferedReader;
 import java.io.IOException;
@@ -178,11 +179,7 @@ class FaultCommandIT {
                         .err())
                 .isEqualTo("kvmirq: the launcher was killed, and sh with it\n");
         long program = Long.parseLong(Files.readString(process).strip());
-        eventually("the program has ended", () -> !isAlive(program));
-    }
-
-    private static boolean isAlive(long process) {
-        return ProcessHandle.of(process).map(ProcessHandle::isAlive).orElse(false);
+        eventually("the program has ended", () -> !Program.runs(program));
     }
 
     /** Its processes too, though not in its session. */
@@ -193,7 +190,7 @@ class FaultCommandIT {
                 Cli.jvm("-Djava.io.tmpdir=" + temporary).start("fault", "KVM_RUN=EIO", "--", compiled(), then);
         ProcessHandle program = ProcessHandle.of(ready(command)).orElseThrow();
         command.destroyForcibly();
-        eventually("the program has ended", () -> !program.isAlive());
+        eventually("the program has ended", () -> !Program.runs(program.pid()));
         assertThat(temporary).isDirectoryNotContaining("glob:**.tmp");
     }
 
@@ -217,7 +214,7 @@ class FaultCommandIT {
         ProcessHandle program = ProcessHandle.of(ready(command)).orElseThrow();
         command.toHandle().destroy();
         assertThat(command.waitFor()).isEqualTo(Cli.ENDED_BY_SIGTERM);
-        assertThat(program.isAlive()).isFalse();
+        assertThat(Program.runs(program.pid())).isFalse();
         assertThat(temporary).isDirectoryNotContaining("glob:**.tmp");
     }
 
@@ -259,7 +256,7 @@ class FaultCommandIT {
         launcher.destroyForcibly();
         assertThat(ended).isTrue();
         assertThat(launcher.exitValue()).isEqualTo(ENDED_BY_SIGKILL);
-        assertThat(program.isAlive()).isFalse();
+        assertThat(Program.runs(program.pid())).isFalse();
     }
 
     /** The process that says it is ready. */

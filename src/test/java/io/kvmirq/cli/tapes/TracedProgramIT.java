@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.tapes;
 
+import static io.kvmirq.contract.World.eventually;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.cli.Cli;
@@ -238,7 +239,7 @@ class TracedProgramIT {
             ProcessHandle first = stubborn.parent().orElseThrow();
             ProcessHandle ended = tracer ? first.parent().orElseThrow() : command.toHandle();
             Program.signal(signal, ended.pid());
-            stubborn.onExit().get();
+            eventually("the program has ended", () -> !Program.runs(stubborn.pid()));
         }
         command.waitFor();
     }
