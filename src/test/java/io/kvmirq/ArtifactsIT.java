@@ -142,7 +142,7 @@ class ArtifactsIT {
                 .containsPattern(" " + Pattern.quote(name) + "[ ,\n]"));
     }
 
-    @Tag("long")
+    @Tag("search")
     @Test
     void jarsAreTheSameFromTwoDirectories() throws Exception {
         Path copy = Files.createDirectories(temporary.resolve("another place/below"));

@@ -17,7 +17,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /** The tests of {@code src/examples/consumer} on JUnit 6. ConsumerIT runs them on JUnit 5. */
-@Tag("long")
+@Tag("search")
 class JUnit6IT {
     private static final Pattern VERSION =
             Pattern.compile("(<artifactId>junit-jupiter</artifactId>\\s*<version>)[^<]*");
