@@ -142,6 +142,12 @@ class FirstBuildIT {
         return temporary.resolve("tree/scripts/" + name).toString();
     }
 
+    /** Root of a chroot may mount, and gets no mount namespace. */
+    private static void assumeMounts(String what) throws IOException, InterruptedException {
+        Machine.assumeRoot(what);
+        Machine.assumeSucceeds("unshare", "--mount", "true");
+    }
+
     /** A command whose Maven has a home and a repository of this test. */
     private Ended run(String... command) throws IOException, InterruptedException {
         List<String> all = new ArrayList<>(List.of(
@@ -217,7 +223,7 @@ class FirstBuildIT {
 
     @Test
     void fullRepositoryIsNamedAndTheNextRunGoesOn() throws Exception {
-        Machine.assumeRoot("mounts a small disk");
+        assumeMounts("mounts a small disk");
         Files.createDirectories(repository());
         Ended both = run(
                 "unshare", "--mount", "bash", "-c", """
@@ -242,7 +248,7 @@ class FirstBuildIT {
 
     @Test
     void homeThatCannotBeWrittenIsReplacedByTheTree() throws Exception {
-        Machine.assumeRoot("hides its home");
+        assumeMounts("hides its home");
         Ended ended = Program.run(List.of(
                 "unshare",
                 "--mount",
@@ -259,7 +265,7 @@ class FirstBuildIT {
 
     @Test
     void fullDiskOfTheTreeIsSaidBeforeTheBuild() throws Exception {
-        Machine.assumeRoot("mounts a small disk");
+        assumeMounts("mounts a small disk");
         Path small = Files.createDirectories(temporary.resolve("small"));
         Ended ended = run(
                 "unshare",
@@ -299,7 +305,7 @@ class FirstBuildIT {
 
     @Test
     void jreAndOldJdkAreNamed() throws Exception {
-        Machine.assumeRoot("hides the JDKs");
+        assumeMounts("hides the JDKs");
         program("jre/bin/java", "exit 0");
         program("jdk/bin/java", "exit 0");
         program("jdk/bin/javac", "exit 0");
