@@ -32,6 +32,9 @@ public final class Machine {
     /** How the reason of {@link #profileFlaw} begins. */
     static final String NO_PROFILE = "the fake has no profile of this kernel";
 
+    /** How the reason of {@link #kvmFlaw} begins. */
+    static final String NO_KVM = "no real KVM: ";
+
     private static final String PROFILE = "kvmirq.test.profile";
     /** The kernel on which the rules were measured, and the profile that is it. */
     public static final String PVM = "6.18,pvm";
@@ -51,7 +54,7 @@ public final class Machine {
             kernel.device();
             return Optional.empty();
         } catch (KernelException | BackendUnavailableException e) {
-            return Optional.of("no real KVM: " + e.getMessage());
+            return Optional.of(NO_KVM + e.getMessage());
         }
     }
 

@@ -140,6 +140,15 @@ class SummaryTest {
                 .containsExactly("failed: no test passed on the real KVM, which KVMIRQ_REQUIRE_KVM=1 demands");
     }
 
+    /** Eventfds need no KVM. */
+    @Test
+    void testOfAnEventfdThatPassesWithoutKvmShowsNoKvm() throws IOException {
+        passed("baseline", TestRow.REAL_KVM);
+        skipped("baseline", NO_KVM);
+        assertThat(print(KVM_REQUIRED).failures())
+                .containsExactly("failed: no test passed on the real KVM, which KVMIRQ_REQUIRE_KVM=1 demands");
+    }
+
     @Test
     void runWithoutKvmSucceedsAndSaysSoElsewhere() throws IOException {
         passed("baseline", "fake");
