@@ -7,6 +7,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Program;
 import io.kvmirq.testing.RealKvm;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -107,7 +109,9 @@ class BenchIT {
                 .redirectErrorStream(true)
                 .redirectOutput(directory.resolve("said").toFile())
                 .start();
-        eventually("the first part is measured", () -> Files.exists(directory.resolve("rows.jsonl")));
+        // The file is there before its first row.
+        Path rows = directory.resolve("rows.jsonl");
+        eventually("the first part is measured", () -> Files.exists(rows) && endsWithRow(rows));
         List<ProcessHandle> benchmark = script.descendants().toList();
         Program.signal(signal, script.pid());
         assertThat(script.waitFor()).isEqualTo(code);
@@ -119,6 +123,14 @@ class BenchIT {
         assertThat(Report.ratios(directory.resolve("report.json")))
                 .containsKey("posting: Java / C: deliver, bit clear, JDK " + jdk())
                 .doesNotContainKey("posting: Java / C: decode all, by accessors, JDK " + jdk());
+    }
+
+    private static boolean endsWithRow(Path rows) {
+        try {
+            return Files.readString(rows).endsWith("\n");
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
     }
 
     /** The oldest, on which tests of the command run. */
