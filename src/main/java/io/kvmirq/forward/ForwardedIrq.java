@@ -2,6 +2,7 @@
 package io.kvmirq.forward;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.arch.intx.DirectEoiDecision;
 import io.kvmirq.kernel.EventFd;
@@ -214,6 +215,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * stays. When this returns, no more is requested of the guest; it may still take what was requested before.
      * Masking twice is masking once.
      *
+     * @throws KernelException as {@link Irqfd#mask}; it arrives as before
      * @throws IllegalStateException after {@link #close}
      */
     public final void mask() {
@@ -261,8 +263,14 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /** The end of a vLPI drops its pending bit, which nobody can read before: it is signalled again. */
     private void holdBack() {
+        boolean owed = mayOweSignal;
         mayOweSignal |= mayBeVlpi();
-        assigned().mask();
+        try {
+            assigned().mask();
+        } catch (KernelException e) {
+            mayOweSignal = owed; // the vLPI goes on, if it is one
+            throw e;
+        }
         signalAgain();
     }
 
@@ -281,7 +289,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     /**
      * Lets interrupts through again; at once, if there was one meanwhile.
      *
-     * @throws io.kvmirq.KernelException EBUSY if another program gave the eventfd to another irqfd meanwhile; it stays
+     * @throws KernelException EBUSY if another program gave the eventfd to another irqfd meanwhile; it stays
      *     masked
      * @throws IllegalStateException after {@link #close}
      */
@@ -335,6 +343,10 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
             if (held == null) {
                 holdBack();
             } else {
+                Irqfd left = irqfd;
+                if (left != null) {
+                    left.mask(); // if the undoing of a move was refused
+                }
                 held.hold();
             }
         }
@@ -372,7 +384,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * by the new one. The same message again makes no call.
      *
      * @throws UnsupportedOperationException for a line, which has a pin: change the routes of its GSI
-     * @throws io.kvmirq.KernelException EINVAL if KVM refuses the message; it arrives as before
+     * @throws KernelException EINVAL if KVM refuses the message; it arrives as before
      * @throws IllegalStateException after {@link #close}
      */
     public final void reroute(MsiMessage message) {
@@ -391,7 +403,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      *
      * @param to for a message {@link Mechanism#USERSPACE} or {@link Mechanism#IRQFD}; for a line {@link Mechanism#USERSPACE} or {@link Mechanism#RESAMPLE} (an edge: IRQFD)
      * @throws UnsupportedOperationException for another one
-     * @throws io.kvmirq.KernelException as {@link Forwarding#forward}; the interrupt arrives as before
+     * @throws KernelException as {@link #mask} and {@link Forwarding#forward}; the interrupt arrives as before
      * @throws IllegalStateException without {@link Forwarding.Builder#userspace}; after {@link #close}
      */
     public abstract void moveTo(Mechanism to);
@@ -477,7 +489,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
                 Irqfd assigned = kept == null ? maskedIrqfd() : kept;
                 irqfd = assigned;
                 if (!masked) {
-                    undo.step(assigned::unmask, assigned::mask);
+                    undo.step(assigned::unmask, () -> TearDown.quietly(assigned::mask));
                 }
                 enterKernel();
                 undo.keep();

@@ -441,7 +441,8 @@ public final class Forwarding implements AutoCloseable {
      * Masks several interrupts, as {@link ForwardedIrq#mask} each.
      *
      * @param which of this forwarding, each once
-     * @throws IllegalStateException if one is closed; then none is masked that was not
+     * @throws KernelException as {@link ForwardedIrq#mask}; then none is masked that was not
+     * @throws IllegalStateException if one is closed; likewise
      */
     public void mask(List<? extends ForwardedIrq> which) {
         change.mask(which);

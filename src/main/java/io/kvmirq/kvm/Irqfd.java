@@ -173,17 +173,32 @@ public final class Irqfd implements AutoCloseable {
      * Holds interrupts back: signals stay in the eventfd. A level interrupt that is asserted is taken off the line and
      * its resample eventfd signalled, so that a device still asserting it signals again. Masking twice is masking once.
      *
+     * @throws KernelException EIO from another process than the one that made the VM; EBADF if other code closed the
+     *     descriptor of the eventfd. It is not masked then, and the next mask tries again
      * @throws IllegalStateException after {@link #close}
      */
     public synchronized void mask() {
         requireOpen();
-        if (state != State.MASKED) {
-            leave();
+        int result = state == State.MASKED ? 0 : tryMask();
+        if (result < 0) {
+            throw calls().refusedDeassign(result, event, gsi);
+        }
+    }
+
+    /** @return the kernel's answer: less than 0 if it still delivers */
+    private int tryMask() {
+        boolean wasAssigned = state == State.ASSIGNED;
+        int result = leave();
+        if (result >= 0) {
             if (resample != null) {
                 calls().signal(resample);
             }
             state = State.MASKED;
+        } else if (wasAssigned) {
+            vm.routes().live(gsi, 1);
+            state = State.ASSIGNED;
         }
+        return result;
     }
 
     /**
@@ -208,20 +223,19 @@ public final class Irqfd implements AutoCloseable {
                 throw e;
             } finally {
                 if (state == State.UNSURE) {
-                    mask();
+                    tryMask();
                 }
             }
         }
     }
 
-    private void leave() {
+    /** @return the kernel's answer; 0 if it was not asked */
+    private int leave() {
         if (state == State.ASSIGNED) {
             vm.routes().live(gsi, -1);
             state = State.UNSURE;
         }
-        if (state == State.UNSURE) {
-            calls().deassign(event, gsi);
-        }
+        return state == State.UNSURE ? calls().deassign(event, gsi) : 0;
     }
 
     private void requireOpen() {

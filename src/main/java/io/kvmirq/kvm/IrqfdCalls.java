@@ -115,12 +115,25 @@ final class IrqfdCalls extends Calls {
 
     /**
      * When it returns, no interrupt of this irqfd is in flight, and the kernel has finished every irqfd of the host
-     * whose eventfd was closed before: the kernel accepts any open eventfd. The result is not looked at. Called from
-     * another process than the one that made the VM the kernel returns EIO, and the irqfd stays.
+     * whose eventfd was closed before: the kernel accepts any open eventfd. Called from another process than the one
+     * that made the VM the kernel returns EIO, and the irqfd stays.
+     *
+     * @return less than 0 if the irqfd may still be there, for {@link #refusedDeassign}
      */
-    void deassign(EventFd event, Gsi gsi) {
-        backend().irqfdDeassign(number(vm.vm()), number(event.fd()), gsi.number());
-        feedsIrqfd(event, false);
+    int deassign(EventFd event, Gsi gsi) {
+        int result = backend().irqfdDeassign(number(vm.vm()), number(event.fd()), gsi.number());
+        if (result >= 0) {
+            feedsIrqfd(event, false);
+        }
+        return result;
+    }
+
+    KernelException refusedDeassign(int result, EventFd event, Gsi gsi) {
+        return failure(
+                result,
+                KernelCall.IRQFD_DEASSIGN,
+                isAdopted(event) ? vm.known() : vm.known(Fact.OWN_EVENTFD),
+                () -> "vm=" + number(vm.vm()) + " eventfd=" + number(event.fd()) + " gsi=" + gsi.number());
     }
 
     /** Signals an eventfd whose handle may have been closed. */

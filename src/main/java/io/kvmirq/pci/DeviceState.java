@@ -9,6 +9,8 @@ public sealed interface DeviceState permits GuestMessages, PassedThroughDevice {
     /**
      * Masks all interrupts and keeps them so until {@link #release}, whatever the guest writes: what the device sends waits,
      * and is pending. Their state can then be read as one. Twice is once.
+     *
+     * @throws io.kvmirq.KernelException as {@link io.kvmirq.forward.ForwardedIrq#mask}; none is held then
      */
     void hold();
 

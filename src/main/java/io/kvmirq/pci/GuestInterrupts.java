@@ -9,7 +9,6 @@ import java.nio.ByteBuffer;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.BiConsumer;
-import java.util.function.Consumer;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -115,23 +114,42 @@ final class GuestInterrupts {
 
     // What the host does
 
+    /** If the kernel refuses it, all are as they were before the hold. */
     void hold() {
         held = true;
-        each("its interrupts cannot be held: ", GuestMessages::hold, ForwardedIrq::mask);
+        boolean done = false;
+        try {
+            messages().forEach(one -> hold(one::hold));
+            ForwardedIrq forwarded = line;
+            if (forwarded != null) {
+                hold(forwarded::mask);
+            }
+            done = true;
+        } finally {
+            if (!done) {
+                release();
+            }
+        }
+    }
+
+    private void hold(Runnable step) {
+        try {
+            step.run();
+        } catch (IllegalStateException gone) {
+            attempt("its interrupts cannot be held: ", () -> {
+                throw gone;
+            });
+        }
     }
 
     void release() {
         held = false;
-        each("its interrupts cannot be released: ", GuestMessages::release, ForwardedIrq::unmask);
-        settleLine();
-    }
-
-    private void each(String refused, Consumer<GuestMessages> ofMessages, Consumer<ForwardedIrq> ofLine) {
-        messages().forEach(one -> attempt(refused, () -> ofMessages.accept(one)));
+        messages().forEach(one -> attempt("its interrupts cannot be released: ", one::release));
         ForwardedIrq forwarded = line;
         if (forwarded != null) {
-            attempt("INTx: ", () -> ofLine.accept(forwarded));
+            attempt("INTx: ", forwarded::unmask);
         }
+        settleLine();
     }
 
     boolean isHeld() {

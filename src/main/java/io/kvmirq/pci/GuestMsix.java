@@ -28,7 +28,7 @@ import java.util.OptionalInt;
  * <p>No access of a guest throws for its value: one of the wrong size or place reads 0 and writes nothing. The kernel may
  * refuse what follows from a write, with a {@link io.kvmirq.KernelException} or what {@link Forwarding#forwardAll}
  * throws. The registers then have the write, the vectors concerned wait as if they were masked, and the next write, or
- * {@link #settle}, tries again.
+ * {@link #settle}, tries again. A vector whose mask the kernel refuses stays open until then.
  *
  * <p>Not thread-safe: one access of a device comes after the other. Call this without a lock that an injector of the
  * forwarding takes.

@@ -151,13 +151,13 @@ final class GuestVectors {
         kept.set(0, count);
     }
 
-    /** Masks all, until {@link #release} and the next {@link #become}. */
+    /** Masks all, until {@link #release} and the next {@link #become}. If it throws, none is held. */
     void hold() {
-        held = true;
         if (!open.isEmpty()) {
             forwarding.mask(irqs(open));
             open.clear();
         }
+        held = true;
     }
 
     void release() {

@@ -368,15 +368,20 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
      * device's registers opens none. None is lost: what a vector sends meanwhile arrives then, as one interrupt, and a
      * line stays asserted. When this returns, no more is requested of the guest; it may still take what was requested
      * before. A reset does not end it. Twice is once. Of a device that is gone, {@link Notices#warned} has a sentence.
+     *
+     * @throws io.kvmirq.KernelException as {@link io.kvmirq.forward.ForwardedIrq#mask}; none is held then
      */
     @Override
     public void hold() {
-        synchronized (this) {
-            if (!closed) {
-                interrupts.hold();
+        try {
+            synchronized (this) {
+                if (!closed) {
+                    interrupts.hold();
+                }
             }
+        } finally {
+            tell();
         }
-        tell();
     }
 
     @Override

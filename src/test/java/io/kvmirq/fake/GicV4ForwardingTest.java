@@ -3,8 +3,10 @@ package io.kvmirq.fake;
 
 import static io.kvmirq.testing.GuestIts.message;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.catchThrowable;
 
+import io.kvmirq.Errno;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.gic.VlpiKernel;
 import io.kvmirq.explain.VgicAnswer;
@@ -15,6 +17,7 @@ import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.mirror.Posting;
+import io.kvmirq.recording.Faults;
 import io.kvmirq.testing.GuestIts;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
@@ -145,6 +148,25 @@ class GicV4ForwardingTest {
             assertThat(world.vcpu().acknowledge()).as("after " + thrown).isEqualTo(GicV4World.LPI);
         } while (failed);
         assertThat(call).as("calls of a mask, and one").isEqualTo(3);
+    }
+
+    /** The irqfd stays as it is: neither the old event is lost, nor does one come that the device did not send. */
+    @Test
+    void refusedRerouteChangesNothing() {
+        Faults faults = new Faults();
+        GicV4World world = new GicV4World("gicv4", faults::over);
+        ForwardedIrq irq = Forwarding.of(world.vm, world.device)
+                .forward(world.device.msix().get(0), message(0));
+        faults.fail("irqfdDeassign", 1, Errno.EIO);
+        assertThatThrownBy(() -> irq.reroute(message(1))).hasMessageContaining("EIO");
+        assertThat(irq.message()).contains(message(0));
+        assertThat(irq.isMasked()).isFalse();
+        assertThat(world.vcpu().acknowledge()).as("not signalled again").isEqualTo(NONE);
+        world.hardware.sendMessage(0);
+        assertThat(world.vcpu().acknowledge()).isEqualTo(GicV4World.LPI);
+        irq.reroute(message(1));
+        world.hardware.sendMessage(0);
+        assertThat(world.vcpus.get(1).acknowledge()).isEqualTo(GicV4World.SECOND);
     }
 
     @ParameterizedTest

@@ -20,6 +20,8 @@ import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Several vectors are masked, rerouted and ended at once, and vectors begin masked. */
 class ForwardedChangeTest {
@@ -148,6 +150,24 @@ class ForwardedChangeTest {
         assertThat(irqs).extracting(ForwardedIrq::isMasked).containsExactly(false, true, true, true);
         sendAll();
         assertThat(requested(0x30)).containsExactly(0);
+        forwarding.unmask(irqs);
+        assertThat(requested(0x30)).containsExactly(0, 1, 2, 3);
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"EIO", "ENOMEM", "EBADF"})
+    void oneThatCannotBeMaskedLeavesTheOthersOpen(String errno) {
+        List<ForwardedIrq> irqs = four();
+        irqs.get(0).mask();
+        world.faults.fail("irqfdDeassign", 3, Errno.of(errno).orElseThrow());
+        assertThatThrownBy(() -> forwarding.mask(irqs))
+                .isInstanceOf(KernelException.class)
+                .hasMessageContaining(errno);
+        assertThat(irqs).extracting(ForwardedIrq::isMasked).containsExactly(true, false, false, false);
+        sendAll();
+        assertThat(requested(0x30)).containsExactly(1, 2, 3);
+        forwarding.mask(irqs);
+        assertThat(irqs).extracting(ForwardedIrq::isMasked).containsOnly(true);
         forwarding.unmask(irqs);
         assertThat(requested(0x30)).containsExactly(0, 1, 2, 3);
     }

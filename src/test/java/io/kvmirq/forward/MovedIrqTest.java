@@ -196,6 +196,28 @@ class MovedIrqTest {
         assertThat(irq.mechanism()).isEqualTo(Mechanism.USERSPACE);
     }
 
+    /** This process must not inject what the irqfd still delivers. */
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void refusedMoveOutOfTheKernelLeavesTheInterruptThere(boolean isLine) {
+        ForwardedIrq irq = isLine
+                ? forwarding.forward(world.device.intx(), PIN)
+                : forwarding.forward(world.device.msix().get(0), message(0x30));
+        Mechanism before = irq.mechanism();
+        world.faults.fail("irqfdDeassign", 1, Errno.EIO);
+        assertThatThrownBy(() -> irq.moveTo(Mechanism.USERSPACE)).hasMessageContaining("EIO");
+        assertThat(irq.mechanism()).isEqualTo(before);
+        assertThat(irq.isMasked()).isFalse();
+        if (isLine) {
+            world.hardware.requestService();
+        } else {
+            send(0);
+        }
+        assertThat(isLine ? isHigh() : isRequested(0x30)).isTrue();
+        irq.moveTo(Mechanism.USERSPACE);
+        assertThat(irq.mechanism()).isEqualTo(Mechanism.USERSPACE);
+    }
+
     private int moves;
 
     /** The JVM's errors in each call in turn: the interrupt is where it was or where it should be, and not stuck. */
@@ -412,6 +434,24 @@ class MovedIrqTest {
         world.faults.fail("vfioIrqsSet", 1, Errno.ENOMEM);
         assertThatThrownBy(() -> line.moveTo(Mechanism.RESAMPLE)).hasMessageContaining("ENOMEM");
         world.faults.clear();
+        loop.poll(0);
+        assertThat(isHigh()).isTrue();
+    }
+
+    /** The irqfd of the refused move is still there: a mask of the relayed line has to hold it back, too. */
+    @Test
+    void maskHoldsBackWhatARefusedUndoLeft() {
+        ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
+        line.moveTo(Mechanism.USERSPACE);
+        world.faults.fail("vfioIrqsSet", 1, Errno.ENOMEM);
+        world.faults.fail("irqfdDeassign", 1, Errno.EIO);
+        assertThatThrownBy(() -> line.moveTo(Mechanism.RESAMPLE)).hasMessageContaining("ENOMEM");
+        assertThat(line.mechanism()).isEqualTo(Mechanism.USERSPACE);
+        line.mask();
+        world.hardware.requestService();
+        loop.poll(0);
+        assertThat(isHigh()).isFalse();
+        line.unmask();
         loop.poll(0);
         assertThat(isHigh()).isTrue();
     }

@@ -23,6 +23,8 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.kernel.EventFd;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.mockito.InOrder;
 
 /** Which calls an irqfd makes, in which order, and which it does not make. */
@@ -104,6 +106,27 @@ class IrqfdTest {
         verify(backend).fdClose(FIRST_EVENT);
         assertThat(mocked.vm.routes().add(MsiMessage.to(new VcpuId(0), new InterruptVector(0x31))))
                 .isEqualTo(GSI);
+    }
+
+    /** The kernel still delivers: the mask says so, and the next one deassigns. */
+    @ParameterizedTest
+    @ValueSource(strings = {"EIO", "ENOMEM", "EBADF"})
+    void refusedMaskIsNotMaskedAndTheNextOneTriesAgain(String errno) {
+        EventFd resample = EventFd.create(mocked.kernel);
+        Irqfd irqfd = mocked.vm.assignLevelIrqfd(event, resample, GSI);
+        when(backend.irqfdDeassign(VM, FIRST_EVENT, GSI.number()))
+                .thenReturn(-Errno.of(errno).orElseThrow().number(), 0);
+        assertThatThrownBy(irqfd::mask)
+                .isInstanceOf(KernelException.class)
+                .hasMessageStartingWith("irqfd deassign vm=4 eventfd=5 gsi=24: " + errno);
+        assertThat(irqfd.isMasked()).isFalse();
+        verify(backend, never()).eventfdSignal(anyInt(), anyLong());
+        irqfd.unmask();
+        irqfd.mask();
+        assertThat(irqfd.isMasked()).isTrue();
+        irqfd.close();
+        verify(backend, times(1)).irqfdAssignLevel(VM, FIRST_EVENT, SECOND_EVENT, GSI.number());
+        verify(backend, times(2)).irqfdDeassign(VM, FIRST_EVENT, GSI.number());
     }
 
     /** Tear-down cannot fail, whatever the kernel answers. */

@@ -216,6 +216,37 @@ class GuestMsixTest {
         assertThat(world.taken()).containsExactly("0:0x91");
     }
 
+    /** A vector that the kernel still delivers is not held, and neither are the others. */
+    @Test
+    void refusedHoldHoldsNone() {
+        enable(3);
+        world.faults.fail("irqfdDeassign", 2, Errno.EIO);
+        assertThatThrownBy(msix::hold).isInstanceOf(KernelException.class).hasMessageContaining("EIO");
+        assertThat(msix.isHeld()).isFalse();
+        world.hardware.sendMessage(0);
+        assertThat(world.taken()).containsExactly("0:0x40");
+        msix.hold();
+        world.hardware.sendMessage(1);
+        assertThat(world.taken()).isEmpty();
+        msix.release();
+        assertThat(world.taken()).containsExactly("1:0x41");
+    }
+
+    @Test
+    void maskThatTheKernelRefusesIsTriedAgain() {
+        enable(2);
+        world.faults.fail("irqfdDeassign", 1, Errno.EIO);
+        assertThatThrownBy(() -> world.mask(1, true))
+                .isInstanceOf(KernelException.class)
+                .hasMessageContaining("EIO");
+        world.hardware.sendMessage(1);
+        assertThat(world.taken()).containsExactly("1:0x41");
+        msix.settle();
+        world.hardware.sendMessage(1);
+        assertThat(world.taken()).isEmpty();
+        assertThat(msix.readPending(0, 8)).isEqualTo(0b10);
+    }
+
     @Test
     void deviceWithoutMsixIsRefused() {
         world.fake.pciDevice("0000:3c:00.0", 8).intx().express().add();

@@ -339,6 +339,25 @@ class PassedThroughDeviceTest {
         assertThat(world.notices).hasSize(1).allMatch(sentence -> sentence.contains("interrupts cannot be held"));
     }
 
+    /** What is saved during a hold must not change: a hold that the kernel refuses is none. */
+    @Test
+    void refusedHoldHoldsNone() {
+        world.command(MEMORY_AND_MASTER);
+        world.msixEnabled(true);
+        world.entry(3, 0x43);
+        world.faults.fail("irqfdDeassign", 1, Errno.EIO);
+        assertThatThrownBy(world.passed::hold)
+                .isInstanceOf(KernelException.class)
+                .hasMessageContaining("EIO");
+        assertThat(world.passed.isHeld()).isFalse();
+        world.hardware.sendMessage(3);
+        assertThat(world.taken()).containsExactly(0x43);
+        world.entry(4, 0x44);
+        world.hardware.sendMessage(4);
+        assertThat(world.taken()).as("the guest opens a vector").containsExactly(0x44);
+        assertThat(world.notices).isEmpty();
+    }
+
     @Test
     void lineThatCannotBeForwardedIsToldAndTriedAgain() {
         world.faults.fail("vfioIrqsSet", 1, Errno.EBUSY);
