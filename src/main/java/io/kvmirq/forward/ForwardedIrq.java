@@ -495,6 +495,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
                 undo.keep();
                 pause.keep();
             }
+            relay.leave(); // before another thread sees the interrupt in the kernel and moves it back
             tell(ForwardedEvents.routed(this));
             become(there);
             return true;

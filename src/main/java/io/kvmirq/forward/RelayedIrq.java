@@ -52,6 +52,14 @@ abstract sealed class RelayedIrq implements AutoCloseable permits RelayedEdge, R
     }
 
     /**
+     * After {@link #settle}, with the hold: another relay may take the eventfd. It waits for no handler, so the caller
+     * may hold a lock that an injector needs. Idempotent, never fails.
+     */
+    final void leave() {
+        registration.close();
+    }
+
+    /**
      * Signals from then on stay in the eventfd. When it returns nothing more is injected. Idempotent, never fails.
      */
     @Override
