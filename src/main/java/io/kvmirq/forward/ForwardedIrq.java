@@ -33,7 +33,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     private volatile State state;
     /** Whether a vLPI may have ended whose pending bit has not been signalled again. */
     private boolean mayOweSignal;
-    /** Whether signals may wait in the eventfd when this ends: no irqfd takes them at once. */
+    /** Whether signals may wait in the eventfd when this ends: no irqfd takes them at once, or hardware did. */
     private boolean mayKeep;
     /** Whether signals waited in the eventfd when the device had been disarmed. */
     private boolean kept;
@@ -244,7 +244,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     /**
      * Whether it is masked and an interrupt waits for {@link #unmask}: the pending bit of MSI-X. After {@link #close},
      * whether one waited when the device had been disarmed. On arm64 it may say so of an interrupt that the guest took
-     * already, as {@link #mask} says.
+     * already, as {@link #mask} says: at most once for each mask, reroute or close of an interrupt that was not masked.
      *
      * @throws IllegalStateException on a virtual thread
      */
@@ -272,6 +272,22 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
             throw e;
         }
         signalAgain();
+    }
+
+    /**
+     * The first step of the end of a message that hardware may deliver: the device's half, too, would end a vLPI with its
+     * pending bit. Without hardware there is nothing to do, and the irqfd ends with its file. Never fails.
+     */
+    final void holdBackAtEnd() {
+        synchronized (lock()) {
+            Irqfd ends = irqfd;
+            if (ends != null && !isRelayed() && mayBeVlpi()) {
+                mayKeep = true;
+                mayOweSignal |= !ends.isMasked();
+                TearDown.quietly(ends::mask);
+                signalAgain();
+            }
+        }
     }
 
     private void signalAgain() {

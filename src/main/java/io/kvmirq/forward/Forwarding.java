@@ -268,7 +268,7 @@ public final class Forwarding implements AutoCloseable {
     /**
      * Forwards vectors of a device that is wired already, by the eventfds that they signal now. VFIO is not called:
      * nothing is lost, and what waits in the eventfds arrives. When this ends the triggers stay, and are their owner's
-     * to end. Else as {@link #forwardAll}.
+     * to end; an interrupt that may have been pending as a vLPI is signalled there. Else as {@link #forwardAll}.
      *
      * @param wired the eventfd of each vector. That it is the right one no kernel can tell
      */
@@ -535,6 +535,7 @@ public final class Forwarding implements AutoCloseable {
                 line.tearDown();
             }
         }
+        messages.forEach(ForwardedMessage::holdBackAtEnd);
         List<ForwardedMessage> ours =
                 messages.stream().filter(one -> !wired.get(one.irq().number())).toList();
         triggers.disarm(ours.stream().map(ForwardedMessage::irq).toList());

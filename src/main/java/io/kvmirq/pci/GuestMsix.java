@@ -22,7 +22,9 @@ import java.util.OptionalInt;
  * open since MSI-X was enabled, the device alone has the pending bit, in its own PBA. A vector is forwarded
  * when it opens for the first time, so that a guest that uses few of many vectors costs few descriptors. Entries that
  * change while their vectors are masked reach the kernel when these open, all by one KVM_SET_GSI_ROUTING; a write that
- * changes nothing makes no call. Disabling MSI-X keeps table and pending bits, {@link #reset} clears them. While INTx
+ * changes nothing makes no call. Disabling MSI-X keeps table and pending bits, {@link #reset} clears them. Where a vector
+ * may be a vLPI of a GICv4, which tells no one whether it was pending, each vector that was open is pending after MSI-X
+ * was disabled, and after a mask: at worst its last message comes twice, and none is lost. While INTx
  * or MSI of the device is forwarded, all vectors wait as if they were masked: {@link #settle} when that has ended.
  *
  * <p>No access of a guest throws for its value: one of the wrong size or place reads 0 and writes nothing. The kernel may

@@ -141,6 +141,22 @@ class GuestMsixTest {
         assertThat(msix.readPending(0, 8)).isZero();
     }
 
+    /** The end of a vLPI drops its pending bit, and no register tells it before. */
+    @Test
+    void vlpiThatIsPendingWhenMsixIsDisabledArrivesWhenItIsEnabled() {
+        try (MessagesWorld other = new MessagesWorld("gicv4")) {
+            other.entry(0, 1, 0x41);
+            other.mask(0, false);
+            other.msix.writeMessageControl(ENABLE);
+            other.hardware.sendMessage(0);
+            other.msix.writeMessageControl(0);
+            assertThat(other.taken()).isEmpty();
+            assertThat(other.msix.readPending(0, 8)).isEqualTo(1);
+            other.msix.writeMessageControl(ENABLE);
+            assertThat(other.taken()).containsExactly("1:0x41");
+        }
+    }
+
     /** A message that comes before any vector was open waits in the device. */
     @Test
     void messageOfAVectorThatWasNeverOpenArrives() {

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.util.function.BiFunction;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Random programs of guests, on kernels that add vectors and on one that does not. */
@@ -13,9 +14,16 @@ class MessageSearchTest {
     private static final int PROGRAMS = Integer.getInteger("kvmirq.test.msix.programs", 100);
 
     @ParameterizedTest
-    @ValueSource(strings = {"vtd-posting", "amd-avic", "6.1,amd-avic"})
-    void eachMessageOfMsixArrivesOnce(String profile) {
-        run(profile + " MSI-X", profile, MsixSearch::new);
+    @CsvSource({
+        "vtd-posting, true",
+        "amd-avic, false",
+        "'6.1,amd-avic', true",
+        "avic-inhibited, true",
+        "gicv3, true",
+        "gicv4, true"
+    })
+    void eachMessageOfMsixArrivesOnce(String profile, boolean lazy) {
+        run(profile + (lazy ? " MSI-X, lazy" : " MSI-X"), profile, (world, seed) -> new MsixSearch(world, lazy, seed));
     }
 
     @ParameterizedTest

@@ -7,6 +7,7 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
+import io.kvmirq.fake.FakeArmVcpu;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakePciDevice;
 import io.kvmirq.fake.FakeVcpu;
@@ -18,6 +19,8 @@ import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.recording.Faults;
+import io.kvmirq.testing.GuestIts;
+import io.kvmirq.testing.Numbers;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
 import java.util.List;
@@ -26,7 +29,10 @@ import java.util.OptionalInt;
 import java.util.function.LongSupplier;
 import java.util.stream.IntStream;
 
-/** A guest with two vCPUs that was given a device with INTx, MSI and MSI-X, on a fake kernel. */
+/**
+ * A guest with two vCPUs that was given a device with INTx, MSI and MSI-X, on a fake kernel. On arm64 a guest's vector of
+ * a vCPU is an event of the ITS.
+ */
 final class MessagesWorld implements AutoCloseable {
     static final int VECTORS = 8;
     /** The guest's vector of INTx. */
@@ -41,6 +47,10 @@ final class MessagesWorld implements AutoCloseable {
     static final int MASKABLE = 1 << 8;
     private static final String NIC = "0000:3b:00.0";
     private static final int VCPUS = 2;
+    /** The guest's vector whose events are the first ones. */
+    private static final int FIRST_OF_EVENTS = 0x40;
+
+    private static final int NO_INTERRUPT = 1023;
 
     final Faults faults = new Faults();
     final FakeKernel fake;
@@ -53,6 +63,10 @@ final class MessagesWorld implements AutoCloseable {
     final GuestMsi msi;
 
     private final Kernel kernel;
+    /** On arm64. */
+    private final List<FakeArmVcpu> armVcpus = new ArrayList<>();
+
+    private final boolean mayHaveVlpis;
     private final Undo parts = new Undo();
 
     MessagesWorld(String profile) {
@@ -66,15 +80,26 @@ final class MessagesWorld implements AutoCloseable {
                 .add();
         kernel = parts.add(Kernel.over(faults.over(fake.backend()), Kernel.DEVICE));
         vm = parts.add(Vm.create(kernel));
-        vm.createIrqchip();
+        boolean arm64 = Profile.of(profile).isArm64();
+        mayHaveVlpis = profile.contains("gicv4");
+        if (!arm64) {
+            vm.createIrqchip();
+        }
         List<Vcpu> vcpus = IntStream.range(0, VCPUS)
                 .mapToObj(i -> parts.add(vm.createVcpu(new VcpuId(i))))
                 .toList();
-        vcpus.forEach(Vcpu::enableLapic);
+        if (arm64) {
+            vcpus.forEach(Vcpu::initialize);
+            GuestIts its = new GuestIts(vm, VCPUS, parts);
+            IntStream.range(0, GuestIts.EVENTS).forEach(its::map);
+            IntStream.range(0, VCPUS).forEach(i -> armVcpus.add(fake.armVcpu(Numbers.of(vm.fd()), new VcpuId(i))));
+        } else {
+            vcpus.forEach(Vcpu::enableLapic);
+        }
         device = parts.add(VfioDevice.open(kernel, PciAddress.parse(NIC), parts.add(KvmVfio.create(vm))));
         device.config().enableBusMaster();
         forwarding = parts.add(Forwarding.of(vm, device));
-        msix = new GuestMsix(forwarding, device, OptionalInt.empty());
+        msix = new GuestMsix(forwarding, device, arm64 ? OptionalInt.of(GuestIts.DEVICE) : OptionalInt.empty());
         msi = msi(WIDE | MASKABLE);
     }
 
@@ -83,9 +108,20 @@ final class MessagesWorld implements AutoCloseable {
         return new GuestMsi(forwarding, device, OptionalInt.empty(), CAPABLE_OF_8 | capabilities);
     }
 
+    /** Whether the host may deliver messages by hardware that tells nobody what is pending. */
+    boolean mayHaveVlpis() {
+        return mayHaveVlpis;
+    }
+
+    MsiMessage message(int vcpu, int guestVector) {
+        return armVcpus.isEmpty()
+                ? MsiMessage.to(new VcpuId(vcpu), new InterruptVector(guestVector))
+                : GuestIts.message((guestVector - FIRST_OF_EVENTS) * VCPUS + vcpu);
+    }
+
     /** Writes an entry as Linux does, which leaves its mask as it is. */
     void entry(int vector, int vcpu, int guestVector) {
-        MsiMessage message = MsiMessage.to(new VcpuId(vcpu), new InterruptVector(guestVector));
+        MsiMessage message = message(vcpu, guestVector);
         msix.writeTable(vector * 16L, 4, message.address());
         msix.writeTable(vector * 16L + 4, 4, message.address() >>> 32);
         msix.writeTable(vector * 16L + 8, 4, message.data());
@@ -98,7 +134,13 @@ final class MessagesWorld implements AutoCloseable {
     /** What the vCPUs take now: {@code vCPU:vector}, in any order. The handler of {@link #LINE} serves the device. */
     List<String> taken() {
         List<String> taken = new ArrayList<>();
-        for (int i = 0; i < VCPUS; i++) {
+        for (FakeArmVcpu vcpu : armVcpus) {
+            for (int lpi = vcpu.acknowledge(); lpi != NO_INTERRUPT; lpi = vcpu.acknowledge()) {
+                int event = lpi - GuestIts.lpi(0);
+                taken.add(event % VCPUS + ":0x" + Integer.toHexString(FIRST_OF_EVENTS + event / VCPUS));
+            }
+        }
+        for (int i = 0; i < fake.vcpus().size(); i++) {
             FakeVcpu vcpu = fake.vcpus().get(i);
             vcpu.enterGuest();
             for (Optional<InterruptVector> next = vcpu.acknowledge(); next.isPresent(); next = vcpu.acknowledge()) {

@@ -27,7 +27,11 @@ public final class MsiSearch extends MessageSearch {
 
     /** @param vectors 1, 2, 4 or 8 */
     public MsiSearch(Device device, GuestMsi msi, int vectors, long seed) {
-        super(device, vectors, seed);
+        this(device, msi, vectors, false, seed);
+    }
+
+    MsiSearch(Device device, GuestMsi msi, int vectors, boolean lazy, long seed) {
+        super(device, vectors, lazy, seed);
         this.msi = msi;
         this.most = Integer.numberOfTrailingZeros(vectors);
         message();

@@ -5,10 +5,12 @@ import static io.kvmirq.pci.MessagesWorld.ENABLE;
 import static io.kvmirq.pci.MessagesWorld.FUNCTION_MASK;
 import static io.kvmirq.pci.MessagesWorld.VECTORS;
 
+import io.kvmirq.MsiMessage;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /** A search of MSI-X. */
 final class MsixSearch extends MessageSearch {
@@ -24,13 +26,16 @@ final class MsixSearch extends MessageSearch {
     private final int[] data = new int[VECTORS];
     /** Those whose message only the device has, which may forget it when MSI-X is disabled. */
     private final BitSet inDevice = new BitSet();
-    /** Those of the last disabling: their messages may arrive or not. */
+    /**
+     * Those whose messages may arrive or not: of the last disabling, since the device may forget them, and those that were
+     * open where a vLPI may have ended, which are signalled again.
+     */
     private final BitSet unsure = new BitSet();
     /** Those that were open since MSI-X was enabled. */
     private final BitSet forwarded = new BitSet();
 
-    MsixSearch(MessagesWorld world, long seed) {
-        super(world.searched(() -> world.msix.readPending(0, 8)), VECTORS, seed);
+    MsixSearch(MessagesWorld world, boolean lazy, long seed) {
+        super(world.searched(() -> world.msix.readPending(0, 8)), VECTORS, lazy, seed);
         this.world = world;
         reset();
         for (int i = 0; i < VECTORS; i++) {
@@ -60,6 +65,10 @@ final class MsixSearch extends MessageSearch {
                     world.msix.reset();
                     device.reset();
                     program.add("reset");
+                    if (world.mayHaveVlpis()) {
+                        due.clear(); // a vLPI that is pending ends, as do the device's pending bits
+                        possible.clear();
+                    }
                     reset();
                     check(List.of());
                 }
@@ -98,16 +107,29 @@ final class MsixSearch extends MessageSearch {
 
     /** Writes the entry in one of the ways of guests. */
     private void entry(int vector) {
+        String before = target(vector);
         vcpus[vector] = random.nextInt(2);
         data[vector] = FIRST + vector * VECTORS_EACH + random.nextInt(VECTORS_EACH);
         program.add("entry " + vector + " " + target(vector));
         if (random.nextBoolean()) {
             world.entry(vector, vcpus[vector], data[vector]);
         } else {
-            world.msix.writeTable(vector * 16L, 8, 0xfee0_0000L | (long) vcpus[vector] << 12);
-            world.msix.writeTable(vector * 16L + 8, 8, data[vector] | (masked[vector] ? 1L << 32 : 0));
+            MsiMessage message = world.message(vcpus[vector], data[vector]);
+            world.msix.writeTable(vector * 16L, 8, message.address());
+            world.msix.writeTable(vector * 16L + 8, 8, message.data() | (masked[vector] ? 1L << 32 : 0));
         }
-        check(List.of());
+        if (isOpen(vector) && !target(vector).equals(before)) {
+            hardwareEnds(vector, before);
+        }
+        opened();
+    }
+
+    /** A vLPI is no more: a message that the guest has not taken waits in the eventfd, and perhaps one that it has. */
+    private void hardwareEnds(int vector, String before) {
+        if (world.mayHaveVlpis()) {
+            pending.set(vector, due.remove(before));
+            unsure.set(vector, !pending.get(vector));
+        }
     }
 
     private void mask(int vector, boolean masks) {
@@ -115,13 +137,15 @@ final class MsixSearch extends MessageSearch {
             entry(vector); // a guest unmasks what it has written
         }
         program.add((masks ? "mask " : "unmask ") + vector);
+        BitSet open = open();
         masked[vector] = masks;
         world.mask(vector, masks);
-        opened();
+        opened(open);
     }
 
     private void control(boolean enables, boolean masks) {
         program.add((enables ? "enable" : "disable") + (masks ? " masked" : ""));
+        BitSet open = open();
         if (enabled && !enables) {
             unsure.or(inDevice);
             pending.andNot(inDevice);
@@ -134,6 +158,17 @@ final class MsixSearch extends MessageSearch {
         enabled = enables;
         functionMasked = masks;
         world.msix.writeMessageControl((enables ? ENABLE : 0) | (masks ? FUNCTION_MASK : 0));
+        opened(open);
+    }
+
+    private BitSet open() {
+        BitSet open = new BitSet();
+        IntStream.range(0, VECTORS).filter(this::isOpen).forEach(open::set);
+        return open;
+    }
+
+    private void opened(BitSet before) {
+        before.stream().filter(vector -> !isOpen(vector)).forEach(vector -> hardwareEnds(vector, target(vector)));
         opened();
     }
 
