@@ -34,8 +34,9 @@ import java.util.stream.IntStream;
  *
  * <p>Locks: one, for the registers and lines. It is held during calls of the kernel, not during end listeners.
  *
- * <p>Source: 82093AA datasheet, with the EOI register of version 0x20; KVM's IOAPIC in arch/x86/kvm/ioapic.c does the
- * same for the same accesses, and {@code kvm_scan_ioapic_routes()} in arch/x86/kvm/irq.c reads the routes.
+ * <p>Source: 82093AA datasheet, with the EOI register of version 0x20. KVM's IOAPIC in arch/x86/kvm/ioapic.c does the
+ * same for the same accesses, except that its version is 0x11 and that it ignores writes of the EOI register, which a
+ * guest then does not use; {@code kvm_scan_ioapic_routes()} in arch/x86/kvm/irq.c reads the routes.
  */
 public final class GuestIoapic implements Userspace.Injector {
     /** The guest-physical address of the registers. */
