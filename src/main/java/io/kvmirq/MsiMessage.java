@@ -33,7 +33,7 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
      * Makes a fixed, edge-triggered message with one vCPU as its physical destination. For an id above 255 call
      * {@code Vm.use32BitApicIds} first. Otherwise the kernel reads only the low 8 bits and delivers to another vCPU.
      *
-     * @throws IllegalArgumentException for vCPU 255, whose APIC id is the broadcast
+     * @throws IllegalArgumentException for vCPU 255, whose APIC id is the broadcast: use {@code Vm.x2apicMessage}
      */
     public static MsiMessage to(VcpuId vcpu, InterruptVector vector) {
         return new MsiMessage(x86Address(vcpu), vector.number());
@@ -69,7 +69,8 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
         long id = vcpu.number();
         if (id == BROADCAST) {
             throw new IllegalArgumentException(
-                    "vcpu 255 cannot be the destination of a message: APIC id 255 is the broadcast; leave that id out");
+                    "vcpu 255 cannot be the destination of a message: APIC id 255 is the broadcast; leave that id out, or"
+                            + " use Vm.x2apicMessage for a guest in x2APIC mode");
         }
         return (id & ~0xffL) << 32 | X86_WINDOW | (id & 0xff) << 12;
     }

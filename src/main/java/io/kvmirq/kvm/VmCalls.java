@@ -50,6 +50,7 @@ final class VmCalls extends Calls {
     private final IrqfdCalls irqfds;
     private volatile Set<Fact> known;
     private volatile boolean has32BitApicIds;
+    private volatile boolean hasBroadcastQuirk = true;
     /** A bit for each GSI. */
     private final AtomicLongArray highLines = new AtomicLongArray((Gsi.MAX + 1) / Long.SIZE);
 
@@ -292,9 +293,22 @@ final class VmCalls extends Calls {
 
     /** MSI destinations have 32 bits, as {@code MsiMessage} encodes them. */
     void use32BitApicIds() {
-        long bits = Uapi.KVM_X2APIC_API_USE_32BIT_IDS;
-        ask(KernelCall.X2APIC, vm::toString, raw -> backend().x2apicEnable(raw, bits));
+        enableX2apic(Uapi.KVM_X2APIC_API_USE_32BIT_IDS);
         has32BitApicIds = true;
+    }
+
+    /** Destination 255 is no broadcast for LAPICs in x2APIC mode. */
+    void disableBroadcastQuirk() {
+        enableX2apic(Uapi.KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK);
+        hasBroadcastQuirk = false;
+    }
+
+    boolean hasBroadcastQuirk() {
+        return hasBroadcastQuirk;
+    }
+
+    private void enableX2apic(long bits) {
+        ask(KernelCall.X2APIC, vm::toString, raw -> backend().x2apicEnable(raw, bits));
     }
 
     <S extends X86State> S getChip(KernelCall call, Route.Chip chip, S into) {

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
+import io.kvmirq.VcpuId;
 import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Ownership;
@@ -11,6 +14,10 @@ import io.kvmirq.uapi.Uapi;
 abstract sealed class VmChips permits Vm {
     private static final String TIMER = "a timer of the PC";
     private static final String NO_TIMER = "a vCPU there has its own";
+    /** The APIC id that is the broadcast in xAPIC mode. */
+    private static final int BROADCAST = 0xff;
+
+    private static final long TO_BROADCAST = 0xfeef_f000L;
 
     final VmCalls calls;
     final VgicCalls vgicCalls;
@@ -88,6 +95,35 @@ abstract sealed class VmChips permits Vm {
     public void reportWaitingFaults() {
         calls.refuseOnArm64("events of a vCPU", "leave it out");
         calls.reportWaitingFaults();
+    }
+
+    /**
+     * Lets a message name vCPU 255 of a guest in x2APIC mode: without it the kernel takes destination 255 as the broadcast
+     * in x2APIC mode, too, where the broadcast is 0xffffffff. In xAPIC mode 255 stays the broadcast.
+     *
+     * <p>Source: {@code kvm_apic_mda()} in arch/x86/kvm/lapic.c.
+     *
+     * @throws io.kvmirq.KernelException EINVAL on a kernel without it
+     * @throws UnsupportedOperationException on arm64
+     */
+    public void disableBroadcastQuirk() {
+        calls.refuseOnArm64("an APIC id", "a message to an ITS names no vCPU");
+        calls.disableBroadcastQuirk();
+    }
+
+    /**
+     * Makes a fixed, edge-triggered message with one vCPU as its physical destination, as {@link MsiMessage#to} does, also
+     * for vCPU 255. All LAPICs have to be in x2APIC mode when it is sent: in xAPIC mode 255 is the broadcast.
+     *
+     * @throws IllegalStateException before {@link #use32BitApicIds} and {@link #disableBroadcastQuirk}
+     */
+    public MsiMessage x2apicMessage(VcpuId vcpu, InterruptVector vector) {
+        if (!has32BitApicIds() || calls.hasBroadcastQuirk()) {
+            throw new IllegalStateException(
+                    "a message in the form of x2APIC mode to " + vcpu + " of " + calls.vm()
+                            + " would be taken as one of xAPIC mode: call Vm.use32BitApicIds and Vm.disableBroadcastQuirk first");
+        }
+        return vcpu.number() == BROADCAST ? new MsiMessage(TO_BROADCAST, vector.number()) : MsiMessage.to(vcpu, vector);
     }
 
     /** Whether {@link #use32BitApicIds} was called. */

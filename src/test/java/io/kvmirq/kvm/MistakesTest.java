@@ -141,6 +141,46 @@ class MistakesTest {
                 .endsWith(truncated);
     }
 
+    @ParameterizedTest
+    @EnumSource
+    void messageIsToTheVcpuWhoseIdIsTheBroadcast(Kernels on) {
+        VcpuId last = new VcpuId(255);
+        InterruptVector vector = new InterruptVector(0x32);
+        MsiMessage toAll = new MsiMessage(0xfeef_f000L, 0x31);
+        assertThatThrownBy(() -> MsiMessage.to(last, vector))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining("APIC id 255 is the broadcast");
+        assertThat(warnings(on, vm -> {
+                    try (Vcpu zero = inX2apicMode(vm, new VcpuId(0));
+                            Vcpu named = inX2apicMode(vm, last)) {
+                        assertThat(vm.signal(toAll)).isEqualTo(new MsiOutcome.Delivered(2));
+                        for (Runnable flag : List.<Runnable>of(vm::use32BitApicIds, vm::disableBroadcastQuirk)) {
+                            assertThatThrownBy(() -> vm.x2apicMessage(last, vector))
+                                    .isInstanceOf(IllegalStateException.class)
+                                    .hasMessageStartingWith("a message in the form of x2APIC mode to vcpu 255 of vm")
+                                    .hasMessageEndingWith("call Vm.use32BitApicIds and Vm.disableBroadcastQuirk first");
+                            flag.run();
+                        }
+                        assertThat(vm.signal(vm.x2apicMessage(last, vector))).isEqualTo(new MsiOutcome.Delivered(1));
+                        assertThat(named.isRequested(vector)).isTrue();
+                        assertThat(zero.isRequested(vector)).isFalse();
+                        assertThat(vm.x2apicMessage(new VcpuId(300), vector))
+                                .isEqualTo(MsiMessage.to(new VcpuId(300), vector));
+                    }
+                }))
+                .isEmpty();
+    }
+
+    private static Vcpu inX2apicMode(Vm vm, VcpuId id) {
+        Vcpu vcpu = vm.createVcpu(id);
+        vcpu.useHostCpuid();
+        X86SystemRegisters registers = vcpu.systemRegisters();
+        registers.set(X86SystemRegisters.Name.APIC_BASE, registers.get(X86SystemRegisters.Name.APIC_BASE) | 1 << 10);
+        vcpu.setSystemRegisters(registers);
+        vcpu.enableLapic();
+        return vcpu;
+    }
+
     private static void adopt(Vm vm, Consumer<Fd.Lease> use) {
         try (Fd.Lease number = vm.fd().lease()) {
             use.accept(number);
