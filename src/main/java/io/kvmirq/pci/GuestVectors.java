@@ -175,8 +175,9 @@ final class GuestVectors {
                 .toList();
     }
 
-    /** These are pending. */
+    /** These are pending: none beyond {@link #count}. */
     void keep(BitSet pending) {
+        Objects.checkFromToIndex(0, pending.length(), count());
         kept.or(pending);
     }
 

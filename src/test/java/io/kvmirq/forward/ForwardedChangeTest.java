@@ -266,6 +266,16 @@ class ForwardedChangeTest {
         forwarding.close(irqs.subList(1, 3));
     }
 
+    /** The last ones are all that are left: then the device has no vectors enabled. */
+    @Test
+    void vectorsThatEndInTwoStepsLeaveTheDeviceDisabled() {
+        List<ForwardedIrq> irqs = four();
+        forwarding.close(irqs.subList(0, 2));
+        assertThat(world.device.msix().get(0).enabledKind()).isPresent();
+        forwarding.close(irqs.subList(2, 4));
+        assertThat(world.device.msix().get(0).enabledKind()).isEmpty();
+    }
+
     @Test
     void routesOfTheVmAreThoseOfTheMessages() {
         List<ForwardedIrq> irqs = four();

@@ -166,6 +166,18 @@ class MovedIrqTest {
         assertThat(isRequested(0x30)).isTrue();
     }
 
+    /** What this process has not injected yet is pending, as what a masked vector sent is. */
+    @Test
+    void relayedMessageThatWaitsIsPendingAfterTheEnd() {
+        ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
+        irq.moveTo(Mechanism.USERSPACE);
+        send(0);
+        irq.close();
+        assertThat(irq.isPending()).isTrue();
+        loop.poll(0);
+        assertThat(isRequested(0x30)).isFalse();
+    }
+
     @Test
     void movingKeepsTheGsiAndMakesNoCommit() {
         try (Forwarding forwarding = forwarding(world.vm, own)) {

@@ -125,6 +125,23 @@ class GuestIoapicTest {
                         new Route.Msi(GSI, new MsiMessage(0xfee2_a004L, VECTOR.number() | 1 << 8 | LEVEL | 1 << 14)));
     }
 
+    /** Its EOI would never come. The line is looked at again when a source drives it again. */
+    @Test
+    void levelThatNoLapicAcceptedAwaitsNoEoiAndIsSentAgain() {
+        Vcpu second = parts.add(vm.createVcpu(new VcpuId(1)));
+        ioapic.write(SELECT, 4, 0x10 + 2 * PIN + 1);
+        ioapic.write(WINDOW, 4, 1 << 24);
+        redirect(LEVEL | VECTOR.number());
+        ioapic.line(GSI, true);
+        assertThat(awaitsEoi()).as("a LAPIC that is off accepts nothing").isFalse();
+        second.enableLapic();
+        ioapic.line(GSI, true);
+        assertThat(awaitsEoi()).isTrue();
+        assertThat(second.isRequested(VECTOR)).isTrue();
+        ioapic.line(GSI, false);
+        assertThat(ioapic.isHigh(PIN)).isFalse();
+    }
+
     @Test
     void eoiRegisterEndsAsTheLapicDoes() {
         redirect(LEVEL | VECTOR.number());

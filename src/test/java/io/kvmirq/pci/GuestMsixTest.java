@@ -13,6 +13,7 @@ import io.kvmirq.KernelException;
 import io.kvmirq.PciAddress;
 import io.kvmirq.Route;
 import io.kvmirq.vfio.VfioDevice;
+import java.util.Arrays;
 import java.util.OptionalInt;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -261,6 +262,21 @@ class GuestMsixTest {
         world.hardware.sendMessage(1);
         assertThat(world.taken()).isEmpty();
         assertThat(msix.readPending(0, 8)).isEqualTo(0b10);
+    }
+
+    /** The Pending Bit Array is made of 64-bit words. */
+    @Test
+    void savedPendingBitsBeyondTheTableAreNone() {
+        enable(2);
+        world.mask(1, true);
+        world.hardware.sendMessage(1);
+        byte[] state = msix.state();
+        Arrays.fill(state, state.length - 7, state.length, (byte) -1);
+        msix.restore(state);
+        assertThat(msix.readPending(0, 8)).isEqualTo(0b10);
+        world.mask(1, false);
+        assertThat(world.taken()).containsExactly("1:0x41");
+        assertThat(msix.readPending(0, 8)).isZero();
     }
 
     @Test

@@ -221,6 +221,34 @@ class PassedThroughDeviceTest {
         assertThat(world.notices).isEmpty();
     }
 
+    /** A driver that is not loaded yet could not serve it. */
+    @Test
+    void lineWaitsForABarThatDecodes() {
+        world.command(4);
+        assertThat(forwarded()).isEmpty();
+        world.command(MEMORY_AND_MASTER);
+        assertThat(forwarded()).containsExactly(IrqKind.INTX);
+        world.command(4);
+        assertThat(forwarded()).isEmpty();
+    }
+
+    @Test
+    void msiThatTheGuestEnabledMeanwhileFollowsMsix() {
+        try (PassedWorld other = new PassedWorld(builder -> builder.msi(4).resettable())) {
+            other.command(MEMORY_AND_MASTER);
+            other.msixEnabled(true);
+            int msi = other.capability(5);
+            other.setConfig(msi + 4, 4, 0xfee00000L);
+            other.setConfig(msi + 12, 2, 0x44);
+            other.setConfig(msi + 2, 2, 1);
+            assertThat(other.kinds()).containsExactly(IrqKind.MSIX);
+            other.msixEnabled(false);
+            assertThat(other.kinds()).containsExactly(IrqKind.MSI);
+            other.hardware.sendMessage(0);
+            assertThat(other.taken()).containsExactly(0x44);
+        }
+    }
+
     @Test
     void guestUsesMsi() {
         try (PassedWorld other = new PassedWorld(builder -> builder.msi(4).resettable())) {
