@@ -12,8 +12,12 @@ import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakePciDevice;
 import io.kvmirq.fake.FakeVcpu;
 import io.kvmirq.fake.Profile;
+import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.KvmVfio;
+import io.kvmirq.forward.Mechanism;
+import io.kvmirq.forward.Userspace;
+import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vcpu;
@@ -67,6 +71,7 @@ final class MessagesWorld implements AutoCloseable {
     private final List<FakeArmVcpu> armVcpus = new ArrayList<>();
 
     private final boolean mayHaveVlpis;
+    private final EventLoop loop;
     private final Undo parts = new Undo();
 
     MessagesWorld(String profile) {
@@ -98,7 +103,10 @@ final class MessagesWorld implements AutoCloseable {
         }
         device = parts.add(VfioDevice.open(kernel, PciAddress.parse(NIC), parts.add(KvmVfio.create(vm))));
         device.config().enableBusMaster();
-        forwarding = parts.add(Forwarding.of(vm, device));
+        loop = parts.add(EventLoop.create(kernel));
+        forwarding = parts.add(Forwarding.builder(vm, device)
+                .userspace(Userspace.into(vm, loop))
+                .build());
         msix = new GuestMsix(forwarding, device, arm64 ? OptionalInt.of(GuestIts.DEVICE) : OptionalInt.empty());
         msi = msi(WIDE | MASKABLE);
     }
@@ -131,9 +139,27 @@ final class MessagesWorld implements AutoCloseable {
         msix.writeTable(vector * 16L + 12, 4, masked ? 1 : 0);
     }
 
-    /** What the vCPUs take now: {@code vCPU:vector}, in any order. The handler of {@link #LINE} serves the device. */
+    /**
+     * Lets this process inject a vector of MSI-X that is forwarded, or no longer.
+     *
+     * @return whether it injects it now
+     */
+    boolean move(int vector) {
+        ForwardedIrq irq = forwarding.irqs().stream()
+                .filter(one -> one.irq().number() == vector)
+                .findFirst()
+                .orElseThrow();
+        irq.moveTo(irq.mechanism() == Mechanism.USERSPACE ? Mechanism.IRQFD : Mechanism.USERSPACE);
+        return irq.mechanism() == Mechanism.USERSPACE;
+    }
+
+    /**
+     * What the vCPUs take now: {@code vCPU:vector}, in any order. This process injects what it has to before. The handler
+     * of {@link #LINE} serves the device.
+     */
     List<String> taken() {
         List<String> taken = new ArrayList<>();
+        loop.poll(0);
         for (FakeArmVcpu vcpu : armVcpus) {
             for (int lpi = vcpu.acknowledge(); lpi != NO_INTERRUPT; lpi = vcpu.acknowledge()) {
                 int event = lpi - GuestIts.lpi(0);

@@ -4,6 +4,7 @@ package io.kvmirq.pci;
 import static io.kvmirq.pci.MessagesWorld.ENABLE;
 import static io.kvmirq.pci.MessagesWorld.FUNCTION_MASK;
 import static io.kvmirq.pci.MessagesWorld.VECTORS;
+import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.MsiMessage;
 import java.util.ArrayList;
@@ -33,6 +34,12 @@ final class MsixSearch extends MessageSearch {
     private final BitSet unsure = new BitSet();
     /** Those that were open since MSI-X was enabled. */
     private final BitSet forwarded = new BitSet();
+    /** Those that this process injects. */
+    private final BitSet relayed = new BitSet();
+    /** Those that are open and whose eventfd has a message that this process has not injected yet. */
+    private final BitSet waiting = new BitSet();
+    /** Those that are open and whose eventfd may have one. */
+    private final BitSet maybeWaiting = new BitSet();
 
     MsixSearch(MessagesWorld world, boolean lazy, long seed) {
         super(world.searched(() -> world.msix.readPending(0, 8)), VECTORS, lazy, seed);
@@ -53,7 +60,12 @@ final class MsixSearch extends MessageSearch {
 
     @Override
     void step(int vector) {
-        switch (random.nextInt(16)) {
+        switch (random.nextInt(17)) {
+            case 16 -> {
+                if (enabled && forwarded.get(vector)) {
+                    move(vector);
+                }
+            }
             case 0, 1, 2 -> entry(vector);
             case 3, 4 -> mask(vector, true);
             case 5, 6 -> mask(vector, false);
@@ -92,7 +104,54 @@ final class MsixSearch extends MessageSearch {
         pending.clear();
         inDevice.clear();
         unsure.clear();
+        leaveThisProcess();
+    }
+
+    private void leaveThisProcess() {
         forwarded.clear();
+        relayed.clear();
+        waiting.clear();
+        maybeWaiting.clear();
+    }
+
+    /** The host moves a vector into this process or out of it, and the guest sees nothing of that. */
+    private void move(int vector) {
+        program.add("move " + vector);
+        boolean wasPending = isOpen(vector) && !relayed.get(vector);
+        boolean here = world.move(vector);
+        assertThat(here).isNotEqualTo(relayed.get(vector));
+        relayed.set(vector, here);
+        if (wasPending && world.mayHaveVlpis()) {
+            waiting.set(vector, due.remove(target(vector)));
+            maybeWaiting.set(vector, !waiting.get(vector));
+        } else if (!here) {
+            injected(vector);
+        }
+        check(List.of());
+    }
+
+    /** The signals in the eventfd of an open vector are requested. */
+    private void injected(int vector) {
+        if (waiting.get(vector)) {
+            due.add(target(vector));
+        } else if (maybeWaiting.get(vector)) {
+            possible.add(target(vector));
+        }
+        waiting.clear(vector);
+        maybeWaiting.clear(vector);
+    }
+
+    @Override
+    boolean isRequestedAtOnce(int vector) {
+        if (relayed.get(vector)) {
+            waiting.set(vector);
+        }
+        return !relayed.get(vector);
+    }
+
+    @Override
+    void taking() {
+        relayed.stream().filter(this::isOpen).forEach(this::injected);
     }
 
     @Override
@@ -118,10 +177,22 @@ final class MsixSearch extends MessageSearch {
             world.msix.writeTable(vector * 16L, 8, message.address());
             world.msix.writeTable(vector * 16L + 8, 8, message.data() | (masked[vector] ? 1L << 32 : 0));
         }
-        if (isOpen(vector) && !target(vector).equals(before)) {
+        if (isOpen(vector) && !relayed.get(vector) && !target(vector).equals(before)) {
             hardwareEnds(vector, before);
         }
         opened();
+    }
+
+    /** What is not injected yet is pending. */
+    private void closed(int vector) {
+        if (relayed.get(vector)) {
+            pending.set(vector, waiting.get(vector));
+            unsure.set(vector, maybeWaiting.get(vector) && !waiting.get(vector));
+            waiting.clear(vector);
+            maybeWaiting.clear(vector);
+        } else {
+            hardwareEnds(vector, target(vector));
+        }
     }
 
     /** A vLPI is no more: a message that the guest has not taken waits in the eventfd, and perhaps one that it has. */
@@ -150,14 +221,15 @@ final class MsixSearch extends MessageSearch {
             unsure.or(inDevice);
             pending.andNot(inDevice);
             inDevice.clear();
-            forwarded.clear();
         }
         if (!enabled && enables) {
             forwarded.set(0);
         }
         enabled = enables;
         functionMasked = masks;
-        world.msix.writeMessageControl((enables ? ENABLE : 0) | (masks ? FUNCTION_MASK : 0));
+        int bits = (enables ? ENABLE : 0) | (masks ? FUNCTION_MASK : 0);
+        world.msix.writeMessageControl(bits);
+        assertThat(world.msix.messageControl()).as("%s", program).isEqualTo(VECTORS - 1 | bits);
         opened(open);
     }
 
@@ -168,7 +240,10 @@ final class MsixSearch extends MessageSearch {
     }
 
     private void opened(BitSet before) {
-        before.stream().filter(vector -> !isOpen(vector)).forEach(vector -> hardwareEnds(vector, target(vector)));
+        before.stream().filter(vector -> !isOpen(vector)).forEach(this::closed);
+        if (!enabled) {
+            leaveThisProcess();
+        }
         opened();
     }
 
@@ -184,7 +259,12 @@ final class MsixSearch extends MessageSearch {
         for (int i = 0; i < VECTORS; i++) {
             if (isOpen(i)) {
                 forwarded.set(i);
-                (pending.get(i) ? arrives : unsure.get(i) ? may : new ArrayList<String>()).add(target(i));
+                if (relayed.get(i)) {
+                    waiting.set(i, pending.get(i) || waiting.get(i));
+                    maybeWaiting.set(i, unsure.get(i) || maybeWaiting.get(i));
+                } else {
+                    (pending.get(i) ? arrives : unsure.get(i) ? may : new ArrayList<String>()).add(target(i));
+                }
                 pending.clear(i);
                 inDevice.clear(i);
                 unsure.clear(i);
