@@ -19,6 +19,7 @@ import org.jspecify.annotations.Nullable;
 class HandWay implements Way {
     final Vm vm;
     private final @Nullable Part[] parts;
+    private final boolean[] maskedAtEnd;
     private final ArmedVectors armed;
 
     /** The parts of one forwarded interrupt. */
@@ -40,6 +41,7 @@ class HandWay implements Way {
     HandWay(Vm vm, VfioDevice device, int vectors) {
         this.vm = vm;
         this.parts = new Part[vectors];
+        this.maskedAtEnd = new boolean[vectors];
         List<EventFd> events = new ArrayList<>();
         IntStream.range(0, vectors).forEach(i -> events.add(EventFd.create(vm.kernel())));
         this.armed = device.msix(0, vectors).arm(events);
@@ -75,6 +77,7 @@ class HandWay implements Way {
 
     @Override
     public final void end(int irq) {
+        maskedAtEnd[irq] = part(irq).masked;
         end(irq, part(irq));
         parts[irq] = null;
     }
@@ -143,8 +146,8 @@ class HandWay implements Way {
     }
 
     @Override
-    public boolean losesWhatWaits(int irq) {
-        return part(irq).masked;
+    public boolean heldBackAtEnd(int irq) {
+        return maskedAtEnd[irq];
     }
 
     @Override

@@ -196,8 +196,8 @@ final class LibraryWay implements Way {
     }
 
     @Override
-    public boolean losesWhatWaits(int irq) {
-        return triggers != Triggers.LENT && (irqs[irq].isMasked() || isHere(irq));
+    public boolean heldBackAtEnd(int irq) {
+        return irqs[irq].isPending();
     }
 
     @Override

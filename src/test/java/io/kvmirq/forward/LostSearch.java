@@ -88,11 +88,6 @@ final class LostSearch implements AutoCloseable {
         private final boolean ofUnmasked;
         private final boolean ofMasked;
 
-        /** Whether what is pending in hardware when it ends is gone. */
-        boolean isEnd() {
-            return this == END || this == FORWARD_ALL_AGAIN;
-        }
-
         Step(boolean ofUnmasked, boolean ofMasked) {
             this.ofUnmasked = ofUnmasked;
             this.ofMasked = ofMasked;
@@ -116,10 +111,8 @@ final class LostSearch implements AutoCloseable {
     /** Whether the vector is forwarded, or will be again without its user having ended it. */
     private final boolean[] owed = new boolean[VECTORS];
 
-    /** Whether what waited in its eventfd when its forwarding ended is gone. */
+    /** Whether a message waited when its forwarding ended, and is gone with it. */
     private final boolean[] heldAtEnd = new boolean[VECTORS];
-
-    private final boolean[] gone = new boolean[VECTORS];
 
     private final int[] choice = new int[VECTORS];
     private final BitSet[] valid = new BitSet[VECTORS];
@@ -131,7 +124,6 @@ final class LostSearch implements AutoCloseable {
     /** Whether the guest takes nothing before it has to. */
     private boolean lazy;
 
-    private Step step = Step.FORWARD_ALL_AGAIN;
     private String now = "";
     private int call;
 
@@ -263,8 +255,7 @@ final class LostSearch implements AutoCloseable {
         return Step.MASK;
     }
 
-    private void take(Step next, int irq) {
-        step = next;
+    private void take(Step step, int irq) {
         switch (step) {
             case MASK -> {
                 way.mask(irq);
@@ -297,7 +288,7 @@ final class LostSearch implements AutoCloseable {
             }
             case MOVE -> way.move(irq);
             case END -> {
-                firing.quietly(this::look);
+                lookUnlessLazy();
                 ends(irq);
                 way.end(irq);
                 ended(irq);
@@ -309,7 +300,7 @@ final class LostSearch implements AutoCloseable {
                 forwarded(irq);
             }
             case FORWARD_ALL_AGAIN -> {
-                firing.quietly(this::look);
+                lookUnlessLazy();
                 IntStream.range(0, VECTORS).filter(i -> forwarded[i]).forEach(this::ends);
                 way.endAll();
                 IntStream.range(0, VECTORS).filter(i -> forwarded[i]).forEach(this::ended);
@@ -323,7 +314,6 @@ final class LostSearch implements AutoCloseable {
     }
 
     private void unmask(int irq) {
-        step = Step.UNMASK;
         masked[irq] = false;
         way.unmask(irq);
     }
@@ -346,14 +336,13 @@ final class LostSearch implements AutoCloseable {
 
     private void ends(int irq) {
         owed[irq] = false;
-        gone[irq] = way.losesWhatWaits(irq);
     }
 
     private void ended(int irq) {
         firing.quietly(this::look);
         forwarded[irq] = false;
         masked[irq] = false;
-        heldAtEnd[irq] |= gone[irq];
+        heldAtEnd[irq] |= way.heldBackAtEnd(irq);
         valid[irq].clear();
     }
 
@@ -371,7 +360,7 @@ final class LostSearch implements AutoCloseable {
 
     /** The guest takes what arrived, and the device sends. */
     private void fire() {
-        boolean takes = !lazy || guest.hasVlpis() && (step.isEnd() || !way.keepsPendingVlpis());
+        boolean takes = takesAtOnce();
         if (takes) {
             look();
         }
@@ -386,6 +375,16 @@ final class LostSearch implements AutoCloseable {
                 }
                 firedLast[i] = "before call " + call + " of " + now + ", seed " + seed + ", vector " + i;
             }
+        }
+    }
+
+    private boolean takesAtOnce() {
+        return !lazy || guest.hasVlpis() && !way.keepsPendingVlpis();
+    }
+
+    private void lookUnlessLazy() {
+        if (takesAtOnce()) {
+            firing.quietly(this::look);
         }
     }
 

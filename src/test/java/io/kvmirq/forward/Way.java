@@ -42,8 +42,8 @@ interface Way extends AutoCloseable {
     /** This process injects what it has to. */
     default void runLoop() {}
 
-    /** Whether what waits in the eventfd now is gone when forwarding ends. */
-    boolean losesWhatWaits(int irq);
+    /** After the end of a forwarding: whether a message waited then, which is gone with it, and its user can know. */
+    boolean heldBackAtEnd(int irq);
 
     /** Whether a vLPI that is pending when its irqfd goes is not lost. KVM of GICv4.0 cannot read its pending bit. */
     default boolean keepsPendingVlpis() {
