@@ -5,13 +5,13 @@ import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.fake.arm64.GicHardware;
 import io.kvmirq.fake.file.Build;
-import io.kvmirq.fake.file.Deliveries;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.FileTable;
 import io.kvmirq.fake.file.Hardware;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.IrqHardware;
+import io.kvmirq.fake.file.Ledger;
 import io.kvmirq.fake.file.Script;
 import io.kvmirq.fake.file.Threads;
 import io.kvmirq.fake.file.UserMemory;
@@ -29,29 +29,30 @@ record FakeHost(
         UserMemory memory,
         FileTable files,
         Threads threads,
-        Deliveries deliveries,
+        Ledger ledger,
         Map<Integer, Script> scripts,
         Rulebook rules,
         IrqHardware hardware)
         implements Host {
     FakeHost(Build build, boolean virtualTime) {
-        this(build, new FakeTime(virtualTime), new Deliveries());
+        this(build, new FakeTime(virtualTime), new Ledger());
+        time.afterChanges(ledger::end);
     }
 
-    private FakeHost(Build build, FakeTime time, Deliveries deliveries) {
+    private FakeHost(Build build, FakeTime time, Ledger ledger) {
         this(
                 build,
                 time,
-                new Work(time),
+                new Work(time, ledger),
                 new UserMemory(),
                 new FileTable(),
                 new Threads(),
-                deliveries,
+                ledger,
                 new HashMap<>(),
                 new Rulebook(),
                 build.arm64()
                         ? new GicHardware(build.hardware() == Hardware.GICV4)
-                        : PostingMachine.of(build, time, deliveries));
+                        : PostingMachine.of(build, time, ledger));
     }
 
     @Override

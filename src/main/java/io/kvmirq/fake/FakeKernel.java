@@ -303,17 +303,23 @@ public final class FakeKernel extends SystemCalls {
      */
     public Map<InterruptVector, Integer> received(VcpuId vcpu) {
         Map<InterruptVector, Integer> received = new LinkedHashMap<>();
-        time.locked(() -> host.deliveries().of(vcpu.number()))
+        time.locked(() -> host.ledger().received(vcpu.number()))
                 .forEach((vector, count) -> received.put(new InterruptVector(vector), count));
         return received;
     }
 
     /**
      * The interrupts that reached no vCPU and that nothing holds, in a sentence each: of a GSI without a route, of a
-     * message for no LAPIC, of a device that could not send.
+     * message for no LAPIC, of a device that could not send. The sentence of a message names its source, its last place
+     * and the call by which it was lost. At most 64; {@link #messages} counts all.
      */
     public List<String> lost() {
-        return time.locked(() -> host.deliveries().lost());
+        return time.locked(() -> host.ledger().lost());
+    }
+
+    /** The ledger of messages. */
+    public FakeMessages messages() {
+        return new FakeMessages(time, host.ledger());
     }
 
     /** The open descriptors of the process, without standard input, output and error, each with its kind of file. */

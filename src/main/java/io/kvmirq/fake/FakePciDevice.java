@@ -4,6 +4,7 @@ package io.kvmirq.fake;
 import io.kvmirq.PciAddress;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.IrqHardware;
+import io.kvmirq.fake.posting.PostingVcpu;
 import io.kvmirq.fake.posting.UnitEntry;
 import io.kvmirq.fake.vfio.PciBar;
 import io.kvmirq.fake.vfio.PciFunction;
@@ -395,7 +396,7 @@ public final class FakePciDevice {
             if (entry.isPresent() && entry.get() instanceof UnitEntry unit) {
                 UnitEntry.View now = unit.view();
                 FakeIrte.Form form = now.posted() ? FakeIrte.Form.POSTED : FakeIrte.Form.REMAPPED;
-                return new FakeIrte(form, now.vcpu(), now.vector(), now.words());
+                return new FakeIrte(form, now.vcpu().map(PostingVcpu::id), now.vector(), now.words());
             }
             FakeIrte.Form form = entry.isPresent() ? FakeIrte.Form.REMAPPED : FakeIrte.Form.NONE;
             return new FakeIrte(form, Optional.empty(), Optional.empty(), "");

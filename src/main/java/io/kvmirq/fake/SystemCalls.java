@@ -84,9 +84,10 @@ abstract class SystemCalls implements Libc {
         this.files = host.files();
     }
 
-    private void begin() {
+    private void begin(String call, long request, int fd) {
         time.enter();
         host.rules().begin();
+        host.ledger().begin(call, request, fd);
     }
 
     /** Records the rule that refused the call, if the result is negative. Returns the result. */
@@ -99,9 +100,11 @@ abstract class SystemCalls implements Libc {
     }
 
     private long call(String call, long request, int fd, LongSupplier action) {
-        begin();
+        begin(call, request, fd);
         try (time) {
-            return answered(call, request, fd, action.getAsLong());
+            long result = answered(call, request, fd, action.getAsLong());
+            host.ledger().end(call, request, fd);
+            return result;
         }
     }
 
@@ -236,10 +239,12 @@ abstract class SystemCalls implements Libc {
     /** Signals pass here, so that nothing is allocated. */
     @Override
     public long write(int fd, long from, long length) {
-        begin();
+        begin("write", 0, fd);
         try (time) {
             FakeFile file = files.get(fd);
-            return answered("write", 0, fd, writeLocked(file, from, length));
+            long result = answered("write", 0, fd, writeLocked(file, from, length));
+            host.ledger().endSignal();
+            return result;
         }
     }
 

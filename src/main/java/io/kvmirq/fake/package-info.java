@@ -21,6 +21,11 @@
  * returns, an order that the real kernel allows. A call that is not modelled throws {@link
  * io.kvmirq.NotModelledException} with its name; the fake never guesses.
  *
+ * <p>Each message of a device, and each signal of an eventfd, is counted by the {@code Ledger} of {@code file} from its
+ * source to the vCPU that takes it. The model that moves a message tells the ledger. After each call the ledger compares
+ * its places with the state of the models: a message that a model forgot is lost by that call, and its source and last
+ * place are known. {@link io.kvmirq.fake.FakeMessages} shows the counts.
+ *
  * <p>The contract suite runs on the fake and on the real kernel. Where they differ, the fake is wrong.
  */
 @NullMarked

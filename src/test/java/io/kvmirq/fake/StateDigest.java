@@ -22,10 +22,11 @@ import java.util.stream.Stream;
 
 /**
  * A number of all that a kernel keeps, read from its fields: two states that differ have different ones, with all
- * likelihood. The notes of used rules and the addresses of buffers are left out.
+ * likelihood. The notes of used rules and of messages and the addresses of buffers are left out.
  */
 final class StateDigest {
-    private static final List<String> LEFT_OUT = List.of("Rulebook", "UserMemory", "ReentrantLock");
+    private static final List<String> LEFT_OUT =
+            List.of("Rulebook", "Ledger", "MessagePlace", "UserMemory", "ReentrantLock");
 
     private final Map<Class<?>, Field[]> fields = new HashMap<>();
     private final Map<Object, Integer> seen = new IdentityHashMap<>();

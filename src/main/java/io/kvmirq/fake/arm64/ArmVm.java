@@ -290,7 +290,10 @@ final class ArmVm extends VmInterrupts {
             return host().refuse(ArmAnswer.ARM_MSI_DOORBELL);
         }
         return switch (service.its().message(message.device().getAsInt(), message.event())) {
-            case PENDING -> 1;
+            case PENDING -> {
+                host().ledger().arrive();
+                yield 1;
+            }
             case UNMAPPED -> {
                 note(ArmAnswer.ARM_MSI_UNMAPPED);
                 yield 0;
@@ -304,13 +307,18 @@ final class ArmVm extends VmInterrupts {
         if (isClosed()) {
             return;
         }
+        if (level && routes().of(gsi).length == 0) {
+            host().ledger().settleAt(gsi, "was raised and has no route");
+        }
         for (FakeRoutes.Target target : routes().of(gsi)) {
             ArmMessage message = (ArmMessage) target.message();
             if (message != null) {
                 if (level && send(message) <= 0) {
                     note(ArmAnswer.ARM_MESSAGE_LOST);
+                    host().ledger().settleAt(gsi, "was raised and no ITS made its message pending");
                 }
             } else {
+                host().ledger().becomeLevel();
                 drive(target.pin(), level);
             }
         }
@@ -333,6 +341,7 @@ final class ArmVm extends VmInterrupts {
             return false;
         }
         note(ArmAnswer.ARM_IRQFD_STAYS_UP);
+        host().ledger().becomeLevel();
         drive(targets[0].pin(), true);
         return true;
     }

@@ -57,7 +57,11 @@ public final class GicHardware implements IrqHardware {
 
         @Override
         public boolean request() {
-            return vm == null || !vm.receive(hostIrq);
+            boolean isVlpi = vm != null && vm.receive(hostIrq);
+            if (isVlpi) {
+                vm.host().ledger().arrive();
+            }
+            return !isVlpi;
         }
 
         @Override

@@ -9,9 +9,10 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /** An eventfd; source: fs/eventfd.c. */
-public final class EventFile extends FakeFile {
+public final class EventFile extends FakeFile implements MessageSource {
     private static final long FULL = -1;
 
     private final boolean semaphore;
@@ -21,6 +22,11 @@ public final class EventFile extends FakeFile {
 
     private final Bypass bypass;
     private final List<EventReader> readers = new ArrayList<>(0);
+    private final Ledger ledger;
+    /** The messages that the count stands for; made for the first one. */
+    private @Nullable MessagePlace counted;
+    /** As a source of messages. */
+    private int source = Ledger.UNKNOWN;
 
     public EventFile(Host host, long count, boolean semaphore, boolean blocking) {
         super(host, READ | WRITE | CAN_READ | CAN_WRITE);
@@ -28,6 +34,7 @@ public final class EventFile extends FakeFile {
         this.semaphore = semaphore;
         setBlocking(blocking);
         this.bypass = new Bypass(host);
+        this.ledger = host.ledger();
     }
 
     public Bypass bypass() {
@@ -60,7 +67,7 @@ public final class EventFile extends FakeFile {
             host.note(FileAnswer.EVENTFD_BLOCKS);
             host.time().awaitChange();
         }
-        signal(add);
+        signalFirst(add);
         return Long.BYTES;
     }
 
@@ -68,7 +75,18 @@ public final class EventFile extends FakeFile {
         return Long.compareUnsigned(FULL - count, add) > 0;
     }
 
-    /** Signals as the kernel does for an ioeventfd or a resamplefd; the count saturates. */
+    /** A program, or a guest through an ioeventfd, signals: the first place that its message comes to. */
+    public void signalFirst(long add) {
+        if (add != 0) {
+            if (source == Ledger.UNKNOWN) {
+                source = ledger.register(this);
+            }
+            ledger.signal(source, this);
+        }
+        signal(add);
+    }
+
+    /** Signals as the kernel does for a device or a resamplefd; the count saturates. */
     public void signal(long add) {
         if (!fits(add)) {
             host.note(FileAnswer.EVENTFD_SATURATES);
@@ -79,18 +97,57 @@ public final class EventFile extends FakeFile {
         if (!irqfds.isEmpty()) {
             host.note(irqfds.size() > 1 ? IrqfdAnswer.IRQFD_FIRST_TAKES : IrqfdAnswer.IRQFD_CONSUMES);
             take();
+            if (count == 0 && counted != null) {
+                ledger.pick(counted, 0);
+            }
             irqfds.get(0).raise();
+            ledger.settle("its irqfd raised nothing");
         } else {
             if (!readers.isEmpty()) {
                 host.note(VfioIrqAnswer.VFIO_UNMASK_READS);
                 take();
+                ledger.arrive();
                 for (int i = 0; i < readers.size(); i++) {
                     host.work().read(readers.get(i));
                 }
             }
+            waits();
             wake(Epoll.EPOLLIN);
         }
         host.time().changed();
+    }
+
+    /** The messages in the hand of the ledger wait in the count. Nothing reads that of an eventfd that is closed. */
+    private void waits() {
+        if (count != 0 && !isReleased()) {
+            ledger.put(counted(), 0);
+        }
+        ledger.settle("its eventfd was signalled after the last close");
+    }
+
+    private MessagePlace counted() {
+        MessagePlace place = counted;
+        if (place == null) {
+            place = new MessagePlace(
+                    slot -> count != 0 && !isReleased(), slot -> !irqfds.isEmpty(), slot -> "the count of " + this);
+            counted = place;
+        }
+        return place;
+    }
+
+    @Override
+    public boolean isEnded() {
+        return isReleased();
+    }
+
+    @Override
+    public boolean signals(MessageSource event) {
+        return event == this;
+    }
+
+    @Override
+    public String toString() {
+        return "eventfd " + descriptor();
     }
 
     /** @return the amount taken from the count: all of it, or 1 with EFD_SEMAPHORE */
@@ -125,11 +182,19 @@ public final class EventFile extends FakeFile {
         wake(Epoll.EPOLLOUT);
         host.time().changed();
         ByteBuffer memory = host.memory().writableAt(to, Long.BYTES);
+        if (count == 0 && counted != null && memory != null) {
+            ledger.read(counted, this);
+        }
         if (memory == null) {
             ByteBuffer bytes = ByteBuffer.allocate(Long.BYTES)
                     .order(ByteOrder.nativeOrder())
                     .putLong(0, taken);
             int refused = host.copyOut(to, bytes, Long.BYTES);
+            if (count == 0 && counted != null && refused == 0) {
+                ledger.read(counted, this);
+            } else {
+                discard("the read that took the count has failed");
+            }
             return refused < 0 ? refused : Long.BYTES;
         }
         memory.putLong(host.memory().offset(to), taken);
@@ -157,7 +222,11 @@ public final class EventFile extends FakeFile {
         irqfds.add(added);
         if (count != 0) {
             host.note(IrqfdAnswer.IRQFD_PRE_SIGNALLED);
+            if (counted != null) {
+                ledger.pick(counted, 0);
+            }
             added.raiseLate();
+            ledger.settle("its irqfd raised nothing");
         }
     }
 
@@ -166,6 +235,7 @@ public final class EventFile extends FakeFile {
         if (irqfds.remove(removed) && count != 0) {
             host.note(IrqfdAnswer.IRQFD_DETACH_DRAINS);
             take();
+            discard("its irqfd took the count as it ended");
             wake(Epoll.EPOLLOUT);
         }
     }
@@ -182,6 +252,7 @@ public final class EventFile extends FakeFile {
         if (readers.remove(removed) && count != 0) {
             host.note(VfioIrqAnswer.VFIO_UNMASK_DETACH_DRAINS);
             take();
+            discard("its reader took the count as it ended");
             wake(Epoll.EPOLLOUT);
         }
     }
@@ -192,6 +263,20 @@ public final class EventFile extends FakeFile {
         for (EventWaiter irqfd : waiters()) {
             host.note(IrqfdAnswer.IRQFD_GONE_WITH_EVENTFD);
             host.work().shutDown(irqfd);
+        }
+        if (counted != null) {
+            ledger.discard(counted, 0, "its eventfd was closed");
+        }
+        if (source != Ledger.UNKNOWN) {
+            ledger.forget(source);
+            source = Ledger.UNKNOWN;
+        }
+    }
+
+    /** The messages of a count that was taken, and that no one got. */
+    private void discard(String why) {
+        if (count == 0 && counted != null) {
+            ledger.discard(counted, 0, why);
         }
     }
 }

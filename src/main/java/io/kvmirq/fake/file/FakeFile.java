@@ -28,6 +28,9 @@ public abstract class FakeFile {
     private final boolean foreign;
     private final List<Watcher> watchers = new ArrayList<>(0);
     private int descriptors;
+    /** The descriptor that it got last; -1 before the first. */
+    private int descriptor = -1;
+
     private int mode;
     /** What F_GETFL shows. */
     private int status;
@@ -47,6 +50,21 @@ public abstract class FakeFile {
     /** Adds a reference, such as a descriptor. */
     public final void opened() {
         descriptors++;
+    }
+
+    /** It has a descriptor more. */
+    final void installed(int fd) {
+        descriptor = fd;
+        opened();
+    }
+
+    /** The descriptor that it got last, for sentences; -1 for none. */
+    protected final int descriptor() {
+        return descriptor;
+    }
+
+    protected final boolean isReleased() {
+        return descriptors == 0;
     }
 
     /** Drops a reference; the last one releases the file. */

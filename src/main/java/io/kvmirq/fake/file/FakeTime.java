@@ -29,6 +29,7 @@ public final class FakeTime implements AutoCloseable {
     private final boolean virtual;
     private long virtualNanos;
     private int waiting;
+    private Runnable atEnd = () -> {};
 
     /** An action that waits for its time. */
     public record Timer(long at, Runnable action) {}
@@ -71,6 +72,7 @@ public final class FakeTime implements AutoCloseable {
         return locked(() -> {
             T result = action.get();
             changed();
+            atEnd.run();
             return result;
         });
     }
@@ -81,6 +83,11 @@ public final class FakeTime implements AutoCloseable {
             action.run();
             return true;
         });
+    }
+
+    /** Runs an action with the lock after each action of {@link #changing}. */
+    public void afterChanges(Runnable action) {
+        atEnd = action;
     }
 
     /** The time in nanoseconds since an arbitrary start. */

@@ -72,7 +72,7 @@ public final class FileTable {
         if (lowest <= noneFreeBelow) {
             noneFreeBelow = fd + 1;
         }
-        file.opened();
+        file.installed(fd);
         return fd;
     }
 

@@ -22,7 +22,7 @@ public interface Host {
 
     Threads threads();
 
-    Deliveries deliveries();
+    Ledger ledger();
 
     /** What tests let vCPUs play, by the id of the vCPU. */
     Map<Integer, Script> scripts();

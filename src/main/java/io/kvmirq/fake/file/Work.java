@@ -2,8 +2,11 @@
 package io.kvmirq.fake.file;
 
 import java.time.Duration;
+import java.util.HashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 
 /**
@@ -15,6 +18,8 @@ public final class Work {
     private final Set<EventWaiter> injections = new LinkedHashSet<>();
     private final Set<EventWaiter> shutDowns = new LinkedHashSet<>();
     private boolean held;
+    /** The messages of the injections that are held back. */
+    private final Map<EventWaiter, MessagePlace> messages = new HashMap<>();
 
     /** How often eventfds may signal each other in a ring before the rest waits for the timer. */
     private static final int ROUNDS = 16;
@@ -22,12 +27,14 @@ public final class Work {
     private static final Duration PAUSE = Duration.ofMillis(1);
 
     private final FakeTime time;
+    private final Ledger ledger;
     private final Set<EventReader> signalled = new LinkedHashSet<>();
     /** How many operations of devices are under way, one within the other. */
     private int operations;
 
-    public Work(FakeTime time) {
+    public Work(FakeTime time, Ledger ledger) {
         this.time = time;
+        this.ledger = ledger;
     }
 
     public void hold() {
@@ -45,6 +52,7 @@ public final class Work {
     public void inject(EventWaiter irqfd) {
         if (held) {
             injections.add(irqfd);
+            ledger.put(messages.computeIfAbsent(irqfd, this::place), 0);
         } else {
             irqfd.inject();
         }
@@ -61,8 +69,14 @@ public final class Work {
     /** Flushes the queued injection of one irqfd. */
     public void finishInjection(EventWaiter irqfd) {
         if (injections.remove(irqfd)) {
+            ledger.pick(Objects.requireNonNull(messages.remove(irqfd)), 0);
             irqfd.inject();
+            ledger.settle("its injection raised nothing");
         }
+    }
+
+    private MessagePlace place(EventWaiter irqfd) {
+        return new MessagePlace(slot -> injections.contains(irqfd), slot -> !held, slot -> "a worker of KVM");
     }
 
     /** An operation of a device begins: eventfds that it signals are read when it ends. */

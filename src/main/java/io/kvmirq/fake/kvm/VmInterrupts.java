@@ -196,7 +196,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
         FakeIoEventFd taker = find(bus, address, length, data);
         if (taker != null) {
             note(IrqfdAnswer.IOEVENTFD_TAKES);
-            taker.event().signal(1);
+            taker.event().signalFirst(1);
         }
         return taker != null;
     }

@@ -20,9 +20,9 @@ import io.kvmirq.arch.apic.PostingHost.Feature;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.apic.model.Destinations;
 import io.kvmirq.fake.file.Build;
-import io.kvmirq.fake.file.Deliveries;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.Hardware;
+import io.kvmirq.fake.file.Ledger;
 import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.List;
@@ -54,8 +54,8 @@ final class AvicMachine extends PostingMachine {
     /** The physical address of the next VM's first backing page. */
     private long nextPage = 1L << PAGE_BITS;
 
-    AvicMachine(Build build, FakeTime time, Deliveries deliveries) {
-        super(build, time, deliveries);
+    AvicMachine(Build build, FakeTime time, Ledger ledger) {
+        super(build, time, ledger);
         this.inOrder = build.isSince(6, 7);
         this.inhibited = build.hardware() == Hardware.AVIC_INHIBITED;
         this.rules = PostingHost.of(Vendor.AMD)
@@ -193,7 +193,7 @@ final class AvicMachine extends PostingMachine {
         void sync() {}
 
         @Override
-        public void discard() {
+        void forget() {
             vcpu.takeInterrupts(SharedWords.of(new long[PiDescriptor.PIR_WORDS]), 0);
         }
 

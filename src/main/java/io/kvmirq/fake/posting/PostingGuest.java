@@ -86,8 +86,8 @@ public abstract class PostingGuest {
                 + vcpus.stream().map(PostingVcpu::id).toList());
     }
 
-    final VcpuId id(int index) {
-        return vcpus.get(index).id();
+    final PostingVcpu vcpu(int index) {
+        return vcpus.get(index);
     }
 
     /** The address at which hardware posts to a vCPU. */
@@ -95,6 +95,7 @@ public abstract class PostingGuest {
 
     /** The last descriptor of the VM is closed; nothing is posted to it. */
     public final void close() {
+        vcpus.forEach(PostingVcpu::closeVm);
         destroy();
         host.guests().remove(this);
     }

@@ -2,13 +2,12 @@
 package io.kvmirq.fake.posting;
 
 import io.kvmirq.NotModelledException;
-import io.kvmirq.VcpuId;
 import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
 import io.kvmirq.fake.file.Build;
-import io.kvmirq.fake.file.Deliveries;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.IrqHardware;
+import io.kvmirq.fake.file.Ledger;
 import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.HashMap;
@@ -33,7 +32,7 @@ public abstract class PostingMachine implements IrqHardware {
 
     private final Build build;
     private final FakeTime time;
-    private final Deliveries deliveries;
+    private final Ledger ledger;
     private final Host cpus = new Host(APIC_IDS);
     private final BitSet entries = new BitSet();
     private final List<PostingGuest> guests = new ArrayList<>();
@@ -41,17 +40,17 @@ public abstract class PostingMachine implements IrqHardware {
     /** By processor: the vCPU that was loaded there last. */
     private final @Nullable PostingVcpu[] loaded = new PostingVcpu[APIC_IDS.length];
 
-    PostingMachine(Build build, FakeTime time, Deliveries deliveries) {
+    PostingMachine(Build build, FakeTime time, Ledger ledger) {
         this.build = build;
         this.time = time;
-        this.deliveries = deliveries;
+        this.ledger = ledger;
     }
 
-    public static IrqHardware of(Build build, FakeTime time, Deliveries deliveries) {
+    public static IrqHardware of(Build build, FakeTime time, Ledger ledger) {
         return switch (build.hardware()) {
             case REMAPPING, AMD_VI, GICV2, GICV3, GICV4 -> IrqHardware.TO_HOST;
-            case VTD, VTD_POSTING -> new VtdMachine(build, time, deliveries);
-            case AMD_AVIC, AVIC_INHIBITED -> new AvicMachine(build, time, deliveries);
+            case VTD, VTD_POSTING -> new VtdMachine(build, time, ledger);
+            case AMD_AVIC, AVIC_INHIBITED -> new AvicMachine(build, time, ledger);
         };
     }
 
@@ -71,11 +70,11 @@ public abstract class PostingMachine implements IrqHardware {
     }
 
     /** The vCPU to which hardware posts at an address. */
-    final Optional<VcpuId> vcpuAt(long address) {
+    final Optional<PostingVcpu> vcpuAt(long address) {
         for (PostingGuest guest : guests) {
             for (int i = 0; i < VCPUS; i++) {
                 if (guest.address(i) == address) {
-                    return Optional.of(guest.id(i));
+                    return Optional.of(guest.vcpu(i));
                 }
             }
         }
@@ -111,6 +110,10 @@ public abstract class PostingMachine implements IrqHardware {
         return cpus;
     }
 
+    final Ledger ledger() {
+        return ledger;
+    }
+
     final FakeTime time() {
         return time;
     }
@@ -118,8 +121,7 @@ public abstract class PostingMachine implements IrqHardware {
     /** Hardware has brought the message of an entry to its vCPU. */
     final void posted(UnitEntry.View entry) {
         if (entry.vcpu().isPresent() && entry.vector().isPresent()) {
-            deliveries.delivered(
-                    entry.vcpu().get().number(), entry.vector().get().number());
+            entry.vcpu().get().posted(entry.vector().get().number());
         }
     }
 

@@ -1,19 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.posting;
 
+import io.kvmirq.InterruptVector;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.apic.PiDescriptor;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 import io.kvmirq.arch.vcpu.HostCpu;
 import io.kvmirq.arch.vcpu.VcpuThread;
+import io.kvmirq.fake.file.MessagePlace;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.function.Consumer;
+import java.util.function.IntPredicate;
 
 /** A vCPU on its way through the processors. {@code KVM_RUN}, or a test, moves it. */
 public abstract class PostingVcpu {
+    private static final String NOT_REQUESTED = "its vCPU took the request and no LAPIC has it";
+
     private final PostingMachine host;
     private final int index;
     private final VcpuThread thread;
@@ -21,6 +26,9 @@ public abstract class PostingVcpu {
     private final Consumer<SharedWords> take;
 
     private final VirtualLapic lapic;
+    /** The messages that hardware has posted, until they are in IRR of the LAPIC. */
+    private final MessagePlace posted;
+
     private final SharedWords taken = SharedWords.of(new long[PiDescriptor.PIR_WORDS]);
     private boolean inRun;
 
@@ -30,6 +38,8 @@ public abstract class PostingVcpu {
         this.thread = thread;
         this.take = take;
         this.lapic = lapic;
+        this.posted = new MessagePlace(
+                this::isPosted, vector -> "the posted requests of " + id() + ", " + new InterruptVector(vector));
     }
 
     // The vendor's part
@@ -37,8 +47,25 @@ public abstract class PostingVcpu {
     /** KVM looks for requests that are not in the IRR. */
     abstract void sync();
 
-    /** KVM_SET_LAPIC replaces the IRR: requests are void. */
-    public abstract void discard();
+    /**
+     * KVM_SET_LAPIC replaces the IRR: requests are void.
+     *
+     * @param kept the vectors in the new IRR
+     */
+    public final void discard(IntPredicate kept) {
+        forget();
+        for (int vector = posted.next(0); vector >= 0; vector = posted.next(vector + 1)) {
+            if (kept.test(vector)) {
+                host.ledger().pick(posted, vector);
+                lapic.request(vector);
+                host.ledger().settle(NOT_REQUESTED);
+            } else {
+                host.ledger().lose(posted, vector, "KVM_SET_LAPIC cleared a request that came after KVM_GET_LAPIC");
+            }
+        }
+    }
+
+    abstract void forget();
 
     /** Whether the hardware has a request that is not in the LAPIC's IRR. */
     abstract boolean isPosted(int vector);
@@ -216,12 +243,21 @@ public abstract class PostingVcpu {
         }
     }
 
+    /** Hardware has posted the message that is in the hand of the ledger. */
+    final void posted(int vector) {
+        host.ledger().delivered(lapic.vcpuId(), vector);
+        host.ledger().put(posted, vector);
+    }
+
     private void drain() {
         take.accept(taken);
         for (int i = 0; i < PiDescriptor.PIR_WORDS; i++) {
             if (taken.get(i) != 0) {
                 for (long bits = taken.swap(i, 0); bits != 0; bits &= bits - 1) {
-                    lapic.request(i * Long.SIZE + Long.numberOfTrailingZeros(bits));
+                    int vector = i * Long.SIZE + Long.numberOfTrailingZeros(bits);
+                    host.ledger().pick(posted, vector);
+                    lapic.request(vector);
+                    host.ledger().settle(NOT_REQUESTED);
                 }
             }
         }
@@ -234,6 +270,11 @@ public abstract class PostingVcpu {
 
     public final void end() {
         lapic.endOfInterrupt();
+    }
+
+    /** The VM is closed: nothing is posted to it. */
+    final void closeVm() {
+        host.ledger().endAll(posted, "its VM was closed");
     }
 
     /** The last descriptor of the vCPU is closed. */

@@ -2,14 +2,13 @@
 package io.kvmirq.fake.posting;
 
 import io.kvmirq.InterruptVector;
-import io.kvmirq.VcpuId;
 import io.kvmirq.fake.file.IrqHardware;
 import java.util.Optional;
 
 /** An entry of the remapping table of a host that posts. */
 public abstract class UnitEntry implements IrqHardware.Entry {
     /** As {@code FakeIrte} shows it. */
-    public record View(boolean posted, Optional<VcpuId> vcpu, Optional<InterruptVector> vector, String words) {}
+    public record View(boolean posted, Optional<PostingVcpu> vcpu, Optional<InterruptVector> vector, String words) {}
 
     private final PostingMachine host;
     private final int index;

@@ -19,9 +19,9 @@ import io.kvmirq.arch.vtd.RemappingUnit;
 import io.kvmirq.arch.vtd.UnitCapabilities;
 import io.kvmirq.arch.vtd.VtdIrte;
 import io.kvmirq.fake.file.Build;
-import io.kvmirq.fake.file.Deliveries;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.Hardware;
+import io.kvmirq.fake.file.Ledger;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -40,8 +40,8 @@ final class VtdMachine extends PostingMachine {
     private final RemappingTable table;
     private final RemappingUnit unit;
 
-    VtdMachine(Build build, FakeTime time, Deliveries deliveries) {
-        super(build, time, deliveries);
+    VtdMachine(Build build, FakeTime time, Ledger ledger) {
+        super(build, time, ledger);
         this.kernel = build.isSince(6, 17) ? ApicvKernel.FROM_6_17 : ApicvKernel.UP_TO_6_16;
         this.posts = build.hardware() == Hardware.VTD_POSTING;
         this.capabilities = capabilities(posts);
@@ -179,7 +179,7 @@ final class VtdMachine extends PostingMachine {
         }
 
         @Override
-        public void discard() {
+        void forget() {
             vcpu.restore(new long[PiDescriptor.PIR_WORDS]);
         }
 

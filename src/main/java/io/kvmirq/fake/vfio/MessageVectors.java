@@ -6,7 +6,10 @@ import io.kvmirq.explain.VfioIrqAnswer;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.IrqHardware;
+import io.kvmirq.fake.file.Ledger;
+import io.kvmirq.fake.file.MessagePlace;
 import io.kvmirq.fake.file.Producer;
+import java.util.Arrays;
 import java.util.BitSet;
 import java.util.NavigableMap;
 import java.util.Objects;
@@ -24,6 +27,12 @@ final class MessageVectors {
     private final NavigableMap<Integer, Producer> irqs = new TreeMap<>();
     /** The vectors with a pending bit: messages of masked vectors. */
     private final BitSet pending = new BitSet();
+    /** The messages of {@link #pending}. */
+    private final MessagePlace messages;
+    /** The vectors of MSI and of MSI-X as sources of messages, from the first message on. */
+    private final int[] msi;
+
+    private final int[] msix;
 
     MessageVectors(Host host, VfioPci device, HostVectors ofHost) {
         this.host = host;
@@ -31,6 +40,30 @@ final class MessageVectors {
         this.ofHost = ofHost;
         this.triggers = new EventFile
                 [Math.max(device.function().msi(), device.function().msixVectors())];
+        this.messages = new MessagePlace(
+                pending::get, this::isOpen, vector -> "pending bit " + vector + " of " + device.address());
+        this.msi = new int[triggers.length];
+        this.msix = new int[triggers.length];
+        Arrays.fill(msi, Ledger.UNKNOWN);
+        Arrays.fill(msix, Ledger.UNKNOWN);
+    }
+
+    private boolean isOpen(int vector) {
+        return isOn() && triggers[vector] != null && !isMasked(vector);
+    }
+
+    /** A vector sends a message, into the hand of the ledger. */
+    private void sends(int vector) {
+        int[] sources = device.mode() == InterruptMode.MSI ? msi : msix;
+        if (sources[vector] == Ledger.UNKNOWN) {
+            sources[vector] = host.ledger()
+                    .register(new VectorSource(device.address().toString(), device.mode(), vector, this::trigger));
+        }
+        host.ledger().send(sources[vector]);
+    }
+
+    private @Nullable EventFile trigger(InterruptMode mode, int vector) {
+        return device.mode() == mode ? triggers[vector] : null;
     }
 
     private boolean isOn() {
@@ -133,8 +166,7 @@ final class MessageVectors {
             setMasked(vector, false);
             if (pending.get(vector)) {
                 host.note(VfioIrqAnswer.VFIO_MSIX_PENDING);
-                setPending(vector, false);
-                raise(vector, event);
+                raisePending(vector, event);
             }
             event.bypass().add(irq(vector));
             return 0;
@@ -172,7 +204,14 @@ final class MessageVectors {
         if (ofHost) {
             event.signal(1);
         }
+        host.ledger().settle("its interrupt was posted to no vCPU");
         return ofHost;
+    }
+
+    private void raisePending(int vector, EventFile event) {
+        setPending(vector, false);
+        host.ledger().pick(messages, vector);
+        raise(vector, event);
     }
 
     /** Disables MSI or MSI-X, if it is on. */
@@ -198,6 +237,7 @@ final class MessageVectors {
         for (int i = 0; i < set.count(); i++) {
             EventFile event = triggers[set.start() + i];
             if (event != null && set.isChosen(i)) {
+                sends(set.start() + i);
                 event.signal(1);
             }
         }
@@ -211,12 +251,16 @@ final class MessageVectors {
         }
         if (isMasked(vector)) {
             setPending(vector, true);
+            sends(vector);
+            host.ledger().put(messages, vector);
+            host.ledger().settle("its vector has no pending bit");
             return false;
         }
         EventFile event = triggers[vector];
         if (event == null) {
             return device.lose(vector, isOn() ? "has no eventfd for it" : "has MSI and MSI-X disabled");
         }
+        sends(vector);
         return raise(vector, event);
     }
 
@@ -252,8 +296,7 @@ final class MessageVectors {
         for (int vector = pending.nextSetBit(0); vector >= 0; vector = pending.nextSetBit(vector + 1)) {
             EventFile event = triggers[vector];
             if (device.mode() == InterruptMode.MSI && event != null && !isMasked(vector)) {
-                setPending(vector, false);
-                raise(vector, event);
+                raisePending(vector, event);
             }
         }
     }
@@ -266,6 +309,7 @@ final class MessageVectors {
     /** The device was reset. The kernel restores what it had written to the table. */
     void reset() {
         pending.clear();
+        host.ledger().endAll(messages, "the device was reset");
         device.registers().clearMsiPending();
         if (device.mode() == InterruptMode.MSIX) {
             irqs.keySet().forEach(vector -> setMasked(vector, triggers[vector] == null));

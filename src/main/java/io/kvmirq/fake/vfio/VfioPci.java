@@ -264,7 +264,7 @@ public final class VfioPci extends VfioDevice {
 
     /** @return false */
     boolean lose(int vector, String why) {
-        host.deliveries().lost("vector", vector, "of " + address() + " was not sent: the device " + why);
+        host.ledger().lost("vector", vector, "of " + address() + " was not sent: the device " + why);
         return false;
     }
 

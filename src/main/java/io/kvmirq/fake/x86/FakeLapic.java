@@ -55,6 +55,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
     /** The hardware's part of the vCPU; null on a host whose hardware does nothing. */
     private @Nullable PostingVcpu hardware;
 
+    private final LapicMessages messages;
     private final LapicTimer timer;
     private boolean x2apicOffered;
     private boolean x2apic;
@@ -70,6 +71,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         this.vm = vm;
         this.all = all;
         this.vcpuId = vcpuId;
+        messages = new LapicMessages(vm.host().ledger(), requested, vcpuId);
         timer = new LapicTimer(vm, this, registers);
         registers.putInt(LapicPage.ID_AT, vcpuId << XAPIC_ID);
         reset();
@@ -77,6 +79,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
 
     /** The reset at power-on and by INIT. The id stays, and what is no register. */
     private void reset() {
+        messages.reset();
         for (int at : CLEARED) {
             registers.putInt(at, 0);
         }
@@ -100,6 +103,10 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         countInService();
     }
 
+    LapicMessages messages() {
+        return messages;
+    }
+
     void setHardware(PostingVcpu of) {
         hardware = of;
     }
@@ -112,6 +119,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
     @Override
     public void request(int vector) {
         requested.set(vector, true);
+        messages.request(vector);
     }
 
     @Override
@@ -147,6 +155,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         if (hardware != null) {
             hardware.look();
         }
+        messages.show();
         to.put(0, registers, 0, SIZE).putInt(LapicPage.CURRENT_COUNT_AT, timer.currentCount());
         if (x2apic && !all.has32BitIds()) {
             to.putInt(LapicPage.ID_AT, registers.getInt(LapicPage.ID_AT) << XAPIC_ID);
@@ -176,9 +185,10 @@ final class FakeLapic implements LocalApic, VirtualLapic {
             return vm.host().refuse(VmAnswer.LAPIC_X2APIC_ID);
         }
         if (hardware != null) {
-            hardware.discard();
+            hardware.discard(new VectorSet(state, LapicPage.IRR_AT)::has);
         }
         registers.put(0, state, 0, SIZE);
+        messages.replaced();
         putVersion();
         if (x2apic) {
             restoreX2apicIds(state.getInt(LapicPage.ID_AT));
@@ -351,8 +361,8 @@ final class FakeLapic implements LocalApic, VirtualLapic {
                 }
                 vm.note(ChipAnswer.LAPIC_ACCEPTS);
                 levels.set(interrupt.vector(), interrupt.level());
-                requested.set(interrupt.vector(), true);
-                vm.host().deliveries().delivered(vcpuId, interrupt.vector());
+                request(interrupt.vector());
+                vm.host().ledger().delivered(vcpuId, interrupt.vector());
                 taker.accept(this);
             }
             case NMI -> events.sendNmi();
@@ -369,6 +379,9 @@ final class FakeLapic implements LocalApic, VirtualLapic {
                 events.sendManagement();
             }
             case RESERVED_3 -> events.setReleased(true);
+        }
+        if (mode != DeliveryMode.FIXED && mode != DeliveryMode.LOWEST_PRIORITY) {
+            messages.arrive();
         }
         wake();
         return true;
@@ -425,6 +438,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         }
         int vector = requested.highest();
         requested.set(vector, false);
+        messages.take(vector);
         if (!served.has(vector)) {
             served.set(vector, true);
             inService++;

@@ -33,6 +33,13 @@ record VectorSet(ByteBuffer registers, int first) {
         return -1;
     }
 
+    /** @param words 32 bits each */
+    void copyTo(int[] words) {
+        for (int i = 0; i < words.length; i++) {
+            words[i] = registers.getInt(word(i * Integer.SIZE));
+        }
+    }
+
     int count() {
         int count = 0;
         for (int vector = 0; vector < VECTORS; vector += 32) {

@@ -277,6 +277,7 @@ final class X86Vm extends VmInterrupts {
         holders--;
         if (holders == 0) {
             pitTimer.stop();
+            lapics.forEach(lapic -> lapic.messages().close());
         }
     }
 
@@ -321,12 +322,12 @@ final class X86Vm extends VmInterrupts {
         FakeRoutes.Target[] targets = routes().of(gsi);
         note(targets.length == 0 ? InterruptAnswer.LINE_UNROUTED : InterruptAnswer.LINE_STATUS_SUM);
         if (level && targets.length == 0) {
-            host().deliveries().lost("GSI", gsi, "was raised and has no route");
+            host().ledger().settleAt(gsi, "was raised and has no route");
         }
         for (FakeRoutes.Target target : targets) {
             int result = drive(target, source, level, wanted);
             if (level && result <= 0 && message(target) != null) {
-                host().deliveries().lost("GSI", gsi, "was raised and no LAPIC took its message");
+                host().ledger().settleAt(gsi, "was raised and no LAPIC took its message");
             }
             if (result >= 0) {
                 sum = result + Math.max(sum, 0);
@@ -340,6 +341,7 @@ final class X86Vm extends VmInterrupts {
         if (message != null) {
             return level && !message.isInvalid(lapics.has32BitIds()) ? lapics.deliver(message) : -1;
         }
+        host().ledger().becomeLevel();
         return switch (target.chip()) {
             case FakePics.MASTER, FakePics.SLAVE -> pics.set(target.chip(), target.pin(), source, level);
             case FakeRoutes.SINT -> {

@@ -202,7 +202,9 @@ final class X86VmFile extends VmFile {
         if (interrupt.isInvalid(vm.lapics().has32BitIds())) {
             return host.refuse(InterruptAnswer.MSI_HIGH_ADDRESS);
         }
+        host.ledger().sendByProgram();
         int taken = vm.lapics().deliver(interrupt);
+        host.ledger().sentByProgram();
         return taken < 0 ? host.refuse(InterruptAnswer.MSI_NOBODY) : taken;
     }
 

@@ -1,25 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
-import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 
-/** The interrupts that reached vCPUs, one by one, and those that reached none. The caller holds the kernel's lock. */
-public final class Deliveries {
+/** Counts the interrupts that reached vCPUs, one by one. The caller holds the kernel's lock. */
+final class Arrivals {
     private static final int VECTORS = 256;
     private static final int[] NONE = {};
-    /** More are not kept: a test that loses so many has seen enough. */
-    private static final int MOST_LOST = 64;
 
     /** By vCPU id: by vector, how often a LAPIC accepted it or hardware posted it; none for a vCPU that got nothing. */
     private int[][] counts = {};
 
-    private final List<String> lost = new ArrayList<>();
-
-    public void delivered(int vcpu, int vector) {
+    void add(int vcpu, int vector) {
         if (vcpu >= counts.length || counts[vcpu].length == 0) {
             addVcpu(vcpu);
         }
@@ -36,7 +30,7 @@ public final class Deliveries {
     }
 
     /** By vector; only those that were delivered. */
-    public Map<Integer, Integer> of(int vcpu) {
+    Map<Integer, Integer> of(int vcpu) {
         Map<Integer, Integer> received = new TreeMap<>();
         int[] ofVcpu = vcpu < counts.length ? counts[vcpu] : NONE;
         for (int vector = 0; vector < ofVcpu.length; vector++) {
@@ -45,21 +39,5 @@ public final class Deliveries {
             }
         }
         return received;
-    }
-
-    /**
-     * An interrupt reached no vCPU. Allocates nothing once there are many.
-     *
-     * @param what with {@code number} behind it, the interrupt
-     * @param why the rest of the sentence
-     */
-    public void lost(String what, int number, String why) {
-        if (lost.size() < MOST_LOST) {
-            lost.add(what + " " + number + " " + why);
-        }
-    }
-
-    public List<String> lost() {
-        return List.copyOf(lost);
     }
 }

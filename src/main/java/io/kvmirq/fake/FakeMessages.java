@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import io.kvmirq.fake.file.FakeTime;
+import io.kvmirq.fake.file.Ledger;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Supplier;
+
+/**
+ * The ledger of a fake kernel: each message of a vector of a device, and each signal of an eventfd by a program or an
+ * ioeventfd, from its source to the vCPU that takes it. Messages of one source that meet in one place are one. A message
+ * waits as a pending bit of its device, in the count of an eventfd, in a worker of KVM, in the program that read the
+ * eventfd, as a posted request, or in the IRR of a LAPIC. Lines are not counted, and on arm64 a pending LPI is taken.
+ * Get it from {@link FakeKernel#messages}. Thread-safe.
+ */
+public final class FakeMessages {
+    private final FakeTime time;
+    private final Ledger ledger;
+
+    FakeMessages(FakeTime time, Ledger ledger) {
+        this.time = time;
+        this.ledger = ledger;
+    }
+
+    /**
+     * Numbers of messages since the kernel was made.
+     *
+     * @param taken by a vCPU, by a line, or by the program that is their source
+     * @param merged with another message of the same source
+     * @param waiting now
+     * @param ended by the program: it closed the eventfd of a vector that it had disabled, or reset the device
+     * @param lost all others that reached no vCPU
+     */
+    public record Counts(long sent, long taken, long merged, long waiting, long ended, long lost) {}
+
+    /** The counts, as of the last call. */
+    public Counts counts() {
+        Ledger.Counts now = time.locked(ledger::counts);
+        return new Counts(now.sent(), now.taken(), now.merged(), now.waiting(), now.ended(), now.lost());
+    }
+
+    /** The messages that the program ended, each with its source, its last place and the call; the first 64. */
+    public List<String> ended() {
+        return time.locked(ledger::ended);
+    }
+
+    /**
+     * Adds a line to each sentence about a message that is lost or ended from now on.
+     *
+     * @param line the line that makes the call, or that lets the device send. It is asked in that thread, which holds
+     *     the lock of the kernel: it must call no kernel.
+     */
+    public void traceCallers(Supplier<String> line) {
+        time.locked(() -> {
+            ledger.setCaller(() -> ", at " + line.get());
+            return true;
+        });
+    }
+
+    /** The messages that wait, each with its source and its place. */
+    public List<String> waiting() {
+        return time.locked(() -> ledger.waiting(false));
+    }
+
+    /** The rules of the ledger that are broken, in words: none, whatever was called in whatever order. */
+    public List<String> brokenRules() {
+        return time.locked(() -> {
+            List<String> broken = new ArrayList<>();
+            Ledger.Counts now = ledger.counts();
+            if (now.sent() != now.taken() + now.merged() + now.waiting() + now.ended() + now.lost()) {
+                broken.add("the number of messages sent is not the sum of the others: " + now);
+            }
+            ledger.waiting(true).forEach(message -> broken.add("nothing stops " + message));
+            return broken;
+        });
+    }
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.file;
+
+import io.kvmirq.uapi.UapiTable;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Supplier;
+import java.util.stream.Collectors;
+
+/** The messages that reached no vCPU and wait nowhere, a sentence each, and the call that is under way. */
+final class Dropped {
+    /** More are only counted: a test that loses so many has seen enough. */
+    private static final int MOST = 64;
+
+    private static final String NO_CALL = "";
+
+    private final List<String> lost = new ArrayList<>();
+    private final List<String> ended = new ArrayList<>();
+    private Supplier<String> caller = () -> "";
+    private String call = NO_CALL;
+    private long request;
+    private int descriptor;
+
+    /** @param text of the caller, at the end of each sentence */
+    void setCaller(Supplier<String> text) {
+        caller = text;
+    }
+
+    /** A system call begins. @param of the number of an ioctl; 0 for others @param fd -1 for none */
+    void begin(String name, long of, int fd) {
+        call = name;
+        request = of;
+        descriptor = fd;
+    }
+
+    void end() {
+        call = NO_CALL;
+    }
+
+    void add(boolean isEnded, String why, MessageSource source, String place) {
+        (isEnded ? ended : lost)
+                .add(why + "; source " + source + ", last place " + place + ", " + callText() + caller.get());
+    }
+
+    /** Whether one more is kept. */
+    boolean hasRoom(boolean isEnded) {
+        return (isEnded ? ended : lost).size() < MOST;
+    }
+
+    /** An interrupt that is no message, or that was not sent. */
+    void add(String what, int number, String why) {
+        if (hasRoom(false)) {
+            lost.add(what + " " + number + " " + why + caller.get());
+        }
+    }
+
+    private String callText() {
+        if (call.equals(NO_CALL)) {
+            return "outside of a call";
+        }
+        String names = UapiTable.find(request).stream()
+                .map(UapiTable.Request::name)
+                .distinct()
+                .collect(Collectors.joining(" or "));
+        return "call " + (names.isEmpty() ? call : names) + (descriptor < 0 ? "" : " of descriptor " + descriptor);
+    }
+
+    List<String> lost() {
+        return List.copyOf(lost);
+    }
+
+    List<String> ended() {
+        return List.copyOf(ended);
+    }
+}

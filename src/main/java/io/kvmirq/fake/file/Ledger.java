@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.file;
+
+import java.util.List;
+import java.util.Map;
+import java.util.function.Supplier;
+
+/**
+ * Counts each message from its source to the vCPU that takes it, so that none disappears unseen. A message that waits is
+ * in a {@link MessagePlace}. A message on its way is in the hand of the ledger: {@link #send} and {@link #pick} put it
+ * there, {@link #put} and {@link #arrive} say where it came, and {@link #settle} ends its way. Two messages of one source
+ * in one place are one: the second is merged. The hand is empty between calls.
+ *
+ * <p>After each step: sent = taken + merged + waiting + ended + lost. A message is ended if the program asked for that
+ * end, else it is lost. {@link #audit} compares the places with the state of the fake. A message whose place has lost it
+ * without a word is lost by the call that made the last step.
+ *
+ * <p>No message has an object. The sources that go are folded into one. The caller holds the kernel's lock.
+ */
+public final class Ledger {
+    /** A source that is not registered. */
+    public static final int UNKNOWN = Sources.NONE;
+
+    private final Arrivals arrivals = new Arrivals();
+    private final Dropped dropped = new Dropped();
+    private final WaitingMessages waiting = new WaitingMessages();
+    private final Hand hand = new Hand();
+    private final ProgramMessages program = new ProgramMessages(hand, waiting);
+    private long ended;
+    private long lost;
+
+    /** @return the id of a source, until {@link #forget} */
+    public int register(MessageSource source) {
+        return waiting.register(source);
+    }
+
+    /** A source is gone. Its messages that still wait are of no name from now on. */
+    public void forget(int id) {
+        hand.countMerged(waiting.forget(id));
+        program.forget(id);
+    }
+
+    // On the way
+
+    /** A source sends a message. */
+    public void send(int source) {
+        hand.send(source);
+    }
+
+    /** The messages of a slot move on. */
+    public void pick(MessagePlace place, int slot) {
+        Sources there = place.filledAt(slot);
+        if (there == null) {
+            return;
+        }
+        for (int id = there.next(0); id >= 0; id = there.next(id + 1)) {
+            hand.add(id);
+        }
+        waiting.clear(place, slot);
+        hand.setFrom(place, slot);
+    }
+
+    /** The messages in the hand come to a slot. Messages for several vCPUs are copied. */
+    public void put(MessagePlace place, int slot) {
+        if (hand.isEmpty()) {
+            return;
+        }
+        hand.comes();
+        for (int id = hand.next(0); id >= 0; id = hand.next(id + 1)) {
+            hand.countMerged(waiting.add(place, slot, id) ? 0 : 1);
+        }
+    }
+
+    /** The messages in the hand come to their end: to a line, a reader or a vCPU. */
+    public void arrive() {
+        if (!hand.isEmpty()) {
+            hand.comes();
+            hand.countTaken(hand.size());
+        }
+    }
+
+    /** The messages in the hand become a level of a line, which is not counted. */
+    public void becomeLevel() {
+        if (!hand.isEmpty()) {
+            arrive();
+            hand.drop();
+        }
+    }
+
+    /** The way ends. Messages that came nowhere are lost. */
+    public void settle(String why) {
+        if (!hand.isEmpty()) {
+            if (!hand.hasCome()) {
+                loseHand(why, "");
+            }
+            hand.drop();
+        }
+    }
+
+    private void loseHand(String what, String why) {
+        for (int id = hand.next(0); id >= 0; id = hand.next(id + 1)) {
+            lost++;
+            if (dropped.hasRoom(false)) {
+                dropped.add(false, what + why, waiting.source(id), hand.lastPlace());
+            }
+        }
+    }
+
+    /** The way ends at a GSI that led nowhere. Also of a line, which has no message. */
+    public void settleAt(int gsi, String why) {
+        if (hand.isEmpty()) {
+            dropped.add("GSI", gsi, why);
+        } else if (!hand.hasCome()) {
+            loseHand(dropped.hasRoom(false) ? "GSI " + gsi + " " : "", why);
+            hand.drop();
+        }
+    }
+
+    // In one step
+
+    /** A vCPU takes the interrupt of a slot. */
+    public void take(MessagePlace place, int slot) {
+        Sources there = place.filledAt(slot);
+        if (there != null) {
+            hand.countTaken(there.size());
+            waiting.clear(place, slot);
+        }
+    }
+
+    /** The program asked for the end of what waits in a slot. */
+    public void end(MessagePlace place, int slot, String why) {
+        remove(place, slot, why, true, true);
+    }
+
+    /** As {@link #end}, of all slots. */
+    public void endAll(MessagePlace place, String why) {
+        for (int slot = place.next(0); slot >= 0; slot = place.next(slot + 1)) {
+            end(place, slot, why);
+        }
+    }
+
+    /** What waits in a slot goes. A message is ended if the program has ended its source, else it is lost. */
+    public void discard(MessagePlace place, int slot, String why) {
+        remove(place, slot, why, false, true);
+    }
+
+    /** What waits in a slot goes, and no one asked for that. */
+    public void lose(MessagePlace place, int slot, String why) {
+        remove(place, slot, why, false, false);
+    }
+
+    private void remove(MessagePlace place, int slot, String why, boolean asked, boolean endsWithSource) {
+        Sources there = place.filledAt(slot);
+        if (there == null) {
+            return;
+        }
+        for (int id = there.next(0); id >= 0; id = there.next(id + 1)) {
+            MessageSource source = waiting.source(id);
+            boolean isEnd = asked || endsWithSource && source.isEnded();
+            ended += isEnd ? 1 : 0;
+            lost += isEnd ? 0 : 1;
+            if (dropped.hasRoom(isEnd)) {
+                dropped.add(isEnd, why, source, place.name(slot));
+            }
+        }
+        waiting.clear(place, slot);
+    }
+
+    // The program
+
+    /** The program reads the eventfd of a place. The messages of devices are with it then, its own signals at their end. */
+    public void read(MessagePlace place, MessageSource event) {
+        pick(place, 0);
+        program.read(event);
+    }
+
+    /**
+     * The program signals an eventfd: with the messages that it read from it, or of the vectors that signal it. Without
+     * such messages the eventfd is the source.
+     *
+     * @param source the id of the eventfd
+     */
+    public void signal(int source, MessageSource event) {
+        program.signal(source, event);
+    }
+
+    /** The program sends a message: what it has read last, or a new one. {@link #sentByProgram} ends that. */
+    public void sendByProgram() {
+        program.send();
+    }
+
+    /** The program learned the outcome. What no vCPU accepted, it still has, or has not sent. */
+    public void sentByProgram() {
+        program.sent();
+    }
+
+    // Calls
+
+    /** A system call begins. @param request the number of an ioctl; 0 for others @param fd -1 for none */
+    public void begin(String call, long request, int fd) {
+        if (!hand.isEmpty()) {
+            settle("a call threw an exception while it was on its way");
+        }
+        dropped.begin(call, request, fd);
+    }
+
+    /** A call that only signals ends. */
+    public void endSignal() {
+        if (!hand.isEmpty()) {
+            settle("it came nowhere");
+        }
+        dropped.end();
+    }
+
+    /** A call ends, which others may have interrupted while it waited. */
+    public void end(String call, long request, int fd) {
+        dropped.begin(call, request, fd);
+        end();
+    }
+
+    /** A call or another step ends. */
+    public void end() {
+        audit();
+        endSignal();
+    }
+
+    private void audit() {
+        for (int i = waiting.occupied().size() - 1; i >= 0; i--) {
+            MessagePlace place = waiting.occupied().get(i);
+            for (int slot = place.next(0); slot >= 0; slot = place.next(slot + 1)) {
+                if (!place.holds(slot)) {
+                    lose(place, slot, "it vanished");
+                }
+            }
+        }
+    }
+
+    // What is seen
+
+    /** @param text of the caller, at the end of each sentence about a message that is lost or ended */
+    public void setCaller(Supplier<String> text) {
+        dropped.setCaller(text);
+    }
+
+    /** Counts of messages; waiting is the number of sources of all places. */
+    public record Counts(long sent, long taken, long merged, long waiting, long ended, long lost) {}
+
+    public Counts counts() {
+        return new Counts(hand.sent(), hand.taken(), hand.merged(), waiting.count(), ended, lost);
+    }
+
+    /**
+     * The messages that wait, a sentence each.
+     *
+     * @param open only those that nothing stops, of which there are none at rest
+     */
+    public List<String> waiting(boolean open) {
+        return waiting.texts(open);
+    }
+
+    /** An interrupt of a line, or one that was not sent, reached no vCPU. Allocates nothing once there are many. */
+    public void lost(String what, int number, String why) {
+        dropped.add(what, number, why);
+    }
+
+    public List<String> lost() {
+        return dropped.lost();
+    }
+
+    /** The messages whose end the program asked for. */
+    public List<String> ended() {
+        return dropped.ended();
+    }
+
+    /** A LAPIC accepted a vector, or hardware posted it. */
+    public void delivered(int vcpu, int vector) {
+        arrivals.add(vcpu, vector);
+    }
+
+    /** By vector: how often a vCPU got it. */
+    public Map<Integer, Integer> received(int vcpu) {
+        return arrivals.of(vcpu);
+    }
+}

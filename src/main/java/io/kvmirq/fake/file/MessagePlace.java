@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.file;
+
+import java.util.Arrays;
+import java.util.BitSet;
+import java.util.function.IntFunction;
+import java.util.function.IntPredicate;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A part of the fake where messages wait, such as the IRR of a LAPIC: slots, each with the sources of its messages. The
+ * slot of an IRR is a vector. {@link Ledger} compares the slots with the state of the part.
+ */
+public final class MessagePlace {
+    private static final @Nullable Sources[] NONE = {};
+
+    private final IntPredicate holds;
+    private final IntPredicate open;
+    private final IntFunction<String> name;
+    private final BitSet filled = new BitSet(0);
+    private @Nullable Sources[] slots = NONE;
+    /** Where the ledger has this place among those that are not empty; -1 while it is empty. */
+    private int index = -1;
+
+    /** @param holds whether the state has a message in a slot */
+    public MessagePlace(IntPredicate holds, IntFunction<String> name) {
+        this(holds, slot -> false, name);
+    }
+
+    /**
+     * @param holds whether the state has a message in a slot
+     * @param open whether nothing stops the messages of a slot, so that at rest none may wait there
+     */
+    public MessagePlace(IntPredicate holds, IntPredicate open, IntFunction<String> name) {
+        this.holds = holds;
+        this.open = open;
+        this.name = name;
+    }
+
+    boolean holds(int slot) {
+        return holds.test(slot);
+    }
+
+    boolean isOpen(int slot) {
+        return open.test(slot);
+    }
+
+    String name(int slot) {
+        return name.apply(slot);
+    }
+
+    int index() {
+        return index;
+    }
+
+    void setIndex(int to) {
+        index = to;
+    }
+
+    boolean isEmpty() {
+        return filled.isEmpty();
+    }
+
+    /** The next slot with messages; -1 for none. */
+    public int next(int from) {
+        return filled.nextSetBit(from);
+    }
+
+    Sources at(int slot) {
+        if (slot >= slots.length) {
+            slots = Arrays.copyOf(slots, Math.max(slot + 1, 2 * slots.length));
+        }
+        Sources there = slots[slot];
+        if (there == null) {
+            there = new Sources();
+            slots[slot] = there;
+        }
+        return there;
+    }
+
+    /** The sources of the messages in a slot; null if there are none. */
+    @Nullable
+    Sources filledAt(int slot) {
+        return slot < slots.length && filled.get(slot) ? slots[slot] : null;
+    }
+
+    void setFilled(int slot, boolean on) {
+        filled.set(slot, on);
+    }
+}

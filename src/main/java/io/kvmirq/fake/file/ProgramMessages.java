@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.file;
+
+/** The messages that the program reads, signals again, and sends by KVM_SIGNAL_MSI. */
+final class ProgramMessages {
+    private final Hand hand;
+    private final WaitingMessages waiting;
+    private final HeldMessages held = new HeldMessages();
+
+    ProgramMessages(Hand hand, WaitingMessages waiting) {
+        this.hand = hand;
+        this.waiting = waiting;
+    }
+
+    void forget(int id) {
+        held.remove(id);
+    }
+
+    /** The program has the messages in the hand, which it read from an eventfd. Its own signals have arrived. */
+    void read(MessageSource event) {
+        held.beginRead();
+        for (int id = hand.next(0); id >= 0; id = hand.next(id + 1)) {
+            if (id <= WaitingMessages.PROGRAM || waiting.source(id) == event) {
+                hand.countTaken(1);
+            } else {
+                hand.countMerged(waiting.add(held.place(), 0, id) ? 0 : 1);
+                held.add(id, event);
+            }
+        }
+        hand.drop();
+    }
+
+    /** As {@link Ledger#signal}. */
+    void signal(int source, MessageSource event) {
+        boolean again = false;
+        for (int i = held.count() - 1; i >= 0; i--) {
+            int id = held.id(i);
+            if (held.event(i) == event || waiting.source(id).signals(event)) {
+                hand.add(id);
+                release(id);
+                again = true;
+            }
+        }
+        if (again) {
+            hand.setFrom(held.place(), 0);
+        } else {
+            hand.send(source);
+        }
+    }
+
+    /** As {@link Ledger#sendByProgram}. */
+    void send() {
+        if (held.isEmpty()) {
+            hand.send(WaitingMessages.PROGRAM);
+            return;
+        }
+        long read = held.lastRead();
+        for (int i = held.count() - 1; i >= 0; i--) {
+            if (held.read(i) == read) {
+                hand.add(held.id(i));
+            }
+        }
+    }
+
+    /** As {@link Ledger#sentByProgram}. */
+    void sent() {
+        for (int id = hand.next(0); id >= 0; id = hand.next(id + 1)) {
+            if (hand.hasCome() && id != WaitingMessages.PROGRAM) {
+                release(id);
+            } else if (!hand.hasCome() && id == WaitingMessages.PROGRAM) {
+                hand.unsend();
+            }
+        }
+        hand.drop();
+    }
+
+    private void release(int id) {
+        held.remove(id);
+        waiting.remove(held.place(), 0, id);
+    }
+}

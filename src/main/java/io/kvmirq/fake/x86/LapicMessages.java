@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.fake.file.Ledger;
+import io.kvmirq.fake.file.MessagePlace;
+
+/** The messages of devices and eventfds that are requests in the IRR of a LAPIC. */
+final class LapicMessages {
+    private static final int WORDS = 8;
+
+    private final Ledger ledger;
+    private final VectorSet requested;
+    private final MessagePlace place;
+    /** IRR as KVM_GET_LAPIC returned it last. */
+    private final int[] shown = new int[WORDS];
+
+    LapicMessages(Ledger ledger, VectorSet requested, int vcpuId) {
+        this.ledger = ledger;
+        this.requested = requested;
+        this.place = new MessagePlace(
+                requested::has, vector -> "IRR of vcpu " + vcpuId + ", " + new InterruptVector(vector));
+    }
+
+    /** The message that is on its way is a request now. */
+    void request(int vector) {
+        ledger.put(place, vector);
+    }
+
+    /** The message that is on its way is an NMI, an INIT, a start-up or an SMI, and no request. */
+    void arrive() {
+        ledger.arrive();
+    }
+
+    void take(int vector) {
+        ledger.take(place, vector);
+    }
+
+    /** KVM_GET_LAPIC returns the requests. */
+    void show() {
+        requested.copyTo(shown);
+    }
+
+    /**
+     * KVM_SET_LAPIC has replaced the requests. The program has taken those that KVM_GET_LAPIC returned. Others came
+     * after it, and are overwritten.
+     */
+    void replaced() {
+        for (int vector = place.next(0); vector >= 0; vector = place.next(vector + 1)) {
+            boolean known = (shown[vector / Integer.SIZE] >>> vector % Integer.SIZE & 1) != 0;
+            if (!requested.has(vector) && known) {
+                ledger.take(place, vector);
+            } else if (!requested.has(vector)) {
+                ledger.lose(place, vector, "KVM_SET_LAPIC cleared a request that came after KVM_GET_LAPIC");
+            }
+        }
+    }
+
+    /** INIT clears the requests. */
+    void reset() {
+        ledger.endAll(place, "INIT reset its LAPIC");
+    }
+
+    /** The VM and all its vCPUs are closed. */
+    void close() {
+        ledger.endAll(place, "its VM was closed");
+    }
+}

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.PciAddress;
+import io.kvmirq.VcpuId;
+import io.kvmirq.forward.KvmVfio;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.Numbers;
+import io.kvmirq.vfio.ArmedVectors;
+import io.kvmirq.vfio.VfioDevice;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** The places of a message, and its end, in the ledger of the fake. */
+class LedgerTest {
+    private static final VcpuId VCPU = new VcpuId(0);
+    private static final InterruptVector VECTOR = new InterruptVector(0x41);
+    private static final String NIC = "0000:3b:00.0";
+    private static final String THIRD = "vector 3 of MSI-X of " + NIC;
+
+    private final Undo made = new Undo();
+    private FakeKernel fake = new FakeKernel(Profile.V6_18);
+    private Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+    private Vm vm = open();
+    private Vcpu vcpu = vcpu();
+
+    private void use(String profile) {
+        made.close();
+        fake = new FakeKernel(Profile.of(profile));
+        kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+        vm = open();
+        vcpu = vcpu();
+    }
+
+    private Vm open() {
+        made.add(kernel);
+        Vm opened = made.add(Vm.create(kernel));
+        opened.createIrqchip();
+        return opened;
+    }
+
+    private Vcpu vcpu() {
+        Vcpu created = made.add(vm.createVcpu(VCPU));
+        created.enableLapic();
+        return created;
+    }
+
+    private FakePciDevice nic() {
+        return fake.pciDevice(NIC, 7).msix(8).express().resettable().add();
+    }
+
+    private VfioDevice device() {
+        VfioDevice opened = made.add(VfioDevice.open(kernel, PciAddress.parse(NIC), made.add(KvmVfio.create(vm))));
+        opened.config().enableBusMaster();
+        return opened;
+    }
+
+    /** Eventfds of 4 vectors, the last of them this one. */
+    private List<EventFd> upTo(EventFd third) {
+        List<EventFd> events = eventFds(3);
+        events.add(third);
+        return events;
+    }
+
+    private List<EventFd> eventFds(int count) {
+        List<EventFd> events = new ArrayList<>();
+        for (int i = 0; i < count; i++) {
+            events.add(made.add(EventFd.create(kernel)));
+        }
+        return events;
+    }
+
+    private Gsi route() {
+        return vm.routes().add(MsiMessage.to(VCPU, VECTOR));
+    }
+
+    private List<String> waiting() {
+        return fake.messages().waiting();
+    }
+
+    private void counts(long sent, long taken, long merged, long waiting, long ended, long lost) {
+        assertThat(fake.messages().counts())
+                .isEqualTo(new FakeMessages.Counts(sent, taken, merged, waiting, ended, lost));
+        assertThat(fake.messages().brokenRules()).isEmpty();
+    }
+
+    @AfterEach
+    void close() {
+        made.close();
+        assertThat(fake.messages().brokenRules()).isEmpty();
+    }
+
+    @Test
+    void signalWaitsInTheCountThenInTheIrrAndTheNextOneIsMerged() {
+        EventFd event = made.add(EventFd.create(kernel));
+        String name = "eventfd " + Numbers.of(event.fd());
+        event.signal();
+        event.signal();
+        assertThat(waiting()).containsExactly(name + ", in the count of " + name);
+        counts(2, 0, 1, 1, 0, 0);
+        made.add(vm.assignIrqfd(event, route()));
+        assertThat(waiting()).containsExactly(name + ", in IRR of vcpu 0, vector 0x41");
+        event.signal();
+        counts(3, 0, 2, 1, 0, 0);
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"vtd-posting", "amd-avic"})
+    void postedMessageWaitsUntilTheVcpuTakesIt(String profile) {
+        use(profile);
+        FakePciDevice nic = nic();
+        VfioDevice device = device();
+        EventFd event = made.add(EventFd.create(kernel));
+        made.add(vm.assignIrqfd(event, route()));
+        device.msix(0, 4).arm(upTo(event));
+        nic.sendMessage(3);
+        assertThat(waiting()).containsExactly(THIRD + ", in the posted requests of vcpu 0, vector 0x41");
+        nic.sendMessage(3);
+        counts(2, 0, 1, 1, 0, 0);
+        FakeVcpu guest = fake.vcpus().get(0);
+        guest.load(1);
+        guest.preempt();
+        assertThat(waiting()).hasSize(1);
+        guest.enterGuest();
+        assertThat(waiting()).containsExactly(THIRD + ", in IRR of vcpu 0, vector 0x41");
+        assertThat(guest.acknowledge()).contains(VECTOR);
+        counts(2, 1, 1, 0, 0, 0);
+        nic.sendMessage(3);
+        guest.end();
+        assertThat(waiting()).hasSize(1);
+        assertThat(guest.takeInterrupt()).contains(VECTOR);
+        counts(3, 2, 1, 0, 0, 0);
+        assertThat(fake.lost()).isEmpty();
+    }
+
+    @Test
+    void messageOfMaskedVectorWaitsAsPendingBitUntilTheDeviceIsReset() {
+        FakePciDevice nic = nic();
+        VfioDevice device = device();
+        EventFd event = made.add(EventFd.create(kernel));
+        ArmedVectors armed = device.msix(0, 4).arm(upTo(event));
+        armed.unwire(3);
+        nic.sendMessage(3);
+        armed.close();
+        device.msix(0, 3).arm(eventFds(3));
+        assertThat(fake.lost()).isEmpty();
+        assertThat(waiting()).containsExactly(THIRD + ", in pending bit 3 of " + NIC);
+        device.reset();
+        counts(1, 0, 0, 0, 1, 0);
+        assertThat(fake.messages().ended())
+                .singleElement()
+                .asString()
+                .startsWith("the device was reset; source " + THIRD);
+    }
+
+    @Test
+    void workerHasTheMessageUntilItRuns() {
+        EventFd event = made.add(EventFd.create(kernel));
+        event.signal();
+        fake.holdWorkers();
+        made.add(vm.assignIrqfd(event, route()));
+        assertThat(waiting()).singleElement().asString().endsWith(", in a worker of KVM");
+        fake.runWorkers();
+        assertThat(fake.lost()).isEmpty();
+        assertThat(waiting()).singleElement().asString().endsWith(", in IRR of vcpu 0, vector 0x41");
+    }
+
+    @Test
+    void programHasWhatItReadUntilItSendsOrSignalsIt() {
+        FakePciDevice nic = nic();
+        VfioDevice device = device();
+        EventFd event = made.add(EventFd.create(kernel));
+        EventFd own = made.add(EventFd.create(kernel));
+        device.msix(0, 4).arm(upTo(event));
+        nic.sendMessage(3);
+        assertThat(event.drain()).isOne();
+        assertThat(waiting()).containsExactly(THIRD + ", in the program, which read its eventfd");
+        own.signal();
+        own.drain();
+        counts(2, 1, 0, 1, 0, 0);
+        event.signal();
+        assertThat(waiting()).singleElement().asString().startsWith(THIRD + ", in the count of eventfd");
+        event.drain();
+        vm.signal(MsiMessage.to(VCPU, VECTOR));
+        assertThat(waiting()).containsExactly(THIRD + ", in IRR of vcpu 0, vector 0x41");
+        counts(2, 1, 0, 1, 0, 0);
+        vm.signal(MsiMessage.to(VCPU, VECTOR));
+        counts(3, 1, 0, 2, 0, 0);
+    }
+
+    @Test
+    void closedCountIsLostUnlessTheProgramDisarmedTheVector() {
+        FakePciDevice nic = nic();
+        VfioDevice device = device();
+        for (boolean unwires : new boolean[] {false, true}) {
+            EventFd event = EventFd.create(kernel);
+            int fd = Numbers.of(event.fd());
+            try (ArmedVectors armed = device.msix(0, 4).arm(upTo(event))) {
+                nic.sendMessage(3);
+                if (unwires) {
+                    armed.unwire(3);
+                } else {
+                    armed.set(3, made.add(EventFd.create(kernel)));
+                }
+                fake.close(fd);
+            }
+            assertThat(unwires ? fake.messages().ended() : fake.lost())
+                    .containsExactly("its eventfd was closed; source " + THIRD + ", last place the count of eventfd "
+                            + fd + ", call close of descriptor " + fd);
+            fake.eventfd(0, 0);
+            event.close();
+        }
+        counts(2, 0, 0, 0, 1, 1);
+    }
+
+    @Test
+    void signalWithoutRouteNamesItsCall() {
+        EventFd event = made.add(EventFd.create(kernel));
+        Gsi gsi = route();
+        Irqfd irqfd = made.add(vm.assignIrqfd(event, gsi));
+        vm.routes().removeLosingInterrupts(irqfd.gsi());
+        event.signal();
+        int fd = Numbers.of(event.fd());
+        assertThat(fake.lost())
+                .containsExactly("GSI " + gsi.number() + " was raised and has no route; source eventfd " + fd
+                        + ", last place its source, call write of descriptor " + fd);
+        counts(1, 0, 0, 0, 0, 1);
+    }
+
+    @Test
+    void requestThatTheProgramDidNotSeeIsLostByKvmSetLapic() {
+        EventFd event = made.add(EventFd.create(kernel));
+        made.add(vm.assignIrqfd(event, route()));
+        var state = vcpu.lapic();
+        event.signal();
+        vcpu.setLapic(state);
+        assertThat(fake.lost())
+                .singleElement()
+                .asString()
+                .startsWith("KVM_SET_LAPIC cleared a request that came after KVM_GET_LAPIC; source eventfd")
+                .contains(", last place IRR of vcpu 0, vector 0x41, call KVM_SET_LAPIC of descriptor ");
+        event.signal();
+        vcpu.lapic();
+        vcpu.setLapic(state);
+        counts(2, 1, 0, 0, 0, 1);
+    }
+
+    /** More sources than ids, unless those of closed eventfds are free again. */
+    @Test
+    void sourcesThatGoAreFolded() {
+        Gsi gsi = route();
+        for (int i = 0; i < 10_000; i++) {
+            try (EventFd event = EventFd.create(kernel);
+                    Irqfd irqfd = vm.assignIrqfd(event, gsi)) {
+                event.signal();
+                assertThat(irqfd.isMasked()).isFalse();
+            }
+        }
+        assertThat(waiting()).containsExactly("an eventfd that is closed, in IRR of vcpu 0, vector 0x41");
+        counts(10_000, 0, 9_999, 1, 0, 0);
+    }
+
+    @Test
+    void kernelThatEndsWithMessagesIsNoError() {
+        EventFd event = EventFd.create(kernel);
+        made.add(vm.assignIrqfd(event, route()));
+        event.signal();
+        event.close();
+        made.close();
+        assertThat(fake.lost()).isEmpty();
+        counts(1, 0, 0, 0, 1, 0);
+    }
+
+    @Test
+    void manySourcesOfManyDevices() {
+        fake.limitVectors(8 * 512);
+        for (int i = 0; i < 8; i++) {
+            String address = "0000:3b:0" + i + ".0";
+            FakePciDevice nic = fake.pciDevice(address, 20 + i)
+                    .msix(512)
+                    .express()
+                    .resettable()
+                    .add();
+            VfioDevice device = made.add(VfioDevice.open(
+                    kernel, PciAddress.parse(address), made.add(KvmVfio.create(made.add(Vm.create(kernel))))));
+            device.config().enableBusMaster();
+            device.msix(0, 512).arm(eventFds(512));
+            for (int vector = 0; vector < 512; vector++) {
+                nic.sendMessage(vector);
+                nic.sendMessage(vector);
+            }
+        }
+        counts(8 * 1024, 0, 8 * 512, 8 * 512, 0, 0);
+    }
+}
