@@ -80,8 +80,13 @@ public final class KvmHost {
         this.plan = plan;
         this.seam = new Seam(backend, faults);
         this.kernel = Kernel.over(seam.backend(), Kernel.DEVICE);
-        kernel.traceHandles(() -> seam.isOfKit() ? BY_KIT : Place.here());
+        kernel.traceHandles(this::line);
+        fake.ifPresent(traced -> traced.messages().traceCallers(this::line));
         faults.listen();
+    }
+
+    private String line() {
+        return seam.isOfKit() ? BY_KIT : Place.here();
     }
 
     /** The kernel. */

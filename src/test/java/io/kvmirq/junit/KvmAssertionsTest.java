@@ -19,6 +19,7 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.vfio.ArmedVectors;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.List;
 import java.util.concurrent.locks.LockSupport;
@@ -85,11 +86,31 @@ class KvmAssertionsTest {
     void aDeviceThatCannotSendLoses(KvmHost host, FakePciDevice device) {
         device.sendMessage(3);
         assertThat(host.lost())
-                .isEqualTo(List.of("vector 3 of 0000:03:00.0 was not sent: the device is no bus master"));
+                .singleElement()
+                .asString()
+                .startsWith(
+                        "vector 3 of 0000:03:00.0 was not sent: the device is no bus master, at KvmAssertionsTest.java:");
         host.vfio();
         device.sendMessage(3);
         assertThat(host.lost().get(1))
-                .isEqualTo("vector 3 of 0000:03:00.0 was not sent: the device has MSI and MSI-X disabled");
+                .startsWith("vector 3 of 0000:03:00.0 was not sent: the device has MSI and MSI-X disabled, at Kvm");
+    }
+
+    @KvmTest
+    void aLostMessageHasASourceAPlaceACallAndALine(KvmHost host, VfioDevice nic, FakePciDevice device) {
+        EventFd event = EventFd.create(host.kernel());
+        try (ArmedVectors armed = nic.msix(3, 1).arm(List.of(event))) {
+            device.sendMessage(3);
+            event.drain();
+            device.sendMessage(3);
+            armed.set(3, host.eventFd());
+            event.close();
+        }
+        assertThatThrownBy(() -> assertThat(host).lostNothing())
+                .hasMessageStartingWith(
+                        "expected no interrupt to be lost; lost: its eventfd was closed; source vector 3 of"
+                                + " MSI-X of 0000:03:00.0, last place the count of eventfd ")
+                .hasMessageMatching(".*, call close of descriptor \\d+, at KvmAssertionsTest.java:\\d+");
     }
 
     @KvmTest(real = Real.IF_PRESENT)
