@@ -35,6 +35,7 @@ class LostInterruptTest {
         assertThat(figures.arrived).isPositive();
         assertThat(figures.lost).as(figures.toString()).isZero();
         assertThat(figures.flaws).isEmpty();
+        assertThat(figures.named).isEmpty();
         assertThat(figures.strays).as(figures.toString()).isZero();
         assertThat(figures.whileMasked).as(figures.toString()).isZero();
     }
@@ -74,5 +75,10 @@ class LostInterruptTest {
     void naiveOrderLosesSomeInSomeWindow(NaiveOrder order) {
         Figures figures = LostSearch.windows("6.12", order);
         assertThat(figures.lost > 0).as(order + ": " + figures).isEqualTo(order.loses());
+        int known = figures.named.size() + figures.keptBack.size();
+        int ofRightOrder = LostSearch.windows("6.12", HandWay::new).keptBack.size();
+        assertThat(known > ofRightOrder)
+                .as("the ledger names a loss of " + order)
+                .isEqualTo(order.loses());
     }
 }

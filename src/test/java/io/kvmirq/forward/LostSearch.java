@@ -57,7 +57,13 @@ final class LostSearch implements AutoCloseable {
         /** Fired, and held back when the forwarding of their vector ended. */
         long ended;
 
-        /** Rules of the host's hardware that were broken. */
+        /** The messages that the ledger of the kernel calls lost. */
+        final List<String> named = new ArrayList<>();
+
+        /** The messages that the ledger calls ended, and those that the program has although all is unmasked. */
+        final List<String> keptBack = new ArrayList<>();
+
+        /** Rules of the host's hardware, or of the ledger, that were broken. */
         final List<String> flaws = new ArrayList<>();
 
         Optional<String> first = Optional.empty();
@@ -98,6 +104,7 @@ final class LostSearch implements AutoCloseable {
     private final long seed;
     private final Random random;
     private final Undo made = new Undo();
+    private final FakeKernel fake;
     private final FakePciDevice hardware;
     private final SearchGuest guest;
     private final VfioDevice device;
@@ -132,7 +139,7 @@ final class LostSearch implements AutoCloseable {
         this.seed = seed;
         this.random = new Random(seed);
         this.rarity = RARITIES[random.nextInt(RARITIES.length)];
-        FakeKernel fake = new FakeKernel(Profile.of(profile));
+        fake = new FakeKernel(Profile.of(profile));
         hardware = fake.pciDevice(NIC.toString(), 15)
                 .msix(VECTORS)
                 .express()
@@ -203,6 +210,7 @@ final class LostSearch implements AutoCloseable {
             take(Step.FORWARD, 0);
         }
         figures.steps++;
+        figures.flaws.addAll(fake.messages().brokenRules());
         check();
         return windows;
     }
@@ -219,6 +227,7 @@ final class LostSearch implements AutoCloseable {
             firing.run();
             way.runLoop();
             figures.steps++;
+            figures.flaws.addAll(fake.messages().brokenRules());
             if (i % STEPS_BETWEEN_CHECKS == STEPS_BETWEEN_CHECKS - 1) {
                 check();
             }
@@ -441,12 +450,18 @@ final class LostSearch implements AutoCloseable {
                 figures.first = figures.first.or(() -> Optional.of(loss));
             }
         }
+        fake.messages().waiting().stream()
+                .filter(message -> message.contains(", in the program"))
+                .forEach(figures.keptBack::add);
     }
 
     @Override
     public void close() {
         firing.before(() -> {});
         figures.flaws.addAll(guest.flaws());
+        figures.keptBack.addAll(fake.messages().ended());
+        fake.lost().stream().filter(lost -> lost.contains("; source ")).forEach(figures.named::add);
         made.close();
+        figures.flaws.addAll(fake.messages().brokenRules());
     }
 }

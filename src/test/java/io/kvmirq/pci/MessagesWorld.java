@@ -209,5 +209,6 @@ final class MessagesWorld implements AutoCloseable {
     public void close() {
         parts.close();
         assertThat(kernel.openHandles()).isEmpty();
+        assertThat(fake.messages().brokenRules()).isEmpty();
     }
 }
