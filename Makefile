@@ -51,8 +51,8 @@ fuzz: build ## fuzz decode and encode, a minute for each entry point, and the ca
 races: build ## search every order of the steps of a vCPU and its senders for one that loses an interrupt
 	scripts/races
 
-lost: build ## search random changes of forwarded interrupts for one that loses a message; FIRED=n (default 1000000)
-	@scripts/lost $(or $(FIRED),1000000)
+lost: build ## search random changes of forwarded interrupts for one that loses a message; FIRED=n (default 1000000), PROGRAMS=n (10000)
+	@scripts/lost $(or $(FIRED),1000000) 0 $(or $(PROGRAMS),10000)
 
 stress: build ## run the live descriptor under real threads; MODE=default or tough runs longer, MODE=hard uses VMs instead
 	scripts/stress $(MODE)

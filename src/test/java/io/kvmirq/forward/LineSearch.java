@@ -9,6 +9,7 @@ import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
+import io.kvmirq.testing.FiringKernel;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
 import java.util.List;

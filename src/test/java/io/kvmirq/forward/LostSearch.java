@@ -10,6 +10,7 @@ import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.FiringKernel;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
 import java.util.BitSet;

@@ -8,10 +8,10 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Route;
 import io.kvmirq.kernel.EventLoop;
+import io.kvmirq.testing.FiringKernel;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
-import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
@@ -107,7 +107,7 @@ class TwoThreadsTest {
                         world.hardware.sendMessage(0);
                     }
                     other.start();
-                    awaitEndOrLock(other);
+                    FiringKernel.awaitEndOrLock(other);
                 }
             });
             tried(() -> first.make(irq, vector));
@@ -153,14 +153,6 @@ class TwoThreadsTest {
             }
         }
 
-        private static void awaitEndOrLock(Thread other) {
-            for (Thread.State now = other.getState();
-                    now == Thread.State.NEW || now == Thread.State.RUNNABLE;
-                    now = other.getState()) {
-                Thread.onSpinWait();
-            }
-        }
-
         private static void joined(Thread other) {
             try {
                 other.join();
@@ -179,7 +171,6 @@ class TwoThreadsTest {
 
     @ParameterizedTest
     @EnumSource
-    @Timeout(60)
     void changesOfTwoThreadsLoseNothingAndDoNotFail(Change first) {
         int races = 0;
         for (Change second : Change.values()) {

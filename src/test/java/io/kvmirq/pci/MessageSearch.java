@@ -15,13 +15,13 @@ import java.util.SplittableRandom;
  * arrive: each message once, as the registers say when its vector is open. A lazy guest takes what was requested some
  * accesses later.
  */
-public abstract class MessageSearch {
+public abstract class MessageSearch implements AutoCloseable {
     private static final int STEPS = 80;
     /** A lazy guest takes what was requested after one in so many accesses. */
     private static final int LAZINESS = 4;
 
     /** What the searched capability belongs to. */
-    public interface Device {
+    public interface Device extends AutoCloseable {
         void send(int vector);
 
         /** As a Function Level Reset. */
@@ -32,9 +32,13 @@ public abstract class MessageSearch {
 
         /** Whether pending bits are these, at last. */
         long pending(long expected);
+
+        /** Ends it, if it is of the search alone. */
+        @Override
+        default void close() {}
     }
 
-    final Device device;
+    Device device;
     final SplittableRandom random;
     final int vectors;
     final List<String> program = new ArrayList<>();
@@ -46,6 +50,7 @@ public abstract class MessageSearch {
     final Set<String> possible = new HashSet<>();
 
     private final boolean lazy;
+    private boolean mayTake = true;
     private int sent;
     private int arrived;
 
@@ -65,6 +70,11 @@ public abstract class MessageSearch {
         openAll();
         take();
         assertThat(pending.isEmpty()).isTrue();
+    }
+
+    @Override
+    public final void close() {
+        device.close();
     }
 
     abstract void step(int vector);
@@ -115,16 +125,27 @@ public abstract class MessageSearch {
     final void check(List<String> expected, List<String> may) {
         due.addAll(expected);
         possible.addAll(may);
-        if (!lazy || random.nextInt(LAZINESS) == 0) {
+        if (mayTake && (!lazy || random.nextInt(LAZINESS) == 0)) {
             take();
         }
     }
 
-    private void take() {
+    /** From now on the vCPUs take what is requested at once or some accesses later; or nothing. */
+    final void setMayTake(boolean may) {
+        mayTake = may;
+    }
+
+    /** What the vCPUs take now. */
+    final List<String> takeAny() {
         taking();
         List<String> taken = device.taken(due.size());
         arrived += taken.size();
         program.add("take " + taken);
+        return taken;
+    }
+
+    final void take() {
+        List<String> taken = takeAny();
         possible.removeAll(due);
         taken.removeAll(possible);
         assertThat(taken).as("%s", program).containsExactlyInAnyOrderElementsOf(due);

@@ -22,9 +22,13 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.kvm.X86Lapic;
 import io.kvmirq.recording.Faults;
+import io.kvmirq.snapshot.VmParts;
+import io.kvmirq.testing.FiringKernel;
 import io.kvmirq.testing.GuestIts;
 import io.kvmirq.testing.Numbers;
+import io.kvmirq.uapi.Uapi;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
 import java.util.List;
@@ -55,9 +59,12 @@ final class MessagesWorld implements AutoCloseable {
     private static final int FIRST_OF_EVENTS = 0x40;
 
     private static final int NO_INTERRUPT = 1023;
+    private static final int IRR_WORDS = 8;
+    private static final int IRR_DISTANCE = 16;
 
     final Faults faults = new Faults();
     final FakeKernel fake;
+    final FiringKernel firing;
     final FakePciDevice hardware;
     final Vm vm;
     final VfioDevice device;
@@ -67,6 +74,10 @@ final class MessagesWorld implements AutoCloseable {
     final GuestMsi msi;
 
     private final Kernel kernel;
+    private final List<Vcpu> vcpus;
+    /** On arm64. */
+    private final Optional<GuestIts> its;
+
     /** On arm64. */
     private final List<FakeArmVcpu> armVcpus = new ArrayList<>();
 
@@ -83,22 +94,25 @@ final class MessagesWorld implements AutoCloseable {
                 .express()
                 .resettable()
                 .add();
-        kernel = parts.add(Kernel.over(faults.over(fake.backend()), Kernel.DEVICE));
+        firing = new FiringKernel(fake.backend());
+        kernel = parts.add(Kernel.over(faults.over(firing.backend()), Kernel.DEVICE));
         vm = parts.add(Vm.create(kernel));
         boolean arm64 = Profile.of(profile).isArm64();
         mayHaveVlpis = profile.contains("gicv4");
         if (!arm64) {
             vm.createIrqchip();
         }
-        List<Vcpu> vcpus = IntStream.range(0, VCPUS)
+        vcpus = IntStream.range(0, VCPUS)
                 .mapToObj(i -> parts.add(vm.createVcpu(new VcpuId(i))))
                 .toList();
         if (arm64) {
             vcpus.forEach(Vcpu::initialize);
-            GuestIts its = new GuestIts(vm, VCPUS, parts);
-            IntStream.range(0, GuestIts.EVENTS).forEach(its::map);
+            GuestIts ofGuest = new GuestIts(vm, VCPUS, parts);
+            IntStream.range(0, GuestIts.EVENTS).forEach(ofGuest::map);
+            its = Optional.of(ofGuest);
             IntStream.range(0, VCPUS).forEach(i -> armVcpus.add(fake.armVcpu(Numbers.of(vm.fd()), new VcpuId(i))));
         } else {
+            its = Optional.empty();
             vcpus.forEach(Vcpu::enableLapic);
         }
         device = parts.add(VfioDevice.open(kernel, PciAddress.parse(NIC), parts.add(KvmVfio.create(vm))));
@@ -139,18 +153,30 @@ final class MessagesWorld implements AutoCloseable {
         msix.writeTable(vector * 16L + 12, 4, masked ? 1 : 0);
     }
 
-    /**
-     * Lets this process inject a vector of MSI-X that is forwarded, or no longer.
-     *
-     * @return whether it injects it now
-     */
-    boolean move(int vector) {
-        ForwardedIrq irq = forwarding.irqs().stream()
+    /** The vector of MSI-X, if it is forwarded. */
+    Optional<ForwardedIrq> forwarded(int vector) {
+        return forwarding.irqs().stream()
                 .filter(one -> one.irq().number() == vector)
-                .findFirst()
-                .orElseThrow();
+                .findFirst();
+    }
+
+    /** Lets this process inject an interrupt, or no longer. */
+    static void move(ForwardedIrq irq) {
         irq.moveTo(irq.mechanism() == Mechanism.USERSPACE ? Mechanism.IRQFD : Mechanism.USERSPACE);
-        return irq.mechanism() == Mechanism.USERSPACE;
+    }
+
+    /** For a snapshot of MSI-X and all else. */
+    VmParts saved() {
+        VmParts saved = new VmParts(vm).messages("nic", device, msix);
+        its.ifPresent(ofGuest -> saved.vgic(ofGuest.vgic()).its(ofGuest.its()));
+        for (int i = 0; i < VCPUS; i++) {
+            saved.vcpu(new VcpuId(i), vcpus.get(i));
+        }
+        return saved;
+    }
+
+    boolean isArm64() {
+        return its.isPresent();
     }
 
     /**
@@ -166,6 +192,9 @@ final class MessagesWorld implements AutoCloseable {
                 taken.add(event % VCPUS + ":0x" + Integer.toHexString(FIRST_OF_EVENTS + event / VCPUS));
             }
         }
+        for (int i = 0; i < VCPUS && armVcpus.isEmpty() && fake.vcpus().isEmpty(); i++) {
+            takeFromLapic(i, taken);
+        }
         for (int i = 0; i < fake.vcpus().size(); i++) {
             FakeVcpu vcpu = fake.vcpus().get(i);
             vcpu.enterGuest();
@@ -178,6 +207,24 @@ final class MessagesWorld implements AutoCloseable {
             }
         }
         return taken;
+    }
+
+    /** Without interrupt hardware a guest that takes all of its interrupts is one whose IRR becomes empty. */
+    private void takeFromLapic(int vcpu, List<String> taken) {
+        X86Lapic lapic = vcpus.get(vcpu).lapic();
+        boolean any = false;
+        for (int word = 0; word < IRR_WORDS; word++) {
+            int at = Uapi.KvmLapicState.IRR + word * IRR_DISTANCE;
+            for (int left = lapic.get(at); left != 0; left &= left - 1) {
+                int vector = word * Integer.SIZE + Integer.numberOfTrailingZeros(left);
+                taken.add(vcpu + ":0x" + Integer.toHexString(vector));
+                any = true;
+            }
+            lapic.set(at, 0);
+        }
+        if (any) {
+            vcpus.get(vcpu).setLapic(lapic);
+        }
     }
 
     /** @param bits reads the pending bits */
@@ -201,6 +248,11 @@ final class MessagesWorld implements AutoCloseable {
             @Override
             public long pending(long expected) {
                 return bits.getAsLong();
+            }
+
+            @Override
+            public void close() {
+                MessagesWorld.this.close();
             }
         };
     }

@@ -7,21 +7,38 @@ import static io.kvmirq.pci.MessagesWorld.VECTORS;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.MsiMessage;
+import io.kvmirq.forward.ForwardedIrq;
+import io.kvmirq.forward.Mechanism;
+import io.kvmirq.snapshot.VmSnapshot;
+import io.kvmirq.testing.FiringKernel;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 
-/** A search of MSI-X. */
+/**
+ * A search of MSI-X. Beside what the guest does, the host moves vectors between this process and the kernel, holds all of
+ * them, saves and restores the device or the whole VM, and does such things in a second thread.
+ */
 final class MsixSearch extends MessageSearch {
     /** The guest's vectors of a vector of the device: none is shared, so that none hides another. */
     private static final int VECTORS_EACH = 8;
 
     private static final int FIRST = 0x40;
 
-    private final MessagesWorld world;
+    /** Kernel calls of a guest's access, at one of which a second thread begins. */
+    private static final int WINDOWS = 5;
+
+    /** A save takes as long as all else of a program. */
+    private static final int RARITY_OF_SAVES = 4;
+
+    private final String profile;
+    private MessagesWorld world;
     private boolean functionMasked;
+    private boolean held;
     private final boolean[] masked = new boolean[VECTORS];
     private final int[] vcpus = new int[VECTORS];
     private final int[] data = new int[VECTORS];
@@ -41,8 +58,13 @@ final class MsixSearch extends MessageSearch {
     /** Those that are open and whose eventfd may have one. */
     private final BitSet maybeWaiting = new BitSet();
 
-    MsixSearch(MessagesWorld world, boolean lazy, long seed) {
+    MsixSearch(String profile, boolean lazy, long seed) {
+        this(profile, new MessagesWorld(profile), lazy, seed);
+    }
+
+    private MsixSearch(String profile, MessagesWorld world, boolean lazy, long seed) {
         super(world.searched(() -> world.msix.readPending(0, 8)), VECTORS, lazy, seed);
+        this.profile = profile;
         this.world = world;
         reset();
         for (int i = 0; i < VECTORS; i++) {
@@ -52,6 +74,7 @@ final class MsixSearch extends MessageSearch {
 
     @Override
     void openAll() {
+        release();
         for (int i = 0; i < VECTORS; i++) {
             mask(i, false);
         }
@@ -60,10 +83,22 @@ final class MsixSearch extends MessageSearch {
 
     @Override
     void step(int vector) {
-        switch (random.nextInt(17)) {
+        switch (random.nextInt(22)) {
             case 16 -> {
                 if (enabled && forwarded.get(vector)) {
                     move(vector);
+                }
+            }
+            case 17 -> hold();
+            case 18, 19 -> release();
+            case 20 -> {
+                if (random.nextInt(RARITY_OF_SAVES) == 0) {
+                    save();
+                }
+            }
+            case 21 -> {
+                if (forwarded.get(vector)) {
+                    inTwoThreads(random.nextInt(VECTORS), vector);
                 }
             }
             case 0, 1, 2 -> entry(vector);
@@ -90,7 +125,8 @@ final class MsixSearch extends MessageSearch {
                 world.msix.writeTable(random.nextInt(0, 64) * 4L + 2, 4, random.nextLong());
             }
             default -> {
-                inDevice.set(vector, enabled && !isOpen(vector) && !forwarded.get(vector) || inDevice.get(vector));
+                boolean alone = enabled && !isOpen(vector) && !forwarded.get(vector) && !pending.get(vector);
+                inDevice.set(vector, alone || inDevice.get(vector));
                 send(vector);
             }
         }
@@ -118,7 +154,9 @@ final class MsixSearch extends MessageSearch {
     private void move(int vector) {
         program.add("move " + vector);
         boolean wasPending = isOpen(vector) && !relayed.get(vector);
-        boolean here = world.move(vector);
+        ForwardedIrq irq = world.forwarded(vector).orElseThrow();
+        MessagesWorld.move(irq);
+        boolean here = irq.mechanism() == Mechanism.USERSPACE;
         assertThat(here).isNotEqualTo(relayed.get(vector));
         relayed.set(vector, here);
         if (wasPending && world.mayHaveVlpis()) {
@@ -128,6 +166,185 @@ final class MsixSearch extends MessageSearch {
             injected(vector);
         }
         check(List.of());
+    }
+
+    private void hold() {
+        program.add("hold");
+        BitSet open = open();
+        held = true;
+        world.msix.hold();
+        opened(open);
+    }
+
+    private void release() {
+        program.add("release");
+        BitSet open = open();
+        held = false;
+        world.msix.release();
+        opened(open);
+    }
+
+    /** Saves, and goes on here, in a device that was reset, or in another VM. */
+    private void save() {
+        switch (random.nextInt(3)) {
+            case 0 -> {
+                program.add("save");
+                VmSnapshot.of(world.saved());
+                BitSet open = open();
+                boolean wasHeld = held;
+                held = true;
+                open.stream().forEach(this::closed);
+                held = wasHeld;
+                opened();
+            }
+            case 1 -> {
+                hold();
+                program.add("save, reset, restore");
+                byte[] state = world.msix.state();
+                world.msix.reset();
+                device.reset();
+                world.msix.restore(state);
+                restored();
+            }
+            default -> {
+                if (!world.isArm64()) {
+                    moveToAnotherVm();
+                }
+            }
+        }
+    }
+
+    private void moveToAnotherVm() {
+        hold();
+        program.add("move to another VM");
+        VmSnapshot snapshot = VmSnapshot.moving(world.saved());
+        MessagesWorld next = new MessagesWorld(profile);
+        MessagesWorld before = world;
+        world = next;
+        device = next.searched(() -> next.msix.readPending(0, 8));
+        next.msix.hold();
+        snapshot.restore(next.saved());
+        before.close();
+        restored();
+    }
+
+    /** The device forgets what it alone had. What this process has to inject was pending. */
+    private void restored() {
+        pending.andNot(inDevice);
+        inDevice.clear();
+        leaveThisProcess();
+        if (enabled) {
+            forwarded.set(0);
+        }
+        opened();
+    }
+
+    /**
+     * The guest writes about one vector, and another thread moves one. The move begins before a kernel call of the write,
+     * where the device sends, too.
+     */
+    private void inTwoThreads(int vector, int moved) {
+        take();
+        int sends = random.ints(0, VECTORS).filter(forwarded::get).findFirst().orElseThrow();
+        int window = 1 + random.nextInt(WINDOWS);
+        program.add("before call " + window + ", move " + moved + " and send " + sends);
+        ForwardedIrq irq = world.forwarded(moved).orElseThrow();
+        AtomicReference<@Nullable Throwable> failed = new AtomicReference<>();
+        Thread guest = Thread.currentThread();
+        Thread host = new Thread(() -> {
+            try {
+                MessagesWorld.move(irq);
+            } catch (IllegalStateException e) {
+                // The guest's write may have ended the forwarding.
+                failed.set(enabled ? e : null);
+            } catch (RuntimeException e) {
+                failed.set(e);
+            }
+        });
+        BitSet sent = new BitSet();
+        int[] calls = {0};
+        world.firing.before(() -> {
+            if (Thread.currentThread() == guest && ++calls[0] == window) {
+                sent.set(sends, world.hardware.sendMessage(sends));
+                host.start();
+                FiringKernel.awaitEndOrLock(host);
+            }
+        });
+        setMayTake(false);
+        write(vector);
+        setMayTake(true);
+        world.firing.before(() -> {});
+        if (host.getState() == Thread.State.NEW) {
+            host.start();
+        }
+        join(host);
+        assertThat(failed.get()).as("%s", program).isNull();
+        if (forwarded.get(moved)) {
+            boolean here = irq.mechanism() == Mechanism.USERSPACE;
+            relayed.set(moved, here);
+        }
+        foundAfter(sent, BitSet.valueOf(new long[] {1L << vector | 1L << moved | 1L << sends}));
+    }
+
+    private void write(int vector) {
+        switch (random.nextInt(4)) {
+            case 0 -> entry(vector);
+            case 1 -> mask(vector, !masked[vector]);
+            case 2 -> control(true, random.nextBoolean());
+            default -> control(random.nextInt(3) > 0, random.nextBoolean());
+        }
+    }
+
+    private static void join(Thread host) {
+        try {
+            host.join();
+        } catch (InterruptedException e) {
+            throw new AssertionError(e);
+        }
+    }
+
+    /**
+     * Each message of these vectors is taken or pending, whoever came first. All others are as in one thread.
+     *
+     * @param sent those whose message was sent in between
+     */
+    private void foundAfter(BitSet sent, BitSet concerned) {
+        taking();
+        BitSet owed = (BitSet) sent.clone();
+        concerned.stream()
+                .filter(i -> pending.get(i) && knowsPending(i) || due.contains(target(i)))
+                .forEach(owed::set);
+        List<String> taken = takeAny();
+        BitSet arrived = new BitSet();
+        for (String target : List.copyOf(taken)) {
+            int vector = vectorOf(target);
+            if (concerned.get(vector)) {
+                arrived.set(vector);
+                taken.remove(target);
+            }
+        }
+        for (int vector : concerned.stream().toArray()) {
+            due.removeIf(target -> vectorOf(target) == vector);
+            possible.removeIf(target -> vectorOf(target) == vector);
+            waiting.clear(vector);
+            maybeWaiting.clear(vector);
+            boolean kept = (world.msix.readPending(0, 8) >>> vector & 1) == 1;
+            assertThat(!owed.get(vector) || kept || arrived.get(vector))
+                    .as("vector %s is taken or pending after %s", vector, program)
+                    .isTrue();
+            if (knowsPending(vector)) {
+                pending.set(vector, kept);
+            }
+        }
+        possible.removeAll(due);
+        taken.removeAll(possible);
+        assertThat(taken).as("%s", program).containsExactlyInAnyOrderElementsOf(due);
+        due.clear();
+        possible.clear();
+    }
+
+    private static int vectorOf(String target) {
+        return (Integer.decode(target.substring(target.indexOf(':') + 1)) - FIRST) / VECTORS_EACH;
     }
 
     /** The signals in the eventfd of an open vector are requested. */
@@ -156,7 +373,7 @@ final class MsixSearch extends MessageSearch {
 
     @Override
     boolean isOpen(int vector) {
-        return enabled && !functionMasked && !masked[vector];
+        return enabled && !functionMasked && !held && !masked[vector];
     }
 
     @Override

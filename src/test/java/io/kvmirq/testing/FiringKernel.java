@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.forward;
+package io.kvmirq.testing;
 
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
@@ -13,34 +13,34 @@ import org.jspecify.annotations.Nullable;
  * A kernel before each of whose typed calls something happens, and before each raw one if it is asked to. Calls that are
  * made meanwhile are not counted.
  */
-final class FiringKernel {
+public final class FiringKernel {
     private final KernelBackend target;
     private final Libc libc;
     private Runnable before = () -> {};
     private boolean inside;
 
-    FiringKernel(KernelBackend target) {
+    public FiringKernel(KernelBackend target) {
         this(target, false);
     }
 
     /** @param raw whether it happens before raw calls, too, such as those of an epoll set */
-    FiringKernel(KernelBackend target, boolean raw) {
+    public FiringKernel(KernelBackend target, boolean raw) {
         this.target = target;
         this.libc = raw ? proxy(Libc.class, target.libc()) : target.libc();
     }
 
     /** From now on this happens before each call. */
-    void before(Runnable happens) {
+    public void before(Runnable happens) {
         before = happens;
     }
 
     /** It happens now. */
-    void run() {
+    public void run() {
         quietly(before);
     }
 
     /** It does not happen before the calls of this. */
-    void quietly(Runnable calls) {
+    public void quietly(Runnable calls) {
         boolean outer = inside;
         inside = true;
         try {
@@ -50,8 +50,17 @@ final class FiringKernel {
         }
     }
 
-    KernelBackend backend() {
+    public KernelBackend backend() {
         return proxy(KernelBackend.class, target);
+    }
+
+    /** Lets a thread go on until it has ended or waits for a lock of the caller. */
+    public static void awaitEndOrLock(Thread other) {
+        for (Thread.State now = other.getState();
+                now == Thread.State.NEW || now == Thread.State.RUNNABLE;
+                now = other.getState()) {
+            Thread.onSpinWait();
+        }
     }
 
     private <T> T proxy(Class<T> type, T of) {
