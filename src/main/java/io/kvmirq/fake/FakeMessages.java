@@ -11,7 +11,7 @@ import java.util.function.Supplier;
  * The ledger of a fake kernel: each message of a vector of a device, and each signal of an eventfd by a program or an
  * ioeventfd, from its source to the vCPU that takes it. Messages of one source that meet in one place are one. A message
  * waits as a pending bit of its device, in the count of an eventfd, in a worker of KVM, in the program that read the
- * eventfd, as a posted request, or in the IRR of a LAPIC. Lines are not counted, and on arm64 a pending LPI is taken.
+ * eventfd, as a posted request, in the IRR of a LAPIC, or as a pending LPI. Lines are not counted.
  * Get it from {@link FakeKernel#messages}. Thread-safe.
  */
 public final class FakeMessages {
@@ -29,7 +29,8 @@ public final class FakeMessages {
      * @param taken by a vCPU, by a line, or by the program that is their source
      * @param merged with another message of the same source
      * @param waiting now
-     * @param ended by the program: it closed the eventfd of a vector that it had disabled, or reset the device
+     * @param ended by the program: it closed the eventfd of a vector that it had disabled, or reset the device;
+     *     or by its guest, which discarded an event of an ITS
      * @param lost all others that reached no vCPU
      */
     public record Counts(long sent, long taken, long merged, long waiting, long ended, long lost) {}

@@ -105,6 +105,7 @@ public final class ArmGuest {
                 .take(
                         vcpu,
                         priority -> cpu.passes(priority) && (best < 0 || priority >> PRIORITY_SHIFT < priority(best)));
+        taken.ifPresent(vm.messages()::take);
         return taken.orElse(GuestCpuInterface.SPURIOUS);
     }
 

@@ -34,6 +34,7 @@ final class ArmVm extends VmInterrupts {
 
     private final int addressBits;
     private final MemorySlots memory;
+    private final LpiMessages messages;
     private final Lpis lpis;
     private final Vlpis vlpis;
     private final List<ArmVcpu> vcpus = new ArrayList<>();
@@ -53,7 +54,8 @@ final class ArmVm extends VmInterrupts {
         this.addressBits = addressBits;
         this.memory = new MemorySlots(
                 host, new MemorySlots.Limits(ArmCapabilities.SLOTS, 1, addressBits, ArmAnswer.ARM_MEMORY_BEYOND));
-        this.lpis = new Lpis(this::vcpuOfTarget, new ArmRam(host, memory), this::delivers);
+        this.messages = new LpiMessages(this);
+        this.lpis = new Lpis(this::vcpuOfTarget, new ArmRam(host, memory), this::delivers, messages);
         this.vlpis = new Vlpis(this, lpis);
         if (host.hardware() instanceof GicHardware gic) {
             gic.add(this);
@@ -81,6 +83,16 @@ final class ArmVm extends VmInterrupts {
 
     Lpis lpis() {
         return lpis;
+    }
+
+    LpiMessages messages() {
+        return messages;
+    }
+
+    /** Also of interrupts that were injected while the VM was closed. */
+    @Override
+    protected void closed() {
+        messages.close();
     }
 
     int addressBits() {
@@ -290,10 +302,7 @@ final class ArmVm extends VmInterrupts {
             return host().refuse(ArmAnswer.ARM_MSI_DOORBELL);
         }
         return switch (service.its().message(message.device().getAsInt(), message.event())) {
-            case PENDING -> {
-                host().ledger().arrive();
-                yield 1;
-            }
+            case PENDING -> 1;
             case UNMAPPED -> {
                 note(ArmAnswer.ARM_MSI_UNMAPPED);
                 yield 0;

@@ -143,6 +143,13 @@ public final class ArmVmFile extends VmFile {
         return 0;
     }
 
+    /** What is pending ends with the VM, and not with the vLPIs that go before. */
+    @Override
+    protected void released() {
+        vm.messages().close();
+        super.released();
+    }
+
     // Injection
 
     private int setLineForStatus(ByteBuffer line) {
@@ -166,7 +173,10 @@ public final class ArmVmFile extends VmFile {
         OptionalInt device = (flags & Uapi.KVM_MSI_VALID_DEVID) == 0
                 ? OptionalInt.empty()
                 : OptionalInt.of(msi.getInt(Uapi.KvmMsi.DEVID));
-        return vm.send(new ArmMessage(doorbell, msi.getInt(Uapi.KvmMsi.DATA), device));
+        host.ledger().sendByProgram();
+        int sent = vm.send(new ArmMessage(doorbell, msi.getInt(Uapi.KvmMsi.DATA), device));
+        host.ledger().sentByProgram();
+        return sent;
     }
 
     // Devices

@@ -57,11 +57,7 @@ public final class GicHardware implements IrqHardware {
 
         @Override
         public boolean request() {
-            boolean isVlpi = vm != null && vm.receive(hostIrq);
-            if (isVlpi) {
-                vm.host().ledger().arrive();
-            }
-            return !isVlpi;
+            return vm == null || !vm.receive(hostIrq);
         }
 
         @Override

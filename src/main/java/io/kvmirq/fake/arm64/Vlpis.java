@@ -22,6 +22,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.stream.IntStream;
 import java.util.stream.LongStream;
 
@@ -77,6 +78,16 @@ final class Vlpis {
         return gicv4 ? Optional.of(all.get(vcpu)) : Optional.empty();
     }
 
+    /** Whether an LPI is a vLPI that is pending and enabled while its vCPU sleeps. */
+    boolean isSleptOn(int lpi) {
+        OptionalInt vcpu = lpis.vcpu(lpi);
+        return lpis.hostIrq(lpi).isPresent()
+                && lpis.isEnabledByGuest(lpi)
+                && lpis.isPending(lpi)
+                && vcpu.isPresent()
+                && vpe(vcpu.getAsInt()).filter(vpe -> vpe.thread().isAsleep()).isPresent();
+    }
+
     /** How often the doorbell of each vPE rang; empty without GICv4. */
     int[] doorbells() {
         vpes();
@@ -114,11 +125,13 @@ final class Vlpis {
 
     void reroute(FakeIrqfd irqfd, Route route) {
         note(Objects.requireNonNull(mappings.get(irqfd)).changeRoute(route));
+        vm.messages().vlpiEnded(irqfd.event());
         vm.note(kernel == VlpiKernel.BY_HOST_IRQ ? VgicAnswer.VLPI_ENDS_WITH_ROUTE : VgicAnswer.VLPI_STAYS_BEFORE);
     }
 
     void disconnect(FakeIrqfd irqfd) {
         note(Objects.requireNonNull(mappings.remove(irqfd)).unregister());
+        vm.messages().vlpiEnded(irqfd.event());
     }
 
     private void note(Outcome outcome) {

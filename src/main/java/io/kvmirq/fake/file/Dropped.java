@@ -20,6 +20,8 @@ final class Dropped {
     private String call = NO_CALL;
     private long request;
     private int descriptor;
+    private long lostCount;
+    private long endedCount;
 
     /** @param text of the caller, at the end of each sentence */
     void setCaller(Supplier<String> text) {
@@ -37,9 +39,45 @@ final class Dropped {
         call = NO_CALL;
     }
 
-    void add(boolean isEnded, String why, MessageSource source, String place) {
-        (isEnded ? ended : lost)
-                .add(why + "; source " + source + ", last place " + place + ", " + callText() + caller.get());
+    /** A message that waited in a slot. @return the sentence about it; empty if there are too many */
+    String add(boolean isEnded, String why, MessageSource source, MessagePlace place, int slot) {
+        String sentence = hasRoom(isEnded) ? sentence(why, source, place.name(slot)) : "";
+        count(isEnded, sentence);
+        return sentence;
+    }
+
+    /** A message that was on its way. */
+    void lose(String what, String why, MessageSource source, Hand hand) {
+        count(false, hasRoom(false) ? sentence(what + why, source, hand.lastPlace()) : "");
+    }
+
+    private void count(boolean isEnded, String sentence) {
+        if (isEnded) {
+            endedCount++;
+        } else {
+            lostCount++;
+        }
+        if (!sentence.isEmpty()) {
+            (isEnded ? ended : lost).add(sentence);
+        }
+    }
+
+    private String sentence(String why, MessageSource source, String place) {
+        return why + "; source " + source + ", last place " + place + ", " + callText() + caller.get();
+    }
+
+    /** A lost message is there again. @param sentence about it; empty for none */
+    void found(String sentence) {
+        lostCount--;
+        lost.remove(sentence);
+    }
+
+    long lostCount() {
+        return lostCount;
+    }
+
+    long endedCount() {
+        return endedCount;
     }
 
     /** Whether one more is kept. */

@@ -4,6 +4,7 @@ package io.kvmirq.fake.file;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Counts each message from its source to the vCPU that takes it, so that none disappears unseen. A message that waits is
@@ -25,9 +26,8 @@ public final class Ledger {
     private final Dropped dropped = new Dropped();
     private final WaitingMessages waiting = new WaitingMessages();
     private final Hand hand = new Hand();
-    private final ProgramMessages program = new ProgramMessages(hand, waiting);
-    private long ended;
-    private long lost;
+    private final OwedMessages owed = new OwedMessages(hand, waiting, dropped);
+    private final ProgramMessages program = new ProgramMessages(hand, waiting, owed);
 
     /** @return the id of a source, until {@link #forget} */
     public int register(MessageSource source) {
@@ -99,10 +99,7 @@ public final class Ledger {
 
     private void loseHand(String what, String why) {
         for (int id = hand.next(0); id >= 0; id = hand.next(id + 1)) {
-            lost++;
-            if (dropped.hasRoom(false)) {
-                dropped.add(false, what + why, waiting.source(id), hand.lastPlace());
-            }
+            dropped.lose(what, why, waiting.source(id), hand);
         }
     }
 
@@ -129,7 +126,7 @@ public final class Ledger {
 
     /** The program asked for the end of what waits in a slot. */
     public void end(MessagePlace place, int slot, String why) {
-        remove(place, slot, why, true, true);
+        remove(place, slot, why, true, true, null);
     }
 
     /** As {@link #end}, of all slots. */
@@ -141,15 +138,26 @@ public final class Ledger {
 
     /** What waits in a slot goes. A message is ended if the program has ended its source, else it is lost. */
     public void discard(MessagePlace place, int slot, String why) {
-        remove(place, slot, why, false, true);
+        remove(place, slot, why, false, true, null);
+    }
+
+    /** As {@link #discard}. A message that is lost is there again if the program signals an eventfd for it. */
+    public void discardUnlessSignalled(MessagePlace place, int slot, String why, MessageSource event) {
+        remove(place, slot, why, false, true, event);
     }
 
     /** What waits in a slot goes, and no one asked for that. */
     public void lose(MessagePlace place, int slot, String why) {
-        remove(place, slot, why, false, false);
+        remove(place, slot, why, false, false, null);
     }
 
-    private void remove(MessagePlace place, int slot, String why, boolean asked, boolean endsWithSource) {
+    private void remove(
+            MessagePlace place,
+            int slot,
+            String why,
+            boolean asked,
+            boolean endsWithSource,
+            @Nullable MessageSource event) {
         Sources there = place.filledAt(slot);
         if (there == null) {
             return;
@@ -157,10 +165,9 @@ public final class Ledger {
         for (int id = there.next(0); id >= 0; id = there.next(id + 1)) {
             MessageSource source = waiting.source(id);
             boolean isEnd = asked || endsWithSource && source.isEnded();
-            ended += isEnd ? 1 : 0;
-            lost += isEnd ? 0 : 1;
-            if (dropped.hasRoom(isEnd)) {
-                dropped.add(isEnd, why, source, place.name(slot));
+            String sentence = dropped.add(isEnd, why, source, place, slot);
+            if (!isEnd && event != null) {
+                owed.add(id, event, sentence);
             }
         }
         waiting.clear(place, slot);
@@ -246,7 +253,8 @@ public final class Ledger {
     public record Counts(long sent, long taken, long merged, long waiting, long ended, long lost) {}
 
     public Counts counts() {
-        return new Counts(hand.sent(), hand.taken(), hand.merged(), waiting.count(), ended, lost);
+        return new Counts(
+                hand.sent(), hand.taken(), hand.merged(), waiting.count(), dropped.endedCount(), dropped.lostCount());
     }
 
     /**

@@ -5,15 +5,18 @@ package io.kvmirq.fake.file;
 final class ProgramMessages {
     private final Hand hand;
     private final WaitingMessages waiting;
+    private final OwedMessages owed;
     private final HeldMessages held = new HeldMessages();
 
-    ProgramMessages(Hand hand, WaitingMessages waiting) {
+    ProgramMessages(Hand hand, WaitingMessages waiting, OwedMessages owed) {
         this.hand = hand;
         this.waiting = waiting;
+        this.owed = owed;
     }
 
     void forget(int id) {
         held.remove(id);
+        owed.forget(id);
     }
 
     /** The program has the messages in the hand, which it read from an eventfd. Its own signals have arrived. */
@@ -32,18 +35,18 @@ final class ProgramMessages {
 
     /** As {@link Ledger#signal}. */
     void signal(int source, MessageSource event) {
-        boolean again = false;
+        hand.setFrom(null, 0);
+        boolean again = owed.signal(event);
         for (int i = held.count() - 1; i >= 0; i--) {
             int id = held.id(i);
             if (held.event(i) == event || waiting.source(id).signals(event)) {
                 hand.add(id);
+                hand.setFrom(held.place(), 0);
                 release(id);
                 again = true;
             }
         }
-        if (again) {
-            hand.setFrom(held.place(), 0);
-        } else {
+        if (!again) {
             hand.send(source);
         }
     }

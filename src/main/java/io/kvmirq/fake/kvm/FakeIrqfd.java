@@ -33,7 +33,7 @@ public final class FakeIrqfd implements EventWaiter, Signal, Bypass.Consumer {
         return vm == other;
     }
 
-    EventFile event() {
+    public EventFile event() {
         return event;
     }
 

@@ -251,7 +251,7 @@ public final class Its {
         if (!takesMessages(device, event)) {
             return Outcome.DISABLED;
         }
-        lpis.setPending(lpi.getAsInt(), true);
+        lpis.receiveMessage(lpi.getAsInt());
         return Outcome.PENDING;
     }
 

@@ -208,7 +208,7 @@ final class ItsTables {
     }
 
     void clear(int device, int event) {
-        event(device, event).ifPresent(mapped -> lpis.setPending(mapped.lpi(), false));
+        event(device, event).ifPresent(mapped -> lpis.clear(mapped.lpi()));
     }
 
     void invalidate(int device, int event) {

@@ -27,12 +27,23 @@ public final class Lpis {
     private static final int PROPERTY_PRIORITY = 0xfc;
 
     private static final OptionalInt NONE = OptionalInt.empty();
+    private static final String UNMAPPED = "no event of an ITS is mapped to it any more";
 
     private final IntFunction<OptionalInt> vcpus;
     private final GuestRam ram;
     private final BooleanSupplier delivers;
+    private final Listener listener;
     private final LpiTables tables;
     private final Map<Integer, Lpi> lpis = new TreeMap<>();
+
+    /** Hears of messages. */
+    public interface Listener {
+        /** A message has made an LPI pending. */
+        void arrived(int lpi);
+
+        /** The guest or the VMM has ended the pending state of an LPI, or the LPI itself. */
+        void ended(int lpi, String how);
+    }
 
     /**
      * No LPIs.
@@ -42,11 +53,12 @@ public final class Lpis {
      * @param delivers whether the distributor is enabled. An LPI that becomes pending while it is not waits for its
      *     next message, INV or INVALL, or until its vCPU enables LPIs again
      */
-    public Lpis(IntFunction<OptionalInt> vcpus, GuestRam ram, BooleanSupplier delivers) {
+    public Lpis(IntFunction<OptionalInt> vcpus, GuestRam ram, BooleanSupplier delivers, Listener listener) {
         this.vcpus = vcpus;
         this.ram = ram;
         this.tables = new LpiTables(ram);
         this.delivers = delivers;
+        this.listener = listener;
     }
 
     /** An ITS is created: GICR_PROPBASER is as at first. */
@@ -80,8 +92,12 @@ public final class Lpis {
             lpis.forEach((id, lpi) -> {
                 OptionalInt pending = isFor(lpi, vcpu) ? tables.pending(id, vcpu) : NONE;
                 if (pending.isPresent()) {
+                    boolean before = lpi.isPending(id);
                     lpi.pending = pending.getAsInt() != 0;
                     lpi.queue(delivers.getAsBoolean());
+                    if (before && !lpi.isPending(id)) {
+                        listener.ended(id, "LPIs were enabled, and the pending table has no bit for it");
+                    }
                 }
             });
         }
@@ -103,7 +119,15 @@ public final class Lpis {
     /** LPIs leave the lists of their vCPUs. One that no event is mapped to is no more. */
     private void leave(Predicate<Lpi> which) {
         lpis.values().stream().filter(which).forEach(lpi -> lpi.list = NONE);
-        lpis.values().removeIf(lpi -> lpi.references == 0 && lpi.list.isEmpty());
+        lpis.entrySet().removeIf(entry -> isGone(entry.getKey(), entry.getValue()));
+    }
+
+    private boolean isGone(int id, Lpi lpi) {
+        boolean gone = lpi.references == 0 && lpi.list.isEmpty();
+        if (gone && lpi.pending) {
+            listener.ended(id, UNMAPPED);
+        }
+        return gone;
     }
 
     private static boolean isIn(Lpi lpi, int vcpu) {
@@ -178,7 +202,11 @@ public final class Lpis {
     void remove(int id) {
         Lpi lpi = lpis.get(id);
         if (lpi != null && --lpi.references == 0) {
+            boolean drops = lpi.vlpi.isPresent() && lpi.isPending(id);
             lpi.endVlpi(id);
+            if (drops && !lpi.pending) {
+                listener.ended(id, UNMAPPED);
+            }
             leave(one -> false);
         }
     }
@@ -241,7 +269,19 @@ public final class Lpis {
         });
     }
 
-    void setPending(int id, boolean pending) {
+    /** A message makes the LPI pending. */
+    void receiveMessage(int id) {
+        setPending(id, true);
+        listener.arrived(id);
+    }
+
+    /** CLEAR. */
+    void clear(int id) {
+        setPending(id, false);
+        listener.ended(id, "CLEAR");
+    }
+
+    private void setPending(int id, boolean pending) {
         Lpi lpi = lpis.get(id);
         if (lpi == null) {
             return;
@@ -304,7 +344,7 @@ public final class Lpis {
      */
     public boolean receive(int hostIrq) {
         OptionalInt lpi = vlpiOf(hostIrq);
-        lpi.ifPresent(id -> setPending(id, true));
+        lpi.ifPresent(this::receiveMessage);
         return lpi.isPresent();
     }
 

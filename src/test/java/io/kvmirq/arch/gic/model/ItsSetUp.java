@@ -17,8 +17,20 @@ abstract class ItsSetUp {
 
     final GuestTables ram = new GuestTables();
     final ByteBuffer memory = ram.memory;
+    /** Counts no messages. */
+    static final Lpis.Listener DEAF = new Lpis.Listener() {
+        @Override
+        public void arrived(int lpi) {}
+
+        @Override
+        public void ended(int lpi, String how) {}
+    };
+
     final Lpis lpis = new Lpis(
-            target -> target >= 0 && target < VCPUS ? OptionalInt.of(target) : OptionalInt.empty(), ram, () -> true);
+            target -> target >= 0 && target < VCPUS ? OptionalInt.of(target) : OptionalInt.empty(),
+            ram,
+            () -> true,
+            DEAF);
     final Its service = new Its(lpis);
 
     @BeforeEach

@@ -262,7 +262,7 @@ class ItsTest extends ItsSetUp {
 
     @Test
     void newItsForgetsThePropertyTable() {
-        assertThat(new Lpis(target -> OptionalInt.empty(), ram, () -> true).propertyBase())
+        assertThat(new Lpis(target -> OptionalInt.empty(), ram, () -> true, DEAF).propertyBase())
                 .isZero();
         lpis.enable(0, false);
         lpis.setPropertyBase(0, PROPERTIES);

@@ -36,7 +36,10 @@ class VlpiTest {
     private final List<Vpe> vpes = vpes(Vpe.Version.V4_0);
     private final GuestTables ram = new GuestTables();
     private final Lpis lpis = new Lpis(
-            target -> target >= 0 && target < VCPUS ? OptionalInt.of(target) : OptionalInt.empty(), ram, () -> true);
+            target -> target >= 0 && target < VCPUS ? OptionalInt.of(target) : OptionalInt.empty(),
+            ram,
+            () -> true,
+            ItsSetUp.DEAF);
     private final Its service = new Its(lpis);
 
     @BeforeEach

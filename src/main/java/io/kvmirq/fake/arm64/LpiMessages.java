@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.arm64;
+
+import io.kvmirq.arch.gic.InterruptId;
+import io.kvmirq.arch.gic.model.Lpis;
+import io.kvmirq.fake.file.EventFile;
+import io.kvmirq.fake.file.Ledger;
+import io.kvmirq.fake.file.MessagePlace;
+import java.util.OptionalInt;
+
+/** The messages of devices and eventfds that are pending LPIs of a VM, of KVM or as vLPIs of a vPE. */
+final class LpiMessages implements Lpis.Listener {
+    private final ArmVm vm;
+    private final Ledger ledger;
+    private final MessagePlace place;
+
+    LpiMessages(ArmVm vm) {
+        this.vm = vm;
+        this.ledger = vm.host().ledger();
+        this.place = new MessagePlace(
+                slot -> vm.lpis().isPending(lpi(slot)), slot -> vm.vlpis().isSleptOn(lpi(slot)), this::name);
+    }
+
+    private static int slot(int lpi) {
+        return lpi - InterruptId.FIRST_LPI;
+    }
+
+    private static int lpi(int slot) {
+        return slot + InterruptId.FIRST_LPI;
+    }
+
+    private String name(int slot) {
+        OptionalInt vcpu = vm.lpis().vcpu(lpi(slot));
+        String target =
+                vcpu.isPresent() ? " of vcpu " + vm.vcpus().get(vcpu.getAsInt()).id() : "";
+        return "the pending bit of LPI " + lpi(slot) + target;
+    }
+
+    @Override
+    public void arrived(int lpi) {
+        ledger.put(place, slot(lpi));
+    }
+
+    @Override
+    public void ended(int lpi, String how) {
+        ledger.end(place, slot(lpi), how);
+    }
+
+    /** The guest of a vCPU acknowledges an LPI. */
+    void take(int lpi) {
+        ledger.take(place, slot(lpi));
+    }
+
+    /** An LPI may be no vLPI any more, and not be pending then. No program can read the pending bit of a vLPI. */
+    void vlpiEnded(EventFile event) {
+        for (int slot = place.next(0); slot >= 0; slot = place.next(slot + 1)) {
+            if (!vm.lpis().isPending(lpi(slot))) {
+                ledger.discardUnlessSignalled(place, slot, "its vLPI ended with its pending bit", event);
+            }
+        }
+    }
+
+    /** The VM is closed. */
+    void close() {
+        ledger.endAll(place, "its VM was closed");
+    }
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.file;
+
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * The messages that went with the pending bit of a vLPI, which no program can read. They are lost, until the program
+ * signals their eventfd again in case one was pending. A source is here once.
+ */
+final class OwedMessages {
+    private record Owed(int source, MessageSource event, String sentence) {}
+
+    private final Hand hand;
+    private final WaitingMessages waiting;
+    private final Dropped dropped;
+    private final List<Owed> owed = new ArrayList<>();
+
+    OwedMessages(Hand hand, WaitingMessages waiting, Dropped dropped) {
+        this.hand = hand;
+        this.waiting = waiting;
+        this.dropped = dropped;
+    }
+
+    /** A message is lost. @param sentence about it; empty for none */
+    void add(int source, MessageSource event, String sentence) {
+        forget(source);
+        owed.add(new Owed(source, event, sentence));
+    }
+
+    /** The last message of a source stays lost. */
+    void forget(int source) {
+        owed.removeIf(one -> one.source == source);
+    }
+
+    /** The program signals an eventfd: its messages are in the hand. @return whether there are any */
+    boolean signal(MessageSource event) {
+        boolean any = false;
+        for (int i = owed.size() - 1; i >= 0; i--) {
+            Owed one = owed.get(i);
+            if (one.event == event || waiting.source(one.source).signals(event)) {
+                owed.remove(i);
+                dropped.found(one.sentence);
+                hand.add(one.source);
+                any = true;
+            }
+        }
+        return any;
+    }
+}
