@@ -8,6 +8,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** Random programs of guests, on kernels that add vectors and on one that does not. */
 class MessageSearchTest {
     private static final int PROGRAMS = Integer.getInteger("kvmirq.test.msix.programs", 200);
+    private static final int STORM_ROUNDS = 20;
 
     @ParameterizedTest
     @MethodSource("io.kvmirq.pci.MessageReport#profiles")
@@ -19,5 +20,11 @@ class MessageSearchTest {
     @ValueSource(strings = {"vtd-posting", "amd-avic", "6.1,amd-avic"})
     void eachMessageOfMsiArrivesOnce(String profile) {
         MessageReport.ofMsi(profile, 0, PROGRAMS);
+    }
+
+    @ParameterizedTest
+    @MethodSource("io.kvmirq.pci.MessageReport#profiles")
+    void fourThreadsLoseNoMessage(String profile) {
+        System.out.println(MsixStorm.run(profile, 0, STORM_ROUNDS));
     }
 }

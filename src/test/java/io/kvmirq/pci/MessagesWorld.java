@@ -35,6 +35,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.function.LongSupplier;
+import java.util.function.Supplier;
 import java.util.stream.IntStream;
 
 /**
@@ -197,16 +198,34 @@ final class MessagesWorld implements AutoCloseable {
         }
         for (int i = 0; i < fake.vcpus().size(); i++) {
             FakeVcpu vcpu = fake.vcpus().get(i);
-            vcpu.enterGuest();
-            for (Optional<InterruptVector> next = vcpu.acknowledge(); next.isPresent(); next = vcpu.acknowledge()) {
+            for (Optional<InterruptVector> next = inGuest(vcpu, vcpu::acknowledge);
+                    next.isPresent();
+                    next = inGuest(vcpu, vcpu::acknowledge)) {
                 taken.add(i + ":0x" + Integer.toHexString(next.get().number()));
                 if (next.get().number() == LINE) {
                     hardware.serve();
                 }
-                vcpu.end();
+                inGuest(vcpu, () -> {
+                    vcpu.end();
+                    return true;
+                });
             }
         }
         return taken;
+    }
+
+    /** A call of another thread may make the vCPU leave its guest: it enters again. */
+    private static <T> T inGuest(FakeVcpu vcpu, Supplier<T> action) {
+        while (true) {
+            vcpu.enterGuest();
+            try {
+                return action.get();
+            } catch (IllegalStateException e) {
+                if (vcpu.state() == FakeVcpu.State.IN_GUEST) {
+                    throw e;
+                }
+            }
+        }
     }
 
     /** Without interrupt hardware a guest that takes all of its interrupts is one whose IRR becomes empty. */

@@ -295,9 +295,9 @@ final class MsixSearch extends MessageSearch {
         }
     }
 
-    private static void join(Thread host) {
+    static void join(Thread thread) {
         try {
-            host.join();
+            thread.join();
         } catch (InterruptedException e) {
             throw new AssertionError(e);
         }
