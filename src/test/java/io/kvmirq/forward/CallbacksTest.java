@@ -90,6 +90,9 @@ class CallbacksTest {
             Map.entry("backend.KernelBackend", KERNEL),
             Map.entry("backend.Libc", KERNEL),
             Map.entry("backend.Pool.new Supplier", LOCKLESS),
+            Map.entry(
+                    "fake.FakeMessages.traceCallers Supplier",
+                    "it reads the stack of its thread, and may do nothing else"),
             Map.entry("forward.Forwarding.forwardAll IntFunction", "messages"),
             Map.entry("forward.Forwarding.forwardMasked IntFunction", "messages"),
             Map.entry("forward.Forwarding.reroute IntFunction", "messages"),
