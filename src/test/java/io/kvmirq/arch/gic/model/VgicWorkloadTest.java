@@ -24,8 +24,8 @@ class VgicWorkloadTest {
     private static final int VCPUS = 3;
     private static final int[] EDGES = {16, 32, 33, 40};
     private static final int[] LEVELS = {17, 27, 34, 35, 63};
-    /** Levels that may come as hardware interrupts, too. */
-    private static final int[] HARDWARE = {27, 35};
+    /** Levels and an edge that may come as hardware interrupts, too. */
+    private static final int[] HARDWARE = {27, 33, 35};
 
     private static final int SGIS = 2;
     private static final int IDS = 64;
@@ -106,8 +106,7 @@ class VgicWorkloadTest {
         switch (random.nextInt(13)) {
             case 0, 1 -> {
                 int id = any(EDGES);
-                edgesRaised[row(vcpu, id)][id]++;
-                edgeWaits[row(vcpu, id)][id] = true;
+                countEdge(vcpu, id);
                 gic.raise(vcpu, id);
             }
             case 2, 3 -> setLine(vcpu, any(LEVELS), true);
@@ -126,6 +125,11 @@ class VgicWorkloadTest {
             case 9 -> setHardware(vcpu, any(HARDWARE));
             default -> step(vcpu);
         }
+    }
+
+    private void countEdge(int vcpu, int id) {
+        edgesRaised[row(vcpu, id)][id]++;
+        edgeWaits[row(vcpu, id)][id] = true;
     }
 
     /** The line of a hardware interrupt rises. KVM puts it into a free list register, if none holds it. */
@@ -152,7 +156,11 @@ class VgicWorkloadTest {
                             | ListRegister.PRIORITY.with(vm.distributor().priority(vcpu, id) >> 3)
                             | ListRegister.PENDING.mask()
                             | id);
-            setLine(vcpu, id, true);
+            if (vm.distributor().isLevel(vcpu, id)) {
+                setLine(vcpu, id, true);
+            } else {
+                countEdge(vcpu, id);
+            }
         }
     }
 
@@ -173,14 +181,19 @@ class VgicWorkloadTest {
         fire(id);
     }
 
-    /** The physical interrupt fires if its line is high and the guest has not to end it: a guest that has it exits. */
+    /**
+     * The physical interrupt fires if its line is high, or its edge came again, and the guest has not to end it: a guest
+     * that has it exits.
+     */
     private void fire(int id) {
         for (int i = 0; i < VCPUS; i++) {
             VirtualInterface registers = vm.vcpu(i).registers();
             for (int j = 0; j < registers.registers(); j++) {
                 long word = registers.listRegister(j);
                 boolean isHeld = ListRegister.HW.isSet(word) && ListRegister.VIRTUAL_ID.of(word) == id;
-                if (isHeld && ListRegister.isEmpty(word) && high[row(i, id)][id]) {
+                if (isHeld
+                        && ListRegister.isEmpty(word)
+                        && (high[row(i, id)][id] || vm.distributor().is(InterruptState.LATCH, i, id))) {
                     vm.vcpu(i).kick();
                 }
             }
@@ -211,7 +224,22 @@ class VgicWorkloadTest {
                 case 0 -> thread.preempt();
                 case 1 -> thread.block(true);
                 case 2 -> cpu.takeInterrupt();
-                default -> inGuest[index] = thread.enter();
+                default -> enter(index);
+            }
+        }
+    }
+
+    /** An interrupt that a list register offers has left the distributor, or the guest would take it twice. */
+    private void enter(int index) {
+        inGuest[index] = vm.vcpu(index).thread().enter();
+        VirtualInterface registers = vm.vcpu(index).registers();
+        for (int i = 0; inGuest[index] && i < registers.registers(); i++) {
+            long word = registers.listRegister(i);
+            int id = (int) ListRegister.VIRTUAL_ID.of(word);
+            if (id >= InterruptId.FIRST_PPI && ListRegister.PENDING.isSet(word)) {
+                assertThat(vm.distributor().banks().wanting(index, id) >>> id % Distributor.WORD & 1)
+                        .as("%d is in list register %d of vCPU %d and in the distributor", id, i, index)
+                        .isZero();
             }
         }
     }
@@ -287,7 +315,7 @@ class VgicWorkloadTest {
         while (cpu.isInterrupted()) {
             cpu.takeInterrupt();
         }
-        inGuest[index] = thread.enter();
+        enter(index);
         return true;
     }
 
