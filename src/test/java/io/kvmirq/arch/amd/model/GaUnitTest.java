@@ -101,6 +101,17 @@ class GaUnitTest {
         assertThat(unit.request(0)).isEqualTo(GaUnit.Outcome.LOGGED);
     }
 
+    /** The handler clears the bit before it takes entries. An overflow between the two stops the log until it is handled. */
+    @Test
+    void overflowWhileTheLogIsHandledInterruptsAnew() {
+        sleeper(0);
+        unit.request(0);
+        unit.request(0);
+        unit.log().clearInterrupt();
+        assertThat(unit.request(0)).isEqualTo(GaUnit.Outcome.OVERFLOW);
+        assertThat(unit.log().clearInterrupt() & GaLogRing.INTERRUPT).isEqualTo(GaLogRing.INTERRUPT);
+    }
+
     @Test
     void oneInterruptIsSentForAllEntriesUntilItIsHandled() {
         sleeper(0);
@@ -135,6 +146,16 @@ class GaUnitTest {
     void invalidPageBlocksTheRequest() {
         sleeper(0);
         vm.destroy();
+        assertThat(unit.request(0)).isEqualTo(GaUnit.Outcome.BLOCKED);
+    }
+
+    @Test
+    void pageBehindTheLastOneOfAVmIsOfTheNextVm() {
+        AvicVm next = new AvicVm(vm.avic(), 1, 1, 0x5000);
+        next.irqfd(unit, 0).post(next.vcpu(0), new InterruptVector(0x41));
+        assertThat(unit.request(0)).isEqualTo(GaUnit.Outcome.SILENT);
+        assertThat(next.vcpu(0).hasInterrupt()).isTrue();
+        next.destroy();
         assertThat(unit.request(0)).isEqualTo(GaUnit.Outcome.BLOCKED);
     }
 
