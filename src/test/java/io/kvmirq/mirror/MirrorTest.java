@@ -360,6 +360,18 @@ class MirrorTest {
         assertThat(mirror.now().irqs()).isEmpty();
     }
 
+    /** The removal of the irqfd of an old GSI may be told after the irqfd of the new one. */
+    @Test
+    void removalOfAConsumerOfAnotherGsiLeavesTheNewOne() {
+        Mirror mirror = mirror(Vendor.AMD);
+        mirror.apply(List.of(
+                route(1, message(2, 0x51)),
+                new Event.ConsumerAdded(fd(0), gsi(1)),
+                new Event.ConsumerRemoved(fd(0), gsi(0))));
+        assertThat(irq(mirror, 0).gsi()).contains(gsi(1));
+        assertThat(irq(mirror, 0).posting()).isEqualTo(postedTo(2, 0x51));
+    }
+
     @Test
     void entriesInGuestModeFollowTheirVcpu() {
         Mirror mirror = mirror(Vendor.AMD);
@@ -440,6 +452,22 @@ class MirrorTest {
         assertThat(irq(mirror, 0).posting()).isInstanceOf(Posting.Unknown.class);
         mirror.apply(List.of(route(0, message(9, 0x41)), new Event.VcpuAdded(vcpu(0))));
         assertThat(irq(mirror, 0).posting().text()).contains("physical destination 0x9 means no vCPU");
+    }
+
+    @Test
+    void withoutKnownVcpusADestinationThatNoVcpuCanHaveIsUnknown() {
+        Mirror mirror = mirror(
+                PostingHost.of(Vendor.AMD),
+                List.of(
+                        new Event.ApicIdsWidened(),
+                        route(0, new MsiMessage(0x10L << 40 | 0xfee00000L, 0x41)),
+                        consumer(0),
+                        producer(0)));
+        assertThat(irq(mirror, 0).posting().text())
+                .isEqualTo("unknown whether posted: no vCPU of the VM is known, and destination 0x1000 need not be the"
+                        + " number of one");
+        mirror.apply(route(0, new MsiMessage(0x0fL << 40 | 0xfeeff000L, 0x41)));
+        assertThat(irq(mirror, 0).posting()).isEqualTo(postedTo(4095, 0x41));
     }
 
     @Test
