@@ -5,8 +5,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Gsi;
-import io.kvmirq.InterruptVector;
-import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.X86Msr;
 import io.kvmirq.fake.FakeKernel;
@@ -325,12 +323,6 @@ class SnapshotTest {
 
     // MSI-X
 
-    private static void entry(SnapshotVm vm, int vector, int guestVector, boolean masked) {
-        MsiMessage message = MsiMessage.to(new VcpuId(0), new InterruptVector(guestVector));
-        vm.msix.writeTable(vector * 16L, 8, message.address());
-        vm.msix.writeTable(vector * 16L + 8, 8, message.data() | (masked ? 1L << 32 : 0));
-    }
-
     @Test
     void msixGoesOnInAnotherVm() {
         try (SnapshotVm from = new SnapshotVm();
@@ -338,9 +330,9 @@ class SnapshotTest {
             from.vcpus.get(0).enableLapic();
             from.msix.writeMessageControl(1 << 15);
             for (int i = 0; i < 3; i++) {
-                entry(from, i, 0x50 + i, false);
+                from.entry(i, 0x50 + i, false);
             }
-            entry(from, 1, 0x51, true);
+            from.entry(1, 0x51, true);
             from.hardware.sendMessage(1);
             assertThat(from.msix.readPending(0, 8)).isEqualTo(2);
             VmSnapshot snapshot =
@@ -353,7 +345,7 @@ class SnapshotTest {
             assertThat(to.isRequested(0x51)).isFalse();
             to.hardware.sendMessage(2);
             assertThat(to.isRequested(0x52)).isTrue();
-            entry(to, 1, 0x51, false);
+            to.entry(1, 0x51, false);
             assertThat(to.isRequested(0x51)).isTrue();
             assertThat(to.isRequested(0x50)).isFalse();
             assertThat(snapshot.text()).doesNotContain("\"gsi\":24");
@@ -370,11 +362,58 @@ class SnapshotTest {
         try (SnapshotVm vm = new SnapshotVm()) {
             vm.vcpus.get(0).enableLapic();
             vm.msix.writeMessageControl(1 << 15);
-            entry(vm, 0, 0x50, false);
+            vm.entry(0, 0x50, false);
             vm.saved();
             vm.hardware.sendMessage(0);
             assertThat(vm.isRequested(0x50)).isTrue();
             assertThatThrownBy(() -> vm.msix.restore(new byte[7])).hasMessageStartingWith("7 bytes are not the state");
+        }
+    }
+
+    @Test
+    void heldDeviceStaysHeldAfterASnapshot() {
+        try (SnapshotVm vm = new SnapshotVm()) {
+            vm.vcpus.get(0).enableLapic();
+            vm.msix.writeMessageControl(1 << 15);
+            vm.entry(0, 0x50, false);
+            vm.msix.hold();
+            vm.saved();
+            vm.hardware.sendMessage(0);
+            assertThat(vm.msix.isHeld()).isTrue();
+            assertThat(vm.isRequested(0x50)).isFalse();
+            vm.msix.release();
+            assertThat(vm.isRequested(0x50)).isTrue();
+        }
+    }
+
+    @Test
+    void messageOfAHeldVectorArrivesInTheOtherVm() {
+        try (SnapshotVm from = new SnapshotVm();
+                SnapshotVm to = new SnapshotVm()) {
+            from.vcpus.get(0).enableLapic();
+            from.msix.writeMessageControl(1 << 15);
+            from.entry(0, 0x50, false);
+            from.msix.hold();
+            from.hardware.sendMessage(0);
+            VmSnapshot.moving(from.parts()).restore(to.parts());
+            assertThat(to.isRequested(0x50)).isTrue();
+            assertThat(to.msix.readPending(0, 8)).isZero();
+        }
+    }
+
+    // Counts
+
+    @Test
+    void countOfASemaphoreMovesWhole() {
+        try (SnapshotVm from = new SnapshotVm();
+                SnapshotVm to = new SnapshotVm();
+                EventFd semaphore = EventFd.createSemaphore(from.kernel);
+                EventFd event = EventFd.create(to.kernel)) {
+            semaphore.signal(3);
+            VmSnapshot.moving(from.parts().event("tx", semaphore))
+                    .restore(to.parts().event("tx", event));
+            assertThat(event.drain()).isEqualTo(3);
+            assertThat(semaphore.drain()).isZero();
         }
     }
 

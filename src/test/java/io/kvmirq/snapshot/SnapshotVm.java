@@ -5,10 +5,12 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
+import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakePciDevice;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.forward.Forwarding;
+import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
@@ -20,6 +22,7 @@ import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalInt;
+import java.util.function.UnaryOperator;
 
 /** A VM of a fake kernel with an irqchip, vCPUs, an eventfd and a device with MSI-X. */
 final class SnapshotVm implements AutoCloseable {
@@ -41,20 +44,29 @@ final class SnapshotVm implements AutoCloseable {
     }
 
     SnapshotVm(int vcpuCount, int vectors, int deviceId) {
+        this(vcpuCount, vectors, deviceId, backend -> backend);
+    }
+
+    /** A VM whose kernel is changed by what {@code over} does. */
+    SnapshotVm(UnaryOperator<KernelBackend> over) {
+        this(1, VECTORS, 0x10d3, over);
+    }
+
+    private SnapshotVm(int vcpuCount, int vectors, int deviceId, UnaryOperator<KernelBackend> over) {
         hardware = fake.pciDevice(NIC, 7)
                 .ids(0x8086, deviceId)
                 .msix(vectors)
                 .express()
                 .resettable()
                 .add();
-        kernel = open.add(Kernel.over(fake.backend(), Kernel.DEVICE));
+        kernel = open.add(Kernel.over(over.apply(fake.backend()), Kernel.DEVICE));
         vm = open.add(Vm.create(kernel));
         vm.createIrqchip();
         for (int i = 0; i < vcpuCount; i++) {
             vcpus.add(open.add(vm.createVcpu(new VcpuId(i))));
         }
         event = open.add(EventFd.create(kernel));
-        device = open.add(VfioDevice.open(kernel, PciAddress.parse(NIC)));
+        device = open.add(VfioDevice.open(kernel, PciAddress.parse(NIC), open.add(KvmVfio.create(vm))));
         device.config().enableBusMaster();
         Forwarding forwarding = open.add(Forwarding.of(vm, device));
         msix = new GuestMsix(forwarding, device, OptionalInt.empty());
@@ -72,6 +84,13 @@ final class SnapshotVm implements AutoCloseable {
     Irqfd irqfd(int vector) {
         MsiMessage message = MsiMessage.to(new VcpuId(0), new InterruptVector(vector));
         return open.add(vm.assignIrqfd(event, vm.routes().add(message)));
+    }
+
+    /** The guest writes an entry of the table of MSI-X. */
+    void entry(int vector, int guestVector, boolean masked) {
+        MsiMessage message = MsiMessage.to(new VcpuId(0), new InterruptVector(guestVector));
+        msix.writeTable(vector * 16L, 8, message.address());
+        msix.writeTable(vector * 16L + 8, 8, message.data() | (masked ? 1L << 32 : 0));
     }
 
     VmSnapshot saved() {
