@@ -13,7 +13,9 @@ import io.kvmirq.KernelException;
 import io.kvmirq.PciAddress;
 import io.kvmirq.Route;
 import io.kvmirq.vfio.VfioDevice;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import java.util.OptionalInt;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -231,6 +233,23 @@ class GuestMsixTest {
         assertThat(msix.readTable(16 + 8, 8)).isEqualTo(0x91);
         msix.settle();
         assertThat(world.taken()).containsExactly("0:0x91");
+    }
+
+    /** One pending bit is one interrupt: that of before the disabling is signalled before the vector opens. */
+    @Test
+    void keptMessageAndOneOfMeanwhileAreOneInterrupt() {
+        enable(1);
+        world.mask(0, true);
+        world.hardware.sendMessage(0);
+        msix.writeMessageControl(0);
+        world.mask(0, false);
+        List<String> taken = new ArrayList<>();
+        world.faults.delay("irqfdAssign", 1, () -> world.hardware.sendMessage(0));
+        world.faults.delay("eventfdSignal", 1, () -> taken.addAll(world.taken()));
+        msix.writeMessageControl(ENABLE);
+        taken.addAll(world.taken());
+        assertThat(taken).containsExactly("0:0x40");
+        assertThat(world.faults.unused()).isEmpty();
     }
 
     /** A vector that the kernel still delivers is not held, and neither are the others. */
