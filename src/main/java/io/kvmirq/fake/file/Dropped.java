@@ -28,7 +28,12 @@ final class Dropped {
         caller = text;
     }
 
-    /** A system call begins. @param of the number of an ioctl; 0 for others @param fd -1 for none */
+    /**
+     * A system call begins.
+     *
+     * @param of the number of an ioctl; 0 for others
+     * @param fd -1 for none
+     */
     void begin(String name, long of, int fd) {
         call = name;
         request = of;
@@ -39,7 +44,7 @@ final class Dropped {
         call = NO_CALL;
     }
 
-    /** A message that waited in a slot. @return the sentence about it; empty if there are too many */
+    /** A message that waited in a slot. Returns the sentence about it, empty if there are too many. */
     String add(boolean isEnded, String why, MessageSource source, MessagePlace place, int slot) {
         String sentence = hasRoom(isEnded) ? sentence(why, source, place.name(slot)) : "";
         count(isEnded, sentence);
@@ -66,7 +71,7 @@ final class Dropped {
         return why + "; source " + source + ", last place " + place + ", " + callText() + caller.get();
     }
 
-    /** A lost message is there again. @param sentence about it; empty for none */
+    /** A lost message is there again, with the sentence about it, which may be empty. */
     void found(String sentence) {
         lostCount--;
         lost.remove(sentence);

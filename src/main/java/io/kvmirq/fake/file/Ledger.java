@@ -203,7 +203,12 @@ public final class Ledger {
 
     // Calls
 
-    /** A system call begins. @param request the number of an ioctl; 0 for others @param fd -1 for none */
+    /**
+     * A system call begins.
+     *
+     * @param request the number of an ioctl; 0 for others
+     * @param fd -1 for none
+     */
     public void begin(String call, long request, int fd) {
         if (!hand.isEmpty()) {
             settle("a call threw an exception while it was on its way");

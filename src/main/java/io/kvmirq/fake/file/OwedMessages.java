@@ -22,7 +22,7 @@ final class OwedMessages {
         this.dropped = dropped;
     }
 
-    /** A message is lost. @param sentence about it; empty for none */
+    /** A message is lost. The sentence about it may be empty. */
     void add(int source, MessageSource event, String sentence) {
         forget(source);
         owed.add(new Owed(source, event, sentence));
@@ -33,7 +33,7 @@ final class OwedMessages {
         owed.removeIf(one -> one.source == source);
     }
 
-    /** The program signals an eventfd: its messages are in the hand. @return whether there are any */
+    /** The program signals an eventfd: its messages are in the hand. Returns whether there are any. */
     boolean signal(MessageSource event) {
         boolean any = false;
         for (int i = owed.size() - 1; i >= 0; i--) {
