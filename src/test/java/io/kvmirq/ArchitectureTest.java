@@ -80,7 +80,7 @@ class ArchitectureTest {
                 "host.trace   | host",
                 "diag..       | uapi.. arch.. backend host.. mirror recording.. vfio",
                 "forward..    | uapi.. arch.intx backend explain.. kernel.. kvm.. mirror.. vfio..",
-                "pci..        | kernel kvm.. forward.. vfio..",
+                "pci..        | kernel kvm.. forward.. mirror vfio..",
                 "irqchip      | arch arch.apic kernel kvm.. forward..",
                 "snapshot..   | arch arch.apic irqchip kernel kvm pci vfio",
                 "guest        | kernel",

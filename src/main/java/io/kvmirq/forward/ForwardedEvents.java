@@ -90,7 +90,7 @@ final class ForwardedEvents {
         return events;
     }
 
-    private static Producer producer(DeviceIrq irq) {
+    static Producer producer(DeviceIrq irq) {
         return new Producer(irq.device().name(), kind(irq), irq.number());
     }
 

@@ -10,6 +10,7 @@ import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.mirror.DeliveryPath;
 import io.kvmirq.mirror.Event;
+import io.kvmirq.mirror.HeldMessage;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.mirror.PredictedIrq;
 import io.kvmirq.vfio.Armed;
@@ -37,6 +38,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     private boolean mayKeep;
     /** Whether signals waited in the eventfd when the device had been disarmed. */
     private boolean kept;
+    /** Whether the mirror was told of a message that is held back. */
+    private boolean toldHeld;
     /** Whether nothing but the relay is left of it. The lock of {@link #forwarding} guards this. */
     private boolean tornDown;
 
@@ -194,6 +197,19 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         tell(ForwardedEvents.delivery(this, state.delivery()));
     }
 
+    private void tellHeld(HeldMessage message) {
+        toldHeld = true;
+        tell(List.of(new Event.Held(ForwardedEvents.producer(irq()), message)));
+    }
+
+    /** Nothing is held back any more. The lock is held. */
+    private void tellReleased() {
+        if (toldHeld) {
+            toldHeld = false;
+            tell(List.of(new Event.Released(ForwardedEvents.producer(irq()))));
+        }
+    }
+
     final void tellIrqfdIsGone() {
         gsi().ifPresent(gsi -> tell(List.of(ForwardedEvents.irqfdIsGone(this, gsi))));
     }
@@ -258,6 +274,18 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     final void keepPending() {
         synchronized (lock()) {
             kept |= mayKeep && event().drain() != 0;
+            if (!kept) {
+                tellReleased();
+            } else if (!toldHeld) {
+                tellHeld(HeldMessage.KNOWN);
+            }
+        }
+    }
+
+    /** At the end of a message whose eventfd is its owner's: what waits in the eventfd is his. */
+    final void leaveToOwner() {
+        synchronized (lock()) {
+            tellReleased();
         }
     }
 
@@ -294,6 +322,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         if (mayOweSignal) {
             TearDown.quietly(event()::signal);
             mayOweSignal = false;
+            tellHeld(HeldMessage.POSSIBLE);
         }
     }
 
@@ -328,6 +357,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
             signalAgain();
         }
         become(open);
+        tellReleased();
     }
 
     private Pause begunPause(@Nullable RelayedIrq relay) {
@@ -464,6 +494,9 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
                 pause.keep();
             }
             become(there);
+            if (!masked) {
+                tellReleased();
+            }
             moved();
         }
     }
@@ -514,6 +547,9 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
             relay.leave(); // before another thread sees the interrupt in the kernel and moves it back
             tell(ForwardedEvents.routed(this));
             become(there);
+            if (!masked) {
+                tellReleased();
+            }
             return true;
         }
     }

@@ -540,6 +540,7 @@ public final class Forwarding implements AutoCloseable {
                 messages.stream().filter(one -> !wired.get(one.irq().number())).toList();
         triggers.disarm(ours.stream().map(ForwardedMessage::irq).toList());
         ours.forEach(one -> TearDown.quietly(one::keepPending));
+        messages.stream().filter(one -> wired.get(one.irq().number())).forEach(ForwardedMessage::leaveToOwner);
         ours.forEach(one -> one.event().close()); // the end of its file ends an irqfd, and costs less
         Irqfd.closeAll(
                 messages.stream().flatMap(one -> Stream.ofNullable(one.irqfd())).toList());

@@ -202,6 +202,19 @@ public sealed interface Event {
     /** arm64: a guest's event of a device has no LPI. */
     record EventUnmapped(long its, int device, int event) implements Event {}
 
+    /**
+     * A message of a device is held back from the guest: its interrupt was masked, rerouted, moved or ended while it may
+     * have been a pending vLPI, or was ended with a message that waited. A message that comes to an interrupt that is
+     * masked already has no event, because the device signals the eventfd itself.
+     */
+    record Held(Producer producer, HeldMessage message) implements Event {}
+
+    /**
+     * The message that was held back goes on to the guest, or to the owner of the eventfd; or it is no more, because the
+     * device was reset.
+     */
+    record Released(Producer producer) implements Event {}
+
     /** The line of a device has direct EOI from now on. */
     record LineForwarded(EventFdId event) implements Event {}
 

@@ -20,10 +20,17 @@ public final class Snapshot {
     /** How KVM keeps descriptors; empty if it keeps none up to date. */
     private final Optional<ApicvKernel> descriptors;
 
-    Snapshot(Map<EventFdId, Ends> ends, Map<VcpuId, VcpuRun> runs, Optional<ApicvKernel> descriptors) {
+    private final Map<Producer, HeldMessage> held;
+
+    Snapshot(
+            Map<EventFdId, Ends> ends,
+            Map<VcpuId, VcpuRun> runs,
+            Optional<ApicvKernel> descriptors,
+            Map<Producer, HeldMessage> held) {
         this.ends = ends;
         this.runs = runs;
         this.descriptors = descriptors;
+        this.held = held;
     }
 
     /**
@@ -58,6 +65,14 @@ public final class Snapshot {
         return ends.values().stream()
                 .sorted((one, other) ->
                         Long.compareUnsigned(one.event().number(), other.event().number()));
+    }
+
+    /**
+     * Whether a message of a device's interrupt is held back from the guest: see {@link Event.Held}. It may be so after
+     * the interrupt's forwarding has ended, until it is forwarded anew or the device is reset.
+     */
+    public Optional<HeldMessage> held(Producer producer) {
+        return Optional.ofNullable(held.get(producer));
     }
 
     /** The line of a device: INTx, or the first platform interrupt that is level-triggered. */

@@ -52,6 +52,9 @@ final class State {
     /** Devices that are in no domain of type UNMANAGED. */
     private final Set<DeviceName> outside = new HashSet<>();
 
+    /** The messages that are held back. */
+    private final Map<Producer, HeldMessage> held = new HashMap<>();
+
     /** A GSI: its routes, and the eventfds whose irqfd raises it. */
     private record Target(List<Route> routes, List<EventFdId> listeners) {
         static final Target NONE = new Target(List.of(), List.of());
@@ -74,7 +77,7 @@ final class State {
     }
 
     Snapshot snapshot() {
-        return new Snapshot(new HashMap<>(ends), new HashMap<>(runs), descriptors());
+        return new Snapshot(new HashMap<>(ends), new HashMap<>(runs), descriptors(), Map.copyOf(held));
     }
 
     void fold(Event event) {
@@ -133,6 +136,10 @@ final class State {
             map(mapped.its(), mapped.device(), mapped.event(), mapping);
         } else if (event instanceof Event.EventUnmapped unmapped) {
             map(unmapped.its(), unmapped.device(), unmapped.event(), ArmVm.Mapping.NONE);
+        } else if (event instanceof Event.Held message) {
+            held.put(message.producer(), message.message());
+        } else if (event instanceof Event.Released message) {
+            held.remove(message.producer());
         } else if (event instanceof Event.LineForwarded forwarded) {
             change(forwarded.event(), one -> one.with(true));
         } else if (event instanceof Event.LineUnforwarded unforwarded) {

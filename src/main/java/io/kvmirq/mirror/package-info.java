@@ -8,6 +8,9 @@
  * as in the kernel's irqbypass: the {@link io.kvmirq.mirror.Producer} is a vector of a device, the {@link
  * io.kvmirq.mirror.Consumer} is an irqfd. For each eventfd the snapshot has a {@link io.kvmirq.mirror.PredictedIrq}.
  *
+ * <p>A forwarding also tells of a message that it holds back from the guest, or gives to it again, and whether it can know
+ * that there is one: {@link io.kvmirq.mirror.Snapshot#held}. No signal of a device is an event.
+ *
  * <p>A prediction is no observation, and it has types of its own. The mirror reads no file, calls no kernel and never
  * asks a model for its state. It decides by the rules of {@link io.kvmirq.arch}, for the hardware that its {@link
  * io.kvmirq.mirror.MirrorHost} describes. What a VMM cannot know is absent from a prediction: the address of a

@@ -5,6 +5,9 @@ import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
+import io.kvmirq.mirror.Event;
+import io.kvmirq.mirror.HeldMessage;
+import io.kvmirq.mirror.Producer;
 import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.MessageIrqs;
 import io.kvmirq.vfio.VfioDevice;
@@ -30,6 +33,8 @@ final class GuestVectors {
     private final BitSet open = new BitSet();
     /** Those that were pending when forwarding ended. */
     private final BitSet kept = new BitSet();
+    /** Those of which the mirror was told that a message is held back, since then not forwarded or not open. */
+    private final BitSet told = new BitSet();
     /** Whether the host lets none be open. */
     private boolean held;
 
@@ -89,7 +94,24 @@ final class GuestVectors {
         if (!opened.isEmpty()) {
             forwarding.unmask(irqs(opened));
             open.or(opened);
+            tellReleased(opened);
         }
+    }
+
+    private void tellHeld(int vector, HeldMessage message) {
+        told.set(vector);
+        forwarding.mirror().apply(new Event.Held(producer(vector), message));
+    }
+
+    private void tellReleased(BitSet which) {
+        BitSet released = (BitSet) told.clone();
+        released.and(which);
+        told.andNot(which);
+        released.stream().forEach(vector -> forwarding.mirror().apply(new Event.Released(producer(vector))));
+    }
+
+    private Producer producer(int vector) {
+        return new Producer(device.name(), kind == IrqKind.MSI ? Producer.Kind.MSI : Producer.Kind.MSI_X, vector);
     }
 
     private void forward(BitSet needed, IntFunction<MsiMessage> messages) {
@@ -135,20 +157,28 @@ final class GuestVectors {
         return which.stream().mapToObj(this::irq).toList();
     }
 
-    /** Ends what is forwarded, and keeps what is pending. */
+    /** Ends what is forwarded, which tells the mirror of what is pending, and keeps that. */
     void end() {
         forwarding.close(irqs(forwarded));
         forwarded.stream().forEach(vector -> {
             kept.set(vector, isPending(vector));
             irqs[vector] = null;
         });
+        told.or(kept);
         forwarded.clear();
         open.clear();
     }
 
     /** The first vectors are pending, since the device may have been silent. */
     void owe(int count) {
-        kept.set(0, count);
+        for (int vector = 0; vector < count; vector++) {
+            keep(vector, HeldMessage.POSSIBLE);
+        }
+    }
+
+    private void keep(int vector, HeldMessage message) {
+        kept.set(vector);
+        tellHeld(vector, message);
     }
 
     /** Masks all, until {@link #release} and the next {@link #become}. If it throws, none is held. */
@@ -178,11 +208,13 @@ final class GuestVectors {
     /** These are pending: none beyond {@link #count}. */
     void keep(BitSet pending) {
         Objects.checkFromToIndex(0, pending.length(), count());
-        kept.or(pending);
+        HeldMessage message = forwarding.vm().isArm64() ? HeldMessage.POSSIBLE : HeldMessage.KNOWN;
+        pending.stream().forEach(vector -> keep(vector, message));
     }
 
     /** No message is pending any more. */
     void forget() {
         kept.clear();
+        tellReleased((BitSet) told.clone());
     }
 }

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.mirror;
+
+/** Whether a message that is held back from the guest is known to exist. */
+public enum HeldMessage {
+    /** A message waits. */
+    KNOWN,
+    /**
+     * A message may wait, or the guest took it before: a vLPI of GICv4.0 ended, whose pending bit no program can read. The
+     * guest gets one interrupt for it in either case.
+     */
+    POSSIBLE
+}
