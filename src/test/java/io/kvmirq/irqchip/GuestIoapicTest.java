@@ -22,6 +22,7 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.recording.Faults;
 import io.kvmirq.vfio.VfioDevice;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -48,7 +49,8 @@ class GuestIoapicTest {
     private final FakeKernel fake = new FakeKernel(Profile.of("amd-avic"));
     private final FakePciDevice hardware =
             fake.pciDevice(NIC, 7).intx().resettable().add();
-    private final Kernel kernel = parts.add(Kernel.over(fake.backend(), Kernel.DEVICE));
+    private final Faults faults = new Faults();
+    private final Kernel kernel = parts.add(Kernel.over(faults.over(fake.backend()), Kernel.DEVICE));
     private final Vm vm = parts.add(Vm.create(kernel));
     private final Vcpu vcpu;
     private final GuestIoapic ioapic;
@@ -92,6 +94,28 @@ class GuestIoapicTest {
         assertThat(ioapic.isHigh(PIN)).isFalse();
         ioapic.endOfInterrupt(VECTOR);
         assertThat(awaitsEoi()).isFalse();
+    }
+
+    @Test
+    void edgeIsThatOfThePinAndNotOfEachSource() {
+        redirect(VECTOR.number() | MASKED);
+        ioapic.source().line(GSI, true);
+        redirect(VECTOR.number());
+        Userspace.Injector second = ioapic.source();
+        second.line(GSI, true);
+        assertThat(vcpu.isRequested(VECTOR)).as("it was high already").isFalse();
+        second.line(GSI, false);
+        second.line(GSI, true);
+        assertThat(vcpu.isRequested(VECTOR)).isFalse();
+    }
+
+    /** A guest may end the interrupt at once, and KVM tells the VMM of it by the route. */
+    @Test
+    void levelIsRoutedBeforeItsFirstMessage() {
+        redirect(LEVEL | VECTOR.number());
+        faults.listen();
+        ioapic.line(GSI, true);
+        assertThat(faults.calls()).containsExactly("routesSet", "msiSignal");
     }
 
     /** KVM tells the VMM of the EOI of those vectors alone that the routes of pins have. */
@@ -170,6 +194,45 @@ class GuestIoapicTest {
         redirect(LEVEL | VECTOR.number());
         assertThat(asked).hasSize(2);
         assertThat(awaitsEoi()).as("a line that was only not looked at").isFalse();
+    }
+
+    @Test
+    void lineThatListenersLeaveHighInterruptsWhenItsMaskEnds() {
+        ioapic.addEndListener(GSI, () -> asked.add("asked"));
+        redirect(LEVEL | VECTOR.number() | MASKED);
+        ioapic.line(GSI, true);
+        redirect(LEVEL | VECTOR.number());
+        assertThat(asked).hasSize(1);
+        assertThat(awaitsEoi()).isTrue();
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {0, GuestIoapic.PINS - 1})
+    void firstAndLastPinAreSettledAndEnd(int pin) {
+        ioapic.write(SELECT, 4, 0x10 + 2 * pin);
+        ioapic.write(WINDOW, 4, LEVEL | VECTOR.number());
+        GuestIoapic restored = new GuestIoapic(vm, GuestIoapic.PINS);
+        Userspace.Injector device = restored.source();
+        device.line(new Gsi(pin), true);
+        restored.restore(ioapic.state());
+        restored.settle();
+        assertThat(restored.entry(pin)).isEqualTo(LEVEL | REMOTE_IRR | VECTOR.number());
+        device.line(new Gsi(pin), false);
+        restored.endOfInterrupt(VECTOR);
+        assertThat(restored.entry(pin)).isEqualTo(LEVEL | VECTOR.number());
+    }
+
+    @Test
+    void restoreReplacesTheLinesOfItsOwnSource() {
+        byte[] low = ioapic.state();
+        ioapic.line(GSI, true);
+        byte[] high = ioapic.state();
+        ioapic.restore(high);
+        ioapic.line(GSI, false);
+        assertThat(ioapic.isHigh(PIN)).isFalse();
+        ioapic.line(GSI, true);
+        ioapic.restore(low);
+        assertThat(ioapic.isHigh(PIN)).isFalse();
     }
 
     @Test
