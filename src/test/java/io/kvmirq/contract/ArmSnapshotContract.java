@@ -37,7 +37,13 @@ import org.junit.jupiter.api.Test;
 @ArmContract
 class ArmSnapshotContract extends ArmVms {
     private static final Spi LINE = new Spi(40);
-    private static final Spi EDGE = new Spi(41);
+    /** The last of its registers. */
+    private static final Spi EDGE = new Spi(63);
+    /** In the registers of private interrupts: an SGI and a PPI. */
+    private static final int PRIVATE = 1 << 3 | 1 << 20;
+
+    private static final int PRIVATE_PENDING =
+            RedistributorRegister.PRIVATE_FRAME + DistributorRegister.GICD_ISPENDR.offset();
     private static final int PRIORITY = 0x80;
     private static final int DEVICE = 0x10;
     private static final int EVENT = 3;
@@ -155,6 +161,7 @@ class ArmSnapshotContract extends ArmVms {
         from.programme();
         from.vm.setSpi(LINE, true);
         from.vgic.setLatched(EDGE, true);
+        from.vgic.writeRedistributor(SECOND, PRIVATE_PENDING, PRIVATE);
         move(from, to);
         assertThat(to.vcpus.get(0).armRegister(ArmRegister.x(5))).isEqualTo(0x1234_5678_9abcL);
         assertThat(to.vcpus.get(0).armRegister(ArmRegister.PC)).isEqualTo(MEMORY + 0x100);
@@ -164,6 +171,10 @@ class ArmSnapshotContract extends ArmVms {
         assertThat(to.vgic.isHigh(LINE)).isTrue();
         assertThat(to.vgic.isLatched(LINE)).isFalse();
         assertThat(to.vgic.isLatched(EDGE)).isTrue();
+        assertThat(to.vgic.readRedistributor(SECOND, PRIVATE_PENDING)).isEqualTo(PRIVATE);
+        assertThat(to.vgic.readRedistributor(FIRST, PRIVATE_PENDING)).isZero();
+        assertThat(to.vgic.readDistributor(DistributorRegister.GICD_IROUTER.offset() + EDGE.number() * Long.BYTES))
+                .isEqualTo(SECOND.number());
         assertThat(to.vgic.readSystemRegister(FIRST, CpuInterfaceRegister.ICC_IGRPEN1_EL1.id()))
                 .isEqualTo(1);
         for (DistributorRegister register : List.of(

@@ -117,6 +117,21 @@ class SplitSnapshotTest {
         }
     }
 
+    /** The LAPIC has it in its ISR: the guest took it and has not ended it. */
+    @Test
+    void interruptInServiceIsNotSentAgain() {
+        try (Split from = new Split();
+                Split to = new Split()) {
+            from.redirect(LEVEL | VECTOR.number());
+            from.ioapic.line(GSI, true);
+            int word = VECTOR.number() / 32 * 16;
+            from.vcpu.setLapic(from.vcpu.lapic().set(0x200 + word, 0).set(0x100 + word, 1 << VECTOR.number() % 32));
+            from.saved().restore(to.parts());
+            assertThat(to.awaitsEoi()).isTrue();
+            assertThat(to.isRequested()).isFalse();
+        }
+    }
+
     @Test
     void lineThatRisesBeforeTheRestoreInterruptsAfterIt() {
         try (Split from = new Split();
