@@ -280,8 +280,8 @@ class PitPortsContract extends KernelSuite {
         RealModeGuest guest = new RealModeGuest(
                 world,
                 vm,
-                PIC + out(COMMAND, 0x30) + out(0x40, 0xa9) + out(0x40, 4) + "e682fbf4" + out(0x40, 0xa9) + out(0x40, 4)
-                        + "f4e683");
+                PIC + out(COMMAND, 0x30) + out(0x40, 0xa9) + out(0x40, 4) + "e682fbf4" + "fa" + out(0x40, 0xa9)
+                        + out(0x40, 4) + "fbf4e683");
         guest.handle(TICK, "e685" + END_OF_INTERRUPT + "e686cf");
         guest.runTo(RealModeGuest.READY);
         for (int i = 0; i < 2; i++) {
