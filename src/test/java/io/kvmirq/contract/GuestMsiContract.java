@@ -114,8 +114,9 @@ class GuestMsiContract {
 
     private final MessageSearch.Device searched = new MessageSearch.Device() {
         @Override
-        public void send(int vector) {
+        public boolean send(int vector) {
             hardware.send(vector);
+            return false;
         }
 
         /** It has no reset; it is quiet. */

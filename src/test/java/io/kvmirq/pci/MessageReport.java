@@ -41,11 +41,13 @@ final class MessageReport {
 
     private static String run(String name, long first, long programs, LongFunction<MessageSearch> of) {
         long sent = 0;
+        long signalled = 0;
         long arrived = 0;
         for (long seed = first; seed < first + programs; seed++) {
             try (MessageSearch search = of.apply(seed)) {
                 search.run();
                 sent += search.sent();
+                signalled += search.signalled();
                 arrived += search.arrived();
             } catch (AssertionError e) {
                 throw new AssertionError(name + ", program " + seed + ": " + e.getMessage(), e);
@@ -54,6 +56,7 @@ final class MessageReport {
         if (programs > 0 && arrived == 0) {
             throw new AssertionError(name + ": no message arrived in " + programs + " programs");
         }
-        return name + ": " + programs + " programs, " + sent + " messages sent, " + arrived + " arrived";
+        return name + ": " + programs + " programs, " + sent + " messages sent, " + signalled + " by an eventfd, "
+                + arrived + " arrived";
     }
 }

@@ -22,7 +22,8 @@ public abstract class MessageSearch implements AutoCloseable {
 
     /** What the searched capability belongs to. */
     public interface Device extends AutoCloseable {
-        void send(int vector);
+        /** Returns whether an eventfd is known to be signalled: not if hardware posted the message, or the device keeps it. */
+        boolean send(int vector);
 
         /** As a Function Level Reset. */
         void reset();
@@ -52,6 +53,7 @@ public abstract class MessageSearch implements AutoCloseable {
     private final boolean lazy;
     private boolean mayTake = true;
     private int sent;
+    private int signalled;
     private int arrived;
 
     MessageSearch(Device device, int vectors, boolean lazy, long seed) {
@@ -93,6 +95,11 @@ public abstract class MessageSearch implements AutoCloseable {
         return sent;
     }
 
+    /** Messages that signalled an eventfd. */
+    public final int signalled() {
+        return signalled;
+    }
+
     public final int arrived() {
         return arrived;
     }
@@ -106,7 +113,7 @@ public abstract class MessageSearch implements AutoCloseable {
         if (!isOpen(vector)) {
             pending.set(vector);
         }
-        device.send(vector);
+        signalled += device.send(vector) ? 1 : 0;
         check(isOpen(vector) && isRequestedAtOnce(vector) ? List.of(target(vector)) : List.of());
     }
 

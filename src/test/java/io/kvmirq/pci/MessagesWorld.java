@@ -250,8 +250,8 @@ final class MessagesWorld implements AutoCloseable {
     MessageSearch.Device searched(LongSupplier bits) {
         return new MessageSearch.Device() {
             @Override
-            public void send(int vector) {
-                hardware.sendMessage(vector);
+            public boolean send(int vector) {
+                return hardware.sendMessage(vector);
             }
 
             @Override
