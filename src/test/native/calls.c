@@ -16,6 +16,7 @@
 #include <linux/kvm.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define IN_C(name) \
@@ -111,6 +112,72 @@ IN_C(attribute)(ARGS, jint device, jint group, jlong attribute, jint count)
 		wrong += call(device, KVM_HAS_DEVICE_ATTR, &attr) != 0;
 	}
 	return wrong;
+}
+
+/*
+ * The instruction itself, as no program on libc makes it: no return of a
+ * function stands between the kernel and the loop.
+ */
+static inline __attribute__((always_inline)) ssize_t
+write_inline(int fd, const void *from, size_t size)
+{
+#if defined(__x86_64__)
+	ssize_t ret;
+
+	__asm__ volatile("syscall"
+			 : "=a"(ret)
+			 : "0"((long)SYS_write), "D"((long)fd), "S"(from),
+			   "d"(size)
+			 : "rcx", "r11", "memory");
+	return ret;
+#elif defined(__aarch64__)
+	register long number __asm__("x8") = SYS_write;
+	register long first __asm__("x0") = fd;
+	register const void *second __asm__("x1") = from;
+	register size_t third __asm__("x2") = size;
+
+	__asm__ volatile("svc 0"
+			 : "+r"(first)
+			 : "r"(number), "r"(second), "r"(third)
+			 : "memory");
+	return first;
+#else
+#error "the instruction of a system call of this architecture is not here"
+#endif
+}
+
+static __attribute__((noinline)) ssize_t write_called(int fd, const void *from,
+						      size_t size)
+{
+	return write_inline(fd, from, size);
+}
+
+JNIEXPORT jint JNICALL Java_io_kvmirq_backend_CallsBench_signalInline(ARGS, jint fd, jint count)
+{
+	uint64_t one = 1;
+	jint wrong = 0;
+
+	for (jint i = 0; i < count; i++)
+		wrong += write_inline(fd, &one, sizeof(one)) != sizeof(one);
+	return wrong;
+}
+
+JNIEXPORT jint JNICALL Java_io_kvmirq_backend_CallsBench_signalCalled(ARGS, jint fd, jint count)
+{
+	uint64_t one = 1;
+	jint wrong = 0;
+
+	for (jint i = 0; i < count; i++)
+		wrong += write_called(fd, &one, sizeof(one)) != sizeof(one);
+	return wrong;
+}
+
+/* For the critical downcall of java.lang.foreign. */
+__attribute__((visibility("default"))) int kvmirq_bench_signal(int fd);
+
+int kvmirq_bench_signal(int fd)
+{
+	return signal_event(fd, 1);
 }
 
 /* The least that a native method costs: what is left is the JVM's. */

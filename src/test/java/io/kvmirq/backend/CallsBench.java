@@ -7,10 +7,14 @@ import io.kvmirq.bench.Bench;
 import io.kvmirq.bench.Goal;
 import io.kvmirq.bench.Rounds;
 import io.kvmirq.uapi.Uapi;
+import java.lang.invoke.MethodHandle;
+import java.lang.invoke.MethodHandles;
+import java.lang.reflect.Array;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
 import java.util.EnumMap;
 import java.util.Map;
+import java.util.Optional;
 
 /**
  * The cost of a call of one binding beside the same call in C: in one process, on the same descriptors, in batches of a
@@ -35,6 +39,12 @@ final class CallsBench {
     private static final int EAGAIN = -Errno.EAGAIN.number();
 
     private enum Op {
+        /** The instruction in the loop of C: no return of a function comes after it. */
+        INLINE_SIGNAL("eventfd write", false),
+        /** The instruction in a function: one return comes after it. */
+        CALLED_SIGNAL("eventfd write", false),
+        /** As {@link #BARE_SIGNAL}, without change of state, fence and poll of a safepoint. */
+        CRITICAL_SIGNAL("eventfd write", false),
         /** A native method that makes this call and nothing else: what a binding through JNI cannot go below. */
         BARE_SIGNAL("eventfd write", false),
         BARE_LINE("KVM_IRQ_LINE", false),
@@ -55,7 +65,17 @@ final class CallsBench {
         }
 
         private boolean isBare() {
-            return this == BARE_SIGNAL || this == BARE_LINE;
+            return ordinal() <= BARE_LINE.ordinal();
+        }
+
+        private String ours(String binding) {
+            return switch (this) {
+                case INLINE_SIGNAL -> "C, instruction inline";
+                case CALLED_SIGNAL -> "C, instruction in a function";
+                case CRITICAL_SIGNAL -> "bare critical";
+                case BARE_SIGNAL, BARE_LINE -> "bare JNI";
+                default -> binding;
+            };
         }
 
         /** A call through JNA takes long whatever the kernel does. */
@@ -71,6 +91,48 @@ final class CallsBench {
                 case "jnr" -> failing ? Goal.none() : Goal.atMost(1.10);
                 default -> failing ? Goal.none() : Goal.adds(120);
             };
+        }
+    }
+
+    /** The native method as a critical downcall. By reflection, because tests are compiled for Java 17. */
+    private static final class Critical {
+        private static final boolean EXISTS = Runtime.version().feature() >= 22;
+        private static final MethodHandle SIGNAL = EXISTS ? linked() : MethodHandles.constant(int.class, 0);
+
+        private static MethodHandle linked() {
+            try {
+                Class<?> linker = Class.forName("java.lang.foreign.Linker");
+                Class<?> option = Class.forName("java.lang.foreign.Linker$Option");
+                Class<?> layout = Class.forName("java.lang.foreign.MemoryLayout");
+                Class<?> descriptor = Class.forName("java.lang.foreign.FunctionDescriptor");
+                Class<?> lookup = Class.forName("java.lang.foreign.SymbolLookup");
+                Object number = Class.forName("java.lang.foreign.ValueLayout")
+                        .getField("JAVA_INT")
+                        .get(null);
+                Object numbers = Array.newInstance(layout, 1);
+                Array.set(numbers, 0, number);
+                Object options = Array.newInstance(option, 1);
+                Array.set(
+                        options, 0, option.getMethod("critical", boolean.class).invoke(null, false));
+                Object loaded = lookup.getMethod("loaderLookup").invoke(null);
+                Object function = ((Optional<?>)
+                                lookup.getMethod("find", String.class).invoke(loaded, "kvmirq_bench_signal"))
+                        .orElseThrow();
+                return (MethodHandle) linker.getMethod(
+                                "downcallHandle",
+                                Class.forName("java.lang.foreign.MemorySegment"),
+                                descriptor,
+                                options.getClass())
+                        .invoke(
+                                linker.getMethod("nativeLinker").invoke(null),
+                                function,
+                                descriptor
+                                        .getMethod("of", layout, numbers.getClass())
+                                        .invoke(null, number, numbers),
+                                options);
+            } catch (ReflectiveOperationException e) {
+                throw new IllegalStateException(e);
+            }
         }
     }
 
@@ -116,6 +178,10 @@ final class CallsBench {
 
     private static native int bareLine(int vm, int gsi, int level);
 
+    private static native int signalInline(int fd, int calls);
+
+    private static native int signalCalled(int fd, int calls);
+
     private static native int signalInC(int fd, int expected, int calls);
 
     private static native int drainInC(int fd, int expected, int calls);
@@ -135,6 +201,7 @@ final class CallsBench {
     private void run() {
         Op[] ops = Arrays.stream(Op.values())
                 .filter(op -> !op.isBare() || kernel.name().equals("jni"))
+                .filter(op -> op != Op.CRITICAL_SIGNAL || Critical.EXISTS)
                 .toArray(Op[]::new);
         for (Op op : ops) {
             inC(op, PROBE_CALLS);
@@ -146,8 +213,7 @@ final class CallsBench {
                 ROUNDS,
                 this::inJava,
                 this::inC,
-                op -> new Bench.Title(
-                        (op.isBare() ? "bare JNI" : kernel.name()) + " / C: " + op.title, op.goal(kernel.name())));
+                op -> new Bench.Title(op.ours(kernel.name()) + " / C: " + op.title, op.goal(kernel.name())));
     }
 
     private double inJava(Op op) {
@@ -177,7 +243,7 @@ final class CallsBench {
 
     private int c(Op op, int calls) {
         return switch (op) {
-            case SIGNAL, BARE_SIGNAL -> signalInC(signalled, 0, calls);
+            case SIGNAL, BARE_SIGNAL, INLINE_SIGNAL, CALLED_SIGNAL, CRITICAL_SIGNAL -> signalInC(signalled, 0, calls);
             case DRAIN -> drainInC(full, 0, calls);
             case LINE, BARE_LINE -> lineInC(vm, GSI, calls);
             case MESSAGE -> messageInC(vm, MSI_ADDRESS, VECTOR, calls);
@@ -189,6 +255,9 @@ final class CallsBench {
 
     private int java(Op op, int calls) {
         return switch (op) {
+            case INLINE_SIGNAL -> signalInline(signalled, calls);
+            case CALLED_SIGNAL -> signalCalled(signalled, calls);
+            case CRITICAL_SIGNAL -> criticalSignals(calls);
             case BARE_SIGNAL -> bareSignals(calls);
             case BARE_LINE -> bareLines(calls);
             case SIGNAL -> signal(calls);
@@ -202,6 +271,18 @@ final class CallsBench {
     }
 
     // A loop for each: shared, they would be compiled for what the others do too.
+
+    private int criticalSignals(int calls) {
+        int wrong = 0;
+        try {
+            for (int i = 0; i < calls; i++) {
+                wrong += (int) Critical.SIGNAL.invokeExact(signalled) == 0 ? 0 : 1;
+            }
+        } catch (Throwable e) {
+            throw new IllegalStateException(e);
+        }
+        return wrong;
+    }
 
     private int bareSignals(int calls) {
         int wrong = 0;
