@@ -81,6 +81,16 @@ class ArtifactsIT {
         }
     }
 
+    @Test
+    void manifestNamesTheCompilers() throws IOException {
+        for (Path jar : List.of(Machine.libraryJar(), Machine.jar())) {
+            assertThat(manifest(jar, "Kvmirq-Compiler-Java")).matches("javac [1-9][0-9.]+.*");
+            for (String machine : manifest(jar, "Kvmirq-Native").split(" ", -1)) {
+                assertThat(manifest(jar, "Kvmirq-Compiler-" + machine)).containsPattern("[0-9]+\\.[0-9]+");
+            }
+        }
+    }
+
     private static String manifest(Path jar, String name) throws IOException {
         try (JarFile file = new JarFile(jar.toFile())) {
             return file.getManifest().getMainAttributes().getValue(name);
@@ -144,18 +154,24 @@ class ArtifactsIT {
 
     @Tag("search")
     @Test
-    void jarsAreTheSameFromTwoDirectories() throws Exception {
+    void jarsAreTheSameFromTwoDirectoriesAndWithAnotherUmask() throws Exception {
         Path copy = Files.createDirectories(temporary.resolve("another place/below"));
         for (String part : List.of("pom.xml", ".mvn", "LICENSE", "NOTICE", "Makefile", "scripts", "src", "native")) {
-            Program.output(List.of("cp", "-r", Machine.root().resolve(part).toString(), copy.toString()));
+            withUmask077("cp", "-r", Machine.root().resolve(part).toString(), copy.toString());
         }
         // The jars need nothing that this fetches.
         Path fetched = copy.resolve("target/build/consumer-fetched");
         Files.createDirectories(fetched.getParent());
         Files.copy(Machine.root().resolve("src/examples/consumer/pom.xml"), fetched);
-        Program.output(List.of(copy.resolve("scripts/build").toString()));
+        withUmask077(copy.resolve("scripts/build").toString());
         for (Path jar : List.of(Machine.libraryJar(), Machine.jar())) {
             assertThat(copy.resolve("target").resolve(jar.getFileName())).hasSameBinaryContentAs(jar);
         }
+    }
+
+    private static void withUmask077(String... command) throws Exception {
+        List<String> all = new ArrayList<>(List.of("bash", "-c", "umask 077; exec \"$@\"", "bash"));
+        all.addAll(List.of(command));
+        Program.output(all);
     }
 }
