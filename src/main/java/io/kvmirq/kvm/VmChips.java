@@ -118,12 +118,17 @@ abstract sealed class VmChips permits Vm {
      * @throws IllegalStateException before {@link #use32BitApicIds} and {@link #disableBroadcastQuirk}
      */
     public MsiMessage x2apicMessage(VcpuId vcpu, InterruptVector vector) {
-        if (!has32BitApicIds() || calls.hasBroadcastQuirk()) {
+        if (!has32BitApicIds() || hasBroadcastQuirk()) {
             throw new IllegalStateException(
                     "a message in the form of x2APIC mode to " + vcpu + " of " + calls.vm()
                             + " would be taken as one of xAPIC mode: call Vm.use32BitApicIds and Vm.disableBroadcastQuirk first");
         }
         return vcpu.number() == BROADCAST ? new MsiMessage(TO_BROADCAST, vector.number()) : MsiMessage.to(vcpu, vector);
+    }
+
+    /** Whether destination 255 is the broadcast in x2APIC mode, too: until {@link #disableBroadcastQuirk}. */
+    public boolean hasBroadcastQuirk() {
+        return calls.hasBroadcastQuirk();
     }
 
     /** Whether {@link #use32BitApicIds} was called. */

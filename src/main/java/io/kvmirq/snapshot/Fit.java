@@ -67,7 +67,10 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
                                 "only one of the two has a timer (createPit)"),
                         unless(
                                 vm.has32BitApicIds() == parts.vm().has32BitApicIds(),
-                                "only one of the two has 32-bit APIC ids (use32BitApicIds)"))
+                                "only one of the two has 32-bit APIC ids (use32BitApicIds)"),
+                        unless(
+                                vm.hasBroadcastQuirk() == parts.vm().hasBroadcastQuirk(),
+                                "only one of the two takes destination 255 as vCPU 255 (disableBroadcastQuirk)"))
                 .flatMap(Optional::stream)
                 .findFirst();
     }

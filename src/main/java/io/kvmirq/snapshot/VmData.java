@@ -35,6 +35,7 @@ import java.util.stream.Stream;
  */
 record VmData(
         boolean has32BitApicIds,
+        boolean hasBroadcastQuirk,
         boolean hasLapics,
         Optional<Chips> chips,
         GuestChips guestChips,
@@ -69,6 +70,7 @@ record VmData(
                 routes.stream().map(Route::gsi).distinct().filter(vm::isHigh).toList();
         return new VmData(
                 vm.has32BitApicIds(),
+                vm.hasBroadcastQuirk(),
                 hasLapics,
                 chips(vm),
                 GuestChips.read(parts),
@@ -184,6 +186,7 @@ record VmData(
     public Map<String, Object> tree() {
         Map<String, Object> tree = new LinkedHashMap<>();
         tree.put("has32BitApicIds", has32BitApicIds);
+        tree.put("hasBroadcastQuirk", hasBroadcastQuirk);
         tree.put("hasLapics", hasLapics);
         chips.ifPresent(some -> tree.put(
                 "chips",
@@ -221,6 +224,8 @@ record VmData(
         List<Route> routes = RouteData.all(node.at("routes"), false);
         return new VmData(
                 node.at("has32BitApicIds").flag(),
+                // A snapshot of an older version does not tell: it has the quirk, as nearly all VMs.
+                node.find("hasBroadcastQuirk").map(Node::flag).orElse(true),
                 hasLapics,
                 node.find("chips")
                         .map(chips -> new Chips(

@@ -119,6 +119,7 @@ class SnapshotTest {
                 "architecture | 'arm64'           | state.vcpus[0].registers of the snapshot is wrong: expected an array",
                 "clock        | 'x'               | state.clock of the snapshot is wrong: expected an integer",
                 "has32BitApicIds | 1              | state.has32BitApicIds of the snapshot is wrong: expected true or false",
+                "hasBroadcastQuirk | 1            | state.hasBroadcastQuirk of the snapshot is wrong: expected true or false",
                 "lines        | [4096]            | state.lines[0] of the snapshot is wrong: expected an integer, 0 to 4095",
                 "lines        | 5                 | state.lines of the snapshot is wrong: expected an array",
                 "routes       | [{'gsi':1,'chip':'IOAPIC','pin':24}] | state.routes[0] of the snapshot is wrong: pin 24",
@@ -188,12 +189,18 @@ class SnapshotTest {
         VmSnapshot snapshot = VmSnapshot.parse(text());
         try (SnapshotVm timer = new SnapshotVm();
                 SnapshotVm wide = new SnapshotVm();
+                SnapshotVm quirkless = new SnapshotVm();
                 SnapshotVm taken = new SnapshotVm();
                 EventFd more = EventFd.create(taken.kernel)) {
             timer.vm.createPit();
             assertMisfit(timer, snapshot, "only one of the two has a timer (createPit)");
             wide.vm.use32BitApicIds();
             assertMisfit(wide, snapshot, "only one of the two has 32-bit APIC ids (use32BitApicIds)");
+            quirkless.vm.disableBroadcastQuirk();
+            assertMisfit(
+                    quirkless,
+                    snapshot,
+                    "only one of the two takes destination 255 as vCPU 255 (disableBroadcastQuirk)");
             try (Irqfd irqfd = taken.vm.assignIrqfd(more, new Gsi(4))) {
                 assertMisfit(taken, snapshot, irqfd.gsi() + " of it has an irqfd here already");
             }
