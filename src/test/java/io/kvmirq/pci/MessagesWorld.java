@@ -86,7 +86,27 @@ final class MessagesWorld implements AutoCloseable {
     private final EventLoop loop;
     private final Undo parts = new Undo();
 
+    /** Makes the interrupt controller of a VM of arm64. */
+    private interface ItsMaker {
+        GuestIts make(Vm vm, int vcpus, Undo made);
+    }
+
     MessagesWorld(String profile) {
+        this(profile, MessagesWorld::mapped);
+    }
+
+    /** A world whose VM is as new, for {@link #copyMemory} and a snapshot of {@link #saved}. */
+    static MessagesWorld toRestore(String profile) {
+        return new MessagesWorld(profile, GuestIts::toRestore);
+    }
+
+    private static GuestIts mapped(Vm vm, int vcpus, Undo made) {
+        GuestIts its = new GuestIts(vm, vcpus, made);
+        IntStream.range(0, GuestIts.EVENTS).forEach(its::map);
+        return its;
+    }
+
+    private MessagesWorld(String profile, ItsMaker maker) {
         fake = new FakeKernel(Profile.of(profile));
         hardware = fake.pciDevice(NIC, 7)
                 .intx()
@@ -108,9 +128,7 @@ final class MessagesWorld implements AutoCloseable {
                 .toList();
         if (arm64) {
             vcpus.forEach(Vcpu::initialize);
-            GuestIts ofGuest = new GuestIts(vm, VCPUS, parts);
-            IntStream.range(0, GuestIts.EVENTS).forEach(ofGuest::map);
-            its = Optional.of(ofGuest);
+            its = Optional.of(maker.make(vm, VCPUS, parts));
             IntStream.range(0, VCPUS).forEach(i -> armVcpus.add(fake.armVcpu(Numbers.of(vm.fd()), new VcpuId(i))));
         } else {
             its = Optional.empty();
@@ -174,6 +192,11 @@ final class MessagesWorld implements AutoCloseable {
             saved.vcpu(new VcpuId(i), vcpus.get(i));
         }
         return saved;
+    }
+
+    /** The memory of the guest goes along: on arm64 it has tables. */
+    void copyMemory(MessagesWorld from) {
+        its.ifPresent(here -> here.copyMemory(from.its.orElseThrow()));
     }
 
     boolean isArm64() {

@@ -124,12 +124,14 @@ final class MsixSearch extends MessageSearch {
                 world.msix.writeTable(random.nextInt(-20, 200), 1 << random.nextInt(2), random.nextLong());
                 world.msix.writeTable(random.nextInt(0, 64) * 4L + 2, 4, random.nextLong());
             }
-            default -> {
-                boolean alone = enabled && !isOpen(vector) && !forwarded.get(vector) && !pending.get(vector);
-                inDevice.set(vector, alone || inDevice.get(vector));
-                send(vector);
-            }
+            default -> sends(vector);
         }
+    }
+
+    private void sends(int vector) {
+        boolean alone = enabled && !isOpen(vector) && !forwarded.get(vector) && !pending.get(vector);
+        inDevice.set(vector, alone || inDevice.get(vector));
+        send(vector);
     }
 
     private void reset() {
@@ -184,8 +186,15 @@ final class MsixSearch extends MessageSearch {
         opened(open);
     }
 
-    /** Saves, and goes on here, in a device that was reset, or in another VM. */
+    /** Saves, and goes on here, in a device that was reset, or in another VM. Some vCPUs have requests meanwhile. */
     private void save() {
+        setMayTake(random.nextBoolean());
+        random.ints(random.nextInt(VECTORS), 0, VECTORS).forEach(this::sends);
+        saveNow();
+        setMayTake(true);
+    }
+
+    private void saveNow() {
         switch (random.nextInt(3)) {
             case 0 -> {
                 program.add("save");
@@ -206,11 +215,7 @@ final class MsixSearch extends MessageSearch {
                 world.msix.restore(state);
                 restored();
             }
-            default -> {
-                if (!world.isArm64()) {
-                    moveToAnotherVm();
-                }
-            }
+            default -> moveToAnotherVm();
         }
     }
 
@@ -218,11 +223,12 @@ final class MsixSearch extends MessageSearch {
         hold();
         program.add("move to another VM");
         VmSnapshot snapshot = VmSnapshot.moving(world.saved());
-        MessagesWorld next = new MessagesWorld(profile);
+        MessagesWorld next = MessagesWorld.toRestore(profile);
         MessagesWorld before = world;
         world = next;
         device = next.searched(() -> next.msix.readPending(0, 8));
         next.msix.hold();
+        next.copyMemory(before);
         snapshot.restore(next.saved());
         before.close();
         restored();

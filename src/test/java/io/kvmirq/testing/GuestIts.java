@@ -19,6 +19,7 @@ import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Its;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
+import java.nio.ByteBuffer;
 import java.util.function.IntConsumer;
 
 /**
@@ -62,6 +63,12 @@ public final class GuestIts {
 
     /** Of a VM whose vCPUs have the ids from 0 on and are initialised. What it makes is added to {@code made}. */
     public GuestIts(Vm vm, int vcpus, Undo made) {
+        this(vm, made, vcpus);
+        programme();
+    }
+
+    /** The devices are made, and no driver has programmed them. */
+    private GuestIts(Vm vm, Undo made, int vcpus) {
         this.vcpus = vcpus;
         vgic = made.add(vm.createVgicV3());
         vgic.setDistributor(DISTRIBUTOR);
@@ -70,8 +77,16 @@ public final class GuestIts {
         its.setAddress(ITS);
         vgic.init();
         its.init();
-        GuestGic.enable(vgic);
         memory = made.add(vm.addMemory(MEMORY, PENDING + vcpus * TABLE)).mapping();
+    }
+
+    /** As the constructor, for {@link #copyMemory} and a snapshot: no driver has programmed the devices. */
+    public static GuestIts toRestore(Vm vm, int vcpus, Undo made) {
+        return new GuestIts(vm, made, vcpus);
+    }
+
+    private void programme() {
+        GuestGic.enable(vgic);
         for (int i = 0; i < vcpus; i++) {
             VcpuId vcpu = new VcpuId(i);
             GuestGic.enable(vgic, vcpu);
@@ -97,6 +112,14 @@ public final class GuestIts {
         memory.put(RING + end, ItsCommand.bytes(words));
         end = (end + ItsCommand.SIZE) % TABLE;
         its.writeRegister(CWRITER, end);
+    }
+
+    /** The guest of another VM goes on in this one: its memory, and so its tables, are here after it was saved. */
+    public void copyMemory(GuestIts from) {
+        ByteBuffer contents = ByteBuffer.allocate(PENDING + vcpus * TABLE);
+        from.memory.get(0, contents);
+        memory.put(0, contents.array());
+        end = from.end;
     }
 
     /** The VGIC. */
