@@ -4,6 +4,7 @@ package io.kvmirq.forward;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.gic.VlpiKernel;
+import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kvm.Vm;
@@ -42,18 +43,29 @@ final class LibraryWay implements Way {
         }
     }
 
-    /** What its mirror is told of a host with a GICv4. */
+    /** The host that its mirror is told of. */
     enum Knowledge {
         NOTHING,
+        /** Of a GICv3. */
+        NO_GICV4,
+        /** Of a GICv4. */
         HOST,
         /** Also the tables of the guest's ITS. */
         GUEST;
+
+        private boolean isOf(String profile) {
+            return switch (this) {
+                case NOTHING -> true;
+                case NO_GICV4 -> profile.equals("gicv3");
+                case HOST, GUEST -> profile.equals("gicv4");
+            };
+        }
 
         private Mirror mirror() {
             if (this == NOTHING) {
                 return Mirror.of(MirrorHost.unknown("not told"));
             }
-            Mirror mirror = Mirror.of(MirrorHost.arm64(true, VlpiKernel.BY_HOST_IRQ));
+            Mirror mirror = Mirror.of(MirrorHost.arm64(this != NO_GICV4, VlpiKernel.BY_HOST_IRQ));
             if (this == GUEST) {
                 mirror.apply(new Event.IrqchipCreated(Event.Irqchip.VGIC));
                 mirror.apply(new Event.ItsAdded(GuestIts.ITS));
@@ -70,9 +82,14 @@ final class LibraryWay implements Way {
     record Kind(String profile, Triggers triggers, Knowledge knowledge) {
         static Stream<Kind> all() {
             return LostSearch.PROFILES.stream().flatMap(profile -> Arrays.stream(Knowledge.values())
-                    .filter(knowledge -> profile.equals("gicv4") || knowledge == Knowledge.NOTHING)
+                    .filter(knowledge -> knowledge.isOf(profile))
                     .flatMap(knowledge ->
                             Arrays.stream(Triggers.values()).map(triggers -> new Kind(profile, triggers, knowledge))));
+        }
+
+        /** Whether an interrupt may arrive twice, as {@link ForwardedIrq#mask} says: it may be a vLPI. */
+        boolean mayComeTwice() {
+            return knowledge != Knowledge.NO_GICV4 && Profile.of(profile).isArm64();
         }
 
         LostSearch.Maker maker() {

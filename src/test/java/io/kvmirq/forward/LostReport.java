@@ -19,13 +19,14 @@ final class LostReport {
         List<LibraryWay.Kind> kinds = LibraryWay.Kind.all().toList();
         long each = (messages - 1) / kinds.size() + 1;
         List<Figures> all = new ArrayList<>();
+        boolean wrong = false;
         for (LibraryWay.Kind kind : kinds) {
             Figures figures = LostSearch.run(kind.profile(), kind.maker(), first, each);
             System.out.println(kind.profile() + ", triggers " + kind.triggers() + ", a mirror told of "
                     + kind.knowledge() + ": " + figures);
             all.add(figures);
+            wrong |= figures.twice > 0 && !kind.mayComeTwice();
         }
-        boolean wrong = false;
         System.out.println("\norders that look right, on 6.12:");
         for (NaiveOrder order : NaiveOrder.values()) {
             Figures figures = LostSearch.windows("6.12", order);

@@ -53,7 +53,7 @@ final class LostSearch implements AutoCloseable {
         long strays;
         /** Taken while masked, and not requested before. */
         long whileMasked;
-        /** Requested again, without a message since. */
+        /** More than the messages that were sent since all had arrived. */
         long twice;
         /** Fired, and held back when the forwarding of their vector ended. */
         long ended;
@@ -68,6 +68,7 @@ final class LostSearch implements AutoCloseable {
         final List<String> flaws = new ArrayList<>();
 
         Optional<String> first = Optional.empty();
+        Optional<String> firstTwice = Optional.empty();
 
         @Override
         public String toString() {
@@ -76,7 +77,8 @@ final class LostSearch implements AutoCloseable {
                     + whileMasked + " while masked, "
                     + twice + " twice, " + ended
                     + " held back at the end of forwarding, " + steps + " operations of " + sequences + " seeds"
-                    + first.map(loss -> "; first: " + loss).orElse("");
+                    + first.map(loss -> "; first: " + loss).orElse("")
+                    + firstTwice.map(one -> "; first twice: " + one).orElse("");
         }
     }
 
@@ -125,6 +127,9 @@ final class LostSearch implements AutoCloseable {
     private final int[] choice = new int[VECTORS];
     private final BitSet[] valid = new BitSet[VECTORS];
     private final int[] outstanding = new int[VECTORS];
+    /** Messages since all had arrived, less the interrupts that arrived. */
+    private final int[] mayArrive = new int[VECTORS];
+
     private final String[] firedLast = new String[VECTORS];
     /** The call before which one message is sent; 0: at random. */
     private int only;
@@ -380,6 +385,7 @@ final class LostSearch implements AutoCloseable {
             if (sends && (hardware.sendMessage(i) || owed[i] || isOn())) {
                 figures.fired++;
                 outstanding[i]++;
+                mayArrive[i]++;
                 if (takes && guest.hasVlpis()) {
                     look();
                 }
@@ -412,8 +418,12 @@ final class LostSearch implements AutoCloseable {
             if (masked[irq]) {
                 figures.whileMasked++;
             }
-            if (outstanding[irq] == 0) {
+            if (mayArrive[irq] == 0) {
                 figures.twice++;
+                String name = "before call " + call + " of " + now + ", seed " + seed + ", vector " + irq;
+                figures.firstTwice = figures.firstTwice.or(() -> Optional.of(name));
+            } else {
+                mayArrive[irq]--;
             }
             outstanding[irq] = 0;
             heldAtEnd[irq] = false;
@@ -440,6 +450,9 @@ final class LostSearch implements AutoCloseable {
             look();
         });
         for (int i = 0; i < VECTORS; i++) {
+            if (forwarded[i]) {
+                mayArrive[i] = 0;
+            }
             if (forwarded[i] && heldAtEnd[i]) {
                 figures.ended += outstanding[i];
                 outstanding[i] = 0;
