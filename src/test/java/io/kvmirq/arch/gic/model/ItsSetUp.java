@@ -13,7 +13,7 @@ abstract class ItsSetUp {
     static final int DEVICE = 8;
     static final int LPI = 8200;
     static final int COLLECTION = 3;
-    static final int VCPUS = 2;
+    static final int VCPUS = 3;
 
     final GuestTables ram = new GuestTables();
     final ByteBuffer memory = ram.memory;

@@ -115,9 +115,12 @@ class ItsTest extends ItsSetUp {
     void collectionMovesAllItsLpis() {
         map();
         mapCollection(COLLECTION, 0, true);
+        mapCollection(COLLECTION + 1, 2, true);
+        mapEvent(DEVICE, 2, LPI + 1, COLLECTION + 1);
         assertThat(lpis.vcpu(LPI)).hasValue(0);
         command(ItsCommand.MOVALL, with(ItsCommand.TARGET, 0), with(ItsCommand.SECOND_TARGET, 1));
         assertThat(lpis.vcpu(LPI)).hasValue(1);
+        assertThat(lpis.vcpu(LPI + 1)).hasValue(2);
         mapCollection(COLLECTION, VCPUS, true);
         assertThat(lpis.vcpu(LPI)).hasValue(1);
     }
@@ -273,7 +276,7 @@ class ItsTest extends ItsSetUp {
 
     @ParameterizedTest
     @CsvSource({
-        "0x30000, 0x8000000000020003, CONTRADICTION", // a collection of vCPU 2
+        "0x30000, 0x8000000000030003, CONTRADICTION", // a collection of vCPU 2
         "0x90800, 0x0000000000010003, CONTRADICTION", // an id that is no LPI
         "0x90800, 0x0000000020080004, CONTRADICTION", // collection 4
         "0x90800, 0x0020000020080003, CONTRADICTION", // the next event is event 32
