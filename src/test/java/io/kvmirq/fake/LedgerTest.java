@@ -259,6 +259,29 @@ class LedgerTest {
         counts(2, 1, 0, 0, 0, 1);
     }
 
+    /** Hardware has the request, and KVM_SET_LAPIC replaces the IRR: the guest must not take it. */
+    @ParameterizedTest
+    @ValueSource(strings = {"vtd-posting", "amd-avic"})
+    void postedRequestThatTheProgramDidNotSeeIsLostByKvmSetLapic(String profile) {
+        use(profile);
+        FakePciDevice nic = nic();
+        VfioDevice device = device();
+        EventFd event = made.add(EventFd.create(kernel));
+        made.add(vm.assignIrqfd(event, route()));
+        device.msix(0, 4).arm(upTo(event));
+        var state = vcpu.lapic();
+        nic.sendMessage(3);
+        vcpu.setLapic(state);
+        FakeVcpu guest = fake.vcpus().get(0);
+        guest.enterGuest();
+        assertThat(guest.takeInterrupt()).isEmpty();
+        assertThat(fake.lost())
+                .singleElement()
+                .asString()
+                .startsWith("KVM_SET_LAPIC cleared a request that came after KVM_GET_LAPIC; source " + THIRD);
+        counts(1, 0, 0, 0, 0, 1);
+    }
+
     /** More sources than ids, unless those of closed eventfds are free again. */
     @Test
     void sourcesThatGoAreFolded() {

@@ -24,6 +24,7 @@ import java.io.IOException;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -159,6 +160,23 @@ class AvicVmTest {
         assertThat(vm.brokenRules()).isEmpty();
     }
 
+    /** The doorbell of a request before the write may have reached a vCPU that blocks, and woken none. */
+    @ParameterizedTest
+    @CsvSource({"UP_TO_6_16, true", "UP_TO_6_16, false", "FROM_6_17, true", "FROM_6_17, false"})
+    void previousVcpuIsKickedWhenItsEntryGoes(AvicKernel kernel, boolean moves) {
+        on(kernel, true, UNIT);
+        thread.load(0);
+        post(0);
+        assertThat(thread.block(true)).isTrue();
+        vm.vcpu(0).request(VECTOR);
+        if (moves) {
+            post(1);
+        } else {
+            irqfd.unpost();
+        }
+        assertThat(thread.isAsleep()).isFalse();
+    }
+
     @Test
     void listHoldsEveryIrqfdOfTheVm() {
         for (int i = 1; i < 70; i++) {
@@ -213,6 +231,14 @@ class AvicVmTest {
         unit.request(2);
         assertThat(thread.block(true)).isFalse();
         assertThat(vm.brokenRules()).isEmpty();
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {0x1f, 0x40, 0x80, 0xff})
+    void lastLookBeforeSleepSeesAnyVector(int vector) {
+        thread.load(1);
+        vm.vcpu(0).request(vector);
+        assertThat(thread.block(true)).isFalse();
     }
 
     @Test
@@ -473,13 +499,14 @@ class AvicVmTest {
         assertThat(GaIrte.IS_RUN.isSet(unit.low(2))).isTrue();
     }
 
-    /** Linux writes valid, destination, mode and vector of its own, and no other bit of the first form. */
+    /** Linux writes valid, type, mode, destination and vector of its own, and no other bit of the first form. */
     @Test
     void remappedFormThatComesBackHasNoNoFault() {
-        unit.set(2, 0x901 | LegacyIrte.NO_FAULT.mask() | LegacyIrte.RQ_EOI.mask(), 0x77, 0x4100, true);
+        long kept = 0x901 | LegacyIrte.INT_TYPE.with(1) | LegacyIrte.LOGICAL.mask();
+        unit.set(2, kept | LegacyIrte.NO_FAULT.mask() | LegacyIrte.RQ_EOI.mask(), 0x77, 0x4100, true);
         post(0);
         irqfd.unpost();
-        assertThat(unit.low(2)).isEqualTo(0x901);
+        assertThat(unit.low(2)).isEqualTo(kept);
         assertThat(unit.high(2)).isEqualTo(0x77);
     }
 

@@ -52,6 +52,14 @@ class GaUnitTest {
         assertThat(unit.request(1)).isEqualTo(GaUnit.Outcome.BLOCKED);
     }
 
+    /** The entry of an interrupt that is freed, or given to another device, is not used from the cache. */
+    @Test
+    void entryThatIsSetAgainIsInvalidated() {
+        assertThat(unit.request(0)).isEqualTo(GaUnit.Outcome.REMAPPED);
+        unit.set(0, 0, 0, 0x4100, false);
+        assertThat(unit.request(0)).isEqualTo(GaUnit.Outcome.BLOCKED);
+    }
+
     @Test
     void logEntryNamesVcpuAndDevice() throws IOException {
         sleeper(3);
