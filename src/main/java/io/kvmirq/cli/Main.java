@@ -31,6 +31,20 @@ public final class Main {
     private Main() {}
 
     public static void main(String[] arguments) {
+        try {
+            runProcess(arguments);
+        } catch (NoClassDefFoundError e) {
+            // Without a descriptor Java finds no class, and does not say why.
+            System.err.println("kvmirq: could not run: Java cannot load " + e.getMessage()
+                    + ": raise RLIMIT_NOFILE (ulimit -n) if it is low, else install kvmirq again");
+            System.exit(ExitCode.COULD_NOT_RUN);
+        } catch (OutOfMemoryError e) {
+            System.err.println("kvmirq: could not run: " + e.getMessage());
+            System.exit(ExitCode.COULD_NOT_RUN);
+        }
+    }
+
+    private static void runProcess(String[] arguments) {
         if (arguments.length == 1 && (arguments[0].equals("--version") || arguments[0].equals("-V"))) {
             System.out.println(Version.line());
             if (System.out.checkError()) {

@@ -105,6 +105,7 @@ public final class ForwardSelftest {
      * @throws IllegalArgumentException if the device does not have the interrupts that were chosen
      * @throws UnsupportedOperationException if this kernel's VMs cannot take them
      * @throws IllegalStateException after {@link #stop}
+     * @throws CouldNotRunException if a limit of this process ended it, or a failure of Java
      */
     public ForwardResult run() {
         kernel.device();
@@ -132,11 +133,8 @@ public final class ForwardSelftest {
                 } else {
                     forwardMessages(device, target, plan);
                 }
-            } catch (SelftestFailedException
-                    | KernelException
-                    | IllegalStateException
-                    | UnsupportedOperationException e) {
-                failure = Optional.of(String.valueOf(e.getMessage()));
+            } catch (RuntimeException | Error e) {
+                failure = Optional.of(Verdict.failure(e));
             }
         }
         List<String> left = new ArrayList<>(kernel.openHandles());

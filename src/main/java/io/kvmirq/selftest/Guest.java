@@ -33,7 +33,7 @@ final class Guest implements AutoCloseable {
     private final CountDownLatch ready = new CountDownLatch(1);
     private final CountDownLatch released = new CountDownLatch(1);
     private final Thread thread = new Thread(this::live, "kvmirq-selftest-vcpu-0");
-    private volatile @Nullable String death;
+    private volatile @Nullable RuntimeException death;
     private volatile boolean stopping;
 
     Guest(Kernel kernel, Irqchip irqchip) {
@@ -83,10 +83,15 @@ final class Guest implements AutoCloseable {
 
     /** Throws the reason if the vCPU has ended. */
     void requireAlive() {
-        @Nullable String why = death;
+        @Nullable RuntimeException why = death;
         if (why != null) {
-            throw new SelftestFailedException(why);
+            throw why;
         }
+    }
+
+    /** Whether the vCPU has ended where it should not. Allocates nothing. */
+    boolean isDead() {
+        return death != null;
     }
 
     void join() throws InterruptedException {
@@ -98,8 +103,8 @@ final class Guest implements AutoCloseable {
             vcpu.useHostCpuid();
             vcpu.startAt(GuestCode.START, GuestCode.STACK);
             run(vcpu);
-        } catch (RuntimeException e) {
-            death = "the vCPU ended: " + e.getMessage();
+        } catch (Throwable e) {
+            death = Verdict.ofThread("the vCPU ended", e);
         } finally {
             ready.countDown();
         }
@@ -112,7 +117,8 @@ final class Guest implements AutoCloseable {
                 continue;
             }
             if (exit.reason() != VcpuExit.Reason.IO || !exit.isWrite()) {
-                death = "the guest left with " + exit + ", expected a write to port 0x82 or 0x81";
+                death = new SelftestFailedException(
+                        "the guest left with " + exit + ", expected a write to port 0x82 or 0x81");
                 return;
             }
             switch (exit.port()) {
@@ -127,8 +133,8 @@ final class Guest implements AutoCloseable {
                     return;
                 }
                 default -> {
-                    death = "the guest wrote to port 0x" + Integer.toHexString(exit.port())
-                            + ", which has no ioeventfd: was it closed too early?";
+                    death = new SelftestFailedException("the guest wrote to port 0x" + Integer.toHexString(exit.port())
+                            + ", which has no ioeventfd: was it closed too early?");
                     return;
                 }
             }

@@ -25,8 +25,8 @@ final class GuestTarget extends ForwardTarget {
     private final IoEventFd port;
     private final Patience patience;
 
-    GuestTarget(Kernel kernel, Irqchip irqchip, Patience patience) {
-        this.patience = patience;
+    GuestTarget(Kernel kernel, Irqchip irqchip, Patience usual) {
+        this.patience = new Patience(usual.time(), () -> usual.over().getAsBoolean() || isDead());
         this.irqchip = irqchip;
         try (Undo undo = new Undo()) {
             answer = undo.add(EventFd.create(kernel));
@@ -34,6 +34,10 @@ final class GuestTarget extends ForwardTarget {
             port = undo.add(guest.vm().assignIoEventFd(Scenarios.ANY_ANSWER, answer));
             undo.keep();
         }
+    }
+
+    private boolean isDead() {
+        return guest.isDead();
     }
 
     @Override

@@ -22,15 +22,15 @@ final class Rerouter implements AutoCloseable {
                 (i % 2 == 0 ? back : there).run();
                 changes = i;
             }
-        } catch (RuntimeException e) {
-            failure = e;
+        } catch (Throwable e) {
+            failure = Verdict.ofThread("changing the route failed", e);
         }
     }
 
     void requireHealthy() {
         @Nullable RuntimeException e = failure;
         if (e != null) {
-            throw new SelftestFailedException("changing the route failed: " + e.getMessage());
+            throw e;
         }
     }
 
@@ -38,9 +38,10 @@ final class Rerouter implements AutoCloseable {
         return changes;
     }
 
-    /** Stops the thread and returns the number of route changes. */
+    /** Stops the thread and returns the number of route changes. Throws as {@link #requireHealthy}. */
     long end() {
         close();
+        requireHealthy();
         return changes;
     }
 

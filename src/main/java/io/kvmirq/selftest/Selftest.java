@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.selftest;
 
-import io.kvmirq.KernelException;
 import io.kvmirq.kernel.Kernel;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -38,10 +37,19 @@ public final class Selftest {
         this.irqchip = irqchip;
         this.count = count;
         this.journal = journal;
-        this.patience = new Patience(patience, () -> stopped);
+        this.patience = new Patience(patience, this::isOver);
     }
 
-    /** Runs the scenarios in order. A failure does not end the run; only {@link #stop} does. */
+    private boolean isOver() {
+        @Nullable Guest guest = running.get();
+        return stopped || guest != null && guest.isDead();
+    }
+
+    /**
+     * Runs the scenarios in order. A failure does not end the run; only {@link #stop} does.
+     *
+     * @throws CouldNotRunException for a scenario that a limit of this process ended, or a failure of Java
+     */
     public List<Result> run(List<Scenario> scenarios) {
         List<Result> results = new ArrayList<>();
         for (Scenario scenario : scenarios) {
@@ -74,8 +82,8 @@ public final class Selftest {
                 onGuest(scenario, scenarios);
             }
             tally.requireNothingLost();
-        } catch (SelftestFailedException | KernelException | IllegalStateException | UnsupportedOperationException e) {
-            failure = Optional.of(String.valueOf(e.getMessage()));
+        } catch (RuntimeException | Error e) {
+            failure = Optional.of(Verdict.failure(e));
         }
         return new Result(scenario, tally.sent(), tally.answered(), tally.latency(), failure, skipped);
     }
@@ -87,6 +95,15 @@ public final class Selftest {
             if (stopped) {
                 return;
             }
+            onGuest(scenario, scenarios, guest);
+        } finally {
+            running.set(null);
+        }
+    }
+
+    /** A vCPU that has ended explains every failure. */
+    private static void onGuest(Scenario scenario, Scenarios scenarios, Guest guest) {
+        try {
             switch (scenario) {
                 case EDGE -> scenarios.edge(guest);
                 case LEVEL -> scenarios.level(guest);
@@ -95,10 +112,11 @@ public final class Selftest {
                 case REROUTE -> scenarios.reroute(guest);
                 case GUESTLESS -> throw new AssertionError(scenario);
             }
+        } catch (SelftestFailedException e) {
             guest.requireAlive();
-        } finally {
-            running.set(null);
+            throw e;
         }
+        guest.requireAlive();
     }
 
     /** Stops the running vCPU, joins its thread, and prevents further scenarios. */

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.bench;
 
+import io.kvmirq.explain.ProcessLimit;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.Function;
 import java.util.function.ToDoubleFunction;
 
@@ -20,6 +22,9 @@ public final class Bench {
     private static final String ROWS = "kvmirq.bench.rows";
     private static final String ROUNDS = "kvmirq.bench.rounds";
 
+    private static final int FAILED = 1;
+    private static final int COULD_NOT_RUN = 3;
+
     private final String name;
     private final String note;
 
@@ -32,6 +37,18 @@ public final class Bench {
     public Bench(String name, String note) {
         this.name = name;
         this.note = note;
+    }
+
+    /**
+     * From now on an exception that ends any thread ends the benchmark: another thread may wait for it for ever. Exit code 3
+     * and one sentence for a limit of this process, else exit code 1 and the trace.
+     */
+    public static void endWithAnyThread() {
+        Thread.setDefaultUncaughtExceptionHandler((thread, thrown) -> {
+            Optional<String> limit = ProcessLimit.behind(thrown);
+            limit.ifPresentOrElse(why -> System.err.println("could not run: " + why), thrown::printStackTrace);
+            Runtime.getRuntime().halt(limit.isPresent() ? COULD_NOT_RUN : FAILED);
+        });
     }
 
     /** A row's operation, and its goal. */

@@ -19,7 +19,7 @@ class BigFilesIT {
         assertThat(ended.err().lines())
                 .singleElement()
                 .asString()
-                .startsWith("kvmirq: not enough memory: Java gives this command ")
+                .startsWith("kvmirq: could not run: not enough memory: Java gives this command ")
                 .contains("JAVA_TOOL_OPTIONS=-Xmx1g");
     }
 

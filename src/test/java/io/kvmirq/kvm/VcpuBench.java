@@ -117,6 +117,7 @@ final class VcpuBench {
 
     /** @param arguments a binding, and the absolute path of the twin, built as a library */
     public static void main(String[] arguments) throws Exception {
+        Bench.endWithAnyThread();
         System.load(arguments[1]);
         Kernel kernel = Kernel.over(Backends.ofThisMachine().open(arguments[0]), Kernel.DEVICE);
         new VcpuBench(kernel).run(arguments[0]);

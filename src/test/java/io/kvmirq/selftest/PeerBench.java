@@ -82,6 +82,7 @@ final class PeerBench {
 
     /** @param arguments the absolute path of the half in C, and of the half in Rust if that is there */
     public static void main(String[] arguments) {
+        Bench.endWithAnyThread();
         Stream.of(arguments).forEach(System::load);
         KernelBackend binding = Backends.ofThisMachine().open("jni");
         try (Kernel kernel = Kernel.over(binding, Kernel.DEVICE)) {

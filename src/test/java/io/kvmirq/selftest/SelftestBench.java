@@ -70,6 +70,7 @@ final class SelftestBench {
 
     /** @param arguments the absolute path of the twin, built as a library */
     public static void main(String[] arguments) {
+        Bench.endWithAnyThread();
         System.load(arguments[0]);
         try (Kernel kernel = Kernel.open("jni");
                 Guest guest = new Guest(kernel, Irqchip.FULL)) {

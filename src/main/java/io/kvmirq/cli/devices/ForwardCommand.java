@@ -27,6 +27,7 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.KernelFacts;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Mirror;
+import io.kvmirq.selftest.CouldNotRunException;
 import io.kvmirq.selftest.ForwardResult;
 import io.kvmirq.selftest.ForwardSelftest;
 import io.kvmirq.vfio.IrqKind;
@@ -150,7 +151,10 @@ public final class ForwardCommand implements Command {
             boolean noKvm = e.call().equals("open") && e.operands().equals("/dev/kvm");
             failure = e.getMessage()
                     + (noKvm && e.errno().equals(Errno.ENOENT) ? "; --fake PROFILE runs it on a fake kernel" : "");
-        } catch (IllegalArgumentException | IllegalStateException | UnsupportedOperationException e) {
+        } catch (IllegalArgumentException
+                | IllegalStateException
+                | UnsupportedOperationException
+                | CouldNotRunException e) {
             failure = String.valueOf(e.getMessage());
         }
         terminal.complain(failure);

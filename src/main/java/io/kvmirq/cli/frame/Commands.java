@@ -3,6 +3,7 @@ package io.kvmirq.cli.frame;
 
 import io.kvmirq.KernelException;
 import io.kvmirq.backend.BackendUnavailableException;
+import io.kvmirq.explain.ProcessLimit;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
@@ -11,6 +12,7 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.Predicate;
 import picocli.AutoComplete;
 import picocli.CommandLine;
@@ -37,8 +39,6 @@ public record Commands(List<Command> commands) {
               kvmirq help        lists all commands
             """;
 
-    private static final int MEBI = 20;
-
     /** Smallest width at which options and descriptions fit side by side. */
     private static final int LEAST_COLUMNS = 55;
 
@@ -63,10 +63,12 @@ public record Commands(List<Command> commands) {
         } catch (BackendUnavailableException | KernelException e) {
             terminal.complain(e.getMessage());
             return ExitCode.COULD_NOT_RUN;
-        } catch (OutOfMemoryError e) {
-            terminal.complain("not enough memory: Java gives this command "
-                    + (Runtime.getRuntime().maxMemory() >> MEBI) + " MiB; give it more, such as by"
-                    + " JAVA_TOOL_OPTIONS=-Xmx1g, or name a smaller file");
+        } catch (RuntimeException | Error e) {
+            Optional<String> limit = ProcessLimit.behind(e);
+            if (limit.isEmpty()) {
+                throw e;
+            }
+            terminal.complain("could not run: " + limit.get());
             return ExitCode.COULD_NOT_RUN;
         }
     }

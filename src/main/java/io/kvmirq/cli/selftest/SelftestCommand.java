@@ -15,6 +15,7 @@ import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakeProvider;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.selftest.CouldNotRunException;
 import io.kvmirq.selftest.Irqchip;
 import io.kvmirq.selftest.Journal;
 import io.kvmirq.selftest.Result;
@@ -151,6 +152,9 @@ public final class SelftestCommand implements Command {
             return Math.max(code, ExitCode.FAILED);
         } catch (KernelException e) {
             terminal.complain(e.getMessage() + hint(e));
+            return ExitCode.COULD_NOT_RUN;
+        } catch (CouldNotRunException e) {
+            terminal.complain(String.valueOf(e.getMessage()));
             return ExitCode.COULD_NOT_RUN;
         }
         return code;

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.explain;
+
+import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
+import java.util.Optional;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Tells a limit of this process from a failure: too few descriptors, threads or bytes. It says nothing about the kernel's
+ * interrupt path.
+ */
+public final class ProcessLimit {
+    private static final Set<Errno> LIMITS = Set.of(Errno.EMFILE, Errno.ENFILE, Errno.ENOMEM);
+    private static final int MEBI = 20;
+    /** The longest chain of causes that is searched: a chain may be a circle. */
+    private static final int DEEPEST = 20;
+
+    private ProcessLimit() {}
+
+    /** The limit behind an exception or one of its causes: one sentence without a full stop, with what to do. */
+    public static Optional<String> behind(Throwable thrown) {
+        @Nullable Throwable cause = thrown;
+        for (int i = 0; i < DEEPEST && cause != null; i++) {
+            Optional<String> limit = of(cause);
+            if (limit.isPresent()) {
+                return limit;
+            }
+            cause = cause.getCause();
+        }
+        return Optional.empty();
+    }
+
+    private static Optional<String> of(Throwable one) {
+        String text = String.valueOf(one.getMessage());
+        if (one instanceof KernelException refusal) {
+            return LIMITS.contains(refusal.errno()) ? Optional.of(text) : Optional.empty();
+        }
+        if (one instanceof OutOfMemoryError) {
+            return Optional.of(text.contains("native thread") ? noThread() : noMemory());
+        }
+        // The texts of the C library for EMFILE and ENOMEM. Java also keeps them in the error of a class that failed.
+        if (text.contains("Too many open files")) {
+            return Optional.of("this process has no descriptor left: raise RLIMIT_NOFILE (ulimit -n)");
+        }
+        return text.contains("Cannot allocate memory") ? Optional.of(noMemory()) : Optional.empty();
+    }
+
+    private static String noThread() {
+        return "no thread could be made: raise RLIMIT_NPROC (ulimit -u), pids.max of the cgroup, or RLIMIT_AS (ulimit -v)";
+    }
+
+    private static String noMemory() {
+        return "not enough memory: Java gives this command "
+                + (Runtime.getRuntime().maxMemory() >> MEBI) + " MiB; give it more, such as by"
+                + " JAVA_TOOL_OPTIONS=-Xmx1g, or name a smaller file";
+    }
+}
