@@ -11,6 +11,7 @@ import io.kvmirq.arch.gic.VlpiKernel;
 import io.kvmirq.backend.HostFiles;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.HashSet;
@@ -90,7 +91,11 @@ public final class HostFacts {
         return tree.list("sys/class/iommu");
     }
 
-    /** The host irqs. Empty if {@code /proc/interrupts} cannot be read. */
+    /**
+     * The host irqs. Empty if {@code /proc/interrupts} cannot be read.
+     *
+     * @throws UncheckedIOException if it has no end
+     */
     public Optional<HostInterrupts> interrupts() {
         Interrupts before = interrupts;
         if (before == null) {

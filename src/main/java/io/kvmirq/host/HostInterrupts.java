@@ -9,6 +9,7 @@ import io.kvmirq.vfio.HostIrqs;
 import io.kvmirq.vfio.IrqKind;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -40,6 +41,10 @@ public final class HostInterrupts implements HostIrqs {
     private static final int DOMAIN_SHIFT = 27;
     /** Room for some lines of the largest machines. */
     private static final int PIECE = 1 << 20;
+    /** Eleven times the text of 4096 irqs on 1024 CPUs. A file of a copy may be sparse, or grow while it is read. */
+    static final long LONGEST = 1L << 29;
+
+    private static final int MEBI = 20;
     /** A line with more handlers is none of the kernel. */
     private static final int MOST_HANDLERS = 256;
 
@@ -102,14 +107,25 @@ public final class HostInterrupts implements HostIrqs {
 
     private HostInterrupts() {}
 
-    /** Reads pieces of whole lines. A line that is longer than a piece is none of the kernel, and is left out. */
+    /**
+     * Reads pieces of whole lines. A line that is longer than a piece is none of the kernel, and is left out.
+     *
+     * @throws UncheckedIOException if there are more than {@link #LONGEST} bytes
+     */
     static HostInterrupts read(InputStream in) throws IOException {
         HostInterrupts all = new HostInterrupts();
         byte[] piece = new byte[PIECE];
         int filled = 0;
         boolean inLongLine = false;
+        long total = 0;
         for (int read = in.read(piece); read >= 0; read = in.read(piece, filled, PIECE - filled)) {
             filled += read;
+            total += read;
+            if (total > LONGEST) {
+                String text = "/proc/interrupts is longer than " + (LONGEST >> MEBI)
+                        + " MiB, or grows while it is read: expected a copy of the kernel's file; copy it again";
+                throw new UncheckedIOException(text, new IOException(text));
+            }
             int end = filled;
             while (end > 0 && piece[end - 1] != '\n') {
                 end--;

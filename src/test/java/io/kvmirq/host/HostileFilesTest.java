@@ -2,10 +2,15 @@
 package io.kvmirq.host;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
+import io.kvmirq.cli.Cli;
 import io.kvmirq.testing.CpuTime;
+import java.io.InputStream;
+import java.io.RandomAccessFile;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -15,6 +20,8 @@ import java.util.HashMap;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Files that are long or deep cost neither much time nor an answer. The limits are far above what is needed. */
 class HostileFilesTest {
@@ -50,6 +57,47 @@ class HostileFilesTest {
         Files.write(temporary.resolve("proc/interrupts"), text);
         HostFacts directory = new HostFacts(HostFiles.of(temporary));
         assertThat(directory.interrupts().orElseThrow().armed(DEVICE)).hasSize(1);
+    }
+
+    /** Such as a sparse file of a copy, or one that grows while it is read. */
+    @Test
+    void interruptsWithoutAnEndAreRefused() {
+        long[] read = new long[1];
+        InputStream endless = new InputStream() {
+            @Override
+            public int read() {
+                read[0]++;
+                return 0;
+            }
+
+            @Override
+            public int read(byte[] bytes, int at, int length) {
+                read[0] += length;
+                assertThat(read[0]).isLessThan(2 * HostInterrupts.LONGEST);
+                return length;
+            }
+        };
+        assertThatThrownBy(() -> HostInterrupts.read(endless))
+                .isInstanceOf(UncheckedIOException.class)
+                .hasRootCauseMessage(
+                        "/proc/interrupts is longer than 512 MiB, or grows while it is read: expected a copy"
+                                + " of the kernel's file; copy it again");
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"explain 0000:00:04.0", "list", "doctor", "vfio", "capture"})
+    void eachCommandRefusesASparseFileInOneSentence(String command) throws Exception {
+        Path file = temporary.resolve("proc/interrupts");
+        Files.createDirectories(file.getParent());
+        Path device = Files.createDirectories(temporary.resolve("sys/bus/pci/devices/0000:00:04.0"));
+        Files.writeString(device.resolve("vendor"), "0x8086\n");
+        try (RandomAccessFile sparse = new RandomAccessFile(file.toFile(), "rw")) {
+            sparse.setLength(10L << 30);
+        }
+        Cli.Ended ended = Cli.run((command + " --root " + temporary).split(" "));
+        ended.exited(3);
+        assertThat(ended.err()).startsWith("kvmirq: /proc/interrupts is longer than 512 MiB, or grows ");
+        assertThat(ended.err().lines()).hasSize(1);
     }
 
     /** Half a table is none. */

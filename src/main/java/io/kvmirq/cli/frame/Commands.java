@@ -6,6 +6,7 @@ import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.explain.ProcessLimit;
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -62,6 +63,9 @@ public record Commands(List<Command> commands) {
             return ExitCode.COULD_NOT_RUN;
         } catch (BackendUnavailableException | KernelException e) {
             terminal.complain(e.getMessage());
+            return ExitCode.COULD_NOT_RUN;
+        } catch (UncheckedIOException e) {
+            terminal.complain(String.valueOf(e.getMessage()));
             return ExitCode.COULD_NOT_RUN;
         } catch (RuntimeException | Error e) {
             Optional<String> limit = ProcessLimit.behind(e);
