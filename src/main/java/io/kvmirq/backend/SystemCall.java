@@ -47,6 +47,11 @@ public enum SystemCall {
         return name().toLowerCase(Locale.ROOT);
     }
 
+    /** Whether the kernel ever returns an error; see getpid(2) and gettid(2). */
+    public boolean canFail() {
+        return this != GETPID && this != GETTID;
+    }
+
     /** Its number on this machine. */
     public long number() {
         return ARM64 ? arm64 : x86;

@@ -3,9 +3,11 @@ package io.kvmirq.junit;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
+import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
+import io.kvmirq.explain.ProcessLimit;
 import io.kvmirq.guest.GuestCode;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kvm.GuestMemory;
@@ -20,11 +22,13 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -98,8 +102,11 @@ final class CountingGuest implements AutoCloseable {
                 made.setState(VcpuState.RUNNABLE);
                 vcpu = made;
                 run(made);
-            } catch (RuntimeException e) {
-                death = id + " of the kit's guest ended: " + e.getMessage();
+            } catch (Throwable e) {
+                Optional<String> limit = ProcessLimit.behind(e);
+                String why = e instanceof KernelException ? String.valueOf(e.getMessage()) : e.toString();
+                death = (limit.isPresent() || !(e instanceof KernelException) ? "could not run: " : "") + id
+                        + " of the kit's guest ended: " + limit.orElse(why);
             } finally {
                 ready.countDown();
             }
@@ -140,6 +147,11 @@ final class CountingGuest implements AutoCloseable {
                 throw new IllegalStateException(why);
             }
         }
+    }
+
+    /** Why a vCPU ended before its test. */
+    Optional<String> death() {
+        return vcpus.stream().flatMap(one -> Stream.ofNullable(one.death)).findFirst();
     }
 
     /** Starts the vCPUs, and returns when the LAPIC of each is on. */

@@ -313,6 +313,15 @@ public final class KvmHost {
         return guest;
     }
 
+    /** Ends what blocks in the kernel, as far as the kit gave it. */
+    void kickAll() {
+        List<Vcpu> all;
+        synchronized (this) {
+            all = List.copyOf(vcpus);
+        }
+        seam.aside(() -> all.forEach(Vcpu::kick));
+    }
+
     private void requireOpen() {
         if (ended) {
             throw new IllegalStateException("the test has ended, and the kit has closed all that it gave");
@@ -342,8 +351,10 @@ public final class KvmHost {
     private List<String> closeAll() {
         List<String> said = new ArrayList<>();
         seam.threads(THREAD_MILLIS).forEach(thread -> said.add("the test left " + thread));
-        List<String> irqfds = seam.irqfds();
-        irqfds.forEach(irqfd -> said.add("the test left " + irqfd));
+        seam.assigned().forEach(assigned -> said.add("the test left " + assigned));
+        if (guest != null) {
+            guest.death().ifPresent(said::add);
+        }
         seam.aside(() -> {
             sayRoutes(said);
             closedByTest()

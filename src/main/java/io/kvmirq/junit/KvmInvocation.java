@@ -37,6 +37,7 @@ import org.junit.jupiter.api.extension.ReflectiveInvocationContext;
 import org.junit.jupiter.api.extension.TestExecutionExceptionHandler;
 import org.junit.jupiter.api.extension.TestTemplateInvocationContext;
 import org.opentest4j.AssertionFailedError;
+import org.opentest4j.TestAbortedException;
 
 /** One run of a test on one kernel. JUnit calls it in one thread at a time. */
 final class KvmInvocation
@@ -60,6 +61,9 @@ final class KvmInvocation
             FakePciDevice.class, KvmHost::device,
             VfioDevice.class, KvmHost::vfio);
 
+    private static final long SILENCE_MILLIS = 10_000;
+    private static final String SILENCE = "kvmirq.silence.seconds";
+
     /**
      * The call that fails.
      *
@@ -72,6 +76,9 @@ final class KvmInvocation
     private final Optional<Turn> turn;
     private final Faults faults = new Faults();
     private @Nullable KvmHost host;
+    private long silenceMillis = SILENCE_MILLIS;
+    /** Whether the run was interrupted. */
+    private boolean silenced;
     /** Whether the call that failed has ended the set-up. */
     private boolean setUpEnded;
 
@@ -177,6 +184,8 @@ final class KvmInvocation
     @Override
     public void beforeEach(ExtensionContext context) {
         host(context);
+        silenceMillis = context.getConfigurationParameter(SILENCE, seconds -> Long.parseLong(seconds) * 1000)
+                .orElse(SILENCE_MILLIS);
     }
 
     @Override
@@ -208,9 +217,35 @@ final class KvmInvocation
     private void proceedUnlessEnded(Invocation<Void> invocation) throws Throwable {
         if (setUpEnded) {
             invocation.skip();
+        } else if (turn.isEmpty()) {
+            Objects.requireNonNull(host).seam().watch(invocation);
         } else {
-            invocation.proceed();
+            proceedUnlessSilent(invocation, Objects.requireNonNull(host));
         }
+    }
+
+    private void proceedUnlessSilent(Invocation<Void> invocation, KvmHost on) throws Throwable {
+        Silence silence = new Silence(
+                getDisplayName(0), silenceMillis, () -> faults.calls().size(), on::kickAll);
+        try (silence) {
+            on.seam().watch(invocation);
+        } catch (Throwable thrown) {
+            silence.close();
+            silenced = silence.found().isPresent();
+            throw silenced ? silent(silence.found().get(), thrown) : thrown;
+        }
+        silenced = silence.found().isPresent();
+        if (silenced) {
+            throw silent(silence.found().get(), null);
+        }
+    }
+
+    private static AssertionFailedError silent(String found, @Nullable Throwable thrown) {
+        AssertionFailedError error = new AssertionFailedError(found, thrown);
+        if (thrown != null) {
+            error.setStackTrace(thrown.getStackTrace());
+        }
+        return error;
     }
 
     @Override
@@ -220,12 +255,22 @@ final class KvmInvocation
 
     /** The failure of the call whose turn it is may end the test. */
     private void rethrow(Throwable thrown) throws Throwable {
-        for (Throwable cause = thrown; turn.isPresent() && cause != null; cause = cause.getCause()) {
+        for (Throwable cause = thrown; turn.isPresent() && !silenced && cause != null; cause = cause.getCause()) {
             if (cause instanceof KernelException failure && failure.errno().equals(errno())) {
                 return;
             }
         }
-        throw thrown;
+        throw turn.isEmpty() || thrown instanceof TestAbortedException ? thrown : named(thrown);
+    }
+
+    /** The failure with the call that was made to fail; what was expected stays readable for tools. */
+    private Throwable named(Throwable thrown) {
+        String text = inTurn() + (thrown instanceof AssertionError ? thrown.getMessage() : thrown);
+        AssertionFailedError named = thrown instanceof AssertionFailedError failed && failed.isExpectedDefined()
+                ? new AssertionFailedError(text, failed.getExpected(), failed.getActual(), thrown)
+                : new AssertionFailedError(text, thrown);
+        named.setStackTrace(thrown.getStackTrace());
+        return named;
     }
 
     @Override

@@ -28,8 +28,8 @@ import org.junit.jupiter.api.extension.ExtendWith;
  * <tr><td>{@code VfioDevice}</td><td>this device, opened through VFIO; not on real KVM</td></tr>
  * </table>
  *
- * <p>The kit closes what it gave. Then the test fails if it left a descriptor, an irqfd, a route in the kit's VM, or a
- * thread that used the kernel. Tests may run in parallel: each has a kernel of its own.
+ * <p>The kit closes what it gave. Then the test fails if it left a descriptor, an irqfd, an ioeventfd, a route in the kit's VM, a
+ * thread that used the kernel, or another thread that is no daemon. Tests may run in parallel: each has a kernel of its own.
  *
  * <p>On a class it tells the settings of the class's methods that have the annotation too, and of those of nested classes
  * that do not have it: a method's element that is not given, or given as its default, is that of the class.

@@ -4,7 +4,9 @@ package io.kvmirq.junit;
 import io.kvmirq.kernel.Kernel;
 import java.lang.StackWalker.StackFrame;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
@@ -42,6 +44,26 @@ final class Place {
         StackFrame test = users.get(users.size() - 1);
         String line = line(maker);
         return file(maker).equals(file(test)) ? line : line + ", from " + line(test);
+    }
+
+    /** The line of the user that another thread is at; empty if its stack has none. */
+    static Optional<String> of(Thread thread) {
+        return Arrays.stream(thread.getStackTrace())
+                .filter(frame -> isOfUser(frame, thread.getContextClassLoader()))
+                .findFirst()
+                .map(frame -> frame.getFileName() + ":" + frame.getLineNumber());
+    }
+
+    private static boolean isOfUser(StackTraceElement frame, ClassLoader loader) {
+        String name = frame.getClassName();
+        if (OF_OTHERS.stream().anyMatch(name::startsWith)) {
+            return false;
+        }
+        try {
+            return Class.forName(name, false, loader).getProtectionDomain() != Kernel.class.getProtectionDomain();
+        } catch (ClassNotFoundException | LinkageError e) {
+            return true; // of a class loader of the user
+        }
     }
 
     private static boolean isOfUser(StackFrame frame) {

@@ -10,11 +10,13 @@ import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.OptionalInt;
 import java.util.Set;
 import java.util.TreeMap;
@@ -23,16 +25,36 @@ import java.util.concurrent.ForkJoinWorkerThread;
 import java.util.function.IntConsumer;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
+import org.junit.jupiter.api.extension.InvocationInterceptor.Invocation;
 
 /**
  * Stands between a kernel and its binding. Calls of the test go through the faults, and leave a trace: the irqfds and
  * routes they made, and their threads. Calls that the kit makes for itself do neither. Thread-safe.
  */
 final class Seam {
+    /** A doorbell that KVM has: an ioeventfd with the operands of its call. */
+    private record Doorbell(int vm, int event, List<Object> operands) {
+        /** The address is a port or guest memory. */
+        String address() {
+            return "0x" + Long.toHexString((Long) operands.get(0));
+        }
+    }
+
     /** An irqfd that KVM has. */
     private record Irqfd(int vm, int event, int gsi) {}
 
+    /** A class loader like its parent. */
+    private static final class Mark extends ClassLoader {
+        Mark(ClassLoader parent) {
+            super(parent);
+        }
+    }
+
+    /** Threads that may start while all are listed. */
+    private static final int MORE_THREADS = 16;
+
     private final KernelBackend backend;
+    private final Set<ClassLoader> marks = ConcurrentHashMap.newKeySet();
     private final ThreadLocal<Boolean> ofKit = ThreadLocal.withInitial(() -> false);
     /** Threads with a smaller id are older than this. */
     private final long firstThread = new Thread().getId();
@@ -44,6 +66,7 @@ final class Seam {
 
     // Guarded by this
     private final Map<Irqfd, String> irqfds = new LinkedHashMap<>();
+    private final Map<Doorbell, String> doorbells = new LinkedHashMap<>();
     /** By VM and GSI: the line that routed it. */
     private final Map<Integer, Map<Integer, String>> routes = new HashMap<>();
 
@@ -135,6 +158,8 @@ final class Seam {
             case "irqfdAssign" -> assigned(irqfd(arguments, 2));
             case "irqfdAssignLevel" -> assigned(irqfd(arguments, 3));
             case "irqfdDeassign" -> deassigned(irqfd(arguments, 2));
+            case "ioeventfdAssign" -> rung(doorbell(arguments));
+            case "ioeventfdDeassign" -> silenced(doorbell(arguments));
             case "routesSet" -> routed(number(arguments[0]), (ByteBuffer) arguments[1], number(arguments[2]));
             default -> {}
         }
@@ -148,6 +173,23 @@ final class Seam {
         return new Irqfd(number(arguments[0]), number(arguments[1]), number(arguments[gsi]));
     }
 
+    private static Doorbell doorbell(@Nullable Object[] arguments) {
+        return new Doorbell(
+                number(arguments[0]),
+                number(arguments[1]),
+                Arrays.stream(arguments, 2, arguments.length)
+                        .map(Objects::requireNonNull)
+                        .toList());
+    }
+
+    private synchronized void rung(Doorbell doorbell) {
+        doorbells.put(doorbell, Place.here());
+    }
+
+    private synchronized void silenced(Doorbell doorbell) {
+        doorbells.remove(doorbell);
+    }
+
     private synchronized void assigned(Irqfd irqfd) {
         irqfds.put(irqfd, Place.here());
     }
@@ -158,6 +200,7 @@ final class Seam {
 
     private synchronized void closed(int fd) {
         irqfds.keySet().removeIf(irqfd -> irqfd.vm() == fd || irqfd.event() == fd);
+        doorbells.keySet().removeIf(doorbell -> doorbell.vm() == fd);
         routes.remove(fd);
     }
 
@@ -187,11 +230,13 @@ final class Seam {
                 .findFirst();
     }
 
-    /** The irqfds that the test assigned and that KVM still has. */
-    synchronized List<String> irqfds() {
+    /** The irqfds and ioeventfds that the test assigned and that KVM still has. */
+    synchronized List<String> assigned() {
         List<String> left = new ArrayList<>();
         irqfds.forEach((irqfd, line) ->
                 left.add("irqfd (eventfd fd " + irqfd.event() + " → GSI " + irqfd.gsi() + "), assigned at " + line));
+        doorbells.forEach((doorbell, line) -> left.add(
+                "ioeventfd (" + doorbell.address() + " → eventfd fd " + doorbell.event() + "), assigned at " + line));
         return left;
     }
 
@@ -210,7 +255,37 @@ final class Seam {
         return !threads.isEmpty();
     }
 
-    /** The threads that the test started, that called the kernel, and that still run after {@code patienceMillis}. */
+    /** Runs a part of the test. Threads that it makes inherit a class loader, by which they are known. */
+    void watch(Invocation<Void> part) throws Throwable {
+        Thread thread = Thread.currentThread();
+        ClassLoader before = thread.getContextClassLoader();
+        Mark mark = new Mark(before);
+        marks.add(mark);
+        thread.setContextClassLoader(mark);
+        try {
+            part.proceed();
+        } finally {
+            if (thread.getContextClassLoader() == mark) {
+                thread.setContextClassLoader(before);
+            }
+        }
+    }
+
+    /** The threads of the test that are no daemons and never called the kernel. */
+    private List<Thread> otherThreads() {
+        ThreadGroup all = Thread.currentThread().getThreadGroup();
+        Thread[] found = new Thread[all.activeCount() + MORE_THREADS];
+        return Arrays.stream(found, 0, all.enumerate(found))
+                .filter(thread -> !thread.isDaemon()
+                        && !threads.containsKey(thread)
+                        && marks.contains(thread.getContextClassLoader()))
+                .toList();
+    }
+
+    /**
+     * The threads that the test started and that still run after {@code patienceMillis}: those that called the kernel, and
+     * others that are no daemons.
+     */
     List<String> threads(long patienceMillis) {
         long end = System.nanoTime() + patienceMillis * 1_000_000;
         List<String> left = new ArrayList<>();
@@ -222,6 +297,13 @@ final class Seam {
             join(thread, (end - System.nanoTime()) / 1_000_000);
             if (thread.isAlive()) {
                 left.add("thread " + thread.getName() + ", which first called the kernel at " + entry.getValue());
+            }
+        }
+        for (Thread thread : otherThreads()) {
+            join(thread, (end - System.nanoTime()) / 1_000_000);
+            if (thread.isAlive()) {
+                left.add("thread " + thread.getName() + ", which never called the kernel"
+                        + Place.of(thread).map(" and is at "::concat).orElse(""));
             }
         }
         return left;

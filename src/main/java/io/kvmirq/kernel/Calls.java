@@ -105,7 +105,7 @@ public class Calls {
 
     /** Warns the user in the log. A thread of its own logs: the caller may hold locks. */
     protected final void warn(String text) {
-        kernel.reports().warn(text, null);
+        kernel.reports().warn(text + kernel.here(), null);
     }
 
     /**
@@ -115,7 +115,7 @@ public class Calls {
      * @param where what it was made with, before the mistake in the text
      */
     protected final void warnOnce(String where, String mistake) {
-        kernel.reports().warnOnce(mistake, where + mistake);
+        kernel.reports().warnOnce(mistake, where + mistake + kernel.here());
     }
 
     /**

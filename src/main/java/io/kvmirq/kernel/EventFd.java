@@ -190,7 +190,7 @@ public final class EventFd implements AutoCloseable {
                     .warnOnce(
                             FED,
                             fd + " feeds an irqfd, so that KVM takes each signal first: drain, await and an EventLoop"
-                                    + " see none; mask the irqfd, or use another eventfd");
+                                    + " see none; mask the irqfd, or use another eventfd" + kernel.here());
         }
     }
 

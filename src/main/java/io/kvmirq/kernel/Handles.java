@@ -104,6 +104,12 @@ final class Handles {
         return first;
     }
 
+    /** The line of the program that is running now, for the end of a warning; empty unless a program asked for it. */
+    String here() {
+        @Nullable Supplier<String> asked = line;
+        return asked == null ? "" : " (at " + asked.get() + ")";
+    }
+
     /** From now on a handle remembers where it was made. */
     void trace(Supplier<String> asked) {
         line = asked;
@@ -138,7 +144,7 @@ final class Handles {
         for (int place = 0; place < entry.numbers.length; place++) {
             if (remove(entry, place)) {
                 reports.warn(
-                        entry.name(place)
+                        entry.nameAndLine(place)
                                 + (entry.closed[place]
                                         ? " was closed, but what leased it (an irqfd, ioeventfd or memory) was not: it"
                                                 + " stays open until the process ends"

@@ -267,6 +267,11 @@ public final class Kernel implements AutoCloseable {
         }
     }
 
+    /** The line of the program that is running now, for the end of a warning; empty unless it is traced. */
+    String here() {
+        return handles.here();
+    }
+
     Reports reports() {
         return reports;
     }
@@ -287,7 +292,7 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * From now on {@link #openHandles} tells of each handle where it was made.
+     * From now on {@link #openHandles} tells of each handle where it was made, and warnings name the line of their cause.
      *
      * @param line the line of the program that is running now, from the stack; called in the thread that makes the handle,
      *     which may hold locks: it must not wait, nor call this library

@@ -133,7 +133,10 @@ final class KickCalls extends Calls {
     /** The vCPU lets the signal in. */
     void ready() {
         process = libc().syscall(SystemCall.GETPID, 0, 0, 0, 0);
-        number = libc().syscall(SystemCall.GETTID, 0, 0, 0, 0);
+        long caller = libc().syscall(SystemCall.GETTID, 0, 0, 0, 0);
+        // A filter of system calls may refuse both. A kick would then miss the thread, and its run would not end.
+        check((int) Math.min(process, caller), KernelCall.SIGNAL_SEND, Set.of(), () -> "getpid and gettid");
+        number = caller;
         VarHandle.fullFence(); // as in begin(): send() sees the number, or KVM_RUN sees immediate_exit
     }
 

@@ -27,6 +27,11 @@ import org.jspecify.annotations.Nullable;
 final class FaultNames {
     static final String ANY = "any";
 
+    private static final Set<String> NEVER_FAIL = Arrays.stream(SystemCall.values())
+            .filter(call -> !call.canFail())
+            .map(SystemCall::kernelName)
+            .collect(Collectors.toUnmodifiableSet());
+
     /** Made when a rule or a count asks first. */
     private static final class Tables {
         /** The kernel calls of each typed primitive, found by calling each once without a kernel. */
@@ -112,6 +117,11 @@ final class FaultNames {
     /** The kernel's names for a typed primitive. */
     static Set<String> ofKernel(String primitive) {
         return Tables.KERNELS.getOrDefault(primitive, Set.of());
+    }
+
+    /** Whether a call of this name can return an error. */
+    static boolean canFail(String name) {
+        return !NEVER_FAIL.contains(name);
     }
 
     static void require(String name) {

@@ -19,7 +19,7 @@ import org.jspecify.annotations.Nullable;
  * Thread-safe.
  *
  * <p>A call is named by its function ({@code eventfd}, {@code mmap}), an ioctl also by its request ({@code KVM_IRQFD}),
- * a typed primitive by its method ({@code irqfdAssign}) or as the kernel's; {@link #ANY} names all. Calls are counted
+ * a typed primitive by its method ({@code irqfdAssign}) or as the kernel's; {@link #ANY} names all that can fail. Calls are counted
  * by each name from 1, since the rule about it was made. A call made to fail does not reach the kernel, except
  * tear-down ({@code close}, {@code munmap}): Linux closes also where it says EINTR.
  *
@@ -43,9 +43,13 @@ public final class Faults {
 
     /** A call of a function of the binding, which the kernel knows by a name. */
     private record Call(String function, String name) {
+        boolean canFail() {
+            return FaultNames.canFail(name);
+        }
+
         /** Whether a rule of this name is about it. */
         boolean isNamed(String rule) {
-            return rule.equals(ANY)
+            return rule.equals(ANY) && canFail()
                     || rule.equals(function)
                     || rule.equals(name)
                     || FaultNames.ofKernel(function).contains(rule);
@@ -97,17 +101,26 @@ public final class Faults {
         return nth;
     }
 
+    private static void requireCanFail(String call) {
+        if (!FaultNames.canFail(call)) {
+            throw new IllegalArgumentException(call + " never fails in Linux: name another call, or delay this one");
+        }
+    }
+
     /**
      * The nth call fails.
      *
-     * @throws IllegalArgumentException here and below, listing near ones, for a name that no call has
+     * @throws IllegalArgumentException here and below, listing near ones, for a name that no call has, and for a call
+     *     that cannot fail, such as {@code getpid}
      */
     public Faults fail(String call, int nth, Errno errno) {
+        requireCanFail(call);
         return add(call, requireNth(nth), -errno.number(), Optional.empty());
     }
 
     /** Every call fails. */
     public Faults failEvery(String call, Errno errno) {
+        requireCanFail(call);
         return add(call, EVERY, -errno.number(), Optional.empty());
     }
 
@@ -139,9 +152,9 @@ public final class Faults {
         listening = true;
     }
 
-    /** The calls since {@link #listen}, ioctls by their request. */
+    /** The calls since {@link #listen} that {@link #ANY} names, ioctls by their request. */
     public synchronized List<String> calls() {
-        return calls.stream().map(Call::name).toList();
+        return calls.stream().filter(Call::canFail).map(Call::name).toList();
     }
 
     /**

@@ -11,10 +11,15 @@ import io.kvmirq.junit.KitRun.Outcome;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VcpuExit;
+import io.kvmirq.kvm.VcpuState;
 import io.kvmirq.kvm.Vm;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.CountDownLatch;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -169,7 +174,61 @@ class FaultAnnotationsTest {
                 .anyMatch(one -> one.name().matches("\\[fake 6\\.12, call \\d+: irqchipCreate fails with ENOMEM]")
                         && one.said().matches(Pattern.quote(one.name()) + " the test left vm.*made at .*"))
                 .anyMatch(one -> one.name().matches("\\[fake 6\\.12, call \\d+: irqchipCreate fails with EBUSY]")
-                        && one.said().equals("not of the kernel"));
+                        && one.said().equals(one.name() + " java.lang.IllegalStateException: not of the kernel"));
+    }
+
+    static class Kicked {
+        @KvmTest
+        @EveryCallInTurn(errno = "EINTR")
+        void runEndsByAKick(Vcpu vcpu) {
+            vcpu.setState(VcpuState.HALTED);
+            Thread test = Thread.currentThread();
+            Thread kicker = new Thread(() -> {
+                while (test.getState() == Thread.State.RUNNABLE) {
+                    Thread.onSpinWait();
+                }
+                vcpu.kick();
+            });
+            kicker.start();
+            assertThat(vcpu.run().reason()).isEqualTo(VcpuExit.Reason.INTR); // waits for a kick
+        }
+    }
+
+    /** Linux never fails getpid and gettid. With the id of no thread, the kick would be lost and the run never end. */
+    @Test
+    void callsThatCannotFailHaveNoTurn() {
+        assertThat(KitRun.of(Kicked.class))
+                .hasSizeGreaterThan(3)
+                .allMatch(one -> one.status().equals("SUCCESSFUL"))
+                .noneMatch(one -> one.name().matches(".*: get[pt]id fails.*"));
+    }
+
+    static class Waiting {
+        @KvmTest
+        @EveryCallInTurn(errno = "EINTR")
+        void forTheHelper(EventFd event) throws InterruptedException {
+            CountDownLatch done = new CountDownLatch(1);
+            Thread helper = new Thread(() -> {
+                try {
+                    event.signal();
+                    done.countDown();
+                } catch (KernelException e) {
+                    // The test waits for ever.
+                }
+            });
+            helper.start();
+            done.await();
+        }
+    }
+
+    @Test
+    void aRunThatWaitsForEverIsInterruptedAndNamesTheCallThatFailed() {
+        List<Outcome> outcomes = KitRun.of(Waiting.class, Map.of("kvmirq.silence.seconds", "1"));
+        assertThat(outcomes.stream().map(Outcome::said).filter(said -> !said.isEmpty()))
+                .singleElement()
+                .asString()
+                .startsWith("[fake 6.12, call 1: eventfdSignal fails with EINTR] nothing called the kernel for 1 s, and"
+                        + " the run was interrupted at FaultAnnotationsTest.java:");
     }
 
     static class Failing {

@@ -8,6 +8,7 @@ import static io.kvmirq.junit.KvmAssertions.vector;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.IoAddress;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.fake.FakeKernel;
@@ -29,6 +30,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.locks.LockSupport;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.BeforeEach;
@@ -234,6 +237,8 @@ class KvmTestTest {
     // Leaks
 
     static class Leaks {
+        private static final List<Thread> SILENT = new CopyOnWriteArrayList<>();
+
         @KvmTest
         void eventFd(Kernel kernel) {
             EventFd.create(kernel); // leaks an eventfd
@@ -247,6 +252,29 @@ class KvmTestTest {
         @KvmTest
         void irqfds(Vm vm, EventFd one, EventFd other) {
             vm.assignIrqfds(List.of(one, other), List.of(new Gsi(6), new Gsi(7))); // leaks two irqfds
+        }
+
+        @KvmTest
+        void ioEventFd(Vm vm, EventFd event) {
+            vm.assignIoEventFd(IoAddress.port(0x80, 1), event); // leaks an ioeventfd
+        }
+
+        @KvmTest
+        void silentThread() {
+            Thread waiting = new Thread(
+                    () -> {
+                        try {
+                            new CountDownLatch(1).await(); // waits for nothing
+                        } catch (InterruptedException e) {
+                            // Ends.
+                        }
+                    },
+                    "never calls");
+            SILENT.add(waiting);
+            waiting.start();
+            while (waiting.getState() != Thread.State.WAITING) {
+                Thread.onSpinWait();
+            }
         }
 
         @KvmTest
@@ -296,7 +324,8 @@ class KvmTestTest {
     @Test
     void aLeakNamesTheThingAndItsLine() throws IOException {
         List<Outcome> outcomes = KitRun.of(Leaks.class);
-        assertThat(outcomes).hasSize(6).allMatch(one -> one.status().equals("FAILED"));
+        Leaks.SILENT.forEach(Thread::interrupt);
+        assertThat(outcomes).hasSize(8).allMatch(one -> one.status().equals("FAILED"));
         assertThat(said(outcomes, line("leaks an eventfd")))
                 .matches("the test left eventfd \\(fd \\d+\\), made at " + line("leaks an eventfd"));
         assertThat(said(outcomes, line("leaks an irqfd")))
@@ -304,6 +333,12 @@ class KvmTestTest {
         assertThat(said(outcomes, line("leaks two irqfds")))
                 .matches("the test left irqfd .* → GSI 6\\), assigned at " + line("leaks two irqfds")
                         + "\nthe test left irqfd .* → GSI 7\\), assigned at " + line("leaks two irqfds"));
+        assertThat(said(outcomes, line("leaks an ioeventfd")))
+                .matches("the test left ioeventfd \\(0x80 → eventfd fd \\d+\\), assigned at "
+                        + line("leaks an ioeventfd"));
+        assertThat(said(outcomes, line("waits for nothing")))
+                .isEqualTo("the test left thread never calls, which never called the kernel and is at "
+                        + line("waits for nothing"));
         assertThat(said(outcomes, line("leaks a route")))
                 .isEqualTo("the test left the route of gsi 24 in the kit's Vm, made at " + line("leaks a route"));
         assertThat(said(outcomes, line("first call of a thread")))

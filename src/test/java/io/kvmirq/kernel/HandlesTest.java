@@ -36,13 +36,17 @@ class HandlesTest {
         logger.addHandler(handler);
         logger.setUseParentHandlers(false);
         try (Kernel kernel = Kernel.open()) {
+            kernel.traceHandles(() -> "MyVmm.java:33");
             int forgotten = forget(kernel);
             Duration limit = CpuTime.ofThread().plusSeconds(60);
             while (said.isEmpty() && CpuTime.ofThread().compareTo(limit) < 0) {
                 System.gc();
                 EventFd.create(kernel).close();
             }
-            assertThat(said).singleElement().asString().startsWith("eventfd (fd " + forgotten + ") was never closed");
+            assertThat(said)
+                    .singleElement()
+                    .asString()
+                    .startsWith("eventfd (fd " + forgotten + "), made at MyVmm.java:33 was never closed");
             assertThat(kernel.backend().eventfdSignal(forgotten, 1)).isZero();
             kernel.backend().fdClose(forgotten);
         } finally {

@@ -86,6 +86,7 @@ class MistakesTest {
     @EnumSource
     void irqfdIsOnAGsiWithoutRoute(Kernels on) {
         assertThat(warnings(on, vm -> {
+                    vm.kernel().traceHandles(() -> "MyVmm.java:33");
                     try (EventFd event = EventFd.create(vm.kernel());
                             Irqfd irqfd = vm.assignIrqfd(event, new Gsi(40))) {
                         event.signal();
@@ -94,7 +95,8 @@ class MistakesTest {
                 }))
                 .singleElement()
                 .asString()
-                .contains("is on gsi 40, which has no route, so that its signals are lost for ever");
+                .contains("is on gsi 40, which has no route, so that its signals are lost for ever")
+                .endsWith(" (at MyVmm.java:33)");
     }
 
     @ParameterizedTest

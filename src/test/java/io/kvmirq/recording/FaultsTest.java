@@ -10,6 +10,7 @@ import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.SystemCall;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.backend.libc.LibcBackend;
 import io.kvmirq.fake.FakeKernel;
@@ -193,6 +194,20 @@ class FaultsTest {
         assertThat(List.of(kernel)).contains(kernel).doesNotContain(typed());
         assertThat(kernel.hashCode()).isEqualTo(System.identityHashCode(kernel));
         assertThat(List.of(kernel.libc())).contains(kernel.libc()).doesNotContain(typed().libc());
+    }
+
+    /** See getpid(2) and gettid(2). */
+    @Test
+    void callsThatCannotFailAreRefusedAndLeftOutOfAny() {
+        for (String call : List.of("getpid", "gettid")) {
+            assertThatIllegalArgumentException()
+                    .isThrownBy(() -> faults.fail(call, 1, Errno.EINTR))
+                    .withMessage(call + " never fails in Linux: name another call, or delay this one");
+        }
+        faults.failEvery(Faults.ANY, Errno.EINTR).listen();
+        assertThat(typed().libc().syscall(SystemCall.GETTID, 0, 0, 0, 0)).isPositive();
+        assertThat(faults.calls()).isEmpty();
+        assertThat(faults.count("gettid")).isEqualTo(1);
     }
 
     @Test
