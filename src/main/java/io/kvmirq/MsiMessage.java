@@ -18,6 +18,10 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
     private static final long X86_WINDOW = 0xfee00000L;
     private static final int BROADCAST = 0xff;
     private static final int DELIVERY_NMI = 4 << 8;
+    /** Bits of the delivery mode that fixed and lowest priority do not have. */
+    private static final int MODES_WITHOUT_VECTOR = 6 << 8;
+
+    private static final int FIRST_LEGAL_VECTOR = 16;
     /** Bits of the largest guest physical address. */
     private static final int ITS_ADDRESS_BITS = 52;
 
@@ -33,10 +37,16 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
      * Makes a fixed, edge-triggered message with one vCPU as its physical destination. For an id above 255 call
      * {@code Vm.use32BitApicIds} first. Otherwise the kernel reads only the low 8 bits and delivers to another vCPU.
      *
-     * @throws IllegalArgumentException for vCPU 255, whose APIC id is the broadcast: use {@code Vm.x2apicMessage}
+     * @throws IllegalArgumentException for vCPU 255, whose APIC id is the broadcast: use {@code Vm.x2apicMessage}; for a
+     *     vector below 16, which no LAPIC delivers
      */
     public static MsiMessage to(VcpuId vcpu, InterruptVector vector) {
-        return new MsiMessage(x86Address(vcpu), vector.number());
+        MsiMessage message = new MsiMessage(x86Address(vcpu), vector.number());
+        if (message.hasIllegalVector()) {
+            throw new IllegalArgumentException(vector + " cannot be that of a message to " + vcpu
+                    + ": a LAPIC reports an error and delivers nothing for 0 to 15; devices use vectors 32 to 255");
+        }
+        return message;
     }
 
     /**
@@ -73,6 +83,14 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
                             + " use Vm.x2apicMessage for a guest in x2APIC mode");
         }
         return (id & ~0xffL) << 32 | X86_WINDOW | (id & 0xff) << 12;
+    }
+
+    /**
+     * Whether a LAPIC reports an error instead of delivering it (x86): its delivery mode is fixed or lowest priority, and
+     * its vector is below 16. A guest may write such a message to the table of a device.
+     */
+    public boolean hasIllegalVector() {
+        return (data & MODES_WITHOUT_VECTOR) == 0 && (data & 0xff) < FIRST_LEGAL_VECTOR;
     }
 
     @Override

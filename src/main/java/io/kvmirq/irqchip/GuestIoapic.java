@@ -3,6 +3,7 @@ package io.kvmirq.irqchip;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
+import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.arch.apic.IoapicEntry;
@@ -79,10 +80,17 @@ public final class GuestIoapic implements Userspace.Injector {
      *
      * @param vm with a split irqchip of as many pins ({@link Vm#createSplitIrqchip})
      * @param pins 1 to 120; 24 as a rule
+     * @throws IllegalArgumentException for another number of pins, and for a VM with the full irqchip
+     * @throws UnsupportedOperationException on arm64
      */
     public GuestIoapic(Vm vm, int pins) {
         if (pins < 1 || pins > MOST_PINS) {
             throw new IllegalArgumentException("an IOAPIC of " + pins + " pins: expected 1 to " + MOST_PINS);
+        }
+        if (hasIoapic(vm)) {
+            throw new IllegalArgumentException(
+                    vm + " has an IOAPIC in the kernel, which takes its GSIs and its accesses:"
+                            + " create the VM with createSplitIrqchip, or leave GuestIoapic out");
         }
         this.vm = vm;
         this.registers = new IoapicRegisters(pins);
@@ -90,6 +98,16 @@ public final class GuestIoapic implements Userspace.Injector {
         this.ended = IntStream.range(0, pins)
                 .<List<Runnable>>mapToObj(pin -> new ArrayList<>())
                 .toList();
+    }
+
+    /** KVM refuses to read an IOAPIC that it does not have. */
+    private static boolean hasIoapic(Vm vm) {
+        try {
+            vm.ioapic();
+            return true;
+        } catch (KernelException e) {
+            return false;
+        }
     }
 
     /** How many pins it has. */

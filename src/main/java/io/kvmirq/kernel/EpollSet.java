@@ -2,6 +2,7 @@
 package io.kvmirq.kernel;
 
 import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.explain.KernelCall;
@@ -22,6 +23,7 @@ final class EpollSet implements ReadySet {
     static final int BATCH = 256;
 
     private static final int EINTR = -Errno.EINTR.number();
+    private static final int EEXIST = -Errno.EEXIST.number();
 
     private final Calls calls;
     private final Libc libc;
@@ -48,7 +50,16 @@ final class EpollSet implements ReadySet {
 
     @Override
     public void add(Fd file, long data, int events) {
-        check(control(Epoll.EPOLL_CTL_ADD, file, events, data), file);
+        int result = control(Epoll.EPOLL_CTL_ADD, file, events, data);
+        if (result == EEXIST) {
+            throw new KernelException(
+                    KernelCall.EPOLL_CTL.label(),
+                    operands(file),
+                    Errno.EEXIST,
+                    "it is registered with this event loop already: close that registration first, or use another"
+                            + " eventfd");
+        }
+        check(result, file);
     }
 
     @Override
@@ -86,7 +97,11 @@ final class EpollSet implements ReadySet {
     }
 
     private void check(int result, Fd file) {
-        calls.check(result, KernelCall.EPOLL_CTL, Set.of(), () -> "epoll=" + fd.number() + " " + file);
+        calls.check(result, KernelCall.EPOLL_CTL, Set.of(), () -> operands(file));
+    }
+
+    private String operands(Fd file) {
+        return "epoll=" + fd.number() + " " + file;
     }
 
     @Override

@@ -8,6 +8,7 @@ import io.kvmirq.uapi.Epoll;
 import java.lang.System.Logger.Level;
 import java.nio.ByteBuffer;
 import java.time.Duration;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
@@ -153,11 +154,13 @@ public final class EventLoop implements AutoCloseable {
      * @throws ClosedHandleException if the loop or the eventfd is closed
      */
     public Registration register(EventFd event, Handler handler) {
+        requireHandler(event, handler);
         return add(event, number -> new Counted(number, event, handler, false));
     }
 
     /** As {@link #register}, paused: the handler gets nothing before {@link Registration#resume}. */
     public Registration registerPaused(EventFd event, Handler handler) {
+        requireHandler(event, handler);
         return add(event, number -> new Counted(number, event, handler, true));
     }
 
@@ -170,7 +173,12 @@ public final class EventLoop implements AutoCloseable {
      * @throws ClosedHandleException if the loop or the eventfd is closed
      */
     public Registration registerDoorbell(EventFd event, Runnable handler) {
+        requireHandler(event, handler);
         return add(event, number -> new Doorbell(number, event, handler));
+    }
+
+    private static void requireHandler(EventFd event, Object handler) {
+        Objects.requireNonNull(handler, () -> "handler is null: give the code that takes the signals of " + event);
     }
 
     private Registration add(EventFd event, LongFunction<Registration> numbered) {

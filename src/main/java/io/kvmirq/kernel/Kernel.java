@@ -166,6 +166,12 @@ public final class Kernel implements AutoCloseable {
         return text(backend.description());
     }
 
+    /** The binding, or the profile of a fake. */
+    @Override
+    public String toString() {
+        return isReal() ? "real kernel through " + backendName() : "fake kernel " + backendDescription();
+    }
+
     /** An unstubbed mock answers null. */
     private static String text(@Nullable String given) {
         return given == null ? "" : given;

@@ -36,11 +36,13 @@ public final class GuestMemory implements AutoCloseable {
         this.mapping = mapping;
         this.own = own;
         this.flags = readOnly ? Uapi.KVM_MEM_READONLY : 0;
+        ChipPage.of(vm.calls()).forEach(page -> page.requireFree(vm, guestAddress, mapping.length()));
         try (Undo undo = new Undo()) {
             this.vmLease = undo.add(vm.fd().lease());
             this.slot = vm.slots().take(undo);
             this.removal = VmCalls.memoryRegion(slot, 0, 0, 0);
             this.pages = undo.add(mapping.lease());
+            undo.step(() -> vm.slots().add(this), () -> vm.slots().remove(this));
             vm.calls().setMemory(vmLease, region(flags), pages);
             undo.keep();
         }
@@ -126,6 +128,7 @@ public final class GuestMemory implements AutoCloseable {
         closed = true;
         if (removed) {
             pages.close();
+            vm.slots().remove(this);
             vm.slots().giveBack(slot);
         } else {
             pages.abandon();

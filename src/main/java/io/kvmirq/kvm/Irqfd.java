@@ -11,6 +11,7 @@ import java.util.Arrays;
 import java.util.Collection;
 import java.util.Collections;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
@@ -40,6 +41,8 @@ public final class Irqfd implements AutoCloseable {
     private State state = State.CLOSED;
 
     private Irqfd(Vm vm, EventFd event, @Nullable EventFd resample, Gsi gsi) {
+        Objects.requireNonNull(event, "event is null: give the eventfd that raises the interrupt");
+        Objects.requireNonNull(gsi, "gsi is null: give the GSI to raise");
         if (event == resample) {
             throw new IllegalArgumentException(
                     event + " cannot be both the interrupt and its resample notification: each"

@@ -2,7 +2,10 @@
 package io.kvmirq.kvm;
 
 import io.kvmirq.kernel.Undo;
+import java.util.ArrayList;
 import java.util.BitSet;
+import java.util.List;
+import java.util.Set;
 
 /**
  * The numbers of a VM's memory slots. They are given out highest first, because the VMM of an adopted VM counts its own
@@ -12,6 +15,7 @@ final class MemorySlots {
     private final VmCalls calls;
     private final int count;
     private final BitSet taken = new BitSet();
+    private final List<GuestMemory> memories = new ArrayList<>();
 
     MemorySlots(VmCalls calls) {
         this.calls = calls;
@@ -35,5 +39,21 @@ final class MemorySlots {
     /** The kernel no longer has the slot. */
     synchronized void giveBack(int slot) {
         taken.clear(slot);
+    }
+
+    synchronized void add(GuestMemory memory) {
+        memories.add(memory);
+    }
+
+    synchronized void remove(GuestMemory memory) {
+        memories.remove(memory);
+    }
+
+    /** @throws IllegalArgumentException if memory is over a page of an irqchip that is to be created */
+    synchronized void requireNoneOver(Set<ChipPage> pages) {
+        for (GuestMemory memory : memories) {
+            pages.forEach(page -> page.requireFree(
+                    calls.vm(), memory.guestAddress(), memory.mapping().length()));
+        }
     }
 }

@@ -457,13 +457,29 @@ public final class Vcpu implements AutoCloseable {
         calls.ioctl(KernelCall.VCPU_STATE, Uapi.KVM_SET_MP_STATE, state);
     }
 
-    /** Makes the guest begin in real mode, code segment at 0, interrupts off (x86). */
+    /**
+     * Makes the guest begin in real mode, code segment at 0, interrupts off (x86).
+     *
+     * @param instruction 0–0xffff
+     * @param stack 0–0xffff
+     * @throws IllegalArgumentException for an address beyond real mode
+     */
     public void startAt(int instruction, int stack) {
+        requireReal("instruction", instruction);
+        requireReal("stack", stack);
         X86SystemRegisters system = systemRegisters();
         X86Segment code = system.segment(X86SystemRegisters.Segment.CS);
         setSystemRegisters(
                 system.setSegment(X86SystemRegisters.Segment.CS, new X86Segment(0, code.limit(), 0, code.access())));
         setRegisters(new X86Registers().set(X86Registers.Name.RIP, instruction).set(X86Registers.Name.RSP, stack));
+    }
+
+    private static void requireReal(String register, int address) {
+        if (address >>> Short.SIZE != 0) {
+            throw new IllegalArgumentException(register + " 0x" + Integer.toHexString(address)
+                    + " is beyond real mode with its segments at 0: expected 0 to 0xffff; for another mode use"
+                    + " setSystemRegisters and setRegisters");
+        }
     }
 
     /**

@@ -17,6 +17,7 @@ import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kernel.Undo;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.OptionalInt;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
@@ -156,6 +157,7 @@ public final class Vm extends VmChips implements AutoCloseable {
     public Irqfd assignIrqfd(EventFd event, Gsi gsi) {
         Irqfd made = Irqfd.make(this, event, null, gsi, false);
         warnOfNoRoute(List.of(gsi));
+        warnOfIllegalVector(gsi);
         return made;
     }
 
@@ -165,6 +167,20 @@ public final class Vm extends VmChips implements AutoCloseable {
                 calls.warn(
                         "an irqfd of " + this + " is on " + gsi,
                         ", which has no route, so that its signals are lost for ever: route the GSI first");
+            }
+        }
+    }
+
+    /** The message may be a guest's, so it is no error. */
+    private void warnOfIllegalVector(Gsi gsi) {
+        if (calls.has(Fact.SPLIT_IRQCHIP) || calls.has(Fact.FULL_IRQCHIP)) {
+            for (Route route : routes.of(gsi)) {
+                if (route instanceof Route.Msi msi && msi.message().hasIllegalVector()) {
+                    calls.warn(
+                            "an irqfd of " + this + " is on " + gsi + ", which raises " + msi.message(),
+                            ", whose vector is below 16: a LAPIC reports an error and delivers nothing; devices use"
+                                    + " vectors 32 to 255");
+                }
             }
         }
     }
@@ -187,6 +203,9 @@ public final class Vm extends VmChips implements AutoCloseable {
      * @throws IllegalArgumentException if both are one eventfd, which would raise itself for ever
      */
     public Irqfd assignLevelIrqfd(EventFd event, EventFd resample, Gsi gsi) {
+        Objects.requireNonNull(
+                resample,
+                "resample is null: give the eventfd that is signalled at the guest's EOI, or use assignIrqfd for an edge");
         Irqfd made = Irqfd.make(this, event, resample, gsi, false);
         warnOfNoRoute(List.of(gsi));
         if (routes.of(gsi).stream().anyMatch(Route.Msi.class::isInstance)) {
@@ -329,7 +348,7 @@ public final class Vm extends VmChips implements AutoCloseable {
 
     /** The VMM of an adopted VM may have made others. */
     private boolean knowsVcpus() {
-        return calls.known().contains(Fact.OWN);
+        return calls.has(Fact.OWN);
     }
 
     /**
@@ -358,6 +377,8 @@ public final class Vm extends VmChips implements AutoCloseable {
      * @param length bytes, a multiple of 4096
      * @throws io.kvmirq.KernelException EINVAL misaligned; EEXIST overlapping
      * @throws MemorySlotsExhaustedException when all memory slots of the VM are used
+     * @throws IllegalArgumentException if {@code length} is not positive; on x86 also over the page of the in-kernel
+     *     LAPICs or IOAPIC
      */
     public GuestMemory addMemory(long guestAddress, long length) {
         return GuestMemory.anonymous(this, guestAddress, length);
@@ -369,6 +390,7 @@ public final class Vm extends VmChips implements AutoCloseable {
      *
      * @throws io.kvmirq.KernelException as {@link #addMemory(long, long)}
      * @throws MemorySlotsExhaustedException when all memory slots of the VM are used
+     * @throws IllegalArgumentException over a page of the in-kernel irqchip, as {@link #addMemory(long, long)}
      * @throws io.kvmirq.kernel.ClosedHandleException if the memory is closed
      */
     public GuestMemory addMemory(long guestAddress, Mapping memory) {

@@ -205,6 +205,10 @@ final class VmCalls extends Calls {
         known = next;
     }
 
+    boolean has(Fact fact) {
+        return known.contains(fact);
+    }
+
     Set<Fact> known(Fact... more) {
         Set<Fact> all = EnumSet.noneOf(Fact.class);
         all.addAll(known);

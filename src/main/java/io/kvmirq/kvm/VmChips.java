@@ -9,6 +9,7 @@ import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Ownership;
 import io.kvmirq.uapi.Uapi;
+import java.util.EnumSet;
 
 /** What a board has beside vCPUs and memory: the interrupt controllers of a VM, its timer and its clock. */
 abstract sealed class VmChips permits Vm {
@@ -49,10 +50,12 @@ abstract sealed class VmChips permits Vm {
      *
      * @throws io.kvmirq.KernelException EEXIST with any irqchip present, full or split; ENOTTY on a kernel without one;
      *     EINVAL with vCPUs present
+     * @throws IllegalArgumentException if memory is over the page of the LAPICs or the IOAPIC
      * @throws UnsupportedOperationException on arm64
      */
     public void createIrqchip() {
         calls.refuseOnArm64("the irqchip of PIC, IOAPIC and LAPICs", "create a VGIC");
+        self().slots().requireNoneOver(EnumSet.allOf(ChipPage.class));
         routes.becomeDefaults(() -> {
             calls.createIrqchip();
             return RouteTable.defaultsOfX86();
@@ -64,10 +67,12 @@ abstract sealed class VmChips permits Vm {
      *
      * @param pins of the VMM's IOAPIC, 0–4096; the GSIs below are left to it
      * @throws io.kvmirq.KernelException EINVAL with more pins; EEXIST with any irqchip or vCPU present
+     * @throws IllegalArgumentException if memory is over the page of the LAPICs
      * @throws UnsupportedOperationException on arm64
      */
     public void createSplitIrqchip(int pins) {
         calls.refuseOnArm64("a split irqchip", "create a VGIC");
+        self().slots().requireNoneOver(EnumSet.of(ChipPage.LAPICS));
         routes.leaveToPins(pins, () -> calls.createSplitIrqchip(pins));
     }
 

@@ -19,6 +19,7 @@ import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -45,6 +46,8 @@ final class Document {
                     .maxDocumentLength(MAX_DOCUMENT)
                     .build())
             .build();
+
+    private static final String GIVE = "give the text that VmSnapshot.text made";
 
     private Document() {}
 
@@ -122,6 +125,9 @@ final class Document {
     // Reading
 
     static Object parse(String text) {
+        if (Objects.requireNonNull(text, "text is null: " + GIVE).isBlank()) {
+            throw new SnapshotException("not a snapshot: the text is empty; " + GIVE);
+        }
         try (JsonParser json = JSON.createParser(text)) {
             Object read = value(json, json.nextToken());
             if (json.nextToken() != null) {

@@ -711,7 +711,7 @@ class PassedThroughDeviceTest {
     void memoryInTheHoleOrWhereMessagesAreIsRefused() {
         world.passed.close();
         try (GuestMemory inHole = world.vm.addMemory(0xf000, 0x1000);
-                GuestMemory atMessages = world.vm.addMemory(0xfee0_0000L, 0x1000)) {
+                GuestMemory atMessages = world.vm.addMemory(0xfee0_1000L, 0x1000)) {
             assertThatThrownBy(() -> world.builder().memory(inHole).build())
                     .isInstanceOf(IllegalArgumentException.class)
                     .hasMessageEndingWith(

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.explain.Fact;
+import java.util.EnumSet;
+import java.util.Set;
+
+/**
+ * A page of guest-physical addresses at which an in-kernel irqchip of x86 answers. KVM accepts memory there, and which of
+ * both the guest then reaches depends on the processor.
+ */
+enum ChipPage {
+    LAPICS("LAPICs", 0xfee0_0000L),
+    IOAPIC("IOAPIC", 0xfec0_0000L);
+
+    private static final long SIZE = 4096;
+
+    private final String label;
+    private final long address;
+
+    ChipPage(String label, long address) {
+        this.label = label;
+        this.address = address;
+    }
+
+    /** The pages of the irqchip that {@code calls} know of. */
+    static Set<ChipPage> of(VmCalls calls) {
+        if (calls.has(Fact.FULL_IRQCHIP)) {
+            return EnumSet.allOf(ChipPage.class);
+        }
+        return calls.has(Fact.SPLIT_IRQCHIP) ? EnumSet.of(LAPICS) : EnumSet.noneOf(ChipPage.class);
+    }
+
+    /** @throws IllegalArgumentException if memory of {@code vm} would be over this page */
+    void requireFree(Object vm, long guestAddress, long length) {
+        if (Long.compareUnsigned(address - guestAddress, length) < 0
+                || Long.compareUnsigned(guestAddress - address, SIZE) < 0) {
+            throw new IllegalArgumentException("memory of " + length + " bytes at 0x" + Long.toHexString(guestAddress)
+                    + " is over the page of the " + label + " of " + vm + ", 0x" + Long.toHexString(address)
+                    + ": the guest would not reach its interrupt controller; add the memory below it and above as two");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.irqchip.GuestIoapic;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.EventLoop;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Mapping;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.GuestMemory;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.snapshot.VmSnapshot;
+import io.kvmirq.testing.Warnings;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.regex.Pattern;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** Mistakes of a VMM's author, and the sentence that each gets: the same from the real kernel and from the fake. */
+@Contract
+@SuppressWarnings("NullAway") // null is one of the mistakes
+class MistakesContract extends KernelSuite {
+    private static final VcpuId FIRST = new VcpuId(0);
+    private static final Gsi GSI = new Gsi(30);
+    private static final long LAPIC = 0xfee0_0000L;
+    private static final int PAGE = 0x1000;
+    /** Numbers of descriptors differ from run to run. */
+    private static final Pattern DESCRIPTOR = Pattern.compile("(fd |epoll=)\\d+");
+
+    private Undo open;
+    private Kernel own;
+    private Vm vm;
+    private Vcpu vcpu;
+    private EventFd event;
+
+    /** A VM with a split irqchip, which every kernel of x86 has. */
+    @BeforeEach
+    void author() {
+        world.assumeX86();
+        open = new Undo();
+        own = open.add(Kernel.over(kernel, Kernel.DEVICE));
+        vm = open.add(Vm.create(own));
+        vm.createSplitIrqchip(GuestIoapic.PINS);
+        vcpu = open.add(vm.createVcpu(FIRST));
+        event = open.add(EventFd.create(own));
+    }
+
+    @AfterEach
+    void closeAll() {
+        if (open != null) {
+            open.close();
+        }
+    }
+
+    /** The sentence, with its kind; the mistake has changed nothing. */
+    private String sentence(Runnable mistake) {
+        List<String> handles = own.openHandles();
+        long commits = vm.routes().commits();
+        String said = "accepted in silence";
+        try {
+            mistake.run();
+        } catch (RuntimeException e) {
+            said = e.getClass().getSimpleName() + ": "
+                    + DESCRIPTOR.matcher(String.valueOf(e.getMessage())).replaceAll("$1N");
+        }
+        assertThat(own.openHandles()).as("handles after " + said).isEqualTo(handles);
+        assertThat(vm.routes().commits())
+                .as("changes of the routes after " + said)
+                .isEqualTo(commits);
+        return said;
+    }
+
+    @Test
+    void eachHasASentence() {
+        EventLoop loop = open.add(EventLoop.create(own));
+        EventFd registered = open.add(EventFd.create(own));
+        open.add(loop.register(registered, count -> {}));
+        Map<String, String> table = new LinkedHashMap<>();
+        table.put("assignIrqfd(null, gsi)", sentence(() -> vm.assignIrqfd(null, GSI)));
+        table.put("assignIrqfd(event, null)", sentence(() -> vm.assignIrqfd(event, null)));
+        table.put("assignLevelIrqfd(event, null, gsi)", sentence(() -> vm.assignLevelIrqfd(event, null, GSI)));
+        table.put("assignLevelIrqfd(event, event, gsi)", sentence(() -> vm.assignLevelIrqfd(event, event, GSI)));
+        table.put("a message with vector 15", sentence(() -> MsiMessage.to(FIRST, new InterruptVector(15))));
+        table.put("addMemory of 0 bytes", sentence(() -> vm.addMemory(0, 0)));
+        table.put("addMemory of -4096 bytes", sentence(() -> vm.addMemory(0, -PAGE)));
+        table.put("addMemory over the LAPICs", sentence(() -> vm.addMemory(LAPIC - PAGE, 2 * PAGE)));
+        table.put("startAt(0x10000, 0)", sentence(() -> vcpu.startAt(0x1_0000, 0)));
+        table.put("startAt(0, -1)", sentence(() -> vcpu.startAt(0, -1)));
+        table.put("register(event, null)", sentence(() -> loop.register(event, null)));
+        table.put("register twice", sentence(() -> loop.register(registered, count -> {})));
+        table.put("parse of nothing", sentence(() -> VmSnapshot.parse("")));
+        table.put("parse of null", sentence(() -> VmSnapshot.parse(null)));
+        assertThat(table)
+                .containsExactlyEntriesOf(expected(
+                        "assignIrqfd(null, gsi)",
+                        "NullPointerException: event is null: give the eventfd that raises the interrupt",
+                        "assignIrqfd(event, null)",
+                        "NullPointerException: gsi is null: give the GSI to raise",
+                        "assignLevelIrqfd(event, null, gsi)",
+                        "NullPointerException: resample is null: give the eventfd that is signalled at the guest's EOI,"
+                                + " or use assignIrqfd for an edge",
+                        "assignLevelIrqfd(event, event, gsi)",
+                        "IllegalArgumentException: eventfd (fd N) cannot be both the interrupt and its resample"
+                                + " notification: each EOI would raise the next interrupt for ever; use two eventfds",
+                        "a message with vector 15",
+                        "IllegalArgumentException: vector 0xf cannot be that of a message to vcpu 0: a LAPIC reports an"
+                                + " error and delivers nothing for 0 to 15; devices use vectors 32 to 255",
+                        "addMemory of 0 bytes",
+                        "IllegalArgumentException: memory of 0 bytes is not possible: expected a positive multiple of"
+                                + " the page size",
+                        "addMemory of -4096 bytes",
+                        "IllegalArgumentException: memory of -4096 bytes is not possible: expected a positive multiple"
+                                + " of the page size",
+                        "addMemory over the LAPICs",
+                        "IllegalArgumentException: memory of 8192 bytes at 0xfedff000 is over the page of the LAPICs of"
+                                + " vm (fd N), 0xfee00000: the guest would not reach its interrupt controller; add the"
+                                + " memory below it and above as two",
+                        "startAt(0x10000, 0)",
+                        "IllegalArgumentException: instruction 0x10000 is beyond real mode with its segments at 0:"
+                                + " expected 0 to 0xffff; for another mode use setSystemRegisters and setRegisters",
+                        "startAt(0, -1)",
+                        "IllegalArgumentException: stack 0xffffffff is beyond real mode with its segments at 0:"
+                                + " expected 0 to 0xffff; for another mode use setSystemRegisters and setRegisters",
+                        "register(event, null)",
+                        "NullPointerException: handler is null: give the code that takes the signals of"
+                                + " eventfd (fd N)",
+                        "register twice",
+                        "KernelException: epoll control epoll=N eventfd (fd N): EEXIST (it is registered with this"
+                                + " event loop already: close that registration first, or use another eventfd)",
+                        "parse of nothing",
+                        "SnapshotException: not a snapshot: the text is empty; give the text that VmSnapshot.text made",
+                        "parse of null",
+                        "NullPointerException: text is null: give the text that VmSnapshot.text made"));
+    }
+
+    private static Map<String, String> expected(String... pairs) {
+        Map<String, String> table = new LinkedHashMap<>();
+        for (int i = 0; i < pairs.length; i += 2) {
+            table.put(pairs[i], pairs[i + 1]);
+        }
+        return table;
+    }
+
+    // Values that may be a guest's
+
+    @Test
+    void irqfdOfALowVectorIsWarnedOf() {
+        List<String> said = Warnings.of(() -> {
+            vm.routes().replace(GSI, new MsiMessage(World.MSI_ADDRESS, 5));
+            vm.assignIrqfd(event, GSI).close();
+        });
+        assertThat(said).hasSize(1);
+        assertThat(said.get(0))
+                .matches(
+                        "an irqfd of vm \\(fd \\d+\\) is on gsi 30, which raises msi 0xfee00000/0x5, whose vector is below"
+                                + " 16: a LAPIC reports an error and delivers nothing; devices use vectors 32 to 255");
+    }
+
+    @Test
+    void otherDeliveryModesHaveNoVector() {
+        assertThat(Warnings.of(() -> {
+                    vm.routes().replace(GSI, MsiMessage.nmiTo(FIRST));
+                    vm.assignIrqfd(event, GSI).close();
+                }))
+                .isEmpty();
+    }
+
+    @Test
+    void memoryBesideTheLapicsIsMemory() {
+        vm.addMemory(LAPIC - PAGE, PAGE).close();
+        vm.addMemory(LAPIC + PAGE, PAGE).close();
+        try (GuestMemory atIoapic = vm.addMemory(GuestIoapic.ADDRESS, PAGE)) {
+            assertThat(atIoapic.guestAddress()).isEqualTo(GuestIoapic.ADDRESS); // of the VMM here
+        }
+    }
+
+    @Test
+    void memoryOfACallerIsCheckedToo() {
+        Mapping.Owner page = open.add(Mapping.anonymous(own, PAGE));
+        assertThat(sentence(() -> vm.addMemory(LAPIC, page.mapping()))).contains("over the page of the LAPICs");
+        assertThat(sentence(() -> vm.addReadOnlyMemory(LAPIC, page.mapping()))).contains("over the page of the LAPICs");
+    }
+
+    @Test
+    void irqchipAfterTheMemoryIsCheckedToo() {
+        Vm bare = open.add(Vm.create(own));
+        GuestMemory memory = bare.addMemory(LAPIC, PAGE);
+        assertThat(sentence(() -> bare.createSplitIrqchip(24))).contains("over the page of the LAPICs");
+        memory.close();
+        bare.createSplitIrqchip(24);
+    }
+
+    @Test
+    void fullIrqchipHasAnIoapicOfItsOwn() {
+        world.assumeFullIrqchip();
+        Vm full = open.add(Vm.create(own));
+        full.createIrqchip();
+        assertThat(sentence(() -> new GuestIoapic(full, 24)))
+                .isEqualTo("IllegalArgumentException: vm (fd N) has an IOAPIC in the kernel, which takes its GSIs and"
+                        + " its accesses: create the VM with createSplitIrqchip, or leave GuestIoapic out");
+        assertThat(sentence(() -> full.addMemory(GuestIoapic.ADDRESS, PAGE)))
+                .isEqualTo("IllegalArgumentException: memory of 4096 bytes at 0xfec00000 is over the page of the IOAPIC"
+                        + " of vm (fd N), 0xfec00000: the guest would not reach its interrupt controller; add the"
+                        + " memory below it and above as two");
+    }
+
+    @Test
+    void kernelHasAName() {
+        assertThat(own.toString()).matches(own.isReal() ? "real kernel through .+" : "fake kernel .+");
+    }
+}
