@@ -292,7 +292,12 @@ public final class RouteTable {
 
     /** Whether an {@link Irqfd} of this VM is on {@code gsi}. */
     public boolean hasIrqfd(Gsi gsi) {
-        return held.get(gsi.number()) > 0;
+        return irqfds(gsi) > 0;
+    }
+
+    /** How many {@link Irqfd}s of this VM are on {@code gsi}. */
+    public int irqfds(Gsi gsi) {
+        return held.get(gsi.number());
     }
 
     /** How often the kernel's table was replaced. */

@@ -23,6 +23,9 @@ public sealed interface DeviceState permits GuestMessages, PassedThroughDevice {
     /** The GSIs that vectors have now. */
     List<Gsi> gsis();
 
+    /** Whether an interrupt of the device raises {@code gsi}: a vector now, or its line. */
+    boolean raises(Gsi gsi);
+
     /**
      * The registers and the pending bits, for {@link #restore}. Pending bits that the device alone has are not among
      * them.

@@ -46,4 +46,9 @@ public abstract sealed class GuestMessages implements DeviceState permits GuestM
     public final List<Gsi> gsis() {
         return vectors.gsis();
     }
+
+    @Override
+    public final boolean raises(Gsi gsi) {
+        return gsis().contains(gsi);
+    }
 }

@@ -519,6 +519,11 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
         return interrupts.gsis();
     }
 
+    @Override
+    public boolean raises(Gsi one) {
+        return gsi.filter(one::equals).isPresent() || gsis().contains(one);
+    }
+
     /**
      * What the guest wrote to the configuration space, with the addresses of the BARs and Device Control of PCI Express,
      * and MSI and MSI-X as {@link GuestMessages} have them. What the device's own registers and its memory hold cannot be

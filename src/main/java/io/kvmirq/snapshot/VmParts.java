@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.snapshot;
 
+import io.kvmirq.Gsi;
 import io.kvmirq.VcpuId;
 import io.kvmirq.irqchip.GuestIoapic;
 import io.kvmirq.irqchip.GuestPic;
@@ -10,15 +11,18 @@ import io.kvmirq.kvm.Its;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.kvm.VmListener;
 import io.kvmirq.pci.DeviceState;
 import io.kvmirq.pci.GuestMessages;
 import io.kvmirq.pci.PassedThroughDevice;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.Supplier;
 
@@ -39,6 +43,7 @@ public final class VmParts {
     private Optional<GuestPic> pic = Optional.empty();
     private Optional<VgicV3> vgic = Optional.empty();
     private final List<Its> units = new ArrayList<>();
+    private final Set<Gsi> leftOut = new HashSet<>();
 
     /** The VM itself: its irqchip, timer, routes, lines and clock. */
     public VmParts(Vm vm) {
@@ -99,7 +104,8 @@ public final class VmParts {
     }
 
     /**
-     * An irqfd to save; a restore makes them. Name its eventfds first.
+     * An irqfd to save; a restore makes them. Name its eventfds first. Name all irqfds, without those of devices that are
+     * parts, or {@link #leaveOut} the others.
      *
      * @throws IllegalArgumentException if one of its eventfds has no name
      */
@@ -107,6 +113,16 @@ public final class VmParts {
         name(irqfd.event());
         irqfd.resample().ifPresent(this::name);
         irqfds.add(irqfd);
+        return this;
+    }
+
+    /**
+     * A GSI whose other irqfds are not to be saved, because the VMM makes them anew after a restore: those of a {@link
+     * io.kvmirq.forward.Forwarding} whose device is no part, or of a device in another process. A signal that waits in
+     * their eventfds is not in the snapshot.
+     */
+    public VmParts leaveOut(Gsi gsi) {
+        leftOut.add(gsi);
         return this;
     }
 
@@ -144,6 +160,52 @@ public final class VmParts {
                 .findFirst()
                 .orElseThrow(() -> new IllegalArgumentException(
                         event + " has no name: name it with VmParts.event before its irqfd"));
+    }
+
+    /**
+     * Of an adopted VM only the vCPUs that were made here are known.
+     *
+     * @throws IllegalArgumentException if a vCPU of the VM is not here
+     */
+    void requireEveryVcpu() {
+        List<VcpuId> made = new ArrayList<>();
+        VmListener listener = new VmListener() {
+            @Override
+            public void vcpuAdded(VcpuId vcpu) {
+                made.add(vcpu);
+            }
+
+            @Override
+            public void apicIdsWidened() {}
+        };
+        vm.addListener(listener); // which tells of those that exist
+        vm.removeListener(listener);
+        for (VcpuId id : made) {
+            if (!vcpus.containsKey(id.number())) {
+                throw new IllegalArgumentException(
+                        id + " of " + vm + " is not among the parts, and a snapshot without it"
+                                + " would lose its state: name it with VmParts.vcpu");
+            }
+        }
+    }
+
+    /** @throws IllegalArgumentException if an irqfd of the VM is not here, and not that of a device or left out */
+    void requireEveryIrqfd() {
+        for (int number = 0; number <= Gsi.MAX; number++) {
+            Gsi gsi = new Gsi(number);
+            int all = vm.routes().irqfds(gsi);
+            long here = all == 0
+                    ? 0
+                    : irqfds.stream().filter(one -> one.gsi().equals(gsi)).count();
+            if (all > here
+                    && !leftOut.contains(gsi)
+                    && devices.values().stream().noneMatch(one -> one.state().raises(gsi))) {
+                throw new IllegalArgumentException(gsi + " of " + vm + " has " + all + " irqfds, of which " + here
+                        + " are among the parts: a restore would lose the interrupts of the others; name each with"
+                        + " VmParts.irqfd, or its device with VmParts.device or messages, or say with VmParts.leaveOut"
+                        + " that the VMM makes them anew");
+            }
+        }
     }
 
     Vm vm() {

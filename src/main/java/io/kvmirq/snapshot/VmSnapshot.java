@@ -56,6 +56,7 @@ public final class VmSnapshot {
     /**
      * Saves a VM that may run on: it is left as it was.
      *
+     * @throws IllegalArgumentException if a vCPU or an irqfd of the VM is not among the parts
      * @throws IllegalStateException if a vCPU runs, or left within an instruction
      * @throws UnsupportedOperationException on arm64 without a GICv3
      */
@@ -67,6 +68,7 @@ public final class VmSnapshot {
      * Saves a VM that ends here and goes on elsewhere. Its irqfds and its MSI-X stay masked, and pending counts are taken
      * out of its eventfds: what is signalled from now on stays in them, and is not in the snapshot.
      *
+     * @throws IllegalArgumentException as {@link #of}
      * @throws IllegalStateException as {@link #of}
      * @throws UnsupportedOperationException on arm64 without a GICv3
      */
@@ -75,6 +77,8 @@ public final class VmSnapshot {
     }
 
     private static VmSnapshot read(VmParts parts, boolean moving) {
+        parts.requireEveryVcpu();
+        parts.requireEveryIrqfd();
         parts.vcpus().forEach((id, vcpu) -> take(new VcpuId(id), vcpu));
         try (Held held = new Held()) {
             List<IrqfdData> irqfds = new ArrayList<>();
@@ -154,12 +158,14 @@ public final class VmSnapshot {
      * differs afterwards, eventfds, irqfds, routes and devices are as before, and the VM is to be closed.
      *
      * @return the irqfds, in the order in which they were saved
+     * @throws IllegalArgumentException if a vCPU of the VM is not among the parts
      * @throws SnapshotException if the snapshot does not fit this VM or this host, or if the restored VM differs from it
      * @throws IllegalStateException if a vCPU runs, or left within an instruction; {@link io.kvmirq.kvm.MsrRefusedException}
      *     for a value that an MSR does not take
      * @throws io.kvmirq.KernelException for other values that the kernel does not take
      */
     public List<Irqfd> restore(VmParts parts) {
+        parts.requireEveryVcpu();
         parts.vcpus().forEach((id, vcpu) -> take(new VcpuId(id), vcpu));
         new Fit(vm, counts.keySet(), irqfds, devices).misfit(parts).ifPresent(reason -> {
             throw new SnapshotException("the snapshot does not fit " + parts.vm() + ": " + reason);

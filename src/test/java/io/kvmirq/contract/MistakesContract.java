@@ -14,8 +14,10 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.GuestMemory;
+import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.snapshot.VmParts;
 import io.kvmirq.snapshot.VmSnapshot;
 import io.kvmirq.testing.Warnings;
 import java.util.LinkedHashMap;
@@ -25,12 +27,15 @@ import java.util.regex.Pattern;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Mistakes of a VMM's author, and the sentence that each gets: the same from the real kernel and from the fake. */
 @Contract
 @SuppressWarnings("NullAway") // null is one of the mistakes
 class MistakesContract extends KernelSuite {
     private static final VcpuId FIRST = new VcpuId(0);
+    private static final VcpuId SECOND = new VcpuId(1);
     private static final Gsi GSI = new Gsi(30);
     private static final long LAPIC = 0xfee0_0000L;
     private static final int PAGE = 0x1000;
@@ -78,6 +83,10 @@ class MistakesContract extends KernelSuite {
                 .as("changes of the routes after " + said)
                 .isEqualTo(commits);
         return said;
+    }
+
+    private VmParts parts() {
+        return new VmParts(vm).vcpu(FIRST, vcpu).event("event", event);
     }
 
     @Test
@@ -149,6 +158,46 @@ class MistakesContract extends KernelSuite {
             table.put(pairs[i], pairs[i + 1]);
         }
         return table;
+    }
+
+    // Snapshots
+
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void snapshotNeedsEveryVcpu(boolean moving) {
+        open.add(vm.createVcpu(SECOND));
+        assertThat(sentence(() -> snapshot(moving, parts())))
+                .isEqualTo(
+                        "IllegalArgumentException: vcpu 1 of vm (fd N) is not among the parts, and a snapshot without"
+                                + " it would lose its state: name it with VmParts.vcpu");
+    }
+
+    @Test
+    void restoreNeedsEveryVcpu() {
+        VmSnapshot made = VmSnapshot.of(parts());
+        open.add(vm.createVcpu(SECOND));
+        assertThat(sentence(() -> made.restore(parts()))).contains("vcpu 1 of vm (fd N) is not among the parts");
+    }
+
+    private static VmSnapshot snapshot(boolean moving, VmParts parts) {
+        return moving ? VmSnapshot.moving(parts) : VmSnapshot.of(parts);
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void snapshotNeedsEveryIrqfd(boolean moving) {
+        vm.routes().replace(GSI, MsiMessage.to(FIRST, new InterruptVector(0x31)));
+        EventFd another = open.add(EventFd.create(own));
+        Irqfd named = open.add(vm.assignIrqfd(event, GSI));
+        Irqfd leftOut = open.add(vm.assignIrqfd(another, GSI));
+        assertThat(sentence(() -> snapshot(moving, parts().irqfd(named))))
+                .isEqualTo("IllegalArgumentException: gsi 30 of vm (fd N) has 2 irqfds, of which 1 are among the parts:"
+                        + " a restore would lose the interrupts of the others; name each with VmParts.irqfd, or its"
+                        + " device with VmParts.device or messages, or say with VmParts.leaveOut that the VMM makes"
+                        + " them anew");
+        assertThat(leftOut.isMasked()).isFalse();
+        assertThat(snapshot(moving, parts().irqfd(named).leaveOut(GSI)))
+                .hasToString("snapshot of 1 vCPUs, 1 irqfds and 0 devices");
     }
 
     // Values that may be a guest's
