@@ -4,6 +4,7 @@ package io.kvmirq;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.stream.IntStream;
@@ -118,6 +119,7 @@ public record Errno(int number) {
 
     /** Finds an errno by the name that {@link #toString} prints, or by a second name such as EWOULDBLOCK. */
     public static Optional<Errno> of(String name) {
+        Objects.requireNonNull(name, "name is null");
         String own = ALIASES.getOrDefault(name, name);
         if (name.matches("errno [1-9]\\d{0,2}|errno [1-3]\\d{3}")) {
             return Optional.of(new Errno(Integer.parseInt(name.substring("errno ".length()))));

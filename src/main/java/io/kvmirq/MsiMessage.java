@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq;
 
+import java.util.Objects;
 import java.util.OptionalInt;
 
 /**
@@ -15,6 +16,10 @@ import java.util.OptionalInt;
  *     (bus, device, function). An ITS refuses a message without one; empty on x86
  */
 public record MsiMessage(long address, int data, OptionalInt deviceId) {
+    public MsiMessage {
+        Objects.requireNonNull(deviceId, "deviceId is null");
+    }
+
     private static final long X86_WINDOW = 0xfee00000L;
     private static final int BROADCAST = 0xff;
     private static final int DELIVERY_NMI = 4 << 8;

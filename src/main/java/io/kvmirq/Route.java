@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq;
 
+import java.util.Objects;
+
 /**
  * One entry of KVM's GSI routing table: the destination of an interrupt that is raised on {@link #gsi()}.
  *
@@ -18,7 +20,12 @@ public sealed interface Route {
      *
      * @param message the address and data that KVM delivers
      */
-    record Msi(Gsi gsi, MsiMessage message) implements Route {}
+    record Msi(Gsi gsi, MsiMessage message) implements Route {
+        public Msi {
+            Objects.requireNonNull(gsi, "gsi is null");
+            Objects.requireNonNull(message, "message is null");
+        }
+    }
 
     /**
      * A route to a pin of an interrupt controller in the kernel: of x86's full irqchip, or of the VGIC. Pin p of the
@@ -33,6 +40,7 @@ public sealed interface Route {
         }
 
         public Pin {
+            Objects.requireNonNull(gsi, "gsi is null");
             if (pin < 0 || pin >= chip.pins) {
                 throw new IllegalArgumentException(
                         "pin " + pin + " of " + chip + " does not exist: expected 0-" + (chip.pins - 1));

@@ -41,7 +41,7 @@ class SignaturesTest {
     }
 
     /** Read from the directory of the classes, because an import by ArchUnit takes seconds. */
-    private static List<Class<?>> visibleTypes(String name) throws IOException, ClassNotFoundException {
+    static List<Class<?>> visibleTypes(String name) throws IOException, ClassNotFoundException {
         List<Class<?>> visible = new ArrayList<>();
         try (Stream<Path> files = Files.list(Machine.root().resolve("target/classes/" + name.replace('.', '/')))) {
             for (Path file :

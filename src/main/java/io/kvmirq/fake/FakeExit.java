@@ -8,6 +8,7 @@ import io.kvmirq.uapi.Uapi;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
+import java.util.Objects;
 import java.util.stream.Collectors;
 
 /**
@@ -41,6 +42,7 @@ public final class FakeExit {
      * @param data what is written; several for a string instruction
      */
     public static FakeExit ioOut(int port, int size, long... data) {
+        Objects.requireNonNull(data, "data is null");
         String text = "ioOut(" + hex(port) + ", " + size + ", "
                 + Arrays.stream(data).mapToObj(FakeExit::hex).collect(Collectors.joining(", ")) + ")";
         requirePort(text, port, size, data.length);

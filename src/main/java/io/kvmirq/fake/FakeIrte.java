@@ -3,6 +3,7 @@ package io.kvmirq.fake;
 
 import io.kvmirq.InterruptVector;
 import io.kvmirq.VcpuId;
+import java.util.Objects;
 import java.util.Optional;
 
 /**
@@ -13,6 +14,13 @@ import java.util.Optional;
  * @param words the entry as {@code kvmirq decode} takes it; empty if there is none, or if the profile names no hardware
  */
 public record FakeIrte(Form form, Optional<VcpuId> vcpu, Optional<InterruptVector> guestVector, String words) {
+    public FakeIrte {
+        Objects.requireNonNull(form, "form is null");
+        Objects.requireNonNull(guestVector, "guestVector is null");
+        Objects.requireNonNull(vcpu, "vcpu is null");
+        Objects.requireNonNull(words, "words is null");
+    }
+
     /** The form of an entry. */
     public enum Form {
         /** The vector has no interrupt of the host. */

@@ -26,6 +26,7 @@ import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
@@ -105,6 +106,7 @@ public final class FakeKernel extends SystemCalls {
      *     tape has no end, since its recorder was not closed
      */
     public static FakeKernel from(Path tape, Profile profile) {
+        Objects.requireNonNull(tape, "tape is null");
         FakeKernel kernel = new FakeKernel(profile);
         try {
             kernel.addDevicesOf(tape);
@@ -117,6 +119,7 @@ public final class FakeKernel extends SystemCalls {
 
     /** Like {@link #from(Path, Profile)}, with {@link #profileOf}. */
     public static FakeKernel from(Path tape) {
+        Objects.requireNonNull(tape, "tape is null");
         try {
             return from(tape, profileOf(tape));
         } catch (IOException e) {
@@ -134,6 +137,7 @@ public final class FakeKernel extends SystemCalls {
      * @throws IllegalArgumentException if a fake kernel recorded the tape and its profile is unknown here
      */
     public static Profile profileOf(Path tape) throws IOException {
+        Objects.requireNonNull(tape, "tape is null");
         return StartUp.profile(tape);
     }
 
@@ -143,6 +147,7 @@ public final class FakeKernel extends SystemCalls {
      * @throws IllegalArgumentException if the tape left no such file open; the message lists the names
      */
     public int descriptor(String name) {
+        Objects.requireNonNull(name, "name is null");
         @Nullable Integer descriptor = descriptors.get(name);
         if (descriptor == null) {
             throw new IllegalArgumentException("the tape left no " + name + " open, but " + descriptors.keySet());
@@ -213,6 +218,7 @@ public final class FakeKernel extends SystemCalls {
      * @throws IllegalArgumentException if {@code address} is not the address of a PCI function
      */
     public FakePciDevice.Builder pciDevice(String address, int group) {
+        Objects.requireNonNull(address, "address is null");
         return new FakePciDevice.Builder(this, PciAddress.parse(address), group);
     }
 
@@ -223,6 +229,7 @@ public final class FakeKernel extends SystemCalls {
      * @throws IllegalArgumentException if this kernel has such a device already
      */
     public void addDevicesOf(Path tape) throws IOException {
+        Objects.requireNonNull(tape, "tape is null");
         TapedDevices.add(tape, this);
     }
 
@@ -233,6 +240,7 @@ public final class FakeKernel extends SystemCalls {
      * @param group the number of its IOMMU group
      */
     public FakePlatformDevice.Builder platformDevice(String name, int group) {
+        Objects.requireNonNull(name, "name is null");
         return new FakePlatformDevice.Builder(this, name, group);
     }
 

@@ -122,6 +122,8 @@ public final class Forwarding implements AutoCloseable {
 
     /** As {@link #of}, with more said. */
     public static Builder builder(Vm vm, VfioDevice device) {
+        Objects.requireNonNull(device, "device is null");
+        Objects.requireNonNull(vm, "vm is null");
         return new Builder(vm, device);
     }
 
@@ -470,6 +472,7 @@ public final class Forwarding implements AutoCloseable {
      * @throws IllegalStateException if one is closed; then none is changed
      */
     public void reroute(List<? extends ForwardedIrq> which, IntFunction<MsiMessage> messages) {
+        Objects.requireNonNull(messages, "messages is null");
         change.reroute(which, messages);
     }
 

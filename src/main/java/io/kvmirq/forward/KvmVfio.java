@@ -11,6 +11,7 @@ import io.kvmirq.vfio.FileHolder;
 import io.kvmirq.vfio.VfioFile;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Objects;
 import java.util.Set;
 
 /**
@@ -56,6 +57,7 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
      * @throws IllegalArgumentException if it is negative, or if /proc says that it is not open, or something else
      */
     public static KvmVfio adopt(Kernel kernel, int number, Ownership ownership) {
+        Objects.requireNonNull(ownership, "ownership is null");
         return new ForwardCalls(kernel).adopt(number, ownership, KvmVfio::new);
     }
 

@@ -6,6 +6,7 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.Spi;
 import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kvm.Vm;
+import java.util.Objects;
 
 /**
  * The relay of interrupts by this process, where no irqfd can take them. A VMM gives it to {@link Forwarding}: a loop
@@ -15,6 +16,11 @@ import io.kvmirq.kvm.Vm;
  * @param injector raises what was signalled
  */
 public record Userspace(EventLoop loop, Injector injector) {
+    public Userspace {
+        Objects.requireNonNull(injector, "injector is null");
+        Objects.requireNonNull(loop, "loop is null");
+    }
+
     /**
      * The guest's interrupt controllers, as far as they take interrupts of devices. Called in the thread of the loop,
      * lines also in the thread that ends, masks, moves or closes an interrupt, and with no lock of this library held:
@@ -36,6 +42,8 @@ public record Userspace(EventLoop loop, Injector injector) {
 
     /** For a VMM with interrupt controllers of its own, or with its own IOAPIC beside the LAPICs of KVM. */
     public static Userspace of(EventLoop loop, Injector injector) {
+        Objects.requireNonNull(injector, "injector is null");
+        Objects.requireNonNull(loop, "loop is null");
         return new Userspace(loop, injector);
     }
 
@@ -44,6 +52,8 @@ public record Userspace(EventLoop loop, Injector injector) {
      * irqchip; on arm64 line n is SPI n + 32. What the guest does not accept is dropped, as hardware does.
      */
     public static Userspace into(Vm vm, EventLoop loop) {
+        Objects.requireNonNull(loop, "loop is null");
+        Objects.requireNonNull(vm, "vm is null");
         return new Userspace(loop, new Injector() {
             @Override
             public void message(MsiMessage message) {

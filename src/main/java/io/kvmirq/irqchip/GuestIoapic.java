@@ -16,6 +16,7 @@ import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.List;
+import java.util.Objects;
 import java.util.function.IntPredicate;
 import java.util.stream.IntStream;
 
@@ -280,11 +281,15 @@ public final class GuestIoapic implements Userspace.Injector {
      *     is done
      */
     public synchronized void addEndListener(Gsi pin, Runnable step) {
+        Objects.requireNonNull(pin, "pin is null");
+        Objects.requireNonNull(step, "step is null");
         ended.get(requirePin(pin)).add(step);
     }
 
     /** Ends {@link #addEndListener}. */
     public synchronized void removeEndListener(Gsi pin, Runnable step) {
+        Objects.requireNonNull(pin, "pin is null");
+        Objects.requireNonNull(step, "step is null");
         ended.get(requirePin(pin)).remove(step);
     }
 

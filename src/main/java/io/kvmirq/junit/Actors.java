@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Deque;
 import java.util.List;
+import java.util.Objects;
 import java.util.function.BooleanSupplier;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
@@ -105,6 +106,8 @@ public final class Actors {
      * @param ready changes nothing; it is asked between steps
      */
     public static Step when(BooleanSupplier ready, Step step) {
+        Objects.requireNonNull(ready, "ready is null");
+        Objects.requireNonNull(step, "step is null");
         return new Waiting(ready, step);
     }
 

@@ -71,6 +71,7 @@ public final class EventFd implements AutoCloseable {
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM
      */
     public static EventFd create(Kernel kernel) {
+        Objects.requireNonNull(kernel, "kernel is null");
         return make(kernel, kernel.backend()::eventfdCreate, "", EventFd::owned);
     }
 
@@ -90,6 +91,7 @@ public final class EventFd implements AutoCloseable {
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM
      */
     public static List<EventFd> create(Kernel kernel, int count) {
+        Objects.requireNonNull(kernel, "kernel is null");
         if (count < 0) {
             throw new IllegalArgumentException(count + " eventfds: expected 0 or more");
         }
@@ -133,6 +135,7 @@ public final class EventFd implements AutoCloseable {
      *     on another kind of file, such as a regular file, whose bytes {@link #signal} would overwrite
      */
     public static EventFd adopt(Kernel kernel, int number, Ownership ownership) {
+        Objects.requireNonNull(ownership, "ownership is null");
         String expected = "an eventfd, made by eventfd(2)";
         return kernel.calls()
                 .adopted(

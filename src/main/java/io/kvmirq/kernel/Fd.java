@@ -6,6 +6,7 @@ import io.kvmirq.backend.Buffers;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.function.BiFunction;
 import java.util.function.Consumer;
 import java.util.function.Function;
@@ -141,6 +142,8 @@ public final class Fd extends UseCount {
      * @throws IllegalArgumentException if {@code number} is negative
      */
     public static Fd adopt(Kernel kernel, String kind, int number, Ownership ownership) {
+        Objects.requireNonNull(kind, "kind is null");
+        Objects.requireNonNull(ownership, "ownership is null");
         return adopt(kernel, kind, number, ownership, adopted -> adopted);
     }
 

@@ -17,6 +17,7 @@ import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
@@ -85,11 +86,14 @@ public final class Kernel implements AutoCloseable {
      * @throws io.kvmirq.backend.BackendUnavailableException as {@link #open()}
      */
     public static Kernel open(String backend) {
+        Objects.requireNonNull(backend, "backend is null");
         return new Kernel(Backends.ofThisMachine().open(backend), DEVICE, !backend.equals(Backends.FAKE));
     }
 
     /** The kernel through a given binding and node of the KVM device. Opens no device. */
     public static Kernel over(KernelBackend backend, Path device) {
+        Objects.requireNonNull(backend, "backend is null");
+        Objects.requireNonNull(device, "device is null");
         return new Kernel(backend, device, false);
     }
 
@@ -304,6 +308,7 @@ public final class Kernel implements AutoCloseable {
      *     which may hold locks: it must not wait, nor call this library
      */
     public void traceHandles(Supplier<String> line) {
+        Objects.requireNonNull(line, "line is null");
         handles.trace(line);
     }
 

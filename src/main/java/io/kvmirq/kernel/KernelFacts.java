@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kernel;
 
+import java.util.Objects;
 import java.util.OptionalInt;
 
 /**
@@ -11,6 +12,11 @@ import java.util.OptionalInt;
  *     ({@code KVM_CAP_ARM_VM_IPA_SIZE}); empty on x86, where KVM has no capability that tells it
  */
 public record KernelFacts(Architecture architecture, OptionalInt guestAddressBits) {
+    public KernelFacts {
+        Objects.requireNonNull(architecture, "architecture is null");
+        Objects.requireNonNull(guestAddressBits, "guestAddressBits is null");
+    }
+
     /** An architecture of KVM, by the capabilities that no other one has. */
     public enum Architecture {
         X86_64("x86_64"),

@@ -9,6 +9,7 @@ import java.lang.invoke.VarHandle;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.Objects;
 import java.util.Set;
 import java.util.function.IntSupplier;
 import java.util.function.LongConsumer;
@@ -306,11 +307,13 @@ public final class Mapping {
 
     /** Copies bytes into the mapping; no order among them is promised. */
     public void put(long offset, byte[] content) {
+        Objects.requireNonNull(content, "content is null");
         put(offset, ByteBuffer.wrap(content));
     }
 
     /** Copies what remains of a buffer into the mapping, and moves its position to its limit; in no promised order. */
     public void put(long offset, ByteBuffer content) {
+        Objects.requireNonNull(content, "content is null");
         enter(offset, content.remaining());
         try {
             for (long at = offset; content.hasRemaining(); ) {

@@ -9,6 +9,7 @@ import io.kvmirq.explain.KernelCall;
 import io.kvmirq.uapi.Memfd;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
+import java.util.Objects;
 import java.util.Set;
 
 /**
@@ -40,6 +41,7 @@ public final class MemoryFile implements AutoCloseable {
      *     EFBIG beyond RLIMIT_FSIZE. It is not executable, so that vm.memfd_noexec refuses nothing
      */
     public static MemoryFile create(Kernel kernel, String name, long length) {
+        Objects.requireNonNull(name, "name is null");
         Calls calls = kernel.calls();
         Libc libc = kernel.libc();
         return calls.made(

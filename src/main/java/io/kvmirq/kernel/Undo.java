@@ -3,6 +3,7 @@ package io.kvmirq.kernel;
 
 import java.util.ArrayDeque;
 import java.util.Deque;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -29,6 +30,7 @@ public final class Undo implements AutoCloseable {
 
     /** @return {@code step}, whose closing never fails; it is closed at once if it cannot be added */
     public <T extends AutoCloseable> T add(T step) {
+        Objects.requireNonNull(step, "step is null");
         boolean done = false;
         try {
             added.push(step);
@@ -47,12 +49,14 @@ public final class Undo implements AutoCloseable {
      * @param back undoes the step, and never fails
      */
     public void step(Runnable step, AutoCloseable back) {
+        Objects.requireNonNull(back, "back is null");
         step.run();
         add(back);
     }
 
     /** Moves all steps to {@code outer}, in the same order. */
     public void moveTo(Undo outer) {
+        Objects.requireNonNull(outer, "outer is null");
         while (!added.isEmpty()) {
             outer.added.push(added.getLast());
             added.removeLast();

@@ -7,6 +7,7 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 
 /**
@@ -60,11 +61,13 @@ public final class Cpuid {
      * @throws UnsupportedOperationException if the kernel is not x86
      */
     public static Cpuid ofHost(Kernel kernel) {
+        Objects.requireNonNull(kernel, "kernel is null");
         return read(new HostCpuCalls(kernel).supported(MOST_LEAVES));
     }
 
     /** These answers, such as {@link #leaves} gave on another host. */
     public static Cpuid of(List<Leaf> leaves) {
+        Objects.requireNonNull(leaves, "leaves is null");
         return new Cpuid(leaves);
     }
 

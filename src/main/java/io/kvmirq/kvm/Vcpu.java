@@ -13,6 +13,7 @@ import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
@@ -275,6 +276,7 @@ public final class Vcpu implements AutoCloseable {
 
     /** Gives the vCPU these general registers (x86). */
     public void setRegisters(X86Registers registers) {
+        Objects.requireNonNull(registers, "registers is null");
         write("RIP", KernelCall.REGS_SET, Uapi.KVM_SET_REGS, registers);
     }
 

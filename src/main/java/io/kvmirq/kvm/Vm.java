@@ -52,6 +52,7 @@ public final class Vm extends VmChips implements AutoCloseable {
      *     {@link Kernel#device}
      */
     public static Vm create(Kernel kernel) {
+        Objects.requireNonNull(kernel, "kernel is null");
         return create(kernel, OptionalInt.empty());
     }
 
@@ -63,6 +64,7 @@ public final class Vm extends VmChips implements AutoCloseable {
      * @throws UnsupportedOperationException if the kernel is not arm64
      */
     public static Vm create(Kernel kernel, int guestAddressBits) {
+        Objects.requireNonNull(kernel, "kernel is null");
         return create(kernel, OptionalInt.of(guestAddressBits));
     }
 
@@ -86,6 +88,7 @@ public final class Vm extends VmChips implements AutoCloseable {
      * @throws UnsupportedOperationException for a route to a pin of another architecture
      */
     public static Vm adopt(Kernel kernel, int number, Ownership ownership, List<Route> routesNow, Gsi firstFree) {
+        Objects.requireNonNull(routesNow, "routesNow is null");
         return VmCalls.adopt(kernel, number, ownership, calls -> {
             Vm adopted = new Vm(calls, routesNow, firstFree);
             if (routesNow.isEmpty()) {
@@ -97,6 +100,7 @@ public final class Vm extends VmChips implements AutoCloseable {
 
     /** As {@link #adopt(Kernel, int, Ownership, List, Gsi)}, without a list of the routes. */
     public static Vm adopt(Kernel kernel, int number, Ownership ownership, RoutesNow routesNow) {
+        Objects.requireNonNull(routesNow, "routesNow is null");
         List<Route> routes = new ArrayList<>();
         if (routesNow == RoutesNow.OF_FULL_IRQCHIP) {
             routes.addAll(RouteTable.defaultsOfX86());
@@ -356,6 +360,7 @@ public final class Vm extends VmChips implements AutoCloseable {
      * known.
      */
     public void addListener(VmListener listener) {
+        Objects.requireNonNull(listener, "listener is null");
         listeners.add(listener);
         if (apicIdsWidened) {
             calls.tell(listener, VmListener::apicIdsWidened);
@@ -367,6 +372,7 @@ public final class Vm extends VmChips implements AutoCloseable {
 
     /** Ends {@link #addListener}. */
     public void removeListener(VmListener listener) {
+        Objects.requireNonNull(listener, "listener is null");
         listeners.remove(listener);
     }
 
@@ -394,6 +400,7 @@ public final class Vm extends VmChips implements AutoCloseable {
      * @throws io.kvmirq.kernel.ClosedHandleException if the memory is closed
      */
     public GuestMemory addMemory(long guestAddress, Mapping memory) {
+        Objects.requireNonNull(memory, "memory is null");
         return GuestMemory.of(this, guestAddress, memory, false);
     }
 
@@ -404,6 +411,7 @@ public final class Vm extends VmChips implements AutoCloseable {
      * @throws io.kvmirq.KernelException as {@link #addMemory(long, long)}; EINVAL where KVM_CAP_READONLY_MEM is 0
      */
     public GuestMemory addReadOnlyMemory(long guestAddress, Mapping memory) {
+        Objects.requireNonNull(memory, "memory is null");
         return GuestMemory.of(this, guestAddress, memory, true);
     }
 

@@ -9,6 +9,7 @@ import java.nio.ByteBuffer;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.stream.Collectors;
 
 /**
@@ -31,6 +32,7 @@ public final class X86Msrs {
      * @throws UnsupportedOperationException if the kernel is not x86
      */
     public static X86Msrs ofHost(Kernel kernel) {
+        Objects.requireNonNull(kernel, "kernel is null");
         X86Msrs msrs = new X86Msrs();
         ByteBuffer list = new HostCpuCalls(kernel).msrs();
         int count = list.getInt(Uapi.KvmMsrList.NMSRS);

@@ -10,6 +10,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Arrays;
 import java.util.BitSet;
+import java.util.Objects;
 import java.util.OptionalInt;
 
 /**
@@ -70,7 +71,7 @@ public final class GuestMsix extends GuestMessages {
      */
     public GuestMsix(Forwarding forwarding, VfioDevice device, OptionalInt deviceId) {
         super(new GuestVectors(forwarding, device, IrqKind.MSIX, size(device)));
-        this.deviceId = deviceId;
+        this.deviceId = Objects.requireNonNull(deviceId, "deviceId is null");
         this.addresses = new long[size()];
         this.data = new int[size()];
         masks.set(0, size());

@@ -39,7 +39,7 @@ final class GuestVectors {
     private boolean held;
 
     GuestVectors(Forwarding forwarding, VfioDevice device, IrqKind kind, int count) {
-        this.forwarding = forwarding;
+        this.forwarding = Objects.requireNonNull(forwarding, "forwarding is null");
         this.device = device;
         this.kind = kind;
         this.irqs = new ForwardedIrq[count];

@@ -6,6 +6,7 @@ import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.VcpuExit;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
@@ -67,7 +68,11 @@ public final class PciHostBridge {
      * @param pin 0 is INTA#
      * @param gsi the pin of the IOAPIC, level-triggered
      */
-    public record Line(int slot, int pin, Gsi gsi) {}
+    public record Line(int slot, int pin, Gsi gsi) {
+        public Line {
+            Objects.requireNonNull(gsi, "gsi is null");
+        }
+    }
 
     /**
      * A bus without devices.

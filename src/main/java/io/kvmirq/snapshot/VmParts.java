@@ -21,6 +21,7 @@ import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
@@ -47,6 +48,7 @@ public final class VmParts {
 
     /** The VM itself: its irqchip, timer, routes, lines and clock. */
     public VmParts(Vm vm) {
+        Objects.requireNonNull(vm, "vm is null");
         this.vm = vm;
     }
 
@@ -61,12 +63,14 @@ public final class VmParts {
      * before a restore.
      */
     public VmParts ioapic(GuestIoapic ofVmm) {
+        Objects.requireNonNull(ofVmm, "ofVmm is null");
         ioapic = Optional.of(ofVmm);
         return this;
     }
 
     /** The PICs of a VM with a split irqchip. */
     public VmParts pic(GuestPic ofVmm) {
+        Objects.requireNonNull(ofVmm, "ofVmm is null");
         pic = Optional.of(ofVmm);
         return this;
     }
@@ -99,6 +103,8 @@ public final class VmParts {
      * @throws IllegalArgumentException if the name was given before
      */
     public VmParts event(String name, EventFd event) {
+        Objects.requireNonNull(event, "event is null");
+        Objects.requireNonNull(name, "name is null");
         put(events, name, event);
         return this;
     }
@@ -122,6 +128,7 @@ public final class VmParts {
      * their eventfds is not in the snapshot.
      */
     public VmParts leaveOut(Gsi gsi) {
+        Objects.requireNonNull(gsi, "gsi is null");
         leftOut.add(gsi);
         return this;
     }

@@ -2,6 +2,7 @@
 package io.kvmirq.vfio;
 
 import java.util.List;
+import java.util.Objects;
 
 /**
  * VFIO's description of a device.
@@ -23,6 +24,8 @@ public record DeviceInfo(Bus bus, boolean resettable, int regions, List<IrqInfo>
     }
 
     public DeviceInfo {
+        Objects.requireNonNull(bus, "bus is null");
+        Objects.requireNonNull(irqs, "irqs is null");
         irqs = List.copyOf(irqs);
     }
 }

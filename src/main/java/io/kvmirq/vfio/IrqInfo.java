@@ -2,6 +2,7 @@
 package io.kvmirq.vfio;
 
 import io.kvmirq.uapi.UapiVfio;
+import java.util.Objects;
 
 /**
  * VFIO's description of the interrupts of one index.
@@ -10,6 +11,10 @@ import io.kvmirq.uapi.UapiVfio;
  * @param flags VFIO_IRQ_INFO_*, a bit each
  */
 public record IrqInfo(IrqKind kind, int count, int flags) {
+    public IrqInfo {
+        Objects.requireNonNull(kind, "kind is null");
+    }
+
     /** Whether they can signal eventfds. */
     public boolean eventfd() {
         return (flags & UapiVfio.VFIO_IRQ_INFO_EVENTFD) != 0;

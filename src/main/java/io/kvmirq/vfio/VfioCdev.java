@@ -12,6 +12,7 @@ import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kernel.Undo;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 
@@ -64,6 +65,8 @@ public final class VfioCdev extends VfioFile {
      * @throws IllegalArgumentException if /proc says that the descriptor is not open, or something else
      */
     public static VfioCdev adopt(Kernel kernel, DeviceName name, int number, Ownership ownership) {
+        Objects.requireNonNull(name, "name is null");
+        Objects.requireNonNull(ownership, "ownership is null");
         VfioCalls calls = new VfioCalls(kernel);
         return calls.adoptDevice(
                 name,

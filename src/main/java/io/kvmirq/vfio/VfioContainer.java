@@ -12,6 +12,7 @@ import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaUnmap;
 import java.nio.ByteBuffer;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.function.Supplier;
 
@@ -48,6 +49,7 @@ public final class VfioContainer extends DmaSpace {
      * @throws IllegalArgumentException if /proc says that it is not open, or something else
      */
     public static VfioContainer adopt(Kernel kernel, int number, Ownership ownership) {
+        Objects.requireNonNull(ownership, "ownership is null");
         VfioCalls calls = new VfioCalls(kernel);
         return calls.adoptContainer(number, ownership, fd -> new VfioContainer(calls, fd, true));
     }

@@ -13,6 +13,7 @@ import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.concurrent.CopyOnWriteArrayList;
 
@@ -86,6 +87,7 @@ public final class VfioDevice implements AutoCloseable {
      * @param holder KVM's {@code KvmVfio}
      */
     public static VfioDevice open(Kernel kernel, DeviceName name, FileHolder holder) {
+        Objects.requireNonNull(holder, "holder is null");
         return open(kernel, name, Optional.of(holder));
     }
 
@@ -119,11 +121,13 @@ public final class VfioDevice implements AutoCloseable {
      * logged.
      */
     public void addCloseListener(Runnable step) {
+        Objects.requireNonNull(step, "step is null");
         listeners.add(step);
     }
 
     /** Ends {@link #addCloseListener}. */
     public void removeCloseListener(Runnable step) {
+        Objects.requireNonNull(step, "step is null");
         listeners.remove(step);
     }
 

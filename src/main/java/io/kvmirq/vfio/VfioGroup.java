@@ -8,6 +8,7 @@ import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kernel.Undo;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
@@ -70,6 +71,7 @@ public final class VfioGroup extends VfioFile {
      * @throws IllegalArgumentException if /proc says that it is not open, or something else
      */
     public static VfioGroup adopt(Kernel kernel, int number, Ownership ownership) {
+        Objects.requireNonNull(ownership, "ownership is null");
         VfioCalls calls = new VfioCalls(kernel);
         return calls.adoptGroup(number, ownership, fd -> new VfioGroup(calls, fd, true));
     }

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.Libc;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.FakePciDevice;
+import io.kvmirq.fake.Profile;
+import io.kvmirq.forward.Forwarding;
+import io.kvmirq.forward.KvmVfio;
+import io.kvmirq.irqchip.GuestIoapic;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.EventLoop;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Mapping;
+import io.kvmirq.kernel.MemoryFile;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.GuestMemory;
+import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.RouteTable;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.snapshot.VmParts;
+import io.kvmirq.snapshot.VmSnapshot;
+import io.kvmirq.testing.Recorded;
+import io.kvmirq.vfio.VfioDevice;
+import java.io.IOException;
+import java.io.InputStream;
+import java.lang.reflect.AnnotatedElement;
+import java.lang.reflect.Array;
+import java.lang.reflect.Constructor;
+import java.lang.reflect.Executable;
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Method;
+import java.lang.reflect.Modifier;
+import java.lang.reflect.Parameter;
+import java.lang.reflect.Proxy;
+import java.lang.reflect.RecordComponent;
+import java.nio.ByteBuffer;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collection;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
+import org.junit.jupiter.api.Test;
+import org.objectweb.asm.ClassReader;
+import org.objectweb.asm.ClassVisitor;
+import org.objectweb.asm.Label;
+import org.objectweb.asm.MethodVisitor;
+import org.objectweb.asm.Opcodes;
+import org.objectweb.asm.Type;
+
+/**
+ * Null for each parameter in turn of every exported method and constructor: the refusal has the parameter's name. {@code
+ * nulls.txt} lists those that lack one, records that the library makes and nobody calls with null; the list only shrinks.
+ * A call whose other sample arguments are refused first proves nothing and is not counted.
+ */
+class NullsTest {
+    private static final String NIC = "0000:3b:00.0";
+    private static final String LIST = "src/test/resources/nulls.txt";
+
+    /** Objects to call, on a fake kernel. A type that is not here is made of its constants, components or a proxy. */
+    private static final class Samples implements AutoCloseable {
+        private final Undo open = new Undo();
+        private final Map<Class<?>, Supplier<?>> makers = new LinkedHashMap<>();
+        private final Map<Class<?>, Object> made = new HashMap<>();
+
+        Samples() {
+            put(FakeKernel.class, () -> {
+                FakeKernel fake = new FakeKernel(Profile.of("6.12"));
+                put(FakePciDevice.class, () -> fake.pciDevice(NIC, 7)
+                        .ids(0x8086, 0x10d3)
+                        .msix(8)
+                        .bar(0, 0x1000)
+                        .add());
+                get(FakePciDevice.class);
+                return fake;
+            });
+            put(FakePciDevice.class, () -> {
+                get(FakeKernel.class);
+                return get(FakePciDevice.class);
+            });
+            put(KernelBackend.class, () -> get(FakeKernel.class).backend());
+            put(Libc.class, () -> get(FakeKernel.class).backend().libc());
+            put(Kernel.class, () -> open.add(Kernel.over(get(KernelBackend.class), Kernel.DEVICE)));
+            put(Vm.class, () -> {
+                Vm vm = open.add(Vm.create(get(Kernel.class)));
+                vm.createSplitIrqchip(24);
+                return vm;
+            });
+            put(Vcpu.class, () -> open.add(get(Vm.class).createVcpu(new VcpuId(0))));
+            put(EventFd.class, () -> open.add(EventFd.create(get(Kernel.class))));
+            put(EventLoop.class, () -> open.add(EventLoop.create(get(Kernel.class))));
+            put(RouteTable.class, () -> get(Vm.class).routes());
+            put(Irqfd.class, () -> open.add(get(Vm.class).assignIrqfd(get(EventFd.class), new Gsi(30))));
+            put(GuestMemory.class, () -> open.add(get(Vm.class).addMemory(0, 0x10000)));
+            put(Mapping.class, () -> get(GuestMemory.class).mapping());
+            put(MemoryFile.class, () -> open.add(MemoryFile.create(get(Kernel.class), "ram", 0x10000)));
+            put(GuestIoapic.class, () -> new GuestIoapic(get(Vm.class), 24));
+            put(VfioDevice.class, () -> open.add(VfioDevice.open(get(Kernel.class), PciAddress.parse(NIC))));
+            put(Forwarding.class, () -> open.add(Forwarding.of(get(Vm.class), get(VfioDevice.class))));
+            put(KvmVfio.class, () -> open.add(KvmVfio.create(get(Vm.class))));
+            put(VmParts.class, () -> new VmParts(get(Vm.class)).vcpu(new VcpuId(0), get(Vcpu.class)));
+            put(VmSnapshot.class, () -> VmSnapshot.of(get(VmParts.class)));
+            put(MsiMessage.class, () -> MsiMessage.to(new VcpuId(0), new InterruptVector(0x31)));
+            put(InterruptVector.class, () -> new InterruptVector(0x31));
+            put(PciAddress.class, () -> PciAddress.parse(NIC));
+            put(Profile.class, () -> Profile.of("6.12"));
+            put(String.class, () -> "1");
+            put(Object.class, () -> "1");
+            put(CharSequence.class, () -> "1");
+            put(Path.class, () -> Path.of("/nowhere"));
+            put(Duration.class, () -> Duration.ZERO);
+            put(ByteBuffer.class, () -> ByteBuffer.allocateDirect(4096));
+            put(Optional.class, Optional::empty);
+            put(OptionalInt.class, OptionalInt::empty);
+            put(List.class, List::of);
+            put(Set.class, Set::of);
+            put(Collection.class, List::of);
+            put(Map.class, Map::of);
+            put(Thread.class, Thread::currentThread);
+            put(Throwable.class, () -> new IllegalStateException("sample"));
+            put(Class.class, () -> String.class);
+        }
+
+        private <T> void put(Class<T> type, Supplier<? extends T> maker) {
+            makers.put(type, maker);
+        }
+
+        <T> T get(Class<T> type) {
+            Object before = made.get(type);
+            if (before == null) {
+                before = makers.get(type).get();
+                made.put(type, before);
+            }
+            return type.cast(before);
+        }
+
+        @Nullable
+        Object of(Class<?> type) throws ReflectiveOperationException {
+            if (type.isPrimitive()) {
+                return type == boolean.class
+                        ? (Object) true
+                        : type == char.class
+                                ? (Object) 'a'
+                                : type == long.class
+                                        ? (Object) 0L
+                                        : type == byte.class
+                                                ? (Object) (byte) 0
+                                                : type == short.class
+                                                        ? (Object) (short) 0
+                                                        : type == double.class ? (Object) 0.0 : (Object) 0;
+            }
+            if (type.isArray()) {
+                return Array.newInstance(type.getComponentType(), 0);
+            }
+            if (makers.containsKey(type)) {
+                return get(type);
+            }
+            if (type.isEnum()) {
+                return type.getEnumConstants()[0];
+            }
+            if (type.isRecord()) {
+                Class<?>[] types = Arrays.stream(type.getRecordComponents())
+                        .map(RecordComponent::getType)
+                        .toArray(Class<?>[]::new);
+                return type.getDeclaredConstructor(types).newInstance(arguments(types));
+            }
+            if (type.isInterface() && !type.isSealed()) {
+                return Proxy.newProxyInstance(
+                        type.getClassLoader(),
+                        new Class<?>[] {type},
+                        (proxy, method, given) ->
+                                method.getReturnType().isPrimitive() && method.getReturnType() != void.class
+                                        ? of(method.getReturnType())
+                                        : method.getReturnType() == String.class ? "proxy" : null);
+            }
+            if (type.isSealed()) {
+                for (Class<?> one : type.getPermittedSubclasses()) {
+                    Object sample = of(one);
+                    if (sample != null) {
+                        return sample;
+                    }
+                }
+            }
+            for (Constructor<?> one : type.getConstructors()) {
+                if (one.getParameterCount() == 0 && !Modifier.isAbstract(type.getModifiers())) {
+                    return one.newInstance();
+                }
+            }
+            return null;
+        }
+
+        @Nullable
+        Object[] arguments(Class<?>... types) throws ReflectiveOperationException {
+            @Nullable Object[] all = new Object[types.length];
+            for (int i = 0; i < types.length; i++) {
+                all[i] = of(types[i]);
+                if (all[i] == null) {
+                    throw new NoSuchMethodException("no sample of " + types[i]);
+                }
+            }
+            return all;
+        }
+
+        @Override
+        public void close() {
+            open.close();
+        }
+    }
+
+    /** By name and descriptor: the names of the local variables, by slot. */
+    private static Map<String, Map<Integer, String>> names(Class<?> type) throws IOException {
+        Map<String, Map<Integer, String>> all = new HashMap<>();
+        try (InputStream in = type.getResourceAsStream(
+                type.getName().substring(type.getPackageName().length() + 1) + ".class")) {
+            new ClassReader(in)
+                    .accept(
+                            new ClassVisitor(Opcodes.ASM9) {
+                                @Override
+                                public MethodVisitor visitMethod(
+                                        int access,
+                                        String name,
+                                        String descriptor,
+                                        String signature,
+                                        String[] exceptions) {
+                                    Map<Integer, String> slots = new HashMap<>();
+                                    all.put(name + descriptor, slots);
+                                    return new MethodVisitor(Opcodes.ASM9) {
+                                        @Override
+                                        public void visitLocalVariable(
+                                                String local,
+                                                String of,
+                                                String generic,
+                                                Label start,
+                                                Label end,
+                                                int index) {
+                                            slots.putIfAbsent(index, local);
+                                        }
+                                    };
+                                }
+                            },
+                            0);
+        }
+        return all;
+    }
+
+    private static boolean isNullable(Parameter parameter) {
+        return parameter.getAnnotatedType().isAnnotationPresent(Nullable.class)
+                || ((AnnotatedElement) parameter).isAnnotationPresent(Nullable.class);
+    }
+
+    /** Whether null is taken in silence or without the name; false if another sample argument is refused before. */
+    private static boolean isUnnamed(Executable one, int at, String name, int[] counts) {
+        try (Samples samples = new Samples()) {
+            @Nullable Object[] given = samples.arguments(one.getParameterTypes());
+            @Nullable Object receiver = null;
+            if (one instanceof Method && !Modifier.isStatic(one.getModifiers())) {
+                receiver = samples.of(one.getDeclaringClass());
+                if (receiver == null) {
+                    throw new NoSuchMethodException("no sample");
+                }
+            }
+            given[at] = null;
+            try {
+                if (one instanceof Method method) {
+                    method.invoke(receiver, given);
+                } else {
+                    ((Constructor<?>) one).newInstance(given);
+                }
+                counts[1]++;
+                return true;
+            } catch (InvocationTargetException e) {
+                if (!(e.getCause() instanceof NullPointerException thrown)) {
+                    counts[2]++;
+                    return false;
+                }
+                String said = String.valueOf(thrown.getMessage());
+                boolean named = said.startsWith(name + " is null")
+                        || said.contains("\"" + name + "\"")
+                        || said.contains("\"this." + name + "\"");
+                counts[named ? 0 : 1]++;
+                return !named;
+            }
+        } catch (ReflectiveOperationException | RuntimeException | Error e) {
+            counts[2]++;
+            return false;
+        }
+    }
+
+    @Test
+    void everyReferenceIsNamedWhenItIsNull() throws Exception {
+        int[] counts = new int[3];
+        TreeSet<String> flaws = new TreeSet<>();
+        for (String exported : DocumentedTest.documented()) {
+            for (Class<?> type : SignaturesTest.visibleTypes(exported)) {
+                Map<String, Map<Integer, String>> names = names(type);
+                List<Executable> all = new ArrayList<>(List.of(type.getDeclaredConstructors()));
+                all.addAll(List.of(type.getDeclaredMethods()));
+                for (Executable one : all) {
+                    if (!Modifier.isPublic(one.getModifiers())
+                            || one.isSynthetic()
+                            || Modifier.isAbstract(one.getModifiers())
+                            || one.getName().equals("equals")
+                            || type.isEnum() && one.getName().equals("valueOf")) {
+                        continue;
+                    }
+                    String descriptor = one instanceof Method method
+                            ? method.getName() + Type.getMethodDescriptor(method)
+                            : "<init>" + Type.getConstructorDescriptor((Constructor<?>) one);
+                    int slot = one instanceof Constructor || !Modifier.isStatic(one.getModifiers()) ? 1 : 0;
+                    Parameter[] parameters = one.getParameters();
+                    for (int i = 0; i < parameters.length; i++) {
+                        Class<?> of = parameters[i].getType();
+                        if (!of.isPrimitive() && !isNullable(parameters[i])) {
+                            String name = String.valueOf(names.get(descriptor).get(slot));
+                            if (isUnnamed(one, i, name, counts)) {
+                                flaws.add(type.getName() + " " + descriptor.substring(0, descriptor.indexOf('(')) + " "
+                                        + name);
+                            }
+                        }
+                        slot += of == long.class || of == double.class ? 2 : 1;
+                    }
+                }
+            }
+        }
+        assertThat(counts[0]).as("parameters that are named").isGreaterThan(200);
+        Recorded.compare(LIST, List.copyOf(flaws), "so that it is named now", NullsTest.class);
+    }
+}
