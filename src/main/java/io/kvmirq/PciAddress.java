@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq;
 
+import io.kvmirq.text.Foreign;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -37,7 +38,7 @@ public record PciAddress(int domain, int bus, int device, int function) implemen
         Matcher matcher = FORM.matcher(text);
         if (!matcher.matches()) {
             throw new IllegalArgumentException(
-                    "'" + text + "' is not a PCI address: expected DOMAIN:BUS:DEVICE.FUNCTION"
+                    Foreign.quoted(text) + " is not a PCI address: expected DOMAIN:BUS:DEVICE.FUNCTION"
                             + " in hex digits, such as 0000:3b:00.0");
         }
         int domain = matcher.group(1) == null ? 0 : Integer.parseInt(matcher.group(1), HEX);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq;
 
+import io.kvmirq.text.Foreign;
+
 /**
  * A platform device of the host, such as {@code fff51000.ethernet} on arm64.
  *
@@ -9,8 +11,8 @@ package io.kvmirq;
 public record PlatformName(String name) implements DeviceName {
     public PlatformName {
         if (name.isBlank() || name.equals(".") || name.equals("..") || name.matches("(?s).*[/\\s\0].*")) {
-            throw new IllegalArgumentException("platform device '" + name
-                    + "' is no name: expected an entry of /sys/bus/platform/devices, such as fff51000.ethernet");
+            throw new IllegalArgumentException("platform device " + Foreign.quoted(name)
+                    + " is no name: expected an entry of /sys/bus/platform/devices, such as fff51000.ethernet");
         }
     }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch;
 
+import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
@@ -283,7 +284,7 @@ public final class Format {
             Integer place = places.get(name);
             if (place == null || fields.get(place).description().role() == Field.Role.SHOWN) {
                 throw new IllegalArgumentException(
-                        "field '" + name + "' is not one of " + kind + ": expected " + names());
+                        "field " + Foreign.quoted(name) + " is not one of " + kind + ": expected " + names());
             }
             all[place] = value;
             given[place] = true;

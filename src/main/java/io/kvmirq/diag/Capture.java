@@ -8,6 +8,7 @@ import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.PostingOutlook;
 import io.kvmirq.host.ReadOnce;
 import io.kvmirq.host.VfioOutlook;
+import io.kvmirq.text.Foreign;
 import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
@@ -240,7 +241,7 @@ public record Capture(
                             "it holds more than " + (MOST_BYTES >> 20) + " MiB, or " + MOST_FILES + " files");
                 }
                 if (entries.put(name, content) != null) {
-                    throw new IllegalArgumentException("it has two files named " + quoted(name));
+                    throw new IllegalArgumentException("it has two files named " + Foreign.quoted(name));
                 }
             }
         } catch (ZipException | EOFException e) {
@@ -296,15 +297,11 @@ public record Capture(
 
     private static void check(String path) {
         if (!PATH.matcher(path).matches()) {
-            throw new IllegalArgumentException("it has a path that leads elsewhere, " + quoted(path));
+            throw new IllegalArgumentException("it has a path that leads elsewhere, " + Foreign.quoted(path));
         }
     }
 
     private static String text(Map<String, byte[]> entries, String name) {
         return new String(entries.getOrDefault(name, new byte[0]), StandardCharsets.UTF_8);
-    }
-
-    private static String quoted(String name) {
-        return "'" + name.replaceAll("\\p{Cntrl}", "?") + "'";
     }
 }

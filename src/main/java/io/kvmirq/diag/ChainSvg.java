@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.diag;
 
-import io.kvmirq.uapi.Names;
+import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -148,7 +148,7 @@ public final class ChainSvg {
     }
 
     private static String xml(String text) {
-        return NO_XML.matcher(Names.printable(text))
+        return NO_XML.matcher(Foreign.printable(text))
                 .replaceAll("?")
                 .replace("&", "&amp;")
                 .replace("<", "&lt;")

@@ -3,6 +3,7 @@ package io.kvmirq.fake;
 
 import io.kvmirq.fake.file.Build;
 import io.kvmirq.fake.file.Hardware;
+import io.kvmirq.text.Foreign;
 import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
@@ -139,8 +140,8 @@ public final class Profile {
         Set<Switch> switches = EnumSet.noneOf(Switch.class);
         for (String part : parts.subList(named.isPresent() ? 1 : 0, parts.size())) {
             switches.add(switchOf(part)
-                    .orElseThrow(() -> new IllegalArgumentException("profile '" + text + "': switch '" + part
-                            + "' is unknown, expected " + labels(one -> true))));
+                    .orElseThrow(() -> new IllegalArgumentException("profile " + Foreign.quoted(text) + ": switch "
+                            + Foreign.quoted(part) + " is unknown, expected " + labels(one -> true))));
         }
         if (named.isEmpty() && switches.stream().noneMatch(Switch::standsAlone)) {
             throw unknown(text);
@@ -152,7 +153,8 @@ public final class Profile {
         }
         Profile profile = new Profile(named.orElse(historic ? Version.V6_1 : Version.V6_18), switches);
         profile.contradiction().ifPresent(contradiction -> {
-            throw new IllegalArgumentException("profile '" + text + "' contradicts itself: " + contradiction);
+            throw new IllegalArgumentException(
+                    "profile " + Foreign.quoted(text) + " contradicts itself: " + contradiction);
         });
         return profile;
     }
@@ -176,7 +178,8 @@ public final class Profile {
     }
 
     private static IllegalArgumentException unknown(String text) {
-        return new IllegalArgumentException("profile '" + text + "' is unknown: expected one of " + expected());
+        return new IllegalArgumentException(
+                "profile " + Foreign.quoted(text) + " is unknown: expected one of " + expected());
     }
 
     private static Optional<Switch> switchOf(String label) {

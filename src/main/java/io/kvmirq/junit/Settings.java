@@ -8,6 +8,7 @@ import io.kvmirq.fake.FakePciDevice;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.recording.Faults;
+import io.kvmirq.text.Foreign;
 import io.kvmirq.vfio.VfioDevice;
 import java.lang.annotation.Annotation;
 import java.lang.reflect.Method;
@@ -145,6 +146,7 @@ record Settings(
     private static Errno errno(Method test, String name, String of) {
         return Errno.of(name)
                 .orElseThrow(() -> new Mistake(
-                        Optional.of(test), of + ": '" + name + "' is not an errno: expected a name such as EBUSY"));
+                        Optional.of(test),
+                        of + ": " + Foreign.quoted(name) + " is not an errno: expected a name such as EBUSY"));
     }
 }

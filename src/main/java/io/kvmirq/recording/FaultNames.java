@@ -6,6 +6,7 @@ import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.SystemCall;
 import io.kvmirq.backend.libc.LibcBackend;
+import io.kvmirq.text.Foreign;
 import io.kvmirq.uapi.Names;
 import io.kvmirq.uapi.UapiTable;
 import io.kvmirq.uapi.UapiTable.FileKind;
@@ -128,7 +129,7 @@ final class FaultNames {
         if (Tables.ALL.contains(name) || name.matches("ioctl 0x[0-9a-f]+")) {
             return;
         }
-        throw new IllegalArgumentException(
-                "no call is named '" + name + "': near are " + String.join(", ", Names.nearest(name, Tables.ALL)));
+        throw new IllegalArgumentException("no call is named " + Foreign.quoted(name) + ": near are "
+                + String.join(", ", Names.nearest(name, Tables.ALL)));
     }
 }

@@ -8,6 +8,7 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.core.StreamReadConstraints;
 import com.fasterxml.jackson.core.StreamReadFeature;
+import io.kvmirq.text.Foreign;
 import java.io.IOException;
 import java.io.StringWriter;
 import java.io.UncheckedIOException;
@@ -49,6 +50,9 @@ final class Document {
 
     private static final String GIVE = "give the text that VmSnapshot.text made";
 
+    /** Of the parser. */
+    private static final int LONGEST_REASON = 160;
+
     private Document() {}
 
     static String write(Map<String, Object> state) {
@@ -66,8 +70,9 @@ final class Document {
         if (!schema.equals(FAMILY + VERSION)) {
             throw new SnapshotException(
                     schema.startsWith(FAMILY)
-                            ? "this is " + schema + ", and this version of kvmirq reads " + FAMILY + VERSION
-                            : "'" + schema + "' is no snapshot: expected " + FAMILY + VERSION);
+                            ? "this is " + Foreign.quoted(schema) + ", and this version of kvmirq reads " + FAMILY
+                                    + VERSION
+                            : Foreign.quoted(schema) + " is no snapshot: expected " + FAMILY + VERSION);
         }
         document.requireOnly("schema", "sha256", "state");
         Node state = document.at("state");
@@ -135,7 +140,8 @@ final class Document {
             }
             return read;
         } catch (JsonProcessingException e) {
-            throw new SnapshotException("not a snapshot: " + e.getOriginalMessage(), e);
+            throw new SnapshotException(
+                    "not a snapshot: no JSON: " + Foreign.printable(e.getOriginalMessage(), LONGEST_REASON), e);
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
@@ -166,7 +172,7 @@ final class Document {
         if (token == JsonToken.VALUE_NUMBER_INT && json.getNumberType() != JsonParser.NumberType.BIG_INTEGER) {
             return json.getLongValue();
         }
-        throw new SnapshotException(
-                "not a snapshot: it has " + (token == null ? "no value" : json.getText()) + " where none has");
+        throw new SnapshotException("not a snapshot: it has "
+                + (token == null ? "no value" : Foreign.quoted(json.getText())) + " where none has");
     }
 }

@@ -7,6 +7,7 @@ import io.kvmirq.kvm.Cpuid;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.X86Msrs;
 import io.kvmirq.pci.GuestMessages;
+import io.kvmirq.text.Foreign;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -79,7 +80,7 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
         return saved.stream()
                 .filter(name -> !here.contains(name))
                 .findFirst()
-                .map(name -> "it has the " + what + " '" + name + "', which is not among " + here);
+                .map(name -> "it has the " + what + " " + Foreign.quoted(name) + ", which is not among " + here);
     }
 
     private static Optional<String> misfitOfDevice(String name, DeviceData saved, VmParts parts) {
@@ -90,10 +91,11 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
                 : "";
         return unless(
                         saved.ids().equals(ids),
-                        "its '" + name + "' is a device " + saved.ids() + ", and here it is " + ids)
+                        "its " + Foreign.quoted(name) + " is a device " + Foreign.quoted(saved.ids())
+                                + ", and here it is " + ids)
                 .or(() -> unless(
                         saved.bytes().length == here.state().state().length,
-                        "its '" + name + "' " + size + "is not of the same kind"));
+                        "its " + Foreign.quoted(name) + " " + size + "is not of the same kind"));
     }
 
     private Optional<String> misfitOfGsis(Vm here) {

@@ -2,6 +2,7 @@
 package io.kvmirq.snapshot;
 
 import io.kvmirq.Route;
+import io.kvmirq.text.Foreign;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -24,7 +25,7 @@ sealed interface MachineData permits VmData, ArmData {
         String architecture = state.at("architecture").text();
         if (!architecture.equals(X86) && !architecture.equals(ARM)) {
             throw new SnapshotException(
-                    "the snapshot is of a VM of " + architecture + ": expected " + X86 + " or " + ARM);
+                    "the snapshot is of a VM of " + Foreign.quoted(architecture) + ": expected " + X86 + " or " + ARM);
         }
         return of(state, architecture);
     }

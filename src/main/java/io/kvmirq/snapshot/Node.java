@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.snapshot;
 
+import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.Supplier;
+import java.util.stream.Stream;
 
 /**
  * A value in a document, and where it stands.
@@ -46,7 +48,7 @@ record Node(String path, Object value) {
     void requireOnly(String... names) {
         for (Object name : map().keySet()) {
             if (!List.of(names).contains(name)) {
-                throw flaw("no field named '" + name + "'");
+                throw flaw("no field named " + Foreign.quoted(String.valueOf(name)));
             }
         }
     }
@@ -121,7 +123,12 @@ record Node(String path, Object value) {
     }
 
     <E extends Enum<E>> E one(Class<E> type) {
-        return made(() -> Enum.valueOf(type, text()));
+        String text = text();
+        return Stream.of(type.getEnumConstants())
+                .filter(one -> one.name().equals(text))
+                .findFirst()
+                .orElseThrow(
+                        () -> flaw("one of " + List.of(type.getEnumConstants()) + ", got " + Foreign.quoted(text)));
     }
 
     /** What is made of this value, whose maker refuses wrong ones by an IllegalArgumentException. */

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.snapshot;
 
-/** A snapshot cannot be read, does not fit a VM, or the restored VM differs from it. */
+import io.kvmirq.text.Foreign;
+
+/** A snapshot cannot be read, does not fit a VM, or the restored VM differs from it. The message may quote the snapshot. */
 public final class SnapshotException extends RuntimeException {
     private static final long serialVersionUID = 1;
 
     SnapshotException(String message) {
-        super(message);
+        super(Foreign.shown(message));
     }
 
     SnapshotException(String message, Throwable cause) {
-        super(message, cause);
+        super(Foreign.shown(message), cause);
     }
 }

@@ -9,6 +9,7 @@ import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.text.Foreign;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
@@ -191,7 +192,7 @@ public final class VmSnapshot {
                 try {
                     device.state().restore(saved.bytes());
                 } catch (IllegalArgumentException e) {
-                    throw new SnapshotException("'" + name + "' of the snapshot: " + e.getMessage(), e);
+                    throw new SnapshotException(Foreign.quoted(name) + " of the snapshot: " + e.getMessage(), e);
                 }
             });
             for (int i = 0; i < made.size(); i++) {

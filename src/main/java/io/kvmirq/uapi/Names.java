@@ -9,7 +9,6 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.StringJoiner;
-import java.util.regex.Pattern;
 
 /** Numbers of the kernel as people read them. */
 public final class Names {
@@ -17,17 +16,17 @@ public final class Names {
     public static final Map<Integer, String> EVENTFD =
             Map.of(Uapi.EFD_SEMAPHORE, "SEMAPHORE", Uapi.O_NONBLOCK, "NONBLOCK", Uapi.O_CLOEXEC, "CLOEXEC");
 
-    /** Characters that a terminal could take for a command, or that hide other text. */
-    private static final Pattern UNPRINTABLE = Pattern.compile("[\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]");
-
     private static final int NEAR = 3;
+    /** More than any name has. */
+    private static final int LONGEST = 64;
 
     private Names() {}
 
     /** The three of {@code known} that look most like {@code name}, whatever their case. */
     public static List<String> nearest(String name, Collection<String> known) {
+        String looked = name.substring(0, Math.min(name.length(), LONGEST));
         return known.stream()
-                .sorted(Comparator.comparingInt(one -> distance(name, one)))
+                .sorted(Comparator.comparingInt(one -> distance(looked, one)))
                 .limit(NEAR)
                 .toList();
     }
@@ -48,11 +47,6 @@ public final class Names {
             above = row;
         }
         return above[to.length()];
-    }
-
-    /** Text of a tape without control characters. A tape may come from an untrusted source. */
-    public static String printable(String text) {
-        return UNPRINTABLE.matcher(text).replaceAll("?");
     }
 
     /** {@code " flags=A|B|0x80"}, or nothing for 0. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.uapi;
 
+import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
@@ -240,7 +241,7 @@ public final class UapiTable {
         return STRUCTS.stream()
                 .filter(struct -> struct.tag.equals(tag))
                 .findFirst()
-                .orElseThrow(() -> new IllegalArgumentException("no structure is called '" + tag + "'"));
+                .orElseThrow(() -> new IllegalArgumentException("no structure is called " + Foreign.quoted(tag)));
     }
 
     /** Whether a number is a KVM_CAP_ constant of this table. A replay compares the answers for these. */

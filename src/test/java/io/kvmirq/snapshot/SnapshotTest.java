@@ -66,7 +66,7 @@ class SnapshotTest {
     @Test
     void otherVersionIsRefused() {
         assertThatThrownBy(() -> VmSnapshot.parse(text().replace("snapshot/1", "snapshot/2")))
-                .hasMessage("this is kvmirq.snapshot/2, and this version of kvmirq reads kvmirq.snapshot/1");
+                .hasMessage("this is 'kvmirq.snapshot/2', and this version of kvmirq reads kvmirq.snapshot/1");
         assertThatThrownBy(() -> VmSnapshot.parse(text().replace("kvmirq.snapshot/1", "kvmirq.vfio/1")))
                 .hasMessage("'kvmirq.vfio/1' is no snapshot: expected kvmirq.snapshot/1");
     }
@@ -115,7 +115,7 @@ class SnapshotTest {
             delimiter = '|',
             quoteCharacter = '`',
             value = {
-                "architecture | 'riscv64'         | of a VM of riscv64: expected x86_64 or arm64",
+                "architecture | 'riscv64'         | expected x86_64 or arm64",
                 "architecture | 'arm64'           | state.vcpus[0].registers of the snapshot is wrong: expected an array",
                 "clock        | 'x'               | state.clock of the snapshot is wrong: expected an integer",
                 "has32BitApicIds | 1              | state.has32BitApicIds of the snapshot is wrong: expected true or false",
@@ -180,7 +180,7 @@ class SnapshotTest {
                 SnapshotVm other = new SnapshotVm(1, SnapshotVm.VECTORS, 0x1234)) {
             assertMisfit(two, snapshot, "it has the vCPUs [0], and this VM has [0, 1]");
             assertMisfit(fewer, snapshot, "its 'nic' has another number of vectors than 4");
-            assertMisfit(other, snapshot, "its 'nic' is a device 8086:10d3, and here it is 8086:1234");
+            assertMisfit(other, snapshot, "its 'nic' is a device '8086:10d3', and here it is 8086:1234");
         }
     }
 

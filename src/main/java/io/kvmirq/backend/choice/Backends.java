@@ -10,6 +10,7 @@ import io.kvmirq.backend.libc.JnaLibc;
 import io.kvmirq.backend.libc.JnrLibc;
 import io.kvmirq.backend.libc.LibcBackend;
 import io.kvmirq.backend.library.NativeLibrary;
+import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -183,6 +184,6 @@ public final class Backends {
             }
         }
         throw new BackendUnavailableException(
-                "backend '" + selection + "' is unknown: expected one of " + String.join(", ", names()));
+                "backend " + Foreign.quoted(selection) + " is unknown: expected one of " + String.join(", ", names()));
     }
 }

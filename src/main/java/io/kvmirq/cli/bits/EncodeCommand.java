@@ -6,6 +6,7 @@ import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
@@ -75,10 +76,10 @@ public final class EncodeCommand implements Command {
             int equals = word.indexOf('=');
             if (equals < 1) {
                 throw new IllegalArgumentException(
-                        Hex.quoted(word) + " is not a field: expected FIELD=HEX, such as vm_id=1");
+                        Foreign.quoted(word) + " is not a field: expected FIELD=HEX, such as vm_id=1");
             }
             // Error sentences show the name. Valid names stay as they are.
-            String name = Hex.printable(word.substring(0, equals), word.length());
+            String name = Foreign.printable(word.substring(0, equals), word.length());
             long value = Hex.parse(word.substring(equals + 1), "field '" + name + "' of " + format.kind(), Long.SIZE);
             if (values.put(name, value) != null) {
                 throw new IllegalArgumentException("field '" + name + "' is given twice");

@@ -13,6 +13,7 @@ import io.kvmirq.arch.Violation;
 import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.text.Foreign;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.PrintStream;
@@ -128,7 +129,7 @@ final class FormatLines {
         } catch (JsonProcessingException e) {
             throw new IllegalArgumentException(
                     "is not JSON: "
-                            + Hex.printable(
+                            + Foreign.printable(
                                     e.getOriginalMessage().replaceFirst(" \\(start marker.*", ""), LONGEST_REASON),
                     e);
         }
@@ -169,7 +170,7 @@ final class FormatLines {
         for (String name = json.nextFieldName(); name != null; name = json.nextFieldName()) {
             json.nextToken();
             // Error sentences show the name. Valid names stay as they are.
-            String shown = Hex.printable(name, LONGEST_NAME);
+            String shown = Foreign.printable(name, LONGEST_NAME);
             fields.put(shown, text(json, "field '" + shown + "'", "a hex string"));
             notTooMany(fields.size(), "fields");
         }

@@ -25,6 +25,7 @@ import io.kvmirq.arch.vtd.RemappedIrte;
 import io.kvmirq.arch.vtd.UnitCapabilities;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.Hex;
+import io.kvmirq.text.Foreign;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -90,7 +91,7 @@ final class Formats {
                         + " kvmirq decode [--json] " + kind + " FILE");
             }
             List<String> near = near(kind);
-            throw new IllegalArgumentException("kind " + Hex.quoted(kind) + " is unknown: "
+            throw new IllegalArgumentException("kind " + Foreign.quoted(kind) + " is unknown: "
                     + (near.isEmpty() ? "expected one of " + joined(kinds()) : "did you mean " + joined(near) + "?"));
         }
         return format;

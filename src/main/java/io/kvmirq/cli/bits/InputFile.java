@@ -3,8 +3,8 @@ package io.kvmirq.cli.bits;
 
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.FileSentence;
-import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.text.Foreign;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;
@@ -30,7 +30,7 @@ final class InputFile {
      */
     static int read(List<String> files, Terminal terminal, Use use) {
         if (files.size() > 1) {
-            throw new IllegalArgumentException("argument " + Hex.quoted(files.get(1))
+            throw new IllegalArgumentException("argument " + Foreign.quoted(files.get(1))
                     + " is unexpected: expected one FILE, or none for standard input");
         }
         boolean standardInput = files.isEmpty() || files.get(0).equals("-");
@@ -38,7 +38,7 @@ final class InputFile {
             use.of(in);
             return ExitCode.OK;
         } catch (InvalidPathException e) {
-            terminal.complain("cannot read " + Hex.quoted(files.get(0)) + ": " + e.getReason());
+            terminal.complain("cannot read " + Foreign.quoted(files.get(0)) + ": " + e.getReason());
         } catch (IOException e) {
             terminal.complain(
                     standardInput

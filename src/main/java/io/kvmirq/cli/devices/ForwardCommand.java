@@ -9,7 +9,6 @@ import io.kvmirq.backend.HostFiles;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.ExitCode;
-import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.KernelChoice;
 import io.kvmirq.cli.frame.KernelReport;
 import io.kvmirq.cli.frame.Terminal;
@@ -30,6 +29,7 @@ import io.kvmirq.mirror.Mirror;
 import io.kvmirq.selftest.CouldNotRunException;
 import io.kvmirq.selftest.ForwardResult;
 import io.kvmirq.selftest.ForwardSelftest;
+import io.kvmirq.text.Foreign;
 import io.kvmirq.vfio.IrqKind;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -169,7 +169,7 @@ public final class ForwardCommand implements Command {
                 .filter(one -> Command.label(one).equals(text))
                 .findFirst()
                 .orElseThrow(() -> new IllegalArgumentException(
-                        "--kind is " + Hex.quoted(text) + ": expected msix, msi or intx")));
+                        "--kind is " + Foreign.quoted(text) + ": expected msix, msi or intx")));
         if (vectors.isEmpty()) {
             return new ForwardSelftest.Choice(asked, 0, Optional.empty());
         }
@@ -180,8 +180,8 @@ public final class ForwardCommand implements Command {
         int first = matcher.matches() ? Integer.parseInt(matcher.group(1)) : 0;
         int last = matcher.matches() && matcher.group(2) != null ? Integer.parseInt(matcher.group(2)) : first;
         if (!matcher.matches() || last < first) {
-            throw new IllegalArgumentException(
-                    "--vectors is " + Hex.quoted(vectors.get()) + ": expected a vector or a range, such as 3 or 0-63");
+            throw new IllegalArgumentException("--vectors is " + Foreign.quoted(vectors.get())
+                    + ": expected a vector or a range, such as 3 or 0-63");
         }
         return new ForwardSelftest.Choice(asked, first, Optional.of(last - first + 1));
     }

@@ -9,6 +9,7 @@ import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.PciDevice;
 import io.kvmirq.host.PostingOutlook;
 import io.kvmirq.host.VfioOutlook;
+import io.kvmirq.text.Foreign;
 import java.io.PrintStream;
 import java.util.List;
 import java.util.Locale;
@@ -163,6 +164,6 @@ final class VfioText {
     }
 
     private static String printable(String text) {
-        return Hex.printable(text, 200);
+        return Foreign.printable(text, 200);
     }
 }

@@ -2,6 +2,7 @@
 package io.kvmirq.cli.faults;
 
 import io.kvmirq.Errno;
+import io.kvmirq.text.Foreign;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.regex.Matcher;
@@ -32,11 +33,11 @@ record FaultRule(String call, long request, Optional<Errno> errno, int nth) {
         Matcher parts = TEXT.matcher(text);
         if (!parts.matches()) {
             throw new IllegalArgumentException(
-                    "'" + text + "' is no fault: expected " + FORM + ", such as KVM_SET_GSI_ROUTING=EINVAL@2");
+                    Foreign.quoted(text) + " is no fault: expected " + FORM + ", such as KVM_SET_GSI_ROUTING=EINVAL@2");
         }
         int nth = parts.group(3) == null ? 0 : Integer.parseInt(parts.group(3));
         if (parts.group(3) != null && nth == 0) {
-            throw new IllegalArgumentException("'" + text + "': the first call is @1");
+            throw new IllegalArgumentException(Foreign.quoted(text) + ": the first call is @1");
         }
         return failing(parts.group(1), Requests.number(parts.group(1)), errno(parts.group(2)), nth);
     }
@@ -45,8 +46,8 @@ record FaultRule(String call, long request, Optional<Errno> errno, int nth) {
     static Errno errno(String word) {
         OptionalInt number = Errno.numberOf(word);
         if (number.isEmpty() || number.getAsInt() == 0) {
-            throw new IllegalArgumentException(
-                    "'" + word + "' is not an errno: expected a name such as EBUSY, or a number from 1 to 4095");
+            throw new IllegalArgumentException(Foreign.quoted(word)
+                    + " is not an errno: expected a name such as EBUSY, or a number from 1 to 4095");
         }
         return new Errno(number.getAsInt());
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.faults;
 
+import io.kvmirq.text.Foreign;
 import io.kvmirq.uapi.Names;
 import io.kvmirq.uapi.UapiTable;
 import java.util.Map;
@@ -26,7 +27,7 @@ final class Requests {
     static long number(String name) {
         @Nullable Long number = NUMBERS.get(name);
         if (number == null) {
-            throw new IllegalArgumentException("no ioctl is named '" + name + "': near are "
+            throw new IllegalArgumentException("no ioctl is named " + Foreign.quoted(name) + ": near are "
                     + String.join(", ", Names.nearest(name, NUMBERS.keySet())));
         }
         return number;

@@ -4,10 +4,12 @@ package io.kvmirq.cli.frame;
 import io.kvmirq.KernelException;
 import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.explain.ProcessLimit;
+import io.kvmirq.text.Foreign;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.HashMap;
@@ -15,12 +17,14 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.Predicate;
+import java.util.stream.Collectors;
 import picocli.AutoComplete;
 import picocli.CommandLine;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ParseResult;
+import picocli.CommandLine.TypeConversionException;
 import picocli.CommandLine.UnmatchedArgumentException;
 
 /** Parses the command line, runs the named command and reports usage errors. */
@@ -46,6 +50,7 @@ public record Commands(List<Command> commands) {
     public int run(String[] given, Terminal terminal) {
         String[] arguments = withHelpAsOption(given);
         CommandLine line = commandLine(arguments)
+                .registerConverter(Path.class, Commands::path)
                 .setUsageHelpWidth(Math.max(LEAST_COLUMNS, terminal.columns()))
                 .setOut(new PrintWriter(terminal.out(), true, StandardCharsets.UTF_8));
         try {
@@ -209,14 +214,23 @@ public record Commands(List<Command> commands) {
                         .toList()
                 : List.of();
         if (options.isEmpty() && e instanceof UnmatchedArgumentException unmatched) {
-            String first = Hex.quoted(unmatched.getUnmatched().get(0));
+            String first = Foreign.quoted(unmatched.getUnmatched().get(0));
             return e.getCommandLine().getParent() == null
                     ? "there is no command " + first
                     : "argument " + first + " is unexpected";
         }
         return options.isEmpty()
-                ? String.valueOf(e.getMessage())
-                : "Unknown option" + (options.size() == 1 ? "" : "s") + ": '" + String.join("', '", options) + "'";
+                ? Foreign.shown(String.valueOf(e.getMessage()))
+                : "Unknown option" + (options.size() == 1 ? "" : "s") + ": "
+                        + Foreign.shown(options.stream().map(Foreign::quoted).collect(Collectors.joining(", ")));
+    }
+
+    private static Path path(String text) {
+        try {
+            return Path.of(text);
+        } catch (InvalidPathException e) {
+            throw new TypeConversionException(Foreign.shown(text) + " cannot be the name of a file here");
+        }
     }
 
     private static String usageError(ParameterException e) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.frame;
 
+import io.kvmirq.text.Foreign;
 import java.io.IOException;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileSystemException;
@@ -23,7 +24,7 @@ public final class FileSentence {
 
     /** The name of a file on one line. It may come from another user. */
     public static String shown(Path file) {
-        return Hex.printable(file.toString(), Integer.MAX_VALUE);
+        return Foreign.shown(file.toString());
     }
 
     public static String cannotWrite(Path file, IOException e) {

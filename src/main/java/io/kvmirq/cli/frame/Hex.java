@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.frame;
 
+import io.kvmirq.text.Foreign;
 import java.util.HexFormat;
 
-/** Parses and prints unsigned hex numbers, and prints input of users safely. */
+/** Parses and prints unsigned hex numbers. */
 public final class Hex {
     private static final int BITS_OF_A_DIGIT = 4;
-    private static final int SHOWN = 40;
 
     private Hex() {}
 
@@ -25,7 +25,7 @@ public final class Hex {
             good = HexFormat.isHexDigit(text.charAt(i));
         }
         if (!good) {
-            throw new IllegalArgumentException(what + " is " + quoted(text) + ": expected 1 to "
+            throw new IllegalArgumentException(what + " is " + Foreign.quoted(text) + ": expected 1 to "
                     + bits / BITS_OF_A_DIGIT + " hex digits, with or without 0x");
         }
         return Long.parseUnsignedLong(text, start, text.length(), 16);
@@ -39,36 +39,5 @@ public final class Hex {
     /** 0x and the digits, with leading zeros for a number of {@code bits}. */
     public static String padded(long value, int bits) {
         return "0x" + HexFormat.of().toHexDigits(value, bits / BITS_OF_A_DIGIT);
-    }
-
-    /** {@link #printable} text in quotes. */
-    public static String quoted(String text) {
-        return "'" + printable(text, SHOWN) + "'";
-    }
-
-    /** The first {@code longest} characters; control and invisible characters become question marks. */
-    public static String printable(String text, int longest) {
-        // No stream: it would be the only one at many a start of the command.
-        StringBuilder shown = new StringBuilder();
-        int at = 0;
-        for (int count = 0; at < text.length() && count < longest; count++) {
-            int c = text.codePointAt(at);
-            shown.appendCodePoint(isPrinted(c) ? c : '?');
-            at += Character.charCount(c);
-        }
-        return shown.append(at < text.length() ? "..." : "").toString();
-    }
-
-    private static boolean isPrinted(int c) {
-        return switch (Character.getType(c)) {
-            case Character.CONTROL,
-                    Character.FORMAT,
-                    Character.SURROGATE,
-                    Character.PRIVATE_USE,
-                    Character.UNASSIGNED,
-                    Character.LINE_SEPARATOR,
-                    Character.PARAGRAPH_SEPARATOR -> false;
-            default -> true;
-        };
     }
 }

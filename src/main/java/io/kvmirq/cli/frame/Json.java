@@ -3,6 +3,8 @@ package io.kvmirq.cli.frame;
 
 import com.fasterxml.jackson.core.JsonFactoryBuilder;
 import com.fasterxml.jackson.core.JsonGenerator;
+import com.fasterxml.jackson.core.SerializableString;
+import com.fasterxml.jackson.core.io.CharacterEscapes;
 import com.fasterxml.jackson.core.json.JsonWriteFeature;
 import java.io.IOException;
 import java.io.PrintStream;
@@ -12,12 +14,31 @@ import java.util.OptionalInt;
 import java.util.OptionalLong;
 import java.util.function.BiConsumer;
 import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
 
 /** Writes records as JSON in ASCII, one document a line. A value that is absent is null. For one thread. */
 public final class Json {
     @FunctionalInterface
     private interface Part {
         void write() throws IOException;
+    }
+
+    /** DEL is ASCII, and JSON does not ask to escape it. */
+    private static final class EscapesOfDelete extends CharacterEscapes {
+        private static final long serialVersionUID = 1;
+        private static final int DELETE = 0x7f;
+
+        @Override
+        public int[] getEscapeCodesForAscii() {
+            int[] escapes = standardAsciiEscapesForJSON();
+            escapes[DELETE] = ESCAPE_STANDARD;
+            return escapes;
+        }
+
+        @Override
+        public @Nullable SerializableString getEscapeSequence(int character) {
+            return null;
+        }
     }
 
     private final JsonGenerator to;
@@ -27,6 +48,7 @@ public final class Json {
         try {
             this.to = new JsonFactoryBuilder()
                     .rootValueSeparator("")
+                    .characterEscapes(new EscapesOfDelete())
                     .build()
                     .createGenerator(out)
                     .disable(JsonGenerator.Feature.AUTO_CLOSE_TARGET)

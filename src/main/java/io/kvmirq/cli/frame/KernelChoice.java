@@ -3,6 +3,7 @@ package io.kvmirq.cli.frame;
 
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.fake.Profile;
+import io.kvmirq.text.Foreign;
 import java.util.List;
 import java.util.Optional;
 import picocli.CommandLine.Model.OptionSpec;
@@ -37,7 +38,7 @@ public final class KernelChoice {
 
     /** A value of an option that is not one of those that are known. */
     public static String notOneOf(String text, List<String> known) {
-        return "'" + text + "' is not one of " + String.join(", ", known);
+        return Foreign.quoted(text) + " is not one of " + String.join(", ", known);
     }
 
     /** The reason why the backend that the environment selects is refused; empty for a known one. */

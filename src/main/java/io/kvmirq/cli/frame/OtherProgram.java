@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.frame;
 
+import io.kvmirq.text.Foreign;
 import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.Map;
 import java.util.Optional;
@@ -22,12 +24,22 @@ public final class OtherProgram {
      * @throws UnreadableInputException when there is no such program
      */
     public static Path find(String name) {
-        Stream<Path> places = name.contains("/")
+        try {
+            return places(name)
+                    .findFirst()
+                    .orElseThrow(
+                            () -> new UnreadableInputException("cannot run " + Foreign.shown(name) + ": not found"));
+        } catch (InvalidPathException e) {
+            throw new UnreadableInputException("cannot run " + Foreign.shown(name) + ": no file has such a name", e);
+        }
+    }
+
+    private static Stream<Path> places(String name) {
+        return name.contains("/")
                 ? Stream.of(Path.of(name)).filter(Files::exists)
                 : Stream.of(System.getenv().getOrDefault("PATH", "").split(":"))
                         .map(directory -> Path.of(directory, name))
                         .filter(Files::isExecutable);
-        return places.findFirst().orElseThrow(() -> new UnreadableInputException("cannot run " + name + ": not found"));
     }
 
     /** Gives the program the locale in which the user started this command. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.frame;
 
+import io.kvmirq.text.Foreign;
 import java.io.OutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
@@ -63,7 +64,7 @@ public record Terminal(
 
     /** Text without what a terminal takes for a command: control characters become question marks, except line ends. */
     public static String printable(String text) {
-        return text.lines().map(line -> Hex.printable(line, Integer.MAX_VALUE)).collect(Collectors.joining("\n"));
+        return text.lines().map(line -> Foreign.printable(line)).collect(Collectors.joining("\n"));
     }
 
     /**

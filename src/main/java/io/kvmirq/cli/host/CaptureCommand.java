@@ -4,10 +4,10 @@ package io.kvmirq.cli.host;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.FileSentence;
-import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Capture;
 import io.kvmirq.diag.CaptureDiff;
+import io.kvmirq.text.Foreign;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -58,7 +58,7 @@ public final class CaptureCommand implements Command {
                         diff
                                 ? "--diff has " + (archives.size() == 1 ? "one archive" : "no archives")
                                         + ": expected two, --diff A B"
-                                : "argument " + Hex.quoted(archives.get(0))
+                                : "argument " + Foreign.quoted(archives.get(0))
                                         + " is unexpected: expected --diff A B, or -o FILE");
             }
             if (diff) {

@@ -23,6 +23,7 @@ import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.PostingOutlook;
+import io.kvmirq.text.Foreign;
 import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
@@ -141,7 +142,7 @@ record DecideQuestion(
         String[] words = msi.split("/", -1);
         if (words.length != 2) {
             throw new IllegalArgumentException(
-                    "--msi is " + Hex.quoted(msi) + ": expected ADDRESS/DATA, such as 0xfee01000/0x41");
+                    "--msi is " + Foreign.quoted(msi) + ": expected ADDRESS/DATA, such as 0xfee01000/0x41");
         }
         return new MsiMessage(
                 Hex.parse(words[0], "the address", Long.SIZE), (int) Hex.parse(words[1], "the data", Integer.SIZE));
@@ -184,8 +185,8 @@ record DecideQuestion(
         return Arrays.stream(all)
                 .filter(one -> Command.label(one).equals(text.toLowerCase(Locale.ROOT)))
                 .findFirst()
-                .orElseThrow(() -> new IllegalArgumentException(what + " " + Hex.quoted(text) + " is unknown: expected "
-                        + String.join(", ", Command.labels(all)) + more));
+                .orElseThrow(() -> new IllegalArgumentException(what + " " + Foreign.quoted(text)
+                        + " is unknown: expected " + String.join(", ", Command.labels(all)) + more));
     }
 
     private static LinuxVersion kernel(ParseResult arguments, LinuxVersion usual) {
@@ -196,7 +197,7 @@ record DecideQuestion(
         return LinuxVersion.of(text)
                 .filter(version -> version.isSince(6, 1))
                 .orElseThrow(() -> new IllegalArgumentException(
-                        "--kernel is " + Hex.quoted(text) + ": expected 6.1 or newer, such as 6.12"));
+                        "--kernel is " + Foreign.quoted(text) + ": expected 6.1 or newer, such as 6.12"));
     }
 
     /** The answer of each host. */

@@ -15,6 +15,7 @@ import io.kvmirq.arch.vtd.PostedIrte;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.text.Foreign;
 import java.io.PrintStream;
 import java.util.List;
 import java.util.stream.Collectors;
@@ -72,7 +73,7 @@ final class DecideText {
         terminal.out().println("  event " + Integer.toUnsignedString(message.data()) + ", for an ITS of the guest");
         boolean posted = decision.vlpi().orElse(false);
         terminal.out()
-                .println("arm64 (Linux " + Hex.printable(decision.kernel(), Integer.MAX_VALUE)
+                .println("arm64 (Linux " + Foreign.printable(decision.kernel())
                         + ", as the host's files show it): "
                         + (posted ? terminal.good("a vLPI") : terminal.bad("no vLPI")) + ": " + decision.text());
         if (!posted) {

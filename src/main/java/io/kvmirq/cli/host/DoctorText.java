@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.host;
 
-import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Check;
 import io.kvmirq.diag.Finding;
 import io.kvmirq.diag.Finding.Status;
 import io.kvmirq.diag.Remedy;
 import io.kvmirq.diag.Remedy.Change;
+import io.kvmirq.text.Foreign;
 import java.util.List;
 
 /** Prints findings as text. */
@@ -33,7 +33,7 @@ final class DoctorText {
                     + " ".repeat(STATUS - finding.status().name().length())
                     + finding.check().id()
                     + " ".repeat(ID - finding.check().id().length())
-                    + Hex.printable(finding.text(), Integer.MAX_VALUE);
+                    + Foreign.printable(finding.text());
             text.append(terminal.wrapped(line, STATUS + ID)).append('\n');
             append(finding, text, terminal);
         }
@@ -82,7 +82,7 @@ final class DoctorText {
                 + mark
                 + remedy.change().label()
                 + ": "
-                + Hex.printable(remedy.text(), Integer.MAX_VALUE)
+                + Foreign.printable(remedy.text())
                 + remedy.cost();
         text.append(terminal.wrapped(line, STATUS + 2)).append('\n');
     }

@@ -10,6 +10,7 @@ import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.Answers;
 import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.KernelCall;
+import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.EnumSet;
@@ -101,16 +102,16 @@ public final class ErrnoCommand implements Command {
 
     private static Question question(List<String> words) {
         if (words.size() < 2) {
-            throw new IllegalArgumentException(
-                    "expected a call and an errno, such as 'irqfd EBUSY', got '" + String.join(" ", words) + "'");
+            throw new IllegalArgumentException("expected a call and an errno, such as 'irqfd EBUSY', got "
+                    + Foreign.quoted(String.join(" ", words)));
         }
         KernelCall call = KernelCall.of(words.get(0))
                 .orElseThrow(() -> new IllegalArgumentException(
-                        "call '" + words.get(0) + "' is unknown: expected one of " + calls()));
+                        "call " + Foreign.quoted(words.get(0)) + " is unknown: expected one of " + calls()));
         Set<Fact> known = EnumSet.noneOf(Fact.class);
         for (String word : words.subList(2, words.size())) {
             Fact fact = Fact.of(word)
-                    .orElseThrow(() -> new IllegalArgumentException("'" + word + "' is not a known condition:"
+                    .orElseThrow(() -> new IllegalArgumentException(Foreign.quoted(word) + " is not a known condition:"
                             + " expected one of "
                             + Arrays.stream(Fact.values()).map(Fact::label).collect(Collectors.joining(", "))));
             known.stream().filter(fact::excludes).findFirst().ifPresent(other -> {
@@ -125,8 +126,8 @@ public final class ErrnoCommand implements Command {
     private static int errno(String word) {
         OptionalInt number = Errno.numberOf(word);
         if (number.isEmpty()) {
-            throw new IllegalArgumentException("'" + word
-                    + "' is not an errno: expected a name such as EBUSY, a number from 1 to 4095 or its"
+            throw new IllegalArgumentException(Foreign.quoted(word)
+                    + " is not an errno: expected a name such as EBUSY, a number from 1 to 4095 or its"
                     + " negative, or 0");
         }
         return number.getAsInt();

@@ -6,7 +6,6 @@ import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.FileSentence;
-import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Chain;
@@ -26,6 +25,7 @@ import io.kvmirq.host.PciDevice;
 import io.kvmirq.host.VfioOutlook;
 import io.kvmirq.host.VmProcess;
 import io.kvmirq.recording.tapes.TapeException;
+import io.kvmirq.text.Foreign;
 import io.kvmirq.vfio.IrqKind;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -238,7 +238,7 @@ public final class ExplainCommand implements Command {
     private static int vector(String typed) {
         if (!typed.matches("\\d{1,4}") || Integer.parseInt(typed) > MOST_VECTOR) {
             throw new IllegalArgumentException(
-                    Hex.quoted(typed) + " is not a vector: expected a number from 0 to 2047, such as 3");
+                    Foreign.quoted(typed) + " is not a vector: expected a number from 0 to 2047, such as 3");
         }
         return Integer.parseInt(typed);
     }
@@ -285,7 +285,7 @@ public final class ExplainCommand implements Command {
                     + (devices.isEmpty()
                             ? ": the VMM opened none"
                             : " " + question.device().map(PciAddress::toString).orElse("") + "; it has "
-                                    + devices.stream().map(Hex::quoted).collect(Collectors.joining(", "))));
+                                    + devices.stream().map(Foreign::quoted).collect(Collectors.joining(", "))));
         }
         return chains;
     }

@@ -2,7 +2,6 @@
 package io.kvmirq.cli.host;
 
 import io.kvmirq.cli.frame.ExitCode;
-import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Chain;
 import io.kvmirq.diag.Claim;
@@ -10,6 +9,7 @@ import io.kvmirq.diag.Evidence;
 import io.kvmirq.diag.Hop;
 import io.kvmirq.diag.Link;
 import io.kvmirq.diag.Remedy;
+import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -168,6 +168,6 @@ final class ExplainText {
     }
 
     private static String printable(String text) {
-        return Hex.printable(text, Integer.MAX_VALUE);
+        return Foreign.printable(text);
     }
 }

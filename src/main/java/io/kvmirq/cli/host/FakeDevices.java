@@ -5,6 +5,7 @@ import io.kvmirq.NotModelledException;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
+import io.kvmirq.text.Foreign;
 
 /** The host of a fake kernel, with devices as examples. */
 public final class FakeDevices {
@@ -38,7 +39,7 @@ public final class FakeDevices {
         try {
             return kernel(profile).hostFiles();
         } catch (NotModelledException e) {
-            throw new IllegalArgumentException("--fake is '" + profile + "': " + e.getMessage(), e);
+            throw new IllegalArgumentException("--fake is " + Foreign.quoted(profile) + ": " + e.getMessage(), e);
         }
     }
 }

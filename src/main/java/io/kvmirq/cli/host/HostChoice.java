@@ -2,10 +2,10 @@
 package io.kvmirq.cli.host;
 
 import io.kvmirq.PciAddress;
-import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.PciDevice;
 import io.kvmirq.host.VmProcess;
+import io.kvmirq.text.Foreign;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
@@ -41,7 +41,7 @@ public final class HostChoice {
             return PciAddress.parse(typed);
         } catch (IllegalArgumentException e) {
             throw new IllegalArgumentException(
-                    Hex.quoted(typed)
+                    Foreign.quoted(typed)
                             + " is not a PCI address: expected DOMAIN:BUS:DEVICE.FUNCTION, such as 0000:3b:00.0",
                     e);
         }
@@ -72,7 +72,7 @@ public final class HostChoice {
     }
 
     static AbsentException withoutDevice(String guest) {
-        return new AbsentException("guest " + Hex.quoted(guest) + " has no PCI device of VFIO");
+        return new AbsentException("guest " + Foreign.quoted(guest) + " has no PCI device of VFIO");
     }
 
     /** The guests of a name, or that of a process. */
@@ -86,9 +86,9 @@ public final class HostChoice {
         }
         int hidden = host.vms().unreadable();
         String known = host.vms().all().stream()
-                .map(one -> Hex.quoted(one.name()) + " (process " + one.pid() + ")")
+                .map(one -> Foreign.quoted(one.name()) + " (process " + one.pid() + ")")
                 .collect(Collectors.joining(", "));
-        throw new AbsentException("no guest " + Hex.quoted(nameOrPid) + " is seen: "
+        throw new AbsentException("no guest " + Foreign.quoted(nameOrPid) + " is seen: "
                 + (known.isEmpty() ? "no process holds a VM" : "name one of " + known + ", or its process")
                 + (hidden == 0 ? "" : "; " + hidden + " processes do not show their files: run as root"));
     }

@@ -4,10 +4,10 @@ package io.kvmirq.cli.host;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.FileSentence;
-import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.UnreadableInputException;
 import io.kvmirq.diag.Capture;
 import io.kvmirq.fake.Profile;
+import io.kvmirq.text.Foreign;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.AccessDeniedException;
@@ -87,7 +87,7 @@ public final class HostSource {
         if (needed.stream().noneMatch(name -> Files.isDirectory(directory.resolve(name)))) {
             throw new UnreadableInputException(
                     arguments.hasMatchedOption("--root")
-                            ? "--root is " + Hex.quoted(directory.toString()) + ": "
+                            ? "--root is " + Foreign.quoted(directory.toString()) + ": "
                                     + (isDenied(directory.resolve(needed.get(0)))
                                             ? "permission denied: run as root, or let this user read the directory"
                                             : "expected a directory with " + String.join(" or ", needed) + " in it")

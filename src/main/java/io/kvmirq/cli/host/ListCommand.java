@@ -5,7 +5,6 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.ExitCode;
-import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Evidence;
@@ -15,6 +14,7 @@ import io.kvmirq.diag.LiveChains;
 import io.kvmirq.diag.LiveHost;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.VmProcess;
+import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -167,7 +167,7 @@ public final class ListCommand implements Command {
                 printable(row.hostIrq()),
                 row.device().toString(),
                 row.interrupt(),
-                Hex.printable(row.guest().orElse("-"), WIDEST),
+                Foreign.printable(row.guest().orElse("-"), WIDEST),
                 row.vcpu().map(vcpu -> vcpu + mark(row.vcpuEvidence())).orElse("-"),
                 row.gsi().orElse("-"),
                 row.guestVector().orElse("-"),
@@ -196,7 +196,7 @@ public final class ListCommand implements Command {
     }
 
     private static String printable(String text) {
-        return Hex.printable(text, Integer.MAX_VALUE);
+        return Foreign.printable(text);
     }
 
     private static void write(HostFacts host, Listing listing, Optional<Live> live, Terminal terminal) {

@@ -4,7 +4,6 @@ package io.kvmirq.cli.host;
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.frame.Command;
-import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.diag.Live;
@@ -13,6 +12,7 @@ import io.kvmirq.diag.LiveWindow;
 import io.kvmirq.host.Fact;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.VmProcess;
+import io.kvmirq.text.Foreign;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
@@ -63,8 +63,8 @@ final class LiveOption {
         String typed = arguments.matchedOptionValue(NAME, "");
         int seconds = typed.matches("\\d{1,4}") ? Integer.parseInt(typed) : 0;
         if (seconds < 1 || seconds > LONGEST) {
-            throw new IllegalArgumentException(
-                    NAME + " " + Hex.quoted(typed) + " is no time: expected 1 to " + LONGEST + " seconds, such as 10");
+            throw new IllegalArgumentException(NAME + " " + Foreign.quoted(typed) + " is no time: expected 1 to "
+                    + LONGEST + " seconds, such as 10");
         }
         for (String other : List.of("--fake", "--root", "--from", "--tape")) {
             if (arguments.hasMatchedOption(other)) {
@@ -200,7 +200,7 @@ final class LiveOption {
     }
 
     private static void line(Terminal terminal, String text) {
-        terminal.out().println(Hex.printable(text, Integer.MAX_VALUE));
+        terminal.out().println(Foreign.printable(text));
     }
 
     static void write(Json json, Live live) {

@@ -3,8 +3,8 @@ package io.kvmirq.cli.races;
 
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.ExitCode;
-import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.text.Foreign;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
@@ -68,7 +68,7 @@ public final class RacesCommand implements Command {
                 Races.ALL.stream().filter(one -> one.name().equals(name)).findFirst();
         if (race.isEmpty()) {
             terminal.err()
-                    .println("kvmirq: race " + Hex.quoted(name) + " is unknown: expected one of "
+                    .println("kvmirq: race " + Foreign.quoted(name) + " is unknown: expected one of "
                             + String.join(", ", Races.names()) + ". See kvmirq races --help");
             return ExitCode.USAGE;
         }

@@ -21,6 +21,7 @@ import io.kvmirq.selftest.Journal;
 import io.kvmirq.selftest.Result;
 import io.kvmirq.selftest.Scenario;
 import io.kvmirq.selftest.Selftest;
+import io.kvmirq.text.Foreign;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -114,7 +115,7 @@ public final class SelftestCommand implements Command {
             } catch (NumberFormatException e) {
                 // Reported below, with the range.
             }
-            throw new TypeConversionException("'" + text + "' is not a number from 1 to " + MAX_COUNT);
+            throw new TypeConversionException(Foreign.quoted(text) + " is not a number from 1 to " + MAX_COUNT);
         };
     }
 

@@ -6,7 +6,7 @@ import io.kvmirq.recording.tapes.TapeException;
 import io.kvmirq.recording.tapes.TapeLine;
 import io.kvmirq.recording.tapes.TapeReader;
 import io.kvmirq.recording.tapes.TapeText;
-import io.kvmirq.uapi.Names;
+import io.kvmirq.text.Foreign;
 import java.io.BufferedInputStream;
 import java.io.Closeable;
 import java.io.IOException;
@@ -61,10 +61,10 @@ public final class Replay implements Closeable {
     public record Diverged(long calls, long number, String call, String expected, String got, List<String> open)
             implements Outcome {
         public Diverged {
-            call = Names.printable(call);
-            expected = Names.printable(expected);
-            got = Names.printable(got);
-            open = open.stream().map(Names::printable).toList();
+            call = Foreign.printable(call);
+            expected = Foreign.printable(expected);
+            got = Foreign.printable(got);
+            open = open.stream().map(Foreign::printable).toList();
         }
 
         @Override
@@ -77,8 +77,8 @@ public final class Replay implements Closeable {
     /** A call could not be made again, or not on this kernel. */
     public record Stopped(long calls, long number, String call, String reason) implements Outcome {
         public Stopped {
-            call = Names.printable(call);
-            reason = Names.printable(reason);
+            call = Foreign.printable(call);
+            reason = Foreign.printable(reason);
         }
 
         @Override

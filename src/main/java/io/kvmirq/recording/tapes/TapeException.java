@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.recording.tapes;
 
-import io.kvmirq.uapi.Names;
+import io.kvmirq.text.Foreign;
 
 /** The input is not a tape, or not a whole one. The message names line and field. */
 public final class TapeException extends RuntimeException {
@@ -10,7 +10,7 @@ public final class TapeException extends RuntimeException {
     private final boolean cut;
 
     TapeException(long line, String flaw) {
-        super("tape line " + line + ": " + Names.printable(flaw));
+        super("tape line " + line + ": " + Foreign.shown(flaw));
         this.cut = false;
     }
 
@@ -19,7 +19,7 @@ public final class TapeException extends RuntimeException {
     }
 
     TapeException(long line, String flaw, Throwable cause, boolean cut) {
-        super("tape line " + line + ": " + Names.printable(flaw), cause);
+        super("tape line " + line + ": " + Foreign.shown(flaw), cause);
         this.cut = cut;
     }
 

@@ -2,6 +2,7 @@
 package io.kvmirq.recording.tapes;
 
 import io.kvmirq.Errno;
+import io.kvmirq.text.Foreign;
 import io.kvmirq.uapi.Arguments;
 import io.kvmirq.uapi.Names;
 import io.kvmirq.uapi.Uapi;
@@ -38,7 +39,7 @@ public final class TapeText {
 
     /** One line without its end; for all processes but the first that called, it begins with the process. */
     public String render(TapeLine line) {
-        return Names.printable(text(line));
+        return Foreign.printable(text(line));
     }
 
     private String text(TapeLine line) {

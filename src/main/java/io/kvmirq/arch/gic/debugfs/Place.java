@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.gic.debugfs;
 
+import io.kvmirq.text.Foreign;
+
 /**
  * A line of a debugfs file, for the sentence about what is wrong with it.
  *
@@ -10,9 +12,8 @@ record Place(String file, int line, String text) {
     private static final int SHOWN = 60;
 
     IllegalArgumentException unexpected(String expected) {
-        String shown = (text.length() > SHOWN ? text.substring(0, SHOWN) + "..." : text).replaceAll("\\p{Cc}", "?");
         return new IllegalArgumentException(
-                "line " + line + " of " + file + " is '" + shown + "': expected " + expected);
+                "line " + line + " of " + file + " is '" + Foreign.printable(text, SHOWN) + "': expected " + expected);
     }
 
     int number(String digits, int radix) {

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.text;
+
+/**
+ * Text from outside: arguments, names of files and devices, tapes, snapshots, messages of other libraries. It may hold
+ * what a terminal takes for a command, or what hides other text, and be of any length.
+ */
+public final class Foreign {
+    /** A word that somebody typed. */
+    private static final int WORD = 40;
+
+    /** A path, or a sentence that quotes one. */
+    private static final int SENTENCE = 1000;
+
+    private Foreign() {}
+
+    /** A word in quotes, {@link #printable} and cut. */
+    public static String quoted(String word) {
+        return "'" + printable(word, WORD) + "'";
+    }
+
+    /** A path or a sentence, {@link #printable} and cut. */
+    public static String shown(String sentence) {
+        return printable(sentence, SENTENCE);
+    }
+
+    /** All of a text; control and invisible characters, and line ends, become question marks. */
+    public static String printable(String text) {
+        return printable(text, Integer.MAX_VALUE);
+    }
+
+    /** The first {@code longest} characters; control and invisible characters become question marks. */
+    public static String printable(String text, int longest) {
+        // No stream: it would be the only one at many a start of the command.
+        StringBuilder shown = new StringBuilder();
+        int at = 0;
+        for (int count = 0; at < text.length() && count < longest; count++) {
+            int c = text.codePointAt(at);
+            shown.appendCodePoint(isPrinted(c) ? c : '?');
+            at += Character.charCount(c);
+        }
+        return shown.append(at < text.length() ? "..." : "").toString();
+    }
+
+    private static boolean isPrinted(int c) {
+        return switch (Character.getType(c)) {
+            case Character.CONTROL,
+                    Character.FORMAT,
+                    Character.SURROGATE,
+                    Character.PRIVATE_USE,
+                    Character.UNASSIGNED,
+                    Character.LINE_SEPARATOR,
+                    Character.PARAGRAPH_SEPARATOR -> false;
+            default -> true;
+        };
+    }
+}
