@@ -2,7 +2,7 @@
 /*
  * libkvmirqtape.so, an LD_PRELOAD recorder: one line of JSON for each call
  * that a program makes on KVM, VFIO, iommufd and eventfds, into $KVMIRQ_TAPE
- * (a file, or the number of an open descriptor).
+ * (a file that exists, or the number of an open descriptor).
  *
  * A call is passed on unchanged, errno included. The program's memory is read
  * once the kernel found it readable, so that a bad pointer is recorded as null
@@ -20,8 +20,8 @@
  * epoll_wait() and close_range(). Without /proc, as in a chroot, only ioctls of
  * KVM and VFIO, eventfd() and opens that fail are seen, and polls of anything.
  * A seccomp filter that does not allow what recording calls (process_vm_readv,
- * readlink, fallocate, mmap, munmap, rt_sigprocmask, rt_sigpending,
- * rt_sigtimedwait) makes lines incomplete, or kills the program.
+ * readlink, fallocate, fcntl, fstat, mmap, munmap, rt_sigprocmask,
+ * rt_sigpending, rt_sigtimedwait) makes lines incomplete, or kills the program.
  *
  * A descriptor keeps its name until close(), dup2(), dup3(), close_range() or
  * closefrom() of this library ends it: after a raw system call, or fclose(),

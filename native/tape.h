@@ -100,10 +100,10 @@ void tape_leave(int fd, const struct quiet *quiet, int result);
 
 /* tape_map.c: a tape in shared memory. */
 
-/* Whether the file was prepared for it. */
+/* Whether the file was prepared for it, and nobody can shorten it. */
 bool map_open(int fd);
 bool map_is_open(void);
-/* False: the disk is full, or a limit is reached; the tape says so. */
+/* False: nobody reads, or a limit is reached; the tape says so. */
 bool map_append(const struct line *line);
 
 /* tape_argument.c: what is recorded, and what of the program's memory. */

@@ -33,7 +33,7 @@ bool tape_is_open(void)
 static int tape_open(const char *path, int flags)
 {
 	return (int)syscall(SYS_openat, AT_FDCWD, path,
-			    O_APPEND | O_CLOEXEC | flags, 0600);
+			    O_APPEND | O_CLOEXEC | O_NOCTTY | flags);
 }
 
 /* A program may have closed our descriptor, and its number be another file. */
@@ -191,18 +191,6 @@ void tape_header(const char *link)
 	tape_append(&line);
 }
 
-/* A mapping that is written needs a descriptor that reads, too. */
-static void map_start(int fd)
-{
-	int wide = tape_open(tape.path, O_RDWR);
-
-	if (wide < 0)
-		return;
-	if (tape_is(wide) && map_open(wide))
-		syscall(SYS_dup3, wide, fd, O_CLOEXEC);
-	syscall(SYS_close, wide);
-}
-
 /* The program may change its environment and its directory. */
 static void remember(const char *name)
 {
@@ -222,10 +210,15 @@ static void remember(const char *name)
 		*tape.path = '\0'; /* too long to open again */
 }
 
+/*
+ * A name below /proc is that of a file of kvmirq tape, which has none itself: a
+ * tape in shared memory.
+ */
 bool tape_start(void)
 {
 	const char *name = getenv("KVMIRQ_TAPE");
 	struct stat now;
+	bool shared = false;
 	int fd, high;
 
 	if (!name || !*name)
@@ -234,7 +227,8 @@ bool tape_start(void)
 		fd = atoi(name);
 	} else {
 		remember(name);
-		fd = tape_open(name, O_CREAT | O_WRONLY);
+		shared = !strncmp(name, "/proc/", strlen("/proc/"));
+		fd = tape_open(name, shared ? O_RDWR | O_NONBLOCK : O_WRONLY);
 		/* Out of the way of numbers that a program expects to get. */
 		high = (int)syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 512);
 		if (high >= 0) {
@@ -244,11 +238,14 @@ bool tape_start(void)
 	}
 	if (fstat(fd, &now))
 		return false;
+	/* Once kvmirq tape has ended, the name is another's. */
+	if (shared && !map_open(fd)) {
+		syscall(SYS_close, fd);
+		return false;
+	}
 	tape.dev = now.st_dev;
 	tape.ino = now.st_ino;
 	tape.kept = fd;
-	if (*tape.path && S_ISREG(now.st_mode) && now.st_size)
-		map_start(fd);
 	tape.fd = fd;
 	return true;
 }

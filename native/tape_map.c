@@ -1,13 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A tape in memory that processes share: a file that kvmirq tape prepared,
+ * A tape in memory that processes share: a memfd that kvmirq tape prepared,
  * with a head and then slots. A thread takes a slot by adding its size to the
  * head's end, so slots lie in the order in which calls ended, over all threads
  * and processes; then it writes the slot without a system call. A killed
- * program leaves each slot whole, empty (zeros) or marked as open. Blocks are
- * allocated before memory is touched: a full disk ends the tape, it raises no
- * SIGBUS (except on a file system that copies on write, or has no blocks to
- * allocate). Read by io.kvmirq.recording.SlotFile.
+ * program leaves each slot whole, empty (zeros) or marked as open.
+ *
+ * A process of the program that has fewer rights writes to the same memory, so
+ * the head is not trusted: a wrong one spoils the tape and nothing else. What
+ * is written to is this process's own affair: a window of the file, which
+ * nobody can shorten (F_SEAL_SHRINK) and whose memory is allocated before it
+ * is touched.
+ *
+ * A window is opened while kvmirq tape holds its lock on the file, and while
+ * the file takes less memory than a limit. It releases what was read before.
+ * Read by io.kvmirq.recording.SlotFile.
  */
 #include "tape.h"
 
@@ -15,26 +22,30 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #define MAGIC "KVMIRQ\1\n"
 #define OPEN (1ULL << 63) /* of a slot's first word: its line is not whole */
-#define GROWTH (1ULL << 20)
 #define WINDOW (1ULL << 20)
 #define LARGEST_PAGE 65536ULL
+#define LAST (1ULL << 62) /* of offsets: sums of two do not overflow */
+#define BLOCK 512ULL /* of st_blocks */
 
 struct head {
 	char magic[8];
 	_Atomic uint64_t end; /* where the next slot begins */
-	_Atomic uint64_t allocated; /* up to where memory may be touched */
+	_Atomic uint64_t read; /* slots before it have been read */
 	_Atomic uint64_t full; /* not 0: lines are missing at the end */
 	uint64_t reserved[4];
 };
 
 static struct head *head; /* NULL: not prepared */
+static uint64_t most = LAST; /* bytes of memory that the file may take */
 
 /* The part of the tape that a thread writes to. */
 struct window {
@@ -65,10 +76,13 @@ static void window_of_ended_thread(void *window)
 
 bool map_open(int fd)
 {
+	long seals = syscall(SYS_fcntl, fd, F_GET_SEALS, 0L);
+	const char *limit = getenv("KVMIRQ_TAPE_LIMIT");
 	struct head now;
 	void *mapped;
 
-	if (syscall(SYS_pread64, fd, &now, sizeof(now), 0L) != sizeof(now) ||
+	if (seals < 0 || !(seals & F_SEAL_SHRINK) ||
+	    syscall(SYS_pread64, fd, &now, sizeof(now), 0L) != sizeof(now) ||
 	    memcmp(now.magic, MAGIC, sizeof(now.magic)))
 		return false;
 	mapped = (void *)syscall(SYS_mmap, NULL, sizeof(now),
@@ -76,6 +90,8 @@ bool map_open(int fd)
 	if (mapped == MAP_FAILED ||
 	    pthread_key_create(&windows, window_of_ended_thread))
 		return false;
+	if (limit)
+		most = strtoull(limit, NULL, 10);
 	head = mapped;
 	return true;
 }
@@ -85,85 +101,82 @@ bool map_is_open(void)
 	return head;
 }
 
-/* Appends zeros, which shortens the file for nobody. 0 or -errno. */
-static int extend(int fd, uint64_t needed)
+/* Whether the head's end was one, and not what another process wrote there. */
+static bool is_slot(uint64_t at, size_t size)
 {
-	static const char zeros[4096];
-	long size;
-
-	while ((size = syscall(SYS_lseek, fd, 0L, SEEK_END)) >= 0 &&
-	       (uint64_t)size < needed)
-		if (syscall(SYS_write, fd, zeros, sizeof(zeros)) < 0 &&
-		    errno != EINTR)
-			return -errno;
-	return size < 0 ? -errno : 0;
+	return at >= sizeof(struct head) && !(at % sizeof(uint64_t)) &&
+	       at <= LAST - size;
 }
 
-static int fallocated(int fd, uint64_t from, uint64_t size)
+/* Whether the reader holds its lock; also if a filter forbids to ask. */
+static bool has_reader(int fd)
 {
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	return syscall(SYS_fcntl, fd, F_GETLK, &lock) ||
+	       lock.l_type != F_UNLCK;
+}
+
+/* What was read, but for the head; slots from @at on are not. */
+static void release(int fd, uint64_t at)
+{
+	uint64_t read = atomic_load(&head->read);
+
+	if (read > at)
+		read = at;
+	read &= ~(LARGEST_PAGE - 1);
+	if (read > LARGEST_PAGE)
+		syscall(SYS_fallocate, fd,
+			FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			LARGEST_PAGE, read - LARGEST_PAGE);
+}
+
+/* 0 or -errno. */
+static int allocate(int fd, uint64_t from, size_t size)
+{
+	struct stat file;
+
+	if (!has_reader(fd))
+		return -ESRCH;
+	release(fd, from);
+	if (fstat(fd, &file))
+		return -errno;
+	if ((uint64_t)file.st_blocks * BLOCK + size > most)
+		return -ENOSPC;
 	while (syscall(SYS_fallocate, fd, 0, from, size))
 		if (errno != EINTR)
 			return -errno;
 	return 0;
 }
 
-/*
- * Up to the needed end, if the disk has no more. A limit on the size of files
- * raises a signal each time, so there it ends.
- */
-static int allocate(int fd, uint64_t from, uint64_t needed)
-{
-	int ret = fallocated(fd, from, needed - from + GROWTH);
-
-	if (!ret)
-		return (int)GROWTH;
-	if (ret == -EFBIG)
-		return ret;
-	return ret == -EOPNOTSUPP ? extend(fd, needed) :
-				    fallocated(fd, from, needed - from);
-}
-
-static int grow(int fd, uint64_t needed)
-{
-	uint64_t from = atomic_load(&head->allocated);
-	uint64_t to;
-	int more;
-
-	if (needed <= from)
-		return 0;
-	more = allocate(fd, from, needed);
-	if (more < 0)
-		return more;
-	to = needed + (uint64_t)more;
-	while (from < to &&
-	       !atomic_compare_exchange_weak(&head->allocated, &from, to))
-		;
-	return 0;
-}
-
 static bool holds(const struct window *window, uint64_t at, size_t size)
 {
-	return window->at && at >= window->start &&
-	       at + size <= window->start + window->size;
+	return window->at && at >= window->start && size <= window->size &&
+	       at - window->start <= window->size - size;
 }
 
-static bool window_open(struct window *window, int fd, uint64_t at, size_t size)
+/* 0 or -errno. */
+static int window_open(struct window *window, int fd, uint64_t at, size_t size)
 {
 	uint64_t start = at & ~(LARGEST_PAGE - 1);
 	size_t length = (size_t)(at - start) + size;
+	int ret;
 
 	if (length < WINDOW)
 		length = WINDOW;
+	ret = allocate(fd, start, length);
+	if (ret)
+		return ret;
 	window->at = (char *)syscall(SYS_mmap, NULL, length,
 				     PROT_READ | PROT_WRITE, MAP_SHARED, fd,
 				     start);
 	if ((void *)window->at == MAP_FAILED) {
 		window->at = NULL;
-		return false;
+		return -ENOMEM;
 	}
 	window->start = start;
 	window->size = length;
-	return true;
+	return 0;
 }
 
 static void slot_write(const struct window *window, uint64_t at,
@@ -179,20 +192,18 @@ static void slot_write(const struct window *window, uint64_t at,
 			      memory_order_release);
 }
 
-/* Allocates the slot, and maps it. 0 or -errno. */
+/* Maps the slot. 0 or -errno. */
 static int slot_open(struct window *window, uint64_t at, size_t size)
 {
 	struct quiet quiet;
 	int fd = tape_take(&quiet);
-	int ret = fd < 0 ? -EBADF : grow(fd, at + size);
+	int ret = -EBADF;
 
-	if (!ret && !holds(window, at, size)) {
-		window_close(window);
-		if (!window_open(window, fd, at, size))
-			ret = -ENOMEM;
-		else if (window == &own)
-			pthread_setspecific(windows, window);
-	}
+	window_close(window);
+	if (fd >= 0)
+		ret = window_open(window, fd, at, size);
+	if (!ret && window == &own)
+		pthread_setspecific(windows, window);
 	tape_leave(fd, &quiet, ret);
 	return ret;
 }
@@ -209,8 +220,9 @@ bool map_append(const struct line *line)
 
 	busy = true;
 	atomic_signal_fence(memory_order_seq_cst);
-	if (!holds(window, at, size) ||
-	    at + size > atomic_load(&head->allocated))
+	if (!is_slot(at, size))
+		ret = -EINVAL;
+	else if (!holds(window, at, size))
 		ret = slot_open(window, at, size);
 	if (ret)
 		atomic_store(&head->full, 1);

@@ -61,6 +61,7 @@ static _Noreturn void child(int socket, pid_t parent, const sigset_t *signals,
 	    recv(socket, &go, sizeof(go), 0) != sizeof(go))
 		_exit(FAILED);
 	unsetenv("KVMIRQ_TAPE");
+	unsetenv("KVMIRQ_TAPE_LIMIT");
 	unsetenv("KVMIRQ_TAPE_LENGTHS");
 	if (filter_install()) {
 		if (!*words)
@@ -135,6 +136,5 @@ int main(int count, char **words)
 	report = fopen(words[1], "we");
 	if (!report)
 		return FAILED;
-	unlink(words[1]); /* PARENT has it open: nothing is left behind */
 	return run(words + 3, (pid_t)strtol(words[2], NULL, 10));
 }

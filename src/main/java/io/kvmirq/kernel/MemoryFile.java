@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kernel;
 
-import io.kvmirq.Errno;
-import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.MemoryDescriptor;
 import io.kvmirq.backend.SystemCall;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.uapi.Memfd;
-import java.lang.ref.Reference;
-import java.nio.ByteBuffer;
 import java.util.Objects;
 import java.util.Set;
 
@@ -21,8 +18,6 @@ import java.util.Set;
  */
 public final class MemoryFile implements AutoCloseable {
     private static final int SEALS = Memfd.F_SEAL_SHRINK | Memfd.F_SEAL_GROW;
-    /** Kernels before 6.3. */
-    private static final int EINVAL = -Errno.EINVAL.number();
 
     private final Fd fd;
     private final long length;
@@ -46,7 +41,7 @@ public final class MemoryFile implements AutoCloseable {
         Libc libc = kernel.libc();
         return calls.made(
                 "memory file",
-                () -> create(libc, name),
+                () -> MemoryDescriptor.create(libc, name),
                 result -> calls.failure(result, KernelCall.MEMFD, Set.of(), () -> "name=" + name),
                 fd -> {
                     int raw = fd.number();
@@ -58,19 +53,6 @@ public final class MemoryFile implements AutoCloseable {
                     calls.check(libc.fcntl(raw, Memfd.F_ADD_SEALS, SEALS), KernelCall.SEALS, Set.of(), fd::toString);
                     return new MemoryFile(fd, length);
                 });
-    }
-
-    private static int create(Libc libc, String name) {
-        ByteBuffer text = Buffers.cString(name);
-        try {
-            long address = libc.addressOf(text);
-            int flags = Memfd.MFD_CLOEXEC | Memfd.MFD_NOEXEC_SEAL;
-            int result = (int) libc.syscall(SystemCall.MEMFD_CREATE, address, flags, 0, 0);
-            flags = Memfd.MFD_CLOEXEC | Memfd.MFD_ALLOW_SEALING;
-            return result == EINVAL ? (int) libc.syscall(SystemCall.MEMFD_CREATE, address, flags, 0, 0) : result;
-        } finally {
-            Reference.reachabilityFence(text);
-        }
     }
 
     /** To be leased; a lease gives the number to share. */

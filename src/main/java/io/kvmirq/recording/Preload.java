@@ -13,6 +13,7 @@ import java.io.BufferedInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -32,9 +33,16 @@ public final class Preload {
      * The environment of the program, beside {@code LD_PRELOAD}, or of the tracer.
      *
      * @param tape where its calls are appended
+     * @param limit bytes of memory that the calls may take that were not read yet, if the tape is in memory
      */
-    public static Map<String, String> environment(Path tape) {
-        return Map.of("KVMIRQ_TAPE", tape.toString(), "KVMIRQ_TAPE_LENGTHS", lengths());
+    public static Map<String, String> environment(Path tape, long limit) {
+        return Map.of(
+                "KVMIRQ_TAPE",
+                tape.toString(),
+                "KVMIRQ_TAPE_LIMIT",
+                Long.toString(limit),
+                "KVMIRQ_TAPE_LENGTHS",
+                lengths());
     }
 
     /** The lengths of arguments that the number of a request does not give to {@code native/tape_argument.c}. */
@@ -119,12 +127,25 @@ public final class Preload {
         }
     }
 
-    /** The processes that have a file open, but this one, by number; those of other users only for root. */
+    /**
+     * The processes that have a file open, except this one, by number; those of other users only for root.
+     *
+     * @param file a link in /proc, or a file that is no link
+     */
     public static List<Long> writers(Path file) {
+        Path shown = Files.isSymbolicLink(file) ? target(file) : file;
         return ProcessHandle.allProcesses()
                 .map(ProcessHandle::pid)
-                .filter(pid -> pid != ProcessHandle.current().pid() && hasOpen(pid, file))
+                .filter(pid -> pid != ProcessHandle.current().pid() && hasOpen(pid, shown))
                 .toList();
+    }
+
+    private static Path target(Path link) {
+        try {
+            return Files.readSymbolicLink(link);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
     }
 
     private static boolean hasOpen(long pid, Path file) {

@@ -9,22 +9,26 @@ import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.function.BooleanSupplier;
 
 /**
  * The lines that {@code libkvmirqtape.so} writes into shared memory, as a stream: the reader of {@code
  * native/tape_map.c}. The file has a head and then slots. A slot is a word and a line, padded to 8 bytes; the word is
  * the length of the line, with the highest bit set until the line is whole, or 0 until its writer began. The stream
- * waits for such a slot while processes write, and leaves it out after they ended. Where lines are missing, as the disk
- * was full or the file was cut, the stream ends within a line. For one thread.
+ * waits for such a slot while processes write, and leaves it out after they ended. Where lines are missing, as a limit
+ * was reached or the file was cut, the stream ends within a line. The head says how far it has been read: the writers
+ * release the memory before. For one thread.
  */
 public final class SlotFile extends InputStream {
     private static final byte[] MAGIC = "KVMIRQ\1\n".getBytes(StandardCharsets.US_ASCII);
     private static final int HEAD = 64;
-    private static final int ALLOCATED_AT = 16;
+    private static final int READ_AT = 16;
     private static final int FULL_AT = 24;
     private static final int WORD = Long.BYTES;
     private static final int ROOM = 1 << 16;
+    /** How much is read before the head says so. */
+    private static final int RELEASED = 1 << 18;
     /** More than a line can have. */
     private static final int LONGEST = 1 << 24;
     /** The end of a stream that lacks lines. */
@@ -44,6 +48,8 @@ public final class SlotFile extends InputStream {
 
     private long partAt;
     private long at = HEAD;
+    /** As the head says. */
+    private long read = HEAD;
     /** What is left of the current line. */
     private ByteBuffer line = bytes(0);
 
@@ -53,13 +59,16 @@ public final class SlotFile extends InputStream {
     private boolean missing;
 
     private int looks;
+    /** Bytes since the last slot with a word. */
+    private long zeros;
 
     /**
+     * @param path of a file that this process may write
      * @param written waits a moment for more, and says whether no process writes any more
      * @param beforeWaiting called before waiting for more
      */
     public SlotFile(Path path, BooleanSupplier written, Runnable beforeWaiting) throws IOException {
-        this.file = FileChannel.open(path);
+        this.file = FileChannel.open(path, StandardOpenOption.READ, StandardOpenOption.WRITE);
         this.written = written;
         this.beforeWaiting = beforeWaiting;
         part.limit(0);
@@ -141,6 +150,12 @@ public final class SlotFile extends InputStream {
             return false;
         }
         missing |= !whole && !ended;
+        zeros = word == 0 ? zeros + WORD : 0;
+        if (zeros > LONGEST) {
+            // A program may write any end into the head, and make a file as long.
+            missing = true;
+            return false;
+        }
         long size = WORD + (length + WORD - 1) / WORD * WORD;
         if (whole && !has((int) size)) {
             return false;
@@ -151,7 +166,16 @@ public final class SlotFile extends InputStream {
         }
         at += size;
         looks = 0;
+        if (at - read >= RELEASED) {
+            release();
+        }
         return true;
+    }
+
+    /** The writers check the number, and other processes may have written it. */
+    private void release() throws IOException {
+        read = at;
+        file.write(bytes(Long.BYTES).putLong(read).flip(), READ_AT);
     }
 
     /** Makes bytes from {@code at} on part of {@code part}. */
@@ -172,11 +196,12 @@ public final class SlotFile extends InputStream {
     /** Up to where slots were taken and may be looked at. */
     private long end() throws IOException {
         readHead();
-        return Math.min(head.getLong(MAGIC.length), head.getLong(ALLOCATED_AT));
+        return Math.min(head.getLong(MAGIC.length), file.size());
     }
 
     private boolean isCut() throws IOException {
-        return missing || at < end() || head.getLong(FULL_AT) != 0 || file.size() < HEAD;
+        readHead();
+        return missing || at < head.getLong(MAGIC.length) || head.getLong(FULL_AT) != 0 || file.size() < HEAD;
     }
 
     private void readHead() throws IOException {

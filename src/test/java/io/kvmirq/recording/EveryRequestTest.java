@@ -106,10 +106,10 @@ class EveryRequestTest {
         Path source = Files.writeString(temporary.resolve("every.c"), source());
         Path program = temporary.resolve("every");
         Machine.compile("-w", "-o", program.toString(), source.toString());
-        Path tape = temporary.resolve("every.tape");
+        Path tape = Files.createFile(temporary.resolve("every.tape"));
         ProcessBuilder builder = new ProcessBuilder(program.toString()).inheritIO();
         builder.environment().put("LD_PRELOAD", recorder.toString());
-        builder.environment().putAll(Preload.environment(tape));
+        builder.environment().putAll(Preload.environment(tape, 0));
         builder.start().waitFor();
         return words(tape);
     }

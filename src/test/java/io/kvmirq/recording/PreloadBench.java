@@ -6,8 +6,8 @@ import io.kvmirq.bench.Coprocess;
 import io.kvmirq.bench.Goal;
 import io.kvmirq.bench.Rounds;
 import io.kvmirq.cli.tapes.TapeCommand;
+import io.kvmirq.cli.tapes.TemporaryTape;
 import java.io.IOException;
-import java.io.OutputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -25,6 +25,9 @@ final class PreloadBench {
     private static final int TRACED_ROUNDS = 21;
     private static final int WARM_UP_ROUNDS = 3;
     private static final int BATCH = 500;
+    /** Bytes of lines, which nothing reads. */
+    private static final long MOST = 1 << 30;
+
     private static final double GOAL_NANOS = 1000;
     private static final double TRACED_NANOS = TapeCommand.PTRACE_MOST_MICROS * 1000.0;
 
@@ -68,14 +71,13 @@ final class PreloadBench {
         if (!Files.exists(Path.of(arguments[2]))) {
             return; // an earlier commit has none
         }
-        Path report = Files.createTempFile("kvmirq", ".bench");
         measure(
                 bench,
                 new Op[] {Op.WRITE, Op.OTHER, Op.POLL, Op.LINE, Op.EXTENSION, Op.RUN},
                 TRACED_ROUNDS,
                 List.of(
                         arguments[2],
-                        report.toString(),
+                        "/dev/null", // its report
                         Long.toString(ProcessHandle.current().pid()),
                         program),
                 program,
@@ -85,11 +87,9 @@ final class PreloadBench {
     private static void measure(
             Bench bench, Op[] ops, int rounds, List<String> recording, String program, Function<Op, Bench.Title> title)
             throws IOException {
-        Path tape = Files.createTempFile("kvmirq", ".bench");
-        try (OutputStream empty = Files.newOutputStream(tape)) {
-            SlotFile.prepare(empty); // as kvmirq tape does: else each call is a write to the file
-        }
-        try (Coprocess recorded = new Coprocess(recording, Preload.environment(tape));
+        // As kvmirq tape does: else each call is a write to the file.
+        try (TemporaryTape tape = TemporaryTape.create();
+                Coprocess recorded = new Coprocess(recording, Preload.environment(tape.file(), MOST));
                 Coprocess plain = new Coprocess(List.of(program), Map.of())) {
             Rounds.of(
                     ops,
@@ -97,8 +97,6 @@ final class PreloadBench {
                     op -> recorded.time(op.word, BATCH),
                     op -> plain.time(op.word, BATCH));
             bench.measure(ops, rounds, op -> recorded.time(op.word, BATCH), op -> plain.time(op.word, BATCH), title);
-        } finally {
-            Files.delete(tape);
         }
     }
 }

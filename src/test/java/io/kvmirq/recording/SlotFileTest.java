@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.IOException;
 import java.io.OutputStream;
+import java.io.RandomAccessFile;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
@@ -23,6 +24,8 @@ import org.junit.jupiter.api.io.TempDir;
 /** Files as {@code native/tape_map.c} leaves them, also when it was killed. */
 class SlotFileTest {
     private static final int HEAD = 64;
+    private static final int END_AT = 8;
+    private static final int READ_AT = 16;
     private static final int FULL_AT = 24;
     private static final long OPEN = Long.MIN_VALUE;
     private static final int SEED = 7;
@@ -61,7 +64,7 @@ class SlotFileTest {
         ByteBuffer after = bytes(before.length + size).put(before);
         Arrays.stream(slots).forEach(after::put);
         long end = after.capacity();
-        after.putLong(8, end).putLong(16, end + 4096);
+        after.putLong(8, end);
         Files.write(file, after.array());
         Files.write(file, new byte[4096], StandardOpenOption.APPEND);
     }
@@ -155,6 +158,31 @@ class SlotFileTest {
             assertThat(whole).as("cut at " + length).matches("(?s)(.*\n)?");
             assertThat(read.endsWith("{")).as("cut at " + length).isEqualTo(length < used);
         }
+    }
+
+    /** The writers release the memory before it. */
+    @Test
+    void headSaysHowFarItWasRead() throws IOException {
+        String line = "x".repeat(100_000) + "\n";
+        write(whole(line), whole(line), whole(line), whole(line));
+        assertThat(read()).hasSize(4 * line.length());
+        long read = ByteBuffer.wrap(Files.readAllBytes(file))
+                .order(ByteOrder.nativeOrder())
+                .getLong(READ_AT);
+        assertThat(read).isEqualTo(HEAD + 3L * whole(line).remaining());
+    }
+
+    /** A child of the program wrote the end, and made the file as long: it takes no memory, and no time to read. */
+    @Test
+    void endThatNoLineReachesEndsTheStream() throws IOException {
+        write(whole("one\n"));
+        long far = 1L << 42;
+        try (RandomAccessFile hostile = new RandomAccessFile(file.toFile(), "rw")) {
+            hostile.setLength(far);
+            hostile.seek(END_AT);
+            hostile.write(bytes(8).putLong(far).array());
+        }
+        assertThat(read()).isEqualTo("one\n{");
     }
 
     /** Bytes that no writer wrote end the stream, and take no more memory than the longest line. */

@@ -5,39 +5,43 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Program;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
-/** The recorder's tape when a write to it fails, from tapeends.c. */
+/** The recorder's tape when a write to it fails (tapeends.c), or others write to it (tapehead.c). */
 class TapeEndsTest {
     @TempDir
     private Path temporary;
 
-    private String program = "";
-
-    @BeforeEach
-    void compile() throws Exception {
+    private String compiled(String name) throws Exception {
         Machine.assumeProgram("cc");
         Path root = Machine.root();
-        program = temporary.resolve("tapeends").toString();
+        String program = temporary.resolve(name).toString();
         Machine.compile(
                 "-std=c11",
                 "-D_GNU_SOURCE",
                 "-I" + root.resolve("native"),
                 "-o",
                 program,
-                root.resolve("src/test/native/tapeends.c").toString(),
+                root.resolve("src/test/native/" + name + ".c").toString(),
                 root.resolve("native/tape_file.c").toString(),
                 root.resolve("native/tape_line.c").toString(),
                 root.resolve("native/tape_map.c").toString(),
                 "-ldl");
+        return program;
     }
 
     private String said(String before, String test) throws Exception {
-        String command = before + "KVMIRQ_TAPE=" + temporary.resolve("tape") + " exec " + program + " " + test;
+        Path tape = temporary.resolve("tape");
+        if (Files.notExists(tape)) {
+            Files.createFile(tape);
+        }
+        String command = before + "KVMIRQ_TAPE=" + tape + " exec " + compiled("tapeends") + " " + test;
         return Program.output(List.of("bash", "-c", command));
     }
 
@@ -55,5 +59,31 @@ class TapeEndsTest {
     void fifoWithoutAReaderIsNotWaitedFor() throws Exception {
         Program.output(List.of("mkfifo", temporary.resolve("tape").toString()));
         assertThat(said("exec 3<>" + temporary.resolve("tape") + "; ", "fifo")).isEmpty();
+    }
+
+    /** It may be the name of a file that is gone, in the environment of a program that was left running. */
+    @Test
+    void fileThatIsNotThereIsNotMade() throws Exception {
+        Path absent = temporary.resolve("absent");
+        String command = "KVMIRQ_TAPE=" + absent + " " + compiled("tapeends") + " torn";
+        assertThat(Program.output(List.of("bash", "-c", command))).isEqualTo("no tape\n");
+        assertThat(absent).doesNotExist();
+    }
+
+    /** The process that had the tape has ended, and its number is another's. */
+    @Test
+    void descriptorOfAnotherProcessIsNoTape() throws Exception {
+        Path other = Files.writeString(temporary.resolve("other"), "a user's");
+        String command = "exec 7<>" + other + "; KVMIRQ_TAPE=/proc/$$/fd/7 " + compiled("tapeends") + " torn";
+        assertThat(Program.output(List.of("bash", "-c", command))).isEqualTo("no tape\n");
+        assertThat(other).hasContent("a user's");
+    }
+
+    /** The whole number is for {@code make native-test HEADS=10000000}, with sanitizers. */
+    @ParameterizedTest
+    @CsvSource({"heads, 50000", "race, 20000"})
+    void headThatAnotherProcessWritesSpoilsTheTapeOnly(String test, String count) throws Exception {
+        assertThat(Program.output(List.of(compiled("tapehead"), test, count, "1")))
+                .isEmpty();
     }
 }

@@ -23,12 +23,12 @@ final class PreloadedRecorder implements ProgramRecorder {
     }
 
     @Override
-    public ProcessBuilder builder(List<String> command, Path tape) {
+    public ProcessBuilder builder(List<String> command, Path tape, long limit) {
         ProcessBuilder builder = new ProcessBuilder(command);
         Map<String, String> environment = builder.environment();
         String others = environment.getOrDefault(PRELOAD, "");
         environment.put(PRELOAD, others.isEmpty() ? library.toString() : library + ":" + others);
-        environment.putAll(Preload.environment(tape));
+        environment.putAll(Preload.environment(tape, limit));
         return builder;
     }
 
@@ -45,7 +45,8 @@ final class PreloadedRecorder implements ProgramRecorder {
     @Override
     public String whyNoCall(String program) {
         return program + " made none, or started a program that did not load the recorder; does that run as a user who"
-                + " cannot read " + library + ", or is it statically linked, or set-user-id?";
+                + " cannot read " + library
+                + ", or with fewer capabilities or in another PID namespace than kvmirq, or is it statically linked, or set-user-id?";
     }
 
     @Override

@@ -8,8 +8,11 @@ import java.util.List;
 
 /** A way to make another program append its calls to a file. For one program. */
 interface ProgramRecorder extends AutoCloseable {
-    /** @param tape to which its calls are appended */
-    ProcessBuilder builder(List<String> command, Path tape) throws IOException;
+    /**
+     * @param tape to which its calls are appended
+     * @param limit bytes of memory for the calls that were not read yet
+     */
+    ProcessBuilder builder(List<String> command, Path tape, long limit) throws IOException;
 
     /**
      * To be asked when the process has ended that was started.

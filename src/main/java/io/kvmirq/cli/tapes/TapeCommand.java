@@ -23,6 +23,12 @@ public final class TapeCommand implements Command {
     /** On two processors, which wake each other. */
     public static final int PTRACE_MOST_MICROS = 350;
 
+    private static final int LIMIT_MEBIBYTES = 512;
+    /** Some windows of the recorder, which has one for each thread. */
+    private static final int LEAST_MEBIBYTES = 4;
+
+    private static final int MEBIBYTE = 20;
+
     static final String PTRACE_COST = PTRACE_MICROS + " to " + PTRACE_MOST_MICROS + " microseconds";
 
     @Override
@@ -52,8 +58,12 @@ public final class TapeCommand implements Command {
                                 + " a user who cannot read the recorder, and most calls in a chroot without /proc."
                                 + " Never recorded: select, epoll_wait, close_range. A seccomp allow-list may kill CMD"
                                 + " for a system call of the recorder. A signal handler of CMD needs 8 KB of stack."
-                                + " When a full disk or a limit on file sizes cuts the line of one of"
-                                + " several processes, the lines after it cannot be read.");
+                                + " Not recorded either: processes that cannot open /proc/PID/fd of this command, since"
+                                + " they dropped capabilities or are in another PID or user namespace, unless they are"
+                                + " forks of one that could.",
+                        "",
+                        "Calls wait in memory until they are printed or written, up to --limit. When this command is"
+                                + " killed, CMD runs on and is recorded no more.");
         usage.spec().parser().stopAtPositional(true);
         usage.add(OptionSpec.builder("-o", "--output")
                 .paramLabel("FILE")
@@ -71,6 +81,9 @@ public final class TapeCommand implements Command {
                         + " wait of CMD with EINTR. CMD gains no rights from set-user-id programs, and cannot be"
                         + " debugged. The command ends when all processes of CMD have, and kills them when it is"
                         + " killed."));
+        usage.add(Command.option("--limit", "MIB", Integer.class)
+                .description("Memory for calls that wait to be printed or written, in MiB: 512 without this option."
+                        + " Beyond it the tape ends, and CMD runs on."));
         usage.add(Command.option("--show", "FILE", Path.class)
                 .description("Print the tape in FILE and run nothing. Exit code 1 when FILE is not a complete tape."));
         usage.add(PositionalParamSpec.builder()
@@ -93,9 +106,20 @@ public final class TapeCommand implements Command {
         if (shown.isPresent() && output.isPresent()) {
             throw new ParameterException(line, "--output needs a CMD and excludes --show");
         }
+        int mebibytes = arguments.matchedOptionValue("--limit", LIMIT_MEBIBYTES);
+        if (mebibytes < LEAST_MEBIBYTES) {
+            throw new ParameterException(
+                    line,
+                    "--limit is " + mebibytes + ": expected at least " + LEAST_MEBIBYTES + " MiB, such as --limit 64");
+        }
         try {
             return shown.map(file -> show(file, terminal))
-                    .orElseGet(() -> record(command, arguments.hasMatchedOption("--ptrace"), output, terminal));
+                    .orElseGet(() -> record(
+                            command,
+                            (long) mebibytes << MEBIBYTE,
+                            arguments.hasMatchedOption("--ptrace"),
+                            output,
+                            terminal));
         } catch (TapeException e) {
             terminal.complain(e.getMessage());
             return ExitCode.FAILED;
@@ -120,8 +144,9 @@ public final class TapeCommand implements Command {
 
     // Recording
 
-    private static int record(List<String> command, boolean traced, Optional<Path> output, Terminal terminal) {
-        try (TapedProgram program = new TapedProgram(command, traced, terminal)) {
+    private static int record(
+            List<String> command, long limit, boolean traced, Optional<Path> output, Terminal terminal) {
+        try (TapedProgram program = new TapedProgram(command, limit, traced, terminal)) {
             try (TemporaryTape tape = TemporaryTape.create()) {
                 return output.map(file -> program.runAndFinish(tape.file(), file.toAbsolutePath()))
                         .orElseGet(() -> program.runAndPrint(tape.file()));

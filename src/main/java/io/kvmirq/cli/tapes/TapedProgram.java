@@ -35,6 +35,7 @@ final class TapedProgram implements AutoCloseable {
     private static final long LOOK_AT_OTHERS_MILLIS = 100;
 
     private final List<String> command;
+    private final long limit;
     private final Terminal terminal;
     private final ProgramRecorder recorder;
     private final RunningProgram running;
@@ -46,11 +47,13 @@ final class TapedProgram implements AutoCloseable {
     private boolean toldOfOthers;
 
     /**
+     * @param limit bytes of memory for the calls that were not read yet
      * @param traced whether it is recorded by ptrace, so that it can be a static program
      * @throws UnreadableInputException when there is no such program: a mistyped name must not cost an earlier tape
      */
-    TapedProgram(List<String> command, boolean traced, Terminal terminal) {
+    TapedProgram(List<String> command, long limit, boolean traced, Terminal terminal) {
         this.command = command;
+        this.limit = limit;
         this.terminal = terminal;
         String program = command.get(0);
         boolean isStatic = StaticProgram.is(OtherProgram.find(program));
@@ -146,7 +149,7 @@ final class TapedProgram implements AutoCloseable {
 
     private Process start(Path tape) {
         try {
-            ProcessBuilder builder = recorder.builder(command, tape).inheritIO();
+            ProcessBuilder builder = recorder.builder(command, tape, limit).inheritIO();
             OtherProgram.restoreLocale(builder.environment());
             return running.start(builder);
         } catch (IOException e) {
@@ -173,7 +176,8 @@ final class TapedProgram implements AutoCloseable {
         if (!e.isCut()) {
             throw e;
         }
-        terminal.complain(what + " is incomplete: its last line is cut, as by a full disk or a limit on file sizes");
+        terminal.complain(
+                what + " is incomplete: its last line is cut, as by --limit, a full disk or a limit on file sizes");
         return code;
     }
 

@@ -4,6 +4,7 @@ package io.kvmirq.cli.tapes;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.library.NativeLibrary;
 import io.kvmirq.cli.frame.OtherProgram;
+import io.kvmirq.cli.frame.UnnamedFile;
 import io.kvmirq.cli.frame.UnreadableInputException;
 import io.kvmirq.recording.Preload;
 import java.io.BufferedReader;
@@ -21,7 +22,7 @@ final class TracingRecorder implements ProgramRecorder {
     private static final int SIGNALLED = 128;
 
     private final Path tracer = NativeLibrary.tracerOfThisMachine().file();
-    private @Nullable Path report;
+    private @Nullable UnnamedFile report;
     private @Nullable BufferedReader said;
 
     /**
@@ -55,21 +56,21 @@ final class TracingRecorder implements ProgramRecorder {
     }
 
     private ProcessBuilder tracing(List<String> command) throws IOException {
-        report = Files.createTempFile("kvmirq", ".trace.tmp");
-        // The tracer removes the file when it has opened it.
-        said = Files.newBufferedReader(report);
+        UnnamedFile made = UnnamedFile.create("kvmirq-trace");
+        report = made;
+        said = Files.newBufferedReader(made.path());
         List<String> words = new ArrayList<>(List.of(
                 tracer.toString(),
-                report.toString(),
+                made.path().toString(),
                 Long.toString(ProcessHandle.current().pid())));
         words.addAll(command);
         return new ProcessBuilder(words);
     }
 
     @Override
-    public ProcessBuilder builder(List<String> command, Path tape) throws IOException {
+    public ProcessBuilder builder(List<String> command, Path tape, long limit) throws IOException {
         ProcessBuilder builder = tracing(command);
-        builder.environment().putAll(Preload.environment(tape));
+        builder.environment().putAll(Preload.environment(tape, limit));
         return builder;
     }
 
@@ -121,11 +122,11 @@ final class TracingRecorder implements ProgramRecorder {
             if (said != null) {
                 said.close();
             }
-            if (report != null) {
-                Files.deleteIfExists(report);
-            }
         } catch (IOException e) {
-            // An empty file is left behind.
+            // Nothing is written through it.
+        }
+        if (report != null) {
+            report.close();
         }
     }
 }

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.backend;
+
+import io.kvmirq.Errno;
+import io.kvmirq.uapi.Memfd;
+import java.lang.ref.Reference;
+import java.nio.ByteBuffer;
+
+/** Makes descriptors of memory: memfd_create(2). */
+public final class MemoryDescriptor {
+    /** The answer of kernels before 6.3 to MFD_NOEXEC_SEAL. */
+    private static final int EINVAL = -Errno.EINVAL.number();
+
+    private MemoryDescriptor() {}
+
+    /**
+     * An empty file that can be sealed. It is not executable, so that vm.memfd_noexec refuses nothing.
+     *
+     * @param name for /proc/PID/maps, at most 249 bytes
+     * @return the descriptor, or {@code -errno}
+     */
+    public static int create(Libc libc, String name) {
+        ByteBuffer text = Buffers.cString(name);
+        try {
+            long address = libc.addressOf(text);
+            int flags = Memfd.MFD_CLOEXEC | Memfd.MFD_NOEXEC_SEAL;
+            int result = (int) libc.syscall(SystemCall.MEMFD_CREATE, address, flags, 0, 0);
+            flags = Memfd.MFD_CLOEXEC | Memfd.MFD_ALLOW_SEALING;
+            return result == EINVAL ? (int) libc.syscall(SystemCall.MEMFD_CREATE, address, flags, 0, 0) : result;
+        } finally {
+            Reference.reachabilityFence(text);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.frame;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.MemoryDescriptor;
+import io.kvmirq.backend.choice.Backends;
+import io.kvmirq.uapi.Memfd;
+import java.nio.file.Path;
+
+/**
+ * A file in memory, for programs that this command starts: they open it by its path in /proc. It is in no directory, so
+ * a killed command leaves none behind. Its memory is free when no process has it open.
+ */
+public final class UnnamedFile implements AutoCloseable {
+    private final Libc libc;
+    private final int descriptor;
+
+    private UnnamedFile(Libc libc, int descriptor) {
+        this.libc = libc;
+        this.descriptor = descriptor;
+    }
+
+    /**
+     * Makes an empty file.
+     *
+     * @param name for /proc/PID/maps
+     * @throws UnreadableInputException when there is no descriptor for it
+     * @throws io.kvmirq.backend.BackendUnavailableException when no binding to the real kernel works
+     */
+    public static UnnamedFile create(String name) {
+        Libc libc = Backends.ofThisMachine().open(Backends.AUTO).libc();
+        int descriptor = MemoryDescriptor.create(libc, name + "-" + System.nanoTime());
+        if (descriptor < 0) {
+            throw new UnreadableInputException("cannot make a file in memory: memfd_create gives "
+                    + new Errno(-descriptor) + "; raise the limit on open files (ulimit -n), or close some");
+        }
+        return new UnnamedFile(libc, descriptor);
+    }
+
+    /** From now on no process shortens it, nor takes this back. */
+    public void keepLength() {
+        int result = libc.fcntl(descriptor, Memfd.F_ADD_SEALS, Memfd.F_SEAL_SHRINK | Memfd.F_SEAL_SEAL);
+        if (result < 0) {
+            throw new IllegalStateException("fcntl F_ADD_SEALS of our own file gives " + new Errno(-result));
+        }
+    }
+
+    /** Its path for every process of this user in this PID namespace, while this object is open. */
+    public Path path() {
+        return Path.of("/proc/" + ProcessHandle.current().pid() + "/fd/" + descriptor);
+    }
+
+    @Override
+    public void close() {
+        libc.close(descriptor);
+    }
+}
