@@ -496,7 +496,6 @@ int main(int count, char **words)
 	report = fopen(words[1], "we");
 	if (!report)
 		return FAILED;
-	unlink(words[1]); /* PARENT has it open: nothing is left behind */
 	for (; next < count && strcmp(words[next], "--"); next++)
 		if (!rule_parse(words[next]))
 			return failed("rule", EINVAL);

@@ -5,6 +5,7 @@ import io.kvmirq.Errno;
 import io.kvmirq.backend.library.NativeLibrary;
 import io.kvmirq.cli.frame.OtherProgram;
 import io.kvmirq.cli.frame.RunningProgram;
+import io.kvmirq.cli.frame.UnnamedFile;
 import io.kvmirq.cli.frame.UnreadableInputException;
 import java.io.BufferedReader;
 import java.io.IOException;
@@ -57,19 +58,14 @@ final class FaultedProgram implements AutoCloseable {
     }
 
     private Ended run(List<FaultRule> rules, Duration limit, Consumer<ProcessBuilder> streams) {
-        try {
-            Path report = Files.createTempFile("kvmirq", ".fault.tmp");
-            // The launcher removes the file when it has opened it.
-            try (BufferedReader lines = Files.newBufferedReader(report)) {
-                ProcessBuilder builder = builder(report, rules, limit);
-                streams.accept(builder);
-                Process process = running.start(builder);
-                List<String> said = lines(process);
-                int code = OtherProgram.waitFor(process);
-                return read(lines, code).saying(said);
-            } finally {
-                Files.deleteIfExists(report);
-            }
+        try (UnnamedFile report = UnnamedFile.create("kvmirq-fault");
+                BufferedReader lines = Files.newBufferedReader(report.path())) {
+            ProcessBuilder builder = builder(report.path(), rules, limit);
+            streams.accept(builder);
+            Process process = running.start(builder);
+            List<String> said = lines(process);
+            int code = OtherProgram.waitFor(process);
+            return read(lines, code).saying(said);
         } catch (IOException e) {
             String message = String.valueOf(e.getMessage());
             String hint = message.contains("Permission denied")
@@ -148,9 +144,7 @@ final class FaultedProgram implements AutoCloseable {
         }
         throw new UnreadableInputException(
                 code == UNREPORTED
-                        ? "cannot tell how " + command.get(0) + " ended: no room for the report in "
-                                + System.getProperty("java.io.tmpdir")
-                                + "; set JAVA_TOOL_OPTIONS=-Djava.io.tmpdir=DIR to another directory"
+                        ? "cannot tell how " + command.get(0) + " ended: no memory for the launcher's report"
                         : "the launcher was killed, and " + command.get(0) + " with it");
     }
 
