@@ -1,22 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.host;
 
+import io.kvmirq.backend.library.LibraryCache;
 import io.kvmirq.cli.frame.FileSentence;
 import io.kvmirq.cli.frame.Terminal;
 import java.io.BufferedOutputStream;
+import java.io.FileOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
-import java.nio.channels.Channels;
-import java.nio.channels.SeekableByteChannel;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
-import java.nio.file.attribute.PosixFilePermissions;
-import java.util.Set;
+import java.util.Optional;
 
 /** A file for its owner alone that a command writes, and that was not there before. */
 final class NewFile {
@@ -24,6 +22,9 @@ final class NewFile {
     interface Content {
         void write(OutputStream out) throws IOException;
     }
+
+    private static final String PREFIX = ".kvmirq";
+    private static final String SUFFIX = ".new.tmp";
 
     private NewFile() {}
 
@@ -47,13 +48,24 @@ final class NewFile {
         terminal.complain("cannot write " + FileSentence.shown(file) + ": it exists already; name another file");
     }
 
-    /** @return false, after a complaint, if it exists or cannot be written. It is not left behind half written */
+    /**
+     * Writes beside the file and renames, so that the file is whole when it is there. A killed command leaves the other
+     * one, which the next command that writes there removes.
+     *
+     * @return false, after a complaint, if it exists or cannot be written
+     */
     static boolean write(Path file, Terminal terminal, Content content) {
-        try (SeekableByteChannel made = Files.newByteChannel(
-                file,
-                Set.of(StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE),
-                PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")))) {
-            return write(file, made, terminal, content);
+        Path directory = Optional.ofNullable(file.toAbsolutePath().getParent()).orElse(file);
+        try {
+            LibraryCache.removeAbandoned(directory, PREFIX, SUFFIX);
+            Path temporary = Files.createTempFile(directory, PREFIX, SUFFIX);
+            try {
+                write(temporary, content);
+                Files.move(temporary, file);
+                return true;
+            } finally {
+                Files.deleteIfExists(temporary);
+            }
         } catch (FileAlreadyExistsException e) {
             complain(file, terminal);
         } catch (IOException e) {
@@ -62,15 +74,12 @@ final class NewFile {
         return false;
     }
 
-    private static boolean write(Path file, SeekableByteChannel made, Terminal terminal, Content content)
-            throws IOException {
-        try (OutputStream out = new BufferedOutputStream(Channels.newOutputStream(made))) {
+    /** The lock says that the writer has not ended. */
+    private static void write(Path temporary, Content content) throws IOException {
+        try (FileOutputStream made = new FileOutputStream(temporary.toFile());
+                OutputStream out = new BufferedOutputStream(made)) {
+            made.getChannel().lock();
             content.write(out);
-            return true;
-        } catch (IOException e) {
-            terminal.complain(FileSentence.cannotWrite(file, e));
-            Files.deleteIfExists(file);
-            return false;
         }
     }
 }

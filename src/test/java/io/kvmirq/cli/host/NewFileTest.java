@@ -12,6 +12,7 @@ import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -30,6 +31,26 @@ class NewFileTest {
         assertThat(file).hasContent("x");
         assertThat(PosixFilePermissions.toString(Files.getPosixFilePermissions(file)))
                 .isEqualTo("rw-------");
+    }
+
+    /** As when the command is killed meanwhile; the file that is written then is removed by the next command. */
+    @Test
+    void fileHasItsNameWhenItIsWhole() throws IOException {
+        Path file = temporary.resolve("a");
+        Path abandoned = Files.createFile(temporary.resolve(".kvmirq1.new.tmp"));
+        assertThat(NewFile.write(file, terminal, out -> {
+                    out.write('x');
+                    assertThat(file).doesNotExist();
+                    assertThat(temporary).isDirectoryContaining("glob:**/.kvmirq*.new.tmp");
+                    assertThat(NewFile.write(temporary.resolve("b"), terminal, other -> other.write('y')))
+                            .isTrue();
+                    assertThat(abandoned).doesNotExist();
+                }))
+                .isTrue();
+        assertThat(file).hasContent("x");
+        try (Stream<Path> files = Files.list(temporary)) {
+            assertThat(files).containsExactlyInAnyOrder(file, temporary.resolve("b"));
+        }
     }
 
     /** The next run would be refused because of it. */
