@@ -41,6 +41,7 @@ struct thread {
 	struct thread *next;
 	pid_t id;
 	pid_t process;
+	size_t place; /* of its stop in taken, if that is its own */
 	struct call *call; /* the innermost */
 	bool returns; /* from a signal handler */
 };
@@ -264,11 +265,13 @@ static struct {
 /* The last of a thread counts: it was killed meanwhile, or others by exec(). */
 static void take(pid_t id, int status)
 {
-	for (size_t i = 0; i < taken.count; i++)
-		if (taken.stops[i].id == id) {
-			taken.stops[i].status = status;
-			return;
-		}
+	struct thread *thread = thread_of(id);
+
+	if (thread->place < taken.count &&
+	    taken.stops[thread->place].id == id) {
+		taken.stops[thread->place].status = status;
+		return;
+	}
 	if (taken.count == taken.room) {
 		taken.room = taken.room * 2 + 16;
 		taken.stops = realloc(taken.stops,
@@ -276,6 +279,7 @@ static void take(pid_t id, int status)
 		if (!taken.stops)
 			abort(); /* the kernel ends the program */
 	}
+	thread->place = taken.count;
 	taken.stops[taken.count++] = (struct stop){ id, status };
 }
 
