@@ -28,7 +28,7 @@ check: ## run the fast tests before each commit: format, static analysis, unit t
 format: ## format the Java sources
 	scripts/maven spotless:apply
 
-native-test: ## test the C library from a C program, plain and under sanitizers
+native-test: ## test the C library, recorder, tracer and launcher, plain and under sanitizers; HEADS=10000000 fuzzes a tape's head longer
 	scripts/native-test
 
 headers-test: ## compile the C library against the kernel headers of other Debian releases
