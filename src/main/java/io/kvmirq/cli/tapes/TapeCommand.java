@@ -63,7 +63,7 @@ public final class TapeCommand implements Command {
                                 + " forks of one that could.",
                         "",
                         "Calls wait in memory until they are printed or written, up to --limit. When this command is"
-                                + " killed, CMD runs on and is recorded no more.");
+                                + " killed without --ptrace, CMD runs on and is recorded no more.");
         usage.spec().parser().stopAtPositional(true);
         usage.add(OptionSpec.builder("-o", "--output")
                 .paramLabel("FILE")
