@@ -89,13 +89,8 @@ public final class Mapping {
      *
      * @param length bytes, a multiple of the page size; may be 2 GiB or more
      * @throws io.kvmirq.KernelException ENOMEM
-     * @throws IllegalArgumentException if {@code length} is not positive
      */
     public static Owner anonymous(Kernel kernel, long length) {
-        if (length <= 0) {
-            throw new IllegalArgumentException(
-                    "memory of " + length + " bytes is not possible: expected a positive multiple of the page size");
-        }
         return new Owner(kernel, "memory", length, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
     }
 

@@ -49,6 +49,10 @@ public final class GuestMemory implements AutoCloseable {
     }
 
     static GuestMemory anonymous(Vm vm, long guestAddress, long length) {
+        if (length <= 0) {
+            throw new IllegalArgumentException(
+                    "memory of " + length + " bytes is not possible: expected a positive multiple of the page size");
+        }
         try (Undo undo = new Undo()) {
             Mapping.Owner own = undo.add(Mapping.anonymous(vm.kernel(), length));
             GuestMemory memory = new GuestMemory(vm, guestAddress, own.mapping(), own, false);
