@@ -92,7 +92,8 @@ class ValuesTest {
                 List.of("", "3b", "0000:3b:20.0", "0000:3b:00.8", "0000:3b:00.0\n", "../3b:00.0", "-1:3b:00.0")) {
             assertThatThrownBy(() -> PciAddress.parse(text))
                     .isInstanceOf(IllegalArgumentException.class)
-                    .hasMessageStartingWith("'" + text + "' is not a PCI address: expected DOMAIN:BUS:DEVICE.FUNCTION");
+                    .hasMessageStartingWith("'" + text.replace('\n', '?')
+                            + "' is not a PCI address: expected DOMAIN:BUS:DEVICE.FUNCTION");
         }
         assertThatThrownBy(() -> new PciAddress(0, 256, 0, 0)).hasMessageContaining("bus 256");
     }

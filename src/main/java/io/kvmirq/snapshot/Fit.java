@@ -91,7 +91,7 @@ record Fit(MachineData machine, Set<String> events, List<IrqfdData> irqfds, Map<
                 : "";
         return unless(
                         saved.ids().equals(ids),
-                        "its " + Foreign.quoted(name) + " is a device " + Foreign.quoted(saved.ids())
+                        "its " + Foreign.quoted(name) + " is a device " + Foreign.shown(saved.ids())
                                 + ", and here it is " + ids)
                 .or(() -> unless(
                         saved.bytes().length == here.state().state().length,

@@ -180,7 +180,7 @@ class SnapshotTest {
                 SnapshotVm other = new SnapshotVm(1, SnapshotVm.VECTORS, 0x1234)) {
             assertMisfit(two, snapshot, "it has the vCPUs [0], and this VM has [0, 1]");
             assertMisfit(fewer, snapshot, "its 'nic' has another number of vectors than 4");
-            assertMisfit(other, snapshot, "its 'nic' is a device '8086:10d3', and here it is 8086:1234");
+            assertMisfit(other, snapshot, "its 'nic' is a device 8086:10d3, and here it is 8086:1234");
         }
     }
 
