@@ -109,6 +109,20 @@ class HostileTextTest {
         }
     }
 
+    /** The parser's own warnings do not pass the terminal. */
+    @Test
+    void onlyTheTerminalPrintsIt() {
+        PrintStream before = System.err;
+        ByteArrayOutputStream printed = new ByteArrayOutputStream();
+        System.setErr(new PrintStream(printed, true, StandardCharsets.UTF_8));
+        try {
+            Cli.run("fault-walk", "--call=\033[31m'\"\\", "/nowhere/program");
+        } finally {
+            System.setErr(before);
+        }
+        assertThat(printed.toString(StandardCharsets.UTF_8)).isEmpty();
+    }
+
     private static Map<String, Consumer<String>> parsers() {
         Map<String, Consumer<String>> parsers = new LinkedHashMap<>();
         parsers.put("PciAddress", PciAddress::parse);

@@ -48,6 +48,7 @@ public record Commands(List<Command> commands) {
     private static final int LEAST_COLUMNS = 55;
 
     public int run(String[] given, Terminal terminal) {
+        CommandLine.tracer().setLevel(CommandLine.TraceLevel.OFF); // it warns on stderr, of words as they were typed
         String[] arguments = withHelpAsOption(given);
         CommandLine line = commandLine(arguments)
                 .registerConverter(Path.class, Commands::path)
