@@ -66,7 +66,7 @@ final class Silence implements AutoCloseable {
     private void warnIfDeaf() {
         try {
             if (!over.await(millis, TimeUnit.MILLISECONDS)) {
-                System.getLogger("io.kvmirq.junit")
+                System.getLogger("io.kvmirq")
                         .log(System.Logger.Level.WARNING, name + " " + found().orElseThrow() + ", but goes on");
             }
         } catch (InterruptedException e) {
