@@ -5,6 +5,7 @@ import io.kvmirq.Errno;
 import io.kvmirq.uapi.Memfd;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
+import java.util.Objects;
 
 /** Makes descriptors of memory: memfd_create(2). */
 public final class MemoryDescriptor {
@@ -20,6 +21,7 @@ public final class MemoryDescriptor {
      * @return the descriptor, or {@code -errno}
      */
     public static int create(Libc libc, String name) {
+        Objects.requireNonNull(name, "name is null");
         ByteBuffer text = Buffers.cString(name);
         try {
             long address = libc.addressOf(text);
