@@ -54,6 +54,9 @@ races: build ## search every order of the steps of a vCPU and its senders for on
 lost: build ## search random changes of forwarded interrupts for one that loses a message; FIRED=n (default 1000000), PROGRAMS=n (10000)
 	@scripts/lost $(or $(FIRED),1000000) 0 $(or $(PROGRAMS),10000)
 
+crash: build ## kill each command at random moments, and list what is left behind; KILLS=n (default 50)
+	@scripts/crash $(KILLS)
+
 stress: build ## run the live descriptor under real threads; MODE=default or tough runs longer, MODE=hard uses VMs instead
 	scripts/stress $(MODE)
 
@@ -98,4 +101,4 @@ javadoc: ## write the library's Javadoc to target/reports/apidocs
 clean: ## remove all build results
 	rm -rf target native/build .cifuzz-corpus
 
-.PHONY: help run run-tiny-vmm try test elsewhere build check format native-test headers-test bench differential foreign fuzz races lost stress mutation lab lab-full install uninstall publish-local package javadoc clean
+.PHONY: help run run-tiny-vmm try test elsewhere build check format native-test headers-test bench differential foreign fuzz races lost crash stress mutation lab lab-full install uninstall publish-local package javadoc clean

@@ -7,6 +7,7 @@ import io.kvmirq.cli.devices.ForwardCommand;
 import io.kvmirq.cli.devices.VfioCommand;
 import io.kvmirq.cli.faults.FaultCommand;
 import io.kvmirq.cli.faults.FaultWalkCommand;
+import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.Commands;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Stdout;
@@ -74,24 +75,28 @@ public final class Main {
                 return code.get();
             }
         }
-        return new Commands(List.of(
-                        new SelftestCommand(),
-                        new DoctorCommand(),
-                        new BackendsCommand(),
-                        new TapeCommand(),
-                        new ReplayCommand(),
-                        new FaultCommand(),
-                        new FaultWalkCommand(),
-                        new ErrnoCommand(),
-                        new CaptureCommand(),
-                        new DecodeCommand(),
-                        new EncodeCommand(),
-                        new RacesCommand(),
-                        new DecideCommand(),
-                        new ListCommand(),
-                        new ExplainCommand(),
-                        new VfioCommand(),
-                        new ForwardCommand()))
-                .run(arguments, terminal);
+        return new Commands(commands()).run(arguments, terminal);
+    }
+
+    /** All commands but help and completion. */
+    static List<Command> commands() {
+        return List.of(
+                new SelftestCommand(),
+                new DoctorCommand(),
+                new BackendsCommand(),
+                new TapeCommand(),
+                new ReplayCommand(),
+                new FaultCommand(),
+                new FaultWalkCommand(),
+                new ErrnoCommand(),
+                new CaptureCommand(),
+                new DecodeCommand(),
+                new EncodeCommand(),
+                new RacesCommand(),
+                new DecideCommand(),
+                new ListCommand(),
+                new ExplainCommand(),
+                new VfioCommand(),
+                new ForwardCommand());
     }
 }

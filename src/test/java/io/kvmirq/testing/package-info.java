@@ -15,6 +15,7 @@
  *   <li>EventFdTest 2: a wait that ends without a signal
  *   <li>HardUseTest 1: the time for which threads work
  *   <li>EndingsIT 1: the moment at which a process is killed; no result depends on it
+ *   <li>CrashSearch 1: the random moment at which a command is killed
  *   <li>Mutants 1: a look at a search, whose limit is processor time
  * </ul>
  */

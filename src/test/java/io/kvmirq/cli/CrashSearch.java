@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli;
+
+import io.kvmirq.testing.Machine;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import java.util.zip.ZipFile;
+
+/**
+ * Kills a command at random moments, runs it once more to its end, and looks for what is left: processes, files of the
+ * temporary directory, the cache and the working directory, and tracing instances. The unpacked library stays, and so do
+ * complete files that the command was asked to write.
+ *
+ * <p>{@code main}: how many kills of each command, the first seed, and for how many seconds to watch whether anything grows
+ * at the end. It prints a line for each row of {@link #ROWS}. Exit code 1 if anything is left.
+ */
+final class CrashSearch implements AutoCloseable {
+    /** In the environment of each process, so that those that are left are found. */
+    private static final String MARK = "KVMIRQ_CRASH_SEARCH";
+
+    private static final Path INSTANCES = Path.of("/sys/kernel/tracing/instances");
+    /** Calls of KVM from C: it ends by itself in less than a second. */
+    private static final String BARE = "target/native/bare";
+
+    private static final String NUMBER = "{N}";
+
+    /** All commands but help and completion. {@link #NUMBER} is another number in each run. */
+    static final List<List<String>> ROWS = List.of(
+            List.of("selftest", "--count", "300"),
+            List.of("doctor"),
+            List.of("backends"),
+            List.of("tape", "--", root(BARE)),
+            List.of("tape", "-o", "bare-{N}.tape", "--", root(BARE)),
+            List.of("tape", "--ptrace", "--", root(BARE)),
+            List.of("replay", root("src/docs/lost.tape")),
+            List.of("fault", "KVM_IRQFD=EINVAL@2", "--", root(BARE)),
+            List.of("fault-walk", "--call=KVM_IRQFD", "--errno=EINVAL", "--", root(BARE)),
+            List.of("errno", "irqfd", "EBUSY"),
+            List.of("capture", "-o", "host-{N}.zip"),
+            List.of("decode", "pid", "0"),
+            List.of("encode", "pid", "ON=1"),
+            List.of("races", "lost-interrupt-2019"),
+            List.of("decide", "--vendor", "both", "--msi", "0xfee01000/0x41", "--vcpus", "4"),
+            List.of("list"),
+            List.of("explain", "--fake", "7.1", "--tape", root("src/docs/lost.tape")),
+            List.of("explain", "--live", "1"),
+            List.of("vfio", "--fake", "6.12", "0000:3b:00.0"),
+            List.of("forward", "--fake", "vtd-posting", "0000:3b:00.0", "--selftest"));
+
+    private final List<String> program;
+    private final Path directory;
+    private final String mark;
+    private final Random random;
+    private int runs;
+    /** In the last {@link #kill}: runs that had ended before they were killed. */
+    private int ended;
+
+    private static String root(String path) {
+        return Machine.root().resolve(path).toString();
+    }
+
+    static CrashSearch ofCommand(long seed) throws IOException {
+        return new CrashSearch(List.of(root("scripts/kvmirq")), seed);
+    }
+
+    /** @param program the start of each command line */
+    CrashSearch(List<String> program, long seed) throws IOException {
+        this.program = program;
+        this.directory = Files.createTempDirectory("crash-search");
+        this.mark = directory.getFileName().toString();
+        this.random = new Random(seed);
+        for (String name : List.of("tmp", "cache", "work")) {
+            Files.createDirectory(directory.resolve(name));
+        }
+    }
+
+    public static void main(String[] arguments) throws Exception {
+        int kills = Integer.parseInt(arguments[0]);
+        long seed = Long.parseLong(arguments[1]);
+        long watched = Long.parseLong(arguments[2]);
+        boolean left = false;
+        try (CrashSearch search = ofCommand(seed)) {
+            System.out.println("killed  ended before  left  command"
+                    + (search.seesInstances() ? "" : "   (tracing instances: not looked at, no tracefs)"));
+            for (List<String> row : ROWS) {
+                Set<String> found = search.kill(kills, row);
+                left |= !found.isEmpty();
+                System.out.printf(
+                        "%6d %13d %5d  %s%n",
+                        kills - search.ended, search.ended, found.size(), row.get(0) + options(row));
+                found.forEach(one -> System.out.println("        left: " + one));
+            }
+            Set<String> growing = search.growing(watched);
+            System.out.println("grown in " + watched + " s after all: "
+                    + (growing.isEmpty() ? "nothing" : String.join(", ", growing)));
+            left |= !growing.isEmpty();
+        }
+        System.exit(left ? 1 : 0);
+    }
+
+    private static String options(List<String> row) {
+        return row.stream()
+                .skip(1)
+                .filter(option -> option.startsWith("-") && option.length() > 1 && !option.equals("--"))
+                .map(option -> " " + option)
+                .collect(Collectors.joining());
+    }
+
+    /** Kills a command so many times, and runs it once more. Returns what is left of all these runs. */
+    Set<String> kill(int times, List<String> arguments) throws Exception {
+        Set<String> before = left();
+        long start = System.nanoTime();
+        start(arguments).waitFor();
+        long whole = System.nanoTime() - start;
+        ended = 0;
+        for (int i = 0; i < times; i++) {
+            Process process = start(arguments);
+            // The random moment is what is searched.
+            ended += process.waitFor((long) (random.nextDouble() * whole), TimeUnit.NANOSECONDS) ? 1 : 0;
+            process.destroyForcibly().waitFor();
+        }
+        start(arguments).waitFor();
+        Set<String> left = left();
+        left.removeAll(before);
+        return left;
+    }
+
+    private Process start(List<String> arguments) throws IOException {
+        List<String> command = new ArrayList<>(program);
+        String number = Integer.toString(runs++);
+        arguments.forEach(argument -> command.add(argument.replace(NUMBER, number)));
+        ProcessBuilder builder =
+                new ProcessBuilder(command).directory(directory.resolve("work").toFile());
+        Map<String, String> environment = builder.environment();
+        environment.put(MARK, mark);
+        environment.put("XDG_CACHE_HOME", directory.resolve("cache").toString());
+        environment.put("TMPDIR", directory.resolve("tmp").toString());
+        environment.put("JDK_JAVA_OPTIONS", "-XX:-UsePerfData -Djava.io.tmpdir=" + directory.resolve("tmp"));
+        return builder.redirectInput(
+                        ProcessBuilder.Redirect.from(Path.of("/dev/null").toFile()))
+                .redirectOutput(ProcessBuilder.Redirect.DISCARD)
+                .redirectError(ProcessBuilder.Redirect.DISCARD)
+                .start();
+    }
+
+    private boolean seesInstances() {
+        return Files.isReadable(INSTANCES);
+    }
+
+    private Set<String> left() throws IOException {
+        Set<String> left = new TreeSet<>();
+        processes()
+                .forEach(pid -> left.add(
+                        "process " + pid + " " + read("/proc/" + pid + "/comm").strip()));
+        for (Path file : files()) {
+            Path name = directory.relativize(file);
+            if (!isUnpackedLibrary(name) && !isComplete(file)) {
+                left.add(name.toString());
+            }
+        }
+        if (seesInstances()) {
+            try (Stream<Path> instances = Files.list(INSTANCES)) {
+                instances.forEach(instance -> left.add(instance.toString()));
+            }
+        }
+        return left;
+    }
+
+    private static boolean isUnpackedLibrary(Path name) {
+        return name.toString().matches("cache/kvmirq/(lib)?kvmirq[\\w-]*(\\.so)?");
+    }
+
+    /** A file that the command was asked to write: an archive, or a tape of whole lines. */
+    private static boolean isComplete(Path file) throws IOException {
+        String name = file.getFileName().toString();
+        if (name.matches("host-\\d+\\.zip")) {
+            try (ZipFile archive = new ZipFile(file.toFile())) {
+                return archive.size() > 0;
+            } catch (IOException e) {
+                return false;
+            }
+        }
+        return name.matches("bare-\\d+\\.tape") && Files.readString(file).matches("(?s)(|.*\n)");
+    }
+
+    private List<Path> files() throws IOException {
+        try (Stream<Path> files = Files.walk(directory)) {
+            return files.filter(Files::isRegularFile).toList();
+        }
+    }
+
+    private List<String> processes() throws IOException {
+        try (Stream<Path> processes = Files.list(Path.of("/proc"))) {
+            return processes
+                    .map(process -> process.getFileName().toString())
+                    .filter(name -> name.matches("\\d+"))
+                    .filter(pid -> read("/proc/" + pid + "/environ").contains(MARK + "=" + mark + "\0"))
+                    .toList();
+        }
+    }
+
+    private static String read(String file) {
+        try {
+            return Files.readString(Path.of(file), StandardCharsets.ISO_8859_1);
+        } catch (IOException e) {
+            return ""; // the process has ended, or is another user's
+        }
+    }
+
+    /** The files that become larger in so many seconds. */
+    private Set<String> growing(long seconds) throws Exception {
+        Map<String, Long> before = sizes();
+        TimeUnit.SECONDS.sleep(seconds);
+        return sizes().entrySet().stream()
+                .filter(now -> now.getValue() > before.getOrDefault(now.getKey(), 0L))
+                .map(Map.Entry::getKey)
+                .collect(Collectors.toCollection(TreeSet::new));
+    }
+
+    private Map<String, Long> sizes() throws IOException {
+        Map<String, Long> sizes = new TreeMap<>();
+        for (Path file : files()) {
+            sizes.put(file.toString(), Files.size(file));
+        }
+        return sizes;
+    }
+
+    @Override
+    public void close() throws IOException {
+        for (String pid : processes()) {
+            ProcessHandle.of(Long.parseLong(pid)).ifPresent(ProcessHandle::destroyForcibly);
+        }
+        try (Stream<Path> all = Files.walk(directory)) {
+            all.sorted(Comparator.reverseOrder()).forEach(file -> {
+                try {
+                    Files.deleteIfExists(file);
+                } catch (IOException e) {
+                    throw new UncheckedIOException(e);
+                }
+            });
+        }
+    }
+}
