@@ -319,7 +319,7 @@ public final class FakeKernel extends SystemCalls {
     /**
      * The interrupts that reached no vCPU and that nothing holds, in a sentence each: of a GSI without a route, of a
      * message for no LAPIC, of a device that could not send. The sentence of a message names its source, its last place
-     * and the call by which it was lost. At most 64; {@link #messages} counts all.
+     * and the call by which it was lost. At most 64 of messages, and 64 of others. {@link #messages} counts the messages.
      */
     public List<String> lost() {
         return time.locked(() -> host.ledger().lost());

@@ -50,7 +50,7 @@ public final class FakeMessages {
      * Adds a line to each sentence about a message that is lost or ended from now on.
      *
      * @param line the line that makes the call, or that lets the device send. It is asked in that thread, which holds
-     *     the lock of the kernel: it must call no kernel.
+     *     the lock of the kernel: it must call no kernel. If it throws, the sentence names the exception.
      */
     public void traceCallers(Supplier<String> line) {
         time.locked(() -> {
@@ -64,7 +64,12 @@ public final class FakeMessages {
         return time.locked(() -> ledger.waiting(false));
     }
 
-    /** The rules of the ledger that are broken, in words: none, whatever was called in whatever order. */
+    /**
+     * The rules of the ledger that are broken, in words: none, whatever was called in whatever order. A message breaks a rule
+     * that waits although nothing stops it: in the count of an eventfd that has an irqfd, at a worker of KVM, or as a vLPI of
+     * a vCPU that sleeps. A request in IRR and a posted one are not looked at, and neither is a message that the program has
+     * read: see {@link #waiting}.
+     */
     public List<String> brokenRules() {
         return time.locked(() -> {
             List<String> broken = new ArrayList<>();

@@ -86,8 +86,16 @@ abstract class SystemCalls implements Libc {
 
     private void begin(String call, long request, int fd) {
         time.enter();
-        host.rules().begin();
-        host.ledger().begin(call, request, fd);
+        boolean begun = false;
+        try {
+            host.rules().begin();
+            host.ledger().begin(call, request, fd);
+            begun = true;
+        } finally {
+            if (!begun) {
+                time.close();
+            }
+        }
     }
 
     /** Records the rule that refused the call, if the result is negative. Returns the result. */

@@ -282,7 +282,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
     }
 
-    /** At the end of a message whose eventfd is its owner's: what waits in the eventfd is his. */
+    /** At the end of a message whose eventfd is its owner's: the owner gets the signals that wait in it. */
     final void leaveToOwner() {
         synchronized (lock()) {
             tellReleased();

@@ -52,8 +52,8 @@ abstract sealed class RelayedIrq implements AutoCloseable permits RelayedEdge, R
     }
 
     /**
-     * After {@link #settle}, with the hold: another relay may take the eventfd. It waits for no handler, so the caller
-     * may hold a lock that an injector needs. Idempotent, never fails.
+     * After {@link #settle}, with the hold: another relay may take the eventfd. No handler runs then, so it waits for none,
+     * and the caller may hold a lock that an injector needs. Idempotent, never fails.
      */
     final void leave() {
         registration.close();

@@ -209,7 +209,8 @@ public final class Irqfd implements AutoCloseable {
     /**
      * Lets interrupts through again; one is raised now if the eventfd was signalled meanwhile.
      *
-     * @throws io.kvmirq.KernelException EBUSY when the eventfd was given to another GSI meanwhile; it stays masked
+     * @throws io.kvmirq.KernelException EBUSY when the eventfd was given to another GSI meanwhile; it stays masked. As {@link #mask}
+     *     if the last mask failed
      * @throws IllegalStateException after {@link #close}
      */
     public synchronized void unmask() {

@@ -6,8 +6,9 @@ public enum HeldMessage {
     /** A message waits. */
     KNOWN,
     /**
-     * A message may wait, or the guest took it before: a vLPI of GICv4.0 ended, whose pending bit no program can read. The
-     * guest gets one interrupt for it in either case.
+     * A message may wait, or the guest took it before: a vLPI of GICv4.0 ended, whose pending bit no program can read; a
+     * guest changed the number of its MSI vectors; or a device was restored on arm64. The guest gets one interrupt for it in
+     * either case.
      */
     POSSIBLE
 }

@@ -69,7 +69,8 @@ public final class Snapshot {
 
     /**
      * Whether a message of a device's interrupt is held back from the guest: see {@link Event.Held}. It may be so after
-     * the interrupt's forwarding has ended, until it is forwarded anew or the device is reset.
+     * the interrupt's forwarding has ended. {@code GuestMsix} and {@code GuestMsi} end it when the vector is open again or
+     * the device is reset. Without them it stays, also if the interrupt is forwarded anew.
      */
     public Optional<HeldMessage> held(Producer producer) {
         return Optional.ofNullable(held.get(producer));

@@ -33,7 +33,7 @@ final class GuestVectors {
     private final BitSet open = new BitSet();
     /** Those that were pending when forwarding ended. */
     private final BitSet kept = new BitSet();
-    /** Those of which the mirror was told that a message is held back, since then not forwarded or not open. */
+    /** Vectors of which the mirror was told by Held, and not by Released since. */
     private final BitSet told = new BitSet();
     /** Whether the host lets none be open. */
     private boolean held;

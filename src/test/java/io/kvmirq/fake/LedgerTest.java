@@ -15,6 +15,7 @@ import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.kvm.X86Lapic;
 import io.kvmirq.testing.Numbers;
 import io.kvmirq.vfio.ArmedVectors;
 import io.kvmirq.vfio.VfioDevice;
@@ -293,7 +294,7 @@ class LedgerTest {
                 assertThat(irqfd.isMasked()).isFalse();
             }
         }
-        assertThat(waiting()).containsExactly("an eventfd that is closed, in IRR of vcpu 0, vector 0x41");
+        assertThat(waiting()).containsExactly("a source that is gone, in IRR of vcpu 0, vector 0x41");
         counts(10_000, 0, 9_999, 1, 0, 0);
     }
 
@@ -328,5 +329,66 @@ class LedgerTest {
             }
         }
         counts(8 * 1024, 0, 8 * 512, 8 * 512, 0, 0);
+    }
+
+    @Test
+    void supplierThatThrowsLeavesTheKernelUsable() {
+        EventFd event = made.add(EventFd.create(kernel));
+        Irqfd irqfd = made.add(vm.assignIrqfd(event, route()));
+        vm.routes().removeLosingInterrupts(irqfd.gsi());
+        fake.messages().traceCallers(() -> {
+            throw new IllegalArgumentException("no such thread");
+        });
+        event.signal();
+        assertThat(fake.lost())
+                .singleElement()
+                .asString()
+                .endsWith(", at a line that is not known: java.lang.IllegalArgumentException: no such thread");
+        counts(1, 0, 0, 0, 0, 1);
+    }
+
+    @Test
+    void requestThatKvmGetLapicReturnedIsTakenOnce() {
+        EventFd event = made.add(EventFd.create(kernel));
+        made.add(vm.assignIrqfd(event, route()));
+        X86Lapic empty = vcpu.lapic();
+        event.signal();
+        assertThat(vcpu.lapic()).isNotEqualTo(empty);
+        vcpu.setLapic(empty);
+        event.signal();
+        vcpu.setLapic(empty);
+        counts(2, 1, 0, 0, 0, 1);
+    }
+
+    @Test
+    void manyInterruptsThatWereNotSentHideNoLoss() {
+        FakePciDevice nic = nic();
+        device();
+        for (int i = 0; i < 100; i++) {
+            nic.sendMessage(3);
+        }
+        EventFd event = made.add(EventFd.create(kernel));
+        Irqfd irqfd = made.add(vm.assignIrqfd(event, route()));
+        vm.routes().removeLosingInterrupts(irqfd.gsi());
+        event.signal();
+        assertThat(fake.lost()).hasSize(65).anyMatch(sentence -> sentence.contains("source eventfd"));
+    }
+
+    @Test
+    void messageOfARemovedDeviceEnds() {
+        FakePciDevice nic = fake.pciDevice(NIC, 7).msix(8).express().add();
+        EventFd event = made.add(EventFd.create(kernel));
+        try (KvmVfio files = KvmVfio.create(vm);
+                VfioDevice device = VfioDevice.open(kernel, PciAddress.parse(NIC), files)) {
+            device.config().enableBusMaster();
+            try (ArmedVectors armed = device.msix(0, 4).arm(upTo(event))) {
+                armed.unwire(3);
+                nic.sendMessage(3);
+            }
+        }
+        assertThat(waiting()).as("a device without a reset").hasSize(1);
+        nic.remove();
+        assertThat(waiting()).isEmpty();
+        counts(1, 0, 0, 0, 1, 0);
     }
 }

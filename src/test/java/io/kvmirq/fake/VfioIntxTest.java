@@ -160,4 +160,36 @@ class VfioIntxTest {
         assertOk(device.intx(UNMASK));
         assertThat(vfio.take(event)).as("the device forgot its request").isZero();
     }
+
+    private FakeMessages messages() {
+        return vfio.fake().messages();
+    }
+
+    @Test
+    void messageOfTheUnmaskEventIsNotThatOfTheTrigger() {
+        FakePciDevice hardware = builder().intxWithoutDisIntx().add();
+        VfioDevice device = armed(hardware);
+        int unmask = vfio.world.eventfd();
+        assertOk(device.unmaskBy(unmask));
+        hardware.requestService();
+        assertThat(vfio.take(event)).isEqualTo(1);
+        vfio.signal(unmask);
+        assertThat(vfio.take(event)).as("still requested").isEqualTo(1);
+        assertThat(messages().counts().sent()).isEqualTo(1);
+        assertThat(messages().waiting()).isEmpty();
+    }
+
+    @Test
+    void countBeforeTheUnmaskEventIsNotLost() {
+        VfioDevice device = armed(builder().intxWithoutDisIntx().add());
+        int unmask = vfio.world.eventfd();
+        vfio.signal(unmask);
+        assertOk(device.unmaskBy(unmask));
+        vfio.signal(unmask);
+        vfio.world.eventfd();
+        assertThat(vfio.fake().lost()).isEmpty();
+        assertOk(device.unmaskBy(-1));
+        assertThat(vfio.fake().lost()).isEmpty();
+        assertThat(messages().counts().taken()).isEqualTo(2);
+    }
 }

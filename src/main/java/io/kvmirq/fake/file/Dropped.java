@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Supplier;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /** The messages that reached no vCPU and wait nowhere, a sentence each, and the call that is under way. */
 final class Dropped {
@@ -15,6 +16,9 @@ final class Dropped {
     private static final String NO_CALL = "";
 
     private final List<String> lost = new ArrayList<>();
+    /** Interrupts that are no messages, or that were not sent. */
+    private final List<String> others = new ArrayList<>();
+
     private final List<String> ended = new ArrayList<>();
     private Supplier<String> caller = () -> "";
     private String call = NO_CALL;
@@ -68,7 +72,7 @@ final class Dropped {
     }
 
     private String sentence(String why, MessageSource source, String place) {
-        return why + "; source " + source + ", last place " + place + ", " + callText() + caller.get();
+        return why + "; source " + source + ", last place " + place + ", " + callText() + callerText();
     }
 
     /** A lost message is there again, with the sentence about it, which may be empty. */
@@ -92,8 +96,17 @@ final class Dropped {
 
     /** An interrupt that is no message, or that was not sent. */
     void add(String what, int number, String why) {
-        if (hasRoom(false)) {
-            lost.add(what + " " + number + " " + why + caller.get());
+        if (others.size() < MOST) {
+            others.add(what + " " + number + " " + why + callerText());
+        }
+    }
+
+    /** A text that is not known stops no call. */
+    private String callerText() {
+        try {
+            return caller.get();
+        } catch (RuntimeException e) {
+            return ", at a line that is not known: " + e;
         }
     }
 
@@ -109,7 +122,7 @@ final class Dropped {
     }
 
     List<String> lost() {
-        return List.copyOf(lost);
+        return Stream.concat(lost.stream(), others.stream()).toList();
     }
 
     List<String> ended() {

@@ -106,7 +106,10 @@ public final class EventFile extends FakeFile implements MessageSource {
             if (!readers.isEmpty()) {
                 host.note(VfioIrqAnswer.VFIO_UNMASK_READS);
                 take();
-                ledger.arrive();
+                if (count == 0 && counted != null) {
+                    ledger.pick(counted, 0);
+                }
+                ledger.becomeLevel(); // a reader may signal another eventfd, with messages of its own
                 for (int i = 0; i < readers.size(); i++) {
                     host.work().read(readers.get(i));
                 }
@@ -243,6 +246,9 @@ public final class EventFile extends FakeFile implements MessageSource {
     public void add(EventReader added) {
         readers.add(added);
         if (count != 0) {
+            if (counted != null) {
+                ledger.take(counted, 0);
+            }
             host.work().read(added);
         }
     }

@@ -70,10 +70,13 @@ public final class FakeTime implements AutoCloseable {
     /** Runs an action with the lock, then wakes all waiting calls. The caller does not need to hold the lock. */
     public <T> T changing(Supplier<T> action) {
         return locked(() -> {
-            T result = action.get();
-            changed();
-            atEnd.run();
-            return result;
+            try {
+                T result = action.get();
+                changed();
+                return result;
+            } finally {
+                atEnd.run();
+            }
         });
     }
 
@@ -85,7 +88,7 @@ public final class FakeTime implements AutoCloseable {
         });
     }
 
-    /** Runs an action with the lock after each action of {@link #changing}. */
+    /** Runs an action with the lock after each action of {@link #changing}, also after one that throws. */
     public void afterChanges(Runnable action) {
         atEnd = action;
     }

@@ -14,7 +14,7 @@ final class WaitingMessages {
     /** The program, which sends a message by itself. */
     static final int PROGRAM = 1;
 
-    private @Nullable MessageSource[] sources = {new Named("an eventfd that is closed"), new Named("KVM_SIGNAL_MSI")};
+    private @Nullable MessageSource[] sources = {new Named("a source that is gone"), new Named("KVM_SIGNAL_MSI")};
     /** By source: how many slots have it. */
     private int[] waiting = new int[2];
 

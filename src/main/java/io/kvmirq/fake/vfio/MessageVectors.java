@@ -11,6 +11,7 @@ import io.kvmirq.fake.file.MessagePlace;
 import io.kvmirq.fake.file.Producer;
 import java.util.Arrays;
 import java.util.BitSet;
+import java.util.List;
 import java.util.NavigableMap;
 import java.util.Objects;
 import java.util.Optional;
@@ -313,6 +314,19 @@ final class MessageVectors {
         device.registers().clearMsiPending();
         if (device.mode() == InterruptMode.MSIX) {
             irqs.keySet().forEach(vector -> setMasked(vector, triggers[vector] == null));
+        }
+    }
+
+    /** The device is no more: its vectors send no message again. */
+    void removed() {
+        host.ledger().endAll(messages, "the device was removed");
+        for (int[] sources : List.of(msi, msix)) {
+            for (int i = 0; i < sources.length; i++) {
+                if (sources[i] != Ledger.UNKNOWN) {
+                    host.ledger().forget(sources[i]);
+                    sources[i] = Ledger.UNKNOWN;
+                }
+            }
         }
     }
 }

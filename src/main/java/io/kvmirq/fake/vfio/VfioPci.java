@@ -188,6 +188,7 @@ public final class VfioPci extends VfioDevice {
     @Override
     void removed() {
         intx.remove();
+        vectors.removed();
     }
 
     /** A function reset: the device forgets what it requested. The kernel restores its configuration. */

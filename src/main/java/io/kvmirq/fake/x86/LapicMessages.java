@@ -4,6 +4,7 @@ package io.kvmirq.fake.x86;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.fake.file.Ledger;
 import io.kvmirq.fake.file.MessagePlace;
+import java.util.Arrays;
 
 /** The messages of devices and eventfds that are requests in the IRR of a LAPIC. */
 final class LapicMessages {
@@ -12,7 +13,7 @@ final class LapicMessages {
     private final Ledger ledger;
     private final VectorSet requested;
     private final MessagePlace place;
-    /** IRR as KVM_GET_LAPIC returned it last. */
+    /** The requests that the program knows: from KVM_GET_LAPIC, or of KVM_SET_LAPIC. */
     private final int[] shown = new int[WORDS];
 
     LapicMessages(Ledger ledger, VectorSet requested, int vcpuId) {
@@ -24,6 +25,9 @@ final class LapicMessages {
 
     /** The message that is on its way is a request now. */
     void request(int vector) {
+        if (place.next(vector) != vector) {
+            forgetShown(vector);
+        }
         ledger.put(place, vector);
     }
 
@@ -33,10 +37,15 @@ final class LapicMessages {
     }
 
     void take(int vector) {
+        forgetShown(vector);
         ledger.take(place, vector);
     }
 
-    /** KVM_GET_LAPIC returns the requests. */
+    private void forgetShown(int vector) {
+        shown[vector / Integer.SIZE] &= ~(1 << vector % Integer.SIZE);
+    }
+
+    /** The program sees the requests. */
     void show() {
         requested.copyTo(shown);
     }
@@ -54,11 +63,13 @@ final class LapicMessages {
                 ledger.lose(place, vector, "KVM_SET_LAPIC cleared a request that came after KVM_GET_LAPIC");
             }
         }
+        show();
     }
 
     /** INIT clears the requests. */
     void reset() {
         ledger.endAll(place, "INIT reset its LAPIC");
+        Arrays.fill(shown, 0);
     }
 
     /** The VM and all its vCPUs are closed. */
