@@ -22,7 +22,7 @@ import java.util.zip.ZipFile;
 
 /**
  * Kills a command at random moments, runs it once more to its end, and looks for what is left: processes, files of the
- * temporary directory, the cache and the working directory, and tracing instances. The unpacked library stays, and so do
+ * temporary directory, the cache and the working directory, and tracing instances. The unpacked libraries of the bindings stay, and so do
  * complete files that the command was asked to write.
  *
  * <p>{@code main}: how many kills of each command, the first seed, and for how many seconds to watch whether anything grows
@@ -181,7 +181,7 @@ final class CrashSearch implements AutoCloseable {
     }
 
     private static boolean isUnpackedLibrary(Path name) {
-        return name.toString().matches("cache/kvmirq/(lib)?kvmirq[\\w-]*(\\.so)?");
+        return name.toString().matches("cache/kvmirq/(others/)?libkvmirq-[0-9a-f]+-\\d+\\.so");
     }
 
     /** A file that the command was asked to write: an archive, or a tape of whole lines. */
