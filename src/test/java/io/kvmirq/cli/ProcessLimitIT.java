@@ -7,6 +7,7 @@ import io.kvmirq.testing.RealKvm;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.IntStream;
+import java.util.stream.LongStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
@@ -59,22 +60,22 @@ class ProcessLimitIT {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"--as=3000000000", "--as=4000000000"})
-    void littleAddressSpaceIsOneSentence(String limit) throws Exception {
+    @ValueSource(strings = {"--as=500000000", "--as=1500000000", "--as=5000000000"})
+    void littleAddressSpaceIsEnoughOrOneSentence(String limit) throws Exception {
         limited(limit, "selftest", "--backend", "fake", "--count", "5", "--scenario", "edge");
     }
 
     static Stream<String> steps() {
         return Stream.of(
-                        IntStream.rangeClosed(8, 64).mapToObj(n -> "--nofile=" + n),
-                        IntStream.rangeClosed(4, 12).mapToObj(n -> "--as=" + n * 500_000_000L),
+                        IntStream.of(8, 10, 12, 13, 14, 16, 24, 64).mapToObj(n -> "--nofile=" + n),
+                        LongStream.of(1, 3, 5, 9, 10).mapToObj(n -> "--as=" + n * 500_000_000L),
                         Stream.of("--memlock=0", "--memlock=65536"))
                 .flatMap(all -> all);
     }
 
     @ParameterizedTest
     @MethodSource("steps")
-    @Tag("long")
+    @Tag("search")
     @RealKvm(fullIrqchip = true)
     void eachStepOfALimit(String limit) throws Exception {
         selftest(limit);
