@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.differential;
 
+import io.kvmirq.X86Msr;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.testing.Machine;
@@ -62,7 +63,7 @@ final class VcpuSide {
                 yield get(fd, Uapi.KVM_SET_XCRS, 0);
             }
             case GET_MSR -> msr(fd, Uapi.KVM_GET_MSRS, call.intAt(1), -1);
-            case SET_MSR -> msr(fd, Uapi.KVM_SET_MSRS, call.intAt(1), call.at(2));
+            case SET_MSR -> msr(fd, Uapi.KVM_SET_MSRS, call.intAt(1), ofAnyProcessor(call.intAt(1), call.at(2)));
             case GET_CPUID -> getCpuid(fd, call.intAt(1));
             case SET_CPUID -> setCpuid(fd, call);
             case INTERRUPT -> {
@@ -121,6 +122,12 @@ final class VcpuSide {
                 .putInt(Uapi.KvmMsrs.SIZE, number)
                 .putLong(Uapi.KvmMsrs.SIZE + Uapi.KvmMsrEntry.DATA, value);
         return get(fd, request, Uapi.KvmMsrs.SIZE + Uapi.KvmMsrEntry.SIZE);
+    }
+
+    /** An address that is canonical with 57 bits and not with 48 depends on the host: it is given 48. */
+    private static long ofAnyProcessor(int msr, long value) {
+        boolean has57Bits = value << 7 >> 7 == value;
+        return msr != X86Msr.PAT.number() && has57Bits ? value << 16 >> 16 : value;
     }
 
     private Answer getCpuid(int fd, int room) {
