@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.irqchip;
 
+import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.KernelException;
@@ -107,7 +108,10 @@ public final class GuestIoapic implements Userspace.Injector {
             vm.ioapic();
             return true;
         } catch (KernelException e) {
-            return false;
+            if (e.errno().equals(Errno.ENXIO) || e.errno().equals(Errno.EINVAL)) {
+                return false;
+            }
+            throw e;
         }
     }
 

@@ -6,8 +6,8 @@ import java.util.EnumSet;
 import java.util.Set;
 
 /**
- * A page of guest-physical addresses at which an in-kernel irqchip of x86 answers. KVM accepts memory there, and which of
- * both the guest then reaches depends on the processor.
+ * A page of guest-physical addresses at which an in-kernel irqchip of x86 answers. KVM accepts memory there, and the
+ * processor decides whether the guest reaches the memory or the irqchip.
  */
 enum ChipPage {
     LAPICS("LAPICs", 0xfee0_0000L),

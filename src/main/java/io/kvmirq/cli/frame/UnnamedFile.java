@@ -32,13 +32,15 @@ public final class UnnamedFile implements AutoCloseable {
         Libc libc = Backends.ofThisMachine().open(Backends.AUTO).libc();
         int descriptor = MemoryDescriptor.create(libc, name + "-" + System.nanoTime());
         if (descriptor < 0) {
-            throw new UnreadableInputException("cannot make a file in memory: memfd_create gives "
-                    + new Errno(-descriptor) + "; raise the limit on open files (ulimit -n), or close some");
+            Errno errno = new Errno(-descriptor);
+            boolean limit = errno.equals(Errno.EMFILE) || errno.equals(Errno.ENFILE);
+            throw new UnreadableInputException("cannot make a file in memory: memfd_create gives " + errno
+                    + (limit ? "; raise the limit on open files (ulimit -n), or close some" : ""));
         }
         return new UnnamedFile(libc, descriptor);
     }
 
-    /** From now on no process shortens it, nor takes this back. */
+    /** From now on no process shortens it, and none removes this seal. */
     public void keepLength() {
         int result = libc.fcntl(descriptor, Memfd.F_ADD_SEALS, Memfd.F_SEAL_SHRINK | Memfd.F_SEAL_SEAL);
         if (result < 0) {

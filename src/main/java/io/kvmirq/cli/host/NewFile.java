@@ -10,6 +10,7 @@ import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.NoSuchFileException;
@@ -49,7 +50,7 @@ final class NewFile {
     }
 
     /**
-     * Writes beside the file and renames, so that the file is whole when it is there. A killed command leaves the other
+     * Writes beside the file and then gives it its name, so that the file is whole when it is there. A killed command leaves the other
      * one, which the next command that writes there removes.
      *
      * @return false, after a complaint, if it exists or cannot be written
@@ -58,14 +59,16 @@ final class NewFile {
         Path directory = Optional.ofNullable(file.toAbsolutePath().getParent()).orElse(file);
         try {
             LibraryCache.removeAbandoned(directory, PREFIX, SUFFIX);
-            Path temporary = Files.createTempFile(directory, PREFIX, SUFFIX);
-            try {
-                write(temporary, content);
-                Files.move(temporary, file);
-                return true;
-            } finally {
-                Files.deleteIfExists(temporary);
+            boolean done = false;
+            while (!done) {
+                Path temporary = Files.createTempFile(directory, PREFIX, SUFFIX);
+                try {
+                    done = write(temporary, content, file);
+                } finally {
+                    Files.deleteIfExists(temporary);
+                }
             }
+            return true;
         } catch (FileAlreadyExistsException e) {
             complain(file, terminal);
         } catch (IOException e) {
@@ -74,12 +77,33 @@ final class NewFile {
         return false;
     }
 
-    /** The lock says that the writer has not ended. */
-    private static void write(Path temporary, Content content) throws IOException {
+    /**
+     * The lock says that the writer has not ended: it is held until the file has its name.
+     *
+     * @return false if another command took the temporary file for an abandoned one before it was locked
+     */
+    private static boolean write(Path temporary, Content content, Path file) throws IOException {
         try (FileOutputStream made = new FileOutputStream(temporary.toFile());
                 OutputStream out = new BufferedOutputStream(made)) {
             made.getChannel().lock();
+            if (!Files.exists(temporary, LinkOption.NOFOLLOW_LINKS)) {
+                return false;
+            }
             content.write(out);
+            out.flush();
+            link(temporary, file);
+            return true;
+        }
+    }
+
+    /** A link overwrites no file, where a rename would. */
+    private static void link(Path temporary, Path file) throws IOException {
+        try {
+            Files.createLink(file, temporary);
+        } catch (FileAlreadyExistsException e) {
+            throw e;
+        } catch (UnsupportedOperationException | FileSystemException e) {
+            Files.move(temporary, file); // a file system without links
         }
     }
 }

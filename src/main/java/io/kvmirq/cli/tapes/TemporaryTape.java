@@ -2,6 +2,7 @@
 package io.kvmirq.cli.tapes;
 
 import io.kvmirq.cli.frame.UnnamedFile;
+import io.kvmirq.kernel.Undo;
 import io.kvmirq.recording.SlotFile;
 import java.io.FileOutputStream;
 import java.io.IOException;
@@ -21,15 +22,16 @@ public final class TemporaryTape implements AutoCloseable {
     }
 
     public static TemporaryTape create() {
-        UnnamedFile memory = UnnamedFile.create("kvmirq-tape");
-        try {
-            FileOutputStream locked = new FileOutputStream(memory.path().toFile(), true);
+        try (Undo undo = new Undo()) {
+            UnnamedFile memory = undo.add(UnnamedFile.create("kvmirq-tape"));
+            FileOutputStream locked =
+                    undo.add(new FileOutputStream(memory.path().toFile(), true));
             SlotFile.prepare(locked);
             locked.getChannel().lock();
             memory.keepLength();
+            undo.keep();
             return new TemporaryTape(memory, locked);
         } catch (IOException e) {
-            memory.close();
             throw new TapeFileException("cannot prepare the tape in memory: " + e.getMessage(), e);
         }
     }
