@@ -36,8 +36,8 @@ public final class Main {
             runProcess(arguments);
         } catch (NoClassDefFoundError e) {
             // Without a descriptor Java finds no class, and does not say why.
-            System.err.println("kvmirq: could not run: Java cannot load " + e.getMessage()
-                    + ": raise RLIMIT_NOFILE (ulimit -n) if it is low, else install kvmirq again");
+            System.err.println("kvmirq: could not run: Java cannot load a class (" + e.getMessage()
+                    + "): raise RLIMIT_NOFILE (ulimit -n) if it is low, else install kvmirq again");
             System.exit(ExitCode.COULD_NOT_RUN);
         } catch (OutOfMemoryError e) {
             System.err.println("kvmirq: could not run: " + e.getMessage());

@@ -3,6 +3,7 @@ package io.kvmirq.explain;
 
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
+import java.io.IOException;
 import java.util.Optional;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
@@ -40,11 +41,19 @@ public final class ProcessLimit {
         if (one instanceof OutOfMemoryError) {
             return Optional.of(text.contains("native thread") ? noThread() : noMemory());
         }
-        // The texts of the C library for EMFILE and ENOMEM. Java also keeps them in the error of a class that failed.
+        // Only these have a text of the C library. Another one may quote a file.
+        if (!(one instanceof IOException) && !(one instanceof LinkageError)) {
+            return Optional.empty();
+        }
+        // The texts for EMFILE and ENOMEM. Java also keeps them in the error of a class that failed.
         if (text.contains("Too many open files")) {
             return Optional.of("this process has no descriptor left: raise RLIMIT_NOFILE (ulimit -n)");
         }
-        return text.contains("Cannot allocate memory") ? Optional.of(noMemory()) : Optional.empty();
+        return text.contains("Cannot allocate memory")
+                ? Optional.of(
+                        "the kernel refused memory: raise RLIMIT_AS (ulimit -v) or RLIMIT_MEMLOCK (ulimit -l), or end"
+                                + " other programs")
+                : Optional.empty();
     }
 
     private static String noThread() {

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
 import io.kvmirq.PciAddress;
+import io.kvmirq.explain.ProcessLimit;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
@@ -153,5 +154,13 @@ class VerdictTest {
                 .isInstanceOf(CouldNotRunException.class)
                 .hasMessageContaining(": ENOMEM");
         assertThat(kernel.openHandles()).containsExactly("/dev/kvm (fd 3)");
+    }
+
+    @Test
+    void quotedTextIsNoLimit() {
+        assertThat(ProcessLimit.behind(new IllegalStateException("'x: Too many open files' is no profile")))
+                .isEmpty();
+        assertThat(ProcessLimit.behind(new IOException("mmap: Cannot allocate memory")))
+                .hasValueSatisfying(sentence -> assertThat(sentence).contains("ulimit -v", "ulimit -l"));
     }
 }
