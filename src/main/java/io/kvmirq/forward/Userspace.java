@@ -42,8 +42,6 @@ public record Userspace(EventLoop loop, Injector injector) {
 
     /** For a VMM with interrupt controllers of its own, or with its own IOAPIC beside the LAPICs of KVM. */
     public static Userspace of(EventLoop loop, Injector injector) {
-        Objects.requireNonNull(injector, "injector is null");
-        Objects.requireNonNull(loop, "loop is null");
         return new Userspace(loop, injector);
     }
 
