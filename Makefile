@@ -26,7 +26,7 @@ check: ## run the fast tests before each commit: format, static analysis, unit t
 	@scripts/test check
 
 format: ## format the Java sources
-	scripts/maven spotless:apply
+	scripts/maven -N spotless:apply
 
 native-test: ## test the C library, recorder, tracer and launcher, plain and under sanitizers; HEADS=10000000 fuzzes a tape's head longer
 	scripts/native-test
@@ -82,9 +82,10 @@ uninstall: ## remove the files that make install installed
 target/kvmirq-cli.jar:
 	$(MAKE) build
 
-publish-local: ## install the library, sources, Javadoc and SBOM as io.kvmirq:kvmirq; RELEASE=1 demands x86-64 and arm64
+publish-local: ## install the five artifacts, sources, Javadoc and SBOM as io.kvmirq:kvmirq*; RELEASE=1 demands x86-64 and arm64
 	@scripts/bootstrap $(if $(RELEASE),--release)
-	@scripts/phases target/publish.log install -DskipTests -Ppublish
+	@scripts/compile --main
+	@scripts/phases target/publish.log -Dkvmirq.compiled -Dmaven.test.skip -Ppublish install
 	@scripts/native --missing | sed 's/^/warning: the jar has no library for /' >&2
 	@grep -oE 'Installing .* to .*/kvmirq-[^/]*\.(jar|pom|json)$$' target/publish.log
 
@@ -93,10 +94,9 @@ package: ## make a tarball and a Debian package for x86-64 and arm64, each with 
 	@scripts/build
 	@scripts/package
 
-javadoc: ## write the library's Javadoc to target/reports/apidocs
+javadoc: ## write the Javadoc of the artifacts to target/javadoc
 	@echo "writing Javadoc, about 30 s"
-	@scripts/maven javadoc:javadoc
-	@echo "$(CURDIR)/target/reports/apidocs/index.html"
+	@scripts/javadoc
 
 clean: ## remove all build results
 	rm -rf target native/build .cifuzz-corpus

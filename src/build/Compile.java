@@ -10,6 +10,7 @@ import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.Collection;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.HexFormat;
@@ -47,14 +48,53 @@ final class Compile {
     /** Above this share of a unit's sources, one compilation of all is faster than rounds. */
     private static final double MOST = 0.4;
 
+    private static final Pattern MODULE = Pattern.compile("(?m)^module ([\\w.]+)");
+
     private final Path classes;
-    private final Path sources;
+    private final List<Part> parts;
     private final Path stateFile;
     private final List<String> options;
     private final State before;
     private final State after = State.empty();
     private final List<Path> usedClasses = new ArrayList<>();
     private final Set<String> compiled = new TreeSet<>();
+
+    /**
+     * The sources of a unit that are one module, or all of them if they are in no module.
+     *
+     * @param module its name, or empty
+     */
+    private record Part(Path sources, Path resources, Path classes, String module) {
+        static Part of(Path sources, Path resources, Path classes) throws IOException {
+            Path descriptor = sources.resolve(DESCRIPTOR);
+            if (!Files.exists(descriptor)) {
+                return new Part(sources, resources, classes, "");
+            }
+            Matcher module = MODULE.matcher(Files.readString(descriptor));
+            if (!module.find()) {
+                throw new IllegalArgumentException(descriptor + " names no module");
+            }
+            return new Part(sources, resources, classes.resolve(module.group(1)), module.group(1));
+        }
+
+        /** The name of a source in the state: a type is in one part, and each module has a descriptor. */
+        String key(Path file) {
+            String path = sources.relativize(file).toString();
+            return path.equals(DESCRIPTOR) ? module + "/" + path : path;
+        }
+
+        Path source(String key) {
+            return sources.resolve(key.endsWith(DESCRIPTOR) ? DESCRIPTOR : key);
+        }
+
+        boolean has(String key) {
+            return key.endsWith(DESCRIPTOR)
+                    ? key.equals(module + "/" + DESCRIPTOR)
+                    : Files.exists(sources.resolve(key));
+        }
+    }
+
+    private static final String DESCRIPTOR = "module-info.java";
 
     /**
      * The state of a unit.
@@ -97,8 +137,8 @@ final class Compile {
         }
     }
 
-    private Compile(Path sources, Path classes, Path stateFile, List<String> options) throws IOException {
-        this.sources = sources;
+    private Compile(List<Part> parts, Path classes, Path stateFile, List<String> options) throws IOException {
+        this.parts = parts;
         this.classes = classes;
         this.stateFile = stateFile;
         this.options = options;
@@ -113,7 +153,9 @@ final class Compile {
     /**
      * Compiles units one after the other, with {@code --} before each: {@code NAME SOURCES CLASSES RESOURCES USED
      * OPTION...}. RESOURCES is copied to CLASSES and may be missing; USED is the unit that this one uses and its classes,
-     * {@code NAME=CLASSES}, or {@code -}.
+     * {@code NAME=CLASSES}, or {@code -}. SOURCES and RESOURCES are lists with commas; what is a module has its classes in
+     * a directory of its name below CLASSES. Modules are compiled together. Some sources of them alone are compiled without
+     * their descriptors: ArchitectureTest holds what these allow.
      */
     public static void main(String[] arguments) throws IOException {
         Files.createDirectories(STATES);
@@ -131,14 +173,19 @@ final class Compile {
     private static boolean compile(List<String> arguments) throws IOException {
         Path classes = Path.of(arguments.get(2));
         List<String> options = arguments.subList(5, arguments.size());
-        Compile unit =
-                new Compile(Path.of(arguments.get(1)), classes, STATES.resolve(arguments.get(0) + ".state"), options);
+        String[] sources = arguments.get(1).split(",");
+        String[] resources = arguments.get(3).split(",");
+        List<Part> parts = new ArrayList<>();
+        for (int i = 0; i < sources.length; i++) {
+            parts.add(Part.of(Path.of(sources[i]), Path.of(resources[i]), classes));
+        }
+        Compile unit = new Compile(parts, classes, STATES.resolve(arguments.get(0) + ".state"), options);
         if (!arguments.get(4).equals("-")) {
             String[] used = arguments.get(4).split("=");
             unit.after.seen.putAll(State.read(STATES.resolve(used[0] + ".state")).types);
             unit.usedClasses.add(Path.of(used[1]));
         }
-        unit.copy(Path.of(arguments.get(3)));
+        unit.copy();
         if (!unit.compile()) {
             return false;
         }
@@ -147,18 +194,20 @@ final class Compile {
         }
         if (!unit.compiled.isEmpty()) {
             System.out.println("compiled " + unit.compiled.size() + " of " + (unit.after.hashes.size() - 1)
-                    + " sources of " + arguments.get(1));
+                    + " sources of " + arguments.get(0));
         }
         return true;
     }
 
-    private void copy(Path resources) throws IOException {
-        for (Path file : files(resources, "")) {
-            Path copy = classes.resolve(resources.relativize(file));
-            after.resources.add(resources.relativize(file).toString());
-            if (!Files.exists(copy) || Files.mismatch(file, copy) >= 0) {
-                Files.createDirectories(copy.getParent());
-                Files.copy(file, copy, StandardCopyOption.REPLACE_EXISTING);
+    private void copy() throws IOException {
+        for (Part part : parts) {
+            for (Path file : files(part.resources, "")) {
+                Path copy = part.classes.resolve(part.resources.relativize(file));
+                after.resources.add(classes.relativize(copy).toString());
+                if (!Files.exists(copy) || Files.mismatch(file, copy) >= 0) {
+                    Files.createDirectories(copy.getParent());
+                    Files.copy(file, copy, StandardCopyOption.REPLACE_EXISTING);
+                }
             }
         }
         for (String gone : before.resources) {
@@ -170,14 +219,16 @@ final class Compile {
 
     private boolean compile() throws IOException {
         after.hashes.put("", hash(String.join("\n", options).getBytes(UTF_8)));
-        for (Path file : files(sources, ".java")) {
-            after.hashes.put(sources.relativize(file).toString(), hash(Files.readAllBytes(file)));
+        for (Part part : parts) {
+            for (Path file : files(part.sources, ".java")) {
+                after.hashes.put(part.key(file), hash(Files.readAllBytes(file)));
+            }
         }
         Set<String> all = new TreeSet<>(after.hashes.keySet());
         all.remove("");
         Set<String> changedTypes = differences(before.seen, after.seen);
         Set<String> todo = differences(before.hashes, after.hashes);
-        boolean everything = todo.remove("") || todo.contains("module-info.java");
+        boolean everything = todo.remove("") || todo.stream().anyMatch(source -> source.endsWith(DESCRIPTOR));
         for (String type : before.types.keySet()) {
             if (!type.equals(CONSTANTS) && !all.contains(type + ".java")) {
                 changedTypes.add(type);
@@ -199,7 +250,7 @@ final class Compile {
                 todo = new TreeSet<>(all);
             }
             forget(todo);
-            if (!javac(todo)) {
+            if (!(todo.equals(all) ? javac(todo) : javacSome(todo))) {
                 return false;
             }
             compiled.addAll(todo);
@@ -222,7 +273,7 @@ final class Compile {
         Pattern name = Pattern.compile("\\b" + type.substring(type.lastIndexOf('/') + 1) + "\\b");
         Set<String> naming = new TreeSet<>();
         for (String source : all) {
-            if (name.matcher(Files.readString(sources.resolve(source))).find()) {
+            if (name.matcher(Files.readString(source(source))).find()) {
                 naming.add(source);
             }
         }
@@ -230,26 +281,73 @@ final class Compile {
     }
 
     private void deleteClasses(String type) throws IOException {
-        Path directory = classes.resolve(type).getParent();
         String name = type.substring(type.lastIndexOf('/') + 1);
-        if (Files.isDirectory(directory)) {
-            try (Stream<Path> files = Files.list(directory)) {
-                for (Path file : files.toList()) {
-                    String found = file.getFileName().toString();
-                    if (found.equals(name + ".class") || (found.startsWith(name + "$") && found.endsWith(".class"))) {
-                        Files.delete(file);
+        for (Part part : parts) {
+            Path directory = part.classes.resolve(type).getParent();
+            if (Files.isDirectory(directory)) {
+                try (Stream<Path> files = Files.list(directory)) {
+                    for (Path file : files.toList()) {
+                        String found = file.getFileName().toString();
+                        if (found.equals(name + ".class")
+                                || (found.startsWith(name + "$") && found.endsWith(".class"))) {
+                            Files.delete(file);
+                        }
                     }
                 }
             }
         }
     }
 
-    private boolean javac(Collection<String> todo) throws IOException {
-        Files.createDirectories(classes);
+    private Part part(String source) {
+        return parts.stream().filter(part -> part.has(source)).findFirst().orElseThrow();
+    }
+
+    private Path source(String source) {
+        return part(source).source(source);
+    }
+
+    /** Compiles all sources, with the descriptors of their modules. */
+    private boolean javac(Collection<String> all) throws IOException {
+        List<String> arguments = new ArrayList<>(options);
+        for (Part part : parts) {
+            if (!part.module.isEmpty()) {
+                arguments.addAll(List.of("--module-source-path", part.module + "=" + part.sources));
+            }
+        }
+        return javac(all, arguments, classes);
+    }
+
+    /** Compiles some sources against the classes of the others, without modules, and puts each class to its part. */
+    private boolean javacSome(Collection<String> some) throws IOException {
+        if (parts.size() == 1 && parts.get(0).module.isEmpty()) {
+            return javac(some, options, classes);
+        }
+        Path round = Files.createTempDirectory(STATES, "round");
+        boolean compiled = javac(some, options, round);
+        if (compiled) {
+            Map<String, Part> owners = new HashMap<>();
+            some.forEach(source -> owners.put(source.replaceFirst("\\.java$", ""), part(source)));
+            for (Path file : files(round, ".class")) {
+                Path name = round.relativize(file);
+                Path place = owners.get(outermost(name.toString())).classes.resolve(name);
+                Files.createDirectories(place.getParent());
+                Files.move(file, place, StandardCopyOption.REPLACE_EXISTING);
+            }
+        }
+        try (Stream<Path> left = Files.walk(round)) {
+            for (Path file : left.sorted(Comparator.reverseOrder()).toList()) {
+                Files.delete(file);
+            }
+        }
+        return compiled;
+    }
+
+    private boolean javac(Collection<String> todo, List<String> options, Path place) throws IOException {
+        Files.createDirectories(place);
         JavaCompiler compiler = ToolProvider.getSystemJavaCompiler();
         try (StandardJavaFileManager files = compiler.getStandardFileManager(null, null, UTF_8)) {
             List<String> arguments = new ArrayList<>(options);
-            arguments.addAll(List.of("-d", classes.toString(), "-implicit:none"));
+            arguments.addAll(List.of("-d", place.toString(), "-implicit:none"));
             return compiler.getTask(
                             null,
                             files,
@@ -257,7 +355,7 @@ final class Compile {
                             arguments,
                             null,
                             files.getJavaFileObjectsFromPaths(
-                                    todo.stream().map(sources::resolve).toList()))
+                                    todo.stream().map(this::source).toList()))
                     .call();
         }
     }
@@ -268,9 +366,11 @@ final class Compile {
     /** Takes up the declarations of compiled sources, and returns the types whose declaration is not as before. */
     private Set<String> declared(Set<String> todo) throws IOException {
         Map<String, List<Path>> files = new TreeMap<>();
-        for (Path file : files(classes, ".class")) {
-            files.computeIfAbsent(outermost(classes.relativize(file).toString()), type -> new ArrayList<>())
-                    .add(file);
+        for (Part part : parts) {
+            for (Path file : files(part.classes, ".class")) {
+                files.computeIfAbsent(outermost(part.classes.relativize(file).toString()), type -> new ArrayList<>())
+                        .add(file);
+            }
         }
         Set<String> changed = new HashSet<>();
         for (String source : todo) {

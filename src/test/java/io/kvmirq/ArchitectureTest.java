@@ -16,7 +16,7 @@ import com.tngtech.archunit.library.dependencies.SliceIdentifier;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.kernel.Calls;
-import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.Artifacts;
 import io.kvmirq.testing.MainClasses;
 import java.io.FileOutputStream;
 import java.io.IOException;
@@ -145,14 +145,11 @@ class ArchitectureTest {
 
     /** For constants, which the compiler copies so that no class shows where they came from. */
     private static List<String> sources(String directory) throws IOException {
-        try (Stream<Path> files = Files.walk(Machine.root().resolve("src/main/java/io/kvmirq/" + directory))) {
-            List<String> sources = new ArrayList<>();
-            for (Path file :
-                    files.filter(file -> file.toString().endsWith(".java")).toList()) {
-                sources.add(Files.readString(file));
-            }
-            return sources;
+        List<String> sources = new ArrayList<>();
+        for (Path file : Artifacts.allSources("io/kvmirq/" + directory)) {
+            sources.add(Files.readString(file));
         }
+        return sources;
     }
 
     @Test

@@ -4,21 +4,19 @@ package io.kvmirq;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.kvmirq.testing.Artifacts;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Program;
 import java.io.IOException;
-import java.lang.module.ModuleDescriptor;
-import java.lang.module.ModuleDescriptor.Exports;
-import java.lang.module.ModuleFinder;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.jar.JarFile;
 import java.util.regex.MatchResult;
 import java.util.regex.Pattern;
-import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import java.util.zip.ZipEntry;
 import org.junit.jupiter.api.Tag;
@@ -39,19 +37,39 @@ class ArtifactsIT {
     }
 
     @Test
-    void commandIsInItsOwnJarAlone() throws IOException {
-        List<String> library = entries(Machine.libraryJar());
+    void eachJarHasItsOwnClasses() throws IOException {
+        Set<String> seen = new HashSet<>();
+        for (Artifacts artifact : Artifacts.values()) {
+            List<String> types = entries(artifact.jar()).stream()
+                    .filter(name -> name.endsWith(".class") && !name.endsWith("module-info.class"))
+                    .toList();
+            assertThat(types).isNotEmpty().allMatch(seen::add);
+        }
+        assertThat(entries(Artifacts.KVMIRQ.jar()))
+                .contains("io/kvmirq/kvm/Vm.class")
+                .noneMatch(name -> name.matches("io/kvmirq/(fake|junit|recording|cli|diag|selftest)/.*"));
+    }
+
+    @Test
+    void jarOfTheCommandHasAllButTheKitOfTests() throws IOException {
         List<String> command = entries(Machine.jar());
-        assertThat(library).contains("io/kvmirq/kvm/Vm.class").noneMatch(name -> name.startsWith("io/kvmirq/cli/"));
-        assertThat(command).contains("io/kvmirq/kvm/Vm.class", "io/kvmirq/cli/Main.class");
-        assertThat(command)
-                .as("the command has all of the library but the kit of tests and what tells modules and Maven of it")
-                .containsAll(library.stream()
-                        .filter(name -> !name.endsWith("/")
-                                && !name.equals("module-info.class")
-                                && !name.startsWith("META-INF/maven/")
-                                && !name.startsWith("io/kvmirq/junit/"))
-                        .toList());
+        for (Artifacts artifact : Artifacts.values()) {
+            if (artifact != Artifacts.TESTKIT) {
+                assertThat(command)
+                        .containsAll(entries(artifact.jar()).stream()
+                                .filter(name -> !name.endsWith("/")
+                                        && !name.equals("module-info.class")
+                                        && !name.startsWith("META-INF/maven/"))
+                                .toList());
+            }
+        }
+        assertThat(command).noneMatch(name -> name.startsWith("io/kvmirq/junit/"));
+    }
+
+    /** A VMM ships it, with the libraries of both architectures. The number only goes down. */
+    @Test
+    void jarOfTheLibraryStaysSmall() throws IOException {
+        assertThat(Files.size(Artifacts.KVMIRQ.jar())).isLessThan(1_240_000);
     }
 
     @ParameterizedTest
@@ -60,19 +78,19 @@ class ArtifactsIT {
         String missing =
                 Program.output(List.of(Machine.root().resolve("scripts/native").toString(), "--missing"));
         assumeTrue(!missing.contains(machine), missing);
-        for (Path jar : List.of(Machine.libraryJar(), Machine.jar())) {
-            assertThat(entries(jar))
-                    .contains(
-                            "META-INF/native/" + machine + "/libkvmirq.so",
-                            "META-INF/native/" + machine + "/libkvmirqtape.so",
-                            "META-INF/native/" + machine + "/kvmirqfault",
-                            "META-INF/native/" + machine + "/kvmirqtrace");
-        }
+        String directory = "META-INF/native/" + machine + "/";
+        List<String> ofTheCommand =
+                List.of(directory + "libkvmirqtape.so", directory + "kvmirqfault", directory + "kvmirqtrace");
+        assertThat(entries(Artifacts.KVMIRQ.jar()))
+                .contains(directory + "libkvmirq.so")
+                .doesNotContainAnyElementsOf(ofTheCommand);
+        assertThat(entries(Artifacts.COMMAND.jar())).containsAll(ofTheCommand);
+        assertThat(entries(Machine.jar())).contains(directory + "libkvmirq.so").containsAll(ofTheCommand);
     }
 
     @Test
     void manifestNamesTheArchitecturesOfTheLibraries() throws IOException {
-        for (Path jar : List.of(Machine.libraryJar(), Machine.jar())) {
+        for (Path jar : List.of(Artifacts.KVMIRQ.jar(), Machine.jar())) {
             assertThat(manifest(jar, "Kvmirq-Native").split(" ", -1))
                     .containsExactlyInAnyOrderElementsOf(entries(jar).stream()
                             .filter(name -> name.matches("META-INF/native/.*/libkvmirq\\.so"))
@@ -83,7 +101,7 @@ class ArtifactsIT {
 
     @Test
     void manifestNamesTheCompilers() throws IOException {
-        for (Path jar : List.of(Machine.libraryJar(), Machine.jar())) {
+        for (Path jar : List.of(Artifacts.KVMIRQ.jar(), Machine.jar())) {
             assertThat(manifest(jar, "Kvmirq-Compiler-Java")).matches("javac [1-9][0-9.]+.*");
             for (String machine : manifest(jar, "Kvmirq-Native").split(" ", -1)) {
                 assertThat(manifest(jar, "Kvmirq-Compiler-" + machine)).containsPattern("[0-9]+\\.[0-9]+");
@@ -99,14 +117,9 @@ class ArtifactsIT {
 
     @Test
     void packagesOfThePageOfTheLibraryAreExported() throws IOException {
-        ModuleDescriptor module = ModuleFinder.of(Machine.libraryJar())
-                .find("io.kvmirq")
-                .orElseThrow()
-                .descriptor();
-        Set<String> exported = module.exports().stream()
-                .filter(export -> !export.isQualified())
-                .map(Exports::source)
-                .collect(Collectors.toSet());
+        Set<String> exported = DocumentedTest.exported();
+        // The page also names the modules.
+        Stream.of(Artifacts.values()).map(Artifacts::module).forEach(exported::add);
         assertThat(Pattern.compile("\\bio\\.kvmirq(\\.[a-z]\\w*)*\\b")
                         .matcher(Files.readString(Machine.root().resolve("src/docs/library.md")))
                         .results()
@@ -117,11 +130,13 @@ class ArtifactsIT {
 
     @Test
     void everyJarHasLicenseAndNotice() throws IOException {
-        List<Path> jars = new ArrayList<>(List.of(Machine.libraryJar(), Machine.jar()));
-        // Those of make publish-local, if it ran.
-        try (Stream<Path> files = Files.list(Machine.root().resolve("target"))) {
-            files.filter(file -> file.getFileName().toString().matches("kvmirq-[0-9].*(command|sources|javadoc)\\.jar"))
-                    .forEach(jars::add);
+        List<Path> jars = new ArrayList<>(List.of(Machine.jar()));
+        for (Artifacts artifact : Artifacts.values()) {
+            // With those of make publish-local, if it ran.
+            try (Stream<Path> files = Files.list(artifact.jar().resolveSibling(""))) {
+                files.filter(file -> file.getFileName().toString().endsWith(".jar"))
+                        .forEach(jars::add);
+            }
         }
         for (Path jar : jars) {
             try (JarFile file = new JarFile(jar.toFile())) {
@@ -164,8 +179,12 @@ class ArtifactsIT {
         Files.createDirectories(fetched.getParent());
         Files.copy(Machine.root().resolve("src/examples/consumer/pom.xml"), fetched);
         withUmask077(copy.resolve("scripts/build").toString());
-        for (Path jar : List.of(Machine.libraryJar(), Machine.jar())) {
-            assertThat(copy.resolve("target").resolve(jar.getFileName())).hasSameBinaryContentAs(jar);
+        List<Path> jars = new ArrayList<>(List.of(Machine.jar()));
+        for (Artifacts artifact : Artifacts.values()) {
+            jars.add(artifact.jar());
+        }
+        for (Path jar : jars) {
+            assertThat(copy.resolve(Machine.root().relativize(jar))).hasSameBinaryContentAs(jar);
         }
     }
 

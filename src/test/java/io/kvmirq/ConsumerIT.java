@@ -9,6 +9,7 @@ import io.kvmirq.testing.Page;
 import io.kvmirq.testing.Page.Block;
 import io.kvmirq.testing.Program;
 import io.kvmirq.testing.Program.Ended;
+import io.kvmirq.testing.RealKvm;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -125,12 +126,12 @@ class ConsumerIT {
         assertThat(ended.said()).contains("No tests were executed!");
     }
 
+    @RealKvm(fullIrqchip = true)
     @Test
     void firstExampleRunsWithThePomOfThePageOfTheLibrary() throws Exception {
         String example = Page.of("README.md").first("java kvm").text();
         paste(LIBRARY, "src/main/java/FirstInterrupt.java", example);
-        assertShown(
-                "export KVMIRQ_BACKEND=fake; ", Page.of(LIBRARY).first(COMMANDS).text());
+        assertShown("", Page.of(LIBRARY).first(COMMANDS).text());
     }
 
     @Test

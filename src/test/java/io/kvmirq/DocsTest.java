@@ -4,6 +4,7 @@ package io.kvmirq;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.platform.engine.discovery.DiscoverySelectors.selectClass;
 
+import io.kvmirq.testing.Artifacts;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Page;
 import io.kvmirq.testing.Page.Block;
@@ -74,15 +75,15 @@ class DocsTest {
     private static final Path EXAMPLES = Machine.root().resolve("src/examples");
 
     /** Where a path may begin that a page names. */
-    private static final List<Path> ROOTS = Stream.of("", "src/main/java/io/kvmirq", "src/test/java/io/kvmirq")
-            .map(Machine.root()::resolve)
+    private static final List<Path> ROOTS = Stream.concat(
+                    Stream.of("", "src/test/java/io/kvmirq").map(Machine.root()::resolve),
+                    Stream.of(Artifacts.values())
+                            .map(artifact -> artifact.sources().resolve("io/kvmirq")))
             .toList();
 
     /** Between the launcher and the command, and not for users. */
     private static final List<String> OF_THE_LAUNCHER =
             List.of("kvmirq.terminal", "kvmirq.columns", "kvmirq.progress", "kvmirq.lc_all");
-
-    private static final List<String> OF_THE_COMMAND = List.of("info.picocli:", "me.tongfei:", "org.hdrhistogram:");
 
     @TempDir
     @SuppressWarnings("NullAway.Init")
@@ -149,10 +150,13 @@ class DocsTest {
         String pom = Files.readString(Machine.root().resolve("pom.xml"));
         Map<String, String> versions = versions(pom);
         versions.put("junit-jupiter", value(pom, "junit.version"));
+        for (Artifacts artifact : Artifacts.values()) {
+            versions.put(artifact.artifact(), versions.get("kvmirq-parent"));
+        }
         for (String example : texts("src/examples", "/pom.xml")) {
             Map<String, String> used = versions(example);
             used.remove(value(example, "artifactId"));
-            assertThat(used).containsKey("kvmirq").isNotEmpty();
+            assertThat(used).containsKey("kvmirq");
             assertThat(versions).containsAllEntriesOf(used);
         }
     }
@@ -272,8 +276,8 @@ class DocsTest {
     /** An empty line of an excerpt stands for lines that are left out. */
     @Test
     void everyExcerptIsInASource() throws IOException {
-        String sources = unindented(String.join("", texts("src/main/java", ".java"))
-                + String.join("", texts("src/test/java/io/kvmirq/contract", ".java")));
+        String sources = unindented(
+                String.join("", mainSources()) + String.join("", texts("src/test/java/io/kvmirq/contract", ".java")));
         for (Block block : javaBlocks(block -> !isClass(block))) {
             for (String excerpt : block.text().split("\n\n")) {
                 assertThat(sources.contains(unindented(excerpt.strip())))
@@ -288,6 +292,14 @@ class DocsTest {
     }
 
     /** The files of a directory, and of those in it, with names that end so. */
+    private static List<String> mainSources() throws IOException {
+        List<String> texts = new ArrayList<>();
+        for (Path file : Artifacts.allSources("")) {
+            texts.add(Files.readString(file));
+        }
+        return texts;
+    }
+
     private static List<String> texts(String directory, String end) throws IOException {
         List<String> texts = new ArrayList<>();
         try (Stream<Path> files = Files.walk(Machine.root().resolve(directory))) {
@@ -319,7 +331,9 @@ class DocsTest {
     @ParameterizedTest
     @MethodSource("pages")
     void everyPathNamedExists(Page page) {
-        Pattern path = Pattern.compile("(src|native|scripts|\\.ci)/[\\w./-]+|[\\w./-]+\\.(java|c|h|map|md)");
+        // A user's project has a src/main.
+        Pattern path =
+                Pattern.compile("(src(?!/main/java)|native|scripts|\\.ci)/[\\w./-]+|[\\w./-]+\\.(java|c|h|map|md)");
         assertThat(SPAN.matcher(String.join("\n", page.text()))
                         .results()
                         .map(span -> span.group(1).split(" ", -1)[0])
@@ -365,32 +379,15 @@ class DocsTest {
     @Test
     void picturedPackagesAreAllThereAre() throws IOException {
         String picture = Page.blocks("text packages").map(Block::text).collect(Collectors.joining());
-        try (Stream<Path> files = Files.list(Machine.root().resolve("src/main/java/io/kvmirq"))) {
-            assertThat(files.filter(Files::isDirectory)
-                            .map(directory -> directory.getFileName().toString())
-                            .filter(name -> !picture.matches("(?s).*\\b" + name + "\\b.*")))
-                    .as("packages that the picture leaves out")
-                    .isEmpty();
+        for (Artifacts artifact : Artifacts.values()) {
+            try (Stream<Path> files = Files.list(artifact.sources().resolve("io/kvmirq"))) {
+                assertThat(files.filter(Files::isDirectory)
+                                .map(directory -> directory.getFileName().toString())
+                                .filter(name -> !picture.matches("(?s).*\\b" + name + "\\b.*")))
+                        .as("packages that the picture leaves out")
+                        .isEmpty();
+            }
         }
-    }
-
-    /** Coordinates with the version that the pom gives them; what only the command needs is in its jar. */
-    @Test
-    void optionalDependenciesAreThoseOfThePom() throws IOException {
-        String pom = Files.readString(Machine.root().resolve("pom.xml"));
-        Matcher dependency = Pattern.compile("<groupId>([^<]*)</groupId>\\s*<artifactId>([^<]*)</artifactId>"
-                        + "\\s*<version>\\$\\{([^}]*)}</version>\\s*<optional>true</optional>")
-                .matcher(pom);
-        List<String> optional = new ArrayList<>();
-        while (dependency.find()) {
-            optional.add(dependency.group(1) + ":" + dependency.group(2) + ":" + value(pom, dependency.group(3)));
-        }
-        optional.removeIf(coordinates -> OF_THE_COMMAND.stream().anyMatch(coordinates::startsWith));
-        assertThat(allText()
-                        .lines()
-                        .filter(line -> line.matches("\\| `[^`:]+:[^`:]+:[^`]+` .*"))
-                        .map(line -> line.split("`", -1)[1]))
-                .containsExactlyInAnyOrderElementsOf(optional);
     }
 
     private static String allText() throws IOException {
@@ -402,7 +399,7 @@ class DocsTest {
         Pattern name = Pattern.compile("\"(kvmirq\\.[a-z._]+)\"");
         Set<String> properties = new TreeSet<>();
         Set<String> loggers = new TreeSet<>();
-        for (String source : texts("src/main", ".java")) {
+        for (String source : mainSources()) {
             if (Stream.of(
                             "System.getProperty",
                             "Integer.getInteger",

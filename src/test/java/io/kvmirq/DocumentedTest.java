@@ -14,10 +14,10 @@ import com.sun.source.util.DocTrees;
 import com.sun.source.util.JavacTask;
 import com.sun.source.util.TreePath;
 import com.sun.source.util.TreePathScanner;
+import io.kvmirq.testing.Artifacts;
 import io.kvmirq.testing.Machine;
 import java.io.IOException;
 import java.lang.module.ModuleDescriptor;
-import java.net.URISyntaxException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -25,7 +25,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
-import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import javax.lang.model.element.Modifier;
 import javax.tools.JavaCompiler;
@@ -35,15 +34,14 @@ import org.junit.jupiter.api.Test;
 
 /** Every exported type, method, constructor and constant has a comment. */
 class DocumentedTest {
-    private static final Path SOURCES = Machine.root().resolve("src/main/java");
     /** Its constants are documented by the kernel's headers, as its package says. */
     private static final String KERNEL_NAMES = "io.kvmirq.uapi";
 
     @Test
-    void everyExportedMemberIsDocumented() throws IOException, URISyntaxException {
+    void everyExportedMemberIsDocumented() throws IOException {
         List<Path> files = new ArrayList<>();
         for (String exported : documented()) {
-            try (Stream<Path> sources = Files.list(SOURCES.resolve(exported.replace('.', '/')))) {
+            try (Stream<Path> sources = Files.list(Artifacts.sourcesOf(exported))) {
                 sources.filter(file -> file.toString().endsWith(".java")).forEach(files::add);
             }
         }
@@ -64,23 +62,21 @@ class DocumentedTest {
     }
 
     /** The packages of the compatibility promise. */
-    static Set<String> documented() throws IOException, URISyntaxException {
+    static Set<String> documented() throws IOException {
         Set<String> packages = exported();
         assertThat(packages.remove(KERNEL_NAMES)).isTrue();
         return packages;
     }
 
-    static Set<String> exported() throws IOException, URISyntaxException {
-        Path classes = Path.of(KernelException.class
-                .getProtectionDomain()
-                .getCodeSource()
-                .getLocation()
-                .toURI());
-        try (var descriptor = Files.newInputStream(classes.resolve("module-info.class"))) {
-            return ModuleDescriptor.read(descriptor).exports().stream()
+    static Set<String> exported() throws IOException {
+        Set<String> exported = new TreeSet<>();
+        for (Artifacts artifact : Artifacts.values()) {
+            artifact.descriptor().exports().stream()
+                    .filter(export -> !export.isQualified())
                     .map(ModuleDescriptor.Exports::source)
-                    .collect(Collectors.toCollection(TreeSet::new));
+                    .forEach(exported::add);
         }
+        return exported;
     }
 
     /** Visits what a user of the module can see. */
@@ -154,7 +150,7 @@ class DocumentedTest {
             if (docs.getDocComment(getCurrentPath()) == null) {
                 Path file = Path.of(
                         getCurrentPath().getCompilationUnit().getSourceFile().getName());
-                missing.add(SOURCES.relativize(file) + " " + name);
+                missing.add(Machine.root().relativize(file) + " " + name);
             }
         }
     }

@@ -4,6 +4,8 @@ package io.kvmirq;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import com.fasterxml.jackson.core.JsonParser;
+import io.kvmirq.testing.Artifacts;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Program;
 import io.kvmirq.testing.RealKvm;
@@ -16,14 +18,15 @@ import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** The library as the module {@code io.kvmirq}, on each JDK that this machine has. */
+/** The library and the fake as modules, on each JDK that this machine has. */
 class ModuleIT {
-    private static final String MODULE = "module user { requires io.kvmirq; }";
+    private static final String MODULE = "module user { requires io.kvmirq.fake; }";
     private static final String MAIN = """
             package user;
             import io.kvmirq.fake.FakeKernel;
@@ -158,9 +161,8 @@ class ModuleIT {
         return new ProcessBuilder(
                         jdk.resolve("bin/javac").toString(),
                         "--module-path",
-                        Machine.libraryJar()
-                                + File.pathSeparator
-                                + pathOf(Nullable.class), // the annotations are part of the API
+                        // The annotations are part of the API.
+                        ours() + File.pathSeparator + pathOf(Nullable.class),
                         "-d",
                         directory.resolve("classes").toString(),
                         module.toString(),
@@ -169,10 +171,57 @@ class ModuleIT {
                 .start();
     }
 
+    private static String ours() throws IOException {
+        return String.join(
+                File.pathSeparator,
+                Artifacts.KVMIRQ.jar().toString(),
+                Artifacts.FAKE.jar().toString(),
+                pathOf(JsonParser.class));
+    }
+
     private static String modulePath(Path jdk) throws IOException {
-        return Machine.libraryJar()
-                + File.pathSeparator
-                + modules.resolve(jdk.getFileName()).resolve("classes");
+        return ours() + File.pathSeparator + modules.resolve(jdk.getFileName()).resolve("classes");
+    }
+
+    private static final String ALONE = """
+            import io.kvmirq.backend.HostFiles;
+            import io.kvmirq.kernel.Kernel;
+            import io.kvmirq.mirror.MirrorHostProvider;
+            import java.nio.file.Path;
+            import java.util.ServiceLoader;
+            class Alone {
+                public static void main(String[] arguments) {
+                    MirrorHostProvider host = ServiceLoader.load(MirrorHostProvider.class).findFirst().orElseThrow();
+                    System.out.println(host.of(HostFiles.of(Path.of("/")), false).getClass() != null);
+                    try {
+                        Kernel.open("fake");
+                    } catch (RuntimeException e) {
+                        System.out.println(e.getMessage());
+                    }
+                    try {
+                        Kernel.open();
+                    } catch (RuntimeException e) {
+                        System.out.println(e.getMessage());
+                    }
+                }
+            }
+            """;
+
+    /** A program with {@code io.kvmirq:kvmirq} alone, which a variable asks to simulate: each service of the library. */
+    @Test
+    void theLibraryAloneHasItsServicesAndDoesNotSimulate() throws Exception {
+        Path source = Files.writeString(directory.resolve("Alone.java"), ALONE);
+        assertThat(Program.output(List.of(
+                        jdks().get(0).resolve("bin/java").toString(),
+                        "-Dkvmirq.backend=fake",
+                        "-cp",
+                        Artifacts.KVMIRQ.jar().toString(),
+                        source.toString())))
+                .isEqualTo("true\n"
+                        + "backend fake cannot be used: nothing on the class path provides it: add"
+                        + " io.kvmirq:kvmirq-fake\n"
+                        + "-Dkvmirq.backend or $KVMIRQ_BACKEND selects the fake kernel, which simulates, and only tests"
+                        + " with io.kvmirq:kvmirq-testkit take it from there: say Kernel.open(\"fake\")\n");
     }
 
     /** The command that runs the user's module over a backend. */

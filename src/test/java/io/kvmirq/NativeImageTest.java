@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.testing.Artifacts;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Recorded;
 import java.io.IOException;
@@ -23,7 +24,7 @@ import org.junit.jupiter.api.Test;
 /** The metadata of the library for GraalVM's native-image names what the code reaches by reflection, JNI and downcalls. */
 class NativeImageTest {
     private static final String METADATA =
-            "src/main/resources/META-INF/native-image/io.kvmirq/kvmirq/reachability-metadata.json";
+            "src/kvmirq/resources/META-INF/native-image/io.kvmirq/kvmirq/reachability-metadata.json";
 
     private static final List<String> RESOURCES = List.of("META-INF/native/**", "io/kvmirq/fake/arm64/*.txt");
 
@@ -71,7 +72,7 @@ class NativeImageTest {
 
     private static Set<String> uapi() throws IOException {
         Set<String> types = new TreeSet<>();
-        try (Stream<Path> files = Files.list(Machine.root().resolve("target/classes/io/kvmirq/uapi"))) {
+        try (Stream<Path> files = Files.list(Artifacts.classesOf("io.kvmirq.uapi"))) {
             files.map(file -> "io.kvmirq.uapi." + file.getFileName().toString().replace(".class", ""))
                     .filter(name -> UAPI.matcher(name).matches())
                     .forEach(types::add);
@@ -81,18 +82,16 @@ class NativeImageTest {
 
     /** The types whose native methods {@code libkvmirq.so} binds: JNA registers those of its direct mapping itself. */
     private static Set<String> withNativeMethods() throws IOException {
-        Path sources = Machine.root().resolve("src/main/java");
+        Path sources = Artifacts.KVMIRQ.sources();
         Set<String> types = new TreeSet<>();
-        try (Stream<Path> files = Files.walk(sources)) {
-            for (Path file :
-                    files.filter(file -> file.toString().endsWith(".java")).toList()) {
-                String type =
-                        sources.relativize(file).toString().replace(".java", "").replace('/', '.');
-                if (NATIVE.matcher(Files.readString(file)).find() && !type.endsWith(".JnaLibc")) {
-                    types.add(type);
-                }
+        for (Path file : Artifacts.allSources("")) {
+            if (NATIVE.matcher(Files.readString(file)).find()) {
+                assertThat(file).startsWith(sources);
+                types.add(
+                        sources.relativize(file).toString().replace(".java", "").replace('/', '.'));
             }
         }
+        types.removeIf(type -> type.endsWith(".JnaLibc"));
         return types;
     }
 
@@ -104,48 +103,50 @@ class NativeImageTest {
 
     @Test
     void proxiesAndDowncallsOfTheSourcesAreTheListedOnes() throws IOException {
-        Set<String> proxies = found("Proxy\\.newProxyInstance\\([^;]*?new Class<\\?>\\[] \\{(\\w+)", "src/main/java");
+        Set<String> proxies =
+                found("Proxy\\.newProxyInstance\\([^;]*?new Class<\\?>\\[] \\{(\\w+)", Artifacts.allSources(""));
         // The type of Seam.over, which makes one of each.
         proxies.remove("type");
         assertThat(proxies)
                 .containsExactlyElementsOf(
                         PROXIES.stream().map(Class::getSimpleName).toList());
-        assertThat(found("FunctionDescriptor\\.of\\(\\s*([^)]*)\\)", "src/main/java22"))
+        assertThat(found(
+                        "FunctionDescriptor\\.of\\(\\s*([^)]*)\\)",
+                        List.of(Machine.root().resolve("src/kvmirq/java22/io/kvmirq/backend/libc/FfmLibc.java"))))
                 .extracting(layouts -> layouts.replaceAll("\\s+", ""))
                 .containsExactlyInAnyOrder(
                         String.join(",", Collections.nCopies(1 + 6, "JAVA_LONG")),
                         String.join(",", Collections.nCopies(1 + 7, "JAVA_LONG")));
     }
 
-    private static Set<String> found(String pattern, String directory) throws IOException {
+    private static Set<String> found(String pattern, List<Path> sources) throws IOException {
         Set<String> found = new TreeSet<>();
-        try (Stream<Path> files = Files.walk(Machine.root().resolve(directory))) {
-            for (Path file : files.filter(Files::isRegularFile).toList()) {
-                Pattern.compile(pattern)
-                        .matcher(Files.readString(file))
-                        .results()
-                        .forEach(match -> found.add(match.group(1)));
-            }
+        for (Path file : sources) {
+            Pattern.compile(pattern)
+                    .matcher(Files.readString(file))
+                    .results()
+                    .forEach(match -> found.add(match.group(1)));
         }
         return found;
     }
 
     @Test
     void everyResourceIsNamedAndEachNameHasOne() throws IOException {
-        Path classes = Machine.root().resolve("target/classes");
         Set<String> used = new TreeSet<>();
-        try (Stream<Path> files = Files.walk(classes)) {
-            for (Path file : files.filter(Files::isRegularFile).toList()) {
-                Path entry = classes.relativize(file);
-                List<String> matching = RESOURCES.stream()
-                        .filter(glob -> FileSystems.getDefault()
-                                .getPathMatcher("glob:" + glob)
-                                .matches(entry))
-                        .toList();
-                used.addAll(matching);
-                if (matching.isEmpty() && !entry.toString().endsWith(".class")) {
-                    // Those that nothing reads at run time, and services, which native-image registers by itself.
-                    assertThat(entry.toString()).matches("META-INF/(services/.*|native-image/.*|LICENSE|NOTICE)");
+        for (Artifacts artifact : Artifacts.values()) {
+            try (Stream<Path> files = Files.walk(artifact.classes())) {
+                for (Path file : files.filter(Files::isRegularFile).toList()) {
+                    Path entry = artifact.classes().relativize(file);
+                    List<String> matching = RESOURCES.stream()
+                            .filter(glob -> FileSystems.getDefault()
+                                    .getPathMatcher("glob:" + glob)
+                                    .matches(entry))
+                            .toList();
+                    used.addAll(matching);
+                    if (matching.isEmpty() && !entry.toString().endsWith(".class")) {
+                        // Those that nothing reads at run time, and services, which native-image registers by itself.
+                        assertThat(entry.toString()).matches("META-INF/(services/.*|native-image/.*|LICENSE|NOTICE)");
+                    }
                 }
             }
         }

@@ -3,7 +3,7 @@ package io.kvmirq;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.Artifacts;
 import io.kvmirq.testing.Recorded;
 import java.io.IOException;
 import java.lang.reflect.Constructor;
@@ -43,7 +43,7 @@ class SignaturesTest {
     /** Read from the directory of the classes, because an import by ArchUnit takes seconds. */
     static List<Class<?>> visibleTypes(String name) throws IOException, ClassNotFoundException {
         List<Class<?>> visible = new ArrayList<>();
-        try (Stream<Path> files = Files.list(Machine.root().resolve("target/classes/" + name.replace('.', '/')))) {
+        try (Stream<Path> files = Files.list(Artifacts.classesOf(name))) {
             for (Path file :
                     files.filter(file -> file.toString().endsWith(".class")).toList()) {
                 String simple = file.getFileName().toString().replace(".class", "");

@@ -36,7 +36,9 @@ final class Mutants {
     private static final Path ROOT =
             Path.of(System.getProperty("kvmirq.basedir", "")).toAbsolutePath();
     private static final Path LIST = ROOT.resolve("src/test/mutation/posting.txt");
-    private static final Path SOURCES = ROOT.resolve("src/main/java/io/kvmirq/arch");
+    private static final List<Path> SOURCES = Stream.of("kvmirq", "fake")
+            .map(artifact -> ROOT.resolve("src/" + artifact + "/java/io/kvmirq/arch"))
+            .toList();
     /** Of a processor. */
     private static final int SECONDS = 120;
 
@@ -65,11 +67,17 @@ final class Mutants {
             return RACES.getOrDefault(file.replaceAll("/.*", ""), "apic.PostedRaces");
         }
 
+        private Path path() {
+            return SOURCES.stream()
+                    .map(root -> root.resolve(file + ".java"))
+                    .filter(Files::exists)
+                    .findFirst()
+                    .orElseThrow(() -> new IllegalArgumentException("no artifact has arch/" + file + ".java"));
+        }
+
         /** The changed class. */
         String source() throws IOException {
-            String source = Files.readString(SOURCES.resolve(file + ".java"))
-                    .replaceAll("//.*", "")
-                    .replaceAll("\\s+", " ");
+            String source = Files.readString(path()).replaceAll("//.*", "").replaceAll("\\s+", " ");
             int at = source.indexOf(old);
             if (at < 0 || source.indexOf(old, at + 1) >= 0) {
                 throw new IllegalStateException(file + " does not contain once: " + old);

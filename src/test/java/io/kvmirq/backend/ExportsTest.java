@@ -4,6 +4,7 @@ package io.kvmirq.backend;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.kvmirq.testing.Artifacts;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Program;
 import java.io.IOException;
@@ -28,7 +29,7 @@ class ExportsTest {
     String needed = "";
 
     private Path library() {
-        return Machine.root().resolve("target/classes/META-INF/native/linux-" + machine + "/libkvmirq.so");
+        return Artifacts.KVMIRQ.classes().resolve("META-INF/native/linux-" + machine + "/libkvmirq.so");
     }
 
     @BeforeEach

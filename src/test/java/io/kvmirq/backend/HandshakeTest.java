@@ -69,10 +69,7 @@ class HandshakeTest {
         List<String> command =
                 new ArrayList<>(List.of(Path.of(home, "bin/java").toString(), "--enable-native-access=ALL-UNNAMED"));
         command.addAll(List.of(places));
-        command.addAll(List.of(
-                "-cp",
-                Machine.root().resolve("target/classes") + ":" + Machine.root().resolve("target/test-classes"),
-                Opener.class.getName()));
+        command.addAll(List.of("-cp", System.getProperty("java.class.path"), Opener.class.getName()));
         return Program.output(command).strip();
     }
 

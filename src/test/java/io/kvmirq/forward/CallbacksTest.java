@@ -21,6 +21,7 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.VmListener;
 import io.kvmirq.pci.PassedThroughDevice;
 import io.kvmirq.pci.PciHostBridge;
+import io.kvmirq.testing.Artifacts;
 import io.kvmirq.testing.CpuTime;
 import io.kvmirq.testing.Latches;
 import io.kvmirq.testing.MainClasses;
@@ -31,14 +32,12 @@ import io.kvmirq.vfio.VfioDevice;
 import java.lang.management.LockInfo;
 import java.lang.management.ManagementFactory;
 import java.lang.management.ThreadInfo;
-import java.lang.module.ModuleDescriptor;
 import java.lang.reflect.Constructor;
 import java.lang.reflect.Modifier;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -48,7 +47,6 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.ReentrantLock;
-import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -135,16 +133,11 @@ class CallbacksTest {
 
     @Test
     void everyCallbackOfTheApiIsCalledHere() throws Exception {
-        Path classes = Path.of(Forwarding.class
-                .getProtectionDomain()
-                .getCodeSource()
-                .getLocation()
-                .toURI());
-        Set<String> exported;
-        try (var descriptor = Files.newInputStream(classes.resolve("module-info.class"))) {
-            exported = ModuleDescriptor.read(descriptor).exports().stream()
-                    .map(ModuleDescriptor.Exports::source)
-                    .collect(Collectors.toSet());
+        Set<String> exported = new HashSet<>();
+        for (Artifacts artifact : Artifacts.values()) {
+            artifact.descriptor().exports().stream()
+                    .filter(export -> !export.isQualified())
+                    .forEach(export -> exported.add(export.source()));
         }
         Set<String> callbacks = new TreeSet<>();
         for (JavaClass type : MainClasses.ALL) {

@@ -28,7 +28,7 @@ class GuestCodeTest {
     @Test
     void listingIsOfThisSource() throws Exception {
         assumeAssembler();
-        Path listing = Machine.root().resolve("src/main/guest/guest.lst");
+        Path listing = Machine.root().resolve("src/fake/guest/guest.lst");
         assertThat(Program.output(List.of(Machine.root() + "/scripts/guest", "--listing")))
                 .isEqualTo(Files.readString(listing));
     }

@@ -4,6 +4,7 @@ package io.kvmirq.kvm;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.kvmirq.testing.Artifacts;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Program;
 import io.kvmirq.testing.RealKvm;
@@ -39,7 +40,7 @@ class TimedGuestIT {
         String classes = System.getProperty("java.class.path");
         if (feature >= 22) {
             command.add("--enable-native-access=ALL-UNNAMED");
-            classes = Machine.root().resolve("target/classes/META-INF/versions/22") + File.pathSeparator + classes;
+            classes = Artifacts.KVMIRQ.classes().resolve("META-INF/versions/22") + File.pathSeparator + classes;
         }
         if (feature >= 24) {
             command.add("--sun-misc-unsafe-memory-access=allow"); // jnr-ffi uses it

@@ -57,6 +57,7 @@ class FirstBuildIT {
         server.start();
         Path scripts = Files.createDirectories(temporary.resolve("tree/scripts"));
         for (String name : List.of(
+                "artifacts",
                 "bootstrap",
                 "build",
                 "jdks",

@@ -262,17 +262,6 @@ public final class Machine {
         return built;
     }
 
-    /** The library as users get it, without the command. */
-    public static Path libraryJar() throws IOException {
-        try (Stream<Path> files = Files.list(root().resolve("target"))) {
-            List<Path> found = files.filter(
-                            file -> file.getFileName().toString().matches("kvmirq-[0-9].*[0-9T]\\.jar"))
-                    .toList();
-            assumeTrue(found.size() == 1, "needs one library in target, and finds " + found + ": run make build");
-            return found.get(0);
-        }
-    }
-
     /** The jar of the command; skips the test where {@code make try} compiled newer classes. */
     public static Path jar() {
         Path jar = root().resolve("target/kvmirq-cli.jar");

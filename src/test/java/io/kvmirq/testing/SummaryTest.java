@@ -483,7 +483,7 @@ class SummaryTest {
     /** Runs a copy of the script in a tree of its own. */
     private Printed script(String... brokenParts) throws IOException, InterruptedException {
         Path scripts = Files.createDirectories(directory.resolve("tree/scripts"));
-        for (String name : List.of("test-summary", "locale", "jdks")) {
+        for (String name : List.of("test-summary", "artifacts", "locale", "jdks")) {
             Files.copy(Machine.root().resolve("scripts").resolve(name), scripts.resolve(name));
         }
         ProcessBuilder builder =
@@ -516,7 +516,7 @@ class SummaryTest {
                 RuleRow.Status.class,
                 Grade.class)) {
             String file = needed.getName().replace('.', '/') + ".class";
-            Path copy = target.resolve(needed == Grade.class ? "classes" : "test-classes")
+            Path copy = target.resolve(needed == Grade.class ? "classes/io.kvmirq" : "test-classes")
                     .resolve(file);
             Files.createDirectories(copy.getParent());
             try (InputStream in = requireNonNull(needed.getResourceAsStream("/" + file))) {

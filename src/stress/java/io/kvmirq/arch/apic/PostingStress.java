@@ -131,7 +131,10 @@ public class PostingStress {
     /** A request whose vector is requested already brings its sender's data too. */
     @JCStressTest
     @Outcome(id = "0, 1", expect = ACCEPTABLE, desc = "the old data, but the request is there to be taken")
-    @Outcome(id = {"1, 0", "1, 1"}, expect = ACCEPTABLE, desc = "the new data")
+    @Outcome(
+            id = {"1, 0", "1, 1"},
+            expect = ACCEPTABLE,
+            desc = "the new data")
     @Outcome(expect = FORBIDDEN, desc = "the old data and nothing left to take")
     @State
     public static class DataOfSecondRequest extends Place {
@@ -161,7 +164,10 @@ public class PostingStress {
 
     /** Preempted and back on the same processor, while a device posts. */
     @JCStressTest
-    @Outcome(id = {"1, 0", "1, 1"}, expect = ACCEPTABLE, desc = "taken")
+    @Outcome(
+            id = {"1, 0", "1, 1"},
+            expect = ACCEPTABLE,
+            desc = "taken")
     @Outcome(id = "0, 1", expect = ACCEPTABLE, desc = "to be taken")
     @Outcome(expect = FORBIDDEN, desc = "in PIR where nobody looks")
     @State
@@ -187,7 +193,10 @@ public class PostingStress {
 
     /** Preempted and loaded on another processor, while a device posts. */
     @JCStressTest
-    @Outcome(id = {"1, 0", "1, 1"}, expect = ACCEPTABLE, desc = "taken")
+    @Outcome(
+            id = {"1, 0", "1, 1"},
+            expect = ACCEPTABLE,
+            desc = "taken")
     @Outcome(id = "0, 1", expect = ACCEPTABLE, desc = "to be taken")
     @Outcome(expect = FORBIDDEN, desc = "in PIR where nobody looks")
     @State
@@ -213,7 +222,10 @@ public class PostingStress {
 
     /** The vCPU enters: its last look takes the request, or the sender sees its mode. */
     @JCStressTest
-    @Outcome(id = {"1, 0", "0, 1", "1, 1"}, expect = ACCEPTABLE, desc = "one of the two has seen the other")
+    @Outcome(
+            id = {"1, 0", "0, 1", "1, 1"},
+            expect = ACCEPTABLE,
+            desc = "one of the two has seen the other")
     @Outcome(expect = FORBIDDEN, desc = "the guest runs and nobody tells it")
     @State
     public static class ModeAndRequest extends Place {

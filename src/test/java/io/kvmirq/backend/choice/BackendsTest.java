@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.library.NativeLibrary;
+import io.kvmirq.kernel.Kernel;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.logging.Handler;
@@ -40,22 +41,49 @@ class BackendsTest {
         assertThat(tried).containsExactly("a", "b");
     }
 
+    /** Collects what the library logs. */
+    private static final class Said extends Handler {
+        private final List<String> lines = new ArrayList<>();
+
+        @Override
+        public void publish(LogRecord record) {
+            lines.add(record.getLevel() + " " + record.getMessage());
+        }
+
+        @Override
+        public void flush() {}
+
+        @Override
+        public void close() {}
+    }
+
+    /** Without the kit, ModuleIT shows the refusal. */
+    @Test
+    void fakeThatAVariableSelectsInATestIsAWarning() {
+        Logger logger = Logger.getLogger("io.kvmirq");
+        Said handler = new Said();
+        logger.addHandler(handler);
+        System.setProperty(Backends.PROPERTY, Backends.FAKE);
+        try (Kernel kernel = Kernel.open()) {
+            assertThat(kernel.isReal()).isFalse();
+        } finally {
+            System.clearProperty(Backends.PROPERTY);
+            logger.removeHandler(handler);
+        }
+        assertThat(handler.lines)
+                .singleElement()
+                .asString()
+                .matches("WARNING -Dkvmirq.backend or \\$KVMIRQ_BACKEND selects the fake kernel .*:"
+                        + " no interrupt of this process is real");
+        Kernel.open(Backends.FAKE).close();
+        assertThat(handler.lines).as("code chose it").hasSize(1);
+    }
+
     @Test
     void namedLibraryThatIsNotUsedIsAWarning() {
         Logger logger = Logger.getLogger("io.kvmirq");
-        List<String> said = new ArrayList<>();
-        Handler handler = new Handler() {
-            @Override
-            public void publish(LogRecord record) {
-                said.add(record.getLevel() + " " + record.getMessage());
-            }
-
-            @Override
-            public void flush() {}
-
-            @Override
-            public void close() {}
-        };
+        Said handler = new Said();
+        List<String> said = handler.lines;
         Backends backends = new Backends(List.of(fails("a", "/x.so: not there"), works("b")));
         logger.addHandler(handler);
         try {

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.devices;
+
+import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
+import io.kvmirq.PciAddress;
+import io.kvmirq.arch.apic.InhibitReason;
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.backend.choice.Backends;
+import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.KernelChoice;
+import io.kvmirq.cli.frame.KernelReport;
+import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.cli.host.FakeDevices;
+import io.kvmirq.cli.host.HostChoice;
+import io.kvmirq.cli.tapes.Taping;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.Profile;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.HostForMirror;
+import io.kvmirq.host.PostingOutlook;
+import io.kvmirq.host.VfioOutlook;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.KernelFacts;
+import io.kvmirq.mirror.Event;
+import io.kvmirq.mirror.Mirror;
+import io.kvmirq.selftest.CouldNotRunException;
+import io.kvmirq.selftest.ForwardResult;
+import io.kvmirq.selftest.ForwardSelftest;
+import io.kvmirq.text.Foreign;
+import io.kvmirq.vfio.IrqKind;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.Set;
+import java.util.function.Supplier;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import picocli.CommandLine.Model.OptionSpec;
+import picocli.CommandLine.ParseResult;
+
+/** {@code kvmirq forward BDF --selftest}: forwards a device's interrupts into a throw-away VM, and triggers each. */
+public final class ForwardCommand implements Command {
+    private static final List<IrqKind> KINDS = List.of(IrqKind.MSIX, IrqKind.MSI, IrqKind.INTX);
+    private static final PostingOutlook LINE = new PostingOutlook(
+            Optional.of(false),
+            "hardware posts messages only, and INTx is a line",
+            Optional.of("test MSI-X or MSI if the device has them"));
+
+    private static final Pattern VECTORS = Pattern.compile("(\\d{1,4})(?:-(\\d{1,4}))?");
+
+    @Override
+    public String name() {
+        return "forward";
+    }
+
+    @Override
+    public String summary() {
+        return "Prove that a PCI device's interrupts reach a throw-away guest.";
+    }
+
+    @Override
+    public void describe(Usage usage) {
+        usage.spec()
+                .usageMessage()
+                .description("Forwards the interrupts of a PCI device that is bound to vfio-pci into a throw-away VM,"
+                        + " triggers each once, and prints the way it took: eventfd, GSI, the guest's vector,"
+                        + " whether the guest answered, and by which mechanism. The kernel triggers them"
+                        + " (loopback): the device raises none and may not access memory. Opening the device"
+                        + " resets it. It is refused, and not opened, when its driver is not vfio-pci, when"
+                        + " drivers of the host use its IOMMU group, or when a program has it open. At the end,"
+                        + " also after Ctrl-C, all is given back; the device stays bound to vfio-pci. Needs"
+                        + " /dev/kvm and the device's file in /dev/vfio. On arm64 no guest runs: interrupts are"
+                        + " seen pending in the VGIC. Exit code 1 when an interrupt was lost or something is left,"
+                        + " 3 when the test could not run.")
+                .footer("", "Example: kvmirq forward 0000:3b:00.0 --selftest");
+        usage.add(Command.parameter("0", "1", "BDF")
+                .required(true)
+                .description("The address of the device, as lspci prints it."));
+        usage.add(OptionSpec.builder("--selftest")
+                .description("Run the test. Without it the command says what the test would do, and touches nothing."));
+        usage.add(Command.option("--kind", "KIND", String.class)
+                .completionCandidates(Command.labels(KINDS.toArray()))
+                .description("The kind of interrupts: msix, msi or intx (default: the first of these that the device"
+                        + " has)."));
+        usage.add(Command.option("--vectors", "N[-M]", String.class)
+                .description("Test only vector N, or vectors N to M (default: all). They are forwarded 192 at a time,"
+                        + " which is how many vectors the guest has for devices."));
+        usage.add(Command.option("--fake", "PROFILE", String.class)
+                .completionCandidates(Profile.names())
+                .description("Run it on a fake kernel and its device 0000:3b:00.0 instead: " + Profile.expected()
+                        + ". Each line is marked FAKE."));
+        usage.add(Command.json());
+    }
+
+    /** The kernel, and the files of its host; those of a fake are as they were when they were taken. */
+    private record Target(Kernel kernel, Supplier<HostFiles> files, Set<InhibitReason> inhibits)
+            implements AutoCloseable {
+        HostFacts host() {
+            return new HostFacts(files.get());
+        }
+
+        Mirror mirror() {
+            Mirror mirror = Mirror.of(new HostForMirror()
+                    .of(files.get(), kernel.facts().architecture() == KernelFacts.Architecture.ARM64));
+            mirror.apply(new Event.Inhibited(inhibits));
+            return mirror;
+        }
+
+        @Override
+        public void close() {
+            kernel.close();
+        }
+    }
+
+    @Override
+    public int run(ParseResult arguments, Terminal terminal) {
+        PciAddress address;
+        ForwardSelftest.Choice choice;
+        Target target;
+        Optional<String> profile = Optional.ofNullable(arguments.matchedOptionValue("--fake", null));
+        try {
+            address = HostChoice.address(Command.words(arguments).get(0));
+            choice = choice(
+                    Optional.ofNullable(arguments.matchedOptionValue("--kind", null)),
+                    Optional.ofNullable(arguments.matchedOptionValue("--vectors", null)));
+            if (!arguments.hasMatchedOption("--selftest")) {
+                return plan(profile, address, choice, arguments.hasMatchedOption("--json"), terminal);
+            }
+            target = target(profile);
+        } catch (IllegalArgumentException e) {
+            terminal.complain(e.getMessage() + ". See kvmirq forward --help");
+            return ExitCode.USAGE;
+        }
+        boolean json = arguments.hasMatchedOption("--json");
+        String failure;
+        try (target) {
+            Optional<String> refusal = refusal(target.host(), profile, address, choice);
+            if (refusal.isEmpty()) {
+                return run(target, address, choice, json, terminal);
+            }
+            failure = refusal.get();
+        } catch (KernelException e) {
+            boolean noKvm = e.call().equals("open") && e.operands().equals("/dev/kvm");
+            failure = e.getMessage()
+                    + (noKvm && e.errno().equals(Errno.ENOENT) ? "; --fake PROFILE runs it on a fake kernel" : "");
+        } catch (IllegalArgumentException
+                | IllegalStateException
+                | UnsupportedOperationException
+                | CouldNotRunException e) {
+            failure = String.valueOf(e.getMessage());
+        }
+        terminal.complain(failure);
+        if (json) {
+            ForwardJson.refused(new KernelReport(target.kernel, terminal), address, failure, terminal);
+        }
+        return ExitCode.COULD_NOT_RUN;
+    }
+
+    private static ForwardSelftest.Choice choice(Optional<String> kind, Optional<String> vectors) {
+        Optional<IrqKind> asked = kind.map(text -> KINDS.stream()
+                .filter(one -> Command.label(one).equals(text))
+                .findFirst()
+                .orElseThrow(() -> new IllegalArgumentException(
+                        "--kind is " + Foreign.quoted(text) + ": expected msix, msi or intx")));
+        if (vectors.isEmpty()) {
+            return new ForwardSelftest.Choice(asked, 0, Optional.empty());
+        }
+        if (asked.filter(IrqKind.INTX::equals).isPresent()) {
+            throw new IllegalArgumentException("--vectors is for msix and msi, and INTx is one line: leave it out");
+        }
+        Matcher matcher = VECTORS.matcher(vectors.get());
+        int first = matcher.matches() ? Integer.parseInt(matcher.group(1)) : 0;
+        int last = matcher.matches() && matcher.group(2) != null ? Integer.parseInt(matcher.group(2)) : first;
+        if (!matcher.matches() || last < first) {
+            throw new IllegalArgumentException("--vectors is " + Foreign.quoted(vectors.get())
+                    + ": expected a vector or a range, such as 3 or 0-63");
+        }
+        return new ForwardSelftest.Choice(asked, first, Optional.of(last - first + 1));
+    }
+
+    private static Target target(Optional<String> profile) {
+        if (profile.isEmpty()) {
+            KernelChoice.refused(Backends.ofThisMachine(), "--fake PROFILE").ifPresent(refusal -> {
+                throw new IllegalArgumentException(refusal);
+            });
+            return new Target(Kernel.open(), () -> HostFiles.of(Path.of("/")), Set.of());
+        }
+        FakeKernel fake = FakeDevices.kernel(profile.get());
+        // What inhibits AVIC, a host tells by the tracepoint kvm_apicv_inhibit_changed alone.
+        Set<InhibitReason> inhibits =
+                profile.get().contains("avic-inhibited") ? EnumSet.of(InhibitReason.HYPERV) : Set.of();
+        return new Target(Kernel.over(fake.backend(), Kernel.DEVICE), fake::hostFiles, inhibits);
+    }
+
+    /** Says what the self-test would do, from the host's files alone. */
+    private static int plan(
+            Optional<String> profile,
+            PciAddress address,
+            ForwardSelftest.Choice choice,
+            boolean json,
+            Terminal terminal) {
+        HostFacts host = new HostFacts(profile.map(FakeDevices::tree).orElseGet(() -> HostFiles.of(Path.of("/"))));
+        Optional<VfioOutlook> outlook = outlook(host, address);
+        Optional<String> refusal = refusal(host, profile, address, choice);
+        refusal.ifPresent(terminal::complain);
+        Optional<PlannedIrqs> interrupts =
+                outlook.filter(any -> refusal.isEmpty()).map(device -> interrupts(device, choice));
+        PostingOutlook posting =
+                interrupts.filter(irqs -> irqs.kind() == IrqKind.INTX).isPresent() ? LINE : PostingOutlook.of(host);
+        if (json) {
+            ForwardJson.plan(profile.isPresent(), address, interrupts, posting, refusal, terminal);
+        } else {
+            interrupts.ifPresent(
+                    which -> ForwardText.plan(profile.isPresent() ? "FAKE " : "", address, which, posting, terminal));
+        }
+        return refusal.isEmpty() ? ExitCode.OK : ExitCode.COULD_NOT_RUN;
+    }
+
+    /** The interrupts that would be forwarded. */
+    private static PlannedIrqs interrupts(VfioOutlook outlook, ForwardSelftest.Choice choice) {
+        IrqKind kind = kind(outlook, choice).orElseThrow();
+        OptionalInt inDevice = inDevice(outlook, kind);
+        return new PlannedIrqs(
+                kind,
+                inDevice,
+                choice.first(),
+                choice.count().map(OptionalInt::of).orElse(inDevice));
+    }
+
+    /** The device is not opened to know that. Empty if it is not there. */
+    private static Optional<VfioOutlook> outlook(HostFacts host, PciAddress address) {
+        return host.pci(address).map(device -> VfioOutlook.of(host, device));
+    }
+
+    /** Why the device cannot be tested now. */
+    private static Optional<String> refusal(
+            HostFacts host, Optional<String> profile, PciAddress address, ForwardSelftest.Choice choice) {
+        Optional<VfioOutlook> device = outlook(host, address);
+        String vfio = "kvmirq vfio" + profile.map(name -> " --fake " + name).orElse("");
+        if (device.isEmpty()) {
+            return Optional.of("there is no PCI device " + address + ": '" + vfio + "' lists the devices");
+        }
+        VfioOutlook outlook = device.get();
+        return outlook.refusals().stream()
+                .findFirst()
+                .map(refusal -> address + " cannot be forwarded: " + refusal.text() + "; " + refusal.remedy() + ". See "
+                        + vfio + " " + address)
+                .or(() -> missing(outlook, choice).map(missing -> address + " has " + missing))
+                .or(() -> lacksGicV3(host) ? Optional.of(ForwardSelftest.NO_GICV3) : Optional.empty());
+    }
+
+    private static boolean lacksGicV3(HostFacts host) {
+        return host.interrupts()
+                .filter(irqs -> irqs.hasChip("GIC") && !irqs.hasChip("GICv3") && !irqs.hasChip("GICv4"))
+                .isPresent();
+    }
+
+    /** The chosen interrupts that the device lacks, as far as this user may know before it is opened. */
+    private static Optional<String> missing(VfioOutlook outlook, ForwardSelftest.Choice choice) {
+        Optional<IrqKind> kind = kind(outlook, choice);
+        if (kind.isEmpty()) {
+            return Optional.of("neither MSI-X, MSI nor INTx");
+        }
+        String label = kind.get().label();
+        OptionalInt count = inDevice(outlook, kind.get());
+        int end = choice.first() + choice.count().orElse(1);
+        if (count.isEmpty() || end <= count.getAsInt()) {
+            return Optional.empty();
+        }
+        return Optional.of(
+                count.getAsInt() == 0
+                        ? "no " + label
+                        : count.getAsInt() + (count.getAsInt() == 1 ? " vector of " : " vectors of ") + label
+                                + ", numbered from 0, and no vector " + (end - 1));
+    }
+
+    private static Optional<IrqKind> kind(VfioOutlook outlook, ForwardSelftest.Choice choice) {
+        return choice.kind().or(() -> KINDS.stream()
+                .filter(one -> inDevice(outlook, one).orElse(1) > 0)
+                .findFirst());
+    }
+
+    private static OptionalInt inDevice(VfioOutlook outlook, IrqKind kind) {
+        return outlook.irqs().stream()
+                .filter(irqs -> irqs.kind().name().equals(kind.name()))
+                .map(VfioOutlook.Irqs::count)
+                .findFirst()
+                .orElseThrow();
+    }
+
+    private static int run(
+            Target target, PciAddress address, ForwardSelftest.Choice choice, boolean json, Terminal terminal) {
+        KernelReport kernel = new KernelReport(target.kernel, terminal);
+        ForwardText text = new ForwardText(kernel, terminal);
+        ForwardSelftest selftest = new ForwardSelftest(
+                target.kernel, address, target::mirror, choice, json ? new ForwardSelftest.Journal() {} : text);
+        ForwardResult result;
+        try (Taping hook = new Taping(Optional.empty())) {
+            hook.beforeEnd(selftest::stop); // Ctrl-C gives the device back before the JVM ends
+            result = selftest.run();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+        List<String> left = new ArrayList<>(result.left());
+        target.host().interrupts().ifPresent(irqs -> irqs.armed(address)
+                .forEach(one -> left.add(one.irq() + ", which VFIO has armed")));
+        if (json) {
+            ForwardJson.write(kernel, result, left, terminal);
+        } else {
+            text.end(result, left);
+        }
+        return result.passed() && left.isEmpty() ? ExitCode.OK : ExitCode.FAILED;
+    }
+}

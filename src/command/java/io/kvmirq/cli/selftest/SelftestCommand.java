@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.selftest;
+
+import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
+import io.kvmirq.backend.choice.Backends;
+import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.FileSentence;
+import io.kvmirq.cli.frame.KernelChoice;
+import io.kvmirq.cli.frame.KernelReport;
+import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.cli.tapes.Taping;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.FakeProvider;
+import io.kvmirq.fake.Profile;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.selftest.CouldNotRunException;
+import io.kvmirq.selftest.Irqchip;
+import io.kvmirq.selftest.Journal;
+import io.kvmirq.selftest.Result;
+import io.kvmirq.selftest.Scenario;
+import io.kvmirq.selftest.Selftest;
+import io.kvmirq.text.Foreign;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.Model.OptionSpec;
+import picocli.CommandLine.ParseResult;
+import picocli.CommandLine.TypeConversionException;
+
+/** {@code kvmirq selftest}: runs a throw-away guest that answers interrupts. */
+public final class SelftestCommand implements Command {
+    private final Backends backends = Backends.ofThisMachine();
+    private static final int DEFAULT_COUNT = 10_000;
+    private static final int MAX_COUNT = 10_000_000;
+
+    @Override
+    public String name() {
+        return "selftest";
+    }
+
+    @Override
+    public String summary() {
+        return "Prove this machine's interrupt path with a throw-away guest.";
+    }
+
+    @Override
+    public void describe(Usage usage) {
+        usage.spec()
+                .usageMessage()
+                .description(
+                        "Starts a throw-away VM with one vCPU for each scenario, raises interrupts as a device does,"
+                                + " and prints the answers of the kernel and the guest. Needs access to /dev/kvm, but not"
+                                + " root. On arm64 no guest runs: interrupts are seen in the VGIC's pending state."
+                                + " --backend fake runs the same on a fake kernel and marks every line FAKE; the fake is"
+                                + " never used unless you ask for it. Exit code 1 when a scenario fails or all are"
+                                + " skipped, 3 when KVM cannot be used.")
+                .footer(scenarios());
+        usage.add(Command.option("--count", "N", Integer.class)
+                .converters(count())
+                .defaultValue(String.valueOf(DEFAULT_COUNT))
+                .description(
+                        "Round trips of edge, level and reroute, 1-" + MAX_COUNT + " (default ${DEFAULT-VALUE})."));
+        usage.add(Command.option("--scenario", "SCENARIO", List.class)
+                .auxiliaryTypes(Scenario.class)
+                .converters(oneOf(Scenario.values()))
+                .completionCandidates(Command.labels(Scenario.values()))
+                .description("Run only this scenario. Repeat the option for several."));
+        usage.add(
+                Command.option("--irqchip", "KIND", Irqchip.class)
+                        .converters(oneOf(Irqchip.values()))
+                        .completionCandidates(Command.labels(Irqchip.values()))
+                        .description(
+                                "Interrupt controllers in the kernel: full (PIC, IOAPIC and LAPICs; the default if the kernel"
+                                        + " has them) or split (LAPICs only, as in many VMMs); on arm64 vgic (a GICv3 or GICv2)."));
+        usage.add(KernelChoice.backendOption(backends)
+                .description("Binding to the kernel: " + String.join(", ", backends.names()) + " (default: -D"
+                        + Backends.PROPERTY + ", $"
+                        + Backends.ENVIRONMENT + ", auto)."));
+        usage.add(KernelChoice.profileOption()
+                .description("Kernel that the fake imitates, with --backend fake: " + Profile.expected() + "."));
+        usage.add(Command.option("--record", "FILE", Path.class)
+                .description(
+                        "Write a tape of all kernel calls and of all writes to guest memory to FILE. An earlier file"
+                                + " of yours is replaced by one for you alone. Print it with kvmirq tape --show, repeat it"
+                                + " with kvmirq replay."));
+        usage.add(OptionSpec.builder("--histogram")
+                .description("Draw the round trips as a histogram, as on a terminal with colours."));
+        usage.add(Command.json());
+    }
+
+    private static String[] scenarios() {
+        List<String> lines = new ArrayList<>();
+        for (Irqchip irqchip : List.of(Irqchip.FULL, Irqchip.VGIC)) {
+            lines.addAll(List.of("", irqchip == Irqchip.VGIC ? "Scenarios on arm64:" : "Scenarios:"));
+            for (Scenario scenario : Scenario.values()) {
+                lines.add(String.format("  %-10s %s", scenario.label(), scenario.way(irqchip)));
+            }
+        }
+        return lines.toArray(String[]::new);
+    }
+
+    private static ITypeConverter<Integer> count() {
+        return text -> {
+            try {
+                int count = Integer.parseInt(text);
+                if (count >= 1 && count <= MAX_COUNT) {
+                    return count;
+                }
+            } catch (NumberFormatException e) {
+                // Reported below, with the range.
+            }
+            throw new TypeConversionException(Foreign.quoted(text) + " is not a number from 1 to " + MAX_COUNT);
+        };
+    }
+
+    private static <E> ITypeConverter<E> oneOf(E[] all) {
+        return text -> Arrays.stream(all)
+                .filter(one -> Command.label(one).equals(text))
+                .findFirst()
+                .orElseThrow(() -> new TypeConversionException(KernelChoice.notOneOf(text, Command.labels(all))));
+    }
+
+    @Override
+    public int run(ParseResult arguments, Terminal terminal) {
+        String backend = arguments.matchedOptionValue("--backend", Backends.selection());
+        Optional<String> refused = arguments.hasMatchedOption("--backend")
+                ? Optional.empty()
+                : KernelChoice.refused(backends, "--backend " + Backends.FAKE);
+        if (refused.isPresent()) {
+            terminal.complain(refused.get());
+            return ExitCode.USAGE;
+        }
+        Optional<String> profile = Optional.ofNullable(arguments.matchedOptionValue("--profile", null));
+        if (profile.isPresent() && !backend.equals(Backends.FAKE)) {
+            terminal.complain("--profile is for the fake kernel: add --backend " + Backends.FAKE);
+            return ExitCode.USAGE;
+        }
+        Optional<Path> tape = Optional.ofNullable(arguments.matchedOptionValue("--record", null));
+        int code = ExitCode.COULD_NOT_RUN;
+        try (Taping taping = new Taping(tape);
+                Target target = backend.equals(Backends.FAKE) ? fake(profile, taping) : real(backend, taping)) {
+            target.kernel().device();
+            taping.begin();
+            // From here on, stdout has results: an incomplete tape is a failure.
+            code = ExitCode.FAILED;
+            code = run(target, taping, arguments, terminal);
+        } catch (IOException e) {
+            terminal.complain(FileSentence.cannotWrite(tape.orElseThrow(), e));
+            return Math.max(code, ExitCode.FAILED);
+        } catch (KernelException e) {
+            terminal.complain(e.getMessage() + hint(e));
+            return ExitCode.COULD_NOT_RUN;
+        } catch (CouldNotRunException e) {
+            terminal.complain(String.valueOf(e.getMessage()));
+            return ExitCode.COULD_NOT_RUN;
+        }
+        return code;
+    }
+
+    /** Without KVM, suggests the fake kernel. */
+    private static String hint(KernelException e) {
+        boolean noKvm = e.call().equals("open") && e.errno().equals(Errno.ENOENT);
+        return noKvm ? "; --backend " + Backends.FAKE + " runs the same on a fake kernel" : "";
+    }
+
+    private static Target real(String backend, Taping taping) {
+        Kernel kernel = taping.isAsked()
+                ? Kernel.over(taping.over(Backends.ofThisMachine().open(backend)), Kernel.DEVICE)
+                : Kernel.open(backend);
+        return new Target(kernel, Optional.empty());
+    }
+
+    private static Target fake(Optional<String> profile, Taping taping) {
+        FakeKernel fake = new FakeKernel(profile.map(Profile::of).orElseGet(FakeProvider::profile));
+        return new Target(Kernel.over(taping.over(fake.backend()), Kernel.DEVICE), Optional.of(fake));
+    }
+
+    private record Target(Kernel kernel, Optional<FakeKernel> fake) implements AutoCloseable {
+        @Override
+        public void close() {
+            kernel.close();
+        }
+    }
+
+    private static int run(Target target, Taping taping, ParseResult arguments, Terminal terminal) {
+        Kernel kernel = target.kernel();
+        // Creates the first VM, which fails if KVM cannot use the CPU. That is not the failure of a scenario.
+        Irqchip usual = Irqchip.ofKernel(kernel);
+        Irqchip irqchip = arguments.matchedOptionValue("--irqchip", usual);
+        if (irqchip.runsGuest() != usual.runsGuest()) {
+            terminal.complain("--irqchip " + irqchip.label() + " is for "
+                    + (irqchip.runsGuest() ? "x86, and this kernel is arm64" : "arm64, and this kernel is x86")
+                    + ": leave it out, or take " + usual.label());
+            return target.fake().isPresent() ? ExitCode.USAGE : ExitCode.COULD_NOT_RUN;
+        }
+        int count = arguments.matchedOptionValue("--count", DEFAULT_COUNT);
+        List<Scenario> scenarios = arguments.matchedOptionValue("--scenario", List.of(Scenario.values()));
+        boolean json = arguments.hasMatchedOption("--json");
+        boolean draws = terminal.colour() || arguments.hasMatchedOption("--histogram");
+        TextJournal text = new TextJournal(terminal, kernel, irqchip, target.fake(), draws);
+        Journal journal = json ? new Journal() {} : text;
+        if (terminal.progressColumns() > 0) {
+            journal = new ProgressJournal(journal, terminal.err(), terminal.progressColumns());
+        }
+        Selftest selftest = new Selftest(kernel, irqchip, count, journal);
+        // Ctrl-C stops the vCPU and joins its thread before the JVM ends.
+        taping.beforeEnd(selftest::stop);
+        List<Result> results = selftest.run(scenarios);
+        taping.beforeEnd(() -> {});
+        if (json) {
+            SelftestJson.write(new KernelReport(kernel, terminal), irqchip, target.fake(), results, terminal);
+        } else {
+            text.summary(results);
+        }
+        // A run that skipped every scenario proves nothing.
+        boolean failed = results.stream().anyMatch(result -> result.failure().isPresent());
+        return !failed && results.stream().anyMatch(Result::passed) ? ExitCode.OK : ExitCode.FAILED;
+    }
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * A kernel for tests, in Java: KVM and VFIO with the interrupt hardware of a host, and tapes of what a VMM asked one.
+ *
+ * <p>Read first: {@link io.kvmirq.fake}, then {@link io.kvmirq.recording}.
+ */
+module io.kvmirq.fake {
+    requires transitive io.kvmirq;
+    requires static org.jspecify;
+    requires com.fasterxml.jackson.core;
+
+    exports io.kvmirq.fake;
+    exports io.kvmirq.recording;
+    exports io.kvmirq.recording.replay;
+    exports io.kvmirq.recording.tapes;
+    // Of no promise to users: our other modules use them.
+    exports io.kvmirq.arch.amd.model to
+            io.kvmirq.command;
+    exports io.kvmirq.arch.gic.model to
+            io.kvmirq.command;
+    exports io.kvmirq.arch.intx.model to
+            io.kvmirq.command;
+    exports io.kvmirq.guest to
+            io.kvmirq.testkit,
+            io.kvmirq.command;
+
+    provides io.kvmirq.backend.BackendProvider with
+            io.kvmirq.fake.FakeProvider;
+}

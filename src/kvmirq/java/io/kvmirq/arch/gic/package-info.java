@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * The ARM GIC with its virtualization extensions: register formats, and the commands of an ITS.
+ *
+ * <p>Formats: {@link io.kvmirq.arch.gic.ListRegister} (GICH_LR), {@link io.kvmirq.arch.gic.IchListRegister} (ICH_LR),
+ * {@link io.kvmirq.arch.gic.HypervisorControl}, {@link io.kvmirq.arch.gic.MachineControl}, {@link
+ * io.kvmirq.arch.gic.Maintenance} and {@link io.kvmirq.arch.gic.VgicType}. {@link io.kvmirq.arch.gic.ItsCommand}
+ * encodes what a guest writes to its ITS.
+ *
+ * <p>On a host with GICv4, debugfs shows which LPIs are vLPIs: the command reads it, in {@code
+ * io.kvmirq.arch.gic.debugfs}.
+ *
+ * <p>Sources: GIC architecture specification, versions 2 and 3; arch/arm64/kvm/vgic of Linux.
+ */
+@NullMarked
+package io.kvmirq.arch.gic;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.backend.choice;
+
+import io.kvmirq.backend.BackendProvider;
+import io.kvmirq.backend.BackendUnavailableException;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.jni.JniBackend;
+import io.kvmirq.backend.libc.FfmLibc;
+import io.kvmirq.backend.libc.JnaLibc;
+import io.kvmirq.backend.libc.JnrLibc;
+import io.kvmirq.backend.libc.LibcBackend;
+import io.kvmirq.backend.library.NativeLibrary;
+import io.kvmirq.text.Foreign;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.ServiceLoader;
+import java.util.function.Predicate;
+import java.util.function.Supplier;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The bindings to the kernel, the preferred first, and the choice among them. The classes of a binding are loaded only
+ * when it is tried. Thread-safe.
+ */
+public final class Backends {
+    /** System property: the name of a binding, or {@value #AUTO}. It overrides the environment variable. */
+    public static final String PROPERTY = "kvmirq.backend";
+
+    public static final String ENVIRONMENT = "KVMIRQ_BACKEND";
+    public static final String AUTO = "auto";
+    /** The fake kernel, used only if selected by this name. */
+    public static final String FAKE = "fake";
+
+    private final List<Candidate> candidates;
+
+    /**
+     * A binding to try.
+     *
+     * @param load throws {@link BackendUnavailableException} if it cannot be used; null for the binding of this name
+     */
+    public record Candidate(String name, @Nullable Supplier<KernelBackend> load) {
+        private KernelBackend open() {
+            return load == null ? Backends.load(name) : load.get();
+        }
+    }
+
+    public static Backends ofThisMachine() {
+        return new Backends(List.of(
+                new Candidate("jni", null),
+                new Candidate("ffm", null),
+                new Candidate("jna", null),
+                new Candidate("jnr", null)));
+    }
+
+    private static KernelBackend load(String name) {
+        return switch (name) {
+            case "jni" -> JniBackend.load(NativeLibrary.ofThisMachine());
+            case "ffm" -> LibcBackend.over(FfmLibc.open(), name, FfmLibc.description());
+            case "jna" -> LibcBackend.over(JnaLibc.open(), name, JnaLibc.description());
+            case "jnr" -> LibcBackend.over(JnrLibc.open(), name, JnrLibc.description());
+            case FAKE ->
+                provided(
+                        name,
+                        provider -> !provider.isSelectedFromOutside(),
+                        "nothing on the class path provides it: add io.kvmirq:kvmirq-fake");
+            default -> throw new AssertionError(name);
+        };
+    }
+
+    private static KernelBackend provided(String name, Predicate<BackendProvider> choice, String without) {
+        for (BackendProvider provider : ServiceLoader.load(BackendProvider.class, Backends.class.getClassLoader())) {
+            if (provider.name().equals(name) && choice.test(provider)) {
+                return provider.open();
+            }
+        }
+        throw new BackendUnavailableException(without);
+    }
+
+    public Backends(List<Candidate> candidates) {
+        this.candidates = List.copyOf(candidates);
+    }
+
+    /**
+     * Opens the binding of {@link #selection}.
+     *
+     * @throws BackendUnavailableException as {@link #open}, and for the fake kernel if no kit of tests is there
+     */
+    public KernelBackend openSelected() {
+        String selection = selection();
+        return selection.equals(FAKE)
+                ? provided(
+                        FAKE,
+                        BackendProvider::isSelectedFromOutside,
+                        "-D" + PROPERTY + " or $" + ENVIRONMENT + " selects the fake kernel, which simulates, and only"
+                                + " tests with io.kvmirq:kvmirq-testkit take it from there: say Kernel.open(\"fake\")")
+                : open(selection);
+    }
+
+    /** The selection by system property or environment variable; {@value #AUTO} without either. */
+    public static String selection() {
+        @Nullable String property = System.getProperty(PROPERTY);
+        if (property != null) {
+            return property;
+        }
+        @Nullable String variable = System.getenv(ENVIRONMENT);
+        return variable == null || variable.isEmpty() ? AUTO : variable;
+    }
+
+    /**
+     * The result of trying a binding.
+     *
+     * @param backend empty if the binding cannot be used
+     * @param reason why it cannot be used, or its description
+     */
+    public record Probe(String name, Optional<KernelBackend> backend, String reason) {}
+
+    /**
+     * Opens the binding of a name; with {@value #AUTO}, the first that works. If {@value NativeLibrary#PROPERTY} names a
+     * library, each binding that failed before is logged as WARNING.
+     *
+     * @throws BackendUnavailableException with the cause for each binding tried
+     */
+    public KernelBackend open(String selection) {
+        List<Probe> tried = new ArrayList<>();
+        for (Candidate candidate : named(selection)) {
+            KernelBackend backend;
+            try {
+                backend = candidate.open();
+            } catch (RuntimeException | Error e) {
+                tried.add(failed(candidate, e));
+                continue;
+            }
+            warnOfNamedLibrary(tried, candidate);
+            return backend;
+        }
+        throw new BackendUnavailableException(tried.stream()
+                .map(probe -> "backend " + probe.name() + " cannot be used: " + probe.reason())
+                .collect(Collectors.joining("\n")));
+    }
+
+    /** Who named a library expects that one, and another binding serves. */
+    private static void warnOfNamedLibrary(List<Probe> failed, Candidate used) {
+        if (!failed.isEmpty() && System.getProperty(NativeLibrary.PROPERTY) != null) {
+            failed.forEach(probe -> System.getLogger("io.kvmirq")
+                    .log(
+                            System.Logger.Level.WARNING,
+                            "backend " + probe.name() + " cannot be used although -D" + NativeLibrary.PROPERTY
+                                    + " names a library, and " + used.name() + " is used instead: " + probe.reason()));
+        }
+    }
+
+    /** The valid selections: {@value #AUTO} and the name of each binding. */
+    public List<String> names() {
+        List<String> names = new ArrayList<>(List.of(AUTO));
+        for (Candidate candidate : candidates) {
+            names.add(candidate.name());
+        }
+        names.add(FAKE);
+        return names;
+    }
+
+    /** Tries every binding, even after one that works. */
+    public List<Probe> probeAll() {
+        return candidates.stream().map(Backends::probe).toList();
+    }
+
+    private static Probe probe(Candidate candidate) {
+        try {
+            KernelBackend backend = candidate.open();
+            return new Probe(candidate.name(), Optional.of(backend), backend.description());
+        } catch (RuntimeException | Error e) {
+            return failed(candidate, e);
+        }
+    }
+
+    /** A foreign library may throw anything: the next binding is tried. */
+    private static Probe failed(Candidate candidate, Throwable e) {
+        if (e instanceof VirtualMachineError error) {
+            throw error;
+        }
+        String reason = e instanceof BackendUnavailableException ? String.valueOf(e.getMessage()) : causes(e);
+        return new Probe(candidate.name(), Optional.empty(), reason);
+    }
+
+    private static String causes(Throwable e) {
+        StringBuilder text = new StringBuilder(e.toString());
+        for (@Nullable Throwable cause = e.getCause(); cause != null; cause = cause.getCause()) {
+            text.append(": ").append(cause);
+        }
+        return text.toString();
+    }
+
+    private List<Candidate> named(String selection) {
+        if (selection.equals(AUTO)) {
+            return candidates;
+        }
+        if (selection.equals(FAKE)) {
+            return List.of(new Candidate(FAKE, null));
+        }
+        for (Candidate candidate : candidates) {
+            if (candidate.name().equals(selection)) {
+                return List.of(candidate);
+            }
+        }
+        throw new BackendUnavailableException(
+                "backend " + Foreign.quoted(selection) + " is unknown: expected one of " + String.join(", ", names()));
+    }
+}

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kernel;
+
+import io.kvmirq.backend.BackendUnavailableException;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.CurrentThread;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.Pool;
+import io.kvmirq.backend.choice.Backends;
+import io.kvmirq.explain.Fact;
+import io.kvmirq.explain.KernelCall;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiArm64;
+import java.lang.System.Logger.Level;
+import java.nio.ByteBuffer;
+import java.nio.file.Path;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.Set;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A kernel, reached through one binding by everything that is made from it. The KVM device is opened with the first VM.
+ * Thread-safe.
+ *
+ * <pre>{@code
+ * try (Kernel kernel = Kernel.open();
+ *         Vm vm = Vm.create(kernel)) { ... }
+ * }</pre>
+ */
+public final class Kernel implements AutoCloseable {
+    /** The device node of KVM. */
+    public static final Path DEVICE = Path.of("/dev/kvm");
+
+    private static final int API_VERSION = 12;
+    /** The facts of every call that a typed handle makes. */
+    private static final Set<Fact> TYPED = Set.of(Fact.TYPED_CALL);
+
+    private final KernelBackend backend;
+    private final Path node;
+    /** Whether to look at the node before it is opened, to say more than an errno says. */
+    private final boolean looksFirst;
+
+    private final System.Logger logger = System.getLogger("io.kvmirq");
+    private final Reports reports = new Reports(logger);
+    private final Handles handles = new Handles(reports);
+    private final Calls calls = new Calls(this);
+    /** For the count of an eventfd. */
+    private final ThreadLocal<ByteBuffer> scratch = ThreadLocal.withInitial(() -> Buffers.allocate(Long.BYTES));
+
+    private final Pool<ByteBuffer> scratchOfVirtualThreads = new Pool<>(() -> Buffers.allocate(Long.BYTES));
+
+    /** 0 before it is asked for. Two threads may both choose; the choice is the same. */
+    private volatile int kickSignal;
+
+    private @Nullable Fd device;
+    /** Two threads may both ask; they get the same answer. */
+    private volatile @Nullable KernelFacts facts;
+
+    private boolean closed;
+
+    private Kernel(KernelBackend backend, Path node, boolean looksFirst) {
+        this.backend = backend;
+        this.node = node;
+        this.looksFirst = looksFirst;
+    }
+
+    /**
+     * The kernel through the binding that {@value Backends#PROPERTY} or else {@value Backends#ENVIRONMENT} names, or
+     * through the first binding that works. These select the fake kernel only where the module {@code io.kvmirq.testkit}
+     * is, and it logs a WARNING. Opens no device.
+     *
+     * @throws io.kvmirq.backend.BackendUnavailableException when no binding works, with the cause for each, or when the
+     *     fake kernel is selected without that module
+     */
+    public static Kernel open() {
+        KernelBackend backend = Backends.ofThisMachine().openSelected();
+        return new Kernel(backend, DEVICE, !backend.name().equals(Backends.FAKE));
+    }
+
+    /**
+     * The kernel through the binding of that name, or {@value Backends#AUTO}. Opens no device.
+     *
+     * @throws io.kvmirq.backend.BackendUnavailableException as {@link #open()}
+     */
+    public static Kernel open(String backend) {
+        Objects.requireNonNull(backend, "backend is null");
+        return new Kernel(Backends.ofThisMachine().open(backend), DEVICE, !backend.equals(Backends.FAKE));
+    }
+
+    /** The kernel through a given binding and node of the KVM device. Opens no device. */
+    public static Kernel over(KernelBackend backend, Path device) {
+        Objects.requireNonNull(backend, "backend is null");
+        Objects.requireNonNull(device, "device is null");
+        return new Kernel(backend, device, false);
+    }
+
+    /**
+     * The KVM device, opened by the first call.
+     *
+     * @throws io.kvmirq.KernelException opening it: ENOENT (no KVM here), EACCES (not permitted)
+     * @throws io.kvmirq.backend.BackendUnavailableException when it speaks another version of the KVM API
+     * @throws ClosedHandleException after {@link #close}
+     */
+    public Fd device() {
+        Optional<Fd> before = opened();
+        if (before.isPresent()) {
+            return before.get();
+        }
+        Fd mine = openDevice();
+        if (!keep(mine)) {
+            mine.close();
+            return device();
+        }
+        return mine;
+    }
+
+    private synchronized Optional<Fd> opened() {
+        if (closed) {
+            throw new ClosedHandleException("kernel of " + node);
+        }
+        return Optional.ofNullable(device);
+    }
+
+    /** @return false when another thread opened the device meanwhile, or closed this */
+    private synchronized boolean keep(Fd mine) {
+        if (closed || device != null) {
+            return false;
+        }
+        device = mine;
+        return true;
+    }
+
+    private Fd openDevice() {
+        if (looksFirst) {
+            DeviceNode.requireOpenable(node);
+        }
+        ByteBuffer path = Buffers.cString(node.toString());
+        return calls.made(
+                node.toString(),
+                () -> backend.kvmOpen(path),
+                result -> calls.failure(result, KernelCall.OPEN, Set.of(), node::toString),
+                this::checked);
+    }
+
+    private Fd checked(Fd opened) {
+        int version =
+                calls.check(calls.on(opened, backend::kvmVersion), KernelCall.KVM_VERSION, Set.of(), opened::toString);
+        if (version != API_VERSION) {
+            throw new BackendUnavailableException(
+                    opened + " speaks KVM API " + version + ", this kvmirq " + API_VERSION + ": is it a KVM device?");
+        }
+        return opened;
+    }
+
+    /** Whether this is the kernel of this machine, and not the fake. */
+    public boolean isReal() {
+        return backend.isReal();
+    }
+
+    /** The binding's name, such as {@code jni}. */
+    public String backendName() {
+        return text(backend.name());
+    }
+
+    /** The binding's origin and ABI, for people. */
+    public String backendDescription() {
+        return text(backend.description());
+    }
+
+    /** The binding, or the profile of a fake. */
+    @Override
+    public String toString() {
+        return isReal() ? "real kernel through " + backendName() : "fake kernel " + backendDescription();
+    }
+
+    /** An unstubbed mock answers null. */
+    private static String text(@Nullable String given) {
+        return given == null ? "" : given;
+    }
+
+    /**
+     * The facts of this kernel. The first use asks the KVM device, and opens it, unless a VM was asked before.
+     *
+     * @throws io.kvmirq.KernelException as {@link #device}; EPERM when a system call filter refuses KVM_CHECK_EXTENSION
+     */
+    public KernelFacts facts() {
+        @Nullable KernelFacts known = facts;
+        return known == null ? facts(device()) : known;
+    }
+
+    /** As {@link #facts()}. The first call asks {@code file}, the KVM device or a VM: both give the same answer. */
+    KernelFacts facts(Fd file) {
+        @Nullable KernelFacts known = facts;
+        if (known == null) {
+            known = askFacts(file);
+            facts = known;
+        }
+        return known;
+    }
+
+    /** The signal that ends the runs of its vCPUs. */
+    int kickSignal() {
+        if (kickSignal == 0) {
+            kickSignal = KickSignal.choose();
+        }
+        return kickSignal;
+    }
+
+    private KernelFacts askFacts(Fd file) {
+        if (capability(file, Uapi.KVM_CAP_SPLIT_IRQCHIP) > 0) {
+            return new KernelFacts(KernelFacts.Architecture.X86_64, OptionalInt.empty());
+        }
+        int bits = capability(file, UapiArm64.KVM_CAP_ARM_VM_IPA_SIZE);
+        return bits > 0
+                ? new KernelFacts(KernelFacts.Architecture.ARM64, OptionalInt.of(bits))
+                : new KernelFacts(KernelFacts.Architecture.OTHER, OptionalInt.empty());
+    }
+
+    private int capability(Fd file, int number) {
+        return calls.check(
+                calls.on(file, raw -> backend.capabilityCheck(raw, number)),
+                KernelCall.CAPABILITY,
+                Set.of(),
+                () -> "capability=" + number);
+    }
+
+    /** The facts that explain a failed call. Makes no call, because the failed call may be the one that asks. */
+    Set<Fact> knownFacts() {
+        Set<Fact> all = EnumSet.copyOf(TYPED);
+        if (isReal()) {
+            all.addAll(Fact.ofMachine(System.getProperty("os.version"), System.getProperty("os.arch")));
+        } else {
+            String profile = backendDescription();
+            all.addAll(Fact.ofMachine(profile, profile.contains("arm64") ? "arm64" : "x86_64"));
+        }
+        return all;
+    }
+
+    KernelBackend backend() {
+        return backend;
+    }
+
+    /**
+     * The system calls of this kernel's binding, for requests that have no method yet: with a constant of {@link
+     * io.kvmirq.uapi} and the number that a lease of a handle gives, such as of {@code Vcpu.fd()}. Nothing is checked, and
+     * nothing is learned from such a call.
+     *
+     * @throws IllegalStateException if the backend is a mock that was not told of them
+     */
+    public Libc libc() {
+        Libc libc = backend.libc();
+        if (libc == null) {
+            throw new IllegalStateException(
+                    "KernelBackend.libc() is null, as that of a mock without a stub: let the mock"
+                            + " ask a fake kernel, with mock(KernelBackend.class, delegatesTo(fake.backend()))");
+        }
+        return libc;
+    }
+
+    Calls calls() {
+        return calls;
+    }
+
+    Handles handles() {
+        return handles;
+    }
+
+    /** Logs. A log handler that throws changes nothing of what is under way. */
+    void log(Level level, String message, @Nullable Throwable cause) {
+        try {
+            logger.log(level, message, cause);
+        } catch (RuntimeException | Error e) {
+            // It is the handler's to report.
+        }
+    }
+
+    /** The line of the program that is running now, for the end of a warning; empty unless it is traced. */
+    String here() {
+        return handles.here();
+    }
+
+    Reports reports() {
+        return reports;
+    }
+
+    ByteBuffer scratch() {
+        return CurrentThread.isVirtual() ? scratchOfVirtualThreads.take() : scratch.get();
+    }
+
+    void done(ByteBuffer used) {
+        if (CurrentThread.isVirtual()) {
+            scratchOfVirtualThreads.giveBack(used);
+        }
+    }
+
+    /** The open handles that were made from this kernel, the KVM device included. A test sees that none is left. */
+    public List<String> openHandles() {
+        return handles.stillOpen();
+    }
+
+    /**
+     * From now on {@link #openHandles} tells of each handle where it was made, and warnings name the line of their cause.
+     *
+     * @param line the line of the program that is running now, from the stack; called in the thread that makes the handle,
+     *     which may hold locks: it must not wait, nor call this library
+     */
+    public void traceHandles(Supplier<String> line) {
+        Objects.requireNonNull(line, "line is null");
+        handles.trace(line);
+    }
+
+    /**
+     * Refuses new calls on the KVM device. Handles made from it stay open until their owners close them. Those that
+     * were forgotten are reported.
+     */
+    @Override
+    public void close() {
+        synchronized (this) {
+            closed = true;
+            if (device != null) {
+                device.close();
+            }
+        }
+        handles.reportForgotten();
+        List<String> stillOpen = handles.stillOpen();
+        if (!stillOpen.isEmpty()) {
+            log(Level.DEBUG, "kernel closed before " + stillOpen + ", which their owners close", null);
+        }
+    }
+}

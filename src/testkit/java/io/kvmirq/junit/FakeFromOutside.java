@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.junit;
+
+import io.kvmirq.backend.BackendProvider;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.fake.FakeProvider;
+
+/**
+ * The fake kernel where {@code -Dkvmirq.backend=fake} or {@code KVMIRQ_BACKEND=fake} selects it. Each use logs a WARNING
+ * to the logger {@code io.kvmirq}. Thread-safe.
+ */
+public final class FakeFromOutside implements BackendProvider {
+    /** For {@link java.util.ServiceLoader}. */
+    public FakeFromOutside() {}
+
+    @Override
+    public String name() {
+        return new FakeProvider().name();
+    }
+
+    @Override
+    public boolean isSelectedFromOutside() {
+        return true;
+    }
+
+    @Override
+    public KernelBackend open() {
+        KernelBackend fake = new FakeProvider().open();
+        System.getLogger("io.kvmirq")
+                .log(
+                        System.Logger.Level.WARNING,
+                        "-Dkvmirq.backend or $KVMIRQ_BACKEND selects the fake kernel " + fake.description()
+                                + ": no interrupt of this process is real");
+        return fake;
+    }
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.junit;
+
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.kernel.Kernel;
+import java.lang.StackWalker.StackFrame;
+import java.security.ProtectionDomain;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+
+/** The line of a test that is running. */
+final class Place {
+    private static final StackWalker WALKER = StackWalker.getInstance(StackWalker.Option.RETAIN_CLASS_REFERENCE);
+    private static final String LAUNCHER = "org.junit.";
+    private static final List<String> OF_OTHERS =
+            List.of("java.", "jdk.", "sun.", "com.sun.", LAUNCHER, "org.mockito.");
+    private static final String ASSERTIONS = Pattern.quote(KvmAssertions.class.getName()) + "(\\$.*)?";
+    /** A type of each artifact that a test may call; a project may have no {@code kvmirq-vmm}. */
+    private static final Set<ProtectionDomain> OURS = Stream.of(
+                    Kernel.class.getName(),
+                    FakeKernel.class.getName(),
+                    Place.class.getName(),
+                    "io.kvmirq.pci.GuestMsix")
+            .flatMap(Place::domain)
+            .collect(Collectors.toUnmodifiableSet());
+
+    /** Frames between the call of the kernel and the launcher of the tests. */
+    private static final int DEEPEST = 200;
+
+    private Place() {}
+
+    private static Stream<ProtectionDomain> domain(String type) {
+        try {
+            return Stream.of(
+                    Class.forName(type, false, Place.class.getClassLoader()).getProtectionDomain());
+        } catch (ClassNotFoundException e) {
+            return Stream.empty();
+        }
+    }
+
+    /**
+     * The line that uses this library, such as {@code MyVmm.java:33}; with the line of the test behind it, such as
+     * {@code MyVmm.java:33, from MyTest.java:20}, if that is another file.
+     */
+    static String here() {
+        return WALKER.walk(Place::of);
+    }
+
+    private static String of(Stream<StackFrame> stack) {
+        List<StackFrame> users = new ArrayList<>();
+        // Behind the test is the launcher, and behind that perhaps another test that launched it.
+        stack.limit(DEEPEST)
+                .takeWhile(frame -> users.isEmpty() || !frame.getClassName().startsWith(LAUNCHER))
+                .filter(Place::isOfUser)
+                .forEach(users::add);
+        if (users.isEmpty()) {
+            return "an unknown line";
+        }
+        StackFrame maker = users.get(0);
+        StackFrame test = users.get(users.size() - 1);
+        String line = line(maker);
+        return file(maker).equals(file(test)) ? line : line + ", from " + line(test);
+    }
+
+    /** The line of the user that another thread is at; empty if its stack has none. */
+    static Optional<String> of(Thread thread) {
+        return Arrays.stream(thread.getStackTrace())
+                .filter(frame -> isOfUser(frame, thread.getContextClassLoader()))
+                .findFirst()
+                .map(frame -> frame.getFileName() + ":" + frame.getLineNumber());
+    }
+
+    private static boolean isOfUser(StackTraceElement frame, ClassLoader loader) {
+        String name = frame.getClassName();
+        if (OF_OTHERS.stream().anyMatch(name::startsWith)) {
+            return false;
+        }
+        try {
+            return !OURS.contains(Class.forName(name, false, loader).getProtectionDomain());
+        } catch (ClassNotFoundException | LinkageError e) {
+            return true; // of a class loader of the user
+        }
+    }
+
+    private static boolean isOfUser(StackFrame frame) {
+        String name = frame.getClassName();
+        return OF_OTHERS.stream().noneMatch(name::startsWith)
+                && !OURS.contains(frame.getDeclaringClass().getProtectionDomain());
+    }
+
+    private static String file(StackFrame frame) {
+        String file = frame.getFileName();
+        return file == null ? frame.getClassName() : file;
+    }
+
+    private static String line(StackFrame frame) {
+        return file(frame) + ":" + frame.getLineNumber();
+    }
+
+    /** An error that a test made, and not the kit: its stack begins in the test. */
+    static <T extends Throwable> T ofTest(T error) {
+        error.setStackTrace(Stream.of(error.getStackTrace())
+                .dropWhile(frame -> frame.getClassName().matches(ASSERTIONS))
+                .toArray(StackTraceElement[]::new));
+        return error;
+    }
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * Tests of a VMM with JUnit, on the fake and on KVM: {@link io.kvmirq.junit}.
+ */
+module io.kvmirq.testkit {
+    requires transitive io.kvmirq.fake;
+    requires static org.jspecify;
+    requires transitive org.junit.jupiter.api;
+
+    exports io.kvmirq.junit;
+
+    opens io.kvmirq.junit to
+            org.junit.platform.commons;
+
+    provides io.kvmirq.backend.BackendProvider with
+            io.kvmirq.junit.FakeFromOutside;
+}

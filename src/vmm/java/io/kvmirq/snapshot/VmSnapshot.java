@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.snapshot;
+
+import io.kvmirq.Route;
+import io.kvmirq.VcpuId;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Steps;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.text.Foreign;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Set;
+
+/**
+ * The state of a paused VM: vCPUs, interrupt controllers, routes, irqfds with their masks and pending counts,
+ * lines, clock, the IOAPIC and PICs of a split irqchip, MSI and MSI-X of devices, and of a {@link
+ * io.kvmirq.pci.PassedThroughDevice} what its guest sees of its configuration space. Guest memory is the VMM's to save, and
+ * what the registers of a device of the host hold nobody can read. Immutable.
+ *
+ * <p>On arm64 the VM has a GICv3. Tables of ITSs and of LPIs are in guest memory: save that after the snapshot, and have it
+ * in place before a restore. A pending SError, and the interrupts of timers and PMU, are not in a snapshot: the VMM sets
+ * the latter up as before.
+ *
+ * <p>A VM is paused when no vCPU runs and no thread changes its routes, lines and devices. A kick ends a run; if that run
+ * returns an access of the guest, answer it and run again until {@code INTR}, or the access would be lost. Eventfds may
+ * be signalled meanwhile.
+ *
+ * <p>A snapshot is made and restored by one platform thread. The vCPUs belong to it from then on: a thread that runs one
+ * takes it by {@link Vcpu#moveHere}.
+ */
+public final class VmSnapshot {
+    private final MachineData vm;
+    private final Map<String, Long> counts;
+    private final List<IrqfdData> irqfds;
+    private final Map<String, DeviceData> devices;
+
+    private VmSnapshot(
+            MachineData vm, Map<String, Long> counts, List<IrqfdData> irqfds, Map<String, DeviceData> devices) {
+        this.vm = vm;
+        this.counts = counts;
+        this.irqfds = irqfds;
+        this.devices = devices;
+    }
+
+    // Making
+
+    /**
+     * Saves a VM that may run on: it is left as it was.
+     *
+     * @throws IllegalArgumentException if a vCPU or an irqfd of the VM is not among the parts
+     * @throws IllegalStateException if a vCPU runs, or left within an instruction
+     * @throws UnsupportedOperationException on arm64 without a GICv3
+     */
+    public static VmSnapshot of(VmParts parts) {
+        return read(parts, false);
+    }
+
+    /**
+     * Saves a VM that ends here and goes on elsewhere. Its irqfds and its MSI-X stay masked, and pending counts are taken
+     * out of its eventfds: what is signalled from now on stays in them, and is not in the snapshot.
+     *
+     * @throws IllegalArgumentException as {@link #of}
+     * @throws IllegalStateException as {@link #of}
+     * @throws UnsupportedOperationException on arm64 without a GICv3
+     */
+    public static VmSnapshot moving(VmParts parts) {
+        return read(parts, true);
+    }
+
+    private static VmSnapshot read(VmParts parts, boolean moving) {
+        parts.requireEveryVcpu();
+        parts.requireEveryIrqfd();
+        parts.vcpus().forEach((id, vcpu) -> take(new VcpuId(id), vcpu));
+        try (Held held = new Held()) {
+            List<IrqfdData> irqfds = new ArrayList<>();
+            for (Irqfd irqfd : parts.irqfds()) {
+                irqfds.add(new IrqfdData(
+                        parts.name(irqfd.event()), irqfd.resample().map(parts::name), irqfd.gsi(), irqfd.isMasked()));
+                if (!irqfd.isMasked()) {
+                    irqfd.mask();
+                    held.until(irqfd::unmask);
+                }
+            }
+            for (VmParts.Device device : parts.devices().values()) {
+                if (!device.state().isHeld()) {
+                    held.until(device.state()::release);
+                    device.state().hold();
+                }
+            }
+            MachineData vm = MachineData.read(parts);
+            Map<String, DeviceData> devices = new LinkedHashMap<>();
+            parts.devices().forEach((name, one) -> devices.put(name, DeviceData.of(one)));
+            Map<String, Long> counts = new LinkedHashMap<>();
+            parts.events().forEach((name, event) -> {
+                long count = drain(event);
+                if (count != 0) {
+                    held.until(() -> event.signal(count));
+                }
+                counts.put(name, count);
+            });
+            if (moving) {
+                held.back.clear();
+            }
+            return new VmSnapshot(vm, counts, irqfds, devices);
+        }
+    }
+
+    /** Parts that stand still while they are read. All of it goes on, also where the kernel refuses a part. */
+    private static final class Held implements AutoCloseable {
+        private final Deque<Runnable> back = new ArrayDeque<>();
+
+        void until(Runnable goesOn) {
+            back.push(goesOn);
+        }
+
+        @Override
+        public void close() {
+            Steps.all(back);
+        }
+    }
+
+    private static void take(VcpuId id, Vcpu vcpu) {
+        vcpu.moveHere();
+        if (vcpu.isWithinInstruction()) {
+            throw new IllegalStateException(id + " is within an access of its guest, which the next run completes: run"
+                    + " it again until it returns INTR, and make the snapshot then");
+        }
+    }
+
+    /** A semaphore gives 1 at a time. */
+    private static long drain(EventFd event) {
+        long sum = 0;
+        long count;
+        do {
+            count = event.drain();
+            sum += count;
+        } while (count == 1);
+        return sum;
+    }
+
+    // Restoring
+
+    /**
+     * Makes another VM go on from here. It has the same irqchip, and as many vCPUs with the same ids, none of which has run;
+     * eventfds and devices of the same names, and the guest's memory. Irqfds are made here. After the restore all is read back
+     * and compared.
+     *
+     * <p>What does not fit is refused before anything is changed. If the kernel refuses a value of a vCPU, or the VM
+     * differs afterwards, eventfds, irqfds, routes and devices are as before, and the VM is to be closed.
+     *
+     * @return the irqfds, in the order in which they were saved
+     * @throws IllegalArgumentException if a vCPU of the VM is not among the parts
+     * @throws SnapshotException if the snapshot does not fit this VM or this host, or if the restored VM differs from it
+     * @throws IllegalStateException if a vCPU runs, or left within an instruction; {@link io.kvmirq.kvm.MsrRefusedException}
+     *     for a value that an MSR does not take
+     * @throws io.kvmirq.KernelException for other values that the kernel does not take
+     */
+    public List<Irqfd> restore(VmParts parts) {
+        parts.requireEveryVcpu();
+        parts.vcpus().forEach((id, vcpu) -> take(new VcpuId(id), vcpu));
+        new Fit(vm, counts.keySet(), irqfds, devices).misfit(parts).ifPresent(reason -> {
+            throw new SnapshotException("the snapshot does not fit " + parts.vm() + ": " + reason);
+        });
+        Vm to = parts.vm();
+        try (Undo undo = new Undo()) {
+            vm.writeVcpus(parts);
+            List<Route> before = to.routes().routes();
+            undo.step(() -> RouteData.write(to, vm.routes()), () -> RouteData.write(to, before));
+            vm.writeChips(parts);
+            vm.differenceOf(parts).ifPresent(text -> {
+                throw new SnapshotException(to + " is not as the snapshot says after it was restored: " + text);
+            });
+            vm.start(parts);
+            List<Irqfd> made = new ArrayList<>();
+            for (IrqfdData one : irqfds) {
+                made.add(undo.add(Irqfd.masked(
+                        to, event(parts, one.event()), one.resample().map(name -> event(parts, name)), one.gsi())));
+            }
+            devices.forEach((name, saved) -> {
+                VmParts.Device device = Fit.device(parts, name);
+                undo.add(device.state()::reset); // also of a part that was done
+                try {
+                    device.state().restore(saved.bytes());
+                } catch (IllegalArgumentException e) {
+                    throw new SnapshotException(Foreign.quoted(name) + " of the snapshot: " + e.getMessage(), e);
+                }
+            });
+            for (int i = 0; i < made.size(); i++) {
+                if (!irqfds.get(i).masked()) {
+                    made.get(i).unmask();
+                }
+            }
+            vm.settle(parts);
+            counts.forEach((name, count) -> {
+                if (count != 0) {
+                    event(parts, name).signal(count);
+                }
+            });
+            undo.keep();
+            return List.copyOf(made);
+        }
+    }
+
+    private static EventFd event(VmParts parts, String name) {
+        return Objects.requireNonNull(parts.events().get(name));
+    }
+
+    // The document
+
+    /** The snapshot as a JSON document, for {@link #parse}. */
+    public String text() {
+        return Document.write(tree());
+    }
+
+    /**
+     * The snapshot that {@link #text} gave.
+     *
+     * @throws SnapshotException if the document is none, was changed, is of a newer version or of another architecture
+     */
+    public static VmSnapshot parse(String text) {
+        return of(Document.read(text));
+    }
+
+    private Map<String, Object> tree() {
+        Map<String, Object> tree = new LinkedHashMap<>();
+        tree.put("architecture", vm.architecture());
+        tree.putAll(vm.tree());
+        List<Map<String, Object>> events = new ArrayList<>();
+        counts.forEach((name, count) -> {
+            Map<String, Object> event = new LinkedHashMap<>();
+            event.put("name", name);
+            event.put("count", Node.word(count));
+            events.add(event);
+        });
+        tree.put("events", events);
+        tree.put("irqfds", irqfds.stream().map(IrqfdData::tree).toList());
+        tree.put(
+                "devices",
+                devices.entrySet().stream()
+                        .map(one -> one.getValue().tree(one.getKey()))
+                        .toList());
+        return tree;
+    }
+
+    static VmSnapshot of(Node state) {
+        Map<String, Long> counts = new LinkedHashMap<>();
+        for (Node event : state.all("events")) {
+            if (counts.put(event.at("name").text(), event.at("count").word()) != null) {
+                throw event.flaw("another name than eventfds before it have");
+            }
+        }
+        List<IrqfdData> irqfds = new ArrayList<>();
+        Set<String> used = new HashSet<>();
+        for (Node irqfd : state.all("irqfds")) {
+            IrqfdData data = IrqfdData.of(irqfd, counts.keySet());
+            if (!used.add(data.event())) {
+                throw irqfd.flaw("an eventfd that no other irqfd has");
+            }
+            irqfds.add(data);
+        }
+        Map<String, DeviceData> devices = new LinkedHashMap<>();
+        for (Node device : state.all("devices")) {
+            DeviceData data = DeviceData.of(device);
+            if (devices.put(device.at("name").text(), data) != null) {
+                throw device.flaw("another name than devices before it have");
+            }
+        }
+        return new VmSnapshot(MachineData.of(state), counts, irqfds, devices);
+    }
+
+    /** The ids of the vCPUs. */
+    public List<VcpuId> vcpus() {
+        return vm.vcpus().keySet().stream().map(VcpuId::new).toList();
+    }
+
+    /** The names of the eventfds. */
+    public List<String> events() {
+        return List.copyOf(counts.keySet());
+    }
+
+    @Override
+    public String toString() {
+        return "snapshot of " + vm.vcpus().size() + " vCPUs, " + irqfds.size() + " irqfds and " + devices.size()
+                + " devices";
+    }
+}

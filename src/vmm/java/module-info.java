@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * Parts of a VMM that guests program: MSI-X tables and INTx of PCI functions, an IOAPIC, and snapshots of a VM.
+ *
+ * <p>Read first: {@link io.kvmirq.pci}, then {@link io.kvmirq.irqchip} and {@link io.kvmirq.snapshot}.
+ */
+module io.kvmirq.vmm {
+    requires transitive io.kvmirq;
+    requires static org.jspecify;
+    requires com.fasterxml.jackson.core;
+
+    exports io.kvmirq.irqchip;
+    exports io.kvmirq.pci;
+    exports io.kvmirq.snapshot;
+}
