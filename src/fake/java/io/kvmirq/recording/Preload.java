@@ -45,7 +45,7 @@ public final class Preload {
                 lengths());
     }
 
-    /** The lengths of arguments that the number of a request does not give to {@code native/tape_argument.c}. */
+    /** The lengths of arguments that the number of a request does not give to {@code native/observe/tape_argument.c}. */
     static String lengths() {
         Map<Long, String> words = new TreeMap<>();
         Stream.of(UapiTable.REQUESTS, UapiTable.ARM64).flatMap(List::stream).forEach(request -> word(request)

@@ -32,15 +32,17 @@ class HandshakeTest {
     void sourcesOfOurs() throws IOException {
         Machine.assumeProgram("cc");
         Machine.assumeProgram("make");
-        try (Stream<Path> files = Files.list(Machine.root().resolve("native"))) {
-            for (Path file : files.filter(Files::isRegularFile).toList()) {
-                Files.copy(file, temporary.resolve(file.getFileName()));
+        Files.copy(Machine.root().resolve("native/Makefile"), temporary.resolve("Makefile"));
+        Path bridge = Files.createDirectory(temporary.resolve("bridge"));
+        try (Stream<Path> files = Files.list(Machine.root().resolve("native/bridge"))) {
+            for (Path file : files.toList()) {
+                Files.copy(file, bridge.resolve(file.getFileName()));
             }
         }
     }
 
     private void change(String file, String from, String to) throws IOException {
-        Path source = temporary.resolve(file);
+        Path source = temporary.resolve("bridge").resolve(file);
         String text = Files.readString(source);
         assertThat(text).as(file).containsOnlyOnce(from);
         Files.writeString(source, text.replace(from, to));

@@ -38,7 +38,7 @@ class NativeBuildTest {
         return Program.output(command)
                 .replace("\\\n", " ")
                 .lines()
-                .filter(line -> line.contains(" -c abi.c ") || line.contains("-soname") || line.contains("-pie"))
+                .filter(line -> line.contains(" -c bridge/abi.c ") || line.contains("-soname") || line.contains("-pie"))
                 .toList();
     }
 

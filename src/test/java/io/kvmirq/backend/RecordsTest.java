@@ -12,7 +12,7 @@ import java.util.Locale;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** The constants that Java and C share: those of {@link KernelBackend} and of native/kvmirq.h. */
+/** The constants that Java and C share: those of {@link KernelBackend} and of native/bridge/kvmirq.h. */
 class RecordsTest {
     @TempDir
     private Path temporary;
@@ -57,7 +57,7 @@ class RecordsTest {
             claims.append(claim(inC(constant.getName()), constant.getInt(null)));
         }
         Path source = Files.writeString(temporary.resolve("records.c"), claims);
-        String headers = Machine.root().resolve("native").toString();
+        String headers = Machine.root().resolve("native/bridge").toString();
         Program.output(List.of("cc", "-std=c11", "-fsyntax-only", "-I", headers, source.toString()));
     }
 }

@@ -233,7 +233,7 @@ class PackageIT {
         Machine.assumeProgram("make");
         Machine.assumeProgram("cc");
         Program.output(List.of("cp", "-r", Machine.root().resolve("native").toString(), temporary.toString()));
-        Path header = temporary.resolve("native/kvmirq.h");
+        Path header = temporary.resolve("native/bridge/kvmirq.h");
         Files.writeString(
                 header,
                 Files.readString(header)

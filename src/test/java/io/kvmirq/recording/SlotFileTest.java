@@ -21,7 +21,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** Files as {@code native/tape_map.c} leaves them, also when it was killed. */
+/** Files as {@code native/observe/tape_map.c} leaves them, also when it was killed. */
 class SlotFileTest {
     private static final int HEAD = 64;
     private static final int END_AT = 8;

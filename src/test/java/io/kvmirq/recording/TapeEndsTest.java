@@ -25,13 +25,13 @@ class TapeEndsTest {
         Machine.compile(
                 "-std=c11",
                 "-D_GNU_SOURCE",
-                "-I" + root.resolve("native"),
+                "-I" + root.resolve("native/observe"),
                 "-o",
                 program,
                 root.resolve("src/test/native/" + name + ".c").toString(),
-                root.resolve("native/tape_file.c").toString(),
-                root.resolve("native/tape_line.c").toString(),
-                root.resolve("native/tape_map.c").toString(),
+                root.resolve("native/observe/tape_file.c").toString(),
+                root.resolve("native/observe/tape_line.c").toString(),
+                root.resolve("native/observe/tape_map.c").toString(),
                 "-ldl");
         return program;
     }

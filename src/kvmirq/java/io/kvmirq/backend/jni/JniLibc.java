@@ -7,7 +7,7 @@ import io.kvmirq.backend.SystemCall;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
-/** The system calls, implemented by {@code native/sys.c}. */
+/** The system calls, implemented by {@code native/bridge/sys.c}. */
 final class JniLibc implements Libc {
     @Override
     public native int open(long path, int flags, int mode);
