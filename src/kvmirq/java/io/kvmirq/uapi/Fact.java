@@ -2,6 +2,7 @@
 package io.kvmirq.uapi;
 
 import io.kvmirq.uapi.UapiTable.FileKind;
+import io.kvmirq.uapi.UapiTable.Trait;
 import java.lang.annotation.Retention;
 import java.lang.annotation.RetentionPolicy;
 
@@ -36,6 +37,12 @@ final class Fact {
 
         /** The argument holds another address, in bytes that are not described. */
         boolean leadsOn() default false;
+
+        /** For a replay: why another kernel may answer otherwise. */
+        Trait[] traits() default {};
+
+        /** The request that sets what this one gets: state that a replay takes from a tape. */
+        long setBy() default 0;
 
         boolean arm64() default false;
     }

@@ -6,6 +6,9 @@ import static io.kvmirq.uapi.UapiTable.FileKind.KVM_DEVICE;
 import static io.kvmirq.uapi.UapiTable.FileKind.KVM_VFIO;
 import static io.kvmirq.uapi.UapiTable.FileKind.VCPU;
 import static io.kvmirq.uapi.UapiTable.FileKind.VM;
+import static io.kvmirq.uapi.UapiTable.Trait.FILLED;
+import static io.kvmirq.uapi.UapiTable.Trait.OF_GUEST;
+import static io.kvmirq.uapi.UapiTable.Trait.OF_PROCESSOR;
 
 import io.kvmirq.uapi.Fact.Address;
 import io.kvmirq.uapi.Fact.Aside;
@@ -155,7 +158,7 @@ public final class Uapi {
     @Ioctl(on = KVM, makes = VM) public static final long KVM_CREATE_VM = IO | 0x01;
     @Ioctl(on = {KVM, VM}, values = "KVM_CAP_") public static final long KVM_CHECK_EXTENSION = IO | 0x03;
     @Ioctl(KVM) public static final long KVM_GET_VCPU_MMAP_SIZE = IO | 0x04;
-    @Ioctl(on = KVM, argument = KvmCpuid2.class)
+    @Ioctl(on = KVM, argument = KvmCpuid2.class, traits = FILLED)
     public static final long KVM_GET_SUPPORTED_CPUID = IOWR | KvmCpuid2.SIZE << 16 | 0x05;
     @Ioctl(on = VM, makes = VCPU) public static final long KVM_CREATE_VCPU = IO | 0x41;
     @Ioctl(VM) public static final long KVM_SET_TSS_ADDR = IO | 0x47;
@@ -211,10 +214,10 @@ public final class Uapi {
     public static final int KVM_IRQCHIP_IOAPIC = 2;
 
     @Ioctl(on = VM, interrupts = true) public static final long KVM_CREATE_IRQCHIP = IO | 0x60;
-    @Ioctl(on = VM, argument = KvmIrqchip.class)
+    @Ioctl(on = VM, argument = KvmIrqchip.class, traits = OF_GUEST, setBy = Uapi.KVM_SET_IRQCHIP)
     public static final long KVM_GET_IRQCHIP = IOWR | KvmIrqchip.SIZE << 16 | 0x62;
     /** Encoded as a read, historically. */
-    @Ioctl(on = VM, argument = KvmIrqchip.class, interrupts = true, reads = true)
+    @Ioctl(on = VM, argument = KvmIrqchip.class, interrupts = true, reads = true, traits = OF_GUEST)
     public static final long KVM_SET_IRQCHIP = IOR | KvmIrqchip.SIZE << 16 | 0x63;
     public static final int KVM_PIT_SPEAKER_DUMMY = 1;
 
@@ -227,9 +230,9 @@ public final class Uapi {
         @U32 @Flags("KVM_PIT_") int FLAGS = 0;
     }
 
-    @Ioctl(on = VM, argument = KvmPitState2.class)
+    @Ioctl(on = VM, argument = KvmPitState2.class, traits = OF_GUEST, setBy = Uapi.KVM_SET_PIT2)
     public static final long KVM_GET_PIT2 = IOR | KvmPitState2.SIZE << 16 | 0x9f;
-    @Ioctl(on = VM, argument = KvmPitState2.class)
+    @Ioctl(on = VM, argument = KvmPitState2.class, traits = OF_GUEST)
     public static final long KVM_SET_PIT2 = IOW | KvmPitState2.SIZE << 16 | 0xa0;
 
     /** arch/x86/include/uapi/asm/kvm.h; three of {@link KvmPitChannelState} first. */
@@ -261,9 +264,9 @@ public final class Uapi {
     public static final int KVM_CLOCK_REALTIME = 4;
     public static final int KVM_CLOCK_HOST_TSC = 8;
 
-    @Ioctl(on = VM, argument = KvmClockData.class)
+    @Ioctl(on = VM, argument = KvmClockData.class, traits = OF_GUEST)
     public static final long KVM_SET_CLOCK = IOW | KvmClockData.SIZE << 16 | 0x7b;
-    @Ioctl(on = VM, argument = KvmClockData.class)
+    @Ioctl(on = VM, argument = KvmClockData.class, traits = OF_GUEST)
     public static final long KVM_GET_CLOCK = IOR | KvmClockData.SIZE << 16 | 0x7c;
 
     /** include/uapi/linux/kvm.h. */
@@ -380,11 +383,11 @@ public final class Uapi {
 
     // Injection
 
-    @Ioctl(on = VM, argument = KvmIrqLevel.class, interrupts = true)
+    @Ioctl(on = VM, argument = KvmIrqLevel.class, interrupts = true, traits = OF_GUEST)
     public static final long KVM_IRQ_LINE = IOW | KvmIrqLevel.SIZE << 16 | 0x61;
-    @Ioctl(on = VM, argument = KvmIrqLevel.class, interrupts = true)
+    @Ioctl(on = VM, argument = KvmIrqLevel.class, interrupts = true, traits = OF_GUEST)
     public static final long KVM_IRQ_LINE_STATUS = IOWR | KvmIrqLevel.SIZE << 16 | 0x67;
-    @Ioctl(on = VM, argument = KvmMsi.class, interrupts = true)
+    @Ioctl(on = VM, argument = KvmMsi.class, interrupts = true, traits = OF_GUEST)
     public static final long KVM_SIGNAL_MSI = IOW | KvmMsi.SIZE << 16 | 0xa5;
 
     /** include/uapi/linux/kvm.h; the status comes back in {@code irq}'s place. */
@@ -460,9 +463,9 @@ public final class Uapi {
     // vCPU
 
     @Ioctl(on = VCPU, interrupts = true) public static final long KVM_RUN = IO | 0x80;
-    @Ioctl(on = VCPU, argument = KvmRegs.class) public static final long KVM_GET_REGS = IOR | KvmRegs.SIZE << 16 | 0x81;
+    @Ioctl(on = VCPU, argument = KvmRegs.class, setBy = Uapi.KVM_SET_REGS) public static final long KVM_GET_REGS = IOR | KvmRegs.SIZE << 16 | 0x81;
     @Ioctl(on = VCPU, argument = KvmRegs.class) public static final long KVM_SET_REGS = IOW | KvmRegs.SIZE << 16 | 0x82;
-    @Ioctl(on = VCPU, argument = KvmSregs.class)
+    @Ioctl(on = VCPU, argument = KvmSregs.class, setBy = Uapi.KVM_SET_SREGS)
     public static final long KVM_GET_SREGS = IOR | KvmSregs.SIZE << 16 | 0x83;
     @Ioctl(on = VCPU, argument = KvmSregs.class)
     public static final long KVM_SET_SREGS = IOW | KvmSregs.SIZE << 16 | 0x84;
@@ -470,19 +473,19 @@ public final class Uapi {
     public static final long KVM_INTERRUPT = IOW | KvmInterrupt.SIZE << 16 | 0x86;
     @Ioctl(on = VCPU, argument = KvmSignalMask.class)
     public static final long KVM_SET_SIGNAL_MASK = IOW | KvmSignalMask.SIZE << 16 | 0x8b;
-    @Ioctl(on = VCPU, argument = KvmLapicState.class)
+    @Ioctl(on = VCPU, argument = KvmLapicState.class, setBy = Uapi.KVM_SET_LAPIC)
     public static final long KVM_GET_LAPIC = IOR | KvmLapicState.SIZE << 16 | 0x8e;
     @Ioctl(on = VCPU, argument = KvmLapicState.class, interrupts = true)
     public static final long KVM_SET_LAPIC = IOW | KvmLapicState.SIZE << 16 | 0x8f;
-    @Ioctl(on = VCPU, argument = KvmCpuid2.class)
+    @Ioctl(on = VCPU, argument = KvmCpuid2.class, traits = OF_PROCESSOR)
     public static final long KVM_SET_CPUID2 = IOW | KvmCpuid2.SIZE << 16 | 0x90;
-    @Ioctl(on = VCPU, argument = KvmMpState.class)
+    @Ioctl(on = VCPU, argument = KvmMpState.class, setBy = Uapi.KVM_SET_MP_STATE)
     public static final long KVM_GET_MP_STATE = IOR | KvmMpState.SIZE << 16 | 0x98;
     @Ioctl(on = VCPU, argument = KvmMpState.class)
     public static final long KVM_SET_MP_STATE = IOW | KvmMpState.SIZE << 16 | 0x99;
     @Ioctl(on = VCPU, interrupts = true) public static final long KVM_NMI = IO | 0x9a;
     @Ioctl(VCPU) public static final long KVM_SET_GUEST_DEBUG = IOW | 72 << 16 | 0x9b;
-    @Ioctl(on = VCPU, argument = KvmVcpuEvents.class)
+    @Ioctl(on = VCPU, argument = KvmVcpuEvents.class, setBy = Uapi.KVM_SET_VCPU_EVENTS)
     public static final long KVM_GET_VCPU_EVENTS = IOR | KvmVcpuEvents.SIZE << 16 | 0x9f;
 
     public static final int KVM_MP_STATE_RUNNABLE = 0;
@@ -694,52 +697,52 @@ public final class Uapi {
 
     // What else a VMM asks, known by name so that tapes of it can be read
 
-    @Ioctl(on = KVM, argument = KvmMsrList.class)
+    @Ioctl(on = KVM, argument = KvmMsrList.class, traits = FILLED)
     public static final long KVM_GET_MSR_INDEX_LIST = IOWR | KvmMsrList.SIZE << 16 | 0x02;
-    @Ioctl(on = KVM, argument = KvmMsrList.class)
+    @Ioctl(on = KVM, argument = KvmMsrList.class, traits = FILLED)
     public static final long KVM_GET_MSR_FEATURE_INDEX_LIST = IOWR | KvmMsrList.SIZE << 16 | 0x0a;
     @Ioctl(KVM) public static final long KVM_X86_GET_MCE_CAP_SUPPORTED = IOR | 8 << 16 | 0x9d;
-    @Ioctl(on = KVM, argument = KvmCpuid2.class)
+    @Ioctl(on = KVM, argument = KvmCpuid2.class, traits = FILLED)
     public static final long KVM_GET_EMULATED_CPUID = IOWR | KvmCpuid2.SIZE << 16 | 0x09;
-    @Ioctl(on = VM, argument = KvmDirtyLog.class)
+    @Ioctl(on = VM, argument = KvmDirtyLog.class, traits = OF_GUEST)
     public static final long KVM_GET_DIRTY_LOG = IOW | KvmDirtyLog.SIZE << 16 | 0x42;
-    @Ioctl(on = VM, argument = KvmClearDirtyLog.class)
+    @Ioctl(on = VM, argument = KvmClearDirtyLog.class, traits = OF_GUEST)
     public static final long KVM_CLEAR_DIRTY_LOG = IOWR | KvmClearDirtyLog.SIZE << 16 | 0xc0;
-    @Ioctl(VM) public static final long KVM_RESET_DIRTY_RINGS = IO | 0xc7;
+    @Ioctl(on = VM, traits = OF_GUEST) public static final long KVM_RESET_DIRTY_RINGS = IO | 0xc7;
     @Ioctl(on = VM, argument = KvmCoalescedMmioZone.class)
     public static final long KVM_REGISTER_COALESCED_MMIO = IOW | KvmCoalescedMmioZone.SIZE << 16 | 0x67;
     @Ioctl(on = VM, argument = KvmCoalescedMmioZone.class)
     public static final long KVM_UNREGISTER_COALESCED_MMIO = IOW | KvmCoalescedMmioZone.SIZE << 16 | 0x68;
     @Ioctl(on = VM, argument = KvmMsrFilter.class)
     public static final long KVM_X86_SET_MSR_FILTER = IOW | KvmMsrFilter.SIZE << 16 | 0xc6;
-    @Ioctl(on = {VCPU, KVM}, argument = KvmMsrs.class)
+    @Ioctl(on = {VCPU, KVM}, argument = KvmMsrs.class, traits = OF_PROCESSOR, setBy = Uapi.KVM_SET_MSRS)
     public static final long KVM_GET_MSRS = IOWR | KvmMsrs.SIZE << 16 | 0x88;
-    @Ioctl(on = VCPU, argument = KvmMsrs.class) public static final long KVM_SET_MSRS = IOW | KvmMsrs.SIZE << 16 | 0x89;
+    @Ioctl(on = VCPU, argument = KvmMsrs.class, traits = OF_PROCESSOR) public static final long KVM_SET_MSRS = IOW | KvmMsrs.SIZE << 16 | 0x89;
     @Ioctl(on = VCPU, argument = KvmTprAccessCtl.class)
     public static final long KVM_TPR_ACCESS_REPORTING = IOWR | KvmTprAccessCtl.SIZE << 16 | 0x92;
     @Ioctl(VCPU) public static final long KVM_SET_VAPIC_ADDR = IOW | 8 << 16 | 0x93;
-    @Ioctl(VCPU) public static final long KVM_X86_SETUP_MCE = IOW | 8 << 16 | 0x9c;
+    @Ioctl(on = VCPU, traits = OF_PROCESSOR) public static final long KVM_X86_SETUP_MCE = IOW | 8 << 16 | 0x9c;
     @Ioctl(on = VCPU, argument = KvmVcpuEvents.class)
     public static final long KVM_SET_VCPU_EVENTS = IOW | KvmVcpuEvents.SIZE << 16 | 0xa0;
-    @Ioctl(on = VCPU, argument = KvmDebugregs.class)
+    @Ioctl(on = VCPU, argument = KvmDebugregs.class, setBy = Uapi.KVM_SET_DEBUGREGS)
     public static final long KVM_GET_DEBUGREGS = IOR | KvmDebugregs.SIZE << 16 | 0xa1;
     @Ioctl(on = VCPU, argument = KvmDebugregs.class)
     public static final long KVM_SET_DEBUGREGS = IOW | KvmDebugregs.SIZE << 16 | 0xa2;
-    @Ioctl(on = {VCPU, VM}) public static final long KVM_SET_TSC_KHZ = IO | 0xa2;
-    @Ioctl(on = {VCPU, VM}) public static final long KVM_GET_TSC_KHZ = IO | 0xa3;
-    @Ioctl(VCPU) public static final long KVM_SET_XSAVE = IOW | 4096 << 16 | 0xa5;
-    @Ioctl(on = VCPU, argument = KvmXcrs.class)
+    @Ioctl(on = {VCPU, VM}, traits = OF_PROCESSOR) public static final long KVM_SET_TSC_KHZ = IO | 0xa2;
+    @Ioctl(on = {VCPU, VM}, traits = OF_PROCESSOR) public static final long KVM_GET_TSC_KHZ = IO | 0xa3;
+    @Ioctl(on = VCPU, traits = OF_PROCESSOR) public static final long KVM_SET_XSAVE = IOW | 4096 << 16 | 0xa5;
+    @Ioctl(on = VCPU, argument = KvmXcrs.class, setBy = Uapi.KVM_SET_XCRS)
     public static final long KVM_GET_XCRS = IOR | KvmXcrs.SIZE << 16 | 0xa6;
-    @Ioctl(on = VCPU, argument = KvmXcrs.class)
+    @Ioctl(on = VCPU, argument = KvmXcrs.class, traits = OF_PROCESSOR)
     public static final long KVM_SET_XCRS = IOW | KvmXcrs.SIZE << 16 | 0xa7;
     /** Encoded without a size; its argument points to 32 bytes. */
     @Ioctl(on = VM, argument = KvmReinjectControl.class) public static final long KVM_REINJECT_CONTROL = IO | 0x71;
     @Ioctl(VCPU) public static final long KVM_KVMCLOCK_CTRL = IO | 0xad;
-    @Ioctl(on = VCPU, argument = KvmSregs2.class)
+    @Ioctl(on = VCPU, argument = KvmSregs2.class, setBy = Uapi.KVM_SET_SREGS2)
     public static final long KVM_GET_SREGS2 = IOR | KvmSregs2.SIZE << 16 | 0xcc;
     @Ioctl(on = VCPU, argument = KvmSregs2.class)
     public static final long KVM_SET_SREGS2 = IOW | KvmSregs2.SIZE << 16 | 0xcd;
-    @Ioctl(VCPU) public static final long KVM_GET_XSAVE2 = IOR | 4096 << 16 | 0xcf;
+    @Ioctl(on = VCPU, setBy = Uapi.KVM_SET_XSAVE) public static final long KVM_GET_XSAVE2 = IOR | 4096 << 16 | 0xcf;
 
     // Requests that kvmirq neither makes nor describes: a kernel from 6.1 to 7.1 on x86 may answer them
 
@@ -768,17 +771,17 @@ public final class Uapi {
     @Ioctl(on = VM, argument = KvmPmuEventFilter.class)
     public static final long KVM_SET_PMU_EVENT_FILTER = IOW | KvmPmuEventFilter.SIZE << 16 | 0xb2;
     @Ioctl(VCPU) public static final long KVM_TRANSLATE = IOWR | 24 << 16 | 0x85;
-    @Ioctl(on = VCPU, argument = KvmCpuid.class)
+    @Ioctl(on = VCPU, argument = KvmCpuid.class, traits = OF_PROCESSOR)
     public static final long KVM_SET_CPUID = IOW | KvmCpuid.SIZE << 16 | 0x8a;
-    @Ioctl(on = VCPU, argument = KvmCpuid2.class)
+    @Ioctl(on = VCPU, argument = KvmCpuid2.class, traits = {FILLED, OF_PROCESSOR})
     public static final long KVM_GET_CPUID2 = IOWR | KvmCpuid2.SIZE << 16 | 0x91;
-    @Ioctl(on = VCPU, argument = KvmFpu.class)
+    @Ioctl(on = VCPU, argument = KvmFpu.class, setBy = Uapi.KVM_SET_FPU)
     public static final long KVM_GET_FPU = IOR | KvmFpu.SIZE << 16 | 0x8c;
     @Ioctl(on = VCPU, argument = KvmFpu.class)
     public static final long KVM_SET_FPU = IOW | KvmFpu.SIZE << 16 | 0x8d;
     @Ioctl(on = VCPU, argument = KvmX86Mce.class)
     public static final long KVM_X86_SET_MCE = IOW | KvmX86Mce.SIZE << 16 | 0x9e;
-    @Ioctl(VCPU) public static final long KVM_GET_XSAVE = IOR | 4096 << 16 | 0xa4;
+    @Ioctl(on = VCPU, setBy = Uapi.KVM_SET_XSAVE) public static final long KVM_GET_XSAVE = IOR | 4096 << 16 | 0xa4;
     /** Since 6.18. */
     @Ioctl(on = VCPU, argument = KvmOneReg.class)
     public static final long KVM_GET_ONE_REG = IOW | KvmOneReg.SIZE << 16 | 0xab;

@@ -19,6 +19,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -122,6 +123,8 @@ final class UapiReader {
                 ioctl.reads() || number >>> 30 != 2,
                 ioctl.interrupts(),
                 ioctl.leadsOn(),
+                Set.of(ioctl.traits()),
+                ioctl.setBy(),
                 ioctl.arm64());
     }
 

@@ -22,6 +22,16 @@ import org.jspecify.annotations.Nullable;
 public final class UapiTable {
     private UapiTable() {}
 
+    /** Why another kernel, or the same without a guest that ran, may answer a request otherwise. */
+    public enum Trait {
+        /** The argument is a list that the kernel fills: it reads its length only. */
+        FILLED,
+        /** Each processor takes or gives it in its way. */
+        OF_PROCESSOR,
+        /** A request of a VM whose answer depends on what its guest did. */
+        OF_GUEST
+    }
+
     /** The kind of open file a request is for: the same number means different things on different kinds. */
     public enum FileKind {
         KVM("kvm", "/dev/kvm"),
@@ -184,6 +194,8 @@ public final class UapiTable {
             boolean reads,
             boolean interrupts,
             boolean leadsOn,
+            Set<Trait> traits,
+            long setBy,
             boolean arm64) {
         public boolean isValue() {
             return argument.isEmpty() && !text && (number >>> 16 & 0x3fff) == 0;

@@ -6,6 +6,7 @@ import io.kvmirq.uapi.Arguments;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable.FileKind;
 import io.kvmirq.uapi.UapiTable.Request;
+import io.kvmirq.uapi.UapiTable.Trait;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.Map;
@@ -18,21 +19,6 @@ import org.jspecify.annotations.Nullable;
  * signals or that its interrupts reach.
  */
 final class ReplayGuests {
-    /** Requests of a VM whose answers depend on what its guest did. */
-    private static final Set<Long> OF_VM = Set.of(
-            Uapi.KVM_IRQ_LINE,
-            Uapi.KVM_IRQ_LINE_STATUS,
-            Uapi.KVM_SIGNAL_MSI,
-            Uapi.KVM_GET_IRQCHIP,
-            Uapi.KVM_SET_IRQCHIP,
-            Uapi.KVM_GET_PIT2,
-            Uapi.KVM_SET_PIT2,
-            Uapi.KVM_GET_CLOCK,
-            Uapi.KVM_SET_CLOCK,
-            Uapi.KVM_GET_DIRTY_LOG,
-            Uapi.KVM_CLEAR_DIRTY_LOG,
-            Uapi.KVM_RESET_DIRTY_RINGS);
-
     /** Threads that are remembered: a tape may come from an untrusted source. */
     private static final int MOST_THREADS = 1 << 16;
 
@@ -127,7 +113,7 @@ final class ReplayGuests {
                 && request.writes()
                 && (FileKind.ofName(call.on()) == FileKind.VCPU
                         ? hasRun(call.on())
-                        : ran.contains(call.on()) && OF_VM.contains(call.request()));
+                        : ran.contains(call.on()) && ReplayPassed.hasTrait(call, Trait.OF_GUEST));
     }
 
     /** Whether what a guest, or another process, did may be why the kernel answered otherwise. */
@@ -141,7 +127,7 @@ final class ReplayGuests {
             case "ioctl" ->
                 switch (FileKind.ofName(call.on())) {
                     case VCPU -> mayHaveRun(vms.getOrDefault(call.on(), call.on()), call.number());
-                    case VM -> OF_VM.contains(call.request()) && mayHaveRun(call.on(), call.number());
+                    case VM -> ReplayPassed.hasTrait(call, Trait.OF_GUEST) && mayHaveRun(call.on(), call.number());
                     default -> false;
                 };
             default -> false;

@@ -10,6 +10,7 @@ import io.kvmirq.uapi.UapiTable.Field;
 import io.kvmirq.uapi.UapiTable.FileKind;
 import io.kvmirq.uapi.UapiTable.Request;
 import io.kvmirq.uapi.UapiTable.Role;
+import io.kvmirq.uapi.UapiTable.Trait;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
 import java.util.Optional;
@@ -18,27 +19,6 @@ import org.jspecify.annotations.Nullable;
 
 /** Calls of a tape that cannot be made again, or whose answer says nothing. */
 final class ReplayPassed {
-    /** Lists that the kernel fills: it reads their length only. */
-    private static final Set<Long> FILLED = Set.of(
-            Uapi.KVM_GET_SUPPORTED_CPUID,
-            Uapi.KVM_GET_EMULATED_CPUID,
-            Uapi.KVM_GET_CPUID2,
-            Uapi.KVM_GET_MSR_INDEX_LIST,
-            Uapi.KVM_GET_MSR_FEATURE_INDEX_LIST);
-
-    /** What processors take and give in their ways. */
-    private static final Set<Long> OF_PROCESSOR = Set.of(
-            Uapi.KVM_GET_MSRS,
-            Uapi.KVM_SET_MSRS,
-            Uapi.KVM_SET_CPUID,
-            Uapi.KVM_SET_CPUID2,
-            Uapi.KVM_GET_CPUID2,
-            Uapi.KVM_SET_XSAVE,
-            Uapi.KVM_SET_XCRS,
-            Uapi.KVM_X86_SETUP_MCE,
-            Uapi.KVM_GET_TSC_KHZ,
-            Uapi.KVM_SET_TSC_KHZ);
-
     /** The number of processors, the limits that a kernel was built with, and the size of the processor's state. */
     private static final Set<Long> CAPABILITIES_OF_MACHINE = Set.of(
             (long) Uapi.KVM_CAP_NR_VCPUS,
@@ -70,7 +50,7 @@ final class ReplayPassed {
         }
         if (Arguments.isKvm(call.request())
                 && call.request() != Uapi.KVM_SET_GSI_ROUTING
-                && !FILLED.contains(call.request())
+                && !request.traits().contains(Trait.FILLED)
                 && succeeded(call)
                 && lacksElements(call, request)) {
             return true;
@@ -122,13 +102,18 @@ final class ReplayPassed {
             return false;
         }
         return asksLength(call)
-                || OF_PROCESSOR.contains(call.request())
+                || hasTrait(call, Trait.OF_PROCESSOR)
                 || isOfAnotherMode(call)
                 || hasHiddenAddress(call)
                 || namesStranger(call)
                 || call.request() == Uapi.KVM_CHECK_EXTENSION && isOfMachine(call.value())
                 || call.request() == Uapi.KVM_ENABLE_CAP && isOther(call)
                 || call.request() == Uapi.KVM_SET_DEVICE_ATTR && succeeded(call) && isUnknownValue(call);
+    }
+
+    static boolean hasTrait(TapeLine.Call call, Trait trait) {
+        @Nullable Request request = Arguments.of(call.request(), call.on());
+        return request != null && request.traits().contains(trait);
     }
 
     private static boolean isReadOfStatistics(TapeLine.Call call) {

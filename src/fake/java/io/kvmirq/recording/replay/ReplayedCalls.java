@@ -69,14 +69,14 @@ final class ReplayedCalls {
 
     /** Sets the state that the program read, as the tape has it: a guest that did not run here has changed it. */
     void take(TapeLine.Call call) {
-        @Nullable Long set = TakenState.setter(call.request());
-        if (set == null || call.out().isEmpty() || call.cut()) {
+        @Nullable Request request = Arguments.of(call.request(), call.on());
+        if (request == null || request.setBy() == 0 || call.out().isEmpty() || call.cut()) {
             return;
         }
         ByteBuffer state = call.out().get();
         argument.put(0, state, 0, state.limit());
         try {
-            libc.ioctl(files.subject(call.on()), set, address);
+            libc.ioctl(files.subject(call.on()), request.setBy(), address);
         } catch (UnsupportedOperationException e) {
             // The state stays unknown: the kernel does not model it.
         }
