@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.testing;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** {@code scripts/commits}, in repositories with planted commits. */
+class CommitsTest {
+    private static final String WHY = "It was wrong.";
+
+    @TempDir
+    private Path temporary;
+
+    @BeforeEach
+    void repository() throws Exception {
+        Machine.assumeProgram("git");
+        Path script = Machine.root().resolve("scripts/commits");
+        Path scripts = Files.createDirectory(temporary.resolve("scripts"));
+        Files.copy(script, scripts.resolve("commits"), StandardCopyOption.COPY_ATTRIBUTES);
+    }
+
+    private void git(String... words) throws IOException, InterruptedException {
+        List<String> command = new ArrayList<>(List.of(
+                "git", "-C", temporary.toString(), "-c", "user.name=a", "-c", "user.email=a@example.com", "-c"));
+        command.add("commit.gpgsign=false");
+        command.addAll(List.of(words));
+        Program.output(command);
+    }
+
+    private void commit(String... paragraphs) throws IOException, InterruptedException {
+        List<String> words = new ArrayList<>(List.of("commit", "-q", "--allow-empty"));
+        for (String paragraph : paragraphs) {
+            words.addAll(List.of("-m", paragraph));
+        }
+        git(words.toArray(String[]::new));
+    }
+
+    private Program.Ended check() throws IOException, InterruptedException {
+        return Program.run(List.of(temporary.resolve("scripts/commits").toString()));
+    }
+
+    @Test
+    void commitsThatSayWhyPass() throws Exception {
+        git("init", "-q");
+        commit("An early one; of two things");
+        commit("Cut the library into five artifacts", WHY);
+        commit("x".repeat(72), WHY);
+        Program.Ended ended = check();
+        assertThat(ended.said()).isEqualTo("commits: 1 checked, 0 wrong\n");
+        assertThat(ended.code()).isZero();
+    }
+
+    @Test
+    void eachRuleIsHeld() throws Exception {
+        git("init", "-q");
+        commit("Cut the library into five artifacts", WHY);
+        commit("x".repeat(73), WHY);
+        commit("Mend one; mend another", WHY);
+        commit("Mend it.", WHY);
+        commit("Mend it");
+        commit("Mend it", "Signed-off-by: a <a@example.com>");
+        Program.Ended ended = check();
+        assertThat(ended.code()).isEqualTo(1);
+        assertThat(ended.said())
+                .contains("has 73 characters: expected at most 72", "joins two changes", "ends with a full stop")
+                .contains("commits: 5 checked, 5 wrong");
+        assertThat(ended.said().lines().filter(line -> line.contains("it has no body")))
+                .hasSize(2);
+    }
+
+    @Test
+    void whatCannotBeLookedAtIsNotCalledRight() throws Exception {
+        assertThat(check().said()).startsWith("commits: not looked at, ");
+        git("init", "-q");
+        commit("A clone that is not deep");
+        assertThat(check().said()).startsWith("commits: not looked at, this clone does not reach back");
+    }
+}
