@@ -8,6 +8,7 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
@@ -46,27 +47,9 @@ class CompileTest {
     }
 
     private String compile() throws IOException, InterruptedException {
-        Path tool = Machine.root().resolve("target/build");
-        assumeTrue(Files.exists(tool.resolve("Compile.class")), "needs the compiler of make build");
-        Path newest = Path.of(System.getProperty("java.home"));
-        for (String home :
-                Program.output(List.of(Machine.root() + "/scripts/jdks")).split("\n", -1)) {
-            newest = home.isEmpty() ? newest : Path.of(home);
-        }
-        Process process = new ProcessBuilder(
-                        newest.resolve("bin/java").toString(),
-                        "-XX:TieredStopAtLevel=1",
-                        "-cp",
-                        tool + ":" + System.getProperty("java.class.path"),
-                        "Compile",
-                        "--",
-                        "a",
-                        "a",
-                        "out/a",
-                        "none",
-                        "-",
-                        "-cp",
-                        "out/a",
+        return compile(
+                List.of("--", "a", "a", "out/a", "none", "-", "-cp", "out/a"),
+                List.of(
                         "--",
                         "b",
                         "b",
@@ -74,7 +57,28 @@ class CompileTest {
                         "none",
                         "a=out/a",
                         "-cp",
-                        "out/a:out/a/META-INF/versions/22")
+                        "out/a:out/a/META-INF/versions/22"));
+    }
+
+    @SafeVarargs
+    private String compile(List<String>... units) throws IOException, InterruptedException {
+        Path tool = Machine.root().resolve("target/build");
+        assumeTrue(Files.exists(tool.resolve("Compile.class")), "needs the compiler of make build");
+        Path newest = Path.of(System.getProperty("java.home"));
+        for (String home :
+                Program.output(List.of(Machine.root() + "/scripts/jdks")).split("\n", -1)) {
+            newest = home.isEmpty() ? newest : Path.of(home);
+        }
+        List<String> command = new ArrayList<>(List.of(
+                newest.resolve("bin/java").toString(),
+                "-XX:TieredStopAtLevel=1",
+                "-cp",
+                tool + ":" + System.getProperty("java.class.path"),
+                "Compile"));
+        for (List<String> unit : units) {
+            command.addAll(unit);
+        }
+        Process process = new ProcessBuilder(command)
                 .directory(tree.toFile())
                 .redirectErrorStream(true)
                 .start();
@@ -113,6 +117,43 @@ class CompileTest {
                 "Base",
                 "public class Base { public static final int N = 2; public long foo(long i) { return i; } }");
         assertThat(compile()).as("a constant").isEqualTo("5 of 5 of a\n3 of 3 of b");
+    }
+
+    private String compileModules() throws IOException, InterruptedException {
+        return compile(List.of("--", "both", "m,n", "out", "none,none", "-", "-cp", "out/first:out/second"));
+    }
+
+    private void module(String part, String text) throws IOException {
+        Files.writeString(Files.createDirectories(tree.resolve(part)).resolve("module-info.java"), text);
+    }
+
+    @Test
+    void classesOfModulesAreInTheirDirectories() throws Exception {
+        module("m", "module first { exports io.kvmirq.m; }");
+        module("n", "module second { requires first; }");
+        for (String type : List.of("M1", "M2", "M3", "M4")) {
+            Files.createDirectories(tree.resolve("m/io/kvmirq/m"));
+            Files.writeString(
+                    tree.resolve("m/io/kvmirq/m/" + type + ".java"),
+                    "package io.kvmirq.m; public class " + type + " { class In {} }");
+        }
+        Files.createDirectories(tree.resolve("n/io/kvmirq/n"));
+        Path user = tree.resolve("n/io/kvmirq/n/User.java");
+        Files.writeString(user, "package io.kvmirq.n; class User { io.kvmirq.m.M1 one; }");
+        assertThat(compileModules()).isEqualTo("7 of 7 of both");
+        assertThat(tree.resolve("out/first/io/kvmirq/m/M1$In.class")).exists();
+        assertThat(tree.resolve("out/second/io/kvmirq/n/User.class")).exists();
+        Path one = tree.resolve("m/io/kvmirq/m/M1.java");
+        Files.writeString(one, "package io.kvmirq.m; public class M1 { public int more; class New {} }");
+        assertThat(compileModules()).as("M1 and its user").isEqualTo("2 of 7 of both");
+        assertThat(tree.resolve("out/first/io/kvmirq/m/M1$New.class")).exists();
+        assertThat(tree.resolve("out/first/io/kvmirq/m/M1$In.class")).doesNotExist();
+        assertThat(tree.resolve("out/second/io/kvmirq/m")).doesNotExist();
+        module("m", "module first { }");
+        assertThat(compileModules()).as("a module that exports nothing").isEqualTo("failed");
+        Files.delete(user);
+        assertThat(compileModules()).isEqualTo("6 of 6 of both");
+        assertThat(tree.resolve("out/second/io/kvmirq/n/User.class")).doesNotExist();
     }
 
     @Test
