@@ -110,9 +110,18 @@ abstract class SystemCalls implements Libc {
     private long call(String call, long request, int fd, LongSupplier action) {
         begin(call, request, fd);
         try (time) {
-            long result = answered(call, request, fd, action.getAsLong());
+            long result = answered(call, request, fd, made(action));
             host.ledger().end(call, request, fd);
             return result;
+        }
+    }
+
+    private long made(LongSupplier action) {
+        try {
+            return action.getAsLong();
+        } catch (RuntimeException | Error e) {
+            host.ledger().threw();
+            throw e;
         }
     }
 
@@ -261,7 +270,15 @@ abstract class SystemCalls implements Libc {
             return refuse(FileAnswer.FD_NOT_OPEN);
         }
         int refused = refusesToWrite(file, from, length, 0);
-        return refused < 0 ? refused : file.write(from, length);
+        if (refused < 0) {
+            return refused;
+        }
+        try {
+            return file.write(from, length);
+        } catch (RuntimeException | Error e) {
+            host.ledger().threw();
+            throw e;
+        }
     }
 
     /** {@code access_ok()}, that the memory has addresses of a process, and {@code rw_verify_area()}. */

@@ -2,8 +2,11 @@
 package io.kvmirq.fake;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.NotModelledException;
 import io.kvmirq.PciAddress;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.gic.model.RedistributorRegister;
@@ -17,6 +20,7 @@ import io.kvmirq.testing.GuestIts;
 import io.kvmirq.testing.Numbers;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.List;
+import java.util.OptionalInt;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -128,6 +132,34 @@ class LpiLedgerTest {
         vm.signal(GuestIts.message(0));
         waits(LPI + 0);
         counts(1, 0, 0, 1, 0, 0);
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void sendThatThrowsLeavesTheProgramItsMessage(boolean hasRead) {
+        use("gicv3");
+        irqfd.mask();
+        if (hasRead) {
+            nic.sendMessage(0);
+            event.drain();
+        }
+        MsiMessage toLast = new MsiMessage(-1, 0, OptionalInt.of(GuestIts.DEVICE));
+        assertThatExceptionOfType(NotModelledException.class).isThrownBy(() -> vm.signal(toLast));
+        int read = hasRead ? 1 : 0;
+        counts(read, 0, 0, read, 0, 0);
+        vm.signal(GuestIts.message(0));
+        String source = hasRead ? VECTOR : "KVM_SIGNAL_MSI";
+        assertThat(fake.messages().waiting()).containsExactly(source + ", in " + LPI + 0);
+        counts(1, 0, 0, 1, 0, 0);
+    }
+
+    @Test
+    void signalThatThrowsLosesItsMessage() {
+        use("gicv3");
+        EventFd other = made.add(EventFd.create(kernel));
+        made.add(vm.assignIrqfd(other, vm.routes().add(new MsiMessage(-1, 0, OptionalInt.of(GuestIts.DEVICE)))));
+        assertThatExceptionOfType(NotModelledException.class).isThrownBy(other::signal);
+        counts(1, 0, 0, 0, 0, 1);
     }
 
     @Test

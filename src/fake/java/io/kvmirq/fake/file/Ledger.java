@@ -210,10 +210,17 @@ public final class Ledger {
      * @param fd -1 for none
      */
     public void begin(String call, long request, int fd) {
-        if (!hand.isEmpty()) {
+        threw();
+        dropped.begin(call, request, fd);
+    }
+
+    /** A call or a timer threw an exception. The program still has the message that it was about to send. */
+    public void threw() {
+        if (program.sends()) {
+            program.sent();
+        } else if (!hand.isEmpty()) {
             settle("a call threw an exception while it was on its way");
         }
-        dropped.begin(call, request, fd);
     }
 
     /** A call that only signals ends. */

@@ -7,6 +7,8 @@ final class ProgramMessages {
     private final WaitingMessages waiting;
     private final OwedMessages owed;
     private final HeldMessages held = new HeldMessages();
+    /** Whether the messages in the hand are those of {@link #send}. */
+    private boolean sends;
 
     ProgramMessages(Hand hand, WaitingMessages waiting, OwedMessages owed) {
         this.hand = hand;
@@ -53,6 +55,7 @@ final class ProgramMessages {
 
     /** As {@link Ledger#sendByProgram}. */
     void send() {
+        sends = true;
         if (held.isEmpty()) {
             hand.send(WaitingMessages.PROGRAM);
             return;
@@ -65,8 +68,13 @@ final class ProgramMessages {
         }
     }
 
+    boolean sends() {
+        return sends;
+    }
+
     /** As {@link Ledger#sentByProgram}. */
     void sent() {
+        sends = false;
         for (int id = hand.next(0); id >= 0; id = hand.next(id + 1)) {
             if (hand.hasCome() && id != WaitingMessages.PROGRAM) {
                 release(id);

@@ -80,6 +80,19 @@ class FakeTimeTest {
     }
 
     @Test
+    void changeThatFailsEndsLikeOthers() {
+        FakeTime time = new FakeTime(true);
+        time.afterChanges(() -> runs++);
+        time.changing(() -> {});
+        assertThatIllegalStateException()
+                .isThrownBy(() -> time.changing((Runnable) () -> {
+                    throw new IllegalStateException("of the change");
+                }))
+                .withMessage("of the change");
+        assertThat(runs).isEqualTo(2);
+    }
+
+    @Test
     void timerThatFailsLeavesTheLockFree() throws InterruptedException {
         FakeTime time = new FakeTime(false);
         time.locked(() -> {
