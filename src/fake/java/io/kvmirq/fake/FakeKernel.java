@@ -319,6 +319,10 @@ public final class FakeKernel extends SystemCalls {
      * The interrupts that reached no vCPU and that nothing holds, in a sentence each: of a GSI without a route, of a
      * message for no LAPIC, of a device that could not send. The sentence of a message names its source, its last place
      * and the call by which it was lost. At most 64 of messages, and 64 of others. {@link #messages} counts the messages.
+     *
+     * <p>Also the messages that the program has read from the eventfd of an irqfd and neither sent nor signalled again,
+     * although the eventfd of their vector has an irqfd now. They still wait in the program: ask at rest. While there is no
+     * irqfd, the program may keep a message for a guest that masks its vector, and only {@link FakeMessages#waiting} has it.
      */
     public List<String> lost() {
         return time.locked(() -> host.ledger().lost());

@@ -204,6 +204,71 @@ class LedgerTest {
     }
 
     @Test
+    void messageThatTheProgramForgotIsLostWhenItsEventfdHasAnIrqfd() {
+        FakePciDevice nic = nic();
+        VfioDevice device = device();
+        EventFd event = made.add(EventFd.create(kernel));
+        Irqfd irqfd = made.add(vm.assignIrqfd(event, route()));
+        device.msix(0, 4).arm(upTo(event));
+        irqfd.mask();
+        nic.sendMessage(3);
+        event.drain();
+        assertThat(fake.lost()).as("it may be masked").isEmpty();
+        irqfd.unmask();
+        int fd = Numbers.of(event.fd());
+        assertThat(fake.lost())
+                .containsExactly("the program read it from eventfd " + fd
+                        + " and did not send it on, although the eventfd of its source has an irqfd; source " + THIRD
+                        + ", last place the program, which read its eventfd");
+        counts(1, 0, 0, 1, 0, 0);
+        event.signal();
+        assertThat(fake.lost()).isEmpty();
+    }
+
+    @Test
+    void messageForTheProgramItselfIsNotForgotten() {
+        FakePciDevice nic = nic();
+        EventFd own = made.add(EventFd.create(kernel));
+        ArmedVectors armed = device().msix(0, 4).arm(upTo(own));
+        nic.sendMessage(3);
+        own.drain();
+        EventFd event = made.add(EventFd.create(kernel));
+        made.add(vm.assignIrqfd(event, route()));
+        armed.set(3, event);
+        assertThat(fake.lost()).isEmpty();
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void messageThatTheProgramReadEndsWithAResetOrTheDevice(boolean removes) {
+        FakePciDevice nic = removes ? fake.pciDevice(NIC, 7).msix(8).express().add() : nic();
+        EventFd event = made.add(EventFd.create(kernel));
+        try (KvmVfio files = KvmVfio.create(vm);
+                VfioDevice device = VfioDevice.open(kernel, PciAddress.parse(NIC), files)) {
+            device.config().enableBusMaster();
+            device.msix(0, 4).arm(upTo(event));
+            nic.sendMessage(3);
+            event.drain();
+            if (!removes) {
+                device.reset();
+            }
+        }
+        if (removes) {
+            nic.remove();
+        }
+        counts(1, 0, 0, 0, 1, 0);
+        String how = removes ? "removed" : "reset";
+        assertThat(fake.messages().ended())
+                .singleElement()
+                .asString()
+                .startsWith("the device was " + how + "; source " + THIRD
+                        + ", last place the program, which read its eventfd");
+        event.signal();
+        event.drain();
+        counts(2, 1, 0, 0, 1, 0);
+    }
+
+    @Test
     void closedCountIsLostUnlessTheProgramDisarmedTheVector() {
         FakePciDevice nic = nic();
         VfioDevice device = device();

@@ -44,6 +44,7 @@ class LpiLedgerTest {
     private EventFd event;
     private Gsi gsi;
     private Irqfd irqfd;
+    private VfioDevice device;
 
     /** A vector whose message is event 0: an LPI of KVM, or a vLPI. */
     private void use(String profile) {
@@ -55,7 +56,7 @@ class LpiLedgerTest {
         made.add(vm.createVcpu(SECOND)).initialize();
         its = new GuestIts(vm, 2, made);
         its.map(0);
-        VfioDevice device = made.add(VfioDevice.open(kernel, PciAddress.parse(NIC), made.add(KvmVfio.create(vm))));
+        device = made.add(VfioDevice.open(kernel, PciAddress.parse(NIC), made.add(KvmVfio.create(vm))));
         device.config().enableBusMaster();
         event = made.add(EventFd.create(kernel));
         gsi = vm.routes().add(GuestIts.message(0));
@@ -160,6 +161,20 @@ class LpiLedgerTest {
         made.add(vm.assignIrqfd(other, vm.routes().add(new MsiMessage(-1, 0, OptionalInt.of(GuestIts.DEVICE)))));
         assertThatExceptionOfType(NotModelledException.class).isThrownBy(other::signal);
         counts(1, 0, 0, 0, 0, 1);
+    }
+
+    /** The program may signal a message that hardware dropped, and has no reason to after a reset. */
+    @Test
+    void messageThatHardwareDroppedEndsWithAReset() {
+        use("gicv4");
+        nic.sendMessage(0);
+        irqfd.mask();
+        counts(1, 0, 0, 0, 0, 1);
+        device.reset();
+        counts(1, 0, 0, 0, 1, 0);
+        assertThat(fake.lost()).isEmpty();
+        event.signal();
+        counts(2, 0, 0, 1, 1, 0);
     }
 
     @Test

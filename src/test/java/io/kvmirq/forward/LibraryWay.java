@@ -218,6 +218,12 @@ final class LibraryWay implements Way {
     }
 
     @Override
+    public boolean signalsAnew(int irq) {
+        irqs[irq].event().signal();
+        return true;
+    }
+
+    @Override
     public boolean keepsPendingVlpis() {
         return true;
     }

@@ -121,7 +121,9 @@ final class LostSearch implements AutoCloseable {
     /** Whether the vector is forwarded, or will be again without its user having ended it. */
     private final boolean[] owed = new boolean[VECTORS];
 
-    /** Whether a message waited when its forwarding ended, and is gone with it. */
+    /** Whether a message waited when its forwarding ended, and the user has not signalled it since. */
+    private final boolean[] keptAtEnd = new boolean[VECTORS];
+    /** Whether the message that waited when its forwarding ended may be gone with it. */
     private final boolean[] heldAtEnd = new boolean[VECTORS];
 
     private final int[] choice = new int[VECTORS];
@@ -347,6 +349,10 @@ final class LostSearch implements AutoCloseable {
         forwarded[irq] = true;
         masked[irq] = false;
         owed[irq] = true;
+        if (keptAtEnd[irq] && way.signalsAnew(irq)) {
+            keptAtEnd[irq] = false;
+            heldAtEnd[irq] = false;
+        }
     }
 
     private void ends(int irq) {
@@ -357,7 +363,8 @@ final class LostSearch implements AutoCloseable {
         firing.quietly(this::look);
         forwarded[irq] = false;
         masked[irq] = false;
-        heldAtEnd[irq] |= way.heldBackAtEnd(irq);
+        keptAtEnd[irq] |= way.heldBackAtEnd(irq);
+        heldAtEnd[irq] |= keptAtEnd[irq];
         valid[irq].clear();
     }
 

@@ -42,8 +42,17 @@ interface Way extends AutoCloseable {
     /** This process injects what it has to. */
     default void runLoop() {}
 
-    /** After the end of a forwarding: whether a message waited then, which is gone with it, and its user can know. */
+    /** After the end of a forwarding: whether a message waited then, and its user can know. */
     boolean heldBackAtEnd(int irq);
+
+    /**
+     * The user signals an interrupt that he forwards anew, in place of the message that waited at its end.
+     *
+     * @return whether he does
+     */
+    default boolean signalsAnew(int irq) {
+        return false;
+    }
 
     /** Whether a vLPI that is pending when its irqfd goes is not lost. KVM of GICv4.0 cannot read its pending bit. */
     default boolean keepsPendingVlpis() {

@@ -60,6 +60,11 @@ final class Dropped {
         count(false, hasRoom(false) ? sentence(what + why, source, hand.lastPlace()) : "");
     }
 
+    /** A message that was nowhere. */
+    void end(String why, MessageSource source) {
+        count(true, hasRoom(true) ? sentence(why, source, "hardware, which dropped it") : "");
+    }
+
     private void count(boolean isEnded, String sentence) {
         if (isEnded) {
             endedCount++;

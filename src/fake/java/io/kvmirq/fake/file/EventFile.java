@@ -25,6 +25,8 @@ public final class EventFile extends FakeFile implements MessageSource {
     private final Ledger ledger;
     /** The messages that the count stands for; made for the first one. */
     private @Nullable MessagePlace counted;
+    /** Whether it ever had an irqfd. */
+    private boolean hadIrqfd;
     /** As a source of messages. */
     private int source = Ledger.UNKNOWN;
 
@@ -132,7 +134,7 @@ public final class EventFile extends FakeFile implements MessageSource {
         MessagePlace place = counted;
         if (place == null) {
             place = new MessagePlace(
-                    slot -> count != 0 && !isReleased(), slot -> !irqfds.isEmpty(), slot -> "the count of " + this);
+                    slot -> count != 0 && !isReleased(), slot -> hasIrqfd(), slot -> "the count of " + this);
             counted = place;
         }
         return place;
@@ -146,6 +148,16 @@ public final class EventFile extends FakeFile implements MessageSource {
     @Override
     public boolean signals(MessageSource event) {
         return event == this;
+    }
+
+    @Override
+    public boolean hasIrqfd() {
+        return !irqfds.isEmpty();
+    }
+
+    /** Whether it ever had an irqfd: its messages are for a guest. */
+    boolean hadIrqfd() {
+        return hadIrqfd;
     }
 
     @Override
@@ -223,6 +235,7 @@ public final class EventFile extends FakeFile implements MessageSource {
 
     public void add(EventWaiter added) {
         irqfds.add(added);
+        hadIrqfd = true;
         if (count != 0) {
             host.note(IrqfdAnswer.IRQFD_PRE_SIGNALLED);
             if (counted != null) {

@@ -12,7 +12,7 @@ final class HeldMessages {
     private final MessagePlace place = new MessagePlace(slot -> true, slot -> "the program, which read its eventfd");
     private int[] ids = {};
     /** By index: the eventfd, the thread and the number of the read. */
-    private @Nullable MessageSource[] events = {};
+    private @Nullable EventFile[] events = {};
 
     private long[] threads = {};
     private long[] reads = {};
@@ -32,7 +32,7 @@ final class HeldMessages {
         read++;
     }
 
-    void add(int id, MessageSource event) {
+    void add(int id, EventFile event) {
         remove(id);
         if (count == ids.length) {
             int length = Math.max(4, 2 * count);
@@ -48,20 +48,30 @@ final class HeldMessages {
         count++;
     }
 
-    boolean remove(int id) {
-        for (int i = 0; i < count; i++) {
-            if (ids[i] == id) {
-                int behind = count - i - 1;
-                System.arraycopy(ids, i + 1, ids, i, behind);
-                System.arraycopy(events, i + 1, events, i, behind);
-                System.arraycopy(threads, i + 1, threads, i, behind);
-                System.arraycopy(reads, i + 1, reads, i, behind);
-                count--;
-                events[count] = null;
-                return true;
-            }
+    boolean has(int id) {
+        return index(id) >= 0;
+    }
+
+    private int index(int id) {
+        int index = count - 1;
+        while (index >= 0 && ids[index] != id) {
+            index--;
         }
-        return false;
+        return index;
+    }
+
+    void remove(int id) {
+        int index = index(id);
+        if (index < 0) {
+            return;
+        }
+        int behind = count - index - 1;
+        System.arraycopy(ids, index + 1, ids, index, behind);
+        System.arraycopy(events, index + 1, events, index, behind);
+        System.arraycopy(threads, index + 1, threads, index, behind);
+        System.arraycopy(reads, index + 1, reads, index, behind);
+        count--;
+        events[count] = null;
     }
 
     /** The id by its place in the order of reads. */
@@ -74,7 +84,7 @@ final class HeldMessages {
     }
 
     @Nullable
-    MessageSource event(int index) {
+    EventFile event(int index) {
         return events[index];
     }
 

@@ -4,6 +4,7 @@ package io.kvmirq.fake.file;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Supplier;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -27,7 +28,7 @@ public final class Ledger {
     private final WaitingMessages waiting = new WaitingMessages();
     private final Hand hand = new Hand();
     private final OwedMessages owed = new OwedMessages(hand, waiting, dropped);
-    private final ProgramMessages program = new ProgramMessages(hand, waiting, owed);
+    private final ProgramMessages program = new ProgramMessages(hand, waiting, owed, dropped);
 
     /** @return the id of a source, until {@link #forget} */
     public int register(MessageSource source) {
@@ -176,7 +177,7 @@ public final class Ledger {
     // The program
 
     /** The program reads the eventfd of a place. The messages of devices are with it then, its own signals at their end. */
-    public void read(MessagePlace place, MessageSource event) {
+    public void read(MessagePlace place, EventFile event) {
         pick(place, 0);
         program.read(event);
     }
@@ -199,6 +200,11 @@ public final class Ledger {
     /** The program learned the outcome. What no vCPU accepted, it still has, or has not sent. */
     public void sentByProgram() {
         program.sent();
+    }
+
+    /** The program asked for the end of a source's messages. It has no reason to send on those that it has read. */
+    public void endRead(int source, String why) {
+        program.end(source, why);
     }
 
     // Calls
@@ -283,8 +289,10 @@ public final class Ledger {
         dropped.add(what, number, why);
     }
 
+    /** Also the messages that wait in the program and that it has no reason to have. */
     public List<String> lost() {
-        return dropped.lost();
+        return Stream.concat(dropped.lost().stream(), program.forgotten().stream())
+                .toList();
     }
 
     /** The messages whose end the program asked for. */

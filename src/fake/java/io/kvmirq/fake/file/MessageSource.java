@@ -8,4 +8,7 @@ public interface MessageSource {
 
     /** Whether its messages signal this eventfd now. */
     boolean signals(MessageSource event);
+
+    /** Whether an irqfd takes its messages now. */
+    boolean hasIrqfd();
 }

@@ -33,6 +33,18 @@ final class OwedMessages {
         owed.removeIf(one -> one.source == source);
     }
 
+    /** The program ended the source, whose last message is not lost then. */
+    void end(int source, String why) {
+        for (int i = owed.size() - 1; i >= 0; i--) {
+            Owed one = owed.get(i);
+            if (one.source == source) {
+                owed.remove(i);
+                dropped.found(one.sentence);
+                dropped.end(why, waiting.source(source));
+            }
+        }
+    }
+
     /** The program signals an eventfd: its messages are in the hand. Returns whether there are any. */
     boolean signal(MessageSource event) {
         boolean any = false;

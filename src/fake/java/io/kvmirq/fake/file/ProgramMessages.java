@@ -1,19 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
+import java.util.ArrayList;
+import java.util.List;
+
 /** The messages that the program reads, signals again, and sends by KVM_SIGNAL_MSI. */
 final class ProgramMessages {
     private final Hand hand;
     private final WaitingMessages waiting;
     private final OwedMessages owed;
+    private final Dropped dropped;
     private final HeldMessages held = new HeldMessages();
     /** Whether the messages in the hand are those of {@link #send}. */
     private boolean sends;
 
-    ProgramMessages(Hand hand, WaitingMessages waiting, OwedMessages owed) {
+    ProgramMessages(Hand hand, WaitingMessages waiting, OwedMessages owed, Dropped dropped) {
         this.hand = hand;
         this.waiting = waiting;
         this.owed = owed;
+        this.dropped = dropped;
+    }
+
+    /** As {@link Ledger#endRead}. */
+    void end(int id, String why) {
+        if (held.has(id)) {
+            dropped.add(true, why, waiting.source(id), held.place(), 0);
+            release(id);
+        }
+        owed.end(id, why);
     }
 
     void forget(int id) {
@@ -21,8 +35,23 @@ final class ProgramMessages {
         owed.forget(id);
     }
 
+    /** The messages that the program has no reason to have: a sentence each. */
+    List<String> forgotten() {
+        List<String> forgotten = new ArrayList<>();
+        for (int i = 0; i < held.count(); i++) {
+            MessageSource source = waiting.source(held.id(i));
+            EventFile event = held.event(i);
+            if (source.hasIrqfd() && event != null && event.hadIrqfd()) {
+                forgotten.add("the program read it from " + event
+                        + " and did not send it on, although the eventfd of its source has an irqfd; source " + source
+                        + ", last place " + held.place().name(0));
+            }
+        }
+        return forgotten;
+    }
+
     /** The program has the messages in the hand, which it read from an eventfd. Its own signals have arrived. */
-    void read(MessageSource event) {
+    void read(EventFile event) {
         held.beginRead();
         for (int id = hand.next(0); id >= 0; id = hand.next(id + 1)) {
             if (id <= WaitingMessages.PROGRAM || waiting.source(id) == event) {

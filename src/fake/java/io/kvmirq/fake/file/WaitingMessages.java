@@ -34,6 +34,11 @@ final class WaitingMessages {
         }
 
         @Override
+        public boolean hasIrqfd() {
+            return false;
+        }
+
+        @Override
         public String toString() {
             return name;
         }

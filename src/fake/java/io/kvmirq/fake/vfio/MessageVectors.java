@@ -307,10 +307,25 @@ final class MessageVectors {
         irqs.forEach((vector, irq) -> files.addIrq(device.name(), mode, vector, irq, triggers[vector] != null));
     }
 
+    /** The messages of the device end, except those in eventfds, at workers and at vCPUs. */
+    private void end(String why) {
+        host.ledger().endAll(messages, why);
+        for (int vector = 0; vector < triggers.length; vector++) {
+            end(msi[vector], why);
+            end(msix[vector], why);
+        }
+    }
+
+    private void end(int source, String why) {
+        if (source != Ledger.UNKNOWN) {
+            host.ledger().endRead(source, why);
+        }
+    }
+
     /** The device was reset. The kernel restores what it had written to the table. */
     void reset() {
         pending.clear();
-        host.ledger().endAll(messages, "the device was reset");
+        end("the device was reset");
         device.registers().clearMsiPending();
         if (device.mode() == InterruptMode.MSIX) {
             irqs.keySet().forEach(vector -> setMasked(vector, triggers[vector] == null));
@@ -319,7 +334,7 @@ final class MessageVectors {
 
     /** The device is no more: its vectors send no message again. */
     void removed() {
-        host.ledger().endAll(messages, "the device was removed");
+        end("the device was removed");
         for (int[] sources : List.of(msi, msix)) {
             for (int i = 0; i < sources.length; i++) {
                 if (sources[i] != Ledger.UNKNOWN) {

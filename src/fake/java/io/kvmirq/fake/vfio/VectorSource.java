@@ -26,6 +26,12 @@ record VectorSource(String device, InterruptMode mode, int vector, Triggers trig
     }
 
     @Override
+    public boolean hasIrqfd() {
+        EventFile trigger = triggers.of(mode, vector);
+        return trigger != null && trigger.hasIrqfd();
+    }
+
+    @Override
     public String toString() {
         return "vector " + vector + " of " + (mode == InterruptMode.MSI ? "MSI" : "MSI-X") + " of " + device;
     }
