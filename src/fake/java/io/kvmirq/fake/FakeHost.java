@@ -35,8 +35,11 @@ record FakeHost(
         IrqHardware hardware)
         implements Host {
     FakeHost(Build build, boolean virtualTime) {
-        this(build, new FakeTime(virtualTime), new Ledger());
-        time.afterChanges(ledger::end);
+        this(build, virtualTime, new Ledger());
+    }
+
+    private FakeHost(Build build, boolean virtualTime, Ledger ledger) {
+        this(build, new FakeTime(virtualTime, ledger), ledger);
     }
 
     private FakeHost(Build build, FakeTime time, Ledger ledger) {

@@ -111,7 +111,7 @@ abstract class SystemCalls implements Libc {
         begin(call, request, fd);
         try (time) {
             long result = answered(call, request, fd, made(action));
-            host.ledger().end(call, request, fd);
+            host.ledger().end();
             return result;
         }
     }

@@ -24,6 +24,9 @@ final class Dropped {
     private String call = NO_CALL;
     private long request;
     private int descriptor;
+    /** Of the first call since the last audit that had none; -1 for none. */
+    private int unaudited = -1;
+
     private long lostCount;
     private long endedCount;
 
@@ -44,8 +47,35 @@ final class Dropped {
         descriptor = fd;
     }
 
+    String call() {
+        return call;
+    }
+
+    long request() {
+        return request;
+    }
+
+    int descriptor() {
+        return descriptor;
+    }
+
+    /** An audited call ends. */
     void end() {
         call = NO_CALL;
+        unaudited = -1;
+    }
+
+    /** A write(2) ends. */
+    void endUnaudited() {
+        call = NO_CALL;
+        if (unaudited < 0) {
+            unaudited = descriptor;
+        }
+    }
+
+    /** Since when a message may have vanished that an audit misses, if it is not since this call. */
+    String unauditedText() {
+        return unaudited < 0 ? "" : ", in this call or since the write of descriptor " + unaudited + " before it";
     }
 
     /** A message that waited in a slot. Returns the sentence about it, empty if there are too many. */

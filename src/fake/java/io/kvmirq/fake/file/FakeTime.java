@@ -29,13 +29,15 @@ public final class FakeTime implements AutoCloseable {
     private final boolean virtual;
     private long virtualNanos;
     private int waiting;
-    private Runnable atEnd = () -> {};
+    private final Ledger ledger;
 
     /** An action that waits for its time. */
     public record Timer(long at, Runnable action) {}
 
-    public FakeTime(boolean virtual) {
+    /** @param ledger it hears of the end of each change, and of calls that wait */
+    public FakeTime(boolean virtual, Ledger ledger) {
         this.virtual = virtual;
+        this.ledger = ledger;
     }
 
     /** Takes the lock, until {@link #close}. If a timer that is due fails, so does this, and the lock is free. */
@@ -75,7 +77,7 @@ public final class FakeTime implements AutoCloseable {
                 changed();
                 return result;
             } finally {
-                atEnd.run();
+                ledger.end();
             }
         });
     }
@@ -86,11 +88,6 @@ public final class FakeTime implements AutoCloseable {
             action.run();
             return true;
         });
-    }
-
-    /** Runs an action with the lock after each action of {@link #changing}, also after one that throws. */
-    public void afterChanges(Runnable action) {
-        atEnd = action;
     }
 
     /** The time in nanoseconds since an arbitrary start. */
@@ -200,6 +197,9 @@ public final class FakeTime implements AutoCloseable {
      */
     @SuppressWarnings("WaitNotInLoop") // every caller checks its condition in a loop
     private void awaitChange(long nanos) {
+        String call = ledger.call();
+        long request = ledger.request();
+        int descriptor = ledger.descriptor();
         waiting++;
         boolean interrupted = Thread.interrupted();
         Timer next = timers.peek();
@@ -219,6 +219,7 @@ public final class FakeTime implements AutoCloseable {
             }
         }
         runTimers();
+        ledger.resume(call, request, descriptor);
     }
 
     /**
@@ -241,10 +242,14 @@ public final class FakeTime implements AutoCloseable {
 
     /** Lets waiting threads take the lock once, and timers run; a long loop calls it. */
     public void letOthersIn() {
+        String call = ledger.call();
+        long request = ledger.request();
+        int descriptor = ledger.descriptor();
         if (lock.hasQueuedThreads()) {
             lock.unlock();
             lock.lock();
         }
         runTimers();
+        ledger.resume(call, request, descriptor);
     }
 }

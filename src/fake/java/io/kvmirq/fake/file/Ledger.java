@@ -220,33 +220,31 @@ public final class Ledger {
         dropped.begin(call, request, fd);
     }
 
-    /** A call or a timer threw an exception. The program still has the message that it was about to send. */
+    /** A call or a timer threw an exception. */
     public void threw() {
+        settleRest("a call threw an exception while it was on its way");
+    }
+
+    /** The program still has the message that it was about to send. */
+    private void settleRest(String why) {
         if (program.sends()) {
             program.sent();
         } else if (!hand.isEmpty()) {
-            settle("a call threw an exception while it was on its way");
+            settle(why);
         }
     }
 
-    /** A call that only signals ends. */
+    /** A call that only signals ends: {@link #end} without its audit. */
     public void endSignal() {
-        if (!hand.isEmpty()) {
-            settle("it came nowhere");
-        }
-        dropped.end();
-    }
-
-    /** A call ends, which others may have interrupted while it waited. */
-    public void end(String call, long request, int fd) {
-        dropped.begin(call, request, fd);
-        end();
+        settleRest("it came nowhere");
+        dropped.endUnaudited();
     }
 
     /** A call or another step ends. */
     public void end() {
         audit();
-        endSignal();
+        settleRest("it came nowhere");
+        dropped.end();
     }
 
     private void audit() {
@@ -254,10 +252,27 @@ public final class Ledger {
             MessagePlace place = waiting.occupied().get(i);
             for (int slot = place.next(0); slot >= 0; slot = place.next(slot + 1)) {
                 if (!place.holds(slot)) {
-                    lose(place, slot, "it vanished");
+                    lose(place, slot, "it vanished" + dropped.unauditedText());
                 }
             }
         }
+    }
+
+    /** The call that is under way. It may wait while others are made, and has its name again by {@link #resume}. */
+    String call() {
+        return dropped.call();
+    }
+
+    long request() {
+        return dropped.request();
+    }
+
+    int descriptor() {
+        return dropped.descriptor();
+    }
+
+    void resume(String call, long request, int fd) {
+        dropped.begin(call, request, fd);
     }
 
     // What is seen

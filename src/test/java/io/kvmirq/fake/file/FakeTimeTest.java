@@ -12,7 +12,7 @@ class FakeTimeTest {
 
     @Test
     void timerOfVirtualTimeRunsOnceWhenItsTimePasses() {
-        FakeTime time = new FakeTime(true);
+        FakeTime time = new FakeTime(true, new Ledger());
         time.enter();
         try (time) {
             time.after(Duration.ofMillis(2), () -> runs++);
@@ -28,7 +28,7 @@ class FakeTimeTest {
 
     @Test
     void nextCallRunsATimerThatIsDue() {
-        FakeTime time = new FakeTime(false);
+        FakeTime time = new FakeTime(false, new Ledger());
         time.locked(() -> {
             time.after(Duration.ZERO, () -> runs++);
             return true;
@@ -38,7 +38,7 @@ class FakeTimeTest {
 
     @Test
     void callThatWaitsRunsATimer() {
-        FakeTime time = new FakeTime(false);
+        FakeTime time = new FakeTime(false, new Ledger());
         time.enter();
         try (time) {
             time.after(Duration.ofMillis(1), () -> runs++);
@@ -48,7 +48,7 @@ class FakeTimeTest {
 
     @Test
     void timerThatTakesTheLockRunsNoOther() {
-        FakeTime time = new FakeTime(true);
+        FakeTime time = new FakeTime(true, new Ledger());
         time.enter();
         try (time) {
             time.after(Duration.ofMillis(1), () -> {
@@ -63,7 +63,7 @@ class FakeTimeTest {
 
     @Test
     void timerThatSetsItselfRunsAtEachOfItsTimes() {
-        FakeTime time = new FakeTime(true);
+        FakeTime time = new FakeTime(true, new Ledger());
         time.enter();
         try (time) {
             again(time);
@@ -81,20 +81,20 @@ class FakeTimeTest {
 
     @Test
     void changeThatFailsEndsLikeOthers() {
-        FakeTime time = new FakeTime(true);
-        time.afterChanges(() -> runs++);
-        time.changing(() -> {});
+        Ledger ledger = new Ledger();
+        FakeTime time = new FakeTime(true, ledger);
         assertThatIllegalStateException()
                 .isThrownBy(() -> time.changing((Runnable) () -> {
+                    ledger.sendByProgram();
                     throw new IllegalStateException("of the change");
                 }))
                 .withMessage("of the change");
-        assertThat(runs).isEqualTo(2);
+        assertThat(ledger.counts().sent()).isZero();
     }
 
     @Test
     void timerThatFailsLeavesTheLockFree() throws InterruptedException {
-        FakeTime time = new FakeTime(false);
+        FakeTime time = new FakeTime(false, new Ledger());
         time.locked(() -> {
             time.after(Duration.ZERO, () -> {
                 throw new IllegalStateException("of the timer");

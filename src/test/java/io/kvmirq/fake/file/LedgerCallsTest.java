@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.file;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.util.concurrent.atomic.AtomicBoolean;
+import org.junit.jupiter.api.Test;
+
+/** The call that the ledger names for a lost message. */
+class LedgerCallsTest {
+    private final Ledger ledger = new Ledger();
+    private boolean holds = true;
+    private final MessagePlace place = new MessagePlace(slot -> holds, slot -> "the place");
+    private final int source = ledger.register(new MessageSource() {
+        @Override
+        public boolean isEnded() {
+            return false;
+        }
+
+        @Override
+        public boolean signals(MessageSource event) {
+            return false;
+        }
+
+        @Override
+        public boolean hasIrqfd() {
+            return false;
+        }
+
+        @Override
+        public String toString() {
+            return "the source";
+        }
+    });
+
+    private void send() {
+        ledger.begin("ioctl", 0, 3);
+        ledger.send(source);
+        ledger.put(place, 0);
+        ledger.end();
+    }
+
+    private void write() {
+        ledger.begin("write", 0, 7);
+        ledger.endSignal();
+    }
+
+    private void call(String name, int fd) {
+        ledger.begin(name, 0, fd);
+        ledger.end();
+    }
+
+    @Test
+    void messageThatVanishedMayHaveDoneSoInAWrite() {
+        send();
+        write();
+        holds = false;
+        write();
+        call("close", 4);
+        assertThat(ledger.lost())
+                .containsExactly(
+                        "it vanished, in this call or since the write of descriptor 7 before it; source the source,"
+                                + " last place the place, call close of descriptor 4");
+    }
+
+    @Test
+    void messageThatVanishedAfterACallDidSoInTheNextOne() {
+        write();
+        send();
+        holds = false;
+        call("close", 4);
+        assertThat(ledger.lost())
+                .containsExactly("it vanished; source the source, last place the place, call close of descriptor 4");
+    }
+
+    /** Another call is made while one waits. */
+    @Test
+    void callThatWaitedIsNamed() throws InterruptedException {
+        FakeTime time = new FakeTime(true, ledger);
+        AtomicBoolean goesOn = new AtomicBoolean();
+        Thread waits = new Thread(() -> time.locked(() -> {
+            ledger.begin("read", 0, 5);
+            while (!goesOn.get()) {
+                time.awaitChange();
+            }
+            ledger.send(source);
+            ledger.settle("it has no room");
+            ledger.end();
+            return true;
+        }));
+        waits.start();
+        while (time.locked(time::waiting) == 0) {
+            Thread.onSpinWait();
+        }
+        time.changing(() -> {
+            call("close", 4);
+            goesOn.set(true);
+        });
+        waits.join();
+        assertThat(ledger.lost())
+                .containsExactly("it has no room; source the source, last place its source, call read of descriptor 5");
+    }
+}
