@@ -36,6 +36,7 @@ class LostInterruptTest {
         assertThat(figures.lost).as(figures.toString()).isZero();
         assertThat(figures.flaws).isEmpty();
         assertThat(figures.named).isEmpty();
+        assertThat(figures.lostByLedger).isZero();
         assertThat(figures.strays).as(figures.toString()).isZero();
         assertThat(figures.whileMasked).as(figures.toString()).isZero();
     }

@@ -25,7 +25,11 @@ final class LostReport {
             System.out.println(kind.profile() + ", triggers " + kind.triggers() + ", a mirror told of "
                     + kind.knowledge() + ": " + figures);
             all.add(figures);
-            wrong |= figures.twice > 0 && !kind.mayComeTwice();
+            wrong |= figures.twice > 0 && !kind.mayComeTwice() || figures.lostByLedger > 0;
+            for (List<String> sentences : List.of(figures.flaws, figures.named)) {
+                sentences.forEach(System.out::println);
+                wrong |= !sentences.isEmpty();
+            }
         }
         System.out.println("\norders that look right, on 6.12:");
         for (NaiveOrder order : NaiveOrder.values()) {

@@ -58,6 +58,8 @@ final class LostSearch implements AutoCloseable {
         /** Fired, and held back when the forwarding of their vector ended. */
         long ended;
 
+        /** By the ledger of the kernel. */
+        long lostByLedger;
         /** The messages that the ledger of the kernel calls lost. */
         final List<String> named = new ArrayList<>();
 
@@ -483,6 +485,7 @@ final class LostSearch implements AutoCloseable {
         figures.keptBack.addAll(fake.messages().ended());
         fake.lost().stream().filter(lost -> lost.contains("; source ")).forEach(figures.named::add);
         made.close();
+        figures.lostByLedger += fake.messages().counts().lost();
         figures.flaws.addAll(fake.messages().brokenRules());
     }
 }

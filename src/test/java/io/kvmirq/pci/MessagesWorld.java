@@ -301,8 +301,10 @@ final class MessagesWorld implements AutoCloseable {
 
     @Override
     public void close() {
+        assertThat(fake.lost()).filteredOn(lost -> lost.contains("; source ")).isEmpty();
         parts.close();
         assertThat(kernel.openHandles()).isEmpty();
+        assertThat(fake.messages().counts().lost()).isZero();
         assertThat(fake.messages().brokenRules()).isEmpty();
     }
 }
