@@ -74,6 +74,9 @@ final class ForwardedEvents {
         } else if (irq.isRelayed()) {
             events.add(new Event.DeliveryChanged(irq.event().id(), DeliveryPath.USERSPACE));
         }
+        if (!irq.isMasked()) {
+            events.add(new Event.Released(producer(irq.irq())));
+        }
         irq.directEoi()
                 .ifPresent(decision ->
                         events.add(new Event.LineForwarded(irq.event().id())));

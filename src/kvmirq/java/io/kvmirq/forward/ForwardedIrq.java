@@ -40,6 +40,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     private boolean kept;
     /** Whether the mirror was told of a message that is held back. */
     private boolean toldHeld;
+    /** Whether the mirror may have been told of one when a former forwarding of the interrupt ended. */
+    private boolean mayBeHeldBefore;
     /** Whether nothing but the relay is left of it. The lock of {@link #forwarding} guards this. */
     private boolean tornDown;
 
@@ -88,6 +90,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
                 relay.hold();
             }
             state = new State(Phase.MASKED, relay);
+            mayBeHeldBefore = true;
         } else {
             state = State.open(relay);
         }
@@ -357,6 +360,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
             signalAgain();
         }
         become(open);
+        toldHeld |= mayBeHeldBefore;
+        mayBeHeldBefore = false;
         tellReleased();
     }
 

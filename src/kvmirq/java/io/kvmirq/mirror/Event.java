@@ -89,7 +89,8 @@ public sealed interface Event {
 
     /**
      * Consecutive messages of a device are forwarded, each by an eventfd of its own to a GSI of its own: for each the
-     * same as {@link RoutesCommitted}, {@link ConsumerAdded}, which a masked one has not, and {@link ProducerAdded}.
+     * same as {@link RoutesCommitted}, {@link ProducerAdded} and, if it is not masked, {@link ConsumerAdded} and {@link
+     * Released}.
      *
      * @param first the number of the first
      * @param messages by place, as {@code events} and {@code gsis}
@@ -115,10 +116,11 @@ public sealed interface Event {
             EventFdId event = events.get(i);
             Gsi gsi = gsis.get(i);
             Event routed = RoutesCommitted.of(new Route.Msi(gsi, messages.get(i)));
-            Event produced = new ProducerAdded(event, new Producer(device, kind, first + i));
+            Producer producer = new Producer(device, kind, first + i);
+            Event produced = new ProducerAdded(event, producer);
             return masked
                     ? List.of(routed, produced, new DeliveryChanged(event, DeliveryPath.MASKED))
-                    : List.of(routed, new ConsumerAdded(event, gsi), produced);
+                    : List.of(routed, new ConsumerAdded(event, gsi), produced, new Released(producer));
         }
     }
 
@@ -203,15 +205,16 @@ public sealed interface Event {
     record EventUnmapped(long its, int device, int event) implements Event {}
 
     /**
-     * A message of a device is held back from the guest: its interrupt was masked, rerouted, moved or ended while it may
-     * have been a pending vLPI, or was ended with a message that waited. A message that comes to an interrupt that is
-     * masked already has no event, because the device signals the eventfd itself.
+     * A message of a device is held back from the guest. Its interrupt was ended with a message that waited, or was masked,
+     * rerouted, moved or ended while it may have been a pending vLPI; or the pending bit of a guest has it, which {@code
+     * GuestMsix} and {@code GuestMsi} keep and restore. A message that comes to an interrupt that is masked already has no
+     * event, because the device signals the eventfd itself.
      */
     record Held(Producer producer, HeldMessage message) implements Event {}
 
     /**
-     * The message that was held back goes on to the guest, or to the owner of the eventfd; or it is no more, because the
-     * device was reset.
+     * The message that was held back goes on to the guest, or to the owner of the eventfd. Or it is no more, because the
+     * device was reset, or its interrupt was forwarded anew and lets messages through.
      */
     record Released(Producer producer) implements Event {}
 

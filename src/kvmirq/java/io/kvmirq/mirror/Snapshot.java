@@ -69,8 +69,8 @@ public final class Snapshot {
 
     /**
      * Whether a message of a device's interrupt is held back from the guest: see {@link Event.Held}. It may be so after
-     * the interrupt's forwarding has ended. {@code GuestMsix} and {@code GuestMsi} end it when the vector is open again or
-     * the device is reset. Without them it stays, also if the interrupt is forwarded anew.
+     * the interrupt's forwarding has ended, until the interrupt is forwarded anew and is not masked. {@code GuestMsix} and
+     * {@code GuestMsi} also end it when the device is reset.
      */
     public Optional<HeldMessage> held(Producer producer) {
         return Optional.ofNullable(held.get(producer));

@@ -132,6 +132,31 @@ class HeldEventsTest {
         assertThat(masked.isPending()).isTrue();
     }
 
+    /** The user of the former forwarding signals the message that waited, or gives it up. */
+    @ParameterizedTest
+    @ValueSource(strings = {"6.18", "gicv3", "gicv4"})
+    void heldUntilItIsForwardedAnewAndOpen(String profile) {
+        use(profile);
+        String held = possible ? POSSIBLE : HeldMessage.KNOWN.name();
+        leaveOne();
+        assertThat(during(this::forwarded)).containsExactly(held, NONE);
+        forwarding.irqs().get(0).close();
+        leaveOne();
+        List<ForwardedIrq> masked = new ArrayList<>();
+        assertThat(during(() -> masked.addAll(forwarding.forwardMasked(device.msix(0, 1), i -> guest.message(0, 0)))))
+                .containsExactly(held);
+        assertThat(during(() -> masked.get(0).reroute(guest.message(0, 1)))).containsExactly(held);
+        assertThat(during(masked.get(0)::unmask)).containsExactly(held, NONE);
+        assertThat(during(masked.get(0)::close)).last().isEqualTo(possible ? POSSIBLE : NONE);
+    }
+
+    private void leaveOne() {
+        ForwardedIrq masked = forwarded();
+        masked.mask();
+        hardware.sendMessage(0);
+        masked.close();
+    }
+
     @ParameterizedTest
     @ValueSource(strings = {"6.18", "gicv3", "gicv4"})
     void ownerOfTheEventfdHasItAfterTheEnd(String profile) {
