@@ -208,6 +208,16 @@ final class LibraryWay implements Way {
     }
 
     @Override
+    public boolean undoes() {
+        return true;
+    }
+
+    @Override
+    public boolean isMasked(int irq) {
+        return irqs[irq].isMasked();
+    }
+
+    @Override
     public void runLoop() {
         loop.poll(0);
     }

@@ -3,6 +3,8 @@ package io.kvmirq.forward;
 
 import static io.kvmirq.forward.ForwardWorld.NIC;
 
+import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakePciDevice;
@@ -10,6 +12,7 @@ import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.recording.Faults;
 import io.kvmirq.testing.FiringKernel;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
@@ -36,6 +39,10 @@ final class LostSearch implements AutoCloseable {
     private static final int[] RARITIES = {2, 4, 8, 30, 100};
     private static final int STEPS = 400;
     private static final int STEPS_BETWEEN_CHECKS = 4;
+    /** The kernel refuses a call of one in so many operations. */
+    private static final int REFUSED = 8;
+
+    private static final List<String> REFUSED_CALLS = List.of("KVM_IRQFD", "KVM_IRQFD", "KVM_SET_GSI_ROUTING");
 
     /** Sets up what is searched. */
     interface Maker {
@@ -45,6 +52,9 @@ final class LostSearch implements AutoCloseable {
     /** The events of a search. */
     static final class Figures {
         long sequences;
+        /** Operations that failed because the kernel refused a call of theirs. */
+        long refused;
+
         long steps;
         long fired;
         long arrived;
@@ -78,30 +88,35 @@ final class LostSearch implements AutoCloseable {
                     + " by a former message, "
                     + whileMasked + " while masked, "
                     + twice + " twice, " + ended
-                    + " held back at the end of forwarding, " + steps + " operations of " + sequences + " seeds"
+                    + " held back at the end of forwarding, " + steps + " operations of " + sequences + " seeds, "
+                    + refused
+                    + " refused"
                     + first.map(loss -> "; first: " + loss).orElse("")
                     + firstTwice.map(one -> "; first twice: " + one).orElse("");
         }
     }
 
     private enum Step {
-        MASK(true, false),
-        UNMASK(false, true),
-        REROUTE(true, true),
-        MASK_ALL(true, true),
-        UNMASK_ALL(true, true),
-        REROUTE_ALL(true, true),
-        MOVE(true, true),
-        END(true, true),
-        FORWARD(true, false),
-        FORWARD_ALL_AGAIN(true, true);
+        MASK(true, false, true),
+        UNMASK(false, true, true),
+        REROUTE(true, true, true),
+        MASK_ALL(true, true, true),
+        UNMASK_ALL(true, true, true),
+        REROUTE_ALL(true, true, true),
+        MOVE(true, true, true),
+        END(true, true, false),
+        FORWARD(true, false, false),
+        FORWARD_ALL_AGAIN(true, true, false);
 
         private final boolean ofUnmasked;
         private final boolean ofMasked;
+        /** Whether it is searched with a kernel that refuses it. */
+        private final boolean undone;
 
-        Step(boolean ofUnmasked, boolean ofMasked) {
+        Step(boolean ofUnmasked, boolean ofMasked, boolean undone) {
             this.ofUnmasked = ofUnmasked;
             this.ofMasked = ofMasked;
+            this.undone = undone;
         }
     }
 
@@ -117,6 +132,7 @@ final class LostSearch implements AutoCloseable {
     private final int rarity;
 
     private final FiringKernel firing;
+    private final Faults faults = new Faults();
     private final Way way;
     private final boolean[] forwarded = new boolean[VECTORS];
     private final boolean[] masked = new boolean[VECTORS];
@@ -156,7 +172,7 @@ final class LostSearch implements AutoCloseable {
                 .resettable()
                 .add();
         firing = new FiringKernel(fake.backend());
-        Kernel kernel = made.add(Kernel.over(firing.backend(), Kernel.DEVICE));
+        Kernel kernel = made.add(Kernel.over(faults.over(firing.backend()), Kernel.DEVICE));
         guest = made.add(SearchGuest.of(fake, kernel, Profile.of(profile), random));
         device = made.add(VfioDevice.open(kernel, NIC, made.add(KvmVfio.create(guest.vm()))));
         device.config().enableBusMaster();
@@ -233,7 +249,11 @@ final class LostSearch implements AutoCloseable {
             now = step + " " + irq;
             call = 0;
             lazy = random.nextBoolean();
-            take(step, irq);
+            if (way.undoes() && step.undone && random.nextInt(REFUSED) == 0) {
+                takeRefused(step, irq);
+            } else {
+                take(step, irq);
+            }
             firing.run();
             way.runLoop();
             figures.steps++;
@@ -325,6 +345,29 @@ final class LostSearch implements AutoCloseable {
                 IntStream.range(0, VECTORS).filter(i -> forwarded[i]).forEach(this::ended);
                 forwardAll();
             }
+        }
+    }
+
+    /** The kernel refuses a call of the operation, if it makes so many, and the library undoes the operation. */
+    private void takeRefused(Step step, int irq) {
+        boolean[] maskedBefore = masked.clone();
+        int[] choiceBefore = choice.clone();
+        String refused = REFUSED_CALLS.get(random.nextInt(REFUSED_CALLS.size()));
+        now += " with refusals of " + refused;
+        faults.fail(refused, 1 + random.nextInt(VECTORS), Errno.ENOMEM);
+        try {
+            take(step, irq);
+        } catch (KernelException e) {
+            figures.refused++;
+            firing.quietly(this::look);
+            System.arraycopy(maskedBefore, 0, masked, 0, VECTORS);
+            System.arraycopy(choiceBefore, 0, choice, 0, VECTORS);
+            // An interrupt that cannot be let through again stays masked.
+            for (int one : step == Step.MASK || step == Step.MASK_ALL ? List.<Integer>of() : all()) {
+                masked[one] |= way.isMasked(one);
+            }
+        } finally {
+            faults.clear();
         }
     }
 

@@ -39,6 +39,15 @@ interface Way extends AutoCloseable {
     /** Lets this process inject the interrupt, or no longer. */
     void move(int irq);
 
+    /** Whether a change that the kernel refuses leaves all as it was; {@link #isMasked} says so of a mask. */
+    default boolean undoes() {
+        return false;
+    }
+
+    default boolean isMasked(int irq) {
+        return false;
+    }
+
     /** This process injects what it has to. */
     default void runLoop() {}
 
