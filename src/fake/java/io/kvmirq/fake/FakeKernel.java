@@ -105,7 +105,6 @@ public final class FakeKernel extends SystemCalls {
      *     tape has no end, since its recorder was not closed
      */
     public static FakeKernel from(Path tape, Profile profile) {
-        Objects.requireNonNull(tape, "tape is null");
         FakeKernel kernel = new FakeKernel(profile);
         try {
             kernel.addDevicesOf(tape);
@@ -118,7 +117,6 @@ public final class FakeKernel extends SystemCalls {
 
     /** Like {@link #from(Path, Profile)}, with {@link #profileOf}. */
     public static FakeKernel from(Path tape) {
-        Objects.requireNonNull(tape, "tape is null");
         try {
             return from(tape, profileOf(tape));
         } catch (IOException e) {

@@ -26,12 +26,14 @@ public final class FakeMessages {
     /**
      * Numbers of messages since the kernel was made.
      *
-     * @param taken by a vCPU, by a line, or by the program that is their source
-     * @param merged with another message of the same source
+     * @param taken a vCPU acknowledged it; it became a level of a line; the program read its own signal; or the program
+     *     cleared a request by KVM_SET_LAPIC that KVM_GET_LAPIC had returned
+     * @param merged another one of its source was in the same place
      * @param waiting now
-     * @param ended by the program: it closed the eventfd of a vector that it had disabled, or reset the device;
-     *     or by its guest, which discarded an event of an ITS
-     * @param lost all others that reached no vCPU
+     * @param ended the program asked for that: it closed the eventfd of a vector that it had disabled, reset the device, a
+     *     LAPIC or an ITS, or closed the VM; or its guest did on arm64, which cleared the LPI, discarded its event, or
+     *     enabled LPIs with another pending table
+     * @param lost it reached no vCPU and waits nowhere
      */
     public record Counts(long sent, long taken, long merged, long waiting, long ended, long lost) {}
 

@@ -337,8 +337,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     /**
      * Lets interrupts through again; at once, if there was one meanwhile.
      *
-     * @throws KernelException EBUSY if another program gave the eventfd to another irqfd meanwhile; it stays
-     *     masked
+     * @throws KernelException EBUSY if another program gave the eventfd to another irqfd meanwhile, EIO and EBADF as {@link
+     *     Irqfd#mask}; it stays masked
      * @throws IllegalStateException after {@link #close}
      */
     public final void unmask() {

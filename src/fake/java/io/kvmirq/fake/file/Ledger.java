@@ -125,7 +125,7 @@ public final class Ledger {
         }
     }
 
-    /** The program asked for the end of what waits in a slot. */
+    /** The program asked for the end of the messages of a slot. */
     public void end(MessagePlace place, int slot, String why) {
         remove(place, slot, why, true, true, null);
     }
@@ -137,7 +137,7 @@ public final class Ledger {
         }
     }
 
-    /** What waits in a slot goes. A message is ended if the program has ended its source, else it is lost. */
+    /** The messages of a slot go. A message is ended if the program has ended its source, else it is lost. */
     public void discard(MessagePlace place, int slot, String why) {
         remove(place, slot, why, false, true, null);
     }
@@ -147,7 +147,7 @@ public final class Ledger {
         remove(place, slot, why, false, true, event);
     }
 
-    /** What waits in a slot goes, and no one asked for that. */
+    /** The messages of a slot go, and no one asked for that. */
     public void lose(MessagePlace place, int slot, String why) {
         remove(place, slot, why, false, false, null);
     }
@@ -192,12 +192,12 @@ public final class Ledger {
         program.signal(source, event);
     }
 
-    /** The program sends a message: what it has read last, or a new one. {@link #sentByProgram} ends that. */
+    /** The program sends the messages that it has read last, or a new one. {@link #sentByProgram} ends that. */
     public void sendByProgram() {
         program.send();
     }
 
-    /** The program learned the outcome. What no vCPU accepted, it still has, or has not sent. */
+    /** The program learned the outcome. It still has, or has not sent, a message that no vCPU accepted. */
     public void sentByProgram() {
         program.sent();
     }
@@ -275,7 +275,7 @@ public final class Ledger {
         dropped.begin(call, request, fd);
     }
 
-    // What is seen
+    // Results
 
     /** @param text of the caller, at the end of each sentence about a message that is lost or ended */
     public void setCaller(Supplier<String> text) {

@@ -5,8 +5,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * The messages that went with the pending bit of a vLPI, which no program can read. They are lost, until the program
- * signals their eventfd again in case one was pending. A source is here once.
+ * Messages that hardware dropped with the pending bit of a vLPI. No program can read that bit. A message is lost, until the
+ * program signals its eventfd again in case the bit was set. A source is here once.
  */
 final class OwedMessages {
     private record Owed(int source, MessageSource event, String sentence) {}
