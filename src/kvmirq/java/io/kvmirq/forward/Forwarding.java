@@ -79,6 +79,11 @@ public final class Forwarding implements AutoCloseable {
         public void apicIdsWidened() {
             mirror.apply(new Event.ApicIdsWidened());
         }
+
+        @Override
+        public void broadcastQuirkDisabled() {
+            mirror.apply(new Event.BroadcastQuirkDisabled());
+        }
     };
     private final Runnable closeListener = this::deviceClosed;
 

@@ -22,6 +22,7 @@ import java.util.OptionalInt;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.function.Consumer;
 
 /**
  * A virtual machine: made here, or made elsewhere and adopted. Thread-safe.
@@ -120,8 +121,8 @@ public final class Vm extends VmChips implements AutoCloseable {
     }
 
     @Override
-    void apicIdsWidened() {
-        listeners.forEach(listener -> calls.tell(listener, VmListener::apicIdsWidened));
+    void tell(Consumer<VmListener> change) {
+        listeners.forEach(listener -> calls.tell(listener, change));
     }
 
     MemorySlots slots() {
@@ -364,6 +365,9 @@ public final class Vm extends VmChips implements AutoCloseable {
         listeners.add(listener);
         if (apicIdsWidened) {
             calls.tell(listener, VmListener::apicIdsWidened);
+        }
+        if (!hasBroadcastQuirk()) {
+            calls.tell(listener, VmListener::broadcastQuirkDisabled);
         }
         if (knowsVcpus()) {
             vcpus.forEach(id -> calls.tell(listener, to -> to.vcpuAdded(id)));

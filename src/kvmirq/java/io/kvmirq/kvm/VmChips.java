@@ -10,6 +10,7 @@ import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Ownership;
 import io.kvmirq.uapi.Uapi;
 import java.util.EnumSet;
+import java.util.function.Consumer;
 
 /** What a board has beside vCPUs and memory: the interrupt controllers of a VM, its timer and its clock. */
 abstract sealed class VmChips permits Vm {
@@ -33,8 +34,7 @@ abstract sealed class VmChips permits Vm {
 
     abstract Vm self();
 
-    /** Called when APIC ids have 32 bits. */
-    abstract void apicIdsWidened();
+    abstract void tell(Consumer<VmListener> change);
 
     final VmCalls calls() {
         return calls;
@@ -87,7 +87,7 @@ abstract sealed class VmChips permits Vm {
         calls.refuseOnArm64("an APIC id", "a message to an ITS names no vCPU");
         calls.use32BitApicIds();
         apicIdsWidened = true;
-        apicIdsWidened();
+        tell(VmListener::apicIdsWidened);
     }
 
     /**
@@ -114,6 +114,7 @@ abstract sealed class VmChips permits Vm {
     public void disableBroadcastQuirk() {
         calls.refuseOnArm64("an APIC id", "a message to an ITS names no vCPU");
         calls.disableBroadcastQuirk();
+        tell(VmListener::broadcastQuirkDisabled);
     }
 
     /**

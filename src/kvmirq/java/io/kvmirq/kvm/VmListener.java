@@ -13,4 +13,7 @@ public interface VmListener {
 
     /** APIC ids have 32 bits from now on: {@link Vm#use32BitApicIds}. */
     void apicIdsWidened();
+
+    /** Destination 255 is no broadcast in x2APIC mode from now on: {@link Vm#disableBroadcastQuirk}. */
+    default void broadcastQuirkDisabled() {}
 }

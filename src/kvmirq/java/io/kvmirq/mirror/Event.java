@@ -41,6 +41,12 @@ public sealed interface Event {
     record ApicIdsWidened() implements Event {}
 
     /**
+     * x86: destination 255 is no broadcast in x2APIC mode from now on (KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK). It names
+     * vCPU 255, if there is one: the guest is taken to be in x2APIC mode then.
+     */
+    record BroadcastQuirkDisabled() implements Event {}
+
+    /**
      * A vCPU exists.
      *
      * @param vcpu on x86 also its APIC id

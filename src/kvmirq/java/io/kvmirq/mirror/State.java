@@ -10,6 +10,7 @@ import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.apic.ApicvKernel;
 import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.arch.apic.model.ApicMessage;
 import io.kvmirq.arch.apic.model.Destinations;
 import io.kvmirq.arch.apic.model.LapicIds;
 import io.kvmirq.arch.apic.model.PostingIrq;
@@ -36,6 +37,8 @@ import java.util.stream.Stream;
 final class State {
     /** xAPIC ids end below the broadcast. A vCPU with a higher number needs x2APIC mode to be reached. */
     private static final int LAST_XAPIC_ID = 0xfe;
+    /** Its APIC id is the broadcast of xAPIC mode. */
+    private static final VcpuId NAMED_AS_BROADCAST = new VcpuId(ApicMessage.BROADCAST);
 
     private final MirrorHost host;
     private final Map<EventFdId, Ends> ends = new ConcurrentHashMap<>();
@@ -72,6 +75,9 @@ final class State {
         }
     }
 
+    /** Whether destination 255 is the broadcast in x2APIC mode, too. */
+    boolean quirk = true;
+
     State(MirrorHost host) {
         this.host = host;
     }
@@ -85,6 +91,8 @@ final class State {
             irqchip();
         } else if (event instanceof Event.ApicIdsWidened) {
             widen();
+        } else if (event instanceof Event.BroadcastQuirkDisabled) {
+            endQuirk();
         } else if (event instanceof Event.VcpuAdded added) {
             if (vcpus.add(added.vcpu())) {
                 vcpus(added.vcpu(), vcpus.size() == 1);
@@ -157,12 +165,24 @@ final class State {
         }
     }
 
-    private Destinations<LapicIds> destinations(boolean apicIds32Bit) {
-        return new Destinations<>(vcpus.stream().map(State::lapic).toList(), apicIds32Bit, true, true);
+    private void endQuirk() {
+        if (quirk) {
+            quirk = false;
+            become(new PostingVm(
+                    vm.lapicsInKernel(), vm.apicIds32Bit(), destinations(vm.apicIds32Bit()), vm.inhibits()));
+        }
     }
 
-    private static LapicIds lapic(VcpuId vcpu) {
-        return vcpu.number() <= LAST_XAPIC_ID ? LapicIds.flat(vcpu.number(), 0) : LapicIds.x2apic(vcpu.number());
+    private Destinations<LapicIds> destinations(boolean apicIds32Bit) {
+        boolean x2apic = !quirk && vcpus.contains(NAMED_AS_BROADCAST);
+        return new Destinations<>(
+                vcpus.stream().map(vcpu -> lapic(vcpu, x2apic)).toList(), apicIds32Bit, quirk, true);
+    }
+
+    private static LapicIds lapic(VcpuId vcpu, boolean x2apic) {
+        return x2apic || vcpu.number() > LAST_XAPIC_ID
+                ? LapicIds.x2apic(vcpu.number())
+                : LapicIds.flat(vcpu.number(), 0);
     }
 
     /** Up to 6.16 the entries do not say that their vCPUs run, until those are loaded again. */

@@ -44,7 +44,7 @@ final class X86Rules {
         Optional<ApicMessage> message = message(irq);
         Optional<Integer> destination = message.filter(found -> !found.logical())
                 .map(found -> found.destination(state.vm.apicIds32Bit()))
-                .filter(found -> found >= 0 && found != ApicMessage.BROADCAST && found <= VcpuId.MAX);
+                .filter(found -> found >= 0 && (found != ApicMessage.BROADCAST || !state.quirk) && found <= VcpuId.MAX);
         boolean known =
                 message.isEmpty() || !state.vcpus.isEmpty() && !message.get().logical();
         PostingDecision decision = known

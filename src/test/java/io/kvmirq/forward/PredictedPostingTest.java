@@ -158,6 +158,22 @@ class PredictedPostingTest {
         assertThat(reason(wide)).startsWith(PostingObstacle.NOT_ONE_VCPU.text());
     }
 
+    @Test
+    void vmTellsTheMirrorThatVcpu255HasAName() {
+        world.vm.createVcpu(new VcpuId(255)).close();
+        world.vm.use32BitApicIds();
+        Forwarding forwarding = on(MirrorHost.x86(PostingHost.of(Vendor.INTEL)));
+        ForwardedIrq first = forwarding.forward(world.device.msix().get(0), to(1, 0x31));
+        world.vm.disableBroadcastQuirk();
+        MsiMessage message = world.vm.x2apicMessage(new VcpuId(255), vector(0x32));
+        first.reroute(message);
+        assertThat(first.predicted()).isInstanceOf(Posting.Posted.class);
+        forwarding.close();
+        Forwarding next = on(MirrorHost.x86(PostingHost.of(Vendor.INTEL)));
+        assertThat(next.forward(world.device.msix().get(0), message).predicted())
+                .isInstanceOf(Posting.Posted.class);
+    }
+
     /** Its VMM may have made vCPUs that are not known here. */
     @Test
     void adoptedVmTellsOfNoVcpu() {

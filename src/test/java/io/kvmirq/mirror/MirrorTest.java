@@ -122,6 +122,22 @@ class MirrorTest {
         assertThat(irq(mirror, 0).posting()).isEqualTo(postedTo(300, 0x41));
     }
 
+    /** Destination 255 is the broadcast, unless the VM has ended that for x2APIC mode. */
+    @ParameterizedTest
+    @EnumSource
+    void vcpu255IsReachedWithoutTheBroadcastQuirk(Vendor vendor) {
+        Mirror mirror = mirror(vendor);
+        mirror.apply(List.of(
+                new Event.ApicIdsWidened(),
+                new Event.VcpuAdded(vcpu(255)),
+                route(0, new MsiMessage(0xfeeff000L, 0x41))));
+        assertThat(irq(mirror, 0).posting()).isInstanceOf(Posting.NotPosted.class);
+        mirror.apply(new Event.BroadcastQuirkDisabled());
+        assertThat(irq(mirror, 0).posting()).isEqualTo(postedTo(255, 0x41));
+        mirror.apply(new Event.VcpuRemoved(vcpu(255)));
+        assertThat(irq(mirror, 0).posting()).isInstanceOf(Posting.NotPosted.class);
+    }
+
     @ParameterizedTest
     @EnumSource
     void onlyAnIrqfdIsPosted(Vendor vendor) {
@@ -294,6 +310,8 @@ class MirrorTest {
         events.add(Event.RoutesCommitted.of(new Route.Pin(new Gsi(11), Route.Chip.IOAPIC, 11)));
         events.add(new Event.LineForwarded(fd(20)));
         events.add(new Event.ApicIdsWidened());
+        events.add(new Event.BroadcastQuirkDisabled());
+        events.add(new Event.VcpuAdded(vcpu(255)));
         events.add(new Event.Inhibited(Set.of(InhibitReason.APIC_BASE_MODIFIED)));
         events.add(new Event.VcpuLoaded(vcpu(1), 5));
         events.add(new Event.VcpuBlocked(vcpu(0)));
