@@ -6,9 +6,12 @@ import static io.kvmirq.pci.MessagesWorld.FUNCTION_MASK;
 import static io.kvmirq.pci.MessagesWorld.VECTORS;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Mechanism;
+import io.kvmirq.recording.Faults;
 import io.kvmirq.snapshot.VmSnapshot;
 import io.kvmirq.testing.FiringKernel;
 import java.util.ArrayList;
@@ -31,6 +34,9 @@ final class MsixSearch extends MessageSearch {
 
     /** Kernel calls of a guest's access, at one of which a second thread begins. */
     private static final int WINDOWS = 5;
+
+    /** About as many as a restore of a VM makes. */
+    private static final int MOST_CALLS = 60;
 
     /** A save takes as long as all else of a program. */
     private static final int RARITY_OF_SAVES = 4;
@@ -223,6 +229,10 @@ final class MsixSearch extends MessageSearch {
         hold();
         program.add("move to another VM");
         VmSnapshot snapshot = VmSnapshot.moving(world.saved());
+        if (random.nextInt(3) == 0) {
+            program.add("refuse a call of the restore");
+            restoreRefused(snapshot);
+        }
         MessagesWorld next = MessagesWorld.toRestore(profile);
         MessagesWorld before = world;
         world = next;
@@ -232,6 +242,31 @@ final class MsixSearch extends MessageSearch {
         snapshot.restore(next.saved());
         before.close();
         restored();
+    }
+
+    /** The kernel refuses a call of the restore into a VM, which is closed then. The device is as it was. */
+    private void restoreRefused(VmSnapshot snapshot) {
+        try (MessagesWorld refuses = MessagesWorld.toRestore(profile)) {
+            refuses.msix.hold();
+            refuses.copyMemory(world);
+            byte[] before = refuses.msix.state();
+            if (random.nextBoolean()) {
+                refuses.faults.fail(Faults.ANY, 1 + random.nextInt(MOST_CALLS), Errno.ENOMEM);
+            } else {
+                refuses.faults.fail("VFIO_DEVICE_SET_IRQS", 1 + random.nextInt(2), Errno.ENOMEM);
+            }
+            boolean refused = false;
+            try {
+                snapshot.restore(refuses.saved());
+            } catch (KernelException e) {
+                refused = true;
+            } finally {
+                refuses.faults.clear();
+            }
+            if (refused) {
+                assertThat(refuses.msix.state()).as("%s", program).isEqualTo(before);
+            }
+        }
     }
 
     /** The device forgets what it alone had. What this process has to inject was pending. */
