@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.frame;
 
+import io.kvmirq.kernel.Undo;
 import io.kvmirq.text.Foreign;
+import java.io.FileInputStream;
+import java.io.FileNotFoundException;
+import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
@@ -15,6 +19,9 @@ public final class OtherProgram {
 
     /** Set by the launcher if it changed the locale of this JVM: the earlier LC_ALL, or empty. */
     private static final String LOCALE = "kvmirq.lc_all";
+
+    /** Java takes four for pipes, and its other threads open files for a moment. */
+    private static final int DESCRIPTORS = 6;
 
     private OtherProgram() {}
 
@@ -50,6 +57,32 @@ public final class OtherProgram {
                 environment.put(LC_ALL, locale);
             }
         });
+    }
+
+    /**
+     * Starts the program of {@code builder}. Where pipe(2) fails, ProcessBuilder closes the descriptors whose numbers lie
+     * in memory that it did not set ({@code childenv} in ProcessImpl_md.c of JDK 17 to 25), such as that of Java's own
+     * classes: the next class is then read as garbage, and the JVM may end by SIGSEGV.
+     *
+     * @throws IOException with one sentence; Java's own may have many lines
+     */
+    public static Process start(ProcessBuilder builder) throws IOException {
+        try (Undo undo = new Undo()) {
+            for (int i = 0; i < DESCRIPTORS; i++) {
+                undo.add(new FileInputStream("/dev/null"));
+            }
+        } catch (FileNotFoundException e) {
+            throw new IOException(
+                    "it needs " + DESCRIPTORS + " more open files, which gives \"" + e.getMessage()
+                            + "\"; raise the limit on open files (ulimit -n)",
+                    e);
+        }
+        try {
+            return builder.start();
+        } catch (IOException e) {
+            throw new IOException(
+                    String.valueOf(e.getMessage()).lines().findFirst().orElse("no reason"), e);
+        }
     }
 
     /** @return its exit code */

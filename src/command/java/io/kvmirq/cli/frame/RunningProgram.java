@@ -42,7 +42,7 @@ public final class RunningProgram implements AutoCloseable {
         if (stopped) {
             throw new IOException("kvmirq is being stopped");
         }
-        Process process = builder.start();
+        Process process = OtherProgram.start(builder);
         running = Optional.of(process);
         return process;
     }

@@ -32,7 +32,8 @@ final class TracingRecorder implements ProgramRecorder {
      */
     TracingRecorder(String program) {
         try {
-            int code = OtherProgram.waitFor(tracing(List.of()).inheritIO().start());
+            int code =
+                    OtherProgram.waitFor(OtherProgram.start(tracing(List.of()).inheritIO()));
             requireStarted(program);
             requireTried(program, code);
         } catch (IOException e) {
