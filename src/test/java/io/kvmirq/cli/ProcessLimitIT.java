@@ -3,8 +3,11 @@ package io.kvmirq.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.util.List;
 import java.util.stream.IntStream;
 import java.util.stream.LongStream;
@@ -33,7 +36,10 @@ class ProcessLimitIT {
     }
 
     private static Cli.Ended limited(String limit, String... arguments) throws Exception {
-        Cli.Ended ended = Cli.launcher().under("prlimit", limit).execute(arguments);
+        return explained(Cli.launcher().under("prlimit", limit).execute(arguments));
+    }
+
+    private static Cli.Ended explained(Cli.Ended ended) {
         String all = ended.out() + ended.err();
         assertThat(all).doesNotContain("FAIL", "\tat ", "Exception in thread", "initialization of VM");
         if (!RAN.contains(ended.exitCode())) {
@@ -63,6 +69,24 @@ class ProcessLimitIT {
     @ValueSource(strings = {"--as=500000000", "--as=1500000000", "--as=5000000000"})
     void littleAddressSpaceIsEnoughOrOneSentence(String limit) throws Exception {
         limited(limit, "selftest", "--backend", "fake", "--count", "5", "--scenario", "edge");
+    }
+
+    /** The launcher starts no process, Java starts none of its threads, the scenario none of its own. */
+    @ParameterizedTest
+    @ValueSource(ints = {1, 16, 19, 20, 64})
+    void fewProcessesAreEnoughOrOneSentence(int processes) throws Exception {
+        Machine.assumeRoot("to become nobody: the limit does not bind root");
+        Machine.assumeProgram("setpriv");
+        Files.setPosixFilePermissions(temporary, PosixFilePermissions.fromString("rwxr-xr-x"));
+        Path lib = Files.createDirectories(temporary.resolve("lib/kvmirq"));
+        Files.copy(Cli.jar(), lib.resolve("kvmirq.jar"));
+        Path bin = Files.createDirectory(temporary.resolve("bin"));
+        Path launcher = Files.copy(Machine.root().resolve("scripts/kvmirq"), bin.resolve("kvmirq"));
+        Cli.Ended ended = explained(Cli.launcher(launcher)
+                .asNobody()
+                .under("prlimit", "--nproc=" + processes)
+                .execute("selftest", "--backend", "fake", "--count", "5", "--scenario", "reroute"));
+        assertThat(ended.err()).doesNotContain("[warning]");
     }
 
     static Stream<String> steps() {
