@@ -2,6 +2,7 @@
 package io.kvmirq.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.testing.Machine;
@@ -45,6 +46,17 @@ class CrashIT {
         assertThat(CrashSearch.ROWS.stream().map(row -> row.get(0)).distinct())
                 .containsExactlyInAnyOrderElementsOf(
                         Main.commands().stream().map(Command::name).toList());
+    }
+
+    /** Such a row searches nothing. */
+    @Test
+    void mistypedCommandLineIsNotSearched() throws Exception {
+        try (CrashSearch search = CrashSearch.ofCommand(0)) {
+            for (List<String> row : List.of(List.of("decode", "pid", "0"), List.of("explain", "--live", "1"))) {
+                assertThatThrownBy(() -> search.kill(0, row))
+                        .hasMessage(row + " is no command line: it ends with exit code 2");
+            }
+        }
     }
 
     @Test

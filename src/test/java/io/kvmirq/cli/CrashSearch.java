@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli;
 
+import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.testing.Machine;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -51,13 +52,13 @@ final class CrashSearch implements AutoCloseable {
             List.of("fault-walk", "--call=KVM_IRQFD", "--errno=EINVAL", "--", root(BARE)),
             List.of("errno", "irqfd", "EBUSY"),
             List.of("capture", "-o", "host-{N}.zip"),
-            List.of("decode", "pid", "0"),
-            List.of("encode", "pid", "ON=1"),
+            List.of("decode", "irte.vtd.posted", "0x28ab000000318001", "0x0000000100043b01"),
+            List.of("encode", "gatag", "vm_id=1", "vcpu_idx=3"),
             List.of("races", "lost-interrupt-2019"),
             List.of("decide", "--vendor", "both", "--msi", "0xfee01000/0x41", "--vcpus", "4"),
             List.of("list"),
+            List.of("list", "--live", "1"),
             List.of("explain", "--fake", "7.1", "--tape", root("src/docs/lost.tape")),
-            List.of("explain", "--live", "1"),
             List.of("vfio", "--fake", "6.12", "0000:3b:00.0"),
             List.of("forward", "--fake", "vtd-posting", "0000:3b:00.0", "--selftest"));
 
@@ -124,8 +125,11 @@ final class CrashSearch implements AutoCloseable {
     Set<String> kill(int times, List<String> arguments) throws Exception {
         Set<String> before = left();
         long start = System.nanoTime();
-        start(arguments).waitFor();
+        int code = start(arguments).waitFor();
         long whole = System.nanoTime() - start;
+        if (code == ExitCode.USAGE) {
+            throw new IllegalArgumentException(arguments + " is no command line: it ends with exit code " + code);
+        }
         ended = 0;
         for (int i = 0; i < times; i++) {
             Process process = start(arguments);
