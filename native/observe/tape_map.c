@@ -13,8 +13,8 @@
  * is touched.
  *
  * A window is opened while kvmirq tape holds its lock on the file, and while
- * the file takes less memory than a limit. It releases what was read before.
- * Read by io.kvmirq.recording.SlotFile.
+ * the file takes less memory than a limit. The reader releases the memory of
+ * the slots that it has read: io.kvmirq.recording.SlotFile.
  */
 #include "tape.h"
 
@@ -39,7 +39,7 @@
 struct head {
 	char magic[8];
 	_Atomic uint64_t end; /* where the next slot begins */
-	_Atomic uint64_t read; /* slots before it have been read */
+	uint64_t unused;
 	_Atomic uint64_t full; /* not 0: lines are missing at the end */
 	uint64_t reserved[4];
 };
@@ -50,6 +50,7 @@ static uint64_t most = LAST; /* bytes of memory that the file may take */
 /* The part of the tape that a thread writes to. */
 struct window {
 	uint64_t start;
+	uint64_t next; /* memory before it may have been released */
 	size_t size;
 	char *at;
 };
@@ -101,7 +102,7 @@ bool map_is_open(void)
 	return head;
 }
 
-/* Whether the head's end was one, and not what another process wrote there. */
+/* Whether a slot can begin at @at, an end that any process may have written. */
 static bool is_slot(uint64_t at, size_t size)
 {
 	return at >= sizeof(struct head) && !(at % sizeof(uint64_t)) &&
@@ -117,20 +118,6 @@ static bool has_reader(int fd)
 	       lock.l_type != F_UNLCK;
 }
 
-/* What was read, but for the head; slots from @at on are not. */
-static void release(int fd, uint64_t at)
-{
-	uint64_t read = atomic_load(&head->read);
-
-	if (read > at)
-		read = at;
-	read &= ~(LARGEST_PAGE - 1);
-	if (read > LARGEST_PAGE)
-		syscall(SYS_fallocate, fd,
-			FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-			LARGEST_PAGE, read - LARGEST_PAGE);
-}
-
 /* 0 or -errno. */
 static int allocate(int fd, uint64_t from, size_t size)
 {
@@ -138,7 +125,6 @@ static int allocate(int fd, uint64_t from, size_t size)
 
 	if (!has_reader(fd))
 		return -ESRCH;
-	release(fd, from);
 	if (fstat(fd, &file))
 		return -errno;
 	if ((uint64_t)file.st_blocks * BLOCK + size > most)
@@ -151,7 +137,7 @@ static int allocate(int fd, uint64_t from, size_t size)
 
 static bool holds(const struct window *window, uint64_t at, size_t size)
 {
-	return window->at && at >= window->start && size <= window->size &&
+	return window->at && at >= window->next && size <= window->size &&
 	       at - window->start <= window->size - size;
 }
 
@@ -175,11 +161,12 @@ static int window_open(struct window *window, int fd, uint64_t at, size_t size)
 		return -ENOMEM;
 	}
 	window->start = start;
+	window->next = start;
 	window->size = length;
 	return 0;
 }
 
-static void slot_write(const struct window *window, uint64_t at,
+static void slot_write(struct window *window, uint64_t at,
 		       const struct line *line)
 {
 	size_t length = (size_t)(line->at - line->start);
@@ -190,6 +177,7 @@ static void slot_write(const struct window *window, uint64_t at,
 	memcpy(slot + sizeof(uint64_t), line->start, length);
 	atomic_store_explicit((_Atomic uint64_t *)slot, length,
 			      memory_order_release);
+	window->next = at + sizeof(uint64_t) + length;
 }
 
 /* Maps the slot. 0 or -errno. */

@@ -5,6 +5,8 @@
  *
  *   tapehead heads COUNT SEED   so many random heads, a line after each
  *   tapehead race COUNT SEED    another process writes the head meanwhile
+ *   tapehead back COUNT SEED    the head's end goes back so many times
+ *   tapehead read COUNT SEED    words of the head release no memory
  *
  * Each mapping of the tape lies between pages that cannot be touched.
  */
@@ -27,13 +29,14 @@
 #define PAGE 4096L
 #define SHORT 2000
 #define LONG (3UL << 19) /* more than a window */
-#define SLOTS 8 /* words of the head: magic, end, read or allocated, full */
+#define SLOTS 8 /* words of the head: magic, end, unused, full */
 
 static uint64_t state;
 static uint64_t *head;
 static int tape;
 /* Of the last mapping. */
 static uint64_t offset, length;
+static long allocations;
 
 static long real(long number, long a, long b, long c, long d, long e, long f)
 {
@@ -82,7 +85,7 @@ __attribute__((no_sanitize_address)) long syscall(long number, ...)
 	if (number == SYS_munmap)
 		return real(number, a[0] - GUARD, rounded(a[1]) + 2 * GUARD, 0,
 			    0, 0, 0);
-	if (number == SYS_fallocate && !a[1])
+	if (number == SYS_fallocate && !a[1] && ++allocations)
 		return real(number, a[0], 0, a[2] + a[3] - 1, 1, 0, 0);
 	return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
@@ -192,6 +195,30 @@ static void race(long count)
 	waitpid(other, NULL, 0);
 }
 
+/* The reader may have released the memory there. */
+static void back(long count)
+{
+	for (long i = 0; i < count; i++) {
+		long before = allocations;
+
+		head[1] = PAGE;
+		if (!appended(SHORT) || allocations == before)
+			printf("the memory was not asked for again\n");
+	}
+}
+
+static void read_by_nobody(long count)
+{
+	head[1] = 2 * GUARD;
+	appended(SHORT);
+	for (long i = 0; i < count; i++) {
+		for (int j = 2; j < SLOTS; j++)
+			head[j] = 1ULL << 40;
+		appended(LONG);
+		check_slot(2 * GUARD, SHORT);
+	}
+}
+
 /* The tape of a reader, which holds its lock as long as this process is. */
 static bool prepare(void)
 {
@@ -228,6 +255,10 @@ int main(int argc, char **argv)
 	state = strtoull(argv[3], NULL, 10) | 1;
 	if (!strcmp(argv[1], "race"))
 		race(atol(argv[2]));
+	else if (!strcmp(argv[1], "back"))
+		back(atol(argv[2]));
+	else if (!strcmp(argv[1], "read"))
+		read_by_nobody(atol(argv[2]));
 	else
 		heads(atol(argv[2]));
 	return 0;

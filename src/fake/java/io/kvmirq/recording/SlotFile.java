@@ -11,23 +11,22 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.function.BooleanSupplier;
+import java.util.function.LongConsumer;
 
 /**
  * The lines that {@code libkvmirqtape.so} writes into shared memory, as a stream: the reader of {@code
  * native/observe/tape_map.c}. The file has a head and then slots. A slot is a word and a line, padded to 8 bytes; the word is
  * the length of the line, with the highest bit set until the line is whole, or 0 until its writer began. The stream
  * waits for such a slot while processes write, and leaves it out after they ended. Where lines are missing, as a limit
- * was reached or the file was cut, the stream ends within a line. The head says how far it has been read: the writers
- * release the memory before. For one thread.
+ * was reached or the file was cut, the stream ends within a line. For one thread.
  */
 public final class SlotFile extends InputStream {
     private static final byte[] MAGIC = "KVMIRQ\1\n".getBytes(StandardCharsets.US_ASCII);
     private static final int HEAD = 64;
-    private static final int READ_AT = 16;
     private static final int FULL_AT = 24;
     private static final int WORD = Long.BYTES;
     private static final int ROOM = 1 << 16;
-    /** How much is read before the head says so. */
+    /** How much is read before the owner of the file is told. */
     private static final int RELEASED = 1 << 18;
     /** More than a line can have. */
     private static final int LONGEST = 1 << 24;
@@ -40,6 +39,7 @@ public final class SlotFile extends InputStream {
     private static final int PATIENCE = 100;
 
     private final FileChannel file;
+    private final LongConsumer read;
     private final BooleanSupplier written;
     private final Runnable beforeWaiting;
     private final ByteBuffer head = bytes(HEAD);
@@ -48,8 +48,8 @@ public final class SlotFile extends InputStream {
 
     private long partAt;
     private long at = HEAD;
-    /** As the head says. */
-    private long read = HEAD;
+    /** As the owner of the file was told. */
+    private long told = HEAD;
     /** What is left of the current line. */
     private ByteBuffer line = bytes(0);
 
@@ -63,12 +63,14 @@ public final class SlotFile extends InputStream {
     private long zeros;
 
     /**
-     * @param path of a file that this process may write
+     * @param read told now and then where the next slot begins: the memory before it is not needed any more. The
+     *     writers do not release it, as any of them could be told a wrong position by another
      * @param written waits a moment for more, and says whether no process writes any more
      * @param beforeWaiting called before waiting for more
      */
-    public SlotFile(Path path, BooleanSupplier written, Runnable beforeWaiting) throws IOException {
-        this.file = FileChannel.open(path, StandardOpenOption.READ, StandardOpenOption.WRITE);
+    public SlotFile(Path path, LongConsumer read, BooleanSupplier written, Runnable beforeWaiting) throws IOException {
+        this.file = FileChannel.open(path, StandardOpenOption.READ);
+        this.read = read;
         this.written = written;
         this.beforeWaiting = beforeWaiting;
         part.limit(0);
@@ -78,18 +80,10 @@ public final class SlotFile extends InputStream {
         return ByteBuffer.allocate(size).order(ByteOrder.nativeOrder());
     }
 
-    /**
-     * Makes an empty file ready for the library.
-     *
-     * @param empty its own stream: closing another of this process would end a lock on the file
-     */
+    /** Makes an empty file ready for the library. */
     public static void prepare(OutputStream empty) throws IOException {
         byte[] head = new byte[HEAD];
-        ByteBuffer.wrap(head)
-                .order(ByteOrder.nativeOrder())
-                .put(MAGIC)
-                .putLong(HEAD)
-                .putLong(HEAD);
+        ByteBuffer.wrap(head).order(ByteOrder.nativeOrder()).put(MAGIC).putLong(HEAD);
         empty.write(head);
     }
 
@@ -166,16 +160,11 @@ public final class SlotFile extends InputStream {
         }
         at += size;
         looks = 0;
-        if (at - read >= RELEASED) {
-            release();
+        if (at - told >= RELEASED) {
+            told = at;
+            read.accept(at);
         }
         return true;
-    }
-
-    /** The writers check the number, and other processes may have written it. */
-    private void release() throws IOException {
-        read = at;
-        file.write(bytes(Long.BYTES).putLong(read).flip(), READ_AT);
     }
 
     /** Makes bytes from {@code at} on part of {@code part}. */

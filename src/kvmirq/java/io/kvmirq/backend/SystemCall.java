@@ -22,6 +22,10 @@ public enum SystemCall {
     MEMFD_CREATE(319, 279),
     /** Descriptor, length. */
     FTRUNCATE(77, 46),
+    /** Descriptor, command, address of its argument. */
+    FCNTL(72, 25),
+    /** Descriptor, mode, offset, length. */
+    FALLOCATE(285, 47),
     /** Command, flags, processor. */
     MEMBARRIER(324, 283),
     /** Entries of the submission queue, address of the parameters. */

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.uapi;
 
-/** Flags of memfd_create(2), and seals; source: linux/memfd.h, linux/fcntl.h. */
+/**
+ * Flags of memfd_create(2), and seals, locks and holes of such a file; source: linux/memfd.h, linux/fcntl.h,
+ * linux/falloc.h, asm-generic/fcntl.h.
+ */
 public final class Memfd {
     public static final int MFD_CLOEXEC = 1;
     public static final int MFD_ALLOW_SEALING = 2;
@@ -18,6 +21,17 @@ public final class Memfd {
     public static final int F_SEAL_GROW = 4;
     /** Since 6.3. */
     public static final int F_SEAL_EXEC = 0x20;
+
+    /** A lock of an open file, which ends with the last descriptor of that. Its argument is a struct flock. */
+    public static final int F_OFD_SETLK = 37;
+
+    /** Of struct flock, whose first field is a type of 16 bits. With zeros behind it, the lock is of the whole file. */
+    public static final int FLOCK_SIZE = 32;
+
+    public static final short F_WRLCK = 1;
+
+    public static final int FALLOC_FL_KEEP_SIZE = 1;
+    public static final int FALLOC_FL_PUNCH_HOLE = 2;
 
     private Memfd() {}
 }

@@ -112,6 +112,7 @@ class CallbacksTest {
             Map.entry("recording.Preload$Raw", TAPE),
             Map.entry("recording.Preload$Raw.open Runnable", TAPE),
             Map.entry("recording.SlotFile.new BooleanSupplier", LOCKLESS),
+            Map.entry("recording.SlotFile.new LongConsumer", LOCKLESS),
             Map.entry("recording.SlotFile.new Runnable", LOCKLESS),
             Map.entry("uapi.Masking$Holder", LOCKLESS),
             Map.entry("vfio.FileHolder", "fileHolders"),

@@ -79,9 +79,18 @@ class TapeEndsTest {
         assertThat(other).hasContent("a user's");
     }
 
+    /** Such a name is a descriptor of the program itself. */
+    @Test
+    void fileNamedByADescriptorOfTheProgramIsATape() throws Exception {
+        Path tape = Files.createFile(temporary.resolve("tape"));
+        String command = "exec 7<>" + tape + "; KVMIRQ_TAPE=/proc/self/fd/7 " + compiled("tapeends") + " torn";
+        assertThat(Program.output(List.of("bash", "-c", command))).isEmpty();
+        assertThat(tape).hasContent("01234");
+    }
+
     /** The whole number is for {@code make native-test HEADS=10000000}, with sanitizers. */
     @ParameterizedTest
-    @CsvSource({"heads, 50000", "race, 20000"})
+    @CsvSource({"heads, 50000", "race, 20000", "back, 3", "read, 3"})
     void headThatAnotherProcessWritesSpoilsTheTapeOnly(String test, String count) throws Exception {
         assertThat(Program.output(List.of(compiled("tapehead"), test, count, "1")))
                 .isEmpty();

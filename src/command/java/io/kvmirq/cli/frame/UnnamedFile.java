@@ -4,8 +4,12 @@ package io.kvmirq.cli.frame;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.MemoryDescriptor;
+import io.kvmirq.backend.SystemCall;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.uapi.Memfd;
+import java.lang.ref.Reference;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.file.Path;
 
 /**
@@ -43,8 +47,30 @@ public final class UnnamedFile implements AutoCloseable {
     /** From now on no process shortens it, and none removes this seal. */
     public void keepLength() {
         int result = libc.fcntl(descriptor, Memfd.F_ADD_SEALS, Memfd.F_SEAL_SHRINK | Memfd.F_SEAL_SEAL);
+        requireDone(result, "fcntl F_ADD_SEALS");
+    }
+
+    /** Locks it until it is closed. A lock of FileChannel would end when this process closes any descriptor of it. */
+    public void lock() {
+        ByteBuffer whole = ByteBuffer.allocateDirect(Memfd.FLOCK_SIZE).order(ByteOrder.nativeOrder());
+        whole.putShort(0, Memfd.F_WRLCK);
+        try {
+            long result = libc.syscall(SystemCall.FCNTL, descriptor, Memfd.F_OFD_SETLK, libc.addressOf(whole), 0);
+            requireDone(result, "fcntl F_OFD_SETLK");
+        } finally {
+            Reference.reachabilityFence(whole);
+        }
+    }
+
+    /** Frees the memory of bytes that are not needed any more, if the kernel can. They read as zeros then. */
+    public void release(long from, long to) {
+        int mode = Memfd.FALLOC_FL_PUNCH_HOLE | Memfd.FALLOC_FL_KEEP_SIZE;
+        libc.syscall(SystemCall.FALLOCATE, descriptor, mode, from, to - from);
+    }
+
+    private static void requireDone(long result, String call) {
         if (result < 0) {
-            throw new IllegalStateException("fcntl F_ADD_SEALS of our own file gives " + new Errno(-result));
+            throw new IllegalStateException(call + " of our own file gives " + new Errno((int) -result));
         }
     }
 

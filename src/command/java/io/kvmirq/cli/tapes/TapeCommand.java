@@ -23,7 +23,7 @@ public final class TapeCommand implements Command {
     /** On two processors, which wake each other. */
     public static final int PTRACE_MOST_MICROS = 350;
 
-    private static final int LIMIT_MEBIBYTES = 512;
+    private static final int LIMIT_MEBIBYTES = 256;
     /** Some windows of the recorder, which has one for each thread. */
     private static final int LEAST_MEBIBYTES = 4;
 
@@ -62,7 +62,9 @@ public final class TapeCommand implements Command {
                                 + " they dropped capabilities or are in another PID or user namespace, unless they are"
                                 + " forks of one that could.",
                         "",
-                        "Calls wait in memory until they are printed or written, up to --limit. When this command is"
+                        "Calls wait in memory until they are printed or written, up to --limit. Without --ptrace this"
+                                + " memory is charged to the cgroup of CMD: where memory.max is small, give a lower --limit. When"
+                                + " this command is"
                                 + " killed without --ptrace, CMD runs on and is recorded no more.");
         usage.spec().parser().stopAtPositional(true);
         usage.add(OptionSpec.builder("-o", "--output")
@@ -82,7 +84,8 @@ public final class TapeCommand implements Command {
                         + " debugged. The command ends when all processes of CMD have, and kills them when it is"
                         + " killed."));
         usage.add(Command.option("--limit", "MIB", Integer.class)
-                .description("Memory for calls that wait to be printed or written, in MiB: 512 without this option."
+                .description("Memory for calls that wait to be printed or written, in MiB: " + LIMIT_MEBIBYTES
+                        + " without this option."
                         + " Beyond it the tape ends, and CMD runs on."));
         usage.add(Command.option("--show", "FILE", Path.class)
                 .description("Print the tape in FILE and run nothing. Exit code 1 when FILE is not a complete tape."));
@@ -148,8 +151,8 @@ public final class TapeCommand implements Command {
             List<String> command, long limit, boolean traced, Optional<Path> output, Terminal terminal) {
         try (TapedProgram program = new TapedProgram(command, limit, traced, terminal)) {
             try (TemporaryTape tape = TemporaryTape.create()) {
-                return output.map(file -> program.runAndFinish(tape.file(), file.toAbsolutePath()))
-                        .orElseGet(() -> program.runAndPrint(tape.file()));
+                return output.map(file -> program.runAndFinish(tape, file.toAbsolutePath()))
+                        .orElseGet(() -> program.runAndPrint(tape));
             }
         }
     }

@@ -84,15 +84,18 @@ final class TapedProgram implements AutoCloseable {
      * Runs the program and writes its tape meanwhile. What the recorder appends has addresses of the program in it: it
      * is no tape to be kept.
      *
-     * @param raw to which the recorder appends
+     * @param memory to which the recorder appends
      */
-    int runAndFinish(Path raw, Path to) {
+    int runAndFinish(TemporaryTape memory, Path to) {
+        Path raw = memory.file();
         try (OutputStream tape = TapeFiles.replace(to)) {
             file = Optional.of(to);
             Process program = start(raw);
             try {
                 long calls = Preload.finish(
-                        flush -> new SlotFile(raw, () -> hasEnded(program) && haveOthersEnded(raw), flush), tape);
+                        flush -> new SlotFile(
+                                raw, memory::release, () -> hasEnded(program) && haveOthersEnded(raw), flush),
+                        tape);
                 return code(OtherProgram.waitFor(program), raw, calls);
             } catch (TapeException e) {
                 return codeOfCut(OtherProgram.waitFor(program), "the tape " + FileSentence.shown(to), e);
@@ -132,13 +135,14 @@ final class TapedProgram implements AutoCloseable {
     /**
      * Runs the program and prints each line of its tape when it is written.
      *
-     * @param raw to which the recorder appends
+     * @param memory to which the recorder appends
      */
-    int runAndPrint(Path raw) {
+    int runAndPrint(TemporaryTape memory) {
+        Path raw = memory.file();
         Process program = start(raw);
         TapePrinter printer = new TapePrinter(terminal);
         try {
-            printer.print(raw, () -> new SlotFile(raw, () -> hasEnded(program), printer::flush));
+            printer.print(raw, () -> new SlotFile(raw, memory::release, () -> hasEnded(program), printer::flush));
             return code(OtherProgram.waitFor(program), raw, printer.calls());
         } catch (TapeException e) {
             return codeOfCut(OtherProgram.waitFor(program), "the output", e);

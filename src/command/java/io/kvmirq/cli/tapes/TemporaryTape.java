@@ -4,8 +4,9 @@ package io.kvmirq.cli.tapes;
 import io.kvmirq.cli.frame.UnnamedFile;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.recording.SlotFile;
-import java.io.FileOutputStream;
 import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.file.Files;
 import java.nio.file.Path;
 
 /**
@@ -13,26 +14,41 @@ import java.nio.file.Path;
  * recorder takes no more memory, so a killed command ends the recording.
  */
 public final class TemporaryTape implements AutoCloseable {
-    private final UnnamedFile memory;
-    private final FileOutputStream locked;
+    /** Of all architectures. The recorder's mappings begin at multiples of it. */
+    private static final long LARGEST_PAGE = 65536;
 
-    private TemporaryTape(UnnamedFile memory, FileOutputStream locked) {
+    private final UnnamedFile memory;
+    private long released = LARGEST_PAGE;
+
+    private TemporaryTape(UnnamedFile memory) {
         this.memory = memory;
-        this.locked = locked;
     }
 
     public static TemporaryTape create() {
         try (Undo undo = new Undo()) {
             UnnamedFile memory = undo.add(UnnamedFile.create("kvmirq-tape"));
-            FileOutputStream locked =
-                    undo.add(new FileOutputStream(memory.path().toFile(), true));
-            SlotFile.prepare(locked);
-            locked.getChannel().lock();
+            try (OutputStream empty = Files.newOutputStream(memory.path())) {
+                SlotFile.prepare(empty);
+            }
+            memory.lock();
             memory.keepLength();
             undo.keep();
-            return new TemporaryTape(memory, locked);
+            return new TemporaryTape(memory);
         } catch (IOException e) {
             throw new TapeFileException("cannot prepare the tape in memory: " + e.getMessage(), e);
+        }
+    }
+
+    /**
+     * Frees the memory of slots that were read, except that of the head.
+     *
+     * @param read where the next slot begins
+     */
+    public void release(long read) {
+        long end = read & -LARGEST_PAGE;
+        if (end > released) {
+            memory.release(released, end);
+            released = end;
         }
     }
 
@@ -42,11 +58,6 @@ public final class TemporaryTape implements AutoCloseable {
 
     @Override
     public void close() {
-        try {
-            locked.close();
-        } catch (IOException e) {
-            // Nothing is written through it.
-        }
         memory.close();
     }
 }
