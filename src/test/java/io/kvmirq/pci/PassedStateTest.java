@@ -11,6 +11,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.VcpuId;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.snapshot.SnapshotException;
 import io.kvmirq.snapshot.VmParts;
 import io.kvmirq.snapshot.VmSnapshot;
@@ -99,6 +101,19 @@ class PassedStateTest {
         assertThat(to.kinds()).isEmpty();
         to.command(MEMORY_AND_MASTER);
         assertThat(to.kinds()).containsExactly(IrqKind.INTX);
+    }
+
+    /** The device has none there: the guest uses no INTx. */
+    @Test
+    void irqfdOfAnotherDeviceOnItsPinIsMissed() {
+        from.command(MEMORY_AND_MASTER | INTX_OFF);
+        try (EventFd event = EventFd.create(from.kernel);
+                Irqfd another = from.vm.assignIrqfd(event, PIN)) {
+            assertThatThrownBy(() -> VmSnapshot.of(parts(from)))
+                    .as(another.toString())
+                    .hasMessageContaining(" has 1 irqfds, of which 0 are among the parts");
+        }
+        assertThat(VmSnapshot.of(parts(from)).text()).isNotEmpty();
     }
 
     @Test

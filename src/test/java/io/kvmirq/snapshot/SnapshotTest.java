@@ -429,4 +429,20 @@ class SnapshotTest {
         String text = text();
         CpuTime.within(CpuTime.OF_AN_INPUT, () -> VmSnapshot.parse(text));
     }
+
+    /** A vector of the device is on it, too. */
+    @Test
+    void irqfdOnTheGsiOfAVectorIsMissed() {
+        try (SnapshotVm vm = new SnapshotVm()) {
+            vm.entry(0, 0x41, false);
+            vm.msix.writeMessageControl(1 << 15);
+            Gsi gsi = vm.msix.gsis().get(0);
+            assertThat(vm.saved().text()).isNotEmpty();
+            try (Irqfd another = vm.vm.assignIrqfd(vm.event, gsi)) {
+                assertThatThrownBy(vm::saved)
+                        .as(another.toString())
+                        .hasMessageStartingWith(gsi + " of " + vm.vm + " has 2 irqfds, of which 1 are among the parts");
+            }
+        }
+    }
 }

@@ -23,8 +23,8 @@ public sealed interface DeviceState permits GuestMessages, PassedThroughDevice {
     /** The GSIs that vectors have now. */
     List<Gsi> gsis();
 
-    /** Whether an interrupt of the device raises {@code gsi}: a vector now, or its line. */
-    boolean raises(Gsi gsi);
+    /** How many interrupts of the device are forwarded to {@code gsi} now: vectors, and its line. */
+    int forwardedTo(Gsi gsi);
 
     /**
      * The registers and the pending bits, for {@link #restore}. Pending bits that the device alone has are not among

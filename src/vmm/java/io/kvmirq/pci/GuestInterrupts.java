@@ -61,6 +61,11 @@ final class GuestInterrupts {
         return messages().flatMap(one -> one.gsis().stream()).toList();
     }
 
+    int forwardedTo(Gsi one) {
+        int lines = line != null && gsi.orElseThrow().equals(one) ? 1 : 0;
+        return lines + messages().mapToInt(kind -> kind.forwardedTo(one)).sum();
+    }
+
     /** After a write to the configuration space. INTx ends first; of MSI and MSI-X the later waits for the other's end. */
     void written(int at, int size, int value) {
         if (msix != null && config.isMessageControl(at, size)) {

@@ -48,7 +48,7 @@ public abstract sealed class GuestMessages implements DeviceState permits GuestM
     }
 
     @Override
-    public final boolean raises(Gsi gsi) {
-        return gsis().contains(gsi);
+    public final int forwardedTo(Gsi gsi) {
+        return (int) gsis().stream().filter(gsi::equals).count();
     }
 }

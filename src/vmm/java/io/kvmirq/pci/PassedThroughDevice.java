@@ -520,8 +520,8 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
     }
 
     @Override
-    public boolean raises(Gsi one) {
-        return gsi.filter(one::equals).isPresent() || gsis().contains(one);
+    public synchronized int forwardedTo(Gsi one) {
+        return interrupts.forwardedTo(one);
     }
 
     /**

@@ -196,23 +196,31 @@ public final class VmParts {
         }
     }
 
-    /** @throws IllegalArgumentException if an irqfd of the VM is not here, and not that of a device or left out */
+    /**
+     * To be called while no vCPU runs, as a guest moves the vectors of its devices.
+     *
+     * @throws IllegalArgumentException if an irqfd of the VM is not here, and not that of a device or left out
+     */
     void requireEveryIrqfd() {
         for (int number = 0; number <= Gsi.MAX; number++) {
             Gsi gsi = new Gsi(number);
             int all = vm.routes().irqfds(gsi);
-            long here = all == 0
-                    ? 0
-                    : irqfds.stream().filter(one -> one.gsi().equals(gsi)).count();
-            if (all > here
-                    && !leftOut.contains(gsi)
-                    && devices.values().stream().noneMatch(one -> one.state().raises(gsi))) {
+            long here = all == 0 ? 0 : named(gsi);
+            if (all > here && !leftOut.contains(gsi)) {
                 throw new IllegalArgumentException(gsi + " of " + vm + " has " + all + " irqfds, of which " + here
                         + " are among the parts: a restore would lose the interrupts of the others; name each with"
                         + " VmParts.irqfd, or its device with VmParts.device or messages, or say with VmParts.leaveOut"
                         + " that the VMM makes them anew");
             }
         }
+    }
+
+    private long named(Gsi gsi) {
+        long alone = irqfds.stream().filter(one -> one.gsi().equals(gsi)).count();
+        return alone
+                + devices.values().stream()
+                        .mapToInt(one -> one.state().forwardedTo(gsi))
+                        .sum();
     }
 
     Vm vm() {

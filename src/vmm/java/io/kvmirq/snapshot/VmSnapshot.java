@@ -78,8 +78,8 @@ public final class VmSnapshot {
 
     private static VmSnapshot read(VmParts parts, boolean moving) {
         parts.requireEveryVcpu();
-        parts.requireEveryIrqfd();
         parts.vcpus().forEach((id, vcpu) -> take(new VcpuId(id), vcpu));
+        parts.requireEveryIrqfd();
         try (Held held = new Held()) {
             List<IrqfdData> irqfds = new ArrayList<>();
             for (Irqfd irqfd : parts.irqfds()) {
