@@ -6,6 +6,7 @@ import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.FileSentence;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.recording.tapes.TapeException;
+import io.kvmirq.text.Foreign;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -83,7 +84,7 @@ public final class TapeCommand implements Command {
                         + " wait of CMD with EINTR. CMD gains no rights from set-user-id programs, and cannot be"
                         + " debugged. The command ends when all processes of CMD have, and kills them when it is"
                         + " killed."));
-        usage.add(Command.option("--limit", "MIB", Integer.class)
+        usage.add(Command.option("--limit", "MIB", String.class)
                 .description("Memory for calls that wait to be printed or written, in MiB: " + LIMIT_MEBIBYTES
                         + " without this option."
                         + " Beyond it the tape ends, and CMD runs on."));
@@ -109,11 +110,13 @@ public final class TapeCommand implements Command {
         if (shown.isPresent() && output.isPresent()) {
             throw new ParameterException(line, "--output needs a CMD and excludes --show");
         }
-        int mebibytes = arguments.matchedOptionValue("--limit", LIMIT_MEBIBYTES);
+        String limit = arguments.matchedOptionValue("--limit", Integer.toString(LIMIT_MEBIBYTES));
+        int mebibytes = limit.matches("\\d{1,9}") ? Integer.parseInt(limit) : 0;
         if (mebibytes < LEAST_MEBIBYTES) {
             throw new ParameterException(
                     line,
-                    "--limit is " + mebibytes + ": expected at least " + LEAST_MEBIBYTES + " MiB, such as --limit 64");
+                    "--limit is " + Foreign.quoted(limit) + ": expected " + LEAST_MEBIBYTES
+                            + " to 999999999 MiB, such as 64");
         }
         try {
             return shown.map(file -> show(file, terminal))

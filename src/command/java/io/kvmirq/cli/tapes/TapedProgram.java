@@ -157,8 +157,7 @@ final class TapedProgram implements AutoCloseable {
             OtherProgram.restoreLocale(builder.environment());
             return running.start(builder);
         } catch (IOException e) {
-            throw new TapeFileException(
-                    "cannot run " + command.get(0) + ": " + (isNotFound(e) ? "not found" : e.getMessage()), e);
+            throw new TapeFileException("cannot run " + command.get(0) + ": " + why(e), e);
         }
     }
 
@@ -185,10 +184,15 @@ final class TapedProgram implements AutoCloseable {
         return code;
     }
 
-    /** Whether the message says ENOENT; JDKs word it in two ways. */
-    private static boolean isNotFound(IOException e) {
+    /** JDKs word an errno in two ways. */
+    private static String why(IOException e) {
         String message = String.valueOf(e.getMessage());
-        return message.contains("error=2,") || message.contains("error: 2 ");
+        if (message.contains("error=2,") || message.contains("error: 2 ")) {
+            return "not found";
+        }
+        return message.contains("error=13,") || message.contains("error: 13 ")
+                ? "permission denied; chmod +x lets a file run"
+                : message;
     }
 
     /** @param file to which the tape is written; empty if it is printed */

@@ -129,10 +129,20 @@ class TapeLimitsIT {
         assertThat(Files.readAllLines(done)).containsExactly("5", "5", "5", "5", "5");
     }
 
+    @ParameterizedTest
+    @ValueSource(strings = {"0", "3", "-1", "x", "99999999999"})
+    void limitThatIsNoneIsRefused(String limit) {
+        Cli.Ended ended = Cli.run("tape", "--limit", limit, "--", "true").exited(ExitCode.USAGE);
+        assertThat(ended.err())
+                .startsWith("kvmirq: --limit is '" + limit + "': expected 4 to 999999999 MiB, such as 64. See ");
+    }
+
     @Test
-    void limitThatLeavesNoRoomIsRefused() {
-        Cli.Ended ended = Cli.run("tape", "--limit", "0", "--", "true").exited(ExitCode.USAGE);
-        assertThat(ended.err()).contains("--limit is 0: expected at least 4 MiB, such as --limit 64");
+    void fileThatIsNoProgramIsToldOf() throws Exception {
+        Path file = Files.writeString(temporary.resolve("script"), "true");
+        Cli.Ended ended = Cli.run("tape", "--", file.toString()).exited(ExitCode.COULD_NOT_RUN);
+        assertThat(ended.err())
+                .isEqualTo("kvmirq: cannot run " + file + ": permission denied; chmod +x lets a file run\n");
     }
 
     /** Makes calls, links a file to its number, and waits for a file; then once more. */
