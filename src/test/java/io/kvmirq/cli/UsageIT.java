@@ -9,6 +9,7 @@ import io.kvmirq.testing.Machine;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
@@ -200,5 +201,19 @@ class UsageIT {
                         .execute("selftest", "--help")
                         .out())
                 .contains("eventfd → irqfd", "1-10000000");
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "decide --vendor both --msi 0xfee01000/0x41 --vcpus",
+                "explain --fake 7.1 --at",
+                "fault-walk --nth"
+            })
+    void wordThatIsNoNumberIsToldOfWithoutJavasTypes(String command) {
+        List<String> words = new ArrayList<>(List.of(command.split(" ")));
+        words.add("x");
+        Cli.Ended ended = Cli.run(words.toArray(String[]::new)).exited(ExitCode.USAGE);
+        assertThat(ended.err()).contains("': 'x' is not a whole number of at most 9 digits. See kvmirq ");
     }
 }

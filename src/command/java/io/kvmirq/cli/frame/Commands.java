@@ -52,6 +52,8 @@ public record Commands(List<Command> commands) {
         String[] arguments = withHelpAsOption(given);
         CommandLine line = commandLine(arguments)
                 .registerConverter(Path.class, Commands::path)
+                .registerConverter(Integer.class, Commands::number)
+                .registerConverter(Long.class, text -> (long) number(text))
                 .setUsageHelpWidth(Math.max(LEAST_COLUMNS, terminal.columns()))
                 .setOut(new PrintWriter(terminal.out(), true, StandardCharsets.UTF_8));
         try {
@@ -224,6 +226,13 @@ public record Commands(List<Command> commands) {
                 ? Foreign.shown(String.valueOf(e.getMessage()))
                 : "Unknown option" + (options.size() == 1 ? "" : "s") + ": "
                         + Foreign.shown(options.stream().map(Foreign::quoted).collect(Collectors.joining(", ")));
+    }
+
+    private static int number(String text) {
+        if (!text.matches("-?\\d{1,9}")) {
+            throw new TypeConversionException(Foreign.quoted(text) + " is not a whole number of at most 9 digits");
+        }
+        return Integer.parseInt(text);
     }
 
     private static Path path(String text) {
