@@ -240,7 +240,9 @@ class TapeLimitsIT {
         Files.createFile(temporary.resolve("go1"));
         made("go2");
         assertThat(tapeOf(program, "%s")).isEqualTo(before);
+        // It ends when it sees the file, which goes with the test.
         Files.createFile(temporary.resolve("go2"));
+        ProcessHandle.of(program).ifPresent(left -> left.onExit().join());
     }
 
     /** It dropped its rights; its parent has them. */
