@@ -166,9 +166,12 @@ static void heads(long count)
 		at = head[1];
 		if (i % 16 == 0 && !ftruncate(tape, (off_t)(random64() % 64)))
 			printf("the file was cut\n");
-		if (appended(size))
+		if (appended(size)) {
 			check_slot(at, size);
-		else if (!head[3])
+			if (at < 64 || at % 8)
+				printf("a slot at %llu\n",
+				       (unsigned long long)at);
+		} else if (!head[3])
 			printf("no line at %#llx, and it is not said\n",
 			       (unsigned long long)at);
 		if (i % 256 == 0)
