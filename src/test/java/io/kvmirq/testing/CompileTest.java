@@ -48,9 +48,8 @@ class CompileTest {
 
     private String compile() throws IOException, InterruptedException {
         return compile(
-                List.of("--", "a", "a", "out/a", "none", "-", "-cp", "out/a"),
+                List.of("a", "a", "out/a", "none", "-", "-cp", "out/a"),
                 List.of(
-                        "--",
                         "b",
                         "b",
                         "out/a/META-INF/versions/22",
@@ -76,6 +75,7 @@ class CompileTest {
                 tool + ":" + System.getProperty("java.class.path"),
                 "Compile"));
         for (List<String> unit : units) {
+            command.add("--");
             command.addAll(unit);
         }
         Process process = new ProcessBuilder(command)
@@ -120,7 +120,7 @@ class CompileTest {
     }
 
     private String compileModules() throws IOException, InterruptedException {
-        return compile(List.of("--", "both", "m,n", "out", "none,none", "-", "-cp", "out/first:out/second"));
+        return compile(List.of("both", "m,n", "out", "none,none", "-", "-cp", "out/first:out/second"));
     }
 
     private void module(String part, String text) throws IOException {
