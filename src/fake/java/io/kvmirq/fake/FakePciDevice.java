@@ -396,7 +396,7 @@ public final class FakePciDevice {
             if (entry.isPresent() && entry.get() instanceof UnitEntry unit) {
                 UnitEntry.View now = unit.view();
                 FakeIrte.Form form = now.posted() ? FakeIrte.Form.POSTED : FakeIrte.Form.REMAPPED;
-                return new FakeIrte(form, now.vcpu().map(PostingVcpu::id), now.vector(), now.words());
+                return new FakeIrte(form, now.vcpu().map(PostingVcpu::id), now.vector(), unit.words());
             }
             FakeIrte.Form form = entry.isPresent() ? FakeIrte.Form.REMAPPED : FakeIrte.Form.NONE;
             return new FakeIrte(form, Optional.empty(), Optional.empty(), "");

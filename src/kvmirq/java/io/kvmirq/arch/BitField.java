@@ -74,12 +74,12 @@ public record BitField(String name, int low, int width, Description description)
 
     /** The bits of the field in its word. */
     public long mask() {
-        return max() << low;
+        return -1L >>> (Long.SIZE - width) << low;
     }
 
     /** Reads the field. */
     public long of(long word) {
-        return word >>> low & max();
+        return word >>> low & -1L >>> (Long.SIZE - width);
     }
 
     /** Whether any bit of the field is set. */
@@ -93,7 +93,7 @@ public record BitField(String name, int low, int width, Description description)
      * @throws IllegalArgumentException if the value does not fit
      */
     public long with(long value) {
-        if ((value & ~max()) != 0) {
+        if ((value & ~(-1L >>> (Long.SIZE - width))) != 0) {
             throw doesNotFit(value);
         }
         return value << low;

@@ -47,6 +47,9 @@ public final class Format {
     private final Map<String, Selection> selections;
     private final String fault;
     private final boolean decodeOnly;
+    private final long[] reserved;
+    /** The fields of which a value may be forbidden. */
+    private final List<Field> checked;
 
     Format(FormatBuilder builder) {
         kind = builder.kind;
@@ -63,17 +66,25 @@ public final class Format {
         selections = Map.copyOf(builder.selections);
         fault = builder.fault;
         decodeOnly = !Arrays.equals(storedBits(), allBits());
+        reserved = bitsOf(field -> field.description().isReserved());
+        checked = fields.stream()
+                .filter(field -> !field.description().checks().isEmpty())
+                .toList();
     }
 
     /** The bits that belong to a field from which the structure is made. */
     private long[] storedBits() {
-        long[] stored = new long[longs()];
+        return bitsOf(Field::isStored);
+    }
+
+    private long[] bitsOf(Predicate<Field> which) {
+        long[] words = new long[longs()];
         for (Field field : fields) {
-            if (field.isStored()) {
-                field.parts().forEach(part -> stored[part.word()] |= part.mask());
+            if (which.test(field)) {
+                field.parts().forEach(part -> words[part.word()] |= part.mask());
             }
         }
-        return stored;
+        return words;
     }
 
     private long[] allBits() {
@@ -236,7 +247,7 @@ public final class Format {
         if (!looked.test(bits)) {
             return found;
         }
-        for (Field field : fieldsOf(bits)) {
+        for (Field field : hasReservedBits(bits) ? fieldsOf(bits) : List.<Field>of()) {
             long value = field.value(bits);
             if (field.description().isReserved() && value != 0) {
                 found.add(new Violation(
@@ -246,9 +257,12 @@ public final class Format {
                                 + fault));
             }
         }
-        for (Field field : fieldsOf(bits)) {
-            for (Description.Check check : field.description().checks()) {
-                check.fault(field.value(bits), bits).ifPresent(text -> found.add(new Violation(field.name(), text)));
+        for (Field field : checked) {
+            if (isThere(field, bits)) {
+                for (Description.Check check : field.description().checks()) {
+                    check.fault(field.value(bits), bits)
+                            .ifPresent(text -> found.add(new Violation(field.name(), text)));
+                }
             }
         }
         return found;
@@ -256,7 +270,12 @@ public final class Format {
 
     /** Whether any reserved field is not 0. */
     public boolean hasReservedBits(long... bits) {
-        return fields.stream().anyMatch(field -> field.description().isReserved() && field.value(bits) != 0);
+        for (int i = 0; i < reserved.length; i++) {
+            if ((bits[i] & reserved[i]) != 0) {
+                return true;
+            }
+        }
+        return false;
     }
 
     /** Sentences about bits that the manual allows and that a person should look at. */

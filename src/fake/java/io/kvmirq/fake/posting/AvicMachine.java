@@ -2,6 +2,7 @@
 package io.kvmirq.fake.posting;
 
 import io.kvmirq.InterruptVector;
+import io.kvmirq.arch.Format;
 import io.kvmirq.arch.LinuxVersion;
 import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.amd.AvicKernel;
@@ -101,14 +102,19 @@ final class AvicMachine extends PostingMachine {
 
             @Override
             public View view() {
-                long low = unit.low(index);
+                boolean posted = GaIrte.GUEST_MODE.isSet(unit.low(index));
                 long high = unit.high(index);
-                boolean posted = GaIrte.GUEST_MODE.isSet(low);
                 return new View(
                         posted,
                         posted ? vcpuAt(GaIrte.ROOT.of(high) << PAGE_BITS) : Optional.empty(),
-                        posted ? Optional.of(new InterruptVector((int) GaIrte.VECTOR.of(high))) : Optional.empty(),
-                        (posted ? GaIrte.GUEST : GaIrte.REMAPPED).text(low, high));
+                        posted ? Optional.of(new InterruptVector((int) GaIrte.VECTOR.of(high))) : Optional.empty());
+            }
+
+            @Override
+            public String words() {
+                long low = unit.low(index);
+                Format format = GaIrte.GUEST_MODE.isSet(low) ? GaIrte.GUEST : GaIrte.REMAPPED;
+                return format.text(low, unit.high(index));
             }
 
             @Override

@@ -8,7 +8,7 @@ import java.util.Optional;
 /** An entry of the remapping table of a host that posts. */
 public abstract class UnitEntry implements IrqHardware.Entry {
     /** As {@code FakeIrte} shows it. */
-    public record View(boolean posted, Optional<PostingVcpu> vcpu, Optional<InterruptVector> vector, String words) {}
+    public record View(boolean posted, Optional<PostingVcpu> vcpu, Optional<InterruptVector> vector) {}
 
     private final PostingMachine host;
     private final int index;
@@ -23,6 +23,9 @@ public abstract class UnitEntry implements IrqHardware.Entry {
     }
 
     public abstract View view();
+
+    /** The entry in words, for {@code FakeIrte}. */
+    public abstract String words();
 
     @Override
     public final boolean request() {

@@ -113,8 +113,12 @@ final class VtdMachine extends PostingMachine {
                 return new View(
                         posted.isPresent(),
                         posted.flatMap(found -> vcpuAt(found.descriptorAddress())),
-                        posted.map(Irte::vector),
-                        entry.toString());
+                        posted.map(Irte::vector));
+            }
+
+            @Override
+            public String words() {
+                return table.entry(index).toString();
             }
 
             @Override

@@ -267,9 +267,13 @@ final class PciImage {
         values.putInt(at, SERIAL_VERSION | SERIAL_ID).putLong(at + Integer.BYTES, number);
     }
 
-    /** Whether a byte belongs to no capability: the device keeps what is written there. */
-    boolean isFree(int at) {
-        return free.get(at);
+    /** The bytes that a function reset sets. The device keeps what is written where no capability is. */
+    BitSet reset() {
+        BitSet reset = new BitSet();
+        reset.set(0, values.capacity());
+        reset.andNot(kept);
+        reset.andNot(free);
+        return reset;
     }
 
     /** Appends a capability to the list. */

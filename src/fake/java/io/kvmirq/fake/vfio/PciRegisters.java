@@ -93,13 +93,7 @@ final class PciRegisters {
             setPower(0);
             return;
         }
-        for (int at = image.kept().nextClearBit(0);
-                at < size();
-                at = image.kept().nextClearBit(at + 1)) {
-            if (!image.isFree(at)) {
-                now.put(at, image.values()[at]);
-            }
-        }
+        image.reset().stream().forEach(at -> now.put(at, image.values()[at]));
     }
 
     // The state

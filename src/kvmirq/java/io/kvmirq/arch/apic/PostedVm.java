@@ -29,6 +29,9 @@ public final class PostedVm {
     private final int bypasses;
     private final List<WakeupList> lists = new ArrayList<>();
     private final PostedVcpu[] vcpus;
+    /** The vCPUs from this index on were never asked for, so none of them runs, sleeps or has an address. */
+    private volatile int taken;
+
     private final Consumer<HostCpu> notified = this::notified;
     private final Consumer<HostCpu> wakeUp = this::wakeUp;
 
@@ -100,14 +103,22 @@ public final class PostedVm {
      * @throws IndexOutOfBoundsException if there is none
      */
     public PostedVcpu vcpu(int index) {
-        return vcpus[index];
+        PostedVcpu vcpu = vcpus[index];
+        if (index >= taken) {
+            take(index);
+        }
+        return vcpu;
+    }
+
+    private synchronized void take(int index) {
+        taken = Math.max(taken, index + 1);
     }
 
     /** The descriptor of a vCPU of this VM by its {@link PostedVcpu#descriptorAddress}. Empty for another address. */
     public Optional<PiDescriptor> descriptorAt(long address) {
-        for (PostedVcpu vcpu : vcpus) {
-            if (vcpu.descriptorAddress() == address) {
-                return Optional.of(vcpu.descriptor());
+        for (int i = 0; i < taken; i++) {
+            if (vcpus[i].descriptorAddress() == address) {
+                return Optional.of(vcpus[i].descriptor());
             }
         }
         return Optional.empty();
@@ -123,8 +134,8 @@ public final class PostedVm {
      */
     public void startBypass() {
         if (addBypass(1) == 0) {
-            for (PostedVcpu vcpu : vcpus) {
-                vcpu.thread().wake();
+            for (int i = 0; i < taken; i++) {
+                vcpus[i].thread().wake();
             }
         }
     }
@@ -173,9 +184,9 @@ public final class PostedVm {
 
     /** Vector 0xf2 moves the requests of the guest that runs into its IRR. Without such a guest it does nothing. */
     private void notified(HostCpu cpu) {
-        for (PostedVcpu vcpu : vcpus) {
-            if (vcpu.thread().isGuestOf(cpu)) {
-                vcpu.acknowledge();
+        for (int i = 0; i < taken; i++) {
+            if (vcpus[i].thread().isGuestOf(cpu)) {
+                vcpus[i].acknowledge();
                 return;
             }
         }
@@ -188,9 +199,9 @@ public final class PostedVm {
     private void wakeUp(HostCpu cpu) {
         WakeupList list = list(cpu);
         list.lock();
-        for (PostedVcpu vcpu : vcpus) {
-            if (list.has(vcpu.index()) && vcpu.descriptor().isOn()) {
-                vcpu.thread().wake();
+        for (int i = 0; i < taken; i++) {
+            if (list.has(i) && vcpus[i].descriptor().isOn()) {
+                vcpus[i].thread().wake();
             }
         }
         list.unlock();

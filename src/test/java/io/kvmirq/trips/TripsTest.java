@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.trips;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.trips.Trips.Trip;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.stream.Collectors;
+import org.junit.jupiter.api.Test;
+
+/**
+ * The number of methods that a step enters, on the fake kernel: a detour, or a scan of what is not there, is seen. The
+ * numbers only go down. A trip that is longer shows its most frequent calls.
+ */
+class TripsTest {
+    private static final int SHOWN = 20;
+
+    /** The second time in a JVM, when each class is loaded. */
+    private static final Map<String, Integer> LONGEST = Map.of(
+            "6.12, again: open", 16_150,
+            "6.12, again: forwardAll of one", 2750,
+            "6.12, again: message", 185,
+            "6.12, again: second message", 165,
+            "vtd-posting, again: open", 16_150,
+            "vtd-posting, again: forwardAll of one", 2950,
+            "vtd-posting, again: message", 525,
+            "vtd-posting, again: second message", 380);
+
+    @Test
+    void tripsAreNotLonger() throws ReflectiveOperationException {
+        Class<?> scenario = new TracedClasses().loadClass(TripsScenario.class.getName());
+        for (String profile : List.of("6.12", "vtd-posting")) {
+            scenario.getMethod("run", String.class).invoke(null, profile);
+        }
+        Map<String, Integer> seen = new TreeMap<>();
+        List<String> longer = new ArrayList<>();
+        for (Trip trip : Trips.taken()) {
+            System.out.printf("%-45s%6d calls of %d classes%n", trip.name(), trip.sum(), trip.classes());
+            seen.put(trip.name(), trip.sum());
+            if (trip.sum() > LONGEST.getOrDefault(trip.name(), Integer.MAX_VALUE)) {
+                longer.add(trip.name() + " has " + trip.sum() + " calls: " + mostFrequent(trip));
+            }
+        }
+        assertThat(seen).containsKeys(LONGEST.keySet().toArray(String[]::new));
+        assertThat(longer).isEmpty();
+    }
+
+    private static String mostFrequent(Trip trip) {
+        return trip.calls().entrySet().stream()
+                .sorted(Map.Entry.<String, Integer>comparingByValue().reversed())
+                .limit(SHOWN)
+                .map(call -> call.getValue() + " " + call.getKey())
+                .collect(Collectors.joining(", "));
+    }
+}
