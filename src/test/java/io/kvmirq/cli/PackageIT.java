@@ -233,7 +233,8 @@ class PackageIT {
         Machine.assumeProgram("make");
         Machine.assumeProgram("cc");
         Program.output(List.of("cp", "-r", Machine.root().resolve("native").toString(), temporary.toString()));
-        Path header = temporary.resolve("native/bridge/kvmirq.h");
+        Path sources = temporary.resolve("native");
+        Path header = sources.resolve("bridge/kvmirq.h");
         Files.writeString(
                 header,
                 Files.readString(header)
@@ -245,14 +246,14 @@ class PackageIT {
                 "make",
                 "-s",
                 "-C",
-                header.getParent().toString(),
+                sources.toString(),
                 "CFLAGS=-O0",
                 "WHOLE=",
                 "OUT=older",
                 java,
                 "older/libkvmirq.so"));
         Files.move(
-                header.resolveSibling("older/libkvmirq.so"),
+                sources.resolve("older/libkvmirq.so"),
                 home().resolve("libkvmirq.so"),
                 StandardCopyOption.REPLACE_EXISTING);
         assertOneSentence(
