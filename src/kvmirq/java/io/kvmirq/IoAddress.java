@@ -4,7 +4,7 @@ package io.kvmirq;
 import java.util.OptionalLong;
 
 /**
- * Which writes of a guest signal an eventfd: an I/O port or a guest-physical address, a length, and optionally a value.
+ * The guest writes that signal an eventfd: an I/O port or a guest-physical address, a length, and optionally a value.
  *
  * <p>Source: {@code struct kvm_ioeventfd} in linux/kvm.h, {@code ioeventfd_in_range()} in virt/kvm/eventfd.c.
  */

@@ -19,7 +19,7 @@ import java.util.stream.Stream;
  * @param isReserved whether the manual requires the value 0
  * @param shift the number of low address bits that the structure does not keep; they are 0 in the value
  * @param computed computes the value from the bits of the field
- * @param checks what the manual forbids in this field
+ * @param checks the rules by which the manual forbids values of this field
  */
 public record Description(
         String label,
@@ -36,7 +36,7 @@ public record Description(
         /**
          * Checks a value.
          *
-         * @return what is wrong; empty if the manual allows the value
+         * @return the error in the value; empty if the manual allows the value
          */
         Optional<String> fault(long value, long[] bits);
     }
@@ -55,12 +55,12 @@ public record Description(
         return new Description(label, meaning, Field.Role.NAMED, 0, false, 0, PLAIN, List.of());
     }
 
-    /** A field of which value n means {@code texts[n]}; larger values are printed as reserved. */
+    /** A field whose value n means {@code texts[n]}. Larger values are printed as reserved. */
     public static Description oneOf(String label, String... texts) {
         return saying(label, Meaning.oneOf(texts));
     }
 
-    /** A field that has the same meaning whatever its value. */
+    /** A field with the same meaning for every value. */
     public static Description always(String label, String text) {
         return saying(label, Meaning.always(text));
     }
@@ -119,7 +119,7 @@ public record Description(
     /**
      * The manual forbids some values.
      *
-     * @param text what is wrong with a value
+     * @param text the error in a forbidden value, as a clause
      */
     public Description forbidding(LongPredicate forbidden, LongFunction<String> text) {
         return checked((value, bits) -> forbidden.test(value) ? Optional.of(text.apply(value)) : Optional.empty());

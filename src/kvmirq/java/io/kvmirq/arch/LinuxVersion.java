@@ -11,7 +11,7 @@ public record LinuxVersion(int major, int minor) {
     private static final int RADIX = 10;
     private static final int MOST_DIGITS = 4;
 
-    /** The version of a release such as {@code 6.1.0-56-amd64}. Empty if the text is none. */
+    /** The version of a release such as {@code 6.1.0-56-amd64}. Empty if the text is not a version. */
     public static Optional<LinuxVersion> of(String release) {
         // By hand: a regular expression takes longer to load than all else that some commands do.
         int dot = digits(release, 0);
@@ -34,7 +34,7 @@ public record LinuxVersion(int major, int minor) {
         return at;
     }
 
-    /** Whether the version is another one or newer. */
+    /** Whether this version is the other version or a newer one. */
     public boolean isSince(int otherMajor, int otherMinor) {
         return major > otherMajor || major == otherMajor && minor >= otherMinor;
     }

@@ -25,7 +25,7 @@ public class SharedSet {
         this.size = size;
     }
 
-    /** How many words a set of numbers below {@code size} needs. */
+    /** The number of words that a set of numbers below {@code size} needs. */
     public static int words(int size) {
         return BITS + (size + Long.SIZE - 1) / Long.SIZE;
     }

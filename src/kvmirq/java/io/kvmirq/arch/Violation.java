@@ -2,10 +2,10 @@
 package io.kvmirq.arch;
 
 /**
- * A rule of the hardware's manual that bits from elsewhere break. Violations are listed and never thrown: what was read
- * from a machine is data.
+ * A rule of the hardware's manual that bits from elsewhere break. Violations are listed and never thrown, because words
+ * read from a machine may hold any value.
  *
- * @param text the value and what was expected
+ * @param text the value and the expectation
  */
 public record Violation(String name, String text) {
     @Override

@@ -67,7 +67,10 @@ public interface HostFiles {
     /** Whether this process may read and write a file. The file is not opened. */
     Access access(String path);
 
-    /** Who may use a file. Empty if there is none, or if the files are a copy that does not say it. */
+    /**
+     * The owner and the permissions of a file. Empty if the file does not exist, or if the files are a copy without
+     * owners.
+     */
     default Optional<Owner> owner(String path) {
         return Optional.empty();
     }

@@ -57,7 +57,8 @@ public interface KernelBackend {
      * As many of {@link #eventfdCreate}. A binding may make all in one crossing.
      *
      * @param numbers gets {@code count} descriptors, in native order
-     * @return how many were made, and stay; if they are fewer, -errno stands in the place of the next one
+     * @return the number of eventfds that were made; they stay open. If it is less than {@code count}, the next number
+     *     is -errno
      */
     default int eventfdsCreate(ByteBuffer numbers, int count) {
         Buffers.results(numbers, Integer.BYTES, count);
@@ -175,7 +176,8 @@ public interface KernelBackend {
      * As many of {@link #irqfdAssign}. A binding may make all in one crossing.
      *
      * @param irqfds {@code count} records of {@link #IRQFD_SIZE} bytes in native order
-     * @return how many were assigned, and stay; if they are fewer, the next record has -errno in the place of its eventfd
+     * @return the number of irqfds that were assigned; they stay assigned. If it is less than {@code count}, the next
+     *     record has -errno in place of its eventfd
      */
     default int irqfdsAssign(int vm, ByteBuffer irqfds, int count) {
         Buffers.results(irqfds, IRQFD_SIZE, count);

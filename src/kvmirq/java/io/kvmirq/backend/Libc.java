@@ -71,7 +71,7 @@ public interface Libc {
     int epollWait(int epoll, long events, int max, int timeoutMillis);
 
     /**
-     * syscall(2). The arguments are values or addresses, and 0 those that the call does not have.
+     * syscall(2). The arguments are values or addresses. Pass 0 for each argument that the call does not have.
      *
      * @return {@code >= 0} or {@code -errno}
      */

@@ -57,7 +57,7 @@ public final class Abi2014 {
     private final Set<Hold> holds;
     private final Map<LineIrq, Forwarded> forwarded = new HashMap<>();
 
-    /** @param holds what ends when {@code kvmVfio} closes */
+    /** @param holds the holds that end when {@code kvmVfio} closes */
     Abi2014(KvmVfio kvmVfio, ForwardCalls calls, Set<Hold> holds) {
         this.kvmVfio = kvmVfio;
         this.calls = calls;
@@ -73,7 +73,7 @@ public final class Abi2014 {
         return kvmVfio.abi2014().calls.hasForwarding(kvmVfio.fd()) ? Probe.AMBIGUOUS : Probe.ABSENT;
     }
 
-    /** States that the kernel has the patches of 2014, whatever {@link #probe} says. Makes no call. */
+    /** States that the kernel has the patches of 2014. This overrides the answer of {@link #probe}. Makes no call. */
     public static Abi2014 named(KvmVfio kvmVfio) {
         return kvmVfio.abi2014();
     }

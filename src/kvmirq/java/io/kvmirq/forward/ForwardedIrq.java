@@ -23,8 +23,8 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * An interrupt of a device that is forwarded to a guest. Closing it ends that: nothing of it is left in the kernel, in
- * whatever order device, VM and this are closed. Thread-safe.
+ * A device's interrupt that is forwarded to a guest. Closing it ends the forwarding and leaves nothing in the kernel.
+ * Device, VM and this object may be closed in any order. Thread-safe.
  */
 public abstract sealed class ForwardedIrq implements AutoCloseable permits ForwardedMessage, ForwardedLine {
     private final Forwarding forwarding;
@@ -152,7 +152,10 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     /** The GSI; empty for a message that this process injects and that never was in the kernel. */
     public abstract Optional<Gsi> gsi();
 
-    /** How the interrupt reaches the guest now; while it is masked, how it did before. */
+    /**
+     * The mechanism that delivers the interrupt to the guest now; while the interrupt is masked, the one that delivered
+     * it before.
+     */
     public final Mechanism mechanism() {
         return isRelayed() ? Mechanism.USERSPACE : inKernel();
     }
@@ -173,8 +176,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Whether hardware delivers the interrupt to the guest, by what was set up and what is known of the host; and if
-     * not, why. It is predicted, not observed. While the interrupt is masked, nothing posts it.
+     * Predicts whether hardware delivers the interrupt to the guest, from its set-up and the known facts of the host;
+     * if not, the answer says why. It is predicted, not observed. While the interrupt is masked, nothing posts it.
      */
     public final Posting predicted() {
         return forwarding
@@ -229,10 +232,10 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * Holds interrupts back from the guest, until {@link #unmask}. None is lost: a message stays in the eventfd, where
-     * many become one, and a line stays asserted by the device. A GICv4 tells no one whether a vLPI was pending: on an
-     * arm64 host that is not known to deliver the interrupt otherwise, the guest may get one interrupt more. The route
-     * stays. When this returns, no more is requested of the guest; it may still take what was requested before.
-     * Masking twice is masking once.
+     * many become one, and a line stays asserted by the device. No program can read whether a vLPI of a GICv4 was
+     * pending. So on an arm64 host the guest may get one extra interrupt, unless the host is known to deliver this
+     * interrupt in another way. The route stays. After this returns, no new interrupt is requested. The guest may still
+     * take one that was requested before. A second call does nothing.
      *
      * @throws KernelException as {@link Irqfd#mask}; it arrives as before
      * @throws IllegalStateException after {@link #close}
@@ -335,10 +338,10 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Lets interrupts through again; at once, if there was one meanwhile.
+     * Ends {@link #mask}. An interrupt that was held back is delivered at once.
      *
-     * @throws KernelException EBUSY if another program gave the eventfd to another irqfd meanwhile, EIO and EBADF as {@link
-     *     Irqfd#mask}; it stays masked
+     * @throws KernelException EBUSY if another program assigned the eventfd to another irqfd during the mask, EIO and
+     *     EBADF as {@link Irqfd#mask}; the interrupt stays masked
      * @throws IllegalStateException after {@link #close}
      */
     public final void unmask() {
@@ -449,11 +452,11 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * Changes how the interrupt reaches the guest: from the kernel into this process, or back. No interrupt is lost:
-     * what was signalled and not delivered stays in the eventfd, and is delivered by the other one. A mask stays. To
-     * where it is already, nothing happens.
+     * signals that were not delivered stay in the eventfd, and the new mechanism delivers them. A masked interrupt
+     * stays masked. A move to the current mechanism does nothing.
      *
      * @param to for a message {@link Mechanism#USERSPACE} or {@link Mechanism#IRQFD}; for a line {@link Mechanism#USERSPACE} or {@link Mechanism#RESAMPLE} (an edge: IRQFD)
-     * @throws UnsupportedOperationException for another one
+     * @throws UnsupportedOperationException for any other mechanism
      * @throws KernelException as {@link #mask} and {@link Forwarding#forward}; the interrupt arrives as before
      * @throws IllegalStateException without {@link Forwarding.Builder#userspace}; after {@link #close}
      */
@@ -570,7 +573,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * Signals the eventfd as the device would, by VFIO's loopback, to test the way to the guest; the device itself does
-     * nothing. Where another program wired the eventfd to the device, the eventfd alone is signalled.
+     * nothing. If another program wired the eventfd to the device, this signals the eventfd without VFIO.
      *
      * @throws IllegalStateException after {@link #close}
      */
@@ -629,8 +632,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Ends the forwarding of this interrupt: when it returns the guest gets no more, also of what was held back.
-     * Idempotent, never fails.
+     * Ends the forwarding of this interrupt. After it returns the guest gets no interrupt of it, not even one that was
+     * held back. Idempotent, never fails.
      */
     @Override
     public final void close() {

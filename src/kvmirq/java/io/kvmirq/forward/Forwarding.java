@@ -48,9 +48,10 @@ import java.util.stream.Stream;
  *
  * <p>A batch makes one call of KVM_SET_GSI_ROUTING and one of VFIO_DEVICE_SET_IRQS, and none if nothing changes. The
  * order loses no interrupt: routes, irqfds, and the device last; back in reverse. A batch that fails leaves everything
- * as it was, except triggers that it took over. The end never fails, whatever was closed before.
+ * as it was, except triggers that it took over. Closing never fails, whichever handles were closed before.
  *
- * <p>Locks: one for what is set up and torn down, and one for how the interrupts are delivered, taken after it.
+ * <p>Locks: one guards set-up and tear-down, another guards how each interrupt is delivered. The second is taken after
+ * the first.
  */
 public final class Forwarding implements AutoCloseable {
     private final Vm vm;
@@ -147,8 +148,8 @@ public final class Forwarding implements AutoCloseable {
 
         /**
          * Tells this mirror of each step and of the VM's vCPUs, and predicts by it. All devices of a VM share one.
-         * Without it the forwarding has one of its own, which knows of the host what the host's files say. Of
-         * an adopted VM not all vCPUs are known: tell the mirror of them.
+         * Without this call the forwarding makes its own mirror, which reads facts from the host's files. The vCPUs of
+         * an adopted VM are not all known: send their events to the mirror.
          */
         public Builder mirror(Mirror told) {
             mirror = Optional.of(told);
@@ -156,9 +157,10 @@ public final class Forwarding implements AutoCloseable {
         }
 
         /**
-         * Lets this process inject what no irqfd can take: all interrupts of an x86 VM without irqchip in the kernel,
-         * lines where it is split, and those that are moved to it. A line may interrupt before {@link
-         * Forwarding#forward} returns: its injector has to remember an end of interrupt that comes as early.
+         * Lets this process inject the interrupts that no irqfd can take: all interrupts of an x86 VM without an
+         * in-kernel irqchip, lines of a VM with a split irqchip, and interrupts that {@link ForwardedIrq#moveTo} moves
+         * here. A line may interrupt before {@link Forwarding#forward} returns. If the guest's EOI comes before that
+         * too, the injector must remember it.
          */
         public Builder userspace(Userspace relay) {
             userspace = Optional.of(relay);
@@ -181,7 +183,7 @@ public final class Forwarding implements AutoCloseable {
         return userspace;
     }
 
-    /** Guards how each interrupt is delivered. It is taken after this object's own lock. */
+    /** The lock that guards how each interrupt is delivered. A thread takes it after this object's own lock. */
     Object delivery() {
         return delivery;
     }
@@ -236,46 +238,49 @@ public final class Forwarding implements AutoCloseable {
     /**
      * Forwards vectors, each to a new GSI: one call of KVM_SET_GSI_ROUTING, one of VFIO_DEVICE_SET_IRQS.
      *
-     * <p>Where the kernel adds no vectors to those that are enabled ({@link io.kvmirq.vfio.IrqInfo#noResize}: Linux
-     * before 6.5, MSI, an arm64 ITS), the first call enables all vectors of MSI-X. Where the host has too few for that,
-     * and for MSI, a later call disables those that are enabled and enables more; then each of them is signalled once,
-     * since what the device raised meanwhile is lost.
+     * <p>Some kernels cannot add vectors to enabled ones ({@link io.kvmirq.vfio.IrqInfo#noResize}: Linux before 6.5,
+     * MSI, an arm64 ITS). There the first call enables all vectors of MSI-X. If the host has too few vectors for that,
+     * and for MSI, a later call disables the enabled vectors and enables more. It then signals each vector that was
+     * enabled before once, because interrupts raised while vectors were disabled are lost.
      *
      * @param messages by place in {@code which}, from 0; called before anything is checked, without a lock
      * @throws KernelException EINVAL if a vector is forwarded already; EBUSY if the device has a trigger that is not
-     *     ours: {@link #takeOver}; EMFILE if there are too few descriptors; EINVAL without irqchip in the kernel; what
-     *     the kernel refuses else
+     *     ours: {@link #takeOver}; EMFILE if there are too few descriptors; EINVAL without an in-kernel irqchip; other
+     *     refusals of the kernel
      * @throws io.kvmirq.kvm.RoutesExhaustedException if the VM has too few GSIs or routes left
      * @throws io.kvmirq.vfio.VectorsExhaustedException if the host has too few vectors; it says how many there are
      * @throws io.kvmirq.vfio.VectorsDisturbedException instead if other vectors were disabled for a moment
-     * @throws IllegalStateException if vectors cannot be added to those that another one enabled; after {@link #close}
+     * @throws IllegalStateException if vectors cannot be added to those that another {@code Forwarding} enabled; after
+     *     {@link #close}
      */
     public List<ForwardedIrq> forwardAll(MessageIrqs which, IntFunction<MsiMessage> messages) {
         return forward(new Batch(which, messages, Optional.empty(), Optional.empty(), false, false));
     }
 
     /**
-     * Forwards vectors that are masked: what they signal waits for {@link ForwardedIrq#unmask}. A guest's table of
-     * MSI-X begins so. KVM learns of an irqfd at its first unmask. Else as {@link #forwardAll}.
+     * Forwards vectors as masked: their signals wait in the eventfds until {@link ForwardedIrq#unmask}. A guest's MSI-X
+     * table starts masked, too. KVM learns of an irqfd at its first unmask. Otherwise as {@link #forwardAll}.
      */
     public List<ForwardedIrq> forwardMasked(MessageIrqs which, IntFunction<MsiMessage> messages) {
         return forward(new Batch(which, messages, Optional.empty(), Optional.empty(), false, true));
     }
 
     /**
-     * Forwards vectors although another program, or the device's user, has given them triggers: those are replaced, in
-     * one call, and not given back. MSI-X keeps messages meanwhile; MSI may lose one. Signals that are in the former
-     * eventfds stay there. Close what you armed after the forwarding: its end disables all vectors. If the eventfds are
-     * known, {@link #takeOver(MessageIrqs, List, IntFunction)} loses nothing. Else as {@link #forwardAll}.
+     * Forwards vectors although another program, or the device's user, has given them triggers: one call replaces those
+     * triggers, and they are not restored later. MSI-X keeps messages during the replacement; MSI may lose one. Signals
+     * in the former eventfds stay there. Close what you armed after the forwarding: its end disables all vectors. If
+     * the eventfds are known, {@link #takeOver(MessageIrqs, List, IntFunction)} loses nothing. Else as {@link
+     * #forwardAll}.
      */
     public List<ForwardedIrq> takeOver(MessageIrqs which, IntFunction<MsiMessage> messages) {
         return forward(new Batch(which, messages, Optional.empty(), Optional.empty(), true, false));
     }
 
     /**
-     * Forwards vectors of a device that is wired already, by the eventfds that they signal now. VFIO is not called:
-     * nothing is lost, and what waits in the eventfds arrives. When this ends the triggers stay, and are their owner's
-     * to end; an interrupt that may have been pending as a vLPI is signalled there. Else as {@link #forwardAll}.
+     * Forwards vectors of a device that is wired already, by the eventfds that they signal now. VFIO is not called: no
+     * signal is lost, and signals that wait in the eventfds are delivered. When the forwarding ends, the triggers stay;
+     * their owner ends them; an interrupt that may have been pending as a vLPI is signalled there. Else as {@link
+     * #forwardAll}.
      *
      * @param wired the eventfd of each vector. That it is the right one no kernel can tell
      */
@@ -390,10 +395,10 @@ public final class Forwarding implements AutoCloseable {
      * Forwards a line with direct EOI: the guest's EOI ends the interrupt of the host, which does not mask it. It needs
      * a kernel that the caller names as having the ABI of 2014, and a platform on which it harms no other device.
      *
-     * @param policy what this process cannot know of the line: its other handlers, whether it is shareable, and what
-     *     the administrator asserts. The kind of the device, whether the interrupt is a level and whether the
-     *     architecture maps the EOI are taken from the interrupt and the VM, whatever the policy says
-     * @return a line whose {@link ForwardedIrq#directEoi} is the decision, with what it breaks
+     * @param policy facts about the line that this process cannot know: its other handlers, whether it is shareable,
+     *     and the administrator's assertion. The interrupt and the VM, not the policy, decide the kind of the device,
+     *     whether the interrupt is a level, and whether the architecture maps the EOI
+     * @return a line whose {@link ForwardedIrq#directEoi} is the decision and lists what it breaks
      * @throws IllegalStateException if direct EOI is refused: the message says why
      * @throws KernelException ENXIO on every kernel without that ABI; else as {@link #forward(LineIrq, Gsi)}
      */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.forward;
 
-/** How an interrupt of a device reaches the guest, best first. */
+/** The ways in which a device's interrupt reaches the guest, best first. */
 public enum Mechanism {
     /**
      * VFIO signals the eventfd of an irqfd, and KVM injects. If hardware can post the interrupt, it does, and the host

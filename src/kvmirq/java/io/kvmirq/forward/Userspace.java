@@ -13,7 +13,7 @@ import java.util.Objects;
  * that takes the eventfds of the device, and the way into the guest. The VMM runs the loop in a thread of its own.
  *
  * @param loop takes the signals; only while the VMM runs it, interrupts arrive
- * @param injector raises what was signalled
+ * @param injector raises the signalled interrupts in the guest
  */
 public record Userspace(EventLoop loop, Injector injector) {
     public Userspace {
@@ -24,13 +24,13 @@ public record Userspace(EventLoop loop, Injector injector) {
     /**
      * The guest's interrupt controllers, as far as they take interrupts of devices. Called in the thread of the loop,
      * lines also in the thread that ends, masks, moves or closes an interrupt, and with no lock of this library held:
-     * it may take locks of the VMM, and look at forwarded interrupts and change them. What it throws in the loop is
-     * logged, and that message is lost; a line is tried again a few times.
+     * it may take locks of the VMM, and look at forwarded interrupts and change them. An exception that it throws in
+     * the loop is logged, and that message is lost. A line's injection is retried a few times.
      *
      * <p>When {@code mask}, {@code reroute}, {@code moveTo} or {@code close} of an interrupt returns, or {@code close}
-     * of its {@link Forwarding} or of the {@link EventLoop}, its injection has ended: they wait for the one under way,
-     * except in its own thread, where it is the last one. Call these without a lock that the injector takes. Two
-     * injectors that mask each other's line wait for each other.
+     * of its {@link Forwarding} or of the {@link EventLoop}, its injection has ended. These methods wait for an
+     * injection that runs in another thread; called by the injector itself, they make its injection the last one. Call
+     * them without a lock that the injector takes. Two injectors that mask each other's line wait for each other.
      */
     public interface Injector {
         /** Delivers a message, edge-triggered, as a device's write of it does. */
@@ -47,7 +47,7 @@ public record Userspace(EventLoop loop, Injector injector) {
 
     /**
      * Into the controllers that KVM has for {@code vm}: messages need its LAPICs (on arm64 an ITS), lines the full
-     * irqchip; on arm64 line n is SPI n + 32. What the guest does not accept is dropped, as hardware does.
+     * irqchip; on arm64 line n is SPI n + 32. Interrupts that the guest does not accept are dropped, as by hardware.
      */
     public static Userspace into(Vm vm, EventLoop loop) {
         Objects.requireNonNull(loop, "loop is null");

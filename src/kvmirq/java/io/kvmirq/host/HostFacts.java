@@ -131,7 +131,7 @@ public final class HostFacts {
         return processor().vendor();
     }
 
-    /** Whether the host is one of arm64: by its processor, or by its interrupt controller. */
+    /** Whether the host is an arm64 machine, judged by its processor or its interrupt controller. */
     public boolean isArm() {
         Boolean known = arm;
         if (known == null) {
@@ -180,7 +180,7 @@ public final class HostFacts {
         return new HostLimits(tree);
     }
 
-    /** Who may use io_uring. */
+    /** The host's restrictions on io_uring. */
     public HostIoUring ioUring() {
         return new HostIoUring(tree);
     }
@@ -190,14 +190,14 @@ public final class HostFacts {
         return kvm().hasFlag("hypervisor");
     }
 
-    /** How KVM posts with AVIC on this kernel. Empty if the version is not known. */
+    /** The way in which KVM of this kernel version posts with AVIC. Empty if the version is not known. */
     public Optional<AvicKernel> avicKernel() {
         return isSince(6, 17).map(since -> since ? AvicKernel.FROM_6_17 : AvicKernel.UP_TO_6_16);
     }
 
     /**
-     * How KVM on arm64 finds the LPI of a host irq. Empty if the version is not known; stable kernels may have the
-     * later way.
+     * The way in which KVM on arm64 finds the LPI of a host irq. Empty if the version is not known. A stable kernel may
+     * use the way of a later version.
      */
     public Optional<VlpiKernel> vlpiKernel() {
         return isSince(6, 16).map(since -> since ? VlpiKernel.BY_HOST_IRQ : VlpiKernel.BY_ROUTE);

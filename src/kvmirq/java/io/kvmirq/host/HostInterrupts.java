@@ -66,7 +66,7 @@ public final class HostInterrupts implements HostIrqs {
     }
 
     /**
-     * An irq of a device, whoever handles it.
+     * An irq of a device, with any handler.
      *
      * @param count how often the host handled it, on all CPUs
      * @param handlers the names of its handlers, separated by commas; they may be of any driver
@@ -108,7 +108,7 @@ public final class HostInterrupts implements HostIrqs {
     private HostInterrupts() {}
 
     /**
-     * Reads pieces of whole lines. A line that is longer than a piece is none of the kernel, and is left out.
+     * Reads pieces of whole lines. A line that is longer than a piece does not come from the kernel, and is left out.
      *
      * @throws UncheckedIOException if there are more than {@link #LONGEST} bytes
      */

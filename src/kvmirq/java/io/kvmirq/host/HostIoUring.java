@@ -5,7 +5,7 @@ import io.kvmirq.backend.HostFiles;
 import java.util.Optional;
 
 /**
- * Who may use io_uring on a host, as this process is. For one thread.
+ * The host's restrictions on io_uring, and whether this process passes them. For one thread.
  *
  * <p>Source: {@code io_uring_allowed()} in io_uring/io_uring.c, {@code task_seccomp()}, {@code task_cap()} and {@code
  * task_state()} in fs/proc/array.c.
@@ -24,8 +24,8 @@ public final class HostIoUring {
     }
 
     /**
-     * The sysctl kernel.io_uring_disabled: 0 for nobody, 1 for all who have neither CAP_SYS_ADMIN nor the group, 2 for
-     * all. Empty before Linux 6.6, without io_uring in the kernel, and if it is not shown.
+     * The sysctl kernel.io_uring_disabled: 0 allows io_uring to every process, 1 only to processes with CAP_SYS_ADMIN
+     * or in the group, 2 to none. Empty before Linux 6.6, in a kernel without io_uring, and if the file cannot be read.
      */
     public Optional<String> disabled() {
         Optional<String> text = tree.text(SYSCTL + "disabled");

@@ -6,7 +6,8 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * The limits that the interrupt path meets: those of a process, and the vectors of the host's CPUs. For one thread.
+ * Limits that matter to the interrupt path: those of a process, and the interrupt vectors of the host's CPUs. For one
+ * thread.
  *
  * <p>Source: {@code proc_pid_limits()} in fs/proc/base.c, {@code task_cap()} in fs/proc/array.c, {@code
  * irq_domain_debug_show_one()} in kernel/irq/irqdomain.c with {@code x86_vector_debug_show()} and {@code

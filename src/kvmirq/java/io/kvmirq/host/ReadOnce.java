@@ -15,9 +15,9 @@ import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The files of a host as one command sees them: each is read once, and what was asked for is remembered, so that a
- * capture holds exactly what an analysis reads. Larger files than {@value #LARGE} bytes are not kept in memory and read
- * again. Thread-safe.
+ * The files of a host for one command. Each file is read once, and every request is remembered, so a capture holds
+ * exactly the files that an analysis reads. Files larger than {@value #LARGE} bytes are not kept in memory; they are
+ * read again. Thread-safe.
  */
 public final class ReadOnce implements HostFiles {
     private static final int LARGE = 1 << 20;
@@ -40,7 +40,7 @@ public final class ReadOnce implements HostFiles {
      *
      * @param files the bytes of each file that were asked for
      * @param links the target of each symbolic link
-     * @param names files and directories of which only the name was seen, in a list
+     * @param names files and directories that were only seen as names in a listing
      * @param denied files and directories that may not be read
      * @param owners who may use a file
      */

@@ -76,7 +76,7 @@ public final class TracingInstances {
                 : tree.reading(process) == HostFiles.Reading.ABSENT;
     }
 
-    /** The name of an instance of this process. Empty if /proc does not show what it is made of. */
+    /** The name of an instance of this process. Empty if /proc does not show its parts. */
     public static Optional<String> ownName() {
         HostFiles tree = here();
         String stat = tree.text("proc/self/stat").orElse("");

@@ -23,7 +23,7 @@ import java.util.OptionalInt;
  * @param kvmDevices the kinds of its KVM devices, such as {@code kvm-vfio} and {@code kvm-arm-vgic-v3}
  * @param eventfds its eventfds, in the order of their descriptors
  * @param devices the PCI devices that it has open through VFIO
- * @param mayHave those that it may have open too: they are in an IOMMU group that it holds, and nothing shows more
+ * @param mayHave further devices that it may have open: it holds their IOMMU group, and no file shows more
  */
 public record VmProcess(
         int pid,

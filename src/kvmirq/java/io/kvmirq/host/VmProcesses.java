@@ -22,7 +22,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * The processes that hold VMs. A process may end while it is read: what was read until then is kept.
+ * The processes that hold VMs. A process may end while it is read: the facts read until then are kept.
  *
  * @param all in the order of their numbers
  * @param unreadable how many processes do not show their descriptors to this user

@@ -109,10 +109,10 @@ public class Calls {
     }
 
     /**
-     * Warns the user in the log of a mistake that the kernel accepts, when it is made first with this kernel. A thread of
-     * its own logs: the caller may hold locks.
+     * Logs a warning about a user's mistake that the kernel accepts, the first time it is made with this {@link
+     * Kernel}. A separate thread writes the log, because the caller may hold locks.
      *
-     * @param where what it was made with, before the mistake in the text
+     * @param where the operands of the call; the text begins with them, and the mistake follows
      */
     protected final void warnOnce(String where, String mistake) {
         kernel.reports().warnOnce(mistake, where + mistake + kernel.here());
@@ -132,8 +132,8 @@ public class Calls {
     }
 
     /**
-     * Runs code of the user that was given to be told of something. What it throws is logged, since the change that it is
-     * told of has happened.
+     * Runs a listener of the user. An exception of the listener is logged and not rethrown, because the change that it
+     * reports has already happened.
      *
      * @param what names the code, for the log
      */
@@ -175,8 +175,8 @@ public class Calls {
 
     /**
      * Makes one call on {@code fd}. For calls that do not wait. The call is repeated after EINTR, when it has done
-     * nothing: {@code KVM_CREATE_VM} answers EINTR whenever a signal is pending, such as a profiler's
-     * ({@code mm_take_all_locks()} in mm/mmap.c). Where nothing may be allocated, use {@link #begin} and {@link #end}.
+     * nothing: {@code KVM_CREATE_VM} answers EINTR whenever a signal is pending, such as a profiler's ({@code
+     * mm_take_all_locks()} in mm/mmap.c). Code that must not allocate uses {@link #begin} and {@link #end}.
      */
     protected final int on(Fd fd, IntUnaryOperator call) {
         int raw = begin(fd);
@@ -259,7 +259,7 @@ public class Calls {
         return Fd.adopt(kernel, kind, number, ownership, owner);
     }
 
-    /** Whether the eventfd was made elsewhere. It may then be a descriptor of another kind of file. */
+    /** Whether the eventfd was adopted. The descriptor of an adopted eventfd may belong to another kind of file. */
     protected static boolean isAdopted(EventFd event) {
         return event.isAdopted();
     }
@@ -270,10 +270,10 @@ public class Calls {
     }
 
     /**
-     * Makes one call in which the kernel uses the mapping, and keeps the memory mapped meanwhile.
+     * Makes one call in which the kernel uses the mapping, and keeps the memory mapped during the call.
      *
-     * @param start what the call left in the first bytes, even if the mapping's owner was closed during the call; unchanged
-     *     where it failed
+     * @param start receives the first bytes of the mapping after the call, even if the mapping's owner was closed
+     *     during the call; unchanged if the call failed
      * @return the call's result
      */
     protected static int after(Mapping mapping, IntSupplier call, long[] start) {

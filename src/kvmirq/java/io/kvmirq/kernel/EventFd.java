@@ -76,7 +76,7 @@ public final class EventFd implements AutoCloseable {
     }
 
     /**
-     * A counter at 0 of which {@link #drain} takes 1 at a time.
+     * An eventfd with count 0. Each {@link #drain} takes 1 from its count (a semaphore).
      *
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM
      */
@@ -264,7 +264,7 @@ public final class EventFd implements AutoCloseable {
      * As {@link #drain()}, also after {@link #close}: for the holder of a lease.
      *
      * @param raw the number of the lease
-     * @param count 8 bytes that no other thread uses meanwhile
+     * @param count 8 bytes; no other thread may use them during the call
      */
     long drain(int raw, ByteBuffer count) {
         KernelBackend backend = kernel.backend();
@@ -285,7 +285,7 @@ public final class EventFd implements AutoCloseable {
      * @return whether there is; false when the time is over
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM: the first call that has to wait makes a second eventfd,
      *     by which {@link #close} ends the wait
-     * @throws ClosedHandleException when closed before or meanwhile
+     * @throws ClosedHandleException if the eventfd was closed before or during the call
      * @throws IllegalStateException on a virtual thread
      */
     public boolean await(Duration timeout) {

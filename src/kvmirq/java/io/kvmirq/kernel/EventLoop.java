@@ -29,22 +29,22 @@ import org.jspecify.annotations.Nullable;
  * }
  * }</pre>
  *
- * <p>A doorbell says that there is something to look at, and what there is stands elsewhere, as in the queues of
- * virtio. Its eventfd is never read, which makes it several times quicker, so it is the way for ioeventfds. Rings
- * coalesce: the handler begins at least once after each ring, and once for all the rings before it begins. It may also
- * be called without a new ring, when it is registered or resumed.
+ * <p>A doorbell says only that there is work; the work itself is stored elsewhere, as in the queues of virtio. The loop
+ * never reads a doorbell's eventfd, which makes it several times quicker. Use doorbells for ioeventfds. Rings coalesce:
+ * the handler begins at least once after each ring, and once for all the rings before it begins. It may also be called
+ * without a new ring, when it is registered or resumed.
  *
- * <p>{@link #register} takes the count of each eventfd and gives it to the handler: for a VMM without interrupt
- * controllers in the kernel.
+ * <p>{@link #register} reads the count of each eventfd and passes it to the handler. Use it for a VMM without in-kernel
+ * interrupt controllers.
  *
- * <p>Handlers run one at a time, in the thread that is in {@link #run} or {@link #poll}. They may call everything here
- * except these two. What a handler throws is logged as an error; the handler stays registered, the loop goes on, and
- * the count of that call is not given again.
+ * <p>Handlers run one at a time, in the thread that is in {@link #run} or {@link #poll}. They may call every method of
+ * the loop except these two. If a handler throws, the loop logs an error, keeps the handler registered and goes on; the
+ * count of that call is not passed again.
  *
  * <p>An eventfd that feeds an irqfd is never seen here while the irqfd is assigned: KVM takes each signal first.
  *
  * <p>Thread-safe. {@link #run} and {@link #poll} block, do not end on {@link Thread#interrupt}, and refuse virtual
- * threads; they take one thread at a time. Waiting, draining and calling a handler allocate nothing.
+ * threads. Only one thread at a time may be in them. Waiting, draining and calling a handler allocate nothing.
  */
 public final class EventLoop implements AutoCloseable {
     /** No registration has it; its slot is the first. */
@@ -96,8 +96,9 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * A loop without registrations. The first one of a process takes about 10 ms: the kernel registers the process for
-     * membarrier(2), by which {@link Registration#close} waits for a handler without a cost for those that run.
+     * A loop without registrations. The first loop of a process takes about 10 ms, because the kernel registers the
+     * process for membarrier(2). Thanks to it {@link Registration#close} waits for a running handler without a cost for
+     * handlers.
      *
      * @throws KernelException EMFILE, ENFILE, ENOMEM: it needs two descriptors
      */
@@ -106,13 +107,14 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * A loop without registrations that waits for doorbells with io_uring, where the kernel allows that and is Linux
-     * 6.1 or newer and a descriptor is left for the ring, and else with epoll: {@link #refusedIoUring} says why.
+     * A loop without registrations that waits for doorbells with io_uring. This needs Linux 6.1 or newer, a kernel that
+     * allows io_uring, and a free descriptor for the ring. Otherwise the loop uses epoll, and {@link #refusedIoUring}
+     * says why.
      *
      * <p>A ring belongs to the thread that waits, so another thread in {@link #poll} or {@link #run} makes a new one. A
      * registration that is closed while no thread is in them keeps the kernel's file of its eventfd open until one is,
-     * or until the loop is closed. Where more than a thousand doorbells ring between two waits, each is heard, and some
-     * twice.
+     * or until the loop is closed. If more than a thousand doorbells ring between two waits, every handler is called,
+     * some twice.
      *
      * @throws KernelException as {@link #create}
      */
@@ -145,9 +147,9 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Gives each signal of {@code event} to {@code handler}, and at once what was signalled before. The registration
-     * leases the eventfd: closing it earlier takes effect when the registration is closed. A borrowed eventfd must stay
-     * open as long.
+     * Calls {@code handler} for the signals of {@code event}. Signals from before this call reach it at once. The
+     * registration leases the eventfd: closing it earlier takes effect when the registration is closed. A borrowed
+     * eventfd must stay open as long.
      *
      * @throws KernelException EEXIST if this loop has the eventfd already; ENOSPC beyond
      *     /proc/sys/fs/epoll/max_user_watches; ENOMEM
@@ -236,12 +238,12 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Waits until an eventfd is signalled, and calls the handlers of those that are: one round, for a VMM with a loop
-     * of its own. A round ends after 256 handlers, and with io_uring earlier if the kernel gives fewer at once; the next
-     * round calls the others.
+     * Waits until an eventfd is signalled, and calls the handlers of all signalled eventfds. This is one round, for a
+     * VMM with a loop of its own. A round ends after 256 handlers, and with io_uring earlier if the kernel gives fewer
+     * at once; the next round calls the others.
      *
      * @param timeout waits at most this long; not at all when zero or negative
-     * @return how many handlers were called; 0 when the time is over, or after {@link #close} meanwhile
+     * @return the number of handlers that were called; 0 after the timeout, or if {@link #close} ended the wait
      * @throws ClosedHandleException if the loop was closed before
      * @throws IllegalStateException as {@link #run}
      */
@@ -506,8 +508,8 @@ public final class EventLoop implements AutoCloseable {
         }
 
         /**
-         * Lets signals through again, and at once those that came meanwhile; a doorbell's handler is called at once if
-         * its count is not 0.
+         * Ends {@link #pause}. Signals that came during the pause are delivered at once. A doorbell's handler is called
+         * at once if its eventfd's count is not 0.
          *
          * @throws IllegalStateException after {@link #close}
          */

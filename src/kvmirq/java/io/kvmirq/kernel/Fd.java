@@ -148,8 +148,8 @@ public final class Fd extends UseCount {
     }
 
     /**
-     * As {@link #adopt(Kernel, String, int, Ownership)}, with the object that owns it. If that cannot be made, the
-     * descriptor stays the caller's and open.
+     * As {@link #adopt(Kernel, String, int, Ownership)}, with the object that owns it. If the owner cannot be made, the
+     * descriptor stays open and still belongs to the caller.
      *
      * @return the owner
      */
@@ -200,7 +200,7 @@ public final class Fd extends UseCount {
         return number;
     }
 
-    /** Ends a call; closes if that was asked for meanwhile. */
+    /** Ends a call. Closes the descriptor if a close was requested during the call. */
     void exit() {
         if (finish()) {
             release();

@@ -248,8 +248,8 @@ public final class Kernel implements AutoCloseable {
 
     /**
      * The system calls of this kernel's binding, for requests that have no method yet: with a constant of {@link
-     * io.kvmirq.uapi} and the number that a lease of a handle gives, such as of {@code Vcpu.fd()}. Nothing is checked, and
-     * nothing is learned from such a call.
+     * io.kvmirq.uapi} and the number that a lease of a handle gives, such as of {@code Vcpu.fd()}. The library does not
+     * check such a call, and does not see its effect on a VM or device.
      *
      * @throws IllegalStateException if the backend is a mock that was not told of them
      */
@@ -271,7 +271,7 @@ public final class Kernel implements AutoCloseable {
         return handles;
     }
 
-    /** Logs. A log handler that throws changes nothing of what is under way. */
+    /** Logs. If a log handler throws, the current operation continues unchanged. */
     void log(Level level, String message, @Nullable Throwable cause) {
         try {
             logger.log(level, message, cause);
@@ -305,7 +305,8 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * From now on {@link #openHandles} tells of each handle where it was made, and warnings name the line of their cause.
+     * From now on {@link #openHandles} also names the line that made each handle, and warnings name the line that
+     * caused them.
      *
      * @param line the line of the program that is running now, from the stack; called in the thread that makes the handle,
      *     which may hold locks: it must not wait, nor call this library

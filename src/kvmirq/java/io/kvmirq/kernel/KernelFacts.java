@@ -17,7 +17,7 @@ public record KernelFacts(Architecture architecture, OptionalInt guestAddressBit
         Objects.requireNonNull(guestAddressBits, "guestAddressBits is null");
     }
 
-    /** An architecture of KVM, by the capabilities that no other one has. */
+    /** An architecture of KVM. The library recognises it by capabilities that only this architecture has. */
     public enum Architecture {
         X86_64("x86_64"),
         ARM64("arm64"),

@@ -103,7 +103,7 @@ public final class Mapping {
      * The memory that {@code fd} shares with this process. It stays when {@code fd} is closed.
      *
      * @param offset of the file, a multiple of the page size
-     * @throws io.kvmirq.KernelException what the kernel answers for this kind of file
+     * @throws io.kvmirq.KernelException the errno depends on the kind of the file
      */
     public static Owner of(Fd fd, long offset, long length) {
         int raw = fd.enter();
@@ -124,7 +124,7 @@ public final class Mapping {
     }
 
     /**
-     * A use that lasts until the lease is closed: until then the memory stays mapped, whatever becomes of its owner.
+     * A use of the mapping. Until the lease is closed the memory stays mapped, even if its owner is closed.
      *
      * @throws ClosedHandleException after the owner closed it
      */

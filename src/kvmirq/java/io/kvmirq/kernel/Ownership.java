@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kernel;
 
-/** Who closes an adopted file descriptor. */
+/** The party that closes an adopted file descriptor: the library or the caller. */
 public enum Ownership {
     /** Our {@code close()} closes it. */
     OWNED,

@@ -3,13 +3,13 @@ package io.kvmirq.kernel;
 
 import org.jspecify.annotations.Nullable;
 
-/** Steps that are all taken, whatever one of them throws. */
+/** Steps that all run, even if some of them throw. */
 public final class Steps {
     private Steps() {}
 
     /**
-     * Takes each step in order. What the last one of them threw is thrown then, with the others suppressed; if one threw
-     * an Error, the first Error is thrown as it is.
+     * Runs every step in order, even if some of them throw. Then throws the last exception, with the others suppressed.
+     * If a step threw an Error, throws the first Error instead, unchanged.
      */
     public static void all(Iterable<? extends Runnable> steps) {
         @Nullable RuntimeException failure = null;

@@ -16,13 +16,13 @@ import java.util.Map;
 public record ArmRegister(long id) {
     /** The stack pointer of EL0. */
     public static final ArmRegister SP = core(KvmArmRegs.SP);
-    /** Where the guest goes on. */
+    /** The program counter: the address of the guest's next instruction. */
     public static final ArmRegister PC = core(KvmArmRegs.PC);
     /** Mode, masks and condition flags; 0x3c5 after a reset: EL1h with all interrupts masked. */
     public static final ArmRegister PSTATE = core(KvmArmRegs.PSTATE);
     /** The stack pointer of EL1. */
     public static final ArmRegister SP_EL1 = core(KvmArmRegs.SP_EL1);
-    /** Where an exception of EL1 returns to. */
+    /** The return address of an exception taken to EL1. */
     public static final ArmRegister ELR_EL1 = core(KvmArmRegs.ELR_EL1);
     /** The PSTATE that an exception of EL1 returns to. */
     public static final ArmRegister SPSR_EL1 = core(KvmArmRegs.SPSR);
@@ -34,7 +34,7 @@ public record ArmRegister(long id) {
     public static final ArmRegister MPIDR_EL1 = system(3, 0, 0, 0, 5);
     /** Control of EL1: bit 0 turns the MMU on. */
     public static final ArmRegister SCTLR_EL1 = system(3, 0, 1, 0, 0);
-    /** Where floating point and SVE trap. */
+    /** The traps of floating-point and SVE instructions. */
     public static final ArmRegister CPACR_EL1 = system(3, 0, 1, 0, 2);
     /** The page table of the lower addresses. */
     public static final ArmRegister TTBR0_EL1 = system(3, 0, 2, 0, 0);

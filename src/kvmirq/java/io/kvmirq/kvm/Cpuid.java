@@ -11,7 +11,7 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * What a vCPU of x86 answers to CPUID. Immutable.
+ * The answers of an x86 vCPU to the CPUID instruction. Immutable.
  *
  * <p>Source: {@code struct kvm_cpuid2} in asm/kvm.h; Intel SDM vol. 2, CPUID.
  */
@@ -65,7 +65,7 @@ public final class Cpuid {
         return read(new HostCpuCalls(kernel).supported(MOST_LEAVES));
     }
 
-    /** These answers, such as {@link #leaves} gave on another host. */
+    /** Makes the answers from these leaves, such as the {@link #leaves} of another host. */
     public static Cpuid of(List<Leaf> leaves) {
         Objects.requireNonNull(leaves, "leaves is null");
         return new Cpuid(leaves);
@@ -111,7 +111,7 @@ public final class Cpuid {
         return leaves;
     }
 
-    /** The answer to a question; empty if there is none, and the guest reads zeros. */
+    /** The answer to a question. If it is empty, the guest reads zeros. */
     public Optional<Leaf> leaf(int function, int index) {
         return leaves.stream().filter(leaf -> leaf.answers(function, index)).findFirst();
     }
@@ -144,7 +144,7 @@ public final class Cpuid {
     }
 
     /**
-     * For one of several vCPUs, each of which is a core of one package: its APIC id, and the number of cores.
+     * A copy for one vCPU of a package in which each vCPU is a core. Sets its APIC id and the number of cores.
      *
      * @param apicId of the vCPU, which is its id
      * @param vcpus at least 1

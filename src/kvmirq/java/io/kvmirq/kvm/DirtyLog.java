@@ -6,9 +6,9 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 
 /**
- * Which pages of guest memory were written since they were asked for last: by the guest, and by KVM on its own. Writes
- * of this process through a {@link io.kvmirq.kernel.Mapping} and those of a device are not among them. A page that the
- * guest only read may be.
+ * The pages of guest memory that the guest, or KVM itself, wrote since the last {@link #take}. Writes of this process
+ * through a {@link io.kvmirq.kernel.Mapping} and writes of devices are not logged. A page that the guest only read may
+ * be logged.
  *
  * <pre>{@code
  * try (DirtyLog log = memory.logDirtyPages()) {
@@ -53,7 +53,7 @@ public final class DirtyLog implements AutoCloseable {
         memory.take(this, request, bitmap);
     }
 
-    /** How many pages {@link #take} found. */
+    /** The number of pages that the last {@link #take} found. */
     public synchronized long count() {
         long count = 0;
         for (int at = 0; at < bitmap.limit(); at += Long.BYTES) {

@@ -9,8 +9,8 @@ import java.nio.ByteBuffer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Memory of the guest, shared with this process: a memory slot of the VM. It leases the VM, and the memory, which stays
- * mapped for as long as the guest has it, whatever else is closed. Thread-safe.
+ * Memory of the guest, shared with this process: a memory slot of the VM. It leases the VM and the memory: the memory
+ * stays mapped for as long as the guest has it, even if VM and mapping are closed. Thread-safe.
  */
 public final class GuestMemory implements AutoCloseable {
     private final Vm vm;

@@ -20,7 +20,7 @@ public final class IoapicState extends X86State {
     }
 
     /**
-     * A copy that {@link #bytes} gave, such as on another host.
+     * Makes the state from {@link #bytes}, for example from another host.
      *
      * @throws IllegalArgumentException for more or fewer bytes
      */

@@ -138,8 +138,8 @@ public final class Irqfd implements AutoCloseable {
     }
 
     /**
-     * An irqfd that is masked from its beginning: KVM does not know of it before {@link #unmask}. What was signalled
-     * before stays in the eventfd until then.
+     * An irqfd that is masked from its beginning: KVM does not know of it before {@link #unmask}. Until then signals
+     * stay in the eventfd.
      *
      * @param resample for a level interrupt, as {@link Vm#assignLevelIrqfd}
      */
@@ -207,10 +207,10 @@ public final class Irqfd implements AutoCloseable {
     }
 
     /**
-     * Lets interrupts through again; one is raised now if the eventfd was signalled meanwhile.
+     * Ends {@link #mask}. If the eventfd was signalled during the mask, one interrupt is raised now.
      *
-     * @throws io.kvmirq.KernelException EBUSY when the eventfd was given to another GSI meanwhile; it stays masked. As {@link #mask}
-     *     if the last mask failed
+     * @throws io.kvmirq.KernelException EBUSY when the eventfd was assigned to another GSI during the mask; this irqfd
+     *     stays masked. As {@link #mask} if the last mask failed
      * @throws IllegalStateException after {@link #close}
      */
     public synchronized void unmask() {
@@ -251,11 +251,10 @@ public final class Irqfd implements AutoCloseable {
     }
 
     /**
-     * Closes many irqfds, of one VM or of several: when it returns none of them is left in the kernel. Where the {@link
-     * EventFd} was closed before, and the kernel's file of it has no other holder, the file's end takes the irqfd with
-     * it: close the eventfds first, and the cost of all is a fraction of closing each irqfd. One that was adopted or
-     * leased by {@link EventFd#fd} may have a duplicate, and one that something else leases is in use: those irqfds are
-     * deassigned each.
+     * Closes many irqfds, of one VM or of several: when it returns none of them is left in the kernel. An irqfd ends
+     * when the last descriptor of its eventfd is closed, so close the {@link EventFd}s first: closing all irqfds then
+     * costs a fraction of closing each. An eventfd that was adopted or leased by {@link EventFd#fd} may have a
+     * duplicate, and an eventfd that has another lease is in use: the irqfds of these are deassigned one by one.
      *
      * <p>If another thread is starting a child process at this moment, the child holds the files until its exec, and
      * the irqfds stay as long; no signal can come by then. Idempotent, never fails.

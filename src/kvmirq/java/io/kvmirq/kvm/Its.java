@@ -71,8 +71,8 @@ public final class Its extends KvmDevice {
     }
 
     /**
-     * Reads the tables back. Set the registers before. After EEXIST nothing is mapped, but the kernel may still deliver
-     * an event that it delivered before, because it remembers where to.
+     * Restores the tables from guest memory. Set the registers before. After EEXIST no event is mapped, but the kernel
+     * may still deliver events from its cache of earlier deliveries.
      *
      * @throws io.kvmirq.KernelException EBUSY while a vCPU runs; EEXIST when the ITS has collections already, see
      *     {@link #reset}; EINVAL for tables that contradict themselves; EFAULT as {@link #saveTables}

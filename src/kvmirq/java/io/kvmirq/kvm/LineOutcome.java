@@ -11,7 +11,7 @@ public sealed interface LineOutcome {
     /** It was pending already. The kernel's status 0. */
     LineOutcome COALESCED = new Coalesced();
 
-    /** @param count what the chips and LAPICs that took it add up to, at least 1 */
+    /** @param count the sum of the results of all chips and LAPICs that accepted it, at least 1 */
     record Accepted(int count) implements LineOutcome {
         private static final Accepted ONE = new Accepted(1);
         private static final Accepted TWO = new Accepted(2);

@@ -14,7 +14,7 @@ public sealed interface MsiOutcome {
     /**
      * A LAPIC took it, also when that vector was pending already: KVM does not report coalescing here.
      *
-     * @param vcpus how many, at least 1
+     * @param vcpus the number of vCPUs whose LAPIC took it, at least 1
      */
     record Delivered(int vcpus) implements MsiOutcome {
         private static final Delivered TO_ONE = new Delivered(1);

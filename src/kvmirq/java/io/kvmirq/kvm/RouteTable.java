@@ -300,7 +300,7 @@ public final class RouteTable {
         return held.get(gsi.number());
     }
 
-    /** How often the kernel's table was replaced. */
+    /** The number of times that the kernel's table was replaced. */
     public synchronized long commits() {
         return commits;
     }
@@ -341,7 +341,7 @@ public final class RouteTable {
             return gsi;
         }
 
-        /** Routes exactly this GSI, whatever it had. */
+        /** Routes exactly this GSI, and replaces the routes that it had. */
         public Edit replace(Gsi gsi, MsiMessage message) {
             requireOpen();
             remove(gsi);

@@ -103,8 +103,9 @@ public final class Vcpu implements AutoCloseable {
     /**
      * Gives the vCPU the host's type and these features (arm64), and resets its registers.
      *
-     * @throws io.kvmirq.KernelException EINVAL for other features than before, since 6.5 also than another vCPU of the
-     *     VM has, {@link Feature#POWER_OFF} aside; ENOENT for a feature that the host does not have
+     * @throws io.kvmirq.KernelException EINVAL if the features differ from those of an earlier call, or since 6.5 from
+     *     those of another vCPU of the VM ({@link Feature#POWER_OFF} may differ); ENOENT for a feature that the host
+     *     does not have
      * @throws UnsupportedOperationException if the kernel is not arm64
      */
     public void initialize(Feature... features) {
@@ -245,7 +246,7 @@ public final class Vcpu implements AutoCloseable {
         this.cpuid = cpuid;
     }
 
-    /** What {@link #setCpuid} gave last (x86). */
+    /** The CPUID leaves of the last {@link #setCpuid} (x86). */
     public Optional<Cpuid> cpuid() {
         return Optional.ofNullable(cpuid);
     }
@@ -288,7 +289,7 @@ public final class Vcpu implements AutoCloseable {
     /**
      * Gives the vCPU these segment and control registers (x86).
      *
-     * @throws io.kvmirq.KernelException EINVAL if they contradict each other, or the base of the LAPIC is none
+     * @throws io.kvmirq.KernelException EINVAL if they contradict each other, or the base of the LAPIC is invalid
      */
     public void setSystemRegisters(X86SystemRegisters registers) {
         write("CR0", KernelCall.SREGS_SET, Uapi.KVM_SET_SREGS, registers);
@@ -308,7 +309,7 @@ public final class Vcpu implements AutoCloseable {
     /**
      * Writes model specific registers, in their order (x86).
      *
-     * @throws MsrRefusedException for one that KVM or the vCPU's CPUID lacks, or that does not take its value; those
+     * @throws MsrRefusedException for an MSR that KVM or the vCPU's CPUID lacks, or that refuses the value; the MSRs
      *     before it are written
      */
     public void setMsrs(X86Msrs msrs) {
@@ -574,7 +575,7 @@ public final class Vcpu implements AutoCloseable {
         return read("a LAPIC", KernelCall.LAPIC_GET, Uapi.KVM_GET_LAPIC, into);
     }
 
-    /** To be leased, for what has no method here. */
+    /** The descriptor, to be leased for calls that have no method here. */
     public Fd fd() {
         return calls.fd();
     }

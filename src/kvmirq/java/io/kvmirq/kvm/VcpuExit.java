@@ -181,12 +181,12 @@ public final class VcpuExit {
         return isIo() ? byteAt(Uapi.KvmRun.IO_SIZE) : intAt(Uapi.KvmRun.MMIO_LEN);
     }
 
-    /** How many accesses of that size the guest made: more than 1 for a string instruction of a port. */
+    /** The number of accesses of that size: more than 1 for a string instruction on a port. */
     public int count() {
         return isIo() ? intAt(Uapi.KvmRun.IO_COUNT) : 1;
     }
 
-    /** What the guest wrote, or the answer so far; zero-extended. The first, if it made several. */
+    /** The value that the guest wrote, or the answer so far; zero-extended. Of several accesses, the first. */
     public long data() {
         return data(0);
     }
@@ -228,7 +228,7 @@ public final class VcpuExit {
     }
 
     /**
-     * What the guest reads, in the low bytes. The first access, if it made several.
+     * Sets the value that the guest reads, from its low bytes. Of several accesses, this answers the first.
      *
      * @throws IllegalStateException if the guest wrote, or the access was answered
      */

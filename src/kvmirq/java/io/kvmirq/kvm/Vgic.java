@@ -42,7 +42,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     /** 0 until it is asked after init. */
     private volatile int interrupts;
 
-    /** @param initialized whether a VMM does it, so that the routes are what the VMM said */
+    /** @param initialized whether a VMM initialises the VGIC, so that the routes are those that the VMM named */
     Vgic(Vm vm, Fd fd, int size, int distributorType, boolean initialized) {
         super(vm, fd);
         this.size = size;
@@ -146,10 +146,11 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     // Registers
 
     /**
-     * Reads a register of the distributor, as a VMM does to save it; some differ from what the guest reads. With a
-     * GICv2 the registers of private interrupts are those of vCPU 0, see {@link VgicV2#readDistributor(VcpuId, int)}.
+     * Reads a register of the distributor to save it. Some registers differ from the guest's view. With a GICv2,
+     * registers of private interrupts are read for vCPU 0, see {@link VgicV2#readDistributor(VcpuId, int)}.
      *
-     * @param offset bytes, a multiple of 4, below 0x10000 (GICv3) or 0x1000 (GICv2). Where no register is, 0 is read
+     * @param offset bytes, a multiple of 4, below 0x10000 (GICv3) or 0x1000 (GICv2). An offset without a register reads
+     *     0
      * @throws io.kvmirq.KernelException EBUSY before {@link #init} or while a vCPU runs; EINVAL without vCPU
      * @throws IllegalArgumentException for an offset outside this range
      * @throws IllegalStateException before the {@link #init} of a GICv2 that was created here
@@ -162,7 +163,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     /**
      * Writes a register of the distributor, as a VMM does to restore it.
      *
-     * @param offset as for {@link #readDistributor}. Where no register is, the kernel ignores the value
+     * @param offset as for {@link #readDistributor}. The kernel ignores a write to an offset without a register
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
      */
     public void writeDistributor(int offset, int value) {
@@ -204,7 +205,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
         write(KernelCall.VGIC_REGISTER, group, attribute, VgicCalls.value(value), Integer.toHexString(value));
     }
 
-    /** The value of an attribute: 4 bytes, 8 in the group of system registers. */
+    /** Reads an attribute: 8 bytes in the group of system registers, 4 bytes in every other group. */
     final ByteBuffer read(KernelCall call, int group, long attribute) {
         return get(call, group, attribute, VgicCalls.value(0L), () -> operands("get", group, attribute));
     }

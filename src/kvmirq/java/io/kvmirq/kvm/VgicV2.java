@@ -55,13 +55,13 @@ public final class VgicV2 extends Vgic {
     // Registers of a vCPU
 
     /**
-     * Reads a register of the distributor as one vCPU has it: those of interrupts 0–31 exist once for each vCPU.
-     * GICD_ISPENDR has what is latched and the high lines of level-triggered interrupts. GICD_ITARGETSR of an SPI has a
-     * bit for each vCPU, by its place in the order of creation.
+     * Reads a register of the distributor as one vCPU sees it: each vCPU has its own registers for interrupts 0–31.
+     * GICD_ISPENDR shows latched interrupts and level-triggered interrupts whose line is high. GICD_ITARGETSR of an SPI
+     * has a bit for each vCPU, by its place in the order of creation.
      *
      * @param vcpu its id; kernels before 6.7 take it for the vCPU's place in the order of creation, unless a stable
      *     release fixed that, as in Debian's 6.1
-     * @param offset bytes, a multiple of 4, below 0x1000. Where no register is, 0 is read
+     * @param offset bytes, a multiple of 4, below 0x1000. An offset without a register reads 0
      * @throws io.kvmirq.KernelException EINVAL for a vCPU that does not exist, where kernels of 6.7 and 6.8 may crash
      *     instead; EBUSY while a vCPU runs
      * @throws IllegalArgumentException for another offset, or an id above 255
@@ -73,11 +73,13 @@ public final class VgicV2 extends Vgic {
 
     /**
      * Writes a register of the distributor as one vCPU has it. GICD_IGROUPR keeps its value only after GICD_IIDR was
-     * written, with what was read or an older revision. GICD_SGIR sends an SGI of that vCPU. Restore GICD_ISPENDR before GICD_CPENDSGIR and
-     * GICD_SPENDSGIR: an SGI that it makes pending has the vCPU itself as a source.
+     * written, with the value that was read or an older revision. GICD_SGIR sends an SGI of that vCPU. Restore
+     * GICD_ISPENDR before GICD_CPENDSGIR and GICD_SPENDSGIR: an SGI that GICD_ISPENDR makes pending has the vCPU itself
+     * as a source.
      *
      * @param vcpu as for {@link #readDistributor(VcpuId, int)}
-     * @param offset as for {@link #readDistributor(VcpuId, int)}. Where no register is, the kernel ignores the value
+     * @param offset as for {@link #readDistributor(VcpuId, int)}. The kernel ignores a write to an offset without a
+     *     register
      * @throws io.kvmirq.KernelException as {@link #readDistributor(VcpuId, int)}
      */
     public void writeDistributor(VcpuId vcpu, int offset, int value) {
@@ -85,12 +87,12 @@ public final class VgicV2 extends Vgic {
     }
 
     /**
-     * Reads a register of a vCPU's CPU interface, as a VMM does to save it. Its GICC_PMR has bits 7:3 of the guest's in
-     * bits 4:0, as GICH_VMCR.VMPriMask: 0x1f is what the guest sees as 0xf8.
+     * Reads a register of a vCPU's CPU interface, as a VMM does to save it. The value of GICC_PMR is the guest's value
+     * shifted right by 3, as in GICH_VMCR.VMPriMask: 0x1f stands for the guest's 0xf8.
      *
      * @param vcpu as for {@link #readDistributor(VcpuId, int)}
      * @param offset bytes, a multiple of 4, below 0x2000: 0 (GICC_CTLR), 4 (GICC_PMR), 8 (GICC_BPR), 0x1c (GICC_ABPR),
-     *     0xd0 (GICC_APR0), 0xfc (GICC_IIDR). Where no register is, 0 is read
+     *     0xd0 (GICC_APR0), 0xfc (GICC_IIDR). An offset without a register reads 0
      * @throws io.kvmirq.KernelException as {@link #readDistributor(VcpuId, int)}
      */
     public int readCpuInterface(VcpuId vcpu, int offset) {
@@ -102,7 +104,7 @@ public final class VgicV2 extends Vgic {
      * Writes a register of a vCPU's CPU interface, as a VMM does to restore it.
      *
      * @param vcpu as for {@link #readDistributor(VcpuId, int)}
-     * @param offset as for {@link #readCpuInterface}. Where no register is, the kernel ignores the value
+     * @param offset as for {@link #readCpuInterface}. The kernel ignores a write to an offset without a register
      * @param value GICC_PMR as {@link #readCpuInterface} gives it
      * @throws io.kvmirq.KernelException as {@link #readDistributor(VcpuId, int)}
      */

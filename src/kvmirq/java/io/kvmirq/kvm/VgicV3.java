@@ -137,7 +137,7 @@ public final class VgicV3 extends Vgic {
      * Reads a register of a vCPU's redistributor. A vCPU is found by its affinity, which follows from its id unless the
      * VMM has changed MPIDR_EL1.
      *
-     * @param offset bytes, a multiple of 4, below {@value #REDISTRIBUTOR_SIZE}. Where no register is, 0 is read
+     * @param offset bytes, a multiple of 4, below {@value #REDISTRIBUTOR_SIZE}. An offset without a register reads 0
      * @throws io.kvmirq.KernelException EBUSY before {@link #init} or while a vCPU runs; EINVAL for a vCPU that does
      *     not exist or is not initialised
      * @throws IllegalArgumentException for another offset
@@ -242,7 +242,8 @@ public final class VgicV3 extends Vgic {
     }
 
     /**
-     * Sets the SPI's latch, or clears it. An edge that comes meanwhile to one of the 32 SPIs beside it may be lost.
+     * Sets or clears the SPI's latch. The call rewrites the latches of a block of 32 SPIs, so an edge of another SPI of
+     * the block may be lost during it.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
      * @throws IllegalArgumentException for an SPI beyond {@link #interrupts}

@@ -27,7 +27,7 @@ import java.util.function.Consumer;
 /**
  * A virtual machine: made here, or made elsewhere and adopted. Thread-safe.
  *
- * <p>What is registered with a VM (irqfds, ioeventfds, memory) leases it: {@link #close} takes effect when the last of
+ * <p>Irqfds, ioeventfds and memory that are registered with a VM lease it: {@link #close} takes effect when the last of
  * them is closed. A vCPU does not.
  */
 public final class Vm extends VmChips implements AutoCloseable {
@@ -74,8 +74,8 @@ public final class Vm extends VmChips implements AutoCloseable {
     }
 
     /**
-     * A VM that a VMM in this process made; KVM answers EIO to any other process. It needs no node of the KVM device:
-     * the kernel's architecture, which some calls depend on, is asked of the VM, once.
+     * A VM that a VMM in this process made; KVM answers EIO to any other process. No access to {@code /dev/kvm} is
+     * needed: the library asks the VM itself, once, for the architecture on which some calls depend.
      *
      * @param number the VM's descriptor
      * @param routesNow the GSI routes it has. The kernel has no call to read them, and each change replaces all: routes
@@ -157,7 +157,7 @@ public final class Vm extends VmChips implements AutoCloseable {
      * ever.
      *
      * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; EAGAIN before an ARM VGIC is initialised;
-     *     EBUSY when {@code event} feeds a GSI already, since 6.17 also one of another VM
+     *     EBUSY when {@code event} feeds a GSI already; since 6.17 also when it feeds a GSI of another VM
      */
     public Irqfd assignIrqfd(EventFd event, Gsi gsi) {
         Irqfd made = Irqfd.make(this, event, null, gsi, false);
@@ -260,8 +260,8 @@ public final class Vm extends VmChips implements AutoCloseable {
 
     /**
      * Drives the line of an SPI from user space (arm64); GSI routes have no part in it. An edge-triggered SPI latches a
-     * rise. A level-triggered one is pending while its line is high, and the last value counts, whichever source gave
-     * it. Allocates nothing.
+     * rise. A level-triggered one is pending while its line is high. The last value counts, from whichever source.
+     * Allocates nothing.
      *
      * @throws io.kvmirq.KernelException ENXIO without VGIC; EBUSY before {@link Vgic#init}; EINVAL beyond the VGIC's
      *     SPIs
@@ -293,8 +293,8 @@ public final class Vm extends VmChips implements AutoCloseable {
      * {@link io.kvmirq.kernel.EventLoop#registerDoorbell}. An address, length and data taken once cannot be taken
      * again.
      *
-     * @throws io.kvmirq.KernelException EINVAL for a range that wraps; EEXIST when another one takes the same writes;
-     *     ENOSPC when the VM's bus is full
+     * @throws io.kvmirq.KernelException EINVAL for a range that wraps; EEXIST when another ioeventfd takes the same
+     *     writes; ENOSPC when the VM's bus is full
      */
     public IoEventFd assignIoEventFd(IoAddress address, EventFd event) {
         return new IoEventFd(this, address, event);
@@ -306,7 +306,7 @@ public final class Vm extends VmChips implements AutoCloseable {
      * KVM_CHECK_EXTENSION of this VM.
      *
      * @param number {@code KVM_CAP_*} in linux/kvm.h
-     * @return 0 for a capability that this kernel does not have; else 1, or what the capability counts
+     * @return 0 for a capability that this kernel lacks; else 1, or the count that the capability reports
      * @throws io.kvmirq.KernelException EPERM when a system call filter refuses the call
      */
     public int capability(int number) {
@@ -357,8 +357,8 @@ public final class Vm extends VmChips implements AutoCloseable {
     }
 
     /**
-     * Tells of the vCPUs, of those that exist and of those to come. Of an adopted VM no vCPU is told, since not all are
-     * known.
+     * Adds a listener, which is told of the existing vCPUs and of each vCPU that is added later. For an adopted VM it
+     * is told of none, because the library does not know them all.
      */
     public void addListener(VmListener listener) {
         Objects.requireNonNull(listener, "listener is null");
@@ -395,8 +395,8 @@ public final class Vm extends VmChips implements AutoCloseable {
     }
 
     /**
-     * Memory that is mapped already, such as a {@link io.kvmirq.kernel.MemoryFile} or a region of a device. It stays
-     * mapped until the guest no longer has it, whoever closes it.
+     * Memory that is mapped already, such as a {@link io.kvmirq.kernel.MemoryFile} or a region of a device. Closing the
+     * mapping does not unmap it while the guest has the memory.
      *
      * @throws io.kvmirq.KernelException as {@link #addMemory(long, long)}
      * @throws MemorySlotsExhaustedException when all memory slots of the VM are used
@@ -409,8 +409,8 @@ public final class Vm extends VmChips implements AutoCloseable {
     }
 
     /**
-     * As {@link #addMemory(long, Mapping)}, for firmware: the guest's writes change nothing and reach the VMM as {@link
-     * VcpuExit.Reason#MMIO}. The VMM may write it.
+     * As {@link #addMemory(long, Mapping)}, but read-only for the guest, as for firmware: its writes change nothing and
+     * reach the VMM as {@link VcpuExit.Reason#MMIO}. The VMM may write it.
      *
      * @throws io.kvmirq.KernelException as {@link #addMemory(long, long)}; EINVAL where KVM_CAP_READONLY_MEM is 0
      */

@@ -37,7 +37,7 @@ public final class X86DebugRegisters extends X86Fields<X86DebugRegisters.Name, X
     }
 
     /**
-     * A copy that {@link #bytes} gave, such as on another host.
+     * Makes the state from {@link #bytes}, for example from another host.
      *
      * @throws IllegalArgumentException for more or fewer bytes
      */

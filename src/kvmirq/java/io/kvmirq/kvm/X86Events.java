@@ -4,8 +4,9 @@ package io.kvmirq.kvm;
 import io.kvmirq.uapi.Uapi;
 
 /**
- * What is on its way into a vCPU of x86, an interrupt that its LAPIC holds aside: a copy, from {@link Vcpu#events} to {@link
- * Vcpu#setEvents}. Of no use to two threads at once.
+ * The events that an x86 vCPU is about to take: exceptions, injected interrupts, NMIs, SMIs. Interrupts that wait in
+ * its LAPIC are not among them. {@link Vcpu#events} reads a copy, {@link Vcpu#setEvents} writes it back. Not
+ * thread-safe.
  *
  * <p>Source: {@code struct kvm_vcpu_events} in asm/kvm.h; Documentation/virt/kvm/api.rst, KVM_GET_VCPU_EVENTS.
  */
@@ -75,7 +76,7 @@ public final class X86Events extends X86Fields<X86Events.Name, X86Events> {
     }
 
     /**
-     * A copy that {@link #bytes} gave, such as on another host.
+     * Makes the state from {@link #bytes}, for example from another host.
      *
      * @throws IllegalArgumentException for more or fewer bytes
      */

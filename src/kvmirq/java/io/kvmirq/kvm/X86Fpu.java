@@ -43,7 +43,7 @@ public final class X86Fpu extends X86Fields<X86Fpu.Name, X86Fpu> {
     }
 
     /**
-     * A copy that {@link #bytes} gave, such as on another host.
+     * Makes the state from {@link #bytes}, for example from another host.
      *
      * @throws IllegalArgumentException for more or fewer bytes
      */
@@ -57,7 +57,7 @@ public final class X86Fpu extends X86Fields<X86Fpu.Name, X86Fpu> {
     }
 
     /**
-     * The bytes of ST0 to ST7, of which the first ten are used.
+     * The 16 bytes of a register ST0 to ST7; the first ten are used.
      *
      * @param number 0 to 7
      * @return 16 bytes, a copy

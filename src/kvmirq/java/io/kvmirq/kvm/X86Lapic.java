@@ -72,7 +72,7 @@ public final class X86Lapic extends X86State {
     }
 
     /**
-     * A copy that {@link #bytes} gave, such as on another host.
+     * Makes the state from {@link #bytes}, for example from another host.
      *
      * @throws IllegalArgumentException for more or fewer bytes
      */

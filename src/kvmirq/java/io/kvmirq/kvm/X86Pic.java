@@ -48,7 +48,7 @@ public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
     }
 
     /**
-     * A copy that {@link #bytes} gave, such as on another host.
+     * Makes the state from {@link #bytes}, for example from another host.
      *
      * @param chip master or slave
      * @throws IllegalArgumentException for more or fewer bytes, or another chip
@@ -57,7 +57,7 @@ public final class X86Pic extends X86Fields<X86Pic.Name, X86Pic> {
         return load(new X86Pic(chip), bytes);
     }
 
-    /** Which of the two it is. */
+    /** The chip of this state: master or slave. */
     public Route.Chip chip() {
         return chip;
     }

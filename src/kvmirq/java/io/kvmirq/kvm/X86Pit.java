@@ -50,7 +50,7 @@ public final class X86Pit extends X86Fields<X86Pit.Name, X86Pit> {
     }
 
     /**
-     * A copy that {@link #bytes} gave, such as on another host.
+     * Makes the state from {@link #bytes}, for example from another host.
      *
      * @throws IllegalArgumentException for more or fewer bytes
      */

@@ -56,14 +56,14 @@ public final class X86Registers extends X86Fields<X86Registers.Name, X86Register
         }
     }
 
-    /** All 0, but for bit 1 of RFLAGS, which is always set. */
+    /** All registers are 0, except RFLAGS, whose bit 1 is always set. */
     public X86Registers() {
         super(Uapi.KvmRegs.SIZE, Name.class, name -> name.offset, name -> Long.BYTES);
         set(Name.RFLAGS, 2);
     }
 
     /**
-     * A copy that {@link #bytes} gave, such as on another host.
+     * Makes the registers from {@link #bytes}, for example from another host.
      *
      * @throws IllegalArgumentException for more or fewer bytes
      */

@@ -66,7 +66,7 @@ public final class X86SystemRegisters extends X86Fields<X86SystemRegisters.Name,
     }
 
     /**
-     * A copy that {@link #bytes} gave, such as on another host.
+     * Makes the registers from {@link #bytes}, for example from another host.
      *
      * @throws IllegalArgumentException for more or fewer bytes
      */

@@ -16,9 +16,10 @@
  *
  * <p>Rules. Route first, irqfd second: a signal on an irqfd whose GSI has no route is consumed and lost. To mask, keep
  * the route and deassign the irqfd, which {@link io.kvmirq.kvm.Irqfd#mask} does: signals stay in the eventfd and arrive
- * once at {@link io.kvmirq.kvm.Irqfd#unmask}. A route table is replaced as a whole, so changes go in one transaction, and
- * none is made when nothing differs. One eventfd feeds one GSI. What is registered with a VM leases it. A vCPU's calls come
- * from the thread that it belongs to: the one that made it, or the last that took it by {@link io.kvmirq.kvm.Vcpu#moveHere}.
+ * once at {@link io.kvmirq.kvm.Irqfd#unmask}. A route table is replaced as a whole, so changes go in one transaction,
+ * and none is made when nothing differs. One eventfd feeds one GSI. Irqfds, ioeventfds and memory lease their VM. A
+ * vCPU's calls come from the thread that it belongs to: the one that made it, or the last that took it by {@link
+ * io.kvmirq.kvm.Vcpu#moveHere}.
  *
  * <p>Locks: {@link io.kvmirq.kvm.RouteTable}, {@link io.kvmirq.kvm.Irqfd} and {@link io.kvmirq.kvm.Vgic} each have one; an
  * irqfd's or a VGIC's is taken before the table's.

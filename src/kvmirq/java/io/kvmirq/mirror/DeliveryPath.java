@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.mirror;
 
-/** How the forwarding of a device's interrupt delivers it. */
+/** The path by which a forwarding delivers a device's interrupt. */
 public enum DeliveryPath {
     /** By an irqfd: the only delivery that hardware can take over. */
     KERNEL,

@@ -176,8 +176,8 @@ public sealed interface Event {
     }
 
     /**
-     * A vCPU is loaded on a CPU of the host. Without this event and the next two the mirror says nothing of what
-     * follows a vCPU's schedule: IsRun, Destination, PID.SN, PID.NV and PID.NDST.
+     * A vCPU is loaded on a CPU of the host. Without this event and the next two the mirror does not predict the fields
+     * that follow the vCPU's schedule: IsRun, Destination, PID.SN, PID.NV and PID.NDST.
      *
      * @param cpu the physical APIC id of the CPU, {@code apicid} in {@code /proc/cpuinfo}
      */

@@ -28,7 +28,7 @@ public final class Mirror {
         this.state = new State(host);
     }
 
-    /** A mirror of a VM that nothing is set up for. */
+    /** A mirror of a VM without any set-up yet. */
     public static Mirror of(MirrorHost host) {
         return new Mirror(host);
     }

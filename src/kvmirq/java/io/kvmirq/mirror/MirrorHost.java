@@ -28,7 +28,7 @@ public sealed interface MirrorHost {
         return new Arm64(Optional.empty(), kernel);
     }
 
-    /** A host of which nothing is known. */
+    /** A host without known facts. */
     static MirrorHost unknown(String reason) {
         return new Unknown(reason);
     }
@@ -50,7 +50,7 @@ public sealed interface MirrorHost {
     record Arm64(Optional<Boolean> gicv4, VlpiKernel kernel) implements MirrorHost {}
 
     /**
-     * A host of which nothing is known.
+     * A host without known facts.
      *
      * @param reason why, in one sentence
      */

@@ -4,8 +4,8 @@ package io.kvmirq.mirror;
 import io.kvmirq.backend.HostFiles;
 
 /**
- * Reads what a mirror may know of a host from the files of that host. {@link java.util.ServiceLoader} finds it, because
- * this package reads no file and its provider depends on this one.
+ * Reads the facts that a mirror may know of a host from the host's files. {@link java.util.ServiceLoader} finds it,
+ * because this package reads no file and its provider depends on this one.
  */
 public interface MirrorHostProvider {
     /**

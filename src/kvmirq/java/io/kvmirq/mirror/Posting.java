@@ -15,8 +15,8 @@ public sealed interface Posting {
     /**
      * Hardware delivers the interrupt.
      *
-     * @param what where to
-     * @param note what limits this, in one sentence
+     * @param what the target to which hardware delivers
+     * @param note a limit of this delivery, in one sentence
      */
     record Posted(Target what, Optional<String> note) implements Posting {
         @Override
@@ -42,7 +42,7 @@ public sealed interface Posting {
     /**
      * The VMM cannot know.
      *
-     * @param reason what is not known
+     * @param reason the fact that is not known
      */
     record Unknown(String reason) implements Posting {
         @Override

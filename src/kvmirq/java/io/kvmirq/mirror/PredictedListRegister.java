@@ -2,7 +2,7 @@
 package io.kvmirq.mirror;
 
 /**
- * How an interrupt looks in a list register of arm64, when KVM delivers it.
+ * The predicted list register of an interrupt that KVM delivers on arm64.
  *
  * @param intid the guest's interrupt: an SPI, 32–1019, or an LPI, 8192 or more
  * @param eoi the effect of the guest's EOI outside the guest

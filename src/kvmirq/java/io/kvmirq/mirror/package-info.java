@@ -13,7 +13,7 @@
  *
  * <p>A prediction is no observation, and it has types of its own. The mirror reads no file, calls no kernel and never
  * asks a model for its state. It decides by the rules of {@link io.kvmirq.arch}, for the hardware that its {@link
- * io.kvmirq.mirror.MirrorHost} describes. What a VMM cannot know is absent from a prediction: the address of a
+ * io.kvmirq.mirror.MirrorHost} describes. A prediction leaves out facts that a VMM cannot know: the address of a
  * descriptor, the id that KVM gave the VM, the logical ids that a guest gives its LAPICs.
  *
  * <p>An event costs what it changes: predictions that stay are shared with the snapshot before. The first look at the

@@ -78,7 +78,10 @@ public final class Arguments {
         return encoded != 0 || struct == null ? encoded : struct.size();
     }
 
-    /** How many bytes of the argument say how long it is; 0 where the request alone does. */
+    /**
+     * The number of bytes at the start of the argument that hold its length; 0 where the request alone fixes the
+     * length.
+     */
     public static int headLength(long request, @Nullable Request known) {
         @Nullable Struct struct = struct(known);
         if (struct == null) {
@@ -137,7 +140,7 @@ public final class Arguments {
     }
 
     /**
-     * Where the fields with a role are.
+     * Finds the offsets of the fields that have a role.
      *
      * @param to gets the offsets, room for {@value #MOST_FDS}
      * @return how many
@@ -167,8 +170,8 @@ public final class Arguments {
     }
 
     /**
-     * Where addresses of the process are, 8 bytes each. On a file that is not known they are those of every request
-     * with this number.
+     * Finds the offsets of the process's addresses, 8 bytes each. If the kind of the file is unknown, it finds those of
+     * every request with this number.
      *
      * @param known what {@link UapiTable#find} gives for both
      */
@@ -190,7 +193,7 @@ public final class Arguments {
         return address != null && address.target().guest() ? address : null;
     }
 
-    /** How many bytes a tape holds of the value that an attribute's address points to. */
+    /** The number of bytes that a tape holds of the value behind an attribute's address. */
     public static int valueLength(@Nullable Request known, ByteBuffer bytes, int length) {
         return known != null && known.number() == Uapi.KVM_SET_DEVICE_ATTR && length >= Uapi.KvmDeviceAttr.SIZE
                 ? valueLength(known.kind(), bytes.getInt(Uapi.KvmDeviceAttr.GROUP))
@@ -232,7 +235,7 @@ public final class Arguments {
         return struct == null ? null : first(struct, Role.ADDRESS);
     }
 
-    /** The descriptor that the kernel made, in what it left; null where it made none. */
+    /** The field of the changed argument that holds the descriptor made by the kernel; null if the kernel made none. */
     public static @Nullable Field made(@Nullable Request known, ByteBuffer bytes, int length, long result) {
         @Nullable Struct struct = struct(known);
         @Nullable Field made = struct == null || result != 0 ? null : first(struct, Role.NEW_FD);

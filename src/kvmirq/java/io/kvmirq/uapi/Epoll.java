@@ -2,8 +2,8 @@
 package io.kvmirq.uapi;
 
 /**
- * epoll(7) in numbers, under the kernel's names; source: include/uapi/linux/eventpoll.h. Its structure is packed on
- * x86-64 alone, so the size and the place of {@code data} are those of the machine that this runs on.
+ * epoll(7) in numbers, under the kernel's names; source: include/uapi/linux/eventpoll.h. The kernel packs {@code struct
+ * epoll_event} on x86-64 only, so its size and the offset of {@code data} are those of the running machine.
  */
 public final class Epoll {
     public static final int EPOLL_CTL_ADD = 1;
@@ -21,10 +21,10 @@ public final class Epoll {
     public static final int EPOLLONESHOT = 1 << 30;
     public static final int EPOLLET = 1 << 31;
 
-    /** Where {@code struct epoll_event} has its events, 32 bits. */
+    /** The offset of {@code events} in {@code struct epoll_event}, 32 bits. */
     public static final int EVENTS = 0;
 
-    /** Where {@code struct epoll_event} has its data, 64 bits. */
+    /** The offset of {@code data} in {@code struct epoll_event}, 64 bits. */
     public static final int DATA = isPacked() ? Integer.BYTES : Long.BYTES;
 
     /** The size of {@code struct epoll_event}. */

@@ -37,7 +37,7 @@ public final class IoUring {
     /** In the flags of the submission queue: completions wait in the kernel for room. */
     public static final int IORING_SQ_CQ_OVERFLOW = 1 << 1;
 
-    /** Where mmap has both queues, and where the entries of the submission queue. */
+    /** The mmap offset of both queues. The entries of the submission queue are at {@link #IORING_OFF_SQES}. */
     public static final long IORING_OFF_SQ_RING = 0;
 
     public static final long IORING_OFF_SQES = 0x1000_0000;

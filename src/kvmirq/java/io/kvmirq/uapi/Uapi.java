@@ -31,11 +31,11 @@ import io.kvmirq.uapi.Fact.When;
 import io.kvmirq.uapi.UapiTable.FileKind;
 
 /**
- * The kernel's ABI in numbers: constants under the kernel's names, and one interface for each structure, whose
- * constants are the offsets of its fields in bytes ({@code SIZE}: all of it). A structure is of
- * include/uapi/linux/kvm.h unless it names another header. Constants are inlined where they are used. What stands
- * beside one is for tapes, decoders and error texts, which read it through {@link UapiTable}; a test holds both against
- * the C compiler and against vectors made from the kernel's own headers.
+ * The kernel's ABI in numbers: constants under the kernel's names, and one interface for each structure. The constants
+ * of an interface are the byte offsets of the fields, and {@code SIZE} is the size of the structure. A structure comes
+ * from include/uapi/linux/kvm.h unless it names another header. The compiler inlines the constants where they are used.
+ * Tapes, decoders and error texts read the annotations of the constants through {@link UapiTable}. A test compares
+ * constants and annotations with the C compiler and with vectors made from the kernel's own headers.
  *
  * <p>The ioctl encoding is that of asm-generic/ioctl.h (x86, arm64, riscv); alpha, mips, powerpc and sparc differ and
  * are refused by {@code backend.libc.LibcBackend}.

@@ -13,8 +13,8 @@ import io.kvmirq.uapi.Fact.U64;
 
 /**
  * The part of {@link Uapi} that only the headers of arm64 have: requests that encode the size of one of its structures,
- * and the attributes of its interrupt controllers. The numbers as the arm64 compiler has them are kept with what the
- * lab recorded (arm64-6.1.txt of the tests), and a test compares them.
+ * and the attributes of its interrupt controllers. The lab recorded the numbers of the arm64 compiler (arm64-6.1.txt of
+ * the tests), and a test compares them.
  */
 public final class UapiArm64 {
     private UapiArm64() {}
@@ -158,7 +158,7 @@ public final class UapiArm64 {
     public static final int KVM_REG_ARM64_SYSREG_CRM_SHIFT = 3;
     public static final int KVM_REG_ARM64_SYSREG_OP2_SHIFT = 0;
 
-    /** Below it the number of an interrupt, from it what is asked about it. */
+    /** Bits below this position hold the number of an interrupt; the bits from it on hold the kind of information. */
     public static final int KVM_DEV_ARM_VGIC_LINE_LEVEL_INFO_SHIFT = 10;
 
     public interface KvmArmCopyMteTags {

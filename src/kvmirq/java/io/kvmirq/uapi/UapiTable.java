@@ -155,7 +155,7 @@ public final class UapiTable {
     /**
      * A structure: its C tag, its size in bytes and the fields we know, by offset.
      *
-     * @param tag without {@code struct}; empty for what has none in C
+     * @param tag without {@code struct}; empty for a structure without a tag in C
      * @param roles those of its fields
      */
     public record Struct(String tag, int size, List<Field> fields, Set<Role> roles) {
@@ -180,7 +180,7 @@ public final class UapiTable {
      *
      * @param argument absent when the argument is a value, or memory not described here
      * @param text whether the argument is a {@link Fact.Text}
-     * @param writes whether the kernel may write what the argument points to
+     * @param writes whether the kernel may write the memory behind the argument
      */
     public record Request(
             FileKind kind,

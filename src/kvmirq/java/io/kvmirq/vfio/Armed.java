@@ -15,8 +15,8 @@ import org.jspecify.annotations.Nullable;
  * Interrupts of one kind that a device may raise, each with its eventfd, which it holds open. Closing disarms all of
  * them; so does closing the device. Thread-safe.
  *
- * <p>A change that the kernel refuses detaches interrupts that had an eventfd; the change then gives them back what
- * they had, and says so with {@link VectorsDisturbedException}.
+ * <p>When the kernel refuses a change, it detaches eventfds of armed interrupts. The change then attaches them again,
+ * and throws {@link VectorsDisturbedException}.
  */
 public abstract sealed class Armed implements AutoCloseable permits ArmedVectors, ArmedIrq {
     static final int TRIGGER = UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER;
@@ -134,7 +134,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         return numbers(Arrays.copyOfRange(files, first, first + count));
     }
 
-    /** Enables the index with these eventfds, null for none; nothing is enabled if it fails. */
+    /** Enables the index with these eventfds; null means no eventfd. If the call fails, nothing is enabled. */
     final void enable(int first, @Nullable EventFd... events) {
         synchronized (irqs) {
             try (Undo undo = new Undo()) {
@@ -177,11 +177,11 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
     }
 
     /**
-     * Disables the index and enables it again with more. If the kernel refuses that, the index gets back what it had.
-     * The caller holds the lock.
+     * Disables the index and enables it again with more vectors. If the kernel refuses, the index gets its former
+     * vectors and eventfds back. The caller holds the lock.
      *
-     * @param total how many vectors it has then
-     * @param before how many it has now
+     * @param total the number of vectors after the change
+     * @param before the number of vectors now
      */
     final void replaceAll(int first, EventFd[] events, int total, int before) {
         requireOpen();

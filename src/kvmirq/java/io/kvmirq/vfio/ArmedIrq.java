@@ -41,9 +41,9 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
     }
 
     /**
-     * Takes its eventfd; {@link #set} gives it another one. Until then calls that could signal it are refused: kernels
-     * before the fixes of CVE-2024-26812 and CVE-2024-26813 use the eventfd that is not there. Eventfds that mask and
-     * unmask a line wait until then.
+     * Detaches its eventfd; {@link #set} attaches another one. Until then calls that could signal it are refused:
+     * kernels before the fixes of CVE-2024-26812 and CVE-2024-26813 use the eventfd that is not there. Eventfds that
+     * mask and unmask a line wait until then.
      */
     public final void unwire() {
         synchronized (irqs()) {

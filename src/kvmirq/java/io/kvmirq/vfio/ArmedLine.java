@@ -81,14 +81,14 @@ public final class ArmedLine extends ArmedIrq {
     }
 
     /**
-     * Unmasks the line with each signal of {@code event}, in the kernel; at once if it was signalled before. It
-     * replaces the one set before; a signal of that one meanwhile counts. The eventfd is leased: if its last file were
-     * closed, the line would stay masked for ever.
+     * Makes the kernel unmask the line at each signal of {@code event}, and at once if {@code event} was signalled
+     * before. This eventfd replaces the former one; a signal of the former one during the change still counts. The
+     * eventfd is leased: if its last file were closed, the line would stay masked for ever.
      *
-     * @throws io.kvmirq.KernelException EBUSY when another program set one; EINVAL if an adopted eventfd is something
-     *     else. The one set before stays
-     * @throws IllegalStateException after {@link #unwire}; or if the kernel refuses this one and then the one set
-     *     before, so that none is set
+     * @throws io.kvmirq.KernelException EBUSY when another program set an unmask eventfd; EINVAL if an adopted eventfd
+     *     is another kind of file. The former eventfd stays
+     * @throws IllegalStateException after {@link #unwire}; or if the kernel refuses this eventfd and then the former
+     *     one, so that none is set
      * @throws IllegalArgumentException for the eventfd that the line signals
      */
     public void unmaskBy(EventFd event) {

@@ -43,7 +43,7 @@ public final class ArmedVectors extends Armed {
         }
     }
 
-    /** How many vectors are enabled, from 0. */
+    /** The number of enabled vectors, which are numbered from 0. */
     public int enabled() {
         synchronized (irqs()) {
             return enabled;
@@ -89,10 +89,9 @@ public final class ArmedVectors extends Armed {
     }
 
     /**
-     * Gives consecutive vectors their eventfds where that needs more vectors than are enabled and the kernel adds none
-     * ({@link IrqInfo#noResize}). It disables all vectors and enables them again with the new ones. Interrupts that the
-     * device raises in between may be lost, of every vector. Where vectors can be added this is {@link #set(int,
-     * List)}.
+     * Gives consecutive vectors their eventfds, for kernels that cannot add vectors to enabled ones ({@link
+     * IrqInfo#noResize}). It disables all vectors and enables them again with the new ones. Interrupts that the device
+     * raises in between may be lost, on every vector. On a kernel that can add vectors this is {@link #set(int, List)}.
      *
      * @throws VectorsDisturbedException when the host has too few vectors, or the kernel refuses: the former vectors
      *     are armed again; the cause is a {@link VectorsExhaustedException} or {@link io.kvmirq.KernelException}
@@ -132,7 +131,7 @@ public final class ArmedVectors extends Armed {
         }
     }
 
-    /** Signals the eventfds of those vectors, from {@code first}, for which there is a true. */
+    /** Signals the eventfd of vector {@code first} + i for each i whose element is true. */
     public void triggerIf(int first, boolean... which) {
         synchronized (irqs()) {
             requireOpen();

@@ -14,12 +14,13 @@ import java.util.OptionalInt;
 import java.util.OptionalLong;
 
 /**
- * What the IOMMU driver of a container says, as it was when it was asked. A kernel that does not say something leaves it
- * empty.
+ * The answers of a container's IOMMU driver at the time of the call. A component is empty if the kernel does not report
+ * it.
  *
  * @param pageSizes bit n is set if pages of 2^n bytes can be mapped
- * @param ranges in rising order, without what is reserved, as for messages; of a kernel before 5.4 all addresses
- * @param mappingsLeft how many more mappings the container takes
+ * @param ranges in rising order, without reserved addresses, such as those of messages; all addresses on a kernel
+ *     before 5.4
+ * @param mappingsLeft the number of mappings that the container still accepts
  * @param dirtyPageSizes the sizes of pages whose writes by devices can be logged, as {@code pageSizes}
  */
 public record ContainerInfo(

@@ -9,7 +9,7 @@ import java.util.Objects;
  *
  * @param bus of the driver that serves it
  * @param resettable whether {@link VfioDevice#reset} works
- * @param regions how many regions it has; of some the size is 0
+ * @param regions the number of its regions; some have size 0
  * @param irqs its interrupts, by VFIO's index
  */
 public record DeviceInfo(Bus bus, boolean resettable, int regions, List<IrqInfo> irqs) {

@@ -4,8 +4,8 @@ package io.kvmirq.vfio;
 import java.util.Optional;
 
 /**
- * One interrupt of a device. The object is a name: it holds nothing, and two names of one interrupt are equal. What is
- * done with the interrupt is done through what arming it gives. Immutable.
+ * One interrupt of a device. The object is a name: it holds nothing, and two names of one interrupt are equal. To use
+ * the interrupt, arm it and use the object that arming returns. Immutable.
  */
 public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
     private final VfioDevice device;
@@ -23,30 +23,30 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
         return device;
     }
 
-    /** Its kind, and what it has in common with others of this kind. */
+    /** Its kind, and the properties that all interrupts of this kind of the device share. */
     public final IrqInfo info() {
         return device.info().irqs().get(index);
     }
 
-    /** Which one of its kind: the vector of MSI and MSI-X, the interrupt of a platform device, else 0. */
+    /** Its number among those of its kind: the vector of MSI and MSI-X, the interrupt of a platform device, else 0. */
     public final int number() {
         return info().kind() == IrqKind.PLATFORM ? index : number;
     }
 
     /**
-     * The interrupts that were armed through this device's handle and keep this one from being armed: those of its own
-     * kind, or of another one of INTx, MSI and MSI-X.
+     * The interrupts that were armed through this device's handle and prevent this one from being armed. They are of
+     * the same kind, or one is INTx, MSI or MSI-X and this one is another of the three.
      */
     public final Optional<Armed> inTheWay() {
         return device.interrupts().inTheWay(index);
     }
 
     /**
-     * Which kind of the device's INTx, MSI and MSI-X is enabled now, by whatever program has the device open. Changes
-     * nothing. Which interrupts of the kind have eventfds is not told by any kernel.
+     * The interrupt kind of the device that is enabled now (INTx, MSI or MSI-X), also by another process. Changes
+     * nothing. No kernel reports which interrupts of the kind have eventfds.
      *
-     * @return empty if none is; always empty for a platform device and for an error or request interrupt, of which the
-     *     kernel does not tell
+     * @return empty if none is enabled. Always empty for a platform device and for an error or request interrupt,
+     *     because the kernel does not report these
      * @throws io.kvmirq.KernelException as the kernel refuses the question
      */
     public final Optional<IrqKind> enabledKind() {

@@ -16,7 +16,7 @@ public final class DeviceNotResetException extends IllegalStateException {
     /**
      * @param alone whether the device has a reset of its own
      * @param refusals of each way to reset it; the first is the cause
-     * @param runs why it may still be a bus master; empty if it is none
+     * @param runs the reason why the device may still be a bus master; empty if it is not one
      */
     DeviceNotResetException(boolean alone, List<RuntimeException> refusals, Optional<String> runs) {
         super(

@@ -52,8 +52,8 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
     }
 
     /**
-     * The addresses that {@link #map} takes, in rising order: without what the IOMMU reserves, as for messages, and what it
-     * does not translate. A device that is attached later may take some away.
+     * The addresses that {@link #map} accepts, in rising order. Addresses that the IOMMU reserves, as for messages, or
+     * does not translate are left out. A device that is attached later may take some away.
      *
      * @throws io.kvmirq.KernelException EINVAL for a container without a device; ENOTTY for an iommufd in its place before
      *     its first device

@@ -4,7 +4,7 @@ package io.kvmirq.vfio;
 import io.kvmirq.HostIrq;
 import java.util.Optional;
 
-/** Which interrupt of the host serves an interrupt of a device. */
+/** Finds the host irq that serves an interrupt of a device. */
 public interface HostIrqs {
     /** The host irq of an armed interrupt; empty if the bus driver does not show it, or it is not armed. */
     Optional<HostIrq> of(DeviceIrq irq);

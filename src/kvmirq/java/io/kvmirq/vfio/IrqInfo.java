@@ -30,7 +30,7 @@ public record IrqInfo(IrqKind kind, int count, int flags) {
         return (flags & UapiVfio.VFIO_IRQ_INFO_AUTOMASKED) != 0;
     }
 
-    /** Whether an armed index must be disabled to get more vectors, which loses interrupts meanwhile. */
+    /** Whether an armed index must be disabled to get more vectors. Interrupts raised while it is disabled are lost. */
     public boolean noResize() {
         return (flags & UapiVfio.VFIO_IRQ_INFO_NORESIZE) != 0;
     }

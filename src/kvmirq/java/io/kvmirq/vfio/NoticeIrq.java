@@ -3,7 +3,7 @@ package io.kvmirq.vfio;
 
 import io.kvmirq.kernel.EventFd;
 
-/** An interrupt from the bus driver, beside those of the device: it reports an error, or asks for the device back. */
+/** An interrupt that the bus driver raises, not the device: it reports an error, or asks for the device back. */
 public final class NoticeIrq extends DeviceIrq {
     NoticeIrq(VfioDevice device, int index) {
         super(device, index, 0);

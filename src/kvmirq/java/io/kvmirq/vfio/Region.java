@@ -134,8 +134,8 @@ public final class Region {
     }
 
     /**
-     * The parts of which {@link #map} works: the whole region, or what the driver names, such as all but a page of
-     * registers that it emulates; none if it cannot be mapped.
+     * The parts of the region that {@link #map} can map: the whole region, or the parts that the driver names, such as
+     * all pages except one of emulated registers. Empty if the region cannot be mapped.
      */
     public List<Area> mappable() {
         return areas;

@@ -4,10 +4,10 @@ package io.kvmirq.vfio;
 import java.util.List;
 
 /**
- * A change of armed interrupts failed, and others of them had no eventfd for a moment: the kernel detaches them before
- * it fails. Those have their former eventfds again, as far as the kernel let them. An interrupt of that moment may be
- * lost. The table of MSI-X keeps it, unless vectors were added by disabling all. INTx of kernels since 6.9 keeps its
- * eventfd, which is not known here. The cause is the failure.
+ * A change of armed interrupts failed, and other armed interrupts had no eventfd for a moment, because the kernel
+ * detaches eventfds before it fails. The former eventfds were attached again, as far as the kernel allowed it. An
+ * interrupt raised in that moment may be lost. MSI-X keeps it in its table, unless all vectors were disabled in order
+ * to add some. Since Linux 6.9 INTx keeps its eventfd; this exception does not know that. The cause is the failure.
  */
 public final class VectorsDisturbedException extends IllegalStateException {
     private static final long serialVersionUID = 1;
@@ -18,7 +18,7 @@ public final class VectorsDisturbedException extends IllegalStateException {
     @SuppressWarnings("serial") // made by List.copyOf
     private final List<Integer> lost;
 
-    /** @param state what became of the interrupts, for the message */
+    /** @param state the state of the interrupts after the failure, for the message */
     VectorsDisturbedException(RuntimeException cause, String state, List<Integer> interrupted, List<Integer> lost) {
         super(cause.getMessage() + "; " + state, cause);
         this.interrupted = List.copyOf(interrupted);

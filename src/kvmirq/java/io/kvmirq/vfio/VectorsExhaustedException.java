@@ -2,7 +2,7 @@
 package io.kvmirq.vfio;
 
 /**
- * The host has fewer interrupt vectors than were asked for. Nothing was enabled. VFIO says this with a positive result,
+ * The host has fewer interrupt vectors than requested. Nothing was enabled. VFIO says this with a positive result,
  * which looks like success.
  */
 public final class VectorsExhaustedException extends IllegalStateException {
@@ -17,7 +17,7 @@ public final class VectorsExhaustedException extends IllegalStateException {
         this.available = available;
     }
 
-    /** How many vectors the host would give, counted from vector 0, whatever the first one was that was asked for. */
+    /** The number of vectors that the host would give, counted from vector 0, not from the first requested vector. */
     public int available() {
         return available;
     }

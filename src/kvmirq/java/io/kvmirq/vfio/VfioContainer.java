@@ -75,8 +75,8 @@ public final class VfioContainer extends DmaSpace {
     }
 
     /**
-     * Whether DMA of all devices is coherent with the caches, whatever the devices ask for: else KVM must know of the
-     * devices, for a guest that flushes caches itself. False without a device.
+     * Whether the IOMMU forces DMA of all devices to be coherent with the caches. If not, KVM must know of the devices,
+     * so that the guest's cache flushes take effect. False without a device.
      */
     public boolean isCoherent() {
         return calls().hasExtension(file(), UapiVfio.VFIO_DMA_CC_IOMMU);

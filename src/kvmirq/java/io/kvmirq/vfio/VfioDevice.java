@@ -30,7 +30,7 @@ import java.util.concurrent.CopyOnWriteArrayList;
  * <p>Source: drivers/vfio/vfio_main.c, Documentation/driver-api/vfio.rst.
  */
 public final class VfioDevice implements AutoCloseable {
-    /** How a device was opened. */
+    /** The way in which a device was opened. */
     public enum Access {
         /** Through its IOMMU group and a container. */
         GROUP,
@@ -74,7 +74,7 @@ public final class VfioDevice implements AutoCloseable {
      * VfioFile#openDevice}.
      *
      * @throws io.kvmirq.KernelException ENODEV, ENOENT, EPERM, EBUSY, EACCES as {@link VfioGroup} and {@link VfioCdev};
-     *     nothing stays open
+     *     no descriptor stays open
      */
     public static VfioDevice open(Kernel kernel, DeviceName name) {
         return open(kernel, name, Optional.empty());
@@ -117,8 +117,8 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Has a step run whenever {@link #close} has closed the device: in its thread, with no lock held. What it throws is
-     * logged.
+     * Adds a step that runs after {@link #close} has closed the device, in the closing thread, with no lock held. If
+     * the step throws, the exception is logged.
      */
     public void addCloseListener(Runnable step) {
         Objects.requireNonNull(step, "step is null");
@@ -138,9 +138,9 @@ public final class VfioDevice implements AutoCloseable {
 
     /**
      * A device that was opened elsewhere. The kernel has one set of interrupts for a device, whichever descriptor armed
-     * them, and does not tell which ones have eventfds. Arming here replaces eventfds of another program; closing what
-     * was armed disables the whole index for that program too; a refused arming may have detached its eventfds, and
-     * says so with {@link VectorsDisturbedException}.
+     * them, and does not tell which ones have eventfds. So arming here replaces eventfds of another program, and
+     * closing the armed interrupts disables the whole index for that program, too. A refused arming may detach eventfds
+     * of that program; it then throws {@link VectorsDisturbedException}.
      *
      * @param number the descriptor of the device
      * @param name for messages
@@ -177,7 +177,7 @@ public final class VfioDevice implements AutoCloseable {
         return name;
     }
 
-    /** How it was opened. */
+    /** The way in which the device was opened. */
     public Access access() {
         return access;
     }
@@ -203,14 +203,14 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Whether KVM was given the device's file before the device opened. False for an adopted device, of which it is not
-     * known.
+     * Whether KVM was given the device's file before the device opened. False for an adopted device, because the
+     * library cannot know it.
      */
     public boolean isHeld() {
         return hold.isPresent();
     }
 
-    /** How often interrupts were changed through this handle: calls of VFIO_DEVICE_SET_IRQS. */
+    /** The number of calls of VFIO_DEVICE_SET_IRQS through this handle. */
     public long irqChanges() {
         return interrupts.changes();
     }
@@ -220,8 +220,8 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Resets the device alone. Its configuration stays; what is armed stays armed. While another thread of the host locks
-     * the device, this tries for a quarter of a second.
+     * Resets the device alone. Its configuration stays, and armed interrupts stay armed. While another thread of the
+     * host locks the device, this tries for a quarter of a second.
      *
      * @throws io.kvmirq.KernelException EINVAL if it has no such reset; EAGAIN if it is still locked, as from the host's
      *     request to give it back until it is closed
@@ -232,7 +232,8 @@ public final class VfioDevice implements AutoCloseable {
 
     /**
      * Resets the device with its bus or slot, if no other device is on it: for a device that {@link #reset} cannot
-     * reset. Its configuration stays; what is armed stays armed. While the device is locked, this tries as {@link #reset}.
+     * reset. Its configuration stays, and armed interrupts stay armed. While the device is locked, this tries as {@link
+     * #reset}.
      *
      * @throws io.kvmirq.KernelException ENODEV on a root bus, which no bridge resets; EAGAIN as {@link #reset}
      * @throws IllegalStateException if it would reset other devices, too; if the device was adopted
@@ -251,8 +252,8 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Resets the device as far as the kernel allows: alone, else with its bus. If it cannot be reset, it is no bus master
-     * any more: whoever has it next decides when it may read and write memory again.
+     * Resets the device as far as the kernel allows: alone, else with its bus. If the device cannot be reset, its bus
+     * mastering is turned off: its next user decides when it may read and write memory again.
      *
      * @throws DeviceNotResetException says whether the device is stopped at least
      * @throws UnsupportedOperationException if it is not a PCI device
@@ -403,8 +404,8 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * Disarms all interrupts, takes the device's file from KVM if {@link #open} gave it, and closes the device and what
-     * was opened with it. Idempotent, never fails.
+     * Disarms all interrupts, takes the device's file from KVM if {@link #open} gave it, and closes the device and the
+     * files that were opened with it. Idempotent, never fails.
      */
     @Override
     public void close() {

@@ -44,7 +44,7 @@ import java.util.stream.IntStream;
 public final class GuestIoapic implements Userspace.Injector {
     /** The guest-physical address of the registers. */
     public static final long ADDRESS = 0xfec0_0000L;
-    /** How many bytes of addresses the registers take. */
+    /** The size of the registers' address range in bytes. */
     public static final int BYTES = 0x100;
 
     /** As many pins as the 82093AA has. */
@@ -115,7 +115,7 @@ public final class GuestIoapic implements Userspace.Injector {
         }
     }
 
-    /** How many pins it has. */
+    /** The number of its pins. */
     public int pins() {
         return registers.pins();
     }
@@ -281,8 +281,8 @@ public final class GuestIoapic implements Userspace.Injector {
      * io.kvmirq.forward.ForwardedIrq#endOfInterrupt}, which lowers the line and unmasks the device. It also runs when
      * the guest unmasks the pin of a high line.
      *
-     * @param step called with no lock held, in the thread of the access or the EOI. What it throws reaches that, when all
-     *     is done
+     * @param step called with no lock held, in the thread of the access or the EOI. If it throws, the access or the EOI
+     *     throws the exception after all other work is done
      */
     public synchronized void addEndListener(Gsi pin, Runnable step) {
         Objects.requireNonNull(pin, "pin is null");
@@ -337,8 +337,8 @@ public final class GuestIoapic implements Userspace.Injector {
     }
 
     /**
-     * The registers, and the lines of this object's own source, for {@link #restore}. Other sources drive their lines
-     * anew: those of emulated devices before the guest runs, those of forwardings when the device asserts its line.
+     * The registers, and the lines of this object's own source, for {@link #restore}. After a restore the other sources
+     * drive their lines again: emulated devices before the guest runs, forwardings when the device asserts its line.
      */
     public synchronized byte[] state() {
         ByteBuffer state = ByteBuffer.allocate(stateBytes()).order(ByteOrder.LITTLE_ENDIAN);
@@ -348,9 +348,10 @@ public final class GuestIoapic implements Userspace.Injector {
     }
 
     /**
-     * Becomes what {@link #state} gave, and sends nothing before {@link #settle}. The routes of its pins are the VM's.
+     * Takes over a state that {@link #state} returned. It sends no message before {@link #settle}. The routes of its
+     * pins are the VM's.
      *
-     * @throws IllegalArgumentException if it is of another number of pins
+     * @throws IllegalArgumentException if the state is that of an IOAPIC with another number of pins
      */
     public synchronized void restore(byte[] bytes) {
         if (bytes.length != stateBytes()) {

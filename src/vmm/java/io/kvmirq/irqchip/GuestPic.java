@@ -26,7 +26,7 @@ public final class GuestPic {
     /** How many words of an initialization follow at the port of the masks. */
     private final int[] awaited = new int[COMMANDS.length];
 
-    /** Whether a port is one of the PICs: 0x20, 0x21, 0xa0, 0xa1, 0x4d0 and 0x4d1. */
+    /** Whether a port belongs to the PICs: 0x20, 0x21, 0xa0, 0xa1, 0x4d0 and 0x4d1. */
     public static boolean isPort(int port) {
         return Arrays.stream(COMMANDS).anyMatch(command -> port >> 1 == command >> 1) || port >> 1 == EDGE_LEVEL >> 1;
     }
@@ -90,7 +90,7 @@ public final class GuestPic {
     }
 
     /**
-     * Becomes what {@link #state} gave.
+     * Takes over a state that {@link #state} returned.
      *
      * @throws IllegalArgumentException for other bytes
      */

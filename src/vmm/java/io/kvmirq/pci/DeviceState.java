@@ -7,14 +7,17 @@ import java.util.List;
 /** The state of a device as its guest sees it, which can be saved: of its messages, or of all that is passed through. */
 public sealed interface DeviceState permits GuestMessages, PassedThroughDevice {
     /**
-     * Masks all interrupts and keeps them so until {@link #release}, whatever the guest writes: what the device sends waits,
-     * and is pending. Their state can then be read as one. Twice is once.
+     * Masks all interrupts until {@link #release}, whatever the guest writes. Interrupts that the device sends in this
+     * time stay pending. Their state can then be read consistently. A second call does nothing.
      *
-     * @throws io.kvmirq.KernelException as {@link io.kvmirq.forward.ForwardedIrq#mask}; none is held then
+     * @throws io.kvmirq.KernelException as {@link io.kvmirq.forward.ForwardedIrq#mask}; no interrupt is held then
      */
     void hold();
 
-    /** Ends {@link #hold}: interrupts are as the registers say, and what is pending arrives, once of each. */
+    /**
+     * Ends {@link #hold}: the registers decide again which interrupts are masked, and each pending interrupt is
+     * delivered once.
+     */
     void release();
 
     /** Whether {@link #hold} was called last. */
@@ -23,7 +26,7 @@ public sealed interface DeviceState permits GuestMessages, PassedThroughDevice {
     /** The GSIs that vectors have now. */
     List<Gsi> gsis();
 
-    /** How many interrupts of the device are forwarded to {@code gsi} now: vectors, and its line. */
+    /** The number of the device's interrupts (vectors, and its line) that are forwarded to {@code gsi} now. */
     int forwardedTo(Gsi gsi);
 
     /**
@@ -35,9 +38,9 @@ public sealed interface DeviceState permits GuestMessages, PassedThroughDevice {
     byte[] state();
 
     /**
-     * Becomes what {@link #state} gave, in a batch; pending vectors arrive when they are open.
+     * Takes over a state that {@link #state} returned, in one batch. Pending vectors are delivered when they are open.
      *
-     * @throws IllegalArgumentException if it is of another kind, or of another number of vectors
+     * @throws IllegalArgumentException if the state is of another kind, or has another number of vectors
      */
     void restore(byte[] bytes);
 

@@ -12,7 +12,7 @@ public abstract sealed class GuestMessages implements DeviceState permits GuestM
         this.vectors = vectors;
     }
 
-    /** How many vectors the guest may enable. */
+    /** The number of vectors that the guest may enable. */
     public final int size() {
         return vectors.count();
     }
@@ -37,8 +37,9 @@ public abstract sealed class GuestMessages implements DeviceState permits GuestM
     }
 
     /**
-     * Brings the kernel to what the registers say, by as few calls as it allows; by none if it is there. A VMM calls it
-     * after an access that threw, when it removed the cause, and when another kind of the device's interrupts has ended.
+     * Makes the kernel's state match the registers, by as few calls as possible; by no call if it matches already. A
+     * VMM calls it after an access that threw, when it removed the cause, and when another kind of the device's
+     * interrupts has ended.
      */
     public abstract void settle();
 

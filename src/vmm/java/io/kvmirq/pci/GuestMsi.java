@@ -12,26 +12,28 @@ import java.util.BitSet;
 import java.util.OptionalInt;
 
 /**
- * MSI of a device as its guest sees it: the capability in config space. The VMM hands on the guest's accesses; what they
- * mean reaches the kernel when the call returns. The vectors of {@code Forwarding} belong to this meanwhile.
+ * MSI of a device as its guest sees it: the capability in config space. The VMM passes the guest's accesses to this
+ * object; their effect has reached the kernel when the call returns. While this object is in use, it alone changes the
+ * MSI vectors of the {@code Forwarding}.
  *
  * <p>Multiple Message Enable says how many vectors the guest enables. They are forwarded with one call when the guest
  * sets MSI Enable, because Linux adds none to a device's MSI later. Their messages are those of the guest's address and
  * data, with the vector's number in the low bits of the data. A vector is open while MSI is enabled and the vector is
- * not masked. What the device sends while it is masked sets its pending bit, and arrives when the vector opens. A mask
- * is held in this process: {@code messageControl} may have Per-Vector Masking Capable where the device has not.
+ * not masked. A message that the device sends for a masked vector sets its pending bit, and is delivered when the
+ * vector opens. A mask is held in this process: {@code messageControl} may have Per-Vector Masking Capable where the
+ * device has not.
  *
- * <p>Disabling MSI keeps masks and pending bits, {@link #reset} clears them. A guest that changes Multiple Message Enable
- * while MSI is enabled gets each vector once, since the device is silent for a moment. While INTx or MSI-X of the device
- * is forwarded, all vectors wait as if they were masked: {@link #settle} when that has ended.
+ * <p>Disabling MSI keeps masks and pending bits, {@link #reset} clears them. A guest that changes Multiple Message
+ * Enable while MSI is enabled gets each vector once, because the device is silent for a moment. While INTx or MSI-X of
+ * the device is forwarded, all vectors wait as if they were masked: {@link #settle} when that has ended.
  *
- * <p>No access of a guest throws for its value. The kernel may refuse what follows from a write, with a {@link
- * io.kvmirq.KernelException} or what {@link Forwarding#forwardAll} throws: a host with fewer vectors than the guest
- * enables has a {@link io.kvmirq.vfio.VectorsExhaustedException}, and a guest that must run there needs a lower Multiple
- * Message Capable. The registers then have the write, the vectors concerned wait as if they were masked, and the next
- * write, or {@link #settle}, tries again.
+ * <p>No access of a guest throws for its value. The kernel may refuse the effect of a write: the write then throws a
+ * {@link io.kvmirq.KernelException} or an exception of {@link Forwarding#forwardAll}. It is a {@link
+ * io.kvmirq.vfio.VectorsExhaustedException} if the host has fewer vectors than the guest enables; a guest that must run
+ * on such a host needs a lower Multiple Message Capable. The registers then have the write, the vectors concerned wait
+ * as if they were masked, and the next write, or {@link #settle}, tries again.
  *
- * <p>Not thread-safe: one access of a device comes after the other. Call this without a lock that an injector of the
+ * <p>Not thread-safe: make one access of a device at a time. Call this without a lock that an injector of the
  * forwarding takes.
  *
  * <p>Source: PCI Local Bus Specification 3.0, 6.8.1; PCI Express Base Specification 6.0, 7.7.1. Extended Message Data
@@ -74,7 +76,7 @@ public final class GuestMsi extends GuestMessages {
     /**
      * MSI of the device that {@code forwarding} forwards, as after a reset of the device.
      *
-     * @param deviceId how the guest's ITS knows the device, 32 bits: of PCI its requester id; empty on x86
+     * @param deviceId the device's id in the guest's ITS, 32 bits: its requester id for PCI; empty on x86
      * @param messageControl 16 bits, as the device has it: of them Multiple Message Capable, 64-bit Address Capable and
      *     Per-Vector Masking Capable are used
      * @throws IllegalArgumentException if the device has no MSI, or fewer vectors than {@code messageControl} says
@@ -233,8 +235,9 @@ public final class GuestMsi extends GuestMessages {
     }
 
     /**
-     * Brings the kernel to what the registers say, by as few calls as it allows; by none if it is there. A VMM calls it
-     * after an access that threw, when it removed the cause, and when INTx or MSI-X of the device has ended.
+     * Makes the kernel's state match the registers, by as few calls as possible; by no call if it matches already. A
+     * VMM calls it after an access that threw, when it removed the cause, and when INTx or MSI-X of the device has
+     * ended.
      */
     @Override
     public void settle() {

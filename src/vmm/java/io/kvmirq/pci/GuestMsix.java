@@ -15,25 +15,25 @@ import java.util.OptionalInt;
 
 /**
  * MSI-X of a device as its guest sees it: Message Control, the table and the Pending Bit Array (PBA). The VMM traps the
- * guest's accesses to these three and hands them on; what they mean reaches the kernel when the call returns. The
- * vectors of {@code Forwarding} belong to this meanwhile.
+ * guest's accesses to these three and passes them to this object; their effect has reached the kernel when the call
+ * returns. While this object is in use, it alone changes the MSI-X vectors of the {@code Forwarding}.
  *
- * <p>A vector is open while MSI-X is enabled, the function is not masked and the vector is not. What the device sends
- * while a vector is not open waits: it sets the pending bit, and arrives when the vector opens. Of a vector that was not
- * open since MSI-X was enabled, the device alone has the pending bit, in its own PBA. A vector is forwarded
- * when it opens for the first time, so that a guest that uses few of many vectors costs few descriptors. Entries that
- * change while their vectors are masked reach the kernel when these open, all by one KVM_SET_GSI_ROUTING; a write that
- * changes nothing makes no call. Disabling MSI-X keeps table and pending bits, {@link #reset} clears them. Where a vector
- * may be a vLPI of a GICv4, which tells no one whether it was pending, each vector that was open is pending after MSI-X
- * was disabled, and after a mask: at worst its last message comes twice, and none is lost. While INTx
- * or MSI of the device is forwarded, all vectors wait as if they were masked: {@link #settle} when that has ended.
+ * <p>A vector is open while MSI-X is enabled, the function is not masked and the vector is not. A message for a vector
+ * that is not open waits: it sets the pending bit, and is delivered when the vector opens. If a vector has not been
+ * open since MSI-X was enabled, only the device has its pending bit, in its own PBA. A vector is forwarded when it
+ * opens for the first time, so that a guest that uses few of many vectors costs few descriptors. Entries that change
+ * while their vectors are masked reach the kernel when these open, all by one KVM_SET_GSI_ROUTING; a write that changes
+ * nothing makes no call. Disabling MSI-X keeps table and pending bits, {@link #reset} clears them. No program can read
+ * whether a vLPI of a GICv4 was pending. So a vector that may be a vLPI and was open counts as pending after a mask and
+ * after MSI-X was disabled: at worst its last message is delivered twice, and none is lost. While INTx or MSI of the
+ * device is forwarded, all vectors wait as if they were masked: {@link #settle} when that has ended.
  *
- * <p>No access of a guest throws for its value: one of the wrong size or place reads 0 and writes nothing. The kernel may
- * refuse what follows from a write, with a {@link io.kvmirq.KernelException} or what {@link Forwarding#forwardAll}
- * throws. The registers then have the write, the vectors concerned wait as if they were masked, and the next write, or
- * {@link #settle}, tries again. A vector whose mask the kernel refuses stays open until then.
+ * <p>No access of a guest throws for its value: one of the wrong size or place reads 0 and writes nothing. The kernel
+ * may refuse the effect of a write: the write then throws a {@link io.kvmirq.KernelException} or an exception of {@link
+ * Forwarding#forwardAll}. The registers then have the write, the vectors concerned wait as if they were masked, and the
+ * next write, or {@link #settle}, tries again. A vector whose mask the kernel refuses stays open until then.
  *
- * <p>Not thread-safe: one access of a device comes after the other. Call this without a lock that an injector of the
+ * <p>Not thread-safe: make one access of a device at a time. Call this without a lock that an injector of the
  * forwarding takes.
  *
  * <p>Source: PCI Express Base Specification 6.0, 7.7.2; the table's reset values are there, too.
@@ -66,7 +66,7 @@ public final class GuestMsix extends GuestMessages {
     /**
      * MSI-X of the device that {@code forwarding} forwards, as after a reset of the device.
      *
-     * @param deviceId how the guest's ITS knows the device, 32 bits: of PCI its requester id; empty on x86
+     * @param deviceId the device's id in the guest's ITS, 32 bits: its requester id for PCI; empty on x86
      * @throws IllegalArgumentException if the device has no MSI-X
      */
     public GuestMsix(Forwarding forwarding, VfioDevice device, OptionalInt deviceId) {
@@ -183,7 +183,7 @@ public final class GuestMsix extends GuestMessages {
     // The pending bits
 
     /**
-     * The guest reads the PBA, of which no bit can be written.
+     * The guest reads the PBA, which is read-only.
      *
      * @param at the offset from the PBA's begin in bytes
      * @param size in bytes; 4 and 8 at a multiple of it read, everything else is 0
@@ -219,8 +219,8 @@ public final class GuestMsix extends GuestMessages {
     }
 
     /**
-     * Brings the kernel to what the registers say, by as few calls as it allows; by none if it is there. A VMM calls it
-     * after an access that threw, when it removed the cause, and when INTx or MSI of the device has ended.
+     * Makes the kernel's state match the registers, by as few calls as possible; by no call if it matches already. A
+     * VMM calls it after an access that threw, when it removed the cause, and when INTx or MSI of the device has ended.
      */
     @Override
     public void settle() {

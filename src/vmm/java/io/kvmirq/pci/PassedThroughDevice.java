@@ -52,10 +52,10 @@ import org.jspecify.annotations.Nullable;
  * <p>A reset of the function by the guest is VFIO_DEVICE_RESET: interrupts end first, then BARs and DMA, and the
  * registers are as new. So is {@link #reset}, after which the BARs are where firmware would place them.
  *
- * <p>No access of the guest throws. What the device or the kernel does not accept reads all ones and writes nothing, also
- * while the device is being removed and after {@link #close}; {@link Notices#warned} has one sentence of each kind until the
- * next reset. A BAR that the guest moves onto memory or onto another BAR keeps the address that was written, and is not
- * reached. Each write to the configuration space tries again.
+ * <p>No access of the guest throws. An access that the device or the kernel refuses reads all ones or writes nothing.
+ * The same holds while the device is being removed and after {@link #close}. {@link Notices#warned} reports each kind
+ * of refusal once until the next reset. A BAR that the guest moves onto memory or onto another BAR keeps the address
+ * that was written, and is not reached. Each write to the configuration space tries again.
  *
  * <p>Thread-safe. Except for {@link #endOfInterrupt}, call nothing here from an injector of the forwarding, nor with a lock
  * that it takes.
@@ -143,7 +143,10 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
             return this;
         }
 
-        /** Tells what a VMM has to know; errors and requests of the host in the thread that runs the loop. */
+        /**
+         * Adds the receiver of notices to the VMM. Errors of the device and requests of the host are reported in the
+         * thread that runs the loop.
+         */
         public Builder notices(EventLoop inLoop, Notices told) {
             loop = Optional.of(inLoop);
             notices = told;
@@ -151,13 +154,13 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
         }
 
         /**
-         * Passes the device to the guest, reset if it can be.
+         * Passes the device to the guest, after a reset if the device can be reset.
          *
          * @throws IllegalArgumentException if the slot is taken; if the bus has no room for a BAR; if memory is in the hole
          *     or not in {@link DmaSpace#ranges}
          * @throws UnsupportedOperationException if the device is not of PCI
-         * @throws io.kvmirq.KernelException ENOMEM if RLIMIT_MEMLOCK is too low for the memory; what the kernel
-         *     refuses else
+         * @throws io.kvmirq.KernelException ENOMEM if RLIMIT_MEMLOCK is too low for the memory; other refusals of the
+         *     kernel
          */
         public PassedThroughDevice build() {
             return new PassedThroughDevice(this);
@@ -364,10 +367,11 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
     // What the host does while the guest runs
 
     /**
-     * Holds all interrupts back from the guest until {@link #release}; its vCPUs may run, and what it writes to the
-     * device's registers opens none. None is lost: what a vector sends meanwhile arrives then, as one interrupt, and a
-     * line stays asserted. When this returns, no more is requested of the guest; it may still take what was requested
-     * before. A reset does not end it. Twice is once. Of a device that is gone, {@link Notices#warned} has a sentence.
+     * Holds all interrupts back from the guest until {@link #release}; its vCPUs may run, and its writes to the
+     * device's registers release no interrupt. No interrupt is lost: messages of a vector are delivered after {@link
+     * #release} as one interrupt, and a line stays asserted. After this returns, no new interrupt is requested. The
+     * guest may still take one that was requested before. A reset does not end the hold. A second call does nothing. If
+     * the device is gone, {@link Notices#warned} reports it.
      *
      * @throws io.kvmirq.KernelException as {@link io.kvmirq.forward.ForwardedIrq#mask}; none is held then
      */
@@ -390,8 +394,8 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
     }
 
     /**
-     * Ends {@link #hold}. What the kernel refuses waits, as after a write of the guest: {@link Notices#warned} has a
-     * sentence.
+     * Ends {@link #hold}. Interrupts that the kernel refuses stay held, as after a write of the guest, and {@link
+     * Notices#warned} reports it.
      */
     @Override
     public void release() {
@@ -525,10 +529,10 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
     }
 
     /**
-     * What the guest wrote to the configuration space, with the addresses of the BARs and Device Control of PCI Express,
-     * and MSI and MSI-X as {@link GuestMessages} have them. What the device's own registers and its memory hold cannot be
-     * read: its driver has to write them anew after a restore, as after a reset. A line that the device asserts is not in
-     * it; the device that is restored asserts its own.
+     * The guest's writes to the configuration space, including the addresses of the BARs and Device Control of PCI
+     * Express, and the state of MSI and MSI-X ({@link GuestMessages}). The device's own registers and memory cannot be
+     * saved: its driver must write them again after a restore, as after a reset. An asserted line is not in the state;
+     * the restored device asserts its own.
      *
      * @throws IllegalStateException on a virtual thread, and after {@link #close}
      */
@@ -545,11 +549,11 @@ public final class PassedThroughDevice implements DeviceState, AutoCloseable {
     }
 
     /**
-     * The device is reset, and its configuration space becomes what {@link #state} gave: BARs, DMA, interrupts. A device
-     * whose reset the kernel refuses does no DMA, as after {@link #reset}.
+     * Resets the device and restores its configuration space from a state that {@link #state} returned: BARs, DMA,
+     * interrupts. A device whose reset the kernel refuses does no DMA, as after {@link #reset}.
      *
-     * @throws IllegalArgumentException if it is of another kind of device, or if a BAR lies where the guest cannot reach
-     *     it here; the device is then as after {@link #reset}
+     * @throws IllegalArgumentException if the state is that of another kind of device, or if a BAR has an address that
+     *     the guest cannot reach here; the device is then as after {@link #reset}
      * @throws IllegalStateException after {@link #close}
      */
     @Override

@@ -102,7 +102,7 @@ public final class PciHostBridge {
         slots[slot] = device;
     }
 
-    /** Gives a BAR an address that no other one was given. */
+    /** Chooses an address for a BAR that no other BAR got. */
     synchronized long home(PassedThroughDevice device, Bar bar) {
         long end = bar.isPorts() ? PORTS_END : holeEnd;
         long at = (bar.isPorts() ? FIRST_PORT : hole) + bar.size() - 1 & -bar.size();
@@ -229,7 +229,7 @@ public final class PciHostBridge {
         return ports && at >= CONFIG_DATA && at < CONFIG_DATA + Integer.BYTES;
     }
 
-    /** Whether an access is the bus's: of ports, those of mechanism 1 and of BARs; of memory, the hole. */
+    /** Whether an access belongs to the bus: ports of configuration mechanism 1 and of BARs, and memory in the hole. */
     boolean isOurs(boolean ports, long at, int size) {
         return isAddress(ports, at, size)
                 || isData(ports, at)

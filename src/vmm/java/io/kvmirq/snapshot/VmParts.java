@@ -28,8 +28,8 @@ import java.util.TreeMap;
 import java.util.function.Supplier;
 
 /**
- * What belongs to a VM, by names that its VMM chooses: a part of one VM and a part of another with the same name stand
- * for each other. For one thread.
+ * The parts of a VM, each with a name that the VMM chooses. A restore finds the part of the new VM by the name of the
+ * saved part. For one thread.
  */
 public final class VmParts {
     /** A part of a device, and the text that a device of a snapshot has, too. */
@@ -98,7 +98,8 @@ public final class VmParts {
     }
 
     /**
-     * An eventfd whose count belongs to the VM: of an irqfd, of a device's line that waits for its EOI, of a doorbell.
+     * Adds an eventfd whose count is part of the VM's state: the eventfd of an irqfd, of a device's line that waits for
+     * its EOI, or of a doorbell.
      *
      * @throws IllegalArgumentException if the name was given before
      */
@@ -110,8 +111,8 @@ public final class VmParts {
     }
 
     /**
-     * An irqfd to save; a restore makes them. Name its eventfds first. Name all irqfds, without those of devices that are
-     * parts, or {@link #leaveOut} the others.
+     * Adds an irqfd to save; a restore makes it. Name its eventfds first. Add all irqfds except those of devices that
+     * are parts, or {@link #leaveOut} the others.
      *
      * @throws IllegalArgumentException if one of its eventfds has no name
      */
@@ -123,9 +124,9 @@ public final class VmParts {
     }
 
     /**
-     * A GSI whose other irqfds are not to be saved, because the VMM makes them anew after a restore: those of a {@link
-     * io.kvmirq.forward.Forwarding} whose device is no part, or of a device in another process. A signal that waits in
-     * their eventfds is not in the snapshot.
+     * Names a GSI whose other irqfds are not saved, because the VMM makes them again after a restore: irqfds of a
+     * {@link io.kvmirq.forward.Forwarding} whose device is no part, or of a device in another process. Signals that
+     * wait in the eventfds of these irqfds are not in the snapshot.
      */
     public VmParts leaveOut(Gsi gsi) {
         Objects.requireNonNull(gsi, "gsi is null");
@@ -150,8 +151,8 @@ public final class VmParts {
     }
 
     /**
-     * A device that is passed through, with its BARs, MSI and MSI-X: what the guest sees of its configuration space. What
-     * its own registers hold is not in a snapshot, see {@link PassedThroughDevice#state}.
+     * Adds a passed-through device: the guest's view of its configuration space, with BARs, MSI and MSI-X. The contents
+     * of the device's own registers are not in a snapshot, see {@link PassedThroughDevice#state}.
      *
      * @throws IllegalArgumentException if the name was given before
      */

@@ -21,18 +21,18 @@ import java.util.Objects;
 import java.util.Set;
 
 /**
- * The state of a paused VM: vCPUs, interrupt controllers, routes, irqfds with their masks and pending counts,
- * lines, clock, the IOAPIC and PICs of a split irqchip, MSI and MSI-X of devices, and of a {@link
- * io.kvmirq.pci.PassedThroughDevice} what its guest sees of its configuration space. Guest memory is the VMM's to save, and
- * what the registers of a device of the host hold nobody can read. Immutable.
+ * The state of a paused VM: vCPUs, interrupt controllers, routes, irqfds with their masks and pending counts, lines,
+ * clock, the IOAPIC and PICs of a split irqchip, MSI and MSI-X of devices, and the guest's view of the configuration
+ * space of each {@link io.kvmirq.pci.PassedThroughDevice}. The VMM saves guest memory itself. The registers of a host
+ * device are not saved, because no program can read them. Immutable.
  *
  * <p>On arm64 the VM has a GICv3. Tables of ITSs and of LPIs are in guest memory: save that after the snapshot, and have it
  * in place before a restore. A pending SError, and the interrupts of timers and PMU, are not in a snapshot: the VMM sets
  * the latter up as before.
  *
- * <p>A VM is paused when no vCPU runs and no thread changes its routes, lines and devices. A kick ends a run; if that run
- * returns an access of the guest, answer it and run again until {@code INTR}, or the access would be lost. Eventfds may
- * be signalled meanwhile.
+ * <p>A VM is paused when no vCPU runs and no thread changes its routes, lines and devices. A kick ends a run; if that
+ * run returns an access of the guest, answer it and run again until {@code INTR}, or the access would be lost. Eventfds
+ * may be signalled during this time.
  *
  * <p>A snapshot is made and restored by one platform thread. The vCPUs belong to it from then on: a thread that runs one
  * takes it by {@link Vcpu#moveHere}.
@@ -65,8 +65,8 @@ public final class VmSnapshot {
     }
 
     /**
-     * Saves a VM that ends here and goes on elsewhere. Its irqfds and its MSI-X stay masked, and pending counts are taken
-     * out of its eventfds: what is signalled from now on stays in them, and is not in the snapshot.
+     * Saves a VM that ends here and goes on elsewhere. Its irqfds and its MSI-X stay masked, and pending counts are
+     * taken out of its eventfds. Later signals stay in the eventfds and are not in the snapshot.
      *
      * @throws IllegalArgumentException as {@link #of}
      * @throws IllegalStateException as {@link #of}
@@ -150,12 +150,12 @@ public final class VmSnapshot {
     // Restoring
 
     /**
-     * Makes another VM go on from here. It has the same irqchip, and as many vCPUs with the same ids, none of which has run;
-     * eventfds and devices of the same names, and the guest's memory. Irqfds are made here. After the restore all is read back
-     * and compared.
+     * Restores this state into another VM. That VM has the same irqchip, the same number of vCPUs with the same ids, of
+     * which none has run, eventfds and devices with the same names, and the guest's memory. The restore makes the
+     * irqfds. At the end it reads everything back and compares.
      *
-     * <p>What does not fit is refused before anything is changed. If the kernel refuses a value of a vCPU, or the VM
-     * differs afterwards, eventfds, irqfds, routes and devices are as before, and the VM is to be closed.
+     * <p>A snapshot that does not fit is refused before anything is changed. If the kernel refuses a value of a vCPU,
+     * or the VM differs afterwards, eventfds, irqfds, routes and devices are as before, and the VM is to be closed.
      *
      * @return the irqfds, in the order in which they were saved
      * @throws IllegalArgumentException if a vCPU of the VM is not among the parts
@@ -222,9 +222,10 @@ public final class VmSnapshot {
     }
 
     /**
-     * The snapshot that {@link #text} gave.
+     * Reads a snapshot that {@link #text} wrote.
      *
-     * @throws SnapshotException if the document is none, was changed, is of a newer version or of another architecture
+     * @throws SnapshotException if the text is not a snapshot, was changed, or has a newer version or another
+     *     architecture
      */
     public static VmSnapshot parse(String text) {
         return of(Document.read(text));

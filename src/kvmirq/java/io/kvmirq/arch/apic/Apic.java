@@ -6,7 +6,10 @@ public final class Apic {
     /** Posted-interrupt notification. In guest mode the CPU takes the requests; outside it the vector does nothing. */
     public static final int NOTIFICATION = 0xf2;
 
-    /** Posted-interrupt wake-up. Its handler wakes the vCPUs on the wake-up list of the CPU of which ON is set. */
+    /**
+     * Posted-interrupt wake-up. Its handler wakes each vCPU on the CPU's wake-up list that has ON set in its
+     * descriptor.
+     */
     public static final int WAKEUP = 0xf1;
 
     private Apic() {}

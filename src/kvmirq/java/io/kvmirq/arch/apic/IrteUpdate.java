@@ -24,7 +24,7 @@ public interface IrteUpdate {
     /** Remaps the host irq again. Does nothing if it is not posted. */
     void unpost();
 
-    /** A host irq that no unit remaps: no irqchip of it has {@code irq_set_vcpu_affinity}. */
+    /** A host irq that no remapping unit remaps: none of its irqchips implements {@code irq_set_vcpu_affinity}. */
     static IrteUpdate notRemapped(int hostIrq) {
         return new IrteUpdate() {
             @Override

@@ -99,7 +99,10 @@ public class PiDescriptor {
         return ON.isSet(seen) && take(seen, irr, at);
     }
 
-    /** A CPU in guest mode takes NV: clears ON and takes the requests, whatever ON was. As {@link #sync} otherwise. */
+    /**
+     * A CPU in guest mode takes NV: it clears ON and takes the requests, even if ON was clear. As {@link #sync}
+     * otherwise.
+     */
     public boolean acknowledge(SharedWords irr, int at) {
         return take(words.get(control), irr, at);
     }

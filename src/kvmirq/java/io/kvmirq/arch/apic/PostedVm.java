@@ -19,7 +19,7 @@ import java.util.function.Consumer;
  * Not verified: that the CPU of a sender heeds SN and ON exactly as a unit does.
  *
  * <p>Safe for use by any number of threads. A CPU with interrupts off makes others wait, spinning. Source: {@code
- * posted_intr.c} and {@code vcpu_enter_guest} of Linux 7.1; the package says what is left out.
+ * posted_intr.c} and {@code vcpu_enter_guest} of Linux 7.1; the package's description lists the omissions.
  */
 public final class PostedVm {
     private final Host host;

@@ -4,7 +4,7 @@ package io.kvmirq.arch.gic;
 import io.kvmirq.Ppi;
 import io.kvmirq.Spi;
 
-/** The numbers of interrupts (INTIDs) and what they mean. Source: GIC architecture specification, "INTIDs". */
+/** The numbers of interrupts (INTIDs) and their ranges. Source: GIC architecture specification, "INTIDs". */
 public final class InterruptId {
     /** The first PPI. All below are SGIs. */
     public static final int FIRST_PPI = Ppi.FIRST;
@@ -30,7 +30,7 @@ public final class InterruptId {
         return Long.compareUnsigned(id, FIRST_PPI) < 0;
     }
 
-    /** Whether the id is an SGI or a PPI, of which each CPU has its own. */
+    /** Whether the id is an SGI or a PPI. Each CPU has its own SGIs and PPIs. */
     public static boolean isPrivate(long id) {
         return Long.compareUnsigned(id, FIRST_SPI) < 0;
     }

@@ -66,7 +66,7 @@ public final class ListRegister {
     public static final BitField PRIORITY = new BitField(
             "priority", 23, 5, saying("Priority", (value, bits) -> "priority 0x" + Long.toHexString(value << 3)));
 
-    /** State: pending, active, both or neither. An interrupt in neither state is not there. */
+    /** State: pending, active, both or neither. If neither state is set, the list register holds no interrupt. */
     public static final BitField STATE = new BitField("state", 28, 2, state(HW));
 
     /** The pending bit of {@link #STATE}. */

@@ -8,7 +8,7 @@ public sealed interface DirectEoiDecision {
     /**
      * No other device waits for this guest's EOI.
      *
-     * @param breaks what an exclusive line costs other users, and what else breaks
+     * @param breaks the costs of an exclusive line for other users, and every other breakage
      */
     record Allowed(List<Breakage> breaks) implements DirectEoiDecision {}
 
@@ -24,7 +24,7 @@ public sealed interface DirectEoiDecision {
      * them matters.
      *
      * @param outweighed the reasons against it
-     * @param breaks what breaks if the assertion is wrong, and what else breaks
+     * @param breaks the breakage if the assertion is wrong, and every other breakage
      */
     record AllowedByAssertion(List<NotDirect> outweighed, List<Breakage> breaks) implements DirectEoiDecision {}
 }

@@ -27,8 +27,8 @@ public interface VcpuHooks {
     default void entering(HostCpu here) {}
 
     /**
-     * The guest runs: the entry, or the return of the fast path, was not refused. Interrupts are off. What the hardware
-     * does at VMRUN belongs here.
+     * The guest runs: the entry, or the return of the fast path, was not refused. Interrupts are off. An implementation
+     * models here the work of the hardware at VMRUN.
      */
     default void entered(HostCpu here) {}
 

@@ -141,7 +141,7 @@ public final class VcpuThread {
      * vcpu_enter_guest}). The mode stays guest mode, and interrupts stay off. The thread calls {@link
      * VcpuHooks#entering} and not {@link VcpuHooks#prepare}. If a request or a kick is pending then, the guest exits.
      *
-     * @param fastPath what the thread does
+     * @param fastPath the work of the thread between exit and entry
      * @return whether the guest runs on; otherwise it has exited
      */
     public boolean reenter(Runnable fastPath) {
@@ -246,8 +246,8 @@ public final class VcpuThread {
     }
 
     /**
-     * Makes the thread prepare again before the guest runs: an {@link #enter} under way is refused unless its {@link
-     * VcpuHooks#prepare} sees what the caller changed before. If the guest may run already, the caller also calls
+     * Makes the thread prepare again before the guest runs: an {@link #enter} that has begun is refused, unless its
+     * {@link VcpuHooks#prepare} sees the caller's earlier changes. If the guest may run already, the caller also calls
      * {@link #kick}, after this ({@code kvm_make_request}, {@code kvm_vcpu_kick}).
      */
     public void request() {
@@ -256,10 +256,10 @@ public final class VcpuThread {
 
     /**
      * Wakes the thread if it sleeps, and tells its guest to exit if it is in guest mode. A kick does nothing to a
-     * thread that is awake and outside guest mode. On the thread's way into the guest {@link VcpuHooks#entering} sees
-     * what the caller changed before, but {@link VcpuHooks#prepare} may have run already. If {@code prepare} reads the
-     * change, the caller calls {@link #request} before the kick. The model sends no IPI: the guest runs until {@link
-     * #exit} is called.
+     * thread that is awake and outside guest mode. If the thread is about to enter the guest, {@link
+     * VcpuHooks#entering} sees the caller's earlier changes, but {@link VcpuHooks#prepare} may have run before them. If
+     * {@code prepare} must see a change, the caller calls {@link #request} before the kick. The model sends no IPI: the
+     * guest runs until {@link #exit} is called.
      *
      * @return whether this kick told a guest to exit; false outside guest mode, and after an earlier kick
      */

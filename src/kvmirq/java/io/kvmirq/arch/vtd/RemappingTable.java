@@ -156,7 +156,9 @@ public final class RemappingTable {
         observer.invalidated(index);
     }
 
-    /** Whether {@link #post} was the last change by Linux. What the caller writes into memory does not count. */
+    /**
+     * Whether {@link #post} was the last change by Linux. Writes of the caller into the table's memory do not count.
+     */
     public boolean isPostedToVcpu(int index) {
         checkIndex(index);
         return postedToVcpu[index];
