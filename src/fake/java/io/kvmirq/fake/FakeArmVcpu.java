@@ -9,9 +9,9 @@ import java.util.Set;
 import java.util.function.IntPredicate;
 
 /**
- * A vCPU of a fake kernel on arm64. No code of a guest runs: the methods do what a guest does with its interrupts.
- * Thread-safe. The thread and the vPE of the vCPU are modelled on a host with GICv4: the methods about them throw
- * IllegalStateException on any other.
+ * A vCPU of a fake kernel on arm64. It runs no guest code: a test calls the methods in place of the guest's accesses to
+ * its interrupt controller. Thread-safe. The thread and the vPE of the vCPU are modelled on a host with GICv4: the
+ * methods about them throw IllegalStateException on any other.
  */
 public final class FakeArmVcpu {
     private final FakeTime time;
@@ -49,7 +49,7 @@ public final class FakeArmVcpu {
      * The guest writes EOIR (an LPI needs none): it ends an interrupt that it took. The end of a level-triggered SPI
      * signals the resamplefds of its GSI. The end of one with HW set deactivates the interrupt of the host.
      *
-     * @param answer what {@link #acknowledge} returned, with the source of a GICv2's SGI
+     * @param answer the value that {@link #acknowledge} returned; for an SGI of a GICv2 it includes the source
      * @return whether the interrupt was active
      */
     public boolean end(int answer) {

@@ -12,8 +12,8 @@ import java.util.Objects;
 import java.util.stream.Collectors;
 
 /**
- * An exit for a vCPU of a fake kernel to play, see {@link ScriptedVcpu#exits}. Each has the name and the data that
- * {@code io.kvmirq.kvm.VcpuExit} tells of it.
+ * An exit for a vCPU of a fake kernel to play, see {@link ScriptedVcpu#exits}. Names and data are those of {@code
+ * io.kvmirq.kvm.VcpuExit}.
  */
 public final class FakeExit {
     private static final int LAST_PORT = 0xffff;
@@ -39,7 +39,7 @@ public final class FakeExit {
      *
      * @param port 0 to 65535
      * @param size 1, 2 or 4 bytes
-     * @param data what is written; several for a string instruction
+     * @param data the value that is written; several values for a string instruction
      */
     public static FakeExit ioOut(int port, int size, long... data) {
         Objects.requireNonNull(data, "data is null");
@@ -68,7 +68,7 @@ public final class FakeExit {
      *
      * @param port 0 to 65535
      * @param size 1, 2 or 4 bytes
-     * @param count how often; at most 4096 bytes in all
+     * @param count the number of reads; at most 4096 bytes in all
      */
     public static FakeExit ioIn(int port, int size, int count) {
         String text = "ioIn(" + hex(port) + ", " + size + (count == 1 ? "" : ", " + count) + ")";

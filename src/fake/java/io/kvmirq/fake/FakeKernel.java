@@ -301,8 +301,9 @@ public final class FakeKernel extends SystemCalls {
     }
 
     /**
-     * How often vCPUs got each vector, over all VMs: once for each message that a LAPIC accepted or hardware posted, also
-     * if the vector was requested already and a guest takes both at once. Empty on arm64, which has no vectors.
+     * Deliveries per vector to the vCPUs with this id, over all VMs. Each message that a LAPIC accepted or hardware
+     * posted counts once, even if the vector was already requested and the guest takes both as one interrupt. Empty on
+     * arm64, which has no vectors.
      *
      * @param vcpu the id of the vCPUs
      */

@@ -67,10 +67,10 @@ public final class FakeMessages {
     }
 
     /**
-     * The rules of the ledger that are broken, in words: none, whatever was called in whatever order. A message breaks a rule
-     * that waits although nothing stops it: in the count of an eventfd that has an irqfd, at a worker of KVM, or as a vLPI of
-     * a vCPU that sleeps. A request in IRR and a posted one are not looked at, and neither is a message that the program has
-     * read: see {@link #waiting}.
+     * The broken rules of the ledger, in words. The list is always empty, unless the fake has a bug. A message breaks a
+     * rule that waits although nothing stops it: in the count of an eventfd that has an irqfd, at a worker of KVM, or
+     * as a vLPI of a vCPU that sleeps. A request in IRR and a posted one are not looked at, and neither is a message
+     * that the program has read: see {@link #waiting}.
      */
     public List<String> brokenRules() {
         return time.locked(() -> {

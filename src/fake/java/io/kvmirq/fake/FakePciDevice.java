@@ -23,11 +23,12 @@ import java.util.TreeMap;
 import java.util.stream.IntStream;
 
 /**
- * A PCI device of a fake kernel's host, for a user through VFIO. The methods do what the hardware does. Thread-safe.
+ * A PCI device of a fake kernel's host, for a user through VFIO. The methods play the part of the hardware.
+ * Thread-safe.
  *
- * <p>Its configuration space is what vfio-pci makes of it: sizes of BARs, virtual bits, resets and power. Its BARs keep
- * what is written to them, also the MSI-X table in them, which a user reads as ones. A device with MSI-X has a BAR for the
- * table unless it is placed by {@link Builder#msixTable}.
+ * <p>Its configuration space is the one that vfio-pci shows: sizes of BARs, virtual bits, resets and power. Its BARs
+ * keep the values written to them. That includes the MSI-X table, which a user reads as ones. A device with MSI-X has a
+ * BAR for the table unless it is placed by {@link Builder#msixTable}.
  */
 public final class FakePciDevice {
     private static final int LAST_BAR = 5;
@@ -105,8 +106,8 @@ public final class FakePciDevice {
         }
 
         /**
-         * Gives the device an interrupt pin on the line of another device, of the same VM or of another one. Without
-         * this the device has a line of its own. At most 64 devices and drivers share a line.
+         * Connects the device's interrupt pin to the line of another device, which may belong to the same VM or to
+         * another VM. Without this call the device has its own line. At most 64 devices and drivers share a line.
          *
          * @throws IllegalArgumentException if the other device has no pin, or belongs to another kernel
          */
@@ -171,8 +172,9 @@ public final class FakePciDevice {
         }
 
         /**
-         * Gives the device a capability in addition: a vendor's, id 9, whose third byte is its length, and whose other
-         * bytes keep what is written to them; or one that vfio-pci hides. At most 64 bytes of all.
+         * Adds a capability to the device: a vendor capability (id 9), or one that vfio-pci hides. The third byte of a
+         * vendor capability is its length; its other bytes keep the values written to them. All capabilities together
+         * have at most 64 bytes.
          *
          * @param bytes from the id on; the second one, which says where the next capability is, does not matter
          * @throws IllegalArgumentException if the capability is of another kind, or shorter than it says
@@ -188,9 +190,9 @@ public final class FakePciDevice {
         }
 
         /**
-         * Says what a register of 16 bits in the configuration space holds after a reset, and which bits of it the
-         * device lets be written. Without this it is that of a plain device. What vfio-pci shows and writes of it is
-         * vfio-pci's.
+         * Sets the reset value of a 16-bit register in the configuration space, and the bits that the device lets be
+         * written. Without this call the register is that of a plain device. vfio-pci decides which bits a user reads
+         * and writes.
          *
          * @param capability the id of a capability that the device has; 0 for the header; 0x100 is added to the id of an
          *     extended one
@@ -210,7 +212,7 @@ public final class FakePciDevice {
         }
 
         /**
-         * Gives the device a BAR of registers that keep what is written to them. It can be mapped.
+         * Gives the device a BAR of registers that keep the values written to them. The BAR can be mapped.
          *
          * @param number 0 to 5
          * @param bytes a power of two, 4096 or more
@@ -235,7 +237,7 @@ public final class FakePciDevice {
         }
 
         /**
-         * Gives the device a BAR of I/O ports that keep what is written to them.
+         * Gives the device a BAR of I/O ports that keep the values written to them.
          *
          * @param number 0 to 5
          * @param bytes a power of two, 4 to 256
@@ -448,8 +450,9 @@ public final class FakePciDevice {
     }
 
     /**
-     * Another thread of the host takes or releases the device's lock, as for a write to its {@code reset} in sysfs: a reset
-     * by the user is refused with EAGAIN meanwhile. {@link #remove} has the lock until the device is gone.
+     * Simulates another thread of the host that takes or releases the device's lock, as for a write to the device's
+     * {@code reset} file in sysfs. While the lock is taken, a reset by the user fails with EAGAIN. {@link #remove}
+     * holds the lock until the device is gone.
      */
     public void lockByHost(boolean locked) {
         time.locked(() -> {

@@ -8,7 +8,7 @@ import java.util.List;
 
 /**
  * A platform device of a fake kernel's host, for a user through VFIO: one interrupt for each index, and no registers.
- * The methods do what the hardware does. Thread-safe. A method throws IllegalArgumentException if the index has no
+ * The methods play the part of the hardware. Thread-safe. A method throws IllegalArgumentException if the index has no
  * interrupt of that kind.
  */
 public final class FakePlatformDevice {

@@ -13,16 +13,16 @@ import java.util.function.IntSupplier;
 import java.util.function.Supplier;
 
 /**
- * A vCPU of a fake kernel whose profile names the interrupt hardware of an x86 host. A test puts it where {@code
- * KVM_RUN} and the host's scheduler put a vCPU, and sees what a posted interrupt of a device does. Get it from {@link
- * FakeKernel#vcpus}. The host has 4 processors; one runs one vCPU at a time. Loading a vCPU preempts
- * the one that is loaded. Thread-safe.
+ * A vCPU of a fake kernel whose profile names the interrupt hardware of an x86 host. A test moves it between the states
+ * in which {@code KVM_RUN} and the host's scheduler place a vCPU, and observes the effect of a device's posted
+ * interrupt. Get it from {@link FakeKernel#vcpus}. The host has 4 processors; one runs one vCPU at a time. Loading a
+ * vCPU preempts the one that is loaded. Thread-safe.
  *
  * <p>The methods that move it throw IllegalStateException while a thread is in {@code KVM_RUN}, which moves it itself.
  * {@link #acknowledge}, {@link #end} and {@link #takeInterrupt} also throw it while the vCPU is not in the guest.
  */
 public final class FakeVcpu {
-    /** Where a vCPU is. */
+    /** The state of a vCPU: off its CPU, on a CPU, or in the guest. */
     public enum State {
         /** On no processor, and it could run: after a preemption or {@code KVM_RUN}, or before the first. */
         PREEMPTED,
@@ -145,7 +145,7 @@ public final class FakeVcpu {
         return vcpu.id();
     }
 
-    /** Where it is. */
+    /** The vCPU's state. */
     public State state() {
         return time.locked(() -> {
             if (vcpu.isInGuest()) {
@@ -183,12 +183,12 @@ public final class FakeVcpu {
         return time.locked(vcpu::physicalEntry);
     }
 
-    /** How many interrupts of devices are on its list of posted ones ({@code ir_list}). Empty on Intel. */
+    /** The number of device interrupts on the vCPU's list of posted interrupts ({@code ir_list}). Empty on Intel. */
     public OptionalInt listed() {
         return time.locked(vcpu::listed);
     }
 
-    /** The rules of posting that are broken, in words: none, whatever was called in whatever order. */
+    /** The broken rules of posting, in words. The list is always empty, unless the fake has a bug. */
     public List<String> brokenRules() {
         return time.locked(vcpu::brokenRules);
     }

@@ -11,9 +11,10 @@ import java.util.Set;
 import java.util.stream.Stream;
 
 /**
- * A vCPU of a fake kernel that plays exits instead of a guest's code. Get it from {@link FakeKernel#vcpu}. All else is
- * as without it: {@code KVM_RUN} returns with each exit in {@code struct kvm_run}, an application processor waits for
- * INIT and SIPI, a kick ends the run, and registers keep what the VMM gave them. Thread-safe.
+ * A vCPU of a fake kernel that plays exits instead of a guest's code. Get it from {@link FakeKernel#vcpu}. Everything
+ * else is as for a vCPU that runs code: {@code KVM_RUN} returns with each exit in {@code struct kvm_run}, an
+ * application processor waits for INIT and SIPI, a kick ends the run, and registers keep what the VMM gave them.
+ * Thread-safe.
  *
  * <p>When it has played all exits, the guest halts with interrupts off: it stays in {@code KVM_RUN} until it gets more
  * exits or the run is ended; on x86 without an in-kernel LAPIC, each {@code KVM_RUN} returns with HLT. It takes the
@@ -36,7 +37,7 @@ public final class ScriptedVcpu {
     }
 
     /**
-     * Adds exits to those that it plays. A vCPU whose guest has halted at the end of the earlier ones goes on.
+     * Adds exits to those that it plays. If the guest halted after the last of the earlier exits, it runs on.
      *
      * @throws IllegalArgumentException if no vCPU of the architecture has such an exit; none is added then
      */
@@ -65,7 +66,7 @@ public final class ScriptedVcpu {
         return time.locked(script::interrupts);
     }
 
-    /** How many exits it has not played. */
+    /** The number of exits that it has not played. */
     public int left() {
         return time.locked(script::left);
     }

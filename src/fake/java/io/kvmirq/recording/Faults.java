@@ -158,7 +158,7 @@ public final class Faults {
     }
 
     /**
-     * How many calls of a name came since {@link #listen}, those that were made to fail included.
+     * The number of calls with this name since {@link #listen}, including those that were made to fail.
      *
      * @throws IllegalArgumentException as {@link #fail}
      */

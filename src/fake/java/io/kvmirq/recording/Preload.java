@@ -23,8 +23,9 @@ import java.util.TreeMap;
 import java.util.stream.Stream;
 
 /**
- * Recording another program through {@code libkvmirqtape.so} or {@code kvmirqtrace}: what they are told, and the tape
- * made fit to be kept. They append the bytes that they see, addresses of the program included.
+ * Records another program through {@code libkvmirqtape.so} or {@code kvmirqtrace}: makes their settings, and turns the
+ * lines that they append into a tape that can be kept. They append the bytes that they see, including addresses of the
+ * program.
  */
 public final class Preload {
     private Preload() {}
@@ -32,8 +33,8 @@ public final class Preload {
     /**
      * The environment of the program, beside {@code LD_PRELOAD}, or of the tracer.
      *
-     * @param tape where its calls are appended
-     * @param limit bytes of memory that the calls may take that were not read yet, if the tape is in memory
+     * @param tape the file to which the program's calls are appended
+     * @param limit for a tape in memory, the bytes that unread calls may occupy
      */
     public static Map<String, String> environment(Path tape, long limit) {
         return Map.of(
@@ -91,13 +92,13 @@ public final class Preload {
     }
 
     /**
-     * Writes the tape of the lines that the library appends: with names for descriptors, without addresses, and with
-     * its end.
+     * Writes a tape from the lines that the library appended: it names descriptors, removes addresses, and adds the
+     * end.
      *
      * @param to closed
      * @return the number of calls
-     * @throws TapeException for what is no line of a tape, or a last line that is cut; the lines before it are written,
-     *     and no end
+     * @throws TapeException for a line that is not a tape's, or a last line that is cut; the lines before it are
+     *     written, without an end
      */
     public static long finish(Raw raw, OutputStream to) throws IOException {
         long calls = 0;
@@ -128,7 +129,7 @@ public final class Preload {
     }
 
     /**
-     * The processes that have a file open, except this one, by number; those of other users only for root.
+     * The processes, except this one, that have a file open, by process id. Only root sees processes of other users.
      *
      * @param file a link in /proc, or a file that is no link
      */

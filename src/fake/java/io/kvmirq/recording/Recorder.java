@@ -20,9 +20,10 @@ import org.jspecify.annotations.Nullable;
  * the call is made all the same, and {@link #close} throws.
  *
  * <p>Thread-safe. Calls that do not block are made one at a time, so their lines are in the order in which the kernel
- * saw them. Calls that may wait (polls, reads, those of a vCPU) have their lines where they ended; KVM_RUN has a line
- * where it began, too. A write may wait if its eventfd lacks O_NONBLOCK and has no room for the count, or if its file
- * was opened before the recording. A blocked write and the read that unblocks it may be recorded in either order.
+ * saw them. The line of a call that may wait (a poll, a read, a call on a vCPU) stands where the call ended; KVM_RUN
+ * also has a line where it began. A write may wait if its eventfd lacks O_NONBLOCK and has no room for the count, or if
+ * its file was opened before the recording. A blocked write and the read that unblocks it may be recorded in either
+ * order.
  *
  * <pre>{@code
  * try (Recorder recorder = Recorder.of(backend, Files.newOutputStream(file));

@@ -15,10 +15,10 @@ import java.util.function.LongConsumer;
 
 /**
  * The lines that {@code libkvmirqtape.so} writes into shared memory, as a stream: the reader of {@code
- * native/observe/tape_map.c}. The file has a head and then slots. A slot is a word and a line, padded to 8 bytes; the word is
- * the length of the line, with the highest bit set until the line is whole, or 0 until its writer began. The stream
- * waits for such a slot while processes write, and leaves it out after they ended. Where lines are missing, as a limit
- * was reached or the file was cut, the stream ends within a line. For one thread.
+ * native/observe/tape_map.c}. The file has a head and then slots. A slot is a word and a line, padded to 8 bytes; the
+ * word is the length of the line, with the highest bit set until the line is whole, or 0 until its writer began. The
+ * stream waits for such a slot while processes write, and leaves it out after they ended. If lines are missing, because
+ * a limit was reached or the file was cut, the stream ends in the middle of a line. For one thread.
  */
 public final class SlotFile extends InputStream {
     private static final byte[] MAGIC = "KVMIRQ\1\n".getBytes(StandardCharsets.US_ASCII);

@@ -20,8 +20,9 @@ import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Writes the lines of a tape as JSON, without Jackson. What the recorder calls allocates only when the buffer grows, and
- * for a file, thread or request whose text is not kept. For one thread at a time; the recorder holds a lock.
+ * Writes the lines of a tape as JSON, without Jackson. The methods that the recorder calls allocate only when the
+ * buffer grows, and for a file, thread or request whose text is not cached. For one thread at a time; the recorder
+ * holds a lock.
  */
 public final class TapeWriter extends JsonLines {
     static final String PATH = keyOf("path");

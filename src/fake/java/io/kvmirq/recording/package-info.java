@@ -49,11 +49,12 @@
  *
  * <p>KVM_RUN has two lines, the first with {@code begins}. Before it, a line {@code memory} for each part of a guest's
  * memory that the program wrote since it last ran: {@code on} the mapping, at offset {@code value}, the bytes in {@code
- * in}. Guests with more than 1 MiB together, and those of other programs, are recorded without memory; KVM_RUN of {@code
- * libkvmirqtape.so} has one line. With two vCPUs the recorder cannot tell who wrote, so it marks memory unknown: each
- * part then has a line {@code memory} without {@code in}. A replay does not run a guest without its memory: KVM_RUN ends
- * as recorded. What the program writes while its only vCPU runs is taken for the guest's. A reader passes over fields
- * that it does not know. An argument is cut at 16 KB, a routing table at 4096 routes, and the line says so.
+ * in}. Guests with more than 1 MiB together, and those of other programs, are recorded without memory; KVM_RUN of
+ * {@code libkvmirqtape.so} has one line. With two vCPUs the recorder cannot tell who wrote, so it marks memory unknown:
+ * each part then has a line {@code memory} without {@code in}. A replay does not run a guest without its memory:
+ * KVM_RUN ends as recorded. Memory that the program writes while its only vCPU runs counts as written by the guest. A
+ * reader passes over fields that it does not know. An argument is cut at 16 KB, a routing table at 4096 routes, and the
+ * line says so.
  *
  * <p>Reads and writes are on a tape when they are made on a file of KVM, VFIO or iommufd, or on an eventfd; checked
  * functions of a fortified program, such as {@code __read_chk}, by the name of the plain one. Of poll and ppoll a tape of

@@ -19,7 +19,7 @@ public final class Actors {
     /** Seeds name actors by letters. */
     private static final int MOST = 26;
 
-    /** What an actor does without another in between. */
+    /** The work that an actor does without a switch to another actor. */
     @FunctionalInterface
     public interface Step {
         /** Does it. */
@@ -147,8 +147,8 @@ public final class Actors {
     }
 
     /**
-     * Runs the steps: first those of {@code order}, then on with the same actor as long as that can go on, and with the
-     * first that can after it.
+     * Runs the steps: first those of {@code order}, then those of the same actor while it can go on, then those of the
+     * first actor that can.
      */
     ActorsRun run(ActorsOrder order) {
         List<ActorsRun.Shape> shape = shape();

@@ -12,10 +12,10 @@ import org.junit.jupiter.api.parallel.ExecutionMode;
 
 /**
  * Beside {@link KvmTest}: the test runs once without a fault, then once for each call of the kernel that it made, which
- * fails. These runs may end with a {@code KernelException} of this error, or go on: they pass if nothing else fails and
- * nothing is left. They run one after the other. A run in which nothing calls the kernel for 10 s (JUnit's configuration
- * parameter {@code kvmirq.silence.seconds}) is interrupted and fails. Each failure names the call that was made to fail;
- * calls that cannot fail, such as {@code gettid}, are left out.
+ * fails. Such a run may end with a {@code KernelException} of this error, or go on. It passes if nothing else fails and
+ * nothing is left open. They run one after the other. A run in which nothing calls the kernel for 10 s (JUnit's
+ * configuration parameter {@code kvmirq.silence.seconds}) is interrupted and fails. Each failure names the call that
+ * was made to fail; calls that cannot fail, such as {@code gettid}, are left out.
  */
 @Documented
 @Retention(RetentionPolicy.RUNTIME)

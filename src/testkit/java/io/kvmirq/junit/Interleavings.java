@@ -24,14 +24,14 @@ import org.junit.jupiter.api.extension.ExtendWith;
  * }
  * }</pre>
  *
- * <p>An order fails if a step, or what runs {@link Actors#after} the steps, throws, or if it leaves what a {@link
- * KvmTest} must not leave. The failure names the order with the fewest preemptions, and of these the one that fails
- * after the fewest steps; and the {@link #order} that replays it. The report entry {@code orders} counts the orders
- * that ran.
+ * <p>An order fails if a step throws, if the code that runs {@link Actors#after} the steps throws, or if it leaves
+ * something open that a {@link KvmTest} must close. The failure reports the failing order with the fewest preemptions;
+ * among several, the one that fails after the fewest steps. It names the {@link #order} that replays it. The report
+ * entry {@code orders} counts the orders that ran.
  *
  * <p>Besides {@link Actors} the method takes the parameters of {@link KvmTest}; its class may set profiles and vCPUs by
- * that annotation. The object of the test class, and what {@code @BeforeEach} made, is the same for all orders: make in
- * the method what an order changes.
+ * that annotation. All orders share the object of the test class and the objects that {@code @BeforeEach} made. Make
+ * objects that an order changes in the method.
  *
  * <p>A step is never divided, and a lock that is held from one step to the next excludes nothing, because all steps run
  * on one thread. Use {@link Actors#when} for an actor that waits.
@@ -43,7 +43,7 @@ import org.junit.jupiter.api.extension.ExtendWith;
 @ExtendWith(InterleavingsExtension.class)
 @SuppressWarnings("exports") // JUnit is optional
 public @interface Interleavings {
-    /** How many preemptions an order has at most. */
+    /** The largest number of preemptions in an order. */
     int preemptions() default 2;
 
     /** The test fails at once, and says how many orders there are, if there are more. */
@@ -52,13 +52,13 @@ public @interface Interleavings {
     /** The profiles of the fake kernel, as those of {@link KvmTest#profiles}. Each has its own run of all orders. */
     String[] profiles() default {};
 
-    /** How many vCPUs the kit's VM has. */
+    /** The number of vCPUs of the kit's VM. */
     int vcpus() default 1;
 
     /**
      * The one order to run, as a failure names it, such as {@code B1A2B1}: a step of the second actor, two of the
-     * first, and one of the second. Steps that it does not name follow, those of the same actor first. The system
-     * property {@code kvmirq.order} does the same for one method, without a change of its source.
+     * first, and one of the second. Steps that the order does not name run afterwards, those of the last actor first.
+     * The system property {@code kvmirq.order} does the same for one method, without a change of its source.
      */
     String order() default "";
 }

@@ -25,7 +25,7 @@ public final class KvmAssertions {
 
     private KvmAssertions() {}
 
-    /** How often. */
+    /** A number of times. */
     public record Times(int count) {
         /** @throws IllegalArgumentException if the count is negative */
         public Times {

@@ -34,8 +34,9 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The kernel of one test, fake or real, and what the kit makes on it when the test first asks. The kit closes all of it
- * after the test. Thread-safe, except that the vCPUs belong to the thread that asked first.
+ * The kernel of one test, fake or real, and the kit's objects on it. The kit makes each object when the test first asks
+ * for it. The kit closes all of it after the test. Thread-safe, except that the vCPUs belong to the thread that asked
+ * first.
  */
 public final class KvmHost {
     private static final int IOAPIC_PINS = 24;
@@ -46,7 +47,7 @@ public final class KvmHost {
     private static final String BY_KIT = "a line of the kit";
 
     /**
-     * What the kit's VM is to have.
+     * The configuration of the kit's VM.
      *
      * @param testRuns whether the test runs the vCPUs itself; else the kit does on real KVM
      */
@@ -213,7 +214,8 @@ public final class KvmHost {
     }
 
     /**
-     * A vCPU, to see what it got: on the fake kernel of every VM that has the id, on real KVM of {@link #vm}.
+     * Gives access to the interrupts that a vCPU got: on the fake kernel the vCPUs with this id of all VMs, on real KVM
+     * the vCPU of {@link #vm}.
      *
      * @param id as in KVM_CREATE_VCPU
      */
@@ -279,20 +281,21 @@ public final class KvmHost {
         });
     }
 
-    /** How many calls of a name the test has made, such as {@code KVM_IRQFD}; see {@link Faults}. */
+    /** The number of calls with this name, such as {@code KVM_IRQFD}, that the test has made; see {@link Faults}. */
     public int calls(String call) {
         return faults.count(call);
     }
 
-    /** How often the test has replaced the routes of a VM. */
+    /** The number of times that the test has replaced the routes of a VM. */
     public int commits() {
         return calls("KVM_SET_GSI_ROUTING");
     }
 
     /**
-     * The interrupts that reached no vCPU and that nothing holds, in a sentence each; on the fake kernel those of {@link
-     * FakeKernel#lost}. Real KVM does not tell of every one: there they are the signals of irqfds of {@link #vm} whose GSI
-     * had no route, and the last of each GSI if the guest did not take its vector after it.
+     * The lost interrupts: they reached no vCPU, and nothing still holds them. One sentence for each. On the fake
+     * kernel these are {@link FakeKernel#lost}. Real KVM does not show every lost interrupt. There the list has signals
+     * of irqfds of {@link #vm} whose GSI had no route, and the last signal of each GSI if the guest did not take its
+     * vector afterwards.
      *
      * @throws IllegalStateException on real KVM, if the kit's guest does not run
      */
@@ -313,7 +316,7 @@ public final class KvmHost {
         return guest;
     }
 
-    /** Ends what blocks in the kernel, as far as the kit gave it. */
+    /** Ends blocking calls on objects that the kit gave. */
     void kickAll() {
         List<Vcpu> all;
         synchronized (this) {
@@ -329,9 +332,9 @@ public final class KvmHost {
     }
 
     /**
-     * Closes what the kit gave, the last first.
+     * Closes the objects that the kit gave, the last one first.
      *
-     * @return what the test left open, and what it closed although the kit gave it: a sentence each
+     * @return a sentence for each object that the test left open, and for each object of the kit that the test closed
      */
     synchronized List<String> end() {
         if (ended) {

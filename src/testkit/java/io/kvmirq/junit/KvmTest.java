@@ -28,11 +28,13 @@ import org.junit.jupiter.api.extension.ExtendWith;
  * <tr><td>{@code VfioDevice}</td><td>this device, opened through VFIO; not on real KVM</td></tr>
  * </table>
  *
- * <p>The kit closes what it gave. Then the test fails if it left a descriptor, an irqfd, an ioeventfd, a route in the kit's VM, a
- * thread that used the kernel, or another thread that is no daemon. Tests may run in parallel: each has a kernel of its own.
+ * <p>The kit closes every object that it gave to the test. Then the test fails if it left a descriptor, an irqfd, an
+ * ioeventfd, a route in the kit's VM, a thread that used the kernel, or another thread that is no daemon. Tests may run
+ * in parallel: each has a kernel of its own.
  *
- * <p>On a class it tells the settings of the class's methods that have the annotation too, and of those of nested classes
- * that do not have it: a method's element that is not given, or given as its default, is that of the class.
+ * <p>On a class the annotation sets defaults for the class's methods that also have the annotation, and for methods of
+ * nested classes that do not have it. A method takes the class's value for each element that it does not set, or sets
+ * to the default.
  */
 @Documented
 @Inherited
@@ -51,7 +53,7 @@ public @interface KvmTest {
     /** Whether the test runs on the KVM of this machine. */
     Real real() default Real.NEVER;
 
-    /** How many vCPUs the kit's VM has; at most 16 on real KVM. */
+    /** The number of vCPUs of the kit's VM; at most 16 on real KVM. */
     int vcpus() default 1;
 
     /** The binding to the real kernel: {@code jni}, {@code ffm}, {@code jna}, {@code jnr}, or the first that works. */

@@ -21,9 +21,9 @@ public final class KvmVcpu {
     }
 
     /**
-     * How often it got a vector since the test began. On the fake kernel these are deliveries, one by one, whether the
-     * vCPU runs or not. On real KVM it is how often the kit's guest took the vector: two that were requested before the
-     * guest took the first are one.
+     * The number of times that it got a vector since the test began. On the fake kernel every delivery counts, whether
+     * the vCPU runs or not. On real KVM it is the number of times that the kit's guest took the vector: two requests
+     * that came before the guest took the first count once.
      *
      * @throws IllegalStateException on real KVM, if the kit's guest does not run on the vCPU
      */

@@ -22,27 +22,29 @@ import java.util.concurrent.TimeoutException;
 
 /**
  * Makes the calls of a tape again, on any {@link Libc}, and compares the answers: results and errnos, counts of
- * eventfds, what is ready, the status of a line, why a guest left. What depends on the processor (CPUID, registers, the
- * state of chips) is not compared, nor are capabilities that have nothing to do with interrupts.
+ * eventfds, ready descriptors, the status of a line, exit reasons of guests. Answers that depend on the processor
+ * (CPUID, registers, the state of chips) are not compared. Neither are capabilities that have nothing to do with
+ * interrupts.
  *
  * <p>Each call is counted once: as answered as on the tape; as passed over, when the kernel does not model it or the
- * tape lacks what it needs; or as unknown, when its answer depends on what a guest did that did not run here, or on the
- * order of calls that overlapped in time. {@link #remarks} tells which. The first other answer ends the replay.
+ * tape lacks what it needs; or as unknown, when its answer depends on a guest that ran only on the tape, or on the
+ * order of calls that overlapped in time. {@link #remarks} names these calls. The first answer that differs ends the
+ * replay.
  *
- * <p>Calls are made one after another in the order of the tape, whatever thread they came from; but a guest whose memory
- * is on the tape runs on a thread of its own from where its KVM_RUN began to where it ended. What the tape saw happen is
- * waited for, up to {@value Runs#PATIENCE_SECONDS} s. While a guest runs, reads of what it may change are not compared.
- * A KVM_RUN without the guest's memory is not made: it ends as recorded, and the state that the program reads
- * afterwards is taken from the tape.
+ * <p>Calls are made one after another in the order of the tape, whatever thread they came from; but a guest whose
+ * memory is on the tape runs on a thread of its own from where its KVM_RUN began to where it ended. The replay waits up
+ * to {@value Runs#PATIENCE_SECONDS} s for each event that the tape shows. While a guest runs, reads of state that the
+ * guest may change are not compared. A KVM_RUN without the guest's memory is not made: it ends as recorded, and the
+ * state that the program reads afterwards is taken from the tape.
  *
- * <p>Two calls of different threads whose lines are in the other order than their effects are made again in that other
- * order, if nothing on the tape says which came first.
+ * <p>The lines of two threads' calls may be in the reverse order of their effects. If nothing else on the tape shows
+ * which call came first, the replay also tries the reverse order.
  *
  * <p>For one thread, once.
  */
 public final class Replay implements Closeable {
     /**
-     * How a replay ended.
+     * The end of a replay.
      */
     public sealed interface Outcome {
         /** Calls that answered as on the tape. */
@@ -120,7 +122,7 @@ public final class Replay implements Closeable {
     /**
      * Replays a whole tape, or nothing: it is read twice.
      *
-     * @throws TapeException for what is not a tape of this machine's architecture, before any call is made
+     * @throws TapeException if the input is not a tape of this machine's architecture, before any call is made
      * @throws IOException if the file cannot be read, or not twice
      */
     public Outcome run(Path tape) throws IOException {
@@ -186,17 +188,23 @@ public final class Replay implements Closeable {
         return done - passed.all() - unknown.all();
     }
 
-    /** How many calls were passed over: the kernel does not model them, or the tape lacks what they need. */
+    /**
+     * The number of calls that were passed over, because the kernel does not model them or the tape lacks data that
+     * they need.
+     */
     public long passedOver() {
         return passed.all();
     }
 
-    /** How many answers depend on what a guest did that ran on the tape only, on another process, or on the order of calls. */
+    /**
+     * The number of answers that depend on a guest that ran only on the tape, on another process, or on the order of
+     * calls.
+     */
     public long unknown() {
         return unknown.all();
     }
 
-    /** Further sentences about the replayed tape, whatever the outcome. */
+    /** Further sentences about the replayed tape, for every outcome. */
     public List<String> remarks() {
         List<String> remarks = new ArrayList<>();
         passed.remark().ifPresent(remarks::add);
@@ -313,12 +321,12 @@ public final class Replay implements Closeable {
                 same(), call.number(), new TapeText().render(call), answers.expected(call), got, files.names());
     }
 
-    /** The descriptors that stand for the files of the tape that are open, by names such as {@code vm#1}. */
+    /** The descriptors of the tape's open files, by names such as {@code vm#1}. */
     public Map<String, Integer> descriptors() {
         return files.descriptors();
     }
 
-    /** Closes what the calls left open. Guests that run are left to the end of the process. */
+    /** Closes the files that the calls left open. Guests that run are left to the end of the process. */
     @Override
     public void close() {
         files.closeAll(runs.any());

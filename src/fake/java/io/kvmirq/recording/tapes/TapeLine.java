@@ -15,7 +15,7 @@ public sealed interface TapeLine {
      *
      * @param architecture as uname has it
      * @param program the path of its file
-     * @param backend what recorded: {@code preload}, or the binding's name
+     * @param backend the recorder: {@code preload}, or the binding's name
      */
     record Header(int pid, String architecture, String kernel, String program, String backend) implements TapeLine {}
 
@@ -23,18 +23,19 @@ public sealed interface TapeLine {
      * A call. Buffers are in native order and read-only; descriptors and addresses in them that have a name are zero.
      *
      * @param number from 1, in the order of the tape
-     * @param call the function's name; {@code memory} for what the program wrote into a mapping since the last run
+     * @param call the function's name; {@code memory} for bytes that the program wrote into a mapping since the last
+     *     run
      * @param on the file or mapping it was called on, such as {@code vm#1}; {@code closed(fd 99)} for none that is
      *     known; empty where calls have none
-     * @param path of what was opened, if that is known
+     * @param path of the opened file, if it is known
      * @param request of an ioctl or fcntl, else 0
      * @param value the argument that is no pointer, else 0
      * @param flags of the call, not those in a structure; of pread, pwrite, preadv and pwritev the offset
      * @param in the structure before the call; absent when there is none or it could not be read
      * @param out the structure after the call, when the kernel changed it
-     * @param data what a pointer in the structure pointed to
-     * @param names what the descriptor or address at an offset of {@code in} means; of {@code data} by {@code data}, of
-     *     {@code value} by {@code value}
+     * @param data the bytes to which a pointer in the structure pointed
+     * @param names the file or mapping that a descriptor or address means, by its offset in {@code in}, or by {@code
+     *     data} or {@code value} for one there
      * @param begins whether the call only begins here: it blocks, and another line is its end
      * @param made the file or mapping that came of it; the result is then 0
      * @param cut whether {@code in} and {@code out} are only the beginning of what the kernel saw
@@ -80,7 +81,7 @@ public sealed interface TapeLine {
             return call.equals("poll") || call.equals("ppoll");
         }
 
-        /** What a call that read the count of an eventfd got; absent for any other call. */
+        /** The count that a read of an eventfd returned; absent for any other call. */
         public OptionalLong taken() {
             boolean all = result == (call.equals("eventfd_read") ? 0 : Long.BYTES) && errno.isEmpty();
             return isRead() && all && out.isPresent() && out.get().limit() == Long.BYTES

@@ -78,7 +78,7 @@ public final class TapeReader implements Closeable {
     /**
      * The next line, or nothing at the end.
      *
-     * @throws TapeException for what is not a line of a tape
+     * @throws TapeException if the text is not a line of a tape
      * @throws IOException if the source cannot be read
      */
     public Optional<TapeLine> next() throws IOException {
