@@ -348,7 +348,7 @@ public final class LiveChains {
         boolean posted = chain.claim(Question.FORM).flatMap(Claim::holds).orElse(false);
         if (posted && irq.counted().orElse(0) > 0) {
             remarks.add("the host handled " + irq.counted().getAsLong()
-                    + " although the entry has the posted form: it changed meanwhile");
+                    + " although the entry has the posted form: it changed during the watch");
         }
         return remarks;
     }

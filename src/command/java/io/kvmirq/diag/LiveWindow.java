@@ -261,7 +261,7 @@ public final class LiveWindow implements AutoCloseable {
         }
         Tracing.Recorded trace = recorded.known().orElseGet(() -> new Tracing.Recorded("", 0, true));
         if (!trace.whole()) {
-            notes.add("the trace is longer than what is read of it: these are the first events");
+            notes.add("the trace is longer than the limit of reading: these are the first events");
         }
         threads.addAll(tasks());
         Map<String, Long> grown = new LinkedHashMap<>();

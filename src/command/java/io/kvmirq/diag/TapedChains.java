@@ -389,7 +389,8 @@ public final class TapedChains {
         String here = host.kernel().orElse("?");
         // A fake's header has only the first two numbers.
         if (taped.isPresent() && !here.equals(taped.get()) && !here.startsWith(taped.get() + ".")) {
-            remarks.add("the tape was made on Linux " + taped.get() + ", and what is said of the host is said of Linux "
+            remarks.add("the tape was made on Linux " + taped.get() + ", but the answers about the host are those of"
+                    + " Linux "
                     + here + ": --from and --root choose another");
         }
     }

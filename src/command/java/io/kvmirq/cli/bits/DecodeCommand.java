@@ -35,8 +35,8 @@ public final class DecodeCommand implements Command {
         footer.addAll(List.of(
                 "",
                 "Files of debugfs:",
-                "  vgic-state          what is not idle in a VGIC, and what GICv4 delivers",
-                "  vgic-its-state      what an ITS translates, and what GICv4 delivers"));
+                "  vgic-state          interrupts of a VGIC that are not idle, and the LPIs that GICv4 delivers",
+                "  vgic-its-state      events that an ITS translates, and those that GICv4 delivers"));
         footer.addAll(List.of(
                 "",
                 "Examples:",

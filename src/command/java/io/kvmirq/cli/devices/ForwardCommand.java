@@ -84,7 +84,7 @@ public final class ForwardCommand implements Command {
                 .required(true)
                 .description("The address of the device, as lspci prints it."));
         usage.add(OptionSpec.builder("--selftest")
-                .description("Run the test. Without it the command says what the test would do, and touches nothing."));
+                .description("Run the test. Without it the command prints the plan of the test, and touches nothing."));
         usage.add(Command.option("--kind", "KIND", String.class)
                 .completionCandidates(Command.labels(KINDS.toArray()))
                 .description("The kind of interrupts: msix, msi or intx (default: the first of these that the device"

@@ -17,8 +17,9 @@ public final class FaultCommand implements Command {
                     + " over all processes that CMD starts: these inherit the filter. All of them are killed when this"
                     + " command is.",
             "",
-            "Limits: only ioctls can fail, not operations of io_uring nor calls of 32-bit programs. A number that two"
-                    + " names share, as of a container and a device of VFIO, stands for both. CMD gains no rights from"
+            "Limits: only ioctls can fail, not operations of io_uring nor calls of 32-bit programs. Two ioctls may"
+                    + " have the same number, as on a VFIO container and a VFIO device; a fault of one then also"
+                    + " hits the other. CMD gains no rights from"
                     + " set-user-id programs (no_new_privs). It does not start where a seccomp listener watches this"
                     + " process already, as in some containers, and it cannot install a listener itself. Its own seccomp"
                     + " filter works, and wins where it refuses a call. Memory of CMD is not read, so yama does not"

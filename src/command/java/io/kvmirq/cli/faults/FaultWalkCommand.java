@@ -31,21 +31,22 @@ public final class FaultWalkCommand implements Command {
 
     @Override
     public String summary() {
-        return "Run a program once for each of its calls and each errno, and tell what it survives.";
+        return "Run a program once for each of its calls and each errno, and list the faults that it survives.";
     }
 
     @Override
     public void describe(Usage usage) {
         List<String> lines = new ArrayList<>(List.of(
                 "Runs CMD without a fault to see its ioctls of KVM, VFIO and iommufd. Then runs it once for each of them and"
-                        + " each errno, and lets the first such call fail: as often as there are calls and errnos. CMD"
-                        + " has no input, and its output is dropped. Where CMD aborts or hangs, a line of its stderr is"
-                        + " shown: the first that it does not write without a fault.",
+                        + " each errno, and lets the first such call fail. CMD has no input, and its output is dropped."
+                        + " If CMD aborts or hangs, the walk shows the first line of its stderr that a run without a"
+                        + " fault does not write.",
                 "",
                 "goes on: CMD ends as without a fault. ends N: it ends with another exit code. aborts: a signal ends it."
                         + " hangs: it has not ended at the limit. Best give a CMD that ends by itself, such as a VMM whose"
-                        + " guest powers off. Of one that runs until the limit, goes on means that a vCPU ran after the"
-                        + " fault, and hangs that none did. not made: this run did not make the call.",
+                        + " guest powers off. For a CMD that always runs until the limit, 'goes on' means that a"
+                        + " vCPU ran after the fault, and 'hangs' that no vCPU did. not made: this run did not make"
+                        + " the call.",
                 "",
                 "Exit code 1 when CMD aborts or hangs, and 3 when it cannot be started, aborts without a fault, or makes no"
                         + " such call.",

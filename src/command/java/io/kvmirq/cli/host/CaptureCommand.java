@@ -24,7 +24,7 @@ public final class CaptureCommand implements Command {
 
     @Override
     public String summary() {
-        return "Keep what an analysis reads of this host in one archive, without names and addresses.";
+        return "Save the files of this host that an analysis reads in one archive, without names and addresses.";
     }
 
     @Override
@@ -34,8 +34,9 @@ public final class CaptureCommand implements Command {
                 .description("Lists the files of this host that kvmirq reads to say where interrupts go. With -o, also"
                         + " writes them into a zip archive, which only its owner may read; other commands take it"
                         + " with --from. Names of hosts and guests, network addresses, places of file systems and unknown"
-                        + " words of command lines are taken out; network interfaces become net-1, net-2 and so on. Reads nothing that the other"
-                        + " commands do not read; run as root it shows more. With --diff, shows which findings and"
+                        + " words of command lines are taken out; network interfaces become net-1, net-2 and so on."
+                        + " Reads only files that the other commands read, too; as root it can read more of them."
+                        + " With --diff, shows which findings and"
                         + " files changed between two archives.")
                 .footer("", "Example: kvmirq capture -o host.zip; kvmirq vfio --from host.zip");
         usage.add(OptionSpec.builder("-o", "--output")
@@ -43,7 +44,7 @@ public final class CaptureCommand implements Command {
                 .type(Path.class)
                 .description("Write the archive to FILE, which may not exist yet."));
         usage.add(OptionSpec.builder("--unredacted").description("Leave names and addresses in it."));
-        usage.add(OptionSpec.builder("--diff").description("Show what changed from archive A to archive B."));
+        usage.add(OptionSpec.builder("--diff").description("Show the changes from archive A to archive B."));
         usage.add(Command.parameters("0", "0..2", "ARCHIVE").description("The two archives of --diff."));
         HostSource.describe(usage);
     }

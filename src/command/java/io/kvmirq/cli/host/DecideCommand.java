@@ -37,9 +37,10 @@ public final class DecideCommand implements Command {
                 .usageMessage()
                 .description(
                         "Takes the message that a guest wrote into its MSI or MSI-X table, and decides as KVM does on"
-                                + " this host: which vCPUs are meant, whether the IOMMU posts to one of them, and the"
-                                + " entry that it gets. Reads sysfs and /proc, and opens neither KVM nor a device. With"
-                                + " --vendor it decides for a host where everything is in order, and reads nothing."
+                                + " this host: the destination vCPUs, whether the IOMMU posts to one of them, and"
+                                + " the remapping entry that the message gets. Reads sysfs and /proc, and opens"
+                                + " neither KVM nor a device. With --vendor it reads nothing, and decides for a host"
+                                + " on which nothing prevents posting."
                                 + " Exit code 1 when the message is not posted, 3 when the host does not show what"
                                 + " decides. On arm64 it says whether the event becomes a vLPI.")
                 .footer(
@@ -52,14 +53,15 @@ public final class DecideCommand implements Command {
                 .completionCandidates(
                         Stream.concat(Command.labels(Vendor.values()).stream(), Stream.of(DecideQuestion.BOTH))
                                 .toList())
-                .description("A host of intel or amd where everything is in order, or both. Asks no host."));
+                .description("Decide for a host of intel or amd on which nothing prevents posting, or for both."
+                        + " Reads no files."));
         usage.add(Command.option("--vcpus", "N", Integer.class)
                 .description("The number of vCPUs of the VM, 1-4096; 1 if it is not given."));
         usage.add(Command.option("--apic", "MODE", String.class)
                 .completionCandidates(Command.labels(DecideQuestion.Mode.values()))
                 .description(
-                        "How the guest uses its LAPICs: flat, cluster or x2apic. Without it, flat for up to 8 vCPUs,"
-                                + " else x2apic."));
+                        "The mode of the guest's LAPICs: flat, cluster or x2apic (default: flat for up to 8 vCPUs,"
+                                + " else x2apic)."));
         usage.add(OptionSpec.builder("--32-bit-ids").description("The VMM has enabled KVM_X2APIC_API_USE_32BIT_IDS."));
         usage.add(OptionSpec.builder("--no-vector-hashing")
                 .description("The module kvm was loaded with vector_hashing=N."));

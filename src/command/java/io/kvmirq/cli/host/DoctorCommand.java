@@ -54,11 +54,12 @@ public final class DoctorCommand implements Command {
         usage.spec()
                 .usageMessage()
                 .description("Prints one line for each check: PASS, WARN (it works, but worse than it could, or with a"
-                        + " risk), FAIL (it does not work) or UNKNOWN (no file shows it), and below it what to change,"
-                        + " when that takes effect, and its risk. Reads sysfs, /proc and debugfs, starts no VM, opens"
+                        + " risk), FAIL (it does not work) or UNKNOWN (no file shows it), and below it the change to"
+                        + " make, when it takes effect, and its risk. Reads sysfs, /proc and debugfs, starts no VM,"
+                        + " opens"
                         + " no device and writes nothing. The check 'backends' loads native code, so it runs only if"
                         + " --check names it. Exit code 0 when nothing fails, 1 when a check fails (with --strict: or"
-                        + " warns), 3 when no check could look.")
+                        + " warns), 3 when no check could read its files.")
                 .footer(
                         "",
                         "Checks: " + String.join(", ", ids) + ".",
@@ -69,7 +70,7 @@ public final class DoctorCommand implements Command {
                         "",
                         "Example: kvmirq doctor -q");
         usage.add(picocli.CommandLine.Model.OptionSpec.builder("-q", "--quiet")
-                .description("Print only what is not PASS."));
+                .description("Print only checks that are not PASS."));
         usage.add(picocli.CommandLine.Model.OptionSpec.builder("--strict")
                 .description("Exit with 1 also when a check warns."));
         usage.add(Command.option("--check", "ID", List.class)

@@ -29,7 +29,7 @@ public final class ErrnoCommand implements Command {
 
     @Override
     public String summary() {
-        return "Explain what an errno of a KVM or VFIO call means.";
+        return "Explain the meaning of an errno of a KVM or VFIO call.";
     }
 
     @Override
@@ -38,8 +38,9 @@ public final class ErrnoCommand implements Command {
                 .usageMessage()
                 .description(
                         "Prints why the kernel answers CALL with ERRNO, likeliest cause first, and what to check next."
-                                + " ERRNO is a name or a number; 0 asks about an unexpected success. Known conditions rule"
-                                + " out causes. Asks no kernel. Exit code 1 when no cause is known.")
+                                + " ERRNO is a name or a number; 0 asks about an unexpected success. Give the"
+                                + " conditions that you know: they rule out causes. Asks no kernel. Exit code 1 when"
+                                + " no cause is known.")
                 .footer(footer());
         usage.add(Command.parameter("0", "0..1", "CALL")
                 .hideParamSyntax(true)

@@ -97,7 +97,7 @@ public final class ExplainCommand implements Command {
                 .description("With --tape: the state after that call of the tape, instead of its end, or where its"
                         + " tear-down begins."));
         usage.add(Command.option("--svg", "FILE", Path.class)
-                .description("Also draw the chain that is printed whole into FILE, which may not exist yet."));
+                .description("Also draw the chain that is printed in full into FILE, which may not exist yet."));
         LiveOption.describe(usage);
         HostSource.describe(usage);
         usage.add(Command.json());
@@ -106,7 +106,7 @@ public final class ExplainCommand implements Command {
     private static String[] footer() {
         List<String> lines = new ArrayList<>(List.of(
                 "",
-                "Exit codes: 0 nothing broken in what is seen, 2 usage, 3 could not look. The first",
+                "Exit codes: 0 nothing visible is broken, 2 usage, 3 nothing could be read. The first",
                 "that is broken:"));
         Arrays.stream(Hop.values())
                 .map(hop -> String.format(

@@ -45,12 +45,12 @@ final class ExplainText {
                 .count();
         int all = Hop.values().length - 1; // without posting
         if (whole == 0) {
-            return terminal.bold("nothing is seen of it (exit code " + ExitCode.COULD_NOT_RUN + ")");
+            return terminal.bold("no link of it is visible (exit code " + ExitCode.COULD_NOT_RUN + ")");
         }
         return terminal.good(
                 whole == all
                         ? "whole as far as it is seen"
-                        : "nothing broken in what is seen: " + whole + " of " + all + " links");
+                        : "nothing visible is broken: " + whole + " of " + all + " links");
     }
 
     private void one(Chain chain) {

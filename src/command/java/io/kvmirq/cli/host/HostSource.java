@@ -30,8 +30,8 @@ public final class HostSource {
                 .completionCandidates(Profile.names())
                 .description("Look at the files of a fake kernel instead: " + Profile.expected() + "."));
         usage.add(Command.option("--root", "DIR", Path.class)
-                .description("Read a copy of another machine's files instead: those of 'kvmirq help vfio',"
-                        + " 'help doctor' and 'help explain', with their paths."));
+                .description("Read a copy of another machine's files instead. DIR has them under their paths:"
+                        + " 'kvmirq help vfio', 'help doctor' and 'help explain' list them."));
         usage.add(Command.option("--from", "FILE", Path.class)
                 .description("Read an archive that kvmirq capture wrote on another machine instead."));
     }

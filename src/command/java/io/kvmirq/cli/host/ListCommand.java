@@ -61,8 +61,8 @@ public final class ListCommand implements Command {
                 .usageMessage()
                 .description("Prints a row for each vector of each PCI device that VFIO has armed: host irq, device,"
                         + " vector, guest, vCPU, GSI, guest vector, whether hardware posts it, and why not."
-                        + " '-' is what no file shows; a line below says what would show it. '?' follows what"
-                        + " is inferred. Reads sysfs, /proc and debugfs, and writes nothing without --live."
+                        + " '-' stands for a value that no file shows; a line below says how to see it. '?' follows"
+                        + " an inferred value. Reads sysfs, /proc and debugfs, and writes nothing without --live."
                         + " Only root sees the guests of others. Exit code 3 when the host has no such device or guest, or"
                         + " /proc/interrupts cannot be read.")
                 .footer(Stream.concat(HostChoice.FILES.stream(), Stream.of("", "Example: kvmirq list --vm web"))

@@ -155,8 +155,8 @@ final class IrList2016 {
                         + " meanwhile:"));
         parts.addAll(repairs());
         parts.add(new Race.End(
-                "In the sources, make races searches every order. It also shows what a device can lose that is not"
-                        + " masked."));
+                "In the sources, make races searches every order. It also shows the interrupts that an unmasked"
+                        + " device can lose."));
         return parts;
     }
 }

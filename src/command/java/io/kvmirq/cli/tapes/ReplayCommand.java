@@ -41,19 +41,22 @@ public final class ReplayCommand implements Command {
                 .description(
                         "Repeats the calls on the tape in FILE, in their order, on a fake kernel, or with --backend on"
                                 + " this machine's kernel. It compares results, errnos, counts of eventfds, ready"
-                                + " descriptors and exit reasons of vCPUs. It does not compare what depends on the"
-                                + " processor: CPUID, registers, the state of interrupt chips. The fake has the PCI"
+                                + " descriptors and exit reasons of vCPUs. It does not compare answers that depend"
+                                + " on the processor: CPUID, registers, the state of interrupt chips. The fake has"
+                                + " the PCI"
                                 + " devices that the tape opened through VFIO; devices of this machine are never opened.",
                         "",
-                        "Each call is counted once: as answered as on the tape; as passed over, when the kernel does not"
-                                + " model it or the tape lacks what it needs; or as unknown, when its answer depends on"
-                                + " what a guest did whose memory is not on the tape, or on the order of calls that"
-                                + " overlapped in time. Such a guest does not run: KVM_RUN ends as recorded, and the"
+                        "Each call is counted once: as answered as on the tape; as passed over, when the kernel does"
+                                + " not model it or the tape lacks data that it needs; or as unknown, when its"
+                                + " answer depends on a guest whose memory is not on the tape, or on the order of"
+                                + " calls that overlapped in time. Such a guest does not run: KVM_RUN ends as"
+                                + " recorded, and the"
                                 + " state that the program reads is taken from the tape.",
                         "",
                         "Exit code 1 when an answer differs: the call is printed with the expected answer and the open"
-                                + " files. Exit code 1 also when the tape has no end, as of a recorder that was killed:"
-                                + " the calls that it has are replayed. Exit code 3 when FILE is no tape of this"
+                                + " files. Exit code 1 also when the tape has no end, for example because the"
+                                + " recorder was killed: the calls on it are replayed. Exit code 3 when FILE is no"
+                                + " tape of this"
                                 + " architecture or has a broken line (nothing is replayed then), or when a call must not be repeated: it would open a device of this"
                                 + " machine, or needs more memory than a replay maps.",
                         "",

@@ -129,7 +129,7 @@ class ExplainCommandTest {
         RecordedHost host = GuestHosts.of("plain-user").remove("proc/interrupts");
         assertThat(of(host, AMD).exited(ExitCode.COULD_NOT_RUN).out())
                 .contains("/proc/interrupts cannot be read\n")
-                .endsWith("nothing is seen of it (exit code 3)\n");
+                .endsWith("no link of it is visible (exit code 3)\n");
         assertThat(of(host, AMD, "--json").exited(ExitCode.COULD_NOT_RUN).out()).endsWith("\"exitCode\":3}\n");
     }
 
@@ -462,7 +462,7 @@ class ExplainCommandTest {
         String whole = ofTape("--tape", TAPE, "0").exited(0).out();
         assertThat(whole)
                 .contains("  GSI            whole      gsi 24: routed to msi 0xfee00000/0x30 [taped: call ")
-                .endsWith("nothing broken in what is seen: 6 of 7 links\n");
+                .endsWith("nothing visible is broken: 6 of 7 links\n");
         assertThat(ofTape("--tape", TAPE, "0000:3b:00.0", "0")).isEqualTo(new Cli.Ended(0, whole, ""));
         assertThat(ofTape("--tape", TAPE, "0000:3b:00.0", "2").exited(11).out())
                 .contains("the VMM never armed MSI-X 2 with an eventfd [taped: none of ");
