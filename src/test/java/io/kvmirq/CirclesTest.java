@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq;
+
+import static java.util.stream.Collectors.joining;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.tngtech.archunit.core.domain.Dependency;
+import com.tngtech.archunit.core.domain.JavaClass;
+import io.kvmirq.testing.MainClasses;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.Deque;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import org.junit.jupiter.api.Test;
+
+/**
+ * Circles of classes: the largest set of top-level classes of one package that all reach each other. Nested types count
+ * as their top-level class. Bytecode shows the arrows, so a constant that the compiler copies is none.
+ */
+class CirclesTest {
+    /** The largest circle of each package that has one. A number only goes down, and a line goes when it is 1. */
+    private static final Map<String, Integer> LARGEST = new TreeMap<>(Map.ofEntries(
+            Map.entry("arch", 3),
+            Map.entry("arch.amd.model", 6),
+            Map.entry("arch.apic", 2),
+            Map.entry("arch.gic.model", 3),
+            Map.entry("arch.intx", 3),
+            Map.entry("arch.intx.model", 2),
+            Map.entry("arch.vcpu", 2),
+            Map.entry("arch.vtd", 4),
+            Map.entry("backend", 3),
+            Map.entry("diag", 4),
+            Map.entry("fake", 5),
+            Map.entry("fake.arm64", 11),
+            Map.entry("fake.file", 10),
+            Map.entry("fake.kvm", 2),
+            Map.entry("fake.posting", 6),
+            Map.entry("fake.vfio", 25),
+            Map.entry("fake.x86", 32),
+            Map.entry("forward", 9),
+            Map.entry("host", 6),
+            Map.entry("junit", 11),
+            Map.entry("kernel", 5),
+            Map.entry("kvm", 21),
+            Map.entry("mirror", 3),
+            Map.entry("pci", 2),
+            Map.entry("recording.replay", 2),
+            Map.entry("selftest", 3),
+            Map.entry("snapshot", 3),
+            Map.entry("uapi", 7),
+            Map.entry("vfio", 19)));
+
+    /** The classes that each class of one package uses in that package. */
+    private static final class Arrows {
+        private final Map<String, Set<String>> used = new TreeMap<>();
+
+        void add(String from, String to) {
+            used.computeIfAbsent(from, key -> new TreeSet<>()).add(to);
+            used.computeIfAbsent(to, key -> new TreeSet<>());
+        }
+
+        private Set<String> reached(String from) {
+            Set<String> reached = new TreeSet<>();
+            Deque<String> next = new ArrayDeque<>(used.get(from));
+            while (!next.isEmpty()) {
+                String one = next.pop();
+                if (reached.add(one)) {
+                    next.addAll(used.get(one));
+                }
+            }
+            return reached;
+        }
+
+        /** The classes of the largest circle; empty if there is none. */
+        Set<String> largestCircle() {
+            Map<String, Set<String>> reached = new TreeMap<>();
+            used.keySet().forEach(one -> reached.put(one, reached(one)));
+            Set<String> largest = Set.of();
+            for (String one : used.keySet()) {
+                Set<String> circle = new TreeSet<>(reached.get(one));
+                circle.removeIf(other -> !reached.get(other).contains(one));
+                largest = circle.size() > largest.size() ? circle : largest;
+            }
+            return largest;
+        }
+
+        /** The arrows of a circle, each with the largest circle that is left without it; the smallest comes first. */
+        private String breaking(Set<String> circle) {
+            List<Map.Entry<String, Integer>> left = new ArrayList<>();
+            for (String from : circle) {
+                for (String to : List.copyOf(used.get(from))) {
+                    if (circle.contains(to)) {
+                        used.get(from).remove(to);
+                        left.add(Map.entry(from + " -> " + to, largestCircle().size()));
+                        used.get(from).add(to);
+                    }
+                }
+            }
+            return left.stream()
+                    .sorted(Map.Entry.comparingByValue())
+                    .limit(8)
+                    .map(arrow -> "\n  " + Math.max(arrow.getValue(), 1) + " without " + arrow.getKey())
+                    .collect(joining());
+        }
+
+        String describe() {
+            Set<String> circle = largestCircle();
+            return circle.size() + " classes: " + String.join(" ", circle) + breaking(circle);
+        }
+    }
+
+    private static Map<String, Arrows> packages() {
+        Map<String, Arrows> packages = new TreeMap<>();
+        for (JavaClass one : MainClasses.ALL) {
+            for (Dependency dependency : one.getDirectDependenciesFromSelf()) {
+                JavaClass other = dependency.getTargetClass().getBaseComponentType();
+                String inPackage = one.getPackageName();
+                if (other.getPackageName().equals(inPackage) && !topLevel(one).equals(topLevel(other))) {
+                    packages.computeIfAbsent(inPackage.replaceFirst("^io\\.kvmirq\\.?", ""), key -> new Arrows())
+                            .add(topLevel(one), topLevel(other));
+                }
+            }
+        }
+        return packages;
+    }
+
+    private static String topLevel(JavaClass one) {
+        String name = one.getName().substring(one.getPackageName().length() + 1);
+        return name.contains("$") ? name.substring(0, name.indexOf('$')) : name;
+    }
+
+    @Test
+    void circlesOnlyShrink() {
+        Map<String, Arrows> packages = packages();
+        Map<String, Integer> largest = new TreeMap<>();
+        packages.forEach(
+                (name, arrows) -> largest.put(name, arrows.largestCircle().size()));
+        largest.values().removeIf(size -> size == 0);
+
+        assertThat(largest)
+                .as(() -> largest.keySet().stream()
+                        .filter(name -> !largest.get(name).equals(LARGEST.get(name)))
+                        .sorted(Comparator.comparing(largest::get).reversed())
+                        .map(name -> name + ": " + packages.get(name).describe())
+                        .collect(joining("\n", "", "\nA smaller circle lowers its number in the table")))
+                .isEqualTo(LARGEST);
+    }
+}
