@@ -41,7 +41,7 @@ class CirclesTest {
             Map.entry("fake.kvm", 2),
             Map.entry("fake.posting", 6),
             Map.entry("fake.vfio", 25),
-            Map.entry("fake.x86", 32),
+            Map.entry("fake.x86", 10),
             Map.entry("forward", 9),
             Map.entry("host", 6),
             Map.entry("junit", 11),

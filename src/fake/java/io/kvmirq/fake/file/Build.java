@@ -28,6 +28,11 @@ public record Build(
         return major > sinceMajor || major == sinceMajor && minor >= sinceMinor;
     }
 
+    /** Whether vCPUs on x86 have System Management Mode. Debian builds it in; the kvm_pvm has none. */
+    public boolean hasManagementMode() {
+        return !pvm;
+    }
+
     /** Whether a VM of the default type can use memory of KVM_CREATE_GUEST_MEMFD. */
     public boolean hasGuestMemfd() {
         return isSince(6, 18);

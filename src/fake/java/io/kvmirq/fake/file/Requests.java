@@ -4,6 +4,7 @@ package io.kvmirq.fake.file;
 import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.FileAnswer;
+import io.kvmirq.uapi.UapiTable;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
@@ -54,6 +55,12 @@ public final class Requests<F extends FakeFile> {
     public Requests(Answer unknown, LongFunction<@Nullable String> notModelled) {
         this.unknown = unknown;
         this.notModelled = notModelled;
+    }
+
+    /** The name of a request of a kind of file; null for any other number. */
+    public static @Nullable String name(UapiTable.FileKind kind, long request) {
+        UapiTable.Request known = UapiTable.find(request, kind);
+        return known != null && known.kind() == kind ? known.name() : null;
     }
 
     /** Adds a request whose argument is a value, or an address that {@code answer} reads itself. */

@@ -18,7 +18,7 @@ final class Accesses {
 
     private final Host host;
     private final DataMemory memory;
-    private final CpuBus bus;
+    private final GuestBus bus;
     private final GeneralRegisters registers;
     private final SystemRegisters system;
     private final Operands operands;
@@ -32,12 +32,18 @@ final class Accesses {
     /** Where an OUT is that has exited; {@link #NOWHERE} for none. */
     private long out = NOWHERE;
 
-    Accesses(FakeCpu cpu, DataMemory memory, CpuBus bus, Operands operands) {
-        this.host = cpu.host();
+    Accesses(
+            Host host,
+            GeneralRegisters registers,
+            SystemRegisters system,
+            DataMemory memory,
+            GuestBus bus,
+            Operands operands) {
+        this.host = host;
         this.memory = memory;
         this.bus = bus;
-        this.registers = cpu.registers();
-        this.system = cpu.system();
+        this.registers = registers;
+        this.system = system;
         this.operands = operands;
     }
 

@@ -5,6 +5,7 @@ import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.SetupAnswer;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.FakeIoEventFd;
+import io.kvmirq.fake.kvm.VmInterrupts;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.Uapi.KvmCoalescedMmio;
 import io.kvmirq.uapi.Uapi.KvmCoalescedMmioRing;
@@ -13,6 +14,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.ToIntFunction;
 
 /**
  * The zones of a VM whose writes do not exit, and the ring that holds them until the VMM reads it. Source:
@@ -30,8 +32,6 @@ final class CoalescedWrites {
     /** NR_IOBUS_DEVS. */
     private static final int BUS_DEVICES = 1000;
 
-    private static final int PIC_PORTS = 3;
-
     /** A part of a bus whose writes wait in the ring. */
     private record Zone(boolean port, long address, long length) {
         boolean holds(long start, int size) {
@@ -43,7 +43,8 @@ final class CoalescedWrites {
         }
     }
 
-    private final X86Vm vm;
+    private final VmInterrupts vm;
+    private final ToIntFunction<Boolean> devices;
     private final Host host;
     private final List<Zone> zones = new ArrayList<>(0);
     /** One of each vCPU. */
@@ -52,8 +53,10 @@ final class CoalescedWrites {
     private int first;
     private int last;
 
-    CoalescedWrites(X86Vm vm) {
+    /** @param devices the number of the kernel's devices on the bus of ports, or of memory */
+    CoalescedWrites(VmInterrupts vm, ToIntFunction<Boolean> devices) {
         this.vm = vm;
+        this.devices = devices;
         this.host = vm.host();
     }
 
@@ -75,7 +78,7 @@ final class CoalescedWrites {
         }
         boolean port = zone.getInt(KvmCoalescedMmioZone.PIO) == 1;
         long others = zones.stream().filter(other -> other.port == port).count();
-        if (others + chips(port) >= BUS_DEVICES) {
+        if (others + devices.applyAsInt(port) >= BUS_DEVICES) {
             return host.refuse(SetupAnswer.COALESCED_FULL);
         }
         zones.add(new Zone(
@@ -83,16 +86,6 @@ final class CoalescedWrites {
                 zone.getLong(KvmCoalescedMmioZone.ADDR),
                 Integer.toUnsignedLong(zone.getInt(KvmCoalescedMmioZone.LENGTH))));
         return 0;
-    }
-
-    /** Devices of the kernel on a bus. */
-    private int chips(boolean port) {
-        int ofTimer = (vm.hasPit() ? 1 : 0) + (vm.hasSpeaker() ? 1 : 0);
-        boolean full = vm.irqchip() == X86Vm.Irqchip.FULL;
-        if (port) {
-            return ofTimer + (full ? PIC_PORTS : 0);
-        }
-        return full ? 1 : 0;
     }
 
     private static boolean isBus(ByteBuffer zone) {

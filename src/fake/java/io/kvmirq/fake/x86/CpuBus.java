@@ -10,7 +10,7 @@ import io.kvmirq.uapi.Uapi;
  * Guest accesses to ports and MMIO: an ioeventfd that matches a write is signalled, a zone of coalesced writes
  * keeps it, all others exit to the VMM. Source: {@code kernel_pio()} and {@code vcpu_mmio_write()} in arch/x86/kvm/x86.c.
  */
-final class CpuBus {
+final class CpuBus implements GuestBus {
     private static final long IOAPIC = 0xfec0_0000L;
     private static final long IOAPIC_LENGTH = 0x100;
 
@@ -24,8 +24,8 @@ final class CpuBus {
         this.lapic = lapic;
     }
 
-    /** @return whether the guest exits to the VMM */
-    boolean writePort(int port, int size, long value) {
+    @Override
+    public boolean writePort(int port, int size, long value) {
         if (isOfPic(port, size)) {
             vm.pics().write(port, size, (int) value);
             return false;
@@ -50,32 +50,29 @@ final class CpuBus {
         return vm.pitTimer().channels();
     }
 
-    /** Whether the port is of the kernel's PICs or timer, so that there is no exit. */
-    boolean isServed(int port, int size) {
+    /** Whether the port is of the kernel's PICs or timer. */
+    @Override
+    public boolean isServed(int port, int size) {
         return isOfPic(port, size) || timer().has(port, size);
     }
 
-    /**
-     * Reads a port that {@link #isServed}.
-     *
-     * @param before what is read where the kernel writes nothing: what the register had
-     */
-    int readServed(int port, int size, int before) {
+    @Override
+    public int readServed(int port, int size, int before) {
         return isOfPic(port, size) ? vm.pics().read(port, size) : timer().read(port, before);
     }
 
-    /** The guest exits to the VMM. */
-    void readPort(int port, int size, int count) {
+    @Override
+    public void readPort(int port, int size, int count) {
         page.exitForPort(0, port, size, count);
     }
 
-    /** After {@link #readPort} or {@link #readMemory}: what the VMM answered. */
-    long answer(int size) {
+    @Override
+    public long answer(int size) {
         return page.answer(0, size);
     }
 
-    /** Whether the kernel has taken a write. Else it is one for {@link #writeMemory}. */
-    boolean takes(long address, int size, long value) {
+    @Override
+    public boolean takes(long address, int size, long value) {
         if (lapic.covers(address)) {
             lapic.write(address, size);
             return true;
@@ -85,8 +82,8 @@ final class CpuBus {
                 || vm.signals(FakeIoEventFd.Bus.MEMORY, address, size, value);
     }
 
-    /** The guest exits to the VMM. */
-    void writeMemory(long address, int size, long value) {
+    @Override
+    public void writeMemory(long address, int size, long value) {
         page.exitForMemory(true, address, size);
         page.put(0, size, value);
     }
@@ -97,8 +94,8 @@ final class CpuBus {
         }
     }
 
-    /** The guest exits to the VMM. */
-    void readMemory(long address, int size) {
+    @Override
+    public void readMemory(long address, int size) {
         requireNoIoapic(address);
         if (lapic.covers(address)) {
             throw new NotModelledException("a guest that reads the page of its LAPIC");

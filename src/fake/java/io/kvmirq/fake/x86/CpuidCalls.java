@@ -9,6 +9,9 @@ import java.nio.ByteBuffer;
 
 /** KVM_SET_CPUID2 and KVM_GET_CPUID2 of a vCPU; source: {@code kvm_set_cpuid()} in arch/x86/kvm/cpuid.c. */
 final class CpuidCalls {
+    /** KVM_MAX_CPUID_ENTRIES. */
+    private static final int MOST_LEAVES = 256;
+
     private final Host host;
     private final FakeCpu cpu;
 
@@ -19,7 +22,7 @@ final class CpuidCalls {
 
     int set(ByteBuffer header, long address) {
         int count = header.getInt(Uapi.KvmCpuid2.NENT);
-        if (Integer.compareUnsigned(count, X86KvmFile.MOST_LEAVES) > 0) {
+        if (Integer.compareUnsigned(count, MOST_LEAVES) > 0) {
             return host.refuse(VmAnswer.VCPU_CPUID_LEAVES);
         }
         return host.copied(address + Uapi.KvmCpuid2.SIZE, count * Uapi.KvmCpuidEntry2.SIZE, this::setLeaves);
@@ -40,7 +43,7 @@ final class CpuidCalls {
     }
 
     private ByteBuffer current(ByteBuffer leaves) {
-        return CpuidLeaves.current(leaves, cpu.system(), cpu.base());
+        return CpuidLeaves.current(leaves, cpu.system(), cpu.base().isEnabled());
     }
 
     int get(ByteBuffer header, long address) {

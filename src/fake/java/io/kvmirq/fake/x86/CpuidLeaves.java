@@ -54,13 +54,17 @@ final class CpuidLeaves {
                 .put(0, leaves, 0, leaves.capacity());
     }
 
-    /** The leaves with the bits that follow from the vCPU's state. */
-    static ByteBuffer current(ByteBuffer leaves, SystemRegisters system, ApicBase base) {
+    /**
+     * The leaves with the bits that follow from the vCPU's state.
+     *
+     * @param lapicOn the enable bit of IA32_APIC_BASE
+     */
+    static ByteBuffer current(ByteBuffer leaves, SystemRegisters system, boolean lapicOn) {
         ByteBuffer next = copy(leaves, 0);
         int features = find(next, FEATURES, 0);
         if (features >= 0) {
             set(next, features + KvmCpuidEntry2.ECX, OSXSAVE, system.savesExtendedState());
-            set(next, features + KvmCpuidEntry2.EDX, LAPIC_ON, base.isEnabled());
+            set(next, features + KvmCpuidEntry2.EDX, LAPIC_ON, lapicOn);
         }
         int extended = find(next, EXTENDED_FEATURES, 0);
         if (extended >= 0) {

@@ -28,7 +28,7 @@ final class DataMemory {
 
     private final Host host;
     private final RealModeMemory memory;
-    private final CpuBus bus;
+    private final GuestBus bus;
     /** Parts of one read or write that the VMM has not seen. */
     private final Deque<Part> left = new ArrayDeque<>();
 
@@ -39,7 +39,7 @@ final class DataMemory {
 
     private boolean answered;
 
-    DataMemory(Host host, RealModeMemory memory, CpuBus bus) {
+    DataMemory(Host host, RealModeMemory memory, GuestBus bus) {
         this.host = host;
         this.memory = memory;
         this.bus = bus;

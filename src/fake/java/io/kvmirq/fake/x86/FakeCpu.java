@@ -71,20 +71,13 @@ final class FakeCpu {
         this.lapic = lapic;
         this.shared = shared;
         this.page = page;
-        this.events = lapic.map(FakeLapic::events).orElseGet(VcpuEvents::new);
+        this.events = lapic.map(FakeLapic::events).orElseGet(() -> new VcpuEvents(host));
         this.pending = new PendingEvents(vm, lapic, events);
         this.base = new ApicBase(lapic, vm.isBootVcpu(id));
         this.bus = new CpuBus(vm, page, base);
-        this.instructions = new RealModeCode(this, new RealModeMemory(host, slots), bus);
+        this.instructions = new RealModeCode(
+                host, registers, system, events, slots, bus, new ModelRegisters(lapic, base, this::writeBase));
         this.code = instructions;
-    }
-
-    Host host() {
-        return host;
-    }
-
-    Optional<FakeLapic> lapic() {
-        return lapic;
     }
 
     // Registers
@@ -124,7 +117,7 @@ final class FakeCpu {
     }
 
     /** WRMSR of MSR 0x1b. */
-    void writeBase(long wanted) {
+    private void writeBase(long wanted) {
         if (base.refuses(wanted, cpuid, host.build()).isPresent() || !base.isTransition(wanted)) {
             throw new NotModelledException(
                     "a guest whose WRMSR of 0x" + Long.toHexString(wanted) + " to MSR 0x1b faults");

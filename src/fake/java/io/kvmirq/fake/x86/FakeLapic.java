@@ -51,7 +51,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
     private final VectorSet served = new VectorSet(registers, LapicPage.ISR_AT);
     private final VectorSet levels = new VectorSet(registers, LapicPage.TMR_AT);
     private final EoiExitBitmap eoiExitBitmap = new EoiExitBitmap();
-    private final VcpuEvents events = new VcpuEvents();
+    private final VcpuEvents events;
     /** The hardware's part of the vCPU; null on a host whose hardware does nothing. */
     private @Nullable PostingVcpu hardware;
 
@@ -71,6 +71,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         this.vm = vm;
         this.all = all;
         this.vcpuId = vcpuId;
+        this.events = new VcpuEvents(vm.host());
         messages = new LapicMessages(vm.host().ledger(), requested, vcpuId);
         timer = new LapicTimer(vm, this, registers);
         registers.putInt(LapicPage.ID_AT, vcpuId << XAPIC_ID);
@@ -373,7 +374,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
             }
             case SMI -> {
                 // A kernel without System Management Mode drops it.
-                if (X86Capabilities.addressSpaces(vm.host().build()) == 1) {
+                if (!vm.host().build().hasManagementMode()) {
                     return false;
                 }
                 events.sendManagement();

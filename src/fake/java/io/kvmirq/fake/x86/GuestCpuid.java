@@ -8,6 +8,9 @@ import java.util.Set;
 /** The CPUID leaves of a vCPU, as far as the fake uses them; source: arch/x86/kvm/cpuid.c. Immutable. */
 final class GuestCpuid {
     private static final int FEATURES = CpuidLeaves.FEATURES;
+    /** Leaf 1, ECX bit 21. */
+    static final int X2APIC = 1 << 21;
+
     private static final int VMX = 5;
     private static final int EXTENDED = 0x8000_0000;
     private static final int ADDRESS_SIZES = 0x8000_0008;
@@ -66,7 +69,7 @@ final class GuestCpuid {
     }
 
     boolean hasX2apic() {
-        return (register(FEATURES, Uapi.KvmCpuidEntry2.ECX) & X86KvmFile.CPUID_X2APIC) != 0;
+        return (register(FEATURES, Uapi.KvmCpuidEntry2.ECX) & X2APIC) != 0;
     }
 
     boolean hasDeadlineTimer() {

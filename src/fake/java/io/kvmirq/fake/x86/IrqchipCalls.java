@@ -58,11 +58,11 @@ final class IrqchipCalls {
             case Uapi.KVM_CAP_MAX_VCPU_ID -> limitIds(argument);
             case X86Capabilities.APIC_BUS_CYCLE -> setBusCycle(argument);
             case Uapi.KVM_CAP_EXCEPTION_PAYLOAD -> {
-                vm.reportExceptionPayload(argument != 0);
+                vm.report(new ReportedEvents(argument != 0, vm.reportedEvents().tripleFault()));
                 yield 0;
             }
             case Uapi.KVM_CAP_X86_TRIPLE_FAULT_EVENT -> {
-                vm.reportTripleFault(argument != 0);
+                vm.report(new ReportedEvents(vm.reportedEvents().exceptionPayload(), argument != 0));
                 yield 0;
             }
             default -> refuse(capability.getInt(Uapi.KvmEnableCap.CAP));

@@ -51,7 +51,7 @@ final class LapicTimer {
         this.vm = vm;
         this.lapic = lapic;
         this.time = vm.host().time();
-        this.tsc = new TimeStampCounter(vm);
+        this.tsc = new TimeStampCounter(vm.host(), vm.settings());
         this.registers = registers;
     }
 

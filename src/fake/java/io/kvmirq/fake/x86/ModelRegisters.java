@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
-import static io.kvmirq.fake.x86.GeneralRegisters.EAX;
-import static io.kvmirq.fake.x86.GeneralRegisters.ECX;
-import static io.kvmirq.fake.x86.GeneralRegisters.EDX;
-
 import io.kvmirq.NotModelledException;
 import io.kvmirq.arch.apic.LapicPage;
+import java.util.Optional;
+import java.util.function.LongConsumer;
 
 /** RDMSR and WRMSR: the base of the LAPIC, and its registers in x2APIC mode. */
-final class ModelRegisters {
+final class ModelRegisters implements GuestMsrs {
     private static final int MSR_APIC_BASE = 0x1b;
     private static final int MSR_DEADLINE = 0x6e0;
     /** The first of the MSRs that are the LAPIC's registers in x2APIC mode. */
@@ -23,38 +21,38 @@ final class ModelRegisters {
     private static final int MSR_X2APIC_INITIAL_COUNT = MSR_X2APIC + LapicPage.INITIAL_COUNT_AT / LapicPage.STRIDE;
     private static final int MSR_X2APIC_DIVIDER = MSR_X2APIC + LapicPage.DIVIDER_AT / LapicPage.STRIDE;
 
-    private final FakeCpu cpu;
-    private final GeneralRegisters registers;
+    private final Optional<FakeLapic> lapic;
+    private final ApicBase base;
+    private final LongConsumer writeBase;
 
-    ModelRegisters(FakeCpu cpu) {
-        this.cpu = cpu;
-        this.registers = cpu.registers();
+    /** @param writeBase WRMSR of the base of the LAPIC */
+    ModelRegisters(Optional<FakeLapic> lapic, ApicBase base, LongConsumer writeBase) {
+        this.lapic = lapic;
+        this.base = base;
+        this.writeBase = writeBase;
     }
 
-    void read() {
-        if (registers.get(ECX) != MSR_APIC_BASE) {
-            throw new NotModelledException("reading MSR 0x" + Integer.toHexString(registers.get(ECX)));
+    @Override
+    public long read(int number) {
+        if (number != MSR_APIC_BASE) {
+            throw new NotModelledException("reading MSR 0x" + Integer.toHexString(number));
         }
-        registers.set(EAX, (int) cpu.base().get());
-        registers.set(EDX, (int) (cpu.base().get() >>> Integer.SIZE));
+        return base.get();
     }
 
-    private long pair() {
-        return (long) registers.get(EDX) << Integer.SIZE | Integer.toUnsignedLong(registers.get(EAX));
-    }
-
-    void write() {
-        FakeLapic apic = cpu.lapic().orElseThrow(() -> new NotModelledException("a guest without in-kernel LAPIC"));
-        int value = registers.get(EAX);
-        boolean ofX2apic = registers.get(ECX) != MSR_APIC_BASE && registers.get(ECX) != MSR_DEADLINE;
+    @Override
+    public void write(int number, long whole) {
+        FakeLapic apic = lapic.orElseThrow(() -> new NotModelledException("a guest without in-kernel LAPIC"));
+        int value = (int) whole;
+        boolean ofX2apic = number != MSR_APIC_BASE && number != MSR_DEADLINE;
         if (ofX2apic && !apic.isX2apic()) {
             throw new NotModelledException("a guest whose write to an MSR of x2APIC mode faults");
         }
-        switch (registers.get(ECX)) {
-            case MSR_APIC_BASE -> cpu.writeBase(pair());
+        switch (number) {
+            case MSR_APIC_BASE -> writeBase.accept(whole);
             case MSR_DEADLINE -> {
                 apic.timer().tsc().checkModelled();
-                apic.timer().writeDeadline(pair());
+                apic.timer().writeDeadline(whole);
             }
             case MSR_X2APIC_SVR -> apic.setSpurious(value);
             case MSR_X2APIC_LINT0 -> apic.setLint0(value);
@@ -62,7 +60,7 @@ final class ModelRegisters {
             case MSR_X2APIC_INITIAL_COUNT -> apic.timer().writeInitialCount(value);
             case MSR_X2APIC_DIVIDER -> apic.timer().writeDivider(value);
             case MSR_X2APIC_EOI -> apic.endOfInterrupt();
-            default -> throw new NotModelledException("writing MSR 0x" + Integer.toHexString(registers.get(ECX)));
+            default -> throw new NotModelledException("writing MSR 0x" + Integer.toHexString(number));
         }
     }
 }

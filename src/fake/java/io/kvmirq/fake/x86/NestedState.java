@@ -8,6 +8,7 @@ import io.kvmirq.fake.file.Host;
 import io.kvmirq.uapi.Uapi.KvmNestedState;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.function.Supplier;
 
 /**
  * The nested state of a vCPU that runs no nested guest: a header. Source: {@code kvm_arch_vcpu_ioctl()} in
@@ -38,12 +39,14 @@ final class NestedState {
     private static final int PAGE = 4096;
 
     private final Host host;
-    private final FakeCpu cpu;
+    private final SystemRegisters system;
+    private final Supplier<GuestCpuid> cpuid;
     private final boolean svm;
 
-    NestedState(Host host, FakeCpu cpu) {
+    NestedState(Host host, SystemRegisters system, Supplier<GuestCpuid> cpuid) {
         this.host = host;
-        this.cpu = cpu;
+        this.system = system;
+        this.cpuid = cpuid;
         this.svm = host.build().hardware().isAmd();
     }
 
@@ -101,7 +104,7 @@ final class NestedState {
     }
 
     private int set(ByteBuffer state) {
-        if (cpu.system().hasVirtualization()) {
+        if (system.hasVirtualization()) {
             throw new NotModelledException("nested state with EFER.SVME");
         }
         int flags = Short.toUnsignedInt(state.getShort(KvmNestedState.FLAGS));
@@ -122,7 +125,7 @@ final class NestedState {
         if (state.getShort(KvmNestedState.FORMAT) != FORMAT_VMX) {
             return false;
         }
-        if (state.getLong(VMXON) != NO_ADDRESS && cpu.cpuid().hasVmx()) {
+        if (state.getLong(VMXON) != NO_ADDRESS && cpuid.get().hasVmx()) {
             throw new NotModelledException("a guest that is a hypervisor");
         }
         return state.getLong(VMXON) == NO_ADDRESS

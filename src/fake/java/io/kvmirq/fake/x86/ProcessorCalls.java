@@ -18,8 +18,8 @@ final class ProcessorCalls {
     private long vapic;
     private boolean reportsTpr;
 
-    ProcessorCalls(X86Vm vm, MemorySlots memory, boolean hasLapic, TscRate tsc) {
-        this.host = vm.host();
+    ProcessorCalls(Host host, MemorySlots memory, boolean hasLapic, TscRate tsc) {
+        this.host = host;
         this.memory = memory;
         this.hasLapic = hasLapic;
         this.tsc = tsc;

@@ -7,6 +7,8 @@ import static io.kvmirq.fake.x86.GeneralRegisters.EDX;
 import static io.kvmirq.fake.x86.GeneralRegisters.ESP;
 
 import io.kvmirq.NotModelledException;
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.kvm.MemorySlots;
 
 /**
  * The instructions of a guest in real mode. Any other throws {@link NotModelledException} with those it knows. Opcodes:
@@ -17,29 +19,38 @@ final class RealModeCode implements GuestCode {
     /** The flags that PUSHF stores always; POPF and IRET load them. */
     private static final int FLAGS = 0xffff;
 
-    private final FakeCpu cpu;
+    private final boolean emulated;
     private final RealModeMemory memory;
     private final DataMemory dataMemory;
     private final GeneralRegisters registers;
     private final SystemRegisters system;
     private final Operands operands;
     private final Arithmetic arithmetic;
-    private final ModelRegisters model;
+    private final VcpuEvents events;
+    private final GuestMsrs msrs;
     private final Accesses accesses;
     private final DataInstructions data;
     /** The shadow that the instruction begins: the next one comes before any interrupt. */
     private int shadow;
 
-    RealModeCode(FakeCpu cpu, RealModeMemory memory, CpuBus bus) {
-        this.cpu = cpu;
-        this.memory = memory;
-        this.registers = cpu.registers();
-        this.system = cpu.system();
-        this.dataMemory = new DataMemory(cpu.host(), memory, bus);
+    RealModeCode(
+            Host host,
+            GeneralRegisters registers,
+            SystemRegisters system,
+            VcpuEvents events,
+            MemorySlots slots,
+            GuestBus bus,
+            GuestMsrs msrs) {
+        this.emulated = host.build().pvm();
+        this.memory = new RealModeMemory(host, slots);
+        this.registers = registers;
+        this.system = system;
+        this.events = events;
+        this.msrs = msrs;
+        this.dataMemory = new DataMemory(host, memory, bus);
         this.operands = new Operands(registers, system, memory, dataMemory);
         this.arithmetic = new Arithmetic(registers);
-        this.model = new ModelRegisters(cpu);
-        this.accesses = new Accesses(cpu, dataMemory, bus, operands);
+        this.accesses = new Accesses(host, registers, system, dataMemory, bus, operands);
         this.data = new DataInstructions(registers, operands, arithmetic);
     }
 
@@ -80,14 +91,14 @@ final class RealModeCode implements GuestCode {
             return !dataMemory.complete() || step() == Outcome.EXITS;
         }
         accesses.completeRead();
-        cpu.events().setShadow(VcpuEvents.NO_SHADOW);
+        events.setShadow(VcpuEvents.NO_SHADOW);
         return false;
     }
 
     /** A new run. */
     void completeOut() {
         if (accesses.completeOut()) {
-            cpu.events().setShadow(VcpuEvents.NO_SHADOW);
+            events.setShadow(VcpuEvents.NO_SHADOW);
         }
     }
 
@@ -118,7 +129,7 @@ final class RealModeCode implements GuestCode {
             boolean exits = !halts && execute(opcode);
             exits |= dataMemory.exits();
             if (!isReading() && !accesses.isAtOut()) {
-                cpu.events().setShadow(shadow);
+                events.setShadow(shadow);
             }
             return halts ? Outcome.HALTS : left(exits);
         } catch (DataMemory.Unanswered e) {
@@ -344,7 +355,7 @@ final class RealModeCode implements GuestCode {
                 registers.setIp(operands.pop(Short.BYTES));
                 system.select(SystemRegisters.CODE, operands.pop(Short.BYTES));
                 registers.setFlags(GeneralRegisters.checked(operands.pop(Short.BYTES)));
-                cpu.events().endOfNmi();
+                events.endOfNmi();
             }
             default -> throw operands.unknown();
         }
@@ -399,7 +410,7 @@ final class RealModeCode implements GuestCode {
             case 0xf9 -> registers.setFlags(flags | Arithmetic.CARRY);
             case 0xfa -> registers.setFlags(flags & ~GeneralRegisters.INTERRUPT_FLAG);
             case 0xfb -> {
-                boolean begins = beginsShadow(VcpuEvents.SHADOW_OF_STI) && (isEmulated() || !registers.interruptsOn());
+                boolean begins = beginsShadow(VcpuEvents.SHADOW_OF_STI) && (emulated || !registers.interruptsOn());
                 shadow = begins ? VcpuEvents.SHADOW_OF_STI : VcpuEvents.NO_SHADOW;
                 registers.setFlags(flags | GeneralRegisters.INTERRUPT_FLAG);
             }
@@ -415,13 +426,7 @@ final class RealModeCode implements GuestCode {
      * several in a row only the first has one for sure, and with QEMU's processor no other one has.
      */
     private boolean beginsShadow(int kind) {
-        return isEmulated()
-                ? (cpu.events().shadow() & kind) == 0
-                : !cpu.events().isShadowed();
-    }
-
-    private boolean isEmulated() {
-        return cpu.host().build().pvm();
+        return emulated ? (events.shadow() & kind) == 0 : !events.isShadowed();
     }
 
     /** INC and DEC; of 16 or 32 bits also CALL, JMP and PUSH. */
@@ -458,8 +463,15 @@ final class RealModeCode implements GuestCode {
                         memory.read(at, Short.BYTES),
                         operands.wide() == Short.BYTES ? base & 0xffffff : Integer.toUnsignedLong(base));
             }
-            case 0x30 -> model.write();
-            case 0x32 -> model.read();
+            case 0x30 -> {
+                long low = Integer.toUnsignedLong(registers.get(EAX));
+                msrs.write(registers.get(ECX), (long) registers.get(EDX) << Integer.SIZE | low);
+            }
+            case 0x32 -> {
+                long value = msrs.read(registers.get(ECX));
+                registers.set(EAX, (int) value);
+                registers.set(EDX, (int) (value >>> Integer.SIZE));
+            }
             case 0xb6, 0xb7 -> {
                 operands.fetchModrm();
                 registers.set(operands.field(), operands.wide(), operands.read(opcode == 0xb6 ? 1 : Short.BYTES));

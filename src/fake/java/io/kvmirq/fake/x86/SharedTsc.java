@@ -58,7 +58,7 @@ final class SharedTsc {
         if (joins && ofVcpu == rate) {
             host.note(SetupAnswer.TSC_SHARED);
         } else {
-            offset = value - TimeStampCounter.ofHost(host.time());
+            offset = value - TscRate.ofHost(host.time());
         }
         remember(value, ofVcpu);
         return offset;
@@ -74,6 +74,6 @@ final class SharedTsc {
     void setOffset(long next, int ofVcpu) {
         writtenByVmm = true;
         offset = next;
-        remember(TimeStampCounter.ofHost(host.time()) + next, ofVcpu);
+        remember(TscRate.ofHost(host.time()) + next, ofVcpu);
     }
 }

@@ -20,12 +20,12 @@ final class TimeStampCounter {
     private final TscRate rate;
     private long offset;
 
-    TimeStampCounter(X86Vm vm) {
-        this.host = vm.host();
+    TimeStampCounter(Host host, VmSettings settings) {
+        this.host = host;
         this.time = host.time();
         this.ofHost = host.build().pvm();
-        this.shared = vm.settings().tsc();
-        this.rate = new TscRate(vm.settings().tscRate());
+        this.shared = settings.tsc();
+        this.rate = new TscRate(settings.tscRate());
     }
 
     /** The vCPU exists now. */
@@ -33,10 +33,6 @@ final class TimeStampCounter {
         if (!ofHost) {
             offset = shared.begin(rate.get());
         }
-    }
-
-    static long ofHost(FakeTime time) {
-        return time.now() * (TscRate.OF_HOST / NANOS_OF_KHZ);
     }
 
     TscRate rate() {
@@ -57,7 +53,7 @@ final class TimeStampCounter {
     }
 
     long read() {
-        return ofHost(time) + offset;
+        return TscRate.ofHost(time) + offset;
     }
 
     void write(long value) {

@@ -3,6 +3,7 @@ package io.kvmirq.fake.x86;
 
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.SetupAnswer;
+import io.kvmirq.fake.file.FakeTime;
 import java.util.Optional;
 
 /** The rate of a vCPU's TSC on a processor that cannot scale it; source: {@code kvm_set_tsc_khz()} in x86.c. */
@@ -12,10 +13,17 @@ final class TscRate {
     /** The host's, less the 250 parts per million that differ between measurements. */
     private static final int LEAST = OF_HOST - OF_HOST / 4000;
 
+    private static final long NANOS_OF_KHZ = 1_000_000;
+
     private int rate;
 
     TscRate(int rate) {
         this.rate = rate;
+    }
+
+    /** The TSC of the host. */
+    static long ofHost(FakeTime time) {
+        return time.now() * (OF_HOST / NANOS_OF_KHZ);
     }
 
     int get() {

@@ -41,6 +41,7 @@ final class VcpuEvents {
     /** As {@link #SMI}, and {@code smm_inside_nmi}. */
     private static final int SMI_STATE = 0xff_ffff;
 
+    private final Host host;
     private int nmisSent;
     private int nmisPending;
     /** KVM_REQ_NMI, which stays until the vCPU runs, also if the NMI is masked by then. */
@@ -73,6 +74,10 @@ final class VcpuEvents {
 
     static final int SHADOW_OF_SS = 1;
     static final int SHADOW_OF_STI = 2;
+
+    VcpuEvents(Host host) {
+        this.host = host;
+    }
 
     /** The next instruction comes before an interrupt or NMI. */
     void setShadow(int shadow) {
@@ -165,8 +170,7 @@ final class VcpuEvents {
     }
 
     /** KVM_GET_VCPU_EVENTS. */
-    void save(X86Vm vm, ByteBuffer to) {
-        Host host = vm.host();
+    void save(ReportedEvents reported, ByteBuffer to) {
         processNmis();
         management |= managementRequested;
         managementRequested = false;
@@ -179,17 +183,17 @@ final class VcpuEvents {
             to.put(KvmVcpuEvents.INTERRUPT_INJECTED, (byte) 0);
         }
         to.put(KvmVcpuEvents.NMI_INJECTED, (byte) (nmiInjected ? 1 : 0))
-                .put(KvmVcpuEvents.NMI_PENDING, (byte) reportedNmis(host))
+                .put(KvmVcpuEvents.NMI_PENDING, (byte) reportedNmis())
                 .put(KvmVcpuEvents.NMI_MASKED, (byte) (inNmi ? 1 : 0))
                 .put(KvmVcpuEvents.SMI_PENDING, (byte) (management ? 1 : 0))
                 .put(KvmVcpuEvents.SMI_LATCHED_INIT, (byte) (init ? 1 : 0))
                 .putInt(KvmVcpuEvents.FLAGS, KEPT);
-        if (vm.reportsExceptionPayload()) {
+        if (reported.exceptionPayload()) {
             report(to, KVM_VCPUEVENT_VALID_PAYLOAD);
             to.put(KvmVcpuEvents.EXCEPTION_HAS_PAYLOAD, (byte) (hasPayload ? 1 : 0))
                     .putLong(KvmVcpuEvents.EXCEPTION_PAYLOAD, payload);
         }
-        if (vm.reportsTripleFault()) {
+        if (reported.tripleFault()) {
             report(to, KVM_VCPUEVENT_VALID_TRIPLE_FAULT);
             to.put(KvmVcpuEvents.TRIPLE_FAULT_PENDING, (byte) (tripleFault ? 1 : 0));
         }
@@ -199,7 +203,7 @@ final class VcpuEvents {
         to.putInt(KvmVcpuEvents.FLAGS, to.getInt(KvmVcpuEvents.FLAGS) | flag);
     }
 
-    private int reportedNmis(Host host) {
+    private int reportedNmis() {
         if (nmisPending > 1 && !host.build().isSince(6, 4)) {
             host.note(VmAnswer.EVENTS_ONE_NMI_BEFORE);
             return 1;
@@ -214,10 +218,10 @@ final class VcpuEvents {
      * @param awaitsStartup whether the vCPU is in the state INIT_RECEIVED
      * @throws NotModelledException before anything has changed
      */
-    Optional<Answer> load(X86Vm vm, ByteBuffer from, boolean hasLapic, boolean awaitsStartup) {
+    Optional<Answer> load(ReportedEvents reported, ByteBuffer from, boolean hasLapic, boolean awaitsStartup) {
         int given = from.getInt(KvmVcpuEvents.FLAGS);
         boolean withPayload = (given & KVM_VCPUEVENT_VALID_PAYLOAD) != 0;
-        if ((given & ~KNOWN) != 0 || withPayload && !vm.reportsExceptionPayload()) {
+        if ((given & ~KNOWN) != 0 || withPayload && !reported.exceptionPayload()) {
             return Optional.of(VmAnswer.EVENTS_FLAGS);
         }
         int exception = from.get(KvmVcpuEvents.EXCEPTION_NR) & VECTOR;
@@ -227,10 +231,10 @@ final class VcpuEvents {
             return Optional.of(VmAnswer.EVENTS_EXCEPTION);
         }
         int smi = (given & KVM_VCPUEVENT_VALID_SMM) == 0 ? 0 : from.getInt(KvmVcpuEvents.SMI_SMM);
-        if ((smi & SMI) != 0 && awaitsStartup && !vm.host().build().isSince(6, 17)) {
+        if ((smi & SMI) != 0 && awaitsStartup && !host.build().isSince(6, 17)) {
             return Optional.of(VmAnswer.EVENTS_MANAGEMENT_STARTUP);
         }
-        boolean hasManagement = X86Capabilities.addressSpaces(vm.host().build()) > 1;
+        boolean hasManagement = host.build().hasManagementMode();
         if ((smi & VECTOR) != 0 && hasManagement) {
             throw new NotModelledException("System Management Mode");
         }
@@ -248,7 +252,7 @@ final class VcpuEvents {
         if ((given & KVM_VCPUEVENT_VALID_NMI_PENDING) != 0) {
             nmisPending = 0;
             nmisSent = from.get(KvmVcpuEvents.NMI_PENDING) & VECTOR;
-            nmiRequested |= nmisSent > 0 && vm.host().build().isSince(6, 4);
+            nmiRequested |= nmisSent > 0 && host.build().isSince(6, 4);
         }
         inNmi = from.get(KvmVcpuEvents.NMI_MASKED) != 0;
         if ((given & KVM_VCPUEVENT_VALID_SIPI_VECTOR) != 0) {
@@ -264,7 +268,7 @@ final class VcpuEvents {
         if ((given & KVM_VCPUEVENT_VALID_TRIPLE_FAULT) == 0) {
             return Optional.empty();
         }
-        if (!vm.reportsTripleFault()) {
+        if (!reported.tripleFault()) {
             return Optional.of(VmAnswer.EVENTS_FLAGS);
         }
         tripleFault = from.get(KvmVcpuEvents.TRIPLE_FAULT_PENDING) != 0;

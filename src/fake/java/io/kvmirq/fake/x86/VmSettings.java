@@ -30,8 +30,8 @@ final class VmSettings {
 
     private long busCycle = 1;
 
-    VmSettings(X86Vm vm) {
-        this.host = vm.host();
+    VmSettings(Host host) {
+        this.host = host;
         this.tsc = new SharedTsc(host);
     }
 

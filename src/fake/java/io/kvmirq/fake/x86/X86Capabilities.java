@@ -58,9 +58,9 @@ final class X86Capabilities {
         return !build.pvm() && build.isSince(6, 12) ? 4096 : 1024;
     }
 
-    /** Two with System Management Mode. Debian builds it in; the kvm_pvm has none. */
+    /** Two with System Management Mode. */
     static int addressSpaces(Build build) {
-        return build.pvm() ? 1 : 2;
+        return build.hasManagementMode() ? 2 : 1;
     }
 
     /** The bits of KVM_CAP_X2APIC_API this kernel knows. */

@@ -12,27 +12,19 @@ import io.kvmirq.uapi.UapiTable;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.List;
-import org.jspecify.annotations.Nullable;
 
 /** /dev/kvm on x86; source: {@code kvm_arch_dev_ioctl()} in arch/x86/kvm/x86.c. */
 public final class X86KvmFile extends KvmFile {
-    static final int RUN_SIZE = 12288;
     /** KVM_X86_GRP_SEV. */
     private static final int ENCRYPTED = 1;
-
-    /** KVM_MAX_CPUID_ENTRIES. */
-    static final int MOST_LEAVES = 256;
 
     /** Leaf 1, ECX bit 22. */
     private static final int CPUID_MOVBE = 1 << 22;
 
     private static final int[] EMULATED = {0, 1, 7};
 
-    /** Leaf 1, ECX bit 21. */
-    static final int CPUID_X2APIC = 1 << 21;
-
     private static final Requests<X86KvmFile> REQUESTS = KvmFile.<X86KvmFile>requests(
-                    number -> notModelled(UapiTable.FileKind.KVM, number))
+                    number -> Requests.name(UapiTable.FileKind.KVM, number))
             .inHeader(Uapi.KVM_GET_SUPPORTED_CPUID, X86KvmFile::supportedCpuid)
             .inHeader(Uapi.KVM_GET_EMULATED_CPUID, X86KvmFile::emulatedCpuid)
             .inHeader(Uapi.KVM_GET_MSR_INDEX_LIST, (kvm, header, address) -> kvm.list(Msrs.LISTED, header, address))
@@ -48,13 +40,7 @@ public final class X86KvmFile extends KvmFile {
             .in(Uapi.KVM_HAS_DEVICE_ATTR, X86KvmFile::hasAttribute);
 
     public X86KvmFile(Host host) {
-        super(host, RUN_SIZE);
-    }
-
-    /** The name of a request that x86 implements; null for any other number. */
-    static @Nullable String notModelled(UapiTable.FileKind kind, long request) {
-        UapiTable.Request known = UapiTable.find(request, kind);
-        return known != null && known.kind() == kind ? known.name() : null;
+        super(host, X86VcpuFile.RUN_SIZE);
     }
 
     @Override
@@ -99,7 +85,7 @@ public final class X86KvmFile extends KvmFile {
         ByteBuffer leaf = ByteBuffer.allocate(Uapi.KvmCpuidEntry2.SIZE)
                 .order(ByteOrder.nativeOrder())
                 .putInt(0, 1)
-                .putInt(Uapi.KvmCpuidEntry2.ECX, CPUID_X2APIC);
+                .putInt(Uapi.KvmCpuidEntry2.ECX, GuestCpuid.X2APIC);
         int refused = host.copyOut(address + Uapi.KvmCpuid2.SIZE, leaf, Uapi.KvmCpuidEntry2.SIZE);
         return refused < 0
                 ? refused

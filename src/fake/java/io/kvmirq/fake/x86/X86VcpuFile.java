@@ -22,6 +22,9 @@ import java.util.Set;
 
 /** A vCPU's descriptor on x86; source: {@code kvm_arch_vcpu_ioctl()} in arch/x86/kvm/x86.c. */
 final class X86VcpuFile extends VcpuFile {
+    /** Bytes that a vCPU shares with the VMM. */
+    static final int RUN_SIZE = 12288;
+
     /** Capabilities of Hyper-V and paravirtualization that some kernels can enable on a vCPU. */
     private static final Set<Integer> ENABLED_ELSEWHERE = Set.of(123, 148, 163, 190, 191);
 
@@ -29,7 +32,7 @@ final class X86VcpuFile extends VcpuFile {
     private static final int TYPE_SHIFT = 8;
 
     private static final Requests<X86VcpuFile> REQUESTS = new Requests<X86VcpuFile>(
-                    VmAnswer.VCPU_UNKNOWN_REQUEST, number -> X86KvmFile.notModelled(UapiTable.FileKind.VCPU, number))
+                    VmAnswer.VCPU_UNKNOWN_REQUEST, number -> Requests.name(UapiTable.FileKind.VCPU, number))
             .value(Uapi.KVM_RUN, X86VcpuFile::run)
             .value(Uapi.KVM_SET_SIGNAL_MASK, (vcpu, set) -> vcpu.setSignals(set))
             .value(Uapi.KVM_NMI, (vcpu, argument) -> vcpu.cpu.requestNmi())
@@ -98,7 +101,7 @@ final class X86VcpuFile extends VcpuFile {
     private boolean running;
 
     X86VcpuFile(X86Vm vm, MemorySlots memory, int id, Optional<FakeLapic> lapic) {
-        super(vm.host(), X86KvmFile.RUN_SIZE);
+        super(vm.host(), RUN_SIZE);
         this.vm = vm;
         this.irqchip = vm.irqchip();
         this.id = id;
@@ -107,12 +110,13 @@ final class X86VcpuFile extends VcpuFile {
                 lapic.isPresent() && !vm.isBootVcpu(id) ? Uapi.KVM_MP_STATE_UNINITIALIZED : Uapi.KVM_MP_STATE_RUNNABLE;
         this.cpu = new FakeCpu(vm, memory, id, lapic, shared, page);
         this.synced = new SyncedRegisters(vm.host(), shared, cpu);
-        this.tsc = lapic.map(apic -> apic.timer().tsc()).orElseGet(() -> new TimeStampCounter(vm));
-        this.processor = new ProcessorCalls(vm, memory, lapic.isPresent(), tsc.rate());
+        this.tsc =
+                lapic.map(apic -> apic.timer().tsc()).orElseGet(() -> new TimeStampCounter(vm.host(), vm.settings()));
+        this.processor = new ProcessorCalls(vm.host(), memory, lapic.isPresent(), tsc.rate());
         LapicMsrs ofLapic = new LapicMsrs(vm.host(), lapic);
         this.saved = new SavedState(vm.host(), new Msrs(processor.checks(), ofLapic, tsc, () -> cpu.base()
                 .get()));
-        this.nested = new NestedState(vm.host(), cpu);
+        this.nested = new NestedState(vm.host(), cpu.system(), cpu::cpuid);
         this.cpuid = new CpuidCalls(vm.host(), cpu);
         vm.coalesced().addVcpu(shared);
     }
@@ -260,7 +264,7 @@ final class X86VcpuFile extends VcpuFile {
 
     /** KVM_SMI, which only a kernel with System Management Mode has. */
     private int requestManagement() {
-        if (X86Capabilities.addressSpaces(host.build()) > 1) {
+        if (host.build().hasManagementMode()) {
             cpu.events().sendManagement();
             return 0;
         }
@@ -287,13 +291,13 @@ final class X86VcpuFile extends VcpuFile {
 
     private int getEvents(ByteBuffer to) {
         host.note(VmAnswer.EVENTS_NMIS);
-        cpu.events().save(vm, to);
+        cpu.events().save(vm.reportedEvents(), to);
         return 0;
     }
 
     private int setEvents(ByteBuffer from) {
         boolean awaitsStartup = state == Uapi.KVM_MP_STATE_INIT_RECEIVED;
-        return host.refuse(cpu.events().load(vm, from, lapic.isPresent(), awaitsStartup));
+        return host.refuse(cpu.events().load(vm.reportedEvents(), from, lapic.isPresent(), awaitsStartup));
     }
 
     private int getDebugRegisters(ByteBuffer to) {

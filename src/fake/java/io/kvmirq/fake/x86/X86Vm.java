@@ -22,6 +22,8 @@ import org.jspecify.annotations.Nullable;
 /** The interrupt state of an x86 VM: its interrupt controllers; source: virt/kvm/irqchip.c, arch/x86/kvm/irq.c. */
 final class X86Vm extends VmInterrupts {
     private static final int IOAPIC = 2;
+    /** Devices of the PICs on the bus of ports. */
+    private static final int PIC_PORTS = 3;
 
     /** Which interrupt controllers the kernel emulates. */
     enum Irqchip {
@@ -49,8 +51,8 @@ final class X86Vm extends VmInterrupts {
     private final FakePics pics = new FakePics(this);
     private final FakeIoapic ioapic = new FakeIoapic(this);
     private final Lapics lapics = new Lapics(this);
-    private final VmSettings settings = new VmSettings(this);
-    private final CoalescedWrites coalesced = new CoalescedWrites(this);
+    private final VmSettings settings = new VmSettings(host());
+    private final CoalescedWrites coalesced = new CoalescedWrites(this, this::busDevices);
     private final PitTimer pitTimer = new PitTimer(this);
     /** Empty on a host that posts nothing and has no model of its hardware. */
     private final Optional<IrqPosting> posting;
@@ -64,8 +66,7 @@ final class X86Vm extends VmInterrupts {
     private boolean speaker;
     private int bootVcpu;
     private int vcpuIds;
-    private boolean exceptionPayload;
-    private boolean tripleFaultEvent;
+    private ReportedEvents reportedEvents = new ReportedEvents(false, false);
 
     X86Vm(Host host) {
         super(host);
@@ -74,22 +75,12 @@ final class X86Vm extends VmInterrupts {
                 : Optional.empty();
     }
 
-    /** KVM_CAP_EXCEPTION_PAYLOAD. */
-    void reportExceptionPayload(boolean on) {
-        exceptionPayload = on;
+    ReportedEvents reportedEvents() {
+        return reportedEvents;
     }
 
-    boolean reportsExceptionPayload() {
-        return exceptionPayload;
-    }
-
-    /** KVM_CAP_X86_TRIPLE_FAULT_EVENT. */
-    void reportTripleFault(boolean on) {
-        tripleFaultEvent = on;
-    }
-
-    boolean reportsTripleFault() {
-        return tripleFaultEvent;
+    void report(ReportedEvents events) {
+        reportedEvents = events;
     }
 
     Irqchip irqchip() {
@@ -279,6 +270,16 @@ final class X86Vm extends VmInterrupts {
             pitTimer.stop();
             lapics.forEach(lapic -> lapic.messages().close());
         }
+    }
+
+    /** Devices of the kernel on the bus of ports, or of memory. */
+    private int busDevices(boolean ports) {
+        int ofTimer = (pit ? 1 : 0) + (speaker ? 1 : 0);
+        boolean full = irqchip == Irqchip.FULL;
+        if (ports) {
+            return ofTimer + (full ? PIC_PORTS : 0);
+        }
+        return full ? 1 : 0;
     }
 
     // Chips, by KVM_IRQCHIP number

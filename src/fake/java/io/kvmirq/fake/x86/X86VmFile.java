@@ -33,7 +33,7 @@ final class X86VmFile extends VmFile {
     private static final int ADDRESS_BITS = 52;
 
     private static final Requests<X86VmFile> REQUESTS = VmFile.<X86VmFile>requests(
-                    FileAnswer.VM_UNKNOWN_REQUEST, number -> X86KvmFile.notModelled(UapiTable.FileKind.VM, number))
+                    FileAnswer.VM_UNKNOWN_REQUEST, number -> Requests.name(UapiTable.FileKind.VM, number))
             .value(Uapi.KVM_CHECK_EXTENSION, X86VmFile::check)
             .value(Uapi.KVM_CREATE_VCPU, X86VmFile::createVcpu)
             .value(Uapi.KVM_CREATE_IRQCHIP, (vm, argument) -> vm.chips.create())

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+/** The accesses of a guest to ports, and to addresses that are not memory. */
+interface GuestBus {
+    /** Returns whether the guest exits to the VMM. */
+    boolean writePort(int port, int size, long value);
+
+    /** Whether the kernel serves a port, so that there is no exit. */
+    boolean isServed(int port, int size);
+
+    /**
+     * Reads a port that {@link #isServed}.
+     *
+     * @param before the value of the register, which is read where the kernel writes nothing
+     */
+    int readServed(int port, int size, int before);
+
+    /** The guest exits to the VMM. */
+    void readPort(int port, int size, int count);
+
+    /** After {@link #readPort} or {@link #readMemory}: the VMM's answer. */
+    long answer(int size);
+
+    /** Whether the kernel has taken a write. Else it is one for {@link #writeMemory}. */
+    boolean takes(long address, int size, long value);
+
+    /** The guest exits to the VMM. */
+    void writeMemory(long address, int size, long value);
+
+    /** The guest exits to the VMM. */
+    void readMemory(long address, int size);
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+import io.kvmirq.NotModelledException;
+
+/** RDMSR and WRMSR. Both throw {@link NotModelledException} for an MSR or a value that no guest of the fake uses. */
+interface GuestMsrs {
+    long read(int number);
+
+    void write(int number, long value);
+}
