@@ -92,7 +92,8 @@ class ArchitectureTest {
                 "fake.kvm     | uapi.. arch.intx.model explain fake.file",
                 "fake.vfio    | uapi.. arch.intx.model explain fake.file",
                 "fake.posting | arch.. explain fake.file",
-                "fake.x86     | uapi.. arch.. explain fake.file fake.kvm fake.posting",
+                "fake.x86     | uapi.. arch.. explain fake.file fake.kvm fake.posting fake.x86.cpu",
+                "fake.x86.cpu | uapi.. explain fake.file fake.kvm",
                 "fake.arm64   | uapi.. arch.. explain fake.file fake.kvm",
                 "fake         | uapi.. backend.. recording.. explain.. arch.apic.. fake..",
             })

@@ -42,6 +42,7 @@ class CirclesTest {
             Map.entry("fake.posting", 6),
             Map.entry("fake.vfio", 25),
             Map.entry("fake.x86", 10),
+            Map.entry("fake.x86.cpu", 4),
             Map.entry("forward", 9),
             Map.entry("host", 6),
             Map.entry("junit", 11),

@@ -6,6 +6,7 @@ import io.kvmirq.arch.apic.LapicPage;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Build;
+import io.kvmirq.fake.x86.cpu.GuestCpuid;
 import java.util.Optional;
 
 /** MSR 0x1b (IA32_APIC_BASE) of a vCPU: its LAPIC's address and mode; source: {@code kvm_apic_set_base()}, lapic.c. */

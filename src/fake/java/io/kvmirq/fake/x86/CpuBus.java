@@ -4,6 +4,7 @@ package io.kvmirq.fake.x86;
 import io.kvmirq.NotModelledException;
 import io.kvmirq.fake.kvm.FakeIoEventFd;
 import io.kvmirq.fake.kvm.RunPage;
+import io.kvmirq.fake.x86.cpu.GuestBus;
 import io.kvmirq.uapi.Uapi;
 
 /**

@@ -4,6 +4,8 @@ package io.kvmirq.fake.x86;
 import io.kvmirq.explain.SetupAnswer;
 import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.x86.cpu.CpuidLeaves;
+import io.kvmirq.fake.x86.cpu.GuestCpuid;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 

@@ -9,6 +9,8 @@ import io.kvmirq.explain.ChipAnswer;
 import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.posting.PostingVcpu;
 import io.kvmirq.fake.posting.VirtualLapic;
+import io.kvmirq.fake.x86.cpu.GuestCpuid;
+import io.kvmirq.fake.x86.cpu.VcpuEvents;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;

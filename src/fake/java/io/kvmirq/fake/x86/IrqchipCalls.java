@@ -5,6 +5,7 @@ import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.FakeRoutes;
+import io.kvmirq.fake.x86.cpu.ReportedEvents;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.Set;

@@ -3,6 +3,7 @@ package io.kvmirq.fake.x86;
 
 import io.kvmirq.NotModelledException;
 import io.kvmirq.arch.apic.LapicPage;
+import io.kvmirq.fake.x86.cpu.GuestMsrs;
 import java.util.Optional;
 import java.util.function.LongConsumer;
 

@@ -5,6 +5,8 @@ import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.SetupAnswer;
 import io.kvmirq.fake.file.Hardware;
 import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.x86.cpu.GuestCpuid;
+import io.kvmirq.fake.x86.cpu.SystemRegisters;
 import io.kvmirq.uapi.Uapi.KvmNestedState;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;

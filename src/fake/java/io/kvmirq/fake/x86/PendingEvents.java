@@ -5,6 +5,8 @@ import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.ChipAnswer;
 import io.kvmirq.explain.VmAnswer;
+import io.kvmirq.fake.x86.cpu.GuestCode;
+import io.kvmirq.fake.x86.cpu.VcpuEvents;
 import java.util.Optional;
 
 /**

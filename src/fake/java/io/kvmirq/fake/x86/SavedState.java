@@ -3,6 +3,7 @@ package io.kvmirq.fake.x86;
 
 import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.x86.cpu.ExtendedState;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.function.ToIntFunction;

@@ -5,6 +5,8 @@ import io.kvmirq.fake.file.Script;
 import io.kvmirq.fake.file.ScriptedExit;
 import io.kvmirq.fake.kvm.RunPage;
 import io.kvmirq.fake.kvm.ScriptPlayer;
+import io.kvmirq.fake.x86.cpu.GuestCode;
+import io.kvmirq.fake.x86.cpu.VcpuEvents;
 import io.kvmirq.uapi.Uapi;
 import java.util.Optional;
 

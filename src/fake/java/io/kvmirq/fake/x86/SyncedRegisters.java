@@ -5,6 +5,8 @@ import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.x86.cpu.GeneralRegisters;
+import io.kvmirq.fake.x86.cpu.SystemRegisters;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.Optional;

@@ -7,6 +7,8 @@ import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.fake.kvm.Attribute;
 import io.kvmirq.fake.kvm.KvmFile;
+import io.kvmirq.fake.x86.cpu.ExtendedState;
+import io.kvmirq.fake.x86.cpu.GuestCpuid;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable;
 import java.nio.ByteBuffer;

@@ -12,6 +12,8 @@ import io.kvmirq.fake.kvm.MemorySlots;
 import io.kvmirq.fake.kvm.StatsFile;
 import io.kvmirq.fake.kvm.VcpuFile;
 import io.kvmirq.fake.posting.PostingVcpu;
+import io.kvmirq.fake.x86.cpu.DebugRegisters;
+import io.kvmirq.fake.x86.cpu.SystemRegisters;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable;
 import java.nio.ByteBuffer;

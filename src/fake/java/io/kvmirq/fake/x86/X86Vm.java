@@ -14,6 +14,7 @@ import io.kvmirq.fake.kvm.FakeIrqfd;
 import io.kvmirq.fake.kvm.FakeRoutes;
 import io.kvmirq.fake.kvm.VmInterrupts;
 import io.kvmirq.fake.posting.PostingMachine;
+import io.kvmirq.fake.x86.cpu.ReportedEvents;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.fake.x86;
+package io.kvmirq.fake.x86.cpu;
 
-import static io.kvmirq.fake.x86.GeneralRegisters.EAX;
-import static io.kvmirq.fake.x86.GeneralRegisters.ECX;
-import static io.kvmirq.fake.x86.GeneralRegisters.EDX;
-import static io.kvmirq.fake.x86.GeneralRegisters.ESP;
+import static io.kvmirq.fake.x86.cpu.GeneralRegisters.EAX;
+import static io.kvmirq.fake.x86.cpu.GeneralRegisters.ECX;
+import static io.kvmirq.fake.x86.cpu.GeneralRegisters.EDX;
+import static io.kvmirq.fake.x86.cpu.GeneralRegisters.ESP;
 
 import io.kvmirq.NotModelledException;
 import io.kvmirq.fake.file.Host;
@@ -14,7 +14,7 @@ import io.kvmirq.fake.kvm.MemorySlots;
  * The instructions of a guest in real mode. Any other throws {@link NotModelledException} with those it knows. Opcodes:
  * Intel SDM vol. 2, appendix A.
  */
-final class RealModeCode implements GuestCode {
+public final class RealModeCode implements GuestCode {
     private static final int REGISTERS = 8;
     /** The flags that PUSHF stores always; POPF and IRET load them. */
     private static final int FLAGS = 0xffff;
@@ -33,7 +33,7 @@ final class RealModeCode implements GuestCode {
     /** The shadow that the instruction begins: the next one comes before any interrupt. */
     private int shadow;
 
-    RealModeCode(
+    public RealModeCode(
             Host host,
             GeneralRegisters registers,
             SystemRegisters system,
@@ -55,7 +55,7 @@ final class RealModeCode implements GuestCode {
     }
 
     /** INIT. */
-    void reset() {
+    public void reset() {
         accesses.reset();
         dataMemory.reset();
     }
@@ -96,7 +96,7 @@ final class RealModeCode implements GuestCode {
     }
 
     /** A new run. */
-    void completeOut() {
+    public void completeOut() {
         if (accesses.completeOut()) {
             events.setShadow(VcpuEvents.NO_SHADOW);
         }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.fake.x86;
+package io.kvmirq.fake.x86.cpu;
 
 import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.Answer;
@@ -10,7 +10,7 @@ import java.nio.ByteOrder;
 import java.util.Optional;
 
 /** The debug registers of a vCPU; source: {@code kvm_vcpu_ioctl_x86_set_debugregs()} in arch/x86/kvm/x86.c. */
-final class DebugRegisters {
+public final class DebugRegisters {
     private static final long DR6_INITIAL = 0xffff0ff0L;
     private static final long DR7_INITIAL = 0x400;
     /** L0 to G3 of DR7. */
@@ -19,22 +19,22 @@ final class DebugRegisters {
     private final ByteBuffer values =
             ByteBuffer.allocate(Uapi.KvmDebugregs.FLAGS).order(ByteOrder.nativeOrder());
 
-    DebugRegisters() {
+    public DebugRegisters() {
         reset();
     }
 
     /** Also INIT. */
-    void reset() {
+    public void reset() {
         values.put(0, new byte[Uapi.KvmDebugregs.DR6]);
         values.putLong(Uapi.KvmDebugregs.DR6, DR6_INITIAL).putLong(Uapi.KvmDebugregs.DR7, DR7_INITIAL);
     }
 
-    void save(ByteBuffer to) {
+    public void save(ByteBuffer to) {
         to.put(0, values, 0, values.capacity());
     }
 
     /** The rule that refuses the registers; empty for none. */
-    Optional<Answer> load(ByteBuffer from) {
+    public Optional<Answer> load(ByteBuffer from) {
         if (from.getLong(Uapi.KvmDebugregs.FLAGS) != 0) {
             return Optional.of(VmAnswer.DEBUG_FLAGS);
         }
@@ -47,7 +47,7 @@ final class DebugRegisters {
     }
 
     /** Before a run. */
-    void checkModelled() {
+    public void checkModelled() {
         if ((values.getLong(Uapi.KvmDebugregs.DR7) & ENABLED) != 0) {
             throw new NotModelledException("a guest with breakpoints");
         }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.fake.x86;
+package io.kvmirq.fake.x86.cpu;
 
-import static io.kvmirq.fake.x86.GeneralRegisters.EAX;
-import static io.kvmirq.fake.x86.GeneralRegisters.ECX;
+import static io.kvmirq.fake.x86.cpu.GeneralRegisters.EAX;
+import static io.kvmirq.fake.x86.cpu.GeneralRegisters.ECX;
 
 /** The instructions in real mode that move and compute: of registers, memory and numbers. */
 final class DataInstructions {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.fake.x86;
+package io.kvmirq.fake.x86.cpu;
 
 import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.VmAnswer;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.fake.x86;
+package io.kvmirq.fake.x86.cpu;
 
-import static io.kvmirq.fake.x86.GeneralRegisters.EDI;
-import static io.kvmirq.fake.x86.GeneralRegisters.ESI;
-import static io.kvmirq.fake.x86.GeneralRegisters.ESP;
+import static io.kvmirq.fake.x86.cpu.GeneralRegisters.EDI;
+import static io.kvmirq.fake.x86.cpu.GeneralRegisters.ESI;
+import static io.kvmirq.fake.x86.cpu.GeneralRegisters.ESP;
 
 import io.kvmirq.NotModelledException;
 

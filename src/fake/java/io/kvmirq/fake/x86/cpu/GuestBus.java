@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.fake.x86;
+package io.kvmirq.fake.x86.cpu;
 
 /** The accesses of a guest to ports, and to addresses that are not memory. */
-interface GuestBus {
+public interface GuestBus {
     /** Returns whether the guest exits to the VMM. */
     boolean writePort(int port, int size, long value);
 

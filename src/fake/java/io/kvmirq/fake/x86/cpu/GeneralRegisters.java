@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.fake.x86;
+package io.kvmirq.fake.x86.cpu;
 
 import io.kvmirq.NotModelledException;
 import io.kvmirq.uapi.Uapi;
@@ -7,7 +7,7 @@ import java.nio.ByteBuffer;
 import java.util.Arrays;
 
 /** {@code struct kvm_regs}. A guest in real mode uses the low halves of the first eight, and RIP below 64 KiB. */
-final class GeneralRegisters {
+public final class GeneralRegisters {
     /** The numbers in instructions of the registers of {@code struct kvm_regs}, in its order. */
     private static final int[] ORDER = {0, 3, 1, 2, 6, 7, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15};
 
@@ -32,19 +32,19 @@ final class GeneralRegisters {
     /** The signature of a processor whose CPUID has not been set. */
     static final int SIGNATURE = 0x600;
 
-    static final int RESET_IP = 0xfff0;
+    public static final int RESET_IP = 0xfff0;
     private static final long LOW_HALF = 0xffff_ffffL;
 
     private final long[] values = new long[ORDER.length];
     private long ip;
     private int flags;
 
-    GeneralRegisters() {
+    public GeneralRegisters() {
         reset(SIGNATURE);
     }
 
     /** @param signature EAX of the leaf 1 of the CPUID */
-    void reset(int signature) {
+    public void reset(int signature) {
         Arrays.fill(values, 0);
         values[EDX] = Integer.toUnsignedLong(signature);
         ip = RESET_IP;
@@ -76,11 +76,11 @@ final class GeneralRegisters {
         }
     }
 
-    long ip() {
+    public long ip() {
         return ip;
     }
 
-    void setIp(long next) {
+    public void setIp(long next) {
         ip = next;
     }
 
@@ -97,7 +97,7 @@ final class GeneralRegisters {
     }
 
     /** @throws NotModelledException for a flag of another mode than real mode */
-    static int checked(long flags) {
+    public static int checked(long flags) {
         long next = flags | FIXED_FLAG;
         if ((next & ~MODELLED_FLAGS) != 0) {
             throw new NotModelledException("RFLAGS 0x" + Long.toHexString(next));
@@ -106,7 +106,7 @@ final class GeneralRegisters {
     }
 
     /** Before a run. */
-    void checkModelled() {
+    public void checkModelled() {
         checked(flags);
     }
 
@@ -115,7 +115,7 @@ final class GeneralRegisters {
      *
      * @throws NotModelledException before anything has changed
      */
-    void load(ByteBuffer from) {
+    public void load(ByteBuffer from) {
         long next = from.getLong(Uapi.KvmRegs.RFLAGS) | FIXED_FLAG;
         flags = (next & ~SETTABLE_FLAGS) == 0 ? (int) next : checked(next);
         ip = from.getLong(Uapi.KvmRegs.RIP);
@@ -124,7 +124,7 @@ final class GeneralRegisters {
         }
     }
 
-    void save(ByteBuffer to) {
+    public void save(ByteBuffer to) {
         for (int i = 0; i < ORDER.length; i++) {
             to.putLong(i * Long.BYTES, values[ORDER[i]]);
         }

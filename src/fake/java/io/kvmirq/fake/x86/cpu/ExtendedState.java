@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.fake.x86;
+package io.kvmirq.fake.x86.cpu;
 
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.VmAnswer;
@@ -13,11 +13,11 @@ import java.util.Optional;
  * Source: {@code fpu_copy_uabi_to_guest_fpstate()} in arch/x86/kernel/fpu/core.c, {@code copy_uabi_to_xstate()} in
  * xstate.c, {@code kvm_arch_vcpu_ioctl_set_fpu()} and {@code __kvm_set_xcr()} in arch/x86/kvm/x86.c.
  */
-final class ExtendedState {
+public final class ExtendedState {
     private static final long X87 = 1;
     private static final long SSE = 2;
     /** XCR0 of the host. */
-    static final long SUPPORTED = X87 | SSE;
+    public static final long SUPPORTED = X87 | SSE;
 
     private static final int LEGACY = 512;
     private static final int MXCSR = 24;
@@ -53,14 +53,14 @@ final class ExtendedState {
 
     // KVM_GET_FPU
 
-    void saveFpu(ByteBuffer to) {
+    public void saveFpu(ByteBuffer to) {
         copy(area, STACK, to, Uapi.KvmFpu.FPR, VECTORS - STACK);
         copy(area, 0, to, Uapi.KvmFpu.FCW, 5);
         copy(area, 6, to, Uapi.KvmFpu.LAST_OPCODE, MXCSR - 6);
         copy(area, VECTORS, to, Uapi.KvmFpu.XMM, VECTORS_END - VECTORS);
     }
 
-    void loadFpu(ByteBuffer from) {
+    public void loadFpu(ByteBuffer from) {
         copy(from, Uapi.KvmFpu.FPR, area, STACK, VECTORS - STACK);
         copy(from, Uapi.KvmFpu.FCW, area, 0, 5);
         copy(from, Uapi.KvmFpu.LAST_OPCODE, area, 6, MXCSR - 6);
@@ -73,7 +73,7 @@ final class ExtendedState {
 
     // KVM_GET_XSAVE
 
-    void saveXsave(ByteBuffer to) {
+    public void saveXsave(ByteBuffer to) {
         boolean x87 = (features & X87) != 0;
         boolean sse = (features & SSE) != 0;
         copy(x87 ? area : initial(), 0, to, 0, VECTORS);
@@ -83,7 +83,7 @@ final class ExtendedState {
     }
 
     /** The rule that refuses the area; empty for none. */
-    Optional<Answer> loadXsave(ByteBuffer from) {
+    public Optional<Answer> loadXsave(ByteBuffer from) {
         long next = from.getLong(FEATURES);
         if ((next & ~SUPPORTED) != 0) {
             return Optional.of(VmAnswer.XSAVE_FEATURES);
@@ -109,7 +109,7 @@ final class ExtendedState {
 
     // XCRs
 
-    void saveXcrs(ByteBuffer to) {
+    public void saveXcrs(ByteBuffer to) {
         to.putInt(Uapi.KvmXcrs.NR_XCRS, 1).putLong(Uapi.KvmXcrs.XCRS + Uapi.KvmXcr.VALUE, xcr0);
     }
 
@@ -118,7 +118,7 @@ final class ExtendedState {
      *
      * @param offered XCR0 as the vCPU's CPUID has it
      */
-    Optional<Answer> loadXcrs(ByteBuffer from, long offered) {
+    public Optional<Answer> loadXcrs(ByteBuffer from, long offered) {
         int count = from.getInt(Uapi.KvmXcrs.NR_XCRS);
         if (Integer.compareUnsigned(count, XCRS) > 0 || from.getInt(Uapi.KvmXcrs.FLAGS) != 0) {
             return Optional.of(VmAnswer.XCRS_STRUCTURE);

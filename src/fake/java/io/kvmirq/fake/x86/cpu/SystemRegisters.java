@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.fake.x86;
+package io.kvmirq.fake.x86.cpu;
 
 import io.kvmirq.NotModelledException;
 import io.kvmirq.explain.Answer;
@@ -15,8 +15,8 @@ import org.jspecify.annotations.Nullable;
  * The segment and control registers of a vCPU, as {@code struct kvm_sregs} without CR8, the base of the LAPIC and the
  * pending interrupt. Those of any mode are kept; guests run in real mode alone. Source: {@code kvm_is_valid_sregs()} in arch/x86/kvm/x86.c.
  */
-final class SystemRegisters {
-    static final int CODE = 0;
+public final class SystemRegisters {
+    public static final int CODE = 0;
     static final int DATA = 1;
     static final int EXTRA = 2;
     static final int STACK = 5;
@@ -63,13 +63,13 @@ final class SystemRegisters {
 
     private final ByteBuffer values = ByteBuffer.allocate(Uapi.KvmSregs.SIZE).order(ByteOrder.nativeOrder());
 
-    SystemRegisters() {
+    public SystemRegisters() {
         reset();
         values.putLong(CR0, CACHE_OFF | NOT_WRITE_THROUGH | EXTENSION_TYPE);
     }
 
     /** INIT: the bits of the caches stay. */
-    void reset() {
+    public void reset() {
         unmodelled = null;
         long caches = values.getLong(CR0) & (CACHE_OFF | NOT_WRITE_THROUGH);
         values.put(0, new byte[END]);
@@ -88,12 +88,12 @@ final class SystemRegisters {
                 .putShort(Uapi.KvmSregs.CS_SELECTOR, (short) 0xf000);
     }
 
-    void save(ByteBuffer to) {
+    public void save(ByteBuffer to) {
         to.put(0, values, 0, END);
     }
 
     /** The rule that refuses registers which contradict each other, the CPUID or the processor; empty for none. */
-    static Optional<Answer> refuses(ByteBuffer next, GuestCpuid cpuid, Build build) {
+    public static Optional<Answer> refuses(ByteBuffer next, GuestCpuid cpuid, Build build) {
         long cr0 = next.getLong(CR0);
         long efer = next.getLong(EFER);
         boolean invalid;
@@ -119,21 +119,21 @@ final class SystemRegisters {
     }
 
     /** Whether the guest would page by PAE, outside long mode. */
-    static boolean isPae(ByteBuffer next) {
+    public static boolean isPae(ByteBuffer next) {
         return (next.getLong(CR0) & PAGING) != 0
                 && (next.getLong(CR4) & PHYSICAL_ADDRESS_EXTENSION) != 0
                 && (next.getLong(EFER) & LONG_MODE_ACTIVE) == 0;
     }
 
     /** Before a run. */
-    void checkModelled() {
+    public void checkModelled() {
         if (unmodelled != null) {
             throw new NotModelledException(unmodelled);
         }
     }
 
     /** @throws NotModelledException if no guest runs with these registers */
-    static void checkModelled(ByteBuffer next) {
+    public static void checkModelled(ByteBuffer next) {
         String why = unmodelled(next);
         if (why != null) {
             throw new NotModelledException(why);
@@ -172,7 +172,7 @@ final class SystemRegisters {
                 && next.get(at + PRESENT) == 1;
     }
 
-    void load(ByteBuffer next) {
+    public void load(ByteBuffer next) {
         values.put(0, next, 0, END);
         for (int table : new int[] {GDT, IDT}) {
             values.putLong(table + Long.BYTES, next.getLong(table + Long.BYTES) & TABLE_LIMIT);
@@ -191,12 +191,12 @@ final class SystemRegisters {
     }
 
     /** EFER.SVME. */
-    boolean hasVirtualization() {
+    public boolean hasVirtualization() {
         return (values.getLong(EFER) & VIRTUALIZATION) != 0;
     }
 
     /** Whether the guest pages by PAE, outside long mode. */
-    boolean isPae() {
+    public boolean isPae() {
         return isPae(values);
     }
 
@@ -209,7 +209,7 @@ final class SystemRegisters {
         return Short.toUnsignedInt(values.getShort(segment * SEGMENT + SELECTOR));
     }
 
-    void select(int segment, int selector) {
+    public void select(int segment, int selector) {
         values.putShort(segment * SEGMENT + SELECTOR, (short) selector).putLong(segment * SEGMENT, selector * 16L);
     }
 
@@ -228,7 +228,7 @@ final class SystemRegisters {
     }
 
     /** Whether a processor would begin here after a reset. */
-    boolean isAtReset() {
+    public boolean isAtReset() {
         return selector(CODE) == 0xf000
                 && values.getLong(Uapi.KvmSregs.CS_BASE) == 0xffff0000L
                 && (values.getLong(CR0) & PROTECTED) == 0;

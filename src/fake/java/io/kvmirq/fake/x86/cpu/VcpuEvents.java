@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.fake.x86;
+package io.kvmirq.fake.x86.cpu;
 
 import static io.kvmirq.uapi.Uapi.KVM_VCPUEVENT_VALID_NMI_PENDING;
 import static io.kvmirq.uapi.Uapi.KVM_VCPUEVENT_VALID_PAYLOAD;
@@ -23,7 +23,7 @@ import java.util.Set;
  * KVM_SET_VCPU_EVENTS; source: {@code process_nmi()} and {@code kvm_vcpu_ioctl_x86_set_vcpu_events()} in x86.c, {@code
  * kvm_apic_accept_events()} in lapic.c.
  */
-final class VcpuEvents {
+public final class VcpuEvents {
     private static final int MOST_NMIS = 2;
     private static final int LAST_EXCEPTION = 31;
     private static final int NMI = 2;
@@ -70,17 +70,17 @@ final class VcpuEvents {
     private boolean tripleFault;
 
     /** KVM_X86_SHADOW_INT_MOV_SS and KVM_X86_SHADOW_INT_STI. */
-    static final int NO_SHADOW = 0;
+    public static final int NO_SHADOW = 0;
 
     static final int SHADOW_OF_SS = 1;
     static final int SHADOW_OF_STI = 2;
 
-    VcpuEvents(Host host) {
+    public VcpuEvents(Host host) {
         this.host = host;
     }
 
     /** The next instruction comes before an interrupt or NMI. */
-    void setShadow(int shadow) {
+    public void setShadow(int shadow) {
         injected.put(KvmVcpuEvents.INTERRUPT_SHADOW, (byte) shadow);
     }
 
@@ -88,33 +88,33 @@ final class VcpuEvents {
         return injected.get(KvmVcpuEvents.INTERRUPT_SHADOW);
     }
 
-    boolean isShadowed() {
+    public boolean isShadowed() {
         return isSet(KvmVcpuEvents.INTERRUPT_SHADOW);
     }
 
     // What a VMM sets
 
     /** An interrupt that the vCPU takes before it runs on, whatever its flags. */
-    void inject(int vector) {
+    public void inject(int vector) {
         injected.put(KvmVcpuEvents.INTERRUPT_INJECTED, (byte) 1)
                 .put(KvmVcpuEvents.INTERRUPT_NR, (byte) vector)
                 .put(KvmVcpuEvents.INTERRUPT_SOFT, (byte) 0);
     }
 
     /** The vCPU takes an interrupt. Its vector stays to be told: {@code kvm_queue_interrupt()}. */
-    void took(int vector) {
+    public void took(int vector) {
         inject(vector);
         injected.put(KvmVcpuEvents.INTERRUPT_INJECTED, (byte) 0);
     }
 
     /** The vector of an interrupt that is being delivered, and that no instruction made; -1 for none. */
-    int injected() {
+    public int injected() {
         boolean hard = isSet(KvmVcpuEvents.INTERRUPT_INJECTED) && !isSet(KvmVcpuEvents.INTERRUPT_SOFT);
         return hard ? injected.get(KvmVcpuEvents.INTERRUPT_NR) & VECTOR : -1;
     }
 
     /** As {@link #injected}, taken. */
-    int takeInjected() {
+    public int takeInjected() {
         int vector = injected();
         if (vector >= 0) {
             injected.put(KvmVcpuEvents.INTERRUPT_INJECTED, (byte) 0);
@@ -123,7 +123,7 @@ final class VcpuEvents {
     }
 
     /** Whether an event waits that the vCPU takes whatever its flags. */
-    boolean isInjected() {
+    public boolean isInjected() {
         return isSet(KvmVcpuEvents.INTERRUPT_INJECTED) || nmiInjected || isException();
     }
 
@@ -140,7 +140,7 @@ final class VcpuEvents {
      *
      * @param halted whether the vCPU waits for an interrupt, so that it would not take these
      */
-    void checkModelled(boolean halted) {
+    public void checkModelled(boolean halted) {
         boolean interrupt = isSet(KvmVcpuEvents.INTERRUPT_INJECTED);
         boolean taken = isSet(KvmVcpuEvents.EXCEPTION_INJECTED) || nmiInjected;
         if (interrupt && isSet(KvmVcpuEvents.INTERRUPT_SOFT)
@@ -156,7 +156,7 @@ final class VcpuEvents {
     }
 
     /** The vector of the exception or NMI that the VMM injected, taken; -1 for none. */
-    int takeException() {
+    public int takeException() {
         if (isSet(KvmVcpuEvents.EXCEPTION_INJECTED)) {
             injected.put(KvmVcpuEvents.EXCEPTION_INJECTED, (byte) 0);
             return injected.get(KvmVcpuEvents.EXCEPTION_NR);
@@ -170,7 +170,7 @@ final class VcpuEvents {
     }
 
     /** KVM_GET_VCPU_EVENTS. */
-    void save(ReportedEvents reported, ByteBuffer to) {
+    public void save(ReportedEvents reported, ByteBuffer to) {
         processNmis();
         management |= managementRequested;
         managementRequested = false;
@@ -218,7 +218,7 @@ final class VcpuEvents {
      * @param awaitsStartup whether the vCPU is in the state INIT_RECEIVED
      * @throws NotModelledException before anything has changed
      */
-    Optional<Answer> load(ReportedEvents reported, ByteBuffer from, boolean hasLapic, boolean awaitsStartup) {
+    public Optional<Answer> load(ReportedEvents reported, ByteBuffer from, boolean hasLapic, boolean awaitsStartup) {
         int given = from.getInt(KvmVcpuEvents.FLAGS);
         boolean withPayload = (given & KVM_VCPUEVENT_VALID_PAYLOAD) != 0;
         if ((given & ~KNOWN) != 0 || withPayload && !reported.exceptionPayload()) {
@@ -275,7 +275,7 @@ final class VcpuEvents {
         return Optional.empty();
     }
 
-    boolean takeTripleFault() {
+    public boolean takeTripleFault() {
         boolean taken = tripleFault;
         tripleFault = false;
         return taken;
@@ -288,60 +288,60 @@ final class VcpuEvents {
 
     // What the guest and its devices send
 
-    void sendManagement() {
+    public void sendManagement() {
         managementRequested = true;
     }
 
     /** Whether an SMI waits, which comes before INIT. */
-    boolean hasManagement() {
+    public boolean hasManagement() {
         return management;
     }
 
     /** Whether one waits, or was requested. */
-    boolean hasSmi() {
+    public boolean hasSmi() {
         return managementRequested || management;
     }
 
     /** Whether a guest that runs would see more than its interrupts. */
-    boolean isSpecial() {
+    public boolean isSpecial() {
         return hasSmi() || released;
     }
 
-    void setReleased(boolean on) {
+    public void setReleased(boolean on) {
         released = on;
     }
 
-    boolean isReleased() {
+    public boolean isReleased() {
         return released;
     }
 
-    void sendNmi() {
+    public void sendNmi() {
         nmisSent++;
         nmiRequested = true;
     }
 
     /** INIT discards a pending start-up. */
-    void sendInit() {
+    public void sendInit() {
         init = true;
         startup = false;
     }
 
-    void sendStartup(int vector) {
+    public void sendStartup(int vector) {
         startupVector = vector;
         startup = true;
     }
 
     /** KVM_SET_MP_STATE sends one by the vector of the last message. */
-    void sendStartup() {
+    public void sendStartup() {
         startup = true;
     }
 
-    int startupVector() {
+    public int startupVector() {
         return startupVector;
     }
 
     /** Starts an NMI. The vCPU keeps two NMIs that arrive at once, or one while it handles an NMI. */
-    boolean takeNmi() {
+    public boolean takeNmi() {
         processNmis();
         if (nmisPending == 0 || inNmi) {
             return false;
@@ -352,23 +352,23 @@ final class VcpuEvents {
     }
 
     /** Whether a wait ends by {@link #takeNmi}, or by the request alone. */
-    boolean hasNmi() {
+    public boolean hasNmi() {
         return nmiRequested || nmisPending + nmisSent > 0 && !inNmi && !isShadowed();
     }
 
     /** The vCPU runs. */
-    boolean takeNmiRequest() {
+    public boolean takeNmiRequest() {
         boolean taken = nmiRequested;
         nmiRequested = false;
         return taken;
     }
 
     /** Every IRET unblocks NMIs, whatever it returns from. */
-    void endOfNmi() {
+    public void endOfNmi() {
         inNmi = false;
     }
 
-    boolean isReset() {
+    public boolean isReset() {
         return init;
     }
 
@@ -377,7 +377,7 @@ final class VcpuEvents {
      *
      * @param blocks whether NMIs stay blocked: since 6.4 kvm_amd keeps that where {@code kvm_vcpu_reset()} does not look
      */
-    boolean takeInit(boolean blocks) {
+    public boolean takeInit(boolean blocks) {
         boolean taken = init;
         init = false;
         if (taken) {
@@ -395,7 +395,7 @@ final class VcpuEvents {
         return taken;
     }
 
-    boolean takeStartup() {
+    public boolean takeStartup() {
         boolean taken = startup;
         startup = false;
         return taken;

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.fake.x86;
+package io.kvmirq.fake.x86.cpu;
 
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.Set;
 
 /** The CPUID leaves of a vCPU, as far as the fake uses them; source: arch/x86/kvm/cpuid.c. Immutable. */
-final class GuestCpuid {
+public final class GuestCpuid {
     private static final int FEATURES = CpuidLeaves.FEATURES;
     /** Leaf 1, ECX bit 21. */
-    static final int X2APIC = 1 << 21;
+    public static final int X2APIC = 1 << 21;
 
     private static final int VMX = 5;
     private static final int EXTENDED = 0x8000_0000;
@@ -26,7 +26,7 @@ final class GuestCpuid {
     private final boolean unset;
 
     /** @param leaves {@code struct kvm_cpuid_entry2}, which the caller does not change */
-    GuestCpuid(ByteBuffer leaves) {
+    public GuestCpuid(ByteBuffer leaves) {
         this(leaves, false);
     }
 
@@ -36,7 +36,7 @@ final class GuestCpuid {
     }
 
     /** That of a vCPU before KVM_SET_CPUID2. */
-    static GuestCpuid unset() {
+    public static GuestCpuid unset() {
         return new GuestCpuid(ByteBuffer.allocate(0), true);
     }
 
@@ -50,7 +50,7 @@ final class GuestCpuid {
     }
 
     /** {@code struct kvm_cpuid_entry2}, which nobody changes. */
-    ByteBuffer leaves() {
+    public ByteBuffer leaves() {
         return leaves;
     }
 
@@ -64,42 +64,42 @@ final class GuestCpuid {
     }
 
     /** Whether it has leaf 1, of signature and features. */
-    boolean hasFeatures() {
+    public boolean hasFeatures() {
         return find(FEATURES) >= 0;
     }
 
-    boolean hasX2apic() {
+    public boolean hasX2apic() {
         return (register(FEATURES, Uapi.KvmCpuidEntry2.ECX) & X2APIC) != 0;
     }
 
-    boolean hasDeadlineTimer() {
+    public boolean hasDeadlineTimer() {
         return (register(FEATURES, Uapi.KvmCpuidEntry2.ECX) & DEADLINE_TIMER) != 0;
     }
 
-    boolean hasVmx() {
+    public boolean hasVmx() {
         return has(FEATURES, Uapi.KvmCpuidEntry2.ECX, VMX);
     }
 
     /** The signature of the processor. */
-    int signature() {
+    public int signature() {
         return hasFeatures() ? register(FEATURES, Uapi.KvmCpuidEntry2.EAX) : GeneralRegisters.SIGNATURE;
     }
 
     /** The bits of XCR0 that it offers. */
-    long xcr0() {
+    public long xcr0() {
         return Integer.toUnsignedLong(register(CpuidLeaves.XSAVE, Uapi.KvmCpuidEntry2.EAX))
                 | (long) register(CpuidLeaves.XSAVE, Uapi.KvmCpuidEntry2.EDX) << Integer.SIZE;
     }
 
     /** The size of a physical address in bits: {@code cpuid_query_maxphyaddr()}. */
-    int addressBits() {
+    public int addressBits() {
         boolean told = Integer.compareUnsigned(register(EXTENDED, Uapi.KvmCpuidEntry2.EAX), ADDRESS_SIZES) >= 0
                 && find(ADDRESS_SIZES) >= 0;
         return told ? register(ADDRESS_SIZES, Uapi.KvmCpuidEntry2.EAX) & BYTE : LEAST_ADDRESS_BITS;
     }
 
     /** Whether a linear address has a size that the kernel knows, or none: {@code kvm_check_cpuid()}. */
-    boolean hasKnownAddresses() {
+    public boolean hasKnownAddresses() {
         return LINEAR_BITS.contains(register(ADDRESS_SIZES, Uapi.KvmCpuidEntry2.EAX) >>> Byte.SIZE & BYTE);
     }
 }

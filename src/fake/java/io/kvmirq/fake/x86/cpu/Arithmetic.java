@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.fake.x86;
+package io.kvmirq.fake.x86.cpu;
 
 /**
  * Arithmetic on operands of 1, 2 or 4 bytes, and the status flags that it leaves. Flags that the manual leaves

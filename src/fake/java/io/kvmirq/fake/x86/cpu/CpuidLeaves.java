@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.fake.x86;
+package io.kvmirq.fake.x86.cpu;
 
 import io.kvmirq.uapi.Uapi.KvmCpuidEntry2;
 import java.nio.ByteBuffer;
@@ -9,7 +9,7 @@ import java.nio.ByteBuffer;
  * kvm_update_cpuid_runtime()} and {@code kvm_cpuid_check_equal()} in arch/x86/kvm/cpuid.c; {@link #withMachine} was
  * measured.
  */
-final class CpuidLeaves {
+public final class CpuidLeaves {
     static final int FEATURES = 1;
     private static final int EXTENDED_FEATURES = 7;
     static final int XSAVE = 0xd;
@@ -59,7 +59,7 @@ final class CpuidLeaves {
      *
      * @param lapicOn the enable bit of IA32_APIC_BASE
      */
-    static ByteBuffer current(ByteBuffer leaves, SystemRegisters system, boolean lapicOn) {
+    public static ByteBuffer current(ByteBuffer leaves, SystemRegisters system, boolean lapicOn) {
         ByteBuffer next = copy(leaves, 0);
         int features = find(next, FEATURES, 0);
         if (features >= 0) {
@@ -86,7 +86,7 @@ final class CpuidLeaves {
     }
 
     /** The padding does not count. */
-    static boolean areEqual(ByteBuffer one, ByteBuffer other) {
+    public static boolean areEqual(ByteBuffer one, ByteBuffer other) {
         boolean equal = one.capacity() == other.capacity();
         for (int at = 0; equal && at < one.capacity(); at += KvmCpuidEntry2.SIZE) {
             int end = KvmCpuidEntry2.EDX + Integer.BYTES;
@@ -99,7 +99,7 @@ final class CpuidLeaves {
      * With kvm_pvm a guest sees features of the machine whether the VMM offers them or not. Here the machine has no
      * features of leaf 7, and XCR0 for x87 and SSE.
      */
-    static ByteBuffer withMachine(ByteBuffer leaves) {
+    public static ByteBuffer withMachine(ByteBuffer leaves) {
         int features = find(leaves, FEATURES, 0);
         boolean hasXsave = false;
         for (int at = 0; at < leaves.capacity(); at += KvmCpuidEntry2.SIZE) {

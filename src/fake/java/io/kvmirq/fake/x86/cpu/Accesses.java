@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.fake.x86;
+package io.kvmirq.fake.x86.cpu;
 
-import static io.kvmirq.fake.x86.GeneralRegisters.EAX;
-import static io.kvmirq.fake.x86.GeneralRegisters.ECX;
-import static io.kvmirq.fake.x86.GeneralRegisters.EDI;
-import static io.kvmirq.fake.x86.GeneralRegisters.EDX;
-import static io.kvmirq.fake.x86.GeneralRegisters.ESI;
+import static io.kvmirq.fake.x86.cpu.GeneralRegisters.EAX;
+import static io.kvmirq.fake.x86.cpu.GeneralRegisters.ECX;
+import static io.kvmirq.fake.x86.cpu.GeneralRegisters.EDI;
+import static io.kvmirq.fake.x86.cpu.GeneralRegisters.EDX;
+import static io.kvmirq.fake.x86.cpu.GeneralRegisters.ESI;
 
 import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Host;

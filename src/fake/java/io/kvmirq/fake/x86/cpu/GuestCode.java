@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.fake.x86;
+package io.kvmirq.fake.x86.cpu;
 
 /** What a guest does in KVM_RUN: the instructions in its memory, or the exits of a test. */
-interface GuestCode {
+public interface GuestCode {
     /** What a step leads to. */
     enum Outcome {
         GOES_ON,

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.fake.x86;
+package io.kvmirq.fake.x86.cpu;
 
 import io.kvmirq.NotModelledException;
 
 /** RDMSR and WRMSR. Both throw {@link NotModelledException} for an MSR or a value that no guest of the fake uses. */
-interface GuestMsrs {
+public interface GuestMsrs {
     long read(int number);
 
     void write(int number, long value);
