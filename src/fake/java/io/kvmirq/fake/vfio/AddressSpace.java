@@ -12,6 +12,7 @@ import java.util.Map;
 import java.util.NavigableMap;
 import java.util.Optional;
 import java.util.TreeMap;
+import java.util.function.LongPredicate;
 
 /** An IOAS: what the devices attached to it may access; source: drivers/iommu/iommufd/io_pagetable.c. */
 final class AddressSpace extends IommuObject {
@@ -35,15 +36,16 @@ final class AddressSpace extends IommuObject {
     }
 
     private final Host host;
-    private final VfioHost vfio;
+    private final LongPredicate mayPin;
     /** By their first address. No two overlap. */
     private final NavigableMap<Long, Area> areas = new TreeMap<>(Long::compareUnsigned);
 
     private final List<PageTable> tables = new ArrayList<>();
 
-    AddressSpace(Host host, VfioHost vfio) {
+    /** @param mayPin whether an IOMMU driver may pin so many bytes more */
+    AddressSpace(Host host, LongPredicate mayPin) {
         this.host = host;
-        this.vfio = vfio;
+        this.mayPin = mayPin;
     }
 
     List<PageTable> tables() {
@@ -76,7 +78,7 @@ final class AddressSpace extends IommuObject {
         if (areas.values().stream().anyMatch(area -> !host.memory().has(area.vaddr, area.bytes(), area.access))) {
             return Optional.of(FileAnswer.FAULT);
         }
-        return vfio.mayPin(bytes()) ? Optional.empty() : Optional.of(VfioAnswer.DMA_MAP_LOCKED);
+        return mayPin.test(bytes()) ? Optional.empty() : Optional.of(VfioAnswer.DMA_MAP_LOCKED);
     }
 
     /** The memory of its mappings in bytes, which is pinned while an IOMMU has them. */
@@ -99,7 +101,7 @@ final class AddressSpace extends IommuObject {
             if (!host.memory().has(vaddr, length, access)) {
                 return host.refuse(FileAnswer.FAULT);
             }
-            if (!vfio.mayPin(length)) {
+            if (!mayPin.test(length)) {
                 return host.refuse(VfioAnswer.DMA_MAP_LOCKED);
             }
         }

@@ -7,8 +7,7 @@ import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.uapi.UapiVfio;
-import java.util.ArrayList;
-import java.util.List;
+import java.util.function.LongPredicate;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -34,13 +33,16 @@ final class ContainerFile extends FakeFile {
                     UapiVfio.VFIO_IOMMU_DIRTY_PAGES,
                     (file, address) -> file.dma().dirty().answer(address));
 
-    private final VfioHost vfio;
-    private final List<VfioGroup> groups = new ArrayList<>();
+    private final LongPredicate mayPin;
+    /** Groups that are attached. */
+    private int groups;
+
     private @Nullable DmaMappings dma;
 
-    ContainerFile(Host host, VfioHost vfio) {
+    /** @param mayPin whether an IOMMU driver may pin so many bytes more */
+    ContainerFile(Host host, LongPredicate mayPin) {
         super(host);
-        this.vfio = vfio;
+        this.mayPin = mayPin;
     }
 
     /** The memory of its mappings in bytes. */
@@ -59,8 +61,9 @@ final class ContainerFile extends FakeFile {
         return (dma == null ? WITHOUT_IOMMU : WITH_IOMMU).answer(this, request, argument);
     }
 
-    List<VfioGroup> groups() {
-        return groups;
+    /** A group is attached. */
+    void join() {
+        groups++;
     }
 
     boolean hasIommu() {
@@ -75,9 +78,9 @@ final class ContainerFile extends FakeFile {
     }
 
     /** The last group takes the IOMMU driver and its mappings with it. */
-    void leave(VfioGroup group) {
-        groups.remove(group);
-        if (groups.isEmpty()) {
+    void leave() {
+        groups--;
+        if (groups == 0) {
             dma = null;
         }
     }
@@ -103,7 +106,7 @@ final class ContainerFile extends FakeFile {
     }
 
     private int setIommu(long type) {
-        if (groups.isEmpty() || dma != null) {
+        if (groups == 0 || dma != null) {
             return host.refuse(VfioAnswer.VFIO_IOMMU_STATE);
         }
         if (type == NESTING && hasNesting()) {
@@ -115,7 +118,7 @@ final class ContainerFile extends FakeFile {
         if (type != UapiVfio.VFIO_TYPE1_IOMMU && type != UapiVfio.VFIO_TYPE1v2_IOMMU) {
             return host.refuse(type == UNMAP_ALL ? VfioAnswer.VFIO_IOMMU_NO_TYPE : VfioAnswer.VFIO_IOMMU_TYPE);
         }
-        dma = new DmaMappings(host, vfio, type == UapiVfio.VFIO_TYPE1v2_IOMMU);
+        dma = new DmaMappings(host, mayPin, type == UapiVfio.VFIO_TYPE1v2_IOMMU);
         return 0;
     }
 }

@@ -73,7 +73,7 @@ final class DeviceFile extends FakeFile {
             return detach(argument);
         }
         return request == UapiVfio.VFIO_DEVICE_FEATURE
-                ? FeatureRequest.answer(host, device, argument)
+                ? FeatureRequest.answer(host, argument, device::feature)
                 : device.ioctl(this, request, argument);
     }
 

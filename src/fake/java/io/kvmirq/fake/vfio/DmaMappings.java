@@ -22,6 +22,7 @@ import java.util.Map;
 import java.util.NavigableMap;
 import java.util.Optional;
 import java.util.TreeMap;
+import java.util.function.LongPredicate;
 
 /** The DMA mappings of a container's devices; source: drivers/vfio/vfio_iommu_type1.c. */
 final class DmaMappings {
@@ -69,7 +70,7 @@ final class DmaMappings {
     }
 
     private final Host host;
-    private final VfioHost vfio;
+    private final LongPredicate mayPin;
     /** VFIO_TYPE1v2_IOMMU: no mapping is split. */
     private final boolean v2;
 
@@ -78,9 +79,10 @@ final class DmaMappings {
     /** By their first address. No two overlap. */
     private final NavigableMap<Long, Mapping> mappings = new TreeMap<>(Long::compareUnsigned);
 
-    DmaMappings(Host host, VfioHost vfio, boolean v2) {
+    /** @param mayPin whether an IOMMU driver may pin so many bytes more */
+    DmaMappings(Host host, LongPredicate mayPin, boolean v2) {
         this.host = host;
-        this.vfio = vfio;
+        this.mayPin = mayPin;
         this.v2 = v2;
         this.dirty = new DirtyPages(host, this);
     }
@@ -239,7 +241,7 @@ final class DmaMappings {
         if (!host.memory().has(vaddr, size, access)) {
             return host.refuse(FileAnswer.FAULT);
         }
-        if (!vfio.mayPin(size)) {
+        if (!mayPin.test(size)) {
             return host.refuse(VfioAnswer.DMA_MAP_LOCKED);
         }
         mappings.put(iova, new Mapping(iova, last));

@@ -18,7 +18,7 @@ record FeatureRequest(Host host, int flags, long address, long room) {
     private static final int OPERATIONS = UapiVfio.VFIO_DEVICE_FEATURE_GET | UapiVfio.VFIO_DEVICE_FEATURE_SET;
 
     /** Reads and checks a structure. Returns a negative errno, or the answer of the device. */
-    static int answer(Host host, VfioDevice device, long address) {
+    static int answer(Host host, long address, ToIntFunction<FeatureRequest> device) {
         return host.copied(address, VfioDeviceFeature.SIZE, given -> {
             long argsz = Integer.toUnsignedLong(given.getInt(VfioDeviceFeature.ARGSZ));
             int flags = given.getInt(VfioDeviceFeature.FLAGS);
@@ -29,7 +29,7 @@ record FeatureRequest(Host host, int flags, long address, long room) {
                     || !probe && (flags & OPERATIONS) == OPERATIONS) {
                 return host.refuse(VfioAnswer.VFIO_FEATURE_ARGUMENTS);
             }
-            return device.feature(
+            return device.applyAsInt(
                     new FeatureRequest(host, flags, address + VfioDeviceFeature.SIZE, argsz - VfioDeviceFeature.SIZE));
         });
     }

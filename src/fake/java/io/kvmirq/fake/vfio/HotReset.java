@@ -19,7 +19,7 @@ import java.util.function.Predicate;
  * The reset of a PCI bus. A device on a root bus has none, as no bridge resets it. Source: {@code
  * vfio_pci_ioctl_pci_hot_reset()} in drivers/vfio/pci/vfio_pci_core.c.
  */
-record HotReset(Host host, VfioPci device, VfioHost vfio) {
+record HotReset(Host host, VfioPci device, PciHost vfio) {
     private static final int ROOT_BUS = 0;
     /** VFIO_PCI_DEVID_OWNED and VFIO_PCI_DEVID_NOT_OWNED of vfio.h. */
     private static final int OWNED = 0;

@@ -11,19 +11,21 @@ import java.util.NavigableMap;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.TreeMap;
+import java.util.function.LongPredicate;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /** /dev/iommu, an iommufd: address spaces, bound devices. Source: drivers/iommu/iommufd/main.c, device.c. */
 final class IommuFile extends FakeFile {
-    private final VfioHost vfio;
+    private final LongPredicate mayPin;
     private final NavigableMap<Integer, IommuObject> objects = new TreeMap<>();
     /** The address space of requests that were made for containers. */
     private @Nullable AddressSpace compatible;
 
-    IommuFile(Host host, VfioHost vfio) {
+    /** @param mayPin whether an IOMMU driver may pin so many bytes more */
+    IommuFile(Host host, LongPredicate mayPin) {
         super(host);
-        this.vfio = vfio;
+        this.mayPin = mayPin;
     }
 
     @Override
@@ -38,7 +40,7 @@ final class IommuFile extends FakeFile {
     // Objects
 
     AddressSpace newSpace() {
-        return new AddressSpace(host, vfio);
+        return new AddressSpace(host, mayPin);
     }
 
     /** Adds an object. Returns the lowest free number from 1. */

@@ -2,7 +2,7 @@
 package io.kvmirq.fake.vfio;
 
 /** A numbered object of an iommufd. Source: {@code struct iommufd_object} in drivers/iommu/iommufd/main.c. */
-abstract sealed class IommuObject permits AddressSpace, PageTable, BoundDevice {
+abstract class IommuObject {
     private int users;
 
     /** Another object uses this one. Until it no longer does, this one is not destroyed. */

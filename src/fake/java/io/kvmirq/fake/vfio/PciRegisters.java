@@ -4,6 +4,8 @@ package io.kvmirq.fake.vfio;
 import static io.kvmirq.fake.vfio.PciImage.*;
 
 import io.kvmirq.arch.intx.model.InterruptMode;
+import io.kvmirq.arch.intx.model.IntxDevice;
+import io.kvmirq.arch.intx.model.VfioIntx;
 import io.kvmirq.fake.vfio.PciFunction.Trait;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -23,16 +25,18 @@ final class PciRegisters {
     private static final int POWER_STATE = 3;
     private static final int D3HOT = 3;
 
-    private final VfioPci device;
     private final PciFunction function;
+    private final IntxDevice device;
+    private final VfioIntx intx;
     private final PciImage image;
     private final ByteBuffer now;
     /** As it was when the device was opened. */
     private byte[] opened;
 
-    PciRegisters(VfioPci device) {
+    PciRegisters(PciFunction function, IntxDevice device, VfioIntx intx) {
+        this.function = function;
         this.device = device;
-        this.function = device.function();
+        this.intx = intx;
         this.image = new PciImage(function);
         this.opened = image.values().clone();
         this.now = ByteBuffer.wrap(image.values().clone()).order(ByteOrder.LITTLE_ENDIAN);
@@ -55,9 +59,9 @@ final class PciRegisters {
     int read(int at) {
         int value = now.get(at) & 0xff;
         return switch (at) {
-            case COMMAND + 1 -> value | (device.device().isDisabled() ? DIS_INTX : 0);
-            case STATUS -> value | (function.disIntx() && device.device().isRequesting() ? INTX_PENDING : 0);
-            case MSIX_AT + FLAGS + 1 -> value | (device.mode() == InterruptMode.MSIX ? MSIX_ENABLE : 0);
+            case COMMAND + 1 -> value | (device.isDisabled() ? DIS_INTX : 0);
+            case STATUS -> value | (function.disIntx() && device.isRequesting() ? INTX_PENDING : 0);
+            case MSIX_AT + FLAGS + 1 -> value | (intx.mode() == InterruptMode.MSIX ? MSIX_ENABLE : 0);
             default -> value;
         };
     }

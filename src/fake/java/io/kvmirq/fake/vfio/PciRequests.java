@@ -31,7 +31,7 @@ final class PciRequests {
     private final VfioPci device;
     private final Requests<DeviceFile> requests;
 
-    PciRequests(Host host, VfioPci device, VfioHost vfio) {
+    PciRequests(Host host, VfioPci device, PciHost vfio) {
         this.host = host;
         this.device = device;
         HotReset hotReset = new HotReset(host, device, vfio);

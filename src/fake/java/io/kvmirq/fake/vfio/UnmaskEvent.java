@@ -2,24 +2,27 @@
 package io.kvmirq.fake.vfio;
 
 import io.kvmirq.arch.intx.model.LineEvent;
+import io.kvmirq.arch.intx.model.VfioIntx;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.EventReader;
 import org.jspecify.annotations.Nullable;
 
 /** The eventfd that unmasks INTx: a resamplefd, usually. Source: drivers/vfio/virqfd.c. */
 final class UnmaskEvent implements EventReader {
-    private final VfioPci device;
+    private final VfioIntx intx;
+    private final PciLine pin;
     private LineEvent line = new LineEvent();
     private @Nullable EventFile event;
 
-    UnmaskEvent(VfioPci device) {
-        this.device = device;
+    UnmaskEvent(VfioIntx intx, PciLine pin) {
+        this.intx = intx;
+        this.pin = pin;
     }
 
     /** @return whether it was set; false if there is one already */
     boolean set(EventFile next) {
         LineEvent signalled = new LineEvent();
-        if (!device.intx().setUnmaskEvent(signalled)) {
+        if (!intx.setUnmaskEvent(signalled)) {
             return false;
         }
         line = signalled;
@@ -32,14 +35,14 @@ final class UnmaskEvent implements EventReader {
         if (event != null) {
             event.remove(this);
             event = null;
-            device.intx().clearUnmaskEvent();
+            intx.clearUnmaskEvent();
         }
     }
 
     @Override
     public void signalled() {
         line.signal();
-        device.settle();
+        pin.settle();
     }
 
     @Override

@@ -16,7 +16,7 @@ import org.jspecify.annotations.Nullable;
  * A device that a bus driver of VFIO is bound to. All its open files share its state. The caller of each method holds
  * the kernel's lock. Source: drivers/vfio/vfio_main.c.
  */
-public abstract sealed class VfioDevice implements VfioLines permits VfioPci, VfioPlatform {
+public abstract class VfioDevice implements VfioLines {
     /** The end of num_irqs: the least argsz of VFIO_DEVICE_GET_INFO. */
     private static final int INFO_LEAST = 16;
 

@@ -81,12 +81,12 @@ final class VfioGroup {
 
     void attach(ContainerFile to) {
         container = to;
-        to.groups().add(this);
+        to.join();
     }
 
     void detach() {
         if (container != null) {
-            container.leave(this);
+            container.leave();
             container = null;
         }
         if (iommufd != null) {

@@ -17,7 +17,7 @@ import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /** The devices of a host, and the files of VFIO. Without a device there is no such file. */
-public final class VfioHost {
+public final class VfioHost implements PciHost {
     private static final String DIRECTORY = "/dev/vfio/";
     private static final long PAGE = 4096;
     private static final int FIRST_LINE = 32;
@@ -85,20 +85,21 @@ public final class VfioHost {
                 .sorted(Comparator.comparing(PciFunction::address));
     }
 
-    /** The PCI devices on the bus of one, itself included. */
-    List<PciFunction> onBusOf(PciFunction one) {
+    @Override
+    public List<PciFunction> onBusOf(PciFunction one) {
         return functions()
                 .filter(other -> other.address().domain() == one.address().domain()
                         && other.address().bus() == one.address().bus())
                 .toList();
     }
 
-    /** Those of some PCI devices that vfio-pci is bound to. */
-    List<VfioPci> boundAmong(List<PciFunction> functions) {
+    @Override
+    public List<VfioPci> boundAmong(List<PciFunction> functions) {
         return pci().filter(device -> functions.contains(device.function())).toList();
     }
 
-    HostVectors vectors() {
+    @Override
+    public HostVectors vectors() {
         return vectors;
     }
 
@@ -135,7 +136,7 @@ public final class VfioHost {
     }
 
     /** Whether an IOMMU driver may pin more memory; {@code lock_acct} of vfio_pin_pages_remote() is of whole pages. */
-    boolean mayPin(long bytes) {
+    private boolean mayPin(long bytes) {
         return lockLimit.isEmpty() || bytes <= (lockLimit.getAsLong() & -PAGE) - pinned();
     }
 
@@ -167,7 +168,8 @@ public final class VfioHost {
         nointxmask = on;
     }
 
-    boolean isNointxmask() {
+    @Override
+    public boolean isNointxmask() {
         return nointxmask;
     }
 
@@ -201,8 +203,8 @@ public final class VfioHost {
                 .toList();
     }
 
-    /** The lowest free number of a device's own file. */
-    int freeIndex() {
+    @Override
+    public int freeIndex() {
         return IntStream.iterate(0, index -> index + 1)
                 .filter(index -> devices().noneMatch(device -> device.index() == index))
                 .findFirst()
@@ -213,7 +215,7 @@ public final class VfioHost {
     public int open(String path) {
         if (host.build().cdev()) {
             if (path.equals("/dev/iommu")) {
-                return host.install(new IommuFile(host, this));
+                return host.install(new IommuFile(host, this::mayPin));
             }
             Optional<VfioDevice> device = devices()
                     .filter(one -> path.equals(DIRECTORY + "devices/vfio" + one.index()))
@@ -228,7 +230,7 @@ public final class VfioHost {
         for (VfioGroup group : groups) {
             if (!group.devices().isEmpty()) {
                 if (path.equals(DIRECTORY + "vfio")) {
-                    return host.install(new ContainerFile(host, this));
+                    return host.install(new ContainerFile(host, this::mayPin));
                 }
                 if (path.equals(DIRECTORY + group.number())) {
                     return open(group);

@@ -37,7 +37,7 @@ public final class VfioPci extends VfioDevice {
     /** The eventfds of the error and the request interrupt. */
     private final @Nullable EventFile[] single = new EventFile[UapiVfio.VFIO_PCI_NUM_IRQS];
 
-    VfioPci(Host host, PciFunction function, VfioGroup group, VfioHost vfio, PciLine line) {
+    VfioPci(Host host, PciFunction function, VfioGroup group, PciHost vfio, PciLine line) {
         super(host, function.address().toString(), group, vfio.freeIndex());
         this.function = function;
         this.line = line;
@@ -45,9 +45,9 @@ public final class VfioPci extends VfioDevice {
                 new IntxDevice(line.physical(), function.disIntx() ? IntxDevice.Kind.PCI_2_3 : IntxDevice.Kind.PCI);
         this.intx = VfioIntx.of(device, vfio.isNointxmask());
         this.forwardable = new ForwardableLine(host, line.physicalId(), intx, this::settle);
-        this.unmask = new UnmaskEvent(this);
+        this.unmask = new UnmaskEvent(intx, line);
         this.vectors = new MessageVectors(host, this, vfio.vectors());
-        this.registers = new PciRegisters(this);
+        this.registers = new PciRegisters(function, device, intx);
         this.config = new ConfigSpace(this, registers);
         this.bars = new Bars(function);
         this.requests = new PciRequests(host, this, vfio);
