@@ -98,7 +98,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         int[] sorted = next.clone();
         Arrays.sort(sorted);
         for (int i = 1; i < sorted.length; i++) {
-            if (sorted[i] == sorted[i - 1] && sorted[i] != Interrupts.NO_EVENTFD) {
+            if (sorted[i] == sorted[i - 1] && sorted[i] != DeviceCalls.NO_EVENTFD) {
                 throw notDistinct(sorted[i], first + last(next, sorted[i]));
             }
         }
@@ -214,7 +214,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
             }
         }
         for (int i : lost) {
-            irqs.trigger(index, i, Interrupts.NO_EVENTFD); // a line may still have its former one
+            irqs.trigger(index, i, DeviceCalls.NO_EVENTFD); // a line may still have its former one
             store(i, new Fd[1]);
         }
         return disturbed(cause, interrupted, lost);

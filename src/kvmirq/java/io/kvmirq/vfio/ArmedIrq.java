@@ -9,8 +9,8 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
         super(irqs, index);
     }
 
-    static ArmedIrq arm(VfioDevice device, int index, EventFd event) {
-        ArmedIrq armed = new ArmedIrq(device.interrupts(), index);
+    static ArmedIrq arm(Interrupts irqs, int index, EventFd event) {
+        ArmedIrq armed = new ArmedIrq(irqs, index);
         armed.enable(0, event);
         return armed;
     }

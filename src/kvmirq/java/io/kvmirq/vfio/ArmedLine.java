@@ -26,8 +26,8 @@ public final class ArmedLine extends ArmedIrq {
         super(irqs, index);
     }
 
-    static ArmedLine arm(VfioDevice device, int index, EventFd event) {
-        ArmedLine armed = new ArmedLine(device.interrupts(), index);
+    static ArmedLine arm(Interrupts irqs, int index, EventFd event) {
+        ArmedLine armed = new ArmedLine(irqs, index);
         try (Undo undo = new Undo()) {
             armed.enable(0, event);
             undo.add(armed);
@@ -135,7 +135,7 @@ public final class ArmedLine extends ArmedIrq {
                 requireApart(event, numbers(0, 1)[0]);
                 @Nullable Fd before = acting.get(action);
                 if (before != null) {
-                    check(irqs().actBy(action, index(), Interrupts.NO_EVENTFD), action, 0, 1);
+                    check(irqs().actBy(action, index(), DeviceCalls.NO_EVENTFD), action, 0, 1);
                 }
                 int result = irqs().actBy(action, index(), irqs().calls().numberOf(next));
                 if (result != 0) {
@@ -190,7 +190,7 @@ public final class ArmedLine extends ArmedIrq {
 
     @Override
     void suspend() {
-        acting.keySet().forEach(action -> irqs().actBy(action, index(), Interrupts.NO_EVENTFD));
+        acting.keySet().forEach(action -> irqs().actBy(action, index(), DeviceCalls.NO_EVENTFD));
     }
 
     @Override
@@ -211,7 +211,7 @@ public final class ArmedLine extends ArmedIrq {
         requireMaskable();
         synchronized (irqs()) {
             requireOpen();
-            check(irqs().actBy(action, index(), Interrupts.NO_EVENTFD), action, 0, 1);
+            check(irqs().actBy(action, index(), DeviceCalls.NO_EVENTFD), action, 0, 1);
             irqs().calls().letGo(acting.remove(action));
         }
     }

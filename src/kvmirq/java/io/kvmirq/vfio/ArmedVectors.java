@@ -28,14 +28,14 @@ public final class ArmedVectors extends Armed {
         this.enabled = enabled;
     }
 
-    static ArmedVectors arm(VfioDevice device, int index, int first, @Nullable EventFd... events) {
-        ArmedVectors armed = new ArmedVectors(device.interrupts(), index, first + events.length);
+    static ArmedVectors arm(Interrupts irqs, int index, int first, @Nullable EventFd... events) {
+        ArmedVectors armed = new ArmedVectors(irqs, index, first + events.length);
         armed.enable(first, events);
         return armed;
     }
 
     private void require(int first, int count) {
-        VfioDevice.requireVectors(info(), first, count, irqs());
+        info().requireVectors(first, count, irqs());
         if (info().noResize() && first + count > enabled) {
             throw new IllegalStateException(named(first, count) + " of " + irqs() + " is beyond the " + enabled
                     + " vectors that are enabled, and this kernel adds none to them: enable more at first, or call"
@@ -98,7 +98,7 @@ public final class ArmedVectors extends Armed {
      */
     public void growLosingInterrupts(int first, List<EventFd> events) {
         synchronized (irqs()) {
-            VfioDevice.requireVectors(info(), first, events.size(), irqs());
+            info().requireVectors(first, events.size(), irqs());
             int total = first + events.size();
             if (!info().noResize() || total <= enabled) {
                 set(first, events);
@@ -112,7 +112,7 @@ public final class ArmedVectors extends Armed {
     /** Whether a vector has an eventfd. */
     public boolean isSet(int vector) {
         synchronized (irqs()) {
-            VfioDevice.requireVectors(info(), vector, 1, irqs());
+            info().requireVectors(vector, 1, irqs());
             return hasEvent(vector);
         }
     }

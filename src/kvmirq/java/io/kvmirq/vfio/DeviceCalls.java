@@ -28,6 +28,8 @@ import java.util.function.IntSupplier;
 import org.jspecify.annotations.Nullable;
 
 final class DeviceCalls extends Calls {
+    static final int NO_EVENTFD = -1;
+
     private static final int EINVAL = -Errno.EINVAL.number();
     private static final int EAGAIN = -Errno.EAGAIN.number();
     private static final int LONGEST_PAUSE_MILLIS = 128;
@@ -58,9 +60,9 @@ final class DeviceCalls extends Calls {
         }
     }
 
-    /** The descriptor of a held eventfd; {@link Interrupts#NO_EVENTFD} for none. */
+    /** The descriptor of a held eventfd; {@link #NO_EVENTFD} for none. */
     int numberOf(@Nullable Fd event) {
-        return event == null ? Interrupts.NO_EVENTFD : number(event);
+        return event == null ? NO_EVENTFD : number(event);
     }
 
     /** Whether a held eventfd has a count, which stays; also if that cannot be told. */

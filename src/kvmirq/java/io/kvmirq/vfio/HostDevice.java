@@ -10,11 +10,25 @@ import io.kvmirq.explain.KernelCall;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.stream.Collectors;
 
 /** A device in sysfs: its files of VFIO, and the reasons why VFIO cannot open it. */
 record HostDevice(HostFiles files, DeviceName name) {
+    /** Besides those of VFIO. */
+    private static final Set<String> LEAVE_DMA_TO_THE_USER = Set.of("pci-stub", "pcieport");
+
     private static final String GROUPS = "sys/kernel/iommu_groups/";
+
+    /** As {@link VfioGroup#isDriver}. */
+    static boolean isDriver(String driver) {
+        return driver.replace('_', '-').contains("vfio-");
+    }
+
+    /** As {@link VfioGroup#isBlockedBy}. */
+    static boolean isBlockedBy(String driver) {
+        return !isDriver(driver) && !LEAVE_DMA_TO_THE_USER.contains(driver);
+    }
 
     private String path() {
         return directory() + "/" + name;
@@ -83,7 +97,7 @@ record HostDevice(HostFiles files, DeviceName name) {
     /** Why VFIO cannot open the device, if no driver of VFIO is bound to it. */
     Optional<String> notBound() {
         Optional<String> driver = driver();
-        if (driver.filter(VfioGroup::isDriver).isPresent()
+        if (driver.filter(HostDevice::isDriver).isPresent()
                 || files.list(directory()).isEmpty()) {
             return Optional.empty();
         }
@@ -109,7 +123,7 @@ record HostDevice(HostFiles files, DeviceName name) {
         List<String> members = files.list(directory);
         String others = members.stream()
                 .flatMap(member ->
-                        driver(member).stream().filter(VfioGroup::isBlockedBy).map(driver -> member + " to " + driver))
+                        driver(member).stream().filter(HostDevice::isBlockedBy).map(driver -> member + " to " + driver))
                 .collect(Collectors.joining(", "));
         if (members.isEmpty()) {
             return Optional.empty();

@@ -14,8 +14,6 @@ import java.util.stream.IntStream;
 
 /** Which interrupts of a device are armed. Its monitor is the lock of all of them. */
 final class Interrupts {
-    static final int NO_EVENTFD = -1;
-
     private final DeviceCalls calls;
     private final DeviceInfo info;
     private final Map<Integer, Armed> armed = new TreeMap<>();
@@ -123,7 +121,7 @@ final class Interrupts {
         return setIrqs(action | UapiVfio.VFIO_IRQ_SET_DATA_NONE, index, start, count, small);
     }
 
-    /** Lets an eventfd act on a line, or none with {@link #NO_EVENTFD}. */
+    /** Lets an eventfd act on a line, or none with {@link DeviceCalls#NO_EVENTFD}. */
     synchronized int actBy(int action, int index, int number) {
         small.putInt(KernelBackend.VFIO_IRQS_HEADER_SIZE, number);
         return setIrqs(action | UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD, index, 0, 1, small);

@@ -34,4 +34,25 @@ public record IrqInfo(IrqKind kind, int count, int flags) {
     public boolean noResize() {
         return (flags & UapiVfio.VFIO_IRQ_INFO_NORESIZE) != 0;
     }
+
+    /** Refuses vectors that the device does not have. */
+    void requireVectors(int first, int wanted, Object device) {
+        String label = kind.label();
+        if (count == 0) {
+            boolean notice = kind == IrqKind.ERROR || kind == IrqKind.REQUEST;
+            throw new IllegalArgumentException(device + " has no " + label + (notice ? " interrupt" : ""));
+        }
+        if (wanted < 1) {
+            throw new IllegalArgumentException(wanted + " vectors of " + label + ": expected at least 1");
+        }
+        if (first < 0 || first > count - wanted) {
+            throw new IllegalArgumentException(label + " " + numbered(first, wanted) + " of " + device
+                    + (wanted == 1 ? " does" : " do") + " not exist: the device has " + label + " "
+                    + numbered(0, count));
+        }
+    }
+
+    private static String numbered(int first, int count) {
+        return first + (count == 1 ? "" : "-" + ((long) first + count - 1));
+    }
 }

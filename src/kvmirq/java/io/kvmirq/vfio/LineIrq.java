@@ -18,6 +18,6 @@ public final class LineIrq extends DeviceIrq {
      * @throws IllegalStateException while MSI or MSI-X of the device is armed, or the line
      */
     public ArmedLine arm(EventFd event) {
-        return ArmedLine.arm(device(), index(), event);
+        return ArmedLine.arm(device().interrupts(), index(), event);
     }
 }

@@ -63,6 +63,6 @@ public final class MessageIrqs extends AbstractList<MessageIrq> {
             throw new IllegalArgumentException(
                     events.length + " eventfds for " + count + " vectors: expected one for each");
         }
-        return ArmedVectors.arm(device, index, first, events);
+        return ArmedVectors.arm(device.interrupts(), index, first, events);
     }
 }

@@ -16,6 +16,6 @@ public final class NoticeIrq extends DeviceIrq {
      * @throws IllegalStateException while it is armed
      */
     public ArmedIrq arm(EventFd event) {
-        return ArmedIrq.arm(device(), index(), event);
+        return ArmedIrq.arm(device().interrupts(), index(), event);
     }
 }

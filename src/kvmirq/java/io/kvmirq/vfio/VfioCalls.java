@@ -91,13 +91,13 @@ final class VfioCalls extends Calls {
         return adopted("vfio device " + name, number, ownership, owner, expected, FileKind.VFIO_DEVICE.label());
     }
 
-    VfioGroup adoptGroup(int number, Ownership ownership, Function<Fd, VfioGroup> owner) {
+    <T> T adoptGroup(int number, Ownership ownership, Function<Fd, T> owner) {
         return adopted(
                 "vfio group", number, ownership, owner, "a VFIO group, /dev/vfio/N", FileKind.VFIO_GROUP.label());
     }
 
     /** The kernel takes an iommufd for a container, too. */
-    VfioContainer adoptContainer(int number, Ownership ownership, Function<Fd, VfioContainer> owner) {
+    <T> T adoptContainer(int number, Ownership ownership, Function<Fd, T> owner) {
         String expected = "a VFIO container, /dev/vfio/vfio";
         return adopted(
                 "vfio container",
@@ -109,7 +109,7 @@ final class VfioCalls extends Calls {
                 FileKind.IOMMUFD.label());
     }
 
-    Ioas adoptIommufd(int number, Ownership ownership, Function<Fd, Ioas> owner) {
+    <T> T adoptIommufd(int number, Ownership ownership, Function<Fd, T> owner) {
         return adopted("iommufd", number, ownership, owner, "an iommufd, /dev/iommu", FileKind.IOMMUFD.label());
     }
 
@@ -175,7 +175,7 @@ final class VfioCalls extends Calls {
                 > 0;
     }
 
-    VfioDevice openDevice(Fd group, DeviceName name, Supplier<Optional<String>> why, Function<Fd, VfioDevice> owner) {
+    <T> T openDevice(Fd group, DeviceName name, Supplier<Optional<String>> why, Function<Fd, T> owner) {
         ByteBuffer text = Buffers.cString(name.toString());
         return made(
                 "vfio device " + name,

@@ -55,10 +55,9 @@ public final class VfioContainer extends DmaSpace {
     }
 
     /** Takes a group in, and sets the IOMMU type with the first one; a failure leaves the group outside. */
-    synchronized void attach(VfioGroup group, Supplier<Optional<String>> whyNotPermitted) {
+    synchronized void attach(Fd group, Supplier<Optional<String>> whyNotPermitted) {
         try (Undo undo = new Undo()) {
-            undo.step(() -> calls().setContainer(group.fd(), file(), whyNotPermitted), () -> calls().unsetContainer(
-                            group.fd()));
+            undo.step(() -> calls().setContainer(group, file(), whyNotPermitted), () -> calls().unsetContainer(group));
             calls().setIommu(file(), maybeSet);
             maybeSet = true;
             undo.keep();

@@ -327,29 +327,8 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     private MessageIrqs messages(int index, IrqKind kind, int first, int count) {
-        requireVectors(info(index, kind), first, count, this);
+        info(index, kind).requireVectors(first, count, this);
         return new MessageIrqs(this, index, first, count);
-    }
-
-    static void requireVectors(IrqInfo irqs, int first, int count, Object device) {
-        IrqKind kind = irqs.kind();
-        String label = kind.label();
-        if (irqs.count() == 0) {
-            boolean notice = kind == IrqKind.ERROR || kind == IrqKind.REQUEST;
-            throw new IllegalArgumentException(device + " has no " + label + (notice ? " interrupt" : ""));
-        }
-        if (count < 1) {
-            throw new IllegalArgumentException(count + " vectors of " + label + ": expected at least 1");
-        }
-        if (first < 0 || first > irqs.count() - count) {
-            throw new IllegalArgumentException(label + " " + numbered(first, count) + " of " + device
-                    + (count == 1 ? " does" : " do") + " not exist: the device has " + label + " "
-                    + numbered(0, irqs.count()));
-        }
-    }
-
-    private static String numbered(int first, int count) {
-        return first + (count == 1 ? "" : "-" + ((long) first + count - 1));
     }
 
     /**
@@ -358,7 +337,7 @@ public final class VfioDevice implements AutoCloseable {
      * @throws IllegalArgumentException if the device has none
      */
     public LineIrq intx() {
-        requireVectors(info(UapiVfio.VFIO_PCI_INTX_IRQ_INDEX, IrqKind.INTX), 0, 1, this);
+        info(UapiVfio.VFIO_PCI_INTX_IRQ_INDEX, IrqKind.INTX).requireVectors(0, 1, this);
         return new LineIrq(this, UapiVfio.VFIO_PCI_INTX_IRQ_INDEX);
     }
 
@@ -386,13 +365,13 @@ public final class VfioDevice implements AutoCloseable {
      * @throws IllegalArgumentException if the device does not report them, as without PCI Express
      */
     public NoticeIrq err() {
-        requireVectors(info(UapiVfio.VFIO_PCI_ERR_IRQ_INDEX, IrqKind.ERROR), 0, 1, this);
+        info(UapiVfio.VFIO_PCI_ERR_IRQ_INDEX, IrqKind.ERROR).requireVectors(0, 1, this);
         return new NoticeIrq(this, UapiVfio.VFIO_PCI_ERR_IRQ_INDEX);
     }
 
     /** The host asks for the device back: stop using it and close it. Until then the host's administrator waits. */
     public NoticeIrq req() {
-        requireVectors(info(UapiVfio.VFIO_PCI_REQ_IRQ_INDEX, IrqKind.REQUEST), 0, 1, this);
+        info(UapiVfio.VFIO_PCI_REQ_IRQ_INDEX, IrqKind.REQUEST).requireVectors(0, 1, this);
         return new NoticeIrq(this, UapiVfio.VFIO_PCI_REQ_IRQ_INDEX);
     }
 

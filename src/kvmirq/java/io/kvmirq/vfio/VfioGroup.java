@@ -10,7 +10,6 @@ import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kernel.Undo;
 import java.util.Objects;
 import java.util.Optional;
-import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -20,9 +19,6 @@ import org.jspecify.annotations.Nullable;
  * <p>Source: drivers/vfio/group.c.
  */
 public final class VfioGroup extends VfioFile {
-    /** Besides those of VFIO. */
-    private static final Set<String> LEAVE_DMA_TO_THE_USER = Set.of("pci-stub", "pcieport");
-
     private final boolean adopted;
     private @Nullable VfioContainer container;
 
@@ -33,7 +29,7 @@ public final class VfioGroup extends VfioFile {
 
     /** Whether a driver is VFIO's: vfio-pci, vfio-platform, or a variant such as mlx5_vfio_pci. */
     public static boolean isDriver(String driver) {
-        return driver.replace('_', '-').contains("vfio-");
+        return HostDevice.isDriver(driver);
     }
 
     /**
@@ -43,7 +39,7 @@ public final class VfioGroup extends VfioFile {
      * <p>Source: {@code driver_managed_dma} in {@code struct pci_driver} since Linux 5.19.
      */
     public static boolean isBlockedBy(String driver) {
-        return !isDriver(driver) && !LEAVE_DMA_TO_THE_USER.contains(driver);
+        return HostDevice.isBlockedBy(driver);
     }
 
     /**
@@ -97,7 +93,7 @@ public final class VfioGroup extends VfioFile {
         try (Undo undo = new Undo()) {
             if (container == null) {
                 undo.step(
-                        () -> in.attach(this, () -> device.notPermitted(VfioAnswer.GROUP_NO_REMAPPING)),
+                        () -> in.attach(fd(), () -> device.notPermitted(VfioAnswer.GROUP_NO_REMAPPING)),
                         () -> calls().unsetContainer(fd()));
             }
             VfioDevice opened = open(device);
