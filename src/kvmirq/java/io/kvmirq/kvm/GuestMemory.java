@@ -13,7 +13,8 @@ import org.jspecify.annotations.Nullable;
  * stays mapped for as long as the guest has it, even if VM and mapping are closed. Thread-safe.
  */
 public final class GuestMemory implements AutoCloseable {
-    private final Vm vm;
+    private final VmCalls calls;
+    private final MemorySlots slots;
     private final int slot;
     private final long guestAddress;
     private final Mapping mapping;
@@ -30,39 +31,46 @@ public final class GuestMemory implements AutoCloseable {
     private @Nullable DirtyLog log;
     private boolean closed;
 
-    private GuestMemory(Vm vm, long guestAddress, Mapping mapping, Mapping.@Nullable Owner own, boolean readOnly) {
-        this.vm = vm;
+    private GuestMemory(
+            VmCalls calls,
+            MemorySlots slots,
+            long guestAddress,
+            Mapping mapping,
+            Mapping.@Nullable Owner own,
+            boolean readOnly) {
+        this.calls = calls;
+        this.slots = slots;
         this.guestAddress = guestAddress;
         this.mapping = mapping;
         this.own = own;
         this.flags = readOnly ? Uapi.KVM_MEM_READONLY : 0;
-        ChipPage.of(vm.calls()).forEach(page -> page.requireFree(vm, guestAddress, mapping.length()));
+        ChipPage.of(calls).forEach(page -> page.requireFree(calls.vm(), guestAddress, mapping.length()));
         try (Undo undo = new Undo()) {
-            this.vmLease = undo.add(vm.fd().lease());
-            this.slot = vm.slots().take(undo);
+            this.vmLease = undo.add(calls.vm().lease());
+            this.slot = slots.take(undo);
             this.removal = VmCalls.memoryRegion(slot, 0, 0, 0);
             this.pages = undo.add(mapping.lease());
-            undo.step(() -> vm.slots().add(this), () -> vm.slots().remove(this));
-            vm.calls().setMemory(vmLease, region(flags), pages);
+            undo.step(() -> slots.add(slot, guestAddress, mapping.length()), () -> slots.remove(slot));
+            calls.setMemory(vmLease, region(flags), pages);
             undo.keep();
         }
     }
 
-    static GuestMemory anonymous(Vm vm, long guestAddress, long length) {
+    static GuestMemory anonymous(VmCalls calls, MemorySlots slots, long guestAddress, long length) {
         if (length <= 0) {
             throw new IllegalArgumentException(
                     "memory of " + length + " bytes is not possible: expected a positive multiple of the page size");
         }
         try (Undo undo = new Undo()) {
-            Mapping.Owner own = undo.add(Mapping.anonymous(vm.kernel(), length));
-            GuestMemory memory = new GuestMemory(vm, guestAddress, own.mapping(), own, false);
+            Mapping.Owner own = undo.add(Mapping.anonymous(calls.vm().kernel(), length));
+            GuestMemory memory = new GuestMemory(calls, slots, guestAddress, own.mapping(), own, false);
             undo.keep();
             return memory;
         }
     }
 
-    static GuestMemory of(Vm vm, long guestAddress, Mapping mapping, boolean readOnly) {
-        return new GuestMemory(vm, guestAddress, mapping, null, readOnly);
+    static GuestMemory of(VmCalls calls, MemorySlots slots, long guestAddress, Mapping mapping, boolean readOnly) {
+        return new GuestMemory(calls, slots, guestAddress, mapping, null, readOnly);
     }
 
     /** By offset from the memory's start, until {@link #close}; that of a caller until its owner closes it. */
@@ -87,7 +95,7 @@ public final class GuestMemory implements AutoCloseable {
             throw new IllegalStateException(this + " has a dirty log already: close that one first");
         }
         DirtyLog made = new DirtyLog(this, slot, mapping.length(), region(flags));
-        vm.calls().setMemory(vmLease, region(flags | Uapi.KVM_MEM_LOG_DIRTY_PAGES), pages);
+        calls.setMemory(vmLease, region(flags | Uapi.KVM_MEM_LOG_DIRTY_PAGES), pages);
         log = made;
         return made;
     }
@@ -97,13 +105,13 @@ public final class GuestMemory implements AutoCloseable {
         if (log != taken) {
             throw new IllegalStateException(taken + " is closed: begin another one");
         }
-        vm.calls().getDirtyLog(vmLease, slot, request, bitmap);
+        calls.getDirtyLog(vmLease, slot, request, bitmap);
     }
 
     /** Never fails: at worst the kernel goes on with its list, which nobody asks for. */
     synchronized void end(DirtyLog ended, ByteBuffer unlogged) {
         if (log == ended && !closed) {
-            vm.calls().changeMemory(vmLease, unlogged, pages);
+            calls.changeMemory(vmLease, unlogged, pages);
         }
         log = log == ended ? null : log;
     }
@@ -128,12 +136,12 @@ public final class GuestMemory implements AutoCloseable {
         if (closed) {
             return;
         }
-        boolean removed = vm.calls().removeMemory(vmLease, removal);
+        boolean removed = calls.removeMemory(vmLease, removal);
         closed = true;
         if (removed) {
             pages.close();
-            vm.slots().remove(this);
-            vm.slots().giveBack(slot);
+            slots.remove(slot);
+            slots.giveBack(slot);
         } else {
             pages.abandon();
         }
@@ -146,6 +154,6 @@ public final class GuestMemory implements AutoCloseable {
     @Override
     public String toString() {
         return "guest memory of " + mapping.length() + " bytes at 0x" + Long.toHexString(guestAddress) + " in slot "
-                + slot + " of " + vm;
+                + slot + " of " + calls.vm();
     }
 }

@@ -13,21 +13,21 @@ import io.kvmirq.kernel.Undo;
  * <p>Source: {@code kvm_assign_ioeventfd_idx()} in virt/kvm/eventfd.c.
  */
 public final class IoEventFd implements AutoCloseable {
-    private final Vm vm;
+    private final VmCalls calls;
     private final IoAddress address;
     private final EventFd event;
     private final Fd.Lease vmLease;
     private final Fd.Lease eventLease;
     private boolean closed;
 
-    IoEventFd(Vm vm, IoAddress address, EventFd event) {
-        this.vm = vm;
+    IoEventFd(VmCalls calls, IoAddress address, EventFd event) {
+        this.calls = calls;
         this.address = address;
         this.event = event;
         try (Undo undo = new Undo()) {
-            this.vmLease = undo.add(vm.fd().lease());
+            this.vmLease = undo.add(calls.vm().lease());
             this.eventLease = undo.add(event.fd().lease());
-            vm.calls().assignIoEventFd(vmLease, eventLease, address);
+            calls.assignIoEventFd(vmLease, eventLease, address);
             undo.keep();
         }
     }
@@ -48,7 +48,7 @@ public final class IoEventFd implements AutoCloseable {
         if (closed) {
             return;
         }
-        vm.calls().deassignIoEventFd(vmLease, eventLease, address);
+        calls.deassignIoEventFd(vmLease, eventLease, address);
         closed = true;
         eventLease.close();
         vmLease.close();

@@ -55,7 +55,7 @@ public final class Irqfd implements AutoCloseable {
     }
 
     private IrqfdCalls calls() {
-        return vm.calls().irqfds();
+        return vm.irqfds();
     }
 
     static Irqfd make(Vm vm, EventFd event, @Nullable EventFd resample, Gsi gsi, boolean masked) {
@@ -108,7 +108,7 @@ public final class Irqfd implements AutoCloseable {
     }
 
     private static void assign(Vm vm, ByteBuffer records, Irqfd... edges) {
-        IrqfdCalls calls = vm.calls().irqfds();
+        IrqfdCalls calls = vm.irqfds();
         for (Irqfd edge : edges) {
             edge.state = State.UNSURE;
         }

@@ -22,8 +22,8 @@ public final class Its extends KvmDevice {
 
     private static final long IDENTIFICATION = 0xffd0;
 
-    Its(Vm vm, Fd fd) {
-        super(vm, fd);
+    Its(VgicCalls calls, Fd fd) {
+        super(calls, fd);
     }
 
     /**
@@ -33,7 +33,7 @@ public final class Its extends KvmDevice {
      * @throws io.kvmirq.KernelException EEXIST when it is set; E2BIG beyond the VM's addresses
      */
     public void setAddress(long address) {
-        Vgic.requireAligned("ITS", address, PAGE);
+        requireAligned("ITS", address, PAGE);
         set(
                 KernelCall.ITS_ADDRESS,
                 UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR,

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
+import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
 import java.util.OptionalLong;
+import java.util.Set;
 import java.util.function.Supplier;
 
 /** An in-kernel device of a VM, from {@code KVM_CREATE_DEVICE}. Thread-safe. */
@@ -31,25 +33,30 @@ public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
         int number() {
             return number;
         }
+
+        /** Facts of a refusal to create one. */
+        Set<Fact> facts() {
+            return switch (this) {
+                case VFIO -> Set.of(Fact.KVM_VFIO);
+                case VGIC_V2, VGIC_V3 -> Set.of(Fact.VGIC_DEVICE);
+                case ITS -> Set.of();
+            };
+        }
     }
 
     /** VGIC_ADDR_UNDEF. */
     private static final long NOWHERE = -1;
 
-    private final Vm vm;
+    private final VgicCalls calls;
     private final Fd fd;
 
-    KvmDevice(Vm vm, Fd fd) {
-        this.vm = vm;
+    KvmDevice(VgicCalls calls, Fd fd) {
+        this.calls = calls;
         this.fd = fd;
     }
 
-    final Vm vm() {
-        return vm;
-    }
-
     final void set(KernelCall call, int group, long attribute, ByteBuffer value, Supplier<String> operands) {
-        vm.vgicCalls().attribute(Uapi.KVM_SET_DEVICE_ATTR, fd, call, group, attribute, value, operands);
+        calls.attribute(Uapi.KVM_SET_DEVICE_ATTR, fd, call, group, attribute, value, operands);
     }
 
     final void control(KernelCall call, int attribute, String what) {
@@ -58,8 +65,17 @@ public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
 
     /** @return {@code value}, with the bytes that the kernel wrote at its beginning */
     final ByteBuffer get(KernelCall call, int group, long attribute, ByteBuffer value, Supplier<String> operands) {
-        vm.vgicCalls().attribute(Uapi.KVM_GET_DEVICE_ATTR, fd, call, group, attribute, value, operands);
+        calls.attribute(Uapi.KVM_GET_DEVICE_ATTR, fd, call, group, attribute, value, operands);
         return value;
+    }
+
+    /** @throws IllegalArgumentException if {@code address} is negative or not a multiple of {@code step} bytes */
+    static void requireAligned(String what, long address, long step) {
+        if (address < 0 || address % step != 0) {
+            throw new IllegalArgumentException(what + " 0x" + Long.toHexString(address)
+                    + " is not possible: expected a guest physical address that is a multiple of 0x"
+                    + Long.toHexString(step));
+        }
     }
 
     /** The address of a part of a VGIC or ITS; empty until it is set. */
@@ -81,13 +97,13 @@ public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
 
     /** Whether this kernel knows the attribute; sets nothing. */
     public final boolean hasAttribute(int group, long attribute) {
-        return vm.calls().hasAttribute(fd, group, attribute);
+        return calls.vm().hasAttribute(fd, group, attribute);
     }
 
     /** Idempotent, never fails. */
     @Override
     public final void close() {
-        vm.calls().closeDevice(fd);
+        calls.vm().closeDevice(fd);
     }
 
     @Override

@@ -15,7 +15,9 @@ final class MemorySlots {
     private final VmCalls calls;
     private final int count;
     private final BitSet taken = new BitSet();
-    private final List<GuestMemory> memories = new ArrayList<>();
+    private final List<Memory> memories = new ArrayList<>();
+
+    private record Memory(int slot, long guestAddress, long length) {}
 
     MemorySlots(VmCalls calls) {
         this.calls = calls;
@@ -41,19 +43,23 @@ final class MemorySlots {
         taken.clear(slot);
     }
 
-    synchronized void add(GuestMemory memory) {
-        memories.add(memory);
+    synchronized void add(int slot, long guestAddress, long length) {
+        memories.add(new Memory(slot, guestAddress, length));
     }
 
-    synchronized void remove(GuestMemory memory) {
-        memories.remove(memory);
+    /** Does not allocate. */
+    synchronized void remove(int slot) {
+        for (int i = memories.size() - 1; i >= 0; i--) {
+            if (memories.get(i).slot == slot) {
+                memories.remove(i);
+            }
+        }
     }
 
     /** @throws IllegalArgumentException if memory is over a page of an irqchip that is to be created */
     synchronized void requireNoneOver(Set<ChipPage> pages) {
-        for (GuestMemory memory : memories) {
-            pages.forEach(page -> page.requireFree(
-                    calls.vm(), memory.guestAddress(), memory.mapping().length()));
+        for (Memory memory : memories) {
+            pages.forEach(page -> page.requireFree(calls.vm(), memory.guestAddress, memory.length));
         }
     }
 }

@@ -61,10 +61,10 @@ public final class Vcpu implements AutoCloseable {
         }
     }
 
-    private Vcpu(Vm vm, Fd fd) {
-        this.vgic = vm.vgicCalls();
-        this.kick = new KickCalls(vm.kernel());
-        this.calls = new VcpuCalls(vm.calls(), fd); // it maps a page of the vCPU
+    private Vcpu(VmCalls vm, VgicCalls vgic, Fd fd) {
+        this.vgic = vgic;
+        this.kick = new KickCalls(vm.vm().kernel());
+        this.calls = new VcpuCalls(vm, fd); // it maps a page of the vCPU
         try (Undo undo = new Undo()) {
             undo.add(calls::close);
             this.exit = new VcpuExit(calls.page());
@@ -72,9 +72,9 @@ public final class Vcpu implements AutoCloseable {
         }
     }
 
-    static Vcpu create(Vm vm, VcpuId id) {
+    static Vcpu create(VmCalls vm, VgicCalls vgic, VcpuId id) {
         CurrentThread.requirePlatform("Vm.createVcpu");
-        return vm.calls().createVcpu(id, fd -> new Vcpu(vm, fd));
+        return vm.createVcpu(id, fd -> new Vcpu(vm, vgic, fd));
     }
 
     private void requireItsThread() {

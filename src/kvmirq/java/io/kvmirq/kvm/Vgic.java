@@ -33,6 +33,8 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     private static final int CONFIGURATIONS = 0xc00;
     private static final int PER_CONFIGURATION = 16;
 
+    private final VgicCalls calls;
+    private final RouteTable routes;
     /** Bytes that the distributor occupies; its address is a multiple. */
     private final int size;
     /** KVM_VGIC_V*_ADDR_TYPE_DIST. */
@@ -43,20 +45,13 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     private volatile int interrupts;
 
     /** @param initialized whether a VMM initialises the VGIC, so that the routes are those that the VMM named */
-    Vgic(Vm vm, Fd fd, int size, int distributorType, boolean initialized) {
-        super(vm, fd);
+    Vgic(VgicCalls calls, RouteTable routes, Fd fd, int size, int distributorType, boolean initialized) {
+        super(calls, fd);
+        this.calls = calls;
+        this.routes = routes;
         this.size = size;
         this.distributorType = distributorType;
         this.initialized = initialized;
-    }
-
-    /** @throws IllegalArgumentException if {@code address} is negative or not a multiple of {@code step} bytes */
-    static void requireAligned(String what, long address, long step) {
-        if (address < 0 || address % step != 0) {
-            throw new IllegalArgumentException(what + " 0x" + Long.toHexString(address)
-                    + " is not possible: expected a guest physical address that is a multiple of 0x"
-                    + Long.toHexString(step));
-        }
     }
 
     final void place(KernelCall call, String what, int type, long word) {
@@ -126,12 +121,12 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
             control(KernelCall.VGIC_CONTROL, UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT, "init");
             return;
         }
-        vm().routes().becomeDefaults(() -> {
+        routes.becomeDefaults(() -> {
             control(KernelCall.VGIC_CONTROL, UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT, "init");
             return defaultRoutes(interrupts() - Spi.FIRST);
         });
         initialized = true;
-        vm().vgicCalls().awaitInit(false);
+        calls.awaitInit(false);
     }
 
     /** Source: {@code kvm_vgic_setup_default_irq_routing()} in vgic-irqfd.c. */

@@ -32,6 +32,10 @@ final class VgicCalls extends Calls {
         this.vm = vm;
     }
 
+    VmCalls vm() {
+        return vm;
+    }
+
     // Init
 
     void awaitInit(boolean awaited) {

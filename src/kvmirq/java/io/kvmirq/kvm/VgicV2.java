@@ -25,10 +25,10 @@ public final class VgicV2 extends Vgic {
     /** The attribute has 8 bits for a vCPU. */
     private static final int LAST_VCPU = 255;
 
-    VgicV2(Vm vm, Fd fd, boolean initialized) {
-        super(vm, fd, PAGE, UapiArm64.KVM_VGIC_V2_ADDR_TYPE_DIST, initialized);
+    VgicV2(VgicCalls calls, RouteTable routes, Fd fd, boolean initialized) {
+        super(calls, routes, fd, PAGE, UapiArm64.KVM_VGIC_V2_ADDR_TYPE_DIST, initialized);
         if (!initialized) {
-            vm.vgicCalls().awaitInit(true);
+            calls.awaitInit(true);
         }
     }
 

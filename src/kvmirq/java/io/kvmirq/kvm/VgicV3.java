@@ -42,8 +42,8 @@ public final class VgicV3 extends Vgic {
      */
     public record RedistributorRegion(long address, int count) {}
 
-    VgicV3(Vm vm, Fd fd, boolean initialized) {
-        super(vm, fd, PAGE, UapiArm64.KVM_VGIC_V3_ADDR_TYPE_DIST, initialized);
+    VgicV3(VgicCalls calls, RouteTable routes, Fd fd, boolean initialized) {
+        super(calls, routes, fd, PAGE, UapiArm64.KVM_VGIC_V3_ADDR_TYPE_DIST, initialized);
     }
 
     /**

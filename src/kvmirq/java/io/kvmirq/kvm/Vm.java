@@ -35,6 +35,7 @@ public final class Vm extends VmChips implements AutoCloseable {
     private static final Gsi FIRST_AFTER_PINS = new Gsi(24);
 
     private final MemorySlots slots;
+    private final IrqfdCalls irqfds;
     /** In the order of creation. */
     private final Queue<VcpuId> vcpus = new ConcurrentLinkedQueue<>();
 
@@ -43,6 +44,7 @@ public final class Vm extends VmChips implements AutoCloseable {
     private Vm(VmCalls calls, List<Route> routesNow, Gsi firstFree) {
         super(calls, new RouteTable(calls, routesNow, firstFree));
         this.slots = new MemorySlots(calls);
+        this.irqfds = new IrqfdCalls(calls);
     }
 
     /**
@@ -127,6 +129,10 @@ public final class Vm extends VmChips implements AutoCloseable {
 
     MemorySlots slots() {
         return slots;
+    }
+
+    IrqfdCalls irqfds() {
+        return irqfds;
     }
 
     /** The kernel that the VM belongs to. */
@@ -297,7 +303,7 @@ public final class Vm extends VmChips implements AutoCloseable {
      *     writes; ENOSPC when the VM's bus is full
      */
     public IoEventFd assignIoEventFd(IoAddress address, EventFd event) {
-        return new IoEventFd(this, address, event);
+        return new IoEventFd(calls, address, event);
     }
 
     // Devices
@@ -321,7 +327,7 @@ public final class Vm extends VmChips implements AutoCloseable {
     /** @throws io.kvmirq.KernelException ENODEV when this kernel has none; EBUSY when the VM has its one already */
     public KvmDevice createDevice(KvmDevice.Type type) {
         return switch (type) {
-            case VFIO -> calls.createDevice(type, fd -> new KvmDevice(this, fd));
+            case VFIO -> create(type, fd -> new KvmDevice(vgicCalls, fd));
             case VGIC_V2 -> createVgicV2();
             case VGIC_V3 -> createVgicV3();
             case ITS -> createIts();
@@ -341,7 +347,7 @@ public final class Vm extends VmChips implements AutoCloseable {
     public Vcpu createVcpu(VcpuId id) {
         Vcpu vcpu;
         try (Undo undo = new Undo()) {
-            vcpu = undo.add(Vcpu.create(this, id));
+            vcpu = undo.add(Vcpu.create(calls, vgicCalls, id));
             vcpus.add(id);
             undo.keep();
         }
@@ -391,7 +397,7 @@ public final class Vm extends VmChips implements AutoCloseable {
      *     LAPICs or IOAPIC
      */
     public GuestMemory addMemory(long guestAddress, long length) {
-        return GuestMemory.anonymous(this, guestAddress, length);
+        return GuestMemory.anonymous(calls, slots, guestAddress, length);
     }
 
     /**
@@ -405,7 +411,7 @@ public final class Vm extends VmChips implements AutoCloseable {
      */
     public GuestMemory addMemory(long guestAddress, Mapping memory) {
         Objects.requireNonNull(memory, "memory is null");
-        return GuestMemory.of(this, guestAddress, memory, false);
+        return GuestMemory.of(calls, slots, guestAddress, memory, false);
     }
 
     /**
@@ -416,7 +422,7 @@ public final class Vm extends VmChips implements AutoCloseable {
      */
     public GuestMemory addReadOnlyMemory(long guestAddress, Mapping memory) {
         Objects.requireNonNull(memory, "memory is null");
-        return GuestMemory.of(this, guestAddress, memory, true);
+        return GuestMemory.of(calls, slots, guestAddress, memory, true);
     }
 
     /** Whether {@link #assignLevelIrqfd} exists here; it also needs the full irqchip. */

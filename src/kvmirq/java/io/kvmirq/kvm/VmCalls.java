@@ -47,7 +47,6 @@ final class VmCalls extends Calls {
     private static final int DEFAULT_ADDRESS_BITS = 40;
 
     private final Fd vm;
-    private final IrqfdCalls irqfds;
     private volatile Set<Fact> known;
     private volatile boolean has32BitApicIds;
     private volatile boolean hasBroadcastQuirk = true;
@@ -65,17 +64,16 @@ final class VmCalls extends Calls {
         super(kernel);
         this.vm = vm;
         this.known = known;
-        this.irqfds = new IrqfdCalls(this);
     }
 
     /** @param guestAddressBits on arm64; empty for the default */
-    static Vm create(Kernel kernel, OptionalInt guestAddressBits, Function<VmCalls, Vm> owner) {
+    static <V> V create(Kernel kernel, OptionalInt guestAddressBits, Function<VmCalls, V> owner) {
         Set<Fact> known = Set.of(Fact.NO_IRQCHIP, Fact.OWN);
         return new Creator(kernel).createVm(guestAddressBits, fd -> owner.apply(new VmCalls(kernel, fd, known)));
     }
 
     /** @throws IllegalArgumentException if /proc says that the descriptor is not open, or something else */
-    static Vm adopt(Kernel kernel, int number, Ownership ownership, Function<VmCalls, Vm> owner) {
+    static <V> V adopt(Kernel kernel, int number, Ownership ownership, Function<VmCalls, V> owner) {
         return new Creator(kernel).adoptVm(number, ownership, fd -> owner.apply(new VmCalls(kernel, fd, Set.of())));
     }
 
@@ -85,7 +83,7 @@ final class VmCalls extends Calls {
             super(kernel);
         }
 
-        Vm createVm(OptionalInt guestAddressBits, Function<Fd, Vm> owner) {
+        <V> V createVm(OptionalInt guestAddressBits, Function<Fd, V> owner) {
             long type = type(kernel().facts(), guestAddressBits);
             return made(
                     "vm",
@@ -94,7 +92,7 @@ final class VmCalls extends Calls {
                     owner);
         }
 
-        Vm adoptVm(int number, Ownership ownership, Function<Fd, Vm> owner) {
+        <V> V adoptVm(int number, Ownership ownership, Function<Fd, V> owner) {
             return adopted("vm", number, ownership, owner, "a VM, made by KVM_CREATE_VM", FileKind.VM.label());
         }
 
@@ -161,10 +159,6 @@ final class VmCalls extends Calls {
 
     boolean has32BitApicIds() {
         return has32BitApicIds;
-    }
-
-    IrqfdCalls irqfds() {
-        return irqfds;
     }
 
     void closeVm() {
@@ -469,18 +463,21 @@ final class VmCalls extends Calls {
         return true;
     }
 
-    <D extends KvmDevice> D createDevice(KvmDevice.Type type, Function<Fd, D> owner) {
-        int number = type.number();
+    /** @param facts of this type of device, for a refusal */
+    <D> D createDevice(int type, Set<Fact> facts, Function<Fd, D> owner) {
         return made(
                 "device",
-                () -> on(vm, raw -> backend().deviceCreate(raw, number)),
-                result ->
-                        failure(result, KernelCall.DEVICE_CREATE, knownOfDevice(number), () -> vm + " type=" + number),
+                () -> on(vm, raw -> backend().deviceCreate(raw, type)),
+                result -> failure(
+                        result,
+                        KernelCall.DEVICE_CREATE,
+                        known(facts.toArray(Fact[]::new)),
+                        () -> vm + " type=" + type),
                 owner);
     }
 
     /** @throws KernelException EINVAL for an id beyond the limit; EEXIST for one that exists */
-    Vcpu createVcpu(VcpuId id, Function<Fd, Vcpu> owner) {
+    <V> V createVcpu(VcpuId id, Function<Fd, V> owner) {
         Set<Fact> facts = known(id.number() < VcpuId.MOST_OF_GICV3 ? Fact.LOW_VCPU_ID : Fact.HIGH_VCPU_ID);
         return made(
                 "vcpu " + id.number(),
@@ -489,14 +486,7 @@ final class VmCalls extends Calls {
                 owner);
     }
 
-    private Set<Fact> knownOfDevice(int type) {
-        if (type == KvmDevice.Type.ITS.number()) {
-            return known;
-        }
-        return known(type == KvmDevice.Type.VFIO.number() ? Fact.KVM_VFIO : Fact.VGIC_DEVICE);
-    }
-
-    <D extends KvmDevice> D adoptDevice(String what, int number, Ownership ownership, Function<Fd, D> owner) {
+    <D> D adoptDevice(String what, int number, Ownership ownership, Function<Fd, D> owner) {
         requireArm64(what);
         return adopted(
                 "device", number, ownership, owner, what + ", made by KVM_CREATE_DEVICE", FileKind.KVM_DEVICE.label());

@@ -7,10 +7,12 @@ import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.KernelCall;
+import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Ownership;
 import io.kvmirq.uapi.Uapi;
 import java.util.EnumSet;
 import java.util.function.Consumer;
+import java.util.function.Function;
 
 /** What a board has beside vCPUs and memory: the interrupt controllers of a VM, its timer and its clock. */
 abstract sealed class VmChips permits Vm {
@@ -288,7 +290,7 @@ abstract sealed class VmChips permits Vm {
      */
     public VgicV2 createVgicV2() {
         calls.requireArm64("a VGIC");
-        return calls.createDevice(KvmDevice.Type.VGIC_V2, fd -> learned(Fact.GICV2, new VgicV2(self(), fd, false)));
+        return create(KvmDevice.Type.VGIC_V2, fd -> learned(Fact.GICV2, new VgicV2(vgicCalls, routes, fd, false)));
     }
 
     /**
@@ -299,7 +301,7 @@ abstract sealed class VmChips permits Vm {
      */
     public VgicV3 createVgicV3() {
         calls.requireArm64("a VGIC");
-        return calls.createDevice(KvmDevice.Type.VGIC_V3, fd -> learned(Fact.GICV3, new VgicV3(self(), fd, false)));
+        return create(KvmDevice.Type.VGIC_V3, fd -> learned(Fact.GICV3, new VgicV3(vgicCalls, routes, fd, false)));
     }
 
     /**
@@ -311,7 +313,7 @@ abstract sealed class VmChips permits Vm {
      */
     public Its createIts() {
         calls.requireArm64("an ITS");
-        return calls.createDevice(KvmDevice.Type.ITS, fd -> new Its(self(), fd));
+        return create(KvmDevice.Type.ITS, fd -> new Its(vgicCalls, fd));
     }
 
     /**
@@ -322,17 +324,23 @@ abstract sealed class VmChips permits Vm {
      * @throws UnsupportedOperationException if the kernel is not arm64
      */
     public VgicV2 adoptVgicV2(int number, Ownership ownership) {
-        return calls.adoptDevice("a VGIC", number, ownership, fd -> learned(Fact.GICV2, new VgicV2(self(), fd, true)));
+        return calls.adoptDevice(
+                "a VGIC", number, ownership, fd -> learned(Fact.GICV2, new VgicV2(vgicCalls, routes, fd, true)));
     }
 
     /** A GICv3, as {@link #adoptVgicV2}. */
     public VgicV3 adoptVgicV3(int number, Ownership ownership) {
-        return calls.adoptDevice("a VGIC", number, ownership, fd -> learned(Fact.GICV3, new VgicV3(self(), fd, true)));
+        return calls.adoptDevice(
+                "a VGIC", number, ownership, fd -> learned(Fact.GICV3, new VgicV3(vgicCalls, routes, fd, true)));
     }
 
     /** An ITS, as {@link #adoptVgicV2}. It has no part in the routes. */
     public Its adoptIts(int number, Ownership ownership) {
-        return calls.adoptDevice("an ITS", number, ownership, fd -> new Its(self(), fd));
+        return calls.adoptDevice("an ITS", number, ownership, fd -> new Its(vgicCalls, fd));
+    }
+
+    final <D> D create(KvmDevice.Type type, Function<Fd, D> owner) {
+        return calls.createDevice(type.number(), type.facts(), owner);
     }
 
     private <V extends Vgic> V learned(Fact version, V vgic) {
