@@ -47,7 +47,7 @@ class CirclesTest {
             Map.entry("host", 6),
             Map.entry("junit", 11),
             Map.entry("kernel", 5),
-            Map.entry("kvm", 3),
+            Map.entry("kvm", 2),
             Map.entry("mirror", 3),
             Map.entry("pci", 2),
             Map.entry("recording.replay", 2),

@@ -2,6 +2,7 @@
 package io.kvmirq.kvm;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.IoAddress;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Ppi;
@@ -19,10 +20,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import java.util.OptionalInt;
-import java.util.Queue;
-import java.util.concurrent.ConcurrentLinkedQueue;
-import java.util.concurrent.CopyOnWriteArrayList;
-import java.util.function.Consumer;
 
 /**
  * A virtual machine: made here, or made elsewhere and adopted. Thread-safe.
@@ -30,21 +27,33 @@ import java.util.function.Consumer;
  * <p>Irqfds, ioeventfds and memory that are registered with a VM lease it: {@link #close} takes effect when the last of
  * them is closed. A vCPU does not.
  */
-public final class Vm extends VmChips implements AutoCloseable {
+public final class Vm implements AutoCloseable {
     /** An IOAPIC has 24 pins. */
     private static final Gsi FIRST_AFTER_PINS = new Gsi(24);
 
+    /** The APIC id that is the broadcast in xAPIC mode. */
+    private static final int BROADCAST = 0xff;
+
+    private static final long TO_BROADCAST = 0xfeef_f000L;
+
+    private final VmCalls calls;
+    private final RouteTable routes;
     private final MemorySlots slots;
     private final IrqfdCalls irqfds;
-    /** In the order of creation. */
-    private final Queue<VcpuId> vcpus = new ConcurrentLinkedQueue<>();
-
-    private final List<VmListener> listeners = new CopyOnWriteArrayList<>();
+    private final X86ChipCalls x86;
+    private final VgicCalls vgic;
+    private final VgicDevices devices;
+    private final VmListeners listeners;
 
     private Vm(VmCalls calls, List<Route> routesNow, Gsi firstFree) {
-        super(calls, new RouteTable(calls, routesNow, firstFree));
+        this.calls = calls;
+        this.routes = new RouteTable(calls, routesNow, firstFree);
         this.slots = new MemorySlots(calls);
         this.irqfds = new IrqfdCalls(calls);
+        this.x86 = new X86ChipCalls(calls);
+        this.vgic = new VgicCalls(calls);
+        this.devices = new VgicDevices(vgic, routes);
+        this.listeners = new VmListeners(calls);
     }
 
     /**
@@ -117,20 +126,6 @@ public final class Vm extends VmChips implements AutoCloseable {
         });
     }
 
-    @Override
-    Vm self() {
-        return this;
-    }
-
-    @Override
-    void tell(Consumer<VmListener> change) {
-        listeners.forEach(listener -> calls.tell(listener, change));
-    }
-
-    MemorySlots slots() {
-        return slots;
-    }
-
     IrqfdCalls irqfds() {
         return irqfds;
     }
@@ -155,6 +150,276 @@ public final class Vm extends VmChips implements AutoCloseable {
         return routes;
     }
 
+    // Chips
+
+    /**
+     * PIC, IOAPIC and LAPICs in the kernel (x86), with the default routes GSI 0–15 → PIC and IOAPIC, 16–23 → IOAPIC.
+     * Before any vCPU.
+     *
+     * @throws io.kvmirq.KernelException EEXIST with any irqchip present, full or split; ENOTTY on a kernel without one;
+     *     EINVAL with vCPUs present
+     * @throws IllegalArgumentException if memory is over the page of the LAPICs or the IOAPIC
+     * @throws UnsupportedOperationException on arm64
+     */
+    public void createIrqchip() {
+        x86.createIrqchip(slots, routes);
+    }
+
+    /**
+     * LAPICs in the kernel, PIC and IOAPIC left to the VMM, no routes. Before any vCPU.
+     *
+     * @param pins of the VMM's IOAPIC, 0–4096; the GSIs below are left to it
+     * @throws io.kvmirq.KernelException EINVAL with more pins; EEXIST with any irqchip or vCPU present
+     * @throws IllegalArgumentException if memory is over the page of the LAPICs
+     * @throws UnsupportedOperationException on arm64
+     */
+    public void createSplitIrqchip(int pins) {
+        x86.createSplitIrqchip(pins, slots, routes);
+    }
+
+    /**
+     * Makes vCPUs with ids above 255 reachable by messages; without it the kernel ignores the high bits of a
+     * destination and delivers to the vCPU that the low 8 name.
+     *
+     * @throws io.kvmirq.KernelException EINVAL on a kernel without it
+     * @throws UnsupportedOperationException on arm64
+     */
+    public void use32BitApicIds() {
+        calls.refuseOnArm64("an APIC id", "a message to an ITS names no vCPU");
+        calls.use32BitApicIds();
+        listeners.widenApicIds();
+    }
+
+    /**
+     * Makes {@link Vcpu#events} tell exceptions that wait apart from those that are being delivered, with their
+     * payloads, and triple faults that wait.
+     *
+     * @throws io.kvmirq.KernelException EINVAL on a kernel without it
+     * @throws UnsupportedOperationException on arm64
+     */
+    public void reportWaitingFaults() {
+        x86.reportWaitingFaults();
+    }
+
+    /**
+     * Lets a message name vCPU 255 of a guest in x2APIC mode: without it the kernel takes destination 255 as the broadcast
+     * in x2APIC mode, too, where the broadcast is 0xffffffff. In xAPIC mode 255 stays the broadcast.
+     *
+     * <p>Source: {@code kvm_apic_mda()} in arch/x86/kvm/lapic.c.
+     *
+     * @throws io.kvmirq.KernelException EINVAL on a kernel without it
+     * @throws UnsupportedOperationException on arm64
+     */
+    public void disableBroadcastQuirk() {
+        calls.refuseOnArm64("an APIC id", "a message to an ITS names no vCPU");
+        calls.disableBroadcastQuirk();
+        listeners.endBroadcastQuirk();
+    }
+
+    /**
+     * Makes a fixed, edge-triggered message with one vCPU as its physical destination, as {@link MsiMessage#to} does, also
+     * for vCPU 255. All LAPICs have to be in x2APIC mode when it is sent: in xAPIC mode 255 is the broadcast.
+     *
+     * @throws IllegalStateException before {@link #use32BitApicIds} and {@link #disableBroadcastQuirk}
+     */
+    public MsiMessage x2apicMessage(VcpuId vcpu, InterruptVector vector) {
+        if (!has32BitApicIds() || hasBroadcastQuirk()) {
+            throw new IllegalStateException(
+                    "a message in the form of x2APIC mode to " + vcpu + " of " + calls.vm()
+                            + " would be taken as one of xAPIC mode: call Vm.use32BitApicIds and Vm.disableBroadcastQuirk first");
+        }
+        return vcpu.number() == BROADCAST ? new MsiMessage(TO_BROADCAST, vector.number()) : MsiMessage.to(vcpu, vector);
+    }
+
+    /** Whether destination 255 is the broadcast in x2APIC mode, too: until {@link #disableBroadcastQuirk}. */
+    public boolean hasBroadcastQuirk() {
+        return calls.hasBroadcastQuirk();
+    }
+
+    /** Whether {@link #use32BitApicIds} was called. */
+    public boolean has32BitApicIds() {
+        return calls.has32BitApicIds();
+    }
+
+    /**
+     * A timer (i8254) in the kernel, at the ports 0x40–0x43, which raises GSI 0; also with vCPUs present. The port of the
+     * speaker, 0x61, is left to the VMM. On AMD a VM with this timer gets no posted interrupts until {@link
+     * #setPitReinjection} is off.
+     *
+     * <p>Source: KVM_CREATE_PIT2 in arch/x86/kvm/x86.c, which checks in the order of the errors here.
+     *
+     * @throws io.kvmirq.KernelException ENOTTY on a kernel without irqchip; EEXIST with a timer present; since 6.12
+     *     ENOENT without the full irqchip; ENOMEM
+     * @throws UnsupportedOperationException on arm64
+     */
+    public void createPit() {
+        x86.createPit(false);
+    }
+
+    /**
+     * As {@link #createPit}; the kernel also serves port 0x61, by which guests read the timer's channel 2 to measure
+     * their TSC. It makes no sound.
+     */
+    public void createPitWithSpeaker() {
+        x86.createPit(true);
+    }
+
+    /**
+     * Gives KVM three pages, of which the guest must not know. Intel's processors without unrestricted guest run real
+     * mode by a task state segment there; the others, and AMD's, do not use them. Before the first run.
+     *
+     * <p>Source: {@code kvm_vm_ioctl_set_tss_addr()} in arch/x86/kvm/x86.c, {@code vmx_set_tss_addr()} in vmx.c.
+     *
+     * @param guestAddress of the first, such as 0xfffbd000, a multiple of 4096
+     * @throws io.kvmirq.KernelException EINVAL if they do not end below 4 GiB; on such a processor also EINVAL for a
+     *     misaligned address, and EEXIST when they overlap memory
+     * @throws UnsupportedOperationException on arm64
+     */
+    public void setTssAddress(long guestAddress) {
+        x86.setTss(guestAddress);
+    }
+
+    /**
+     * Gives KVM one page, of which the guest must not know, for a page table that Intel's processors without unrestricted
+     * guest use while the guest has paging off; the others, and AMD's, do not use it. It is 0xfffbc000 without this call.
+     *
+     * <p>Source: KVM_SET_IDENTITY_MAP_ADDR in arch/x86/kvm/x86.c, {@code vmx_set_identity_map_addr()} in vmx.c.
+     *
+     * @param guestAddress a multiple of 4096, which the kernel checks first when the first vCPU is made; 0 stands for
+     *     the default
+     * @throws io.kvmirq.KernelException EINVAL with vCPUs present
+     * @throws UnsupportedOperationException on arm64
+     */
+    public void setIdentityMapAddress(long guestAddress) {
+        x86.setIdentityMap(guestAddress);
+    }
+
+    /**
+     * The state of the in-kernel IOAPIC.
+     *
+     * @throws io.kvmirq.KernelException ENXIO without the full irqchip
+     * @throws UnsupportedOperationException on arm64
+     */
+    public IoapicState ioapic() {
+        return x86.getIoapic();
+    }
+
+    /** Puts back what {@link #ioapic} gave, changed or not. */
+    public void restore(IoapicState state) {
+        x86.setIoapic(state);
+    }
+
+    /**
+     * The state of an in-kernel PIC.
+     *
+     * @param chip master or slave
+     * @throws io.kvmirq.KernelException ENXIO without the full irqchip
+     * @throws IllegalArgumentException for another chip
+     * @throws UnsupportedOperationException on arm64
+     */
+    public X86Pic pic(Route.Chip chip) {
+        return x86.getPic(chip);
+    }
+
+    /** Puts back what {@link #pic} gave, changed or not. */
+    public void restore(X86Pic state) {
+        x86.setPic(state);
+    }
+
+    /**
+     * Whether the in-kernel timer makes up for ticks that the guest did not take in time: on unless switched off. On AMD a
+     * VM with this on gets no posted interrupts, because the kernel then counts the guest's EOIs.
+     *
+     * @throws io.kvmirq.KernelException ENXIO without a timer, see {@link #createPit}
+     * @throws UnsupportedOperationException on arm64
+     */
+    public void setPitReinjection(boolean on) {
+        x86.reinjectPit(on);
+    }
+
+    /**
+     * The state of the in-kernel timer.
+     *
+     * @throws io.kvmirq.KernelException ENXIO without one, see {@link #createPit}
+     * @throws UnsupportedOperationException on arm64
+     */
+    public X86Pit pit() {
+        return x86.getPit();
+    }
+
+    /** Puts back what {@link #pit} gave, changed or not. Its channels count from their whole counts. */
+    public void restore(X86Pit state) {
+        x86.setPit(state);
+    }
+
+    /**
+     * The paravirtual clock of the guest (kvmclock) in nanoseconds; it begins at 0 with the VM.
+     *
+     * @throws UnsupportedOperationException on arm64
+     */
+    public long clock() {
+        return x86.getClock();
+    }
+
+    /** Makes the paravirtual clock go on from here, as after a pause of the VM. */
+    public void setClock(long nanos) {
+        x86.setClock(nanos);
+    }
+
+    /**
+     * A GICv2 (arm64). Call {@link Vgic#init} before a vCPU runs.
+     *
+     * @throws io.kvmirq.KernelException ENODEV on a host whose GIC runs none; EEXIST with a VGIC present, even if its
+     *     handle is closed; EBUSY when a vCPU has run, or another thread creates or uses one; E2BIG with more
+     *     than 8 vCPUs on a host with a GICv3; a host with a GICv2 allows only 8
+     * @throws UnsupportedOperationException if the kernel is not arm64
+     */
+    public VgicV2 createVgicV2() {
+        return devices.createV2();
+    }
+
+    /**
+     * A GICv3 (arm64). It is not ready before {@link Vgic#init}.
+     *
+     * @throws io.kvmirq.KernelException ENODEV on a host with a GICv2; EEXIST and EBUSY as {@link #createVgicV2}
+     * @throws UnsupportedOperationException if the kernel is not arm64
+     */
+    public VgicV3 createVgicV3() {
+        return devices.createV3();
+    }
+
+    /**
+     * An ITS (arm64), which takes messages of devices. A VM may have several. Create it before GICR_PROPBASER is
+     * restored: creating an ITS resets it.
+     *
+     * @throws io.kvmirq.KernelException ENODEV on a host with a GICv2
+     * @throws UnsupportedOperationException if the kernel is not arm64
+     */
+    public Its createIts() {
+        return devices.createIts();
+    }
+
+    /**
+     * A GICv2 that a VMM made for this adopted VM. The VMM initialises it: {@link Vgic#init} through this handle leaves
+     * {@link #routes} as they are.
+     *
+     * @param number the descriptor that KVM_CREATE_DEVICE gave
+     * @throws UnsupportedOperationException if the kernel is not arm64
+     */
+    public VgicV2 adoptVgicV2(int number, Ownership ownership) {
+        return devices.adoptV2(number, ownership);
+    }
+
+    /** A GICv3, as {@link #adoptVgicV2}. */
+    public VgicV3 adoptVgicV3(int number, Ownership ownership) {
+        return devices.adoptV3(number, ownership);
+    }
+
+    /** An ITS, as {@link #adoptVgicV2}. It has no part in the routes. */
+    public Its adoptIts(int number, Ownership ownership) {
+        return devices.adoptIts(number, ownership);
+    }
+
     // Interrupts in
 
     /**
@@ -173,7 +438,7 @@ public final class Vm extends VmChips implements AutoCloseable {
     }
 
     private void warnOfNoRoute(List<Gsi> gsis) {
-        if (knowsVcpus()) {
+        if (calls.has(Fact.OWN)) {
             for (Gsi gsi : routes.unrouted(gsis)) {
                 calls.warn(
                         "an irqfd of " + this + " is on " + gsi,
@@ -276,7 +541,7 @@ public final class Vm extends VmChips implements AutoCloseable {
      */
     public void setSpi(Spi spi, boolean high) {
         calls.requireArm64("an SPI");
-        vgicCalls.setSpi(spi, high);
+        vgic.setSpi(spi, high);
     }
 
     /**
@@ -289,7 +554,7 @@ public final class Vm extends VmChips implements AutoCloseable {
      */
     public void setPpi(VcpuId vcpu, Ppi ppi, boolean high) {
         calls.requireArm64("a PPI");
-        vgicCalls.setPpi(vcpu, ppi, high);
+        vgic.setPpi(vcpu, ppi, high);
     }
 
     // Interrupts out
@@ -327,7 +592,7 @@ public final class Vm extends VmChips implements AutoCloseable {
     /** @throws io.kvmirq.KernelException ENODEV when this kernel has none; EBUSY when the VM has its one already */
     public KvmDevice createDevice(KvmDevice.Type type) {
         return switch (type) {
-            case VFIO -> create(type, fd -> new KvmDevice(vgicCalls, fd));
+            case VFIO -> devices.createKvmVfio();
             case VGIC_V2 -> createVgicV2();
             case VGIC_V3 -> createVgicV3();
             case ITS -> createIts();
@@ -347,19 +612,12 @@ public final class Vm extends VmChips implements AutoCloseable {
     public Vcpu createVcpu(VcpuId id) {
         Vcpu vcpu;
         try (Undo undo = new Undo()) {
-            vcpu = undo.add(Vcpu.create(calls, vgicCalls, id));
-            vcpus.add(id);
+            vcpu = undo.add(Vcpu.create(calls, vgic, id));
+            listeners.addVcpu(id);
             undo.keep();
         }
-        if (knowsVcpus()) {
-            listeners.forEach(listener -> calls.tell(listener, to -> to.vcpuAdded(id)));
-        }
+        listeners.tellOf(id);
         return vcpu;
-    }
-
-    /** The VMM of an adopted VM may have made others. */
-    private boolean knowsVcpus() {
-        return calls.has(Fact.OWN);
     }
 
     /**
@@ -369,15 +627,6 @@ public final class Vm extends VmChips implements AutoCloseable {
     public void addListener(VmListener listener) {
         Objects.requireNonNull(listener, "listener is null");
         listeners.add(listener);
-        if (apicIdsWidened) {
-            calls.tell(listener, VmListener::apicIdsWidened);
-        }
-        if (!hasBroadcastQuirk()) {
-            calls.tell(listener, VmListener::broadcastQuirkDisabled);
-        }
-        if (knowsVcpus()) {
-            vcpus.forEach(id -> calls.tell(listener, to -> to.vcpuAdded(id)));
-        }
     }
 
     /** Ends {@link #addListener}. */

@@ -6,7 +6,6 @@ import io.kvmirq.Gsi;
 import io.kvmirq.IoAddress;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
-import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
@@ -212,7 +211,7 @@ final class VmCalls extends Calls {
 
     // VM
 
-    private int ask(KernelCall call, Supplier<String> operands, IntUnaryOperator made) {
+    int ask(KernelCall call, Supplier<String> operands, IntUnaryOperator made) {
         return check(on(vm, made), call, known, operands);
     }
 
@@ -249,46 +248,6 @@ final class VmCalls extends Calls {
         return capability(Uapi.KVM_CAP_IRQFD_RESAMPLE) > 0;
     }
 
-    void createIrqchip() {
-        ask(KernelCall.IRQCHIP_CREATE, vm::toString, backend()::irqchipCreate);
-        learn(Fact.FULL_IRQCHIP);
-    }
-
-    void createSplitIrqchip(int pins) {
-        ask(KernelCall.SPLIT_IRQCHIP, () -> vm + " pins=" + pins, raw -> backend()
-                .irqchipCreateSplit(raw, pins));
-        learn(Fact.SPLIT_IRQCHIP);
-    }
-
-    void reportWaitingFaults() {
-        for (int capability : new int[] {Uapi.KVM_CAP_EXCEPTION_PAYLOAD, Uapi.KVM_CAP_X86_TRIPLE_FAULT_EVENT}) {
-            ByteBuffer enable = Buffers.allocate(Uapi.KvmEnableCap.SIZE)
-                    .putInt(Uapi.KvmEnableCap.CAP, capability)
-                    .putLong(Uapi.KvmEnableCap.ARGS, 1);
-            ask(KernelCall.CAP_ENABLE, () -> vm + " capability=" + capability, raw -> libc().ioctl(
-                            raw, Uapi.KVM_ENABLE_CAP, enable));
-        }
-    }
-
-    void createPit(int flags) {
-        ByteBuffer config = Buffers.allocate(Uapi.KvmPitConfig.SIZE).putInt(Uapi.KvmPitConfig.FLAGS, flags);
-        ask(KernelCall.PIT_CREATE, vm::toString, raw -> libc().ioctl(raw, Uapi.KVM_CREATE_PIT2, config));
-    }
-
-    void setTss(long guestAddress) {
-        ask(KernelCall.TSS, () -> at(guestAddress), raw -> libc().ioctl(raw, Uapi.KVM_SET_TSS_ADDR, guestAddress));
-    }
-
-    void setIdentityMap(long guestAddress) {
-        ByteBuffer address = Buffers.allocate(Long.BYTES).putLong(0, guestAddress);
-        ask(KernelCall.IDENTITY_MAP, () -> at(guestAddress), raw -> libc().ioctl(
-                        raw, Uapi.KVM_SET_IDENTITY_MAP_ADDR, address));
-    }
-
-    private String at(long guestAddress) {
-        return vm + " address=0x" + Long.toHexString(guestAddress);
-    }
-
     /** MSI destinations have 32 bits, as {@code MsiMessage} encodes them. */
     void use32BitApicIds() {
         enableX2apic(Uapi.KVM_X2APIC_API_USE_32BIT_IDS);
@@ -307,42 +266,6 @@ final class VmCalls extends Calls {
 
     private void enableX2apic(long bits) {
         ask(KernelCall.X2APIC, vm::toString, raw -> backend().x2apicEnable(raw, bits));
-    }
-
-    <S extends X86State> S getChip(KernelCall call, Route.Chip chip, S into) {
-        ask(call, vm::toString, raw -> backend().irqchipGet(raw, chip.id(), into.structure));
-        return into;
-    }
-
-    void setChip(KernelCall call, Route.Chip chip, X86State from) {
-        ask(call, vm::toString, raw -> backend().irqchipSet(raw, chip.id(), from.structure));
-    }
-
-    void reinjectPit(boolean on) {
-        ByteBuffer control = Buffers.allocate(Uapi.KvmReinjectControl.SIZE)
-                .put(Uapi.KvmReinjectControl.PIT_REINJECT, (byte) (on ? 1 : 0));
-        ask(KernelCall.PIT_REINJECT, vm::toString, raw -> libc().ioctl(raw, Uapi.KVM_REINJECT_CONTROL, control));
-    }
-
-    X86Pit getPit() {
-        X86Pit pit = new X86Pit();
-        ask(KernelCall.PIT_GET, vm::toString, raw -> libc().ioctl(raw, Uapi.KVM_GET_PIT2, pit.structure));
-        return pit;
-    }
-
-    void setPit(X86Pit pit) {
-        ask(KernelCall.PIT_SET, vm::toString, raw -> libc().ioctl(raw, Uapi.KVM_SET_PIT2, pit.structure));
-    }
-
-    long getClock() {
-        ByteBuffer clock = Buffers.allocate(Uapi.KvmClockData.SIZE);
-        ask(KernelCall.CLOCK_GET, vm::toString, raw -> libc().ioctl(raw, Uapi.KVM_GET_CLOCK, clock));
-        return clock.getLong(Uapi.KvmClockData.CLOCK);
-    }
-
-    void setClock(long nanos) {
-        ByteBuffer clock = Buffers.allocate(Uapi.KvmClockData.SIZE).putLong(Uapi.KvmClockData.CLOCK, nanos);
-        ask(KernelCall.CLOCK_SET, vm::toString, raw -> libc().ioctl(raw, Uapi.KVM_SET_CLOCK, clock));
     }
 
     /** Replaces the whole table, or nothing of it. */

@@ -26,10 +26,10 @@
  * No lock is held while code of a user runs, such as a change of routes or a logger. Such code may wait for other threads
  * that use the same VM.
  *
- * <p>{@code VmCalls}, {@code VcpuCalls} and {@code VgicCalls} make KVM's calls. A {@link io.kvmirq.kvm.Vm} remembers what it
- * knows about itself (who made it, which irqchip, whether it has vCPUs), and a call that fails names the cause that follows
- * from it: {@link io.kvmirq.kvm.Vm#assignLevelIrqfd} on a VM that was made split says that resampling needs the full
- * irqchip.
+ * <p>{@code VmCalls}, {@code VcpuCalls}, {@code X86ChipCalls} and {@code VgicCalls} make KVM's calls. A {@link
+ * io.kvmirq.kvm.Vm} remembers what it knows about itself (who made it, which irqchip, whether it has vCPUs), and a
+ * call that fails names the cause that follows from it: {@link io.kvmirq.kvm.Vm#assignLevelIrqfd} on a VM that was
+ * made split says that resampling needs the full irqchip.
  *
  * <p>This package never learns of VFIO: what raised an eventfd is not its business.
  *

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.VcpuId;
+import io.kvmirq.explain.Fact;
+import java.util.List;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.CopyOnWriteArrayList;
+
+/** The listeners of a VM, and the events that a new one has missed. Thread-safe. */
+final class VmListeners {
+    private final VmCalls calls;
+    /** In the order of creation. */
+    private final Queue<VcpuId> vcpus = new ConcurrentLinkedQueue<>();
+
+    private final List<VmListener> listeners = new CopyOnWriteArrayList<>();
+    private volatile boolean apicIdsWidened;
+
+    VmListeners(VmCalls calls) {
+        this.calls = calls;
+    }
+
+    /** The VMM of an adopted VM may have made other vCPUs, so that none is told. */
+    private boolean knowsVcpus() {
+        return calls.has(Fact.OWN);
+    }
+
+    void add(VmListener listener) {
+        listeners.add(listener);
+        if (apicIdsWidened) {
+            calls.tell(listener, VmListener::apicIdsWidened);
+        }
+        if (!calls.hasBroadcastQuirk()) {
+            calls.tell(listener, VmListener::broadcastQuirkDisabled);
+        }
+        if (knowsVcpus()) {
+            vcpus.forEach(id -> calls.tell(listener, to -> to.vcpuAdded(id)));
+        }
+    }
+
+    void remove(VmListener listener) {
+        listeners.remove(listener);
+    }
+
+    /** Of which listeners to come are told. */
+    void addVcpu(VcpuId id) {
+        vcpus.add(id);
+    }
+
+    /** Tells the listeners of a new vCPU. */
+    void tellOf(VcpuId id) {
+        if (knowsVcpus()) {
+            listeners.forEach(listener -> calls.tell(listener, to -> to.vcpuAdded(id)));
+        }
+    }
+
+    /** APIC ids have 32 bits. */
+    void widenApicIds() {
+        apicIdsWidened = true;
+        listeners.forEach(listener -> calls.tell(listener, VmListener::apicIdsWidened));
+    }
+
+    /** Destination 255 is no broadcast in x2APIC mode. */
+    void endBroadcastQuirk() {
+        listeners.forEach(listener -> calls.tell(listener, VmListener::broadcastQuirkDisabled));
+    }
+}
