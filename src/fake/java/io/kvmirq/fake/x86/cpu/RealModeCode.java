@@ -19,7 +19,9 @@ public final class RealModeCode implements GuestCode {
     /** The flags that PUSHF stores always; POPF and IRET load them. */
     private static final int FLAGS = 0xffff;
 
+    /** Whether KVM executes the instructions in software, as kvm_pvm does. */
     private final boolean emulated;
+
     private final RealModeMemory memory;
     private final DataMemory dataMemory;
     private final GeneralRegisters registers;
