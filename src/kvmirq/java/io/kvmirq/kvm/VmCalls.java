@@ -430,10 +430,6 @@ final class VmCalls extends Calls {
 
     // Memory
 
-    static int memoryFlags(boolean readOnly, boolean logged) {
-        return (readOnly ? Uapi.KVM_MEM_READONLY : 0) | (logged ? Uapi.KVM_MEM_LOG_DIRTY_PAGES : 0);
-    }
-
     /** @param region a {@link #memoryRegion} with its flags */
     void setMemory(Fd.Lease vm, ByteBuffer region, Mapping.Lease pages) {
         requireOurs(pages);

@@ -24,7 +24,6 @@ final class ArmVcpu {
 
     private final ArmVm vm;
     private final int id;
-    private boolean psci;
     private int features;
     private boolean initialized;
     private int state = Uapi.KVM_MP_STATE_RUNNABLE;
@@ -65,10 +64,6 @@ final class ArmVcpu {
 
     int[] timers() {
         return timers;
-    }
-
-    boolean hasPsci() {
-        return psci;
     }
 
     int id() {
@@ -115,7 +110,6 @@ final class ArmVcpu {
                 : refuseOfVcpu(known, unknown);
         if (refused.isEmpty()) {
             initialized = true;
-            psci = (known & ~POWER_OFF) != 0;
             registers.reset();
             state = (known & POWER_OFF) != 0 ? Uapi.KVM_MP_STATE_STOPPED : Uapi.KVM_MP_STATE_RUNNABLE;
         }
