@@ -59,9 +59,8 @@ public final class DecideCommand implements Command {
                 .description("The number of vCPUs of the VM, 1-4096; 1 if it is not given."));
         usage.add(Command.option("--apic", "MODE", String.class)
                 .completionCandidates(Command.labels(DecideQuestion.Mode.values()))
-                .description(
-                        "The mode of the guest's LAPICs: flat, cluster or x2apic (default: flat for up to 8 vCPUs,"
-                                + " else x2apic)."));
+                .description("The mode of the guest's LAPICs: flat, cluster or x2apic (default: flat for up to 8 vCPUs,"
+                        + " else x2apic)."));
         usage.add(OptionSpec.builder("--32-bit-ids").description("The VMM has enabled KVM_X2APIC_API_USE_32BIT_IDS."));
         usage.add(OptionSpec.builder("--no-vector-hashing")
                 .description("The module kvm was loaded with vector_hashing=N."));
