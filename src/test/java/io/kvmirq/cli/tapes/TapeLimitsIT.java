@@ -242,7 +242,7 @@ class TapeLimitsIT {
         assertThat(tapeOf(program, "%s")).isEqualTo(before);
         // It ends when it sees the file, which goes with the test.
         Files.createFile(temporary.resolve("go2"));
-        ProcessHandle.of(program).ifPresent(left -> left.onExit().join());
+        eventually("the program has ended", () -> !Program.runs(program));
     }
 
     /** It dropped its rights; its parent has them. */
