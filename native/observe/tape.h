@@ -12,6 +12,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/stat.h>
+
+static inline bool starts(const char *text, const char *prefix)
+{
+	return !strncmp(text, prefix, strlen(prefix));
+}
 
 /* tape_line.c: a line of the tape being made. */
 
@@ -33,6 +39,12 @@ struct room {
  */
 bool room_make(struct room *room, void *small, size_t small_size, size_t size);
 void room_leave(const struct room *room);
+
+/* The thread whose call is recorded. */
+struct caller {
+	long process;
+	long thread;
+};
 
 /* Ends early rather than overflow, and shows it. */
 struct line {
@@ -74,29 +86,35 @@ static inline void put_field(struct line *line, const char *key,
 void put_text(struct line *line, const char *key, const char *text);
 void put_bytes(struct line *line, const char *key, bool readable,
 	       const unsigned char *bytes, size_t size);
-void begin(struct line *line, char *room, size_t size, const char *call,
-	   int fd, const char *file);
+void begin(struct line *line, char *room, size_t size, struct caller by);
+/* @file: its name; empty: not open */
+void put_call(struct line *line, const char *call, int fd, const char *file);
 void end(struct line *line, long long result, int error);
 void end_line(struct line *line);
 
-/* tape_file.c: the tape. */
+/* tape_descriptor.c: the tape's descriptor, among those of the program. */
 
-/* Opens what the environment names. */
-bool tape_start(void);
-/* @link: to the file of the program whose calls follow */
-void tape_header(const char *link);
+/* Opens what the environment names, a path or a number; -1 on failure. */
+int tape_find(const char *name, int flags);
+/* Lines go there. @access: O_WRONLY or O_RDWR, to open the path again with */
+void tape_keep(int fd, const struct stat *file, int access);
 bool tape_is_open(void);
-void tape_append(const struct line *line);
+/* No more lines. */
+void tape_end(void);
+/* The descriptor, or the file opened again; -1 if it is not there. */
+int tape_take(void);
+void tape_leave(int fd);
 
-/* The tape's descriptor, -1 for none; until it is left, no signal is raised. */
+/* tape_quiet.c: until its end, no write to the tape raises a signal. */
+
 struct quiet {
 	uint64_t mask;
 	uint64_t waiting;
 };
 
-int tape_take(struct quiet *quiet);
-/* @result: of what was done with it, 0 or -errno */
-void tape_leave(int fd, const struct quiet *quiet, int result);
+void quiet_begin(struct quiet *quiet);
+/* @result: of what may have raised a signal, 0 or -errno */
+void quiet_end(const struct quiet *quiet, int result);
 
 /* tape_map.c: a tape in shared memory. */
 
@@ -106,20 +124,30 @@ bool map_is_open(void);
 /* False: nobody reads, or a limit is reached; the tape says so. */
 bool map_append(const struct line *line);
 
-/* tape_argument.c: what is recorded, and what of the program's memory. */
+/* tape_file.c: the tape. */
+
+/* Opens what the environment names. */
+bool tape_start(void);
+/* @link: to the file of the program whose calls follow */
+void tape_header(long process, const char *link);
+void tape_append(const struct line *line);
+
+/* tape_kind.c: names of files, and which of them are recorded. */
 
 struct file {
 	const char *name; /* empty: not open */
 	char room[256];
 };
 
-bool starts(const char *text, const char *prefix);
 /* @process: its directory in /proc */
 void file_read(const char *process, int fd, struct file *file);
 bool is_eventfd(const struct file *file);
 bool is_node(const char *path);
 bool is_vfio_device(const struct file *file);
 bool is_ours(const struct file *file);
+
+/* tape_argument.c: what is recorded of the program's memory. */
+
 bool is_vfio(unsigned long request);
 
 /*
@@ -136,11 +164,6 @@ void put_pointee(struct line *line, unsigned long request, uintptr_t argument);
  * one that makes the call, for the preloaded library. trace_subject.c: the one
  * that stopped, for the tracer.
  */
-
-struct caller {
-	long process;
-	long thread;
-};
 
 struct caller caller(void);
 void file_of(int fd, struct file *file);

@@ -4,57 +4,11 @@
 #include <linux/vfio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
-#include <unistd.h>
 
 #define MAX_COUNTED (8 + 4096 * 48) /* the largest table of routes */
 #define MAX_ARGSZ 16384
 #define MAX_TEXT 64
 #define MAX_VALUE 65535 /* no page of a program begins below */
-
-/* What is recorded */
-
-bool starts(const char *text, const char *prefix)
-{
-	return !strncmp(text, prefix, strlen(prefix));
-}
-
-void file_read(const char *process, int fd, struct file *file)
-{
-	char path[48];
-	struct line line = { path, path, path + sizeof(path) - 1 };
-	ssize_t length;
-
-	put(&line, process);
-	put(&line, "/fd/");
-	put_number(&line, fd);
-	*line.at = '\0';
-	length = readlink(path, file->room, sizeof(file->room) - 1);
-	file->room[length < 0 ? 0 : length] = '\0';
-	file->name = file->room;
-}
-
-bool is_eventfd(const struct file *file)
-{
-	return !strcmp(file->name, "anon_inode:[eventfd]");
-}
-
-bool is_node(const char *path)
-{
-	return !strcmp(path, "/dev/kvm") || starts(path, "/dev/vfio/") ||
-	       !strcmp(path, "/dev/iommu");
-}
-
-bool is_vfio_device(const struct file *file)
-{
-	return starts(file->name, "anon_inode:[vfio-device]") ||
-	       starts(file->name, "/dev/vfio/devices/");
-}
-
-bool is_ours(const struct file *file)
-{
-	return is_node(file->name) || starts(file->name, "anon_inode:kvm-") ||
-	       is_vfio_device(file);
-}
 
 /*
  * Arguments of ioctls. A number says how long most are; what else there is to

@@ -88,8 +88,8 @@ static void put_transfer(const struct transfer *transfer,
 	const struct room *room = &kept->room;
 	struct line line;
 
-	begin(&line, room->line, room->line_size, names[function],
-	      transfer->fd, file->name);
+	begin(&line, room->line, room->line_size, caller());
+	put_call(&line, names[function], transfer->fd, file->name);
 	put_field(&line, "value", (long long)kept->length);
 	if (function == PREADV2 || function == PWRITEV2) {
 		put_field(&line, "flags", transfer->flags);

@@ -17,7 +17,8 @@ bool ioctl_before(struct ioctl_call *call, int fd, const struct file *file,
 	call->argument = argument;
 	call->size = size;
 	call->readable = copy(room->bytes, argument, size);
-	begin(line, room->line, room->line_size, "ioctl", fd, file->name);
+	begin(line, room->line, room->line_size, caller());
+	put_call(line, "ioctl", fd, file->name);
 	put_field(line, "request", (long long)request);
 	put_field(line, "value", (long long)argument);
 	if (cut)

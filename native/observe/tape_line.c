@@ -60,15 +60,16 @@ void put_bytes(struct line *line, const char *key, bool readable,
 	}
 }
 
-void begin(struct line *line, char *room, size_t size, const char *call,
-	   int fd, const char *file)
+void begin(struct line *line, char *room, size_t size, struct caller by)
 {
-	struct caller by = caller();
-
 	*line = (struct line){ room, room, room + size - 1 };
 	put(line, "{\"pid\":");
 	put_number(line, by.process);
 	put_field(line, "tid", by.thread);
+}
+
+void put_call(struct line *line, const char *call, int fd, const char *file)
+{
 	put_text(line, "call", call);
 	put_field(line, "fd", fd);
 	if (*file) {

@@ -184,15 +184,18 @@ static void slot_write(struct window *window, uint64_t at,
 static int slot_open(struct window *window, uint64_t at, size_t size)
 {
 	struct quiet quiet;
-	int fd = tape_take(&quiet);
 	int ret = -EBADF;
+	int fd;
 
+	quiet_begin(&quiet);
+	fd = tape_take();
 	window_close(window);
 	if (fd >= 0)
 		ret = window_open(window, fd, at, size);
 	if (!ret && window == &own)
 		pthread_setspecific(windows, window);
-	tape_leave(fd, &quiet, ret);
+	tape_leave(fd);
+	quiet_end(&quiet, ret);
 	return ret;
 }
 

@@ -59,7 +59,8 @@ static void put_polled(const char *call, const struct polled *polled,
 	size_t size = polled->count * sizeof(*polled->before);
 	struct line line;
 
-	begin(&line, room, sizeof(room), call, polled->before[0].fd, "");
+	begin(&line, room, sizeof(room), caller());
+	put_call(&line, call, polled->before[0].fd, "");
 	put_field(&line, "value", timeout);
 	put_bytes(&line, "in", true, (const unsigned char *)polled->before,
 		  size);

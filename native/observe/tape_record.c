@@ -16,7 +16,8 @@ static void record(const struct simple *done, long long result, int error)
 	char room[LINE_ROOM];
 	struct line line;
 
-	begin(&line, room, sizeof(room), done->call, done->fd, done->file);
+	begin(&line, room, sizeof(room), caller());
+	put_call(&line, done->call, done->fd, done->file);
 	for (int i = 0; i < 3 && done->keys[i]; i++)
 		put_field(&line, done->keys[i], done->values[i]);
 	end(&line, result, error);

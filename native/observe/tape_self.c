@@ -10,12 +10,6 @@
 
 #define SMALLEST_PAGE 4096
 
-__attribute__((constructor)) static void start(void)
-{
-	if (tape_start())
-		tape_header("/proc/self/exe");
-}
-
 static __thread struct caller own __attribute__((tls_model("initial-exec")));
 
 struct caller caller(void)
@@ -26,6 +20,12 @@ struct caller caller(void)
 	if (own.thread != thread)
 		own = (struct caller){ .thread = thread, .process = getpid() };
 	return own;
+}
+
+__attribute__((constructor)) static void start(void)
+{
+	if (tape_start())
+		tape_header(caller().process, "/proc/self/exe");
 }
 
 /* Its files */

@@ -25,7 +25,7 @@ void subject_header(void)
 	char link[sizeof(process_path) + 4];
 
 	snprintf(link, sizeof(link), "%s/exe", process_path);
-	tape_header(link);
+	tape_header(subject.process, link);
 }
 
 pid_t process_of(pid_t thread)

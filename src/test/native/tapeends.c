@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A tape whose writes fail, linked with tape_file.c. Says what is wrong,
+ * A tape whose writes fail, linked with the recorder. Says what is wrong,
  * or nothing.
  *
  *   KVMIRQ_TAPE=FILE tapeends torn|signal|fifo
@@ -31,11 +31,6 @@ static void handler(int signal)
 {
 	(void)signal;
 	handled++;
-}
-
-struct caller caller(void)
-{
-	return (struct caller){ .process = getpid(), .thread = getpid() };
 }
 
 /* The disk is full, and another process sends a signal meanwhile. */

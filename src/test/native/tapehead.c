@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A tape in shared memory whose head another process writes, linked with
- * tape_map.c. Says what is wrong, or nothing.
+ * the recorder. Says what is wrong, or nothing.
  *
  *   tapehead heads COUNT SEED   so many random heads, a line after each
  *   tapehead race COUNT SEED    another process writes the head meanwhile
@@ -88,11 +88,6 @@ __attribute__((no_sanitize_address)) long syscall(long number, ...)
 	if (number == SYS_fallocate && !a[1] && ++allocations)
 		return real(number, a[0], 0, a[2] + a[3] - 1, 1, 0, 0);
 	return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
-}
-
-struct caller caller(void)
-{
-	return (struct caller){ .process = getpid(), .thread = getpid() };
 }
 
 static uint64_t random64(void)

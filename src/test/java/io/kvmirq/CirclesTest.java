@@ -7,15 +7,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 import com.tngtech.archunit.core.domain.Dependency;
 import com.tngtech.archunit.core.domain.JavaClass;
 import io.kvmirq.testing.MainClasses;
-import java.util.ArrayDeque;
-import java.util.ArrayList;
 import java.util.Comparator;
-import java.util.Deque;
-import java.util.List;
 import java.util.Map;
-import java.util.Set;
 import java.util.TreeMap;
-import java.util.TreeSet;
 import org.junit.jupiter.api.Test;
 
 /**
@@ -55,65 +49,6 @@ class CirclesTest {
             Map.entry("snapshot", 3),
             Map.entry("uapi", 7),
             Map.entry("vfio", 10)));
-
-    /** The classes that each class of one package uses in that package. */
-    private static final class Arrows {
-        private final Map<String, Set<String>> used = new TreeMap<>();
-
-        void add(String from, String to) {
-            used.computeIfAbsent(from, key -> new TreeSet<>()).add(to);
-            used.computeIfAbsent(to, key -> new TreeSet<>());
-        }
-
-        private Set<String> reached(String from) {
-            Set<String> reached = new TreeSet<>();
-            Deque<String> next = new ArrayDeque<>(used.get(from));
-            while (!next.isEmpty()) {
-                String one = next.pop();
-                if (reached.add(one)) {
-                    next.addAll(used.get(one));
-                }
-            }
-            return reached;
-        }
-
-        /** The classes of the largest circle; empty if there is none. */
-        Set<String> largestCircle() {
-            Map<String, Set<String>> reached = new TreeMap<>();
-            used.keySet().forEach(one -> reached.put(one, reached(one)));
-            Set<String> largest = Set.of();
-            for (String one : used.keySet()) {
-                Set<String> circle = new TreeSet<>(reached.get(one));
-                circle.removeIf(other -> !reached.get(other).contains(one));
-                largest = circle.size() > largest.size() ? circle : largest;
-            }
-            return largest;
-        }
-
-        /** The arrows of a circle, each with the largest circle that is left without it; the smallest comes first. */
-        private String breaking(Set<String> circle) {
-            List<Map.Entry<String, Integer>> left = new ArrayList<>();
-            for (String from : circle) {
-                for (String to : List.copyOf(used.get(from))) {
-                    if (circle.contains(to)) {
-                        used.get(from).remove(to);
-                        left.add(Map.entry(from + " -> " + to, largestCircle().size()));
-                        used.get(from).add(to);
-                    }
-                }
-            }
-            return left.stream()
-                    .sorted(Map.Entry.comparingByValue())
-                    .limit(8)
-                    .map(arrow -> "\n  " + Math.max(arrow.getValue(), 1) + " without " + arrow.getKey())
-                    .collect(joining());
-        }
-
-        String describe() {
-            Set<String> circle = largestCircle();
-            return circle.size() + " classes: " + String.join(" ", circle) + breaking(circle);
-        }
-    }
 
     private static Map<String, Arrows> packages() {
         Map<String, Arrows> packages = new TreeMap<>();

@@ -7,6 +7,7 @@ import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Program;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -22,17 +23,14 @@ class TapeEndsTest {
         Machine.assumeProgram("cc");
         Path root = Machine.root();
         String program = temporary.resolve(name).toString();
-        Machine.compile(
-                "-std=c11",
-                "-D_GNU_SOURCE",
-                "-I" + root.resolve("native/observe"),
-                "-o",
-                program,
-                root.resolve("src/test/native/" + name + ".c").toString(),
-                root.resolve("native/observe/tape_file.c").toString(),
-                root.resolve("native/observe/tape_line.c").toString(),
-                root.resolve("native/observe/tape_map.c").toString(),
-                "-ldl");
+        List<String> arguments = new ArrayList<>(
+                List.of("-std=c11", "-D_GNU_SOURCE", "-I" + root.resolve("native/observe"), "-o", program));
+        arguments.add(root.resolve("src/test/native/" + name + ".c").toString());
+        for (String part : List.of("descriptor", "file", "line", "map", "quiet")) {
+            arguments.add(root.resolve("native/observe/tape_" + part + ".c").toString());
+        }
+        arguments.add("-ldl");
+        Machine.compile(arguments.toArray(String[]::new));
         return program;
     }
 

@@ -23,6 +23,7 @@ class ProgramTest {
             "env",
             "make",
             "mkfifo",
+            "nm",
             "prlimit",
             "setpriv",
             "sh",
