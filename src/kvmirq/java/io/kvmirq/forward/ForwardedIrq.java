@@ -28,71 +28,29 @@ import org.jspecify.annotations.Nullable;
  */
 public abstract sealed class ForwardedIrq implements AutoCloseable permits ForwardedMessage, ForwardedLine {
     private final Forwarding forwarding;
-    /** An interrupt that moved to user space keeps its irqfd, masked, and with it its GSI. */
-    private volatile @Nullable Irqfd irqfd;
-    // Read without a lock: an injector or a guest's EOI may look while another thread waits for it
-    private volatile State state;
-    /** Whether a vLPI may have ended whose pending bit has not been signalled again. */
-    private boolean mayOweSignal;
-    /** Whether signals may wait in the eventfd when this ends: no irqfd takes them at once, or hardware did. */
-    private boolean mayKeep;
-    /** Whether signals waited in the eventfd when the device had been disarmed. */
-    private boolean kept;
+    // Both are read without a lock: an injector or a guest's EOI may look while another thread waits for it
+    private volatile @Nullable GuestHalf half;
+    private volatile Phase phase = Phase.OPEN;
     /** Whether the mirror was told of a message that is held back. */
     private boolean toldHeld;
-    /** Whether the mirror may have been told of one when a former forwarding of the interrupt ended. */
-    private boolean mayBeHeldBefore;
-    /** Whether nothing but the relay is left of it. The lock of {@link #forwarding} guards this. */
-    private boolean tornDown;
-
-    private enum Phase {
-        OPEN,
-        MASKED,
-        /** New work is refused; the tear-down may have to be finished. */
-        CLOSED
-    }
-
-    /**
-     * The state of a forwarded interrupt.
-     *
-     * @param relay injects the interrupt; null if an irqfd does
-     */
-    private record State(Phase phase, @Nullable RelayedIrq relay) {
-        private static final State KERNEL = new State(Phase.OPEN, null);
-
-        static State open(@Nullable RelayedIrq relay) {
-            return relay == null ? KERNEL : new State(Phase.OPEN, relay);
-        }
-
-        boolean isMasked() {
-            return phase == Phase.MASKED;
-        }
-
-        DeliveryPath delivery() {
-            return isMasked() ? DeliveryPath.MASKED : relay == null ? DeliveryPath.KERNEL : DeliveryPath.USERSPACE;
-        }
-    }
 
     ForwardedIrq(Forwarding forwarding) {
         this.forwarding = forwarding;
-        this.state = State.KERNEL;
     }
 
     /**
-     * The guest's half of a new interrupt: one of the two. The relay is held until {@link #start}.
+     * The guest's half of a new interrupt. A relay is held until {@link #start}.
      *
      * @param masked whether the interrupt begins masked
      */
-    final void begin(@Nullable Irqfd assigned, @Nullable RelayedIrq relay, boolean masked) {
-        irqfd = assigned;
+    final void begin(GuestHalf first, boolean masked) {
+        half = first;
         if (masked) {
+            RelayedIrq relay = first.relay();
             if (relay != null) {
                 relay.hold();
             }
-            state = new State(Phase.MASKED, relay);
-            mayBeHeldBefore = true;
-        } else {
-            state = State.open(relay);
+            phase = new Phase.Masked(true);
         }
     }
 
@@ -103,7 +61,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
         synchronized (lock()) {
             RelayedIrq relay = relay();
-            if (relay != null && state.phase() != Phase.CLOSED) {
+            if (relay != null && !isEnded()) {
                 relay.release();
             }
         }
@@ -118,26 +76,30 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return forwarding.delivery();
     }
 
+    private GuestHalf half() {
+        return Objects.requireNonNull(half, "neither irqfd nor relay");
+    }
+
     /** Another irqfd has taken the eventfd. */
-    final void replace(Irqfd other) {
-        irqfd = other;
+    final void replace(GuestHalf.InKernel other) {
+        half = other;
     }
 
     final @Nullable Irqfd irqfd() {
-        return irqfd;
+        return half().irqfd();
     }
 
     /** The irqfd of an interrupt that is not relayed. */
     final Irqfd assigned() {
-        return Objects.requireNonNull(irqfd, "neither irqfd nor relay");
+        return Objects.requireNonNull(irqfd(), "no irqfd");
     }
 
     final @Nullable RelayedIrq relay() {
-        return state.relay();
+        return half().relay();
     }
 
     final boolean isRelayed() {
-        return state.relay() != null;
+        return relay() != null;
     }
 
     /** The interrupt of the device. */
@@ -193,14 +155,14 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         forwarding.mirror().apply(events);
     }
 
-    /** Enters a state and tells the mirror. The device's half stays. */
-    private void become(State next) {
-        state = next;
+    /** Enters a phase and tells the mirror. */
+    private void become(Phase next) {
+        phase = next;
         tellDelivery();
     }
 
     final void tellDelivery() {
-        tell(ForwardedEvents.delivery(this, state.delivery()));
+        tell(ForwardedEvents.delivery(this, isMasked() ? DeliveryPath.MASKED : half().path()));
     }
 
     private void tellHeld(HeldMessage message) {
@@ -227,7 +189,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /** Whether {@link #mask} holds it back. */
     public final boolean isMasked() {
-        return state.isMasked();
+        return phase instanceof Phase.Masked;
     }
 
     /**
@@ -253,9 +215,9 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
             requireOpen();
             RelayedIrq relay = relay();
             if (!isMasked()) {
-                State masked = new State(Phase.MASKED, relay);
+                Phase masked;
                 try (Pause pause = begunPause(relay)) {
-                    pause.keep();
+                    masked = pause.keep();
                 }
                 become(masked);
             }
@@ -272,15 +234,16 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      */
     public final boolean isPending() {
         synchronized (lock()) {
-            return state.phase() == Phase.CLOSED ? kept : isMasked() && event().await(0);
+            return phase instanceof Phase.Ended ended ? ended.kept : isMasked() && event().await(0);
         }
     }
 
     /** Takes what waits in our eventfd, between the end of the device's half and that of the eventfd. */
     final void keepPending() {
         synchronized (lock()) {
-            kept |= mayKeep && event().drain() != 0;
-            if (!kept) {
+            Phase.Ended ended = ended();
+            ended.kept |= ended.mayKeep && event().drain() != 0;
+            if (!ended.kept) {
                 tellReleased();
             } else if (!toldHeld) {
                 tellHeld(HeldMessage.KNOWN);
@@ -296,16 +259,15 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /** The end of a vLPI drops its pending bit, which nobody can read before: it is signalled again. */
-    private void holdBack() {
-        boolean owed = mayOweSignal;
-        mayOweSignal |= mayBeVlpi();
+    private void holdBack(Phase.Masked masked) {
+        masked.owesSignal = mayBeVlpi();
         try {
             assigned().mask();
         } catch (KernelException e) {
-            mayOweSignal = owed; // the vLPI goes on, if it is one
+            masked.owesSignal = false; // the vLPI goes on, if it is one
             throw e;
         }
-        signalAgain();
+        signalAgain(masked);
     }
 
     /**
@@ -314,20 +276,20 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      */
     final void holdBackAtEnd() {
         synchronized (lock()) {
-            Irqfd ends = irqfd;
-            if (ends != null && !isRelayed() && mayBeVlpi()) {
-                mayKeep = true;
-                mayOweSignal |= !ends.isMasked();
-                TearDown.quietly(ends::mask);
-                signalAgain();
+            if (half() instanceof GuestHalf.InKernel kernel && mayBeVlpi()) {
+                Phase.Ended ended = ended();
+                ended.mayKeep = true;
+                ended.owesSignal |= !kernel.irqfd().isMasked();
+                TearDown.quietly(kernel.irqfd()::mask);
+                signalAgain(ended);
             }
         }
     }
 
-    private void signalAgain() {
-        if (mayOweSignal) {
+    private void signalAgain(Phase.Held held) {
+        if (held.owesSignal) {
             TearDown.quietly(event()::signal);
-            mayOweSignal = false;
+            held.owesSignal = false;
             tellHeld(HeldMessage.POSSIBLE);
         }
     }
@@ -347,24 +309,22 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     public final void unmask() {
         synchronized (lock()) {
             requireOpen();
-            if (isMasked()) {
-                resume();
+            if (phase instanceof Phase.Masked masked) {
+                resume(masked);
             }
         }
     }
 
-    private void resume() {
+    private void resume(Phase.Masked masked) {
         RelayedIrq relay = relay();
-        State open = State.open(relay);
         if (relay != null) {
             relay.release();
         } else {
             assigned().unmask();
-            signalAgain();
+            signalAgain(masked);
         }
-        become(open);
-        toldHeld |= mayBeHeldBefore;
-        mayBeHeldBefore = false;
+        become(Phase.OPEN);
+        toldHeld |= masked.mayBeHeldBefore;
         tellReleased();
     }
 
@@ -383,21 +343,20 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      */
     final class Pause implements AutoCloseable {
         private final @Nullable RelayedIrq held;
-        private final State masked;
+        private final Phase.Masked masked = new Phase.Masked(false);
         private boolean ends;
 
         /** @param held the relay; null for an irqfd */
         Pause(@Nullable RelayedIrq held) {
             this.held = held;
-            this.masked = new State(Phase.MASKED, held);
         }
 
         void begin() {
             ends = true;
             if (held == null) {
-                holdBack();
+                holdBack(masked);
             } else {
-                Irqfd left = irqfd;
+                Irqfd left = irqfd();
                 if (left != null) {
                     left.mask(); // if the undoing of a move was refused
                 }
@@ -405,15 +364,20 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
             }
         }
 
-        /** The change succeeded, and another one takes the interrupts. */
-        void keep() {
+        /**
+         * The change succeeded, and another one takes the interrupts.
+         *
+         * @return the phase of a mask, which takes them
+         */
+        Phase.Masked keep() {
             ends = false;
+            return masked;
         }
 
         @Override
         public void close() {
             synchronized (lock()) {
-                if (!ends || relay() != held || state.phase() == Phase.CLOSED) {
+                if (!ends || relay() != held || isEnded()) {
                     return;
                 }
                 if (isMasked()) {
@@ -422,7 +386,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
                 }
                 boolean resumed = false;
                 try {
-                    resume();
+                    resume(masked);
                     resumed = true;
                 } finally {
                     if (!resumed) {
@@ -485,7 +449,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
             }
             Userspace userspace = forwarding.userspace(irq());
             boolean masked = isMasked();
-            State there;
+            GuestHalf there;
             try (Pause pause = new Pause(null);
                     Undo undo = new Undo()) {
                 if (!masked) {
@@ -494,14 +458,15 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
                 undo.add(this::moved);
                 leaveKernel(undo);
                 RelayedIrq relay = undo.add(relayed(userspace));
-                there = new State(state.phase(), relay);
+                there = new GuestHalf.Relayed(relay, irqfd());
                 if (!masked) {
                     relay.release();
                 }
                 undo.keep();
                 pause.keep();
             }
-            become(there);
+            half = there;
+            tellDelivery();
             if (!masked) {
                 tellReleased();
             }
@@ -535,16 +500,17 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     private boolean takeFrom(RelayedIrq relay, Pause pause) {
         synchronized (lock()) {
             requireOpen();
-            if (relay() != relay) {
+            if (!(half() instanceof GuestHalf.Relayed here) || here.relay() != relay) {
                 return false;
             }
             boolean masked = isMasked();
-            State there = masked ? new State(Phase.MASKED, null) : State.KERNEL;
+            GuestHalf there;
             try (Undo undo = new Undo()) {
                 undo.add(this::moved);
-                Irqfd kept = irqfd;
+                Irqfd kept = here.irqfd();
                 Irqfd assigned = kept == null ? maskedIrqfd() : kept;
-                irqfd = assigned;
+                here.keep(assigned);
+                there = new GuestHalf.InKernel(assigned);
                 if (!masked) {
                     undo.step(assigned::unmask, () -> TearDown.quietly(assigned::mask));
                 }
@@ -554,7 +520,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
             }
             relay.leave(); // before another thread sees the interrupt in the kernel and moves it back
             tell(ForwardedEvents.routed(this));
-            become(there);
+            half = there;
+            tellDelivery();
             if (!masked) {
                 tellReleased();
             }
@@ -591,8 +558,17 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     // The end
 
+    private boolean isEnded() {
+        return phase instanceof Phase.Ended;
+    }
+
+    /** The phase after {@link #end}. */
+    private Phase.Ended ended() {
+        return (Phase.Ended) phase;
+    }
+
     final void requireOpen() {
-        if (state.phase() == Phase.CLOSED) {
+        if (isEnded()) {
             throw new IllegalStateException(irq() + " is not forwarded any more: forward it again");
         }
     }
@@ -600,24 +576,23 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     /** Refuses new work. */
     final void end() {
         synchronized (lock()) {
-            if (state.phase() != Phase.CLOSED) {
-                mayKeep = isMasked() || isRelayed();
-                state = new State(Phase.CLOSED, relay());
+            if (!isEnded()) {
+                phase = new Phase.Ended(phase, isMasked() || isRelayed());
             }
         }
     }
 
     final boolean isTornDown() {
-        return tornDown;
+        return ended().tornDown;
     }
 
     final void tornDown() {
-        tornDown = true;
+        ended().tornDown = true;
     }
 
     /** Ends the irqfd. Never fails. */
     final void closeIrqfd() {
-        Irqfd ended = irqfd;
+        Irqfd ended = irqfd();
         if (ended != null) {
             ended.close();
         }

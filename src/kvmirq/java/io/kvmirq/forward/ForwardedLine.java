@@ -60,7 +60,7 @@ final class ForwardedLine extends ForwardedIrq {
                 if (level) {
                     checks.requirePin(gsi, irq);
                 }
-                begin(irqfd, null, false);
+                begin(new GuestHalf.InKernel(irqfd), false);
                 inKernel.moveTo(undo);
             } catch (KernelException e) {
                 if (forwarding.userspace().isEmpty()
@@ -68,7 +68,10 @@ final class ForwardedLine extends ForwardedIrq {
                         || !e.errno().equals(Errno.EINVAL)) {
                     throw e;
                 }
-                begin(null, undo.add(relayed(forwarding.userspace().get())), false);
+                begin(
+                        new GuestHalf.Relayed(
+                                undo.add(relayed(forwarding.userspace().get())), null),
+                        false);
             }
             direct.ifPresent(with -> {
                 with.abi().forward(irq, gsi);
@@ -222,13 +225,14 @@ final class ForwardedLine extends ForwardedIrq {
         Abi2014 abi = direct.orElseThrow().abi();
         Irqfd before = assigned();
         boolean masked = isMasked();
-        Irqfd next;
+        GuestHalf.InKernel there;
         try (Pause pause = new Pause(null);
                 Undo undo = new Undo()) {
             if (!masked) {
                 pause.begin();
             }
-            next = undo.add(Irqfd.masked(vm, event, resample, gsi));
+            Irqfd next = undo.add(Irqfd.masked(vm, event, resample, gsi));
+            there = new GuestHalf.InKernel(next);
             resample.ifPresent(armed::unmaskBy);
             undo.add(() -> TearDown.quietly(armed::stopUnmaskBy));
             if (!masked) {
@@ -237,7 +241,7 @@ final class ForwardedLine extends ForwardedIrq {
             undo.keep();
             pause.keep();
         }
-        replace(next);
+        replace(there);
         abi.unforward(irq);
         direct = Optional.empty();
         before.close();

@@ -37,12 +37,11 @@ final class ForwardedMessage extends ForwardedIrq {
             MessageIrq first,
             int place,
             MsiMessage message,
-            @Nullable Irqfd irqfd,
-            @Nullable RelayedIrq relay,
+            GuestHalf half,
             boolean isRouted,
             boolean masked) {
         super(forwarding);
-        begin(irqfd, relay, masked);
+        begin(half, masked);
         this.kind = first.info().kind();
         this.number = first.number() + place;
         this.message = message;

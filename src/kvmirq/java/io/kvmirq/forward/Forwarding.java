@@ -353,8 +353,8 @@ public final class Forwarding implements AutoCloseable {
             List<ForwardedIrq> forwarded = new ArrayList<>(which.size());
             undo.add(() -> forwarded.forEach(this::forget));
             for (int i = 0; i < which.size(); i++) {
-                forwarded.add(new ForwardedMessage(
-                        this, first, i, messages.get(i), halves.irqfd(i), halves.relay(i), routed, batch.masked));
+                forwarded.add(
+                        new ForwardedMessage(this, first, i, messages.get(i), halves.half(i), routed, batch.masked));
             }
             wired.set(first.number(), first.number() + which.size(), batch.wired.isPresent());
             irqs.add(first, forwarded);

@@ -12,7 +12,6 @@ import io.kvmirq.kvm.Vm;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import org.jspecify.annotations.Nullable;
 
 /** The guest's side of a batch of messages: eventfds, routes and irqfds, or relays in this process. */
 record GuestSide(ForwardChecks checks, Optional<Userspace> userspace) {
@@ -37,14 +36,10 @@ record GuestSide(ForwardChecks checks, Optional<Userspace> userspace) {
 
     /** The guest's halves of a batch: irqfds, or relays. The other list is empty. */
     record Halves(List<Irqfd> irqfds, List<RelayedEdge> relays) {
-        @Nullable
-        Irqfd irqfd(int i) {
-            return irqfds.isEmpty() ? null : irqfds.get(i);
-        }
-
-        @Nullable
-        RelayedEdge relay(int i) {
-            return relays.isEmpty() ? null : relays.get(i);
+        GuestHalf half(int i) {
+            return irqfds.isEmpty()
+                    ? new GuestHalf.Relayed(relays.get(i), null)
+                    : new GuestHalf.InKernel(irqfds.get(i));
         }
     }
 

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.mirror.DeliveryPath;
+import org.jspecify.annotations.Nullable;
+
+/** The guest's half of a forwarded interrupt: the taker of its eventfd. */
+sealed interface GuestHalf {
+    /** The irqfd, also one that is masked because a relay took over; null if there never was one. */
+    @Nullable
+    Irqfd irqfd();
+
+    /** The relay; null if the irqfd injects. */
+    @Nullable
+    RelayedIrq relay();
+
+    /** The way to the guest while the interrupt is not masked. */
+    DeliveryPath path();
+
+    /** KVM injects. */
+    record InKernel(Irqfd irqfd) implements GuestHalf {
+        @Override
+        public @Nullable RelayedIrq relay() {
+            return null;
+        }
+
+        @Override
+        public DeliveryPath path() {
+            return DeliveryPath.KERNEL;
+        }
+    }
+
+    /** This process injects. An interrupt that moved here keeps its irqfd, masked, and with it its GSI. */
+    final class Relayed implements GuestHalf {
+        private final RelayedIrq relay;
+        private volatile @Nullable Irqfd irqfd;
+
+        Relayed(RelayedIrq relay, @Nullable Irqfd left) {
+            this.relay = relay;
+            this.irqfd = left;
+        }
+
+        @Override
+        public @Nullable Irqfd irqfd() {
+            return irqfd;
+        }
+
+        /** The irqfd, masked, for a move into the kernel. */
+        void keep(Irqfd made) {
+            irqfd = made;
+        }
+
+        @Override
+        public RelayedIrq relay() {
+            return relay;
+        }
+
+        @Override
+        public DeliveryPath path() {
+            return DeliveryPath.USERSPACE;
+        }
+    }
+}
