@@ -48,8 +48,8 @@ foreign: build ## replay the tapes of other people's VMMs on the fake to their e
 fuzz: build ## fuzz decode and encode, a minute for each entry point, and the calls of the fake kernel
 	scripts/fuzz
 
-races: build ## search every order of the steps of a vCPU and its senders for one that loses an interrupt
-	scripts/races
+races: build ## search every order of the steps of a vCPU and its senders for one that loses; T=lost-interrupt-2019 tells a race
+	@scripts/races $(T)
 
 lost: build ## search random changes of forwarded interrupts for one that loses a message; FIRED=n (default 1000000), PROGRAMS=n (10000)
 	@scripts/lost $(or $(FIRED),1000000) 0 $(or $(PROGRAMS),10000)

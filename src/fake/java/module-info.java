@@ -14,11 +14,7 @@ module io.kvmirq.fake {
     exports io.kvmirq.recording.replay;
     exports io.kvmirq.recording.tapes;
     // Of no promise to users: our other modules use them.
-    exports io.kvmirq.arch.amd.model to
-            io.kvmirq.command;
     exports io.kvmirq.arch.gic.model to
-            io.kvmirq.command;
-    exports io.kvmirq.arch.intx.model to
             io.kvmirq.command;
     exports io.kvmirq.guest to
             io.kvmirq.testkit,

@@ -20,7 +20,6 @@ import io.kvmirq.cli.host.DoctorCommand;
 import io.kvmirq.cli.host.ErrnoCommand;
 import io.kvmirq.cli.host.ExplainCommand;
 import io.kvmirq.cli.host.ListCommand;
-import io.kvmirq.cli.races.RacesCommand;
 import io.kvmirq.cli.selftest.SelftestCommand;
 import io.kvmirq.cli.tapes.ReplayCommand;
 import io.kvmirq.cli.tapes.TapeCommand;
@@ -92,7 +91,6 @@ public final class Main {
                 new CaptureCommand(),
                 new DecodeCommand(),
                 new EncodeCommand(),
-                new RacesCommand(),
                 new DecideCommand(),
                 new ListCommand(),
                 new ExplainCommand(),

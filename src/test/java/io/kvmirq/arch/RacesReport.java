@@ -8,7 +8,10 @@ import io.kvmirq.arch.intx.model.IntxRaces;
 import io.kvmirq.explorer.Verdicts;
 import java.util.List;
 
-/** Prints which variant loses in which scenario, and the shortest order that loses of each. Run by scripts/races. */
+/**
+ * Prints which variant loses in which scenario, and the shortest order that loses of each; or the race of a thread that
+ * it is given by name. Run by scripts/races.
+ */
 final class RacesReport {
     /** A model: what its searches are about, and the searches. */
     record Part(String about, Verdicts<?, ?> verdicts) {}
@@ -20,7 +23,7 @@ final class RacesReport {
                 seen at once ("in order"), and with stores held back in each processor's buffer as x86 does ("store
                 buffers"). An order loses if at its end a vCPU sleeps with a request in PIR or in its IRR, a guest runs
                 with a request in PIR or with an IRR that RVI does not show it, or a vector went nowhere. ON, SN, PIR,
-                IRR: see kvmirq races lost-interrupt-2019. Not searched: urgent requests, a LAPIC restored under way,
+                IRR: see make races T=lost-interrupt-2019. Not searched: urgent requests, a LAPIC restored under way,
                 the end of bypass, and preemption within a step of the thread; interrupts off only keep a processor's
                 handler out.
 
@@ -54,7 +57,7 @@ final class RacesReport {
                 ARM: a vCPU's thread fills list registers before its guest runs and reads them back after it exits, while
                 devices and other vCPUs interrupt it, and its CPU takes maintenance interrupts. An order loses if at its end
                 an interrupt is pending and its vCPU sleeps, or runs without having to exit, or if an edge or a source of an
-                SGI was never taken. One letter for each search, in order. See kvmirq races vgic-late-maintenance.
+                SGI was never taken. One letter for each search, in order. See make races T=vgic-late-maintenance.
 
                 KVM as posted in 2012 loses the level in scenario 1: its entry looks at pending interrupts only if the vCPU's
                 flag is set, so the level waits for another interrupt. If an entry always looks, the guest waits a round.
@@ -68,6 +71,15 @@ final class RacesReport {
     private RacesReport() {}
 
     public static void main(String[] arguments) {
+        if (arguments.length > 0) {
+            try {
+                System.out.print(ToldRaces.tell(arguments[0]));
+            } catch (IllegalArgumentException e) {
+                System.err.println("races: " + e.getMessage());
+                System.exit(2);
+            }
+            return;
+        }
         int searches = 0;
         int unexpected = 0;
         for (Part part : PARTS) {

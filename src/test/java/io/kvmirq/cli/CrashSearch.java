@@ -54,7 +54,6 @@ final class CrashSearch implements AutoCloseable {
             List.of("capture", "-o", "host-{N}.zip"),
             List.of("decode", "irte.vtd.posted", "0x28ab000000318001", "0x0000000100043b01"),
             List.of("encode", "gatag", "vm_id=1", "vcpu_idx=3"),
-            List.of("races", "lost-interrupt-2019"),
             List.of("decide", "--vendor", "both", "--msi", "0xfee01000/0x41", "--vcpus", "4"),
             List.of("list"),
             List.of("list", "--live", "1"),

@@ -192,17 +192,20 @@ public final class Verdicts<V extends Enum<V> & Variant<S>, S extends Enum<S> & 
                     .limit(variant == ours ? scenarios.size() : 1)
                     .forEach(cell -> told.add(new Cell<>(variant, cell.getKey())));
         }
-        return told.parallelStream().map(this::shortest).collect(Collectors.joining());
+        return told.parallelStream()
+                .map(cell -> shortest(cell.variant(), cell.scenario()))
+                .collect(Collectors.joining());
     }
 
-    private String shortest(Cell<V, S> cell) {
-        String letters = Objects.requireNonNull(expected(cell.variant()).get(cell.scenario()));
-        Memory memory = memories.get(letters.startsWith(".") ? 1 : 0);
-        Exploration found = cell.scenario().explore(cell.variant(), memory);
+    /** The number of orders of a search, and the shortest one that loses or waits, if there is one. */
+    public String shortest(V variant, S scenario) {
+        String letters = Objects.requireNonNull(expected(variant).get(scenario));
+        Memory memory = memories.get(letters.startsWith(".") ? memories.size() - 1 : 0);
+        Exploration found = scenario.explore(variant, memory);
         StringBuilder text = new StringBuilder(String.format(
                 "%n  %s%n    %s%s%n    %,d states, %,d orders, %,d losing%n",
-                cell.variant().text(),
-                cell.scenario().text(),
+                variant.text(),
+                scenario.text(),
                 memories.size() == 1 ? "" : memory == Memory.SEQUENTIAL ? ", in order" : ", store buffers",
                 found.states(),
                 found.orders(),
@@ -212,6 +215,8 @@ public final class Verdicts<V extends Enum<V> & Variant<S>, S extends Enum<S> & 
                 text.append(String.format("        %-10s %-18s %s%n", step.actor(), step.operation(), step.what()));
             }
         }
-        return text.append("        ").append(found.why()).append('\n').toString();
+        return found.loses()
+                ? text.append("        ").append(found.why()).append('\n').toString()
+                : text.toString();
     }
 }

@@ -73,7 +73,7 @@ public record PostedInterruptDescriptor(
                             && !ON.isSet(bits[CONTROL])
                             && !SN.isSet(bits[CONTROL]),
                     "PIR is not empty while ON and SN are clear: a sender or a receiver is between two steps, or the"
-                            + " request is lost as in kvmirq races lost-interrupt-2019")
+                            + " request is lost as in Linux before commit c112b5f50232")
             .build();
 
     private static BitField pir(int word) {

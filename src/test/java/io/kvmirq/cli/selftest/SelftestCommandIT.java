@@ -122,8 +122,9 @@ class SelftestCommandIT {
         Files.writeString(java, "#!/bin/sh\necho \"$@\"\n");
         Files.setPosixFilePermissions(java, PosixFilePermissions.fromString("rwxr-xr-x"));
         Cli cli = Cli.launcher().with("JAVA", java.toString());
-        assertThat(cli.execute("races").out()).doesNotContain("kvmirq.progress", "kvmirq.columns");
-        assertThat(cli.onTerminal(90).execute("races").out()).contains("-Dkvmirq.progress=90", "-Dkvmirq.columns=90");
+        assertThat(cli.execute("backends").out()).doesNotContain("kvmirq.progress", "kvmirq.columns");
+        assertThat(cli.onTerminal(90).execute("backends").out())
+                .contains("-Dkvmirq.progress=90", "-Dkvmirq.columns=90");
     }
 
     // Tapes and profiles

@@ -11,7 +11,7 @@ public enum AvicScenario implements Scenario<AvicVariant> {
             "the guest moves the interrupt to vCPU 1 and has it masked meanwhile; the device requests after that",
             variant -> plain(variant).postedTo(0).update(1).maskedDevice().operations(1, 1)),
     MOVE_TO_SLEEPER(
-            "the same; vCPU 1 sleeps",
+            "the guest moves the interrupt to vCPU 1, which sleeps, and has it masked meanwhile; the device requests after that",
             variant -> plain(variant).postedTo(0).update(1).maskedDevice().operations(1, 0)),
     TWO_UPDATES(
             "two threads of KVM post one irqfd, to vCPU 0 and to vCPU 1; the device requests after that",

@@ -11,7 +11,7 @@ public enum VgicScenario implements Scenario<VgicVariant> {
             "the guest ends a level whose line is high; the maintenance interrupt is late; an edge comes",
             variant -> late(variant).inService().anything(1, false).edge(VgicSpace.EDGE)),
     LATE_AND_SLEEP(
-            "the same without the edge; the guest may sleep",
+            "the guest ends a level whose line is high; the maintenance interrupt is late; the guest may sleep",
             variant -> late(variant).inService().anything(5, true)),
     TWO_SOURCES(
             "two vCPUs send one SGI",
@@ -36,7 +36,7 @@ public enum VgicScenario implements Scenario<VgicVariant> {
             "the maintenance interrupt is so late that vCPU 1 may be on the CPU",
             variant -> late(variant).inService().swapped()),
     WRONG_VCPU_ONCE(
-            "the same, of hardware that raises it once and not again while MISR is not 0",
+            "vCPU 1 may be on the CPU when the maintenance interrupt comes, which is raised once while MISR is not 0",
             variant -> new VgicSpace(variant, 2, true, true).inService().swapped());
 
     @SuppressWarnings("ImmutableEnumChecker") // No function of these has a state.

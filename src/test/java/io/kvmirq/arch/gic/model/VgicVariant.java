@@ -23,7 +23,7 @@ public enum VgicVariant implements Variant<VgicScenario> {
             here.interruptsOff();
         }
     },
-    LOOKS_ALWAYS("the same, but an entry looks at pending interrupts also if the flag is clear: a round is lost") {
+    LOOKS_ALWAYS("as posted, but an entry looks at pending interrupts also if the flag is clear: a round is lost") {
         @Override
         void prepare(VirtualInterface registers, HostCpu here) {
             here.interruptsOn();

@@ -79,13 +79,15 @@ abstract class IntxParts implements Explorer.Model {
                 Map.entry(vfio.at(VfioIntx.MASKED), "masked"),
                 Map.entry(vfio.at(VfioIntx.DIRECT), "direct"),
                 Map.entry(vfio.at(VfioIntx.TRIGGER), "trigger"),
+                Map.entry(line.at(PhysicalLine.REQUESTED), "handlers of the line"),
                 Map.entry(line.at(PhysicalLine.ACTIVE), "active"),
                 Map.entry(line.at(PhysicalLine.DEPTH), "disable depth"));
     }
 
     final void enable() {
-        vfio.enable(guest::signal);
-        vfio.setUnmaskEvent(resamplefd);
+        if (variant.enable(vfio, guest::signal)) {
+            vfio.setUnmaskEvent(resamplefd);
+        }
     }
 
     @Override

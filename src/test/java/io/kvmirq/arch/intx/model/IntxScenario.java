@@ -90,7 +90,13 @@ public enum IntxScenario implements Scenario<IntxVariant> {
                     .direct()
                     .sharedWithAnother()
                     .neverRuns()
-                    .endsWithItsPin());
+                    .endsWithItsPin()),
+    ANOTHER_VM(
+            "a user changes to MSI and back to INTx; another VM enables INTx of its device on the line",
+            variant -> new IntxSpace(variant, Kind.PCI_2_3)
+                    .requests(0)
+                    .changesMode()
+                    .joinedByAnother());
 
     @SuppressWarnings("ImmutableEnumChecker") // No function of these has a state.
     private final Story<IntxVariant> story;

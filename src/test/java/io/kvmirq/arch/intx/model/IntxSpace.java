@@ -29,6 +29,7 @@ final class IntxSpace extends IntxParts implements Space {
     private boolean endsFirst;
     private boolean writesDisIntx;
     private boolean shares;
+    private boolean joined;
     private boolean switches;
     private boolean replaces;
 
@@ -73,6 +74,14 @@ final class IntxSpace extends IntxParts implements Space {
         words.at(start);
         otherVfio.enable(() -> words.or(signalled, 1));
         shares = true;
+        return this;
+    }
+
+    /** The other VM enables INTx at any time. */
+    IntxSpace joinedByAnother() {
+        joined = true;
+        actors.add(Actor.of(
+                "vm b", words.operation("enable INTx", () -> variant.enable(otherVfio, () -> words.or(signalled, 1)))));
         return this;
     }
 
@@ -290,6 +299,9 @@ final class IntxSpace extends IntxParts implements Space {
         if (!runs || ends) {
             return Optional.empty();
         }
+        if (vfio.mode() != InterruptMode.INTX || joined && otherVfio.mode() != InterruptMode.INTX) {
+            return Optional.of("a VM has no INTx: its request for the line got EBUSY");
+        }
         if (device.isRequesting()) {
             return Optional.of("the device waits for ever");
         }
@@ -335,7 +347,7 @@ final class IntxSpace extends IntxParts implements Space {
         if (locked) {
             return vfio.at(VfioIntx.LOCK);
         }
-        return word == otherVfio.at(VfioIntx.MASKED) ? otherVfio.at(VfioIntx.LOCK) : -1;
+        return !joined && word == otherVfio.at(VfioIntx.MASKED) ? otherVfio.at(VfioIntx.LOCK) : -1;
     }
 
     @Override
@@ -358,7 +370,7 @@ final class IntxSpace extends IntxParts implements Space {
                 || word == line.at(PhysicalLine.REQUESTED)
                 || word == line.at(PhysicalLine.EXCLUSIVE);
         return mode && !changesMode
-                || !shares && word == other.at()
-                || word >= otherVfio.at(VfioIntx.VIRTUAL_DISINTX) && word < resamplefd.at(0);
+                || !shares && !joined && word == other.at()
+                || !joined && word >= otherVfio.at(VfioIntx.VIRTUAL_DISINTX) && word < resamplefd.at(0);
     }
 }

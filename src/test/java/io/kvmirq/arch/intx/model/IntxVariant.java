@@ -222,6 +222,12 @@ public enum IntxVariant implements Variant<IntxScenario> {
             return true;
         }
     },
+    EXCLUSIVE("the line is requested exclusively, as direct EOI of 2017 needs it", ANOTHER_VM) {
+        @Override
+        boolean enable(VfioIntx device, Signal eventfd) {
+            return device.enableExclusive(eventfd);
+        }
+    },
     LINUX_7_1(
             "Linux 7.1: without DisINTx a late handler disables the line again",
             (device, words, base) -> new VfioIntx(device, false, words, base) {
@@ -320,6 +326,10 @@ public enum IntxVariant implements Variant<IntxScenario> {
 
     GuestLine guest(IntxVcpu vcpu, VfioIntx device, LineEvent resamplefd, SharedWords words, int base) {
         return new GuestLine(vcpu, 0, Optional.of(device), words, base);
+    }
+
+    boolean enable(VfioIntx device, Signal eventfd) {
+        return device.enable(eventfd);
     }
 
     /** Whether the resamplefd is among those that the EOI signals. */
