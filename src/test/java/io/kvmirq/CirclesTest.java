@@ -22,7 +22,7 @@ class CirclesTest {
             Map.entry("arch", 3),
             Map.entry("arch.amd.model", 6),
             Map.entry("arch.apic", 2),
-            Map.entry("arch.gic.model", 3),
+            Map.entry("arch.gic.model", 2),
             Map.entry("arch.intx", 3),
             Map.entry("arch.intx.model", 2),
             Map.entry("arch.vcpu", 2),

@@ -36,7 +36,8 @@ final class Mutants {
     private static final Path ROOT =
             Path.of(System.getProperty("kvmirq.basedir", "")).toAbsolutePath();
     private static final Path LIST = ROOT.resolve("src/test/mutation/posting.txt");
-    private static final List<Path> SOURCES = Stream.of("kvmirq", "fake")
+    /** Tests have the vCPUs and guests that only a search plays. */
+    private static final List<Path> SOURCES = Stream.of("kvmirq", "fake", "test")
             .map(artifact -> ROOT.resolve("src/" + artifact + "/java/io/kvmirq/arch"))
             .toList();
     /** Of a processor. */
@@ -72,7 +73,7 @@ final class Mutants {
                     .map(root -> root.resolve(file + ".java"))
                     .filter(Files::exists)
                     .findFirst()
-                    .orElseThrow(() -> new IllegalArgumentException("no artifact has arch/" + file + ".java"));
+                    .orElseThrow(() -> new IllegalArgumentException("no folder has arch/" + file + ".java"));
         }
 
         /** The changed class. */

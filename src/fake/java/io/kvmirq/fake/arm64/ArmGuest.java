@@ -4,7 +4,6 @@ package io.kvmirq.fake.arm64;
 import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.ListRegister;
 import io.kvmirq.arch.gic.model.Distributor;
-import io.kvmirq.arch.gic.model.GuestCpuInterface;
 import io.kvmirq.arch.gic.model.InterruptState;
 import io.kvmirq.arch.gic.model.VirtualInterface;
 import io.kvmirq.arch.gic.model.Vpe;
@@ -26,6 +25,8 @@ public final class ArmGuest {
     private static final int PRIORITY_SHIFT = 3;
     /** The answer of IAR if the interrupt with the highest priority is of group 1 and not to be taken by IAR. */
     private static final int OF_GROUP1 = 1022;
+    /** The answer of IAR if there is nothing to take. */
+    private static final int SPURIOUS = 1023;
 
     private final ArmVm vm;
     private final FakeVgic vgic;
@@ -65,7 +66,7 @@ public final class ArmGuest {
             }
         }
         int lpi = takeLpi(best);
-        int taken = best < 0 || lpi != GuestCpuInterface.SPURIOUS ? lpi : take(best);
+        int taken = best < 0 || lpi != SPURIOUS ? lpi : take(best);
         exit();
         return taken;
     }
@@ -99,14 +100,14 @@ public final class ArmGuest {
     /** Takes an LPI of a higher priority than what a list register holds, -1 for none. */
     private int takeLpi(int best) {
         if (vgic.isGicV2()) {
-            return GuestCpuInterface.SPURIOUS;
+            return SPURIOUS;
         }
         OptionalInt taken = vm.lpis()
                 .take(
                         vcpu,
                         priority -> cpu.passes(priority) && (best < 0 || priority >> PRIORITY_SHIFT < priority(best)));
         taken.ifPresent(vm.messages()::take);
-        return taken.orElse(GuestCpuInterface.SPURIOUS);
+        return taken.orElse(SPURIOUS);
     }
 
     private long priority(int register) {

@@ -2,12 +2,11 @@
 /**
  * Models of a VGIC, an ITS and GICv4, with the tables of their registers. Not exported: they change with any version.
  *
- * <p>The VGIC of 2012: a {@link io.kvmirq.arch.gic.model.VgicVm} has a {@link io.kvmirq.arch.gic.model.Distributor},
- * and for each vCPU the list registers that its hardware shows the guest ({@link
- * io.kvmirq.arch.gic.model.VirtualInterface}) and what the guest does with them ({@link
- * io.kvmirq.arch.gic.model.GuestCpuInterface}). One lock guards the distributor and the filling and reading back of
- * list registers. Only the guest and its hardware change a list register without it, and KVM does not touch one while
- * the guest runs.
+ * <p>The VGIC of 2012: a {@link io.kvmirq.arch.gic.model.Distributor}, and for each vCPU the list registers that its
+ * hardware shows the guest ({@link io.kvmirq.arch.gic.model.VirtualInterface}). One lock guards the distributor and the
+ * filling and reading back of list registers. Only the guest and its hardware change a list register without it, and
+ * KVM does not touch one while the guest runs. The vCPUs and guests that the searches of make races play are in the
+ * tests.
  *
  * <p>Messages: an {@link io.kvmirq.arch.gic.model.Its} is what KVM emulates; {@code io.kvmirq.kvm.Its} is the handle of
  * a real one. It takes {@link io.kvmirq.arch.gic.ItsCommand commands} from a ring in {@link

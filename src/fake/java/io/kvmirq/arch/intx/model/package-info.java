@@ -5,8 +5,8 @@
  *
  * <p>An {@link io.kvmirq.arch.intx.model.IntxDevice} asserts a {@link io.kvmirq.arch.intx.model.PhysicalLine}, which
  * any number of devices and up to 64 handlers share. A handler of {@link io.kvmirq.arch.intx.model.VfioIntx} signals
- * the guest. A {@link io.kvmirq.arch.intx.model.GuestLine} is the pin of the guest's interrupt controller. An {@link
- * io.kvmirq.arch.intx.model.IntxVcpu} takes its interrupt and ends it.
+ * the guest. The pin of the guest's interrupt controller and the vCPU that the searches of make races play are in the
+ * tests.
  *
  * <p>The line stays asserted until the guest has served the device. So something has to keep the host quiet until then.
  * There are two ways:
@@ -27,8 +27,7 @@
  * {@link io.kvmirq.arch.intx.model.Resampler} only. The remote IRR of its IOAPIC is in the fake.
  *
  * <p>The state is in {@link io.kvmirq.arch.SharedWords}, so that tests can play any order of accesses. All classes are
- * safe for use by any number of threads after set-up, except that only its own thread calls the methods of a vCPU that
- * need a CPU.
+ * safe for use by any number of threads after set-up.
  *
  * <p>Source: drivers/vfio/pci/vfio_pci_intrs.c, virt/kvm/eventfd.c and kernel/irq of Linux 7.1.
  */
