@@ -14,7 +14,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.Set;
-import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
@@ -26,8 +25,8 @@ import java.util.zip.ZipFile;
  * temporary directory, the cache and the working directory, and tracing instances. The unpacked libraries of the bindings stay, and so do
  * complete files that the command was asked to write.
  *
- * <p>{@code main}: how many kills of each command, the first seed, and for how many seconds to watch whether anything grows
- * at the end. It prints a line for each row of {@link #ROWS}. Exit code 1 if anything is left.
+ * <p>{@code main}: how many kills of each command, the first seed, for how many seconds to watch whether anything grows
+ * at the end, and the names of commands if not all. It prints a line for each row of {@link #ROWS}. Exit code 1 if anything is left.
  */
 final class CrashSearch implements AutoCloseable {
     /** In the environment of each process, so that those that are left are found. */
@@ -36,6 +35,25 @@ final class CrashSearch implements AutoCloseable {
     private static final Path INSTANCES = Path.of("/sys/kernel/tracing/instances");
     /** Calls of KVM from C: it ends by itself in less than a second. */
     private static final String BARE = "target/native/bare";
+
+    /** Makes the file that it is given once it calls. */
+    private static final String CALLS_FOR_EVER = """
+        #include <fcntl.h>
+        #include <stdint.h>
+        #include <sys/eventfd.h>
+        #include <unistd.h>
+        int main(int count, char **calling)
+        {
+            int fd = eventfd(0, EFD_NONBLOCK);
+            uint64_t one = 1;
+            for (int i = 0;; i++) {
+                if (write(fd, &one, sizeof(one)) != sizeof(one))
+                    return count;
+                if (i == 1000)
+                    close(open(calling[1], O_CREAT | O_WRONLY, 0600));
+            }
+        }
+        """;
 
     private static final String NUMBER = "{N}";
 
@@ -96,7 +114,11 @@ final class CrashSearch implements AutoCloseable {
         try (CrashSearch search = ofCommand(seed)) {
             System.out.println("killed  ended before  left  command"
                     + (search.seesInstances() ? "" : "   (tracing instances: not looked at, no tracefs)"));
+            List<String> names = List.of(arguments).subList(3, arguments.length);
             for (List<String> row : ROWS) {
+                if (!names.isEmpty() && !names.contains(row.get(0))) {
+                    continue;
+                }
                 Set<String> found = search.kill(kills, row);
                 left |= !found.isEmpty();
                 System.out.printf(
@@ -105,8 +127,7 @@ final class CrashSearch implements AutoCloseable {
                 found.forEach(one -> System.out.println("        left: " + one));
             }
             Set<String> growing = search.growing(watched);
-            System.out.println("grown in " + watched + " s after all: "
-                    + (growing.isEmpty() ? "nothing" : String.join(", ", growing)));
+            System.out.println("grown after all: " + (growing.isEmpty() ? "nothing" : String.join(", ", growing)));
             left |= !growing.isEmpty();
         }
         System.exit(left ? 1 : 0);
@@ -224,22 +245,33 @@ final class CrashSearch implements AutoCloseable {
         }
     }
 
-    /** The files that become larger in so many seconds. */
+    /**
+     * Leaves a program that calls for ever behind a killed tape command, and watches for so many seconds what grows of
+     * everything that is left.
+     */
     private Set<String> growing(long seconds) throws Exception {
+        Path source = Files.writeString(directory.resolve("calls.c"), CALLS_FOR_EVER);
+        Path calling = directory.resolve("calling");
+        String program = directory.resolve("calls").toString();
+        Machine.compile("-o", program, source.toString());
+        Process tape = start(List.of("tape", "--", program, calling.toString()));
+        while (!Files.exists(calling)) {
+            if (!tape.isAlive()) {
+                throw new IllegalStateException("tape ended with " + tape.exitValue() + " before its program called");
+            }
+            Thread.onSpinWait();
+        }
+        tape.destroyForcibly().waitFor();
         Map<String, Long> before = sizes();
         TimeUnit.SECONDS.sleep(seconds);
-        return sizes().entrySet().stream()
-                .filter(now -> now.getValue() > before.getOrDefault(now.getKey(), 0L))
-                .map(Map.Entry::getKey)
-                .collect(Collectors.toCollection(TreeSet::new));
+        Map<String, Long> after = sizes();
+        System.out.println("watched for " + seconds + " s: " + processes().size()
+                + " processes, among them the program of a" + " killed tape command, and " + after.size() + " sizes");
+        return CrashWatch.grown(before, after);
     }
 
-    private Map<String, Long> sizes() throws IOException {
-        Map<String, Long> sizes = new TreeMap<>();
-        for (Path file : files()) {
-            sizes.put(file.toString(), Files.size(file));
-        }
-        return sizes;
+    Map<String, Long> sizes() throws IOException {
+        return CrashWatch.sizes(files(), processes());
     }
 
     @Override
