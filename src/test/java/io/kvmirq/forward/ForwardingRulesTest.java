@@ -23,6 +23,7 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.Orders;
 import io.kvmirq.vfio.ArmedLine;
 import io.kvmirq.vfio.ArmedVectors;
+import io.kvmirq.testing.Warnings;
 import io.kvmirq.vfio.VfioDevice;
 import java.lang.reflect.Method;
 import java.lang.reflect.Parameter;
@@ -310,6 +311,22 @@ class ForwardingRulesTest {
             world.hardware.sendMessage(0);
             assertThat(world.first.isRequested(vector(0x30))).isTrue();
         }
+    }
+
+    @Test
+    void warningInTheLogNamesTheLineOfTheUser() {
+        device.close();
+        world.kernel.traceHandles(() -> "MyVmm.java:33");
+        List<String> said = Warnings.of(() -> {
+            try (VfioDevice alone = VfioDevice.open(world.kernel, NIC)) {
+                Forwarding.of(world.vm, alone).close();
+            }
+        });
+        assertThat(said)
+                .singleElement()
+                .asString()
+                .startsWith("KVM was not given the file of 0000:3b:00.0 ")
+                .endsWith(" (at MyVmm.java:33)");
     }
 
     // A killed process
