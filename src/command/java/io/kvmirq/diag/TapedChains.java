@@ -60,6 +60,11 @@ public final class TapedChains {
         return new TapedChains(TapedVmm.of(tape, call), host);
     }
 
+    /** The number of the last call on the tape, also if an earlier one was the last that counts. */
+    public long lastCall() {
+        return vmm.lastOnTape();
+    }
+
     /**
      * The names of the devices, such as {@code 0000:3b:00.0}; of one that was opened by its own file, such as {@code
      * /dev/vfio/devices/vfio0}, the path if the host does not show its address.

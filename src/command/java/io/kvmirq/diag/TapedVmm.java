@@ -86,8 +86,12 @@ final class TapedVmm {
                 vmm.see(line.get());
                 line = reader.next();
             }
+            vmm.lastOnTape = vmm.calls;
             // A rest that is no tape is told, too.
             while (line.isPresent()) {
+                if (line.get() instanceof TapeLine.Call call) {
+                    vmm.lastOnTape = call.number();
+                }
                 line = reader.next();
                 vmm.more = true;
             }
@@ -96,6 +100,7 @@ final class TapedVmm {
     }
 
     private boolean more;
+    private long lastOnTape;
 
     /** Whether the tape goes on. */
     boolean goesOn() {
@@ -105,6 +110,11 @@ final class TapedVmm {
     /** The number of the last call. */
     long calls() {
         return calls;
+    }
+
+    /** The number of the last call on the tape, which goes on after {@link #calls}. */
+    long lastOnTape() {
+        return lastOnTape;
     }
 
     boolean isX86() {

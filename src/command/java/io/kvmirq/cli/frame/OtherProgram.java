@@ -31,11 +31,19 @@ public final class OtherProgram {
      * @throws UnreadableInputException when there is no such program
      */
     public static Path find(String name) {
+        if (name.isEmpty()) {
+            throw new UnreadableInputException("cannot run the program: its name is empty");
+        }
         try {
-            return places(name)
+            Path found = places(name)
                     .findFirst()
                     .orElseThrow(
                             () -> new UnreadableInputException("cannot run " + Foreign.shown(name) + ": not found"));
+            if (Files.isDirectory(found)) {
+                throw new UnreadableInputException(
+                        "cannot run " + Foreign.shown(name) + ": it is a directory; name a program in it");
+            }
+            return found;
         } catch (InvalidPathException e) {
             throw new UnreadableInputException("cannot run " + Foreign.shown(name) + ": no file has such a name", e);
         }
@@ -46,7 +54,7 @@ public final class OtherProgram {
                 ? Stream.of(Path.of(name)).filter(Files::exists)
                 : Stream.of(System.getenv().getOrDefault("PATH", "").split(":"))
                         .map(directory -> Path.of(directory, name))
-                        .filter(Files::isExecutable);
+                        .filter(file -> Files.isExecutable(file) && !Files.isDirectory(file));
     }
 
     /** Gives the program the locale in which the user started this command. */

@@ -270,20 +270,25 @@ public final class ExplainCommand implements Command {
     private static List<Chain> taped(HostFacts host, Question question, ParseResult arguments)
             throws HostChoice.AbsentException {
         Path file = question.tape().orElseThrow();
+        Optional<Long> call = Optional.ofNullable(arguments.matchedOptionValue("--at", null));
         TapedChains taped;
         try {
-            taped = TapedChains.of(file, host, Optional.ofNullable(arguments.matchedOptionValue("--at", null)));
+            taped = TapedChains.of(file, host, call);
         } catch (TapeException e) {
             throw new HostChoice.AbsentException(FileSentence.shown(file) + ": " + e.getMessage());
         } catch (IOException e) {
             throw new HostChoice.AbsentException(FileSentence.cannotRead(file, e));
+        }
+        if (call.isPresent() && (call.get() < 1 || call.get() > taped.lastCall())) {
+            throw new HostChoice.AbsentException(FileSentence.shown(file) + " has no call " + call.get()
+                    + ": expected 1 to " + taped.lastCall());
         }
         List<Chain> chains = taped.chains(question.device().map(PciAddress::toString), question.vector());
         if (chains.isEmpty()) {
             List<String> devices = taped.devices();
             throw new HostChoice.AbsentException(FileSentence.shown(file) + " has no device of VFIO"
                     + (devices.isEmpty()
-                            ? ": the VMM opened none"
+                            ? ": the VMM opened none" + call.map(at -> " until call " + at).orElse("")
                             : " " + question.device().map(PciAddress::toString).orElse("") + "; it has "
                                     + devices.stream().map(Foreign::quoted).collect(Collectors.joining(", "))));
         }

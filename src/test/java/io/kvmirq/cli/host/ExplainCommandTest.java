@@ -477,6 +477,10 @@ class ExplainCommandTest {
                 "--tape TAPE --vm web     | 2 | --tape and --vm exclude each other: give one of them. See kvmirq"
                         + " explain --help",
                 "0000:3b:00.0 --at 3      | 2 | --at is a call of a tape: add --tape FILE. See kvmirq explain --help",
+                "--tape TAPE --at 0       | 3 | TAPE has no call 0: expected 1 to 32",
+                "--tape TAPE --at -1      | 3 | TAPE has no call -1: expected 1 to 32",
+                "--tape TAPE --at 33      | 3 | TAPE has no call 33: expected 1 to 32",
+                "--tape TAPE --at 1       | 3 | TAPE has no device of VFIO: the VMM opened none until call 1",
                 "--tape TAPE 0000:3b:00.1 | 3 | TAPE has no device of VFIO 0000:3b:00.1; it has '0000:3b:00.0'",
                 "--tape /no/tape          | 3 | cannot read /no/tape: no such file"
             })

@@ -145,6 +145,24 @@ class TapeLimitsIT {
                 .isEqualTo("kvmirq: cannot run " + file + ": permission denied; chmod +x lets a file run\n");
     }
 
+    @Test
+    void directoryAndAnEmptyNameAreNoPrograms() {
+        for (String command : List.of("tape", "fault")) {
+            List<String> words = command.equals("tape") ? List.of("tape", "--") : List.of("fault", "KVM_RUN=EINTR", "--");
+            assertThat(refusal(words, temporary.toString()))
+                    .isEqualTo("kvmirq: cannot run " + temporary + ": it is a directory; name a program in it\n");
+            assertThat(refusal(words, "")).isEqualTo("kvmirq: cannot run the program: its name is empty\n");
+        }
+    }
+
+    private static String refusal(List<String> words, String program) {
+        List<String> all = new ArrayList<>(words);
+        all.add(program);
+        return Cli.run(all.toArray(String[]::new))
+                .exited(ExitCode.COULD_NOT_RUN)
+                .err();
+    }
+
     /** Makes calls, links a file to its number, and waits for a file; then once more. */
     private static final String CALLS_TWICE = """
         #include <stdint.h>
