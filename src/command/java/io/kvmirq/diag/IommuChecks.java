@@ -166,7 +166,7 @@ final class IommuChecks {
                     "not-shown",
                     new Fact.Unknown<>(
                             "/proc/interrupts cannot be read",
-                            "run as root, or mount /proc; a copy of a host needs its proc/interrupts"));
+                            "run as root, or mount /proc; a copy of a host needs its proc/interrupts, which tar copies empty"));
         }
         if (host.isArm()) {
             return host.interrupts().get().hasChip("ITS")

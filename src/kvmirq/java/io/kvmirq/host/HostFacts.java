@@ -92,7 +92,7 @@ public final class HostFacts {
     }
 
     /**
-     * The host irqs. Empty if {@code /proc/interrupts} cannot be read.
+     * The host irqs. Empty if {@code /proc/interrupts} cannot be read, or has no row.
      *
      * @throws UncheckedIOException if it has no end
      */

@@ -111,12 +111,14 @@ public final class HostInterrupts implements HostIrqs {
      * Reads pieces of whole lines. A line that is longer than a piece does not come from the kernel, and is left out.
      *
      * @throws UncheckedIOException if there are more than {@link #LONGEST} bytes
+     * @throws IOException also if there is no row, as in a copy by tar, for which files of /proc have 0 bytes
      */
     static HostInterrupts read(InputStream in) throws IOException {
         HostInterrupts all = new HostInterrupts();
         byte[] piece = new byte[PIECE];
         int filled = 0;
         boolean inLongLine = false;
+        boolean hasRow = false;
         long total = 0;
         for (int read = in.read(piece); read >= 0; read = in.read(piece, filled, PIECE - filled)) {
             filled += read;
@@ -125,6 +127,9 @@ public final class HostInterrupts implements HostIrqs {
                 String text = "/proc/interrupts is longer than " + (LONGEST >> MEBI)
                         + " MiB, or grows while it is read: expected a copy of the kernel's file; copy it again";
                 throw new UncheckedIOException(text, new IOException(text));
+            }
+            for (int i = filled - read; !hasRow && i < filled; i++) {
+                hasRow = piece[i] == ':';
             }
             int end = filled;
             while (end > 0 && piece[end - 1] != '\n') {
@@ -140,6 +145,9 @@ public final class HostInterrupts implements HostIrqs {
                 filled = end == 0 ? 0 : filled - end;
                 System.arraycopy(piece, end, piece, 0, filled);
             }
+        }
+        if (!hasRow) {
+            throw new IOException("/proc/interrupts has no row");
         }
         all.keep(Arrays.copyOf(piece, inLongLine ? 0 : filled));
         return all;

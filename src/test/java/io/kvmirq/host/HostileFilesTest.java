@@ -8,6 +8,7 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.cli.Cli;
 import io.kvmirq.testing.CpuTime;
+import java.io.IOException;
 import java.io.InputStream;
 import java.io.RandomAccessFile;
 import java.io.UncheckedIOException;
@@ -100,6 +101,20 @@ class HostileFilesTest {
         assertThat(ended.err().lines()).hasSize(1);
     }
 
+    /** For tar, files of /proc have 0 bytes; a damaged copy may have any. */
+    @ParameterizedTest
+    @ValueSource(strings = {"", "\0\0\0", "           CPU0\n"})
+    void interruptsWithoutARowAreNotShown(String text) throws IOException {
+        Files.createDirectories(temporary.resolve("proc"));
+        Files.createDirectories(temporary.resolve("sys/bus/pci/devices"));
+        Files.writeString(temporary.resolve("proc/interrupts"), text);
+        String root = temporary.toString();
+        Cli.Ended listed = Cli.run("list", "--root", root).exited(3);
+        assertThat(listed.err()).isEqualTo("kvmirq: /proc/interrupts cannot be read, or is empty, as in a copy by tar: copy it with cat\n");
+        assertThat(Cli.run("doctor", "--check", "remapping", "--root", root).out())
+                .matches("(?s)UNKNOWN +remapping +/proc/interrupts cannot be read\n.*");
+    }
+
     /** Half a table is none. */
     @Test
     void textThatWouldBeCutIsNotRead() {
@@ -113,8 +128,10 @@ class HostileFilesTest {
     void lineWithoutAnEndIsLeftOut() {
         byte[] text = new byte[40 << 20];
         Arrays.fill(text, (byte) ' ');
+        byte[] row = bytes("\n 27:  5  IO-APIC  22-fasteoi  vfio-intx(0000:00:04.0)\n");
+        System.arraycopy(row, 0, text, text.length - row.length, row.length);
         HostFacts host = new HostFacts(HostFiles.of(Map.of("proc/interrupts", text), Map.of()));
-        assertThat(host.interrupts().orElseThrow().armed()).isEmpty();
+        assertThat(host.interrupts().orElseThrow().armed()).hasSize(1);
     }
 
     @Test

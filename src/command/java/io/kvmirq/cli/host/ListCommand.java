@@ -110,7 +110,7 @@ public final class ListCommand implements Command {
             return ExitCode.COULD_NOT_RUN;
         }
         if (host.interrupts().isEmpty()) {
-            terminal.complain("/proc/interrupts cannot be read");
+            terminal.complain("/proc/interrupts cannot be read, or is empty, as in a copy by tar: copy it with cat");
             return ExitCode.COULD_NOT_RUN;
         }
         if (live.isEmpty()) {
