@@ -68,9 +68,19 @@ public final class FakeMessages {
 
     /**
      * The broken rules of the ledger, in words. The list is always empty, unless the fake has a bug. A message breaks a
-     * rule that waits although nothing stops it: in the count of an eventfd that has an irqfd, at a worker of KVM, or
-     * as a vLPI of a vCPU that sleeps. A request in IRR and a posted one are not looked at, and neither is a message
-     * that the program has read: see {@link #waiting}.
+     * rule if it waits although nothing stops it:
+     *
+     * <ul>
+     *   <li>in the count of an eventfd that has an irqfd, or at a worker of KVM
+     *   <li>as a vLPI of a vCPU that sleeps
+     *   <li>as a posted request, or as a request in IRR that the LAPIC would deliver, of a vCPU that sleeps in KVM with
+     *       interrupts on. Profiles that name no interrupt hardware do not tell which vCPU sleeps
+     *   <li>on VT-d in PIR, if no one is told of it: with ON and SN clear, or while the vCPU is in the guest, or loaded
+     *       with SN set; and in the guest behind RVI
+     * </ul>
+     *
+     * <p>Other requests wait for the vCPU: for its guest, or for its thread to run. A message that the program has read
+     * waits for the program: see {@link #waiting}.
      */
     public List<String> brokenRules() {
         return time.locked(() -> {

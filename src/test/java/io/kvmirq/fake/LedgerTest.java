@@ -148,6 +148,57 @@ class LedgerTest {
         assertThat(fake.lost()).isEmpty();
     }
 
+    /** As at rest in each state of a vCPU: nothing waits whose way is open. */
+    @ParameterizedTest
+    @ValueSource(strings = {"vtd-posting", "6.12,vtd-posting", "amd-avic", "6.1,amd-avic"})
+    void postedMessageWaitsForNothingButItsVcpu(String profile) {
+        use(profile);
+        FakePciDevice nic = nic();
+        VfioDevice device = device();
+        EventFd event = made.add(EventFd.create(kernel));
+        made.add(vm.assignIrqfd(event, route()));
+        device.msix(0, 4).arm(upTo(event));
+        FakeVcpu guest = fake.vcpus().get(0);
+        List<Runnable> states = List.of(
+                () -> guest.load(1),
+                guest::enterGuest,
+                guest::takeInterrupt,
+                guest::preempt,
+                () -> guest.load(1),
+                () -> takeAllAndBlock(guest),
+                guest::preempt,
+                () -> guest.load(2),
+                () -> takeAllAndBlock(guest));
+        for (Runnable state : states) {
+            state.run();
+            assertThat(fake.messages().brokenRules()).isEmpty();
+            nic.sendMessage(3);
+            assertThat(fake.messages().brokenRules()).isEmpty();
+        }
+    }
+
+    private static void takeAllAndBlock(FakeVcpu guest) {
+        guest.enterGuest();
+        while (guest.takeInterrupt().isPresent()) {
+            guest.enterGuest();
+        }
+        assertThat(guest.block()).isTrue();
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"vtd-posting", "amd-avic"})
+    void requestInIrrWakesAVcpuThatSleeps(String profile) {
+        use(profile);
+        EventFd event = made.add(EventFd.create(kernel));
+        made.add(vm.assignIrqfd(event, route()));
+        FakeVcpu guest = fake.vcpus().get(0);
+        guest.load(1);
+        assertThat(guest.block()).isTrue();
+        event.signal();
+        counts(1, 0, 0, 1, 0, 0);
+        assertThat(guest.state()).isNotEqualTo(FakeVcpu.State.BLOCKED);
+    }
+
     @Test
     void messageOfMaskedVectorWaitsAsPendingBitUntilTheDeviceIsReset() {
         FakePciDevice nic = nic();

@@ -208,6 +208,12 @@ final class AvicMachine extends PostingMachine {
             return vcpu.isRequested(vector) || vcpu.isInService(vector);
         }
 
+        /** Each VMRUN looks at the IRR of the page. */
+        @Override
+        boolean isStuck(int vector) {
+            return false;
+        }
+
         @Override
         public Optional<Long> physicalEntry() {
             return Optional.of(vcpu.shadowEntry());

@@ -31,6 +31,8 @@ public abstract class PostingVcpu {
 
     private final SharedWords taken = SharedWords.of(new long[PiDescriptor.PIR_WORDS]);
     private boolean inRun;
+    /** Whether the guest had interrupts on when the vCPU last blocked. */
+    private boolean interruptible;
 
     PostingVcpu(PostingMachine host, int index, VcpuThread thread, Consumer<SharedWords> take, VirtualLapic lapic) {
         this.host = host;
@@ -39,7 +41,9 @@ public abstract class PostingVcpu {
         this.take = take;
         this.lapic = lapic;
         this.posted = new MessagePlace(
-                this::isPosted, vector -> "the posted requests of " + id() + ", " + new InterruptVector(vector));
+                this::isPosted,
+                vector -> isPosted(vector) && (isWaitingForInterrupts() || isStuck(vector)),
+                vector -> "the posted requests of " + id() + ", " + new InterruptVector(vector));
     }
 
     // The vendor's part
@@ -69,6 +73,9 @@ public abstract class PostingVcpu {
 
     /** Whether the hardware has a request that is not in the LAPIC's IRR. */
     abstract boolean isPosted(int vector);
+
+    /** Whether no later step of the vCPU, of KVM or of hardware takes a posted request, as the state is at rest. */
+    abstract boolean isStuck(int vector);
 
     /** The descriptor, on Intel. */
     public Optional<PostedInterruptDescriptor> descriptor() {
@@ -109,6 +116,11 @@ public abstract class PostingVcpu {
 
     public final boolean isAsleep() {
         return thread.isAsleep();
+    }
+
+    /** Whether it sleeps in KVM with interrupts on: a request that its LAPIC would deliver has to wake it. */
+    public final boolean isWaitingForInterrupts() {
+        return thread.isAsleep() && interruptible;
     }
 
     public final boolean isLoaded() {
@@ -195,22 +207,23 @@ public abstract class PostingVcpu {
         }
     }
 
-    /** @param interruptible whether the guest has interrupts on */
-    public final boolean block(boolean interruptible) {
+    /** @param interruptsOn whether the guest has interrupts on */
+    public final boolean block(boolean interruptsOn) {
         exit();
         load();
         drain();
-        if (interruptible && lapic.hasInterrupt()) {
+        if (interruptsOn && lapic.hasInterrupt()) {
             return false;
         }
-        boolean sleeps = thread.block(interruptible);
+        interruptible = interruptsOn;
+        boolean sleeps = thread.block(interruptsOn);
         host.settle();
         return sleeps && thread.isAsleep();
     }
 
     /** In KVM_RUN: its guest halts, until it is woken. */
-    public final void halt(boolean interruptible) {
-        boolean asleep = block(interruptible);
+    public final void halt(boolean interruptsOn) {
+        boolean asleep = block(interruptsOn);
         while (asleep) {
             host.time().awaitChange();
             asleep = thread.isAsleep();

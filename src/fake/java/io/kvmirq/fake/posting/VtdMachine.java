@@ -128,6 +128,15 @@ final class VtdMachine extends PostingMachine {
         };
     }
 
+    /**
+     * Whether a request stays in PIR. A vCPU syncs only if ON is set, and sets ON itself only when it clears SN. A
+     * processor in the guest takes each notification at once.
+     */
+    static boolean isStuck(PiDescriptor pid, int vector, boolean loaded, boolean inGuest) {
+        return pid.snapshot().isRequested(new InterruptVector(vector))
+                && (inGuest || !pid.isOn() && !pid.isSuppressed() || loaded && pid.isSuppressed());
+    }
+
     private final class Guest extends PostingGuest {
         private final PostedVm vm = new PostedVm(cpus(), VCPUS, true, kernel);
 
@@ -190,6 +199,14 @@ final class VtdMachine extends PostingMachine {
         @Override
         boolean isPosted(int vector) {
             return vcpu.isInIrr(vector) || vcpu.descriptor().snapshot().isRequested(new InterruptVector(vector));
+        }
+
+        /** In the guest the processor looks at RVI, not at the IRR. */
+        @Override
+        boolean isStuck(int vector) {
+            boolean inGuest = isInGuest();
+            boolean unseen = inGuest && vcpu.isInIrr(vector) && vector > vcpu.rvi();
+            return unseen || VtdMachine.isStuck(vcpu.descriptor(), vector, isLoaded(), inGuest);
         }
 
         @Override

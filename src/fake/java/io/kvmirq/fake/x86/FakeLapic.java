@@ -74,7 +74,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         this.all = all;
         this.vcpuId = vcpuId;
         this.events = new VcpuEvents(vm.host());
-        messages = new LapicMessages(vm.host().ledger(), requested, vcpuId);
+        messages = new LapicMessages(vm.host().ledger(), requested, vcpuId, this::hasToWake);
         timer = new LapicTimer(vm, this, registers);
         registers.putInt(LapicPage.ID_AT, vcpuId << XAPIC_ID);
         reset();
@@ -134,6 +134,14 @@ final class FakeLapic implements LocalApic, VirtualLapic {
     public boolean hasInterrupt() {
         int vector = requested.highest();
         return present && vector >= 0 && (vector & 0xf0) > registers.getInt(LapicPage.PPR_AT);
+    }
+
+    /** Whether the vCPU sleeps in KVM although this request can be delivered. */
+    private boolean hasToWake(int vector) {
+        return hardware != null
+                && hardware.isWaitingForInterrupts()
+                && present
+                && (vector & 0xf0) > registers.getInt(LapicPage.PPR_AT);
     }
 
     /** A wanted scan kicks the vCPU, so that it is done before the guest takes anything. */

@@ -5,6 +5,7 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.fake.file.Ledger;
 import io.kvmirq.fake.file.MessagePlace;
 import java.util.Arrays;
+import java.util.function.IntPredicate;
 
 /** The messages of devices and eventfds that are requests in the IRR of a LAPIC. */
 final class LapicMessages {
@@ -16,11 +17,12 @@ final class LapicMessages {
     /** The requests that the program knows: from KVM_GET_LAPIC, or of KVM_SET_LAPIC. */
     private final int[] shown = new int[WORDS];
 
-    LapicMessages(Ledger ledger, VectorSet requested, int vcpuId) {
+    /** @param wakes whether a request has to wake the vCPU, which sleeps */
+    LapicMessages(Ledger ledger, VectorSet requested, int vcpuId, IntPredicate wakes) {
         this.ledger = ledger;
         this.requested = requested;
         this.place = new MessagePlace(
-                requested::has, vector -> "IRR of vcpu " + vcpuId + ", " + new InterruptVector(vector));
+                requested::has, wakes, vector -> "IRR of vcpu " + vcpuId + ", " + new InterruptVector(vector));
     }
 
     /** The message that is on its way is a request now. */
