@@ -25,7 +25,6 @@ import java.util.List;
 import java.util.function.IntSupplier;
 import java.util.function.LongSupplier;
 import java.util.function.ToLongFunction;
-import org.jspecify.annotations.Nullable;
 
 /**
  * The fake kernel's system calls. A call holds the lock of {@link FakeTime} until it returns, and releases it while it
@@ -256,28 +255,20 @@ abstract class SystemCalls implements Libc {
     /** Signals pass here, so that nothing is allocated. */
     @Override
     public long write(int fd, long from, long length) {
-        begin("write", 0, fd);
-        try (time) {
+        time.enter();
+        try {
+            host.rules().begin();
+            host.ledger().beginWrite(fd);
             FakeFile file = files.get(fd);
-            long result = answered("write", 0, fd, writeLocked(file, from, length));
+            int refused = file == null ? refuse(FileAnswer.FD_NOT_OPEN) : refusesToWrite(file, from, length, 0);
+            long result = answered("write", 0, fd, file == null || refused < 0 ? refused : file.write(from, length));
             host.ledger().endSignal();
             return result;
-        }
-    }
-
-    private long writeLocked(@Nullable FakeFile file, long from, long length) {
-        if (file == null) {
-            return refuse(FileAnswer.FD_NOT_OPEN);
-        }
-        int refused = refusesToWrite(file, from, length, 0);
-        if (refused < 0) {
-            return refused;
-        }
-        try {
-            return file.write(from, length);
         } catch (RuntimeException | Error e) {
             host.ledger().threw();
             throw e;
+        } finally {
+            time.close();
         }
     }
 

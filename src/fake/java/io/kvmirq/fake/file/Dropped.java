@@ -13,7 +13,10 @@ final class Dropped {
     /** More are only counted: a test that loses so many has seen enough. */
     private static final int MOST = 64;
 
-    private static final String NO_CALL = "";
+    /** In place of the number of an ioctl: no call is under way, or a write(2). */
+    private static final long NONE = -1;
+
+    private static final long WRITE = -2;
 
     private final List<String> lost = new ArrayList<>();
     /** Interrupts that are no messages, or that were not sent. */
@@ -21,8 +24,10 @@ final class Dropped {
 
     private final List<String> ended = new ArrayList<>();
     private Supplier<String> caller = () -> "";
-    private String call = NO_CALL;
-    private long request;
+    /** Of a call that is no write(2): each signal is one, and stores no reference here. */
+    private String call = "";
+
+    private long request = NONE;
     private int descriptor;
     /** Of the first call since the last audit that had none; -1 for none. */
     private int unaudited = -1;
@@ -47,6 +52,12 @@ final class Dropped {
         descriptor = fd;
     }
 
+    /** A write(2) begins. */
+    void beginWrite(int fd) {
+        request = WRITE;
+        descriptor = fd;
+    }
+
     String call() {
         return call;
     }
@@ -61,13 +72,13 @@ final class Dropped {
 
     /** An audited call ends. */
     void end() {
-        call = NO_CALL;
+        request = NONE;
         unaudited = -1;
     }
 
     /** A write(2) ends. */
     void endUnaudited() {
-        call = NO_CALL;
+        request = NONE;
         if (unaudited < 0) {
             unaudited = descriptor;
         }
@@ -146,14 +157,18 @@ final class Dropped {
     }
 
     private String callText() {
-        if (call.equals(NO_CALL)) {
+        if (request == NONE) {
             return "outside of a call";
+        }
+        String of = descriptor < 0 ? "" : " of descriptor " + descriptor;
+        if (request == WRITE) {
+            return "call write" + of;
         }
         String names = UapiTable.find(request).stream()
                 .map(UapiTable.Request::name)
                 .distinct()
                 .collect(Collectors.joining(" or "));
-        return "call " + (names.isEmpty() ? call : names) + (descriptor < 0 ? "" : " of descriptor " + descriptor);
+        return "call " + (names.isEmpty() ? call : names) + of;
     }
 
     List<String> lost() {

@@ -58,7 +58,7 @@ public final class EventFile extends FakeFile implements MessageSource {
         if (memory == null) {
             return host.refuse(FileAnswer.FAULT);
         }
-        long add = memory.getLong(host.memory().offset(from));
+        long add = memory.getLong(host.memory().offsetInFound(from));
         if (add == FULL) {
             return host.refuse(FileAnswer.EVENTFD_ALL_ONES);
         }
@@ -69,7 +69,10 @@ public final class EventFile extends FakeFile implements MessageSource {
             host.note(FileAnswer.EVENTFD_BLOCKS);
             host.time().awaitChange();
         }
-        signalFirst(add);
+        if (add != 0) {
+            ledger.signal(source(), this);
+        }
+        signal(add);
         return Long.BYTES;
     }
 
@@ -80,12 +83,16 @@ public final class EventFile extends FakeFile implements MessageSource {
     /** A program, or a guest through an ioeventfd, signals: the first place that its message comes to. */
     public void signalFirst(long add) {
         if (add != 0) {
-            if (source == Ledger.UNKNOWN) {
-                source = ledger.register(this);
-            }
-            ledger.signal(source, this);
+            ledger.signal(source(), this);
         }
         signal(add);
+    }
+
+    private int source() {
+        if (source == Ledger.UNKNOWN) {
+            source = ledger.register(this);
+        }
+        return source;
     }
 
     /** Signals as the kernel does for a device or a resamplefd; the count saturates. */

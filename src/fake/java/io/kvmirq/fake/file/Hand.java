@@ -4,26 +4,33 @@ package io.kvmirq.fake.file;
 import org.jspecify.annotations.Nullable;
 
 /** The messages that are on their way, and the counts of those that were. */
-final class Hand {
-    private final Sources sources = new Sources();
+final class Hand extends Sources {
+    private static final int SOURCE = -1;
+
     /** How often the messages have come somewhere. */
     private int came;
-    /** Their last place; null for their source. */
+    /** Their last place, unless the slot is {@link #SOURCE}. */
     private @Nullable MessagePlace from;
 
-    private int fromSlot;
+    private int fromSlot = SOURCE;
+    private boolean sends;
 
     private long sent;
     private long taken;
     private long merged;
 
-    boolean isEmpty() {
-        return sources.isEmpty();
+    /** Whether messages are on their way, or the program is about to send some. */
+    boolean isBusy() {
+        return sends || !isEmpty();
     }
 
-    /** The first source from an id on; -1 if there is none. */
-    int next(int id) {
-        return sources.next(id);
+    /** Whether the messages are those that the program sends, or has sent. */
+    boolean sends() {
+        return sends;
+    }
+
+    void setSends(boolean on) {
+        sends = on;
     }
 
     boolean hasCome() {
@@ -31,18 +38,28 @@ final class Hand {
     }
 
     String lastPlace() {
-        return from == null ? "its source" : from.name(fromSlot);
+        return from == null || fromSlot == SOURCE ? "its source" : from.name(fromSlot);
     }
 
-    void setFrom(@Nullable MessagePlace place, int slot) {
+    void setFrom(MessagePlace place, int slot) {
         from = place;
         fromSlot = slot;
     }
 
+    void setFromSource() {
+        fromSlot = SOURCE;
+    }
+
     void send(int source) {
         sent++;
-        from = null;
-        add(source);
+        fromSlot = SOURCE;
+        put(source);
+    }
+
+    /** The only message comes to a place where its source has another one. */
+    void comesToAnother() {
+        came = 1;
+        merged++;
     }
 
     /** A message was not sent after all. */
@@ -50,8 +67,9 @@ final class Hand {
         sent--;
     }
 
-    void add(int source) {
-        if (!sources.add(source)) {
+    /** Two messages of one source are one. */
+    void put(int source) {
+        if (!add(source)) {
             merged++;
         }
     }
@@ -59,18 +77,14 @@ final class Hand {
     /** The messages come to a place. From the second one on, that is a copy of each. */
     void comes() {
         if (came > 0) {
-            sent += sources.size();
+            sent += size();
         }
         came++;
     }
 
     void drop() {
-        sources.clear();
+        clear();
         came = 0;
-    }
-
-    int size() {
-        return sources.size();
     }
 
     void countTaken(int messages) {

@@ -55,7 +55,7 @@ public final class Ledger {
             return;
         }
         for (int id = there.next(0); id >= 0; id = there.next(id + 1)) {
-            hand.add(id);
+            hand.put(id);
         }
         waiting.clear(place, slot);
         hand.setFrom(place, slot);
@@ -70,6 +70,20 @@ public final class Ledger {
         for (int id = hand.next(0); id >= 0; id = hand.next(id + 1)) {
             hand.countMerged(waiting.add(place, slot, id) ? 0 : 1);
         }
+    }
+
+    /**
+     * As {@link #put}, of a message that is alone and meets another one of its source, alone too: the usual case.
+     *
+     * @return whether it is that case; else nothing was done
+     */
+    public boolean putToAnother(MessagePlace place, int slot) {
+        int only = hand.only();
+        boolean meets = only >= 0 && place.onlyAt(slot) == only && !hand.hasCome();
+        if (meets) {
+            hand.comesToAnother();
+        }
+        return meets;
     }
 
     /** The messages in the hand come to their end: to a line, a reader or a vCPU. */
@@ -220,6 +234,14 @@ public final class Ledger {
         dropped.begin(call, request, fd);
     }
 
+    /** As {@link #begin}, for a write(2). */
+    public void beginWrite(int fd) {
+        if (hand.isBusy()) {
+            threw();
+        }
+        dropped.beginWrite(fd);
+    }
+
     /** A call or a timer threw an exception. */
     public void threw() {
         settleRest("a call threw an exception while it was on its way");
@@ -227,16 +249,18 @@ public final class Ledger {
 
     /** The program still has the message that it was about to send. */
     private void settleRest(String why) {
-        if (program.sends()) {
+        if (hand.sends()) {
             program.sent();
-        } else if (!hand.isEmpty()) {
+        } else {
             settle(why);
         }
     }
 
     /** A call that only signals ends: {@link #end} without its audit. */
     public void endSignal() {
-        settleRest("it came nowhere");
+        if (hand.isBusy()) {
+            settleRest("it came nowhere");
+        }
         dropped.endUnaudited();
     }
 

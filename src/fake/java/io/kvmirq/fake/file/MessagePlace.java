@@ -81,7 +81,19 @@ public final class MessagePlace {
     /** The sources of the messages in a slot; null if there are none. */
     @Nullable
     Sources filledAt(int slot) {
-        return slot < slots.length && filled.get(slot) ? slots[slot] : null;
+        Sources there = slot < slots.length ? slots[slot] : null;
+        return there == null || there.isEmpty() ? null : there;
+    }
+
+    /** The source of the only message in a slot; {@link Sources#NONE} if there is none or several. */
+    int onlyAt(int slot) {
+        Sources there = slot < slots.length ? slots[slot] : null;
+        return there == null ? Sources.NONE : there.only();
+    }
+
+    /** Whether a slot has a message. */
+    public boolean has(int slot) {
+        return filledAt(slot) != null;
     }
 
     void setFilled(int slot, boolean on) {

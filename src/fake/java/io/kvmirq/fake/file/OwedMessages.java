@@ -22,6 +22,10 @@ final class OwedMessages {
         this.dropped = dropped;
     }
 
+    boolean isEmpty() {
+        return owed.isEmpty();
+    }
+
     /** A message is lost. The sentence about it may be empty. */
     void add(int source, MessageSource event, String sentence) {
         forget(source);
@@ -53,7 +57,7 @@ final class OwedMessages {
             if (one.event == event || waiting.source(one.source).signals(event)) {
                 owed.remove(i);
                 dropped.found(one.sentence);
-                hand.add(one.source);
+                hand.put(one.source);
                 any = true;
             }
         }

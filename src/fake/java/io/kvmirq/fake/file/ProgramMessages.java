@@ -11,8 +11,6 @@ final class ProgramMessages {
     private final OwedMessages owed;
     private final Dropped dropped;
     private final HeldMessages held = new HeldMessages();
-    /** Whether the messages in the hand are those of {@link #send}. */
-    private boolean sends;
 
     ProgramMessages(Hand hand, WaitingMessages waiting, OwedMessages owed, Dropped dropped) {
         this.hand = hand;
@@ -66,12 +64,20 @@ final class ProgramMessages {
 
     /** As {@link Ledger#signal}. */
     void signal(int source, MessageSource event) {
-        hand.setFrom(null, 0);
+        if (held.isEmpty() && owed.isEmpty()) {
+            hand.send(source);
+        } else {
+            signalAgain(source, event);
+        }
+    }
+
+    private void signalAgain(int source, MessageSource event) {
+        hand.setFromSource();
         boolean again = owed.signal(event);
         for (int i = held.count() - 1; i >= 0; i--) {
             int id = held.id(i);
             if (held.event(i) == event || waiting.source(id).signals(event)) {
-                hand.add(id);
+                hand.put(id);
                 hand.setFrom(held.place(), 0);
                 release(id);
                 again = true;
@@ -84,7 +90,7 @@ final class ProgramMessages {
 
     /** As {@link Ledger#sendByProgram}. */
     void send() {
-        sends = true;
+        hand.setSends(true);
         if (held.isEmpty()) {
             hand.send(WaitingMessages.PROGRAM);
             return;
@@ -92,18 +98,14 @@ final class ProgramMessages {
         long read = held.lastRead();
         for (int i = held.count() - 1; i >= 0; i--) {
             if (held.read(i) == read) {
-                hand.add(held.id(i));
+                hand.put(held.id(i));
             }
         }
     }
 
-    boolean sends() {
-        return sends;
-    }
-
     /** As {@link Ledger#sentByProgram}. */
     void sent() {
-        sends = false;
+        hand.setSends(false);
         for (int id = hand.next(0); id >= 0; id = hand.next(id + 1)) {
             if (hand.hasCome() && id != WaitingMessages.PROGRAM) {
                 release(id);

@@ -4,25 +4,30 @@ package io.kvmirq.fake.file;
 import java.util.BitSet;
 
 /** A set of the ids of sources. One source, as in most sets, needs no bits. */
-final class Sources {
+class Sources {
     static final int NONE = -1;
 
     private int size;
-    /** The source of a set of one. */
+    /** The source of a set of one; else {@link #NONE}. */
     private int only = NONE;
     /** The sources of a larger set; else empty. */
     private final BitSet many = new BitSet(0);
 
-    boolean isEmpty() {
+    final boolean isEmpty() {
         return size == 0;
     }
 
-    int size() {
+    final int size() {
         return size;
     }
 
+    /** The source of a set of one; else {@link #NONE}. */
+    final int only() {
+        return only;
+    }
+
     /** @return whether the set did not have it */
-    boolean add(int id) {
+    final boolean add(int id) {
         if (size == 0) {
             only = id;
             size = 1;
@@ -33,23 +38,25 @@ final class Sources {
         }
         if (size == 1) {
             many.set(only);
+            only = NONE;
         }
         many.set(id);
         size++;
         return true;
     }
 
-    boolean has(int id) {
+    final boolean has(int id) {
         return size == 1 ? only == id : many.get(id);
     }
 
     /** @return whether the set had it */
-    boolean remove(int id) {
+    final boolean remove(int id) {
         if (size == 0 || !has(id)) {
             return false;
         }
         many.clear(id);
         size--;
+        only = NONE;
         if (size == 1) {
             only = many.nextSetBit(0);
             many.clear();
@@ -58,17 +65,18 @@ final class Sources {
     }
 
     /** The first source from an id on; {@link #NONE} if there is none. */
-    int next(int from) {
+    final int next(int from) {
         if (size == 1) {
             return only >= from ? only : NONE;
         }
         return many.nextSetBit(from);
     }
 
-    void clear() {
+    final void clear() {
         if (size > 1) {
             many.clear();
         }
         size = 0;
+        only = NONE;
     }
 }

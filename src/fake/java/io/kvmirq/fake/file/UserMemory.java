@@ -223,6 +223,11 @@ public final class UserMemory {
         return (int) (address - bases[find(address)]);
     }
 
+    /** As {@link #offset}, in the buffer that {@link #at} has just returned for this address. */
+    int offsetInFound(long address) {
+        return (int) (address - bases[lastFound]);
+    }
+
     /** The last region that begins at or before an address; -1 for none. Calls ask for the same one again. */
     private int find(long address) {
         int last = lastFound;

@@ -372,7 +372,8 @@ final class FakeLapic implements LocalApic, VirtualLapic {
                 }
                 vm.note(ChipAnswer.LAPIC_ACCEPTS);
                 levels.set(interrupt.vector(), interrupt.level());
-                request(interrupt.vector());
+                requested.set(interrupt.vector(), true);
+                messages.request(interrupt.vector());
                 vm.host().ledger().delivered(vcpuId, interrupt.vector());
                 taker.accept(this);
             }

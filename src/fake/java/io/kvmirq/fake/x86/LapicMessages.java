@@ -27,10 +27,12 @@ final class LapicMessages {
 
     /** The message that is on its way is a request now. */
     void request(int vector) {
-        if (place.next(vector) != vector) {
-            forgetShown(vector);
+        if (!ledger.putToAnother(place, vector)) {
+            if (!place.has(vector)) {
+                forgetShown(vector);
+            }
+            ledger.put(place, vector);
         }
-        ledger.put(place, vector);
     }
 
     /** The message that is on its way is an NMI, an INIT, a start-up or an SMI, and no request. */

@@ -12,6 +12,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
 
 /** A VM's LAPICs, and the delivery of interrupts to them; source: arch/x86/kvm/lapic.c and irq.c. */
 final class Lapics {
@@ -104,6 +105,18 @@ final class Lapics {
         return isLeftOpen(looked)
                 ? deliverAsking(interrupt, destination, taker)
                 : deliverLogical(interrupt, destination, looked, taker);
+    }
+
+    /** The LAPIC of a message to one of them, if the map has it; else null. */
+    @Nullable
+    FakeLapic onlyByMap(ApicMessage interrupt) {
+        int destination = interrupt.destination(ids32Bit);
+        ApicMap<FakeLapic> looked = map.orElse(null);
+        if (looked == null || interrupt.logical() || looked.isBroadcast(destination, broadcastQuirk)) {
+            return null;
+        }
+        vm.note(InterruptAnswer.MSI_BY_MAP);
+        return looked.physical(destination);
     }
 
     /** Whether the map alone decides the destination. Only such a message of an irqfd is sent without a worker. */

@@ -3,7 +3,6 @@ package io.kvmirq.fake.x86;
 
 import io.kvmirq.arch.apic.CompatibilityMsi;
 import io.kvmirq.arch.apic.model.ApicMessage;
-import io.kvmirq.arch.intx.model.PinSources;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.InterruptAnswer;
 import io.kvmirq.explain.IrqfdAnswer;
@@ -48,6 +47,8 @@ final class X86Vm extends VmInterrupts {
             return vcpus ? withVcpus : alone;
         }
     }
+
+    private static final String NOT_TAKEN = "was raised and no LAPIC took its message";
 
     private final FakePics pics = new FakePics(this);
     private final FakeIoapic ioapic = new FakeIoapic(this);
@@ -302,15 +303,29 @@ final class X86Vm extends VmInterrupts {
         }
     }
 
-    /** If the APIC map decides the target, a GSI that is one message is driven without a worker, resampling or not. */
+    /**
+     * If the APIC map decides the target, a GSI that is one message is driven without a worker, resampling or not. A
+     * signal takes the shortest way, since a compiler inlines no more than 15 calls in each other.
+     */
     @Override
     protected boolean driveAtOnce(FakeIrqfd irqfd) {
         ApicMessage message = (ApicMessage) routes().message(irqfd.gsi());
-        boolean atOnce = message != null && (message.isInvalid(lapics.has32BitIds()) || lapics.isByMap(message));
-        if (atOnce) {
-            setIrq(irqfd.gsi(), PinSources.USERSPACE, true, false);
+        if (message == null) {
+            return false;
         }
-        return atOnce;
+        int taken = -1;
+        if (!message.isInvalid(lapics.has32BitIds())) {
+            FakeLapic only = lapics.onlyByMap(message);
+            if (only == null && !lapics.isByMap(message)) {
+                return false;
+            }
+            taken = only == null ? lapics.deliver(message) : only.accept(message, message.mode(), taker -> {}) ? 1 : 0;
+        }
+        note(InterruptAnswer.LINE_STATUS_SUM);
+        if (taken <= 0) {
+            host().ledger().settleAt(irqfd.gsi(), NOT_TAKEN);
+        }
+        return true;
     }
 
     /**
@@ -329,7 +344,7 @@ final class X86Vm extends VmInterrupts {
         for (FakeRoutes.Target target : targets) {
             int result = drive(target, source, level, wanted);
             if (level && result <= 0 && message(target) != null) {
-                host().ledger().settleAt(gsi, "was raised and no LAPIC took its message");
+                host().ledger().settleAt(gsi, NOT_TAKEN);
             }
             if (result >= 0) {
                 sum = result + Math.max(sum, 0);

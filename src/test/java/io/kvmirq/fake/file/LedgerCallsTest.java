@@ -41,7 +41,7 @@ class LedgerCallsTest {
     }
 
     private void write() {
-        ledger.begin("write", 0, 7);
+        ledger.beginWrite(7);
         ledger.endSignal();
     }
 
