@@ -5,6 +5,7 @@ import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.MemoryDescriptor;
 import io.kvmirq.backend.SystemCall;
 import io.kvmirq.explain.KernelCall;
+import io.kvmirq.text.Foreign;
 import io.kvmirq.uapi.Memfd;
 import java.util.Objects;
 import java.util.Set;
@@ -37,12 +38,16 @@ public final class MemoryFile implements AutoCloseable {
      */
     public static MemoryFile create(Kernel kernel, String name, long length) {
         Objects.requireNonNull(name, "name is null");
+        if (name.indexOf('\0') >= 0) {
+            throw new IllegalArgumentException("the name " + Foreign.quoted(name)
+                    + " of a memory file has a NUL, where the kernel would cut it: leave it out");
+        }
         Calls calls = kernel.calls();
         Libc libc = kernel.libc();
         return calls.made(
                 "memory file",
                 () -> MemoryDescriptor.create(libc, name),
-                result -> calls.failure(result, KernelCall.MEMFD, Set.of(), () -> "name=" + name),
+                result -> calls.failure(result, KernelCall.MEMFD, Set.of(), () -> "name=" + Foreign.shown(name)),
                 fd -> {
                     int raw = fd.number();
                     calls.check(

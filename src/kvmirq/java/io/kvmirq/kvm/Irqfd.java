@@ -169,6 +169,11 @@ public final class Irqfd implements AutoCloseable {
         return state == State.MASKED;
     }
 
+    /** Whether it is an irqfd of this VM. */
+    public boolean isOf(Vm other) {
+        return vm == other;
+    }
+
     /** The GSI that it raises. */
     public Gsi gsi() {
         return gsi;

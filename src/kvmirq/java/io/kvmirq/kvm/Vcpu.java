@@ -28,6 +28,7 @@ public final class Vcpu implements AutoCloseable {
     private static final int NO_EXIT = -1;
 
     private final VcpuCalls calls;
+    private final VcpuId id;
     private final VgicCalls vgic;
     private final KickCalls kick;
     private final VcpuExit exit;
@@ -61,7 +62,8 @@ public final class Vcpu implements AutoCloseable {
         }
     }
 
-    private Vcpu(VmCalls vm, VgicCalls vgic, Fd fd) {
+    private Vcpu(VmCalls vm, VgicCalls vgic, VcpuId id, Fd fd) {
+        this.id = id;
         this.vgic = vgic;
         this.kick = new KickCalls(vm.vm().kernel());
         this.calls = new VcpuCalls(vm, fd); // it maps a page of the vCPU
@@ -74,7 +76,17 @@ public final class Vcpu implements AutoCloseable {
 
     static Vcpu create(VmCalls vm, VgicCalls vgic, VcpuId id) {
         CurrentThread.requirePlatform("Vm.createVcpu");
-        return vm.createVcpu(id, fd -> new Vcpu(vm, vgic, fd));
+        return vm.createVcpu(id, fd -> new Vcpu(vm, vgic, id, fd));
+    }
+
+    /** The id that it was made with. */
+    public VcpuId id() {
+        return id;
+    }
+
+    /** Whether it was made by this VM. */
+    public boolean isOf(Vm vm) {
+        return calls.vm().vm() == vm.fd();
     }
 
     private void requireItsThread() {
@@ -326,10 +338,16 @@ public final class Vcpu implements AutoCloseable {
     /**
      * Sets the rate of the vCPU's time stamp counter (x86).
      *
+     * @param kilohertz 0 for the host's
      * @throws io.kvmirq.KernelException EINVAL for a rate that the processor cannot scale to
+     * @throws IllegalArgumentException for a negative rate, which the kernel takes for one of more than 2 THz
      */
     public void setTscKilohertz(int kilohertz) {
         requireX86("a TSC");
+        if (kilohertz < 0) {
+            throw new IllegalArgumentException("a TSC of " + kilohertz
+                    + " kHz is not possible: expected a positive rate, or 0 for that of the host");
+        }
         calls.value(KernelCall.TSC_RATE, Uapi.KVM_SET_TSC_KHZ, kilohertz);
     }
 

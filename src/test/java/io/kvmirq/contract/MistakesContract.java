@@ -12,6 +12,7 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Mapping;
+import io.kvmirq.kernel.MemoryFile;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Irqfd;
@@ -107,6 +108,11 @@ class MistakesContract extends KernelSuite {
         table.put("startAt(0, -1)", sentence(() -> vcpu.startAt(0, -1)));
         table.put("register(event, null)", sentence(() -> loop.register(event, null)));
         table.put("register twice", sentence(() -> loop.register(registered, count -> {})));
+        GuestIoapic ioapic = new GuestIoapic(vm, GuestIoapic.PINS);
+        table.put("setTscKilohertz(-1)", sentence(() -> vcpu.setTscKilohertz(-1)));
+        table.put("a memory file with a NUL", sentence(() -> MemoryFile.create(own, "ram\0two", PAGE)));
+        table.put("entry(24) of an IOAPIC of 24 pins", sentence(() -> ioapic.entry(GuestIoapic.PINS)));
+        table.put("isHigh(-1) of an IOAPIC", sentence(() -> ioapic.isHigh(-1)));
         table.put("parse of nothing", sentence(() -> VmSnapshot.parse("")));
         table.put("parse of null", sentence(() -> VmSnapshot.parse(null)));
         assertThat(table)
@@ -146,6 +152,16 @@ class MistakesContract extends KernelSuite {
                         "register twice",
                         "KernelException: epoll control epoll=N eventfd (fd N): EEXIST (it is registered with this"
                                 + " event loop already: close that registration first, or use another eventfd)",
+                        "setTscKilohertz(-1)",
+                        "IllegalArgumentException: a TSC of -1 kHz is not possible: expected a positive rate, or 0 for"
+                                + " that of the host",
+                        "a memory file with a NUL",
+                        "IllegalArgumentException: the name 'ram?two' of a memory file has a NUL, where the kernel would"
+                                + " cut it: leave it out",
+                        "entry(24) of an IOAPIC of 24 pins",
+                        "IllegalArgumentException: pin 24 is no pin of this IOAPIC, which has 0 to 23",
+                        "isHigh(-1) of an IOAPIC",
+                        "IllegalArgumentException: pin -1 is no pin of this IOAPIC, which has 0 to 23",
                         "parse of nothing",
                         "SnapshotException: not a snapshot: the text is empty; give the text that VmSnapshot.text made",
                         "parse of null",
@@ -177,6 +193,27 @@ class MistakesContract extends KernelSuite {
         VmSnapshot made = VmSnapshot.of(parts());
         open.add(vm.createVcpu(SECOND));
         assertThat(sentence(() -> made.restore(parts()))).contains("vcpu 1 of vm (fd N) is not among the parts");
+    }
+
+    /** The snapshot would hold the state of another VM, or one vCPU as two. */
+    @Test
+    void partsAreOfTheVm() {
+        Vm another = open.add(Vm.create(own));
+        another.createSplitIrqchip(GuestIoapic.PINS);
+        Vcpu stranger = open.add(another.createVcpu(FIRST));
+        Irqfd foreign = open.add(another.assignIrqfd(event, GSI));
+        Kernel second = open.add(Kernel.over(kernel, Kernel.DEVICE));
+        EventFd ofSecond = open.add(EventFd.create(second));
+        assertThat(sentence(() -> new VmParts(vm).vcpu(FIRST, stranger)))
+                .isEqualTo("IllegalArgumentException: vcpu 0 (fd N) is no part of vm (fd N): it belongs to another VM,"
+                        + " whose state this would be");
+        assertThat(sentence(() -> parts().vcpu(SECOND, vcpu)))
+                .isEqualTo("IllegalArgumentException: vcpu 0 (fd N) is named vcpu 1: expected its own id, vcpu 0");
+        assertThat(sentence(() -> parts().irqfd(foreign)))
+                .matches("IllegalArgumentException: irqfd .* is no part of vm \\(fd N\\): it belongs to another VM, .*");
+        assertThat(sentence(() -> parts().event("second", ofSecond)))
+                .isEqualTo("IllegalArgumentException: eventfd (fd N) belongs to another Kernel than vm (fd N): handles of"
+                        + " two kernels do not mix, open both from one");
     }
 
     private static VmSnapshot snapshot(boolean moving, VmParts parts) {

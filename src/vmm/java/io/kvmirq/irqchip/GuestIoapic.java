@@ -120,6 +120,13 @@ public final class GuestIoapic implements Userspace.Injector {
         return registers.pins();
     }
 
+    private void requirePin(int pin) {
+        if (pin < 0 || pin >= pins()) {
+            throw new IllegalArgumentException(
+                    "pin " + pin + " is no pin of this IOAPIC, which has 0 to " + (pins() - 1));
+        }
+    }
+
     private int requirePin(Gsi gsi) {
         if (gsi.number() >= pins()) {
             throw new IllegalArgumentException(gsi + " is no pin of this IOAPIC, which has 0 to " + (pins() - 1));
@@ -196,11 +203,13 @@ public final class GuestIoapic implements Userspace.Injector {
 
     /** A pin's redirection entry, 64 bits: {@link IoapicEntry}. */
     public synchronized long entry(int pin) {
+        requirePin(pin);
         return registers.entry(pin);
     }
 
     /** Whether a pin's line is high. */
     public synchronized boolean isHigh(int pin) {
+        requirePin(pin);
         return drivers[pin] > 0;
     }
 

@@ -90,9 +90,16 @@ public final class VmParts {
     /**
      * A vCPU. Name all of them.
      *
-     * @throws IllegalArgumentException if the id was given before
+     * @throws IllegalArgumentException if the id was given before, or is not that of the vCPU, or the vCPU is of another VM
      */
     public VmParts vcpu(VcpuId id, Vcpu vcpu) {
+        Objects.requireNonNull(id, "id is null");
+        if (!vcpu.isOf(vm)) {
+            throw ofAnother(vcpu);
+        }
+        if (!vcpu.id().equals(id)) {
+            throw new IllegalArgumentException(vcpu + " is named " + id + ": expected its own id, " + vcpu.id());
+        }
         put(vcpus, id.number(), vcpu);
         return this;
     }
@@ -101,11 +108,15 @@ public final class VmParts {
      * Adds an eventfd whose count is part of the VM's state: the eventfd of an irqfd, of a device's line that waits for
      * its EOI, or of a doorbell.
      *
-     * @throws IllegalArgumentException if the name was given before
+     * @throws IllegalArgumentException if the name was given before, or the eventfd is of another {@code Kernel}
      */
     public VmParts event(String name, EventFd event) {
         Objects.requireNonNull(event, "event is null");
         Objects.requireNonNull(name, "name is null");
+        if (event.fd().kernel() != vm.kernel()) {
+            throw new IllegalArgumentException(event + " belongs to another Kernel than " + vm
+                    + ": handles of two kernels do not mix, open both from one");
+        }
         put(events, name, event);
         return this;
     }
@@ -114,9 +125,12 @@ public final class VmParts {
      * Adds an irqfd to save; a restore makes it. Name its eventfds first. Add all irqfds except those of devices that
      * are parts, or {@link #leaveOut} the others.
      *
-     * @throws IllegalArgumentException if one of its eventfds has no name
+     * @throws IllegalArgumentException if one of its eventfds has no name, or it is of another VM
      */
     public VmParts irqfd(Irqfd irqfd) {
+        if (!irqfd.isOf(vm)) {
+            throw ofAnother(irqfd);
+        }
         name(irqfd.event());
         irqfd.resample().ifPresent(this::name);
         irqfds.add(irqfd);
@@ -159,6 +173,11 @@ public final class VmParts {
     public VmParts device(String name, PassedThroughDevice device) {
         put(devices, name, new Device(device::identity, device));
         return this;
+    }
+
+    private IllegalArgumentException ofAnother(Object part) {
+        return new IllegalArgumentException(
+                part + " is no part of " + vm + ": it belongs to another VM, whose state this would be");
     }
 
     String name(EventFd event) {
